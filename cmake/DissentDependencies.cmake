@@ -1,0 +1,63 @@
+# Every library that Dissent uses, found in any prefix (CMAKE_PREFIX_PATH, environment modules, conda, the system).
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # The sloppiness lets ccache keep objects that use a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_DEPEND=1 CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE_PROGRAM})
+endif()
+find_program(MOLD_PROGRAM mold)
+if(MOLD_PROGRAM AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12.1)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(MPI 3.1 REQUIRED COMPONENTS CXX)
+find_package(LibTorch 2.8 REQUIRED)
+find_package(fmt REQUIRED)
+# The torch wheel ships headers of another fmt in its include folder, which would shadow the one that spdlog was built with.
+find_path(FMT_INCLUDE_DIR NAMES fmt/core.h HINTS ${fmt_DIR}/../../../include ${fmt_DIR}/../../../../include NO_CMAKE_PATH REQUIRED)
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/generated)
+file(CREATE_LINK ${FMT_INCLUDE_DIR}/fmt ${PROJECT_BINARY_DIR}/generated/fmt SYMBOLIC)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(tomlplusplus REQUIRED)
+find_package(Boost REQUIRED COMPONENTS program_options)
+find_package(ZLIB REQUIRED)
+
+# HDF5: Debian keeps the parallel variant beside the serial one.
+if(NOT HDF5_ROOT AND EXISTS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/hdf5/openmpi AND NOT CMAKE_PREFIX_PATH)
+  set(HDF5_ROOT /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/hdf5/openmpi)
+endif()
+set(HDF5_PREFER_PARALLEL TRUE)
+find_package(HDF5 REQUIRED COMPONENTS C)
+if(NOT HDF5_IS_PARALLEL)
+  message(FATAL_ERROR "Dissent needs an HDF5 built with MPI (parallel); found a serial one: ${HDF5_C_INCLUDE_DIRS}. "
+    "Install libhdf5-openmpi-dev, load the module hdf5/parallel of your site, or give -DHDF5_ROOT=<prefix>.")
+endif()
+add_library(dissent_hdf5 INTERFACE)
+target_include_directories(dissent_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
+target_link_libraries(dissent_hdf5 INTERFACE ${HDF5_C_LIBRARIES} MPI::MPI_CXX)
+target_compile_definitions(dissent_hdf5 INTERFACE ${HDF5_C_DEFINITIONS})
+
+find_path(XXHASH_INCLUDE_DIR NAMES xxhash.h REQUIRED)
+add_library(dissent_xxhash INTERFACE)
+target_include_directories(dissent_xxhash SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
+target_compile_definitions(dissent_xxhash INTERFACE XXH_INLINE_ALL)
+
+# CUDA: the toolkit, NCCL and a LibTorch with CUDA together, or none of it.
+set(DISSENT_WITH_CUDA OFF)
+if(NOT DISSENT_CUDA STREQUAL "OFF")
+  find_package(CUDAToolkit QUIET)
+  find_path(NCCL_INCLUDE_DIR NAMES nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_ROOT} PATH_SUFFIXES include)
+  find_library(NCCL_LIBRARY NAMES nccl HINTS ${CUDAToolkit_LIBRARY_DIR} ${NCCL_ROOT} PATH_SUFFIXES lib lib64)
+  if(CUDAToolkit_FOUND AND NCCL_INCLUDE_DIR AND NCCL_LIBRARY AND TARGET LibTorch::cuda)
+    set(DISSENT_WITH_CUDA ON)
+    add_library(dissent_nccl INTERFACE)
+    target_include_directories(dissent_nccl SYSTEM INTERFACE ${NCCL_INCLUDE_DIR})
+    target_link_libraries(dissent_nccl INTERFACE ${NCCL_LIBRARY} CUDA::cudart LibTorch::cuda)
+  elseif(DISSENT_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "DISSENT_CUDA=ON, but not all of it is here: CUDA toolkit '${CUDAToolkit_VERSION}', "
+      "nccl.h '${NCCL_INCLUDE_DIR}', libnccl '${NCCL_LIBRARY}', libtorch_cuda '${LibTorch_CUDA_LIBRARY}'")
+  endif()
+endif()
+message(STATUS "Dissent: LibTorch ${LibTorch_VERSION}, MPI ${MPI_CXX_VERSION}, HDF5 ${HDF5_VERSION} parallel, CUDA and NCCL ${DISSENT_WITH_CUDA}")

@@ -1,0 +1,52 @@
+#pragma once
+#include <fmt/format.h>
+
+#include <exception>
+#include <string>
+
+namespace dissent {
+
+/// What went wrong; decides the exit code of the program.
+enum class ErrorKind {
+  kUsage,     ///< wrong command line, configuration or argument (shape, dtype, device): exit 2
+  kData,      ///< bad or missing data, full disk: exit 3
+  kComm,      ///< communication or device failure, timeout: exit 4
+  kCheck,     ///< a check failed (`verify`): exit 5
+  kInternal,  ///< a defect of this program: exit 1
+};
+
+/// Exit code of the program for an error of this kind.
+int exit_code(ErrorKind kind);
+
+/// The one exception of the project. what() is a message for users: the thing, its place, expected, found.
+class Error : public std::exception {
+ public:
+  Error(ErrorKind kind, std::string message, const char* file, int line);
+  const char* what() const noexcept override { return message_.c_str(); }
+  ErrorKind kind() const { return kind_; }
+  /// Source file and line that raised it (for defect reports, shown with --verbose).
+  std::string where() const;
+  /// True when every rank of the job raises this same error at the same point: rank 0 alone prints it and all ranks finalise together.
+  /// False: the raising rank prints it and ends the job.
+  bool agreed() const { return agreed_; }
+  void set_agreed() { agreed_ = true; }
+
+ private:
+  ErrorKind kind_;
+  std::string message_;
+  const char* file_;
+  int line_;
+  bool agreed_ = false;
+};
+
+}  // namespace dissent
+
+/// Throws dissent::Error of the given kind: DISSENT_FAIL(kData, "{}: {} rows, expected {}", path, found, expected)
+#define DISSENT_FAIL(kind, ...) \
+  throw ::dissent::Error(::dissent::ErrorKind::kind, ::fmt::format(__VA_ARGS__), __FILE__, __LINE__)
+
+/// Throws unless the condition holds; the message says what was expected and what was found.
+#define DISSENT_CHECK(cond, kind, ...) \
+  do {                                 \
+    if (!(cond)) DISSENT_FAIL(kind, __VA_ARGS__); \
+  } while (false)

@@ -1,0 +1,67 @@
+#include "comm/communicator.hpp"
+
+#include <cstring>
+
+namespace dissent {
+namespace {
+
+// Texts travel as u8 tensors; with NCCL groups the caller uses the MPI group for them.
+at::Tensor to_bytes(const std::string& text) {
+  auto bytes = at::empty({static_cast<int64_t>(text.size())}, at::kByte);
+  if (!text.empty()) std::memcpy(bytes.data_ptr(), text.data(), text.size());
+  return bytes;
+}
+
+}  // namespace
+
+std::vector<int64_t> all_gather_integer(Communicator& comm, int64_t value) {
+  const std::vector<int64_t> ones(comm.size(), 1);
+  auto gathered = comm.all_gather(at::full({1}, value, at::kLong), ones);
+  const auto* data = gathered.const_data_ptr<int64_t>();
+  return {data, data + comm.size()};
+}
+
+std::string broadcast_text(Communicator& comm, std::string text, int root) {
+  auto length = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);
+  comm.broadcast(length, root);
+  text.resize(length.item<int64_t>());
+  auto bytes = to_bytes(text);
+  if (bytes.numel() > 0) comm.broadcast(bytes, root);
+  return {static_cast<const char*>(bytes.const_data_ptr()), static_cast<size_t>(bytes.numel())};
+}
+
+std::vector<std::string> all_gather_text(Communicator& comm, const std::string& text) {
+  const auto lengths = all_gather_integer(comm, static_cast<int64_t>(text.size()));
+  auto gathered = comm.all_gather(to_bytes(text), lengths);
+  const auto* data = static_cast<const char*>(gathered.const_data_ptr());
+  std::vector<std::string> texts;
+  for (const int64_t length : lengths) {
+    texts.emplace_back(data, length);
+    data += length;
+  }
+  return texts;
+}
+
+void agree(Communicator& comm, const std::function<void()>& work) {
+  std::string message;
+  int64_t kind = -1;
+  try {
+    work();
+  } catch (const Error& error) {
+    kind = static_cast<int64_t>(error.kind());
+    message = error.what();
+  } catch (const std::exception& error) {
+    kind = static_cast<int64_t>(ErrorKind::kInternal);
+    message = error.what();
+  }
+  const auto kinds = all_gather_integer(comm, kind);
+  for (int rank = 0; rank < comm.size(); ++rank) {
+    if (kinds[rank] < 0) continue;
+    const std::string text = broadcast_text(comm, message, rank);
+    Error error(static_cast<ErrorKind>(kinds[rank]), comm.size() > 1 ? fmt::format("rank {}: {}", rank, text) : text, __FILE__, __LINE__);
+    error.set_agreed();
+    throw error;
+  }
+}
+
+}  // namespace dissent

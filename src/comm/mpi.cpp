@@ -1,0 +1,136 @@
+#include "comm/mpi.hpp"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <climits>
+#include <thread>
+
+namespace dissent {
+namespace {
+
+MPI_Datatype mpi_type(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat: return MPI_FLOAT;
+    case at::kDouble: return MPI_DOUBLE;
+    case at::kInt: return MPI_INT32_T;
+    case at::kLong: return MPI_INT64_T;
+    case at::kByte: return MPI_UINT8_T;
+    default: DISSENT_FAIL(kInternal, "no MPI type for tensors of {}", at::toString(type));
+  }
+}
+
+MPI_Op mpi_op(ReduceOp op) { return op == ReduceOp::kSum ? MPI_SUM : op == ReduceOp::kMin ? MPI_MIN : MPI_MAX; }
+
+int checked_count(int64_t count) {
+  DISSENT_CHECK(count <= INT_MAX, kInternal, "a message of {} elements is over MPI's limit of {}", count, INT_MAX);
+  return static_cast<int>(count);
+}
+
+void check_host(const at::Tensor& tensor, const char* operation) {
+  DISSENT_CHECK(tensor.device().is_cpu() && tensor.is_contiguous(), kInternal, "{}: the tensor has to be contiguous on the host", operation);
+}
+
+}  // namespace
+
+void raise_mpi_error(int code, const char* call, const char* file, int line) {
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) length = 0;
+  throw Error(ErrorKind::kComm, fmt::format("MPI call failed: {} ({})", std::string(text, length), call), file, line);
+}
+
+MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned, double timeout_s) : handle_(handle), owned_(owned), timeout_s_(timeout_s) {
+  DISSENT_MPI(MPI_Comm_set_errhandler(handle_, MPI_ERRORS_RETURN));
+  DISSENT_MPI(MPI_Comm_rank(handle_, &rank_));
+  DISSENT_MPI(MPI_Comm_size(handle_, &size_));
+}
+
+MpiCommunicator::~MpiCommunicator() {
+  // MPI_Comm_free is collective in name; Open MPI and MPICH free locally. While unwinding, the process ends anyway.
+  int finalized = 0;
+  if (owned_ && std::uncaught_exceptions() == 0 && MPI_Finalized(&finalized) == MPI_SUCCESS && !finalized) MPI_Comm_free(&handle_);
+}
+
+void MpiCommunicator::wait(MPI_Request request, const char* operation) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  int done = 0;
+  for (int64_t round = 0;; ++round) {
+    DISSENT_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+    if (done) return;
+    if (round < 200) continue;  // a message within a node takes microseconds
+    sched_yield();              // ranks may share a core
+    if (round % 64 != 0) continue;
+    const double waited = std::chrono::duration<double>(Clock::now() - start).count();
+    if (waited > 0.02) std::this_thread::sleep_for(std::chrono::microseconds(50));
+    if (waited > timeout_s_) {
+      char host[256] = "?";
+      gethostname(host, sizeof host - 1);
+      DISSENT_FAIL(kComm, "{} did not end within {} s (rank {} of {}, host {}): another rank is stuck or gone", operation, timeout_s_, rank_, size_, host);
+    }
+  }
+}
+
+void MpiCommunicator::all_reduce(at::Tensor& values, ReduceOp op) {
+  check_host(values, "all_reduce");
+  if (size_ == 1 || values.numel() == 0) return;
+  MPI_Request request;
+  DISSENT_MPI(MPI_Iallreduce(MPI_IN_PLACE, values.data_ptr(), checked_count(values.numel()), mpi_type(values.scalar_type()), mpi_op(op), handle_, &request));
+  wait(request, "all_reduce");
+}
+
+at::Tensor MpiCommunicator::all_gather(const at::Tensor& local, std::span<const int64_t> counts) {
+  check_host(local, "all_gather");
+  DISSENT_CHECK(static_cast<int>(counts.size()) == size_ && counts[rank_] == local.numel(), kInternal,
+                "all_gather: rank {} gives {} elements, the counts are [{}]", rank_, local.numel(), fmt::join(counts, ", "));
+  if (size_ == 1) return local.reshape({-1});
+  std::vector<int> sizes, offsets;
+  int64_t total = 0;
+  for (const int64_t count : counts) {
+    sizes.push_back(checked_count(count));
+    offsets.push_back(checked_count(total));
+    total += count;
+  }
+  auto gathered = at::empty({total}, local.options());
+  const MPI_Datatype type = mpi_type(local.scalar_type());
+  MPI_Request request;
+  DISSENT_MPI(MPI_Iallgatherv(local.const_data_ptr(), sizes[rank_], type, gathered.data_ptr(), sizes.data(), offsets.data(), type, handle_, &request));
+  wait(request, "all_gather");
+  return gathered;
+}
+
+void MpiCommunicator::broadcast(at::Tensor& values, int root) {
+  check_host(values, "broadcast");
+  if (size_ == 1 || values.numel() == 0) return;
+  MPI_Request request;
+  DISSENT_MPI(MPI_Ibcast(values.data_ptr(), checked_count(values.numel()), mpi_type(values.scalar_type()), root, handle_, &request));
+  wait(request, "broadcast");
+}
+
+void MpiCommunicator::barrier() {
+  MPI_Request request;
+  DISSENT_MPI(MPI_Ibarrier(handle_, &request));
+  wait(request, "barrier");
+}
+
+std::unique_ptr<Communicator> MpiCommunicator::split(int colour, int key) {
+  MPI_Comm group;
+  DISSENT_MPI(MPI_Comm_split(handle_, colour, key, &group));
+  return std::make_unique<MpiCommunicator>(group, true, timeout_s_);
+}
+
+std::unique_ptr<Communicator> MpiCommunicator::split_by_node() {
+  MPI_Comm group;
+  DISSENT_MPI(MPI_Comm_split_type(handle_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &group));
+  return std::make_unique<MpiCommunicator>(group, true, timeout_s_);
+}
+
+MPI_Comm mpi_handle(const Communicator& comm) {
+  if (const auto* mpi = dynamic_cast<const MpiCommunicator*>(&comm)) return mpi->handle();
+  DISSENT_CHECK(comm.size() == 1, kInternal, "the group of {} ranks ({}) has no MPI handle", comm.size(), comm.backend());
+  return MPI_COMM_SELF;
+}
+
+}  // namespace dissent
