@@ -46,6 +46,9 @@ target_compile_definitions(dissent_xxhash INTERFACE XXH_INLINE_ALL)
 
 # CUDA: the toolkit, NCCL and a LibTorch with CUDA together, or none of it.
 set(DISSENT_WITH_CUDA OFF)
+if(NOT DISSENT_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "DISSENT_CUDA is AUTO, ON or OFF, not '${DISSENT_CUDA}'")
+endif()
 if(NOT DISSENT_CUDA STREQUAL "OFF")
   find_package(CUDAToolkit QUIET)
   find_path(NCCL_INCLUDE_DIR NAMES nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_ROOT} PATH_SUFFIXES include)
@@ -54,10 +57,12 @@ if(NOT DISSENT_CUDA STREQUAL "OFF")
     set(DISSENT_WITH_CUDA ON)
     add_library(dissent_nccl INTERFACE)
     target_include_directories(dissent_nccl SYSTEM INTERFACE ${NCCL_INCLUDE_DIR})
-    target_link_libraries(dissent_nccl INTERFACE ${NCCL_LIBRARY} CUDA::cudart LibTorch::cuda)
+    # Not LibTorch::cuda: load_cuda() loads it when a run uses a GPU, and every other start is a second shorter.
+    target_link_libraries(dissent_nccl INTERFACE ${NCCL_LIBRARY} CUDA::cudart LibTorch::c10_cuda)
   elseif(DISSENT_CUDA STREQUAL "ON")
     message(FATAL_ERROR "DISSENT_CUDA=ON, but not all of it is here: CUDA toolkit '${CUDAToolkit_VERSION}', "
-      "nccl.h '${NCCL_INCLUDE_DIR}', libnccl '${NCCL_LIBRARY}', libtorch_cuda '${LibTorch_CUDA_LIBRARY}'")
+      "nccl.h '${NCCL_INCLUDE_DIR}', libnccl '${NCCL_LIBRARY}', libtorch_cuda '${LibTorch_CUDA_LIBRARY}'. "
+      "Give -DCUDAToolkit_ROOT=<folder>, -DNCCL_ROOT=<folder> and a LibTorch with CUDA, or build without: -DDISSENT_CUDA=OFF")
   endif()
 endif()
 message(STATUS "Dissent: LibTorch ${LibTorch_VERSION}, MPI ${MPI_CXX_VERSION}, HDF5 ${HDF5_VERSION} parallel, CUDA and NCCL ${DISSENT_WITH_CUDA}")

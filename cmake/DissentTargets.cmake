@@ -16,6 +16,7 @@ target_link_libraries(dissent_options INTERFACE LibTorch::cpu fmt::fmt spdlog::s
 target_compile_options(dissent_options INTERFACE ${OpenMP_CXX_FLAGS})
 target_link_options(dissent_options INTERFACE ${OpenMP_CXX_FLAGS})
 
+execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} describe --always --dirty OUTPUT_VARIABLE DISSENT_COMMIT OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/build_info.hpp.in ${PROJECT_BINARY_DIR}/generated/build_info.hpp)
 
 add_library(dissent_pch STATIC ${PROJECT_SOURCE_DIR}/src/core/pch.cpp)

@@ -3,6 +3,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <typeinfo>
 #include <variant>
 #include <vector>
 
@@ -44,13 +45,14 @@ struct TableSpec {
   std::string name;     ///< path, as "loss.a2d"; "" for the keys at the top
   std::string meaning;
   std::vector<OptionSpec> options;
+  const std::type_info* struct_type = nullptr;  ///< of T, so that a binding to another struct is caught
   const OptionSpec* find(const std::string& key) const;
 };
 
 template <class T>
 class TableOf : public TableSpec {
  public:
-  TableOf(std::string table_name, std::string table_meaning) : TableSpec{std::move(table_name), std::move(table_meaning), {}} {}
+  TableOf(std::string table_name, std::string table_meaning) : TableSpec{std::move(table_name), std::move(table_meaning), {}, &typeid(T)} {}
   template <class V>
   TableOf& option(std::string key, V T::*member, OptionInfo info) {
     options.push_back(make_option<V>(std::move(key), std::move(info), T{}.*member,
@@ -63,23 +65,38 @@ class TableOf : public TableSpec {
   static OptionSpec make_option(std::string key, OptionInfo info, const V& default_value, std::function<V&(void*)> access);
 };
 
-/// How member types meet TOML values; specialised in options.cpp for the types above.
+/// How member types meet TOML values; instantiated in options.cpp for the types above.
 template <class V>
 struct OptionType {
   static std::string name(const OptionInfo& info);
   static std::string text(const V& value, const OptionInfo& info);
   /// Sets `out`, or returns what was expected.
   static std::optional<std::string> assign(V& out, const Value& value, const OptionInfo& info);
+  /// Throws Error::kInternal if the default is not a value that a file may hold (`dissent config` prints defaults).
+  static void check_default(const std::string& key, const V& value, const OptionInfo& info);
 };
 
 template <class T>
 template <class V>
 OptionSpec TableOf<T>::make_option(std::string key, OptionInfo info, const V& default_value, std::function<V&(void*)> access) {
+  OptionType<V>::check_default(key, default_value, info);
   OptionSpec spec{std::move(key), OptionType<V>::name(info), OptionType<V>::text(default_value, info), info, {}, {}};
   spec.assign = [info, access](void* table, const Value& value) { return OptionType<V>::assign(access(table), value, info); };
   spec.text = [info, access](const void* table) { return OptionType<V>::text(access(const_cast<void*>(table)), info); };
   return spec;
 }
+
+/// "1 .. 64", ">= 1", "<= 5", "one of none, hard", or "" if anything of the type goes.
+std::string range_text(const OptionInfo& info);
+
+/// What a value of this type must be, for messages: "an integer >= 1", "one of none, hard", "true or false", "an integer >= 1 or \"auto\"".
+std::string expected_text(const std::string& type, const OptionInfo& info);
+
+/// "integer" of "list of integers"; "" if the type is not a list.
+std::string element_type(const std::string& list_type);
+
+/// A value as TOML text that reads back as the same value: strings escaped, numbers in their shortest exact form and with a point or exponent.
+std::string toml_text(const Value& value);
 
 /// The candidate nearest to the word by edit distance, or nothing if none is near (for "did you mean").
 std::optional<std::string> nearest(const std::string& word, const std::vector<std::string>& candidates);

@@ -1,0 +1,58 @@
+# Shared by the scripts of this folder: sourced, not run. Sets `root`, the top of the tree, and works from there.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+say() { printf '== %s\n' "$*"; }
+fail() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+
+# The torch version that requirements.txt pins.
+pinned_torch() { sed -n 's/^torch==//p' "$root/requirements.txt"; }
+
+# The pythons that may hold LibTorch, in the order of cmake/FindLibTorch.cmake.
+python_candidates() {
+  local prefix
+  for prefix in "${VIRTUAL_ENV:-}" "$root/.venv" "${CONDA_PREFIX:-}"; do
+    if [ -n "$prefix" ] && [ -x "$prefix/bin/python3" ]; then echo "$prefix/bin/python3"; fi
+  done
+  command -v python3 || true
+}
+
+# The python with the pinned torch, or nothing. Reads torch/version.py instead of importing it, which takes seconds.
+torch_python() {
+  local python
+  while read -r python; do
+    if "$python" - "$(pinned_torch)" 2>/dev/null <<'PY'
+import importlib.util, os, re, sys
+spec = importlib.util.find_spec("torch")
+text = open(os.path.join(os.path.dirname(spec.origin), "version.py")).read() if spec and spec.origin else ""
+found = re.search(r"__version__\s*=\s*['\"]([0-9.]+)", text)
+sys.exit(0 if found and found.group(1) == sys.argv[1] else 1)
+PY
+    then
+      echo "$python"
+      return
+    fi
+  done < <(python_candidates)
+}
+
+# The folder of that torch (include/, lib/), or nothing.
+torch_root() {
+  local python
+  python=$(torch_python)
+  if [ -n "$python" ]; then "$python" -c 'import importlib.util, os; print(os.path.dirname(importlib.util.find_spec("torch").origin))'; fi
+}
+
+# Compilers at once: one a core, and about 2 GiB of free memory each (a container's limit counts).
+build_jobs() {
+  local cores memory_kib limit jobs
+  cores=$(nproc)
+  memory_kib=$(awk '/^MemAvailable/ {print $2}' /proc/meminfo)
+  if [ -r /sys/fs/cgroup/memory.max ]; then
+    limit=$(cat /sys/fs/cgroup/memory.max)
+    if [ "$limit" != max ] && [ $((limit / 1024)) -lt "$memory_kib" ]; then memory_kib=$((limit / 1024)); fi
+  fi
+  jobs=$((memory_kib / (2 * 1024 * 1024)))
+  if [ "$jobs" -gt "$cores" ]; then jobs=$cores; fi
+  if [ "$jobs" -lt 1 ]; then jobs=1; fi
+  echo "$jobs"
+}

@@ -1,0 +1,30 @@
+#include <cstdio>
+
+#include "cli/schemas.hpp"
+#include "cli/verb.hpp"
+#include "config/describe.hpp"
+#include "train/schema.hpp"
+
+namespace dissent::cli {
+namespace {
+namespace po = boost::program_options;
+}
+
+int run_config(Runtime& runtime, const std::vector<std::string>& arguments) {
+  CommandLine line(verb("config"), "Prints every key of a verb's configuration (VERB: train, cache or evaluate) with its type, default, range and meaning, as a TOML file to start from.", "VERB", 1);
+  line.add()("markdown", po::bool_switch(), "as Markdown tables");
+  if (!line.parse(runtime, arguments)) return 0;
+  const std::string& name = line.positional()[0];
+  TrainConfig train;
+  const bool known = name == "train" || name == "cache" || name == "evaluate";
+  if (!known) {
+    Error error(ErrorKind::kUsage, fmt::format("'{}' takes no configuration; verbs that do: train, cache, evaluate", name), __FILE__, __LINE__);
+    error.set_agreed();
+    throw error;
+  }
+  const auto schema = name == "train" ? train_schema(train) : name == "cache" ? cache_schema() : evaluate_schema();
+  if (runtime.world().rank() == 0) fmt::print("{}", config::describe(schema, line.flag("markdown") ? config::Format::kMarkdown : config::Format::kToml));
+  return 0;
+}
+
+}  // namespace dissent::cli

@@ -1,0 +1,75 @@
+#include <cstdio>
+#include <filesystem>
+
+#include "cli/verb.hpp"
+#include "storage/checkpoint.hpp"
+#include "storage/feature_cache.hpp"
+#include "storage/h5.hpp"
+#include "storage/results.hpp"
+
+namespace dissent::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+
+void inspect_cache(const std::string& path, bool verify) {
+  const auto cache = FeatureCache::open(path);
+  const auto& spec = cache.spec();
+  fmt::print("{}: feature cache\n  rows       {} ({} passes of {})\n  features   {} {}\n  classes    {}\n", path, cache.rows(), spec.passes, spec.rows_per_pass, spec.dim,
+             dtype_name(spec.dtype), spec.classes);
+  for (const auto& [key, value] : {std::pair("source", spec.source), {"trunk", spec.trunk}, {"weights", spec.weights}, {"transform", spec.transform}})
+    if (!value.empty()) fmt::print("  {:<10} {}\n", key, value);
+  fmt::print("  shards     {}\n", cache.shards().size());
+  for (const auto& shard : cache.shards()) fmt::print("    {}  rows {} .. {}  {}\n", shard.file, shard.first_row, shard.first_row + shard.rows - 1, shard.checksum);
+  if (!verify) return;
+  cache.verify();
+  fmt::print("  checksums hold\n");
+}
+
+void inspect_checkpoint(const std::string& path, bool show_config) {
+  const CheckpointReader file(path);
+  fmt::print("{}: checkpoint, configuration {}\n", path, file.config_hash());
+  for (const auto& [key, value] : file.progress())
+    std::visit([&](const auto& v) { fmt::print("  {:<18} {}\n", key, v); }, value);
+  for (const char* group : {"members", "optimizer"}) {
+    fmt::print("  {}/\n", group);
+    for (const auto& name : file.names(group)) {
+      const std::string full = fmt::format("{}/{}", group, name);
+      fmt::print("    {:<34} {} [{}]\n", name, at::toString(file.dtype(full)), fmt::join(file.shape(full), ", "));
+    }
+  }
+  if (show_config) fmt::print("\n{}", file.config_text());
+}
+
+void inspect_results(const std::string& path) {
+  const auto rows = read_results(path);
+  fmt::print("{}: {} results\n", path, rows.size());
+  for (const auto& row : rows)
+    fmt::print("  {:<14} {:<10} {:<18} {:<9} {:<12} {:<9} {:.6f}  n {}\n", row.run, row.predictor, row.dataset, row.shift, row.score, row.metric, row.value, row.n);
+}
+
+void inspect(const std::string& path, bool verify, bool show_config) {
+  DISSENT_CHECK(fs::exists(path), kData, "{}: no such file or folder", path);
+  if (fs::is_directory(path) && fs::exists(path + "/checkpoint.h5")) return inspect_checkpoint(path + "/checkpoint.h5", show_config);
+  if (fs::is_directory(path)) return inspect_cache(path, verify);
+  if (fs::path(path).extension() == ".csv") return inspect_results(path);
+  const auto file = h5_open(path);
+  if (h5_has(file, "members")) return inspect_checkpoint(path, show_config);
+  inspect_cache(path, verify);
+}
+
+}  // namespace
+
+int run_inspect(Runtime& runtime, const std::vector<std::string>& arguments) {
+  CommandLine line(verb("inspect"), "Says what each FILE is and holds: a feature cache (a folder, or one of SED's HDF5 files), a checkpoint or run folder, a result CSV.", "FILE...", -1);
+  line.add()("verify", po::bool_switch(), "compare a cache's checksums")("config", po::bool_switch(), "print a checkpoint's configuration");
+  if (!line.parse(runtime, arguments)) return 0;
+  agree(runtime.world(), [&] {
+    if (runtime.world().rank() != 0) return;
+    for (const auto& path : line.positional()) inspect(path, line.flag("verify"), line.flag("config"));
+  });
+  return 0;
+}
+
+}  // namespace dissent::cli

@@ -1,0 +1,98 @@
+#include <filesystem>
+
+#include "build_info.hpp"
+#include "cli/verb.hpp"
+#include "config/describe.hpp"
+#include "config/read.hpp"
+#include "config/resolved.hpp"
+#include "storage/atomic_file.hpp"
+#include "storage/checkpoint.hpp"
+#include "train/head_trainer.hpp"
+#include "train/provenance.hpp"
+#include "train/schema.hpp"
+
+namespace dissent::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+
+TrainConfig read_train_config(const config::Document& document) {
+  TrainConfig config;
+  auto schema = train_schema(config);
+  config::ConfigErrors errors(document);
+  config::read(document, schema, errors);
+  for (const auto& conflict : conflicts(config)) errors.add(conflict.key, conflict.message);
+  errors.raise();
+  return config;
+}
+
+// What is already in the run's folder: true if the run is finished and nothing is to be done. Another configuration there is refused.
+bool already_trained(const std::string& folder, const std::string& config_text, const std::string& config_hash, const config::Schema& schema) {
+  const std::string path = folder + "/checkpoint.h5";
+  if (!fs::exists(path)) return false;
+  const CheckpointReader file(path);
+  if (file.config_hash() == config_hash) return true;
+  const auto keys = config::differing_keys(file.config_text(), config_text, schema, path);
+  DISSENT_FAIL(kUsage, "{} holds a run of another configuration ({}); give another `experiment`, or --force to train anew and replace it", folder, fmt::join(keys, "; "));
+}
+
+// One run on the ranks of its group.
+void train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t seed, bool force, bool show_progress) {
+  TrainConfig run_config = config;
+  run_config.experiment.seeds = {seed};
+  const auto schema = train_schema(run_config);
+  RunContext context{.folder = fmt::format("{}/{}/seed-{}", config.experiment.output, config.experiment.experiment, seed),
+                     .config_text = config::to_toml(schema),
+                     .config_hash = config::config_hash(schema),
+                     .seed = static_cast<uint64_t>(seed),
+                     .show_progress = show_progress};
+  bool done = false;
+  agree(*grid.run, [&] { done = !force && already_trained(context.folder, context.config_text, context.config_hash, schema); });
+  if (done) {
+    spdlog::info("event=run_reused folder={} config_hash={}", context.folder, context.config_hash);
+    return;
+  }
+  Provenance provenance(*grid.run, grid.shape, context, data.checksums);
+  agree(*grid.run, [&] {
+    if (grid.run->rank() != 0) return;
+    make_folder(context.folder);
+    atomic_write_text(context.folder + "/config.toml", context.config_text);
+    provenance.write("running");
+  });
+  HeadTrainer trainer(run_config, data, grid, context);
+  trainer.train();
+  agree(*grid.run, [&] {
+    if (grid.run->rank() == 0) provenance.write("finished");
+  });
+  spdlog::info("event=run_finished folder={} config_hash={}", context.folder, context.config_hash);
+}
+
+}  // namespace
+
+int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
+  CommandLine line(verb("train"), "Trains the runs that CONFIG describes. Results go to <output>/<experiment>/seed-<n>/. `dissent config train` prints all keys.", "CONFIG", 1);
+  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""), "table.key=value, over the file's; may be repeated")(
+      "force", po::bool_switch(), "train anew although the run is there")("quiet", po::bool_switch(), "no progress");
+  if (!line.parse(runtime, arguments)) return 0;
+  const auto config = read_train_config(load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set")));
+  apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
+  auto& world = runtime.world();
+  agree(world, [&] { DISSENT_CHECK(config.runtime.device != "cuda", kUsage, "runtime.device = \"cuda\": training on a GPU is not there yet; use cpu"); });
+
+  GridShape shape;
+  const auto runs = static_cast<int64_t>(config.experiment.seeds.size());
+  agree(world, [&] { shape = resolve_grid(config.grid, world.size(), runs, config.ensemble.members, config.data.batch_size); });
+  Grid grid(world, shape);
+  auto node = world.split_by_node();
+  auto data = load_train_data(world, *node, config.data);
+  spdlog::info("event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{}", data.train.rows_per_pass(), data.train.passes(), data.dim, data.classes, shape.runs,
+               shape.members, shape.data);
+  for (int64_t r = grid.run_part; r < runs; r += shape.runs)
+    train_run(config, data, grid, config.experiment.seeds[r], line.flag("force"), world.rank() == 0 && !line.flag("quiet"));
+  world.barrier();
+  data.close();
+  return 0;
+}
+
+}  // namespace dissent::cli

@@ -1,0 +1,43 @@
+#include "data/options.hpp"
+
+#include "data/datasets/registry.hpp"
+
+namespace dissent {
+namespace {
+
+std::vector<std::string> dataset_names() {
+  std::vector<std::string> names;
+  for (const auto& spec : dataset_table()) names.push_back(spec.name);
+  return names;
+}
+
+}  // namespace
+
+const TableSpec& cache_table() {
+  using T = CacheOptions;
+  static const TableSpec table = TableOf<T>("cache", "The feature cache that is written")
+      .option("output", &T::output, {.meaning = "folder, NAME.cache", .scope = Scope::kExecution})
+      .option("passes", &T::passes, {.meaning = "augmented copies of the set", .min = 1})
+      .option("dtype", &T::dtype, {.meaning = "of the features in the file", .choices = {"f32", "f16", "bf16"}})
+      .option("shard_rows", &T::shard_rows, {.meaning = "rows a file", .scope = Scope::kExecution, .min = 1});
+  return table;
+}
+
+const TableSpec& trunk_table() {
+  using T = TrunkOptions;
+  static const TableSpec table = TableOf<T>("trunk", "What makes features of images")
+      .option("model", &T::model, {.meaning = "pixels: the image itself, value / 255, flattened", .choices = {"pixels"}});
+  return table;
+}
+
+const TableSpec& image_data_table() {
+  using T = ImageDataOptions;
+  static const TableSpec table = TableOf<T>("data", "The image set that is cached")
+      .option("dataset", &T::dataset, {.meaning = "a registered set", .choices = dataset_names()})
+      .option("root", &T::root, {.meaning = "its folder; empty: where its package puts it", .scope = Scope::kExecution})
+      .option("split", &T::split, {.meaning = "part of the set", .choices = {"train", "test"}})
+      .option("labels", &T::labels, {.meaning = "false writes -1 (unknown), as for sets that are only ever unknown inputs"});
+  return table;
+}
+
+}  // namespace dissent

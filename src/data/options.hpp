@@ -1,0 +1,31 @@
+#pragma once
+#include <string>
+
+#include "core/options.hpp"
+
+namespace dissent {
+
+/// [cache]
+struct CacheOptions {
+  std::string output;
+  int64_t passes = 1;
+  std::string dtype = "f32";
+  int64_t shard_rows = 131072;
+};
+/// [trunk]
+struct TrunkOptions {
+  std::string model = "pixels";
+};
+/// [data] of caching
+struct ImageDataOptions {
+  std::string dataset;
+  std::string root;
+  std::string split = "train";
+  bool labels = true;
+};
+
+const TableSpec& cache_table();
+const TableSpec& trunk_table();
+const TableSpec& image_data_table();
+
+}  // namespace dissent

@@ -1,0 +1,32 @@
+#include <dissent/losses/a2d.hpp>
+#include <dissent/tensor_check.hpp>
+
+namespace dissent::losses {
+
+at::Tensor a2d(const at::Tensor& logits, int64_t m) {
+  check_outputs("a2d", "logits", logits, 2);
+  return a2d_probabilities(at::softmax(logits, -1), m);
+}
+
+at::Tensor a2d_probabilities(const at::Tensor& probabilities, int64_t m) {
+  check_outputs("a2d", "probabilities", probabilities, 2);
+  const int64_t members = probabilities.size(0), rows = probabilities.size(1), classes = probabilities.size(2);
+  check_index("a2d", "m", m, members);
+
+  std::vector<int64_t> others;
+  for (int64_t i = 0; i < members; ++i)
+    if (i != m) others.push_back(i);
+  const auto options = at::TensorOptions(at::kLong).device(probabilities.device());
+  const auto other = at::tensor(others, at::kLong).to(probabilities.device()).unsqueeze(1);  // [M-1, 1]
+  const auto row = at::arange(rows, options).unsqueeze(0);                                   // [1, B]
+  const auto top = probabilities.detach().argmax(-1).index_select(0, other.squeeze(1));      // [M-1, B]
+
+  // Both reads in one take: its backward fills one tensor of the size of the probabilities.
+  const auto of_others = (other * rows + row) * classes + top;
+  const auto of_m = (row + m * rows) * classes + top;
+  const auto read = at::take(probabilities, at::stack({of_others, of_m}));
+  const auto p = read.select(0, 0), q = read.select(0, 1);
+  return -(p * (1 - q) + q * (1 - p) + kA2dEps).log().mean(0);
+}
+
+}  // namespace dissent::losses

@@ -1,0 +1,90 @@
+#include <dissent/losses/divdis.hpp>
+#include <dissent/pair_information.hpp>
+#include <dissent/tensor_check.hpp>
+
+#include <limits>
+
+namespace dissent::losses {
+namespace {
+
+// Value of each unordered pair (g, h), g < h, of members' probabilities p [M, B, C]; returns [M (M - 1) / 2]. Saves p alone and computes each pair's
+// C x C tensors again in backward.
+class PairValues : public torch::autograd::Function<PairValues> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& p, bool information) {
+    context->save_for_backward({p});
+    context->saved_data["information"] = information;
+    const auto log_marginal = p.mean(1).log();
+    std::vector<at::Tensor> values;
+    for (int64_t g = 0; g < p.size(0); ++g)
+      for (int64_t h = g + 1; h < p.size(0); ++h) {
+        if (information) {
+          auto pair = pair_information(p[g], p[h], log_marginal[g], log_marginal[h]);
+          values.push_back(pair.ratio.mul_(pair.joint).sum());
+        } else {
+          values.push_back((p[g] - p[h]).abs_().sum().div_(-static_cast<double>(p.size(1))));
+        }
+      }
+    return at::stack(values);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
+    DISSENT_CHECK(!at::GradMode::is_enabled(), kUsage, "divdis: a second derivative was asked for; it has a first one only");
+    const auto p = context->get_saved_variables()[0];
+    const bool information = context->saved_data["information"].toBool();
+    const auto upstream = gradients[0] / static_cast<double>(p.size(1));
+    const auto log_marginal = p.mean(1).log();
+    auto gradient = at::zeros_like(p);
+    int64_t index = 0;
+    for (int64_t g = 0; g < p.size(0); ++g)
+      for (int64_t h = g + 1; h < p.size(0); ++h, ++index) {
+        if (information) {
+          // d/dp_g of sum J (log J - log Q) is p_h ratio' / B plus a number that is the same for every class, which softmax takes away.
+          const auto ratio = pair_information(p[g], p[h], log_marginal[g], log_marginal[h]).ratio.mul_(upstream[index]);
+          gradient[g].addmm_(p[h], ratio.t());
+          gradient[h].addmm_(p[g], ratio);
+        } else {
+          const auto sign = (p[g] - p[h]).sign_().mul_(upstream[index]);
+          gradient[g].sub_(sign);
+          gradient[h].add_(sign);
+        }
+      }
+    return {gradient, at::Tensor()};
+  }
+};
+
+at::Tensor mean_of_nonzero(const at::Tensor& values) {
+  const auto kept = values.ne(0);
+  return values.masked_fill(kept.logical_not(), 0).sum() / kept.sum().clamp_min(1);
+}
+
+// Mean over members of the largest nonzero value of their pairs; members without one are left out.
+at::Tensor mean_of_row_maxima(const at::Tensor& values, int64_t members) {
+  std::vector<int64_t> pairs(members * (members - 1));
+  std::vector<int64_t> filled(members, 0);
+  int64_t index = 0;
+  for (int64_t g = 0; g < members; ++g)
+    for (int64_t h = g + 1; h < members; ++h, ++index)
+      for (const int64_t row : {g, h}) pairs[row * (members - 1) + filled[row]++] = index;
+  const auto rows = values.take(at::tensor(pairs, at::kLong).view({members, members - 1}).to(values.device()));
+  const auto kept = rows.ne(0);
+  const auto maxima = rows.masked_fill(kept.logical_not(), -std::numeric_limits<double>::infinity()).amax(1);
+  return mean_of_nonzero(maxima.masked_fill(kept.any(1).logical_not(), 0));
+}
+
+}  // namespace
+
+at::Tensor divdis(const at::Tensor& logits, DivDisMode mode, DivDisReduction reduction) {
+  check_outputs("divdis", "logits", logits, 2);
+  at::Tensor p;
+  if (logits.size(2) == 1) {
+    const auto positive = logits.sigmoid();
+    p = at::cat({positive, 1 - positive}, -1);
+  } else {
+    p = at::softmax(logits, -1);
+  }
+  const auto values = PairValues::apply(p, mode == DivDisMode::kMutualInformation);
+  return reduction == DivDisReduction::kMean ? mean_of_nonzero(values) : mean_of_row_maxima(values, logits.size(0));
+}
+
+}  // namespace dissent::losses

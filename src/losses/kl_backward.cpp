@@ -1,0 +1,26 @@
+#include <dissent/losses/kl_backward.hpp>
+#include <dissent/tensor_check.hpp>
+
+#include <limits>
+
+namespace dissent::losses {
+
+at::Tensor mean_prediction(const at::Tensor& logits) {
+  check_outputs("mean_prediction", "logits", logits, 1);
+  const at::NoGradGuard no_grad;
+  return at::softmax(logits, -1).mean(at::IntArrayRef{0, 1});
+}
+
+at::Tensor kl_backward(const at::Tensor& logits, const at::Tensor& source_mean) {
+  check_outputs("kl_backward", "logits", logits, 1);
+  DISSENT_CHECK(source_mean.defined() && source_mean.dim() == 1 && source_mean.size(0) == logits.size(2) && source_mean.scalar_type() == logits.scalar_type() &&
+                    source_mean.device() == logits.device(),
+                kUsage, "kl_backward: source_mean: wanted [{}] {} {}, given {}", logits.size(2), c10::toString(logits.scalar_type()), logits.device().str(),
+                describe(source_mean));
+  const double smallest = logits.scalar_type() == at::kFloat ? std::numeric_limits<float>::min() : std::numeric_limits<double>::min();
+  const auto target = at::softmax(logits, -1).mean(1);  // [M, C]
+  // The clamp keeps value and gradient finite where a class never occurs.
+  return (target * (target.clamp_min(smallest).log() - source_mean.detach().clamp_min(smallest).log())).sum(-1).mean();
+}
+
+}  // namespace dissent::losses

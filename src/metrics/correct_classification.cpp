@@ -1,0 +1,37 @@
+#include <dissent/metrics/correct_classification.hpp>
+
+#include "metrics/host_values.hpp"
+
+#include <cmath>
+
+namespace dissent::metrics {
+
+void CorrectClassification::update(const at::Tensor& confidence, const at::Tensor& predictions, const at::Tensor& labels) {
+  check_values("correct_classification", "confidence", confidence);
+  check_beside("correct_classification", "predictions", predictions, confidence, at::kLong);
+  check_beside("correct_classification", "labels", labels, confidence, at::kLong);
+  check_no_nan("correct_classification", confidence);
+  const auto id = labels.ne(-1);
+  append_values(ood_, confidence.masked_select(id.logical_not()));
+  append_values(right_, confidence.masked_select(id.logical_and(predictions.eq(labels))));
+  id_count_ += id.sum().item<int64_t>();
+}
+
+void CorrectClassification::merge(const CorrectClassification& other) {
+  ood_.insert(ood_.end(), other.ood_.begin(), other.ood_.end());
+  right_.insert(right_.end(), other.right_.begin(), other.right_.end());
+  id_count_ += other.id_count_;
+}
+
+double CorrectClassification::finish(double fpr) const {
+  check_range("correct_classification", "fpr", fpr, 0, 1);
+  DISSENT_CHECK(id_count_ > 0 && !ood_.empty(), kData, "correct_classification: {} ID and {} OOD samples; at least one of each is needed", id_count_, ood_.size());
+  auto ood = ood_;
+  std::sort(ood.begin(), ood.end(), std::greater<>());
+  const auto allowed = static_cast<size_t>(std::ceil(fpr * static_cast<double>(ood.size())));
+  const double threshold = allowed == 0 ? ood.back() : ood[allowed - 1];
+  const auto right = std::count_if(right_.begin(), right_.end(), [threshold](double confidence) { return confidence > threshold; });
+  return static_cast<double>(right) / static_cast<double>(id_count_);
+}
+
+}  // namespace dissent::metrics

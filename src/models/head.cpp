@@ -1,0 +1,42 @@
+#include "models/head.hpp"
+
+#include <dissent/error.hpp>
+
+#include "core/options.hpp"
+#include "models/block_head.hpp"
+#include "models/mlp_head.hpp"
+
+namespace dissent {
+
+int64_t Head::forward_flops() const {
+  int64_t flops = 0;
+  for (const auto& entry : layout_.entries())
+    if (entry.shape.size() == 2) flops += 2 * entry.numel;
+  return flops;
+}
+
+const std::vector<HeadSpec>& head_registry() {
+  static const std::vector<HeadSpec> registry{
+      {"block_head", "second half of a transformer's last block, final norm and classifier: SED's member", "Rubinstein et al. 2024, arXiv:2409.16797", true,
+       [](int64_t dim, int64_t hidden, int64_t classes) -> std::unique_ptr<Head> { return std::make_unique<BlockHead>(dim, hidden, classes); }},
+      {"mlp", "one hidden layer with ReLU", "", true,
+       [](int64_t dim, int64_t hidden, int64_t classes) -> std::unique_ptr<Head> { return std::make_unique<MlpHead>(dim, hidden, classes); }},
+      {"linear", "one linear layer", "", false,
+       [](int64_t dim, int64_t, int64_t classes) -> std::unique_ptr<Head> { return std::make_unique<LinearHead>(dim, classes); }},
+  };
+  return registry;
+}
+
+std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optional<int64_t> hidden, int64_t classes) {
+  DISSENT_CHECK(dim >= 1 && classes >= 1 && hidden.value_or(1) >= 1, kUsage, "model '{}': sizes have to be at least 1, found dim {}, hidden {}, classes {}",
+                name, dim, hidden.value_or(0), classes);
+  std::vector<std::string> names;
+  for (const auto& spec : head_registry()) {
+    if (spec.name == name) return spec.make(dim, hidden.value_or(4 * dim), classes);
+    names.push_back(spec.name);
+  }
+  const auto near = nearest(name, names);
+  DISSENT_FAIL(kUsage, "unknown model '{}'{}; models on features: {}", name, near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
+}
+
+}  // namespace dissent

@@ -1,0 +1,67 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/parameters.hpp"
+
+namespace dissent {
+
+/// Gradient of a linear weight [out, in], kept as the two factors of dw = dy' x: the optimiser multiplies them block by block and updates the
+/// weight while the block is in cache, so that the gradient itself need not reach memory.
+struct LinearGradient {
+  size_t entry;   ///< position in the layout
+  at::Tensor dy;  ///< [B, out]
+  at::Tensor x;   ///< [B, in]
+};
+
+/// Gradient of a vector parameter (bias, norm, scale).
+struct VectorGradient {
+  size_t entry;
+  at::Tensor value;  ///< shape of the entry
+};
+
+struct HeadGradient {
+  std::vector<LinearGradient> linear;
+  std::vector<VectorGradient> vectors;
+};
+
+/// A member network on features: x [B, D] -> logits [B, C]. Stateless: the parameters are a member's flat vector [P] (parameters.hpp).
+/// f32 or f64, any device; the derivative is written out (heads are few and small, and autograd would allocate every weight gradient each step).
+class Head {
+ public:
+  virtual ~Head() = default;
+  const ParameterLayout& layout() const { return layout_; }
+  /// Fills a member's flat vector [P] on the CPU with its initial values; draws are keyed by seed and member.
+  virtual void initialise(at::Tensor flat, uint64_t seed, int64_t member) const = 0;
+  /// logits [B, C]. With `saved`, keeps there what backward needs.
+  virtual at::Tensor forward(const at::Tensor& flat, const at::Tensor& x, std::vector<at::Tensor>* saved) const = 0;
+  /// Gradient of sum(dlogits * logits). Reads the parameters as they were in forward. With `dx`, also the one with respect to x [B, D].
+  virtual HeadGradient backward(const at::Tensor& flat, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
+                                at::Tensor* dx = nullptr) const = 0;
+  /// Floating-point operations of one row's forward pass.
+  int64_t forward_flops() const;
+
+ protected:
+  ParameterLayout layout_;
+};
+
+/// A registered head.
+struct HeadSpec {
+  std::string name;
+  std::string meaning;
+  std::string citation;
+  bool takes_hidden;
+  std::unique_ptr<Head> (*make)(int64_t dim, int64_t hidden, int64_t classes);
+};
+
+/// The one table of heads: block_head, mlp, linear.
+const std::vector<HeadSpec>& head_registry();
+
+/// hidden: nothing for 4 * dim. Error::kUsage for an unknown name (naming the nearest) or sizes below 1.
+std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optional<int64_t> hidden, int64_t classes);
+
+}  // namespace dissent

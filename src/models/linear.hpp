@@ -1,0 +1,27 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+
+namespace dissent {
+
+/// Products of a linear layer, cut into blocks of fixed size that depend on the shapes alone. A block is one product on one thread; blocks run as
+/// tasks (core/parallel.hpp). So the bits are the same for any number of threads. On a CUDA device a product is one block.
+
+/// y = x w' + b.   x [B, in], w [out, in], b [out]; returns [B, out]
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b);
+
+/// dx = dy w.   dy [B, out], w [out, in]; returns [B, in]
+at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& w);
+
+/// A block of rows of a weight [out, in].
+struct RowBlock {
+  int64_t first;
+  int64_t count;
+};
+
+/// Number of row blocks in which the weight gradient dw = dy' x of a weight [out, in] is computed (a block of dw stays in a core's cache).
+int64_t weight_blocks(int64_t out, int64_t in, bool cuda);
+RowBlock weight_block(int64_t out, int64_t in, bool cuda, int64_t index);
+
+}  // namespace dissent

@@ -1,0 +1,208 @@
+#include "storage/cache_writer.hpp"
+
+#include <build_info.hpp>
+
+#include <filesystem>
+
+#include "storage/atomic_file.hpp"
+#include "storage/cache_checksum.hpp"
+#include "storage/cache_file.hpp"
+#include "storage/feature_cache.hpp"
+
+namespace dissent {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int64_t kFileOverhead = 16384;  // bytes of a shard beside its values, at most
+
+void check_spec(const CacheSpec& spec, const std::string& path) {
+  DISSENT_CHECK(path.ends_with(".cache"), kUsage, "{}: the name of a feature cache ends in .cache", path);
+  DISSENT_CHECK(spec.dim >= 1 && spec.passes >= 1 && spec.rows_per_pass >= 1 && spec.classes >= 0 && spec.shard_rows >= 1, kUsage,
+                "{}: a cache of {} passes of {} rows, {} features, {} classes, {} rows a shard: each has to be positive", path, spec.passes,
+                spec.rows_per_pass, spec.dim, spec.classes, spec.shard_rows);
+  dtype_name(spec.dtype);
+}
+
+// Deletes what a cache folder of ours holds, and nothing else.
+void clear_folder(const std::string& path) {
+  for (const char* name : {kManifestName, kPartialManifestName}) fs::remove(fs::path(path) / name);
+  std::vector<fs::path> shards;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    const auto name = entry.path().filename().string();
+    if (name.starts_with("shard-") && name.find(".h5") != std::string::npos) shards.push_back(entry.path());
+  }
+  for (const auto& shard : shards) fs::remove(shard);
+}
+
+// Rows [first, first + count) of a shard for a rank: whole hash blocks, as even as they come.
+std::pair<int64_t, int64_t> part_of(int64_t shard_rows, int rank, int ranks) {
+  const int64_t blocks = (shard_rows + kHashBlockRows - 1) / kHashBlockRows;
+  const int64_t first = std::min(shard_rows, blocks * rank / ranks * kHashBlockRows);
+  const int64_t end = std::min(shard_rows, blocks * (rank + 1) / ranks * kHashBlockRows);
+  return {first, end - first};
+}
+
+struct Found {
+  CacheWriter::State state = CacheWriter::State::kNew;
+  CacheManifest manifest;
+};
+
+// What is at the path, on one rank. Checks that the shards a cache claims to have are there.
+Found look(const std::string& path, const CacheSpec& spec, bool force) {
+  Found found{CacheWriter::State::kNew, {spec, DISSENT_VERSION, {}}};
+  if (!fs::exists(path)) return found;
+  DISSENT_CHECK(fs::is_directory(path), kUsage, "{}: is there and is not a folder", path);
+  const bool finished = fs::exists(fs::path(path) / kManifestName);
+  const std::string name = path + "/" + (finished ? kManifestName : kPartialManifestName);
+  if (!fs::exists(name)) {
+    DISSENT_CHECK(fs::is_empty(path), kUsage, "{}: is there, holds other things and is no feature cache; give another name", path);
+    return found;
+  }
+  auto manifest = parse_manifest(read_text(name), name);
+  if (const auto difference = spec_difference(manifest.spec, spec); !difference.empty()) {
+    DISSENT_CHECK(force, kUsage, "{}: a cache of another configuration: {}; give another name, or --force to replace it", path, difference);
+    clear_folder(path);
+    return found;
+  }
+  if (finished) {
+    FeatureCache::open(path);
+  } else {
+    const auto plan = plan_shards(manifest.spec);
+    for (size_t shard = 0; shard < manifest.shards.size(); ++shard) {
+      const auto& entry = manifest.shards[shard];
+      DISSENT_CHECK(shard < plan.size() && entry.file == plan[shard].file && entry.rows == plan[shard].rows, kData,
+                    "{}: shard {} is {} with {} rows, which is not how this cache is split", name, shard, entry.file, entry.rows);
+      open_shard(path, entry, manifest.spec);
+    }
+  }
+  found.state = finished ? CacheWriter::State::kFinished : CacheWriter::State::kResumed;
+  found.manifest = std::move(manifest);
+  return found;
+}
+
+void create_shard(const std::string& path, const ShardEntry& entry, const CacheSpec& spec) {
+  auto file = h5_create(path, entry.rows * spec.row_bytes() + kFileOverhead);
+  h5_write_attribute(file, "/", "format", "dissent-cache-shard", path);
+  h5_write_attribute(file, "/", "version", int64_t{1}, path);
+  h5_add_dataset(file, "embed", {entry.rows, spec.dim}, spec.dtype, path);
+  h5_add_dataset(file, "label", {entry.rows}, at::kInt, path);
+  h5_add_dataset(file, "index", {entry.rows}, at::kLong, path);
+  file.close(path);
+  reserve_space(path);
+}
+
+}  // namespace
+
+CacheWriter CacheWriter::open(Communicator& comm, const std::string& path, const CacheSpec& spec, bool force) {
+  CacheWriter writer(comm, path);
+  Found found;
+  agree(comm, [&] {
+    check_spec(spec, path);
+    if (comm.rank() != 0) return;
+    found = look(path, spec, force);
+    if (found.state == State::kFinished) return;
+    make_folder(path);
+    const int64_t written = found.manifest.shards.empty() ? 0 : found.manifest.shards.back().first_row + found.manifest.shards.back().rows;
+    const auto shards = static_cast<int64_t>(plan_shards(found.manifest.spec).size() - found.manifest.shards.size());
+    check_free_space(path, (spec.rows() - written) * spec.row_bytes() + shards * kFileOverhead, "feature cache " + path);
+    atomic_write_text(path + "/" + kPartialManifestName, manifest_text(found.manifest));
+  });
+  const auto states = all_gather_integer(comm, static_cast<int64_t>(found.state));
+  const auto text = broadcast_text(comm, comm.rank() == 0 ? manifest_text(found.manifest) : "", 0);
+  agree(comm, [&] {
+    writer.manifest_ = parse_manifest(text, path);
+    const auto difference = spec_difference(writer.manifest_.spec, spec);
+    DISSENT_CHECK(difference.empty(), kInternal, "{}: ranks ask for different caches: {}", path, difference);
+  });
+  writer.state_ = static_cast<State>(states[0]);
+  writer.plan_ = plan_shards(writer.manifest_.spec);
+  return writer;
+}
+
+std::optional<ShardPart> CacheWriter::next_shard() const {
+  const int64_t shard = finished_shards();
+  if (shard == shard_count() || state_ == State::kFinished) return {};
+  const auto& entry = plan_[shard];
+  const auto [first, count] = part_of(entry.rows, comm_->rank(), comm_->size());
+  const int64_t per_pass = manifest_.spec.rows_per_pass;
+  return ShardPart{shard, entry.first_row / per_pass, entry.first_row % per_pass + first, count};
+}
+
+void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label, const at::Tensor& index) {
+  DISSENT_CHECK(finished_shards() < shard_count(), kInternal, "{}: every shard is written", path_);
+  ShardEntry entry = plan_[finished_shards()];
+  const auto& spec = manifest_.spec;
+  const auto [first, count] = part_of(entry.rows, comm_->rank(), comm_->size());
+  at::Tensor features, labels, positions;
+  std::vector<int64_t> hashes;
+  agree(*comm_, [&, first = first, count = count] {
+    const std::vector<int64_t> shape{count, spec.dim}, column{count};
+    DISSENT_CHECK(embed.sizes() == shape && label.sizes() == column && index.sizes() == column, kUsage,
+                  "{}: embed {}, label {}, index {}; expected [{}, {}], [{}], [{}]", entry.file, fmt::join(embed.sizes(), " x "),
+                  fmt::join(label.sizes(), " x "), fmt::join(index.sizes(), " x "), count, spec.dim, count, count);
+    features = embed.detach().to(spec.dtype).contiguous();
+    check_finite(features, entry.first_row + first, path_);
+    const auto wide = label.to(at::kLong).contiguous();
+    check_label_range(wide, entry.first_row + first, spec.classes, true, path_);
+    labels = wide.to(at::kInt);
+    positions = index.to(at::kLong).contiguous();
+    hashes = block_hashes(features, labels, positions);
+  });
+  write_file(entry, first, features, labels, positions);
+  std::vector<int64_t> counts;
+  for (int rank = 0; rank < comm_->size(); ++rank) counts.push_back((part_of(entry.rows, rank, comm_->size()).second + kHashBlockRows - 1) / kHashBlockRows);
+  const auto blocks = comm_->all_gather(at::tensor(hashes, at::kLong), counts);
+  entry.checksum = shard_checksum({blocks.const_data_ptr<int64_t>(), static_cast<size_t>(blocks.numel())});
+  auto manifest = manifest_;
+  manifest.shards.push_back(entry);
+  agree(*comm_, [&] {
+    if (comm_->rank() == 0) atomic_write_text(path_ + "/" + kPartialManifestName, manifest_text(manifest));
+  });
+  manifest_ = std::move(manifest);
+}
+
+void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::Tensor& embed, const at::Tensor& label, const at::Tensor& index) {
+  const std::string temporary = temporary_name(path_ + "/" + entry.file);
+  try {
+    // One rank lays the file out and claims its disk space: a full disk is found here, before any collective write.
+    agree(*comm_, [&] {
+      if (comm_->rank() == 0) create_shard(temporary, entry, manifest_.spec);
+    });
+    UniqueHandle file;
+    agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
+    std::optional<Error> error;
+    try {
+      agree(*comm_, [&] { h5_write_rows(file, "embed", first, embed, *comm_, temporary); });
+      agree(*comm_, [&] { h5_write_rows(file, "label", first, label, *comm_, temporary); });
+      agree(*comm_, [&] { h5_write_rows(file, "index", first, index, *comm_, temporary); });
+      agree(*comm_, [&] { h5_flush(file, temporary); });
+      agree(*comm_, [&] { h5_check_rows(file, "embed", first, embed, temporary); });
+      agree(*comm_, [&] { h5_check_rows(file, "label", first, label, temporary); });
+      agree(*comm_, [&] { h5_check_rows(file, "index", first, index, temporary); });
+    } catch (const Error& caught) {
+      error = caught;  // the file has to be closed by all ranks first
+    }
+    agree(*comm_, [&] { file.close(temporary); });
+    if (error) throw *error;
+    agree(*comm_, [&] {
+      if (comm_->rank() == 0) sync_and_rename(temporary, path_ + "/" + entry.file);
+    });
+  } catch (const Error&) {
+    std::error_code ignored;
+    if (comm_->rank() == 0) fs::remove(temporary, ignored);
+    throw;
+  }
+}
+
+void CacheWriter::finish() {
+  if (state_ == State::kFinished) return;
+  DISSENT_CHECK(finished_shards() == shard_count(), kInternal, "{}: finish after {} of {} shards", path_, finished_shards(), shard_count());
+  agree(*comm_, [&] {
+    if (comm_->rank() != 0) return;
+    atomic_write_text(path_ + "/" + kManifestName, manifest_text(manifest_));
+    fs::remove(fs::path(path_) / kPartialManifestName);
+  });
+  state_ = State::kFinished;
+}
+
+}  // namespace dissent

@@ -1,0 +1,64 @@
+#include "storage/csv.hpp"
+
+#include <dissent/error.hpp>
+
+namespace dissent {
+
+std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& path) {
+  std::vector<CsvRecord> records;
+  int64_t line = 1;
+  for (size_t at = 0; at < text.size();) {
+    CsvRecord record{line, {}};
+    for (bool more = true; more;) {
+      std::string field;
+      const auto place = [&] { return fmt::format("{}:{}: column {}", path, line, record.fields.size() + 1); };
+      const bool quoted = at < text.size() && text[at] == '"';
+      if (quoted) {
+        for (++at;; ++at) {
+          DISSENT_CHECK(at < text.size(), kData, "{}: a quote is not closed", place());
+          if (text[at] == '"' && (at + 1 == text.size() || text[++at] != '"')) break;
+          line += text[at] == '\n';
+          field += text[at];
+        }
+        if (text[at] == '"') ++at;  // the closing quote is the last character
+      }
+      while (at < text.size() && text[at] != ',' && text[at] != '\n' && text[at] != '\r') {
+        DISSENT_CHECK(!quoted && text[at] != '"', kData, "{}: a quote has to enclose the whole field", place());
+        field += text[at++];
+      }
+      record.fields.push_back(std::move(field));
+      more = at < text.size() && text[at] == ',';
+      at += more;
+    }
+    if (at < text.size() && text[at] == '\r') ++at;
+    if (at < text.size() && text[at] == '\n') ++at;
+    ++line;
+    if (record.fields.size() > 1 || !record.fields[0].empty()) records.push_back(std::move(record));
+  }
+  return records;
+}
+
+std::string csv_field(const std::string& value) {
+  if (value.find_first_of(",\"\r\n") == std::string::npos) return value;
+  std::string out = "\"";
+  for (const char c : value) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  out += '"';
+  return out;
+}
+
+std::string csv_line(const std::vector<std::string>& fields) {
+  std::string out;
+  for (size_t i = 0; i < fields.size(); ++i) {
+    if (i > 0) out += ',';
+    out += csv_field(fields[i]);
+  }
+  out += '\n';
+  return out;
+}
+
+std::string number_text(double value) { return fmt::format("{}", value); }
+
+}  // namespace dissent

@@ -1,0 +1,168 @@
+#include "storage/feature_cache.hpp"
+
+#include <filesystem>
+
+#include "storage/atomic_file.hpp"
+#include "storage/cache_checksum.hpp"
+#include "storage/cache_file.hpp"
+
+namespace dissent {
+namespace {
+
+constexpr int64_t kReadRows = 64 * kHashBlockRows;  // rows a piece where a buffer is needed
+constexpr int64_t kLabelRows = 1 << 20;
+
+}  // namespace
+
+struct FeatureCache::Impl {
+  std::string path;
+  CacheSpec spec;
+  std::vector<ShardEntry> shards;
+  std::vector<CacheFile> files;  // of the shards
+  bool has_checksums = false;
+  SedLayout sed;  // of a file without a manifest
+
+  // Calls piece(shard, first row within it, count, rows before) for each shard that holds some of the rows.
+  template <class Piece>
+  void for_each(int64_t first, int64_t count, const Piece& piece) const {
+    DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= spec.rows(), kInternal, "{}: rows {} .. {} of {}", path, first, first + count, spec.rows());
+    auto at = std::upper_bound(shards.begin(), shards.end(), first, [](int64_t row, const ShardEntry& shard) { return row < shard.first_row; });
+    for (size_t shard = at - shards.begin() - 1; count > 0; ++shard) {
+      const int64_t skip = first - shards[shard].first_row, rows = std::min(count, shards[shard].rows - skip);
+      piece(files[shard], skip, rows);
+      first += rows, count -= rows;
+    }
+  }
+};
+
+FeatureCache::FeatureCache(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+FeatureCache::FeatureCache(FeatureCache&&) noexcept = default;
+FeatureCache& FeatureCache::operator=(FeatureCache&&) noexcept = default;
+FeatureCache::~FeatureCache() = default;
+
+FeatureCache FeatureCache::open(const std::string& path) {
+  namespace fs = std::filesystem;
+  auto impl = std::make_unique<Impl>();
+  impl->path = path;
+  DISSENT_CHECK(fs::exists(path), kData, "{}: no such feature cache", path);
+  if (!fs::is_directory(path)) {
+    impl->files.push_back(CacheFile::open(path));
+    impl->sed = scan_sed_file(impl->files[0]);
+    impl->spec = impl->sed.spec;
+    impl->shards.push_back({fs::path(path).filename().string(), 0, impl->spec.rows(), ""});
+    return FeatureCache(std::move(impl));
+  }
+  const std::string name = path + "/" + kManifestName, partial = path + "/" + kPartialManifestName;
+  if (!fs::exists(name) && fs::exists(partial)) {
+    const auto manifest = parse_manifest(read_text(partial), partial);
+    DISSENT_FAIL(kData, "{}: incomplete, {} of {} shards; run `dissent cache` again to go on", path, manifest.shards.size(), plan_shards(manifest.spec).size());
+  }
+  DISSENT_CHECK(fs::exists(name), kData, "{}: no {}: not a feature cache", path, kManifestName);
+  auto manifest = parse_manifest(read_text(name), name);
+  const int64_t found = manifest.shards.empty() ? 0 : manifest.shards.back().first_row + manifest.shards.back().rows;
+  DISSENT_CHECK(found == manifest.spec.rows(), kData, "{}: the shards have {} rows, the cache {}", name, found, manifest.spec.rows());
+  for (const auto& shard : manifest.shards) impl->files.push_back(open_shard(path, shard, manifest.spec));
+  impl->spec = std::move(manifest.spec);
+  impl->shards = std::move(manifest.shards);
+  impl->has_checksums = true;
+  return FeatureCache(std::move(impl));
+}
+
+const std::string& FeatureCache::path() const { return impl_->path; }
+const CacheSpec& FeatureCache::spec() const { return impl_->spec; }
+const std::vector<ShardEntry>& FeatureCache::shards() const { return impl_->shards; }
+
+bool FeatureCache::concurrent_reads() const {
+  return std::all_of(impl_->files.begin(), impl_->files.end(), [](const CacheFile& file) { return file.concurrent_reads(); });
+}
+
+void FeatureCache::read_raw(int64_t first, int64_t count, void* out) const {
+  auto* bytes = static_cast<char*>(out);
+  const int64_t row_bytes = dim() * static_cast<int64_t>(c10::elementSize(dtype()));
+  impl_->for_each(first, count, [&](const CacheFile& file, int64_t row, int64_t rows) {
+    file.read_embed(row, rows, bytes);
+    bytes += rows * row_bytes;
+  });
+}
+
+void FeatureCache::read_rows(int64_t first, int64_t count, float* out) const {
+  if (dtype() == at::kFloat) return read_raw(first, count, out);
+  const int64_t end = first + count;
+  for (; first < end; first += kReadRows) {
+    const int64_t rows = std::min(kReadRows, end - first);
+    auto raw = at::empty({rows, dim()}, dtype());
+    read_raw(first, rows, raw.data_ptr());
+    at::from_blob(out, {rows, dim()}, at::kFloat).copy_(raw);
+    out += rows * dim();
+  }
+}
+
+at::Tensor FeatureCache::read_rows(int64_t first, int64_t count) const {
+  auto values = at::empty({count, dim()}, at::kFloat);
+  read_rows(first, count, values.data_ptr<float>());
+  return values;
+}
+
+at::Tensor FeatureCache::read_labels(int64_t first, int64_t count) const {
+  std::vector<at::Tensor> pieces{at::empty({0}, at::kLong)};
+  impl_->for_each(first, count, [&](const CacheFile& file, int64_t row, int64_t rows) { pieces.push_back(file.read_label(row, rows).to(at::kLong)); });
+  return at::cat(pieces);
+}
+
+at::Tensor FeatureCache::read_index(int64_t first, int64_t count) const {
+  if (impl_->sed.counted_index) return at::arange(first, first + count, at::kLong).remainder_(rows_per_pass()).add_(impl_->sed.first_index);
+  std::vector<at::Tensor> pieces{at::empty({0}, at::kLong)};
+  impl_->for_each(first, count, [&](const CacheFile& file, int64_t row, int64_t rows) { pieces.push_back(file.read_index(row, rows).to(at::kLong)); });
+  return at::cat(pieces);
+}
+
+void FeatureCache::verify_shard(size_t shard) const {
+  const auto& file = impl_->files[shard];
+  std::vector<int64_t> blocks;
+  for (int64_t row = 0; row < file.rows; row += kReadRows) {
+    const int64_t rows = std::min(kReadRows, file.rows - row);
+    auto embed = at::empty({rows, dim()}, dtype());
+    file.read_embed(row, rows, embed.data_ptr());
+    const auto hashes = block_hashes(embed, file.read_label(row, rows), file.read_index(row, rows));
+    blocks.insert(blocks.end(), hashes.begin(), hashes.end());
+  }
+  const auto found = shard_checksum(blocks);
+  DISSENT_CHECK(found == impl_->shards[shard].checksum, kData, "{}: damaged: checksum {} expected, {} found", file.path, impl_->shards[shard].checksum, found);
+}
+
+void FeatureCache::verify() const {
+  for (size_t shard = 0; impl_->has_checksums && shard < impl_->files.size(); ++shard) verify_shard(shard);
+}
+
+void FeatureCache::verify(Communicator& comm) const {
+  agree(comm, [&] {
+    for (size_t shard = comm.rank(); impl_->has_checksums && shard < impl_->files.size(); shard += comm.size()) verify_shard(shard);
+  });
+}
+
+void FeatureCache::check_labels(int64_t classes, bool allow_unknown) const {
+  for (int64_t row = 0; row < rows(); row += kLabelRows)
+    check_label_range(read_labels(row, std::min(kLabelRows, rows() - row)), row, classes, allow_unknown, path());
+}
+
+void check_finite(const at::Tensor& values, int64_t first_row, const std::string& path) {
+  for (int64_t row = 0; row < values.size(0); row += kReadRows) {
+    const auto block = values.narrow(0, row, std::min(kReadRows, values.size(0) - row));
+    const auto finite = at::isfinite(block);
+    if (finite.all().item<bool>()) continue;
+    const auto at = finite.logical_not().nonzero()[0];
+    const int64_t i = at[0].item<int64_t>(), column = at[1].item<int64_t>();
+    DISSENT_FAIL(kData, "{}: row {}, column {}: the feature is {}", path, first_row + row + i, column, block[i][column].item<double>());
+  }
+}
+
+void check_label_range(const at::Tensor& labels, int64_t first_row, int64_t classes, bool allow_unknown, const std::string& path) {
+  const int64_t least = allow_unknown ? -1 : 0;
+  const auto* data = labels.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < labels.numel(); ++i) {
+    DISSENT_CHECK(data[i] >= least && data[i] < classes, kData, "{}: the label of row {} is {}, expected {} .. {}{}", path, first_row + i, data[i],
+                  least, classes - 1, data[i] == -1 ? " (-1 is unknown, and labels are needed here)" : "");
+  }
+}
+
+}  // namespace dissent

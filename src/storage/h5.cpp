@@ -1,0 +1,139 @@
+#include "storage/h5.hpp"
+
+#include <cstring>
+#include <exception>
+
+#include "comm/mpi.hpp"
+#include "storage/atomic_file.hpp"
+
+namespace dissent {
+namespace {
+
+// Errors come as exceptions; HDF5 would also print its stack.
+void silence() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+
+UniqueHandle access_list(const std::string& path) {
+  silence();
+  UniqueHandle list(DISSENT_H5(H5Pcreate(H5P_FILE_ACCESS), path), H5Pclose);
+#if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && H5_VERSION_LE(1, 10, 99))
+  DISSENT_H5(H5Pset_file_locking(list, false, true), path);
+#endif
+  return list;
+}
+
+}  // namespace
+
+std::string h5_message() {
+  std::string message;
+  const auto take_first = [](unsigned, const H5E_error2_t* entry, void* out) -> herr_t {
+    auto& text = *static_cast<std::string*>(out);
+    if (text.empty() && entry->desc) text = entry->desc;
+    return 0;
+  };
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &message);
+  if (message.empty()) return "HDF5 gives no reason";
+  // System errors are a long list of values with the reason in the middle: errno = 28, error message = 'No space left on device', buf = ...
+  constexpr std::string_view key = "error message = '";
+  if (const auto at = message.find(key); at != std::string::npos) {
+    const auto end = message.find('\'', at + key.size());
+    return message.substr(at + key.size(), end - at - key.size());
+  }
+  return message;
+}
+
+void raise_h5_error(const char* call, const std::string& place, const char* file, int line) {
+  const std::string name = std::string(call).substr(0, std::strcspn(call, "("));
+  throw Error(ErrorKind::kData, fmt::format("{}: {} ({})", place, h5_message(), name), file, line);
+}
+
+UniqueHandle::UniqueHandle(UniqueHandle&& other) noexcept
+    : id_(std::exchange(other.id_, -1)), closer_(other.closer_), collective_(other.collective_) {}
+
+UniqueHandle& UniqueHandle::operator=(UniqueHandle&& other) noexcept {
+  if (this != &other) {
+    reset();
+    id_ = std::exchange(other.id_, -1);
+    closer_ = other.closer_;
+    collective_ = other.collective_;
+  }
+  return *this;
+}
+
+UniqueHandle::~UniqueHandle() { reset(); }
+
+void UniqueHandle::reset() noexcept {
+  if (id_ >= 0 && !(collective_ && std::uncaught_exceptions() > 0)) closer_(id_);
+  id_ = -1;
+}
+
+void UniqueHandle::close(const std::string& place) {
+  if (id_ < 0) return;
+  const auto closed = closer_(std::exchange(id_, -1));
+  h5_checked(closed, "close", place, __FILE__, __LINE__);
+}
+
+UniqueHandle h5_open(const std::string& path) {
+  const auto access = access_list(path);
+  return {DISSENT_H5(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), path), H5Fclose};
+}
+
+UniqueHandle h5_create(const std::string& path, int64_t bytes) {
+  if (bytes > 0) probe_space(path, bytes);
+  const auto access = access_list(path);
+  return {DISSENT_H5(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), path), H5Fclose};
+}
+
+UniqueHandle h5_open_shared(const std::string& path, Communicator& comm) {
+  const auto access = access_list(path);
+  const bool shared = std::string_view(comm.backend()) == "mpi";
+  if (shared) {
+    DISSENT_H5(H5Pset_fapl_mpio(access, mpi_handle(comm), MPI_INFO_NULL), path);
+    DISSENT_H5(H5Pset_all_coll_metadata_ops(access, true), path);
+    DISSENT_H5(H5Pset_coll_metadata_write(access, true), path);
+  }
+  return {DISSENT_H5(H5Fopen(path.c_str(), H5F_ACC_RDWR, access), path), H5Fclose, shared};
+}
+
+UniqueHandle h5_type(at::ScalarType dtype) {
+  const std::string place = "HDF5 type";
+  silence();
+  const auto copy = [&](hid_t type) { return UniqueHandle(DISSENT_H5(H5Tcopy(type), place), H5Tclose); };
+  const auto half = [&](size_t exponent_bits, size_t bias) {
+    auto type = copy(H5T_IEEE_F32LE);
+    const size_t mantissa_bits = 15 - exponent_bits;
+    DISSENT_H5(H5Tset_fields(type, 15, mantissa_bits, exponent_bits, 0, mantissa_bits), place);
+    DISSENT_H5(H5Tset_size(type, 2), place);
+    DISSENT_H5(H5Tset_ebias(type, bias), place);
+    return type;
+  };
+  switch (dtype) {
+    case at::kFloat: return copy(H5T_IEEE_F32LE);
+    case at::kDouble: return copy(H5T_IEEE_F64LE);
+    case at::kHalf: return half(5, 15);
+    case at::kBFloat16: return half(8, 127);
+    case at::kInt: return copy(H5T_STD_I32LE);
+    case at::kLong: return copy(H5T_STD_I64LE);
+    case at::kByte: return copy(H5T_STD_U8LE);
+    default: DISSENT_FAIL(kInternal, "no HDF5 type for tensors of {}", at::toString(dtype));
+  }
+}
+
+at::ScalarType h5_dtype(hid_t type, const std::string& place) {
+  const size_t size = H5Tget_size(type);  // 0 on failure
+  const H5T_class_t kind = H5Tget_class(type);
+  if (kind == H5T_INTEGER) {
+    if (H5Tget_sign(type) == H5T_SGN_NONE) return size == 1 ? at::kByte : size == 2 ? at::kInt : at::kLong;
+    return size <= 4 ? at::kInt : at::kLong;
+  }
+  if (kind == H5T_FLOAT && size == 4) return at::kFloat;
+  if (kind == H5T_FLOAT && size == 8) return at::kDouble;
+  if (kind == H5T_FLOAT && size == 2) {
+    size_t sign = 0, exponent = 0, exponent_bits = 0, mantissa = 0, mantissa_bits = 0;
+    DISSENT_H5(H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits), place);
+    if (exponent_bits == 5) return at::kHalf;
+    if (exponent_bits == 8) return at::kBFloat16;
+  }
+  DISSENT_FAIL(kData, "{}: its type (HDF5 class {}, {} bytes a value) is neither a float of 16, 32 or 64 bits nor an integer", place, static_cast<int>(kind), size);
+}
+
+}  // namespace dissent

@@ -1,0 +1,83 @@
+#include "train/optimizer.hpp"
+
+#include <dissent/error.hpp>
+
+namespace dissent {
+
+const TableSpec& optimizer_table() {
+  using O = OptimizerOptions;
+  static const TableSpec table =
+      TableOf<O>("optimizer", "How members are updated")
+          .option("name", &O::name, {.meaning = "the optimiser, as torch.optim's", .choices = {"adamw", "adam", "sgd"}})
+          .option("learning_rate", &O::learning_rate, {.meaning = "learning rate at the start", .min = 0})
+          .option("weight_decay", &O::weight_decay, {.meaning = "weight decay of every parameter; auto: torch's default (adamw 0.01, others 0)", .min = 0})
+          .option("beta1", &O::beta1, {.meaning = "adam: decay of the first moment", .min = 0, .max = 1})
+          .option("beta2", &O::beta2, {.meaning = "adam: decay of the second moment", .min = 0, .max = 1})
+          .option("epsilon", &O::epsilon, {.meaning = "adam: added to the denominator", .min = 0})
+          .option("momentum", &O::momentum, {.meaning = "sgd: momentum", .min = 0, .max = 1})
+          .option("nesterov", &O::nesterov, {.meaning = "sgd: Nesterov's form of momentum"});
+  return table;
+}
+
+Optimizer::Optimizer(const OptimizerOptions& options, at::Tensor values) : options_(options), values_(std::move(values)) {
+  kind_ = options.name == "adamw" ? Kind::kAdamW : options.name == "adam" ? Kind::kAdam : Kind::kSgd;
+  DISSENT_CHECK(kind_ != Kind::kSgd || options.name == "sgd", kUsage, "unknown optimizer '{}'", options.name);
+  DISSENT_CHECK(kind_ != Kind::kSgd || !options.nesterov || options.momentum > 0, kUsage, "optimizer.nesterov needs a momentum above 0, found {}", options.momentum);
+  weight_decay_ = options.weight_decay.value_or(kind_ == Kind::kAdamW ? 0.01 : 0.0);
+  if (kind_ != Kind::kSgd || options.momentum > 0) first_ = at::zeros_like(values_);
+  if (kind_ != Kind::kSgd) second_ = at::zeros_like(values_);
+  for (int64_t i = 0; i < values_.size(0); ++i) steps_.push_back(at::zeros({}, values_.options().dtype(at::kFloat)));
+}
+
+void Optimizer::update(int64_t i, int64_t offset, const at::Tensor& gradient, double learning_rate) {
+  const int64_t n = gradient.numel();
+  const auto slice = [&](const at::Tensor& stack) { return std::vector<at::Tensor>{stack[i].narrow(0, offset, n)}; };
+  const std::vector<at::Tensor> gradients{gradient.reshape({n})};
+  const auto p = slice(values_);
+  if (kind_ == Kind::kSgd) {
+    at::_fused_sgd_(p, gradients, first_.defined() ? slice(first_) : std::vector<at::Tensor>{}, weight_decay_, options_.momentum, learning_rate, /*dampening=*/0,
+                    options_.nesterov, /*maximize=*/false, /*is_first_step=*/false);
+    return;
+  }
+  const std::vector<at::Tensor> steps{steps_[i]};
+  if (kind_ == Kind::kAdamW) {
+    at::_fused_adamw_(p, gradients, slice(first_), slice(second_), {}, steps, learning_rate, options_.beta1, options_.beta2, weight_decay_, options_.epsilon,
+                      /*amsgrad=*/false, /*maximize=*/false);
+  } else {
+    at::_fused_adam_(p, gradients, slice(first_), slice(second_), {}, steps, learning_rate, options_.beta1, options_.beta2, weight_decay_, options_.epsilon,
+                     /*amsgrad=*/false, /*maximize=*/false);
+  }
+}
+
+void Optimizer::update_linear(int64_t i, const ParameterEntry& entry, int64_t first, int64_t count, const at::Tensor& dy, const at::Tensor& x,
+                              double learning_rate) {
+  const auto columns = dy.narrow(1, first, count).t();
+  if (kind_ == Kind::kSgd && first_.defined() && !options_.nesterov) {
+    const auto rows = [&](const at::Tensor& stack) { return parameter(stack[i], entry).narrow(0, first, count); };
+    auto velocity = rows(first_), weight = rows(values_);
+    at::addmm_out(velocity, velocity, columns, x, options_.momentum, 1);
+    if (weight_decay_ != 0) velocity.add_(weight, weight_decay_);
+    weight.add_(velocity, -learning_rate);
+    return;
+  }
+  update(i, entry.offset + first * x.size(1), at::mm(columns, x), learning_rate);
+}
+
+std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
+  if (kind_ != Kind::kSgd) return {{"exp_avg", first_}, {"exp_avg_sq", second_}};
+  if (first_.defined()) return {{"momentum", first_}};
+  return {};
+}
+
+std::vector<int64_t> Optimizer::steps() const {
+  std::vector<int64_t> counts;
+  for (const auto& step : steps_) counts.push_back(step.item<int64_t>());
+  return counts;
+}
+
+void Optimizer::set_steps(const std::vector<int64_t>& steps) {
+  DISSENT_CHECK(steps.size() == steps_.size(), kInternal, "{} step counts for {} members", steps.size(), steps_.size());
+  for (size_t i = 0; i < steps.size(); ++i) steps_[i].fill_(steps[i]);
+}
+
+}  // namespace dissent

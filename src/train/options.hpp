@@ -1,0 +1,129 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/grid.hpp"
+#include "core/options.hpp"
+#include "ensemble/objective.hpp"
+#include "train/optimizer.hpp"
+#include "train/schedule.hpp"
+
+namespace dissent {
+
+/// Keys outside any table.
+struct ExperimentOptions {
+  std::string experiment = "experiment";
+  std::vector<int64_t> seeds{42};
+  std::string output = "results";
+};
+
+/// [data] of training on a feature cache.
+struct CacheDataOptions {
+  std::string kind = "cache";
+  std::string train;
+  std::string validation;
+  std::string unlabelled;
+  std::string subset;
+  bool subset_complement = false;
+  std::string residency = "auto";
+  int64_t batch_size = 32;
+};
+
+/// [ensemble]
+struct EnsembleOptions {
+  int64_t members = 5;
+  std::optional<int64_t> active;
+  std::string selection = "random";
+  std::string model = "block_head";
+  std::optional<int64_t> hidden;
+};
+
+/// [loss.cross_entropy]
+struct CrossEntropyOptions {
+  double weight = 1;
+  double label_smoothing = 0;
+  std::string output = "members";
+};
+/// [loss.a2d]
+struct A2dOptions {
+  double weight = 1;
+  std::string sample_weight = "none";
+  int64_t from_epoch = 0;
+};
+/// [loss.divdis]
+struct DivDisOptions {
+  double weight = 1;
+  std::string mode = "mi";
+  std::string reduction = "mean";
+  int64_t from_epoch = 0;
+};
+/// [loss.kl_backward]
+struct KlBackwardOptions {
+  double weight = 1;
+};
+/// [disagreement]: where members repel each other.
+struct DisagreementOptions {
+  std::string on = "labelled";
+  std::optional<double> below_threshold;
+};
+
+/// [training]
+struct TrainingOptions {
+  int64_t epochs = 1;
+  bool frozen_first_epoch = false;
+  std::string on_nan = "error";
+  double clip_norm = 0;
+  int64_t look_ahead = 64;
+};
+
+/// [runtime]
+struct RuntimeOptions {
+  std::string device = "auto";
+  std::optional<int64_t> threads;
+  double timeout_s = 600;
+};
+
+/// Everything that `dissent train CONFIG` is told.
+struct TrainConfig {
+  ExperimentOptions experiment;
+  GridOptions grid;
+  CacheDataOptions data;
+  EnsembleOptions ensemble;
+  bool has_cross_entropy = false, has_a2d = false, has_divdis = false, has_kl_backward = false;
+  CrossEntropyOptions cross_entropy;
+  A2dOptions a2d;
+  DivDisOptions divdis;
+  KlBackwardOptions kl_backward;
+  DisagreementOptions disagreement;
+  OptimizerOptions optimizer;
+  ScheduleOptions schedule;
+  TrainingOptions training;
+  RuntimeOptions runtime;
+
+  int64_t active_members() const { return ensemble.selection == "round_robin" ? 1 : ensemble.active.value_or(ensemble.members); }
+};
+
+const TableSpec& experiment_table();
+const TableSpec& cache_data_table();
+const TableSpec& ensemble_table();
+const TableSpec& cross_entropy_table();
+const TableSpec& a2d_table();
+const TableSpec& divdis_table();
+const TableSpec& kl_backward_table();
+const TableSpec& disagreement_table();
+const TableSpec& training_table();
+const TableSpec& runtime_table();
+
+/// A combination of keys that does not go together.
+struct Conflict {
+  std::string key;  ///< "ensemble.active"
+  std::string message;
+};
+/// All of them, in the order of the tables.
+std::vector<Conflict> conflicts(const TrainConfig& config);
+
+/// The objective that the loss tables describe.
+ObjectiveOptions objective_options(const TrainConfig& config);
+
+}  // namespace dissent

@@ -1,0 +1,39 @@
+#include "train/provenance.hpp"
+
+#include <fmt/chrono.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "build_info.hpp"
+#include "comm/runtime.hpp"
+#include "core/parallel.hpp"
+#include "storage/atomic_file.hpp"
+
+namespace dissent {
+
+Provenance::Provenance(Communicator& run, const GridShape& shape, const RunContext& context, std::vector<std::string> caches)
+    : folder_(context.folder), config_hash_(context.config_hash), seed_(context.seed), shape_(shape), hosts_(all_gather_text(run, host_name())),
+      caches_(std::move(caches)), start_(std::chrono::system_clock::now()) {}
+
+void Provenance::write(const std::string& state) const {
+  const auto now = std::chrono::system_clock::now();
+  nlohmann::ordered_json json;
+  json["format"] = "dissent-provenance";
+  json["version"] = 1;
+  json["state"] = state;
+  json["program"] = {{"dissent", DISSENT_VERSION}, {"commit", DISSENT_COMMIT}, {"build_type", DISSENT_BUILD_TYPE}, {"libtorch", DISSENT_LIBTORCH_VERSION}, {"hdf5", DISSENT_HDF5_VERSION}};
+  json["config_hash"] = config_hash_;
+  json["seed"] = seed_;
+  json["ranks"] = hosts_.size();
+  json["hosts"] = std::set<std::string>(hosts_.begin(), hosts_.end());
+  json["grid"] = {{"runs", shape_.runs}, {"members", shape_.members}, {"data", shape_.data}};
+  json["threads_a_rank"] = threads();
+  json["device"] = "cpu";
+  json["caches"] = caches_;
+  json["start"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(start_)));
+  json["wall_s"] = std::chrono::duration<double>(now - start_).count();
+  atomic_write_text(folder_ + "/provenance.json", json.dump(2) + "\n");
+}
+
+}  // namespace dissent

@@ -1,0 +1,270 @@
+#include "train/stepper.hpp"
+
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cfloat>
+#include <cmath>
+
+#include "core/parallel.hpp"
+#include "models/linear.hpp"
+
+namespace dissent {
+
+/// One local member in one step of the wave.
+struct Stepper::Pair {
+  int64_t step;      ///< position in the wave
+  int64_t position;  ///< position among the step's active members
+  int64_t member;    ///< number in the ensemble
+  at::Tensor logits; ///< [b + u, C]
+  std::vector<at::Tensor> saved;
+  HeadGradient gradient;
+  at::Tensor flat_gradient;  ///< [P], only where the whole gradient is needed: clipping, split batch, doubt about finiteness
+  double scale = 1;          ///< clipping
+  bool skip = false;
+};
+
+namespace {
+
+// A part of the batch on one data rank: its rows of the labelled batch, then its rows of the unlabelled one.
+struct BatchPart {
+  Part labelled, unlabelled;
+  int64_t rows() const { return labelled.count + unlabelled.count; }
+};
+
+BatchPart batch_part(const Step& step, int64_t parts, int64_t index) {
+  return {part_of(static_cast<int64_t>(step.rows.size()), parts, index), part_of(static_cast<int64_t>(step.unlabelled_rows.size()), parts, index)};
+}
+
+bool within(Part part, int64_t member) { return member >= part.first && member < part.first + part.count; }
+
+// Largest magnitude, or infinity/NaN if any element is not finite.
+double largest(const at::Tensor& values) { return values.numel() == 0 ? 0 : at::norm(values, std::numeric_limits<double>::infinity()).item<double>(); }
+
+// True if dy' x is finite for certain: |sum over B| <= B max|dy| max|x| stays below the largest float with room for rounding.
+bool surely_finite(const HeadGradient& gradient) {
+  for (const auto& part : gradient.linear)
+    if (!(largest(part.dy) * largest(part.x) * static_cast<double>(part.dy.size(0)) < FLT_MAX / 4)) return false;
+  for (const auto& part : gradient.vectors)
+    if (!std::isfinite(largest(part.value))) return false;
+  return true;
+}
+
+}  // namespace
+
+Stepper::Stepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective, const StepperOptions& options, Grid& grid)
+    : members_(members), optimizer_(optimizer), objective_(objective), options_(options), grid_(grid) {}
+
+bool Stepper::takes_part(const Step& step) const {
+  return std::any_of(step.active.begin(), step.active.end(), [&](int64_t member) { return members_.holds(member); });
+}
+
+std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update_members) {
+  std::vector<Pair> pairs;
+  for (size_t s = 0; s < wave.size(); ++s)
+    for (size_t a = 0; a < wave[s].step->active.size(); ++a)
+      if (const int64_t member = wave[s].step->active[a]; members_.holds(member))
+        pairs.push_back({static_cast<int64_t>(s), static_cast<int64_t>(a), member, {}, {}, {}, {}, 1, false});
+  forward(wave, pairs);
+  const auto logits = gather_logits(wave, pairs);
+
+  std::vector<StepResult> results(wave.size());
+  std::vector<at::Tensor> gradients(wave.size());
+  parallel_tasks(static_cast<int64_t>(wave.size()), [&](int64_t s) {
+    if (logits[s].defined()) results[s] = differentiate(wave[s], logits[s], epoch_of_loss, update_members, gradients[s]);
+  });
+  for (size_t s = 0; s < wave.size(); ++s)
+    if (results[s].known && !options_.skip_not_finite)
+      DISSENT_CHECK(std::isfinite(results[s].total), kData, "the loss of epoch {}, step {} is {}: training has diverged (training.on_nan = \"skip_step\" would pass over such steps)",
+                    wave[s].step->epoch, wave[s].step->index, results[s].total);
+  if (!update_members) return results;
+  backward(wave, gradients, pairs);
+  judge(wave, pairs, results);
+  update(wave, pairs);
+  return results;
+}
+
+void Stepper::forward(const std::vector<StepInput>& wave, std::vector<Pair>& pairs) const {
+  parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
+    auto& pair = pairs[i];
+    pair.logits = members_.head->forward(members_.member(pair.member), wave[pair.step].x, &pair.saved);
+  });
+}
+
+std::vector<at::Tensor> Stepper::gather_logits(const std::vector<StepInput>& wave, const std::vector<Pair>& pairs) const {
+  // Every rank sends, step by step and member by member, its [b + u, C] pieces in one message.
+  const auto classes = members_.head->layout().entries().back().numel;  // the classifier's bias comes last in every head
+  std::vector<int64_t> counts;
+  for (int64_t g = 0; g < grid_.shape.members; ++g)
+    for (int64_t d = 0; d < grid_.shape.data; ++d) {
+      const Part group = part_of(members_.total, grid_.shape.members, g);
+      int64_t count = 0;
+      for (const auto& input : wave)
+        for (const int64_t member : input.step->active)
+          if (within(group, member)) count += batch_part(*input.step, grid_.shape.data, d).rows() * classes;
+      counts.push_back(count);
+    }
+  std::vector<at::Tensor> pieces;
+  for (const auto& pair : pairs) pieces.push_back(pair.logits.reshape({-1}));
+  const auto local = pieces.empty() ? at::empty({0}, members_.values.options()) : at::cat(pieces);
+  auto all = grid_.run->all_gather(local, counts);
+
+  // Back into [A, B + U, C] for the steps that this rank takes part in.
+  std::vector<at::Tensor> logits(wave.size());
+  std::vector<int64_t> offsets(counts.size(), 0);
+  for (size_t r = 1; r < counts.size(); ++r) offsets[r] = offsets[r - 1] + counts[r - 1];
+  for (size_t s = 0; s < wave.size(); ++s) {
+    const Step& step = *wave[s].step;
+    const auto labelled = static_cast<int64_t>(step.rows.size()), unlabelled = static_cast<int64_t>(step.unlabelled_rows.size());
+    const bool wanted = takes_part(step);
+    if (wanted) logits[s] = at::empty({static_cast<int64_t>(step.active.size()), labelled + unlabelled, classes}, all.options());
+    for (size_t r = 0; r < counts.size(); ++r) {
+      const Part group = part_of(members_.total, grid_.shape.members, static_cast<int64_t>(r) / grid_.shape.data);
+      const BatchPart rows = batch_part(step, grid_.shape.data, static_cast<int64_t>(r) % grid_.shape.data);
+      for (size_t a = 0; a < step.active.size(); ++a) {
+        if (!within(group, step.active[a])) continue;
+        if (wanted) {
+          const auto piece = all.narrow(0, offsets[r], rows.rows() * classes).view({rows.rows(), classes});
+          logits[s][a].narrow(0, rows.labelled.first, rows.labelled.count).copy_(piece.narrow(0, 0, rows.labelled.count));
+          logits[s][a].narrow(0, labelled + rows.unlabelled.first, rows.unlabelled.count).copy_(piece.narrow(0, rows.labelled.count, rows.unlabelled.count));
+        }
+        offsets[r] += rows.rows() * classes;
+      }
+    }
+  }
+  return logits;
+}
+
+StepResult Stepper::differentiate(const StepInput& input, const at::Tensor& logits, int64_t epoch_of_loss, bool update, at::Tensor& gradient) const {
+  const auto labelled = static_cast<int64_t>(input.step->rows.size()), unlabelled = static_cast<int64_t>(input.step->unlabelled_rows.size());
+  auto leaf = logits.detach();
+  leaf.requires_grad_(update);
+  std::optional<at::Tensor> unlabelled_logits;
+  if (unlabelled > 0) unlabelled_logits = leaf.narrow(1, labelled, unlabelled);
+  const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits, input.step->drawn, epoch_of_loss, objective_);
+  if (update) gradient = value.total.requires_grad() ? torch::autograd::grad({value.total}, {leaf})[0] : at::zeros_like(leaf);
+  return {true, false, value.total.item<double>(), value.cross_entropy.item<double>(), value.repulsion.item<double>(), value.regulariser.item<double>()};
+}
+
+void Stepper::backward(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& gradients, std::vector<Pair>& pairs) const {
+  parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
+    auto& pair = pairs[i];
+    const auto& input = wave[pair.step];
+    const BatchPart rows = batch_part(*input.step, grid_.shape.data, grid_.data_part);
+    const auto& all = gradients[pair.step][pair.position];
+    auto dlogits = all.narrow(0, rows.labelled.first, rows.labelled.count);
+    if (!input.step->unlabelled_rows.empty())
+      dlogits = at::cat({dlogits, all.narrow(0, static_cast<int64_t>(input.step->rows.size()) + rows.unlabelled.first, rows.unlabelled.count)});
+    pair.gradient = members_.head->backward(members_.member(pair.member), input.x, pair.saved, dlogits.contiguous());
+    pair.saved.clear();
+  });
+}
+
+void Stepper::materialise(std::vector<Pair>& pairs) {
+  const auto& layout = members_.head->layout();
+  const bool cuda = members_.values.is_cuda();
+  const bool every = grid_.shape.data > 1 || options_.clip_norm > 0;
+  parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
+    auto& pair = pairs[i];
+    if (!every && surely_finite(pair.gradient)) return;
+    pair.flat_gradient = at::zeros({layout.size()}, members_.values.options());
+    for (const auto& part : pair.gradient.linear) {
+      const auto& entry = layout.entry(part.entry);
+      const int64_t blocks = weight_blocks(entry.shape[0], entry.shape[1], cuda);
+      parallel_tasks(blocks, [&](int64_t b) {
+        const auto [first, count] = weight_block(entry.shape[0], entry.shape[1], cuda, b);
+        auto rows = parameter(pair.flat_gradient, entry).narrow(0, first, count);
+        at::mm_out(rows, part.dy.narrow(1, first, count).t(), part.x);
+      });
+    }
+    for (const auto& part : pair.gradient.vectors) parameter(pair.flat_gradient, layout.entry(part.entry)).copy_(part.value);
+  });
+  if (grid_.shape.data > 1)
+    for (auto& pair : pairs) grid_.data->all_reduce(pair.flat_gradient, ReduceOp::kSum);
+}
+
+void Stepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs, std::vector<StepResult>& results) {
+  const bool exchange = options_.clip_norm > 0 || options_.skip_not_finite;
+  materialise(pairs);
+
+  // Squared norm of each local pair; 0 stands for "finite" where no norm is needed.
+  auto squares = at::zeros({static_cast<int64_t>(pairs.size())}, at::kDouble);
+  auto* square = squares.data_ptr<double>();
+  for (size_t i = 0; i < pairs.size(); ++i)
+    if (pairs[i].flat_gradient.defined()) square[i] = pairs[i].flat_gradient.to(at::kDouble).square_().sum().item<double>();
+  if (!exchange) {
+    for (size_t i = 0; i < pairs.size(); ++i)
+      DISSENT_CHECK(std::isfinite(square[i]), kData, "the gradient of member {} in epoch {}, step {} is not finite: training has diverged", pairs[i].member,
+                    wave[pairs[i].step].step->epoch, wave[pairs[i].step].step->index);
+    return;
+  }
+
+  // One number a (step, active member), gathered over the member groups in member order; each data rank of a group holds the same.
+  std::vector<int64_t> counts;
+  for (int64_t r = 0; r < grid_.run->size(); ++r) {
+    const Part group = part_of(members_.total, grid_.shape.members, r / grid_.shape.data);
+    int64_t count = 0;
+    if (r % grid_.shape.data == 0)
+      for (const auto& input : wave) count += std::count_if(input.step->active.begin(), input.step->active.end(), [&](int64_t m) { return within(group, m); });
+    counts.push_back(count);
+  }
+  const auto all = grid_.run->all_gather(grid_.data_part == 0 ? squares : squares.narrow(0, 0, 0), counts);
+  const auto* value = all.const_data_ptr<double>();
+  std::vector<double> sums(wave.size(), 0);
+  for (int64_t g = 0, at = 0; g < grid_.shape.members; ++g)
+    for (size_t s = 0; s < wave.size(); ++s)
+      for (const int64_t member : wave[s].step->active)
+        if (within(part_of(members_.total, grid_.shape.members, g), member)) sums[s] += value[at++];
+  for (auto& pair : pairs) {
+    const double norm = std::sqrt(sums[pair.step]);
+    pair.skip = options_.skip_not_finite && !std::isfinite(norm);
+    DISSENT_CHECK(pair.skip || std::isfinite(norm), kData, "the gradient of epoch {}, step {} is not finite: training has diverged",
+                  wave[pair.step].step->epoch, wave[pair.step].step->index);
+    if (options_.clip_norm > 0) pair.scale = std::min(1.0, options_.clip_norm / (norm + 1e-6));
+  }
+  for (const auto& pair : pairs)
+    if (pair.skip) results[pair.step].skipped = true;
+}
+
+void Stepper::update(const std::vector<StepInput>& wave, std::vector<Pair>& pairs) {
+  const auto& layout = members_.head->layout();
+  const bool cuda = members_.values.is_cuda();
+  // Blocks of all pairs as one list of tasks, so that few members still fill all threads.
+  struct Block {
+    const Pair* pair;
+    const LinearGradient* part;
+    int64_t index;
+  };
+  std::vector<Block> blocks;
+  for (auto& pair : pairs) {
+    if (pair.skip) continue;
+    optimizer_.begin_step(pair.member - members_.first);
+    if (pair.flat_gradient.defined()) {
+      if (pair.scale < 1) pair.flat_gradient.mul_(pair.scale);
+    }
+    for (const auto& part : pair.gradient.linear)
+      for (int64_t b = 0; b < weight_blocks(layout.entry(part.entry).shape[0], layout.entry(part.entry).shape[1], cuda); ++b) blocks.push_back({&pair, &part, b});
+  }
+  parallel_tasks(static_cast<int64_t>(blocks.size()), [&](int64_t i) {
+    const auto& [pair, part, index] = blocks[i];
+    const auto& entry = layout.entry(part->entry);
+    const auto [first, count] = weight_block(entry.shape[0], entry.shape[1], cuda, index);
+    const double rate = wave[pair->step].learning_rate;
+    const int64_t slot = pair->member - members_.first;
+    if (!pair->flat_gradient.defined()) {
+      optimizer_.update_linear(slot, entry, first, count, part->dy, part->x, rate);
+    } else {
+      const int64_t offset = entry.offset + first * entry.shape[1];
+      optimizer_.update(slot, offset, pair->flat_gradient.narrow(0, offset, count * entry.shape[1]), rate);
+    }
+  });
+  for (const auto& pair : pairs) {
+    if (pair.skip) continue;
+    for (const auto& part : pair.gradient.vectors) {
+      const auto& entry = layout.entry(part.entry);
+      const auto gradient = pair.flat_gradient.defined() ? parameter(pair.flat_gradient, entry) : part.value;
+      optimizer_.update(pair.member - members_.first, entry.offset, gradient, wave[pair.step].learning_rate);
+    }
+  }
+}
+
+}  // namespace dissent

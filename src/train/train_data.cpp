@@ -1,0 +1,48 @@
+#include "storage/row_subset.hpp"
+#include "train/head_trainer.hpp"
+
+namespace dissent {
+namespace {
+
+FeatureCache open_checked(Communicator& world, const std::string& path, const char* key) {
+  std::optional<FeatureCache> cache;
+  agree(world, [&] {
+    cache.emplace(FeatureCache::open(path));
+    DISSENT_CHECK(cache->rows() > 0, kData, "{}: {} has no rows", key, path);
+  });
+  return std::move(*cache);
+}
+
+}  // namespace
+
+void TrainData::close() {
+  train.close();
+  if (validation) validation->close();
+  if (unlabelled) unlabelled->close();
+}
+
+TrainData load_train_data(Communicator& world, Communicator& node, const CacheDataOptions& options) {
+  const auto train = open_checked(world, options.train, "data.train");
+  const int64_t classes = train.classes(), dim = train.dim();
+  std::optional<FeatureCache> validation, unlabelled;
+  if (!options.validation.empty()) validation.emplace(open_checked(world, options.validation, "data.validation"));
+  if (!options.unlabelled.empty()) unlabelled.emplace(open_checked(world, options.unlabelled, "data.unlabelled"));
+  RowSelection selection;
+  agree(world, [&] {
+    DISSENT_CHECK(classes >= 1, kData, "data.train: {} has no labelled rows: every label is -1", options.train);
+    train.check_labels(classes, false);
+    for (const auto* other : {&validation, &unlabelled}) {
+      if (!*other) continue;
+      DISSENT_CHECK((*other)->dim() == dim, kData, "{} has {} features a row, {} has {}", (*other)->path(), (*other)->dim(), options.train, dim);
+    }
+    if (validation) validation->check_labels(classes, false);
+    const auto subset = options.subset.empty() ? std::nullopt : std::optional(read_row_subset(options.subset, options.subset_complement));
+    selection = select_rows(train, 0, train.passes(), subset);
+  });
+  TrainData data{HostResidency::load(node, train, selection), {}, {}, dim, classes, {}};
+  if (validation) data.validation.emplace(HostResidency::load(node, *validation, select_rows(*validation, 0, 1)));
+  if (unlabelled) data.unlabelled.emplace(HostResidency::load(node, *unlabelled, all_rows(*unlabelled)));
+  return data;
+}
+
+}  // namespace dissent

@@ -1,0 +1,132 @@
+// The reference cases in this folder, with the counts that are known to hold: a case that stops being computed fails here as well.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <dissent/error.hpp>
+
+#include "cli/verify.hpp"
+#include "cli/verify_case.hpp"
+#include "expect_error.hpp"
+#include "storage/h5.hpp"
+
+using namespace dissent;
+
+namespace {
+
+std::string reference(const std::string& name) {
+  const char* root = std::getenv("DISSENT_SOURCE_DIR");
+  return std::string(root ? root : ".") + "/tests/reference/" + name;
+}
+
+void expect_cases(const std::string& file, int64_t held) {
+  std::ostringstream out;
+  const auto counts = cli::verify_cases({reference(file)}, out);
+  EXPECT_EQ(counts.failed, 0) << out.str();
+  EXPECT_GE(counts.held, held) << out.str();
+}
+
+}  // namespace
+
+TEST(Verify, SedLosses) { expect_cases("sed_losses.h5", 96); }
+TEST(Verify, SedScores) { expect_cases("sed_scores.h5", 148); }
+TEST(Verify, Metrics) { expect_cases("metrics.h5", 312); }
+TEST(Verify, SedMember) { expect_cases("sed_member.h5", 0); }
+
+TEST(Verify, AMissingOrBrokenFileIsADataError) {
+  std::ostringstream out;
+  dissent::testing::expect_error(ErrorKind::kData, "no_such_file.h5", [&] { cli::run_verify({reference("no_such_file.h5")}, false, out); });
+  const auto broken = std::filesystem::temp_directory_path() / fmt::format("dissent_broken_{}.h5", ::getpid());
+  std::ofstream(broken) << "not an HDF5 file";
+  dissent::testing::expect_error(ErrorKind::kData, broken.filename().string(), [&] { cli::run_verify({broken.string()}, false, out); });
+  std::filesystem::remove(broken);
+}
+
+namespace {
+
+// A file with one case: kind metric, the given name, out/value 0.5 and, for auroc, two samples whose AUROC is 1.
+std::string one_case_file(const std::string& name) {
+  const auto path = (std::filesystem::temp_directory_path() / fmt::format("dissent_case_{}_{}.h5", name, ::getpid())).string();
+  const auto file = h5_create(path);
+  const auto add = [&](const std::string& dataset, const at::Tensor& values) {
+    h5_add_dataset(file, dataset, values.sizes(), values.scalar_type(), path);
+    const UniqueHandle opened(DISSENT_H5(H5Dopen2(file, dataset.c_str(), H5P_DEFAULT), path), H5Dclose);
+    DISSENT_H5(H5Dwrite(opened, h5_type(values.scalar_type()), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.const_data_ptr()), path);
+  };
+  add("case/in/conf", at::tensor({1.0, 0.0}, at::kDouble));
+  add("case/in/label", at::tensor({3, -1}, at::kLong));
+  add("case/out/value", at::tensor({0.5}, at::kDouble));
+  for (const auto& [key, text] : {std::pair{"kind", "metric"}, {"name", name.c_str()}, {"params", "{}"}}) h5_write_attribute(file, "case", key, std::string(text), path);
+  for (const auto* key : {"rtol", "atol"}) h5_write_attribute(file, "case", key, 1e-9, path);
+  return path;
+}
+
+}  // namespace
+
+TEST(Verify, ExitCodeIs5ForAFailureAndForACaseNotCoveredOnlyOnDemand) {
+  const auto failing = one_case_file("auroc"), unknown = one_case_file("no_such_metric");
+  std::ostringstream out;
+  EXPECT_EQ(cli::run_verify({failing}, false, out), 5);
+  EXPECT_NE(out.str().find("0 held, 1 failed, 0 not covered\n"), std::string::npos) << out.str();
+  EXPECT_EQ(cli::run_verify({unknown}, false, out), 0);
+  EXPECT_EQ(cli::run_verify({unknown}, true, out), 5);
+  EXPECT_NE(out.str().find("0 held, 0 failed, 1 not covered\n"), std::string::npos) << out.str();
+  for (const auto& path : {failing, unknown}) std::filesystem::remove(path);
+}
+
+namespace {
+
+cli::Case made_case() {
+  cli::Case made;
+  made.rtol = 1e-3;
+  made.atol = 1e-6;
+  made.out["value"] = at::tensor({1.0, 100.0}, at::kDouble);
+  made.grad["logits"] = at::zeros({2}, at::kDouble);
+  return made;
+}
+
+}  // namespace
+
+TEST(Checker, HoldsOnlyWithinTheToleranceOfTheCase) {
+  const auto made = made_case();
+  cli::Checker inside(made), outside(made);
+  inside.output("value", at::tensor({1.0009, 99.91}, at::kDouble));
+  EXPECT_FALSE(inside.worst());
+  outside.output("value", at::tensor({1.0009, 99.8}, at::kDouble));
+  ASSERT_TRUE(outside.worst());
+  EXPECT_EQ(outside.worst()->output, "out/value[1]");
+  EXPECT_NEAR(outside.worst()->excess, 2.0, 1e-3);
+}
+
+TEST(Checker, NanEqualsOnlyNan) {
+  auto made = made_case();
+  const double nan = std::nan("");
+  cli::Checker against_number(made);
+  against_number.output("value", at::tensor({nan, 100.0}, at::kDouble));
+  EXPECT_TRUE(against_number.worst());
+  made.out["value"] = at::tensor({nan, 100.0}, at::kDouble);
+  cli::Checker both(made), number(made);
+  both.output("value", at::tensor({nan, 100.0}, at::kDouble));
+  EXPECT_FALSE(both.worst());
+  number.output("value", at::tensor({1.0, 100.0}, at::kDouble));
+  EXPECT_TRUE(number.worst());
+}
+
+TEST(Checker, NamesWhatWasNotCompared) {
+  const auto made = made_case();
+  cli::Checker checker(made);
+  checker.output("value", made.out.at("value"));
+  checker.output("not_in_the_case", 3.0);
+  EXPECT_EQ(checker.missing(), std::vector<std::string>{"grad/logits"});
+}
+
+TEST(Checker, AnotherShapeIsAnError) {
+  const auto made = made_case();
+  cli::Checker checker(made);
+  EXPECT_THROW(checker.output("value", at::ones({2, 1}, at::kDouble)), Error);
+}

@@ -1,0 +1,115 @@
+#include "data/datasets/idx.hpp"
+
+#include <zlib.h>
+
+#include "data/datasets/registry.hpp"
+#include "storage_helpers.hpp"
+
+using namespace dissent;
+using namespace dissent::testing;
+
+namespace {
+
+auto self = make_self_communicator();
+
+// An IDX file of bytes 0, 1, 2, ...
+std::string idx_text(const std::vector<int>& shape, int values) {
+  std::string text{0, 0, 8, static_cast<char>(shape.size())};
+  for (const int size : shape)
+    for (const int shift : {24, 16, 8, 0}) text += static_cast<char>(size >> shift);
+  for (int i = 0; i < values; ++i) text += static_cast<char>(i);
+  return text;
+}
+
+void write_gzip(const std::string& path, const std::string& text) {
+  const auto file = gzopen(path.c_str(), "wb");
+  gzwrite(file, text.data(), static_cast<unsigned>(text.size()));
+  gzclose(file);
+}
+
+struct Idx : ::testing::Test {
+  TempFolder folder{*self};
+  std::string path = folder / "set-idx";
+  std::string error(const std::string& text) {
+    atomic_write_text(path, text);
+    return error_of(ErrorKind::kData, [&] { read_idx(path); });
+  }
+};
+
+}  // namespace
+
+TEST_F(Idx, PlainAndGzip) {
+  const auto expected = at::arange(300 * 2 * 3).remainder(256).to(at::kByte).reshape({300, 2, 3});
+  atomic_write_text(path, idx_text({300, 2, 3}, 1800));
+  EXPECT_TRUE(at::equal(read_idx(path), expected));
+  write_gzip(path, idx_text({300, 2, 3}, 1800));
+  EXPECT_TRUE(at::equal(read_idx(path), expected));
+}
+
+TEST_F(Idx, BadFiles) {
+  EXPECT_CONTAINS(error("GIF89a, not IDX"), "set-idx: not an IDX file of bytes: it starts with 47494638");
+  EXPECT_CONTAINS(error(""), "not an IDX file");
+  EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 23)), "set-idx: truncated: 23 values found, its header [4, 2, 3] says 24");
+  EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 25)), "set-idx: longer than its header [4, 2, 3] says");
+  EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 0).substr(0, 10)), "truncated in its header");
+  EXPECT_CONTAINS(error(idx_text({0x7fffffff, 0x7fffffff, 0x7fffffff}, 10)), "its header gives the shape");
+  EXPECT_CONTAINS(error(idx_text({0x7fffffff}, 10)), "truncated: 10 values found");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_idx(folder / "none"); }), "none: no such file");
+}
+
+TEST_F(Idx, DamagedGzip) {
+  write_gzip(path, idx_text({300, 20, 3}, 18000));
+  auto text = read_text(path);
+  atomic_write_text(path, text.substr(0, text.size() / 2));
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_idx(path); }), "set-idx: truncated");
+  text[text.size() - 7] ^= 1;  // in the checksum
+  atomic_write_text(path, text);
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_idx(path); }), "set-idx: damaged: ");
+}
+
+struct Registry : ::testing::Test {
+  TempFolder folder{*self};
+  void write(const std::string& images, const std::string& labels) const {
+    write_gzip(folder / "train-images-idx3-ubyte.gz", images);
+    write_gzip(folder / "train-labels-idx1-ubyte.gz", labels);
+  }
+  std::string error(ErrorKind kind, const std::string& name, const std::string& split) const {
+    return error_of(kind, [&] { load_images(name, folder.path(), split); });
+  }
+};
+
+TEST_F(Registry, LoadsAndTakesPixels) {
+  write(idx_text({10, 2, 3}, 60), idx_text({10}, 10));
+  const auto set = load_images("mnist", folder.path(), "train");
+  EXPECT_EQ(set.name, "mnist/train");
+  EXPECT_EQ(set.images.sizes().vec(), (std::vector<int64_t>{10, 2, 3}));
+  EXPECT_TRUE(at::equal(set.labels, at::arange(10, at::kLong)));
+  const auto features = pixel_features(set.images);
+  EXPECT_EQ(features.sizes().vec(), (std::vector<int64_t>{10, 6}));
+  EXPECT_EQ(features[9][5].item<float>(), 59.0f / 255.0f);
+}
+
+TEST_F(Registry, Errors) {
+  EXPECT_CONTAINS(error(ErrorKind::kUsage, "mnits", "train"), "unknown dataset 'mnits'; there are fashion_mnist, mnist");
+  EXPECT_CONTAINS(error(ErrorKind::kUsage, "mnist", "val"), "has no split 'val'; there are train, test");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { load_images("mnist", "", "train"); }), "dataset mnist needs data.root");
+  EXPECT_CONTAINS(error(ErrorKind::kData, "fashion_mnist", "test"), "t10k-images-idx3-ubyte.gz: no such file; install the Debian package dataset-fashion-mnist");
+  write(idx_text({10, 2, 3}, 60), idx_text({9}, 9));
+  EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "9 labels for the 10 images of");
+  write(idx_text({11, 2, 3}, 66), idx_text({11}, 11));
+  EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "label 10 of image 10, expected 0 .. 9");
+  write(idx_text({12, 6}, 72), idx_text({12}, 12));
+  EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "2 dimensions, images have 3");
+}
+
+// The set of the Debian package, where it is installed: its known counts, and sums that a wrong byte order or offset would change.
+TEST(FashionMnist, AsPublished) {
+  if (!std::filesystem::exists(find_dataset("fashion_mnist").default_root)) GTEST_SKIP() << "package dataset-fashion-mnist is not installed";
+  const auto train = load_images("fashion_mnist", "", "train");
+  EXPECT_EQ(train.images.sizes().vec(), (std::vector<int64_t>{60000, 28, 28}));
+  EXPECT_TRUE(at::equal(at::bincount(train.labels), at::full({10}, 6000, at::kLong)));
+  EXPECT_NEAR(pixel_features(train.images).mean(at::kDouble).item<double>(), 0.2860, 5e-5);  // the mean that everyone normalises with
+  const auto test = load_images("fashion_mnist", "", "test");
+  EXPECT_EQ(test.images.size(0), 10000);
+  EXPECT_EQ(test.labels[0].item<int64_t>(), 9);
+}

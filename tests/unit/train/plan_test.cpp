@@ -1,0 +1,100 @@
+#include "train/plan.hpp"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <map>
+#include <set>
+
+using namespace dissent;
+
+namespace {
+
+PlanOptions options(int64_t rows, int64_t members, int64_t active) {
+  return {.seed = 42, .rows_per_pass = rows, .passes = 4, .batch_size = 16, .unlabelled_rows = 0, .members = members, .active = active, .round_robin = false};
+}
+
+std::vector<Step> all_steps(const PlanOptions& o, int64_t epoch) {
+  const EpochPlan plan(o, epoch);
+  std::vector<Step> steps;
+  for (int64_t s = 0; s < plan.steps(); ++s) steps.push_back(plan.step(s));
+  return steps;
+}
+
+double mean_width(int64_t members, int64_t active) {
+  const auto steps = all_steps(options(160000, members, active), 0);  // 10,000 steps
+  return static_cast<double>(steps.size()) / static_cast<double>(make_waves(steps).size());
+}
+
+}  // namespace
+
+TEST(Plan, EveryRowOnceAnEpochWithAShortLastBatch) {
+  const auto steps = all_steps(options(1003, 5, 2), 1);
+  EXPECT_EQ(steps.size(), 63u);
+  EXPECT_EQ(steps.back().rows.size(), 11u);
+  std::multiset<int64_t> rows;
+  for (const auto& step : steps) rows.insert(step.rows.begin(), step.rows.end());
+  EXPECT_EQ(rows.size(), 1003u);
+  EXPECT_EQ(std::set<int64_t>(rows.begin(), rows.end()).size(), 1003u);
+}
+
+TEST(Plan, IsAFunctionOfSeedEpochAndStep) {
+  const auto o = options(500, 5, 2);
+  const EpochPlan a(o, 3), b(o, 3), c(o, 4);
+  EXPECT_EQ(a.step(7).rows, b.step(7).rows);
+  EXPECT_EQ(a.step(7).active, b.step(7).active);
+  EXPECT_NE(a.step(7).rows, c.step(7).rows);
+  EXPECT_EQ(c.pass(), 0);
+  EXPECT_EQ(a.pass(), 3);
+  for (int64_t s = 0; s < a.steps(); ++s) {
+    const auto step = a.step(s);
+    EXPECT_EQ(step.active.size(), 2u);
+    EXPECT_LT(step.active[0], step.active[1]);
+    EXPECT_TRUE(step.drawn == 0 || step.drawn == 1);
+  }
+}
+
+TEST(Plan, UnlabelledRowsWrapRound) {
+  auto o = options(64, 3, 3);
+  o.unlabelled_rows = 10;
+  std::map<int64_t, int> seen;
+  for (const auto& step : all_steps(o, 0)) {
+    EXPECT_EQ(step.unlabelled_rows.size(), 16u);
+    for (const int64_t row : step.unlabelled_rows) ++seen[row];
+  }
+  EXPECT_EQ(seen.size(), 10u);
+}
+
+TEST(Plan, RoundRobinTrainsOneMemberAnEpoch) {
+  auto o = options(64, 3, 1);
+  o.round_robin = true;
+  for (int64_t epoch = 0; epoch < 7; ++epoch)
+    for (const auto& step : all_steps(o, epoch)) EXPECT_EQ(step.active, std::vector<int64_t>{epoch % 3});
+}
+
+TEST(Waves, ShareNoMemberKeepEachMembersOrderAndLoseNoStep) {
+  const auto steps = all_steps(options(8000, 12, 3), 0);
+  std::set<int64_t> seen;
+  std::map<int64_t, int64_t> last;
+  for (const auto& wave : make_waves(steps)) {
+    std::set<int64_t> members;
+    for (const int64_t s : wave) {
+      EXPECT_TRUE(seen.insert(s).second);
+      for (const int64_t member : steps[s].active) {
+        EXPECT_TRUE(members.insert(member).second) << "two steps of a wave share member " << member;
+        if (last.contains(member)) EXPECT_LT(last[member], s);
+        last[member] = s;
+      }
+    }
+  }
+  EXPECT_EQ(seen.size(), steps.size());
+}
+
+TEST(Waves, AreAsWideAsSimulated) {
+  EXPECT_GE(mean_width(50, 2), 7.0);
+  EXPECT_GE(mean_width(5, 2), 1.3);
+}
+
+TEST(Waves, LookAheadOneIsOneStepAtATime) {
+  for (const auto& wave : make_waves(all_steps(options(500, 9, 2), 0), 1)) EXPECT_EQ(wave.size(), 1u);
+}
