@@ -72,7 +72,6 @@ int run_cache(Runtime& runtime, const std::vector<std::string>& arguments) {
   config::ConfigErrors errors(document);
   config::read(document, cache_schema_of(config), errors);
   if (config.cache.output.empty()) errors.add("cache.output", "expected a folder NAME.cache, found nothing");
-  if (config.data.dataset.empty()) errors.add("data.dataset", "expected the name of a set, found nothing");
   errors.raise();
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();

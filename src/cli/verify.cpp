@@ -53,7 +53,8 @@ void print_table(const std::vector<std::pair<std::string, VerifyCounts>>& rows, 
   size_t width = 20;
   for (const auto& [name, counts] : rows) width = std::max(width, name.size());
   out << fmt::format("{:<{}}  {:>6}  {:>6}  {:>11}\n", "kind/name", width, "held", "failed", "not covered");
-  for (const auto& [name, counts] : rows) out << fmt::format("{:<{}}  {:>6}  {:>6}  {:>11}\n", name, width, counts.held, counts.failed, counts.not_covered);
+  for (const auto& [name, counts] : rows)
+    out << fmt::format("{:<{}}  {:>6}  {:>6}  {:>11}\n", name, width, counts.held, counts.failed, counts.not_covered);
 }
 
 }  // namespace
@@ -71,7 +72,8 @@ VerifyCounts verify_cases(const std::vector<std::string>& files, std::ostream& o
       add(row->second, report.outcome);
       add(total, report.outcome);
       if (!report.line.empty())
-        lines.push_back(fmt::format("{} {}: {}: {}", report.outcome == Outcome::kFailed ? "failed" : "not covered", file, reference.key, report.line));
+        lines.push_back(
+            fmt::format("{} {}: {}: {}", report.outcome == Outcome::kFailed ? "failed" : "not covered", file, reference.key, report.line));
     }
   print_table(rows, out);
   for (const auto& line : lines) out << line << "\n";

@@ -64,8 +64,8 @@ void check_total(const Case& reference, Checker& checker) {
     unlabelled = reference.differentiable("unlabeled_logits");
     leaves.emplace_back("unlabeled_logits", *unlabelled);
   }
-  const auto value = objective(leaves[0].second, reference.input("labels"), unlabelled, reference.param<int64_t>("m"), reference.param<int64_t>("epoch"),
-                               released_options(reference));
+  const auto value = objective(leaves[0].second, reference.input("labels"), unlabelled, reference.param<int64_t>("m"),
+                               reference.param<int64_t>("epoch"), released_options(reference));
   checker.output("task_loss", value.cross_entropy);
   checker.output("repulsion_loss", value.repulsion);
   checker.output("regularizer_loss", value.regulariser);

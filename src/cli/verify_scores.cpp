@@ -75,7 +75,9 @@ void check_ensemble_output(const Case& reference, Checker& checker) {
   }
 }
 
-void check_product_of_experts(const Case& reference, Checker& checker) { checker.output("output", scores::product_of_experts(reference.input("logits"))); }
+void check_product_of_experts(const Case& reference, Checker& checker) {
+  checker.output("output", scores::product_of_experts(reference.input("logits")));
+}
 
 double accuracy(const at::Tensor& predictions, const at::Tensor& labels) {
   metrics::Accuracy state;
@@ -135,7 +137,8 @@ namespace {
 void check_imagenet_ar(const Case& reference, Checker& checker) {
   const auto& logits = reference.input("logits");
   const auto mask = reference.input("mask").ne(0);
-  check_evaluation(reference, checker, scores::votes_in_subset(logits, mask), scores::votes_in_subset(logits.mean(0), mask), InputKind::kProbabilities);
+  check_evaluation(reference, checker, scores::votes_in_subset(logits, mask), scores::votes_in_subset(logits.mean(0), mask),
+                   InputKind::kProbabilities);
 }
 
 void check_categories(const Case& reference, Checker& checker) {

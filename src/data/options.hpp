@@ -18,7 +18,7 @@ struct TrunkOptions {
 };
 /// [data] of caching
 struct ImageDataOptions {
-  std::string dataset;
+  std::string dataset = "fashion_mnist";
   std::string root;
   std::string split = "train";
   bool labels = true;

@@ -24,8 +24,8 @@ at::Tensor repelling(const at::Tensor& logits, const std::optional<at::Tensor>& 
   if (options.repulsion_on == RepulsionOn::kLabelled) return logits;
   if (!unlabelled) return {};
   check_outputs("objective", "unlabelled", *unlabelled, 1);
-  const bool fits = unlabelled->size(0) == logits.size(0) && unlabelled->size(2) == logits.size(2) && unlabelled->scalar_type() == logits.scalar_type() &&
-                    unlabelled->device() == logits.device();
+  const bool fits = unlabelled->size(0) == logits.size(0) && unlabelled->size(2) == logits.size(2) &&
+                    unlabelled->scalar_type() == logits.scalar_type() && unlabelled->device() == logits.device();
   DISSENT_CHECK(fits, kUsage, "objective: unlabelled: wanted [{}, B, {}] {} {}, given {}", logits.size(0), logits.size(2),
                 c10::toString(logits.scalar_type()), logits.device().str(), describe(*unlabelled));
   return *unlabelled;
@@ -59,10 +59,12 @@ void check(const ObjectiveOptions& options) {
 
   const bool unlabelled = options.repulsion_on == RepulsionOn::kUnlabelled;
   const bool hard = options.sample_weight == SampleWeight::kHard;
-  DISSENT_CHECK(!hard || options.repulsion != Repulsion::kDivDis, kUsage, "objective: sample_weight \"hard\" weighs samples; divdis has one value a batch");
+  DISSENT_CHECK(!hard || options.repulsion != Repulsion::kDivDis, kUsage,
+                "objective: sample_weight \"hard\" weighs samples; divdis has one value a batch");
   DISSENT_CHECK(!hard || !options.below_threshold, kUsage, "objective: sample_weight \"hard\" and below_threshold cannot be given together");
   DISSENT_CHECK(!hard || !unlabelled, kUsage, "objective: sample_weight \"hard\" needs labels, so repulsion_on has to be \"labelled\"");
-  DISSENT_CHECK(!options.below_threshold || !unlabelled, kUsage, "objective: below_threshold splits the labelled batch, so repulsion_on has to be \"labelled\"");
+  DISSENT_CHECK(!options.below_threshold || !unlabelled, kUsage,
+                "objective: below_threshold splits the labelled batch, so repulsion_on has to be \"labelled\"");
   DISSENT_CHECK(!options.below_threshold || options.repulsion != Repulsion::kNone || options.regulariser_weight, kUsage,
                 "objective: below_threshold needs a repulsion or a regulariser for the samples that it takes from the cross-entropy");
 }
@@ -90,7 +92,8 @@ ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels, con
   ObjectiveValue value{zero, zero, zero, zero};
   if (trains) {
     const auto output = options.product_of_experts ? at::log_softmax(trained, 2).sum(0, true) : trained;
-    const auto term = with_gradient(options.cross_entropy_weight > 0, [&] { return losses::cross_entropy(output, trained_labels, options.label_smoothing).mean(); });
+    const auto term = with_gradient(options.cross_entropy_weight > 0,
+                                    [&] { return losses::cross_entropy(output, trained_labels, options.label_smoothing).mean(); });
     value.cross_entropy = term.detach();
     if (options.cross_entropy_weight > 0) value.total = options.cross_entropy_weight * term;
   }

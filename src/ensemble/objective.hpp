@@ -20,12 +20,12 @@ struct ObjectiveOptions {
   double label_smoothing = 0.0;       ///< 0 .. 1
   bool product_of_experts = false;    ///< cross-entropy of softmax(sum over members of log softmax) instead of its mean over members
   Repulsion repulsion = Repulsion::kNone;
-  double repulsion_weight = 0.5;      ///< >= 0
+  double repulsion_weight = 0.5;  ///< >= 0
   SampleWeight sample_weight = SampleWeight::kNone;
-  int64_t from_epoch = 0;             ///< repulsion and regulariser are on from this epoch (epochs of training count from 0, the frozen one not)
+  int64_t from_epoch = 0;  ///< repulsion and regulariser are on from this epoch (epochs of training count from 0, the frozen one not)
   losses::DivDisMode divdis_mode = losses::DivDisMode::kMutualInformation;
   losses::DivDisReduction divdis_reduction = losses::DivDisReduction::kMean;
-  std::optional<double> below_threshold;     ///< 0 .. 1: samples with p_y <= threshold for some member repel, only the others are trained
+  std::optional<double> below_threshold;  ///< 0 .. 1: samples with p_y <= threshold for some member repel, only the others are trained
   RepulsionOn repulsion_on = RepulsionOn::kLabelled;
   std::optional<double> regulariser_weight;  ///< >= 0: weight of kl_backward, computed where the repulsion is
 };
@@ -45,11 +45,11 @@ struct ObjectiveValue {
 ///   total = cross_entropy_weight * CE + repulsion_weight * mean_b(w_b R_b) + regulariser_weight * KL
 /// logits      [A, B, C]  f32 or f64, any device: the ACTIVE members in index order; A >= 2 where a repulsion is on (else Error::kUsage)
 /// labels      [B]        i64, same device
-/// unlabelled  [A, B', C] of the same dtype and device; used only with repulsion_on unlabelled. Nothing given then: no repulsion, as in the reference's 50_models
+/// unlabelled  [A, B', C] of the same dtype and device; used only with repulsion_on unlabelled. None given then: no repulsion, as in the reference
 /// m           the drawn member of A2D, an index into the A active ones
 /// epoch       epoch of training; before from_epoch the threshold does not split either, and CE keeps its weight
-/// With a threshold: CE where every member has p_y > threshold, repulsion on the rest; a part without samples contributes 0, and the regulariser needs both.
-/// The threshold reads counts from the device (one synchronisation). Throws Error::kUsage as check() and for shapes, dtypes, devices, label range.
+/// With a threshold: CE where every member has p_y > threshold, repulsion on the rest; a part without samples contributes 0, the regulariser needs
+/// both. The threshold reads counts from the device (one synchronisation). Throws Error::kUsage as check(), and for shapes, dtypes, devices, labels.
 /// Ref: SED diverse_universe/train/losses.py DivDisLossWrapper.forward; cases sed_losses.h5 sed_total.
 ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels, const std::optional<at::Tensor>& unlabelled, int64_t m, int64_t epoch,
                          const ObjectiveOptions& options);

@@ -18,8 +18,8 @@ void Ranking::merge(const Ranking& other) {
 }
 
 RankingCurve Ranking::finish() const {
-  DISSENT_CHECK(!positive_.empty() && !negative_.empty(), kData, "ranking: {} positive and {} negative samples; at least one of each is needed", positive_.size(),
-                negative_.size());
+  DISSENT_CHECK(!positive_.empty() && !negative_.empty(), kData, "ranking: {} positive and {} negative samples; at least one of each is needed",
+                positive_.size(), negative_.size());
   auto positive = positive_, negative = negative_;
   std::sort(positive.begin(), positive.end(), std::greater<>());
   std::sort(negative.begin(), negative.end(), std::greater<>());

@@ -5,15 +5,16 @@ namespace dissent::scores {
 namespace {
 
 void check_rows(const char* function, const at::Tensor& rows) {
-  DISSENT_CHECK(rows.defined() && rows.dim() >= 1 && rows.size(-1) >= 1 && (rows.scalar_type() == at::kFloat || rows.scalar_type() == at::kDouble), kUsage,
-                "{}: outputs: wanted [..., C >= 1] of f32 or f64, given {}", function, describe(rows));
+  DISSENT_CHECK(rows.defined() && rows.dim() >= 1 && rows.size(-1) >= 1 && (rows.scalar_type() == at::kFloat || rows.scalar_type() == at::kDouble),
+                kUsage, "{}: outputs: wanted [..., C >= 1] of f32 or f64, given {}", function, describe(rows));
 }
 
 }  // namespace
 
 at::Tensor votes_in_subset(const at::Tensor& outputs, const at::Tensor& mask) {
   check_rows("votes_in_subset", outputs);
-  const bool fits = mask.defined() && mask.dim() == 1 && mask.size(0) == outputs.size(-1) && mask.scalar_type() == at::kBool && mask.device() == outputs.device();
+  const bool fits =
+      mask.defined() && mask.dim() == 1 && mask.size(0) == outputs.size(-1) && mask.scalar_type() == at::kBool && mask.device() == outputs.device();
   DISSENT_CHECK(fits, kUsage, "votes_in_subset: mask: wanted [{}] Bool {}, given {}", outputs.size(-1), outputs.device().str(), describe(mask));
   const auto kept = mask.nonzero().squeeze(1);
   DISSENT_CHECK(kept.size(0) > 0, kUsage, "votes_in_subset: mask: wanted at least one class, given none");
@@ -24,7 +25,8 @@ at::Tensor category_means(const at::Tensor& outputs, InputKind kind, const at::T
   check_rows("category_means", outputs);
   const bool fits = categories.defined() && categories.dim() == 2 && categories.size(0) >= 1 && categories.size(1) == outputs.size(-1) &&
                     categories.scalar_type() == at::kBool && categories.device() == outputs.device();
-  DISSENT_CHECK(fits, kUsage, "category_means: categories: wanted [K >= 1, {}] Bool {}, given {}", outputs.size(-1), outputs.device().str(), describe(categories));
+  DISSENT_CHECK(fits, kUsage, "category_means: categories: wanted [K >= 1, {}] Bool {}, given {}", outputs.size(-1), outputs.device().str(),
+                describe(categories));
   const auto count = categories.sum(1);
   const auto empty = count.eq(0).sum().item<int64_t>();
   DISSENT_CHECK(empty == 0, kUsage, "category_means: categories: wanted at least one class in each, given {} without any", empty);

@@ -68,6 +68,8 @@ at::Tensor msp(const at::Tensor& outputs, InputKind kind) {
   return probabilities(outputs.mean(0), kind).amax(-1);
 }
 
-at::Tensor mean_member_confidence(const at::Tensor& outputs, InputKind kind) { return checked("mean_member_confidence", outputs, kind).amax(-1).mean(0); }
+at::Tensor mean_member_confidence(const at::Tensor& outputs, InputKind kind) {
+  return checked("mean_member_confidence", outputs, kind).amax(-1).mean(0);
+}
 
 }  // namespace dissent::scores

@@ -5,7 +5,7 @@
 namespace dissent::scores {
 namespace {
 
-constexpr auto kSed = "Rubinstein et al., Scalable Ensemble Diversification for OOD Generalization and Detection, 2024";
+constexpr auto kSed = "Rubinstein et al., Scalable Ensemble Diversification for OOD Generalization and Detection, arXiv 2409.16797, 2024";
 
 at::Tensor batch_mutual_information(const at::Tensor& outputs, InputKind kind) {
   return mutual_information(outputs, kind, MutualInformation::kReleasedBatch);
@@ -31,10 +31,12 @@ std::vector<ScoreInfo> make_table() {
        [](const at::Tensor& outputs, InputKind) { return average_max_logit(outputs); }},
       {"a2d_score", "a2d_score_per_sample", "mean log disagreement over ordered pairs of members (minus the A2D loss)", either, 2, ood, ood,
        "Pagliardini et al., Agree to Disagree, 2023", a2d_score},
-      {"similarity", "similarity_between_models_per_sample", "mean L2 distance between members' probabilities", either, 1, ood, ood, kSed, similarity},
+      {"similarity", "similarity_between_models_per_sample", "mean L2 distance between members' probabilities", either, 1, ood, ood, kSed,
+       similarity},
       {"msp", "ensemble_conf", "largest probability of the ensemble (mean of logits)", either, 1, id, id,
        "Hendrycks and Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks, 2017", msp},
-      {"mean_member_confidence", "mean_submodel_conf", "mean over members of their largest probability", either, 1, id, id, kSed, mean_member_confidence},
+      {"mean_member_confidence", "mean_submodel_conf", "mean over members of their largest probability", either, 1, id, id, kSed,
+       mean_member_confidence},
   };
 }
 

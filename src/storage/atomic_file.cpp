@@ -99,6 +99,15 @@ void probe_space(const std::string& path, int64_t bytes) {
   allocate(file.value, bytes, path);
 }
 
+bool path_exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+void remove_file(const std::string& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) fail(path, "delete", errno);
+}
+
 void make_folder(const std::string& path) {
   std::error_code code;
   std::filesystem::create_directories(path, code);

@@ -21,6 +21,10 @@ void reserve_space(const std::string& path);
 /// Creates or replaces a file of this size with its blocks claimed. Done before HDF5 creates it anew: a full disk has to be found outside of HDF5,
 /// since HDF5 1.10 crashes in MPI_Finalize once an H5Fclose has failed.
 void probe_space(const std::string& path, int64_t bytes);
+/// Whether something is there that this user can see; never throws.
+bool path_exists(const std::string& path);
+/// Deletes a file if it is there.
+void remove_file(const std::string& path);
 /// Makes the folder and those above it.
 void make_folder(const std::string& path);
 

@@ -92,7 +92,7 @@ int64_t largest_label(const CacheFile& file) {
 }  // namespace
 
 CacheFile CacheFile::open(const std::string& path) {
-  DISSENT_CHECK(std::filesystem::exists(path), kData, "{}: no such file", path);
+  DISSENT_CHECK(path_exists(path), kData, "{}: no such file", path);
   CacheFile result;
   result.path = path;
   UniqueHandle file = h5_open(path);

@@ -23,15 +23,20 @@ void check_spec(const CacheSpec& spec, const std::string& path) {
   dtype_name(spec.dtype);
 }
 
+// Names of what a folder holds.
+std::vector<std::string> names_in(const std::string& path) {
+  std::vector<std::string> names;
+  std::error_code code;
+  for (fs::directory_iterator at(path, code), end; !code && at != end; at.increment(code)) names.push_back(at->path().filename().string());
+  DISSENT_CHECK(!code, kData, "{}: cannot read the folder: {}", path, code.message());
+  return names;
+}
+
 // Deletes what a cache folder of ours holds, and nothing else.
 void clear_folder(const std::string& path) {
-  for (const char* name : {kManifestName, kPartialManifestName}) fs::remove(fs::path(path) / name);
-  std::vector<fs::path> shards;
-  for (const auto& entry : fs::directory_iterator(path)) {
-    const auto name = entry.path().filename().string();
-    if (name.starts_with("shard-") && name.find(".h5") != std::string::npos) shards.push_back(entry.path());
-  }
-  for (const auto& shard : shards) fs::remove(shard);
+  for (const char* name : {kManifestName, kPartialManifestName}) remove_file(path + "/" + name);
+  for (const auto& name : names_in(path))
+    if (name.starts_with("shard-") && name.find(".h5") != std::string::npos) remove_file(path + "/" + name);
 }
 
 // Rows [first, first + count) of a shard for a rank: whole hash blocks, as even as they come.
@@ -50,12 +55,13 @@ struct Found {
 // What is at the path, on one rank. Checks that the shards a cache claims to have are there.
 Found look(const std::string& path, const CacheSpec& spec, bool force) {
   Found found{CacheWriter::State::kNew, {spec, DISSENT_VERSION, {}}};
-  if (!fs::exists(path)) return found;
-  DISSENT_CHECK(fs::is_directory(path), kUsage, "{}: is there and is not a folder", path);
-  const bool finished = fs::exists(fs::path(path) / kManifestName);
+  std::error_code ignored;
+  if (!path_exists(path)) return found;
+  DISSENT_CHECK(fs::is_directory(path, ignored), kUsage, "{}: is there and is not a folder", path);
+  const bool finished = path_exists(path + "/" + kManifestName);
   const std::string name = path + "/" + (finished ? kManifestName : kPartialManifestName);
-  if (!fs::exists(name)) {
-    DISSENT_CHECK(fs::is_empty(path), kUsage, "{}: is there, holds other things and is no feature cache; give another name", path);
+  if (!path_exists(name)) {
+    DISSENT_CHECK(names_in(path).empty(), kUsage, "{}: is there, holds other things and is no feature cache; give another name", path);
     return found;
   }
   auto manifest = parse_manifest(read_text(name), name);
@@ -140,12 +146,12 @@ void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label, 
     DISSENT_CHECK(embed.sizes() == shape && label.sizes() == column && index.sizes() == column, kUsage,
                   "{}: embed {}, label {}, index {}; expected [{}, {}], [{}], [{}]", entry.file, fmt::join(embed.sizes(), " x "),
                   fmt::join(label.sizes(), " x "), fmt::join(index.sizes(), " x "), count, spec.dim, count, count);
-    features = embed.detach().to(spec.dtype).contiguous();
+    features = embed.detach().cpu().to(spec.dtype).contiguous();
     check_finite(features, entry.first_row + first, path_);
-    const auto wide = label.to(at::kLong).contiguous();
+    const auto wide = label.cpu().to(at::kLong).contiguous();
     check_label_range(wide, entry.first_row + first, spec.classes, true, path_);
     labels = wide.to(at::kInt);
-    positions = index.to(at::kLong).contiguous();
+    positions = index.cpu().to(at::kLong).contiguous();
     hashes = block_hashes(features, labels, positions);
   });
   write_file(entry, first, features, labels, positions);
@@ -200,7 +206,7 @@ void CacheWriter::finish() {
   agree(*comm_, [&] {
     if (comm_->rank() != 0) return;
     atomic_write_text(path_ + "/" + kManifestName, manifest_text(manifest_));
-    fs::remove(fs::path(path_) / kPartialManifestName);
+    remove_file(path_ + "/" + kPartialManifestName);
   });
   state_ = State::kFinished;
 }

@@ -39,7 +39,7 @@ class CacheWriter {
   /// This rank's rows of the next shard, whole hash blocks but at the shard's end; nothing when all shards are written. Not collective.
   std::optional<ShardPart> next_shard() const;
   /// embed [count, D] f32 or the file's dtype (rounded to nearest; a value that is or becomes Inf or NaN is an error naming row and column),
-  /// label [count] and index [count] of any integer dtype; host tensors.
+  /// label [count] and index [count] of any integer dtype; any device.
   void write_shard(const at::Tensor& embed, const at::Tensor& label, const at::Tensor& index);
   /// Gives the manifest its final name. Error::kInternal if shards are missing.
   void finish();

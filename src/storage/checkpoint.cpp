@@ -116,7 +116,7 @@ void CheckpointWriter::commit() {
 }
 
 CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
-  DISSENT_CHECK(std::filesystem::exists(path_), kData, "{}: no such checkpoint", path_);
+  DISSENT_CHECK(path_exists(path_), kData, "{}: no such checkpoint", path_);
   file_ = h5_open(path_);
   const auto names = h5_attribute_names(file_, "/", path_);
   const auto has_attribute = [&](const char* name) { return std::find(names.begin(), names.end(), name) != names.end(); };

@@ -44,8 +44,9 @@ FeatureCache FeatureCache::open(const std::string& path) {
   namespace fs = std::filesystem;
   auto impl = std::make_unique<Impl>();
   impl->path = path;
-  DISSENT_CHECK(fs::exists(path), kData, "{}: no such feature cache", path);
-  if (!fs::is_directory(path)) {
+  std::error_code ignored;
+  DISSENT_CHECK(path_exists(path), kData, "{}: no such feature cache", path);
+  if (!fs::is_directory(path, ignored)) {
     impl->files.push_back(CacheFile::open(path));
     impl->sed = scan_sed_file(impl->files[0]);
     impl->spec = impl->sed.spec;
@@ -53,11 +54,11 @@ FeatureCache FeatureCache::open(const std::string& path) {
     return FeatureCache(std::move(impl));
   }
   const std::string name = path + "/" + kManifestName, partial = path + "/" + kPartialManifestName;
-  if (!fs::exists(name) && fs::exists(partial)) {
+  if (!path_exists(name) && path_exists(partial)) {
     const auto manifest = parse_manifest(read_text(partial), partial);
     DISSENT_FAIL(kData, "{}: incomplete, {} of {} shards; run `dissent cache` again to go on", path, manifest.shards.size(), plan_shards(manifest.spec).size());
   }
-  DISSENT_CHECK(fs::exists(name), kData, "{}: no {}: not a feature cache", path, kManifestName);
+  DISSENT_CHECK(path_exists(name), kData, "{}: no {}: not a feature cache", path, kManifestName);
   auto manifest = parse_manifest(read_text(name), name);
   const int64_t found = manifest.shards.empty() ? 0 : manifest.shards.back().first_row + manifest.shards.back().rows;
   DISSENT_CHECK(found == manifest.spec.rows(), kData, "{}: the shards have {} rows, the cache {}", name, found, manifest.spec.rows());

@@ -11,7 +11,8 @@
 namespace dissent {
 
 /// Reads features from a cache folder of ours or one of SED's HDF5 files (`embed` [N * passes, D], `label` and `index` [.., 1], floats).
-/// Opening checks everything but the values: manifest, presence, shape, dtype and size of each shard; Error::kData names file, expected, found.
+/// Opening checks everything but the values: manifest, presence, shape, dtype and size of each shard (of a SED file, labels and indices are read
+/// and have to be whole numbers); Error::kData names file, expected, found.
 /// Not collective. Reads of contiguous datasets (all of ours) are plain preads: any thread may read while others do, see concurrent_reads().
 class FeatureCache {
  public:

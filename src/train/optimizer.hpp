@@ -14,7 +14,7 @@ namespace dissent {
 struct OptimizerOptions {
   std::string name = "adamw";
   double learning_rate = 1e-3;
-  std::optional<double> weight_decay;
+  std::optional<double> weight_decay = {};
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;

@@ -10,7 +10,7 @@ namespace dissent {
 /// [schedule]
 struct ScheduleOptions {
   std::string name = "constant";
-  std::optional<int64_t> t_max_epochs;
+  std::optional<int64_t> t_max_epochs = {};
   std::string per = "epoch";
   double minimum = 0;
   std::string after_end = "hold";

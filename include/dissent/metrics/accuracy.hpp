@@ -25,7 +25,8 @@ class Accuracy {
   int64_t total_ = 0;
 };
 
-/// Whether the label is among the k largest of the row (ties: at::topk's choice). logits [N, C], labels [N] i64, 1 <= k; k > C counts as C. Returns bool [N].
+/// Whether the label is among the k largest of the row (ties: at::topk's choice). logits [N, C], labels [N] i64, 1 <= k; k > C counts as C.
+/// Returns bool [N].
 at::Tensor right_in_top_k(const at::Tensor& logits, const at::Tensor& labels, int64_t k);
 
 }  // namespace dissent::metrics

@@ -3,12 +3,12 @@
 
 namespace dissent::scores {
 
-// Scores of each sample from the outputs of all members. Arguments: outputs [M, B, C] f32 or f64, any device, M >= 1 and B >= 0 unless said otherwise;
-// returns [B] of the same dtype and device. p stands for probabilities(outputs, kind), pbar for its mean over members. "Larger" says of which samples
-// larger values are expected: ID (in distribution) or OOD. All throw Error::kUsage for shape or dtype.
+// Scores of each sample from the outputs of all members. Arguments: outputs [M, B, C] f32 or f64, any device, M >= 1, B >= 0 unless said otherwise;
+// returns [B] of the same dtype and device. p stands for probabilities(outputs, kind), pbar for its mean over members. "Larger" says of which
+// samples larger values are expected: ID (in distribution) or OOD. All throw Error::kUsage for shape or dtype.
 // Ref: SED diverse_universe/train/losses.py and cross_eval/eval.py; the name there in brackets; cases sed_scores.h5.
 
-/// Predictive diversity score: sum_c max_m p_mc, 1 .. min(M, C). Larger: OOD. [div_continous_unique_per_sample] Ref: SED section 4, PDS.
+/// Predictive diversity score: sum_c max_m p_mc, 1 .. min(M, C). Larger: OOD. [div_continous_unique_per_sample]
 at::Tensor pds(const at::Tensor& outputs, InputKind kind);
 
 /// Number of different argmax classes of the members, 1 .. M (first index on ties). Larger: OOD. [div_different_preds_per_sample]
@@ -33,11 +33,12 @@ at::Tensor mutual_information(const at::Tensor& outputs, InputKind kind, MutualI
 /// Mean over members of -log sum_c exp z_mc. The outputs are taken as logits whatever they are. Larger: OOD. [average_energy_per_sample]
 at::Tensor average_energy(const at::Tensor& logits);
 
-/// MINUS the mean over members of max_c z_mc. Outputs are taken as logits. Larger: OOD (the reference takes ID as positive). [average_max_logit_per_sample]
+/// MINUS the mean over members of max_c z_mc. Outputs are taken as logits. Larger: OOD (the reference takes ID as positive).
+/// [average_max_logit_per_sample]
 at::Tensor average_max_logit(const at::Tensor& logits);
 
-/// Mean over ordered pairs (m, i), i != m, of log( p_i (1 - p_m) + p_m (1 - p_i) + 1e-9 ) at class argmax_c p_i: minus the A2D loss over every draw. M >= 2.
-/// Larger: OOD. [a2d_score_per_sample] Memory: M x B x M beside p.
+/// Mean over ordered pairs (m, i), i != m, of log( p_i (1 - p_m) + p_m (1 - p_i) + 1e-9 ) at class argmax_c p_i: minus the A2D loss over every draw.
+/// M >= 2. Larger: OOD. [a2d_score_per_sample] Memory: M x B x M beside p.
 at::Tensor a2d_score(const at::Tensor& outputs, InputKind kind);
 
 /// Mean of the full M x M matrix of L2 distances |p_m - p_i|, zero diagonal included. Larger: OOD. [similarity_between_models_per_sample]

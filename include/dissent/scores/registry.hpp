@@ -20,8 +20,8 @@ enum class Needs {
 /// One row of the table of per-sample scores.
 struct ScoreInfo {
   std::string name;
-  std::string released_name;      ///< in SED's evaluation
-  std::string meaning;            ///< one line for --help and the docs
+  std::string released_name;  ///< in SED's evaluation
+  std::string meaning;        ///< one line for --help and the docs
   Needs needs = Needs::kEither;
   int64_t min_members = 1;
   Positive positive = Positive::kOod;           ///< larger values are expected of this class

@@ -42,7 +42,8 @@ class Reader {
 }  // namespace
 
 at::Tensor read_idx(const std::string& path) {
-  DISSENT_CHECK(std::filesystem::is_regular_file(path), kData, "{}: no such file", path);
+  std::error_code ignored;
+  DISSENT_CHECK(std::filesystem::is_regular_file(path, ignored), kData, "{}: no such file", path);
   Reader reader(path);
   unsigned char magic[4] = {};
   const int64_t found = reader.read(magic, 4);

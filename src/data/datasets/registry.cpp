@@ -2,15 +2,14 @@
 
 #include <dissent/error.hpp>
 
-#include <filesystem>
-
 #include "data/datasets/idx.hpp"
+#include "storage/atomic_file.hpp"
 
 namespace dissent {
 namespace {
 
 at::Tensor read_present(const DatasetSpec& spec, const std::string& path) {
-  DISSENT_CHECK(std::filesystem::exists(path), kData, "{}: no such file; {}", path, spec.obtain);
+  DISSENT_CHECK(path_exists(path), kData, "{}: no such file; {}", path, spec.obtain);
   return read_idx(path);
 }
 

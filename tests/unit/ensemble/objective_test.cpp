@@ -47,7 +47,9 @@ TEST(Objective, IsTheWeightedSumOfItsTerms) {
 TEST(Objective, GradientIsThatOfTheTotalWithConstantWeights) {
   const auto logits = made_logits(3, 6, 5);
   const auto weight = losses::hard_sample_weight(logits, labels());
-  const auto f = [&](const at::Tensor& x) { return 0.7 * losses::cross_entropy(x, labels(), 0.2).mean() + 1.5 * (losses::a2d(x, 1) * weight).mean(); };
+  const auto f = [&](const at::Tensor& x) {
+    return 0.7 * losses::cross_entropy(x, labels(), 0.2).mean() + 1.5 * (losses::a2d(x, 1) * weight).mean();
+  };
   const auto ours = gradient_of([&](const at::Tensor& x) { return objective(x, labels(), {}, 1, 0, a2d_options()).total; }, logits);
   EXPECT_LT((ours - gradient_of(f, logits)).abs().max().item<double>(), 1e-14);
 }

@@ -30,7 +30,8 @@ TEST(CrossEntropy, EqualsTheSumOverTheSmoothedTargets) {
 
 TEST(CrossEntropy, GradientAgreesWithFiniteDifferences) {
   for (const double smoothing : {0.0, 0.4})
-    EXPECT_LT(gradient_error([&](const at::Tensor& x) { return cross_entropy(x, labels(), smoothing).square().sum(); }, made_logits(2, 4, 5), 1e-5), 1e-7);
+    EXPECT_LT(gradient_error([&](const at::Tensor& x) { return cross_entropy(x, labels(), smoothing).square().sum(); }, made_logits(2, 4, 5), 1e-5),
+              1e-7);
 }
 
 TEST(CrossEntropy, IsFiniteForLogitsFarApart) {
@@ -40,11 +41,14 @@ TEST(CrossEntropy, IsFiniteForLogitsFarApart) {
 
 TEST(CrossEntropy, RefusalsNameArgumentWantedAndGiven) {
   const auto logits = made_logits(2, 4, 5);
-  expect_error(ErrorKind::kUsage, "labels: wanted class numbers 0 .. 4, given 0 .. 5", [&] { cross_entropy(logits, at::tensor({0, 5, 1, 1}, at::kLong)); });
+  expect_error(ErrorKind::kUsage, "labels: wanted class numbers 0 .. 4, given 0 .. 5", [&] {
+    cross_entropy(logits, at::tensor({0, 5, 1, 1}, at::kLong));
+  });
   expect_error(ErrorKind::kUsage, "wanted class numbers 0 .. 4, given -1 .. 1", [&] { cross_entropy(logits, at::tensor({0, -1, 1, 1}, at::kLong)); });
   expect_error(ErrorKind::kUsage, "labels: wanted [4] Long cpu, given [3] Long cpu", [&] { cross_entropy(logits, at::zeros({3}, at::kLong)); });
   expect_error(ErrorKind::kUsage, "given [4] Int cpu", [&] { cross_entropy(logits, labels().to(at::kInt)); });
-  expect_error(ErrorKind::kUsage, "logits: wanted [M >= 1, B >= 1, C >= 1] of f32 or f64, given [4, 5] Double", [&] { cross_entropy(logits[0], labels()); });
+  expect_error(ErrorKind::kUsage, "logits: wanted [M >= 1, B >= 1, C >= 1] of f32 or f64, given [4, 5] Double",
+               [&] { cross_entropy(logits[0], labels()); });
   expect_error(ErrorKind::kUsage, "Half", [&] { cross_entropy(logits.to(at::kHalf), labels()); });
   expect_error(ErrorKind::kUsage, "smoothing: wanted a number in 0 .. 1, given 1.5", [&] { cross_entropy(logits, labels(), 1.5); });
 }

@@ -17,7 +17,9 @@ constexpr auto kLogits = InputKind::kLogits;
 constexpr auto kProbabilities = InputKind::kProbabilities;
 
 // One-hot probabilities [M, 1, C] of the given classes.
-at::Tensor votes(std::vector<int64_t> classes, int64_t count) { return at::one_hot(at::tensor(classes, at::kLong), count).to(at::kDouble).unsqueeze(1); }
+at::Tensor votes(std::vector<int64_t> classes, int64_t count) {
+  return at::one_hot(at::tensor(classes, at::kLong), count).to(at::kDouble).unsqueeze(1);
+}
 
 double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
 

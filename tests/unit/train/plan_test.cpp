@@ -82,7 +82,9 @@ TEST(Waves, ShareNoMemberKeepEachMembersOrderAndLoseNoStep) {
       EXPECT_TRUE(seen.insert(s).second);
       for (const int64_t member : steps[s].active) {
         EXPECT_TRUE(members.insert(member).second) << "two steps of a wave share member " << member;
-        if (last.contains(member)) EXPECT_LT(last[member], s);
+        if (last.contains(member)) {
+          EXPECT_LT(last[member], s);
+        }
         last[member] = s;
       }
     }
