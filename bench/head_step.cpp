@@ -10,6 +10,7 @@
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "train/stepper.hpp"
+#include "train/waves.hpp"
 
 using namespace dissent;
 

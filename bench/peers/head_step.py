@@ -97,19 +97,22 @@ class Trainer:
         return (time.perf_counter() - start) * 1e3 / steps
 
 
-def report(bench, what, values, unit, **more):
-    print(json.dumps({"bench": bench, "what": what, "value": statistics.median(values), "unit": unit, "min": min(values), "max": max(values),
-                      "repeats": len(values), "threads": torch.get_num_threads(), "torch": torch.__version__, **more}), flush=True)
+def report(what, peer, milliseconds, rows, **more):
+    """Median over repeats; rows: rows of one repeat or step."""
+    median = statistics.median(milliseconds)
+    print(json.dumps({"bench": "head_step", "peer": peer, "what": what, "ms": median, "rows_per_s": rows * 1e3 / median, "min_ms": min(milliseconds),
+                      "max_ms": max(milliseconds), "repeats": len(milliseconds), "ranks": 1, "threads": torch.get_num_threads(),
+                      "torch": torch.__version__, **more}), flush=True)
 
 
-def train_case(args, bench, members, batch, optimizers, warmup, smoothing, repulsion):
-    for what, make_optimizer in optimizers.items():
+def train_case(args, what, members, batch, optimizers, warmup, smoothing, repulsion):
+    for peer, make_optimizer in optimizers.items():
         trainer = Trainer(args, members, batch, make_optimizer, smoothing, repulsion)
         trainer.run(warmup)
         if not all(p in trainer.optimizer.state for head in trainer.heads for p in head.parameters()):
-            sys.exit(f"{bench}: {warmup} warm-up steps left members without optimiser state")
+            sys.exit(f"{what}: {warmup} warm-up steps left members without optimiser state")
         values = [trainer.run(args.steps) for _ in range(args.repeats)]
-        report(bench, what, values, "ms/step", rows_per_s=batch * 1e3 / statistics.median(values), members=members, batch=batch, active=2)
+        report(what, peer, values, batch)
         del trainer
 
 
@@ -129,18 +132,18 @@ def evaluate_case(args):
     torch.manual_seed(0)
     heads = [BlockHead(args.features, args.hidden, args.classes) for _ in range(5)]
     x = torch.randn(args.evaluate_rows, args.features)
-    times = {"torch products alone": [], "torch forward": []}
+    times = {"evaluate products": [], "evaluate forward": []}
     with torch.inference_mode():
         for repeat in range(args.evaluate_repeats + 1):
-            for what, work in (("torch products alone", products), ("torch forward", forward)):
+            for what, work in (("evaluate products", products), ("evaluate forward", forward)):
                 rows = x if repeat else x[: args.block]  # the first round warms up
                 start = time.perf_counter()
                 for block in rows.split(args.block):
                     work(heads, block)
                 if repeat:
-                    times[what].append(time.perf_counter() - start)
+                    times[what].append((time.perf_counter() - start) * 1e3)
     for what, values in times.items():
-        report("evaluate_5_members", what, values, "s", rows_per_s=len(x) / statistics.median(values), rows=len(x), block=args.block)
+        report(what, "torch", values, len(x), block=args.block)
 
 
 def main():
@@ -155,16 +158,16 @@ def main():
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--evaluate-rows", type=int, default=50000)
     parser.add_argument("--evaluate-repeats", type=int, default=3)
-    parser.add_argument("--block", type=int, default=4096, help="rows of a forward pass in the evaluation")
+    parser.add_argument("--block", type=int, default=1024, help="rows of a forward pass in the evaluation")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.case in ("all", "adamw"):
-        train_case(args, "step_5_members_adamw", 5, 32, {
+        train_case(args, "step 5 members 2 active batch 32 adamw", 5, 32, {
             "torch": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1),
             "torch fused": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1, fused=True),
         }, warmup=20, smoothing=0.5, repulsion=2.5)
     if args.case in ("all", "sgd"):
-        train_case(args, "step_50_members_sgd", 50, 16, {
+        train_case(args, "step 50 members 2 active batch 16 sgd", 50, 16, {
             "torch": lambda parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=1e-4),
             "torch fused": lambda parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True),
         }, warmup=110, smoothing=0.0, repulsion=0.0)

@@ -3,7 +3,7 @@
 #include "config/read.hpp"
 #include "config/resolved.hpp"
 #include "core/progress_bar.hpp"
-#include "data/datasets/registry.hpp"
+#include "data/feature_source.hpp"
 #include "data/options.hpp"
 #include "storage/cache_writer.hpp"
 #include "train/options.hpp"
@@ -26,15 +26,15 @@ config::Schema cache_schema_of(CacheConfig& c) {
   return schema;
 }
 
-CacheSpec cache_spec(CacheConfig& config, const ImageSet& images) {
+CacheSpec cache_spec(CacheConfig& config, const FeatureSource& source) {
   const auto schema = cache_schema_of(config);
-  return {.dim = images.images.numel() / std::max<int64_t>(1, images.images.size(0)),
+  return {.dim = source.dim,
           .dtype = dtype_from_name(config.cache.dtype, "cache.dtype"),
           .passes = config.cache.passes,
-          .rows_per_pass = images.images.size(0),
-          .classes = config.data.labels ? images.classes : 0,
+          .rows_per_pass = source.rows,
+          .classes = config.data.labels ? source.classes : 0,
           .shard_rows = config.cache.shard_rows,
-          .source = images.name,
+          .source = source.name,
           .trunk = config.trunk.model,
           .weights = "",
           .transform = "none",
@@ -42,13 +42,12 @@ CacheSpec cache_spec(CacheConfig& config, const ImageSet& images) {
           .configuration_hash = config::config_hash(schema)};
 }
 
-void write_shards(CacheWriter& writer, const CacheConfig& config, const ImageSet& images, bool show_progress) {
+void write_shards(CacheWriter& writer, const CacheConfig& config, const FeatureSource& source, bool show_progress) {
   ProgressBar progress(config.cache.output, writer.shard_count(), "shards", !show_progress);
   while (const auto part = writer.next_shard()) {
-    const auto rows = [&](const at::Tensor& t) { return t.narrow(0, part->first_source_row, part->count); };
     const auto index = at::arange(part->first_source_row, part->first_source_row + part->count, at::kLong);
-    const auto labels = config.data.labels ? rows(images.labels) : at::full({part->count}, -1, at::kLong);
-    writer.write_shard(pixel_features(rows(images.images)), labels, index);
+    const auto labels = config.data.labels ? source.labels(part->first_source_row, part->count) : at::full({part->count}, -1, at::kLong);
+    writer.write_shard(source.features(part->pass, part->first_source_row, part->count), labels, index);
     progress.update(part->shard + 1, "");
   }
   progress.finish();
@@ -75,18 +74,18 @@ int run_cache(Runtime& runtime, const std::vector<std::string>& arguments) {
   errors.raise();
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();
-  ImageSet images;
-  agree(world, [&] { images = load_images(config.data.dataset, config.data.root, config.data.split); });
-  auto writer = CacheWriter::open(world, config.cache.output, cache_spec(config, images), line.flag("force"));
+  FeatureSource source;
+  agree(world, [&] { source = open_source(config.data, config.trunk); });
+  auto writer = CacheWriter::open(world, config.cache.output, cache_spec(config, source), line.flag("force"));
   if (writer.state() == CacheWriter::State::kFinished) {
-    spdlog::info("event=cache_reused path={} rows={}", config.cache.output, config.cache.passes * images.images.size(0));
+    spdlog::info("event=cache_reused path={} rows={}", config.cache.output, config.cache.passes * source.rows);
     return 0;
   }
   if (writer.state() == CacheWriter::State::kResumed) spdlog::info("event=cache_resumed path={} shards={}/{}", config.cache.output, writer.finished_shards(), writer.shard_count());
-  write_shards(writer, config, images, world.rank() == 0 && !line.flag("quiet"));
+  write_shards(writer, config, source, world.rank() == 0 && !line.flag("quiet"));
   writer.finish();
-  spdlog::info("event=cache_written path={} rows={} dim={} shards={}", config.cache.output, config.cache.passes * images.images.size(0),
-               images.images[0].numel(), writer.shard_count());
+  spdlog::info("event=cache_written path={} rows={} dim={} shards={}", config.cache.output, config.cache.passes * source.rows,
+               source.dim, writer.shard_count());
   return 0;
 }
 

@@ -1,10 +1,14 @@
-#include <csignal>
+#include <c10/util/Exception.h>
+
+#include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include "build_info.hpp"
 #include "cli/verb.hpp"
+#include "core/stop.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -37,7 +41,8 @@ int run(Runtime& runtime, const std::vector<std::string>& arguments) {
   return verb(arguments[0]).run(runtime, {arguments.begin() + 1, arguments.end()});
 }
 
-// An error that all ranks have is printed by rank 0, and all end in order; one that only this rank has ends the job.
+// An error that all ranks have is printed by rank 0, and all end in order. One that this rank has alone, or before the others know of it, ends the job;
+// where several have one at the same time, the first prints it and its abort ends the others.
 int report(Runtime& runtime, ErrorKind kind, const std::string& message, bool agreed) {
   const int rank = runtime.world().rank(), ranks = runtime.world().size();
   if (agreed && rank == 0) fmt::print(stderr, "dissent: {}\n", message);
@@ -45,7 +50,8 @@ int report(Runtime& runtime, ErrorKind kind, const std::string& message, bool ag
     if (!agreed) fmt::print(stderr, "dissent: {}\n", message);
     return exit_code(kind);
   }
-  fmt::print(stderr, "dissent: rank {} on {}: {}\n", rank, host_name(), message);
+  if (!runtime.first_to_fail()) std::this_thread::sleep_for(std::chrono::seconds(10));
+  else fmt::print(stderr, "dissent: rank {} on {}: {}\n", rank, host_name(), message);
   std::fflush(stderr);
   runtime.abort(exit_code(kind));
 }
@@ -55,6 +61,8 @@ int report(Runtime& runtime, ErrorKind kind, const std::string& message, bool ag
 
 int main(int argc, char** argv) {
   using namespace dissent;
+  // As early as can be: until then a signal that asks to stop would kill.
+  if (argc > 1 && std::string_view(argv[1]) == "train") install_stop_handlers();
   try {
     Runtime runtime(argc, argv);
     cli::start_log(runtime.world().rank());
@@ -62,6 +70,8 @@ int main(int argc, char** argv) {
       return cli::run(runtime, {argv + 1, argv + argc});
     } catch (const Error& error) {
       return cli::report(runtime, error.kind(), error.what(), error.agreed());
+    } catch (const c10::Error& error) {
+      return cli::report(runtime, ErrorKind::kInternal, error.what_without_backtrace(), false);
     } catch (const std::exception& error) {
       return cli::report(runtime, ErrorKind::kInternal, error.what(), false);
     }

@@ -17,6 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 namespace po = boost::program_options;
 
+constexpr int kExitStopped = 75;  // EX_TEMPFAIL: a checkpoint is written, start again to go on
+
 TrainConfig read_train_config(const config::Document& document) {
   TrainConfig config;
   auto schema = train_schema(config);
@@ -27,18 +29,20 @@ TrainConfig read_train_config(const config::Document& document) {
   return config;
 }
 
-// What is already in the run's folder: true if the run is finished and nothing is to be done. Another configuration there is refused.
-bool already_trained(const std::string& folder, const std::string& config_text, const std::string& config_hash, const config::Schema& schema) {
+enum class Found { kNothing, kUnfinished, kFinished };
+
+// What is already in the run's folder. Another configuration there is refused.
+Found find_run(const std::string& folder, const TrainConfig& config, const std::string& config_text, const std::string& config_hash, const config::Schema& schema) {
   const std::string path = folder + "/checkpoint.h5";
-  if (!fs::exists(path)) return false;
+  if (!fs::exists(path)) return Found::kNothing;
   const CheckpointReader file(path);
-  if (file.config_hash() == config_hash) return true;
+  if (file.config_hash() == config_hash) return file.integer("epoch") == config.training.epochs ? Found::kFinished : Found::kUnfinished;
   const auto keys = config::differing_keys(file.config_text(), config_text, schema, path);
   DISSENT_FAIL(kUsage, "{} holds a run of another configuration ({}); give another `experiment`, or --force to train anew and replace it", folder, fmt::join(keys, "; "));
 }
 
-// One run on the ranks of its group.
-void train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t seed, bool force, bool show_progress) {
+// One run on the ranks of its group; false if it was stopped by a signal.
+bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t seed, bool force, bool show_progress) {
   TrainConfig run_config = config;
   run_config.experiment.seeds = {seed};
   const auto schema = train_schema(run_config);
@@ -47,13 +51,15 @@ void train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t s
                      .config_hash = config::config_hash(schema),
                      .seed = static_cast<uint64_t>(seed),
                      .show_progress = show_progress};
-  bool done = false;
-  agree(*grid.run, [&] { done = !force && already_trained(context.folder, context.config_text, context.config_hash, schema); });
-  if (done) {
+  auto found = Found::kNothing;
+  agree(*grid.run, [&] {
+    if (!force) found = find_run(context.folder, config, context.config_text, context.config_hash, schema);
+  });
+  if (found == Found::kFinished) {
     spdlog::info("event=run_reused folder={} config_hash={}", context.folder, context.config_hash);
-    return;
+    return true;
   }
-  Provenance provenance(*grid.run, grid.shape, context, data.checksums);
+  Provenance provenance(*grid.run, grid.shape, context, data.identity);
   agree(*grid.run, [&] {
     if (grid.run->rank() != 0) return;
     make_folder(context.folder);
@@ -61,11 +67,12 @@ void train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t s
     provenance.write("running");
   });
   HeadTrainer trainer(run_config, data, grid, context);
-  trainer.train();
+  const bool finished = trainer.train(found == Found::kUnfinished);
   agree(*grid.run, [&] {
-    if (grid.run->rank() == 0) provenance.write("finished");
+    if (grid.run->rank() == 0) provenance.write(finished ? "finished" : "stopped");
   });
-  spdlog::info("event=run_finished folder={} config_hash={}", context.folder, context.config_hash);
+  spdlog::info("event={} folder={} config_hash={}", finished ? "run_finished" : "run_stopped", context.folder, context.config_hash);
+  return finished;
 }
 
 }  // namespace
@@ -88,11 +95,12 @@ int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
   auto data = load_train_data(world, *node, config.data);
   spdlog::info("event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{}", data.train.rows_per_pass(), data.train.passes(), data.dim, data.classes, shape.runs,
                shape.members, shape.data);
-  for (int64_t r = grid.run_part; r < runs; r += shape.runs)
-    train_run(config, data, grid, config.experiment.seeds[r], line.flag("force"), world.rank() == 0 && !line.flag("quiet"));
-  world.barrier();
+  bool finished = true;
+  for (int64_t r = grid.run_part; finished && r < runs; r += shape.runs)
+    finished = train_run(config, data, grid, config.experiment.seeds[r], line.flag("force"), world.rank() == 0 && !line.flag("quiet"));
+  const auto all = all_gather_integer(world, finished);
   data.close();
-  return 0;
+  return std::find(all.begin(), all.end(), 0) == all.end() ? 0 : kExitStopped;
 }
 
 }  // namespace dissent::cli

@@ -7,6 +7,17 @@
 
 namespace dissent::cli {
 namespace po = boost::program_options;
+namespace {
+
+// "; did you mean '--force'?", or nothing.
+std::string nearest_option(const po::options_description& options, const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& option : options.options()) names.push_back("--" + option->long_name());
+  const auto near = nearest(name, names);
+  return near ? fmt::format("; did you mean '{}'?", *near) : "";
+}
+
+}  // namespace
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table{
@@ -55,7 +66,9 @@ bool CommandLine::parse(Runtime& runtime, const std::vector<std::string>& argume
     }
     DISSENT_CHECK(max_positional_ == 0 || !positional_.empty(), kUsage, "{} is missing; {}", positional_name_, usage);
   } catch (const po::error& error) {
-    Error ours(ErrorKind::kUsage, fmt::format("{}; {} (--help lists the options)", error.what(), usage), __FILE__, __LINE__);
+    std::string near;
+    if (const auto* unknown = dynamic_cast<const po::unknown_option*>(&error)) near = nearest_option(options_, unknown->get_option_name());
+    Error ours(ErrorKind::kUsage, fmt::format("{}{}; {} (--help lists the options)", error.what(), near, usage), __FILE__, __LINE__);
     ours.set_agreed();
     throw ours;
   } catch (Error& error) {
@@ -72,7 +85,7 @@ config::Document load_configuration(Runtime& runtime, const std::string& path, c
 }
 
 void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double timeout_s) {
-  runtime.set_timeout(timeout_s);
+  runtime.world().wait_settings().timeout_s = timeout_s;
   set_threads(static_cast<int>(threads.value_or(runtime.default_threads())));
   spdlog::info("event=start ranks={} threads_a_rank={} host={}", runtime.world().size(), dissent::threads(), host_name());
 }

@@ -4,6 +4,7 @@
 #include "cli/verify_case.hpp"
 #include "train/schedule.hpp"
 #include "train/stepper.hpp"
+#include "train/waves.hpp"
 
 namespace dissent::cli {
 namespace {

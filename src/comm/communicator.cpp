@@ -1,5 +1,7 @@
 #include "comm/communicator.hpp"
 
+#include <c10/util/Exception.h>
+
 #include <cstring>
 
 namespace dissent {
@@ -50,6 +52,9 @@ void agree(Communicator& comm, const std::function<void()>& work) {
   } catch (const Error& error) {
     kind = static_cast<int64_t>(error.kind());
     message = error.what();
+  } catch (const c10::Error& error) {
+    kind = static_cast<int64_t>(ErrorKind::kInternal);
+    message = error.what_without_backtrace();
   } catch (const std::exception& error) {
     kind = static_cast<int64_t>(ErrorKind::kInternal);
     message = error.what();

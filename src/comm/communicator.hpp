@@ -10,6 +10,12 @@
 
 namespace dissent {
 
+/// How a group waits for messages.
+struct WaitSettings {
+  double timeout_s = 600;                ///< a message that does not come within this time ends the job
+  std::function<void()> while_waiting = {};  ///< called about once a second while a rank waits: its sign of life
+};
+
 enum class ReduceOp { kSum, kMin, kMax };
 
 /// A group of ranks. Every function but rank(), size(), backend() is collective over the group: each rank calls it, in the same order.
@@ -18,6 +24,8 @@ enum class ReduceOp { kSum, kMin, kMax };
 class Communicator {
  public:
   virtual ~Communicator() = default;
+  /// Shared by a group and those split from it.
+  WaitSettings& wait_settings() { return *settings_; }
   virtual int rank() const = 0;
   virtual int size() const = 0;
   /// "self", "mpi" or "nccl".
@@ -35,6 +43,9 @@ class Communicator {
   virtual std::unique_ptr<Communicator> split(int colour, int key) = 0;
   /// Ranks that share a node's memory form a new group.
   virtual std::unique_ptr<Communicator> split_by_node() = 0;
+
+ protected:
+  std::shared_ptr<WaitSettings> settings_ = std::make_shared<WaitSettings>();
 };
 
 /// The group of this one process: no messages, no MPI.

@@ -41,7 +41,11 @@ void raise_mpi_error(int code, const char* call, const char* file, int line) {
   throw Error(ErrorKind::kComm, fmt::format("MPI call failed: {} ({})", std::string(text, length), call), file, line);
 }
 
-MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned, double timeout_s) : handle_(handle), owned_(owned), timeout_s_(timeout_s) {
+MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned, double timeout_s)
+    : MpiCommunicator(handle, owned, std::make_shared<WaitSettings>(WaitSettings{timeout_s, {}})) {}
+
+MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned, std::shared_ptr<WaitSettings> settings) : handle_(handle), owned_(owned) {
+  settings_ = std::move(settings);
   DISSENT_MPI(MPI_Comm_set_errhandler(handle_, MPI_ERRORS_RETURN));
   DISSENT_MPI(MPI_Comm_rank(handle_, &rank_));
   DISSENT_MPI(MPI_Comm_size(handle_, &size_));
@@ -56,6 +60,7 @@ MpiCommunicator::~MpiCommunicator() {
 void MpiCommunicator::wait(MPI_Request request, const char* operation) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
+  double next_sign = 1;
   int done = 0;
   for (int64_t round = 0;; ++round) {
     DISSENT_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
@@ -65,10 +70,14 @@ void MpiCommunicator::wait(MPI_Request request, const char* operation) {
     if (round % 64 != 0) continue;
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited > 0.02) std::this_thread::sleep_for(std::chrono::microseconds(50));
-    if (waited > timeout_s_) {
+    if (waited > next_sign) {
+      next_sign = waited + 1;
+      if (settings_->while_waiting) settings_->while_waiting();
+    }
+    if (waited > settings_->timeout_s) {
       char host[256] = "?";
       gethostname(host, sizeof host - 1);
-      DISSENT_FAIL(kComm, "{} did not end within {} s (rank {} of {}, host {}): another rank is stuck or gone", operation, timeout_s_, rank_, size_, host);
+      DISSENT_FAIL(kComm, "{} did not end within {} s (rank {} of {}, host {}): another rank is stuck or gone", operation, settings_->timeout_s, rank_, size_, host);
     }
   }
 }
@@ -118,13 +127,13 @@ void MpiCommunicator::barrier() {
 std::unique_ptr<Communicator> MpiCommunicator::split(int colour, int key) {
   MPI_Comm group;
   DISSENT_MPI(MPI_Comm_split(handle_, colour, key, &group));
-  return std::make_unique<MpiCommunicator>(group, true, timeout_s_);
+  return std::make_unique<MpiCommunicator>(group, true, settings_);
 }
 
 std::unique_ptr<Communicator> MpiCommunicator::split_by_node() {
   MPI_Comm group;
   DISSENT_MPI(MPI_Comm_split_type(handle_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &group));
-  return std::make_unique<MpiCommunicator>(group, true, timeout_s_);
+  return std::make_unique<MpiCommunicator>(group, true, settings_);
 }
 
 MPI_Comm mpi_handle(const Communicator& comm) {

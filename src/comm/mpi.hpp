@@ -18,6 +18,8 @@ class MpiCommunicator final : public Communicator {
  public:
   /// Takes the handle over if `owned`.
   MpiCommunicator(MPI_Comm handle, bool owned, double timeout_s);
+  /// The same with the settings of another group.
+  MpiCommunicator(MPI_Comm handle, bool owned, std::shared_ptr<WaitSettings> settings);
   ~MpiCommunicator() override;
   MpiCommunicator(const MpiCommunicator&) = delete;
   MpiCommunicator& operator=(const MpiCommunicator&) = delete;
@@ -34,13 +36,11 @@ class MpiCommunicator final : public Communicator {
 
   /// For parallel HDF5 and shared windows only.
   MPI_Comm handle() const { return handle_; }
-  double timeout_s() const { return timeout_s_; }
 
  private:
   void wait(MPI_Request request, const char* operation);
   MPI_Comm handle_;
   bool owned_;
-  double timeout_s_;
   int rank_ = 0;
   int size_ = 1;
 };

@@ -3,11 +3,35 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 
 #include "comm/mpi.hpp"
 
 namespace dissent {
+
+// A number in memory that the ranks of a node share; 0 until one of them fails. Where there is no such memory every rank is the first.
+struct Runtime::FailureMark {
+  explicit FailureMark(Communicator& world) {
+    if (world.size() == 1) return;
+    const auto node = world.split_by_node();
+    void* base = nullptr;
+    MPI_Aint bytes = node->rank() == 0 ? sizeof(int) : 0;
+    int unit = 0;
+    const bool shared = MPI_Win_allocate_shared(bytes, sizeof(int), MPI_INFO_NULL, mpi_handle(*node), &base, &window) == MPI_SUCCESS &&
+                        MPI_Win_shared_query(window, 0, &bytes, &unit, &base) == MPI_SUCCESS;
+    if (shared && node->rank() == 0) std::atomic_ref(*static_cast<int*>(base)).store(0);
+    const auto all = all_gather_integer(*node, shared);
+    if (std::find(all.begin(), all.end(), 0) == all.end()) failed = static_cast<int*>(base);
+  }
+  FailureMark(const FailureMark&) = delete;
+  FailureMark& operator=(const FailureMark&) = delete;
+  ~FailureMark() {
+    if (window != MPI_WIN_NULL) MPI_Win_free(&window);
+  }
+  MPI_Win window = MPI_WIN_NULL;
+  int* failed = nullptr;
+};
 
 Runtime::Runtime(int argc, char** argv, double timeout_s) {
   int provided = 0;
@@ -15,20 +39,22 @@ Runtime::Runtime(int argc, char** argv, double timeout_s) {
   DISSENT_CHECK(provided >= MPI_THREAD_FUNNELED, kComm, "this MPI gives thread level {}, MPI_THREAD_FUNNELED ({}) is needed", provided, MPI_THREAD_FUNNELED);
   DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
   DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
-  set_timeout(timeout_s);
+  world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, timeout_s);
+  mark_ = std::make_unique<FailureMark>(*world_);
 }
 
 Runtime::~Runtime() {
+  mark_.reset();
   world_.reset();
   MPI_Finalize();
 }
-
-void Runtime::set_timeout(double timeout_s) { world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, timeout_s); }
 
 void Runtime::abort(int code) {
   MPI_Abort(MPI_COMM_WORLD, code);
   std::_Exit(code);
 }
+
+bool Runtime::first_to_fail() { return !mark_->failed || std::atomic_ref(*mark_->failed).exchange(1) == 0; }
 
 int Runtime::default_threads() {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {

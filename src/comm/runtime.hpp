@@ -16,15 +16,17 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   Communicator& world() { return *world_; }
-  /// Called once the configuration is read: timeout of every later operation, for the world group and groups split from it afterwards.
-  void set_timeout(double timeout_s);
   /// Ends every rank of the job at once with this exit code; for an error that only this rank has.
   [[noreturn]] void abort(int code);
+  /// True for the first rank of its node that asks: where several ranks have an error of their own, one of them says so. Sends no message.
+  bool first_to_fail();
   /// Cores that this process may use, shared fairly with the other ranks of the node that have the same set; OMP_NUM_THREADS wins.
   int default_threads();
 
  private:
+  struct FailureMark;
   std::unique_ptr<Communicator> world_;
+  std::unique_ptr<FailureMark> mark_;
 };
 
 /// Name of this host.

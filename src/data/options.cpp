@@ -26,17 +26,21 @@ const TableSpec& cache_table() {
 const TableSpec& trunk_table() {
   using T = TrunkOptions;
   static const TableSpec table = TableOf<T>("trunk", "What makes features of images")
-      .option("model", &T::model, {.meaning = "pixels: the image itself, value / 255, flattened", .choices = {"pixels"}});
+      .option("model", &T::model, {.meaning = "pixels: the image itself, value / 255, flattened; none: the set is features already (synthetic)", .choices = {"pixels", "none"}});
   return table;
 }
 
 const TableSpec& image_data_table() {
   using T = ImageDataOptions;
-  static const TableSpec table = TableOf<T>("data", "The image set that is cached")
+  static const TableSpec table = TableOf<T>("data", "The set that is cached")
       .option("dataset", &T::dataset, {.meaning = "a registered set", .choices = dataset_names()})
       .option("root", &T::root, {.meaning = "its folder; empty: where its package puts it", .scope = Scope::kExecution})
       .option("split", &T::split, {.meaning = "part of the set", .choices = {"train", "test"}})
-      .option("labels", &T::labels, {.meaning = "false writes -1 (unknown), as for sets that are only ever unknown inputs"});
+      .option("labels", &T::labels, {.meaning = "false writes -1 (unknown), as for sets that are only ever unknown inputs"})
+      .option("rows", &T::rows, {.meaning = "of synthetic: rows a pass", .min = 1})
+      .option("dim", &T::dim, {.meaning = "of synthetic: features a row", .min = 1})
+      .option("classes", &T::classes, {.meaning = "of synthetic: number of classes", .min = 1})
+      .option("seed", &T::seed, {.meaning = "of synthetic: its rows and classes follow from it", .min = 0});
   return table;
 }
 

@@ -22,6 +22,10 @@ struct ImageDataOptions {
   std::string root;
   std::string split = "train";
   bool labels = true;
+  int64_t rows = 60000;
+  int64_t dim = 768;
+  int64_t classes = 1000;
+  int64_t seed = 42;
 };
 
 const TableSpec& cache_table();

@@ -117,6 +117,21 @@ FeatureCache open_for(Communicator& comm, const std::string& path, const std::ve
   return std::move(*cache);
 }
 
+bool has_labels(const EvaluateSet& set) { return set.shift == "id" || set.shift == "covariate"; }
+
+// The caches of each set. All are opened and checked here: a bad one ends an evaluation before it begins.
+std::vector<std::vector<std::string>> find_sets(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles, const EvaluateConfig& config) {
+  std::vector<std::vector<std::string>> paths;
+  agree(comm, [&] {
+    for (const auto& set : config.sets) paths.push_back(expand_paths(set.paths));
+  });
+  if (!config.evaluate.validation.empty()) open_for(comm, config.evaluate.validation, ensembles, true);
+  open_for(comm, config.evaluate.id, ensembles, true);
+  for (size_t s = 0; s < paths.size(); ++s)
+    for (const auto& path : paths[s]) open_for(comm, path, ensembles, has_labels(config.sets[s]));
+  return paths;
+}
+
 }  // namespace
 
 std::vector<ResultRow> evaluate_heads(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles, const EvaluateConfig& config, bool show_progress) {
@@ -124,6 +139,7 @@ std::vector<ResultRow> evaluate_heads(Communicator& comm, const std::vector<Load
   const auto outcomes_of = [&](const std::string& path, bool labelled) {
     return run_over_cache(comm, open_for(comm, path, ensembles, labelled), ensembles, options, show_progress);
   };
+  const auto paths = find_sets(comm, ensembles, config);
   std::vector<SetOutcome> validation;
   if (!options.validation.empty()) validation = outcomes_of(options.validation, true);
   const auto id = outcomes_of(options.id, true);
@@ -136,10 +152,11 @@ std::vector<ResultRow> evaluate_heads(Communicator& comm, const std::vector<Load
     collected.accuracy(id[e], id_name, "id");
     rows[e] = collected.take();
   }
-  for (const auto& set : config.sets) {
-    const bool labelled = set.shift == "id" || set.shift == "covariate";
+  for (size_t s = 0; s < paths.size(); ++s) {
+    const auto& set = config.sets[s];
+    const bool labelled = has_labels(set);
     std::vector<std::vector<std::vector<ResultRow>>> files(ensembles.size());
-    for (const auto& path : expand_paths(set.paths)) {
+    for (const auto& path : paths[s]) {
       const auto outcome = outcomes_of(path, labelled);
       for (size_t e = 0; e < ensembles.size(); ++e) {
         auto collected = rows_for(e);

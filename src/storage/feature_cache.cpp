@@ -12,6 +12,26 @@ namespace {
 constexpr int64_t kReadRows = 64 * kHashBlockRows;  // rows a piece where a buffer is needed
 constexpr int64_t kLabelRows = 1 << 20;
 
+// Whether any value has all bits of its exponent set (NaN or Inf). Integers, since at::isfinite makes three temporaries of the values' size.
+template <class Bits>
+bool any_exponent_full(const void* values, int64_t count, Bits exponent) {
+  const auto* bits = static_cast<const Bits*>(values);
+  Bits found = 0;
+  for (int64_t i = 0; i < count; ++i) found |= static_cast<Bits>((bits[i] & exponent) == exponent);
+  return found != 0;
+}
+
+bool all_finite(const at::Tensor& values) {
+  if (!values.is_contiguous()) return at::isfinite(values).all().item<bool>();
+  const void* data = values.const_data_ptr();
+  switch (values.scalar_type()) {
+    case at::kFloat: return !any_exponent_full<uint32_t>(data, values.numel(), 0x7f800000);
+    case at::kHalf: return !any_exponent_full<uint16_t>(data, values.numel(), 0x7c00);
+    case at::kBFloat16: return !any_exponent_full<uint16_t>(data, values.numel(), 0x7f80);
+    default: return at::isfinite(values).all().item<bool>();
+  }
+}
+
 }  // namespace
 
 struct FeatureCache::Impl {
@@ -149,9 +169,8 @@ void FeatureCache::check_labels(int64_t classes, bool allow_unknown) const {
 void check_finite(const at::Tensor& values, int64_t first_row, const std::string& path) {
   for (int64_t row = 0; row < values.size(0); row += kReadRows) {
     const auto block = values.narrow(0, row, std::min(kReadRows, values.size(0) - row));
-    const auto finite = at::isfinite(block);
-    if (finite.all().item<bool>()) continue;
-    const auto at = finite.logical_not().nonzero()[0];
+    if (all_finite(block)) continue;
+    const auto at = at::isfinite(block).logical_not().nonzero()[0];
     const int64_t i = at[0].item<int64_t>(), column = at[1].item<int64_t>();
     DISSENT_FAIL(kData, "{}: row {}, column {}: the feature is {}", path, first_row + row + i, column, block[i][column].item<double>());
   }

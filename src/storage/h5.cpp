@@ -74,7 +74,9 @@ void UniqueHandle::close(const std::string& place) {
 
 UniqueHandle h5_open(const std::string& path) {
   const auto access = access_list(path);
-  return {DISSENT_H5(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), path), H5Fclose};
+  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
+  DISSENT_CHECK(file >= 0 || h5_message() != "file signature not found", kData, "{}: not an HDF5 file", path);
+  return {h5_checked(file, "H5Fopen", path, __FILE__, __LINE__), H5Fclose};
 }
 
 UniqueHandle h5_create(const std::string& path, int64_t bytes) {

@@ -1,12 +1,12 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <memory>
 #include <span>
 #include <string>
 
 #include "comm/communicator.hpp"
 #include "storage/feature_cache.hpp"
+#include "storage/node_memory.hpp"
 #include "storage/row_subset.hpp"
 
 namespace dissent {
@@ -48,10 +48,9 @@ class HostResidency {
   static int64_t bytes(const FeatureCache& cache, const RowSelection& selection);
 
  private:
-  struct Window;
   HostResidency();
   RowSelection selection_;
-  std::unique_ptr<Window> window_;
+  NodeMemory memory_;
   at::Tensor embed_, labels_, index_;
 };
 

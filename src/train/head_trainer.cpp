@@ -5,15 +5,18 @@
 
 #include "core/parallel.hpp"
 #include "core/progress_bar.hpp"
+#include "core/stop.hpp"
 #include "storage/atomic_file.hpp"
-#include "storage/checkpoint.hpp"
-#include "train/stepper.hpp"
+#include "train/heartbeat.hpp"
+#include "train/run_checkpoint.hpp"
+#include "train/waves.hpp"
 
 namespace dissent {
 namespace {
 
 // Columns of the table of an epoch's steps. Each row is filled by one rank, the others hold zeros: summing over ranks is exact.
 enum Column : int64_t { kTotal, kCrossEntropy, kRepulsion, kRegulariser, kSkipped, kColumns };
+using Clock = std::chrono::steady_clock;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 std::string field(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
@@ -35,59 +38,106 @@ HeadTrainer::HeadTrainer(const TrainConfig& config, TrainData& data, Grid& grid,
   members_ = make_members(std::move(head), config.ensemble.members, part, context_.seed, at::kFloat, at::kCPU);
 }
 
-void HeadTrainer::train() {
-  Optimizer optimizer(config_.optimizer, members_.values);
-  Stepper stepper(members_, optimizer, objective_options(config_),
-                  {.clip_norm = config_.training.clip_norm, .skip_not_finite = config_.training.on_nan == "skip_step"}, grid_);
-  Schedule schedule(config_.schedule, config_.optimizer.learning_rate, config_.training.epochs, steps_per_epoch(plan_));
-  ProgressBar progress(fmt::format("seed {}", context_.seed), config_.training.epochs * plan_.rows_per_pass, "rows", !context_.show_progress);
-  for (int64_t epoch = 0; epoch < config_.training.epochs; ++epoch) {
-    EpochRecord record;
-    record.epoch = epoch;
-    record.accuracy_ensemble = record.accuracy_best = record.accuracy_mean = record.nll = kNaN;
-    run_epoch(epoch, stepper, schedule, progress, record);
-    if (data_.validation) validate(record);
-    if (!(config_.training.frozen_first_epoch && epoch == 0)) schedule.observe(data_.validation ? record.nll : record.total);
-    records_.push_back(record);
-    agree(*grid_.run, [&] { write_log(); });
+HeadTrainer::~HeadTrainer() { grid_.run->wait_settings().while_waiting = {}; }
+
+int64_t HeadTrainer::updating_epoch() const { return std::max<int64_t>(0, state_.epoch - (config_.training.frozen_first_epoch ? 1 : 0)); }
+
+bool HeadTrainer::train(bool resume) {
+  optimizer_ = std::make_unique<Optimizer>(config_.optimizer, members_.values);
+  schedule_ = std::make_unique<Schedule>(config_.schedule, config_.optimizer.learning_rate, config_.training.epochs, steps_per_epoch(plan_));
+  const StepperOptions options{.clip_norm = config_.training.clip_norm, .skip_not_finite = config_.training.on_nan == "skip_step"};
+  stepper_ = std::make_unique<Stepper>(members_, *optimizer_, objective_options(config_), options, grid_);
+  progress_ = std::make_unique<ProgressBar>(fmt::format("seed {}", context_.seed), config_.training.epochs * plan_.rows_per_pass, "rows", !context_.show_progress);
+  heartbeat_ = std::make_unique<Heartbeat>(context_.folder, grid_.run->rank());
+  grid_.run->wait_settings().while_waiting = [this] { heartbeat_->beat("waiting"); };
+  if (resume) {
+    agree(*grid_.run, [&] { state_ = read_run_checkpoint(context_.folder + "/checkpoint.h5", data_, members_, *optimizer_, *schedule_); });
+    spdlog::info("event=resume folder={} epoch={} step={}", context_.folder, state_.epoch, state_.step);
   }
-  progress.finish();
-  write_checkpoint(optimizer, schedule, config_.training.epochs);
+  last_checkpoint_ = Clock::now();
+  try {
+    while (state_.epoch < config_.training.epochs)
+      if (!run_epoch()) return false;
+  } catch (Error& error) {
+    if (error.kind() != ErrorKind::kComm) throw;
+    DISSENT_FAIL(kComm, "{}; {}", error.what(), silent_ranks(context_.folder, grid_.run->size()));
+  }
+  progress_->finish();
+  write_checkpoint("checkpoint.h5");
+  return true;
 }
 
-void HeadTrainer::run_epoch(int64_t epoch, Stepper& stepper, Schedule& schedule, ProgressBar& progress, EpochRecord& record) {
-  const bool frozen = config_.training.frozen_first_epoch;
-  const bool update = !(frozen && epoch == 0);
-  const int64_t updating_epoch = std::max<int64_t>(0, epoch - (frozen ? 1 : 0));
-  const EpochPlan plan(plan_, epoch);
+// What this rank asks of the others with the next wave: every rank may fail or be told to stop, the first one looks at the clock.
+Request HeadTrainer::own_request() const {
+  if (stepper_->failure()) return Request::kFail;
+  if (stop_requested()) return Request::kStop;
+  const bool due = Clock::now() - last_checkpoint_ > std::chrono::duration<double, std::ratio<60>>(config_.checkpoint.every_minutes);
+  return grid_.run->rank() == 0 && due ? Request::kCheckpoint : Request::kNone;
+}
+
+// From state_.step to the end of the epoch; false if a stop was agreed on.
+bool HeadTrainer::run_epoch() {
+  const EpochPlan plan(plan_, state_.epoch);
   std::vector<Step> steps;
   for (int64_t s = 0; s < plan.steps(); ++s) steps.push_back(plan.step(s));
+  table_ = at::zeros({plan.steps(), kColumns}, at::kDouble);
+  if (state_.steps.defined() && grid_.run->rank() == 0) table_.narrow(0, 0, state_.step).copy_(state_.steps);
+  state_.steps = at::Tensor();
+  Request pending = Request::kNone;
+  while (state_.step < plan.steps()) {
+    run_steps(steps, plan.pass(), pending);
+    raise_failure();
+    if (state_.step == plan.steps() || pending == Request::kNone) continue;
+    state_.steps = table_.narrow(0, 0, state_.step).clone();
+    grid_.run->all_reduce(state_.steps, ReduceOp::kSum);
+    write_checkpoint("checkpoint.h5");
+    state_.steps = at::Tensor();
+    if (pending == Request::kStop) return false;
+    pending = Request::kNone;
+  }
+  grid_.run->all_reduce(table_, ReduceOp::kSum);
+  finish_epoch(table_);
+  if (pending != Request::kNone && state_.epoch < config_.training.epochs) write_checkpoint("checkpoint.h5");
+  return pending != Request::kStop || state_.epoch == config_.training.epochs;
+}
 
-  auto table = at::zeros({plan.steps(), kColumns}, at::kDouble);
-  auto values = table.accessor<double, 2>();
-  int64_t done = 0;
-  for (const auto& wave : make_waves(steps, config_.training.look_ahead)) {
+// Waves from state_.step on, to the end or, once something is pending, to the end of the prefix that is then under way.
+void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, Request& pending) {
+  auto values = table_.accessor<double, 2>();
+  WavePlanner planner(steps, state_.step, static_cast<int64_t>(steps.size()), config_.training.look_ahead);
+  int64_t rows_done = state_.epoch * plan_.rows_per_pass + state_.step * plan_.batch_size;
+  for (auto wave = planner.next(); !wave.empty(); wave = planner.next()) {
     std::vector<StepInput> inputs;
     for (const int64_t s : wave) {
-      StepInput input{&steps[s], schedule.rate(updating_epoch, s), {}, {}};
-      if (stepper.takes_part(steps[s])) load_batch(steps[s], plan.pass(), input);
+      StepInput input{&steps[s], schedule_->rate(updating_epoch(), s), {}, {}};
+      if (stepper_->takes_part(steps[s])) load_batch(steps[s], pass, input);
       inputs.push_back(std::move(input));
-      done += static_cast<int64_t>(steps[s].rows.size());
+      rows_done += static_cast<int64_t>(steps[s].rows.size());
     }
-    const auto results = stepper.run(inputs, updating_epoch, update);
+    heartbeat_->beat("training", state_.epoch, wave.front());
+    const auto results = stepper_->run(inputs, updating_epoch(), update_members(), own_request());
     for (size_t i = 0; i < wave.size(); ++i) {
       const auto& result = results[i];
       if (!result.known) continue;
-      if (context_.show_progress)
-        progress.update(epoch * plan_.rows_per_pass + done, fmt::format("epoch {} step {}/{} loss {:.4f}", epoch, wave[i], plan.steps(), result.total));
+      progress_->update(rows_done, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, wave[i], steps.size(), result.total));
       if (grid_.data_part != 0 || !members_.holds(steps[wave[i]].active[0])) continue;
       const double row[] = {result.total, result.cross_entropy, result.repulsion, result.regulariser, result.skipped ? 1.0 : 0.0};
       for (int64_t c = 0; c < kColumns; ++c) values[wave[i]][c] = row[c];
     }
+    if (stepper_->agreed() > pending) {
+      pending = stepper_->agreed();
+      if (pending == Request::kFail) return;
+      planner.drain();
+    }
   }
-  grid_.run->all_reduce(table, ReduceOp::kSum);
-  summarise(table, record);
-  record.learning_rate = schedule.rate(updating_epoch, plan.steps() - 1);
+  state_.step = planner.end();
+}
+
+// A failure that some rank has met becomes one error of all.
+void HeadTrainer::raise_failure() {
+  agree(*grid_.run, [&] {
+    if (stepper_->failure()) throw *stepper_->failure();
+  });
 }
 
 void HeadTrainer::load_batch(const Step& step, int64_t pass, StepInput& input) const {
@@ -101,10 +151,12 @@ void HeadTrainer::load_batch(const Step& step, int64_t pass, StepInput& input) c
   input.x = at::cat({input.x, data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count))});
 }
 
-void HeadTrainer::summarise(const at::Tensor& table, EpochRecord& record) const {
+void HeadTrainer::finish_epoch(const at::Tensor& table) {
   // Added in step order; a skipped step has no losses worth a mean.
+  EpochRecord record;
   double sums[kColumns] = {};
   const auto values = table.accessor<double, 2>();
+  record.epoch = state_.epoch;
   record.steps = table.size(0);
   for (int64_t s = 0; s < table.size(0); ++s) {
     if (values[s][kSkipped] != 0) {
@@ -118,6 +170,18 @@ void HeadTrainer::summarise(const at::Tensor& table, EpochRecord& record) const 
   record.cross_entropy = sums[kCrossEntropy] / counted;
   record.repulsion = sums[kRepulsion] / counted;
   record.regulariser = sums[kRegulariser] / counted;
+  record.learning_rate = schedule_->rate(updating_epoch(), record.steps - 1);
+  record.accuracy_ensemble = record.accuracy_best = record.accuracy_mean = record.nll = kNaN;
+  if (data_.validation) validate(record);
+  if (update_members()) schedule_->observe(data_.validation ? record.nll : record.total);
+  state_.records.push_back(record);
+  ++state_.epoch;
+  state_.step = 0;
+  agree(*grid_.run, [&] { write_log(); });
+  if (data_.validation && record.accuracy_ensemble >= state_.best_accuracy) {
+    state_.best_accuracy = record.accuracy_ensemble;
+    write_checkpoint("best.h5");
+  }
 }
 
 void HeadTrainer::validate(EpochRecord& record) {
@@ -154,30 +218,21 @@ void HeadTrainer::validate(EpochRecord& record) {
   record.nll = sums[members + 1].item<double>();
 }
 
-void HeadTrainer::write_checkpoint(const Optimizer& optimizer, const Schedule& schedule, int64_t next_epoch) {
-  const auto& state = schedule.state();
-  CheckpointWriter writer(*grid_.run, context_.folder + "/checkpoint.h5", context_.config_text, context_.config_hash,
-                          {{"epoch", next_epoch}, {"step", int64_t{0}}, {"seed", static_cast<int64_t>(context_.seed)}, {"dim", data_.dim}, {"classes", data_.classes},
-                           {"plateau_best", state.best}, {"plateau_bad_epochs", state.bad_epochs}, {"plateau_scale", state.scale}});
-  // Every data rank holds the same members: the first of them gives the slab, the others an empty one.
-  const auto mine = [&](const at::Tensor& values) { return grid_.data_part == 0 ? values : values.narrow(0, 0, 0); };
-  const auto add = [&](const std::string& prefix, const at::Tensor& stack) {
-    for (const auto& entry : members_.head->layout().entries()) {
-      std::vector<int64_t> shape{members_.total};
-      shape.insert(shape.end(), entry.shape.begin(), entry.shape.end());
-      writer.add(prefix + entry.name, shape, members_.first, mine(stacked_parameter(stack, entry)));
-    }
-  };
-  add("members/", members_.values);
-  for (const auto& [name, stack] : optimizer.state()) add("optimizer/" + name + "/", stack);
-  writer.add("optimizer/steps", {members_.total}, members_.first, mine(at::tensor(optimizer.steps(), at::kLong)));
-  writer.commit();
+void HeadTrainer::write_checkpoint(const std::string& name) {
+  // A slow file system is not a stuck rank.
+  auto& settings = grid_.run->wait_settings();
+  const double timeout_s = std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
+  heartbeat_->beat("writing a checkpoint", state_.epoch, state_.step, true);
+  write_run_checkpoint(context_.folder + "/" + name, grid_, context_, data_, members_, *optimizer_, *schedule_, state_);
+  settings.timeout_s = timeout_s;
+  if (name == "checkpoint.h5") last_checkpoint_ = Clock::now();
+  spdlog::info("event=checkpoint path={}/{} epoch={} step={}", context_.folder, name, state_.epoch, state_.step);
 }
 
-void HeadTrainer::write_log() const {
+void HeadTrainer::write_log() {
   if (grid_.run->rank() != 0) return;
-  atomic_write_text(context_.folder + "/train.csv", train_csv(records_));
-  const auto& last = records_.back();
+  atomic_write_text(context_.folder + "/train.csv", train_csv(state_.records));
+  const auto& last = state_.records.back();
   atomic_write_text(context_.folder + "/progress.json", fmt::format("{{\"epoch\": {}, \"epochs\": {}, \"steps\": {}}}\n", last.epoch + 1, config_.training.epochs, last.steps));
   spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g} cross_entropy={:.6g} repulsion={:.6g} accuracy={}", context_.seed, last.epoch, last.steps,
                last.skipped, last.total, last.cross_entropy, last.repulsion, field(last.accuracy_ensemble));
@@ -186,7 +241,7 @@ void HeadTrainer::write_log() const {
 std::string train_csv(const std::vector<EpochRecord>& records) {
   std::string text = "epoch,steps,skipped,learning_rate,total,cross_entropy,repulsion,regulariser,accuracy_ensemble,accuracy_best,accuracy_mean,nll\n";
   for (const auto& r : records)
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", r.epoch, r.steps, r.skipped, r.learning_rate, r.total, r.cross_entropy, r.repulsion, r.regulariser,
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", r.epoch, r.steps, r.skipped, r.learning_rate, field(r.total), field(r.cross_entropy), field(r.repulsion), field(r.regulariser),
                         field(r.accuracy_ensemble), field(r.accuracy_best), field(r.accuracy_mean), field(r.nll));
   return text;
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,22 +10,27 @@
 #include "storage/residency.hpp"
 #include "train/options.hpp"
 #include "train/plan.hpp"
+#include "train/stepper.hpp"
+#include "train/train_rows.hpp"
 
 namespace dissent {
 
 /// The rows that training needs, in the node's memory; loaded once for all runs.
 struct TrainData {
-  HostResidency train;
+  TrainRows train;
   std::optional<HostResidency> validation;
   std::optional<HostResidency> unlabelled;
   int64_t dim = 0;
   int64_t classes = 0;
-  std::vector<std::string> checksums;  ///< "path: checksum of its manifest", for the provenance
+  std::string identity;  ///< "train 60000x784 9c21..., unlabelled ...": what the caches hold, wherever they lie
   /// Frees the shared memory. Collective over the node.
   void close();
 };
 
 /// Opens, checks (rows, dimensions, labels, finite values) and loads what [data] names. Error::kData, the same on every rank. Collective over world and node.
+/// run_node: the ranks of this node that train one run together (grid.run->split_by_node()): they go through the chunks of residency stream together.
+TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options);
+/// The same where all ranks train one run.
 TrainData load_train_data(Communicator& world, Communicator& node, const CacheDataOptions& options);
 
 /// Figures of one epoch: means over its steps in step order; validation after it.
@@ -33,6 +39,15 @@ struct EpochRecord {
   double learning_rate = 0;  ///< of its last step
   double total = 0, cross_entropy = 0, repulsion = 0, regulariser = 0;
   double accuracy_ensemble = 0, accuracy_best = 0, accuracy_mean = 0, nll = 0;  ///< validation; NaN without
+};
+
+/// Where a run stands between two steps.
+struct RunState {
+  int64_t epoch = 0;                 ///< epochs done
+  int64_t step = 0;                  ///< steps done of the epoch under way
+  std::vector<EpochRecord> records;  ///< of the epochs done
+  at::Tensor steps;                  ///< [step, columns] f64: figures of the steps done of the epoch under way
+  double best_accuracy = -1;         ///< of the ensemble on the validation set, so far
 };
 
 /// What the program is told of a run beside its configuration.
@@ -44,21 +59,28 @@ struct RunContext {
   bool show_progress = false;
 };
 
-/// Trains one ensemble of heads on the ranks of grid.run. Writes checkpoint.h5, train.csv, progress.json into the folder.
-/// The results have the same bits for every number of member parts, threads and look-ahead.
+/// Trains one ensemble of heads on the ranks of grid.run. Writes train.csv, progress.json, heartbeat.<rank>, checkpoint.h5 and, with a validation set,
+/// best.h5 (highest accuracy of the ensemble, of equal ones the later) into the folder; goes on from a checkpoint.h5 that is there.
+/// The results have the same bits for every number of member parts, threads and look-ahead, interrupted or not.
 class HeadTrainer {
  public:
   HeadTrainer(const TrainConfig& config, TrainData& data, Grid& grid, RunContext context);
-  /// Collective over the run.
-  void train();
+  ~HeadTrainer();
+  /// False if a stop was requested (core/stop.hpp): a checkpoint is written then. Collective over the run.
+  bool train(bool resume);
 
  private:
-  void run_epoch(int64_t epoch, class Stepper& stepper, class Schedule& schedule, class ProgressBar& progress, EpochRecord& record);
-  void load_batch(const Step& step, int64_t pass, struct StepInput& input) const;
-  void summarise(const at::Tensor& table, EpochRecord& record) const;
+  bool run_epoch();
+  void run_steps(const std::vector<Step>& steps, int64_t pass, Request& pending);
+  bool update_members() const { return !(config_.training.frozen_first_epoch && state_.epoch == 0); }
+  int64_t updating_epoch() const;
+  Request own_request() const;
+  void load_batch(const Step& step, int64_t pass, StepInput& input) const;
+  void finish_epoch(const at::Tensor& table);
   void validate(EpochRecord& record);
-  void write_checkpoint(const class Optimizer& optimizer, const class Schedule& schedule, int64_t next_epoch);
-  void write_log() const;
+  void raise_failure();
+  void write_checkpoint(const std::string& name);
+  void write_log();
 
   const TrainConfig& config_;
   TrainData& data_;
@@ -66,10 +88,17 @@ class HeadTrainer {
   RunContext context_;
   PlanOptions plan_;
   MemberStack members_;
-  std::vector<EpochRecord> records_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Schedule> schedule_;
+  std::unique_ptr<Stepper> stepper_;
+  std::unique_ptr<class Heartbeat> heartbeat_;
+  std::unique_ptr<class ProgressBar> progress_;
+  RunState state_;
+  at::Tensor table_;  ///< [steps of the epoch, columns] f64: this rank's rows, zeros elsewhere
+  std::chrono::steady_clock::time_point last_checkpoint_;
 };
 
-/// train.csv: a header and a line an epoch; values in shortest round-trip form, empty where there is no validation set.
+/// train.csv: a header and a line an epoch; values in shortest round-trip form, empty where there is no validation set or every step was skipped.
 std::string train_csv(const std::vector<EpochRecord>& records);
 
 }  // namespace dissent

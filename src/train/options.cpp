@@ -31,7 +31,10 @@ const TableSpec& cache_data_table() {
       .option("unlabelled", &T::unlabelled, {.meaning = "a cache whose rows the members repel on (disagreement.on = \"unlabelled\"); empty: none"})
       .option("subset", &T::subset, {.meaning = "text file of positions in the source set, one a line: only these rows are trained on; empty: all"})
       .option("subset_complement", &T::subset_complement, {.meaning = "train on the rows that are not in the list"})
-      .option("residency", &T::residency, {.meaning = "where the rows are kept: host is one copy a node in shared memory; auto: host", .scope = Scope::kExecution, .choices = {"auto", "host"}})
+      .option("residency", &T::residency, {.meaning = "where the training rows are kept. host: one copy a node in shared memory; stream: two chunks of chunk_rows rows a node and run, read ahead; "
+                                                   "auto: host, or stream where chunk_rows is given and the rows take more than 3/4 of the free memory", .scope = Scope::kExecution, .choices = {"auto", "host", "stream"}})
+      .option("chunk_rows", &T::chunk_rows, {.meaning = "rows are shuffled within chunks of so many rows, which are visited in file order, whatever the residency; 0: the whole pass", .min = 0})
+      .option("memory_gib", &T::memory_gib, {.meaning = "GiB of a node that the two chunks of residency stream may take, over all runs of the node", .scope = Scope::kExecution, .min = 0})
       .option("batch_size", &T::batch_size, {.meaning = "rows a step, over all data ranks", .min = 1});
   return table;
 }
@@ -98,6 +101,13 @@ const TableSpec& training_table() {
       .option("on_nan", &T::on_nan, {.meaning = "a loss or gradient that is not finite: stop, or pass over the step", .choices = {"error", "skip_step"}})
       .option("clip_norm", &T::clip_norm, {.meaning = "largest norm of the gradient over all active members; 0: no clipping", .min = 0})
       .option("look_ahead", &T::look_ahead, {.meaning = "steps looked at to find those without a common member, which are computed together; 1: one at a time", .scope = Scope::kExecution, .min = 1, .max = 4096});
+  return table;
+}
+
+const TableSpec& checkpoint_table() {
+  using T = CheckpointOptions;
+  static const TableSpec table = TableOf<T>("checkpoint", "When the state of a run is written, beside its end and a stop")
+      .option("every_minutes", &T::every_minutes, {.meaning = "minutes between checkpoints", .scope = Scope::kExecution, .min = 0});
   return table;
 }
 

@@ -27,6 +27,8 @@ struct CacheDataOptions {
   std::string subset;
   bool subset_complement = false;
   std::string residency = "auto";
+  int64_t chunk_rows = 0;
+  double memory_gib = 8;
   int64_t batch_size = 32;
 };
 
@@ -77,6 +79,11 @@ struct TrainingOptions {
   int64_t look_ahead = 64;
 };
 
+/// [checkpoint]
+struct CheckpointOptions {
+  double every_minutes = 10;
+};
+
 /// [runtime]
 struct RuntimeOptions {
   std::string device = "auto";
@@ -99,6 +106,7 @@ struct TrainConfig {
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   TrainingOptions training;
+  CheckpointOptions checkpoint;
   RuntimeOptions runtime;
 
   int64_t active_members() const { return ensemble.selection == "round_robin" ? 1 : ensemble.active.value_or(ensemble.members); }
@@ -113,6 +121,7 @@ const TableSpec& divdis_table();
 const TableSpec& kl_backward_table();
 const TableSpec& disagreement_table();
 const TableSpec& training_table();
+const TableSpec& checkpoint_table();
 const TableSpec& runtime_table();
 
 /// A combination of keys that does not go together.

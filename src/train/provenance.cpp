@@ -12,9 +12,9 @@
 
 namespace dissent {
 
-Provenance::Provenance(Communicator& run, const GridShape& shape, const RunContext& context, std::vector<std::string> caches)
-    : folder_(context.folder), config_hash_(context.config_hash), seed_(context.seed), shape_(shape), hosts_(all_gather_text(run, host_name())),
-      caches_(std::move(caches)), start_(std::chrono::system_clock::now()) {}
+Provenance::Provenance(Communicator& run, const GridShape& shape, const RunContext& context, std::string caches)
+    : folder_(context.folder), config_hash_(context.config_hash), seed_(context.seed), shape_(shape), caches_(std::move(caches)),
+      hosts_(all_gather_text(run, host_name())), start_(std::chrono::system_clock::now()) {}
 
 void Provenance::write(const std::string& state) const {
   const auto now = std::chrono::system_clock::now();

@@ -16,6 +16,7 @@ config::Schema train_schema(TrainConfig& c) {
       .table(optimizer_table(), c.optimizer)
       .table(schedule_table(), c.schedule)
       .table(training_table(), c.training)
+      .table(checkpoint_table(), c.checkpoint)
       .table(runtime_table(), c.runtime);
   return schema;
 }

@@ -54,18 +54,22 @@ bool surely_finite(const HeadGradient& gradient) {
 Stepper::Stepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective, const StepperOptions& options, Grid& grid)
     : members_(members), optimizer_(optimizer), objective_(objective), options_(options), grid_(grid) {}
 
+void Stepper::fail(std::string message) {
+  if (!failure_) failure_.emplace(ErrorKind::kData, std::move(message), __FILE__, __LINE__);
+}
+
 bool Stepper::takes_part(const Step& step) const {
   return std::any_of(step.active.begin(), step.active.end(), [&](int64_t member) { return members_.holds(member); });
 }
 
-std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update_members) {
+std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update_members, Request request) {
   std::vector<Pair> pairs;
   for (size_t s = 0; s < wave.size(); ++s)
     for (size_t a = 0; a < wave[s].step->active.size(); ++a)
       if (const int64_t member = wave[s].step->active[a]; members_.holds(member))
         pairs.push_back({static_cast<int64_t>(s), static_cast<int64_t>(a), member, {}, {}, {}, {}, 1, false});
   forward(wave, pairs);
-  const auto logits = gather_logits(wave, pairs);
+  const auto logits = gather_logits(wave, pairs, request);
 
   std::vector<StepResult> results(wave.size());
   std::vector<at::Tensor> gradients(wave.size());
@@ -73,9 +77,9 @@ std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t
     if (logits[s].defined()) results[s] = differentiate(wave[s], logits[s], epoch_of_loss, update_members, gradients[s]);
   });
   for (size_t s = 0; s < wave.size(); ++s)
-    if (results[s].known && !options_.skip_not_finite)
-      DISSENT_CHECK(std::isfinite(results[s].total), kData, "the loss of epoch {}, step {} is {}: training has diverged (training.on_nan = \"skip_step\" would pass over such steps)",
-                    wave[s].step->epoch, wave[s].step->index, results[s].total);
+    if (results[s].known && !options_.skip_not_finite && !std::isfinite(results[s].total))
+      fail(fmt::format("the loss of epoch {}, step {} is {}: training has diverged (training.on_nan = \"skip_step\" would pass over such steps)",
+                       wave[s].step->epoch, wave[s].step->index, results[s].total));
   if (!update_members) return results;
   backward(wave, gradients, pairs);
   judge(wave, pairs, results);
@@ -90,8 +94,8 @@ void Stepper::forward(const std::vector<StepInput>& wave, std::vector<Pair>& pai
   });
 }
 
-std::vector<at::Tensor> Stepper::gather_logits(const std::vector<StepInput>& wave, const std::vector<Pair>& pairs) const {
-  // Every rank sends, step by step and member by member, its [b + u, C] pieces in one message.
+std::vector<at::Tensor> Stepper::gather_logits(const std::vector<StepInput>& wave, const std::vector<Pair>& pairs, Request request) {
+  // Every rank sends, step by step and member by member, its [b + u, C] pieces in one message, and its request as one number behind them.
   const auto classes = members_.head->layout().entries().back().numel;  // the classifier's bias comes last in every head
   std::vector<int64_t> counts;
   for (int64_t g = 0; g < grid_.shape.members; ++g)
@@ -101,17 +105,19 @@ std::vector<at::Tensor> Stepper::gather_logits(const std::vector<StepInput>& wav
       for (const auto& input : wave)
         for (const int64_t member : input.step->active)
           if (within(group, member)) count += batch_part(*input.step, grid_.shape.data, d).rows() * classes;
-      counts.push_back(count);
+      counts.push_back(count + 1);
     }
   std::vector<at::Tensor> pieces;
   for (const auto& pair : pairs) pieces.push_back(pair.logits.reshape({-1}));
-  const auto local = pieces.empty() ? at::empty({0}, members_.values.options()) : at::cat(pieces);
-  auto all = grid_.run->all_gather(local, counts);
+  pieces.push_back(at::full({1}, static_cast<int64_t>(request), members_.values.options()));
+  const auto all = grid_.run->all_gather(at::cat(pieces), counts);
 
   // Back into [A, B + U, C] for the steps that this rank takes part in.
   std::vector<at::Tensor> logits(wave.size());
   std::vector<int64_t> offsets(counts.size(), 0);
   for (size_t r = 1; r < counts.size(); ++r) offsets[r] = offsets[r - 1] + counts[r - 1];
+  agreed_ = Request::kNone;
+  for (size_t r = 0; r < counts.size(); ++r) agreed_ = std::max(agreed_, static_cast<Request>(all[offsets[r] + counts[r] - 1].item<int64_t>()));
   for (size_t s = 0; s < wave.size(); ++s) {
     const Step& step = *wave[s].step;
     const auto labelled = static_cast<int64_t>(step.rows.size()), unlabelled = static_cast<int64_t>(step.unlabelled_rows.size());
@@ -193,8 +199,9 @@ void Stepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs
     if (pairs[i].flat_gradient.defined()) square[i] = pairs[i].flat_gradient.to(at::kDouble).square_().sum().item<double>();
   if (!exchange) {
     for (size_t i = 0; i < pairs.size(); ++i)
-      DISSENT_CHECK(std::isfinite(square[i]), kData, "the gradient of member {} in epoch {}, step {} is not finite: training has diverged", pairs[i].member,
-                    wave[pairs[i].step].step->epoch, wave[pairs[i].step].step->index);
+      if (!std::isfinite(square[i]))
+        fail(fmt::format("the gradient of member {} in epoch {}, step {} is not finite: training has diverged", pairs[i].member, wave[pairs[i].step].step->epoch,
+                         wave[pairs[i].step].step->index));
     return;
   }
 
@@ -217,8 +224,8 @@ void Stepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs
   for (auto& pair : pairs) {
     const double norm = std::sqrt(sums[pair.step]);
     pair.skip = options_.skip_not_finite && !std::isfinite(norm);
-    DISSENT_CHECK(pair.skip || std::isfinite(norm), kData, "the gradient of epoch {}, step {} is not finite: training has diverged",
-                  wave[pair.step].step->epoch, wave[pair.step].step->index);
+    if (!pair.skip && !std::isfinite(norm))
+      fail(fmt::format("the gradient of epoch {}, step {} is not finite: training has diverged", wave[pair.step].step->epoch, wave[pair.step].step->index));
     if (options_.clip_norm > 0) pair.scale = std::min(1.0, options_.clip_norm / (norm + 1e-6));
   }
   for (const auto& pair : pairs)

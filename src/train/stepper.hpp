@@ -19,6 +19,9 @@ struct StepInput {
   at::Tensor labels;  ///< [B] i64, of the whole batch
 };
 
+/// What a rank wants of the others, agreed on with the step's own exchange: the largest wish of any rank of the run.
+enum class Request : int64_t { kNone = 0, kCheckpoint = 1, kStop = 2, kFail = 3 };
+
 /// What a step gave. Known on the ranks that hold one of its active members (`known`).
 struct StepResult {
   bool known = false;
@@ -28,7 +31,7 @@ struct StepResult {
 
 struct StepperOptions {
   double clip_norm = 0;        ///< largest norm of the gradient over all active members; 0: no clipping
-  bool skip_not_finite = false;  ///< else a loss or gradient that is not finite is Error::kData
+  bool skip_not_finite = false;  ///< else a loss or gradient that is not finite is a failure
 };
 
 /// Computes waves of steps (plan.hpp) for the members and the part of the batch that this rank holds.
@@ -41,7 +44,13 @@ class Stepper {
   Stepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective, const StepperOptions& options, Grid& grid);
 
   /// Collective over the run. epoch_of_loss: updating epochs so far. With update = false only the losses are computed (frozen first epoch).
-  std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update);
+  std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update, Request request = Request::kNone);
+  /// The request of the last wave that all ranks of the run agree on.
+  Request agreed() const { return agreed_; }
+
+  /// A loss or gradient that is not finite, if this rank has met one (Error::kData naming epoch and step). Not thrown, since other ranks may not know
+  /// of it: ask for kFail with the next wave, then raise it together.
+  const std::optional<Error>& failure() const { return failure_; }
 
   /// True if this rank has to provide x for the step.
   bool takes_part(const Step& step) const;
@@ -49,7 +58,7 @@ class Stepper {
  private:
   struct Pair;
   void forward(const std::vector<StepInput>& wave, std::vector<Pair>& pairs) const;
-  std::vector<at::Tensor> gather_logits(const std::vector<StepInput>& wave, const std::vector<Pair>& pairs) const;
+  std::vector<at::Tensor> gather_logits(const std::vector<StepInput>& wave, const std::vector<Pair>& pairs, Request request);
   StepResult differentiate(const StepInput& input, const at::Tensor& logits, int64_t epoch_of_loss, bool update, at::Tensor& gradient) const;
   void backward(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& gradients, std::vector<Pair>& pairs) const;
   /// The whole gradient of the pairs that need it: all with clipping or a split batch, else those that might not be finite (a pair's own affair,
@@ -63,6 +72,9 @@ class Stepper {
   ObjectiveOptions objective_;
   StepperOptions options_;
   Grid& grid_;
+  void fail(std::string message);
+  Request agreed_ = Request::kNone;
+  std::optional<Error> failure_;
 };
 
 }  // namespace dissent

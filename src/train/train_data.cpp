@@ -1,3 +1,5 @@
+#include <xxhash.h>
+
 #include "storage/row_subset.hpp"
 #include "train/head_trainer.hpp"
 
@@ -13,6 +15,14 @@ FeatureCache open_checked(Communicator& world, const std::string& path, const ch
   return std::move(*cache);
 }
 
+// Shape and shard checksums of a cache; a SED file has none of the latter.
+std::string identity_of(const char* role, const FeatureCache& cache) {
+  std::string checksums;
+  for (const auto& shard : cache.shards()) checksums += shard.checksum;
+  const std::string hash = checksums.empty() ? "" : fmt::format(" {:016x}", XXH3_64bits(checksums.data(), checksums.size()));
+  return fmt::format("{} {}x{}{}", role, cache.rows(), cache.dim(), hash);
+}
+
 }  // namespace
 
 void TrainData::close() {
@@ -21,7 +31,9 @@ void TrainData::close() {
   if (unlabelled) unlabelled->close();
 }
 
-TrainData load_train_data(Communicator& world, Communicator& node, const CacheDataOptions& options) {
+TrainData load_train_data(Communicator& world, Communicator& node, const CacheDataOptions& options) { return load_train_data(world, node, node, options); }
+
+TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options) {
   const auto train = open_checked(world, options.train, "data.train");
   const int64_t classes = train.classes(), dim = train.dim();
   std::optional<FeatureCache> validation, unlabelled;
@@ -39,9 +51,13 @@ TrainData load_train_data(Communicator& world, Communicator& node, const CacheDa
     const auto subset = options.subset.empty() ? std::nullopt : std::optional(read_row_subset(options.subset, options.subset_complement));
     selection = select_rows(train, 0, train.passes(), subset);
   });
-  TrainData data{HostResidency::load(node, train, selection), {}, {}, dim, classes, {}};
-  if (validation) data.validation.emplace(HostResidency::load(node, *validation, select_rows(*validation, 0, 1)));
-  if (unlabelled) data.unlabelled.emplace(HostResidency::load(node, *unlabelled, all_rows(*unlabelled)));
+  TrainData data{{}, {}, {}, dim, classes, identity_of("train", train)};
+  if (unlabelled) data.identity += ", " + identity_of("unlabelled", *unlabelled);
+  agree_beyond(world, node, [&] {
+    data.train = TrainRows::load(node, run_node, train, selection, options);
+    if (validation) data.validation.emplace(HostResidency::load(node, *validation, select_rows(*validation, 0, 1)));
+    if (unlabelled) data.unlabelled.emplace(HostResidency::load(node, *unlabelled, all_rows(*unlabelled)));
+  });
   return data;
 }
 

@@ -38,6 +38,7 @@ const std::vector<DatasetSpec> kTable = {
      "Xiao, Rasul, Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, arXiv:1708.07747, 2017", load_idx},
     {"mnist", 10, "", kMnistSplits, "give the folder that holds the four files of MNIST",
      "LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition, Proceedings of the IEEE 86(11), 1998", load_idx},
+    {"synthetic", 0, "", {{"train", "", ""}, {"test", "", ""}}, "made by the program, no files", "none: ours, for tests and measurements", nullptr},
 };
 
 template <class T>
@@ -59,6 +60,7 @@ const DatasetSpec& find_dataset(const std::string& name) {
 
 ImageSet load_images(const std::string& name, const std::string& root, const std::string& split) {
   const auto& spec = find_dataset(name);
+  DISSENT_CHECK(spec.load, kUsage, "dataset {} has features, no images: it goes with trunk.model = \"none\"", name);
   const std::string folder = root.empty() ? spec.default_root : root;
   DISSENT_CHECK(!folder.empty(), kUsage, "dataset {} needs data.root: {}", name, spec.obtain);
   for (const auto& candidate : spec.splits)
@@ -69,7 +71,7 @@ ImageSet load_images(const std::string& name, const std::string& root, const std
 at::Tensor pixel_features(const at::Tensor& images) {
   DISSENT_CHECK(images.scalar_type() == at::kByte && images.dim() >= 2, kUsage, "pixel features are taken of u8 images [N, ...], not of {} [{}]",
                 at::toString(images.scalar_type()), fmt::join(images.sizes(), ", "));
-  return images.reshape({images.size(0), -1}).to(at::kFloat).div_(255);
+  return images.flatten(1).to(at::kFloat).div_(255);  // of no images too: a rank may have no rows of a shard
 }
 
 }  // namespace dissent

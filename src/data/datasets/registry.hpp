@@ -29,7 +29,7 @@ struct DatasetSpec {
   std::vector<DatasetSplit> splits;
   std::string obtain;        ///< how to get the files, for error messages
   std::string citation;
-  ImageSet (*load)(const DatasetSpec& spec, const std::string& root, const DatasetSplit& split);
+  ImageSet (*load)(const DatasetSpec& spec, const std::string& root, const DatasetSplit& split);  ///< null: features that are made, not read (synthetic.hpp)
 };
 
 const std::vector<DatasetSpec>& dataset_table();

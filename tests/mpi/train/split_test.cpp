@@ -4,6 +4,7 @@
 #include "core/random.hpp"
 #include "mpi_main.hpp"
 #include "train/stepper.hpp"
+#include "train/waves.hpp"
 
 using namespace dissent;
 using dissent::testing::world;

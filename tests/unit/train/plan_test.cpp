@@ -1,7 +1,8 @@
-#include "train/plan.hpp"
+#include "train/waves.hpp"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <set>
@@ -51,6 +52,87 @@ TEST(Plan, IsAFunctionOfSeedEpochAndStep) {
     EXPECT_EQ(step.active.size(), 2u);
     EXPECT_LT(step.active[0], step.active[1]);
     EXPECT_TRUE(step.drawn == 0 || step.drawn == 1);
+  }
+}
+
+// 1003 rows in chunks of 250: four whole ones of 16 steps, the last batch of each with 10 rows, and one of 3 rows.
+TEST(Plan, ChunksInFileOrderAndNoBatchSpansTwo) {
+  auto o = options(1003, 5, 2);
+  o.chunk_rows = 250;
+  const EpochPlan plan(o, 1);
+  EXPECT_EQ(plan.chunks(), 5);
+  EXPECT_EQ(plan.steps(), 4 * 16 + 1);
+  EXPECT_EQ(steps_per_epoch(o), plan.steps());
+  std::multiset<int64_t> rows;
+  for (int64_t chunk = 0; chunk < plan.chunks(); ++chunk) {
+    std::vector<int64_t> order;
+    EXPECT_LT(plan.chunk_begin(chunk), plan.chunk_begin(chunk + 1));
+    for (int64_t s = plan.chunk_begin(chunk); s < plan.chunk_begin(chunk + 1); ++s) {
+      EXPECT_EQ(plan.chunk_of(s), chunk);
+      const auto step = plan.step(s);
+      const bool last = s + 1 == plan.chunk_begin(chunk + 1);
+      EXPECT_EQ(step.rows.size(), chunk == 4 ? 3u : last ? 10u : 16u);
+      for (const int64_t row : step.rows) EXPECT_EQ(row / 250, chunk);
+      order.insert(order.end(), step.rows.begin(), step.rows.end());
+    }
+    EXPECT_TRUE(chunk == 4 || !std::is_sorted(order.begin(), order.end()));
+    rows.insert(order.begin(), order.end());
+  }
+  EXPECT_EQ(plan.chunk_begin(5), plan.steps());
+  EXPECT_EQ(rows.size(), 1003u);
+  EXPECT_EQ(std::set<int64_t>(rows.begin(), rows.end()).size(), 1003u);
+}
+
+TEST(Plan, ChunksAreShuffledEachInItsOwnWay) {
+  auto o = options(500, 5, 2);
+  o.chunk_rows = 250;
+  const EpochPlan plan(o, 0), next(o, 1);
+  auto shifted = plan.step(0).rows;
+  for (auto& row : shifted) row += 250;
+  EXPECT_NE(shifted, plan.step(16).rows);
+  EXPECT_NE(plan.step(0).rows, next.step(0).rows);
+}
+
+TEST(Plan, AChunkOfAllRowsIsTheWholePass) {
+  const auto whole = all_steps(options(1003, 5, 2), 2);
+  for (const int64_t chunk_rows : {1003, 5000}) {
+    auto o = options(1003, 5, 2);
+    o.chunk_rows = chunk_rows;
+    const auto steps = all_steps(o, 2);
+    ASSERT_EQ(steps.size(), whole.size());
+    for (size_t s = 0; s < steps.size(); ++s) {
+      EXPECT_EQ(steps[s].rows, whole[s].rows);
+      EXPECT_EQ(steps[s].active, whole[s].active);
+      EXPECT_EQ(steps[s].drawn, whole[s].drawn);
+    }
+  }
+}
+
+// The draws of a whole pass are part of every published run: rows of the first step of seed 42, epoch 1.
+TEST(Plan, WholePassKeepsItsDraws) {
+  EXPECT_EQ(all_steps(options(20, 5, 2), 1)[0].rows, (std::vector<int64_t>{13, 6, 4, 16, 18, 17, 14, 8, 15, 19, 7, 3, 2, 0, 11, 10}));
+}
+
+TEST(Plan, ABatchLargerThanAChunkIsTheChunk) {
+  auto o = options(100, 5, 2);
+  o.chunk_rows = 7;
+  const auto steps = all_steps(o, 0);
+  EXPECT_EQ(steps.size(), 15u);
+  EXPECT_EQ(steps.front().rows.size(), 7u);
+  EXPECT_EQ(steps.back().rows.size(), 2u);
+}
+
+TEST(Plan, AnEpochOfImagenetIsPlannedWithinASecond) {
+  auto o = options(1281167, 50, 2);
+  o.batch_size = 32;
+  for (const int64_t chunk_rows : {0, 131072}) {
+    o.chunk_rows = chunk_rows;
+    const auto start = std::chrono::steady_clock::now();
+    const auto steps = all_steps(o, 0);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    EXPECT_EQ(steps.size(), 40037u);
+    EXPECT_LT(seconds, 1.0);
+    fmt::print("plan: {} steps of chunks of {} rows in {:.3f} s\n", steps.size(), chunk_rows, seconds);
   }
 }
 

@@ -1,0 +1,22 @@
+#include "core/stop.hpp"
+
+#include <csignal>
+
+namespace dissent {
+namespace {
+volatile std::sig_atomic_t g_stop = 0;
+void set_flag(int) { g_stop = 1; }
+}  // namespace
+
+void install_stop_handlers() {
+  struct sigaction action {};
+  action.sa_handler = set_flag;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGUSR1, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+bool stop_requested() { return g_stop != 0; }
+
+}  // namespace dissent

@@ -1,0 +1,77 @@
+#include "storage/node_memory.hpp"
+
+#include <fstream>
+#include <limits>
+
+#include "comm/mpi.hpp"
+#include "storage/atomic_file.hpp"
+
+namespace dissent {
+
+struct NodeMemory::State {
+  Communicator* node = nullptr;
+  MPI_Win handle = MPI_WIN_NULL;
+  at::Tensor own;
+  char* data = nullptr;
+
+  // Rank 0's segment is the whole; the pages settle where the rank that first writes them runs.
+  void allocate_window(int64_t bytes) {
+    void* base = nullptr;
+    DISSENT_MPI(MPI_Win_allocate_shared(node->rank() == 0 ? bytes : 0, 1, MPI_INFO_NULL, mpi_handle(*node), &base, &handle));
+    DISSENT_MPI(MPI_Win_set_errhandler(handle, MPI_ERRORS_RETURN));
+    MPI_Aint size = 0;
+    int unit = 0;
+    DISSENT_MPI(MPI_Win_shared_query(handle, 0, &size, &unit, &base));
+    DISSENT_CHECK(size >= bytes, kComm, "the shared window has {} bytes, {} were asked for", size, bytes);
+    data = static_cast<char*>(base);
+    DISSENT_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, handle));
+  }
+};
+
+NodeMemory::NodeMemory() : state_(std::make_unique<State>()) {}
+NodeMemory::NodeMemory(NodeMemory&&) noexcept = default;
+NodeMemory& NodeMemory::operator=(NodeMemory&&) noexcept = default;
+NodeMemory::~NodeMemory() = default;
+
+void NodeMemory::allocate(Communicator& node, int64_t bytes, const std::string& what) {
+  agree(node, [&] {
+    if (node.rank() != 0) return;
+    const int64_t available = available_memory_bytes();
+    if (node.size() > 1) check_free_space("/dev/shm", bytes, what);
+    DISSENT_CHECK(bytes <= available, kData, "{} needs {}, the node has {} of memory available", what, byte_text(bytes), byte_text(available));
+  });
+  state_->node = &node;
+  agree(node, [&] {
+    if (node.size() > 1) return state_->allocate_window(bytes);
+    state_->own = at::empty({bytes}, at::kByte);
+    state_->data = static_cast<char*>(state_->own.data_ptr());
+  });
+}
+
+char* NodeMemory::data() const { return state_->data; }
+
+void NodeMemory::publish() {
+  if (state_->handle == MPI_WIN_NULL) return;
+  DISSENT_MPI(MPI_Win_sync(state_->handle));
+  state_->node->barrier();
+  DISSENT_MPI(MPI_Win_sync(state_->handle));
+}
+
+void NodeMemory::free() {
+  if (state_->handle != MPI_WIN_NULL) {
+    state_->node->barrier();  // with a timeout, unlike MPI_Win_free
+    DISSENT_MPI(MPI_Win_unlock_all(state_->handle));
+    DISSENT_MPI(MPI_Win_free(&state_->handle));
+  }
+  state_->own.reset();
+  state_->data = nullptr;
+}
+
+int64_t available_memory_bytes() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("MemAvailable:")) return std::stoll(line.substr(13)) * 1024;
+  return std::numeric_limits<int64_t>::max();
+}
+
+}  // namespace dissent

@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# data_test.sh PROGRAM: bad data. Missing, incomplete, truncated, damaged or unfitting caches end with 3 and one message that says which file and
+# what is wrong, before anything is written.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+image_set images 300 28
+image_set small 300 14
+cache 1 good images cache.shard_rows=100
+expect_exit 0
+cache 1 small small
+cache 1 unknown images data.labels=false
+cat > train.toml <<'TOML'
+experiment = "bad"
+[data]
+train = "good.cache"
+batch_size = 50
+[ensemble]
+members = 3
+model = "mlp"
+hidden = 16
+[loss.cross_entropy]
+TOML
+
+# copy NAME: a copy of good.cache.
+copy() { rm -rf "$1.cache"; cp -r good.cache "$1.cache"; }
+# bad RANKS NAME TEXT...: training on NAME.cache is refused.
+bad() {
+  local ranks=$1 name=$2
+  shift 2
+  refused "$ranks" 3 "$@" -- train train.toml --set "data.train=$name.cache" --set "output=$name" --quiet
+  if [ -e "$name" ]; then expect_nothing_half_written "$name"; fi
+}
+
+bad 3 missing "missing.cache: no such feature cache"
+mkdir empty.cache
+bad 1 empty "empty.cache: no manifest.toml: not a feature cache"
+refused 1 3 "train.toml: not an HDF5 file" -- train train.toml --set data.train=train.toml
+
+# A cache whose writer stopped after one shard says so, and the next `dissent cache` goes on with it.
+copy stopped
+awk '/^\[\[shard\]\]/ { shards++ } shards < 2' stopped.cache/manifest.toml > stopped.cache/manifest.toml.partial
+rm stopped.cache/manifest.toml stopped.cache/shard-0000[12].h5
+bad 3 stopped 'stopped.cache: incomplete, 1 of 3 shards; run `dissent cache` again to go on'
+cache 2 stopped images cache.shard_rows=100
+expect_exit 0
+expect_text "event=cache_resumed path=stopped.cache shards=1/3"
+diff -r good.cache stopped.cache > out || failed "the resumed cache differs from one written at once"
+cache 2 stopped images cache.shard_rows=100
+expect_text "event=cache_reused path=stopped.cache rows=300"
+refused 2 2 "stopped.cache: a cache of another configuration: dim is 784 there, 196 here" "--force to replace it" -- \
+  cache cache.toml --set cache.output=stopped.cache --set data.root=small
+diff -r good.cache stopped.cache > out || failed "the refused command changed the cache"
+
+copy truncated
+truncate -s 100000 truncated.cache/shard-00001.h5
+bad 3 truncated "truncated.cache/shard-00001.h5: truncated: 100000 bytes found, its 100 rows take at least 314800"
+copy shortened
+truncate -s -1000 shortened.cache/shard-00001.h5
+bad 1 shortened "shortened.cache/shard-00001.h5: truncated file"
+rm shortened.cache/shard-00001.h5
+bad 1 shortened "shortened.cache/shard-00001.h5: the manifest names it, but No such file or directory"
+head -c 400000 /dev/zero > shortened.cache/shard-00001.h5
+bad 1 shortened "shortened.cache/shard-00001.h5: not an HDF5 file"
+image_set tall 300 56
+cache 1 wide tall cache.shard_rows=100
+copy mixed
+cp wide.cache/shard-00001.h5 mixed.cache/
+bad 3 mixed "mixed.cache/shard-00001.h5: embed with D = 784 expected, 3136 found"
+
+# Where a shard's bytes lie: two shards that differ in one label, and in one pixel (0 and 255 as f32 differ from the third byte on).
+variant() { rm -rf variant "$1.cache"; cp -r images variant; damage "variant/t10k-$2-ubyte.gz" "$3" "$4"; cache 1 "$1" variant cache.shard_rows=100; }
+variant pixel images-idx3 $((16 + 784 * 105)) '\377'
+label=$(od -An -tu1 -j $((8 + 107)) -N 1 images/t10k-labels-idx1-ubyte.gz)
+variant label labels-idx1 $((8 + 107)) "\\$(printf %o $(((label + 1) % 10)))"
+pixel_at=$(($(first_difference good.cache/shard-00001.h5 pixel.cache/shard-00001.h5) - 2))
+label_at=$(first_difference good.cache/shard-00001.h5 label.cache/shard-00001.h5)
+
+copy undefined
+damage undefined.cache/shard-00001.h5 "$pixel_at" '\0\0\300\177'
+bad 3 undefined "undefined.cache: row 105, column 0: the feature is nan"
+copy infinite
+damage infinite.cache/shard-00001.h5 "$pixel_at" '\0\0\200\177'
+bad 1 infinite "infinite.cache: row 105, column 0: the feature is inf"
+copy range
+damage range.cache/shard-00001.h5 "$label_at" '\14\0\0\0'
+bad 3 range "range.cache: the label of row 107 is 12, expected 0 .. 9"
+copy minus
+damage minus.cache/shard-00001.h5 "$label_at" '\377\377\377\377'
+bad 1 minus "minus.cache: the label of row 107 is -1, expected 0 .. 9 (-1 is unknown, and labels are needed here)"
+bad 1 unknown "data.train: unknown.cache has no labelled rows: every label is -1"
+
+# Damage that no other check can see: checksums.
+run_program 1 inspect --verify good.cache
+expect_exit 0
+expect_text "rows       300 (1 passes of 300)" "shard-00001.h5  rows 100 .. 199  xxh3:" "checksums hold"
+copy flipped
+damage flipped.cache/shard-00001.h5 "$((pixel_at + 4))" '\1'
+refused 1 3 "flipped.cache/shard-00001.h5: damaged: checksum xxh3:" "expected, xxh3:" "found" -- inspect --verify flipped.cache
+run_program 1 inspect flipped.cache
+expect_exit 0
+
+# Sets that do not fit each other.
+refused 3 3 "small.cache has 196 features a row, good.cache has 784" -- train train.toml --set data.validation=small.cache
+refused 1 3 "unknown.cache: the label of row 0 is -1, expected 0 .. 9" -- train train.toml --set data.validation=unknown.cache
+printf '3\n3\n' > twice.txt
+refused 1 3 "twice.txt:2: 3 is there twice, first in line 1" -- train train.toml --set data.subset=twice.txt
+printf '300\n' > outside.txt
+refused 1 3 "outside.txt: position 300 is not in good.cache" -- train train.toml --set data.subset=outside.txt
+expect_no_file results
+well 1 train train.toml --quiet
+cat > evaluate.toml <<'TOML'
+[evaluate]
+runs = ["results/bad/*"]
+id = "good.cache"
+output = "figures"
+[[evaluate.sets]]
+name = "unknown"
+paths = ["unknown.cache"]
+TOML
+refused 3 3 "small.cache has 196 features a row, results/bad/seed-42/checkpoint.h5 was trained on 784" -- evaluate evaluate.toml --set evaluate.id=small.cache
+refused 3 3 "nothing matches nowhere/*" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",paths=["nowhere/*"]}]'
+refused 1 3 "unknown.cache: the label of row 0 is -1, expected 0 .. 9" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",shift="covariate",paths=["unknown.cache"]}]'
+refused 1 3 "undefined.cache: row 105, column 0: the feature is nan" -- evaluate evaluate.toml --set evaluate.id=undefined.cache
+refused 1 3 "good.cache/shard-00001.h5: not a checkpoint" -- evaluate evaluate.toml --set 'evaluate.runs=["good.cache/shard-00001.h5"]'
+refused 1 2 "evaluate.weights has 2 values, the ensemble in results/bad/seed-42/checkpoint.h5 has 3 members" -- evaluate evaluate.toml --set 'evaluate.weights=[1,2]'
+expect_no_file figures
+well 2 evaluate evaluate.toml --quiet
+expect_text "auroc msp unknown"
+finish

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# train_test.sh PROGRAM: grids that do not fit, losses that are not finite, a full disk, a run that is there already.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+image_set images 300 28
+cache 1 train images
+cat > train.toml <<'TOML'
+experiment = "e"
+[data]
+train = "train.cache"
+batch_size = 50
+[ensemble]
+members = 3
+model = "mlp"
+hidden = 16
+[loss.cross_entropy]
+[training]
+epochs = 2
+TOML
+
+# Ranks and work.
+refused 3 2 "more ranks than work" "3 ranks, 1 runs, 2 members, batch size 50" -- train train.toml --set ensemble.members=2 --set grid.data=1
+refused 3 2 "the grid does not fit: 3 ranks cannot be split into runs = 1 x members = 2 x data" -- train train.toml --set grid.runs=1 --set grid.members=2
+refused 3 2 "more ranks than work: grid.runs is 3, there are 1 runs" -- train train.toml --set grid.runs=3
+refused 2 2 "more ranks than work: grid.data is 2, a batch has 1 rows" -- train train.toml --set grid.data=2 --set data.batch_size=1
+expect_no_file results
+
+# A loss that is not finite: known to all ranks at once, or to the ranks of one member alone.
+refused 3 3 "the loss of epoch 0, step 1 is" "training has diverged" -- train train.toml --quiet --set optimizer.learning_rate=1e38
+refused 3 3 "of epoch 0, step" "training has diverged" -- train train.toml --quiet --set optimizer.learning_rate=1e38 --set ensemble.active=1
+expect_nothing_half_written results
+well 3 train train.toml --quiet --set optimizer.learning_rate=1e38 --set 'training.on_nan="skip_step"' --set experiment=skip
+awk -F, 'NR > 1 { skipped += $3 } END { exit !(skipped > 0) }' results/skip/seed-42/train.csv || failed "train.csv tells of no skipped step"
+! grep -q nan results/skip/seed-42/train.csv || failed "train.csv holds nan"
+
+# A full disk, as a limit of the size of a file: room for what MPI shares, not for the checkpoint or the shard.
+cat > limited <<SCRIPT
+#!/usr/bin/env bash
+trap '' XFSZ
+ulimit -f 8192
+exec "$program" "\$@"
+SCRIPT
+chmod +x limited
+image_set many 3000 28
+for ranks in 1 3; do
+  (program=$PWD/limited
+   refused "$ranks" 3 "full/e/seed-42/checkpoint.h5.tmp: cannot reserve" "on the disk: File too large" -- \
+     train train.toml --quiet --set output=full --set ensemble.hidden=1024 --set training.epochs=1
+   refused "$ranks" 3 "full.cache/shard-00000.h5.tmp: cannot reserve 9" "on the disk: File too large" -- \
+     cache cache.toml --quiet --set cache.output=full.cache --set data.root=many
+   [ "$failures" = 0 ]) || failures=$((failures + 1))
+  expect_nothing_half_written full full.cache
+  refused 1 3 "full.cache: incomplete, 0 of 1 shards" -- inspect full.cache
+  well "$ranks" cache cache.toml --quiet --set cache.output=full.cache --set data.root=many
+  rm -r full full.cache
+done
+
+# The same run again is reused, another one in its folder is refused, --force replaces it.
+rm -r results
+well 2 train train.toml --quiet
+expect_text "event=run_finished folder=results/e/seed-42"
+cp -p results/e/seed-42/checkpoint.h5 first.h5
+well 2 train train.toml --quiet --set runtime.threads=1
+expect_text "event=run_reused folder=results/e/seed-42"
+expect_same first.h5 results/e/seed-42/checkpoint.h5
+[ ! results/e/seed-42/checkpoint.h5 -nt first.h5 ] || failed "the checkpoint was written anew"
+refused 2 2 "results/e/seed-42 holds a run of another configuration" "optimizer.learning_rate: 0.001 in the file, 0.1 in this configuration" \
+  "training.epochs: 2 in the file, 3 in this configuration" "--force to train anew and replace it" -- \
+  train train.toml --quiet --set training.epochs=3 --set optimizer.learning_rate=0.1
+expect_same first.h5 results/e/seed-42/checkpoint.h5
+well 2 train train.toml --quiet --force --set training.epochs=3 --set optimizer.learning_rate=0.1
+expect_other first.h5 results/e/seed-42/checkpoint.h5
+well 1 inspect --config results/e/seed-42
+expect_text "epochs = 3" "fc1.weight"
+
+finish

@@ -1,0 +1,29 @@
+// How much memory this process holds, from /proc/self.
+#pragma once
+#include <cstdint>
+#include <fstream>
+#include <string>
+
+namespace dissent::testing {
+
+/// A field of /proc/self/status in bytes: "VmRSS:" (resident now), "VmHWM:" (most resident since reset_peak_memory).
+inline int64_t status_bytes(const std::string& field) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with(field)) return std::stoll(line.substr(field.size())) * 1024;
+  return -1;
+}
+
+/// Sets VmHWM to the present VmRSS.
+inline void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+/// Sum of the proportional set sizes of all mappings: a page that n processes map counts 1/n in each.
+inline int64_t proportional_bytes() {
+  std::ifstream file("/proc/self/smaps");
+  int64_t sum = 0;
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("Pss:")) sum += std::stoll(line.substr(4)) * 1024;
+  return sum;
+}
+
+}  // namespace dissent::testing
