@@ -47,7 +47,7 @@ bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t s
   run_config.experiment.seeds = {seed};
   const auto schema = train_schema(run_config);
   RunContext context{.folder = fmt::format("{}/{}/seed-{}", config.experiment.output, config.experiment.experiment, seed),
-                     .config_text = config::to_toml(schema),
+                     .config_text = config::result_toml(schema),
                      .config_hash = config::config_hash(schema),
                      .seed = static_cast<uint64_t>(seed),
                      .show_progress = show_progress};
@@ -63,7 +63,7 @@ bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t s
   agree(*grid.run, [&] {
     if (grid.run->rank() != 0) return;
     make_folder(context.folder);
-    atomic_write_text(context.folder + "/config.toml", context.config_text);
+    atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
     provenance.write("running");
   });
   HeadTrainer trainer(run_config, data, grid, context);

@@ -112,6 +112,8 @@ class Comparison {
 
 std::string to_toml(const Schema& schema) { return resolved(schema, false); }
 
+std::string result_toml(const Schema& schema) { return resolved(schema, true); }
+
 std::string config_hash(const Schema& schema) {
   const std::string text = resolved(schema, true);
   return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));

@@ -10,8 +10,11 @@ namespace dissent::config {
 /// gives the same structs bit for bit, and the same text again.
 std::string to_toml(const Schema& schema);
 
-/// 16 hexadecimal digits: XXH3_64 (seed 0) over to_toml's text reduced to the keys of Scope::kResult and the tables that hold one (optional
-/// tables without keys count). Runs of equal hash give equal results.
+/// The same reduced to the keys of Scope::kResult and the tables that hold one (optional tables without keys count): what a checkpoint keeps, so that
+/// it has the same bytes for every grid, residency and output folder.
+std::string result_toml(const Schema& schema);
+
+/// 16 hexadecimal digits: XXH3_64 (seed 0) over result_toml's text. Runs of equal hash give equal results.
 std::string config_hash(const Schema& schema);
 
 /// What differs between two of to_toml's texts, among keys of Scope::kResult, for refusing a checkpoint of another configuration:

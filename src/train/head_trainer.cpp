@@ -32,7 +32,8 @@ HeadTrainer::HeadTrainer(const TrainConfig& config, TrainData& data, Grid& grid,
            .unlabelled_rows = data.unlabelled ? data.unlabelled->rows() : 0,
            .members = config.ensemble.members,
            .active = config.active_members(),
-           .round_robin = config.ensemble.selection == "round_robin"};
+           .round_robin = config.ensemble.selection == "round_robin",
+           .chunk_rows = config.data.chunk_rows};
   std::shared_ptr<const Head> head = make_head(config.ensemble.model, data.dim, config.ensemble.hidden, data.classes);
   const Part part = part_of(config.ensemble.members, grid.shape.members, grid.member_part);
   members_ = make_members(std::move(head), config.ensemble.members, part, context_.seed, at::kFloat, at::kCPU);
@@ -84,8 +85,11 @@ bool HeadTrainer::run_epoch() {
   if (state_.steps.defined() && grid_.run->rank() == 0) table_.narrow(0, 0, state_.step).copy_(state_.steps);
   state_.steps = at::Tensor();
   Request pending = Request::kNone;
+  data_.train.start_pass(plan.pass(), plan.chunk_of(state_.step));
   while (state_.step < plan.steps()) {
-    run_steps(steps, plan.pass(), pending);
+    const int64_t chunk = plan.chunk_of(state_.step);
+    data_.train.chunk(*grid_.run, chunk);
+    run_steps(steps, plan.pass(), plan.chunk_begin(chunk + 1), pending);
     raise_failure();
     if (state_.step == plan.steps() || pending == Request::kNone) continue;
     state_.steps = table_.narrow(0, 0, state_.step).clone();
@@ -101,10 +105,10 @@ bool HeadTrainer::run_epoch() {
   return pending != Request::kStop || state_.epoch == config_.training.epochs;
 }
 
-// Waves from state_.step on, to the end or, once something is pending, to the end of the prefix that is then under way.
-void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, Request& pending) {
+// Waves from state_.step to `end` or, once something is pending, to the end of the prefix that is then under way.
+void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, int64_t end, Request& pending) {
   auto values = table_.accessor<double, 2>();
-  WavePlanner planner(steps, state_.step, static_cast<int64_t>(steps.size()), config_.training.look_ahead);
+  WavePlanner planner(steps, state_.step, end, config_.training.look_ahead);
   int64_t rows_done = state_.epoch * plan_.rows_per_pass + state_.step * plan_.batch_size;
   for (auto wave = planner.next(); !wave.empty(); wave = planner.next()) {
     std::vector<StepInput> inputs;

@@ -53,7 +53,7 @@ struct RunState {
 /// What the program is told of a run beside its configuration.
 struct RunContext {
   std::string folder;       ///< <output>/<experiment>/<run>
-  std::string config_text;  ///< resolved configuration
+  std::string config_text;  ///< resolved configuration, result keys only
   std::string config_hash;
   uint64_t seed = 0;
   bool show_progress = false;
@@ -71,7 +71,7 @@ class HeadTrainer {
 
  private:
   bool run_epoch();
-  void run_steps(const std::vector<Step>& steps, int64_t pass, Request& pending);
+  void run_steps(const std::vector<Step>& steps, int64_t pass, int64_t end, Request& pending);
   bool update_members() const { return !(config_.training.frozen_first_epoch && state_.epoch == 0); }
   int64_t updating_epoch() const;
   Request own_request() const;

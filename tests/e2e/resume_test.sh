@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A run that is interrupted many times and resumed on other splits ends with the bytes of one that never was: weights, optimiser, train.csv.
+# A run that is interrupted many times and resumed on other splits and residencies ends with the bytes of one that never was: weights, optimiser, train.csv.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -14,6 +14,7 @@ seeds = [7]
 train = "../train.cache"
 validation = "../validation.cache"
 batch_size = 8
+chunk_rows = 150
 [ensemble]
 members = 5
 active = 2
@@ -45,7 +46,8 @@ status=75
 while [ "$status" = 75 ] && [ "$rounds" -lt 60 ]; do
   ranks=$((1 + rounds % 3 + (rounds % 4 == 3 ? 2 : 0)))
   before=$(stat -c %Y.%s results/resume/seed-7/heartbeat.0 2>/dev/null || echo none)
-  "$source_dir/scripts/mpirun" "$ranks" "$program" train ../train.toml --quiet > out 2> err &
+  residency=$([ $((rounds % 2)) = 1 ] && echo stream || echo host)
+  "$source_dir/scripts/mpirun" "$ranks" "$program" train ../train.toml --quiet --set "data.residency=$residency" > out 2> err &
   job=$!
   for _ in $(seq 100); do # until the first rank beats
     sleep 0.05

@@ -91,7 +91,7 @@ TEST(H5, ErrorsCarryHdf5sReasonAndTheFile) {
   TempFolder folder(*self);
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_open(folder / "none.h5"); }), "none.h5: No such file or directory (H5Fopen)");
   atomic_write_text(folder / "text.h5", "this is no HDF5 file");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_open(folder / "text.h5"); }), "text.h5: file signature not found");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_open(folder / "text.h5"); }), "text.h5: not an HDF5 file");
   auto file = h5_create(folder / "empty.h5");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_info(file, "embed", "empty.h5"); }), "empty.h5: no dataset 'embed'");
 }
