@@ -92,7 +92,8 @@ int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
   agree(world, [&] { shape = resolve_grid(config.grid, world.size(), runs, config.ensemble.members, config.data.batch_size); });
   Grid grid(world, shape);
   auto node = world.split_by_node();
-  auto data = load_train_data(world, *node, config.data);
+  auto run_node = grid.run->split_by_node();
+  auto data = load_train_data(world, *node, *run_node, config.data);
   spdlog::info("event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{}", data.train.rows_per_pass(), data.train.passes(), data.dim, data.classes, shape.runs,
                shape.members, shape.data);
   bool finished = true;

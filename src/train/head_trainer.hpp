@@ -30,8 +30,6 @@ struct TrainData {
 /// Opens, checks (rows, dimensions, labels, finite values) and loads what [data] names. Error::kData, the same on every rank. Collective over world and node.
 /// run_node: the ranks of this node that train one run together (grid.run->split_by_node()): they go through the chunks of residency stream together.
 TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options);
-/// The same where all ranks train one run.
-TrainData load_train_data(Communicator& world, Communicator& node, const CacheDataOptions& options);
 
 /// Figures of one epoch: means over its steps in step order; validation after it.
 struct EpochRecord {

@@ -31,8 +31,6 @@ void TrainData::close() {
   if (unlabelled) unlabelled->close();
 }
 
-TrainData load_train_data(Communicator& world, Communicator& node, const CacheDataOptions& options) { return load_train_data(world, node, node, options); }
-
 TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options) {
   const auto train = open_checked(world, options.train, "data.train");
   const int64_t classes = train.classes(), dim = train.dim();
