@@ -18,10 +18,7 @@ TEST(Random, SameKeySameNumbersOtherKeyOthers) {
 // Checkpoints and papers depend on these draws: a change of the generator must show.
 TEST(Random, DrawsArePinned) {
   Random random(42, Purpose::kActive, 3, 7);
-  const std::vector<int64_t> drawn = random.choose(50, 2);
-  Random again(42, Purpose::kActive, 3, 7);
-  EXPECT_EQ(drawn, again.choose(50, 2));
-  EXPECT_LT(drawn[0], drawn[1]);
+  EXPECT_EQ(random.choose(50, 2), (std::vector<int64_t>{0, 19}));
 }
 
 TEST(Random, PermutationHoldsEveryRowOnce) {
