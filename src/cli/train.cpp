@@ -2,6 +2,7 @@
 
 #include "build_info.hpp"
 #include "cli/verb.hpp"
+#include "comm/device.hpp"
 #include "config/describe.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
@@ -42,7 +43,7 @@ Found find_run(const std::string& folder, const TrainConfig& config, const std::
 }
 
 // One run on the ranks of its group; false if it was stopped by a signal.
-bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t seed, bool force, bool show_progress) {
+bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, at::Device device, int64_t seed, bool force, bool show_progress) {
   TrainConfig run_config = config;
   run_config.experiment.seeds = {seed};
   const auto schema = train_schema(run_config);
@@ -50,7 +51,8 @@ bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t s
                      .config_text = config::result_toml(schema),
                      .config_hash = config::config_hash(schema),
                      .seed = static_cast<uint64_t>(seed),
-                     .show_progress = show_progress};
+                     .show_progress = show_progress,
+                     .device = device};
   auto found = Found::kNothing;
   agree(*grid.run, [&] {
     if (!force) found = find_run(context.folder, config, context.config_text, context.config_hash, schema);
@@ -85,7 +87,6 @@ int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
   const auto config = read_train_config(load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set")));
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();
-  agree(world, [&] { DISSENT_CHECK(config.runtime.device != "cuda", kUsage, "runtime.device = \"cuda\": training on a GPU is not there yet; use cpu"); });
 
   GridShape shape;
   const auto runs = static_cast<int64_t>(config.experiment.seeds.size());
@@ -93,12 +94,17 @@ int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
   Grid grid(world, shape);
   auto node = world.split_by_node();
   auto run_node = grid.run->split_by_node();
-  auto data = load_train_data(world, *node, *run_node, config.data);
-  spdlog::info("event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{}", data.train.rows_per_pass(), data.train.passes(), data.dim, data.classes, shape.runs,
+  const auto device = choose_device(config.runtime.device, world, *node);
+  agree(world, [&] {
+    DISSENT_CHECK(device.is_cuda() || config.training.precision == "f32", kUsage, "training.precision = \"{}\" needs a GPU, none was found", config.training.precision);
+    DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage, "data.residency = \"device\" needs a GPU, none was found");
+  });
+  auto data = load_train_data(world, *node, *run_node, config.data, device);
+  spdlog::info("event=data device={} residency={} rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{}", device.str(), data.train.residency(), data.train.rows_per_pass(), data.train.passes(), data.dim, data.classes, shape.runs,
                shape.members, shape.data);
   bool finished = true;
   for (int64_t r = grid.run_part; finished && r < runs; r += shape.runs)
-    finished = train_run(config, data, grid, config.experiment.seeds[r], line.flag("force"), world.rank() == 0 && !line.flag("quiet"));
+    finished = train_run(config, data, grid, device, config.experiment.seeds[r], line.flag("force"), world.rank() == 0 && !line.flag("quiet"));
   const auto all = all_gather_integer(world, finished);
   data.close();
   return std::find(all.begin(), all.end(), 0) == all.end() ? 0 : kExitStopped;

@@ -42,6 +42,10 @@ class Head {
   /// Gradient of sum(dlogits * logits). Reads the parameters as they were in forward. With `dx`, also the one with respect to x [B, D].
   virtual HeadGradient backward(const at::Tensor& flat, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
                                 at::Tensor* dx = nullptr) const = 0;
+  /// The same for n members at once, as batched products, for a device: flats [n, P] of f32, f64 or bf16, x [n, B, D] of the same dtype, logits [n, B, C].
+  virtual at::Tensor forward_stack(const at::Tensor& flats, const at::Tensor& x, std::vector<at::Tensor>* saved) const = 0;
+  /// Writes the gradient of every entry into `gradient` [n, P] (f32 or f64); what lies between the entries is left as it is.
+  virtual void backward_stack(const at::Tensor& flats, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits, at::Tensor& gradient) const = 0;
   /// Floating-point operations of one row's forward pass.
   int64_t forward_flops() const;
 

@@ -7,8 +7,10 @@
 #include "core/progress_bar.hpp"
 #include "core/stop.hpp"
 #include "storage/atomic_file.hpp"
+#include "train/batched_stepper.hpp"
 #include "train/heartbeat.hpp"
 #include "train/run_checkpoint.hpp"
+#include "train/stepper.hpp"
 #include "train/waves.hpp"
 
 namespace dissent {
@@ -36,7 +38,7 @@ HeadTrainer::HeadTrainer(const TrainConfig& config, TrainData& data, Grid& grid,
            .chunk_rows = config.data.chunk_rows};
   std::shared_ptr<const Head> head = make_head(config.ensemble.model, data.dim, config.ensemble.hidden, data.classes);
   const Part part = part_of(config.ensemble.members, grid.shape.members, grid.member_part);
-  members_ = make_members(std::move(head), config.ensemble.members, part, context_.seed, at::kFloat, at::kCPU);
+  members_ = make_members(std::move(head), config.ensemble.members, part, context_.seed, at::kFloat, context_.device);
 }
 
 HeadTrainer::~HeadTrainer() { grid_.run->wait_settings().while_waiting = {}; }
@@ -47,7 +49,12 @@ bool HeadTrainer::train(bool resume) {
   optimizer_ = std::make_unique<Optimizer>(config_.optimizer, members_.values);
   schedule_ = std::make_unique<Schedule>(config_.schedule, config_.optimizer.learning_rate, config_.training.epochs, steps_per_epoch(plan_));
   const StepperOptions options{.clip_norm = config_.training.clip_norm, .skip_not_finite = config_.training.on_nan == "skip_step"};
-  stepper_ = std::make_unique<Stepper>(members_, *optimizer_, objective_options(config_), options, grid_);
+  if (context_.device.is_cpu()) {
+    stepper_ = std::make_unique<Stepper>(members_, *optimizer_, objective_options(config_), options, grid_);
+  } else {
+    const BatchedOptions batched{.step = options, .compute = config_.training.precision == "bf16" ? at::kBFloat16 : at::kFloat};
+    stepper_ = std::make_unique<BatchedStepper>(members_, *optimizer_, objective_options(config_), batched, grid_);
+  }
   progress_ = std::make_unique<ProgressBar>(fmt::format("seed {}", context_.seed), config_.training.epochs * plan_.rows_per_pass, "rows", !context_.show_progress);
   heartbeat_ = std::make_unique<Heartbeat>(context_.folder, grid_.run->rank());
   grid_.run->wait_settings().while_waiting = [this] { heartbeat_->beat("waiting"); };
@@ -107,7 +114,6 @@ bool HeadTrainer::run_epoch() {
 
 // Waves from state_.step to `end` or, once something is pending, to the end of the prefix that is then under way.
 void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, int64_t end, Request& pending) {
-  auto values = table_.accessor<double, 2>();
   WavePlanner planner(steps, state_.step, end, config_.training.look_ahead);
   int64_t rows_done = state_.epoch * plan_.rows_per_pass + state_.step * plan_.batch_size;
   for (auto wave = planner.next(); !wave.empty(); wave = planner.next()) {
@@ -120,21 +126,26 @@ void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, int64_
     }
     heartbeat_->beat("training", state_.epoch, wave.front());
     const auto results = stepper_->run(inputs, updating_epoch(), update_members(), own_request());
-    for (size_t i = 0; i < wave.size(); ++i) {
-      const auto& result = results[i];
-      if (!result.known) continue;
-      progress_->update(rows_done, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, wave[i], steps.size(), result.total));
-      if (grid_.data_part != 0 || !members_.holds(steps[wave[i]].active[0])) continue;
-      const double row[] = {result.total, result.cross_entropy, result.repulsion, result.regulariser, result.skipped ? 1.0 : 0.0};
-      for (int64_t c = 0; c < kColumns; ++c) values[wave[i]][c] = row[c];
-    }
+    for (size_t i = 0; i < wave.size(); ++i)
+      if (results[i].known) record(wave[i], steps[wave[i]].active, results[i], rows_done);
+    for (const auto& late : stepper_->late_results(false)) record(late.step, late.active, late.result, rows_done);
     if (stepper_->agreed() > pending) {
       pending = stepper_->agreed();
       if (pending == Request::kFail) return;
       planner.drain();
     }
   }
+  for (const auto& late : stepper_->late_results(true)) record(late.step, late.active, late.result, rows_done);
   state_.step = planner.end();
+}
+
+// Into the table of the epoch, by one rank a step.
+void HeadTrainer::record(int64_t step, const std::vector<int64_t>& active, const StepResult& result, int64_t rows_done) {
+  progress_->update(rows_done, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, step, table_.size(0), result.total));
+  if (grid_.data_part != 0 || !members_.holds(active[0])) return;
+  const double row[] = {result.total, result.cross_entropy, result.repulsion, result.regulariser, result.skipped ? 1.0 : 0.0};
+  auto* values = table_.data_ptr<double>() + step * kColumns;
+  std::copy(row, row + kColumns, values);
 }
 
 // A failure that some rank has met becomes one error of all.
@@ -152,7 +163,8 @@ void HeadTrainer::load_batch(const Step& step, int64_t pass, StepInput& input) c
   input.x = data_.train.take(std::span(rows).subspan(part.first, part.count));
   if (step.unlabelled_rows.empty()) return;
   const Part extra = part_of(static_cast<int64_t>(step.unlabelled_rows.size()), grid_.shape.data, grid_.data_part);
-  input.x = at::cat({input.x, data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count))});
+  const auto unlabelled = data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count));
+  input.x = at::cat({input.x, unlabelled.to(input.x.device())});
 }
 
 void HeadTrainer::finish_epoch(const at::Tensor& table) {
@@ -200,7 +212,7 @@ void HeadTrainer::validate(EpochRecord& record) {
     std::vector<int64_t> positions;
     for (int64_t row = b * block; row < std::min(rows, (b + 1) * block); ++row) positions.push_back(row);
     const auto count = static_cast<int64_t>(positions.size());
-    const auto x = data_.validation->take(positions);
+    const auto x = data_.validation->take(positions).to(context_.device);
     const auto labels = data_.validation->take_labels(positions);
     auto local = at::empty({members_.count(), count, data_.classes}, at::kFloat);
     parallel_tasks(members_.count(), [&](int64_t i) { local[i].copy_(members_.head->forward(members_.values[i], x, nullptr)); });

@@ -10,8 +10,8 @@
 #include "storage/residency.hpp"
 #include "train/options.hpp"
 #include "train/plan.hpp"
-#include "train/stepper.hpp"
 #include "train/train_rows.hpp"
+#include "train/wave_runner.hpp"
 
 namespace dissent {
 
@@ -29,7 +29,7 @@ struct TrainData {
 
 /// Opens, checks (rows, dimensions, labels, finite values) and loads what [data] names. Error::kData, the same on every rank. Collective over world and node.
 /// run_node: the ranks of this node that train one run together (grid.run->split_by_node()): they go through the chunks of residency stream together.
-TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options);
+TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options, at::Device device = at::kCPU);
 
 /// Figures of one epoch: means over its steps in step order; validation after it.
 struct EpochRecord {
@@ -55,6 +55,7 @@ struct RunContext {
   std::string config_hash;
   uint64_t seed = 0;
   bool show_progress = false;
+  at::Device device = at::kCPU;  ///< where the members live and learn
 };
 
 /// Trains one ensemble of heads on the ranks of grid.run. Writes train.csv, progress.json, heartbeat.<rank>, checkpoint.h5 and, with a validation set,
@@ -73,6 +74,7 @@ class HeadTrainer {
   bool update_members() const { return !(config_.training.frozen_first_epoch && state_.epoch == 0); }
   int64_t updating_epoch() const;
   Request own_request() const;
+  void record(int64_t step, const std::vector<int64_t>& active, const StepResult& result, int64_t rows_done);
   void load_batch(const Step& step, int64_t pass, StepInput& input) const;
   void finish_epoch(const at::Tensor& table);
   void validate(EpochRecord& record);
@@ -88,7 +90,7 @@ class HeadTrainer {
   MemberStack members_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Schedule> schedule_;
-  std::unique_ptr<Stepper> stepper_;
+  std::unique_ptr<WaveRunner> stepper_;
   std::unique_ptr<class Heartbeat> heartbeat_;
   std::unique_ptr<class ProgressBar> progress_;
   RunState state_;

@@ -32,7 +32,8 @@ const TableSpec& cache_data_table() {
       .option("subset", &T::subset, {.meaning = "text file of positions in the source set, one a line: only these rows are trained on; empty: all"})
       .option("subset_complement", &T::subset_complement, {.meaning = "train on the rows that are not in the list"})
       .option("residency", &T::residency, {.meaning = "where the training rows are kept. host: one copy a node in shared memory; stream: two chunks of chunk_rows rows a node and run, read ahead; "
-                                                   "auto: host, or stream where chunk_rows is given and the rows take more than 3/4 of the free memory", .scope = Scope::kExecution, .choices = {"auto", "host", "stream"}})
+                                                   "device: a copy on each GPU; auto: device if the rows take at most 3/4 of its free memory, else host, or stream where chunk_rows is given and the rows take "
+                                                   "more than 3/4 of the node's free memory", .scope = Scope::kExecution, .choices = {"auto", "device", "host", "stream"}})
       .option("chunk_rows", &T::chunk_rows, {.meaning = "rows are shuffled within chunks of so many rows, which are visited in file order, whatever the residency; 0: the whole pass", .min = 0})
       .option("memory_gib", &T::memory_gib, {.meaning = "GiB of a node that the two chunks of residency stream may take, over all runs of the node", .scope = Scope::kExecution, .min = 0})
       .option("batch_size", &T::batch_size, {.meaning = "rows a step, over all data ranks", .min = 1});
@@ -100,7 +101,8 @@ const TableSpec& training_table() {
       .option("frozen_first_epoch", &T::frozen_first_epoch, {.meaning = "the first epoch only computes losses, as SED's release does"})
       .option("on_nan", &T::on_nan, {.meaning = "a loss or gradient that is not finite: stop, or pass over the step", .choices = {"error", "skip_step"}})
       .option("clip_norm", &T::clip_norm, {.meaning = "largest norm of the gradient over all active members; 0: no clipping", .min = 0})
-      .option("look_ahead", &T::look_ahead, {.meaning = "steps looked at to find those without a common member, which are computed together; 1: one at a time", .scope = Scope::kExecution, .min = 1, .max = 4096});
+      .option("look_ahead", &T::look_ahead, {.meaning = "steps looked at to find those without a common member, which are computed together; 1: one at a time", .scope = Scope::kExecution, .min = 1, .max = 4096})
+      .option("precision", &T::precision, {.meaning = "of the products; bf16 needs runtime.device = \"cuda\". Parameters, optimiser state and losses are f32", .choices = {"f32", "bf16"}});
   return table;
 }
 
@@ -141,6 +143,8 @@ std::vector<Conflict> conflicts(const TrainConfig& c) {
       "a threshold splits the labelled batch: it cannot go with disagreement.on = \"unlabelled\"");
   add(c.disagreement.on == "unlabelled" && c.data.unlabelled.empty(), "data.unlabelled", "expected a cache, since disagreement.on = \"unlabelled\"; found nothing");
   add(c.disagreement.on == "labelled" && !c.data.unlabelled.empty(), "data.unlabelled", "is not used while disagreement.on = \"labelled\"");
+  add(c.training.precision == "bf16" && c.runtime.device == "cpu", "training.precision", "\"bf16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+  add(c.data.residency == "device" && c.runtime.device == "cpu", "data.residency", "\"device\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
   add(c.optimizer.nesterov && (c.optimizer.name != "sgd" || c.optimizer.momentum == 0), "optimizer.nesterov", "needs sgd with a momentum above 0");
   add(c.schedule.name == "plateau" && c.schedule.warmup_epochs > static_cast<double>(c.training.epochs), "schedule.warmup_epochs", "is longer than the training");
   return found;

@@ -77,6 +77,7 @@ struct TrainingOptions {
   std::string on_nan = "error";
   double clip_norm = 0;
   int64_t look_ahead = 64;
+  std::string precision = "f32";
 };
 
 /// [checkpoint]

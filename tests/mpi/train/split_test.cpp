@@ -5,6 +5,7 @@
 #include "mpi_main.hpp"
 #include "train/stepper.hpp"
 #include "train/waves.hpp"
+#include "train_run.hpp"
 
 using namespace dissent;
 using dissent::testing::world;
@@ -147,4 +148,18 @@ TEST(DataSplit, GivesTheResultToRounding) {
       EXPECT_LT((expected.losses - found.losses).abs().max().item<double>(), 1e-4) << setting.name;
       EXPECT_TRUE(at::equal(found.weights, train(world(), shape, setting, 64).weights)) << setting.name << ": not the same bits for the same layout";
     }
+}
+
+// The device path, on the CPU's memory: the same exchange, the members or the batch over the ranks.
+TEST(BatchedStepper, SplitsAgreeWithTheHost) {
+  auto& world = dissent::testing::world();
+  for (const GridShape shape : {GridShape{1, world.size(), 1}, GridShape{1, 1, world.size()}}) {
+    Grid grid(world, shape);
+    for (const auto& [name, run] : dissent::testing::small_runs()) {
+      SCOPED_TRACE(fmt::format("{}, {} x {}", name, shape.members, shape.data));
+      if (run.members < shape.members || run.batch < shape.data || (shape.data > 1 && run.rows % run.batch < shape.data)) continue;
+      const auto host = dissent::testing::train_small(run, grid, at::kCPU, std::nullopt);
+      dissent::testing::expect_close(host, dissent::testing::train_small(run, grid, at::kCPU, BatchedOptions{}), 3e-5);
+    }
+  }
 }
