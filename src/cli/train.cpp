@@ -4,7 +4,6 @@
 #include "cli/verb.hpp"
 #include "comm/device.hpp"
 #include "config/describe.hpp"
-#include "config/read.hpp"
 #include "config/resolved.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
@@ -19,16 +18,6 @@ namespace fs = std::filesystem;
 namespace po = boost::program_options;
 
 constexpr int kExitStopped = 75;  // EX_TEMPFAIL: a checkpoint is written, start again to go on
-
-TrainConfig read_train_config(const config::Document& document) {
-  TrainConfig config;
-  auto schema = train_schema(config);
-  config::ConfigErrors errors(document);
-  config::read(document, schema, errors);
-  for (const auto& conflict : conflicts(config)) errors.add(conflict.key, conflict.message);
-  errors.raise();
-  return config;
-}
 
 enum class Found { kNothing, kUnfinished, kFinished };
 

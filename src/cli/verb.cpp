@@ -22,6 +22,7 @@ std::string nearest_option(const po::options_description& options, const std::st
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table{
       {"train", "train the runs that a configuration describes", run_train},
+      {"plan", "what a training would cost: memory, bytes moved, storage, time", run_plan},
       {"cache", "turn an image set into a sharded feature cache", run_cache},
       {"evaluate", "accuracy and out-of-distribution detection of trained runs", run_evaluate},
       {"config", "print every key with type, default and meaning", run_config},

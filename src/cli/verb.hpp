@@ -19,6 +19,7 @@ struct Verb {
 const std::vector<Verb>& verbs();
 
 int run_train(Runtime& runtime, const std::vector<std::string>& arguments);
+int run_plan(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_cache(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_evaluate(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_config(Runtime& runtime, const std::vector<std::string>& arguments);

@@ -67,11 +67,20 @@ void NodeMemory::free() {
   state_->data = nullptr;
 }
 
-int64_t available_memory_bytes() {
-  std::ifstream file("/proc/meminfo");
+namespace {
+
+// A field in KiB of a file of /proc, in bytes; `otherwise` where it is not there.
+int64_t proc_bytes(const char* path, const std::string& field, int64_t otherwise) {
+  std::ifstream file(path);
   for (std::string line; std::getline(file, line);)
-    if (line.starts_with("MemAvailable:")) return std::stoll(line.substr(13)) * 1024;
-  return std::numeric_limits<int64_t>::max();
+    if (line.starts_with(field)) return std::stoll(line.substr(field.size())) * 1024;
+  return otherwise;
 }
+
+}  // namespace
+
+int64_t available_memory_bytes() { return proc_bytes("/proc/meminfo", "MemAvailable:", std::numeric_limits<int64_t>::max()); }
+
+int64_t peak_memory_bytes() { return proc_bytes("/proc/self/status", "VmHWM:", 0); }
 
 }  // namespace dissent

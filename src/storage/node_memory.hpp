@@ -38,5 +38,7 @@ class NodeMemory {
 
 /// Bytes that programs may still claim without swapping (MemAvailable of /proc/meminfo); the largest number where that cannot be read.
 int64_t available_memory_bytes();
+/// Most memory that this process has had resident at a time, shared pages included (VmHWM of /proc/self/status); 0 where that cannot be read.
+int64_t peak_memory_bytes();
 
 }  // namespace dissent

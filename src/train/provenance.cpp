@@ -9,6 +9,7 @@
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/node_memory.hpp"
 
 namespace dissent {
 
@@ -33,6 +34,7 @@ void Provenance::write(const std::string& state) const {
   json["caches"] = caches_;
   json["start"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(start_)));
   json["wall_s"] = std::chrono::duration<double>(now - start_).count();
+  json["peak_memory_bytes_rank_0"] = peak_memory_bytes();
   atomic_write_text(folder_ + "/provenance.json", json.dump(2) + "\n");
 }
 

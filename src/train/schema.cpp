@@ -1,5 +1,7 @@
 #include "train/schema.hpp"
 
+#include "config/read.hpp"
+
 namespace dissent {
 
 config::Schema train_schema(TrainConfig& c) {
@@ -19,6 +21,16 @@ config::Schema train_schema(TrainConfig& c) {
       .table(checkpoint_table(), c.checkpoint)
       .table(runtime_table(), c.runtime);
   return schema;
+}
+
+TrainConfig read_train_config(const config::Document& document) {
+  TrainConfig config;
+  auto schema = train_schema(config);
+  config::ConfigErrors errors(document);
+  config::read(document, schema, errors);
+  for (const auto& conflict : conflicts(config)) errors.add(conflict.key, conflict.message);
+  errors.raise();
+  return config;
 }
 
 }  // namespace dissent
