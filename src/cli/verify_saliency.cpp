@@ -59,7 +59,8 @@ void check_input_gradient(const Case& reference, Checker& checker) {
   const auto images = reference.differentiable("images"), w1 = reference.differentiable("W1"), w2 = reference.differentiable("W2");
   const auto logits = at::matmul(at::matmul(images.flatten(2), w1.transpose(1, 2)).tanh(), w2.transpose(1, 2));
   const losses::InputGradientOptions options{losses::input_gradient_mode(reference.param<std::string>("mode"))};
-  checker.value(losses::input_gradient(logits, reference.input("labels"), MemberInputs::stacked(images), options), {{"images", images}, {"W1", w1}, {"W2", w2}});
+  checker.value(losses::input_gradient(logits, reference.input("labels"), MemberInputs::stacked(images), options),
+                {{"images", images}, {"W1", w1}, {"W2", w2}});
 }
 
 void check_similarity(const Case& reference, Checker& checker) {

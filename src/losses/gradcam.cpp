@@ -53,9 +53,11 @@ void check_arguments(const at::Tensor& logits, const at::Tensor& labels, const M
                      const at::Tensor& noise) {
   check_outputs("gradcam", "logits", logits, 1);
   const int64_t classes = options.target == GradCamTarget::kGtLogit || options.target == GradCamTarget::kGtProb ? 1 : 2;
-  DISSENT_CHECK(logits.size(2) >= classes, kUsage, "gradcam: logits: wanted C >= 2 for target {}, given {}", to_string(options.target), describe(logits));
+  DISSENT_CHECK(logits.size(2) >= classes, kUsage, "gradcam: logits: wanted C >= 2 for target {}, given {}", to_string(options.target),
+                describe(logits));
   if (options.target == GradCamTarget::kSmallLogits) {
-    const bool fits = noise.defined() && noise.sizes() == logits.sizes() && noise.scalar_type() == logits.scalar_type() && noise.device() == logits.device();
+    const bool fits =
+        noise.defined() && noise.sizes() == logits.sizes() && noise.scalar_type() == logits.scalar_type() && noise.device() == logits.device();
     DISSENT_CHECK(fits, kUsage, "gradcam: noise: wanted {} for target small_logits, given {}", describe(logits), describe(noise));
   } else {
     check_labels("gradcam", "labels", labels, logits.size(1), logits.size(2), logits.device());
@@ -125,7 +127,8 @@ at::Tensor logit_noise(const at::Tensor& like, uint64_t seed, uint64_t step, int
   check_range("logit_noise", "first_member", static_cast<double>(first_member), 0, 0x1p53);
   const at::NoGradGuard no_grad;
   auto noise = at::empty(like.sizes(), at::kDouble);
-  for (int64_t m = 0; m < like.size(0); ++m) fill_uniform(noise[m], 0, 1, Random(seed, Purpose::kNoise, kLogitStream + static_cast<uint64_t>(first_member + m), step));
+  for (int64_t m = 0; m < like.size(0); ++m)
+    fill_uniform(noise[m], 0, 1, Random(seed, Purpose::kNoise, kLogitStream + static_cast<uint64_t>(first_member + m), step));
   // Centres of 2^32 cells of (-1, 1), never an end of it, through the inverse of the normal distribution.
   noise.mul_(2).add_(0x1p-32 - 1).erfinv_().mul_(std::sqrt(2.0));
   return noise.to(like.device(), like.scalar_type());

@@ -9,7 +9,8 @@ namespace {
 
 std::string wanted_shape(MemberInputs::Kind kind, const at::Tensor& logits, int64_t dims) {
   const auto members = kind == MemberInputs::Kind::kStacked ? fmt::format("{}, ", logits.size(0)) : std::string();
-  return fmt::format("[{}{}, {}] {} {}", members, logits.size(1), dims == 4 ? "K, H, W" : "...", c10::toString(logits.scalar_type()), logits.device().str());
+  return fmt::format("[{}{}, {}] {} {}", members, logits.size(1), dims == 4 ? "K, H, W" : "...", c10::toString(logits.scalar_type()),
+                     logits.device().str());
 }
 
 bool all_differ(const std::vector<at::Tensor>& tensors) {
@@ -32,7 +33,8 @@ void check_inputs(Argument argument, const at::Tensor& logits, const MemberInput
     fits = fits && (dims == 0 ? tensor.dim() > leading : tensor.dim() == leading - 1 + dims) && tensor.size(leading - 1) == logits.size(1);
     fits = fits && (leading == 1 || tensor.size(0) == members);
     DISSENT_CHECK(fits, kUsage, "{}: {}: wanted {}, given {}", function, name, wanted_shape(kind, logits, dims), describe(tensor));
-    DISSENT_CHECK(tensor.requires_grad(), kUsage, "{}: {}: wanted a tensor that requires gradients and that the logits were computed from", function, name);
+    DISSENT_CHECK(tensor.requires_grad(), kUsage, "{}: {}: wanted a tensor that requires gradients and that the logits were computed from", function,
+                  name);
   }
   DISSENT_CHECK(logits.requires_grad(), kUsage, "{}: logits: wanted logits with their graph, given ones without", function);
 }

@@ -18,8 +18,8 @@ void check_inputs(Argument argument, const at::Tensor& logits, const MemberInput
 /// The m-th part of the inputs, M tensors [B, ...].
 std::vector<at::Tensor> parts(const MemberInputs& inputs, int64_t members);
 
-/// d outputs_m / d (m-th part), M tensors [B, ...]; outputs [M], with graph. The graph of outputs stays usable. With create_graph the gradients can be
-/// differentiated. Throws Error::kUsage where outputs do not depend on the inputs.
+/// d outputs_m / d (m-th part), M tensors [B, ...]; outputs [M], with graph. The graph of outputs stays usable. With create_graph the gradients
+/// can be differentiated. Throws Error::kUsage where outputs do not depend on the inputs.
 std::vector<at::Tensor> member_gradients(Argument argument, const at::Tensor& outputs, const MemberInputs& inputs, bool create_graph);
 
 /// z_mb at class y_b, [M, B], of values [M, B, C].

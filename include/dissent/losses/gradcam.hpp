@@ -42,7 +42,7 @@ struct GradCamOptions {
 /// The derivative of the loss is the total one: through f and, a second derivative of the network, through a. It is with respect to whatever the
 /// graph reaches. A sample's maps depend on that sample alone in networks that keep samples apart (batch norm in eval mode).
 /// Constant maps standardise to 0 exactly, and the derivative of a std of 0 is 0: value and gradient are finite.
-/// Cost: one pass through the part of the network above the maps (MemberInputs says when M), O(M) in time and memory; similarity.hpp for the last step.
+/// Cost: one pass through the part of the network above the maps (MemberInputs says when M), O(M) in time and memory; then similarity.hpp.
 /// saliency_maps takes M >= 1 (the members of one rank), saliency_similarity the maps of all members, gathered; gradcam is both, M >= 2.
 /// Equal noisy logits at the cut of small_logits go by class number (the reference raises an error).
 /// Throws Error::kUsage (shape, dtype, device, label out of range, crop too large, logits that do not depend on the maps, too few members).

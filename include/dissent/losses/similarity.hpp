@@ -16,7 +16,7 @@ enum class Similarity {
   kDot,        ///< `dot`: mean over pairs and B of <x_i, x_j>
   kCosine,     ///< `cosine`: the same of v, so -1 / (M - 1) .. 1
   kExpCosine,  ///< `expcosine`: log(1/2 sum over pairs AND the batch of exp <v_i, v_j>): one logarithm, so it grows with log B
-  kIou,        ///< `iou`: with r = (x - min x) / (max x - min x + eps), mean over pairs and B of (<r_i, r_j> + eps) / (|r_i|^2 + |r_j|^2 - <r_i, r_j> + eps)
+  kIou,        ///< `iou`: mean over pairs and B of (r_i.r_j + eps) / (|r_i|^2 + |r_j|^2 - r_i.r_j + eps), r = (x - min x) / (max x - min x + eps)
   kLogDet,     ///< `logdet`: mean over B of -log det(V V^T + kDiagonalEps I), V [M, D] the rows v; -M log(1 + eps) .. -(M - 1) log eps, roughly
 };
 

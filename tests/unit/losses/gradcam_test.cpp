@@ -12,11 +12,13 @@ using namespace dissent::testing;
 
 namespace {
 
-constexpr auto kTargets = {GradCamTarget::kGtLogit, GradCamTarget::kGtProb, GradCamTarget::kAltLogits, GradCamTarget::kAltProbs, GradCamTarget::kSmallLogits};
+constexpr auto kTargets = {GradCamTarget::kGtLogit, GradCamTarget::kGtProb, GradCamTarget::kAltLogits, GradCamTarget::kAltProbs,
+                           GradCamTarget::kSmallLogits};
 constexpr auto kSimilarities = {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine, Similarity::kIou, Similarity::kLogDet};
 constexpr auto kActivations = {MapActivation::kRelu, MapActivation::kAbs, MapActivation::kNone};
 
-GradCamOptions with(GradCamTarget target, MapActivation activation = MapActivation::kRelu, Similarity similarity = Similarity::kCosine, int64_t crop = 1) {
+GradCamOptions with(GradCamTarget target, MapActivation activation = MapActivation::kRelu, Similarity similarity = Similarity::kCosine,
+                    int64_t crop = 1) {
   return {.target = target, .activation = activation, .crop = crop, .similarity = similarity};
 }
 
@@ -64,7 +66,9 @@ TEST(GradCam, MapsOfALinearHeadInClosedForm) {
 
 TEST(GradCam, SmallLogitsAreTheLowerHalfOfTheNoisyOnes) {
   const LinearHead head;
-  const auto lower_two = [&](const at::Tensor& logits) { return logits.argsort(int64_t{-1}).argsort(int64_t{-1}).lt(2).to(at::kDouble) / 2; };  // ranks below floor(5 / 2)
+  const auto lower_two = [&](const at::Tensor& logits) {
+    return logits.argsort(int64_t{-1}).argsort(int64_t{-1}).lt(2).to(at::kDouble) / 2;
+  };  // ranks below floor(5 / 2)
   const auto quiet = at::zeros_like(head.logits), loud = made_logits(2, 2, 5, 1e5, 9);
   EXPECT_LT(largest(head.maps(GradCamTarget::kSmallLogits, quiet) - head.expected(lower_two(head.logits.detach()))), 1e-15);
   EXPECT_LT(largest(head.maps(GradCamTarget::kSmallLogits, loud) - head.expected(lower_two(head.logits.detach() + 1e-4 * loud))), 1e-15);
@@ -86,7 +90,8 @@ TEST(GradCam, StandardisesTheCroppedMap) {
   const auto whole = activation_maps(logits, net.labels, stack, with(GradCamTarget::kGtLogit)).detach();
   EXPECT_GE(whole.min().item<double>(), 0);
   for (const int64_t crop : {0, 1, 2}) {
-    const auto maps = saliency_maps(logits, net.labels, stack, with(GradCamTarget::kGtLogit, MapActivation::kRelu, Similarity::kCosine, crop)).detach();
+    const auto maps =
+        saliency_maps(logits, net.labels, stack, with(GradCamTarget::kGtLogit, MapActivation::kRelu, Similarity::kCosine, crop)).detach();
     const auto inner = whole.narrow(2, crop, 5 - 2 * crop).narrow(3, crop, 6 - 2 * crop);
     const auto mean = inner.mean(at::IntArrayRef{2, 3}, true);
     const auto deviation = (inner - mean).square().mean(at::IntArrayRef{2, 3}, true).sqrt();
@@ -119,7 +124,8 @@ TEST(GradCam, ASharedMapKeepsTheMembersDerivativesApart) {
   const auto expected = gradcam(net.logits(stack), net.labels, MemberInputs::stacked(stack), options);
   const auto of_stack = torch::autograd::grad({expected}, {stack})[0].sum(0);
   const std::vector<at::Tensor> thrice = {one, one, one}, views = {one.view_as(one), one.view_as(one), one.view_as(one)};
-  for (const auto& [inputs, logits] : {std::pair{MemberInputs::shared(one), net.logits(thrice)}, {MemberInputs::each(thrice), net.logits(thrice)},
+  for (const auto& [inputs, logits] : {std::pair{MemberInputs::shared(one), net.logits(thrice)},
+                                       {MemberInputs::each(thrice), net.logits(thrice)},
                                        {MemberInputs::each(views), net.logits(views)}}) {
     const auto value = gradcam(logits, net.labels, inputs, options);
     EXPECT_NEAR(value.item<double>(), expected.item<double>(), 1e-14);

@@ -96,7 +96,8 @@ TEST(InputGradient, WrongArgumentsAreErrors) {
   fails("input_gradient: logits: wanted [M >= 2", one.logits(one.f), MemberInputs::stacked(one.f));
   fails("input_gradient: images: wanted [2, 2, ...] Double cpu, given [3, 2]", logits, MemberInputs::stacked(at::zeros({3, 2}, at::kDouble)));
   fails("input_gradient: images: the logits do not depend on it", logits, MemberInputs::stacked(net.f.clone()));
-  expect_error(ErrorKind::kUsage, "input_gradient: labels: wanted [2] Long cpu, given nothing", [&] { input_gradient(logits, {}, MemberInputs::stacked(net.f), {}); });
+  expect_error(ErrorKind::kUsage, "input_gradient: labels: wanted [2] Long cpu, given nothing",
+               [&] { input_gradient(logits, {}, MemberInputs::stacked(net.f), {}); });
   EXPECT_NO_THROW(input_gradient(logits, {}, MemberInputs::stacked(net.f), {InputGradientMode::kMax}));
   for (const auto& name : input_gradient_mode_names()) EXPECT_EQ(to_string(input_gradient_mode(name)), name);
   expect_error(ErrorKind::kUsage, "unknown mode of input_gradient 'mean'; known: max, min, gt, sum", [] { input_gradient_mode("mean"); });

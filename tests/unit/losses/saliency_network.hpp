@@ -23,7 +23,8 @@ struct SaliencyNetwork {
   at::Tensor logits(const at::Tensor& stacked) const { return logits(stacked.unbind(0)); }
   at::Tensor logits(const std::vector<at::Tensor>& each) const {
     std::vector<at::Tensor> outputs;
-    for (size_t m = 0; m < each.size(); ++m) outputs.push_back(pixel_head(each[m], w1.select(0, static_cast<int64_t>(m)), w2.select(0, static_cast<int64_t>(m))));
+    for (size_t m = 0; m < each.size(); ++m)
+      outputs.push_back(pixel_head(each[m], w1.select(0, static_cast<int64_t>(m)), w2.select(0, static_cast<int64_t>(m))));
     return at::stack(outputs);
   }
   SaliencyNetwork to(at::ScalarType dtype) const {

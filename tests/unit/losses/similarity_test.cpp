@@ -119,6 +119,12 @@ TEST(Similarity, ZeroAndConstantVectorsHaveFiniteDerivatives) {
   EXPECT_EQ(value_of(at::zeros({3, 2, 4}, at::kDouble), Similarity::kCosine), 0);
 }
 
+TEST(Similarity, NanReachesTheValue) {
+  auto x = made_logits(3, 4, 5);
+  x[1][2][3] = std::nan("");
+  for (const auto kind : kAll) EXPECT_TRUE(std::isnan(value_of(x, kind))) << to_string(kind);
+}
+
 TEST(Similarity, OrderOfMembersDoesNotMatter) {
   const auto x = made_logits(5, 6, 8);
   const auto order = at::tensor({4, 2, 0, 3, 1}, at::kLong);
@@ -158,7 +164,8 @@ TEST(Similarity, SinglePrecisionStaysNearDouble) {
 
 TEST(Similarity, MemoryIsAFewTimesTheInputAndOneGramMatrix) {
   // In inputs, with the gradient; the determinant works on f64, twice the size.
-  const std::map<Similarity, int64_t> inputs = {{Similarity::kDot, 4}, {Similarity::kCosine, 4}, {Similarity::kExpCosine, 5}, {Similarity::kIou, 6}, {Similarity::kLogDet, 12}};
+  const std::map<Similarity, int64_t> inputs = {
+      {Similarity::kDot, 4}, {Similarity::kCosine, 4}, {Similarity::kExpCosine, 5}, {Similarity::kIou, 6}, {Similarity::kLogDet, 12}};
   for (const auto& [members, rows] : {std::pair<int64_t, int64_t>{5, 128}, {50, 16}}) {
     const int64_t dim = 400, input = members * rows * dim * 4, gram = rows * members * members * 4;
     for (const auto kind : kAll) {
