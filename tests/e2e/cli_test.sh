@@ -106,7 +106,10 @@ refused 1 2 'syntax.toml:2:1: ' -- train syntax.toml
 printf 'include = ["other.toml"]\n' > include.toml
 refused 1 2 'include.toml:1:12: include: cannot read other.toml: No such file or directory' -- train include.toml
 
-# The page of all keys is the program's.
-"$source_dir/scripts/generate_docs" "$program" "$work/configuration.md"
-cmp -s "$work/configuration.md" "$source_dir/docs/configuration.md" || failed "docs/configuration.md is out of date: run scripts/generate_docs"
+# The pages of all keys and losses are the program's.
+mkdir "$work/docs"
+"$source_dir/scripts/generate_docs" "$program" "$work/docs"
+for page in configuration losses; do
+  cmp -s "$work/docs/$page.md" "$source_dir/docs/$page.md" || failed "docs/$page.md is out of date: run scripts/generate_docs"
+done
 finish
