@@ -11,6 +11,7 @@
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
+#include "objectives.hpp"
 #include "train/batched_stepper.hpp"
 #include "train/stepper.hpp"
 #include "train/waves.hpp"
@@ -38,15 +39,7 @@ struct Work {
   int64_t look_ahead, warm_up, steps;
 };
 
-ObjectiveOptions a2d_hard() {
-  ObjectiveOptions o;
-  o.cross_entropy_weight = 0.5;
-  o.label_smoothing = 0.5;
-  o.repulsion = ObjectiveOptions::Repulsion::kA2d;
-  o.repulsion_weight = 2.5;
-  o.sample_weight = ObjectiveOptions::SampleWeight::kHard;
-  return o;
-}
+ObjectiveOptions a2d_hard() { return testing::sed_objective(0.5, 0.5, 2.5); }
 
 void report(Communicator& world, const std::string& what, double milliseconds, double rows_a_second, double gflops) {
   if (world.rank() != 0) return;
@@ -156,8 +149,7 @@ int main(int argc, char** argv) {
   where.device = choose_device(device, world, *node);
   const OptimizerOptions adamw{.name = "adamw", .learning_rate = 1e-3, .weight_decay = 0.1};
   const OptimizerOptions sgd{.name = "sgd", .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
-  ObjectiveOptions cross_entropy;
-  cross_entropy.cross_entropy_weight = 0.5;
+  const ObjectiveOptions cross_entropy{.terms = {testing::cross_entropy_term()}};
   const auto wanted = [&](const char* name) { return only.empty() || only == name; };
   if (wanted("adamw")) time_steps(world, {"step 5 members 2 active batch 32 adamw", 5, 2, 32, adamw, a2d_hard(), 1, 20, 40}, where);
   if (wanted("sgd")) time_steps(world, {"step 50 members 2 active batch 16 sgd", 50, 2, 16, sgd, cross_entropy, 1, 120, 40}, where);

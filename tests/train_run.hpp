@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "core/random.hpp"
+#include "objectives.hpp"
 #include "train/batched_stepper.hpp"
 #include "train/stepper.hpp"
 #include "train/waves.hpp"
@@ -14,7 +15,7 @@ struct SmallRun {
   const char* model = "block_head";
   OptimizerOptions optimizer = {};
   StepperOptions step = {};
-  ObjectiveOptions objective = {};
+  ObjectiveOptions objective = {.terms = {cross_entropy_term()}};
   int64_t poison = -1;    ///< features of this step are NaN
   bool frozen = false;
 };
@@ -25,14 +26,6 @@ struct SmallResult {
   std::vector<StepResult> steps; ///< in step order, those that this rank knows
   std::optional<Error> failure;
 };
-
-inline ObjectiveOptions a2d_hard() {
-  ObjectiveOptions objective;
-  objective.repulsion = ObjectiveOptions::Repulsion::kA2d;
-  objective.sample_weight = ObjectiveOptions::SampleWeight::kHard;
-  objective.label_smoothing = 0.1;
-  return objective;
-}
 
 /// The runner for these members: Stepper, or BatchedStepper with the given options.
 inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device device, const std::optional<BatchedOptions>& batched, int64_t look_ahead = 64) {
@@ -93,28 +86,55 @@ inline void expect_close(const SmallResult& a, const SmallResult& b, double tole
     EXPECT_EQ(a.steps[s].skipped, b.steps[s].skipped) << "step " << s;
     if (!a.steps[s].known || a.steps[s].skipped) continue;
     EXPECT_NEAR(a.steps[s].total, b.steps[s].total, tolerance * (1 + std::abs(a.steps[s].total))) << "step " << s;
-    EXPECT_NEAR(a.steps[s].repulsion, b.steps[s].repulsion, tolerance * (1 + std::abs(a.steps[s].repulsion))) << "step " << s;
+    ASSERT_EQ(a.steps[s].losses.size(), b.steps[s].losses.size());
+    for (size_t i = 0; i < a.steps[s].losses.size(); ++i)
+      EXPECT_NEAR(a.steps[s].losses[i], b.steps[s].losses[i], tolerance * (1 + std::abs(a.steps[s].losses[i]))) << "step " << s << ", loss " << i;
   }
 }
 
 /// What the two runners have to agree on.
 inline std::vector<std::pair<const char*, SmallRun>> small_runs() {
-  const OptimizerOptions adam{.name = "adam", .weight_decay = 0.01}, sgd{.name = "sgd", .learning_rate = 1e-2, .weight_decay = 1e-4},
-      nesterov{.name = "sgd", .learning_rate = 1e-2, .momentum = 0.8, .nesterov = true}, plain{.name = "sgd", .momentum = 0};
   std::vector<std::pair<const char*, SmallRun>> runs;
-  runs.push_back({"adamw a2d", {.objective = a2d_hard()}});
-  runs.push_back({"adam", {.optimizer = adam, .objective = a2d_hard()}});
-  runs.push_back({"sgd with momentum", {.optimizer = sgd, .objective = a2d_hard()}});
-  runs.push_back({"nesterov", {.optimizer = nesterov}});
-  runs.push_back({"plain sgd", {.optimizer = plain}});
-  runs.push_back({"clipped", {.optimizer = sgd, .step = {.clip_norm = 0.3}, .objective = a2d_hard()}});
-  runs.push_back({"skipping", {.step = {.skip_not_finite = true}, .objective = a2d_hard(), .poison = 9}});
-  runs.push_back({"mlp", {.model = "mlp"}});
-  runs.push_back({"linear, all members", {.members = 3, .active = 3, .model = "linear", .objective = a2d_hard()}});
-  runs.push_back({"frozen", {.objective = a2d_hard(), .frozen = true}});
-  ObjectiveOptions divdis;
-  divdis.repulsion = ObjectiveOptions::Repulsion::kDivDis;
-  runs.push_back({"divdis", {.active = 3, .objective = divdis}});
+  const auto add = [&](const char* name, const std::function<void(SmallRun&)>& change) {
+    SmallRun run;
+    run.objective = sed_objective(0.5, 0.1, 0.5);
+    change(run);
+    runs.emplace_back(name, run);
+  };
+  const auto sgd = [](SmallRun& run, double momentum, bool nesterov) {
+    run.optimizer.name = "sgd";
+    run.optimizer.learning_rate = 1e-2;
+    run.optimizer.weight_decay = 1e-4;
+    run.optimizer.momentum = momentum;
+    run.optimizer.nesterov = nesterov;
+  };
+  add("adamw a2d", [](SmallRun&) {});
+  add("adam", [](SmallRun& run) {
+    run.optimizer.name = "adam";
+    run.optimizer.weight_decay = 0.01;
+  });
+  add("sgd with momentum", [&](SmallRun& run) { sgd(run, 0.9, false); });
+  add("nesterov", [&](SmallRun& run) { sgd(run, 0.8, true); });
+  add("plain sgd", [&](SmallRun& run) { sgd(run, 0, false); });
+  add("clipped", [&](SmallRun& run) {
+    sgd(run, 0.9, false);
+    run.step.clip_norm = 0.3;
+  });
+  add("skipping", [](SmallRun& run) {
+    run.step.skip_not_finite = true;
+    run.poison = 9;
+  });
+  add("mlp", [](SmallRun& run) { run.model = "mlp"; });
+  add("linear, all members", [](SmallRun& run) {
+    run.members = run.active = 3;
+    run.model = "linear";
+  });
+  add("frozen", [](SmallRun& run) { run.frozen = true; });
+  add("many losses", [](SmallRun& run) {
+    run.active = 3;
+    run.objective.terms = {cross_entropy_term(), a2d_term(0.3, false), term("divdis", 0.5), term("ncl", 0.2), term("adp", 0.1)};
+  });
+  add("a2d on every third step", [](SmallRun& run) { run.objective.terms[1].weight.period = 3; });
   return runs;
 }
 

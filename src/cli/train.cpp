@@ -89,8 +89,8 @@ int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
     DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage, "data.residency = \"device\" needs a GPU, none was found");
   });
   auto data = load_train_data(world, *node, *run_node, config.data, device);
-  spdlog::info("event=data device={} residency={} rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{}", device.str(), data.train.residency(), data.train.rows_per_pass(), data.train.passes(), data.dim, data.classes, shape.runs,
-               shape.members, shape.data);
+  spdlog::info("event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{} device={} residency={}", data.train.rows_per_pass(), data.train.passes(), data.dim,
+               data.classes, shape.runs, shape.members, shape.data, device.str(), data.train.residency());
   bool finished = true;
   for (int64_t r = grid.run_part; finished && r < runs; r += shape.runs)
     finished = train_run(config, data, grid, device, config.experiment.seeds[r], line.flag("force"), world.rank() == 0 && !line.flag("quiet"));

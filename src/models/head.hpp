@@ -29,6 +29,9 @@ struct HeadGradient {
   std::vector<VectorGradient> vectors;
 };
 
+/// The whole gradient [P] of a member, products multiplied out; 0 between the entries.
+at::Tensor flatten(const HeadGradient& gradient, const ParameterLayout& layout);
+
 /// A member network on features: x [B, D] -> logits [B, C]. Stateless: the parameters are a member's flat vector [P] (parameters.hpp).
 /// f32 or f64, any device; the derivative is written out (heads are few and small, and autograd would allocate every weight gradient each step).
 class Head {

@@ -5,11 +5,12 @@
 #include <cmath>
 
 #include "comm/device.hpp"
+#include "train/gradient_probe.hpp"
 
 namespace dissent {
 namespace {
 
-enum Figure : int64_t { kTotal, kCrossEntropy, kRepulsion, kRegulariser, kSkipped, kFigures };
+enum Figure : int64_t { kTotal, kSkipped, kTerms };
 constexpr size_t kResultsTogether = 64;  // waves between two reads from the device
 constexpr int kRunsBeforeGraph = 2;      // so that libraries have made their workspaces
 
@@ -31,8 +32,9 @@ struct BatchedStepper::Work {
   at::Tensor place;    // [n] step_of * A + position among the active members
   at::Tensor rates;    // [n] f64
   at::Tensor scales;   // [n] f64
-  at::Tensor figures;  // [S, kFigures] f64
+  at::Tensor figures;  // [S, kTerms + terms] f64
   std::vector<int64_t> drawn;
+  int64_t first_step = 0;  // of the epoch: tells which losses are on
   int runs = 0;
   bool recordable = true;
   std::unique_ptr<DeviceGraph> graph;
@@ -49,10 +51,11 @@ BatchedStepper::~BatchedStepper() = default;
 
 std::vector<StepResult> BatchedStepper::run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update, Request request) {
   // A batched product takes batches of one size: the short one at the end of an epoch is a piece of its own.
-  std::map<std::pair<size_t, size_t>, std::vector<StepInput>> alike;
-  for (const auto& input : wave) alike[{input.step->rows.size(), input.step->unlabelled_rows.size()}].push_back(input);
+  std::map<std::tuple<size_t, size_t, uint64_t>, std::vector<StepInput>> alike;
+  for (const auto& input : wave)
+    alike[{input.step->rows.size(), input.step->unlabelled_rows.size(), terms_on(objective_, epoch_of_loss, input.step->index)}].push_back(input);
   Request largest = Request::kNone;
-  for (const auto& [sizes, part] : alike) {
+  for (const auto& [kind, part] : alike) {
     run_alike(part, epoch_of_loss, update, request);
     largest = std::max(largest, agreed_);
   }
@@ -72,7 +75,7 @@ void BatchedStepper::run_alike(const std::vector<StepInput>& wave, int64_t epoch
   for (auto& pair : pairs) pair.step = place_of_step[pair.step];
   const Step& first = *wave[0].step;
   const Shape shape{static_cast<int64_t>(mine.size()), static_cast<int64_t>(pairs.size()), static_cast<int64_t>(first.rows.size()),
-                    static_cast<int64_t>(first.unlabelled_rows.size()), epoch_of_loss, update};
+                    static_cast<int64_t>(first.unlabelled_rows.size()), epoch_of_loss, terms_on(objective_, epoch_of_loss, first.index), update};
   agreed_ = request;
   if (pairs.empty() && alone()) return;
   auto& work = work_of(shape);
@@ -107,7 +110,7 @@ BatchedStepper::Work& BatchedStepper::work_of(const Shape& shape) {
   for (auto* tensor : {&work->slots, &work->step_of, &work->place}) *tensor = at::empty({shape.pairs}, options.dtype(at::kLong));
   work->rates = at::empty({shape.pairs}, options.dtype(at::kDouble));
   work->scales = at::ones({shape.pairs}, options.dtype(at::kDouble));
-  work->figures = at::zeros({shape.steps, kFigures}, options.dtype(at::kDouble));
+  work->figures = at::zeros({shape.steps, kTerms + static_cast<int64_t>(objective_.terms.size())}, options.dtype(at::kDouble));
   auto& gradient = gradients_[shape.pairs];
   if (shape.update && !gradient.defined()) gradient = at::zeros({shape.pairs, members_.head->layout().size()}, options);
   return *work;
@@ -117,6 +120,7 @@ void BatchedStepper::fill(Work& work, const std::vector<const StepInput*>& mine,
   const auto active = static_cast<int64_t>(mine[0]->step->active.size());
   if (!work.x.defined()) work.x = at::empty({work.shape.steps, mine[0]->x.size(0), mine[0]->x.size(1)}, members_.values.options().dtype(options_.compute));
   work.drawn.clear();
+  work.first_step = mine[0]->step->index;
   for (size_t s = 0; s < mine.size(); ++s) {
     work.x[static_cast<int64_t>(s)].copy_(mine[s]->x);
     work.labels[static_cast<int64_t>(s)].copy_(mine[s]->labels);
@@ -166,9 +170,11 @@ void BatchedStepper::learn(Work& work, const at::Tensor& logits, const at::Tenso
     for (int64_t s = 0; s < shape.steps; ++s) {
       std::optional<at::Tensor> unlabelled;
       if (shape.unlabelled > 0) unlabelled = leaf[s].narrow(1, shape.rows, shape.unlabelled);
-      const auto value = objective(leaf[s].narrow(1, 0, shape.rows), work.labels[s], unlabelled, work.drawn[s], shape.epoch_of_loss, objective_);
+      const auto value = objective(leaf[s].narrow(1, 0, shape.rows), work.labels[s], unlabelled, work.drawn[s], shape.epoch_of_loss, work.first_step, objective_);
       totals.push_back(value.total);
-      figures.push_back(at::stack({value.total.detach(), value.cross_entropy, value.repulsion, value.regulariser, at::zeros_like(value.cross_entropy)}));
+      std::vector<at::Tensor> row{value.total.detach(), at::zeros_like(value.total)};
+      row.insert(row.end(), value.terms.begin(), value.terms.end());
+      figures.push_back(at::stack(row));
     }
     work.figures.copy_(at::stack(figures));
     if (!shape.update) return;
@@ -235,6 +241,12 @@ void BatchedStepper::run_alone(Work& work) {
   compute();
 }
 
+at::Tensor BatchedStepper::probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) {
+  auto& run = device_run_ ? *device_run_ : *grid_.run;
+  auto& data = device_data_ ? *device_data_ : *grid_.data;
+  return probe_gradients({run, data, grid_.shape, grid_.data_part}, members_, objective_, wave, epoch_of_loss);
+}
+
 std::vector<LateResult> BatchedStepper::late_results(bool all) {
   if (pending_.empty() || (!all && pending_.size() < kResultsTogether)) return {};
   std::vector<at::Tensor> figures;
@@ -246,7 +258,8 @@ std::vector<LateResult> BatchedStepper::late_results(bool all) {
   for (auto& pending : pending_)
     for (auto& late : pending.results) {
       const auto v = value[row++];
-      late.result = {true, v[kSkipped] != 0, v[kTotal], v[kCrossEntropy], v[kRepulsion], v[kRegulariser]};
+      late.result = {true, v[kSkipped] != 0, v[kTotal], {}};
+      for (int64_t column = kTerms; column < table.size(1); ++column) late.result.losses.push_back(v[column]);
       if (!failure_ && !options_.step.skip_not_finite && !std::isfinite(v[kTotal]))
         failure_.emplace(ErrorKind::kData,
                          fmt::format("the loss of epoch {}, step {} is {}: training has diverged (training.on_nan = \"skip_step\" would pass over such steps)",

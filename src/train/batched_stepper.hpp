@@ -30,6 +30,7 @@ class BatchedStepper final : public WaveRunner {
 
   std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update, Request request = Request::kNone) override;
   std::vector<LateResult> late_results(bool all) override;
+  at::Tensor probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) override;
   Request agreed() const override { return agreed_; }
   const std::optional<Error>& failure() const override { return failure_; }
   bool takes_part(const Step& step) const override { return holds_any(members_, step); }
@@ -39,6 +40,7 @@ class BatchedStepper final : public WaveRunner {
   /// Everything that decides the shapes of a piece of work, and what it does.
   struct Shape {
     int64_t steps, pairs, rows, unlabelled, epoch_of_loss;
+    uint64_t terms_on;  ///< losses that are on in all of its steps
     bool update;
     auto operator<=>(const Shape&) const = default;
   };
@@ -51,7 +53,7 @@ class BatchedStepper final : public WaveRunner {
   void run_alone(Work& work);
   bool alone() const { return grid_.run->size() == 1; }
   /// On one rank the member that A2D drew comes first in its step: recorded work can only hold a fixed place.
-  bool drawn_first() const { return alone() && objective_.repulsion == ObjectiveOptions::Repulsion::kA2d; }
+  bool drawn_first() const { return alone() && uses_drawn_member(objective_); }
 
   MemberStack& members_;
   Optimizer& optimizer_;
@@ -64,7 +66,7 @@ class BatchedStepper final : public WaveRunner {
   struct Pending {
     std::vector<LateResult> results;
     int64_t epoch;
-    at::Tensor figures;  ///< [steps, 5] f64 on the device
+    at::Tensor figures;  ///< [steps, 2 + terms] f64 on the device
   };
   std::vector<Pending> pending_;
   Request agreed_ = Request::kNone;

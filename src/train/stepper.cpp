@@ -7,6 +7,7 @@
 
 #include "core/parallel.hpp"
 #include "models/linear.hpp"
+#include "train/gradient_probe.hpp"
 
 namespace dissent {
 
@@ -69,6 +70,10 @@ std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t
   return results;
 }
 
+at::Tensor Stepper::probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) {
+  return probe_gradients({*grid_.run, *grid_.data, grid_.shape, grid_.data_part}, members_, objective_, wave, epoch_of_loss);
+}
+
 void Stepper::forward(const std::vector<StepInput>& wave, std::vector<Pair>& pairs) const {
   parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
     auto& pair = pairs[i];
@@ -82,9 +87,11 @@ StepResult Stepper::differentiate(const StepInput& input, const at::Tensor& logi
   leaf.requires_grad_(update);
   std::optional<at::Tensor> unlabelled_logits;
   if (unlabelled > 0) unlabelled_logits = leaf.narrow(1, labelled, unlabelled);
-  const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits, input.step->drawn, epoch_of_loss, objective_);
+  const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits, input.step->drawn, epoch_of_loss, input.step->index, objective_);
   if (update) gradient = value.total.requires_grad() ? torch::autograd::grad({value.total}, {leaf})[0] : at::zeros_like(leaf);
-  return {true, false, value.total.item<double>(), value.cross_entropy.item<double>(), value.repulsion.item<double>(), value.regulariser.item<double>()};
+  StepResult result{true, false, value.total.item<double>(), {}};
+  for (const auto& term : value.terms) result.losses.push_back(term.item<double>());
+  return result;
 }
 
 void Stepper::backward(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& gradients, std::vector<Pair>& pairs) const {
@@ -103,22 +110,11 @@ void Stepper::backward(const std::vector<StepInput>& wave, const std::vector<at:
 
 void Stepper::materialise(std::vector<Pair>& pairs) {
   const auto& layout = members_.head->layout();
-  const bool cuda = members_.values.is_cuda();
   const bool every = grid_.shape.data > 1 || options_.clip_norm > 0;
   parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
     auto& pair = pairs[i];
     if (!every && surely_finite(pair.gradient)) return;
-    pair.flat_gradient = at::zeros({layout.size()}, members_.values.options());
-    for (const auto& part : pair.gradient.linear) {
-      const auto& entry = layout.entry(part.entry);
-      const int64_t blocks = weight_blocks(entry.shape[0], entry.shape[1], cuda);
-      parallel_tasks(blocks, [&](int64_t b) {
-        const auto [first, count] = weight_block(entry.shape[0], entry.shape[1], cuda, b);
-        auto rows = parameter(pair.flat_gradient, entry).narrow(0, first, count);
-        at::mm_out(rows, part.dy.narrow(1, first, count).t(), part.x);
-      });
-    }
-    for (const auto& part : pair.gradient.vectors) parameter(pair.flat_gradient, layout.entry(part.entry)).copy_(part.value);
+    pair.flat_gradient = flatten(pair.gradient, layout);
   });
   if (grid_.shape.data > 1)
     for (auto& pair : pairs) grid_.data->all_reduce(pair.flat_gradient, ReduceOp::kSum);

@@ -23,6 +23,7 @@ class Stepper final : public WaveRunner {
 
   std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update, Request request = Request::kNone) override;
   std::vector<LateResult> late_results(bool) override { return {}; }
+  at::Tensor probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) override;
   Request agreed() const override { return agreed_; }
   const std::optional<Error>& failure() const override { return failure_; }
   bool takes_part(const Step& step) const override { return holds_any(members_, step); }

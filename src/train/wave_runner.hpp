@@ -24,7 +24,8 @@ enum class Request : int64_t { kNone = 0, kCheckpoint = 1, kStop = 2, kFail = 3 
 struct StepResult {
   bool known = false;
   bool skipped = false;  ///< not finite, and on_nan = "skip_step"
-  double total = 0, cross_entropy = 0, repulsion = 0, regulariser = 0;
+  double total = 0;
+  std::vector<double> losses = {};  ///< of the objective's terms, without their weights
 };
 
 /// A result that comes later than its wave.
@@ -49,6 +50,8 @@ class WaveRunner {
   virtual std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update, Request request = Request::kNone) = 0;
   /// Results of earlier waves that have come in; with `all`, waits for the rest.
   virtual std::vector<LateResult> late_results(bool all) = 0;
+  /// How the losses pull at each local member in these steps, before any update (gradient_probe.hpp): [local pairs, 3] f64 on the host. Collective over the run.
+  virtual at::Tensor probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) = 0;
   /// The request of the last wave that all ranks of the run agree on.
   virtual Request agreed() const = 0;
   /// A loss or gradient that is not finite, if this rank has met one (Error::kData naming epoch and step). Not thrown, since other ranks may not know
