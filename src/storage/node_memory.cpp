@@ -1,9 +1,11 @@
 #include "storage/node_memory.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <limits>
 
 #include "comm/mpi.hpp"
+#include "core/cgroup.hpp"
 #include "storage/atomic_file.hpp"
 
 namespace dissent {
@@ -38,7 +40,9 @@ void NodeMemory::allocate(Communicator& node, int64_t bytes, const std::string& 
     if (node.rank() != 0) return;
     const int64_t available = available_memory_bytes();
     if (node.size() > 1) check_free_space("/dev/shm", bytes, what);
-    DISSENT_CHECK(bytes <= available, kData, "{} needs {}, the node has {} of memory available", what, byte_text(bytes), byte_text(available));
+    const auto limit = memory_limit();
+    DISSENT_CHECK(bytes <= available, kData, "{} needs {}, the node has {} of memory available{}", what, byte_text(bytes), byte_text(available),
+                  limit && limit->left_bytes < bytes ? fmt::format(" (limit of {}: {})", limit->place, byte_text(limit->limit_bytes)) : "");
   });
   state_->node = &node;
   agree(node, [&] {
@@ -67,11 +71,13 @@ void NodeMemory::free() {
   state_->data = nullptr;
 }
 
-int64_t available_memory_bytes() {
-  std::ifstream file("/proc/meminfo");
+int64_t available_memory_bytes(const std::string& root) {
+  int64_t bytes = std::numeric_limits<int64_t>::max();
+  std::ifstream file(root + "/proc/meminfo");
   for (std::string line; std::getline(file, line);)
-    if (line.starts_with("MemAvailable:")) return std::stoll(line.substr(13)) * 1024;
-  return std::numeric_limits<int64_t>::max();
+    if (line.starts_with("MemAvailable:")) bytes = std::stoll(line.substr(13)) * 1024;
+  if (const auto limit = memory_limit(root)) bytes = std::min(bytes, limit->left_bytes);
+  return bytes;
 }
 
 }  // namespace dissent
