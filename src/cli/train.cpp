@@ -1,6 +1,7 @@
 #include <filesystem>
 
 #include "build_info.hpp"
+#include "cli/schemas.hpp"
 #include "cli/verb.hpp"
 #include "config/describe.hpp"
 #include "config/read.hpp"
@@ -18,16 +19,6 @@ namespace fs = std::filesystem;
 namespace po = boost::program_options;
 
 constexpr int kExitStopped = 75;  // EX_TEMPFAIL: a checkpoint is written, start again to go on
-
-TrainConfig read_train_config(const config::Document& document) {
-  TrainConfig config;
-  auto schema = train_schema(config);
-  config::ConfigErrors errors(document);
-  config::read(document, schema, errors);
-  for (const auto& conflict : conflicts(config)) errors.add(conflict.key, conflict.message);
-  errors.raise();
-  return config;
-}
 
 enum class Found { kNothing, kUnfinished, kFinished };
 
@@ -76,6 +67,16 @@ bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t s
 }
 
 }  // namespace
+
+TrainConfig read_train_config(const config::Document& document) {
+  TrainConfig config;
+  auto schema = train_schema(config);
+  config::ConfigErrors errors(document);
+  config::read(document, schema, errors);
+  for (const auto& conflict : conflicts(config)) errors.add(conflict.key, conflict.message);
+  errors.raise();
+  return config;
+}
 
 int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
   CommandLine line(verb("train"), "Trains the runs that CONFIG describes. Results go to <output>/<experiment>/seed-<n>/. `dissent config train` prints all keys.", "CONFIG", 1);
