@@ -119,8 +119,9 @@ Finding check_speed(Communicator& world) {
 
 Finding check_timeout(Communicator& world) {
   if (world.size() == 1) return skipped("one rank waits for nobody", "nothing; under mpirun or srun it is tried");
-  // Never freed: the request that rank 0 gives up belongs to it until MPI ends.
-  auto* group = world.split(0, world.rank()).release();
+  // Kept until MPI has ended: the request that rank 0 gives up belongs to it.
+  static std::unique_ptr<Communicator> group;
+  group = world.split(0, world.rank());
   auto waited = at::full({1}, -1.0, at::kDouble);
   if (world.rank() == 0) {
     auto& settings = world.wait_settings();
