@@ -1,6 +1,10 @@
+#include <c10/util/Exception.h>
+
 #include <filesystem>
+#include <functional>
 
 #include "build_info.hpp"
+#include "cli/schemas.hpp"
 #include "cli/verb.hpp"
 #include "comm/device.hpp"
 #include "config/describe.hpp"
@@ -31,6 +35,22 @@ Found find_run(const std::string& folder, const TrainConfig& config, const std::
   DISSENT_FAIL(kUsage, "{} holds a run of another configuration ({}); give another `experiment`, or --force to train anew and replace it", folder, fmt::join(keys, "; "));
 }
 
+// An error ends the state "running". One that all ranks have is written by the first, another by those that have it: the first may be the one that is gone.
+bool recorded(const Provenance& provenance, Communicator& run, const std::function<bool()>& training) {
+  try {
+    return training();
+  } catch (const Error& error) {
+    if (!error.agreed() || run.rank() == 0) provenance.write_failure(error.what());
+    throw;
+  } catch (const c10::Error& error) {
+    provenance.write_failure(error.what_without_backtrace());
+    throw;
+  } catch (const std::exception& error) {
+    provenance.write_failure(error.what());
+    throw;
+  }
+}
+
 // One run on the ranks of its group; false if it was stopped by a signal.
 bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, at::Device device, int64_t seed, bool force, bool show_progress) {
   TrainConfig run_config = config;
@@ -57,8 +77,10 @@ bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, at::Devic
     atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
     provenance.write("running");
   });
-  HeadTrainer trainer(run_config, data, grid, context);
-  const bool finished = trainer.train(found == Found::kUnfinished);
+  const bool finished = recorded(provenance, *grid.run, [&] {
+    HeadTrainer trainer(run_config, data, grid, context);
+    return trainer.train(found == Found::kUnfinished);
+  });
   agree(*grid.run, [&] {
     if (grid.run->rank() == 0) provenance.write(finished ? "finished" : "stopped");
   });
