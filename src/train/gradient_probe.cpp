@@ -13,6 +13,8 @@
 namespace dissent {
 namespace {
 
+constexpr int64_t kStepsOfSample = 64;  // at most one step in so many: looking costs about 2.5 steps
+
 // A GPU's work goes onto the stream of this thread, one member after the other.
 void for_each(const MemberStack& members, int64_t count, const std::function<void(int64_t)>& task) {
   if (members.values.is_cpu()) return parallel_tasks(count, task);
@@ -75,8 +77,11 @@ std::vector<int64_t> probed_steps(const std::vector<Step>& steps, int64_t member
   for (size_t s = 0; s < steps.size(); ++s)
     for (const int64_t member : steps[s].active) of_member[member].push_back(static_cast<int64_t>(s));
   std::set<int64_t> chosen;
-  for (const auto& own : of_member)
-    for (int64_t k = 0; k < samples && !own.empty(); ++k) chosen.insert(own[(2 * k + 1) * own.size() / (2 * samples)]);
+  for (const auto& own : of_member) {
+    if (own.empty()) continue;
+    const auto count = std::min<int64_t>(samples, static_cast<int64_t>(own.size() + kStepsOfSample - 1) / kStepsOfSample);
+    for (int64_t k = 0; k < count; ++k) chosen.insert(own[(2 * k + 1) * own.size() / (2 * count)]);
+  }
   return {chosen.begin(), chosen.end()};
 }
 

@@ -23,7 +23,7 @@ struct ProbeGroups {
 /// returns [local pairs, 3] f64 on the host, in the order of local_pairs(); the same on each data rank. Collective over groups.run.
 at::Tensor probe_gradients(const ProbeGroups& groups, const MemberStack& members, const ObjectiveOptions& objective, const std::vector<StepInput>& wave, int64_t epoch_of_loss);
 
-/// Steps of an epoch in which gradients are looked at: of each member `samples` of its steps, evenly spread. Ascending.
+/// Steps of an epoch in which gradients are looked at: of each member `samples` of its steps, but no more than one in 64, evenly spread. Ascending.
 std::vector<int64_t> probed_steps(const std::vector<Step>& steps, int64_t members, int64_t samples);
 
 /// Means of a member over its probed steps; NaN without one.

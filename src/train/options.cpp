@@ -44,8 +44,10 @@ void add_loss_conflicts(const TrainConfig& c, const std::function<void(bool, con
     others = true;
     unlabelled = unlabelled || reads_unlabelled(term, objective);
     const bool labels = loss.kind == losses::LossKind::kDiversity && std::find(traits.needs.begin(), traits.needs.end(), losses::Field::kLabels) != traits.needs.end();
-    add(labels && c.disagreement.on == "unlabelled", key, "needs labels: it cannot go with disagreement.on = \"unlabelled\"");
-    hard = hard || (term.name == "a2d" && labels);
+    const bool hard_a2d = term.name == "a2d" && labels;
+    add(labels && c.disagreement.on == "unlabelled", hard_a2d ? "loss.a2d.sample_weight" : key,
+        fmt::format("{}needs labels: it cannot go with disagreement.on = \"unlabelled\"", hard_a2d ? "\"hard\" " : ""));
+    hard = hard || hard_a2d;
   }
   add(objective.terms.empty(), "loss", "expected at least one loss table, as [loss.cross_entropy]; found none");
   const bool threshold = c.disagreement.below_threshold.has_value();
@@ -127,7 +129,7 @@ const TableSpec& training_table() {
       .option("on_nan", &T::on_nan, {.meaning = "a loss or gradient that is not finite: stop, or pass over the step", .choices = {"error", "skip_step"}})
       .option("clip_norm", &T::clip_norm, {.meaning = "largest norm of the gradient over all active members; 0: no clipping", .min = 0})
       .option("look_ahead", &T::look_ahead, {.meaning = "steps looked at to find those without a common member, which are computed together; 1: one at a time", .scope = Scope::kExecution, .min = 1, .max = 4096})
-      .option("gradient_samples", &T::gradient_samples, {.meaning = "steps an epoch and member in which the gradients of base and diversity losses are told apart, for train.csv; 0: none", .min = 0})
+      .option("gradient_samples", &T::gradient_samples, {.meaning = "steps an epoch and member in which the gradients of base and diversity losses are told apart, for train.csv (at most one step in 64); 0: none", .min = 0})
       .option("precision", &T::precision, {.meaning = "of the products; bf16 needs runtime.device = \"cuda\". Parameters, optimiser state and losses are f32", .choices = {"f32", "bf16"}});
   return table;
 }

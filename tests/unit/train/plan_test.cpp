@@ -188,7 +188,7 @@ TEST(Waves, LookAheadOneIsOneStepAtATime) {
 
 TEST(GradientProbe, LooksAtEveryMemberAsOftenAsAsked) {
   std::vector<Step> steps;
-  for (int64_t s = 0; s < 100; ++s) steps.push_back({0, s, {}, {}, {s % 3, 3}, 0});
+  for (int64_t s = 0; s < 900; ++s) steps.push_back({0, s, {}, {}, {s % 3, 3}, 0});
   const auto probed = probed_steps(steps, 5, 4);
   std::vector<int64_t> counts(5, 0);
   for (const int64_t s : probed)
@@ -197,6 +197,8 @@ TEST(GradientProbe, LooksAtEveryMemberAsOftenAsAsked) {
   EXPECT_EQ(counts[4], 0);  // never active
   EXPECT_LE(probed.size(), 16u);
   EXPECT_TRUE(probed_steps(steps, 5, 0).empty());
+  steps.resize(90);  // few steps: one of each member's 30, two of the 90 of member 3
+  EXPECT_LE(probed_steps(steps, 5, 4).size(), 5u);
 }
 
 TEST(GradientProbe, FiguresAreMeansAndAngles) {
