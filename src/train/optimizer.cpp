@@ -2,9 +2,13 @@
 
 #include <dissent/error.hpp>
 
+#include "kernels/momentum_linear.hpp"
 #include "kernels/update_members.hpp"
 
 namespace dissent {
+namespace {
+constexpr int64_t kOnePassRows = 64;  // of longer batches the product alone is faster: it is then bound by arithmetic
+}
 
 const TableSpec& optimizer_table() {
   using O = OptimizerOptions;
@@ -51,12 +55,21 @@ void Optimizer::update(int64_t i, int64_t offset, const at::Tensor& gradient, do
   }
 }
 
+bool Optimizer::one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Tensor& dy, const at::Tensor& x, int64_t first, double learning_rate) const {
+  const auto fits = [](const at::Tensor& tensor) { return tensor.is_cpu() && tensor.scalar_type() == at::kFloat && tensor.stride(1) == 1; };
+  if (!fits(weight) || !fits(dy) || !fits(x) || x.size(0) > kOnePassRows) return false;
+  const kernels::LinearBlock block{.weight = weight.data_ptr<float>(), .velocity = velocity.data_ptr<float>(), .dy = dy.const_data_ptr<float>() + first, .dy_stride = dy.stride(0),
+                                   .x = x.const_data_ptr<float>(), .x_stride = x.stride(0), .batch = x.size(0), .rows = weight.size(0), .columns = weight.size(1)};
+  return kernels::momentum_linear(block, static_cast<float>(options_.momentum), static_cast<float>(weight_decay_), static_cast<float>(learning_rate));
+}
+
 void Optimizer::update_linear(int64_t i, const ParameterEntry& entry, int64_t first, int64_t count, const at::Tensor& dy, const at::Tensor& x,
                               double learning_rate) {
   const auto columns = dy.narrow(1, first, count).t();
   if (kind_ == Kind::kSgd && first_.defined() && !options_.nesterov) {
     const auto rows = [&](const at::Tensor& stack) { return parameter(stack[i], entry).narrow(0, first, count); };
     auto velocity = rows(first_), weight = rows(values_);
+    if (one_pass(velocity, weight, dy, x, first, learning_rate)) return;
     at::addmm_out(velocity, velocity, columns, x, options_.momentum, 1);
     if (weight_decay_ != 0) velocity.add_(weight, weight_decay_);
     weight.add_(velocity, -learning_rate);

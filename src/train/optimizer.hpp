@@ -28,7 +28,8 @@ const TableSpec& optimizer_table();
 ///   adamw   p *= 1 - lr wd;  m, v moments;  p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)   (torch.optim.AdamW; default wd 0.01)
 ///   adam    the same with g += wd p first                                                             (torch.optim.Adam; default wd 0)
 ///   sgd     g += wd p;  v = momentum v + g;  p -= lr v   (nesterov: p -= lr (g + momentum v))         (torch.optim.SGD; default wd 0)
-/// ATen's fused in-place operators do the work; with momentum, v += dy' x is one product into the buffer and the gradient never reaches memory.
+/// ATen's fused in-place operators do the work; SGD with momentum is one pass over weight and momentum (kernels/momentum_linear.hpp): the
+/// gradient never reaches memory.
 class Optimizer {
  public:
   Optimizer(const OptimizerOptions& options, at::Tensor values);
@@ -51,6 +52,8 @@ class Optimizer {
   void set_steps(const std::vector<int64_t>& steps);
 
  private:
+  /// SGD with momentum of the rows from `first` in one pass over them; false, and nothing done, where it is not the faster way or cannot be had.
+  bool one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Tensor& dy, const at::Tensor& x, int64_t first, double learning_rate) const;
   enum class Kind { kAdamW, kAdam, kSgd } kind_;
   OptimizerOptions options_;
   double weight_decay_;
