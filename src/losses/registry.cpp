@@ -29,10 +29,11 @@ LossInfo row(LossInfo text, OptionTable<O> options, at::Tensor (*function)(const
   return text;
 }
 
-// Mean of a loss [M, B] over members and samples, where members may have batches of their own.
+// Mean of a loss [M, B] over members and samples, where members may have batches of their own. Over samples first: the mean of M numbers that each come of one
+// member alone has the same bits wherever the members are (ensemble/split_loss.hpp).
 template <class Loss>
 at::Tensor mean_of(const char* name, const at::Tensor& logits, const at::Tensor& labels, Loss loss) {
-  if (labels.dim() != 2) return loss(logits, labels).mean();
+  if (labels.dim() != 2) return loss(logits, labels).mean(1).mean();
   check_outputs(name, "logits", logits, 1);
   DISSENT_CHECK(labels.size(0) == logits.size(0), kUsage, "{}: labels: wanted [B] or [{}, B] Long, given {}", name, logits.size(0), describe(labels));
   std::vector<at::Tensor> values;
