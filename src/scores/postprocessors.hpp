@@ -54,4 +54,7 @@ State fit(const PostprocessorInfo& postprocessor, const FitData& data, const std
 using Setting = std::vector<std::pair<std::string, Value>>;
 std::vector<Setting> search_settings(const PostprocessorInfo& postprocessor);
 
+/// docs/scores.md.
+std::string scores_page();
+
 }  // namespace dissent::scores

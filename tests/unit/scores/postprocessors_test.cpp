@@ -3,6 +3,7 @@
 
 #include <dissent/metrics/ranking.hpp>
 #include <dissent/scores/neighbours.hpp>
+#include <dissent/scores/registry.hpp>
 #include <dissent/scores/subspace.hpp>
 
 #include <set>
@@ -274,4 +275,13 @@ TEST(PostprocessorOptions, DefaultsAndSearchListsFitTheirSpecs) {
   std::any options;
   expect_error(ErrorKind::kUsage, "knn: block_row: unknown option; did you mean 'block_rows'?; known: k, block_rows",
                [&] { set_option(find_postprocessor("knn"), options, "block_row", int64_t{3}); });
+}
+
+TEST(ScoresPage, HasEveryScoreAndKey) {
+  const auto page = scores_page();
+  for (const auto& score : score_table()) EXPECT_NE(page.find("| `" + score.name + "` |"), std::string::npos) << score.name;
+  for (const auto& info : postprocessor_table()) {
+    EXPECT_NE(page.find("\n## `" + info.name + "`\n"), std::string::npos) << info.name;
+    for (const auto& option : info.options.options) EXPECT_NE(page.find("| `" + option.key + "` |"), std::string::npos) << option.key;
+  }
 }
