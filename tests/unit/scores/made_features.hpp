@@ -3,6 +3,7 @@
 #include <dissent/scores/shaping.hpp>
 
 #include "finite_difference.hpp"
+#include "scores/postprocessors.hpp"
 
 namespace dissent::testing {
 
@@ -18,9 +19,12 @@ struct MadeFeatures {
 
   scores::FitData data() const { return {train, validation, head, {}}; }
 
-  static scores::FitData to(const scores::FitData& data, at::ScalarType dtype) {
-    const auto convert = [&](const scores::FeatureSet& s) { return scores::FeatureSet{s.features.to(dtype), s.logits.to(dtype), s.labels}; };
-    return {convert(data.train), convert(data.validation), {data.head.weight.to(dtype), data.head.bias.to(dtype)}, data.order};
+  /// The same with features, logits and head of this dtype, all on this device.
+  static scores::FitData to(const scores::FitData& data, at::ScalarType dtype, at::Device device = at::kCPU) {
+    return {to(data.train, dtype, device), to(data.validation, dtype, device), {data.head.weight.to(device, dtype), data.head.bias.to(device, dtype)}, data.order};
+  }
+  static scores::FeatureSet to(const scores::FeatureSet& set, at::ScalarType dtype, at::Device device = at::kCPU) {
+    return {set.features.to(device, dtype), set.logits.to(device, dtype), set.labels.to(device)};
   }
 
  private:
@@ -35,5 +39,18 @@ struct MadeFeatures {
     return with_logits(made_logits(1, rows, kDimension, 1.5, seed)[0].clamp_min(0), at::full({rows}, -1, at::kLong));
   }
 };
+
+/// Options that fit 20 features and 150 training samples.
+inline std::any small_options(const scores::PostprocessorInfo& info) {
+  std::any options = info.default_options;
+  const auto set = [&](const char* key, Value value) {
+    if (info.options.find(key)) scores::set_option(info, options, key, value);
+  };
+  set("dim", int64_t{8});
+  if (info.name == "knn" || info.name == "nnguide") set("k", int64_t{10});
+  if (info.name == "nnguide") set("batch_rows", int64_t{50});
+  if (info.name == "cfood") set("alpha", 0.5);
+  return options;
+}
 
 }  // namespace dissent::testing

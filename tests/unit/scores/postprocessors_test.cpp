@@ -18,19 +18,6 @@ using namespace dissent::testing;
 
 namespace {
 
-// Options that fit 20 features and 150 training samples.
-std::any small_options(const PostprocessorInfo& info) {
-  std::any options = info.default_options;
-  const auto set = [&](const char* key, Value value) {
-    if (info.options.find(key)) set_option(info, options, key, value);
-  };
-  set("dim", int64_t{8});
-  if (info.name == "knn" || info.name == "nnguide") set("k", int64_t{10});
-  if (info.name == "nnguide") set("batch_rows", int64_t{50});
-  if (info.name == "cfood") set("alpha", 0.5);
-  return options;
-}
-
 at::Tensor score_of(const PostprocessorInfo& info, const FitData& data, const FeatureSet& test, std::any options = {}) {
   return info.score(fit(info, data, options.has_value() ? options : small_options(info)), test.features, test.logits);
 }
@@ -150,8 +137,7 @@ TEST(PostprocessorTable, LogitsThatAreLeftOutAreThoseOfTheHead) {
 TEST(PostprocessorTable, SinglePrecisionInputsAreComputedWithInDouble) {
   const MadeFeatures made;
   const auto single = MadeFeatures::to(made.data(), at::kFloat);
-  const FeatureSet test{made.test.features.to(at::kFloat), made.test.logits.to(at::kFloat), {}};
-  const FeatureSet wide{test.features.to(at::kDouble), test.logits.to(at::kDouble), {}};
+  const auto test = MadeFeatures::to(made.test, at::kFloat), wide = MadeFeatures::to(test, at::kDouble);
   for (const auto& info : postprocessor_table()) {
     // The same numbers as f32 and as f64: the same scores, bit by bit.
     const auto of_single = score_of(info, single, test);
