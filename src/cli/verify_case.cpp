@@ -33,6 +33,8 @@ Case read_attributes(hid_t file, const std::string& key, const std::string& path
   read.key = key;
   read.kind = attribute<std::string>(file, key, "kind", path);
   read.name = attribute<std::string>(file, key, "name", path);
+  const auto names = h5_attribute_names(file, key, path);
+  if (std::find(names.begin(), names.end(), "note") != names.end()) read.note = attribute<std::string>(file, key, "note", path);
   read.rtol = attribute<double>(file, key, "rtol", path);
   read.atol = attribute<double>(file, key, "atol", path);
   read.params = nlohmann::json::parse(attribute<std::string>(file, key, "params", path), nullptr, false);

@@ -19,6 +19,7 @@ using NamedTensors = std::map<std::string, at::Tensor>;
 /// One reference case: what its group holds. Tensors are f64 or i64 on the CPU.
 struct Case {
   std::string file, key, kind, name;
+  std::string note;  ///< or empty
   nlohmann::json params;
   double rtol = 0, atol = 0;
   NamedTensors in, out, grad;
@@ -70,10 +71,11 @@ class Checker {
   std::optional<Difference> worst_;
 };
 
-/// What computes the cases of one kind and name.
+/// What computes the cases of one kind and name; two references may use a name for different things.
 struct CaseHandler {
   std::string kind, name;
   void (*run)(const Case&, Checker&);
+  std::string having = {};  ///< only cases with an input or a parameter of this name; empty: all
 };
 
 /// A whole evaluation as SED's release does it: accuracies of ensemble, soup and members over all samples, diversity as the plain mean of batch values.
@@ -85,6 +87,8 @@ const std::vector<CaseHandler>& loss_handlers();
 const std::vector<CaseHandler>& sdde_loss_handlers();
 const std::vector<CaseHandler>& saliency_handlers();
 const std::vector<CaseHandler>& score_handlers();
+const std::vector<CaseHandler>& sdde_score_handlers();
+const std::vector<CaseHandler>& postprocessor_handlers();
 const std::vector<CaseHandler>& metric_handlers();
 const std::vector<CaseHandler>& training_handlers();
 

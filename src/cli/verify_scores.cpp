@@ -158,6 +158,7 @@ double auroc_of(const at::Tensor& id, const at::Tensor& ood, scores::Positive po
 void check_detection(const Case& reference, Checker& checker) {
   const auto batch = reference.param<int64_t>("batch_size");
   for (const auto& score : scores::score_table()) {
+    if (score.released_name.empty()) continue;
     const auto all = [&](const char* set) {
       std::vector<at::Tensor> parts;
       for (const auto& part : reference.input(set).split(batch, 1)) parts.push_back(released_score(score, part, InputKind::kLogits));

@@ -1,6 +1,7 @@
 // What is done with a row of the table.
 #include <dissent/error.hpp>
 
+#include "core/option_page.hpp"
 #include "losses/registry.hpp"
 
 namespace dissent::losses {
@@ -85,16 +86,7 @@ const TableSpec& weight_table() {
 void set_option(const LossInfo& loss, std::any& options, const std::string& key, const Value& value) {
   if (!options.has_value()) options = loss.default_options;
   check_options(loss, options);
-  const auto* spec = loss.options.find(key);
-  if (!spec) {
-    std::vector<std::string> known;
-    for (const auto& option : loss.options.options) known.push_back(option.key);
-    const auto near = nearest(key, known);
-    DISSENT_FAIL(kUsage, "{}: {}: unknown option{}; known: {}", loss.name, key, near ? fmt::format("; did you mean '{}'?", *near) : "",
-                 known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
-  }
-  const auto expected = spec->assign(loss.struct_of(options), value);
-  DISSENT_CHECK(!expected, kUsage, "{}: {}: expected {}, found {}", loss.name, key, *expected, toml_text(value));
+  dissent::set_option(loss.name, loss.options, loss.struct_of(options), key, value);
 }
 
 LossTraits traits_of(const LossInfo& loss, const std::any& options) {

@@ -13,7 +13,7 @@
 #include <dissent/losses/oe.hpp>
 #include <dissent/tensor_check.hpp>
 
-#include "losses/option_table.hpp"
+#include "core/option_table.hpp"
 
 namespace dissent::losses {
 namespace {

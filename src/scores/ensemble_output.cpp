@@ -1,6 +1,8 @@
 #include <dissent/scores/ensemble_output.hpp>
 #include <dissent/tensor_check.hpp>
 
+#include <cmath>
+
 namespace dissent::scores {
 
 at::Tensor mean_logits(const at::Tensor& logits) {
@@ -11,6 +13,11 @@ at::Tensor mean_logits(const at::Tensor& logits) {
 at::Tensor mean_probabilities(const at::Tensor& logits) {
   check_outputs("mean_probabilities", "logits", logits, 1, 0);
   return at::softmax(logits, -1).mean(0);
+}
+
+at::Tensor log_mean_probabilities(const at::Tensor& logits) {
+  check_outputs("log_mean_probabilities", "logits", logits, 1, 0);
+  return at::log_softmax(logits, -1).logsumexp(0) - std::log(static_cast<double>(logits.size(0)));
 }
 
 at::Tensor product_of_experts(const at::Tensor& logits) {

@@ -1,4 +1,5 @@
 #include <dissent/error.hpp>
+#include <dissent/scores/aggregation.hpp>
 #include <dissent/scores/ensemble_scores.hpp>
 #include <dissent/scores/registry.hpp>
 
@@ -7,11 +8,13 @@ namespace {
 
 constexpr auto kSed = "Rubinstein et al., Scalable Ensemble Diversification for OOD Generalization and Detection, arXiv 2409.16797, 2024";
 
+constexpr auto kSdde = "Dereka et al., Diversifying Deep Ensembles: A Saliency Map Approach for Enhanced OOD Detection, Calibration, and Accuracy, arXiv 2305.11616, 2023";
+
 at::Tensor batch_mutual_information(const at::Tensor& outputs, InputKind kind) {
   return mutual_information(outputs, kind, MutualInformation::kReleasedBatch);
 }
 
-std::vector<ScoreInfo> make_table() {
+std::vector<ScoreInfo> sed_scores() {
   const auto either = Needs::kEither, logits = Needs::kLogits;
   const auto id = Positive::kId, ood = Positive::kOod;
   return {
@@ -40,6 +43,34 @@ std::vector<ScoreInfo> make_table() {
   };
 }
 
+// SDDE's aggregations under their names; average_energy here would be SED's, of the opposite sign.
+std::vector<ScoreInfo> sdde_scores() {
+  const auto row = [](const char* name, Aggregation which, const char* meaning) {
+    return ScoreInfo{.name = name, .released_name = {}, .meaning = meaning, .needs = Needs::kLogits, .min_members = min_members(which),
+                     .positive = Positive::kId, .released_positive = Positive::kId, .citation = kSdde,
+                     .function = [which](const at::Tensor& outputs, InputKind) { return aggregate(which, outputs); }};
+  };
+  return {
+      row("average", Aggregation::kAverage, "largest probability of the mean logits"),
+      row("prob_average", Aggregation::kProbAverage, "largest mean probability of the members"),
+      row("prob_minmax", Aggregation::kProbMinmax, "smallest over members of their largest probability"),
+      row("prob_maxstd", Aggregation::kProbMaxstd, "minus the deviation over members of their largest probability"),
+      row("logit_average", Aggregation::kLogitAverage, "largest mean logit"),
+      row("minmax", Aggregation::kMinmax, "smallest over members of their largest logit"),
+      row("stdmax", Aggregation::kStdmax, "minus the largest over classes of the deviation over members of the logit"),
+      row("maxstd", Aggregation::kMaxstd, "minus the deviation over members of their largest logit"),
+      row("average_minmax", Aggregation::kAverageMinmax, "smallest logit over members of the class that the mean logits predict"),
+      row("energy", Aggregation::kEnergy, "log-sum-exp of the mean logits"),
+      row("member_energy", Aggregation::kAverageEnergy, "mean over members of the log-sum-exp of their logits (SDDE's average-energy; minus average_energy)"),
+  };
+}
+
+std::vector<ScoreInfo> make_table() {
+  auto table = sed_scores();
+  for (auto& score : sdde_scores()) table.push_back(std::move(score));
+  return table;
+}
+
 }  // namespace
 
 const std::vector<ScoreInfo>& score_table() {
@@ -58,7 +89,7 @@ const ScoreInfo& find_score(const std::string& name) {
 
 const ScoreInfo* find_released_score(const std::string& released_name) {
   for (const auto& score : score_table())
-    if (score.released_name == released_name) return &score;
+    if (!released_name.empty() && score.released_name == released_name) return &score;
   return nullptr;
 }
 

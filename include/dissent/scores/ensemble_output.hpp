@@ -13,6 +13,9 @@ at::Tensor mean_logits(const at::Tensor& logits);
 /// Mean of the softmax of each member (average_after_softmax).
 at::Tensor mean_probabilities(const at::Tensor& logits);
 
+/// Log of that: what SDDE's evaluation takes for the logits of the ensemble when it does not average logits (aggregate_logits False).
+at::Tensor log_mean_probabilities(const at::Tensor& logits);
+
 /// Sum over members of log softmax, not normalised.
 at::Tensor product_of_experts(const at::Tensor& logits);
 

@@ -20,7 +20,7 @@ enum class Needs {
 /// One row of the table of per-sample scores.
 struct ScoreInfo {
   std::string name;
-  std::string released_name;  ///< in SED's evaluation
+  std::string released_name;  ///< in SED's evaluation; empty: it does not have this score
   std::string meaning;        ///< one line for --help and the docs
   Needs needs = Needs::kEither;
   int64_t min_members = 1;

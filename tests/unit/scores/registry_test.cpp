@@ -15,13 +15,16 @@ TEST(ScoreTable, NamesAreUniqueAndFound) {
   std::set<std::string> names, released;
   for (const auto& score : score_table()) {
     EXPECT_TRUE(names.insert(score.name).second) << score.name;
-    EXPECT_TRUE(released.insert(score.released_name).second) << score.released_name;
     EXPECT_EQ(&find_score(score.name), &score);
-    EXPECT_EQ(find_released_score(score.released_name), &score);
+    if (!score.released_name.empty()) {
+      EXPECT_TRUE(released.insert(score.released_name).second) << score.released_name;
+      EXPECT_EQ(find_released_score(score.released_name), &score);
+    }
     EXPECT_FALSE(score.meaning.empty() || score.citation.empty()) << score.name;
   }
   expect_error(ErrorKind::kUsage, "unknown score 'pdss'; known: pds, ", [] { find_score("pdss"); });
   EXPECT_EQ(find_released_score("pds"), nullptr);
+  EXPECT_EQ(find_released_score(""), nullptr);
 }
 
 TEST(ScoreTable, OrderOfMembersDoesNotMatter) {
@@ -46,7 +49,7 @@ TEST(ScoreTable, ScoresAreOfOneSampleAlone) {
 // Members that agree with certainty on ID samples and differ without certainty on OOD ones: each score has to rank them as its line says.
 TEST(ScoreTable, PositiveClassIsTheOneWithLargerValues) {
   const int64_t members = 5, rows = 200, classes = 10;
-  auto id = made_logits(members, rows, classes, 0.5, 1);
+  auto id = made_logits(members, rows, classes, 0.1, 1);
   id.select(2, 3).add_(8);
   const auto ood = made_logits(members, rows, classes, 1.0, 2);
   for (const auto& score : score_table()) {

@@ -5,7 +5,7 @@
 
 #include "core/options.hpp"
 
-namespace dissent::losses {
+namespace dissent {
 
 /// Names of an enumeration and their values, in the order of the docs.
 template <class Enum>
@@ -55,4 +55,4 @@ class OptionTable : public TableOf<T> {
   }
 };
 
-}  // namespace dissent::losses
+}  // namespace dissent

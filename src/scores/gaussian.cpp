@@ -1,0 +1,84 @@
+#include <dissent/scores/gaussian.hpp>
+#include <dissent/tensor_check.hpp>
+
+#include <limits>
+
+#include "scores/bank.hpp"
+#include "scores/fit_data.hpp"
+#include "scores/score_rows.hpp"
+
+namespace dissent::scores {
+namespace {
+
+// A with pseudo-inverse A A^T of a covariance.
+at::Tensor whitening(const at::Tensor& covariance) {
+  const auto [values, vectors] = at::linalg_eigh(covariance);
+  const double least = static_cast<double>(covariance.size(0)) * std::numeric_limits<double>::epsilon() * values.abs().max().item<double>();
+  const auto kept = values.gt(least).nonzero().squeeze(1);
+  return vectors.index_select(1, kept) * values.index_select(0, kept).rsqrt();
+}
+
+State fit(const char* name, const FitData& data, const GaussianOptions& options) {
+  const auto features = checked_features(name, "training", data.train);
+  const auto classes = class_count(data);
+  const auto labels = checked_labels(name, "training", data.train, features.size(0), classes, features.device());
+  const auto of_classes = class_means(features, labels, classes);
+  const auto about_class = [&](const at::Tensor& block, int64_t first) {
+    return block - of_classes.mean.index_select(0, labels.narrow(0, first, block.size(0)));
+  };
+  State state = {{"class_mean", of_classes.mean},
+                 {"class_count", of_classes.count},
+                 {"whole_mean", row_mean(features)},
+                 {"whitening", whitening(second_moment(features, about_class))}};
+  return bank_state(name, std::move(state), options.block_rows);
+}
+
+// Squared distance to the nearest class mean.
+at::Tensor class_distance(const at::Tensor& h, const at::Tensor& whole_mean, const at::Tensor& whitening, const at::Tensor& class_points,
+                          const at::Tensor& class_squares) {
+  const auto point = at::mm(h - whole_mean, whitening);
+  const auto nearest = at::addmm(class_squares, point, class_points.t(), 1, -2).argmin(1);
+  return (point - class_points.index_select(0, nearest)).square().sum(1);
+}
+
+at::Tensor score(const char* name, const State& state, const at::Tensor& features, bool relative) {
+  const auto &class_mean = from_state(name, state, "class_mean"), &whole_mean = from_state(name, state, "whole_mean");
+  const auto& a = from_state(name, state, "whitening");
+  const auto class_points = at::mm(class_mean - whole_mean, a);
+  const auto absent = from_state(name, state, "class_count").eq(0);
+  const auto class_squares = class_points.square().sum(1).masked_fill(absent, std::numeric_limits<double>::infinity());
+  const auto of_block = [&](const at::Tensor& h, const at::Tensor&) {
+    const auto distance = class_distance(h, whole_mean, a, class_points, class_squares);
+    if (!relative) return distance.neg();
+    return at::mm(h - whole_mean, from_state(name, state, "whole_whitening")).square().sum(1) - distance;
+  };
+  return score_rows({name, features, {}, whole_mean.size(0), 0}, of_block, count_from_state(name, state, "block_rows"));
+}
+
+}  // namespace
+
+State fit_mds(const FitData& data, const GaussianOptions& options) { return fit("mds", data, options); }
+
+at::Tensor score_mds(const State& state, const at::Tensor& features, const at::Tensor& logits) {
+  static_cast<void>(logits);
+  return score("mds", state, features, false);
+}
+
+State fit_rmds(const FitData& data, const GaussianOptions& options) {
+  auto state = fit("rmds", data, options);
+  const auto mean = state.at("whole_mean");
+  state["whole_whitening"] = whitening(second_moment(data.train.features.detach(), [&](const at::Tensor& block, int64_t) { return block - mean; }));
+  return state;
+}
+
+at::Tensor score_rmds(const State& state, const at::Tensor& features, const at::Tensor& logits) {
+  static_cast<void>(logits);
+  return score("rmds", state, features, true);
+}
+
+at::Tensor precision(const State& state) {
+  const auto& a = from_state("precision", state, "whitening");
+  return at::mm(a, a.t());
+}
+
+}  // namespace dissent::scores

@@ -1,0 +1,103 @@
+// knn, nnguide, relation; cfood is in cfood.cpp.
+#include <dissent/scores/neighbours.hpp>
+#include <dissent/tensor_check.hpp>
+
+#include "scores/bank.hpp"
+#include "scores/fit_data.hpp"
+#include "scores/score_rows.hpp"
+#include "scores/top_k.hpp"
+
+namespace dissent::scores {
+namespace {
+
+constexpr double kNnguideEps = 1e-10, kRelationEps = 1e-10;
+
+void check_neighbours(const char* name, int64_t k, int64_t rows) {
+  DISSENT_CHECK(k >= 1 && k <= rows, kUsage, "{}: k: wanted 1 .. {} (rows of the bank), given {}", name, rows, k);
+}
+
+at::Tensor relation_unit(const at::Tensor& rows) { return rows / (rows.square().sum(1, true) + kRelationEps).sqrt(); }
+
+}  // namespace
+
+State fit_knn(const FitData& data, const KnnOptions& options) {
+  const auto bank = checked_features("knn", "training", data.train);
+  check_neighbours("knn", options.k, bank.size(0));
+  return bank_state("knn", {{"bank", bank}, {"k", at::scalar_tensor(options.k, at::kLong)}}, options.block_rows);
+}
+
+at::Tensor score_knn(const State& state, const at::Tensor& features, const at::Tensor& logits) {
+  static_cast<void>(logits);
+  const auto& bank = from_state("knn", state, "bank");
+  const auto k = count_from_state("knn", state, "k"), block_rows = count_from_state("knn", state, "block_rows");
+  const auto score = [&](const at::Tensor& h, const at::Tensor&) {
+    const auto query = unit_rows(h), length = query.square().sum(1, true);  // 1, or 0 of a zero feature
+    TopK nearest(h.size(0), k, h.device());
+    for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t) {
+      const auto other = unit_rows(block);
+      nearest.update(at::mm(query, other.t()).mul_(2).sub_(other.square().sum(1)).sub_(length));
+    });
+    return nearest.values().amin(1).clamp_max(0);
+  };
+  return score_rows({"knn", features, {}, bank.size(1), 0}, score, block_rows);
+}
+
+State fit_nnguide(const FitData& data, const NnguideOptions& options) {
+  const auto features = checked_features("nnguide", "training", data.train);
+  const auto logits = checked_logits("nnguide", "training", data.train, data.head);
+  DISSENT_CHECK(options.alpha > 0 && options.alpha <= 1, kUsage, "nnguide: alpha: wanted a number above 0 and at most 1, given {}", options.alpha);
+  DISSENT_CHECK(options.batch_rows >= 1, kUsage, "nnguide: batch_rows: wanted 1 or more, given {}", options.batch_rows);
+  const int64_t n = features.size(0), share = static_cast<int64_t>(static_cast<double>(n) * options.alpha);
+  const int64_t rows = std::min(n, (share / options.batch_rows + 1) * options.batch_rows);
+  check_neighbours("nnguide", options.k, rows);
+  auto energy = at::empty({rows}, features.options().dtype(at::kDouble));
+  for_blocks(logits.narrow(0, 0, rows), kBlockRows,
+             [&](const at::Tensor& block, int64_t first) { energy.narrow(0, first, block.size(0)).copy_(block.logsumexp(1)); });
+  State state = {{"bank", features.narrow(0, 0, rows)}, {"bank_energy", energy}, {"k", at::scalar_tensor(options.k, at::kLong)}};
+  return bank_state("nnguide", std::move(state), options.block_rows);
+}
+
+at::Tensor score_nnguide(const State& state, const at::Tensor& features, const at::Tensor& logits) {
+  const auto &bank = from_state("nnguide", state, "bank"), &energy = from_state("nnguide", state, "bank_energy");
+  const auto k = count_from_state("nnguide", state, "k"), block_rows = count_from_state("nnguide", state, "block_rows");
+  const auto score = [&](const at::Tensor& h, const at::Tensor& z) {
+    const auto query = unit_rows(h) + kNnguideEps;
+    TopK largest(h.size(0), k, h.device());
+    for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t first) {
+      const auto guide = (unit_rows(block) + kNnguideEps) * energy.narrow(0, first, block.size(0)).unsqueeze(1);
+      largest.update(at::mm(query, guide.t()));
+    });
+    return largest.values().mean(1) * z.logsumexp(1);
+  };
+  return score_rows({"nnguide", features, logits, bank.size(1), -1}, score, block_rows);
+}
+
+State fit_relation(const FitData& data, const RelationOptions& options) {
+  const auto features = checked_features("relation", "training", data.train);
+  const auto logits = checked_logits("relation", "training", data.train, data.head);
+  DISSENT_CHECK(options.power > 0, kUsage, "relation: power: wanted a number above 0, given {}", options.power);
+  DISSENT_CHECK(options.threshold >= 0, kUsage, "relation: threshold: wanted a number from 0, given {}", options.threshold);
+  State state = {{"bank", features}, {"bank_logits", logits}, {"power", at::scalar_tensor(options.power, at::kDouble)},
+                 {"threshold", at::scalar_tensor(options.threshold, at::kDouble)}};
+  return bank_state("relation", std::move(state), options.block_rows);
+}
+
+at::Tensor score_relation(const State& state, const at::Tensor& features, const at::Tensor& logits) {
+  const auto &bank = from_state("relation", state, "bank"), &bank_logits = from_state("relation", state, "bank_logits");
+  const double power = number_from_state("relation", state, "power"), threshold = number_from_state("relation", state, "threshold");
+  const auto block_rows = count_from_state("relation", state, "block_rows");
+  const auto score = [&](const at::Tensor& h, const at::Tensor& z) {
+    const auto query = relation_unit(h), p = at::softmax(z, 1);
+    auto sum = at::zeros({h.size(0)}, h.options());
+    for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t first) {
+      const auto other = at::softmax(bank_logits.narrow(0, first, block.size(0)).to(at::kDouble), 1);
+      auto edges = at::mm(query, relation_unit(block).t()).clamp_min_(0).mul_(at::mm(p, other.t()));
+      edges.masked_fill_(edges.le(threshold), 0);
+      sum += (power == 1 ? edges : edges.pow_(power)).sum(1);
+    });
+    return sum;
+  };
+  return score_rows({"relation", features, logits, bank.size(1), bank_logits.size(1)}, score, block_rows);
+}
+
+}  // namespace dissent::scores

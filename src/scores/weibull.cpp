@@ -1,0 +1,49 @@
+#include "scores/weibull.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace dissent::scores {
+namespace {
+
+// d log-likelihood / d shape, over the number of values, at the best scale for it; falls in shape. x in (0, 1], the largest 1.
+double slope(const std::vector<double>& x, double mean_log, double shape) {
+  double sum = 0, weighted = 0;
+  for (const double value : x) {
+    const double power = std::pow(value, shape);
+    sum += power;
+    weighted += power * std::log(value);
+  }
+  return 1 / shape + mean_log - weighted / sum;
+}
+
+}  // namespace
+
+Weibull fit_weibull(const std::vector<double>& distances) {
+  const Weibull none{std::numeric_limits<double>::infinity(), 1, 1};
+  if (distances.size() < 2) return none;
+  const auto [smallest, largest] = std::minmax_element(distances.begin(), distances.end());
+  const double shift = *smallest - 1, top = *largest - shift;
+  if (!(top > 1)) return none;
+  std::vector<double> x;
+  double mean_log = 0;
+  for (const double distance : distances) {
+    x.push_back((distance - shift) / top);
+    mean_log += std::log(x.back()) / static_cast<double>(distances.size());
+  }
+  if (mean_log == 0) return none;
+  double low = 1e-3, high = 1;
+  while (slope(x, mean_log, low) < 0) low /= 2;
+  while (slope(x, mean_log, high) > 0) high *= 2;
+  while (high - low > 1e-13 * high) {
+    const double middle = low + (high - low) / 2;
+    if (middle <= low || middle >= high) break;
+    (slope(x, mean_log, middle) > 0 ? low : high) = middle;
+  }
+  double sum = 0;
+  for (const double value : x) sum += std::pow(value, high);
+  return {shift, top * std::pow(sum / static_cast<double>(x.size()), 1 / high), high};
+}
+
+}  // namespace dissent::scores
