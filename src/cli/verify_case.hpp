@@ -87,5 +87,7 @@ const std::vector<CaseHandler>& saliency_handlers();
 const std::vector<CaseHandler>& score_handlers();
 const std::vector<CaseHandler>& metric_handlers();
 const std::vector<CaseHandler>& training_handlers();
+const std::vector<CaseHandler>& network_handlers();
+const std::vector<CaseHandler>& preprocess_handlers();
 
 }  // namespace dissent::cli

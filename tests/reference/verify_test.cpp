@@ -38,6 +38,7 @@ TEST(Verify, SddeLosses) { expect_cases("sdde_losses.h5", 90); }  // all but the
 TEST(Verify, SedScores) { expect_cases("sed_scores.h5", 150); }
 TEST(Verify, Metrics) { expect_cases("metrics.h5", 312); }
 TEST(Verify, SedMember) { expect_cases("sed_member.h5", 19); }
+TEST(Verify, Networks) { expect_cases("networks.h5", 34); }
 
 TEST(Verify, AMissingOrBrokenFileIsADataError) {
   std::ostringstream out;
