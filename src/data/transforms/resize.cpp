@@ -55,6 +55,19 @@ Weights weights_of(int64_t in, int64_t out, const Filter& filter) {
   return weights;
 }
 
+// The input position of each output position; PIL adds up the steps, which decides where a centre falls between two pixels.
+std::vector<int64_t> nearest_positions(int64_t in, int64_t out) {
+  const double step = static_cast<double>(in) / static_cast<double>(out);
+  std::vector<int64_t> positions;
+  double center = step * 0.5;
+  for (int64_t i = 0; i < out; ++i, center += step) positions.push_back(std::min(in - 1, static_cast<int64_t>(center)));
+  return positions;
+}
+
+at::Tensor resize_nearest(const at::Tensor& image, int64_t height, int64_t width) {
+  return image.index_select(0, at::tensor(nearest_positions(image.size(0), height))).index_select(1, at::tensor(nearest_positions(image.size(1), width)));
+}
+
 uint8_t rounded(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kBits, 0, 255)); }
 
 // Along the middle dimension of [rows, positions, values]: out[r, p, v] = sum over i of weight[p][i] in[r, first[p] + i, v].
@@ -75,14 +88,15 @@ void pass(const uint8_t* in, int64_t rows, int64_t positions, int64_t values, co
 }  // namespace
 
 Interpolation interpolation(const std::string& name) {
-  DISSENT_CHECK(name == "bilinear" || name == "bicubic", kUsage, "interpolation: wanted bilinear or bicubic, given {}", name);
-  return name == "bilinear" ? Interpolation::kBilinear : Interpolation::kBicubic;
+  DISSENT_CHECK(name == "nearest" || name == "bilinear" || name == "bicubic", kUsage, "interpolation: wanted nearest, bilinear or bicubic, given {}", name);
+  return name == "nearest" ? Interpolation::kNearest : name == "bilinear" ? Interpolation::kBilinear : Interpolation::kBicubic;
 }
 
 at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation) {
   const bool fits = image.defined() && image.dim() == 3 && image.scalar_type() == at::kByte && image.device().is_cpu() && image.is_contiguous() && image.numel() > 0;
   DISSENT_CHECK(fits, kUsage, "resize: image: wanted [H, W, C] Byte cpu, contiguous, given {}", describe(image));
   DISSENT_CHECK(height >= 1 && width >= 1, kUsage, "resize: height, width: wanted >= 1, given {} x {}", height, width);
+  if (interpolation == Interpolation::kNearest) return resize_nearest(image, height, width);
   const auto filter = filter_of(interpolation);
   auto result = image;
   const auto horizontal = [&] {

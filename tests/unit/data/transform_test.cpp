@@ -39,6 +39,13 @@ TEST(Resize, LinesAreInterpolatedAtPixelCentres) {
   EXPECT_TRUE(at::equal(resize(grey({0, 70, 140, 210}, 4, 1), 2, 1, Interpolation::kBilinear), grey({50, 160}, 2, 1)));
 }
 
+TEST(Resize, NearestTakesThePixelUnderTheCentre) {
+  const auto line = grey({10, 20, 30}, 1, 3);
+  EXPECT_TRUE(at::equal(resize(line, 1, 6, Interpolation::kNearest), grey({10, 10, 20, 20, 30, 30}, 1, 6)));
+  EXPECT_TRUE(at::equal(resize(line, 1, 2, Interpolation::kNearest), grey({10, 30}, 1, 2)));  // centres at 0.75 and 2.25
+  EXPECT_TRUE(at::equal(resize(line, 2, 1, Interpolation::kNearest), grey({20, 20}, 2, 1)));
+}
+
 TEST(Resize, CubicOvershootsAndIsCut) {
   // Enlarged twice: at distances 1.75, 0.75, 0.25, 1.25 the cubic with a = -1/2 weighs -3, 29, 111, -9 (of 128), or the other way round.
   const auto up = resize(grey({0, 0, 0, 200, 200, 200}, 1, 6), 1, 12, Interpolation::kBicubic).flatten();
@@ -186,7 +193,7 @@ TEST(Transform, RowsDoNotDependOnBatchOrThreads) {
 
 TEST(Transform, WrongArgumentsAreNamed) {
   expect_error(ErrorKind::kUsage, "did you mean 'mnist_train'", [] { find_transform("mnist_trian"); });
-  expect_error(ErrorKind::kUsage, "wanted bilinear or bicubic, given nearest", [] { interpolation("nearest"); });
+  expect_error(ErrorKind::kUsage, "wanted nearest, bilinear or bicubic, given cubic", [] { interpolation("cubic"); });
   expect_error(ErrorKind::kUsage, "image: wanted [H, W], [H, W, 1] or [H, W, 3]", [] { transform_image(plain(Kind::kCenterCrop, 4, 4), at::zeros({4, 4, 4}, at::kByte), {}); });
   expect_error(ErrorKind::kUsage, "top and left in 0 .. 4, given (5, 0)", [] { transform_image(plain(Kind::kPaddedCrop, 4, 4, 2), at::zeros({4, 4}, at::kByte), {.top = 5}); });
 }
