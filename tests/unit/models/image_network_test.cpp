@@ -164,7 +164,7 @@ TEST(ResNet, TrainingNormalisesByTheBatchAndMovesTheRunningStatistics) {
 }
 
 // The diversity pass of SDDE is in evaluation mode; its graph has to survive a training pass that follows.
-TEST(ResNet, GraphOfAnEvaluationPassSurvivesATrainingPass) {
+TEST(ResNet, GraphsSurviveATrainingPassThatFollows) {
   const ResNet network({.classes = 3, .blocks = {1, 1, 1, 1}, .width = 2});
   const auto x = draws({3, 3, 8, 8}, 3), flat = values_of(network).set_requires_grad(true);
   const auto buffers = buffers_of(network);
@@ -172,6 +172,10 @@ TEST(ResNet, GraphOfAnEvaluationPassSurvivesATrainingPass) {
   const auto sum = forward(network, flat, buffers, x).logits.sum();
   forward(network, flat, buffers, x * 3, true);
   EXPECT_TRUE(at::equal(torch::autograd::grad({sum}, {flat})[0], expected));
+  const auto trained = torch::autograd::grad({forward(network, flat, buffers.clone(), x, true).logits.sum()}, {flat})[0];
+  const auto first = forward(network, flat, buffers, x, true).logits.sum();
+  forward(network, flat, buffers, x * 3, true);
+  EXPECT_TRUE(at::equal(torch::autograd::grad({first}, {flat})[0], trained)) << "nor does one training pass disturb another's";
 }
 
 TEST(Multihead, HeadsReadTheTrunksFeaturesAndNothingOfEachOther) {
