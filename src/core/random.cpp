@@ -60,6 +60,8 @@ std::vector<int64_t> Random::choose(int64_t n, int64_t k) {
 
 void fill_truncated_normal(at::Tensor values, double deviation, Random random) {
   fill(values, [&] { return 2.0 * (random.uniform() + 0x1p-33) - 1.0; });
+  // In f32 the outermost draws (3 in 10^8) round to +-1, whose inverse is infinite: a weight of +-2.
+  if (values.scalar_type() == at::kFloat) values.clamp_(-0x1.fffffep-1, 0x1.fffffep-1);
   values.erfinv_().mul_(deviation * std::sqrt(2.0)).clamp_(-2.0, 2.0);
 }
 

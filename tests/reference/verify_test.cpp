@@ -40,6 +40,7 @@ TEST(Verify, SddeScores) { expect_cases("sdde_scores.h5", 97); }
 TEST(Verify, Postprocessors) { expect_cases("postprocessors.h5", 133); }
 TEST(Verify, Metrics) { expect_cases("metrics.h5", 312); }
 TEST(Verify, SedMember) { expect_cases("sed_member.h5", 19); }
+TEST(Verify, Networks) { expect_cases("networks.h5", 34); }
 
 TEST(Verify, AMissingOrBrokenFileIsADataError) {
   std::ostringstream out;

@@ -1,0 +1,59 @@
+// The table of transforms.
+#include <dissent/error.hpp>
+
+#include "core/options.hpp"
+#include "data/transforms/transform.hpp"
+
+namespace dissent {
+namespace {
+
+constexpr const char* kOpenOod = "Yang et al.: OpenOOD, NeurIPS 2022 Datasets and Benchmarks; openood/preprocessors/{base,test}_preprocessor.py (the same files in SDDE)";
+constexpr const char* kSed = "Rubinstein et al. 2024, arXiv:2409.16797; diverse_universe/caching/main.py";
+
+TransformSpec train_spec(const std::string& set, int64_t size, const std::string& values) {
+  TransformOptions options{.kind = TransformOptions::Kind::kPaddedCrop, .resize = size, .size = size, .pad = 4, .normalisation = normalisation(values)};
+  return {set + "_train", fmt::format("resize {0}, middle {0}, mirrored or not, padded by 4 and cropped to {0}", size), kOpenOod, options};
+}
+
+TransformSpec test_spec(const std::string& name, int64_t resize, int64_t size, const std::string& values, const char* citation) {
+  TransformOptions options{.resize = resize, .size = size, .normalisation = normalisation(values)};
+  return {name, fmt::format("resize {}, middle {}", resize, size), citation, options};
+}
+
+TransformSpec resized_crop_spec(const std::string& name, const char* citation) {
+  TransformOptions options{.kind = TransformOptions::Kind::kResizedCrop, .size = 224, .normalisation = normalisation("imagenet")};
+  return {name, "a window of 8 to 100 % of the area, ratio 3/4 to 4/3, resized to 224, mirrored or not", citation, options};
+}
+
+}  // namespace
+
+Normalisation normalisation(const std::string& set) {
+  if (set == "cifar10") return {{0.4914, 0.4822, 0.4465}, {0.2470, 0.2435, 0.2616}};
+  if (set == "cifar100") return {{0.5071, 0.4867, 0.4408}, {0.2675, 0.2565, 0.2761}};
+  if (set == "imagenet") return {{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}};
+  return {{0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}};
+}
+
+const std::vector<TransformSpec>& transform_table() {
+  static const std::vector<TransformSpec> table{
+      train_spec("mnist", 28, "mnist"),       test_spec("mnist_test", 28, 28, "mnist", kOpenOod),
+      train_spec("cifar10", 32, "cifar10"),   test_spec("cifar10_test", 32, 32, "cifar10", kOpenOod),
+      train_spec("cifar100", 32, "cifar100"), test_spec("cifar100_test", 32, 32, "cifar100", kOpenOod),
+      train_spec("tin", 64, "imagenet"),      test_spec("tin_test", 64, 64, "imagenet", kOpenOod),
+      resized_crop_spec("imagenet_train", kOpenOod), test_spec("imagenet_test", 256, 224, "imagenet", kOpenOod),
+      resized_crop_spec("sed_train", kSed),   test_spec("sed_eval", 256, 224, "imagenet", kSed),
+  };
+  return table;
+}
+
+const TransformSpec& find_transform(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& spec : transform_table()) {
+    if (spec.name == name) return spec;
+    names.push_back(spec.name);
+  }
+  const auto near = nearest(name, names);
+  DISSENT_FAIL(kUsage, "unknown transform '{}'{}; there are {}", name, near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
+}
+
+}  // namespace dissent

@@ -1,0 +1,25 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+namespace dissent {
+
+enum class Interpolation { kNearest, kBilinear, kBicubic };
+
+/// "nearest", "bilinear" or "bicubic"; Error::kUsage otherwise.
+Interpolation interpolation(const std::string& name);
+
+/// Resizes as PIL's Image.resize does for 8-bit images, to the last bit: per edge a triangle (support 1) or cubic (a = -0.5, support 2) filter, widened
+/// by the reduction where the edge shrinks (antialiasing), weights normalised over the pixels inside and rounded to 22 fractional bits; one pass an
+/// edge, each rounded to u8. An edge that keeps its length is not touched. The horizontal pass is the first, unless the height loses more than twice as
+/// many pixels as the width: so Pillow 13; earlier releases always began horizontally, which gives values that differ by a level here and there.
+/// nearest takes the pixel under the output pixel's centre.
+/// image [H, W, C] u8 on the CPU, contiguous; height, width >= 1. Returns [height, width, C].
+/// Ref: Pillow 13.0, src/libImaging/{Resample,Geometry}.c; cases networks.h5, kind preprocess
+at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation);
+
+/// The same so that the shorter edge becomes `size`, the longer trunc(size * longer / shorter): torchvision's Resize(int).
+at::Tensor resize_shorter(const at::Tensor& image, int64_t size, Interpolation interpolation);
+
+}  // namespace dissent

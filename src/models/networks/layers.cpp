@@ -1,0 +1,86 @@
+#include "models/networks/layers.hpp"
+
+#include <dissent/tensor_check.hpp>
+
+#include <cmath>
+
+namespace dissent {
+namespace {
+
+constexpr double kBatchNormEps = 1e-5;
+constexpr double kBatchNormMomentum = 0.1;
+constexpr double kTransformerDeviation = 0.02;
+
+size_t add_buffer(NetworkParts& parts, std::string name, std::vector<int64_t> shape, double initial) {
+  parts.buffer_initial.push_back(initial);
+  return parts.buffers.add(std::move(name), std::move(shape));
+}
+
+constexpr Initial constant(double value) { return {Initial::Kind::kConstant, value}; }
+constexpr Initial normal(double deviation) { return {Initial::Kind::kNormal, deviation}; }
+
+Linear add_linear(NetworkParts& parts, const std::string& name, const LinearShape& shape, Initial weight, Initial bias) {
+  Linear layer{add_parameter(parts, name + ".weight", {shape.out, shape.in}, weight), 0, shape.bias};
+  if (shape.bias) layer.bias = add_parameter(parts, name + ".bias", {shape.out}, bias);
+  return layer;
+}
+
+}  // namespace
+
+Initial default_initial(int64_t fan_in) { return {Initial::Kind::kUniform, 1 / std::sqrt(static_cast<double>(fan_in))}; }
+
+size_t add_parameter(NetworkParts& parts, std::string name, std::vector<int64_t> shape, Initial initial) {
+  parts.initial.push_back(initial);
+  return parts.parameters.add(std::move(name), std::move(shape));
+}
+
+Convolution add_convolution(NetworkParts& parts, const std::string& name, const ConvolutionShape& shape, bool normal_fan_out) {
+  const int64_t area = shape.kernel * shape.kernel;
+  const auto initial = normal_fan_out ? normal(std::sqrt(2.0 / static_cast<double>(shape.out * area))) : default_initial(shape.in * area);
+  Convolution layer{add_parameter(parts, name + ".weight", {shape.out, shape.in, shape.kernel, shape.kernel}, initial), 0, shape.bias, shape.stride, shape.padding};
+  if (shape.bias) layer.bias = add_parameter(parts, name + ".bias", {shape.out}, default_initial(shape.in * area));
+  return layer;
+}
+
+at::Tensor Convolution::operator()(const Pass& pass, const at::Tensor& x) const {
+  const std::optional<at::Tensor> offset = has_bias ? std::make_optional(pass.parameters[bias]) : std::nullopt;
+  return at::conv2d(x, pass.parameters[weight], offset, {stride, stride}, at::IntArrayRef{padding, padding});
+}
+
+BatchNorm add_batch_norm(NetworkParts& parts, const std::string& name, int64_t channels) {
+  return {add_parameter(parts, name + ".weight", {channels}, constant(1)), add_parameter(parts, name + ".bias", {channels}, constant(0)),
+          add_buffer(parts, name + ".running_mean", {channels}, 0), add_buffer(parts, name + ".running_var", {channels}, 1),
+          add_buffer(parts, name + ".num_batches_tracked", {}, 0)};
+}
+
+at::Tensor BatchNorm::operator()(const Pass& pass, const at::Tensor& x) const {
+  if (pass.training) {
+    DISSENT_CHECK(x.size(0) * x.size(2) * x.size(3) > 1, kUsage, "batch norm: x: training mode wants more than one value a channel, given {}", describe(x));
+    at::NoGradGuard no_grad;
+    at::Tensor(pass.buffers[count]).add_(1);
+  }
+  return at::batch_norm(x, pass.parameters[weight], pass.parameters[bias], pass.buffers[mean], pass.buffers[variance], pass.training, kBatchNormMomentum,
+                        kBatchNormEps, at::globalContext().userEnabledCuDNN());
+}
+
+Linear add_linear(NetworkParts& parts, const std::string& name, const LinearShape& shape) {
+  return add_linear(parts, name, shape, default_initial(shape.in), default_initial(shape.in));
+}
+
+Linear add_transformer_linear(NetworkParts& parts, const std::string& name, const LinearShape& shape) {
+  return add_linear(parts, name, shape, normal(kTransformerDeviation), constant(0));
+}
+
+at::Tensor Linear::operator()(const Pass& pass, const at::Tensor& x) const {
+  return at::linear(x, pass.parameters[weight], has_bias ? std::make_optional(pass.parameters[bias]) : std::nullopt);
+}
+
+LayerNorm add_layer_norm(NetworkParts& parts, const std::string& name, int64_t dim, double eps) {
+  return {add_parameter(parts, name + ".weight", {dim}, constant(1)), add_parameter(parts, name + ".bias", {dim}, constant(0)), dim, eps};
+}
+
+at::Tensor LayerNorm::operator()(const Pass& pass, const at::Tensor& x) const {
+  return at::layer_norm(x, {dim}, pass.parameters[weight], pass.parameters[bias], eps);
+}
+
+}  // namespace dissent

@@ -1,0 +1,85 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "models/parameters.hpp"
+
+namespace dissent {
+
+/// How a parameter starts: a constant, uniform in +-value, or normal with deviation `value` truncated at +-2 (absolute, as timm's trunc_normal_ does;
+/// for the deviations of networks, at most 0.2, that is no truncation).
+struct Initial {
+  enum class Kind { kConstant, kUniform, kNormal } kind;
+  double value;
+};
+
+/// PyTorch's default of convolutions and linear layers, weight and bias: uniform within 1 / sqrt(fan_in).
+Initial default_initial(int64_t fan_in);
+
+/// Parameters and buffers of a network, in the order in which its layers add them: PyTorch's order of named_parameters().
+struct NetworkParts {
+  ParameterLayout parameters;
+  std::vector<Initial> initial;  ///< one a parameter
+  ParameterLayout buffers;       ///< of BatchNorm: running_mean, running_var, num_batches_tracked
+  std::vector<double> buffer_initial;
+};
+
+/// What a forward pass reads and, in training mode, updates.
+struct Pass {
+  const std::vector<at::Tensor>& parameters;  ///< in the order of the layout
+  std::vector<at::Tensor> buffers;            ///< views of the flat buffers, in the order of the layout
+  bool training;
+};
+
+/// A parameter on its own. Returns its position.
+size_t add_parameter(NetworkParts& parts, std::string name, std::vector<int64_t> shape, Initial initial);
+
+/// y = w * x (+ b): weight [out, in, k, k].
+struct Convolution {
+  size_t weight, bias;
+  bool has_bias;
+  int64_t stride, padding;
+  at::Tensor operator()(const Pass& pass, const at::Tensor& x) const;
+};
+struct ConvolutionShape {
+  int64_t in, out, kernel, stride = 1, padding = 0;
+  bool bias = false;
+};
+/// Default initial values, or weights normal with deviation sqrt(2 / (out k k)) (torchvision's ResNet: He et al. 2015, fan out).
+Convolution add_convolution(NetworkParts& parts, const std::string& name, const ConvolutionShape& shape, bool normal_fan_out = false);
+
+/// y = (x - mean) / sqrt(var + 1e-5) * weight + bias, per channel of x [B, K, H, W]. Training: mean and biased variance of the batch, and the running
+/// values move by 0.1 towards the batch's mean and unbiased variance. Evaluation: the running values. Twice differentiable in both modes.
+struct BatchNorm {
+  size_t weight, bias, mean, variance, count;
+  at::Tensor operator()(const Pass& pass, const at::Tensor& x) const;
+};
+BatchNorm add_batch_norm(NetworkParts& parts, const std::string& name, int64_t channels);
+
+/// y = x w' + b: weight [out, in].
+struct Linear {
+  size_t weight, bias;
+  bool has_bias;
+  at::Tensor operator()(const Pass& pass, const at::Tensor& x) const;
+};
+struct LinearShape {
+  int64_t in, out;
+  bool bias = true;
+};
+/// Default initial values.
+Linear add_linear(NetworkParts& parts, const std::string& name, const LinearShape& shape);
+/// Transformers': weights truncated normal with deviation 0.02, biases 0.
+Linear add_transformer_linear(NetworkParts& parts, const std::string& name, const LinearShape& shape);
+
+/// Normalisation over the last dimension, biased variance.
+struct LayerNorm {
+  size_t weight, bias;
+  int64_t dim;
+  double eps;
+  at::Tensor operator()(const Pass& pass, const at::Tensor& x) const;
+};
+LayerNorm add_layer_norm(NetworkParts& parts, const std::string& name, int64_t dim, double eps);
+
+}  // namespace dissent

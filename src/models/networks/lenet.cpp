@@ -1,0 +1,33 @@
+#include "models/networks/lenet.hpp"
+
+#include <dissent/tensor_check.hpp>
+
+namespace dissent {
+namespace {
+constexpr int64_t kFeatures = 84;
+}
+
+LeNet::LeNet(int64_t channels, int64_t classes) : ImageNetwork(channels, classes, kFeatures) {
+  block1_ = add_convolution(parts_, "block1.0", {.in = channels, .out = 6, .kernel = 5, .padding = 2, .bias = true});
+  block2_ = add_convolution(parts_, "block2.0", {.in = 6, .out = 16, .kernel = 5, .bias = true});
+  block3_ = add_convolution(parts_, "block3.0", {.in = 16, .out = 120, .kernel = 5, .bias = true});
+  classifier1_ = add_linear(parts_, "classifier1", {.in = 120, .out = kFeatures});
+  if (classes > 0) fc_ = add_linear(parts_, "fc", {.in = kFeatures, .out = classes});
+}
+
+void LeNet::check_size(const at::Tensor& x) const {
+  // Two halvings with 4 lost between them have to leave 5 x 5.
+  const auto fits = [](int64_t edge) { return edge >= 28 && edge < 32; };
+  DISSENT_CHECK(fits(x.size(2)) && fits(x.size(3)), kUsage, "lenet: x: wanted images of 28 x 28, given {}", describe(x));
+}
+
+ImageOutput LeNet::run(const Pass& pass, const at::Tensor& x) const {
+  ImageOutput out;
+  const auto first = at::max_pool2d(block1_(pass, x).relu_(), {2, 2});
+  out.maps = at::max_pool2d(block2_(pass, first).relu_(), {2, 2});
+  out.features = classifier1_(pass, block3_(pass, out.maps).relu_().flatten(1)).relu_();
+  if (classes() > 0) out.logits = fc_(pass, out.features);
+  return out;
+}
+
+}  // namespace dissent

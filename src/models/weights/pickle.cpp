@@ -1,0 +1,268 @@
+#include "models/weights/pickle.hpp"
+
+#include <dissent/error.hpp>
+
+#include <cstring>
+
+namespace dissent {
+namespace {
+
+using Kind = PickleValue::Kind;
+using Pointer = PickleValue::Pointer;
+
+// Opcodes of Python's pickle, by their bytes.
+enum Op : uint8_t {
+  kMark = '(', kStop = '.', kPop = '0', kPopMark = '1', kDup = '2', kBinFloat = 'G', kBinInt = 'J', kBinInt1 = 'K', kBinInt2 = 'M', kNone = 'N', kBinPersId = 'Q',
+  kReduce = 'R', kBinString = 'T', kShortBinString = 'U', kBinUnicode = 'X', kAppend = 'a', kBuild = 'b', kGlobal = 'c', kDict = 'd', kAppends = 'e', kBinGet = 'h',
+  kLongBinGet = 'j', kList = 'l', kBinPut = 'q', kLongBinPut = 'r', kSetItem = 's', kTuple = 't', kSetItems = 'u', kEmptyDict = '}', kEmptyList = ']', kEmptyTuple = ')',
+  kBinBytes = 'B', kShortBinBytes = 'C', kProto = 0x80, kNewObj = 0x81, kTuple1 = 0x85, kTuple2 = 0x86, kTuple3 = 0x87, kNewTrue = 0x88, kNewFalse = 0x89,
+  kLong1 = 0x8a, kShortBinUnicode = 0x8c, kEmptySet = 0x8f, kAddItems = 0x90, kNewObjEx = 0x92, kStackGlobal = 0x93, kMemoize = 0x94, kFrame = 0x95,
+};
+
+class Reader {
+ public:
+  Reader(const std::string& bytes, const std::string& source, const std::function<at::Tensor(const PickleValue&)>& storage)
+      : bytes_(bytes), source_(source), storage_(storage) {}
+
+  Pointer read() {
+    for (;;) {
+      const auto op = number<uint8_t>();
+      if (op == kStop) return pop();
+      if (!literal(op) && !container(op) && !memo(op) && !object(op)) fail(fmt::format("opcode {:#04x} at byte {}", op, place_ - 1));
+    }
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const { DISSENT_FAIL(kData, "{}: its pickle cannot be read: {}", source_, what); }
+
+  std::string_view take(uint64_t count) {
+    if (count > bytes_.size() - place_) fail("it ends early");
+    const std::string_view part(bytes_.data() + place_, count);
+    place_ += count;
+    return part;
+  }
+  template <class T>
+  T number() {
+    T value;
+    std::memcpy(&value, take(sizeof value).data(), sizeof value);
+    return value;
+  }
+  std::string_view line() {
+    const auto end = bytes_.find('\n', place_);
+    if (end == std::string::npos) fail("it ends early");
+    const auto part = take(end - place_);
+    ++place_;
+    return part;
+  }
+
+  static Pointer make(Kind kind) {
+    auto value = std::make_shared<PickleValue>();
+    value->kind = kind;
+    return value;
+  }
+  bool push(Pointer value) {
+    stack_.push_back(std::move(value));
+    return true;
+  }
+  bool push_integer(int64_t integer) {
+    auto value = make(Kind::kInteger);
+    value->integer = integer;
+    return push(value);
+  }
+  bool push_text(std::string_view text, Kind kind = Kind::kText) {
+    auto value = make(kind);
+    value->text = text;
+    return push(value);
+  }
+  bool push_sequence(std::vector<Pointer> items) {
+    auto value = make(Kind::kSequence);
+    value->items = std::move(items);
+    return push(value);
+  }
+  Pointer pop() {
+    if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail("its stack runs empty");
+    auto value = stack_.back();
+    stack_.pop_back();
+    return value;
+  }
+  Pointer top() {
+    auto value = pop();
+    stack_.push_back(value);
+    return value;
+  }
+  std::vector<Pointer> pop_mark() {
+    if (marks_.empty()) fail("a mark is missing");
+    std::vector<Pointer> items(stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back()), stack_.end());
+    stack_.resize(marks_.back());
+    marks_.pop_back();
+    return items;
+  }
+
+  bool literal(uint8_t op) {
+    switch (op) {
+      case kProto: take(1); return true;
+      case kFrame: take(8); return true;
+      case kNone: return push(make(Kind::kNone));
+      case kNewTrue: return push_integer(1);
+      case kNewFalse: return push_integer(0);
+      case kBinInt: return push_integer(number<int32_t>());
+      case kBinInt1: return push_integer(number<uint8_t>());
+      case kBinInt2: return push_integer(number<uint16_t>());
+      case kLong1: return push_integer(long_integer(take(number<uint8_t>())));
+      case kBinFloat: take(8); return push(make(Kind::kOther));
+      case kBinUnicode: return push_text(take(number<uint32_t>()));
+      case kShortBinUnicode: return push_text(take(number<uint8_t>()));
+      case kBinString: case kBinBytes: take(number<uint32_t>()); return push(make(Kind::kOther));
+      case kShortBinString: case kShortBinBytes: take(number<uint8_t>()); return push(make(Kind::kOther));
+      default: return false;
+    }
+  }
+
+  // Little-endian two's complement; sizes and offsets have at most 8 bytes.
+  static int64_t long_integer(std::string_view bytes) {
+    if (bytes.empty() || bytes.size() > 8) return 0;
+    uint64_t value = (bytes.back() & 0x80) != 0 ? ~uint64_t{0} : 0;
+    for (size_t i = bytes.size(); i-- > 0;) value = value << 8 | static_cast<uint8_t>(bytes[i]);
+    return static_cast<int64_t>(value);
+  }
+
+  bool container(uint8_t op) {
+    switch (op) {
+      case kMark: marks_.push_back(stack_.size()); return true;
+      case kPop: pop(); return true;
+      case kPopMark: pop_mark(); return true;
+      case kDup: return push(top());
+      case kEmptyDict: return push(make(Kind::kDict));
+      case kEmptyList: case kEmptyTuple: case kEmptySet: return push_sequence({});
+      case kTuple: case kList: return push_sequence(pop_mark());
+      case kTuple1: return push_sequence({pop()});
+      case kTuple2: case kTuple3: {
+        std::vector<Pointer> items(op == kTuple2 ? 2 : 3);
+        for (size_t i = items.size(); i-- > 0;) items[i] = pop();
+        return push_sequence(items);
+      }
+      case kAppend: case kAppends: case kAddItems: {
+        const auto items = op == kAppend ? std::vector<Pointer>{pop()} : pop_mark();
+        auto& own = top()->items;
+        own.insert(own.end(), items.begin(), items.end());
+        return true;
+      }
+      case kDict: case kSetItem: case kSetItems: return set_items(op);
+      default: return false;
+    }
+  }
+
+  bool set_items(uint8_t op) {
+    std::vector<Pointer> items;
+    if (op == kSetItem) {
+      const auto value = pop(), key = pop();
+      items = {key, value};
+    } else {
+      items = pop_mark();
+    }
+    if (op == kDict) push(make(Kind::kDict));
+    if (items.size() % 2 != 0) fail("a key has no value");
+    for (size_t i = 0; i < items.size(); i += 2) top()->pairs.emplace_back(items[i], items[i + 1]);
+    return true;
+  }
+
+  bool memo(uint8_t op) {
+    switch (op) {
+      case kBinPut: memo_[number<uint8_t>()] = top(); return true;
+      case kLongBinPut: memo_[number<uint32_t>()] = top(); return true;
+      case kMemoize: {
+        auto value = top();
+        memo_.emplace(memo_.size(), std::move(value));
+        return true;
+      }
+      case kBinGet: return push(remembered(number<uint8_t>()));
+      case kLongBinGet: return push(remembered(number<uint32_t>()));
+      default: return false;
+    }
+  }
+  Pointer remembered(uint64_t key) const {
+    const auto found = memo_.find(key);
+    if (found == memo_.end()) fail(fmt::format("value {} is not in its memory", key));
+    return found->second;
+  }
+
+  bool object(uint8_t op) {
+    switch (op) {
+      case kGlobal: {
+        const std::string module(line());
+        return push_text(module + "." + std::string(line()), Kind::kGlobal);
+      }
+      case kStackGlobal: {
+        const auto name = pop(), module = pop();
+        return push_text(module->text + "." + name->text, Kind::kGlobal);
+      }
+      case kBinPersId: return push(storage_of(*pop()));
+      case kReduce: {
+        const auto arguments = pop(), function = pop();
+        return push(called(*function, *arguments));
+      }
+      case kNewObj: pop(); pop(); return push(make(Kind::kOther));
+      case kNewObjEx: pop(); pop(); pop(); return push(make(Kind::kOther));
+      case kBuild: pop(); return true;  // attributes of an object, as the versions beside a module's state dict
+      default: return false;
+    }
+  }
+
+  // ('storage', torch.FloatStorage, key, device, elements)
+  Pointer storage_of(const PickleValue& id) const {
+    static const std::map<std::string, at::ScalarType> types{
+        {"torch.FloatStorage", at::kFloat}, {"torch.DoubleStorage", at::kDouble}, {"torch.HalfStorage", at::kHalf}, {"torch.BFloat16Storage", at::kBFloat16},
+        {"torch.LongStorage", at::kLong},   {"torch.IntStorage", at::kInt},       {"torch.ShortStorage", at::kShort}, {"torch.CharStorage", at::kChar},
+        {"torch.ByteStorage", at::kByte},   {"torch.BoolStorage", at::kBool}};
+    if (id.items.size() < 5) fail("a storage is not as torch.save writes it");
+    const auto type = types.find(id.items[1]->text);
+    if (type == types.end()) return make(Kind::kOther);
+    auto value = make(Kind::kStorage);
+    value->text = id.items[2]->text;
+    value->integer = id.items[4]->integer;
+    value->dtype = type->second;
+    return value;
+  }
+
+  Pointer called(const PickleValue& function, const PickleValue& arguments) const {
+    const auto& given = arguments.items;
+    if (function.text == "collections.OrderedDict") return make(Kind::kDict);
+    if (function.text == "torch._utils._rebuild_parameter" && !given.empty()) return given[0];
+    if (function.text == "torch._utils._rebuild_tensor_v2" && given.size() >= 4 && given[0]->kind == Kind::kStorage) return tensor_of(given);
+    return make(Kind::kOther);
+  }
+
+  // (storage, offset, shape, strides, ...)
+  Pointer tensor_of(const std::vector<Pointer>& given) const {
+    std::vector<int64_t> shape, strides;
+    for (const auto& extent : given[2]->items) shape.push_back(extent->integer);
+    for (const auto& stride : given[3]->items) strides.push_back(stride->integer);
+    const auto storage = storage_(*given[0]);
+    const int64_t offset = given[1]->integer;
+    const bool counts = offset >= 0 && shape.size() == strides.size() && std::all_of(shape.begin(), shape.end(), [](int64_t n) { return n >= 0; }) &&
+                        std::all_of(strides.begin(), strides.end(), [](int64_t n) { return n >= 0; });
+    const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
+    __int128 last = offset;
+    for (size_t d = 0; counts && d < shape.size(); ++d) last += static_cast<__int128>(shape[d] - 1) * strides[d];
+    if (!counts || (!empty && last >= storage.numel())) fail(fmt::format("a tensor [{}] lies outside of its storage of {}", fmt::join(shape, ", "), storage.numel()));
+    auto value = make(Kind::kTensor);
+    value->tensor = empty ? at::empty(shape, storage.options()) : storage.as_strided(shape, strides, offset);
+    return value;
+  }
+
+  const std::string& bytes_;
+  const std::string& source_;
+  const std::function<at::Tensor(const PickleValue&)>& storage_;
+  size_t place_ = 0;
+  std::vector<Pointer> stack_;
+  std::vector<size_t> marks_;
+  std::map<uint64_t, Pointer> memo_;
+};
+
+}  // namespace
+
+PickleValue::Pointer read_pickle_values(const std::string& bytes, const std::string& source, const std::function<at::Tensor(const PickleValue& storage)>& storage) {
+  return Reader(bytes, source, storage).read();
+}
+
+}  // namespace dissent

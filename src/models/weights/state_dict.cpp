@@ -1,0 +1,81 @@
+#include "models/weights/state_dict.hpp"
+
+#include <caffe2/serialize/inline_container.h>
+
+#include <dissent/error.hpp>
+
+#include <cerrno>
+#include <fstream>
+#include <system_error>
+
+#include "models/weights/pickle.hpp"
+
+namespace dissent {
+namespace {
+
+using Kind = PickleValue::Kind;
+
+// The tensors of a dict whose keys are texts.
+StateDict tensors_of(const PickleValue& dict) {
+  StateDict tensors;
+  for (const auto& [key, value] : dict.pairs)
+    if (key->kind == Kind::kText && value->kind == Kind::kTensor) tensors.insert_or_assign(key->text, value->tensor);
+  return tensors;
+}
+
+const PickleValue* entry_of(const PickleValue& dict, const std::string& name) {
+  for (const auto& [key, value] : dict.pairs)
+    if (key->kind == Kind::kText && key->text == name && value->kind == Kind::kDict) return value.get();
+  return nullptr;
+}
+
+// A file of torch.save is a zip archive: data.pkl refers to the values of storage KEY in data/KEY.
+PickleValue::Pointer unpickled(const std::string& path) {
+  try {
+    caffe2::serialize::PyTorchStreamReader reader(path);
+    std::map<std::string, at::Tensor> storages;
+    const auto storage = [&](const PickleValue& value) {
+      if (const auto known = storages.find(value.text); known != storages.end()) return known->second;
+      const auto record = "data/" + value.text;
+      const auto bytes = static_cast<int64_t>(reader.getRecordSize(record)), element = static_cast<int64_t>(c10::elementSize(value.dtype));
+      DISSENT_CHECK(value.integer >= 0 && bytes / element == value.integer && bytes % element == 0, kData, "{}: {} has {} bytes, expected {} values of {}", path, record, bytes,
+                    value.integer, at::toString(value.dtype));
+      auto values = at::empty({value.integer}, value.dtype);
+      reader.getRecord(record, values.data_ptr(), static_cast<size_t>(bytes));
+      return storages.emplace(value.text, values).first->second;
+    };
+    std::string bytes(reader.getRecordSize("data.pkl"), '\0');
+    reader.getRecord("data.pkl", bytes.data(), bytes.size());
+    return read_pickle_values(bytes, path, storage);
+  } catch (const c10::Error& error) {
+    const std::string reason = error.what_without_backtrace();
+    DISSENT_FAIL(kData, "{}: not a file of torch.save, or damaged: {}", path, reason.substr(0, reason.find('\n')));
+  }
+}
+
+}  // namespace
+
+StateDict read_pickle(const std::string& path) {
+  const auto value = unpickled(path);
+  DISSENT_CHECK(value->kind == Kind::kDict, kData, "{}: wanted a dict of tensors", path);
+  for (const char* nested : {"state_dict", "model", "model_state_dict", "net"})
+    if (const auto* dict = entry_of(*value, nested)) return tensors_of(*dict);
+  auto tensors = tensors_of(*value);
+  DISSENT_CHECK(!tensors.empty(), kData, "{}: no tensors in its dict", path);
+  return tensors;
+}
+
+StateDict read_state_dict(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  DISSENT_CHECK(file, kData, "{}: cannot open: {}", path, std::generic_category().message(errno));
+  char start[9] = {};
+  file.read(start, sizeof start);
+  DISSENT_CHECK(file, kData, "{}: {} bytes are no file of weights", path, file.gcount());
+  if (std::string_view(start, 4) == "PK\3\4") return read_pickle(path);
+  if (start[8] == '{') return read_safetensors(path);
+  const bool old_pickle = start[0] == '\x80' && start[1] == '\x02';
+  DISSENT_CHECK(!old_pickle, kData, "{}: written by torch.save before PyTorch 1.6; load it there and save it again", path);
+  DISSENT_FAIL(kData, "{}: neither a safetensors file nor one of torch.save", path);
+}
+
+}  // namespace dissent
