@@ -22,11 +22,13 @@ std::string nearest_option(const po::options_description& options, const std::st
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table{
       {"train", "train the runs that a configuration describes", run_train},
+      {"plan", "what a training would cost: memory, bytes moved, storage, time", run_plan},
       {"cache", "turn an image set into a sharded feature cache", run_cache},
       {"evaluate", "accuracy and out-of-distribution detection of trained runs", run_evaluate},
       {"config", "print every key with type, default and meaning", run_config},
       {"inspect", "say what is in a cache, checkpoint or result file", run_inspect},
       {"verify", "compare this program with reference cases", run_verify_verb},
+      {"doctor", "say whether this machine, job and folder are ready", run_doctor},
   };
   return table;
 }
@@ -50,7 +52,7 @@ CommandLine::CommandLine(const Verb& verb, const std::string& description, const
 }
 
 bool CommandLine::parse(Runtime& runtime, const std::vector<std::string>& arguments) {
-  const std::string usage = fmt::format("usage: dissent {} [options] {}", verb_.name, positional_name_);
+  const std::string usage = fmt::format("usage: dissent {} [options]{}{}", verb_.name, max_positional_ == 0 ? "" : " ", positional_name_);
   try {
     po::options_description all;
     all.add(options_).add_options()("positional", po::value<std::vector<std::string>>(&positional_));

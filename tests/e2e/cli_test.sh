@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 # The command line, said once by however many ranks.
-refused 3 2 "unknown verb 'trian'; did you mean 'train'?" "verbs: train, cache, evaluate, config, inspect, verify" -- trian
+refused 3 2 "unknown verb 'trian'; did you mean 'train'?" "verbs: train, plan, cache, evaluate, config, inspect, verify" -- trian
 refused 1 2 "unrecognised option '--froce'; did you mean '--force'?" "usage: dissent train [options] CONFIG" -- train --froce a.toml
 refused 1 2 "the required argument for option '--set' is missing" -- train a.toml --set
 refused 1 2 "too many positional options" "usage: dissent train [options] CONFIG" -- train a.toml b.toml
@@ -15,7 +15,7 @@ expect_exit 2
 expect_text "usage: [mpirun -n RANKS] dissent VERB [options]"
 well 1 --help
 expect_text "usage: [mpirun -n RANKS] dissent VERB [options]" "75 stopped on a signal"
-for verb in train:CONFIG cache:CONFIG evaluate:CONFIG config:VERB inspect:FILE... verify:FILE...; do
+for verb in train:CONFIG plan:CONFIG cache:CONFIG evaluate:CONFIG config:VERB inspect:FILE... verify:FILE...; do
   well 1 "${verb%:*}" --help
   expect_text "usage: dissent ${verb%:*} [options] ${verb#*:}" "--help"
 done

@@ -1,0 +1,45 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "train/calibration.hpp"
+
+namespace dissent::cli {
+
+/// What a training costs on one grid.
+struct GridCost {
+  int64_t ranks = 1, ranks_per_node = 1, threads = 1;
+  std::string problem;  ///< why there is no such grid; the rest is not filled in then
+  GridShape shape;
+  StepCost step;
+  double mean_width = 0;      ///< steps a wave
+  double wave_speed_up = 0;   ///< WaveSimulation::speed_up
+  MemoryCost memory;
+  DataCost data;
+  StorageCost storage;
+  std::optional<TimeCost> time;  ///< nothing without calibration
+  double bound_s = 0;            ///< of a step
+  MachineRates rates;            ///< of a rank
+  std::vector<std::string> notes;
+  int64_t node_bytes() const { return ranks_per_node * memory.rank() + data.node_bytes; }
+};
+
+struct CostReport {
+  std::string title, model, data_text;
+  RunShape run;
+  int64_t runs = 1;
+  int64_t available_bytes = 0, shm_bytes = 0, disk_bytes = 0;  ///< free on this node
+  int64_t cores = 1;
+  bool calibrated = false;
+  bool messages_measured = false;
+  MessageCost messages;
+  std::vector<GridCost> grids;
+};
+
+/// For people: sizes of a step and of storage, then a line a grid in three tables (memory, messages, time), notes, and the model.
+std::string report_text(const CostReport& report);
+/// The same as JSON; bytes, seconds.
+std::string report_json(const CostReport& report);
+
+}  // namespace dissent::cli
