@@ -27,12 +27,14 @@ set_target_properties(dissent_library PROPERTIES OUTPUT_NAME dissent EXPORT_NAME
 target_include_directories(dissent_library PRIVATE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
   PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
 target_compile_definitions(dissent_library PRIVATE FMT_HEADER_ONLY=1)
-target_compile_options(dissent_library PRIVATE -fPIC -Wall -Wextra -Wno-unknown-pragmas -ffile-prefix-map=${PROJECT_SOURCE_DIR}/= -ffile-prefix-map=${PROJECT_BINARY_DIR}/=)
+target_compile_options(dissent_library PRIVATE -fPIC -Wall -Wextra -Wno-unknown-pragmas
+  -ffile-prefix-map=${PROJECT_SOURCE_DIR}/= -ffile-prefix-map=${PROJECT_BINARY_DIR}/=)
 if(DISSENT_WARNINGS_AS_ERRORS)
   target_compile_options(dissent_library PRIVATE -Werror)
 endif()
 if(DISSENT_SANITIZE)
   target_compile_options(dissent_library PRIVATE -fsanitize=${DISSENT_SANITIZE} -fno-omit-frame-pointer -g1)
+  target_link_options(dissent_library PUBLIC -fsanitize=${DISSENT_SANITIZE})
 endif()
 target_compile_features(dissent_library PUBLIC cxx_std_20)
 target_link_libraries(dissent_library PUBLIC LibTorch::cpu)

@@ -12,7 +12,9 @@ from torch import Tensor
 from ._operators import operators
 
 MemberTensors = Tensor | Sequence[Tensor]
-"""One tensor for each member: a sequence of M tensors [B, ...], or one stacked tensor [M, B, ...]. The logits have to be computed from these very tensors."""
+"""One tensor for each member: a sequence of M tensors [B, ...], or one stacked tensor [M, B, ...].
+
+The logits have to be computed from these very tensors."""
 
 
 def _members(tensors: MemberTensors) -> tuple[list[Tensor], bool]:

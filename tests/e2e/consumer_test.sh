@@ -15,7 +15,8 @@ mv "$work/first" "$work/tree"
 configure() {
   local folder=$1
   shift
-  env -u CMAKE_PREFIX_PATH -u LibTorch_ROOT cmake -S "$source_dir/tests/e2e/consumer" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_PREFIX_PATH="$work/tree" \
+  env -u CMAKE_PREFIX_PATH -u LibTorch_ROOT \
+    cmake -S "$source_dir/tests/e2e/consumer" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_PREFIX_PATH="$work/tree" \
     -DLibTorch_ROOT="$torch" "$@" > "$work/log" 2>&1
 }
 
@@ -27,7 +28,8 @@ expected=$(awk 'BEGIN { p = 1 / (1 + exp(1)); q = 1 / (1 + exp(-3)); d = p - q; 
 "$work/app/app" > "$work/out" || failed "the program ended with $?"
 found=$(awk 'NR == 1 { printf "%.5f %.5f", $1, $2 }' "$work/out")
 [ "$found" = "$expected" ] || failed "loss and derivative are $found, expected $expected"
-grep -qF 'ncl: logits: wanted [M >= 2, B >= 1, C >= 1] of f32 or f64, given [1, 2] Double cpu' "$work/out" || failed "no error for a wrong shape: $(cat "$work/out")"
+grep -qF 'ncl: logits: wanted [M >= 2, B >= 1, C >= 1] of f32 or f64, given [1, 2] Double cpu' "$work/out" ||
+  failed "no error for a wrong shape: $(cat "$work/out")"
 for library in mpi hdf5 boost fmt spdlog toml gomp; do
   if readelf -d "$work/app/app" | grep NEEDED | grep -qi "$library"; then failed "the program needs $library"; fi
 done
@@ -38,7 +40,8 @@ config=$work/tree/lib/cmake/Dissent/DissentConfig.cmake
 version=$(sed -n 's/^set(Dissent_LIBTORCH_VERSION "\(.*\)")/\1/p' "$config")
 sed -i 's/^set(Dissent_LIBTORCH_VERSION ".*")/set(Dissent_LIBTORCH_VERSION "1.2.3")/' "$config"
 if configure "$work/other"; then failed "LibTorch $version was taken for 1.2.3"; fi
-tr -s '\n ' '  ' < "$work/log" | grep -qF "was built with LibTorch 1.2.3, the LibTorch found is $version" || failed "the two versions are not named: $(cat "$work/log")"
+tr -s '\n ' '  ' < "$work/log" | grep -qF "was built with LibTorch 1.2.3, the LibTorch found is $version" ||
+  failed "the two versions are not named: $(cat "$work/log")"
 configure "$work/other" -DDissent_ANY_LIBTORCH=ON || failed "Dissent_ANY_LIBTORCH has no effect: $(cat "$work/log")"
 
 # The page shows these very files.

@@ -3,19 +3,24 @@
 # a trained ensemble and result rows of the program are made first, so that the package reads real files.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-python=$(cd "$source_dir" && . scripts/lib.sh && python_environment) || { echo "FAILED: build/python, which scripts/setup --tests makes, is not there"; exit 1; }
+if ! python=$(cd "$source_dir" && . scripts/lib.sh && python_environment); then
+  echo "FAILED: build/python, which scripts/setup --tests makes, is not there and could not be made"
+  exit 1
+fi
 
 # A copy without what other builds left behind: the source distribution is made from it and used apart from it.
 mkdir -p tree/src
 cp -r "$source_dir"/{CMakeLists.txt,LICENSE,include} tree/
 cp -r "$source_dir"/src/{core,losses} tree/src/
-(cd "$source_dir" && tar -c --exclude=python/native --exclude=python/build --exclude='*.egg-info' --exclude='*.so' --exclude=_build.py --exclude=__pycache__ python) | tar -x -C tree
+left_out=(--exclude=python/native --exclude=python/build --exclude='*.egg-info' --exclude='*.so' --exclude=_build.py --exclude=__pycache__)
+tar -c -C "$source_dir" "${left_out[@]}" python | tar -x -C tree
 (cd tree/python && "$python" -c 'from setuptools import build_meta; build_meta.build_sdist("../..")') > log 2>&1 || { tail -n 20 log; exit 1; }
 rm -rf tree
 start=$SECONDS
 # ccache, where there is one, does not look at the temporary folder's name.
 PATH=/usr/lib/ccache:$PATH CCACHE_BASEDIR=${TMPDIR:-/tmp} CCACHE_NOHASHDIR=1 \
-  "$python" -m pip install --no-build-isolation --no-deps --no-index --disable-pip-version-check --target site dissent-*.tar.gz > log 2>&1 || { tail -n 40 log; exit 1; }
+  "$python" -m pip install --no-build-isolation --no-deps --no-index --disable-pip-version-check --target site dissent-*.tar.gz > log 2>&1 ||
+  { tail -n 40 log; exit 1; }
 echo "pip install: $((SECONDS - start)) s"
 
 image_set train_images 300 14

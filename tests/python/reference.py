@@ -37,7 +37,8 @@ def cases(file, method):
 
 class ReferenceTest(unittest.TestCase):
     def expect_output(self, case, name, found):
-        torch.testing.assert_close(found.detach().double(), case.outputs[name].double(), rtol=case.rtol, atol=case.atol, msg=lambda text: f"{case.name}: {name}: {text}")
+        torch.testing.assert_close(found.detach().double(), case.outputs[name].double(), rtol=case.rtol, atol=case.atol,
+                                   msg=lambda text: f"{case.name}: {name}: {text}")
 
     def expect_value(self, case, value):
         """The value and its gradient with respect to every input that the case has one for."""
