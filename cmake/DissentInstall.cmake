@@ -1,9 +1,24 @@
-# A tree that can be moved: the program finds libraries in the lib/ beside it (for those who put copies there), then where they were at build
-# time (LibTorch's wheel, modules, conda), then through LD_LIBRARY_PATH.
+# A tree that can be moved: the library's package (DissentLibrary.cmake) and the program. The program finds libraries in the lib/ beside it (for
+# those who put copies there), then where they were at build time (LibTorch's wheel, modules, conda), then through LD_LIBRARY_PATH.
 include(GNUInstallDirs)
+if(TARGET dissent_library)
+  include(CMakePackageConfigHelpers)
+  set(package_dir lib/cmake/Dissent)
+  # Not the headers that the sources share among themselves.
+  install(DIRECTORY include/dissent DESTINATION include PATTERN tensor_check.hpp EXCLUDE PATTERN pair_information.hpp EXCLUDE)
+  install(TARGETS dissent_library EXPORT DissentTargets ARCHIVE DESTINATION lib)
+  install(EXPORT DissentTargets NAMESPACE Dissent:: DESTINATION ${package_dir})
+  configure_package_config_file(cmake/DissentConfig.cmake.in ${PROJECT_BINARY_DIR}/generated/DissentConfig.cmake INSTALL_DESTINATION ${package_dir})
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/generated/DissentConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+  install(FILES cmake/FindLibTorch.cmake ${PROJECT_BINARY_DIR}/generated/DissentConfig.cmake ${PROJECT_BINARY_DIR}/generated/DissentConfigVersion.cmake
+    DESTINATION ${package_dir})
+endif()
+if(NOT TARGET dissent)
+  return()
+endif()
+
 set_target_properties(dissent PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../lib" INSTALL_RPATH_USE_LINK_PATH TRUE)
 install(TARGETS dissent RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(DIRECTORY include/dissent DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
 install(DIRECTORY slurm DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent USE_SOURCE_PERMISSIONS)
 install(FILES README.md CONTRIBUTING.md LICENSE CITATION.cff DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -42,6 +42,23 @@ torch_root() {
   if [ -n "$python" ]; then "$python" -c 'import importlib.util, os; print(os.path.dirname(importlib.util.find_spec("torch").origin))'; fi
 }
 
+# python_environment: prints the python that runs tests/python, an environment in build/python with python/requirements-test.txt, on top of the python
+# that has torch. Made when it is missing or was made for something else.
+python_environment() {
+  local base environment=$root/build/python made_for
+  base=$(torch_python)
+  if [ -z "$base" ]; then echo "no python has torch $(pinned_torch) (scripts/setup installs it)" >&2; return 1; fi
+  made_for="$base $(torch_root) $(cat python/requirements-test.txt)"
+  if [ "$(cat "$environment/made_for" 2>/dev/null)" != "$made_for" ]; then
+    rm -rf "$environment"
+    "$base" -m venv "$environment" >&2 || return 1
+    dirname "$(torch_root)" > "$("$environment/bin/python3" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch.pth"
+    "$environment/bin/python3" -m pip install --quiet --disable-pip-version-check -r python/requirements-test.txt >&2 || return 1
+    printf '%s\n' "$made_for" > "$environment/made_for"
+  fi
+  echo "$environment/bin/python3"
+}
+
 # Compilers at once: one a core, and about 2 GiB of free memory each (a container's limit counts).
 build_jobs() {
   local cores memory_kib limit jobs

@@ -1,0 +1,136 @@
+"""Losses as objects with the names, arguments and call of SDDE's package: replacing the import is enough.
+
+Each is called with keyword arguments `images`, `labels`, `logits`, `features`, `feature_maps`, or with these five in this order, and reads what it needs:
+
+    labels        [B] int64
+    logits        [M, B, C]
+    features      M tensors [B, D], or one [M, B, D]
+    feature_maps  M tensors [B, K, H, W], or one [M, B, K, H, W]
+    images        M tensors [B, ...], or one [M, B, ...]; they require gradients
+
+Ref: github.com/corl-team/sdde, openood/trainers/diversity.
+"""
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import losses
+from .discriminator import Discriminator
+from .losses import MemberTensors
+
+
+def full_precision(tensor: Tensor) -> Tensor:
+    """Of half precision (autocast gives such outputs) the float32, as the losses need."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a loss was called with. need(name) is one of it; ValueError if it is not there."""
+
+    loss: str
+    images: MemberTensors | None
+    labels: Tensor | None
+    logits: Tensor | None
+    features: MemberTensors | None
+    feature_maps: MemberTensors | None
+
+    def need(self, name: str) -> Any:
+        value = getattr(self, name)
+        if value is None or len(value) == 0:
+            raise ValueError(f"{self.loss}: {name}: wanted it, given nothing")
+        return full_precision(value) if name == "logits" else value
+
+
+class DiversityLoss:
+    """Number to be minimised, a scalar tensor."""
+
+    def __call__(self, images: MemberTensors | None = None, labels: Tensor | None = None, logits: Tensor | None = None,
+                 features: MemberTensors | None = None, feature_maps: MemberTensors | None = None) -> Tensor:
+        return self.value(Given(type(self).__name__, images, labels, logits, features, feature_maps))
+
+    def value(self, given: Given) -> Tensor:
+        raise NotImplementedError
+
+
+class NCLDiversityLoss(DiversityLoss):
+    """Negative correlation learning."""
+
+    def value(self, given: Given) -> Tensor:
+        return losses.ncl(given.need("logits"))
+
+
+class ADPDiversityLoss(DiversityLoss):
+    """Adaptive diversity promoting regulariser."""
+
+    def __init__(self, alpha: float = 2.0, beta: float = 0.5):
+        self.alpha = alpha
+        self.beta = beta
+
+    def value(self, given: Given) -> Tensor:
+        return losses.adp(given.need("logits"), given.need("labels"), self.alpha, self.beta)
+
+
+class OEDiversityLoss(DiversityLoss):
+    """Outlier exposure."""
+
+    def value(self, given: Given) -> Tensor:
+        return losses.oe(given.need("logits"))
+
+
+class GradCAMDiversityLoss(DiversityLoss):
+    """Likeness of saliency maps: SDDE.
+
+    mode: gt_logit, gt_prob, alt_logits, alt_probs, small_logits; similarity: cosine, logdet, iou, expcosine; padding: pixels cut from each side of a
+    map; activation: relu, abs, none.
+    """
+
+    def __init__(self, mode: str = "gt_logit", similarity: str = "cosine", padding: int = 1, activation: str = "relu"):
+        self.mode = mode
+        self.similarity = similarity
+        self.padding = padding
+        self.activation = activation
+
+    def value(self, given: Given) -> Tensor:
+        labels = None if self.mode == "small_logits" else given.need("labels")
+        return losses.gradcam(given.need("logits"), labels, given.need("feature_maps"), target=self.mode, activation=self.activation,
+                              crop=self.padding, similarity=self.similarity)
+
+    def get_salience_maps(self, images: MemberTensors | None, labels: Tensor | None, logits: Tensor, feature_maps: MemberTensors) -> Tensor:
+        """The maps [M, B, H, W] after the activation and before the crop, with their graph."""
+        return losses.activation_maps(full_precision(logits), labels, feature_maps, target=self.mode, activation=self.activation, create_graph=True)
+
+
+class InputGradientDiversityLoss(DiversityLoss):
+    """Likeness of input gradients; mode: max, min, gt, sum."""
+
+    def __init__(self, mode: str = "gt"):
+        self.mode = mode
+
+    def value(self, given: Given) -> Tensor:
+        labels = given.need("labels") if self.mode == "gt" else None
+        return losses.input_gradient(given.need("logits"), labels, given.need("images"), mode=self.mode)
+
+
+class DiceDiversityLoss(DiversityLoss):
+    """Information that two members' features share beyond the label.
+
+    discriminator: called with features [B, D], features [B, D], labels [B], gives logits [B]; a dissent.Discriminator is computed for all pairs at once.
+    """
+
+    def __init__(self, discriminator: Callable[[Tensor, Tensor, Tensor], Tensor], tau: float = 10.0):
+        self.discriminator = discriminator
+        self.tau = tau
+
+    def value(self, given: Given) -> Tensor:
+        features, labels = given.need("features"), given.need("labels")
+        stacked = full_precision(features if isinstance(features, Tensor) else torch.stack(list(features)))
+        if isinstance(self.discriminator, Discriminator):
+            return losses.dice(self.discriminator.pair_logits(stacked, labels), self.tau)
+        if len(stacked) < 2:
+            raise ValueError(f"DiceDiversityLoss: features: wanted those of 2 members or more, given {len(stacked)}")
+        pairs = [full_precision(self.discriminator(stacked[i], stacked[j], labels)) for i in range(len(stacked)) for j in range(i + 1, len(stacked))]
+        return losses.dice(torch.stack(pairs), self.tau)

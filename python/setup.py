@@ -1,0 +1,87 @@
+"""Compiles the operators of the Python package from the project's own sources.
+
+In the project's tree the sources are copied into native/ first, so that a source distribution, which carries native/, builds without the tree.
+They are compiled as two units, about a minute. The version of torch is written into dissent/_build.py, and the package asks for that version.
+"""
+import importlib.util
+import pathlib
+import shutil
+import sys
+import sysconfig
+
+from setuptools import setup
+
+HERE = pathlib.Path(__file__).resolve().parent
+NATIVE = HERE / "native"
+CORE = ("error.cpp", "random.cpp", "random.hpp", "options.cpp", "options.hpp", "shapes.hpp", "prelude.hpp")
+
+
+def find_torch():
+    """pip builds in an environment of its own, which hides the torch of the one it installs into: that torch is the one to compile for."""
+    if importlib.util.find_spec("torch") is None:
+        bases = {sys.prefix, sys.base_prefix}
+        sys.path += [sysconfig.get_path("purelib", vars={"base": base, "platbase": base}) for base in bases]
+    if importlib.util.find_spec("torch") is None:
+        sys.exit("dissent: torch is not installed. Install it first")
+
+
+def copy_sources(tree):
+    """native/ from the project's tree: losses, the public headers, what they need of core, licence and version."""
+    shutil.rmtree(NATIVE, ignore_errors=True)
+    shutil.copytree(tree / "include" / "dissent", NATIVE / "include" / "dissent")
+    shutil.copytree(tree / "src" / "losses", NATIVE / "src" / "losses")
+    (NATIVE / "src" / "core").mkdir()
+    for name in CORE:
+        shutil.copy2(tree / "src" / "core" / name, NATIVE / "src" / "core" / name)
+    shutil.copy2(tree / "LICENSE", NATIVE / "LICENSE")
+    lines = (tree / "CMakeLists.txt").read_text().splitlines()
+    (NATIVE / "VERSION").write_text(next(line for line in lines if line.startswith("project(")).split("VERSION ")[1].split()[0] + "\n")
+    sources = sorted(path.relative_to(NATIVE / "src") for folder in ("core", "losses") for path in (NATIVE / "src" / folder).glob("*.cpp"))
+    includes = [f'#include "{path.as_posix()}"\n' for path in sources]
+    (NATIVE / "library.cpp").write_text("// All sources as one unit.\n" + '#include "core/prelude.hpp"\n' + "".join(includes))
+
+
+def operators():
+    from torch.utils.cpp_extension import CppExtension
+
+    return CppExtension(
+        "dissent._library", ["csrc/operators.cpp", "native/library.cpp"], py_limited_api=True,
+        include_dirs=[str(NATIVE / "src"), str(NATIVE / "include")], define_macros=[("FMT_HEADER_ONLY", "1")],
+        extra_compile_args=["-std=c++20", "-O2", "-g0", "-fvisibility=hidden", "-Wno-unknown-pragmas"])
+
+
+def build_command():
+    from torch.utils.cpp_extension import BuildExtension
+
+    class Build(BuildExtension):
+        def run(self):
+            super().run()
+            folders = {pathlib.Path(self.get_ext_fullpath("dissent._library")).parent}
+            if getattr(self, "editable_mode", False):
+                folders.add(HERE / "dissent")
+            for folder in folders:
+                (folder / "_build.py").write_text(f'"""Written when the operators were compiled."""\n\nTORCH_VERSION = "{torch_version()}"\n')
+
+    return Build
+
+
+def torch_version():
+    """Without the local part: 2.11.0 of 2.11.0+cu130. The operators link what is common to all variants of a version."""
+    import torch
+
+    return torch.__version__.split("+")[0]
+
+
+find_torch()
+if (HERE.parent / "src" / "losses").is_dir():
+    copy_sources(HERE.parent)
+elif not NATIVE.is_dir():
+    sys.exit(f"dissent: neither the project's sources beside {HERE} nor {NATIVE} are there")
+
+setup(
+    version=(NATIVE / "VERSION").read_text().strip(),
+    install_requires=[f"torch=={torch_version()}", "numpy"],
+    ext_modules=[operators()],
+    cmdclass={"build_ext": build_command()},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
