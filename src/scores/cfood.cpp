@@ -11,7 +11,7 @@ namespace dissent::scores {
 namespace {
 
 constexpr double kNormEps = 1e-10;
-constexpr int64_t kByDifferences = 2;     // cdist without a product
+constexpr int64_t kCfoodByDifferences = 2;     // cdist without a product
 constexpr uint64_t kOrderKey = 0xcf00d;   // apart from the orders of a training
 
 at::Tensor scaled(const at::Tensor& rows) { return rows / (rows.norm(2, {1}, true) + kNormEps); }
@@ -58,7 +58,7 @@ at::Tensor neighbour_distances(const at::Tensor& bank, const at::Tensor& positio
     const auto own = scaled(bank.narrow(0, first, count).to(at::kDouble));
     auto all = at::empty({count, n}, own.options());
     for_blocks(bank, block_rows, [&](const at::Tensor& other, int64_t at_row) {
-      all.narrow(1, at_row, other.size(0)).copy_(at::cdist(own, scaled(other), 2.0, kByDifferences));
+      all.narrow(1, at_row, other.size(0)).copy_(at::cdist(own, scaled(other), 2.0, kCfoodByDifferences));
     });
     distances.narrow(0, first, count).copy_(std::get<0>(all.sort(1)).index_select(1, place));
   };
@@ -94,7 +94,7 @@ at::Tensor score_cfood(const State& state, const at::Tensor& features, const at:
     // How many reference rows have the sample in their neighbourhood from grid place j on; the last place: in none.
     auto enter = at::zeros({grid + 1, h.size(0)}, h.options());
     for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t first) {
-      const auto to_query = at::cdist(scaled(block), query, 2.0, kByDifferences);
+      const auto to_query = at::cdist(scaled(block), query, 2.0, kCfoodByDifferences);
       const auto place = at::searchsorted(distances.narrow(0, first, block.size(0)).contiguous(), to_query);
       enter.scatter_add_(0, place, at::ones_like(to_query));
     });

@@ -13,7 +13,7 @@
 namespace dissent::scores {
 namespace {
 
-constexpr int64_t kByDifferences = 2;  // cdist without a product
+constexpr int64_t kDistanceByDifferences = 2;  // cdist without a product
 
 // The distances to its mean of each class's correct samples.
 std::vector<std::vector<double>> class_distances(const at::Tensor& logits, const at::Tensor& class_of_row, const at::Tensor& means) {
@@ -57,7 +57,7 @@ at::Tensor openmax_probabilities(const State& state, const at::Tensor& logits) {
   DISSENT_CHECK(logits.defined() && logits.dim() == 2 && logits.size(1) == means.size(0), kUsage, "openmax: logits: wanted [N, {}], given {}", means.size(0),
                 describe(logits));
   const auto z = logits.detach().to(at::kDouble);
-  const auto beyond = (at::cdist(z, means, 2.0, kByDifferences) - weibull.select(1, 0)).clamp_min(0) / weibull.select(1, 1);
+  const auto beyond = (at::cdist(z, means, 2.0, kDistanceByDifferences) - weibull.select(1, 0)).clamp_min(0) / weibull.select(1, 1);
   const auto w = beyond.pow(weibull.select(1, 2)).neg().expm1().neg();
   const auto rank_weight = at::arange(alpha, alpha - revised, -1, z.options()) / static_cast<double>(alpha);
   const auto omega = at::zeros_like(z).scatter_(1, std::get<1>(z.topk(revised, 1)), rank_weight.expand({z.size(0), revised}));

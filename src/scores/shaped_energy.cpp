@@ -8,7 +8,7 @@
 namespace dissent::scores {
 namespace {
 
-at::Tensor number(double value) { return at::scalar_tensor(value, at::kDouble); }
+at::Tensor scalar_of(double value) { return at::scalar_tensor(value, at::kDouble); }
 
 State head_state(const char* name, const LinearHead& given) {
   const auto head = checked_head(name, given, given.weight.defined() ? given.weight.size(-1) : 0);
@@ -44,21 +44,21 @@ at::Tensor changed_energy(const char* name, const State& state, const at::Tensor
 
 State fit_react(const FitData& data, const ReactOptions& options) {
   auto state = head_state("react", data.head);
-  state["threshold"] = number(percentile(checked_features("react", "validation", data.validation), options.percentile));
+  state["threshold"] = scalar_of(percentile(checked_features("react", "validation", data.validation), options.percentile));
   return state;
 }
 
 State fit_ash(const FitData& data, const AshOptions& options) {
   check_range("ash", "percentile", options.percentile, 0, 100);
   auto state = head_state("ash", data.head);
-  state["percentile"] = number(options.percentile);
+  state["percentile"] = scalar_of(options.percentile);
   return state;
 }
 
 State fit_scale(const FitData& data, const ScaleOptions& options) {
   check_range("scale", "percentile", options.percentile, 0, 100);
   auto state = head_state("scale", data.head);
-  state["percentile"] = number(options.percentile);
+  state["percentile"] = scalar_of(options.percentile);
   return state;
 }
 
@@ -67,8 +67,8 @@ State fit_vra(const FitData& data, const VraOptions& options) {
                 options.percentile_high, options.percentile_low);
   auto state = head_state("vra", data.head);
   const auto features = checked_features("vra", "validation", data.validation);
-  state["threshold_low"] = number(percentile(features, options.percentile_low));
-  state["threshold_high"] = number(percentile(features, options.percentile_high));
+  state["threshold_low"] = scalar_of(percentile(features, options.percentile_low));
+  state["threshold_high"] = scalar_of(percentile(features, options.percentile_high));
   return state;
 }
 
@@ -80,7 +80,7 @@ State fit_dice(const FitData& data, const DiceOptions& options) {
   const double threshold = percentile(contribution, options.p);
   state["weight"] = weight.masked_fill(contribution.le(threshold), 0);
   state["mask"] = state["weight"].ne(0).to(at::kLong);
-  state["threshold"] = number(threshold);
+  state["threshold"] = scalar_of(threshold);
   return state;
 }
 

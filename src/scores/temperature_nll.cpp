@@ -6,7 +6,7 @@
 
 namespace dissent::scores {
 namespace {
-constexpr int64_t kBlockRows = 4096;
+constexpr int64_t kNllBlockRows = 4096;
 }
 
 TemperatureNll::TemperatureNll(const char* function, const at::Tensor& logits, const at::Tensor& labels) : logits_(logits.detach()), labels_(labels) {
@@ -18,8 +18,8 @@ TemperatureNll::TemperatureNll(const char* function, const at::Tensor& logits, c
 
 TemperatureNll::Point TemperatureNll::at_beta(double beta) const {
   auto sums = at::zeros({3}, logits_.options().dtype(at::kDouble));
-  for (int64_t first = 0; first < logits_.size(0); first += kBlockRows) {
-    const auto count = std::min(kBlockRows, logits_.size(0) - first);
+  for (int64_t first = 0; first < logits_.size(0); first += kNllBlockRows) {
+    const auto count = std::min(kNllBlockRows, logits_.size(0) - first);
     const auto block = logits_.narrow(0, first, count).to(at::kDouble);
     const auto right = block.gather(1, labels_.narrow(0, first, count).unsqueeze(1));
     const auto z = block - right;  // the NLL is that of the differences to the right logit
