@@ -11,7 +11,7 @@ namespace dissent {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int64_t kTableBytes = int64_t{64} << 20;  // of random features: more than the last cache holds
+constexpr int64_t kTableBytes = int64_t{64} << 20;  // of random features, and of each array that traffic is measured on: more than the last cache holds
 constexpr int64_t kWarmUp = 2, kLeastWaves = 3;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -199,7 +199,7 @@ MachineRates machine_rates(const RunShape& run, const GridShape& grid) {
   const ParameterEntry* widest = &run.head->layout().entries()[0];
   for (const auto& entry : run.head->layout().entries())
     if (entry.shape.size() == 2 && entry.numel > widest->numel) widest = &entry;
-  const int64_t rows = std::max<int64_t>(1, run.rows_a_step() / grid.data), columns = std::min<int64_t>(512, widest->shape[0]), team = threads(), part = int64_t{4} << 20;
+  const int64_t rows = std::max<int64_t>(1, run.rows_a_step() / grid.data), columns = std::min<int64_t>(512, widest->shape[0]), team = threads(), part = kTableBytes / 4;
   const auto x = at::randn({team, rows, widest->shape[1]}), weight = at::randn({team, columns, widest->shape[1]});
   auto product = at::empty({team, rows, columns}), a = at::zeros({team, part});
   const auto b = at::ones({team, part});
