@@ -1,14 +1,18 @@
 // Time of a training step and of evaluation of heads; the same work as bench/peers/head_step.py. One JSON object a line.
-//   bench_head_step [--threads N] [--only adamw|sgd|wave|evaluate]
-// Under mpirun the members are split over the ranks.
+//   bench_head_step [--threads N] [--only adamw|sgd|all|wave|evaluate] [--device cpu|cuda] [--precision f32|bf16]
+// Under mpirun the members are split over the ranks. On a GPU the steps go through BatchedStepper with all rows on the device, and the share of --peak_gb_s
+// (memory bandwidth of the device, default that of one H100 SXM, 3,350) is printed that the update's and the products' own bytes reach.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 
+#include "comm/device.hpp"
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
+#include "objectives.hpp"
+#include "train/batched_stepper.hpp"
 #include "train/stepper.hpp"
 #include "train/waves.hpp"
 
@@ -21,6 +25,12 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+struct Where {
+  at::Device device = at::kCPU;
+  at::ScalarType compute = at::kFloat;
+  double peak_gb_s = 3350;
+};
+
 struct Work {
   std::string what;
   int64_t members, active, batch;
@@ -29,15 +39,7 @@ struct Work {
   int64_t look_ahead, warm_up, steps;
 };
 
-ObjectiveOptions a2d_hard() {
-  ObjectiveOptions o;
-  o.cross_entropy_weight = 0.5;
-  o.label_smoothing = 0.5;
-  o.repulsion = ObjectiveOptions::Repulsion::kA2d;
-  o.repulsion_weight = 2.5;
-  o.sample_weight = ObjectiveOptions::SampleWeight::kHard;
-  return o;
-}
+ObjectiveOptions a2d_hard() { return testing::sed_objective(0.5, 0.5, 2.5); }
 
 void report(Communicator& world, const std::string& what, double milliseconds, double rows_a_second, double gflops) {
   if (world.rank() != 0) return;
@@ -47,14 +49,19 @@ void report(Communicator& world, const std::string& what, double milliseconds, d
 }
 
 // Median over five windows of the time of a step.
-void time_steps(Communicator& world, const Work& work) {
+void time_steps(Communicator& world, const Work& work, const Where& where) {
   Grid grid(world, {1, world.size(), 1});
   std::shared_ptr<const Head> head = make_head("block_head", kDim, kHidden, kClasses);
-  auto members = make_members(head, work.members, part_of(work.members, world.size(), world.rank()), 1, at::kFloat, at::kCPU);
+  auto members = make_members(head, work.members, part_of(work.members, world.size(), world.rank()), 1, at::kFloat, where.device);
   Optimizer optimizer(work.optimizer, members.values);
-  Stepper stepper(members, optimizer, work.objective, {}, grid);
-  const auto x = at::randn({kRows, kDim});
-  const auto labels = at::randint(kClasses, {kRows}, at::kLong);
+  std::unique_ptr<WaveRunner> stepper;
+  if (where.device.is_cpu()) {
+    stepper = std::make_unique<Stepper>(members, optimizer, work.objective, StepperOptions{}, grid);
+  } else {
+    stepper = std::make_unique<BatchedStepper>(members, optimizer, work.objective, BatchedOptions{.compute = where.compute}, grid);
+  }
+  const auto x = at::randn({kRows, kDim}).to(where.device);
+  const auto labels = at::randint(kClasses, {kRows}, at::kLong).to(where.device);
   const int64_t windows = 5, total = work.warm_up + windows * work.steps;
   const EpochPlan plan({.seed = 1, .rows_per_pass = kRows, .passes = 1, .batch_size = work.batch, .unlabelled_rows = 0, .members = work.members, .active = work.active, .round_robin = false}, 0);
   std::vector<double> times;
@@ -71,13 +78,15 @@ void time_steps(Communicator& world, const Work& work) {
     for (const auto& wave : make_waves(steps, work.look_ahead)) {
       std::vector<StepInput> inputs;
       for (const int64_t s : wave) {
-        const auto rows = at::tensor(steps[s].rows, at::kLong);
+        const auto rows = at::tensor(steps[s].rows, at::kLong).to(where.device);
         StepInput input{&steps[s], 1e-3, {}, labels.index_select(0, rows)};
-        if (stepper.takes_part(steps[s])) input.x = x.index_select(0, rows);
+        if (stepper->takes_part(steps[s])) input.x = x.index_select(0, rows);
         inputs.push_back(input);
       }
-      stepper.run(inputs, 0, true);
+      stepper->run(inputs, 0, true);
+      stepper->late_results(false);
     }
+    stepper->late_results(true);
     world.barrier();
     if (done >= work.warm_up) times.push_back(seconds_since(start) / static_cast<double>(count));
     done += count;
@@ -87,6 +96,12 @@ void time_steps(Communicator& world, const Work& work) {
   // Forward, input gradient and weight gradient are the same products.
   const double flops = 3.0 * static_cast<double>(head->forward_flops() * work.batch * work.active);
   report(world, work.what, median * 1e3, static_cast<double>(work.batch) / median, flops / median * 1e-9);
+  if (where.device.is_cpu() || world.rank() != 0) return;
+  // Parameters are read by the products (twice: forward, input gradient), their gradient is written and read, values and state are read and written.
+  const double states = work.optimizer.name == "sgd" ? 1 : 2, width = where.compute == at::kFloat ? 4 : 2;
+  const double bytes = static_cast<double>(head->layout().parameter_count() * work.active) * (2 * width + 4 * (2 + 2 + 2 * states));
+  std::printf("{\"bench\": \"head_step\", \"peer\": \"dissent\", \"what\": \"%s\", \"gb_s\": %.0f, \"share_of_peak\": %.3f}\n", work.what.c_str(), bytes / median * 1e-9,
+              bytes / median * 1e-9 / where.peak_gb_s);
 }
 
 // The products of the forward pass alone, and the whole of it, in blocks of 1024 rows.
@@ -119,22 +134,27 @@ void time_evaluation(Communicator& world) {
 int main(int argc, char** argv) {
   Runtime runtime(argc, argv);
   int count = runtime.default_threads();
-  std::string only;
+  std::string only, device = "cpu";
+  Where where;
   for (int i = 1; i + 1 < argc; ++i) {
     if (std::strcmp(argv[i], "--threads") == 0) count = std::atoi(argv[i + 1]);
     if (std::strcmp(argv[i], "--only") == 0) only = argv[i + 1];
+    if (std::strcmp(argv[i], "--device") == 0) device = argv[i + 1];
+    if (std::strcmp(argv[i], "--precision") == 0 && std::strcmp(argv[i + 1], "bf16") == 0) where.compute = at::kBFloat16;
+    if (std::strcmp(argv[i], "--peak_gb_s") == 0) where.peak_gb_s = std::atof(argv[i + 1]);
   }
   set_threads(count);
   auto& world = runtime.world();
+  const auto node = world.split_by_node();
+  where.device = choose_device(device, world, *node);
   const OptimizerOptions adamw{.name = "adamw", .learning_rate = 1e-3, .weight_decay = 0.1};
   const OptimizerOptions sgd{.name = "sgd", .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
-  ObjectiveOptions cross_entropy;
-  cross_entropy.cross_entropy_weight = 0.5;
+  const ObjectiveOptions cross_entropy{.terms = {testing::cross_entropy_term()}};
   const auto wanted = [&](const char* name) { return only.empty() || only == name; };
-  if (wanted("adamw")) time_steps(world, {"step 5 members 2 active batch 32 adamw", 5, 2, 32, adamw, a2d_hard(), 1, 20, 40});
-  if (wanted("sgd")) time_steps(world, {"step 50 members 2 active batch 16 sgd", 50, 2, 16, sgd, cross_entropy, 1, 120, 40});
-  if (wanted("all")) time_steps(world, {"step 6 members all active batch 32 adamw", 6, 6, 32, adamw, a2d_hard(), 1, 10, 12});
-  if (wanted("wave")) time_steps(world, {"step 50 members 2 active batch 16 sgd, waves", 50, 2, 16, sgd, cross_entropy, 64, 128, 128});
-  if (wanted("evaluate") && world.size() == 1) time_evaluation(world);
+  if (wanted("adamw")) time_steps(world, {"step 5 members 2 active batch 32 adamw", 5, 2, 32, adamw, a2d_hard(), 1, 20, 40}, where);
+  if (wanted("sgd")) time_steps(world, {"step 50 members 2 active batch 16 sgd", 50, 2, 16, sgd, cross_entropy, 1, 120, 40}, where);
+  if (wanted("all")) time_steps(world, {"step 6 members all active batch 32 adamw", 6, 6, 32, adamw, a2d_hard(), 1, 10, 12}, where);
+  if (wanted("wave")) time_steps(world, {"step 50 members 2 active batch 16 sgd, waves", 50, 2, 16, sgd, cross_entropy, 64, 128, 128}, where);
+  if (wanted("evaluate") && world.size() == 1 && where.device.is_cpu()) time_evaluation(world);
   return 0;
 }

@@ -55,6 +55,12 @@ if(NOT DISSENT_CUDA STREQUAL "OFF")
   find_library(NCCL_LIBRARY NAMES nccl HINTS ${CUDAToolkit_LIBRARY_DIR} ${NCCL_ROOT} PATH_SUFFIXES lib lib64)
   if(CUDAToolkit_FOUND AND NCCL_INCLUDE_DIR AND NCCL_LIBRARY AND TARGET LibTorch::cuda)
     set(DISSENT_WITH_CUDA ON)
+    if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 80-real 90)  # A100, H100, and later ones through PTX
+    endif()
+    set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE} CACHE FILEPATH "CUDA compiler")
+    enable_language(CUDA)
+    set(CMAKE_CUDA_STANDARD 17)  # this CMake does not know CUDA 20
     add_library(dissent_nccl INTERFACE)
     target_include_directories(dissent_nccl SYSTEM INTERFACE ${NCCL_INCLUDE_DIR})
     # Not LibTorch::cuda: load_cuda() loads it when a run uses a GPU, and every other start is a second shorter.

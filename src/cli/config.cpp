@@ -3,6 +3,7 @@
 #include "cli/schemas.hpp"
 #include "cli/verb.hpp"
 #include "config/describe.hpp"
+#include "losses/registry.hpp"
 #include "train/schema.hpp"
 
 namespace dissent::cli {
@@ -11,10 +12,14 @@ namespace po = boost::program_options;
 }
 
 int run_config(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("config"), "Prints every key of a verb's configuration (VERB: train, cache or evaluate) with its type, default, range and meaning, as a TOML file to start from.", "VERB", 1);
+  CommandLine line(verb("config"), "Prints every key of a verb's configuration (VERB: train, cache or evaluate) with its type, default, range and meaning, as a TOML file to start from. `config losses` prints the table of losses.", "VERB", 1);
   line.add()("markdown", po::bool_switch(), "as Markdown tables");
   if (!line.parse(runtime, arguments)) return 0;
   const std::string& name = line.positional()[0];
+  if (name == "losses") {
+    if (runtime.world().rank() == 0) fmt::print("{}", losses::losses_page());
+    return 0;
+  }
   TrainConfig train;
   const bool known = name == "train" || name == "cache" || name == "evaluate";
   if (!known) {

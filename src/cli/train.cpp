@@ -1,7 +1,12 @@
+#include <c10/util/Exception.h>
+
 #include <filesystem>
+#include <functional>
 
 #include "build_info.hpp"
+#include "cli/schemas.hpp"
 #include "cli/verb.hpp"
+#include "comm/device.hpp"
 #include "config/describe.hpp"
 #include "config/resolved.hpp"
 #include "storage/atomic_file.hpp"
@@ -30,8 +35,24 @@ Found find_run(const std::string& folder, const TrainConfig& config, const std::
   DISSENT_FAIL(kUsage, "{} holds a run of another configuration ({}); give another `experiment`, or --force to train anew and replace it", folder, fmt::join(keys, "; "));
 }
 
+// An error ends the state "running". One that all ranks have is written by the first, another by those that have it: the first may be the one that is gone.
+bool recorded(const Provenance& provenance, Communicator& run, const std::function<bool()>& training) {
+  try {
+    return training();
+  } catch (const Error& error) {
+    if (!error.agreed() || run.rank() == 0) provenance.write_failure(error.what());
+    throw;
+  } catch (const c10::Error& error) {
+    provenance.write_failure(error.what_without_backtrace());
+    throw;
+  } catch (const std::exception& error) {
+    provenance.write_failure(error.what());
+    throw;
+  }
+}
+
 // One run on the ranks of its group; false if it was stopped by a signal.
-bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t seed, bool force, bool show_progress) {
+bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, at::Device device, int64_t seed, bool force, bool show_progress) {
   TrainConfig run_config = config;
   run_config.experiment.seeds = {seed};
   const auto schema = train_schema(run_config);
@@ -39,7 +60,8 @@ bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t s
                      .config_text = config::result_toml(schema),
                      .config_hash = config::config_hash(schema),
                      .seed = static_cast<uint64_t>(seed),
-                     .show_progress = show_progress};
+                     .show_progress = show_progress,
+                     .device = device};
   auto found = Found::kNothing;
   agree(*grid.run, [&] {
     if (!force) found = find_run(context.folder, config, context.config_text, context.config_hash, schema);
@@ -55,8 +77,10 @@ bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, int64_t s
     atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
     provenance.write("running");
   });
-  HeadTrainer trainer(run_config, data, grid, context);
-  const bool finished = trainer.train(found == Found::kUnfinished);
+  const bool finished = recorded(provenance, *grid.run, [&] {
+    HeadTrainer trainer(run_config, data, grid, context);
+    return trainer.train(found == Found::kUnfinished);
+  });
   agree(*grid.run, [&] {
     if (grid.run->rank() == 0) provenance.write(finished ? "finished" : "stopped");
   });
@@ -74,7 +98,6 @@ int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
   const auto config = read_train_config(load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set")));
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();
-  agree(world, [&] { DISSENT_CHECK(config.runtime.device != "cuda", kUsage, "runtime.device = \"cuda\": training on a GPU is not there yet; use cpu"); });
 
   GridShape shape;
   const auto runs = static_cast<int64_t>(config.experiment.seeds.size());
@@ -82,12 +105,17 @@ int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
   Grid grid(world, shape);
   auto node = world.split_by_node();
   auto run_node = grid.run->split_by_node();
-  auto data = load_train_data(world, *node, *run_node, config.data);
-  spdlog::info("event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{}", data.train.rows_per_pass(), data.train.passes(), data.dim, data.classes, shape.runs,
-               shape.members, shape.data);
+  const auto device = choose_device(config.runtime.device, world, *node);
+  agree(world, [&] {
+    DISSENT_CHECK(device.is_cuda() || config.training.precision == "f32", kUsage, "training.precision = \"{}\" needs a GPU, none was found", config.training.precision);
+    DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage, "data.residency = \"device\" needs a GPU, none was found");
+  });
+  auto data = load_train_data(world, *node, *run_node, config.data, device);
+  spdlog::info("event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{} device={} residency={}", data.train.rows_per_pass(), data.train.passes(), data.dim,
+               data.classes, shape.runs, shape.members, shape.data, device.str(), data.train.residency());
   bool finished = true;
   for (int64_t r = grid.run_part; finished && r < runs; r += shape.runs)
-    finished = train_run(config, data, grid, config.experiment.seeds[r], line.flag("force"), world.rank() == 0 && !line.flag("quiet"));
+    finished = train_run(config, data, grid, device, config.experiment.seeds[r], line.flag("force"), world.rank() == 0 && !line.flag("quiet"));
   const auto all = all_gather_integer(world, finished);
   data.close();
   return std::find(all.begin(), all.end(), 0) == all.end() ? 0 : kExitStopped;

@@ -28,6 +28,7 @@ const std::vector<Verb>& verbs() {
       {"config", "print every key with type, default and meaning", run_config},
       {"inspect", "say what is in a cache, checkpoint or result file", run_inspect},
       {"verify", "compare this program with reference cases", run_verify_verb},
+      {"doctor", "say whether this machine, job and folder are ready", run_doctor},
   };
   return table;
 }
@@ -51,7 +52,7 @@ CommandLine::CommandLine(const Verb& verb, const std::string& description, const
 }
 
 bool CommandLine::parse(Runtime& runtime, const std::vector<std::string>& arguments) {
-  const std::string usage = fmt::format("usage: dissent {} [options] {}", verb_.name, positional_name_);
+  const std::string usage = fmt::format("usage: dissent {} [options]{}{}", verb_.name, max_positional_ == 0 ? "" : " ", positional_name_);
   try {
     po::options_description all;
     all.add(options_).add_options()("positional", po::value<std::vector<std::string>>(&positional_));

@@ -15,7 +15,7 @@ struct Report {
 };
 
 const CaseHandler* find_handler(const Case& reference) {
-  for (const auto* table : {&loss_handlers(), &score_handlers(), &metric_handlers(), &training_handlers()})
+  for (const auto* table : {&loss_handlers(), &sdde_loss_handlers(), &saliency_handlers(), &score_handlers(), &metric_handlers(), &training_handlers()})
     for (const auto& handler : *table)
       if (handler.kind == reference.kind && handler.name == reference.name) return &handler;
   return nullptr;

@@ -82,6 +82,8 @@ void check_evaluation(const Case& reference, Checker& checker, const at::Tensor&
 
 /// The tables of handlers, one a topic; training: heads, steps, schedules and whole evaluations, which need more than losses, scores and metrics.
 const std::vector<CaseHandler>& loss_handlers();
+const std::vector<CaseHandler>& sdde_loss_handlers();
+const std::vector<CaseHandler>& saliency_handlers();
 const std::vector<CaseHandler>& score_handlers();
 const std::vector<CaseHandler>& metric_handlers();
 const std::vector<CaseHandler>& training_handlers();

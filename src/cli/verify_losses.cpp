@@ -39,21 +39,22 @@ void check_hard_sample_weight(const Case& reference, Checker& checker) {
 ObjectiveOptions released_options(const Case& reference) {
   const double lambda = reference.param<double>("lambda");
   const bool a2d = reference.param<std::string>("loss_type") == "a2d", labelled = reference.param<bool>("use_always_labeled");
+  const auto from_epoch = reference.param<int64_t>("disagree_after_epoch");
   ObjectiveOptions options;
-  options.cross_entropy_weight = 1 - lambda;
-  options.label_smoothing = reference.has("smoothing_eps") ? reference.param<double>("smoothing_eps") : 0;
-  options.repulsion_weight = reference.param<double>("manual_lambda") * lambda;
+  const double smoothing = reference.has("smoothing_eps") ? reference.param<double>("smoothing_eps") : 0;
+  options.terms.push_back({"cross_entropy", {.weight = 1 - lambda}, losses::CrossEntropyOptions{.label_smoothing = smoothing}});
   options.repulsion_on = labelled ? ObjectiveOptions::RepulsionOn::kLabelled : ObjectiveOptions::RepulsionOn::kUnlabelled;
-  options.from_epoch = reference.param<int64_t>("disagree_after_epoch");
-  options.divdis_mode = divdis_mode(reference);
-  options.divdis_reduction = divdis_reduction(reference);
-  if (lambda > 0) {
-    options.repulsion = a2d ? ObjectiveOptions::Repulsion::kA2d : ObjectiveOptions::Repulsion::kDivDis;
-    if (reference.has("disagree_below_threshold")) options.below_threshold = reference.param<double>("disagree_below_threshold");
-    if (reference.has("reg_mode")) options.regulariser_weight = reference.param<double>("reg_weight") * lambda;
+  if (lambda == 0) return options;
+  const losses::LossWeight weight{.weight = reference.param<double>("manual_lambda") * lambda, .from_epoch = from_epoch};
+  if (a2d) {
+    // With neither labels nor an unlabelled batch to repel on, the reference never reads its modifier.
+    const bool hard = reference.has("modifier") && labelled;
+    options.terms.push_back({"a2d", weight, losses::A2dOptions{.sample_weight = hard ? losses::SampleWeight::kHard : losses::SampleWeight::kNone}});
+  } else {
+    options.terms.push_back({"divdis", weight, losses::DivDisOptions{.mode = divdis_mode(reference), .reduction = divdis_reduction(reference)}});
   }
-  // With neither labels nor an unlabelled batch to repel on, the reference never reads its modifier.
-  if (reference.has("modifier") && labelled) options.sample_weight = ObjectiveOptions::SampleWeight::kHard;
+  if (reference.has("disagree_below_threshold")) options.below_threshold = reference.param<double>("disagree_below_threshold");
+  if (reference.has("reg_mode")) options.terms.push_back({"kl_backward", {.weight = reference.param<double>("reg_weight") * lambda, .from_epoch = from_epoch}, {}});
   return options;
 }
 
@@ -64,11 +65,12 @@ void check_total(const Case& reference, Checker& checker) {
     unlabelled = reference.differentiable("unlabeled_logits");
     leaves.emplace_back("unlabeled_logits", *unlabelled);
   }
-  const auto value = objective(leaves[0].second, reference.input("labels"), unlabelled, reference.param<int64_t>("m"),
-                               reference.param<int64_t>("epoch"), released_options(reference));
-  checker.output("task_loss", value.cross_entropy);
-  checker.output("repulsion_loss", value.repulsion);
-  checker.output("regularizer_loss", value.regulariser);
+  const auto options = released_options(reference);
+  const auto value = objective(leaves[0].second, reference.input("labels"), unlabelled, reference.param<int64_t>("m"), reference.param<int64_t>("epoch"), 0, options);
+  const auto term = [&](size_t i) { return i < value.terms.size() ? value.terms[i] : at::zeros_like(value.total); };
+  checker.output("task_loss", term(0));
+  checker.output("repulsion_loss", term(1));
+  checker.output("regularizer_loss", term(2));
   checker.output("total", value.total);
   checker.value(value.total, leaves);
 }

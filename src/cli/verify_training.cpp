@@ -57,11 +57,10 @@ OptimizerOptions optimizer_of(const Case& reference) {
 ObjectiveOptions objective_of(const Case& reference) {
   const auto lambda = reference.param<double>("lambda");
   ObjectiveOptions options;
-  options.cross_entropy_weight = 1 - lambda;
-  options.label_smoothing = reference.has("smoothing_eps") ? reference.param<double>("smoothing_eps") : 0;
-  options.repulsion = ObjectiveOptions::Repulsion::kA2d;
-  options.repulsion_weight = lambda * reference.param<double>("manual_lambda");
-  options.sample_weight = reference.has("modifier") ? ObjectiveOptions::SampleWeight::kHard : ObjectiveOptions::SampleWeight::kNone;
+  const double smoothing = reference.has("smoothing_eps") ? reference.param<double>("smoothing_eps") : 0;
+  options.terms.push_back({"cross_entropy", {.weight = 1 - lambda}, losses::CrossEntropyOptions{.label_smoothing = smoothing}});
+  const auto sample_weight = reference.has("modifier") ? losses::SampleWeight::kHard : losses::SampleWeight::kNone;
+  options.terms.push_back({"a2d", {.weight = lambda * reference.param<double>("manual_lambda")}, losses::A2dOptions{.sample_weight = sample_weight}});
   return options;
 }
 
@@ -106,8 +105,8 @@ void check_train(const Case& reference, Checker& checker) {
         const int64_t s = first + wave[i];
         rates[s] = inputs[i].learning_rate;
         total[s] = results[i].total;
-        task[s] = results[i].cross_entropy;
-        repulsion[s] = results[i].repulsion;
+        task[s] = results[i].losses[0];
+        repulsion[s] = results[i].losses[1];
       }
     }
   }

@@ -1,112 +1,165 @@
 #include "ensemble/objective.hpp"
 
-#include <dissent/losses/a2d.hpp>
 #include <dissent/losses/cross_entropy.hpp>
-#include <dissent/losses/hard_sample_weight.hpp>
-#include <dissent/losses/kl_backward.hpp>
 #include <dissent/tensor_check.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 namespace dissent {
 namespace {
 
-using Repulsion = ObjectiveOptions::Repulsion;
-using SampleWeight = ObjectiveOptions::SampleWeight;
+using losses::Field;
+using losses::LossKind;
+using losses::LossTerm;
 using RepulsionOn = ObjectiveOptions::RepulsionOn;
 
-void check_weight(const char* name, double weight) {
-  DISSENT_CHECK(std::isfinite(weight) && weight >= 0, kUsage, "objective: {}: wanted a number >= 0, given {}", name, weight);
+bool has(const std::vector<Field>& fields, Field field) { return std::find(fields.begin(), fields.end(), field) != fields.end(); }
+
+bool is_base(const LossTerm& term) { return losses::find_loss(term.name).kind == LossKind::kBase; }
+
+losses::LossTraits traits_of(const LossTerm& term) { return losses::traits_of(losses::find_loss(term.name), term.options); }
+
+// The weight of its schedule, were it 1: 0 only where the term is off.
+bool is_on(const LossTerm& term, int64_t epoch, int64_t step) {
+  auto unit = term.weight;
+  unit.weight = 1;
+  return losses::weight_at(unit, epoch, step) > 0;
 }
 
-// The outputs that repel, or nothing: an undefined tensor.
-at::Tensor repelling(const at::Tensor& logits, const std::optional<at::Tensor>& unlabelled, const ObjectiveOptions& options) {
-  if (options.repulsion_on == RepulsionOn::kLabelled) return logits;
-  if (!unlabelled) return {};
-  check_outputs("objective", "unlabelled", *unlabelled, 1);
-  const bool fits = unlabelled->size(0) == logits.size(0) && unlabelled->size(2) == logits.size(2) &&
-                    unlabelled->scalar_type() == logits.scalar_type() && unlabelled->device() == logits.device();
-  DISSENT_CHECK(fits, kUsage, "objective: unlabelled: wanted [{}, B, {}] {} {}, given {}", logits.size(0), logits.size(2),
-                c10::toString(logits.scalar_type()), logits.device().str(), describe(*unlabelled));
-  return *unlabelled;
+void check_unlabelled(const at::Tensor& unlabelled, const at::Tensor& logits) {
+  check_outputs("objective", "unlabelled", unlabelled, 1);
+  const bool fits = unlabelled.size(0) == logits.size(0) && unlabelled.size(2) == logits.size(2) && unlabelled.scalar_type() == logits.scalar_type() &&
+                    unlabelled.device() == logits.device();
+  DISSENT_CHECK(fits, kUsage, "objective: unlabelled: wanted [{}, B, {}] {} {}, given {}", logits.size(0), logits.size(2), c10::toString(logits.scalar_type()),
+                logits.device().str(), describe(unlabelled));
 }
 
-// Mean over samples of the weighted repulsion.
-at::Tensor repulsion_of(const at::Tensor& outputs, const at::Tensor& labels, int64_t m, const ObjectiveOptions& options) {
-  if (options.repulsion == Repulsion::kDivDis) return losses::divdis(outputs, options.divdis_mode, options.divdis_reduction);
-  const auto per_sample = losses::a2d(outputs, m);
-  if (options.sample_weight == SampleWeight::kNone) return per_sample.mean();
-  return (per_sample * losses::hard_sample_weight(outputs, labels)).mean();
+// The batches of a step: those that are trained, those that repel, the unlabelled ones. Undefined or without rows where there are none.
+struct Batches {
+  at::Tensor trained, trained_labels, repelled, repelled_labels, unlabelled;
+};
+
+Batches split(const at::Tensor& logits, const at::Tensor& labels, const std::optional<at::Tensor>& unlabelled, bool others_on, const ObjectiveOptions& options) {
+  Batches batches{logits, labels, logits, labels, unlabelled.value_or(at::Tensor())};
+  if (options.repulsion_on == RepulsionOn::kUnlabelled) {
+    batches.repelled = batches.unlabelled;
+    batches.repelled_labels = at::Tensor();
+  }
+  if (!others_on || !options.below_threshold) return batches;
+  const auto above = losses::above_threshold(logits, labels, *options.below_threshold);
+  const auto rows = above.nonzero().squeeze(1), rest = above.logical_not().nonzero().squeeze(1);
+  batches.trained = logits.index_select(1, rows);
+  batches.trained_labels = labels.index_select(0, rows);
+  batches.repelled = logits.index_select(1, rest);
+  batches.repelled_labels = labels.index_select(0, rest);
+  return batches;
 }
 
-// The term without a graph where nothing is to be learned from it.
-template <class Term>
-at::Tensor with_gradient(bool needed, Term term) {
-  if (needed) return term();
-  const at::NoGradGuard no_grad;
-  return term();
+bool filled(const at::Tensor& outputs) { return outputs.defined() && outputs.size(1) > 0; }
+
+// What a term reads; nothing if a batch of it is missing.
+std::optional<losses::LossInput> input_of(const LossTerm& term, const Batches& batches, int64_t m) {
+  losses::LossInput input;
+  input.drawn_member = m;
+  const auto needs = traits_of(term).needs;
+  if (is_base(term)) {
+    input.logits = batches.trained;
+    input.labels = batches.trained_labels;
+  } else if (has(needs, Field::kUnlabelledLogits)) {
+    input.logits = batches.trained;  // kl_backward's source
+    input.unlabelled_logits = term.name == "kl_backward" ? batches.repelled : batches.unlabelled;
+    if (!filled(input.unlabelled_logits)) return {};
+  } else {
+    input.logits = batches.repelled;
+    input.labels = batches.repelled_labels;
+  }
+  if (has(needs, Field::kLogits) && !filled(input.logits)) return {};
+  return input;
 }
 
 }  // namespace
 
-void check(const ObjectiveOptions& options) {
-  check_weight("cross_entropy_weight", options.cross_entropy_weight);
-  check_weight("repulsion_weight", options.repulsion_weight);
-  if (options.regulariser_weight) check_weight("regulariser_weight", *options.regulariser_weight);
-  check_range("objective", "label_smoothing", options.label_smoothing, 0, 1);
-  if (options.below_threshold) check_range("objective", "below_threshold", *options.below_threshold, 0, 1);
-  DISSENT_CHECK(options.from_epoch >= 0, kUsage, "objective: from_epoch: wanted 0 or more, given {}", options.from_epoch);
+std::optional<std::string> impossible_on_features(const losses::LossInfo& loss) {
+  for (const auto field : loss.traits.needs)
+    if (field != Field::kLogits && field != Field::kLabels && field != Field::kDrawnMember && field != Field::kUnlabelledLogits)
+      return fmt::format("needs {}, which training on cached features does not have", losses::field_name(field));
+  return {};
+}
 
+bool reads_unlabelled(const LossTerm& term, const ObjectiveOptions& options) {
+  if (is_base(term)) return false;
+  return options.repulsion_on == RepulsionOn::kUnlabelled || (has(traits_of(term).needs, Field::kUnlabelledLogits) && term.name != "kl_backward");
+}
+
+uint64_t terms_on(const ObjectiveOptions& options, int64_t epoch, int64_t step) {
+  uint64_t on = 0;
+  for (size_t i = 0; i < options.terms.size(); ++i)
+    if (is_on(options.terms[i], epoch, step)) on |= uint64_t{1} << i;
+  return on;
+}
+
+bool uses_drawn_member(const ObjectiveOptions& options) {
+  return std::any_of(options.terms.begin(), options.terms.end(), [](const auto& term) { return has(traits_of(term).needs, Field::kDrawnMember); });
+}
+
+void check(const ObjectiveOptions& options) {
+  DISSENT_CHECK(!options.terms.empty(), kUsage, "objective: terms: wanted at least one loss, given none");
+  DISSENT_CHECK(options.terms.size() <= 64, kUsage, "objective: terms: wanted at most 64 losses, given {}", options.terms.size());
+  if (options.below_threshold) check_range("objective", "below_threshold", *options.below_threshold, 0, 1);
   const bool unlabelled = options.repulsion_on == RepulsionOn::kUnlabelled;
-  const bool hard = options.sample_weight == SampleWeight::kHard;
-  DISSENT_CHECK(!hard || options.repulsion != Repulsion::kDivDis, kUsage,
-                "objective: sample_weight \"hard\" weighs samples; divdis has one value a batch");
-  DISSENT_CHECK(!hard || !options.below_threshold, kUsage, "objective: sample_weight \"hard\" and below_threshold cannot be given together");
-  DISSENT_CHECK(!hard || !unlabelled, kUsage, "objective: sample_weight \"hard\" needs labels, so repulsion_on has to be \"labelled\"");
-  DISSENT_CHECK(!options.below_threshold || !unlabelled, kUsage,
-                "objective: below_threshold splits the labelled batch, so repulsion_on has to be \"labelled\"");
-  DISSENT_CHECK(!options.below_threshold || options.repulsion != Repulsion::kNone || options.regulariser_weight, kUsage,
+  std::vector<std::string> names;
+  bool others = false;
+  for (const auto& term : options.terms) {
+    const auto& loss = losses::find_loss(term.name);
+    DISSENT_CHECK(std::find(names.begin(), names.end(), term.name) == names.end(), kUsage, "objective: {}: wanted each loss once, given twice", term.name);
+    names.push_back(term.name);
+    const auto reason = impossible_on_features(loss);
+    DISSENT_CHECK(!reason, kUsage, "objective: {}: {}", term.name, reason.value_or(""));
+    DISSENT_CHECK(std::isfinite(term.weight.weight) && term.weight.weight >= 0, kUsage, "objective: {}: weight: wanted a number >= 0, given {}", term.name,
+                  term.weight.weight);
+    if (loss.kind == LossKind::kBase) continue;
+    others = true;
+    const bool labels = loss.kind == LossKind::kDiversity && has(traits_of(term).needs, Field::kLabels);
+    DISSENT_CHECK(!labels || !unlabelled, kUsage, "objective: {}: needs labels, so repulsion_on has to be \"labelled\"", term.name);
+    const bool hard = term.name == "a2d" && labels;
+    DISSENT_CHECK(!hard || !options.below_threshold, kUsage, "objective: sample_weight \"hard\" and below_threshold cannot be given together");
+  }
+  DISSENT_CHECK(!options.below_threshold || !unlabelled, kUsage, "objective: below_threshold splits the labelled batch, so repulsion_on has to be \"labelled\"");
+  DISSENT_CHECK(!options.below_threshold || others, kUsage,
                 "objective: below_threshold needs a repulsion or a regulariser for the samples that it takes from the cross-entropy");
 }
 
-ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels, const std::optional<at::Tensor>& unlabelled, int64_t m, int64_t epoch,
+ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels, const std::optional<at::Tensor>& unlabelled, int64_t m, int64_t epoch, int64_t step,
                          const ObjectiveOptions& options) {
   check(options);
   check_outputs("objective", "logits", logits, 1);
   check_labels("objective", "labels", labels, logits.size(1), logits.size(2), logits.device());
+  if (unlabelled) check_unlabelled(*unlabelled, logits);
 
-  auto trained = logits, trained_labels = labels, repelled = at::Tensor();
-  if (epoch >= options.from_epoch) {
-    repelled = repelling(logits, unlabelled, options);
-    if (options.below_threshold) {
-      const auto above = losses::above_threshold(logits, labels, *options.below_threshold);
-      const auto rows = above.nonzero().squeeze(1);
-      repelled = logits.index_select(1, above.logical_not().nonzero().squeeze(1));
-      trained = logits.index_select(1, rows);
-      trained_labels = labels.index_select(0, rows);
-    }
-  }
-  const bool trains = trained.size(1) > 0, repels = repelled.defined() && repelled.size(1) > 0;
+  const auto on = terms_on(options, epoch, step);
+  bool others_on = false;
+  for (size_t i = 0; i < options.terms.size(); ++i) others_on = others_on || ((on >> i & 1) != 0 && !is_base(options.terms[i]));
+  const auto batches = split(logits, labels, unlabelled, others_on, options);
 
   const auto zero = at::zeros({}, logits.options());
-  ObjectiveValue value{zero, zero, zero, zero};
-  if (trains) {
-    const auto output = options.product_of_experts ? at::log_softmax(trained, 2).sum(0, true) : trained;
-    const auto term = with_gradient(options.cross_entropy_weight > 0,
-                                    [&] { return losses::cross_entropy(output, trained_labels, options.label_smoothing).mean(); });
-    value.cross_entropy = term.detach();
-    if (options.cross_entropy_weight > 0) value.total = options.cross_entropy_weight * term;
-  }
-  if (repels && options.repulsion != Repulsion::kNone) {
-    const auto term = with_gradient(options.repulsion_weight > 0, [&] { return repulsion_of(repelled, labels, m, options); });
-    value.repulsion = term.detach();
-    value.total = value.total + options.repulsion_weight * term;
-  }
-  if (repels && trains && options.regulariser_weight) {
-    const auto source = losses::mean_prediction(trained);
-    const auto term = with_gradient(*options.regulariser_weight > 0, [&] { return losses::kl_backward(repelled, source); });
-    value.regulariser = term.detach();
-    value.total = value.total + *options.regulariser_weight * term;
+  ObjectiveValue value{zero, zero, zero, {}};
+  for (size_t i = 0; i < options.terms.size(); ++i) {
+    const auto& term = options.terms[i];
+    const auto input = (on >> i & 1) != 0 ? input_of(term, batches, m) : std::nullopt;
+    if (!input) {
+      value.terms.push_back(zero);
+      continue;
+    }
+    const double weight = losses::weight_at(term.weight, epoch, step);
+    // Without a graph where nothing is to be learned from it.
+    const at::AutoGradMode graph(at::GradMode::is_enabled() && weight > 0);
+    const auto loss = losses::evaluate(term.name, *input, term.options);
+    value.terms.push_back(loss.detach());
+    if (weight == 0) continue;
+    auto& part = is_base(term) ? value.base : value.diversity;
+    part = part + weight * loss;
+    value.total = value.total + weight * loss;
   }
   return value;
 }

@@ -14,10 +14,10 @@ namespace dissent {
 
 std::string LoadedEnsemble::method() const {
   std::vector<std::string> names;
-  if (config.has_cross_entropy) names.push_back("cross_entropy");
-  if (config.has_a2d) names.push_back(config.a2d.sample_weight == "hard" ? "a2d_hard" : "a2d");
-  if (config.has_divdis) names.push_back("divdis");
-  if (config.has_kl_backward) names.push_back("kl_backward");
+  for (const auto& term : objective_options(config).terms) {
+    const auto* a2d = std::any_cast<losses::A2dOptions>(&term.options);
+    names.push_back(a2d && a2d->sample_weight == losses::SampleWeight::kHard ? "a2d_hard" : term.name);
+  }
   return fmt::format("{}", fmt::join(names, "+"));
 }
 

@@ -13,13 +13,11 @@ at::Tensor a2d_probabilities(const at::Tensor& probabilities, int64_t m) {
   const int64_t members = probabilities.size(0), rows = probabilities.size(1), classes = probabilities.size(2);
   check_index("a2d", "m", m, members);
 
-  std::vector<int64_t> others;
-  for (int64_t i = 0; i < members; ++i)
-    if (i != m) others.push_back(i);
   const auto options = at::TensorOptions(at::kLong).device(probabilities.device());
-  const auto other = at::tensor(others, at::kLong).to(probabilities.device()).unsqueeze(1);  // [M-1, 1]
-  const auto row = at::arange(rows, options).unsqueeze(0);                                   // [1, B]
-  const auto top = probabilities.detach().argmax(-1).index_select(0, other.squeeze(1));      // [M-1, B]
+  auto other = at::arange(members - 1, options).unsqueeze(1);  // [M-1, 1], made on the device: a step may be recorded as a CUDA graph
+  other = other + other.ge(m);
+  const auto row = at::arange(rows, options).unsqueeze(0);                               // [1, B]
+  const auto top = probabilities.detach().argmax(-1).index_select(0, other.squeeze(1));  // [M-1, B]
 
   // Both reads in one take: its backward fills one tensor of the size of the probabilities.
   const auto of_others = (other * rows + row) * classes + top;

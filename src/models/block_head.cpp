@@ -63,4 +63,40 @@ HeadGradient BlockHead::backward(const at::Tensor& flat, const at::Tensor& x, co
            {gamma_, (dy * saved[kF]).sum(0)}, {norm_weight_, dnorm_weight}, {norm_bias_, dnorm_bias}, {head_bias_, dlogits.sum(0)}}};
 }
 
+// Without the affine part, which differs from member to member.
+at::Tensor BlockHead::forward_stack(const at::Tensor& flats, const at::Tensor& x, std::vector<at::Tensor>* saved) const {
+  const auto p = [&](size_t entry) { return stacked_parameter(flats, layout_.entry(entry)); };
+  const auto row = [&](size_t entry) { return p(entry).unsqueeze(1); };
+  auto [x_hat, mean2, rstd2] = at::native_layer_norm(x, {dim_}, {}, {}, kNormEps);
+  auto u = at::addcmul(row(norm2_bias_), x_hat, row(norm2_weight_));
+  auto z = stacked_linear(u, p(fc1_weight_), p(fc1_bias_));
+  auto a = at::gelu(z);
+  auto f = stacked_linear(a, p(fc2_weight_), p(fc2_bias_));
+  auto y = at::addcmul(x, f, row(gamma_));
+  auto [y_hat, mean, rstd] = at::native_layer_norm(y, {dim_}, {}, {}, kNormEps);
+  auto n = at::addcmul(row(norm_bias_), y_hat, row(norm_weight_));
+  auto logits = stacked_linear(n, p(head_weight_), p(head_bias_));
+  if (saved) *saved = {u, mean2, rstd2, z, a, f, y, mean, rstd, n, x_hat, y_hat};
+  return logits;
+}
+
+void BlockHead::backward_stack(const at::Tensor& flats, const at::Tensor&, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits, at::Tensor& gradient) const {
+  const auto p = [&](size_t entry) { return stacked_parameter(flats, layout_.entry(entry)); };
+  const auto g = [&](size_t entry) { return stacked_parameter(gradient, layout_.entry(entry)); };
+  const auto &x_hat = saved[kN + 1], &y_hat = saved[kN + 2];
+  stacked_linear_gradient(dlogits, saved[kN], g(head_weight_), g(head_bias_));
+  const auto dn = stacked_linear_input_gradient(dlogits, p(head_weight_));
+  g(norm_weight_).copy_((dn * y_hat).sum(1));
+  g(norm_bias_).copy_(dn.sum(1));
+  const auto dy = std::get<0>(at::native_layer_norm_backward(dn * p(norm_weight_).unsqueeze(1), saved[kY], {dim_}, saved[kMean], saved[kRstd], {}, {}, {true, false, false}));
+  g(gamma_).copy_((dy * saved[kF]).sum(1));
+  const auto df = dy * p(gamma_).unsqueeze(1);
+  stacked_linear_gradient(df, saved[kA], g(fc2_weight_), g(fc2_bias_));
+  const auto dz = at::gelu_backward(stacked_linear_input_gradient(df, p(fc2_weight_)), saved[kZ]);
+  stacked_linear_gradient(dz, saved[kU], g(fc1_weight_), g(fc1_bias_));
+  const auto du = stacked_linear_input_gradient(dz, p(fc1_weight_));
+  g(norm2_weight_).copy_((du * x_hat).sum(1));
+  g(norm2_bias_).copy_(du.sum(1));
+}
+
 }  // namespace dissent

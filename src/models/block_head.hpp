@@ -14,6 +14,8 @@ class BlockHead final : public Head {
   at::Tensor forward(const at::Tensor& flat, const at::Tensor& x, std::vector<at::Tensor>* saved) const override;
   HeadGradient backward(const at::Tensor& flat, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
                         at::Tensor* dx) const override;
+  at::Tensor forward_stack(const at::Tensor& flats, const at::Tensor& x, std::vector<at::Tensor>* saved) const override;
+  void backward_stack(const at::Tensor& flats, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits, at::Tensor& gradient) const override;
 
  private:
   int64_t dim_;

@@ -3,10 +3,27 @@
 #include <dissent/error.hpp>
 
 #include "core/options.hpp"
+#include "core/parallel.hpp"
 #include "models/block_head.hpp"
+#include "models/linear.hpp"
 #include "models/mlp_head.hpp"
 
 namespace dissent {
+
+at::Tensor flatten(const HeadGradient& gradient, const ParameterLayout& layout) {
+  auto flat = at::zeros({layout.size()}, gradient.linear[0].dy.options());
+  const bool cuda = flat.is_cuda();
+  for (const auto& part : gradient.linear) {
+    const auto& entry = layout.entry(part.entry);
+    parallel_tasks(weight_blocks(entry.shape[0], entry.shape[1], cuda), [&](int64_t b) {
+      const auto [first, count] = weight_block(entry.shape[0], entry.shape[1], cuda, b);
+      auto rows = parameter(flat, entry).narrow(0, first, count);
+      at::mm_out(rows, part.dy.narrow(1, first, count).t(), part.x);
+    });
+  }
+  for (const auto& part : gradient.vectors) parameter(flat, layout.entry(part.entry)).copy_(part.value);
+  return flat;
+}
 
 int64_t Head::forward_flops() const {
   int64_t flops = 0;

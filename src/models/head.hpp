@@ -29,6 +29,9 @@ struct HeadGradient {
   std::vector<VectorGradient> vectors;
 };
 
+/// The whole gradient [P] of a member, products multiplied out; 0 between the entries.
+at::Tensor flatten(const HeadGradient& gradient, const ParameterLayout& layout);
+
 /// A member network on features: x [B, D] -> logits [B, C]. Stateless: the parameters are a member's flat vector [P] (parameters.hpp).
 /// f32 or f64, any device; the derivative is written out (heads are few and small, and autograd would allocate every weight gradient each step).
 class Head {
@@ -42,6 +45,10 @@ class Head {
   /// Gradient of sum(dlogits * logits). Reads the parameters as they were in forward. With `dx`, also the one with respect to x [B, D].
   virtual HeadGradient backward(const at::Tensor& flat, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
                                 at::Tensor* dx = nullptr) const = 0;
+  /// The same for n members at once, as batched products, for a device: flats [n, P] of f32, f64 or bf16, x [n, B, D] of the same dtype, logits [n, B, C].
+  virtual at::Tensor forward_stack(const at::Tensor& flats, const at::Tensor& x, std::vector<at::Tensor>* saved) const = 0;
+  /// Writes the gradient of every entry into `gradient` [n, P] (f32 or f64); what lies between the entries is left as it is.
+  virtual void backward_stack(const at::Tensor& flats, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits, at::Tensor& gradient) const = 0;
   /// Floating-point operations of one row's forward pass.
   int64_t forward_flops() const;
 

@@ -45,6 +45,19 @@ at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& w) {
   return dx;
 }
 
+at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) { return at::baddbmm(b.unsqueeze(1), x, w.transpose(1, 2)); }
+
+at::Tensor stacked_linear_input_gradient(const at::Tensor& dy, const at::Tensor& w) { return at::bmm(dy, w); }
+
+void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor dw, at::Tensor db) {
+  if (dy.scalar_type() == dw.scalar_type()) {
+    at::bmm_out(dw, dy.transpose(1, 2), x);
+  } else {
+    dw.copy_(at::bmm(dy.transpose(1, 2), x));
+  }
+  db.copy_(dy.sum(1, false, dw.scalar_type()));
+}
+
 int64_t weight_blocks(int64_t out, int64_t in, bool cuda) {
   if (cuda) return 1;
   const int64_t rows = std::max<int64_t>(16, kGradientBlock / std::max<int64_t>(in, 1) / 16 * 16);

@@ -14,6 +14,13 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b)
 /// dx = dy w.   dy [B, out], w [out, in]; returns [B, in]
 at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& w);
 
+/// The same for a stack of n members, one batched product each: x [n, B, in], w [n, out, in], b [n, out]; returns [n, B, out].
+at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b);
+/// dy [n, B, out], w [n, out, in]; returns [n, B, in]
+at::Tensor stacked_linear_input_gradient(const at::Tensor& dy, const at::Tensor& w);
+/// dw = dy' x into the entries [n, out, in] and db into [n, out] of another dtype, maybe.
+void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor dw, at::Tensor db);
+
 /// A block of rows of a weight [out, in].
 struct RowBlock {
   int64_t first;

@@ -47,6 +47,22 @@ HeadGradient MlpHead::backward(const at::Tensor& flat, const at::Tensor& x, cons
   return {{{fc1_weight_, dz, x}, {fc2_weight_, dlogits, a}}, {{fc1_bias_, dz.sum(0)}, {fc2_bias_, dlogits.sum(0)}}};
 }
 
+at::Tensor MlpHead::forward_stack(const at::Tensor& flats, const at::Tensor& x, std::vector<at::Tensor>* saved) const {
+  const auto p = [&](size_t entry) { return stacked_parameter(flats, layout_.entry(entry)); };
+  auto a = stacked_linear(x, p(fc1_weight_), p(fc1_bias_)).relu_();
+  auto logits = stacked_linear(a, p(fc2_weight_), p(fc2_bias_));
+  if (saved) *saved = {a};
+  return logits;
+}
+
+void MlpHead::backward_stack(const at::Tensor& flats, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits, at::Tensor& gradient) const {
+  const auto g = [&](size_t entry) { return stacked_parameter(gradient, layout_.entry(entry)); };
+  const auto& a = saved[0];
+  stacked_linear_gradient(dlogits, a, g(fc2_weight_), g(fc2_bias_));
+  const auto da = stacked_linear_input_gradient(dlogits, stacked_parameter(flats, layout_.entry(fc2_weight_)));
+  stacked_linear_gradient(at::threshold_backward(da, a, 0), x, g(fc1_weight_), g(fc1_bias_));
+}
+
 LinearHead::LinearHead(int64_t dim, int64_t classes) {
   weight_ = layout_.add("head.weight", {classes, dim});
   bias_ = layout_.add("head.bias", {classes});
@@ -66,6 +82,15 @@ HeadGradient LinearHead::backward(const at::Tensor& flat, const at::Tensor& x, c
                                   at::Tensor* dx) const {
   if (dx) *dx = linear_input_gradient(dlogits, parameter(flat, layout_.entry(weight_)));
   return {{{weight_, dlogits, x}}, {{bias_, dlogits.sum(0)}}};
+}
+
+at::Tensor LinearHead::forward_stack(const at::Tensor& flats, const at::Tensor& x, std::vector<at::Tensor>* saved) const {
+  if (saved) saved->clear();
+  return stacked_linear(x, stacked_parameter(flats, layout_.entry(weight_)), stacked_parameter(flats, layout_.entry(bias_)));
+}
+
+void LinearHead::backward_stack(const at::Tensor&, const at::Tensor& x, const std::vector<at::Tensor>&, const at::Tensor& dlogits, at::Tensor& gradient) const {
+  stacked_linear_gradient(dlogits, x, stacked_parameter(gradient, layout_.entry(weight_)), stacked_parameter(gradient, layout_.entry(bias_)));
 }
 
 }  // namespace dissent

@@ -11,6 +11,8 @@ class MlpHead final : public Head {
   at::Tensor forward(const at::Tensor& flat, const at::Tensor& x, std::vector<at::Tensor>* saved) const override;
   HeadGradient backward(const at::Tensor& flat, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
                         at::Tensor* dx) const override;
+  at::Tensor forward_stack(const at::Tensor& flats, const at::Tensor& x, std::vector<at::Tensor>* saved) const override;
+  void backward_stack(const at::Tensor& flats, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits, at::Tensor& gradient) const override;
 
  private:
   size_t fc1_weight_, fc1_bias_, fc2_weight_, fc2_bias_;
@@ -24,6 +26,8 @@ class LinearHead final : public Head {
   at::Tensor forward(const at::Tensor& flat, const at::Tensor& x, std::vector<at::Tensor>* saved) const override;
   HeadGradient backward(const at::Tensor& flat, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
                         at::Tensor* dx) const override;
+  at::Tensor forward_stack(const at::Tensor& flats, const at::Tensor& x, std::vector<at::Tensor>* saved) const override;
+  void backward_stack(const at::Tensor& flats, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits, at::Tensor& gradient) const override;
 
  private:
   size_t weight_, bias_;

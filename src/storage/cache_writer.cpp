@@ -32,11 +32,13 @@ std::vector<std::string> names_in(const std::string& path) {
   return names;
 }
 
-// Deletes what a cache folder of ours holds, and nothing else.
+bool is_shard(const std::string& name) { return name.starts_with("shard-") && name.find(".h5") != std::string::npos; }
+
+// Deletes what a cache folder of ours holds, and nothing else; the manifest last, so that what a crash leaves is still known as ours.
 void clear_folder(const std::string& path) {
-  for (const char* name : {kManifestName, kPartialManifestName}) remove_file(path + "/" + name);
   for (const auto& name : names_in(path))
-    if (name.starts_with("shard-") && name.find(".h5") != std::string::npos) remove_file(path + "/" + name);
+    if (is_shard(name)) remove_file(path + "/" + name);
+  for (const char* name : {kManifestName, kPartialManifestName}) remove_file(path + "/" + name);
 }
 
 // Rows [first, first + count) of a shard for a rank: whole hash blocks, as even as they come.
@@ -52,7 +54,22 @@ struct Found {
   CacheManifest manifest;
 };
 
-// What is at the path, on one rank. Checks that the shards a cache claims to have are there.
+// Raises unless the shards that a cache claims to have are there.
+void check_shards(const std::string& path, const std::string& name, const CacheManifest& manifest, bool finished) {
+  if (finished) {
+    FeatureCache::open(path);
+    return;
+  }
+  const auto plan = plan_shards(manifest.spec);
+  for (size_t shard = 0; shard < manifest.shards.size(); ++shard) {
+    const auto& entry = manifest.shards[shard];
+    DISSENT_CHECK(shard < plan.size() && entry.file == plan[shard].file && entry.rows == plan[shard].rows, kData,
+                  "{}: shard {} is {} with {} rows, which is not how this cache is split", name, shard, entry.file, entry.rows);
+    open_shard(path, entry, manifest.spec);
+  }
+}
+
+// What is at the path, on one rank. `force` clears a cache folder, whatever its state.
 Found look(const std::string& path, const CacheSpec& spec, bool force) {
   Found found{CacheWriter::State::kNew, {spec, DISSENT_VERSION, {}}};
   std::error_code ignored;
@@ -64,25 +81,21 @@ Found look(const std::string& path, const CacheSpec& spec, bool force) {
     DISSENT_CHECK(names_in(path).empty(), kUsage, "{}: is there, holds other things and is no feature cache; give another name", path);
     return found;
   }
-  auto manifest = parse_manifest(read_text(name), name);
-  if (const auto difference = spec_difference(manifest.spec, spec); !difference.empty()) {
-    DISSENT_CHECK(force, kUsage, "{}: a cache of another configuration: {}; give another name, or --force to replace it", path, difference);
+  if (force) {
     clear_folder(path);
     return found;
   }
-  if (finished) {
-    FeatureCache::open(path);
-  } else {
-    const auto plan = plan_shards(manifest.spec);
-    for (size_t shard = 0; shard < manifest.shards.size(); ++shard) {
-      const auto& entry = manifest.shards[shard];
-      DISSENT_CHECK(shard < plan.size() && entry.file == plan[shard].file && entry.rows == plan[shard].rows, kData,
-                    "{}: shard {} is {} with {} rows, which is not how this cache is split", name, shard, entry.file, entry.rows);
-      open_shard(path, entry, manifest.spec);
-    }
+  try {
+    auto manifest = parse_manifest(read_text(name), name);
+    const auto difference = spec_difference(manifest.spec, spec);
+    DISSENT_CHECK(difference.empty(), kUsage, "{}: a cache of another configuration: {}; give another name, or --force to replace it", path, difference);
+    check_shards(path, name, manifest, finished);
+    found.manifest = std::move(manifest);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kData) throw;
+    DISSENT_FAIL(kData, "{}; --force writes the cache anew", error.what());
   }
   found.state = finished ? CacheWriter::State::kFinished : CacheWriter::State::kResumed;
-  found.manifest = std::move(manifest);
   return found;
 }
 

@@ -30,7 +30,8 @@ class CacheWriter {
 
   /// Looks at what is at `path`, which ends in ".cache": nothing (kNew), a stopped cache of the same specification (kResumed; it keeps its own
   /// shard_rows), a finished one (kFinished: to be reused, next_shard gives nothing). One of another specification: Error::kUsage naming what
-  /// differs, unless `force`, which deletes it. Checks that the file system has space for the rows still to be written.
+  /// differs; a damaged one (manifest, presence, size and shape of shards): Error::kData. `force` deletes whatever cache is there and begins anew.
+  /// Checks that the file system has space for the rows still to be written.
   static CacheWriter open(Communicator& comm, const std::string& path, const CacheSpec& spec, bool force);
 
   State state() const { return state_; }

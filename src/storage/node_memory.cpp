@@ -1,9 +1,11 @@
 #include "storage/node_memory.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <limits>
 
 #include "comm/mpi.hpp"
+#include "core/cgroup.hpp"
 #include "storage/atomic_file.hpp"
 
 namespace dissent {
@@ -38,7 +40,9 @@ void NodeMemory::allocate(Communicator& node, int64_t bytes, const std::string& 
     if (node.rank() != 0) return;
     const int64_t available = available_memory_bytes();
     if (node.size() > 1) check_free_space("/dev/shm", bytes, what);
-    DISSENT_CHECK(bytes <= available, kData, "{} needs {}, the node has {} of memory available", what, byte_text(bytes), byte_text(available));
+    const auto limit = memory_limit();
+    DISSENT_CHECK(bytes <= available, kData, "{} needs {}, the node has {} of memory available{}", what, byte_text(bytes), byte_text(available),
+                  limit && limit->left_bytes < bytes ? fmt::format(" (limit of {}: {})", limit->place, byte_text(limit->limit_bytes)) : "");
   });
   state_->node = &node;
   agree(node, [&] {
@@ -70,7 +74,7 @@ void NodeMemory::free() {
 namespace {
 
 // A field in KiB of a file of /proc, in bytes; `otherwise` where it is not there.
-int64_t proc_bytes(const char* path, const std::string& field, int64_t otherwise) {
+int64_t proc_bytes(const std::string& path, const std::string& field, int64_t otherwise) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);)
     if (line.starts_with(field)) return std::stoll(line.substr(field.size())) * 1024;
@@ -79,7 +83,11 @@ int64_t proc_bytes(const char* path, const std::string& field, int64_t otherwise
 
 }  // namespace
 
-int64_t available_memory_bytes() { return proc_bytes("/proc/meminfo", "MemAvailable:", std::numeric_limits<int64_t>::max()); }
+int64_t available_memory_bytes(const std::string& root) {
+  const int64_t bytes = proc_bytes(root + "/proc/meminfo", "MemAvailable:", std::numeric_limits<int64_t>::max());
+  const auto limit = memory_limit(root);
+  return limit ? std::min(bytes, limit->left_bytes) : bytes;
+}
 
 int64_t peak_memory_bytes() { return proc_bytes("/proc/self/status", "VmHWM:", 0); }
 

@@ -36,8 +36,9 @@ class NodeMemory {
   std::unique_ptr<State> state_;
 };
 
-/// Bytes that programs may still claim without swapping (MemAvailable of /proc/meminfo); the largest number where that cannot be read.
-int64_t available_memory_bytes();
+/// Bytes that this process may still claim without swapping: the smaller of MemAvailable (/proc/meminfo) and what its control groups leave
+/// (core/cgroup.hpp); the largest number where neither can be read. root: see there.
+int64_t available_memory_bytes(const std::string& root = "");
 /// Most memory that this process has had resident at a time, shared pages included (VmHWM of /proc/self/status); 0 where that cannot be read.
 int64_t peak_memory_bytes();
 

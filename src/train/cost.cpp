@@ -12,7 +12,7 @@ constexpr int64_t kValue = 4;                            // bytes of a float
 constexpr int64_t kLossTemporaries = 6;                  // tensors like the logits that the losses and their derivative hold at a time
 constexpr int64_t kUpdateBlockBytes = int64_t{384} << 10;  // of a weight gradient, a thread (models/linear.cpp)
 constexpr int64_t kCheckBytes = int64_t{16} << 20;       // read back at a time (storage/h5_data.cpp)
-constexpr int64_t kRecordValues = 12;                    // of an epoch (train/run_checkpoint.cpp)
+constexpr int64_t kRecordValues = 12;                    // of an epoch, and three a member (EpochRecord in train/head_trainer.hpp)
 // What HDF5 adds to a checkpoint, measured on eight of them: the file with its progress, each parameter, each state of the optimiser.
 constexpr int64_t kFileBytes = 10800, kParameterBytes = 310, kStateBytes = 670;
 
@@ -168,10 +168,10 @@ StorageCost storage_cost(const RunShape& run, int64_t ranks) {
   const auto& layout = run.head->layout();
   const int64_t tensors = static_cast<int64_t>(layout.entries().size()) * (1 + run.states);
   StorageCost cost;
-  cost.checkpoint = run.plan.members * (layout.parameter_count() * (1 + run.states) * kValue + 8) + run.epochs * kRecordValues * 8 + run.config_bytes + kFileBytes +
+  cost.checkpoint = run.plan.members * (layout.parameter_count() * (1 + run.states) * kValue + 8) + run.epochs * (kRecordValues + 3 * run.plan.members) * 8 + run.config_bytes + kFileBytes +
                     tensors * kParameterBytes + run.states * kStateBytes;
   cost.peak = cost.checkpoint * (run.validation ? 3 : 2);
-  cost.logs = 256 * run.epochs + 4096 + 2 * run.config_bytes + 256 * ranks;
+  cost.logs = (256 + 60 * run.plan.members) * run.epochs + 4096 + 2 * run.config_bytes + 256 * ranks;
   return cost;
 }
 

@@ -7,17 +7,27 @@
 #include "core/progress_bar.hpp"
 #include "core/stop.hpp"
 #include "storage/atomic_file.hpp"
+#include "train/batched_stepper.hpp"
+#include "train/gradient_probe.hpp"
 #include "train/heartbeat.hpp"
+#include "train/logit_exchange.hpp"
 #include "train/run_checkpoint.hpp"
+#include "train/stepper.hpp"
 #include "train/waves.hpp"
 
 namespace dissent {
 namespace {
 
 // Columns of the table of an epoch's steps. Each row is filled by one rank, the others hold zeros: summing over ranks is exact.
-enum Column : int64_t { kTotal, kCrossEntropy, kRepulsion, kRegulariser, kSkipped, kColumns };
+enum Column : int64_t { kTotal, kSkipped, kTerms };
 using Clock = std::chrono::steady_clock;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// Only then is there something to compare.
+bool has_both_kinds(const ObjectiveOptions& objective) {
+  const auto base = [](const auto& term) { return losses::find_loss(term.name).kind == losses::LossKind::kBase; };
+  return std::any_of(objective.terms.begin(), objective.terms.end(), base) && !std::all_of(objective.terms.begin(), objective.terms.end(), base);
+}
 
 std::string field(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
 
@@ -36,7 +46,9 @@ HeadTrainer::HeadTrainer(const TrainConfig& config, TrainData& data, Grid& grid,
            .chunk_rows = config.data.chunk_rows};
   std::shared_ptr<const Head> head = make_head(config.ensemble.model, data.dim, config.ensemble.hidden, data.classes);
   const Part part = part_of(config.ensemble.members, grid.shape.members, grid.member_part);
-  members_ = make_members(std::move(head), config.ensemble.members, part, context_.seed, at::kFloat, at::kCPU);
+  objective_ = objective_options(config);
+  state_.losses = static_cast<int64_t>(objective_.terms.size());
+  members_ = make_members(std::move(head), config.ensemble.members, part, context_.seed, at::kFloat, context_.device);
 }
 
 HeadTrainer::~HeadTrainer() { grid_.run->wait_settings().while_waiting = {}; }
@@ -47,7 +59,12 @@ bool HeadTrainer::train(bool resume) {
   optimizer_ = std::make_unique<Optimizer>(config_.optimizer, members_.values);
   schedule_ = std::make_unique<Schedule>(config_.schedule, config_.optimizer.learning_rate, config_.training.epochs, steps_per_epoch(plan_));
   const StepperOptions options{.clip_norm = config_.training.clip_norm, .skip_not_finite = config_.training.on_nan == "skip_step"};
-  stepper_ = std::make_unique<Stepper>(members_, *optimizer_, objective_options(config_), options, grid_);
+  if (context_.device.is_cpu()) {
+    stepper_ = std::make_unique<Stepper>(members_, *optimizer_, objective_, options, grid_);
+  } else {
+    const BatchedOptions batched{.step = options, .compute = config_.training.precision == "bf16" ? at::kBFloat16 : at::kFloat};
+    stepper_ = std::make_unique<BatchedStepper>(members_, *optimizer_, objective_, batched, grid_);
+  }
   progress_ = std::make_unique<ProgressBar>(fmt::format("seed {}", context_.seed), config_.training.epochs * plan_.rows_per_pass, "rows", !context_.show_progress);
   heartbeat_ = std::make_unique<Heartbeat>(context_.folder, grid_.run->rank());
   grid_.run->wait_settings().while_waiting = [this] { heartbeat_->beat("waiting"); };
@@ -81,9 +98,14 @@ bool HeadTrainer::run_epoch() {
   const EpochPlan plan(plan_, state_.epoch);
   std::vector<Step> steps;
   for (int64_t s = 0; s < plan.steps(); ++s) steps.push_back(plan.step(s));
-  table_ = at::zeros({plan.steps(), kColumns}, at::kDouble);
-  if (state_.steps.defined() && grid_.run->rank() == 0) table_.narrow(0, 0, state_.step).copy_(state_.steps);
-  state_.steps = at::Tensor();
+  table_ = at::zeros({plan.steps(), kTerms + static_cast<int64_t>(objective_.terms.size())}, at::kDouble);
+  probed_ = update_members() && has_both_kinds(objective_) ? probed_steps(steps, plan_.members, config_.training.gradient_samples) : std::vector<int64_t>{};
+  probes_ = at::zeros({static_cast<int64_t>(probed_.size()), plan_.round_robin ? 1 : plan_.active, 3}, at::kDouble);
+  if (grid_.run->rank() == 0) {
+    if (state_.steps.defined()) table_.narrow(0, 0, state_.step).copy_(state_.steps);
+    if (state_.probes.defined()) probes_.copy_(state_.probes);
+  }
+  state_.steps = state_.probes = at::Tensor();
   Request pending = Request::kNone;
   data_.train.start_pass(plan.pass(), plan.chunk_of(state_.step));
   while (state_.step < plan.steps()) {
@@ -93,21 +115,21 @@ bool HeadTrainer::run_epoch() {
     raise_failure();
     if (state_.step == plan.steps() || pending == Request::kNone) continue;
     state_.steps = table_.narrow(0, 0, state_.step).clone();
-    grid_.run->all_reduce(state_.steps, ReduceOp::kSum);
+    state_.probes = probes_.clone();
+    gather_tables(state_.steps, state_.probes);
     write_checkpoint("checkpoint.h5");
-    state_.steps = at::Tensor();
+    state_.steps = state_.probes = at::Tensor();
     if (pending == Request::kStop) return false;
     pending = Request::kNone;
   }
-  grid_.run->all_reduce(table_, ReduceOp::kSum);
-  finish_epoch(table_);
+  gather_tables(table_, probes_);
+  finish_epoch(steps);
   if (pending != Request::kNone && state_.epoch < config_.training.epochs) write_checkpoint("checkpoint.h5");
   return pending != Request::kStop || state_.epoch == config_.training.epochs;
 }
 
 // Waves from state_.step to `end` or, once something is pending, to the end of the prefix that is then under way.
 void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, int64_t end, Request& pending) {
-  auto values = table_.accessor<double, 2>();
   WavePlanner planner(steps, state_.step, end, config_.training.look_ahead);
   int64_t rows_done = state_.epoch * plan_.rows_per_pass + state_.step * plan_.batch_size;
   for (auto wave = planner.next(); !wave.empty(); wave = planner.next()) {
@@ -119,22 +141,50 @@ void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, int64_
       rows_done += static_cast<int64_t>(steps[s].rows.size());
     }
     heartbeat_->beat("training", state_.epoch, wave.front());
+    probe(inputs);
     const auto results = stepper_->run(inputs, updating_epoch(), update_members(), own_request());
-    for (size_t i = 0; i < wave.size(); ++i) {
-      const auto& result = results[i];
-      if (!result.known) continue;
-      progress_->update(rows_done, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, wave[i], steps.size(), result.total));
-      if (grid_.data_part != 0 || !members_.holds(steps[wave[i]].active[0])) continue;
-      const double row[] = {result.total, result.cross_entropy, result.repulsion, result.regulariser, result.skipped ? 1.0 : 0.0};
-      for (int64_t c = 0; c < kColumns; ++c) values[wave[i]][c] = row[c];
-    }
+    for (size_t i = 0; i < wave.size(); ++i)
+      if (results[i].known) record(wave[i], steps[wave[i]].active, results[i], rows_done);
+    for (const auto& late : stepper_->late_results(false)) record(late.step, late.active, late.result, rows_done);
     if (stepper_->agreed() > pending) {
       pending = stepper_->agreed();
       if (pending == Request::kFail) return;
       planner.drain();
     }
   }
+  for (const auto& late : stepper_->late_results(true)) record(late.step, late.active, late.result, rows_done);
   state_.step = planner.end();
+}
+
+// Into the table of the epoch, by one rank a step.
+void HeadTrainer::record(int64_t step, const std::vector<int64_t>& active, const StepResult& result, int64_t rows_done) {
+  progress_->update(rows_done, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, step, table_.size(0), result.total));
+  if (grid_.data_part != 0 || !members_.holds(active[0])) return;
+  auto* row = table_.data_ptr<double>() + step * table_.size(1);
+  row[kTotal] = result.total;
+  row[kSkipped] = result.skipped ? 1 : 0;
+  std::copy(result.losses.begin(), result.losses.end(), row + kTerms);
+}
+
+// Each row is filled by one rank, or by the ranks of its members: sums are exact.
+void HeadTrainer::gather_tables(at::Tensor& steps, at::Tensor& probes) {
+  grid_.run->all_reduce(steps, ReduceOp::kSum);
+  if (probes.numel() > 0) grid_.run->all_reduce(probes, ReduceOp::kSum);
+}
+
+// How the losses pull at the members in those of these steps that are looked at.
+void HeadTrainer::probe(const std::vector<StepInput>& inputs) {
+  std::vector<StepInput> chosen;
+  for (const auto& input : inputs)
+    if (std::binary_search(probed_.begin(), probed_.end(), input.step->index)) chosen.push_back(input);
+  if (chosen.empty()) return;
+  const auto figures = stepper_->probe(chosen, updating_epoch());
+  if (grid_.data_part != 0) return;
+  const auto pairs = local_pairs(chosen, members_);
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const auto row = std::lower_bound(probed_.begin(), probed_.end(), chosen[pairs[i].step].step->index) - probed_.begin();
+    probes_[row][pairs[i].position].copy_(figures[static_cast<int64_t>(i)]);
+  }
 }
 
 // A failure that some rank has met becomes one error of all.
@@ -152,28 +202,29 @@ void HeadTrainer::load_batch(const Step& step, int64_t pass, StepInput& input) c
   input.x = data_.train.take(std::span(rows).subspan(part.first, part.count));
   if (step.unlabelled_rows.empty()) return;
   const Part extra = part_of(static_cast<int64_t>(step.unlabelled_rows.size()), grid_.shape.data, grid_.data_part);
-  input.x = at::cat({input.x, data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count))});
+  const auto unlabelled = data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count));
+  input.x = at::cat({input.x, unlabelled.to(input.x.device())});
 }
 
-void HeadTrainer::finish_epoch(const at::Tensor& table) {
+void HeadTrainer::finish_epoch(const std::vector<Step>& steps) {
   // Added in step order; a skipped step has no losses worth a mean.
   EpochRecord record;
-  double sums[kColumns] = {};
-  const auto values = table.accessor<double, 2>();
+  std::vector<double> sums(table_.size(1), 0);
+  const auto values = table_.accessor<double, 2>();
   record.epoch = state_.epoch;
-  record.steps = table.size(0);
-  for (int64_t s = 0; s < table.size(0); ++s) {
+  record.steps = table_.size(0);
+  for (int64_t s = 0; s < table_.size(0); ++s) {
     if (values[s][kSkipped] != 0) {
       ++record.skipped;
       continue;
     }
-    for (int64_t c = 0; c < kColumns; ++c) sums[c] += values[s][c];
+    for (int64_t c = 0; c < table_.size(1); ++c) sums[c] += values[s][c];
   }
   const auto counted = static_cast<double>(record.steps - record.skipped);
   record.total = sums[kTotal] / counted;
-  record.cross_entropy = sums[kCrossEntropy] / counted;
-  record.repulsion = sums[kRepulsion] / counted;
-  record.regulariser = sums[kRegulariser] / counted;
+  for (size_t c = kTerms; c < sums.size(); ++c) record.losses.push_back(sums[c] / counted);
+  for (const auto& figures : gradient_figures(probes_, probed_, steps, plan_.members))
+    record.gradients.insert(record.gradients.end(), {figures.base_norm, figures.diversity_norm, figures.angle_degrees});
   record.learning_rate = schedule_->rate(updating_epoch(), record.steps - 1);
   record.accuracy_ensemble = record.accuracy_best = record.accuracy_mean = record.nll = kNaN;
   if (data_.validation) validate(record);
@@ -200,7 +251,7 @@ void HeadTrainer::validate(EpochRecord& record) {
     std::vector<int64_t> positions;
     for (int64_t row = b * block; row < std::min(rows, (b + 1) * block); ++row) positions.push_back(row);
     const auto count = static_cast<int64_t>(positions.size());
-    const auto x = data_.validation->take(positions);
+    const auto x = data_.validation->take(positions).to(context_.device);
     const auto labels = data_.validation->take_labels(positions);
     auto local = at::empty({members_.count(), count, data_.classes}, at::kFloat);
     parallel_tasks(members_.count(), [&](int64_t i) { local[i].copy_(members_.head->forward(members_.values[i], x, nullptr)); });
@@ -235,18 +286,42 @@ void HeadTrainer::write_checkpoint(const std::string& name) {
 
 void HeadTrainer::write_log() {
   if (grid_.run->rank() != 0) return;
-  atomic_write_text(context_.folder + "/train.csv", train_csv(state_.records));
+  std::vector<std::string> losses;
+  for (const auto& term : objective_.terms) losses.push_back(term.name);
+  atomic_write_text(context_.folder + "/train.csv", train_csv(state_.records, losses));
   const auto& last = state_.records.back();
   atomic_write_text(context_.folder + "/progress.json", fmt::format("{{\"epoch\": {}, \"epochs\": {}, \"steps\": {}}}\n", last.epoch + 1, config_.training.epochs, last.steps));
-  spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g} cross_entropy={:.6g} repulsion={:.6g} accuracy={}", context_.seed, last.epoch, last.steps,
-               last.skipped, last.total, last.cross_entropy, last.repulsion, field(last.accuracy_ensemble));
+  std::string values;
+  for (size_t i = 0; i < losses.size(); ++i) values += fmt::format(" {}={:.6g}", losses[i], last.losses[i]);
+  spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g}{} accuracy={}", context_.seed, last.epoch, last.steps, last.skipped, last.total, values,
+               field(last.accuracy_ensemble));
 }
 
-std::string train_csv(const std::vector<EpochRecord>& records) {
-  std::string text = "epoch,steps,skipped,learning_rate,total,cross_entropy,repulsion,regulariser,accuracy_ensemble,accuracy_best,accuracy_mean,nll\n";
-  for (const auto& r : records)
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{}\n", r.epoch, r.steps, r.skipped, r.learning_rate, field(r.total), field(r.cross_entropy), field(r.repulsion), field(r.regulariser),
-                        field(r.accuracy_ensemble), field(r.accuracy_best), field(r.accuracy_mean), field(r.nll));
+std::vector<double> numbers_of(const EpochRecord& r) {
+  std::vector<double> numbers{static_cast<double>(r.epoch), static_cast<double>(r.steps), static_cast<double>(r.skipped), r.learning_rate, r.total};
+  numbers.insert(numbers.end(), r.losses.begin(), r.losses.end());
+  numbers.insert(numbers.end(), {r.accuracy_ensemble, r.accuracy_best, r.accuracy_mean, r.nll});
+  numbers.insert(numbers.end(), r.gradients.begin(), r.gradients.end());
+  return numbers;
+}
+
+EpochRecord record_of(const std::vector<double>& n, size_t losses) {
+  const auto after = n.begin() + 5 + static_cast<std::ptrdiff_t>(losses);
+  return {.epoch = static_cast<int64_t>(n[0]), .steps = static_cast<int64_t>(n[1]), .skipped = static_cast<int64_t>(n[2]), .learning_rate = n[3], .total = n[4],
+          .losses = {n.begin() + 5, after}, .accuracy_ensemble = after[0], .accuracy_best = after[1], .accuracy_mean = after[2], .nll = after[3],
+          .gradients = {after + 4, n.end()}};
+}
+
+std::string train_csv(const std::vector<EpochRecord>& records, const std::vector<std::string>& losses) {
+  std::string text = "epoch,steps,skipped,learning_rate,total," + fmt::format("{}", fmt::join(losses, ",")) + ",accuracy_ensemble,accuracy_best,accuracy_mean,nll";
+  const size_t members = records.empty() ? 0 : records[0].gradients.size() / 3;
+  for (size_t m = 0; m < members; ++m) text += fmt::format(",gradient_base_{0},gradient_diversity_{0},gradient_angle_{0}", m);
+  text += "\n";
+  for (const auto& record : records) {
+    std::vector<std::string> fields;
+    for (const double number : numbers_of(record)) fields.push_back(field(number));
+    text += fmt::format("{}\n", fmt::join(fields, ","));
+  }
   return text;
 }
 

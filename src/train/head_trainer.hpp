@@ -10,8 +10,8 @@
 #include "storage/residency.hpp"
 #include "train/options.hpp"
 #include "train/plan.hpp"
-#include "train/stepper.hpp"
 #include "train/train_rows.hpp"
+#include "train/wave_runner.hpp"
 
 namespace dissent {
 
@@ -29,15 +29,20 @@ struct TrainData {
 
 /// Opens, checks (rows, dimensions, labels, finite values) and loads what [data] names. Error::kData, the same on every rank. Collective over world and node.
 /// run_node: the ranks of this node that train one run together (grid.run->split_by_node()): they go through the chunks of residency stream together.
-TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options);
+TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options, at::Device device = at::kCPU);
 
 /// Figures of one epoch: means over its steps in step order; validation after it.
 struct EpochRecord {
   int64_t epoch = 0, steps = 0, skipped = 0;
   double learning_rate = 0;  ///< of its last step
-  double total = 0, cross_entropy = 0, repulsion = 0, regulariser = 0;
+  double total = 0;
+  std::vector<double> losses;  ///< of the objective's terms, without their weights
   double accuracy_ensemble = 0, accuracy_best = 0, accuracy_mean = 0, nll = 0;  ///< validation; NaN without
+  std::vector<double> gradients;  ///< of each member three: norm of the base losses' gradient, of the others', angle between them; NaN where not looked at
 };
+/// The record as numbers, and back; losses: number of the objective's terms.
+std::vector<double> numbers_of(const EpochRecord& record);
+EpochRecord record_of(const std::vector<double>& numbers, size_t losses);
 
 /// Where a run stands between two steps.
 struct RunState {
@@ -45,7 +50,9 @@ struct RunState {
   int64_t step = 0;                  ///< steps done of the epoch under way
   std::vector<EpochRecord> records;  ///< of the epochs done
   at::Tensor steps;                  ///< [step, columns] f64: figures of the steps done of the epoch under way
+  at::Tensor probes;                 ///< [probed steps, A, 3] f64: gradients looked at in it, 0 for steps to come
   double best_accuracy = -1;         ///< of the ensemble on the validation set, so far
+  int64_t losses = 0;                ///< terms of the objective
 };
 
 /// What the program is told of a run beside its configuration.
@@ -55,6 +62,7 @@ struct RunContext {
   std::string config_hash;
   uint64_t seed = 0;
   bool show_progress = false;
+  at::Device device = at::kCPU;  ///< where the members live and learn
 };
 
 /// Trains one ensemble of heads on the ranks of grid.run. Writes train.csv, progress.json, heartbeat.<rank>, checkpoint.h5 and, with a validation set,
@@ -73,8 +81,11 @@ class HeadTrainer {
   bool update_members() const { return !(config_.training.frozen_first_epoch && state_.epoch == 0); }
   int64_t updating_epoch() const;
   Request own_request() const;
+  void record(int64_t step, const std::vector<int64_t>& active, const StepResult& result, int64_t rows_done);
   void load_batch(const Step& step, int64_t pass, StepInput& input) const;
-  void finish_epoch(const at::Tensor& table);
+  void probe(const std::vector<StepInput>& inputs);
+  void gather_tables(at::Tensor& steps, at::Tensor& probes);
+  void finish_epoch(const std::vector<Step>& steps);
   void validate(EpochRecord& record);
   void raise_failure();
   void write_checkpoint(const std::string& name);
@@ -88,15 +99,20 @@ class HeadTrainer {
   MemberStack members_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Schedule> schedule_;
-  std::unique_ptr<Stepper> stepper_;
+  std::unique_ptr<WaveRunner> stepper_;
   std::unique_ptr<class Heartbeat> heartbeat_;
   std::unique_ptr<class ProgressBar> progress_;
   RunState state_;
+  ObjectiveOptions objective_;
   at::Tensor table_;  ///< [steps of the epoch, columns] f64: this rank's rows, zeros elsewhere
+  std::vector<int64_t> probed_;  ///< steps of the epoch in which gradients are looked at
+  at::Tensor probes_;            ///< [probed, A, 3] f64: this rank's figures, zeros elsewhere
   std::chrono::steady_clock::time_point last_checkpoint_;
 };
 
-/// train.csv: a header and a line an epoch; values in shortest round-trip form, empty where there is no validation set or every step was skipped.
-std::string train_csv(const std::vector<EpochRecord>& records);
+/// train.csv: a header and a line an epoch; values in shortest round-trip form, empty where there is no validation set, every step was skipped, or no
+/// gradient was looked at. Columns: epoch, steps, skipped, learning_rate, total, one a loss by name, accuracies and nll of the validation set, then for each member
+/// gradient_base_<m>, gradient_diversity_<m>, gradient_angle_<m> (degrees).
+std::string train_csv(const std::vector<EpochRecord>& records, const std::vector<std::string>& losses);
 
 }  // namespace dissent

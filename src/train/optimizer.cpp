@@ -2,6 +2,8 @@
 
 #include <dissent/error.hpp>
 
+#include "kernels/update_members.hpp"
+
 namespace dissent {
 
 const TableSpec& optimizer_table() {
@@ -26,7 +28,7 @@ Optimizer::Optimizer(const OptimizerOptions& options, at::Tensor values) : optio
   weight_decay_ = options.weight_decay.value_or(kind_ == Kind::kAdamW ? 0.01 : 0.0);
   if (kind_ != Kind::kSgd || options.momentum > 0) first_ = at::zeros_like(values_);
   if (kind_ != Kind::kSgd) second_ = at::zeros_like(values_);
-  for (int64_t i = 0; i < values_.size(0); ++i) steps_.push_back(at::zeros({}, values_.options().dtype(at::kFloat)));
+  steps_ = at::zeros({values_.size(0)}, values_.options().dtype(at::kFloat));
 }
 
 void Optimizer::update(int64_t i, int64_t offset, const at::Tensor& gradient, double learning_rate) {
@@ -69,15 +71,22 @@ std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
   return {};
 }
 
+void Optimizer::update_stack(const at::Tensor& slots, const at::Tensor& gradient, const at::Tensor& rates, const at::Tensor& scales) {
+  steps_.index_add_(0, slots, scales.ge(0).to(at::kFloat));
+  kernels::UpdateOptions options{.weight_decay = weight_decay_, .momentum = options_.momentum, .beta1 = options_.beta1, .beta2 = options_.beta2, .epsilon = options_.epsilon};
+  using Rule = kernels::UpdateOptions::Rule;
+  options.rule = kind_ == Kind::kAdamW ? Rule::kAdamW : kind_ == Kind::kAdam ? Rule::kAdam : !first_.defined() ? Rule::kPlain : options_.nesterov ? Rule::kNesterov : Rule::kMomentum;
+  kernels::update_members(options, values_, first_, second_, steps_, slots, gradient, rates, scales);
+}
+
 std::vector<int64_t> Optimizer::steps() const {
-  std::vector<int64_t> counts;
-  for (const auto& step : steps_) counts.push_back(step.item<int64_t>());
-  return counts;
+  const auto counts = steps_.cpu().to(at::kLong);
+  return {counts.const_data_ptr<int64_t>(), counts.const_data_ptr<int64_t>() + counts.numel()};
 }
 
 void Optimizer::set_steps(const std::vector<int64_t>& steps) {
-  DISSENT_CHECK(steps.size() == steps_.size(), kInternal, "{} step counts for {} members", steps.size(), steps_.size());
-  for (size_t i = 0; i < steps.size(); ++i) steps_[i].fill_(steps[i]);
+  DISSENT_CHECK(static_cast<int64_t>(steps.size()) == steps_.size(0), kInternal, "{} step counts for {} members", steps.size(), steps_.size(0));
+  steps_.copy_(at::tensor(steps, at::kLong));
 }
 
 }  // namespace dissent

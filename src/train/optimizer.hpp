@@ -40,6 +40,10 @@ class Optimizer {
   /// Updates the rows [first, first + count) of a linear weight of member i with gradient dy[:, rows]' x, computed here block by block.
   void update_linear(int64_t i, const ParameterEntry& entry, int64_t first, int64_t count, const at::Tensor& dy, const at::Tensor& x, double learning_rate);
 
+  /// One step of several members on a device, begin_step included. slots [n] i64: their positions, each once; gradient [n, P]; rates [n] f64;
+  /// scales [n] f64: factor of the gradient, a negative one passes over the member. All on the device of the values.
+  void update_stack(const at::Tensor& slots, const at::Tensor& gradient, const at::Tensor& rates, const at::Tensor& scales);
+
   /// State by name ("exp_avg", "exp_avg_sq", "momentum"), each [m, P], for checkpoints.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
   /// Steps taken by each member.
@@ -52,7 +56,7 @@ class Optimizer {
   double weight_decay_;
   at::Tensor values_;
   at::Tensor first_, second_;  // moments, or momentum in first_
-  std::vector<at::Tensor> steps_;
+  at::Tensor steps_;  // [m] f32, as the fused operators want them
 };
 
 }  // namespace dissent

@@ -11,6 +11,53 @@ std::vector<std::string> head_names() {
   return names;
 }
 
+// The keys of the weight, then those of the loss, bound to the two parts of a LossTable.
+TableSpec loss_option_table(const losses::LossInfo& loss) {
+  TableSpec table{"loss." + loss.name, loss.summary, {}, &typeid(LossTable)};
+  const auto weight = [](void* target) -> void* { return &static_cast<LossTable*>(target)->weight; };
+  const auto own = [&loss](void* target) { return loss.struct_of(static_cast<LossTable*>(target)->options); };
+  const auto add = [&table](OptionSpec option, const std::function<void*(void*)>& part) {
+    const auto assign = option.assign;
+    const auto text = option.text;
+    option.assign = [assign, part](void* target, const Value& value) { return assign(part(target), value); };
+    option.text = [text, part](const void* target) { return text(part(const_cast<void*>(target))); };
+    table.options.push_back(std::move(option));
+  };
+  for (const auto& option : losses::weight_table().options) add(option, weight);
+  for (const auto& option : loss.options.options) add(option, own);
+  return table;
+}
+
+// Contradictions between losses, and between them and the rest.
+void add_loss_conflicts(const TrainConfig& c, const std::function<void(bool, const std::string&, std::string)>& add) {
+  const auto objective = objective_options(c);
+  bool unlabelled = false, others = false, hard = false;
+  for (const auto& term : objective.terms) {
+    const auto& loss = losses::find_loss(term.name);
+    const std::string key = "loss." + term.name;
+    const auto reason = impossible_on_features(loss);
+    if (reason) add(true, key, *reason);
+    const auto traits = losses::traits_of(loss, term.options);
+    add(c.active_members() < traits.min_members, key,
+        fmt::format("members can only repel each other if at least {} are active, found {}", traits.min_members, c.active_members()));
+    if (loss.kind == losses::LossKind::kBase) continue;
+    others = true;
+    unlabelled = unlabelled || reads_unlabelled(term, objective);
+    const bool labels = loss.kind == losses::LossKind::kDiversity && std::find(traits.needs.begin(), traits.needs.end(), losses::Field::kLabels) != traits.needs.end();
+    const bool hard_a2d = term.name == "a2d" && labels;
+    add(labels && c.disagreement.on == "unlabelled", hard_a2d ? "loss.a2d.sample_weight" : key,
+        fmt::format("{}needs labels: it cannot go with disagreement.on = \"unlabelled\"", hard_a2d ? "\"hard\" " : ""));
+    hard = hard || hard_a2d;
+  }
+  add(objective.terms.empty(), "loss", "expected at least one loss table, as [loss.cross_entropy]; found none");
+  const bool threshold = c.disagreement.below_threshold.has_value();
+  add(hard && threshold, "loss.a2d.sample_weight", "\"hard\" and disagreement.below_threshold exclude each other");
+  add(threshold && c.disagreement.on == "unlabelled", "disagreement.below_threshold", "a threshold splits the labelled batch: it cannot go with disagreement.on = \"unlabelled\"");
+  add(threshold && !others, "disagreement.below_threshold", "needs a loss beside those of kind base for the samples that it takes from them");
+  add(unlabelled && c.data.unlabelled.empty(), "data.unlabelled", "expected a cache, since a loss reads unlabelled rows; found nothing");
+  add(!unlabelled && !c.data.unlabelled.empty(), "data.unlabelled", "is not used: no loss reads unlabelled rows (disagreement.on = \"labelled\", no loss.oe)");
+}
+
 }  // namespace
 
 const TableSpec& experiment_table() {
@@ -32,7 +79,8 @@ const TableSpec& cache_data_table() {
       .option("subset", &T::subset, {.meaning = "text file of positions in the source set, one a line: only these rows are trained on; empty: all"})
       .option("subset_complement", &T::subset_complement, {.meaning = "train on the rows that are not in the list"})
       .option("residency", &T::residency, {.meaning = "where the training rows are kept. host: one copy a node in shared memory; stream: two chunks of chunk_rows rows a node and run, read ahead; "
-                                                   "auto: host, or stream where chunk_rows is given and the rows take more than 3/4 of the free memory", .scope = Scope::kExecution, .choices = {"auto", "host", "stream"}})
+                                                   "device: a copy on each GPU; auto: device if the rows take at most 3/4 of its free memory, else host, or stream where chunk_rows is given and the rows take "
+                                                   "more than 3/4 of the node's free memory", .scope = Scope::kExecution, .choices = {"auto", "device", "host", "stream"}})
       .option("chunk_rows", &T::chunk_rows, {.meaning = "rows are shuffled within chunks of so many rows, which are visited in file order, whatever the residency; 0: the whole pass", .min = 0})
       .option("memory_gib", &T::memory_gib, {.meaning = "GiB of a node that the two chunks of residency stream may take, over all runs of the node", .scope = Scope::kExecution, .min = 0})
       .option("batch_size", &T::batch_size, {.meaning = "rows a step, over all data ranks", .min = 1});
@@ -50,39 +98,19 @@ const TableSpec& ensemble_table() {
   return table;
 }
 
-const TableSpec& cross_entropy_table() {
-  using T = CrossEntropyOptions;
-  static const TableSpec table = TableOf<T>("loss.cross_entropy", "Cross-entropy, mean over the active members")
-      .option("weight", &T::weight, {.meaning = "weight in the objective (SED: 1 - lambda)", .min = 0})
-      .option("label_smoothing", &T::label_smoothing, {.meaning = "eps; targets are one-hot (1 - eps) + eps / classes", .min = 0, .max = 1})
-      .option("output", &T::output, {.meaning = "of each member, or of the product of experts (sum of the members' log-probabilities)", .choices = {"members", "product_of_experts"}});
-  return table;
+std::vector<LossTable> default_losses() {
+  std::vector<LossTable> tables;
+  for (const auto& loss : losses::loss_table()) tables.push_back({false, {}, loss.default_options});
+  return tables;
 }
 
-const TableSpec& a2d_table() {
-  using T = A2dOptions;
-  static const TableSpec table = TableOf<T>("loss.a2d", "Repulsion of a drawn member from the others (SED)")
-      .option("weight", &T::weight, {.meaning = "weight in the objective (SED: lambda x manual_lambda)", .min = 0})
-      .option("sample_weight", &T::sample_weight, {.meaning = "hard: samples that the ensemble gets wrong count more", .choices = {"none", "hard"}})
-      .option("from_epoch", &T::from_epoch, {.meaning = "first updating epoch with this loss, from 0", .min = 0});
-  return table;
-}
-
-const TableSpec& divdis_table() {
-  using T = DivDisOptions;
-  static const TableSpec table = TableOf<T>("loss.divdis", "Pairwise dependence of predictions over the batch (DivDis)")
-      .option("weight", &T::weight, {.meaning = "weight in the objective (SED: lambda x manual_lambda)", .min = 0})
-      .option("mode", &T::mode, {.meaning = "mutual information, or minus the L1 distance", .choices = {"mi", "l1"}})
-      .option("reduction", &T::reduction, {.meaning = "mean over pairs, or mean over members of the extreme pair", .choices = {"mean", "min_each"}})
-      .option("from_epoch", &T::from_epoch, {.meaning = "first updating epoch with this loss, from 0", .min = 0});
-  return table;
-}
-
-const TableSpec& kl_backward_table() {
-  using T = KlBackwardOptions;
-  static const TableSpec table = TableOf<T>("loss.kl_backward", "Keeps each member's mean prediction near the ensemble's on the labelled batch")
-      .option("weight", &T::weight, {.meaning = "weight in the objective (SED: reg_weight x lambda)", .min = 0});
-  return table;
+const std::vector<TableSpec>& loss_option_tables() {
+  static const std::vector<TableSpec> tables = [] {
+    std::vector<TableSpec> all;
+    for (const auto& loss : losses::loss_table()) all.push_back(loss_option_table(loss));
+    return all;
+  }();
+  return tables;
 }
 
 const TableSpec& disagreement_table() {
@@ -100,7 +128,9 @@ const TableSpec& training_table() {
       .option("frozen_first_epoch", &T::frozen_first_epoch, {.meaning = "the first epoch only computes losses, as SED's release does"})
       .option("on_nan", &T::on_nan, {.meaning = "a loss or gradient that is not finite: stop, or pass over the step", .choices = {"error", "skip_step"}})
       .option("clip_norm", &T::clip_norm, {.meaning = "largest norm of the gradient over all active members; 0: no clipping", .min = 0})
-      .option("look_ahead", &T::look_ahead, {.meaning = "steps looked at to find those without a common member, which are computed together; 1: one at a time", .scope = Scope::kExecution, .min = 1, .max = 4096});
+      .option("look_ahead", &T::look_ahead, {.meaning = "steps looked at to find those without a common member, which are computed together; 1: one at a time", .scope = Scope::kExecution, .min = 1, .max = 4096})
+      .option("gradient_samples", &T::gradient_samples, {.meaning = "steps an epoch and member in which the gradients of base and diversity losses are told apart, for train.csv (at most one step in 64); 0: none", .min = 0})
+      .option("precision", &T::precision, {.meaning = "of the products; bf16 needs runtime.device = \"cuda\". Parameters, optimiser state and losses are f32", .choices = {"f32", "bf16"}});
   return table;
 }
 
@@ -122,51 +152,29 @@ const TableSpec& runtime_table() {
 
 std::vector<Conflict> conflicts(const TrainConfig& c) {
   std::vector<Conflict> found;
-  const auto add = [&](bool wrong, const char* key, std::string message) {
+  const auto add = [&](bool wrong, const std::string& key, std::string message) {
     if (wrong) found.push_back({key, std::move(message)});
   };
   add(c.experiment.seeds.empty(), "seeds", "expected at least one seed, found none");
   add(c.data.train.empty(), "data.train", "expected the cache to train on, found nothing");
   add(c.ensemble.active.value_or(1) > c.ensemble.members, "ensemble.active",
       fmt::format("expected at most ensemble.members ({}), found {}", c.ensemble.members, c.ensemble.active.value_or(0)));
-  add(!c.has_cross_entropy && !c.has_a2d && !c.has_divdis, "loss", "expected at least one loss table, as [loss.cross_entropy]; found none");
-  add(c.has_a2d && c.has_divdis, "loss.divdis", "a2d and divdis are two forms of the one repulsion term: give one of them");
-  const bool repels = c.has_a2d || c.has_divdis;
-  add(repels && c.active_members() < 2, c.has_a2d ? "loss.a2d" : "loss.divdis",
-      fmt::format("members can only repel each other if at least 2 are active, found {}", c.active_members()));
-  const bool hard = c.has_a2d && c.a2d.sample_weight == "hard";
-  add(hard && c.disagreement.below_threshold.has_value(), "loss.a2d.sample_weight", "\"hard\" and disagreement.below_threshold exclude each other");
-  add(hard && c.disagreement.on == "unlabelled", "loss.a2d.sample_weight", "\"hard\" needs labels: it cannot go with disagreement.on = \"unlabelled\"");
-  add(c.disagreement.below_threshold.has_value() && c.disagreement.on == "unlabelled", "disagreement.below_threshold",
-      "a threshold splits the labelled batch: it cannot go with disagreement.on = \"unlabelled\"");
-  add(c.disagreement.on == "unlabelled" && c.data.unlabelled.empty(), "data.unlabelled", "expected a cache, since disagreement.on = \"unlabelled\"; found nothing");
-  add(c.disagreement.on == "labelled" && !c.data.unlabelled.empty(), "data.unlabelled", "is not used while disagreement.on = \"labelled\"");
+  add_loss_conflicts(c, add);
+  add(c.training.precision == "bf16" && c.runtime.device == "cpu", "training.precision", "\"bf16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+  add(c.data.residency == "device" && c.runtime.device == "cpu", "data.residency", "\"device\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
   add(c.optimizer.nesterov && (c.optimizer.name != "sgd" || c.optimizer.momentum == 0), "optimizer.nesterov", "needs sgd with a momentum above 0");
   add(c.schedule.name == "plateau" && c.schedule.warmup_epochs > static_cast<double>(c.training.epochs), "schedule.warmup_epochs", "is longer than the training");
   return found;
 }
 
 ObjectiveOptions objective_options(const TrainConfig& c) {
-  ObjectiveOptions o;
-  o.cross_entropy_weight = c.has_cross_entropy ? c.cross_entropy.weight : 0;
-  o.label_smoothing = c.cross_entropy.label_smoothing;
-  o.product_of_experts = c.cross_entropy.output == "product_of_experts";
-  if (c.has_a2d) {
-    o.repulsion = ObjectiveOptions::Repulsion::kA2d;
-    o.repulsion_weight = c.a2d.weight;
-    o.sample_weight = c.a2d.sample_weight == "hard" ? ObjectiveOptions::SampleWeight::kHard : ObjectiveOptions::SampleWeight::kNone;
-    o.from_epoch = c.a2d.from_epoch;
-  } else if (c.has_divdis) {
-    o.repulsion = ObjectiveOptions::Repulsion::kDivDis;
-    o.repulsion_weight = c.divdis.weight;
-    o.divdis_mode = c.divdis.mode == "mi" ? losses::DivDisMode::kMutualInformation : losses::DivDisMode::kL1;
-    o.divdis_reduction = c.divdis.reduction == "mean" ? losses::DivDisReduction::kMean : losses::DivDisReduction::kMinEach;
-    o.from_epoch = c.divdis.from_epoch;
-  }
-  o.below_threshold = c.disagreement.below_threshold;
-  o.repulsion_on = c.disagreement.on == "labelled" ? ObjectiveOptions::RepulsionOn::kLabelled : ObjectiveOptions::RepulsionOn::kUnlabelled;
-  if (c.has_kl_backward) o.regulariser_weight = c.kl_backward.weight;
-  return o;
+  ObjectiveOptions objective;
+  const auto& table = losses::loss_table();
+  for (size_t i = 0; i < table.size(); ++i)
+    if (c.losses[i].present) objective.terms.push_back({table[i].name, c.losses[i].weight, c.losses[i].options});
+  objective.below_threshold = c.disagreement.below_threshold;
+  objective.repulsion_on = c.disagreement.on == "labelled" ? ObjectiveOptions::RepulsionOn::kLabelled : ObjectiveOptions::RepulsionOn::kUnlabelled;
+  return objective;
 }
 
 }  // namespace dissent

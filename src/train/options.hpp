@@ -1,4 +1,5 @@
 #pragma once
+#include <any>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,28 +42,11 @@ struct EnsembleOptions {
   std::optional<int64_t> hidden;
 };
 
-/// [loss.cross_entropy]
-struct CrossEntropyOptions {
-  double weight = 1;
-  double label_smoothing = 0;
-  std::string output = "members";
-};
-/// [loss.a2d]
-struct A2dOptions {
-  double weight = 1;
-  std::string sample_weight = "none";
-  int64_t from_epoch = 0;
-};
-/// [loss.divdis]
-struct DivDisOptions {
-  double weight = 1;
-  std::string mode = "mi";
-  std::string reduction = "mean";
-  int64_t from_epoch = 0;
-};
-/// [loss.kl_backward]
-struct KlBackwardOptions {
-  double weight = 1;
+/// [loss.<name>] of one loss of the registry.
+struct LossTable {
+  bool present = false;
+  losses::LossWeight weight;
+  std::any options;  ///< the struct of the loss
 };
 /// [disagreement]: where members repel each other.
 struct DisagreementOptions {
@@ -77,6 +61,8 @@ struct TrainingOptions {
   std::string on_nan = "error";
   double clip_norm = 0;
   int64_t look_ahead = 64;
+  int64_t gradient_samples = 4;
+  std::string precision = "f32";
 };
 
 /// [checkpoint]
@@ -91,17 +77,16 @@ struct RuntimeOptions {
   double timeout_s = 600;
 };
 
+/// No loss present, each with its default options.
+std::vector<LossTable> default_losses();
+
 /// Everything that `dissent train CONFIG` is told.
 struct TrainConfig {
   ExperimentOptions experiment;
   GridOptions grid;
   CacheDataOptions data;
   EnsembleOptions ensemble;
-  bool has_cross_entropy = false, has_a2d = false, has_divdis = false, has_kl_backward = false;
-  CrossEntropyOptions cross_entropy;
-  A2dOptions a2d;
-  DivDisOptions divdis;
-  KlBackwardOptions kl_backward;
+  std::vector<LossTable> losses = default_losses();  ///< in the order of losses::loss_table()
   DisagreementOptions disagreement;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
@@ -115,10 +100,8 @@ struct TrainConfig {
 const TableSpec& experiment_table();
 const TableSpec& cache_data_table();
 const TableSpec& ensemble_table();
-const TableSpec& cross_entropy_table();
-const TableSpec& a2d_table();
-const TableSpec& divdis_table();
-const TableSpec& kl_backward_table();
+/// One a loss, in the order of losses::loss_table(); bound to LossTable.
+const std::vector<TableSpec>& loss_option_tables();
 const TableSpec& disagreement_table();
 const TableSpec& training_table();
 const TableSpec& checkpoint_table();

@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -14,15 +15,28 @@
 namespace dissent {
 
 Provenance::Provenance(Communicator& run, const GridShape& shape, const RunContext& context, std::string caches)
-    : folder_(context.folder), config_hash_(context.config_hash), seed_(context.seed), shape_(shape), caches_(std::move(caches)),
+    : rank_(run.rank()), folder_(context.folder), config_hash_(context.config_hash), seed_(context.seed), shape_(shape), caches_(std::move(caches)), device_(context.device.str()),
       hosts_(all_gather_text(run, host_name())), start_(std::chrono::system_clock::now()) {}
 
-void Provenance::write(const std::string& state) const {
+void Provenance::write(const std::string& state) const { atomic_write_text(folder_ + "/provenance.json", text(state, "")); }
+
+void Provenance::write_failure(const std::string& message) const noexcept {
+  try {
+    const std::string own = fmt::format("{}/provenance.json.{}", folder_, rank_);  // a name that no other rank renames
+    atomic_write_text(own, text("failed", message));
+    std::filesystem::rename(own, folder_ + "/provenance.json");
+  } catch (const std::exception& error) {
+    spdlog::warn("event=provenance_not_written folder={} reason=\"{}\"", folder_, error.what());
+  }
+}
+
+std::string Provenance::text(const std::string& state, const std::string& error) const {
   const auto now = std::chrono::system_clock::now();
   nlohmann::ordered_json json;
   json["format"] = "dissent-provenance";
   json["version"] = 1;
   json["state"] = state;
+  if (!error.empty()) json["error"] = error, json["error_rank"] = rank_;
   json["program"] = {{"dissent", DISSENT_VERSION}, {"commit", DISSENT_COMMIT}, {"build_type", DISSENT_BUILD_TYPE}, {"libtorch", DISSENT_LIBTORCH_VERSION}, {"hdf5", DISSENT_HDF5_VERSION}};
   json["config_hash"] = config_hash_;
   json["seed"] = seed_;
@@ -30,12 +44,12 @@ void Provenance::write(const std::string& state) const {
   json["hosts"] = std::set<std::string>(hosts_.begin(), hosts_.end());
   json["grid"] = {{"runs", shape_.runs}, {"members", shape_.members}, {"data", shape_.data}};
   json["threads_a_rank"] = threads();
-  json["device"] = "cpu";
+  json["device"] = device_;
   json["caches"] = caches_;
   json["start"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(start_)));
   json["wall_s"] = std::chrono::duration<double>(now - start_).count();
   json["peak_memory_bytes_rank_0"] = peak_memory_bytes();
-  atomic_write_text(folder_ + "/provenance.json", json.dump(2) + "\n");
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace dissent

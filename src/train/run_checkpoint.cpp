@@ -5,24 +5,16 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kRecordColumns = 12;
-
 at::Tensor records_tensor(const std::vector<EpochRecord>& records) {
-  auto table = at::empty({static_cast<int64_t>(records.size()), kRecordColumns}, at::kDouble);
-  for (size_t i = 0; i < records.size(); ++i) {
-    const auto& r = records[i];
-    table[i].copy_(at::tensor({static_cast<double>(r.epoch), static_cast<double>(r.steps), static_cast<double>(r.skipped), r.learning_rate, r.total, r.cross_entropy,
-                               r.repulsion, r.regulariser, r.accuracy_ensemble, r.accuracy_best, r.accuracy_mean, r.nll}, at::kDouble));
-  }
-  return table;
+  std::vector<at::Tensor> rows;
+  for (const auto& record : records) rows.push_back(at::tensor(numbers_of(record), at::kDouble));
+  return rows.empty() ? at::Tensor() : at::stack(rows);
 }
 
-std::vector<EpochRecord> records_from(const at::Tensor& table) {
+std::vector<EpochRecord> records_from(const at::Tensor& table, size_t losses) {
   std::vector<EpochRecord> records;
-  const auto v = table.accessor<double, 2>();
-  for (int64_t i = 0; i < table.size(0); ++i)
-    records.push_back({static_cast<int64_t>(v[i][0]), static_cast<int64_t>(v[i][1]), static_cast<int64_t>(v[i][2]), v[i][3], v[i][4], v[i][5], v[i][6], v[i][7], v[i][8],
-                       v[i][9], v[i][10], v[i][11]});
+  const auto* values = table.const_data_ptr<double>();
+  for (int64_t i = 0; i < table.size(0); ++i) records.push_back(record_of({values + i * table.size(1), values + (i + 1) * table.size(1)}, losses));
   return records;
 }
 
@@ -33,7 +25,7 @@ void write_run_checkpoint(const std::string& path, Grid& grid, const RunContext&
   const auto& plateau = schedule.state();
   CheckpointWriter writer(*grid.run, path, context.config_text, context.config_hash,
                           {{"epoch", state.epoch}, {"step", state.step}, {"seed", static_cast<int64_t>(context.seed)}, {"dim", data.dim}, {"classes", data.classes},
-                           {"caches", data.identity}, {"best_accuracy", state.best_accuracy},
+                           {"losses", state.losses}, {"caches", data.identity}, {"best_accuracy", state.best_accuracy},
                            {"plateau_best", plateau.best}, {"plateau_bad_epochs", plateau.bad_epochs}, {"plateau_scale", plateau.scale}});
   // Every data rank holds the same members: the first of them gives the slab, the others an empty one.
   const auto mine = [&](const at::Tensor& values) { return grid.data_part == 0 ? values : values.narrow(0, 0, 0); };
@@ -48,10 +40,11 @@ void write_run_checkpoint(const std::string& path, Grid& grid, const RunContext&
   for (const auto& [name, stack] : optimizer.state()) add("optimizer/" + name + "/", stack);
   writer.add("optimizer/steps", {members.total}, members.first, mine(at::tensor(optimizer.steps(), at::kLong)));
   const auto whole = [&](const char* name, const at::Tensor& table) {
-    if (table.defined() && table.size(0) > 0) writer.add(name, table.sizes().vec(), 0, grid.run->rank() == 0 ? table : table.narrow(0, 0, 0));
+    if (table.defined() && table.numel() > 0) writer.add(name, table.sizes().vec(), 0, grid.run->rank() == 0 ? table : table.narrow(0, 0, 0));
   };
   whole("progress/epochs", records_tensor(state.records));
   whole("progress/steps", state.steps);
+  whole("progress/gradients", state.probes);
   writer.commit();
 }
 
@@ -70,10 +63,11 @@ RunState read_run_checkpoint(const std::string& path, const TrainData& data, Mem
   const auto steps = file.read_slab("optimizer/steps", members.first, members.count());
   optimizer.set_steps({steps.const_data_ptr<int64_t>(), steps.const_data_ptr<int64_t>() + steps.numel()});
   schedule.set_state({file.number("plateau_best"), file.integer("plateau_bad_epochs"), file.number("plateau_scale")});
-  RunState state{file.integer("epoch"), file.integer("step"), {}, {}, file.number("best_accuracy")};
+  RunState state{file.integer("epoch"), file.integer("step"), {}, {}, {}, file.number("best_accuracy"), file.integer("losses")};
   const auto table = [&](const std::string& name) { return file.has(name) ? file.read_slab(name, 0, file.shape(name)[0]) : at::Tensor(); };
-  if (const auto epochs = table("progress/epochs"); epochs.defined()) state.records = records_from(epochs);
+  if (const auto epochs = table("progress/epochs"); epochs.defined()) state.records = records_from(epochs, static_cast<size_t>(state.losses));
   state.steps = table("progress/steps");
+  state.probes = table("progress/gradients");
   return state;
 }
 

@@ -9,12 +9,9 @@ config::Schema train_schema(TrainConfig& c) {
   schema.table(experiment_table(), c.experiment)
       .table(grid_table(), c.grid)
       .table(cache_data_table(), c.data)
-      .table(ensemble_table(), c.ensemble)
-      .optional_table(cross_entropy_table(), c.cross_entropy, c.has_cross_entropy)
-      .optional_table(a2d_table(), c.a2d, c.has_a2d)
-      .optional_table(divdis_table(), c.divdis, c.has_divdis)
-      .optional_table(kl_backward_table(), c.kl_backward, c.has_kl_backward)
-      .table(disagreement_table(), c.disagreement)
+      .table(ensemble_table(), c.ensemble);
+  for (size_t i = 0; i < c.losses.size(); ++i) schema.optional_table(loss_option_tables()[i], c.losses[i], c.losses[i].present);
+  schema.table(disagreement_table(), c.disagreement)
       .table(optimizer_table(), c.optimizer)
       .table(schedule_table(), c.schedule)
       .table(training_table(), c.training)

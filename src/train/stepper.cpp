@@ -7,14 +7,12 @@
 
 #include "core/parallel.hpp"
 #include "models/linear.hpp"
+#include "train/gradient_probe.hpp"
 
 namespace dissent {
 
 /// One local member in one step of the wave.
-struct Stepper::Pair {
-  int64_t step;      ///< position in the wave
-  int64_t position;  ///< position among the step's active members
-  int64_t member;    ///< number in the ensemble
+struct Stepper::Pair : LocalPair {
   at::Tensor logits; ///< [b + u, C]
   std::vector<at::Tensor> saved;
   HeadGradient gradient;
@@ -24,18 +22,6 @@ struct Stepper::Pair {
 };
 
 namespace {
-
-// A part of the batch on one data rank: its rows of the labelled batch, then its rows of the unlabelled one.
-struct BatchPart {
-  Part labelled, unlabelled;
-  int64_t rows() const { return labelled.count + unlabelled.count; }
-};
-
-BatchPart batch_part(const Step& step, int64_t parts, int64_t index) {
-  return {part_of(static_cast<int64_t>(step.rows.size()), parts, index), part_of(static_cast<int64_t>(step.unlabelled_rows.size()), parts, index)};
-}
-
-bool within(Part part, int64_t member) { return member >= part.first && member < part.first + part.count; }
 
 // Largest magnitude, or infinity/NaN if any element is not finite.
 double largest(const at::Tensor& values) { return values.numel() == 0 ? 0 : at::norm(values, std::numeric_limits<double>::infinity()).item<double>(); }
@@ -58,18 +44,15 @@ void Stepper::fail(std::string message) {
   if (!failure_) failure_.emplace(ErrorKind::kData, std::move(message), __FILE__, __LINE__);
 }
 
-bool Stepper::takes_part(const Step& step) const {
-  return std::any_of(step.active.begin(), step.active.end(), [&](int64_t member) { return members_.holds(member); });
-}
-
 std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update_members, Request request) {
   std::vector<Pair> pairs;
-  for (size_t s = 0; s < wave.size(); ++s)
-    for (size_t a = 0; a < wave[s].step->active.size(); ++a)
-      if (const int64_t member = wave[s].step->active[a]; members_.holds(member))
-        pairs.push_back({static_cast<int64_t>(s), static_cast<int64_t>(a), member, {}, {}, {}, {}, 1, false});
+  for (const auto& pair : local_pairs(wave, members_)) pairs.push_back({pair, {}, {}, {}, {}, 1, false});
   forward(wave, pairs);
-  const auto logits = gather_logits(wave, pairs, request);
+  std::vector<at::Tensor> pieces;
+  for (const auto& pair : pairs) pieces.push_back(pair.logits);
+  const auto gathered = gather_logits(*grid_.run, grid_.shape, members_, wave, pieces, request);
+  const auto& logits = gathered.of_step;
+  agreed_ = gathered.agreed;
 
   std::vector<StepResult> results(wave.size());
   std::vector<at::Tensor> gradients(wave.size());
@@ -87,57 +70,15 @@ std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t
   return results;
 }
 
+at::Tensor Stepper::probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) {
+  return probe_gradients({*grid_.run, *grid_.data, grid_.shape, grid_.data_part}, members_, objective_, wave, epoch_of_loss);
+}
+
 void Stepper::forward(const std::vector<StepInput>& wave, std::vector<Pair>& pairs) const {
   parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
     auto& pair = pairs[i];
     pair.logits = members_.head->forward(members_.member(pair.member), wave[pair.step].x, &pair.saved);
   });
-}
-
-std::vector<at::Tensor> Stepper::gather_logits(const std::vector<StepInput>& wave, const std::vector<Pair>& pairs, Request request) {
-  // Every rank sends, step by step and member by member, its [b + u, C] pieces in one message, and its request as one number behind them.
-  const auto classes = members_.head->layout().entries().back().numel;  // the classifier's bias comes last in every head
-  std::vector<int64_t> counts;
-  for (int64_t g = 0; g < grid_.shape.members; ++g)
-    for (int64_t d = 0; d < grid_.shape.data; ++d) {
-      const Part group = part_of(members_.total, grid_.shape.members, g);
-      int64_t count = 0;
-      for (const auto& input : wave)
-        for (const int64_t member : input.step->active)
-          if (within(group, member)) count += batch_part(*input.step, grid_.shape.data, d).rows() * classes;
-      counts.push_back(count + 1);
-    }
-  std::vector<at::Tensor> pieces;
-  for (const auto& pair : pairs) pieces.push_back(pair.logits.reshape({-1}));
-  pieces.push_back(at::full({1}, static_cast<int64_t>(request), members_.values.options()));
-  const auto all = grid_.run->all_gather(at::cat(pieces), counts);
-
-  // Back into [A, B + U, C] for the steps that this rank takes part in.
-  std::vector<at::Tensor> logits(wave.size());
-  std::vector<int64_t> offsets(counts.size(), 0);
-  for (size_t r = 1; r < counts.size(); ++r) offsets[r] = offsets[r - 1] + counts[r - 1];
-  agreed_ = Request::kNone;
-  for (size_t r = 0; r < counts.size(); ++r) agreed_ = std::max(agreed_, static_cast<Request>(all[offsets[r] + counts[r] - 1].item<int64_t>()));
-  for (size_t s = 0; s < wave.size(); ++s) {
-    const Step& step = *wave[s].step;
-    const auto labelled = static_cast<int64_t>(step.rows.size()), unlabelled = static_cast<int64_t>(step.unlabelled_rows.size());
-    const bool wanted = takes_part(step);
-    if (wanted) logits[s] = at::empty({static_cast<int64_t>(step.active.size()), labelled + unlabelled, classes}, all.options());
-    for (size_t r = 0; r < counts.size(); ++r) {
-      const Part group = part_of(members_.total, grid_.shape.members, static_cast<int64_t>(r) / grid_.shape.data);
-      const BatchPart rows = batch_part(step, grid_.shape.data, static_cast<int64_t>(r) % grid_.shape.data);
-      for (size_t a = 0; a < step.active.size(); ++a) {
-        if (!within(group, step.active[a])) continue;
-        if (wanted) {
-          const auto piece = all.narrow(0, offsets[r], rows.rows() * classes).view({rows.rows(), classes});
-          logits[s][a].narrow(0, rows.labelled.first, rows.labelled.count).copy_(piece.narrow(0, 0, rows.labelled.count));
-          logits[s][a].narrow(0, labelled + rows.unlabelled.first, rows.unlabelled.count).copy_(piece.narrow(0, rows.labelled.count, rows.unlabelled.count));
-        }
-        offsets[r] += rows.rows() * classes;
-      }
-    }
-  }
-  return logits;
 }
 
 StepResult Stepper::differentiate(const StepInput& input, const at::Tensor& logits, int64_t epoch_of_loss, bool update, at::Tensor& gradient) const {
@@ -146,9 +87,11 @@ StepResult Stepper::differentiate(const StepInput& input, const at::Tensor& logi
   leaf.requires_grad_(update);
   std::optional<at::Tensor> unlabelled_logits;
   if (unlabelled > 0) unlabelled_logits = leaf.narrow(1, labelled, unlabelled);
-  const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits, input.step->drawn, epoch_of_loss, objective_);
+  const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits, input.step->drawn, epoch_of_loss, input.step->index, objective_);
   if (update) gradient = value.total.requires_grad() ? torch::autograd::grad({value.total}, {leaf})[0] : at::zeros_like(leaf);
-  return {true, false, value.total.item<double>(), value.cross_entropy.item<double>(), value.repulsion.item<double>(), value.regulariser.item<double>()};
+  StepResult result{true, false, value.total.item<double>(), {}};
+  for (const auto& term : value.terms) result.losses.push_back(term.item<double>());
+  return result;
 }
 
 void Stepper::backward(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& gradients, std::vector<Pair>& pairs) const {
@@ -167,22 +110,11 @@ void Stepper::backward(const std::vector<StepInput>& wave, const std::vector<at:
 
 void Stepper::materialise(std::vector<Pair>& pairs) {
   const auto& layout = members_.head->layout();
-  const bool cuda = members_.values.is_cuda();
   const bool every = grid_.shape.data > 1 || options_.clip_norm > 0;
   parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
     auto& pair = pairs[i];
     if (!every && surely_finite(pair.gradient)) return;
-    pair.flat_gradient = at::zeros({layout.size()}, members_.values.options());
-    for (const auto& part : pair.gradient.linear) {
-      const auto& entry = layout.entry(part.entry);
-      const int64_t blocks = weight_blocks(entry.shape[0], entry.shape[1], cuda);
-      parallel_tasks(blocks, [&](int64_t b) {
-        const auto [first, count] = weight_block(entry.shape[0], entry.shape[1], cuda, b);
-        auto rows = parameter(pair.flat_gradient, entry).narrow(0, first, count);
-        at::mm_out(rows, part.dy.narrow(1, first, count).t(), part.x);
-      });
-    }
-    for (const auto& part : pair.gradient.vectors) parameter(pair.flat_gradient, layout.entry(part.entry)).copy_(part.value);
+    pair.flat_gradient = flatten(pair.gradient, layout);
   });
   if (grid_.shape.data > 1)
     for (auto& pair : pairs) grid_.data->all_reduce(pair.flat_gradient, ReduceOp::kSum);
@@ -205,22 +137,7 @@ void Stepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs
     return;
   }
 
-  // One number a (step, active member), gathered over the member groups in member order; each data rank of a group holds the same.
-  std::vector<int64_t> counts;
-  for (int64_t r = 0; r < grid_.run->size(); ++r) {
-    const Part group = part_of(members_.total, grid_.shape.members, r / grid_.shape.data);
-    int64_t count = 0;
-    if (r % grid_.shape.data == 0)
-      for (const auto& input : wave) count += std::count_if(input.step->active.begin(), input.step->active.end(), [&](int64_t m) { return within(group, m); });
-    counts.push_back(count);
-  }
-  const auto all = grid_.run->all_gather(grid_.data_part == 0 ? squares : squares.narrow(0, 0, 0), counts);
-  const auto* value = all.const_data_ptr<double>();
-  std::vector<double> sums(wave.size(), 0);
-  for (int64_t g = 0, at = 0; g < grid_.shape.members; ++g)
-    for (size_t s = 0; s < wave.size(); ++s)
-      for (const int64_t member : wave[s].step->active)
-        if (within(part_of(members_.total, grid_.shape.members, g), member)) sums[s] += value[at++];
+  const auto sums = sum_over_members(*grid_.run, grid_.shape, grid_.data_part, members_, wave, squares);
   for (auto& pair : pairs) {
     const double norm = std::sqrt(sums[pair.step]);
     pair.skip = options_.skip_not_finite && !std::isfinite(norm);

@@ -31,7 +31,7 @@ void TrainData::close() {
   if (unlabelled) unlabelled->close();
 }
 
-TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options) {
+TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options, at::Device device) {
   const auto train = open_checked(world, options.train, "data.train");
   const int64_t classes = train.classes(), dim = train.dim();
   std::optional<FeatureCache> validation, unlabelled;
@@ -52,7 +52,7 @@ TrainData load_train_data(Communicator& world, Communicator& node, Communicator&
   TrainData data{{}, {}, {}, dim, classes, identity_of("train", train)};
   if (unlabelled) data.identity += ", " + identity_of("unlabelled", *unlabelled);
   agree_beyond(world, node, [&] {
-    data.train = TrainRows::load(node, run_node, train, selection, options);
+    data.train = TrainRows::load(node, run_node, train, selection, options, device);
     if (validation) data.validation.emplace(HostResidency::load(node, *validation, select_rows(*validation, 0, 1)));
     if (unlabelled) data.unlabelled.emplace(HostResidency::load(node, *unlabelled, all_rows(*unlabelled)));
   });

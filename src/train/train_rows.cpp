@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "comm/device.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/node_memory.hpp"
 
@@ -23,6 +24,17 @@ bool auto_streams(Communicator& node, const FeatureCache& cache, const RowSelect
   return all_gather_integer(node, streams)[0] != 0;
 }
 
+bool keeps_on_device(Communicator& node, const FeatureCache& cache, const RowSelection& selection, const CacheDataOptions& options, at::Device device) {
+  if (device.is_cpu() || (options.residency != "auto" && options.residency != "device")) return false;
+  const int64_t needed = HostResidency::bytes(cache, selection), free = free_device_bytes(device);
+  agree(node, [&] {
+    DISSENT_CHECK(options.residency == "auto" || needed < free, kData, "data.residency = \"device\": the rows take {}, {} has {} free; use \"host\", or fewer rows", byte_text(needed),
+                  device.str(), byte_text(free));
+  });
+  const auto fits = all_gather_integer(node, needed <= free / 4 * 3);
+  return options.residency == "device" || std::find(fits.begin(), fits.end(), 0) == fits.end();
+}
+
 // Raises unless the buffers of all groups of the node fit memory_gib.
 void check_bound(const FeatureCache& cache, const RowSelection& selection, const CacheDataOptions& options, int64_t groups) {
   const int64_t pass = selection.rows_per_pass, rows = options.chunk_rows > 0 ? std::min(options.chunk_rows, pass) : pass;
@@ -40,12 +52,27 @@ void check_bound(const FeatureCache& cache, const RowSelection& selection, const
 
 }  // namespace
 
+DeviceRows DeviceRows::copy(const HostResidency& host, at::Device device) { return {host.embed().to(device, host.embed().scalar_type(), false, true), host.labels().to(device, at::kLong, false, true)}; }
+
+at::Tensor DeviceRows::take(std::span<const int64_t> rows) const {
+  return embed.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows.data(), rows.size()), at::kLong).to(embed.device())).to(at::kFloat);
+}
+
+at::Tensor DeviceRows::take_labels(std::span<const int64_t> rows) const {
+  return labels.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows.data(), rows.size()), at::kLong).to(labels.device()));
+}
+
 TrainRows TrainRows::load(Communicator& node, Communicator& run_node, const FeatureCache& cache, const RowSelection& selection,
-                          const CacheDataOptions& options) {
+                          const CacheDataOptions& options, at::Device device) {
   TrainRows rows;
   rows.run_node_ = &run_node;
-  if (options.residency != "stream" && !(options.residency == "auto" && auto_streams(node, cache, selection, options))) {
+  const bool on_device = keeps_on_device(node, cache, selection, options, device);
+  if (on_device || (options.residency != "stream" && !(options.residency == "auto" && auto_streams(node, cache, selection, options)))) {
     rows.host_.emplace(HostResidency::load(node, cache, selection));
+    if (on_device) {
+      rows.device_.emplace(DeviceRows::copy(*rows.host_, device));
+      rows.host_->close();
+    }
     return rows;
   }
   std::optional<FeatureCache> own;  // the stream keeps one
@@ -76,7 +103,8 @@ void agree_beyond(Communicator& whole, const Communicator& part, const std::func
 }
 
 void TrainRows::close() {
-  if (host_) host_->close();
+  if (host_ && !device_) host_->close();
+  device_.reset();
   if (stream_) stream_->close();
 }
 

@@ -53,7 +53,7 @@ model = "mpl"
 [loss.a2d]
 weight = "much"
 sample_weight = "hrd"
-[loss.divdis]
+[loss.gradcam]
 [optimiser]
 name = "adamw"
 [optimizer]
@@ -68,7 +68,7 @@ expect_text "bad.toml:2:1: sedes: unknown key; did you mean 'seeds'?" \
   "bad.toml:9:9: ensemble.model: expected one of block_head, mlp, linear; found \"mpl\"; did you mean 'mlp'?" \
   'bad.toml:11:10: loss.a2d.weight: expected a finite number >= 0, found "much"' \
   "bad.toml:12:17: loss.a2d.sample_weight: expected one of none, hard; found \"hrd\"; did you mean 'hard'?" \
-  'bad.toml:13:1: loss.divdis: a2d and divdis are two forms of the one repulsion term: give one of them' \
+  'bad.toml:13:1: loss.gradcam: needs feature maps, which training on cached features does not have' \
   "bad.toml:14:2: optimiser: unknown table; did you mean 'optimizer'?" \
   'bad.toml:17:17: optimizer.learning_rate: expected a finite number >= 0, found -1'
 count=$(grep -c 'bad\.toml:[0-9]*:[0-9]*: ' err)
@@ -93,8 +93,8 @@ conflict() {
 conflict 'loss.a2d.sample_weight: "hard" and disagreement.below_threshold exclude each other' loss.a2d.sample_weight=hard disagreement.below_threshold=0.5
 conflict 'loss.a2d.sample_weight: "hard" needs labels: it cannot go with disagreement.on = "unlabelled"' loss.a2d.sample_weight=hard disagreement.on=unlabelled data.unlabelled=b.cache
 conflict 'a threshold splits the labelled batch' disagreement.below_threshold=0.5 disagreement.on=unlabelled data.unlabelled=b.cache
-conflict 'data.unlabelled: expected a cache, since disagreement.on = "unlabelled"; found nothing' disagreement.on=unlabelled
-conflict 'data.unlabelled: is not used while disagreement.on = "labelled"' data.unlabelled=b.cache
+conflict 'data.unlabelled: expected a cache, since a loss reads unlabelled rows; found nothing' disagreement.on=unlabelled
+conflict 'data.unlabelled: is not used: no loss reads unlabelled rows' data.unlabelled=b.cache
 conflict 'loss.a2d: members can only repel each other if at least 2 are active, found 1' ensemble.active=1
 conflict 'loss.a2d: members can only repel each other if at least 2 are active, found 1' ensemble.selection=round_robin
 conflict 'optimizer.nesterov: needs sgd with a momentum above 0' optimizer.nesterov=true
@@ -106,7 +106,10 @@ refused 1 2 'syntax.toml:2:1: ' -- train syntax.toml
 printf 'include = ["other.toml"]\n' > include.toml
 refused 1 2 'include.toml:1:12: include: cannot read other.toml: No such file or directory' -- train include.toml
 
-# The page of all keys is the program's.
-"$source_dir/scripts/generate_docs" "$program" "$work/configuration.md"
-cmp -s "$work/configuration.md" "$source_dir/docs/configuration.md" || failed "docs/configuration.md is out of date: run scripts/generate_docs"
+# The pages of all keys and losses are the program's.
+mkdir "$work/docs"
+"$source_dir/scripts/generate_docs" "$program" "$work/docs"
+for page in configuration losses; do
+  cmp -s "$work/docs/$page.md" "$source_dir/docs/$page.md" || failed "docs/$page.md is out of date: run scripts/generate_docs"
+done
 finish

@@ -55,6 +55,11 @@ diff -r good.cache stopped.cache > out || failed "the refused command changed th
 copy truncated
 truncate -s 100000 truncated.cache/shard-00001.h5
 bad 3 truncated "truncated.cache/shard-00001.h5: truncated: 100000 bytes found, its 100 rows take at least 314800"
+refused 2 3 "truncated.cache/shard-00001.h5: truncated: 100000 bytes found" "--force writes the cache anew" -- \
+  cache cache.toml --quiet --set cache.output=truncated.cache --set data.root=images --set cache.shard_rows=100
+well 3 cache cache.toml --quiet --force --set cache.output=truncated.cache --set data.root=images --set cache.shard_rows=100
+expect_text "event=cache_written path=truncated.cache rows=300"
+diff <(cd good.cache && sha256sum -- shard-*) <(cd truncated.cache && sha256sum -- shard-*) > out || failed "the cache that --force wrote anew differs"
 copy shortened
 truncate -s -1000 shortened.cache/shard-00001.h5
 bad 1 shortened "shortened.cache/shard-00001.h5: truncated file"

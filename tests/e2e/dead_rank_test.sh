@@ -65,5 +65,7 @@ for victim in 0 1 2; do
   expect_exit 4
   grep -q "did not end within $timeout_s s" err || failed "nothing says that a message did not come"
   grep -qE "rank $victim on .*: epoch [0-9]+, step [0-9]+, last sign of life" err || failed "nothing names rank $victim"
+  grep -q '"state": "failed"' results/dead/seed-7/provenance.json || failed "provenance.json does not say that the run failed"
+  grep -qE "\"error\": \".*rank $victim on " results/dead/seed-7/provenance.json || failed "provenance.json does not name rank $victim"
 done
 finish

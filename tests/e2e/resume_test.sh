@@ -29,47 +29,67 @@ sample_weight = "hard"
 name = "cosine"
 per = "step"
 [training]
-epochs = 40
+epochs = 20
 frozen_first_epoch = true
 TOML
 
-mkdir whole broken term
+mkdir whole term
 cd whole
 well 2 train ../train.toml --quiet
-cd ../broken
+cd ..
+expect_whole() { local file; for file in checkpoint.h5 best.h5 train.csv; do expect_same results/resume/seed-7/$file ../whole/results/resume/seed-7/$file; done; }
+beat() { stat -c %.Y.%s results/resume/seed-7/heartbeat.0 2>/dev/null || echo none; }
 
-# USR1 through mpirun, at a random moment of the training, until the run is finished. The seed is fixed; the moments still depend on the machine.
+# USR1 through mpirun, at random moments of the training, exactly 20 times, each time on another split and residency than before. A run that ends before
+# the signal comes is compared and followed by a fresh one, with shorter waits. The seed is fixed; the steps still depend on the machine.
 RANDOM=11
-stops=0
-rounds=0
-status=75
-while [ "$status" = 75 ] && [ "$rounds" -lt 60 ]; do
-  ranks=$((1 + rounds % 3 + (rounds % 4 == 3 ? 2 : 0)))
-  before=$(stat -c %Y.%s results/resume/seed-7/heartbeat.0 2>/dev/null || echo none)
+stops=0 rounds=0 runs=0 middle=0 longest_ms=400
+places=()
+splits=(1 3 2 5 4)
+while [ "$stops" -lt 20 ] && [ "$rounds" -lt 60 ]; do
+  [ -d "broken-$runs" ] || mkdir "broken-$runs"
+  cd "broken-$runs"
+  ranks=${splits[rounds % 5]}
   residency=$([ $((rounds % 2)) = 1 ] && echo stream || echo host)
+  before=$(beat)
   "$source_dir/scripts/mpirun" "$ranks" "$program" train ../train.toml --quiet --set "data.residency=$residency" > out 2> err &
   job=$!
-  for _ in $(seq 100); do # until the first rank beats
-    sleep 0.05
-    [ "$(stat -c %Y.%s results/resume/seed-7/heartbeat.0 2>/dev/null || echo none)" = "$before" ] || break
+  for _ in $(seq 1000); do # until the first rank beats
+    sleep 0.02
+    [ "$(beat)" = "$before" ] && kill -0 "$job" 2>/dev/null || break
   done
-  sleep "0.$((RANDOM % 4))"
+  sleep "$(printf '0.%03d' $((RANDOM % longest_ms)))"
   kill -USR1 "$job" 2>/dev/null || true
   status=0
   wait "$job" || status=$?
-  [ "$status" != 75 ] || stops=$((stops + 1))
   rounds=$((rounds + 1))
-  command="train, stopped by USR1, round $rounds on $ranks ranks"
-  [ "$status" = 75 ] || expect_exit 0
-  [ "$stops" -lt 20 ] || break
+  command="train, stopped by USR1, round $rounds on $ranks ranks, residency $residency"
+  if [ "$status" = 75 ]; then
+    stops=$((stops + 1))
+    place=$(sed -n 's/.*event=checkpoint path=.*checkpoint.h5 \(epoch=[0-9]* step=[0-9]*\)$/\1/p' err | tail -n 1)
+    [ "${place##*step=}" = 0 ] || middle=$((middle + 1))
+    places+=("$ranks/$residency:${place//[a-z=]/}")
+  else
+    expect_exit 0
+    expect_whole
+    runs=$((runs + 1)) longest_ms=$((longest_ms / 2 + 10))
+  fi
+  cd ..
+  [ "$failures" = 0 ] || break
 done
-echo "stopped $stops times"
-[ "$stops" -ge 3 ] || failed "stopped $stops times only: this machine is too fast for the test to mean anything"
-well 5 train ../train.toml --quiet
-for file in checkpoint.h5 best.h5 train.csv; do expect_same results/resume/seed-7/$file ../whole/results/resume/seed-7/$file; done
+echo "stopped $stops times in $((runs + 1)) runs, $middle times within an epoch; ranks/residency:epoch step: ${places[*]}"
+[ "$stops" = 20 ] || failed "stopped $stops times in $rounds rounds, expected 20"
+[ "$middle" -ge 10 ] || failed "stopped $middle times within an epoch only"
+if [ -d "broken-$runs" ]; then
+  cd "broken-$runs"
+  well 5 train ../train.toml --quiet
+  expect_text "event=resume"
+  expect_whole
+  cd ..
+fi
 
 # TERM without a launcher; the job is told so by exit code 75 and by the provenance.
-cd ../term
+cd term
 "$program" train ../train.toml --quiet > out 2> err &
 job=$!
 for _ in $(seq 100); do sleep 0.05; [ ! -s results/resume/seed-7/heartbeat.0 ] || break; done

@@ -28,7 +28,18 @@ expect_no_file results
 
 # A loss that is not finite: known to all ranks at once, or to the ranks of one member alone.
 refused 3 3 "the loss of epoch 0, step 1 is" "training has diverged" -- train train.toml --quiet --set optimizer.learning_rate=1e38
+failed_with() { # RANKS TEXT: the run's provenance says so
+  python3 - results/e/seed-42/provenance.json "$@" <<'PYTHON' || failed "provenance.json does not say that the run failed: $2"
+import json, sys
+provenance = json.load(open(sys.argv[1]))
+assert provenance["state"] == "failed" and provenance["ranks"] == int(sys.argv[2]) and sys.argv[3] in provenance["error"], provenance
+PYTHON
+}
+failed_with 3 "training has diverged"
+refused 1 3 "the loss of epoch 0, step 1 is" -- train train.toml --quiet --set optimizer.learning_rate=1e38
+failed_with 1 "the loss of epoch 0, step 1 is"
 refused 3 3 "of epoch 0, step" "training has diverged" -- train train.toml --quiet --set optimizer.learning_rate=1e38 --set ensemble.active=1
+failed_with 3 "training has diverged"
 expect_nothing_half_written results
 well 3 train train.toml --quiet --set optimizer.learning_rate=1e38 --set 'training.on_nan="skip_step"' --set experiment=skip
 awk -F, 'NR > 1 { skipped += $3 } END { exit !(skipped > 0) }' results/skip/seed-42/train.csv || failed "train.csv tells of no skipped step"

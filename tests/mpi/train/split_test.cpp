@@ -3,8 +3,10 @@
 
 #include "core/random.hpp"
 #include "mpi_main.hpp"
+#include "objectives.hpp"
 #include "train/stepper.hpp"
 #include "train/waves.hpp"
+#include "train_run.hpp"
 
 using namespace dissent;
 using dissent::testing::world;
@@ -22,15 +24,14 @@ struct Setting {
   bool unlabelled = false;
 };
 
-using Repulsion = ObjectiveOptions::Repulsion;
+using dissent::testing::a2d_term;
+using dissent::testing::cross_entropy_term;
+using dissent::testing::term;
 
 Setting a2d_hard() {
   Setting s;
   s.name = "a2d_hard";
-  s.objective.repulsion = Repulsion::kA2d;
-  s.objective.sample_weight = ObjectiveOptions::SampleWeight::kHard;
-  s.objective.repulsion_weight = 2.5;
-  s.objective.label_smoothing = 0.5;
+  s.objective = dissent::testing::sed_objective();
   s.optimizer.weight_decay = 0.1;
   return s;
 }
@@ -50,24 +51,57 @@ std::vector<Setting> settings() {
   all.push_back(clipped);
   auto divdis = a2d_hard();
   divdis.name = "divdis mi with regulariser on unlabelled data";
-  divdis.objective.repulsion = Repulsion::kDivDis;
-  divdis.objective.sample_weight = ObjectiveOptions::SampleWeight::kNone;
+  divdis.objective.terms = {cross_entropy_term(), term("divdis", 2.5), term("oe", 0.3), term("kl_backward", 0.7)};
   divdis.objective.repulsion_on = ObjectiveOptions::RepulsionOn::kUnlabelled;
-  divdis.objective.regulariser_weight = 0.7;
   divdis.unlabelled = true;
   divdis.active = 3;
   all.push_back(divdis);
   auto threshold = a2d_hard();
   threshold.name = "a2d below a threshold";
-  threshold.objective.sample_weight = ObjectiveOptions::SampleWeight::kNone;
+  threshold.objective.terms[1] = a2d_term(2.5, false);
   threshold.objective.below_threshold = 1.0 / kClasses;
   all.push_back(threshold);
+  auto both = a2d_hard();
+  both.name = "losses of both methods, one from the second epoch, one on every other step";
+  both.objective.terms = {cross_entropy_term(), a2d_term(0.5, true), term("ncl", 0.4), term("adp", 0.2)};
+  both.objective.terms[2].weight.from_epoch = 1;
+  both.objective.terms[3].weight.period = 2;
+  both.active = 4;
+  all.push_back(both);
+  for (const auto& loss : losses::loss_table()) {  // each that a head can be trained with, by SGD: Adam would magnify the rounding of gradients near 0
+    if (impossible_on_features(loss)) continue;
+    auto one = sgd;
+    one.name = loss.name.c_str();
+    one.objective.terms = {term(loss.name.c_str(), 1)};
+    one.unlabelled = reads_unlabelled(one.objective.terms[0], one.objective);
+    one.active = 3;
+    all.push_back(one);
+  }
+  return all;
+}
+
+// Gradients of a step, told apart, gathered over the member groups: [A, 3].
+at::Tensor probe(const GridShape& shape, const Setting& setting) {
+  Grid grid(world(), shape);
+  const auto x = at::sin(at::arange(kBatch * kDim, at::kFloat)).view({kBatch, kDim});
+  auto members = make_members(make_head("block_head", kDim, 40, kClasses), kMembers, part_of(kMembers, shape.members, grid.member_part), 11, at::kFloat, at::kCPU);
+  const Step step{0, 0, std::vector<int64_t>(kBatch), {}, {0, 2, 4}, 1};
+  const Part rows = part_of(kBatch, shape.data, grid.data_part);
+  Optimizer optimizer(setting.optimizer, members.values);
+  Stepper stepper(members, optimizer, setting.objective, setting.stepper, grid);
+  const std::vector<StepInput> wave{{&step, 0.1, x.narrow(0, rows.first, rows.count), at::arange(kBatch).remainder(kClasses)}};
+  const auto local = stepper.probe(wave, 0);
+  auto all = at::zeros({3, 3}, at::kDouble);
+  const auto pairs = local_pairs(wave, members);
+  for (size_t i = 0; i < pairs.size(); ++i)
+    if (grid.data_part == 0) all[pairs[i].position].copy_(local[static_cast<int64_t>(i)]);
+  grid.run->all_reduce(all, ReduceOp::kSum);
   return all;
 }
 
 struct Outcome {
   at::Tensor weights;  // [M, P], all members
-  at::Tensor losses;   // [steps, 4]
+  at::Tensor losses;   // [steps, terms + 1]
 };
 
 at::Tensor features(uint64_t key, int64_t rows) {
@@ -93,7 +127,7 @@ Outcome train(Communicator& comm, const GridShape& shape, const Setting& setting
     const EpochPlan epoch_plan(plan, epoch);
     std::vector<Step> steps;
     for (int64_t s = 0; s < epoch_plan.steps(); ++s) steps.push_back(epoch_plan.step(s));
-    auto table = at::zeros({epoch_plan.steps(), 4}, at::kDouble);
+    auto table = at::zeros({epoch_plan.steps(), static_cast<int64_t>(setting.objective.terms.size()) + 1}, at::kDouble);
     for (const auto& wave : make_waves(steps, look_ahead)) {
       std::vector<StepInput> inputs;
       for (const int64_t s : wave) {
@@ -108,8 +142,11 @@ Outcome train(Communicator& comm, const GridShape& shape, const Setting& setting
       }
       const auto results = stepper.run(inputs, epoch, true);
       for (size_t i = 0; i < wave.size(); ++i)
-        if (results[i].known && grid.data_part == 0 && members.holds(steps[wave[i]].active[0]))
-          table[wave[i]].copy_(at::tensor({results[i].total, results[i].cross_entropy, results[i].repulsion, results[i].regulariser}, at::kDouble));
+        if (results[i].known && grid.data_part == 0 && members.holds(steps[wave[i]].active[0])) {
+          auto row = results[i].losses;
+          row.push_back(results[i].total);
+          table[wave[i]].copy_(at::tensor(row, at::kDouble));
+        }
     }
     grid.run->all_reduce(table, ReduceOp::kSum);
     tables.push_back(table);
@@ -147,4 +184,33 @@ TEST(DataSplit, GivesTheResultToRounding) {
       EXPECT_LT((expected.losses - found.losses).abs().max().item<double>(), 1e-4) << setting.name;
       EXPECT_TRUE(at::equal(found.weights, train(world(), shape, setting, 64).weights)) << setting.name << ": not the same bits for the same layout";
     }
+}
+
+// The device path, on the CPU's memory: the same exchange, the members or the batch over the ranks.
+TEST(BatchedStepper, SplitsAgreeWithTheHost) {
+  auto& world = dissent::testing::world();
+  for (const GridShape shape : {GridShape{1, world.size(), 1}, GridShape{1, 1, world.size()}}) {
+    Grid grid(world, shape);
+    for (const auto& [name, run] : dissent::testing::small_runs()) {
+      SCOPED_TRACE(fmt::format("{}, {} x {}", name, shape.members, shape.data));
+      if (run.members < shape.members || run.batch < shape.data || (shape.data > 1 && run.rows % run.batch < shape.data)) continue;
+      const auto host = dissent::testing::train_small(run, grid, at::kCPU, std::nullopt);
+      dissent::testing::expect_close(host, dissent::testing::train_small(run, grid, at::kCPU, BatchedOptions{}), 3e-5);
+    }
+  }
+}
+
+// |g|^2, |h|^2 and <g, h> of base and diversity losses: the same bits on every member split, close on a split of the batch; consistent with each loss alone.
+TEST(GradientProbe, SplitsAgreeAndTheWholeIsTheSum) {
+  const auto setting = a2d_hard();
+  auto base = setting, diversity = setting;
+  base.objective.terms = {setting.objective.terms[0]};
+  diversity.objective.terms = {setting.objective.terms[1]};
+  const GridShape members{1, world().size(), 1}, data{1, 1, world().size()};
+  const auto both = probe(members, setting), alone = probe(members, base), other = probe(members, diversity);
+  EXPECT_TRUE(at::equal(both.select(1, 0), alone.select(1, 0)));
+  EXPECT_TRUE(at::equal(both.select(1, 1), other.select(1, 1)));
+  EXPECT_EQ(alone.select(1, 1).abs().max().item<double>(), 0);
+  EXPECT_TRUE((both.select(1, 2).square() <= both.select(1, 0) * both.select(1, 1)).all().item<bool>());
+  EXPECT_TRUE(at::allclose(both, probe(data, setting), 1e-4, 1e-9));
 }

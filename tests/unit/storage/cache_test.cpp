@@ -69,6 +69,30 @@ TEST_F(CacheTest, TruncatedShard) {
   EXPECT_CONTAINS(open_error(), "shard-00002.h5: the manifest names it, but No such file");
 }
 
+TEST_F(CacheTest, ForceWritesADamagedCacheAnew) {
+  write_cache(*self, path, spec);
+  const auto whole = read_text(shard(2)), manifest = read_text(path + "/manifest.toml");
+  const auto damages = std::vector<std::function<void()>>{
+      [&] { std::filesystem::resize_file(shard(2), 1000); },
+      [&] { std::filesystem::remove(shard(2)); },
+      [&] { atomic_write_text(shard(2), "no HDF5 at all" + std::string(20000, ' ')); },
+      [&] { atomic_write_text(path + "/manifest.toml", manifest.substr(0, manifest.size() / 2)); },
+      [&] { std::filesystem::rename(path + "/manifest.toml", path + "/manifest.toml.partial"), std::filesystem::resize_file(shard(2), 1000); }};
+  for (const auto& damage : damages) {
+    damage();
+    EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { CacheWriter::open(*self, path, spec, false); }), "; --force writes the cache anew");
+    EXPECT_EQ(write_cache(*self, path, spec, 1 << 20, true), CacheWriter::State::kNew);
+    EXPECT_EQ(read_text(shard(2)), whole);
+    EXPECT_EQ(read_text(path + "/manifest.toml"), manifest);
+    EXPECT_FALSE(std::filesystem::exists(path + "/manifest.toml.partial"));
+  }
+  // Damage that opening does not see, and none at all.
+  change_byte(shard(2), static_cast<int64_t>(whole.size()) - 1);
+  EXPECT_EQ(write_cache(*self, path, spec), CacheWriter::State::kFinished);
+  EXPECT_EQ(write_cache(*self, path, spec, 1 << 20, true), CacheWriter::State::kNew);
+  EXPECT_EQ(read_text(shard(2)), whole);
+}
+
 TEST_F(CacheTest, ShardOfAnotherShapeOrType) {
   write_cache(*self, path, spec);
   auto other = spec;

@@ -14,13 +14,18 @@ using namespace dissent;
 
 namespace {
 
+void turn_on(TrainConfig& config, const std::string& loss) {
+  for (size_t i = 0; i < config.losses.size(); ++i)
+    if (losses::loss_table()[i].name == loss) config.losses[i].present = true;
+}
+
 TrainConfig sed(int64_t members, int64_t active, int64_t batch) {
   TrainConfig config;
   config.ensemble.members = members;
   config.ensemble.active = active;
   config.ensemble.hidden = 3072;
   config.data.batch_size = batch;
-  config.has_cross_entropy = true;
+  turn_on(config, "cross_entropy");
   return config;
 }
 
@@ -231,7 +236,7 @@ TEST(Calibration, MeasuresARankOfAnyGrid) {
   config.ensemble.hidden = 32;
   config.training.frozen_first_epoch = true;
   config.training.epochs = 2;
-  config.has_a2d = true;
+  turn_on(config, "a2d");
   config.disagreement.on = "unlabelled";
   const RowsShape rows{.rows_per_pass = 100, .passes = 1, .dim = 16, .classes = 10};
   for (const double clip_norm : {0.0, 1.0})

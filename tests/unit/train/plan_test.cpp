@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <set>
+
+#include "train/gradient_probe.hpp"
 
 using namespace dissent;
 
@@ -181,4 +184,34 @@ TEST(Waves, AreAsWideAsSimulated) {
 
 TEST(Waves, LookAheadOneIsOneStepAtATime) {
   for (const auto& wave : make_waves(all_steps(options(500, 9, 2), 0), 1)) EXPECT_EQ(wave.size(), 1u);
+}
+
+TEST(GradientProbe, LooksAtEveryMemberAsOftenAsAsked) {
+  std::vector<Step> steps;
+  for (int64_t s = 0; s < 900; ++s) steps.push_back({0, s, {}, {}, {s % 3, 3}, 0});
+  const auto probed = probed_steps(steps, 5, 4);
+  std::vector<int64_t> counts(5, 0);
+  for (const int64_t s : probed)
+    for (const int64_t member : steps[s].active) ++counts[member];
+  for (int64_t member = 0; member < 4; ++member) EXPECT_GE(counts[member], 4) << member;
+  EXPECT_EQ(counts[4], 0);  // never active
+  EXPECT_LE(probed.size(), 16u);
+  EXPECT_TRUE(probed_steps(steps, 5, 0).empty());
+  steps.resize(90);  // few steps: one of each member's 30, two of the 90 of member 3
+  EXPECT_LE(probed_steps(steps, 5, 4).size(), 5u);
+}
+
+TEST(GradientProbe, FiguresAreMeansAndAngles) {
+  const std::vector<Step> steps{{0, 0, {}, {}, {0, 1}, 0}, {0, 1, {}, {}, {0, 2}, 0}};
+  auto probes = at::zeros({2, 2, 3}, at::kDouble);
+  probes[0][0].copy_(at::tensor({4.0, 9.0, 0.0}, at::kDouble));   // norms 2 and 3 at a right angle
+  probes[1][0].copy_(at::tensor({16.0, 1.0, -4.0}, at::kDouble));  // 4 and 1, opposed
+  probes[1][1].copy_(at::tensor({1.0, 0.0, 0.0}, at::kDouble));    // no diversity
+  const auto figures = gradient_figures(probes, {0, 1}, steps, 4);
+  EXPECT_DOUBLE_EQ(figures[0].base_norm, 3);
+  EXPECT_DOUBLE_EQ(figures[0].diversity_norm, 2);
+  EXPECT_NEAR(figures[0].angle_degrees, 135, 1e-12);
+  EXPECT_DOUBLE_EQ(figures[2].base_norm, 1);
+  EXPECT_TRUE(std::isnan(figures[2].angle_degrees));
+  EXPECT_TRUE(std::isnan(figures[3].base_norm));
 }

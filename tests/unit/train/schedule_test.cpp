@@ -18,6 +18,15 @@ TEST(Schedule, CosineByEpochAndByStep) {
   EXPECT_LT(Schedule(o, 0.1, 8, 10).rate(1, 5), by_epoch.rate(1, 0));
 }
 
+// SDDE's: by step down to 1e-6, over all epochs. The last update is one step short of the minimum, and past the end the minimum stays.
+TEST(Schedule, CosineByStepEndsAtItsMinimum) {
+  const Schedule s(ScheduleOptions{.name = "cosine", .per = "step", .minimum = 1e-6}, 0.1, 3, 10);
+  EXPECT_DOUBLE_EQ(s.rate(0, 0), 0.1);
+  EXPECT_GT(s.rate(2, 9), 1e-6);
+  EXPECT_DOUBLE_EQ(s.rate(3, 0), 1e-6);
+  EXPECT_DOUBLE_EQ(s.rate(4, 7), 1e-6);
+}
+
 TEST(Schedule, WarmUpRisesStepByStep) {
   const Schedule s(ScheduleOptions{.warmup_epochs = 2}, 1.0, 5, 10);
   EXPECT_DOUBLE_EQ(s.rate(0, 0), 1.0 / 20);

@@ -5,6 +5,7 @@
 
 #include "core/parallel.hpp"
 #include "core/random.hpp"
+#include "objectives.hpp"
 
 using namespace dissent;
 
@@ -30,9 +31,7 @@ Run train(const OptimizerOptions& optimizer_options, const StepperOptions& optio
   const auto labels = at::arange(kRows, at::kLong).remainder(kClasses);
   auto members = make_members(make_head("block_head", kDim, 32, kClasses), kMembers, {0, kMembers}, 2, at::kFloat, at::kCPU);
   Optimizer optimizer(optimizer_options, members.values);
-  ObjectiveOptions objective;
-  objective.repulsion = ObjectiveOptions::Repulsion::kA2d;
-  objective.sample_weight = ObjectiveOptions::SampleWeight::kHard;
+  const auto objective = dissent::testing::sed_objective(0.5, 0, 0.5);
   Stepper stepper(members, optimizer, objective, options, grid);
   const EpochPlan plan({.seed = 1, .rows_per_pass = kRows, .passes = 1, .batch_size = 4, .unlabelled_rows = 0, .members = kMembers, .active = 2, .round_robin = false}, 0);
   std::vector<Step> steps;
@@ -64,7 +63,7 @@ void expect_same(const Run& a, const Run& b) {
     EXPECT_EQ(a.results[s].skipped, b.results[s].skipped);
     if (a.results[s].skipped) continue;
     EXPECT_EQ(a.results[s].total, b.results[s].total) << "step " << s;
-    EXPECT_EQ(a.results[s].repulsion, b.results[s].repulsion) << "step " << s;
+    EXPECT_EQ(a.results[s].losses, b.results[s].losses) << "step " << s;
   }
 }
 
@@ -118,7 +117,7 @@ TEST(NotFinite, DoubtIsSettledByLooking) {
   Grid grid(*self, {});
   auto members = make_members(make_head("linear", 4, std::nullopt, 3), 2, {0, 2}, 2, at::kFloat, at::kCPU);
   Optimizer optimizer({}, members.values);
-  ObjectiveOptions objective;
+  const ObjectiveOptions objective{.terms = {dissent::testing::cross_entropy_term()}};
   Stepper stepper(members, optimizer, objective, {.skip_not_finite = true}, grid);
   const Step step{0, 0, {0, 1}, {}, {0, 1}, 0};
   const auto x = at::full({2, 4}, 3e37f);

@@ -1,0 +1,22 @@
+# What differs from site to site: sourced by slurm/submit on the login node and by every job. Edit it, or point DISSENT_SITE to a copy.
+# shellcheck shell=bash disable=SC2034
+
+# Read by sbatch; leave out what your site does not ask for.
+# export SBATCH_ACCOUNT=my_project
+# export SBATCH_PARTITION=cpu
+
+# Modules that the program was built with.
+# module load gcc openmpi hdf5/parallel
+
+# The program: of this tree, an installed one, or one in a container (GPUs: CONTAINER_OPTIONS=(--nv)).
+DISSENT_PROGRAM=${DISSENT_PROGRAM:-$DISSENT_HOME/build/release/dissent}
+DISSENT_CONTAINER=${DISSENT_CONTAINER:-}   # dissent.sif
+CONTAINER_OPTIONS=()
+
+# A rank a slot, with as many cores as --cpus-per-task says.
+MPIRUN_OPTIONS=(--map-by "slot:PE=$OMP_NUM_THREADS" --bind-to core)
+# srun --mpi=list says what there is; it has to be the one that the program's MPI was built with.
+SRUN_OPTIONS=(--mpi=pmix --cpu-bind=cores)
+
+# A job that is stopped before its time is over is queued again, at most so often.
+DISSENT_MAX_RESTARTS=${DISSENT_MAX_RESTARTS:-100}

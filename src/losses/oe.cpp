@@ -1,0 +1,11 @@
+#include <dissent/losses/oe.hpp>
+#include <dissent/tensor_check.hpp>
+
+namespace dissent::losses {
+
+at::Tensor oe(const at::Tensor& logits) {
+  check_outputs("oe", "logits", logits, 1);
+  return (at::logsumexp(logits, -1) - logits.mean(-1)).mean();
+}
+
+}  // namespace dissent::losses

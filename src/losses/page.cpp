@@ -1,0 +1,56 @@
+// docs/losses.md.
+#include "losses/registry.hpp"
+
+namespace dissent::losses {
+namespace {
+
+std::string joined(const std::vector<Field>& fields) {
+  std::vector<std::string> names;
+  for (const auto field : fields) names.push_back(field_name(field));
+  return names.empty() ? "nothing" : fmt::format("{}", fmt::join(names, ", "));
+}
+
+// Text in a table: a bar would end its cell, an angle bracket begin a tag.
+std::string cell(const std::string& text) {
+  std::string out;
+  for (const char c : text) out += c == '|' ? std::string("\\|") : c == '<' ? std::string("&lt;") : std::string(1, c);
+  return out;
+}
+
+std::string keys(const TableSpec& table) {
+  if (table.options.empty()) return "No keys of its own.\n";
+  std::string out = "| key | type | default | range | meaning |\n|---|---|---|---|---|\n";
+  for (const auto& option : table.options)
+    out += fmt::format("| `{}` | {} | `{}` | {} | {} |\n", option.key, cell(option.type), cell(option.default_text), cell(range_text(option.info)),
+                       cell(option.info.meaning));
+  return out;
+}
+
+std::string section(const LossInfo& loss) {
+  std::string out = fmt::format("\n## `{}`\n\n{}.\n\n    {}\n\n", loss.name, loss.summary, loss.formula);
+  out += fmt::format("- kind: {}; at least {} member{}\n", kind_name(loss.kind), loss.traits.min_members, loss.traits.min_members == 1 ? "" : "s");
+  out += fmt::format("- needs: {}; ranks with other members exchange: {}\n", joined(loss.traits.needs), joined(loss.traits.exchanged));
+  out += fmt::format("- over the batch: {}\n", loss.traits.nonlinear_in_batch ? "not a mean over samples; ranks that split it exchange it first" : "a mean over samples");
+  if (!loss.traits_note.empty()) out += fmt::format("- note: {}\n", loss.traits_note);
+  return out + fmt::format("- source: {}\n\n", loss.citation) + keys(loss.options);
+}
+
+}  // namespace
+
+std::string losses_page() {
+  std::string out =
+      "# Losses\n\n"
+      "Written by `scripts/generate_docs` from what `dissent config losses` prints; do not edit. Each is a function of the library,\n"
+      "`include/dissent/losses/<name>.hpp`, whose header has shapes, dtypes, derivatives, edge cases and memory, and a line of the table in\n"
+      "`src/losses/registry.cpp`. Which of them a training takes, as `[loss.<name>]`, is said in [configuration.md](configuration.md).\n\n"
+      "z are logits, p = softmax(z), y labels, m, i, j members, b samples, c classes.\n\n"
+      "| loss | kind | members | ranks exchange | over the batch |\n|---|---|---|---|---|\n";
+  for (const auto& loss : loss_table())
+    out += fmt::format("| [`{}`](#{}) | {} | >= {} | {} | {} |\n", loss.name, loss.name, kind_name(loss.kind), loss.traits.min_members,
+                       joined(loss.traits.exchanged), loss.traits.nonlinear_in_batch ? "coupled" : "mean");
+  out += "\n## Keys of every loss\n\n" + keys(weight_table());
+  for (const auto& loss : loss_table()) out += section(loss);
+  return out;
+}
+
+}  // namespace dissent::losses

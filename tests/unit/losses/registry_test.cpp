@@ -1,0 +1,195 @@
+// Properties that every loss of the table has to have, and that its line has to tell truly.
+#include "losses/registry.hpp"
+
+#include <dissent/losses/adp.hpp>
+#include <dissent/losses/gradcam.hpp>
+#include <dissent/losses/logit_norm.hpp>
+
+#include <set>
+
+#include "expect_error.hpp"
+#include "unit/losses/made_losses.hpp"
+
+using namespace dissent;
+using namespace dissent::losses;
+using namespace dissent::testing;
+
+namespace {
+
+const std::vector<int64_t> kAll = {0, 1, 2, 3};
+
+struct Variant {
+  std::string name;
+  std::any options;
+};
+
+// Every loss at its defaults, and at options that change its traits.
+std::vector<Variant> variants() {
+  std::vector<Variant> all;
+  for (const auto& loss : loss_table()) all.push_back({loss.name, loss.name == "dice" ? std::any(small_discriminator()) : loss.default_options});
+  all.push_back({"cross_entropy", CrossEntropyOptions{.label_smoothing = 0.3, .output = CrossEntropyOutput::kProductOfExperts}});
+  all.push_back({"a2d", A2dOptions{.sample_weight = SampleWeight::kHard}});
+  all.push_back({"gradcam", GradCamOptions{.target = GradCamTarget::kSmallLogits, .similarity = Similarity::kExpCosine}});
+  all.push_back({"gradcam", GradCamOptions{.target = GradCamTarget::kAltProbs, .similarity = Similarity::kLogDet}});
+  return all;
+}
+
+double value_of(const Variant& variant, const LossInput& input) { return evaluate(variant.name, input, variant.options).item<double>(); }
+LossTraits traits_of(const Variant& variant) { return losses::traits_of(find_loss(variant.name), variant.options); }
+
+}  // namespace
+
+TEST(LossTable, NamesAreUniqueAndFoundAndLinesAreFull) {
+  std::set<std::string> names;
+  for (const auto& loss : loss_table()) {
+    EXPECT_TRUE(names.insert(loss.name).second) << loss.name;
+    EXPECT_EQ(&find_loss(loss.name), &loss);
+    EXPECT_EQ(loss.options.name, "loss." + loss.name);
+    EXPECT_FALSE(loss.summary.empty() || loss.formula.empty() || loss.citation.empty() || loss.traits.needs.empty()) << loss.name;
+  }
+  expect_error(ErrorKind::kUsage, "unknown loss 'a2s'; known: cross_entropy, logit_norm, ", [] { find_loss("a2s"); });
+}
+
+TEST(LossTable, ValuesAreFiniteScalarsWithAGradient) {
+  const MadeEnsemble made;
+  for (const auto& variant : variants())
+    for (const auto dtype : {at::kDouble, at::kFloat}) {
+      const auto input = made.input(kAll, 0, 6, dtype);
+      const auto value = evaluate(variant.name, input, variant.options);
+      EXPECT_EQ(value.dim(), 0) << variant.name;
+      EXPECT_EQ(value.scalar_type(), dtype) << variant.name;
+      EXPECT_TRUE(value.isfinite().item<bool>()) << variant.name;
+      EXPECT_TRUE(value.requires_grad()) << variant.name;
+      EXPECT_NEAR(value.item<double>(), value_of(variant, made.input(kAll)), 1e-4) << variant.name;
+    }
+}
+
+TEST(LossTable, OneSampleIsEnough) {
+  const MadeEnsemble made;
+  for (const auto& variant : variants()) EXPECT_TRUE(std::isfinite(value_of(variant, made.input(kAll, 2, 1)))) << variant.name;
+}
+
+TEST(LossTable, OrderOfMembersDoesNotMatter) {
+  const MadeEnsemble made;
+  for (const auto& variant : variants()) {
+    auto one = made.input(kAll), other = made.input({2, 0, 3, 1});
+    one.drawn_member = 3;  // the same member
+    other.drawn_member = 2;
+    if (variant.name == "dice") continue;  // D(z_i, z_j) is of ordered features: a pair's order is that of its members
+    EXPECT_NEAR(value_of(variant, one), value_of(variant, other), 1e-9) << variant.name;
+  }
+}
+
+TEST(LossTable, FewestMembersAreEnoughAndOneLessIsAnError) {
+  const MadeEnsemble made;
+  for (const auto& variant : variants()) {
+    const auto fewest = traits_of(variant).min_members;
+    ASSERT_TRUE(fewest == 1 || fewest == 2) << variant.name;
+    EXPECT_TRUE(std::isfinite(value_of(variant, made.input(fewest == 1 ? std::vector<int64_t>{1} : std::vector<int64_t>{1, 2})))) << variant.name;
+    if (fewest == 2) expect_error(ErrorKind::kUsage, "wanted [M >= 2", [&] { value_of(variant, made.input({1})); });
+  }
+}
+
+TEST(LossTable, ALossThatIsAMeanOverSamplesIsThatOfItsHalves) {
+  const MadeEnsemble made;
+  for (const auto& variant : variants()) {
+    const double whole = value_of(variant, made.input(kAll)), halves = (value_of(variant, made.input(kAll, 0, 3)) + value_of(variant, made.input(kAll, 3, 3))) / 2;
+    if (traits_of(variant).nonlinear_in_batch) EXPECT_GT(std::abs(whole - halves), 1e-6) << variant.name;
+    else EXPECT_NEAR(whole, halves, 1e-9) << variant.name;
+  }
+}
+
+TEST(LossTable, ALossThatExchangesNothingIsTheMeanOfItsMembers) {
+  const MadeEnsemble made;
+  for (const auto& variant : variants()) {
+    const auto traits = traits_of(variant);
+    if (traits.min_members > 1) {
+      EXPECT_FALSE(traits.exchanged.empty()) << variant.name;
+      continue;
+    }
+    const double whole = value_of(variant, made.input(kAll));
+    double mean = 0;
+    for (const int64_t m : kAll) mean += value_of(variant, made.input({m})) / 4;
+    if (traits.exchanged.empty()) EXPECT_NEAR(whole, mean, 1e-12) << variant.name;
+    else EXPECT_GT(std::abs(whole - mean), 1e-6) << variant.name;
+  }
+}
+
+TEST(LossTable, WhatIsNeededIsAskedForByNameAndNothingElseIsRead) {
+  const MadeEnsemble made;
+  const auto full = made.input(kAll);
+  const auto with = [&](const std::vector<Field>& fields) {
+    LossInput input;
+    for (const auto field : fields) {
+      if (field == Field::kLogits) input.logits = full.logits;
+      if (field == Field::kLabels) input.labels = full.labels;
+      if (field == Field::kFeatureMaps) input.feature_maps = full.feature_maps;
+      if (field == Field::kLogitNoise) input.logit_noise = full.logit_noise;
+      if (field == Field::kImages) input.images = full.images;
+      if (field == Field::kFeatures) input.features = full.features;
+      if (field == Field::kDiscriminator) input.discriminator = full.discriminator;
+      if (field == Field::kUnlabelledLogits) input.unlabelled_logits = full.unlabelled_logits;
+      if (field == Field::kAdversarialLogits) input.adversarial_logits = full.adversarial_logits;
+    }
+    return input;
+  };
+  for (const auto& variant : variants()) {
+    const auto needs = traits_of(variant).needs;
+    EXPECT_EQ(value_of(variant, with(needs)), value_of(variant, full)) << variant.name;
+    for (const auto missing : needs) {
+      if (missing == Field::kDrawnMember) continue;
+      auto rest = needs;
+      std::erase(rest, missing);
+      expect_error(ErrorKind::kUsage, variant.name + ": " + field_name(missing) + ": wanted, given nothing", [&] { value_of(variant, with(rest)); });
+    }
+  }
+}
+
+TEST(LossTable, BaseLossesTakeALabelledBatchOfEachMember) {
+  const MadeEnsemble made;
+  const auto other = at::tensor({1, 1, 0, 3, 2, 4}, at::kLong);
+  for (const char* name : {"cross_entropy", "logit_norm", "adversarial_cross_entropy"}) {
+    auto first = made.input({0}), second = made.input({1}), both = made.input({0, 1});
+    second.labels = other;
+    both.labels = at::stack({first.labels, other});
+    EXPECT_NEAR(evaluate(name, both).item<double>(), (evaluate(name, first).item<double>() + evaluate(name, second).item<double>()) / 2, 1e-14) << name;
+    both.labels = both.labels.narrow(0, 0, 1);
+    expect_error(ErrorKind::kUsage, "labels: wanted [B] or [2, B] Long, given [1, 6]", [&] { evaluate(name, both); });
+  }
+}
+
+TEST(LossOptions, AreSetByKey) {
+  std::any options;
+  set_option(find_loss("adp"), options, "alpha", 3.0);
+  EXPECT_EQ(std::any_cast<AdpOptions>(options).alpha, 3);
+  EXPECT_EQ(std::any_cast<AdpOptions>(options).beta, AdpOptions{}.beta);
+  std::any saliency = GradCamOptions{.crop = 0};
+  set_option(find_loss("gradcam"), saliency, "similarity", std::string("iou"));
+  EXPECT_EQ(std::any_cast<GradCamOptions>(saliency).similarity, Similarity::kIou);
+  EXPECT_EQ(std::any_cast<GradCamOptions>(saliency).crop, 0);
+  expect_error(ErrorKind::kUsage, "adp: alhpa: unknown option; did you mean 'alpha'?; known: alpha, beta", [&] { set_option(find_loss("adp"), options, "alhpa", 1.0); });
+  expect_error(ErrorKind::kUsage, "ncl: tau: unknown option; known: none", [] {
+    std::any none;
+    set_option(find_loss("ncl"), none, "tau", 1.0);
+  });
+  expect_error(ErrorKind::kUsage, "adp: beta: expected a finite number >= 0, found -1.0", [&] { set_option(find_loss("adp"), options, "beta", -1.0); });
+  expect_error(ErrorKind::kUsage, "gradcam: similarity: expected one of dot, cosine, expcosine, iou, logdet, found \"cos\"",
+               [&] { set_option(find_loss("gradcam"), saliency, "similarity", std::string("cos")); });
+  expect_error(ErrorKind::kUsage, "dice: options: wanted those of this loss, given those of another", [&] { evaluate("dice", {}, options); });
+}
+
+TEST(LossOptions, DefaultsAreThoseOfTheStructs) {
+  for (const auto& loss : loss_table()) {
+    auto defaults = loss.default_options;
+    for (const auto& option : loss.options.options) EXPECT_EQ(option.text(loss.struct_of(defaults)), option.default_text) << loss.name << "." << option.key;
+  }
+}
+
+TEST(LossesPage, HasEveryLossAndKey) {
+  const auto page = losses_page();
+  for (const auto& loss : loss_table()) {
+    EXPECT_NE(page.find("\n## `" + loss.name + "`\n"), std::string::npos) << loss.name;
+    for (const auto& option : loss.options.options) EXPECT_NE(page.find("| `" + option.key + "` |"), std::string::npos) << option.key;
+  }
+  for (const auto& option : weight_table().options) EXPECT_NE(page.find("| `" + option.key + "` |"), std::string::npos) << option.key;
+}
