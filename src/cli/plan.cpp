@@ -128,8 +128,8 @@ std::vector<double> of_first(Communicator& world, const std::vector<double>& val
 
 class Planner {
  public:
-  Planner(Runtime& runtime, const CommandLine& line, const TrainConfig& config, const Shapes& shapes, int64_t config_bytes)
-      : runtime_(runtime), world_(runtime.world()), line_(line), config_(config) {
+  Planner(Communicator& world, const CommandLine& line, const TrainConfig& config, const Shapes& shapes, int64_t config_bytes)
+      : world_(world), line_(line), config_(config) {
     report_.run = run_shape(config, shapes.train, shapes.validation, shapes.unlabelled, config_bytes);
     report_.title = config.experiment.experiment;
     report_.data_text = shapes.text;
@@ -231,7 +231,6 @@ class Planner {
     grid.time = time_cost(report_.run, grid.shape, report_.runs, waves, rank_times(merged), report_.messages);
   }
 
-  Runtime& runtime_;
   Communicator& world_;
   const CommandLine& line_;
   const TrainConfig& config_;
@@ -271,14 +270,12 @@ int run_plan(Runtime& runtime, const std::vector<std::string>& arguments) {
                   "--seconds, --latency-us, --bandwidth-gbs, --ranks-per-node: expected positive numbers");
     counts = rank_counts(line.get<std::string>("ranks"));
     shapes = ShapeReader(line, config.data).read();
+    resolve_grid(config.grid, world.size(), static_cast<int64_t>(config.experiment.seeds.size()), config.ensemble.members, config.data.batch_size);
   });
-  std::optional<Planner> planner;
-  agree(world, [&] { run_shape(config, shapes.train, shapes.validation, shapes.unlabelled, 0); });
-  planner.emplace(runtime, line, config, shapes, static_cast<int64_t>(config::result_toml(train_schema(config)).size()));
-  agree(world, [&] { resolve_grid(config.grid, world.size(), static_cast<int64_t>(config.experiment.seeds.size()), config.ensemble.members, config.data.batch_size); });
-  planner->add_own();
-  for (const int64_t count : counts) planner->add_best(count);
-  if (world.rank() == 0) fmt::print("{}", line.flag("json") ? report_json(planner->report()) : report_text(planner->report()));
+  Planner planner(world, line, config, shapes, static_cast<int64_t>(config::result_toml(train_schema(config)).size()));
+  planner.add_own();
+  for (const int64_t count : counts) planner.add_best(count);
+  if (world.rank() == 0) fmt::print("{}", line.flag("json") ? report_json(planner.report()) : report_text(planner.report()));
   return 0;
 }
 

@@ -144,7 +144,7 @@ std::string report_text(const CostReport& report) {
   text += fmt::format("\nA step: messages of a rank (mean), memory traffic of a data part (bound), waves of steps without a common member (look-ahead {})\n", run.look_ahead);
   text += message_table(report);
   if (report.calibrated) {
-    text += "\nTime; grid = runs x members x data; `faster` than the line of 1 rank\n" + time_table(report);
+    text += "\nTime on CPUs; grid = runs x members x data; `faster` than the line of 1 rank\n" + time_table(report);
     text += fmt::format("  model: a wave takes what its busiest member group takes, as measured here, and its messages ({:.3g} us each and {:.3g} GB/s, {}); not in it: loading data,\n"
                         "  writing checkpoints, ranks that wait for each other because of noise. Ranks that are not on this machine count as cores of the same kind.\n",
                         report.messages.latency_s * 1e6, report.messages.bytes_per_second * 1e-9, report.messages_measured ? "measured" : "assumed");

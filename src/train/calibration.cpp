@@ -4,6 +4,7 @@
 
 #include "core/parallel.hpp"
 #include "core/random.hpp"
+#include "train/gradient_probe.hpp"
 #include "train/stepper.hpp"
 #include "train/waves.hpp"
 
@@ -11,7 +12,8 @@ namespace dissent {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int64_t kTableBytes = int64_t{64} << 20;  // of random features: more than the last cache holds
+constexpr int64_t kTableBytes = int64_t{64} << 20;  // of random features, and of each array that traffic is measured on: more than the last cache holds
+constexpr size_t kProbes = 5;
 constexpr int64_t kWarmUp = 2, kLeastWaves = 3;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -113,6 +115,21 @@ std::map<int64_t, double> time_waves(Stepper& stepper, const std::vector<Step>& 
   }
 }
 
+// Probes of a few steps that the rank takes part in, one at a time; scaled to those of an epoch.
+double time_probes(Stepper& stepper, const std::vector<Step>& steps, const RunShape& run, const GridShape& grid) {
+  const Rows rows(run);
+  const auto probed = probed_steps(steps, run.plan.members, run.gradient_samples);
+  std::vector<double> times;
+  for (const int64_t s : probed) {
+    if (!stepper.takes_part(steps[s])) continue;
+    const auto start = Clock::now();
+    stepper.probe({rows.input(steps[s], grid, 0, true)}, std::numeric_limits<int64_t>::max());
+    times.push_back(seconds_since(start));
+    if (times.size() == kProbes) break;
+  }
+  return times.empty() ? 0 : median(std::move(times)) * static_cast<double>(probed.size());
+}
+
 // Forward of a block of rows by as many members as there are threads, and the figures of the block on the first group; scaled to the set.
 double time_validation(const RunShape& run, const GridShape& grid, const MemberStack& members) {
   const int64_t block = validation_block(run), team = std::min<int64_t>(members.count(), threads());
@@ -148,12 +165,13 @@ Calibration calibrate(const TrainConfig& config, const RunShape& run, const Grid
   const double rate = config.optimizer.learning_rate;
   if (run.frozen_first_epoch) calibration.frozen_wave_s = time_waves(stepper, steps, run, shape, members, rate, false, seconds / 4);
   calibration.wave_s = time_waves(stepper, steps, run, shape, members, rate, true, seconds);
+  if (run.gradient_samples > 0) calibration.probe_s = time_probes(stepper, steps, run, shape);
   return calibration;
 }
 
 Calibration merge(Communicator& comm, const Calibration& own, int64_t most_pairs) {
-  // Rows: by pairs, and one of the other figures; columns: sum and count of wave_s (plan_s), of frozen_wave_s (validation_s).
-  auto table = at::zeros({most_pairs + 2, 4}, at::kDouble);
+  // Rows: by pairs, and one of the other figures; columns: sum and count of wave_s (plan_s), of frozen_wave_s (validation_s), of probe_s in the last row.
+  auto table = at::zeros({most_pairs + 2, 6}, at::kDouble);
   auto values = table.accessor<double, 2>();
   const auto put = [&](int64_t row, int64_t column, double value) {
     values[row][column] += value;
@@ -164,6 +182,7 @@ Calibration merge(Communicator& comm, const Calibration& own, int64_t most_pairs
   if (!own.wave_s.empty()) {
     put(most_pairs + 1, 0, own.plan_s);
     put(most_pairs + 1, 2, own.validation_s);
+    put(most_pairs + 1, 4, own.probe_s);
   }
   comm.all_reduce(table, ReduceOp::kSum);
   Calibration merged;
@@ -175,6 +194,7 @@ Calibration merge(Communicator& comm, const Calibration& own, int64_t most_pairs
   if (last[1] > 0) {
     merged.plan_s = last[0] / last[1];
     merged.validation_s = last[2] / last[3];
+    merged.probe_s = last[4] / last[5];
   }
   return merged;
 }
@@ -192,14 +212,14 @@ RankTimes rank_times(const Calibration& calibration) {
       return at != measured.end() ? at->second : std::max(0.0, start + slope * static_cast<double>(pairs));
     };
   };
-  return {function(calibration.wave_s), function(calibration.frozen_wave_s), calibration.plan_s, calibration.validation_s};
+  return {function(calibration.wave_s), function(calibration.frozen_wave_s), calibration.plan_s, calibration.probe_s, calibration.validation_s};
 }
 
 MachineRates machine_rates(const RunShape& run, const GridShape& grid) {
   const ParameterEntry* widest = &run.head->layout().entries()[0];
   for (const auto& entry : run.head->layout().entries())
     if (entry.shape.size() == 2 && entry.numel > widest->numel) widest = &entry;
-  const int64_t rows = std::max<int64_t>(1, run.rows_a_step() / grid.data), columns = std::min<int64_t>(512, widest->shape[0]), team = threads(), part = int64_t{4} << 20;
+  const int64_t rows = std::max<int64_t>(1, run.rows_a_step() / grid.data), columns = std::min<int64_t>(512, widest->shape[0]), team = threads(), part = kTableBytes / 4;
   const auto x = at::randn({team, rows, widest->shape[1]}), weight = at::randn({team, columns, widest->shape[1]});
   auto product = at::empty({team, rows, columns}), a = at::zeros({team, part});
   const auto b = at::ones({team, part});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "train/gradient_probe.hpp"
 #include "train/waves.hpp"
 
 namespace dissent {
@@ -12,7 +13,7 @@ constexpr int64_t kValue = 4;                            // bytes of a float
 constexpr int64_t kLossTemporaries = 6;                  // tensors like the logits that the losses and their derivative hold at a time
 constexpr int64_t kUpdateBlockBytes = int64_t{384} << 10;  // of a weight gradient, a thread (models/linear.cpp)
 constexpr int64_t kCheckBytes = int64_t{16} << 20;       // read back at a time (storage/h5_data.cpp)
-constexpr int64_t kRecordValues = 12;                    // of an epoch (train/run_checkpoint.cpp)
+constexpr int64_t kRecordValues = 12;                    // of an epoch, and three a member (EpochRecord in train/head_trainer.hpp)
 // What HDF5 adds to a checkpoint, measured on eight of them: the file with its progress, each parameter, each state of the optimiser.
 constexpr int64_t kFileBytes = 10800, kParameterBytes = 310, kStateBytes = 670;
 
@@ -57,6 +58,7 @@ RunShape run_shape(const TrainConfig& config, const RowsShape& train, const std:
   run.epochs = config.training.epochs;
   run.frozen_first_epoch = config.training.frozen_first_epoch;
   run.look_ahead = config.training.look_ahead;
+  run.gradient_samples = has_both_kinds(objective_options(config)) ? config.training.gradient_samples : 0;
   run.config_bytes = config_bytes;
   run.plan = {.seed = static_cast<uint64_t>(config.experiment.seeds.at(0)),
               .rows_per_pass = train.rows_per_pass,
@@ -136,6 +138,9 @@ MemoryCost memory_cost(const RunShape& run, const GridShape& grid, const WaveSim
   cost.activations = own_steps * rows * run.train.dim * kValue + 2 * pairs * rows * run.saved_per_row * kValue;
   cost.gradients = threads * kUpdateBlockBytes;
   if (run.whole_gradient || grid.data > 1) cost.gradients += (pairs + 2) * run.flat() * kValue;  // the norm is taken in f64
+  // Two gradients of each local member of a step, and both once more in f64.
+  const int64_t probed = run.gradient_samples > 0 ? 2 * std::min(run.plan.active, members) * run.flat() * kValue * 3 : 0;
+  cost.gradients = std::max(cost.gradients, probed);
   cost.logits = logits * (steps + 2 * own_steps + kLossTemporaries * std::min(threads, own_steps));
   const int64_t step_bytes = static_cast<int64_t>(sizeof(Step)) + 8 * (run.plan.active + run.rows_a_step()) + 3 * 16 + 5 * 8;
   cost.plan = 8 * (run.plan.rows_per_pass + run.plan.unlabelled_rows) + plan_steps * step_bytes;
@@ -168,10 +173,10 @@ StorageCost storage_cost(const RunShape& run, int64_t ranks) {
   const auto& layout = run.head->layout();
   const int64_t tensors = static_cast<int64_t>(layout.entries().size()) * (1 + run.states);
   StorageCost cost;
-  cost.checkpoint = run.plan.members * (layout.parameter_count() * (1 + run.states) * kValue + 8) + run.epochs * kRecordValues * 8 + run.config_bytes + kFileBytes +
+  cost.checkpoint = run.plan.members * (layout.parameter_count() * (1 + run.states) * kValue + 8) + run.epochs * (kRecordValues + 3 * run.plan.members) * 8 + run.config_bytes + kFileBytes +
                     tensors * kParameterBytes + run.states * kStateBytes;
   cost.peak = cost.checkpoint * (run.validation ? 3 : 2);
-  cost.logs = 256 * run.epochs + 4096 + 2 * run.config_bytes + 256 * ranks;
+  cost.logs = (256 + 60 * run.plan.members) * run.epochs + 4096 + 2 * run.config_bytes + 256 * ranks;
   return cost;
 }
 
@@ -215,7 +220,7 @@ TimeCost time_cost(const RunShape& run, const GridShape& grid, int64_t runs, con
     const double bytes = static_cast<double>(run.plan.members * block * run.train.classes * kValue) * (1 - 1 / static_cast<double>(grid.members));
     cost.validation_s = times.validation_s + static_cast<double>(blocks) * messages.all_gather(grid.members, bytes);
   }
-  cost.epoch_s = static_cast<double>(steps) * cost.step_s + times.plan_s + cost.validation_s;
+  cost.epoch_s = static_cast<double>(steps) * cost.step_s + times.plan_s + times.probe_s + cost.validation_s;
   const double frozen_epoch_s = static_cast<double>(steps) * (frozen + gather) / looked_at + times.plan_s + cost.validation_s;
   cost.run_s = static_cast<double>(run.updating_epochs()) * cost.epoch_s + (run.frozen_first_epoch ? frozen_epoch_s : 0);
   cost.total_s = cost.run_s * static_cast<double>((runs + grid.runs - 1) / grid.runs);
@@ -235,7 +240,7 @@ std::optional<GridShape> best_grid(const RunShape& run, int64_t ranks, int64_t r
       const GridShape grid{ranks / data / members, members, data};
       const double pair_s = pair_bound_s(run, grid, rates);
       const auto linear = [&](int64_t pairs) { return static_cast<double>(pairs) * pair_s; };
-      const double seconds = time_cost(run, grid, runs, simulate_waves(run, members, 2000), {linear, linear, 0, 0}, messages).total_s;
+      const double seconds = time_cost(run, grid, runs, simulate_waves(run, members, 2000), {linear, linear, 0, 0, 0}, messages).total_s;
       if (!best || seconds < best_s) {
         best = grid;
         best_s = seconds;

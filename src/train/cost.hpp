@@ -42,6 +42,7 @@ struct RunShape {
   int64_t epochs = 1;
   bool frozen_first_epoch = false;
   int64_t look_ahead = 64;
+  int64_t gradient_samples = 0;  ///< steps an epoch and member whose gradients are told apart (gradient_probe.hpp); 0 without both kinds of losses
   int64_t config_bytes = 0;      ///< of the configuration's text in a checkpoint
   PlanOptions plan;              ///< members, active members, batch, rows
   RowsShape train;
@@ -93,7 +94,7 @@ struct MemoryCost {
   int64_t parameters = 0;   ///< [m, P]
   int64_t optimizer = 0;    ///< states x [m, P]
   int64_t activations = 0;  ///< of the widest wave: batches, what forward keeps, and the gradients of that
-  int64_t gradients = 0;    ///< whole gradients (clipping, split batch), and a block a thread
+  int64_t gradients = 0;    ///< whole gradients (clipping, split batch, or those that are told apart), and a block a thread
   int64_t logits = 0;       ///< gathered, of the steps that it takes part in, their gradients, and what the losses make of them
   int64_t plan = 0;         ///< the steps of an epoch and their figures
   int64_t validation = 0;   ///< of a block of rows
@@ -132,10 +133,11 @@ struct RankTimes {
   std::function<double(int64_t pairs)> wave_s;         ///< its share of a wave
   std::function<double(int64_t pairs)> frozen_wave_s;  ///< the same in a frozen epoch
   double plan_s = 0;                                   ///< to plan an epoch
+  double probe_s = 0;                                  ///< to tell gradients apart in an updating epoch
   double validation_s = 0;                             ///< to validate, without the exchange
 };
 
-/// time of a wave = max over member groups of wave_s(pairs) + exchange(bytes of its logits);  epoch = sum over waves + plan + validation.
+/// time of a wave = max over member groups of wave_s(pairs) + exchange(bytes of its logits);  epoch = sum over waves + plan + probes + validation.
 /// Left out: loading data, writing checkpoints, ranks that wait for each other because of noise.
 struct TimeCost {
   double step_s = 0;        ///< of an updating epoch, mean

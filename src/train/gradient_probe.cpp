@@ -38,6 +38,11 @@ std::array<at::Tensor, 2> logit_gradients(const at::Tensor& logits, const StepIn
 
 }  // namespace
 
+bool has_both_kinds(const ObjectiveOptions& objective) {
+  const auto base = [](const auto& term) { return losses::find_loss(term.name).kind == losses::LossKind::kBase; };
+  return std::any_of(objective.terms.begin(), objective.terms.end(), base) && !std::all_of(objective.terms.begin(), objective.terms.end(), base);
+}
+
 at::Tensor probe_gradients(const ProbeGroups& groups, const MemberStack& members, const ObjectiveOptions& options, const std::vector<StepInput>& wave, int64_t epoch_of_loss) {
   const auto pairs = local_pairs(wave, members);
   const auto count = static_cast<int64_t>(pairs.size());

@@ -18,6 +18,9 @@ struct ProbeGroups {
   int64_t data_part;
 };
 
+/// Whether the objective has base losses and others: only then is there something to compare.
+bool has_both_kinds(const ObjectiveOptions& objective);
+
 /// For each local pair (step, active member): |g|^2, |h|^2 and <g, h>, g the gradient of the base losses with respect to the member's weights, h that of all
 /// others, weights of the losses included and before clipping. Costs a forward pass and two backward passes. Nothing is updated.
 /// returns [local pairs, 3] f64 on the host, in the order of local_pairs(); the same on each data rank. Collective over groups.run.

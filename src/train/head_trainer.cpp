@@ -23,12 +23,6 @@ enum Column : int64_t { kTotal, kSkipped, kTerms };
 using Clock = std::chrono::steady_clock;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// Only then is there something to compare.
-bool has_both_kinds(const ObjectiveOptions& objective) {
-  const auto base = [](const auto& term) { return losses::find_loss(term.name).kind == losses::LossKind::kBase; };
-  return std::any_of(objective.terms.begin(), objective.terms.end(), base) && !std::all_of(objective.terms.begin(), objective.terms.end(), base);
-}
-
 std::string field(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
 
 }  // namespace

@@ -176,11 +176,11 @@ TEST(Cost, BytesOfACheckpoint) {
 TEST(Cost, TimeIsThatOfTheBusiestGroup) {
   const auto run = small(6, 6, 16, 1600);  // 100 steps, all members in each
   const MessageCost free{.latency_s = 0, .bytes_per_second = 1e30}, slow{.latency_s = 1, .bytes_per_second = 1e30};
-  const RankTimes times{linear_time, linear_time, 7, 0};
+  const RankTimes times{linear_time, linear_time, 7, 2, 0};
   const auto one = time_cost(run, {}, 1, simulate_waves(run, 1), times, free);
   EXPECT_DOUBLE_EQ(one.step_s, 6);
   EXPECT_DOUBLE_EQ(one.busy, 1);
-  EXPECT_DOUBLE_EQ(one.epoch_s, 607);
+  EXPECT_DOUBLE_EQ(one.epoch_s, 609);
   const auto four = time_cost(run, {1, 4, 1}, 1, simulate_waves(run, 4), times, free);
   EXPECT_DOUBLE_EQ(four.step_s, 2);
   EXPECT_DOUBLE_EQ(four.busy, 0.75);
@@ -196,10 +196,10 @@ TEST(Cost, EpochsRunsAndValidation) {
   config.training.frozen_first_epoch = true;
   const RowsShape rows{.rows_per_pass = 1600, .passes = 1, .dim = 8, .classes = 4};
   const auto run = run_shape(config, rows, rows, {}, 0);
-  const RankTimes times{linear_time, [](int64_t pairs) { return 0.5 * static_cast<double>(pairs); }, 1, 10};
+  const RankTimes times{linear_time, [](int64_t pairs) { return 0.5 * static_cast<double>(pairs); }, 1, 4, 10};
   const auto cost = time_cost(run, {2, 3, 1}, 5, simulate_waves(run, 3), times, {.latency_s = 0, .bytes_per_second = 1e30});
-  EXPECT_DOUBLE_EQ(cost.epoch_s, 200 + 1 + 10);
-  EXPECT_NEAR(cost.run_s, 2 * 211 + 100 + 11, 1e-6);
+  EXPECT_DOUBLE_EQ(cost.epoch_s, 200 + 1 + 4 + 10);
+  EXPECT_NEAR(cost.run_s, 2 * 215 + 100 + 11, 1e-6);
   EXPECT_NEAR(cost.total_s, 3 * cost.run_s, 1e-6);  // five runs, two at a time
 }
 
@@ -247,6 +247,7 @@ TEST(Calibration, MeasuresARankOfAnyGrid) {
       EXPECT_FALSE(calibration.wave_s.empty());
       EXPECT_FALSE(calibration.frozen_wave_s.empty());
       EXPECT_GT(calibration.validation_s, 0);
+      EXPECT_GT(calibration.probe_s, 0);
       for (const auto& [pairs, seconds] : calibration.wave_s) {
         EXPECT_LE(pairs, simulate_waves(run, grid.members).most_pairs());
         EXPECT_GT(seconds, 0);
