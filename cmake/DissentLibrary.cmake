@@ -17,7 +17,7 @@ foreach(module IN ITEMS losses scores metrics)
 endforeach()
 set(units ${PROJECT_BINARY_DIR}/generated/library_losses.cpp ${PROJECT_BINARY_DIR}/generated/library_scores.cpp)
 list(GET units 0 unit)
-dissent_unit(${unit} core/error.cpp core/random.cpp core/options.cpp ${losses_sources})
+dissent_unit(${unit} core/error.cpp core/random.cpp core/options.cpp core/option_page.cpp core/parallel.cpp ${losses_sources})
 list(GET units 1 unit)
 dissent_unit(${unit} ${scores_sources} ${metrics_sources})
 

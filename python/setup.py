@@ -13,7 +13,7 @@ from setuptools import setup
 
 HERE = pathlib.Path(__file__).resolve().parent
 NATIVE = HERE / "native"
-CORE = ("error.cpp", "random.cpp", "random.hpp", "options.cpp", "options.hpp", "shapes.hpp", "prelude.hpp")
+CORE = ("error.cpp", "random.cpp", "random.hpp", "options.cpp", "options.hpp", "shapes.hpp", "prelude.hpp", "option_page.hpp", "option_page.cpp", "option_table.hpp")
 
 
 def find_torch():
