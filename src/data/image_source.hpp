@@ -1,0 +1,40 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+
+#include "data/options.hpp"
+
+namespace dissent {
+
+/// One split of an image set, whose images are decoded on demand.
+class ImageSource {
+ public:
+  virtual ~ImageSource() = default;
+  ImageSource(const ImageSource&) = delete;
+  ImageSource& operator=(const ImageSource&) = delete;
+
+  const std::string& name() const { return name_; }  ///< "fashion_mnist/train"
+  int64_t rows() const { return labels_.size(0); }
+  int64_t classes() const { return classes_; }       ///< C; 0: not known
+  const at::Tensor& labels() const { return labels_; }  ///< [N] i64, in 0 .. C - 1, or -1 where unknown
+  /// What the set holds, wherever it lies: "fashion_mnist/train, 60000 images, 9c21...". Two sets of the same identity give the same pixels.
+  const std::string& identity() const { return identity_; }
+
+  /// The image of a row: [H, W] or [H, W, 3] u8, host, contiguous. May be called by any number of threads at once.
+  /// Error::kData naming the image if it is missing or damaged.
+  virtual at::Tensor image(int64_t row) const = 0;
+
+ protected:
+  ImageSource() = default;
+  std::string name_, identity_;
+  int64_t classes_ = 0;
+  at::Tensor labels_;
+};
+
+/// The split that [data] names. Error::kUsage: unknown set or split, no root. Error::kData: files missing (naming the path and how to get them) or damaged,
+/// images and labels of different count, a label out of range. Not collective.
+std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options);
+
+}  // namespace dissent
