@@ -71,10 +71,7 @@ at::Tensor map_loss(const std::string& name, Field field, const LossInput& local
     maps = saliency ? losses::saliency_maps(local.logits, local.labels, *source, options_of<losses::GradCamOptions>(name, options), local.logit_noise, graph)
                     : losses::input_gradients(local.logits, local.labels, *source, options_of<losses::InputGradientOptions>(name, options), graph);
   });
-  check_fields(split.run, name, {split_field(losses::field_name(field), maps, split.rows, split)});
-  maps = whole(maps, split.rows, split);
-  return saliency ? losses::saliency_similarity(maps, options_of<losses::GradCamOptions>(name, options).similarity)
-                  : losses::similarity(maps, losses::Similarity::kCosine);
+  return split_map_loss(name, maps, options, split);
 }
 
 // Outputs and labels of the whole batch; outputs that are exchanged, of all members.
