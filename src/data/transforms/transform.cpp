@@ -60,25 +60,6 @@ at::Tensor checked(const at::Tensor& image) {
   return (image.dim() == 2 ? image.unsqueeze(2) : image).contiguous();
 }
 
-void apply(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws, const LookUp& table, float* out) {
-  if (options.kind == Kind::kResizedCrop) {
-    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 && draws.top + draws.height <= image.size(0) &&
-                      draws.left + draws.width <= image.size(1);
-    DISSENT_CHECK(fits, kUsage, "transform: window: wanted one inside {}, given {} x {} at ({}, {})", describe(image), draws.height, draws.width, draws.top, draws.left);
-    const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width).contiguous();
-    return cut(resize(part, options.size, options.size, options.interpolation), {options.size, 0, 0, 0, 0, draws.flip}, table, out);
-  }
-  const auto resized = resize_shorter(image, options.resize, options.interpolation);
-  Window window{options.size, 0, 0, middle(resized.size(0), options.size), middle(resized.size(1), options.size), draws.flip};
-  if (options.kind == Kind::kPaddedCrop) {
-    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.top <= 2 * options.pad && draws.left <= 2 * options.pad;
-    DISSENT_CHECK(fits, kUsage, "transform: window: wanted top and left in 0 .. {}, given ({}, {})", 2 * options.pad, draws.top, draws.left);
-    window.top = draws.top - options.pad;
-    window.left = draws.left - options.pad;
-  }
-  cut(resized, window, table, out);
-}
-
 int64_t below(Random& random, int64_t bound) { return random.below(static_cast<uint32_t>(bound)); }
 int64_t nearest_integer(double value) { return static_cast<int64_t>(std::nearbyint(value)); }
 
@@ -120,9 +101,37 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
   return draws;
 }
 
+ImageTransform::ImageTransform(const TransformOptions& options) : options_(options), values_(values_of(options.normalisation)) {}
+
+void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws, float* out) const {
+  const auto& options = options_;
+  const auto image = checked(given);
+  if (options.kind == Kind::kResizedCrop) {
+    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 && draws.top + draws.height <= image.size(0) &&
+                      draws.left + draws.width <= image.size(1);
+    DISSENT_CHECK(fits, kUsage, "transform: window: wanted one inside {}, given {} x {} at ({}, {})", describe(image), draws.height, draws.width, draws.top, draws.left);
+    const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width).contiguous();
+    return cut(resize(part, options.size, options.size, options.interpolation), {options.size, 0, 0, 0, 0, draws.flip}, values_, out);
+  }
+  const auto resized = resize_shorter(image, options.resize, options.interpolation);
+  Window window{options.size, 0, 0, middle(resized.size(0), options.size), middle(resized.size(1), options.size), draws.flip};
+  if (options.kind == Kind::kPaddedCrop) {
+    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.top <= 2 * options.pad && draws.left <= 2 * options.pad;
+    DISSENT_CHECK(fits, kUsage, "transform: window: wanted top and left in 0 .. {}, given ({}, {})", 2 * options.pad, draws.top, draws.left);
+    window.top = draws.top - options.pad;
+    window.left = draws.left - options.pad;
+  }
+  cut(resized, window, values_, out);
+}
+
+void ImageTransform::row(const at::Tensor& image, uint64_t seed, uint64_t stream, int64_t row, float* out) const {
+  DISSENT_CHECK(image.defined() && image.dim() >= 2, kUsage, "transform: image: wanted [H, W] or [H, W, C], given {}", describe(image));
+  apply(image, draw_transform(options_, image.size(0), image.size(1), Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row))), out);
+}
+
 at::Tensor transform_image(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws) {
   auto result = at::empty({kChannels, options.size, options.size}, at::kFloat);
-  apply(options, checked(image), draws, values_of(options.normalisation), result.data_ptr<float>());
+  ImageTransform(options).apply(image, draws, result.data_ptr<float>());
   return result;
 }
 
@@ -136,13 +145,10 @@ at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& ima
   for (int64_t i = 0; i < count; ++i) check_index("transform", "rows", index[i], images.size(0));
   auto result = at::empty({count, kChannels, options.size, options.size}, at::kFloat);
   auto* out = result.data_ptr<float>();
-  const auto table = values_of(options.normalisation);
+  const ImageTransform transform(options);
   parallel_tasks((count + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
-    for (int64_t i = task * kTaskRows; i < std::min(count, (task + 1) * kTaskRows); ++i) {
-      const auto image = checked(images[index[i]]);
-      const auto draws = draw_transform(options, image.size(0), image.size(1), Random(seed, Purpose::kCrop, stream, index[i]));
-      apply(options, image, draws, table, out + i * kChannels * options.size * options.size);
-    }
+    for (int64_t i = task * kTaskRows; i < std::min(count, (task + 1) * kTaskRows); ++i)
+      transform.row(images[index[i]], seed, stream, index[i], out + i * kChannels * options.size * options.size);
   });
   return result;
 }
