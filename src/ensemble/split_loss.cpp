@@ -106,6 +106,17 @@ LossInput of_member(const std::vector<Output>& outputs, const LossInput& input, 
 
 }  // namespace
 
+at::Tensor split_map_loss(const std::string& name, const at::Tensor& local, const std::any& options, const EnsembleSplit& split) {
+  const auto& loss = losses::find_loss(name);
+  const auto& given = options.has_value() ? options : loss.default_options;
+  const bool saliency = name == "gradcam";
+  DISSENT_CHECK(saliency || name == "input_gradient", kInternal, "split_map_loss: {} is no loss of maps", name);
+  check_fields(split.run, name, {split_field(losses::field_name(saliency ? Field::kSaliencyMaps : Field::kInputGradients), local, split.rows, split)});
+  const auto maps = whole(local, split.rows, split);
+  return saliency ? losses::saliency_similarity(maps, options_of<losses::GradCamOptions>(name, given).similarity)
+                  : losses::similarity(maps, losses::Similarity::kCosine);
+}
+
 at::Tensor split_loss(const std::string& name, const LossInput& local, const std::any& options, const EnsembleSplit& split) {
   const auto& loss = losses::find_loss(name);
   const auto traits = losses::traits_of(loss, options);

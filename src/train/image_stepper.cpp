@@ -153,16 +153,21 @@ at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input,
   };
   for (size_t t = 0; t < objective_.terms.size(); ++t) {
     const auto& term = objective_.terms[t];
-    if (!is_base(term) || term.name == "adversarial" || !is_on(term, input)) continue;
-    add(t, losses::evaluate(term.name, {.logits = graph.logits, .labels = rows.labels}, term.options));
+    if (!is_base(term) || term.name == "adversarial_cross_entropy" || !is_on(term, input)) continue;
+    LossInput read;
+    read.logits = graph.logits;
+    read.labels = rows.labels;
+    add(t, losses::evaluate(term.name, read, term.options));
   }
   for (size_t t = 0; t < objective_.terms.size(); ++t) {
     const auto& term = objective_.terms[t];
-    if (term.name != "adversarial" || !is_on(term, input)) continue;
-    DISSENT_CHECK(total.defined(), kUsage, "loss.adversarial: expected another base loss whose gradient moves the inputs, found none");
+    if (term.name != "adversarial_cross_entropy" || !is_on(term, input)) continue;
+    DISSENT_CHECK(total.defined(), kUsage, "loss.adversarial_cross_entropy: expected another base loss whose gradient moves the inputs, found none");
     const auto moved = losses::adversarial_inputs(total, x, options_of<losses::AdversarialOptions>(term).epsilon);
-    const auto logits = by_member(forward(network, graph.parameters, moved[0], true).logits).to(graph.logits.scalar_type());
-    add(t, losses::evaluate(term.name, {.labels = rows.labels, .adversarial_logits = logits}, term.options));
+    LossInput read;
+    read.labels = rows.labels;
+    read.adversarial_logits = by_member(forward(network, graph.parameters, moved[0], true).logits);
+    add(t, losses::evaluate(term.name, read, term.options));
   }
   return total;
 }
@@ -170,7 +175,7 @@ at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input,
 // The training pass of a network on its own batch. keep: its graph serves the others too, and its backward pass waits for them.
 void ImageStepper::base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, double* figures, double share) {
   const auto& rows = input.own[objective_.same_batch || members_.multihead() ? 0 : network];
-  const bool adversarial = std::any_of(objective_.terms.begin(), objective_.terms.end(), [](const auto& term) { return term.name == "adversarial"; });
+  const bool adversarial = std::any_of(objective_.terms.begin(), objective_.terms.end(), [](const auto& term) { return term.name == "adversarial_cross_entropy"; });
   // [1, b, ...]: adversarial inputs have a dimension of members.
   auto x = rows.x.unsqueeze(0);
   if (adversarial || keep) x = x.detach().requires_grad_();
@@ -242,7 +247,11 @@ ImageStepper::Pull ImageStepper::pull(const ImageStepInput& input, const std::ve
               leaf([](const Graph& graph) { return graph.saliency; }), leaf([](const Graph& graph) { return graph.input_gradients; })};
 
   const auto ranks = split(rows.total);
-  LossInput fields{.logits = leaves.logits, .labels = labels, .features = leaves.features, .unlabelled_logits = leaves.logits, .drawn_member = input.drawn};
+  LossInput fields;
+  fields.logits = fields.unlabelled_logits = leaves.logits;
+  fields.labels = labels;
+  fields.features = leaves.features;
+  fields.drawn_member = input.drawn;
   if (discriminator_) fields.discriminator = discriminator_->parameters();
   at::Tensor total;
   for (size_t t = 0; t < objective_.terms.size(); ++t) {
@@ -332,7 +341,7 @@ ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning
   if (grid_.shape.data > 1) (device_data_ ? *device_data_ : *grid_.data).all_reduce(gradients_, ReduceOp::kSum);
   auto local = at::zeros({networks + 1}, at::kDouble);
   auto* numbers = local.data_ptr<double>();
-  each_network(members_, [&](int64_t i) { numbers[i] = gradients_[i].to(at::kDouble).square_().sum().item<double>(); });
+  each_network(members_, [&](int64_t i) { numbers[i] = gradients_[i].to(at::kDouble).square().sum().item<double>(); });
   numbers[networks] = static_cast<double>(request);
   std::vector<int64_t> counts;
   for (int64_t rank = 0; rank < grid_.run->size(); ++rank)
