@@ -36,6 +36,9 @@ struct Pass {
 /// A parameter on its own. Returns its position.
 size_t add_parameter(NetworkParts& parts, std::string name, std::vector<int64_t> shape, Initial initial);
 
+/// x in the dtype of the parameters: what a saliency loss reads is not half precision under autocast either.
+inline at::Tensor as_parameters(const Pass& pass, const at::Tensor& x) { return x.to(pass.parameters[0].scalar_type()); }
+
 /// y = w * x (+ b): weight [out, in, k, k].
 struct Convolution {
   size_t weight, bias;
