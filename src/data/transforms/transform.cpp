@@ -36,20 +36,29 @@ struct Window {
   bool flip;
 };
 
-void cut(const at::Tensor& image, const Window& window, const LookUp& table, float* out) {
+// [size, size, 3]
+at::Tensor cut(const at::Tensor& image, const Window& window) {
   const int64_t height = image.size(0), width = image.size(1), channels = image.size(2), size = window.size;
+  auto result = at::empty({size, size, kChannels}, at::kByte);
   const auto* pixels = image.const_data_ptr<uint8_t>();
+  auto* out = result.data_ptr<uint8_t>();
   const auto inside = [](int64_t position, int64_t extent) { return position >= 0 && position < extent; };
-  for (int64_t c = 0; c < kChannels; ++c)
-    for (int64_t y = 0; y < size; ++y) {
-      const int64_t frame_y = window.top + y, image_y = window.frame_top + frame_y;
-      const bool row = inside(frame_y, size) && inside(image_y, height);
-      for (int64_t x = 0; x < size; ++x) {
-        const int64_t frame_x = window.left + x, image_x = window.frame_left + (window.flip ? size - 1 - frame_x : frame_x);
-        const bool pixel = row && inside(frame_x, size) && inside(image_x, width);
-        *out++ = table[c][pixel ? pixels[(image_y * width + image_x) * channels + std::min(c, channels - 1)] : 0];
-      }
+  for (int64_t y = 0; y < size; ++y) {
+    const int64_t frame_y = window.top + y, image_y = window.frame_top + frame_y;
+    const bool row = inside(frame_y, size) && inside(image_y, height);
+    for (int64_t x = 0; x < size; ++x) {
+      const int64_t frame_x = window.left + x, image_x = window.frame_left + (window.flip ? size - 1 - frame_x : frame_x);
+      const bool pixel = row && inside(frame_x, size) && inside(image_x, width);
+      for (int64_t c = 0; c < kChannels; ++c) *out++ = pixel ? pixels[(image_y * width + image_x) * channels + std::min(c, channels - 1)] : 0;
     }
+  }
+  return result;
+}
+
+void normalise(const at::Tensor& image, const LookUp& table, float* out) {
+  const auto* pixels = image.const_data_ptr<uint8_t>();
+  for (int64_t c = 0; c < kChannels; ++c)
+    for (int64_t i = c; i < image.numel(); i += kChannels) *out++ = table[static_cast<size_t>(c)][pixels[i]];
 }
 
 // [H, W, C], contiguous.
@@ -60,13 +69,13 @@ at::Tensor checked(const at::Tensor& image) {
   return (image.dim() == 2 ? image.unsqueeze(2) : image).contiguous();
 }
 
-void apply(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws, const LookUp& table, float* out) {
+at::Tensor cropped(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws) {
   if (options.kind == Kind::kResizedCrop) {
     const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 && draws.top + draws.height <= image.size(0) &&
                       draws.left + draws.width <= image.size(1);
     DISSENT_CHECK(fits, kUsage, "transform: window: wanted one inside {}, given {} x {} at ({}, {})", describe(image), draws.height, draws.width, draws.top, draws.left);
     const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width).contiguous();
-    return cut(resize(part, options.size, options.size, options.interpolation), {options.size, 0, 0, 0, 0, draws.flip}, table, out);
+    return cut(resize(part, options.size, options.size, options.interpolation), {options.size, 0, 0, 0, 0, draws.flip});
   }
   const auto resized = resize_shorter(image, options.resize, options.interpolation);
   Window window{options.size, 0, 0, middle(resized.size(0), options.size), middle(resized.size(1), options.size), draws.flip};
@@ -76,7 +85,18 @@ void apply(const TransformOptions& options, const at::Tensor& image, const Trans
     window.top = draws.top - options.pad;
     window.left = draws.left - options.pad;
   }
-  cut(resized, window, table, out);
+  return cut(resized, window);
+}
+
+void apply(const TransformOptions& options, at::Tensor image, TransformDraws draws, const LookUp& table, float* out) {
+  DISSENT_CHECK(draws.values || !(options.aug_mix || options.rand_augment), kUsage,
+                "transform: draws: wanted values to draw from (draw_transform gives them), given none");
+  const bool first = options.rand_augment && options.rand_augment->first;
+  if (first) image = rand_augment(*options.rand_augment, image.expand({-1, -1, kChannels}).contiguous(), *draws.values);
+  image = cropped(options, image, draws);
+  if (options.aug_mix) image = aug_mix(*options.aug_mix, image, *draws.values);
+  if (options.rand_augment && !first) image = rand_augment(*options.rand_augment, image, *draws.values);
+  normalise(image, table, out);
 }
 
 int64_t below(Random& random, int64_t bound) { return random.below(static_cast<uint32_t>(bound)); }
@@ -108,15 +128,17 @@ TransformDraws draw_window(const TransformOptions& options, int64_t height, int6
 
 TransformDraws draw_transform(const TransformOptions& options, int64_t height, int64_t width, Random random) {
   TransformDraws draws;
-  if (options.kind == Kind::kCenterCrop) return draws;
-  const bool flip = random.below(2) == 1;
-  if (options.kind == Kind::kResizedCrop) {
-    draws = draw_window(options, height, width, random);
-  } else {
-    draws.top = below(random, 2 * options.pad + 1);
-    draws.left = below(random, 2 * options.pad + 1);
+  if (options.kind != Kind::kCenterCrop) {
+    const bool flip = random.below(2) == 1;
+    if (options.kind == Kind::kResizedCrop) {
+      draws = draw_window(options, height, width, random);
+    } else {
+      draws.top = below(random, 2 * options.pad + 1);
+      draws.left = below(random, 2 * options.pad + 1);
+    }
+    draws.flip = flip;
   }
-  draws.flip = flip;
+  draws.values = random;
   return draws;
 }
 
