@@ -10,6 +10,8 @@
 
 #include <jpeglib.h>
 
+#include <dissent/error.hpp>
+
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "data/datasets/image_folders.hpp"
