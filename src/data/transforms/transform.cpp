@@ -39,6 +39,8 @@ struct Window {
 // [size, size, 3]
 at::Tensor cut(const at::Tensor& image, const Window& window) {
   const int64_t height = image.size(0), width = image.size(1), channels = image.size(2), size = window.size;
+  const bool whole = height == size && width == size && channels == kChannels && window.top == 0 && window.left == 0 && window.frame_top == 0 && window.frame_left == 0;
+  if (whole && !window.flip) return image;
   auto result = at::empty({size, size, kChannels}, at::kByte);
   const auto* pixels = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
@@ -74,11 +76,15 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image, con
     const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 && draws.top + draws.height <= image.size(0) &&
                       draws.left + draws.width <= image.size(1);
     DISSENT_CHECK(fits, kUsage, "transform: window: wanted one inside {}, given {} x {} at ({}, {})", describe(image), draws.height, draws.width, draws.top, draws.left);
-    const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width).contiguous();
+    const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width);
     return cut(resize(part, options.size, options.size, options.interpolation), {options.size, 0, 0, 0, 0, draws.flip});
   }
-  const auto resized = resize_shorter(image, options.resize, options.interpolation);
-  Window window{options.size, 0, 0, middle(resized.size(0), options.size), middle(resized.size(1), options.size), draws.flip};
+  // The middle alone is made; where the image is smaller, it is all of it and lies inside of the frame.
+  const auto [height, width] = shorter_to(image.size(0), image.size(1), options.resize);
+  const int64_t top = middle(height, options.size), left = middle(width, options.size);
+  const ImagePart part{std::max<int64_t>(0, top), std::max<int64_t>(0, left), std::min(height, options.size), std::min(width, options.size)};
+  const auto resized = resize_part(image, height, width, options.interpolation, part);
+  Window window{options.size, 0, 0, std::min<int64_t>(0, top), std::min<int64_t>(0, left), draws.flip};
   if (options.kind == Kind::kPaddedCrop) {
     const bool fits = draws.top >= 0 && draws.left >= 0 && draws.top <= 2 * options.pad && draws.left <= 2 * options.pad;
     DISSENT_CHECK(fits, kUsage, "transform: window: wanted top and left in 0 .. {}, given ({}, {})", 2 * options.pad, draws.top, draws.left);
