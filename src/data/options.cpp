@@ -35,7 +35,7 @@ const TableSpec& image_data_table() {
   static const TableSpec table = TableOf<T>("data", "The set that is cached")
       .option("dataset", &T::dataset, {.meaning = "a registered set (" + dataset_names() + "); with a list, only the set's name"})
       .option("root", &T::root, {.meaning = "its folder, below which a list's paths lie; empty: where its package puts it", .scope = Scope::kExecution})
-      .option("split", &T::split, {.meaning = "part of the set: train or test"})
+      .option("split", &T::split, {.meaning = "part of the set: train or test; of cifar10_c and cifar100_c CORRUPTION/SEVERITY, as fog/3; of folder a folder below root"})
       .option("list", &T::list, {.meaning = "file of lines `path label`: the images of the set; empty: the set's own files"})
       .option("labels", &T::labels, {.meaning = "false writes -1 (unknown), as for sets that are only ever unknown inputs"})
       .option("rows", &T::rows, {.meaning = "of synthetic: rows a pass", .min = 1})

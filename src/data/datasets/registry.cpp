@@ -2,7 +2,9 @@
 
 #include <dissent/error.hpp>
 
+#include "data/datasets/cifar.hpp"
 #include "data/datasets/idx.hpp"
+#include "data/datasets/image_folders.hpp"
 #include "data/datasets/memory_images.hpp"
 #include "storage/atomic_file.hpp"
 
@@ -28,12 +30,21 @@ std::unique_ptr<ImageSource> open_idx(const DatasetSpec& spec, const std::string
 
 const std::vector<std::string> kTrainAndTest = {"train", "test"};
 
+constexpr const char* kKrizhevsky = "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, University of Toronto, 2009";
+constexpr const char* kHendrycks = "Hendrycks, Dietterich: Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, ICLR 2019";
+
 const std::vector<DatasetSpec> kTable = {
     {"fashion_mnist", 10, "/usr/share/datasets/fashion-mnist", kTrainAndTest,
      "install the Debian package dataset-fashion-mnist, or give the folder that holds it",
      "Xiao, Rasul, Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, arXiv:1708.07747, 2017", open_idx},
     {"mnist", 10, "", kTrainAndTest, "give the folder that holds the four files of MNIST",
      "LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition, Proceedings of the IEEE 86(11), 1998", open_idx},
+    {"cifar10", 10, "", kTrainAndTest, "give the folder of its binary or Python version (https://www.cs.toronto.edu/~kriz/cifar.html)", kKrizhevsky, open_cifar},
+    {"cifar100", 100, "", kTrainAndTest, "give the folder of its binary or Python version (https://www.cs.toronto.edu/~kriz/cifar.html)", kKrizhevsky, open_cifar},
+    {"cifar10_c", 10, "", {}, "give the folder of CIFAR-10-C's .npy files (https://zenodo.org/records/2535967)", kHendrycks, open_cifar_c},
+    {"cifar100_c", 100, "", {}, "give the folder of CIFAR-100-C's .npy files (https://zenodo.org/records/3555552)", kHendrycks, open_cifar_c},
+    {"folder", 0, "", {}, "give a folder with one subfolder of images a class, or the one above such folders named as splits", "none: the layout of ImageNet's training set",
+     open_image_folders},
     {"synthetic", 0, "", kTrainAndTest, "made by the program, no files", "none: ours, for tests and measurements", nullptr},
 };
 

@@ -12,9 +12,9 @@ namespace dissent {
 /// One line of the dataset table. To add a set: its line in registry.cpp, and a reader if its format is new.
 struct DatasetSpec {
   std::string name;
-  int64_t classes = 0;
+  int64_t classes = 0;              ///< 0: as the files say
   std::string default_root;         ///< "" if there is none: the root has to be given
-  std::vector<std::string> splits;
+  std::vector<std::string> splits;  ///< empty: any that open() finds
   std::string obtain;               ///< how to get the files, for error messages
   std::string citation;
   /// Null: features that are made, not read (synthetic.hpp).

@@ -36,20 +36,31 @@ struct Window {
   bool flip;
 };
 
-void cut(const at::Tensor& image, const Window& window, const LookUp& table, float* out) {
+// [size, size, 3]
+at::Tensor cut(const at::Tensor& image, const Window& window) {
   const int64_t height = image.size(0), width = image.size(1), channels = image.size(2), size = window.size;
+  const bool whole = height == size && width == size && channels == kChannels && window.top == 0 && window.left == 0 && window.frame_top == 0 && window.frame_left == 0;
+  if (whole && !window.flip) return image;
+  auto result = at::empty({size, size, kChannels}, at::kByte);
   const auto* pixels = image.const_data_ptr<uint8_t>();
+  auto* out = result.data_ptr<uint8_t>();
   const auto inside = [](int64_t position, int64_t extent) { return position >= 0 && position < extent; };
-  for (int64_t c = 0; c < kChannels; ++c)
-    for (int64_t y = 0; y < size; ++y) {
-      const int64_t frame_y = window.top + y, image_y = window.frame_top + frame_y;
-      const bool row = inside(frame_y, size) && inside(image_y, height);
-      for (int64_t x = 0; x < size; ++x) {
-        const int64_t frame_x = window.left + x, image_x = window.frame_left + (window.flip ? size - 1 - frame_x : frame_x);
-        const bool pixel = row && inside(frame_x, size) && inside(image_x, width);
-        *out++ = table[c][pixel ? pixels[(image_y * width + image_x) * channels + std::min(c, channels - 1)] : 0];
-      }
+  for (int64_t y = 0; y < size; ++y) {
+    const int64_t frame_y = window.top + y, image_y = window.frame_top + frame_y;
+    const bool row = inside(frame_y, size) && inside(image_y, height);
+    for (int64_t x = 0; x < size; ++x) {
+      const int64_t frame_x = window.left + x, image_x = window.frame_left + (window.flip ? size - 1 - frame_x : frame_x);
+      const bool pixel = row && inside(frame_x, size) && inside(image_x, width);
+      for (int64_t c = 0; c < kChannels; ++c) *out++ = pixel ? pixels[(image_y * width + image_x) * channels + std::min(c, channels - 1)] : 0;
     }
+  }
+  return result;
+}
+
+void normalise(const at::Tensor& image, const LookUp& table, float* out) {
+  const auto* pixels = image.const_data_ptr<uint8_t>();
+  for (int64_t c = 0; c < kChannels; ++c)
+    for (int64_t i = c; i < image.numel(); i += kChannels) *out++ = table[static_cast<size_t>(c)][pixels[i]];
 }
 
 // [H, W, C], contiguous.
@@ -58,6 +69,29 @@ at::Tensor checked(const at::Tensor& image) {
                     (image.dim() == 2 || (image.dim() == 3 && (image.size(2) == 1 || image.size(2) == kChannels)));
   DISSENT_CHECK(fits, kUsage, "transform: image: wanted [H, W], [H, W, 1] or [H, W, 3] Byte cpu, given {}", describe(image));
   return (image.dim() == 2 ? image.unsqueeze(2) : image).contiguous();
+}
+
+at::Tensor cropped(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws) {
+  if (options.kind == Kind::kResizedCrop) {
+    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 && draws.top + draws.height <= image.size(0) &&
+                      draws.left + draws.width <= image.size(1);
+    DISSENT_CHECK(fits, kUsage, "transform: window: wanted one inside {}, given {} x {} at ({}, {})", describe(image), draws.height, draws.width, draws.top, draws.left);
+    const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width);
+    return cut(resize(part, options.size, options.size, options.interpolation), {options.size, 0, 0, 0, 0, draws.flip});
+  }
+  // The middle alone is made; where the image is smaller, it is all of it and lies inside of the frame.
+  const auto [height, width] = shorter_to(image.size(0), image.size(1), options.resize);
+  const int64_t top = middle(height, options.size), left = middle(width, options.size);
+  const ImagePart part{std::max<int64_t>(0, top), std::max<int64_t>(0, left), std::min(height, options.size), std::min(width, options.size)};
+  const auto resized = resize_part(image, height, width, options.interpolation, part);
+  Window window{options.size, 0, 0, std::min<int64_t>(0, top), std::min<int64_t>(0, left), draws.flip};
+  if (options.kind == Kind::kPaddedCrop) {
+    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.top <= 2 * options.pad && draws.left <= 2 * options.pad;
+    DISSENT_CHECK(fits, kUsage, "transform: window: wanted top and left in 0 .. {}, given ({}, {})", 2 * options.pad, draws.top, draws.left);
+    window.top = draws.top - options.pad;
+    window.left = draws.left - options.pad;
+  }
+  return cut(resized, window);
 }
 
 int64_t below(Random& random, int64_t bound) { return random.below(static_cast<uint32_t>(bound)); }
@@ -89,39 +123,33 @@ TransformDraws draw_window(const TransformOptions& options, int64_t height, int6
 
 TransformDraws draw_transform(const TransformOptions& options, int64_t height, int64_t width, Random random) {
   TransformDraws draws;
-  if (options.kind == Kind::kCenterCrop) return draws;
-  const bool flip = random.below(2) == 1;
-  if (options.kind == Kind::kResizedCrop) {
-    draws = draw_window(options, height, width, random);
-  } else {
-    draws.top = below(random, 2 * options.pad + 1);
-    draws.left = below(random, 2 * options.pad + 1);
+  if (options.kind != Kind::kCenterCrop) {
+    const bool flip = random.below(2) == 1;
+    if (options.kind == Kind::kResizedCrop) {
+      draws = draw_window(options, height, width, random);
+    } else {
+      draws.top = below(random, 2 * options.pad + 1);
+      draws.left = below(random, 2 * options.pad + 1);
+    }
+    draws.flip = flip;
   }
-  draws.flip = flip;
+  draws.values = random;
   return draws;
 }
 
 ImageTransform::ImageTransform(const TransformOptions& options) : options_(options), values_(values_of(options.normalisation)) {}
 
 void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws, float* out) const {
-  const auto& options = options_;
-  const auto image = checked(given);
-  if (options.kind == Kind::kResizedCrop) {
-    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 && draws.top + draws.height <= image.size(0) &&
-                      draws.left + draws.width <= image.size(1);
-    DISSENT_CHECK(fits, kUsage, "transform: window: wanted one inside {}, given {} x {} at ({}, {})", describe(image), draws.height, draws.width, draws.top, draws.left);
-    const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width).contiguous();
-    return cut(resize(part, options.size, options.size, options.interpolation), {options.size, 0, 0, 0, 0, draws.flip}, values_, out);
-  }
-  const auto resized = resize_shorter(image, options.resize, options.interpolation);
-  Window window{options.size, 0, 0, middle(resized.size(0), options.size), middle(resized.size(1), options.size), draws.flip};
-  if (options.kind == Kind::kPaddedCrop) {
-    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.top <= 2 * options.pad && draws.left <= 2 * options.pad;
-    DISSENT_CHECK(fits, kUsage, "transform: window: wanted top and left in 0 .. {}, given ({}, {})", 2 * options.pad, draws.top, draws.left);
-    window.top = draws.top - options.pad;
-    window.left = draws.left - options.pad;
-  }
-  cut(resized, window, values_, out);
+  const auto& rand = options_.rand_augment;
+  const auto& mix = options_.aug_mix;
+  DISSENT_CHECK(draws.values || !(mix || rand), kUsage, "transform: draws: wanted values to draw from (draw_transform gives them), given none");
+  auto values = draws.values;
+  auto image = checked(given);
+  if (rand && rand->first) image = rand_augment(*rand, image.expand({-1, -1, kChannels}).contiguous(), *values);
+  image = cropped(options_, image, draws);
+  if (mix) image = aug_mix(*mix, image, *values);
+  if (rand && !rand->first) image = rand_augment(*rand, image, *values);
+  normalise(image, values_, out);
 }
 
 void ImageTransform::row(const at::Tensor& image, uint64_t seed, uint64_t stream, int64_t row, float* out) const {

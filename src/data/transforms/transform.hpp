@@ -2,10 +2,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/random.hpp"
+#include "data/transforms/augment.hpp"
 #include "data/transforms/resize.hpp"
 
 namespace dissent {
@@ -23,7 +25,7 @@ Normalisation normalisation(const std::string& set);
 ///   center_crop:   resize the shorter edge, cut out the middle
 ///   padded_crop:   the same, mirror perhaps, pad with black, cut out a random window
 ///   resized_crop:  cut out a random window, resize it, mirror perhaps
-/// An edge shorter than the crop is padded with black. Black is 0 before normalising.
+/// An edge shorter than the crop is padded with black. Black is 0 before normalising. Then, on the crop and before normalising: AugMix, RandAugment, if there.
 struct TransformOptions {
   enum class Kind { kCenterCrop, kPaddedCrop, kResizedCrop } kind = Kind::kCenterCrop;
   int64_t resize = 0;  ///< shorter edge before the crop; resized_crop has none
@@ -33,6 +35,8 @@ struct TransformOptions {
   std::array<double, 2> ratio{3.0 / 4, 4.0 / 3};  ///< of resized_crop: width over height
   Interpolation interpolation = Interpolation::kBilinear;
   Normalisation normalisation;
+  std::optional<AugMixOptions> aug_mix = {};
+  std::optional<RandAugmentOptions> rand_augment = {};
 };
 
 /// The random part of one image's transform.
@@ -40,14 +44,15 @@ struct TransformDraws {
   int64_t top = 0, left = 0;      ///< of the window: in the padded image (padded_crop), in the image (resized_crop)
   int64_t height = 0, width = 0;  ///< of resized_crop's window
   bool flip = false;              ///< mirror left and right
+  std::optional<Random> values = {};  ///< what goes on drawing for that which changes pixels' values
 };
 
 /// Draws for an image of height x width. Windows of resized_crop as torchvision's RandomResizedCrop.get_params: area and log ratio uniform, ten tries,
-/// then the largest window in the middle whose ratio is allowed. center_crop draws nothing.
+/// then the largest window in the middle whose ratio is allowed. center_crop draws no window.
 TransformDraws draw_transform(const TransformOptions& options, int64_t height, int64_t width, Random random);
 
 /// image [H, W] or [H, W, 1] (grey, taken for three equal channels) or [H, W, 3], u8, CPU; returns [3, size, size] f32. Error::kUsage: another shape or
-/// dtype, a window outside of the image.
+/// dtype, a window outside of the image, no `values` where some are to be drawn.
 at::Tensor transform_image(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws);
 
 /// A transform whose tables are made, for many images. May be used by several threads at once.
