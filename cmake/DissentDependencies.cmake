@@ -23,6 +23,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(Boost REQUIRED COMPONENTS program_options)
 find_package(ZLIB REQUIRED)
+find_package(JPEG REQUIRED)
 
 # HDF5: Debian keeps the parallel variant beside the serial one.
 if(NOT HDF5_ROOT AND EXISTS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/hdf5/openmpi AND NOT CMAKE_PREFIX_PATH)

@@ -89,13 +89,15 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image, con
 }
 
 void apply(const TransformOptions& options, at::Tensor image, TransformDraws draws, const LookUp& table, float* out) {
-  DISSENT_CHECK(draws.values || !(options.aug_mix || options.rand_augment), kUsage,
+  const bool corrupted = options.corruption.name != "none";
+  DISSENT_CHECK(draws.values || !(options.aug_mix || options.rand_augment || corrupted), kUsage,
                 "transform: draws: wanted values to draw from (draw_transform gives them), given none");
   const bool first = options.rand_augment && options.rand_augment->first;
   if (first) image = rand_augment(*options.rand_augment, image.expand({-1, -1, kChannels}).contiguous(), *draws.values);
   image = cropped(options, image, draws);
   if (options.aug_mix) image = aug_mix(*options.aug_mix, image, *draws.values);
   if (options.rand_augment && !first) image = rand_augment(*options.rand_augment, image, *draws.values);
+  if (corrupted) image = corrupt(image, options.corruption.name, options.corruption.severity, *draws.values);
   normalise(image, table, out);
 }
 
