@@ -142,13 +142,15 @@ ImageTransform::ImageTransform(const TransformOptions& options) : options_(optio
 void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws, float* out) const {
   const auto& rand = options_.rand_augment;
   const auto& mix = options_.aug_mix;
-  DISSENT_CHECK(draws.values || !(mix || rand), kUsage, "transform: draws: wanted values to draw from (draw_transform gives them), given none");
+  const bool corrupted = options_.corruption.name != "none";
+  DISSENT_CHECK(draws.values || !(mix || rand || corrupted), kUsage, "transform: draws: wanted values to draw from (draw_transform gives them), given none");
   auto values = draws.values;
   auto image = checked(given);
   if (rand && rand->first) image = rand_augment(*rand, image.expand({-1, -1, kChannels}).contiguous(), *values);
   image = cropped(options_, image, draws);
   if (mix) image = aug_mix(*mix, image, *values);
   if (rand && !rand->first) image = rand_augment(*rand, image, *values);
+  if (corrupted) image = corrupt(image, options_.corruption.name, options_.corruption.severity, *values);
   normalise(image, values_, out);
 }
 
