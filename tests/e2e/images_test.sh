@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# Training on images: every split of the members, any workers and any interruption give the same bytes; every loss trains; bad configurations are named.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+image_set images 150 28
+cat > base.toml <<'TOML'
+experiment = "images"
+seeds = [3]
+[data]
+kind = "images"
+dataset = "mnist"
+split = "test"
+root = "../images"
+rows = ":110"
+transform = "mnist_train"
+batch_size = 25
+[validation]
+rows = "110:"
+batch_size = 16
+[ensemble]
+members = 5
+model = "lenet"
+[loss.cross_entropy]
+[optimizer]
+name = "sgd"
+learning_rate = 0.05
+nesterov = true
+weight_decay = 5e-4
+[schedule]
+name = "cosine"
+per = "step"
+minimum = 1e-6
+[training]
+epochs = 2
+TOML
+cat > gradcam.toml <<'TOML'
+include = ["base.toml"]
+[loss.gradcam]
+weight = 0.1
+[training]
+clip_norm = 1.0
+ema_decay = 0.9
+accumulation = 2
+TOML
+cat > dice.toml <<'TOML'
+include = ["base.toml"]
+[data]
+same_batch = true
+sampler = "class_balanced"
+samples_per_class = 5
+[loss.dice]
+weight = 0.2
+ramp_epochs = 1
+[loss.ncl]
+weight = 0.1
+[loss.adp]
+weight = 0.1
+[training]
+clip_norm = 1.0
+TOML
+cat > outliers.toml <<'TOML'
+include = ["base.toml"]
+[unlabelled]
+rows = "50:90"
+batch_size = 20
+[loss.oe]
+weight = 0.5
+[loss.gradcam]
+weight = 0.05
+[loss.input_gradient]
+weight = 0.05
+[loss.adversarial_cross_entropy]
+[ensemble]
+members = 3
+TOML
+
+# train FOLDER RANKS CONFIG [ARGS...]: a run of its own folder; folders lie beside the images.
+train() {
+  local folder=$1 ranks=$2 config=$3
+  shift 3
+  mkdir -p "$folder"
+  cd "$folder"
+  run_program "$ranks" train "../$config.toml" --quiet "$@"
+  cd ..
+  cp "$folder/out" "$folder/err" .
+}
+files="results/images/seed-3/checkpoint.h5 results/images/seed-3/best.h5 results/images/seed-3/train.csv"
+expect_same_run() { local file; for file in $files; do expect_same "$1/$file" "$2/$file"; done; }
+
+for config in gradcam dice outliers; do
+  train "$config-1" 1 "$config"
+  expect_exit 0
+  for file in $files; do expect_file "$config-1/$file"; done
+  train "$config-3" 3 "$config" --set data.workers=2
+  expect_exit 0
+  expect_same_run "$config-1" "$config-3"
+done
+train gradcam-5 5 gradcam --set runtime.threads=2
+expect_exit 0
+expect_same_run gradcam-1 gradcam-5
+# A batch over ranks: BatchNorm-free, so the same but for rounding; the file differs in bits.
+train gradcam-data 4 gradcam --set grid.members=2 --set grid.data=2
+expect_exit 0
+cut -d, -f5 gradcam-1/results/images/seed-3/train.csv > total-1
+cut -d, -f5 gradcam-data/results/images/seed-3/train.csv > total-data
+paste -d' ' total-1 total-data | awk 'NR > 1 { d = ($1 - $2) / $1; if (d > 1e-4 || d < -1e-4) exit 1 }' || failed "totals of a split batch: $(paste total-1 total-data | tr '\n' ' ')"
+
+# Stopped by USR1 in the middle and resumed on another split: the bytes of one that never was.
+cp gradcam.toml long.toml
+printf 'epochs = 30\n' >> long.toml
+train whole 2 long
+expect_exit 0
+mkdir broken
+stops=0
+for round in 1 2 3 4 5 6; do
+  cd broken
+  "$source_dir/scripts/mpirun" $((round % 3 + 1)) "$program" train ../long.toml --quiet --set data.workers=$((round % 2)) > out 2> err &
+  job=$!
+  sleep 1.$((round * 3 % 10))
+  kill -USR1 "$job" 2>/dev/null || true
+  status=0
+  wait "$job" || status=$?
+  cd ..
+  [ "$status" = 75 ] || break
+  stops=$((stops + 1))
+done
+command="train, stopped by USR1 $stops times"
+[ "$status" = 75 ] && train broken 2 long
+expect_exit 0
+expect_same_run whole broken
+[ "$stops" -gt 0 ] || echo "never stopped: the machine is too fast for this test"
+
+# ResNet with BatchNorm: members split over ranks, running statistics included; bf16.
+train resnet-1 1 base --set ensemble.model=resnet18_32x32 --set data.transform=cifar10_train --set data.rows=:12 --set data.batch_size=6 --set validation.rows=12:16 --set ensemble.members=2 --set training.epochs=1
+expect_exit 0
+train resnet-2 2 base --set ensemble.model=resnet18_32x32 --set data.transform=cifar10_train --set data.rows=:12 --set data.batch_size=6 --set validation.rows=12:16 --set ensemble.members=2 --set training.epochs=1
+expect_exit 0
+expect_same_run resnet-1 resnet-2
+train bf16 1 gradcam --set training.precision=bf16 --set training.epochs=1
+expect_exit 0
+expect_other bf16/results/images/seed-3/checkpoint.h5 gradcam-1/results/images/seed-3/checkpoint.h5
+
+# What cannot be.
+cd whole
+refused 2 2 "loss.oe" "[unlabelled]" -- train ../base.toml --set loss.oe=true
+refused 1 2 "data.batch_size" "multiple of data.samples_per_class" -- train ../base.toml --set data.sampler=class_balanced
+refused 1 2 "transform" "mnist_train" -- train ../base.toml --set data.transform=mnist_trian
+refused 1 2 "members" -- train ../gradcam.toml --set ensemble.members=1
+refused 1 2 "kl_backward" -- train ../base.toml --set loss.kl_backward=true
+refused 2 3 "../nowhere" -- train ../base.toml --set data.root=../nowhere --set experiment=other
+refused 1 2 "rows" "200:300" -- train ../base.toml --set data.rows=200:300 --set experiment=other
+refused 1 2 "another configuration" "learning_rate" -- train ../long.toml --set optimizer.learning_rate=0.2
+finish
