@@ -62,6 +62,7 @@ TOML
 cat > outliers.toml <<'TOML'
 include = ["base.toml"]
 [unlabelled]
+split = "test"
 rows = "50:90"
 batch_size = 20
 [loss.oe]
