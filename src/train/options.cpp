@@ -65,7 +65,8 @@ const TableSpec& experiment_table() {
   static const TableSpec table = TableOf<T>("", "The experiment")
       .option("experiment", &T::experiment, {.meaning = "name; runs go to <output>/<experiment>/<run>"})
       .option("seeds", &T::seeds, {.meaning = "one run each", .min = 0})
-      .option("output", &T::output, {.meaning = "folder of all results", .scope = Scope::kExecution});
+      .option("output", &T::output, {.meaning = "folder of all results", .scope = Scope::kExecution})
+      .option("origin", &T::origin, {.meaning = "where the settings come from: a paper's release, or nobody's but this project's", .scope = Scope::kExecution, .choices = {"unknown", "published", "ours"}});
   return table;
 }
 

@@ -17,6 +17,7 @@ struct ExperimentOptions {
   std::string experiment = "experiment";
   std::vector<int64_t> seeds{42};
   std::string output = "results";
+  std::string origin = "unknown";
 };
 
 /// [data] of training on a feature cache.
