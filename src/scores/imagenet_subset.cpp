@@ -23,7 +23,7 @@ std::vector<std::string> cells_of(std::string_view line) {
   return cells;
 }
 
-std::vector<std::vector<std::string>> class_rows() {
+std::vector<std::vector<std::string>> imagenet_rows() {
   std::vector<std::vector<std::string>> rows;
   for (size_t at = kImagenetClasses.find('\n') + 1; at < kImagenetClasses.size();) {
     const auto end = std::min(kImagenetClasses.find('\n', at), kImagenetClasses.size());
@@ -59,7 +59,7 @@ ImagenetSubset subset_of_categories(const std::string& name, const std::vector<s
 }
 
 std::vector<ImagenetSubset> all_subsets() {
-  const auto rows = class_rows();
+  const auto rows = imagenet_rows();
   return {subset_of_classes("imagenet_a", rows, kInA), subset_of_classes("imagenet_r", rows, kInR), subset_of_categories("imagenet9", rows, kIn9),
           subset_of_categories("human16", rows, kHuman)};
 }

@@ -6,7 +6,7 @@
 
 namespace dissent::scores {
 
-/// How the 1,000 ImageNet classes map to those of an evaluation set. Data: src/scores/imagenet_classes.csv, compiled in.
+/// How the 1,000 ImageNet classes map to those of an evaluation set. Data: data/classes/imagenet_classes.csv, compiled in.
 struct ImagenetSubset {
   std::string name;
   at::Tensor output_of_class;        ///< [1000] i64: 0 .. K - 1, or -1 outside
