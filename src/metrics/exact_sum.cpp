@@ -16,10 +16,11 @@ void ExactSum::add(double value) {
     negative_infinite_ += value < 0;
     return;
   }
-  const double size = std::abs(value), whole = std::floor(size);
+  const double size = std::abs(value);
   DISSENT_CHECK(size < kMostSum, kData, "sum: {} is beyond 2^62", value);
+  const auto whole = static_cast<int64_t>(size);
   // size - whole is exact and below 1.
-  const auto units = (static_cast<__int128>(static_cast<int64_t>(whole)) << 64) + static_cast<uint64_t>((size - whole) * 0x1p64);
+  const auto units = (static_cast<__int128>(whole) << 64) + static_cast<uint64_t>((size - static_cast<double>(whole)) * 0x1p64);
   DISSENT_CHECK(!__builtin_add_overflow(sum_, value < 0 ? -units : units, &sum_), kData, "sum: the sum is beyond 2^63");
 }
 

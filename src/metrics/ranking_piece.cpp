@@ -11,6 +11,14 @@ double precision_of(TieGroup counts) { return counts.positives + counts.negative
 TieGroup plus(TieGroup a, TieGroup b) { return {a.positives + b.positives, a.negatives + b.negatives}; }
 bool same(TieGroup a, TieGroup b) { return a.positives == b.positives && a.negatives == b.negatives; }
 
+// The smallest number of positives whose share of all, as it is rounded, is at least the recall.
+uint64_t needed_for(double recall, uint64_t positives) {
+  auto count = static_cast<uint64_t>(recall * static_cast<double>(positives));
+  while (count > 0 && part_of(count - 1, positives) >= recall) --count;
+  while (count < positives && part_of(count, positives) < recall) ++count;
+  return count;
+}
+
 // Samples from both ends change places: positives become negatives, the top the bottom.
 std::vector<TieGroup> turned(const std::vector<TieGroup>& groups) {
   std::vector<TieGroup> out;
@@ -58,20 +66,25 @@ void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGro
   side.first = groups.front();
   side.last = groups.back();
   auto above = before;
+  double precision_above = precision_of(above);
+  std::vector<uint64_t> needed;
+  for (const double recall : wants.recalls) needed.push_back(needed_for(recall, total.positives));
   std::vector<bool> waiting(wants.recalls.size(), false);
   for (size_t i = 0; i < count; ++i) {
     const auto at = plus(above, groups[i]);
-    const auto gained = static_cast<double>(groups[i].positives);
-    const double precision = precision_of(at);
-    side.trapezoid.add(gained * (precision + precision_of(above)) / 2);
-    side.steps.add(gained * precision);
+    const double precision = precision_of(at), gained = static_cast<double>(groups[i].positives);
+    if (groups[i].positives > 0) {
+      side.trapezoid.add(gained * (precision + precision_above) / 2);
+      side.steps.add(gained * precision);
+    }
+    precision_above = precision;
     const bool last = at.positives == total.positives && at.negatives == total.negatives;
     const bool bends = last || (i + 1 < count && !same(groups[i], groups[i + 1]));
     const auto false_at = static_cast<int64_t>(at.negatives);
     if (bends && !side.bends) side.bends = 1, side.false_bend = false_at;
     for (size_t r = 0; r < wants.recalls.size(); ++r) {
       auto& crossing = side.crossings[r];
-      if (part_of(above.positives, total.positives) < wants.recalls[r] && part_of(at.positives, total.positives) >= wants.recalls[r]) {
+      if (above.positives < needed[r] && at.positives >= needed[r]) {
         crossing = {1, static_cast<int64_t>(above.positives), static_cast<int64_t>(above.negatives), static_cast<int64_t>(at.positives), false_at, 0, 0};
         waiting[r] = true;
       }
