@@ -1,5 +1,6 @@
 #include "evaluate/reduce.hpp"
 
+#include <dissent/metrics/conformal.hpp>
 #include <dissent/metrics/reliability.hpp>
 #include <dissent/tensor_check.hpp>
 
@@ -119,6 +120,15 @@ double equal_mass_error_over_ranks(Communicator& comm, const SortedScores& sorte
   agree(comm, [&] { state.update(confidence, right); });
   state.from_state(merged_state(comm, state.state()));
   return state.expected_error();
+}
+
+double conformal_quantile_over_ranks(Communicator& comm, const SortedScores& scores, double level) {
+  agree(comm, [&] {
+    check_range("conformal_quantile", "level", level, 0, 1);
+    DISSENT_CHECK(scores.total() > 0, kData, "conformal_quantile: no calibration sample");
+  });
+  const auto position = metrics::conformal_position(scores.total(), level);
+  return position < 0 ? HUGE_VAL : scores_at(comm, scores, {scores.total() - 1 - position})[0];
 }
 
 }  // namespace dissent

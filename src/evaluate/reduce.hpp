@@ -57,4 +57,7 @@ std::vector<double> ccr_over_ranks(Communicator& comm, const SortedScores& right
 /// metrics::equal_mass_error over ranks. confidence [n] f32 or f64, right [n] bool of this rank, sorted: the same confidences.
 double equal_mass_error_over_ranks(Communicator& comm, const SortedScores& sorted, const at::Tensor& confidence, const at::Tensor& right, int64_t bins = 15);
 
+/// metrics::conformal_quantile over ranks, of calibration scores: the ceil((n + 1) level)-th smallest, infinite if there is none.
+double conformal_quantile_over_ranks(Communicator& comm, const SortedScores& scores, double level);
+
 }  // namespace dissent

@@ -2,6 +2,7 @@
 #include "evaluate/reduce.hpp"
 
 #include <dissent/metrics/classification.hpp>
+#include <dissent/metrics/conformal.hpp>
 #include <dissent/metrics/correct_classification.hpp>
 #include <dissent/metrics/diversity.hpp>
 
@@ -135,6 +136,13 @@ TEST(ScoresAt, AreThoseOfTheSortedWhole) {
   }
   const auto scores = own_scores(made_scores(10, 1, 0, 0), distributions()[0]);
   expect_error(ErrorKind::kUsage, "wanted 0 .. 9, given 10", [&] { scores_at(world(), scores, {10}); });
+}
+
+TEST(ConformalOverRanks, QuantileIsThatOfTheWhole) {
+  const auto scores = at::rand({57}, at::make_generator<at::CPUGeneratorImpl>(uint64_t{3}), at::kDouble);
+  for (const auto& lies : distributions())
+    for (const double level : {0.1, 0.5, 0.9, 0.99})
+      EXPECT_EQ(conformal_quantile_over_ranks(world(), own_scores(scores, lies), level), metrics::conformal_quantile(scores, level));
 }
 
 TEST(CcrOverRanks, IsThatOfTheWhole) {
