@@ -1,9 +1,9 @@
 // Cases of metrics.h5, and the metric cases of sed_scores.h5.
 #include <dissent/metrics/accuracy.hpp>
-#include <dissent/metrics/calibration.hpp>
 #include <dissent/metrics/correct_classification.hpp>
 #include <dissent/metrics/mean_std.hpp>
-#include <dissent/metrics/ranking.hpp>
+#include <dissent/metrics/registry.hpp>
+#include <dissent/metrics/reliability.hpp>
 
 #include "cli/verify_case.hpp"
 
@@ -56,32 +56,34 @@ void check_mean_std(const Case& reference, Checker& checker) {
   checker.output("std", result.std);
 }
 
-// conf is larger for ID; a positive OOD class takes -conf.
-metrics::RankingCurve curve(const Case& reference, bool id_positive) {
+// conf is larger for ID, so OOD is positive with -conf.
+metrics::RankingFigures figures(const Case& reference, double recall = 0.95) {
   const auto &conf = reference.input("conf"), &label = reference.input("label");
   metrics::Ranking ranking;
-  ranking.update(id_positive ? conf : conf.neg(), id_positive ? label.ne(-1) : label.eq(-1));
-  return ranking.finish();
+  ranking.update(conf.neg(), label.eq(-1));
+  return metrics::ranking_figures(ranking, {{recall}, false});
 }
 
-bool is_openood(const Case& reference) { return reference.param<std::string>("convention") == "openood"; }
+std::string convention(const Case& reference) { return reference.param<std::string>("convention"); }
+bool is_openood(const Case& reference) { return convention(reference) == "openood"; }
 
-void check_auroc(const Case& reference, Checker& checker) { checker.output("value", metrics::auroc(curve(reference, false))); }
+void check_auroc(const Case& reference, Checker& checker) { checker.output("value", figures(reference).auroc); }
 
-// "in" is ID positive in OpenOOD and OOD positive in sdde.
-void check_aupr_in(const Case& reference, Checker& checker) { checker.output("value", metrics::aupr(curve(reference, is_openood(reference)))); }
-
-void check_aupr_out(const Case& reference, Checker& checker) { checker.output("value", metrics::aupr(curve(reference, !is_openood(reference)))); }
-
-bool id_positive(const Case& reference) { return reference.param<std::string>("positive") == "id"; }
-
-void check_average_precision(const Case& reference, Checker& checker) {
-  checker.output("value", metrics::average_precision(curve(reference, id_positive(reference))));
+// aupr_in, aupr_out: what convention takes which class for positive is the table's matter.
+void check_aupr(const Case& reference, Checker& checker) {
+  checker.output("value", metrics::detection_value(figures(reference), reference.name, convention(reference)));
 }
+
+metrics::RankingSide positive_side(const Case& reference, double recall) {
+  const auto both = figures(reference, recall);
+  return reference.param<std::string>("positive") == "id" ? both.negative : both.positive;
+}
+
+void check_average_precision(const Case& reference, Checker& checker) { checker.output("value", positive_side(reference, 0.95).average_precision); }
 
 void check_fpr(const Case& reference, Checker& checker) {
-  const auto points = reference.param<std::string>("convention") == "sklearn" ? metrics::RocPoints::kAll : metrics::RocPoints::kDropCollinear;
-  checker.output("value", metrics::fpr_at_recall(curve(reference, id_positive(reference)), reference.param<double>("recall"), points));
+  const auto side = positive_side(reference, reference.param<double>("recall"));
+  checker.output("value", convention(reference) == "sklearn" ? side.fpr[0] : side.fpr_dropped[0]);
 }
 
 void check_ccr(const Case& reference, Checker& checker) {
@@ -90,28 +92,21 @@ void check_ccr(const Case& reference, Checker& checker) {
   checker.output("value", state.finish(reference.param<double>("fpr")));
 }
 
-metrics::Calibration calibration(const Case& reference) {
+metrics::Reliability reliability(const Case& reference) {
   const auto& logits = reference.input("logits");
   const auto shown = is_openood(reference) ? logits : at::softmax(logits, -1);
-  metrics::Calibration state;
+  const auto top = convention(reference) == "torchmetrics" ? metrics::TopBin::kOwn : metrics::TopBin::kDropped;
+  metrics::Reliability state(reference.param<int64_t>("bins"), top);
   state.update(shown.amax(-1), logits.argmax(-1).eq(reference.input("labels")));
   return state;
 }
 
-metrics::TopBin top_bin(const Case& reference) {
-  return reference.param<std::string>("convention") == "torchmetrics" ? metrics::TopBin::kOwn : metrics::TopBin::kDropped;
-}
+void check_ece(const Case& reference, Checker& checker) { checker.output("value", reliability(reference).expected_error()); }
 
-void check_ece(const Case& reference, Checker& checker) {
-  checker.output("value", calibration(reference).expected_error(reference.param<int64_t>("bins"), top_bin(reference)));
-}
-
-void check_ece_max(const Case& reference, Checker& checker) {
-  checker.output("value", calibration(reference).largest_error(reference.param<int64_t>("bins"), top_bin(reference)));
-}
+void check_ece_max(const Case& reference, Checker& checker) { checker.output("value", reliability(reference).largest_error()); }
 
 void check_brier(const Case& reference, Checker& checker) {
-  metrics::SampleMean state;
+  metrics::ExactMean state;
   state.update(metrics::brier(reference.input("logits"), reference.input("labels")));
   checker.output("value", state.finish());
 }
@@ -119,7 +114,7 @@ void check_brier(const Case& reference, Checker& checker) {
 // With a batch size: the mean of batch means, as sdde and OpenOOD report it.
 void check_nll(const Case& reference, Checker& checker) {
   const auto values = metrics::negative_log_likelihood(reference.input("logits"), reference.input("labels"));
-  metrics::SampleMean state;
+  metrics::ExactMean state;
   if (reference.has("batch_size")) {
     for (const auto& batch : values.split(reference.param<int64_t>("batch_size"))) state.update(batch.mean().unsqueeze(0));
   } else {
@@ -136,8 +131,8 @@ const std::vector<CaseHandler>& metric_handlers() {
       {"metric", "accuracy_top_k", check_top_k},
       {"metric", "mean_std", check_mean_std},
       {"metric", "auroc", check_auroc},
-      {"metric", "aupr_in", check_aupr_in},
-      {"metric", "aupr_out", check_aupr_out},
+      {"metric", "aupr_in", check_aupr},
+      {"metric", "aupr_out", check_aupr},
       {"metric", "average_precision_in", check_average_precision},
       {"metric", "average_precision_out", check_average_precision},
       {"metric", "fpr80", check_fpr},
