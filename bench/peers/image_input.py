@@ -21,7 +21,8 @@ try:
     from torchvision import io, transforms
     from torchvision.transforms import v2
 except ImportError as error:
-    sys.exit(f"left out: {error}")
+    print(f"image_input.py is left out: {error}", file=sys.stderr)
+    sys.exit(0)
 
 NORMALISE = [transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
 TRANSFORMS = {
