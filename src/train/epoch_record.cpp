@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "storage/atomic_file.hpp"
+
 namespace dissent {
 
 std::string csv_number(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
@@ -32,6 +34,16 @@ std::string train_csv(const std::vector<EpochRecord>& records, const std::vector
     text += fmt::format("{}\n", fmt::join(fields, ","));
   }
   return text;
+}
+
+void write_epoch_log(const RunContext& context, const std::vector<std::string>& losses, const std::vector<EpochRecord>& records, int64_t epochs) {
+  const auto& last = records.back();
+  atomic_write_text(context.folder + "/train.csv", train_csv(records, losses));
+  atomic_write_text(context.folder + "/progress.json", fmt::format("{{\"epoch\": {}, \"epochs\": {}, \"steps\": {}}}\n", last.epoch + 1, epochs, last.steps));
+  std::string values;
+  for (size_t i = 0; i < losses.size(); ++i) values += fmt::format(" {}={:.6g}", losses[i], last.losses[i]);
+  spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g}{} accuracy={}", context.seed, last.epoch, last.steps, last.skipped, last.total, values,
+               csv_number(last.accuracy_ensemble));
 }
 
 }  // namespace dissent

@@ -35,6 +35,9 @@ struct RunContext {
 /// gradient_base_<m>, gradient_diversity_<m>, gradient_angle_<m> (degrees).
 std::string train_csv(const std::vector<EpochRecord>& records, const std::vector<std::string>& losses);
 
+/// Writes train.csv and progress.json of a run and logs its last epoch. One rank calls it.
+void write_epoch_log(const RunContext& context, const std::vector<std::string>& losses, const std::vector<EpochRecord>& records, int64_t epochs);
+
 /// One value as train.csv has it: shortest round-trip form, "" for NaN.
 std::string csv_number(double value);
 

@@ -280,13 +280,7 @@ void HeadTrainer::write_log() {
   if (grid_.run->rank() != 0) return;
   std::vector<std::string> losses;
   for (const auto& term : objective_.terms) losses.push_back(term.name);
-  atomic_write_text(context_.folder + "/train.csv", train_csv(state_.records, losses));
-  const auto& last = state_.records.back();
-  atomic_write_text(context_.folder + "/progress.json", fmt::format("{{\"epoch\": {}, \"epochs\": {}, \"steps\": {}}}\n", last.epoch + 1, config_.training.epochs, last.steps));
-  std::string values;
-  for (size_t i = 0; i < losses.size(); ++i) values += fmt::format(" {}={:.6g}", losses[i], last.losses[i]);
-  spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g}{} accuracy={}", context_.seed, last.epoch, last.steps, last.skipped, last.total, values,
-               csv_number(last.accuracy_ensemble));
+  write_epoch_log(context_, losses, state_.records, config_.training.epochs);
 }
 
 }  // namespace dissent

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "comm/device.hpp"
+#include "core/parallel.hpp"
 #include "ensemble/exchange.hpp"
 
 namespace dissent {
@@ -58,6 +59,8 @@ at::Tensor by_member(const at::Tensor& logits) { return logits.dim() == 3 ? logi
 struct ImageStepper::Graph {
   std::vector<at::Tensor> parameters;
   at::Tensor base;             // weighted base losses, kept for the backward pass of all
+  std::vector<at::Tensor> base_gradient;  // where they are done with
+  std::vector<at::Tensor> gradient;       // of the rest
   at::Tensor x;                // images that the others saw
   ImageOutput output;          // on them
   at::Tensor logits;           // [k, b, C]
@@ -140,8 +143,8 @@ ImageOutput ImageStepper::forward(int64_t network, const std::vector<at::Tensor>
 }
 
 // The weighted base losses of a network's members on its batch, as their part of the objective.
-at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input, const ImageRows& rows, const at::Tensor& x, const Graph& graph, double* figures,
-                                   double share) const {
+at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input, const ImageRows& rows, const at::Tensor& x, const at::Tensor& logits, const Graph& graph,
+                                   double* figures, double share) const {
   const double part = static_cast<double>(rows.labels.size(0)) / static_cast<double>(rows.total);
   const double of_members = static_cast<double>(members_.members_each()) / static_cast<double>(members_.total);
   const auto note = [&](size_t t, const at::Tensor& value) { figures[column_[t] + members_.first + network] += share * part * value.item<double>(); };
@@ -155,7 +158,7 @@ at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input,
     const auto& term = objective_.terms[t];
     if (!is_base(term) || term.name == "adversarial_cross_entropy" || !is_on(term, input)) continue;
     LossInput read;
-    read.logits = graph.logits;
+    read.logits = logits;
     read.labels = rows.labels;
     add(t, losses::evaluate(term.name, read, term.options));
   }
@@ -173,20 +176,24 @@ at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input,
 }
 
 // The training pass of a network on its own batch. keep: its graph serves the others too, and its backward pass waits for them.
-void ImageStepper::base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, double* figures, double share) {
+void ImageStepper::base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, double* figures, double share) const {
   const auto& rows = input.own[objective_.same_batch || members_.multihead() ? 0 : network];
   const bool adversarial = std::any_of(objective_.terms.begin(), objective_.terms.end(), [](const auto& term) { return term.name == "adversarial_cross_entropy"; });
   // [1, b, ...]: adversarial inputs have a dimension of members.
   auto x = rows.x.unsqueeze(0);
   if (adversarial || keep) x = x.detach().requires_grad_();
-  graph.x = x[0];
-  graph.output = forward(network, graph.parameters, graph.x, true);
-  graph.logits = by_member(graph.output.logits);
-  graph.base = base_loss(network, input, rows, x, graph, figures, share);
-  if (keep) return;
-  if (graph.base.defined()) add_gradient(network, torch::autograd::grad({graph.base * (share * scale_.value)}, graph.parameters, {}, {}, false, /*allow_unused=*/true));
-  graph.base = graph.logits = at::Tensor();
-  graph.output = {};
+  const auto image = x[0];
+  const auto output = forward(network, graph.parameters, image, true);
+  const auto logits = by_member(output.logits);
+  const auto loss = base_loss(network, input, rows, x, logits, graph, figures, share);
+  if (!keep) {
+    if (loss.defined()) graph.base_gradient = torch::autograd::grad({loss * (share * scale_.value)}, graph.parameters, {}, {}, false, /*allow_unused=*/true);
+    return;
+  }
+  graph.base = loss;
+  graph.x = image;
+  graph.output = output;
+  graph.logits = logits;
 }
 
 void ImageStepper::diversity_forward(int64_t network, const ImageStepInput& input, Graph& graph) const {
@@ -286,7 +293,8 @@ ImageStepper::Pull ImageStepper::pull(const ImageStepInput& input, const std::ve
   return pull;
 }
 
-void ImageStepper::backward(int64_t network, const Pull& pull, Graph& graph, double share) {
+// The derivative of the losses between members, and of what base_pass has kept.
+void ImageStepper::backward(int64_t network, const Pull& pull, Graph& graph, double share) const {
   const int64_t each = members_.members_each(), first = network * each;
   std::vector<at::Tensor> outputs, derivatives;
   const auto add = [&](const at::Tensor& output, const at::Tensor& derivative) {
@@ -300,8 +308,7 @@ void ImageStepper::backward(int64_t network, const Pull& pull, Graph& graph, dou
   if (pull.features.defined()) add(graph.output.features, own(pull.features).sum(0));
   add(graph.saliency, own(pull.saliency));
   add(graph.input_gradients, own(pull.input_gradients));
-  if (!outputs.empty()) add_gradient(network, torch::autograd::grad(outputs, graph.parameters, derivatives, {}, false, /*allow_unused=*/true));
-  graph = {};
+  if (!outputs.empty()) graph.gradient = torch::autograd::grad(outputs, graph.parameters, derivatives, {}, false, /*allow_unused=*/true);
 }
 
 void ImageStepper::add_gradient(int64_t network, const std::vector<at::Tensor>& gradient) {
@@ -317,22 +324,49 @@ void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Ten
   const bool others = std::any_of(objective_.terms.begin(), objective_.terms.end(), [&](const auto& term) { return !is_base(term) && is_on(term, input); });
   const bool keep = others && !other_batch;
   const auto& common = other_batch ? input.diversity : input.own[0];
-  std::vector<Graph> graphs(members_.networks());
-  each_network(members_, [&](int64_t i) {
-    const at::AutoGradMode on(true);
-    graphs[i].parameters = leaves(i);
-    base_pass(i, input, graphs[i], keep, row, share);
+  const int64_t networks = members_.networks();
+  std::vector<Graph> graphs(networks);
+  for (int64_t i = 0; i < networks; ++i) graphs[i].parameters = leaves(i);
+  const auto base = [&, this](int64_t i) { base_pass(i, input, graphs[i], keep, row, share); };
+  const auto diversity = [&, this](int64_t i) {
     if (other_batch) diversity_forward(i, input, graphs[i]);
     if (others && common.labels.defined()) compute_maps(i, input, common.labels, graphs[i]);
+  };
+  // Without running statistics the two passes of a network do not depend on each other: as many pieces as possible between two points where threads meet.
+  const bool any_order = other_batch && members_.buffers.size(1) == 0;
+  std::vector<std::function<void()>> first, second;
+  for (int64_t i = 0; i < networks; ++i) {
+    if (any_order) (i < networks / 2 ? first : second).push_back([&base, i] { base(i); });
+    else first.push_back([&base, &diversity, i] { base(i), diversity(i); });
+  }
+  for (int64_t i = 0; any_order && i < networks; ++i) first.push_back([&diversity, i] { diversity(i); });
+  run_pieces(first);
+  if (others) {
+    const auto labels = labels_of(common, graphs);
+    if (!common.labels.defined()) each_network(members_, [&](int64_t i) {
+        const at::AutoGradMode on(true);
+        compute_maps(i, input, labels, graphs[i]);
+      });
+    const auto derivatives = pull(input, graphs, labels, row, share);
+    for (int64_t i = 0; i < networks; ++i) second.push_back([&, this, i] { backward(i, derivatives, graphs[i], share); });
+    run_pieces(second);
+  }
+  each_network(members_, [&](int64_t i) {
+    add_gradient(i, graphs[i].base_gradient);
+    add_gradient(i, graphs[i].gradient);
+    graphs[i] = {};
   });
-  if (!others) return;
-  const auto labels = labels_of(common, graphs);
-  if (!common.labels.defined()) each_network(members_, [&](int64_t i) {
-      const at::AutoGradMode on(true);
-      compute_maps(i, input, labels, graphs[i]);
-    });
-  const auto derivatives = pull(input, graphs, labels, row, share);
-  each_network(members_, [&](int64_t i) { backward(i, derivatives, graphs[i], share); });
+}
+
+// On the threads of this process; one after the other on a GPU.
+void ImageStepper::run_pieces(const std::vector<std::function<void()>>& pieces) const {
+  const auto run = [&](int64_t i) {
+    const at::AutoGradMode on(true);
+    pieces[i]();
+  };
+  const auto count = static_cast<int64_t>(pieces.size());
+  if (members_.values.is_cpu()) return parallel_tasks(count, run);
+  for (int64_t i = 0; i < count; ++i) run(i);
 }
 
 ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning_rate, Request request) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -87,12 +88,14 @@ class ImageStepper {
   struct Pull;
   std::vector<at::Tensor> leaves(int64_t network) const;
   ImageOutput forward(int64_t network, const std::vector<at::Tensor>& parameters, const at::Tensor& x, bool training) const;
-  at::Tensor base_loss(int64_t network, const ImageStepInput& input, const ImageRows& rows, const at::Tensor& x, const Graph& graph, double* figures, double share) const;
-  void base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, double* figures, double share);
+  at::Tensor base_loss(int64_t network, const ImageStepInput& input, const ImageRows& rows, const at::Tensor& x, const at::Tensor& logits, const Graph& graph, double* figures,
+                       double share) const;
+  void base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, double* figures, double share) const;
   void diversity_forward(int64_t network, const ImageStepInput& input, Graph& graph) const;
   void compute_maps(int64_t network, const ImageStepInput& input, const at::Tensor& labels, Graph& graph) const;
   Pull pull(const ImageStepInput& input, const std::vector<Graph>& graphs, const at::Tensor& labels, double* figures, double share);
-  void backward(int64_t network, const Pull& pull, Graph& graph, double share);
+  void backward(int64_t network, const Pull& pull, Graph& graph, double share) const;
+  void run_pieces(const std::vector<std::function<void()>>& pieces) const;
   void add_gradient(int64_t network, const std::vector<at::Tensor>& gradient);
   at::Tensor labels_of(const ImageRows& rows, const std::vector<Graph>& graphs);
   bool is_on(const losses::LossTerm& term, const ImageStepInput& input) const;

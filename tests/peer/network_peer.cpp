@@ -3,6 +3,7 @@
 //   network_peer write MODEL CLASSES OUTPUT [timm]    initial weights
 //   network_peer resize INPUT OUTPUT                  u8 images [H, W, 3] named KIND_HEIGHT_WIDTH_...
 //   network_peer transform NAME INPUT OUTPUT          u8 images through a named transform without draws
+//   network_peer corrupt INPUT OUTPUT                 u8 images [H, W, 3] named CORRUPTION:SEVERITY:SEED
 #include <dissent/error.hpp>
 
 #include <iostream>
@@ -64,13 +65,23 @@ void run_transform(const std::vector<std::string>& arguments) {
   write_safetensors(arguments.at(2), results);
 }
 
+void run_corrupt(const std::vector<std::string>& arguments) {
+  StateDict results;
+  for (const auto& [name, image] : read_safetensors(arguments.at(0))) {
+    const auto first = name.find(':'), second = name.find(':', first + 1);
+    Random random(std::stoull(name.substr(second + 1)), Purpose::kCrop);
+    results[name] = corrupt(image, name.substr(0, first), std::stoll(name.substr(first + 1)), random);
+  }
+  write_safetensors(arguments.at(1), results);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   set_threads(1);
   const std::vector<std::string> arguments(argv + std::min(argc, 2), argv + argc);
   const std::map<std::string, void (*)(const std::vector<std::string>&)> verbs{
-      {"network", run_network}, {"write", write_weights}, {"resize", run_resize}, {"transform", run_transform}};
+      {"network", run_network}, {"write", write_weights}, {"resize", run_resize}, {"transform", run_transform}, {"corrupt", run_corrupt}};
   const auto verb = verbs.find(argc > 1 ? argv[1] : "");
   if (verb == verbs.end()) return exit_code(ErrorKind::kUsage);
   try {

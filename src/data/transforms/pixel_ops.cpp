@@ -86,8 +86,9 @@ at::Tensor moved_bilinear(const at::Tensor& image, const Matrix& m) {
 }
 
 at::Tensor moved(const at::Tensor& image, const Matrix& matrix, Interpolation interpolation) {
-  DISSENT_CHECK(interpolation != Interpolation::kBicubic, kUsage, "apply_pixel_op: interpolation: wanted nearest or bilinear, given bicubic");
-  return interpolation == Interpolation::kNearest ? moved_nearest(image, matrix) : moved_bilinear(image, matrix);
+  const bool nearest = interpolation == Interpolation::kNearest;
+  DISSENT_CHECK(nearest || interpolation == Interpolation::kBilinear, kUsage, "apply_pixel_op: interpolation: wanted nearest or bilinear, given another");
+  return nearest ? moved_nearest(image, matrix) : moved_bilinear(image, matrix);
 }
 
 uint8_t grey_of(const uint8_t* pixel) { return static_cast<uint8_t>((pixel[0] * 19595 + pixel[1] * 38470 + pixel[2] * 7471 + 0x8000) >> 16); }

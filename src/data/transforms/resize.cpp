@@ -23,7 +23,12 @@ double cubic(double x) {
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
 
-Filter filter_of(Interpolation interpolation) { return interpolation == Interpolation::kBilinear ? Filter{1, triangle} : Filter{2, cubic}; }
+double box(double x) { return x > -0.5 && x <= 0.5 ? 1 : 0; }
+
+Filter filter_of(Interpolation interpolation) {
+  if (interpolation == Interpolation::kBox) return {0.5, box};
+  return interpolation == Interpolation::kBilinear ? Filter{1, triangle} : Filter{2, cubic};
+}
 
 // What a pass along an edge makes: output positions [begin, begin + count). For each the first input position and the weights of those from it on; none where
 // the edge keeps its length.

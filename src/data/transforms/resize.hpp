@@ -8,12 +8,12 @@
 
 namespace dissent {
 
-enum class Interpolation { kNearest, kBilinear, kBicubic };
+enum class Interpolation { kNearest, kBilinear, kBicubic, kBox };
 
 /// "nearest", "bilinear" or "bicubic"; Error::kUsage otherwise.
 Interpolation interpolation(const std::string& name);
 
-/// Resizes as PIL's Image.resize does for 8-bit images, to the last bit: per edge a triangle (support 1) or cubic (a = -0.5, support 2) filter, widened
+/// Resizes as PIL's Image.resize does for 8-bit images, to the last bit: per edge a triangle (support 1), cubic (a = -0.5, support 2) or box (1/2) filter, widened
 /// by the reduction where the edge shrinks (antialiasing), weights normalised over the pixels inside and rounded to 22 fractional bits; one pass an
 /// edge, each rounded to u8. An edge that keeps its length is not touched. The horizontal pass is the first, unless the height loses more than twice as
 /// many pixels as the width: so Pillow 13; earlier releases always began horizontally, which gives values that differ by a level here and there.

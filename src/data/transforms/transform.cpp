@@ -36,7 +36,7 @@ struct Window {
   bool flip;
 };
 
-// [size, size, 3]
+// [size, size, 3]; the image itself where nothing is cut off, so what follows does not write into it.
 at::Tensor cut(const at::Tensor& image, const Window& window) {
   const int64_t height = image.size(0), width = image.size(1), channels = image.size(2), size = window.size;
   const bool whole = height == size && width == size && channels == kChannels && window.top == 0 && window.left == 0 && window.frame_top == 0 && window.frame_left == 0;
@@ -152,13 +152,15 @@ ImageTransform::ImageTransform(const TransformOptions& options) : options_(optio
 void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws, float* out) const {
   const auto& rand = options_.rand_augment;
   const auto& mix = options_.aug_mix;
-  DISSENT_CHECK(draws.values || !(mix || rand), kUsage, "transform: draws: wanted values to draw from (draw_transform gives them), given none");
+  const bool corrupted = options_.corruption.name != "none";
+  DISSENT_CHECK(draws.values || !(mix || rand || corrupted), kUsage, "transform: draws: wanted values to draw from (draw_transform gives them), given none");
   auto values = draws.values;
   auto image = checked(given);
   if (rand && rand->first) image = rand_augment(*rand, image.expand({-1, -1, kChannels}).contiguous(), *values);
   image = cropped(options_, image, draws);
   if (mix) image = aug_mix(*mix, image, *values);
   if (rand && !rand->first) image = rand_augment(*rand, image, *values);
+  if (corrupted) image = corrupt(image, options_.corruption.name, options_.corruption.severity, *values);
   normalise(image, values_, out);
 }
 

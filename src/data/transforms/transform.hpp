@@ -8,6 +8,7 @@
 
 #include "core/random.hpp"
 #include "data/transforms/augment.hpp"
+#include "data/transforms/corruption.hpp"
 #include "data/transforms/resize.hpp"
 
 namespace dissent {
@@ -25,7 +26,8 @@ Normalisation normalisation(const std::string& set);
 ///   center_crop:   resize the shorter edge, cut out the middle
 ///   padded_crop:   the same, mirror perhaps, pad with black, cut out a random window
 ///   resized_crop:  cut out a random window, resize it, mirror perhaps
-/// An edge shorter than the crop is padded with black. Black is 0 before normalising. Then, on the crop and before normalising: AugMix, RandAugment, if there.
+/// An edge shorter than the crop is padded with black. Black is 0 before normalising. Then, on the crop and before normalising: AugMix,
+/// RandAugment, the corruption, each if there.
 struct TransformOptions {
   enum class Kind { kCenterCrop, kPaddedCrop, kResizedCrop } kind = Kind::kCenterCrop;
   int64_t resize = 0;  ///< shorter edge before the crop; resized_crop has none
@@ -37,6 +39,7 @@ struct TransformOptions {
   Normalisation normalisation;
   std::optional<AugMixOptions> aug_mix = {};
   std::optional<RandAugmentOptions> rand_augment = {};
+  CorruptionOptions corruption = {};
 };
 
 /// The random part of one image's transform.

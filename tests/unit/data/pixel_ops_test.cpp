@@ -78,7 +78,7 @@ TEST(PixelOps, ClosedForms) {
   for (const auto mode : {Interpolation::kNearest, Interpolation::kBilinear}) EXPECT_TRUE(at::equal(apply_pixel_op(image, PixelOp::kTranslateX, 3.9, mode), shifted));
   EXPECT_EQ(apply_pixel_op(image, PixelOp::kBrightness, -1).max().item<int>(), 0);
   expect_error(ErrorKind::kUsage, "wanted [H, W, 3]", [&] { apply_pixel_op(image.narrow(2, 0, 1), PixelOp::kIdentity, 0); });
-  expect_error(ErrorKind::kUsage, "given bicubic", [&] { apply_pixel_op(image, PixelOp::kRotate, 3, Interpolation::kBicubic); });
+  expect_error(ErrorKind::kUsage, "wanted nearest or bilinear", [&] { apply_pixel_op(image, PixelOp::kRotate, 3, Interpolation::kBicubic); });
 }
 
 // Strength 9 of 31 bins: torchvision's magnitudes at 9/30 of each range.

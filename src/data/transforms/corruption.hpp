@@ -1,0 +1,48 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "core/options.hpp"
+#include "core/random.hpp"
+
+namespace dissent {
+
+/// Parameters of one corruption at the five severities; a row's numbers mean what they mean in the reference's function of that name.
+using CorruptionRows = std::array<std::vector<double>, 5>;
+
+/// One line of the table of corruptions.
+struct CorruptionSpec {
+  std::string name;   ///< "gaussian_noise"
+  std::string group;  ///< "noise", "blur", "weather" or "digital"
+  std::string meaning;
+  CorruptionRows cifar, tiny_imagenet, imagenet;  ///< for images of 32 x 32, 64 x 64, 224 x 224
+  at::Tensor (*apply)(const at::Tensor& image, const std::vector<double>& row, Random& random);
+};
+
+/// The 15 corruptions of ImageNet-C, in the order of the paper.
+/// Ref: Hendrycks and Dietterich, ICLR 2019; hendrycks/robustness, ImageNet-C/create_c/make_{cifar,tinyimagenet,imagenet}_c.py.
+/// What is the same here and what is not: docs/transforms.md.
+const std::vector<CorruptionSpec>& corruption_table();
+/// Error::kUsage for an unknown name, with the nearest.
+const CorruptionSpec& find_corruption(const std::string& name);
+
+/// The parameters for an image of height x width, severity 1 .. 5: those of CIFAR-10-C up to a shorter edge of 48, of TinyImageNet-C up to 128, else of ImageNet-C.
+const std::vector<double>& corruption_row(const CorruptionSpec& spec, int64_t severity, int64_t height, int64_t width);
+
+/// image [H, W, 3] u8, CPU, contiguous, H, W >= 8 -> [H, W, 3] u8. The same bits for the same state of `random`.
+/// Error::kUsage: another image, an unknown name, a severity outside of 1 .. 5.
+at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t severity, Random& random);
+
+/// A corruption as part of a transform.
+struct CorruptionOptions {
+  std::string name = "none";  ///< of the table, or none
+  int64_t severity = 1;
+};
+
+/// Keys of the options, for a table of this name.
+TableSpec corruption_options_table(const std::string& name);
+
+}  // namespace dissent
