@@ -2,9 +2,10 @@
 """torchvision's way of what bench_image_input times: JPEG files to normalised tensors, decode and transform alone, on the files of that benchmark
 (results/bench/images, which it writes). Images are opened with PIL as torchvision's datasets do; the work is split over --threads processes (a DataLoader's
 workers without its queue: each process goes through its share, and the slowest counts) and over threads of one process (--kind threads).
-Prints one JSON object a line, see scripts/bench. Needs torchvision and Pillow."""
+cpu_ms is processor time. Prints one JSON object a line, see scripts/bench. Needs torchvision and Pillow."""
 import argparse
 import concurrent.futures
+import itertools
 import json
 import multiprocessing
 import pathlib
@@ -17,9 +18,11 @@ try:
     import torch
     import torchvision
     from PIL import Image
-    from torchvision import transforms
+    from torchvision import io, transforms
+    from torchvision.transforms import v2
 except ImportError as error:
-    sys.exit(f"left out: {error}")
+    print(f"image_input.py is left out: {error}", file=sys.stderr)
+    sys.exit(0)
 
 NORMALISE = [transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
 TRANSFORMS = {
@@ -27,16 +30,26 @@ TRANSFORMS = {
     "jpeg to imagenet_test": transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), *NORMALISE]),
 }
 
+# The same on tensors of bytes, decoded by torchvision itself; resizing gives other pixels than PIL's here and there.
+NORMALISE_V2 = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
+TENSOR_TRANSFORMS = {
+    "jpeg to imagenet_train": v2.Compose([v2.RandomResizedCrop(224), v2.RandomHorizontalFlip(), *NORMALISE_V2]),
+    "jpeg to imagenet_test": v2.Compose([v2.Resize(256), v2.CenterCrop(224), *NORMALISE_V2]),
+}
+
 
 def work(share):
-    """Milliseconds that the share takes."""
-    what, paths = share
+    """Milliseconds of processor time that the share takes."""
+    what, peer, paths = share
     torch.set_num_threads(1)
-    start = time.perf_counter()
+    start = time.process_time()
     for path in paths:
-        with Image.open(path) as image:
-            TRANSFORMS[what](image.convert("RGB"))
-    return (time.perf_counter() - start) * 1e3
+        if peer == "torch":
+            with Image.open(path) as image:
+                TRANSFORMS[what](image.convert("RGB"))
+        else:
+            TENSOR_TRANSFORMS[what](io.decode_jpeg(io.read_file(path), io.ImageReadMode.RGB))
+    return (time.process_time() - start) * 1e3
 
 
 def main():
@@ -51,14 +64,16 @@ def main():
     if not paths:
         sys.exit(f"{args.images}: no *.jpg; bench_image_input writes them")
     pool = multiprocessing.get_context("fork").Pool(args.threads) if args.kind == "processes" else concurrent.futures.ThreadPoolExecutor(args.threads)
-    for what in TRANSFORMS:
-        shares, times = [(what, paths[i :: args.threads]) for i in range(args.threads)], []
+    for what, peer in itertools.product(TRANSFORMS, ("torch", "torch tensors")):
+        shares, times, used = [(what, peer, paths[i :: args.threads]) for i in range(args.threads)], [], []
         for repeat in range(args.repeats + 1):
             start = time.perf_counter()
-            list(pool.map(work, shares, **({"chunksize": 1} if args.kind == "processes" else {})))
+            cpu = sum(pool.map(work, shares, **({"chunksize": 1} if args.kind == "processes" else {})))
             if repeat:  # the first warms up
                 times.append((time.perf_counter() - start) * 1e3 / len(paths))
-        print(json.dumps({"bench": "image_input", "peer": "torch", "what": what, "ms": statistics.median(times), "min_ms": min(times), "kind": args.kind,
+                used.append(cpu / len(paths))
+        more = {"cpu_ms": statistics.mean(used)} if args.kind == "processes" else {}
+        print(json.dumps({"bench": "image_input", "peer": peer, "what": what, "ms": statistics.median(times), **more, "min_ms": min(times), "kind": args.kind,
                           "images_per_s": 1e3 / statistics.median(times), "threads": args.threads, "images": len(paths), "torchvision": torchvision.__version__,
                           "pillow": PIL.__version__}), flush=True)
 

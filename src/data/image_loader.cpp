@@ -31,7 +31,9 @@ struct Job {
     auto* out = batch.x.data_ptr<float>();
     for (int64_t i = task * kTaskRows; i < std::min<int64_t>(std::ssize(request.rows), (task + 1) * kTaskRows); ++i) {
       try {
-        transform.row(request.source->image(request.rows[i]), request.seed, request.stream, request.rows[i], out + i * pixels);
+        const int64_t row = request.rows[i];
+        const auto wanted = [&](int64_t height, int64_t width) { return transform.part_of_row(request.seed, request.stream, row, height, width); };
+        transform.row(request.source->image_for(row, wanted), request.seed, request.stream, row, out + i * pixels);
       } catch (...) {
         failures[i] = std::current_exception();
       }

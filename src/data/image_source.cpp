@@ -7,6 +7,8 @@
 
 namespace dissent {
 
+at::Tensor ImageSource::image_for(int64_t row, const WantedPart&) const { return image(row); }
+
 std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options) {
   if (!options.list.empty()) return open_image_list(options);
   const auto& spec = find_dataset(options.dataset);

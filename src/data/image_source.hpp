@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "data/images/image_part.hpp"
 #include "data/options.hpp"
 
 namespace dissent {
@@ -25,6 +26,8 @@ class ImageSource {
   /// The image of a row: [H, W] or [H, W, 3] u8, host, contiguous. May be called by any number of threads at once.
   /// Error::kData naming the image if it is missing or damaged.
   virtual at::Tensor image(int64_t row) const = 0;
+  /// The same, but pixels outside of the part that `wanted` names may hold anything: decoding may pass over them.
+  virtual at::Tensor image_for(int64_t row, const WantedPart& wanted) const;
 
  protected:
   ImageSource() = default;

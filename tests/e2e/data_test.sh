@@ -52,6 +52,26 @@ refused 2 2 "stopped.cache: a cache of another configuration: dim is 784 there, 
   cache cache.toml --set cache.output=stopped.cache --set data.root=small
 diff -r good.cache stopped.cache > out || failed "the refused command changed the cache"
 
+# Images in folders: listed, cached from the list, refused by name where one is damaged.
+mkdir -p photos/train/cat photos/train/ant
+cp "$source_dir"/tests/data/images/{png_rgb.png,jpeg_444.jpg} photos/train/cat
+cp "$source_dir"/tests/data/images/jpeg_420.jpg photos/train/ant/a.JPEG
+well 2 imglist photos/train --root photos --output photos.txt
+expect_text "event=list_written path=photos.txt images=3"
+printf 'train/ant/a.JPEG 0\ntrain/cat/jpeg_444.jpg 1\ntrain/cat/png_rgb.png 1\n' | diff - photos.txt > out || failed "the list of photos/train"
+well 1 imglist photos/train/ant photos/train/cat --label -1 --output unknown.txt
+expect_text "images=3"
+[ "$(sort -u <(cut -d' ' -f2 unknown.txt))" = -1 ] || failed "labels of unknown.txt"
+refused 2 3 "photos/none: no such folder" -- imglist photos/none --output none.txt
+refused 1 3 "photos/train/ant/a.JPEG: in no subfolder" -- imglist photos/train/ant --output none.txt
+refused 1 2 "--output: expected the file of the list" -- imglist photos/train
+[ ! -e none.txt ] || failed "a refused imglist left a list"
+listed=(cache cache.toml --quiet --set data.dataset=photos --set data.list=photos.txt --set data.root=photos)
+well 2 "${listed[@]}" --set cache.output=photos.cache
+expect_text "event=cache_written path=photos.cache rows=3 dim=2001"
+head -c 900 "$source_dir/tests/data/images/jpeg_444.jpg" > photos/train/cat/jpeg_444.jpg
+refused 1 3 "photos/train/cat/jpeg_444.jpg: damaged: " -- "${listed[@]}" --set cache.output=damaged.cache
+
 copy truncated
 truncate -s 100000 truncated.cache/shard-00001.h5
 bad 3 truncated "truncated.cache/shard-00001.h5: truncated: 100000 bytes found, its 100 rows take at least 314800"

@@ -54,6 +54,7 @@ std::string ImageList::path(int64_t row) const {
 }
 
 at::Tensor ImageList::image(int64_t row) const { return read_image(path(row)); }
+at::Tensor ImageList::image_for(int64_t row, const WantedPart& wanted) const { return read_image(path(row), wanted); }
 
 std::unique_ptr<ImageSource> open_image_list(const ImageDataOptions& options) {
   DISSENT_CHECK(path_exists(options.list), kData, "{}: no such image list", options.list);

@@ -15,6 +15,7 @@ class ImageList : public ImageSource {
   /// Error::kData naming place and line: no label, a label that is no number or outside of -1 .. classes - 1, an absolute path below a root; no lines.
   ImageList(const Origin& origin, std::string text);
   at::Tensor image(int64_t row) const override;
+  at::Tensor image_for(int64_t row, const WantedPart& wanted) const override;
   std::string path(int64_t row) const;
 
  private:

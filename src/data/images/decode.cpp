@@ -38,15 +38,15 @@ void check_image_size(int64_t height, int64_t width, const std::string& name) {
   DISSENT_CHECK(height >= 1 && width >= 1 && height <= kMaxPixels / width, kData, "{}: damaged: its header says {} x {} pixels", name, height, width);
 }
 
-at::Tensor decode_image(const std::string& bytes, const std::string& name) {
+at::Tensor decode_image(const std::string& bytes, const std::string& name, const WantedPart& wanted) {
   DISSENT_CHECK(!bytes.empty(), kData, "{}: empty", name);
-  if (bytes.compare(0, 3, "\xff\xd8\xff") == 0) return decode_jpeg(bytes, name);
+  if (bytes.compare(0, 3, "\xff\xd8\xff") == 0) return decode_jpeg(bytes, name, wanted);
   if (bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") == 0) return decode_png(bytes, name);
   std::string start;
   for (size_t i = 0; i < std::min<size_t>(8, bytes.size()); ++i) start += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));
   DISSENT_FAIL(kData, "{}: neither JPEG nor PNG: it starts with {}", name, start);
 }
 
-at::Tensor read_image(const std::string& path) { return decode_image(bytes_of(path), path); }
+at::Tensor read_image(const std::string& path, const WantedPart& wanted) { return decode_image(bytes_of(path), path, wanted); }
 
 }  // namespace dissent

@@ -8,6 +8,10 @@
 
 #include "data/images/decode.hpp"
 
+#ifndef LIBJPEG_TURBO_VERSION
+#error "libjpeg-turbo is needed: other libjpegs give other pixels and cannot skip rows"
+#endif
+
 namespace dissent {
 namespace {
 
@@ -53,16 +57,26 @@ bool start(Decoder& decoder, const std::string& bytes) {
   return true;
 }
 
-bool finish(Decoder& decoder, unsigned char* pixels) {
+// Rows and columns of the part; others stay as they are. Smooth upsampling looks one sample beyond, so two blocks more are decoded at each side.
+bool finish(Decoder& decoder, unsigned char* pixels, ImagePart part) {
   if (setjmp(decoder.messages.failed) != 0) return false;
   jpeg_start_decompress(&decoder);
-  const size_t stride = static_cast<size_t>(decoder.output_width) * static_cast<size_t>(decoder.output_components);
-  while (decoder.output_scanline < decoder.output_height) {
-    unsigned char* rows[4];
-    for (size_t i = 0; i < 4; ++i) rows[i] = pixels + std::min<size_t>(decoder.output_scanline + i, decoder.output_height - 1) * stride;
-    jpeg_read_scanlines(&decoder, rows, std::min<JDIMENSION>(4, decoder.output_height - decoder.output_scanline));
+  const auto channels = static_cast<size_t>(decoder.output_components), stride = static_cast<size_t>(decoder.output_width) * channels;
+  const auto height = decoder.output_height, width = decoder.output_width;
+  JDIMENSION left = 0;
+  if (part.width < width) {
+    constexpr int64_t kMargin = 32;
+    left = static_cast<JDIMENSION>(std::max<int64_t>(0, part.left - kMargin));
+    JDIMENSION count = static_cast<JDIMENSION>(std::min<int64_t>(width, part.left + part.width + kMargin)) - left;
+    if (count < width) jpeg_crop_scanline(&decoder, &left, &count);  // left moves to the edge of a block
   }
-  jpeg_finish_decompress(&decoder);
+  if (part.top > 0) jpeg_skip_scanlines(&decoder, static_cast<JDIMENSION>(part.top));
+  const auto end = static_cast<JDIMENSION>(part.top + part.height);
+  while (decoder.output_scanline < end) {
+    unsigned char* row = pixels + decoder.output_scanline * stride + left * channels;
+    jpeg_read_scanlines(&decoder, &row, 1);
+  }
+  if (end == height) jpeg_finish_decompress(&decoder);
   return true;
 }
 
@@ -84,14 +98,16 @@ at::Tensor rgb_of_cmyk(const at::Tensor& inverted) {
 
 }  // namespace
 
-at::Tensor decode_jpeg(const std::string& bytes, const std::string& name) {
+at::Tensor decode_jpeg(const std::string& bytes, const std::string& name, const WantedPart& wanted) {
   Decoder decoder;
   DISSENT_CHECK(start(decoder, bytes), kData, "{}: damaged: {}", name, decoder.messages.text);
   const int64_t height = decoder.image_height, width = decoder.image_width, channels = decoder.num_components;
   check_image_size(height, width, name);
   DISSENT_CHECK(channels == 1 || channels == 3 || channels == 4, kData, "{}: a JPEG of {} channels, expected 1, 3 or 4", name, channels);
   auto image = at::empty({height, width, channels}, at::kByte);
-  DISSENT_CHECK(finish(decoder, image.data_ptr<uint8_t>()), kData, "{}: damaged: {}", name, decoder.messages.text);
+  const bool complete = bytes.ends_with("\xff\xd9");  // else what is missing has to be met
+  const ImagePart part = wanted && complete ? wanted(height, width) : ImagePart{0, 0, height, width};
+  DISSENT_CHECK(finish(decoder, image.data_ptr<uint8_t>(), part), kData, "{}: damaged: {}", name, decoder.messages.text);
   return channels == 1 ? image.squeeze(2) : channels == 4 ? rgb_of_cmyk(image) : image;
 }
 

@@ -49,16 +49,25 @@ struct Edge {
   }
 };
 
+struct Range {
+  int64_t first, end;
+};
+
+// The input positions under the filter around an output position.
+Range under_filter(int64_t in, int64_t out, const Filter& filter, int64_t position) {
+  const double scale = static_cast<double>(in) / static_cast<double>(out), support = filter.support * std::max(scale, 1.0);
+  const double center = (static_cast<double>(position) + 0.5) * scale;
+  return {std::max<int64_t>(0, static_cast<int64_t>(center - support + 0.5)), std::min(in, static_cast<int64_t>(center + support + 0.5))};
+}
+
 Edge edge_of(int64_t in, int64_t out, const Filter& filter, int64_t begin, int64_t count) {
   Edge edge{begin, count};
   if (in == out) return edge;
   const double scale = static_cast<double>(in) / static_cast<double>(out), stretch = std::max(scale, 1.0);
-  const double support = filter.support * stretch;
   std::vector<double> exact;
   for (int64_t position = begin; position < begin + count; ++position) {
     const double center = (static_cast<double>(position) + 0.5) * scale;
-    const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(center - support + 0.5));
-    const int64_t end = std::min(in, static_cast<int64_t>(center + support + 0.5));
+    const auto [first, end] = under_filter(in, out, filter, position);
     double sum = 0;
     exact.clear();
     for (int64_t i = first; i < end; ++i) sum += exact.emplace_back(filter.value((static_cast<double>(i) - center + 0.5) * (1 / stretch)));
@@ -165,6 +174,17 @@ at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width, I
   const auto narrow = across(image.narrow(0, first, rows.end() - first), columns);
   rows.drop(first);
   return down(narrow, rows).contiguous();
+}
+
+ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int64_t width, Interpolation interpolation, const ImagePart& part) {
+  if (interpolation == Interpolation::kNearest) return {0, 0, in_height, in_width};
+  const auto filter = filter_of(interpolation);
+  const auto range = [&](int64_t in, int64_t out, int64_t begin, int64_t count) {
+    if (in == out) return Range{begin, begin + count};
+    return Range{under_filter(in, out, filter, begin).first, under_filter(in, out, filter, begin + count - 1).end};
+  };
+  const auto rows = range(in_height, height, part.top, part.height), columns = range(in_width, width, part.left, part.width);
+  return {rows.first, columns.first, rows.end - rows.first, columns.end - columns.first};
 }
 
 std::array<int64_t, 2> shorter_to(int64_t height, int64_t width, int64_t size) {

@@ -4,6 +4,8 @@
 #include <array>
 #include <string>
 
+#include "data/images/image_part.hpp"
+
 namespace dissent {
 
 enum class Interpolation { kNearest, kBilinear, kBicubic, kBox };
@@ -20,13 +22,11 @@ Interpolation interpolation(const std::string& name);
 /// Ref: Pillow 13.0, src/libImaging/{Resample,Geometry}.c; cases networks.h5, kind preprocess
 at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation);
 
-/// Rows [top, top + height) and columns [left, left + width) of an image.
-struct ImagePart {
-  int64_t top = 0, left = 0, height = 0, width = 0;
-};
-
 /// The part of what resize gives, to the last bit; what it does not need is not computed. Error::kUsage also for a part outside of height x width.
 at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation, const ImagePart& part);
+
+/// What resize_part reads of an image of in_height x in_width.
+ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int64_t width, Interpolation interpolation, const ImagePart& part);
 
 /// Height and width of an image whose shorter edge becomes `size`, the longer trunc(size * longer / shorter).
 std::array<int64_t, 2> shorter_to(int64_t height, int64_t width, int64_t size);

@@ -36,7 +36,7 @@ struct Window {
   bool flip;
 };
 
-// [size, size, 3]
+// [size, size, 3]; the image itself where nothing is cut off, so what follows does not write into it.
 at::Tensor cut(const at::Tensor& image, const Window& window) {
   const int64_t height = image.size(0), width = image.size(1), channels = image.size(2), size = window.size;
   const bool whole = height == size && width == size && channels == kChannels && window.top == 0 && window.left == 0 && window.frame_top == 0 && window.frame_left == 0;
@@ -71,6 +71,20 @@ at::Tensor checked(const at::Tensor& image) {
   return (image.dim() == 2 ? image.unsqueeze(2) : image).contiguous();
 }
 
+// Of an image that is resized: to what, the middle of it that is made, and where that lies in the crop's frame: at (0, 0) or, smaller than it, inside.
+struct Middle {
+  int64_t height, width;
+  ImagePart part;
+  int64_t frame_top, frame_left;
+};
+
+Middle middle_of(const TransformOptions& options, int64_t in_height, int64_t in_width) {
+  const auto [height, width] = shorter_to(in_height, in_width, options.resize);
+  const int64_t top = middle(height, options.size), left = middle(width, options.size);
+  const ImagePart part{std::max<int64_t>(0, top), std::max<int64_t>(0, left), std::min(height, options.size), std::min(width, options.size)};
+  return {height, width, part, std::min<int64_t>(0, top), std::min<int64_t>(0, left)};
+}
+
 at::Tensor cropped(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws) {
   if (options.kind == Kind::kResizedCrop) {
     const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 && draws.top + draws.height <= image.size(0) &&
@@ -79,19 +93,15 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image, con
     const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width);
     return cut(resize(part, options.size, options.size, options.interpolation), {options.size, 0, 0, 0, 0, draws.flip});
   }
-  // The middle alone is made; where the image is smaller, it is all of it and lies inside of the frame.
-  const auto [height, width] = shorter_to(image.size(0), image.size(1), options.resize);
-  const int64_t top = middle(height, options.size), left = middle(width, options.size);
-  const ImagePart part{std::max<int64_t>(0, top), std::max<int64_t>(0, left), std::min(height, options.size), std::min(width, options.size)};
-  const auto resized = resize_part(image, height, width, options.interpolation, part);
-  Window window{options.size, 0, 0, std::min<int64_t>(0, top), std::min<int64_t>(0, left), draws.flip};
+  const auto made = middle_of(options, image.size(0), image.size(1));
+  Window window{options.size, 0, 0, made.frame_top, made.frame_left, draws.flip};
   if (options.kind == Kind::kPaddedCrop) {
     const bool fits = draws.top >= 0 && draws.left >= 0 && draws.top <= 2 * options.pad && draws.left <= 2 * options.pad;
     DISSENT_CHECK(fits, kUsage, "transform: window: wanted top and left in 0 .. {}, given ({}, {})", 2 * options.pad, draws.top, draws.left);
     window.top = draws.top - options.pad;
     window.left = draws.left - options.pad;
   }
-  return cut(resized, window);
+  return cut(resize_part(image, made.height, made.width, options.interpolation, made.part), window);
 }
 
 int64_t below(Random& random, int64_t bound) { return random.below(static_cast<uint32_t>(bound)); }
@@ -152,6 +162,16 @@ void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws,
   if (rand && !rand->first) image = rand_augment(*rand, image, *values);
   if (corrupted) image = corrupt(image, options_.corruption.name, options_.corruption.severity, *values);
   normalise(image, values_, out);
+}
+
+ImagePart ImageTransform::part_of_row(uint64_t seed, uint64_t stream, int64_t row, int64_t height, int64_t width) const {
+  if (options_.rand_augment && options_.rand_augment->first) return {0, 0, height, width};
+  if (options_.kind == Kind::kResizedCrop) {
+    const auto draws = draw_transform(options_, height, width, Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row)));
+    return {draws.top, draws.left, draws.height, draws.width};
+  }
+  const auto made = middle_of(options_, height, width);
+  return read_for_part(height, width, made.height, made.width, options_.interpolation, made.part);
 }
 
 void ImageTransform::row(const at::Tensor& image, uint64_t seed, uint64_t stream, int64_t row, float* out) const {

@@ -67,6 +67,8 @@ class ImageTransform {
   void apply(const at::Tensor& image, const TransformDraws& draws, float* out) const;
   /// The same with the draws of row `row` of a set, keyed by (seed, stream, row) alone.
   void row(const at::Tensor& image, uint64_t seed, uint64_t stream, int64_t row, float* out) const;
+  /// What row() looks at of an image of this height and width.
+  ImagePart part_of_row(uint64_t seed, uint64_t stream, int64_t row, int64_t height, int64_t width) const;
 
  private:
   TransformOptions options_;

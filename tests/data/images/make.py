@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """tests/data/images/make.py [FOLDER]: writes the small images of this folder and pixels.npy, what Pillow (13.0) reads of them with convert("RGB"), in the
-order of their names. Needs numpy and Pillow."""
+order of their names; and larger ones, large_*, that have rows and columns to pass over. Needs numpy and Pillow."""
 import pathlib
 import sys
 
@@ -10,11 +10,11 @@ from PIL import Image
 HEIGHT, WIDTH = 29, 23
 
 
-def smooth(random, channels):
+def smooth(random, channels, height=HEIGHT, width=WIDTH):
     """Blots and noise, as in a photograph: all of JPEG's frequencies, edges that smooth upsampling shows."""
     small = random.random((5, 5, channels)) * 255
-    large = [numpy.asarray(Image.fromarray(small[:, :, c].astype("uint8")).resize((WIDTH, HEIGHT), Image.BICUBIC)) for c in range(channels)]
-    return (numpy.stack(large, 2) + random.normal(0, 12, (HEIGHT, WIDTH, channels))).clip(0, 255).astype("uint8")
+    large = [numpy.asarray(Image.fromarray(small[:, :, c].astype("uint8")).resize((width, height), Image.BICUBIC)) for c in range(channels)]
+    return (numpy.stack(large, 2) + random.normal(0, 12, (height, width, channels))).clip(0, 255).astype("uint8")
 
 
 def main():
@@ -39,6 +39,9 @@ def main():
     }
     for name, (image, options) in images.items():
         image.save(folder / name, **options)
+    wide = Image.fromarray(smooth(random, 3, 150, 203))
+    for value, name in enumerate(("444", "422", "420")):
+        wide.save(folder / f"large_jpeg_{name}.jpg", quality=85, subsampling=value)
     pixels = [numpy.asarray(Image.open(folder / name).convert("RGB")) for name in sorted(images)]
     numpy.save(folder / "pixels.npy", numpy.stack(pixels))
 

@@ -55,9 +55,36 @@ TEST_F(ImageFiles, TruncatedFilesAreNamed) {
   for (const auto& name : {"jpeg_420.jpg", "jpeg_progressive.jpg", "jpeg_restart.jpg", "png_rgb.png", "png_palette.png"}) {
     const auto bytes = read_text(data_folder() + "/" + name);
     for (size_t length = 3; length + 2 < bytes.size(); length += 37) {
-      const auto message = error(name, bytes.substr(0, length));
+      const auto cut = bytes.substr(0, length);
+      const auto message = error(name, cut);
+      EXPECT_EQ(message, error_of(ErrorKind::kData, [&] { decode_image(cut, folder / name, [](int64_t, int64_t) { return ImagePart{0, 0, 1, 1}; }); })) << "of a part";
       EXPECT_CONTAINS(message, name);
       EXPECT_CONTAINS(message, length > 8 ? "damaged: " : ": ");
+    }
+  }
+}
+
+// Rows and columns that are passed over change no pixel of the part, at no place and for no way of subsampling.
+TEST_F(ImageFiles, PartsAreThoseOfTheWhole) {
+  Random random(2, Purpose::kNoise);
+  for (const auto& name : kNames) {
+    const auto bytes = read_text((name.starts_with("jpeg_4") ? data_folder() + "/large_" : data_folder() + "/") + name);
+    const auto whole = decode_image(bytes, name);
+    const int64_t height = whole.size(0), width = whole.size(1);
+    for (int i = 0; i < 400; ++i) {
+      ImagePart part;
+      part.height = 1 + random.below(static_cast<uint32_t>(height));
+      part.width = 1 + random.below(static_cast<uint32_t>(i % 2 == 0 ? width : width / 4));
+      part.top = random.below(static_cast<uint32_t>(height - part.height + 1));
+      part.left = random.below(static_cast<uint32_t>(width - part.width + 1));
+      const auto found = decode_image(bytes, name, [&](int64_t h, int64_t w) {
+        EXPECT_EQ(h, height);
+        EXPECT_EQ(w, width);
+        return part;
+      });
+      ASSERT_EQ(found.sizes(), whole.sizes());
+      const auto cut = [&](const at::Tensor& image) { return image.narrow(0, part.top, part.height).narrow(1, part.left, part.width); };
+      ASSERT_TRUE(at::equal(cut(found), cut(whole))) << name << ": " << part.height << " x " << part.width << " at " << part.top << ", " << part.left;
     }
   }
 }
