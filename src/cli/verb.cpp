@@ -25,6 +25,7 @@ const std::vector<Verb>& verbs() {
       {"plan", "what a training would cost: memory, bytes moved, storage, time", run_plan},
       {"cache", "turn an image set into a sharded feature cache", run_cache},
       {"evaluate", "accuracy and out-of-distribution detection of trained runs", run_evaluate},
+      {"tables", "tables over seeds from result files", run_tables},
       {"config", "print every key with type, default and meaning", run_config},
       {"inspect", "say what is in a cache, checkpoint or result file", run_inspect},
       {"verify", "compare this program with reference cases", run_verify_verb},
