@@ -54,7 +54,7 @@ std::vector<report::Condition> where_of(const CommandLine& line) {
 
 void tables(const CommandLine& line) {
   const auto set = report::read_result_files(line.positional());
-  report::TableOptions options{.seeds = line.has("seeds") ? report::seed_list(line.get<std::string>("seeds")) : std::vector<int64_t>{}, .where = where_of(line)};
+  report::TableOptions options{.seeds = line.has("seeds") ? report::seed_list("--seeds", line.get<std::string>("seeds")) : std::vector<int64_t>{}, .where = where_of(line)};
   report::TextOptions text{.format = line.get<std::string>("format"), .precision = line.has("precision") ? line.get<int>("precision") : -1,
                            .freedom = report::freedom_of(line.get<std::string>("deviation"))};
   DISSENT_CHECK(!line.has("precision") || (text.precision >= 0 && text.precision <= 20), kUsage, "--precision: expected 0 .. 20, found {}", text.precision);

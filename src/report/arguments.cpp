@@ -20,21 +20,21 @@ std::vector<std::string> comma_list(const std::string& text) {
   return parts;
 }
 
-std::vector<int64_t> seed_list(const std::string& text) {
+std::vector<int64_t> seed_list(const std::string& option, const std::string& text) {
   const auto number = [&](const std::string& part) {
     int64_t value = 0;
     const auto [stop, code] = std::from_chars(part.data(), part.data() + part.size(), value);
-    DISSENT_CHECK(code == std::errc() && stop == part.data() + part.size() && !part.empty(), kUsage, "--seeds: expected seeds as 1..5 or 1,2,7; found '{}'", text);
+    DISSENT_CHECK(code == std::errc() && stop == part.data() + part.size() && !part.empty(), kUsage, "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option, text);
     return value;
   };
   std::set<int64_t> seeds;
   for (const auto& part : comma_list(text)) {
     const size_t dots = part.find("..");
     const int64_t first = number(part.substr(0, dots)), last = dots == std::string::npos ? first : number(part.substr(dots + 2));
-    DISSENT_CHECK(first <= last && last - first < 10000, kUsage, "--seeds: expected a range first..last of at most 10000 seeds, found '{}'", part);
+    DISSENT_CHECK(first <= last && last - first < 10000, kUsage, "{}: expected a range first..last of at most 10000 numbers, found '{}'", option, part);
     for (int64_t seed = first; seed <= last; ++seed) seeds.insert(seed);
   }
-  DISSENT_CHECK(!seeds.empty(), kUsage, "--seeds: expected seeds as 1..5 or 1,2,7; found '{}'", text);
+  DISSENT_CHECK(!seeds.empty(), kUsage, "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option, text);
   return {seeds.begin(), seeds.end()};
 }
 

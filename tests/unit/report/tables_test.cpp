@@ -84,7 +84,7 @@ TEST(Tables, MeanDeviationAndCountOverSeeds) {
   std::string rows;
   for (const auto& [seed, value] : {std::pair(1, 0.5), {2, 0.7}, {4, 0.9}}) rows += row("de", seed, "in_val", "id", "", "accuracy", value);
   const auto set = set_of(rows + row("de", 9, "in_val", "id", "", "accuracy", 0.1));
-  const auto table = build_table(set, find_layout("sed_generalisation"), {.seeds = seed_list("1..5"), .where = {}});
+  const auto table = build_table(set, find_layout("sed_generalisation"), {.seeds = seed_list("--seeds", "1..5"), .where = {}});
   const auto& cell = table.cells[0][0];
   EXPECT_NEAR(cell.mean(), 70, 1e-12);
   EXPECT_NEAR(*cell.deviation(1), 20, 1e-12);                          // (400 + 0 + 400) / 2
@@ -172,7 +172,7 @@ TEST(Tables, UnknownColumnsAreKept) {
                   "no column 'datset'; did you mean 'dataset'?");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { add_result_text(set, "a,b\n1,2\n", "c.csv"); }), "c.csv:1: no column 'experiment' in the header: not a result file");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { find_layout("sed_detecton"); }), "did you mean 'sed_detection'?");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { seed_list("1..x"); }), "--seeds: expected seeds as 1..5");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { seed_list("--seeds", "1..x"); }), "--seeds: expected numbers as 1..5");
 }
 
 TEST(Tables, PublishedFiguresStandBesideOurs) {
