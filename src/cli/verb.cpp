@@ -25,12 +25,12 @@ const std::vector<Verb>& verbs() {
       {"plan", "what a training would cost: memory, bytes moved, storage, time", run_plan},
       {"cache", "turn an image set into a sharded feature cache", run_cache},
       {"evaluate", "accuracy and out-of-distribution detection of trained runs", run_evaluate},
-      {"tables", "tables over seeds from result files", run_tables},
-      {"plot", "figures of runs and results, TensorBoard event files", run_plot},
       {"config", "print every key with type, default and meaning", run_config},
       {"inspect", "say what is in a cache, checkpoint or result file", run_inspect},
       {"verify", "compare this program with reference cases", run_verify_verb},
       {"doctor", "say whether this machine, job and folder are ready", run_doctor},
+      {"tables", "tables over seeds from result files", run_tables},
+      {"plot", "figures of runs and results, TensorBoard event files", run_plot},
   };
   return table;
 }
