@@ -11,7 +11,7 @@ struct Canvas {
   double height_in = 3.6;
   int dpi = 300;              ///< of PNG
   double font_pt = 8;
-  std::string title;
+  std::string title = {};
   bool keep_script = false;   ///< leaves <output>.gp beside each output
 };
 

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "storage/atomic_file.hpp"
-#include "storage/h5.hpp"
+#include "storage/saliency_file.hpp"
 
 namespace dissent::report {
 namespace {
@@ -17,30 +17,6 @@ constexpr int64_t kPictureSide = 168;  // pixels at least, by a whole factor
 // Every 16th of viridis' 256 colours, and the last.
 constexpr uint8_t kViridis[17][3] = {{68, 1, 84},    {72, 26, 108},  {71, 47, 125},  {65, 68, 135},  {57, 86, 140},   {49, 104, 142},  {42, 120, 142},  {35, 136, 142}, {31, 152, 139},
                                      {34, 168, 132}, {53, 183, 121}, {84, 197, 104}, {122, 209, 81}, {165, 219, 54}, {210, 226, 27}, {241, 229, 29}, {253, 231, 37}};
-
-struct SaliencyFile {
-  at::Tensor image, maps, label, prediction;
-};
-
-at::Tensor dataset(hid_t file, const char* name, at::ScalarType dtype, int64_t dims, const std::string& path) {
-  DISSENT_CHECK(h5_has(file, name), kData, "{}: no dataset '{}': not a saliency file", path, name);
-  auto values = h5_read(file, name, path);
-  DISSENT_CHECK(values.dim() == dims && values.scalar_type() == dtype, kData, "{}: {}: expected {} with {} dimensions, found {} [{}]", path, name, at::toString(dtype), dims,
-                at::toString(values.scalar_type()), fmt::join(values.sizes(), ", "));
-  return values;
-}
-
-SaliencyFile read_saliency(const std::string& path) {
-  const auto file = h5_open(path);
-  SaliencyFile out{dataset(file, "image", at::kByte, 4, path), dataset(file, "maps", at::kFloat, 4, path), dataset(file, "label", at::kLong, 1, path),
-                   dataset(file, "prediction", at::kLong, 1, path)};
-  const int64_t count = out.image.size(0), channels = out.image.size(3);
-  DISSENT_CHECK(channels == 1 || channels == 3, kData, "{}: image: expected 1 or 3 channels, found {}", path, channels);
-  for (const auto& [name, values] : {std::pair("maps", out.maps), {"label", out.label}, {"prediction", out.prediction}})
-    DISSENT_CHECK(values.size(0) == count, kData, "{}: {}: {} images, image has {}", path, name, values.size(0), count);
-  DISSENT_CHECK(out.maps.numel() > 0 && out.image.numel() > 0, kData, "{}: no images or no maps", path);
-  return out;
-}
 
 // [side, side'] values of a map between its samples, whose centres are spread evenly (as align_corners = false).
 at::Tensor enlarged(const at::Tensor& map, int64_t height, int64_t width) {
@@ -88,7 +64,7 @@ std::string class_text(int64_t value) { return value < 0 ? "unknown" : fmt::form
 struct Room {
   double left, right, top, bottom;
 };
-Room room_of(const SaliencyFile& file, const std::vector<int64_t>& images, const Canvas& canvas) {
+Room room_of(const SaliencyMaps& file, const std::vector<int64_t>& images, const Canvas& canvas) {
   size_t longest = 12;
   for (const int64_t image : images)
     for (const auto& values : {file.label, file.prediction}) longest = std::max(longest, class_text(values[image].item<int64_t>()).size() + 10);
@@ -97,7 +73,7 @@ Room room_of(const SaliencyFile& file, const std::vector<int64_t>& images, const
 }
 
 // Pictures in a file of raw bytes, names above and beside them, the scale of the maps at the right.
-std::string script(const SaliencyFile& file, const std::vector<int64_t>& images, int64_t members, const Pixels& pixels, int64_t step_x, int64_t step_y, const std::string& raw,
+std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images, int64_t members, const Pixels& pixels, int64_t step_x, int64_t step_y, const std::string& raw,
                    const Canvas& canvas) {
   const auto room = room_of(file, images, canvas);
   const double right = 1 - room.right / canvas.width_in, bottom = room.bottom / canvas.height_in, top = 1 - room.top / canvas.height_in;
