@@ -16,7 +16,7 @@ using Texts = std::vector<std::string>;
 const char* const kDescription =
     "Draws figures with gnuplot, or writes TensorBoard's event files. KIND and what it reads:\n"
     "  curves       run folders or train.csv: losses and figures over epochs, mean and deviation over the runs of a folder\n"
-    "  size         result files: a metric over the number of members (predictors sub:<k>, ensemble, mean)\n"
+    "  size         result files: a metric over the number of members (predictors size:<k>, ensemble, mean)\n"
     "  reliability  figure files of `dissent evaluate`: accuracy over confidence\n"
     "  roc          figure files: true over false positives\n"
     "  histogram    figure files: distribution of a score\n"

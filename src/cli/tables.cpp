@@ -48,7 +48,7 @@ report::Layout layout_of(const CommandLine& line, const report::ResultSet& set, 
 std::vector<report::Condition> where_of(const CommandLine& line) {
   auto where = report::conditions(texts(line, "where"));
   if (line.has("metric")) where.push_back({"metric", {line.get<std::string>("metric")}});
-  if (line.has("score")) where.push_back({"score", {line.get<std::string>("score"), ""}});
+  if (line.has("score")) where.push_back({"score", {line.get<std::string>("score"), "", "temperature"}});
   return where;
 }
 

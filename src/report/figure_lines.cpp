@@ -90,12 +90,15 @@ void add_column(const Log& log, const std::string& column, std::map<double, Mome
   }
 }
 
-// Members of a row's predictor: k of sub:k or sub:k:anything; 0 if it is no ensemble of a size.
+// size:3, or sub:3:0 for one of several.
+bool is_sub_ensemble(const ReportRow& row) { return row.field("predictor").starts_with("size:") || row.field("predictor").starts_with("sub:"); }
+
+// Members of a row's predictor; 0 if it is no ensemble of a size.
 double size_of(const ReportRow& row) {
   const auto& predictor = row.field("predictor");
-  if (predictor.starts_with("sub:")) {
-    const auto end = std::min(predictor.find(':', 4), predictor.size());
-    return number_of(predictor.substr(4, end - 4), row.place + ": column predictor");
+  if (is_sub_ensemble(row)) {
+    const auto begin = predictor.find(':') + 1, end = std::min(predictor.find(':', begin), predictor.size());
+    return number_of(predictor.substr(begin, end - begin), row.place + ": column predictor");
   }
   if (predictor == "mean") return 1;
   return predictor == "ensemble" ? number_of(row.field("members"), row.place + ": column members") : 0;
@@ -136,17 +139,17 @@ std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::stri
   std::vector<const ReportRow*> rows;
   for (const auto& row : set.rows)
     if (size_of(row) > 0 && std::all_of(where.begin(), where.end(), [&](const auto& condition) { return holds(condition, row); })) rows.push_back(&row);
-  DISSENT_CHECK(!rows.empty(), kData, "no row has a predictor of a size (sub:2, ensemble, mean)");
+  DISSENT_CHECK(!rows.empty(), kData, "no row has a predictor of a size (size:2, ensemble, mean)");
   for (const char* column : {"metric", "dataset", "score", "convention", "split"})
     if (std::find(series.begin(), series.end(), column) == series.end()) check_one(rows, column);
   std::map<std::string, std::map<double, std::map<int64_t, Moments>>> lines;  // series, size, seed
-  std::map<std::string, std::set<double>> said;                               // by sub rows
+  std::map<std::string, std::set<double>> said;                               // by rows of sub-ensembles
   for (const auto* row : rows)
-    if (row->field("predictor").starts_with("sub:")) said[name_of(*row, series)].insert(size_of(*row));
+    if (is_sub_ensemble(*row)) said[name_of(*row, series)].insert(size_of(*row));
   for (const auto* row : rows) {
     const auto name = name_of(*row, series);
     const double size = size_of(*row);
-    if (row->field("predictor").starts_with("sub:") || !said[name].contains(size)) lines[name][size][row->seed].values.push_back(row->value);
+    if (is_sub_ensemble(*row) || !said[name].contains(size)) lines[name][size][row->seed].values.push_back(row->value);
   }
   const auto& first = *rows[0];
   Panel panel{"ensemble size (members)", fmt::format("{}{}, {}", first.field("metric"), first.field("score").empty() ? "" : " of " + first.field("score"), first.field("dataset")), {}, true};

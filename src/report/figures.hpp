@@ -40,8 +40,8 @@ std::vector<FigurePoint> figure_points(const std::vector<std::string>& paths, co
 /// sample standard deviation. columns: empty for total, accuracy_ensemble, accuracy_mean, nll. Error::kData: no such column, a file that is no training log.
 std::vector<Panel> training_panels(const std::vector<std::string>& paths, const std::vector<std::string>& columns);
 
-/// Gain against ensemble size, from result rows: predictor sub:<k> (ensembles of k of the members; several of one size are averaged for each seed), the whole
-/// `ensemble` at its number of members and `mean` at 1 where no sub row says it. A line for each set of values of `series` columns; the band is one sample standard
+/// Gain against ensemble size, from result rows: predictor size:<k> or sub:<k>:<which> (ensembles of k of the members; several of one size are averaged for each seed), the whole
+/// `ensemble` at its number of members and `mean` at 1 where no such row says it. A line for each set of values of `series` columns; the band is one sample standard
 /// deviation over seeds. One metric and data set: Error::kUsage where the rows hold several.
 std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::string>& series, const std::vector<Condition>& where);
 

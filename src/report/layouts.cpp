@@ -40,7 +40,7 @@ Layout sed_generalisation() {
   return {"sed_generalisation", "OOD generalisation: accuracy in per cent on ImageNet's validation set, ImageNet-A and -R, and the mean of the 15 corruptions of severity 1 and 5",
           std::string(kSed) + ", table 1", {"experiment", "method", "members", "predictor"},
           shown({val, one_set("A", {"imagenet_a", "in_a"}), one_set("R", {"imagenet_r", "in_r"}), corrupted("C-1", 1), corrupted("C-5", 5)}, 100, 1),
-          {{"metric", {"accuracy"}}, {"predictor", {"ensemble", "soup", "best", "mean"}}}};
+          {{"metric", {"accuracy"}}, {"predictor", {"ensemble", "soup", "best", "mean", "greedy", "greedy_soup"}}}};
 }
 
 Layout sed_detection() {
@@ -89,20 +89,26 @@ Layout sdde() {
   const auto ranking = [](const char* name, const char* shift) {
     return Selection{.name = name, .where = {{"metric", {"auroc"}}, {"shift", {shift}}}, .every_dataset = true, .scale = 100, .digits = 2};
   };
-  const auto figure = [](const char* name, const char* metric, double scale, int digits) {
-    Selection column{.name = name, .where = {{"metric", {metric}}, {"shift", {"id"}}}};
+  const auto figure = [](const char* name, const char* metric, const char* score, double scale, int digits) {
+    Selection column{.name = name, .where = {{"metric", {metric}}, {"shift", {"id"}}, {"score", {score}}}, .optional = *score != 0};
     return shown({column}, scale, digits)[0];
   };
-  return {"sdde", "near and far OOD detection (AUROC, per cent, plain mean over the data sets of each kind), accuracy and calibration on the in-distribution test set",
-          "SDDE (arXiv:2305.11616), tables of OOD detection and calibration", {"experiment", "method", "members", "score"},
-          {ranking("near (%)", "near"), ranking("far (%)", "far"), figure("accuracy (%)", "accuracy", 100, 2), figure("NLL", "nll", 1, 4), figure("ECE (%)", "ece", 100, 2),
-           figure("Brier", "brier", 1, 4)},
-          {{"predictor", {"ensemble"}}}};
+  const char* const scaled = "temperature";  // the score of figures after temperature scaling
+  Layout layout{"sdde", "near and far OOD detection (AUROC, per cent, plain mean over the data sets of each kind), accuracy and calibration on the in-distribution test set, "
+                        "the latter also after temperature scaling (T) where it was evaluated",
+                "SDDE (arXiv:2305.11616), tables of OOD detection and calibration", {"experiment", "method", "members", "score"},
+                {ranking("near (%)", "near"), ranking("far (%)", "far"), figure("accuracy (%)", "accuracy", "", 100, 2), figure("NLL", "nll", "", 1, 4),
+                 figure("ECE (%)", "ece", "", 100, 2), figure("Brier", "brier", "", 1, 4), figure("NLL, T", "nll", scaled, 1, 4), figure("ECE, T (%)", "ece", scaled, 100, 2),
+                 figure("Brier, T", "brier", scaled, 1, 4)},
+                {{"predictor", {"ensemble"}}}};
+  layout.common_scores = {"", scaled};
+  return layout;
 }
 
 Layout openood() {
   Layout layout{"openood", "ood.csv of OpenOOD: near sets and their mean, far sets and their mean, per cent; one method and score at a time",
-                "OpenOOD v1.5 (arXiv:2306.09301), openood/evaluators/ood_evaluator.py", {"dataset"}, {}, {{"predictor", {"ensemble"}}}, true};
+                "OpenOOD v1.5 (arXiv:2306.09301), openood/evaluators/ood_evaluator.py", {"dataset"}, {}, {{"predictor", {"ensemble"}}}};
+  layout.by_dataset = true;
   for (const auto& [name, metric] : {std::pair("FPR@95", "fpr95"), {"AUROC", "auroc"}, {"AUPR_IN", "aupr_in"}, {"AUPR_OUT", "aupr_out"}})
     layout.columns.push_back({.name = name, .where = {{"metric", {metric}}}});
   layout.columns.push_back({.name = "ACC", .where = {{"metric", {"accuracy"}}, {"shift", {"id"}}}, .whole_table = true});

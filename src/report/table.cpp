@@ -62,7 +62,11 @@ std::map<int64_t, const ReportRow*> by_seed(const Rows& rows, const std::string&
   return found;
 }
 
-void note_choice(Cell& cell, const ReportRow& row) { cell.chosen_on_test |= row.field("selection").find("test") != std::string::npos; }
+// `evaluate` says so in fidelity ("chosen on the test set"); a column `selection` may say it too.
+void note_choice(Cell& cell, const ReportRow& row) {
+  for (const char* column : {"selection", "fidelity"})
+    if (row.field(column) == "test" || row.field(column).find("on the test set") != std::string::npos) cell.chosen_on_test = true;
+}
 
 // The mean over data sets, for each seed that has all of them.
 Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const Selection& column, const std::string& label) {
@@ -141,18 +145,25 @@ void check_columns(const ResultSet& set, const std::vector<std::string>& names) 
   }
 }
 
-std::vector<std::string> names_of(const ReportRow& row, const std::vector<std::string>& columns) {
+bool is_common(const Layout& layout, const std::string& score) {
+  return std::find(layout.common_scores.begin(), layout.common_scores.end(), score) != layout.common_scores.end();
+}
+
+// What names a row of the table; "" for a common score.
+std::vector<std::string> names_of(const ReportRow& row, const Layout& layout) {
   std::vector<std::string> names;
-  for (const auto& column : columns) names.push_back(row.field(column));
+  for (const auto& column : layout.rows) {
+    const auto& text = row.field(column);
+    names.push_back(column == "score" && is_common(layout, text) ? "" : text);
+  }
   return names;
 }
 
-// Whether `row` belongs to the table's row: an empty score belongs to every score.
-bool belongs(const ReportRow& row, const std::vector<std::string>& columns, const std::vector<std::string>& names) {
-  for (size_t i = 0; i < columns.size(); ++i) {
-    const auto& text = row.field(columns[i]);
-    if (text != names[i] && !(columns[i] == "score" && text.empty())) return false;
-  }
+// Whether `row` belongs to the table's row: a common score belongs to every score.
+bool belongs(const ReportRow& row, const Layout& layout, const std::vector<std::string>& names) {
+  const auto own = names_of(row, layout);
+  for (size_t i = 0; i < names.size(); ++i)
+    if (own[i] != names[i] && !(layout.rows[i] == "score" && own[i].empty())) return false;
   return true;
 }
 
@@ -167,7 +178,7 @@ bool has_twin_with_score(const std::vector<std::string>& names, size_t score, co
 // The names of the table's rows; those of figures without a score only where no other row takes these figures.
 std::vector<std::vector<std::string>> row_names(const Rows& rows, const Layout& layout) {
   std::vector<std::vector<std::string>> names;
-  for (const auto* row : rows) names.push_back(names_of(*row, layout.rows));
+  for (const auto* row : rows) names.push_back(names_of(*row, layout));
   std::sort(names.begin(), names.end(), names_before);
   names.erase(std::unique(names.begin(), names.end()), names.end());
   const auto score = static_cast<size_t>(std::find(layout.rows.begin(), layout.rows.end(), "score") - layout.rows.begin());
@@ -264,6 +275,7 @@ Table build_table(const ResultSet& set, const Layout& layout, const TableOptions
     fill_by_dataset(table, rows, options);
     return table;
   }
+  std::erase_if(table.layout.columns, [&](const auto& column) { return column.optional && that_fit(rows, column.where).empty(); });
   Rows used;  // by some column
   for (const auto* row : rows)
     if (std::any_of(layout.columns.begin(), layout.columns.end(), [&](const auto& column) { return !that_fit({row}, column.where).empty(); })) used.push_back(row);
@@ -271,9 +283,9 @@ Table build_table(const ResultSet& set, const Layout& layout, const TableOptions
   for (const auto& names : row_names(used, layout)) {
     Rows mine;
     for (const auto* row : used)
-      if (belongs(*row, layout.rows, names)) mine.push_back(row);
+      if (belongs(*row, layout, names)) mine.push_back(row);
     table.names.push_back(names);
-    table.cells.push_back(row_cells(mine, used, layout.columns, names, options));
+    table.cells.push_back(row_cells(mine, used, table.layout.columns, names, options));
   }
   return table;
 }

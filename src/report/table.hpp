@@ -22,6 +22,7 @@ struct Selection {
   std::vector<Condition> where = {};
   std::vector<std::string> datasets = {};  ///< not empty: the plain mean over these data sets, each of which has to be there
   bool every_dataset = false;         ///< the plain mean over every data set that fits, the same ones for each seed and row
+  bool optional = false;              ///< left out of the table where no row fits it
   bool whole_table = false;           ///< the figure does not depend on the table's row (an accuracy beside detection on several sets)
   double scale = 1;                   ///< 100: shown in per cent
   int digits = 3;                     ///< after the point, in Markdown and LaTeX
@@ -49,6 +50,8 @@ struct Layout {
   std::vector<std::string> rows;    ///< result columns whose values name a row
   std::vector<Selection> columns;
   std::vector<Condition> where = {};  ///< of all rows
+  /// Scores whose figures belong to every score of their row: none (an accuracy, say), and what calibration figures say of themselves in some layouts.
+  std::vector<std::string> common_scores = {""};
   bool by_dataset = false;          ///< rows are data sets in the order near, far, with the mean of each kind below (OpenOOD)
 };
 
@@ -64,7 +67,7 @@ struct Table {
   std::vector<int64_t> left_out = {};           ///< seeds that were found and are not among those expected
 };
 
-/// Rows with an empty `score` (an accuracy, say) belong to every score of their row. Throws Error::kUsage where two rows fit one cell and seed, naming both places
+/// Throws Error::kUsage where two rows fit one cell and seed, naming both places
 /// and the column in which they differ, and for a column that no file has; Error::kData if no row fits the layout.
 Table build_table(const ResultSet& set, const Layout& layout, const TableOptions& options);
 

@@ -194,7 +194,9 @@ Published match_published(const Table& table, const Table& published, const std:
     out.values.emplace_back(table.layout.columns.size(), std::nan(""));
     for (size_t p = 0; p < published.names.size(); ++p)
       if (key_of(table.names[r], true) == key_of(published.names[p], false))
-        for (size_t c = 0; c < table.layout.columns.size(); ++c) out.values[r][c] = published.cells[p][c].mean();
+        for (size_t c = 0; c < table.layout.columns.size(); ++c)
+          for (size_t q = 0; q < published.layout.columns.size(); ++q)  // a layout's optional columns may be in one table only
+            if (heading(published.layout.columns[q]) == heading(table.layout.columns[c])) out.values[r][c] = published.cells[p][q].mean();
   }
   return out;
 }

@@ -86,7 +86,7 @@ TEST_F(Figures, SizesComeFromSubEnsemblesAndTheWhole) {
   const auto row = [&](int seed, const std::string& predictor, double value) { text += fmt::format("e,r,h,{},de,4,{},mnist,test,far,msp,auroc,sklearn,,{},9\n", seed, predictor, value); };
   row(1, "sub:2:0", 0.6);
   row(1, "sub:2:1", 0.8);
-  row(2, "sub:2", 0.9);
+  row(2, "size:2", 0.9);
   row(1, "ensemble", 0.95);
   row(1, "mean", 0.5);
   row(1, "soup", 0.1);

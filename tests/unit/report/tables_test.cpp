@@ -116,7 +116,8 @@ TEST(Tables, AMeanOverSetsNeedsAllOfThem) {
 TEST(Tables, SddeTakesCalibrationForEachScore) {
   std::string rows = row("sdde", 1, "cifar10", "id", "", "accuracy", 0.95) + row("sdde", 1, "cifar10", "id", "", "ece", 0.012) + row("sdde", 1, "cifar10", "id", "", "nll", 0.2);
   for (const char* score : {"minmax", "msp"}) rows += row("sdde", 1, "tin", "near", score, "auroc", 0.9) + row("sdde", 1, "svhn", "far", score, "auroc", 0.95);
-  const auto table = table_of(rows + row("de", 1, "cifar10", "id", "", "accuracy", 0.94), "sdde");
+  const auto other = row("de", 1, "cifar10", "id", "", "accuracy", 0.94);
+  const auto table = table_of(rows + other, "sdde");
   ASSERT_EQ(table.names.size(), 3u);
   EXPECT_EQ(table.names[0], (std::vector<std::string>{"e", "de", "5", ""}));
   EXPECT_EQ(table.names[1][3], "minmax");
@@ -124,6 +125,14 @@ TEST(Tables, SddeTakesCalibrationForEachScore) {
     EXPECT_NEAR(table.cells[r][2].mean(), 95, 1e-12);
     EXPECT_NEAR(table.cells[r][4].mean(), 1.2, 1e-12);
   }
+  // After temperature scaling: columns of their own, no row of its own.
+  const auto scaled = table_of(rows + other + row("sdde", 1, "cifar10", "id", "temperature", "ece", 0.007), "sdde");
+  EXPECT_EQ(scaled.names, table.names);
+  ASSERT_EQ(scaled.layout.columns.size(), 7u);
+  EXPECT_EQ(scaled.layout.columns[6].name, "ECE, T (%)");
+  EXPECT_NEAR(scaled.cells[2][6].mean(), 0.7, 1e-12);
+  EXPECT_NEAR(scaled.cells[2][4].mean(), 1.2, 1e-12);
+  EXPECT_EQ(scaled.cells[0][6].missing, std::vector<int64_t>{1});
   const auto latex = table_text(table, {.format = "latex"}, nullptr);
   EXPECT_CONTAINS(latex, "near (\\%) & far (\\%) & accuracy (\\%)");
   EXPECT_CONTAINS(latex, "e & sdde & 5 & minmax & 90.00 & 95.00 & 95.00 & 0.2000 & 1.20 & -- (n=0 of 1) \\\\");
