@@ -30,6 +30,8 @@ const std::vector<Verb>& verbs() {
       {"imglist", "list the images of folders, for sets that are read from lists", run_imglist},
       {"verify", "compare this program with reference cases", run_verify_verb},
       {"doctor", "say whether this machine, job and folder are ready", run_doctor},
+      {"tables", "tables over seeds from result files", run_tables},
+      {"plot", "figures of runs and results, TensorBoard event files", run_plot},
   };
   return table;
 }

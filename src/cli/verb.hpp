@@ -27,6 +27,8 @@ int run_inspect(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_imglist(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_verify_verb(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_doctor(Runtime& runtime, const std::vector<std::string>& arguments);
+int run_tables(Runtime& runtime, const std::vector<std::string>& arguments);
+int run_plot(Runtime& runtime, const std::vector<std::string>& arguments);
 
 /// Options of one verb, read with Boost.Program_options; --help is added. Unknown or missing ones are Error::kUsage, agreed by all ranks.
 class CommandLine {

@@ -15,7 +15,7 @@ expect_exit 2
 expect_text "usage: [mpirun -n RANKS] dissent VERB [options]"
 well 1 --help
 expect_text "usage: [mpirun -n RANKS] dissent VERB [options]" "75 stopped on a signal"
-for verb in train:CONFIG plan:CONFIG cache:CONFIG evaluate:CONFIG config:VERB inspect:FILE... verify:FILE...; do
+for verb in train:CONFIG plan:CONFIG cache:CONFIG evaluate:CONFIG config:VERB inspect:FILE... verify:FILE... tables:FILE... 'plot:KIND FILE...'; do
   well 1 "${verb%:*}" --help
   expect_text "usage: dissent ${verb%:*} [options] ${verb#*:}" "--help"
 done

@@ -1,0 +1,151 @@
+#include "report/event_file.hpp"
+
+#include <dissent/error.hpp>
+
+#include <array>
+#include <bit>
+#include <charconv>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "report/result_set.hpp"
+#include "storage/atomic_file.hpp"
+#include "storage/csv.hpp"
+
+namespace dissent::report {
+namespace {
+
+namespace fs = std::filesystem;
+
+static_assert(std::endian::native == std::endian::little);
+template <class T>
+std::string bytes_of(T value) {
+  std::string bytes(sizeof value, '\0');
+  std::memcpy(bytes.data(), &value, sizeof value);
+  return bytes;
+}
+
+// Protocol buffers: a number in groups of 7 bits; a field's key is number * 8 + wire type (0 such a number, 1 eight bytes, 2 a length and bytes, 5 four bytes).
+std::string varint(uint64_t value) {
+  std::string bytes;
+  for (; value >= 128; value >>= 7) bytes += static_cast<char>((value & 127) | 128);
+  return bytes + static_cast<char>(value);
+}
+std::string message(int field, const std::string& bytes) { return varint(static_cast<uint64_t>(field) * 8 + 2) + varint(bytes.size()) + bytes; }
+std::string wall_time(double seconds) { return varint(1 * 8 + 1) + bytes_of(seconds); }
+
+std::string record(const std::string& bytes) {
+  const auto masked = [](const std::string& text) {
+    const uint32_t crc = crc32c(text);
+    return bytes_of(static_cast<uint32_t>(((crc >> 15) | (crc << 17)) + 0xa282ead8u));
+  };
+  const auto length = bytes_of(static_cast<uint64_t>(bytes.size()));
+  return length + masked(length) + bytes + masked(bytes);
+}
+
+struct Times {
+  double start = 0, wall_s = 0;
+  std::string config_hash;
+};
+Times times_of(const std::string& run) {
+  const std::string path = run + "/provenance.json";
+  try {
+    const auto json = nlohmann::json::parse(read_text(path));
+    std::tm time{};
+    const auto text = json.at("start").get<std::string>();
+    DISSENT_CHECK(strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time), kData, "{}: start: '{}' is no time", path, text);
+    return {static_cast<double>(timegm(&time)), json.value("wall_s", 0.0), json.value("config_hash", "")};
+  } catch (const nlohmann::json::exception& error) {
+    DISSENT_FAIL(kData, "{}: {}", path, error.what());
+  }
+}
+
+std::string tag_of(const std::string& column) {
+  const bool validation = column.starts_with("accuracy_") || column == "nll";
+  return (validation ? "validation/" : column.starts_with("gradient_") ? "gradients/" : "train/") + column;
+}
+
+std::optional<double> number_in(const std::string& text, const std::string& place) {
+  if (text.empty()) return std::nullopt;
+  double out = 0;
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
+  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData, "{}: '{}' is not a number", place, text);
+  return out;
+}
+
+std::vector<Scalar> log_scalars(const std::string& run, const Times& times) {
+  const std::string path = run + "/train.csv";
+  const auto records = parse_csv(read_text(path), path);
+  DISSENT_CHECK(!records.empty() && records[0].fields[0] == "epoch", kData, "{}: expected a training log, whose first column is epoch", path);
+  std::vector<Scalar> scalars;
+  for (size_t i = 1; i < records.size(); ++i) {
+    const auto& fields = records[i].fields;
+    DISSENT_CHECK(fields.size() == records[0].fields.size(), kData, "{}:{}: {} columns, the header has {}", path, records[i].line, fields.size(), records[0].fields.size());
+    const auto step = static_cast<int64_t>(number_in(fields[0], path).value_or(0));
+    const double at = times.start + times.wall_s * static_cast<double>(i) / static_cast<double>(records.size() - 1);
+    for (size_t c = 1; c < fields.size(); ++c)
+      if (const auto value = number_in(fields[c], fmt::format("{}:{}: column {}", path, records[i].line, records[0].fields[c])))
+        scalars.push_back({tag_of(records[0].fields[c]), step, at, static_cast<float>(*value)});
+  }
+  return scalars;
+}
+
+void add_results(std::vector<Scalar>& scalars, const ResultSet& set, const std::string& run, const Times& times) {
+  const int64_t step = scalars.empty() ? 0 : scalars.back().step;
+  for (const auto& row : set.rows) {
+    if (row.field("run") != run || row.field("config_hash") != times.config_hash) continue;
+    std::string tag = "test/" + row.field("dataset") + "/" + row.field("metric");
+    for (const char* column : {"score", "predictor", "convention"})
+      if (!row.field(column).empty()) tag += "/" + row.field(column);
+    scalars.push_back({tag, step, times.start + times.wall_s, static_cast<float>(row.value)});
+  }
+}
+
+}  // namespace
+
+uint32_t crc32c(const std::string& bytes) {
+  static const auto table = [] {
+    std::array<uint32_t, 256> entries{};
+    for (uint32_t i = 0; i < 256; ++i) {
+      uint32_t value = i;
+      for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ (value & 1 ? 0x82f63b78u : 0);
+      entries[i] = value;
+    }
+    return entries;
+  }();
+  uint32_t crc = ~0u;
+  for (const char c : bytes) crc = (crc >> 8) ^ table[(crc ^ static_cast<uint8_t>(c)) & 255];
+  return ~crc;
+}
+
+std::string event_file(const std::vector<Scalar>& scalars) {
+  std::string text = record(wall_time(scalars.empty() ? 0 : scalars[0].wall_time) + message(3, "brain.Event:2"));
+  for (const auto& scalar : scalars) {
+    const auto value = message(1, scalar.tag) + varint(2 * 8 + 5) + bytes_of(scalar.value);
+    text += record(wall_time(scalar.wall_time) + varint(2 * 8) + varint(static_cast<uint64_t>(scalar.step)) + message(5, message(1, value)));
+  }
+  return text;
+}
+
+std::vector<std::string> write_event_files(const std::vector<std::string>& runs, const std::vector<std::string>& results, const std::string& folder) {
+  ResultSet set;
+  if (!results.empty()) set = read_result_files(results);
+  std::vector<std::string> paths;
+  for (const auto& run : runs) {
+    const auto place = fs::absolute(run + "/.").lexically_normal().parent_path();
+    const auto times = times_of(run);
+    auto scalars = log_scalars(run, times);
+    add_results(scalars, set, place.filename().string(), times);
+    const auto target = fs::path(folder) / place.parent_path().filename() / place.filename();
+    make_folder(target.string());
+    paths.push_back((target / fmt::format("events.out.tfevents.{:.0f}.dissent", times.start)).string());
+    atomic_write_text(paths.back(), event_file(scalars));
+  }
+  return paths;
+}
+
+}  // namespace dissent::report

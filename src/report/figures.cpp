@@ -1,0 +1,183 @@
+#include "report/figures.hpp"
+
+#include <dissent/error.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+
+#include <fmt/ranges.h>
+
+namespace dissent::report {
+namespace {
+
+std::string number(const std::optional<double>& value) { return value ? fmt::format("{:.9g}", *value) : "NaN"; }
+
+// A data block of the script: x y low high weight.
+std::string block(const std::string& name, const std::vector<const FigurePoint*>& points) {
+  std::string text = fmt::format("${} << EOD\n", name);
+  for (const auto* p : points) text += fmt::format("{:.9g} {:.9g} {} {} {}\n", p->x, p->y, number(p->low), number(p->high), number(p->weight));
+  return text + "EOD\n";
+}
+
+using Series = std::vector<std::pair<std::string, std::vector<const FigurePoint*>>>;  // in the order of the file
+Series series_of(const std::vector<FigurePoint>& points) {
+  Series series;
+  for (const auto& point : points) {
+    auto at = std::find_if(series.begin(), series.end(), [&](const auto& entry) { return entry.first == point.series; });
+    if (at == series.end()) at = series.insert(series.end(), {point.series, {}});
+    at->second.push_back(&point);
+  }
+  return series;
+}
+
+std::string blocks(const Series& series) {
+  std::string text;
+  for (size_t i = 0; i < series.size(); ++i) text += block(fmt::format("s{}", i), series[i].second);
+  return text;
+}
+
+// The room that labels of an axis take, as a fraction of the canvas: numbers and a name.
+double left_room(const Canvas& canvas) { return 5.6 * canvas.font_pt / 72 / canvas.width_in; }
+double bottom_room(const Canvas& canvas) { return 4.3 * canvas.font_pt / 72 / canvas.height_in; }
+double line_room(const Canvas& canvas) { return canvas.font_pt / 72 / canvas.height_in; }
+
+// A step of 1, 2 or 5 times a power of ten that cuts a range into about four.
+double step_of(double range) {
+  const double power = std::pow(10, std::floor(std::log10(range / 4)));
+  for (const double factor : {1.0, 2.0, 5.0})
+    if (range / (factor * power) <= 5) return factor * power;
+  return 10 * power;
+}
+std::string stroke(size_t i) { return fmt::format("linecolor rgb '{}' dashtype {} linewidth 2", series_colour(i), series_dash(i)); }
+
+std::string mark(size_t i) { return fmt::format("pointtype {} pointsize 0.9", 5 + 2 * (i % 4)); }
+// Bars between the edges of the bins.
+std::string bars(size_t i, const char* height, const std::string& title) {
+  return fmt::format("$s{0} using 1:{1}:3:4:(0):{1} with boxxyerror fillcolor rgb '{2}' fillstyle transparent solid 0.35 border linecolor rgb '{2}' linewidth 0.6 {3}", i, height,
+                     series_colour(i), title);
+}
+
+std::string joined(const std::vector<std::string>& parts) { return fmt::format("plot {}\n", fmt::join(parts, ", \\\n  ")); }
+
+double calibration_error(const std::vector<const FigurePoint*>& bins) {
+  double error = 0;
+  for (const auto* bin : bins) error += bin->weight.value_or(NAN) * std::abs(bin->y - bin->x);
+  return error;
+}
+
+double area(const std::vector<const FigurePoint*>& points) {
+  double sum = 0;
+  for (size_t i = 1; i < points.size(); ++i) sum += (points[i]->x - points[i - 1]->x) * (points[i]->y + points[i - 1]->y) / 2;
+  return sum;
+}
+
+std::string panel_script(const Panel& panel, const std::vector<std::string>& names, size_t number, bool legend) {
+  std::string text;
+  std::vector<std::string> bands, strokes;
+  for (size_t i = 0; i < panel.lines.size(); ++i) {
+    const auto& line = panel.lines[i];
+    const auto colour = static_cast<size_t>(std::find(names.begin(), names.end(), line.name) - names.begin());
+    const auto name = fmt::format("p{}l{}", number, i);
+    std::vector<const FigurePoint*> points;
+    for (const auto& point : line.points) points.push_back(&point);
+    text += block(name, points);
+    if (std::any_of(line.points.begin(), line.points.end(), [](const auto& point) { return point.low.has_value(); }))
+      bands.push_back(fmt::format("${} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent solid 0.18 noborder notitle", name, series_colour(colour)));
+    strokes.push_back(fmt::format("${} using 1:2 with {} {} {} title {}", name, line.marks ? "linespoints" : "lines", stroke(colour), line.marks ? mark(colour) : "",
+                                  quoted(line.name)));
+  }
+  text += fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel {} noenhanced\n{}\n", quoted(panel.x_label), quoted(panel.y_label), legend ? "" : "unset key");
+  double low = INFINITY, high = -INFINITY;
+  for (const auto& line : panel.lines)
+    for (const auto& point : line.points) low = std::min(low, point.x), high = std::max(high, point.x);
+  if (panel.whole_x) text += fmt::format("set xtics {}\n", high - low <= 10 ? 1 : step_of(high - low));
+  bands.insert(bands.end(), strokes.begin(), strokes.end());
+  return text + joined(bands);
+}
+
+}  // namespace
+
+std::string lines_script(const std::vector<Panel>& panels, const Canvas& canvas) {
+  std::vector<std::string> names;
+  for (const auto& panel : panels)
+    for (const auto& line : panel.lines)
+      if (std::find(names.begin(), names.end(), line.name) == names.end()) names.push_back(line.name);
+  const auto above = header(canvas, names.size() > 1 ? names : std::vector<std::string>{});
+  const auto across = panels.size() == 1 ? 1.0 : 2.0, down = std::ceil(static_cast<double>(panels.size()) / across), width = 1 / across, height = above.top / down;
+  std::string text = "set multiplot\n" + above.script;
+  for (size_t p = 0; p < panels.size(); ++p) {
+    const double column = static_cast<double>(p % 2), row = static_cast<double>(p / 2), top = above.top - row * height;
+    text += margins(column * width + left_room(canvas), (column + 1) * width - line_room(canvas), top - height + bottom_room(canvas), top - 0.5 * line_room(canvas));
+    text += panel_script(panels[p], names, p, p == 0 && names.size() > 1) + "unset label\n";
+  }
+  return text + "unset multiplot\n";
+}
+
+std::string reliability_script(const std::vector<FigurePoint>& points, const Canvas& canvas) {
+  const auto series = series_of(points);
+  std::vector<std::string> lines{"x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"}, shares;
+  double most = 0;
+  for (size_t i = 0; i < series.size(); ++i) {
+    const double error = calibration_error(series[i].second);
+    const auto name = std::isnan(error) ? series[i].first : fmt::format("{} (ECE {:.1f} %)", series[i].first, 100 * error);
+    lines.push_back(fmt::format("$s{} using 1:2 with linespoints {} {} title {}", i, stroke(i), mark(i), quoted(name)));
+    if (std::isnan(error)) continue;
+    shares.push_back(bars(i, "(100*$5)", "notitle"));
+    for (const auto* bin : series[i].second) most = std::max(most, 100 * *bin->weight);
+  }
+  const bool below = !shares.empty();
+  const double top = header(canvas, {}).top, middle = below ? 0.34 : bottom_room(canvas), left = left_room(canvas), right = 1 - line_room(canvas);
+  std::string text = blocks(series) + "set multiplot\nset xrange [0:1]\n" + header(canvas, {}).script + margins(left, right, middle, top) +
+                     "set yrange [0:1]\nset ylabel 'accuracy'\nset key left top reverse Left\n" + (below ? "set format x ''\n" : "set xlabel 'confidence' offset 0,0.35\n") + joined(lines);
+  if (below)
+    text += "unset label\nunset key\nset format x '%h'\nset xlabel 'confidence' offset 0,0.35\nset ylabel 'samples (%)'\n" + margins(left, right, bottom_room(canvas), middle - 1.5 * line_room(canvas)) +
+            fmt::format("set yrange [0:*]\nset ytics {}\n", step_of(most)) + joined(shares);
+  return text + "unset multiplot\n";
+}
+
+std::string histogram_script(const std::vector<FigurePoint>& points, const Canvas& canvas, const std::string& x_label) {
+  const auto series = series_of(points);
+  std::vector<std::string> parts, names;
+  for (size_t i = 0; i < series.size(); ++i) {
+    parts.push_back(bars(i, "(100*$2)", "title " + quoted(series[i].first)));
+    names.push_back(series[i].first);
+  }
+  const auto above = header(canvas, names);
+  return blocks(series) + above.script + margins(left_room(canvas), 1 - line_room(canvas), bottom_room(canvas), above.top) +
+         fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel 'samples (%)'\nset yrange [0:*]\n", quoted(x_label)) + joined(parts);
+}
+
+std::string roc_script(const std::vector<FigurePoint>& points, const Canvas& canvas) {
+  const auto series = series_of(points);
+  std::vector<std::string> bands, lines{"x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"};
+  for (size_t i = 0; i < series.size(); ++i) {
+    if (series[i].second.front()->low)
+      bands.push_back(fmt::format("$s{} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent solid 0.18 noborder notitle", i, series_colour(i)));
+    lines.push_back(fmt::format("$s{} using 1:2 with lines {} title {}", i, stroke(i), quoted(fmt::format("{} (AUROC {:.3f})", series[i].first, area(series[i].second)))));
+  }
+  bands.insert(bands.end(), lines.begin(), lines.end());
+  const auto above = header(canvas, {});
+  return blocks(series) + above.script + margins(left_room(canvas), 1 - 1.5 * line_room(canvas), bottom_room(canvas), above.top) +
+         "set xrange [0:1]\nset yrange [0:1]\nset xlabel 'false positive rate' offset 0,0.35\nset ylabel 'true positive rate'\nset key right bottom reverse Left\n" + joined(bands);
+}
+
+std::vector<FigurePoint> figure_points(const std::vector<std::string>& paths, const std::string& kind) {
+  std::vector<std::vector<FigurePoint>> files;
+  std::map<std::string, int> owners;  // files that have a series
+  for (const auto& path : paths) {
+    files.push_back(read_figure(path));
+    DISSENT_CHECK(files.back()[0].kind == kind, kUsage, "{}: its points are of kind {}, expected {}", path, files.back()[0].kind, kind);
+    for (const auto& [name, points] : series_of(files.back())) ++owners[name];
+  }
+  std::vector<FigurePoint> all;
+  for (size_t f = 0; f < files.size(); ++f)
+    for (auto& point : files[f]) {
+      if (owners[point.series] > 1) point.series += " (" + std::filesystem::path(paths[f]).stem().string() + ")";
+      all.push_back(std::move(point));
+    }
+  return all;
+}
+
+}  // namespace dissent::report

@@ -1,0 +1,119 @@
+#include "report/result_set.hpp"
+
+#include <dissent/error.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include "storage/atomic_file.hpp"
+#include "storage/csv.hpp"
+#include "storage/results.hpp"
+
+namespace dissent::report {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool has(const std::vector<std::string>& list, const std::string& name) { return std::find(list.begin(), list.end(), name) != list.end(); }
+
+template <class T>
+T number_of(const std::string& text, const std::string& place, const char* column, const char* kind) {
+  T out{};
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
+  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData, "{}: column {}: '{}' is not {}", place, column, text, kind);
+  return out;
+}
+
+// A result file has these columns at least; they also tell it from other CSV files.
+std::string missing_column(const std::vector<std::string>& header) {
+  for (const auto& column : result_columns())
+    if (!has(header, column)) return column;
+  return "";
+}
+
+bool is_result_file(const std::string& path) {
+  const auto text = read_text(path);
+  const auto records = parse_csv(text.substr(0, text.find('\n')), path);
+  return !records.empty() && missing_column(records[0].fields).empty();
+}
+
+std::vector<std::string> files_below(const std::string& folder) {
+  std::vector<std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
+    if (entry.is_regular_file() && entry.path().extension() == ".csv" && is_result_file(entry.path().string())) files.push_back(entry.path().string());
+  std::sort(files.begin(), files.end());
+  DISSENT_CHECK(!files.empty(), kData, "{}: no result file below this folder", folder);
+  return files;
+}
+
+std::string key_of(const ReportRow& row) {
+  std::string key;
+  for (const auto& [column, text] : row.fields)
+    if (column != "value" && column != "n" && !text.empty()) key += column + '\x1f' + text + '\x1e';
+  return key;
+}
+
+}  // namespace
+
+const std::string& ReportRow::field(const std::string& column) const {
+  static const std::string none;
+  const auto at = fields.find(column);
+  return at == fields.end() ? none : at->second;
+}
+
+void add_result_text(ResultSet& set, const std::string& text, const std::string& path) {
+  const auto records = parse_csv(text, path);
+  DISSENT_CHECK(!records.empty(), kData, "{}: empty, expected a header line", path);
+  const auto& header = records[0].fields;
+  const auto missing = missing_column(header);
+  DISSENT_CHECK(missing.empty(), kData, "{}:{}: no column '{}' in the header: not a result file", path, records[0].line, missing);
+  for (const auto& column : header)
+    if (!has(set.columns, column)) set.columns.push_back(column);
+  for (size_t i = 1; i < records.size(); ++i) {
+    const auto& record = records[i];
+    const std::string place = fmt::format("{}:{}", path, record.line);
+    DISSENT_CHECK(record.fields.size() == header.size(), kData, "{}: {} columns, the header has {}", place, record.fields.size(), header.size());
+    ReportRow row;
+    for (size_t c = 0; c < header.size(); ++c) row.fields[header[c]] = record.fields[c];
+    row.seed = number_of<int64_t>(row.field("seed"), place, "seed", "an integer");
+    row.value = number_of<double>(row.field("value"), place, "value", "a number");
+    row.place = place;
+    set.rows.push_back(std::move(row));
+  }
+}
+
+void merge_equal_rows(ResultSet& set) {
+  std::map<std::string, const ReportRow*> seen;
+  std::vector<ReportRow> kept;
+  kept.reserve(set.rows.size());  // `seen` points into it
+  for (auto& row : set.rows) {
+    const auto [at, is_new] = seen.try_emplace(key_of(row), nullptr);
+    if (is_new) {
+      kept.push_back(std::move(row));
+      at->second = &kept.back();
+      continue;
+    }
+    const auto& first = *at->second;
+    DISSENT_CHECK(first.value == row.value || (first.value != first.value && row.value != row.value), kData,
+                  "{} and {}: the same row with two values, {} and {} ({} {} of {}, seed {}); leave out the file that is out of date", first.place, row.place,
+                  first.field("value"), row.field("value"), row.field("predictor"), row.field("metric"), row.field("dataset"), row.seed);
+  }
+  set.rows = std::move(kept);
+}
+
+ResultSet read_result_files(const std::vector<std::string>& paths) {
+  ResultSet set;
+  std::vector<std::string> files;
+  for (const auto& path : paths) {
+    DISSENT_CHECK(path_exists(path), kData, "{}: no such file or folder", path);
+    if (!fs::is_directory(path)) files.push_back(path);
+    else for (const auto& file : files_below(path)) files.push_back(file);
+  }
+  for (const auto& file : files) add_result_text(set, read_text(file), file);
+  merge_equal_rows(set);
+  DISSENT_CHECK(!set.rows.empty(), kData, "{}: no result rows", paths.front());
+  return set;
+}
+
+}  // namespace dissent::report

@@ -1,0 +1,293 @@
+#include "report/table.hpp"
+
+#include <dissent/error.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include <fmt/ranges.h>
+
+#include "core/options.hpp"
+
+namespace dissent::report {
+namespace {
+
+using Rows = std::vector<const ReportRow*>;
+
+double rounded(double value, int digits) { return digits < 0 ? value : std::stod(fmt::format("{:.{}f}", value, digits)); }
+
+// Numbers by size, other texts by their bytes.
+bool text_before(const std::string& a, const std::string& b) {
+  char *end_a, *end_b;
+  const double x = std::strtod(a.c_str(), &end_a), y = std::strtod(b.c_str(), &end_b);
+  const bool numbers = !a.empty() && !b.empty() && !*end_a && !*end_b;
+  return numbers && x != y ? x < y : a < b;
+}
+bool names_before(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), text_before);
+}
+
+Rows that_fit(const Rows& rows, const std::vector<Condition>& where) {
+  Rows found;
+  for (const auto* row : rows)
+    if (std::all_of(where.begin(), where.end(), [&](const Condition& condition) { return holds(condition, *row); })) found.push_back(row);
+  return found;
+}
+
+[[noreturn]] void ambiguous(const ReportRow& a, const ReportRow& b, const std::string& cell) {
+  std::string differs;
+  std::set<std::string> columns;
+  for (const auto* row : {&a, &b})
+    for (const auto& [column, text] : row->fields) columns.insert(column);
+  columns.erase("value");
+  columns.erase("n");
+  std::string first;
+  for (const auto& column : columns) {
+    if (a.field(column) == b.field(column)) continue;
+    if (first.empty()) first = column;
+    differs += fmt::format("{}{} ('{}' and '{}')", differs.empty() ? "" : ", ", column, a.field(column), b.field(column));
+  }
+  DISSENT_FAIL(kUsage, "{} and {}: two values for {}, seed {}; they differ in {}; choose with --where {}=..., or give it in --rows", a.place, b.place, cell, a.seed, differs, first);
+}
+
+// One value a seed of the rows of one data set, or of one cell.
+std::map<int64_t, const ReportRow*> by_seed(const Rows& rows, const std::string& cell) {
+  std::map<int64_t, const ReportRow*> found;
+  for (const auto* row : rows) {
+    const auto [at, is_new] = found.try_emplace(row->seed, row);
+    if (!is_new) ambiguous(*at->second, *row, cell);
+  }
+  return found;
+}
+
+// `evaluate` says so in fidelity ("chosen on the test set"); a column `selection` may say it too.
+void note_choice(Cell& cell, const ReportRow& row) {
+  for (const char* column : {"selection", "fidelity"})
+    if (row.field(column) == "test" || row.field(column).find("on the test set") != std::string::npos) cell.chosen_on_test = true;
+}
+
+// The mean over data sets, for each seed that has all of them.
+Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const Selection& column, const std::string& label) {
+  Cell cell;
+  std::vector<std::map<int64_t, const ReportRow*>> sets;
+  std::set<int64_t> seeds;
+  for (const auto& name : datasets) {
+    sets.push_back(by_seed(that_fit(rows, {{"dataset", {name}}}), fmt::format("{} of {}", label, name)));
+    for (const auto& [seed, row] : sets.back()) seeds.insert(seed);
+  }
+  for (const int64_t seed : seeds) {
+    double sum = 0;
+    std::vector<std::string> lacks;
+    for (size_t i = 0; i < sets.size(); ++i) {
+      const auto at = sets[i].find(seed);
+      if (at == sets[i].end()) {
+        lacks.push_back(datasets[i]);
+        continue;
+      }
+      sum += rounded(at->second->value * column.scale, column.round_to);
+      note_choice(cell, *at->second);
+    }
+    if (lacks.empty()) cell.values[seed] = rounded(sum / static_cast<double>(sets.size()), column.round_to);
+    else cell.gaps.push_back(fmt::format("seed {} lacks {}", seed, fmt::join(lacks, ", ")));
+  }
+  return cell;
+}
+
+Cell single_cell(const Rows& rows, const Selection& column, const std::string& label) {
+  Cell cell;
+  for (const auto& [seed, row] : by_seed(rows, label)) {
+    cell.values[seed] = rounded(row->value * column.scale, column.round_to);
+    note_choice(cell, *row);
+  }
+  return cell;
+}
+
+std::vector<std::string> datasets_of(const Rows& rows) {
+  std::set<std::string> names;
+  for (const auto* row : rows) names.insert(row->field("dataset"));
+  return {names.begin(), names.end()};
+}
+
+// rows: those of the table's row. all: those of the table, which say over which data sets a mean goes.
+Cell make_cell(const Rows& rows, const Rows& all, const Selection& column, const std::string& label) {
+  const auto found = that_fit(rows, column.where);
+  if (column.every_dataset) return mean_cell(found, datasets_of(that_fit(all, column.where)), column, label);
+  if (column.datasets.empty()) return single_cell(found, column, label);
+  // A row of the mean itself (an evaluation over several files of one set) stands for it.
+  const auto whole = that_fit(found, {{"dataset", {column.name}}});
+  return whole.empty() ? mean_cell(found, column.datasets, column, label) : single_cell(whole, column, label);
+}
+
+int64_t seed_of_gap(const std::string& gap) { return std::stoll(gap.substr(5)); }  // "seed N lacks ..."
+
+void note_missing(std::vector<Cell>& cells, const std::vector<int64_t>& wanted) {
+  std::set<int64_t> expected(wanted.begin(), wanted.end());
+  if (wanted.empty())
+    for (const auto& cell : cells) {
+      for (const auto& [seed, value] : cell.values) expected.insert(seed);
+      for (const auto& gap : cell.gaps) expected.insert(seed_of_gap(gap));
+    }
+  for (auto& cell : cells) {
+    std::erase_if(cell.values, [&](const auto& entry) { return !expected.contains(entry.first); });
+    std::erase_if(cell.gaps, [&](const auto& gap) { return !expected.contains(seed_of_gap(gap)); });
+    for (const int64_t seed : expected)
+      if (!cell.values.contains(seed)) cell.missing.push_back(seed);
+  }
+}
+
+void check_columns(const ResultSet& set, const std::vector<std::string>& names) {
+  for (const auto& name : names) {
+    const bool known = std::find(set.columns.begin(), set.columns.end(), name) != set.columns.end();
+    const auto near = nearest(name, set.columns);
+    DISSENT_CHECK(known, kUsage, "the result files have no column '{}'{}; they have {}", name, near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(set.columns, ", "));
+  }
+}
+
+bool is_common(const Layout& layout, const std::string& score) {
+  return std::find(layout.common_scores.begin(), layout.common_scores.end(), score) != layout.common_scores.end();
+}
+
+// What names a row of the table; "" for a common score.
+std::vector<std::string> names_of(const ReportRow& row, const Layout& layout) {
+  std::vector<std::string> names;
+  for (const auto& column : layout.rows) {
+    const auto& text = row.field(column);
+    names.push_back(column == "score" && is_common(layout, text) ? "" : text);
+  }
+  return names;
+}
+
+// Whether `row` belongs to the table's row: a common score belongs to every score.
+bool belongs(const ReportRow& row, const Layout& layout, const std::vector<std::string>& names) {
+  const auto own = names_of(row, layout);
+  for (size_t i = 0; i < names.size(); ++i)
+    if (own[i] != names[i] && !(layout.rows[i] == "score" && own[i].empty())) return false;
+  return true;
+}
+
+bool has_twin_with_score(const std::vector<std::string>& names, size_t score, const std::vector<std::vector<std::string>>& all) {
+  return names[score].empty() && std::any_of(all.begin(), all.end(), [&](auto other) {
+    const bool scored = !other[score].empty();
+    other[score].clear();
+    return scored && other == names;
+  });
+}
+
+// The names of the table's rows; those of figures without a score only where no other row takes these figures.
+std::vector<std::vector<std::string>> row_names(const Rows& rows, const Layout& layout) {
+  std::vector<std::vector<std::string>> names;
+  for (const auto* row : rows) names.push_back(names_of(*row, layout));
+  std::sort(names.begin(), names.end(), names_before);
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  const auto score = static_cast<size_t>(std::find(layout.rows.begin(), layout.rows.end(), "score") - layout.rows.begin());
+  if (score == layout.rows.size()) return names;
+  const auto all = names;
+  std::erase_if(names, [&](const auto& name) { return has_twin_with_score(name, score, all); });
+  return names;
+}
+
+std::vector<Cell> row_cells(const Rows& rows, const Rows& all, const std::vector<Selection>& columns, const std::vector<std::string>& names, const TableOptions& options) {
+  std::vector<Cell> cells;
+  for (const auto& column : columns) {
+    const auto label = fmt::format("row ({}), column {}{}{}", fmt::join(names, ", "), column.group, column.group.empty() ? "" : " ", column.name);
+    cells.push_back(make_cell(rows, all, column, label));
+  }
+  note_missing(cells, options.seeds);
+  return cells;
+}
+
+// OpenOOD's table: every near set, their mean, every far set, their mean.
+void fill_by_dataset(Table& table, const Rows& rows, const TableOptions& options) {
+  const auto add = [&](const std::string& name, const Condition& kind, const std::vector<std::string>& datasets) {
+    auto columns = table.layout.columns;
+    for (auto& column : columns) {
+      if (column.whole_table) continue;
+      column.where.push_back(kind);
+      if (datasets.empty()) column.where.push_back({"dataset", {name}});
+      else column.datasets = datasets;
+      column.name += " (" + name + ")";  // no data set has this name
+    }
+    table.names.push_back({name});
+    table.cells.push_back(row_cells(rows, rows, columns, {name}, options));
+  };
+  for (const auto& [shift, mean] : {std::pair("near", "nearood"), {"far", "farood"}}) {
+    const Condition kind{"shift", {shift}};
+    const auto datasets = datasets_of(that_fit(rows, {kind}));
+    for (const auto& dataset : datasets) add(dataset, kind, {});
+    if (!datasets.empty()) add(mean, kind, datasets);
+  }
+  DISSENT_CHECK(!table.names.empty(), kData, "layout {}: no row has the shift near or far", table.layout.name);
+}
+
+}  // namespace
+
+std::string plain_name(const std::string& name) {
+  std::string out = name;
+  for (auto& c : out) c = c == ' ' || c == '-' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+bool holds(const Condition& condition, const ReportRow& row) {
+  const auto& text = row.field(condition.column);
+  const bool dataset = condition.column == "dataset";
+  return std::any_of(condition.any_of.begin(), condition.any_of.end(),
+                     [&](const std::string& wanted) { return dataset ? plain_name(wanted) == plain_name(text) : wanted == text; });
+}
+
+double Cell::mean() const {
+  if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
+  double sum = 0;
+  for (const auto& [seed, value] : values) sum += value;
+  return sum / static_cast<double>(values.size());
+}
+
+std::optional<double> Cell::deviation(int freedom) const {
+  if (static_cast<int>(values.size()) <= freedom) return std::nullopt;
+  const double centre = mean();
+  double sum = 0;
+  for (const auto& [seed, value] : values) sum += (value - centre) * (value - centre);
+  return std::sqrt(sum / static_cast<double>(static_cast<int>(values.size()) - freedom));
+}
+
+namespace {
+
+// Seeds of rows that no cell takes because they are not expected.
+std::vector<int64_t> unexpected(const Rows& rows, const std::vector<int64_t>& seeds) {
+  std::set<int64_t> found;
+  for (const auto* row : rows)
+    if (!seeds.empty() && std::find(seeds.begin(), seeds.end(), row->seed) == seeds.end()) found.insert(row->seed);
+  return {found.begin(), found.end()};
+}
+
+}  // namespace
+
+Table build_table(const ResultSet& set, const Layout& layout, const TableOptions& options) {
+  auto asked = layout.rows;
+  for (const auto& condition : options.where) asked.push_back(condition.column);
+  if (!layout.by_dataset) check_columns(set, asked);
+  Rows rows;
+  for (const auto& row : set.rows) rows.push_back(&row);
+  rows = that_fit(that_fit(rows, options.where), layout.where);
+  Table table{layout, {}, {}, unexpected(rows, options.seeds)};
+  if (layout.by_dataset) {
+    fill_by_dataset(table, rows, options);
+    return table;
+  }
+  std::erase_if(table.layout.columns, [&](const auto& column) { return column.optional && that_fit(rows, column.where).empty(); });
+  Rows used;  // by some column
+  for (const auto* row : rows)
+    if (std::any_of(layout.columns.begin(), layout.columns.end(), [&](const auto& column) { return !that_fit({row}, column.where).empty(); })) used.push_back(row);
+  DISSENT_CHECK(!used.empty(), kData, "layout {}: none of the {} rows fits it (`dissent tables layouts` says what it asks for)", layout.name, set.rows.size());
+  for (const auto& names : row_names(used, layout)) {
+    Rows mine;
+    for (const auto* row : used)
+      if (belongs(*row, layout, names)) mine.push_back(row);
+    table.names.push_back(names);
+    table.cells.push_back(row_cells(mine, used, table.layout.columns, names, options));
+  }
+  return table;
+}
+
+}  // namespace dissent::report
