@@ -28,6 +28,7 @@ const std::vector<Verb>& verbs() {
       {"config", "print every key with type, default and meaning", run_config},
       {"inspect", "say what is in a cache, checkpoint or result file", run_inspect},
       {"verify", "compare this program with reference cases", run_verify_verb},
+      {"export", "write a trained ensemble as safetensors, one file a member", run_export},
       {"doctor", "say whether this machine, job and folder are ready", run_doctor},
   };
   return table;

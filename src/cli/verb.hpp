@@ -25,6 +25,7 @@ int run_evaluate(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_config(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_inspect(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_verify_verb(Runtime& runtime, const std::vector<std::string>& arguments);
+int run_export(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_doctor(Runtime& runtime, const std::vector<std::string>& arguments);
 
 /// Options of one verb, read with Boost.Program_options; --help is added. Unknown or missing ones are Error::kUsage, agreed by all ranks.
