@@ -29,6 +29,7 @@ const std::vector<Verb>& verbs() {
       {"inspect", "say what is in a cache, checkpoint or result file", run_inspect},
       {"imglist", "list the images of folders, for sets that are read from lists", run_imglist},
       {"verify", "compare this program with reference cases", run_verify_verb},
+      {"export", "write a trained ensemble as safetensors, one file a member", run_export},
       {"doctor", "say whether this machine, job and folder are ready", run_doctor},
       {"tables", "tables over seeds from result files", run_tables},
       {"plot", "figures of runs and results, TensorBoard event files", run_plot},

@@ -42,6 +42,7 @@ epochs = 2
 TOML
 for model in block_head mlp linear; do
   well 1 train train.toml --quiet --set "ensemble.model=\"$model\"" --set "output=\"runs/$model\""
+  well 1 export runs/"$model"/*/*/checkpoint.h5 --output exported/"$model"
 done
 cat > evaluate.toml <<'TOML'
 [evaluate]

@@ -1,0 +1,111 @@
+#include "evaluate/export_ensemble.hpp"
+
+#include <dissent/error.hpp>
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+
+#include "config/document.hpp"
+#include "models/weights/state_dict.hpp"
+#include "storage/atomic_file.hpp"
+#include "storage/checkpoint.hpp"
+
+namespace dissent {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+json json_of(const config::Node& node) {
+  return std::visit(
+      [](const auto& value) -> json {
+        using T = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, config::Date>) {
+          return value.text;
+        } else if constexpr (std::is_same_v<T, config::List>) {
+          auto list = json::array();
+          for (const auto& element : value) list.push_back(json_of(element));
+          return list;
+        } else if constexpr (std::is_same_v<T, config::Table>) {
+          auto table = json::object();
+          for (const auto& [key, element] : value) table[key] = json_of(element);
+          return table;
+        } else {
+          return value;
+        }
+      },
+      node.data);
+}
+
+json value_at(const config::Document& document, const std::string& key) {
+  const auto* node = document.find(key);
+  return node ? json_of(*node) : json(nullptr);
+}
+
+std::string exported_name(std::string name, ExportNames names) {
+  if (names == ExportNames::kOwn) return name;
+  for (const auto& [own, timm] : {std::pair<std::string, std::string>{".gamma_1", ".ls1.gamma"}, {".gamma_2", ".ls2.gamma"}})
+    if (name.ends_with(own)) name.replace(name.size() - own.size(), own.size(), timm);
+  return name;
+}
+
+// Member m of each dataset below the group, [M, ...] -> [...].
+void add_member(const CheckpointReader& file, const std::string& group, int64_t member, ExportNames names, StateDict& weights) {
+  for (const auto& name : file.names(group)) {
+    auto value = file.read_slab(group + "/" + name, member, 1).squeeze(0);
+    if (name.ends_with("num_batches_tracked")) value = value.to(at::kLong);
+    weights[exported_name(name, names)] = value;
+  }
+}
+
+int64_t members_of(const CheckpointReader& file) {
+  const auto names = file.names("members");
+  DISSENT_CHECK(!names.empty(), kData, "{}: no members/ in this checkpoint", file.path());
+  const int64_t members = file.shape("members/" + names[0])[0];
+  for (const std::string group : {"members", "buffers"})
+    for (const auto& name : file.names(group)) {
+      const int64_t count = file.shape(group + "/" + name)[0];
+      DISSENT_CHECK(count == members, kData, "{}: {}/{} has {} members, {} has {}", file.path(), group, name, count, names[0], members);
+    }
+  return members;
+}
+
+json progress_value(const CheckpointReader& file, const std::string& key) {
+  const auto found = file.progress().find(key);
+  if (found == file.progress().end()) return nullptr;
+  return std::visit([](const auto& value) { return json(value); }, found->second);
+}
+
+json description(const CheckpointReader& file, int64_t members) {
+  const auto document = config::load_document(config::read_sources(file.path() + " (its configuration)", file.config_text()));
+  auto files = json::array();
+  for (int64_t m = 0; m < members; ++m) files.push_back(fmt::format("member-{}.safetensors", m));
+  return {{"format", "dissent ensemble"}, {"version", 1}, {"members", members}, {"files", files},
+          {"model", value_at(document, "ensemble.model")}, {"classes", progress_value(file, "classes")}, {"transform", value_at(document, "data.transform")},
+          {"seed", progress_value(file, "seed")}, {"epoch", progress_value(file, "epoch")}, {"config_hash", file.config_hash()},
+          {"configuration", json_of(document.root())}};
+}
+
+}  // namespace
+
+std::vector<std::string> export_ensemble(const std::string& run, const std::string& folder, ExportNames names) {
+  const CheckpointReader file(fs::is_directory(run) ? run + "/checkpoint.h5" : run);
+  const int64_t members = members_of(file);
+  const auto text = description(file, members).dump(2) + "\n";
+  std::error_code error;
+  fs::create_directories(folder, error);
+  DISSENT_CHECK(!error, kData, "{}: cannot make this folder: {}", folder, error.message());
+  std::vector<std::string> paths;
+  for (int64_t m = 0; m < members; ++m) {
+    StateDict weights;
+    add_member(file, "members", m, names, weights);
+    add_member(file, "buffers", m, names, weights);
+    paths.push_back(fmt::format("{}/member-{}.safetensors", folder, m));
+    write_safetensors(paths.back(), weights, {{"format", "pt"}, {"config_hash", file.config_hash()}, {"member", std::to_string(m)}, {"members", std::to_string(members)}});
+  }
+  paths.push_back(folder + "/ensemble.json");
+  atomic_write_text(paths.back(), text);
+  return paths;
+}
+
+}  // namespace dissent
