@@ -33,7 +33,7 @@ void check_values(const at::Tensor& values, const std::string& score, const std:
 
 ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, std::optional<double> temperature) {
   ColumnGroup group;
-  const bool calibrated = wants(options.metrics, "nll") || wants(options.metrics, "brier") || wants(options.metrics, "ece") || wants(options.metrics, "mce");
+  const bool calibrated = wants(options.metrics, "nll") || wants(options.metrics, "brier") || wants(options.metrics, "ece") || wants(options.metrics, "ece_max");
   group.keys = {predictor.name + "|right"};
   if (calibrated)
     for (const char* key : {"|nll", "|brier", "|confidence"}) group.keys.push_back(predictor.name + key);
@@ -75,7 +75,7 @@ std::vector<Figure> label_figures(const SetColumns& columns, const std::string& 
     metrics::Calibration calibration;
     calibration.update(columns.at(predictor + "|confidence" + after), right.ne(0));
     put("ece", calibration.expected_error(options.bins, top_bin(options.convention)));
-    put("mce", calibration.largest_error(options.bins, top_bin(options.convention)));
+    put("ece_max", calibration.largest_error(options.bins, top_bin(options.convention)));
   }
   return figures;
 }

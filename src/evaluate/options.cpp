@@ -45,7 +45,7 @@ void add_what(TableOf<EvaluateOptions>& table) {
       .option("shaping", &T::shaping, {.meaning = "the scores of ensembles also from features changed before the last layer, as react+average; options from [score.react], .., ReAct's threshold pooled over members", .choices = {"react", "ash_p", "ash_b", "ash_s", "scale"}})
       .option("score_of", &T::score_of, {.meaning = "what a post-processor on logits reads of an ensemble: its output; the log of the members' mean probabilities (rows say gen:mean_probabilities); each member, and the mean of the scores counts (gen:mean_score)", .choices = {"output", "mean_probabilities", "mean_score"}})
       .option("predictors", &T::predictors, {.meaning = "whose figures are reported; mean is over members, best the member that is most accurate on validation, greedy and greedy_soup are chosen there", .choices = {"ensemble", "soup", "best", "mean", "members", "greedy", "greedy_soup"}})
-      .option("metrics", &T::metrics, {.meaning = "figures; with a temperature the calibration figures come before and after it", .choices = {"accuracy", "nll", "brier", "ece", "mce", "auroc", "fpr95", "aupr_in", "aupr_out"}});
+      .option("metrics", &T::metrics, {.meaning = "figures; with a temperature the calibration figures come before and after it", .choices = {"accuracy", "nll", "brier", "ece", "ece_max", "auroc", "fpr95", "aupr_in", "aupr_out"}});
 }
 
 void add_how(TableOf<EvaluateOptions>& table) {
