@@ -1,3 +1,5 @@
+#include <dissent/metrics/registry.hpp>
+
 #include <cstdio>
 
 #include "cli/schemas.hpp"
@@ -13,12 +15,12 @@ namespace po = boost::program_options;
 }
 
 int run_config(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("config"), "Prints every key of a verb's configuration (VERB: train, cache or evaluate) with its type, default, range and meaning, as a TOML file to start from. `config losses` and `config scores` print the tables of losses and scores.", "VERB", 1);
+  CommandLine line(verb("config"), "Prints every key of a verb's configuration (VERB: train, cache or evaluate) with its type, default, range and meaning, as a TOML file to start from. `config losses`, `config scores` and `config metrics` print the tables of losses, scores and metrics.", "VERB", 1);
   line.add()("markdown", po::bool_switch(), "as Markdown tables");
   if (!line.parse(runtime, arguments)) return 0;
   const std::string& name = line.positional()[0];
-  if (name == "losses" || name == "scores") {
-    if (runtime.world().rank() == 0) fmt::print("{}", name == "losses" ? losses::losses_page() : scores::scores_page());
+  if (name == "losses" || name == "scores" || name == "metrics") {
+    if (runtime.world().rank() == 0) fmt::print("{}", name == "losses" ? losses::losses_page() : name == "scores" ? scores::scores_page() : metrics::metrics_page());
     return 0;
   }
   TrainConfig train;

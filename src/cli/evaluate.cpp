@@ -78,7 +78,7 @@ void write_evaluation(const std::string& name, const Evaluation& result) {
   std::string text = "run\tpredictor\tdataset\ttemperature\tlow\thigh\tcount\taccuracy\tconfidence\n";
   for (const auto& row : result.reliability)
     text += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", row.run, row.predictor, row.dataset, row.temperature, row.bin.low, row.bin.high, row.bin.count,
-                        row.bin.accuracy, row.bin.confidence);
+                        row.bin.accuracy(), row.bin.mean_confidence());
   if (!result.reliability.empty()) atomic_write_text(name + ".reliability.tsv", text);
   write_results(name + ".csv", result.rows);
 }

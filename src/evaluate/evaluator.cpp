@@ -107,7 +107,9 @@ class Run {
         for (const std::string after : {"", "@T"}) {
           const auto key = predictor.name + "|confidence" + after;
           if (!columns.has(key)) continue;
-          for (const auto& bin : reliability(columns.at(key), columns.at(predictor.name + "|right"), config_.evaluate.bins))
+          metrics::Reliability bins(config_.evaluate.bins);
+          bins.update(columns.at(key), columns.at(predictor.name + "|right").ne(0));
+          for (const auto& bin : bins.finish())
             result.reliability.push_back({ensembles_[e].run, predictor.name, dataset, after.empty() ? "none" : config_.evaluate.temperature, bin});
         }
   }

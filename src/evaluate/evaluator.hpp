@@ -1,4 +1,6 @@
 #pragma once
+#include <dissent/metrics/reliability.hpp>
+
 #include <map>
 #include <string>
 #include <vector>
@@ -31,7 +33,7 @@ struct Cast {
 /// A bin of a reliability diagram, in the file beside the results.
 struct ReliabilityRow {
   std::string run, predictor, dataset, temperature;
-  ReliabilityBin bin;
+  metrics::ReliabilityBin bin;
 };
 
 /// What an evaluation gives; the same on every rank.

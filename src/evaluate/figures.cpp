@@ -1,19 +1,39 @@
 #include "evaluate/figures.hpp"
 
 #include <dissent/error.hpp>
-#include <dissent/metrics/calibration.hpp>
-#include <dissent/metrics/ranking.hpp>
+#include <dissent/metrics/accuracy.hpp>
+#include <dissent/metrics/registry.hpp>
+#include <dissent/metrics/reliability.hpp>
 
 #include <cmath>
 
 namespace dissent {
 namespace {
 
-constexpr double kRecall = 0.95;
-
 metrics::TopBin top_bin(const std::string& convention) {
   if (convention == "sdde" || convention == "openood") return metrics::TopBin::kDropped;
   return convention == "torch_uncertainty" ? metrics::TopBin::kOwn : metrics::TopBin::kClosed;
+}
+
+bool has_need(const std::string& metric, metrics::MetricNeed need) {
+  const auto& needs = metrics::find_metric(metric).needs;
+  return std::find(needs.begin(), needs.end(), need) != needs.end();
+}
+
+// Mean of values; under the conventions whose release averages its batches, of the batches' means.
+double mean_of(const at::Tensor& values, const EvaluateOptions& options) {
+  metrics::ExactMean mean;
+  const bool batches = options.convention == "sdde" || options.convention == "openood";
+  for (int64_t first = 0; batches && first < values.size(0); first += options.batch_rows)
+    mean.update(values.narrow(0, first, std::min(options.batch_rows, values.size(0) - first)).mean().unsqueeze(0));
+  if (!batches) mean.update(values);
+  return mean.finish();
+}
+
+double aurc(const at::Tensor& confidence, const at::Tensor& right, const std::string& convention) {
+  const auto ranked = metrics::Ranking::from_scores(confidence.masked_select(right), confidence.masked_select(right.logical_not()));
+  const auto figures = metrics::ranking_figures(ranked, {.recalls = {}, .risk = true});
+  return convention == "torch_uncertainty" ? figures.aurc_trapezoid : figures.aurc;
 }
 
 // Rows [nll, brier, confidence] of logits; rows without a label count as class 0 and are never read.
@@ -31,10 +51,16 @@ void check_values(const at::Tensor& values, const std::string& score, const std:
 
 }  // namespace
 
+bool is_label_metric(const std::string& metric) { return has_need(metric, metrics::MetricNeed::kLabels) && !has_need(metric, metrics::MetricNeed::kOodScores) && has_need(metric, metrics::MetricNeed::kLogits); }
+
+bool is_ranking_metric(const std::string& metric) { return has_need(metric, metrics::MetricNeed::kOodScores); }
+
 ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, std::optional<double> temperature) {
   ColumnGroup group;
-  const bool calibrated = wants(options.metrics, "nll") || wants(options.metrics, "brier") || wants(options.metrics, "ece") || wants(options.metrics, "ece_max");
+  const bool top5 = wants(options.metrics, "accuracy_top5");
+  const bool calibrated = std::any_of(options.metrics.begin(), options.metrics.end(), [](const auto& m) { return is_label_metric(m) && !m.starts_with("accuracy"); });
   group.keys = {predictor.name + "|right"};
+  if (top5) group.keys.push_back(predictor.name + "|right5");
   if (calibrated)
     for (const char* key : {"|nll", "|brier", "|confidence"}) group.keys.push_back(predictor.name + key);
   if (calibrated && temperature)
@@ -42,6 +68,7 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, co
   group.values = [=, units = plan.units](const MemberOutputs& outputs, const at::Tensor& labels) {
     const auto z = output_logits(unit_rows(outputs.logits, units, predictor.units), predictor, options);
     std::vector<at::Tensor> rows{z.argmax(1).eq(labels)};
+    if (top5) rows.push_back(metrics::right_in_top_k(z, labels, 5));
     const auto add = [&](const at::Tensor& logits) {
       for (const auto& values : calibration_values(logits, labels, options.convention)) rows.push_back(values);
     };
@@ -56,26 +83,26 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, co
 std::vector<Figure> label_figures(const SetColumns& columns, const std::string& predictor, const EvaluateOptions& options) {
   std::vector<Figure> figures;
   const int64_t n = columns.rows();
-  const auto right = columns.at(predictor + "|right");
-  if (wants(options.metrics, "accuracy"))
-    figures.push_back({"", "accuracy", static_cast<double>(right.sum().item<double>()) / static_cast<double>(n), n});
+  const auto right = columns.at(predictor + "|right").ne(0);
+  const auto share = [&](const char* key) { return columns.at(predictor + key).sum().item<double>() / static_cast<double>(n); };
+  for (const auto& metric : options.metrics) {
+    if (metric == "accuracy") figures.push_back({"", metric, share("|right"), n});
+    if (metric == "accuracy_top5") figures.push_back({"", metric, share("|right5"), n});
+  }
   for (const std::string after : {"", "@T"}) {
     if (!columns.has(predictor + "|nll" + after)) continue;
-    const std::string score = after.empty() ? "" : "temperature";
-    const auto put = [&](const char* metric, double value) {
-      if (wants(options.metrics, metric)) figures.push_back({score, metric, value, n});
-    };
-    const auto mean = [&](const char* key) {
-      metrics::SampleMean all;
-      all.update(columns.at(predictor + key + after));
-      return all.finish();
-    };
-    put("nll", mean("|nll"));
-    put("brier", mean("|brier"));
-    metrics::Calibration calibration;
-    calibration.update(columns.at(predictor + "|confidence" + after), right.ne(0));
-    put("ece", calibration.expected_error(options.bins, top_bin(options.convention)));
-    put("ece_max", calibration.largest_error(options.bins, top_bin(options.convention)));
+    const auto confidence = columns.at(predictor + "|confidence" + after);
+    metrics::Reliability bins(options.bins, top_bin(options.convention));
+    bins.update(confidence, right);
+    for (const auto& metric : options.metrics) {
+      const auto put = [&](double value) { figures.push_back({after.empty() ? "" : "temperature", metric, value, n}); };
+      if (metric == "nll") put(mean_of(columns.at(predictor + "|nll" + after), options));
+      if (metric == "brier") put(mean_of(columns.at(predictor + "|brier" + after), options));
+      if (metric == "ece") put(bins.expected_error());
+      if (metric == "ece_max") put(bins.largest_error());
+      if (metric == "ece_equal_mass") put(metrics::equal_mass_error(confidence, right, options.bins));
+      if (metric == "aurc") put(aurc(confidence, right, options.convention));
+    }
   }
   return figures;
 }
@@ -89,27 +116,17 @@ double auroc_of(const at::Tensor& id, const at::Tensor& ood, const PlannedScore&
 
 std::vector<Figure> ranking_figures(const at::Tensor& id, const at::Tensor& ood, const PlannedScore& score, const EvaluateOptions& options, const std::string& ood_name) {
   std::vector<Figure> figures;
+  std::vector<std::string> wanted;
+  for (const auto& metric : options.metrics)
+    if (is_ranking_metric(metric)) wanted.push_back(metric);
   const int64_t n = id.numel() + ood.numel();
-  const auto& convention = options.convention;
-  if (wants(options.metrics, "auroc")) figures.push_back({score.name, "auroc", auroc_of(id, ood, score, convention, ood_name), n});
-  if (!wants(options.metrics, "fpr95") && !wants(options.metrics, "aupr_in") && !wants(options.metrics, "aupr_out")) return figures;
+  if (wanted.empty()) return figures;
+  if (wanted == std::vector<std::string>{"auroc"}) return {{score.name, "auroc", auroc_of(id, ood, score, options.convention, ood_name), n}};
   check_values(id, score.name, "the in-distribution set");
   check_values(ood, score.name, ood_name);
-  const double sign = score.larger_for_id(convention) ? 1 : -1;
-  const auto curve = [&](bool id_positive) {
-    const double turn = id_positive ? sign : -sign;
-    return metrics::Ranking::from_scores((id_positive ? id : ood) * turn, (id_positive ? ood : id) * turn).finish();
-  };
-  if (wants(options.metrics, "fpr95")) {
-    const auto points = convention == "sdde" || convention == "openood" ? metrics::RocPoints::kDropCollinear : metrics::RocPoints::kAll;
-    figures.push_back({score.name, "fpr95", metrics::fpr_at_recall(curve(false), kRecall, points), n});
-  }
-  for (const bool in : {true, false}) {
-    const char* metric = in ? "aupr_in" : "aupr_out";
-    if (!wants(options.metrics, metric)) continue;
-    const auto area = curve(convention == "sdde" ? !in : in);
-    figures.push_back({score.name, metric, convention == "torch_uncertainty" ? metrics::average_precision(area) : metrics::aupr(area), n});
-  }
+  const double sign = score.larger_for_id(options.convention) ? -1 : 1;  // unknown inputs are positive
+  const auto all = metrics::ranking_figures(metrics::Ranking::from_scores(ood * sign, id * sign));
+  for (const auto& metric : wanted) figures.push_back({score.name, metric, metrics::detection_value(all, metric, options.convention), n});
   return figures;
 }
 
@@ -121,28 +138,6 @@ at::Tensor score_values(const SetColumns& columns, const LoadedEnsemble& ensembl
     sum = sum.defined() ? sum + values : values.clone();
   }
   return sum / static_cast<double>(predictor.units.size());
-}
-
-std::vector<ReliabilityBin> reliability(const at::Tensor& confidence, const at::Tensor& right, int64_t bins) {
-  std::vector<ReliabilityBin> filled(bins);
-  const auto* c = confidence.const_data_ptr<double>();
-  const auto* r = right.const_data_ptr<double>();
-  for (int64_t i = 0; i < confidence.numel(); ++i) {
-    if (!(c[i] >= 0 && c[i] <= 1)) continue;
-    auto& bin = filled[std::min(bins - 1, static_cast<int64_t>(c[i] * static_cast<double>(bins)))];
-    ++bin.count;
-    bin.accuracy += r[i];
-    bin.confidence += c[i];
-  }
-  for (int64_t b = 0; b < bins; ++b) {
-    auto& bin = filled[b];
-    bin.low = static_cast<double>(b) / static_cast<double>(bins);
-    bin.high = static_cast<double>(b + 1) / static_cast<double>(bins);
-    if (bin.count == 0) continue;
-    bin.accuracy /= static_cast<double>(bin.count);
-    bin.confidence /= static_cast<double>(bin.count);
-  }
-  return filled;
 }
 
 }  // namespace dissent

@@ -3,8 +3,10 @@
 #include <glob.h>
 
 #include <dissent/error.hpp>
+#include <dissent/metrics/registry.hpp>
 #include <dissent/scores/registry.hpp>
 
+#include "evaluate/figures.hpp"
 #include "scores/postprocessors.hpp"
 
 namespace dissent {
@@ -15,6 +17,14 @@ std::vector<std::string> score_names() {
   for (const auto& score : scores::score_table()) names.push_back(score.name);
   for (const auto& score : scores::postprocessor_table())
     if (!wants(names, score.name)) names.push_back(score.name);
+  return names;
+}
+
+// Those that are computed from columns.
+std::vector<std::string> metric_names() {
+  std::vector<std::string> names;
+  for (const auto& metric : metrics::metric_table())
+    if ((is_label_metric(metric.name) && metric.name != "ece_classwise") || (is_ranking_metric(metric.name) && !metric.name.starts_with("ccr"))) names.push_back(metric.name);
   return names;
 }
 
@@ -45,7 +55,7 @@ void add_what(TableOf<EvaluateOptions>& table) {
       .option("shaping", &T::shaping, {.meaning = "the scores of ensembles also from features changed before the last layer, as react+average; options from [score.react], .., ReAct's threshold pooled over members", .choices = {"react", "ash_p", "ash_b", "ash_s", "scale"}})
       .option("score_of", &T::score_of, {.meaning = "what a post-processor on logits reads of an ensemble: its output; the log of the members' mean probabilities (rows say gen:mean_probabilities); each member, and the mean of the scores counts (gen:mean_score)", .choices = {"output", "mean_probabilities", "mean_score"}})
       .option("predictors", &T::predictors, {.meaning = "whose figures are reported; mean is over members, best the member that is most accurate on validation, greedy and greedy_soup are chosen there", .choices = {"ensemble", "soup", "best", "mean", "members", "greedy", "greedy_soup"}})
-      .option("metrics", &T::metrics, {.meaning = "figures; with a temperature the calibration figures come before and after it", .choices = {"accuracy", "nll", "brier", "ece", "ece_max", "auroc", "fpr95", "aupr_in", "aupr_out"}});
+      .option("metrics", &T::metrics, {.meaning = "figures (docs/metrics.md); with a temperature those of calibration come before and after it", .choices = metric_names()});
 }
 
 void add_how(TableOf<EvaluateOptions>& table) {
@@ -55,6 +65,7 @@ void add_how(TableOf<EvaluateOptions>& table) {
       .option("temperature", &T::temperature, {.meaning = "one a predictor, fitted on validation. optimum: the least NLL inside 0.001 .. 100; sdde: its golden section, kept inside; openood: its one call of LBFGS", .choices = {"none", "optimum", "sdde", "openood"}})
       .option("temperature_in_scores", &T::temperature_in_scores, {.meaning = "scores of ensembles read logits over the ensemble's temperature, as SDDE's do; changed features bypass it"})
       .option("bins", &T::bins, {.meaning = "of calibration errors and reliability", .min = 1, .max = 1000})
+      .option("batch_rows", &T::batch_rows, {.meaning = "under sdde and openood nll is the mean of the means of batches: their rows there", .min = 1})
       .option("search", &T::search, {.meaning = "tries OpenOOD's values for the options of scores: the largest AUROC of validation against the sets of role validation_ood"})
       .option("allow_test_selection", &T::allow_test_selection, {.meaning = "choices may be made on test sets; their rows say so"})
       .option("sub_ensembles", &T::sub_ensembles, {.meaning = "for each size, the mean and spread over at most so many sub-ensembles; 0: none", .min = 0, .max = 10000})
@@ -166,6 +177,8 @@ std::vector<EvaluateConflict> conflicts(const EvaluateConfig& c) {
   const auto& e = c.evaluate;
   add(e.runs.empty(), "evaluate.runs", "expected run folders or checkpoint files, found none");
   add(!e.weights.empty() && e.combine != "mean_logits", "evaluate.weights", "go with combine = \"mean_logits\" only");
+  for (const auto& metric : e.metrics)
+    add(!metrics::find_metric(metric).has_convention(e.convention), "evaluate.metrics", fmt::format("\"{}\" has no convention \"{}\"", metric, e.convention));
   add(e.temperature_in_scores && e.temperature == "none", "evaluate.temperature_in_scores", "needs evaluate.temperature");
   add_set_conflicts(c, add);
   add_missing_sets(c, add);

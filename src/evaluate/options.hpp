@@ -26,6 +26,7 @@ struct EvaluateOptions {
   std::string temperature = "none";
   bool temperature_in_scores = false;
   int64_t bins = 15;
+  int64_t batch_rows = 64;
   bool search = false;
   bool allow_test_selection = false;
   int64_t sub_ensembles = 0;

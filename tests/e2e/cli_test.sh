@@ -106,10 +106,10 @@ refused 1 2 'syntax.toml:2:1: ' -- train syntax.toml
 printf 'include = ["other.toml"]\n' > include.toml
 refused 1 2 'include.toml:1:12: include: cannot read other.toml: No such file or directory' -- train include.toml
 
-# The pages of all keys, losses and scores are the program's.
+# The pages of all keys, losses, scores and metrics are the program's.
 mkdir "$work/docs"
 "$source_dir/scripts/generate_docs" "$program" "$work/docs"
-for page in configuration losses scores; do
+for page in configuration losses scores metrics; do
   cmp -s "$work/docs/$page.md" "$source_dir/docs/$page.md" || failed "docs/$page.md is out of date: run scripts/generate_docs"
 done
 finish

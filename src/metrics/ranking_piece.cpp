@@ -1,0 +1,140 @@
+// One piece of the sorted scores: what of it the ranking metrics need.
+#include <dissent/metrics/ranking_figures.hpp>
+
+#include "metrics/host_values.hpp"
+
+namespace dissent::metrics {
+namespace {
+
+double part_of(uint64_t part, uint64_t whole) { return static_cast<double>(part) / static_cast<double>(whole); }
+double precision_of(TieGroup counts) { return counts.positives + counts.negatives == 0 ? 1 : part_of(counts.positives, counts.positives + counts.negatives); }
+TieGroup plus(TieGroup a, TieGroup b) { return {a.positives + b.positives, a.negatives + b.negatives}; }
+bool same(TieGroup a, TieGroup b) { return a.positives == b.positives && a.negatives == b.negatives; }
+
+// Samples from both ends change places: positives become negatives, the top the bottom.
+std::vector<TieGroup> turned(const std::vector<TieGroup>& groups) {
+  std::vector<TieGroup> out;
+  out.reserve(groups.size());
+  for (auto group = groups.rbegin(); group != groups.rend(); ++group) out.push_back({group->negatives, group->positives});
+  return out;
+}
+
+}  // namespace
+
+std::vector<TieGroup> tie_groups(std::span<const double> positive, std::span<const double> negative) {
+  std::vector<TieGroup> groups;
+  size_t p = 0, n = 0;
+  while (p < positive.size() || n < negative.size()) {
+    const bool from_positive = n == negative.size() || (p < positive.size() && positive[p] >= negative[n]);
+    const double score = from_positive ? positive[p] : negative[n];
+    const size_t first_p = p, first_n = n;
+    while (p < positive.size() && positive[p] == score) ++p;
+    while (n < negative.size() && negative[n] == score) ++n;
+    groups.push_back({p - first_p, n - first_n});
+  }
+  return groups;
+}
+
+RankingPiece::RankingPiece(const RankingWants& wants) {
+  for (const double recall : wants.recalls) check_range("ranking", "recall", recall, 0, 1);
+  for (auto& side : sides_) side.crossings.resize(wants.recalls.size());
+}
+
+RankingPiece::RankingPiece(const std::vector<TieGroup>& groups, TieGroup before, TieGroup total, const RankingWants& wants) : RankingPiece(wants) {
+  auto above = before;
+  for (const auto& group : groups) {
+    twice_pairs_ += static_cast<__int128>(group.negatives) * static_cast<__int128>(2 * above.positives + group.positives);
+    above = plus(above, group);
+  }
+  sweep(sides_[0], groups, before, total, wants);
+  sweep(sides_[1], turned(groups), {total.negatives - above.negatives, total.positives - above.positives}, {total.negatives, total.positives}, wants);
+  if (wants.risk) add_risk(groups, before);
+}
+
+void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGroup before, TieGroup total, const RankingWants& wants) {
+  const size_t count = groups.size();
+  if (count == 0) return;
+  side.groups = static_cast<int64_t>(count);
+  side.first = groups.front();
+  side.last = groups.back();
+  auto above = before;
+  std::vector<bool> waiting(wants.recalls.size(), false);
+  for (size_t i = 0; i < count; ++i) {
+    const auto at = plus(above, groups[i]);
+    const auto gained = static_cast<double>(groups[i].positives);
+    const double precision = precision_of(at);
+    side.trapezoid.add(gained * (precision + precision_of(above)) / 2);
+    side.steps.add(gained * precision);
+    const bool last = at.positives == total.positives && at.negatives == total.negatives;
+    const bool bends = last || (i + 1 < count && !same(groups[i], groups[i + 1]));
+    const auto false_at = static_cast<int64_t>(at.negatives);
+    if (bends && !side.bends) side.bends = 1, side.false_bend = false_at;
+    for (size_t r = 0; r < wants.recalls.size(); ++r) {
+      auto& crossing = side.crossings[r];
+      if (part_of(above.positives, total.positives) < wants.recalls[r] && part_of(at.positives, total.positives) >= wants.recalls[r]) {
+        crossing = {1, static_cast<int64_t>(above.positives), static_cast<int64_t>(above.negatives), static_cast<int64_t>(at.positives), false_at, 0, 0};
+        waiting[r] = true;
+      }
+      const bool first = above.positives + above.negatives == 0;
+      if (waiting[r] && (first || bends)) crossing.kept = 1, crossing.false_kept = false_at, waiting[r] = false;
+    }
+    above = at;
+  }
+  side.false_end = static_cast<int64_t>(above.negatives);
+}
+
+void RankingPiece::add_risk(const std::vector<TieGroup>& groups, TieGroup before) {
+  for (const auto& group : groups) {
+    const uint64_t tied = group.positives + group.negatives, seen = before.positives + before.negatives;
+    const double wrong_share = part_of(group.negatives, tied), wrong = static_cast<double>(before.negatives);
+    for (uint64_t j = 1; j <= tied; ++j) risk_.add((wrong + wrong_share * static_cast<double>(j)) / static_cast<double>(seen + j));
+    before = plus(before, group);
+  }
+}
+
+template <class F>
+void RankingPiece::Side::each_integer(F f) {
+  const auto counts = [&f](TieGroup& group) {
+    for (auto* count : {&group.positives, &group.negatives}) {
+      auto word = static_cast<int64_t>(*count);
+      f(word);
+      *count = static_cast<uint64_t>(word);
+    }
+  };
+  f(groups), counts(first), counts(last), f(bends), f(false_bend), f(false_end);
+  for (auto& c : crossings) f(c.found), f(c.true_before), f(c.false_before), f(c.true_at), f(c.false_at), f(c.kept), f(c.false_kept);
+}
+
+int64_t RankingPiece::words(const RankingWants& wants) {
+  RankingPiece piece(wants);
+  int64_t integers = 0;
+  for (auto& side : piece.sides_) side.each_integer([&](int64_t&) { ++integers; });
+  return 4 + ExactSum::kWords + 2 * 2 * ExactSum::kWords + integers;
+}
+
+void RankingPiece::write(int64_t* words) const {
+  write_integer(twice_pairs_, words);
+  words += 4;
+  const auto put = [&words](const ExactSum& sum) { sum.write(words), words += ExactSum::kWords; };
+  put(risk_);
+  for (auto side : sides_) {
+    put(side.trapezoid), put(side.steps);
+    side.each_integer([&words](int64_t& value) { *words++ = value; });
+  }
+}
+
+RankingPiece RankingPiece::read(const int64_t* words, const RankingWants& wants) {
+  RankingPiece piece(wants);
+  piece.twice_pairs_ = read_integer("ranking", words);
+  words += 4;
+  const auto take = [&words] { return words += ExactSum::kWords, ExactSum::read(words - ExactSum::kWords); };
+  piece.risk_ = take();
+  for (auto& side : piece.sides_) {
+    side.trapezoid = take();
+    side.steps = take();
+    side.each_integer([&words](int64_t& value) { value = *words++; });
+  }
+  return piece;
+}
+
+}  // namespace dissent::metrics
