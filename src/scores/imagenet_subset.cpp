@@ -1,0 +1,112 @@
+#include <dissent/scores/imagenet_subset.hpp>
+#include <dissent/tensor_check.hpp>
+
+#include <set>
+
+namespace dissent::scores {
+namespace {
+
+constexpr std::string_view kImagenetClasses =
+#include "imagenet_classes.inc"
+    ;
+constexpr int64_t kImagenetCount = 1000;
+// Columns of the file.
+constexpr size_t kWnid = 1, kInA = 2, kInR = 3, kIn9 = 4, kHuman = 5, kColumns = 6;
+
+std::vector<std::string> cells_of(std::string_view line) {
+  std::vector<std::string> cells;
+  for (size_t at = 0; at <= line.size();) {
+    const auto end = std::min(line.find(',', at), line.size());
+    cells.emplace_back(line.substr(at, end - at));
+    at = end + 1;
+  }
+  return cells;
+}
+
+std::vector<std::vector<std::string>> class_rows() {
+  std::vector<std::vector<std::string>> rows;
+  for (size_t at = kImagenetClasses.find('\n') + 1; at < kImagenetClasses.size();) {
+    const auto end = std::min(kImagenetClasses.find('\n', at), kImagenetClasses.size());
+    rows.push_back(cells_of(kImagenetClasses.substr(at, end - at)));
+    DISSENT_CHECK(rows.back().size() == kColumns && rows.back()[0] == std::to_string(rows.size() - 1), kInternal, "imagenet_classes.csv: row {} is not one", rows.size());
+    at = end + 1;
+  }
+  DISSENT_CHECK(static_cast<int64_t>(rows.size()) == kImagenetCount, kInternal, "imagenet_classes.csv: {} rows", rows.size());
+  return rows;
+}
+
+ImagenetSubset subset_of_classes(const std::string& name, const std::vector<std::vector<std::string>>& rows, size_t column) {
+  ImagenetSubset subset{name, at::full({kImagenetCount}, -1, at::kLong), {}, false};
+  for (int64_t c = 0; c < kImagenetCount; ++c) {
+    if (rows[c][column] != "1") continue;
+    subset.output_of_class[c] = static_cast<int64_t>(subset.outputs.size());
+    subset.outputs.push_back(rows[c][kWnid]);
+  }
+  return subset;
+}
+
+// Categories in the order of their names; empty and -1 are none.
+ImagenetSubset subset_of_categories(const std::string& name, const std::vector<std::vector<std::string>>& rows, size_t column) {
+  std::set<std::string> names;
+  for (const auto& row : rows)
+    if (!row[column].empty() && row[column] != "-1") names.insert(row[column]);
+  ImagenetSubset subset{name, at::full({kImagenetCount}, -1, at::kLong), {names.begin(), names.end()}, true};
+  for (int64_t c = 0; c < kImagenetCount; ++c) {
+    const auto found = std::find(subset.outputs.begin(), subset.outputs.end(), rows[c][column]);
+    if (found != subset.outputs.end()) subset.output_of_class[c] = found - subset.outputs.begin();
+  }
+  return subset;
+}
+
+std::vector<ImagenetSubset> all_subsets() {
+  const auto rows = class_rows();
+  return {subset_of_classes("imagenet_a", rows, kInA), subset_of_classes("imagenet_r", rows, kInR), subset_of_categories("imagenet9", rows, kIn9),
+          subset_of_categories("human16", rows, kHuman)};
+}
+
+at::Tensor masked_softmax(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset) {
+  const auto output_of_class = subset.output_of_class.to(outputs.device());
+  const auto kept = output_of_class.ge(0).nonzero().squeeze(1);
+  auto p = outputs.index_select(-1, kept);
+  if (kind == InputKind::kLogits) {
+    p = at::softmax(p, -1);
+  } else {
+    const auto sum = p.sum(-1, true);
+    p = p / sum.masked_fill(sum.eq(0), 1);
+  }
+  if (!subset.categories) return p;
+  auto sizes = outputs.sizes().vec();
+  sizes.back() = static_cast<int64_t>(subset.outputs.size());
+  return at::zeros(sizes, p.options()).index_add(-1, output_of_class.index_select(0, kept), p);
+}
+
+}  // namespace
+
+const std::vector<std::string>& imagenet_subset_names() {
+  static const std::vector<std::string> names{"imagenet_a", "imagenet_r", "imagenet9", "human16"};
+  return names;
+}
+
+const ImagenetSubset& imagenet_subset(const std::string& name) {
+  static const std::vector<ImagenetSubset> subsets = all_subsets();
+  for (const auto& subset : subsets)
+    if (subset.name == name) return subset;
+  DISSENT_FAIL(kUsage, "unknown class subset '{}'; known: {}", name, fmt::join(imagenet_subset_names(), ", "));
+}
+
+at::Tensor subset_outputs(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset, SubsetRule rule) {
+  DISSENT_CHECK(outputs.defined() && outputs.dim() >= 1 && outputs.size(-1) == kImagenetCount &&
+                    (outputs.scalar_type() == at::kFloat || outputs.scalar_type() == at::kDouble),
+                kUsage, "subset_outputs: outputs: wanted [..., {}] of f32 or f64, given {}", kImagenetCount, describe(outputs));
+  if (rule == SubsetRule::kMaskedSoftmax) return masked_softmax(outputs, kind, subset);
+  const auto output_of_class = subset.output_of_class.to(outputs.device());
+  if (!subset.categories) return votes_in_subset(outputs, output_of_class.ge(0));
+  return category_means(outputs, kind, category_mask(output_of_class, static_cast<int64_t>(subset.outputs.size())));
+}
+
+at::Tensor subset_labels(const at::Tensor& labels, const ImagenetSubset& subset) {
+  check_labels("subset_labels", "labels", labels, labels.defined() ? labels.numel() : 0, kImagenetCount, labels.defined() ? labels.device() : at::Device(at::kCPU));
+  return subset.output_of_class.to(labels.device()).index_select(0, labels);
+}
+
+}  // namespace dissent::scores
