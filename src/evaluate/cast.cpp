@@ -70,7 +70,7 @@ Cast cast_of(const LoadedEnsemble& ensemble, const Choices& choices, const Evalu
 }
 
 ColumnPlan column_plan(const LoadedEnsemble& ensemble, const Cast& cast, const std::vector<PlannedScore>& scores, const FittedStates& states, const EvaluateOptions& options,
-                       const std::map<std::string, double>& temperatures, bool labelled) {
+                       const CalibratorMap& calibrators, Asked asked) {
   ColumnPlan plan;
   std::vector<bool> used(ensemble.units(), false);
   for (const auto* list : {&cast.groups, &cast.singles, &cast.subsets})
@@ -78,19 +78,29 @@ ColumnPlan column_plan(const LoadedEnsemble& ensemble, const Cast& cast, const s
       for (const int64_t unit : predictor.units) used[unit] = true;
   for (int64_t unit = 0; unit < ensemble.units(); ++unit)
     if (used[unit]) plan.units.push_back(unit);
-  const auto temperature = [&](const Predictor& predictor) {
-    const auto found = temperatures.find(predictor.name);
-    return found == temperatures.end() ? std::optional<double>() : found->second;
+  const auto of = [&](const Predictor& predictor) {
+    const auto found = calibrators.find(predictor.name);
+    return found == calibrators.end() ? Calibrators() : found->second;
   };
+  const bool some_classes = asked.set && !asked.set->classes.empty();
   for (const auto* list : {&cast.groups, &cast.singles, &cast.subsets})
     for (const auto& predictor : *list) {
-      if (labelled) plan.groups.push_back(label_columns(plan, predictor, options, temperature(predictor)));
+      if (asked.labelled && some_classes) plan.groups.push_back(subset_columns(plan, predictor, options, *asked.set));
+      if (some_classes) continue;
+      if (asked.labelled) plan.groups.push_back(label_columns(plan, predictor, options, of(predictor)));
+      const auto temperature = options.temperature_in_scores ? of(predictor).temperature : std::nullopt;
+      std::vector<const PlannedScore*> fused;
       for (const auto& score : scores) {
         // Sub-ensembles have the scores of ensembles alone: nothing is fitted for them.
         if (!has_column(predictor, score) || (list == &cast.subsets && (score.post || !score.shaping.empty()))) continue;
-        plan.groups.push_back(score_column(ensemble, plan, predictor, score, states, options, options.temperature_in_scores ? temperature(predictor) : std::nullopt));
+        if (is_fused(score, options)) {
+          fused.push_back(&score);
+          continue;
+        }
+        plan.groups.push_back(score_column(ensemble, plan, predictor, score, states, options, temperature));
         plan.features = plan.features || score.reads_features();
       }
+      if (!fused.empty()) plan.groups.push_back(fused_column(plan, predictor, fused, temperature));
     }
   return plan;
 }

@@ -3,6 +3,7 @@
 #include <dissent/scores/temperature.hpp>
 #include <spdlog/spdlog.h>
 
+#include "evaluate/content_hash.hpp"
 #include "evaluate/evaluator.hpp"
 #include "evaluate/greedy.hpp"
 
@@ -69,7 +70,7 @@ void search_options(Communicator& comm, const std::vector<LoadedEnsemble>& ensem
       of_score = fit_candidates(comm, ensembles, e, casts[e], of_score, {sets.fit.get(), &validation}, config, states);
       all.insert(all.end(), of_score.begin(), of_score.end());
     }
-    plans.push_back(column_plan(ensembles[e], casts[e], all, states[e], options, {}, false));
+    plans.push_back(column_plan(ensembles[e], casts[e], all, states[e], options, {}, {}));
   }
   const auto id = run_pass(comm, validation, ensembles, plans, config.outputs(), show_progress);
   const auto ood = run_pass(comm, *sets.validation_ood, ensembles, plans, config.outputs(), show_progress);
@@ -102,31 +103,58 @@ void choose_members(Communicator& comm, LoadedEnsemble& ensemble, const Evaluati
   agree(comm, [&] { add_soup(ensemble, "greedy_soup", choice.greedy_soup); });
 }
 
+// What is fitted for probabilities, as scores that fit_states knows.
+std::vector<PlannedScore> calibration_scores(const EvaluateOptions& options) {
+  std::vector<PlannedScore> scores;
+  if (options.temperature != "none") {
+    const auto& info = scores::find_postprocessor("temp_scaling");
+    scores.push_back({.name = "temperature", .info = nullptr, .post = &info, .shaping = {}, .form = "output", .options = info.default_options});
+    scores::set_option(info, scores.back().options, "convention", options.temperature);
+  }
+  if (options.vector_scaling) scores.push_back({.name = "vector", .info = nullptr, .post = nullptr, .shaping = "vector", .form = "output", .options = {}});
+  if (options.conformal != "none") scores.push_back({.name = "conformal", .info = nullptr, .post = nullptr, .shaping = "conformal", .form = "output", .options = {}});
+  return scores;
+}
+
+std::string calibrators_text(const Calibrators& fitted) {
+  std::vector<std::string> parts;
+  if (fitted.temperature) parts.push_back(fmt::format("temperature = {}", toml_text(*fitted.temperature)));
+  if (fitted.vector) {
+    ContentHash hash;
+    hash.add(fitted.vector->scale);
+    hash.add(fitted.vector->shift);
+    parts.push_back(fmt::format("vector = \"{}\"", hash.text()));
+  }
+  if (fitted.conformal) parts.push_back(fmt::format("conformal = {}", toml_text(*fitted.conformal)));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
 }  // namespace
 
-std::map<std::string, double> fit_temperatures(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles, size_t e, const Cast& cast, const EvaluationSet& set,
-                                               const EvaluateConfig& config) {
-  std::map<std::string, double> temperatures;
-  if (config.evaluate.temperature == "none") return temperatures;
-  const auto& info = scores::find_postprocessor("temp_scaling");
-  PlannedScore score{.name = "temperature", .info = nullptr, .post = &info, .shaping = {}, .form = "output", .options = info.default_options};
-  scores::set_option(info, score.options, "convention", config.evaluate.temperature);
+CalibratorMap fit_calibrators(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles, size_t e, const Cast& cast, const EvaluationSet& set, const EvaluateConfig& config) {
+  const auto& options = config.evaluate;
+  const auto wanted = calibration_scores(options);
   std::vector<FitRequest> requests;
   for (const auto* list : {&cast.groups, &cast.singles})
-    for (const auto& predictor : *list) requests.push_back({e, predictor, score});
+    for (const auto& predictor : *list)
+      for (const auto& score : wanted) requests.push_back({e, predictor, score});
   std::vector<FittedStates> states(ensembles.size());
   fit_states(comm, ensembles, requests, {nullptr, &set}, config, states);
+  CalibratorMap calibrators;
   for (const auto& request : requests) {
-    const auto& state = states[e].at(state_key(request.predictor, score));
+    const auto& state = states[e].at(state_key(request.predictor, request.score));
+    auto& fitted = calibrators[request.predictor.name];
+    if (request.score.name == "vector") fitted.vector = scores::VectorScaling{.scale = state.at("scale"), .shift = state.at("shift")};
+    if (request.score.name == "conformal") fitted.conformal = state.at("quantile").item<double>();
+    if (request.score.name != "temperature") continue;
     const double found = state.at("temperature").item<double>(), inside = std::clamp(found, kBounds.lowest, kBounds.highest);
-    temperatures[request.predictor.name] = config.evaluate.temperature == "openood" ? found : inside;
+    fitted.temperature = options.temperature == "openood" ? found : inside;
     auto end = static_cast<scores::TemperatureEnd>(state.at("end").item<int64_t>());
     if (found != inside) end = found < inside ? scores::TemperatureEnd::kLowerBound : scores::TemperatureEnd::kUpperBound;
     if (end != scores::TemperatureEnd::kInside && comm.rank() == 0)
-      spdlog::warn("event=temperature run={} predictor={} temperature={} end=\"{}\"", ensembles[e].run, request.predictor.name, temperatures[request.predictor.name],
-                   scores::temperature_end_name(end));
+      spdlog::warn("event=temperature run={} predictor={} temperature={} end=\"{}\"", ensembles[e].run, request.predictor.name, *fitted.temperature, scores::temperature_end_name(end));
   }
-  return temperatures;
+  return calibrators;
 }
 
 std::vector<Choices> choose(Communicator& comm, std::vector<LoadedEnsemble>& ensembles, const EvaluationSets& sets, const EvaluateConfig& config,
@@ -138,14 +166,14 @@ std::vector<Choices> choose(Communicator& comm, std::vector<LoadedEnsemble>& ens
     choices[e].scores = plan_scores(config);
   }
   if (config.evaluate.search) search_options(comm, ensembles, sets, set, config, states, choices, show_progress);
-  for (size_t e = 0; e < ensembles.size(); ++e) choices[e].temperatures = fit_temperatures(comm, ensembles, e, cast_of(ensembles[e], choices[e], config.evaluate), set, config);
+  for (size_t e = 0; e < ensembles.size(); ++e) choices[e].calibrators = fit_calibrators(comm, ensembles, e, cast_of(ensembles[e], choices[e], config.evaluate), set, config);
   return choices;
 }
 
 std::string choices_text(const std::vector<LoadedEnsemble>& ensembles, const std::vector<Choices>& choices, const EvaluationSets& sets, const EvaluateConfig& config) {
   const auto of = [](const EvaluationSet* set) { return set ? set->place() + " " + set->identity() : std::string(); };
   const bool any = !config.evaluate.weights.empty() || std::any_of(choices.begin(), choices.end(), [](const Choices& c) {
-    return c.best >= 0 || !c.greedy.empty() || !c.greedy_soup.empty() || !c.temperatures.empty() || !c.searched.empty();
+    return c.best >= 0 || !c.greedy.empty() || !c.greedy_soup.empty() || !c.calibrators.empty() || !c.searched.empty();
   });
   if (!any) return "";
   std::string text = "# What was chosen before test sets were scored\n";
@@ -157,8 +185,8 @@ std::string choices_text(const std::vector<LoadedEnsemble>& ensembles, const std
     if (!choice.greedy.empty()) text += fmt::format("greedy = [{}]\n", fmt::join(choice.greedy, ", "));
     if (!choice.greedy_soup.empty()) text += fmt::format("greedy_soup = [{}]\n", fmt::join(choice.greedy_soup, ", "));
     if (!config.evaluate.weights.empty()) text += fmt::format("weights = [{}]\n", fmt::join(config.evaluate.weights, ", "));
-    if (!choice.temperatures.empty()) text += "[choice.temperatures]\n";
-    for (const auto& [predictor, temperature] : choice.temperatures) text += fmt::format("\"{}\" = {}\n", predictor, toml_text(temperature));
+    if (!choice.calibrators.empty()) text += "[choice.calibration]\n";
+    for (const auto& [predictor, fitted] : choice.calibrators) text += fmt::format("\"{}\" = {{ {} }}\n", predictor, calibrators_text(fitted));
     if (!choice.searched.empty()) text += "[choice.options]\n";
     for (const auto& score : choice.scores)
       if (choice.searched.contains(score.name))

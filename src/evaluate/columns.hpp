@@ -16,6 +16,7 @@ struct ColumnGroup {
   std::vector<std::string> keys;
   /// logits [U, B, C], features [U or 1, B, D] (undefined unless asked for) of the pass's units; labels [B]. Returns [keys, B] f64 (or [B] for one).
   std::function<at::Tensor(const MemberOutputs& outputs, const at::Tensor& labels)> values;
+  bool wide = false;  ///< runs on all threads itself; the others run beside each other
 };
 
 /// What one ensemble is asked on a set.

@@ -57,7 +57,7 @@ MemberOutputs LoadedEnsemble::forward(const at::Tensor& x, const std::vector<int
     if (features) own.push_back(part.features);
   }
   const bool shared = features && networks->shared_features();
-  return {at::cat(logits), !features ? at::Tensor() : shared ? own[0] : at::cat(own)};
+  return {at::cat(logits), !features ? at::Tensor() : shared ? own[0] : at::cat(own), 0};
 }
 
 LoadedEnsemble load_ensemble(const std::string& path) {

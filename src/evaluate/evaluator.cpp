@@ -1,11 +1,14 @@
 #include "evaluate/evaluator.hpp"
 
 #include <dissent/error.hpp>
+#include <dissent/scores/imagenet_subset.hpp>
 
 #include "evaluate/content_hash.hpp"
 
 namespace dissent {
 namespace {
+
+constexpr int64_t kImagenetClasses = 1000;
 
 // Networks and sets have to fit each other; all are checked before anything is computed.
 void check_sets(const std::vector<LoadedEnsemble>& ensembles, const EvaluationSets& sets) {
@@ -19,7 +22,15 @@ void check_sets(const std::vector<LoadedEnsemble>& ensembles, const EvaluationSe
   check(sets.fit.get(), true);
   check(sets.validation_ood.get(), false);
   for (const auto& test : sets.tests) {
-    for (const auto& file : test.files) check(file.get(), test.labelled());
+    for (const auto& file : test.files) {
+      check(file.get(), test.labelled() && test.spec.classes.empty());
+      if (test.spec.classes.empty()) continue;
+      for (const auto& ensemble : ensembles)
+        DISSENT_CHECK(ensemble.classes() == kImagenetClasses, kUsage, "evaluate.sets: {}: classes = \"{}\" is of networks on ImageNet's 1,000 classes, {} has {}", test.spec.name,
+                      test.spec.classes, ensemble.path, ensemble.classes());
+      const auto subset = static_cast<int64_t>(scores::imagenet_subset(test.spec.classes).outputs.size());
+      file->check_labels(test.spec.labels == "all" ? kImagenetClasses : subset);
+    }
     check(test.calibration.get(), true);
   }
 }
@@ -66,7 +77,7 @@ class Run {
 
   Evaluation test(Evaluation result) {
     std::vector<std::vector<ResultRow>> rows(ensembles_.size());
-    const auto id = pass(*sets_.id, true, nullptr);
+    const auto id = pass(*sets_.id, {.labelled = true}, nullptr);
     for (size_t e = 0; e < ensembles_.size(); ++e) {
       rows[e] = rows_of(context(e), id[e], nullptr, sets_.id_name, "id", true);
       add_reliability(result, e, id[e], sets_.id_name);
@@ -74,9 +85,9 @@ class Run {
     for (const auto& test : sets_.tests) {
       std::vector<std::vector<std::vector<ResultRow>>> files(ensembles_.size());
       for (const auto& file : test.files) {
-        const auto columns = pass(*file, test.labelled(), test.calibration.get());
+        const auto columns = pass(*file, {test.labelled(), &test.spec}, test.calibration.get());
         for (size_t e = 0; e < ensembles_.size(); ++e) {
-          const bool differs = test.spec.shift != "id";
+          const bool differs = test.spec.shift != "id" && test.spec.classes.empty();
           files[e].push_back(rows_of(context(e), columns[e], differs ? &id[e] : nullptr, test.spec.name, test.spec.shift, test.labelled()));
           if (test.labelled() && test.files.size() == 1) add_reliability(result, e, columns[e], test.spec.name);
         }
@@ -92,11 +103,11 @@ class Run {
  private:
   RowContext context(size_t e) const { return {ensembles_[e], config_.evaluate, choices_[e], casts_[e]}; }
 
-  std::vector<SetColumns> pass(const EvaluationSet& set, bool labelled, const EvaluationSet* calibration) {
+  std::vector<SetColumns> pass(const EvaluationSet& set, Asked asked, const EvaluationSet* calibration) {
     std::vector<ColumnPlan> plans;
     for (size_t e = 0; e < ensembles_.size(); ++e) {
-      const auto temperatures = calibration ? fit_temperatures(comm_, ensembles_, e, casts_[e], *calibration, config_) : choices_[e].temperatures;
-      plans.push_back(column_plan(ensembles_[e], casts_[e], choices_[e].scores, states_[e], config_.evaluate, temperatures, labelled));
+      const auto calibrators = calibration ? fit_calibrators(comm_, ensembles_, e, casts_[e], *calibration, config_) : choices_[e].calibrators;
+      plans.push_back(column_plan(ensembles_[e], casts_[e], choices_[e].scores, states_[e], config_.evaluate, calibrators, asked));
     }
     return run_pass(comm_, set, ensembles_, plans, config_.outputs(), show_progress_);
   }
@@ -104,13 +115,13 @@ class Run {
   void add_reliability(Evaluation& result, size_t e, const SetColumns& columns, const std::string& dataset) const {
     for (const auto* list : {&casts_[e].groups, &casts_[e].singles})
       for (const auto& predictor : *list)
-        for (const std::string after : {"", "@T"}) {
+        for (const std::string after : {"", "@T", "@V"}) {
           const auto key = predictor.name + "|confidence" + after;
           if (!columns.has(key)) continue;
           metrics::Reliability bins(config_.evaluate.bins);
           bins.update(columns.at(key), columns.at(predictor.name + "|right").ne(0));
           for (const auto& bin : bins.finish())
-            result.reliability.push_back({ensembles_[e].run, predictor.name, dataset, after.empty() ? "none" : config_.evaluate.temperature, bin});
+            result.reliability.push_back({ensembles_[e].run, predictor.name, dataset, after.empty() ? "none" : after == "@T" ? config_.evaluate.temperature : "vector", bin});
         }
   }
 

@@ -14,12 +14,14 @@
 
 namespace dissent {
 
+using CalibratorMap = std::map<std::string, Calibrators>;
+
 /// What was chosen for one ensemble on validation sets, before any test score.
 struct Choices {
   int64_t best = -1;                           ///< most accurate member; -1: on each test set, as SED does
   std::vector<int64_t> greedy, greedy_soup;    ///< members
   std::vector<PlannedScore> scores;            ///< with the options that were found best
-  std::map<std::string, double> temperatures;  ///< of predictors
+  CalibratorMap calibrators;                   ///< of predictors
   std::map<std::string, double> searched;      ///< AUROC on validation of the options that were found best, by score
 };
 
@@ -51,18 +53,22 @@ Evaluation evaluate(Communicator& comm, std::vector<LoadedEnsemble> ensembles, c
 
 /// Predictors of an ensemble that these options need; the greedy ones once they are chosen.
 Cast cast_of(const LoadedEnsemble& ensemble, const Choices& choices, const EvaluateOptions& options);
-/// Columns of a set. temperatures: of predictors, empty: none.
+/// Columns of a set: those on labels if it has them (labelled), those of scores. On a set with some of the classes only whether predictions are right.
+struct Asked {
+  bool labelled = false;
+  const EvaluateSet* set = nullptr;  ///< where it has classes
+};
 ColumnPlan column_plan(const LoadedEnsemble& ensemble, const Cast& cast, const std::vector<PlannedScore>& scores, const FittedStates& states, const EvaluateOptions& options,
-                       const std::map<std::string, double>& temperatures, bool labelled);
+                       const CalibratorMap& calibrators, Asked asked);
 /// What has to be fitted for the scores of these predictors.
 std::vector<FitRequest> fit_requests(size_t ensemble, const Cast& cast, const std::vector<PlannedScore>& scores);
 
 /// The choices, in the order of the ensembles (a greedy soup is added to its ensemble). Collective.
 std::vector<Choices> choose(Communicator& comm, std::vector<LoadedEnsemble>& ensembles, const EvaluationSets& sets, const EvaluateConfig& config,
                             std::vector<FittedStates>& states, bool show_progress);
-/// One temperature a predictor of ensemble e, fitted on this set; none if evaluate.temperature is "none". Logs those that end at a bound. Collective.
-std::map<std::string, double> fit_temperatures(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles, size_t e, const Cast& cast, const EvaluationSet& set,
-                                               const EvaluateConfig& config);
+/// Temperature, vector scaling and conformal quantile of each predictor of ensemble e, fitted on this set; those that are asked for. Logs temperatures that
+/// end at a bound. Collective.
+CalibratorMap fit_calibrators(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles, size_t e, const Cast& cast, const EvaluationSet& set, const EvaluateConfig& config);
 /// TOML; empty if nothing was chosen.
 std::string choices_text(const std::vector<LoadedEnsemble>& ensembles, const std::vector<Choices>& choices, const EvaluationSets& sets, const EvaluateConfig& config);
 

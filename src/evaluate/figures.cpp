@@ -4,6 +4,7 @@
 #include <dissent/metrics/accuracy.hpp>
 #include <dissent/metrics/registry.hpp>
 #include <dissent/metrics/reliability.hpp>
+#include <dissent/scores/imagenet_subset.hpp>
 
 #include <cmath>
 
@@ -55,7 +56,7 @@ bool is_label_metric(const std::string& metric) { return has_need(metric, metric
 
 bool is_ranking_metric(const std::string& metric) { return has_need(metric, metrics::MetricNeed::kOodScores); }
 
-ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, std::optional<double> temperature) {
+ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, const Calibrators& calibrators) {
   ColumnGroup group;
   const bool top5 = wants(options.metrics, "accuracy_top5");
   const bool calibrated = std::any_of(options.metrics.begin(), options.metrics.end(), [](const auto& m) { return is_label_metric(m) && !m.starts_with("accuracy"); });
@@ -63,8 +64,12 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, co
   if (top5) group.keys.push_back(predictor.name + "|right5");
   if (calibrated)
     for (const char* key : {"|nll", "|brier", "|confidence"}) group.keys.push_back(predictor.name + key);
-  if (calibrated && temperature)
+  if (calibrated && calibrators.temperature)
     for (const char* key : {"|nll@T", "|brier@T", "|confidence@T"}) group.keys.push_back(predictor.name + key);
+  if (calibrated && calibrators.vector)
+    for (const char* key : {"|nll@V", "|brier@V", "|confidence@V"}) group.keys.push_back(predictor.name + key);
+  if (calibrators.conformal)
+    for (const char* key : {"|covered", "|set_size"}) group.keys.push_back(predictor.name + key);
   group.values = [=, units = plan.units](const MemberOutputs& outputs, const at::Tensor& labels) {
     const auto z = output_logits(unit_rows(outputs.logits, units, predictor.units), predictor, options);
     std::vector<at::Tensor> rows{z.argmax(1).eq(labels)};
@@ -73,11 +78,36 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, co
       for (const auto& values : calibration_values(logits, labels, options.convention)) rows.push_back(values);
     };
     if (calibrated) add(z);
-    if (calibrated && temperature) add(z / *temperature);
+    if (calibrated && calibrators.temperature) add(z / *calibrators.temperature);
+    if (calibrated && calibrators.vector) add(scores::scale_logits(z, *calibrators.vector));
+    if (calibrators.conformal) {
+      const auto sets = metrics::conformal_sets(at::softmax(z, 1), *calibrators.conformal, conformal_options(options), outputs.first_row);
+      rows.push_back(sets.gather(1, labels.clamp_min(0).unsqueeze(1)).squeeze(1));
+      rows.push_back(sets.sum(1));
+    }
     for (auto& row : rows) row = row.to(at::kDouble);
     return at::stack(rows);
   };
   return group;
+}
+
+metrics::ConformalOptions conformal_options(const EvaluateOptions& options) {
+  if (options.conformal == "raps") return metrics::raps_options(options.conformal_level);
+  metrics::ConformalOptions aps;
+  aps.level = options.conformal_level;
+  return aps;
+}
+
+ColumnGroup subset_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, const EvaluateSet& set) {
+  const auto& subset = scores::imagenet_subset(set.classes);
+  const bool released = options.convention == "sed", all_labels = set.labels == "all";
+  return {{predictor.name + "|right"}, [=, &subset, units = plan.units](const MemberOutputs& outputs, const at::Tensor& labels) {
+            const auto logits = unit_rows(outputs.logits, units, predictor.units);
+            const auto rule = released ? scores::SubsetRule::kReleased : scores::SubsetRule::kMaskedSoftmax;
+            const auto rows = released ? scores::subset_outputs(logits, scores::InputKind::kLogits, subset, rule).mean(0)
+                                       : scores::subset_outputs(output_logits(logits, predictor, options), scores::InputKind::kLogits, subset, rule);
+            return scores::subset_predictions(rows).eq(all_labels ? scores::subset_labels(labels, subset) : labels).to(at::kDouble);
+          }};
 }
 
 std::vector<Figure> label_figures(const SetColumns& columns, const std::string& predictor, const EvaluateOptions& options) {
@@ -87,15 +117,19 @@ std::vector<Figure> label_figures(const SetColumns& columns, const std::string& 
   const auto share = [&](const char* key) { return columns.at(predictor + key).sum().item<double>() / static_cast<double>(n); };
   for (const auto& metric : options.metrics) {
     if (metric == "accuracy") figures.push_back({"", metric, share("|right"), n});
-    if (metric == "accuracy_top5") figures.push_back({"", metric, share("|right5"), n});
+    if (metric == "accuracy_top5" && columns.has(predictor + "|right5")) figures.push_back({"", metric, share("|right5"), n});
   }
-  for (const std::string after : {"", "@T"}) {
+  if (columns.has(predictor + "|covered")) {
+    figures.push_back({options.conformal, "coverage", share("|covered"), n});
+    figures.push_back({options.conformal, "set_size", share("|set_size"), n});
+  }
+  for (const std::string after : {"", "@T", "@V"}) {
     if (!columns.has(predictor + "|nll" + after)) continue;
     const auto confidence = columns.at(predictor + "|confidence" + after);
     metrics::Reliability bins(options.bins, top_bin(options.convention));
     bins.update(confidence, right);
     for (const auto& metric : options.metrics) {
-      const auto put = [&](double value) { figures.push_back({after.empty() ? "" : "temperature", metric, value, n}); };
+      const auto put = [&](double value) { figures.push_back({after.empty() ? "" : after == "@T" ? "temperature" : "vector", metric, value, n}); };
       if (metric == "nll") put(mean_of(columns.at(predictor + "|nll" + after), options));
       if (metric == "brier") put(mean_of(columns.at(predictor + "|brier" + after), options));
       if (metric == "ece") put(bins.expected_error());

@@ -1,4 +1,7 @@
 #pragma once
+#include <dissent/metrics/conformal.hpp>
+#include <dissent/scores/vector_scaling.hpp>
+
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,15 +17,27 @@ struct Figure {
   int64_t n = 0;
 };
 
-/// Columns that figures on labels need: "<predictor>|right", "|nll", "|brier", "|confidence" and, with a temperature, the last three again with "@T".
-ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, std::optional<double> temperature);
+/// What was fitted for a predictor's probabilities.
+struct Calibrators {
+  std::optional<double> temperature;
+  std::optional<scores::VectorScaling> vector;
+  std::optional<double> conformal;  ///< quantile of the calibration scores
+};
+
+/// Columns that figures on labels need: "<predictor>|right", "|nll", "|brier", "|confidence", the last three again with "@T" and "@V" after temperature and
+/// vector scaling; "|covered", "|set_size" of conformal sets.
+ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, const Calibrators& calibrators);
+/// "<predictor>|right" alone, on a set with some of the classes.
+ColumnGroup subset_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, const EvaluateSet& set);
+/// Of evaluate.conformal, for convenience of those that calibrate.
+metrics::ConformalOptions conformal_options(const EvaluateOptions& options);
 
 /// Whether a metric of metrics::metric_table() is computed from one predictor's logits and labels; or from scores of two sets.
 bool is_label_metric(const std::string& metric);
 bool is_ranking_metric(const std::string& metric);
 
 /// Those metrics of evaluate.metrics that are computed from labels, of a predictor on a labelled set, under evaluate.convention (docs/metrics.md); score is
-/// "temperature" for those after scaling.
+/// "temperature" or "vector" for those after scaling; coverage and set_size have score "aps" or "raps".
 std::vector<Figure> label_figures(const SetColumns& columns, const std::string& predictor, const EvaluateOptions& options);
 
 /// Those that are computed from scores in distribution and others. Error::kData naming the score if a value is NaN.

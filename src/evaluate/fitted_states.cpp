@@ -6,6 +6,7 @@
 #include <dissent/scores/shaping.hpp>
 
 #include "evaluate/content_hash.hpp"
+#include "evaluate/figures.hpp"
 #include "evaluate/state_file.hpp"
 #include "storage/atomic_file.hpp"
 
@@ -23,7 +24,9 @@ struct Reads {
 Reads reads_of(const PlannedScore& score) {
   Reads reads;
   if (!score.post) {
-    reads.validation_features = reads.validation = score.shaping == "react";
+    reads.validation_features = score.shaping == "react";
+    reads.validation_logits = score.shaping == "vector" || score.shaping == "conformal";
+    reads.validation = reads.validation_features || reads.validation_logits;
     return reads;
   }
   for (const auto field : score.post->needs) switch (field) {
@@ -89,7 +92,25 @@ class Gathered {
   WholeOutputs train_, validation_;
 };
 
-scores::State fitted(const FitRequest& request, Gathered& gathered, at::Tensor& features, at::Tensor& logits) {
+// Quantile of the conformal scores of the validation set.
+scores::State conformal_state(const scores::FitData& data, const EvaluateOptions& options) {
+  const auto wanted = conformal_options(options);
+  std::vector<at::Tensor> all;
+  const auto& logits = data.validation.logits;
+  for (int64_t first = 0; first < logits.size(0); first += options.block_rows) {
+    const int64_t count = std::min(options.block_rows, logits.size(0) - first);
+    all.push_back(metrics::conformal_scores(at::softmax(logits.narrow(0, first, count), 1), data.validation.labels.narrow(0, first, count), wanted, first));
+  }
+  return {{"quantile", at::scalar_tensor(metrics::conformal_quantile(at::cat(all), wanted.level), at::kDouble)}};
+}
+
+scores::State fitted(const FitRequest& request, Gathered& gathered, const EvaluateOptions& options, at::Tensor& features, at::Tensor& logits) {
+  if (request.score.shaping == "conformal") return conformal_state(gathered.data(request), options);
+  if (request.score.shaping == "vector") {
+    const auto data = gathered.data(request);
+    const auto scaling = scores::fit_vector_scaling(data.validation.logits, data.validation.labels);
+    return {{"scale", scaling.scale}, {"shift", scaling.shift}};
+  }
   if (request.score.post) {
     const auto data = gathered.data(request);
     features = data.train.features;
@@ -103,8 +124,9 @@ scores::State fitted(const FitRequest& request, Gathered& gathered, at::Tensor& 
 
 std::string identity_of(const FitRequest& request, const LoadedEnsemble& ensemble, const FitSets& sets, const EvaluateOptions& options) {
   const auto reads = reads_of(request.score);
-  return fmt::format("state = {}\nensemble = {}\nunits = {}\ncombine = {}\nweights = {}\nfit = {}\nvalidation = {}\nblock_rows = {}\nrounding = {}\n",
-                     state_key(request.predictor, request.score), ensemble.identity, fmt::join(request.predictor.units, ","), request.predictor.group ? options.combine : "",
+  const auto level = request.score.shaping == "conformal" ? fmt::format("{} {}", options.conformal, options.conformal_level) : "";
+  return fmt::format("state = {} {}\nensemble = {}\nunits = {}\ncombine = {}\nweights = {}\nfit = {}\nvalidation = {}\nblock_rows = {}\nrounding = {}\n",
+                     state_key(request.predictor, request.score), level, ensemble.identity, fmt::join(request.predictor.units, ","), request.predictor.group ? options.combine : "",
                      request.predictor.group ? fmt::format("{}", fmt::join(options.weights, ",")) : "", reads.train ? sets.train->identity() : "",
                      reads.validation ? sets.validation->identity() : "", options.block_rows, options.logits_cache == "f16" ? "f16" : "f32");
 }
@@ -121,7 +143,7 @@ std::vector<FitTask> tasks_of(const std::vector<FitRequest>& requests, const std
   std::vector<std::string> seen;
   for (const auto& request : requests) {
     const auto key = state_key(request.predictor, request.score), place = fmt::format("{} {}", request.ensemble, key);
-    const bool fitted = request.score.post || request.score.shaping == "react";
+    const bool fitted = reads_of(request.score).train || reads_of(request.score).validation;
     if (!fitted || states[request.ensemble].contains(key) || wants(seen, place)) continue;
     seen.push_back(place);
     const auto same = [&](const FitTask& task) { return task.ensemble == request.ensemble && task.predictor == request.predictor.name; };
@@ -184,7 +206,7 @@ void fit_states(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles
         const auto identity = identity_of(*request, ensemble, sets, options), path = path_of(*request, identity);
         if (has_state(path, identity)) continue;
         at::Tensor features, logits;
-        const auto state = fitted(*request, gathered, features, logits);
+        const auto state = fitted(*request, gathered, options, features, logits);
         write_state(path, identity, state, features, logits);
       }
     }

@@ -39,7 +39,7 @@ class HeadNetworks : public MemberNetworks {
     const auto n = static_cast<int64_t>(which.size());
     const int64_t rows = x.size(0), pieces = (rows + kTaskRows - 1) / kTaskRows;
     const bool own = features && !shared_;
-    MemberOutputs out{at::empty({n, rows, classes_}, x.options()), own ? at::empty({n, rows, feature_dim()}, x.options()) : at::Tensor()};
+    MemberOutputs out{at::empty({n, rows, classes_}, x.options()), own ? at::empty({n, rows, feature_dim()}, x.options()) : at::Tensor(), 0};
     parallel_tasks(n * pieces, [&](int64_t task) {
       const int64_t i = task / pieces, first = task % pieces * kTaskRows, count = std::min(kTaskRows, rows - first);
       std::vector<at::Tensor> saved;

@@ -79,7 +79,7 @@ MemberOutputs LogitsCache::read(int64_t first, int64_t count, const std::vector<
   const auto path = shard_path(shard);
   if (open_shard_ != shard) open_ = h5_open(path);
   open_shard_ = shard;
-  MemberOutputs out{by_unit(h5_read(open_, "logits", at_row, count, path), units), {}};
+  MemberOutputs out{by_unit(h5_read(open_, "logits", at_row, count, path), units), {}, 0};
   if (features && key_.feature_dim > 0) out.features = by_unit(h5_read(open_, "features", at_row, count, path), units);
   return out;
 }

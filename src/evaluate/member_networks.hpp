@@ -15,6 +15,7 @@ namespace dissent {
 struct MemberOutputs {
   at::Tensor logits;    ///< [n, B, C] f32
   at::Tensor features;  ///< [n, B, D] f32, what the classifier of each network reads; [1, B, D] if it is the same for all; undefined if not asked for
+  int64_t first_row = 0; ///< of the set, where the block is one of a set
 };
 
 /// The trained networks of one ensemble, for evaluation: the seam between scores and kinds of network (heads on features, networks on pictures).

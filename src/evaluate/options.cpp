@@ -4,6 +4,7 @@
 
 #include <dissent/error.hpp>
 #include <dissent/metrics/registry.hpp>
+#include <dissent/scores/imagenet_subset.hpp>
 #include <dissent/scores/registry.hpp>
 
 #include "evaluate/figures.hpp"
@@ -17,6 +18,12 @@ std::vector<std::string> score_names() {
   for (const auto& score : scores::score_table()) names.push_back(score.name);
   for (const auto& score : scores::postprocessor_table())
     if (!wants(names, score.name)) names.push_back(score.name);
+  return names;
+}
+
+std::vector<std::string> subset_names() {
+  auto names = scores::imagenet_subset_names();
+  names.insert(names.begin(), "");
   return names;
 }
 
@@ -64,6 +71,9 @@ void add_how(TableOf<EvaluateOptions>& table) {
       .option("weights", &T::weights, {.meaning = "a weight a member for mean_logits, L2-normalised, divided by the members; empty: equal"})
       .option("temperature", &T::temperature, {.meaning = "one a predictor, fitted on validation. optimum: the least NLL inside 0.001 .. 100; sdde: its golden section, kept inside; openood: its one call of LBFGS", .choices = {"none", "optimum", "sdde", "openood"}})
       .option("temperature_in_scores", &T::temperature_in_scores, {.meaning = "scores of ensembles read logits over the ensemble's temperature, as SDDE's do; changed features bypass it"})
+      .option("vector_scaling", &T::vector_scaling, {.meaning = "figures of calibration also after a factor and a shift a class, fitted on validation"})
+      .option("conformal", &T::conformal, {.meaning = "coverage and mean size of prediction sets calibrated on validation", .choices = {"none", "aps", "raps"}})
+      .option("conformal_level", &T::conformal_level, {.meaning = "coverage that is wanted, above 0 and below 1", .min = 1e-6, .max = 0.999999})
       .option("bins", &T::bins, {.meaning = "of calibration errors and reliability", .min = 1, .max = 1000})
       .option("batch_rows", &T::batch_rows, {.meaning = "under sdde and openood nll is the mean of the means of batches: their rows there", .min = 1})
       .option("search", &T::search, {.meaning = "tries OpenOOD's values for the options of scores: the largest AUROC of validation against the sets of role validation_ood"})
@@ -112,6 +122,8 @@ void add_missing_sets(const EvaluateConfig& c, const std::function<void(bool, co
     add(wants(e.predictors, name) && !validation, "evaluate.predictors",
         fmt::format("\"{}\" is chosen on evaluate.validation, which is not given; a choice on test sets needs evaluate.allow_test_selection = true", name));
   add(e.temperature != "none" && !validation, "evaluate.temperature", "is fitted on evaluate.validation, which is not given");
+  add(e.vector_scaling && !validation, "evaluate.vector_scaling", "is fitted on evaluate.validation, which is not given");
+  add(e.conformal != "none" && !validation, "evaluate.conformal", "is calibrated on evaluate.validation, which is not given");
   add(wants(e.shaping, "react") && !validation, "evaluate.shaping", "\"react\" is fitted on evaluate.validation, which is not given");
   for (const auto& name : e.scores) {
     const auto& table = scores::postprocessor_table();
@@ -156,7 +168,9 @@ const TableSpec& evaluate_set_table() {
       .option("dataset", &T::dataset, {.meaning = "a registered set of pictures"})
       .option("split", &T::split, {.meaning = "part of it"})
       .option("pool", &T::pool, {.meaning = "several files are one set: figures of all rows together, as SDDE's error on corrupted images"})
-      .option("calibration", &T::calibration, {.meaning = "cache that the temperature for this set is fitted on (SDDE: corrupted validation images); empty: evaluate.validation"});
+      .option("calibration", &T::calibration, {.meaning = "cache that the temperature for this set is fitted on (SDDE: corrupted validation images); empty: evaluate.validation"})
+      .option("classes", &T::classes, {.meaning = "the set has some of ImageNet's classes, or categories of them: accuracy alone is reported; under convention sed by the members' one-hot votes or category means, else by the output's softmax over those classes. Empty: all classes", .choices = subset_names()})
+      .option("labels", &T::labels, {.meaning = "of a set with classes: numbers within the subset, as SED's files have them, or of all 1,000", .choices = {"subset", "all"}});
   return table;
 }
 

@@ -25,6 +25,9 @@ struct EvaluateOptions {
   std::vector<double> weights;
   std::string temperature = "none";
   bool temperature_in_scores = false;
+  bool vector_scaling = false;
+  std::string conformal = "none";
+  double conformal_level = 0.9;
   int64_t bins = 15;
   int64_t batch_rows = 64;
   bool search = false;
@@ -49,6 +52,8 @@ struct EvaluateSet {
   std::string split = "test";
   bool pool = false;
   std::string calibration;
+  std::string classes;
+  std::string labels = "subset";
 };
 
 /// [score.<name>] of one post-processor.

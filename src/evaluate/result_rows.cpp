@@ -11,6 +11,8 @@ namespace {
 
 constexpr const char* kOnTest = "chosen on the test set";
 
+bool is_ranking(const std::string& metric) { return metric != "coverage" && metric != "set_size" && is_ranking_metric(metric); }
+
 double mean_of(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); }
 
 // All figures of some predictors; a list a predictor, in the same order for equal kinds.
@@ -130,7 +132,7 @@ std::vector<ResultRow> rows_of(const RowContext& context, const SetColumns& set,
     const bool on_test = context.choices.best < 0;
     // Figures on labels by the best on these rows, scores by the best in distribution.
     for (size_t i = 0; i < figures.at(ensemble.unit_name(0)).size(); ++i) {
-      const bool on_labels = labelled && (figures.at(ensemble.unit_name(0))[i].score.empty() || figures.at(ensemble.unit_name(0))[i].score == "temperature");
+      const bool on_labels = labelled && !is_ranking(figures.at(ensemble.unit_name(0))[i].metric);
       const int64_t best = on_test ? best_on(on_labels || !id ? set : *id, ensemble) : context.choices.best;
       rows.add("best", figures.at(ensemble.unit_name(best))[i], on_test);
     }

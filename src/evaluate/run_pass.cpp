@@ -22,11 +22,17 @@ at::Tensor block_values(const ColumnPlan& plan, const MemberOutputs& outputs, co
     keys += static_cast<int64_t>(group.keys.size());
   }
   auto values = at::empty({keys, labels.size(0)}, at::kDouble);
-  parallel_tasks(static_cast<int64_t>(plan.groups.size()), [&](int64_t g) {
+  const auto compute = [&](int64_t g) {
     const auto& group = plan.groups[g];
     const auto count = static_cast<int64_t>(group.keys.size());
     values.narrow(0, first[g], count).copy_(group.values(outputs, labels).reshape({count, labels.size(0)}));
-  });
+  };
+  std::vector<int64_t> narrow;
+  for (int64_t g = 0; g < static_cast<int64_t>(plan.groups.size()); ++g) {
+    if (plan.groups[g].wide) compute(g);
+    else narrow.push_back(g);
+  }
+  parallel_tasks(static_cast<int64_t>(narrow.size()), [&](int64_t i) { compute(narrow[i]); });
   return values;
 }
 
@@ -88,8 +94,11 @@ std::vector<SetColumns> run_pass(Communicator& comm, const EvaluationSet& set, c
         const int64_t count = std::min(options.block_rows, end - first);
         const auto x = inputs ? set.inputs(first, count) : at::Tensor();
         const auto labels = set.labels(first, count);
-        for (size_t e = 0; e < ensembles.size(); ++e)
-          blocks[e].push_back(block_values(plans[e], under_way[e].next(first, count, x, labels, plans[e].units, plans[e].features), labels));
+        for (size_t e = 0; e < ensembles.size(); ++e) {
+          auto of_block = under_way[e].next(first, count, x, labels, plans[e].units, plans[e].features);
+          of_block.first_row = first;
+          blocks[e].push_back(block_values(plans[e], of_block, labels));
+        }
         progress.update(first + count, "");
       }
       for (size_t e = 0; e < ensembles.size(); ++e) {

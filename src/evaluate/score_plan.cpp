@@ -5,6 +5,8 @@
 #include <dissent/scores/shaped_energy.hpp>
 #include <dissent/scores/shaping.hpp>
 
+#include "evaluate/fused_scores.hpp"
+
 namespace dissent {
 namespace {
 
@@ -125,6 +127,25 @@ at::Tensor shaped_logits(const PlannedScore& score, const at::Tensor& features, 
   }
   const auto changed = shaped(score, features, state).expand({static_cast<int64_t>(heads.size()), -1, -1});
   return scores::head_logits(changed, at::stack(weights), at::stack(biases));
+}
+
+bool is_fused(const PlannedScore& score, const EvaluateOptions& options) {
+  const bool released = options.convention == "sed" && score.info && score.info->released_function;
+  return score.info && score.shaping.empty() && !released && is_fused(score.info->name);
+}
+
+ColumnGroup fused_column(const ColumnPlan& plan, const Predictor& predictor, const std::vector<const PlannedScore*>& scores, std::optional<double> temperature) {
+  ColumnGroup group;
+  std::vector<std::string> names;
+  for (const auto* score : scores) {
+    group.keys.push_back(score_key(predictor, *score));
+    names.push_back(score->info->name);
+  }
+  group.wide = true;
+  group.values = [=, units = plan.units](const MemberOutputs& outputs, const at::Tensor&) {
+    return fused_scores(unit_rows(outputs.logits, units, predictor.units), names, temperature.value_or(1));
+  };
+  return group;
 }
 
 ColumnGroup score_column(const LoadedEnsemble& ensemble, const ColumnPlan& plan, const Predictor& predictor, const PlannedScore& score, const FittedStates& states,

@@ -55,6 +55,11 @@ at::Tensor unit_rows(const at::Tensor& values, const std::vector<int64_t>& units
 /// Logits of networks whose features are changed first; heads: one a unit of the predictor.
 at::Tensor shaped_logits(const PlannedScore& score, const at::Tensor& features, const std::vector<scores::LinearHead>& heads, const scores::State& state);
 
+/// The columns of all of these scores that follow from one pass over the logits (fused_scores.hpp); no keys if there is none.
+ColumnGroup fused_column(const ColumnPlan& plan, const Predictor& predictor, const std::vector<const PlannedScore*>& scores, std::optional<double> temperature);
+/// Whether a score is computed there: one of ensembles, of unchanged features, as it is defined.
+bool is_fused(const PlannedScore& score, const EvaluateOptions& options);
+
 /// The column of one score of one predictor (not mean_of_networks for a group). temperature: of the predictor, where scores read logits over it.
 ColumnGroup score_column(const LoadedEnsemble& ensemble, const ColumnPlan& plan, const Predictor& predictor, const PlannedScore& score, const FittedStates& states,
                          const EvaluateOptions& options, std::optional<double> temperature);

@@ -20,7 +20,7 @@ int64_t cached_units(const LoadedEnsemble& ensemble) {
 MemberOutputs select(const MemberOutputs& all, const std::vector<int64_t>& units) {
   const auto order = at::tensor(at::ArrayRef<int64_t>(units), at::kLong);
   const bool own = all.features.defined() && all.features.size(0) == all.logits.size(0);
-  return {all.logits.index_select(0, order), own ? all.features.index_select(0, order) : all.features};
+  return {all.logits.index_select(0, order), own ? all.features.index_select(0, order) : all.features, 0};
 }
 
 }  // namespace
@@ -84,7 +84,7 @@ MemberOutputs SetOutputs::Task::next(int64_t first, int64_t count, const at::Ten
   auto out = select(all, there);
   const auto more = ensemble.forward(x, later, features);
   const bool own = features && !ensemble.networks->shared_features();
-  return {at::cat({out.logits, more.logits}), own ? at::cat({out.features, more.features}) : out.features};
+  return {at::cat({out.logits, more.logits}), own ? at::cat({out.features, more.features}) : out.features, 0};
 }
 
 void SetOutputs::Task::finish() {
