@@ -1,3 +1,5 @@
+#include <spdlog/spdlog.h>
+
 #include <cstdio>
 #include <map>
 
@@ -5,8 +7,9 @@
 #include "cli/verb.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
-#include "evaluate/head_evaluator.hpp"
+#include "evaluate/evaluator.hpp"
 #include "storage/atomic_file.hpp"
+#include "train/options.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -20,7 +23,11 @@ struct EvaluateVerbConfig {
 
 config::Schema evaluate_schema_of(EvaluateVerbConfig& c) {
   config::Schema schema;
-  schema.table(evaluate_table(), c.config.evaluate).tables(evaluate_set_table(), c.config.sets).table(runtime_table(), c.runtime);
+  schema.table(evaluate_table(), c.config.evaluate).tables(evaluate_set_table(), c.config.sets);
+  const auto& tables = score_option_tables();
+  for (size_t i = 0; i < tables.size(); ++i)
+    if (!tables[i].options.empty()) schema.optional_table(tables[i], c.config.scores[i], c.config.scores[i].present);
+  schema.table(runtime_table(), c.runtime);
   return schema;
 }
 
@@ -28,15 +35,15 @@ EvaluateVerbConfig read_evaluate_config(const config::Document& document) {
   EvaluateVerbConfig c;
   config::ConfigErrors errors(document);
   config::read(document, evaluate_schema_of(c), errors);
-  if (c.config.evaluate.runs.empty()) errors.add("evaluate.runs", "expected run folders or checkpoint files, found none");
-  if (c.config.evaluate.id.empty()) errors.add("evaluate.id", "expected the cache of the in-distribution set, found nothing");
-  if (!c.config.evaluate.weights.empty() && c.config.evaluate.combine != "mean_logits") errors.add("evaluate.weights", "go with combine = \"mean_logits\" only");
-  for (size_t i = 0; i < c.config.sets.size(); ++i) {
-    if (c.config.sets[i].name.empty()) errors.add(fmt::format("evaluate.sets[{}].name", i), "expected a name, found nothing");
-    if (c.config.sets[i].paths.empty()) errors.add(fmt::format("evaluate.sets[{}].paths", i), "expected caches, found none");
-  }
+  for (const auto& conflict : conflicts(c.config)) errors.add(conflict.key, conflict.message);
   errors.raise();
   return c;
+}
+
+std::string column_of(const ResultRow& row) {
+  std::string column = row.metric;
+  if (!row.score.empty()) column += " " + row.score;
+  return column + " " + row.dataset;
 }
 
 // A line a predictor, a column a figure; blocks of runs below each other.
@@ -45,23 +52,35 @@ void print_table(const std::vector<ResultRow>& rows) {
   std::vector<std::pair<std::string, std::string>> order;
   std::vector<std::string> columns;
   for (const auto& row : rows) {
-    const auto line = std::pair(row.run, row.predictor);
+    const auto line = std::pair(row.run, row.fidelity.empty() ? row.predictor : fmt::format("{} ({})", row.predictor, row.fidelity));
     if (!lines.contains(line)) order.push_back(line);
-    const std::string column = row.metric == "accuracy" ? fmt::format("accuracy {}", row.dataset) : fmt::format("{} {} {}", row.metric, row.score, row.dataset);
+    const std::string column = column_of(row);
     if (std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
     lines[line][column] = row.value;
   }
-  fmt::print("{:<16}{:<12}", "run", "predictor");
+  size_t width = 12;
+  for (const auto& line : order) width = std::max(width, line.second.size() + 1);
+  fmt::print("{:<16}{:<{}}", "run", "predictor", width);
   for (const auto& column : columns) fmt::print("  {}", column);
   fmt::print("\n");
   for (const auto& line : order) {
-    fmt::print("{:<16}{:<12}", line.first, line.second);
+    fmt::print("{:<16}{:<{}}", line.first, line.second, width);
     for (const auto& column : columns) {
       const auto at = lines[line].find(column);
       fmt::print("  {:>{}}", at == lines[line].end() ? "-" : fmt::format("{:.4f}", at->second), column.size());
     }
     fmt::print("\n");
   }
+}
+
+// <name>.csv and, if there are calibration figures, <name>.reliability.tsv.
+void write_evaluation(const std::string& name, const Evaluation& result) {
+  std::string text = "run\tpredictor\tdataset\ttemperature\tlow\thigh\tcount\taccuracy\tconfidence\n";
+  for (const auto& row : result.reliability)
+    text += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", row.run, row.predictor, row.dataset, row.temperature, row.bin.low, row.bin.high, row.bin.count,
+                        row.bin.accuracy(), row.bin.mean_confidence());
+  if (!result.reliability.empty()) atomic_write_text(name + ".reliability.tsv", text);
+  write_results(name + ".csv", result.rows);
 }
 
 }  // namespace
@@ -72,7 +91,7 @@ config::Schema evaluate_schema() {
 }
 
 int run_evaluate(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("evaluate"), "Accuracy and AUROC of trained runs over the sets that CONFIG names. Prints a table, writes <output>/<hash>.csv.\n"
+  CommandLine line(verb("evaluate"), "Accuracy, calibration and OOD scores of trained runs over the sets that CONFIG names. Prints a table, writes <output>/<hash>.csv\nand, before test sets are scored, <hash>.choices.toml.\n"
                    "`dissent config evaluate` prints all keys.", "CONFIG", 1);
   line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""), "table.key=value, over the file's; may be repeated")(
       "quiet", po::bool_switch(), "no progress");
@@ -84,21 +103,25 @@ int run_evaluate(Runtime& runtime, const std::vector<std::string>& arguments) {
   agree(world, [&] {
     for (const auto& path : expand_paths(c.config.evaluate.runs)) ensembles.push_back(load_ensemble(path));
     for (const auto& ensemble : ensembles) {
-      const auto members = static_cast<size_t>(ensemble.members.size(0));
+      const auto members = static_cast<size_t>(ensemble.members());
       DISSENT_CHECK(c.config.evaluate.weights.empty() || c.config.evaluate.weights.size() == members, kUsage,
                     "evaluate.weights has {} values, the ensemble in {} has {} members", c.config.evaluate.weights.size(), ensemble.path, members);
     }
   });
-  const auto rows = evaluate_heads(world, ensembles, c.config, world.rank() == 0 && !line.flag("quiet"));
-  const std::string path = fmt::format("{}/{}.csv", c.config.evaluate.output, config::config_hash(evaluate_schema_of(c)));
-  agree(world, [&] {
+  const std::string name = fmt::format("{}/{}", c.config.evaluate.output, config::config_hash(evaluate_schema_of(c)));
+  const auto record = [&](const Evaluation& chosen) {  // before any test score
     if (world.rank() != 0) return;
     make_folder(c.config.evaluate.output);
-    write_results(path, rows);
+    atomic_write_text(name + ".choices.toml", chosen.choices);
+    spdlog::info("event=choices path={}.choices.toml hash={}", name, chosen.choices_hash);
+  };
+  const auto result = evaluate(world, std::move(ensembles), c.config, world.rank() == 0 && !line.flag("quiet"), record);
+  agree(world, [&] {
+    if (world.rank() == 0) write_evaluation(name, result);
   });
   if (world.rank() == 0) {
-    print_table(rows);
-    fmt::print("\n{} rows in {}\n", rows.size(), path);
+    print_table(result.rows);
+    fmt::print("\n{} rows in {}.csv{}\n", result.rows.size(), name, result.choices.empty() ? "" : ", choices " + result.choices_hash);
     std::fflush(stdout);
   }
   return 0;

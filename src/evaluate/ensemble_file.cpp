@@ -1,24 +1,63 @@
 #include "evaluate/ensemble_file.hpp"
 
 #include <dissent/error.hpp>
-#include <dissent/scores/ensemble_output.hpp>
 
 #include <filesystem>
 
 #include "config/document.hpp"
 #include "config/read.hpp"
+#include "evaluate/content_hash.hpp"
+#include "evaluate/head_networks.hpp"
 #include "storage/checkpoint.hpp"
 #include "train/schema.hpp"
 
 namespace dissent {
+namespace {
 
-std::string LoadedEnsemble::method() const {
+std::string method_of(const TrainConfig& config) {
   std::vector<std::string> names;
   for (const auto& term : objective_options(config).terms) {
     const auto* a2d = std::any_cast<losses::A2dOptions>(&term.options);
     names.push_back(a2d && a2d->sample_weight == losses::SampleWeight::kHard ? "a2d_hard" : term.name);
   }
   return fmt::format("{}", fmt::join(names, "+"));
+}
+
+std::unique_ptr<MemberNetworks> read_heads(const CheckpointReader& file, const EnsembleOptions& options) {
+  const int64_t dim = file.integer("dim"), classes = file.integer("classes");
+  const std::shared_ptr<const Head> head = make_head(options.model, dim, options.hidden, classes);
+  const auto members = at::zeros({options.members, head->layout().size()}, at::kFloat);
+  for (const auto& entry : head->layout().entries()) {
+    file.expect_shape("members/" + entry.name, options.members, entry.shape);
+    stacked_parameter(members, entry).copy_(file.read_slab("members/" + entry.name, 0, options.members));
+  }
+  return head_networks(head, members, dim, classes);
+}
+
+}  // namespace
+
+std::string LoadedEnsemble::unit_name(int64_t unit) const {
+  return unit < members() ? fmt::format("member:{}", unit) : soups[unit - members()].predictor;
+}
+
+scores::LinearHead LoadedEnsemble::head(int64_t unit) const { return unit < members() ? networks->head(unit) : soups[unit - members()].network->head(0); }
+
+MemberOutputs LoadedEnsemble::forward(const at::Tensor& x, const std::vector<int64_t>& units, bool features) const {
+  std::vector<int64_t> of_members;
+  for (const int64_t unit : units)
+    if (unit < members()) of_members.push_back(unit);
+  std::vector<MemberOutputs> parts;
+  if (!of_members.empty()) parts.push_back(networks->forward(x, of_members, features));
+  for (const int64_t unit : units)
+    if (unit >= members()) parts.push_back(soups[unit - members()].network->forward(x, all_of(1), features));
+  if (parts.size() == 1) return parts[0];
+  std::vector<at::Tensor> logits, own;
+  for (const auto& part : parts) {
+    logits.push_back(part.logits);
+    if (features) own.push_back(part.features);
+  }
+  const bool shared = features && networks->shared_features();
+  return {at::cat(logits), !features ? at::Tensor() : shared ? own[0] : at::cat(own), 0};
 }
 
 LoadedEnsemble load_ensemble(const std::string& path) {
@@ -28,20 +67,22 @@ LoadedEnsemble load_ensemble(const std::string& path) {
   loaded.run = fs::absolute(loaded.path).lexically_normal().parent_path().filename().string();
   const CheckpointReader file(loaded.path);
   loaded.config_hash = file.config_hash();
-  auto schema = train_schema(loaded.config);
+  TrainConfig config;
+  auto schema = train_schema(config);
   config::read(config::load_document(config::read_sources(loaded.path + " (its configuration)", file.config_text())), schema);
+  loaded.method = method_of(config);
   loaded.seed = file.integer("seed");
-  loaded.dim = file.integer("dim");
-  loaded.classes = file.integer("classes");
-  loaded.head = make_head(loaded.config.ensemble.model, loaded.dim, loaded.config.ensemble.hidden, loaded.classes);
-  const int64_t members = loaded.config.ensemble.members;
-  loaded.members = at::zeros({members, loaded.head->layout().size()}, at::kFloat);
-  for (const auto& entry : loaded.head->layout().entries()) {
-    file.expect_shape("members/" + entry.name, members, entry.shape);
-    stacked_parameter(loaded.members, entry).copy_(file.read_slab("members/" + entry.name, 0, members));
-  }
-  loaded.soup = scores::uniform_soup(loaded.members);
+  loaded.networks = read_heads(file, config.ensemble);
+  loaded.identity = content_hash(loaded.config_hash + " " + loaded.networks->weights_hash());
   return loaded;
+}
+
+void add_soup(LoadedEnsemble& ensemble, const std::string& predictor, const std::vector<int64_t>& of) {
+  try {
+    ensemble.soups.push_back({predictor, of, ensemble.networks->soup(of)});
+  } catch (const Error& error) {
+    DISSENT_FAIL(kUsage, "{}: no '{}' of {}: {}", "evaluate.predictors", predictor, ensemble.path, error.what());
+  }
 }
 
 }  // namespace dissent

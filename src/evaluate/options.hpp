@@ -1,8 +1,10 @@
 #pragma once
+#include <any>
 #include <string>
 #include <vector>
 
 #include "core/options.hpp"
+#include "evaluate/set_outputs.hpp"
 
 namespace dissent {
 
@@ -13,30 +15,76 @@ struct EvaluateOptions {
   std::string id;
   std::string id_name;
   std::string validation;
+  std::string fit;
   std::vector<std::string> scores{"msp", "pds"};
-  std::vector<std::string> predictors{"ensemble", "soup", "best", "mean"};
+  std::vector<std::string> shaping;
+  std::vector<std::string> score_of{"output"};
+  std::vector<std::string> predictors{"ensemble", "soup", "mean"};
   std::vector<std::string> metrics{"accuracy", "auroc"};
   std::string combine = "mean_logits";
   std::vector<double> weights;
+  std::string temperature = "none";
+  bool temperature_in_scores = false;
+  bool vector_scaling = false;
+  std::string conformal = "none";
+  double conformal_level = 0.9;
+  int64_t bins = 15;
+  int64_t batch_rows = 64;
+  bool search = false;
+  bool allow_test_selection = false;
+  int64_t sub_ensembles = 0;
   std::string convention = "sklearn";
+  int64_t block_rows = 1024;
+  std::string logits_cache = "none";
+  std::string work;
   std::string output = "results";
 };
 
 /// [[evaluate.sets]]
 struct EvaluateSet {
   std::string name;
+  std::string role = "test";
   std::string shift = "far";
   std::vector<std::string> paths;
+  std::string list;
+  std::string root;
+  std::string dataset;
+  std::string split = "test";
+  bool pool = false;
+  std::string calibration;
+  std::string classes;
+  std::string labels = "subset";
+};
+
+/// [score.<name>] of one post-processor.
+struct ScoreTable {
+  bool present = false;
+  std::any options;  ///< the struct of the post-processor
 };
 
 /// Everything that `dissent evaluate CONFIG` is told beside [runtime].
 struct EvaluateConfig {
   EvaluateOptions evaluate;
   std::vector<EvaluateSet> sets;
+  std::vector<ScoreTable> scores = default_scores();  ///< in the order of scores::postprocessor_table()
+
+  static std::vector<ScoreTable> default_scores();
+  OutputOptions outputs() const { return {evaluate.block_rows, evaluate.logits_cache, evaluate.work}; }
 };
 
 const TableSpec& evaluate_table();
 const TableSpec& evaluate_set_table();
+/// One a post-processor, in the order of scores::postprocessor_table(); bound to ScoreTable. Without keys where it has none.
+const std::vector<TableSpec>& score_option_tables();
+
+/// What does not go together: key ("evaluate.weights") and message.
+struct EvaluateConflict {
+  std::string key, message;
+};
+std::vector<EvaluateConflict> conflicts(const EvaluateConfig& config);
+
+/// Whether a list of names holds this one.
+bool wants(const std::vector<std::string>& list, const std::string& name);
 
 /// Paths that match shell patterns (sorted); a pattern without a match is Error::kData naming it.
 std::vector<std::string> expand_paths(const std::vector<std::string>& patterns);

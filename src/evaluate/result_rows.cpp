@@ -1,98 +1,149 @@
-#include <dissent/metrics/ranking.hpp>
-#include <dissent/scores/registry.hpp>
+#include <dissent/error.hpp>
+#include <dissent/metrics/mean_std.hpp>
 
-#include <filesystem>
 #include <numeric>
 
-#include "evaluate/head_evaluator.hpp"
+#include "core/parallel.hpp"
+#include "evaluate/evaluator.hpp"
 
 namespace dissent {
 namespace {
 
-bool wants(const std::vector<std::string>& list, const std::string& name) { return std::find(list.begin(), list.end(), name) != list.end(); }
+constexpr const char* kOnTest = "chosen on the test set";
 
-std::string set_name(const std::string& path) {
-  auto normal = std::filesystem::path(path).lexically_normal();
-  if (normal.filename().empty()) normal = normal.parent_path();
-  return normal.stem().string();
-}
+bool is_ranking(const std::string& metric) { return metric != "coverage" && metric != "set_size" && is_ranking_metric(metric); }
 
 double mean_of(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); }
 
-int64_t best_member(const SetOutcome& outcome) {
-  return std::max_element(outcome.right_members.begin(), outcome.right_members.end()) - outcome.right_members.begin();
+// All figures of some predictors; a list a predictor, in the same order for equal kinds.
+using Figures = std::map<std::string, std::vector<Figure>>;
+
+bool has_score(const Predictor& predictor, const PlannedScore& score, const SetColumns& set) {
+  return predictor.group && score.mean_of_networks() ? true : set.has(score_key(predictor, score));
 }
 
-// AUROC of a score with the class positive that the convention says.
-double auroc_of(const at::Tensor& id, const at::Tensor& ood, const std::string& score, const EvaluateOptions& options, const std::string& ood_name) {
-  const auto& info = scores::find_score(score);
-  const auto positive = options.convention == "sed" ? info.released_positive : info.positive;
-  for (const auto& [values, name] : {std::pair(id, std::string("the in-distribution set")), std::pair(ood, ood_name)}) {
-    const auto bad = values.isnan().sum().item<int64_t>();
-    DISSENT_CHECK(bad == 0, kData, "score {} of {}: {} of {} values are NaN", score, name, bad, values.numel());
-  }
-  metrics::Ranking ranking;
-  const bool id_positive = positive == scores::Positive::kId;
-  ranking.update(id, at::full({id.numel()}, id_positive, at::kBool));
-  ranking.update(ood, at::full({ood.numel()}, !id_positive, at::kBool));
-  return metrics::auroc(ranking.finish());
+Figures compute(const RowContext& context, const SetColumns& set, const SetColumns* id, const std::string& name, bool labelled) {
+  struct Job {
+    const Predictor* predictor;
+    const PlannedScore* score;  // nullptr: figures on labels
+    std::vector<Figure> figures = {};
+  };
+  std::vector<Job> jobs;
+  for (const auto* list : {&context.cast.groups, &context.cast.singles, &context.cast.subsets})
+    for (const auto& predictor : *list) {
+      if (labelled) jobs.push_back({&predictor, nullptr});
+      for (const auto& score : context.choices.scores) {
+        const bool subset = list == &context.cast.subsets && score.mean_of_networks();
+        if (id && !subset && has_score(predictor, score, set)) jobs.push_back({&predictor, &score});
+      }
+    }
+  parallel_tasks(static_cast<int64_t>(jobs.size()), [&](int64_t j) {
+    auto& job = jobs[j];
+    if (!job.score) {
+      job.figures = label_figures(set, job.predictor->name, context.options);
+      return;
+    }
+    const auto values = [&](const SetColumns& columns) { return score_values(columns, context.ensemble, *job.predictor, *job.score); };
+    job.figures = ranking_figures(values(*id), values(set), *job.score, context.options, name);
+  });
+  Figures figures;
+  for (auto& job : jobs)
+    for (auto& figure : job.figures) figures[job.predictor->name].push_back(std::move(figure));
+  return figures;
 }
 
-// Collects the rows of one ensemble.
+// Collects the rows of one ensemble on one set.
 class Rows {
  public:
-  Rows(const LoadedEnsemble& ensemble, const EvaluateConfig& config, int64_t best, bool best_on_validation)
-      : ensemble_(ensemble), options_(config.evaluate), best_(best), best_on_validation_(best_on_validation) {}
-
-  void accuracy(const SetOutcome& set, const std::string& name, const std::string& shift) {
-    if (!wants(options_.metrics, "accuracy")) return;
-    const auto n = static_cast<double>(set.rows);
-    std::vector<double> members;
-    for (const int64_t right : set.right_members) members.push_back(static_cast<double>(right) / n);
-    const int64_t best = best_on_validation_ ? best_ : best_member(set);
-    const auto put = [&](const std::string& predictor, double value, bool on_test) { add(predictor, name, shift, "", "accuracy", value, set.rows, on_test); };
-    if (wants(options_.predictors, "ensemble")) put("ensemble", static_cast<double>(set.right_ensemble) / n, false);
-    if (wants(options_.predictors, "soup")) put("soup", static_cast<double>(set.right_soup) / n, false);
-    if (wants(options_.predictors, "best")) put("best", members[best], !best_on_validation_);
-    if (wants(options_.predictors, "mean")) put("mean", mean_of(members), false);
-    if (wants(options_.predictors, "members"))
-      for (size_t m = 0; m < members.size(); ++m) put(fmt::format("member:{}", m), members[m], false);
+  Rows(const RowContext& context, std::string dataset, std::string shift) : context_(context), dataset_(std::move(dataset)), shift_(std::move(shift)) {}
+  void add(const std::string& predictor, const Figure& figure, bool on_test) {
+    const auto& e = context_.ensemble;
+    const auto& options = context_.options;
+    // SED's release chooses its best member on each test set.
+    rows_.push_back({options.experiment, e.run, e.config_hash, e.seed, e.method, e.members(), predictor, dataset_, "test", shift_, figure.score, figure.metric,
+                     on_test ? "sed" : options.convention, on_test || options.allow_test_selection ? kOnTest : "", figure.value, figure.n});
+    if (!on_test && options.allow_test_selection && !chosen(predictor)) rows_.back().fidelity = "";
   }
-
-  void auroc(const SetOutcome& id, const SetOutcome& ood, const std::string& name, const std::string& shift) {
-    if (!wants(options_.metrics, "auroc")) return;
-    const int64_t n = id.rows + ood.rows;
-    if (wants(options_.predictors, "ensemble"))
-      for (size_t s = 0; s < options_.scores.size(); ++s)
-        add("ensemble", name, shift, options_.scores[s], "auroc", auroc_of(id.ensemble_scores[s], ood.ensemble_scores[s], options_.scores[s], options_, name), n, false);
-    if (!wants(options_.scores, "msp")) return;  // of a single network: max softmax alone
-    std::vector<double> members;
-    for (size_t m = 0; m < id.member_msp.size(); ++m) members.push_back(auroc_of(id.member_msp[m], ood.member_msp[m], "msp", options_, name));
-    const auto put = [&](const std::string& predictor, double value, bool on_test) { add(predictor, name, shift, "msp", "auroc", value, n, on_test); };
-    const int64_t best = best_on_validation_ ? best_ : best_member(id);
-    if (wants(options_.predictors, "soup")) put("soup", auroc_of(id.soup_msp, ood.soup_msp, "msp", options_, name), false);
-    if (wants(options_.predictors, "best")) put("best", members[best], !best_on_validation_);
-    if (wants(options_.predictors, "mean")) put("mean", mean_of(members), false);
-    if (wants(options_.predictors, "members"))
-      for (size_t m = 0; m < members.size(); ++m) put(fmt::format("member:{}", m), members[m], false);
+  void add_all(const std::string& predictor, const std::vector<Figure>& figures, bool on_test) {
+    for (const auto& figure : figures) add(predictor, figure, on_test);
   }
-
   std::vector<ResultRow> take() { return std::move(rows_); }
 
  private:
-  void add(const std::string& predictor, const std::string& dataset, const std::string& shift, const std::string& score, const std::string& metric, double value,
-           int64_t n, bool chosen_on_test) {
-    rows_.push_back({options_.experiment, ensemble_.run, ensemble_.config_hash, ensemble_.seed, ensemble_.method(), ensemble_.members.size(0), predictor, dataset,
-                     "test", shift, score, metric, chosen_on_test ? "sed" : options_.convention, "", value, n});
+  // Whether anything about this predictor was chosen, maybe on a test set.
+  bool chosen(const std::string& predictor) const {
+    const auto& options = context_.options;
+    return predictor == "best" || predictor.starts_with("greedy") || options.search || options.temperature != "none" || !options.weights.empty();
   }
-  const LoadedEnsemble& ensemble_;
-  const EvaluateOptions& options_;
-  int64_t best_;
-  bool best_on_validation_;
+  const RowContext& context_;
+  std::string dataset_, shift_;
   std::vector<ResultRow> rows_;
 };
 
-// Several files of one set: the mean of their figures, row by row (the rows of all files stand in the same order).
+// The member that is most accurate on these rows.
+int64_t best_on(const SetColumns& columns, const LoadedEnsemble& ensemble) {
+  std::vector<double> right;
+  for (int64_t m = 0; m < ensemble.members(); ++m) right.push_back(columns.at(ensemble.unit_name(m) + "|right").sum().item<double>());
+  return std::max_element(right.begin(), right.end()) - right.begin();
+}
+
+void add_mean(Rows& rows, const RowContext& context, const Figures& figures) {
+  const auto& first = figures.at(context.ensemble.unit_name(0));
+  for (size_t i = 0; i < first.size(); ++i) {
+    std::vector<double> values;
+    for (int64_t m = 0; m < context.ensemble.members(); ++m) values.push_back(figures.at(context.ensemble.unit_name(m))[i].value);
+    auto figure = first[i];
+    figure.value = mean_of(values);
+    rows.add("mean", figure, false);
+  }
+}
+
+// Mean and population deviation over the sub-ensembles of each size.
+void add_sizes(Rows& rows, const RowContext& context, const Figures& figures) {
+  std::map<int64_t, std::vector<const std::vector<Figure>*>> sizes;
+  for (const auto& subset : context.cast.subsets)
+    if (figures.contains(subset.name)) sizes[static_cast<int64_t>(subset.units.size())].push_back(&figures.at(subset.name));
+  for (const auto& [size, lists] : sizes)
+    for (size_t i = 0; i < lists[0]->size(); ++i) {
+      std::vector<double> values;
+      for (const auto* list : lists) values.push_back((*list)[i].value);
+      const auto spread = metrics::mean_std(values);
+      auto figure = (*lists[0])[i];
+      figure.value = spread.mean;
+      rows.add(fmt::format("size:{}", size), figure, false);
+      figure.metric += "_std";
+      figure.value = spread.std;
+      rows.add(fmt::format("size:{}", size), figure, false);
+    }
+}
+
+}  // namespace
+
+std::vector<ResultRow> rows_of(const RowContext& context, const SetColumns& set, const SetColumns* id, const std::string& name, const std::string& shift, bool labelled) {
+  const auto figures = compute(context, set, id, name, labelled);
+  if (figures.empty()) return {};
+  Rows rows(context, name, shift);
+  const auto& options = context.options;
+  const auto& ensemble = context.ensemble;
+  for (const char* predictor : {"ensemble", "soup", "greedy", "greedy_soup"})
+    if (wants(options.predictors, predictor) && figures.contains(predictor)) rows.add_all(predictor, figures.at(predictor), false);
+  const bool members = figures.contains(ensemble.unit_name(0));
+  if (wants(options.predictors, "best") && members) {
+    const bool on_test = context.choices.best < 0;
+    // Figures on labels by the best on these rows, scores by the best in distribution.
+    for (size_t i = 0; i < figures.at(ensemble.unit_name(0)).size(); ++i) {
+      const bool on_labels = labelled && !is_ranking(figures.at(ensemble.unit_name(0))[i].metric);
+      const int64_t best = on_test ? best_on(on_labels || !id ? set : *id, ensemble) : context.choices.best;
+      rows.add("best", figures.at(ensemble.unit_name(best))[i], on_test);
+    }
+  }
+  if (wants(options.predictors, "mean") && members) add_mean(rows, context, figures);
+  if (wants(options.predictors, "members") && members)
+    for (int64_t m = 0; m < ensemble.members(); ++m) rows.add_all(ensemble.unit_name(m), figures.at(ensemble.unit_name(m)), false);
+  add_sizes(rows, context, figures);
+  return rows.take();
+}
+
 std::vector<ResultRow> mean_rows(std::vector<std::vector<ResultRow>> files) {
   auto rows = std::move(files.front());
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -104,74 +155,6 @@ std::vector<ResultRow> mean_rows(std::vector<std::vector<ResultRow>> files) {
     rows[i].value = mean_of(values);
   }
   return rows;
-}
-
-FeatureCache open_for(Communicator& comm, const std::string& path, const std::vector<LoadedEnsemble>& ensembles, bool labelled) {
-  std::optional<FeatureCache> cache;
-  agree(comm, [&] {
-    cache.emplace(FeatureCache::open(path));
-    for (const auto& ensemble : ensembles)
-      DISSENT_CHECK(cache->dim() == ensemble.dim, kData, "{} has {} features a row, {} was trained on {}", path, cache->dim(), ensemble.path, ensemble.dim);
-    if (labelled) cache->check_labels(ensembles.front().classes, false);
-  });
-  return std::move(*cache);
-}
-
-bool has_labels(const EvaluateSet& set) { return set.shift == "id" || set.shift == "covariate"; }
-
-// The caches of each set. All are opened and checked here: a bad one ends an evaluation before it begins.
-std::vector<std::vector<std::string>> find_sets(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles, const EvaluateConfig& config) {
-  std::vector<std::vector<std::string>> paths;
-  agree(comm, [&] {
-    for (const auto& set : config.sets) paths.push_back(expand_paths(set.paths));
-  });
-  if (!config.evaluate.validation.empty()) open_for(comm, config.evaluate.validation, ensembles, true);
-  open_for(comm, config.evaluate.id, ensembles, true);
-  for (size_t s = 0; s < paths.size(); ++s)
-    for (const auto& path : paths[s]) open_for(comm, path, ensembles, has_labels(config.sets[s]));
-  return paths;
-}
-
-}  // namespace
-
-std::vector<ResultRow> evaluate_heads(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles, const EvaluateConfig& config, bool show_progress) {
-  const auto& options = config.evaluate;
-  const auto outcomes_of = [&](const std::string& path, bool labelled) {
-    return run_over_cache(comm, open_for(comm, path, ensembles, labelled), ensembles, options, show_progress);
-  };
-  const auto paths = find_sets(comm, ensembles, config);
-  std::vector<SetOutcome> validation;
-  if (!options.validation.empty()) validation = outcomes_of(options.validation, true);
-  const auto id = outcomes_of(options.id, true);
-  const std::string id_name = options.id_name.empty() ? set_name(options.id) : options.id_name;
-
-  std::vector<std::vector<ResultRow>> rows(ensembles.size());
-  const auto rows_for = [&](size_t e) { return Rows(ensembles[e], config, validation.empty() ? 0 : best_member(validation[e]), !validation.empty()); };
-  for (size_t e = 0; e < ensembles.size(); ++e) {
-    auto collected = rows_for(e);
-    collected.accuracy(id[e], id_name, "id");
-    rows[e] = collected.take();
-  }
-  for (size_t s = 0; s < paths.size(); ++s) {
-    const auto& set = config.sets[s];
-    const bool labelled = has_labels(set);
-    std::vector<std::vector<std::vector<ResultRow>>> files(ensembles.size());
-    for (const auto& path : paths[s]) {
-      const auto outcome = outcomes_of(path, labelled);
-      for (size_t e = 0; e < ensembles.size(); ++e) {
-        auto collected = rows_for(e);
-        if (labelled) collected.accuracy(outcome[e], set.name, set.shift);
-        if (set.shift != "id") collected.auroc(id[e], outcome[e], set.name, set.shift);
-        files[e].push_back(collected.take());
-      }
-    }
-    for (size_t e = 0; e < ensembles.size(); ++e)
-      for (auto& row : mean_rows(std::move(files[e]))) rows[e].push_back(std::move(row));
-  }
-  std::vector<ResultRow> all;
-  for (auto& part : rows)
-    for (auto& row : part) all.push_back(std::move(row));
-  return all;
 }
 
 }  // namespace dissent

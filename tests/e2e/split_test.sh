@@ -65,6 +65,7 @@ runs = ["results/*/*"]
 id = "../validation.cache"
 validation = "../on_1/train.cache"
 predictors = ["ensemble", "soup", "best", "mean", "members"]
+allow_test_selection = true
 output = "figures"
 [[evaluate.sets]]
 name = "train"

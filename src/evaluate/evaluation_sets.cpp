@@ -1,0 +1,74 @@
+#include "evaluate/evaluation_sets.hpp"
+
+#include <dissent/error.hpp>
+
+namespace dissent {
+namespace {
+
+bool same_rows(const EvaluationSet& a, const EvaluationSet& b) {
+  return a.rows() == b.rows() && a.input_shape() == b.input_shape() && (a.place() == b.place() || a.identity() == b.identity());
+}
+
+// The set that a key of [evaluate] or a role names; nullptr if neither does.
+std::unique_ptr<EvaluationSet> open_role(const EvaluateConfig& config, const std::string& path, const std::string& role) {
+  if (!path.empty()) return open_cache_set(path);
+  std::vector<std::unique_ptr<EvaluationSet>> parts;
+  for (const auto& spec : config.sets)
+    if (spec.role == role)
+      for (auto& part : open_sets(spec)) parts.push_back(std::move(part));
+  return parts.empty() ? nullptr : pooled_set(std::move(parts));
+}
+
+void check_leaks(const EvaluateConfig& config, const EvaluationSets& sets) {
+  if (config.evaluate.allow_test_selection) return;
+  const auto check = [&](const EvaluationSet* chosen_on, const EvaluationSet& test, const char* role) {
+    if (!chosen_on) return;
+    DISSENT_CHECK(!same_rows(*chosen_on, test), kUsage,
+                  "evaluate.{}: {} holds the rows of the test set {}: choices on a test set are refused unless evaluate.allow_test_selection = true", role,
+                  chosen_on->place(), test.place());
+  };
+  check(sets.validation.get(), *sets.id, "validation");
+  for (const auto& test : sets.tests)
+    for (const auto& file : test.files) {
+      check(sets.validation.get(), *file, "validation");
+      check(sets.validation_ood.get(), *file, "sets");
+      check(test.calibration.get(), *file, "sets");
+    }
+}
+
+}  // namespace
+
+std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec) {
+  DISSENT_CHECK(!spec.paths.empty(), kUsage, "evaluate.sets: {}: sets of pictures need an ensemble that reads pictures", spec.name);
+  std::vector<std::unique_ptr<EvaluationSet>> sets;
+  for (const auto& path : expand_paths(spec.paths)) sets.push_back(open_cache_set(path));
+  return sets;
+}
+
+EvaluationSets open_evaluation_sets(const EvaluateConfig& config) {
+  EvaluationSets sets;
+  const auto& options = config.evaluate;
+  sets.id = open_role(config, options.id, "id");
+  DISSENT_CHECK(sets.id, kUsage, "evaluate.id: expected the in-distribution set, found nothing");
+  sets.id_name = options.id_name.empty() ? sets.id->name() : options.id_name;
+  for (const auto& spec : config.sets)
+    if (spec.role == "id" && options.id_name.empty()) sets.id_name = spec.name;
+  sets.validation = open_role(config, options.validation, "validation");
+  sets.fit = open_role(config, options.fit, "fit");
+  sets.validation_ood = open_role(config, "", "validation_ood");
+  for (const auto& spec : config.sets) {
+    if (spec.role != "test") continue;
+    TestSet test{.spec = spec, .files = open_sets(spec), .calibration = nullptr};
+    if (spec.pool) {
+      auto all = pooled_set(std::move(test.files));
+      test.files.clear();
+      test.files.push_back(std::move(all));
+    }
+    if (!spec.calibration.empty()) test.calibration = open_cache_set(spec.calibration);
+    sets.tests.push_back(std::move(test));
+  }
+  check_leaks(config, sets);
+  return sets;
+}
+
+}  // namespace dissent

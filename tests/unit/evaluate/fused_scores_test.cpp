@@ -1,0 +1,75 @@
+// The fused pass against the functions of the table, which take a pass a score.
+#include <dissent/scores/registry.hpp>
+
+#include <limits>
+
+#include "core/parallel.hpp"
+#include "core/random.hpp"
+#include "evaluate/fused_scores.hpp"
+#include "storage_helpers.hpp"
+
+using namespace dissent;
+using namespace dissent::testing;
+
+namespace {
+
+at::Tensor logits_of(int64_t members, int64_t rows, int64_t classes, double scale) {
+  auto z = at::empty({members, rows, classes}, at::kFloat);
+  fill_uniform(z, -scale, scale, Random(7, Purpose::kNoise, members, classes));
+  return z;
+}
+
+std::vector<std::string> names_for(int64_t members) {
+  std::vector<std::string> names;
+  for (const auto& score : scores::score_table())
+    if (is_fused(score.name) && members >= score.min_members) names.push_back(score.name);
+  return names;
+}
+
+}  // namespace
+
+TEST(FusedScores, AgreeWithTheTableInF64) {
+  for (const int64_t members : {1, 2, 5})
+    for (const int64_t classes : {2, 7, 1000})
+      for (const double scale : {0.01, 3.0, 60.0}) {
+        const auto z = logits_of(members, 70, classes, scale);
+        const auto names = names_for(members);
+        const auto values = fused_scores(z, names, 2.0);
+        for (size_t s = 0; s < names.size(); ++s) {
+          const auto expected = scores::find_score(names[s]).function(z.to(at::kDouble) / 2, scores::InputKind::kLogits);
+          // Sums of C terms in f32; a2d_score is a logarithm of differences of probabilities, which lose their leading digits.
+          const double tolerance = (names[s] == "a2d_score" ? 2000 : 200) * std::numeric_limits<float>::epsilon() * (1 + expected.abs().max().item<double>());
+          EXPECT_LT((values[static_cast<int64_t>(s)] - expected).abs().max().item<double>(), tolerance) << names[s] << " M " << members << " C " << classes << " scale " << scale;
+        }
+      }
+}
+
+TEST(FusedScores, KnowEveryScoreButEnergyWhichIsThePostprocessors) {
+  for (const auto& score : scores::score_table()) EXPECT_EQ(is_fused(score.name), score.name != "energy") << score.name;
+  EXPECT_FALSE(is_fused("knn"));
+}
+
+TEST(FusedScores, HaveTheSameBitsForAnyThreadsAndBlocks) {
+  const auto z = logits_of(5, 100, 1000, 4);
+  const auto names = names_for(5);
+  const auto one = fused_scores(z, names);
+  set_threads(3);
+  EXPECT_TRUE(at::equal(fused_scores(z, names), one));
+  set_threads(1);
+  EXPECT_TRUE(at::equal(fused_scores(z.narrow(1, 37, 50).contiguous(), names), one.narrow(1, 37, 50)));
+}
+
+TEST(FusedScores, ARowThatIsNotFiniteIsNan) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    auto z = logits_of(3, 4, 10, 1);
+    z[1][2][5] = bad;
+    const auto values = fused_scores(z, names_for(3));
+    EXPECT_TRUE(values.select(1, 2).isnan().all().item<bool>());
+    EXPECT_TRUE(values.select(1, 1).isfinite().all().item<bool>());
+  }
+  EXPECT_EQ(fused_scores(at::empty({2, 0, 3}), {"pds"}).numel(), 0);
+}
+
+TEST(FusedScores, OneMemberHasNoSpread) {
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { fused_scores(logits_of(1, 2, 3, 1), {"maxstd"}); }), "wanted two members");
+}

@@ -1,0 +1,77 @@
+// configs/sed/evaluation.toml over a tree like that of SED's cached data: 30 folders of corruptions with spaces, hashed names, six single files.
+#include <fstream>
+#include <set>
+
+#include "made_ensemble.hpp"
+#include "core/parallel.hpp"
+
+using namespace dissent;
+using namespace dissent::testing;
+
+namespace {
+
+auto self = make_self_communicator();
+constexpr int64_t kDim = 8, kClasses = 1000, kRows = 60;
+
+const char* kCorruptions[] = {"Brightness", "Contrast", "Defocus Blur", "Elastic Transform", "Fog", "Frost", "Gaussian Noise", "Glass Blur", "Impulse Noise", "JPEG Compression",
+                              "Motion Blur", "Pixelate", "Shot Noise", "Snow", "Zoom Blur"};
+
+struct SedTree : ::testing::Test {
+  TempFolder folder{*self};
+  std::string cached = folder / "data/datasets/cached";
+  std::filesystem::path before = std::filesystem::current_path();
+
+  void SetUp() override {
+    uint64_t seed = 10;
+    for (const int severity : {1, 5})
+      for (const char* corruption : kCorruptions) {
+        const auto name = fmt::format("{}_{}", corruption, severity);
+        std::filesystem::create_directories(cached + "/" + name);
+        ++seed;
+        write_sed_file(*self, fmt::format("{}/{}/{:016x}_torch_load_block_-1_model_{}_dataset_1_epochs_50000_samples.hdf5", cached, name, seed * 0x9e3779b97f4a7c15u, name), kRows + seed % 3,
+                       kDim, kClasses, seed, 0.2 * severity);
+      }
+    for (const auto& [name, classes] : {std::pair("in_a_deit3b_-1_", 200), {"in_r_deit3b_-1_", 200}, {"in_val_deit3b_-1", 1000}, {"inat_deit3b_-1_", 1000}, {"oi_deit3b_-1_", 1000},
+                                        {"in_train_deit3b_-1_4_epochs", 1000}})
+      write_sed_file(*self, fmt::format("{}/{}.hdf5", cached, name), kRows, kDim, classes, ++seed);
+    std::filesystem::current_path(folder.path());
+  }
+  void TearDown() override { std::filesystem::current_path(before); }
+};
+
+}  // namespace
+
+TEST_F(SedTree, OneCommandGivesTheRowsOfBothTables) {
+  const auto config = read_evaluate(config::load_document(config::read_sources(std::string(std::getenv("DISSENT_SOURCE_DIR")) + "/configs/sed/evaluation.toml")));
+  EXPECT_TRUE(conflicts(config).empty());
+  const auto ensemble = made_ensemble(folder.path(), "linear", 3, kDim, kClasses);
+  const auto result = evaluate(*self, {ensemble}, config, false, [](const Evaluation&) {});
+  std::set<std::string> labelled, detected;
+  for (const auto& row : result.rows) {
+    if (row.metric == "accuracy") labelled.insert(row.dataset);
+    if (row.metric == "auroc") detected.insert(row.dataset);
+    EXPECT_EQ(row.convention, "sed");
+    EXPECT_EQ(row.fidelity, row.predictor == "best" ? "chosen on the test set" : "") << row.predictor;
+  }
+  EXPECT_EQ(labelled, (std::set<std::string>{"in_val", "imagenet_a", "imagenet_r", "C-1", "C-5"}));
+  EXPECT_EQ(detected, (std::set<std::string>{"C-1", "C-5", "iNaturalist", "OpenImages"}));
+  // Fifteen files: their figures' plain mean, whatever their rows.
+  double sum = 0;
+  int64_t n = 0;
+  for (const auto& path : expand_paths({"data/datasets/cached/*_5/*.hdf5"})) {
+    const auto set = open_cache_set(path);
+    const auto logits = ensemble.networks->forward(set->inputs(0, set->rows()), all_of(3), false).logits;
+    sum += logits.mean(0).argmax(1).eq(set->labels(0, set->rows())).to(at::kDouble).mean().item<double>();
+    n += set->rows();
+  }
+  EXPECT_DOUBLE_EQ(value_of(result.rows, "ensemble", "C-5", "", "accuracy"), sum / 15);
+  for (const auto& row : result.rows) {
+    if (row.dataset == "C-5" && row.metric == "accuracy") EXPECT_EQ(row.n, n);
+  }
+}
+
+TEST_F(SedTree, AMissingCorruptionFolderIsNotSilentlyLeftOut) {
+  auto config = evaluate_config("[evaluate]\nruns = [\"x\"]\nid = \"data/datasets/cached/in_val_deit3b_-1.hdf5\"\n[[evaluate.sets]]\nname = \"C-3\"\npaths = [\"data/datasets/cached/*_3/*.hdf5\"]\n");
+  const auto message = error_of(ErrorKind::kData, [&] { evaluate(*self, {made_ensemble(folder.path(), "linear", 2, kDim, kClasses)}, config, false, [](const Evaluation&) {}); });
+  EXPECT_CONTAINS(message, "nothing matches data/datasets/cached/*_3/*.hdf5");
+}
