@@ -10,7 +10,7 @@ RUN scripts/build --no-setup release -DDISSENT_CUDA=OFF -DDISSENT_BUILD_TESTS=OF
 FROM debian:12-slim
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      openmpi-bin libopenmpi3 libhdf5-openmpi-103-1 libboost-program-options1.74.0 libspdlog1.10 libfmt9 libtomlplusplus3 libgomp1 zlib1g libjpeg62-turbo openssh-client \
+      openmpi-bin libopenmpi3 libhdf5-openmpi-103-1 libboost-program-options1.74.0 libspdlog1.10 libfmt9 libtomlplusplus3 libgomp1 zlib1g libjpeg62-turbo libpng16-16 openssh-client \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/dissent/source/.venv /opt/dissent/source/.venv
 COPY --from=build /opt/dissent/bin /opt/dissent/bin

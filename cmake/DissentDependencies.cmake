@@ -23,7 +23,8 @@ find_package(nlohmann_json REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(Boost REQUIRED COMPONENTS program_options)
 find_package(ZLIB REQUIRED)
-find_package(JPEG REQUIRED)
+find_package(JPEG REQUIRED)  # libjpeg-turbo: pixels are held against the one that Pillow brings
+find_package(PNG REQUIRED)
 
 # HDF5: Debian keeps the parallel variant beside the serial one.
 if(NOT HDF5_ROOT AND EXISTS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/hdf5/openmpi AND NOT CMAKE_PREFIX_PATH)

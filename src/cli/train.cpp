@@ -12,6 +12,7 @@
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
 #include "train/head_trainer.hpp"
+#include "train/image_trainer.hpp"
 #include "train/provenance.hpp"
 #include "train/schema.hpp"
 
@@ -26,13 +27,13 @@ constexpr int kExitStopped = 75;  // EX_TEMPFAIL: a checkpoint is written, start
 enum class Found { kNothing, kUnfinished, kFinished };
 
 // What is already in the run's folder. Another configuration there is refused.
-Found find_run(const std::string& folder, const TrainConfig& config, const std::string& config_text, const std::string& config_hash, const config::Schema& schema) {
-  const std::string path = folder + "/checkpoint.h5";
+Found find_run(const RunContext& context, int64_t epochs, const config::Schema& schema) {
+  const std::string path = context.folder + "/checkpoint.h5";
   if (!fs::exists(path)) return Found::kNothing;
   const CheckpointReader file(path);
-  if (file.config_hash() == config_hash) return file.integer("epoch") == config.training.epochs ? Found::kFinished : Found::kUnfinished;
-  const auto keys = config::differing_keys(file.config_text(), config_text, schema, path);
-  DISSENT_FAIL(kUsage, "{} holds a run of another configuration ({}); give another `experiment`, or --force to train anew and replace it", folder, fmt::join(keys, "; "));
+  if (file.config_hash() == context.config_hash) return file.integer("epoch") == epochs ? Found::kFinished : Found::kUnfinished;
+  const auto keys = config::differing_keys(file.config_text(), context.config_text, schema, path);
+  DISSENT_FAIL(kUsage, "{} holds a run of another configuration ({}); give another `experiment`, or --force to train anew and replace it", context.folder, fmt::join(keys, "; "));
 }
 
 // An error ends the state "running". One that all ranks have is written by the first, another by those that have it: the first may be the one that is gone.
@@ -51,11 +52,14 @@ bool recorded(const Provenance& provenance, Communicator& run, const std::functi
   }
 }
 
-// One run on the ranks of its group; false if it was stopped by a signal.
-bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, at::Device device, int64_t seed, bool force, bool show_progress) {
-  TrainConfig run_config = config;
-  run_config.experiment.seeds = {seed};
-  const auto schema = train_schema(run_config);
+struct Flags {
+  bool force = false, quiet = false;
+};
+
+// One run on the ranks of its group; false if it was stopped by a signal. Trainer(configuration, data, grid, context) does the work.
+template <class Trainer, class Config, class Data>
+bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid, at::Device device, bool force, bool show_progress) {
+  const int64_t seed = config.experiment.seeds[0];
   RunContext context{.folder = fmt::format("{}/{}/seed-{}", config.experiment.output, config.experiment.experiment, seed),
                      .config_text = config::result_toml(schema),
                      .config_hash = config::config_hash(schema),
@@ -64,7 +68,7 @@ bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, at::Devic
                      .device = device};
   auto found = Found::kNothing;
   agree(*grid.run, [&] {
-    if (!force) found = find_run(context.folder, config, context.config_text, context.config_hash, schema);
+    if (!force) found = find_run(context, config.training.epochs, schema);
   });
   if (found == Found::kFinished) {
     spdlog::info("event=run_reused folder={} config_hash={}", context.folder, context.config_hash);
@@ -78,7 +82,7 @@ bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, at::Devic
     provenance.write("running");
   });
   const bool finished = recorded(provenance, *grid.run, [&] {
-    HeadTrainer trainer(run_config, data, grid, context);
+    Trainer trainer(config, data, grid, context);
     return trainer.train(found == Found::kUnfinished);
   });
   agree(*grid.run, [&] {
@@ -88,20 +92,29 @@ bool train_run(const TrainConfig& config, TrainData& data, Grid& grid, at::Devic
   return finished;
 }
 
-}  // namespace
+// The runs of a configuration, one a seed, dealt out to the groups of ranks. schema_of binds a configuration's tables.
+template <class Trainer, class Config, class Data>
+bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data& data, Communicator& world, Grid& grid, at::Device device, Flags flags) {
+  bool finished = true;
+  for (auto r = grid.run_part; finished && r < static_cast<int64_t>(config.experiment.seeds.size()); r += grid.shape.runs) {
+    Config run_config = config;
+    run_config.experiment.seeds = {config.experiment.seeds[r]};
+    finished = train_run<Trainer>(run_config, schema_of(run_config), data, grid, device, flags.force, world.rank() == 0 && !flags.quiet);
+  }
+  const auto all = all_gather_integer(world, finished);
+  return std::find(all.begin(), all.end(), 0) == all.end();
+}
 
-int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("train"), "Trains the runs that CONFIG describes. Results go to <output>/<experiment>/seed-<n>/. `dissent config train` prints all keys.", "CONFIG", 1);
-  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""), "table.key=value, over the file's; may be repeated")(
-      "force", po::bool_switch(), "train anew although the run is there")("quiet", po::bool_switch(), "no progress");
-  if (!line.parse(runtime, arguments)) return 0;
-  const auto config = read_train_config(load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set")));
-  apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
-  auto& world = runtime.world();
-
+template <class Config>
+GridShape grid_of(const Config& config, Communicator& world) {
   GridShape shape;
-  const auto runs = static_cast<int64_t>(config.experiment.seeds.size());
-  agree(world, [&] { shape = resolve_grid(config.grid, world.size(), runs, config.ensemble.members, config.data.batch_size); });
+  agree(world, [&] { shape = resolve_grid(config.grid, world.size(), static_cast<int64_t>(config.experiment.seeds.size()), config.ensemble.members, config.data.batch_size); });
+  return shape;
+}
+
+bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
+  auto& world = runtime.world();
+  const auto shape = grid_of(config, world);
   Grid grid(world, shape);
   auto node = world.split_by_node();
   auto run_node = grid.run->split_by_node();
@@ -113,12 +126,41 @@ int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
   auto data = load_train_data(world, *node, *run_node, config.data, device);
   spdlog::info("event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{} device={} residency={}", data.train.rows_per_pass(), data.train.passes(), data.dim,
                data.classes, shape.runs, shape.members, shape.data, device.str(), data.train.residency());
-  bool finished = true;
-  for (int64_t r = grid.run_part; finished && r < runs; r += shape.runs)
-    finished = train_run(config, data, grid, device, config.experiment.seeds[r], line.flag("force"), world.rank() == 0 && !line.flag("quiet"));
-  const auto all = all_gather_integer(world, finished);
+  const bool finished = train_runs<HeadTrainer>(config, train_schema, data, world, grid, device, flags);
   data.close();
-  return std::find(all.begin(), all.end(), 0) == all.end() ? 0 : kExitStopped;
+  return finished;
+}
+
+bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags) {
+  auto& world = runtime.world();
+  const auto shape = grid_of(config, world);
+  Grid grid(world, shape);
+  auto node = world.split_by_node();
+  const auto device = choose_device(config.runtime.device, world, *node);
+  ImageTrainData data;
+  agree(world, [&] {
+    DISSENT_CHECK(device.is_cuda() || config.training.precision != "f16", kUsage, "training.precision = \"f16\" needs a GPU, none was found");
+    data = open_image_train_data(config);
+  });
+  spdlog::info("event=data images={} classes={} validation={} unlabelled={} grid={}x{}x{} device={}", data.train.source->rows(), data.classes,
+               data.validation ? data.validation->source->rows() : 0, data.unlabelled ? data.unlabelled->source->rows() : 0, shape.runs, shape.members, shape.data, device.str());
+  return train_runs<ImageTrainer>(config, image_train_schema, data, world, grid, device, flags);
+}
+
+}  // namespace
+
+int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
+  CommandLine line(verb("train"), "Trains the runs that CONFIG describes. Results go to <output>/<experiment>/seed-<n>/. `dissent config train` prints all keys.", "CONFIG", 1);
+  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""), "table.key=value, over the file's; may be repeated")(
+      "force", po::bool_switch(), "train anew although the run is there")("quiet", po::bool_switch(), "no progress");
+  if (!line.parse(runtime, arguments)) return 0;
+  const auto document = load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
+  const Flags flags{line.flag("force"), line.flag("quiet")};
+  const auto with = [&](const auto& config, const auto& train) {
+    apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
+    return train(runtime, config, flags) ? 0 : kExitStopped;
+  };
+  return trains_images(document) ? with(read_image_train_config(document), train_images) : with(read_train_config(document), train_heads);
 }
 
 }  // namespace dissent::cli

@@ -27,6 +27,7 @@ const std::vector<Verb>& verbs() {
       {"evaluate", "accuracy and out-of-distribution detection of trained runs", run_evaluate},
       {"config", "print every key with type, default and meaning", run_config},
       {"inspect", "say what is in a cache, checkpoint or result file", run_inspect},
+      {"imglist", "list the images of folders, for sets that are read from lists", run_imglist},
       {"verify", "compare this program with reference cases", run_verify_verb},
       {"export", "write a trained ensemble as safetensors, one file a member", run_export},
       {"doctor", "say whether this machine, job and folder are ready", run_doctor},

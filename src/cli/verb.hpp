@@ -24,6 +24,7 @@ int run_cache(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_evaluate(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_config(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_inspect(Runtime& runtime, const std::vector<std::string>& arguments);
+int run_imglist(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_verify_verb(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_export(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_doctor(Runtime& runtime, const std::vector<std::string>& arguments);

@@ -17,7 +17,7 @@ struct Report {
 const CaseHandler* find_handler(const Case& reference) {
   const auto has = [&](const std::string& name) { return name.empty() || reference.has_input(name) || reference.has(name); };
   for (const auto* table : {&loss_handlers(), &sdde_loss_handlers(), &saliency_handlers(), &sdde_score_handlers(), &postprocessor_handlers(),
-                            &score_handlers(), &metric_handlers(), &training_handlers(), &network_handlers(), &preprocess_handlers()})
+                            &score_handlers(), &metric_handlers(), &training_handlers(), &image_step_handlers(), &network_handlers(), &preprocess_handlers()})
     for (const auto& handler : *table)
       if (handler.kind == reference.kind && handler.name == reference.name && has(handler.having)) return &handler;
   return nullptr;

@@ -91,6 +91,7 @@ const std::vector<CaseHandler>& sdde_score_handlers();
 const std::vector<CaseHandler>& postprocessor_handlers();
 const std::vector<CaseHandler>& metric_handlers();
 const std::vector<CaseHandler>& training_handlers();
+const std::vector<CaseHandler>& image_step_handlers();
 const std::vector<CaseHandler>& network_handlers();
 const std::vector<CaseHandler>& preprocess_handlers();
 

@@ -8,7 +8,7 @@
 #include <dissent/losses/ncl.hpp>
 #include <dissent/losses/oe.hpp>
 
-#include "cli/verify_case.hpp"
+#include "cli/verify_sdde.hpp"
 #include "losses/weighted_sum.hpp"
 #include "train/schedule.hpp"
 
@@ -58,13 +58,6 @@ std::vector<at::Tensor> tensors_of(const Leaves& leaves) {
   return tensors;
 }
 
-losses::DiceOptions dice_options(const Case& reference) {
-  losses::DiceOptions options;
-  options.leaky_slope = reference.param<double>("leaky_slope");
-  if (reference.has("tau")) options.tau = reference.param<double>("tau");
-  return options;
-}
-
 void check_dice(const Case& reference, Checker& checker) {
   LossInput input;
   input.features = reference.differentiable("features");
@@ -99,8 +92,10 @@ void add_term(std::vector<LossTerm>& terms, const Case& reference, const char* k
   if (reference.has(key)) terms.push_back({name, {.weight = reference.param<double>(key)}, std::move(options)});
 }
 
-std::vector<LossTerm> terms_of(const Case& reference) {
-  const double base_weight = reference.param<double>("ce");
+}  // namespace
+
+std::vector<LossTerm> sdde_terms(const Case& reference) {
+  const double base_weight = reference.has("ce") ? reference.param<double>("ce") : 1;
   std::vector<LossTerm> terms;
   if (reference.param<std::string>("cls_loss") == "ce") terms.push_back({"cross_entropy", {.weight = base_weight}, {}});
   else terms.push_back({"logit_norm", {.weight = base_weight}, losses::LogitNormOptions{.tau = reference.param<double>("logitnorm_tau")}});
@@ -119,14 +114,30 @@ std::vector<LossTerm> terms_of(const Case& reference) {
                                     .activation = losses::map_activation(reference.param<std::string>("activation")),
                                     .crop = reference.param<int64_t>("padding"),
                                     .similarity = losses::similarity_kind(reference.param<std::string>("similarity"))});
+  if (reference.has("dice")) {
+    losses::LossWeight weight{.weight = reference.param<double>("dice")};
+    if (reference.has("dice_ramp_up_epochs")) weight.ramp_epochs = reference.param<int64_t>("dice_ramp_up_epochs");
+    terms.push_back({"dice", weight, dice_options(reference)});
+  }
   return terms;
 }
+
+losses::DiceOptions dice_options(const Case& reference) {
+  losses::DiceOptions options;
+  options.leaky_slope = reference.param<double>("leaky_slope");
+  if (reference.has("tau")) options.tau = reference.param<double>("tau");
+  if (reference.has("units")) options.units = reference.params.at("units").get<std::vector<int64_t>>();
+  if (reference.has("label_dim")) options.label_dim = reference.param<int64_t>("label_dim");
+  return options;
+}
+
+namespace {
 
 void check_total(const Case& reference, Checker& checker) {
   const auto v = reference.differentiable("V"), w = reference.differentiable("W");
   const auto own_images = reference.differentiable("images");
   const auto& targets = reference.input("targets");
-  const auto terms = terms_of(reference);
+  const auto terms = sdde_terms(reference);
   auto base = forward(v, w, own_images);
   base.labels = targets;
   if (reference.has("adversarial")) {

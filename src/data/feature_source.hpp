@@ -19,7 +19,7 @@ struct FeatureSource {
 };
 
 /// The set that [data] names, through the trunk that [trunk] names. Error::kUsage: a trunk that does not go with the set (pixels needs images, none
-/// needs features). Error::kData: see load_images. Not collective.
+/// needs features). Error::kData: see open_image_source. Not collective.
 FeatureSource open_source(const ImageDataOptions& data, const TrunkOptions& trunk);
 
 }  // namespace dissent

@@ -9,7 +9,7 @@
 
 namespace dissent {
 
-/// Rows of a set, to be made into a network's input. Draws of row r are keyed by (seed, stream, r) alone (transform_rows), so neither order, batches, workers
+/// Rows of a set, to be made into a network's input. Draws of row r are keyed by (seed, stream, r) alone (ImageTransform::row), so neither order, batches, workers
 /// nor ranks change a pixel.
 struct ImageRequest {
   const ImageSource* source = nullptr;
@@ -36,7 +36,7 @@ class ImageLoader {
  public:
   explicit ImageLoader(const ImageLoaderOptions& options);
   ~ImageLoader();  ///< ends the workers; requests under way are finished first
-  /// The batch to come; get() rethrows the Error::kData of a damaged image. The request's source and transform have to outlive it.
+  /// The batch to come, deferred: get() waits for it and rethrows the Error::kData of the first damaged image of the request (wait_for does not say ready). The request's source and transform have to outlive it.
   std::future<ImageBatch> load(ImageRequest request);
   int64_t damaged() const;  ///< images left out so far
 

@@ -5,10 +5,10 @@
 namespace dissent {
 namespace {
 
-std::vector<std::string> dataset_names() {
+std::string dataset_names() {
   std::vector<std::string> names;
   for (const auto& spec : dataset_table()) names.push_back(spec.name);
-  return names;
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 }  // namespace
@@ -33,13 +33,14 @@ const TableSpec& trunk_table() {
 const TableSpec& image_data_table() {
   using T = ImageDataOptions;
   static const TableSpec table = TableOf<T>("data", "The set that is cached")
-      .option("dataset", &T::dataset, {.meaning = "a registered set", .choices = dataset_names()})
-      .option("root", &T::root, {.meaning = "its folder; empty: where its package puts it", .scope = Scope::kExecution})
-      .option("split", &T::split, {.meaning = "part of the set", .choices = {"train", "test"}})
+      .option("dataset", &T::dataset, {.meaning = "a registered set (" + dataset_names() + "); with a list, only the set's name"})
+      .option("root", &T::root, {.meaning = "its folder, below which a list's paths lie; empty: where its package puts it", .scope = Scope::kExecution})
+      .option("split", &T::split, {.meaning = "part of the set: train or test; of cifar10_c and cifar100_c CORRUPTION/SEVERITY, as fog/3; of folder a folder below root"})
+      .option("list", &T::list, {.meaning = "file of lines `path label`: the images of the set; empty: the set's own files"})
       .option("labels", &T::labels, {.meaning = "false writes -1 (unknown), as for sets that are only ever unknown inputs"})
       .option("rows", &T::rows, {.meaning = "of synthetic: rows a pass", .min = 1})
       .option("dim", &T::dim, {.meaning = "of synthetic: features a row", .min = 1})
-      .option("classes", &T::classes, {.meaning = "of synthetic: number of classes", .min = 1})
+      .option("classes", &T::classes, {.meaning = "number of classes; auto: of synthetic 1000, of a list the highest label + 1, of other sets their own", .min = 1})
       .option("seed", &T::seed, {.meaning = "of synthetic: its rows and classes follow from it", .min = 0});
   return table;
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 
 #include "core/options.hpp"
@@ -16,15 +17,16 @@ struct CacheOptions {
 struct TrunkOptions {
   std::string model = "pixels";
 };
-/// [data] of caching
+/// [data] of caching and of training on images: which set
 struct ImageDataOptions {
   std::string dataset = "fashion_mnist";
   std::string root;
   std::string split = "train";
+  std::string list;
   bool labels = true;
   int64_t rows = 60000;
   int64_t dim = 768;
-  int64_t classes = 1000;
+  std::optional<int64_t> classes;
   int64_t seed = 42;
 };
 

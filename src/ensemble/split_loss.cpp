@@ -71,10 +71,7 @@ at::Tensor map_loss(const std::string& name, Field field, const LossInput& local
     maps = saliency ? losses::saliency_maps(local.logits, local.labels, *source, options_of<losses::GradCamOptions>(name, options), local.logit_noise, graph)
                     : losses::input_gradients(local.logits, local.labels, *source, options_of<losses::InputGradientOptions>(name, options), graph);
   });
-  check_fields(split.run, name, {split_field(losses::field_name(field), maps, split.rows, split)});
-  maps = whole(maps, split.rows, split);
-  return saliency ? losses::saliency_similarity(maps, options_of<losses::GradCamOptions>(name, options).similarity)
-                  : losses::similarity(maps, losses::Similarity::kCosine);
+  return split_map_loss(name, maps, options, split);
 }
 
 // Outputs and labels of the whole batch; outputs that are exchanged, of all members.
@@ -108,6 +105,17 @@ LossInput of_member(const std::vector<Output>& outputs, const LossInput& input, 
 }
 
 }  // namespace
+
+at::Tensor split_map_loss(const std::string& name, const at::Tensor& local, const std::any& options, const EnsembleSplit& split) {
+  const auto& loss = losses::find_loss(name);
+  const auto& given = options.has_value() ? options : loss.default_options;
+  const bool saliency = name == "gradcam";
+  DISSENT_CHECK(saliency || name == "input_gradient", kInternal, "split_map_loss: {} is no loss of maps", name);
+  check_fields(split.run, name, {split_field(losses::field_name(saliency ? Field::kSaliencyMaps : Field::kInputGradients), local, split.rows, split)});
+  const auto maps = whole(local, split.rows, split);
+  return saliency ? losses::saliency_similarity(maps, options_of<losses::GradCamOptions>(name, given).similarity)
+                  : losses::similarity(maps, losses::Similarity::kCosine);
+}
 
 at::Tensor split_loss(const std::string& name, const LossInput& local, const std::any& options, const EnsembleSplit& split) {
   const auto& loss = losses::find_loss(name);

@@ -32,4 +32,7 @@ struct EnsembleSplit {
 /// (check_fields), for fewer members than member ranks, and for fewer rows than data ranks where maps or input gradients are wanted. Collective over the run.
 at::Tensor split_loss(const std::string& name, const losses::LossInput& local, const std::any& options, const EnsembleSplit& split);
 
+/// The same for gradcam and input_gradient from what they compare, already computed: local [m, b, ..] saliency maps or input gradients of this rank's members and rows.
+at::Tensor split_map_loss(const std::string& name, const at::Tensor& local, const std::any& options, const EnsembleSplit& split);
+
 }  // namespace dissent

@@ -23,8 +23,6 @@ enum Column : int64_t { kTotal, kSkipped, kTerms };
 using Clock = std::chrono::steady_clock;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-std::string field(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
-
 }  // namespace
 
 HeadTrainer::HeadTrainer(const TrainConfig& config, TrainData& data, Grid& grid, RunContext context)
@@ -282,41 +280,7 @@ void HeadTrainer::write_log() {
   if (grid_.run->rank() != 0) return;
   std::vector<std::string> losses;
   for (const auto& term : objective_.terms) losses.push_back(term.name);
-  atomic_write_text(context_.folder + "/train.csv", train_csv(state_.records, losses));
-  const auto& last = state_.records.back();
-  atomic_write_text(context_.folder + "/progress.json", fmt::format("{{\"epoch\": {}, \"epochs\": {}, \"steps\": {}}}\n", last.epoch + 1, config_.training.epochs, last.steps));
-  std::string values;
-  for (size_t i = 0; i < losses.size(); ++i) values += fmt::format(" {}={:.6g}", losses[i], last.losses[i]);
-  spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g}{} accuracy={}", context_.seed, last.epoch, last.steps, last.skipped, last.total, values,
-               field(last.accuracy_ensemble));
-}
-
-std::vector<double> numbers_of(const EpochRecord& r) {
-  std::vector<double> numbers{static_cast<double>(r.epoch), static_cast<double>(r.steps), static_cast<double>(r.skipped), r.learning_rate, r.total};
-  numbers.insert(numbers.end(), r.losses.begin(), r.losses.end());
-  numbers.insert(numbers.end(), {r.accuracy_ensemble, r.accuracy_best, r.accuracy_mean, r.nll});
-  numbers.insert(numbers.end(), r.gradients.begin(), r.gradients.end());
-  return numbers;
-}
-
-EpochRecord record_of(const std::vector<double>& n, size_t losses) {
-  const auto after = n.begin() + 5 + static_cast<std::ptrdiff_t>(losses);
-  return {.epoch = static_cast<int64_t>(n[0]), .steps = static_cast<int64_t>(n[1]), .skipped = static_cast<int64_t>(n[2]), .learning_rate = n[3], .total = n[4],
-          .losses = {n.begin() + 5, after}, .accuracy_ensemble = after[0], .accuracy_best = after[1], .accuracy_mean = after[2], .nll = after[3],
-          .gradients = {after + 4, n.end()}};
-}
-
-std::string train_csv(const std::vector<EpochRecord>& records, const std::vector<std::string>& losses) {
-  std::string text = "epoch,steps,skipped,learning_rate,total," + fmt::format("{}", fmt::join(losses, ",")) + ",accuracy_ensemble,accuracy_best,accuracy_mean,nll";
-  const size_t members = records.empty() ? 0 : records[0].gradients.size() / 3;
-  for (size_t m = 0; m < members; ++m) text += fmt::format(",gradient_base_{0},gradient_diversity_{0},gradient_angle_{0}", m);
-  text += "\n";
-  for (const auto& record : records) {
-    std::vector<std::string> fields;
-    for (const double number : numbers_of(record)) fields.push_back(field(number));
-    text += fmt::format("{}\n", fmt::join(fields, ","));
-  }
-  return text;
+  write_epoch_log(context_, losses, state_.records, config_.training.epochs);
 }
 
 }  // namespace dissent

@@ -8,6 +8,7 @@
 #include "comm/grid.hpp"
 #include "ensemble/members.hpp"
 #include "storage/residency.hpp"
+#include "train/epoch_record.hpp"
 #include "train/options.hpp"
 #include "train/plan.hpp"
 #include "train/train_rows.hpp"
@@ -31,19 +32,6 @@ struct TrainData {
 /// run_node: the ranks of this node that train one run together (grid.run->split_by_node()): they go through the chunks of residency stream together.
 TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options, at::Device device = at::kCPU);
 
-/// Figures of one epoch: means over its steps in step order; validation after it.
-struct EpochRecord {
-  int64_t epoch = 0, steps = 0, skipped = 0;
-  double learning_rate = 0;  ///< of its last step
-  double total = 0;
-  std::vector<double> losses;  ///< of the objective's terms, without their weights
-  double accuracy_ensemble = 0, accuracy_best = 0, accuracy_mean = 0, nll = 0;  ///< validation; NaN without
-  std::vector<double> gradients;  ///< of each member three: norm of the base losses' gradient, of the others', angle between them; NaN where not looked at
-};
-/// The record as numbers, and back; losses: number of the objective's terms.
-std::vector<double> numbers_of(const EpochRecord& record);
-EpochRecord record_of(const std::vector<double>& numbers, size_t losses);
-
 /// Where a run stands between two steps.
 struct RunState {
   int64_t epoch = 0;                 ///< epochs done
@@ -53,16 +41,6 @@ struct RunState {
   at::Tensor probes;                 ///< [probed steps, A, 3] f64: gradients looked at in it, 0 for steps to come
   double best_accuracy = -1;         ///< of the ensemble on the validation set, so far
   int64_t losses = 0;                ///< terms of the objective
-};
-
-/// What the program is told of a run beside its configuration.
-struct RunContext {
-  std::string folder;       ///< <output>/<experiment>/<run>
-  std::string config_text;  ///< resolved configuration, result keys only
-  std::string config_hash;
-  uint64_t seed = 0;
-  bool show_progress = false;
-  at::Device device = at::kCPU;  ///< where the members live and learn
 };
 
 /// Trains one ensemble of heads on the ranks of grid.run. Writes train.csv, progress.json, heartbeat.<rank>, checkpoint.h5 and, with a validation set,
@@ -109,10 +87,5 @@ class HeadTrainer {
   at::Tensor probes_;            ///< [probed, A, 3] f64: this rank's figures, zeros elsewhere
   std::chrono::steady_clock::time_point last_checkpoint_;
 };
-
-/// train.csv: a header and a line an epoch; values in shortest round-trip form, empty where there is no validation set, every step was skipped, or no
-/// gradient was looked at. Columns: epoch, steps, skipped, learning_rate, total, one a loss by name, accuracies and nll of the validation set, then for each member
-/// gradient_base_<m>, gradient_diversity_<m>, gradient_angle_<m> (degrees).
-std::string train_csv(const std::vector<EpochRecord>& records, const std::vector<std::string>& losses);
 
 }  // namespace dissent

@@ -128,7 +128,7 @@ void Stepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs
   auto squares = at::zeros({static_cast<int64_t>(pairs.size())}, at::kDouble);
   auto* square = squares.data_ptr<double>();
   for (size_t i = 0; i < pairs.size(); ++i)
-    if (pairs[i].flat_gradient.defined()) square[i] = pairs[i].flat_gradient.to(at::kDouble).square_().sum().item<double>();
+    if (pairs[i].flat_gradient.defined()) square[i] = pairs[i].flat_gradient.to(at::kDouble).square().sum().item<double>();
   if (!exchange) {
     for (size_t i = 0; i < pairs.size(); ++i)
       if (!std::isfinite(square[i]))

@@ -16,8 +16,8 @@ prefix=$work/deps
 
 # link TARGET_FOLDER FILES...: links to files that exist.
 link() { local to=$prefix/$1; shift; mkdir -p "$to"; for file in "$@"; do [ -e "$file" ] && ln -sf "$file" "$to/"; done; return 0; }
-link include /usr/include/{fmt,spdlog,toml++,nlohmann,boost,xxhash.h,xxh3.h,zlib.h,zconf.h} "$hdf5"/include/*.h
-link "lib/$arch" /usr/lib/"$arch"/lib{fmt,spdlog,boost_program_options,z}.*
+link include /usr/include/{fmt,spdlog,toml++,nlohmann,boost,xxhash.h,xxh3.h,zlib.h,zconf.h,jpeglib.h,jmorecfg.h,jerror.h,png.h,pngconf.h,pnglibconf.h} /usr/include/"$arch"/jconfig.h "$hdf5"/include/*.h
+link "lib/$arch" /usr/lib/"$arch"/lib{fmt,spdlog,boost_program_options,z,jpeg,png,png16}.*
 link "lib/$arch/cmake" /usr/lib/"$arch"/cmake/{fmt,spdlog,tomlplusplus,Boost*,boost*}
 link share/cmake /usr/share/cmake/nlohmann_json
 link lib "$hdf5"/lib/libhdf5*.so*
@@ -49,7 +49,7 @@ from_prefix() {
   fi
 }
 for variable in fmt_DIR FMT_INCLUDE_DIR spdlog_DIR tomlplusplus_DIR nlohmann_json_DIR Boost_DIR boost_program_options_DIR XXHASH_INCLUDE_DIR \
-  ZLIB_INCLUDE_DIR ZLIB_LIBRARY_RELEASE HDF5_C_COMPILER_EXECUTABLE HDF5_C_LIBRARY_hdf5 \
+  ZLIB_INCLUDE_DIR ZLIB_LIBRARY_RELEASE JPEG_INCLUDE_DIR JPEG_LIBRARY_RELEASE PNG_PNG_INCLUDE_DIR PNG_LIBRARY_RELEASE HDF5_C_COMPILER_EXECUTABLE HDF5_C_LIBRARY_hdf5 \
   LibTorch_INCLUDE_DIR LibTorch_API_INCLUDE_DIR LibTorch_CPU_LIBRARY LibTorch_C10_LIBRARY; do
   from_prefix "$variable"
 done

@@ -30,34 +30,46 @@ Filter filter_of(Interpolation interpolation) {
   return interpolation == Interpolation::kBilinear ? Filter{1, triangle} : Filter{2, cubic};
 }
 
-// For each output position the first input position and the weights of those from it on.
-struct Weights {
+// What a pass along an edge makes: output positions [begin, begin + count). For each the first input position and the weights of those from it on; none where
+// the edge keeps its length.
+struct Edge {
   struct Window {
     int64_t first;
-    std::vector<int32_t> values;
+    std::vector<int32_t> weights;
   };
-  std::vector<Window> windows;
+  int64_t begin, count;
+  std::vector<Window> windows = {};
+  // Input positions that are read; windows never move to the left.
+  int64_t first() const { return windows.empty() ? begin : windows.front().first; }
+  int64_t end() const { return windows.empty() ? begin + count : windows.back().first + std::ssize(windows.back().weights); }
+  // For an input without its first n positions.
+  void drop(int64_t n) {
+    begin -= n;
+    for (auto& window : windows) window.first -= n;
+  }
 };
 
-Weights weights_of(int64_t in, int64_t out, const Filter& filter) {
+Edge edge_of(int64_t in, int64_t out, const Filter& filter, int64_t begin, int64_t count) {
+  Edge edge{begin, count};
+  if (in == out) return edge;
   const double scale = static_cast<double>(in) / static_cast<double>(out), stretch = std::max(scale, 1.0);
   const double support = filter.support * stretch;
-  Weights weights;
-  for (int64_t position = 0; position < out; ++position) {
+  std::vector<double> exact;
+  for (int64_t position = begin; position < begin + count; ++position) {
     const double center = (static_cast<double>(position) + 0.5) * scale;
     const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(center - support + 0.5));
     const int64_t end = std::min(in, static_cast<int64_t>(center + support + 0.5));
-    std::vector<double> exact;
     double sum = 0;
+    exact.clear();
     for (int64_t i = first; i < end; ++i) sum += exact.emplace_back(filter.value((static_cast<double>(i) - center + 0.5) * (1 / stretch)));
-    Weights::Window window{first, {}};
+    Edge::Window window{first, {}};
     for (double value : exact) {
       if (sum != 0) value /= sum;
-      window.values.push_back(static_cast<int32_t>(value * (1 << kBits) + (value < 0 ? -0.5 : 0.5)));
+      window.weights.push_back(static_cast<int32_t>(value * (1 << kBits) + (value < 0 ? -0.5 : 0.5)));
     }
-    weights.windows.push_back(std::move(window));
+    edge.windows.push_back(std::move(window));
   }
-  return weights;
+  return edge;
 }
 
 // The input position of each output position; PIL adds up the steps, which decides where a centre falls between two pixels.
@@ -75,19 +87,53 @@ at::Tensor resize_nearest(const at::Tensor& image, int64_t height, int64_t width
 
 uint8_t rounded(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kBits, 0, 255)); }
 
-// Along the middle dimension of [rows, positions, values]: out[r, p, v] = sum over i of weight[p][i] in[r, first[p] + i, v].
-void pass(const uint8_t* in, int64_t rows, int64_t positions, int64_t values, const Weights& weights, uint8_t* out) {
-  std::vector<int32_t> sums(values);
-  for (int64_t r = 0; r < rows; ++r)
-    for (const auto& window : weights.windows) {
-      std::fill(sums.begin(), sums.end(), 1 << (kBits - 1));
-      const uint8_t* source = in + (r * positions + window.first) * values;
-      for (const int32_t weight : window.values) {
-        for (int64_t v = 0; v < values; ++v) sums[v] += weight * source[v];
-        source += values;
-      }
-      for (int64_t v = 0; v < values; ++v) *out++ = rounded(sums[v]);
+// Pixels of three values: the sums stay in registers.
+void pass_colours(const uint8_t* in, const Edge& edge, uint8_t* out) {
+  for (const auto& window : edge.windows) {
+    int32_t red = 1 << (kBits - 1), green = red, blue = red;
+    const uint8_t* source = in + 3 * window.first;
+    for (const int32_t weight : window.weights) {
+      red += weight * source[0];
+      green += weight * source[1];
+      blue += weight * source[2];
+      source += 3;
     }
+    *out++ = rounded(red);
+    *out++ = rounded(green);
+    *out++ = rounded(blue);
+  }
+}
+
+// out[p, v] = sum over i of weight[p][i] in[first[p] + i, v]; `values` values a position, positions `stride` apart.
+void pass(const uint8_t* in, int64_t stride, int64_t values, const Edge& edge, uint8_t* out) {
+  std::vector<int32_t> sums(values);
+  for (const auto& window : edge.windows) {
+    std::fill(sums.begin(), sums.end(), 1 << (kBits - 1));
+    const uint8_t* source = in + window.first * stride;
+    for (const int32_t weight : window.weights) {
+      for (int64_t v = 0; v < values; ++v) sums[v] += weight * source[v];
+      source += stride;
+    }
+    for (int64_t v = 0; v < values; ++v) *out++ = rounded(sums[v]);
+  }
+}
+
+at::Tensor across(const at::Tensor& image, const Edge& edge) {
+  if (edge.windows.empty()) return image.narrow(1, edge.begin, edge.count);
+  const int64_t channels = image.size(2);
+  auto result = at::empty({image.size(0), edge.count, channels}, at::kByte);
+  const auto* in = image.const_data_ptr<uint8_t>();
+  auto* out = result.data_ptr<uint8_t>();
+  for (int64_t y = 0; y < image.size(0); ++y, in += image.stride(0), out += edge.count * channels)
+    channels == 3 ? pass_colours(in, edge, out) : pass(in, channels, channels, edge, out);
+  return result;
+}
+
+at::Tensor down(const at::Tensor& image, const Edge& edge) {
+  if (edge.windows.empty()) return image.narrow(0, edge.begin, edge.count);
+  auto result = at::empty({edge.count, image.size(1), image.size(2)}, at::kByte);
+  pass(image.const_data_ptr<uint8_t>(), image.stride(0), image.size(1) * image.size(2), edge, result.data_ptr<uint8_t>());
+  return result;
 }
 
 }  // namespace
@@ -98,41 +144,38 @@ Interpolation interpolation(const std::string& name) {
 }
 
 at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation) {
-  const bool fits = image.defined() && image.dim() == 3 && image.scalar_type() == at::kByte && image.device().is_cpu() && image.is_contiguous() && image.numel() > 0;
-  DISSENT_CHECK(fits, kUsage, "resize: image: wanted [H, W, C] Byte cpu, contiguous, given {}", describe(image));
+  return resize_part(image, height, width, interpolation, {0, 0, height, width});
+}
+
+at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation, const ImagePart& part) {
+  const bool fits = image.defined() && image.dim() == 3 && image.scalar_type() == at::kByte && image.device().is_cpu() && image.numel() > 0 && image.stride(2) == 1 &&
+                    image.stride(1) == image.size(2);
+  DISSENT_CHECK(fits, kUsage, "resize: image: wanted [H, W, C] Byte cpu, rows contiguous, given {}", describe(image));
   DISSENT_CHECK(height >= 1 && width >= 1, kUsage, "resize: height, width: wanted >= 1, given {} x {}", height, width);
-  if (interpolation == Interpolation::kNearest) return resize_nearest(image, height, width);
+  const bool inside = part.top >= 0 && part.left >= 0 && part.height >= 1 && part.width >= 1 && part.top + part.height <= height && part.left + part.width <= width;
+  DISSENT_CHECK(inside, kUsage, "resize: part: wanted one inside {} x {}, given {} x {} at ({}, {})", height, width, part.height, part.width, part.top, part.left);
+  if (interpolation == Interpolation::kNearest) return resize_nearest(image, height, width).narrow(0, part.top, part.height).narrow(1, part.left, part.width).contiguous();
   const auto filter = filter_of(interpolation);
-  auto result = image;
-  const auto horizontal = [&] {
-    if (width == result.size(1)) return;
-    auto wide = at::empty({result.size(0), width, result.size(2)}, at::kByte);
-    pass(result.const_data_ptr<uint8_t>(), result.size(0), result.size(1), result.size(2), weights_of(result.size(1), width, filter), wide.data_ptr<uint8_t>());
-    result = wide;
-  };
-  const auto vertical = [&] {
-    if (height == result.size(0)) return;
-    auto high = at::empty({height, result.size(1), result.size(2)}, at::kByte);
-    pass(result.const_data_ptr<uint8_t>(), 1, result.size(0), result.size(1) * result.size(2), weights_of(result.size(0), height, filter), high.data_ptr<uint8_t>());
-    result = high;
-  };
+  auto rows = edge_of(image.size(0), height, filter, part.top, part.height);
+  const auto columns = edge_of(image.size(1), width, filter, part.left, part.width);
   // Each pass rounds, so their order shows.
   const int64_t lost_height = image.size(0) - height, lost_width = image.size(1) - width;
-  if (lost_height > 0 && lost_height > 2 * lost_width) {
-    vertical();
-    horizontal();
-  } else {
-    horizontal();
-    vertical();
-  }
-  return result;
+  if (lost_height > 0 && lost_height > 2 * lost_width) return across(down(image, rows), columns).contiguous();
+  const int64_t first = rows.first();
+  const auto narrow = across(image.narrow(0, first, rows.end() - first), columns);
+  rows.drop(first);
+  return down(narrow, rows).contiguous();
+}
+
+std::array<int64_t, 2> shorter_to(int64_t height, int64_t width, int64_t size) {
+  const auto longer = static_cast<int64_t>(static_cast<double>(size * std::max(height, width)) / static_cast<double>(std::min(height, width)));
+  return height <= width ? std::array{size, longer} : std::array{longer, size};
 }
 
 at::Tensor resize_shorter(const at::Tensor& image, int64_t size, Interpolation interpolation) {
   DISSENT_CHECK(image.defined() && image.dim() == 3 && image.numel() > 0, kUsage, "resize_shorter: image: wanted [H, W, C], given {}", describe(image));
-  const int64_t height = image.size(0), width = image.size(1), shorter = std::min(height, width);
-  const auto longer = static_cast<int64_t>(static_cast<double>(size * std::max(height, width)) / static_cast<double>(shorter));
-  return height <= width ? resize(image, size, longer, interpolation) : resize(image, longer, size, interpolation);
+  const auto [height, width] = shorter_to(image.size(0), image.size(1), size);
+  return resize(image, height, width, interpolation);
 }
 
 }  // namespace dissent

@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <string>
 
 namespace dissent {
@@ -15,11 +16,22 @@ Interpolation interpolation(const std::string& name);
 /// edge, each rounded to u8. An edge that keeps its length is not touched. The horizontal pass is the first, unless the height loses more than twice as
 /// many pixels as the width: so Pillow 13; earlier releases always began horizontally, which gives values that differ by a level here and there.
 /// nearest takes the pixel under the output pixel's centre.
-/// image [H, W, C] u8 on the CPU, contiguous; height, width >= 1. Returns [height, width, C].
+/// image [H, W, C] u8 on the CPU, rows contiguous (a window of an image is); height, width >= 1. Returns [height, width, C].
 /// Ref: Pillow 13.0, src/libImaging/{Resample,Geometry}.c; cases networks.h5, kind preprocess
 at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation);
 
-/// The same so that the shorter edge becomes `size`, the longer trunc(size * longer / shorter): torchvision's Resize(int).
+/// Rows [top, top + height) and columns [left, left + width) of an image.
+struct ImagePart {
+  int64_t top = 0, left = 0, height = 0, width = 0;
+};
+
+/// The part of what resize gives, to the last bit; what it does not need is not computed. Error::kUsage also for a part outside of height x width.
+at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation, const ImagePart& part);
+
+/// Height and width of an image whose shorter edge becomes `size`, the longer trunc(size * longer / shorter).
+std::array<int64_t, 2> shorter_to(int64_t height, int64_t width, int64_t size);
+
+/// resize so that the shorter edge becomes `size`: torchvision's Resize(int).
 at::Tensor resize_shorter(const at::Tensor& image, int64_t size, Interpolation interpolation);
 
 }  // namespace dissent

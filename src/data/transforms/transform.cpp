@@ -39,6 +39,8 @@ struct Window {
 // [size, size, 3]
 at::Tensor cut(const at::Tensor& image, const Window& window) {
   const int64_t height = image.size(0), width = image.size(1), channels = image.size(2), size = window.size;
+  const bool whole = height == size && width == size && channels == kChannels && window.top == 0 && window.left == 0 && window.frame_top == 0 && window.frame_left == 0;
+  if (whole && !window.flip) return image;
   auto result = at::empty({size, size, kChannels}, at::kByte);
   const auto* pixels = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
@@ -74,11 +76,15 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image, con
     const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 && draws.top + draws.height <= image.size(0) &&
                       draws.left + draws.width <= image.size(1);
     DISSENT_CHECK(fits, kUsage, "transform: window: wanted one inside {}, given {} x {} at ({}, {})", describe(image), draws.height, draws.width, draws.top, draws.left);
-    const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width).contiguous();
+    const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width);
     return cut(resize(part, options.size, options.size, options.interpolation), {options.size, 0, 0, 0, 0, draws.flip});
   }
-  const auto resized = resize_shorter(image, options.resize, options.interpolation);
-  Window window{options.size, 0, 0, middle(resized.size(0), options.size), middle(resized.size(1), options.size), draws.flip};
+  // The middle alone is made; where the image is smaller, it is all of it and lies inside of the frame.
+  const auto [height, width] = shorter_to(image.size(0), image.size(1), options.resize);
+  const int64_t top = middle(height, options.size), left = middle(width, options.size);
+  const ImagePart part{std::max<int64_t>(0, top), std::max<int64_t>(0, left), std::min(height, options.size), std::min(width, options.size)};
+  const auto resized = resize_part(image, height, width, options.interpolation, part);
+  Window window{options.size, 0, 0, std::min<int64_t>(0, top), std::min<int64_t>(0, left), draws.flip};
   if (options.kind == Kind::kPaddedCrop) {
     const bool fits = draws.top >= 0 && draws.left >= 0 && draws.top <= 2 * options.pad && draws.left <= 2 * options.pad;
     DISSENT_CHECK(fits, kUsage, "transform: window: wanted top and left in 0 .. {}, given ({}, {})", 2 * options.pad, draws.top, draws.left);
@@ -86,19 +92,6 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image, con
     window.left = draws.left - options.pad;
   }
   return cut(resized, window);
-}
-
-void apply(const TransformOptions& options, at::Tensor image, TransformDraws draws, const LookUp& table, float* out) {
-  const bool corrupted = options.corruption.name != "none";
-  DISSENT_CHECK(draws.values || !(options.aug_mix || options.rand_augment || corrupted), kUsage,
-                "transform: draws: wanted values to draw from (draw_transform gives them), given none");
-  const bool first = options.rand_augment && options.rand_augment->first;
-  if (first) image = rand_augment(*options.rand_augment, image.expand({-1, -1, kChannels}).contiguous(), *draws.values);
-  image = cropped(options, image, draws);
-  if (options.aug_mix) image = aug_mix(*options.aug_mix, image, *draws.values);
-  if (options.rand_augment && !first) image = rand_augment(*options.rand_augment, image, *draws.values);
-  if (corrupted) image = corrupt(image, options.corruption.name, options.corruption.severity, *draws.values);
-  normalise(image, table, out);
 }
 
 int64_t below(Random& random, int64_t bound) { return random.below(static_cast<uint32_t>(bound)); }
@@ -144,9 +137,31 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
   return draws;
 }
 
+ImageTransform::ImageTransform(const TransformOptions& options) : options_(options), values_(values_of(options.normalisation)) {}
+
+void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws, float* out) const {
+  const auto& rand = options_.rand_augment;
+  const auto& mix = options_.aug_mix;
+  const bool corrupted = options_.corruption.name != "none";
+  DISSENT_CHECK(draws.values || !(mix || rand || corrupted), kUsage, "transform: draws: wanted values to draw from (draw_transform gives them), given none");
+  auto values = draws.values;
+  auto image = checked(given);
+  if (rand && rand->first) image = rand_augment(*rand, image.expand({-1, -1, kChannels}).contiguous(), *values);
+  image = cropped(options_, image, draws);
+  if (mix) image = aug_mix(*mix, image, *values);
+  if (rand && !rand->first) image = rand_augment(*rand, image, *values);
+  if (corrupted) image = corrupt(image, options_.corruption.name, options_.corruption.severity, *values);
+  normalise(image, values_, out);
+}
+
+void ImageTransform::row(const at::Tensor& image, uint64_t seed, uint64_t stream, int64_t row, float* out) const {
+  DISSENT_CHECK(image.defined() && image.dim() >= 2, kUsage, "transform: image: wanted [H, W] or [H, W, C], given {}", describe(image));
+  apply(image, draw_transform(options_, image.size(0), image.size(1), Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row))), out);
+}
+
 at::Tensor transform_image(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws) {
   auto result = at::empty({kChannels, options.size, options.size}, at::kFloat);
-  apply(options, checked(image), draws, values_of(options.normalisation), result.data_ptr<float>());
+  ImageTransform(options).apply(image, draws, result.data_ptr<float>());
   return result;
 }
 
@@ -160,13 +175,10 @@ at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& ima
   for (int64_t i = 0; i < count; ++i) check_index("transform", "rows", index[i], images.size(0));
   auto result = at::empty({count, kChannels, options.size, options.size}, at::kFloat);
   auto* out = result.data_ptr<float>();
-  const auto table = values_of(options.normalisation);
+  const ImageTransform transform(options);
   parallel_tasks((count + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
-    for (int64_t i = task * kTaskRows; i < std::min(count, (task + 1) * kTaskRows); ++i) {
-      const auto image = checked(images[index[i]]);
-      const auto draws = draw_transform(options, image.size(0), image.size(1), Random(seed, Purpose::kCrop, stream, index[i]));
-      apply(options, image, draws, table, out + i * kChannels * options.size * options.size);
-    }
+    for (int64_t i = task * kTaskRows; i < std::min(count, (task + 1) * kTaskRows); ++i)
+      transform.row(images[index[i]], seed, stream, index[i], out + i * kChannels * options.size * options.size);
   });
   return result;
 }

@@ -58,6 +58,21 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
 /// dtype, a window outside of the image, no `values` where some are to be drawn.
 at::Tensor transform_image(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws);
 
+/// A transform whose tables are made, for many images. May be used by several threads at once.
+class ImageTransform {
+ public:
+  explicit ImageTransform(const TransformOptions& options);
+  const TransformOptions& options() const { return options_; }
+  /// transform_image into memory of the caller: out has 3 * size * size values.
+  void apply(const at::Tensor& image, const TransformDraws& draws, float* out) const;
+  /// The same with the draws of row `row` of a set, keyed by (seed, stream, row) alone.
+  void row(const at::Tensor& image, uint64_t seed, uint64_t stream, int64_t row, float* out) const;
+
+ private:
+  TransformOptions options_;
+  std::array<std::array<float, 256>, 3> values_;  // of a channel's levels
+};
+
 /// Rows of a set: images [N, H, W] or [N, H, W, C] u8, rows [B] i64; returns [B, 3, size, size] f32. Draws of row r are keyed by (seed, stream, r), so they
 /// depend on neither order nor batches; `stream` is, say, the epoch of a member. Made on the threads of this process; same bits for any number.
 at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& images, const at::Tensor& rows, uint64_t seed, uint64_t stream);

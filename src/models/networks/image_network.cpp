@@ -53,7 +53,12 @@ Pass ImageNetwork::make_pass(const std::vector<at::Tensor>& parameters, const at
 }
 
 ImageOutput ImageNetwork::forward(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training) const {
-  return run(make_pass(parameters, buffers, x, training), x);
+  auto out = run(make_pass(parameters, buffers, x, training), x);
+  // Under autocast layers give half precision; losses want that of the parameters.
+  const auto dtype = parameters.empty() ? x.scalar_type() : parameters[0].scalar_type();
+  if (out.logits.defined()) out.logits = out.logits.to(dtype);
+  out.features = out.features.to(dtype);
+  return out;
 }
 
 at::Tensor ImageNetwork::features_at(const std::string& cut, const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x) const {

@@ -25,7 +25,51 @@ Linear add_linear(NetworkParts& parts, const std::string& name, const LinearShap
   return layer;
 }
 
+template <class T>
+void pool_plane(const T* x, int64_t width, int64_t out_height, int64_t out_width, T* out, int64_t* indices) {
+  for (int64_t i = 0; i < out_height; ++i) {
+    const T *top = x + 2 * i * width, *bottom = top + width;
+    for (int64_t j = 0; j < out_width; ++j) {
+      const T values[4] = {top[2 * j], top[2 * j + 1], bottom[2 * j], bottom[2 * j + 1]};
+      T best = values[0];
+      int64_t place = 0;
+      for (int64_t k = 1; k < 4; ++k) {
+        const bool larger = values[k] > best || values[k] != values[k];
+        best = larger ? values[k] : best;
+        place = larger ? k : place;
+      }
+      out[i * out_width + j] = best;
+      indices[i * out_width + j] = (2 * i + place / 2) * width + 2 * j + place % 2;
+    }
+  }
+}
+
+// Forward by the loop above, backward (and the derivative of that) by ATen's operators, which read its indices.
+struct MaxPool2x2 : torch::autograd::Function<MaxPool2x2> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x) {
+    const int64_t height = x.size(2), width = x.size(3), out_height = height / 2, out_width = width / 2, planes = x.size(0) * x.size(1);
+    auto out = at::empty({x.size(0), x.size(1), out_height, out_width}, x.options());
+    auto indices = at::empty(out.sizes(), x.options().dtype(at::kLong));
+    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "max_pool_2x2", [&] {
+      for (int64_t plane = 0; plane < planes; ++plane)
+        pool_plane(x.const_data_ptr<scalar_t>() + plane * height * width, width, out_height, out_width, out.data_ptr<scalar_t>() + plane * out_height * out_width,
+                   indices.data_ptr<int64_t>() + plane * out_height * out_width);
+    });
+    context->save_for_backward({x, indices});
+    return out;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    return {at::max_pool2d_with_indices_backward(gradients[0].contiguous(), saved[0], {2, 2}, {2, 2}, {0, 0}, {1, 1}, false, saved[1])};
+  }
+};
+
 }  // namespace
+
+at::Tensor max_pool_2x2(const at::Tensor& x) {
+  const bool plain = x.is_cpu() && x.is_contiguous() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+  return plain ? MaxPool2x2::apply(x) : at::max_pool2d(x, {2, 2});
+}
 
 Initial default_initial(int64_t fan_in) { return {Initial::Kind::kUniform, 1 / std::sqrt(static_cast<double>(fan_in))}; }
 

@@ -23,8 +23,8 @@ void LeNet::check_size(const at::Tensor& x) const {
 
 ImageOutput LeNet::run(const Pass& pass, const at::Tensor& x) const {
   ImageOutput out;
-  const auto first = at::max_pool2d(block1_(pass, x).relu_(), {2, 2});
-  out.maps = at::max_pool2d(block2_(pass, first).relu_(), {2, 2});
+  const auto first = max_pool_2x2(block1_(pass, x).relu_());
+  out.maps = as_parameters(pass, max_pool_2x2(block2_(pass, first).relu_()));
   out.features = classifier1_(pass, block3_(pass, out.maps).relu_().flatten(1)).relu_();
   if (classes() > 0) out.logits = fc_(pass, out.features);
   return out;

@@ -68,7 +68,7 @@ ImageOutput ResNet::run(const Pass& pass, const at::Tensor& x) const {
   ImageOutput out;
   for (int64_t l = 0; l < 4; ++l) {
     for (const auto& block : layers_[l]) y = run_block(block, pass, y);
-    if (l == 2) out.maps = y;
+    if (l == 2) out.maps = y = as_parameters(pass, y);
   }
   out.features = pooled(y);
   if (classes() > 0) out.logits = fc_(pass, out.features);

@@ -74,6 +74,7 @@ VisionTransformer::Tokens VisionTransformer::tokens(const Pass& pass, const at::
   for (size_t b = 0; b + 1 < blocks_.size(); ++b) t = transformed(blocks_[b], pass, attended(blocks_[b], pass, t));
   Tokens out;
   const int64_t edge = options_.image_size / options_.patch_size;
+  t = as_parameters(pass, t);
   out.maps = t.narrow(1, 1, edge * edge).transpose(1, 2).unflatten(2, {edge, edge});
   // From the maps on, so that the logits depend on this very tensor.
   if (at::GradMode::is_enabled()) t = at::cat({t.narrow(1, 0, 1), out.maps.flatten(2).transpose(1, 2)}, 1);

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <system_error>
 
-#include "models/weights/pickle.hpp"
+#include "storage/pickle.hpp"
 
 namespace dissent {
 namespace {

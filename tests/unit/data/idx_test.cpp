@@ -2,7 +2,9 @@
 
 #include <zlib.h>
 
+#include "data/datasets/memory_images.hpp"
 #include "data/datasets/registry.hpp"
+#include "data/feature_source.hpp"
 #include "storage_helpers.hpp"
 
 using namespace dissent;
@@ -67,6 +69,14 @@ TEST_F(Idx, DamagedGzip) {
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_idx(path); }), "set-idx: damaged: ");
 }
 
+ImageDataOptions data_of(const std::string& name, const std::string& root, const std::string& split) {
+  ImageDataOptions data;
+  data.dataset = name;
+  data.root = root;
+  data.split = split;
+  return data;
+}
+
 struct Registry : ::testing::Test {
   TempFolder folder{*self};
   void write(const std::string& images, const std::string& labels) const {
@@ -74,25 +84,47 @@ struct Registry : ::testing::Test {
     write_gzip(folder / "train-labels-idx1-ubyte.gz", labels);
   }
   std::string error(ErrorKind kind, const std::string& name, const std::string& split) const {
-    return error_of(kind, [&] { load_images(name, folder.path(), split); });
+    return error_of(kind, [&] { open_image_source(data_of(name, folder.path(), split)); });
   }
 };
 
 TEST_F(Registry, LoadsAndTakesPixels) {
   write(idx_text({10, 2, 3}, 60), idx_text({10}, 10));
-  const auto set = load_images("mnist", folder.path(), "train");
-  EXPECT_EQ(set.name, "mnist/train");
-  EXPECT_EQ(set.images.sizes().vec(), (std::vector<int64_t>{10, 2, 3}));
-  EXPECT_TRUE(at::equal(set.labels, at::arange(10, at::kLong)));
-  const auto features = pixel_features(set.images);
-  EXPECT_EQ(features.sizes().vec(), (std::vector<int64_t>{10, 6}));
-  EXPECT_EQ(features[9][5].item<float>(), 59.0f / 255.0f);
+  const auto data = data_of("mnist", folder.path(), "train");
+  const auto set = open_image_source(data);
+  EXPECT_EQ(set->name(), "mnist/train");
+  EXPECT_EQ(set->rows(), 10);
+  EXPECT_EQ(set->classes(), 10);
+  EXPECT_EQ(set->image(9).sizes().vec(), (std::vector<int64_t>{2, 3}));
+  EXPECT_TRUE(at::equal(set->labels(), at::arange(10, at::kLong)));
+  const auto source = open_source(data, {.model = "pixels"});
+  EXPECT_EQ(source.features(0, 0, 10).sizes().vec(), (std::vector<int64_t>{10, 6}));
+  EXPECT_EQ(source.features(0, 9, 1)[0][5].item<float>(), 59.0f / 255.0f);
+  EXPECT_EQ(source.features(0, 10, 0).size(0), 0);
+}
+
+// Where it lies and whether it is compressed does not matter, each value does.
+TEST_F(Registry, IdentityFollowsTheValues) {
+  const auto identity = [&] { return open_image_source(data_of("mnist", folder.path(), "train"))->identity(); };
+  write(idx_text({10, 2, 3}, 60), idx_text({10}, 10));
+  const auto compressed = identity();
+  EXPECT_EQ(compressed.rfind("mnist/train, 10 images, ", 0), 0u) << compressed;
+  for (const auto& name : {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"}) remove_file(folder / std::string(name) + ".gz");
+  atomic_write_text(folder / "train-images-idx3-ubyte", idx_text({10, 2, 3}, 60));
+  atomic_write_text(folder / "train-labels-idx1-ubyte", idx_text({10}, 10));
+  EXPECT_EQ(identity(), compressed);
+  change_byte(folder / "train-images-idx3-ubyte", 70);
+  EXPECT_NE(identity(), compressed);
+  change_byte(folder / "train-images-idx3-ubyte", 70);
+  atomic_write_text(folder / "train-images-idx3-ubyte", idx_text({10, 2, 3}, 60));
+  change_byte(folder / "train-labels-idx1-ubyte", 10);
+  EXPECT_NE(identity(), compressed);
 }
 
 TEST_F(Registry, Errors) {
   EXPECT_CONTAINS(error(ErrorKind::kUsage, "mnits", "train"), "unknown dataset 'mnits'; there are fashion_mnist, mnist");
   EXPECT_CONTAINS(error(ErrorKind::kUsage, "mnist", "val"), "has no split 'val'; there are train, test");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { load_images("mnist", "", "train"); }), "dataset mnist needs data.root");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { open_image_source(data_of("mnist", "", "train")); }), "dataset mnist needs data.root");
   EXPECT_CONTAINS(error(ErrorKind::kData, "fashion_mnist", "test"), "t10k-images-idx3-ubyte.gz: no such file; install the Debian package dataset-fashion-mnist");
   write(idx_text({10, 2, 3}, 60), idx_text({9}, 9));
   EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "9 labels for the 10 images of");
@@ -105,11 +137,13 @@ TEST_F(Registry, Errors) {
 // The set of the Debian package, where it is installed: its known counts, and sums that a wrong byte order or offset would change.
 TEST(FashionMnist, AsPublished) {
   if (!std::filesystem::exists(find_dataset("fashion_mnist").default_root)) GTEST_SKIP() << "package dataset-fashion-mnist is not installed";
-  const auto train = load_images("fashion_mnist", "", "train");
-  EXPECT_EQ(train.images.sizes().vec(), (std::vector<int64_t>{60000, 28, 28}));
-  EXPECT_TRUE(at::equal(at::bincount(train.labels), at::full({10}, 6000, at::kLong)));
-  EXPECT_NEAR(pixel_features(train.images).mean(at::kDouble).item<double>(), 0.2860, 5e-5);  // the mean that everyone normalises with
-  const auto test = load_images("fashion_mnist", "", "test");
-  EXPECT_EQ(test.images.size(0), 10000);
-  EXPECT_EQ(test.labels[0].item<int64_t>(), 9);
+  const auto open = [](const std::string& split) { return open_image_source(data_of("fashion_mnist", "", split)); };
+  const auto train = open("train");
+  const auto& images = dynamic_cast<const MemoryImages&>(*train).images();
+  EXPECT_EQ(images.sizes().vec(), (std::vector<int64_t>{60000, 28, 28}));
+  EXPECT_TRUE(at::equal(at::bincount(train->labels()), at::full({10}, 6000, at::kLong)));
+  EXPECT_NEAR(images.mean(at::kDouble).item<double>() / 255, 0.2860, 5e-5);  // the mean that everyone normalises with
+  const auto test = open("test");
+  EXPECT_EQ(test->rows(), 10000);
+  EXPECT_EQ(test->labels()[0].item<int64_t>(), 9);
 }

@@ -56,6 +56,22 @@ TEST(Resize, CubicOvershootsAndIsCut) {
   EXPECT_EQ(resize(grey({0, 0, 0, 255, 255, 255}, 1, 6), 1, 12, Interpolation::kBicubic).flatten()[7].item<int>(), 255);
 }
 
+// Down, up, one edge kept, the vertical pass first (height loses more than twice as much), of a window of an image.
+TEST(Resize, PartsAreThoseOfTheWhole) {
+  const auto frame = noise({70, 90, 3}, 5), grey_frame = noise({70, 90, 1}, 6);
+  for (const auto& picture : {frame, frame.narrow(0, 3, 60).narrow(1, 7, 80), grey_frame})
+    for (const auto& [height, width] : {std::pair(40, 51), {130, 97}, {picture.size(0), 33}, {31, picture.size(1)}, {20, 75}})
+      for (const auto kind : {Interpolation::kBilinear, Interpolation::kBicubic, Interpolation::kNearest}) {
+        const auto whole = resize(picture.contiguous(), height, width, kind);
+        EXPECT_TRUE(at::equal(resize(picture, height, width, kind), whole)) << height << " x " << width;
+        for (const ImagePart part : {ImagePart{0, 0, height, 1}, {height - 1, width - 1, 1, 1}, {5, 9, height - 11, width - 17}, {0, 3, 7, width - 3}}) {
+          const auto expected = whole.narrow(0, part.top, part.height).narrow(1, part.left, part.width);
+          EXPECT_TRUE(at::equal(resize_part(picture, height, width, kind, part), expected)) << height << " x " << width << " at " << part.top << ", " << part.left;
+        }
+      }
+  expect_error(ErrorKind::kUsage, "inside 8 x 8, given 4 x 4 at (5, 0)", [&] { resize_part(frame, 8, 8, Interpolation::kBilinear, {5, 0, 4, 4}); });
+}
+
 TEST(Resize, KeepsConstantsAndChannelsApart) {
   const auto image = at::tensor({3, 128, 251}, at::kByte).expand({37, 53, 3}).contiguous();
   for (const auto kind : {Interpolation::kBilinear, Interpolation::kBicubic})

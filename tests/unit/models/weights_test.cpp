@@ -10,7 +10,7 @@
 #include "expect_error.hpp"
 #include "models/networks/registry.hpp"
 #include "models/networks/vision_transformer.hpp"
-#include "models/weights/pickle.hpp"
+#include "storage/pickle.hpp"
 
 using namespace dissent;
 using dissent::testing::expect_error;

@@ -1,4 +1,4 @@
-#include "models/weights/pickle.hpp"
+#include "storage/pickle.hpp"
 
 #include <dissent/error.hpp>
 
@@ -112,8 +112,8 @@ class Reader {
       case kBinFloat: take(8); return push(make(Kind::kOther));
       case kBinUnicode: return push_text(take(number<uint32_t>()));
       case kShortBinUnicode: return push_text(take(number<uint8_t>()));
-      case kBinString: case kBinBytes: take(number<uint32_t>()); return push(make(Kind::kOther));
-      case kShortBinString: case kShortBinBytes: take(number<uint8_t>()); return push(make(Kind::kOther));
+      case kBinString: case kBinBytes: return push_text(take(number<uint32_t>()));
+      case kShortBinString: case kShortBinBytes: return push_text(take(number<uint8_t>()));
       default: return false;
     }
   }
@@ -203,7 +203,7 @@ class Reader {
       }
       case kNewObj: pop(); pop(); return push(make(Kind::kOther));
       case kNewObjEx: pop(); pop(); pop(); return push(make(Kind::kOther));
-      case kBuild: pop(); return true;  // attributes of an object, as the versions beside a module's state dict
+      case kBuild: return build(*pop());
       default: return false;
     }
   }
@@ -229,7 +229,33 @@ class Reader {
     if (function.text == "collections.OrderedDict") return make(Kind::kDict);
     if (function.text == "torch._utils._rebuild_parameter" && !given.empty()) return given[0];
     if (function.text == "torch._utils._rebuild_tensor_v2" && given.size() >= 4 && given[0]->kind == Kind::kStorage) return tensor_of(given);
-    return make(Kind::kOther);
+    auto value = make(Kind::kOther);
+    value->text = function.text;
+    value->items = given;
+    return value;
+  }
+
+  // The state of an object: for an array of numpy (version, shape, dtype, Fortran order, bytes); for others, as the versions beside a module's state dict,
+  // nothing that is needed.
+  bool build(const PickleValue& state) {
+    auto& value = *top();
+    if (value.kind != Kind::kOther || !value.text.ends_with("multiarray._reconstruct")) return true;
+    const auto& given = state.items;
+    const bool fits = given.size() == 5 && given[2]->text == "numpy.dtype" && !given[2]->items.empty();
+    if (!fits) fail("an array is not as numpy writes it");
+    if (given[2]->items[0]->text != "u1" || given[3]->integer != 0) return true;  // of another type: not needed by anyone
+    std::vector<int64_t> shape;
+    __int128 values = 1;
+    for (const auto& extent : given[1]->items) {
+      shape.push_back(extent->integer);
+      values = extent->integer < 0 || values > (int64_t{1} << 40) ? -1 : values * extent->integer;
+    }
+    const auto& bytes = given[4]->text;
+    if (values != static_cast<__int128>(bytes.size())) fail(fmt::format("an array [{}] has {} bytes", fmt::join(shape, ", "), bytes.size()));
+    value.kind = Kind::kTensor;
+    value.tensor = at::empty(shape, at::kByte);
+    std::memcpy(value.tensor.data_ptr(), bytes.data(), bytes.size());
+    return true;
   }
 
   // (storage, offset, shape, strides, ...)

@@ -1,0 +1,112 @@
+// Time from JPEG files to normalised tensors, decode and transform alone; the same work as bench/peers/image_input.py on the same files. One JSON object a line.
+//   bench_image_input [--threads N] [--images FOLDER] [--workers]
+// FOLDER holds *.jpg (default results/bench/images, which is filled with pictures of smooth noise, 500 x 375, where it is empty). --workers: through
+// N workers of the loader instead of N threads of the process.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include <jpeglib.h>
+
+#include <dissent/error.hpp>
+
+#include "core/parallel.hpp"
+#include "core/random.hpp"
+#include "data/datasets/image_folders.hpp"
+#include "data/datasets/image_list.hpp"
+#include "data/image_loader.hpp"
+
+using namespace dissent;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Noise of six scales whose strength falls with the frequency, as in photographs: about 5 bits a pixel at quality 92.
+std::vector<unsigned char> picture(int64_t width, int64_t height, uint64_t number) {
+  auto sum = at::zeros({1, 3, height, width});
+  for (int64_t scale = 0; scale < 6; ++scale) {
+    auto grid = at::empty({1, 3, (height >> (6 - scale)) + 2, (width >> (6 - scale)) + 2});
+    fill_uniform(grid, -1, 1, Random(1, Purpose::kNoise, number, static_cast<uint64_t>(scale)));
+    sum += at::upsample_bicubic2d(grid, {height, width}, false) * (90.0 / static_cast<double>(1 << scale));
+  }
+  auto grain = at::empty({1, 1, height, width});
+  fill_uniform(grain, -8, 8, Random(1, Purpose::kNoise, number, 99));
+  const auto pixels = (sum + grain + 128).clamp(0, 255).to(at::kByte)[0].permute({1, 2, 0}).contiguous();
+  const auto* first = pixels.const_data_ptr<uint8_t>();
+  return {first, first + pixels.numel()};
+}
+
+void write_jpeg(const std::string& path, std::vector<unsigned char> pixels, int64_t width, int64_t height) {
+  jpeg_compress_struct info;
+  jpeg_error_mgr errors;
+  info.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&info);
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  DISSENT_CHECK(file, kData, "{}: cannot create", path);
+  jpeg_stdio_dest(&info, file);
+  info.image_width = static_cast<JDIMENSION>(width);
+  info.image_height = static_cast<JDIMENSION>(height);
+  info.input_components = 3;
+  info.in_color_space = JCS_RGB;
+  jpeg_set_defaults(&info);
+  jpeg_set_quality(&info, 92, TRUE);
+  jpeg_start_compress(&info, TRUE);
+  while (info.next_scanline < info.image_height) {
+    unsigned char* row = pixels.data() + static_cast<size_t>(info.next_scanline) * static_cast<size_t>(3 * width);
+    jpeg_write_scanlines(&info, &row, 1);
+  }
+  jpeg_finish_compress(&info);
+  jpeg_destroy_compress(&info);
+  std::fclose(file);
+}
+
+void fill(const std::string& folder) {
+  constexpr int64_t kImages = 48;
+  if (std::filesystem::is_directory(folder)) return;
+  std::filesystem::create_directories(folder);
+  for (int64_t i = 0; i < kImages; ++i) {
+    const bool upright = i % 4 == 3;
+    const int64_t width = upright ? 375 : 500, height = upright ? 500 : 375;
+    write_jpeg(fmt::format("{}/{:02}.jpg", folder, i), picture(width, height, static_cast<uint64_t>(i)), width, height);
+  }
+}
+
+// Milliseconds an image, median over repeats of a pass over all images.
+void time_transform(const ImageSource& source, const std::string& name, bool workers) {
+  constexpr int64_t kRepeats = 9;
+  const auto transform = find_transform(name).options;
+  ImageLoader loader({.workers = workers ? threads() : 0});
+  std::vector<int64_t> rows(static_cast<size_t>(source.rows()));
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
+  std::vector<double> times;
+  for (int64_t repeat = 0; repeat <= kRepeats; ++repeat) {
+    const auto start = Clock::now();
+    loader.load({&source, &transform, rows, 1, static_cast<uint64_t>(repeat)}).get();
+    if (repeat > 0) times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count() / static_cast<double>(source.rows()));
+  }
+  std::sort(times.begin(), times.end());
+  std::printf("{\"bench\": \"image_input\", \"peer\": \"dissent\", \"what\": \"jpeg to %s\", \"ms\": %.4f, \"min_ms\": %.4f, \"images_per_s\": %.0f, \"threads\": %d, \"images\": %lld}\n",
+              name.c_str(), times[times.size() / 2], times[0], 1e3 / times[times.size() / 2], threads(), static_cast<long long>(source.rows()));
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string folder = "results/bench/images";
+  int count = 2;
+  bool workers = false;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--workers") == 0) workers = true;
+    if (i + 1 < argc && std::strcmp(argv[i], "--threads") == 0) count = std::atoi(argv[i + 1]);
+    if (i + 1 < argc && std::strcmp(argv[i], "--images") == 0) folder = argv[i + 1];
+  }
+  set_threads(count);
+  fill(folder);
+  const ImageList source({.name = "images", .place = folder, .root = folder}, list_folders({.folders = {folder}, .root = folder, .label = -1}));
+  for (const auto* name : {"imagenet_train", "imagenet_test"}) time_transform(source, name, workers);
+  return 0;
+}

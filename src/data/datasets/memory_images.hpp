@@ -1,0 +1,22 @@
+#pragma once
+#include "data/image_source.hpp"
+
+namespace dissent {
+
+/// A set that lies in memory as one tensor.
+class MemoryImages : public ImageSource {
+ public:
+  /// images [N, H, W] or [N, H, W, 3] u8, host, contiguous; labels [N] i64. `label_place` names the labels in errors (their file).
+  /// Error::kData: images and labels of different count, a label outside of -1 .. classes - 1.
+  MemoryImages(const std::string& name, at::Tensor images, at::Tensor labels, int64_t classes, const std::string& label_place);
+  at::Tensor image(int64_t row) const override { return images_[row]; }
+  const at::Tensor& images() const { return images_; }
+
+ private:
+  at::Tensor images_;
+};
+
+/// Error::kData naming `place` and the first label outside of -1 .. classes - 1 (classes 0: of any that is under -1). labels [N] i64
+void check_labels(const at::Tensor& labels, int64_t classes, const std::string& place);
+
+}  // namespace dissent

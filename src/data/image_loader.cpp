@@ -1,0 +1,145 @@
+#include "data/image_loader.hpp"
+
+#include <dissent/error.hpp>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "core/parallel.hpp"
+
+namespace dissent {
+namespace {
+
+constexpr int64_t kTaskRows = 8;
+constexpr int64_t kNamed = 10;  // damaged images that are logged one by one
+
+// A request under way. Tasks of a few rows each write to places of their own.
+struct Job {
+  explicit Job(ImageRequest wanted) : request(std::move(wanted)), transform(*request.transform), failures(request.rows.size()) {
+    const auto count = static_cast<int64_t>(request.rows.size());
+    const int64_t size = transform.options().size;
+    batch.rows = request.rows;
+    batch.x = at::empty({count, 3, size, size}, at::kFloat);
+    batch.labels = request.source->labels().index_select(0, at::tensor(request.rows, at::kLong));
+    tasks = waiting = (count + kTaskRows - 1) / kTaskRows;
+  }
+
+  void run(int64_t task) {
+    const int64_t pixels = 3 * transform.options().size * transform.options().size;
+    auto* out = batch.x.data_ptr<float>();
+    for (int64_t i = task * kTaskRows; i < std::min<int64_t>(std::ssize(request.rows), (task + 1) * kTaskRows); ++i) {
+      try {
+        transform.row(request.source->image(request.rows[i]), request.seed, request.stream, request.rows[i], out + i * pixels);
+      } catch (...) {
+        failures[i] = std::current_exception();
+      }
+    }
+  }
+
+  ImageRequest request;
+  ImageTransform transform;
+  ImageBatch batch;
+  std::vector<std::exception_ptr> failures;
+  int64_t tasks = 0, waiting = 0;  // of the latter those that have not ended
+  std::promise<void> done;
+};
+
+// What a damaged image's error says; rethrows anything else.
+std::string damage_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kData) throw;
+    return error.what();
+  }
+}
+
+}  // namespace
+
+struct ImageLoader::Pool {
+  explicit Pool(const ImageLoaderOptions& given) : options(given) {
+    for (int64_t i = 0; i < options.workers; ++i) threads.emplace_back([this] { work(); });
+  }
+  ~Pool() {
+    {
+      const std::lock_guard lock(mutex);
+      ending = true;
+    }
+    wake.notify_all();
+    for (auto& thread : threads) thread.join();
+  }
+
+  void work() {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      wake.wait(lock, [this] { return ending || !queue.empty(); });
+      if (queue.empty()) return;
+      const auto [job, task] = queue.front();
+      queue.pop_front();
+      lock.unlock();
+      job->run(task);
+      lock.lock();
+      if (--job->waiting == 0) job->done.set_value();
+    }
+  }
+
+  void start(const std::shared_ptr<Job>& job) {
+    if (threads.empty() || job->tasks == 0) {
+      parallel_tasks(job->tasks, [&](int64_t task) { job->run(task); });
+      job->done.set_value();
+      return;
+    }
+    const std::lock_guard lock(mutex);
+    for (int64_t task = 0; task < job->tasks; ++task) queue.emplace_back(job, task);
+    wake.notify_all();
+  }
+
+  const ImageLoaderOptions options;
+  std::vector<std::thread> threads;
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::deque<std::pair<std::shared_ptr<Job>, int64_t>> queue;
+  bool ending = false;
+  std::shared_ptr<int64_t> damaged = std::make_shared<int64_t>(0);
+};
+
+ImageLoader::ImageLoader(const ImageLoaderOptions& options) {
+  DISSENT_CHECK(options.workers >= 0, kUsage, "image loader: workers: wanted >= 0, given {}", options.workers);
+  pool_ = std::make_unique<Pool>(options);
+}
+
+ImageLoader::~ImageLoader() = default;
+
+int64_t ImageLoader::damaged() const { return *pool_->damaged; }
+
+std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
+  DISSENT_CHECK(request.source && request.transform, kUsage, "image loader: request: wanted a source and a transform, given {}",
+                request.source ? "no transform" : "no source");
+  for (const int64_t row : request.rows)
+    DISSENT_CHECK(row >= 0 && row < request.source->rows(), kUsage, "image loader: rows: wanted 0 .. {} ({}), given {}", request.source->rows() - 1,
+                  request.source->name(), row);
+  const auto job = std::make_shared<Job>(std::move(request));
+  pool_->start(job);
+  // The rest is done in get(): the log is not for several threads.
+  return std::async(std::launch::deferred, [job, damaged = pool_->damaged, skip = pool_->options.skip_damaged] {
+    job->done.get_future().wait();
+    std::vector<int64_t> kept, rows;
+    for (size_t i = 0; i < job->failures.size(); ++i) {
+      if (!job->failures[i]) {
+        kept.push_back(static_cast<int64_t>(i));
+        rows.push_back(job->request.rows[i]);
+        continue;
+      }
+      if (!skip) std::rethrow_exception(job->failures[i]);
+      const auto what = damage_of(job->failures[i]);
+      if ((*damaged)++ < kNamed) spdlog::warn("event=image_left_out {}{}", what, *damaged == kNamed ? " (further ones are counted only)" : "");
+    }
+    if (kept.size() == job->failures.size()) return std::move(job->batch);
+    const auto index = at::tensor(kept, at::kLong);
+    return ImageBatch{job->batch.x.index_select(0, index), job->batch.labels.index_select(0, index), rows};
+  });
+}
+
+}  // namespace dissent

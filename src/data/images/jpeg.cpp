@@ -1,0 +1,98 @@
+#include <dissent/error.hpp>
+
+#include <csetjmp>
+#include <cstdio>
+
+#include <jerror.h>
+#include <jpeglib.h>
+
+#include "data/images/decode.hpp"
+
+namespace dissent {
+namespace {
+
+// libjpeg reports through function pointers and may not return to where it failed: errors jump, and become exceptions outside of its frames.
+struct Messages : jpeg_error_mgr {
+  std::jmp_buf failed;
+  char text[JMSG_LENGTH_MAX] = {};
+};
+
+void on_error(j_common_ptr info) {
+  auto* messages = static_cast<Messages*>(info->err);
+  messages->format_message(info, messages->text);
+  std::longjmp(messages->failed, 1);
+}
+
+// Level -1 is a warning. Those of data that is missing are errors here; stray bytes between markers and the like change no pixel.
+void on_message(j_common_ptr info, int level) {
+  if (level >= 0) return;
+  const int code = info->err->msg_code;
+  if (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE || code == JWRN_MUST_RESYNC) on_error(info);
+}
+
+void on_output(j_common_ptr) {}
+
+struct Decoder : jpeg_decompress_struct {
+  Messages messages;
+  Decoder() {
+    err = jpeg_std_error(&messages);
+    messages.error_exit = on_error;
+    messages.emit_message = on_message;
+    messages.output_message = on_output;
+  }
+  ~Decoder() { jpeg_destroy_decompress(this); }
+};
+
+// No object with a destructor lives in the functions that libjpeg may jump out of.
+bool start(Decoder& decoder, const std::string& bytes) {
+  if (setjmp(decoder.messages.failed) != 0) return false;
+  jpeg_create_decompress(&decoder);
+  jpeg_mem_src(&decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  jpeg_read_header(&decoder, TRUE);
+  decoder.out_color_space = decoder.num_components == 1 ? JCS_GRAYSCALE : decoder.num_components == 4 ? JCS_CMYK : JCS_RGB;
+  return true;
+}
+
+bool finish(Decoder& decoder, unsigned char* pixels) {
+  if (setjmp(decoder.messages.failed) != 0) return false;
+  jpeg_start_decompress(&decoder);
+  const size_t stride = static_cast<size_t>(decoder.output_width) * static_cast<size_t>(decoder.output_components);
+  while (decoder.output_scanline < decoder.output_height) {
+    unsigned char* rows[4];
+    for (size_t i = 0; i < 4; ++i) rows[i] = pixels + std::min<size_t>(decoder.output_scanline + i, decoder.output_height - 1) * stride;
+    jpeg_read_scanlines(&decoder, rows, std::min<JDIMENSION>(4, decoder.output_height - decoder.output_scanline));
+  }
+  jpeg_finish_decompress(&decoder);
+  return true;
+}
+
+// a b / 255, rounded.
+int product(int a, int b) {
+  const int value = a * b + 128;
+  return ((value >> 8) + value) >> 8;
+}
+
+// Adobe's files hold inverted inks, and PIL takes all for such. Ref: Pillow 13.0, src/libImaging/Convert.c, cmyk2rgb
+at::Tensor rgb_of_cmyk(const at::Tensor& inverted) {
+  auto rgb = at::empty({inverted.size(0), inverted.size(1), 3}, at::kByte);
+  const auto* in = inverted.const_data_ptr<uint8_t>();
+  auto* out = rgb.data_ptr<uint8_t>();
+  for (int64_t i = 0; i < inverted.size(0) * inverted.size(1); ++i, in += 4)
+    for (int c = 0; c < 3; ++c) *out++ = static_cast<uint8_t>(std::clamp(in[3] - product(255 - in[c], in[3]), 0, 255));
+  return rgb;
+}
+
+}  // namespace
+
+at::Tensor decode_jpeg(const std::string& bytes, const std::string& name) {
+  Decoder decoder;
+  DISSENT_CHECK(start(decoder, bytes), kData, "{}: damaged: {}", name, decoder.messages.text);
+  const int64_t height = decoder.image_height, width = decoder.image_width, channels = decoder.num_components;
+  check_image_size(height, width, name);
+  DISSENT_CHECK(channels == 1 || channels == 3 || channels == 4, kData, "{}: a JPEG of {} channels, expected 1, 3 or 4", name, channels);
+  auto image = at::empty({height, width, channels}, at::kByte);
+  DISSENT_CHECK(finish(decoder, image.data_ptr<uint8_t>()), kData, "{}: damaged: {}", name, decoder.messages.text);
+  return channels == 1 ? image.squeeze(2) : channels == 4 ? rgb_of_cmyk(image) : image;
+}
+
+}  // namespace dissent

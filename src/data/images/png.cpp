@@ -1,0 +1,89 @@
+#include <dissent/error.hpp>
+#include <png.h>
+
+#include <cstring>
+
+#include "data/images/decode.hpp"
+
+namespace dissent {
+namespace {
+
+// libpng reports errors through a function that may not return: it jumps, and the jump becomes an exception outside of its frames.
+struct Decoder {
+  png_structp png = nullptr;
+  png_infop info = nullptr;
+  const std::string* bytes = nullptr;
+  size_t place = 0;
+  char text[256] = {};
+
+  explicit Decoder(const std::string& given) : bytes(&given) {
+    png = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, [](png_structp, png_const_charp) {});
+    if (png) info = png_create_info_struct(png);
+  }
+  Decoder(const Decoder&) = delete;
+  ~Decoder() { png_destroy_read_struct(&png, &info, nullptr); }
+
+  static void on_error(png_structp png, png_const_charp text) {
+    auto* self = static_cast<Decoder*>(png_get_error_ptr(png));
+    std::snprintf(self->text, sizeof self->text, "%s", text);
+    png_longjmp(png, 1);
+  }
+  static void on_read(png_structp png, png_bytep out, size_t count) {
+    auto* self = static_cast<Decoder*>(png_get_io_ptr(png));
+    if (count > self->bytes->size() - self->place) png_error(png, "truncated");
+    std::memcpy(out, self->bytes->data() + self->place, count);
+    self->place += count;
+  }
+};
+
+// No object with a destructor lives in the functions that libpng may jump out of.
+bool start(Decoder& decoder) {
+  if (setjmp(png_jmpbuf(decoder.png)) != 0) return false;
+  auto *png = decoder.png;
+  png_set_read_fn(png, &decoder, Decoder::on_read);
+  png_read_info(png, decoder.info);
+  const int type = png_get_color_type(png, decoder.info), depth = png_get_bit_depth(png, decoder.info);
+  if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
+  if (type == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png);
+  if (type != PNG_COLOR_TYPE_GRAY && depth == 16) png_set_strip_16(png);
+  png_set_strip_alpha(png);
+  png_set_interlace_handling(png);
+  png_read_update_info(png, decoder.info);
+  return true;
+}
+
+bool finish(Decoder& decoder, png_bytepp rows) {
+  if (setjmp(png_jmpbuf(decoder.png)) != 0) return false;
+  png_read_image(decoder.png, rows);
+  png_read_end(decoder.png, nullptr);
+  return true;
+}
+
+// [H, 2 W] bytes of big-endian numbers; as PIL's mode I;16, values past 255 become 255.
+at::Tensor narrowed(const at::Tensor& wide) {
+  auto grey = at::empty({wide.size(0), wide.size(1) / 2}, at::kByte);
+  const auto* in = wide.const_data_ptr<uint8_t>();
+  auto* out = grey.data_ptr<uint8_t>();
+  for (int64_t i = 0; i < grey.numel(); ++i) out[i] = in[2 * i] != 0 ? 255 : in[2 * i + 1];
+  return grey;
+}
+
+}  // namespace
+
+at::Tensor decode_png(const std::string& bytes, const std::string& name) {
+  Decoder decoder(bytes);
+  DISSENT_CHECK(decoder.info, kInternal, "libpng has no memory for {}", name);
+  DISSENT_CHECK(start(decoder), kData, "{}: damaged: {}", name, decoder.text);
+  const int64_t height = png_get_image_height(decoder.png, decoder.info), width = png_get_image_width(decoder.png, decoder.info);
+  const int64_t channels = png_get_channels(decoder.png, decoder.info), row_bytes = static_cast<int64_t>(png_get_rowbytes(decoder.png, decoder.info));
+  check_image_size(height, width, name);
+  const bool wide = channels == 1 && row_bytes == 2 * width;
+  DISSENT_CHECK(wide || row_bytes == width * channels, kInternal, "{}: rows of {} bytes for {} x {}", name, row_bytes, width, channels);
+  auto image = at::empty({height, row_bytes}, at::kByte);
+  std::vector<png_bytep> rows;
+  for (int64_t y = 0; y < height; ++y) rows.push_back(image.data_ptr<uint8_t>() + y * row_bytes);
+  DISSENT_CHECK(finish(decoder, rows.data()), kData, "{}: damaged: {}", name, decoder.text);
+  return wide ? narrowed(image) : channels == 1 ? image : image.reshape({height, width, channels});
+}
+
+}  // namespace dissent

@@ -1,0 +1,28 @@
+#include "ensemble/image_members.hpp"
+
+#include <dissent/error.hpp>
+
+#include "core/parallel.hpp"
+
+namespace dissent {
+
+ImageMembers make_image_members(std::shared_ptr<const ImageNetwork> network, int64_t total, Part part, uint64_t seed, at::ScalarType dtype, at::Device device) {
+  const int64_t heads = network->heads();
+  DISSENT_CHECK(heads == 0 || heads == total, kUsage, "image members: a network of {} heads for {} members", heads, total);
+  if (heads > 0) part = {0, 1};
+  const auto options = at::TensorOptions().dtype(dtype);
+  auto values = at::empty({part.count, network->layout().size()}, options);
+  auto buffers = at::empty({part.count, network->buffer_layout().size()}, options);
+  parallel_tasks(part.count, [&](int64_t i) {
+    network->initialise(values[i], seed, part.first + i);
+    network->initialise_buffers(buffers[i]);
+  });
+  return {std::move(network), total, part.first, values.to(device), buffers.to(device)};
+}
+
+void each_network(const ImageMembers& members, const std::function<void(int64_t)>& task) {
+  if (members.values.is_cpu()) return parallel_tasks(members.networks(), task);
+  for (int64_t i = 0; i < members.networks(); ++i) task(i);
+}
+
+}  // namespace dissent

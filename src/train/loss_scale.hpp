@@ -1,0 +1,29 @@
+#pragma once
+#include <cstdint>
+
+namespace dissent {
+
+/// Factor of the loss for f16, so that small derivatives do not vanish: halved when a gradient is not finite (the step is passed over), doubled after 2000
+/// steps in a row that were. Ref: torch.amp.GradScaler, its defaults
+struct LossScale {
+  bool active = false;
+  double value = 1;      ///< 65536 at the start, if active
+  int64_t good_steps = 0;
+
+  void start() {
+    active = true;
+    value = 65536;
+  }
+  void observe(bool finite) {
+    if (!active) return;
+    if (!finite) {
+      value /= 2;
+      good_steps = 0;
+    } else if (++good_steps == 2000) {
+      value *= 2;
+      good_steps = 0;
+    }
+  }
+};
+
+}  // namespace dissent
