@@ -8,15 +8,17 @@
 #include "config/read.hpp"
 #include "evaluate/content_hash.hpp"
 #include "evaluate/head_networks.hpp"
+#include "evaluate/image_networks.hpp"
 #include "storage/checkpoint.hpp"
+#include "train/image_options.hpp"
 #include "train/schema.hpp"
 
 namespace dissent {
 namespace {
 
-std::string method_of(const TrainConfig& config) {
+std::string method_of(const std::vector<losses::LossTerm>& terms) {
   std::vector<std::string> names;
-  for (const auto& term : objective_options(config).terms) {
+  for (const auto& term : terms) {
     const auto* a2d = std::any_cast<losses::A2dOptions>(&term.options);
     names.push_back(a2d && a2d->sample_weight == losses::SampleWeight::kHard ? "a2d_hard" : term.name);
   }
@@ -32,6 +34,21 @@ std::unique_ptr<MemberNetworks> read_heads(const CheckpointReader& file, const E
     stacked_parameter(members, entry).copy_(file.read_slab("members/" + entry.name, 0, options.members));
   }
   return head_networks(head, members, dim, classes);
+}
+
+// Networks on pictures; the moving average of their weights where the training kept one.
+std::unique_ptr<MemberNetworks> read_images(const CheckpointReader& file, const ImageTrainConfig& config) {
+  const auto network = image_network(config, file.integer("classes"));
+  const int64_t networks = network->heads() > 0 ? 1 : config.ensemble.members;
+  const auto read = [&](const std::string& group, const ParameterLayout& layout) {
+    auto stack = at::zeros({networks, layout.size()}, at::kFloat);
+    for (const auto& entry : layout.entries()) {
+      file.expect_shape(group + entry.name, networks, entry.shape);
+      stacked_parameter(stack, entry).copy_(file.read_slab(group + entry.name, 0, networks));
+    }
+    return stack;
+  };
+  return image_networks(network, read(config.training.ema_decay > 0 ? "average/" : "members/", network->layout()), read("buffers/", network->buffer_layout()));
 }
 
 }  // namespace
@@ -67,12 +84,22 @@ LoadedEnsemble load_ensemble(const std::string& path) {
   loaded.run = fs::absolute(loaded.path).lexically_normal().parent_path().filename().string();
   const CheckpointReader file(loaded.path);
   loaded.config_hash = file.config_hash();
-  TrainConfig config;
-  auto schema = train_schema(config);
-  config::read(config::load_document(config::read_sources(loaded.path + " (its configuration)", file.config_text())), schema);
-  loaded.method = method_of(config);
+  const auto document = config::load_document(config::read_sources(loaded.path + " (its configuration)", file.config_text()));
+  if (trains_images(document)) {
+    ImageTrainConfig config;
+    auto schema = image_train_schema(config);
+    config::read(document, schema);
+    loaded.method = method_of(image_objective(config).terms);
+    loaded.transform = config.data.transform;
+    loaded.networks = read_images(file, config);
+  } else {
+    TrainConfig config;
+    auto schema = train_schema(config);
+    config::read(document, schema);
+    loaded.method = method_of(objective_options(config).terms);
+    loaded.networks = read_heads(file, config.ensemble);
+  }
   loaded.seed = file.integer("seed");
-  loaded.networks = read_heads(file, config.ensemble);
   loaded.identity = content_hash(loaded.config_hash + " " + loaded.networks->weights_hash());
   return loaded;
 }

@@ -23,6 +23,7 @@ struct LoadedEnsemble {
   int64_t seed = 0;
   std::shared_ptr<const MemberNetworks> networks;
   std::vector<Soup> soups;
+  std::string transform;    ///< that its training's pictures went through; empty for heads on features
   std::string identity;     ///< configuration and weights: what logits and fitted states belong to
 
   int64_t members() const { return networks->members(); }

@@ -2,6 +2,8 @@
 
 #include <dissent/error.hpp>
 
+#include "evaluate/picture_set.hpp"
+
 namespace dissent {
 namespace {
 
@@ -15,7 +17,7 @@ std::unique_ptr<EvaluationSet> open_role(const EvaluateConfig& config, const std
   std::vector<std::unique_ptr<EvaluationSet>> parts;
   for (const auto& spec : config.sets)
     if (spec.role == role)
-      for (auto& part : open_sets(spec)) parts.push_back(std::move(part));
+      for (auto& part : open_sets(spec, config.evaluate.transform)) parts.push_back(std::move(part));
   return parts.empty() ? nullptr : pooled_set(std::move(parts));
 }
 
@@ -38,9 +40,23 @@ void check_leaks(const EvaluateConfig& config, const EvaluationSets& sets) {
 
 }  // namespace
 
-std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec) {
-  DISSENT_CHECK(!spec.paths.empty(), kUsage, "evaluate.sets: {}: sets of pictures need an ensemble that reads pictures", spec.name);
+std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec, const std::string& transform) {
   std::vector<std::unique_ptr<EvaluationSet>> sets;
+  if (spec.paths.empty()) {
+    DISSENT_CHECK(transform != "auto", kUsage, "evaluate.sets: {}: sets of pictures need an ensemble that reads pictures, or evaluate.transform", spec.name);
+    ImageDataOptions options;
+    options.dataset = spec.dataset.empty() ? spec.name : spec.dataset;
+    options.root = spec.root;
+    options.split = spec.split;
+    options.list = spec.list;
+    std::vector<std::string> corruptions{spec.corruption};
+    if (spec.corruption == "all") {
+      corruptions.clear();
+      for (const auto& info : corruption_table()) corruptions.push_back(info.name);
+    }
+    for (const auto& name : corruptions) sets.push_back(open_picture_set(options, spec.rows, transform, {name, spec.severity}));
+    return sets;
+  }
   for (const auto& path : expand_paths(spec.paths)) sets.push_back(open_cache_set(path));
   return sets;
 }
@@ -58,7 +74,7 @@ EvaluationSets open_evaluation_sets(const EvaluateConfig& config) {
   sets.validation_ood = open_role(config, "", "validation_ood");
   for (const auto& spec : config.sets) {
     if (spec.role != "test") continue;
-    TestSet test{.spec = spec, .files = open_sets(spec), .calibration = nullptr};
+    TestSet test{.spec = spec, .files = open_sets(spec, config.evaluate.transform), .calibration = nullptr};
     if (spec.pool) {
       auto all = pooled_set(std::move(test.files));
       test.files.clear();

@@ -23,8 +23,9 @@ struct EvaluationSets {
   std::vector<TestSet> tests;
 };
 
-/// The sets of one table: the caches that its paths match, or its pictures. Error::kData: nothing matches, a file is missing or damaged.
-std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec);
+/// The sets of one table: the caches that its paths match, or its pictures (once, or once a corruption) through the transform. Error::kData: nothing
+/// matches, a file is missing or damaged.
+std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec, const std::string& transform);
 
 /// Opens all. Error::kUsage if validation holds the same rows as a test set and choices there are not allowed. Not collective.
 EvaluationSets open_evaluation_sets(const EvaluateConfig& config);

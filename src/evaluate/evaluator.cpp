@@ -1,5 +1,7 @@
 #include "evaluate/evaluator.hpp"
 
+#include "data/transforms/transform.hpp"
+
 #include <dissent/error.hpp>
 #include <dissent/scores/imagenet_subset.hpp>
 
@@ -137,8 +139,11 @@ class Run {
 
 }  // namespace
 
-Evaluation evaluate(Communicator& comm, std::vector<LoadedEnsemble> ensembles, const EvaluateConfig& config, bool show_progress,
+Evaluation evaluate(Communicator& comm, std::vector<LoadedEnsemble> ensembles, const EvaluateConfig& given, bool show_progress,
                     const std::function<void(const Evaluation&)>& record) {
+  auto config = given;
+  for (const auto& ensemble : ensembles)
+    if (config.evaluate.transform == "auto" && !ensemble.transform.empty()) config.evaluate.transform = test_transform(ensemble.transform);
   EvaluationSets sets;
   agree(comm, [&] {
     sets = open_evaluation_sets(config);

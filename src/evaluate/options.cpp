@@ -7,6 +7,8 @@
 #include <dissent/scores/imagenet_subset.hpp>
 #include <dissent/scores/registry.hpp>
 
+#include "data/transforms/corruption.hpp"
+#include "data/transforms/transform.hpp"
 #include "evaluate/figures.hpp"
 #include "scores/postprocessors.hpp"
 
@@ -18,6 +20,18 @@ std::vector<std::string> score_names() {
   for (const auto& score : scores::score_table()) names.push_back(score.name);
   for (const auto& score : scores::postprocessor_table())
     if (!wants(names, score.name)) names.push_back(score.name);
+  return names;
+}
+
+std::vector<std::string> transform_names() {
+  std::vector<std::string> names{"auto"};
+  for (const auto& spec : transform_table()) names.push_back(spec.name);
+  return names;
+}
+
+std::vector<std::string> corruption_names() {
+  std::vector<std::string> names{"none", "all"};
+  for (const auto& spec : corruption_table()) names.push_back(spec.name);
   return names;
 }
 
@@ -56,6 +70,7 @@ void add_what(TableOf<EvaluateOptions>& table) {
       .option("runs", &T::runs, {.meaning = "run folders or checkpoint files; shell patterns"})
       .option("id", &T::id, {.meaning = "cache of the in-distribution test set; or a set of role id"})
       .option("id_name", &T::id_name, {.meaning = "its name in the results; empty: that of the folder"})
+      .option("transform", &T::transform, {.meaning = "what makes inputs of pictures; auto: that of the first ensemble's training with _test for _train", .choices = transform_names()})
       .option("validation", &T::validation, {.meaning = "cache of the in-distribution validation set, on which temperatures, options, `best` and greedy choices are made; or a set of role validation"})
       .option("fit", &T::fit, {.meaning = "cache of in-distribution training rows for scores that are fitted on them; or a set of role fit. One network's features of all of it are held in memory"})
       .option("scores", &T::scores, {.meaning = "scores that tell unknown from known inputs, of ensembles and post-processors (`dissent config scores`). A post-processor on logits reads the ensemble's output; one on features gives the ensemble the mean of its members' scores", .choices = score_names()})
@@ -96,6 +111,7 @@ void add_set_conflicts(const EvaluateConfig& c, const std::function<void(bool, c
     add(set.name.empty(), key("name"), "expected a name, found nothing");
     add(set.paths.empty() && !pictures, key("paths"), "expected caches (or a list or dataset of pictures), found none");
     add(!set.paths.empty() && pictures, key("paths"), "a set is of caches or of pictures, not both");
+    add(!pictures && set.corruption != "none", key("corruption"), "is made of pictures (dataset or list), not of cached features");
     outside = outside || set.role == "validation_ood";
     add(set.role != "test" && set.role != "validation_ood" && wants(roles, set.role), key("role"), fmt::format("there is a set of role {} already", set.role));
     roles.push_back(set.role);
@@ -167,6 +183,9 @@ const TableSpec& evaluate_set_table() {
       .option("root", &T::root, {.meaning = "folder of the pictures", .scope = Scope::kExecution})
       .option("dataset", &T::dataset, {.meaning = "a registered set of pictures"})
       .option("split", &T::split, {.meaning = "part of it"})
+      .option("rows", &T::rows, {.meaning = "of pictures: part of the set, as a slice, \"0:5000\"; empty: all"})
+      .option("corruption", &T::corruption, {.meaning = "of pictures: a corruption of ImageNet-C after the transform's crop; all: each of the 15, figures of each, then their mean", .choices = corruption_names()})
+      .option("severity", &T::severity, {.meaning = "of the corruption", .min = 1, .max = 5})
       .option("pool", &T::pool, {.meaning = "several files are one set: figures of all rows together, as SDDE's error on corrupted images"})
       .option("calibration", &T::calibration, {.meaning = "cache that the temperature for this set is fitted on (SDDE: corrupted validation images); empty: evaluate.validation"})
       .option("classes", &T::classes, {.meaning = "the set has some of ImageNet's classes, or categories of them: accuracy alone is reported; under convention sed by the members' one-hot votes or category means, else by the output's softmax over those classes. Empty: all classes", .choices = subset_names()})

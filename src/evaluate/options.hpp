@@ -14,6 +14,7 @@ struct EvaluateOptions {
   std::vector<std::string> runs;
   std::string id;
   std::string id_name;
+  std::string transform = "auto";
   std::string validation;
   std::string fit;
   std::vector<std::string> scores{"msp", "pds"};
@@ -50,6 +51,9 @@ struct EvaluateSet {
   std::string root;
   std::string dataset;
   std::string split = "test";
+  std::string rows;
+  std::string corruption = "none";
+  int64_t severity = 1;
   bool pool = false;
   std::string calibration;
   std::string classes;

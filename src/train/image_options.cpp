@@ -123,11 +123,7 @@ TransformedSet open_set(const ImageSetOptions& set, const ImageTrainDataOptions&
   options.root = set.root.empty() && same ? data.root : set.root;
   options.split = set.split;
   options.list = set.list;
-  std::string transform = set.transform;
-  if (transform == "auto") {
-    transform = data.transform;
-    if (const auto at = transform.rfind("_train"); at != std::string::npos) transform.replace(at, 6, transform == "sed_train" ? "_eval" : "_test");
-  }
+  const std::string transform = set.transform == "auto" ? test_transform(data.transform) : set.transform;
   return {rows_of_source(open_image_source(options), set.rows), find_transform(transform).options};
 }
 

@@ -46,6 +46,11 @@ const std::vector<TransformSpec>& transform_table() {
   return table;
 }
 
+std::string test_transform(std::string name) {
+  if (const auto at = name.rfind("_train"); at != std::string::npos) name.replace(at, 6, name == "sed_train" ? "_eval" : "_test");
+  return name;
+}
+
 const TransformSpec& find_transform(const std::string& name) {
   std::vector<std::string> names;
   for (const auto& spec : transform_table()) {

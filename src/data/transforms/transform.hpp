@@ -89,6 +89,8 @@ struct TransformSpec {
 
 /// {mnist,cifar10,cifar100,tin,imagenet}_{train,test}, sed_train, sed_eval.
 const std::vector<TransformSpec>& transform_table();
+/// The transform for testing that goes with one for training: "mnist_train" -> "mnist_test", "sed_train" -> "sed_eval"; others stay what they are.
+std::string test_transform(std::string name);
 /// Error::kUsage for an unknown name, with the nearest.
 const TransformSpec& find_transform(const std::string& name);
 

@@ -1,0 +1,85 @@
+#include "evaluate/image_networks.hpp"
+
+#include <dissent/error.hpp>
+#include <dissent/scores/ensemble_output.hpp>
+
+#include "core/parallel.hpp"
+#include "evaluate/content_hash.hpp"
+
+namespace dissent {
+namespace {
+
+constexpr int64_t kTaskRows = 64;  // of one pass: fixed, so that bits do not depend on blocks' tails or threads
+
+class ImageNetworks : public MemberNetworks {
+ public:
+  ImageNetworks(std::shared_ptr<const ImageNetwork> network, at::Tensor members, at::Tensor buffers)
+      : network_(std::move(network)), members_(std::move(members)), buffers_(std::move(buffers)) {}
+
+  int64_t members() const override { return multihead() ? network_->heads() : members_.size(0); }
+  int64_t classes() const override { return network_->classes(); }
+  int64_t feature_dim() const override { return network_->feature_dim(); }
+  bool shared_features() const override { return multihead(); }
+
+  void check_input(const EvaluationSet& set, const std::string& network) const override {
+    const auto shape = set.input_shape();
+    DISSENT_CHECK(shape.size() == 3 && shape[0] == network_->channels(), kData, "{} holds inputs [{}], {} reads pictures [{}, S, S]", set.place(), fmt::join(shape, ", "),
+                  network, network_->channels());
+  }
+
+  MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which, bool features) const override {
+    const auto n = static_cast<int64_t>(which.size());
+    const int64_t rows = x.size(0), pieces = (rows + kTaskRows - 1) / kTaskRows, networks = multihead() ? 1 : n;
+    MemberOutputs out{at::empty({n, rows, classes()}, x.options()), features ? at::empty({networks, rows, feature_dim()}, x.options()) : at::Tensor(), 0};
+    parallel_tasks(networks * pieces, [&](int64_t task) {
+      const at::NoGradGuard no_graph;
+      const int64_t i = task / pieces, first = task % pieces * kTaskRows, count = std::min(kTaskRows, rows - first), member = multihead() ? 0 : which[i];
+      const auto given = network_->forward(unpack(members_[member], network_->layout()), buffers_[member], x.narrow(0, first, count), false);
+      if (features) out.features[i].narrow(0, first, count).copy_(given.features);
+      if (!multihead()) out.logits[i].narrow(0, first, count).copy_(given.logits);
+      for (int64_t h = 0; multihead() && h < n; ++h) out.logits[h].narrow(0, first, count).copy_(given.logits[which[h]]);
+    });
+    return out;
+  }
+
+  scores::LinearHead head(int64_t member) const override {
+    DISSENT_CHECK(!multihead(), kUsage, "the members of a multihead network classify by two layers: there is no one linear classifier on their features");
+    const auto& layout = network_->layout();
+    const std::string name = layout.find("head.weight") ? "head" : "fc";
+    const auto *weight = layout.find(name + ".weight"), *bias = layout.find(name + ".bias");
+    DISSENT_CHECK(weight && bias, kInternal, "this network has no classifier of a known name");
+    return {parameter(members_[member], *weight).clone(), parameter(members_[member], *bias).clone()};
+  }
+
+  std::unique_ptr<MemberNetworks> soup(std::span<const int64_t> of) const override {
+    DISSENT_CHECK(!multihead(), kUsage, "heads on one trunk share it: the mean of their weights is no network");
+    const auto order = at::tensor(at::ArrayRef<int64_t>(of.data(), of.size()), at::kLong);
+    return std::make_unique<ImageNetworks>(network_, scores::uniform_soup(members_.index_select(0, order)).unsqueeze(0), buffers_.index_select(0, order).mean(0, true));
+  }
+
+  std::string weights_hash() const override {
+    ContentHash hash;
+    const auto add = [&](const ParameterLayout& layout, const at::Tensor& stack) {
+      for (const auto& entry : layout.entries()) {
+        hash.add(entry.name);
+        hash.add(stacked_parameter(stack, entry).contiguous());
+      }
+    };
+    add(network_->layout(), members_);
+    add(network_->buffer_layout(), buffers_);
+    return hash.text();
+  }
+
+ private:
+  bool multihead() const { return network_->heads() > 0; }
+  std::shared_ptr<const ImageNetwork> network_;
+  at::Tensor members_, buffers_;
+};
+
+}  // namespace
+
+std::unique_ptr<MemberNetworks> image_networks(std::shared_ptr<const ImageNetwork> network, at::Tensor members, at::Tensor buffers) {
+  return std::make_unique<ImageNetworks>(std::move(network), std::move(members), std::move(buffers));
+}
+
+}  // namespace dissent
