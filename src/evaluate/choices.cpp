@@ -180,7 +180,7 @@ std::string choices_text(const std::vector<LoadedEnsemble>& ensembles, const std
   for (size_t e = 0; e < ensembles.size(); ++e) {
     const auto& choice = choices[e];
     text += fmt::format("\n[[choice]]\nrun = {}\nensemble = \"{}\"\nvalidation = {}\nvalidation_ood = {}\non_test_set = {}\n", toml_text(ensembles[e].run), ensembles[e].identity,
-                        toml_text(of(sets.validation.get())), toml_text(of(sets.validation_ood.get())), config.evaluate.allow_test_selection);
+                        toml_text(of(sets.validation.get())), toml_text(of(sets.validation_ood.get())), sets.chosen_on_test);
     if (choice.best >= 0) text += fmt::format("best = {}\n", choice.best);
     if (!choice.greedy.empty()) text += fmt::format("greedy = [{}]\n", fmt::join(choice.greedy, ", "));
     if (!choice.greedy_soup.empty()) text += fmt::format("greedy_soup = [{}]\n", fmt::join(choice.greedy_soup, ", "));

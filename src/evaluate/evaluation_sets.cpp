@@ -21,14 +21,16 @@ std::unique_ptr<EvaluationSet> open_role(const EvaluateConfig& config, const std
   return parts.empty() ? nullptr : pooled_set(std::move(parts));
 }
 
-void check_leaks(const EvaluateConfig& config, const EvaluationSets& sets) {
-  if (config.evaluate.allow_test_selection) return;
-  const auto check = [&](const EvaluationSet* chosen_on, const EvaluationSet& test, const char* role) {
-    if (!chosen_on) return;
-    DISSENT_CHECK(!same_rows(*chosen_on, test), kUsage,
-                  "evaluate.{}: {} holds the rows of the test set {}: choices on a test set are refused unless evaluate.allow_test_selection = true", role,
-                  chosen_on->place(), test.place());
+// A set on which something is chosen that holds the rows of a test set: an error, or noted where that is allowed.
+void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
+  const auto check = [&](const EvaluationSet* chosen_on, const EvaluationSet& test, const char* key) {
+    if (!chosen_on || !same_rows(*chosen_on, test)) return;
+    sets.chosen_on_test = true;
+    DISSENT_CHECK(config.evaluate.allow_test_selection, kUsage,
+                  "evaluate.{}: {} holds the rows of the test set {}: choices on a test set are refused unless evaluate.allow_test_selection = true", key, chosen_on->place(),
+                  test.place());
   };
+  sets.chosen_on_test = !sets.validation && config.evaluate.allow_test_selection;
   check(sets.validation.get(), *sets.id, "validation");
   for (const auto& test : sets.tests)
     for (const auto& file : test.files) {

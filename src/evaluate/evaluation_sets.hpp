@@ -21,6 +21,7 @@ struct EvaluationSets {
   std::unique_ptr<EvaluationSet> id, validation, fit, validation_ood;  ///< nullptr where not given
   std::string id_name;
   std::vector<TestSet> tests;
+  bool chosen_on_test = false;  ///< choices are made on test rows (and that is allowed): there is no validation set, or it holds the rows of a test set
 };
 
 /// The sets of one table: the caches that its paths match, or its pictures (once, or once a corruption) through the transform. Error::kData: nothing

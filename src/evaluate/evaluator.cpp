@@ -103,7 +103,7 @@ class Run {
   }
 
  private:
-  RowContext context(size_t e) const { return {ensembles_[e], config_.evaluate, choices_[e], casts_[e]}; }
+  RowContext context(size_t e) const { return {ensembles_[e], config_.evaluate, choices_[e], casts_[e], sets_.chosen_on_test}; }
 
   std::vector<SetColumns> pass(const EvaluationSet& set, Asked asked, const EvaluationSet* calibration) {
     std::vector<ColumnPlan> plans;

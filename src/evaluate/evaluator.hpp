@@ -78,6 +78,7 @@ struct RowContext {
   const EvaluateOptions& options;
   const Choices& choices;
   const Cast& cast;
+  bool chosen_on_test;  ///< choices, where there were any
 };
 std::vector<ResultRow> rows_of(const RowContext& context, const SetColumns& set, const SetColumns* id, const std::string& name, const std::string& shift, bool labelled);
 /// Several files of one set: the mean of their figures, row by row.

@@ -61,8 +61,7 @@ class Rows {
     const auto& options = context_.options;
     // SED's release chooses its best member on each test set.
     rows_.push_back({options.experiment, e.run, e.config_hash, e.seed, e.method, e.members(), predictor, dataset_, "test", shift_, figure.score, figure.metric,
-                     on_test ? "sed" : options.convention, on_test || options.allow_test_selection ? kOnTest : "", figure.value, figure.n});
-    if (!on_test && options.allow_test_selection && !chosen(predictor)) rows_.back().fidelity = "";
+                     on_test ? "sed" : options.convention, on_test || (context_.chosen_on_test && chosen(predictor)) ? kOnTest : "", figure.value, figure.n});
   }
   void add_all(const std::string& predictor, const std::vector<Figure>& figures, bool on_test) {
     for (const auto& figure : figures) add(predictor, figure, on_test);
@@ -70,10 +69,10 @@ class Rows {
   std::vector<ResultRow> take() { return std::move(rows_); }
 
  private:
-  // Whether anything about this predictor was chosen, maybe on a test set.
+  // Whether anything about this predictor was chosen or fitted on the validation set.
   bool chosen(const std::string& predictor) const {
     const auto& options = context_.options;
-    return predictor == "best" || predictor.starts_with("greedy") || options.search || options.temperature != "none" || !options.weights.empty();
+    return predictor == "best" || predictor.starts_with("greedy") || options.search || options.temperature != "none" || options.vector_scaling || options.conformal != "none";
   }
   const RowContext& context_;
   std::string dataset_, shift_;

@@ -3,6 +3,9 @@
 #include <dissent/error.hpp>
 
 
+#include <filesystem>
+
+#include "evaluate/content_hash.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/h5.hpp"
 
@@ -28,6 +31,7 @@ void write_state(const std::string& path, const std::string& identity, const sco
   const auto temporary = temporary_name(path);
   auto file = h5_create(temporary, bytes);
   h5_write_attribute(file, "/", "identity", identity, temporary);
+  ContentHash hash;
   for (const auto& [name, values] : state) {
     bool in_bank = false;
     for (const auto& [bank, of] : {std::pair(kBanks[0], features), std::pair(kBanks[1], logits)}) {
@@ -40,21 +44,34 @@ void write_state(const std::string& path, const std::string& identity, const sco
     const auto host = (values.scalar_type() == at::kBool ? values.to(at::kByte) : values).detach().cpu().contiguous();
     const bool scalar = host.dim() == 0;
     const auto shaped = scalar ? host.reshape({1}) : host;
+    hash.add(name);
+    hash.add(shaped);
     if (scalar) h5_write_attribute(file, "/", "scalar:" + name, int64_t{1}, temporary);
     h5_add_dataset(file, "state/" + name, shaped.sizes(), shaped.scalar_type(), temporary);
     h5_write_rows(file, "state/" + name, 0, shaped, *self, temporary);
   }
+  h5_write_attribute(file, "/", "hash", hash.text(), temporary);
   file.close(temporary);
-  sync_and_rename(temporary, path);
+  // Not flushed to the disk, which takes longer than most fits: what a crash leaves is found out by its hash, and fitted again.
+  std::filesystem::rename(temporary, path);
 }
 
 bool has_state(const std::string& path, const std::string& identity) {
   if (!path_exists(path)) return false;
   try {
     const auto file = h5_open(path);
-    const auto value = h5_read_attribute(file, "/", "identity", path);
-    const auto* text = std::get_if<std::string>(&value);
-    return text && *text == identity;
+    const auto is = [&](const char* name, const std::string& wanted) {
+      const auto value = h5_read_attribute(file, "/", name, path);
+      const auto* text = std::get_if<std::string>(&value);
+      return text && *text == wanted;
+    };
+    if (!is("identity", identity)) return false;
+    ContentHash hash;
+    for (const auto& name : h5_dataset_names(file, "state", path)) {
+      hash.add(name);
+      hash.add(h5_read(file, "state/" + name, path));
+    }
+    return is("hash", hash.text());
   } catch (const Error&) {
     return false;
   }

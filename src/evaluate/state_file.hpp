@@ -15,7 +15,7 @@ void write_state(const std::string& path, const std::string& identity, const sco
 /// that it refers to.
 std::optional<scores::State> read_state(const std::string& path, const std::string& identity, const std::function<at::Tensor(const std::string&)>& read_bank);
 
-/// Whether there is a state of this identity.
+/// Whether there is a whole state of this identity.
 bool has_state(const std::string& path, const std::string& identity);
 
 }  // namespace dissent

@@ -1,4 +1,5 @@
 // Scores, choices, caches and fitted states of whole evaluations on small sets.
+#include <dissent/metrics/ranking.hpp>
 #include <dissent/scores/ensemble_scores.hpp>
 #include <dissent/scores/shaping.hpp>
 
@@ -197,7 +198,8 @@ TEST_F(Evaluate, GreedySelectionIsNeverWorseThanTheBestMemberOnValidation) {
   for (int64_t m = 0; m < 6; ++m) {
     auto with = chosen;
     with.push_back(m);
-    if (std::find(chosen.begin(), chosen.end(), m) == chosen.end()) EXPECT_LE(count(with), count(chosen));
+    if (std::find(chosen.begin(), chosen.end(), m) != chosen.end()) continue;
+    EXPECT_LE(count(with), count(chosen));
   }
   const auto soup = ensemble.networks->soup(greedy_soup(*self, ensemble, *set, config, right));
   EXPECT_GE(soup->forward(x, all_of(1), false).logits[0].argmax(1).eq(labels).sum().item<int64_t>(), most);

@@ -66,7 +66,8 @@ TEST_F(SedTree, OneCommandGivesTheRowsOfBothTables) {
   }
   EXPECT_DOUBLE_EQ(value_of(result.rows, "ensemble", "C-5", "", "accuracy"), sum / 15);
   for (const auto& row : result.rows) {
-    if (row.dataset == "C-5" && row.metric == "accuracy") EXPECT_EQ(row.n, n);
+    if (row.dataset != "C-5" || row.metric != "accuracy") continue;
+    EXPECT_EQ(row.n, n);
   }
 }
 
