@@ -64,6 +64,9 @@ int run_alone(const Verb& verb, const std::vector<std::string>& arguments) {
   } catch (const Error& error) {
     fmt::print(stderr, "dissent: {}\n", error.what());
     return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "dissent: {}\n", error.what());
+    return exit_code(ErrorKind::kInternal);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <dissent/error.hpp>
 
 #include "jobs/process.hpp"
+#include "jobs/state.hpp"
 
 namespace dissent::jobs {
 namespace {
@@ -47,6 +48,7 @@ bool SlurmJob::lives() const {
 void Slurm::ask() {
   if (asked_) return;
   asked_ = true;
+  asked_s_ = now_s();
   there_ = answers_ = false;
   Output said;
   try {
@@ -61,6 +63,12 @@ void Slurm::ask() {
   if (answers_) jobs_ = parse_queue(said.out);
 }
 
+void Slurm::renew(double time_s) {
+  if (time_s + lease_s() < asked_s_) return;  // clocks of hosts differ
+  asked_ = false;
+  ask();
+}
+
 bool Slurm::there() {
   ask();
   return there_;
@@ -71,8 +79,9 @@ bool Slurm::answers() {
   return answers_;
 }
 
-std::optional<SlurmJob> Slurm::find(const std::string& id) {
+std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
   ask();
+  if (!id.empty() && there_ && !jobs_.contains(id)) renew(time_s);
   if (const auto at = jobs_.find(id); at != jobs_.end()) return at->second;
   if (!there_ || id.empty()) return std::nullopt;
   if (const auto known = accounts_.find(id); known != accounts_.end()) return known->second;
@@ -90,12 +99,17 @@ std::optional<SlurmJob> Slurm::find(const std::string& id) {
   return account;
 }
 
-std::optional<SlurmJob> Slurm::find_by_name(const std::string& name, int64_t index) {
+std::optional<SlurmJob> Slurm::find_by_name(const std::string& name, int64_t index, double time_s) {
   ask();
   const std::string ending = fmt::format("_{}", index);
-  for (const auto& [id, job] : jobs_)
-    if (job.name == name && (index < 0 || id.ends_with(ending))) return job;
-  return std::nullopt;
+  const auto known = [&]() -> std::optional<SlurmJob> {
+    for (const auto& [id, job] : jobs_)
+      if (job.name == name && (index < 0 || id.ends_with(ending))) return job;
+    return std::nullopt;
+  };
+  if (auto job = known()) return job;
+  if (there_) renew(time_s);
+  return known();
 }
 
 std::string sbatch(const std::string& submit, const std::vector<std::string>& options, const std::string& script, const std::vector<std::string>& arguments) {

@@ -23,10 +23,11 @@ class Slurm {
   bool there();
   /// The controller answered. If it did not, nothing may be concluded from a job that is not in its list.
   bool answers();
-  /// The job of this number: from squeue, else from sacct where there is accounting; nothing if neither knows it.
-  std::optional<SlurmJob> find(const std::string& id);
+  /// The job of this number: from squeue, else from sacct where there is accounting; nothing if neither knows it. time_s: when it was submitted, at the earliest: a list of jobs
+  /// that is older is asked for again before a job is said to be missing.
+  std::optional<SlurmJob> find(const std::string& id, double time_s = 0);
   /// The job of this name, and of this index in its array (-1: none), by squeue.
-  std::optional<SlurmJob> find_by_name(const std::string& name, int64_t index);
+  std::optional<SlurmJob> find_by_name(const std::string& name, int64_t index, double time_s = 0);
   /// Asks again at the next question.
   void forget() { asked_ = false, jobs_.clear(), accounts_.clear(); }
   /// Why the controller did not answer.
@@ -34,6 +35,8 @@ class Slurm {
 
  private:
   void ask();
+  void renew(double time_s);
+  double asked_s_ = 0;
   bool asked_ = false, there_ = false, answers_ = false;
   std::string problem_;
   std::map<std::string, SlurmJob> jobs_;

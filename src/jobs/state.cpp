@@ -207,7 +207,7 @@ void put_beat(const std::string& folder, int64_t number, const Beat& beat) { rep
 bool abandon(const std::string& folder, int64_t number) { return put_start(folder, number, 0, {.by = this_process(), .time = now_s(), .slurm_job = {}, .abandoned = true}); }
 
 Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet, const std::string& backend) {
-  return {.number = number, .key = job.key, .name = job.name, .verb = job.verb, .sheet = std::filesystem::absolute(sheet).lexically_normal().string(),
+  return {.number = number, .key = job.key, .name = job.name, .verb = job.verb, .sheet = sheet.empty() ? "" : std::filesystem::absolute(sheet).lexically_normal().string(),
           .directory = std::filesystem::current_path().string(), .command = job.command(), .runs = job.resolution.runs, .inputs = job.resolution.inputs, .after = job.after,
           .ranks = job.ranks, .threads = job.threads, .gpus = job.gpus, .retries = job.retries, .stage = job.stage, .backend = backend, .batch = {}, .index = -1,
           .by = this_process(), .time = now_s()};

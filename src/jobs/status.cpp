@@ -58,7 +58,7 @@ std::string running_text(const Status& status, const std::vector<std::string>& r
 // What follows from Slurm for an attempt that it was given and that nobody is seen to run.
 void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
   const bool begun = status.state.begun();
-  const auto found = slurm.find(id);
+  const auto found = slurm.find(id, status.state.attempt ? status.state.attempt->time : now_s());
   status.where = "slurm " + id;
   if (found && found->lives()) {
     status.phase = found->state == "RUNNING" || found->state == "COMPLETING" ? Phase::kRunning : begun ? Phase::kPreempted : Phase::kPending;
@@ -102,7 +102,7 @@ void without_sign_of_life(Status& status, const std::string& state_root, Slurm& 
   std::string id = state.submitted;
   const bool slurm_job = !id.empty() || (attempt && attempt->backend == "slurm");
   if (id.empty() && slurm_job)
-    if (const auto found = slurm.find_by_name(attempt->batch, attempt->index)) id = found->id;
+    if (const auto found = slurm.find_by_name(attempt->batch, attempt->index, attempt->time)) id = found->id;
   for (const auto& start : state.starts)
     if (id.empty() && start) id = start->slurm_job;
   if (!id.empty()) return ask_slurm(status, id, slurm);
@@ -140,12 +140,10 @@ const char* phase_name(Phase phase) {
 bool may_start(Phase phase) { return phase == Phase::kWaiting || phase == Phase::kFailed || phase == Phase::kCancelled || phase == Phase::kLost; }
 bool is_under_way(Phase phase) { return phase == Phase::kSubmitting || phase == Phase::kPending || phase == Phase::kRunning || phase == Phase::kPreempted; }
 
-Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
+namespace {
+
+Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) {
   Status status;
-  if (!job.enabled) {
-    status.phase = Phase::kNotEnabled;
-    return status;
-  }
   status.state = read_state(job_folder(state_root, job.key));
   const auto& state = status.state;
   const auto& runs = state.attempt ? state.attempt->runs : job.resolution.runs;
@@ -171,6 +169,25 @@ Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
     return status;
   }
   if (state.number > 0) without_sign_of_life(status, state_root, slurm);
+  return status;
+}
+
+bool moved_on(const JobState& before, const JobState& now) {
+  return before.number != now.number || before.submitted != now.submitted || before.starts.size() != now.starts.size() || before.stops.size() != now.stops.size() ||
+         before.beat.has_value() != now.beat.has_value() || (now.beat && now.beat->time != before.beat->time);
+}
+
+}  // namespace
+
+// Files and queue are not read in one instant: what looks lost or cancelled may have begun or ended in between.
+Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
+  Status status;
+  status.phase = Phase::kNotEnabled;
+  for (int round = 0; job.enabled && round < 4; ++round) {
+    status = status_once(job, state_root, slurm);
+    const bool doubtful = (status.phase == Phase::kLost || status.phase == Phase::kCancelled) && !status.state.end();
+    if (!doubtful || !moved_on(status.state, read_state(job_folder(state_root, job.key)))) break;
+  }
   return status;
 }
 

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
+#include <thread>
 
 #include <dissent/error.hpp>
 
@@ -31,7 +33,11 @@ class Submitter {
 
   int run() {
     adopt();
-    while (!round()) queue_.refresh(true);
+    const double end = now_s() + 2 * lease_s();
+    while (!round() || (in_other_hands() && now_s() < end)) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      queue_.refresh(true);
+    }
     return report();
   }
 
@@ -70,6 +76,16 @@ class Submitter {
     return batches.empty() && ready.empty() && !std::exchange(packed_, false);
   }
 
+  // A job waits for one that another submitter has claimed and that has no number yet.
+  bool in_other_hands() const {
+    for (size_t i = 0; i < queue_.size(); ++i) {
+      if (!queue_.is_picked(i) || !may_start(queue_.status(i).phase) || tried_.contains(i)) continue;
+      const auto unmet = queue_.unmet(i);
+      if (std::any_of(unmet.begin(), unmet.end(), [&](size_t other) { return queue_.status(other).phase == Phase::kSubmitting; })) return true;
+    }
+    return false;
+  }
+
   // Slurm's numbers of what a job waits for; nothing if some of it is not with Slurm.
   std::optional<std::vector<std::string>> needs_of(size_t i) const {
     std::set<std::string> ids;
@@ -78,6 +94,7 @@ class Submitter {
       const auto& attempt = status.state.attempt;
       std::string id = status.state.submitted;
       if (attempt && attempt->backend == "pack") id = read_state(job_folder(queue_.state_root(), attempt->batch)).submitted;
+      if (id.empty() && status.where.starts_with("slurm ")) id = status.where.substr(6);
       if (!is_under_way(status.phase) || id.empty()) return std::nullopt;
       ids.insert(id);
     }

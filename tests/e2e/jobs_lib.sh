@@ -67,7 +67,7 @@ CSV
 }
 
 wait_for() {
-  for _ in $(seq 600); do [ -e "$1" ] && return; sleep 0.05; done
+  for _ in $(seq 1200); do [ -e "$1" ] && return; sleep 0.05; done
   failed "$1 did not come"
 }
 

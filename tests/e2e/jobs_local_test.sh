@@ -4,7 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 export DISSENT_JOBS_LEASE_S=3
-. "$(dirname "$0")/jobs_lib.sh"
+. "$source_dir/tests/e2e/jobs_lib.sh"
 
 jobs_data
 sheet six.csv
