@@ -50,6 +50,25 @@ bool another_runs(const std::string& folder) {
   }
 }
 
+// Copies the caches to every node's own disk; true if the program will find them there. What goes wrong costs time only: the job reads them where they are.
+bool staged(const Attempt& attempt) {
+  const char* scratch = std::getenv("DISSENT_SCRATCH");
+  if (!attempt.stage || !scratch || !*scratch || attempt.inputs.empty()) return false;
+  std::vector<std::string> argv;
+  const char* nodes = std::getenv("SLURM_JOB_NUM_NODES");
+  if (nodes && std::atoi(nodes) > 1) argv = {"srun", fmt::format("--ntasks={}", nodes), "--ntasks-per-node=1"};
+  argv.insert(argv.end(), {program_path(), "jobs", "stage", scratch});
+  argv.insert(argv.end(), attempt.inputs.begin(), attempt.inputs.end());
+  try {
+    const auto said = run_captured(argv, 6 * 3600);
+    fmt::print(stderr, "{}", said.err);
+    return said.code == 0;
+  } catch (const Error& error) {
+    fmt::print(stderr, "dissent jobs: {}: not staged: {}\n", attempt.name, error.what());
+    return false;
+  }
+}
+
 class Execution {
  public:
   Execution(const std::string& folder, const Attempt& attempt, int64_t restart, const ExecuteOptions& options)
@@ -205,7 +224,7 @@ std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, 
   return std::nullopt;
 }
 
-int execute(const std::string& folder, int64_t number, const ExecuteOptions& options) {
+int execute(const std::string& folder, int64_t number, ExecuteOptions options) {
   install_handlers();
   const Attempt attempt = read_attempt(folder, number);
   DISSENT_CHECK(chdir(attempt.directory.c_str()) == 0, kData, "{}: cannot change into it: {}", attempt.directory, std::strerror(errno));
@@ -224,6 +243,7 @@ int execute(const std::string& folder, int64_t number, const ExecuteOptions& opt
     if (lost > attempt.retries) return fail(4, fmt::format("failed or was lost with its node {} times", lost));
     if (const auto other = unmet(folder, attempt)) return fail(3, fmt::format("waits for {}, which is not done", *other));
     bool requeue = false;
+    if (staged(attempt)) options.environment = {{"DISSENT_STAGED", std::getenv("DISSENT_SCRATCH")}};
     auto stop = Execution(folder, attempt, *restart, options).run(requeue);
     if (requeue) return queue_again(folder, attempt, *restart, stop, options) ? 0 : 75;
     stop.is_final = stop.is_final || (stop.reason == "failed" && lost >= attempt.retries);

@@ -22,8 +22,9 @@ struct ExecuteOptions {
 ///   - a killed rank, exit code 4 or a signal: started again after 1, 2, 4, ... seconds, `retries` times; a start that was lost with its node counts
 ///   - SIGUSR1 (the time limit is near): passed on; when a checkpoint is written (75), or after grace_s, the job is queued again: scontrol requeue
 ///   - SIGTERM: the program is asked for a checkpoint. Under Slurm the job is preempted or cancelled, which Slurm knows; without it, it is cancelled
+///   - `stage`: caches are copied to DISSENT_SCRATCH on every node before (the sign of life waits for that)
 /// A start is refused (0, nothing is run) if the attempt is over, was declared lost, or another process that lives runs it.
-int execute(const std::string& folder, int64_t number, const ExecuteOptions& options);
+int execute(const std::string& folder, int64_t number, ExecuteOptions options);
 
 /// Claims the next start of an attempt (execute.cpp; the pack uses it too). Nothing if it is not to be started; then `why` says so.
 std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, std::string& why);

@@ -18,11 +18,11 @@
 
 namespace dissent::jobs {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ProcessName, host, pid, started)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ProcessName, host, pid, started);
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Attempt, number, key, name, verb, sheet, directory, command, runs, inputs, after, ranks, threads, gpus, retries, stage, backend, batch, index, by,
-                                                time)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Start, by, time, slurm_job, epoch, err_offset, abandoned)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Stop, code, reason, message, wall_s, time, is_final)
+                                                time);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Start, by, time, slurm_job, epoch, err_offset, abandoned);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Stop, code, reason, message, wall_s, time, is_final);
 
 namespace {
 
