@@ -11,8 +11,18 @@ export SRUN_CPUS_PER_TASK=$OMP_NUM_THREADS # srun does not take it from the job 
 program=("$DISSENT_PROGRAM")
 [ -z "$DISSENT_CONTAINER" ] || program=(apptainer exec "${CONTAINER_OPTIONS[@]}" "$DISSENT_CONTAINER" dissent)
 
-with_mpirun() { until_done mpirun -n "$SLURM_NTASKS" "${MPIRUN_OPTIONS[@]}" "${program[@]}" "$@"; }
-with_srun() { until_done srun "${SRUN_OPTIONS[@]}" "${program[@]}" "$@"; }
+with_mpirun() { launch mpirun -n "$SLURM_NTASKS" "${MPIRUN_OPTIONS[@]}" "${program[@]}" -- "$@"; }
+with_srun() { launch srun "${SRUN_OPTIONS[@]}" "${program[@]}" -- "$@"; }
+
+# launch LAUNCHER... -- VERB ARGS...; for a job of a sheet the arguments are `--job LIST`, and `dissent jobs exec` does what until_done does, and writes it down.
+launch() {
+  local launcher=()
+  while [ "$1" != -- ]; do launcher+=("$1"); shift; done
+  shift
+  export DISSENT_MAX_RESTARTS
+  if [ "$1" = --job ]; then exec "$DISSENT_PROGRAM" jobs exec --list "$2" -- "${launcher[@]}"; fi
+  until_done "${launcher[@]}" "$@"
+}
 
 # mpirun and srun pass USR1 on to all ranks. TERM becomes USR1 too, since mpirun would answer it by killing.
 job='' cancelled=0

@@ -20,3 +20,6 @@ SRUN_OPTIONS=(--mpi=pmix --cpu-bind=cores)
 
 # A job that is stopped before its time is over is queued again, at most so often.
 DISSENT_MAX_RESTARTS=${DISSENT_MAX_RESTARTS:-100}
+
+# Rows of a sheet with stage = 1 copy their caches here first: a disk of the node. Empty: they do not.
+export DISSENT_SCRATCH=${DISSENT_SCRATCH:-}

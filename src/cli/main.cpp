@@ -56,18 +56,34 @@ int report(Runtime& runtime, ErrorKind kind, const std::string& message, bool ag
   runtime.abort(exit_code(kind));
 }
 
+// Verbs that start programs of MPI and so must not start it themselves.
+int run_alone(const Verb& verb, const std::vector<std::string>& arguments) {
+  start_log(0);
+  try {
+    return verb.run_alone({arguments.begin() + 1, arguments.end()});
+  } catch (const Error& error) {
+    fmt::print(stderr, "dissent: {}\n", error.what());
+    return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "dissent: {}\n", error.what());
+    return exit_code(ErrorKind::kInternal);
+  }
+}
+
 }  // namespace
 }  // namespace dissent::cli
 
 int main(int argc, char** argv) {
   using namespace dissent;
   // As early as can be: until then a signal that asks to stop would kill.
-  if (argc > 1 && std::string_view(argv[1]) == "train") install_stop_handlers();
+  if (argc > 1 && (std::string_view(argv[1]) == "train" || (argc > 2 && std::string_view(argv[1]) == "jobs" && std::string_view(argv[2]) == "pack"))) install_stop_handlers();
   try {
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    if (const auto* verb = cli::alone(arguments)) return cli::run_alone(*verb, arguments);
     Runtime runtime(argc, argv);
     cli::start_log(runtime.world().rank());
     try {
-      return cli::run(runtime, {argv + 1, argv + argc});
+      return cli::run(runtime, arguments);
     } catch (const Error& error) {
       return cli::report(runtime, error.kind(), error.what(), error.agreed());
     } catch (const c10::Error& error) {

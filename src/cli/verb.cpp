@@ -25,6 +25,8 @@ const std::vector<Verb>& verbs() {
       {"plan", "what a training would cost: memory, bytes moved, storage, time", run_plan},
       {"cache", "turn an image set into a sharded feature cache", run_cache},
       {"evaluate", "accuracy and out-of-distribution detection of trained runs", run_evaluate},
+      {"jobs", "run the experiments of a CSV sheet, here or on Slurm; their state", run_jobs_pack, run_jobs_alone},
+      {"replay", "run again from a run's own record, and compare", nullptr, run_replay},
       {"config", "print every key with type, default and meaning", run_config},
       {"inspect", "say what is in a cache, checkpoint or result file", run_inspect},
       {"imglist", "list the images of folders, for sets that are read from lists", run_imglist},
@@ -55,7 +57,13 @@ CommandLine::CommandLine(const Verb& verb, const std::string& description, const
   options_.add_options()("help,h", po::bool_switch(), "this text");
 }
 
-bool CommandLine::parse(Runtime& runtime, const std::vector<std::string>& arguments) {
+const Verb* alone(const std::vector<std::string>& arguments) {
+  for (const auto& candidate : verbs())
+    if (!arguments.empty() && arguments[0] == candidate.name && candidate.run_alone && !(candidate.run && arguments.size() > 1 && arguments[1] == "pack")) return &candidate;
+  return nullptr;
+}
+
+bool CommandLine::parse(bool print, const std::vector<std::string>& arguments) {
   const std::string usage = fmt::format("usage: dissent {} [options]{}{}", verb_.name, max_positional_ == 0 ? "" : " ", positional_name_);
   try {
     po::options_description all;
@@ -67,7 +75,7 @@ bool CommandLine::parse(Runtime& runtime, const std::vector<std::string>& argume
     if (flag("help")) {
       std::ostringstream text;
       text << options_;
-      if (runtime.world().rank() == 0) fmt::print("{}\n\n{}\n\n{}", usage, description_, text.str());
+      if (print) fmt::print("{}\n\n{}\n\n{}", usage, description_, text.str());
       return false;
     }
     DISSENT_CHECK(max_positional_ == 0 || !positional_.empty(), kUsage, "{} is missing; {}", positional_name_, usage);

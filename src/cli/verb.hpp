@@ -14,6 +14,8 @@ struct Verb {
   const char* name;
   const char* summary;
   int (*run)(Runtime& runtime, const std::vector<std::string>& arguments);
+  /// Instead of `run` where this says so: as one process that does not start MPI, since it starts programs that do.
+  int (*run_alone)(const std::vector<std::string>& arguments) = nullptr;
 };
 /// The one table of verbs.
 const std::vector<Verb>& verbs();
@@ -30,6 +32,12 @@ int run_export(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_doctor(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_tables(Runtime& runtime, const std::vector<std::string>& arguments);
 int run_plot(Runtime& runtime, const std::vector<std::string>& arguments);
+int run_jobs_alone(const std::vector<std::string>& arguments);
+/// `jobs pack`: the part of `jobs` that is an MPI program.
+int run_jobs_pack(Runtime& runtime, const std::vector<std::string>& arguments);
+int run_replay(const std::vector<std::string>& arguments);
+/// The verb that these arguments of the program are to be run as without MPI, or nullptr.
+const Verb* alone(const std::vector<std::string>& arguments);
 
 /// Options of one verb, read with Boost.Program_options; --help is added. Unknown or missing ones are Error::kUsage, agreed by all ranks.
 class CommandLine {
@@ -38,7 +46,9 @@ class CommandLine {
   CommandLine(const Verb& verb, const std::string& description, const char* positional, int max_positional);
   boost::program_options::options_description_easy_init add() { return options_.add_options(); }
   /// False if --help was printed (on rank 0) and the verb has nothing to do.
-  bool parse(Runtime& runtime, const std::vector<std::string>& arguments);
+  bool parse(Runtime& runtime, const std::vector<std::string>& arguments) { return parse(runtime.world().rank() == 0, arguments); }
+  /// The same where there is no Runtime; print: this process prints --help.
+  bool parse(bool print, const std::vector<std::string>& arguments);
   bool has(const std::string& name) const { return values_.count(name) > 0 && (values_[name].empty() || !values_[name].defaulted()); }
   bool flag(const std::string& name) const { return values_[name].as<bool>(); }
   template <class T>

@@ -16,6 +16,11 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   Communicator& world() { return *world_; }
+  /// Takes another group for the world and returns the one before: each job of a pack has a world of its own. Not collective.
+  std::unique_ptr<Communicator> exchange_world(std::unique_ptr<Communicator> world) {
+    world_.swap(world);
+    return world;
+  }
   /// Ends every rank of the job at once with this exit code; for an error that only this rank has.
   [[noreturn]] void abort(int code);
   /// True for the first rank of its node that asks: where several ranks have an error of their own, one of them says so. Sends no message.

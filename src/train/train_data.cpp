@@ -1,6 +1,7 @@
 #include <xxhash.h>
 
 #include "storage/row_subset.hpp"
+#include "storage/staged.hpp"
 #include "train/head_trainer.hpp"
 
 namespace dissent {
@@ -9,7 +10,7 @@ namespace {
 FeatureCache open_checked(Communicator& world, const std::string& path, const char* key) {
   std::optional<FeatureCache> cache;
   agree(world, [&] {
-    cache.emplace(FeatureCache::open(path));
+    cache.emplace(FeatureCache::open(staged_path(path)));
     DISSENT_CHECK(cache->rows() > 0, kData, "{}: {} has no rows", key, path);
   });
   return std::move(*cache);

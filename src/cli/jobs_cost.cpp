@@ -1,0 +1,92 @@
+#include "cli/jobs_cost.hpp"
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "jobs/process.hpp"
+#include "jobs/progress.hpp"
+#include "jobs/status.hpp"
+#include "storage/atomic_file.hpp"
+
+namespace dissent::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+// The grid of so many ranks in plan's report, or nullptr.
+const Json* grid_of(const Json& report, int64_t ranks) {
+  for (const auto& grid : report.at("grids"))
+    if (grid.value("ranks", int64_t{0}) == ranks && !grid.contains("problem")) return &grid;
+  return nullptr;
+}
+
+std::string last_line(const std::string& text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const auto line = text.substr(at, end - at);
+    if (line.starts_with("dissent: ")) out = line.substr(9);
+    at = end + 1;
+  }
+  return out;
+}
+
+std::string cost_text(const Json& report, const jobs::Job& job) {
+  const auto* grid = grid_of(report, job.ranks);
+  if (!grid) return fmt::format("plan has no grid of {} ranks for it\n", job.ranks);
+  const auto& shape = grid->at("grid");
+  std::string text = fmt::format("grid {} x {} x {} (runs x members x data), {} memory a rank, {} data a node, checkpoint {}", shape.at("runs").get<int64_t>(), shape.at("members").get<int64_t>(),
+                                 shape.at("data").get<int64_t>(), byte_text(grid->at("memory").at("rank").get<int64_t>()),
+                                 byte_text(grid->at("memory").at("data_node").get<int64_t>()), byte_text(grid->at("storage").at("checkpoint").get<int64_t>()));
+  if (grid->contains("time")) text += fmt::format(", {} an epoch, {} in all", jobs::duration_text(grid->at("time").at("epoch_s").get<double>()), jobs::duration_text(grid->at("time").at("total_s").get<double>()));
+  return text + "\n";
+}
+
+// What plan says of a training, or why it says nothing.
+std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std::string>& known) {
+  if (job.verb != "train") return "no cost model for this verb\n";
+  std::vector<std::string> argv{jobs::program_path(), "plan", job.config, "--json", "--ranks", std::to_string(job.ranks)};
+  std::string alike = fmt::format("{} {}", job.config, job.ranks);
+  for (const auto& text : job.overrides) {
+    argv.insert(argv.end(), {"--set", text});
+    if (!text.starts_with("seeds=") && !text.starts_with("experiment=") && !text.starts_with("output=")) alike += "\n" + text;
+  }
+  if (times) argv.insert(argv.end(), {"--seconds", "0.5"});
+  else argv.emplace_back("--no-calibration");
+  auto& cost = known[alike];
+  if (!cost.empty()) return cost;
+  const auto said = jobs::run_captured(argv, 300);
+  try {
+    cost = said.code == 0 ? cost_text(Json::parse(said.out), job) : "";
+  } catch (const Json::exception& error) {
+    cost = fmt::format("plan's answer is not understood: {}\n", error.what());
+  }
+  if (cost.empty()) cost = fmt::format("not known: {}\n", last_line(said.err));
+  return cost;
+}
+
+}  // namespace
+
+std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::Job>& all, bool times) {
+  std::string text;
+  std::map<std::string, std::string> names, costs;
+  for (const auto& job : all) names[job.key] = job.name;
+  int64_t count = 0;
+  for (const auto& job : jobs) {
+    if (!job.enabled) continue;
+    ++count;
+    std::vector<std::string> argv{"dissent"};
+    const auto command = job.command();
+    argv.insert(argv.end(), command.begin(), command.end());
+    if (job.ranks > 1) argv.insert(argv.begin(), {"mpirun", "-n", std::to_string(job.ranks)});
+    text += fmt::format("{}  ({})\n  {}\n  {} ranks x {} threads{}\n", job.name, job.key, jobs::shown(argv), job.ranks, job.threads, job.gpus > 0 ? fmt::format(", {} GPUs", job.gpus) : "");
+    std::vector<std::string> after;
+    for (const auto& key : job.after) after.push_back(names.at(key));
+    if (!after.empty()) text += fmt::format("  after {}\n", fmt::join(after, ", "));
+    if (!job.slurm.empty()) text += fmt::format("  sbatch {}\n", jobs::shown(job.slurm));
+    text += "  " + cost_of(job, times, costs);
+  }
+  return text + fmt::format("{} jobs\n", count);
+}
+
+}  // namespace dissent::cli

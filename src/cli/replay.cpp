@@ -1,0 +1,179 @@
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "build_info.hpp"
+#include "cli/verb.hpp"
+#include "jobs/process.hpp"
+#include "storage/atomic_file.hpp"
+#include "storage/checkpoint.hpp"
+#include "storage/csv.hpp"
+
+namespace dissent::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+using Json = nlohmann::json;
+
+// What a run wrote down of itself.
+struct Record {
+  std::string folder, config;
+  Json provenance;
+  int64_t members = 1, data = 1, threads = 1;
+  std::string device;
+};
+
+Record read_record(const std::string& folder) {
+  Record record{folder, folder + "/config.toml", {}, 1, 1, 1, ""};
+  try {
+    record.provenance = Json::parse(read_text(folder + "/provenance.json"));
+    record.members = record.provenance.at("grid").at("members");
+    record.data = record.provenance.at("grid").at("data");
+    record.threads = record.provenance.at("threads_a_rank");
+    record.device = record.provenance.at("device");
+    DISSENT_CHECK(record.provenance.at("state") == "finished", kData, "{}: the run is not finished: its state is {}", folder, record.provenance.at("state").get<std::string>());
+  } catch (const Json::exception& error) {
+    DISSENT_FAIL(kData, "{}/provenance.json: {}", folder, error.what());
+  }
+  return record;
+}
+
+// Counts and names what differs; the first few in full.
+class Comparison {
+ public:
+  explicit Comparison(double tolerance) : tolerance_(tolerance) {}
+
+  void note(const std::string& text) {
+    if (++count_ <= 20) fmt::print("  {}\n", text);
+  }
+  void compare(const std::string& what, const std::string& before, const std::string& now) {
+    if (before != now) note(fmt::format("{}: {} then, {} now", what, before, now));
+  }
+  void compare(const std::string& name, const at::Tensor& before, const at::Tensor& now) {
+    if (before.sizes() != now.sizes() || before.dtype() != now.dtype()) return note(fmt::format("{}: another shape or type", name));
+    const auto bytes = static_cast<size_t>(before.nbytes());
+    if (std::memcmp(before.const_data_ptr(), now.const_data_ptr(), bytes) == 0) return;
+    const auto a = before.to(at::kDouble), b = now.to(at::kDouble);
+    const double scale = std::max(a.abs().max().item<double>(), 1e-300), worst = (a - b).abs().max().item<double>() / scale;
+    worst_ = std::max(worst_, std::isnan(worst) ? std::numeric_limits<double>::infinity() : worst);
+    if (!(worst <= tolerance_)) note(fmt::format("{}: differs by {:.3g} of its largest value, in {} of {} values", name, worst, a.ne(b).sum().item<int64_t>(), a.numel()));
+  }
+  int64_t count() const { return count_; }
+  double worst() const { return worst_; }
+
+ private:
+  double tolerance_, worst_ = 0;
+  int64_t count_ = 0;
+};
+
+at::Tensor whole(const CheckpointReader& file, const std::string& name) { return file.read_slab(name, 0, file.shape(name)[0]); }
+
+void compare_checkpoints(const std::string& before, const std::string& now, Comparison& comparison) {
+  const CheckpointReader a(before), b(now);
+  for (const char* group : {"members", "optimizer"}) {
+    const auto names = a.names(group);
+    if (names != b.names(group)) comparison.note(fmt::format("{}: other datasets", group));
+    for (const auto& name : names) {
+      const auto full = fmt::format("{}/{}", group, name);
+      if (b.has(full)) comparison.compare(full, whole(a, full), whole(b, full));
+    }
+  }
+}
+
+// Text fields have to be equal, numbers to the tolerance.
+void compare_logs(const std::string& before, const std::string& now, double tolerance, Comparison& comparison) {
+  const auto a = parse_csv(read_text(before), before), b = parse_csv(read_text(now), now);
+  if (a.size() != b.size()) return comparison.note(fmt::format("train.csv: {} epochs then, {} now", a.size() - 1, b.size() - 1));
+  for (size_t r = 0; r < a.size(); ++r) {
+    for (size_t c = 0; c < std::min(a[r].fields.size(), b[r].fields.size()); ++c) {
+      const auto &x = a[r].fields[c], &y = b[r].fields[c];
+      const double u = std::strtod(x.c_str(), nullptr), v = std::strtod(y.c_str(), nullptr);
+      if (x != y && !(tolerance > 0 && r > 0 && std::abs(u - v) <= tolerance * std::max(std::abs(u), 1.0)))
+        comparison.note(fmt::format("train.csv: epoch {}, {}: {} then, {} now", a[r].fields[0], a[0].fields[c], x, y));
+    }
+  }
+}
+
+// What may be the reason of a difference.
+void print_surroundings(const Record& record) {
+  const auto& program = record.provenance["program"];
+  const auto say = [](const char* what, const std::string& then, const std::string& now) {
+    if (then != now) fmt::print("  {}: {} then, {} now\n", what, then, now);
+  };
+  say("dissent", program.value("dissent", ""), DISSENT_VERSION);
+  say("commit", program.value("commit", ""), DISSENT_COMMIT);
+  say("build type", program.value("build_type", ""), DISSENT_BUILD_TYPE);
+  say("LibTorch", program.value("libtorch", ""), DISSENT_LIBTORCH_VERSION);
+  const auto hosts = record.provenance.value("hosts", std::vector<std::string>{});
+  say("hosts", fmt::format("{}", fmt::join(hosts, " ")), jobs::this_process().host);
+}
+
+std::vector<std::string> training(const Record& record, const CommandLine& line, const std::string& output) {
+  const int64_t ranks = line.get<int64_t>("ranks") > 0 ? line.get<int64_t>("ranks") : record.members * record.data;
+  std::vector<std::string> argv;
+  if (ranks > 1) {
+    argv = {line.get<std::string>("mpirun"), "-n", std::to_string(ranks)};
+    if (line.get<std::string>("mpirun") == "mpirun") argv.insert(argv.end(), {"--oversubscribe", "--bind-to", "none"});
+    if (line.get<std::string>("mpirun") == "mpirun" && geteuid() == 0) argv.emplace_back("--allow-run-as-root");
+  }
+  argv.insert(argv.end(), {jobs::program_path(), "train", record.config, "--quiet", "--set", "output=" + toml_text(output), "--set", "grid.runs=1"});
+  const bool as_before = ranks == record.members * record.data;
+  argv.insert(argv.end(), {"--set", as_before ? fmt::format("grid.members={}", record.members) : "grid.members=auto", "--set", fmt::format("grid.data={}", record.data)});
+  for (const auto& text : line.get<std::vector<std::string>>("set")) argv.insert(argv.end(), {"--set", text});
+  return argv;
+}
+
+// The folder of the run below `output`: the only one with a checkpoint.
+std::string run_below(const std::string& output) {
+  for (const auto& entry : fs::recursive_directory_iterator(output))
+    if (entry.path().filename() == "checkpoint.h5") return entry.path().parent_path().string();
+  DISSENT_FAIL(kData, "{}: the training left no checkpoint", output);
+}
+
+int compare(const Record& record, const std::string& again, double tolerance) {
+  const auto now = read_record(again);
+  fmt::print("{} against {}, {}:\n", again, record.folder, tolerance > 0 ? fmt::format("to {:.3g} of each tensor's largest value", tolerance) : "bit for bit");
+  Comparison comparison(tolerance);
+  comparison.compare("configuration", record.provenance.value("config_hash", ""), now.provenance.value("config_hash", ""));
+  comparison.compare("caches", record.provenance.value("caches", ""), now.provenance.value("caches", ""));
+  compare_checkpoints(record.folder + "/checkpoint.h5", again + "/checkpoint.h5", comparison);
+  compare_logs(record.folder + "/train.csv", again + "/train.csv", tolerance, comparison);
+  if (comparison.count() == 0) {
+    fmt::print("  the same{}\n", comparison.worst() > 0 ? fmt::format(": differences up to {:.3g}", comparison.worst()) : "");
+    return 0;
+  }
+  fmt::print("{} differences. What else is not as it was:\n", comparison.count());
+  print_surroundings(record);
+  return exit_code(ErrorKind::kCheck);
+}
+
+}  // namespace
+
+int run_replay(const std::vector<std::string>& arguments) {
+  CommandLine line(verb("replay"), "Trains again what the folder RUN records (config.toml, provenance.json: grid, ranks, threads), into another folder, and compares weights, optimiser\n"
+                   "states and train.csv: bit for bit if it was on CPUs, else to a tolerance. Names what differs. Exit code 5 if something does.", "RUN", 1);
+  line.add()("ranks", po::value<int64_t>()->default_value(0, "as then"), "ranks; others than then are another split of the members, which gives the same bits")(
+      "tolerance", po::value<double>()->default_value(-1, "0; 1e-3 on a GPU"), "relative to a tensor's largest value")("output", po::value<std::string>()->default_value("", "RUN/replay"), "where to")(
+      "mpirun", po::value<std::string>()->default_value("mpirun", "mpirun"), "launcher of several ranks")("keep", po::bool_switch(), "leave the new run there")(
+      "set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""), "table.key=value: where the data are now, for one");
+  if (!line.parse(true, arguments)) return 0;
+  const auto record = read_record(line.positional()[0]);
+  const std::string output = line.get<std::string>("output").empty() ? record.folder + "/replay" : line.get<std::string>("output");
+  DISSENT_CHECK(!path_exists(output), kUsage, "{}: is there already; give another --output", output);
+  make_folder(output);
+  const auto argv = training(record, line, output);
+  fmt::print(stderr, "replay: {}\n", jobs::shown(argv));
+  const int code = *jobs::ended(jobs::start({.argv = argv, .environment = {{"OMP_NUM_THREADS", std::to_string(record.threads)}}}), true);
+  DISSENT_CHECK(code == 0, kData, "the training ended with exit code {}", code);
+  const double given = line.get<double>("tolerance");
+  const int result = compare(record, run_below(output), given >= 0 ? given : record.device.starts_with("cuda") ? 1e-3 : 0);
+  if (!line.flag("keep")) fs::remove_all(output);
+  return result;
+}
+
+}  // namespace dissent::cli

@@ -1,0 +1,200 @@
+#include "jobs/job.hpp"
+
+#include <fnmatch.h>
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include <dissent/error.hpp>
+
+#include "config/errors.hpp"
+#include "config/parse.hpp"
+
+namespace dissent::jobs {
+namespace {
+
+using Errors = std::vector<std::string>;
+
+// Options that dissent gives to sbatch itself, or that would run text.
+const std::set<std::string> kOwnOptions{"array", "dependency", "job-name", "wrap", "parsable", "ntasks", "cpus-per-task", "output", "error", "chdir", "requeue", "no-requeue", "signal",
+                                        "open-mode", "export", "export-file", "kill-on-invalid-dep", "comment", "test-only", "wait", "version", "help", "usage"};
+
+int64_t integer_cell(const SheetRow& row, const char* column, int64_t least, int64_t fallback, Errors& errors) {
+  const auto& text = row.cell(column);
+  if (text.empty()) return fallback;
+  int64_t value = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (code == std::errc() && end == text.data() + text.size() && value >= least) return value;
+  errors.push_back(fmt::format("{}: expected an integer >= {}, found {}", column, least, toml_text(text)));
+  return fallback;
+}
+
+bool flag_cell(const SheetRow& row, const char* column, bool fallback, Errors& errors) {
+  std::string text = row.cell(column);
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (text.empty()) return fallback;
+  if (text == "1" || text == "yes" || text == "true") return true;
+  if (text != "0" && text != "no" && text != "false") errors.push_back(fmt::format("{}: expected 1 or 0, yes or no, true or false, found {}", column, toml_text(row.cell(column))));
+  return false;
+}
+
+std::vector<std::string> list_cell(const std::string& text, const char* column, Errors& errors) {
+  if (text.empty()) return {};
+  config::ConfigErrors ignored;
+  const auto node = config::parse_toml("list = " + text, "", ignored);
+  std::vector<std::string> out;
+  const auto* table = node.table();
+  const auto* list = ignored.empty() && table->size() == 1 ? table->at("list").list() : nullptr;
+  for (size_t i = 0; list && i < list->size(); ++i)
+    if (const auto* word = std::get_if<std::string>(&(*list)[i].data)) out.push_back(*word);
+  if (!list || out.size() != list->size()) errors.push_back(fmt::format("{}: expected a list of strings, as [\"--seeds\", \"5\"], found {}", column, toml_text(text)));
+  return out;
+}
+
+std::vector<std::string> words(const std::string& text) {
+  std::vector<std::string> out;
+  for (size_t at = 0; (at = text.find_first_not_of(" ,;\t\r\n", at)) != std::string::npos;) {
+    const size_t end = std::min(text.find_first_of(" ,;\t\r\n", at), text.size());
+    out.push_back(text.substr(at, end - at));
+    at = end;
+  }
+  return out;
+}
+
+std::string slurm_option(const std::string& name, const std::string& value, Errors& errors) {
+  const bool plain = !name.empty() && name[0] != '-' && std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
+  if (!plain || name.size() < 2) errors.push_back(fmt::format("slurm:{}: expected the long name of an option of sbatch, as slurm:time", name));
+  else if (kOwnOptions.contains(name)) errors.push_back(fmt::format("slurm:{}: is given by dissent itself", name));
+  return fmt::format("--{}={}", name, value);
+}
+
+Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
+  Job job;
+  job.name = row.name, job.group = row.group, job.line = row.line, job.cells = row.cells;
+  job.verb = row.cell("verb"), job.config = row.cell("config");
+  if (job.verb.empty()) errors.push_back("verb: expected the verb that the row runs, found nothing");
+  job.ranks = integer_cell(row, "ranks", 1, 1, errors);
+  job.threads = integer_cell(row, "threads", 1, 1, errors);
+  job.gpus = integer_cell(row, "gpus", 0, 0, errors);
+  job.retries = integer_cell(row, "retries", 0, 2, errors);
+  job.enabled = flag_cell(row, "enabled", true, errors);
+  job.stage = flag_cell(row, "stage", false, errors);
+  job.arguments = list_cell(row.cell("arguments"), "arguments", errors);
+  job.after_names = words(row.cell("after"));
+  if (!row.cell("template").empty()) job.template_name = row.cell("template");
+  if (job.template_name != as_name(job.template_name)) errors.push_back(fmt::format("template: expected the name of a batch script, as one_node, found {}", toml_text(job.template_name)));
+  for (const auto& [column, cell] : row.cells) {
+    if (cell.empty()) continue;
+    if (column.starts_with("set:")) job.overrides.push_back(override_text(column.substr(4), cell));
+    if (column.starts_with("slurm:")) job.slurm.push_back(slurm_option(column.substr(6), cell, errors));
+  }
+  if (!errors.empty() || !job.enabled) return job;
+  job.resolution = resolve(job.verb, job.config, job.overrides, job.arguments);
+  const std::string identity = fmt::format("{}\n{}\n{}", job.verb, job.resolution.hash, job.resolution.place);
+  job.key = fmt::format("{}-{:016x}", as_name(job.verb), XXH3_64bits(identity.data(), identity.size()));
+  return job;
+}
+
+void check_same(const std::string& path, const std::vector<Job>& jobs, Errors& errors) {
+  std::map<std::string, const Job*> first;
+  for (const auto& job : jobs) {
+    if (job.key.empty()) continue;
+    const auto [at, added] = first.emplace(job.key, &job);
+    if (!added) errors.push_back(fmt::format("{}:{}: '{}' is the same job as '{}' of line {}: verb, configuration and place of the results are equal", path, job.line, job.name,
+                                             at->second->name, at->second->line));
+  }
+}
+
+// Names to keys. A row that is not enabled counts as done.
+void connect(const std::string& path, std::vector<Job>& jobs, Errors& errors) {
+  std::vector<std::string> names;
+  for (const auto& job : jobs) names.push_back(job.name);
+  for (auto& job : jobs) {
+    for (const auto& name : job.after_names) {
+      bool found = false;
+      for (const auto& other : jobs) {
+        if (other.name != name && other.group != name && fnmatch(name.c_str(), other.name.c_str(), 0) != 0) continue;
+        found = true;
+        if (!other.key.empty() && std::find(job.after.begin(), job.after.end(), other.key) == job.after.end()) job.after.push_back(other.key);
+      }
+      const auto near = nearest(name, names);
+      if (!found) errors.push_back(fmt::format("{}:{}: after: no row is called '{}'{}", path, job.line, name, near ? fmt::format("; did you mean '{}'?", *near) : ""));
+    }
+  }
+}
+
+void check_circles(const std::string& path, const std::vector<Job>& jobs, Errors& errors) {
+  std::map<std::string, const Job*> by_key;
+  std::set<std::string> done;
+  for (const auto& job : jobs)
+    if (!job.key.empty()) by_key[job.key] = &job;
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const auto& [key, job] : by_key)
+      if (!done.contains(key) && std::all_of(job->after.begin(), job->after.end(), [&](const std::string& other) { return done.contains(other); })) changed = done.insert(key).second;
+  }
+  Errors names;
+  for (const auto& [key, job] : by_key)
+    if (!done.contains(key)) names.push_back(job->name);
+  if (!names.empty()) errors.push_back(fmt::format("{}: after: these rows wait for each other: {}", path, fmt::join(names, ", ")));
+}
+
+}  // namespace
+
+std::string override_text(const std::string& key, const std::string& cell) {
+  const std::string text = key + "=" + cell;
+  config::ConfigErrors errors;
+  if (cell.find_first_of("\r\n") == std::string::npos) {
+    config::parse_toml(text, "", errors);
+    if (errors.empty()) return text;
+  }
+  return key + "=" + toml_text(cell);
+}
+
+std::vector<std::string> Job::command() const {
+  std::vector<std::string> out{verb};
+  if (!config.empty()) out.push_back(config);
+  for (const auto& text : overrides) out.insert(out.end(), {"--set", text});
+  out.insert(out.end(), arguments.begin(), arguments.end());
+  return out;
+}
+
+std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve) {
+  Errors errors;
+  std::vector<Job> jobs;
+  for (const auto& row : sheet.rows) {
+    Errors own;
+    try {
+      jobs.push_back(job_of(row, resolve, own));
+    } catch (const Error& error) {
+      own.push_back(error.what());
+    }
+    for (const auto& message : own) {
+      const std::string place = fmt::format("{}:{}: {}: ", sheet.path, row.line, row.name);
+      for (size_t at = 0; at < message.size();) {  // a line each
+        const size_t end = std::min(message.find('\n', at), message.size());
+        errors.push_back(place + message.substr(at, end - at));
+        at = end + 1;
+      }
+    }
+  }
+  if (errors.empty()) check_same(sheet.path, jobs, errors);
+  if (errors.empty()) connect(sheet.path, jobs, errors);
+  if (errors.empty()) check_circles(sheet.path, jobs, errors);
+  DISSENT_CHECK(errors.empty(), kUsage, "{}", fmt::join(errors, "\n"));
+  return jobs;
+}
+
+std::vector<Job> picked(const std::vector<Job>& jobs, const Sheet& sheet, const std::vector<std::string>& conditions) {
+  std::set<std::string> names;
+  for (const auto& row : where(sheet, conditions)) names.insert(row.name);
+  std::vector<Job> out;
+  for (const auto& job : jobs)
+    if (names.contains(job.name)) out.push_back(job);
+  return out;
+}
+
+}  // namespace dissent::jobs

@@ -1,0 +1,182 @@
+#include "jobs/local.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <set>
+#include <thread>
+
+#include <dissent/error.hpp>
+
+#include "jobs/execute.hpp"
+#include "storage/atomic_file.hpp"
+
+namespace dissent::jobs {
+namespace {
+
+volatile std::sig_atomic_t g_stop = 0;
+void note_stop(int) { g_stop = g_stop + 1; }
+
+// A child that runs one attempt, and what it has taken of the machine.
+struct Running {
+  pid_t process;
+  size_t index;     ///< of its job; of a pack: -1
+  std::string name;
+  std::vector<int> cores;
+  std::vector<std::string> gpus;
+};
+
+constexpr size_t kPack = static_cast<size_t>(-1);
+
+class LocalRunner {
+ public:
+  LocalRunner(Queue& queue, const LocalOptions& options) : queue_(queue), options_(options), cores_(options.cores), gpus_(options.gpus), tried_(queue.size(), false), elsewhere_(queue.size(), false) {}
+
+  int run() {
+    for (const int number : {SIGINT, SIGTERM}) signal(number, note_stop);
+    double slurm_s = now_s();
+    while (true) {
+      if (g_stop > stopped_) stop();
+      collect();
+      const bool ask = now_s() > slurm_s + 10;
+      if (ask) slurm_s = now_s();
+      queue_.refresh(ask);
+      watch_others();
+      if (!g_stop) start_ready();
+      if (running_.empty() && (g_stop || !waiting())) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    return report();
+  }
+
+ private:
+  void say(const std::string& name, const std::string& what) const { fmt::print(stderr, "{}: {}\n", name, what); }
+
+  void stop() {
+    stopped_ = g_stop;
+    for (const auto& child : running_) kill(child.process, SIGTERM);
+    fmt::print(stderr, "dissent jobs: asking {} jobs to stop\n", running_.size());
+  }
+
+  // Something may still change: a job that this call or another runs, or one that waits for such a job.
+  bool waiting() const {
+    for (size_t i = 0; i < queue_.size(); ++i)
+      if (queue_.is_picked(i) && !tried_[i] && is_under_way(queue_.status(i).phase)) return true;
+    for (size_t i = 0; i < queue_.size(); ++i) {
+      if (!startable(i)) continue;
+      const auto unmet = queue_.unmet(i);
+      if (std::all_of(unmet.begin(), unmet.end(), [&](size_t other) { return is_under_way(queue_.status(other).phase); })) return true;
+    }
+    return false;
+  }
+
+  // What another runner saw fail is not tried again by this one.
+  void watch_others() {
+    for (size_t i = 0; i < queue_.size(); ++i) {
+      const auto phase = queue_.status(i).phase;
+      if (is_under_way(phase)) elsewhere_[i] = true;
+      if (elsewhere_[i] && (phase == Phase::kFailed || phase == Phase::kCancelled)) tried_[i] = true;
+    }
+  }
+
+  bool startable(size_t i) const { return queue_.is_picked(i) && !tried_[i] && may_start(queue_.status(i).phase); }
+
+  void collect() {
+    for (auto at = running_.begin(); at != running_.end();) {
+      if (!ended(at->process)) {
+        ++at;
+        continue;
+      }
+      cores_.insert(cores_.end(), at->cores.begin(), at->cores.end());
+      gpus_.insert(gpus_.end(), at->gpus.begin(), at->gpus.end());
+      if (at->index != kPack) {
+        queue_.refresh(false);
+        const auto& status = queue_.status(at->index);
+        say(at->name, status.detail.empty() ? phase_name(status.phase) : fmt::format("{}: {}", phase_name(status.phase), status.detail));
+      } else {
+        say(at->name, "ended");
+      }
+      at = running_.erase(at);
+    }
+  }
+
+  void start_ready() {
+    std::vector<size_t> ready;
+    for (size_t i = 0; i < queue_.size(); ++i)
+      if (startable(i) && queue_.unmet(i).empty()) ready.push_back(i);
+    if (options_.pack_ranks > 0)
+      for (const auto& group : pack_groups(queue_, ready, options_.pack_ranks)) start_pack(group);
+    for (const size_t i : ready) {
+      const auto& job = queue_.job(i);
+      if (tried_[i] || !fits(job)) continue;
+      const auto attempt = queue_.next_attempt(i, "local", "", -1);
+      if (!attempt) {
+        elsewhere_[i] = true;
+        continue;
+      }
+      tried_[i] = true;
+      launch(job, i, queue_.folder(i), attempt->number);
+    }
+  }
+
+  void start_pack(const std::vector<size_t>& group) {
+    Job shape = queue_.job(group[0]);
+    shape.ranks = options_.pack_ranks;
+    if (!fits(shape)) return;
+    const auto pack = make_pack(queue_, group, options_.pack_ranks, "local");
+    for (const size_t i : group) tried_[i] = true;
+    if (pack) launch(pack->job, kPack, pack->folder, pack->attempt.number);
+  }
+
+  int64_t cores_of(const Job& job) const { return std::min<int64_t>(job.ranks * job.threads, static_cast<int64_t>(options_.cores.size())); }
+  bool fits(const Job& job) const {
+    DISSENT_CHECK(job.gpus <= static_cast<int64_t>(options_.gpus.size()), kUsage, "{}: needs {} GPUs, --gpus gives {}", job.name, job.gpus, options_.gpus.size());
+    return cores_of(job) <= static_cast<int64_t>(cores_.size()) && job.gpus <= static_cast<int64_t>(gpus_.size());
+  }
+
+  void launch(const Job& job, size_t index, const std::string& folder, int64_t number) {
+    Running child{-1, index, job.name, {cores_.begin(), cores_.begin() + cores_of(job)}, {gpus_.begin(), gpus_.begin() + job.gpus}};
+    cores_.erase(cores_.begin(), cores_.begin() + cores_of(job));
+    gpus_.erase(gpus_.begin(), gpus_.begin() + job.gpus);
+    std::vector<std::string> argv{program_path(), "jobs", "exec", folder, std::to_string(number), "--"};
+    if (job.ranks > 1) {
+      argv.insert(argv.end(), options_.mpirun.begin(), options_.mpirun.end());
+      argv.insert(argv.end(), {"-n", std::to_string(job.ranks)});
+    }
+    argv.push_back(program_path());
+    std::vector<std::pair<std::string, std::string>> environment{{"OMP_NUM_THREADS", std::to_string(job.threads)}};
+    if (!options_.gpus.empty()) environment.emplace_back("CUDA_VISIBLE_DEVICES", fmt::format("{}", fmt::join(child.gpus, ",")));
+    make_folder(folder);
+    child.process = start({.argv = argv, .environment = environment, .out = folder + "/batch.log", .err = folder + "/batch.log", .cores = child.cores, .dies_with_parent = false});
+    say(job.name, fmt::format("started, {} ranks on cores {}{}", job.ranks, fmt::join(child.cores, ","), child.gpus.empty() ? "" : fmt::format(", GPUs {}", fmt::join(child.gpus, ","))));
+    running_.push_back(std::move(child));
+  }
+
+  int report() {
+    queue_.refresh(true);
+    bool all = true;
+    for (size_t i = 0; i < queue_.size(); ++i) {
+      if (!queue_.is_picked(i) || queue_.status(i).phase == Phase::kDone) continue;
+      all = false;
+      const auto unmet = queue_.unmet(i);
+      if (!tried_[i] && !unmet.empty()) say(queue_.job(i).name, fmt::format("not started: waits for {}, which is {}", queue_.job(unmet[0]).name, phase_name(queue_.status(unmet[0]).phase)));
+    }
+    return all ? 0 : g_stop ? 75 : exit_code(ErrorKind::kCheck);
+  }
+
+  Queue& queue_;
+  const LocalOptions& options_;
+  std::vector<int> cores_;
+  std::vector<std::string> gpus_;
+  std::vector<bool> tried_, elsewhere_;
+  std::vector<Running> running_;
+  int stopped_ = 0;
+};
+
+}  // namespace
+
+int run_local(Queue& queue, const LocalOptions& options) { return LocalRunner(queue, options).run(); }
+
+}  // namespace dissent::jobs

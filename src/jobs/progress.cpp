@@ -1,0 +1,90 @@
+#include "jobs/progress.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "storage/atomic_file.hpp"
+#include "storage/csv.hpp"
+
+namespace dissent::jobs {
+namespace {
+
+using Json = nlohmann::json;
+
+// A run may be rewriting or deleting its files: what cannot be read now is left out.
+Json read_json(const std::string& path) {
+  std::ifstream file(path);
+  return file ? Json::parse(file, nullptr, false) : Json();
+}
+
+double modified_s(const std::string& path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0 ? static_cast<double>(status.st_mtim.tv_sec) + 1e-9 * static_cast<double>(status.st_mtim.tv_nsec) : 0;
+}
+
+std::map<std::string, std::string> last_line(const std::string& path) {
+  std::map<std::string, std::string> out;
+  std::ifstream file(path, std::ios::binary);
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  try {
+    const auto records = parse_csv(text, path);
+    if (records.size() < 2 || records.back().fields.size() != records[0].fields.size()) return out;
+    for (size_t i = 0; i < records[0].fields.size(); ++i) out[records[0].fields[i]] = records.back().fields[i];
+  } catch (const std::exception&) {
+    out.clear();
+  }
+  return out;
+}
+
+template <class T>
+T field(const Json& json, const char* name, T fallback) {
+  const bool there = json.is_object() && json.contains(name);
+  try {
+    return there ? json[name].get<T>() : fallback;
+  } catch (const Json::exception&) {
+    return fallback;
+  }
+}
+
+}  // namespace
+
+Progress read_progress(const std::vector<std::string>& runs) {
+  Progress progress;
+  int64_t finished = 0, most = 0;
+  for (const auto& run : runs) {
+    const auto own = read_json(run + "/progress.json"), provenance = read_json(run + "/provenance.json");
+    progress.epoch += field<int64_t>(own, "epoch", 0);
+    most = std::max(most, field<int64_t>(own, "epochs", 0));
+    progress.time = std::max(progress.time, modified_s(run + "/progress.json"));
+    const auto state = field<std::string>(provenance, "state", "");
+    finished += state == "finished";
+    if (state == "failed" && progress.error.empty()) progress.error = field<std::string>(provenance, "error", "");
+    if (progress.last.empty()) progress.last = last_line(run + "/train.csv");
+  }
+  progress.epochs = most * static_cast<int64_t>(runs.size());
+  progress.finished = !runs.empty() && finished == static_cast<int64_t>(runs.size());
+  return progress;
+}
+
+std::string last_error_line(const std::string& path, int64_t offset) {
+  constexpr int64_t kMost = 1 << 16;
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(std::max(offset, file_bytes(path) - kMost));
+  std::string line, last, ours;
+  while (std::getline(file, line)) {
+    if (line.find_first_not_of(" \t\r-") == std::string::npos || line.find("level=info") != std::string::npos) continue;
+    last = line;
+    if (line.starts_with("dissent: ")) ours = line.substr(9);
+  }
+  return ours.empty() ? last : ours;
+}
+
+int64_t file_bytes(const std::string& path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0 ? status.st_size : 0;
+}
+
+}  // namespace dissent::jobs

@@ -1,0 +1,128 @@
+#include "jobs/slurm.hpp"
+
+#include <fmt/format.h>
+
+#include <sstream>
+
+#include <dissent/error.hpp>
+
+#include "jobs/process.hpp"
+#include "jobs/state.hpp"
+
+namespace dissent::jobs {
+namespace {
+
+std::vector<std::string> fields(const std::string& line) {
+  std::vector<std::string> out{""};
+  for (const char c : line) {
+    if (c == '|') out.emplace_back();
+    else out.back() += c;
+  }
+  return out;
+}
+
+std::string trimmed(std::string text) {
+  text.erase(text.find_last_not_of(" \n\r\t") + 1);
+  return text;
+}
+
+// squeue's "123_[4-7%2]" for the part of an array that is not split yet never comes: --array asks for a line each.
+std::map<std::string, SlurmJob> parse_queue(const std::string& text) {
+  std::map<std::string, SlurmJob> jobs;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const auto parts = fields(trimmed(line));
+    if (parts.size() >= 4) jobs[parts[0]] = {parts[0], parts[1], parts[2], parts[3]};
+  }
+  return jobs;
+}
+
+}  // namespace
+
+bool SlurmJob::lives() const {
+  for (const char* word : {"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT"})
+    if (state == word) return true;
+  return false;
+}
+
+void Slurm::ask() {
+  if (asked_) return;
+  asked_ = true;
+  asked_s_ = now_s();
+  there_ = answers_ = false;
+  Output said;
+  try {
+    said = run_captured({"squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%r|%j"});
+  } catch (const Error& error) {
+    problem_ = error.what();
+    return;
+  }
+  there_ = true;
+  answers_ = said.code == 0;
+  problem_ = trimmed(said.err);
+  if (answers_) jobs_ = parse_queue(said.out);
+}
+
+void Slurm::renew(double time_s) {
+  if (time_s + lease_s() < asked_s_) return;  // clocks of hosts differ
+  asked_ = false;
+  ask();
+}
+
+bool Slurm::there() {
+  ask();
+  return there_;
+}
+
+bool Slurm::answers() {
+  ask();
+  return answers_;
+}
+
+std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
+  ask();
+  if (!id.empty() && there_ && !jobs_.contains(id)) renew(time_s);
+  if (const auto at = jobs_.find(id); at != jobs_.end()) return at->second;
+  if (!there_ || id.empty()) return std::nullopt;
+  if (const auto known = accounts_.find(id); known != accounts_.end()) return known->second;
+  auto& account = accounts_[id];
+  try {
+    const auto said = run_captured({"sacct", "--noheader", "--parsable2", "--allocations", "--jobs=" + id, "--format=JobID,State,Reason,JobName"});
+    std::istringstream lines(said.code == 0 ? said.out : "");
+    for (std::string line; std::getline(lines, line);) {
+      const auto parts = fields(trimmed(line));
+      if (parts.size() < 4 || parts[0] != id) continue;
+      account = SlurmJob{parts[0], parts[1].substr(0, parts[1].find(' ')), parts[2], parts[3]};  // "CANCELLED by 1000"
+    }
+  } catch (const Error&) {  // no accounting here
+  }
+  return account;
+}
+
+std::optional<SlurmJob> Slurm::find_by_name(const std::string& name, int64_t index, double time_s) {
+  ask();
+  const std::string ending = fmt::format("_{}", index);
+  const auto known = [&]() -> std::optional<SlurmJob> {
+    for (const auto& [id, job] : jobs_)
+      if (job.name == name && (index < 0 || id.ends_with(ending))) return job;
+    return std::nullopt;
+  };
+  if (auto job = known()) return job;
+  if (there_) renew(time_s);
+  return known();
+}
+
+std::string sbatch(const std::string& submit, const std::vector<std::string>& options, const std::string& script, const std::vector<std::string>& arguments) {
+  std::vector<std::string> argv{submit, "--parsable"};
+  argv.insert(argv.end(), options.begin(), options.end());
+  argv.push_back(script);
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  const auto said = run_captured(argv, 300);
+  std::string id = trimmed(said.out);
+  id = id.substr(id.rfind('\n') == std::string::npos ? 0 : id.rfind('\n') + 1);
+  id = id.substr(0, id.find(';'));  // "123;cluster"
+  DISSENT_CHECK(said.code == 0 && !id.empty() && id.find_first_not_of("0123456789") == std::string::npos, kData, "sbatch refused the job: {}", trimmed(said.err + said.out));
+  return id;
+}
+
+}  // namespace dissent::jobs

@@ -1,0 +1,56 @@
+#include "jobs/stage.hpp"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include <dissent/error.hpp>
+
+#include "jobs/process.hpp"
+#include "storage/atomic_file.hpp"
+#include "storage/staged.hpp"
+
+namespace dissent::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+int64_t bytes_of(const fs::path& path) {
+  if (!fs::is_directory(path)) return static_cast<int64_t>(fs::file_size(path));
+  int64_t sum = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(path))
+    if (entry.is_regular_file()) sum += static_cast<int64_t>(entry.file_size());
+  return sum;
+}
+
+void copy(const std::string& folder, const std::string& path) {
+  const auto target = staged_name(folder, path);
+  if (path_exists(target)) return;
+  const int64_t bytes = bytes_of(path);
+  check_free_space(folder, bytes, "a copy of " + path);
+  const std::string own = fmt::format("{}.{}.tmp", target, this_process().pid);
+  fs::remove_all(own);
+  fs::copy(fs::canonical(path), own, fs::copy_options::recursive);
+  std::error_code code;
+  fs::rename(own, target, code);
+  fs::remove_all(own);  // where another process was first
+  DISSENT_CHECK(path_exists(target), kData, "{}: cannot rename a copy to it: {}", target, code.message());
+  fmt::print(stderr, "dissent jobs: {} copied to {}, {}\n", path, folder, byte_text(bytes));
+}
+
+}  // namespace
+
+int stage(const std::vector<std::string>& words) {
+  DISSENT_CHECK(words.size() >= 2, kUsage, "jobs stage: expected FOLDER CACHE...");
+  make_folder(words[0]);
+  for (size_t i = 1; i < words.size(); ++i) {
+    try {
+      copy(words[0], words[i]);
+    } catch (const fs::filesystem_error& error) {
+      DISSENT_FAIL(kData, "{}: cannot copy to {}: {}", words[i], words[0], error.what());
+    }
+  }
+  return 0;
+}
+
+}  // namespace dissent::jobs

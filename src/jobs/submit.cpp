@@ -1,0 +1,219 @@
+#include "jobs/submit.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include <dissent/error.hpp>
+
+#include "storage/atomic_file.hpp"
+
+namespace dissent::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What sbatch is given at once: one job, an array of equal ones, or a pack.
+struct Batch {
+  std::string name;
+  Job shape;                       // ranks, threads, template, options
+  std::vector<size_t> members;     // indices of jobs
+  std::vector<std::string> needs;  // Slurm's numbers of the jobs to wait for
+};
+
+class Submitter {
+ public:
+  Submitter(Queue& queue, const SubmitOptions& options) : queue_(queue), options_(options) {}
+
+  int run() {
+    adopt();
+    const double end = now_s() + 2 * lease_s();
+    while (!round() || (in_other_hands() && now_s() < end)) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      queue_.refresh(true);
+    }
+    return report();
+  }
+
+ private:
+  // Jobs in Slurm's queue whose submitter did not live to write their number down.
+  void adopt() {
+    for (size_t i = 0; i < queue_.size(); ++i) {
+      const auto& status = queue_.status(i);
+      if (queue_.job(i).enabled && status.state.submitted.empty() && is_under_way(status.phase) && status.where.starts_with("slurm "))
+        put_submitted(queue_.folder(i), status.state.number, status.where.substr(6));
+    }
+    queue_.refresh(false);
+  }
+
+  // Submits all that can be: those whose `after` are done or with Slurm. True if nothing was.
+  bool round() {
+    std::map<std::string, Batch> batches;
+    std::vector<size_t> ready;
+    for (size_t i = 0; i < queue_.size(); ++i)
+      if (queue_.is_picked(i) && may_start(queue_.status(i).phase) && !tried_.contains(i) && needs_of(i)) ready.push_back(i);
+    if (options_.pack_ranks > 0) {
+      for (const auto& group : pack_groups(queue_, ready, options_.pack_ranks)) submit_pack(group);
+      std::erase_if(ready, [&](size_t i) { return tried_.contains(i); });
+    }
+    for (const size_t i : ready) {
+      tried_.insert(i);
+      const auto& job = queue_.job(i);
+      const auto needs = *needs_of(i);
+      const std::string alike = fmt::format("{}\n{}\n{}\n{}\n{}\n{}", job.template_name, job.ranks, job.threads, job.gpus, fmt::join(job.slurm, "\n"), fmt::join(needs, ":"));
+      auto& batch = batches[options_.arrays ? alike : std::to_string(i)];
+      batch.shape = job;
+      batch.needs = needs;
+      batch.members.push_back(i);
+    }
+    for (auto& [alike, batch] : batches) submit_batch(batch);
+    return batches.empty() && ready.empty() && !std::exchange(packed_, false);
+  }
+
+  // A job waits for one that another submitter has claimed and that has no number yet.
+  bool in_other_hands() const {
+    for (size_t i = 0; i < queue_.size(); ++i) {
+      if (!queue_.is_picked(i) || !may_start(queue_.status(i).phase) || tried_.contains(i)) continue;
+      const auto unmet = queue_.unmet(i);
+      if (std::any_of(unmet.begin(), unmet.end(), [&](size_t other) { return queue_.status(other).phase == Phase::kSubmitting; })) return true;
+    }
+    return false;
+  }
+
+  // Slurm's numbers of what a job waits for; nothing if some of it is not with Slurm.
+  std::optional<std::vector<std::string>> needs_of(size_t i) const {
+    std::set<std::string> ids;
+    for (const size_t other : queue_.unmet(i)) {
+      const auto& status = queue_.status(other);
+      const auto& attempt = status.state.attempt;
+      std::string id = status.state.submitted;
+      if (attempt && attempt->backend == "pack") id = read_state(job_folder(queue_.state_root(), attempt->batch)).submitted;
+      if (id.empty() && status.where.starts_with("slurm ")) id = status.where.substr(6);
+      if (!is_under_way(status.phase) || id.empty()) return std::nullopt;
+      ids.insert(id);
+    }
+    return std::vector<std::string>(ids.begin(), ids.end());
+  }
+
+  void submit_pack(const std::vector<size_t>& group) {
+    const auto needs = needs_of(group[0]);
+    const auto pack = make_pack(queue_, group, options_.pack_ranks, "slurm");
+    for (const size_t i : group) tried_.insert(i);
+    packed_ = true;
+    if (!pack) return;
+    const auto list = write_batch(queue_.state_root(), pack->attempt.batch + "-job", {{pack->folder, 1}});
+    try {
+      const auto id = hand_over({pack->job.key, pack->job, {}, *needs}, list, pack->folder, 0);
+      put_submitted(pack->folder, 1, id);
+      for (const size_t i : group) fmt::print("{}: submitted in {}, slurm {}\n", queue_.job(i).name, pack->job.key, id);
+    } catch (const Error& error) {
+      queue_.give_up(pack->attempt, error.what());
+      fmt::print("{}: {}\n", pack->job.key, error.what());
+      refused_ = true;
+    }
+  }
+
+  void submit_batch(Batch& batch) {
+    std::vector<std::string> keys;
+    for (const size_t i : batch.members) keys.push_back(queue_.job(i).key);
+    batch.name = batch_name(keys);
+    const bool array = batch.members.size() > 1;
+    std::vector<BatchEntry> entries;
+    std::vector<std::pair<size_t, Attempt>> claimed;
+    for (const size_t i : batch.members) {
+      const auto attempt = queue_.next_attempt(i, "slurm", batch.name, array ? static_cast<int64_t>(entries.size()) : -1);
+      if (!attempt) continue;
+      entries.push_back({queue_.folder(i), attempt->number});
+      claimed.emplace_back(i, *attempt);
+    }
+    if (claimed.empty()) return;
+    const auto list = write_batch(queue_.state_root(), batch.name, entries);
+    try {
+      const auto id = hand_over(batch, list, entries[0].folder, array ? claimed.size() : 0);
+      for (size_t k = 0; k < claimed.size(); ++k) {
+        const auto own = array ? fmt::format("{}_{}", id, k) : id;
+        put_submitted(entries[k].folder, entries[k].number, own);
+        fmt::print("{}: submitted, slurm {}\n", queue_.job(claimed[k].first).name, own);
+      }
+    } catch (const Error& error) {
+      refused_ = true;
+      for (const auto& [i, attempt] : claimed) {
+        queue_.give_up(attempt, error.what());
+        fmt::print("{}: {}\n", queue_.job(i).name, error.what());
+      }
+    }
+    std::fflush(stdout);
+  }
+
+  static bool given(const Job& job, const std::string& option) {
+    return std::any_of(job.slurm.begin(), job.slurm.end(), [&](const std::string& text) { return text.starts_with("--" + option + "="); });
+  }
+
+  // size: of the array; 0: none.
+  std::string hand_over(const Batch& batch, const std::string& list, const std::string& folder, size_t size) const {
+    const auto& job = batch.shape;
+    const std::string script_of_site = fmt::format("{}/{}.sbatch", options_.slurm_folder, job.template_name);
+    DISSENT_CHECK(path_exists(script_of_site), kUsage, "template: {} is not there", script_of_site);
+    const std::string script = fmt::format("{}/{}.sbatch", folder, batch.name);
+    replace(script, read_text(script_of_site));
+    std::vector<std::string> options{"--job-name=" + batch.name, fmt::format("--ntasks={}", job.ranks), fmt::format("--cpus-per-task={}", job.threads), "--requeue",
+                                     fmt::format("--output={}/batches/{}-%j.log", queue_.state_root(), batch.name)};
+    if (!given(job, "ntasks-per-node")) {
+      const bool one_node = job.template_name == "one_node" || job.template_name == "gpu_node";
+      if (one_node && !given(job, "nodes")) options.push_back(fmt::format("--ntasks-per-node={}", job.ranks));
+      for (const auto& text : job.slurm)
+        if (text.starts_with("--nodes="))
+          if (const int64_t nodes = std::atoll(text.c_str() + 8); nodes > 0) options.push_back(fmt::format("--ntasks-per-node={}", (job.ranks + nodes - 1) / nodes));
+    }
+    if (job.gpus > 0 && !given(job, "gpus-per-node") && !given(job, "gres")) options.push_back(fmt::format("--gpus-per-node={}", job.gpus));
+    if (size > 0) options.push_back(fmt::format("--array=0-{}{}", size - 1, options_.throttle > 0 ? fmt::format("%{}", options_.throttle) : ""));
+    if (!batch.needs.empty()) options.insert(options.end(), {fmt::format("--dependency=afterok:{}", fmt::join(batch.needs, ":")), "--kill-on-invalid-dep=yes"});
+    options.insert(options.end(), job.slurm.begin(), job.slurm.end());
+    return sbatch(options_.slurm_folder + "/submit", options, script, {"--job", list});
+  }
+
+  int report() {
+    queue_.refresh(true);
+    bool all = !refused_;
+    for (size_t i = 0; i < queue_.size(); ++i) {
+      const auto& status = queue_.status(i);
+      if (!queue_.is_picked(i)) continue;
+      if (!tried_.contains(i)) fmt::print("{}: {}{}\n", queue_.job(i).name, phase_name(status.phase), waits_text(i));
+      all = all && !may_start(status.phase);
+    }
+    return all ? 0 : exit_code(ErrorKind::kCheck);
+  }
+
+  std::string waits_text(size_t i) const {
+    const auto unmet = queue_.unmet(i);
+    if (!may_start(queue_.status(i).phase) || unmet.empty()) return "";
+    return fmt::format(": not submitted: waits for {}, which is {} and not with Slurm", queue_.job(unmet[0]).name, phase_name(queue_.status(unmet[0]).phase));
+  }
+
+  Queue& queue_;
+  const SubmitOptions& options_;
+  std::set<size_t> tried_;
+  bool refused_ = false, packed_ = false;
+};
+
+}  // namespace
+
+int submit(Queue& queue, const SubmitOptions& options) { return Submitter(queue, options).run(); }
+
+std::string find_slurm_folder() {
+  std::vector<std::string> places;
+  if (const char* home = std::getenv("DISSENT_HOME")) places.push_back(std::string(home) + "/slurm");
+  const auto program = fs::path(program_path());
+  for (const char* up : {"../slurm", "../../slurm", "../../../slurm", "../share/dissent/slurm"}) places.push_back((program.parent_path() / up).lexically_normal().string());
+  for (const auto& place : places)
+    if (path_exists(place + "/job.sh")) return fs::absolute(place).string();
+  DISSENT_FAIL(kData, "the folder slurm/ of dissent (job.sh, site.sh, templates) is not in {}; give --templates or DISSENT_HOME", fmt::join(places, ", "));
+}
+
+}  // namespace dissent::jobs

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# jobs_slurm_test.sh PROGRAM: sheets on a real Slurm of two nodes, which the test starts on this host (scripts/slurm_sandbox; skipped where its packages are not). Two submitters at
+# once, a submitter killed between sbatch and its own record, the sheet sorted, a job requeued, one whose time is nearly over, one on two nodes that loses a rank and then a node, one
+# cancelled, one with a bad path, one that Slurm has forgotten, state files deleted: status tells each as it is, submitting again finishes the rest, nothing runs
+# twice, and the table is that of an undisturbed run on this machine.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$source_dir/tests/e2e/jobs_lib.sh"
+export OMPI_MCA_btl=self,tcp # two nodes on one host
+unset DISSENT_HOME DISSENT_PROGRAM SLURM_CONF
+
+sandbox=$work/slurm
+code=0
+SLURM_SANDBOX_MIN_JOB_AGE=2 "$source_dir/scripts/slurm_sandbox" start "$sandbox" "${DISSENT_SLURM_PORT:-17827}" 2> sandbox.txt || code=$?
+if [ "$code" != 0 ]; then cat sandbox.txt; exit "$code"; fi
+trap '"$source_dir/scripts/slurm_sandbox" stop "$sandbox"; cd /; rm -rf "$work"' EXIT
+. "$sandbox/environment"
+sed 's/^MPIRUN_OPTIONS=.*/MPIRUN_OPTIONS=(--oversubscribe --bind-to none)/' "$source_dir/slurm/site.sh" > site.sh
+export DISSENT_SITE=$work/site.sh DISSENT_JOBS_LEASE_S=6
+
+jobs() { run_program 1 jobs "$@"; }
+well_jobs() { jobs "$@"; expect_exit 0; }
+id_of() { "$program" jobs status "$1" --where "name=$2" | sed -n "s/^$2 .*slurm \([0-9_]*\).*/\1/p"; }
+folder_of() { dirname "$(grep -l "\"name\": \"$1\"" results/jobs/*/attempt.* | tail -n 1)"; }
+# until_says SHEET NAME TEXT: status says so within a minute.
+until_says() {
+  for _ in $(seq 150); do
+    jobs status "$1" --where "name=$2"
+    if grep -qF -- "$3" out; then return; fi
+    sleep 0.3
+  done
+  failed "status of $2 does not come to say: $3; queue: $(squeue --noheader --array --states=all)"
+}
+in_queue() { squeue --noheader --array --format=%j | sort | uniq -c; }
+
+jobs_data
+sheet all.csv
+sed -i '1s/$/,template,slurm:nodes/; 2,$s/$/,,/; s/,\[2\],3,,,/,[2],60,,nodes_mpirun,2/; s/,\[\([135]\)\],3,/,[\1],60,/' all.csv
+"$program" jobs run all.csv --state whole/jobs --cores 2 > whole.txt 2>&1 || failed "the undisturbed run: $(tail -n 15 whole.txt)"
+mv results/*.csv whole/table.csv
+mv results whole/results
+rm -r train.cache test.cache
+
+# Row d has a bad path at first. Two submitters at once hand every job over once.
+sed 's/set:cache.output/set:data.train,&/; /^[^n]/s/^\([^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*\),/\1,,/; s/^\(d,.*,3\),,/\1,nothere.cache,/' all.csv > first.csv
+"$program" jobs submit first.csv > one.txt 2>&1 &
+one=$!
+jobs submit first.csv
+expect_exit 0
+status=0
+wait $one || status=$?
+expect_exit 0
+[ "$(squeue --noheader --array | wc -l)" -le 9 ] || failed "more than nine jobs: $(in_queue)"
+[ "$(cat results/jobs/*/submitted.* | sort | uniq -d | wc -l)" = 0 ] || failed "two rows have one number"
+scontrol hold "$(id_of first.csv f)"
+until_says first.csv cache-train done
+
+# a: requeued by hand; then its time limit is near, so that a checkpoint is written and it queues itself again. The sheet is sorted meanwhile.
+wait_for results/six/seed-1/progress.json
+squeue --array --states=all
+scontrol requeue "$(id_of first.csv a)"
+until_says first.csv a preempted
+{ grep '^name' first.csv; grep -v '^name' first.csv | sort -r; } > sorted.csv
+until_says sorted.csv a 'epoch '
+scancel --batch --signal=USR1 "$(id_of sorted.csv a)"
+until_says sorted.csv a 'stopped: time limit, a checkpoint is written; in the queue again'
+
+# b, on both nodes: a rank is killed, and it starts again by itself; then a node goes.
+until_says sorted.csv b 'epoch '
+kill -9 "$(pgrep -f -- "$program train train.toml .*seeds=\[2\]" | tail -n 1)"
+until_says sorted.csv b 'start 2, after 1 that failed'
+scontrol update nodename=n2 state=down reason=test
+until_says sorted.csv b preempted
+scontrol update nodename=n2 state=resume
+
+# c: cancelled while it runs. d: fails by its path. f: cancelled before it began, and Slurm forgets it. e: a state file is deleted while it runs.
+until_says sorted.csv c 'epoch '
+scancel "$(id_of sorted.csv c)"
+until_says sorted.csv c cancelled
+until_says sorted.csv d 'failed'
+expect_text "exit code 3: " "nothere.cache"
+forgotten=$(id_of sorted.csv f)
+scancel "$forgotten"
+until_says sorted.csv f "lost"
+until_says sorted.csv f "Slurm has no job $forgotten any more; it never began"
+until_says sorted.csv e 'epoch '
+rm "$(folder_of e)/submitted.1" "$(folder_of e)/start.1.0"
+until_says sorted.csv e running
+
+# What is left is submitted again, d with its right path, by a submitter that is killed after sbatch has the jobs and before it has written their numbers down.
+mkdir slow
+printf '#!/bin/sh\n%s "$@"; code=$?; touch "%s/handed"; sleep 30; exit $code\n' "$(command -v sbatch)" "$work" > slow/sbatch
+chmod +x slow/sbatch
+PATH=$work/slow:$PATH "$program" jobs submit all.csv > killed.txt 2>&1 &
+killed=$!
+wait_for handed
+kill -9 "$killed"
+wait "$killed" 2>/dev/null || true
+jobs submit all.csv
+expect_exit 0
+jobs submit all.csv
+expect_exit 0
+until_says all.csv table done
+jobs status all.csv --csv back.csv
+expect_text "9 jobs: 9 done"
+for folder in results/jobs/*-*/; do
+  finished=$(grep -l '"reason": "done"' "$folder"stop.* 2>/dev/null | wc -l)
+  [ "$finished" -le 1 ] || failed "$folder ran $finished times"
+done
+expect_same_table whole/table.csv "$(ls results/*.csv)"
+for seed in 1 2 3 4 5 6; do expect_same whole/results/six/seed-$seed/checkpoint.h5 results/six/seed-$seed/checkpoint.h5; done
+squeue --noheader | grep -q . && failed "jobs are left: $(squeue)"
+
+# An array of packs and of equal rows; a job that sbatch refuses is said to be so.
+printf 'name,verb,config,set:experiment,set:seeds,set:training.epochs\nok,train,train.toml,pack,[{31..35}],2\n' > pack.csv
+well_jobs submit pack.csv --pack 2
+expect_text "submitted in pack-"
+until_says pack.csv 'ok*' '5 jobs: 5 done'
+printf 'name,verb,config,set:experiment,set:seeds,set:training.epochs,slurm:partition\nno,train,train.toml,refused,[1],1,nothere\n' > refused.csv
+jobs submit refused.csv
+expect_exit 5
+expect_text "sbatch refused the job"
+jobs status refused.csv
+expect_text "failed" "sbatch refused the job"
+finish

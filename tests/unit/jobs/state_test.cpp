@@ -1,0 +1,225 @@
+#include "jobs/state.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include "jobs/execute.hpp"
+#include "jobs/queue.hpp"
+#include "jobs/stage.hpp"
+#include "jobs/status.hpp"
+#include "storage/atomic_file.hpp"
+#include "storage/staged.hpp"
+#include "unit/jobs/made_jobs.hpp"
+
+using namespace dissent;
+using namespace dissent::jobs;
+using dissent::jobs::testing::Folder;
+using dissent::jobs::testing::jobs_of;
+
+namespace {
+
+const ProcessName kElsewhere{"another-host", 1, 1};
+
+Stop stop_of(int code, const std::string& reason, bool is_final) { return {.code = code, .reason = reason, .message = "m", .wall_s = 2, .time = now_s(), .is_final = is_final}; }
+
+// A Slurm that is not there.
+Status status_in(const Folder& folder, const Job& job) {
+  Slurm slurm;
+  return status_of(job, folder.path, slurm);
+}
+
+struct OneJob : ::testing::Test {
+  OneJob() : job(jobs_of("name,verb,config\na,train,x.toml\n")[0]), own(job_folder(folder.path, job.key)) {
+    job.resolution.runs = {folder.path + "/run"};
+    setenv("PATH_SAVED", std::getenv("PATH"), 1);
+    setenv("PATH", "/nowhere", 1);  // no squeue
+  }
+  ~OneJob() override { setenv("PATH", std::getenv("PATH_SAVED"), 1); }
+  Attempt attempt(int64_t number, const std::string& backend = "local") const { return attempt_of(job, number, "s.csv", backend); }
+  Folder folder;
+  Job job;
+  std::string own;
+};
+
+}  // namespace
+
+TEST(CreateOnce, OneOfManyWins) {
+  Folder folder;
+  for (int round = 0; round < 20; ++round) {
+    const std::string path = folder.path + "/f" + std::to_string(round);
+    std::atomic<int> won{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 8; ++t) threads.emplace_back([&, t] { won += create_once(path, std::to_string(t)); });
+    for (auto& thread : threads) thread.join();
+    EXPECT_EQ(won, 1);
+  }
+  int files = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder.path)) ++files;
+  EXPECT_EQ(files, 20);  // nothing temporary is left
+}
+
+TEST_F(OneJob, AnAttemptReadsBackAsItWasWritten) {
+  job.overrides = {"a=\"$(touch x)\\n\""};
+  auto written = attempt(1);
+  written.batch = "b", written.index = 4;
+  EXPECT_TRUE(claim(own, written));
+  EXPECT_FALSE(claim(own, attempt(1)));
+  const auto state = read_state(own);
+  ASSERT_TRUE(state.attempt);
+  EXPECT_EQ(state.number, 1);
+  EXPECT_EQ(state.attempt->command, job.command());
+  EXPECT_EQ(state.attempt->index, 4);
+  EXPECT_EQ(state.attempt->by, this_process());
+  EXPECT_FALSE(state.begun());
+}
+
+TEST_F(OneJob, GoesFromWaitingToDone) {
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kWaiting);
+  claim(own, attempt(1));
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kSubmitting);  // by this process, which lives
+  put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kRunning);
+  put_stop(own, 1, 0, stop_of(0, "done", true));
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kDone);
+  EXPECT_DOUBLE_EQ(status_in(folder, job).wall_s, 2);
+}
+
+TEST_F(OneJob, ADeadProcessIsFoundAtOnceOnItsHostAndAfterTheLeaseElsewhere) {
+  auto dead = this_process();
+  dead.started -= 1;  // the number was used again
+  claim(own, attempt(1));
+  put_start(own, 1, 0, {.by = dead, .time = now_s(), .slurm_job = ""});
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kLost);
+  put_beat(own, 1, {.by = kElsewhere, .time = now_s() + 0.01, .restart = 0, .stop = {}});
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kRunning);
+  put_beat(own, 1, {.by = kElsewhere, .time = now_s() - lease_s() - 1, .restart = 0, .stop = {}});
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kLost);
+}
+
+TEST_F(OneJob, AnyOneFileMayBeDeletedAfterTheEnd) {
+  for (const char* name : {"attempt.1", "start.1.0", "beat.1", "stop.1.0"}) {
+    std::filesystem::remove_all(own);
+    claim(own, attempt(1));
+    put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
+    put_beat(own, 1, {.by = this_process(), .time = now_s(), .restart = 0, .stop = stop_of(0, "done", true)});
+    put_stop(own, 1, 0, stop_of(0, "done", true));
+    ASSERT_TRUE(std::filesystem::remove(own + "/" + name));
+    EXPECT_EQ(status_in(folder, job).phase, Phase::kDone) << "without " << name;
+  }
+}
+
+TEST_F(OneJob, AnAttemptThatWasGivenUpIsNotStarted) {
+  claim(own, attempt(1));
+  EXPECT_TRUE(abandon(own, 1));
+  EXPECT_FALSE(abandon(own, 1));
+  std::string why;
+  EXPECT_FALSE(begin(own, attempt(1), why));
+  EXPECT_NE(why.find("declared lost"), std::string::npos);
+}
+
+TEST_F(OneJob, AnAttemptThatBegunIsNotGivenUp) {
+  claim(own, attempt(1));
+  std::string why;
+  EXPECT_EQ(begin(own, attempt(1), why), 0);
+  EXPECT_FALSE(abandon(own, 1));
+  put_stop(own, 1, 0, stop_of(75, "time limit", false));
+  put_beat(own, 1, {.by = this_process(), .time = now_s(), .restart = 0, .stop = stop_of(75, "time limit", false)});
+  EXPECT_EQ(begin(own, attempt(1), why), 1);
+  EXPECT_EQ(read_state(own).failures(), 0);
+}
+
+TEST_F(OneJob, LostAndFailedStartsCount) {
+  claim(own, attempt(1));
+  auto dead = this_process();
+  dead.started -= 1;
+  put_start(own, 1, 0, {.by = dead, .time = now_s(), .slurm_job = ""});
+  put_start(own, 1, 1, {.by = dead, .time = now_s(), .slurm_job = ""});
+  put_stop(own, 1, 1, stop_of(137, "failed", false));
+  put_start(own, 1, 2, {.by = this_process(), .time = now_s(), .slurm_job = ""});
+  EXPECT_EQ(read_state(own).failures(), 2);
+}
+
+TEST_F(OneJob, TwoSubmittersMakeOneAttempt) {
+  const std::vector<Job> jobs{job};
+  Queue first(jobs, jobs, "s.csv", folder.path), second(jobs, jobs, "s.csv", folder.path);
+  EXPECT_TRUE(first.next_attempt(0, "local", "", -1));
+  EXPECT_FALSE(second.next_attempt(0, "local", "", -1));
+  put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
+  put_stop(own, 1, 0, stop_of(3, "failed", true));
+  first.refresh(false);
+  EXPECT_TRUE(may_start(first.status(0).phase));
+  EXPECT_EQ(first.next_attempt(0, "local", "", -1)->number, 2);
+  EXPECT_FALSE(second.next_attempt(0, "local", "", -1));  // it still thinks of attempt 1
+}
+
+TEST_F(OneJob, ALostAttemptIsEndedBeforeTheNext) {
+  claim(own, attempt(1));
+  auto dead = this_process();
+  dead.started -= 1;
+  put_start(own, 1, 0, {.by = dead, .time = now_s(), .slurm_job = ""});
+  const std::vector<Job> jobs{job};
+  Queue queue(jobs, jobs, "s.csv", folder.path);
+  EXPECT_EQ(queue.status(0).phase, Phase::kLost);
+  EXPECT_EQ(queue.next_attempt(0, "local", "", -1)->number, 2);
+  std::string why;
+  EXPECT_TRUE(path_exists(own + "/stop.1.0"));
+}
+
+TEST_F(OneJob, ARunThatWasFinishedByHandIsDone) {
+  std::filesystem::create_directories(job.resolution.runs[0]);
+  const auto write = [&](const std::string& hash) { replace(job.resolution.runs[0] + "/provenance.json", "{\"state\": \"finished\", \"config_hash\": \"" + hash + "\"}"); };
+  write(job.resolution.hashes[0]);
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kDone);
+  write("another");
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kWaiting);
+}
+
+TEST_F(OneJob, RunningSaysEpochAndTimeLeft) {
+  std::filesystem::create_directories(job.resolution.runs[0]);
+  claim(own, attempt(1));
+  put_start(own, 1, 0, {.by = this_process(), .time = now_s() - 100, .slurm_job = "", .epoch = 1});
+  replace(job.resolution.runs[0] + "/progress.json", "{\"epoch\": 3, \"epochs\": 11, \"steps\": 5}");
+  replace(job.resolution.runs[0] + "/train.csv", "epoch,total,nll\n0,1.5,\n2,0.5,0.25\n");
+  const auto status = status_in(folder, job);
+  EXPECT_EQ(status.detail, "epoch 3 of 11, 6.7 min left");  // two epochs took 100 s, eight are left
+  EXPECT_EQ(status.progress.last.at("total"), "0.5");
+}
+
+TEST(Progress, TheLastErrorLineIsOurs) {
+  Folder folder;
+  const std::string path = folder.path + "/stderr.txt";
+  std::ofstream(path) << "2026-01-01 level=info event=start\ndissent: first: too early\ndissent: x.cache is not there\n-----\nPrimary job terminated normally\n";
+  EXPECT_EQ(last_error_line(path), "x.cache is not there");
+  EXPECT_EQ(last_error_line(path, file_bytes(path) - 38), "Primary job terminated normally");
+  EXPECT_EQ(last_error_line(folder.path + "/none"), "");
+}
+
+TEST(Stage, ACopyIsTakenOnlyOfTheCacheAsItIs) {
+  Folder folder;
+  const std::string cache = folder.path + "/a.cache", scratch = folder.path + "/scratch";
+  std::filesystem::create_directories(cache);
+  replace(cache + "/manifest.toml", "one");
+  replace(cache + "/shard-00000.h5", "rows");
+  setenv("DISSENT_STAGED", scratch.c_str(), 1);
+  EXPECT_EQ(staged_path(cache), cache);
+  EXPECT_EQ(stage({scratch, cache}), 0);
+  EXPECT_NE(staged_path(cache), cache);
+  EXPECT_EQ(read_text(staged_path(cache) + "/shard-00000.h5"), "rows");
+  replace(cache + "/manifest.toml", "two");
+  EXPECT_EQ(staged_path(cache), cache);
+  unsetenv("DISSENT_STAGED");
+  EXPECT_EQ(staged_path(cache), cache);
+}
+
+TEST(Process, WordsReachAProgramAsTheyAre) {
+  const auto said = run_captured({"printf", "%s|", "$(touch x)", "a\nb", "", "*"});
+  EXPECT_EQ(said.out, "$(touch x)|a\nb||*|");
+  EXPECT_EQ(run_captured({"sh", "-c", "echo bad >&2; exit 7"}).code, 7);
+  EXPECT_EQ(run_captured({"sh", "-c", "kill -9 $$"}).code, 137);
+  EXPECT_EQ(run_captured({"sleep", "20"}, 0.3).code, 124);
+  EXPECT_ERROR_ALL(run_captured({"no-such-program"}), "cannot start no-such-program: No such file or directory");
+}
