@@ -148,6 +148,9 @@ config::Schema image_train_schema(ImageTrainConfig& c) {
       .table(data_table(), c.data)
       .optional_table(validation_table(), c.validation, c.with_validation)
       .optional_table(unlabelled_table(), c.unlabelled, c.with_unlabelled)
+      .optional_table(rand_augment_table("rand_augment"), c.rand_augment, c.with_rand_augment)
+      .optional_table(aug_mix_table("aug_mix"), c.aug_mix, c.with_aug_mix)
+      .table(corruption_options_table("corruption"), c.corruption)
       .table(image_ensemble_table(), c.ensemble);
   for (size_t i = 0; i < c.losses.size(); ++i) schema.optional_table(loss_option_tables()[i], c.losses[i], c.losses[i].present);
   schema.table(discriminator_table(), c.discriminator)
@@ -198,6 +201,9 @@ std::shared_ptr<const ImageNetwork> image_network(const ImageTrainConfig& c, int
 ImageTrainData open_image_train_data(const ImageTrainConfig& c) {
   ImageTrainData data;
   data.train = open_set(set_of(c.data), c.data);
+  if (c.with_rand_augment) data.train.transform.rand_augment = c.rand_augment;
+  if (c.with_aug_mix) data.train.transform.aug_mix = c.aug_mix;
+  data.train.transform.corruption = c.corruption;
   data.classes = data.train.source->classes();
   if (data.classes == 0 && data.train.source->rows() > 0) data.classes = data.train.source->labels().max().item<int64_t>() + 1;
   DISSENT_CHECK(data.classes > 0, kData, "{}: no labelled image in it", data.train.source->name());

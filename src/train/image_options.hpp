@@ -92,6 +92,11 @@ struct ImageTrainConfig {
   bool with_validation = false;
   ImageUnlabelledOptions unlabelled;
   bool with_unlabelled = false;
+  RandAugmentOptions rand_augment;
+  bool with_rand_augment = false;
+  AugMixOptions aug_mix;
+  bool with_aug_mix = false;
+  CorruptionOptions corruption;
   ImageEnsembleOptions ensemble;
   std::vector<LossTable> losses = default_losses();
   DiscriminatorOptions discriminator;

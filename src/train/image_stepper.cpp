@@ -105,18 +105,6 @@ EnsembleSplit ImageStepper::split(int64_t rows) {
           .unlabelled_rows = rows};
 }
 
-std::vector<double> ImageStepper::term_values(const at::Tensor& figures) const {
-  std::vector<double> values;
-  const auto* row = figures.const_data_ptr<double>();
-  for (size_t t = 0; t < column_.size(); ++t) {
-    const int64_t end = t + 1 < column_.size() ? column_[t + 1] : columns_;
-    double sum = 0;
-    for (int64_t c = column_[t]; c < end; ++c) sum += row[c];
-    values.push_back(sum / static_cast<double>(end - column_[t]));
-  }
-  return values;
-}
-
 // On in this step, whatever its weight: a ramp that starts at 0 is on.
 bool ImageStepper::is_on(const LossTerm& term, const ImageStepInput& input) const {
   auto unit = term.weight;
@@ -311,13 +299,6 @@ void ImageStepper::backward(int64_t network, const Pull& pull, Graph& graph, dou
   if (!outputs.empty()) graph.gradient = torch::autograd::grad(outputs, graph.parameters, derivatives, {}, false, /*allow_unused=*/true);
 }
 
-void ImageStepper::add_gradient(int64_t network, const std::vector<at::Tensor>& gradient) {
-  const at::NoGradGuard no_graph;
-  const auto flat = gradients_[network];
-  for (size_t i = 0; i < gradient.size(); ++i)
-    if (gradient[i].defined()) parameter(flat, members_.network->layout().entry(i)).add_(gradient[i]);
-}
-
 void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Tensor figures) {
   auto* row = figures.data_ptr<double>();
   const bool other_batch = reads_diversity_batch(input);
@@ -367,53 +348,6 @@ void ImageStepper::run_pieces(const std::vector<std::function<void()>>& pieces) 
   const auto count = static_cast<int64_t>(pieces.size());
   if (members_.values.is_cpu()) return parallel_tasks(count, run);
   for (int64_t i = 0; i < count; ++i) run(i);
-}
-
-ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning_rate, Request request) {
-  const at::NoGradGuard no_graph;
-  const int64_t networks = members_.networks();
-  if (grid_.shape.data > 1) (device_data_ ? *device_data_ : *grid_.data).all_reduce(gradients_, ReduceOp::kSum);
-  auto local = at::zeros({networks + 1}, at::kDouble);
-  auto* numbers = local.data_ptr<double>();
-  each_network(members_, [&](int64_t i) { numbers[i] = gradients_[i].to(at::kDouble).square().sum().item<double>(); });
-  numbers[networks] = static_cast<double>(request);
-  std::vector<int64_t> counts;
-  for (int64_t rank = 0; rank < grid_.run->size(); ++rank)
-    counts.push_back((members_.multihead() ? 1 : part_of(members_.total, grid_.shape.members, rank / grid_.shape.data).count) + 1);
-  const auto all = grid_.run->all_gather(local, counts);
-
-  Outcome outcome;
-  double square = 0;
-  const auto* number = all.const_data_ptr<double>();
-  for (int64_t rank = 0; rank < grid_.run->size(); ++rank) {
-    for (int64_t i = 0; i + 1 < counts[rank]; ++i, ++number)
-      if (rank % grid_.shape.data == 0) square += *number;
-    outcome.agreed = std::max(outcome.agreed, static_cast<Request>(static_cast<int64_t>(*number++)));
-  }
-  outcome.norm = std::sqrt(square) / scale_.value;
-  const bool finite = std::isfinite(outcome.norm);
-  outcome.skipped = !finite && (options_.skip_not_finite || scale_.active);
-  if (!finite && !outcome.skipped) {
-    Error error(ErrorKind::kData, "the gradient is not finite: training has diverged (training.on_nan = \"skip_step\" would pass over such steps)", __FILE__, __LINE__);
-    error.set_agreed();
-    throw error;
-  }
-  double factor = 1 / scale_.value;
-  if (options_.clip_norm > 0) factor *= std::min(1.0, options_.clip_norm / (outcome.norm + 1e-6));
-  scale_.observe(finite);
-  if (!outcome.skipped) {
-    each_network(members_, [&](int64_t i) {
-      auto gradient = gradients_[i];
-      if (factor != 1) gradient.mul_(factor);
-      optimizer.begin_step(i);
-      optimizer.update(i, 0, gradient, learning_rate);
-    });
-    if (discriminator_) discriminator_->update();
-  } else if (discriminator_) {
-    discriminator_->discard();
-  }
-  gradients_.zero_();
-  return outcome;
 }
 
 }  // namespace dissent

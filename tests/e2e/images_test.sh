@@ -142,6 +142,53 @@ train bf16 1 gradcam --set training.precision=bf16 --set training.epochs=1
 expect_exit 0
 expect_other bf16/results/images/seed-3/checkpoint.h5 gradcam-1/results/images/seed-3/checkpoint.h5
 
+# Augmentations are part of the pixels, so of the weights; the same for any number of workers.
+train augmented-1 1 base --set rand_augment=true --set aug_mix.severity=2 --set training.epochs=1
+expect_exit 0
+train augmented-2 2 base --set rand_augment=true --set aug_mix.severity=2 --set training.epochs=1 --set data.workers=2
+expect_exit 0
+expect_same_run augmented-1 augmented-2
+train plain 1 base --set training.epochs=1
+expect_other augmented-1/results/images/seed-3/checkpoint.h5 plain/results/images/seed-3/checkpoint.h5
+
+# Evaluation on pictures: the same figures for any number of ranks; a corruption made on the way is worse than none.
+cat > evaluate.toml <<'TOML'
+[evaluate]
+runs = ["gradcam-1/results/images/seed-3", "resnet-none/*"]
+scores = ["average", "minmax", "energy"]
+metrics = ["accuracy", "nll", "ece", "auroc"]
+temperature = "optimum"
+output = "evaluated"
+block_rows = 32
+[[evaluate.sets]]
+name = "mnist"
+role = "id"
+dataset = "mnist"
+root = "images"
+rows = ":110"
+[[evaluate.sets]]
+name = "validation"
+role = "validation"
+dataset = "mnist"
+root = "images"
+rows = "110:"
+[[evaluate.sets]]
+name = "noise"
+shift = "covariate"
+dataset = "mnist"
+root = "images"
+rows = ":110"
+corruption = "gaussian_noise"
+severity = 5
+TOML
+refused 1 3 "resnet-none" -- evaluate evaluate.toml --quiet
+sed -i 's/, "resnet-none[^]]*//' evaluate.toml
+well 1 evaluate evaluate.toml --quiet
+mv evaluated evaluated-1
+well 3 evaluate evaluate.toml --quiet
+for file in evaluated-1/*; do expect_same "$file" "evaluated/$(basename "$file")"; done
+expect_text "accuracy noise" "auroc energy noise"
+
 # What cannot be.
 cd whole
 refused 2 2 "loss.oe" "[unlabelled]" -- train ../base.toml --set loss.oe=true
