@@ -1,10 +1,11 @@
 #include "cli/schemas.hpp"
 #include "cli/verb.hpp"
+#include "comm/device.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
 #include "core/progress_bar.hpp"
 #include "data/feature_source.hpp"
-#include "data/options.hpp"
+#include "models/trunk/trunk_source.hpp"
 #include "storage/cache_writer.hpp"
 #include "train/options.hpp"
 
@@ -13,16 +14,20 @@ namespace {
 
 namespace po = boost::program_options;
 
+constexpr int64_t kPieceRows = 4096;  // between two looks at the progress
+
 struct CacheConfig {
   CacheOptions cache;
   TrunkOptions trunk;
   ImageDataOptions data;
+  CorruptionOptions corruption;
   RuntimeOptions runtime;
 };
 
 config::Schema cache_schema_of(CacheConfig& c) {
   config::Schema schema;
-  schema.table(cache_table(), c.cache).table(trunk_table(), c.trunk).table(image_data_table(), c.data).table(runtime_table(), c.runtime);
+  schema.table(cache_table(), c.cache).table(trunk_table(), c.trunk).table(image_data_table(), c.data);
+  schema.table(corruption_options_table("corruption"), c.corruption).table(runtime_table(), c.runtime);
   return schema;
 }
 
@@ -35,21 +40,56 @@ CacheSpec cache_spec(CacheConfig& config, const FeatureSource& source) {
           .classes = config.data.labels ? source.classes : 0,
           .shard_rows = config.cache.shard_rows,
           .source = source.name,
-          .trunk = config.trunk.model,
-          .weights = "",
-          .transform = "none",
+          .trunk = source.trunk,
+          .weights = source.weights,
+          .transform = source.transform,
           .configuration = config::to_toml(schema),
           .configuration_hash = config::config_hash(schema)};
 }
 
-void write_shards(CacheWriter& writer, const CacheConfig& config, const FeatureSource& source, bool show_progress) {
-  ProgressBar progress(config.cache.output, writer.shard_count(), "shards", !show_progress);
-  while (const auto part = writer.next_shard()) {
-    const auto index = at::arange(part->first_source_row, part->first_source_row + part->count, at::kLong);
-    const auto labels = config.data.labels ? source.labels(part->first_source_row, part->count) : at::full({part->count}, -1, at::kLong);
-    writer.write_shard(source.features(part->pass, part->first_source_row, part->count), labels, index);
-    progress.update(part->shard + 1, "");
+// The set through the trunk. Collective.
+FeatureSource open(Communicator& world, const CacheConfig& config) {
+  auto device = at::Device(at::kCPU);
+  if (config.trunk.is_network()) {
+    const auto node = world.split_by_node();
+    device = choose_device(config.runtime.device, world, *node);
   }
+  FeatureSource source;
+  agree(world, [&] {
+    if (config.trunk.is_network()) {
+      source = open_trunk_source(config.data, config.corruption, config.trunk, device);
+      spdlog::info("event=trunk name={} weights={} device={}", source.trunk, source.weights, device.str());
+    } else {
+      DISSENT_CHECK(config.corruption.name == "none" && config.trunk.weights.empty(), kUsage, "corruption and trunk.weights go with a network, found trunk.model = \"{}\"",
+                    config.trunk.model);
+      source = open_source(config.data, config.trunk.model);
+    }
+    DISSENT_CHECK(config.cache.passes == 1 || source.draws, kUsage, "cache.passes: expected 1, found {}: {} draws nothing, so every pass would be the same", config.cache.passes,
+                  config.trunk.is_network() ? "data.transform = \"" + config.data.transform + "\"" : "trunk.model = \"pixels\"");
+  });
+  return source;
+}
+
+void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& config, const FeatureSource& source, bool show_progress) {
+  const int64_t rows = config.cache.passes * source.rows;
+  ProgressBar progress(config.cache.output, rows, "rows", !show_progress);
+  while (const auto part = writer.next_shard()) {
+    const int64_t before = part->pass * source.rows + part->first_source_row, first = part->first_source_row;
+    std::vector<at::Tensor> pieces{at::empty({0, source.dim})};
+    for (int64_t done = 0; done < part->count; done += kPieceRows) {
+      pieces.push_back(source.features(part->pass, first + done, std::min(kPieceRows, part->count - done)));
+      progress.update(std::min(rows, before + (done + pieces.back().size(0)) * world.size()), "");
+    }
+    const auto index = at::arange(first, first + part->count, at::kLong);
+    const auto labels = config.data.labels ? source.labels(first, part->count) : at::full({part->count}, -1, at::kLong);
+    // Ranks whose part is done wait for the slowest however long it takes; one that fails ends the job.
+    auto& settings = world.wait_settings();
+    const double timeout_s = std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
+    world.barrier();
+    settings.timeout_s = timeout_s;
+    writer.write_shard(at::cat(pieces), labels, index);
+  }
+  progress.update(rows, "");
   progress.finish();
 }
 
@@ -74,15 +114,14 @@ int run_cache(Runtime& runtime, const std::vector<std::string>& arguments) {
   errors.raise();
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();
-  FeatureSource source;
-  agree(world, [&] { source = open_source(config.data, config.trunk); });
+  const auto source = open(world, config);
   auto writer = CacheWriter::open(world, config.cache.output, cache_spec(config, source), line.flag("force"));
   if (writer.state() == CacheWriter::State::kFinished) {
     spdlog::info("event=cache_reused path={} rows={}", config.cache.output, config.cache.passes * source.rows);
     return 0;
   }
   if (writer.state() == CacheWriter::State::kResumed) spdlog::info("event=cache_resumed path={} shards={}/{}", config.cache.output, writer.finished_shards(), writer.shard_count());
-  write_shards(writer, config, source, world.rank() == 0 && !line.flag("quiet"));
+  write_shards(world, writer, config, source, world.rank() == 0 && !line.flag("quiet"));
   writer.finish();
   spdlog::info("event=cache_written path={} rows={} dim={} shards={}", config.cache.output, config.cache.passes * source.rows,
                source.dim, writer.shard_count());

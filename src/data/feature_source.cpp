@@ -2,22 +2,32 @@
 
 #include <dissent/error.hpp>
 
+#include <charconv>
 #include <cstring>
 
 #include "data/datasets/registry.hpp"
 #include "data/datasets/synthetic.hpp"
+#include "data/row_range.hpp"
 
 namespace dissent {
 namespace {
 
+constexpr int64_t kSyntheticRows = 60000;
+
 FeatureSource synthetic_source(const ImageDataOptions& data) {
   const int64_t classes = data.classes.value_or(1000);
+  int64_t rows = kSyntheticRows;
+  const auto* end = data.rows.data() + data.rows.size();
+  const auto [rest, error] = std::from_chars(data.rows.data(), end, rows);
+  DISSENT_CHECK(data.rows.empty() || (error == std::errc() && rest == end && rows >= 1), kUsage, "data.rows of synthetic: expected a number of rows, found \"{}\"", data.rows);
   auto set = std::make_shared<SyntheticSet>(SyntheticOptions{
-      .seed = static_cast<uint64_t>(data.seed), .rows = data.rows, .dim = data.dim, .classes = classes, .test = data.split == "test"});
+      .seed = static_cast<uint64_t>(data.seed), .rows = rows, .dim = data.dim, .classes = classes, .test = data.split == "test"});
   return {.name = data.dataset + "/" + data.split,
-          .rows = data.rows,
+          .rows = rows,
           .dim = data.dim,
           .classes = classes,
+          .draws = true,
+          .trunk = "none",
           .features = [set](int64_t pass, int64_t first, int64_t count) { return set->features(pass, first, count); },
           .labels = [set](int64_t first, int64_t count) { return set->labels(first, count); }};
 }
@@ -35,22 +45,32 @@ at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, in
 }
 
 FeatureSource pixel_source(const ImageDataOptions& data) {
-  const std::shared_ptr<ImageSource> set = open_image_source(data);
+  const std::shared_ptr<ImageSource> set = open_images(data);
   const int64_t dim = set->rows() > 0 ? set->image(0).numel() : 0;
   return {.name = set->name(),
           .rows = set->rows(),
           .dim = dim,
           .classes = set->classes(),
+          .trunk = "pixels",
           .features = [set, dim](int64_t, int64_t first, int64_t count) { return pixel_features(*set, dim, first, count); },
           .labels = [set](int64_t first, int64_t count) { return set->labels().narrow(0, first, count); }};
 }
 
 }  // namespace
 
-FeatureSource open_source(const ImageDataOptions& data, const TrunkOptions& trunk) {
-  const bool made = data.list.empty() && find_dataset(data.dataset).open == nullptr;
-  DISSENT_CHECK(made == (trunk.model == "none"), kUsage, "data.dataset = \"{}\" goes with trunk.model = {}, found \"{}\"", data.dataset,
-                made ? "\"none\": its rows are features already" : "\"pixels\": it has images", trunk.model);
+std::unique_ptr<ImageSource> open_images(const ImageDataOptions& data) {
+  auto set = open_image_source(data);
+  const bool number = !data.rows.empty() && data.rows.find_first_not_of("0123456789") == std::string::npos;
+  return rows_of_source(std::move(set), number ? ":" + data.rows : data.rows);
+}
+
+bool has_no_images(const ImageDataOptions& data) { return data.list.empty() && find_dataset(data.dataset).open == nullptr; }
+
+FeatureSource open_source(const ImageDataOptions& data, const std::string& trunk) {
+  const bool made = has_no_images(data);
+  DISSENT_CHECK(made == (trunk == "none"), kUsage, "data.dataset = \"{}\" goes with trunk.model = {}, found \"{}\"", data.dataset,
+                made ? "\"none\": its rows are features already" : "\"pixels\" or a network: it has images", trunk);
+  DISSENT_CHECK(data.transform == "none", kUsage, "data.transform = \"{}\" goes with a network, found trunk.model = \"{}\"", data.transform, trunk);
   return made ? synthetic_source(data) : pixel_source(data);
 }
 

@@ -13,10 +13,6 @@ struct CacheOptions {
   std::string dtype = "f32";
   int64_t shard_rows = 131072;
 };
-/// [trunk]
-struct TrunkOptions {
-  std::string model = "pixels";
-};
 /// [data] of caching and of training on images: which set
 struct ImageDataOptions {
   std::string dataset = "fashion_mnist";
@@ -24,14 +20,16 @@ struct ImageDataOptions {
   std::string split = "train";
   std::string list;
   bool labels = true;
-  int64_t rows = 60000;
+  std::string rows;  ///< a number or a slice
   int64_t dim = 768;
   std::optional<int64_t> classes;
   int64_t seed = 42;
+  std::string transform = "none";
+  int64_t workers = 0;
+  int64_t prefetch = 2;
 };
 
 const TableSpec& cache_table();
-const TableSpec& trunk_table();
 const TableSpec& image_data_table();
 
 }  // namespace dissent

@@ -1,6 +1,5 @@
 #include "train/image_stepper.hpp"
 
-#include <ATen/autocast_mode.h>
 #include <dissent/losses/adversarial.hpp>
 #include <dissent/losses/gradcam.hpp>
 #include <dissent/losses/input_gradient.hpp>
@@ -10,6 +9,7 @@
 #include "comm/device.hpp"
 #include "core/parallel.hpp"
 #include "ensemble/exchange.hpp"
+#include "models/networks/autocast.hpp"
 
 namespace dissent {
 namespace {
@@ -30,26 +30,6 @@ const O& options_of(const LossTerm& term) {
   DISSENT_CHECK(own, kInternal, "{}: options of another loss", term.name);
   return *own;
 }
-
-// Products in half precision while it lives.
-class Autocast {
- public:
-  Autocast(at::DeviceType device, at::ScalarType dtype) : device_(device), on_(dtype != at::kFloat && dtype != at::kDouble) {
-    if (!on_) return;
-    at::autocast::set_autocast_enabled(device_, true);
-    at::autocast::set_autocast_dtype(device_, dtype);
-    at::autocast::set_autocast_cache_enabled(false);  // each weight is used once, and the cache is shared by all threads
-  }
-  ~Autocast() {
-    if (on_) at::autocast::set_autocast_enabled(device_, false);
-  }
-  Autocast(const Autocast&) = delete;
-  Autocast& operator=(const Autocast&) = delete;
-
- private:
-  at::DeviceType device_;
-  bool on_;
-};
 
 at::Tensor by_member(const at::Tensor& logits) { return logits.dim() == 3 ? logits : logits.unsqueeze(0); }
 

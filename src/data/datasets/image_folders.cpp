@@ -46,6 +46,16 @@ void add_images(const std::string& folder, const FolderListOptions& options, std
   DISSENT_CHECK(images.size() > before, kData, "{}: no files *.jpg, *.jpeg or *.png below it", folder);
 }
 
+std::map<std::string, int64_t> class_numbers(const std::vector<Image>& images, const std::vector<std::string>& given) {
+  std::map<std::string, int64_t> numbers;
+  for (const auto& name : given) numbers.emplace(name, std::ssize(numbers));
+  if (!given.empty()) return numbers;
+  for (const auto& image : images) numbers.emplace(image.subfolder, 0);
+  int64_t next = 0;
+  for (auto& [name, label] : numbers) label = next++;
+  return numbers;
+}
+
 }  // namespace
 
 std::string list_folders(const FolderListOptions& options) {
@@ -56,11 +66,12 @@ std::string list_folders(const FolderListOptions& options) {
     DISSENT_FAIL(kData, "{}: cannot be listed: {}", error.path1().string(), error.code().message());
   }
   if (!options.label) {
-    std::map<std::string, int64_t> classes;
-    for (const auto& image : images) classes.emplace(image.subfolder, 0);
-    int64_t next = 0;
-    for (auto& [name, label] : classes) label = next++;
-    for (auto& image : images) image.label = classes[image.subfolder];
+    const auto numbers = class_numbers(images, options.classes);
+    for (auto& image : images) {
+      const auto found = numbers.find(image.subfolder);
+      DISSENT_CHECK(found != numbers.end(), kData, "{}: the subfolder {} is none of the {} classes", image.path, image.subfolder, options.classes.size());
+      image.label = found->second;
+    }
   }
   std::sort(images.begin(), images.end(), [](const Image& a, const Image& b) { return std::tie(a.label, a.path) < std::tie(b.label, b.path); });
   std::string text;

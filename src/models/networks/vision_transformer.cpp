@@ -69,7 +69,7 @@ at::Tensor VisionTransformer::transformed(const Block& block, const Pass& pass, 
   return x + pass.parameters[block.gamma_2] * block.fc2(pass, at::gelu(block.fc1(pass, block.norm2(pass, x))));
 }
 
-VisionTransformer::Tokens VisionTransformer::tokens(const Pass& pass, const at::Tensor& x) const {
+VisionTransformer::Tokens VisionTransformer::attended_tokens(const Pass& pass, const at::Tensor& x) const {
   auto t = embedded(pass, x);
   for (size_t b = 0; b + 1 < blocks_.size(); ++b) t = transformed(blocks_[b], pass, attended(blocks_[b], pass, t));
   Tokens out;
@@ -78,9 +78,14 @@ VisionTransformer::Tokens VisionTransformer::tokens(const Pass& pass, const at::
   out.maps = t.narrow(1, 1, edge * edge).transpose(1, 2).unflatten(2, {edge, edge});
   // From the maps on, so that the logits depend on this very tensor.
   if (at::GradMode::is_enabled()) t = at::cat({t.narrow(1, 0, 1), out.maps.flatten(2).transpose(1, 2)}, 1);
-  t = attended(blocks_.back(), pass, t);
-  out.cached_cls = t.select(1, 0);
-  out.tokens = transformed(blocks_.back(), pass, t);
+  out.tokens = attended(blocks_.back(), pass, t);
+  out.cached_cls = out.tokens.select(1, 0);
+  return out;
+}
+
+VisionTransformer::Tokens VisionTransformer::tokens(const Pass& pass, const at::Tensor& x) const {
+  auto out = attended_tokens(pass, x);
+  out.tokens = transformed(blocks_.back(), pass, out.tokens);
   return out;
 }
 
@@ -97,7 +102,7 @@ ImageOutput VisionTransformer::run(const Pass& pass, const at::Tensor& x) const 
 
 at::Tensor VisionTransformer::features_at(const std::string& cut, const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x) const {
   if (cut != "cls_after_last_attention") return ImageNetwork::features_at(cut, parameters, buffers, x);
-  return tokens(make_pass(parameters, buffers, x, false), x).cached_cls.contiguous();
+  return attended_tokens(make_pass(parameters, buffers, x, false), x).cached_cls.contiguous();
 }
 
 }  // namespace dissent

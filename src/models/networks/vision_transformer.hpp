@@ -52,6 +52,7 @@ class VisionTransformer final : public ImageNetwork {
     Linear fc1, fc2;
   };
   Block add_block(const std::string& name);
+  Tokens attended_tokens(const Pass& pass, const at::Tensor& x) const;  // tokens: behind the attention half of the last block
   at::Tensor embedded(const Pass& pass, const at::Tensor& x) const;
   at::Tensor attended(const Block& block, const Pass& pass, const at::Tensor& x) const;
   at::Tensor transformed(const Block& block, const Pass& pass, const at::Tensor& x) const;

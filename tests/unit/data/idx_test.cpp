@@ -97,7 +97,7 @@ TEST_F(Registry, LoadsAndTakesPixels) {
   EXPECT_EQ(set->classes(), 10);
   EXPECT_EQ(set->image(9).sizes().vec(), (std::vector<int64_t>{2, 3}));
   EXPECT_TRUE(at::equal(set->labels(), at::arange(10, at::kLong)));
-  const auto source = open_source(data, {.model = "pixels"});
+  const auto source = open_source(data, "pixels");
   EXPECT_EQ(source.features(0, 0, 10).sizes().vec(), (std::vector<int64_t>{10, 6}));
   EXPECT_EQ(source.features(0, 9, 1)[0][5].item<float>(), 59.0f / 255.0f);
   EXPECT_EQ(source.features(0, 10, 0).size(0), 0);

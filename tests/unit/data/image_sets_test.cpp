@@ -211,6 +211,8 @@ TEST_F(ImageSets, FoldersAreListedInTheOrderOfTheirNames) {
   const auto text = list_folders({.folders = {folder / "train"}, .root = folder.path(), .label = std::nullopt});
   EXPECT_EQ(text, "train/n01/z.PNG 0\ntrain/n02/a.png 1\ntrain/n02/b/x.JPEG 1\n");
   EXPECT_EQ(list_folders({.folders = {folder / "train/n01/", folder / "train/n02"}, .root = folder / "train", .label = -1}), "n01/z.PNG -1\nn02/a.png -1\nn02/b/x.JPEG -1\n");
+  const std::vector<std::string> classes{"n09", "n02", "n05", "n01"};
+  EXPECT_EQ(list_folders({.folders = {folder / "train"}, .root = folder.path(), .classes = classes, .label = std::nullopt}), "train/n02/a.png 1\ntrain/n02/b/x.JPEG 1\ntrain/n01/z.PNG 3\n");
   const auto set = open("folder", "train");
   EXPECT_EQ(set->classes(), 2);
   EXPECT_TRUE(at::equal(set->labels(), at::tensor({0, 1, 1}, at::kLong)));
@@ -219,6 +221,7 @@ TEST_F(ImageSets, FoldersAreListedInTheOrderOfTheirNames) {
   EXPECT_CONTAINS(error({.folders = {folder / "train/n01"}, .root = "", .label = std::nullopt}), "n01/z.PNG: in no subfolder");
   EXPECT_CONTAINS(error({.folders = {folder / "val"}, .root = "", .label = -1}), "val: no such folder");
   EXPECT_CONTAINS(error({.folders = {folder / "train"}, .root = folder / "train/n01", .label = -1}), "not below the root");
+  EXPECT_CONTAINS(error({.folders = {folder / "train"}, .root = "", .classes = {"n02", "n03"}, .label = std::nullopt}), "train/n01/z.PNG: the subfolder n01 is none of the 2 classes");
   std::filesystem::create_directories(folder / "empty/a");
   EXPECT_CONTAINS(error({.folders = {folder / "empty"}, .root = "", .label = -1}), "empty: no files *.jpg");
 }

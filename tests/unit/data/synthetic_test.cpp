@@ -66,8 +66,8 @@ TEST(Synthetic, ClassesCanBeToldApart) {
 TEST(Synthetic, GoesWithTrunkNoneAndImagesDoNot) {
   ImageDataOptions data;
   data.dataset = "synthetic";
-  EXPECT_THROW(open_source(data, {.model = "pixels"}), Error);
-  EXPECT_EQ(open_source(data, {.model = "none"}).dim, 768);
+  EXPECT_THROW(open_source(data, "pixels"), Error);
+  EXPECT_EQ(open_source(data, "none").dim, 768);
   data.dataset = "mnist";
-  EXPECT_THROW(open_source(data, {.model = "none"}), Error);
+  EXPECT_THROW(open_source(data, "none"), Error);
 }
