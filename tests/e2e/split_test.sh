@@ -66,6 +66,13 @@ id = "../validation.cache"
 validation = "../on_1/train.cache"
 predictors = ["ensemble", "soup", "best", "mean", "members"]
 allow_test_selection = true
+fit = "../on_1/train.cache"
+scores = ["msp", "pds", "gen", "klm", "react", "mds", "knn"]
+shaping = ["react"]
+metrics = ["accuracy", "nll", "ece", "auroc", "fpr95"]
+temperature = "optimum"
+logits_cache = "f16"
+block_rows = 32
 output = "figures"
 [[evaluate.sets]]
 name = "train"
