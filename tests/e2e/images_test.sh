@@ -199,4 +199,11 @@ refused 1 2 "kl_backward" -- train ../base.toml --set loss.kl_backward=true
 refused 2 3 "../nowhere" -- train ../base.toml --set data.root=../nowhere --set experiment=other
 refused 1 2 "rows" "200:300" -- train ../base.toml --set data.rows=200:300 --set experiment=other
 refused 1 2 "another configuration" "learning_rate" -- train ../long.toml --set optimizer.learning_rate=0.2
+
+# SDDE's configurations: every one is understood, up to the files that are not here.
+cd "$source_dir"
+for config in configs/sdde/{mnist,cifar10,cifar100,imagenet200,imagenet}/{de,ncl,adp,dice,gradcam,oe,gradcam_oe}.toml; do
+  cd "$work"
+  refused 1 3 "no such image list" -- train "$source_dir/$config" --set runtime.device=cpu --set training.precision=f32 --set output=out-sdde
+done
 finish
