@@ -43,9 +43,9 @@ rm -r train.cache test.cache
 
 # Row d has a bad path at first. Two submitters at once hand every job over once.
 sed 's/set:cache.output/set:data.train,&/; /^[^n]/s/^\([^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*\),/\1,,/; s/^\(d,.*,3\),,/\1,nothere.cache,/' all.csv > first.csv
-"$program" jobs submit first.csv > one.txt 2>&1 &
+"$program" jobs submit first.csv --no-arrays > one.txt 2>&1 &
 one=$!
-jobs submit first.csv
+jobs submit first.csv --no-arrays
 expect_exit 0
 status=0
 wait $one || status=$?
@@ -60,7 +60,9 @@ wait_for results/six/seed-1/progress.json
 a=$(id_of first.csv a)
 scontrol requeuehold "$a"
 until_says first.csv a preempted
+rm -f results/six/seed-1/heartbeat.0
 scontrol release "$a"
+wait_for results/six/seed-1/heartbeat.0
 { grep '^name' first.csv; grep -v '^name' first.csv | sort -r; } > sorted.csv
 until_says sorted.csv a 'epoch '
 scancel --batch --signal=USR1 "$a"
