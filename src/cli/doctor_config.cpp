@@ -5,6 +5,7 @@
 #include "storage/feature_cache.hpp"
 #include "storage/node_memory.hpp"
 #include "storage/residency.hpp"
+#include "train/image_options.hpp"
 #include "train/schema.hpp"
 
 namespace dissent::cli {
@@ -47,9 +48,26 @@ Finding check_training(Communicator& world, const config::Document& document) {
   });
 }
 
+// The sets are opened: lists and labels are read, pictures are not.
+Finding check_image_training(Communicator& world, const config::Document& document) {
+  ImageTrainConfig config;
+  GridShape shape;
+  int64_t images = 0;
+  Steps steps(world);
+  steps.run([&] { config = read_image_train_config(document); });
+  steps.run([&] {
+    shape = resolve_grid(config.grid, world.size(), static_cast<int64_t>(config.experiment.seeds.size()), config.ensemble.members, config.data.batch_size);
+  });
+  steps.run([&] { images = open_image_train_data(config).train.source->rows(); });
+  return steps.finding(kAdvice, [&] {
+    return ok(fmt::format("{}: a training of {} on {} images on {} x {} x {} ranks (runs, members, data)", document.name(), config.ensemble.model, images, shape.runs, shape.members, shape.data));
+  });
+}
+
 }  // namespace
 
 Finding check_config(Communicator& world, const config::Document& document) {
+  if (trains_images(document)) return check_image_training(world, document);
   for (const auto& [verb, key, schema] : {std::tuple("cache", "data.dataset", &cache_schema), {"evaluate", "evaluate", &evaluate_schema}}) {
     if (!document.find(verb) && !document.find(key)) continue;
     Steps steps(world);

@@ -6,6 +6,7 @@
 #include "cli/verb.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
+#include "train/image_options.hpp"
 #include "train/schema.hpp"
 
 namespace dissent::cli {
@@ -23,9 +24,9 @@ std::string written(const config::Document& document, const std::string& key) {
   return text ? *text : "";
 }
 
-jobs::Resolution resolve_train(const config::Document& document) {
-  auto config = read_train_config(document);
-  const auto schema = train_schema(config);
+template <class Config>
+jobs::Resolution resolve_runs(Config config, config::Schema (*schema_of)(Config&), const std::vector<std::string>& inputs) {
+  const auto schema = schema_of(config);
   jobs::Resolution out{.hash = config::config_hash(schema), .place = config.experiment.output, .runs = {}, .hashes = {}, .inputs = {}};
   const auto seeds = config.experiment.seeds;
   for (const int64_t seed : seeds) {
@@ -33,9 +34,15 @@ jobs::Resolution resolve_train(const config::Document& document) {
     out.runs.push_back(fmt::format("{}/{}/seed-{}", config.experiment.output, config.experiment.experiment, seed));
     out.hashes.push_back(config::config_hash(schema));
   }
-  for (const auto& path : {config.data.train, config.data.validation, config.data.unlabelled})
+  for (const auto& path : inputs)
     if (!path.empty()) out.inputs.push_back(path);
   return out;
+}
+
+jobs::Resolution resolve_train(const config::Document& document) {
+  if (trains_images(document)) return resolve_runs(read_image_train_config(document), image_train_schema, {});
+  const auto config = read_train_config(document);
+  return resolve_runs(config, train_schema, {config.data.train, config.data.validation, config.data.unlabelled});
 }
 
 // place: the key that says where the results go.

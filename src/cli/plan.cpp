@@ -12,6 +12,7 @@
 #include "storage/feature_cache.hpp"
 #include "storage/node_memory.hpp"
 #include "storage/row_subset.hpp"
+#include "train/image_options.hpp"
 #include "train/schema.hpp"
 
 namespace dissent::cli {
@@ -259,7 +260,11 @@ int run_plan(Runtime& runtime, const std::vector<std::string>& arguments) {
                    "needs no data beyond the caches' manifests. Run it with as many ranks as a node will have: then all measure at the same time.", "CONFIG", 1);
   add_options(line);
   if (!line.parse(runtime, arguments)) return 0;
-  auto config = read_train_config(load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set")));
+  const auto document = load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
+  agree(runtime.world(), [&] {
+    DISSENT_CHECK(!trains_images(document), kUsage, "{}: plan has a cost model for heads on caches alone (data.kind = \"cache\"), this trains networks on images", document.name());
+  });
+  auto config = read_train_config(document);
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();
   Shapes shapes;

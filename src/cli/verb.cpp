@@ -25,8 +25,6 @@ const std::vector<Verb>& verbs() {
       {"plan", "what a training would cost: memory, bytes moved, storage, time", run_plan},
       {"cache", "turn an image set into a sharded feature cache", run_cache},
       {"evaluate", "accuracy and out-of-distribution detection of trained runs", run_evaluate},
-      {"jobs", "run the experiments of a CSV sheet, here or on Slurm; their state", run_jobs_pack, run_jobs_alone},
-      {"replay", "run again from a run's own record, and compare", nullptr, run_replay},
       {"config", "print every key with type, default and meaning", run_config},
       {"inspect", "say what is in a cache, checkpoint or result file", run_inspect},
       {"imglist", "list the images of folders, for sets that are read from lists", run_imglist},
@@ -35,6 +33,8 @@ const std::vector<Verb>& verbs() {
       {"doctor", "say whether this machine, job and folder are ready", run_doctor},
       {"tables", "tables over seeds from result files", run_tables},
       {"plot", "figures of runs and results, TensorBoard event files", run_plot},
+      {"jobs", "run the experiments of a CSV sheet, here or on Slurm; their state", run_jobs_pack, run_jobs_alone},
+      {"replay", "run again from a run's own record, and compare", nullptr, run_replay},
   };
   return table;
 }

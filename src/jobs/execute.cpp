@@ -124,9 +124,10 @@ class Execution {
     if (*code == 0) return stop(0, "done", "", true);
     if (given_up_) return stop(4, "cancelled", "was declared lost, and ended for that", true);
     if (terminated_) return stop(*code, slurm_job().empty() ? "cancelled" : "terminated", *code == 75 ? "a checkpoint is written" : "", slurm_job().empty());
-    if (*code == 75 && g_checkpoint) {
+    const bool too_early = *code == 128 + SIGUSR1;  // the signal came before the program could catch it
+    if ((*code == 75 || too_early) && g_checkpoint) {
       requeue = true;
-      return stop(75, "time limit", "a checkpoint is written", false);
+      return stop(75, "time limit", too_early ? "it had not begun to train: it goes on from the checkpoint before" : "a checkpoint is written", false);
     }
     if (*code == 75) return stop(75, "cancelled", "stopped by a signal, a checkpoint is written", true);
     std::string message = last_error_line(err_path(), err_offset_);

@@ -8,7 +8,7 @@ refused 3 2 "unknown verb 'trian'; did you mean 'train'?" "verbs: train, plan, c
 refused 1 2 "unrecognised option '--froce'; did you mean '--force'?" "usage: dissent train [options] CONFIG" -- train --froce a.toml
 refused 1 2 "the required argument for option '--set' is missing" -- train a.toml --set
 refused 1 2 "too many positional options" "usage: dissent train [options] CONFIG" -- train a.toml b.toml
-refused 1 2 "'trian' takes no configuration; verbs that do: train, cache, evaluate" -- config trian
+refused 1 2 "'trian' takes no configuration; verbs that do: train, train-images" -- config trian
 refused 3 2 "nothere.toml: cannot read the configuration: No such file or directory" -- train nothere.toml
 run_program 1
 expect_exit 2

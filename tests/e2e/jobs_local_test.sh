@@ -71,7 +71,7 @@ kill -9 "$(pgrep -f -- "$program train train.toml .*seeds=\[11\]" | tail -n 1)"
 wait "$runner" || status=$?
 expect_text "long1: done" "long2: done"
 grep -l '"reason": "failed"' results/jobs/*/stop.1.0 > /dev/null || failed "no start of long1 is written down as failed"
-[ "$(ls -d results/jobs/*/start.1.1 | wc -l)" = 1 ] || failed "the killed rank was not started again once"
+[ "$(find results/jobs -name start.1.1 | wc -l)" = 1 ] || failed "the killed rank was not started again once"
 # Deleting any state file of a job that is done changes nothing.
 folder=$(dirname "$(ls -d results/jobs/*/start.1.1)")
 for file in attempt.1 beat.1 stop.1.1; do
@@ -113,6 +113,7 @@ quote,train,train.toml,,"'""; touch x #",[1]
 CSV
 well_jobs run cells.csv
 expect_no_file x y
+# shellcheck disable=SC2016
 expect_file 'results/$(touch x)/seed-1/checkpoint.h5' 'results/`touch x`;touch y/seed-1/checkpoint.h5' $'results/two\nlines; touch x/seed-1/checkpoint.h5' "results/'\"; touch x #/seed-1/checkpoint.h5"
 
 # Many small runs in one MPI job: a failing one is written down, its ranks take the next. Then the job is stopped and goes on.
@@ -120,7 +121,7 @@ printf 'name,verb,config,set:experiment,set:seeds,set:data.train,set:training.ep
 jobs run pack.csv --pack 2
 expect_exit 5
 expect_text "6 done, 1 failed" "nothere.cache"
-[ "$(ls -d results/jobs/pack-*/start.* | wc -l)" = 1 ] || failed "not one MPI job"
+[ "$(find results/jobs -path '*/pack-*/start.*' | wc -l)" = 1 ] || failed "not one MPI job"
 well 1 train train.toml --quiet --set 'seeds=[33]' --set training.epochs=2 --set experiment=pack --set output=plain
 expect_same plain/pack/seed-33/checkpoint.h5 results/pack/seed-33/checkpoint.h5
 

@@ -43,37 +43,43 @@ rm -r train.cache test.cache
 
 # Row d has a bad path at first. Two submitters at once hand every job over once.
 sed 's/set:cache.output/set:data.train,&/; /^[^n]/s/^\([^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*\),/\1,,/; s/^\(d,.*,3\),,/\1,nothere.cache,/' all.csv > first.csv
-"$program" jobs submit first.csv > one.txt 2>&1 &
+"$program" jobs submit first.csv --no-arrays > one.txt 2>&1 &
 one=$!
-jobs submit first.csv
+jobs submit first.csv --no-arrays
 expect_exit 0
 status=0
 wait $one || status=$?
 expect_exit 0
 [ "$(squeue --noheader --array | wc -l)" -le 9 ] || failed "more than nine jobs: $(in_queue)"
 [ "$(cat results/jobs/*/submitted.* | sort | uniq -d | wc -l)" = 0 ] || failed "two rows have one number"
-scontrol hold "$(id_of first.csv f)"
-until_says first.csv cache-train done
+for name in b c e f; do scontrol hold "$(id_of first.csv $name)"; done # each waits for its turn, on slow and fast machines alike
+until_says first.csv cache-train 'done'
 
 # a: requeued by hand; then its time limit is near, so that a checkpoint is written and it queues itself again. The sheet is sorted meanwhile.
 wait_for results/six/seed-1/progress.json
-squeue --array --states=all
-scontrol requeue "$(id_of first.csv a)"
+a=$(id_of first.csv a)
+scontrol requeuehold "$a"
 until_says first.csv a preempted
+rm -f results/six/seed-1/heartbeat.0
+scontrol release "$a"
+wait_for results/six/seed-1/heartbeat.0
 { grep '^name' first.csv; grep -v '^name' first.csv | sort -r; } > sorted.csv
 until_says sorted.csv a 'epoch '
-scancel --batch --signal=USR1 "$(id_of sorted.csv a)"
-until_says sorted.csv a 'stopped: time limit, a checkpoint is written; in the queue again'
+scancel --batch --signal=USR1 "$a"
+wait_for "$(folder_of a)/stop.1.1"
+grep -q 'a checkpoint is written' "$(folder_of a)/stop.1.1" || failed "a did not stop for its time limit: $(cat "$(folder_of a)/stop.1.1")"
 
 # b, on both nodes: a rank is killed, and it starts again by itself; then a node goes.
+scontrol release "$(id_of sorted.csv b)"
 until_says sorted.csv b 'epoch '
 kill -9 "$(pgrep -f -- "$program train train.toml .*seeds=\[2\]" | tail -n 1)"
 until_says sorted.csv b 'start 2, after 1 that failed'
 scontrol update nodename=n2 state=down reason=test
 until_says sorted.csv b preempted
-scontrol update nodename=n2 state=resume
+scontrol update nodename=n2 state=resume 2> resume.txt || true # it may have come back by itself
 
 # c: cancelled while it runs. d: fails by its path. f: cancelled before it began, and Slurm forgets it. e: a state file is deleted while it runs.
+scontrol release "$(id_of sorted.csv c)"
 until_says sorted.csv c 'epoch '
 scancel "$(id_of sorted.csv c)"
 until_says sorted.csv c cancelled
@@ -83,12 +89,14 @@ forgotten=$(id_of sorted.csv f)
 scancel "$forgotten"
 until_says sorted.csv f "lost"
 until_says sorted.csv f "Slurm has no job $forgotten any more; it never began"
+scontrol release "$(id_of sorted.csv e)"
 until_says sorted.csv e 'epoch '
 rm "$(folder_of e)/submitted.1" "$(folder_of e)/start.1.0"
 until_says sorted.csv e running
 
 # What is left is submitted again, d with its right path, by a submitter that is killed after sbatch has the jobs and before it has written their numbers down.
 mkdir slow
+# shellcheck disable=SC2016
 printf '#!/bin/sh\n%s "$@"; code=$?; touch "%s/handed"; sleep 30; exit $code\n' "$(command -v sbatch)" "$work" > slow/sbatch
 chmod +x slow/sbatch
 PATH=$work/slow:$PATH "$program" jobs submit all.csv > killed.txt 2>&1 &
@@ -100,7 +108,7 @@ jobs submit all.csv
 expect_exit 0
 jobs submit all.csv
 expect_exit 0
-until_says all.csv table done
+until_says all.csv table 'done'
 jobs status all.csv --csv back.csv
 expect_text "9 jobs: 9 done"
 for folder in results/jobs/*-*/; do
