@@ -16,6 +16,13 @@ FeatureCache open_checked(Communicator& world, const std::string& path, const ch
   return std::move(*cache);
 }
 
+// Heads read the features of one network; nothing is known of a SED file's or of pixels.
+void check_same_network(const FeatureCache& train, const FeatureCache& other) {
+  const auto &here = train.spec(), &there = other.spec();
+  DISSENT_CHECK(here.weights.empty() || there.weights.empty() || (here.weights == there.weights && here.trunk == there.trunk), kData,
+                "{} has features of {} with the weights {}, {} of {} with {}", other.path(), there.trunk, there.weights, train.path(), here.trunk, here.weights);
+}
+
 // Shape and shard checksums of a cache; a SED file has none of the latter.
 std::string identity_of(const char* role, const FeatureCache& cache) {
   std::string checksums;
@@ -45,6 +52,7 @@ TrainData load_train_data(Communicator& world, Communicator& node, Communicator&
     for (const auto* other : {&validation, &unlabelled}) {
       if (!*other) continue;
       DISSENT_CHECK((*other)->dim() == dim, kData, "{} has {} features a row, {} has {}", (*other)->path(), (*other)->dim(), options.train, dim);
+      check_same_network(train, **other);
     }
     if (validation) validation->check_labels(classes, false);
     const auto subset = options.subset.empty() ? std::nullopt : std::optional(read_row_subset(options.subset, options.subset_complement));

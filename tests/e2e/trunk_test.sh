@@ -49,20 +49,20 @@ expect_text "rows       1600 (2 passes of 800)" "features   84 f32" "source     
   "checksums hold"
 
 # Killed at any time it goes on, on another number of ranks.
-"$program" cache trunk.toml --quiet --set cache.output=killed.cache --set cache.shard_rows=50 --set cache.passes=20 > out 2> err &
+"$program" cache trunk.toml --quiet --set cache.output=killed.cache --set cache.shard_rows=100 --set cache.passes=3 > out 2> err &
 pid=$!
 shards() { grep -c '^\[\[shard' killed.cache/manifest.toml.partial 2>/dev/null || true; }
-for _ in $(seq 1200); do
-  [ "$(shards)" -ge 3 ] 2>/dev/null && break
-  sleep 0.05
+for _ in $(seq 2400); do
+  [ "$(shards)" -ge 2 ] 2>/dev/null && break
+  sleep 0.02
 done
 kill -9 "$pid"
 wait "$pid" 2>/dev/null || true
 expect_file killed.cache/manifest.toml.partial
-trunk 2 killed cache.shard_rows=50 cache.passes=20
+trunk 2 killed cache.shard_rows=100 cache.passes=3
 expect_exit 0
 expect_text "event=cache_resumed path=killed.cache"
-trunk 2 unbroken cache.shard_rows=50 cache.passes=20
+trunk 2 unbroken cache.shard_rows=100 cache.passes=3
 same_shards unbroken killed
 
 # Other dtypes of the file, and of the products.
@@ -114,6 +114,8 @@ model = "linear"
 [loss.cross_entropy]
 TOML
 well 1 train heads.toml --quiet
+refused 1 3 "member0.cache has features of lenet/features with the weights xxh3:" ", member1.cache of lenet/features with xxh3:" -- \
+  train heads.toml --quiet --set data.validation=member0.cache
 
 # What is refused.
 refused_trunk() {
@@ -126,7 +128,7 @@ refused_trunk 3 2 "trunk.member: expected 0 .. 1, the network of $run/checkpoint
 refused_trunk 1 2 "trunk.model: expected \"lenet\", which $run/checkpoint.h5 holds, found \"resnet18_32x32\"" "trunk.weights=$run" trunk.model=resnet18_32x32
 refused_trunk 2 2 "trunk.cut: lenet has features, found \"layer3\"" trunk.cut=layer3
 refused_trunk 1 2 "cache.passes: expected 1, found 2: data.transform = \"mnist_test\" draws nothing" data.transform=mnist_test
-refused_trunk 1 2 "trunk.weights: expected the weights of lenet" trunk.weights=
+refused_trunk 1 2 "trunk.weights: expected the weights of lenet" 'trunk.weights=""'
 refused_trunk 1 3 "nowhere.pth" trunk.weights=nowhere.pth
 refused_trunk 1 2 "corruption and trunk.weights go with a network" trunk.model=pixels
 mkdir -p pictures/a pictures/b

@@ -80,7 +80,9 @@ std::string list_folders(const FolderListOptions& options) {
 }
 
 std::unique_ptr<ImageSource> open_image_folders(const DatasetSpec&, const std::string& root, const std::string& split) {
-  const std::string folder = fs::is_directory(root + "/" + split) ? root + "/" + split : root;
+  // A split that was asked for by name is not taken for the whole.
+  const bool whole = (split == "train" || split == "test") && !fs::is_directory(root + "/" + split);
+  const std::string folder = whole ? root : root + "/" + split;
   const auto name = fs::path(folder).lexically_normal().string();
   return std::make_unique<ImageList>(ImageList::Origin{.name = "folder/" + split, .place = name, .root = folder},
                                      list_folders({.folders = {folder}, .root = folder, .label = std::nullopt}));

@@ -24,7 +24,7 @@ struct FolderListOptions {
 /// `classes` does not name; a name with a line break.
 std::string list_folders(const FolderListOptions& options);
 
-/// root/split, where that is a folder, else root: one subfolder a class.
+/// root/split; for the splits train and test root itself where there is no such folder. One subfolder a class.
 std::unique_ptr<ImageSource> open_image_folders(const DatasetSpec& spec, const std::string& root, const std::string& split);
 
 }  // namespace dissent

@@ -214,6 +214,7 @@ TEST_F(ImageSets, FoldersAreListedInTheOrderOfTheirNames) {
   const std::vector<std::string> classes{"n09", "n02", "n05", "n01"};
   EXPECT_EQ(list_folders({.folders = {folder / "train"}, .root = folder.path(), .classes = classes, .label = std::nullopt}), "train/n02/a.png 1\ntrain/n02/b/x.JPEG 1\ntrain/n01/z.PNG 3\n");
   const auto set = open("folder", "train");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("folder", "fog/5"); }), "/fog/5: no such folder");
   EXPECT_EQ(set->classes(), 2);
   EXPECT_TRUE(at::equal(set->labels(), at::tensor({0, 1, 1}, at::kLong)));
   EXPECT_EQ(set->image(0).sizes().vec(), (std::vector<int64_t>{29, 23}));
