@@ -117,7 +117,9 @@ int run_evaluate(Runtime& runtime, const std::vector<std::string>& arguments) {
   };
   const auto result = evaluate(world, std::move(ensembles), c.config, world.rank() == 0 && !line.flag("quiet"), record);
   agree(world, [&] {
-    if (world.rank() == 0) write_evaluation(name, result);
+    if (world.rank() != 0) return;
+    make_folder(c.config.evaluate.output);
+    write_evaluation(name, result);
   });
   if (world.rank() == 0) {
     print_table(result.rows);

@@ -18,7 +18,8 @@ constexpr const char* kRoot = "folder of the set's files or of a list's images; 
 
 std::vector<std::string> names_of_networks() {
   std::vector<std::string> names;
-  for (const auto& spec : image_network_registry()) names.push_back(spec.name);
+  for (const auto& spec : image_network_registry())
+    for (const char* variant : {"", "_multihead"}) names.push_back(spec.name + variant);
   return names;
 }
 

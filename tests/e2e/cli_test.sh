@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 # The command line, said once by however many ranks.
-refused 3 2 "unknown verb 'trian'; did you mean 'train'?" "verbs: train, plan, cache, evaluate, config, inspect, verify" -- trian
+refused 3 2 "unknown verb 'trian'; did you mean 'train'?" "verbs: train, plan, cache, evaluate, config, inspect" -- trian
 refused 1 2 "unrecognised option '--froce'; did you mean '--force'?" "usage: dissent train [options] CONFIG" -- train --froce a.toml
 refused 1 2 "the required argument for option '--set' is missing" -- train a.toml --set
 refused 1 2 "too many positional options" "usage: dissent train [options] CONFIG" -- train a.toml b.toml

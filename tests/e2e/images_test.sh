@@ -142,6 +142,10 @@ train bf16 1 gradcam --set training.precision=bf16 --set training.epochs=1
 expect_exit 0
 expect_other bf16/results/images/seed-3/checkpoint.h5 gradcam-1/results/images/seed-3/checkpoint.h5
 
+# Heads on one trunk: trained on one batch, evaluated, their trunk cached.
+train multihead 1 base --set ensemble.model=lenet_multihead --set data.same_batch=true --set loss.gradcam.weight=0.1 --set training.epochs=1
+expect_exit 0
+
 # Augmentations are part of the pixels, so of the weights; the same for any number of workers.
 train augmented-1 1 base --set rand_augment=true --set aug_mix.severity=2 --set training.epochs=1
 expect_exit 0
@@ -154,7 +158,8 @@ expect_other augmented-1/results/images/seed-3/checkpoint.h5 plain/results/image
 # Evaluation on pictures: the same figures for any number of ranks; a corruption made on the way is worse than none.
 cat > evaluate.toml <<'TOML'
 [evaluate]
-runs = ["gradcam-1/results/images/seed-3", "resnet-none/*"]
+predictors = ["ensemble", "mean"]
+runs = ["gradcam-1/results/images/seed-3", "multihead/results/images/seed-3", "resnet-none/*"]
 scores = ["average", "minmax", "energy"]
 metrics = ["accuracy", "nll", "ece", "auroc"]
 temperature = "optimum"
@@ -195,6 +200,8 @@ refused 2 2 "loss.oe" "[unlabelled]" -- train ../base.toml --set loss.oe=true
 refused 1 2 "data.batch_size" "multiple of data.samples_per_class" -- train ../base.toml --set data.sampler=class_balanced
 refused 1 2 "transform" "mnist_train" -- train ../base.toml --set data.transform=mnist_trian
 refused 1 2 "members" -- train ../gradcam.toml --set ensemble.members=1
+refused 1 2 "data.same_batch" "multihead" -- train ../base.toml --set ensemble.model=lenet_multihead
+refused 2 2 "grid.members" "multihead" -- train ../base.toml --set ensemble.model=lenet_multihead --set data.same_batch=true --set grid.members=2 --set experiment=other
 refused 1 2 "kl_backward" -- train ../base.toml --set loss.kl_backward=true
 refused 2 3 "../nowhere" -- train ../base.toml --set data.root=../nowhere --set experiment=other
 refused 1 2 "rows" "200:300" -- train ../base.toml --set data.rows=200:300 --set experiment=other
