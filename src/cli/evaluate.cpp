@@ -73,8 +73,11 @@ void print_table(const std::vector<ResultRow>& rows) {
   }
 }
 
-// <name>.csv and, if there are calibration figures, <name>.reliability.tsv.
-void write_evaluation(const std::string& name, const Evaluation& result) {
+// <name>.csv and, if there are calibration figures, <name>.reliability.tsv; figures and saliency maps in a folder beside.
+void write_evaluation(const std::string& name, const std::string& folder, const Evaluation& result) {
+  if (!result.figures.empty() || !result.saliency.empty()) make_folder(folder);
+  for (const auto& file : result.figures) write_figure(fmt::format("{}/{}.csv", folder, file.name), file.points);
+  for (const auto& [file, maps] : result.saliency) write_saliency(fmt::format("{}/{}.h5", folder, file), maps);
   std::string text = "run\tpredictor\tdataset\ttemperature\tlow\thigh\tcount\taccuracy\tconfidence\n";
   for (const auto& row : result.reliability)
     text += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", row.run, row.predictor, row.dataset, row.temperature, row.bin.low, row.bin.high, row.bin.count,
@@ -119,7 +122,7 @@ int run_evaluate(Runtime& runtime, const std::vector<std::string>& arguments) {
   agree(world, [&] {
     if (world.rank() != 0) return;
     make_folder(c.config.evaluate.output);
-    write_evaluation(name, result);
+    write_evaluation(name, c.config.evaluate.output + "/figures", result);
   });
   if (world.rank() == 0) {
     print_table(result.rows);

@@ -8,7 +8,7 @@ namespace dissent {
 namespace {
 
 bool needs_members(const EvaluateOptions& options) {
-  return wants(options.predictors, "best") || wants(options.predictors, "mean") || wants(options.predictors, "members");
+  return wants(options.predictors, "best") || wants(options.predictors, "mean") || wants(options.predictors, "members") || options.figures;
 }
 
 // Scores of a predictor whose columns are computed: of groups those that read combined outputs, of one network those that say anything of one.
@@ -55,7 +55,7 @@ std::vector<std::vector<int64_t>> subsets_of(int64_t members, int64_t size, int6
 Cast cast_of(const LoadedEnsemble& ensemble, const Choices& choices, const EvaluateOptions& options) {
   Cast cast;
   const bool mean_of_networks = std::any_of(choices.scores.begin(), choices.scores.end(), [](const auto& score) { return score.mean_of_networks(); });
-  const bool ensembles = wants(options.predictors, "ensemble"), greedy = wants(options.predictors, "greedy") && !choices.greedy.empty();
+  const bool ensembles = wants(options.predictors, "ensemble") || options.figures || !options.compare.empty(), greedy = wants(options.predictors, "greedy") && !choices.greedy.empty();
   if (ensembles) cast.groups.push_back({"ensemble", all_of(ensemble.members()), true});
   if (greedy) cast.groups.push_back({"greedy", choices.greedy, true});
   for (size_t s = 0; s < ensemble.soups.size(); ++s)
@@ -73,6 +73,7 @@ ColumnPlan column_plan(const LoadedEnsemble& ensemble, const Cast& cast, const s
                        const CalibratorMap& calibrators, Asked asked) {
   ColumnPlan plan;
   std::vector<bool> used(ensemble.units(), false);
+  if (!options.diversity.empty()) std::fill_n(used.begin(), ensemble.members(), true);
   for (const auto* list : {&cast.groups, &cast.singles, &cast.subsets})
     for (const auto& predictor : *list)
       for (const int64_t unit : predictor.units) used[unit] = true;

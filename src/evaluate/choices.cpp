@@ -55,6 +55,8 @@ void search_options(Communicator& comm, const std::vector<LoadedEnsemble>& ensem
   auto options = config.evaluate;
   options.predictors = {"ensemble"};
   options.sub_ensembles = 0;
+  options.diversity.clear();
+  options.figures = false;
   std::vector<std::vector<std::vector<PlannedScore>>> tried(ensembles.size());  // [ensemble][score][candidate]
   std::vector<ColumnPlan> plans;
   std::vector<Cast> casts;

@@ -68,6 +68,9 @@ class PooledSet : public EvaluationSet {
   at::Tensor inputs(int64_t first, int64_t count) const override {
     return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) { return part.inputs(at, n); });
   }
+  at::Tensor pictures(int64_t first, int64_t count) const override {
+    return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) { return part.pictures(at, n); });
+  }
   at::Tensor labels(int64_t first, int64_t count) const override {
     return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) { return part.labels(at, n); });
   }
@@ -102,6 +105,8 @@ class PooledSet : public EvaluationSet {
 };
 
 }  // namespace
+
+at::Tensor EvaluationSet::pictures(int64_t, int64_t) const { DISSENT_FAIL(kUsage, "{} holds features, no pictures", place()); }
 
 std::unique_ptr<EvaluationSet> open_cache_set(const std::string& path) { return std::make_unique<CacheSet>(path); }
 

@@ -21,6 +21,8 @@ class EvaluationSet {
   virtual std::vector<int64_t> input_shape() const = 0;
   /// What networks read: [count, input_shape] f32, host. Error::kData naming row and value if one is not finite, or the picture that is damaged.
   virtual at::Tensor inputs(int64_t first, int64_t count) const = 0;
+  /// Pictures as networks see them, before normalisation: [count, S, S, 3] u8. Error::kUsage for features.
+  virtual at::Tensor pictures(int64_t first, int64_t count) const;
   /// [count] i64; -1 where unknown.
   virtual at::Tensor labels(int64_t first, int64_t count) const = 0;
   /// Error::kData naming the first row whose label is not in 0 .. classes - 1.

@@ -5,7 +5,10 @@
 #include <dissent/error.hpp>
 #include <dissent/scores/imagenet_subset.hpp>
 
+#include <cmath>
+
 #include "evaluate/content_hash.hpp"
+#include "evaluate/member_diversity.hpp"
 
 namespace dissent {
 namespace {
@@ -39,6 +42,8 @@ void check_sets(const std::vector<LoadedEnsemble>& ensembles, const EvaluationSe
 
 void check_scores(const std::vector<LoadedEnsemble>& ensembles, const EvaluateOptions& options) {
   for (const auto& ensemble : ensembles)
+    DISSENT_CHECK(options.diversity.empty() || ensemble.members() > 1, kUsage, "evaluate.diversity: is of at least 2 members, {} has {}", ensemble.path, ensemble.members());
+  for (const auto& ensemble : ensembles)
     for (const auto& name : options.scores)
       for (const auto& score : scores::score_table())
         DISSENT_CHECK(score.name != name || ensemble.members() >= score.min_members, kUsage, "evaluate.scores: {} is of at least {} members, {} has {}", name, score.min_members,
@@ -67,7 +72,8 @@ class Run {
  public:
   Run(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles, const EvaluationSets& sets, const EvaluateConfig& config, std::vector<Choices> choices,
       std::vector<FittedStates> states, bool show_progress)
-      : comm_(comm), ensembles_(ensembles), sets_(sets), config_(config), choices_(std::move(choices)), states_(std::move(states)), show_progress_(show_progress) {
+      : comm_(comm), ensembles_(ensembles), sets_(sets), config_(config), choices_(std::move(choices)), states_(std::move(states)), names_(file_names(ensembles)),
+        show_progress_(show_progress) {
     std::vector<FitRequest> requests;
     for (size_t e = 0; e < ensembles.size(); ++e) {
       casts_.push_back(cast_of(ensembles[e], choices_[e], config.evaluate));
@@ -78,40 +84,106 @@ class Run {
   }
 
   Evaluation test(Evaluation result) {
-    std::vector<std::vector<ResultRow>> rows(ensembles_.size());
+    rows_.resize(ensembles_.size());
+    kept_.resize(ensembles_.size());
     const auto id = pass(*sets_.id, {.labelled = true}, nullptr);
     for (size_t e = 0; e < ensembles_.size(); ++e) {
-      rows[e] = rows_of(context(e), id[e], nullptr, sets_.id_name, "id", true);
-      add_reliability(result, e, id[e], sets_.id_name);
+      rows_[e] = rows_of(context(e), id[e].columns, nullptr, sets_.id_name, "id", true);
+      add(rows_[e], ensemble_rows(context(e), id[e].diversity, sets_.id_name, "id"));
+      add_reliability(result, e, id[e].columns, sets_.id_name);
+      keep(e, {&id[e].columns}, sets_.id_name, "id", true);
     }
-    for (const auto& test : sets_.tests) {
-      std::vector<std::vector<std::vector<ResultRow>>> files(ensembles_.size());
-      for (const auto& file : test.files) {
-        const auto columns = pass(*file, {test.labelled(), &test.spec}, test.calibration.get());
-        for (size_t e = 0; e < ensembles_.size(); ++e) {
-          const bool differs = test.spec.shift != "id" && test.spec.classes.empty();
-          files[e].push_back(rows_of(context(e), columns[e], differs ? &id[e] : nullptr, test.spec.name, test.spec.shift, test.labelled()));
-          if (test.labelled() && test.files.size() == 1) add_reliability(result, e, columns[e], test.spec.name);
-        }
-      }
-      for (size_t e = 0; e < ensembles_.size(); ++e)
-        for (auto& row : mean_rows(std::move(files[e]))) rows[e].push_back(std::move(row));
-    }
-    for (auto& part : rows)
-      for (auto& row : part) result.rows.push_back(std::move(row));
+    add_saliency(result);
+    for (const auto& test : sets_.tests) test_set(result, test, id);
+    for (size_t e = 0; e < ensembles_.size(); ++e)
+      for (auto& row : rows_[e])
+        if (row.metric != "diversity" || std::isfinite(row.value)) result.rows.push_back(std::move(row));
+    add(result.rows, comparison_rows(ensembles_, kept_, choices_[0].scores, config_.evaluate));
+    for (size_t e = 0; config_.evaluate.figures && e < ensembles_.size(); ++e)
+      add(result.figures, score_figures(names_[e], choices_[e].scores, kept_[e], config_.evaluate.convention));
     return result;
   }
 
  private:
+  // What a pass gives for one ensemble.
+  struct Passed {
+    SetColumns columns;
+    std::vector<Figure> diversity;
+  };
+
+  template <class T>
+  static void add(std::vector<T>& to, std::vector<T> more) {
+    for (auto& one : more) to.push_back(std::move(one));
+  }
+
   RowContext context(size_t e) const { return {ensembles_[e], config_.evaluate, choices_[e], casts_[e], sets_.chosen_on_test}; }
 
-  std::vector<SetColumns> pass(const EvaluationSet& set, Asked asked, const EvaluationSet* calibration) {
+  void test_set(Evaluation& result, const TestSet& test, const std::vector<Passed>& id) {
+    const bool differs = test.spec.shift != "id" && test.spec.classes.empty();
+    std::vector<std::vector<std::vector<ResultRow>>> files(ensembles_.size());
+    std::vector<std::vector<Passed>> passed;
+    for (const auto& file : test.files) {
+      passed.push_back(pass(*file, {test.labelled(), &test.spec}, test.calibration.get()));
+      const auto& last = passed.back();
+      for (size_t e = 0; e < ensembles_.size(); ++e) {
+        files[e].push_back(rows_of(context(e), last[e].columns, differs ? &id[e].columns : nullptr, test.spec.name, test.spec.shift, test.labelled()));
+        add(files[e].back(), ensemble_rows(context(e), last[e].diversity, test.spec.name, test.spec.shift));
+        if (test.labelled() && test.files.size() == 1) add_reliability(result, e, last[e].columns, test.spec.name);
+      }
+      if (!keeps()) passed.clear();
+    }
+    for (size_t e = 0; e < ensembles_.size(); ++e) {
+      add(rows_[e], mean_rows(std::move(files[e])));
+      std::vector<const SetColumns*> columns;
+      for (const auto& file : passed) columns.push_back(&file[e].columns);
+      keep(e, columns, test.spec.name, test.spec.shift, differs);
+    }
+  }
+
+  std::vector<Passed> pass(const EvaluationSet& set, Asked asked, const EvaluationSet* calibration) {
     std::vector<ColumnPlan> plans;
+    std::vector<MemberDiversity> diversity;
+    const auto& options = config_.evaluate;
+    diversity.reserve(ensembles_.size());  // their groups refer to them
     for (size_t e = 0; e < ensembles_.size(); ++e) {
       const auto calibrators = calibration ? fit_calibrators(comm_, ensembles_, e, casts_[e], *calibration, config_) : choices_[e].calibrators;
-      plans.push_back(column_plan(ensembles_[e], casts_[e], choices_[e].scores, states_[e], config_.evaluate, calibrators, asked));
+      plans.push_back(column_plan(ensembles_[e], casts_[e], choices_[e].scores, states_[e], options, calibrators, asked));
+      if (options.diversity.empty()) continue;
+      diversity.emplace_back(ensembles_[e].members(), options.diversity, asked.labelled && !(asked.set && !asked.set->classes.empty()));
+      plans[e].groups.push_back(diversity[e].group(plans[e].units));
     }
-    return run_pass(comm_, set, ensembles_, plans, config_.outputs(), show_progress_);
+    std::vector<Passed> passed;
+    for (auto& columns : run_pass(comm_, set, ensembles_, plans, config_.outputs(), show_progress_)) passed.push_back({std::move(columns), {}});
+    for (size_t e = 0; e < diversity.size(); ++e) passed[e].diversity = diversity[e].finish(comm_);
+    return passed;
+  }
+
+  bool keeps() const { return config_.evaluate.figures || !config_.evaluate.compare.empty(); }
+
+  // The ensemble's output on a set, for figures and comparisons.
+  void keep(size_t e, const std::vector<const SetColumns*>& files, const std::string& name, const std::string& shift, bool scored) {
+    if (!keeps()) return;
+    const auto& ensemble = casts_[e].groups[0];
+    const auto all = [&](const auto& read) {
+      std::vector<at::Tensor> pieces;
+      for (const auto* file : files) pieces.push_back(read(*file));
+      return at::cat(pieces);
+    };
+    KeptSet set{name, shift, {}, {}};
+    if (files[0]->has(ensemble.name + "|right")) set.right = all([&](const SetColumns& file) { return file.at(ensemble.name + "|right"); });
+    for (const auto& score : choices_[e].scores)
+      if (scored) set.scores.push_back(all([&](const SetColumns& file) { return score_values(file, ensembles_[e], ensemble, score); }));
+    kept_[e].push_back(std::move(set));
+  }
+
+  void add_saliency(Evaluation& result) {
+    const int64_t count = config_.evaluate.saliency;
+    for (size_t e = 0; count > 0 && e < ensembles_.size(); ++e) {
+      EnsembleSaliency found;
+      agree(comm_, [&] { found = ensemble_saliency(ensembles_[e], *sets_.id, count, config_.evaluate); });
+      if (found.cosine) add(rows_[e], ensemble_rows(context(e), {{"", "saliency_cosine", *found.cosine, found.maps.label.size(0)}}, sets_.id_name, "id"));
+      result.saliency.emplace_back(names_[e] + "-saliency", std::move(found.maps));
+    }
   }
 
   void add_reliability(Evaluation& result, size_t e, const SetColumns& columns, const std::string& dataset) const {
@@ -122,9 +194,20 @@ class Run {
           if (!columns.has(key)) continue;
           metrics::Reliability bins(config_.evaluate.bins);
           bins.update(columns.at(key), columns.at(predictor.name + "|right").ne(0));
+          if (config_.evaluate.figures) {
+            const auto series = after.empty() ? predictor.name : fmt::format("{} ({})", predictor.name, after == "@T" ? "temperature" : "vector scaling");
+            reliability_figure(result, fmt::format("{}-{}-reliability", names_[e], file_part(dataset)), reliability_points(series, bins.finish()));
+          }
           for (const auto& bin : bins.finish())
             result.reliability.push_back({ensembles_[e].run, predictor.name, dataset, after.empty() ? "none" : after == "@T" ? config_.evaluate.temperature : "vector", bin});
         }
+  }
+
+  // Series of one set stand in one file.
+  static void reliability_figure(Evaluation& result, const std::string& name, std::vector<FigurePoint> points) {
+    auto file = std::find_if(result.figures.begin(), result.figures.end(), [&](const auto& other) { return other.name == name; });
+    if (file == result.figures.end()) file = result.figures.insert(file, {name, {}});
+    add(file->points, std::move(points));
   }
 
   Communicator& comm_;
@@ -134,6 +217,9 @@ class Run {
   std::vector<Choices> choices_;
   std::vector<FittedStates> states_;
   std::vector<Cast> casts_;
+  std::vector<std::string> names_;              // of runs, for files
+  std::vector<std::vector<ResultRow>> rows_;    // of each ensemble
+  std::vector<std::vector<KeptSet>> kept_;      // of each ensemble, the in-distribution set first
   bool show_progress_;
 };
 
@@ -149,6 +235,7 @@ Evaluation evaluate(Communicator& comm, std::vector<LoadedEnsemble> ensembles, c
     sets = open_evaluation_sets(config);
     check_sets(ensembles, sets);
     check_scores(ensembles, config.evaluate);
+    check_comparison(ensembles, config.evaluate);
     add_soups(ensembles, config.evaluate);
   });
   const bool fits = !config.evaluate.fit.empty() || sets.fit;

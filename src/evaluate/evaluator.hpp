@@ -8,8 +8,10 @@
 #include "comm/communicator.hpp"
 #include "evaluate/ensemble_file.hpp"
 #include "evaluate/evaluation_sets.hpp"
+#include "evaluate/figure_files.hpp"
 #include "evaluate/figures.hpp"
 #include "evaluate/fitted_states.hpp"
+#include "evaluate/saliency.hpp"
 #include "storage/results.hpp"
 
 namespace dissent {
@@ -42,6 +44,8 @@ struct ReliabilityRow {
 struct Evaluation {
   std::vector<ResultRow> rows;
   std::vector<ReliabilityRow> reliability;
+  std::vector<FigureFile> figures;                              ///< if evaluate.figures
+  std::vector<std::pair<std::string, SaliencyMaps>> saliency;   ///< if evaluate.saliency: name of the file without its ending
   std::string choices;       ///< TOML: members, temperatures and options that were chosen, per run, and on what; empty if nothing was
   std::string choices_hash;  ///< of that text
 };
@@ -81,6 +85,8 @@ struct RowContext {
   bool chosen_on_test;  ///< choices, where there were any
 };
 std::vector<ResultRow> rows_of(const RowContext& context, const SetColumns& set, const SetColumns* id, const std::string& name, const std::string& shift, bool labelled);
+/// Rows of the ensemble that follow from nothing that is chosen: diversity, saliency_cosine.
+std::vector<ResultRow> ensemble_rows(const RowContext& context, const std::vector<Figure>& figures, const std::string& name, const std::string& shift);
 /// Several files of one set: the mean of their figures, row by row.
 std::vector<ResultRow> mean_rows(std::vector<std::vector<ResultRow>> files);
 

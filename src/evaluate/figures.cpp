@@ -59,7 +59,7 @@ bool is_ranking_metric(const std::string& metric) { return has_need(metric, metr
 ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, const Calibrators& calibrators) {
   ColumnGroup group;
   const bool top5 = wants(options.metrics, "accuracy_top5");
-  const bool calibrated = std::any_of(options.metrics.begin(), options.metrics.end(), [](const auto& m) { return is_label_metric(m) && !m.starts_with("accuracy"); });
+  const bool calibrated = options.figures || std::any_of(options.metrics.begin(), options.metrics.end(), [](const auto& m) { return is_label_metric(m) && !m.starts_with("accuracy"); });
   group.keys = {predictor.name + "|right"};
   if (top5) group.keys.push_back(predictor.name + "|right5");
   if (calibrated)

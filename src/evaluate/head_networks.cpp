@@ -83,6 +83,10 @@ std::vector<int64_t> all_of(int64_t count) {
   return numbers;
 }
 
+MemberSaliency MemberNetworks::saliency(const at::Tensor&, const at::Tensor&) const {
+  DISSENT_FAIL(kUsage, "evaluate.saliency: these are heads on features, which have no maps: expected networks on pictures");
+}
+
 std::unique_ptr<MemberNetworks> head_networks(std::shared_ptr<const Head> head, at::Tensor members, int64_t dim, int64_t classes) {
   return std::make_unique<HeadNetworks>(std::move(head), std::move(members), dim, classes);
 }

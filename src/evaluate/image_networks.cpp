@@ -1,6 +1,7 @@
 #include "evaluate/image_networks.hpp"
 
 #include <dissent/error.hpp>
+#include <dissent/losses/gradcam.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 
 #include "core/parallel.hpp"
@@ -55,6 +56,25 @@ class ImageNetworks : public MemberNetworks {
     DISSENT_CHECK(!multihead(), kUsage, "heads on one trunk share it: the mean of their weights is no network");
     const auto order = at::tensor(at::ArrayRef<int64_t>(of.data(), of.size()), at::kLong);
     return std::make_unique<ImageNetworks>(network_, scores::uniform_soup(members_.index_select(0, order)).unsqueeze(0), buffers_.index_select(0, order).mean(0, true));
+  }
+
+  MemberSaliency saliency(const at::Tensor& x, const at::Tensor& labels) const override {
+    const int64_t networks = multihead() ? 1 : members();
+    std::vector<at::Tensor> logits(networks), maps(networks), standardised(networks);
+    parallel_tasks(networks, [&](int64_t n) {
+      const at::AutoGradMode graph(true);
+      const auto weights = members_[n].detach().requires_grad_();  // so that maps are part of a graph
+      const auto given = network_->forward(unpack(weights, network_->layout()), buffers_[n], x, false);
+      DISSENT_CHECK(given.maps.defined(), kUsage, "evaluate.saliency: this network has no maps");
+      const auto z = multihead() ? given.logits : given.logits.unsqueeze(0);
+      const auto read = multihead() ? losses::MemberInputs::shared(given.maps) : losses::MemberInputs::each({given.maps});
+      losses::GradCamOptions options;
+      options.crop = std::min<int64_t>(options.crop, (std::min(given.maps.size(2), given.maps.size(3)) - 1) / 2);
+      logits[n] = z.detach();
+      maps[n] = losses::activation_maps(z, labels, read, options, {}, false).detach();
+      standardised[n] = losses::saliency_maps(z, labels, read, options, {}, false).detach();
+    });
+    return {at::cat(logits), at::cat(maps), at::cat(standardised)};
   }
 
   std::string weights_hash() const override {

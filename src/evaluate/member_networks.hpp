@@ -18,6 +18,13 @@ struct MemberOutputs {
   int64_t first_row = 0; ///< of the set, where the block is one of a set
 };
 
+/// Saliency of the true class of a block of B pictures (losses/gradcam.hpp, target gt_logit, rectified).
+struct MemberSaliency {
+  at::Tensor logits;        ///< [M, B, C]
+  at::Tensor maps;          ///< [M, B, h, w], before any scaling
+  at::Tensor standardised;  ///< [M, B, h - 2, w - 2] (maps of less than three pixels keep their edge): what the loss compares
+};
+
 /// The trained networks of one ensemble, for evaluation: the seam between scores and kinds of network (heads on features, networks on pictures).
 /// Everything is const and may be called by one thread; forward uses those of core/parallel.hpp. Nothing is collective.
 class MemberNetworks {
@@ -36,6 +43,9 @@ class MemberNetworks {
   virtual scores::LinearHead head(int64_t member) const = 0;
   /// One network whose weights are the mean of those of these members. Error::kUsage with the reason where that is no network (heads on one trunk).
   virtual std::unique_ptr<MemberNetworks> soup(std::span<const int64_t> of) const = 0;
+  /// Maps of all members for pictures x [B, 3, S, S] and labels [B]: a pass with gradients, one member a thread. Error::kUsage with the reason for networks
+  /// without maps: heads on features.
+  virtual MemberSaliency saliency(const at::Tensor& x, const at::Tensor& labels) const;
   /// Hash of the weights (and whatever else decides the outputs beside the configuration).
   virtual std::string weights_hash() const = 0;
 };

@@ -49,6 +49,15 @@ std::vector<std::string> metric_names() {
   return names;
 }
 
+// Of members alone, and the scores whose mean is reported beside.
+std::vector<std::string> diversity_names() {
+  std::vector<std::string> names;
+  for (const auto& metric : metrics::metric_table())
+    if (std::find(metric.needs.begin(), metric.needs.end(), metrics::MetricNeed::kMemberLogits) != metric.needs.end()) names.push_back(metric.name);
+  for (const char* score : {"different_predictions", "pds"}) names.emplace_back(score);
+  return names;
+}
+
 // The keys of a post-processor, bound to the any of a ScoreTable.
 TableSpec score_option_table(const scores::PostprocessorInfo& score) {
   TableSpec table{"score." + score.name, score.summary, {}, &typeid(ScoreTable)};
@@ -94,10 +103,14 @@ void add_how(TableOf<EvaluateOptions>& table) {
       .option("search", &T::search, {.meaning = "tries OpenOOD's values for the options of scores: the largest AUROC of validation against the sets of role validation_ood"})
       .option("allow_test_selection", &T::allow_test_selection, {.meaning = "choices may be made on test sets; their rows say so"})
       .option("sub_ensembles", &T::sub_ensembles, {.meaning = "for each size, the mean and spread over at most so many sub-ensembles; 0: none", .min = 0, .max = 10000})
+      .option("diversity", &T::diversity, {.meaning = "how different the members are, on each set (those of right and wrong answers where there are labels), as rows of metric `diversity`: those of `dissent config metrics` that need members' logits, as defined there whatever the convention; and the means of the scores different_predictions and pds", .choices = diversity_names()})
+      .option("compare", &T::compare, {.meaning = "differences between these methods, as the rows name them (\"*\": all that are loaded), of each pair: accuracy_difference and auroc_difference of the ensembles, with _low and _high, a 95 % interval by 1,000 paired resamples of samples and seeds; each method with the same seeds"})
+      .option("saliency", &T::saliency, {.meaning = "maps of the first so many pictures of the in-distribution set, into <output>/figures/<run>-saliency.h5, and their mean cosine between members, metric saliency_cosine; 0: none", .min = 0, .max = 100000})
       .option("convention", &T::convention, {.meaning = "whose definitions: sklearn is what the names say; sed: scores as SED's release orients and defines them; sdde, openood, torch_uncertainty: FPR, AUPR and ECE as there", .choices = {"sklearn", "sed", "sdde", "openood", "torch_uncertainty"}})
       .option("block_rows", &T::block_rows, {.meaning = "rows that go through the networks at a time: bounds memory", .min = 16, .max = 1 << 20})
       .option("logits_cache", &T::logits_cache, {.meaning = "keeps the members' logits and penultimate features beside each checkpoint, so that a later evaluation needs no forward pass", .choices = {"none", "f32", "f16"}})
       .option("work", &T::work, {.meaning = "folder of logits and fitted states; empty: beside each checkpoint", .scope = Scope::kExecution})
+      .option("figures", &T::figures, {.meaning = "what `dissent plot` draws, in <output>/figures: <run>-<set>-reliability.csv, <run>-<set>-roc.csv, <run>-<score>-histogram.csv", .scope = Scope::kExecution})
       .option("output", &T::output, {.meaning = "folder of the result file", .scope = Scope::kExecution});
 }
 

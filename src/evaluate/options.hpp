@@ -34,6 +34,10 @@ struct EvaluateOptions {
   bool search = false;
   bool allow_test_selection = false;
   int64_t sub_ensembles = 0;
+  std::vector<std::string> diversity;
+  std::vector<std::string> compare;
+  int64_t saliency = 0;
+  bool figures = false;
   std::string convention = "sklearn";
   int64_t block_rows = 1024;
   std::string logits_cache = "none";

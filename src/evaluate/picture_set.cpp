@@ -23,6 +23,12 @@ class PictureSet : public EvaluationSet {
     for (int64_t row = first; row < first + count; ++row) rows.push_back(row);
     return loader_.load({source_.get(), &transform_.options, std::move(rows), 0, 0}).get().x;
   }
+  at::Tensor pictures(int64_t first, int64_t count) const override {
+    const auto& used = transform_.options.normalisation;
+    const auto of = [](const std::array<double, 3>& values) { return at::tensor(at::ArrayRef<double>(values), at::kDouble).view({1, 3, 1, 1}); };
+    const auto levels = (inputs(first, count).to(at::kDouble) * of(used.std) + of(used.mean)) * 255;
+    return levels.round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
+  }
   at::Tensor labels(int64_t first, int64_t count) const override { return source_->labels().narrow(0, first, count); }
   void check_labels(int64_t classes) const override {
     const auto wrong = (source_->labels() < 0).logical_or(source_->labels() >= classes).nonzero();

@@ -143,6 +143,15 @@ std::vector<ResultRow> rows_of(const RowContext& context, const SetColumns& set,
   return rows.take();
 }
 
+std::vector<ResultRow> ensemble_rows(const RowContext& context, const std::vector<Figure>& figures, const std::string& name, const std::string& shift) {
+  const auto& e = context.ensemble;
+  std::vector<ResultRow> rows;
+  for (const auto& figure : figures)
+    rows.push_back({context.options.experiment, e.run, e.config_hash, e.seed, e.method, e.members(), "ensemble", name, "test", shift, figure.score, figure.metric,
+                    context.options.convention, "", figure.value, figure.n});
+  return rows;
+}
+
 std::vector<ResultRow> mean_rows(std::vector<std::vector<ResultRow>> files) {
   auto rows = std::move(files.front());
   for (size_t i = 0; i < rows.size(); ++i) {

@@ -1,0 +1,32 @@
+#include "evaluate/saliency.hpp"
+
+#include <dissent/losses/gradcam.hpp>
+
+namespace dissent {
+namespace {
+
+constexpr int64_t kBlockRows = 64;
+
+}  // namespace
+
+EnsembleSaliency ensemble_saliency(const LoadedEnsemble& ensemble, const EvaluationSet& set, int64_t count, const EvaluateOptions& options) {
+  const at::NoGradGuard no_graph;
+  const int64_t rows = std::min(count, set.rows());
+  const Predictor all{"ensemble", all_of(ensemble.members()), true};
+  std::vector<at::Tensor> pictures, maps, standardised, predictions;
+  for (int64_t first = 0; first < rows; first += kBlockRows) {
+    const int64_t block = std::min(kBlockRows, rows - first);
+    pictures.push_back(set.pictures(first, block));
+    const auto of = ensemble.networks->saliency(set.inputs(first, block), set.labels(first, block));
+    maps.push_back(of.maps);
+    standardised.push_back(of.standardised);
+    predictions.push_back(output_logits(of.logits, all, options).argmax(1));
+  }
+  EnsembleSaliency result;
+  result.maps = {at::cat(pictures), at::cat(maps, 1).transpose(0, 1).contiguous(), set.labels(0, rows).contiguous(), at::cat(predictions)};
+  if (ensemble.members() > 1)
+    result.cosine = losses::saliency_similarity(at::cat(standardised, 1).to(at::kDouble), losses::Similarity::kCosine).item<double>();
+  return result;
+}
+
+}  // namespace dissent
