@@ -18,7 +18,7 @@ using scores::FitField;
 // What a score reads of the two sets.
 struct Reads {
   bool train_features = false, train_logits = false, validation_features = false, validation_logits = false;
-  bool train = false, validation = false;
+  bool train = false, validation = false, head = false;
 };
 
 Reads reads_of(const PlannedScore& score) {
@@ -36,7 +36,7 @@ Reads reads_of(const PlannedScore& score) {
       case FitField::kValidationFeatures: reads.validation_features = reads.validation = true; break;
       case FitField::kValidationLogits: reads.validation_logits = reads.validation = true; break;
       case FitField::kValidationLabels: reads.validation = true; break;
-      case FitField::kHead: break;
+      case FitField::kHead: reads.head = true; break;
     }
   return reads;
 }
@@ -54,7 +54,7 @@ class Gathered {
     scores::FitData data;
     if (reads.train) fill(data.train, train_, *train_outputs_, *sets_.train, request, reads.train_features, reads.train_logits);
     if (reads.validation) fill(data.validation, validation_, *validation_outputs_, *sets_.validation, request, reads.validation_features, reads.validation_logits);
-    if (!request.predictor.group) data.head = ensemble_.head(request.predictor.units[0]);
+    if (reads.head && !request.predictor.group) data.head = ensemble_.head(request.predictor.units[0]);
     return data;
   }
   at::Tensor bank(const FitRequest& request, const std::string& name) {
@@ -182,7 +182,7 @@ void fit_states(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles
       const auto reads = reads_of(request.score);
       if (!request.score.post || reads.train || reads.validation) continue;
       scores::FitData data;
-      if (!request.predictor.group) data.head = ensembles[request.ensemble].head(request.predictor.units[0]);
+      if (reads.head && !request.predictor.group) data.head = ensembles[request.ensemble].head(request.predictor.units[0]);
       states[request.ensemble][state_key(request.predictor, request.score)] = scores::fit(*request.score.post, data, request.score.options);
     }
   });
