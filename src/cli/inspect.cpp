@@ -32,7 +32,8 @@ void inspect_checkpoint(const std::string& path, bool show_config) {
   fmt::print("{}: checkpoint, configuration {}\n", path, file.config_hash());
   for (const auto& [key, value] : file.progress())
     std::visit([&](const auto& v) { fmt::print("  {:<18} {}\n", key, v); }, value);
-  for (const char* group : {"members", "optimizer"}) {
+  for (const char* group : {"members", "average", "buffers", "optimizer", "discriminator"}) {
+    if (file.names(group).empty()) continue;
     fmt::print("  {}/\n", group);
     for (const auto& name : file.names(group)) {
       const std::string full = fmt::format("{}/{}", group, name);

@@ -58,11 +58,11 @@ void add_member(const CheckpointReader& file, const std::string& group, int64_t 
   }
 }
 
-int64_t members_of(const CheckpointReader& file) {
-  const auto names = file.names("members");
-  DISSENT_CHECK(!names.empty(), kData, "{}: no members/ in this checkpoint", file.path());
-  const int64_t members = file.shape("members/" + names[0])[0];
-  for (const std::string group : {"members", "buffers"})
+int64_t members_of(const CheckpointReader& file, const std::string& weights) {
+  const auto names = file.names(weights);
+  DISSENT_CHECK(!names.empty(), kData, "{}: no {}/ in this checkpoint", file.path(), weights);
+  const int64_t members = file.shape(weights + "/" + names[0])[0];
+  for (const std::string& group : {weights, std::string("buffers")})
     for (const auto& name : file.names(group)) {
       const int64_t count = file.shape(group + "/" + name)[0];
       DISSENT_CHECK(count == members, kData, "{}: {}/{} has {} members, {} has {}", file.path(), group, name, count, names[0], members);
@@ -76,11 +76,11 @@ json progress_value(const CheckpointReader& file, const std::string& key) {
   return std::visit([](const auto& value) { return json(value); }, found->second);
 }
 
-json description(const CheckpointReader& file, int64_t members) {
+json description(const CheckpointReader& file, const std::string& weights, int64_t members) {
   const auto document = config::load_document(config::read_sources(file.path() + " (its configuration)", file.config_text()));
   auto files = json::array();
   for (int64_t m = 0; m < members; ++m) files.push_back(fmt::format("member-{}.safetensors", m));
-  return {{"format", "dissent ensemble"}, {"version", 1}, {"members", members}, {"files", files},
+  return {{"format", "dissent ensemble"}, {"version", 1}, {"members", members}, {"weights", weights}, {"files", files},
           {"model", value_at(document, "ensemble.model")}, {"classes", progress_value(file, "classes")}, {"transform", value_at(document, "data.transform")},
           {"seed", progress_value(file, "seed")}, {"epoch", progress_value(file, "epoch")}, {"config_hash", file.config_hash()},
           {"configuration", json_of(document.root())}};
@@ -90,15 +90,16 @@ json description(const CheckpointReader& file, int64_t members) {
 
 std::vector<std::string> export_ensemble(const std::string& run, const std::string& folder, ExportNames names) {
   const CheckpointReader file(fs::is_directory(run) ? run + "/checkpoint.h5" : run);
-  const int64_t members = members_of(file);
-  const auto text = description(file, members).dump(2) + "\n";
+  const std::string group = file.names("average").empty() ? "members" : "average";  // what evaluate and cache read
+  const int64_t members = members_of(file, group);
+  const auto text = description(file, group, members).dump(2) + "\n";
   std::error_code error;
   fs::create_directories(folder, error);
   DISSENT_CHECK(!error, kData, "{}: cannot make this folder: {}", folder, error.message());
   std::vector<std::string> paths;
   for (int64_t m = 0; m < members; ++m) {
     StateDict weights;
-    add_member(file, "members", m, names, weights);
+    add_member(file, group, m, names, weights);
     add_member(file, "buffers", m, names, weights);
     paths.push_back(fmt::format("{}/member-{}.safetensors", folder, m));
     write_safetensors(paths.back(), weights, {{"format", "pt"}, {"config_hash", file.config_hash()}, {"member", std::to_string(m)}, {"members", std::to_string(members)}});

@@ -79,7 +79,7 @@ const TableSpec& image_ensemble_table() {
   static const TableSpec table = TableOf<T>("ensemble", "The networks")
       .option("members", &T::members, {.meaning = "number of networks, or of heads of a multihead network", .min = 1})
       .option("model", &T::model, {.meaning = "the network", .choices = names_of_networks()})
-      .option("weights", &T::weights, {.meaning = "safetensors or .pth file that every member starts from, its classifier too if that has as many classes; empty: random weights"});
+      .option("weights", &T::weights, {.meaning = "safetensors or .pth file that every member starts from, its classifier too; one of another number of classes is refused; empty: random weights"});
   return table;
 }
 

@@ -34,7 +34,7 @@ void expect_cases(const std::string& file, int64_t held) {
 }  // namespace
 
 TEST(Verify, SedLosses) { expect_cases("sed_losses.h5", 96); }
-TEST(Verify, SddeLosses) { expect_cases("sdde_losses.h5", 90); }  // all but the 2 training steps
+TEST(Verify, SddeLosses) { expect_cases("sdde_losses.h5", 92); }
 TEST(Verify, SedScores) { expect_cases("sed_scores.h5", 150); }
 TEST(Verify, SddeScores) { expect_cases("sdde_scores.h5", 97); }
 TEST(Verify, Postprocessors) { expect_cases("postprocessors.h5", 133); }

@@ -87,6 +87,19 @@ TEST_F(ExportTest, TimmHasOtherNamesForLayerScales) {
   EXPECT_EQ(names(ExportNames::kOwn), (std::vector<std::string>{"blocks.0.gamma_1", "blocks.0.gamma_2"}));
 }
 
+// As evaluate and cache do: where the training kept a moving average of the weights, that is the ensemble.
+TEST_F(ExportTest, TheMovingAverageWhereThereIsOne) {
+  CheckpointWriter writer(*self, run, kConfig, "cafe", {{"epoch", int64_t{4}}});
+  const auto average = at::rand({2, 3});
+  writer.add("members/fc.weight", {2, 3}, 0, at::rand({2, 3}));
+  writer.add("average/fc.weight", {2, 3}, 0, average);
+  writer.commit();
+  const auto paths = export_ensemble(run, output, ExportNames::kOwn);
+  EXPECT_TRUE(at::equal(read_safetensors(paths[1]).at("fc.weight"), average[1]));
+  std::ifstream file(paths.back());
+  EXPECT_EQ(nlohmann::json::parse(file)["weights"], "average");
+}
+
 TEST_F(ExportTest, NamesWhatDoesNotFit) {
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { export_ensemble(folder / "none.h5", output, ExportNames::kOwn); }), "none.h5: no such checkpoint");
   write("resnet18_32x32", 2);
