@@ -36,6 +36,8 @@ class SetColumns {
   /// [rows] f64. Error::kInternal for an unknown key.
   at::Tensor at(const std::string& key) const;
   void add(const std::string& key, at::Tensor values);
+  /// More rows: those of another set, of the columns that both have; others are dropped.
+  void append(const SetColumns& more);
 
  private:
   std::map<std::string, at::Tensor> places_;

@@ -13,6 +13,8 @@
 namespace dissent {
 namespace {
 
+constexpr const char* kFullSpectrum = "full_spectrum";  // of ResultRow::split
+
 constexpr int64_t kImagenetClasses = 1000;
 
 // Networks and sets have to fit each other; all are checked before anything is computed.
@@ -94,7 +96,10 @@ class Run {
       keep(e, {&id[e].columns}, sets_.id_name, "id", true);
     }
     add_saliency(result);
-    for (const auto& test : sets_.tests) test_set(result, test, id);
+    auto known = id;
+    if (config_.evaluate.full_spectrum) add_full_spectrum(result, known);
+    for (const auto& test : sets_.tests)
+      if (!joins(test)) test_set(result, test, known, nullptr);
     for (size_t e = 0; e < ensembles_.size(); ++e)
       for (auto& row : rows_[e])
         if (row.metric != "diversity" || std::isfinite(row.value)) result.rows.push_back(std::move(row));
@@ -118,15 +123,36 @@ class Run {
 
   RowContext context(size_t e) const { return {ensembles_[e], config_.evaluate, choices_[e], casts_[e], sets_.chosen_on_test}; }
 
-  void test_set(Evaluation& result, const TestSet& test, const std::vector<Passed>& id) {
-    const bool differs = test.spec.shift != "id" && test.spec.classes.empty();
+  // Whether a set is one of those that the full spectrum holds beside the in-distribution set.
+  bool joins(const TestSet& test) const { return config_.evaluate.full_spectrum && test.spec.shift == "covariate" && test.spec.classes.empty(); }
+
+  // Figures of each covariate set, then of all of them and the in-distribution set as one, which `known` becomes.
+  void add_full_spectrum(Evaluation& result, std::vector<Passed>& known) {
+    for (const auto& test : sets_.tests)
+      if (joins(test)) test_set(result, test, known, &known);
+    for (size_t e = 0; e < ensembles_.size(); ++e) {
+      const auto name = sets_.id_name + "+covariate";
+      auto rows = rows_of(context(e), known[e].columns, nullptr, name, "id", true);
+      for (auto& row : rows) row.split = kFullSpectrum;
+      add(rows_[e], std::move(rows));
+      if (keeps()) kept_[e].clear();
+      keep(e, {&known[e].columns}, name, "id", true);
+    }
+  }
+
+  // Rows of a set: figures on labels, and of telling it from `known`. With `joined` the set is added to that and told from nothing.
+  void test_set(Evaluation& result, const TestSet& test, const std::vector<Passed>& known, std::vector<Passed>* joined) {
+    const bool differs = !joined && test.spec.shift != "id" && test.spec.classes.empty();
     std::vector<std::vector<std::vector<ResultRow>>> files(ensembles_.size());
     std::vector<std::vector<Passed>> passed;
     for (const auto& file : test.files) {
       passed.push_back(pass(*file, {test.labelled(), &test.spec}, test.calibration.get()));
       const auto& last = passed.back();
       for (size_t e = 0; e < ensembles_.size(); ++e) {
-        files[e].push_back(rows_of(context(e), last[e].columns, differs ? &id[e].columns : nullptr, test.spec.name, test.spec.shift, test.labelled()));
+        files[e].push_back(rows_of(context(e), last[e].columns, differs ? &known[e].columns : nullptr, test.spec.name, test.spec.shift, test.labelled()));
+        if (config_.evaluate.full_spectrum && differs)
+          for (auto& row : files[e].back()) row.split = kFullSpectrum;
+        if (joined) (*joined)[e].columns.append(last[e].columns);
         add(files[e].back(), ensemble_rows(context(e), last[e].diversity, test.spec.name, test.spec.shift));
         if (test.labelled() && test.files.size() == 1) add_reliability(result, e, last[e].columns, test.spec.name);
       }
@@ -136,7 +162,7 @@ class Run {
       add(rows_[e], mean_rows(std::move(files[e])));
       std::vector<const SetColumns*> columns;
       for (const auto& file : passed) columns.push_back(&file[e].columns);
-      keep(e, columns, test.spec.name, test.spec.shift, differs);
+      if (!joined) keep(e, columns, test.spec.name, test.spec.shift, differs);
     }
   }
 

@@ -103,6 +103,7 @@ void add_how(TableOf<EvaluateOptions>& table) {
       .option("search", &T::search, {.meaning = "tries OpenOOD's values for the options of scores: the largest AUROC of validation against the sets of role validation_ood"})
       .option("allow_test_selection", &T::allow_test_selection, {.meaning = "choices may be made on test sets; their rows say so"})
       .option("sub_ensembles", &T::sub_ensembles, {.meaning = "for each size, the mean and spread over at most so many sub-ensembles; 0: none", .min = 0, .max = 10000})
+      .option("full_spectrum", &T::full_spectrum, {.meaning = "the sets of shift covariate (those with all classes, all their files) are in distribution, as in OpenOOD's full spectrum: accuracy and calibration of them and the test set as one set, <name>+covariate, and unknown inputs told from it; those rows have the split full_spectrum"})
       .option("diversity", &T::diversity, {.meaning = "how different the members are, on each set (those of right and wrong answers where there are labels), as rows of metric `diversity`: those of `dissent config metrics` that need members' logits, as defined there whatever the convention; and the means of the scores different_predictions and pds", .choices = diversity_names()})
       .option("compare", &T::compare, {.meaning = "differences between these methods, as the rows name them (\"*\": all that are loaded), of each pair: accuracy_difference and auroc_difference of the ensembles, with _low and _high, a 95 % interval by 1,000 paired resamples of samples and seeds; each method with the same seeds"})
       .option("saliency", &T::saliency, {.meaning = "maps of the first so many pictures of the in-distribution set, into <output>/figures/<run>-saliency.h5, and their mean cosine between members, metric saliency_cosine; 0: none", .min = 0, .max = 100000})
@@ -136,6 +137,8 @@ void add_set_conflicts(const EvaluateConfig& c, const std::function<void(bool, c
   twice(c.evaluate.validation, "validation");
   twice(c.evaluate.fit, "fit");
   add(c.evaluate.id.empty() && !wants(roles, "id"), "evaluate.id", "expected the cache of the in-distribution set, found nothing");
+  const auto shifted = [](const EvaluateSet& set) { return set.role == "test" && set.shift == "covariate" && set.classes.empty(); };
+  add(c.evaluate.full_spectrum && std::none_of(c.sets.begin(), c.sets.end(), shifted), "evaluate.full_spectrum", "expected a set of shift covariate, found none");
   add(c.evaluate.search && !outside, "evaluate.search", "needs sets of role validation_ood: options are never chosen on test sets");
 }
 

@@ -34,6 +34,7 @@ struct EvaluateOptions {
   bool search = false;
   bool allow_test_selection = false;
   int64_t sub_ensembles = 0;
+  bool full_spectrum = false;
   std::vector<std::string> diversity;
   std::vector<std::string> compare;
   int64_t saliency = 0;

@@ -73,6 +73,12 @@ void SetColumns::add(const std::string& key, at::Tensor values) {
   places_[key] = std::move(values);
 }
 
+void SetColumns::append(const SetColumns& more) {
+  std::erase_if(places_, [&](const auto& place) { return !more.has(place.first); });
+  for (auto& [key, values] : places_) values = at::cat({values, more.at(key)});
+  rows_ += more.rows_;
+}
+
 std::vector<SetColumns> run_pass(Communicator& comm, const EvaluationSet& set, const std::vector<LoadedEnsemble>& ensembles, const std::vector<ColumnPlan>& plans,
                                  const OutputOptions& options, bool show_progress) {
   std::vector<SetOutputs> outputs;

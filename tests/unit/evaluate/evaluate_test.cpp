@@ -217,6 +217,31 @@ TEST_F(Evaluate, ThePooledSetIsOneSet) {
   EXPECT_DOUBLE_EQ(accuracy("apart"), (accuracy("val") + accuracy("fit")) / 2);
 }
 
+// AUROC is a mean over pairs of a known and an unknown input, so that of several known sets is theirs, weighted by rows.
+TEST_F(Evaluate, InTheFullSpectrumCovariateSetsAreKnown) {
+  const auto set = [&](const char* name) { return fmt::format("[[evaluate.sets]]\nname = \"{1}\"\nshift = \"covariate\"\npaths = [\"{0}/{1}.hdf5\"]\n", folder.path(), name); };
+  const auto ensemble = made_ensemble(folder.path(), "mlp", 3, kDim, kClasses);
+  const std::string more = "predictors = [\"ensemble\", \"mean\"]\nscores = [\"msp\"]\nmetrics = [\"accuracy\", \"auroc\"]\n";
+  const auto full = run(ensemble, text(more + "full_spectrum = true\n", set("val") + set("fit"))).rows;
+  const auto apart = run(ensemble, text(more, set("val") + set("fit"))).rows;
+  const auto against = [&](const std::string& known) {
+    auto config = text(more);
+    config.replace(config.find("id.hdf5"), 7, known);
+    return value_of(run(ensemble, config).rows, "ensemble", "ood", "msp", "auroc");
+  };
+  EXPECT_NEAR(value_of(full, "ensemble", "ood", "msp", "auroc"), (150 * against("id.hdf5") + 120 * against("val.hdf5") + 130 * against("fit.hdf5")) / 400, 1e-12);
+  const auto accuracy = [&](const char* name) { return value_of(apart, "ensemble", name, "", "accuracy"); };
+  EXPECT_NEAR(value_of(full, "ensemble", "id+covariate", "", "accuracy"), (150 * accuracy("id") + 120 * accuracy("val") + 130 * accuracy("fit")) / 400, 1e-12);
+  EXPECT_EQ(value_of(full, "ensemble", "val", "", "accuracy"), accuracy("val"));
+  for (const auto& row : full) {
+    EXPECT_EQ(row.split == "full_spectrum", row.dataset == "ood" || row.dataset == "id+covariate") << row.dataset;
+    EXPECT_FALSE(row.shift == "covariate" && row.metric == "auroc");
+  }
+  const auto config = evaluate_config(text(more + "full_spectrum = true\n"));
+  ASSERT_EQ(conflicts(config).size(), 1u);
+  EXPECT_EQ(conflicts(config)[0].key, "evaluate.full_spectrum");
+}
+
 TEST_F(Evaluate, TheSizeOfAllMembersIsTheEnsembleAndSizeOneTheMean) {
   const auto rows = run(made_ensemble(folder.path(), "mlp", 4, kDim, kClasses), text("predictors = [\"ensemble\", \"mean\"]\nscores = [\"msp\"]\nsub_ensembles = 10\n")).rows;
   EXPECT_EQ(value_of(rows, "size:4", "id", "", "accuracy"), value_of(rows, "ensemble", "id", "", "accuracy"));
