@@ -91,7 +91,8 @@ const TableSpec& image_training_table() {
       .option("clip_norm", &T::clip_norm, {.meaning = "largest norm of the gradient over all members, and of the discriminator's; 0: no clipping", .min = 0})
       .option("accumulation", &T::accumulation, {.meaning = "batches whose mean gradient makes one update", .min = 1})
       .option("precision", &T::precision, {.meaning = "of the products; f16 scales the loss and needs a GPU. Parameters, optimiser state and losses are f32", .choices = {"f32", "bf16", "f16"}})
-      .option("ema_decay", &T::ema_decay, {.meaning = "keeps a moving average of the weights, average = decay average + (1 - decay) weights after each update, which is validated and evaluated; 0: none", .min = 0, .max = 1});
+      .option("ema_decay", &T::ema_decay, {.meaning = "keeps a moving average of the weights, average = decay average + (1 - decay) weights after each update, which is validated and evaluated; 0: none", .min = 0, .max = 1})
+      .option("batch_norm", &T::batch_norm, {.meaning = "where data ranks share a batch, BatchNorm normalises by the statistics of each rank's part of it, or of the whole batch (synchronised)", .choices = {"local", "synchronised"}});
   return table;
 }
 

@@ -81,6 +81,7 @@ struct ImageTrainingOptions {
   int64_t accumulation = 1;
   std::string precision = "f32";
   double ema_decay = 0;
+  std::string batch_norm = "local";
 };
 
 /// Everything that `dissent train CONFIG` is told where data.kind = "images".

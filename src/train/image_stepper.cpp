@@ -69,9 +69,12 @@ ImageStepper::ImageStepper(ImageMembers& members, const ImageObjective& objectiv
   }
   gradients_ = at::zeros_like(members_.values);
   if (options_.compute == at::kHalf) scale_.start();
-  if (members_.values.is_cpu()) return;
-  if (grid.shape.members > 1) device_members_ = make_device_communicator(*grid.members, members_.values.device());
-  if (grid.shape.data > 1) device_data_ = make_device_communicator(*grid.data, members_.values.device());
+  if (!members_.values.is_cpu()) {
+    if (grid.shape.members > 1) device_members_ = make_device_communicator(*grid.members, members_.values.device());
+    if (grid.shape.data > 1) device_data_ = make_device_communicator(*grid.data, members_.values.device());
+  }
+  const bool shared = options_.synchronised_batch_norm && grid.shape.data > 1 && members_.buffers.size(1) > 0;
+  if (shared) batch_norm_ = device_data_ ? device_data_.get() : grid.data.get();
 }
 
 ImageStepper::~ImageStepper() = default;
@@ -107,7 +110,7 @@ std::vector<at::Tensor> ImageStepper::leaves(int64_t network) const {
 
 ImageOutput ImageStepper::forward(int64_t network, const std::vector<at::Tensor>& parameters, const at::Tensor& x, bool training) const {
   const Autocast half(members_.values.device().type(), options_.compute);
-  return members_.network->forward(parameters, members_.buffers[network], x, training);
+  return members_.network->forward(parameters, members_.buffers[network], x, training, training ? batch_norm_ : nullptr);
 }
 
 // The weighted base losses of a network's members on its batch, as their part of the objective.
@@ -115,6 +118,10 @@ at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input,
                                    double* figures, double share) const {
   const double part = static_cast<double>(rows.labels.size(0)) / static_cast<double>(rows.total);
   const double of_members = static_cast<double>(members_.members_each()) / static_cast<double>(members_.total);
+  // Of no rows: nothing, with a graph through which this rank answers the others.
+  const auto value_of = [&](const losses::LossTerm& term, const LossInput& read, const at::Tensor& outputs) {
+    return rows.labels.size(0) > 0 ? losses::evaluate(term.name, read, term.options) : outputs.sum();
+  };
   const auto note = [&](size_t t, const at::Tensor& value) { figures[column_[t] + members_.first + network] += share * part * value.item<double>(); };
   at::Tensor total;
   const auto add = [&](size_t t, const at::Tensor& value) {
@@ -128,7 +135,7 @@ at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input,
     LossInput read;
     read.logits = logits;
     read.labels = rows.labels;
-    add(t, losses::evaluate(term.name, read, term.options));
+    add(t, value_of(term, read, logits));
   }
   for (size_t t = 0; t < objective_.terms.size(); ++t) {
     const auto& term = objective_.terms[t];
@@ -138,7 +145,7 @@ at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input,
     LossInput read;
     read.labels = rows.labels;
     read.adversarial_logits = by_member(forward(network, graph.parameters, moved[0], true).logits);
-    add(t, losses::evaluate(term.name, read, term.options));
+    add(t, value_of(term, read, read.adversarial_logits));
   }
   return total;
 }
@@ -146,6 +153,7 @@ at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input,
 // The training pass of a network on its own batch. keep: its graph serves the others too, and its backward pass waits for them.
 void ImageStepper::base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, double* figures, double share) const {
   const auto& rows = input.own[objective_.same_batch || members_.multihead() ? 0 : network];
+  if (rows.x.size(0) == 0 && !batch_norm_) return;
   const bool adversarial = std::any_of(objective_.terms.begin(), objective_.terms.end(), [](const auto& term) { return term.name == "adversarial_cross_entropy"; });
   // [1, b, ...]: adversarial inputs have a dimension of members.
   auto x = rows.x.unsqueeze(0);
@@ -279,12 +287,22 @@ void ImageStepper::backward(int64_t network, const Pull& pull, Graph& graph, dou
   if (!outputs.empty()) graph.gradient = torch::autograd::grad(outputs, graph.parameters, derivatives, {}, false, /*allow_unused=*/true);
 }
 
+// Every rank of the run finds the same, so all end here, before any waits for another.
+void ImageStepper::check_rows(const ImageRows& rows) const {
+  if (rows.total >= grid_.shape.data) return;
+  Error error(ErrorKind::kUsage, fmt::format("a batch of {} images for {} data ranks: losses between members want one for each; data.drop_last = true leaves a short last batch out",
+                                             rows.total, grid_.shape.data), __FILE__, __LINE__);
+  error.set_agreed();
+  throw error;
+}
+
 void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Tensor figures) {
   auto* row = figures.data_ptr<double>();
   const bool other_batch = reads_diversity_batch(input);
   const bool others = std::any_of(objective_.terms.begin(), objective_.terms.end(), [&](const auto& term) { return !is_base(term) && is_on(term, input); });
   const bool keep = others && !other_batch;
   const auto& common = other_batch ? input.diversity : input.own[0];
+  if (others) check_rows(common);
   const int64_t networks = members_.networks();
   std::vector<Graph> graphs(networks);
   for (int64_t i = 0; i < networks; ++i) graphs[i].parameters = leaves(i);
@@ -301,7 +319,7 @@ void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Ten
     else first.push_back([&base, &diversity, i] { base(i), diversity(i); });
   }
   for (int64_t i = 0; any_order && i < networks; ++i) first.push_back([&diversity, i] { diversity(i); });
-  run_pieces(first);
+  run_pieces(first, batch_norm_ != nullptr);
   if (others) {
     const auto labels = labels_of(common, graphs);
     if (!common.labels.defined()) each_network(members_, [&](int64_t i) {
@@ -310,7 +328,7 @@ void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Ten
       });
     const auto derivatives = pull(input, graphs, labels, row, share);
     for (int64_t i = 0; i < networks; ++i) second.push_back([&, this, i] { backward(i, derivatives, graphs[i], share); });
-    run_pieces(second);
+    run_pieces(second, batch_norm_ && keep);
   }
   each_network(members_, [&](int64_t i) {
     add_gradient(i, graphs[i].base_gradient);
@@ -319,14 +337,14 @@ void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Ten
   });
 }
 
-// On the threads of this process; one after the other on a GPU.
-void ImageStepper::run_pieces(const std::vector<std::function<void()>>& pieces) const {
+// On the threads of this process; one after the other, in order, on a GPU and where pieces wait for other ranks.
+void ImageStepper::run_pieces(const std::vector<std::function<void()>>& pieces, bool in_order) const {
   const auto run = [&](int64_t i) {
     const at::AutoGradMode on(true);
     pieces[i]();
   };
   const auto count = static_cast<int64_t>(pieces.size());
-  if (members_.values.is_cpu()) return parallel_tasks(count, run);
+  if (members_.values.is_cpu() && !in_order) return parallel_tasks(count, run);
   for (int64_t i = 0; i < count; ++i) run(i);
 }
 

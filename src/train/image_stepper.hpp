@@ -47,13 +47,16 @@ struct ImageStepOptions {
   double clip_norm = 0;          ///< largest norm of the gradient over all members; 0: no clipping
   bool skip_not_finite = false;  ///< else a gradient that is not finite is a failure
   at::ScalarType compute = at::kFloat;  ///< of the products: f32, or bf16 and f16 through autocast
+  bool synchronised_batch_norm = false;  ///< statistics of the whole batch, not of each data rank's part
 };
 
 /// Forward and backward passes of the networks that this rank holds, and their update.
 ///   total = 1/M sum over members m of sum over base losses w_k l_k(z_m)  +  sum over the others w_k L_k(all members)
 /// With same_batch = false each member has a batch of its own for the base losses (training mode); the others read one batch that all members saw, in
 /// evaluation mode, after the training pass has moved the running statistics. Members of other ranks enter as constants (ensemble/split_loss.hpp).
-/// Gradients of a batch that is split over data ranks are summed over them; BatchNorm's statistics are those of each rank's part.
+/// Gradients of a batch that is split over data ranks are summed over them. BatchNorm's statistics are those of each rank's part, or of the whole batch
+/// (models/networks/synchronised_batch_norm.hpp): training passes then wait for other ranks, so those of this rank's networks run one after the other.
+/// A rank may have no rows of a batch that base losses alone read.
 /// On the CPU the results have the same bits for every split of the members.
 /// Ref: sdde openood/trainers/deed_trainer.py DEEDTrainer.train_epoch; cases sdde_losses.h5 sdde_step
 class ImageStepper {
@@ -95,7 +98,8 @@ class ImageStepper {
   void compute_maps(int64_t network, const ImageStepInput& input, const at::Tensor& labels, Graph& graph) const;
   Pull pull(const ImageStepInput& input, const std::vector<Graph>& graphs, const at::Tensor& labels, double* figures, double share);
   void backward(int64_t network, const Pull& pull, Graph& graph, double share) const;
-  void run_pieces(const std::vector<std::function<void()>>& pieces) const;
+  void check_rows(const ImageRows& rows) const;
+  void run_pieces(const std::vector<std::function<void()>>& pieces, bool in_order) const;
   void add_gradient(int64_t network, const std::vector<at::Tensor>& gradient);
   at::Tensor labels_of(const ImageRows& rows, const std::vector<Graph>& graphs);
   bool is_on(const losses::LossTerm& term, const ImageStepInput& input) const;
@@ -107,6 +111,7 @@ class ImageStepper {
   Grid& grid_;
   Discriminator* discriminator_;
   std::unique_ptr<Communicator> device_members_, device_data_;  // over device memory; unset on the host
+  Communicator* batch_norm_ = nullptr;  // ranks that training passes share their statistics with; none: their own
   std::vector<int64_t> column_;  // first column of each term
   int64_t columns_ = 0;
   at::Tensor gradients_;         // [n, P]

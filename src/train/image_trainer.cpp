@@ -26,6 +26,15 @@ const losses::DiceOptions* dice_options_of(const ImageObjective& objective) {
   return nullptr;
 }
 
+// Images of the short last batch of an epoch; 0: there is none.
+int64_t last_batch(const ImagePlanOptions& plan) { return plan.drop_last || plan.samples_per_class > 0 ? 0 : plan.rows % plan.batch_size; }
+
+// The weight of a loss in the batches of an epoch in which it is on: the only ones that its figures hold, whatever its period and the batches of an update.
+double weight_in_epoch(losses::LossWeight weight, int64_t epoch) {
+  weight.period = 1;
+  return losses::weight_at(weight, epoch, 0);
+}
+
 ImagePlanOptions plan_of(const ImageTrainConfig& config, const ImageTrainData& data, uint64_t seed) {
   ImagePlanOptions plan;
   plan.seed = seed;
@@ -64,6 +73,11 @@ ImageTrainer::ImageTrainer(const ImageTrainConfig& config, const ImageTrainData&
                 grid.shape.data);
   DISSENT_CHECK(network->heads() == 0 || grid.shape.members == 1, kUsage, "grid.members: expected 1 for a multihead network, whose members share their trunk; found {}",
                 grid.shape.members);
+  const bool common = !data.unlabelled && std::any_of(objective_.terms.begin(), objective_.terms.end(), [](const auto& term) { return losses::find_loss(term.name).kind != losses::LossKind::kBase; });
+  const int64_t last = last_batch(plan_);
+  DISSENT_CHECK(!common || last == 0 || last >= grid.shape.data, kUsage,
+                "data.batch_size: the last batch of an epoch has {} images for {} data ranks, and losses between members want one for each: expected another size, or data.drop_last = true",
+                last, grid.shape.data);
   members_ = make_image_members(network, config.ensemble.members, part_of(config.ensemble.members, grid.shape.members, grid.member_part), context_.seed, at::kFloat,
                                 context_.device);
   if (!config.ensemble.weights.empty()) {
@@ -88,6 +102,7 @@ bool ImageTrainer::train(bool resume) {
   optimizer_ = std::make_unique<Optimizer>(config_.optimizer, members_.values);
   schedule_ = std::make_unique<Schedule>(config_.schedule, config_.optimizer.learning_rate, config_.training.epochs, batches_per_epoch(plan_));
   ImageStepOptions options{.clip_norm = config_.training.clip_norm, .skip_not_finite = config_.training.on_nan == "skip_step"};
+  options.synchronised_batch_norm = config_.training.batch_norm == "synchronised";
   if (config_.training.precision != "f32") options.compute = config_.training.precision == "bf16" ? at::kBFloat16 : at::kHalf;
   stepper_ = std::make_unique<ImageStepper>(members_, objective_, options, grid_, discriminator_.get());
   progress_ = std::make_unique<ProgressBar>(fmt::format("seed {}", context_.seed), config_.training.epochs * plan_.rows, "images", !context_.show_progress);
@@ -233,7 +248,7 @@ void ImageTrainer::finish_epoch(const ImageEpoch& epoch) {
     const auto values = stepper_->term_values(table_[s].narrow(0, 1, stepper_->columns()).contiguous());
     for (size_t t = 0; t < values.size(); ++t) {
       record.losses[t] += values[t];
-      record.total += losses::weight_at(objective_.terms[t].weight, state_.epoch, s) * values[t];
+      record.total += weight_in_epoch(objective_.terms[t].weight, state_.epoch) * values[t];
     }
   }
   const auto counted = static_cast<double>(record.steps - record.skipped);

@@ -36,24 +36,25 @@ void ImageNetwork::initialise_buffers(at::Tensor flat) const {
   for (size_t i = 0; i < parts_.buffer_initial.size(); ++i) parameter(flat, buffer_layout().entry(i)).fill_(parts_.buffer_initial[i]);
 }
 
-Pass ImageNetwork::make_pass(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training) const {
+Pass ImageNetwork::make_pass(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training, Communicator* data) const {
   DISSENT_CHECK(parameters.size() == layout().entries().size(), kUsage, "image network: parameters: wanted {} tensors, given {}", layout().entries().size(),
                 parameters.size());
-  DISSENT_CHECK(x.defined() && x.dim() == 4 && x.size(0) >= 1 && x.size(1) == channels_, kUsage, "image network: x: wanted [B >= 1, {}, H, W], given {}",
-                channels_, describe(x));
+  const int64_t least = training && data ? 0 : 1;
+  DISSENT_CHECK(x.defined() && x.dim() == 4 && x.size(0) >= least && x.size(1) == channels_, kUsage, "image network: x: wanted [B >= {}, {}, H, W], given {}",
+                least, channels_, describe(x));
   const bool fits = buffer_layout().size() == 0 || (buffers.defined() && buffers.dim() == 1 && buffers.size(0) == buffer_layout().size());
   DISSENT_CHECK(fits, kUsage, "image network: buffers: wanted [{}], given {}", buffer_layout().size(), describe(buffers));
   check_size(x);
-  if (buffer_layout().size() == 0) return {parameters, {}, training};
+  if (buffer_layout().size() == 0) return {parameters, {}, training, data};
   auto views = unpack(!training && at::GradMode::is_enabled() ? buffers.clone() : buffers, buffer_layout());
   // Training saves the running statistics for a derivative that does not read them; aliases with version counters of their own let later updates pass.
   if (training)
     for (auto& view : views) view = view.variable_data();
-  return {parameters, std::move(views), training};
+  return {parameters, std::move(views), training, data};
 }
 
-ImageOutput ImageNetwork::forward(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training) const {
-  auto out = run(make_pass(parameters, buffers, x, training), x);
+ImageOutput ImageNetwork::forward(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training, Communicator* data) const {
+  auto out = run(make_pass(parameters, buffers, x, training, data), x);
   // Under autocast layers give half precision; losses want that of the parameters.
   const auto dtype = parameters.empty() ? x.scalar_type() : parameters[0].scalar_type();
   if (out.logits.defined()) out.logits = out.logits.to(dtype);

@@ -42,7 +42,9 @@ class ImageNetwork {
   /// parameters: one tensor an entry of layout(), on the device and of the dtype of x (see unpack). buffers [Q]: read in evaluation mode; in training
   /// mode the batch's statistics normalise and the running ones are updated in place. An evaluation pass with gradients keeps a copy of them, so its
   /// graph stays good whatever passes follow. Error::kUsage naming argument, wanted and given: number of parameters, shape of x, size of buffers.
-  ImageOutput forward(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training) const;
+  /// data: ranks that share the batch, x being this rank's rows of it, perhaps none. In training mode BatchNorm then takes the statistics of the whole batch, and this
+  /// call and every derivative of it are collective over them (synchronised_batch_norm.hpp).
+  ImageOutput forward(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training, Communicator* data = nullptr) const;
 
   /// Layers at which features for a cache can be taken; the first is "features".
   virtual std::vector<std::string> cuts() const { return {"features"}; }
@@ -56,7 +58,7 @@ class ImageNetwork {
  protected:
   ImageNetwork(int64_t channels, int64_t classes, int64_t feature_dim) : channels_(channels), classes_(classes), feature_dim_(feature_dim) {}
   /// Checks arguments; evaluation mode unless training.
-  Pass make_pass(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training) const;
+  Pass make_pass(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training, Communicator* data = nullptr) const;
   /// What else x has to be: Error::kUsage.
   virtual void check_size(const at::Tensor&) const {}
 

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "models/networks/synchronised_batch_norm.hpp"
+
 namespace dissent {
 namespace {
 
@@ -99,10 +101,13 @@ BatchNorm add_batch_norm(NetworkParts& parts, const std::string& name, int64_t c
 
 at::Tensor BatchNorm::operator()(const Pass& pass, const at::Tensor& x) const {
   if (pass.training) {
-    DISSENT_CHECK(x.size(0) * x.size(2) * x.size(3) > 1, kUsage, "batch norm: x: training mode wants more than one value a channel, given {}", describe(x));
+    DISSENT_CHECK(pass.data || x.size(0) * x.size(2) * x.size(3) > 1, kUsage, "batch norm: x: training mode wants more than one value a channel, given {}", describe(x));
     at::NoGradGuard no_grad;
     at::Tensor(pass.buffers[count]).add_(1);
   }
+  if (pass.training && pass.data)
+    return synchronised_batch_norm(
+        x, {pass.parameters[weight], pass.parameters[bias], pass.buffers[mean], pass.buffers[variance], kBatchNormMomentum, kBatchNormEps, *pass.data});
   return at::batch_norm(x, pass.parameters[weight], pass.parameters[bias], pass.buffers[mean], pass.buffers[variance], pass.training, kBatchNormMomentum,
                         kBatchNormEps, at::globalContext().userEnabledCuDNN());
 }

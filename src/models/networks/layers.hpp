@@ -8,6 +8,8 @@
 
 namespace dissent {
 
+class Communicator;
+
 /// How a parameter starts: a constant, uniform in +-value, or normal with deviation `value` truncated at +-2 (absolute, as timm's trunc_normal_ does;
 /// for the deviations of networks, at most 0.2, that is no truncation).
 struct Initial {
@@ -31,6 +33,7 @@ struct Pass {
   const std::vector<at::Tensor>& parameters;  ///< in the order of the layout
   std::vector<at::Tensor> buffers;            ///< views of the flat buffers, in the order of the layout
   bool training;
+  Communicator* data = nullptr;               ///< ranks that share the batch, where BatchNorm's statistics are those of all of it
 };
 
 /// A parameter on its own. Returns its position.
@@ -54,7 +57,8 @@ struct ConvolutionShape {
 Convolution add_convolution(NetworkParts& parts, const std::string& name, const ConvolutionShape& shape, bool normal_fan_out = false);
 
 /// y = (x - mean) / sqrt(var + 1e-5) * weight + bias, per channel of x [B, K, H, W]. Training: mean and biased variance of the batch, and the running
-/// values move by 0.1 towards the batch's mean and unbiased variance. Evaluation: the running values. Twice differentiable in both modes.
+/// values move by 0.1 towards the batch's mean and unbiased variance; where Pass::data is set, of the batch of all these ranks (synchronised_batch_norm.hpp).
+/// Evaluation: the running values. Twice differentiable in both modes.
 struct BatchNorm {
   size_t weight, bias, mean, variance, count;
   at::Tensor operator()(const Pass& pass, const at::Tensor& x) const;
