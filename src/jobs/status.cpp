@@ -81,6 +81,16 @@ void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
   else status.detail = fmt::format("Slurm has no job {} any more; {}", id, what);
 }
 
+// Slurm's number of an attempt: what the submitter wrote down, else what the queue says of the batch's name, else what a start wrote; "" if none is known.
+std::string slurm_id(const JobState& state, Slurm& slurm) {
+  std::string id = state.submitted;
+  if (id.empty() && state.attempt && state.attempt->backend == "slurm")
+    if (const auto found = slurm.find_by_name(state.attempt->batch, state.attempt->index, state.attempt->time)) id = found->id;
+  for (const auto& start : state.starts)
+    if (id.empty() && start) id = start->slurm_job;
+  return id;
+}
+
 // Its submitter may still hand it over.
 bool claim_is_fresh(const Attempt& attempt) { return is_alive(attempt.by).value_or(now_s() - attempt.time < lease_s()); }
 
@@ -99,12 +109,8 @@ void without_sign_of_life(Status& status, const std::string& state_root, Slurm& 
     status.detail = is_under_way(pack.phase) ? fmt::format("its pack is {}", phase_name(pack.phase)) : fmt::format("its pack ended before it: {} {}", phase_name(pack.phase), pack.detail);
     return;
   }
-  std::string id = state.submitted;
-  const bool slurm_job = !id.empty() || (attempt && attempt->backend == "slurm");
-  if (id.empty() && slurm_job)
-    if (const auto found = slurm.find_by_name(attempt->batch, attempt->index, attempt->time)) id = found->id;
-  for (const auto& start : state.starts)
-    if (id.empty() && start) id = start->slurm_job;
+  const std::string id = slurm_id(state, slurm);
+  const bool slurm_job = !state.submitted.empty() || (attempt && attempt->backend == "slurm");
   if (!id.empty()) return ask_slurm(status, id, slurm);
   if (!state.begun() && !state.abandoned() && attempt && claim_is_fresh(*attempt)) {
     status.phase = Phase::kSubmitting;
@@ -158,6 +164,8 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
   }
   if (state.alive()) {
     status.phase = Phase::kRunning;
+    // Others wait for it by Slurm's number, whoever deleted the file that had it.
+    if (const auto id = status.where.empty() && state.attempt && state.attempt->backend == "slurm" ? slurm_id(state, slurm) : ""; !id.empty()) status.where = "slurm " + id;
     const auto& by = state.beat ? state.beat->by : state.last_start()->by;
     if (status.where.empty()) status.where = fmt::format("{}:{}", by.host, by.pid);
     status.detail = running_text(status, runs);

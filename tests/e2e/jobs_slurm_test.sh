@@ -9,9 +9,18 @@ set -euo pipefail
 export OMPI_MCA_btl=self,tcp # two nodes on one host
 unset DISSENT_HOME DISSENT_PROGRAM SLURM_CONF
 
+# Three ports in a row that nobody listens on: another test like this one may run on this host.
+free_port() {
+  local port taken
+  for port in $(seq $((17827 + 4 * ($$ % 400))) 4 20000); do
+    taken=0
+    for offset in 0 1 2; do (: < "/dev/tcp/127.0.0.1/$((port + offset))") 2> /dev/null && taken=1; done
+    [ "$taken" = 0 ] && { echo "$port"; return; }
+  done
+}
 sandbox=$work/slurm
 code=0
-SLURM_SANDBOX_MIN_JOB_AGE=2 "$source_dir/scripts/slurm_sandbox" start "$sandbox" "${DISSENT_SLURM_PORT:-17827}" 2> sandbox.txt || code=$?
+SLURM_SANDBOX_MIN_JOB_AGE=2 "$source_dir/scripts/slurm_sandbox" start "$sandbox" "${DISSENT_SLURM_PORT:-$(free_port)}" 2> sandbox.txt || code=$?
 if [ "$code" != 0 ]; then cat sandbox.txt; exit "$code"; fi
 trap '"$source_dir/scripts/slurm_sandbox" stop "$sandbox"; cd /; rm -rf "$work"' EXIT
 . "$sandbox/environment"
@@ -90,8 +99,10 @@ until_says sorted.csv f "lost"
 until_says sorted.csv f "Slurm has no job $forgotten any more; it never began"
 scontrol update jobid="$(id_of sorted.csv e)" StartTime=now
 until_says sorted.csv e 'epoch '
+number=$(id_of sorted.csv e)
 rm "$(folder_of e)/submitted.1" "$(folder_of e)/start.1.0"
-until_says sorted.csv e running
+until_says sorted.csv e "slurm $number"
+expect_text running
 
 # What is left is submitted again, d with its right path, by a submitter that is killed after sbatch has the jobs and before it has written their numbers down.
 mkdir slow
