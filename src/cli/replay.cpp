@@ -75,9 +75,12 @@ at::Tensor whole(const CheckpointReader& file, const std::string& name) { return
 
 void compare_checkpoints(const std::string& before, const std::string& now, Comparison& comparison) {
   const CheckpointReader a(before), b(now);
-  for (const char* group : {"members", "optimizer"}) {
-    const auto names = a.names(group);
-    if (names != b.names(group)) comparison.note(fmt::format("{}: other datasets", group));
+  // Of trainings on images also running statistics, the moving average and DICE's discriminator.
+  for (const char* group : {"members", "buffers", "average", "optimizer", "discriminator"}) {
+    if (!a.has(group) && !b.has(group)) continue;
+    const bool both = a.has(group) && b.has(group);
+    const auto names = both ? a.names(group) : std::vector<std::string>{};
+    if (!both || names != b.names(group)) comparison.note(fmt::format("{}: other datasets", group));
     for (const auto& name : names) {
       const auto full = fmt::format("{}/{}", group, name);
       if (b.has(full)) comparison.compare(full, whole(a, full), whole(b, full));
@@ -140,8 +143,11 @@ int compare(const Record& record, const std::string& again, double tolerance) {
   fmt::print("{} against {}, {}:\n", again, record.folder, tolerance > 0 ? fmt::format("to {:.3g} of each tensor's largest value", tolerance) : "bit for bit");
   Comparison comparison(tolerance);
   comparison.compare("configuration", record.provenance.value("config_hash", ""), now.provenance.value("config_hash", ""));
-  comparison.compare("caches", record.provenance.value("caches", ""), now.provenance.value("caches", ""));
+  comparison.compare("data", record.provenance.value("caches", ""), now.provenance.value("caches", ""));
   compare_checkpoints(record.folder + "/checkpoint.h5", again + "/checkpoint.h5", comparison);
+  for (const auto& folder : {record.folder, again})
+    if (!path_exists(folder + "/best.h5") && path_exists((folder == again ? record.folder : again) + "/best.h5")) comparison.note(fmt::format("{}: has no best.h5", folder));
+  if (path_exists(record.folder + "/best.h5") && path_exists(again + "/best.h5")) compare_checkpoints(record.folder + "/best.h5", again + "/best.h5", comparison);
   compare_logs(record.folder + "/train.csv", again + "/train.csv", tolerance, comparison);
   if (comparison.count() == 0) {
     fmt::print("  the same{}\n", comparison.worst() > 0 ? fmt::format(": differences up to {:.3g}", comparison.worst()) : "");

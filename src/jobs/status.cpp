@@ -44,10 +44,15 @@ std::string running_text(const Status& status, const std::vector<std::string>& r
   const Start* start = status.state.last_start();
   std::string text;
   if (progress.epochs > 0) text = fmt::format("epoch {} of {}", progress.epoch, progress.epochs);
+  if (progress.steps > 0 && progress.epoch < progress.epochs) text += fmt::format(", step {} of {}", progress.step, progress.steps);
   const int64_t done = start ? progress.epoch - start->epoch : 0;
   if (start && done > 0 && progress.epochs > 0) {
     const double epoch_s = (progress.time - start->time) / static_cast<double>(done);
     text += fmt::format(", {} left", duration_text(std::max(0.0, epoch_s * static_cast<double>(progress.epochs - progress.epoch) - (now_s() - progress.time))));
+  } else if (start && start->epoch == 0 && status.state.starts.size() == 1 && progress.step > 0 && progress.steps > 0) {
+    // The first epoch may take hours: from its steps. (A later start may have begun in the middle of one.)
+    const double epoch_s = (progress.step_time - start->time) * static_cast<double>(progress.steps) / static_cast<double>(progress.step);
+    text += fmt::format(", {} left", duration_text(std::max(0.0, epoch_s * static_cast<double>(progress.epochs) - (now_s() - start->time))));
   }
   const double heartbeat = newest_heartbeat(runs), silent = now_s() - heartbeat;
   if (heartbeat > 0 && start && heartbeat > start->time && silent > lease_s()) text += fmt::format(", no sign of life of its ranks for {}", duration_text(silent));
