@@ -34,6 +34,7 @@ struct Images {
   std::optional<ImageTrainData> data;
   int64_t classes = 0;
   std::optional<int64_t> rows, validation_rows;
+  int64_t bytes = 0;  // of memory that they take
   std::string text;  // for the report
 };
 
@@ -41,12 +42,14 @@ Images find_images(const CommandLine& line, const ImageTrainConfig& config) {
   for (const char* option : {"dim", "passes", "dtype", "unlabelled-rows"})
     DISSENT_CHECK(!line.has(option), kUsage, "--{} is for a cache: data.kind is \"images\"", option);
   Images images;
+  const int64_t before = peak_memory_bytes();
   try {
     images.data = open_image_train_data(config);
+    images.bytes = peak_memory_bytes() - before;
     images.classes = images.data->classes;
     images.rows = images.data->train.source->rows();
     if (images.data->validation) images.validation_rows = images.data->validation->source->rows();
-    images.text = fmt::format("  {}, {} classes\n", images.data->identity, images.classes);
+    images.text = fmt::format("  {}, {} classes, {} of memory\n", images.data->identity, images.classes, byte_text(images.bytes));
     for (const char* option : {"rows", "classes", "validation-rows"}) DISSENT_CHECK(!line.has(option), kUsage, "--{} is for images that are not there; these are", option);
     return images;
   } catch (const Error& error) {
@@ -76,6 +79,7 @@ class ImagePlanner {
       : world_(world), line_(line), config_(config), images_(images), runs_(static_cast<int64_t>(config.experiment.seeds.size())),
         run_(image_run_shape(config, images.classes, images.rows, images.validation_rows, config_bytes)) {
     cores_ = std::max<int64_t>(1, std::thread::hardware_concurrency());
+    run_.set_bytes = images.bytes;
     set_threads(1);
     count_passes(run_);
     const auto first = of_first(world_, {run_.pass_s, static_cast<double>(available_memory_bytes()), static_cast<double>(free_bytes(path_exists(config.experiment.output) ? config.experiment.output : "."))});
@@ -185,7 +189,7 @@ std::string ImagePlanner::sizes_text() const {
 }
 
 std::string ImagePlanner::text() const {
-  std::vector<std::vector<std::string>> memory{{"ranks", "grid", "parameters", "optimiser", "gradients", "activations", "saliency", "images", "then", "a rank", "a node", "of free"}},
+  std::vector<std::vector<std::string>> memory{{"ranks", "grid", "parameters", "optimiser", "gradients", "activations", "saliency", "images", "then", "sets", "a rank", "a node", "of free"}},
       messages{{"ranks", "grid", "images a rank", "received", "gradients sent", "messages"}},
       times{{"ranks", "grid", "threads", "a step", "of it messages", "reading", "validation", "an epoch", "a run", "all runs", "images/s"}};
   std::string notes;
@@ -202,7 +206,7 @@ std::string ImagePlanner::text() const {
     };
     const auto& m = grid.memory;
     put(memory, {byte_text(m.parameters), byte_text(m.optimizer), byte_text(m.gradients), byte_text(m.activations), byte_text(m.saliency), byte_text(m.images),
-                 byte_text(std::max(m.validation, m.checkpoint)), byte_text(m.rank()), fmt::format("{} ({} ranks)", byte_text(grid.node_bytes()), grid.ranks_per_node),
+                 byte_text(std::max(m.validation, m.checkpoint)), byte_text(m.sets), byte_text(m.rank()), fmt::format("{} ({} ranks)", byte_text(grid.node_bytes()), grid.ranks_per_node),
                  fmt::format("{:.0f} %", 100.0 * static_cast<double>(grid.node_bytes()) / static_cast<double>(available_bytes_))});
     put(messages, {fmt::format("{:.0f}", grid.step.images), bytes(grid.step.exchange_bytes), bytes(grid.step.reduce_bytes), std::to_string(grid.step.messages)});
     if (!grid.time) continue;
@@ -218,7 +222,7 @@ std::string ImagePlanner::text() const {
     text += fmt::format("\nMemory at the peak; each rank {} of libraries besides; `then`: the larger of validation and checkpoint, if that is more than activations, saliency and images; free now {}\n",
                         byte_text(kBaseBytes), byte_text(available_bytes_));
     text += text_table(memory, 2) + "  n networks of P parameters and Q running statistics: n (P + Q) [+ n P of a moving average], states n P, gradients n P summed and n P a pass;\n"
-                                    "  activations: what each pass keeps, counted; not in it: temporaries of a backward pass, and what the allocator keeps\n";
+                                    "  activations: what passes keep and a backward pass adds, counted in passes of one and two images; sets: what opening them took; not in it: what the allocator keeps\n";
     text += "\nA step: images through the networks of the busiest rank, and its messages\n" + text_table(messages, 2) +
             "  received: accumulation x values of all members and images but its own (logits, features, maps or input gradients), a loss; gradients: 2 (d - 1) / d n P over d data ranks\n";
   }
@@ -243,7 +247,7 @@ Json ImagePlanner::grid_json(const ImageGridCost& grid) const {
   json["ranks_per_node"] = grid.ranks_per_node;
   json["threads_a_rank"] = grid.threads;
   json["memory"] = {{"base", m.base}, {"parameters", m.parameters}, {"optimizer", m.optimizer}, {"gradients", m.gradients}, {"activations", m.activations}, {"saliency", m.saliency},
-                    {"images", m.images}, {"validation", m.validation}, {"checkpoint", m.checkpoint}, {"rank", m.rank()}, {"data_node", 0}, {"resident_rank", m.rank()},
+                    {"images", m.images}, {"validation", m.validation}, {"checkpoint", m.checkpoint}, {"sets", m.sets}, {"rank", m.rank()}, {"data_node", 0}, {"resident_rank", m.rank()},
                     {"node", grid.node_bytes()}, {"available", available_bytes_}};
   json["step"] = {{"images", grid.step.images}, {"exchange_bytes", grid.step.exchange_bytes}, {"reduce_bytes", grid.step.reduce_bytes}, {"messages", grid.step.messages}};
   json["storage"] = {{"checkpoint", grid.storage.checkpoint}, {"peak", grid.storage.peak}, {"logs", grid.storage.logs}};

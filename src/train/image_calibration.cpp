@@ -53,7 +53,7 @@ PassBytes line(int64_t one, int64_t two) { return {std::max<int64_t>(0, 2 * one 
 
 // What the passes of one network keep for so many images.
 struct Counts {
-  int64_t training = 0, common = 0, derivative = 0, forward = 0;
+  int64_t training = 0, common = 0, derivative = 0, backward = 0, forward = 0;
 };
 
 class OneNetwork {
@@ -69,6 +69,8 @@ class OneNetwork {
     const auto start = Clock::now();
     counts.training = counted([&] { return forward(x, true); }).first;
     run_.pass_s = seconds_since(start) / static_cast<double>(images);
+    const auto both = counted([&] { return torch::autograd::grad({forward(x, true).logits.sum()}, parameters_, {}, {}, false, /*allow_unused=*/true); });
+    counts.backward = both.second - counts.training - both.first;  // the gradients are counted elsewhere
     const bool common_batch = run_.common_batch();
     const auto image = x.clone().requires_grad_();
     ImageOutput output;
@@ -149,6 +151,7 @@ void count_passes(ImageRunShape& run) {
   run.training = line(one.training, two.training);
   run.common = line(one.common, two.common);
   run.derivative = line(one.derivative, two.derivative);
+  run.backward = line(one.backward, two.backward);
   run.forward = line(one.forward, two.forward);
 }
 

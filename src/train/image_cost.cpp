@@ -119,6 +119,8 @@ ImageMemoryCost image_memory_cost(const ImageRunShape& run, const GridShape& gri
     cost.activations = networks * kept + team * beside;
     cost.saliency = networks * derivative;
   }
+  cost.activations += team * run.backward.of(std::max(own, run.common_batch() ? common : 0));
+  cost.sets = run.set_bytes;
   const int64_t image = run.network->channels() * run.size * run.size * kValue, loads = run.objective.same_batch ? 1 : networks;
   cost.images = image * (loads * own + (run.common_batch() ? common : 0)) * (1 + run.prefetch);
   if (run.validation_batch > 0) cost.validation = team * run.forward.of(run.validation_batch) + 2 * image * run.validation_batch;

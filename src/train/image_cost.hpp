@@ -31,10 +31,12 @@ struct ImageRunShape {
   std::optional<int64_t> rows, batches, validation_rows;  ///< of an epoch; nothing: not known
   int64_t validation_batch = 0;          ///< images of a block; 0: no validation
   int64_t config_bytes = 0;
+  int64_t set_bytes = 0;                 ///< that the opened sets take; 0: not known
   int64_t map_pixels = 0;                ///< of the map that saliency losses read
   PassBytes training;    ///< what a training pass of a network keeps for its backward pass
   PassBytes common;      ///< the same of the pass on the batch that all members see
   PassBytes derivative;  ///< what a saliency map or an input gradient adds to it: the graph of a derivative
+  PassBytes backward;    ///< peak of a backward pass, beyond what is kept for it
   PassBytes forward;     ///< peak of a pass without a graph
   double pass_s = 0;     ///< seconds of a training pass forward of one image, for comparing grids before anything is measured
 
@@ -65,12 +67,13 @@ struct ImageMemoryCost {
   int64_t parameters = 0;   ///< n (P + Q), and n P of a moving average
   int64_t optimizer = 0;    ///< states x n P
   int64_t gradients = 0;    ///< n P that is added up, and n P of each pass that is under way
-  int64_t activations = 0;  ///< what passes keep: n of the common batch, and a training pass a thread
+  int64_t activations = 0;  ///< what passes keep: n of the common batch, and a training pass a thread; what a backward pass a thread adds
   int64_t saliency = 0;     ///< graphs of derivatives, n of the common batch
   int64_t images = 0;       ///< pixels of the batches, those read ahead included
   int64_t validation = 0;   ///< of a block
   int64_t checkpoint = 0;   ///< the largest parameter of all networks
-  int64_t rank() const { return base + parameters + optimizer + gradients + std::max(activations + saliency + images, std::max(validation, checkpoint)); }
+  int64_t sets = 0;         ///< of the image sets, which each rank opens
+  int64_t rank() const { return base + sets + parameters + optimizer + gradients + std::max(activations + saliency + images, std::max(validation, checkpoint)); }
 };
 ImageMemoryCost image_memory_cost(const ImageRunShape& run, const GridShape& grid, int64_t threads);
 
