@@ -84,16 +84,16 @@ well 1 replay results/lenets/seed-2
 expect_text "bit for bit" "the same"
 well 1 replay results/lenets/seed-2 --ranks 3
 expect_text "the same"
-well 1 train lenet.toml --quiet --set 'seeds=[8]' --set training.epochs=40 --set output=whole
+well 1 train lenet.toml --quiet --set 'seeds=[8]' --set training.epochs=10 --set output=whole
 cp lenet.toml stopped.toml
-"$program" train stopped.toml --quiet --set 'seeds=[8]' --set training.epochs=40 > out 2> err &
+"$program" train stopped.toml --quiet --set 'seeds=[8]' --set training.epochs=10 > out 2> err &
 job=$!
 wait_for results/lenets/seed-8/progress.json
 kill -USR1 "$job" 2>/dev/null || true
 status=0
 wait "$job" || status=$?
 [ "$status" = 75 ] || echo "never stopped: the machine is too fast for this"
-well 2 train stopped.toml --quiet --set 'seeds=[8]' --set training.epochs=40
+well 2 train stopped.toml --quiet --set 'seeds=[8]' --set training.epochs=10
 expect_same whole/lenets/seed-8/checkpoint.h5 results/lenets/seed-8/checkpoint.h5
 well 1 replay results/lenets/seed-8
 expect_text "the same"

@@ -7,6 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$source_dir/tests/e2e/jobs_lib.sh"
 export OMPI_MCA_btl=self,tcp # two nodes on one host
+export OMPI_MCA_mpi_yield_when_idle=1 # whose cores other programs use too
 unset DISSENT_HOME DISSENT_PROGRAM SLURM_CONF
 
 # Three ports in a row that nobody listens on: another test like this one may run on this host.
@@ -33,10 +34,15 @@ id_of() { "$program" jobs status "$1" --where "name=$2" | sed -n "s/^$2 .*slurm 
 folder_of() { dirname "$(grep -l "\"name\": \"$1\"" results/jobs/*/attempt.* | tail -n 1)"; }
 # A command that fails without a word would end the test so.
 trap 'printf "line %s: exit code %s: %s\n" "$LINENO" "$?" "$BASH_COMMAND"' ERR
-# until_says SHEET NAME TEXT: status says so within some minutes: machines are slow, and stand still at times.
+# What has been done so far: epochs, and starts that ended.
+progress() { cat results/*/seed-*/progress.json results/jobs/*/stop.* 2>/dev/null | cksum || true; }
+# until_says SHEET NAME TEXT: status says so before three minutes have gone by in which no training came any further: machines are slow, and stand still at times.
 until_says() {
-  local end=$((SECONDS + 240))
+  local before now end=$((SECONDS + 180))
+  before=$(progress)
   while [ "$SECONDS" -lt "$end" ]; do
+    now=$(progress)
+    if [ "$now" != "$before" ]; then before=$now end=$((SECONDS + 180)); fi
     jobs status "$1" --where "name=$2"
     if grep -qF -- "$3" out; then return; fi
     sleep 0.3
