@@ -106,7 +106,7 @@ rm -r images
 mv kept images
 run_program 1 replay results/lenets/seed-2 --set optimizer.learning_rate=0.04
 expect_exit 5
-expect_text "configuration:" "members/" "average/" "train.csv: epoch 0, total:"
+expect_text "configuration:" "members/" "best.h5: members/" "train.csv: epoch 0, total:"
 
 # Plan: memory, storage and time of that training; without images what can be said.
 for try in 1 2 3 4; do
