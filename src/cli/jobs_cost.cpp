@@ -38,8 +38,16 @@ std::string cost_text(const Json& report, const jobs::Job& job) {
   std::string text = fmt::format("grid {} x {} x {} (runs x members x data), {} memory a rank, {} data a node, checkpoint {}", shape.at("runs").get<int64_t>(), shape.at("members").get<int64_t>(),
                                  shape.at("data").get<int64_t>(), byte_text(grid->at("memory").at("rank").get<int64_t>()),
                                  byte_text(grid->at("memory").at("data_node").get<int64_t>()), byte_text(grid->at("storage").at("checkpoint").get<int64_t>()));
-  if (grid->contains("time")) text += fmt::format(", {} an epoch, {} in all", jobs::duration_text(grid->at("time").at("epoch_s").get<double>()), jobs::duration_text(grid->at("time").at("total_s").get<double>()));
+  if (grid->contains("time") && !grid->at("time").contains("epoch_s"))
+    text += fmt::format(", {:.3g} s a step (number of images unknown)", grid->at("time").at("step_s").get<double>());
+  else if (grid->contains("time")) text += fmt::format(", {} an epoch, {} in all", jobs::duration_text(grid->at("time").at("epoch_s").get<double>()), jobs::duration_text(grid->at("time").at("total_s").get<double>()));
   return text + "\n";
+}
+
+// "key=value" of a number that no cost depends on: a loss' weight or a rate of learning.
+bool is_rate(const std::string& text) {
+  const auto key = text.substr(0, text.find('='));
+  return (key.starts_with("loss.") && (key.ends_with(".weight") || key.ends_with(".alpha") || key.ends_with(".beta"))) || key.ends_with(".learning_rate");
 }
 
 // What plan says of a training, or why it says nothing.
@@ -49,7 +57,7 @@ std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std:
   std::string alike = fmt::format("{} {}", job.config, job.ranks);
   for (const auto& text : job.overrides) {
     argv.insert(argv.end(), {"--set", text});
-    if (!text.starts_with("seeds=") && !text.starts_with("experiment=") && !text.starts_with("output=")) alike += "\n" + text;
+    if (!text.starts_with("seeds=") && !text.starts_with("experiment=") && !text.starts_with("output=")) alike += "\n" + (is_rate(text) ? text.substr(0, text.find('=')) : text);
   }
   if (times) argv.insert(argv.end(), {"--seconds", "0.5"});
   else argv.emplace_back("--no-calibration");

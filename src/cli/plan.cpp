@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "cli/plan_images.hpp"
 #include "cli/plan_report.hpp"
 #include "cli/verb.hpp"
 #include "config/resolved.hpp"
@@ -119,13 +120,6 @@ std::vector<int64_t> rank_counts(const std::string& text) {
 }
 
 bool same(const GridShape& a, const GridShape& b) { return a.runs == b.runs && a.members == b.members && a.data == b.data; }
-
-// Rank 0's numbers on every rank, so that all decide alike.
-std::vector<double> of_first(Communicator& world, const std::vector<double>& values) {
-  auto tensor = at::tensor(values, at::kDouble);
-  world.broadcast(tensor, 0);
-  return {tensor.const_data_ptr<double>(), tensor.const_data_ptr<double>() + tensor.numel()};
-}
 
 class Planner {
  public:
@@ -247,7 +241,7 @@ void add_options(CommandLine& line) {
       "seconds", po::value<double>()->default_value(2, "2"), "to measure each grid for")(
       "latency-us", po::value<double>()->default_value(5, "5"), "of a message; without it measured, if there are several ranks")(
       "bandwidth-gbs", po::value<double>()->default_value(1, "1"), "GB/s of messages of a rank; the same")("json", po::bool_switch(), "as JSON: bytes and seconds");
-  line.add()("rows", po::value<int64_t>()->default_value(0, ""), "rows a pass of data.train, if that is not there yet")("dim", po::value<int64_t>()->default_value(0, ""), "its features")(
+  line.add()("rows", po::value<int64_t>()->default_value(0, ""), "rows a pass of data.train, or images, if these are not there yet")("dim", po::value<int64_t>()->default_value(0, ""), "its features")(
       "classes", po::value<int64_t>()->default_value(0, ""), "its classes")("passes", po::value<int64_t>()->default_value(1, "1"), "its passes")(
       "dtype", po::value<std::string>()->default_value("f32", "f32"), "its type: f32, f16, bf16")("validation-rows", po::value<int64_t>()->default_value(0, ""), "rows of data.validation, likewise")(
       "unlabelled-rows", po::value<int64_t>()->default_value(0, ""), "rows of data.unlabelled, likewise");
@@ -257,23 +251,23 @@ void add_options(CommandLine& line) {
 
 int run_plan(Runtime& runtime, const std::vector<std::string>& arguments) {
   CommandLine line(verb("plan"), "Says what `dissent train CONFIG` would cost: memory, bytes moved, storage, and time from a short measurement on this machine. Writes nothing;\n"
-                   "needs no data beyond the caches' manifests. Run it with as many ranks as a node will have: then all measure at the same time.", "CONFIG", 1);
+                   "needs no data: a cache's manifest is enough, images need not be there. Run it with as many ranks as a node will have: then all measure at the same time.", "CONFIG", 1);
   add_options(line);
   if (!line.parse(runtime, arguments)) return 0;
   const auto document = load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
+  std::vector<int64_t> counts;
   agree(runtime.world(), [&] {
-    DISSENT_CHECK(!trains_images(document), kUsage, "{}: plan has a cost model for heads on caches alone (data.kind = \"cache\"), this trains networks on images", document.name());
+    DISSENT_CHECK(line.get<double>("seconds") > 0 && line.get<double>("latency-us") >= 0 && line.get<double>("bandwidth-gbs") > 0 && line.get<int64_t>("ranks-per-node") >= 1, kUsage,
+                  "--seconds, --latency-us, --bandwidth-gbs, --ranks-per-node: expected positive numbers");
+    counts = rank_counts(line.get<std::string>("ranks"));
   });
+  if (trains_images(document)) return plan_images(runtime, line, document, counts);
   auto config = read_train_config(document);
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();
   Shapes shapes;
-  std::vector<int64_t> counts;
   agree(world, [&] {
     DISSENT_CHECK(config.runtime.device != "cuda", kUsage, "runtime.device = \"cuda\": the cost model is that of training on CPUs; --set runtime.device=cpu gives it");
-    DISSENT_CHECK(line.get<double>("seconds") > 0 && line.get<double>("latency-us") >= 0 && line.get<double>("bandwidth-gbs") > 0 && line.get<int64_t>("ranks-per-node") >= 1, kUsage,
-                  "--seconds, --latency-us, --bandwidth-gbs, --ranks-per-node: expected positive numbers");
-    counts = rank_counts(line.get<std::string>("ranks"));
     shapes = ShapeReader(line, config.data).read();
     resolve_grid(config.grid, world.size(), static_cast<int64_t>(config.experiment.seeds.size()), config.ensemble.members, config.data.batch_size);
   });

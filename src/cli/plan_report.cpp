@@ -9,15 +9,6 @@
 namespace dissent::cli {
 namespace {
 
-std::string duration(double seconds) {
-  if (seconds < 1e-3) return fmt::format("{:.0f} us", seconds * 1e6);
-  if (seconds < 1) return fmt::format("{:.3g} ms", seconds * 1e3);
-  if (seconds < 120) return fmt::format("{:.3g} s", seconds);
-  if (seconds < 7200) return fmt::format("{:.1f} min", seconds / 60);
-  if (seconds < 48 * 3600) return fmt::format("{:.1f} h", seconds / 3600);
-  return fmt::format("{:.1f} d", seconds / 86400);
-}
-
 std::string bytes(double count) { return byte_text(static_cast<int64_t>(count)); }
 
 std::string shape_text(const GridShape& shape) { return fmt::format("{} x {} x {}", shape.runs, shape.members, shape.data); }
@@ -26,21 +17,6 @@ const GridCost* one_rank(const CostReport& report) {
   for (const auto& grid : report.grids)
     if (grid.ranks == 1 && grid.time) return &grid;
   return nullptr;
-}
-
-// Cells to a table, the first columns to the left.
-std::string table(const std::vector<std::vector<std::string>>& lines, size_t left) {
-  std::vector<size_t> widths(lines[0].size(), 0);
-  for (const auto& line : lines)
-    for (size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], line[c].size());
-  std::string text;
-  for (const auto& line : lines) {
-    text += " ";
-    for (size_t c = 0; c < line.size(); ++c) text += c < left ? fmt::format(" {:<{}}", line[c], widths[c]) : fmt::format("  {:>{}}", line[c], widths[c]);
-    text.erase(text.find_last_not_of(' ') + 1);
-    text += '\n';
-  }
-  return text;
 }
 
 std::vector<std::string> place(const GridCost& grid) { return {std::to_string(grid.ranks), shape_text(grid.shape)}; }
@@ -58,7 +34,7 @@ std::string memory_table(const CostReport& report) {
     line.push_back(fmt::format("{:.0f} %", 100.0 * static_cast<double>(grid.node_bytes()) / static_cast<double>(report.available_bytes)));
     lines.push_back(line);
   }
-  return table(lines, 2);
+  return text_table(lines, 2);
 }
 
 std::string message_table(const CostReport& report) {
@@ -70,7 +46,7 @@ std::string message_table(const CostReport& report) {
       line.push_back(cell);
     lines.push_back(line);
   }
-  return table(lines, 2);
+  return text_table(lines, 2);
 }
 
 std::string time_table(const CostReport& report) {
@@ -86,7 +62,7 @@ std::string time_table(const CostReport& report) {
       line.push_back(cell);
     lines.push_back(line);
   }
-  return table(lines, 2);
+  return text_table(lines, 2);
 }
 
 std::string notes_text(const CostReport& report) {
@@ -125,6 +101,35 @@ nlohmann::ordered_json grid_json(const CostReport& report, const GridCost& grid)
 }
 
 }  // namespace
+
+std::string duration(double seconds) {
+  if (seconds < 1e-3) return fmt::format("{:.0f} us", seconds * 1e6);
+  if (seconds < 1) return fmt::format("{:.3g} ms", seconds * 1e3);
+  if (seconds < 120) return fmt::format("{:.3g} s", seconds);
+  if (seconds < 7200) return fmt::format("{:.1f} min", seconds / 60);
+  if (seconds < 48 * 3600) return fmt::format("{:.1f} h", seconds / 3600);
+  return fmt::format("{:.1f} d", seconds / 86400);
+}
+
+std::string text_table(const std::vector<std::vector<std::string>>& lines, size_t left) {
+  std::vector<size_t> widths(lines[0].size(), 0);
+  for (const auto& line : lines)
+    for (size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], line[c].size());
+  std::string text;
+  for (const auto& line : lines) {
+    text += " ";
+    for (size_t c = 0; c < line.size(); ++c) text += c < left ? fmt::format(" {:<{}}", line[c], widths[c]) : fmt::format("  {:>{}}", line[c], widths[c]);
+    text.erase(text.find_last_not_of(' ') + 1);
+    text += '\n';
+  }
+  return text;
+}
+
+std::vector<double> of_first(Communicator& world, const std::vector<double>& values) {
+  auto tensor = at::tensor(values, at::kDouble);
+  world.broadcast(tensor, 0);
+  return {tensor.const_data_ptr<double>(), tensor.const_data_ptr<double>() + tensor.numel()};
+}
 
 std::string report_text(const CostReport& report) {
   const auto& run = report.run;

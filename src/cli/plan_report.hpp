@@ -37,6 +37,13 @@ struct CostReport {
   std::vector<GridCost> grids;
 };
 
+/// "3.2 ms", "12.0 min".
+std::string duration(double seconds);
+/// Cells to a table, the first `left` columns to the left; the first line is the header.
+std::string text_table(const std::vector<std::vector<std::string>>& lines, size_t left);
+/// Rank 0's numbers on every rank, so that all decide alike. Collective.
+std::vector<double> of_first(Communicator& world, const std::vector<double>& values);
+
 /// For people: sizes of a step and of storage, then a line a grid in three tables (memory, messages, time), notes, and the model.
 std::string report_text(const CostReport& report);
 /// The same as JSON; bytes, seconds.

@@ -43,13 +43,19 @@ Record read_record(const std::string& folder) {
   return record;
 }
 
-// Counts and names what differs; the first few in full.
+// Counts and names what differs; the first few of each part in full.
 class Comparison {
  public:
   explicit Comparison(double tolerance) : tolerance_(tolerance) {}
 
+  void begin(std::string part) {
+    part_ = std::move(part);
+    shown_ = 0;
+  }
   void note(const std::string& text) {
-    if (++count_ <= 20) fmt::print("  {}\n", text);
+    ++count_;
+    if (++shown_ <= 10) fmt::print("  {}{}\n", part_, text);
+    if (shown_ == 11) fmt::print("  ...\n");
   }
   void compare(const std::string& what, const std::string& before, const std::string& now) {
     if (before != now) note(fmt::format("{}: {} then, {} now", what, before, now));
@@ -68,16 +74,20 @@ class Comparison {
 
  private:
   double tolerance_, worst_ = 0;
-  int64_t count_ = 0;
+  std::string part_;  // before each line
+  int64_t count_ = 0, shown_ = 0;
 };
 
 at::Tensor whole(const CheckpointReader& file, const std::string& name) { return file.read_slab(name, 0, file.shape(name)[0]); }
 
 void compare_checkpoints(const std::string& before, const std::string& now, Comparison& comparison) {
   const CheckpointReader a(before), b(now);
-  for (const char* group : {"members", "optimizer"}) {
-    const auto names = a.names(group);
-    if (names != b.names(group)) comparison.note(fmt::format("{}: other datasets", group));
+  // Of trainings on images also running statistics, the moving average and DICE's discriminator.
+  for (const char* group : {"members", "buffers", "average", "optimizer", "discriminator"}) {
+    if (!a.has(group) && !b.has(group)) continue;
+    const bool both = a.has(group) && b.has(group);
+    const auto names = both ? a.names(group) : std::vector<std::string>{};
+    if (!both || names != b.names(group)) comparison.note(fmt::format("{}: other datasets", group));
     for (const auto& name : names) {
       const auto full = fmt::format("{}/{}", group, name);
       if (b.has(full)) comparison.compare(full, whole(a, full), whole(b, full));
@@ -140,9 +150,14 @@ int compare(const Record& record, const std::string& again, double tolerance) {
   fmt::print("{} against {}, {}:\n", again, record.folder, tolerance > 0 ? fmt::format("to {:.3g} of each tensor's largest value", tolerance) : "bit for bit");
   Comparison comparison(tolerance);
   comparison.compare("configuration", record.provenance.value("config_hash", ""), now.provenance.value("config_hash", ""));
-  comparison.compare("caches", record.provenance.value("caches", ""), now.provenance.value("caches", ""));
+  comparison.compare("data", record.provenance.value("caches", ""), now.provenance.value("caches", ""));
   compare_checkpoints(record.folder + "/checkpoint.h5", again + "/checkpoint.h5", comparison);
+  comparison.begin("");
   compare_logs(record.folder + "/train.csv", again + "/train.csv", tolerance, comparison);
+  comparison.begin("best.h5: ");
+  const bool then_best = path_exists(record.folder + "/best.h5"), now_best = path_exists(again + "/best.h5");
+  if (then_best != now_best) comparison.note(then_best ? "not there now" : "was not there");
+  if (then_best && now_best) compare_checkpoints(record.folder + "/best.h5", again + "/best.h5", comparison);
   if (comparison.count() == 0) {
     fmt::print("  the same{}\n", comparison.worst() > 0 ? fmt::format(": differences up to {:.3g}", comparison.worst()) : "");
     return 0;

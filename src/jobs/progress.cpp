@@ -49,6 +49,17 @@ T field(const Json& json, const char* name, T fallback) {
   }
 }
 
+// Steps of the epoch under way: heartbeat.0 is "<seconds> <epoch> <step> <host> <state>".
+void read_steps(const std::string& run, int64_t steps, Progress& progress) {
+  std::ifstream file(run + "/heartbeat.0");
+  int64_t epoch = 0, step = 0;
+  double time = 0;
+  if (!(file >> time >> epoch >> step) || epoch != progress.epoch || step > steps) return;
+  progress.step = step;
+  progress.steps = steps;
+  progress.step_time = time;
+}
+
 }  // namespace
 
 Progress read_progress(const std::vector<std::string>& runs) {
@@ -63,6 +74,7 @@ Progress read_progress(const std::vector<std::string>& runs) {
     finished += state == "finished";
     if (state == "failed" && progress.error.empty()) progress.error = field<std::string>(provenance, "error", "");
     if (progress.last.empty()) progress.last = last_line(run + "/train.csv");
+    if (runs.size() == 1) read_steps(run, field<int64_t>(own, "steps", 0), progress);
   }
   progress.epochs = most * static_cast<int64_t>(runs.size());
   progress.finished = !runs.empty() && finished == static_cast<int64_t>(runs.size());

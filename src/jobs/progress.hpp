@@ -10,6 +10,9 @@ namespace dissent::jobs {
 struct Progress {
   int64_t epoch = 0;   ///< epochs done
   int64_t epochs = 0;  ///< of so many; 0: not known
+  int64_t step = 0;    ///< of the epoch under way, as the first rank's heartbeat says
+  int64_t steps = 0;   ///< of so many; 0: not known, or several runs
+  double step_time = 0;  ///< of that heartbeat, seconds since 1970
   double time = 0;     ///< when the last of them ended, seconds since 1970; 0: not known
   bool finished = false;  ///< provenance.json says so for every run
   std::string error;   ///< of the first run that failed

@@ -44,10 +44,15 @@ std::string running_text(const Status& status, const std::vector<std::string>& r
   const Start* start = status.state.last_start();
   std::string text;
   if (progress.epochs > 0) text = fmt::format("epoch {} of {}", progress.epoch, progress.epochs);
+  if (progress.steps > 0 && progress.epoch < progress.epochs) text += fmt::format(", step {} of {}", progress.step, progress.steps);
   const int64_t done = start ? progress.epoch - start->epoch : 0;
   if (start && done > 0 && progress.epochs > 0) {
     const double epoch_s = (progress.time - start->time) / static_cast<double>(done);
     text += fmt::format(", {} left", duration_text(std::max(0.0, epoch_s * static_cast<double>(progress.epochs - progress.epoch) - (now_s() - progress.time))));
+  } else if (start && start->epoch == 0 && status.state.starts.size() == 1 && progress.step > 0 && progress.steps > 0) {
+    // The first epoch may take hours: from its steps. (A later start may have begun in the middle of one.)
+    const double epoch_s = (progress.step_time - start->time) * static_cast<double>(progress.steps) / static_cast<double>(progress.step);
+    text += fmt::format(", {} left", duration_text(std::max(0.0, epoch_s * static_cast<double>(progress.epochs) - (now_s() - start->time))));
   }
   const double heartbeat = newest_heartbeat(runs), silent = now_s() - heartbeat;
   if (heartbeat > 0 && start && heartbeat > start->time && silent > lease_s()) text += fmt::format(", no sign of life of its ranks for {}", duration_text(silent));
@@ -81,6 +86,16 @@ void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
   else status.detail = fmt::format("Slurm has no job {} any more; {}", id, what);
 }
 
+// Slurm's number of an attempt: what the submitter wrote down, else what the queue says of the batch's name, else what a start wrote; "" if none is known.
+std::string slurm_id(const JobState& state, Slurm& slurm) {
+  std::string id = state.submitted;
+  if (id.empty() && state.attempt && state.attempt->backend == "slurm")
+    if (const auto found = slurm.find_by_name(state.attempt->batch, state.attempt->index, state.attempt->time)) id = found->id;
+  for (const auto& start : state.starts)
+    if (id.empty() && start) id = start->slurm_job;
+  return id;
+}
+
 // Its submitter may still hand it over.
 bool claim_is_fresh(const Attempt& attempt) { return is_alive(attempt.by).value_or(now_s() - attempt.time < lease_s()); }
 
@@ -99,12 +114,8 @@ void without_sign_of_life(Status& status, const std::string& state_root, Slurm& 
     status.detail = is_under_way(pack.phase) ? fmt::format("its pack is {}", phase_name(pack.phase)) : fmt::format("its pack ended before it: {} {}", phase_name(pack.phase), pack.detail);
     return;
   }
-  std::string id = state.submitted;
-  const bool slurm_job = !id.empty() || (attempt && attempt->backend == "slurm");
-  if (id.empty() && slurm_job)
-    if (const auto found = slurm.find_by_name(attempt->batch, attempt->index, attempt->time)) id = found->id;
-  for (const auto& start : state.starts)
-    if (id.empty() && start) id = start->slurm_job;
+  const std::string id = slurm_id(state, slurm);
+  const bool slurm_job = !state.submitted.empty() || (attempt && attempt->backend == "slurm");
   if (!id.empty()) return ask_slurm(status, id, slurm);
   if (!state.begun() && !state.abandoned() && attempt && claim_is_fresh(*attempt)) {
     status.phase = Phase::kSubmitting;
@@ -158,6 +169,8 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
   }
   if (state.alive()) {
     status.phase = Phase::kRunning;
+    // Others wait for it by Slurm's number, whoever deleted the file that had it.
+    if (const auto id = status.where.empty() && state.attempt && state.attempt->backend == "slurm" ? slurm_id(state, slurm) : ""; !id.empty()) status.where = "slurm " + id;
     const auto& by = state.beat ? state.beat->by : state.last_start()->by;
     if (status.where.empty()) status.where = fmt::format("{}:{}", by.host, by.pid);
     status.detail = running_text(status, runs);

@@ -86,16 +86,22 @@ class Submitter {
     return false;
   }
 
+  // Slurm's number of a job that is under way; "" if it has none.
+  std::string number_of(size_t i) const {
+    const auto& status = queue_.status(i);
+    const auto& attempt = status.state.attempt;
+    if (!is_under_way(status.phase)) return "";
+    if (attempt && attempt->backend == "pack") return read_state(job_folder(queue_.state_root(), attempt->batch)).submitted;
+    if (!status.state.submitted.empty()) return status.state.submitted;
+    return status.where.starts_with("slurm ") ? status.where.substr(6) : "";
+  }
+
   // Slurm's numbers of what a job waits for; nothing if some of it is not with Slurm.
   std::optional<std::vector<std::string>> needs_of(size_t i) const {
     std::set<std::string> ids;
     for (const size_t other : queue_.unmet(i)) {
-      const auto& status = queue_.status(other);
-      const auto& attempt = status.state.attempt;
-      std::string id = status.state.submitted;
-      if (attempt && attempt->backend == "pack") id = read_state(job_folder(queue_.state_root(), attempt->batch)).submitted;
-      if (id.empty() && status.where.starts_with("slurm ")) id = status.where.substr(6);
-      if (!is_under_way(status.phase) || id.empty()) return std::nullopt;
+      const auto id = number_of(other);
+      if (id.empty()) return std::nullopt;
       ids.insert(id);
     }
     return std::vector<std::string>(ids.begin(), ids.end());
@@ -191,9 +197,10 @@ class Submitter {
   }
 
   std::string waits_text(size_t i) const {
-    const auto unmet = queue_.unmet(i);
-    if (!may_start(queue_.status(i).phase) || unmet.empty()) return "";
-    return fmt::format(": not submitted: waits for {}, which is {} and not with Slurm", queue_.job(unmet[0]).name, phase_name(queue_.status(unmet[0]).phase));
+    if (!may_start(queue_.status(i).phase)) return "";
+    for (const size_t other : queue_.unmet(i))
+      if (number_of(other).empty()) return fmt::format(": not submitted: waits for {}, which is {} and not with Slurm", queue_.job(other).name, phase_name(queue_.status(other).phase));
+    return "";
   }
 
   Queue& queue_;

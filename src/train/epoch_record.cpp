@@ -36,10 +36,14 @@ std::string train_csv(const std::vector<EpochRecord>& records, const std::vector
   return text;
 }
 
+void write_progress(const RunContext& context, int64_t epoch, int64_t epochs, int64_t steps) {
+  atomic_write_text(context.folder + "/progress.json", fmt::format("{{\"epoch\": {}, \"epochs\": {}, \"steps\": {}}}\n", epoch, epochs, steps));
+}
+
 void write_epoch_log(const RunContext& context, const std::vector<std::string>& losses, const std::vector<EpochRecord>& records, int64_t epochs) {
   const auto& last = records.back();
   atomic_write_text(context.folder + "/train.csv", train_csv(records, losses));
-  atomic_write_text(context.folder + "/progress.json", fmt::format("{{\"epoch\": {}, \"epochs\": {}, \"steps\": {}}}\n", last.epoch + 1, epochs, last.steps));
+  write_progress(context, last.epoch + 1, epochs, last.steps);
   std::string values;
   for (size_t i = 0; i < losses.size(); ++i) values += fmt::format(" {}={:.6g}", losses[i], last.losses[i]);
   spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g}{} accuracy={}", context.seed, last.epoch, last.steps, last.skipped, last.total, values,

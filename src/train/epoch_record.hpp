@@ -35,6 +35,9 @@ struct RunContext {
 /// gradient_base_<m>, gradient_diversity_<m>, gradient_angle_<m> (degrees).
 std::string train_csv(const std::vector<EpochRecord>& records, const std::vector<std::string>& losses);
 
+/// Writes progress.json, what `dissent jobs status` reads: epochs done, of so many, and steps of one. One rank calls it.
+void write_progress(const RunContext& context, int64_t epoch, int64_t epochs, int64_t steps);
+
 /// Writes train.csv and progress.json of a run and logs its last epoch. One rank calls it.
 void write_epoch_log(const RunContext& context, const std::vector<std::string>& losses, const std::vector<EpochRecord>& records, int64_t epochs);
 

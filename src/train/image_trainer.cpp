@@ -115,6 +115,10 @@ bool ImageTrainer::train(bool resume) {
     });
     spdlog::info("event=resume folder={} epoch={} step={}", context_.folder, state_.epoch, state_.step);
   }
+  // An epoch may take hours; and a run that was there before may have left another count.
+  agree(*grid_.run, [&] {
+    if (grid_.run->rank() == 0) write_progress(context_, state_.epoch, config_.training.epochs, ImageEpoch(plan_, state_.epoch).steps());
+  });
   last_checkpoint_ = Clock::now();
   try {
     while (state_.epoch < config_.training.epochs)

@@ -67,7 +67,8 @@ CSV
 }
 
 wait_for() {
-  for _ in $(seq 1200); do [ -e "$1" ] && return; sleep 0.05; done
+  local end=$((SECONDS + 240))
+  while [ "$SECONDS" -lt "$end" ]; do [ -e "$1" ] && return; sleep 0.05; done
   failed "$1 did not come"
 }
 
