@@ -36,6 +36,8 @@ class SetColumns {
   /// [rows] f64. Error::kInternal for an unknown key.
   at::Tensor at(const std::string& key) const;
   void add(const std::string& key, at::Tensor values);
+  /// A figure of all rows together: at(key) has this one value.
+  void add_value(const std::string& key, double value);
 
  private:
   std::map<std::string, at::Tensor> places_;

@@ -73,6 +73,8 @@ void SetColumns::add(const std::string& key, at::Tensor values) {
   places_[key] = std::move(values);
 }
 
+void SetColumns::add_value(const std::string& key, double value) { places_[key] = at::full({1}, value, at::kDouble); }
+
 std::vector<SetColumns> run_pass(Communicator& comm, const EvaluationSet& set, const std::vector<LoadedEnsemble>& ensembles, const std::vector<ColumnPlan>& plans,
                                  const OutputOptions& options, bool show_progress) {
   std::vector<SetOutputs> outputs;
