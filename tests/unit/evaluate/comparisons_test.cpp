@@ -124,7 +124,7 @@ TEST(FigureFiles, TheHistogramCountsEveryValueOnce) {
 
 TEST(FigureFiles, ReliabilityPointsAreTheFilledBins) {
   metrics::Reliability bins(4);
-  bins.update(at::tensor({0.3, 0.4, 0.9}, at::kDouble), at::tensor({true, false, true}));
+  bins.update(at::tensor({0.3, 0.4, 0.9}, at::kDouble), at::tensor({1, 0, 1}, at::kLong).ne(0));
   const auto points = reliability_points("s", bins.finish());
   ASSERT_EQ(points.size(), 2u);
   EXPECT_NEAR(points[0].x, 0.35, 1e-15);
