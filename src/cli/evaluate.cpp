@@ -46,31 +46,53 @@ std::string column_of(const ResultRow& row) {
   return column + " " + row.dataset;
 }
 
-// A line a predictor, a column a figure; blocks of runs below each other.
-void print_table(const std::vector<ResultRow>& rows) {
+// A difference between methods a line, with its interval; three rows each.
+void print_differences(const std::vector<ResultRow>& rows) {
+  size_t width = 12;
+  for (const auto& row : rows) width = std::max(width, row.predictor.size() + 1);
+  for (size_t i = 0; i + 2 < rows.size(); i += 3) {
+    if (i == 0) fmt::print("\n{:<{}}{:>8}  95 % interval\n", "difference", width, "a - b");
+    const auto& row = rows[i];
+    fmt::print("{:<{}}{:>+8.4f}  {:+.4f} .. {:+.4f}  {}\n", row.predictor, width, row.value, rows[i + 1].value, rows[i + 2].value, column_of(row));
+  }
+}
+
+// A line a predictor, a column a figure; blocks of runs below each other; differences below.
+void print_table(const std::vector<ResultRow>& all) {
+  std::vector<ResultRow> rows, differences;
+  for (const auto& row : all) (row.run.empty() ? differences : rows).push_back(row);
+  std::vector<RunKey> runs;
+  for (const auto& row : rows) runs.push_back({row.run, row.method, row.config_hash, row.seed});
+  std::vector<RunKey> each;
+  for (const auto& run : runs)
+    if (std::find(each.begin(), each.end(), run) == each.end()) each.push_back(run);
+  const auto labels = run_labels(each);
   std::map<std::pair<std::string, std::string>, std::map<std::string, double>> lines;
   std::vector<std::pair<std::string, std::string>> order;
   std::vector<std::string> columns;
-  for (const auto& row : rows) {
-    const auto line = std::pair(row.run, row.fidelity.empty() ? row.predictor : fmt::format("{} ({})", row.predictor, row.fidelity));
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const auto& row = rows[r];
+    const auto& label = labels[std::find(each.begin(), each.end(), runs[r]) - each.begin()];
+    const auto line = std::pair(label, row.fidelity.empty() ? row.predictor : fmt::format("{} ({})", row.predictor, row.fidelity));
     if (!lines.contains(line)) order.push_back(line);
     const std::string column = column_of(row);
     if (std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
     lines[line][column] = row.value;
   }
-  size_t width = 12;
-  for (const auto& line : order) width = std::max(width, line.second.size() + 1);
-  fmt::print("{:<16}{:<{}}", "run", "predictor", width);
+  size_t width = 12, run_width = 16;
+  for (const auto& line : order) width = std::max(width, line.second.size() + 1), run_width = std::max(run_width, line.first.size() + 1);
+  fmt::print("{:<{}}{:<{}}", "run", run_width, "predictor", width);
   for (const auto& column : columns) fmt::print("  {}", column);
   fmt::print("\n");
   for (const auto& line : order) {
-    fmt::print("{:<16}{:<{}}", line.first, line.second, width);
+    fmt::print("{:<{}}{:<{}}", line.first, run_width, line.second, width);
     for (const auto& column : columns) {
       const auto at = lines[line].find(column);
       fmt::print("  {:>{}}", at == lines[line].end() ? "-" : fmt::format("{:.4f}", at->second), column.size());
     }
     fmt::print("\n");
   }
+  print_differences(differences);
 }
 
 // <name>.csv and, if there are calibration figures, <name>.reliability.tsv; figures and saliency maps in a folder beside.

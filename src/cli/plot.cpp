@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <filesystem>
+#include <set>
 
 #include "cli/verb.hpp"
 #include "report/arguments.hpp"
@@ -68,7 +69,12 @@ void size(const CommandLine& line, const Texts& files) {
 
 void binned(const CommandLine& line, const std::string& kind, const Texts& files) {
   const auto points = report::figure_points(files, kind);
-  const auto canvas = canvas_of(line, kind == "histogram" ? 4.2 : 3.4, kind == "histogram" ? 3 : kind == "roc" ? 3.4 : 4);
+  // Room for a legend above: about 0.07 inches a letter, and beyond four series a line each.
+  size_t longest = 0;
+  std::set<std::string> series;
+  for (const auto& point : points) series.insert(point.series), longest = std::max(longest, point.series.size());
+  const double legend = std::min(6.8, 0.07 * static_cast<double>(longest + 24)), lines = series.size() > 4 ? 0.17 * static_cast<double>(series.size()) : 0;
+  const auto canvas = kind == "histogram" ? canvas_of(line, 4.2, 3) : canvas_of(line, std::max(3.4, legend), (kind == "roc" ? 3.4 : 4) + lines);
   if (kind == "reliability") draw(canvas, report::reliability_script(points, canvas));
   else if (kind == "roc") draw(canvas, report::roc_script(points, canvas));
   else draw(canvas, report::histogram_script(points, canvas, line.get<std::string>("x-label")));

@@ -8,7 +8,7 @@ namespace dissent {
 namespace {
 
 bool needs_members(const EvaluateOptions& options) {
-  return wants(options.predictors, "best") || wants(options.predictors, "mean") || wants(options.predictors, "members") || options.figures;
+  return wants(options.predictors, "best") || wants(options.predictors, "mean") || wants(options.predictors, "members");
 }
 
 // Scores of a predictor whose columns are computed: of groups those that read combined outputs, of one network those that say anything of one.

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,11 +37,14 @@ class SetColumns {
   /// [rows] f64. Error::kInternal for an unknown key.
   at::Tensor at(const std::string& key) const;
   void add(const std::string& key, at::Tensor values);
-  /// More rows: those of another set, of the columns that both have; others are dropped.
+  /// More rows: those of another set, of the columns that both have; others, and figures of all rows, are dropped.
   void append(const SetColumns& more);
+  /// A figure of all rows together: at(key) has this one value.
+  void add_value(const std::string& key, double value);
 
  private:
   std::map<std::string, at::Tensor> places_;
+  std::set<std::string> figures_;  // keys of add_value
   int64_t rows_ = 0;
 };
 

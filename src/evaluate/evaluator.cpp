@@ -6,7 +6,9 @@
 #include <dissent/scores/imagenet_subset.hpp>
 
 #include <cmath>
+#include <deque>
 
+#include "evaluate/classwise_error.hpp"
 #include "evaluate/content_hash.hpp"
 #include "evaluate/member_diversity.hpp"
 
@@ -76,6 +78,9 @@ class Run {
       std::vector<FittedStates> states, bool show_progress)
       : comm_(comm), ensembles_(ensembles), sets_(sets), config_(config), choices_(std::move(choices)), states_(std::move(states)), names_(file_names(ensembles)),
         show_progress_(show_progress) {
+    std::vector<RunKey> runs;
+    for (const auto& ensemble : ensembles) runs.push_back({ensemble.run, ensemble.method, ensemble.config_hash, ensemble.seed});
+    labels_ = run_labels(runs);
     std::vector<FitRequest> requests;
     for (size_t e = 0; e < ensembles.size(); ++e) {
       casts_.push_back(cast_of(ensembles[e], choices_[e], config.evaluate));
@@ -169,19 +174,32 @@ class Run {
   std::vector<Passed> pass(const EvaluationSet& set, Asked asked, const EvaluationSet* calibration) {
     std::vector<ColumnPlan> plans;
     std::vector<MemberDiversity> diversity;
+    std::deque<ClasswiseErrors> classwise;
     const auto& options = config_.evaluate;
     diversity.reserve(ensembles_.size());  // their groups refer to them
     for (size_t e = 0; e < ensembles_.size(); ++e) {
       const auto calibrators = calibration ? fit_calibrators(comm_, ensembles_, e, casts_[e], *calibration, config_) : choices_[e].calibrators;
       plans.push_back(column_plan(ensembles_[e], casts_[e], choices_[e].scores, states_[e], options, calibrators, asked));
+      if (wants(options.metrics, "ece_classwise") && asked.labelled && !(asked.set && !asked.set->classes.empty())) add_classwise(plans[e], e, calibrators, classwise);
       if (options.diversity.empty()) continue;
       diversity.emplace_back(ensembles_[e].members(), options.diversity, asked.labelled && !(asked.set && !asked.set->classes.empty()));
       plans[e].groups.push_back(diversity[e].group(plans[e].units));
     }
     std::vector<Passed> passed;
     for (auto& columns : run_pass(comm_, set, ensembles_, plans, config_.outputs(), show_progress_)) passed.push_back({std::move(columns), {}});
+    for (size_t e = 0; e < classwise.size(); ++e) classwise[e].finish(comm_, passed[e].columns);
     for (size_t e = 0; e < diversity.size(); ++e) passed[e].diversity = diversity[e].finish(comm_);
     return passed;
+  }
+
+  // Of every predictor of an ensemble.
+  void add_classwise(ColumnPlan& plan, size_t e, const CalibratorMap& calibrators, std::deque<ClasswiseErrors>& classwise) const {
+    classwise.emplace_back(ensembles_[e].classes(), config_.evaluate);
+    for (const auto* list : {&casts_[e].groups, &casts_[e].singles, &casts_[e].subsets})
+      for (const auto& predictor : *list) {
+        const auto of = calibrators.find(predictor.name);
+        plan.groups.push_back(classwise.back().group(plan.units, predictor, of == calibrators.end() ? Calibrators() : of->second));
+      }
   }
 
   bool keeps() const { return config_.evaluate.figures || !config_.evaluate.compare.empty(); }
@@ -220,14 +238,17 @@ class Run {
           if (!columns.has(key)) continue;
           metrics::Reliability bins(config_.evaluate.bins);
           bins.update(columns.at(key), columns.at(predictor.name + "|right").ne(0));
-          if (config_.evaluate.figures) {
+          if (config_.evaluate.figures && reported(predictor)) {
             const auto series = after.empty() ? predictor.name : fmt::format("{} ({})", predictor.name, after == "@T" ? "temperature" : "vector scaling");
             reliability_figure(result, fmt::format("{}-{}-reliability", names_[e], file_part(dataset)), reliability_points(series, bins.finish()));
           }
           for (const auto& bin : bins.finish())
-            result.reliability.push_back({ensembles_[e].run, predictor.name, dataset, after.empty() ? "none" : after == "@T" ? config_.evaluate.temperature : "vector", bin});
+            result.reliability.push_back({labels_[e], predictor.name, dataset, after.empty() ? "none" : after == "@T" ? config_.evaluate.temperature : "vector", bin});
         }
   }
+
+  // Members that were computed for the mean alone would crowd the figure.
+  bool reported(const Predictor& predictor) const { return !predictor.name.starts_with("member:") || wants(config_.evaluate.predictors, "members"); }
 
   // Series of one set stand in one file.
   static void reliability_figure(Evaluation& result, const std::string& name, std::vector<FigurePoint> points) {
@@ -243,7 +264,7 @@ class Run {
   std::vector<Choices> choices_;
   std::vector<FittedStates> states_;
   std::vector<Cast> casts_;
-  std::vector<std::string> names_;              // of runs, for files
+  std::vector<std::string> names_, labels_;     // of runs, for files and for people
   std::vector<std::vector<ResultRow>> rows_;    // of each ensemble
   std::vector<std::vector<KeptSet>> kept_;      // of each ensemble, the in-distribution set first
   bool show_progress_;

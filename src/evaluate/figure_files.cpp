@@ -32,15 +32,27 @@ std::string file_part(std::string text) {
   return text;
 }
 
+std::vector<std::string> run_labels(const std::vector<RunKey>& runs) {
+  std::vector<std::string> labels;
+  for (const auto& a : runs) {
+    bool methods = false, hashes = false, seeds = false;  // in which a run of this name differs first
+    for (const auto& b : runs) {
+      if (a.run != b.run) continue;
+      if (a.method != b.method) methods = true;
+      else if (a.config_hash != b.config_hash) hashes = true;
+      else if (a.seed != b.seed) seeds = true;
+    }
+    labels.push_back((methods ? a.method + "/" : "") + a.run + (hashes ? "-" + a.config_hash : "") + (seeds ? fmt::format("-{}", a.seed) : ""));
+  }
+  return labels;
+}
+
 std::vector<std::string> file_names(const std::vector<LoadedEnsemble>& ensembles) {
-  const auto alike = [&](const LoadedEnsemble& a, bool hash) {
-    return std::count_if(ensembles.begin(), ensembles.end(), [&](const auto& b) { return a.run == b.run && (!hash || a.config_hash == b.config_hash); });
-  };
+  std::vector<RunKey> runs;
+  for (const auto& ensemble : ensembles) runs.push_back({ensemble.run, ensemble.method, ensemble.config_hash, ensemble.seed});
   std::vector<std::string> names;
-  for (const auto& ensemble : ensembles) {
-    auto name = file_part(ensemble.run);
-    if (alike(ensemble, false) > 1) name += "-" + ensemble.config_hash;
-    if (alike(ensemble, true) > 1) name += fmt::format("-{}", ensemble.seed);
+  for (const auto& label : run_labels(runs)) {
+    auto name = file_part(label);
     while (std::find(names.begin(), names.end(), name) != names.end()) name += "+";
     names.push_back(name);
   }

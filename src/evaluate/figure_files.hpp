@@ -25,7 +25,17 @@ struct KeptSet {
 
 /// Part of a file's name: what is neither letter, digit nor one of ._+ becomes -.
 std::string file_part(std::string text);
-/// The names of runs for files: "seed-3"; with the configuration's hash where two runs are named alike, and the seed where that is the same too.
+
+/// What tells runs apart.
+struct RunKey {
+  std::string run, method, config_hash;
+  int64_t seed = 0;
+  bool operator==(const RunKey&) const = default;
+};
+/// Names of runs for people: "seed-3"; "a2d+cross_entropy/seed-3" where a run of another method is named alike; with the configuration's hash, or the seed, behind
+/// where that alone tells two of a method apart. Equal keys get equal names.
+std::vector<std::string> run_labels(const std::vector<RunKey>& runs);
+/// The same for files ("a2d+cross_entropy-seed-3"), no two alike: "+" is added.
 std::vector<std::string> file_names(const std::vector<LoadedEnsemble>& ensembles);
 
 /// The filled bins as points of a series.

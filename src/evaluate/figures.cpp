@@ -2,6 +2,7 @@
 
 #include <dissent/error.hpp>
 #include <dissent/metrics/accuracy.hpp>
+#include <dissent/metrics/correct_classification.hpp>
 #include <dissent/metrics/registry.hpp>
 #include <dissent/metrics/reliability.hpp>
 #include <dissent/scores/imagenet_subset.hpp>
@@ -44,6 +45,9 @@ std::vector<at::Tensor> calibration_values(const at::Tensor& z, const at::Tensor
   const auto p_y = p.gather(1, place).squeeze(1);
   return {log_p.gather(1, place).squeeze(1).neg(), p.square().sum(1) - 2 * p_y + 1, convention == "openood" ? z.amax(1) : p.amax(1)};
 }
+
+// ccr1 .. ccr4: at false-positive rates 1e-1 .. 1e-4.
+bool is_correct_rate(const std::string& metric) { return metric.starts_with("ccr"); }
 
 void check_values(const at::Tensor& values, const std::string& score, const std::string& set) {
   const auto bad = values.isnan().sum().item<int64_t>();
@@ -135,6 +139,8 @@ std::vector<Figure> label_figures(const SetColumns& columns, const std::string& 
       if (metric == "ece") put(bins.expected_error());
       if (metric == "ece_max") put(bins.largest_error());
       if (metric == "ece_equal_mass") put(metrics::equal_mass_error(confidence, right, options.bins));
+      const auto classwise = predictor + "|ece_classwise" + after;  // not of joined sets
+      if (metric == "ece_classwise" && columns.has(classwise)) put(columns.at(classwise).item<double>());
       if (metric == "aurc") put(aurc(confidence, right, options.convention));
     }
   }
@@ -148,7 +154,8 @@ double auroc_of(const at::Tensor& id, const at::Tensor& ood, const PlannedScore&
   return metrics::auroc(metrics::Ranking::from_scores(id_positive ? id : ood, id_positive ? ood : id).finish());
 }
 
-std::vector<Figure> ranking_figures(const at::Tensor& id, const at::Tensor& ood, const PlannedScore& score, const EvaluateOptions& options, const std::string& ood_name) {
+std::vector<Figure> ranking_figures(const at::Tensor& id, const at::Tensor& ood, const at::Tensor& right, const PlannedScore& score, const EvaluateOptions& options,
+                                    const std::string& ood_name) {
   std::vector<Figure> figures;
   std::vector<std::string> wanted;
   for (const auto& metric : options.metrics)
@@ -159,8 +166,17 @@ std::vector<Figure> ranking_figures(const at::Tensor& id, const at::Tensor& ood,
   check_values(id, score.name, "the in-distribution set");
   check_values(ood, score.name, ood_name);
   const double sign = score.larger_for_id(options.convention) ? -1 : 1;  // unknown inputs are positive
-  const auto all = metrics::ranking_figures(metrics::Ranking::from_scores(ood * sign, id * sign));
-  for (const auto& metric : wanted) figures.push_back({score.name, metric, metrics::detection_value(all, metric, options.convention), n});
+  const bool rates = std::any_of(wanted.begin(), wanted.end(), is_correct_rate), others = !std::all_of(wanted.begin(), wanted.end(), is_correct_rate);
+  metrics::RankingFigures all;
+  if (others) all = metrics::ranking_figures(metrics::Ranking::from_scores(ood * sign, id * sign));
+  metrics::CorrectClassification correct;
+  if (rates) {
+    const auto zero = at::zeros({id.numel()}, at::kLong), unknown = at::full({ood.numel()}, -1, at::kLong);
+    correct.update(id * -sign, right.eq(0).to(at::kLong), zero);
+    correct.update(ood * -sign, at::zeros_like(unknown), unknown);
+  }
+  for (const auto& metric : wanted)
+    figures.push_back({score.name, metric, is_correct_rate(metric) ? correct.finish(std::pow(10, -(metric.back() - '0'))) : metrics::detection_value(all, metric, options.convention), n});
   return figures;
 }
 

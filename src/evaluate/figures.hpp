@@ -40,8 +40,10 @@ bool is_ranking_metric(const std::string& metric);
 /// "temperature" or "vector" for those after scaling; coverage and set_size have score "aps" or "raps".
 std::vector<Figure> label_figures(const SetColumns& columns, const std::string& predictor, const EvaluateOptions& options);
 
-/// Those that are computed from scores in distribution and others. Error::kData naming the score if a value is NaN.
-std::vector<Figure> ranking_figures(const at::Tensor& id, const at::Tensor& ood, const PlannedScore& score, const EvaluateOptions& options, const std::string& ood_name);
+/// Those that are computed from scores in distribution and others. right [n of id]: right predictions in distribution (not 0), for ccr1 .. ccr4, whose
+/// confidence is the score (negated if it is larger for unknown inputs). Error::kData naming the score if a value is NaN.
+std::vector<Figure> ranking_figures(const at::Tensor& id, const at::Tensor& ood, const at::Tensor& right, const PlannedScore& score, const EvaluateOptions& options,
+                                    const std::string& ood_name);
 /// AUROC alone.
 double auroc_of(const at::Tensor& id, const at::Tensor& ood, const PlannedScore& score, const std::string& convention, const std::string& ood_name);
 

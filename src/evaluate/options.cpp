@@ -41,11 +41,11 @@ std::vector<std::string> subset_names() {
   return names;
 }
 
-// Those that are computed from columns.
+// Those of one predictor, and of scores.
 std::vector<std::string> metric_names() {
   std::vector<std::string> names;
   for (const auto& metric : metrics::metric_table())
-    if ((is_label_metric(metric.name) && metric.name != "ece_classwise") || (is_ranking_metric(metric.name) && !metric.name.starts_with("ccr"))) names.push_back(metric.name);
+    if (is_label_metric(metric.name) || is_ranking_metric(metric.name)) names.push_back(metric.name);
   return names;
 }
 
@@ -111,7 +111,7 @@ void add_how(TableOf<EvaluateOptions>& table) {
       .option("block_rows", &T::block_rows, {.meaning = "rows that go through the networks at a time: bounds memory", .min = 16, .max = 1 << 20})
       .option("logits_cache", &T::logits_cache, {.meaning = "keeps the members' logits and penultimate features beside each checkpoint, so that a later evaluation needs no forward pass", .choices = {"none", "f32", "f16"}})
       .option("work", &T::work, {.meaning = "folder of logits and fitted states; empty: beside each checkpoint", .scope = Scope::kExecution})
-      .option("figures", &T::figures, {.meaning = "what `dissent plot` draws, in <output>/figures: <run>-<set>-reliability.csv, <run>-<set>-roc.csv, <run>-<score>-histogram.csv", .scope = Scope::kExecution})
+      .option("figures", &T::figures, {.meaning = "what `dissent plot` draws, in <output>/figures: <run>-<set>-reliability.csv, <run>-<set>-roc.csv, <run>-<score>-histogram.csv (docs/evaluation.md)", .scope = Scope::kExecution})
       .option("output", &T::output, {.meaning = "folder of the result file", .scope = Scope::kExecution});
 }
 

@@ -44,7 +44,7 @@ Figures compute(const RowContext& context, const SetColumns& set, const SetColum
       return;
     }
     const auto values = [&](const SetColumns& columns) { return score_values(columns, context.ensemble, *job.predictor, *job.score); };
-    job.figures = ranking_figures(values(*id), values(set), *job.score, context.options, name);
+    job.figures = ranking_figures(values(*id), values(set), id->at(job.predictor->name + "|right"), *job.score, context.options, name);
   });
   Figures figures;
   for (auto& job : jobs)

@@ -74,9 +74,15 @@ void SetColumns::add(const std::string& key, at::Tensor values) {
 }
 
 void SetColumns::append(const SetColumns& more) {
-  std::erase_if(places_, [&](const auto& place) { return !more.has(place.first); });
+  std::erase_if(places_, [&](const auto& place) { return figures_.contains(place.first) || !more.has(place.first); });
+  figures_.clear();
   for (auto& [key, values] : places_) values = at::cat({values, more.at(key)});
   rows_ += more.rows_;
+}
+
+void SetColumns::add_value(const std::string& key, double value) {
+  places_[key] = at::full({1}, value, at::kDouble);
+  figures_.insert(key);
 }
 
 std::vector<SetColumns> run_pass(Communicator& comm, const EvaluationSet& set, const std::vector<LoadedEnsemble>& ensembles, const std::vector<ColumnPlan>& plans,

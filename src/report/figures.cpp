@@ -50,9 +50,20 @@ double step_of(double range) {
     if (range / (factor * power) <= 5) return factor * power;
   return 10 * power;
 }
+// Whether the names of series fit into the axes; else they stand above.
+bool fits_inside(const std::vector<std::string>& names) {
+  return names.size() <= 4 && std::all_of(names.begin(), names.end(), [](const auto& name) { return name.size() <= 32; });
+}
 std::string stroke(size_t i) { return fmt::format("linecolor rgb '{}' dashtype {} linewidth 2", series_colour(i), series_dash(i)); }
 
 std::string mark(size_t i) { return fmt::format("pointtype {} pointsize 0.9", 5 + 2 * (i % 4)); }
+// Title and legend in a plot of their own over the whole width, within a multiplot: gnuplot keeps a legend within the axes that it belongs to.
+std::string legend_plot(const Header& above, const std::vector<std::string>& names, bool marks) {
+  std::vector<std::string> entries;
+  for (size_t i = 0; i < names.size(); ++i) entries.push_back(fmt::format("NaN with {} {} {} title {}", marks ? "linespoints" : "lines", stroke(i), marks ? mark(i) : "", quoted(names[i])));
+  return above.script + margins(0.01, 0.99, 0.01, 0.99) + "set border 0\nunset xtics\nunset ytics\nunset grid\nset xrange [0:1]\nset yrange [0:1]\n" + fmt::format("plot {}\n", fmt::join(entries, ", \\\n  ")) +
+         "unset label\nset autoscale\nset xtics nomirror\nset ytics nomirror\n" + style() + "unset key\n";
+}
 // Bars between the edges of the bins.
 std::string bars(size_t i, const char* height, const std::string& title) {
   return fmt::format("$s{0} using 1:{1}:3:4:(0):{1} with boxxyerror fillcolor rgb '{2}' fillstyle transparent solid 0.35 border linecolor rgb '{2}' linewidth 0.6 {3}", i, height,
@@ -73,7 +84,7 @@ double area(const std::vector<const FigurePoint*>& points) {
   return sum;
 }
 
-std::string panel_script(const Panel& panel, const std::vector<std::string>& names, size_t number, bool legend) {
+std::string panel_script(const Panel& panel, const std::vector<std::string>& names, size_t number) {
   std::string text;
   std::vector<std::string> bands, strokes;
   for (size_t i = 0; i < panel.lines.size(); ++i) {
@@ -88,7 +99,7 @@ std::string panel_script(const Panel& panel, const std::vector<std::string>& nam
     strokes.push_back(fmt::format("${} using 1:2 with {} {} {} title {}", name, line.marks ? "linespoints" : "lines", stroke(colour), line.marks ? mark(colour) : "",
                                   quoted(line.name)));
   }
-  text += fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel {} noenhanced\n{}\n", quoted(panel.x_label), quoted(panel.y_label), legend ? "" : "unset key");
+  text += fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel {} noenhanced\n", quoted(panel.x_label), quoted(panel.y_label));
   double low = INFINITY, high = -INFINITY;
   for (const auto& line : panel.lines)
     for (const auto& point : line.points) low = std::min(low, point.x), high = std::max(high, point.x);
@@ -106,11 +117,12 @@ std::string lines_script(const std::vector<Panel>& panels, const Canvas& canvas)
       if (std::find(names.begin(), names.end(), line.name) == names.end()) names.push_back(line.name);
   const auto above = header(canvas, names.size() > 1 ? names : std::vector<std::string>{});
   const auto across = panels.size() == 1 ? 1.0 : 2.0, down = std::ceil(static_cast<double>(panels.size()) / across), width = 1 / across, height = above.top / down;
-  std::string text = "set multiplot\n" + above.script;
+  const bool marks = std::any_of(panels.begin(), panels.end(), [](const auto& panel) { return !panel.lines.empty() && panel.lines[0].marks; });
+  std::string text = "set multiplot\n" + (names.size() > 1 ? legend_plot(above, names, marks) : above.script);
   for (size_t p = 0; p < panels.size(); ++p) {
     const double column = static_cast<double>(p % 2), row = static_cast<double>(p / 2), top = above.top - row * height;
     text += margins(column * width + left_room(canvas), (column + 1) * width - line_room(canvas), top - height + bottom_room(canvas), top - 0.5 * line_room(canvas));
-    text += panel_script(panels[p], names, p, p == 0 && names.size() > 1) + "unset label\n";
+    text += panel_script(panels[p], names, p) + "unset label\n";
   }
   return text + "unset multiplot\n";
 }
@@ -118,19 +130,22 @@ std::string lines_script(const std::vector<Panel>& panels, const Canvas& canvas)
 std::string reliability_script(const std::vector<FigurePoint>& points, const Canvas& canvas) {
   const auto series = series_of(points);
   std::vector<std::string> lines{"x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"}, shares;
+  std::vector<std::string> names;
   double most = 0;
   for (size_t i = 0; i < series.size(); ++i) {
     const double error = calibration_error(series[i].second);
     const auto name = std::isnan(error) ? series[i].first : fmt::format("{} (ECE {:.1f} %)", series[i].first, 100 * error);
     lines.push_back(fmt::format("$s{} using 1:2 with linespoints {} {} title {}", i, stroke(i), mark(i), quoted(name)));
+    names.push_back(name);
     if (std::isnan(error)) continue;
     shares.push_back(bars(i, "(100*$5)", "notitle"));
     for (const auto* bin : series[i].second) most = std::max(most, 100 * *bin->weight);
   }
-  const bool below = !shares.empty();
-  const double top = header(canvas, {}).top, middle = below ? 0.34 : bottom_room(canvas), left = left_room(canvas), right = 1 - line_room(canvas);
-  std::string text = blocks(series) + "set multiplot\nset xrange [0:1]\n" + header(canvas, {}).script + margins(left, right, middle, top) +
-                     "set yrange [0:1]\nset ylabel 'accuracy'\nset key left top reverse Left\n" + (below ? "set format x ''\n" : "set xlabel 'confidence' offset 0,0.35\n") + joined(lines);
+  const bool below = !shares.empty(), inside = fits_inside(names);
+  const auto above = header(canvas, inside ? std::vector<std::string>{} : names);
+  const double top = above.top, middle = below ? 0.34 : bottom_room(canvas), left = left_room(canvas), right = 1 - line_room(canvas);
+  std::string text = blocks(series) + "set multiplot\n" + (inside ? above.script : legend_plot(above, names, true)) + margins(left, right, middle, top) +
+                     "set xrange [0:1]\nset yrange [0:1]\nset ylabel 'accuracy'\n" + (inside ? "set key left top reverse Left\n" : "") + (below ? "set format x ''\n" : "set xlabel 'confidence' offset 0,0.35\n") + joined(lines);
   if (below)
     text += "unset label\nunset key\nset format x '%h'\nset xlabel 'confidence' offset 0,0.35\nset ylabel 'samples (%)'\n" + margins(left, right, bottom_room(canvas), middle - 1.5 * line_room(canvas)) +
             fmt::format("set yrange [0:*]\nset ytics {}\n", step_of(most)) + joined(shares);
@@ -151,20 +166,40 @@ std::string histogram_script(const std::vector<FigurePoint>& points, const Canva
 
 std::string roc_script(const std::vector<FigurePoint>& points, const Canvas& canvas) {
   const auto series = series_of(points);
-  std::vector<std::string> bands, lines{"x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"};
+  std::vector<std::string> bands, lines{"x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"}, names;
   for (size_t i = 0; i < series.size(); ++i) {
+    names.push_back(fmt::format("{} (AUROC {:.3f})", series[i].first, area(series[i].second)));
     if (series[i].second.front()->low)
       bands.push_back(fmt::format("$s{} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent solid 0.18 noborder notitle", i, series_colour(i)));
-    lines.push_back(fmt::format("$s{} using 1:2 with lines {} title {}", i, stroke(i), quoted(fmt::format("{} (AUROC {:.3f})", series[i].first, area(series[i].second)))));
+    lines.push_back(fmt::format("$s{} using 1:2 with lines {} title {}", i, stroke(i), report::quoted(names[i])));
   }
   bands.insert(bands.end(), lines.begin(), lines.end());
-  const auto above = header(canvas, {});
-  return blocks(series) + above.script + margins(left_room(canvas), 1 - 1.5 * line_room(canvas), bottom_room(canvas), above.top) +
-         "set xrange [0:1]\nset yrange [0:1]\nset xlabel 'false positive rate' offset 0,0.35\nset ylabel 'true positive rate'\nset key right bottom reverse Left\n" + joined(bands);
+  const bool inside = fits_inside(names);
+  const auto above = header(canvas, inside ? std::vector<std::string>{} : names);
+  return blocks(series) + (inside ? above.script : "set multiplot\n" + legend_plot(above, names, false)) + margins(left_room(canvas), 1 - 1.5 * line_room(canvas), bottom_room(canvas), above.top) +
+         "set xrange [0:1]\nset yrange [0:1]\nset xlabel 'false positive rate' offset 0,0.35\nset ylabel 'true positive rate'\n" + (inside ? "set key right bottom reverse Left\n" : "") + joined(bands) +
+         (inside ? "" : "unset multiplot\n");
 }
+
+namespace {
+
+// Names of files, without what all end in: "de-seed-1-mnist-roc" and "sdde-seed-1-mnist-roc" are "de" and "sdde".
+std::vector<std::string> short_names(const std::vector<std::string>& paths) {
+  std::vector<std::string> names;
+  for (const auto& path : paths) names.push_back(std::filesystem::path(path).stem().string());
+  const auto cut = [](const std::string& name) { return std::min(name.rfind('-'), name.size()); };
+  const auto alike = [&](const std::string& name) { return cut(name) > 0 && cut(name) < name.size() && name.substr(cut(name)) == names[0].substr(cut(names[0])); };
+  while (names.size() > 1 && std::all_of(names.begin(), names.end(), alike) && std::any_of(names.begin(), names.end(), [&](const auto& name) { return name != names[0]; })) {
+    for (size_t i = names.size(); i-- > 0;) names[i].resize(cut(names[i]));
+  }
+  return names;
+}
+
+}  // namespace
 
 std::vector<FigurePoint> figure_points(const std::vector<std::string>& paths, const std::string& kind) {
   std::vector<std::vector<FigurePoint>> files;
+  const auto names = short_names(paths);
   std::map<std::string, int> owners;  // files that have a series
   for (const auto& path : paths) {
     files.push_back(read_figure(path));
@@ -174,7 +209,7 @@ std::vector<FigurePoint> figure_points(const std::vector<std::string>& paths, co
   std::vector<FigurePoint> all;
   for (size_t f = 0; f < files.size(); ++f)
     for (auto& point : files[f]) {
-      if (owners[point.series] > 1) point.series += " (" + std::filesystem::path(paths[f]).stem().string() + ")";
+      if (owners[point.series] > 1) point.series += " (" + names[f] + ")";
       all.push_back(std::move(point));
     }
   return all;

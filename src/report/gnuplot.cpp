@@ -61,7 +61,7 @@ void draw_one(const Canvas& canvas, const std::string& output, const std::string
   const std::string ending = std::filesystem::path(output).extension().string();
   DISSENT_CHECK(ending == ".png" || ending == ".svg", kUsage, "--output: expected a name that ends in .png or .svg, found '{}'", output);
   const std::string partial = output + ".partial", script = output + ".gp", log = output + ".log";
-  const auto text = [&](const std::string& target) { return terminal(canvas, ending) + fmt::format("set output {}\n", quoted(target)) + kStyle + body + "unset output\n"; };
+  const auto text = [&](const std::string& target) { return terminal(canvas, ending) + fmt::format("set output {}\n", quoted(target)) + style() + body + "unset output\n"; };
   atomic_write_text(script, text(partial));
   try {
     run(script, log);
@@ -76,6 +76,8 @@ void draw_one(const Canvas& canvas, const std::string& output, const std::string
 }
 
 }  // namespace
+
+const char* style() { return kStyle; }
 
 std::string quoted(const std::string& text) {
   std::string out = "'";

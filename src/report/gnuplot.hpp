@@ -19,6 +19,8 @@ struct Canvas {
 /// Outputs appear whole or not at all. Error::kUsage: an ending that is neither .png nor .svg; Error::kData: gnuplot is not there, or what it says.
 void draw(const Canvas& canvas, const std::string& body);
 
+/// What every figure begins with: borders, tics, grid, the look of the legend (which it turns on).
+const char* style();
 /// Text in a script, in quotes.
 std::string quoted(const std::string& text);
 /// Okabe and Ito's colours, told apart with any kind of colour vision, in the order of use: "#0072B2". They repeat after 7.

@@ -194,6 +194,26 @@ well 3 evaluate evaluate.toml --quiet
 for file in evaluated-1/*; do expect_same "$file" "evaluated/$(basename "$file")"; done
 expect_text "accuracy noise" "auroc energy noise"
 
+# Figures, differences between methods, diversity and saliency: rows and files have the same bytes for any number of ranks, and are drawn.
+sed -e 's/^runs = .*/runs = ["gradcam-1\/results\/images\/seed-3", "dice-1\/results\/images\/seed-3"]/' \
+  -e 's/^metrics = .*/metrics = ["accuracy", "ece_classwise", "auroc", "ccr1"]\nfigures = true\ncompare = ["*"]\ndiversity = ["disagreement", "q_statistic", "pds"]\nsaliency = 5/' \
+  -e 's/^output = .*/output = "figured"/' evaluate.toml > figures.toml
+well 1 evaluate figures.toml --quiet
+expect_text "cross_entropy+gradcam/seed-3" "cross_entropy+gradcam - " "auroc_difference average noise" "diversity pds noise" "saliency_cosine mnist" "ece_classwise mnist" "ccr1 minmax noise"
+mv figured figured-1
+well 2 evaluate figures.toml --quiet
+diff -r figured-1 figured >/dev/null || failed "one and two ranks give other files: $(diff -rq figured-1 figured | tr '\n' ' ')"
+for name in saliency.h5 mnist-reliability.csv noise-roc.csv energy-histogram.csv; do expect_file "figured/figures/cross_entropy+gradcam-seed-3-$name"; done
+grep -q ',cross_entropy+gradcam - .*,accuracy_difference_low,' figured/*.csv || failed "no difference in the rows"
+if command -v gnuplot >/dev/null; then
+  well 1 plot saliency "figured/figures/cross_entropy+gradcam-seed-3-saliency.h5" -o saliency.png
+  well 1 plot roc figured/figures/*-noise-roc.csv -o roc.png
+  well 1 plot reliability figured/figures/*-mnist-reliability.csv -o reliability.svg
+  expect_file saliency.png roc.png reliability.svg
+fi
+sed -i 's/, "dice-1[^]]*//' figures.toml
+refused 2 2 "evaluate.compare" "at least two methods" -- evaluate figures.toml --quiet
+
 # What cannot be.
 cd whole
 refused 2 2 "loss.oe" "[unlabelled]" -- train ../base.toml --set loss.oe=true

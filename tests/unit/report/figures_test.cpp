@@ -61,6 +61,9 @@ TEST_F(Figures, LegendsHoldCalibrationErrorAndArea) {
   EXPECT_EQ(points[0].series, "s (a)");
   EXPECT_EQ(points[1].series, "s (b)");
   EXPECT_EQ(points[2].series, "t");
+  write_figure(folder + "/de-seed-1-mnist-roc.csv", {{"roc", "s", 0, 0}});
+  write_figure(folder + "/gradcam-seed-1-mnist-roc.csv", {{"roc", "s", 0, 1}});
+  EXPECT_EQ(figure_points({folder + "/de-seed-1-mnist-roc.csv", folder + "/gradcam-seed-1-mnist-roc.csv"}, "roc")[1].series, "s (gradcam)");
 }
 
 TEST_F(Figures, CurvesAreMeansOverTheRunsOfAFolder) {
