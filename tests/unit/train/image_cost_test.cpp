@@ -14,8 +14,10 @@ ImageTrainConfig lenets(std::vector<std::string> losses, bool same_batch = false
   config.data.batch_size = 12;
   config.data.same_batch = same_batch;
   config.training.accumulation = 3;
+  config.optimizer.name = "sgd";
+  config.optimizer.momentum = 0.9;
   for (size_t i = 0; i < config.losses.size(); ++i)
-    if (std::find(losses.begin(), losses.end(), losses::loss_table()[i].name) != losses.end()) config.losses[i] = {.present = true, .options = losses::loss_table()[i].default_options};
+    if (std::find(losses.begin(), losses.end(), losses::loss_table()[i].name) != losses.end()) config.losses[i].present = true;
   return config;
 }
 
