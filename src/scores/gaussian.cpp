@@ -26,10 +26,9 @@ State fit(const char* name, const FitData& data, const GaussianOptions& options)
   const auto about_class = [&](const at::Tensor& block, int64_t first) {
     return block - of_classes.mean.index_select(0, labels.narrow(0, first, block.size(0)));
   };
-  State state = {{"class_mean", of_classes.mean},
-                 {"class_count", of_classes.count},
-                 {"whole_mean", row_mean(features)},
-                 {"whitening", whitening(second_moment(features, about_class))}};
+  const auto mean = row_mean(features), a = whitening(second_moment(features, about_class));
+  State state = {{"class_mean", of_classes.mean}, {"class_count", of_classes.count}, {"whole_mean", mean}, {"whitening", a},
+                 {"class_points", at::mm(of_classes.mean - mean, a)}};
   return bank_state(name, std::move(state), options.block_rows);
 }
 
@@ -42,9 +41,8 @@ at::Tensor class_distance(const at::Tensor& h, const at::Tensor& whole_mean, con
 }
 
 at::Tensor score(const char* name, const State& state, const at::Tensor& features, bool relative) {
-  const auto &class_mean = from_state(name, state, "class_mean"), &whole_mean = from_state(name, state, "whole_mean");
-  const auto& a = from_state(name, state, "whitening");
-  const auto class_points = at::mm(class_mean - whole_mean, a);
+  const auto &whole_mean = from_state(name, state, "whole_mean"), &a = from_state(name, state, "whitening");
+  const auto class_points = state.contains("class_points") ? state.at("class_points") : at::mm(from_state(name, state, "class_mean") - whole_mean, a);
   const auto absent = from_state(name, state, "class_count").eq(0);
   const auto class_squares = class_points.square().sum(1).masked_fill(absent, std::numeric_limits<double>::infinity());
   const auto of_block = [&](const at::Tensor& h, const at::Tensor&) {
