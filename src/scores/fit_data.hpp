@@ -30,7 +30,7 @@ struct ClassMeans {
 };
 ClassMeans class_means(const at::Tensor& rows, const at::Tensor& class_of_row, int64_t classes);
 
-/// (1 / N) sum of x x^T, x = centred(block, first row) [rows, D]: [D, D] f64. `centred` is called once for each row, on any thread. Takes D^2 + 2048 D values.
+/// (1 / N) sum of x x^T, x = centred(block, first row) [rows, D]: [D, D] f64. `centred` is called once for each row, on any thread. Takes D^2 + 4096 D values.
 at::Tensor second_moment(const at::Tensor& rows, const std::function<at::Tensor(const at::Tensor& block, int64_t first)>& centred);
 
 }  // namespace dissent::scores

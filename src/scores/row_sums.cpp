@@ -92,21 +92,26 @@ ClassMeans class_means(const at::Tensor& rows, const at::Tensor& class_of_row, i
 at::Tensor second_moment(const at::Tensor& rows, const std::function<at::Tensor(const at::Tensor&, int64_t)>& centred) {
   constexpr int64_t kTile = 256, kRows = 2048, kPiece = 256;
   const int64_t n = rows.size(0), d = rows.size(1), tiles = parts_of(d, kTile);
-  auto moment = at::zeros({d, d}, rows.options().dtype(at::kDouble)), x = at::empty({std::min(kRows, n), d}, moment.options());
-  std::vector<std::pair<int64_t, int64_t>> upper;  // tiles on and above the diagonal; x x^T is symmetric
+  auto moment = at::zeros({d, d}, rows.options().dtype(at::kDouble)), x = at::empty({2, std::min(kRows, n), d}, moment.options());
+  std::vector<std::pair<int64_t, int64_t>> upper;  // tiles on and above the diagonal; the sum is symmetric
   for (int64_t i = 0; i < tiles; ++i)
     for (int64_t j = i; j < tiles; ++j) upper.emplace_back(i * kTile, j * kTile);
-  for (int64_t first = 0; first < n; first += kRows) {
-    const int64_t count = std::min(kRows, n - first);
-    tasks_on(rows, parts_of(count, kPiece), [&](int64_t piece) {
-      const int64_t at = piece * kPiece, some = std::min(kPiece, count - at);
-      x.narrow(0, at, some).copy_(centred(rows.narrow(0, first + at, some).to(at::kDouble), first + at));
-    });
-    tasks_on(rows, static_cast<int64_t>(upper.size()), [&](int64_t i) {
-      const auto columns = [&](int64_t from) { return x.narrow(0, 0, count).narrow(1, from, std::min(kTile, d - from)); };
-      const auto left = columns(upper[i].first), right = columns(upper[i].second);
-      auto tile = moment.narrow(0, upper[i].first, left.size(1)).narrow(1, upper[i].second, right.size(1));
-      tile.addmm_(left.t(), right);
+  const auto count_of = [&](int64_t block) { return std::clamp<int64_t>(n - block * kRows, 0, kRows); };
+  const auto centre = [&](int64_t block, int64_t piece) {
+    const int64_t at = piece * kPiece, count = std::min(kPiece, count_of(block) - at), first = block * kRows + at;
+    x[block % 2].narrow(0, at, count).copy_(centred(rows.narrow(0, first, count).to(at::kDouble), first));
+  };
+  const auto add = [&](int64_t block, int64_t row, int64_t column) {
+    const auto columns = [&](int64_t from) { return x[block % 2].narrow(0, 0, count_of(block)).narrow(1, from, std::min(kTile, d - from)); };
+    const auto left = columns(row), right = columns(column);
+    moment.narrow(0, row, left.size(1)).narrow(1, column, right.size(1)).addmm_(left.t(), right);
+  };
+  // Products of a block beside the preparation of the next, so that threads seldom wait for each other.
+  for (int64_t block = -1; block * kRows < n; ++block) {
+    const auto products = block < 0 ? 0 : static_cast<int64_t>(upper.size());
+    tasks_on(rows, products + parts_of(count_of(block + 1), kPiece), [&](int64_t i) {
+      if (i < products) add(block, upper[i].first, upper[i].second);
+      else centre(block + 1, i - products);
     });
   }
   moment = moment.triu() / static_cast<double>(n);
