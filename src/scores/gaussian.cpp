@@ -10,6 +10,8 @@
 namespace dissent::scores {
 namespace {
 
+constexpr int64_t kTaskRows = 256;
+
 // A with pseudo-inverse A A^T of a covariance.
 at::Tensor whitening(const at::Tensor& covariance) {
   const auto [values, vectors] = at::linalg_eigh(covariance);
@@ -50,7 +52,8 @@ at::Tensor score(const char* name, const State& state, const at::Tensor& feature
     if (!relative) return distance.neg();
     return at::mm(h - whole_mean, from_state(name, state, "whole_whitening")).square().sum(1) - distance;
   };
-  return score_rows({name, features, {}, whole_mean.size(0), 0}, of_block, count_from_state(name, state, "block_rows"));
+  // Parts of a block are tasks, so that one block is enough for all threads.
+  return score_rows({name, features, {}, whole_mean.size(0), 0}, of_block, std::min(kTaskRows, count_from_state(name, state, "block_rows")));
 }
 
 }  // namespace
