@@ -30,7 +30,8 @@ struct ClassMeans {
 };
 ClassMeans class_means(const at::Tensor& rows, const at::Tensor& class_of_row, int64_t classes);
 
-/// (1 / N) sum of x x^T, x = centred(block, first row) [rows, D]: [D, D] f64. `centred` is called once for each row, on any thread. Takes D^2 + 4096 D values.
-at::Tensor second_moment(const at::Tensor& rows, const std::function<at::Tensor(const at::Tensor& block, int64_t first)>& centred);
+/// (1 / N) sum of x x^T: [D, D] f64. `centre` makes x [rows, D] of a block in f64, in place; it is called once for each row, on any thread.
+/// Takes D^2 + 4096 D values.
+at::Tensor second_moment(const at::Tensor& rows, const std::function<void(at::Tensor& block, int64_t first)>& centre);
 
 }  // namespace dissent::scores

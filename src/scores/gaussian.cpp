@@ -20,17 +20,20 @@ at::Tensor whitening(const at::Tensor& covariance) {
   return vectors.index_select(1, kept) * values.index_select(0, kept).rsqrt();
 }
 
-State fit(const char* name, const FitData& data, const GaussianOptions& options) {
+State fit(const char* name, const FitData& data, const GaussianOptions& options, bool relative) {
   const auto features = checked_features(name, "training", data.train);
   const auto classes = class_count(data);
   const auto labels = checked_labels(name, "training", data.train, features.size(0), classes, features.device());
-  const auto of_classes = class_means(features, labels, classes);
-  const auto about_class = [&](const at::Tensor& block, int64_t first) {
-    return block - of_classes.mean.index_select(0, labels.narrow(0, first, block.size(0)));
-  };
-  const auto mean = row_mean(features), a = whitening(second_moment(features, about_class));
-  State state = {{"class_mean", of_classes.mean}, {"class_count", of_classes.count}, {"whole_mean", mean}, {"whitening", a},
-                 {"class_points", at::mm(of_classes.mean - mean, a)}};
+  const auto [class_mean, class_count] = class_means(features, labels, classes);
+  const auto share = (class_count / static_cast<double>(features.size(0))).unsqueeze(1);
+  const auto mean = (class_mean * share).sum(0), centres = class_mean - mean;
+  const auto covariance = second_moment(features, [&, &means = class_mean](at::Tensor& block, int64_t first) {
+    block.sub_(means.index_select(0, labels.narrow(0, first, block.size(0))));
+  });
+  const auto a = whitening(covariance);
+  State state = {{"class_mean", class_mean}, {"class_count", class_count}, {"whole_mean", mean}, {"whitening", a}, {"class_points", at::mm(centres, a)}};
+  // About the mean of all: within classes and between them, both sums of squares, so nothing cancels.
+  if (relative) state["whole_whitening"] = whitening(covariance + at::mm(centres.t(), centres * share));
   return bank_state(name, std::move(state), options.block_rows);
 }
 
@@ -58,19 +61,14 @@ at::Tensor score(const char* name, const State& state, const at::Tensor& feature
 
 }  // namespace
 
-State fit_mds(const FitData& data, const GaussianOptions& options) { return fit("mds", data, options); }
+State fit_mds(const FitData& data, const GaussianOptions& options) { return fit("mds", data, options, false); }
 
 at::Tensor score_mds(const State& state, const at::Tensor& features, const at::Tensor& logits) {
   static_cast<void>(logits);
   return score("mds", state, features, false);
 }
 
-State fit_rmds(const FitData& data, const GaussianOptions& options) {
-  auto state = fit("rmds", data, options);
-  const auto mean = state.at("whole_mean");
-  state["whole_whitening"] = whitening(second_moment(data.train.features.detach(), [&](const at::Tensor& block, int64_t) { return block - mean; }));
-  return state;
-}
+State fit_rmds(const FitData& data, const GaussianOptions& options) { return fit("rmds", data, options, true); }
 
 at::Tensor score_rmds(const State& state, const at::Tensor& features, const at::Tensor& logits) {
   static_cast<void>(logits);

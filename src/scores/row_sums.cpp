@@ -89,17 +89,19 @@ ClassMeans class_means(const at::Tensor& rows, const at::Tensor& class_of_row, i
   return {sum.narrow(0, 0, classes) / count.clamp_min(1).unsqueeze(1), count};
 }
 
-at::Tensor second_moment(const at::Tensor& rows, const std::function<at::Tensor(const at::Tensor&, int64_t)>& centred) {
-  constexpr int64_t kTile = 256, kRows = 2048, kPiece = 256;
+at::Tensor second_moment(const at::Tensor& rows, const std::function<void(at::Tensor&, int64_t)>& centre) {
+  constexpr int64_t kTile = 128, kRows = 2048, kPiece = 256;
   const int64_t n = rows.size(0), d = rows.size(1), tiles = parts_of(d, kTile);
   auto moment = at::zeros({d, d}, rows.options().dtype(at::kDouble)), x = at::empty({2, std::min(kRows, n), d}, moment.options());
   std::vector<std::pair<int64_t, int64_t>> upper;  // tiles on and above the diagonal; the sum is symmetric
   for (int64_t i = 0; i < tiles; ++i)
     for (int64_t j = i; j < tiles; ++j) upper.emplace_back(i * kTile, j * kTile);
   const auto count_of = [&](int64_t block) { return std::clamp<int64_t>(n - block * kRows, 0, kRows); };
-  const auto centre = [&](int64_t block, int64_t piece) {
+  const auto prepare = [&](int64_t block, int64_t piece) {
     const int64_t at = piece * kPiece, count = std::min(kPiece, count_of(block) - at), first = block * kRows + at;
-    x[block % 2].narrow(0, at, count).copy_(centred(rows.narrow(0, first, count).to(at::kDouble), first));
+    auto part = x[block % 2].narrow(0, at, count);
+    part.copy_(rows.narrow(0, first, count));
+    centre(part, first);
   };
   const auto add = [&](int64_t block, int64_t row, int64_t column) {
     const auto columns = [&](int64_t from) { return x[block % 2].narrow(0, 0, count_of(block)).narrow(1, from, std::min(kTile, d - from)); };
@@ -111,7 +113,7 @@ at::Tensor second_moment(const at::Tensor& rows, const std::function<at::Tensor(
     const auto products = block < 0 ? 0 : static_cast<int64_t>(upper.size());
     tasks_on(rows, products + parts_of(count_of(block + 1), kPiece), [&](int64_t i) {
       if (i < products) add(block, upper[i].first, upper[i].second);
-      else centre(block + 1, i - products);
+      else prepare(block + 1, i - products);
     });
   }
   moment = moment.triu() / static_cast<double>(n);
