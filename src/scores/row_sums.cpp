@@ -90,7 +90,7 @@ ClassMeans class_means(const at::Tensor& rows, const at::Tensor& class_of_row, i
 }
 
 at::Tensor second_moment(const at::Tensor& rows, const std::function<void(at::Tensor&, int64_t)>& centre) {
-  constexpr int64_t kTile = 128, kRows = 2048, kPiece = 256;
+  constexpr int64_t kTile = 192, kRows = 2048, kPiece = 256;
   const int64_t n = rows.size(0), d = rows.size(1), tiles = parts_of(d, kTile);
   auto moment = at::zeros({d, d}, rows.options().dtype(at::kDouble)), x = at::empty({2, std::min(kRows, n), d}, moment.options());
   std::vector<std::pair<int64_t, int64_t>> upper;  // tiles on and above the diagonal; the sum is symmetric
