@@ -162,7 +162,7 @@ ColumnGroup score_column(const LoadedEnsemble& ensemble, const ColumnPlan& plan,
               const auto logits = unit_rows(outputs.logits, units, predictor.units);
               const auto z = means ? scores::log_mean_probabilities(logits) : output_logits(logits, predictor, options);
               return post->score(state, post->scores_features ? features_of(outputs)[0] : at::Tensor(), z);
-            }};
+            }, score.post->wide};
   }
   const bool released = options.convention == "sed" && score.info->released_function;
   const auto function = released ? score.info->released_function : score.info->function;

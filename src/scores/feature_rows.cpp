@@ -58,13 +58,13 @@ std::vector<PostprocessorInfo> space_rows() {
           {.name = "mds", .summary = "Mahalanobis distance to the nearest class",
            .formula = "max_c -(h - mu_c)^T P (h - mu_c),  P the pseudo-inverse of the covariance about the class means",
            .citation = "Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks, NeurIPS 2018",
-           .answers = kGaussianAnswers, .needs = {F::kTrainFeatures, F::kTrainLabels}, .scores_features = true},
+           .answers = kGaussianAnswers, .needs = {F::kTrainFeatures, F::kTrainLabels}, .scores_features = true, .wide = true},
           gaussian_options("mds"), fit_mds, score_mds),
       postprocessor_row<GaussianOptions>(
           {.name = "rmds", .summary = "Mahalanobis distance relative to that of all classes in one",
            .formula = "max_c -(h - mu_c)^T P (h - mu_c) + (h - mu)^T P_0 (h - mu)",
            .citation = "Ren et al., A Simple Fix to Mahalanobis Distance for Improving Near-OOD Detection, 2021", .answers = kGaussianAnswers,
-           .needs = {F::kTrainFeatures, F::kTrainLabels}, .scores_features = true},
+           .needs = {F::kTrainFeatures, F::kTrainLabels}, .scores_features = true, .wide = true},
           gaussian_options("rmds"), fit_rmds, score_rmds),
       postprocessor_row<VimOptions>(
           {.name = "vim", .summary = "Energy less the distance to the principal space of the training features",

@@ -3,8 +3,6 @@
 #include <dissent/scores/shaping.hpp>
 #include <dissent/tensor_check.hpp>
 
-#include "core/parallel.hpp"
-
 namespace dissent::scores {
 namespace {
 
@@ -13,8 +11,7 @@ bool is_matrix(const at::Tensor& t) {
 }
 
 void check_finite(const char* name, const char* set_name, const char* what, const at::Tensor& rows) {
-  int64_t bad = 0;
-  for_blocks(rows, kBlockRows, [&](const at::Tensor& block, int64_t) { bad += block.numel() - block.isfinite().sum().item<int64_t>(); });
+  const int64_t bad = count_not_finite(rows);
   DISSENT_CHECK(bad == 0, kData, "{}: {} {}: wanted finite values, given {} that are not", name, set_name, what, bad);
 }
 
@@ -73,44 +70,6 @@ int64_t class_count(const FitData& data) {
 void for_blocks(const at::Tensor& rows, int64_t block_rows, const std::function<void(const at::Tensor&, int64_t)>& f) {
   for (int64_t first = 0; first < rows.size(0); first += block_rows)
     f(rows.narrow(0, first, std::min(block_rows, rows.size(0) - first)).to(at::kDouble), first);
-}
-
-at::Tensor row_mean(const at::Tensor& rows) {
-  auto sum = at::zeros({rows.size(1)}, rows.options().dtype(at::kDouble));
-  for_blocks(rows, kBlockRows, [&](const at::Tensor& block, int64_t) { sum += block.sum(0); });
-  return sum / static_cast<double>(rows.size(0));
-}
-
-ClassMeans class_means(const at::Tensor& rows, const at::Tensor& class_of_row, int64_t classes) {
-  const auto options = rows.options().dtype(at::kDouble);
-  auto sum = at::zeros({classes + 1, rows.size(1)}, options), count = at::zeros({classes + 1}, options);  // the last is none
-  const auto place = class_of_row.masked_fill(class_of_row.lt(0), classes);
-  for_blocks(rows, kBlockRows, [&](const at::Tensor& block, int64_t first) {
-    const auto of_block = place.narrow(0, first, block.size(0));
-    sum.index_add_(0, of_block, block);
-    count.index_add_(0, of_block, at::ones({block.size(0)}, options));
-  });
-  count = count.narrow(0, 0, classes);
-  return {sum.narrow(0, 0, classes) / count.clamp_min(1).unsqueeze(1), count};
-}
-
-at::Tensor second_moment(const at::Tensor& rows, const std::function<at::Tensor(const at::Tensor&, int64_t)>& centred) {
-  constexpr int64_t kStripe = 128;  // columns of a task, each of which reads all rows
-  const int64_t d = rows.size(1);
-  auto moment = at::zeros({d, d}, rows.options().dtype(at::kDouble));
-  const auto stripe = [&](int64_t task) {
-    const int64_t first = task * kStripe, count = std::min(kStripe, d - first);
-    auto part = at::zeros({d, count}, moment.options());
-    for_blocks(rows, kBlockRows, [&](const at::Tensor& block, int64_t at_row) {
-      const auto x = centred(block, at_row);
-      part.addmm_(x.t(), x.narrow(1, first, count));
-    });
-    moment.narrow(1, first, count).copy_(part / static_cast<double>(rows.size(0)));
-  };
-  const int64_t stripes = (d + kStripe - 1) / kStripe;
-  if (rows.device().is_cpu()) parallel_tasks(stripes, stripe);
-  else for (int64_t i = 0; i < stripes; ++i) stripe(i);
-  return (moment + moment.t()) / 2;
 }
 
 }  // namespace dissent::scores

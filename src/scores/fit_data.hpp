@@ -3,7 +3,8 @@
 
 #include <functional>
 
-// What fits share: checks that name the post-processor, and sums over blocks of rows in f64.
+// What fits share: checks that name the post-processor, and sums over blocks of rows in f64 (row_sums.cpp), which on the CPU run on the process's threads:
+// the same bits for any number of them.
 namespace dissent::scores {
 
 /// The features of a set, [N >= 1, D >= 1] and finite; set_name for messages: "training", "validation".
@@ -19,6 +20,8 @@ int64_t class_count(const FitData& data);
 
 /// f(block of rows in f64, first row) in order.
 void for_blocks(const at::Tensor& rows, int64_t block_rows, const std::function<void(const at::Tensor& block, int64_t first)>& f);
+/// How many values are not finite.
+int64_t count_not_finite(const at::Tensor& rows);
 /// Mean over rows, [D] f64.
 at::Tensor row_mean(const at::Tensor& rows);
 /// Means of the rows of each class [C, D] f64, 0 for a class without rows. classes_of_rows [N] i64; -1: the row is in none.
@@ -27,7 +30,8 @@ struct ClassMeans {
 };
 ClassMeans class_means(const at::Tensor& rows, const at::Tensor& class_of_row, int64_t classes);
 
-/// (1 / N) sum of x x^T, x = centred(block, first row) [rows, D]: [D, D] f64. Runs on threads; the same bits for any number.
-at::Tensor second_moment(const at::Tensor& rows, const std::function<at::Tensor(const at::Tensor& block, int64_t first)>& centred);
+/// (1 / N) sum of x x^T: [D, D] f64. `centre` makes x [rows, D] of a block in f64, in place; it is called once for each row, on any thread.
+/// Takes D^2 + 4096 D values.
+at::Tensor second_moment(const at::Tensor& rows, const std::function<void(at::Tensor& block, int64_t first)>& centre);
 
 }  // namespace dissent::scores

@@ -10,6 +10,8 @@
 namespace dissent::scores {
 namespace {
 
+constexpr int64_t kTaskRows = 256;
+
 // A with pseudo-inverse A A^T of a covariance.
 at::Tensor whitening(const at::Tensor& covariance) {
   const auto [values, vectors] = at::linalg_eigh(covariance);
@@ -18,18 +20,20 @@ at::Tensor whitening(const at::Tensor& covariance) {
   return vectors.index_select(1, kept) * values.index_select(0, kept).rsqrt();
 }
 
-State fit(const char* name, const FitData& data, const GaussianOptions& options) {
+State fit(const char* name, const FitData& data, const GaussianOptions& options, bool relative) {
   const auto features = checked_features(name, "training", data.train);
   const auto classes = class_count(data);
   const auto labels = checked_labels(name, "training", data.train, features.size(0), classes, features.device());
-  const auto of_classes = class_means(features, labels, classes);
-  const auto about_class = [&](const at::Tensor& block, int64_t first) {
-    return block - of_classes.mean.index_select(0, labels.narrow(0, first, block.size(0)));
-  };
-  State state = {{"class_mean", of_classes.mean},
-                 {"class_count", of_classes.count},
-                 {"whole_mean", row_mean(features)},
-                 {"whitening", whitening(second_moment(features, about_class))}};
+  const auto [class_mean, class_count] = class_means(features, labels, classes);
+  const auto share = (class_count / static_cast<double>(features.size(0))).unsqueeze(1);
+  const auto mean = (class_mean * share).sum(0), centres = class_mean - mean;
+  const auto covariance = second_moment(features, [&, &means = class_mean](at::Tensor& block, int64_t first) {
+    block.sub_(means.index_select(0, labels.narrow(0, first, block.size(0))));
+  });
+  const auto a = whitening(covariance);
+  State state = {{"class_mean", class_mean}, {"class_count", class_count}, {"whole_mean", mean}, {"whitening", a}, {"class_points", at::mm(centres, a)}};
+  // About the mean of all: within classes and between them, both sums of squares, so nothing cancels.
+  if (relative) state["whole_whitening"] = whitening(covariance + at::mm(centres.t(), centres * share));
   return bank_state(name, std::move(state), options.block_rows);
 }
 
@@ -42,9 +46,8 @@ at::Tensor class_distance(const at::Tensor& h, const at::Tensor& whole_mean, con
 }
 
 at::Tensor score(const char* name, const State& state, const at::Tensor& features, bool relative) {
-  const auto &class_mean = from_state(name, state, "class_mean"), &whole_mean = from_state(name, state, "whole_mean");
-  const auto& a = from_state(name, state, "whitening");
-  const auto class_points = at::mm(class_mean - whole_mean, a);
+  const auto &whole_mean = from_state(name, state, "whole_mean"), &a = from_state(name, state, "whitening");
+  const auto class_points = state.contains("class_points") ? state.at("class_points") : at::mm(from_state(name, state, "class_mean") - whole_mean, a);
   const auto absent = from_state(name, state, "class_count").eq(0);
   const auto class_squares = class_points.square().sum(1).masked_fill(absent, std::numeric_limits<double>::infinity());
   const auto of_block = [&](const at::Tensor& h, const at::Tensor&) {
@@ -52,24 +55,20 @@ at::Tensor score(const char* name, const State& state, const at::Tensor& feature
     if (!relative) return distance.neg();
     return at::mm(h - whole_mean, from_state(name, state, "whole_whitening")).square().sum(1) - distance;
   };
-  return score_rows({name, features, {}, whole_mean.size(0), 0}, of_block, count_from_state(name, state, "block_rows"));
+  // Parts of a block are tasks, so that one block is enough for all threads.
+  return score_rows({name, features, {}, whole_mean.size(0), 0}, of_block, std::min(kTaskRows, count_from_state(name, state, "block_rows")));
 }
 
 }  // namespace
 
-State fit_mds(const FitData& data, const GaussianOptions& options) { return fit("mds", data, options); }
+State fit_mds(const FitData& data, const GaussianOptions& options) { return fit("mds", data, options, false); }
 
 at::Tensor score_mds(const State& state, const at::Tensor& features, const at::Tensor& logits) {
   static_cast<void>(logits);
   return score("mds", state, features, false);
 }
 
-State fit_rmds(const FitData& data, const GaussianOptions& options) {
-  auto state = fit("rmds", data, options);
-  const auto mean = state.at("whole_mean");
-  state["whole_whitening"] = whitening(second_moment(data.train.features.detach(), [&](const at::Tensor& block, int64_t) { return block - mean; }));
-  return state;
-}
+State fit_rmds(const FitData& data, const GaussianOptions& options) { return fit("rmds", data, options, true); }
 
 at::Tensor score_rmds(const State& state, const at::Tensor& features, const at::Tensor& logits) {
   static_cast<void>(logits);

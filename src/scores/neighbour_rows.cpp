@@ -16,10 +16,11 @@ std::vector<PostprocessorInfo> neighbour_rows() {
           {.name = "knn", .summary = "Distance to the k-th nearest training feature, all of norm 1", .formula = "-|h / |h| - t / |t||^2,  t the k-th nearest",
            .citation = "Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022",
            .answers = "zero feature: stays 0, at distance 1 from all; k above the training samples: an error", .needs = {F::kTrainFeatures}, .scores_features = true,
-           .search = {{"k", {int64_t{50}, int64_t{100}, int64_t{200}, int64_t{500}, int64_t{1000}}}}},
+           .wide = true, .search = {{"k", {int64_t{50}, int64_t{100}, int64_t{200}, int64_t{500}, int64_t{1000}}}}},
           OptionTable<KnnOptions>("postprocessor.knn", "KNN")
               .option("k", &KnnOptions::k, {.meaning = "which neighbour", .min = 1})
-              .option("block_rows", &KnnOptions::block_rows, block_info()),
+              .option("block_rows", &KnnOptions::block_rows, {.meaning = "rows of a block of the bank and, at most, of samples: memory is about 12 block_rows (block_rows + D) bytes a thread",
+                                                                .scope = Scope::kExecution, .min = 1}),
           fit_knn, score_knn),
       postprocessor_row<NnguideOptions>(
           {.name = "nnguide", .summary = "Energy times the mean likeness to the nearest training features, weighted by theirs",

@@ -4,6 +4,7 @@
 
 #include "scores/bank.hpp"
 #include "scores/fit_data.hpp"
+#include "scores/nearest.hpp"
 #include "scores/score_rows.hpp"
 #include "scores/top_k.hpp"
 
@@ -30,6 +31,10 @@ at::Tensor score_knn(const State& state, const at::Tensor& features, const at::T
   static_cast<void>(logits);
   const auto& bank = from_state("knn", state, "bank");
   const auto k = count_from_state("knn", state, "k"), block_rows = count_from_state("knn", state, "block_rows");
+  if (bank.device().is_cpu() && (!features.defined() || features.device().is_cpu())) {
+    const auto nearest = [&](const at::Tensor& h, const at::Tensor&) { return kth_distances(h, bank, k, block_rows).neg(); };
+    return score_rows({.name = "knn", .features = features, .logits = {}, .dimension = bank.size(1), .wide = true}, nearest, std::clamp<int64_t>(block_rows * block_rows / k, 1, block_rows));
+  }
   const auto score = [&](const at::Tensor& h, const at::Tensor&) {
     const auto query = unit_rows(h), length = query.square().sum(1, true);  // 1, or 0 of a zero feature
     TopK nearest(h.size(0), k, h.device());

@@ -30,6 +30,7 @@ struct PostprocessorInfo {
   std::vector<FitField> needs = {};        ///< of fit
   bool scores_features = false;            ///< whether score reads features, or may be given none
   bool scores_logits = false;
+  bool wide = false;                       ///< scoring a block takes all threads: nothing else is run beside it
   std::vector<SearchList> search = {};     ///< in the reference's order
   TableSpec options = {};                  ///< [postprocessor.<name>]
   std::any default_options = {};           ///< the struct that `options` is bound to

@@ -44,7 +44,7 @@ at::Tensor score_rows(const Scored& scored, const std::function<at::Tensor(const
     scores.narrow(0, first, count).copy_(values);
   };
   const int64_t blocks = (rows.size(0) + block_rows - 1) / block_rows;
-  if (rows.device().is_cpu()) parallel_tasks(blocks, block);
+  if (rows.device().is_cpu() && !scored.wide) parallel_tasks(blocks, block);
   else for (int64_t i = 0; i < blocks; ++i) block(i);
   return scores;
 }

@@ -16,6 +16,7 @@ struct Scored {
   at::Tensor features, logits;
   int64_t dimension = 0;  ///< D wanted; 0: features are not read
   int64_t classes = 0;    ///< C wanted; -1: any; 0: logits are not read
+  bool wide = false;      ///< f runs on all threads itself: blocks come one after the other
 };
 
 /// f on blocks of rows (h, z in f64; undefined where they are not read), on the process's threads; its values [rows] joined to [N] f64. Rows with a feature

@@ -14,7 +14,7 @@ State fit(const char* name, const at::Tensor& features, const LinearHead& given,
   DISSENT_CHECK(dim >= 0 && dim < d, kUsage, "{}: dim: wanted 0 .. {} for {} features, given {}", name, d - 1, d, dim);
   const auto head = checked_head(name, given, d);
   const auto u = at::mv(at::linalg_pinv(head.weight), head.bias).neg();
-  const auto moment = second_moment(features, [&](const at::Tensor& block, int64_t) { return block - u; });
+  const auto moment = second_moment(features, [&](at::Tensor& block, int64_t) { block.sub_(u); });
   const auto vectors = std::get<1>(at::linalg_eigh(moment));  // the largest eigenvalues last
   return {{"u", u}, {"residual_space", vectors.narrow(1, 0, d - dim).contiguous()}};
 }

@@ -13,7 +13,7 @@ struct GaussianOptions {
 
 /// max_c -(h - mu_c)^T P (h - mu_c), mu_c the mean of class c by true labels, P of the covariance about the class means. (Lee et al., Mahalanobis, 2018)
 /// A class without training samples is left out. Reads training features and labels.
-/// State: class_mean [C, D], class_count [C], whole_mean [D], whitening A [D, r], ..
+/// State: class_mean [C, D], class_count [C], whole_mean [D], whitening A [D, r], class_points (mu_c - mu) A [C, r] (made where they are missing), ..
 State fit_mds(const FitData& data, const GaussianOptions& options = {});
 at::Tensor score_mds(const State& state, const at::Tensor& features, const at::Tensor& logits);
 

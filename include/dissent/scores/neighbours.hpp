@@ -12,6 +12,8 @@ struct KnnOptions {
 /// MINUS the squared distance to the k-th nearest of the training features, all divided by their norm: -4 .. 0. (Sun et al., 2022)
 ///   -|h / |h| - t / |t||^2, exact; a zero feature has no direction and stays 0, at distance 1 from all that have one
 /// Reads training features. State: bank (the training features themselves), k, block_rows.
+/// On the CPU rows of the bank are chosen by f32 products, with a bound on their rounding, and measured in f64: the same value, and the same bits for any
+/// blocks and threads, in the time of f32 products (src/scores/nearest.hpp). Samples go through min(block_rows, block_rows^2 / k) at a time.
 /// Ref: OpenOOD knn_postprocessor.py, which adds 1e-10 to every normalised value: that cancels in a difference.
 State fit_knn(const FitData& data, const KnnOptions& options = {});
 at::Tensor score_knn(const State& state, const at::Tensor& features, const at::Tensor& logits);

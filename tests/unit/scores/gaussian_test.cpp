@@ -2,6 +2,7 @@
 #include <dissent/scores/gaussian.hpp>
 #include <dissent/scores/subspace.hpp>
 
+#include "core/parallel.hpp"
 #include "expect_error.hpp"
 #include "unit/losses/peak_memory.hpp"
 #include "unit/scores/made_features.hpp"
@@ -91,6 +92,29 @@ TEST(Mds, ClassesFarApartKeepTheirDigits) {
   const auto own = at::mm(centred, precision(state)).mul(centred).sum(1).neg();
   EXPECT_LT(largest(far - own), 1e-6);  // 20 roundings of 1e6 2^-52, over a deviation of 0.1
   EXPECT_TRUE(near.ge(own - 1e-9).all().item<bool>());
+}
+
+TEST(Mds, SameBitsForAnyThreadsAndAStateWithoutPoints) {
+  // Two tiles of the covariance, three blocks of training rows, three tasks of samples.
+  const int64_t rows = 5000, d = 300;
+  FitData data;
+  data.train.features = made_logits(1, rows, d)[0].to(at::kFloat);
+  data.train.labels = at::arange(rows, at::kLong).remainder(7);
+  const auto h = data.train.features.narrow(0, 0, 700);
+  auto state = fit_rmds(data);
+  const auto score = score_rmds(state, h, {});
+  const auto x = data.train.features.to(at::kDouble) - state.at("class_mean").index_select(0, data.train.labels);
+  const auto inverse = at::linalg_inv(at::mm(x.t(), x) / static_cast<double>(rows));
+  EXPECT_LT(largest(precision(state) - inverse) / inverse.abs().max().item<double>(), 1e-11);  // condition of 5000 x 300, about 3, times roundings
+  for (const int threads : {2, 3}) {
+    set_threads(threads);
+    EXPECT_TRUE(at::equal(score_rmds(fit_rmds(data), h, {}), score)) << threads;
+  }
+  set_threads(1);
+  state.erase("class_points");
+  EXPECT_TRUE(at::equal(score_rmds(state, h, {}), score));
+  data.train.features[77][3] = std::numeric_limits<float>::infinity();
+  expect_error(ErrorKind::kData, "mds: training features: wanted finite values, given 1 that are not", [&] { fit_mds(data); });
 }
 
 TEST(Mds, MemoryDoesNotGrowWithTheSamples) {
