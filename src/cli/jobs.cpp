@@ -144,7 +144,8 @@ void add_options(CommandLine& line) {
   line.add()("where", po::value<Texts>()->composing()->default_value({}, ""), "column=value: only rows that fit, * and ? allowed; may be repeated")(
       "state", text("results/jobs"), "folder of the jobs' states; the same for all who share the work")(
       "dry-run", po::bool_switch(), "run, submit: show every job, its command, its grid and what `dissent plan` says that it costs; start nothing")(
-      "times", po::bool_switch(), "--dry-run: measure times too (seconds a job)")("pack", po::value<int64_t>()->default_value(0, "0"), "run, submit: jobs of fewer ranks are packed into MPI jobs of so many")(
+      "times", po::bool_switch(), "--dry-run: measure times too (seconds a job)")(
+      "no-cost", po::bool_switch(), "--dry-run: no costs (those of large networks take seconds)")("pack", po::value<int64_t>()->default_value(0, "0"), "run, submit: jobs of fewer ranks are packed into MPI jobs of so many")(
       "cores", po::value<int64_t>()->default_value(0, "all"), "run: cores to use")("gpus", text(""), "run: GPUs to use, as 0,1")("mpirun", text(""), "run: launcher of several ranks");
   line.add()("templates", text(""), "submit: folder of batch scripts (slurm/ of this program)")("throttle", po::value<int64_t>()->default_value(0, "all"), "submit: jobs of an array at a time")(
       "no-arrays", po::bool_switch(), "submit: a job of Slurm each")("watch", po::bool_switch(), "status: redraw until nothing is under way")(
@@ -173,7 +174,7 @@ int run_jobs_alone(const std::vector<std::string>& arguments) {
   auto loaded = load(line, words[1]);
   if (words[0] == "status") return show_status(line, loaded);
   if (line.flag("dry-run")) {
-    fmt::print("{}", dry_run(loaded.picked, loaded.all, line.flag("times")));
+    fmt::print("{}", dry_run(loaded.picked, loaded.all, line.flag("no-cost") ? Costs::kNone : line.flag("times") ? Costs::kTimes : Costs::kCounted));
     return 0;
   }
   return words[0] == "run" ? run_here(line, std::move(loaded)) : submit_there(line, std::move(loaded));

@@ -75,7 +75,7 @@ std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std:
 
 }  // namespace
 
-std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::Job>& all, bool times) {
+std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::Job>& all, Costs shown) {
   std::string text;
   std::map<std::string, std::string> names, costs;
   for (const auto& job : all) names[job.key] = job.name;
@@ -92,7 +92,7 @@ std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::
     for (const auto& key : job.after) after.push_back(names.at(key));
     if (!after.empty()) text += fmt::format("  after {}\n", fmt::join(after, ", "));
     if (!job.slurm.empty()) text += fmt::format("  sbatch {}\n", jobs::shown(job.slurm));
-    text += "  " + cost_of(job, times, costs);
+    if (shown != Costs::kNone) text += "  " + cost_of(job, shown == Costs::kTimes, costs);
   }
   return text + fmt::format("{} jobs\n", count);
 }
