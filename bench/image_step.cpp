@@ -66,7 +66,7 @@ int main(int argc, char** argv) {
     if (std::strcmp(argv[i], "--only") == 0) only = argv[i + 1];
   }
   set_threads(count);
-  const std::vector<Work> all = {{"lenet", "lenet", 5, 28, 128, 10, 30}, {"lenet6", "lenet", 6, 28, 128, 10, 30}, {"resnet18", "resnet18_32x32", 5, 32, 16, 1, 2}};
+  const std::vector<Work> all = {{"lenet", "lenet", 5, 28, 128, 10, 30}, {"lenet6", "lenet", 6, 28, 128, 10, 30}, {"resnet18", "resnet18_32x32", 5, 32, 128, 1, 2}};
   for (const auto& work : all)
     if (only.empty() || only == work.what) time_steps(runtime.world(), work);
   return 0;

@@ -117,7 +117,7 @@ def main():
     parser.add_argument("--only", default="")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    for what, network, members, size, batch, warm_up, steps in (("lenet", LeNet, 5, 28, 128, 10, 30), ("lenet6", LeNet, 6, 28, 128, 10, 30), ("resnet18", ResNet18, 5, 32, 16, 1, 2)):
+    for what, network, members, size, batch, warm_up, steps in (("lenet", LeNet, 5, 28, 128, 10, 30), ("lenet6", LeNet, 6, 28, 128, 10, 30), ("resnet18", ResNet18, 5, 32, 128, 1, 2)):
         if args.only in ("", what):
             time_steps(args, what, network, members, size, batch, warm_up, steps)
 

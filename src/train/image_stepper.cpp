@@ -39,6 +39,7 @@ at::Tensor by_member(const at::Tensor& logits) { return logits.dim() == 3 ? logi
 struct ImageStepper::Graph {
   std::vector<at::Tensor> parameters;
   at::Tensor base;             // weighted base losses, kept for the backward pass of all
+  at::Tensor own_loss;         // the same, of a network whose own backward pass comes later
   std::vector<at::Tensor> base_gradient;  // where they are done with
   std::vector<at::Tensor> gradient;       // of the rest
   at::Tensor x;                // images that the others saw
@@ -150,8 +151,9 @@ at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input,
   return total;
 }
 
-// The training pass of a network on its own batch. keep: its graph serves the others too, and its backward pass waits for them.
-void ImageStepper::base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, double* figures, double share) const {
+// The training pass of a network on its own batch. keep: its graph serves the others too, and its backward pass waits for them. later: its backward
+// pass is left to base_backward.
+void ImageStepper::base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, bool later, double* figures, double share) const {
   const auto& rows = input.own[objective_.same_batch || members_.multihead() ? 0 : network];
   if (rows.x.size(0) == 0 && !batch_norm_) return;
   const bool adversarial = std::any_of(objective_.terms.begin(), objective_.terms.end(), [](const auto& term) { return term.name == "adversarial_cross_entropy"; });
@@ -162,14 +164,18 @@ void ImageStepper::base_pass(int64_t network, const ImageStepInput& input, Graph
   const auto output = forward(network, graph.parameters, image, true);
   const auto logits = by_member(output.logits);
   const auto loss = base_loss(network, input, rows, x, logits, graph, figures, share);
-  if (!keep) {
-    if (loss.defined()) graph.base_gradient = torch::autograd::grad({loss * (share * scale_.value)}, graph.parameters, {}, {}, false, /*allow_unused=*/true);
-    return;
-  }
+  if (!keep && later) graph.own_loss = loss;
+  else if (!keep) base_backward(loss, graph, share);
+  if (!keep) return;
   graph.base = loss;
   graph.x = image;
   graph.output = output;
   graph.logits = logits;
+}
+
+void ImageStepper::base_backward(const at::Tensor& loss, Graph& graph, double share) const {
+  if (loss.defined()) graph.base_gradient = torch::autograd::grad({loss * (share * scale_.value)}, graph.parameters, {}, {}, false, /*allow_unused=*/true);
+  graph.own_loss.reset();
 }
 
 void ImageStepper::diversity_forward(int64_t network, const ImageStepInput& input, Graph& graph) const {
@@ -306,17 +312,20 @@ void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Ten
   const int64_t networks = members_.networks();
   std::vector<Graph> graphs(networks);
   for (int64_t i = 0; i < networks; ++i) graphs[i].parameters = leaves(i);
-  const auto base = [&, this](int64_t i) { base_pass(i, input, graphs[i], keep, row, share); };
+  const auto base = [&, this](int64_t i, bool later = false) { base_pass(i, input, graphs[i], keep, later, row, share); };
   const auto diversity = [&, this](int64_t i) {
     if (other_batch) diversity_forward(i, input, graphs[i]);
     if (others && common.labels.defined()) compute_maps(i, input, common.labels, graphs[i]);
   };
   // Without running statistics the two passes of a network do not depend on each other: as many pieces as possible between two points where threads meet.
   const bool any_order = other_batch && members_.buffers.size(1) == 0;
+  // With them the evaluation pass follows the training pass; of the networks of an incomplete last round the backward pass of the latter fills the gaps of the second part.
+  const int64_t rounds = networks / threads() * threads();
+  const bool fills = other_batch && !any_order && !batch_norm_ && members_.values.is_cpu() && rounds > 0;
   std::vector<std::function<void()>> first, second;
   for (int64_t i = 0; i < networks; ++i) {
     if (any_order) (i < networks / 2 ? first : second).push_back([&base, i] { base(i); });
-    else first.push_back([&base, &diversity, i] { base(i), diversity(i); });
+    else first.push_back([&base, &diversity, i, later = fills && i >= rounds] { base(i, later), diversity(i); });
   }
   for (int64_t i = 0; any_order && i < networks; ++i) first.push_back([&diversity, i] { diversity(i); });
   run_pieces(first, batch_norm_ != nullptr);
@@ -328,6 +337,7 @@ void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Ten
       });
     const auto derivatives = pull(input, graphs, labels, row, share);
     for (int64_t i = 0; i < networks; ++i) second.push_back([&, this, i] { backward(i, derivatives, graphs[i], share); });
+    for (int64_t i = rounds; fills && i < networks; ++i) second.push_back([&, this, i] { base_backward(graphs[i].own_loss, graphs[i], share); });
     run_pieces(second, batch_norm_ && keep);
   }
   each_network(members_, [&](int64_t i) {

@@ -93,7 +93,8 @@ class ImageStepper {
   ImageOutput forward(int64_t network, const std::vector<at::Tensor>& parameters, const at::Tensor& x, bool training) const;
   at::Tensor base_loss(int64_t network, const ImageStepInput& input, const ImageRows& rows, const at::Tensor& x, const at::Tensor& logits, const Graph& graph, double* figures,
                        double share) const;
-  void base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, double* figures, double share) const;
+  void base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, bool later, double* figures, double share) const;
+  void base_backward(const at::Tensor& loss, Graph& graph, double share) const;
   void diversity_forward(int64_t network, const ImageStepInput& input, Graph& graph) const;
   void compute_maps(int64_t network, const ImageStepInput& input, const at::Tensor& labels, Graph& graph) const;
   Pull pull(const ImageStepInput& input, const std::vector<Graph>& graphs, const at::Tensor& labels, double* figures, double share);
