@@ -30,7 +30,8 @@ static_assert(std::size(kNames) == kCount);
 
 // exp of x <= 0 to about 1e-7: 2^n times a polynomial of the rest (Cephes' expf); 0 below -87.
 DISSENT_INLINE float exp_of(float x) {
-  const float limited = x > -87.0F ? x : -87.0F;
+  const int32_t keep = -static_cast<int32_t>(x > -87.0F);  // a mask, not a branch, which would keep loops from being vectorised
+  const float limited = std::bit_cast<float>(std::bit_cast<int32_t>(x) & keep);
   const float n = static_cast<float>(static_cast<int32_t>(limited * 1.44269504088896341F - 0.5F));
   const float r = (limited - n * 0.693359375F) + n * 2.12194440e-4F;
   float p = 1.9875691500e-4F;
@@ -40,7 +41,7 @@ DISSENT_INLINE float exp_of(float x) {
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   const float value = (p * r * r + r + 1) * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
-  return x > -87.0F ? value : 0.0F;
+  return std::bit_cast<float>(std::bit_cast<int32_t>(value) & keep);
 }
 
 // log of a normal x > 0 to about 1e-7 (Cephes' logf).
