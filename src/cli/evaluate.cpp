@@ -61,18 +61,16 @@ void print_differences(const std::vector<ResultRow>& rows) {
 void print_table(const std::vector<ResultRow>& all) {
   std::vector<ResultRow> rows, differences;
   for (const auto& row : all) (row.run.empty() ? differences : rows).push_back(row);
+  const auto key_of = [](const ResultRow& row) { return RunKey{row.run, row.method, row.config_hash, row.seed}; };
   std::vector<RunKey> runs;
-  for (const auto& row : rows) runs.push_back({row.run, row.method, row.config_hash, row.seed});
-  std::vector<RunKey> each;
-  for (const auto& run : runs)
-    if (std::find(each.begin(), each.end(), run) == each.end()) each.push_back(run);
-  const auto labels = run_labels(each);
+  for (const auto& row : rows)
+    if (std::find(runs.begin(), runs.end(), key_of(row)) == runs.end()) runs.push_back(key_of(row));
+  const auto labels = run_labels(runs);
   std::map<std::pair<std::string, std::string>, std::map<std::string, double>> lines;
   std::vector<std::pair<std::string, std::string>> order;
   std::vector<std::string> columns;
-  for (size_t r = 0; r < rows.size(); ++r) {
-    const auto& row = rows[r];
-    const auto& label = labels[std::find(each.begin(), each.end(), runs[r]) - each.begin()];
+  for (const auto& row : rows) {
+    const auto& label = labels[std::find(runs.begin(), runs.end(), key_of(row)) - runs.begin()];
     const auto line = std::pair(label, row.fidelity.empty() ? row.predictor : fmt::format("{} ({})", row.predictor, row.fidelity));
     if (!lines.contains(line)) order.push_back(line);
     const std::string column = column_of(row);

@@ -1,7 +1,6 @@
 #include "cli/plan_images.hpp"
 
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "cli/plan_report.hpp"
@@ -237,15 +236,9 @@ std::string ImagePlanner::text() const {
 }
 
 Json ImagePlanner::grid_json(const ImageGridCost& grid) const {
-  Json json{{"ranks", grid.ranks}};
-  if (!grid.problem.empty()) {
-    json["problem"] = grid.problem;
-    return json;
-  }
+  auto json = place_json(grid);
+  if (!grid.problem.empty()) return json;
   const auto& m = grid.memory;
-  json["grid"] = {{"runs", grid.shape.runs}, {"members", grid.shape.members}, {"data", grid.shape.data}};
-  json["ranks_per_node"] = grid.ranks_per_node;
-  json["threads_a_rank"] = grid.threads;
   json["memory"] = {{"base", m.base}, {"parameters", m.parameters}, {"optimizer", m.optimizer}, {"gradients", m.gradients}, {"activations", m.activations}, {"saliency", m.saliency},
                     {"images", m.images}, {"validation", m.validation}, {"checkpoint", m.checkpoint}, {"sets", m.sets}, {"rank", m.rank()}, {"data_node", 0}, {"resident_rank", m.rank()},
                     {"node", grid.node_bytes()}, {"available", available_bytes_}};

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 
 #include "storage/atomic_file.hpp"
 
@@ -75,15 +74,9 @@ std::string notes_text(const CostReport& report) {
 }
 
 nlohmann::ordered_json grid_json(const CostReport& report, const GridCost& grid) {
-  nlohmann::ordered_json json{{"ranks", grid.ranks}};
-  if (!grid.problem.empty()) {
-    json["problem"] = grid.problem;
-    return json;
-  }
+  auto json = place_json(grid);
+  if (!grid.problem.empty()) return json;
   const auto& m = grid.memory;
-  json["grid"] = {{"runs", grid.shape.runs}, {"members", grid.shape.members}, {"data", grid.shape.data}};
-  json["ranks_per_node"] = grid.ranks_per_node;
-  json["threads_a_rank"] = grid.threads;
   json["memory"] = {{"base", m.base}, {"parameters", m.parameters}, {"optimizer", m.optimizer}, {"activations", m.activations}, {"gradients", m.gradients}, {"logits", m.logits},
                     {"plan", m.plan}, {"validation", m.validation}, {"checkpoint", m.checkpoint}, {"rank", m.rank()}, {"data_node", grid.data.node_bytes},
                     {"residency", grid.data.stream ? "stream" : "host"}, {"resident_rank", m.rank() + grid.data.node_bytes}, {"node", grid.node_bytes()}, {"available", report.available_bytes}};

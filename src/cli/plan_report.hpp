@@ -1,4 +1,5 @@
 #pragma once
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,6 +37,20 @@ struct CostReport {
   MessageCost messages;
   std::vector<GridCost> grids;
 };
+
+/// Where the ranks of a grid are, or the problem why there is none: what the JSON of all kinds of training begins with.
+template <class Grid>
+nlohmann::ordered_json place_json(const Grid& grid) {
+  nlohmann::ordered_json json{{"ranks", grid.ranks}};
+  if (!grid.problem.empty()) {
+    json["problem"] = grid.problem;
+    return json;
+  }
+  json["grid"] = {{"runs", grid.shape.runs}, {"members", grid.shape.members}, {"data", grid.shape.data}};
+  json["ranks_per_node"] = grid.ranks_per_node;
+  json["threads_a_rank"] = grid.threads;
+  return json;
+}
 
 /// "3.2 ms", "12.0 min".
 std::string duration(double seconds);

@@ -320,12 +320,12 @@ void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Ten
   // Without running statistics the two passes of a network do not depend on each other: as many pieces as possible between two points where threads meet.
   const bool any_order = other_batch && members_.buffers.size(1) == 0;
   // With them the evaluation pass follows the training pass; of the networks of an incomplete last round the backward pass of the latter fills the gaps of the second part.
-  const int64_t rounds = networks / threads() * threads();
-  const bool fills = other_batch && !any_order && !batch_norm_ && members_.values.is_cpu() && rounds > 0;
+  const int64_t full = networks / threads() * threads();  // networks of complete rounds
+  const bool fills = other_batch && !any_order && !batch_norm_ && members_.values.is_cpu() && full > 0;
   std::vector<std::function<void()>> first, second;
   for (int64_t i = 0; i < networks; ++i) {
     if (any_order) (i < networks / 2 ? first : second).push_back([&base, i] { base(i); });
-    else first.push_back([&base, &diversity, i, later = fills && i >= rounds] { base(i, later), diversity(i); });
+    else first.push_back([&base, &diversity, i, later = fills && i >= full] { base(i, later), diversity(i); });
   }
   for (int64_t i = 0; any_order && i < networks; ++i) first.push_back([&diversity, i] { diversity(i); });
   run_pieces(first, batch_norm_ != nullptr);
@@ -337,7 +337,7 @@ void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Ten
       });
     const auto derivatives = pull(input, graphs, labels, row, share);
     for (int64_t i = 0; i < networks; ++i) second.push_back([&, this, i] { backward(i, derivatives, graphs[i], share); });
-    for (int64_t i = rounds; fills && i < networks; ++i) second.push_back([&, this, i] { base_backward(graphs[i].own_loss, graphs[i], share); });
+    for (int64_t i = full; fills && i < networks; ++i) second.push_back([&, this, i] { base_backward(graphs[i].own_loss, graphs[i], share); });
     run_pieces(second, batch_norm_ && keep);
   }
   each_network(members_, [&](int64_t i) {
