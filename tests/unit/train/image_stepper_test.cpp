@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/parallel.hpp"
 #include "models/networks/lenet.hpp"
 #include "models/networks/multihead.hpp"
 #include "models/networks/resnet.hpp"
@@ -139,6 +140,25 @@ TEST(ImageStepper, DiversityBatchIsSeenInEvaluationModeAfterTheTrainingPass) {
   read.logits = at::stack(logits);
   const auto gradients = torch::autograd::grad({0.3 * losses::evaluate("ncl", read)}, flats);
   for (int64_t m = 0; m < 2; ++m) EXPECT_TRUE(at::allclose(before[m] - f.members.values[m], gradients[m], 1e-8, 1e-12));
+}
+
+// Of three networks on two threads the last one's own backward pass is put off: weights, running statistics and figures stay the same, bit for bit.
+TEST(ImageStepper, ThreadsChangeNoBitOfNetworksWithRunningStatistics) {
+  const auto run = [](int count) {
+    set_threads(count);
+    Fixture f(std::make_shared<ResNet>(ResNetOptions{.blocks = {1, 1, 1, 1}, .width = 8}), 3, 0.1);
+    auto stepper = f.stepper({kCrossEntropy, {"gradcam", {.weight = 0.5}, {}}});
+    auto figures = figures_of(stepper);
+    for (int64_t part = 0; part < 2; ++part) stepper.accumulate(input_of({batch(4, 1 + part), batch(4, 3 + part), batch(4, 5 + part)}, batch(4, 7 + part)), 0.5, figures);
+    stepper.update(f.optimizer, 0.1, Request::kNone);
+    set_threads(1);
+    return std::tuple(f.members.values, f.members.buffers, figures);
+  };
+  const auto [one, one_buffers, one_figures] = run(1);
+  const auto [two, two_buffers, two_figures] = run(2);
+  EXPECT_TRUE(at::equal(one, two));
+  EXPECT_TRUE(at::equal(one_buffers, two_buffers));
+  EXPECT_TRUE(at::equal(one_figures, two_figures));
 }
 
 TEST(ImageStepper, MultiheadMembersShareTheirTrunk) {
