@@ -17,7 +17,10 @@ if(NOT TARGET dissent)
   return()
 endif()
 
-set_target_properties(dissent PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../lib" INSTALL_RPATH_USE_LINK_PATH TRUE)
+# LibTorch's folder by name: INSTALL_RPATH_USE_LINK_PATH leaves out what lies in the source tree, as the wheel in .venv does.
+cmake_path(GET LibTorch_CPU_LIBRARY PARENT_PATH libtorch_folder)
+set_target_properties(dissent PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../lib;${libtorch_folder}"
+  INSTALL_RPATH_USE_LINK_PATH TRUE)
 install(TARGETS dissent RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY jobs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)

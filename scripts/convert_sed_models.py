@@ -12,6 +12,7 @@ list ALLOWED are refused, with its name. Needs PyTorch. Exit codes: 2 wrong usag
 """
 import argparse
 import collections
+import ctypes
 import io
 import json
 import pathlib
@@ -230,8 +231,14 @@ def write_safetensors(path, weights, metadata):
     with open(part, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for tensor in weights.values():
-            file.write(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            file.write(bytes_of(tensor))
     part.replace(path)
+
+
+def bytes_of(tensor):
+    """The values of a tensor as they lie in memory; without numpy, which PyTorch does not bring."""
+    values = tensor.detach().cpu().contiguous()
+    return ctypes.string_at(values.data_ptr(), values.numel() * values.element_size()) if values.numel() else b""
 
 
 def convert(path, folder, whole):

@@ -8,8 +8,12 @@
 # Modules that the program was built with.
 # module load gcc openmpi hdf5/parallel
 
-# The program: of this tree, an installed one, or one in a container (GPUs: CONTAINER_OPTIONS=(--nv)).
-DISSENT_PROGRAM=${DISSENT_PROGRAM:-$DISSENT_HOME/build/release/dissent}
+# The program: of this source tree, else of the installed tree (share/dissent/slurm beside bin), or one in a container (GPUs: CONTAINER_OPTIONS=(--nv)).
+if [ -z "${DISSENT_PROGRAM:-}" ]; then
+  DISSENT_PROGRAM=$DISSENT_HOME/build/release/dissent
+  if [ ! -x "$DISSENT_PROGRAM" ]; then DISSENT_PROGRAM=$(cd "$DISSENT_HOME/../.." && pwd)/bin/dissent; fi
+fi
+export DISSENT_PROGRAM
 DISSENT_CONTAINER=${DISSENT_CONTAINER:-}   # dissent.sif
 CONTAINER_OPTIONS=()
 
