@@ -1,5 +1,6 @@
-// Time of an evaluation of SED's heads: the forward pass against its products alone, and what comes after the logits (twelve scores and their AUROCs); the
-// same work as bench/peers/evaluate.py. One JSON object a line.
+// Time of an evaluation of SED's heads: the forward pass against its products alone, and what comes
+// after the logits (twelve scores and their AUROCs); the same work as bench/peers/evaluate.py. One
+// JSON object a line.
 //   bench_evaluate [--threads N] [--rows N]
 #include <chrono>
 #include <cstdio>
@@ -16,8 +17,18 @@ using namespace dissent;
 namespace {
 
 constexpr int64_t kMembers = 5, kDim = 768, kHidden = 3072, kClasses = 1000, kBlock = 1024;
-const std::vector<std::string> kScores{"msp",           "mean_member_confidence", "different_predictions", "pds",        "ensemble_entropy", "average_entropy",
-                                       "mutual_information", "average_energy",     "average_max_logit",     "a2d_score", "prob_minmax",      "minmax"};
+const std::vector<std::string> kScores{"msp",
+                                       "mean_member_confidence",
+                                       "different_predictions",
+                                       "pds",
+                                       "ensemble_entropy",
+                                       "average_entropy",
+                                       "mutual_information",
+                                       "average_energy",
+                                       "average_max_logit",
+                                       "a2d_score",
+                                       "prob_minmax",
+                                       "minmax"};
 using Clock = std::chrono::steady_clock;
 
 double seconds(const std::function<void()>& work) {
@@ -27,7 +38,10 @@ double seconds(const std::function<void()>& work) {
 }
 
 void report(const char* what, double seconds, int64_t rows) {
-  std::printf("{\"bench\": \"evaluate\", \"peer\": \"dissent\", \"what\": \"%s\", \"threads\": %d, \"rows\": %lld, \"s\": %.3f}\n", what, threads(), static_cast<long long>(rows), seconds);
+  std::printf(
+      "{\"bench\": \"evaluate\", \"peer\": \"dissent\", \"what\": \"%s\", \"threads\": %d, "
+      "\"rows\": %lld, \"s\": %.3f}\n",
+      what, threads(), static_cast<long long>(rows), seconds);
   std::fflush(stdout);
 }
 
@@ -55,24 +69,41 @@ int main(int count, char** arguments) {
   const auto networks = head_networks(head, members, kDim, kClasses);
   auto x = at::empty({kBlock, kDim}, at::kFloat);
   fill_uniform(x, -1, 1, Random(1, Purpose::kNoise));
-  const std::vector<at::Tensor> weights{at::rand({kDim, kHidden}), at::rand({kHidden, kDim}), at::rand({kDim, kClasses})};
+  const std::vector<at::Tensor> weights{at::rand({kDim, kHidden}), at::rand({kHidden, kDim}),
+                                        at::rand({kDim, kClasses})};
   const auto which = all_of(kMembers);
   networks->forward(x, which, false);
   products(x, weights);
-  report("forward", seconds([&] { for (int64_t r = 0; r < rows; r += kBlock) networks->forward(x, which, false); }), rows);
-  report("products", seconds([&] { for (int64_t r = 0; r < rows; r += kBlock) products(x, weights); }), rows);
+  report("forward", seconds([&] {
+           for (int64_t r = 0; r < rows; r += kBlock) networks->forward(x, which, false);
+         }),
+         rows);
+  report("products", seconds([&] {
+           for (int64_t r = 0; r < rows; r += kBlock) products(x, weights);
+         }),
+         rows);
 
   auto logits = at::randn({kMembers, kBlock, kClasses}) * 3;
   std::vector<at::Tensor> blocks;
   report("scores", seconds([&] {
-           for (int64_t r = 0; r < rows; r += kBlock) blocks.push_back(fused_scores(logits, kScores));
-         }), rows);
-  const auto values = at::cat(blocks, 1) + at::rand({static_cast<int64_t>(kScores.size()), rows}, at::kDouble) * 1e-3;
+           for (int64_t r = 0; r < rows; r += kBlock)
+             blocks.push_back(fused_scores(logits, kScores));
+         }),
+         rows);
+  const auto values = at::cat(blocks, 1) +
+                      at::rand({static_cast<int64_t>(kScores.size()), rows}, at::kDouble) * 1e-3;
   report("auroc", seconds([&] {
            parallel_tasks(static_cast<int64_t>(kScores.size()), [&](int64_t s) {
-             PlannedScore score{.name = kScores[s], .info = &scores::find_score(kScores[s]), .post = nullptr, .shaping = {}, .form = "output", .options = {}};
-             auroc_of(values[s].narrow(0, 0, rows / 2), values[s].narrow(0, rows / 2, rows / 2), score, "sklearn", "bench");
+             PlannedScore score{.name = kScores[s],
+                                .info = &scores::find_score(kScores[s]),
+                                .post = nullptr,
+                                .shaping = {},
+                                .form = "output",
+                                .options = {}};
+             auroc_of(values[s].narrow(0, 0, rows / 2), values[s].narrow(0, rows / 2, rows / 2),
+                      score, "sklearn", "bench");
            });
-         }), rows);
+         }),
+         rows);
   return 0;
 }

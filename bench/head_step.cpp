@@ -1,7 +1,11 @@
-// Time of a training step and of evaluation of heads; the same work as bench/peers/head_step.py. One JSON object a line.
-//   bench_head_step [--threads N] [--only adamw|sgd|all|wave|evaluate] [--device cpu|cuda] [--precision f32|bf16]
-// Under mpirun the members are split over the ranks. On a GPU the steps go through BatchedStepper with all rows on the device, and the share of --peak_gb_s
-// (memory bandwidth of the device, default that of one H100 SXM, 3,350) is printed that the update's and the products' own bytes reach.
+// Time of a training step and of evaluation of heads; the same work as bench/peers/head_step.py.
+// One JSON object a line.
+//   bench_head_step [--threads N] [--only adamw|sgd|all|wave|evaluate] [--device cpu|cuda]
+//       [--precision f32|bf16]
+// Under mpirun the members are split over the ranks. On a GPU the steps go through BatchedStepper
+// with all rows on the device, and the share of --peak_gb_s (memory bandwidth of the device,
+// default that of one H100 SXM, 3,350) is printed that the update's and the products' own bytes
+// reach.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -23,7 +27,9 @@ namespace {
 constexpr int64_t kDim = 768, kHidden = 3072, kClasses = 1000, kRows = 4096;
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 struct Where {
   at::Device device = at::kCPU;
@@ -41,10 +47,13 @@ struct Work {
 
 ObjectiveOptions a2d_hard() { return testing::sed_objective(0.5, 0.5, 2.5); }
 
-void report(Communicator& world, const std::string& what, double milliseconds, double rows_a_second, double gflops) {
+void report(Communicator& world, const std::string& what, double milliseconds, double rows_a_second,
+            double gflops) {
   if (world.rank() != 0) return;
-  std::printf("{\"bench\": \"head_step\", \"peer\": \"dissent\", \"what\": \"%s\", \"ranks\": %d, \"threads\": %d, \"ms\": %.3f, \"rows_per_s\": %.0f, \"gflops\": %.1f}\n", what.c_str(),
-              world.size(), threads(), milliseconds, rows_a_second, gflops);
+  std::printf(
+      "{\"bench\": \"head_step\", \"peer\": \"dissent\", \"what\": \"%s\", \"ranks\": %d, "
+      "\"threads\": %d, \"ms\": %.3f, \"rows_per_s\": %.0f, \"gflops\": %.1f}\n",
+      what.c_str(), world.size(), threads(), milliseconds, rows_a_second, gflops);
   std::fflush(stdout);
 }
 
@@ -52,18 +61,28 @@ void report(Communicator& world, const std::string& what, double milliseconds, d
 void time_steps(Communicator& world, const Work& work, const Where& where) {
   Grid grid(world, {1, world.size(), 1});
   std::shared_ptr<const Head> head = make_head("block_head", kDim, kHidden, kClasses);
-  auto members = make_members(head, work.members, part_of(work.members, world.size(), world.rank()), 1, at::kFloat, where.device);
+  auto members = make_members(head, work.members, part_of(work.members, world.size(), world.rank()),
+                              1, at::kFloat, where.device);
   Optimizer optimizer(work.optimizer, members.values);
   std::unique_ptr<WaveRunner> stepper;
   if (where.device.is_cpu()) {
     stepper = std::make_unique<Stepper>(members, optimizer, work.objective, StepperOptions{}, grid);
   } else {
-    stepper = std::make_unique<BatchedStepper>(members, optimizer, work.objective, BatchedOptions{.compute = where.compute}, grid);
+    stepper = std::make_unique<BatchedStepper>(members, optimizer, work.objective,
+                                               BatchedOptions{.compute = where.compute}, grid);
   }
   const auto x = at::randn({kRows, kDim}).to(where.device);
   const auto labels = at::randint(kClasses, {kRows}, at::kLong).to(where.device);
   const int64_t windows = 5, total = work.warm_up + windows * work.steps;
-  const EpochPlan plan({.seed = 1, .rows_per_pass = kRows, .passes = 1, .batch_size = work.batch, .unlabelled_rows = 0, .members = work.members, .active = work.active, .round_robin = false}, 0);
+  const EpochPlan plan({.seed = 1,
+                        .rows_per_pass = kRows,
+                        .passes = 1,
+                        .batch_size = work.batch,
+                        .unlabelled_rows = 0,
+                        .members = work.members,
+                        .active = work.active,
+                        .round_robin = false},
+                       0);
   std::vector<double> times;
   int64_t done = 0;
   while (done < total) {
@@ -71,7 +90,8 @@ void time_steps(Communicator& world, const Work& work, const Where& where) {
     std::vector<Step> steps;
     for (int64_t s = 0; s < count; ++s) {
       steps.push_back(plan.step(s % plan.steps()));
-      steps.back().active = Random(1, Purpose::kActive, 1, done + s).choose(work.members, work.active);
+      steps.back().active =
+          Random(1, Purpose::kActive, 1, done + s).choose(work.members, work.active);
     }
     world.barrier();
     const auto start = Clock::now();
@@ -95,13 +115,19 @@ void time_steps(Communicator& world, const Work& work, const Where& where) {
   const double median = times[times.size() / 2];
   // Forward, input gradient and weight gradient are the same products.
   const double flops = 3.0 * static_cast<double>(head->forward_flops() * work.batch * work.active);
-  report(world, work.what, median * 1e3, static_cast<double>(work.batch) / median, flops / median * 1e-9);
+  report(world, work.what, median * 1e3, static_cast<double>(work.batch) / median,
+         flops / median * 1e-9);
   if (where.device.is_cpu() || world.rank() != 0) return;
-  // Parameters are read by the products (twice: forward, input gradient), their gradient is written and read, values and state are read and written.
-  const double states = work.optimizer.name == "sgd" ? 1 : 2, width = where.compute == at::kFloat ? 4 : 2;
-  const double bytes = static_cast<double>(head->layout().parameter_count() * work.active) * (2 * width + 4 * (2 + 2 + 2 * states));
-  std::printf("{\"bench\": \"head_step\", \"peer\": \"dissent\", \"what\": \"%s\", \"gb_s\": %.0f, \"share_of_peak\": %.3f}\n", work.what.c_str(), bytes / median * 1e-9,
-              bytes / median * 1e-9 / where.peak_gb_s);
+  // Parameters are read by the products (twice: forward, input gradient), their gradient is written
+  // and read, values and state are read and written.
+  const double states = work.optimizer.name == "sgd" ? 1 : 2,
+               width = where.compute == at::kFloat ? 4 : 2;
+  const double bytes = static_cast<double>(head->layout().parameter_count() * work.active) *
+                       (2 * width + 4 * (2 + 2 + 2 * states));
+  std::printf(
+      "{\"bench\": \"head_step\", \"peer\": \"dissent\", \"what\": \"%s\", \"gb_s\": %.0f, "
+      "\"share_of_peak\": %.3f}\n",
+      work.what.c_str(), bytes / median * 1e-9, bytes / median * 1e-9 / where.peak_gb_s);
 }
 
 // The products of the forward pass alone, and the whole of it, in blocks of 1024 rows.
@@ -110,23 +136,31 @@ void time_evaluation(Communicator& world) {
   std::shared_ptr<const Head> head = make_head("block_head", kDim, kHidden, kClasses);
   const auto stack = make_members(head, members, {0, members}, 1, at::kFloat, at::kCPU);
   const auto x = at::randn({block, kDim}), h = at::randn({block, kHidden});
-  auto z = at::empty({members, block, kHidden}), f = at::empty({members, block, kDim}), logits = at::empty({members, block, kClasses});
-  const auto weight = [&](int64_t m, const char* name) { return parameter(stack.member(m), *head->layout().find(name)).t(); };
-  const auto run = [&](const char* what, const std::function<void(int64_t, int64_t)>& member_block) {
+  auto z = at::empty({members, block, kHidden}), f = at::empty({members, block, kDim}),
+       logits = at::empty({members, block, kClasses});
+  const auto weight = [&](int64_t m, const char* name) {
+    return parameter(stack.member(m), *head->layout().find(name)).t();
+  };
+  const auto run = [&](const char* what,
+                       const std::function<void(int64_t, int64_t)>& member_block) {
     member_block(0, block);
     const auto start = Clock::now();
     for (int64_t first = 0; first < rows; first += block)
       parallel_tasks(members, [&](int64_t m) { member_block(m, std::min(block, rows - first)); });
     const double seconds = seconds_since(start);
-    report(world, what, seconds * 1e3, static_cast<double>(rows) / seconds, static_cast<double>(head->forward_flops() * rows * members) / seconds * 1e-9);
+    report(world, what, seconds * 1e3, static_cast<double>(rows) / seconds,
+           static_cast<double>(head->forward_flops() * rows * members) / seconds * 1e-9);
   };
   run("evaluate products", [&](int64_t m, int64_t n) {
-    auto z_m = z[m].narrow(0, 0, n), f_m = f[m].narrow(0, 0, n), logits_m = logits[m].narrow(0, 0, n);
+    auto z_m = z[m].narrow(0, 0, n), f_m = f[m].narrow(0, 0, n),
+         logits_m = logits[m].narrow(0, 0, n);
     at::mm_out(z_m, x.narrow(0, 0, n), weight(m, "mlp.fc1.weight"));
     at::mm_out(f_m, h.narrow(0, 0, n), weight(m, "mlp.fc2.weight"));
     at::mm_out(logits_m, x.narrow(0, 0, n), weight(m, "head.weight"));
   });
-  run("evaluate forward", [&](int64_t m, int64_t n) { logits[m].narrow(0, 0, n).copy_(head->forward(stack.member(m), x.narrow(0, 0, n), nullptr)); });
+  run("evaluate forward", [&](int64_t m, int64_t n) {
+    logits[m].narrow(0, 0, n).copy_(head->forward(stack.member(m), x.narrow(0, 0, n), nullptr));
+  });
 }
 
 }  // namespace
@@ -140,7 +174,8 @@ int main(int argc, char** argv) {
     if (std::strcmp(argv[i], "--threads") == 0) count = std::atoi(argv[i + 1]);
     if (std::strcmp(argv[i], "--only") == 0) only = argv[i + 1];
     if (std::strcmp(argv[i], "--device") == 0) device = argv[i + 1];
-    if (std::strcmp(argv[i], "--precision") == 0 && std::strcmp(argv[i + 1], "bf16") == 0) where.compute = at::kBFloat16;
+    if (std::strcmp(argv[i], "--precision") == 0 && std::strcmp(argv[i + 1], "bf16") == 0)
+      where.compute = at::kBFloat16;
     if (std::strcmp(argv[i], "--peak_gb_s") == 0) where.peak_gb_s = std::atof(argv[i + 1]);
   }
   set_threads(count);
@@ -148,13 +183,27 @@ int main(int argc, char** argv) {
   const auto node = world.split_by_node();
   where.device = choose_device(device, world, *node);
   const OptimizerOptions adamw{.name = "adamw", .learning_rate = 1e-3, .weight_decay = 0.1};
-  const OptimizerOptions sgd{.name = "sgd", .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
+  const OptimizerOptions sgd{
+      .name = "sgd", .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
   const ObjectiveOptions cross_entropy{.terms = {testing::cross_entropy_term()}};
   const auto wanted = [&](const char* name) { return only.empty() || only == name; };
-  if (wanted("adamw")) time_steps(world, {"step 5 members 2 active batch 32 adamw", 5, 2, 32, adamw, a2d_hard(), 1, 20, 40}, where);
-  if (wanted("sgd")) time_steps(world, {"step 50 members 2 active batch 16 sgd", 50, 2, 16, sgd, cross_entropy, 1, 120, 40}, where);
-  if (wanted("all")) time_steps(world, {"step 6 members all active batch 32 adamw", 6, 6, 32, adamw, a2d_hard(), 1, 10, 12}, where);
-  if (wanted("wave")) time_steps(world, {"step 50 members 2 active batch 16 sgd, waves", 50, 2, 16, sgd, cross_entropy, 64, 128, 128}, where);
+  if (wanted("adamw"))
+    time_steps(world,
+               {"step 5 members 2 active batch 32 adamw", 5, 2, 32, adamw, a2d_hard(), 1, 20, 40},
+               where);
+  if (wanted("sgd"))
+    time_steps(world,
+               {"step 50 members 2 active batch 16 sgd", 50, 2, 16, sgd, cross_entropy, 1, 120, 40},
+               where);
+  if (wanted("all"))
+    time_steps(world,
+               {"step 6 members all active batch 32 adamw", 6, 6, 32, adamw, a2d_hard(), 1, 10, 12},
+               where);
+  if (wanted("wave"))
+    time_steps(world,
+               {"step 50 members 2 active batch 16 sgd, waves", 50, 2, 16, sgd, cross_entropy, 64,
+                128, 128},
+               where);
   if (wanted("evaluate") && world.size() == 1 && where.device.is_cpu()) time_evaluation(world);
   return 0;
 }

@@ -1,7 +1,9 @@
-// Time from JPEG files to normalised tensors, decode and transform alone; the same work as bench/peers/image_input.py on the same files. One JSON object a line.
+// Time from JPEG files to normalised tensors, decode and transform alone; the same work as
+// bench/peers/image_input.py on the same files. One JSON object a line.
 //   bench_image_input [--threads N] [--images FOLDER] [--workers]
-// FOLDER holds *.jpg (default results/bench/images, which is filled with pictures of smooth noise, 500 x 375, where it is empty). --workers: through
-// N workers of the loader instead of N threads of the process.
+// FOLDER holds *.jpg (default results/bench/images, which is filled with pictures of smooth noise,
+// 500 x 375, where it is empty). --workers: through N workers of the loader instead of N threads of
+// the process.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -25,22 +27,26 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Noise of six scales whose strength falls with the frequency, as in photographs: about 5 bits a pixel at quality 92.
+// Noise of six scales whose strength falls with the frequency, as in photographs: about 5 bits a
+// pixel at quality 92.
 std::vector<unsigned char> picture(int64_t width, int64_t height, uint64_t number) {
   auto sum = at::zeros({1, 3, height, width});
   for (int64_t scale = 0; scale < 6; ++scale) {
     auto grid = at::empty({1, 3, (height >> (6 - scale)) + 2, (width >> (6 - scale)) + 2});
     fill_uniform(grid, -1, 1, Random(1, Purpose::kNoise, number, static_cast<uint64_t>(scale)));
-    sum += at::upsample_bicubic2d(grid, {height, width}, false) * (90.0 / static_cast<double>(1 << scale));
+    sum += at::upsample_bicubic2d(grid, {height, width}, false) *
+           (90.0 / static_cast<double>(1 << scale));
   }
   auto grain = at::empty({1, 1, height, width});
   fill_uniform(grain, -8, 8, Random(1, Purpose::kNoise, number, 99));
-  const auto pixels = (sum + grain + 128).clamp(0, 255).to(at::kByte)[0].permute({1, 2, 0}).contiguous();
+  const auto pixels =
+      (sum + grain + 128).clamp(0, 255).to(at::kByte)[0].permute({1, 2, 0}).contiguous();
   const auto* first = pixels.const_data_ptr<uint8_t>();
   return {first, first + pixels.numel()};
 }
 
-void write_jpeg(const std::string& path, std::vector<unsigned char> pixels, int64_t width, int64_t height) {
+void write_jpeg(const std::string& path, std::vector<unsigned char> pixels, int64_t width,
+                int64_t height) {
   jpeg_compress_struct info;
   jpeg_error_mgr errors;
   info.err = jpeg_std_error(&errors);
@@ -56,7 +62,8 @@ void write_jpeg(const std::string& path, std::vector<unsigned char> pixels, int6
   jpeg_set_quality(&info, 92, TRUE);
   jpeg_start_compress(&info, TRUE);
   while (info.next_scanline < info.image_height) {
-    unsigned char* row = pixels.data() + static_cast<size_t>(info.next_scanline) * static_cast<size_t>(3 * width);
+    unsigned char* row =
+        pixels.data() + static_cast<size_t>(info.next_scanline) * static_cast<size_t>(3 * width);
     jpeg_write_scanlines(&info, &row, 1);
   }
   jpeg_finish_compress(&info);
@@ -71,11 +78,13 @@ void fill(const std::string& folder) {
   for (int64_t i = 0; i < kImages; ++i) {
     const bool upright = i % 4 == 3;
     const int64_t width = upright ? 375 : 500, height = upright ? 500 : 375;
-    write_jpeg(fmt::format("{}/{:02}.jpg", folder, i), picture(width, height, static_cast<uint64_t>(i)), width, height);
+    write_jpeg(fmt::format("{}/{:02}.jpg", folder, i),
+               picture(width, height, static_cast<uint64_t>(i)), width, height);
   }
 }
 
-// Milliseconds an image, median over repeats of a pass over all images; cpu_ms: of processor time, the mean, which other work on the machine changes less.
+// Milliseconds an image, median over repeats of a pass over all images; cpu_ms: of processor time,
+// the mean, which other work on the machine changes less.
 void time_transform(const ImageSource& source, const std::string& name, bool workers) {
   constexpr int64_t kRepeats = 9;
   const auto transform = find_transform(name).options;
@@ -88,12 +97,19 @@ void time_transform(const ImageSource& source, const std::string& name, bool wor
     if (repeat == 1) used = std::clock();
     const auto start = Clock::now();
     loader.load({&source, &transform, rows, 1, static_cast<uint64_t>(repeat)}).get();
-    if (repeat > 0) times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count() / static_cast<double>(source.rows()));
+    if (repeat > 0)
+      times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count() /
+                      static_cast<double>(source.rows()));
   }
-  const double cpu = static_cast<double>(std::clock() - used) * 1e3 / CLOCKS_PER_SEC / static_cast<double>(kRepeats * source.rows());
+  const double cpu = static_cast<double>(std::clock() - used) * 1e3 / CLOCKS_PER_SEC /
+                     static_cast<double>(kRepeats * source.rows());
   std::sort(times.begin(), times.end());
-  std::printf("{\"bench\": \"image_input\", \"peer\": \"dissent\", \"what\": \"jpeg to %s\", \"ms\": %.4f, \"cpu_ms\": %.4f, \"min_ms\": %.4f, \"images_per_s\": %.0f, \"threads\": %d, \"images\": %lld}\n",
-              name.c_str(), times[times.size() / 2], cpu, times[0], 1e3 / times[times.size() / 2], threads(), static_cast<long long>(source.rows()));
+  std::printf(
+      "{\"bench\": \"image_input\", \"peer\": \"dissent\", \"what\": \"jpeg to %s\", \"ms\": %.4f, "
+      "\"cpu_ms\": %.4f, \"min_ms\": %.4f, \"images_per_s\": %.0f, \"threads\": %d, \"images\": "
+      "%lld}\n",
+      name.c_str(), times[times.size() / 2], cpu, times[0], 1e3 / times[times.size() / 2],
+      threads(), static_cast<long long>(source.rows()));
   std::fflush(stdout);
 }
 
@@ -110,7 +126,9 @@ int main(int argc, char** argv) {
   }
   set_threads(count);
   fill(folder);
-  const ImageList source({.name = "images", .place = folder, .root = folder}, list_folders({.folders = {folder}, .root = folder, .label = -1}));
-  for (const auto* name : {"imagenet_train", "imagenet_test"}) time_transform(source, name, workers);
+  const ImageList source({.name = "images", .place = folder, .root = folder},
+                         list_folders({.folders = {folder}, .root = folder, .label = -1}));
+  for (const auto* name : {"imagenet_train", "imagenet_test"})
+    time_transform(source, name, workers);
   return 0;
 }

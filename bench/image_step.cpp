@@ -1,4 +1,5 @@
-// Time of a training step of image ensembles as SDDE trains them; the same work as bench/peers/image_step.py. One JSON object a line.
+// Time of a training step of image ensembles as SDDE trains them; the same work as
+// bench/peers/image_step.py. One JSON object a line.
 //   bench_image_step [--threads N] [--only lenet|lenet6|resnet18]
 // Under mpirun the members are split over the ranks.
 #include <chrono>
@@ -21,13 +22,20 @@ struct Work {
   int64_t members, size, batch, warm_up, steps;
 };
 
-// Own batches, cross-entropy, and saliency maps of a common batch: SDDE's loss. Median of the steps' times.
+// Own batches, cross-entropy, and saliency maps of a common batch: SDDE's loss. Median of the
+// steps' times.
 void time_steps(Communicator& world, const Work& work) {
   Grid grid(world, {1, world.size(), 1});
   ImageNetworkOptions options;
   std::shared_ptr<const ImageNetwork> network = make_image_network(work.model, options);
-  auto members = make_image_members(network, work.members, part_of(work.members, world.size(), world.rank()), 1, at::kFloat, at::kCPU);
-  OptimizerOptions sgd{.name = "sgd", .learning_rate = 0.01, .weight_decay = 5e-4, .momentum = 0.9, .nesterov = true};
+  auto members =
+      make_image_members(network, work.members, part_of(work.members, world.size(), world.rank()),
+                         1, at::kFloat, at::kCPU);
+  OptimizerOptions sgd{.name = "sgd",
+                       .learning_rate = 0.01,
+                       .weight_decay = 5e-4,
+                       .momentum = 0.9,
+                       .nesterov = true};
   Optimizer optimizer(sgd, members.values);
   ImageObjective objective;
   objective.terms = {{"cross_entropy", {.weight = 1}, {}}, {"gradcam", {.weight = 0.1}, {}}};
@@ -38,20 +46,25 @@ void time_steps(Communicator& world, const Work& work) {
   const auto labels = at::randint(10, {work.members, work.batch}, at::kLong);
   for (int64_t s = 0; s < work.warm_up + work.steps; ++s) {
     ImageStepInput input{.epoch = 0, .batch = s};
-    for (int64_t i = 0; i < members.networks(); ++i) input.own.push_back({images[members.first + i], labels[members.first + i], work.batch});
+    for (int64_t i = 0; i < members.networks(); ++i)
+      input.own.push_back({images[members.first + i], labels[members.first + i], work.batch});
     input.diversity = {images[s % work.members], labels[s % work.members], work.batch};
     world.barrier();
     const auto start = Clock::now();
     stepper.accumulate(input, 1, at::zeros({stepper.columns()}, at::kDouble));
     stepper.update(optimizer, 0.01, Request::kNone);
     world.barrier();
-    if (s >= work.warm_up) times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    if (s >= work.warm_up)
+      times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];
   if (world.rank() != 0) return;
-  std::printf("{\"bench\": \"image_step\", \"peer\": \"dissent\", \"what\": \"%s\", \"ranks\": %d, \"threads\": %d, \"ms\": %.3f, \"rows_per_s\": %.0f}\n", work.what.c_str(), world.size(),
-              threads(), median * 1e3, static_cast<double>(work.batch * work.members) / median);
+  std::printf(
+      "{\"bench\": \"image_step\", \"peer\": \"dissent\", \"what\": \"%s\", \"ranks\": %d, "
+      "\"threads\": %d, \"ms\": %.3f, \"rows_per_s\": %.0f}\n",
+      work.what.c_str(), world.size(), threads(), median * 1e3,
+      static_cast<double>(work.batch * work.members) / median);
   std::fflush(stdout);
 }
 
@@ -66,7 +79,9 @@ int main(int argc, char** argv) {
     if (std::strcmp(argv[i], "--only") == 0) only = argv[i + 1];
   }
   set_threads(count);
-  const std::vector<Work> all = {{"lenet", "lenet", 5, 28, 128, 10, 30}, {"lenet6", "lenet", 6, 28, 128, 10, 30}, {"resnet18", "resnet18_32x32", 5, 32, 128, 1, 2}};
+  const std::vector<Work> all = {{"lenet", "lenet", 5, 28, 128, 10, 30},
+                                 {"lenet6", "lenet", 6, 28, 128, 10, 30},
+                                 {"resnet18", "resnet18_32x32", 5, 32, 128, 1, 2}};
   for (const auto& work : all)
     if (only.empty() || only == work.what) time_steps(runtime.world(), work);
   return 0;

@@ -1,6 +1,9 @@
-// Time and memory of the ranking metrics over scores that lie on several ranks (src/evaluate/reduce.hpp): sorting, and AUROC, AUPR, average precision and FPR
-// of all. One JSON object a line, from rank 0; bytes are of the rank that took most. The values are of any number of ranks the same.
-//   scripts/mpirun 4 bench_ranking [--samples N]      a limit on the address space: ulimit -v, docs/performance.md
+// Time and memory of the ranking metrics over scores that lie on several ranks
+// (src/evaluate/reduce.hpp): sorting, and AUROC, AUPR, average precision and FPR of all. One JSON
+// object a line, from rank 0; bytes are of the rank that took most. The values are of any number of
+// ranks the same.
+//   scripts/mpirun 4 bench_ranking [--samples N]
+//       a limit on the address space: ulimit -v, docs/performance.md
 #include <dissent/metrics/ranking_figures.hpp>
 
 #include <chrono>
@@ -27,14 +30,17 @@ double uniform(uint64_t counter) {
   return static_cast<double>((x ^ (x >> 31)) >> 11) * 0x1p-53;
 }
 
-// This rank's part of `count` scores of one class: bell-shaped about a shift; every fourth lies on a grid of 1 / 1024, so that many are equal.
+// This rank's part of `count` scores of one class: bell-shaped about a shift; every fourth lies on
+// a grid of 1 / 1024, so that many are equal.
 at::Tensor made_scores(const Communicator& comm, int64_t count, uint64_t key, double shift) {
-  const int64_t first = count * comm.rank() / comm.size(), last = count * (comm.rank() + 1) / comm.size();
+  const int64_t first = count * comm.rank() / comm.size(),
+                last = count * (comm.rank() + 1) / comm.size();
   auto scores = at::empty({last - first}, at::kDouble);
   for (int64_t i = first; i < last; ++i) {
     const auto counter = (key << 40) + 2 * static_cast<uint64_t>(i);
     const double score = uniform(counter) + uniform(counter + 1) + shift;
-    scores.data_ptr<double>()[i - first] = i % 4 == 0 ? static_cast<double>(static_cast<int64_t>(score * 1024)) / 1024 : score;
+    scores.data_ptr<double>()[i - first] =
+        i % 4 == 0 ? static_cast<double>(static_cast<int64_t>(score * 1024)) / 1024 : score;
   }
   return scores;
 }
@@ -60,14 +66,20 @@ void run(Communicator& comm, int64_t samples) {
     sorted.emplace_back(comm, made_scores(comm, samples - samples / 2, 2, 0), "id", "bench");
   });
   metrics::RankingFigures figures;
-  const double ranking = milliseconds_of(comm, [&] { figures = rank_scores(comm, sorted[0], sorted[1]); });
-  const auto address_space = most_of(comm, dissent::testing::status_bytes("VmPeak:")), resident = most_of(comm, dissent::testing::status_bytes("VmHWM:"));
+  const double ranking =
+      milliseconds_of(comm, [&] { figures = rank_scores(comm, sorted[0], sorted[1]); });
+  const auto address_space = most_of(comm, dissent::testing::status_bytes("VmPeak:")),
+             resident = most_of(comm, dissent::testing::status_bytes("VmHWM:"));
   if (comm.rank() != 0) return;
   const auto report = [&](const char* what, double ms) {
-    std::printf("{\"bench\": \"ranking\", \"peer\": \"dissent\", \"what\": \"%s, %ld scores\", \"ranks\": %d, \"threads\": 1, \"ms\": %.1f, "
-                "\"address_space_before\": %ld, \"address_space\": %ld, \"resident\": %ld, \"auroc\": %.17g, \"aupr\": %.17g, \"fpr95\": %.17g}\n",
-                what, static_cast<long>(samples), comm.size(), ms, static_cast<long>(mapped), static_cast<long>(address_space), static_cast<long>(resident),
-                figures.auroc, figures.positive.aupr, figures.positive.fpr[0]);
+    std::printf(
+        "{\"bench\": \"ranking\", \"peer\": \"dissent\", \"what\": \"%s, %ld scores\", \"ranks\": "
+        "%d, \"threads\": 1, \"ms\": %.1f, "
+        "\"address_space_before\": %ld, \"address_space\": %ld, \"resident\": %ld, \"auroc\": "
+        "%.17g, \"aupr\": %.17g, \"fpr95\": %.17g}\n",
+        what, static_cast<long>(samples), comm.size(), ms, static_cast<long>(mapped),
+        static_cast<long>(address_space), static_cast<long>(resident), figures.auroc,
+        figures.positive.aupr, figures.positive.fpr[0]);
   };
   report("ranking: making and sorting", sorting);
   report("ranking: AUROC, AUPR, FPR", ranking);

@@ -1,6 +1,9 @@
-// Time of the network of `dissent cache`: images [32, 3, 224, 224] to DeiT-3 Base's class token behind the last attention; the same work as bench/peers/trunk.py.
-//   bench_trunk [--threads N] [--model NAME] [--cut NAME] [--batch ROWS] [--precision f32|bf16] [--steps N]
-// Batches of 32 rows are split over the threads, as trunk_source.cpp does with trunk.batch_size = 32 / threads. One JSON object a line.
+// Time of the network of `dissent cache`: images [32, 3, 224, 224] to DeiT-3 Base's class token
+// behind the last attention; the same work as bench/peers/trunk.py.
+//   bench_trunk [--threads N] [--model NAME] [--cut NAME] [--batch ROWS] [--precision f32|bf16]
+//       [--steps N]
+// Batches of 32 rows are split over the threads, as trunk_source.cpp does with trunk.batch_size =
+// 32 / threads. One JSON object a line.
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -14,7 +17,8 @@ int main(int argc, char** argv) {
   using Clock = std::chrono::steady_clock;
   int count = 2, steps = 2;
   int64_t rows = 32;
-  TrunkOptions options{.model = "deit3_base_patch16_224", .weights = "random", .cut = "cls_after_last_attention"};
+  TrunkOptions options{
+      .model = "deit3_base_patch16_224", .weights = "random", .cut = "cls_after_last_attention"};
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string key = argv[i], value = argv[i + 1];
     if (key == "--threads") count = std::stoi(value);
@@ -32,11 +36,16 @@ int main(int argc, char** argv) {
   std::vector<double> times;
   for (int s = 0; s < steps + 1; ++s) {  // the first one warms up
     const auto start = Clock::now();
-    parallel_tasks(count, [&](int64_t i) { out.narrow(0, i * each, each).copy_(trunk.features(x.narrow(0, i * each, each))); });
+    parallel_tasks(count, [&](int64_t i) {
+      out.narrow(0, i * each, each).copy_(trunk.features(x.narrow(0, i * each, each)));
+    });
     if (s > 0) times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
   const double best = *std::min_element(times.begin(), times.end());
-  std::printf("{\"bench\": \"trunk\", \"peer\": \"dissent\", \"what\": \"%s %s\", \"threads\": %d, \"rows\": %ld, \"ms\": %.1f, \"rows_per_s\": %.2f}\n", options.model.c_str(),
-              options.precision.c_str(), count, static_cast<long>(rows), best * 1e3, static_cast<double>(rows) / best);
+  std::printf(
+      "{\"bench\": \"trunk\", \"peer\": \"dissent\", \"what\": \"%s %s\", \"threads\": %d, "
+      "\"rows\": %ld, \"ms\": %.1f, \"rows_per_s\": %.2f}\n",
+      options.model.c_str(), options.precision.c_str(), count, static_cast<long>(rows), best * 1e3,
+      static_cast<double>(rows) / best);
   return 0;
 }

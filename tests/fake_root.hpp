@@ -11,7 +11,9 @@ namespace dissent::testing {
 struct FakeRoot {
   FakeRoot() {
     static int count = 0;
-    path = (std::filesystem::temp_directory_path() / ("dissent_root_" + std::to_string(::getpid()) + "_" + std::to_string(count++))).string();
+    path = (std::filesystem::temp_directory_path() /
+            ("dissent_root_" + std::to_string(::getpid()) + "_" + std::to_string(count++)))
+               .string();
   }
   ~FakeRoot() {
     std::error_code ignored;

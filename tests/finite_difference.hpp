@@ -14,8 +14,9 @@ inline at::Tensor gradient_of(const Scalar& f, const at::Tensor& point) {
   return torch::autograd::grad({f(x)}, {x})[0];
 }
 
-/// Largest difference between autograd's gradient and central differences, over all elements. f64; with step 1e-5 both errors of the difference
-/// (step^2 f''' / 6 and 2^-52 f / step) are about 1e-10 for values and derivatives near 1.
+/// Largest difference between autograd's gradient and central differences, over all elements. f64;
+/// with step 1e-5 both errors of the difference (step^2 f''' / 6 and 2^-52 f / step) are about
+/// 1e-10 for values and derivatives near 1.
 inline double gradient_error(const Scalar& f, const at::Tensor& point, double step = 1e-5) {
   const auto gradient = gradient_of(f, point).contiguous();
   auto x = point.detach().clone().contiguous();
@@ -28,7 +29,8 @@ inline double gradient_error(const Scalar& f, const at::Tensor& point, double st
     *element = value - step;
     const double below = f(x).item<double>();
     *element = value;
-    worst = std::max(worst, std::abs((above - below) / (2 * step) - gradient.data_ptr<double>()[i]));
+    worst =
+        std::max(worst, std::abs((above - below) / (2 * step) - gradient.data_ptr<double>()[i]));
   }
   return worst;
 }
@@ -37,7 +39,8 @@ inline double gradient_error(const Scalar& f, const at::Tensor& point, double st
 inline constexpr double kGradientTolerance = 1e-8;
 
 /// Logits [M, B, C] of the given deviation, the same on every machine.
-inline at::Tensor made_logits(int64_t members, int64_t rows, int64_t classes, double deviation = 1.5, uint64_t seed = 7) {
+inline at::Tensor made_logits(int64_t members, int64_t rows, int64_t classes,
+                              double deviation = 1.5, uint64_t seed = 7) {
   auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   return at::randn({members, rows, classes}, generator, at::kDouble) * deviation;
 }

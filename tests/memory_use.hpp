@@ -6,7 +6,8 @@
 
 namespace dissent::testing {
 
-/// A field of /proc/self/status in bytes: "VmRSS:" (resident now), "VmHWM:" (most resident since reset_peak_memory).
+/// A field of /proc/self/status in bytes: "VmRSS:" (resident now), "VmHWM:" (most resident since
+/// reset_peak_memory).
 inline int64_t status_bytes(const std::string& field) {
   std::ifstream file("/proc/self/status");
   for (std::string line; std::getline(file, line);)
@@ -17,7 +18,8 @@ inline int64_t status_bytes(const std::string& field) {
 /// Sets VmHWM to the present VmRSS.
 inline void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
-/// Sum of the proportional set sizes of all mappings: a page that n processes map counts 1/n in each.
+/// Sum of the proportional set sizes of all mappings: a page that n processes map counts 1/n in
+/// each.
 inline int64_t proportional_bytes() {
   std::ifstream file("/proc/self/smaps");
   int64_t sum = 0;

@@ -1,4 +1,5 @@
-// Shared by the storage tests: a temporary folder that all ranks agree on, and caches whose every value follows from its row.
+// Shared by the storage tests: a temporary folder that all ranks agree on, and caches whose every
+// value follows from its row.
 #pragma once
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -20,7 +21,8 @@ class TempFolder {
  public:
   explicit TempFolder(Communicator& comm) : comm_(comm) {
     static int count = 0;
-    const auto own = std::filesystem::temp_directory_path() / fmt::format("dissent_test_{}_{}", ::getpid(), count++);
+    const auto own = std::filesystem::temp_directory_path() /
+                     fmt::format("dissent_test_{}_{}", ::getpid(), count++);
     path_ = broadcast_text(comm, own.string(), 0);
     if (comm.rank() == 0) std::filesystem::create_directories(path_);
     comm.barrier();
@@ -37,7 +39,8 @@ class TempFolder {
   std::string path_;
 };
 
-/// While it lives, writes of this process past `bytes` of any file fail ("File too large"), as they would on a full disk.
+/// While it lives, writes of this process past `bytes` of any file fail ("File too large"), as they
+/// would on a full disk.
 class FileSizeLimit {
  public:
   explicit FileSizeLimit(rlim_t bytes) {
@@ -67,7 +70,8 @@ inline std::string error_of(ErrorKind kind, const std::function<void()>& functio
 #define EXPECT_CONTAINS(text, part) \
   EXPECT_NE(std::string(text).find(part), std::string::npos) << "in: " << (text)
 
-/// 3 passes of 1000 rows in shards of 429, so 3 shards a pass (429, 429, 142): hash blocks are cut at the end of every shard.
+/// 3 passes of 1000 rows in shards of 429, so 3 shards a pass (429, 429, 142): hash blocks are cut
+/// at the end of every shard.
 inline CacheSpec small_spec(at::ScalarType dtype = at::kFloat) {
   CacheSpec spec;
   spec.dim = 5;
@@ -86,19 +90,28 @@ inline CacheSpec small_spec(at::ScalarType dtype = at::kFloat) {
 
 /// Features [count, D] f32 of rows [first, first + count) of a pass.
 inline at::Tensor features_of(const CacheSpec& spec, int64_t pass, int64_t first, int64_t count) {
-  const auto row = at::arange(first, first + count, at::kDouble).unsqueeze(1), column = at::arange(spec.dim, at::kDouble);
+  const auto row = at::arange(first, first + count, at::kDouble).unsqueeze(1),
+             column = at::arange(spec.dim, at::kDouble);
   return (row * 0.37 + column * 1.7 + pass * 0.11).sin().mul(3).to(at::kFloat);
 }
-inline at::Tensor index_of(int64_t first, int64_t count) { return at::arange(first, first + count, at::kLong); }
-inline at::Tensor labels_of(const CacheSpec& spec, int64_t first, int64_t count) { return index_of(first, count).remainder(spec.classes); }
+inline at::Tensor index_of(int64_t first, int64_t count) {
+  return at::arange(first, first + count, at::kLong);
+}
+inline at::Tensor labels_of(const CacheSpec& spec, int64_t first, int64_t count) {
+  return index_of(first, count).remainder(spec.classes);
+}
 
-/// Writes shards until there are none left or `shards` have been written; finishes in the first case.
-inline CacheWriter::State write_cache(Communicator& comm, const std::string& path, const CacheSpec& spec, int64_t shards = 1 << 20, bool force = false) {
+/// Writes shards until there are none left or `shards` have been written; finishes in the first
+/// case.
+inline CacheWriter::State write_cache(Communicator& comm, const std::string& path,
+                                      const CacheSpec& spec, int64_t shards = 1 << 20,
+                                      bool force = false) {
   auto writer = CacheWriter::open(comm, path, spec, force);
   const auto state = writer.state();
   while (const auto part = writer.next_shard()) {
     if (shards-- == 0) return state;
-    writer.write_shard(features_of(spec, part->pass, part->first_source_row, part->count), labels_of(spec, part->first_source_row, part->count),
+    writer.write_shard(features_of(spec, part->pass, part->first_source_row, part->count),
+                       labels_of(spec, part->first_source_row, part->count),
                        index_of(part->first_source_row, part->count));
   }
   writer.finish();
@@ -108,7 +121,8 @@ inline CacheWriter::State write_cache(Communicator& comm, const std::string& pat
 /// What a cache of this specification holds, rounded to its dtype: [rows, D] f32.
 inline at::Tensor expected_features(const CacheSpec& spec) {
   std::vector<at::Tensor> passes;
-  for (int64_t pass = 0; pass < spec.passes; ++pass) passes.push_back(features_of(spec, pass, 0, spec.rows_per_pass));
+  for (int64_t pass = 0; pass < spec.passes; ++pass)
+    passes.push_back(features_of(spec, pass, 0, spec.rows_per_pass));
   return at::cat(passes).to(spec.dtype).to(at::kFloat);
 }
 

@@ -11,30 +11,34 @@ namespace dissent::testing {
 
 /// One epoch of a small ensemble of heads, by one of the two runners.
 struct SmallRun {
-  int64_t members = 8, active = 2, rows = 130, dim = 16, classes = 6, batch = 4;  // the last batch is short
+  int64_t members = 8, active = 2, rows = 130, dim = 16, classes = 6,
+          batch = 4;  // the last batch is short
   const char* model = "block_head";
   OptimizerOptions optimizer = {};
   StepperOptions step = {};
   ObjectiveOptions objective = {.terms = {cross_entropy_term()}};
-  int64_t poison = -1;    ///< features of this step are NaN
+  int64_t poison = -1;  ///< features of this step are NaN
   bool frozen = false;
 };
 
 struct SmallResult {
-  at::Tensor weights;            ///< [M here, P] on the host
-  std::vector<int64_t> counts;   ///< optimiser steps of each member
-  std::vector<StepResult> steps; ///< in step order, those that this rank knows
+  at::Tensor weights;             ///< [M here, P] on the host
+  std::vector<int64_t> counts;    ///< optimiser steps of each member
+  std::vector<StepResult> steps;  ///< in step order, those that this rank knows
   std::optional<Error> failure;
 };
 
 /// The runner for these members: Stepper, or BatchedStepper with the given options.
-inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device device, const std::optional<BatchedOptions>& batched, int64_t look_ahead = 64) {
+inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device device,
+                               const std::optional<BatchedOptions>& batched,
+                               int64_t look_ahead = 64) {
   auto x = at::empty({run.rows, run.dim}, at::kDouble);
   fill_uniform(x, -2, 2, Random(5, Purpose::kNoise, 1));
   x = x.to(at::kFloat).to(device);
   const auto labels = at::arange(run.rows, at::kLong).remainder(run.classes).to(device);
   const Part part = part_of(run.members, grid.shape.members, grid.member_part);
-  auto members = make_members(make_head(run.model, run.dim, 32, run.classes), run.members, part, 2, at::kFloat, device);
+  auto members = make_members(make_head(run.model, run.dim, 32, run.classes), run.members, part, 2,
+                              at::kFloat, device);
   Optimizer optimizer(run.optimizer, members.values);
   std::unique_ptr<WaveRunner> runner;
   if (batched) {
@@ -44,8 +48,15 @@ inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device devic
   } else {
     runner = std::make_unique<Stepper>(members, optimizer, run.objective, run.step, grid);
   }
-  const EpochPlan plan({.seed = 1, .rows_per_pass = run.rows, .passes = 1, .batch_size = run.batch, .unlabelled_rows = 0, .members = run.members, .active = run.active,
-                        .round_robin = false}, 0);
+  const EpochPlan plan({.seed = 1,
+                        .rows_per_pass = run.rows,
+                        .passes = 1,
+                        .batch_size = run.batch,
+                        .unlabelled_rows = 0,
+                        .members = run.members,
+                        .active = run.active,
+                        .round_robin = false},
+                       0);
   std::vector<Step> steps;
   for (int64_t s = 0; s < plan.steps(); ++s) steps.push_back(plan.step(s));
   SmallResult result;
@@ -79,16 +90,20 @@ inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device devic
 inline void expect_close(const SmallResult& a, const SmallResult& b, double tolerance) {
   EXPECT_EQ(a.counts, b.counts);
   if (a.weights.numel() > 0) {
-    EXPECT_LT((a.weights - b.weights).abs().max().item<double>(), tolerance * a.weights.abs().max().item<double>());
+    EXPECT_LT((a.weights - b.weights).abs().max().item<double>(),
+              tolerance * a.weights.abs().max().item<double>());
   }
   for (size_t s = 0; s < a.steps.size(); ++s) {
     ASSERT_EQ(a.steps[s].known, b.steps[s].known) << "step " << s;
     EXPECT_EQ(a.steps[s].skipped, b.steps[s].skipped) << "step " << s;
     if (!a.steps[s].known || a.steps[s].skipped) continue;
-    EXPECT_NEAR(a.steps[s].total, b.steps[s].total, tolerance * (1 + std::abs(a.steps[s].total))) << "step " << s;
+    EXPECT_NEAR(a.steps[s].total, b.steps[s].total, tolerance * (1 + std::abs(a.steps[s].total)))
+        << "step " << s;
     ASSERT_EQ(a.steps[s].losses.size(), b.steps[s].losses.size());
     for (size_t i = 0; i < a.steps[s].losses.size(); ++i)
-      EXPECT_NEAR(a.steps[s].losses[i], b.steps[s].losses[i], tolerance * (1 + std::abs(a.steps[s].losses[i]))) << "step " << s << ", loss " << i;
+      EXPECT_NEAR(a.steps[s].losses[i], b.steps[s].losses[i],
+                  tolerance * (1 + std::abs(a.steps[s].losses[i])))
+          << "step " << s << ", loss " << i;
   }
 }
 
@@ -132,7 +147,8 @@ inline std::vector<std::pair<const char*, SmallRun>> small_runs() {
   add("frozen", [](SmallRun& run) { run.frozen = true; });
   add("many losses", [](SmallRun& run) {
     run.active = 3;
-    run.objective.terms = {cross_entropy_term(), a2d_term(0.3, false), term("divdis", 0.5), term("ncl", 0.2), term("adp", 0.1)};
+    run.objective.terms = {cross_entropy_term(), a2d_term(0.3, false), term("divdis", 0.5),
+                           term("ncl", 0.2), term("adp", 0.1)};
   });
   add("a2d on every third step", [](SmallRun& run) { run.objective.terms[1].weight.period = 3; });
   return runs;

@@ -18,7 +18,8 @@ enum class ErrorKind {
 /// Exit code of the program for an error of this kind.
 int exit_code(ErrorKind kind);
 
-/// The one exception of the project. what() is a message for users: the thing, its place, expected, found.
+/// The one exception of the project. what() is a message for users: the thing, its place, expected,
+/// found.
 class Error : public std::exception {
  public:
   Error(ErrorKind kind, std::string message, const char* file, int line);
@@ -26,8 +27,8 @@ class Error : public std::exception {
   ErrorKind kind() const { return kind_; }
   /// Source file and line that raised it (for defect reports, shown with --verbose).
   std::string where() const;
-  /// True when every rank of the job raises this same error at the same point: rank 0 alone prints it and all ranks finalise together.
-  /// False: the raising rank prints it and ends the job.
+  /// True when every rank of the job raises this same error at the same point: rank 0 alone prints
+  /// it and all ranks finalise together. False: the raising rank prints it and ends the job.
   bool agreed() const { return agreed_; }
   void set_agreed() { agreed_ = true; }
 
@@ -41,12 +42,13 @@ class Error : public std::exception {
 
 }  // namespace dissent
 
-/// Throws dissent::Error of the given kind: DISSENT_FAIL(kData, "{}: {} rows, expected {}", path, found, expected)
+/// Throws dissent::Error of the given kind: DISSENT_FAIL(kData, "{}: {} rows, expected {}", path,
+/// found, expected)
 #define DISSENT_FAIL(kind, ...) \
   throw ::dissent::Error(::dissent::ErrorKind::kind, ::fmt::format(__VA_ARGS__), __FILE__, __LINE__)
 
 /// Throws unless the condition holds; the message says what was expected and what was found.
-#define DISSENT_CHECK(cond, kind, ...) \
-  do {                                 \
+#define DISSENT_CHECK(cond, kind, ...)            \
+  do {                                            \
     if (!(cond)) DISSENT_FAIL(kind, __VA_ARGS__); \
   } while (false)

@@ -1,5 +1,6 @@
-// The losses as operators of torch, torch.ops.dissent.<name>. They are registered for every backend and for autograd at once: their derivatives are
-// those of the operations that they are made of, on whatever device the tensors lie. What each computes is said in include/dissent/losses/<name>.hpp.
+// The losses as operators of torch, torch.ops.dissent.<name>. They are registered for every backend
+// and for autograd at once: their derivatives are those of the operations that they are made of, on
+// whatever device the tensors lie. What each computes is said in include/dissent/losses/<name>.hpp.
 #include "core/prelude.hpp"
 
 #include <torch/library.h>
@@ -25,7 +26,8 @@ using namespace dissent;
 using at::Tensor;
 using MaybeTensor = std::optional<Tensor>;
 
-// Runs a loss in the dtype of its arguments, also under autocast. A wrong argument becomes a ValueError of Python, any other error a RuntimeError.
+// Runs a loss in the dtype of its arguments, also under autocast. A wrong argument becomes a
+// ValueError of Python, any other error a RuntimeError.
 template <class Loss>
 auto run(Loss loss) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
@@ -40,7 +42,8 @@ auto run(Loss loss) {
 Tensor or_nothing(const MaybeTensor& tensor) { return tensor.value_or(Tensor()); }
 
 losses::MemberInputs member_inputs(const std::vector<Tensor>& tensors, bool stacked) {
-  DISSENT_CHECK(!stacked || tensors.size() == 1, kUsage, "stacked: wanted one tensor of all members, given {}", tensors.size());
+  DISSENT_CHECK(!stacked || tensors.size() == 1, kUsage,
+                "stacked: wanted one tensor of all members, given {}", tensors.size());
   return stacked ? losses::MemberInputs::stacked(tensors[0]) : losses::MemberInputs::each(tensors);
 }
 
@@ -76,12 +79,13 @@ Tensor dice(const Tensor& pair_logits, double tau) {
   });
 }
 
-Tensor dice_pair_logits(const std::vector<Tensor>& parameters, const Tensor& features, const Tensor& labels, double leaky_slope,
-                        const MaybeTensor& partner_rows) {
+Tensor dice_pair_logits(const std::vector<Tensor>& parameters, const Tensor& features,
+                        const Tensor& labels, double leaky_slope, const MaybeTensor& partner_rows) {
   return run([&] {
     losses::DiceOptions options;
     options.leaky_slope = leaky_slope;
-    return losses::dice_pair_logits(parameters, features, labels, options, or_nothing(partner_rows));
+    return losses::dice_pair_logits(parameters, features, labels, options,
+                                    or_nothing(partner_rows));
   });
 }
 
@@ -94,32 +98,42 @@ std::tuple<Tensor, Tensor> dice_discriminator_loss(const Tensor& joint, const Te
 
 Tensor divdis(const Tensor& logits, const std::string& mode, const std::string& reduction) {
   return run([&] {
-    DISSENT_CHECK(mode == "mi" || mode == "l1", kUsage, "unknown mode of divdis '{}'; known: mi, l1", mode);
-    DISSENT_CHECK(reduction == "mean" || reduction == "min_each", kUsage, "unknown reduction of divdis '{}'; known: mean, min_each", reduction);
-    return losses::divdis(logits, mode == "mi" ? losses::DivDisMode::kMutualInformation : losses::DivDisMode::kL1,
-                          reduction == "mean" ? losses::DivDisReduction::kMean : losses::DivDisReduction::kMinEach);
+    DISSENT_CHECK(mode == "mi" || mode == "l1", kUsage,
+                  "unknown mode of divdis '{}'; known: mi, l1", mode);
+    DISSENT_CHECK(reduction == "mean" || reduction == "min_each", kUsage,
+                  "unknown reduction of divdis '{}'; known: mean, min_each", reduction);
+    return losses::divdis(
+        logits, mode == "mi" ? losses::DivDisMode::kMutualInformation : losses::DivDisMode::kL1,
+        reduction == "mean" ? losses::DivDisReduction::kMean : losses::DivDisReduction::kMinEach);
   });
 }
 
 losses::GradCamOptions gradcam_options(const std::string& target, const std::string& activation) {
-  return {.target = losses::grad_cam_target(target), .activation = losses::map_activation(activation)};
+  return {.target = losses::grad_cam_target(target),
+          .activation = losses::map_activation(activation)};
 }
 
-Tensor gradcam(const Tensor& logits, const MaybeTensor& labels, const std::vector<Tensor>& feature_maps, bool stacked, const std::string& target,
-               const std::string& activation, int64_t crop, const std::string& similarity, const MaybeTensor& noise, bool create_graph) {
+Tensor gradcam(const Tensor& logits, const MaybeTensor& labels,
+               const std::vector<Tensor>& feature_maps, bool stacked, const std::string& target,
+               const std::string& activation, int64_t crop, const std::string& similarity,
+               const MaybeTensor& noise, bool create_graph) {
   return run([&] {
     auto options = gradcam_options(target, activation);
     options.crop = crop;
     options.similarity = losses::similarity_kind(similarity);
-    return losses::gradcam(logits, or_nothing(labels), member_inputs(feature_maps, stacked), options, or_nothing(noise), create_graph);
+    return losses::gradcam(logits, or_nothing(labels), member_inputs(feature_maps, stacked),
+                           options, or_nothing(noise), create_graph);
   });
 }
 
-Tensor activation_maps(const Tensor& logits, const MaybeTensor& labels, const std::vector<Tensor>& feature_maps, bool stacked,
-                       const std::string& target, const std::string& activation, const MaybeTensor& noise, bool create_graph) {
+Tensor activation_maps(const Tensor& logits, const MaybeTensor& labels,
+                       const std::vector<Tensor>& feature_maps, bool stacked,
+                       const std::string& target, const std::string& activation,
+                       const MaybeTensor& noise, bool create_graph) {
   return run([&] {
-    return losses::activation_maps(logits, or_nothing(labels), member_inputs(feature_maps, stacked), gradcam_options(target, activation),
-                                   or_nothing(noise), create_graph);
+    return losses::activation_maps(logits, or_nothing(labels), member_inputs(feature_maps, stacked),
+                                   gradcam_options(target, activation), or_nothing(noise),
+                                   create_graph);
   });
 }
 
@@ -127,10 +141,12 @@ Tensor hard_sample_weight(const Tensor& logits, const Tensor& labels) {
   return run([&] { return losses::hard_sample_weight(logits, labels); });
 }
 
-Tensor input_gradient(const Tensor& logits, const MaybeTensor& labels, const std::vector<Tensor>& images, bool stacked, const std::string& mode,
+Tensor input_gradient(const Tensor& logits, const MaybeTensor& labels,
+                      const std::vector<Tensor>& images, bool stacked, const std::string& mode,
                       bool create_graph) {
   return run([&] {
-    return losses::input_gradient(logits, or_nothing(labels), member_inputs(images, stacked), {losses::input_gradient_mode(mode)}, create_graph);
+    return losses::input_gradient(logits, or_nothing(labels), member_inputs(images, stacked),
+                                  {losses::input_gradient_mode(mode)}, create_graph);
   });
 }
 
@@ -167,22 +183,36 @@ Tensor similarity(const Tensor& x, const std::string& kind) {
 TORCH_LIBRARY(dissent, m) {
   m.def("a2d(Tensor logits, int m) -> Tensor", &a2d);
   m.def("a2d_probabilities(Tensor probabilities, int m) -> Tensor", &a2d_probabilities);
-  m.def("above_threshold(Tensor logits, Tensor labels, float threshold) -> Tensor", &above_threshold);
+  m.def("above_threshold(Tensor logits, Tensor labels, float threshold) -> Tensor",
+        &above_threshold);
   m.def("adp(Tensor logits, Tensor labels, float alpha=2.0, float beta=0.5) -> Tensor", &adp);
-  m.def("adversarial_inputs(Tensor loss, Tensor inputs, float epsilon) -> Tensor", &adversarial_inputs);
-  m.def("cross_entropy(Tensor logits, Tensor labels, float smoothing=0.0) -> Tensor", &cross_entropy);
+  m.def("adversarial_inputs(Tensor loss, Tensor inputs, float epsilon) -> Tensor",
+        &adversarial_inputs);
+  m.def("cross_entropy(Tensor logits, Tensor labels, float smoothing=0.0) -> Tensor",
+        &cross_entropy);
   m.def("dice(Tensor pair_logits, float tau=10.0) -> Tensor", &dice);
-  m.def("dice_pair_logits(Tensor[] parameters, Tensor features, Tensor labels, float leaky_slope=0.2, Tensor? partner_rows=None) -> Tensor",
-        &dice_pair_logits);
-  m.def("dice_discriminator_loss(Tensor joint, Tensor product) -> (Tensor value, Tensor accuracy)", &dice_discriminator_loss);
+  m.def(
+      "dice_pair_logits(Tensor[] parameters, Tensor features, Tensor labels, float "
+      "leaky_slope=0.2, Tensor? partner_rows=None) -> Tensor",
+      &dice_pair_logits);
+  m.def("dice_discriminator_loss(Tensor joint, Tensor product) -> (Tensor value, Tensor accuracy)",
+        &dice_discriminator_loss);
   m.def("divdis(Tensor logits, str mode='mi', str reduction='mean') -> Tensor", &divdis);
-  m.def("gradcam(Tensor logits, Tensor? labels, Tensor[] feature_maps, bool stacked=False, str target='gt_logit', str activation='relu', int crop=1, "
-        "str similarity='cosine', Tensor? noise=None, bool create_graph=True) -> Tensor", &gradcam);
-  m.def("activation_maps(Tensor logits, Tensor? labels, Tensor[] feature_maps, bool stacked=False, str target='gt_logit', str activation='relu', "
-        "Tensor? noise=None, bool create_graph=True) -> Tensor", &activation_maps);
+  m.def(
+      "gradcam(Tensor logits, Tensor? labels, Tensor[] feature_maps, bool stacked=False, str "
+      "target='gt_logit', str activation='relu', int crop=1, "
+      "str similarity='cosine', Tensor? noise=None, bool create_graph=True) -> Tensor",
+      &gradcam);
+  m.def(
+      "activation_maps(Tensor logits, Tensor? labels, Tensor[] feature_maps, bool stacked=False, "
+      "str target='gt_logit', str activation='relu', "
+      "Tensor? noise=None, bool create_graph=True) -> Tensor",
+      &activation_maps);
   m.def("hard_sample_weight(Tensor logits, Tensor labels) -> Tensor", &hard_sample_weight);
-  m.def("input_gradient(Tensor logits, Tensor? labels, Tensor[] images, bool stacked=False, str mode='gt', bool create_graph=True) -> Tensor",
-        &input_gradient);
+  m.def(
+      "input_gradient(Tensor logits, Tensor? labels, Tensor[] images, bool stacked=False, str "
+      "mode='gt', bool create_graph=True) -> Tensor",
+      &input_gradient);
   m.def("kl_backward(Tensor logits, Tensor source_mean) -> Tensor", &kl_backward);
   m.def("logit_norm(Tensor logits, Tensor labels, float tau=0.04) -> Tensor", &logit_norm);
   m.def("mean_prediction(Tensor logits) -> Tensor", &mean_prediction);

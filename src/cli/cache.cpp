@@ -26,8 +26,11 @@ struct CacheConfig {
 
 config::Schema cache_schema_of(CacheConfig& c) {
   config::Schema schema;
-  schema.table(cache_table(), c.cache).table(trunk_table(), c.trunk).table(image_data_table(), c.data);
-  schema.table(corruption_options_table("corruption"), c.corruption).table(runtime_table(), c.runtime);
+  schema.table(cache_table(), c.cache)
+      .table(trunk_table(), c.trunk)
+      .table(image_data_table(), c.data);
+  schema.table(corruption_options_table("corruption"), c.corruption)
+      .table(runtime_table(), c.runtime);
   return schema;
 }
 
@@ -58,33 +61,45 @@ FeatureSource open(Communicator& world, const CacheConfig& config) {
   agree(world, [&] {
     if (config.trunk.is_network()) {
       source = open_trunk_source(config.data, config.corruption, config.trunk, device);
-      spdlog::info("event=trunk name={} weights={} device={}", source.trunk, source.weights, device.str());
+      spdlog::info("event=trunk name={} weights={} device={}", source.trunk, source.weights,
+                   device.str());
     } else {
-      DISSENT_CHECK(config.corruption.name == "none" && config.trunk.weights.empty(), kUsage, "corruption and trunk.weights go with a network, found trunk.model = \"{}\"",
+      DISSENT_CHECK(config.corruption.name == "none" && config.trunk.weights.empty(), kUsage,
+                    "corruption and trunk.weights go with a network, found trunk.model = \"{}\"",
                     config.trunk.model);
       source = open_source(config.data, config.trunk.model);
     }
-    DISSENT_CHECK(config.cache.passes == 1 || source.draws, kUsage, "cache.passes: expected 1, found {}: {} draws nothing, so every pass would be the same", config.cache.passes,
-                  config.trunk.is_network() ? "data.transform = \"" + config.data.transform + "\"" : "trunk.model = \"pixels\"");
+    DISSENT_CHECK(
+        config.cache.passes == 1 || source.draws, kUsage,
+        "cache.passes: expected 1, found {}: {} draws nothing, so every pass would be the same",
+        config.cache.passes,
+        config.trunk.is_network() ? "data.transform = \"" + config.data.transform + "\""
+                                  : "trunk.model = \"pixels\"");
   });
   return source;
 }
 
-void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& config, const FeatureSource& source, bool show_progress) {
+void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& config,
+                  const FeatureSource& source, bool show_progress) {
   const int64_t rows = config.cache.passes * source.rows;
   ProgressBar progress(config.cache.output, rows, "rows", !show_progress);
   while (const auto part = writer.next_shard()) {
-    const int64_t before = part->pass * source.rows + part->first_source_row, first = part->first_source_row;
+    const int64_t before = part->pass * source.rows + part->first_source_row,
+                  first = part->first_source_row;
     std::vector<at::Tensor> pieces{at::empty({0, source.dim})};
     for (int64_t done = 0; done < part->count; done += kPieceRows) {
-      pieces.push_back(source.features(part->pass, first + done, std::min(kPieceRows, part->count - done)));
+      pieces.push_back(
+          source.features(part->pass, first + done, std::min(kPieceRows, part->count - done)));
       progress.update(std::min(rows, before + (done + pieces.back().size(0)) * world.size()), "");
     }
     const auto index = at::arange(first, first + part->count, at::kLong);
-    const auto labels = config.data.labels ? source.labels(first, part->count) : at::full({part->count}, -1, at::kLong);
-    // Ranks whose part is done wait for the slowest however long it takes; one that fails ends the job.
+    const auto labels = config.data.labels ? source.labels(first, part->count)
+                                           : at::full({part->count}, -1, at::kLong);
+    // Ranks whose part is done wait for the slowest however long it takes; one that fails ends the
+    // job.
     auto& settings = world.wait_settings();
-    const double timeout_s = std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
+    const double timeout_s =
+        std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
     world.barrier();
     settings.timeout_s = timeout_s;
     writer.write_shard(at::cat(pieces), labels, index);
@@ -101,30 +116,42 @@ config::Schema cache_schema() {
 }
 
 int run_cache(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("cache"), "Turns the image set that CONFIG names into a sharded feature cache; all ranks write. A finished cache of the same configuration is reused,\n"
-                   "a stopped one is gone on with. `dissent config cache` prints all keys.", "CONFIG", 1);
-  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""), "table.key=value, over the file's; may be repeated")(
-      "force", po::bool_switch(), "write anew whatever cache is there: finished, stopped, damaged, of another configuration")("quiet", po::bool_switch(), "no progress");
+  CommandLine line(verb("cache"),
+                   "Turns the image set that CONFIG names into a sharded feature cache; all ranks "
+                   "write. A finished cache of the same configuration is reused,\n"
+                   "a stopped one is gone on with. `dissent config cache` prints all keys.",
+                   "CONFIG", 1);
+  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+             "table.key=value, over the file's; may be repeated")(
+      "force", po::bool_switch(),
+      "write anew whatever cache is there: finished, stopped, damaged, of another configuration")(
+      "quiet", po::bool_switch(), "no progress");
   if (!line.parse(runtime, arguments)) return 0;
-  const auto document = load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
+  const auto document =
+      load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
   CacheConfig config;
   config::ConfigErrors errors(document);
   config::read(document, cache_schema_of(config), errors);
-  if (config.cache.output.empty()) errors.add("cache.output", "expected a folder NAME.cache, found nothing");
+  if (config.cache.output.empty())
+    errors.add("cache.output", "expected a folder NAME.cache, found nothing");
   errors.raise();
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();
   const auto source = open(world, config);
-  auto writer = CacheWriter::open(world, config.cache.output, cache_spec(config, source), line.flag("force"));
+  auto writer =
+      CacheWriter::open(world, config.cache.output, cache_spec(config, source), line.flag("force"));
   if (writer.state() == CacheWriter::State::kFinished) {
-    spdlog::info("event=cache_reused path={} rows={}", config.cache.output, config.cache.passes * source.rows);
+    spdlog::info("event=cache_reused path={} rows={}", config.cache.output,
+                 config.cache.passes * source.rows);
     return 0;
   }
-  if (writer.state() == CacheWriter::State::kResumed) spdlog::info("event=cache_resumed path={} shards={}/{}", config.cache.output, writer.finished_shards(), writer.shard_count());
+  if (writer.state() == CacheWriter::State::kResumed)
+    spdlog::info("event=cache_resumed path={} shards={}/{}", config.cache.output,
+                 writer.finished_shards(), writer.shard_count());
   write_shards(world, writer, config, source, world.rank() == 0 && !line.flag("quiet"));
   writer.finish();
-  spdlog::info("event=cache_written path={} rows={} dim={} shards={}", config.cache.output, config.cache.passes * source.rows,
-               source.dim, writer.shard_count());
+  spdlog::info("event=cache_written path={} rows={} dim={} shards={}", config.cache.output,
+               config.cache.passes * source.rows, source.dim, writer.shard_count());
   return 0;
 }
 

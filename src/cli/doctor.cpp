@@ -37,35 +37,56 @@ void check_machine(Report& report, Runtime& runtime) {
 void check_files(Report& report, Communicator& world, const std::string& parent) {
   constexpr const char* advice = "give another folder: --folder DIR";
   TrialFolder folder(world, parent);
-  const bool usable = report.check("folder", advice, [&] { return check_folder(world, folder); }) != Verdict::kFailed;
-  const auto needs_folder = [&](const std::function<Finding()>& work) { return usable ? work() : skipped("the folder cannot be used", advice); };
-  report.check("locks", advice, [&] { return needs_folder([&] { return check_locks(world, folder); }); });
-  report.check("hdf5", advice, [&] { return needs_folder([&] { return check_hdf5(world, folder); }); });
+  const bool usable = report.check("folder", advice, [&] { return check_folder(world, folder); }) !=
+                      Verdict::kFailed;
+  const auto needs_folder = [&](const std::function<Finding()>& work) {
+    return usable ? work() : skipped("the folder cannot be used", advice);
+  };
+  report.check("locks", advice,
+               [&] { return needs_folder([&] { return check_locks(world, folder); }); });
+  report.check("hdf5", advice,
+               [&] { return needs_folder([&] { return check_hdf5(world, folder); }); });
   world.barrier();  // the folder goes when the last rank is done
 }
 
 }  // namespace
 
 int run_doctor(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("doctor"), "Says whether this machine, job and folder are ready for the other verbs: start it as they will be started, with mpirun or srun and as many ranks.\n"
-                   "A line a check: ok, skipped, warning or failed, what was found, and what to do. Exit code 5 if a check failed, 4 if a message never came.", "", 0);
-  line.add()("folder", po::value<std::string>()->default_value("."), "where to try files: the file system of results and caches")(
-      "config", po::value<std::string>()->default_value(""), "a configuration to check too, against this number of ranks")(
-      "set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""), "table.key=value, over that file's; may be repeated")(
-      "timeout", po::value<double>()->default_value(60), "seconds after which a message counts as lost")("json", po::bool_switch(), "one JSON object instead of lines");
+  CommandLine line(verb("doctor"),
+                   "Says whether this machine, job and folder are ready for the other verbs: start "
+                   "it as they will be started, with mpirun or srun and as many ranks.\n"
+                   "A line a check: ok, skipped, warning or failed, what was found, and what to "
+                   "do. Exit code 5 if a check failed, 4 if a message never came.",
+                   "", 0);
+  line.add()("folder", po::value<std::string>()->default_value("."),
+             "where to try files: the file system of results and caches")(
+      "config", po::value<std::string>()->default_value(""),
+      "a configuration to check too, against this number of ranks")(
+      "set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+      "table.key=value, over that file's; may be repeated")(
+      "timeout", po::value<double>()->default_value(60),
+      "seconds after which a message counts as lost")("json", po::bool_switch(),
+                                                      "one JSON object instead of lines");
   if (!line.parse(runtime, arguments)) return 0;
   auto& world = runtime.world();
   const auto timeout_s = line.get<double>("timeout");
-  agree(world, [&] { DISSENT_CHECK(timeout_s > 0, kUsage, "--timeout: expected a number above 0, found {}", timeout_s); });
+  agree(world, [&] {
+    DISSENT_CHECK(timeout_s > 0, kUsage, "--timeout: expected a number above 0, found {}",
+                  timeout_s);
+  });
   world.wait_settings().timeout_s = timeout_s;
   Report report(world, line.flag("json"));
   check_communication(report, runtime);
   check_machine(report, runtime);
   check_files(report, world, whole_path(line.get<std::string>("folder")));
   report.check("gpu", "look at the devices with nvidia-smi", [&] { return check_gpu(world); });
-  report.check("nccl", "run again with NCCL_DEBUG=INFO", [&] { return check_nccl(world, timeout_s); });
+  report.check("nccl", "run again with NCCL_DEBUG=INFO",
+               [&] { return check_nccl(world, timeout_s); });
   if (const auto path = line.get<std::string>("config"); !path.empty())
-    report.check("config", "correct the file", [&] { return check_config(world, load_configuration(runtime, path, line.get<std::vector<std::string>>("set"))); });
+    report.check("config", "correct the file", [&] {
+      return check_config(
+          world, load_configuration(runtime, path, line.get<std::vector<std::string>>("set")));
+    });
   report.finish();
   return report.any_failed() ? exit_code(ErrorKind::kCheck) : 0;
 }

@@ -9,10 +9,12 @@
 
 namespace dissent::cli {
 
-// The checks of `dissent doctor`. Each is called by every rank and gives what this rank found; a rank that has nothing of its own to say gives an
-// empty text. All are collective, but for those that take no communicator.
+// The checks of `dissent doctor`. Each is called by every rank and gives what this rank found; a
+// rank that has nothing of its own to say gives an empty text. All are collective, but for those
+// that take no communicator.
 
-/// Program, LibTorch, MPI, HDF5, CUDA, NCCL: what was built with and what runs; the same on every rank.
+/// Program, LibTorch, MPI, HDF5, CUDA, NCCL: what was built with and what runs; the same on every
+/// rank.
 Finding check_versions(Communicator& world);
 /// Whether MPI knows of all processes that the launcher started, and of which hosts.
 Finding check_launcher(Communicator& world);
@@ -33,7 +35,8 @@ Finding check_signals();
 /// /dev/shm, and a window that the ranks of a node share.
 Finding check_shared_memory(Communicator& world);
 
-/// A folder of its own below `parent`, for the files of the checks; deleted at the end by the rank that made it.
+/// A folder of its own below `parent`, for the files of the checks; deleted at the end by the rank
+/// that made it.
 class TrialFolder {
  public:
   TrialFolder(Communicator& world, const std::string& parent);
@@ -49,14 +52,16 @@ class TrialFolder {
   std::string parent_, path_;
   bool made_ = false;
 };
-/// Every rank writes a file as all results are written (flush, atomic rename), and reads those of the others.
+/// Every rank writes a file as all results are written (flush, atomic rename), and reads those of
+/// the others.
 Finding check_folder(Communicator& world, TrialFolder& folder);
 /// flock and fcntl locks, and what HDF5 does about them.
 Finding check_locks(Communicator& world, const TrialFolder& folder);
 /// A small file written by all ranks through MPI-IO, read by each.
 Finding check_hdf5(Communicator& world, const TrialFolder& folder);
 
-/// Devices, their memory and compute capability against LibTorch's, a product compared with the CPU's.
+/// Devices, their memory and compute capability against LibTorch's, a product compared with the
+/// CPU's.
 Finding check_gpu(Communicator& world);
 /// An all_reduce over the GPUs of all ranks.
 Finding check_nccl(Communicator& world, double timeout_s);

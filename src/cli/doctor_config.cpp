@@ -32,19 +32,27 @@ Finding check_training(Communicator& world, const config::Document& document) {
   Steps steps(world);
   steps.run([&] { config = read_train_config(document); });
   steps.run([&] {
-    shape = resolve_grid(config.grid, world.size(), static_cast<int64_t>(config.experiment.seeds.size()), config.ensemble.members, config.data.batch_size);
+    shape = resolve_grid(config.grid, world.size(),
+                         static_cast<int64_t>(config.experiment.seeds.size()),
+                         config.ensemble.members, config.data.batch_size);
   });
   steps.run([&] {
     if (node->rank() != 0) return;
     bytes = resident_bytes(config.data);
-    room = std::min(available_memory_bytes(), node->size() > 1 ? free_bytes("/dev/shm") : available_memory_bytes());
+    room = std::min(available_memory_bytes(),
+                    node->size() > 1 ? free_bytes("/dev/shm") : available_memory_bytes());
   });
   return steps.finding(kAdvice, [&] {
     if (node->rank() != 0) return ok("");
-    const std::string text = fmt::format("{}: a training on {} x {} x {} ranks (runs, members, data), its caches take {} of a node's memory", document.name(), shape.runs, shape.members,
-                                         shape.data, byte_text(bytes));
-    return bytes > room && config.data.residency != "stream" ? warning(fmt::format("{}, {} are free", text, byte_text(room)), "ask for more memory, or set data.residency = \"stream\" and data.chunk_rows")
-                                                             : ok(text);
+    const std::string text = fmt::format(
+        "{}: a training on {} x {} x {} ranks (runs, members, data), its caches take {} of a "
+        "node's memory",
+        document.name(), shape.runs, shape.members, shape.data, byte_text(bytes));
+    return bytes > room && config.data.residency != "stream"
+               ? warning(
+                     fmt::format("{}, {} are free", text, byte_text(room)),
+                     "ask for more memory, or set data.residency = \"stream\" and data.chunk_rows")
+               : ok(text);
   });
 }
 
@@ -56,11 +64,15 @@ Finding check_image_training(Communicator& world, const config::Document& docume
   Steps steps(world);
   steps.run([&] { config = read_image_train_config(document); });
   steps.run([&] {
-    shape = resolve_grid(config.grid, world.size(), static_cast<int64_t>(config.experiment.seeds.size()), config.ensemble.members, config.data.batch_size);
+    shape = resolve_grid(config.grid, world.size(),
+                         static_cast<int64_t>(config.experiment.seeds.size()),
+                         config.ensemble.members, config.data.batch_size);
   });
   steps.run([&] { images = open_image_train_data(config).train.source->rows(); });
   return steps.finding(kAdvice, [&] {
-    return ok(fmt::format("{}: a training of {} on {} images on {} x {} x {} ranks (runs, members, data)", document.name(), config.ensemble.model, images, shape.runs, shape.members, shape.data));
+    return ok(fmt::format(
+        "{}: a training of {} on {} images on {} x {} x {} ranks (runs, members, data)",
+        document.name(), config.ensemble.model, images, shape.runs, shape.members, shape.data));
   });
 }
 
@@ -68,11 +80,15 @@ Finding check_image_training(Communicator& world, const config::Document& docume
 
 Finding check_config(Communicator& world, const config::Document& document) {
   if (trains_images(document)) return check_image_training(world, document);
-  for (const auto& [verb, key, schema] : {std::tuple("cache", "data.dataset", &cache_schema), {"evaluate", "evaluate", &evaluate_schema}}) {
+  for (const auto& [verb, key, schema] : {std::tuple("cache", "data.dataset", &cache_schema),
+                                          {"evaluate", "evaluate", &evaluate_schema}}) {
     if (!document.find(verb) && !document.find(key)) continue;
     Steps steps(world);
     steps.run([&, read = schema] { config::read(document, read()); });
-    return steps.finding(kAdvice, [&, name = verb] { return ok(fmt::format("{}: the keys of `dissent {}` are as they should be", document.name(), name)); });
+    return steps.finding(kAdvice, [&, name = verb] {
+      return ok(
+          fmt::format("{}: the keys of `dissent {}` are as they should be", document.name(), name));
+    });
   }
   return check_training(world, document);
 }

@@ -15,8 +15,12 @@ namespace dissent::cli {
 #if DISSENT_WITH_CUDA
 namespace {
 
-constexpr const char* kNoneAdvice = "nothing where none is wanted; else ask the batch system for GPUs (--gpus), and look at the driver with nvidia-smi";
-constexpr const char* kGpuAdvice = "look at the device with nvidia-smi; a driver older than CUDA's, or a GPU that this LibTorch was not built for, needs another one";
+constexpr const char* kNoneAdvice =
+    "nothing where none is wanted; else ask the batch system for GPUs (--gpus), and look at the "
+    "driver with nvidia-smi";
+constexpr const char* kGpuAdvice =
+    "look at the device with nvidia-smi; a driver older than CUDA's, or a GPU that this LibTorch "
+    "was not built for, needs another one";
 
 // Devices that this process sees; the reason where there is none.
 int device_count(std::string& reason) {
@@ -27,7 +31,8 @@ int device_count(std::string& reason) {
   return status == cudaSuccess ? count : 0;
 }
 
-// GPU of this rank: its own where the launcher shows it one alone, else by its place on the node. -1: none.
+// GPU of this rank: its own where the launcher shows it one alone, else by its place on the node.
+// -1: none.
 int device_of(Communicator& world) {
   auto node = world.split_by_node();
   std::string reason;
@@ -39,7 +44,9 @@ int device_of(Communicator& world) {
 std::string device_identity(int device) {
   cudaDeviceProp properties;
   DISSENT_CUDA(cudaGetDeviceProperties(&properties, device));
-  return fmt::format("{} {:02x}", host_name(), fmt::join(std::string_view(properties.uuid.bytes, sizeof properties.uuid.bytes), ""));
+  return fmt::format(
+      "{} {:02x}", host_name(),
+      fmt::join(std::string_view(properties.uuid.bytes, sizeof properties.uuid.bytes), ""));
 }
 
 // "7.5 8.0 9.0", as LibTorch says of itself ("...;arch=compute_90,code=sm_90;...").
@@ -47,13 +54,15 @@ std::set<std::pair<int, int>> built_capabilities() {
   const std::string text = at::detail::getCUDAHooks().showConfig();
   const std::regex pattern("code=sm_([0-9]+)([0-9])");
   std::set<std::pair<int, int>> found;
-  for (std::sregex_iterator at(text.begin(), text.end(), pattern), end; at != end; ++at) found.emplace(std::stoi((*at)[1]), std::stoi((*at)[2]));
+  for (std::sregex_iterator at(text.begin(), text.end(), pattern), end; at != end; ++at)
+    found.emplace(std::stoi((*at)[1]), std::stoi((*at)[2]));
   return found;
 }
 
 // Code for major.minor runs on the same major with an equal or later minor.
 bool covered(const std::set<std::pair<int, int>>& built, int major, int minor) {
-  return std::any_of(built.begin(), built.end(), [&](const auto& one) { return one.first == major && one.second <= minor; });
+  return std::any_of(built.begin(), built.end(),
+                     [&](const auto& one) { return one.first == major && one.second <= minor; });
 }
 
 // A failure of a device is one of the check: MPI still works, and the other ranks are told.
@@ -68,13 +77,16 @@ void as_check(const Work& work) {
 
 // Numbers that both processors hold exactly, so that only the product can differ.
 void expect_product(int device) {
-  const auto a = at::arange(256 * 192, at::kDouble).remainder(23).sub_(11).view({256, 192}), b = at::arange(192 * 320, at::kDouble).remainder(19).sub_(9).view({192, 320});
+  const auto a = at::arange(256 * 192, at::kDouble).remainder(23).sub_(11).view({256, 192}),
+             b = at::arange(192 * 320, at::kDouble).remainder(19).sub_(9).view({192, 320});
   const auto on = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device));
   const auto expected = at::mm(a, b);
   for (const auto dtype : {at::kFloat, at::kDouble}) {
     const auto found = at::mm(a.to(dtype).to(on), b.to(dtype).to(on)).to(at::kCPU, at::kDouble);
     // Whole numbers below 2^24: exact in f32, whatever the order of the sums.
-    DISSENT_CHECK(at::equal(found, expected), kCheck, "a product of {} on the GPU differs from the CPU's by up to {}", at::toString(dtype), (found - expected).abs().max().item<double>());
+    DISSENT_CHECK(at::equal(found, expected), kCheck,
+                  "a product of {} on the GPU differs from the CPU's by up to {}",
+                  at::toString(dtype), (found - expected).abs().max().item<double>());
   }
 }
 
@@ -86,16 +98,21 @@ Finding look_at_device(int device) {
   size_t free = 0, total = 0;
   DISSENT_CUDA(cudaMemGetInfo(&free, &total));
   std::string reason;
-  const std::string text = fmt::format("{}; {}: {} of {} free, compute capability {}.{}", count_text(device_count(reason), "device"), properties.name,
-                                       byte_text(static_cast<int64_t>(free)), byte_text(static_cast<int64_t>(total)), properties.major, properties.minor);
+  const std::string text = fmt::format(
+      "{}; {}: {} of {} free, compute capability {}.{}", count_text(device_count(reason), "device"),
+      properties.name, byte_text(static_cast<int64_t>(free)),
+      byte_text(static_cast<int64_t>(total)), properties.major, properties.minor);
   expect_product(device);
   const auto built = built_capabilities();
   if (!built.empty() && !covered(built, properties.major, properties.minor)) {
     std::vector<std::string> list;
     for (const auto& [major, minor] : built) list.push_back(fmt::format("{}.{}", major, minor));
-    return warning(fmt::format("{}; this LibTorch was built for {}", text, fmt::join(list, ", ")), "code is made at the first use, slowly: take a LibTorch built for this GPU");
+    return warning(fmt::format("{}; this LibTorch was built for {}", text, fmt::join(list, ", ")),
+                   "code is made at the first use, slowly: take a LibTorch built for this GPU");
   }
-  if (free < total / 2) return warning(text + "; another program holds the rest", "look with nvidia-smi who uses the GPU");
+  if (free < total / 2)
+    return warning(text + "; another program holds the rest",
+                   "look with nvidia-smi who uses the GPU");
   return ok(text + "; a product is the CPU's");
 }
 
@@ -103,14 +120,18 @@ Finding look_at_device(int device) {
 double reduce_on_devices(Communicator& world, int device, double timeout_s) {
   constexpr int rounds = 10;
   const auto group = make_nccl_communicator(world, device, timeout_s);
-  const auto on = at::TensorOptions().device(at::kCUDA, static_cast<c10::DeviceIndex>(device)).dtype(at::kFloat);
+  const auto on = at::TensorOptions()
+                      .device(at::kCUDA, static_cast<c10::DeviceIndex>(device))
+                      .dtype(at::kFloat);
   auto values = at::full({16 << 20}, static_cast<double>(world.rank() + 1), on);
   group->all_reduce(values, ReduceOp::kSum);
   const double expected = 0.5 * world.size() * (world.size() + 1);
-  DISSENT_CHECK(values.eq(expected).all().item<bool>(), kCheck, "all_reduce gave {}, expected {}", values[0].item<double>(), expected);
+  DISSENT_CHECK(values.eq(expected).all().item<bool>(), kCheck, "all_reduce gave {}, expected {}",
+                values[0].item<double>(), expected);
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < rounds; ++i) group->all_reduce(values, ReduceOp::kMax);
-  return static_cast<double>(values.nbytes()) * rounds / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 1e9;
+  return static_cast<double>(values.nbytes()) * rounds /
+         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 1e9;
 }
 
 }  // namespace
@@ -122,7 +143,8 @@ Finding check_gpu(Communicator& world) {
   bool any = false;
   for (const int64_t one : all_gather_integer(world, count)) any = any || one > 0;
   if (!any) return skipped("no GPU: " + reason, kNoneAdvice);
-  if (count == 0) return warning("no GPU here, there are some on other nodes: " + reason, kNoneAdvice);
+  if (count == 0)
+    return warning("no GPU here, there are some on other nodes: " + reason, kNoneAdvice);
   Steps steps(world);
   Finding found;
   steps.run([&] { as_check([&] { found = look_at_device(device); }); });
@@ -135,7 +157,9 @@ Finding check_nccl(Communicator& world, double timeout_s) {
   const auto devices = all_gather_integer(world, device);
   const auto without = std::count(devices.begin(), devices.end(), -1);
   if (without == world.size()) return skipped("compiled in; no GPU to try it on", kNoneAdvice);
-  if (without > 0) return skipped(fmt::format("{} of {} ranks have no GPU", without, world.size()), "start ranks on nodes with GPUs only");
+  if (without > 0)
+    return skipped(fmt::format("{} of {} ranks have no GPU", without, world.size()),
+                   "start ranks on nodes with GPUs only");
   Steps steps(world);
   std::string identity;
   steps.run([&] { as_check([&] { identity = device_identity(device); }); });
@@ -143,22 +167,38 @@ Finding check_nccl(Communicator& world, double timeout_s) {
   const auto sharing = std::count(identities.begin(), identities.end(), identity);
   const std::set<std::string> different(identities.begin(), identities.end());
   if (!steps.failed() && different.size() < identities.size())
-    return sharing == 1 ? ok("") : warning(fmt::format("refused: {} ranks share a GPU, and NCCL wants one for each", sharing), "start as many ranks a node as it has GPUs (--ntasks-per-node, mpirun --map-by ppr:N:node)");
+    return sharing == 1
+               ? ok("")
+               : warning(fmt::format("refused: {} ranks share a GPU, and NCCL wants one for each",
+                                     sharing),
+                         "start as many ranks a node as it has GPUs (--ntasks-per-node, mpirun "
+                         "--map-by ppr:N:node)");
   double rate = 0;
-  steps.run([&] { as_check([&] { rate = reduce_on_devices(world, device, timeout_s / 2); }); });  // a rank that fails waits for those that wait for it
-  return steps.finding("run again with NCCL_DEBUG=INFO; NCCL_SOCKET_IFNAME and NCCL_IB_DISABLE=1 choose the network", [&] {
-    if (world.rank() != 0) return ok("");
-    return ok(world.size() == 1 ? "a group of one GPU is made; one rank sends nothing" : fmt::format("all_reduce over {} GPUs gives the sum; 64 MiB at {:.1f} GB/s", world.size(), rate));
-  });
+  steps.run([&] {
+    as_check([&] { rate = reduce_on_devices(world, device, timeout_s / 2); });
+  });  // a rank that fails waits for those that wait for it
+  return steps.finding(
+      "run again with NCCL_DEBUG=INFO; NCCL_SOCKET_IFNAME and NCCL_IB_DISABLE=1 choose the network",
+      [&] {
+        if (world.rank() != 0) return ok("");
+        return ok(world.size() == 1
+                      ? "a group of one GPU is made; one rank sends nothing"
+                      : fmt::format("all_reduce over {} GPUs gives the sum; 64 MiB at {:.1f} GB/s",
+                                    world.size(), rate));
+      });
 }
 
 #else
 
 namespace {
-constexpr const char* kAdvice = "nothing for the CPU; else build with a CUDA toolkit, NCCL and a LibTorch with CUDA (docs/gpu.md)";
+constexpr const char* kAdvice =
+    "nothing for the CPU; else build with a CUDA toolkit, NCCL and a LibTorch with CUDA "
+    "(docs/gpu.md)";
 }
 Finding check_gpu(Communicator&) { return skipped("this program was built without CUDA", kAdvice); }
-Finding check_nccl(Communicator&, double) { return skipped("this program was built without NCCL", kAdvice); }
+Finding check_nccl(Communicator&, double) {
+  return skipped("this program was built without NCCL", kAdvice);
+}
 
 #endif
 

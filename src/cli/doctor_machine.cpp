@@ -28,14 +28,18 @@ namespace {
 
 #if DISSENT_WITH_CUDA
 // 13000 is CUDA 13.0; a driver that is not there is 0.
-std::string cuda_text(int version) { return version == 0 ? "none" : fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+std::string cuda_text(int version) {
+  return version == 0 ? "none" : fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
 
 std::string device_libraries() {
   int runtime = 0, driver = 0, nccl = 0;
   static_cast<void>(cudaRuntimeGetVersion(&runtime));
   static_cast<void>(cudaDriverGetVersion(&driver));
   static_cast<void>(ncclGetVersion(&nccl));
-  return fmt::format("CUDA {} (built with {}, the driver's {}), NCCL {}.{}.{}", cuda_text(runtime), cuda_text(CUDART_VERSION), cuda_text(driver), nccl / 10000, nccl / 100 % 100, nccl % 100);
+  return fmt::format("CUDA {} (built with {}, the driver's {}), NCCL {}.{}.{}", cuda_text(runtime),
+                     cuda_text(CUDART_VERSION), cuda_text(driver), nccl / 10000, nccl / 100 % 100,
+                     nccl % 100);
 }
 #else
 std::string device_libraries() { return "no CUDA"; }
@@ -55,12 +59,17 @@ std::vector<int64_t> own_cores() {
 // Cores that the ranks of a node may use together.
 int64_t cores_together(Communicator& node) {
   const auto own = own_cores();
-  const auto all = node.all_gather(at::tensor(own, at::kLong), all_gather_integer(node, static_cast<int64_t>(own.size())));
-  return static_cast<int64_t>(std::set<int64_t>(all.const_data_ptr<int64_t>(), all.const_data_ptr<int64_t>() + all.numel()).size());
+  const auto all = node.all_gather(at::tensor(own, at::kLong),
+                                   all_gather_integer(node, static_cast<int64_t>(own.size())));
+  return static_cast<int64_t>(
+      std::set<int64_t>(all.const_data_ptr<int64_t>(), all.const_data_ptr<int64_t>() + all.numel())
+          .size());
 }
 
 std::string limit_text(rlim_t value, bool bytes) {
-  return value == RLIM_INFINITY ? "unlimited" : bytes ? byte_text(static_cast<int64_t>(value)) : fmt::format("{}", value);
+  return value == RLIM_INFINITY ? "unlimited"
+         : bytes                ? byte_text(static_cast<int64_t>(value))
+                                : fmt::format("{}", value);
 }
 
 rlim_t soft_limit(decltype(RLIMIT_NOFILE) which) {
@@ -74,12 +83,16 @@ Finding check_versions(Communicator& world) {
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
   const std::string hdf5 = fmt::format("{}.{}.{}", major, minor, release);
-  const std::string text = fmt::format("dissent {} ({}), LibTorch {}, {} ({}), HDF5 {}, {}", DISSENT_VERSION, DISSENT_COMMIT, DISSENT_LIBTORCH_VERSION, mpi_library(),
-                                       mpi_standard(), hdf5, device_libraries());
+  const std::string text = fmt::format("dissent {} ({}), LibTorch {}, {} ({}), HDF5 {}, {}",
+                                       DISSENT_VERSION, DISSENT_COMMIT, DISSENT_LIBTORCH_VERSION,
+                                       mpi_library(), mpi_standard(), hdf5, device_libraries());
   const std::string first = broadcast_text(world, text, 0);
-  if (text != first) return failed(fmt::format("{}; rank 0 has {}", text, first), "start the same program with the same modules or container on every node");
+  if (text != first)
+    return failed(fmt::format("{}; rank 0 has {}", text, first),
+                  "start the same program with the same modules or container on every node");
   if (hdf5 != DISSENT_HDF5_VERSION)
-    return warning(fmt::format("{}; it was built with HDF5 {}", text, DISSENT_HDF5_VERSION), "load the HDF5 that the program was built with, or build it anew");
+    return warning(fmt::format("{}; it was built with HDF5 {}", text, DISSENT_HDF5_VERSION),
+                   "load the HDF5 that the program was built with, or build it anew");
   return ok(world.rank() == 0 ? text : "");
 }
 
@@ -92,13 +105,20 @@ Finding check_cores(Runtime& runtime) {
   const auto wanted = std::accumulate(all_threads.begin(), all_threads.end(), int64_t{0});
   const auto quota = cpu_quota();
   if (own > 0 && threads > own)
-    return warning(fmt::format("{} threads on {}: OMP_NUM_THREADS is larger than the set of cores that the rank is bound to", threads, count_text(own, "core")),
-                   "mpirun: --bind-to none, or --map-by slot:PE=THREADS; srun: --cpus-per-task=THREADS; or a smaller OMP_NUM_THREADS");
+    return warning(fmt::format("{} threads on {}: OMP_NUM_THREADS is larger than the set of cores "
+                               "that the rank is bound to",
+                               threads, count_text(own, "core")),
+                   "mpirun: --bind-to none, or --map-by slot:PE=THREADS; srun: "
+                   "--cpus-per-task=THREADS; or a smaller OMP_NUM_THREADS");
   if (node->rank() != 0) return ok("");
-  const std::string text = fmt::format("{} on a node, {} together, {}{}", count_text(node->size(), "rank"), count_text(wanted, "thread"), count_text(cores, "core"),
-                                       quota ? fmt::format(", time for {:.1f} of them", *quota) : "");
+  const std::string text =
+      fmt::format("{} on a node, {} together, {}{}", count_text(node->size(), "rank"),
+                  count_text(wanted, "thread"), count_text(cores, "core"),
+                  quota ? fmt::format(", time for {:.1f} of them", *quota) : "");
   if (wanted > cores || (quota && static_cast<double>(wanted) > *quota + 0.5))
-    return warning(text + ": more threads than cores", "start fewer ranks a node, or set OMP_NUM_THREADS or runtime.threads to cores / ranks");
+    return warning(
+        text + ": more threads than cores",
+        "start fewer ranks a node, or set OMP_NUM_THREADS or runtime.threads to cores / ranks");
   return ok(text);
 }
 
@@ -107,36 +127,55 @@ Finding check_memory(Communicator& world) {
   if (node->rank() != 0) return ok("");
   const int64_t available = available_memory_bytes();
   const auto limit = memory_limit();
-  const std::string text = fmt::format("{} available to {} of a node{}", byte_text(available), count_text(node->size(), "rank"),
-                                       limit ? fmt::format(", {} left of the {} that {} allows", byte_text(limit->left_bytes), byte_text(limit->limit_bytes), limit->place)
-                                             : ", no limit by a control group");
-  if (available / node->size() < int64_t{1} << 30) return warning(text, "ask the batch system for more memory (--mem), or start fewer ranks a node");
+  const std::string text = fmt::format(
+      "{} available to {} of a node{}", byte_text(available), count_text(node->size(), "rank"),
+      limit ? fmt::format(", {} left of the {} that {} allows", byte_text(limit->left_bytes),
+                          byte_text(limit->limit_bytes), limit->place)
+            : ", no limit by a control group");
+  if (available / node->size() < int64_t{1} << 30)
+    return warning(text,
+                   "ask the batch system for more memory (--mem), or start fewer ranks a node");
   return ok(text);
 }
 
 Finding check_limits(Communicator& world) {
-  const rlim_t files = soft_limit(RLIMIT_NOFILE), locked = soft_limit(RLIMIT_MEMLOCK), size = soft_limit(RLIMIT_FSIZE), memory = soft_limit(RLIMIT_AS);
+  const rlim_t files = soft_limit(RLIMIT_NOFILE), locked = soft_limit(RLIMIT_MEMLOCK),
+               size = soft_limit(RLIMIT_FSIZE), memory = soft_limit(RLIMIT_AS);
   auto node = world.split_by_node();
   const bool several_nodes = node->size() < world.size();
-  const std::string text = fmt::format("open files {}, locked memory {}, size of a file {}, address space {}", limit_text(files, false), limit_text(locked, true),
-                                       limit_text(size, true), limit_text(memory, true));
+  const std::string text =
+      fmt::format("open files {}, locked memory {}, size of a file {}, address space {}",
+                  limit_text(files, false), limit_text(locked, true), limit_text(size, true),
+                  limit_text(memory, true));
   if (files < 256) return warning(text, "raise the number of open files: ulimit -n 4096");
-  if (size != RLIM_INFINITY) return warning(text, "caches and checkpoints may be larger than the limit of a file: ulimit -f unlimited");
-  if (memory != RLIM_INFINITY) return warning(text, "mapped libraries and shared memory count towards the address space: ulimit -v unlimited");
-  if (several_nodes && locked != RLIM_INFINITY) return warning(text, "InfiniBand and its like want memory to be locked: ulimit -l unlimited, a matter of the site");
+  if (size != RLIM_INFINITY)
+    return warning(
+        text, "caches and checkpoints may be larger than the limit of a file: ulimit -f unlimited");
+  if (memory != RLIM_INFINITY)
+    return warning(
+        text,
+        "mapped libraries and shared memory count towards the address space: ulimit -v unlimited");
+  if (several_nodes && locked != RLIM_INFINITY)
+    return warning(text,
+                   "InfiniBand and its like want memory to be locked: ulimit -l unlimited, a "
+                   "matter of the site");
   return ok(text);
 }
 
 Finding check_signals() {
-  constexpr const char* advice = "something before this program blocks the signal: start it without wrappers, and see what the batch script or launcher does to signals";
+  constexpr const char* advice =
+      "something before this program blocks the signal: start it without wrappers, and see what "
+      "the batch script or launcher does to signals";
   sigset_t blocked;
   sigemptyset(&blocked);
   pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
   for (const auto& [signal, name] : {std::pair(SIGUSR1, "SIGUSR1"), {SIGTERM, "SIGTERM"}})
-    if (sigismember(&blocked, signal) == 1) return failed(fmt::format("{} is blocked", name), advice);
+    if (sigismember(&blocked, signal) == 1)
+      return failed(fmt::format("{} is blocked", name), advice);
   install_stop_handlers();
   kill(getpid(), SIGUSR1);
-  for (int i = 0; i < 100 && !stop_requested(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (int i = 0; i < 100 && !stop_requested(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   if (!stop_requested()) return failed("SIGUSR1 did not arrive within 1 s", advice);
   return ok("SIGUSR1 arrives and is taken as the wish for a checkpoint; so is SIGTERM");
 }

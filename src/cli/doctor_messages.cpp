@@ -14,13 +14,18 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr const char* kMessageAdvice = "the network or MPI's choice of it is broken: try OMPI_MCA_btl=self,vader,tcp, and the MPI of the site";
+constexpr const char* kMessageAdvice =
+    "the network or MPI's choice of it is broken: try OMPI_MCA_btl=self,vader,tcp, and the MPI of "
+    "the site";
 constexpr double kSlowMicroseconds = 1000;
 constexpr double kGiveUp_s = 0.3;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
-// Processes that the launcher says it started; 0 if none says so. A step of Slurm counts its tasks, which are not mpirun's: asked last.
+// Processes that the launcher says it started; 0 if none says so. A step of Slurm counts its tasks,
+// which are not mpirun's: asked last.
 int launched() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
     if (const char* text = std::getenv(name)) return std::atoi(text);
@@ -29,10 +34,14 @@ int launched() {
 
 void expect_sum(Communicator& world) {
   const int64_t ranks = world.size(), rank = world.rank();
-  auto sums = at::tensor({static_cast<double>(rank + 1), static_cast<double>((rank + 1) * (rank + 1))}, at::kDouble);
+  auto sums = at::tensor(
+      {static_cast<double>(rank + 1), static_cast<double>((rank + 1) * (rank + 1))}, at::kDouble);
   world.all_reduce(sums, ReduceOp::kSum);
-  const auto expected = at::tensor({static_cast<double>(ranks * (ranks + 1) / 2), static_cast<double>(ranks * (ranks + 1) * (2 * ranks + 1) / 6)}, at::kDouble);
-  DISSENT_CHECK(at::equal(sums, expected), kCheck, "all_reduce gave {} and {}, expected {} and {}", sums[0].item<double>(), sums[1].item<double>(), expected[0].item<double>(),
+  const auto expected = at::tensor({static_cast<double>(ranks * (ranks + 1) / 2),
+                                    static_cast<double>(ranks * (ranks + 1) * (2 * ranks + 1) / 6)},
+                                   at::kDouble);
+  DISSENT_CHECK(at::equal(sums, expected), kCheck, "all_reduce gave {} and {}, expected {} and {}",
+                sums[0].item<double>(), sums[1].item<double>(), expected[0].item<double>(),
                 expected[1].item<double>());
 }
 
@@ -40,15 +49,19 @@ void expect_sum(Communicator& world) {
 void expect_gathered(Communicator& world) {
   std::vector<int64_t> counts(world.size());
   std::iota(counts.begin(), counts.end(), 1);
-  const auto gathered = world.all_gather(at::full({world.rank() + 1}, world.rank(), at::kLong), counts);
+  const auto gathered =
+      world.all_gather(at::full({world.rank() + 1}, world.rank(), at::kLong), counts);
   const auto wanted = at::arange(world.size()).repeat_interleave(at::tensor(counts, at::kLong));
-  DISSENT_CHECK(at::equal(gathered, wanted), kCheck, "all_gather gave other values than the ranks gave it");
+  DISSENT_CHECK(at::equal(gathered, wanted), kCheck,
+                "all_gather gave other values than the ranks gave it");
 }
 
 void expect_text(Communicator& world) {
   const int last = world.size() - 1;
-  const std::string text = broadcast_text(world, world.rank() == last ? "from the last rank" : "", last);
-  DISSENT_CHECK(text == "from the last rank", kCheck, "broadcast gave '{}', the last rank gave 'from the last rank'", text);
+  const std::string text =
+      broadcast_text(world, world.rank() == last ? "from the last rank" : "", last);
+  DISSENT_CHECK(text == "from the last rank", kCheck,
+                "broadcast gave '{}', the last rank gave 'from the last rank'", text);
 }
 
 // Bytes that this rank writes into its part of the window, and that others expect there.
@@ -60,12 +73,16 @@ void share_window(Communicator& node, Steps& steps) {
   NodeMemory memory;
   steps.run([&] { memory.allocate(node, bytes * node.size(), "a trial window"); });
   if (steps.failed()) return;
-  for (int64_t i = 0; i < bytes; ++i) memory.data()[node.rank() * bytes + i] = pattern(node.rank(), i);
+  for (int64_t i = 0; i < bytes; ++i)
+    memory.data()[node.rank() * bytes + i] = pattern(node.rank(), i);
   memory.publish();
   steps.run([&] {
     for (int rank = 0; rank < node.size(); ++rank)
       for (int64_t i = 0; i < bytes; ++i)
-        DISSENT_CHECK(memory.data()[rank * bytes + i] == pattern(rank, i), kCheck, "byte {} of rank {} of the node is not what that rank wrote into the shared window", i, rank);
+        DISSENT_CHECK(
+            memory.data()[rank * bytes + i] == pattern(rank, i), kCheck,
+            "byte {} of rank {} of the node is not what that rank wrote into the shared window", i,
+            rank);
   });
   memory.free();
 }
@@ -75,14 +92,21 @@ void share_window(Communicator& node, Steps& steps) {
 Finding check_launcher(Communicator& world) {
   const int started = launched();
   if (started > 1 && world.size() == 1)
-    return failed(fmt::format("the launcher started {} processes, and each believes to be alone: {} does not understand the launcher", started, mpi_library()),
-                  "use the mpirun of the MPI that the program was built with, or srun --mpi=pmix (srun --mpi=list says what there is)");
+    return failed(fmt::format("the launcher started {} processes, and each believes to be alone: "
+                              "{} does not understand the launcher",
+                              started, mpi_library()),
+                  "use the mpirun of the MPI that the program was built with, or srun --mpi=pmix "
+                  "(srun --mpi=list says what there is)");
   const auto hosts = all_gather_text(world, host_name());
   const std::set<std::string> names(hosts.begin(), hosts.end());
   if (world.rank() != 0) return ok("");
-  return ok(fmt::format("{} on {} ({}{}), thread level {}", count_text(world.size(), "rank"), count_text(static_cast<int64_t>(names.size()), "host"),
-                        fmt::join(names.begin(), std::next(names.begin(), std::min<int64_t>(4, static_cast<int64_t>(names.size()))), ", "), names.size() > 4 ? ", ..." : "",
-                        mpi_thread_level()));
+  return ok(fmt::format(
+      "{} on {} ({}{}), thread level {}", count_text(world.size(), "rank"),
+      count_text(static_cast<int64_t>(names.size()), "host"),
+      fmt::join(names.begin(),
+                std::next(names.begin(), std::min<int64_t>(4, static_cast<int64_t>(names.size()))),
+                ", "),
+      names.size() > 4 ? ", ..." : "", mpi_thread_level()));
 }
 
 Finding check_messages(Communicator& world) {
@@ -90,11 +114,15 @@ Finding check_messages(Communicator& world) {
   steps.run([&] { expect_sum(world); });
   steps.run([&] { expect_gathered(world); });
   steps.run([&] { expect_text(world); });
-  return steps.finding(kMessageAdvice, [&] { return ok(fmt::format("all_reduce, all_gather and broadcast over {} give what they should", count_text(world.size(), "rank"))); });
+  return steps.finding(kMessageAdvice, [&] {
+    return ok(fmt::format("all_reduce, all_gather and broadcast over {} give what they should",
+                          count_text(world.size(), "rank")));
+  });
 }
 
 Finding check_speed(Communicator& world) {
-  if (world.size() == 1) return skipped("one rank sends no messages", "nothing; under mpirun or srun it is measured");
+  if (world.size() == 1)
+    return skipped("one rank sends no messages", "nothing; under mpirun or srun it is measured");
   constexpr int rounds = 200, large_rounds = 8;
   auto number = at::zeros({1}, at::kDouble);
   for (int i = 0; i < 20; ++i) world.all_reduce(number, ReduceOp::kSum);
@@ -110,15 +138,22 @@ Finding check_speed(Communicator& world) {
   world.barrier();
   start = Clock::now();
   for (int i = 0; i < large_rounds; ++i) world.all_gather(values, counts);
-  const double rate = static_cast<double>(bytes) * (world.size() - 1) * large_rounds / seconds_since(start) / 1e9;
+  const double rate =
+      static_cast<double>(bytes) * (world.size() - 1) * large_rounds / seconds_since(start) / 1e9;
   if (world.rank() != 0) return ok("");
-  const std::string text = fmt::format("all_reduce of 8 B takes {:.1f} us, all_gather of {} a rank runs at {:.2f} GB/s a rank", latency_us, byte_text(bytes), rate);
-  if (latency_us > kSlowMicroseconds) return warning(text, "a message should take some 1 to 50 us: look for more threads than cores, or for a slow network chosen by MPI");
+  const std::string text = fmt::format(
+      "all_reduce of 8 B takes {:.1f} us, all_gather of {} a rank runs at {:.2f} GB/s a rank",
+      latency_us, byte_text(bytes), rate);
+  if (latency_us > kSlowMicroseconds)
+    return warning(text,
+                   "a message should take some 1 to 50 us: look for more threads than cores, or "
+                   "for a slow network chosen by MPI");
   return ok(text);
 }
 
 Finding check_timeout(Communicator& world) {
-  if (world.size() == 1) return skipped("one rank waits for nobody", "nothing; under mpirun or srun it is tried");
+  if (world.size() == 1)
+    return skipped("one rank waits for nobody", "nothing; under mpirun or srun it is tried");
   // Kept until MPI has ended: the request that rank 0 gives up belongs to it.
   static std::unique_ptr<Communicator> group;
   group = world.split(0, world.rank());
@@ -138,25 +173,37 @@ Finding check_timeout(Communicator& world) {
   if (world.rank() != 0) group->barrier();
   const auto seconds = waited.item<double>();
   if (world.rank() != 0) return ok("");
-  constexpr const char* advice = "the clock of this machine or MPI's non-blocking messages do not do what they should: report it with this output";
+  constexpr const char* advice =
+      "the clock of this machine or MPI's non-blocking messages do not do what they should: report "
+      "it with this output";
   if (seconds < 0) return failed("a barrier that the other ranks had not entered ended", advice);
-  if (seconds > kGiveUp_s + 5) return failed(fmt::format("rank 0 gave up after {:.1f} s, it was told {} s", seconds, kGiveUp_s), advice);
-  return ok(fmt::format("a rank that waits in vain gives up: after {:.2f} s, told {} s", seconds, kGiveUp_s));
+  if (seconds > kGiveUp_s + 5)
+    return failed(
+        fmt::format("rank 0 gave up after {:.1f} s, it was told {} s", seconds, kGiveUp_s), advice);
+  return ok(fmt::format("a rank that waits in vain gives up: after {:.2f} s, told {} s", seconds,
+                        kGiveUp_s));
 }
 
 Finding check_shared_memory(Communicator& world) {
-  constexpr const char* advice = "more room in /dev/shm: a container's --shm-size or --ipc=host, fewer jobs on the node, or data.residency = \"stream\"";
+  constexpr const char* advice =
+      "more room in /dev/shm: a container's --shm-size or --ipc=host, fewer jobs on the node, or "
+      "data.residency = \"stream\"";
   auto node = world.split_by_node();
   Steps steps(*node);
   struct Room {
     int64_t size = 0, free = 0;
   } room;
-  steps.run([&] { room = {static_cast<int64_t>(std::filesystem::space("/dev/shm").capacity), free_bytes("/dev/shm")}; });
+  steps.run([&] {
+    room = {static_cast<int64_t>(std::filesystem::space("/dev/shm").capacity),
+            free_bytes("/dev/shm")};
+  });
   if (node->size() > 1 && !steps.failed()) share_window(*node, steps);
   return steps.finding(advice, [&] {
     if (node->rank() != 0) return ok("");
-    const std::string text = fmt::format("/dev/shm has {}, {} free; {}", byte_text(room.size), byte_text(room.free),
-                                         node->size() > 1 ? fmt::format("a window written by {} ranks is read by all", node->size()) : "one rank on a node needs no window");
+    const std::string text = fmt::format(
+        "/dev/shm has {}, {} free; {}", byte_text(room.size), byte_text(room.free),
+        node->size() > 1 ? fmt::format("a window written by {} ranks is read by all", node->size())
+                         : "one rank on a node needs no window");
     return room.free < 256 << 20 ? warning(text, advice) : ok(text);
   });
 }

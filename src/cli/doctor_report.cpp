@@ -13,11 +13,14 @@ namespace {
 
 constexpr size_t kTexts = 4, kHosts = 4;  // of one line, at most
 
-// Errors that a group has agreed on begin with the rank in that group; the line names ranks of the job.
+// Errors that a group has agreed on begin with the rank in that group; the line names ranks of the
+// job.
 std::string own_text(const Error& error) {
   const std::string text = error.what();
   const auto colon = text.find(": ");
-  return error.agreed() && text.starts_with("rank ") && colon != std::string::npos ? text.substr(colon + 2) : text;
+  return error.agreed() && text.starts_with("rank ") && colon != std::string::npos
+             ? text.substr(colon + 2)
+             : text;
 }
 
 // The message of what the work threw, or nothing; rethrows what no check can outlive.
@@ -43,12 +46,17 @@ std::string place_text(const std::vector<int>& ranks, const std::vector<std::str
     const size_t first = i;
     while (i + 1 < ranks.size() && ranks[i + 1] == ranks[i] + 1) ++i;
     if (!numbers.empty()) numbers += ", ";
-    numbers += first == i ? fmt::format("{}", ranks[i]) : fmt::format("{}-{}", ranks[first], ranks[i]);
+    numbers +=
+        first == i ? fmt::format("{}", ranks[i]) : fmt::format("{}-{}", ranks[first], ranks[i]);
   }
   for (const int rank : ranks) names.insert(hosts[rank]);
-  const std::vector<std::string> shown(names.begin(), std::next(names.begin(), static_cast<int64_t>(std::min(names.size(), kHosts))));
-  const std::string more = names.size() > kHosts ? fmt::format(" and {} more", names.size() - kHosts) : "";
-  return fmt::format("rank{} {} on {}{}", ranks.size() == 1 ? "" : "s", numbers, fmt::join(shown, ", "), more);
+  const std::vector<std::string> shown(
+      names.begin(),
+      std::next(names.begin(), static_cast<int64_t>(std::min(names.size(), kHosts))));
+  const std::string more =
+      names.size() > kHosts ? fmt::format(" and {} more", names.size() - kHosts) : "";
+  return fmt::format("rank{} {} on {}{}", ranks.size() == 1 ? "" : "s", numbers,
+                     fmt::join(shown, ", "), more);
 }
 
 }  // namespace
@@ -63,46 +71,67 @@ const char* verdict_name(Verdict verdict) {
   return "?";
 }
 
-std::string count_text(int64_t count, const char* thing) { return fmt::format("{} {}{}", count, thing, count == 1 ? "" : "s"); }
+std::string count_text(int64_t count, const char* thing) {
+  return fmt::format("{} {}{}", count, thing, count == 1 ? "" : "s");
+}
 
-Finding merge_findings(const std::vector<Finding>& findings, const std::vector<std::string>& hosts) {
+Finding merge_findings(const std::vector<Finding>& findings,
+                       const std::vector<std::string>& hosts) {
   Finding merged;
   for (const auto& finding : findings) merged.verdict = std::max(merged.verdict, finding.verdict);
-  std::vector<std::pair<std::string, std::vector<int>>> texts;  // in the order of the first rank that says it
+  std::vector<std::pair<std::string, std::vector<int>>>
+      texts;  // in the order of the first rank that says it
   for (size_t rank = 0; rank < findings.size(); ++rank) {
     const auto& [verdict, text, advice] = findings[rank];
     if (verdict != merged.verdict || text.empty()) continue;
     if (merged.advice.empty()) merged.advice = advice;
-    auto at = std::find_if(texts.begin(), texts.end(), [&, &said = text](const auto& entry) { return entry.first == said; });
+    auto at = std::find_if(texts.begin(), texts.end(),
+                           [&, &said = text](const auto& entry) { return entry.first == said; });
     if (at == texts.end()) at = texts.insert(texts.end(), {text, {}});
     at->second.push_back(static_cast<int>(rank));
   }
-  const bool worse_than_others = std::any_of(findings.begin(), findings.end(), [&](const auto& f) { return f.verdict != merged.verdict && !f.text.empty(); });
-  const bool places = texts.size() > 1 || merged.verdict == Verdict::kFailed || (merged.verdict == Verdict::kWarning && worse_than_others);
+  const bool worse_than_others = std::any_of(findings.begin(), findings.end(), [&](const auto& f) {
+    return f.verdict != merged.verdict && !f.text.empty();
+  });
+  const bool places = texts.size() > 1 || merged.verdict == Verdict::kFailed ||
+                      (merged.verdict == Verdict::kWarning && worse_than_others);
   for (size_t i = 0; i < std::min(texts.size(), kTexts); ++i)
-    merged.text += fmt::format("{}{}{}", i == 0 ? "" : "; ", texts[i].first, places ? fmt::format(" ({})", place_text(texts[i].second, hosts)) : "");
-  if (texts.size() > kTexts) merged.text += fmt::format("; and {} more such findings", texts.size() - kTexts);
+    merged.text +=
+        fmt::format("{}{}{}", i == 0 ? "" : "; ", texts[i].first,
+                    places ? fmt::format(" ({})", place_text(texts[i].second, hosts)) : "");
+  if (texts.size() > kTexts)
+    merged.text += fmt::format("; and {} more such findings", texts.size() - kTexts);
   return merged;
 }
 
 Report::Report(Communicator& world, bool json)
-    : world_(world), json_(json), hosts_(all_gather_text(world, host_name())), checks_(std::make_unique<nlohmann::ordered_json>(nlohmann::ordered_json::array())) {}
+    : world_(world),
+      json_(json),
+      hosts_(all_gather_text(world, host_name())),
+      checks_(std::make_unique<nlohmann::ordered_json>(nlohmann::ordered_json::array())) {}
 
 Report::~Report() = default;
 
-Verdict Report::check(const std::string& name, const std::string& advice, const std::function<Finding()>& work) {
+Verdict Report::check(const std::string& name, const std::string& advice,
+                      const std::function<Finding()>& work) {
   Finding own;
   if (const auto error = failure_of([&] { own = work(); })) own = failed(*error, advice);
   const auto verdicts = all_gather_integer(world_, static_cast<int64_t>(own.verdict));
-  const auto texts = all_gather_text(world_, own.text), advices = all_gather_text(world_, own.advice);
+  const auto texts = all_gather_text(world_, own.text),
+             advices = all_gather_text(world_, own.advice);
   std::vector<Finding> findings;
-  for (size_t rank = 0; rank < texts.size(); ++rank) findings.push_back({static_cast<Verdict>(verdicts[rank]), texts[rank], advices[rank]});
+  for (size_t rank = 0; rank < texts.size(); ++rank)
+    findings.push_back({static_cast<Verdict>(verdicts[rank]), texts[rank], advices[rank]});
   const auto merged = merge_findings(findings, hosts_);
   worst_ = std::max(worst_, merged.verdict);
-  checks_->push_back({{"name", name}, {"verdict", verdict_name(merged.verdict)}, {"finding", merged.text}, {"advice", merged.advice}});
+  checks_->push_back({{"name", name},
+                      {"verdict", verdict_name(merged.verdict)},
+                      {"finding", merged.text},
+                      {"advice", merged.advice}});
   if (world_.rank() == 0 && !json_) {
     fmt::print("{:<9}{}: {}\n", verdict_name(merged.verdict), name, merged.text);
-    if (merged.verdict != Verdict::kOk) fmt::print("{:<9}to do: {}\n", "", merged.advice.empty() ? advice : merged.advice);
+    if (merged.verdict != Verdict::kOk)
+      fmt::print("{:<9}to do: {}\n", "", merged.advice.empty() ? advice : merged.advice);
     std::fflush(stdout);  // a check that hangs comes after the line of the one before it
   }
   return merged.verdict;
@@ -114,14 +143,18 @@ void Report::finish() {
   std::map<std::string, int> counts;
   for (const auto& check : *checks_) ++counts[check["verdict"].get<std::string>()];
   if (!json_) {
-    fmt::print("{} ok, {} skipped, {}, {} failed, on {} and {}\n", counts["ok"], counts["skipped"], count_text(counts["warning"], "warning"), counts["failed"],
-               count_text(world_.size(), "rank"), count_text(static_cast<int64_t>(names.size()), "host"));
+    fmt::print("{} ok, {} skipped, {}, {} failed, on {} and {}\n", counts["ok"], counts["skipped"],
+               count_text(counts["warning"], "warning"), counts["failed"],
+               count_text(world_.size(), "rank"),
+               count_text(static_cast<int64_t>(names.size()), "host"));
     return;
   }
   nlohmann::ordered_json json;
   json["format"] = "dissent-doctor";
   json["version"] = 1;
-  json["verdict"] = verdict_name(any_failed() ? Verdict::kFailed : counts["warning"] > 0 ? Verdict::kWarning : Verdict::kOk);
+  json["verdict"] = verdict_name(any_failed()            ? Verdict::kFailed
+                                 : counts["warning"] > 0 ? Verdict::kWarning
+                                                         : Verdict::kOk);
   json["ranks"] = hosts_.size();
   json["hosts"] = names;
   json["checks"] = *checks_;
@@ -132,7 +165,8 @@ void Steps::run(const std::function<void()>& work) {
   if (failed_) return;
   const auto error = failure_of(work);
   if (error) error_ = *error;
-  for (const int64_t one : all_gather_integer(group_, error.has_value())) failed_ = failed_ || one != 0;
+  for (const int64_t one : all_gather_integer(group_, error.has_value()))
+    failed_ = failed_ || one != 0;
 }
 
 Finding Steps::finding(const std::string& advice, const std::function<Finding()>& found) const {

@@ -26,7 +26,8 @@ config::Schema evaluate_schema_of(EvaluateVerbConfig& c) {
   schema.table(evaluate_table(), c.config.evaluate).tables(evaluate_set_table(), c.config.sets);
   const auto& tables = score_option_tables();
   for (size_t i = 0; i < tables.size(); ++i)
-    if (!tables[i].options.empty()) schema.optional_table(tables[i], c.config.scores[i], c.config.scores[i].present);
+    if (!tables[i].options.empty())
+      schema.optional_table(tables[i], c.config.scores[i], c.config.scores[i].present);
   schema.table(runtime_table(), c.runtime);
   return schema;
 }
@@ -53,7 +54,8 @@ void print_differences(const std::vector<ResultRow>& rows) {
   for (size_t i = 0; i + 2 < rows.size(); i += 3) {
     if (i == 0) fmt::print("\n{:<{}}{:>8}  95 % interval\n", "difference", width, "a - b");
     const auto& row = rows[i];
-    fmt::print("{:<{}}{:>+8.4f}  {:+.4f} .. {:+.4f}  {}\n", row.predictor, width, row.value, rows[i + 1].value, rows[i + 2].value, column_of(row));
+    fmt::print("{:<{}}{:>+8.4f}  {:+.4f} .. {:+.4f}  {}\n", row.predictor, width, row.value,
+               rows[i + 1].value, rows[i + 2].value, column_of(row));
   }
 }
 
@@ -61,7 +63,9 @@ void print_differences(const std::vector<ResultRow>& rows) {
 void print_table(const std::vector<ResultRow>& all) {
   std::vector<ResultRow> rows, differences;
   for (const auto& row : all) (row.run.empty() ? differences : rows).push_back(row);
-  const auto key_of = [](const ResultRow& row) { return RunKey{row.run, row.method, row.config_hash, row.seed}; };
+  const auto key_of = [](const ResultRow& row) {
+    return RunKey{row.run, row.method, row.config_hash, row.seed};
+  };
   std::vector<RunKey> runs;
   for (const auto& row : rows)
     if (std::find(runs.begin(), runs.end(), key_of(row)) == runs.end()) runs.push_back(key_of(row));
@@ -71,14 +75,19 @@ void print_table(const std::vector<ResultRow>& all) {
   std::vector<std::string> columns;
   for (const auto& row : rows) {
     const auto& label = labels[std::find(runs.begin(), runs.end(), key_of(row)) - runs.begin()];
-    const auto line = std::pair(label, row.fidelity.empty() ? row.predictor : fmt::format("{} ({})", row.predictor, row.fidelity));
+    const auto line = std::pair(label, row.fidelity.empty()
+                                           ? row.predictor
+                                           : fmt::format("{} ({})", row.predictor, row.fidelity));
     if (!lines.contains(line)) order.push_back(line);
     const std::string column = column_of(row);
-    if (std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
+    if (std::find(columns.begin(), columns.end(), column) == columns.end())
+      columns.push_back(column);
     lines[line][column] = row.value;
   }
   size_t width = 12, run_width = 16;
-  for (const auto& line : order) width = std::max(width, line.second.size() + 1), run_width = std::max(run_width, line.first.size() + 1);
+  for (const auto& line : order)
+    width = std::max(width, line.second.size() + 1),
+    run_width = std::max(run_width, line.first.size() + 1);
   fmt::print("{:<{}}{:<{}}", "run", run_width, "predictor", width);
   for (const auto& column : columns) fmt::print("  {}", column);
   fmt::print("\n");
@@ -86,21 +95,28 @@ void print_table(const std::vector<ResultRow>& all) {
     fmt::print("{:<{}}{:<{}}", line.first, run_width, line.second, width);
     for (const auto& column : columns) {
       const auto at = lines[line].find(column);
-      fmt::print("  {:>{}}", at == lines[line].end() ? "-" : fmt::format("{:.4f}", at->second), column.size());
+      fmt::print("  {:>{}}", at == lines[line].end() ? "-" : fmt::format("{:.4f}", at->second),
+                 column.size());
     }
     fmt::print("\n");
   }
   print_differences(differences);
 }
 
-// <name>.csv and, if there are calibration figures, <name>.reliability.tsv; figures and saliency maps in a folder beside.
-void write_evaluation(const std::string& name, const std::string& folder, const Evaluation& result) {
+// <name>.csv and, if there are calibration figures, <name>.reliability.tsv; figures and saliency
+// maps in a folder beside.
+void write_evaluation(const std::string& name, const std::string& folder,
+                      const Evaluation& result) {
   if (!result.figures.empty() || !result.saliency.empty()) make_folder(folder);
-  for (const auto& file : result.figures) write_figure(fmt::format("{}/{}.csv", folder, file.name), file.points);
-  for (const auto& [file, maps] : result.saliency) write_saliency(fmt::format("{}/{}.h5", folder, file), maps);
-  std::string text = "run\tpredictor\tdataset\ttemperature\tlow\thigh\tcount\taccuracy\tconfidence\n";
+  for (const auto& file : result.figures)
+    write_figure(fmt::format("{}/{}.csv", folder, file.name), file.points);
+  for (const auto& [file, maps] : result.saliency)
+    write_saliency(fmt::format("{}/{}.h5", folder, file), maps);
+  std::string text =
+      "run\tpredictor\tdataset\ttemperature\tlow\thigh\tcount\taccuracy\tconfidence\n";
   for (const auto& row : result.reliability)
-    text += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", row.run, row.predictor, row.dataset, row.temperature, row.bin.low, row.bin.high, row.bin.count,
+    text += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", row.run, row.predictor, row.dataset,
+                        row.temperature, row.bin.low, row.bin.high, row.bin.count,
                         row.bin.accuracy(), row.bin.mean_confidence());
   if (!result.reliability.empty()) atomic_write_text(name + ".reliability.tsv", text);
   write_results(name + ".csv", result.rows);
@@ -114,31 +130,42 @@ config::Schema evaluate_schema() {
 }
 
 int run_evaluate(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("evaluate"), "Accuracy, calibration and OOD scores of trained runs over the sets that CONFIG names. Prints a table, writes <output>/<hash>.csv\nand, before test sets are scored, <hash>.choices.toml.\n"
-                   "`dissent config evaluate` prints all keys.", "CONFIG", 1);
-  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""), "table.key=value, over the file's; may be repeated")(
-      "quiet", po::bool_switch(), "no progress");
+  CommandLine line(verb("evaluate"),
+                   "Accuracy, calibration and OOD scores of trained runs over the sets that CONFIG "
+                   "names. Prints a table, writes <output>/<hash>.csv\nand, before test sets are "
+                   "scored, <hash>.choices.toml.\n"
+                   "`dissent config evaluate` prints all keys.",
+                   "CONFIG", 1);
+  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+             "table.key=value, over the file's; may be repeated")("quiet", po::bool_switch(),
+                                                                  "no progress");
   if (!line.parse(runtime, arguments)) return 0;
-  auto c = read_evaluate_config(load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set")));
+  auto c = read_evaluate_config(
+      load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set")));
   apply_runtime(runtime, c.runtime.threads, c.runtime.timeout_s);
   auto& world = runtime.world();
   std::vector<LoadedEnsemble> ensembles;
   agree(world, [&] {
-    for (const auto& path : expand_paths(c.config.evaluate.runs)) ensembles.push_back(load_ensemble(path));
+    for (const auto& path : expand_paths(c.config.evaluate.runs))
+      ensembles.push_back(load_ensemble(path));
     for (const auto& ensemble : ensembles) {
       const auto members = static_cast<size_t>(ensemble.members());
-      DISSENT_CHECK(c.config.evaluate.weights.empty() || c.config.evaluate.weights.size() == members, kUsage,
-                    "evaluate.weights has {} values, the ensemble in {} has {} members", c.config.evaluate.weights.size(), ensemble.path, members);
+      DISSENT_CHECK(
+          c.config.evaluate.weights.empty() || c.config.evaluate.weights.size() == members, kUsage,
+          "evaluate.weights has {} values, the ensemble in {} has {} members",
+          c.config.evaluate.weights.size(), ensemble.path, members);
     }
   });
-  const std::string name = fmt::format("{}/{}", c.config.evaluate.output, config::config_hash(evaluate_schema_of(c)));
+  const std::string name =
+      fmt::format("{}/{}", c.config.evaluate.output, config::config_hash(evaluate_schema_of(c)));
   const auto record = [&](const Evaluation& chosen) {  // before any test score
     if (world.rank() != 0) return;
     make_folder(c.config.evaluate.output);
     atomic_write_text(name + ".choices.toml", chosen.choices);
     spdlog::info("event=choices path={}.choices.toml hash={}", name, chosen.choices_hash);
   };
-  const auto result = evaluate(world, std::move(ensembles), c.config, world.rank() == 0 && !line.flag("quiet"), record);
+  const auto result = evaluate(world, std::move(ensembles), c.config,
+                               world.rank() == 0 && !line.flag("quiet"), record);
   agree(world, [&] {
     if (world.rank() != 0) return;
     make_folder(c.config.evaluate.output);
@@ -146,7 +173,8 @@ int run_evaluate(Runtime& runtime, const std::vector<std::string>& arguments) {
   });
   if (world.rank() == 0) {
     print_table(result.rows);
-    fmt::print("\n{} rows in {}.csv{}\n", result.rows.size(), name, result.choices.empty() ? "" : ", choices " + result.choices_hash);
+    fmt::print("\n{} rows in {}.csv{}\n", result.rows.size(), name,
+               result.choices.empty() ? "" : ", choices " + result.choices_hash);
     std::fflush(stdout);
   }
   return 0;

@@ -16,12 +16,19 @@ namespace po = boost::program_options;
 void inspect_cache(const std::string& path, bool verify) {
   const auto cache = FeatureCache::open(path);
   const auto& spec = cache.spec();
-  fmt::print("{}: feature cache\n  rows       {} ({} passes of {})\n  features   {} {}\n  classes    {}\n", path, cache.rows(), spec.passes, spec.rows_per_pass, spec.dim,
-             dtype_name(spec.dtype), spec.classes);
-  for (const auto& [key, value] : {std::pair("source", spec.source), {"trunk", spec.trunk}, {"weights", spec.weights}, {"transform", spec.transform}})
+  fmt::print(
+      "{}: feature cache\n  rows       {} ({} passes of {})\n  features   {} {}\n  classes    {}\n",
+      path, cache.rows(), spec.passes, spec.rows_per_pass, spec.dim, dtype_name(spec.dtype),
+      spec.classes);
+  for (const auto& [key, value] : {std::pair("source", spec.source),
+                                   {"trunk", spec.trunk},
+                                   {"weights", spec.weights},
+                                   {"transform", spec.transform}})
     if (!value.empty()) fmt::print("  {:<10} {}\n", key, value);
   fmt::print("  shards     {}\n", cache.shards().size());
-  for (const auto& shard : cache.shards()) fmt::print("    {}  rows {} .. {}  {}\n", shard.file, shard.first_row, shard.first_row + shard.rows - 1, shard.checksum);
+  for (const auto& shard : cache.shards())
+    fmt::print("    {}  rows {} .. {}  {}\n", shard.file, shard.first_row,
+               shard.first_row + shard.rows - 1, shard.checksum);
   if (!verify) return;
   cache.verify();
   fmt::print("  checksums hold\n");
@@ -37,7 +44,8 @@ void inspect_checkpoint(const std::string& path, bool show_config) {
     fmt::print("  {}/\n", group);
     for (const auto& name : file.names(group)) {
       const std::string full = fmt::format("{}/{}", group, name);
-      fmt::print("    {:<34} {} [{}]\n", name, at::toString(file.dtype(full)), fmt::join(file.shape(full), ", "));
+      fmt::print("    {:<34} {} [{}]\n", name, at::toString(file.dtype(full)),
+                 fmt::join(file.shape(full), ", "));
     }
   }
   if (show_config) fmt::print("\n{}", file.config_text());
@@ -47,12 +55,14 @@ void inspect_results(const std::string& path) {
   const auto rows = read_results(path);
   fmt::print("{}: {} results\n", path, rows.size());
   for (const auto& row : rows)
-    fmt::print("  {:<14} {:<10} {:<18} {:<9} {:<12} {:<9} {:.6f}  n {}\n", row.run, row.predictor, row.dataset, row.shift, row.score, row.metric, row.value, row.n);
+    fmt::print("  {:<14} {:<10} {:<18} {:<9} {:<12} {:<9} {:.6f}  n {}\n", row.run, row.predictor,
+               row.dataset, row.shift, row.score, row.metric, row.value, row.n);
 }
 
 void inspect(const std::string& path, bool verify, bool show_config) {
   DISSENT_CHECK(fs::exists(path), kData, "{}: no such file or folder", path);
-  if (fs::is_directory(path) && fs::exists(path + "/checkpoint.h5")) return inspect_checkpoint(path + "/checkpoint.h5", show_config);
+  if (fs::is_directory(path) && fs::exists(path + "/checkpoint.h5"))
+    return inspect_checkpoint(path + "/checkpoint.h5", show_config);
   if (fs::is_directory(path)) return inspect_cache(path, verify);
   if (fs::path(path).extension() == ".csv") return inspect_results(path);
   const auto file = h5_open(path);
@@ -63,12 +73,17 @@ void inspect(const std::string& path, bool verify, bool show_config) {
 }  // namespace
 
 int run_inspect(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("inspect"), "Says what each FILE is and holds: a feature cache (a folder, or one of SED's HDF5 files), a checkpoint or run folder, a result CSV.", "FILE...", -1);
-  line.add()("verify", po::bool_switch(), "compare a cache's checksums")("config", po::bool_switch(), "print a checkpoint's configuration");
+  CommandLine line(verb("inspect"),
+                   "Says what each FILE is and holds: a feature cache (a folder, or one of SED's "
+                   "HDF5 files), a checkpoint or run folder, a result CSV.",
+                   "FILE...", -1);
+  line.add()("verify", po::bool_switch(), "compare a cache's checksums")(
+      "config", po::bool_switch(), "print a checkpoint's configuration");
   if (!line.parse(runtime, arguments)) return 0;
   agree(runtime.world(), [&] {
     if (runtime.world().rank() != 0) return;
-    for (const auto& path : line.positional()) inspect(path, line.flag("verify"), line.flag("config"));
+    for (const auto& path : line.positional())
+      inspect(path, line.flag("verify"), line.flag("config"));
   });
   return 0;
 }

@@ -21,17 +21,22 @@ namespace fs = std::filesystem;
 namespace po = boost::program_options;
 
 constexpr const char* kDescription =
-    "Runs the experiments of a CSV sheet, one a row. Rows are known by verb and resolved configuration: a sheet may be sorted or extended at any time, and no\n"
+    "Runs the experiments of a CSV sheet, one a row. Rows are known by verb and resolved "
+    "configuration: a sheet may be sorted or extended at any time, and no\n"
     "job is run twice, however many call this.\n\n"
     "  jobs run SHEET       here, as many at a time as cores and GPUs allow\n"
     "  jobs submit SHEET    on Slurm\n"
     "  jobs status SHEET    what is true of each row\n"
     "  jobs import CSV      SED's sheets (stuned.run_from_csv) as sheets of dissent, to stdout\n"
-    "  jobs exec ...        one attempt, in a batch script; jobs pack ...: many jobs in one MPI job. Called by the others\n\n"
-    "Columns: verb, config, set:table.key, ranks, threads, gpus, after, enabled, name, arguments, retries, template, stage, slurm:flag; others are free text.\n"
+    "  jobs exec ...        one attempt, in a batch script; jobs pack ...: many jobs in one MPI "
+    "job. Called by the others\n\n"
+    "Columns: verb, config, set:table.key, ranks, threads, gpus, after, enabled, name, arguments, "
+    "retries, template, stage, slurm:flag; others are free text.\n"
     "Cells may hold {a | b}, {1..5} and {column}. docs/clusters.md has more.";
 
-std::string absolute(const std::string& path) { return fs::absolute(path).lexically_normal().string(); }
+std::string absolute(const std::string& path) {
+  return fs::absolute(path).lexically_normal().string();
+}
 
 struct LoadedSheet {
   jobs::Sheet sheet;
@@ -42,7 +47,8 @@ LoadedSheet load(const CommandLine& line, const std::string& path) {
   LoadedSheet loaded;
   loaded.sheet = jobs::read_sheet(path);
   loaded.all = jobs::make_jobs(loaded.sheet, resolve_job);
-  loaded.picked = jobs::picked(loaded.all, loaded.sheet, line.get<std::vector<std::string>>("where"));
+  loaded.picked =
+      jobs::picked(loaded.all, loaded.sheet, line.get<std::vector<std::string>>("where"));
   return loaded;
 }
 
@@ -56,12 +62,14 @@ std::vector<std::string> split_list(const std::string& text) {
   return out;
 }
 
-// mpirun on fewer cores than ranks and as root, as scripts/mpirun does; cores are bound by the runner.
+// mpirun on fewer cores than ranks and as root, as scripts/mpirun does; cores are bound by the
+// runner.
 std::vector<std::string> local_mpirun(const std::string& given) {
   if (!given.empty()) return {given};
   std::vector<std::string> argv{"mpirun"};
   const auto version = jobs::run_captured({"mpirun", "--version"});
-  if (version.out.find("Open MPI") != std::string::npos || version.out.find("OpenRTE") != std::string::npos) {
+  if (version.out.find("Open MPI") != std::string::npos ||
+      version.out.find("OpenRTE") != std::string::npos) {
     argv.insert(argv.end(), {"--oversubscribe", "--bind-to", "none"});
     if (geteuid() == 0) argv.emplace_back("--allow-run-as-root");
   }
@@ -69,17 +77,24 @@ std::vector<std::string> local_mpirun(const std::string& given) {
 }
 
 bool any_needs_mpirun(const LoadedSheet& loaded, int64_t pack) {
-  return pack > 1 || std::any_of(loaded.picked.begin(), loaded.picked.end(), [](const jobs::Job& job) { return job.ranks > 1; });
+  return pack > 1 || std::any_of(loaded.picked.begin(), loaded.picked.end(),
+                                 [](const jobs::Job& job) { return job.ranks > 1; });
 }
 
 int run_here(const CommandLine& line, LoadedSheet loaded) {
-  jobs::LocalOptions options{.cores = jobs::own_cores(), .gpus = split_list(line.get<std::string>("gpus")), .mpirun = {}, .pack_ranks = line.get<int64_t>("pack")};
+  jobs::LocalOptions options{.cores = jobs::own_cores(),
+                             .gpus = split_list(line.get<std::string>("gpus")),
+                             .mpirun = {},
+                             .pack_ranks = line.get<int64_t>("pack")};
   if (const auto cores = line.get<int64_t>("cores"); cores > 0) {
-    DISSENT_CHECK(cores <= static_cast<int64_t>(options.cores.size()), kUsage, "--cores: {} given, this process may use {}", cores, options.cores.size());
+    DISSENT_CHECK(cores <= static_cast<int64_t>(options.cores.size()), kUsage,
+                  "--cores: {} given, this process may use {}", cores, options.cores.size());
     options.cores.resize(static_cast<size_t>(cores));
   }
-  if (any_needs_mpirun(loaded, options.pack_ranks)) options.mpirun = local_mpirun(line.get<std::string>("mpirun"));
-  jobs::Queue queue(loaded.all, loaded.picked, line.positional()[1], absolute(line.get<std::string>("state")));
+  if (any_needs_mpirun(loaded, options.pack_ranks))
+    options.mpirun = local_mpirun(line.get<std::string>("mpirun"));
+  jobs::Queue queue(loaded.all, loaded.picked, line.positional()[1],
+                    absolute(line.get<std::string>("state")));
   const int code = jobs::run_local(queue, options);
   fmt::print("{}", jobs::status_table(queue.jobs(), queue.statuses()));
   return code;
@@ -87,11 +102,15 @@ int run_here(const CommandLine& line, LoadedSheet loaded) {
 
 int submit_there(const CommandLine& line, LoadedSheet loaded) {
   const auto templates = line.get<std::string>("templates");
-  const jobs::SubmitOptions options{.slurm_folder = templates.empty() ? jobs::find_slurm_folder() : absolute(templates), .arrays = !line.flag("no-arrays"),
-                                    .throttle = line.get<int64_t>("throttle"), .pack_ranks = line.get<int64_t>("pack")};
+  const jobs::SubmitOptions options{
+      .slurm_folder = templates.empty() ? jobs::find_slurm_folder() : absolute(templates),
+      .arrays = !line.flag("no-arrays"),
+      .throttle = line.get<int64_t>("throttle"),
+      .pack_ranks = line.get<int64_t>("pack")};
   setenv("DISSENT_PROGRAM", jobs::program_path().c_str(), 0);
   setenv("DISSENT_HOME", fs::path(options.slurm_folder).parent_path().c_str(), 0);
-  jobs::Queue queue(loaded.all, loaded.picked, line.positional()[1], absolute(line.get<std::string>("state")));
+  jobs::Queue queue(loaded.all, loaded.picked, line.positional()[1],
+                    absolute(line.get<std::string>("state")));
   return jobs::submit(queue, options);
 }
 
@@ -102,20 +121,26 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
   while (true) {
     std::vector<jobs::Status> statuses;
     slurm.forget();
-    for (const auto& job : loaded.picked) statuses.push_back(jobs::status_of(job, state_root, slurm));
+    for (const auto& job : loaded.picked)
+      statuses.push_back(jobs::status_of(job, state_root, slurm));
     if (line.flag("watch") && isatty(STDOUT_FILENO)) fmt::print("\x1b[H\x1b[2J");
     fmt::print("{}", jobs::status_table(loaded.picked, statuses));
     std::fflush(stdout);
     if (!csv.empty()) jobs::replace(csv, jobs::status_csv(loaded.sheet, loaded.picked, statuses));
-    const bool over = std::none_of(statuses.begin(), statuses.end(), [](const jobs::Status& status) { return jobs::is_under_way(status.phase); });
+    const bool over =
+        std::none_of(statuses.begin(), statuses.end(),
+                     [](const jobs::Status& status) { return jobs::is_under_way(status.phase); });
     if (!line.flag("watch") || over) return 0;
     std::this_thread::sleep_for(std::chrono::duration<double>(line.get<double>("seconds")));
   }
 }
 
-int64_t integer_of(const char* text, int64_t fallback) { return text && *text ? std::atoll(text) : fallback; }
+int64_t integer_of(const char* text, int64_t fallback) {
+  return text && *text ? std::atoll(text) : fallback;
+}
 
-// jobs exec FOLDER NUMBER -- LAUNCHER..., or --list LIST, of which SLURM_ARRAY_TASK_ID names an entry.
+// jobs exec FOLDER NUMBER -- LAUNCHER..., or --list LIST, of which SLURM_ARRAY_TASK_ID names an
+// entry.
 int execute_one(const CommandLine& line) {
   auto launcher = line.positional();
   launcher.erase(launcher.begin());
@@ -124,7 +149,8 @@ int execute_one(const CommandLine& line) {
   if (const auto list = line.get<std::string>("list"); !list.empty()) {
     const auto entries = jobs::read_batch(list);
     const int64_t index = integer_of(std::getenv("SLURM_ARRAY_TASK_ID"), 0);
-    DISSENT_CHECK(index >= 0 && index < static_cast<int64_t>(entries.size()), kUsage, "{} has {} entries, SLURM_ARRAY_TASK_ID is {}", list, entries.size(), index);
+    DISSENT_CHECK(index >= 0 && index < static_cast<int64_t>(entries.size()), kUsage,
+                  "{} has {} entries, SLURM_ARRAY_TASK_ID is {}", list, entries.size(), index);
     folder = entries[static_cast<size_t>(index)].folder;
     number = entries[static_cast<size_t>(index)].number;
   } else {
@@ -133,24 +159,45 @@ int execute_one(const CommandLine& line) {
     number = integer_of(launcher[1].c_str(), 0);
     launcher.erase(launcher.begin(), launcher.begin() + 2);
   }
-  DISSENT_CHECK(!launcher.empty(), kUsage, "jobs exec: expected the program, or the launcher and the program, after --");
-  jobs::ExecuteOptions options{.launcher = launcher, .grace_s = line.get<double>("grace"), .most_restarts = integer_of(std::getenv("DISSENT_MAX_RESTARTS"), 100)};
+  DISSENT_CHECK(!launcher.empty(), kUsage,
+                "jobs exec: expected the program, or the launcher and the program, after --");
+  jobs::ExecuteOptions options{
+      .launcher = launcher,
+      .grace_s = line.get<double>("grace"),
+      .most_restarts = integer_of(std::getenv("DISSENT_MAX_RESTARTS"), 100)};
   return jobs::execute(folder, number, options);
 }
 
 void add_options(CommandLine& line) {
   using Texts = std::vector<std::string>;
-  const auto text = [](const char* value) { return po::value<std::string>()->default_value(value, value); };
-  line.add()("where", po::value<Texts>()->composing()->default_value({}, ""), "column=value: only rows that fit, * and ? allowed; may be repeated")(
-      "state", text("results/jobs"), "folder of the jobs' states; the same for all who share the work")(
-      "dry-run", po::bool_switch(), "run, submit: show every job, its command, its grid and what `dissent plan` says that it costs; start nothing")(
-      "times", po::bool_switch(), "--dry-run: measure times too (seconds a job)")(
-      "no-cost", po::bool_switch(), "--dry-run: no costs (those of large networks take seconds)")("pack", po::value<int64_t>()->default_value(0, "0"), "run, submit: jobs of fewer ranks are packed into MPI jobs of so many")(
-      "cores", po::value<int64_t>()->default_value(0, "all"), "run: cores to use")("gpus", text(""), "run: GPUs to use, as 0,1")("mpirun", text(""), "run: launcher of several ranks");
-  line.add()("templates", text(""), "submit: folder of batch scripts (slurm/ of this program)")("throttle", po::value<int64_t>()->default_value(0, "all"), "submit: jobs of an array at a time")(
-      "no-arrays", po::bool_switch(), "submit: a job of Slurm each")("watch", po::bool_switch(), "status: redraw until nothing is under way")(
-      "seconds", po::value<double>()->default_value(5, "5"), "status: between drawings")("csv", text(""), "status: write the sheet with status, run folder, walltime and last figures to this file")(
-      "list", text(""), "exec: the batch")("grace", po::value<double>()->default_value(100, "100"), "exec: seconds to write a checkpoint in, before the job is queued again without");
+  const auto text = [](const char* value) {
+    return po::value<std::string>()->default_value(value, value);
+  };
+  line.add()("where", po::value<Texts>()->composing()->default_value({}, ""),
+             "column=value: only rows that fit, * and ? allowed; may be repeated")(
+      "state", text("results/jobs"),
+      "folder of the jobs' states; the same for all who share the work")(
+      "dry-run", po::bool_switch(),
+      "run, submit: show every job, its command, its grid and what `dissent plan` says that it "
+      "costs; start nothing")("times", po::bool_switch(),
+                              "--dry-run: measure times too (seconds a job)")(
+      "no-cost", po::bool_switch(), "--dry-run: no costs (those of large networks take seconds)")(
+      "pack", po::value<int64_t>()->default_value(0, "0"),
+      "run, submit: jobs of fewer ranks are packed into MPI jobs of so many")(
+      "cores", po::value<int64_t>()->default_value(0, "all"), "run: cores to use")(
+      "gpus", text(""), "run: GPUs to use, as 0,1")("mpirun", text(""),
+                                                    "run: launcher of several ranks");
+  line.add()("templates", text(""), "submit: folder of batch scripts (slurm/ of this program)")(
+      "throttle", po::value<int64_t>()->default_value(0, "all"),
+      "submit: jobs of an array at a time")("no-arrays", po::bool_switch(),
+                                            "submit: a job of Slurm each")(
+      "watch", po::bool_switch(), "status: redraw until nothing is under way")(
+      "seconds", po::value<double>()->default_value(5, "5"), "status: between drawings")(
+      "csv", text(""),
+      "status: write the sheet with status, run folder, walltime and last figures to this file")(
+      "list", text(""), "exec: the batch")(
+      "grace", po::value<double>()->default_value(100, "100"),
+      "exec: seconds to write a checkpoint in, before the job is queued again without");
 }
 
 }  // namespace
@@ -162,9 +209,12 @@ int run_jobs_alone(const std::vector<std::string>& arguments) {
   const auto& words = line.positional();
   if (words[0] == "exec") return execute_one(line);
   if (words[0] == "stage") return jobs::stage({words.begin() + 1, words.end()});
-  const bool known = words[0] == "run" || words[0] == "submit" || words[0] == "status" || words[0] == "import";
-  DISSENT_CHECK(known, kUsage, "jobs: expected run, submit, status or import, found '{}'", words[0]);
-  DISSENT_CHECK(words.size() == 2, kUsage, "jobs {}: expected one sheet, found {}", words[0], words.size() - 1);
+  const bool known =
+      words[0] == "run" || words[0] == "submit" || words[0] == "status" || words[0] == "import";
+  DISSENT_CHECK(known, kUsage, "jobs: expected run, submit, status or import, found '{}'",
+                words[0]);
+  DISSENT_CHECK(words.size() == 2, kUsage, "jobs {}: expected one sheet, found {}", words[0],
+                words.size() - 1);
   if (words[0] == "import") {
     const auto imported = jobs::import_sheet(words[1]);
     for (const auto& note : imported.notes) fmt::print(stderr, "{}\n", note);
@@ -174,10 +224,14 @@ int run_jobs_alone(const std::vector<std::string>& arguments) {
   auto loaded = load(line, words[1]);
   if (words[0] == "status") return show_status(line, loaded);
   if (line.flag("dry-run")) {
-    fmt::print("{}", dry_run(loaded.picked, loaded.all, line.flag("no-cost") ? Costs::kNone : line.flag("times") ? Costs::kTimes : Costs::kCounted));
+    fmt::print("{}", dry_run(loaded.picked, loaded.all,
+                             line.flag("no-cost") ? Costs::kNone
+                             : line.flag("times") ? Costs::kTimes
+                                                  : Costs::kCounted));
     return 0;
   }
-  return words[0] == "run" ? run_here(line, std::move(loaded)) : submit_there(line, std::move(loaded));
+  return words[0] == "run" ? run_here(line, std::move(loaded))
+                           : submit_there(line, std::move(loaded));
 }
 
 }  // namespace dissent::cli

@@ -35,32 +35,46 @@ std::string cost_text(const Json& report, const jobs::Job& job) {
   const auto* grid = grid_of(report, job.ranks);
   if (!grid) return fmt::format("plan has no grid of {} ranks for it\n", job.ranks);
   const auto& shape = grid->at("grid");
-  std::string text = fmt::format("grid {} x {} x {} (runs x members x data), {} memory a rank, {} data a node, checkpoint {}", shape.at("runs").get<int64_t>(), shape.at("members").get<int64_t>(),
-                                 shape.at("data").get<int64_t>(), byte_text(grid->at("memory").at("rank").get<int64_t>()),
-                                 byte_text(grid->at("memory").at("data_node").get<int64_t>()), byte_text(grid->at("storage").at("checkpoint").get<int64_t>()));
+  std::string text = fmt::format(
+      "grid {} x {} x {} (runs x members x data), {} memory a rank, {} data a node, checkpoint {}",
+      shape.at("runs").get<int64_t>(), shape.at("members").get<int64_t>(),
+      shape.at("data").get<int64_t>(), byte_text(grid->at("memory").at("rank").get<int64_t>()),
+      byte_text(grid->at("memory").at("data_node").get<int64_t>()),
+      byte_text(grid->at("storage").at("checkpoint").get<int64_t>()));
   if (grid->contains("time") && !grid->at("time").contains("epoch_s"))
-    text += fmt::format(", {:.3g} s a step (number of images unknown)", grid->at("time").at("step_s").get<double>());
-  else if (grid->contains("time")) text += fmt::format(", {} an epoch, {} in all", jobs::duration_text(grid->at("time").at("epoch_s").get<double>()), jobs::duration_text(grid->at("time").at("total_s").get<double>()));
+    text += fmt::format(", {:.3g} s a step (number of images unknown)",
+                        grid->at("time").at("step_s").get<double>());
+  else if (grid->contains("time"))
+    text += fmt::format(", {} an epoch, {} in all",
+                        jobs::duration_text(grid->at("time").at("epoch_s").get<double>()),
+                        jobs::duration_text(grid->at("time").at("total_s").get<double>()));
   return text + "\n";
 }
 
 // "key=value" of a number that no cost depends on: a loss' weight or a rate of learning.
 bool is_rate(const std::string& text) {
   const auto key = text.substr(0, text.find('='));
-  return (key.starts_with("loss.") && (key.ends_with(".weight") || key.ends_with(".alpha") || key.ends_with(".beta"))) || key.ends_with(".learning_rate");
+  return (key.starts_with("loss.") &&
+          (key.ends_with(".weight") || key.ends_with(".alpha") || key.ends_with(".beta"))) ||
+         key.ends_with(".learning_rate");
 }
 
 // What plan says of a training, or why it says nothing.
 std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std::string>& known) {
   if (job.verb != "train") return "no cost model for this verb\n";
-  std::vector<std::string> argv{jobs::program_path(), "plan", job.config, "--json", "--ranks", std::to_string(job.ranks)};
+  std::vector<std::string> argv{jobs::program_path(),     "plan", job.config, "--json", "--ranks",
+                                std::to_string(job.ranks)};
   std::string alike = fmt::format("{} {}", job.config, job.ranks);
   for (const auto& text : job.overrides) {
     argv.insert(argv.end(), {"--set", text});
-    if (!text.starts_with("seeds=") && !text.starts_with("experiment=") && !text.starts_with("output=")) alike += "\n" + (is_rate(text) ? text.substr(0, text.find('=')) : text);
+    if (!text.starts_with("seeds=") && !text.starts_with("experiment=") &&
+        !text.starts_with("output="))
+      alike += "\n" + (is_rate(text) ? text.substr(0, text.find('=')) : text);
   }
-  if (times) argv.insert(argv.end(), {"--seconds", "0.5"});
-  else argv.emplace_back("--no-calibration");
+  if (times)
+    argv.insert(argv.end(), {"--seconds", "0.5"});
+  else
+    argv.emplace_back("--no-calibration");
   auto& cost = known[alike];
   if (!cost.empty()) return cost;
   const auto said = jobs::run_captured(argv, 300);
@@ -75,7 +89,8 @@ std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std:
 
 }  // namespace
 
-std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::Job>& all, Costs shown) {
+std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::Job>& all,
+                    Costs shown) {
   std::string text;
   std::map<std::string, std::string> names, costs;
   for (const auto& job : all) names[job.key] = job.name;
@@ -87,7 +102,9 @@ std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::
     const auto command = job.command();
     argv.insert(argv.end(), command.begin(), command.end());
     if (job.ranks > 1) argv.insert(argv.begin(), {"mpirun", "-n", std::to_string(job.ranks)});
-    text += fmt::format("{}  ({})\n  {}\n  {} ranks x {} threads{}\n", job.name, job.key, jobs::shown(argv), job.ranks, job.threads, job.gpus > 0 ? fmt::format(", {} GPUs", job.gpus) : "");
+    text += fmt::format("{}  ({})\n  {}\n  {} ranks x {} threads{}\n", job.name, job.key,
+                        jobs::shown(argv), job.ranks, job.threads,
+                        job.gpus > 0 ? fmt::format(", {} GPUs", job.gpus) : "");
     std::vector<std::string> after;
     for (const auto& key : job.after) after.push_back(names.at(key));
     if (!after.empty()) text += fmt::format("  after {}\n", fmt::join(after, ", "));

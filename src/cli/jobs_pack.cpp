@@ -17,10 +17,12 @@ namespace {
 
 constexpr int kExitStopped = 75;
 
-// The sign of life of a job while its ranks compute: a thread of the group's first rank, which writes files only.
+// The sign of life of a job while its ranks compute: a thread of the group's first rank, which
+// writes files only.
 class Beating {
  public:
-  Beating(const std::string& folder, int64_t number, int64_t restart) : folder_(folder), number_(number), restart_(restart), thread_([this] { beat(); }) {}
+  Beating(const std::string& folder, int64_t number, int64_t restart)
+      : folder_(folder), number_(number), restart_(restart), thread_([this] { beat(); }) {}
   ~Beating() {
     {
       const std::lock_guard lock(mutex_);
@@ -37,7 +39,9 @@ class Beating {
     std::unique_lock lock(mutex_);
     while (!over_) {
       try {
-        jobs::put_beat(folder_, number_, {.by = jobs::this_process(), .time = jobs::now_s(), .restart = restart_, .stop = {}});
+        jobs::put_beat(
+            folder_, number_,
+            {.by = jobs::this_process(), .time = jobs::now_s(), .restart = restart_, .stop = {}});
       } catch (const Error& error) {  // a full disk is no reason to end a run
         spdlog::warn("event=beat_not_written reason=\"{}\"", error.what());
       }
@@ -63,8 +67,11 @@ struct Outcome {
 class PackGroup {
  public:
   PackGroup(Runtime& runtime, std::vector<jobs::BatchEntry> entries, int64_t ranks)
-      : runtime_(runtime), entries_(std::move(entries)), start_s_(jobs::now_s()),
-        control_(runtime.world().split(static_cast<int>(runtime.world().rank() / ranks), runtime.world().rank())) {}
+      : runtime_(runtime),
+        entries_(std::move(entries)),
+        start_s_(jobs::now_s()),
+        control_(runtime.world().split(static_cast<int>(runtime.world().rank() / ranks),
+                                       runtime.world().rank())) {}
 
   void run() {
     while (take()) run_job();
@@ -77,7 +84,8 @@ class PackGroup {
     patient();
     return all_gather_integer(*control_, value)[0];
   }
-  // A group may wait for long: for a slow rank, for one that finds out by its own timeout that a message will not come.
+  // A group may wait for long: for a slow rank, for one that finds out by its own timeout that a
+  // message will not come.
   void patient() { control_->wait_settings().timeout_s = std::numeric_limits<double>::infinity(); }
 
   // The next job that is free; false: there is none left, or the job is asked to stop.
@@ -98,11 +106,13 @@ class PackGroup {
 
   const std::string& folder() const { return entries_[chosen_].folder; }
 
-  // wait: a job may become free, since the process that ran it when the pack was stopped seems to live still.
+  // wait: a job may become free, since the process that ran it when the pack was stopped seems to
+  // live still.
   int64_t find(bool& wait) {
     for (size_t i = 0; i < entries_.size(); ++i) {
       const auto state = jobs::read_state(entries_[i].folder);
-      if (state.number != entries_[i].number || !state.attempt || state.end() || state.abandoned()) continue;
+      if (state.number != entries_[i].number || !state.attempt || state.end() || state.abandoned())
+        continue;
       if (state.alive()) {
         const auto* start = state.last_start();
         wait = wait || (start && start->time < start_s_);
@@ -114,14 +124,22 @@ class PackGroup {
       if (!restart) continue;
       restart_ = *restart;
       if (lost <= state.attempt->retries) return static_cast<int64_t>(i);
-      record(entries_[i].folder, state.number, {.code = 4, .reason = "failed", .message = fmt::format("failed or was lost {} times", lost), .wall_s = 0, .time = jobs::now_s(), .is_final = true});
+      record(entries_[i].folder, state.number,
+             {.code = 4,
+              .reason = "failed",
+              .message = fmt::format("failed or was lost {} times", lost),
+              .wall_s = 0,
+              .time = jobs::now_s(),
+              .is_final = true});
     }
     return -1;
   }
 
   void record(const std::string& path, int64_t number, const jobs::Stop& stop) {
     jobs::put_stop(path, number, restart_, stop);
-    jobs::put_beat(path, number, {.by = jobs::this_process(), .time = stop.time, .restart = restart_, .stop = stop});
+    jobs::put_beat(
+        path, number,
+        {.by = jobs::this_process(), .time = stop.time, .restart = restart_, .stop = stop});
   }
 
   void run_job() {
@@ -130,7 +148,8 @@ class PackGroup {
     const auto usual_log = spdlog::default_logger();
     if (leads()) {
       beating.emplace(folder(), attempt_.number, restart_);
-      auto log = std::make_shared<spdlog::logger>("job", std::make_shared<spdlog::sinks::basic_file_sink_mt>(folder() + "/stderr.txt"));
+      auto log = std::make_shared<spdlog::logger>(
+          "job", std::make_shared<spdlog::sinks::basic_file_sink_mt>(folder() + "/stderr.txt"));
       log->set_pattern("%Y-%m-%dT%H:%M:%S%z level=%l %v");
       spdlog::set_default_logger(log);
     }
@@ -140,7 +159,8 @@ class PackGroup {
     own = runtime_.exchange_world(std::move(world));
     beating.reset();
     outcome = of_group(outcome);
-    if (!outcome.intact) static_cast<void>(own.release());  // messages may be under way in it: it cannot be freed
+    if (!outcome.intact)
+      static_cast<void>(own.release());  // messages may be under way in it: it cannot be freed
     if (!leads()) return;
     if (!outcome.message.empty()) spdlog::error("event=failed message=\"{}\"", outcome.message);
     spdlog::default_logger()->flush();
@@ -165,23 +185,34 @@ class PackGroup {
   // The first rank's trouble is that of the group.
   Outcome of_group(const Outcome& own) {
     patient();
-    const auto codes = all_gather_integer(*control_, own.code), intact = all_gather_integer(*control_, own.intact);
+    const auto codes = all_gather_integer(*control_, own.code),
+               intact = all_gather_integer(*control_, own.intact);
     const auto messages = all_gather_text(*control_, own.message);
     Outcome out;
     for (size_t r = 0; r < codes.size(); ++r) {
       out.intact = out.intact && intact[r];
-      if (out.code == 0 || (codes[r] != 0 && codes[r] != 4 && out.code == 4)) out.code = static_cast<int>(codes[r]), out.message = messages[r];  // a timeout is what follows from another's error
+      if (out.code == 0 || (codes[r] != 0 && codes[r] != 4 && out.code == 4))
+        out.code = static_cast<int>(codes[r]),
+        out.message = messages[r];  // a timeout is what follows from another's error
     }
     return out;
   }
 
   void finish(const Outcome& outcome, double wall_s) {
-    jobs::Stop stop{.code = outcome.code, .reason = "failed", .message = outcome.message, .wall_s = wall_s, .time = jobs::now_s(), .is_final = true};
+    jobs::Stop stop{.code = outcome.code,
+                    .reason = "failed",
+                    .message = outcome.message,
+                    .wall_s = wall_s,
+                    .time = jobs::now_s(),
+                    .is_final = true};
     if (outcome.code == 0) stop.reason = "done";
-    if (outcome.code == kExitStopped) stop.reason = "time limit", stop.message = "a checkpoint is written", stop.is_final = false;
-    if (outcome.code == 4) stop.is_final = jobs::read_state(folder()).failures() >= attempt_.retries + 1;
+    if (outcome.code == kExitStopped)
+      stop.reason = "time limit", stop.message = "a checkpoint is written", stop.is_final = false;
+    if (outcome.code == 4)
+      stop.is_final = jobs::read_state(folder()).failures() >= attempt_.retries + 1;
     record(folder(), attempt_.number, stop);
-    fmt::print(stderr, "{}: {}{}{}\n", attempt_.name, stop.reason, outcome.message.empty() ? "" : ": ", outcome.message);
+    fmt::print(stderr, "{}: {}{}{}\n", attempt_.name, stop.reason,
+               outcome.message.empty() ? "" : ": ", outcome.message);
   }
 
   Runtime& runtime_;
@@ -199,11 +230,14 @@ int run_jobs_pack(Runtime& runtime, const std::vector<std::string>& arguments) {
   int64_t ranks = 0;
   std::vector<jobs::BatchEntry> entries;
   agree(world, [&] {
-    DISSENT_CHECK(arguments.size() == 3, kUsage, "usage: mpirun -n RANKS dissent jobs pack LIST RANKS-OF-A-JOB");
+    DISSENT_CHECK(arguments.size() == 3, kUsage,
+                  "usage: mpirun -n RANKS dissent jobs pack LIST RANKS-OF-A-JOB");
     const auto& text = arguments[2];
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), ranks);
-    DISSENT_CHECK(code == std::errc() && end == text.data() + text.size() && ranks >= 1 && world.size() % ranks == 0, kUsage,
-                  "jobs pack: {} ranks of a job do not divide the {} of the pack", text, world.size());
+    DISSENT_CHECK(code == std::errc() && end == text.data() + text.size() && ranks >= 1 &&
+                      world.size() % ranks == 0,
+                  kUsage, "jobs pack: {} ranks of a job do not divide the {} of the pack", text,
+                  world.size());
     entries = jobs::read_batch(arguments[1]);
   });
   PackGroup(runtime, entries, ranks).run();

@@ -14,8 +14,8 @@ struct GridCost {
   std::string problem;  ///< why there is no such grid; the rest is not filled in then
   GridShape shape;
   StepCost step;
-  double mean_width = 0;      ///< steps a wave
-  double wave_speed_up = 0;   ///< WaveSimulation::speed_up
+  double mean_width = 0;     ///< steps a wave
+  double wave_speed_up = 0;  ///< WaveSimulation::speed_up
   MemoryCost memory;
   DataCost data;
   StorageCost storage;
@@ -38,7 +38,8 @@ struct CostReport {
   std::vector<GridCost> grids;
 };
 
-/// Where the ranks of a grid are, or the problem why there is none: what the JSON of all kinds of training begins with.
+/// Where the ranks of a grid are, or the problem why there is none: what the JSON of all kinds of
+/// training begins with.
 template <class Grid>
 nlohmann::ordered_json place_json(const Grid& grid) {
   nlohmann::ordered_json json{{"ranks", grid.ranks}};
@@ -46,7 +47,8 @@ nlohmann::ordered_json place_json(const Grid& grid) {
     json["problem"] = grid.problem;
     return json;
   }
-  json["grid"] = {{"runs", grid.shape.runs}, {"members", grid.shape.members}, {"data", grid.shape.data}};
+  json["grid"] = {
+      {"runs", grid.shape.runs}, {"members", grid.shape.members}, {"data", grid.shape.data}};
   json["ranks_per_node"] = grid.ranks_per_node;
   json["threads_a_rank"] = grid.threads;
   return json;
@@ -59,7 +61,8 @@ std::string text_table(const std::vector<std::vector<std::string>>& lines, size_
 /// Rank 0's numbers on every rank, so that all decide alike. Collective.
 std::vector<double> of_first(Communicator& world, const std::vector<double>& values);
 
-/// For people: sizes of a step and of storage, then a line a grid in three tables (memory, messages, time), notes, and the model.
+/// For people: sizes of a step and of storage, then a line a grid in three tables (memory,
+/// messages, time), notes, and the model.
 std::string report_text(const CostReport& report);
 /// The same as JSON; bytes, seconds.
 std::string report_json(const CostReport& report);

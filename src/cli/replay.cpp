@@ -36,7 +36,9 @@ Record read_record(const std::string& folder) {
     record.data = record.provenance.at("grid").at("data");
     record.threads = record.provenance.at("threads_a_rank");
     record.device = record.provenance.at("device");
-    DISSENT_CHECK(record.provenance.at("state") == "finished", kData, "{}: the run is not finished: its state is {}", folder, record.provenance.at("state").get<std::string>());
+    DISSENT_CHECK(record.provenance.at("state") == "finished", kData,
+                  "{}: the run is not finished: its state is {}", folder,
+                  record.provenance.at("state").get<std::string>());
   } catch (const Json::exception& error) {
     DISSENT_FAIL(kData, "{}/provenance.json: {}", folder, error.what());
   }
@@ -61,13 +63,17 @@ class Comparison {
     if (before != now) note(fmt::format("{}: {} then, {} now", what, before, now));
   }
   void compare(const std::string& name, const at::Tensor& before, const at::Tensor& now) {
-    if (before.sizes() != now.sizes() || before.dtype() != now.dtype()) return note(fmt::format("{}: another shape or type", name));
+    if (before.sizes() != now.sizes() || before.dtype() != now.dtype())
+      return note(fmt::format("{}: another shape or type", name));
     const auto bytes = static_cast<size_t>(before.nbytes());
     if (std::memcmp(before.const_data_ptr(), now.const_data_ptr(), bytes) == 0) return;
     const auto a = before.to(at::kDouble), b = now.to(at::kDouble);
-    const double scale = std::max(a.abs().max().item<double>(), 1e-300), worst = (a - b).abs().max().item<double>() / scale;
+    const double scale = std::max(a.abs().max().item<double>(), 1e-300),
+                 worst = (a - b).abs().max().item<double>() / scale;
     worst_ = std::max(worst_, std::isnan(worst) ? std::numeric_limits<double>::infinity() : worst);
-    if (!(worst <= tolerance_)) note(fmt::format("{}: differs by {:.3g} of its largest value, in {} of {} values", name, worst, a.ne(b).sum().item<int64_t>(), a.numel()));
+    if (!(worst <= tolerance_))
+      note(fmt::format("{}: differs by {:.3g} of its largest value, in {} of {} values", name,
+                       worst, a.ne(b).sum().item<int64_t>(), a.numel()));
   }
   int64_t count() const { return count_; }
   double worst() const { return worst_; }
@@ -78,9 +84,12 @@ class Comparison {
   int64_t count_ = 0, shown_ = 0;
 };
 
-at::Tensor whole(const CheckpointReader& file, const std::string& name) { return file.read_slab(name, 0, file.shape(name)[0]); }
+at::Tensor whole(const CheckpointReader& file, const std::string& name) {
+  return file.read_slab(name, 0, file.shape(name)[0]);
+}
 
-void compare_checkpoints(const std::string& before, const std::string& now, Comparison& comparison) {
+void compare_checkpoints(const std::string& before, const std::string& now,
+                         Comparison& comparison) {
   const CheckpointReader a(before), b(now);
   // Of trainings on images also running statistics, the moving average and DICE's discriminator.
   for (const char* group : {"members", "buffers", "average", "optimizer", "discriminator"}) {
@@ -96,15 +105,20 @@ void compare_checkpoints(const std::string& before, const std::string& now, Comp
 }
 
 // Text fields have to be equal, numbers to the tolerance.
-void compare_logs(const std::string& before, const std::string& now, double tolerance, Comparison& comparison) {
+void compare_logs(const std::string& before, const std::string& now, double tolerance,
+                  Comparison& comparison) {
   const auto a = parse_csv(read_text(before), before), b = parse_csv(read_text(now), now);
-  if (a.size() != b.size()) return comparison.note(fmt::format("train.csv: {} epochs then, {} now", a.size() - 1, b.size() - 1));
+  if (a.size() != b.size())
+    return comparison.note(
+        fmt::format("train.csv: {} epochs then, {} now", a.size() - 1, b.size() - 1));
   for (size_t r = 0; r < a.size(); ++r) {
     for (size_t c = 0; c < std::min(a[r].fields.size(), b[r].fields.size()); ++c) {
       const auto &x = a[r].fields[c], &y = b[r].fields[c];
       const double u = std::strtod(x.c_str(), nullptr), v = std::strtod(y.c_str(), nullptr);
-      if (x != y && !(tolerance > 0 && r > 0 && std::abs(u - v) <= tolerance * std::max(std::abs(u), 1.0)))
-        comparison.note(fmt::format("train.csv: epoch {}, {}: {} then, {} now", a[r].fields[0], a[0].fields[c], x, y));
+      if (x != y &&
+          !(tolerance > 0 && r > 0 && std::abs(u - v) <= tolerance * std::max(std::abs(u), 1.0)))
+        comparison.note(fmt::format("train.csv: epoch {}, {}: {} then, {} now", a[r].fields[0],
+                                    a[0].fields[c], x, y));
     }
   }
 }
@@ -123,18 +137,27 @@ void print_surroundings(const Record& record) {
   say("hosts", fmt::format("{}", fmt::join(hosts, " ")), jobs::this_process().host);
 }
 
-std::vector<std::string> training(const Record& record, const CommandLine& line, const std::string& output) {
-  const int64_t ranks = line.get<int64_t>("ranks") > 0 ? line.get<int64_t>("ranks") : record.members * record.data;
+std::vector<std::string> training(const Record& record, const CommandLine& line,
+                                  const std::string& output) {
+  const int64_t ranks =
+      line.get<int64_t>("ranks") > 0 ? line.get<int64_t>("ranks") : record.members * record.data;
   std::vector<std::string> argv;
   if (ranks > 1) {
     argv = {line.get<std::string>("mpirun"), "-n", std::to_string(ranks)};
-    if (line.get<std::string>("mpirun") == "mpirun") argv.insert(argv.end(), {"--oversubscribe", "--bind-to", "none"});
-    if (line.get<std::string>("mpirun") == "mpirun" && geteuid() == 0) argv.emplace_back("--allow-run-as-root");
+    if (line.get<std::string>("mpirun") == "mpirun")
+      argv.insert(argv.end(), {"--oversubscribe", "--bind-to", "none"});
+    if (line.get<std::string>("mpirun") == "mpirun" && geteuid() == 0)
+      argv.emplace_back("--allow-run-as-root");
   }
-  argv.insert(argv.end(), {jobs::program_path(), "train", record.config, "--quiet", "--set", "output=" + toml_text(output), "--set", "grid.runs=1"});
+  argv.insert(argv.end(), {jobs::program_path(), "train", record.config, "--quiet", "--set",
+                           "output=" + toml_text(output), "--set", "grid.runs=1"});
   const bool as_before = ranks == record.members * record.data;
-  argv.insert(argv.end(), {"--set", as_before ? fmt::format("grid.members={}", record.members) : "grid.members=auto", "--set", fmt::format("grid.data={}", record.data)});
-  for (const auto& text : line.get<std::vector<std::string>>("set")) argv.insert(argv.end(), {"--set", text});
+  argv.insert(
+      argv.end(),
+      {"--set", as_before ? fmt::format("grid.members={}", record.members) : "grid.members=auto",
+       "--set", fmt::format("grid.data={}", record.data)});
+  for (const auto& text : line.get<std::vector<std::string>>("set"))
+    argv.insert(argv.end(), {"--set", text});
   return argv;
 }
 
@@ -147,19 +170,27 @@ std::string run_below(const std::string& output) {
 
 int compare(const Record& record, const std::string& again, double tolerance) {
   const auto now = read_record(again);
-  fmt::print("{} against {}, {}:\n", again, record.folder, tolerance > 0 ? fmt::format("to {:.3g} of each tensor's largest value", tolerance) : "bit for bit");
+  fmt::print("{} against {}, {}:\n", again, record.folder,
+             tolerance > 0 ? fmt::format("to {:.3g} of each tensor's largest value", tolerance)
+                           : "bit for bit");
   Comparison comparison(tolerance);
-  comparison.compare("configuration", record.provenance.value("config_hash", ""), now.provenance.value("config_hash", ""));
-  comparison.compare("data", record.provenance.value("caches", ""), now.provenance.value("caches", ""));
+  comparison.compare("configuration", record.provenance.value("config_hash", ""),
+                     now.provenance.value("config_hash", ""));
+  comparison.compare("data", record.provenance.value("caches", ""),
+                     now.provenance.value("caches", ""));
   compare_checkpoints(record.folder + "/checkpoint.h5", again + "/checkpoint.h5", comparison);
   comparison.begin("");
   compare_logs(record.folder + "/train.csv", again + "/train.csv", tolerance, comparison);
   comparison.begin("best.h5: ");
-  const bool then_best = path_exists(record.folder + "/best.h5"), now_best = path_exists(again + "/best.h5");
+  const bool then_best = path_exists(record.folder + "/best.h5"),
+             now_best = path_exists(again + "/best.h5");
   if (then_best != now_best) comparison.note(then_best ? "not there now" : "was not there");
-  if (then_best && now_best) compare_checkpoints(record.folder + "/best.h5", again + "/best.h5", comparison);
+  if (then_best && now_best)
+    compare_checkpoints(record.folder + "/best.h5", again + "/best.h5", comparison);
   if (comparison.count() == 0) {
-    fmt::print("  the same{}\n", comparison.worst() > 0 ? fmt::format(": differences up to {:.3g}", comparison.worst()) : "");
+    fmt::print("  the same{}\n", comparison.worst() > 0
+                                     ? fmt::format(": differences up to {:.3g}", comparison.worst())
+                                     : "");
     return 0;
   }
   fmt::print("{} differences. What else is not as it was:\n", comparison.count());
@@ -170,23 +201,41 @@ int compare(const Record& record, const std::string& again, double tolerance) {
 }  // namespace
 
 int run_replay(const std::vector<std::string>& arguments) {
-  CommandLine line(verb("replay"), "Trains again what the folder RUN records (config.toml, provenance.json: grid, ranks, threads), into another folder, and compares weights, optimiser\n"
-                   "states and train.csv: bit for bit if it was on CPUs, else to a tolerance. Names what differs. Exit code 5 if something does.", "RUN", 1);
-  line.add()("ranks", po::value<int64_t>()->default_value(0, "as then"), "ranks; others than then are another split of the members, which gives the same bits")(
-      "tolerance", po::value<double>()->default_value(-1, "0; 1e-3 on a GPU"), "relative to a tensor's largest value")("output", po::value<std::string>()->default_value("", "RUN/replay"), "where to")(
-      "mpirun", po::value<std::string>()->default_value("mpirun", "mpirun"), "launcher of several ranks")("keep", po::bool_switch(), "leave the new run there")(
-      "set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""), "table.key=value: where the data are now, for one");
+  CommandLine line(verb("replay"),
+                   "Trains again what the folder RUN records (config.toml, provenance.json: grid, "
+                   "ranks, threads), into another folder, and compares weights, optimiser\n"
+                   "states and train.csv: bit for bit if it was on CPUs, else to a tolerance. "
+                   "Names what differs. Exit code 5 if something does.",
+                   "RUN", 1);
+  line.add()("ranks", po::value<int64_t>()->default_value(0, "as then"),
+             "ranks; others than then are another split of the members, which gives the same bits")(
+      "tolerance", po::value<double>()->default_value(-1, "0; 1e-3 on a GPU"),
+      "relative to a tensor's largest value")(
+      "output", po::value<std::string>()->default_value("", "RUN/replay"), "where to")(
+      "mpirun", po::value<std::string>()->default_value("mpirun", "mpirun"),
+      "launcher of several ranks")("keep", po::bool_switch(), "leave the new run there")(
+      "set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+      "table.key=value: where the data are now, for one");
   if (!line.parse(true, arguments)) return 0;
   const auto record = read_record(line.positional()[0]);
-  const std::string output = line.get<std::string>("output").empty() ? record.folder + "/replay" : line.get<std::string>("output");
-  DISSENT_CHECK(!path_exists(output), kUsage, "{}: is there already; give another --output", output);
+  const std::string output = line.get<std::string>("output").empty()
+                                 ? record.folder + "/replay"
+                                 : line.get<std::string>("output");
+  DISSENT_CHECK(!path_exists(output), kUsage, "{}: is there already; give another --output",
+                output);
   make_folder(output);
   const auto argv = training(record, line, output);
   fmt::print(stderr, "replay: {}\n", jobs::shown(argv));
-  const int code = *jobs::ended(jobs::start({.argv = argv, .environment = {{"OMP_NUM_THREADS", std::to_string(record.threads)}}}), true);
+  const int code = *jobs::ended(
+      jobs::start(
+          {.argv = argv, .environment = {{"OMP_NUM_THREADS", std::to_string(record.threads)}}}),
+      true);
   DISSENT_CHECK(code == 0, kData, "the training ended with exit code {}", code);
   const double given = line.get<double>("tolerance");
-  const int result = compare(record, run_below(output), given >= 0 ? given : record.device.starts_with("cuda") ? 1e-3 : 0);
+  const int result = compare(record, run_below(output),
+                             given >= 0                          ? given
+                             : record.device.starts_with("cuda") ? 1e-3
+                                                                 : 0);
   if (!line.flag("keep")) fs::remove_all(output);
   return result;
 }

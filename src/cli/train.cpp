@@ -31,13 +31,19 @@ Found find_run(const RunContext& context, int64_t epochs, const config::Schema& 
   const std::string path = context.folder + "/checkpoint.h5";
   if (!fs::exists(path)) return Found::kNothing;
   const CheckpointReader file(path);
-  if (file.config_hash() == context.config_hash) return file.integer("epoch") == epochs ? Found::kFinished : Found::kUnfinished;
+  if (file.config_hash() == context.config_hash)
+    return file.integer("epoch") == epochs ? Found::kFinished : Found::kUnfinished;
   const auto keys = config::differing_keys(file.config_text(), context.config_text, schema, path);
-  DISSENT_FAIL(kUsage, "{} holds a run of another configuration ({}); give another `experiment`, or --force to train anew and replace it", context.folder, fmt::join(keys, "; "));
+  DISSENT_FAIL(kUsage,
+               "{} holds a run of another configuration ({}); give another `experiment`, or "
+               "--force to train anew and replace it",
+               context.folder, fmt::join(keys, "; "));
 }
 
-// An error ends the state "running". One that all ranks have is written by the first, another by those that have it: the first may be the one that is gone.
-bool recorded(const Provenance& provenance, Communicator& run, const std::function<bool()>& training) {
+// An error ends the state "running". One that all ranks have is written by the first, another by
+// those that have it: the first may be the one that is gone.
+bool recorded(const Provenance& provenance, Communicator& run,
+              const std::function<bool()>& training) {
   try {
     return training();
   } catch (const Error& error) {
@@ -56,11 +62,14 @@ struct Flags {
   bool force = false, quiet = false;
 };
 
-// One run on the ranks of its group; false if it was stopped by a signal. Trainer(configuration, data, grid, context) does the work.
+// One run on the ranks of its group; false if it was stopped by a signal. Trainer(configuration,
+// data, grid, context) does the work.
 template <class Trainer, class Config, class Data>
-bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid, at::Device device, bool force, bool show_progress) {
+bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid,
+               at::Device device, bool force, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
-  RunContext context{.folder = fmt::format("{}/{}/seed-{}", config.experiment.output, config.experiment.experiment, seed),
+  RunContext context{.folder = fmt::format("{}/{}/seed-{}", config.experiment.output,
+                                           config.experiment.experiment, seed),
                      .config_text = config::result_toml(schema),
                      .config_hash = config::config_hash(schema),
                      .seed = static_cast<uint64_t>(seed),
@@ -88,18 +97,23 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
   agree(*grid.run, [&] {
     if (grid.run->rank() == 0) provenance.write(finished ? "finished" : "stopped");
   });
-  spdlog::info("event={} folder={} config_hash={}", finished ? "run_finished" : "run_stopped", context.folder, context.config_hash);
+  spdlog::info("event={} folder={} config_hash={}", finished ? "run_finished" : "run_stopped",
+               context.folder, context.config_hash);
   return finished;
 }
 
-// The runs of a configuration, one a seed, dealt out to the groups of ranks. schema_of binds a configuration's tables.
+// The runs of a configuration, one a seed, dealt out to the groups of ranks. schema_of binds a
+// configuration's tables.
 template <class Trainer, class Config, class Data>
-bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data& data, Communicator& world, Grid& grid, at::Device device, Flags flags) {
+bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data& data,
+                Communicator& world, Grid& grid, at::Device device, Flags flags) {
   bool finished = true;
-  for (auto r = grid.run_part; finished && r < static_cast<int64_t>(config.experiment.seeds.size()); r += grid.shape.runs) {
+  for (auto r = grid.run_part; finished && r < static_cast<int64_t>(config.experiment.seeds.size());
+       r += grid.shape.runs) {
     Config run_config = config;
     run_config.experiment.seeds = {config.experiment.seeds[r]};
-    finished = train_run<Trainer>(run_config, schema_of(run_config), data, grid, device, flags.force, world.rank() == 0 && !flags.quiet);
+    finished = train_run<Trainer>(run_config, schema_of(run_config), data, grid, device,
+                                  flags.force, world.rank() == 0 && !flags.quiet);
   }
   const auto all = all_gather_integer(world, finished);
   return std::find(all.begin(), all.end(), 0) == all.end();
@@ -108,7 +122,11 @@ bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data
 template <class Config>
 GridShape grid_of(const Config& config, Communicator& world) {
   GridShape shape;
-  agree(world, [&] { shape = resolve_grid(config.grid, world.size(), static_cast<int64_t>(config.experiment.seeds.size()), config.ensemble.members, config.data.batch_size); });
+  agree(world, [&] {
+    shape = resolve_grid(config.grid, world.size(),
+                         static_cast<int64_t>(config.experiment.seeds.size()),
+                         config.ensemble.members, config.data.batch_size);
+  });
   return shape;
 }
 
@@ -120,13 +138,20 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   auto run_node = grid.run->split_by_node();
   const auto device = choose_device(config.runtime.device, world, *node);
   agree(world, [&] {
-    DISSENT_CHECK(device.is_cuda() || config.training.precision == "f32", kUsage, "training.precision = \"{}\" needs a GPU, none was found", config.training.precision);
-    DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage, "data.residency = \"device\" needs a GPU, none was found");
+    DISSENT_CHECK(device.is_cuda() || config.training.precision == "f32", kUsage,
+                  "training.precision = \"{}\" needs a GPU, none was found",
+                  config.training.precision);
+    DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage,
+                  "data.residency = \"device\" needs a GPU, none was found");
   });
   auto data = load_train_data(world, *node, *run_node, config.data, device);
-  spdlog::info("event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{} device={} residency={}", data.train.rows_per_pass(), data.train.passes(), data.dim,
-               data.classes, shape.runs, shape.members, shape.data, device.str(), data.train.residency());
-  const bool finished = train_runs<HeadTrainer>(config, train_schema, data, world, grid, device, flags);
+  spdlog::info(
+      "event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{} device={} "
+      "residency={}",
+      data.train.rows_per_pass(), data.train.passes(), data.dim, data.classes, shape.runs,
+      shape.members, shape.data, device.str(), data.train.residency());
+  const bool finished =
+      train_runs<HeadTrainer>(config, train_schema, data, world, grid, device, flags);
   data.close();
   return finished;
 }
@@ -139,28 +164,40 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
   const auto device = choose_device(config.runtime.device, world, *node);
   ImageTrainData data;
   agree(world, [&] {
-    DISSENT_CHECK(device.is_cuda() || config.training.precision != "f16", kUsage, "training.precision = \"f16\" needs a GPU, none was found");
+    DISSENT_CHECK(device.is_cuda() || config.training.precision != "f16", kUsage,
+                  "training.precision = \"f16\" needs a GPU, none was found");
     data = open_image_train_data(config);
   });
-  spdlog::info("event=data images={} classes={} validation={} unlabelled={} grid={}x{}x{} device={}", data.train.source->rows(), data.classes,
-               data.validation ? data.validation->source->rows() : 0, data.unlabelled ? data.unlabelled->source->rows() : 0, shape.runs, shape.members, shape.data, device.str());
+  spdlog::info(
+      "event=data images={} classes={} validation={} unlabelled={} grid={}x{}x{} device={}",
+      data.train.source->rows(), data.classes,
+      data.validation ? data.validation->source->rows() : 0,
+      data.unlabelled ? data.unlabelled->source->rows() : 0, shape.runs, shape.members, shape.data,
+      device.str());
   return train_runs<ImageTrainer>(config, image_train_schema, data, world, grid, device, flags);
 }
 
 }  // namespace
 
 int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("train"), "Trains the runs that CONFIG describes. Results go to <output>/<experiment>/seed-<n>/. `dissent config train` prints all keys.", "CONFIG", 1);
-  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""), "table.key=value, over the file's; may be repeated")(
-      "force", po::bool_switch(), "train anew although the run is there")("quiet", po::bool_switch(), "no progress");
+  CommandLine line(verb("train"),
+                   "Trains the runs that CONFIG describes. Results go to "
+                   "<output>/<experiment>/seed-<n>/. `dissent config train` prints all keys.",
+                   "CONFIG", 1);
+  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+             "table.key=value, over the file's; may be repeated")(
+      "force", po::bool_switch(), "train anew although the run is there")(
+      "quiet", po::bool_switch(), "no progress");
   if (!line.parse(runtime, arguments)) return 0;
-  const auto document = load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
+  const auto document =
+      load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
   const Flags flags{line.flag("force"), line.flag("quiet")};
   const auto with = [&](const auto& config, const auto& train) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
     return train(runtime, config, flags) ? 0 : kExitStopped;
   };
-  return trains_images(document) ? with(read_image_train_config(document), train_images) : with(read_train_config(document), train_heads);
+  return trains_images(document) ? with(read_image_train_config(document), train_images)
+                                 : with(read_train_config(document), train_heads);
 }
 
 }  // namespace dissent::cli

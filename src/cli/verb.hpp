@@ -14,7 +14,8 @@ struct Verb {
   const char* name;
   const char* summary;
   int (*run)(Runtime& runtime, const std::vector<std::string>& arguments);
-  /// Instead of `run` where this says so: as one process that does not start MPI, since it starts programs that do.
+  /// Instead of `run` where this says so: as one process that does not start MPI, since it starts
+  /// programs that do.
   int (*run_alone)(const std::vector<std::string>& arguments) = nullptr;
 };
 /// The one table of verbs.
@@ -39,20 +40,29 @@ int run_replay(const std::vector<std::string>& arguments);
 /// The verb that these arguments of the program are to be run as without MPI, or nullptr.
 const Verb* alone(const std::vector<std::string>& arguments);
 
-/// Options of one verb, read with Boost.Program_options; --help is added. Unknown or missing ones are Error::kUsage, agreed by all ranks.
+/// Options of one verb, read with Boost.Program_options; --help is added. Unknown or missing ones
+/// are Error::kUsage, agreed by all ranks.
 class CommandLine {
  public:
-  /// positional: name of the positional argument ("CONFIG"), and how many are wanted (max_positional -1: any number, at least one).
-  CommandLine(const Verb& verb, const std::string& description, const char* positional, int max_positional);
+  /// positional: name of the positional argument ("CONFIG"), and how many are wanted
+  /// (max_positional -1: any number, at least one).
+  CommandLine(const Verb& verb, const std::string& description, const char* positional,
+              int max_positional);
   boost::program_options::options_description_easy_init add() { return options_.add_options(); }
   /// False if --help was printed (on rank 0) and the verb has nothing to do.
-  bool parse(Runtime& runtime, const std::vector<std::string>& arguments) { return parse(runtime.world().rank() == 0, arguments); }
+  bool parse(Runtime& runtime, const std::vector<std::string>& arguments) {
+    return parse(runtime.world().rank() == 0, arguments);
+  }
   /// The same where there is no Runtime; print: this process prints --help.
   bool parse(bool print, const std::vector<std::string>& arguments);
-  bool has(const std::string& name) const { return values_.count(name) > 0 && (values_[name].empty() || !values_[name].defaulted()); }
+  bool has(const std::string& name) const {
+    return values_.count(name) > 0 && (values_[name].empty() || !values_[name].defaulted());
+  }
   bool flag(const std::string& name) const { return values_[name].as<bool>(); }
   template <class T>
-  T get(const std::string& name) const { return values_[name].as<T>(); }
+  T get(const std::string& name) const {
+    return values_[name].as<T>();
+  }
   const std::vector<std::string>& positional() const { return positional_; }
 
  private:
@@ -67,8 +77,10 @@ class CommandLine {
 /// The verb of this name in verbs().
 const Verb& verb(const std::string& name);
 
-/// Rank 0 reads the file and what it includes, all ranks get the same bytes. Error::kUsage, agreed. Collective.
-config::Document load_configuration(Runtime& runtime, const std::string& path, const std::vector<std::string>& overrides);
+/// Rank 0 reads the file and what it includes, all ranks get the same bytes. Error::kUsage, agreed.
+/// Collective.
+config::Document load_configuration(Runtime& runtime, const std::string& path,
+                                    const std::vector<std::string>& overrides);
 
 /// Applies [runtime] threads and timeout_s; logs what was chosen. Collective.
 void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double timeout_s);

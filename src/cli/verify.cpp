@@ -15,16 +15,22 @@ struct Report {
 };
 
 const CaseHandler* find_handler(const Case& reference) {
-  const auto has = [&](const std::string& name) { return name.empty() || reference.has_input(name) || reference.has(name); };
-  for (const auto* table : {&loss_handlers(), &sdde_loss_handlers(), &saliency_handlers(), &sdde_score_handlers(), &postprocessor_handlers(),
-                            &score_handlers(), &metric_handlers(), &training_handlers(), &image_step_handlers(), &network_handlers(), &preprocess_handlers()})
+  const auto has = [&](const std::string& name) {
+    return name.empty() || reference.has_input(name) || reference.has(name);
+  };
+  for (const auto* table :
+       {&loss_handlers(), &sdde_loss_handlers(), &saliency_handlers(), &sdde_score_handlers(),
+        &postprocessor_handlers(), &score_handlers(), &metric_handlers(), &training_handlers(),
+        &image_step_handlers(), &network_handlers(), &preprocess_handlers()})
     for (const auto& handler : *table)
-      if (handler.kind == reference.kind && handler.name == reference.name && has(handler.having)) return &handler;
+      if (handler.kind == reference.kind && handler.name == reference.name && has(handler.having))
+        return &handler;
   return nullptr;
 }
 
 std::string describe(const Difference& worst) {
-  return fmt::format("{}: ours {:.17g}, reference {:.17g}, difference {:.3g}, tolerance {:.3g}", worst.output, worst.ours, worst.reference,
+  return fmt::format("{}: ours {:.17g}, reference {:.17g}, difference {:.3g}, tolerance {:.3g}",
+                     worst.output, worst.ours, worst.reference,
                      std::abs(worst.ours - worst.reference), worst.tolerance);
 }
 
@@ -43,20 +49,25 @@ Report run_case(const Case& reference) {
   }
   if (checker.worst()) return {Outcome::kFailed, describe(*checker.worst())};
   const auto missing = checker.missing();
-  if (!missing.empty()) return {Outcome::kNotCovered, fmt::format("not computed: {}", fmt::join(missing, ", "))};
+  if (!missing.empty())
+    return {Outcome::kNotCovered, fmt::format("not computed: {}", fmt::join(missing, ", "))};
   return {};
 }
 
 void add(VerifyCounts& counts, Outcome outcome) {
-  ++(outcome == Outcome::kHeld ? counts.held : outcome == Outcome::kFailed ? counts.failed : counts.not_covered);
+  ++(outcome == Outcome::kHeld     ? counts.held
+     : outcome == Outcome::kFailed ? counts.failed
+                                   : counts.not_covered);
 }
 
 void print_table(const std::vector<std::pair<std::string, VerifyCounts>>& rows, std::ostream& out) {
   size_t width = 20;
   for (const auto& [name, counts] : rows) width = std::max(width, name.size());
-  out << fmt::format("{:<{}}  {:>6}  {:>6}  {:>11}\n", "kind/name", width, "held", "failed", "not covered");
+  out << fmt::format("{:<{}}  {:>6}  {:>6}  {:>11}\n", "kind/name", width, "held", "failed",
+                     "not covered");
   for (const auto& [name, counts] : rows)
-    out << fmt::format("{:<{}}  {:>6}  {:>6}  {:>11}\n", name, width, counts.held, counts.failed, counts.not_covered);
+    out << fmt::format("{:<{}}  {:>6}  {:>6}  {:>11}\n", name, width, counts.held, counts.failed,
+                       counts.not_covered);
 }
 
 }  // namespace
@@ -69,17 +80,21 @@ VerifyCounts verify_cases(const std::vector<std::string>& files, std::ostream& o
     for (const auto& reference : read_cases(file)) {
       const auto report = run_case(reference);
       const std::string name = reference.kind + "/" + reference.name;
-      auto row = std::find_if(rows.begin(), rows.end(), [&](const auto& known) { return known.first == name; });
+      auto row = std::find_if(rows.begin(), rows.end(),
+                              [&](const auto& known) { return known.first == name; });
       if (row == rows.end()) row = rows.insert(rows.end(), {name, {}});
       add(row->second, report.outcome);
       add(total, report.outcome);
       if (!report.line.empty())
-        lines.push_back(
-            fmt::format("{} {}: {}: {}", report.outcome == Outcome::kFailed ? "failed" : "not covered", file, reference.key, report.line));
+        lines.push_back(fmt::format("{} {}: {}: {}",
+                                    report.outcome == Outcome::kFailed ? "failed" : "not covered",
+                                    file, reference.key, report.line));
     }
   print_table(rows, out);
   for (const auto& line : lines) out << line << "\n";
-  out << fmt::format("{} held, {} failed, {} not covered\n", total.held, total.failed, total.not_covered) << std::flush;
+  out << fmt::format("{} held, {} failed, {} not covered\n", total.held, total.failed,
+                     total.not_covered)
+      << std::flush;
   return total;
 }
 

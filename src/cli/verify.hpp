@@ -13,10 +13,12 @@ struct VerifyCounts {
   int64_t not_covered = 0;
 };
 
-/// Runs every case of the files (FORMAT: one group a case, attributes kind, name, params, rtol, atol; in/, out/, grad/) in f64 on the CPU and prints
-/// a table by kind and name, the worst difference of each failure, the missing outputs of cases not covered, last `N held, N failed, N not covered`.
-/// A value holds if abs(x - ref) <= atol + rtol * abs(ref), NaN only where the reference is NaN; tolerances come from the file alone.
-/// A case is held only if all its outputs and gradients were compared. Throws Error::kData for a file that is missing or not of this form.
+/// Runs every case of the files (FORMAT: one group a case, attributes kind, name, params, rtol,
+/// atol; in/, out/, grad/) in f64 on the CPU and prints a table by kind and name, the worst
+/// difference of each failure, the missing outputs of cases not covered, last `N held, N failed, N
+/// not covered`. A value holds if abs(x - ref) <= atol + rtol * abs(ref), NaN only where the
+/// reference is NaN; tolerances come from the file alone. A case is held only if all its outputs
+/// and gradients were compared. Throws Error::kData for a file that is missing or not of this form.
 VerifyCounts verify_cases(const std::vector<std::string>& files, std::ostream& out);
 
 /// The same with an exit code: 5 on a failure, or, if require_all, on a case not covered; else 0.

@@ -14,16 +14,18 @@ at::Tensor read_tensor(hid_t file, const std::string& name, const std::string& p
   if (!info.shape.empty()) return h5_read(file, name, path).to(dtype);
   const std::string place = path + ": " + name;
   auto value = at::empty({}, dtype);
-  const UniqueHandle dataset(DISSENT_H5(H5Dopen2(file, name.c_str(), H5P_DEFAULT), place), H5Dclose);
-  DISSENT_H5(H5Dread(dataset, h5_type(dtype), H5S_ALL, H5S_ALL, H5P_DEFAULT, value.data_ptr()), place);
+  const UniqueHandle dataset(DISSENT_H5(H5Dopen2(file, name.c_str(), H5P_DEFAULT), place),
+                             H5Dclose);
+  DISSENT_H5(H5Dread(dataset, h5_type(dtype), H5S_ALL, H5S_ALL, H5P_DEFAULT, value.data_ptr()),
+             place);
   return value;
 }
 
 template <class T>
 T attribute(hid_t file, const std::string& key, const std::string& name, const std::string& path) {
   const auto value = h5_read_attribute(file, key, name, path);
-  DISSENT_CHECK(std::holds_alternative<T>(value), kData, "{}: attribute {} of {}: wanted {}", path, name, key,
-                std::is_same_v<T, double> ? "a floating-point number" : "a text");
+  DISSENT_CHECK(std::holds_alternative<T>(value), kData, "{}: attribute {} of {}: wanted {}", path,
+                name, key, std::is_same_v<T, double> ? "a floating-point number" : "a text");
   return std::get<T>(value);
 }
 
@@ -34,11 +36,14 @@ Case read_attributes(hid_t file, const std::string& key, const std::string& path
   read.kind = attribute<std::string>(file, key, "kind", path);
   read.name = attribute<std::string>(file, key, "name", path);
   const auto names = h5_attribute_names(file, key, path);
-  if (std::find(names.begin(), names.end(), "note") != names.end()) read.note = attribute<std::string>(file, key, "note", path);
+  if (std::find(names.begin(), names.end(), "note") != names.end())
+    read.note = attribute<std::string>(file, key, "note", path);
   read.rtol = attribute<double>(file, key, "rtol", path);
   read.atol = attribute<double>(file, key, "atol", path);
-  read.params = nlohmann::json::parse(attribute<std::string>(file, key, "params", path), nullptr, false);
-  DISSENT_CHECK(read.params.is_object(), kData, "{}: attribute params of {}: wanted a JSON object", path, key);
+  read.params =
+      nlohmann::json::parse(attribute<std::string>(file, key, "params", path), nullptr, false);
+  DISSENT_CHECK(read.params.is_object(), kData, "{}: attribute params of {}: wanted a JSON object",
+                path, key);
   return read;
 }
 
@@ -49,7 +54,8 @@ std::vector<Case> read_cases(const std::string& path) {
   std::map<std::string, Case> cases;
   for (const auto& name : h5_dataset_names(file, "/", path)) {
     const auto first = name.find('/'), second = name.find('/', first + 1);
-    DISSENT_CHECK(first != std::string::npos && second != std::string::npos, kData, "{}: dataset '{}': wanted <case>/in|out|grad/<name>", path, name);
+    DISSENT_CHECK(first != std::string::npos && second != std::string::npos, kData,
+                  "{}: dataset '{}': wanted <case>/in|out|grad/<name>", path, name);
     const auto key = name.substr(0, first), group = name.substr(first + 1, second - first - 1);
     if (cases.count(key) == 0) cases.emplace(key, read_attributes(file, key, path));
     auto& read = cases.at(key);
@@ -70,36 +76,49 @@ const at::Tensor& Case::input(const std::string& input) const {
   return found->second;
 }
 
-at::Tensor Case::differentiable(const std::string& name) const { return input(name).clone().set_requires_grad(true); }
+at::Tensor Case::differentiable(const std::string& name) const {
+  return input(name).clone().set_requires_grad(true);
+}
 
-void Checker::output(const std::string& name, double value) { output(name, at::scalar_tensor(value, at::kDouble)); }
+void Checker::output(const std::string& name, double value) {
+  output(name, at::scalar_tensor(value, at::kDouble));
+}
 
-void Checker::value(const at::Tensor& value, const std::vector<std::pair<std::string, at::Tensor>>& leaves) {
+void Checker::value(const at::Tensor& value,
+                    const std::vector<std::pair<std::string, at::Tensor>>& leaves) {
   output("value", value);
   std::vector<at::Tensor> inputs;
   for (const auto& [name, leaf] : leaves) inputs.push_back(leaf);
   std::vector<at::Tensor> gradients(inputs.size());
-  if (value.requires_grad()) gradients = torch::autograd::grad({value}, inputs, {}, std::nullopt, false, true);
-  for (size_t i = 0; i < leaves.size(); ++i) gradient(leaves[i].first, gradients[i].defined() ? gradients[i] : at::zeros_like(leaves[i].second));
+  if (value.requires_grad())
+    gradients = torch::autograd::grad({value}, inputs, {}, std::nullopt, false, true);
+  for (size_t i = 0; i < leaves.size(); ++i)
+    gradient(leaves[i].first,
+             gradients[i].defined() ? gradients[i] : at::zeros_like(leaves[i].second));
 }
 
-void Checker::compare(const std::string& group, const NamedTensors& references, const std::string& name, const at::Tensor& value) {
+void Checker::compare(const std::string& group, const NamedTensors& references,
+                      const std::string& name, const at::Tensor& value) {
   const auto found = references.find(name);
   if (found == references.end()) return;
   const std::string output = group + "/" + name;
   compared_.insert(output);
-  DISSENT_CHECK(value.sizes() == found->second.sizes(), kCheck, "{}: our shape is [{}], the reference's [{}]", output, fmt::join(value.sizes(), ", "),
-                fmt::join(found->second.sizes(), ", "));
-  const auto ours = value.detach().to(at::kDouble).contiguous(), reference = found->second.to(at::kDouble).contiguous();
+  DISSENT_CHECK(value.sizes() == found->second.sizes(), kCheck,
+                "{}: our shape is [{}], the reference's [{}]", output,
+                fmt::join(value.sizes(), ", "), fmt::join(found->second.sizes(), ", "));
+  const auto ours = value.detach().to(at::kDouble).contiguous(),
+             reference = found->second.to(at::kDouble).contiguous();
   for (int64_t i = 0; i < ours.numel(); ++i) {
     const double x = ours.data_ptr<double>()[i], expected = reference.data_ptr<double>()[i];
     if (x == expected || (std::isnan(x) && std::isnan(expected))) continue;
     const double tolerance = case_.atol + case_.rtol * std::abs(expected);
     const double difference = std::abs(x - expected);
     if (difference <= tolerance && std::isfinite(expected)) continue;
-    const double excess = std::isfinite(difference) ? difference / tolerance : std::numeric_limits<double>::infinity();
+    const double excess = std::isfinite(difference) ? difference / tolerance
+                                                    : std::numeric_limits<double>::infinity();
     if (worst_ && excess <= worst_->excess) continue;
-    worst_ = Difference{ours.dim() == 0 ? output : fmt::format("{}[{}]", output, i), x, expected, tolerance, excess};
+    worst_ = Difference{ours.dim() == 0 ? output : fmt::format("{}[{}]", output, i), x, expected,
+                        tolerance, excess};
   }
 }
 

@@ -30,7 +30,9 @@ struct Case {
   /// A copy of in/<input> that gradients are taken with respect to.
   at::Tensor differentiable(const std::string& input) const;
   /// Whether the parameter is there and not null.
-  bool has(const std::string& parameter) const { return params.contains(parameter) && !params.at(parameter).is_null(); }
+  bool has(const std::string& parameter) const {
+    return params.contains(parameter) && !params.at(parameter).is_null();
+  }
   template <class T>
   T param(const std::string& parameter) const {
     DISSENT_CHECK(has(parameter), kData, "{}: case {}: no parameter '{}'", file, key, parameter);
@@ -53,36 +55,47 @@ class Checker {
  public:
   explicit Checker(const Case& reference) : case_(reference) {}
   /// A result for out/<name>; ignored if the case does not hold that output.
-  void output(const std::string& name, const at::Tensor& value) { compare("out", case_.out, name, value); }
+  void output(const std::string& name, const at::Tensor& value) {
+    compare("out", case_.out, name, value);
+  }
   void output(const std::string& name, double value);
   /// A result for grad/<name>.
-  void gradient(const std::string& name, const at::Tensor& value) { compare("grad", case_.grad, name, value); }
-  /// out/value and the gradients of it with respect to leaves (name, tensor); a leaf that it does not depend on has gradient 0.
-  void value(const at::Tensor& value, const std::vector<std::pair<std::string, at::Tensor>>& leaves);
+  void gradient(const std::string& name, const at::Tensor& value) {
+    compare("grad", case_.grad, name, value);
+  }
+  /// out/value and the gradients of it with respect to leaves (name, tensor); a leaf that it does
+  /// not depend on has gradient 0.
+  void value(const at::Tensor& value,
+             const std::vector<std::pair<std::string, at::Tensor>>& leaves);
 
   /// Names of outputs and gradients that were not given.
   std::vector<std::string> missing() const;
   const std::optional<Difference>& worst() const { return worst_; }
 
  private:
-  void compare(const std::string& group, const NamedTensors& references, const std::string& name, const at::Tensor& value);
+  void compare(const std::string& group, const NamedTensors& references, const std::string& name,
+               const at::Tensor& value);
   const Case& case_;
   std::set<std::string> compared_;
   std::optional<Difference> worst_;
 };
 
-/// What computes the cases of one kind and name; two references may use a name for different things.
+/// What computes the cases of one kind and name; two references may use a name for different
+/// things.
 struct CaseHandler {
   std::string kind, name;
   void (*run)(const Case&, Checker&);
   std::string having = {};  ///< only cases with an input or a parameter of this name; empty: all
 };
 
-/// A whole evaluation as SED's release does it: accuracies of ensemble, soup and members over all samples, diversity as the plain mean of batch values.
-/// outputs [M, N, K] logits or mapped probabilities, soup [N, K]; reads in/labels and the parameter batch_size.
-void check_evaluation(const Case& reference, Checker& checker, const at::Tensor& outputs, const at::Tensor& soup, scores::InputKind kind);
+/// A whole evaluation as SED's release does it: accuracies of ensemble, soup and members over all
+/// samples, diversity as the plain mean of batch values. outputs [M, N, K] logits or mapped
+/// probabilities, soup [N, K]; reads in/labels and the parameter batch_size.
+void check_evaluation(const Case& reference, Checker& checker, const at::Tensor& outputs,
+                      const at::Tensor& soup, scores::InputKind kind);
 
-/// The tables of handlers, one a topic; training: heads, steps, schedules and whole evaluations, which need more than losses, scores and metrics.
+/// The tables of handlers, one a topic; training: heads, steps, schedules and whole evaluations,
+/// which need more than losses, scores and metrics.
 const std::vector<CaseHandler>& loss_handlers();
 const std::vector<CaseHandler>& sdde_loss_handlers();
 const std::vector<CaseHandler>& saliency_handlers();

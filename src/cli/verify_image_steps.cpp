@@ -1,4 +1,5 @@
-// Cases of sdde_losses.h5 of kind step: several steps of SDDE's trainer. They run the program's own stepper, so what trains is what is verified.
+// Cases of sdde_losses.h5 of kind step: several steps of SDDE's trainer. They run the program's own
+// stepper, so what trains is what is verified.
 #include "cli/verify_sdde.hpp"
 #include "train/image_stepper.hpp"
 #include "train/schedule.hpp"
@@ -6,10 +7,12 @@
 namespace dissent::cli {
 namespace {
 
-// The cases' network: maps = log(1 + exp(V x)), a convolution of one pixel, features = spatial mean of tanh(maps), logits = W features.
+// The cases' network: maps = log(1 + exp(V x)), a convolution of one pixel, features = spatial mean
+// of tanh(maps), logits = W features.
 class CaseNetwork final : public ImageNetwork {
  public:
-  CaseNetwork(int64_t channels, int64_t maps, int64_t classes) : ImageNetwork(channels, classes, maps) {
+  CaseNetwork(int64_t channels, int64_t maps, int64_t classes)
+      : ImageNetwork(channels, classes, maps) {
     add_parameter(parts_, "V", {maps, channels}, {Initial::Kind::kConstant, 0});
     add_parameter(parts_, "W", {classes, maps}, {Initial::Kind::kConstant, 0});
   }
@@ -26,7 +29,8 @@ ImageMembers members_of(const Case& reference) {
   const auto &v = reference.input("V"), &w = reference.input("W");
   auto network = std::make_shared<CaseNetwork>(v.size(2), v.size(1), w.size(1));
   auto values = at::zeros({v.size(0), network->layout().size()}, at::kDouble);
-  for (const auto& entry : network->layout().entries()) stacked_parameter(values, entry).copy_(reference.input(entry.name));
+  for (const auto& entry : network->layout().entries())
+    stacked_parameter(values, entry).copy_(reference.input(entry.name));
   return {network, v.size(0), 0, values, at::empty({v.size(0), 0}, at::kDouble)};
 }
 
@@ -37,11 +41,13 @@ std::vector<std::string> discriminator_names(const Case& reference) {
   return names;
 }
 
-// Images of all steps: [S, M, B, ..] own batches; with in/unlabelled [S, B', ..] the others read that.
+// Images of all steps: [S, M, B, ..] own batches; with in/unlabelled [S, B', ..] the others read
+// that.
 ImageStepInput step_of(const Case& reference, int64_t step, int64_t members) {
   const auto images = reference.input("images")[step], targets = reference.input("targets")[step];
   ImageStepInput input{.epoch = reference.param<int64_t>("epoch") - 1, .batch = step};
-  for (int64_t m = 0; m < members; ++m) input.own.push_back({images[m], targets[m], targets.size(1)});
+  for (int64_t m = 0; m < members; ++m)
+    input.own.push_back({images[m], targets[m], targets.size(1)});
   if (reference.has_input("unlabelled")) {
     const auto outliers = reference.input("unlabelled")[step];
     input.diversity = {outliers, {}, outliers.size(0)};
@@ -55,38 +61,54 @@ void check_steps(const Case& reference, Checker& checker) {
   auto members = members_of(reference);
   auto world = make_self_communicator();
   Grid grid(*world, {});
-  const double weight_decay = reference.param<double>("weight_decay"), clip = reference.has("grad_clip") ? reference.param<double>("grad_clip") : 0;
+  const double weight_decay = reference.param<double>("weight_decay"),
+               clip = reference.has("grad_clip") ? reference.param<double>("grad_clip") : 0;
   const double rate = reference.param<double>("lr"), momentum = reference.param<double>("momentum");
-  OptimizerOptions options{.name = "sgd", .learning_rate = rate, .weight_decay = weight_decay, .momentum = momentum, .nesterov = reference.param<bool>("nesterov")};
+  OptimizerOptions options{.name = "sgd",
+                           .learning_rate = rate,
+                           .weight_decay = weight_decay,
+                           .momentum = momentum,
+                           .nesterov = reference.param<bool>("nesterov")};
   Optimizer optimizer(options, members.values);
   std::optional<Discriminator> discriminator;
   if (reference.has("dice")) {
     std::vector<at::Tensor> parameters;
-    for (const auto& name : discriminator_names(reference)) parameters.push_back(reference.input(name).clone());
-    discriminator.emplace(parameters, dice_options(reference), DiscriminatorOptions{.learning_rate = reference.param<double>("discriminator_lr"), .momentum = momentum},
-                          weight_decay, clip);
+    for (const auto& name : discriminator_names(reference))
+      parameters.push_back(reference.input(name).clone());
+    discriminator.emplace(
+        parameters, dice_options(reference),
+        DiscriminatorOptions{.learning_rate = reference.param<double>("discriminator_lr"),
+                             .momentum = momentum},
+        weight_decay, clip);
   }
   ImageStepOptions step_options;
   step_options.clip_norm = clip;
   step_options.compute = at::kDouble;
-  ImageStepper stepper(members, {.terms = sdde_terms(reference), .same_batch = false, .unlabelled = reference.has_input("unlabelled")}, step_options, grid,
-                       discriminator ? &*discriminator : nullptr);
+  ImageStepper stepper(members,
+                       {.terms = sdde_terms(reference),
+                        .same_batch = false,
+                        .unlabelled = reference.has_input("unlabelled")},
+                       step_options, grid, discriminator ? &*discriminator : nullptr);
   ScheduleOptions cosine;
   cosine.name = "cosine";
   cosine.per = "step";
   cosine.minimum = reference.param<double>("lr_min");
   cosine.after_end = "rise";
-  const Schedule schedule(cosine, rate, reference.param<int64_t>("num_epochs"), reference.param<int64_t>("steps_per_epoch"));
+  const Schedule schedule(cosine, rate, reference.param<int64_t>("num_epochs"),
+                          reference.param<int64_t>("steps_per_epoch"));
   const int64_t steps = reference.input("images").size(0);
   for (int64_t s = 0; s < steps; ++s) {
-    stepper.accumulate(step_of(reference, s, members.total), 1, at::zeros({stepper.columns()}, at::kDouble));
+    stepper.accumulate(step_of(reference, s, members.total), 1,
+                       at::zeros({stepper.columns()}, at::kDouble));
     stepper.update(optimizer, schedule.rate(0, s), Request::kNone);
   }
   checker.output("lr", schedule.rate(0, steps));
-  for (const auto& entry : members.network->layout().entries()) checker.output(entry.name, stacked_parameter(members.values, entry));
+  for (const auto& entry : members.network->layout().entries())
+    checker.output(entry.name, stacked_parameter(members.values, entry));
   if (!discriminator) return;
   const auto names = discriminator_names(reference);
-  for (size_t i = 0; i < names.size(); ++i) checker.output(names[i], discriminator->parameters()[i]);
+  for (size_t i = 0; i < names.size(); ++i)
+    checker.output(names[i], discriminator->parameters()[i]);
 }
 
 }  // namespace

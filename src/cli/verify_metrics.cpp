@@ -35,23 +35,27 @@ void check_accuracy(const Case& reference, Checker& checker) {
   if (reference.has_input("pred")) {  // over the ID samples
     const auto& labels = reference.input("label");
     const auto id = labels.ne(-1);
-    checker.output("value", accuracy(reference.input("pred").masked_select(id), labels.masked_select(id)));
+    checker.output("value",
+                   accuracy(reference.input("pred").masked_select(id), labels.masked_select(id)));
   } else if (reference.input("logits").dim() == 3) {
     check_member_accuracies(reference, checker);
   } else {
-    checker.output("value", accuracy(reference.input("logits").argmax(-1), reference.input("labels")));
+    checker.output("value",
+                   accuracy(reference.input("logits").argmax(-1), reference.input("labels")));
   }
 }
 
 void check_top_k(const Case& reference, Checker& checker) {
   metrics::Accuracy state;
-  state.update(metrics::right_in_top_k(reference.input("logits"), reference.input("labels"), reference.param<int64_t>("top_k")));
+  state.update(metrics::right_in_top_k(reference.input("logits"), reference.input("labels"),
+                                       reference.param<int64_t>("top_k")));
   checker.output("value", state.finish());
 }
 
 void check_mean_std(const Case& reference, Checker& checker) {
   const auto& values = reference.input("values");
-  const auto result = metrics::mean_std({values.data_ptr<double>(), values.data_ptr<double>() + values.numel()});
+  const auto result =
+      metrics::mean_std({values.data_ptr<double>(), values.data_ptr<double>() + values.numel()});
   checker.output("mean", result.mean);
   checker.output("std", result.std);
 }
@@ -67,11 +71,14 @@ metrics::RankingFigures figures(const Case& reference, double recall = 0.95) {
 std::string convention(const Case& reference) { return reference.param<std::string>("convention"); }
 bool is_openood(const Case& reference) { return convention(reference) == "openood"; }
 
-void check_auroc(const Case& reference, Checker& checker) { checker.output("value", figures(reference).auroc); }
+void check_auroc(const Case& reference, Checker& checker) {
+  checker.output("value", figures(reference).auroc);
+}
 
 // aupr_in, aupr_out: what convention takes which class for positive is the table's matter.
 void check_aupr(const Case& reference, Checker& checker) {
-  checker.output("value", metrics::detection_value(figures(reference), reference.name, convention(reference)));
+  checker.output(
+      "value", metrics::detection_value(figures(reference), reference.name, convention(reference)));
 }
 
 metrics::RankingSide positive_side(const Case& reference, double recall) {
@@ -79,7 +86,9 @@ metrics::RankingSide positive_side(const Case& reference, double recall) {
   return reference.param<std::string>("positive") == "id" ? both.negative : both.positive;
 }
 
-void check_average_precision(const Case& reference, Checker& checker) { checker.output("value", positive_side(reference, 0.95).average_precision); }
+void check_average_precision(const Case& reference, Checker& checker) {
+  checker.output("value", positive_side(reference, 0.95).average_precision);
+}
 
 void check_fpr(const Case& reference, Checker& checker) {
   const auto side = positive_side(reference, reference.param<double>("recall"));
@@ -95,15 +104,20 @@ void check_ccr(const Case& reference, Checker& checker) {
 metrics::Reliability reliability(const Case& reference) {
   const auto& logits = reference.input("logits");
   const auto shown = is_openood(reference) ? logits : at::softmax(logits, -1);
-  const auto top = convention(reference) == "torchmetrics" ? metrics::TopBin::kOwn : metrics::TopBin::kDropped;
+  const auto top =
+      convention(reference) == "torchmetrics" ? metrics::TopBin::kOwn : metrics::TopBin::kDropped;
   metrics::Reliability state(reference.param<int64_t>("bins"), top);
   state.update(shown.amax(-1), logits.argmax(-1).eq(reference.input("labels")));
   return state;
 }
 
-void check_ece(const Case& reference, Checker& checker) { checker.output("value", reliability(reference).expected_error()); }
+void check_ece(const Case& reference, Checker& checker) {
+  checker.output("value", reliability(reference).expected_error());
+}
 
-void check_ece_max(const Case& reference, Checker& checker) { checker.output("value", reliability(reference).largest_error()); }
+void check_ece_max(const Case& reference, Checker& checker) {
+  checker.output("value", reliability(reference).largest_error());
+}
 
 void check_brier(const Case& reference, Checker& checker) {
   metrics::ExactMean state;
@@ -113,10 +127,12 @@ void check_brier(const Case& reference, Checker& checker) {
 
 // With a batch size: the mean of batch means, as sdde and OpenOOD report it.
 void check_nll(const Case& reference, Checker& checker) {
-  const auto values = metrics::negative_log_likelihood(reference.input("logits"), reference.input("labels"));
+  const auto values =
+      metrics::negative_log_likelihood(reference.input("logits"), reference.input("labels"));
   metrics::ExactMean state;
   if (reference.has("batch_size")) {
-    for (const auto& batch : values.split(reference.param<int64_t>("batch_size"))) state.update(batch.mean().unsqueeze(0));
+    for (const auto& batch : values.split(reference.param<int64_t>("batch_size")))
+      state.update(batch.mean().unsqueeze(0));
   } else {
     state.update(values);
   }

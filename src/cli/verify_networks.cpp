@@ -1,4 +1,5 @@
-// Cases of networks.h5, kind network: LeNet, ResNets, ensembles and multihead variants of them, DeiT-3.
+// Cases of networks.h5, kind network: LeNet, ResNets, ensembles and multihead variants of them,
+// DeiT-3.
 #include <dissent/losses/cross_entropy.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 
@@ -17,14 +18,18 @@ constexpr std::string_view kEnsemble = "_ensemble";
 at::Tensor wave(const Case& reference, const ParameterEntry& entry, int64_t k) {
   const auto i = at::arange(entry.numel, at::kLong);
   const auto j = (i * i + 31 * i).remainder(10007).to(at::kDouble);
-  return (j * reference.param<double>("f") + reference.param<double>("g") * static_cast<double>(k)).sin_().view(entry.shape);
+  return (j * reference.param<double>("f") + reference.param<double>("g") * static_cast<double>(k))
+      .sin_()
+      .view(entry.shape);
 }
 
 // The weights of a case: in/<name> where they are stored, else by the formula of its note.
 at::Tensor weights(const Case& reference, const ParameterEntry& entry, int64_t k) {
   if (reference.has_input(entry.name)) return reference.input(entry.name);
   const auto s = wave(reference, entry, k);
-  if (entry.shape.size() >= 2) return s * std::sqrt(2.0 * static_cast<double>(entry.shape[0]) / static_cast<double>(entry.numel));
+  if (entry.shape.size() >= 2)
+    return s *
+           std::sqrt(2.0 * static_cast<double>(entry.shape[0]) / static_cast<double>(entry.numel));
   return entry.name.ends_with("weight") ? 1 + 0.1 * s : 0.05 * s;
 }
 
@@ -36,27 +41,32 @@ struct Filled {
 };
 
 // Names and shapes have to be those of the case's list, from position `first` on.
-Filled filled(const Case& reference, std::shared_ptr<const ImageNetwork> network, const std::string& prefix = "", int64_t first = 0) {
+Filled filled(const Case& reference, std::shared_ptr<const ImageNetwork> network,
+              const std::string& prefix = "", int64_t first = 0) {
   const auto& listed = reference.params.at("parameters");
   Filled made{network, {}, at::zeros({network->buffer_layout().size()}, at::kDouble)};
   for (auto entry : network->layout().entries()) {
     entry.name = prefix + entry.name;
     const auto k = first + static_cast<int64_t>(made.parameters.size());
     const auto wanted = k < static_cast<int64_t>(listed.size()) ? listed[k] : nlohmann::json();
-    DISSENT_CHECK(wanted == nlohmann::json::array({entry.name, entry.shape}), kCheck, "parameter {}: ours is {} [{}], the reference's {}", k, entry.name,
+    DISSENT_CHECK(wanted == nlohmann::json::array({entry.name, entry.shape}), kCheck,
+                  "parameter {}: ours is {} [{}], the reference's {}", k, entry.name,
                   fmt::join(entry.shape, ", "), wanted.dump());
     made.parameters.push_back(weights(reference, entry, k).clone().set_requires_grad(true));
   }
   for (const auto& entry : network->buffer_layout().entries()) {
     const auto s = at::arange(entry.numel, at::kDouble).sin_().view(entry.shape);
     if (entry.name.ends_with("running_mean")) parameter(made.buffers, entry).copy_(0.01 * s);
-    if (entry.name.ends_with("running_var")) parameter(made.buffers, entry).copy_(1 + 0.1 * s.square());
+    if (entry.name.ends_with("running_var"))
+      parameter(made.buffers, entry).copy_(1 + 0.1 * s.square());
   }
   return made;
 }
 
 void check_count(const Case& reference, size_t parameters) {
-  DISSENT_CHECK(parameters == reference.params.at("parameters").size(), kCheck, "{} parameters, the reference has {}", parameters, reference.params.at("parameters").size());
+  DISSENT_CHECK(parameters == reference.params.at("parameters").size(), kCheck,
+                "{} parameters, the reference has {}", parameters,
+                reference.params.at("parameters").size());
 }
 
 at::Tensor norms(const std::vector<at::Tensor>& parameters) {
@@ -65,7 +75,9 @@ at::Tensor norms(const std::vector<at::Tensor>& parameters) {
   return at::stack(list);
 }
 
-bool training(const Case& reference) { return reference.has("mode") && reference.param<std::string>("mode") == "train"; }
+bool training(const Case& reference) {
+  return reference.has("mode") && reference.param<std::string>("mode") == "train";
+}
 
 // <name> itself, <name>_mean over the last two dimensions, <name>_everyN = every N-th value of it.
 void check_map(const Case& reference, Checker& checker, const at::Tensor& map) {
@@ -73,7 +85,9 @@ void check_map(const Case& reference, Checker& checker, const at::Tensor& map) {
   checker.output("feature_map_mean", map.mean(at::IntArrayRef{-2, -1}));
   const std::string every = "feature_map_every";
   for (const auto& [name, values] : reference.out)
-    if (name.starts_with(every)) checker.output(name, map.flatten().slice(0, 0, std::nullopt, std::stoll(name.substr(every.size()))));
+    if (name.starts_with(every))
+      checker.output(
+          name, map.flatten().slice(0, 0, std::nullopt, std::stoll(name.substr(every.size()))));
 }
 
 ImageNetworkOptions options_of(const Case& reference) {
@@ -83,15 +97,18 @@ ImageNetworkOptions options_of(const Case& reference) {
   return options;
 }
 
-// Cross-entropy with in/labels and those of its gradients, with respect to in/images and parameters, that the case holds.
-void check_value(const Case& reference, Checker& checker, const Filled& made, const at::Tensor& images, const at::Tensor& logits) {
+// Cross-entropy with in/labels and those of its gradients, with respect to in/images and
+// parameters, that the case holds.
+void check_value(const Case& reference, Checker& checker, const Filled& made,
+                 const at::Tensor& images, const at::Tensor& logits) {
   if (!reference.has_input("labels")) return;
   std::vector<std::pair<std::string, at::Tensor>> leaves;
   const auto add = [&](const std::string& name, const at::Tensor& leaf) {
     if (reference.grad.count(name) > 0) leaves.emplace_back(name, leaf);
   };
   add("images", images);
-  for (size_t i = 0; i < made.parameters.size(); ++i) add(made.network->layout().entry(i).name, made.parameters[i]);
+  for (size_t i = 0; i < made.parameters.size(); ++i)
+    add(made.network->layout().entry(i).name, made.parameters[i]);
   const auto value = losses::cross_entropy(logits.unsqueeze(0), reference.input("labels")).mean();
   if (leaves.empty()) return checker.output("value", value);
   checker.value(value, leaves);
@@ -101,37 +118,46 @@ void check_single(const Case& reference, Checker& checker) {
   const auto made = filled(reference, make_image_network(reference.name, options_of(reference)));
   check_count(reference, made.parameters.size());
   const auto images = reference.differentiable("images");
-  const auto out = made.network->forward(made.parameters, made.buffers, images, training(reference));
+  const auto out =
+      made.network->forward(made.parameters, made.buffers, images, training(reference));
   checker.output("param_norms", norms(made.parameters));
   checker.output("logits", out.logits);
   checker.output("features", out.features);
   check_map(reference, checker, out.maps);
-  for (const auto& entry : made.network->buffer_layout().entries()) checker.output(entry.name, parameter(made.buffers, entry));
+  for (const auto& entry : made.network->buffer_layout().entries())
+    checker.output(entry.name, parameter(made.buffers, entry));
   check_value(reference, checker, made, images, out.logits);
 }
 
-// Images [B, c, H, W] for all members or [M, B, c, H, W], one batch each. logits [M, B, C], features [M, B, D], maps [M, B, K, h, w].
+// Images [B, c, H, W] for all members or [M, B, c, H, W], one batch each. logits [M, B, C],
+// features [M, B, D], maps [M, B, K, h, w].
 void check_members(const Case& reference, Checker& checker, const ImageOutput& out) {
   checker.output("logits", out.logits);
   checker.output("features", out.features);
   check_map(reference, checker, out.maps);
   const bool of_logits = reference.param<bool>("aggregate_logits");
-  checker.output("agg_logits", of_logits ? scores::mean_logits(out.logits) : out.logits.log_softmax(-1).logsumexp(0) - std::log(static_cast<double>(out.logits.size(0))));
+  checker.output("agg_logits", of_logits ? scores::mean_logits(out.logits)
+                                         : out.logits.log_softmax(-1).logsumexp(0) -
+                                               std::log(static_cast<double>(out.logits.size(0))));
 }
 
 void check_ensemble(const Case& reference, Checker& checker) {
   const auto name = reference.name.substr(0, reference.name.size() - kEnsemble.size());
-  const std::shared_ptr<const ImageNetwork> network = make_image_network(name, options_of(reference));
+  const std::shared_ptr<const ImageNetwork> network =
+      make_image_network(name, options_of(reference));
   const auto& images = reference.input("images");
   std::vector<at::Tensor> all, logits, features, maps;
   for (int64_t m = 0; m < reference.param<int64_t>("num_models"); ++m) {
-    const auto made = filled(reference, network, fmt::format("nets.{}.", m), static_cast<int64_t>(all.size()));
+    const auto made =
+        filled(reference, network, fmt::format("nets.{}.", m), static_cast<int64_t>(all.size()));
     all.insert(all.end(), made.parameters.begin(), made.parameters.end());
-    const auto out = network->forward(made.parameters, made.buffers, images.dim() == 5 ? images[m] : images, training(reference));
+    const auto out = network->forward(made.parameters, made.buffers,
+                                      images.dim() == 5 ? images[m] : images, training(reference));
     logits.push_back(out.logits);
     features.push_back(out.features);
     maps.push_back(out.maps);
-    for (const auto& entry : network->buffer_layout().entries()) checker.output(fmt::format("nets.{}.{}", m, entry.name), parameter(made.buffers, entry));
+    for (const auto& entry : network->buffer_layout().entries())
+      checker.output(fmt::format("nets.{}.{}", m, entry.name), parameter(made.buffers, entry));
   }
   check_count(reference, all.size());
   checker.output("param_norms", norms(all));
@@ -141,22 +167,30 @@ void check_ensemble(const Case& reference, Checker& checker) {
 void check_multihead(const Case& reference, Checker& checker) {
   const auto made = filled(reference, make_image_network(reference.name, options_of(reference)));
   check_count(reference, made.parameters.size());
-  auto out = made.network->forward(made.parameters, made.buffers, reference.input("images"), training(reference));
+  auto out = made.network->forward(made.parameters, made.buffers, reference.input("images"),
+                                   training(reference));
   checker.output("param_norms", norms(made.parameters));
-  for (const auto& entry : made.network->buffer_layout().entries()) checker.output(entry.name, parameter(made.buffers, entry));
-  const auto repeated = [&](const at::Tensor& shared) { return at::stack(std::vector<at::Tensor>(made.network->heads(), shared)); };
+  for (const auto& entry : made.network->buffer_layout().entries())
+    checker.output(entry.name, parameter(made.buffers, entry));
+  const auto repeated = [&](const at::Tensor& shared) {
+    return at::stack(std::vector<at::Tensor>(made.network->heads(), shared));
+  };
   check_members(reference, checker, {out.logits, repeated(out.features), repeated(out.maps)});
 }
 
 VisionTransformerOptions transformer_of(const Case& reference) {
-  VisionTransformerOptions options{.classes = reference.param<int64_t>("num_classes"), .image_size = reference.param<int64_t>("img_size"),
-                                   .patch_size = reference.param<int64_t>("patch_size"), .dim = reference.param<int64_t>("embed_dim"),
-                                   .depth = reference.param<int64_t>("depth"), .attention_heads = reference.param<int64_t>("num_heads"),
+  VisionTransformerOptions options{.classes = reference.param<int64_t>("num_classes"),
+                                   .image_size = reference.param<int64_t>("img_size"),
+                                   .patch_size = reference.param<int64_t>("patch_size"),
+                                   .dim = reference.param<int64_t>("embed_dim"),
+                                   .depth = reference.param<int64_t>("depth"),
+                                   .attention_heads = reference.param<int64_t>("num_heads"),
                                    .mlp_ratio = reference.param<double>("mlp_ratio")};
   if (reference.has("in_chans")) options.channels = reference.param<int64_t>("in_chans");
   if (reference.has("qkv_bias")) options.qkv_bias = reference.param<bool>("qkv_bias");
   if (reference.has("norm_eps")) options.norm_eps = reference.param<double>("norm_eps");
-  const bool drops = training(reference) && reference.has("drop_path_rate") && reference.param<double>("drop_path_rate") > 0;
+  const bool drops = training(reference) && reference.has("drop_path_rate") &&
+                     reference.param<double>("drop_path_rate") > 0;
   DISSENT_CHECK(!drops, kCheck, "stochastic depth in training mode is not provided");
   return options;
 }
@@ -172,7 +206,8 @@ void check_transformer(const Case& reference, Checker& checker) {
   checker.output("logits", out.logits);
   checker.output("pre_logits", out.features);
   checker.output("tokens", all.tokens);
-  checker.output("cached_cls", network->features_at("cls_after_last_attention", made.parameters, {}, images));
+  checker.output("cached_cls",
+                 network->features_at("cls_after_last_attention", made.parameters, {}, images));
   check_value(reference, checker, made, images, out.logits);
 }
 

@@ -13,9 +13,13 @@ using scores::State;
 
 // Our name, and our option, for a parameter of the reference; "" for one that is no option of ours.
 std::string option_name(const std::string& postprocessor, const std::string& parameter) {
-  static const std::map<std::string, std::string> names = {
-      {"knn/K", "k"}, {"nnguide/K", "k"}, {"gen/M", "m"}, {"relation/pow", "power"}, {"openmax/weibull_alpha", "alpha"}, {"openmax/weibull_tail", "tail"},
-      {"openmax/weibull_threshold", ""}};
+  static const std::map<std::string, std::string> names = {{"knn/K", "k"},
+                                                           {"nnguide/K", "k"},
+                                                           {"gen/M", "m"},
+                                                           {"relation/pow", "power"},
+                                                           {"openmax/weibull_alpha", "alpha"},
+                                                           {"openmax/weibull_tail", "tail"},
+                                                           {"openmax/weibull_threshold", ""}};
   if (parameter == "data") return "";
   const auto found = names.find(postprocessor + "/" + parameter);
   return found == names.end() ? parameter : found->second;
@@ -38,7 +42,9 @@ std::any options_of(const Case& reference, const scores::PostprocessorInfo& info
 }
 
 scores::FitData data_of(const Case& reference) {
-  const auto optional = [&](const char* name) { return reference.has_input(name) ? reference.input(name) : at::Tensor(); };
+  const auto optional = [&](const char* name) {
+    return reference.has_input(name) ? reference.input(name) : at::Tensor();
+  };
   scores::FitData data;
   data.head = {reference.input("W"), reference.input("b")};
   data.train = {optional("h_train"), {}, optional("y_train")};
@@ -47,15 +53,19 @@ scores::FitData data_of(const Case& reference) {
   return data;
 }
 
-at::Tensor logits_of(const Case& reference) { return at::linear(reference.input("h_test"), reference.input("W"), reference.input("b")); }
+at::Tensor logits_of(const Case& reference) {
+  return at::linear(reference.input("h_test"), reference.input("W"), reference.input("b"));
+}
 
 // Fitted with the case's options; compares whatever the state and the case both have.
-State fit_and_score(const Case& reference, Checker& checker, const std::function<void(std::any&)>& adjust = {}) {
+State fit_and_score(const Case& reference, Checker& checker,
+                    const std::function<void(std::any&)>& adjust = {}) {
   const auto& info = scores::find_postprocessor(reference.name);
   auto options = options_of(reference, info);
   if (adjust) adjust(options);
   auto state = scores::fit(info, data_of(reference), options);
-  if (reference.has_input("weibull")) state["weibull"] = reference.input("weibull");  // libMR's, which the reference could not run
+  if (reference.has_input("weibull"))
+    state["weibull"] = reference.input("weibull");  // libMR's, which the reference could not run
   for (const auto& [name, tensor] : state) checker.output(name, tensor);
   checker.output("score", info.score(state, reference.input("h_test"), logits_of(reference)));
   return state;
@@ -76,7 +86,9 @@ void check_changed(const Case& reference, Checker& checker) {
 
 void check_temp_scaling(const Case& reference, Checker& checker) {
   const auto& info = scores::find_postprocessor("temp_scaling");
-  fit_and_score(reference, checker, [&](std::any& options) { scores::set_option(info, options, "convention", std::string("openood")); });
+  fit_and_score(reference, checker, [&](std::any& options) {
+    scores::set_option(info, options, "convention", std::string("openood"));
+  });
   checker.output("pred", logits_of(reference).argmax(1));
 }
 
@@ -90,10 +102,13 @@ void check_gaussian(const Case& reference, Checker& checker) {
 void check_nnguide(const Case& reference, Checker& checker) {
   const std::string before = "Loader batch size ";
   const auto place = reference.note.find(before);
-  DISSENT_CHECK(place != std::string::npos, kData, "{}: case {}: no '{}' in its note", reference.file, reference.key, before);
+  DISSENT_CHECK(place != std::string::npos, kData, "{}: case {}: no '{}' in its note",
+                reference.file, reference.key, before);
   const int64_t batch = std::stoll(reference.note.substr(place + before.size()));
   const auto& info = scores::find_postprocessor("nnguide");
-  const auto state = fit_and_score(reference, checker, [&](std::any& options) { scores::set_option(info, options, "batch_rows", batch); });
+  const auto state = fit_and_score(reference, checker, [&](std::any& options) {
+    scores::set_option(info, options, "batch_rows", batch);
+  });
   checker.output("bank_size", static_cast<double>(state.at("bank").size(0)));
   checker.output("pred", logits_of(reference).argmax(1));
 }
@@ -101,9 +116,11 @@ void check_nnguide(const Case& reference, Checker& checker) {
 // The unknown class if it is the largest, nothing above the threshold counts as the last class.
 void check_openmax(const Case& reference, Checker& checker) {
   const auto state = fit_and_score(reference, checker);
-  const auto [largest, predicted] = scores::openmax_probabilities(state, logits_of(reference)).max(1);
+  const auto [largest, predicted] =
+      scores::openmax_probabilities(state, logits_of(reference)).max(1);
   const auto last = reference.input("W").size(0) - 1;
-  checker.output("pred", predicted.masked_fill(largest.lt(reference.param<double>("weibull_threshold")), last));
+  checker.output("pred", predicted.masked_fill(
+                             largest.lt(reference.param<double>("weibull_threshold")), last));
 }
 
 }  // namespace

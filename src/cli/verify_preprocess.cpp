@@ -1,4 +1,5 @@
-// Cases of networks.h5, kind preprocess: images as 8-bit values in, network inputs out, the reference's draws given.
+// Cases of networks.h5, kind preprocess: images as 8-bit values in, network inputs out, the
+// reference's draws given.
 #include "cli/verify_case.hpp"
 #include "data/transforms/transform.hpp"
 
@@ -6,50 +7,65 @@ namespace dissent::cli {
 namespace {
 
 Normalisation values_of(const Case& reference) {
-  return {reference.param<std::array<double, 3>>("mean"), reference.param<std::array<double, 3>>("std")};
+  return {reference.param<std::array<double, 3>>("mean"),
+          reference.param<std::array<double, 3>>("std")};
 }
 
 // <name>, and <name>_everyN = every N-th value along the given dimensions.
-void check_image(const Case& reference, Checker& checker, const std::string& name, const at::Tensor& image, at::IntArrayRef dims) {
+void check_image(const Case& reference, Checker& checker, const std::string& name,
+                 const at::Tensor& image, at::IntArrayRef dims) {
   checker.output(name, image);
   const auto every = name + "_every";
   for (const auto& [output, values] : reference.out) {
     if (!output.starts_with(every)) continue;
     auto part = image;
-    for (const int64_t dim : dims) part = part.slice(dim, 0, std::nullopt, std::stoll(output.substr(every.size())));
+    for (const int64_t dim : dims)
+      part = part.slice(dim, 0, std::nullopt, std::stoll(output.substr(every.size())));
     checker.output(output, part);
   }
 }
 
-void check_result(const Case& reference, Checker& checker, const TransformOptions& options, const TransformDraws& draws) {
+void check_result(const Case& reference, Checker& checker, const TransformOptions& options,
+                  const TransformDraws& draws) {
   const auto image = reference.input("image").to(at::kByte);
   const auto result = transform_image(options, image, draws);
   check_image(reference, checker, "image", result, {1, 2});
   checker.output("channel_mean", result.to(at::kDouble).mean(at::IntArrayRef{1, 2}));
   if (options.resize == 0) return;
-  const auto resized = resize_shorter((image.dim() == 2 ? image.unsqueeze(2) : image).contiguous(), options.resize, options.interpolation);
+  const auto resized = resize_shorter((image.dim() == 2 ? image.unsqueeze(2) : image).contiguous(),
+                                      options.resize, options.interpolation);
   check_image(reference, checker, "resized", resized.expand({-1, -1, 3}), {0, 1});
 }
 
-TransformOptions options_of(const Case& reference, TransformOptions::Kind kind, const std::string& size) {
-  TransformOptions options{.kind = kind, .size = reference.param<int64_t>(size), .interpolation = interpolation(reference.param<std::string>("interpolation")),
-                           .normalisation = values_of(reference)};
+TransformOptions options_of(const Case& reference, TransformOptions::Kind kind,
+                            const std::string& size) {
+  TransformOptions options{
+      .kind = kind,
+      .size = reference.param<int64_t>(size),
+      .interpolation = interpolation(reference.param<std::string>("interpolation")),
+      .normalisation = values_of(reference)};
   if (reference.has("resize")) options.resize = reference.param<int64_t>("resize");
   if (reference.has("pad")) options.pad = reference.param<int64_t>("pad");
   return options;
 }
 
 void check_test(const Case& reference, Checker& checker) {
-  check_result(reference, checker, options_of(reference, TransformOptions::Kind::kCenterCrop, "crop"), {});
+  check_result(reference, checker,
+               options_of(reference, TransformOptions::Kind::kCenterCrop, "crop"), {});
 }
 
 // A padded crop, or the crop and resize of ImageNet where the case gives a window's size.
 void check_train(const Case& reference, Checker& checker) {
-  TransformDraws draws{.top = reference.param<int64_t>("top"), .left = reference.param<int64_t>("left"), .flip = reference.param<bool>("flip")};
-  if (!reference.has("height")) return check_result(reference, checker, options_of(reference, TransformOptions::Kind::kPaddedCrop, "crop"), draws);
+  TransformDraws draws{.top = reference.param<int64_t>("top"),
+                       .left = reference.param<int64_t>("left"),
+                       .flip = reference.param<bool>("flip")};
+  if (!reference.has("height"))
+    return check_result(reference, checker,
+                        options_of(reference, TransformOptions::Kind::kPaddedCrop, "crop"), draws);
   draws.height = reference.param<int64_t>("height");
   draws.width = reference.param<int64_t>("width");
-  check_result(reference, checker, options_of(reference, TransformOptions::Kind::kResizedCrop, "size"), draws);
+  check_result(reference, checker,
+               options_of(reference, TransformOptions::Kind::kResizedCrop, "size"), draws);
 }
 
 }  // namespace

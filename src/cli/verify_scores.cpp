@@ -1,4 +1,5 @@
-// Cases of sed_scores.h5: scores, batch diversity, outputs of the ensemble, class subsets, whole detection evaluations.
+// Cases of sed_scores.h5: scores, batch diversity, outputs of the ensemble, class subsets, whole
+// detection evaluations.
 #include <dissent/metrics/accuracy.hpp>
 #include <dissent/metrics/ranking.hpp>
 #include <dissent/scores/batch_diversity.hpp>
@@ -14,12 +15,15 @@ namespace {
 
 using scores::InputKind;
 
-// The reference takes a stack whose values all lie in [0, 1] as probabilities; our functions are told.
+// The reference takes a stack whose values all lie in [0, 1] as probabilities; our functions are
+// told.
 InputKind guessed_kind(const at::Tensor& outputs) {
-  return outputs.ge(0).logical_and(outputs.le(1)).all().item<bool>() ? InputKind::kProbabilities : InputKind::kLogits;
+  return outputs.ge(0).logical_and(outputs.le(1)).all().item<bool>() ? InputKind::kProbabilities
+                                                                     : InputKind::kLogits;
 }
 
-at::Tensor released_score(const scores::ScoreInfo& score, const at::Tensor& outputs, InputKind kind) {
+at::Tensor released_score(const scores::ScoreInfo& score, const at::Tensor& outputs,
+                          InputKind kind) {
   return (score.released_function ? score.released_function : score.function)(outputs, kind);
 }
 
@@ -71,7 +75,9 @@ void check_ensemble_output(const Case& reference, Checker& checker) {
     checker.output("normalized_weights", scores::normalized_weights(reference.input("weights")));
     checker.output("output", scores::weighted_logits(logits, reference.input("weights")));
   } else {
-    checker.output("output", reference.has("average_after_softmax") ? scores::mean_probabilities(logits) : scores::mean_logits(logits));
+    checker.output("output", reference.has("average_after_softmax")
+                                 ? scores::mean_probabilities(logits)
+                                 : scores::mean_logits(logits));
   }
 }
 
@@ -86,7 +92,8 @@ double accuracy(const at::Tensor& predictions, const at::Tensor& labels) {
 }
 
 // Accuracies of mapped outputs [M, N, K] and of the mean logit mapped the same way, soup [N, K].
-void check_subset_accuracies(const Case& reference, Checker& checker, const at::Tensor& mapped, const at::Tensor& soup) {
+void check_subset_accuracies(const Case& reference, Checker& checker, const at::Tensor& mapped,
+                             const at::Tensor& soup) {
   const auto& labels = reference.input("labels");
   const auto ensemble = mapped.mean(0);
   checker.output("mapped", mapped);
@@ -108,7 +115,8 @@ void check_subset_accuracies(const Case& reference, Checker& checker, const at::
 }
 
 // The plain mean of batch values, so a short last batch counts fully.
-double mean_over_batches(const at::Tensor& mapped, int64_t batch, const std::function<at::Tensor(const at::Tensor&)>& value) {
+double mean_over_batches(const at::Tensor& mapped, int64_t batch,
+                         const std::function<at::Tensor(const at::Tensor&)>& value) {
   double sum = 0;
   int64_t batches = 0;
   for (const auto& part : mapped.split(batch, 1)) {
@@ -120,14 +128,17 @@ double mean_over_batches(const at::Tensor& mapped, int64_t batch, const std::fun
 
 }  // namespace
 
-void check_evaluation(const Case& reference, Checker& checker, const at::Tensor& mapped, const at::Tensor& soup, scores::InputKind kind) {
+void check_evaluation(const Case& reference, Checker& checker, const at::Tensor& mapped,
+                      const at::Tensor& soup, scores::InputKind kind) {
   check_subset_accuracies(reference, checker, mapped, soup);
   const auto batch = reference.param<int64_t>("batch_size");
   for (const auto& score : scores::score_table()) {
     const std::string suffix = "_per_sample";
     if (!score.released_name.ends_with(suffix)) continue;
     const auto name = score.released_name.substr(0, score.released_name.size() - suffix.size());
-    checker.output(name, mean_over_batches(mapped, batch, [&](const at::Tensor& part) { return released_score(score, part, kind); }));
+    checker.output(name, mean_over_batches(mapped, batch, [&](const at::Tensor& part) {
+                     return released_score(score, part, kind);
+                   }));
   }
   checker.output("var", mean_over_batches(mapped, batch, scores::variance));
 }
@@ -137,17 +148,20 @@ namespace {
 void check_imagenet_ar(const Case& reference, Checker& checker) {
   const auto& logits = reference.input("logits");
   const auto mask = reference.input("mask").ne(0);
-  check_evaluation(reference, checker, scores::votes_in_subset(logits, mask), scores::votes_in_subset(logits.mean(0), mask),
-                   InputKind::kProbabilities);
+  check_evaluation(reference, checker, scores::votes_in_subset(logits, mask),
+                   scores::votes_in_subset(logits.mean(0), mask), InputKind::kProbabilities);
 }
 
 void check_categories(const Case& reference, Checker& checker) {
   const auto& logits = reference.input("logits");
   const auto categories = reference.has_input("category_mask")
                               ? reference.input("category_mask").ne(0)
-                              : scores::category_mask(reference.input("class_to_category"), reference.param<int64_t>("categories"));
-  check_evaluation(reference, checker, scores::category_means(logits, InputKind::kLogits, categories),
-                   scores::category_means(logits.mean(0), InputKind::kLogits, categories), InputKind::kProbabilities);
+                              : scores::category_mask(reference.input("class_to_category"),
+                                                      reference.param<int64_t>("categories"));
+  check_evaluation(reference, checker,
+                   scores::category_means(logits, InputKind::kLogits, categories),
+                   scores::category_means(logits.mean(0), InputKind::kLogits, categories),
+                   InputKind::kProbabilities);
 }
 
 double auroc_of(const at::Tensor& id, const at::Tensor& ood, scores::Positive positive) {
@@ -161,11 +175,13 @@ void check_detection(const Case& reference, Checker& checker) {
     if (score.released_name.empty()) continue;
     const auto all = [&](const char* set) {
       std::vector<at::Tensor> parts;
-      for (const auto& part : reference.input(set).split(batch, 1)) parts.push_back(released_score(score, part, InputKind::kLogits));
+      for (const auto& part : reference.input(set).split(batch, 1))
+        parts.push_back(released_score(score, part, InputKind::kLogits));
       return at::cat(parts);
     };
     const auto id = all("id_logits"), ood = all("ood_logits");
-    const auto check = [&](const std::string& name, const at::Tensor& of_id, const at::Tensor& of_ood) {
+    const auto check = [&](const std::string& name, const at::Tensor& of_id,
+                           const at::Tensor& of_ood) {
       checker.output("id_" + name, of_id);
       checker.output("ood_" + name, of_ood);
       checker.output("auroc_" + name, auroc_of(of_id, of_ood, score.released_positive));

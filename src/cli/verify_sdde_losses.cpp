@@ -27,7 +27,8 @@ void check_ncl(const Case& reference, Checker& checker) {
 
 void check_adp(const Case& reference, Checker& checker) {
   const auto logits = reference.differentiable("logits");
-  const losses::AdpOptions options{.alpha = reference.param<double>("alpha"), .beta = reference.param<double>("beta")};
+  const losses::AdpOptions options{.alpha = reference.param<double>("alpha"),
+                                   .beta = reference.param<double>("beta")};
   checker.value(losses::adp(logits, reference.input("labels"), options), {{"logits", logits}});
 }
 
@@ -38,7 +39,10 @@ void check_oe(const Case& reference, Checker& checker) {
 
 void check_logit_norm(const Case& reference, Checker& checker) {
   const auto logits = reference.differentiable("logits");  // of one member
-  checker.value(losses::logit_norm(logits.unsqueeze(0), reference.input("labels"), {.tau = reference.param<double>("tau")}).mean(), {{"logits", logits}});
+  checker.value(losses::logit_norm(logits.unsqueeze(0), reference.input("labels"),
+                                   {.tau = reference.param<double>("tau")})
+                    .mean(),
+                {{"logits", logits}});
 }
 
 // label_embedding, W0, b0, W1, ..: as leaves with their names.
@@ -63,20 +67,25 @@ void check_dice(const Case& reference, Checker& checker) {
   input.features = reference.differentiable("features");
   input.labels = reference.input("labels");
   input.discriminator = tensors_of(discriminator_of(reference));
-  checker.value(losses::evaluate("dice", input, dice_options(reference)), {{"features", input.features}});
+  checker.value(losses::evaluate("dice", input, dice_options(reference)),
+                {{"features", input.features}});
 }
 
 void check_discriminator(const Case& reference, Checker& checker) {
   const auto leaves = discriminator_of(reference);
-  const auto loss = losses::dice_discriminator_loss(tensors_of(leaves), reference.input("features"), reference.input("labels"), dice_options(reference));
+  const auto loss =
+      losses::dice_discriminator_loss(tensors_of(leaves), reference.input("features"),
+                                      reference.input("labels"), dice_options(reference));
   // The reference adds the pairs' rates up in f32, and its tolerance is below the rounding of that.
   float sum = 0;
-  for (int64_t pair = 0; pair < loss.accuracy.size(0); ++pair) sum += loss.accuracy[pair].item<float>();
+  for (int64_t pair = 0; pair < loss.accuracy.size(0); ++pair)
+    sum += loss.accuracy[pair].item<float>();
   checker.output("accuracy", sum / static_cast<float>(loss.accuracy.size(0)));
   checker.value(loss.value, leaves);
 }
 
-// The cases' network: maps = log(1 + exp(V images)), features = spatial mean of tanh(maps), logits = W features, each member with its V and W.
+// The cases' network: maps = log(1 + exp(V images)), features = spatial mean of tanh(maps), logits
+// = W features, each member with its V and W.
 LossInput forward(const at::Tensor& v, const at::Tensor& w, const at::Tensor& images) {
   const auto maps = at::einsum("mkc,mbcxy->mbkxy", {v, images}).exp().log1p();
   LossInput input;
@@ -88,8 +97,10 @@ LossInput forward(const at::Tensor& v, const at::Tensor& w, const at::Tensor& im
 }
 
 // One term where the case's parameter `key` gives a weight.
-void add_term(std::vector<LossTerm>& terms, const Case& reference, const char* key, const char* name, std::any options = {}) {
-  if (reference.has(key)) terms.push_back({name, {.weight = reference.param<double>(key)}, std::move(options)});
+void add_term(std::vector<LossTerm>& terms, const Case& reference, const char* key,
+              const char* name, std::any options = {}) {
+  if (reference.has(key))
+    terms.push_back({name, {.weight = reference.param<double>(key)}, std::move(options)});
 }
 
 }  // namespace
@@ -97,26 +108,36 @@ void add_term(std::vector<LossTerm>& terms, const Case& reference, const char* k
 std::vector<LossTerm> sdde_terms(const Case& reference) {
   const double base_weight = reference.has("ce") ? reference.param<double>("ce") : 1;
   std::vector<LossTerm> terms;
-  if (reference.param<std::string>("cls_loss") == "ce") terms.push_back({"cross_entropy", {.weight = base_weight}, {}});
-  else terms.push_back({"logit_norm", {.weight = base_weight}, losses::LogitNormOptions{.tau = reference.param<double>("logitnorm_tau")}});
-  if (reference.has("adversarial")) terms.push_back({"adversarial_cross_entropy", {.weight = base_weight}, {}});
+  if (reference.param<std::string>("cls_loss") == "ce")
+    terms.push_back({"cross_entropy", {.weight = base_weight}, {}});
+  else
+    terms.push_back({"logit_norm",
+                     {.weight = base_weight},
+                     losses::LogitNormOptions{.tau = reference.param<double>("logitnorm_tau")}});
+  if (reference.has("adversarial"))
+    terms.push_back({"adversarial_cross_entropy", {.weight = base_weight}, {}});
   add_term(terms, reference, "ncl", "ncl");
   add_term(terms, reference, "oe", "oe");
   if (reference.has("adp"))
     add_term(terms, reference, "adp", "adp",
-             losses::AdpOptions{.alpha = reference.param<double>("adp_alpha"), .beta = reference.param<double>("adp_beta")});
+             losses::AdpOptions{.alpha = reference.param<double>("adp_alpha"),
+                                .beta = reference.param<double>("adp_beta")});
   if (reference.has("eta"))
     add_term(terms, reference, "eta", "input_gradient",
-             losses::InputGradientOptions{.mode = losses::input_gradient_mode(reference.param<std::string>("mode"))});
+             losses::InputGradientOptions{
+                 .mode = losses::input_gradient_mode(reference.param<std::string>("mode"))});
   if (reference.has("gradcam"))
-    add_term(terms, reference, "gradcam", "gradcam",
-             losses::GradCamOptions{.target = losses::grad_cam_target(reference.param<std::string>("gradcam_mode")),
-                                    .activation = losses::map_activation(reference.param<std::string>("activation")),
-                                    .crop = reference.param<int64_t>("padding"),
-                                    .similarity = losses::similarity_kind(reference.param<std::string>("similarity"))});
+    add_term(
+        terms, reference, "gradcam", "gradcam",
+        losses::GradCamOptions{
+            .target = losses::grad_cam_target(reference.param<std::string>("gradcam_mode")),
+            .activation = losses::map_activation(reference.param<std::string>("activation")),
+            .crop = reference.param<int64_t>("padding"),
+            .similarity = losses::similarity_kind(reference.param<std::string>("similarity"))});
   if (reference.has("dice")) {
     losses::LossWeight weight{.weight = reference.param<double>("dice")};
-    if (reference.has("dice_ramp_up_epochs")) weight.ramp_epochs = reference.param<int64_t>("dice_ramp_up_epochs");
+    if (reference.has("dice_ramp_up_epochs"))
+      weight.ramp_epochs = reference.param<int64_t>("dice_ramp_up_epochs");
     terms.push_back({"dice", weight, dice_options(reference)});
   }
   return terms;
@@ -126,7 +147,8 @@ losses::DiceOptions dice_options(const Case& reference) {
   losses::DiceOptions options;
   options.leaky_slope = reference.param<double>("leaky_slope");
   if (reference.has("tau")) options.tau = reference.param<double>("tau");
-  if (reference.has("units")) options.units = reference.params.at("units").get<std::vector<int64_t>>();
+  if (reference.has("units"))
+    options.units = reference.params.at("units").get<std::vector<int64_t>>();
   if (reference.has("label_dim")) options.label_dim = reference.param<int64_t>("label_dim");
   return options;
 }
@@ -142,17 +164,26 @@ void check_total(const Case& reference, Checker& checker) {
   base.labels = targets;
   if (reference.has("adversarial")) {
     const auto loss = losses::evaluate(terms[0].name, base, terms[0].options);
-    base.adversarial_logits = forward(v, w, losses::adversarial_inputs(loss, own_images, reference.param<double>("adversarial"))).logits;
+    base.adversarial_logits = forward(v, w,
+                                      losses::adversarial_inputs(
+                                          loss, own_images, reference.param<double>("adversarial")))
+                                  .logits;
   }
   const bool outliers = reference.has_input("unlabelled");
   const int64_t member = outliers ? 0 : reference.param<int64_t>("diversity_member");
   const auto batch = outliers ? reference.input("unlabelled") : reference.input("images")[member];
-  auto diversity = forward(v, w, at::stack(std::vector<at::Tensor>(v.size(0), batch)).set_requires_grad(true));
+  auto diversity =
+      forward(v, w, at::stack(std::vector<at::Tensor>(v.size(0), batch)).set_requires_grad(true));
   diversity.labels = outliers ? losses::predicted_labels(diversity.logits) : targets[member];
   diversity.unlabelled_logits = diversity.logits;
   const auto sum = losses::weighted_sum(terms, base, diversity, 0, 0);
-  const std::map<std::string, std::string> released = {{"cross_entropy", "ce"}, {"logit_norm", "ce"}, {"adversarial_cross_entropy", "adv"}, {"input_gradient", "inpgrad"}};
-  for (const auto& term : sum.values) checker.output("loss_" + (released.count(term.name) > 0 ? released.at(term.name) : term.name), term.value);
+  const std::map<std::string, std::string> released = {{"cross_entropy", "ce"},
+                                                       {"logit_norm", "ce"},
+                                                       {"adversarial_cross_entropy", "adv"},
+                                                       {"input_gradient", "inpgrad"}};
+  for (const auto& term : sum.values)
+    checker.output("loss_" + (released.count(term.name) > 0 ? released.at(term.name) : term.name),
+                   term.value);
   checker.value(sum.total, {{"V", v}, {"W", w}});
 }
 
@@ -161,7 +192,8 @@ at::Tensor weights(const Case& reference, const losses::LossWeight& weight, at::
   const auto& epochs = reference.input("epoch");
   auto values = at::empty(epochs.sizes(), dtype);
   for (int64_t i = 0; i < epochs.numel(); ++i) {
-    const int64_t step = reference.has_input("step") ? reference.input("step")[i].item<int64_t>() : 1;
+    const int64_t step =
+        reference.has_input("step") ? reference.input("step")[i].item<int64_t>() : 1;
     values[i] = losses::weight_at(weight, epochs[i].item<int64_t>() - 1, step - 1);
   }
   return values;
@@ -170,16 +202,20 @@ at::Tensor weights(const Case& reference, const losses::LossWeight& weight, at::
 void check_apply_diversity(const Case& reference, Checker& checker) {
   const losses::LossWeight weight{.period = reference.param<int64_t>("period"),
                                   .every_step_before = reference.param<int64_t>("first_epochs"),
-                                  .every_step_from = reference.param<int64_t>("num_epochs") - reference.param<int64_t>("last_epochs") - 1};
+                                  .every_step_from = reference.param<int64_t>("num_epochs") -
+                                                     reference.param<int64_t>("last_epochs") - 1};
   checker.output("apply", weights(reference, weight, at::kLong));
 }
 
 void check_dice_scale(const Case& reference, Checker& checker) {
-  checker.output("scale", weights(reference, {.ramp_epochs = reference.param<int64_t>("ramp_up_epochs")}, at::kDouble));
+  checker.output(
+      "scale",
+      weights(reference, {.ramp_epochs = reference.param<int64_t>("ramp_up_epochs")}, at::kDouble));
 }
 
 void check_cosine_rate(const Case& reference, Checker& checker) {
-  const auto epochs = reference.param<int64_t>("num_epochs"), per_epoch = reference.param<int64_t>("steps_per_epoch");
+  const auto epochs = reference.param<int64_t>("num_epochs"),
+             per_epoch = reference.param<int64_t>("steps_per_epoch");
   ScheduleOptions options;
   options.name = "cosine";
   options.per = "step";

@@ -18,8 +18,10 @@ scores::Aggregation aggregation_of(const Case& reference) {
 
 void check_aggregation(const Case& reference, Checker& checker) {
   const auto& members = reference.input("logits");
-  const bool of_probabilities = reference.has("aggregate_logits") && !reference.param<bool>("aggregate_logits");
-  const auto ensemble = of_probabilities ? scores::log_mean_probabilities(members) : scores::mean_logits(members);
+  const bool of_probabilities =
+      reference.has("aggregate_logits") && !reference.param<bool>("aggregate_logits");
+  const auto ensemble =
+      of_probabilities ? scores::log_mean_probabilities(members) : scores::mean_logits(members);
   const double t = reference.has("temperature") ? reference.param<double>("temperature") : 1.0;
   checker.output("score", scores::aggregate(aggregation_of(reference), members / t, ensemble / t));
   checker.output("pred", ensemble.argmax(-1));
@@ -34,31 +36,40 @@ void check_members(const Case& reference, Checker& checker, const at::Tensor& fe
 }
 
 void check_react(const Case& reference, Checker& checker) {
-  check_members(reference, checker, scores::react(reference.input("features"), reference.input("threshold")));
+  check_members(reference, checker,
+                scores::react(reference.input("features"), reference.input("threshold")));
 }
 
 at::Tensor ash(const std::string& variant, const at::Tensor& features, double percentile) {
-  return variant == "p" ? scores::ash_p(features, percentile) : variant == "b" ? scores::ash_b(features, percentile) : scores::ash_s(features, percentile);
+  return variant == "p"   ? scores::ash_p(features, percentile)
+         : variant == "b" ? scores::ash_b(features, percentile)
+                          : scores::ash_s(features, percentile);
 }
 
 void check_ash(const Case& reference, Checker& checker) {
-  check_members(reference, checker, ash(reference.param<std::string>("variant"), reference.input("features"), reference.param<double>("percentile")));
+  check_members(reference, checker,
+                ash(reference.param<std::string>("variant"), reference.input("features"),
+                    reference.param<double>("percentile")));
 }
 
 // "ash_b": the features alone.
 void check_ash_features(const Case& reference, Checker& checker) {
-  checker.output("features", ash(reference.name.substr(4), reference.input("features"), reference.param<double>("percentile")));
+  checker.output("features", ash(reference.name.substr(4), reference.input("features"),
+                                 reference.param<double>("percentile")));
 }
 
 void check_react_threshold(const Case& reference, Checker& checker) {
-  checker.output("threshold", scores::react_threshold(reference.input("features"), reference.param<double>("percentile"), reference.param<bool>("per_model")));
+  checker.output("threshold", scores::react_threshold(reference.input("features"),
+                                                      reference.param<double>("percentile"),
+                                                      reference.param<bool>("per_model")));
 }
 
 void check_temperature(const Case& reference, Checker& checker) {
   const auto& given = reference.input("logits");
   const auto logits = given.dim() == 3 ? scores::mean_logits(given) : given;
-  const auto fit = scores::fit_temperature_sdde(logits, reference.input("labels"), reference.param<double>("tol"),
-                                                {reference.param<double>("min_t"), reference.param<double>("max_t")});
+  const auto fit = scores::fit_temperature_sdde(
+      logits, reference.input("labels"), reference.param<double>("tol"),
+      {reference.param<double>("min_t"), reference.param<double>("max_t")});
   checker.output("temperature", fit.temperature);
   checker.output("nll", fit.nll);
 }
@@ -76,7 +87,8 @@ const std::vector<CaseHandler>& sdde_score_handlers() {
         {"postprocessor", "ash_s", check_ash_features, "features"},
         {"postprocessor", "temperature", check_temperature},
     };
-    for (const auto& name : scores::aggregation_names()) all.push_back({"score", name, check_aggregation, "aggregation"});
+    for (const auto& name : scores::aggregation_names())
+      all.push_back({"score", name, check_aggregation, "aggregation"});
     return all;
   }();
   return table;

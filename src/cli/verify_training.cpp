@@ -1,4 +1,5 @@
-// Cases that need a head, an optimiser or a whole evaluation. They run the program's own stepper, so what trains is what is verified.
+// Cases that need a head, an optimiser or a whole evaluation. They run the program's own stepper,
+// so what trains is what is verified.
 #include <dissent/scores/ensemble_output.hpp>
 
 #include "cli/verify_case.hpp"
@@ -9,14 +10,17 @@
 namespace dissent::cli {
 namespace {
 
-// The members of a case, from its stacked parameters ([M, ...]) or, without a first dimension, its single one.
+// The members of a case, from its stacked parameters ([M, ...]) or, without a first dimension, its
+// single one.
 MemberStack members_of(const Case& reference, bool stacked) {
   const auto& weight = reference.input("mlp.fc1.weight");
   const auto& classifier = reference.input("head.weight");
-  std::shared_ptr<const Head> head = make_head("block_head", weight.size(-1), weight.size(-2), classifier.size(-2));
+  std::shared_ptr<const Head> head =
+      make_head("block_head", weight.size(-1), weight.size(-2), classifier.size(-2));
   const int64_t total = stacked ? weight.size(0) : 1;
   auto values = at::zeros({total, head->layout().size()}, at::kDouble);
-  for (const auto& entry : head->layout().entries()) stacked_parameter(values, entry).copy_(reference.input(entry.name));
+  for (const auto& entry : head->layout().entries())
+    stacked_parameter(values, entry).copy_(reference.input(entry.name));
   return {std::move(head), total, 0, values};
 }
 
@@ -33,8 +37,10 @@ void check_member(const Case& reference, Checker& checker) {
   checker.gradient("x", dx);
   checker.gradient("cotangent", logits);
   const auto& layout = members.head->layout();
-  for (const auto& part : gradient.linear) checker.gradient(layout.entry(part.entry).name, at::mm(part.dy.t(), part.x));
-  for (const auto& part : gradient.vectors) checker.gradient(layout.entry(part.entry).name, part.value);
+  for (const auto& part : gradient.linear)
+    checker.gradient(layout.entry(part.entry).name, at::mm(part.dy.t(), part.x));
+  for (const auto& part : gradient.vectors)
+    checker.gradient(layout.entry(part.entry).name, part.value);
 }
 
 OptimizerOptions optimizer_of(const Case& reference) {
@@ -57,10 +63,16 @@ OptimizerOptions optimizer_of(const Case& reference) {
 ObjectiveOptions objective_of(const Case& reference) {
   const auto lambda = reference.param<double>("lambda");
   ObjectiveOptions options;
-  const double smoothing = reference.has("smoothing_eps") ? reference.param<double>("smoothing_eps") : 0;
-  options.terms.push_back({"cross_entropy", {.weight = 1 - lambda}, losses::CrossEntropyOptions{.label_smoothing = smoothing}});
-  const auto sample_weight = reference.has("modifier") ? losses::SampleWeight::kHard : losses::SampleWeight::kNone;
-  options.terms.push_back({"a2d", {.weight = lambda * reference.param<double>("manual_lambda")}, losses::A2dOptions{.sample_weight = sample_weight}});
+  const double smoothing =
+      reference.has("smoothing_eps") ? reference.param<double>("smoothing_eps") : 0;
+  options.terms.push_back({"cross_entropy",
+                           {.weight = 1 - lambda},
+                           losses::CrossEntropyOptions{.label_smoothing = smoothing}});
+  const auto sample_weight =
+      reference.has("modifier") ? losses::SampleWeight::kHard : losses::SampleWeight::kNone;
+  options.terms.push_back({"a2d",
+                           {.weight = lambda * reference.param<double>("manual_lambda")},
+                           losses::A2dOptions{.sample_weight = sample_weight}});
   return options;
 }
 
@@ -85,20 +97,33 @@ void check_train(const Case& reference, Checker& checker) {
   Optimizer optimizer(optimizer_options, members.values);
   Stepper stepper(members, optimizer, objective_of(reference), {}, grid);
   const auto count = reference.param<int64_t>("steps");
-  const bool frozen = reference.has("freeze_model_on_first_epoch") && reference.param<bool>("freeze_model_on_first_epoch");
-  const int64_t per_epoch = reference.has("steps_per_epoch") ? reference.param<int64_t>("steps_per_epoch") : count;
-  const Schedule schedule(reference.has("T_max") ? cosine(reference.param<int64_t>("T_max")) : ScheduleOptions{}, optimizer_options.learning_rate, 1, per_epoch);
-  auto rates = at::empty({count}, at::kDouble), total = at::empty_like(rates), task = at::empty_like(rates), repulsion = at::empty_like(rates);
+  const bool frozen = reference.has("freeze_model_on_first_epoch") &&
+                      reference.param<bool>("freeze_model_on_first_epoch");
+  const int64_t per_epoch =
+      reference.has("steps_per_epoch") ? reference.param<int64_t>("steps_per_epoch") : count;
+  const Schedule schedule(
+      reference.has("T_max") ? cosine(reference.param<int64_t>("T_max")) : ScheduleOptions{},
+      optimizer_options.learning_rate, 1, per_epoch);
+  auto rates = at::empty({count}, at::kDouble), total = at::empty_like(rates),
+       task = at::empty_like(rates), repulsion = at::empty_like(rates);
   for (int64_t epoch = 0; epoch * per_epoch < count; ++epoch) {
-    const int64_t updating = std::max<int64_t>(0, epoch - (frozen ? 1 : 0)), first = epoch * per_epoch;
+    const int64_t updating = std::max<int64_t>(0, epoch - (frozen ? 1 : 0)),
+                  first = epoch * per_epoch;
     std::vector<Step> steps;
     for (int64_t s = first; s < std::min(count, first + per_epoch); ++s)
-      steps.push_back({epoch, s - first, integers(reference.input("batch_index")[s]), {}, integers(reference.input("active")[s]), reference.input("a2d_m")[s].item<int64_t>()});
+      steps.push_back({epoch,
+                       s - first,
+                       integers(reference.input("batch_index")[s]),
+                       {},
+                       integers(reference.input("active")[s]),
+                       reference.input("a2d_m")[s].item<int64_t>()});
     for (const auto& wave : make_waves(steps)) {
       std::vector<StepInput> inputs;
       for (const int64_t s : wave) {
         const auto rows = reference.input("batch_index")[first + s];
-        inputs.push_back({&steps[s], schedule.rate(updating, s), reference.input("embed").index_select(0, rows), reference.input("labels").index_select(0, rows)});
+        inputs.push_back({&steps[s], schedule.rate(updating, s),
+                          reference.input("embed").index_select(0, rows),
+                          reference.input("labels").index_select(0, rows)});
       }
       const auto results = stepper.run(inputs, updating, !(frozen && epoch == 0));
       for (size_t i = 0; i < wave.size(); ++i) {
@@ -114,7 +139,8 @@ void check_train(const Case& reference, Checker& checker) {
   checker.output("total", total);
   checker.output("task_loss", task);
   checker.output("repulsion_loss", repulsion);
-  for (const auto& entry : members.head->layout().entries()) checker.output(entry.name, stacked_parameter(members.values, entry));
+  for (const auto& entry : members.head->layout().entries())
+    checker.output(entry.name, stacked_parameter(members.values, entry));
 }
 
 void check_cosine(const Case& reference, Checker& checker) {
@@ -123,7 +149,8 @@ void check_cosine(const Case& reference, Checker& checker) {
   const auto options = cosine(reference.has("T_max") ? reference.param<int64_t>("T_max") : epochs);
   const Schedule schedule(options, reference.param<double>("start_lr"), epochs, 1);
   auto rates = at::empty({epochs}, at::kDouble);
-  for (int64_t epoch = 0; epoch < epochs; ++epoch) rates[epoch] = schedule.rate(std::max<int64_t>(0, epoch - (frozen ? 1 : 0)), 0);
+  for (int64_t epoch = 0; epoch < epochs; ++epoch)
+    rates[epoch] = schedule.rate(std::max<int64_t>(0, epoch - (frozen ? 1 : 0)), 0);
   checker.output("lr", rates);
 }
 
@@ -132,11 +159,13 @@ void check_generalization(const Case& reference, Checker& checker) {
   const auto soup = scores::uniform_soup(members.values);
   const auto& x = reference.input("embed");
   std::vector<at::Tensor> logits;
-  for (int64_t m = 0; m < members.total; ++m) logits.push_back(members.head->forward(members.member(m), x, nullptr));
+  for (int64_t m = 0; m < members.total; ++m)
+    logits.push_back(members.head->forward(members.member(m), x, nullptr));
   const auto stacked = at::stack(logits), soup_logits = members.head->forward(soup, x, nullptr);
   checker.output("logits", stacked);
   checker.output("soup_logits", soup_logits);
-  for (const auto& entry : members.head->layout().entries()) checker.output("soup_" + entry.name, parameter(soup, entry));
+  for (const auto& entry : members.head->layout().entries())
+    checker.output("soup_" + entry.name, parameter(soup, entry));
   check_evaluation(reference, checker, stacked, soup_logits, scores::InputKind::kLogits);
 }
 

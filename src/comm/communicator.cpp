@@ -63,7 +63,9 @@ void agree(Communicator& comm, const std::function<void()>& work) {
   for (int rank = 0; rank < comm.size(); ++rank) {
     if (kinds[rank] < 0) continue;
     const std::string text = broadcast_text(comm, message, rank);
-    Error error(static_cast<ErrorKind>(kinds[rank]), comm.size() > 1 ? fmt::format("rank {}: {}", rank, text) : text, __FILE__, __LINE__);
+    Error error(static_cast<ErrorKind>(kinds[rank]),
+                comm.size() > 1 ? fmt::format("rank {}: {}", rank, text) : text, __FILE__,
+                __LINE__);
     error.set_agreed();
     throw error;
   }

@@ -12,15 +12,18 @@ namespace dissent {
 
 /// How a group waits for messages.
 struct WaitSettings {
-  double timeout_s = 600;                ///< a message that does not come within this time ends the job
-  std::function<void()> while_waiting = {};  ///< called about once a second while a rank waits: its sign of life
+  double timeout_s = 600;  ///< a message that does not come within this time ends the job
+  std::function<void()> while_waiting =
+      {};  ///< called about once a second while a rank waits: its sign of life
 };
 
 enum class ReduceOp { kSum, kMin, kMax };
 
-/// A group of ranks. Every function but rank(), size(), backend() is collective over the group: each rank calls it, in the same order.
-/// Tensors are contiguous, of f32, f64, i32, i64 or u8; on the host for `self` and `mpi`, on the device for `nccl`.
-/// A call that does not end within the timeout throws Error::kComm (exit code 4) naming the operation, the rank and the host.
+/// A group of ranks. Every function but rank(), size(), backend() is collective over the group:
+/// each rank calls it, in the same order. Tensors are contiguous, of f32, f64, i32, i64 or u8; on
+/// the host for `self` and `mpi`, on the device for `nccl`.
+/// A call that does not end within the timeout throws Error::kComm (exit code 4) naming the
+/// operation, the rank and the host.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -31,15 +34,18 @@ class Communicator {
   /// "self", "mpi" or "nccl".
   virtual const char* backend() const = 0;
 
-  /// In place: values = op over ranks of values; same shape on every rank. The order of a sum is fixed for a fixed group size.
+  /// In place: values = op over ranks of values; same shape on every rank. The order of a sum is
+  /// fixed for a fixed group size.
   virtual void all_reduce(at::Tensor& values, ReduceOp op) = 0;
-  /// Gathers flat pieces of different lengths in rank order: counts[r] elements from rank r. `local` has counts[rank()] elements.
+  /// Gathers flat pieces of different lengths in rank order: counts[r] elements from rank r.
+  /// `local` has counts[rank()] elements.
   /// returns [sum counts], dtype and device of local
   virtual at::Tensor all_gather(const at::Tensor& local, std::span<const int64_t> counts) = 0;
   /// In place, from root; same shape and dtype on every rank.
   virtual void broadcast(at::Tensor& values, int root) = 0;
   virtual void barrier() = 0;
-  /// Ranks that give the same colour form a new group, ordered by (key, rank). Every rank belongs to one.
+  /// Ranks that give the same colour form a new group, ordered by (key, rank). Every rank belongs
+  /// to one.
   virtual std::unique_ptr<Communicator> split(int colour, int key) = 0;
   /// Ranks that share a node's memory form a new group.
   virtual std::unique_ptr<Communicator> split_by_node() = 0;
@@ -58,8 +64,9 @@ std::vector<std::string> all_gather_text(Communicator& comm, const std::string& 
 /// One integer a rank, in rank order, on every rank.
 std::vector<int64_t> all_gather_integer(Communicator& comm, int64_t value);
 
-/// Runs a local piece of work on every rank and lets all ranks know how it went: if it raised an Error on any, every rank throws that of the
-/// lowest such rank, marked as agreed, so that one message is printed and all ranks end together. The work must not communicate.
+/// Runs a local piece of work on every rank and lets all ranks know how it went: if it raised an
+/// Error on any, every rank throws that of the lowest such rank, marked as agreed, so that one
+/// message is printed and all ranks end together. The work must not communicate.
 void agree(Communicator& comm, const std::function<void()>& work);
 
 }  // namespace dissent

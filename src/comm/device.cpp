@@ -39,7 +39,10 @@ at::Device choose_device(const std::string& wanted, Communicator& world, Communi
   const auto counts = all_gather_integer(world, gpus.count);
   const bool everywhere = *std::min_element(counts.begin(), counts.end()) > 0;
   if (wanted == "auto" && !everywhere) return at::kCPU;
-  agree(world, [&] { DISSENT_CHECK(gpus.count > 0, kUsage, "runtime.device = \"cuda\": rank {} finds no GPU: {}", world.rank(), gpus.reason); });
+  agree(world, [&] {
+    DISSENT_CHECK(gpus.count > 0, kUsage, "runtime.device = \"cuda\": rank {} finds no GPU: {}",
+                  world.rank(), gpus.reason);
+  });
 #ifdef DISSENT_KERNELS_CUDA
   const auto index = static_cast<c10::DeviceIndex>(node.rank() % gpus.count);
   agree(world, [&] {
@@ -60,7 +63,8 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::
 #ifdef DISSENT_KERNELS_CUDA
   return make_nccl_communicator(group, device.index(), group.wait_settings().timeout_s);
 #else
-  DISSENT_FAIL(kUsage, "no CUDA in this build, wanted a group of {} ranks on {}", group.size(), device.str());
+  DISSENT_FAIL(kUsage, "no CUDA in this build, wanted a group of {} ranks on {}", group.size(),
+               device.str());
 #endif
 }
 

@@ -10,19 +10,32 @@ Part part_of(int64_t total, int64_t parts, int64_t index) {
 const TableSpec& grid_table() {
   static const TableSpec table =
       TableOf<GridOptions>("grid", "How the ranks are split: world size = runs x members x data")
-          .option("runs", &GridOptions::runs, {.meaning = "runs (configuration x seed) that are trained at the same time", .scope = Scope::kExecution, .min = 1})
-          .option("members", &GridOptions::members, {.meaning = "parts into which the members of an ensemble are split", .scope = Scope::kExecution, .min = 1})
-          .option("data", &GridOptions::data, {.meaning = "parts into which a batch is split", .scope = Scope::kExecution, .min = 1});
+          .option("runs", &GridOptions::runs,
+                  {.meaning = "runs (configuration x seed) that are trained at the same time",
+                   .scope = Scope::kExecution,
+                   .min = 1})
+          .option("members", &GridOptions::members,
+                  {.meaning = "parts into which the members of an ensemble are split",
+                   .scope = Scope::kExecution,
+                   .min = 1})
+          .option("data", &GridOptions::data,
+                  {.meaning = "parts into which a batch is split",
+                   .scope = Scope::kExecution,
+                   .min = 1});
   return table;
 }
 
-GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t runs, int64_t members, int64_t batch_size) {
+GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t runs,
+                       int64_t members, int64_t batch_size) {
   int64_t left = world_size;
   for (const auto& given : {options.runs, options.members, options.data}) {
     if (!given) continue;
-    DISSENT_CHECK(left % *given == 0, kUsage, "the grid does not fit: {} ranks cannot be split into runs = {} x members = {} x data = {}", world_size,
-                  options.runs ? std::to_string(*options.runs) : "auto", options.members ? std::to_string(*options.members) : "auto",
-                  options.data ? std::to_string(*options.data) : "auto");
+    DISSENT_CHECK(
+        left % *given == 0, kUsage,
+        "the grid does not fit: {} ranks cannot be split into runs = {} x members = {} x data = {}",
+        world_size, options.runs ? std::to_string(*options.runs) : "auto",
+        options.members ? std::to_string(*options.members) : "auto",
+        options.data ? std::to_string(*options.data) : "auto");
     left /= *given;
   }
   const auto largest = [&left](int64_t limit) {
@@ -35,17 +48,28 @@ GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t r
   shape.members = options.members ? *options.members : largest(members);
   shape.data = options.data ? *options.data : largest(batch_size);
   shape.runs = options.runs ? *options.runs : largest(runs);
-  const std::string where = fmt::format("{} ranks, {} runs, {} members, batch size {}", world_size, runs, members, batch_size);
-  DISSENT_CHECK(left == 1, kUsage, "more ranks than work: {} of {} ranks are left over with runs = {}, members = {}, data = {} ({})", world_size - world_size / left,
-                world_size, shape.runs, shape.members, shape.data, where);
-  DISSENT_CHECK(shape.runs <= runs, kUsage, "more ranks than work: grid.runs is {}, there are {} runs ({})", shape.runs, runs, where);
-  DISSENT_CHECK(shape.members <= members, kUsage, "more ranks than work: grid.members is {}, there are {} members ({})", shape.members, members, where);
-  DISSENT_CHECK(shape.data <= batch_size, kUsage, "more ranks than work: grid.data is {}, a batch has {} rows ({})", shape.data, batch_size, where);
+  const std::string where = fmt::format("{} ranks, {} runs, {} members, batch size {}", world_size,
+                                        runs, members, batch_size);
+  DISSENT_CHECK(left == 1, kUsage,
+                "more ranks than work: {} of {} ranks are left over with runs = {}, members = {}, "
+                "data = {} ({})",
+                world_size - world_size / left, world_size, shape.runs, shape.members, shape.data,
+                where);
+  DISSENT_CHECK(shape.runs <= runs, kUsage,
+                "more ranks than work: grid.runs is {}, there are {} runs ({})", shape.runs, runs,
+                where);
+  DISSENT_CHECK(shape.members <= members, kUsage,
+                "more ranks than work: grid.members is {}, there are {} members ({})",
+                shape.members, members, where);
+  DISSENT_CHECK(shape.data <= batch_size, kUsage,
+                "more ranks than work: grid.data is {}, a batch has {} rows ({})", shape.data,
+                batch_size, where);
   return shape;
 }
 
 Grid::Grid(Communicator& world, const GridShape& grid_shape) : shape(grid_shape) {
-  DISSENT_CHECK(shape.runs * shape.members * shape.data == world.size(), kInternal, "grid of {} x {} x {} on {} ranks", shape.runs, shape.members, shape.data,
+  DISSENT_CHECK(shape.runs * shape.members * shape.data == world.size(), kInternal,
+                "grid of {} x {} x {} on {} ranks", shape.runs, shape.members, shape.data,
                 world.size());
   const int64_t per_run = shape.members * shape.data;
   run_part = world.rank() / per_run;

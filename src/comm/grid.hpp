@@ -9,14 +9,16 @@
 
 namespace dissent {
 
-/// Part `index` of a range of `total` split into `parts` contiguous, nearly equal ones (the first are the longer; may be empty).
+/// Part `index` of a range of `total` split into `parts` contiguous, nearly equal ones (the first
+/// are the longer; may be empty).
 struct Part {
   int64_t first = 0;
   int64_t count = 0;
 };
 Part part_of(int64_t total, int64_t parts, int64_t index);
 
-/// [grid]: how the ranks of the job are split; world size = runs x members x data, data ranks innermost, then members, then runs.
+/// [grid]: how the ranks of the job are split; world size = runs x members x data, data ranks
+/// innermost, then members, then runs.
 struct GridOptions {
   std::optional<int64_t> runs = 1;
   std::optional<int64_t> members;
@@ -30,9 +32,12 @@ struct GridShape {
   int64_t data = 1;
 };
 
-/// Fills in "auto": members first (the largest number of parts not above `members` that divides what is left), then data, then runs.
-/// Error::kUsage if the product is not the world size, or if there are more ranks than work (more parts than runs or members, data parts above the batch size).
-GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t runs, int64_t members, int64_t batch_size);
+/// Fills in "auto": members first (the largest number of parts not above `members` that divides
+/// what is left), then data, then runs.
+/// Error::kUsage if the product is not the world size, or if there are more ranks than work (more
+/// parts than runs or members, data parts above the batch size).
+GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t runs,
+                       int64_t members, int64_t batch_size);
 
 /// This rank's place, and the groups it works in. Collective over `world`.
 class Grid {
@@ -42,9 +47,11 @@ class Grid {
   int64_t run_part = 0;     ///< which part of the runs this rank works on
   int64_t member_part = 0;  ///< which part of the members
   int64_t data_part = 0;    ///< which part of a batch
-  std::unique_ptr<Communicator> run;      ///< all ranks of this run; rank = member_part * shape.data + data_part
-  std::unique_ptr<Communicator> data;     ///< ranks with the same members, rank = data_part
-  std::unique_ptr<Communicator> members;  ///< ranks with the same part of the batch, rank = member_part
+  std::unique_ptr<Communicator>
+      run;  ///< all ranks of this run; rank = member_part * shape.data + data_part
+  std::unique_ptr<Communicator> data;  ///< ranks with the same members, rank = data_part
+  std::unique_ptr<Communicator>
+      members;  ///< ranks with the same part of the batch, rank = member_part
 };
 
 }  // namespace dissent

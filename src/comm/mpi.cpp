@@ -21,15 +21,19 @@ MPI_Datatype mpi_type(at::ScalarType type) {
   }
 }
 
-MPI_Op mpi_op(ReduceOp op) { return op == ReduceOp::kSum ? MPI_SUM : op == ReduceOp::kMin ? MPI_MIN : MPI_MAX; }
+MPI_Op mpi_op(ReduceOp op) {
+  return op == ReduceOp::kSum ? MPI_SUM : op == ReduceOp::kMin ? MPI_MIN : MPI_MAX;
+}
 
 int checked_count(int64_t count) {
-  DISSENT_CHECK(count <= INT_MAX, kInternal, "a message of {} elements is over MPI's limit of {}", count, INT_MAX);
+  DISSENT_CHECK(count <= INT_MAX, kInternal, "a message of {} elements is over MPI's limit of {}",
+                count, INT_MAX);
   return static_cast<int>(count);
 }
 
 void check_host(const at::Tensor& tensor, const char* operation) {
-  DISSENT_CHECK(tensor.device().is_cpu() && tensor.is_contiguous(), kInternal, "{}: the tensor has to be contiguous on the host", operation);
+  DISSENT_CHECK(tensor.device().is_cpu() && tensor.is_contiguous(), kInternal,
+                "{}: the tensor has to be contiguous on the host", operation);
 }
 
 }  // namespace
@@ -38,13 +42,16 @@ void raise_mpi_error(int code, const char* call, const char* file, int line) {
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) length = 0;
-  throw Error(ErrorKind::kComm, fmt::format("MPI call failed: {} ({})", std::string(text, length), call), file, line);
+  throw Error(ErrorKind::kComm,
+              fmt::format("MPI call failed: {} ({})", std::string(text, length), call), file, line);
 }
 
 MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned, double timeout_s)
     : MpiCommunicator(handle, owned, std::make_shared<WaitSettings>(WaitSettings{timeout_s, {}})) {}
 
-MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned, std::shared_ptr<WaitSettings> settings) : handle_(handle), owned_(owned) {
+MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned,
+                                 std::shared_ptr<WaitSettings> settings)
+    : handle_(handle), owned_(owned) {
   settings_ = std::move(settings);
   DISSENT_MPI(MPI_Comm_set_errhandler(handle_, MPI_ERRORS_RETURN));
   DISSENT_MPI(MPI_Comm_rank(handle_, &rank_));
@@ -52,9 +59,12 @@ MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned, std::shared_ptr<Wa
 }
 
 MpiCommunicator::~MpiCommunicator() {
-  // MPI_Comm_free is collective in name; Open MPI and MPICH free locally. While unwinding, the process ends anyway.
+  // MPI_Comm_free is collective in name; Open MPI and MPICH free locally. While unwinding, the
+  // process ends anyway.
   int finalized = 0;
-  if (owned_ && std::uncaught_exceptions() == 0 && MPI_Finalized(&finalized) == MPI_SUCCESS && !finalized) MPI_Comm_free(&handle_);
+  if (owned_ && std::uncaught_exceptions() == 0 && MPI_Finalized(&finalized) == MPI_SUCCESS &&
+      !finalized)
+    MPI_Comm_free(&handle_);
 }
 
 void MpiCommunicator::wait(MPI_Request request, const char* operation) {
@@ -77,7 +87,10 @@ void MpiCommunicator::wait(MPI_Request request, const char* operation) {
     if (waited > settings_->timeout_s) {
       char host[256] = "?";
       gethostname(host, sizeof host - 1);
-      DISSENT_FAIL(kComm, "{} did not end within {} s (rank {} of {}, host {}): another rank is stuck or gone", operation, settings_->timeout_s, rank_, size_, host);
+      DISSENT_FAIL(
+          kComm,
+          "{} did not end within {} s (rank {} of {}, host {}): another rank is stuck or gone",
+          operation, settings_->timeout_s, rank_, size_, host);
     }
   }
 }
@@ -86,14 +99,16 @@ void MpiCommunicator::all_reduce(at::Tensor& values, ReduceOp op) {
   check_host(values, "all_reduce");
   if (size_ == 1 || values.numel() == 0) return;
   MPI_Request request;
-  DISSENT_MPI(MPI_Iallreduce(MPI_IN_PLACE, values.data_ptr(), checked_count(values.numel()), mpi_type(values.scalar_type()), mpi_op(op), handle_, &request));
+  DISSENT_MPI(MPI_Iallreduce(MPI_IN_PLACE, values.data_ptr(), checked_count(values.numel()),
+                             mpi_type(values.scalar_type()), mpi_op(op), handle_, &request));
   wait(request, "all_reduce");
 }
 
 at::Tensor MpiCommunicator::all_gather(const at::Tensor& local, std::span<const int64_t> counts) {
   check_host(local, "all_gather");
-  DISSENT_CHECK(static_cast<int>(counts.size()) == size_ && counts[rank_] == local.numel(), kInternal,
-                "all_gather: rank {} gives {} elements, the counts are [{}]", rank_, local.numel(), fmt::join(counts, ", "));
+  DISSENT_CHECK(static_cast<int>(counts.size()) == size_ && counts[rank_] == local.numel(),
+                kInternal, "all_gather: rank {} gives {} elements, the counts are [{}]", rank_,
+                local.numel(), fmt::join(counts, ", "));
   if (size_ == 1) return local.reshape({-1});
   std::vector<int> sizes, offsets;
   int64_t total = 0;
@@ -105,7 +120,8 @@ at::Tensor MpiCommunicator::all_gather(const at::Tensor& local, std::span<const 
   auto gathered = at::empty({total}, local.options());
   const MPI_Datatype type = mpi_type(local.scalar_type());
   MPI_Request request;
-  DISSENT_MPI(MPI_Iallgatherv(local.const_data_ptr(), sizes[rank_], type, gathered.data_ptr(), sizes.data(), offsets.data(), type, handle_, &request));
+  DISSENT_MPI(MPI_Iallgatherv(local.const_data_ptr(), sizes[rank_], type, gathered.data_ptr(),
+                              sizes.data(), offsets.data(), type, handle_, &request));
   wait(request, "all_gather");
   return gathered;
 }
@@ -114,7 +130,8 @@ void MpiCommunicator::broadcast(at::Tensor& values, int root) {
   check_host(values, "broadcast");
   if (size_ == 1 || values.numel() == 0) return;
   MPI_Request request;
-  DISSENT_MPI(MPI_Ibcast(values.data_ptr(), checked_count(values.numel()), mpi_type(values.scalar_type()), root, handle_, &request));
+  DISSENT_MPI(MPI_Ibcast(values.data_ptr(), checked_count(values.numel()),
+                         mpi_type(values.scalar_type()), root, handle_, &request));
   wait(request, "broadcast");
 }
 
@@ -138,7 +155,8 @@ std::unique_ptr<Communicator> MpiCommunicator::split_by_node() {
 
 MPI_Comm mpi_handle(const Communicator& comm) {
   if (const auto* mpi = dynamic_cast<const MpiCommunicator*>(&comm)) return mpi->handle();
-  DISSENT_CHECK(comm.size() == 1, kInternal, "the group of {} ranks ({}) has no MPI handle", comm.size(), comm.backend());
+  DISSENT_CHECK(comm.size() == 1, kInternal, "the group of {} ranks ({}) has no MPI handle",
+                comm.size(), comm.backend());
   return MPI_COMM_SELF;
 }
 

@@ -5,15 +5,18 @@
 
 namespace dissent {
 
-/// Throws Error::kComm with MPI's own message unless the call returned MPI_SUCCESS (MPI_ERRORS_RETURN is set on every group).
-#define DISSENT_MPI(call)                                                              \
-  do {                                                                                 \
-    const int dissent_mpi_code = (call);                                               \
-    if (dissent_mpi_code != MPI_SUCCESS) ::dissent::raise_mpi_error(dissent_mpi_code, #call, __FILE__, __LINE__); \
+/// Throws Error::kComm with MPI's own message unless the call returned MPI_SUCCESS
+/// (MPI_ERRORS_RETURN is set on every group).
+#define DISSENT_MPI(call)                                                      \
+  do {                                                                         \
+    const int dissent_mpi_code = (call);                                       \
+    if (dissent_mpi_code != MPI_SUCCESS)                                       \
+      ::dissent::raise_mpi_error(dissent_mpi_code, #call, __FILE__, __LINE__); \
   } while (false)
 [[noreturn]] void raise_mpi_error(int code, const char* call, const char* file, int line);
 
-/// Host-memory group over an MPI communicator. Each operation is the non-blocking call, then test until done or timeout_s.
+/// Host-memory group over an MPI communicator. Each operation is the non-blocking call, then test
+/// until done or timeout_s.
 class MpiCommunicator final : public Communicator {
  public:
   /// Takes the handle over if `owned`.
@@ -45,7 +48,8 @@ class MpiCommunicator final : public Communicator {
   int size_ = 1;
 };
 
-/// The MPI handle behind a communicator; MPI_COMM_SELF for the self group. Error::kInternal for others.
+/// The MPI handle behind a communicator; MPI_COMM_SELF for the self group. Error::kInternal for
+/// others.
 MPI_Comm mpi_handle(const Communicator& comm);
 
 }  // namespace dissent

@@ -21,7 +21,10 @@ std::string mpi_standard() {
 std::string mpi_thread_level() {
   int level = 0;
   DISSENT_MPI(MPI_Query_thread(&level));
-  return level == MPI_THREAD_SINGLE ? "single" : level == MPI_THREAD_FUNNELED ? "funneled" : level == MPI_THREAD_SERIALIZED ? "serialized" : "multiple";
+  return level == MPI_THREAD_SINGLE       ? "single"
+         : level == MPI_THREAD_FUNNELED   ? "funneled"
+         : level == MPI_THREAD_SERIALIZED ? "serialized"
+                                          : "multiple";
 }
 
 }  // namespace dissent

@@ -26,9 +26,13 @@ ncclDataType_t nccl_type(at::ScalarType type) {
   }
 }
 
-ncclRedOp_t nccl_op(ReduceOp op) { return op == ReduceOp::kSum ? ncclSum : op == ReduceOp::kMin ? ncclMin : ncclMax; }
+ncclRedOp_t nccl_op(ReduceOp op) {
+  return op == ReduceOp::kSum ? ncclSum : op == ReduceOp::kMin ? ncclMin : ncclMax;
+}
 
-cudaStream_t current_stream(int device) { return c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device)).stream(); }
+cudaStream_t current_stream(int device) {
+  return c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device)).stream();
+}
 
 // NCCL's id from rank 0; a rank without its device is known to all before any rank enters NCCL.
 ncclUniqueId shared_id(Communicator& group, int device) {
@@ -47,21 +51,31 @@ ncclUniqueId shared_id(Communicator& group, int device) {
 }  // namespace
 
 void raise_nccl_error(ncclResult_t code, const char* call, const char* file, int line) {
-  throw Error(ErrorKind::kComm, fmt::format("NCCL call failed: {} ({}): {}", ncclGetErrorString(code), call, ncclGetLastError(nullptr)), file, line);
+  throw Error(ErrorKind::kComm,
+              fmt::format("NCCL call failed: {} ({}): {}", ncclGetErrorString(code), call,
+                          ncclGetLastError(nullptr)),
+              file, line);
 }
 
 void raise_cuda_error(cudaError_t code, const char* call, const char* file, int line) {
-  throw Error(ErrorKind::kComm, fmt::format("CUDA call failed: {} ({})", cudaGetErrorString(code), call), file, line);
+  throw Error(ErrorKind::kComm,
+              fmt::format("CUDA call failed: {} ({})", cudaGetErrorString(code), call), file, line);
 }
 
 void load_cuda() {
   // Found through this program's run path, like LibTorch's other libraries.
-  if (!dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_GLOBAL)) DISSENT_FAIL(kComm, "LibTorch's CUDA library could not be loaded: {}", dlerror());
-  DISSENT_CHECK(at::globalContext().hasCUDART(), kInternal, "LibTorch's CUDA library was loaded too late");
+  if (!dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_GLOBAL))
+    DISSENT_FAIL(kComm, "LibTorch's CUDA library could not be loaded: {}", dlerror());
+  DISSENT_CHECK(at::globalContext().hasCUDART(), kInternal,
+                "LibTorch's CUDA library was loaded too late");
 }
 
-NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed, int device, double timeout_s)
-    : owned_group_(std::move(mpi_group)), group_(borrowed ? borrowed : owned_group_.get()), device_(device), timeout_s_(timeout_s) {
+NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed,
+                                   int device, double timeout_s)
+    : owned_group_(std::move(mpi_group)),
+      group_(borrowed ? borrowed : owned_group_.get()),
+      device_(device),
+      timeout_s_(timeout_s) {
   const ncclUniqueId id = shared_id(*group_, device_);
   const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
@@ -96,13 +110,15 @@ void NcclCommunicator::close() {
 }
 
 void NcclCommunicator::check_open(const char* operation) const {
-  DISSENT_CHECK(comm_, kComm, "{}: this NCCL group was closed, or ended by an earlier failure", operation);
+  DISSENT_CHECK(comm_, kComm, "{}: this NCCL group was closed, or ended by an earlier failure",
+                operation);
 }
 
 void NcclCommunicator::check(const at::Tensor& tensor, const char* operation) const {
   check_open(operation);
-  DISSENT_CHECK(tensor.is_cuda() && tensor.device().index() == device_ && tensor.is_contiguous(), kInternal,
-                "{}: the tensor has to be contiguous on cuda:{}, it is on {}", operation, device_, tensor.device().str());
+  DISSENT_CHECK(tensor.is_cuda() && tensor.device().index() == device_ && tensor.is_contiguous(),
+                kInternal, "{}: the tensor has to be contiguous on cuda:{}, it is on {}", operation,
+                device_, tensor.device().str());
 }
 
 void NcclCommunicator::wait(const char* operation, bool with_stream) {
@@ -117,7 +133,8 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
     if (code != ncclSuccess && code != ncclInProgress) {
       const std::string detail = ncclGetLastError(comm_);
       abort();
-      DISSENT_FAIL(kComm, "{} failed (rank {} of {}, host {}): {}: {}", operation, rank(), size(), host_name(), ncclGetErrorString(code), detail);
+      DISSENT_FAIL(kComm, "{} failed (rank {} of {}, host {}): {}: {}", operation, rank(), size(),
+                   host_name(), ncclGetErrorString(code), detail);
     }
     taken = taken || code == ncclSuccess;
     if (taken && !with_stream) return;
@@ -135,7 +152,10 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
     if (waited > 0.02) std::this_thread::sleep_for(std::chrono::microseconds(50));
     if (waited > timeout_s_) {
       abort();
-      DISSENT_FAIL(kComm, "{} did not end within {} s (rank {} of {}, host {}): another rank is stuck or gone", operation, timeout_s_, rank(), size(), host_name());
+      DISSENT_FAIL(
+          kComm,
+          "{} did not end within {} s (rank {} of {}, host {}): another rank is stuck or gone",
+          operation, timeout_s_, rank(), size(), host_name());
     }
   }
 }
@@ -144,17 +164,21 @@ void NcclCommunicator::all_reduce(at::Tensor& values, ReduceOp op) {
   check(values, "all_reduce");
   if (size() == 1 || values.numel() == 0) return;
   const c10::cuda::CUDAGuard guard(values.device());
-  DISSENT_NCCL(ncclAllReduce(values.data_ptr(), values.data_ptr(), values.numel(), nccl_type(values.scalar_type()), nccl_op(op), comm_, current_stream(device_)));
+  DISSENT_NCCL(ncclAllReduce(values.data_ptr(), values.data_ptr(), values.numel(),
+                             nccl_type(values.scalar_type()), nccl_op(op), comm_,
+                             current_stream(device_)));
   wait("all_reduce", true);
 }
 
 at::Tensor NcclCommunicator::all_gather(const at::Tensor& local, std::span<const int64_t> counts) {
   check(local, "all_gather");
-  DISSENT_CHECK(static_cast<int>(counts.size()) == size() && counts[rank()] == local.numel(), kInternal,
-                "all_gather: rank {} gives {} elements, the counts are [{}]", rank(), local.numel(), fmt::join(counts, ", "));
+  DISSENT_CHECK(static_cast<int>(counts.size()) == size() && counts[rank()] == local.numel(),
+                kInternal, "all_gather: rank {} gives {} elements, the counts are [{}]", rank(),
+                local.numel(), fmt::join(counts, ", "));
   if (size() == 1) return local.reshape({-1});
   const c10::cuda::CUDAGuard guard(local.device());
-  auto gathered = at::empty({std::accumulate(counts.begin(), counts.end(), int64_t{0})}, local.options());
+  auto gathered =
+      at::empty({std::accumulate(counts.begin(), counts.end(), int64_t{0})}, local.options());
   const ncclDataType_t type = nccl_type(local.scalar_type());
   const cudaStream_t stream = current_stream(device_);
   // NCCL's own all-gather knows one count only: a broadcast from each rank, run as one.
@@ -162,7 +186,8 @@ at::Tensor NcclCommunicator::all_gather(const at::Tensor& local, std::span<const
   auto* at = static_cast<char*>(gathered.data_ptr());
   for (int root = 0; root < size(); ++root) {
     if (counts[root] == 0) continue;
-    DISSENT_NCCL(ncclBroadcast(local.const_data_ptr(), at, counts[root], type, root, comm_, stream));
+    DISSENT_NCCL(
+        ncclBroadcast(local.const_data_ptr(), at, counts[root], type, root, comm_, stream));
     at += counts[root] * local.element_size();
   }
   DISSENT_NCCL(ncclGroupEnd());
@@ -174,7 +199,9 @@ void NcclCommunicator::broadcast(at::Tensor& values, int root) {
   check(values, "broadcast");
   if (size() == 1 || values.numel() == 0) return;
   const c10::cuda::CUDAGuard guard(values.device());
-  DISSENT_NCCL(ncclBroadcast(values.data_ptr(), values.data_ptr(), values.numel(), nccl_type(values.scalar_type()), root, comm_, current_stream(device_)));
+  DISSENT_NCCL(ncclBroadcast(values.data_ptr(), values.data_ptr(), values.numel(),
+                             nccl_type(values.scalar_type()), root, comm_,
+                             current_stream(device_)));
   wait("broadcast", true);
 }
 
@@ -185,14 +212,16 @@ void NcclCommunicator::barrier() {
 }
 
 std::unique_ptr<Communicator> NcclCommunicator::split(int colour, int key) {
-  return std::make_unique<NcclCommunicator>(group_->split(colour, key), nullptr, device_, timeout_s_);
+  return std::make_unique<NcclCommunicator>(group_->split(colour, key), nullptr, device_,
+                                            timeout_s_);
 }
 
 std::unique_ptr<Communicator> NcclCommunicator::split_by_node() {
   return std::make_unique<NcclCommunicator>(group_->split_by_node(), nullptr, device_, timeout_s_);
 }
 
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& mpi_group, int device, double timeout_s) {
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& mpi_group, int device,
+                                                     double timeout_s) {
   return std::make_unique<NcclCommunicator>(nullptr, &mpi_group, device, timeout_s);
 }
 

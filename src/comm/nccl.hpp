@@ -6,35 +6,43 @@
 
 namespace dissent {
 
-/// Throws Error::kComm with NCCL's own message unless the call succeeded or goes on in the background (communicators here never block).
-#define DISSENT_NCCL(call)                                                             \
-  do {                                                                                 \
-    const ncclResult_t dissent_nccl_code = (call);                                     \
-    if (dissent_nccl_code != ncclSuccess && dissent_nccl_code != ncclInProgress)       \
-      ::dissent::raise_nccl_error(dissent_nccl_code, #call, __FILE__, __LINE__);       \
+/// Throws Error::kComm with NCCL's own message unless the call succeeded or goes on in the
+/// background (communicators here never block).
+#define DISSENT_NCCL(call)                                                       \
+  do {                                                                           \
+    const ncclResult_t dissent_nccl_code = (call);                               \
+    if (dissent_nccl_code != ncclSuccess && dissent_nccl_code != ncclInProgress) \
+      ::dissent::raise_nccl_error(dissent_nccl_code, #call, __FILE__, __LINE__); \
   } while (false)
 /// Throws Error::kComm with CUDA's own message unless the call returned cudaSuccess.
-#define DISSENT_CUDA(call)                                                             \
-  do {                                                                                 \
-    const cudaError_t dissent_cuda_code = (call);                                      \
-    if (dissent_cuda_code != cudaSuccess) ::dissent::raise_cuda_error(dissent_cuda_code, #call, __FILE__, __LINE__); \
+#define DISSENT_CUDA(call)                                                       \
+  do {                                                                           \
+    const cudaError_t dissent_cuda_code = (call);                                \
+    if (dissent_cuda_code != cudaSuccess)                                        \
+      ::dissent::raise_cuda_error(dissent_cuda_code, #call, __FILE__, __LINE__); \
   } while (false)
 [[noreturn]] void raise_nccl_error(ncclResult_t code, const char* call, const char* file, int line);
 [[noreturn]] void raise_cuda_error(cudaError_t code, const char* call, const char* file, int line);
 
-/// Loads LibTorch's CUDA library, which programs do not link: its second of start-up is for those that use a GPU. Call it before anything asks
-/// LibTorch about CUDA (the answer is kept), best as soon as the configuration is read. Error::kComm where it cannot be loaded.
+/// Loads LibTorch's CUDA library, which programs do not link: its second of start-up is for those
+/// that use a GPU. Call it before anything asks LibTorch about CUDA (the answer is kept), best as
+/// soon as the configuration is read. Error::kComm where it cannot be loaded.
 void load_cuda();
 
-/// Device-memory group over NCCL: one GPU a rank. Each operation goes onto the device's current stream, behind the work that makes its values,
-/// and returns when it has ended there; meanwhile NCCL's errors are polled. After a timeout or an error the group is aborted and of no more use.
-/// Sums may be added in another order than MpiCommunicator's: equal to a tolerance, the same from run to run for a fixed group.
+/// Device-memory group over NCCL: one GPU a rank. Each operation goes onto the device's current
+/// stream, behind the work that makes its values, and returns when it has ended there; meanwhile
+/// NCCL's errors are polled. After a timeout or an error the group is aborted and of no more use.
+/// Sums may be added in another order than MpiCommunicator's: equal to a tolerance, the same from
+/// run to run for a fixed group.
 class NcclCommunicator final : public Communicator {
  public:
-  /// Collective over the MPI group, whose rank 0 makes NCCL's id. The group carries barrier() and split() too.
+  /// Collective over the MPI group, whose rank 0 makes NCCL's id. The group carries barrier() and
+  /// split() too.
   /// mpi_group  the ranks of the new group, or nullptr where `borrowed` is given; host memory
-  /// device     index of this rank's GPU; ranks that share one need NCCL_HOSTID to differ (for tests)
-  NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed, int device, double timeout_s);
+  /// device     index of this rank's GPU; ranks that share one need NCCL_HOSTID to differ (for
+  ///            tests)
+  NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed, int device,
+                   double timeout_s);
   /// Closes; while unwinding it aborts instead, which needs no other rank.
   ~NcclCommunicator() override;
   NcclCommunicator(const NcclCommunicator&) = delete;
@@ -58,7 +66,8 @@ class NcclCommunicator final : public Communicator {
   void check_open(const char* operation) const;
   /// The same, and Error::kInternal unless the tensor is contiguous on this rank's GPU.
   void check(const at::Tensor& tensor, const char* operation) const;
-  /// Until NCCL has taken the call (poll of its error state) and, with_stream, the stream has done it.
+  /// Until NCCL has taken the call (poll of its error state) and, with_stream, the stream has done
+  /// it.
   void wait(const char* operation, bool with_stream);
   void abort() noexcept;
 
@@ -69,7 +78,9 @@ class NcclCommunicator final : public Communicator {
   ncclComm_t comm_ = nullptr;
 };
 
-/// Collective over the MPI group, which has to outlive the result. device: index of this rank's GPU. Error::kComm on every rank if any fails.
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& mpi_group, int device, double timeout_s);
+/// Collective over the MPI group, which has to outlive the result. device: index of this rank's
+/// GPU. Error::kComm on every rank if any fails.
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& mpi_group, int device,
+                                                     double timeout_s);
 
 }  // namespace dissent

@@ -10,7 +10,8 @@
 
 namespace dissent {
 
-// A number in memory that the ranks of a node share; 0 until one of them fails. Where there is no such memory every rank is the first.
+// A number in memory that the ranks of a node share; 0 until one of them fails. Where there is no
+// such memory every rank is the first.
 struct Runtime::FailureMark {
   explicit FailureMark(Communicator& world) {
     if (world.size() == 1) return;
@@ -18,7 +19,8 @@ struct Runtime::FailureMark {
     void* base = nullptr;
     MPI_Aint bytes = node->rank() == 0 ? sizeof(int) : 0;
     int unit = 0;
-    const bool shared = MPI_Win_allocate_shared(bytes, sizeof(int), MPI_INFO_NULL, mpi_handle(*node), &base, &window) == MPI_SUCCESS &&
+    const bool shared = MPI_Win_allocate_shared(bytes, sizeof(int), MPI_INFO_NULL,
+                                                mpi_handle(*node), &base, &window) == MPI_SUCCESS &&
                         MPI_Win_shared_query(window, 0, &bytes, &unit, &base) == MPI_SUCCESS;
     if (shared && node->rank() == 0) std::atomic_ref(*static_cast<int*>(base)).store(0);
     const auto all = all_gather_integer(*node, shared);
@@ -36,7 +38,9 @@ struct Runtime::FailureMark {
 Runtime::Runtime(int argc, char** argv, double timeout_s) {
   int provided = 0;
   DISSENT_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
-  DISSENT_CHECK(provided >= MPI_THREAD_FUNNELED, kComm, "this MPI gives thread level {}, MPI_THREAD_FUNNELED ({}) is needed", provided, MPI_THREAD_FUNNELED);
+  DISSENT_CHECK(provided >= MPI_THREAD_FUNNELED, kComm,
+                "this MPI gives thread level {}, MPI_THREAD_FUNNELED ({}) is needed", provided,
+                MPI_THREAD_FUNNELED);
   DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
   DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
   world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, timeout_s);
@@ -54,7 +58,9 @@ void Runtime::abort(int code) {
   std::_Exit(code);
 }
 
-bool Runtime::first_to_fail() { return !mark_->failed || std::atomic_ref(*mark_->failed).exchange(1) == 0; }
+bool Runtime::first_to_fail() {
+  return !mark_->failed || std::atomic_ref(*mark_->failed).exchange(1) == 0;
+}
 
 int Runtime::default_threads() {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {

@@ -10,17 +10,24 @@ class SelfCommunicator final : public Communicator {
   const char* backend() const override { return "self"; }
   void all_reduce(at::Tensor&, ReduceOp) override {}
   at::Tensor all_gather(const at::Tensor& local, std::span<const int64_t> counts) override {
-    DISSENT_CHECK(counts.size() == 1 && counts[0] == local.numel(), kInternal, "all_gather: counts do not fit one rank's {} elements", local.numel());
+    DISSENT_CHECK(counts.size() == 1 && counts[0] == local.numel(), kInternal,
+                  "all_gather: counts do not fit one rank's {} elements", local.numel());
     return local.reshape({-1});
   }
   void broadcast(at::Tensor&, int) override {}
   void barrier() override {}
-  std::unique_ptr<Communicator> split(int, int) override { return std::make_unique<SelfCommunicator>(); }
-  std::unique_ptr<Communicator> split_by_node() override { return std::make_unique<SelfCommunicator>(); }
+  std::unique_ptr<Communicator> split(int, int) override {
+    return std::make_unique<SelfCommunicator>();
+  }
+  std::unique_ptr<Communicator> split_by_node() override {
+    return std::make_unique<SelfCommunicator>();
+  }
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_self_communicator() { return std::make_unique<SelfCommunicator>(); }
+std::unique_ptr<Communicator> make_self_communicator() {
+  return std::make_unique<SelfCommunicator>();
+}
 
 }  // namespace dissent

@@ -31,7 +31,8 @@ std::string toml(const Binding& binding) {
   const std::string mark = binding.kind == Binding::Kind::kTable ? "" : "#: ";
   const std::string about = presence_text(binding);
   std::string out;
-  if (!binding.spec.meaning.empty()) out += fmt::format("# {}{}\n", binding.spec.meaning, about.empty() ? "" : " (" + about + ")");
+  if (!binding.spec.meaning.empty())
+    out += fmt::format("# {}{}\n", binding.spec.meaning, about.empty() ? "" : " (" + about + ")");
   if (!binding.spec.name.empty()) out += mark + binding.header() + "\n";
   std::vector<std::string> settings;
   size_t width = 0;
@@ -40,25 +41,29 @@ std::string toml(const Binding& binding) {
     width = std::max(width, std::min(settings.back().size(), kWidestAligned));
   }
   for (size_t i = 0; i < settings.size(); ++i)
-    out += fmt::format("{}{:<{}}  # {}\n", mark, settings[i], width, line_comment(binding.spec.options[i]));
+    out += fmt::format("{}{:<{}}  # {}\n", mark, settings[i], width,
+                       line_comment(binding.spec.options[i]));
   return out;
 }
 
 std::string cell(const std::string& text) {
   std::string out;
-  for (const char c : text) out += c == '|' ? std::string("\\|") : c == '<' ? std::string("&lt;") : std::string(1, c);
+  for (const char c : text)
+    out += c == '|' ? std::string("\\|") : c == '<' ? std::string("&lt;") : std::string(1, c);
   return out;
 }
 
 std::string markdown(const Binding& binding) {
   const std::string name = binding.header(), about = presence_text(binding);
   std::string out = name.empty() ? "## Keys at the top\n\n" : fmt::format("## `{}`\n\n", name);
-  if (!binding.spec.meaning.empty()) out += binding.spec.meaning + (about.empty() ? "" : " (" + about + ")") + "\n\n";
+  if (!binding.spec.meaning.empty())
+    out += binding.spec.meaning + (about.empty() ? "" : " (" + about + ")") + "\n\n";
   if (binding.spec.options.empty()) return out + "No keys.\n";
   out += "| key | type | default | range | meaning | scope |\n|---|---|---|---|---|---|\n";
   for (const auto& option : binding.spec.options)
-    out += fmt::format("| `{}` | {} | `{}` | {} | {} | {} |\n", option.key, cell(option.type), cell(option.default_text),
-                       cell(range_text(option.info)), cell(option.info.meaning), scope_text(option.info.scope));
+    out += fmt::format("| `{}` | {} | `{}` | {} | {} | {} |\n", option.key, cell(option.type),
+                       cell(option.default_text), cell(range_text(option.info)),
+                       cell(option.info.meaning), scope_text(option.info.scope));
   return out;
 }
 

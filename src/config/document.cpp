@@ -29,7 +29,9 @@ struct SourceFile {
 
 const std::string kBundleHead = "dissent sources 1\n";
 
-void put(std::string& out, const std::string& text) { out += fmt::format("{} {}\n", text.size(), text); }
+void put(std::string& out, const std::string& text) {
+  out += fmt::format("{} {}\n", text.size(), text);
+}
 
 std::string get(const std::string& in, size_t& at) {
   size_t size = 0;
@@ -42,8 +44,10 @@ std::string get(const std::string& in, size_t& at) {
 }
 
 std::vector<SourceFile> unpack(const std::string& sources) {
-  DISSENT_CHECK(sources.starts_with(kBundleHead), kInternal,
-                "configuration sources: expected a string of read_sources, found {} bytes of another kind", sources.size());
+  DISSENT_CHECK(
+      sources.starts_with(kBundleHead), kInternal,
+      "configuration sources: expected a string of read_sources, found {} bytes of another kind",
+      sources.size());
   std::vector<SourceFile> files;
   for (size_t at = kBundleHead.size(); at < sources.size();) {
     SourceFile file;
@@ -55,7 +59,9 @@ std::vector<SourceFile> unpack(const std::string& sources) {
 
 std::string normal(const fs::path& path) { return path.lexically_normal().string(); }
 
-std::string resolve(const std::string& including, const std::string& include) { return normal(fs::path(including).parent_path() / include); }
+std::string resolve(const std::string& including, const std::string& include) {
+  return normal(fs::path(including).parent_path() / include);
+}
 
 SourceFile read_file(const std::string& name) {
   std::error_code ignored;
@@ -74,7 +80,8 @@ std::vector<std::string> includes_of(const SourceFile& file) {
   const Node* include = document.find("include");
   if (!include || !include->list()) return out;
   for (const auto& element : *include->list())
-    if (const auto* name = std::get_if<std::string>(&element.data)) out.push_back(resolve(file.name, *name));
+    if (const auto* name = std::get_if<std::string>(&element.data))
+      out.push_back(resolve(file.name, *name));
   return out;
 }
 
@@ -82,7 +89,8 @@ std::string read_all(SourceFile first) {
   std::vector<SourceFile> files = {std::move(first)};
   for (size_t i = 0; i < files.size(); ++i) {
     for (const auto& name : includes_of(files[i])) {
-      const bool known = std::any_of(files.begin(), files.end(), [&](const SourceFile& file) { return file.name == name; });
+      const bool known = std::any_of(files.begin(), files.end(),
+                                     [&](const SourceFile& file) { return file.name == name; });
       if (!known) files.push_back(read_file(name));
     }
   }
@@ -95,11 +103,15 @@ std::string read_all(SourceFile first) {
 /// Merges files along their includes; `chain` holds the files on the way, for cycles.
 class Merger {
  public:
-  Merger(const std::vector<SourceFile>& files, ConfigErrors& errors) : files_(files), errors_(errors) {}
+  Merger(const std::vector<SourceFile>& files, ConfigErrors& errors)
+      : files_(files), errors_(errors) {}
 
   Node file(const std::string& name) {
-    const auto at = std::find_if(files_.begin(), files_.end(), [&](const SourceFile& file) { return file.name == name; });
-    DISSENT_CHECK(at != files_.end(), kInternal, "configuration sources: expected the file {}, found {} others", name, files_.size());
+    const auto at = std::find_if(files_.begin(), files_.end(),
+                                 [&](const SourceFile& file) { return file.name == name; });
+    DISSENT_CHECK(at != files_.end(), kInternal,
+                  "configuration sources: expected the file {}, found {} others", name,
+                  files_.size());
     // A file that two others include is read twice; its syntax error is one.
     ConfigErrors again;
     Node own = parse_toml(at->text, name, parsed_.insert(name).second ? errors_ : again);
@@ -118,20 +130,28 @@ class Merger {
 
  private:
   void add_includes(const std::string& name, const Node& list, Node& merged) {
-    if (!list.list()) return errors_.add(list.source, "include", fmt::format("expected a list of strings, found {}", list.text()));
+    if (!list.list())
+      return errors_.add(list.source, "include",
+                         fmt::format("expected a list of strings, found {}", list.text()));
     for (const auto& element : *list.list()) {
       const auto* path = std::get_if<std::string>(&element.data);
-      if (path) add_include(resolve(name, *path), element.source, merged);
-      else errors_.add(element.source, "include", fmt::format("expected a string, found {}", element.text()));
+      if (path)
+        add_include(resolve(name, *path), element.source, merged);
+      else
+        errors_.add(element.source, "include",
+                    fmt::format("expected a string, found {}", element.text()));
     }
   }
 
   void add_include(const std::string& name, const Source& source, Node& merged) {
     if (std::find(chain_.begin(), chain_.end(), name) != chain_.end())
-      return errors_.add(source, "include", fmt::format("files include each other: {} -> {}", fmt::join(chain_, " -> "), name));
+      return errors_.add(
+          source, "include",
+          fmt::format("files include each other: {} -> {}", fmt::join(chain_, " -> "), name));
     for (const auto& file : files_)
       if (file.name == name && !file.problem.empty())
-        return errors_.add(source, "include", fmt::format("cannot read {}: {}", name, file.problem));
+        return errors_.add(source, "include",
+                           fmt::format("cannot read {}: {}", name, file.problem));
     merge(merged, file(name));
   }
 
@@ -145,13 +165,17 @@ class Merger {
 
 std::string read_sources(const std::string& path) { return read_all(read_file(normal(path))); }
 
-std::string read_sources(const std::string& name, const std::string& text) { return read_all({normal(name), text, ""}); }
+std::string read_sources(const std::string& name, const std::string& text) {
+  return read_all({normal(name), text, ""});
+}
 
 Document load_document(const std::string& sources, const std::vector<std::string>& overrides) {
   const std::vector<SourceFile> files = unpack(sources);
   DISSENT_CHECK(!files.empty(), kInternal, "configuration sources: expected a file, found none");
   ConfigErrors errors;
-  if (!files[0].problem.empty()) errors.add(Source{files[0].name}, "", fmt::format("cannot read the configuration: {}", files[0].problem));
+  if (!files[0].problem.empty())
+    errors.add(Source{files[0].name}, "",
+               fmt::format("cannot read the configuration: {}", files[0].problem));
   Node root = Merger(files, errors).file(files[0].name);
   for (const auto& override_text : overrides) merge(root, parse_override(override_text, errors));
   errors.raise();

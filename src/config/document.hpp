@@ -6,7 +6,8 @@
 
 namespace dissent::config {
 
-/// A configuration as written: files merged, overrides on top, every value with its place; not yet checked against a schema.
+/// A configuration as written: files merged, overrides on top, every value with its place; not yet
+/// checked against a schema.
 class Document {
  public:
   Document(std::string name, Node root) : name_(std::move(name)), root_(std::move(root)) {}
@@ -14,7 +15,8 @@ class Document {
   /// The file that was asked for.
   const std::string& name() const { return name_; }
   const Node& root() const { return root_; }
-  /// The node at a path, "loss.a2d.weight" or "evaluate.sets[1].name"; nullptr if it is not written.
+  /// The node at a path, "loss.a2d.weight" or "evaluate.sets[1].name"; nullptr if it is not
+  /// written.
   const Node* find(const std::string& key) const;
   /// Where the key is written; if it is not, where its nearest written table is; else the file.
   Source source_of(const std::string& key) const;
@@ -24,17 +26,21 @@ class Document {
   Node root_;
 };
 
-/// Reads a file and all that it includes (`include = ["base.toml"]`, relative to the including file) into one string. Rank 0 calls it and
-/// broadcasts the result. Never throws for what the files are or hold: an unreadable file is noted in the string, so that every rank raises the
-/// same error in load_document.
+/// Reads a file and all that it includes (`include = ["base.toml"]`, relative to the including
+/// file) into one string. Rank 0 calls it and broadcasts the result. Never throws for what the
+/// files are or hold: an unreadable file is noted in the string, so that every rank raises the same
+/// error in load_document.
 std::string read_sources(const std::string& path);
 
-/// The same for a text at hand (a checkpoint's configuration, a test); `name` stands for the file in messages and for the folder of includes.
+/// The same for a text at hand (a checkpoint's configuration, a test); `name` stands for the file
+/// in messages and for the folder of includes.
 std::string read_sources(const std::string& name, const std::string& text);
 
-/// Builds the document from read_sources' string and the values of `--set` ("table.key=value"), in order; not collective, same on all ranks.
-/// The including file wins over what it includes, a later include over an earlier one, an override over all; tables merge, arrays replace.
-/// Throws Error::kUsage with a line for each syntax error, missing include, include cycle (naming the chain) and bad override.
+/// Builds the document from read_sources' string and the values of `--set` ("table.key=value"), in
+/// order; not collective, same on all ranks. The including file wins over what it includes, a later
+/// include over an earlier one, an override over all; tables merge, arrays replace.
+/// Throws Error::kUsage with a line for each syntax error, missing include, include cycle (naming
+/// the chain) and bad override.
 Document load_document(const std::string& sources, const std::vector<std::string>& overrides = {});
 
 }  // namespace dissent::config

@@ -10,18 +10,24 @@
 
 namespace dissent::config {
 
-void ConfigErrors::add(const Source& source, const std::string& key, const std::string& message) { lines_.push_back({source, key, message}); }
+void ConfigErrors::add(const Source& source, const std::string& key, const std::string& message) {
+  lines_.push_back({source, key, message});
+}
 
 void ConfigErrors::add(const std::string& key, const std::string& message) {
-  if (std::any_of(lines_.begin(), lines_.end(), [&](const Line& line) { return line.key == key; })) return;
+  if (std::any_of(lines_.begin(), lines_.end(), [&](const Line& line) { return line.key == key; }))
+    return;
   add(document_ ? document_->source_of(key) : Source{}, key, message);
 }
 
 void ConfigErrors::raise() const {
   if (lines_.empty()) return;
   std::vector<Line> sorted = lines_;
-  const auto place = [](const Line& line) { return std::tie(line.source.file, line.source.line, line.source.column); };
-  std::stable_sort(sorted.begin(), sorted.end(), [&](const Line& a, const Line& b) { return place(a) < place(b); });
+  const auto place = [](const Line& line) {
+    return std::tie(line.source.file, line.source.line, line.source.column);
+  };
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [&](const Line& a, const Line& b) { return place(a) < place(b); });
   std::vector<std::string> texts;
   for (const auto& line : sorted) {
     std::string text = line.source.text();

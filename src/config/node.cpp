@@ -10,11 +10,14 @@ namespace {
 
 constexpr size_t kShownBytes = 60;
 
-template <class T> bool every(const List& list) {
-  return std::all_of(list.begin(), list.end(), [](const Node& node) { return std::holds_alternative<T>(node.data); });
+template <class T>
+bool every(const List& list) {
+  return std::all_of(list.begin(), list.end(),
+                     [](const Node& node) { return std::holds_alternative<T>(node.data); });
 }
 
-template <class T> std::vector<T> elements(const List& list) {
+template <class T>
+std::vector<T> elements(const List& list) {
   std::vector<T> out;
   for (const auto& node : list) out.push_back(std::get<T>(node.data));
   return out;
@@ -25,9 +28,12 @@ std::optional<Value> list_value(const List& list) {
   if (every<std::string>(list)) return elements<std::string>(list);
   std::vector<double> numbers;
   for (const auto& node : list) {
-    if (const auto* number = std::get_if<double>(&node.data)) numbers.push_back(*number);
-    else if (const auto* integer = std::get_if<int64_t>(&node.data)) numbers.push_back(static_cast<double>(*integer));
-    else return std::nullopt;
+    if (const auto* number = std::get_if<double>(&node.data))
+      numbers.push_back(*number);
+    else if (const auto* integer = std::get_if<int64_t>(&node.data))
+      numbers.push_back(static_cast<double>(*integer));
+    else
+      return std::nullopt;
   }
   return numbers;
 }
@@ -35,7 +41,8 @@ std::optional<Value> list_value(const List& list) {
 std::string cut(std::string text) {
   if (text.size() <= kShownBytes) return text;
   size_t end = kShownBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a UTF-8 character
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80)
+    --end;  // not inside a UTF-8 character
   return text.substr(0, end) + "...";
 }
 
@@ -53,15 +60,20 @@ std::string whole_text(const Node& node) {
 
 }  // namespace
 
-std::string Source::text() const { return line > 0 ? fmt::format("{}:{}:{}", file, line, column) : file; }
+std::string Source::text() const {
+  return line > 0 ? fmt::format("{}:{}:{}", file, line, column) : file;
+}
 
 std::optional<Value> Node::value() const {
   return std::visit(
       [](const auto& held) -> std::optional<Value> {
         using T = std::decay_t<decltype(held)>;
-        if constexpr (std::is_same_v<T, Date> || std::is_same_v<T, Table>) return std::nullopt;
-        else if constexpr (std::is_same_v<T, List>) return list_value(held);
-        else return Value(held);
+        if constexpr (std::is_same_v<T, Date> || std::is_same_v<T, Table>)
+          return std::nullopt;
+        else if constexpr (std::is_same_v<T, List>)
+          return list_value(held);
+        else
+          return Value(held);
       },
       data);
 }
@@ -86,7 +98,10 @@ void merge(Node& base, Node over) {
 }
 
 std::string key_text(const std::string& key) {
-  const auto bare = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
+  const auto bare = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+  };
   return !key.empty() && std::all_of(key.begin(), key.end(), bare) ? key : toml_text(key);
 }
 

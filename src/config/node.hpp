@@ -28,7 +28,8 @@ struct Date {
   std::string text;
 };
 
-/// A TOML value that remembers where it was written. (A tree of our own, so that only parse.cpp includes toml++.)
+/// A TOML value that remembers where it was written. (A tree of our own, so that only parse.cpp
+/// includes toml++.)
 struct Node {
   std::variant<bool, int64_t, double, std::string, Date, List, Table> data;
   Source source;      ///< of the value, or of a table's header
@@ -36,8 +37,8 @@ struct Node {
 
   const Table* table() const { return std::get_if<Table>(&data); }
   const List* list() const { return std::get_if<List>(&data); }
-  /// The value as options take it; nothing for tables, dates, lists of such, and lists of unlike elements. Integers beside numbers count as
-  /// numbers. An empty list is a list of integers.
+  /// The value as options take it; nothing for tables, dates, lists of such, and lists of unlike
+  /// elements. Integers beside numbers count as numbers. An empty list is a list of integers.
   std::optional<Value> value() const;
   /// As a message shows it: TOML text, cut after about 60 bytes, or "a table".
   std::string text() const;

@@ -1,7 +1,8 @@
 #include "config/parse.hpp"
 
 #include <fmt/format.h>
-// Where toml++ is header-only: release 3.3 asserts on "[=]", which it reports as an error right after.
+// Where toml++ is header-only: release 3.3 asserts on "[=]", which it reports as an error right
+// after.
 #define TOML_ASSERT(expression) static_cast<void>(0)
 #include <toml++/toml.h>
 
@@ -73,16 +74,20 @@ std::optional<Node> parsed(const std::string& text, std::string* problem = nullp
 size_t equals_sign(const std::string& text) {
   char quote = 0;
   for (size_t i = 0; i < text.size(); ++i) {
-    if (quote) quote = text[i] == quote ? 0 : quote;
-    else if (text[i] == '"' || text[i] == '\'') quote = text[i];
-    else if (text[i] == '=') return i;
+    if (quote)
+      quote = text[i] == quote ? 0 : quote;
+    else if (text[i] == '"' || text[i] == '\'')
+      quote = text[i];
+    else if (text[i] == '=')
+      return i;
   }
   return std::string::npos;
 }
 
 std::string trimmed(const std::string& text) {
   const auto first = text.find_first_not_of(" \t");
-  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t") - first + 1);
+  return first == std::string::npos ? ""
+                                    : text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
 }  // namespace
@@ -104,15 +109,19 @@ Node parse_override(const std::string& text, ConfigErrors& errors) {
     return nothing;
   };
   const size_t equals = equals_sign(text);
-  if (equals == std::string::npos || text.find('\n') != std::string::npos) return fail("expected table.key=value on one line");
+  if (equals == std::string::npos || text.find('\n') != std::string::npos)
+    return fail("expected table.key=value on one line");
   const std::string key = trimmed(text.substr(0, equals));
   const std::string value = trimmed(text.substr(equals + 1));
-  if (!parsed(key + "=0")) return fail(fmt::format("expected a key such as loss.a2d.weight before '=', found \"{}\"", key));
+  if (!parsed(key + "=0"))
+    return fail(
+        fmt::format("expected a key such as loss.a2d.weight before '=', found \"{}\"", key));
   if (value.empty()) return fail("expected a value after '=' (the empty string is \"\")");
   if (key == "include") return fail("include belongs into a file");
   std::string problem;
   auto node = parsed(text, &problem);
-  if (!node && value.find_first_of("\"'[]{}") == std::string::npos) node = parsed(key + "=" + toml_text(value));
+  if (!node && value.find_first_of("\"'[]{}") == std::string::npos)
+    node = parsed(key + "=" + toml_text(value));
   if (!node) return fail(problem);
   forget_places(*node);
   return *node;

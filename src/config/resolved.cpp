@@ -15,7 +15,8 @@ namespace {
 std::string table_text(const Binding& binding, const void* instance, bool results_only) {
   std::string text;
   for (const auto& option : binding.spec.options)
-    if (!results_only || option.info.scope == Scope::kResult) text += fmt::format("{} = {}\n", option.key, option.text(instance));
+    if (!results_only || option.info.scope == Scope::kResult)
+      text += fmt::format("{} = {}\n", option.key, option.text(instance));
   return binding.spec.name.empty() ? text : binding.header() + "\n" + text;
 }
 
@@ -34,14 +35,17 @@ std::string resolved(const Schema& schema, bool results_only) {
 /// Compares two documents table by table.
 class Comparison {
  public:
-  Comparison(const Document& file, const Document& current, const Schema& schema) : file_(file), current_(current), schema_(schema) {}
+  Comparison(const Document& file, const Document& current, const Schema& schema)
+      : file_(file), current_(current), schema_(schema) {}
 
   std::vector<std::string> lines() {
     for (const Binding* binding : schema_.printed_order()) {
       const std::string& name = binding->spec.name;
       if (!binding->changes_results()) continue;
-      if (binding->kind == Binding::Kind::kList) lists(*binding);
-      else if (binding->kind == Binding::Kind::kTable || both_present(name)) keys(*binding, name);
+      if (binding->kind == Binding::Kind::kList)
+        lists(*binding);
+      else if (binding->kind == Binding::Kind::kTable || both_present(name))
+        keys(*binding, name);
     }
     unknown(file_.root(), "", "");
     return lines_;
@@ -51,7 +55,8 @@ class Comparison {
   static const char* presence(const Node* node) { return node ? "present" : "not"; }
 
   void differ(const std::string& key, const std::string& in_file, const std::string& in_current) {
-    lines_.push_back(fmt::format("{}: {} in the file, {} in this configuration", key, in_file, in_current));
+    lines_.push_back(
+        fmt::format("{}: {} in the file, {} in this configuration", key, in_file, in_current));
   }
 
   bool both_present(const std::string& name) {
@@ -71,8 +76,11 @@ class Comparison {
     for (const auto& option : binding.spec.options) {
       if (option.info.scope != Scope::kResult) continue;
       const std::string key = join_path(table, option.key);
-      const std::string a = value_text(file_.find(key), option), b = value_text(current_.find(key), option);
-      const auto shown = [&](const Document& document, const std::string& text) { return text + (document.find(key) ? "" : " (default)"); };
+      const std::string a = value_text(file_.find(key), option),
+                        b = value_text(current_.find(key), option);
+      const auto shown = [&](const Document& document, const std::string& text) {
+        return text + (document.find(key) ? "" : " (default)");
+      };
       if (a != b) differ(key, shown(file_, a), shown(current_, b));
     }
   }
@@ -95,10 +103,13 @@ class Comparison {
       const std::string path = join_path(name, key_text(key));
       const std::string shown_path = join_path(shown, key_text(key));
       if (binding && binding->spec.find(key)) continue;
-      if (!schema_.find(path) && !schema_.holds_tables_below(path)) differ(shown_path, child.text(), "unknown");
-      else if (child.table()) unknown(child, path, shown_path);
+      if (!schema_.find(path) && !schema_.holds_tables_below(path))
+        differ(shown_path, child.text(), "unknown");
+      else if (child.table())
+        unknown(child, path, shown_path);
       for (size_t i = 0; schema_.find(path) && child.list() && i < child.list()->size(); ++i)
-        if ((*child.list())[i].table()) unknown((*child.list())[i], path, fmt::format("{}[{}]", shown_path, i));
+        if ((*child.list())[i].table())
+          unknown((*child.list())[i], path, fmt::format("{}[{}]", shown_path, i));
     }
   }
 
@@ -119,7 +130,8 @@ std::string config_hash(const Schema& schema) {
   return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
 }
 
-std::vector<std::string> differing_keys(const std::string& file_text, const std::string& this_text, const Schema& schema, const std::string& file) {
+std::vector<std::string> differing_keys(const std::string& file_text, const std::string& this_text,
+                                        const Schema& schema, const std::string& file) {
   ConfigErrors errors;
   const Document saved(file, parse_toml(file_text, file, errors));
   const Document current("this configuration", parse_toml(this_text, "this configuration", errors));

@@ -9,11 +9,14 @@
 
 namespace dissent::config {
 
-std::string join_path(const std::string& table, const std::string& key) { return table.empty() ? key : table + "." + key; }
+std::string join_path(const std::string& table, const std::string& key) {
+  return table.empty() ? key : table + "." + key;
+}
 
 bool Binding::changes_results() const {
   if (spec.options.empty()) return kind == Kind::kOptional;
-  return std::any_of(spec.options.begin(), spec.options.end(), [](const OptionSpec& option) { return option.info.scope == Scope::kResult; });
+  return std::any_of(spec.options.begin(), spec.options.end(),
+                     [](const OptionSpec& option) { return option.info.scope == Scope::kResult; });
 }
 
 std::string Binding::header() const {
@@ -24,17 +27,21 @@ std::string Binding::header() const {
 std::vector<const Binding*> Schema::printed_order() const {
   std::vector<const Binding*> order;
   for (const auto& binding : bindings_) order.push_back(&binding);
-  std::stable_partition(order.begin(), order.end(), [](const Binding* binding) { return binding->spec.name.empty(); });
+  std::stable_partition(order.begin(), order.end(),
+                        [](const Binding* binding) { return binding->spec.name.empty(); });
   return order;
 }
 
 const Binding* Schema::find(const std::string& name) const {
-  const auto at = std::find_if(bindings_.begin(), bindings_.end(), [&](const Binding& binding) { return binding.spec.name == name; });
+  const auto at = std::find_if(bindings_.begin(), bindings_.end(),
+                               [&](const Binding& binding) { return binding.spec.name == name; });
   return at == bindings_.end() ? nullptr : &*at;
 }
 
 bool Schema::holds_tables_below(const std::string& path) const {
-  return std::any_of(bindings_.begin(), bindings_.end(), [&](const Binding& binding) { return binding.spec.name.starts_with(path + "."); });
+  return std::any_of(bindings_.begin(), bindings_.end(), [&](const Binding& binding) {
+    return binding.spec.name.starts_with(path + ".");
+  });
 }
 
 std::vector<std::string> Schema::names_in(const std::string& path) const {
@@ -45,41 +52,49 @@ std::vector<std::string> Schema::names_in(const std::string& path) const {
   for (const auto& binding : bindings_) {
     const std::string& name = binding.spec.name;
     if (!name.starts_with(prefix) || name.size() == prefix.size()) continue;
-    const std::string next = name.substr(prefix.size(), name.find('.', prefix.size()) - prefix.size());
+    const std::string next =
+        name.substr(prefix.size(), name.find('.', prefix.size()) - prefix.size());
     if (std::find(names.begin(), names.end(), next) == names.end()) names.push_back(next);
   }
   return names;
 }
 
 void Schema::check_struct(const TableSpec& spec, const std::type_info& type) {
-  DISSENT_CHECK(spec.struct_type && *spec.struct_type == type, kInternal, "table [{}]: expected a binding to the struct of its spec, {}, found {}",
-                spec.name, spec.struct_type ? spec.struct_type->name() : "none", type.name());
+  DISSENT_CHECK(spec.struct_type && *spec.struct_type == type, kInternal,
+                "table [{}]: expected a binding to the struct of its spec, {}, found {}", spec.name,
+                spec.struct_type ? spec.struct_type->name() : "none", type.name());
 }
 
 Schema& Schema::add_optional(const TableSpec& spec, void* target, bool& present) {
   Binding binding{.kind = Binding::Kind::kOptional, .spec = spec, .target = target};
   binding.set_present = [&present](bool now) { present = now; };
-  binding.instances = [&present, target] { return present ? std::vector<const void*>{target} : std::vector<const void*>{}; };
+  binding.instances = [&present, target] {
+    return present ? std::vector<const void*>{target} : std::vector<const void*>{};
+  };
   return add(std::move(binding));
 }
 
 Schema& Schema::add(Binding binding) {
   const std::string& name = binding.spec.name;
   DISSENT_CHECK(!find(name), kInternal, "table [{}]: expected one binding, found two", name);
-  DISSENT_CHECK(!name.empty() || binding.kind == Binding::Kind::kTable, kInternal, "the keys at the top cannot be optional or a list");
+  DISSENT_CHECK(!name.empty() || binding.kind == Binding::Kind::kTable, kInternal,
+                "the keys at the top cannot be optional or a list");
   std::vector<std::string> keys;
   for (const auto& option : binding.spec.options) {
     const std::string path = join_path(name, option.key);
     DISSENT_CHECK(key_text(option.key) == option.key && path != "include", kInternal,
                   "key {}: expected a name that needs no quotes and is not include", path);
-    DISSENT_CHECK(std::find(keys.begin(), keys.end(), option.key) == keys.end(), kInternal, "key {}: expected once, found twice", path);
-    DISSENT_CHECK(!find(path) && !holds_tables_below(path), kInternal, "key {}: there is a table of this name", path);
+    DISSENT_CHECK(std::find(keys.begin(), keys.end(), option.key) == keys.end(), kInternal,
+                  "key {}: expected once, found twice", path);
+    DISSENT_CHECK(!find(path) && !holds_tables_below(path), kInternal,
+                  "key {}: there is a table of this name", path);
     keys.push_back(option.key);
   }
   for (const auto& other : bindings_) {
     for (const auto& option : other.spec.options) {
       const std::string path = join_path(other.spec.name, option.key);
-      DISSENT_CHECK(name != path && !name.starts_with(path + "."), kInternal, "table [{}]: there is a key {}", name, path);
+      DISSENT_CHECK(name != path && !name.starts_with(path + "."), kInternal,
+                    "table [{}]: there is a key {}", name, path);
     }
   }
   bindings_.push_back(std::move(binding));

@@ -13,27 +13,34 @@ namespace dissent::config {
 struct Binding {
   enum class Kind {
     kTable,     ///< always there; keys that are not written keep their defaults
-    kOptional,  ///< there if written, as [loss.a2d]; `loss.a2d = false` leaves it out again, `true` takes its defaults
+    kOptional,  ///< there if written, as [loss.a2d]; `loss.a2d = false` leaves it out again, `true`
+                ///< takes its defaults
     kList,      ///< any number of [[evaluate.sets]]
   };
   Kind kind;
   TableSpec spec;
-  std::function<void(bool)> set_present = {};             ///< kOptional
-  std::function<void()> clear = {};                       ///< kList
-  std::function<void*()> append = {};                     ///< kList: a new element; the pointer holds until the next append
-  void* target = nullptr;                                 ///< kTable, kOptional; nullptr if the table has no keys
-  std::function<std::vector<const void*>()> instances = {};  ///< the structs now there: none or one, for kList any number
+  std::function<void(bool)> set_present = {};  ///< kOptional
+  std::function<void()> clear = {};            ///< kList
+  std::function<void*()> append =
+      {};                  ///< kList: a new element; the pointer holds until the next append
+  void* target = nullptr;  ///< kTable, kOptional; nullptr if the table has no keys
+  std::function<std::vector<const void*>()> instances =
+      {};  ///< the structs now there: none or one, for kList any number
 
-  /// True if the table takes part in the configuration hash: some key does, or it is optional without keys.
+  /// True if the table takes part in the configuration hash: some key does, or it is optional
+  /// without keys.
   bool changes_results() const;
   /// "[loss.a2d]", "[[evaluate.sets]]", or "" for the keys at the top.
   std::string header() const;
 };
 
-/// All tables of one verb, in the order in which they are printed. Holds pointers: the structs must outlive it.
+/// All tables of one verb, in the order in which they are printed. Holds pointers: the structs must
+/// outlive it.
 ///   Schema schema;
-///   schema.table(run_spec(), options.run).table(grid_spec(), options.grid).optional_table(a2d_spec(), options.a2d, options.with_a2d);
-/// Every function throws Error::kInternal for a table bound twice, a spec of another struct, a key that needs quotes or is a table as well.
+///   schema.table(run_spec(), options.run).table(grid_spec(),
+///       options.grid).optional_table(a2d_spec(), options.a2d, options.with_a2d);
+/// Every function throws Error::kInternal for a table bound twice, a spec of another struct, a key
+/// that needs quotes or is a table as well.
 class Schema {
  public:
   template <class T>

@@ -30,19 +30,23 @@ bool lists(const std::string& text, const std::string& word) {
   return false;
 }
 
-// The group's path in a hierarchy, as /proc/self/cgroup has it: "4:memory:/job_7" (v1), "0::/job_7" (v2).
-std::optional<std::string> group_path(const std::string& root, const std::string& controller, bool unified) {
+// The group's path in a hierarchy, as /proc/self/cgroup has it: "4:memory:/job_7" (v1), "0::/job_7"
+// (v2).
+std::optional<std::string> group_path(const std::string& root, const std::string& controller,
+                                      bool unified) {
   std::ifstream file(root + "/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
     const std::string controllers = line.substr(first + 1, second - first - 1);
-    if (unified ? line.starts_with("0::") : lists(controllers, controller)) return line.substr(second + 1);
+    if (unified ? line.starts_with("0::") : lists(controllers, controller))
+      return line.substr(second + 1);
   }
   return {};
 }
 
-// Every mounted hierarchy that has the controller. A line of mountinfo: id parent device root mount options ... - type source options.
+// Every mounted hierarchy that has the controller. A line of mountinfo: id parent device root mount
+// options ... - type source options.
 std::vector<Group> groups(const std::string& root, const std::string& controller) {
   std::vector<Group> found;
   std::ifstream file(root + "/proc/self/mountinfo");
@@ -56,7 +60,8 @@ std::vector<Group> groups(const std::string& root, const std::string& controller
     auto path = group_path(root, controller, unified);
     if (!path) continue;
     // A container may see its own group as the top, with the path still counted from the host's.
-    if (left[3] != "/" && (*path == left[3] || path->starts_with(left[3] + "/"))) path = path->substr(left[3].size());
+    if (left[3] != "/" && (*path == left[3] || path->starts_with(left[3] + "/")))
+      path = path->substr(left[3].size());
     if (*path == "/") path = "";
     found.push_back({root + left[4], *path, unified});
   }
@@ -80,7 +85,8 @@ int64_t file_pages(const std::string& folder, bool unified) {
   return bytes;
 }
 
-// The group's folder and those above it, up to the mount; a folder that this process does not see is passed over.
+// The group's folder and those above it, up to the mount; a folder that this process does not see
+// is passed over.
 template <class Visit>
 void each_level(const Group& group, const Visit& visit) {
   for (std::string path = group.path;; path = path.substr(0, path.rfind('/'))) {
@@ -95,11 +101,16 @@ std::optional<MemoryLimit> memory_limit(const std::string& root) {
   std::optional<MemoryLimit> tightest;
   for (const auto& group : groups(root, "memory")) {
     each_level(group, [&](const std::string& folder) {
-      const auto limit = number_in(folder + (group.unified ? "/memory.max" : "/memory.limit_in_bytes"));  // "max" is no number
-      const auto used = number_in(folder + (group.unified ? "/memory.current" : "/memory.usage_in_bytes"));
+      const auto limit =
+          number_in(folder + (group.unified ? "/memory.max"
+                                            : "/memory.limit_in_bytes"));  // "max" is no number
+      const auto used =
+          number_in(folder + (group.unified ? "/memory.current" : "/memory.usage_in_bytes"));
       if (!limit || !used || *limit >= kNoLimit) return;
-      const int64_t left = std::clamp<int64_t>(*limit - *used + file_pages(folder, group.unified), 0, *limit);
-      if (!tightest || left < tightest->left_bytes) tightest = MemoryLimit{folder.substr(root.size()), *limit, left};
+      const int64_t left =
+          std::clamp<int64_t>(*limit - *used + file_pages(folder, group.unified), 0, *limit);
+      if (!tightest || left < tightest->left_bytes)
+        tightest = MemoryLimit{folder.substr(root.size()), *limit, left};
     });
   }
   return tightest;
@@ -110,7 +121,9 @@ std::optional<double> cpu_quota(const std::string& root) {
   for (const auto& group : groups(root, "cpu")) {
     each_level(group, [&](const std::string& folder) {
       double quota = 0, period = 0;
-      std::ifstream file(folder + (group.unified ? "/cpu.max" : "/cpu.cfs_quota_us"));  // "max 100000" or "-1": none
+      std::ifstream file(folder + (group.unified
+                                       ? "/cpu.max"
+                                       : "/cpu.cfs_quota_us"));  // "max 100000" or "-1": none
       if (!(file >> quota) || quota <= 0) return;
       if (!group.unified) file = std::ifstream(folder + "/cpu.cfs_period_us");
       if (!(file >> period) || period <= 0) return;

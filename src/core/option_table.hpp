@@ -25,12 +25,12 @@ class OptionTable : public TableOf<T> {
  public:
   using TableOf<T>::TableOf;
   template <class V>
-  OptionTable& option(std::string key, V T::*member, OptionInfo info) {
+  OptionTable& option(std::string key, V T::* member, OptionInfo info) {
     TableOf<T>::option(std::move(key), member, std::move(info));
     return *this;
   }
   template <class Enum>
-  OptionTable& choice(std::string key, Enum T::*member, Names<Enum> names, std::string meaning) {
+  OptionTable& choice(std::string key, Enum T::* member, Names<Enum> names, std::string meaning) {
     OptionInfo info{.meaning = std::move(meaning)};
     for (const auto& [name, value] : names) info.choices.push_back(name);
     const auto text_of = [names, member](const void* table) {
@@ -41,7 +41,8 @@ class OptionTable : public TableOf<T> {
     OptionSpec spec{std::move(key), "string", {}, info, {}, text_of};
     const T defaults{};
     spec.default_text = text_of(&defaults);
-    spec.assign = [names, member, info](void* table, const Value& value) -> std::optional<std::string> {
+    spec.assign = [names, member, info](void* table,
+                                        const Value& value) -> std::optional<std::string> {
       if (const auto* given = std::get_if<std::string>(&value))
         for (const auto& [name, known] : names)
           if (name == *given) {

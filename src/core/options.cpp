@@ -11,14 +11,20 @@
 namespace dissent {
 namespace {
 
-template <class T> constexpr bool is_optional = false;
-template <class T> constexpr bool is_optional<std::optional<T>> = true;
-template <class T> constexpr bool is_vector = false;
-template <class T> constexpr bool is_vector<std::vector<T>> = true;
+template <class T>
+constexpr bool is_optional = false;
+template <class T>
+constexpr bool is_optional<std::optional<T>> = true;
+template <class T>
+constexpr bool is_vector = false;
+template <class T>
+constexpr bool is_vector<std::vector<T>> = true;
 
 std::string number_text(double number) {
-  std::string text = fmt::format("{}", number);  // the shortest digits that read back as the same number
-  if (text.find_first_of(".en") == std::string::npos) text += ".0";  // else TOML reads an integer; the n is that of nan and inf
+  std::string text =
+      fmt::format("{}", number);  // the shortest digits that read back as the same number
+  if (text.find_first_of(".en") == std::string::npos)
+    text += ".0";  // else TOML reads an integer; the n is that of nan and inf
   return text;
 }
 
@@ -33,19 +39,26 @@ std::string string_text(const std::string& string) {
       case '\r': text += "\\r"; break;
       default: {
         const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7f) text += fmt::format("\\u{:04x}", byte);
-        else text += c;
+        if (byte < 0x20 || byte == 0x7f)
+          text += fmt::format("\\u{:04x}", byte);
+        else
+          text += c;
       }
     }
   }
   return text + "\"";
 }
 
-template <class V> std::string scalar_name() {
-  if constexpr (std::is_same_v<V, bool>) return "boolean";
-  else if constexpr (std::is_same_v<V, int64_t>) return "integer";
-  else if constexpr (std::is_same_v<V, double>) return "number";
-  else return "string";
+template <class V>
+std::string scalar_name() {
+  if constexpr (std::is_same_v<V, bool>)
+    return "boolean";
+  else if constexpr (std::is_same_v<V, int64_t>)
+    return "integer";
+  else if constexpr (std::is_same_v<V, double>)
+    return "number";
+  else
+    return "string";
 }
 
 // A long double holds every int64_t, so that bounds near 2^63 compare exactly.
@@ -59,7 +72,8 @@ bool in_range(long double number, const OptionInfo& info) {
 }
 
 /// The value as a V, or nothing if type, range or choice does not fit.
-template <class V> std::optional<V> take(const Value& value, const OptionInfo& info) {
+template <class V>
+std::optional<V> take(const Value& value, const OptionInfo& info) {
   if constexpr (is_optional<V>) {
     const auto* string = std::get_if<std::string>(&value);
     if (string && *string == info.word) return V();
@@ -68,7 +82,8 @@ template <class V> std::optional<V> take(const Value& value, const OptionInfo& i
   } else if constexpr (is_vector<V>) {
     return std::visit(
         [&](const auto& found) -> std::optional<V> {
-          if constexpr (!is_vector<std::decay_t<decltype(found)>>) return std::nullopt;
+          if constexpr (!is_vector<std::decay_t<decltype(found)>>)
+            return std::nullopt;
           else {
             V out;
             for (const auto& element : found) {
@@ -82,41 +97,58 @@ template <class V> std::optional<V> take(const Value& value, const OptionInfo& i
         value);
   } else {
     if constexpr (std::is_same_v<V, double>)
-      if (const auto* integer = std::get_if<int64_t>(&value); integer && in_range(*integer, info)) return static_cast<double>(*integer);
+      if (const auto* integer = std::get_if<int64_t>(&value); integer && in_range(*integer, info))
+        return static_cast<double>(*integer);
     const auto* found = std::get_if<V>(&value);
     if (!found) return std::nullopt;
     if constexpr (std::is_same_v<V, int64_t> || std::is_same_v<V, double>)
       if (!in_range(*found, info)) return std::nullopt;
     if constexpr (std::is_same_v<V, std::string>)
-      if (!info.choices.empty() && std::find(info.choices.begin(), info.choices.end(), *found) == info.choices.end()) return std::nullopt;
+      if (!info.choices.empty() &&
+          std::find(info.choices.begin(), info.choices.end(), *found) == info.choices.end())
+        return std::nullopt;
     return *found;
   }
 }
 
-template <class V> Value to_value(const V& value, const OptionInfo& info) {
-  if constexpr (is_optional<V>) return value ? Value(*value) : Value(info.word);
-  else return Value(value);
+template <class V>
+Value to_value(const V& value, const OptionInfo& info) {
+  if constexpr (is_optional<V>)
+    return value ? Value(*value) : Value(info.word);
+  else
+    return Value(value);
 }
 
 }  // namespace
 
-template <class V> std::string OptionType<V>::name(const OptionInfo& info) {
-  if constexpr (is_optional<V>) return fmt::format("{} or \"{}\"", scalar_name<typename V::value_type>(), info.word);
-  else if constexpr (is_vector<V>) return fmt::format("list of {}s", scalar_name<typename V::value_type>());
-  else return scalar_name<V>();
+template <class V>
+std::string OptionType<V>::name(const OptionInfo& info) {
+  if constexpr (is_optional<V>)
+    return fmt::format("{} or \"{}\"", scalar_name<typename V::value_type>(), info.word);
+  else if constexpr (is_vector<V>)
+    return fmt::format("list of {}s", scalar_name<typename V::value_type>());
+  else
+    return scalar_name<V>();
 }
 
-template <class V> std::string OptionType<V>::text(const V& value, const OptionInfo& info) { return toml_text(to_value(value, info)); }
+template <class V>
+std::string OptionType<V>::text(const V& value, const OptionInfo& info) {
+  return toml_text(to_value(value, info));
+}
 
-template <class V> std::optional<std::string> OptionType<V>::assign(V& out, const Value& value, const OptionInfo& info) {
+template <class V>
+std::optional<std::string> OptionType<V>::assign(V& out, const Value& value,
+                                                 const OptionInfo& info) {
   auto taken = take<V>(value, info);
   if (!taken) return expected_text(name(info), info);
   out = std::move(*taken);
   return std::nullopt;
 }
 
-template <class V> void OptionType<V>::check_default(const std::string& key, const V& value, const OptionInfo& info) {
-  DISSENT_CHECK(take<V>(to_value(value, info), info), kInternal, "option {}: expected a default that is {}, found {}", key,
+template <class V>
+void OptionType<V>::check_default(const std::string& key, const V& value, const OptionInfo& info) {
+  DISSENT_CHECK(take<V>(to_value(value, info), info), kInternal,
+                "option {}: expected a default that is {}, found {}", key,
                 expected_text(name(info), info), text(value, info));
 }
 
@@ -131,7 +163,8 @@ template struct OptionType<std::vector<double>>;
 template struct OptionType<std::vector<std::string>>;
 
 const OptionSpec* TableSpec::find(const std::string& key) const {
-  const auto at = std::find_if(options.begin(), options.end(), [&](const OptionSpec& option) { return option.key == key; });
+  const auto at = std::find_if(options.begin(), options.end(),
+                               [&](const OptionSpec& option) { return option.key == key; });
   return at == options.end() ? nullptr : &*at;
 }
 
@@ -149,8 +182,10 @@ std::string range_text(const OptionInfo& info) {
 std::string expected_text(const std::string& type, const OptionInfo& info) {
   const std::string range = range_text(info);
   if (type == "boolean") return "true or false";
-  if (!info.choices.empty()) return type == "string" ? range : fmt::format("a {}, each {}", type, range);
-  const auto end = std::min(type.find(" or "), type.size());  // before the word that stands for no number
+  if (!info.choices.empty())
+    return type == "string" ? range : fmt::format("a {}, each {}", type, range);
+  const auto end =
+      std::min(type.find(" or "), type.size());  // before the word that stands for no number
   std::string text = type.substr(0, end);
   // "a number >= 0" would be true of inf, which a bound on one side does not let in.
   if (text == "number" && info.min.has_value() != info.max.has_value()) text = "finite number";
@@ -169,10 +204,14 @@ std::string toml_text(const Value& value) {
   return std::visit(
       [](const auto& v) -> std::string {
         using V = std::decay_t<decltype(v)>;
-        if constexpr (std::is_same_v<V, bool>) return v ? "true" : "false";
-        else if constexpr (std::is_same_v<V, int64_t>) return fmt::format("{}", v);
-        else if constexpr (std::is_same_v<V, double>) return number_text(v);
-        else if constexpr (std::is_same_v<V, std::string>) return string_text(v);
+        if constexpr (std::is_same_v<V, bool>)
+          return v ? "true" : "false";
+        else if constexpr (std::is_same_v<V, int64_t>)
+          return fmt::format("{}", v);
+        else if constexpr (std::is_same_v<V, double>)
+          return number_text(v);
+        else if constexpr (std::is_same_v<V, std::string>)
+          return string_text(v);
         else {
           std::vector<std::string> elements;
           for (const auto& element : v) elements.push_back(toml_text(Value(element)));
@@ -196,7 +235,8 @@ size_t edit_distance(const std::string& a, const std::string& b) {
       }
       const size_t replaced = d[i - 1][j - 1] + (lower(a[i - 1]) != lower(b[j - 1]));
       d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, replaced});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
   }
   return d[a.size()][b.size()];
@@ -204,13 +244,15 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-std::optional<std::string> nearest(const std::string& word, const std::vector<std::string>& candidates) {
+std::optional<std::string> nearest(const std::string& word,
+                                   const std::vector<std::string>& candidates) {
   std::optional<std::string> best;
   size_t best_distance = 0;
   for (const auto& candidate : candidates) {
     const size_t distance = edit_distance(word, candidate);
     const size_t longer = std::max(word.size(), candidate.size());
-    const bool near = distance <= std::max<size_t>(1, longer / 3) && distance < std::min(word.size(), candidate.size());
+    const bool near = distance <= std::max<size_t>(1, longer / 3) &&
+                      distance < std::min(word.size(), candidate.size());
     if (near && (!best || distance < best_distance)) {
       best = candidate;
       best_distance = distance;

@@ -1,4 +1,5 @@
-// The precompiled header of every target: ATen and autograd (torch/torch.h, with its module library, costs 3 s more a file).
+// The precompiled header of every target: ATen and autograd (torch/torch.h, with its module
+// library, costs 3 s more a file).
 #pragma once
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>

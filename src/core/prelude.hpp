@@ -1,5 +1,6 @@
-// What sources of losses, scores, metrics and core find included: pch.hpp without spdlog. For builds that compile them as one unit and link LibTorch
-// alone: the installed library and the Python package.
+// What sources of losses, scores, metrics and core find included: pch.hpp without spdlog. For
+// builds that compile them as one unit and link LibTorch alone: the installed library and the
+// Python package.
 #pragma once
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>

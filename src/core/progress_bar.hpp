@@ -5,12 +5,13 @@
 
 namespace dissent {
 
-/// Progress of a long piece of work, shown by one rank: a line that redraws itself on a terminal (about 5 times a second), else a plain line
-/// every `plain_every_s` seconds and at the end.
+/// Progress of a long piece of work, shown by one rank: a line that redraws itself on a terminal
+/// (about 5 times a second), else a plain line every `plain_every_s` seconds and at the end.
 class ProgressBar {
  public:
   /// total: units of the whole work; unit: what a unit is ("rows"). A silent one prints nothing.
-  ProgressBar(std::string title, int64_t total, std::string unit, bool silent, double plain_every_s = 10);
+  ProgressBar(std::string title, int64_t total, std::string unit, bool silent,
+              double plain_every_s = 10);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;

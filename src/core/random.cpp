@@ -13,11 +13,14 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-uint64_t key(Purpose purpose, uint64_t a, uint64_t b) { return mix(mix(mix(static_cast<uint64_t>(purpose)) ^ a) ^ b); }
+uint64_t key(Purpose purpose, uint64_t a, uint64_t b) {
+  return mix(mix(mix(static_cast<uint64_t>(purpose)) ^ a) ^ b);
+}
 
 template <class Draw>
 void fill(const at::Tensor& values, Draw draw) {
-  DISSENT_CHECK(values.is_contiguous() && values.device().is_cpu(), kInternal, "random fill needs a contiguous tensor on the CPU");
+  DISSENT_CHECK(values.is_contiguous() && values.device().is_cpu(), kInternal,
+                "random fill needs a contiguous tensor on the CPU");
   AT_DISPATCH_FLOATING_TYPES(values.scalar_type(), "fill", [&] {
     auto* out = values.data_ptr<scalar_t>();
     for (int64_t i = 0; i < values.numel(); ++i) out[i] = static_cast<scalar_t>(draw());
@@ -26,7 +29,8 @@ void fill(const at::Tensor& values, Draw draw) {
 
 }  // namespace
 
-Random::Random(uint64_t seed, Purpose purpose, uint64_t a, uint64_t b) : engine_(seed, key(purpose, a, b), 0) {}
+Random::Random(uint64_t seed, Purpose purpose, uint64_t a, uint64_t b)
+    : engine_(seed, key(purpose, a, b), 0) {}
 
 uint32_t Random::next() { return engine_(); }
 
@@ -41,10 +45,12 @@ uint32_t Random::below(uint32_t bound) {
 }
 
 std::vector<int64_t> Random::permutation(int64_t n) {
-  DISSENT_CHECK(n >= 0 && n <= UINT32_MAX, kUsage, "an order of {} rows was asked for, at most {} are supported", n, UINT32_MAX);
+  DISSENT_CHECK(n >= 0 && n <= UINT32_MAX, kUsage,
+                "an order of {} rows was asked for, at most {} are supported", n, UINT32_MAX);
   std::vector<int64_t> order(n);
   for (int64_t i = 0; i < n; ++i) order[i] = i;
-  for (int64_t i = n - 1; i > 0; --i) std::swap(order[i], order[below(static_cast<uint32_t>(i + 1))]);
+  for (int64_t i = n - 1; i > 0; --i)
+    std::swap(order[i], order[below(static_cast<uint32_t>(i + 1))]);
   return order;
 }
 
@@ -60,7 +66,8 @@ std::vector<int64_t> Random::choose(int64_t n, int64_t k) {
 
 void fill_truncated_normal(at::Tensor values, double deviation, Random random) {
   fill(values, [&] { return 2.0 * (random.uniform() + 0x1p-33) - 1.0; });
-  // In f32 the outermost draws (3 in 10^8) round to +-1, whose inverse is infinite: a weight of +-2.
+  // In f32 the outermost draws (3 in 10^8) round to +-1, whose inverse is infinite: a weight of
+  // +-2.
   if (values.scalar_type() == at::kFloat) values.clamp_(-0x1.fffffep-1, 0x1.fffffep-1);
   values.erfinv_().mul_(deviation * std::sqrt(2.0)).clamp_(-2.0, 2.0);
 }

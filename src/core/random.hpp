@@ -7,11 +7,23 @@
 
 namespace dissent {
 
-/// What a random number is for. Every draw of the program is keyed by (seed, purpose, a, b), so no generator has a state to store,
-/// and a resumed or re-laid-out run draws the same numbers. Values are written into runs: never renumber.
-enum class Purpose : uint32_t { kWeights = 1, kOrder = 2, kActive = 3, kRepulsion = 4, kDropout = 5, kCrop = 6, kNoise = 7, kRoll = 8, kUnlabelledOrder = 9 };
+/// What a random number is for. Every draw of the program is keyed by (seed, purpose, a, b), so no
+/// generator has a state to store, and a resumed or re-laid-out run draws the same numbers. Values
+/// are written into runs: never renumber.
+enum class Purpose : uint32_t {
+  kWeights = 1,
+  kOrder = 2,
+  kActive = 3,
+  kRepulsion = 4,
+  kDropout = 5,
+  kCrop = 6,
+  kNoise = 7,
+  kRoll = 8,
+  kUnlabelledOrder = 9
+};
 
-/// Counter-based stream (Philox 4x32-10 of ATen) for one key: a and b are, by purpose, member, epoch, step.
+/// Counter-based stream (Philox 4x32-10 of ATen) for one key: a and b are, by purpose, member,
+/// epoch, step.
 class Random {
  public:
   Random(uint64_t seed, Purpose purpose, uint64_t a = 0, uint64_t b = 0);
@@ -30,7 +42,8 @@ class Random {
   at::Philox4_32 engine_;
 };
 
-/// Fills a contiguous CPU tensor of f32 or f64 with normal draws of the given deviation, truncated at +-2 (absolute), as timm's trunc_normal_ does.
+/// Fills a contiguous CPU tensor of f32 or f64 with normal draws of the given deviation, truncated
+/// at +-2 (absolute), as timm's trunc_normal_ does.
 void fill_truncated_normal(at::Tensor values, double deviation, Random random);
 
 /// Fills a contiguous CPU tensor of f32 or f64 with uniform draws in [low, high).

@@ -9,7 +9,7 @@ void set_flag(int) { g_stop = 1; }
 }  // namespace
 
 void install_stop_handlers() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = set_flag;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;

@@ -19,16 +19,22 @@ FeatureSource synthetic_source(const ImageDataOptions& data) {
   int64_t rows = kSyntheticRows;
   const auto* end = data.rows.data() + data.rows.size();
   const auto [rest, error] = std::from_chars(data.rows.data(), end, rows);
-  DISSENT_CHECK(data.rows.empty() || (error == std::errc() && rest == end && rows >= 1), kUsage, "data.rows of synthetic: expected a number of rows, found \"{}\"", data.rows);
-  auto set = std::make_shared<SyntheticSet>(SyntheticOptions{
-      .seed = static_cast<uint64_t>(data.seed), .rows = rows, .dim = data.dim, .classes = classes, .test = data.split == "test"});
+  DISSENT_CHECK(data.rows.empty() || (error == std::errc() && rest == end && rows >= 1), kUsage,
+                "data.rows of synthetic: expected a number of rows, found \"{}\"", data.rows);
+  auto set =
+      std::make_shared<SyntheticSet>(SyntheticOptions{.seed = static_cast<uint64_t>(data.seed),
+                                                      .rows = rows,
+                                                      .dim = data.dim,
+                                                      .classes = classes,
+                                                      .test = data.split == "test"});
   return {.name = data.dataset + "/" + data.split,
           .rows = rows,
           .dim = data.dim,
           .classes = classes,
           .draws = true,
           .trunk = "none",
-          .features = [set](int64_t pass, int64_t first, int64_t count) { return set->features(pass, first, count); },
+          .features = [set](int64_t pass, int64_t first,
+                            int64_t count) { return set->features(pass, first, count); },
           .labels = [set](int64_t first, int64_t count) { return set->labels(first, count); }};
 }
 
@@ -37,8 +43,10 @@ at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, in
   auto pixels = at::empty({count, dim}, at::kByte);
   for (int64_t i = 0; i < count; ++i) {
     const auto image = set.image(first + i);
-    DISSENT_CHECK(image.numel() == dim, kData, "{}: image {} is [{}], the first has {} values: the trunk pixels needs images of one size", set.name(), first + i,
-                  fmt::join(image.sizes(), ", "), dim);
+    DISSENT_CHECK(
+        image.numel() == dim, kData,
+        "{}: image {} is [{}], the first has {} values: the trunk pixels needs images of one size",
+        set.name(), first + i, fmt::join(image.sizes(), ", "), dim);
     std::memcpy(pixels.data_ptr<uint8_t>() + i * dim, image.const_data_ptr<uint8_t>(), dim);
   }
   return pixels.to(at::kFloat).div_(255);  // of no images too: a rank may have no rows of a shard
@@ -52,25 +60,35 @@ FeatureSource pixel_source(const ImageDataOptions& data) {
           .dim = dim,
           .classes = set->classes(),
           .trunk = "pixels",
-          .features = [set, dim](int64_t, int64_t first, int64_t count) { return pixel_features(*set, dim, first, count); },
-          .labels = [set](int64_t first, int64_t count) { return set->labels().narrow(0, first, count); }};
+          .features = [set, dim](int64_t, int64_t first,
+                                 int64_t count) { return pixel_features(*set, dim, first, count); },
+          .labels = [set](int64_t first,
+                          int64_t count) { return set->labels().narrow(0, first, count); }};
 }
 
 }  // namespace
 
 std::unique_ptr<ImageSource> open_images(const ImageDataOptions& data) {
   auto set = open_image_source(data);
-  const bool number = !data.rows.empty() && data.rows.find_first_not_of("0123456789") == std::string::npos;
+  const bool number =
+      !data.rows.empty() && data.rows.find_first_not_of("0123456789") == std::string::npos;
   return rows_of_source(std::move(set), number ? ":" + data.rows : data.rows);
 }
 
-bool has_no_images(const ImageDataOptions& data) { return data.list.empty() && find_dataset(data.dataset).open == nullptr; }
+bool has_no_images(const ImageDataOptions& data) {
+  return data.list.empty() && find_dataset(data.dataset).open == nullptr;
+}
 
 FeatureSource open_source(const ImageDataOptions& data, const std::string& trunk) {
   const bool made = has_no_images(data);
-  DISSENT_CHECK(made == (trunk == "none"), kUsage, "data.dataset = \"{}\" goes with trunk.model = {}, found \"{}\"", data.dataset,
-                made ? "\"none\": its rows are features already" : "\"pixels\" or a network: it has images", trunk);
-  DISSENT_CHECK(data.transform == "none", kUsage, "data.transform = \"{}\" goes with a network, found trunk.model = \"{}\"", data.transform, trunk);
+  DISSENT_CHECK(
+      made == (trunk == "none"), kUsage,
+      "data.dataset = \"{}\" goes with trunk.model = {}, found \"{}\"", data.dataset,
+      made ? "\"none\": its rows are features already" : "\"pixels\" or a network: it has images",
+      trunk);
+  DISSENT_CHECK(data.transform == "none", kUsage,
+                "data.transform = \"{}\" goes with a network, found trunk.model = \"{}\"",
+                data.transform, trunk);
   return made ? synthetic_source(data) : pixel_source(data);
 }
 

@@ -9,25 +9,30 @@
 
 namespace dissent {
 
-/// What a cache is made of: rows of features on demand, so that a set that is made (synthetic) never lies in memory as a whole.
+/// What a cache is made of: rows of features on demand, so that a set that is made (synthetic)
+/// never lies in memory as a whole.
 struct FeatureSource {
-  std::string name;           ///< "fashion_mnist/train"; for a network what the set holds (ImageSource::identity): "fashion_mnist/train, 60000 images, 9c21..."
-  int64_t rows = 0;           ///< of a pass
+  std::string name;  ///< "fashion_mnist/train"; for a network what the set holds
+                     ///< (ImageSource::identity): "fashion_mnist/train, 60000 images, 9c21..."
+  int64_t rows = 0;  ///< of a pass
   int64_t dim = 0;
   int64_t classes = 0;
-  bool draws = false;         ///< passes differ
-  std::string trunk;          ///< "pixels", "none", or a network and its cut: "lenet/features"
-  std::string weights = {};   ///< checksum of the network's weights
+  bool draws = false;        ///< passes differ
+  std::string trunk;         ///< "pixels", "none", or a network and its cut: "lenet/features"
+  std::string weights = {};  ///< checksum of the network's weights
   std::string transform = "none";
-  std::function<at::Tensor(int64_t pass, int64_t first, int64_t count)> features;  ///< [count, dim] f32, host
-  std::function<at::Tensor(int64_t first, int64_t count)> labels;                  ///< [count] i64
+  std::function<at::Tensor(int64_t pass, int64_t first, int64_t count)>
+      features;                                                    ///< [count, dim] f32, host
+  std::function<at::Tensor(int64_t first, int64_t count)> labels;  ///< [count] i64
 };
 
-/// The images that [data] names, [data] rows of them. Errors: see open_image_source and rows_of_source. Not collective.
+/// The images that [data] names, [data] rows of them. Errors: see open_image_source and
+/// rows_of_source. Not collective.
 std::unique_ptr<ImageSource> open_images(const ImageDataOptions& data);
 
-/// The set that [data] names, its rows as they are: `trunk` is "pixels" for sets of images (value / 255, flattened), "none" for sets that are features
-/// already. Error::kUsage: a trunk that does not go with the set. Error::kData: see open_image_source. Not collective.
+/// The set that [data] names, its rows as they are: `trunk` is "pixels" for sets of images (value /
+/// 255, flattened), "none" for sets that are features already. Error::kUsage: a trunk that does not
+/// go with the set. Error::kData: see open_image_source. Not collective.
 FeatureSource open_source(const ImageDataOptions& data, const std::string& trunk);
 /// True if [data] names features that are made, not images.
 bool has_no_images(const ImageDataOptions& data);

@@ -17,7 +17,8 @@ constexpr int64_t kNamed = 10;  // damaged images that are logged one by one
 
 // A request under way. Tasks of a few rows each write to places of their own.
 struct Job {
-  explicit Job(ImageRequest wanted) : request(std::move(wanted)), transform(*request.transform), failures(request.rows.size()) {
+  explicit Job(ImageRequest wanted)
+      : request(std::move(wanted)), transform(*request.transform), failures(request.rows.size()) {
     const auto count = static_cast<int64_t>(request.rows.size());
     const int64_t size = transform.options().size;
     batch.rows = request.rows;
@@ -29,11 +30,15 @@ struct Job {
   void run(int64_t task) {
     const int64_t pixels = 3 * transform.options().size * transform.options().size;
     auto* out = batch.x.data_ptr<float>();
-    for (int64_t i = task * kTaskRows; i < std::min<int64_t>(std::ssize(request.rows), (task + 1) * kTaskRows); ++i) {
+    for (int64_t i = task * kTaskRows;
+         i < std::min<int64_t>(std::ssize(request.rows), (task + 1) * kTaskRows); ++i) {
       try {
         const int64_t row = request.rows[i];
-        const auto wanted = [&](int64_t height, int64_t width) { return transform.part_of_row(request.seed, request.stream, row, height, width); };
-        transform.row(request.source->image_for(row, wanted), request.seed, request.stream, row, out + i * pixels);
+        const auto wanted = [&](int64_t height, int64_t width) {
+          return transform.part_of_row(request.seed, request.stream, row, height, width);
+        };
+        transform.row(request.source->image_for(row, wanted), request.seed, request.stream, row,
+                      out + i * pixels);
       } catch (...) {
         failures[i] = std::current_exception();
       }
@@ -108,7 +113,8 @@ struct ImageLoader::Pool {
 };
 
 ImageLoader::ImageLoader(const ImageLoaderOptions& options) {
-  DISSENT_CHECK(options.workers >= 0, kUsage, "image loader: workers: wanted >= 0, given {}", options.workers);
+  DISSENT_CHECK(options.workers >= 0, kUsage, "image loader: workers: wanted >= 0, given {}",
+                options.workers);
   pool_ = std::make_unique<Pool>(options);
 }
 
@@ -117,31 +123,37 @@ ImageLoader::~ImageLoader() = default;
 int64_t ImageLoader::damaged() const { return *pool_->damaged; }
 
 std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
-  DISSENT_CHECK(request.source && request.transform, kUsage, "image loader: request: wanted a source and a transform, given {}",
+  DISSENT_CHECK(request.source && request.transform, kUsage,
+                "image loader: request: wanted a source and a transform, given {}",
                 request.source ? "no transform" : "no source");
   for (const int64_t row : request.rows)
-    DISSENT_CHECK(row >= 0 && row < request.source->rows(), kUsage, "image loader: rows: wanted 0 .. {} ({}), given {}", request.source->rows() - 1,
+    DISSENT_CHECK(row >= 0 && row < request.source->rows(), kUsage,
+                  "image loader: rows: wanted 0 .. {} ({}), given {}", request.source->rows() - 1,
                   request.source->name(), row);
   const auto job = std::make_shared<Job>(std::move(request));
   pool_->start(job);
   // The rest is done in get(): the log is not for several threads.
-  return std::async(std::launch::deferred, [job, damaged = pool_->damaged, skip = pool_->options.skip_damaged] {
-    job->done.get_future().wait();
-    std::vector<int64_t> kept, rows;
-    for (size_t i = 0; i < job->failures.size(); ++i) {
-      if (!job->failures[i]) {
-        kept.push_back(static_cast<int64_t>(i));
-        rows.push_back(job->request.rows[i]);
-        continue;
-      }
-      if (!skip) std::rethrow_exception(job->failures[i]);
-      const auto what = damage_of(job->failures[i]);
-      if ((*damaged)++ < kNamed) spdlog::warn("event=image_left_out {}{}", what, *damaged == kNamed ? " (further ones are counted only)" : "");
-    }
-    if (kept.size() == job->failures.size()) return std::move(job->batch);
-    const auto index = at::tensor(kept, at::kLong);
-    return ImageBatch{job->batch.x.index_select(0, index), job->batch.labels.index_select(0, index), rows};
-  });
+  return std::async(
+      std::launch::deferred, [job, damaged = pool_->damaged, skip = pool_->options.skip_damaged] {
+        job->done.get_future().wait();
+        std::vector<int64_t> kept, rows;
+        for (size_t i = 0; i < job->failures.size(); ++i) {
+          if (!job->failures[i]) {
+            kept.push_back(static_cast<int64_t>(i));
+            rows.push_back(job->request.rows[i]);
+            continue;
+          }
+          if (!skip) std::rethrow_exception(job->failures[i]);
+          const auto what = damage_of(job->failures[i]);
+          if ((*damaged)++ < kNamed)
+            spdlog::warn("event=image_left_out {}{}", what,
+                         *damaged == kNamed ? " (further ones are counted only)" : "");
+        }
+        if (kept.size() == job->failures.size()) return std::move(job->batch);
+        const auto index = at::tensor(kept, at::kLong);
+        return ImageBatch{job->batch.x.index_select(0, index),
+                          job->batch.labels.index_select(0, index), rows};
+      });
 }
 
 }  // namespace dissent

@@ -12,11 +12,15 @@ at::Tensor ImageSource::image_for(int64_t row, const WantedPart&) const { return
 std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options) {
   if (!options.list.empty()) return open_image_list(options);
   const auto& spec = find_dataset(options.dataset);
-  DISSENT_CHECK(spec.open, kUsage, "dataset {} has features, no images: it goes with trunk.model = \"none\"", spec.name);
+  DISSENT_CHECK(spec.open, kUsage,
+                "dataset {} has features, no images: it goes with trunk.model = \"none\"",
+                spec.name);
   const std::string folder = options.root.empty() ? spec.default_root : options.root;
   DISSENT_CHECK(!folder.empty(), kUsage, "dataset {} needs data.root: {}", spec.name, spec.obtain);
-  DISSENT_CHECK(spec.splits.empty() || std::find(spec.splits.begin(), spec.splits.end(), options.split) != spec.splits.end(), kUsage, "dataset {} has no split '{}'; there are {}",
-                spec.name, options.split, fmt::join(spec.splits, ", "));
+  DISSENT_CHECK(spec.splits.empty() || std::find(spec.splits.begin(), spec.splits.end(),
+                                                 options.split) != spec.splits.end(),
+                kUsage, "dataset {} has no split '{}'; there are {}", spec.name, options.split,
+                fmt::join(spec.splits, ", "));
   return spec.open(spec, folder, options.split);
 }
 

@@ -18,15 +18,20 @@ class ImageSource {
 
   const std::string& name() const { return name_; }  ///< "fashion_mnist/train"
   int64_t rows() const { return labels_.size(0); }
-  int64_t classes() const { return classes_; }       ///< C; 0: not known
-  const at::Tensor& labels() const { return labels_; }  ///< [N] i64, in 0 .. C - 1, or -1 where unknown
-  /// What the set holds, wherever it lies: "fashion_mnist/train, 60000 images, 9c21...". Two sets of the same identity give the same pixels.
+  int64_t classes() const { return classes_; }  ///< C; 0: not known
+  const at::Tensor& labels() const {
+    return labels_;
+  }  ///< [N] i64, in 0 .. C - 1, or -1 where unknown
+  /// What the set holds, wherever it lies: "fashion_mnist/train, 60000 images, 9c21...". Two sets
+  /// of the same identity give the same pixels.
   const std::string& identity() const { return identity_; }
 
-  /// The image of a row: [H, W] or [H, W, 3] u8, host, contiguous. May be called by any number of threads at once.
+  /// The image of a row: [H, W] or [H, W, 3] u8, host, contiguous. May be called by any number of
+  /// threads at once.
   /// Error::kData naming the image if it is missing or damaged.
   virtual at::Tensor image(int64_t row) const = 0;
-  /// The same, but pixels outside of the part that `wanted` names may hold anything: decoding may pass over them.
+  /// The same, but pixels outside of the part that `wanted` names may hold anything: decoding may
+  /// pass over them.
   virtual at::Tensor image_for(int64_t row, const WantedPart& wanted) const;
 
  protected:
@@ -36,8 +41,9 @@ class ImageSource {
   at::Tensor labels_;
 };
 
-/// The split that [data] names. Error::kUsage: unknown set or split, no root. Error::kData: files missing (naming the path and how to get them) or damaged,
-/// images and labels of different count, a label out of range. Not collective.
+/// The split that [data] names. Error::kUsage: unknown set or split, no root. Error::kData: files
+/// missing (naming the path and how to get them) or damaged, images and labels of different count,
+/// a label out of range. Not collective.
 std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options);
 
 }  // namespace dissent

@@ -9,7 +9,8 @@ namespace {
 
 class RowRange final : public ImageSource {
  public:
-  RowRange(std::unique_ptr<ImageSource> whole, int64_t first, int64_t last) : whole_(std::move(whole)), first_(first) {
+  RowRange(std::unique_ptr<ImageSource> whole, int64_t first, int64_t last)
+      : whole_(std::move(whole)), first_(first) {
     name_ = fmt::format("{}[{}:{}]", whole_->name(), first, last);
     identity_ = fmt::format("{}, rows {}:{}", whole_->identity(), first, last);
     classes_ = whole_->classes();
@@ -24,7 +25,8 @@ class RowRange final : public ImageSource {
 
 }  // namespace
 
-std::unique_ptr<ImageSource> rows_of_source(std::unique_ptr<ImageSource> source, const std::string& range) {
+std::unique_ptr<ImageSource> rows_of_source(std::unique_ptr<ImageSource> source,
+                                            const std::string& range) {
   if (range.empty()) return source;
   const auto colon = range.find(':');
   const int64_t rows = source->rows();
@@ -36,8 +38,12 @@ std::unique_ptr<ImageSource> rows_of_source(std::unique_ptr<ImageSource> source,
     right = right && error == std::errc() && end == text.data() + text.size();
     return std::clamp<int64_t>(value < 0 ? rows + value : value, 0, rows);
   };
-  const int64_t first = right ? bound(range.substr(0, colon), 0) : 0, last = right ? bound(range.substr(colon + 1), rows) : 0;
-  DISSENT_CHECK(right && first < last, kUsage, "rows \"{}\" of {}: expected a range as \"0:55000\" or \"-5000:\" with rows of the {} in it", range, source->name(), rows);
+  const int64_t first = right ? bound(range.substr(0, colon), 0) : 0,
+                last = right ? bound(range.substr(colon + 1), rows) : 0;
+  DISSENT_CHECK(
+      right && first < last, kUsage,
+      "rows \"{}\" of {}: expected a range as \"0:55000\" or \"-5000:\" with rows of the {} in it",
+      range, source->name(), rows);
   return std::make_unique<RowRange>(std::move(source), first, last);
 }
 

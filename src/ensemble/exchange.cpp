@@ -10,9 +10,20 @@ namespace dissent {
 namespace {
 
 constexpr int64_t kMostDims = 8;
-enum Number : int64_t { kMembers, kRows, kData, kDefined, kType, kDevice, kDims, kSizes, kNumbers = kSizes + kMostDims };
+enum Number : int64_t {
+  kMembers,
+  kRows,
+  kData,
+  kDefined,
+  kType,
+  kDevice,
+  kDims,
+  kSizes,
+  kNumbers = kSizes + kMostDims
+};
 
-// What a rank has of a field, and what it takes the whole to be: all ranks judge by the same numbers.
+// What a rank has of a field, and what it takes the whole to be: all ranks judge by the same
+// numbers.
 using Header = std::array<int64_t, kNumbers>;
 
 Header header_of(const SplitField& field) {
@@ -23,27 +34,37 @@ Header header_of(const SplitField& field) {
   header[kType] = static_cast<int64_t>(tensor.scalar_type());
   header[kDevice] = static_cast<int64_t>(tensor.device().type());
   header[kDims] = tensor.dim();
-  for (int64_t d = 0; d < std::min(tensor.dim(), kMostDims); ++d) header[kSizes + d] = tensor.size(d);
+  for (int64_t d = 0; d < std::min(tensor.dim(), kMostDims); ++d)
+    header[kSizes + d] = tensor.size(d);
   return header;
 }
 
 std::string text(const Header& header) {
   if (header[kDefined] == 0) return "nothing";
   if (header[kDims] > kMostDims) return fmt::format("{} dimensions", header[kDims]);
-  const auto number = [](int64_t value) { return value < 0 ? std::string("any number of") : std::to_string(value); };
-  return fmt::format("[{}] {} {} of {} members x {} rows", fmt::join(header.begin() + kSizes, header.begin() + kSizes + header[kDims], ", "),
-                     c10::toString(static_cast<at::ScalarType>(header[kType])), c10::DeviceTypeName(static_cast<at::DeviceType>(header[kDevice]), true),
-                     number(header[kMembers]), number(header[kRows]));
+  const auto number = [](int64_t value) {
+    return value < 0 ? std::string("any number of") : std::to_string(value);
+  };
+  return fmt::format(
+      "[{}] {} {} of {} members x {} rows",
+      fmt::join(header.begin() + kSizes, header.begin() + kSizes + header[kDims], ", "),
+      c10::toString(static_cast<at::ScalarType>(header[kType])),
+      c10::DeviceTypeName(static_cast<at::DeviceType>(header[kDevice]), true),
+      number(header[kMembers]), number(header[kRows]));
 }
 
 // [ranks, fields]
-std::vector<std::vector<Header>> all_headers(Communicator& group, const std::vector<SplitField>& fields) {
+std::vector<std::vector<Header>> all_headers(Communicator& group,
+                                             const std::vector<SplitField>& fields) {
   const auto count = static_cast<int64_t>(fields.size()) * kNumbers;
   auto own = at::empty({count}, at::kLong);
   auto* number = own.data_ptr<int64_t>();
   for (const auto& field : fields) number = std::ranges::copy(header_of(field), number).out;
   const bool on_device = std::string_view(group.backend()) == "nccl";
-  const auto all = group.all_gather(on_device ? own.to(at::kCUDA) : own, std::vector<int64_t>(group.size(), count)).cpu();
+  const auto all = group
+                       .all_gather(on_device ? own.to(at::kCUDA) : own,
+                                   std::vector<int64_t>(group.size(), count))
+                       .cpu();
   const auto* from = all.const_data_ptr<int64_t>();
   std::vector<std::vector<Header>> headers(group.size(), std::vector<Header>(fields.size()));
   for (auto& of_rank : headers)
@@ -59,19 +80,25 @@ int64_t elements(const at::Tensor& local) { return c10::multiply_integers(local.
 
 }  // namespace
 
-void check_fields(Communicator& group, const std::string& caller, const std::vector<SplitField>& fields) {
+void check_fields(Communicator& group, const std::string& caller,
+                  const std::vector<SplitField>& fields) {
   const auto headers = all_headers(group, fields);
   for (size_t f = 0; f < fields.size(); ++f) {
     const auto& first = headers[0][f];
     const int64_t least_dims = first[kRows] >= 0 ? 2 : 1, data = first[kData];
-    const bool usable = first[kDefined] != 0 && first[kDims] >= least_dims && first[kDims] <= kMostDims;
-    DISSENT_CHECK(usable, kUsage, "{}: {}: rank 0: wanted a tensor of {} .. {} dimensions, given {}", caller, fields[f].name, least_dims, kMostDims, text(first));
+    const bool usable =
+        first[kDefined] != 0 && first[kDims] >= least_dims && first[kDims] <= kMostDims;
+    DISSENT_CHECK(usable, kUsage,
+                  "{}: {}: rank 0: wanted a tensor of {} .. {} dimensions, given {}", caller,
+                  fields[f].name, least_dims, kMostDims, text(first));
     for (int64_t rank = 0; rank < group.size(); ++rank) {
       auto wanted = first;
-      if (first[kMembers] >= 0) wanted[kSizes] = part_of(first[kMembers], group.size() / data, rank / data).count;
+      if (first[kMembers] >= 0)
+        wanted[kSizes] = part_of(first[kMembers], group.size() / data, rank / data).count;
       if (first[kRows] >= 0) wanted[kSizes + 1] = part_of(first[kRows], data, rank % data).count;
       const auto& given = headers[rank][f];
-      DISSENT_CHECK(given == wanted, kUsage, "{}: {}: rank {}: wanted {}, given {}", caller, fields[f].name, rank, text(wanted), text(given));
+      DISSENT_CHECK(given == wanted, kUsage, "{}: {}: rank {}: wanted {}, given {}", caller,
+                    fields[f].name, rank, text(wanted), text(given));
     }
   }
 }
@@ -80,7 +107,8 @@ at::Tensor gather_members(Communicator& members, const at::Tensor& local, int64_
   const auto own = local.contiguous();
   if (members.size() == 1) return own;
   std::vector<int64_t> counts, shape = local.sizes().vec();
-  for (int64_t rank = 0; rank < members.size(); ++rank) counts.push_back(part_of(total, members.size(), rank).count * elements(local));
+  for (int64_t rank = 0; rank < members.size(); ++rank)
+    counts.push_back(part_of(total, members.size(), rank).count * elements(local));
   shape[0] = total;
   const auto all = members.all_gather(own.detach(), counts).view(shape);
   if (!local.requires_grad()) return all;
@@ -94,7 +122,8 @@ at::Tensor gather_rows(Communicator& data, const at::Tensor& local, int64_t rows
   if (data.size() == 1) return own;
   std::vector<int64_t> counts, shape = local.sizes().vec();
   const int64_t per_row = local.size(0) * c10::multiply_integers(local.sizes().slice(2));
-  for (int64_t rank = 0; rank < data.size(); ++rank) counts.push_back(part_of(rows, data.size(), rank).count * per_row);
+  for (int64_t rank = 0; rank < data.size(); ++rank)
+    counts.push_back(part_of(rows, data.size(), rank).count * per_row);
   auto pieces = data.all_gather(own.detach(), counts).split_with_sizes(counts);
   for (int64_t rank = 0; rank < data.size(); ++rank) {
     shape[1] = part_of(rows, data.size(), rank).count;
@@ -103,13 +132,17 @@ at::Tensor gather_rows(Communicator& data, const at::Tensor& local, int64_t rows
   return at::cat(pieces, 1);
 }
 
-at::Tensor all_members(Communicator& members, const at::Tensor& local, int64_t total, const std::string& name) {
-  check_fields(members, "all_members", {{.name = name, .local = local, .members = total, .rows = -1, .data = 1}});
+at::Tensor all_members(Communicator& members, const at::Tensor& local, int64_t total,
+                       const std::string& name) {
+  check_fields(members, "all_members",
+               {{.name = name, .local = local, .members = total, .rows = -1, .data = 1}});
   return gather_members(members, local, total);
 }
 
-at::Tensor whole_batch(Communicator& data, const at::Tensor& local, int64_t rows, const std::string& name) {
-  check_fields(data, "whole_batch", {{.name = name, .local = local, .members = -1, .rows = rows, .data = data.size()}});
+at::Tensor whole_batch(Communicator& data, const at::Tensor& local, int64_t rows,
+                       const std::string& name) {
+  check_fields(data, "whole_batch",
+               {{.name = name, .local = local, .members = -1, .rows = rows, .data = data.size()}});
   return gather_rows(data, local, rows);
 }
 

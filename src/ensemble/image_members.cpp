@@ -6,9 +6,11 @@
 
 namespace dissent {
 
-ImageMembers make_image_members(std::shared_ptr<const ImageNetwork> network, int64_t total, Part part, uint64_t seed, at::ScalarType dtype, at::Device device) {
+ImageMembers make_image_members(std::shared_ptr<const ImageNetwork> network, int64_t total,
+                                Part part, uint64_t seed, at::ScalarType dtype, at::Device device) {
   const int64_t heads = network->heads();
-  DISSENT_CHECK(heads == 0 || heads == total, kUsage, "image members: a network of {} heads for {} members", heads, total);
+  DISSENT_CHECK(heads == 0 || heads == total, kUsage,
+                "image members: a network of {} heads for {} members", heads, total);
   if (heads > 0) part = {0, 1};
   const auto options = at::TensorOptions().dtype(dtype);
   auto values = at::empty({part.count, network->layout().size()}, options);

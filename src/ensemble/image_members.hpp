@@ -8,11 +8,12 @@
 
 namespace dissent {
 
-/// The members of an image ensemble that this rank holds: networks first .. first + networks() - 1, parameters stacked [n, P], BatchNorm's running
-/// statistics [n, Q]. A multihead network is all M members in one.
+/// The members of an image ensemble that this rank holds: networks first .. first + networks() - 1,
+/// parameters stacked [n, P], BatchNorm's running statistics [n, Q]. A multihead network is all M
+/// members in one.
 struct ImageMembers {
   std::shared_ptr<const ImageNetwork> network;
-  int64_t total = 0;   ///< M, members of the ensemble
+  int64_t total = 0;  ///< M, members of the ensemble
   int64_t first = 0;
   at::Tensor values;   ///< [n, P]
   at::Tensor buffers;  ///< [n, Q]; Q = 0 without BatchNorm
@@ -23,13 +24,18 @@ struct ImageMembers {
   /// Members of each network: M of a multihead one, else 1.
   int64_t members_each() const { return multihead() ? total : 1; }
   int64_t count() const { return networks() * members_each(); }
-  bool holds(int64_t member) const { return multihead() || (member >= first && member < first + networks()); }
+  bool holds(int64_t member) const {
+    return multihead() || (member >= first && member < first + networks());
+  }
 };
 
-/// Members of part `part` of `parts` with their initial values, drawn by seed and member: the same for every split.
-ImageMembers make_image_members(std::shared_ptr<const ImageNetwork> network, int64_t total, Part part, uint64_t seed, at::ScalarType dtype, at::Device device);
+/// Members of part `part` of `parts` with their initial values, drawn by seed and member: the same
+/// for every split.
+ImageMembers make_image_members(std::shared_ptr<const ImageNetwork> network, int64_t total,
+                                Part part, uint64_t seed, at::ScalarType dtype, at::Device device);
 
-/// Runs task(i) for each of the n networks: on the threads of this process, one network a thread; one after the other on a GPU.
+/// Runs task(i) for each of the n networks: on the threads of this process, one network a thread;
+/// one after the other on a GPU.
 void each_network(const ImageMembers& members, const std::function<void(int64_t)>& task);
 
 }  // namespace dissent

@@ -8,7 +8,8 @@
 
 namespace dissent {
 
-/// The members of an ensemble of heads that this rank holds: numbers first .. first + count - 1 of `total`, parameters stacked [count, P].
+/// The members of an ensemble of heads that this rank holds: numbers first .. first + count - 1 of
+/// `total`, parameters stacked [count, P].
 struct MemberStack {
   std::shared_ptr<const Head> head;
   int64_t total = 0;
@@ -21,7 +22,9 @@ struct MemberStack {
   at::Tensor member(int64_t number) const { return values[number - first]; }
 };
 
-/// Members of part `part` of `parts`, with their initial values (drawn by seed and member: the same for every split).
-MemberStack make_members(std::shared_ptr<const Head> head, int64_t total, Part part, uint64_t seed, at::ScalarType dtype, at::Device device);
+/// Members of part `part` of `parts`, with their initial values (drawn by seed and member: the same
+/// for every split).
+MemberStack make_members(std::shared_ptr<const Head> head, int64_t total, Part part, uint64_t seed,
+                         at::ScalarType dtype, at::Device device);
 
 }  // namespace dissent

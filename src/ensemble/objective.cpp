@@ -14,11 +14,15 @@ using losses::LossKind;
 using losses::LossTerm;
 using RepulsionOn = ObjectiveOptions::RepulsionOn;
 
-bool has(const std::vector<Field>& fields, Field field) { return std::find(fields.begin(), fields.end(), field) != fields.end(); }
+bool has(const std::vector<Field>& fields, Field field) {
+  return std::find(fields.begin(), fields.end(), field) != fields.end();
+}
 
 bool is_base(const LossTerm& term) { return losses::find_loss(term.name).kind == LossKind::kBase; }
 
-losses::LossTraits traits_of(const LossTerm& term) { return losses::traits_of(losses::find_loss(term.name), term.options); }
+losses::LossTraits traits_of(const LossTerm& term) {
+  return losses::traits_of(losses::find_loss(term.name), term.options);
+}
 
 // The weight of its schedule, were it 1: 0 only where the term is off.
 bool is_on(const LossTerm& term, int64_t epoch, int64_t step) {
@@ -29,18 +33,23 @@ bool is_on(const LossTerm& term, int64_t epoch, int64_t step) {
 
 void check_unlabelled(const at::Tensor& unlabelled, const at::Tensor& logits) {
   check_outputs("objective", "unlabelled", unlabelled, 1);
-  const bool fits = unlabelled.size(0) == logits.size(0) && unlabelled.size(2) == logits.size(2) && unlabelled.scalar_type() == logits.scalar_type() &&
+  const bool fits = unlabelled.size(0) == logits.size(0) && unlabelled.size(2) == logits.size(2) &&
+                    unlabelled.scalar_type() == logits.scalar_type() &&
                     unlabelled.device() == logits.device();
-  DISSENT_CHECK(fits, kUsage, "objective: unlabelled: wanted [{}, B, {}] {} {}, given {}", logits.size(0), logits.size(2), c10::toString(logits.scalar_type()),
+  DISSENT_CHECK(fits, kUsage, "objective: unlabelled: wanted [{}, B, {}] {} {}, given {}",
+                logits.size(0), logits.size(2), c10::toString(logits.scalar_type()),
                 logits.device().str(), describe(unlabelled));
 }
 
-// The batches of a step: those that are trained, those that repel, the unlabelled ones. Undefined or without rows where there are none.
+// The batches of a step: those that are trained, those that repel, the unlabelled ones. Undefined
+// or without rows where there are none.
 struct Batches {
   at::Tensor trained, trained_labels, repelled, repelled_labels, unlabelled;
 };
 
-Batches split(const at::Tensor& logits, const at::Tensor& labels, const std::optional<at::Tensor>& unlabelled, bool others_on, const ObjectiveOptions& options) {
+Batches split(const at::Tensor& logits, const at::Tensor& labels,
+              const std::optional<at::Tensor>& unlabelled, bool others_on,
+              const ObjectiveOptions& options) {
   Batches batches{logits, labels, logits, labels, unlabelled.value_or(at::Tensor())};
   if (options.repulsion_on == RepulsionOn::kUnlabelled) {
     batches.repelled = batches.unlabelled;
@@ -82,14 +91,17 @@ std::optional<losses::LossInput> input_of(const LossTerm& term, const Batches& b
 
 std::optional<std::string> impossible_on_features(const losses::LossInfo& loss) {
   for (const auto field : loss.traits.needs)
-    if (field != Field::kLogits && field != Field::kLabels && field != Field::kDrawnMember && field != Field::kUnlabelledLogits)
-      return fmt::format("needs {}, which training on cached features does not have", losses::field_name(field));
+    if (field != Field::kLogits && field != Field::kLabels && field != Field::kDrawnMember &&
+        field != Field::kUnlabelledLogits)
+      return fmt::format("needs {}, which training on cached features does not have",
+                         losses::field_name(field));
   return {};
 }
 
 bool reads_unlabelled(const LossTerm& term, const ObjectiveOptions& options) {
   if (is_base(term)) return false;
-  return options.repulsion_on == RepulsionOn::kUnlabelled || (has(traits_of(term).needs, Field::kUnlabelledLogits) && term.name != "kl_backward");
+  return options.repulsion_on == RepulsionOn::kUnlabelled ||
+         (has(traits_of(term).needs, Field::kUnlabelledLogits) && term.name != "kl_backward");
 }
 
 uint64_t terms_on(const ObjectiveOptions& options, int64_t epoch, int64_t step) {
@@ -100,38 +112,52 @@ uint64_t terms_on(const ObjectiveOptions& options, int64_t epoch, int64_t step) 
 }
 
 bool uses_drawn_member(const ObjectiveOptions& options) {
-  return std::any_of(options.terms.begin(), options.terms.end(), [](const auto& term) { return has(traits_of(term).needs, Field::kDrawnMember); });
+  return std::any_of(options.terms.begin(), options.terms.end(), [](const auto& term) {
+    return has(traits_of(term).needs, Field::kDrawnMember);
+  });
 }
 
 void check(const ObjectiveOptions& options) {
-  DISSENT_CHECK(!options.terms.empty(), kUsage, "objective: terms: wanted at least one loss, given none");
-  DISSENT_CHECK(options.terms.size() <= 64, kUsage, "objective: terms: wanted at most 64 losses, given {}", options.terms.size());
-  if (options.below_threshold) check_range("objective", "below_threshold", *options.below_threshold, 0, 1);
+  DISSENT_CHECK(!options.terms.empty(), kUsage,
+                "objective: terms: wanted at least one loss, given none");
+  DISSENT_CHECK(options.terms.size() <= 64, kUsage,
+                "objective: terms: wanted at most 64 losses, given {}", options.terms.size());
+  if (options.below_threshold)
+    check_range("objective", "below_threshold", *options.below_threshold, 0, 1);
   const bool unlabelled = options.repulsion_on == RepulsionOn::kUnlabelled;
   std::vector<std::string> names;
   bool others = false;
   for (const auto& term : options.terms) {
     const auto& loss = losses::find_loss(term.name);
-    DISSENT_CHECK(std::find(names.begin(), names.end(), term.name) == names.end(), kUsage, "objective: {}: wanted each loss once, given twice", term.name);
+    DISSENT_CHECK(std::find(names.begin(), names.end(), term.name) == names.end(), kUsage,
+                  "objective: {}: wanted each loss once, given twice", term.name);
     names.push_back(term.name);
     const auto reason = impossible_on_features(loss);
     DISSENT_CHECK(!reason, kUsage, "objective: {}: {}", term.name, reason.value_or(""));
-    DISSENT_CHECK(std::isfinite(term.weight.weight) && term.weight.weight >= 0, kUsage, "objective: {}: weight: wanted a number >= 0, given {}", term.name,
+    DISSENT_CHECK(std::isfinite(term.weight.weight) && term.weight.weight >= 0, kUsage,
+                  "objective: {}: weight: wanted a number >= 0, given {}", term.name,
                   term.weight.weight);
     if (loss.kind == LossKind::kBase) continue;
     others = true;
-    const bool labels = loss.kind == LossKind::kDiversity && has(traits_of(term).needs, Field::kLabels);
-    DISSENT_CHECK(!labels || !unlabelled, kUsage, "objective: {}: needs labels, so repulsion_on has to be \"labelled\"", term.name);
+    const bool labels =
+        loss.kind == LossKind::kDiversity && has(traits_of(term).needs, Field::kLabels);
+    DISSENT_CHECK(!labels || !unlabelled, kUsage,
+                  "objective: {}: needs labels, so repulsion_on has to be \"labelled\"", term.name);
     const bool hard = term.name == "a2d" && labels;
-    DISSENT_CHECK(!hard || !options.below_threshold, kUsage, "objective: sample_weight \"hard\" and below_threshold cannot be given together");
+    DISSENT_CHECK(!hard || !options.below_threshold, kUsage,
+                  "objective: sample_weight \"hard\" and below_threshold cannot be given together");
   }
-  DISSENT_CHECK(!options.below_threshold || !unlabelled, kUsage, "objective: below_threshold splits the labelled batch, so repulsion_on has to be \"labelled\"");
+  DISSENT_CHECK(!options.below_threshold || !unlabelled, kUsage,
+                "objective: below_threshold splits the labelled batch, so repulsion_on has to be "
+                "\"labelled\"");
   DISSENT_CHECK(!options.below_threshold || others, kUsage,
-                "objective: below_threshold needs a repulsion or a regulariser for the samples that it takes from the cross-entropy");
+                "objective: below_threshold needs a repulsion or a regulariser for the samples "
+                "that it takes from the cross-entropy");
 }
 
-ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels, const std::optional<at::Tensor>& unlabelled, int64_t m, int64_t epoch, int64_t step,
-                         const ObjectiveOptions& options) {
+ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
+                         const std::optional<at::Tensor>& unlabelled, int64_t m, int64_t epoch,
+                         int64_t step, const ObjectiveOptions& options) {
   check(options);
   check_outputs("objective", "logits", logits, 1);
   check_labels("objective", "labels", labels, logits.size(1), logits.size(2), logits.device());
@@ -139,7 +165,8 @@ ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels, con
 
   const auto on = terms_on(options, epoch, step);
   bool others_on = false;
-  for (size_t i = 0; i < options.terms.size(); ++i) others_on = others_on || ((on >> i & 1) != 0 && !is_base(options.terms[i]));
+  for (size_t i = 0; i < options.terms.size(); ++i)
+    others_on = others_on || ((on >> i & 1) != 0 && !is_base(options.terms[i]));
   const auto batches = split(logits, labels, unlabelled, others_on, options);
 
   const auto zero = at::zeros({}, logits.options());

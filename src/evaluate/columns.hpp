@@ -15,14 +15,15 @@ namespace dissent {
 /// Values of some figures for each row of a block, one column a key.
 struct ColumnGroup {
   std::vector<std::string> keys;
-  /// logits [U, B, C], features [U or 1, B, D] (undefined unless asked for) of the pass's units; labels [B]. Returns [keys, B] f64 (or [B] for one).
+  /// logits [U, B, C], features [U or 1, B, D] (undefined unless asked for) of the pass's units;
+  /// labels [B]. Returns [keys, B] f64 (or [B] for one).
   std::function<at::Tensor(const MemberOutputs& outputs, const at::Tensor& labels)> values;
   bool wide = false;  ///< runs on all threads itself; the others run beside each other
 };
 
 /// What one ensemble is asked on a set.
 struct ColumnPlan {
-  std::vector<int64_t> units;      ///< that outputs hold, in this order
+  std::vector<int64_t> units;  ///< that outputs hold, in this order
   bool features = false;
   std::vector<ColumnGroup> groups;
 };
@@ -37,7 +38,8 @@ class SetColumns {
   /// [rows] f64. Error::kInternal for an unknown key.
   at::Tensor at(const std::string& key) const;
   void add(const std::string& key, at::Tensor values);
-  /// More rows: those of another set, of the columns that both have; others, and figures of all rows, are dropped.
+  /// More rows: those of another set, of the columns that both have; others, and figures of all
+  /// rows, are dropped.
   void append(const SetColumns& more);
   /// A figure of all rows together: at(key) has this one value.
   void add_value(const std::string& key, double value);
@@ -48,10 +50,13 @@ class SetColumns {
   int64_t rows_ = 0;
 };
 
-/// Goes once over a set for all ensembles (plans[e] of ensembles[e]): tasks of rows that the ranks take in turn, blocks of options.block_rows within
-/// them; each row is read once. Fills the logits caches. The values are put back in row order, so they have the same bits for every number of ranks and
-/// threads. Memory beside the columns: a block's outputs. Collective over comm.
-std::vector<SetColumns> run_pass(Communicator& comm, const EvaluationSet& set, const std::vector<LoadedEnsemble>& ensembles, const std::vector<ColumnPlan>& plans,
-                                 const OutputOptions& options, bool show_progress);
+/// Goes once over a set for all ensembles (plans[e] of ensembles[e]): tasks of rows that the ranks
+/// take in turn, blocks of options.block_rows within them; each row is read once. Fills the logits
+/// caches. The values are put back in row order, so they have the same bits for every number of
+/// ranks and threads. Memory beside the columns: a block's outputs. Collective over comm.
+std::vector<SetColumns> run_pass(Communicator& comm, const EvaluationSet& set,
+                                 const std::vector<LoadedEnsemble>& ensembles,
+                                 const std::vector<ColumnPlan>& plans, const OutputOptions& options,
+                                 bool show_progress);
 
 }  // namespace dissent

@@ -6,7 +6,8 @@
 
 namespace dissent {
 
-/// XXH3_64 (seed 0) over everything that was added, in order: what tells sets, networks and choices apart.
+/// XXH3_64 (seed 0) over everything that was added, in order: what tells sets, networks and choices
+/// apart.
 class ContentHash {
  public:
   ContentHash();

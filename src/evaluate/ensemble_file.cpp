@@ -20,24 +20,28 @@ std::string method_of(const std::vector<losses::LossTerm>& terms) {
   std::vector<std::string> names;
   for (const auto& term : terms) {
     const auto* a2d = std::any_cast<losses::A2dOptions>(&term.options);
-    names.push_back(a2d && a2d->sample_weight == losses::SampleWeight::kHard ? "a2d_hard" : term.name);
+    names.push_back(a2d && a2d->sample_weight == losses::SampleWeight::kHard ? "a2d_hard"
+                                                                             : term.name);
   }
   return fmt::format("{}", fmt::join(names, "+"));
 }
 
-std::unique_ptr<MemberNetworks> read_heads(const CheckpointReader& file, const EnsembleOptions& options) {
+std::unique_ptr<MemberNetworks> read_heads(const CheckpointReader& file,
+                                           const EnsembleOptions& options) {
   const int64_t dim = file.integer("dim"), classes = file.integer("classes");
   const std::shared_ptr<const Head> head = make_head(options.model, dim, options.hidden, classes);
   const auto members = at::zeros({options.members, head->layout().size()}, at::kFloat);
   for (const auto& entry : head->layout().entries()) {
     file.expect_shape("members/" + entry.name, options.members, entry.shape);
-    stacked_parameter(members, entry).copy_(file.read_slab("members/" + entry.name, 0, options.members));
+    stacked_parameter(members, entry)
+        .copy_(file.read_slab("members/" + entry.name, 0, options.members));
   }
   return head_networks(head, members, dim, classes);
 }
 
 // Networks on pictures; the moving average of their weights where the training kept one.
-std::unique_ptr<MemberNetworks> read_images(const CheckpointReader& file, const ImageTrainConfig& config) {
+std::unique_ptr<MemberNetworks> read_images(const CheckpointReader& file,
+                                            const ImageTrainConfig& config) {
   const auto network = image_network(config, file.integer("classes"));
   const int64_t networks = network->heads() > 0 ? 1 : config.ensemble.members;
   const auto read = [&](const std::string& group, const ParameterLayout& layout) {
@@ -48,7 +52,9 @@ std::unique_ptr<MemberNetworks> read_images(const CheckpointReader& file, const 
     }
     return stack;
   };
-  return image_networks(network, read(config.training.ema_decay > 0 ? "average/" : "members/", network->layout()), read("buffers/", network->buffer_layout()));
+  return image_networks(
+      network, read(config.training.ema_decay > 0 ? "average/" : "members/", network->layout()),
+      read("buffers/", network->buffer_layout()));
 }
 
 }  // namespace
@@ -57,16 +63,20 @@ std::string LoadedEnsemble::unit_name(int64_t unit) const {
   return unit < members() ? fmt::format("member:{}", unit) : soups[unit - members()].predictor;
 }
 
-scores::LinearHead LoadedEnsemble::head(int64_t unit) const { return unit < members() ? networks->head(unit) : soups[unit - members()].network->head(0); }
+scores::LinearHead LoadedEnsemble::head(int64_t unit) const {
+  return unit < members() ? networks->head(unit) : soups[unit - members()].network->head(0);
+}
 
-MemberOutputs LoadedEnsemble::forward(const at::Tensor& x, const std::vector<int64_t>& units, bool features) const {
+MemberOutputs LoadedEnsemble::forward(const at::Tensor& x, const std::vector<int64_t>& units,
+                                      bool features) const {
   std::vector<int64_t> of_members;
   for (const int64_t unit : units)
     if (unit < members()) of_members.push_back(unit);
   std::vector<MemberOutputs> parts;
   if (!of_members.empty()) parts.push_back(networks->forward(x, of_members, features));
   for (const int64_t unit : units)
-    if (unit >= members()) parts.push_back(soups[unit - members()].network->forward(x, all_of(1), features));
+    if (unit >= members())
+      parts.push_back(soups[unit - members()].network->forward(x, all_of(1), features));
   if (parts.size() == 1) return parts[0];
   std::vector<at::Tensor> logits, own;
   for (const auto& part : parts) {
@@ -84,7 +94,8 @@ LoadedEnsemble load_ensemble(const std::string& path) {
   loaded.run = fs::absolute(loaded.path).lexically_normal().parent_path().filename().string();
   const CheckpointReader file(loaded.path);
   loaded.config_hash = file.config_hash();
-  const auto document = config::load_document(config::read_sources(loaded.path + " (its configuration)", file.config_text()));
+  const auto document = config::load_document(
+      config::read_sources(loaded.path + " (its configuration)", file.config_text()));
   if (trains_images(document)) {
     ImageTrainConfig config;
     auto schema = image_train_schema(config);
@@ -104,11 +115,13 @@ LoadedEnsemble load_ensemble(const std::string& path) {
   return loaded;
 }
 
-void add_soup(LoadedEnsemble& ensemble, const std::string& predictor, const std::vector<int64_t>& of) {
+void add_soup(LoadedEnsemble& ensemble, const std::string& predictor,
+              const std::vector<int64_t>& of) {
   try {
     ensemble.soups.push_back({predictor, of, ensemble.networks->soup(of)});
   } catch (const Error& error) {
-    DISSENT_FAIL(kUsage, "{}: no '{}' of {}: {}", "evaluate.predictors", predictor, ensemble.path, error.what());
+    DISSENT_FAIL(kUsage, "{}: no '{}' of {}: {}", "evaluate.predictors", predictor, ensemble.path,
+                 error.what());
   }
 }
 

@@ -14,17 +14,19 @@ struct Soup {
   std::shared_ptr<const MemberNetworks> network;  ///< of one member
 };
 
-/// A trained ensemble, all members in this rank's memory. Units: its members 0 .. M - 1, then its soups.
+/// A trained ensemble, all members in this rank's memory. Units: its members 0 .. M - 1, then its
+/// soups.
 struct LoadedEnsemble {
-  std::string path;         ///< of the checkpoint
-  std::string run;          ///< name of its folder
+  std::string path;  ///< of the checkpoint
+  std::string run;   ///< name of its folder
   std::string config_hash;
-  std::string method;       ///< what it was trained with: "a2d+cross_entropy"
+  std::string method;  ///< what it was trained with: "a2d+cross_entropy"
   int64_t seed = 0;
   std::shared_ptr<const MemberNetworks> networks;
   std::vector<Soup> soups;
-  std::string transform;    ///< that its training's pictures went through; empty for heads on features
-  std::string identity;     ///< configuration and weights: what logits and fitted states belong to
+  std::string
+      transform;         ///< that its training's pictures went through; empty for heads on features
+  std::string identity;  ///< configuration and weights: what logits and fitted states belong to
 
   int64_t members() const { return networks->members(); }
   int64_t units() const { return members() + static_cast<int64_t>(soups.size()); }
@@ -33,13 +35,17 @@ struct LoadedEnsemble {
   std::string unit_name(int64_t unit) const;
   scores::LinearHead head(int64_t unit) const;
   /// Outputs of these units, in this order.
-  MemberOutputs forward(const at::Tensor& x, const std::vector<int64_t>& units, bool features) const;
+  MemberOutputs forward(const at::Tensor& x, const std::vector<int64_t>& units,
+                        bool features) const;
 };
 
-/// From a run folder (its checkpoint.h5) or a checkpoint file. Error::kData naming file and member if the weights do not fit the configuration in it.
+/// From a run folder (its checkpoint.h5) or a checkpoint file. Error::kData naming file and member
+/// if the weights do not fit the configuration in it.
 LoadedEnsemble load_ensemble(const std::string& path);
 
-/// Adds the mean of the weights of these members as one more unit. Error::kUsage naming the run where that is no network.
-void add_soup(LoadedEnsemble& ensemble, const std::string& predictor, const std::vector<int64_t>& of);
+/// Adds the mean of the weights of these members as one more unit. Error::kUsage naming the run
+/// where that is no network.
+void add_soup(LoadedEnsemble& ensemble, const std::string& predictor,
+              const std::vector<int64_t>& of);
 
 }  // namespace dissent

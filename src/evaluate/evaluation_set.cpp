@@ -20,7 +20,8 @@ std::string name_of(const std::string& path) {
 
 class CacheSet : public EvaluationSet {
  public:
-  explicit CacheSet(const std::string& path) : EvaluationSet(path, name_of(path)), cache_(FeatureCache::open(path)) {}
+  explicit CacheSet(const std::string& path)
+      : EvaluationSet(path, name_of(path)), cache_(FeatureCache::open(path)) {}
   int64_t rows() const override { return cache_.rows(); }
   std::vector<int64_t> input_shape() const override { return {cache_.dim()}; }
   at::Tensor inputs(int64_t first, int64_t count) const override {
@@ -28,14 +29,17 @@ class CacheSet : public EvaluationSet {
     check_finite(x, first, cache_.path());
     return x;
   }
-  at::Tensor labels(int64_t first, int64_t count) const override { return cache_.read_labels(first, count); }
+  at::Tensor labels(int64_t first, int64_t count) const override {
+    return cache_.read_labels(first, count);
+  }
   void check_labels(int64_t classes) const override { cache_.check_labels(classes, false); }
 
   // Checksums of the shards; a file of SED's has none, so its values are read.
   std::string identity() const override {
     if (!identity_.empty()) return identity_;
     ContentHash hash;
-    hash.add(fmt::format("rows {} dim {} dtype {}", cache_.rows(), cache_.dim(), dtype_name(cache_.dtype())));
+    hash.add(fmt::format("rows {} dim {} dtype {}", cache_.rows(), cache_.dim(),
+                         dtype_name(cache_.dtype())));
     bool summed = !cache_.shards().empty();
     for (const auto& shard : cache_.shards()) {
       hash.add(fmt::format(" {} {}", shard.rows, shard.checksum));
@@ -56,23 +60,32 @@ class CacheSet : public EvaluationSet {
 
 class PooledSet : public EvaluationSet {
  public:
-  explicit PooledSet(std::vector<std::unique_ptr<EvaluationSet>> parts) : EvaluationSet(place_of(parts), parts[0]->name()), parts_(std::move(parts)) {
+  explicit PooledSet(std::vector<std::unique_ptr<EvaluationSet>> parts)
+      : EvaluationSet(place_of(parts), parts[0]->name()), parts_(std::move(parts)) {
     for (const auto& part : parts_) {
-      DISSENT_CHECK(part->input_shape() == input_shape(), kData, "{} has inputs [{}], {} has [{}]: they cannot be pooled", part->place(),
-                    fmt::join(part->input_shape(), ", "), parts_[0]->place(), fmt::join(input_shape(), ", "));
+      DISSENT_CHECK(part->input_shape() == input_shape(), kData,
+                    "{} has inputs [{}], {} has [{}]: they cannot be pooled", part->place(),
+                    fmt::join(part->input_shape(), ", "), parts_[0]->place(),
+                    fmt::join(input_shape(), ", "));
       rows_ += part->rows();
     }
   }
   int64_t rows() const override { return rows_; }
   std::vector<int64_t> input_shape() const override { return parts_[0]->input_shape(); }
   at::Tensor inputs(int64_t first, int64_t count) const override {
-    return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) { return part.inputs(at, n); });
+    return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) {
+      return part.inputs(at, n);
+    });
   }
   at::Tensor pictures(int64_t first, int64_t count) const override {
-    return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) { return part.pictures(at, n); });
+    return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) {
+      return part.pictures(at, n);
+    });
   }
   at::Tensor labels(int64_t first, int64_t count) const override {
-    return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) { return part.labels(at, n); });
+    return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) {
+      return part.labels(at, n);
+    });
   }
   void check_labels(int64_t classes) const override {
     for (const auto& part : parts_) part->check_labels(classes);
@@ -86,7 +99,8 @@ class PooledSet : public EvaluationSet {
  private:
   static std::string place_of(const std::vector<std::unique_ptr<EvaluationSet>>& parts) {
     DISSENT_CHECK(!parts.empty(), kInternal, "a pooled set of no parts");
-    return parts.size() == 1 ? parts[0]->place() : fmt::format("{} and {} more", parts[0]->place(), parts.size() - 1);
+    return parts.size() == 1 ? parts[0]->place()
+                             : fmt::format("{} and {} more", parts[0]->place(), parts.size() - 1);
   }
   template <class Read>
   at::Tensor gather(int64_t first, int64_t count, Read read) const {
@@ -106,9 +120,13 @@ class PooledSet : public EvaluationSet {
 
 }  // namespace
 
-at::Tensor EvaluationSet::pictures(int64_t, int64_t) const { DISSENT_FAIL(kUsage, "{} holds features, no pictures", place()); }
+at::Tensor EvaluationSet::pictures(int64_t, int64_t) const {
+  DISSENT_FAIL(kUsage, "{} holds features, no pictures", place());
+}
 
-std::unique_ptr<EvaluationSet> open_cache_set(const std::string& path) { return std::make_unique<CacheSet>(path); }
+std::unique_ptr<EvaluationSet> open_cache_set(const std::string& path) {
+  return std::make_unique<CacheSet>(path);
+}
 
 std::unique_ptr<EvaluationSet> pooled_set(std::vector<std::unique_ptr<EvaluationSet>> parts) {
   if (parts.size() == 1) return std::move(parts[0]);

@@ -7,7 +7,8 @@
 
 namespace dissent {
 
-/// Inputs that networks are evaluated on, row by row: features of a cache, or pictures. Nothing is collective; one thread reads.
+/// Inputs that networks are evaluated on, row by row: features of a cache, or pictures. Nothing is
+/// collective; one thread reads.
 class EvaluationSet {
  public:
   virtual ~EvaluationSet() = default;
@@ -15,23 +16,29 @@ class EvaluationSet {
   EvaluationSet& operator=(const EvaluationSet&) = delete;
 
   const std::string& place() const { return place_; }  ///< path, for messages
-  const std::string& name() const { return name_; }    ///< of the file or folder without its ending, for results
+  const std::string& name() const {
+    return name_;
+  }  ///< of the file or folder without its ending, for results
   virtual int64_t rows() const = 0;
   /// Shape of one row's input: {D}, or {channels, S, S}.
   virtual std::vector<int64_t> input_shape() const = 0;
-  /// What networks read: [count, input_shape] f32, host. Error::kData naming row and value if one is not finite, or the picture that is damaged.
+  /// What networks read: [count, input_shape] f32, host. Error::kData naming row and value if one
+  /// is not finite, or the picture that is damaged.
   virtual at::Tensor inputs(int64_t first, int64_t count) const = 0;
-  /// Pictures as networks see them, before normalisation: [count, S, S, 3] u8. Error::kUsage for features.
+  /// Pictures as networks see them, before normalisation: [count, S, S, 3] u8. Error::kUsage for
+  /// features.
   virtual at::Tensor pictures(int64_t first, int64_t count) const;
   /// [count] i64; -1 where unknown.
   virtual at::Tensor labels(int64_t first, int64_t count) const = 0;
   /// Error::kData naming the first row whose label is not in 0 .. classes - 1.
   virtual void check_labels(int64_t classes) const = 0;
-  /// Hash over what the set holds, wherever it lies: sets of the same identity give the same inputs and labels. May read all of it.
+  /// Hash over what the set holds, wherever it lies: sets of the same identity give the same inputs
+  /// and labels. May read all of it.
   virtual std::string identity() const = 0;
 
  protected:
-  EvaluationSet(std::string place, std::string name) : place_(std::move(place)), name_(std::move(name)) {}
+  EvaluationSet(std::string place, std::string name)
+      : place_(std::move(place)), name_(std::move(name)) {}
 
  private:
   std::string place_, name_;

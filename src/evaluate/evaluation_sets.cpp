@@ -8,27 +8,33 @@ namespace dissent {
 namespace {
 
 bool same_rows(const EvaluationSet& a, const EvaluationSet& b) {
-  return a.rows() == b.rows() && a.input_shape() == b.input_shape() && (a.place() == b.place() || a.identity() == b.identity());
+  return a.rows() == b.rows() && a.input_shape() == b.input_shape() &&
+         (a.place() == b.place() || a.identity() == b.identity());
 }
 
 // The set that a key of [evaluate] or a role names; nullptr if neither does.
-std::unique_ptr<EvaluationSet> open_role(const EvaluateConfig& config, const std::string& path, const std::string& role) {
+std::unique_ptr<EvaluationSet> open_role(const EvaluateConfig& config, const std::string& path,
+                                         const std::string& role) {
   if (!path.empty()) return open_cache_set(path);
   std::vector<std::unique_ptr<EvaluationSet>> parts;
   for (const auto& spec : config.sets)
     if (spec.role == role)
-      for (auto& part : open_sets(spec, config.evaluate.transform)) parts.push_back(std::move(part));
+      for (auto& part : open_sets(spec, config.evaluate.transform))
+        parts.push_back(std::move(part));
   return parts.empty() ? nullptr : pooled_set(std::move(parts));
 }
 
-// A set on which something is chosen that holds the rows of a test set: an error, or noted where that is allowed.
+// A set on which something is chosen that holds the rows of a test set: an error, or noted where
+// that is allowed.
 void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
-  const auto check = [&](const EvaluationSet* chosen_on, const EvaluationSet& test, const char* key) {
+  const auto check = [&](const EvaluationSet* chosen_on, const EvaluationSet& test,
+                         const char* key) {
     if (!chosen_on || !same_rows(*chosen_on, test)) return;
     sets.chosen_on_test = true;
     DISSENT_CHECK(config.evaluate.allow_test_selection, kUsage,
-                  "evaluate.{}: {} holds the rows of the test set {}: choices on a test set are refused unless evaluate.allow_test_selection = true", key, chosen_on->place(),
-                  test.place());
+                  "evaluate.{}: {} holds the rows of the test set {}: choices on a test set are "
+                  "refused unless evaluate.allow_test_selection = true",
+                  key, chosen_on->place(), test.place());
   };
   sets.chosen_on_test = !sets.validation && config.evaluate.allow_test_selection;
   check(sets.validation.get(), *sets.id, "validation");
@@ -42,10 +48,14 @@ void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
 
 }  // namespace
 
-std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec, const std::string& transform) {
+std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
+                                                      const std::string& transform) {
   std::vector<std::unique_ptr<EvaluationSet>> sets;
   if (spec.paths.empty()) {
-    DISSENT_CHECK(transform != "auto", kUsage, "evaluate.sets: {}: sets of pictures need an ensemble that reads pictures, or evaluate.transform", spec.name);
+    DISSENT_CHECK(transform != "auto", kUsage,
+                  "evaluate.sets: {}: sets of pictures need an ensemble that reads pictures, or "
+                  "evaluate.transform",
+                  spec.name);
     ImageDataOptions options;
     options.dataset = spec.dataset.empty() ? spec.name : spec.dataset;
     options.root = spec.root;
@@ -56,7 +66,8 @@ std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec, c
       corruptions.clear();
       for (const auto& info : corruption_table()) corruptions.push_back(info.name);
     }
-    for (const auto& name : corruptions) sets.push_back(open_picture_set(options, spec.rows, transform, {name, spec.severity}));
+    for (const auto& name : corruptions)
+      sets.push_back(open_picture_set(options, spec.rows, transform, {name, spec.severity}));
     return sets;
   }
   for (const auto& path : expand_paths(spec.paths)) sets.push_back(open_cache_set(path));
@@ -76,7 +87,8 @@ EvaluationSets open_evaluation_sets(const EvaluateConfig& config) {
   sets.validation_ood = open_role(config, "", "validation_ood");
   for (const auto& spec : config.sets) {
     if (spec.role != "test") continue;
-    TestSet test{.spec = spec, .files = open_sets(spec, config.evaluate.transform), .calibration = nullptr};
+    TestSet test{
+        .spec = spec, .files = open_sets(spec, config.evaluate.transform), .calibration = nullptr};
     if (spec.pool) {
       auto all = pooled_set(std::move(test.files));
       test.files.clear();

@@ -21,14 +21,17 @@ struct EvaluationSets {
   std::unique_ptr<EvaluationSet> id, validation, fit, validation_ood;  ///< nullptr where not given
   std::string id_name;
   std::vector<TestSet> tests;
-  bool chosen_on_test = false;  ///< choices are made on test rows (and that is allowed): there is no validation set, or it holds the rows of a test set
+  bool chosen_on_test = false;  ///< choices are made on test rows (and that is allowed): there is
+                                ///< no validation set, or it holds the rows of a test set
 };
 
-/// The sets of one table: the caches that its paths match, or its pictures (once, or once a corruption) through the transform. Error::kData: nothing
-/// matches, a file is missing or damaged.
-std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec, const std::string& transform);
+/// The sets of one table: the caches that its paths match, or its pictures (once, or once a
+/// corruption) through the transform. Error::kData: nothing matches, a file is missing or damaged.
+std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
+                                                      const std::string& transform);
 
-/// Opens all. Error::kUsage if validation holds the same rows as a test set and choices there are not allowed. Not collective.
+/// Opens all. Error::kUsage if validation holds the same rows as a test set and choices there are
+/// not allowed. Not collective.
 EvaluationSets open_evaluation_sets(const EvaluateConfig& config);
 
 }  // namespace dissent

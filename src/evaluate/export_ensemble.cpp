@@ -44,13 +44,15 @@ json value_at(const config::Document& document, const std::string& key) {
 
 std::string exported_name(std::string name, ExportNames names) {
   if (names == ExportNames::kOwn) return name;
-  for (const auto& [own, timm] : {std::pair<std::string, std::string>{".gamma_1", ".ls1.gamma"}, {".gamma_2", ".ls2.gamma"}})
+  for (const auto& [own, timm] :
+       {std::pair<std::string, std::string>{".gamma_1", ".ls1.gamma"}, {".gamma_2", ".ls2.gamma"}})
     if (name.ends_with(own)) name.replace(name.size() - own.size(), own.size(), timm);
   return name;
 }
 
 // Member m of each dataset below the group, [M, ...] -> [...].
-void add_member(const CheckpointReader& file, const std::string& group, int64_t member, ExportNames names, StateDict& weights) {
+void add_member(const CheckpointReader& file, const std::string& group, int64_t member,
+                ExportNames names, StateDict& weights) {
   for (const auto& name : file.names(group)) {
     auto value = file.read_slab(group + "/" + name, member, 1).squeeze(0);
     if (name.ends_with("num_batches_tracked")) value = value.to(at::kLong);
@@ -65,7 +67,8 @@ int64_t members_of(const CheckpointReader& file, const std::string& weights) {
   for (const std::string& group : {weights, std::string("buffers")})
     for (const auto& name : file.names(group)) {
       const int64_t count = file.shape(group + "/" + name)[0];
-      DISSENT_CHECK(count == members, kData, "{}: {}/{} has {} members, {} has {}", file.path(), group, name, count, names[0], members);
+      DISSENT_CHECK(count == members, kData, "{}: {}/{} has {} members, {} has {}", file.path(),
+                    group, name, count, names[0], members);
     }
   return members;
 }
@@ -77,20 +80,31 @@ json progress_value(const CheckpointReader& file, const std::string& key) {
 }
 
 json description(const CheckpointReader& file, const std::string& weights, int64_t members) {
-  const auto document = config::load_document(config::read_sources(file.path() + " (its configuration)", file.config_text()));
+  const auto document = config::load_document(
+      config::read_sources(file.path() + " (its configuration)", file.config_text()));
   auto files = json::array();
   for (int64_t m = 0; m < members; ++m) files.push_back(fmt::format("member-{}.safetensors", m));
-  return {{"format", "dissent ensemble"}, {"version", 1}, {"members", members}, {"weights", weights}, {"files", files},
-          {"model", value_at(document, "ensemble.model")}, {"classes", progress_value(file, "classes")}, {"transform", value_at(document, "data.transform")},
-          {"seed", progress_value(file, "seed")}, {"epoch", progress_value(file, "epoch")}, {"config_hash", file.config_hash()},
+  return {{"format", "dissent ensemble"},
+          {"version", 1},
+          {"members", members},
+          {"weights", weights},
+          {"files", files},
+          {"model", value_at(document, "ensemble.model")},
+          {"classes", progress_value(file, "classes")},
+          {"transform", value_at(document, "data.transform")},
+          {"seed", progress_value(file, "seed")},
+          {"epoch", progress_value(file, "epoch")},
+          {"config_hash", file.config_hash()},
           {"configuration", json_of(document.root())}};
 }
 
 }  // namespace
 
-std::vector<std::string> export_ensemble(const std::string& run, const std::string& folder, ExportNames names) {
+std::vector<std::string> export_ensemble(const std::string& run, const std::string& folder,
+                                         ExportNames names) {
   const CheckpointReader file(fs::is_directory(run) ? run + "/checkpoint.h5" : run);
-  const std::string group = file.names("average").empty() ? "members" : "average";  // what evaluate and cache read
+  const std::string group =
+      file.names("average").empty() ? "members" : "average";  // what evaluate and cache read
   const int64_t members = members_of(file, group);
   const auto text = description(file, group, members).dump(2) + "\n";
   std::error_code error;
@@ -102,7 +116,11 @@ std::vector<std::string> export_ensemble(const std::string& run, const std::stri
     add_member(file, group, m, names, weights);
     add_member(file, "buffers", m, names, weights);
     paths.push_back(fmt::format("{}/member-{}.safetensors", folder, m));
-    write_safetensors(paths.back(), weights, {{"format", "pt"}, {"config_hash", file.config_hash()}, {"member", std::to_string(m)}, {"members", std::to_string(members)}});
+    write_safetensors(paths.back(), weights,
+                      {{"format", "pt"},
+                       {"config_hash", file.config_hash()},
+                       {"member", std::to_string(m)},
+                       {"members", std::to_string(members)}});
   }
   paths.push_back(folder + "/ensemble.json");
   atomic_write_text(paths.back(), text);

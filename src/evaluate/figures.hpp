@@ -24,30 +24,41 @@ struct Calibrators {
   std::optional<double> conformal;  ///< quantile of the calibration scores
 };
 
-/// Columns that figures on labels need: "<predictor>|right", "|nll", "|brier", "|confidence", the last three again with "@T" and "@V" after temperature and
-/// vector scaling; "|covered", "|set_size" of conformal sets.
-ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, const Calibrators& calibrators);
+/// Columns that figures on labels need: "<predictor>|right", "|nll", "|brier", "|confidence", the
+/// last three again with "@T" and "@V" after temperature and vector scaling; "|covered",
+/// "|set_size" of conformal sets.
+ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
+                          const EvaluateOptions& options, const Calibrators& calibrators);
 /// "<predictor>|right" alone, on a set with some of the classes.
-ColumnGroup subset_columns(const ColumnPlan& plan, const Predictor& predictor, const EvaluateOptions& options, const EvaluateSet& set);
+ColumnGroup subset_columns(const ColumnPlan& plan, const Predictor& predictor,
+                           const EvaluateOptions& options, const EvaluateSet& set);
 /// Of evaluate.conformal, for convenience of those that calibrate.
 metrics::ConformalOptions conformal_options(const EvaluateOptions& options);
 
-/// Whether a metric of metrics::metric_table() is computed from one predictor's logits and labels; or from scores of two sets.
+/// Whether a metric of metrics::metric_table() is computed from one predictor's logits and labels;
+/// or from scores of two sets.
 bool is_label_metric(const std::string& metric);
 bool is_ranking_metric(const std::string& metric);
 
-/// Those metrics of evaluate.metrics that are computed from labels, of a predictor on a labelled set, under evaluate.convention (docs/metrics.md); score is
-/// "temperature" or "vector" for those after scaling; coverage and set_size have score "aps" or "raps".
-std::vector<Figure> label_figures(const SetColumns& columns, const std::string& predictor, const EvaluateOptions& options);
+/// Those metrics of evaluate.metrics that are computed from labels, of a predictor on a labelled
+/// set, under evaluate.convention (docs/metrics.md); score is "temperature" or "vector" for those
+/// after scaling; coverage and set_size have score "aps" or "raps".
+std::vector<Figure> label_figures(const SetColumns& columns, const std::string& predictor,
+                                  const EvaluateOptions& options);
 
-/// Those that are computed from scores in distribution and others. right [n of id]: right predictions in distribution (not 0), for ccr1 .. ccr4, whose
-/// confidence is the score (negated if it is larger for unknown inputs). Error::kData naming the score if a value is NaN.
-std::vector<Figure> ranking_figures(const at::Tensor& id, const at::Tensor& ood, const at::Tensor& right, const PlannedScore& score, const EvaluateOptions& options,
-                                    const std::string& ood_name);
+/// Those that are computed from scores in distribution and others. right [n of id]: right
+/// predictions in distribution (not 0), for ccr1 .. ccr4, whose confidence is the score (negated if
+/// it is larger for unknown inputs). Error::kData naming the score if a value is NaN.
+std::vector<Figure> ranking_figures(const at::Tensor& id, const at::Tensor& ood,
+                                    const at::Tensor& right, const PlannedScore& score,
+                                    const EvaluateOptions& options, const std::string& ood_name);
 /// AUROC alone.
-double auroc_of(const at::Tensor& id, const at::Tensor& ood, const PlannedScore& score, const std::string& convention, const std::string& ood_name);
+double auroc_of(const at::Tensor& id, const at::Tensor& ood, const PlannedScore& score,
+                const std::string& convention, const std::string& ood_name);
 
-/// The values of a score of a predictor: its column, or the mean of its networks' columns, in their order.
-at::Tensor score_values(const SetColumns& columns, const LoadedEnsemble& ensemble, const Predictor& predictor, const PlannedScore& score);
+/// The values of a score of a predictor: its column, or the mean of its networks' columns, in their
+/// order.
+at::Tensor score_values(const SetColumns& columns, const LoadedEnsemble& ensemble,
+                        const Predictor& predictor, const PlannedScore& score);
 
 }  // namespace dissent

@@ -21,16 +21,57 @@ namespace {
 
 constexpr int64_t kTaskRows = 32;
 constexpr float kA2dEps = 1e-9F;  // as in scores/ensemble_scores.cpp
-const char* const kNames[] = {"pds",          "different_predictions", "ensemble_entropy", "average_entropy", "mutual_information", "average_energy", "average_max_logit",
-                              "a2d_score",    "similarity",            "msp",              "mean_member_confidence", "average",     "prob_average",   "prob_minmax",
-                              "prob_maxstd",  "logit_average",         "minmax",           "stdmax",          "maxstd",             "average_minmax", "member_energy"};
-enum Place { kPds, kDifferent, kEnsembleEntropy, kAverageEntropy, kInformation, kEnergy, kMaxLogit, kA2d, kSimilarity, kMsp, kConfidence, kAverage, kProbAverage, kProbMinmax,
-             kProbMaxstd, kLogitAverage, kMinmax, kStdmax, kMaxstd, kAverageMinmax, kMemberEnergy, kCount };
+const char* const kNames[] = {"pds",
+                              "different_predictions",
+                              "ensemble_entropy",
+                              "average_entropy",
+                              "mutual_information",
+                              "average_energy",
+                              "average_max_logit",
+                              "a2d_score",
+                              "similarity",
+                              "msp",
+                              "mean_member_confidence",
+                              "average",
+                              "prob_average",
+                              "prob_minmax",
+                              "prob_maxstd",
+                              "logit_average",
+                              "minmax",
+                              "stdmax",
+                              "maxstd",
+                              "average_minmax",
+                              "member_energy"};
+enum Place {
+  kPds,
+  kDifferent,
+  kEnsembleEntropy,
+  kAverageEntropy,
+  kInformation,
+  kEnergy,
+  kMaxLogit,
+  kA2d,
+  kSimilarity,
+  kMsp,
+  kConfidence,
+  kAverage,
+  kProbAverage,
+  kProbMinmax,
+  kProbMaxstd,
+  kLogitAverage,
+  kMinmax,
+  kStdmax,
+  kMaxstd,
+  kAverageMinmax,
+  kMemberEnergy,
+  kCount
+};
 static_assert(std::size(kNames) == kCount);
 
 // exp of x <= 0 to about 1e-7: 2^n times a polynomial of the rest (Cephes' expf); 0 below -87.
 DISSENT_INLINE float exp_of(float x) {
-  const int32_t keep = -static_cast<int32_t>(x > -87.0F);  // a mask, not a branch, which would keep loops from being vectorised
+  const int32_t keep = -static_cast<int32_t>(
+      x > -87.0F);  // a mask, not a branch, which would keep loops from being vectorised
   const float limited = std::bit_cast<float>(std::bit_cast<int32_t>(x) & keep);
   const float n = static_cast<float>(static_cast<int32_t>(limited * 1.44269504088896341F - 0.5F));
   const float r = (limited - n * 0.693359375F) + n * 2.12194440e-4F;
@@ -40,14 +81,16 @@ DISSENT_INLINE float exp_of(float x) {
   p = p * r + 4.1665795894e-2F;
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
-  const float value = (p * r * r + r + 1) * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+  const float value =
+      (p * r * r + r + 1) * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
   return std::bit_cast<float>(std::bit_cast<int32_t>(value) & keep);
 }
 
 // log of a normal x > 0 to about 1e-7 (Cephes' logf).
 DISSENT_INLINE float log_of(float x) {
   const auto bits = std::bit_cast<int32_t>(x);
-  const int32_t shifted = bits - 0x3f3504f3;  // of sqrt(1/2): the mantissa comes to lie in sqrt(1/2) .. sqrt(2)
+  const int32_t shifted =
+      bits - 0x3f3504f3;  // of sqrt(1/2): the mantissa comes to lie in sqrt(1/2) .. sqrt(2)
   const auto exponent = static_cast<float>(shifted >> 23);
   const float m = std::bit_cast<float>((shifted & 0x7fffff) + 0x3f3504f3) - 1;
   float p = 7.0376836292e-2F;
@@ -69,7 +112,16 @@ struct RowSpace {
   std::vector<float> largest, lse, entropy, confidence, top_z;
   std::vector<int64_t> top;
   RowSpace(int64_t members, int64_t classes)
-      : p(members * classes), z_sum(classes), p_sum(classes), p_max(classes), largest(members), lse(members), entropy(members), confidence(members), top_z(members), top(members) {}
+      : p(members * classes),
+        z_sum(classes),
+        p_sum(classes),
+        p_max(classes),
+        largest(members),
+        lse(members),
+        entropy(members),
+        confidence(members),
+        top_z(members),
+        top(members) {}
 };
 
 DISSENT_INLINE float largest_of(const float* x, int64_t n) {
@@ -86,7 +138,8 @@ DISSENT_INLINE int64_t place_of(const float* x, int64_t n, float value) {
 }
 
 // Softmax of one member and what follows from it alone.
-DISSENT_INLINE void member_row(const float* z, float inverse, int64_t m, int64_t classes, RowSpace& space) {
+DISSENT_INLINE void member_row(const float* z, float inverse, int64_t m, int64_t classes,
+                               RowSpace& space) {
   const float most = largest_of(z, classes) * inverse;
   float* p = space.p.data() + m * classes;
   float sum = 0, product = 0;
@@ -133,7 +186,8 @@ double a2d_of(const RowSpace& space, int64_t members, int64_t classes) {
   for (int64_t i = 0; i < members; ++i)
     for (int64_t m = 0; m < members; ++m) {
       if (m == i) continue;
-      const float own = space.p[i * classes + space.top[i]], other = space.p[m * classes + space.top[i]];
+      const float own = space.p[i * classes + space.top[i]],
+                  other = space.p[m * classes + space.top[i]];
       sum += std::log(own * (1 - other) + other * (1 - own) + kA2dEps);
     }
   return sum / static_cast<double>(members * (members - 1));
@@ -152,19 +206,23 @@ DISSENT_INLINE double similarity_of(const RowSpace& space, int64_t members, int6
   return 2 * sum / static_cast<double>(members * members);
 }
 
-DISSENT_INLINE float largest_deviation(const float* const* z, float inverse, int64_t members, int64_t classes, const float* mean) {
+DISSENT_INLINE float largest_deviation(const float* const* z, float inverse, int64_t members,
+                                       int64_t classes, const float* mean) {
   float most = 0;
 #pragma omp simd reduction(max : most)
   for (int64_t c = 0; c < classes; ++c) {
     float sum = 0;
-    for (int64_t m = 0; m < members; ++m) sum += (z[m][c] * inverse - mean[c]) * (z[m][c] * inverse - mean[c]);
+    for (int64_t m = 0; m < members; ++m)
+      sum += (z[m][c] * inverse - mean[c]) * (z[m][c] * inverse - mean[c]);
     most = sum > most ? sum : most;
   }
   return std::sqrt(most / static_cast<float>(members - 1));
 }
 
 // All scores of one row into values[kCount]. wanted: those that cost a loop of their own.
-DISSENT_CLONES void score_row(const float* const* z, float inverse, int64_t members, int64_t classes, const bool* wanted, RowSpace& space, double* values) {
+DISSENT_CLONES void score_row(const float* const* z, float inverse, int64_t members,
+                              int64_t classes, const bool* wanted, RowSpace& space,
+                              double* values) {
   for (int64_t m = 0; m < members; ++m) member_row(z[m], inverse, m, classes, space);
   const auto count = static_cast<float>(members);
   float *z_mean = space.z_sum.data(), *p_mean = space.p_sum.data();
@@ -184,7 +242,9 @@ DISSENT_CLONES void score_row(const float* const* z, float inverse, int64_t memb
   std::sort(order.begin(), order.end());
   const int64_t top = place_of(z_mean, classes, most);
   for (int64_t m = 0; m < members; ++m) space.top_z[m] = z[m][top] * inverse;
-  const auto smallest = [](const std::vector<float>& of) { return static_cast<double>(*std::min_element(of.begin(), of.end())); };
+  const auto smallest = [](const std::vector<float>& of) {
+    return static_cast<double>(*std::min_element(of.begin(), of.end()));
+  };
   values[kPds] = pds;
   values[kDifferent] = static_cast<double>(std::unique(order.begin(), order.end()) - order.begin());
   values[kEnsembleEntropy] = mean_entropy;
@@ -204,29 +264,38 @@ DISSENT_CLONES void score_row(const float* const* z, float inverse, int64_t memb
   if (wanted[kSimilarity]) values[kSimilarity] = similarity_of(space, members, classes);
   if (wanted[kProbMaxstd]) values[kProbMaxstd] = -deviation_of(space.confidence);
   if (wanted[kMaxstd]) values[kMaxstd] = -deviation_of(space.largest);
-  if (wanted[kStdmax]) values[kStdmax] = -static_cast<double>(largest_deviation(z, inverse, members, classes, z_mean));
+  if (wanted[kStdmax])
+    values[kStdmax] = -static_cast<double>(largest_deviation(z, inverse, members, classes, z_mean));
   bool finite = std::isfinite(most) && std::isfinite(mean_entropy);
-  for (int64_t m = 0; m < members; ++m) finite = finite && std::isfinite(space.lse[m]) && std::isfinite(space.entropy[m]);
+  for (int64_t m = 0; m < members; ++m)
+    finite = finite && std::isfinite(space.lse[m]) && std::isfinite(space.entropy[m]);
   if (!finite) std::fill(values, values + kCount, std::numeric_limits<double>::quiet_NaN());
 }
 
-int64_t place_of_name(const std::string& score) { return std::find(std::begin(kNames), std::end(kNames), score) - std::begin(kNames); }
+int64_t place_of_name(const std::string& score) {
+  return std::find(std::begin(kNames), std::end(kNames), score) - std::begin(kNames);
+}
 
 }  // namespace
 
 bool is_fused(const std::string& score) { return place_of_name(score) < kCount; }
 
-at::Tensor fused_scores(const at::Tensor& logits, const std::vector<std::string>& scores, double divisor) {
+at::Tensor fused_scores(const at::Tensor& logits, const std::vector<std::string>& scores,
+                        double divisor) {
   check_outputs("fused_scores", "logits", logits, 1, 0);
-  DISSENT_CHECK(logits.scalar_type() == at::kFloat && logits.device().is_cpu(), kUsage, "fused_scores: logits: wanted f32 on the host, given {}", describe(logits));
-  const auto rows_first = logits.stride(2) == 1 && logits.stride(1) == logits.size(2) ? logits : logits.contiguous();
+  DISSENT_CHECK(logits.scalar_type() == at::kFloat && logits.device().is_cpu(), kUsage,
+                "fused_scores: logits: wanted f32 on the host, given {}", describe(logits));
+  const auto rows_first =
+      logits.stride(2) == 1 && logits.stride(1) == logits.size(2) ? logits : logits.contiguous();
   const int64_t members = logits.size(0), rows = logits.size(1), classes = logits.size(2);
   std::vector<int64_t> places;
   bool wanted[kCount] = {};
   for (const auto& score : scores) {
     const int64_t place = place_of_name(score);
     DISSENT_CHECK(place < kCount, kUsage, "fused_scores: no score '{}'", score);
-    DISSENT_CHECK(members > 1 || (place != kA2d && place != kProbMaxstd && place != kMaxstd && place != kStdmax), kUsage, "{}: wanted two members or more, given one", score);
+    DISSENT_CHECK(members > 1 || (place != kA2d && place != kProbMaxstd && place != kMaxstd &&
+                                  place != kStdmax),
+                  kUsage, "{}: wanted two members or more, given one", score);
     places.push_back(place);
     wanted[place] = true;
   }
@@ -240,7 +309,8 @@ at::Tensor fused_scores(const at::Tensor& logits, const std::vector<std::string>
     for (int64_t b = task * kTaskRows; b < std::min(rows, (task + 1) * kTaskRows); ++b) {
       for (int64_t m = 0; m < members; ++m) z[m] = first + m * rows_first.stride(0) + b * classes;
       score_row(z.data(), static_cast<float>(1 / divisor), members, classes, wanted, space, of_row);
-      for (size_t s = 0; s < places.size(); ++s) out[static_cast<int64_t>(s) * rows + b] = of_row[places[s]];
+      for (size_t s = 0; s < places.size(); ++s)
+        out[static_cast<int64_t>(s) * rows + b] = of_row[places[s]];
     }
   });
   return values;

@@ -10,8 +10,11 @@ namespace dissent {
 namespace {
 
 // f(first, count) of this rank's blocks.
-void own_blocks(Communicator& comm, const EvaluationSet& set, int64_t block_rows, const std::function<void(int64_t, int64_t)>& f) {
-  for (int64_t first = comm.rank() * block_rows; first < set.rows(); first += comm.size() * block_rows) f(first, std::min(block_rows, set.rows() - first));
+void own_blocks(Communicator& comm, const EvaluationSet& set, int64_t block_rows,
+                const std::function<void(int64_t, int64_t)>& f) {
+  for (int64_t first = comm.rank() * block_rows; first < set.rows();
+       first += comm.size() * block_rows)
+    f(first, std::min(block_rows, set.rows() - first));
 }
 
 // What a member adds to the combined output, whose class is that of the sum.
@@ -22,11 +25,14 @@ at::Tensor contributions(const at::Tensor& logits, const EvaluateOptions& option
   return logits * at::tensor(options.weights, logits.options()).view({-1, 1, 1});
 }
 
-int64_t first_largest(const std::vector<int64_t>& values) { return std::max_element(values.begin(), values.end()) - values.begin(); }
+int64_t first_largest(const std::vector<int64_t>& values) {
+  return std::max_element(values.begin(), values.end()) - values.begin();
+}
 
 }  // namespace
 
-std::vector<int64_t> member_counts(Communicator& comm, const LoadedEnsemble& ensemble, const EvaluationSet& set, const EvaluateConfig& config) {
+std::vector<int64_t> member_counts(Communicator& comm, const LoadedEnsemble& ensemble,
+                                   const EvaluationSet& set, const EvaluateConfig& config) {
   SetOutputs outputs(comm, ensemble, set, config.outputs());
   auto counts = at::zeros({ensemble.members()}, at::kLong);
   agree(comm, [&] {
@@ -41,7 +47,8 @@ std::vector<int64_t> member_counts(Communicator& comm, const LoadedEnsemble& ens
   return {values, values + counts.numel()};
 }
 
-std::vector<int64_t> greedy_members(Communicator& comm, const LoadedEnsemble& ensemble, const EvaluationSet& set, const EvaluateConfig& config,
+std::vector<int64_t> greedy_members(Communicator& comm, const LoadedEnsemble& ensemble,
+                                    const EvaluationSet& set, const EvaluateConfig& config,
                                     const std::vector<int64_t>& right) {
   SetOutputs outputs(comm, ensemble, set, config.outputs());
   const int64_t members = ensemble.members();
@@ -49,7 +56,8 @@ std::vector<int64_t> greedy_members(Communicator& comm, const LoadedEnsemble& en
   agree(comm, [&] {
     own_blocks(comm, set, config.evaluate.block_rows, [&](int64_t first, int64_t count) {
       const auto x = outputs.needs_inputs(first) ? set.inputs(first, count) : at::Tensor();
-      blocks.push_back(contributions(outputs.read(first, count, x, all_of(members), false).logits, config.evaluate));
+      blocks.push_back(contributions(outputs.read(first, count, x, all_of(members), false).logits,
+                                     config.evaluate));
       labels.push_back(set.labels(first, count));
       sums.push_back(at::zeros_like(blocks.back()[0]));
     });
@@ -59,11 +67,17 @@ std::vector<int64_t> greedy_members(Communicator& comm, const LoadedEnsemble& en
   while (next >= 0) {
     chosen.push_back(next);
     for (size_t b = 0; b < blocks.size(); ++b) sums[b].add_(blocks[b][next]);
-    auto counts = at::zeros({members + 1}, at::kLong);  // with each member added; the last: as it is
+    auto counts =
+        at::zeros({members + 1}, at::kLong);  // with each member added; the last: as it is
     auto* count = counts.data_ptr<int64_t>();
     parallel_tasks(members + 1, [&](int64_t m) {
       if (m < members && std::find(chosen.begin(), chosen.end(), m) != chosen.end()) return;
-      for (size_t b = 0; b < blocks.size(); ++b) count[m] += (m < members ? sums[b] + blocks[b][m] : sums[b]).argmax(1).eq(labels[b]).sum().item<int64_t>();
+      for (size_t b = 0; b < blocks.size(); ++b)
+        count[m] += (m < members ? sums[b] + blocks[b][m] : sums[b])
+                        .argmax(1)
+                        .eq(labels[b])
+                        .sum()
+                        .item<int64_t>();
     });
     comm.all_reduce(counts, ReduceOp::kSum);
     count = counts.data_ptr<int64_t>();
@@ -80,10 +94,12 @@ std::vector<int64_t> greedy_members(Communicator& comm, const LoadedEnsemble& en
   return chosen;
 }
 
-std::vector<int64_t> greedy_soup(Communicator& comm, const LoadedEnsemble& ensemble, const EvaluationSet& set, const EvaluateConfig& config,
+std::vector<int64_t> greedy_soup(Communicator& comm, const LoadedEnsemble& ensemble,
+                                 const EvaluationSet& set, const EvaluateConfig& config,
                                  const std::vector<int64_t>& right) {
   auto order = all_of(ensemble.members());
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return right[a] > right[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return right[a] > right[b]; });
   std::vector<int64_t> in;
   int64_t reached = -1;
   for (const int64_t member : order) {
@@ -94,7 +110,11 @@ std::vector<int64_t> greedy_soup(Communicator& comm, const LoadedEnsemble& ensem
     agree(comm, [&] {
       const auto network = ensemble.networks->soup(with);
       own_blocks(comm, set, config.evaluate.block_rows, [&](int64_t first, int64_t rows) {
-        count += network->forward(set.inputs(first, rows), all_of(1), false).logits[0].argmax(1).eq(set.labels(first, rows)).sum();
+        count += network->forward(set.inputs(first, rows), all_of(1), false)
+                     .logits[0]
+                     .argmax(1)
+                     .eq(set.labels(first, rows))
+                     .sum();
       });
     });
     comm.all_reduce(count, ReduceOp::kSum);

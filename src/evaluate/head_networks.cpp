@@ -11,7 +11,8 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kTaskRows = 256;  // of one product: enough tasks for all threads, and a fixed number, so that bits do not depend on them
+constexpr int64_t kTaskRows = 256;  // of one product: enough tasks for all threads, and a fixed
+                                    // number, so that bits do not depend on them
 
 class HeadNetworks : public MemberNetworks {
  public:
@@ -31,31 +32,49 @@ class HeadNetworks : public MemberNetworks {
 
   void check_input(const EvaluationSet& set, const std::string& network) const override {
     const auto shape = set.input_shape();
-    DISSENT_CHECK(shape.size() == 1, kData, "{} holds pictures [{}], {} reads features", set.place(), fmt::join(shape, ", "), network);
-    DISSENT_CHECK(shape[0] == dim_, kData, "{} has {} features a row, {} was trained on {}", set.place(), shape[0], network, dim_);
+    DISSENT_CHECK(shape.size() == 1, kData, "{} holds pictures [{}], {} reads features",
+                  set.place(), fmt::join(shape, ", "), network);
+    DISSENT_CHECK(shape[0] == dim_, kData, "{} has {} features a row, {} was trained on {}",
+                  set.place(), shape[0], network, dim_);
   }
 
-  MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which, bool features) const override {
+  MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,
+                        bool features) const override {
     const auto n = static_cast<int64_t>(which.size());
     const int64_t rows = x.size(0), pieces = (rows + kTaskRows - 1) / kTaskRows;
     const bool own = features && !shared_;
-    MemberOutputs out{at::empty({n, rows, classes_}, x.options()), own ? at::empty({n, rows, feature_dim()}, x.options()) : at::Tensor(), 0};
+    MemberOutputs out{at::empty({n, rows, classes_}, x.options()),
+                      own ? at::empty({n, rows, feature_dim()}, x.options()) : at::Tensor(), 0};
     parallel_tasks(n * pieces, [&](int64_t task) {
-      const int64_t i = task / pieces, first = task % pieces * kTaskRows, count = std::min(kTaskRows, rows - first);
+      const int64_t i = task / pieces, first = task % pieces * kTaskRows,
+                    count = std::min(kTaskRows, rows - first);
       std::vector<at::Tensor> saved;
       const auto part = x.narrow(0, first, count);
-      out.logits[i].narrow(0, first, count).copy_(head_->forward(members_[which[i]], part, own ? &saved : nullptr));
-      if (own) out.features[i].narrow(0, first, count).copy_(saved.back());  // a head keeps last what its classifier reads
+      out.logits[i]
+          .narrow(0, first, count)
+          .copy_(head_->forward(members_[which[i]], part, own ? &saved : nullptr));
+      if (own)
+        out.features[i]
+            .narrow(0, first, count)
+            .copy_(saved.back());  // a head keeps last what its classifier reads
     });
     if (features && shared_) out.features = x.unsqueeze(0);
     return out;
   }
 
-  scores::LinearHead head(int64_t member) const override { return {parameter(members_[member], *weight_).clone(), parameter(members_[member], *bias_).clone()}; }
+  scores::LinearHead head(int64_t member) const override {
+    return {parameter(members_[member], *weight_).clone(),
+            parameter(members_[member], *bias_).clone()};
+  }
 
   std::unique_ptr<MemberNetworks> soup(std::span<const int64_t> of) const override {
-    const auto chosen = static_cast<int64_t>(of.size()) == members() ? members_ : members_.index_select(0, at::tensor(at::ArrayRef<int64_t>(of.data(), of.size()), at::kLong));
-    return std::make_unique<HeadNetworks>(head_, scores::uniform_soup(chosen).unsqueeze(0), dim_, classes_);
+    const auto chosen =
+        static_cast<int64_t>(of.size()) == members()
+            ? members_
+            : members_.index_select(
+                  0, at::tensor(at::ArrayRef<int64_t>(of.data(), of.size()), at::kLong));
+    return std::make_unique<HeadNetworks>(head_, scores::uniform_soup(chosen).unsqueeze(0), dim_,
+                                          classes_);
   }
 
   std::string weights_hash() const override {
@@ -84,10 +103,13 @@ std::vector<int64_t> all_of(int64_t count) {
 }
 
 MemberSaliency MemberNetworks::saliency(const at::Tensor&, const at::Tensor&) const {
-  DISSENT_FAIL(kUsage, "evaluate.saliency: these are heads on features, which have no maps: expected networks on pictures");
+  DISSENT_FAIL(kUsage,
+               "evaluate.saliency: these are heads on features, which have no maps: expected "
+               "networks on pictures");
 }
 
-std::unique_ptr<MemberNetworks> head_networks(std::shared_ptr<const Head> head, at::Tensor members, int64_t dim, int64_t classes) {
+std::unique_ptr<MemberNetworks> head_networks(std::shared_ptr<const Head> head, at::Tensor members,
+                                              int64_t dim, int64_t classes) {
   return std::make_unique<HeadNetworks>(std::move(head), std::move(members), dim, classes);
 }
 

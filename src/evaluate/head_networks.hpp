@@ -4,7 +4,9 @@
 
 namespace dissent {
 
-/// Heads on cached features. members [M, P] f32, flat vectors of head's layout; dim: D of the cache.
-std::unique_ptr<MemberNetworks> head_networks(std::shared_ptr<const Head> head, at::Tensor members, int64_t dim, int64_t classes);
+/// Heads on cached features. members [M, P] f32, flat vectors of head's layout; dim: D of the
+/// cache.
+std::unique_ptr<MemberNetworks> head_networks(std::shared_ptr<const Head> head, at::Tensor members,
+                                              int64_t dim, int64_t classes);
 
 }  // namespace dissent

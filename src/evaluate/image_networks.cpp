@@ -10,7 +10,8 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kTaskRows = 64;  // of one pass: fixed, so that bits do not depend on blocks' tails or threads
+constexpr int64_t kTaskRows =
+    64;  // of one pass: fixed, so that bits do not depend on blocks' tails or threads
 
 class ImageNetworks : public MemberNetworks {
  public:
@@ -24,38 +25,52 @@ class ImageNetworks : public MemberNetworks {
 
   void check_input(const EvaluationSet& set, const std::string& network) const override {
     const auto shape = set.input_shape();
-    DISSENT_CHECK(shape.size() == 3 && shape[0] == network_->channels(), kData, "{} holds inputs [{}], {} reads pictures [{}, S, S]", set.place(), fmt::join(shape, ", "),
-                  network, network_->channels());
+    DISSENT_CHECK(shape.size() == 3 && shape[0] == network_->channels(), kData,
+                  "{} holds inputs [{}], {} reads pictures [{}, S, S]", set.place(),
+                  fmt::join(shape, ", "), network, network_->channels());
   }
 
-  MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which, bool features) const override {
+  MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,
+                        bool features) const override {
     const auto n = static_cast<int64_t>(which.size());
-    const int64_t rows = x.size(0), pieces = (rows + kTaskRows - 1) / kTaskRows, networks = multihead() ? 1 : n;
-    MemberOutputs out{at::empty({n, rows, classes()}, x.options()), features ? at::empty({networks, rows, feature_dim()}, x.options()) : at::Tensor(), 0};
+    const int64_t rows = x.size(0), pieces = (rows + kTaskRows - 1) / kTaskRows,
+                  networks = multihead() ? 1 : n;
+    MemberOutputs out{
+        at::empty({n, rows, classes()}, x.options()),
+        features ? at::empty({networks, rows, feature_dim()}, x.options()) : at::Tensor(), 0};
     parallel_tasks(networks * pieces, [&](int64_t task) {
       const at::NoGradGuard no_graph;
-      const int64_t i = task / pieces, first = task % pieces * kTaskRows, count = std::min(kTaskRows, rows - first), member = multihead() ? 0 : which[i];
-      const auto given = network_->forward(unpack(members_[member], network_->layout()), buffers_[member], x.narrow(0, first, count), false);
+      const int64_t i = task / pieces, first = task % pieces * kTaskRows,
+                    count = std::min(kTaskRows, rows - first), member = multihead() ? 0 : which[i];
+      const auto given = network_->forward(unpack(members_[member], network_->layout()),
+                                           buffers_[member], x.narrow(0, first, count), false);
       if (features) out.features[i].narrow(0, first, count).copy_(given.features);
       if (!multihead()) out.logits[i].narrow(0, first, count).copy_(given.logits);
-      for (int64_t h = 0; multihead() && h < n; ++h) out.logits[h].narrow(0, first, count).copy_(given.logits[which[h]]);
+      for (int64_t h = 0; multihead() && h < n; ++h)
+        out.logits[h].narrow(0, first, count).copy_(given.logits[which[h]]);
     });
     return out;
   }
 
   scores::LinearHead head(int64_t member) const override {
-    DISSENT_CHECK(!multihead(), kUsage, "the members of a multihead network classify by two layers: there is no one linear classifier on their features");
+    DISSENT_CHECK(!multihead(), kUsage,
+                  "the members of a multihead network classify by two layers: there is no one "
+                  "linear classifier on their features");
     const auto& layout = network_->layout();
     const std::string name = layout.find("head.weight") ? "head" : "fc";
     const auto *weight = layout.find(name + ".weight"), *bias = layout.find(name + ".bias");
     DISSENT_CHECK(weight && bias, kInternal, "this network has no classifier of a known name");
-    return {parameter(members_[member], *weight).clone(), parameter(members_[member], *bias).clone()};
+    return {parameter(members_[member], *weight).clone(),
+            parameter(members_[member], *bias).clone()};
   }
 
   std::unique_ptr<MemberNetworks> soup(std::span<const int64_t> of) const override {
-    DISSENT_CHECK(!multihead(), kUsage, "heads on one trunk share it: the mean of their weights is no network");
+    DISSENT_CHECK(!multihead(), kUsage,
+                  "heads on one trunk share it: the mean of their weights is no network");
     const auto order = at::tensor(at::ArrayRef<int64_t>(of.data(), of.size()), at::kLong);
-    return std::make_unique<ImageNetworks>(network_, scores::uniform_soup(members_.index_select(0, order)).unsqueeze(0), buffers_.index_select(0, order).mean(0, true));
+    return std::make_unique<ImageNetworks>(
+        network_, scores::uniform_soup(members_.index_select(0, order)).unsqueeze(0),
+        buffers_.index_select(0, order).mean(0, true));
   }
 
   MemberSaliency saliency(const at::Tensor& x, const at::Tensor& labels) const override {
@@ -63,13 +78,17 @@ class ImageNetworks : public MemberNetworks {
     std::vector<at::Tensor> logits(networks), maps(networks), standardised(networks);
     parallel_tasks(networks, [&](int64_t n) {
       const at::AutoGradMode graph(true);
-      const auto weights = members_[n].detach().requires_grad_();  // so that maps are part of a graph
-      const auto given = network_->forward(unpack(weights, network_->layout()), buffers_[n], x, false);
+      const auto weights =
+          members_[n].detach().requires_grad_();  // so that maps are part of a graph
+      const auto given =
+          network_->forward(unpack(weights, network_->layout()), buffers_[n], x, false);
       DISSENT_CHECK(given.maps.defined(), kUsage, "evaluate.saliency: this network has no maps");
       const auto z = multihead() ? given.logits : given.logits.unsqueeze(0);
-      const auto read = multihead() ? losses::MemberInputs::shared(given.maps) : losses::MemberInputs::each({given.maps});
+      const auto read = multihead() ? losses::MemberInputs::shared(given.maps)
+                                    : losses::MemberInputs::each({given.maps});
       losses::GradCamOptions options;
-      options.crop = std::min<int64_t>(options.crop, (std::min(given.maps.size(2), given.maps.size(3)) - 1) / 2);
+      options.crop = std::min<int64_t>(options.crop,
+                                       (std::min(given.maps.size(2), given.maps.size(3)) - 1) / 2);
       logits[n] = z.detach();
       maps[n] = losses::activation_maps(z, labels, read, options, {}, false).detach();
       standardised[n] = losses::saliency_maps(z, labels, read, options, {}, false).detach();
@@ -98,8 +117,10 @@ class ImageNetworks : public MemberNetworks {
 
 }  // namespace
 
-std::unique_ptr<MemberNetworks> image_networks(std::shared_ptr<const ImageNetwork> network, at::Tensor members, at::Tensor buffers) {
-  return std::make_unique<ImageNetworks>(std::move(network), std::move(members), std::move(buffers));
+std::unique_ptr<MemberNetworks> image_networks(std::shared_ptr<const ImageNetwork> network,
+                                               at::Tensor members, at::Tensor buffers) {
+  return std::make_unique<ImageNetworks>(std::move(network), std::move(members),
+                                         std::move(buffers));
 }
 
 }  // namespace dissent

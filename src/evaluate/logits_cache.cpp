@@ -14,7 +14,9 @@ namespace fs = std::filesystem;
 constexpr const char* kManifest = "manifest.toml";
 
 // [U, n, X] of the networks and [n, U, X] of the file.
-at::Tensor by_row(const at::Tensor& values, at::ScalarType dtype) { return values.transpose(0, 1).to(dtype).contiguous(); }
+at::Tensor by_row(const at::Tensor& values, at::ScalarType dtype) {
+  return values.transpose(0, 1).to(dtype).contiguous();
+}
 
 at::Tensor by_unit(const at::Tensor& rows, const std::vector<int64_t>& units) {
   const auto order = at::tensor(at::ArrayRef<int64_t>(units), at::kLong);
@@ -29,7 +31,8 @@ LogitsCache::LogitsCache(Communicator& comm, LogitsCacheKey key) : key_(std::mov
     make_folder(key_.folder);
     const std::string manifest = key_.folder + "/" + kManifest;
     if (path_exists(manifest) && read_text(manifest) == identity()) return;
-    for (const auto& entry : fs::directory_iterator(key_.folder)) remove_file(entry.path().string());
+    for (const auto& entry : fs::directory_iterator(key_.folder))
+      remove_file(entry.path().string());
     atomic_write_text(manifest, identity());
   });
   int64_t missing = 0;
@@ -41,18 +44,28 @@ LogitsCache::LogitsCache(Communicator& comm, LogitsCacheKey key) : key_(std::mov
   });
   agree(comm, [&] {
     const int64_t bytes = key_.dtype == "f16" ? 2 : 4;
-    if (comm.rank() == 0) check_free_space(key_.folder, missing * (key_.units * (key_.classes + key_.feature_dim) * bytes + 8), fmt::format("the logits of {}", key_.place));
+    if (comm.rank() == 0)
+      check_free_space(key_.folder,
+                       missing * (key_.units * (key_.classes + key_.feature_dim) * bytes + 8),
+                       fmt::format("the logits of {}", key_.place));
   });
 }
 
 std::string LogitsCache::identity() const {
-  return fmt::format("format = \"dissent logits\"\nversion = 1\nensemble = \"{}\"\nset = \"{}\"\ndtype = \"{}\"\nrows = {}\nunits = {}\nclasses = {}\nfeatures = {}\nshard_rows = {}\n",
-                     key_.ensemble, key_.set, key_.dtype, key_.rows, key_.units, key_.classes, key_.feature_dim, key_.shard_rows);
+  return fmt::format(
+      "format = \"dissent logits\"\nversion = 1\nensemble = \"{}\"\nset = \"{}\"\ndtype = "
+      "\"{}\"\nrows = {}\nunits = {}\nclasses = {}\nfeatures = {}\nshard_rows = {}\n",
+      key_.ensemble, key_.set, key_.dtype, key_.rows, key_.units, key_.classes, key_.feature_dim,
+      key_.shard_rows);
 }
 
-bool LogitsCache::complete() const { return std::all_of(present_.begin(), present_.end(), [](bool there) { return there; }); }
+bool LogitsCache::complete() const {
+  return std::all_of(present_.begin(), present_.end(), [](bool there) { return there; });
+}
 
-std::string LogitsCache::shard_path(int64_t shard) const { return fmt::format("{}/shard-{:05}.h5", key_.folder, shard); }
+std::string LogitsCache::shard_path(int64_t shard) const {
+  return fmt::format("{}/shard-{:05}.h5", key_.folder, shard);
+}
 
 // A shard that is there but not what it should be counts as missing.
 bool LogitsCache::fits(int64_t shard) const {
@@ -63,24 +76,30 @@ bool LogitsCache::fits(int64_t shard) const {
     const auto dtype = dtype_from_name(key_.dtype, path);
     const auto is = [&](const char* name, int64_t width) {
       const auto info = h5_info(file, name, path);
-      return info.dtype == dtype && info.shape == std::vector<int64_t>{shard_count(shard), key_.units, width};
+      return info.dtype == dtype &&
+             info.shape == std::vector<int64_t>{shard_count(shard), key_.units, width};
     };
     const auto value = h5_read_attribute(file, "/", "identity", path);
     const auto* text = std::get_if<std::string>(&value);
-    return text && *text == identity() && is("logits", key_.classes) && (key_.feature_dim == 0 || is("features", key_.feature_dim));
+    return text && *text == identity() && is("logits", key_.classes) &&
+           (key_.feature_dim == 0 || is("features", key_.feature_dim));
   } catch (const Error&) {
     return false;
   }
 }
 
-MemberOutputs LogitsCache::read(int64_t first, int64_t count, const std::vector<int64_t>& units, bool features) const {
+MemberOutputs LogitsCache::read(int64_t first, int64_t count, const std::vector<int64_t>& units,
+                                bool features) const {
   const int64_t shard = first / key_.shard_rows, at_row = first % key_.shard_rows;
-  DISSENT_CHECK(present_[shard] && at_row + count <= shard_count(shard), kInternal, "{}: rows {} .. {} are not in one shard that is there", key_.folder, first, first + count);
+  DISSENT_CHECK(present_[shard] && at_row + count <= shard_count(shard), kInternal,
+                "{}: rows {} .. {} are not in one shard that is there", key_.folder, first,
+                first + count);
   const auto path = shard_path(shard);
   if (open_shard_ != shard) open_ = h5_open(path);
   open_shard_ = shard;
   MemberOutputs out{by_unit(h5_read(open_, "logits", at_row, count, path), units), {}, 0};
-  if (features && key_.feature_dim > 0) out.features = by_unit(h5_read(open_, "features", at_row, count, path), units);
+  if (features && key_.feature_dim > 0)
+    out.features = by_unit(h5_read(open_, "features", at_row, count, path), units);
   return out;
 }
 
@@ -88,8 +107,11 @@ MemberOutputs LogitsCache::rounded(MemberOutputs outputs) const {
   if (key_.dtype != "f16") return outputs;
   const auto round = [&](const at::Tensor& values) {
     auto near = values.to(at::kHalf).to(at::kFloat);
-    const auto lost = near.isfinite().logical_not().logical_and(values.isfinite()).sum().item<int64_t>();
-    DISSENT_CHECK(lost == 0, kData, "{}: {} outputs are beyond the range of f16: use evaluate.logits_cache = \"f32\"", key_.place, lost);
+    const auto lost =
+        near.isfinite().logical_not().logical_and(values.isfinite()).sum().item<int64_t>();
+    DISSENT_CHECK(lost == 0, kData,
+                  "{}: {} outputs are beyond the range of f16: use evaluate.logits_cache = \"f32\"",
+                  key_.place, lost);
     return near;
   };
   outputs.logits = round(outputs.logits);
@@ -100,13 +122,17 @@ MemberOutputs LogitsCache::rounded(MemberOutputs outputs) const {
 void LogitsCache::begin(int64_t shard) {
   const auto path = temporary_name(shard_path(shard));
   const auto dtype = dtype_from_name(key_.dtype, path);
-  const int64_t rows = shard_count(shard), bytes = rows * (key_.units * (key_.classes + key_.feature_dim) * (dtype == at::kHalf ? 2 : 4) + 8);
+  const int64_t rows = shard_count(shard),
+                bytes = rows * (key_.units * (key_.classes + key_.feature_dim) *
+                                    (dtype == at::kHalf ? 2 : 4) +
+                                8);
   file_ = h5_create(path, bytes + 16384);
   h5_write_attribute(file_, "/", "identity", identity(), path);
   h5_write_attribute(file_, "/", "set", key_.place, path);
   h5_write_attribute(file_, "/", "first_row", shard * key_.shard_rows, path);
   h5_add_dataset(file_, "logits", {rows, key_.units, key_.classes}, dtype, path);
-  if (key_.feature_dim > 0) h5_add_dataset(file_, "features", {rows, key_.units, key_.feature_dim}, dtype, path);
+  if (key_.feature_dim > 0)
+    h5_add_dataset(file_, "features", {rows, key_.units, key_.feature_dim}, dtype, path);
   h5_add_dataset(file_, "label", {rows}, at::kLong, path);
   writing_ = shard;
   written_ = 0;
@@ -117,14 +143,16 @@ void LogitsCache::write(const MemberOutputs& outputs, const at::Tensor& labels) 
   const auto path = temporary_name(shard_path(writing_));
   const auto dtype = dtype_from_name(key_.dtype, path);
   h5_write_rows(file_, "logits", written_, by_row(outputs.logits, dtype), *self, path);
-  if (key_.feature_dim > 0) h5_write_rows(file_, "features", written_, by_row(outputs.features, dtype), *self, path);
+  if (key_.feature_dim > 0)
+    h5_write_rows(file_, "features", written_, by_row(outputs.features, dtype), *self, path);
   h5_write_rows(file_, "label", written_, labels.contiguous(), *self, path);
   written_ += labels.size(0);
 }
 
 void LogitsCache::commit() {
   const auto path = shard_path(writing_);
-  DISSENT_CHECK(written_ == shard_count(writing_), kInternal, "{}: {} of {} rows were written", path, written_, shard_count(writing_));
+  DISSENT_CHECK(written_ == shard_count(writing_), kInternal, "{}: {} of {} rows were written",
+                path, written_, shard_count(writing_));
   file_.close(path);
   sync_and_rename(temporary_name(path), path);
   present_[writing_] = true;

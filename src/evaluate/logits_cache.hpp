@@ -8,7 +8,8 @@
 
 namespace dissent {
 
-/// What a logits cache belongs to. Another identity is another cache: it is never read in its place.
+/// What a logits cache belongs to. Another identity is another cache: it is never read in its
+/// place.
 struct LogitsCacheKey {
   std::string folder;    ///< <run folder>/logits/<hash of the set and the checkpoint's name>
   std::string ensemble;  ///< identity of the ensemble (configuration and weights)
@@ -16,27 +17,32 @@ struct LogitsCacheKey {
   std::string place;     ///< of the set, for people
   std::string dtype;     ///< "f32" or "f16"
   int64_t rows = 0;
-  int64_t units = 0;     ///< members and soups
+  int64_t units = 0;  ///< members and soups
   int64_t classes = 0;
   int64_t feature_dim = 0;  ///< 0: features are the set's own and are not stored
   int64_t shard_rows = 0;
 };
 
-/// Outputs of all units of one ensemble on one set: shard-00000.h5, .. with `logits` [rows, U, C], `features` [rows, U, D] and `label` [rows], beside
-/// manifest.toml. Each shard is written by one rank under a temporary name and renamed, so a shard that is there is whole; those that are missing are
-/// made again. Shards carry the identity too.
+/// Outputs of all units of one ensemble on one set: shard-00000.h5, .. with `logits` [rows, U, C],
+/// `features` [rows, U, D] and `label` [rows], beside manifest.toml. Each shard is written by one
+/// rank under a temporary name and renamed, so a shard that is there is whole; those that are
+/// missing are made again. Shards carry the identity too.
 class LogitsCache {
  public:
-  /// Makes the folder and its manifest; what lies there of another identity is deleted. Error::kData: no space, unwritable. Collective.
+  /// Makes the folder and its manifest; what lies there of another identity is deleted.
+  /// Error::kData: no space, unwritable. Collective.
   LogitsCache(Communicator& comm, LogitsCacheKey key);
   int64_t shards() const { return (key_.rows + key_.shard_rows - 1) / key_.shard_rows; }
   bool has(int64_t shard) const { return present_[shard]; }
   bool complete() const;
   const LogitsCacheKey& key() const { return key_; }
 
-  /// Rows [first, first + count) of the set, all of one shard that is there: logits, and features if asked for, of these units as f32. Not collective.
-  MemberOutputs read(int64_t first, int64_t count, const std::vector<int64_t>& units, bool features) const;
-  /// Outputs of all units rounded to the cache's dtype and back, as they will be read. Error::kData if a value is beyond f16.
+  /// Rows [first, first + count) of the set, all of one shard that is there: logits, and features
+  /// if asked for, of these units as f32. Not collective.
+  MemberOutputs read(int64_t first, int64_t count, const std::vector<int64_t>& units,
+                     bool features) const;
+  /// Outputs of all units rounded to the cache's dtype and back, as they will be read. Error::kData
+  /// if a value is beyond f16.
   MemberOutputs rounded(MemberOutputs outputs) const;
 
   /// Writes one shard: begin, write blocks in order, commit. By one rank.
@@ -48,7 +54,9 @@ class LogitsCache {
   std::string shard_path(int64_t shard) const;
   std::string identity() const;
   bool fits(int64_t shard) const;
-  int64_t shard_count(int64_t shard) const { return std::min(key_.shard_rows, key_.rows - shard * key_.shard_rows); }
+  int64_t shard_count(int64_t shard) const {
+    return std::min(key_.shard_rows, key_.rows - shard * key_.shard_rows);
+  }
   LogitsCacheKey key_;
   std::vector<bool> present_;
   UniqueHandle file_;

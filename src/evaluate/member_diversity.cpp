@@ -12,7 +12,7 @@ using metrics::DiversityFigures;
 
 struct NamedFigure {
   const char* name;
-  double DiversityFigures::*value;
+  double DiversityFigures::* value;
 };
 
 constexpr NamedFigure kFigures[] = {
@@ -30,7 +30,8 @@ constexpr NamedFigure kFigures[] = {
 };
 
 const NamedFigure* find_figure(const std::string& name) {
-  const auto* found = std::find_if(std::begin(kFigures), std::end(kFigures), [&](const auto& figure) { return figure.name == name; });
+  const auto* found = std::find_if(std::begin(kFigures), std::end(kFigures),
+                                   [&](const auto& figure) { return figure.name == name; });
   return found == std::end(kFigures) ? nullptr : found;
 }
 
@@ -41,8 +42,12 @@ bool needs_labels(const std::string& name) {
 
 }  // namespace
 
-MemberDiversity::MemberDiversity(int64_t members, const std::vector<std::string>& names, bool labelled)
-    : members_(members), names_(names), labelled_(labelled), figures_(members, wants(names, "jensen_shannon")) {
+MemberDiversity::MemberDiversity(int64_t members, const std::vector<std::string>& names,
+                                 bool labelled)
+    : members_(members),
+      names_(names),
+      labelled_(labelled),
+      figures_(members, wants(names, "jensen_shannon")) {
   for (const auto& name : names_)
     if (!find_figure(name)) scores_.push_back(&scores::find_score(name));
   means_.resize(scores_.size());
@@ -59,7 +64,8 @@ ColumnGroup MemberDiversity::group(const std::vector<int64_t>& units) {
 
 void MemberDiversity::update(const at::Tensor& logits, const at::Tensor& labels) {
   if (scores_.size() < names_.size()) figures_.update(logits, labelled_ ? labels : at::Tensor());
-  for (size_t s = 0; s < scores_.size(); ++s) means_[s].update(scores_[s]->function(logits, scores::InputKind::kLogits));
+  for (size_t s = 0; s < scores_.size(); ++s)
+    means_[s].update(scores_[s]->function(logits, scores::InputKind::kLogits));
   rows_ += labels.size(0);
 }
 
@@ -71,7 +77,8 @@ std::vector<Figure> MemberDiversity::finish(Communicator& comm) {
     figures = figures_.finish();
   }
   std::vector<double> means;
-  for (const auto& mean : means_) means.push_back(metrics::ExactMean::from_state(merged_state(comm, mean.state())).finish());
+  for (const auto& mean : means_)
+    means.push_back(metrics::ExactMean::from_state(merged_state(comm, mean.state())).finish());
   std::vector<Figure> rows;
   size_t next = 0;
   for (const auto& name : names_) {

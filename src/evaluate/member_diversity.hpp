@@ -7,14 +7,18 @@
 
 namespace dissent {
 
-/// evaluate.diversity of one ensemble on one set, collected block by block while a pass goes over it. Integers and exact sums, so the same bits for any ranks.
+/// evaluate.diversity of one ensemble on one set, collected block by block while a pass goes over
+/// it. Integers and exact sums, so the same bits for any ranks.
 class MemberDiversity {
  public:
-  /// labelled: labels are classes of the networks, so figures on right and wrong answers are computed. Members >= 2.
+  /// labelled: labels are classes of the networks, so figures on right and wrong answers are
+  /// computed. Members >= 2.
   MemberDiversity(int64_t members, const std::vector<std::string>& names, bool labelled);
-  /// A group without columns whose computation adds its block; outputs hold these units, all members among them. This object has to outlive the pass.
+  /// A group without columns whose computation adds its block; outputs hold these units, all
+  /// members among them. This object has to outlive the pass.
   ColumnGroup group(const std::vector<int64_t>& units);
-  /// Metric "diversity", score the name, in the order of the names; NaN where all pairs are left out. Collective.
+  /// Metric "diversity", score the name, in the order of the names; NaN where all pairs are left
+  /// out. Collective.
   std::vector<Figure> finish(Communicator& comm);
 
  private:

@@ -14,37 +14,44 @@ namespace dissent {
 /// What networks give for a block of B inputs.
 struct MemberOutputs {
   at::Tensor logits;    ///< [n, B, C] f32
-  at::Tensor features;  ///< [n, B, D] f32, what the classifier of each network reads; [1, B, D] if it is the same for all; undefined if not asked for
-  int64_t first_row = 0; ///< of the set, where the block is one of a set
+  at::Tensor features;  ///< [n, B, D] f32, what the classifier of each network reads; [1, B, D] if
+                        ///< it is the same for all; undefined if not asked for
+  int64_t first_row = 0;  ///< of the set, where the block is one of a set
 };
 
-/// Saliency of the true class of a block of B pictures (losses/gradcam.hpp, target gt_logit, rectified).
+/// Saliency of the true class of a block of B pictures (losses/gradcam.hpp, target gt_logit,
+/// rectified).
 struct MemberSaliency {
   at::Tensor logits;        ///< [M, B, C]
   at::Tensor maps;          ///< [M, B, h, w], before any scaling
-  at::Tensor standardised;  ///< [M, B, h - 2, w - 2] (maps of less than three pixels keep their edge): what the loss compares
+  at::Tensor standardised;  ///< [M, B, h - 2, w - 2] (maps of less than three pixels keep their
+                            ///< edge): what the loss compares
 };
 
-/// The trained networks of one ensemble, for evaluation: the seam between scores and kinds of network (heads on features, networks on pictures).
-/// Everything is const and may be called by one thread; forward uses those of core/parallel.hpp. Nothing is collective.
+/// The trained networks of one ensemble, for evaluation: the seam between scores and kinds of
+/// network (heads on features, networks on pictures). Everything is const and may be called by one
+/// thread; forward uses those of core/parallel.hpp. Nothing is collective.
 class MemberNetworks {
  public:
   virtual ~MemberNetworks() = default;
   virtual int64_t members() const = 0;
   virtual int64_t classes() const = 0;
-  virtual int64_t feature_dim() const = 0;      ///< D
-  virtual bool shared_features() const = 0;     ///< whether the classifiers of all members read the same features (a linear head, a multihead network)
+  virtual int64_t feature_dim() const = 0;   ///< D
+  virtual bool shared_features() const = 0;  ///< whether the classifiers of all members read the
+                                             ///< same features (a linear head, a multihead network)
   /// Error::kData if these networks cannot read the set; network: path for the message.
   virtual void check_input(const EvaluationSet& set, const std::string& network) const = 0;
-  /// Outputs of the members `which` for x [B, ..], in evaluation mode. A member's output depends on x and its weights alone, not on the others; its
-  /// bits not on threads.
-  virtual MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which, bool features) const = 0;
+  /// Outputs of the members `which` for x [B, ..], in evaluation mode. A member's output depends on
+  /// x and its weights alone, not on the others; its bits not on threads.
+  virtual MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,
+                                bool features) const = 0;
   /// Weight [C, D] and bias [C] of a member's classifier: its logits are features W^T + b.
   virtual scores::LinearHead head(int64_t member) const = 0;
-  /// One network whose weights are the mean of those of these members. Error::kUsage with the reason where that is no network (heads on one trunk).
+  /// One network whose weights are the mean of those of these members. Error::kUsage with the
+  /// reason where that is no network (heads on one trunk).
   virtual std::unique_ptr<MemberNetworks> soup(std::span<const int64_t> of) const = 0;
-  /// Maps of all members for pictures x [B, 3, S, S] and labels [B]: a pass with gradients, one member a thread. Error::kUsage with the reason for networks
-  /// without maps: heads on features.
+  /// Maps of all members for pictures x [B, 3, S, S] and labels [B]: a pass with gradients, one
+  /// member a thread. Error::kUsage with the reason for networks without maps: heads on features.
   virtual MemberSaliency saliency(const at::Tensor& x, const at::Tensor& labels) const;
   /// Hash of the weights (and whatever else decides the outputs beside the configuration).
   virtual std::string weights_hash() const = 0;

@@ -45,7 +45,8 @@ std::vector<std::string> subset_names() {
 std::vector<std::string> metric_names() {
   std::vector<std::string> names;
   for (const auto& metric : metrics::metric_table())
-    if (is_label_metric(metric.name) || is_ranking_metric(metric.name)) names.push_back(metric.name);
+    if (is_label_metric(metric.name) || is_ranking_metric(metric.name))
+      names.push_back(metric.name);
   return names;
 }
 
@@ -53,7 +54,9 @@ std::vector<std::string> metric_names() {
 std::vector<std::string> diversity_names() {
   std::vector<std::string> names;
   for (const auto& metric : metrics::metric_table())
-    if (std::find(metric.needs.begin(), metric.needs.end(), metrics::MetricNeed::kMemberLogits) != metric.needs.end()) names.push_back(metric.name);
+    if (std::find(metric.needs.begin(), metric.needs.end(), metrics::MetricNeed::kMemberLogits) !=
+        metric.needs.end())
+      names.push_back(metric.name);
   for (const char* score : {"different_predictions", "pds"}) names.emplace_back(score);
   return names;
 }
@@ -61,11 +64,15 @@ std::vector<std::string> diversity_names() {
 // The keys of a post-processor, bound to the any of a ScoreTable.
 TableSpec score_option_table(const scores::PostprocessorInfo& score) {
   TableSpec table{"score." + score.name, score.summary, {}, &typeid(ScoreTable)};
-  const auto own = [&score](void* target) { return score.struct_of(static_cast<ScoreTable*>(target)->options); };
+  const auto own = [&score](void* target) {
+    return score.struct_of(static_cast<ScoreTable*>(target)->options);
+  };
   for (auto option : score.options.options) {
     const auto assign = option.assign;
     const auto text = option.text;
-    option.assign = [assign, own](void* target, const Value& value) { return assign(own(target), value); };
+    option.assign = [assign, own](void* target, const Value& value) {
+      return assign(own(target), value);
+    };
     option.text = [text, own](const void* target) { return text(own(const_cast<void*>(target))); };
     table.options.push_back(std::move(option));
   }
@@ -77,45 +84,143 @@ void add_what(TableOf<EvaluateOptions>& table) {
   using T = EvaluateOptions;
   table.option("experiment", &T::experiment, {.meaning = "name in the result rows"})
       .option("runs", &T::runs, {.meaning = "run folders or checkpoint files; shell patterns"})
-      .option("id", &T::id, {.meaning = "cache of the in-distribution test set; or a set of role id"})
-      .option("id_name", &T::id_name, {.meaning = "its name in the results; empty: that of the folder"})
-      .option("transform", &T::transform, {.meaning = "what makes inputs of pictures; auto: that of the first ensemble's training with _test for _train", .choices = transform_names()})
-      .option("validation", &T::validation, {.meaning = "cache of the in-distribution validation set, on which temperatures, options, `best` and greedy choices are made; or a set of role validation"})
-      .option("fit", &T::fit, {.meaning = "cache of in-distribution training rows for scores that are fitted on them; or a set of role fit. One network's features of all of it are held in memory"})
-      .option("scores", &T::scores, {.meaning = "scores that tell unknown from known inputs, of ensembles and post-processors (`dissent config scores`). A post-processor on logits reads the ensemble's output; one on features gives the ensemble the mean of its members' scores", .choices = score_names()})
-      .option("shaping", &T::shaping, {.meaning = "the scores of ensembles also from features changed before the last layer, as react+average; options from [score.react], .., ReAct's threshold pooled over members", .choices = {"react", "ash_p", "ash_b", "ash_s", "scale"}})
-      .option("score_of", &T::score_of, {.meaning = "what a post-processor on logits reads of an ensemble: its output; the log of the members' mean probabilities (rows say gen:mean_probabilities); each member, and the mean of the scores counts (gen:mean_score)", .choices = {"output", "mean_probabilities", "mean_score"}})
-      .option("predictors", &T::predictors, {.meaning = "whose figures are reported; mean is over members, best the member that is most accurate on validation, greedy and greedy_soup are chosen there", .choices = {"ensemble", "soup", "best", "mean", "members", "greedy", "greedy_soup"}})
-      .option("metrics", &T::metrics, {.meaning = "figures (docs/metrics.md); with a temperature those of calibration come before and after it", .choices = metric_names()});
+      .option("id", &T::id,
+              {.meaning = "cache of the in-distribution test set; or a set of role id"})
+      .option("id_name", &T::id_name,
+              {.meaning = "its name in the results; empty: that of the folder"})
+      .option("transform", &T::transform,
+              {.meaning = "what makes inputs of pictures; auto: that of the first ensemble's "
+                          "training with _test for _train",
+               .choices = transform_names()})
+      .option(
+          "validation", &T::validation,
+          {.meaning = "cache of the in-distribution validation set, on which temperatures, "
+                      "options, `best` and greedy choices are made; or a set of role validation"})
+      .option("fit", &T::fit,
+              {.meaning =
+                   "cache of in-distribution training rows for scores that are fitted on them; or "
+                   "a set of role fit. One network's features of all of it are held in memory"})
+      .option("scores", &T::scores,
+              {.meaning =
+                   "scores that tell unknown from known inputs, of ensembles and post-processors "
+                   "(`dissent config scores`). A post-processor on logits reads the ensemble's "
+                   "output; one on features gives the ensemble the mean of its members' scores",
+               .choices = score_names()})
+      .option("shaping", &T::shaping,
+              {.meaning = "the scores of ensembles also from features changed before the last "
+                          "layer, as react+average; options from [score.react], .., ReAct's "
+                          "threshold pooled over members",
+               .choices = {"react", "ash_p", "ash_b", "ash_s", "scale"}})
+      .option(
+          "score_of", &T::score_of,
+          {.meaning = "what a post-processor on logits reads of an ensemble: its output; the log "
+                      "of the members' mean probabilities (rows say gen:mean_probabilities); each "
+                      "member, and the mean of the scores counts (gen:mean_score)",
+           .choices = {"output", "mean_probabilities", "mean_score"}})
+      .option("predictors", &T::predictors,
+              {.meaning = "whose figures are reported; mean is over members, best the member that "
+                          "is most accurate on validation, greedy and greedy_soup are chosen there",
+               .choices = {"ensemble", "soup", "best", "mean", "members", "greedy", "greedy_soup"}})
+      .option("metrics", &T::metrics,
+              {.meaning = "figures (docs/metrics.md); with a temperature those of calibration come "
+                          "before and after it",
+               .choices = metric_names()});
 }
 
 void add_how(TableOf<EvaluateOptions>& table) {
   using T = EvaluateOptions;
-  table.option("combine", &T::combine, {.meaning = "output of the ensemble", .choices = {"mean_logits", "mean_probabilities", "product_of_experts"}})
-      .option("weights", &T::weights, {.meaning = "a weight a member for mean_logits, L2-normalised, divided by the members; empty: equal"})
-      .option("temperature", &T::temperature, {.meaning = "one a predictor, fitted on validation. optimum: the least NLL inside 0.001 .. 100; sdde: its golden section, kept inside; openood: its one call of LBFGS", .choices = {"none", "optimum", "sdde", "openood"}})
-      .option("temperature_in_scores", &T::temperature_in_scores, {.meaning = "scores of ensembles read logits over the ensemble's temperature, as SDDE's do; changed features bypass it"})
-      .option("vector_scaling", &T::vector_scaling, {.meaning = "figures of calibration also after a factor and a shift a class, fitted on validation"})
-      .option("conformal", &T::conformal, {.meaning = "coverage and mean size of prediction sets calibrated on validation", .choices = {"none", "aps", "raps"}})
-      .option("conformal_level", &T::conformal_level, {.meaning = "coverage that is wanted, above 0 and below 1", .min = 1e-6, .max = 0.999999})
-      .option("bins", &T::bins, {.meaning = "of calibration errors and reliability", .min = 1, .max = 1000})
-      .option("batch_rows", &T::batch_rows, {.meaning = "under sdde and openood nll is the mean of the means of batches: their rows there", .min = 1})
-      .option("search", &T::search, {.meaning = "tries OpenOOD's values for the options of scores: the largest AUROC of validation against the sets of role validation_ood"})
-      .option("allow_test_selection", &T::allow_test_selection, {.meaning = "choices may be made on test sets; their rows say so"})
-      .option("sub_ensembles", &T::sub_ensembles, {.meaning = "for each size, the mean and spread over at most so many sub-ensembles; 0: none", .min = 0, .max = 10000})
-      .option("full_spectrum", &T::full_spectrum, {.meaning = "the sets of shift covariate (those with all classes, all their files) are in distribution, as in OpenOOD's full spectrum: accuracy and calibration of them and the test set as one set, <name>+covariate, and unknown inputs told from it; those rows have the split full_spectrum"})
-      .option("diversity", &T::diversity, {.meaning = "how different the members are, on each set (those of right and wrong answers where there are labels), as rows of metric `diversity`: those of `dissent config metrics` that need members' logits, as defined there whatever the convention; and the means of the scores different_predictions and pds", .choices = diversity_names()})
-      .option("compare", &T::compare, {.meaning = "differences between these methods, as the rows name them (\"*\": all that are loaded), of each pair: accuracy_difference and auroc_difference of the ensembles, with _low and _high, a 95 % interval by 1,000 paired resamples of samples and seeds; each method with the same seeds"})
-      .option("saliency", &T::saliency, {.meaning = "maps of the first so many pictures of the in-distribution set, into <output>/figures/<run>-saliency.h5, and their mean cosine between members, metric saliency_cosine; 0: none", .min = 0, .max = 100000})
-      .option("convention", &T::convention, {.meaning = "whose definitions: sklearn is what the names say; sed: scores as SED's release orients and defines them; sdde, openood, torch_uncertainty: FPR, AUPR and ECE as there", .choices = {"sklearn", "sed", "sdde", "openood", "torch_uncertainty"}})
-      .option("block_rows", &T::block_rows, {.meaning = "rows that go through the networks at a time: bounds memory", .min = 16, .max = 1 << 20})
-      .option("logits_cache", &T::logits_cache, {.meaning = "keeps the members' logits and penultimate features beside each checkpoint, so that a later evaluation needs no forward pass", .choices = {"none", "f32", "f16"}})
-      .option("work", &T::work, {.meaning = "folder of logits and fitted states; empty: beside each checkpoint", .scope = Scope::kExecution})
-      .option("figures", &T::figures, {.meaning = "what `dissent plot` draws, in <output>/figures: <run>-<set>-reliability.csv, <run>-<set>-roc.csv, <run>-<score>-histogram.csv (docs/evaluation.md)", .scope = Scope::kExecution})
-      .option("output", &T::output, {.meaning = "folder of the result file", .scope = Scope::kExecution});
+  table
+      .option("combine", &T::combine,
+              {.meaning = "output of the ensemble",
+               .choices = {"mean_logits", "mean_probabilities", "product_of_experts"}})
+      .option("weights", &T::weights,
+              {.meaning = "a weight a member for mean_logits, L2-normalised, divided by the "
+                          "members; empty: equal"})
+      .option("temperature", &T::temperature,
+              {.meaning =
+                   "one a predictor, fitted on validation. optimum: the least NLL inside 0.001 .. "
+                   "100; sdde: its golden section, kept inside; openood: its one call of LBFGS",
+               .choices = {"none", "optimum", "sdde", "openood"}})
+      .option("temperature_in_scores", &T::temperature_in_scores,
+              {.meaning = "scores of ensembles read logits over the ensemble's temperature, as "
+                          "SDDE's do; changed features bypass it"})
+      .option("vector_scaling", &T::vector_scaling,
+              {.meaning = "figures of calibration also after a factor and a shift a class, fitted "
+                          "on validation"})
+      .option("conformal", &T::conformal,
+              {.meaning = "coverage and mean size of prediction sets calibrated on validation",
+               .choices = {"none", "aps", "raps"}})
+      .option(
+          "conformal_level", &T::conformal_level,
+          {.meaning = "coverage that is wanted, above 0 and below 1", .min = 1e-6, .max = 0.999999})
+      .option("bins", &T::bins,
+              {.meaning = "of calibration errors and reliability", .min = 1, .max = 1000})
+      .option(
+          "batch_rows", &T::batch_rows,
+          {.meaning =
+               "under sdde and openood nll is the mean of the means of batches: their rows there",
+           .min = 1})
+      .option("search", &T::search,
+              {.meaning = "tries OpenOOD's values for the options of scores: the largest AUROC of "
+                          "validation against the sets of role validation_ood"})
+      .option("allow_test_selection", &T::allow_test_selection,
+              {.meaning = "choices may be made on test sets; their rows say so"})
+      .option("sub_ensembles", &T::sub_ensembles,
+              {.meaning =
+                   "for each size, the mean and spread over at most so many sub-ensembles; 0: none",
+               .min = 0,
+               .max = 10000})
+      .option("full_spectrum", &T::full_spectrum,
+              {.meaning = "the sets of shift covariate (those with all classes, all their files) "
+                          "are in distribution, as in OpenOOD's full spectrum: accuracy and "
+                          "calibration of them and the test set as one set, <name>+covariate, and "
+                          "unknown inputs told from it; those rows have the split full_spectrum"})
+      .option("diversity", &T::diversity,
+              {.meaning =
+                   "how different the members are, on each set (those of right and wrong answers "
+                   "where there are labels), as rows of metric `diversity`: those of `dissent "
+                   "config metrics` that need members' logits, as defined there whatever the "
+                   "convention; and the means of the scores different_predictions and pds",
+               .choices = diversity_names()})
+      .option(
+          "compare", &T::compare,
+          {.meaning = "differences between these methods, as the rows name them (\"*\": all that "
+                      "are loaded), of each pair: accuracy_difference and auroc_difference of the "
+                      "ensembles, with _low and _high, a 95 % interval by 1,000 paired resamples "
+                      "of samples and seeds; each method with the same seeds"})
+      .option("saliency", &T::saliency,
+              {.meaning = "maps of the first so many pictures of the in-distribution set, into "
+                          "<output>/figures/<run>-saliency.h5, and their mean cosine between "
+                          "members, metric saliency_cosine; 0: none",
+               .min = 0,
+               .max = 100000})
+      .option("convention", &T::convention,
+              {.meaning = "whose definitions: sklearn is what the names say; sed: scores as SED's "
+                          "release orients and defines them; sdde, openood, torch_uncertainty: "
+                          "FPR, AUPR and ECE as there",
+               .choices = {"sklearn", "sed", "sdde", "openood", "torch_uncertainty"}})
+      .option("block_rows", &T::block_rows,
+              {.meaning = "rows that go through the networks at a time: bounds memory",
+               .min = 16,
+               .max = 1 << 20})
+      .option("logits_cache", &T::logits_cache,
+              {.meaning = "keeps the members' logits and penultimate features beside each "
+                          "checkpoint, so that a later evaluation needs no forward pass",
+               .choices = {"none", "f32", "f16"}})
+      .option("work", &T::work,
+              {.meaning = "folder of logits and fitted states; empty: beside each checkpoint",
+               .scope = Scope::kExecution})
+      .option("figures", &T::figures,
+              {.meaning =
+                   "what `dissent plot` draws, in <output>/figures: <run>-<set>-reliability.csv, "
+                   "<run>-<set>-roc.csv, <run>-<score>-histogram.csv (docs/evaluation.md)",
+               .scope = Scope::kExecution})
+      .option("output", &T::output,
+              {.meaning = "folder of the result file", .scope = Scope::kExecution});
 }
 
-void add_set_conflicts(const EvaluateConfig& c, const std::function<void(bool, const std::string&, std::string)>& add) {
+void add_set_conflicts(const EvaluateConfig& c,
+                       const std::function<void(bool, const std::string&, std::string)>& add) {
   bool outside = false;
   std::vector<std::string> roles;
   for (size_t i = 0; i < c.sets.size(); ++i) {
@@ -123,48 +228,71 @@ void add_set_conflicts(const EvaluateConfig& c, const std::function<void(bool, c
     const auto key = [&](const char* name) { return fmt::format("evaluate.sets[{}].{}", i, name); };
     const bool pictures = !set.list.empty() || !set.dataset.empty();
     add(set.name.empty(), key("name"), "expected a name, found nothing");
-    add(set.paths.empty() && !pictures, key("paths"), "expected caches (or a list or dataset of pictures), found none");
-    add(!set.paths.empty() && pictures, key("paths"), "a set is of caches or of pictures, not both");
-    add(!pictures && set.corruption != "none", key("corruption"), "is made of pictures (dataset or list), not of cached features");
+    add(set.paths.empty() && !pictures, key("paths"),
+        "expected caches (or a list or dataset of pictures), found none");
+    add(!set.paths.empty() && pictures, key("paths"),
+        "a set is of caches or of pictures, not both");
+    add(!pictures && set.corruption != "none", key("corruption"),
+        "is made of pictures (dataset or list), not of cached features");
     outside = outside || set.role == "validation_ood";
-    add(set.role != "test" && set.role != "validation_ood" && wants(roles, set.role), key("role"), fmt::format("there is a set of role {} already", set.role));
+    add(set.role != "test" && set.role != "validation_ood" && wants(roles, set.role), key("role"),
+        fmt::format("there is a set of role {} already", set.role));
     roles.push_back(set.role);
   }
   const auto twice = [&](const std::string& value, const char* role) {
-    add(!value.empty() && wants(roles, role), fmt::format("evaluate.{}", role), fmt::format("there is a set of role {} too", role));
+    add(!value.empty() && wants(roles, role), fmt::format("evaluate.{}", role),
+        fmt::format("there is a set of role {} too", role));
   };
   twice(c.evaluate.id, "id");
   twice(c.evaluate.validation, "validation");
   twice(c.evaluate.fit, "fit");
-  add(c.evaluate.id.empty() && !wants(roles, "id"), "evaluate.id", "expected the cache of the in-distribution set, found nothing");
-  const auto shifted = [](const EvaluateSet& set) { return set.role == "test" && set.shift == "covariate" && set.classes.empty(); };
-  add(c.evaluate.full_spectrum && std::none_of(c.sets.begin(), c.sets.end(), shifted), "evaluate.full_spectrum", "expected a set of shift covariate, found none");
-  add(c.evaluate.search && !outside, "evaluate.search", "needs sets of role validation_ood: options are never chosen on test sets");
+  add(c.evaluate.id.empty() && !wants(roles, "id"), "evaluate.id",
+      "expected the cache of the in-distribution set, found nothing");
+  const auto shifted = [](const EvaluateSet& set) {
+    return set.role == "test" && set.shift == "covariate" && set.classes.empty();
+  };
+  add(c.evaluate.full_spectrum && std::none_of(c.sets.begin(), c.sets.end(), shifted),
+      "evaluate.full_spectrum", "expected a set of shift covariate, found none");
+  add(c.evaluate.search && !outside, "evaluate.search",
+      "needs sets of role validation_ood: options are never chosen on test sets");
 }
 
 // What is chosen or fitted needs a set to do it on.
-void add_missing_sets(const EvaluateConfig& c, const std::function<void(bool, const std::string&, std::string)>& add) {
+void add_missing_sets(const EvaluateConfig& c,
+                      const std::function<void(bool, const std::string&, std::string)>& add) {
   using scores::FitField;
   const auto& e = c.evaluate;
   const auto given = [&](const std::string& path, const char* role) {
-    return !path.empty() || std::any_of(c.sets.begin(), c.sets.end(), [&](const auto& set) { return set.role == role; });
+    return !path.empty() || std::any_of(c.sets.begin(), c.sets.end(),
+                                        [&](const auto& set) { return set.role == role; });
   };
-  const bool validation = given(e.validation, "validation") || e.allow_test_selection, fit = given(e.fit, "fit");
+  const bool validation = given(e.validation, "validation") || e.allow_test_selection,
+             fit = given(e.fit, "fit");
   for (const char* name : {"best", "greedy", "greedy_soup"})
     add(wants(e.predictors, name) && !validation, "evaluate.predictors",
-        fmt::format("\"{}\" is chosen on evaluate.validation, which is not given; a choice on test sets needs evaluate.allow_test_selection = true", name));
-  add(e.temperature != "none" && !validation, "evaluate.temperature", "is fitted on evaluate.validation, which is not given");
-  add(e.vector_scaling && !validation, "evaluate.vector_scaling", "is fitted on evaluate.validation, which is not given");
-  add(e.conformal != "none" && !validation, "evaluate.conformal", "is calibrated on evaluate.validation, which is not given");
-  add(wants(e.shaping, "react") && !validation, "evaluate.shaping", "\"react\" is fitted on evaluate.validation, which is not given");
+        fmt::format("\"{}\" is chosen on evaluate.validation, which is not given; a choice on test "
+                    "sets needs evaluate.allow_test_selection = true",
+                    name));
+  add(e.temperature != "none" && !validation, "evaluate.temperature",
+      "is fitted on evaluate.validation, which is not given");
+  add(e.vector_scaling && !validation, "evaluate.vector_scaling",
+      "is fitted on evaluate.validation, which is not given");
+  add(e.conformal != "none" && !validation, "evaluate.conformal",
+      "is calibrated on evaluate.validation, which is not given");
+  add(wants(e.shaping, "react") && !validation, "evaluate.shaping",
+      "\"react\" is fitted on evaluate.validation, which is not given");
   for (const auto& name : e.scores) {
     const auto& table = scores::postprocessor_table();
-    const auto info = std::find_if(table.begin(), table.end(), [&](const auto& row) { return row.name == name; });
+    const auto info =
+        std::find_if(table.begin(), table.end(), [&](const auto& row) { return row.name == name; });
     if (info == table.end()) continue;
     for (const auto field : info->needs) {
-      const bool training = field == FitField::kTrainFeatures || field == FitField::kTrainLogits || field == FitField::kTrainLabels;
+      const bool training = field == FitField::kTrainFeatures || field == FitField::kTrainLogits ||
+                            field == FitField::kTrainLabels;
       if (field == FitField::kHead || (training ? fit : validation)) continue;
-      add(true, "evaluate.scores", fmt::format("\"{}\" is fitted on evaluate.{}, which is not given", name, training ? "fit" : "validation"));
+      add(true, "evaluate.scores",
+          fmt::format("\"{}\" is fitted on evaluate.{}, which is not given", name,
+                      training ? "fit" : "validation"));
       break;
     }
   }
@@ -174,7 +302,8 @@ void add_missing_sets(const EvaluateConfig& c, const std::function<void(bool, co
 
 std::vector<ScoreTable> EvaluateConfig::default_scores() {
   std::vector<ScoreTable> tables;
-  for (const auto& score : scores::postprocessor_table()) tables.push_back({false, score.default_options});
+  for (const auto& score : scores::postprocessor_table())
+    tables.push_back({false, score.default_options});
   return tables;
 }
 
@@ -190,29 +319,59 @@ const TableSpec& evaluate_table() {
 
 const TableSpec& evaluate_set_table() {
   using T = EvaluateSet;
-  static const TableSpec table = TableOf<T>("evaluate.sets", "A set of inputs: those that are tested, by default")
-      .option("name", &T::name, {.meaning = "name in the results"})
-      .option("role", &T::role, {.meaning = "test; id, validation, fit: as the keys of [evaluate], which name caches; validation_ood: unknown inputs that options are searched on (all of them together)", .choices = {"test", "id", "validation", "fit", "validation_ood"}})
-      .option("shift", &T::shift, {.meaning = "kind of difference; accuracy and calibration are reported for id and covariate", .choices = {"id", "covariate", "near", "far", "semantic"}})
-      .option("paths", &T::paths, {.meaning = "caches; shell patterns. Several: figures of each, then their mean"})
-      .option("list", &T::list, {.meaning = "of pictures, in OpenOOD's layout (path and label a line)"})
-      .option("root", &T::root, {.meaning = "folder of the pictures", .scope = Scope::kExecution})
-      .option("dataset", &T::dataset, {.meaning = "a registered set of pictures"})
-      .option("split", &T::split, {.meaning = "part of it"})
-      .option("rows", &T::rows, {.meaning = "of pictures: part of the set, as a slice, \"0:5000\"; empty: all"})
-      .option("corruption", &T::corruption, {.meaning = "of pictures: a corruption of ImageNet-C after the transform's crop; all: each of the 15, figures of each, then their mean", .choices = corruption_names()})
-      .option("severity", &T::severity, {.meaning = "of the corruption", .min = 1, .max = 5})
-      .option("pool", &T::pool, {.meaning = "several files are one set: figures of all rows together, as SDDE's error on corrupted images"})
-      .option("calibration", &T::calibration, {.meaning = "cache that the temperature for this set is fitted on (SDDE: corrupted validation images); empty: evaluate.validation"})
-      .option("classes", &T::classes, {.meaning = "the set has some of ImageNet's classes, or categories of them: accuracy alone is reported; under convention sed by the members' one-hot votes or category means, else by the output's softmax over those classes. Empty: all classes", .choices = subset_names()})
-      .option("labels", &T::labels, {.meaning = "of a set with classes: numbers within the subset, as SED's files have them, or of all 1,000", .choices = {"subset", "all"}});
+  static const TableSpec table =
+      TableOf<T>("evaluate.sets", "A set of inputs: those that are tested, by default")
+          .option("name", &T::name, {.meaning = "name in the results"})
+          .option("role", &T::role,
+                  {.meaning = "test; id, validation, fit: as the keys of [evaluate], which name "
+                              "caches; validation_ood: unknown inputs that options are searched on "
+                              "(all of them together)",
+                   .choices = {"test", "id", "validation", "fit", "validation_ood"}})
+          .option(
+              "shift", &T::shift,
+              {.meaning =
+                   "kind of difference; accuracy and calibration are reported for id and covariate",
+               .choices = {"id", "covariate", "near", "far", "semantic"}})
+          .option("paths", &T::paths,
+                  {.meaning = "caches; shell patterns. Several: figures of each, then their mean"})
+          .option("list", &T::list,
+                  {.meaning = "of pictures, in OpenOOD's layout (path and label a line)"})
+          .option("root", &T::root,
+                  {.meaning = "folder of the pictures", .scope = Scope::kExecution})
+          .option("dataset", &T::dataset, {.meaning = "a registered set of pictures"})
+          .option("split", &T::split, {.meaning = "part of it"})
+          .option("rows", &T::rows,
+                  {.meaning = "of pictures: part of the set, as a slice, \"0:5000\"; empty: all"})
+          .option("corruption", &T::corruption,
+                  {.meaning = "of pictures: a corruption of ImageNet-C after the transform's crop; "
+                              "all: each of the 15, figures of each, then their mean",
+                   .choices = corruption_names()})
+          .option("severity", &T::severity, {.meaning = "of the corruption", .min = 1, .max = 5})
+          .option("pool", &T::pool,
+                  {.meaning = "several files are one set: figures of all rows together, as SDDE's "
+                              "error on corrupted images"})
+          .option("calibration", &T::calibration,
+                  {.meaning = "cache that the temperature for this set is fitted on (SDDE: "
+                              "corrupted validation images); empty: evaluate.validation"})
+          .option(
+              "classes", &T::classes,
+              {.meaning =
+                   "the set has some of ImageNet's classes, or categories of them: accuracy alone "
+                   "is reported; under convention sed by the members' one-hot votes or category "
+                   "means, else by the output's softmax over those classes. Empty: all classes",
+               .choices = subset_names()})
+          .option("labels", &T::labels,
+                  {.meaning = "of a set with classes: numbers within the subset, as SED's files "
+                              "have them, or of all 1,000",
+                   .choices = {"subset", "all"}});
   return table;
 }
 
 const std::vector<TableSpec>& score_option_tables() {
   static const std::vector<TableSpec> tables = [] {
     std::vector<TableSpec> all;
-    for (const auto& score : scores::postprocessor_table()) all.push_back(score_option_table(score));
+    for (const auto& score : scores::postprocessor_table())
+      all.push_back(score_option_table(score));
     return all;
   }();
   return tables;
@@ -225,23 +384,29 @@ std::vector<EvaluateConflict> conflicts(const EvaluateConfig& c) {
   };
   const auto& e = c.evaluate;
   add(e.runs.empty(), "evaluate.runs", "expected run folders or checkpoint files, found none");
-  add(!e.weights.empty() && e.combine != "mean_logits", "evaluate.weights", "go with combine = \"mean_logits\" only");
+  add(!e.weights.empty() && e.combine != "mean_logits", "evaluate.weights",
+      "go with combine = \"mean_logits\" only");
   for (const auto& metric : e.metrics)
-    add(!metrics::find_metric(metric).has_convention(e.convention), "evaluate.metrics", fmt::format("\"{}\" has no convention \"{}\"", metric, e.convention));
-  add(e.temperature_in_scores && e.temperature == "none", "evaluate.temperature_in_scores", "needs evaluate.temperature");
+    add(!metrics::find_metric(metric).has_convention(e.convention), "evaluate.metrics",
+        fmt::format("\"{}\" has no convention \"{}\"", metric, e.convention));
+  add(e.temperature_in_scores && e.temperature == "none", "evaluate.temperature_in_scores",
+      "needs evaluate.temperature");
   add_set_conflicts(c, add);
   add_missing_sets(c, add);
   return found;
 }
 
-bool wants(const std::vector<std::string>& list, const std::string& name) { return std::find(list.begin(), list.end(), name) != list.end(); }
+bool wants(const std::vector<std::string>& list, const std::string& name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
 
 std::vector<std::string> expand_paths(const std::vector<std::string>& patterns) {
   std::vector<std::string> paths;
   for (const auto& pattern : patterns) {
     glob_t matches{};
     const int code = glob(pattern.c_str(), 0, nullptr, &matches);
-    for (size_t i = 0; code == 0 && i < matches.gl_pathc; ++i) paths.emplace_back(matches.gl_pathv[i]);
+    for (size_t i = 0; code == 0 && i < matches.gl_pathc; ++i)
+      paths.emplace_back(matches.gl_pathv[i]);
     globfree(&matches);
     DISSENT_CHECK(code == 0, kData, "nothing matches {}", pattern);
   }

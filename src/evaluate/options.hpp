@@ -75,15 +75,19 @@ struct ScoreTable {
 struct EvaluateConfig {
   EvaluateOptions evaluate;
   std::vector<EvaluateSet> sets;
-  std::vector<ScoreTable> scores = default_scores();  ///< in the order of scores::postprocessor_table()
+  std::vector<ScoreTable> scores =
+      default_scores();  ///< in the order of scores::postprocessor_table()
 
   static std::vector<ScoreTable> default_scores();
-  OutputOptions outputs() const { return {evaluate.block_rows, evaluate.logits_cache, evaluate.work}; }
+  OutputOptions outputs() const {
+    return {evaluate.block_rows, evaluate.logits_cache, evaluate.work};
+  }
 };
 
 const TableSpec& evaluate_table();
 const TableSpec& evaluate_set_table();
-/// One a post-processor, in the order of scores::postprocessor_table(); bound to ScoreTable. Without keys where it has none.
+/// One a post-processor, in the order of scores::postprocessor_table(); bound to ScoreTable.
+/// Without keys where it has none.
 const std::vector<TableSpec>& score_option_tables();
 
 /// What does not go together: key ("evaluate.weights") and message.

@@ -12,12 +12,19 @@ namespace {
 class PictureSet : public EvaluationSet {
  public:
   PictureSet(std::unique_ptr<ImageSource> source, const TransformSpec& transform)
-      : EvaluationSet(source->name(), source->name()), source_(std::move(source)), transform_(transform), loader_(ImageLoaderOptions{}) {
-    DISSENT_CHECK(transform.options.kind == TransformOptions::Kind::kCenterCrop, kUsage, "evaluate.transform: \"{}\" draws windows at random: expected one for testing, as {}_test",
-                  transform.name, transform.name.substr(0, transform.name.find('_')));
+      : EvaluationSet(source->name(), source->name()),
+        source_(std::move(source)),
+        transform_(transform),
+        loader_(ImageLoaderOptions{}) {
+    DISSENT_CHECK(
+        transform.options.kind == TransformOptions::Kind::kCenterCrop, kUsage,
+        "evaluate.transform: \"{}\" draws windows at random: expected one for testing, as {}_test",
+        transform.name, transform.name.substr(0, transform.name.find('_')));
   }
   int64_t rows() const override { return source_->rows(); }
-  std::vector<int64_t> input_shape() const override { return {3, transform_.options.size, transform_.options.size}; }
+  std::vector<int64_t> input_shape() const override {
+    return {3, transform_.options.size, transform_.options.size};
+  }
   at::Tensor inputs(int64_t first, int64_t count) const override {
     std::vector<int64_t> rows;
     for (int64_t row = first; row < first + count; ++row) rows.push_back(row);
@@ -25,18 +32,25 @@ class PictureSet : public EvaluationSet {
   }
   at::Tensor pictures(int64_t first, int64_t count) const override {
     const auto& used = transform_.options.normalisation;
-    const auto of = [](const std::array<double, 3>& values) { return at::tensor(at::ArrayRef<double>(values), at::kDouble).view({1, 3, 1, 1}); };
+    const auto of = [](const std::array<double, 3>& values) {
+      return at::tensor(at::ArrayRef<double>(values), at::kDouble).view({1, 3, 1, 1});
+    };
     const auto levels = (inputs(first, count).to(at::kDouble) * of(used.std) + of(used.mean)) * 255;
     return levels.round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
   }
-  at::Tensor labels(int64_t first, int64_t count) const override { return source_->labels().narrow(0, first, count); }
+  at::Tensor labels(int64_t first, int64_t count) const override {
+    return source_->labels().narrow(0, first, count);
+  }
   void check_labels(int64_t classes) const override {
     const auto wrong = (source_->labels() < 0).logical_or(source_->labels() >= classes).nonzero();
     if (wrong.size(0) == 0) return;
     const auto row = wrong[0].item<int64_t>();
-    DISSENT_FAIL(kData, "{}: label {} of picture {}: expected 0 .. {}", place(), source_->labels()[row].item<int64_t>(), row, classes - 1);
+    DISSENT_FAIL(kData, "{}: label {} of picture {}: expected 0 .. {}", place(),
+                 source_->labels()[row].item<int64_t>(), row, classes - 1);
   }
-  std::string identity() const override { return content_hash(source_->identity() + " through " + transform_.name); }
+  std::string identity() const override {
+    return content_hash(source_->identity() + " through " + transform_.name);
+  }
 
  private:
   std::unique_ptr<ImageSource> source_;
@@ -46,9 +60,13 @@ class PictureSet : public EvaluationSet {
 
 }  // namespace
 
-std::unique_ptr<EvaluationSet> open_picture_set(const ImageDataOptions& options, const std::string& range, const std::string& transform, CorruptionOptions corruption) {
+std::unique_ptr<EvaluationSet> open_picture_set(const ImageDataOptions& options,
+                                                const std::string& range,
+                                                const std::string& transform,
+                                                CorruptionOptions corruption) {
   auto spec = find_transform(transform);
-  if (corruption.name != "none") spec.name += fmt::format(", {} {}", corruption.name, corruption.severity);
+  if (corruption.name != "none")
+    spec.name += fmt::format(", {} {}", corruption.name, corruption.severity);
   spec.options.corruption = std::move(corruption);
   return std::make_unique<PictureSet>(rows_of_source(open_image_source(options), range), spec);
 }

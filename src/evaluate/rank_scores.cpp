@@ -16,7 +16,8 @@ constexpr int kClasses = 2;
 // Positions in the own sorted scores of both classes.
 using Bounds = std::array<int64_t, kClasses>;
 
-// The sorted order is a sequence of segments: each cut's own value, which may be shared by any number of samples, and what lies between two cuts.
+// The sorted order is a sequence of segments: each cut's own value, which may be shared by any
+// number of samples, and what lies between two cuts.
 struct Segment {
   Bounds first, last;          ///< of this rank
   std::vector<Bounds> counts;  ///< of each rank
@@ -32,35 +33,44 @@ struct Round {
 
 uint64_t size_of(const TieGroup& group) { return group.positives + group.negatives; }
 
-std::span<const double> values_of(const SortedScores* const* classes, int c) { return classes[c]->values(); }
+std::span<const double> values_of(const SortedScores* const* classes, int c) {
+  return classes[c]->values();
+}
 
 // Every so many of each rank's own scores, all ranks' together, descending and distinct.
-std::vector<double> common_cuts(Communicator& comm, const SortedScores* const* classes, int64_t round_values) {
+std::vector<double> common_cuts(Communicator& comm, const SortedScores* const* classes,
+                                int64_t round_values) {
   const int64_t all = classes[0]->total() + classes[1]->total();
-  const int64_t every = std::max({int64_t{1}, round_values / (kClasses * comm.size()), all / kMostCuts});
+  const int64_t every =
+      std::max({int64_t{1}, round_values / (kClasses * comm.size()), all / kMostCuts});
   std::vector<double> own;
   for (int c = 0; c < kClasses; ++c) {
     const auto values = values_of(classes, c);
-    for (int64_t i = every - 1; i < static_cast<int64_t>(values.size()); i += every) own.push_back(values[i]);
+    for (int64_t i = every - 1; i < static_cast<int64_t>(values.size()); i += every)
+      own.push_back(values[i]);
   }
   const auto counts = all_gather_integer(comm, static_cast<int64_t>(own.size()));
   const auto gathered = comm.all_gather(at::tensor(own, at::kDouble), counts);
-  std::vector<double> cuts(gathered.const_data_ptr<double>(), gathered.const_data_ptr<double>() + gathered.numel());
+  std::vector<double> cuts(gathered.const_data_ptr<double>(),
+                           gathered.const_data_ptr<double>() + gathered.numel());
   std::sort(cuts.begin(), cuts.end(), std::greater<>());
   cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
   return cuts;
 }
 
 // Segments in descending order, with the counts of every rank.
-std::vector<Segment> make_segments(Communicator& comm, const SortedScores* const* classes, const std::vector<double>& cuts) {
+std::vector<Segment> make_segments(Communicator& comm, const SortedScores* const* classes,
+                                   const std::vector<double>& cuts) {
   std::vector<Segment> segments(2 * cuts.size() + 1);
   for (int c = 0; c < kClasses; ++c) {
     const auto values = values_of(classes, c);
     int64_t at = 0;
     for (size_t s = 0; s < segments.size(); ++s) {
       auto end = values.end();
-      if (s % 2 == 1) end = std::upper_bound(values.begin() + at, values.end(), cuts[s / 2], std::greater<>());
-      else if (s / 2 < cuts.size()) end = std::lower_bound(values.begin() + at, values.end(), cuts[s / 2], std::greater<>());
+      if (s % 2 == 1)
+        end = std::upper_bound(values.begin() + at, values.end(), cuts[s / 2], std::greater<>());
+      else if (s / 2 < cuts.size())
+        end = std::lower_bound(values.begin() + at, values.end(), cuts[s / 2], std::greater<>());
       segments[s].one_score = s % 2 == 1;
       segments[s].first[c] = at;
       segments[s].last[c] = at = end - values.begin();
@@ -69,7 +79,8 @@ std::vector<Segment> make_segments(Communicator& comm, const SortedScores* const
   const auto words = static_cast<int64_t>(segments.size()) * kClasses;
   auto own = at::empty({words}, at::kLong);
   for (size_t s = 0; s < segments.size(); ++s)
-    for (int c = 0; c < kClasses; ++c) own.data_ptr<int64_t>()[s * kClasses + c] = segments[s].last[c] - segments[s].first[c];
+    for (int c = 0; c < kClasses; ++c)
+      own.data_ptr<int64_t>()[s * kClasses + c] = segments[s].last[c] - segments[s].first[c];
   const auto all = comm.all_gather(own, std::vector<int64_t>(comm.size(), words));
   const auto* count = all.const_data_ptr<int64_t>();
   for (int rank = 0; rank < comm.size(); ++rank)
@@ -88,16 +99,20 @@ std::vector<Round> make_rounds(const std::vector<Segment>& segments, uint64_t ro
   for (size_t s = 0; s < segments.size(); ++s) {
     const auto& total = segments[s].total;
     if (size_of(total) == 0) continue;
-    if (rounds.empty() || size_of(rounds.back().total) + size_of(total) > round_values) rounds.push_back({s, s, before, {}});
+    if (rounds.empty() || size_of(rounds.back().total) + size_of(total) > round_values)
+      rounds.push_back({s, s, before, {}});
     auto& round = rounds.back();
     round.last = s + 1;
-    for (auto* sum : {&round.total, &before}) sum->positives += total.positives, sum->negatives += total.negatives;
+    for (auto* sum : {&round.total, &before})
+      sum->positives += total.positives, sum->negatives += total.negatives;
   }
   return rounds;
 }
 
 // All ranks' scores of a round, of each class descending. Collective.
-std::array<std::vector<double>, kClasses> gather_round(Communicator& comm, const SortedScores* const* classes, const std::vector<Segment>& segments,
+std::array<std::vector<double>, kClasses> gather_round(Communicator& comm,
+                                                       const SortedScores* const* classes,
+                                                       const std::vector<Segment>& segments,
                                                        const Round& round, bool wanted) {
   std::array<std::vector<double>, kClasses> sorted;
   std::vector<Bounds> counts(comm.size(), Bounds{});
@@ -111,7 +126,8 @@ std::array<std::vector<double>, kClasses> gather_round(Communicator& comm, const
   auto own = at::empty({sizes[comm.rank()]}, at::kDouble);
   auto* to = own.data_ptr<double>();
   for (int c = 0; c < kClasses; ++c)
-    to = std::copy_n(values_of(classes, c).begin() + segments[round.first].first[c], segments[round.last - 1].last[c] - segments[round.first].first[c], to);
+    to = std::copy_n(values_of(classes, c).begin() + segments[round.first].first[c],
+                     segments[round.last - 1].last[c] - segments[round.first].first[c], to);
   const auto all = comm.all_gather(own, sizes);
   if (!wanted) return sorted;
   const auto* from = all.const_data_ptr<double>();
@@ -128,17 +144,24 @@ std::array<std::vector<double>, kClasses> gather_round(Communicator& comm, const
 
 }  // namespace
 
-metrics::RankingFigures rank_scores(Communicator& comm, const SortedScores& positive, const SortedScores& negative, const metrics::RankingWants& wants,
-                                    RankOptions options) {
-  DISSENT_CHECK(options.round_values >= 1, kUsage, "rank_scores: round_values: wanted 1 or more, given {}", options.round_values);
+metrics::RankingFigures rank_scores(Communicator& comm, const SortedScores& positive,
+                                    const SortedScores& negative,
+                                    const metrics::RankingWants& wants, RankOptions options) {
+  DISSENT_CHECK(options.round_values >= 1, kUsage,
+                "rank_scores: round_values: wanted 1 or more, given {}", options.round_values);
   agree(comm, [&] {
-    const bool enough = wants.risk ? positive.total() + negative.total() > 0 : positive.total() > 0 && negative.total() > 0;
-    DISSENT_CHECK(enough, kData, "ranking: {} positive and {} negative samples; at least one of each is needed", positive.total(), negative.total());
+    const bool enough = wants.risk ? positive.total() + negative.total() > 0
+                                   : positive.total() > 0 && negative.total() > 0;
+    DISSENT_CHECK(enough, kData,
+                  "ranking: {} positive and {} negative samples; at least one of each is needed",
+                  positive.total(), negative.total());
     metrics::RankingPiece::words(wants);  // checks what is wanted
   });
   const SortedScores* classes[kClasses] = {&positive, &negative};
-  const TieGroup total{static_cast<uint64_t>(positive.total()), static_cast<uint64_t>(negative.total())};
-  const auto segments = make_segments(comm, classes, common_cuts(comm, classes, options.round_values));
+  const TieGroup total{static_cast<uint64_t>(positive.total()),
+                       static_cast<uint64_t>(negative.total())};
+  const auto segments =
+      make_segments(comm, classes, common_cuts(comm, classes, options.round_values));
   const auto rounds = make_rounds(segments, static_cast<uint64_t>(options.round_values));
   const int64_t words = RankingPiece::words(wants);
   auto states = at::zeros({static_cast<int64_t>(rounds.size()), words}, at::kLong);
@@ -151,11 +174,15 @@ metrics::RankingFigures rank_scores(Communicator& comm, const SortedScores& posi
       const auto sorted = gather_round(comm, classes, segments, round, mine);
       groups = metrics::tie_groups(sorted[0], sorted[1]);
     }
-    if (mine) RankingPiece(groups, round.before, total, wants).write(states[static_cast<int64_t>(r)].data_ptr<int64_t>());
+    if (mine)
+      RankingPiece(groups, round.before, total, wants)
+          .write(states[static_cast<int64_t>(r)].data_ptr<int64_t>());
   }
   comm.all_reduce(states, ReduceOp::kSum);
   std::vector<RankingPiece> pieces;
-  for (size_t r = 0; r < rounds.size(); ++r) pieces.push_back(RankingPiece::read(states.const_data_ptr<int64_t>() + static_cast<int64_t>(r) * words, wants));
+  for (size_t r = 0; r < rounds.size(); ++r)
+    pieces.push_back(RankingPiece::read(
+        states.const_data_ptr<int64_t>() + static_cast<int64_t>(r) * words, wants));
   return metrics::ranking_figures(pieces, total, wants);
 }
 

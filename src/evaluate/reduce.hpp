@@ -7,19 +7,23 @@
 
 #include "comm/communicator.hpp"
 
-// The only place that merges metric state over ranks. Everything here is collective over comm, returns the same on every rank, and has the same bits for any
-// number of ranks and any distribution of the samples over them: counts and sums are integers (metrics/exact_sum.hpp).
+// The only place that merges metric state over ranks. Everything here is collective over comm,
+// returns the same on every rank, and has the same bits for any number of ranks and any
+// distribution of the samples over them: counts and sums are integers (metrics/exact_sum.hpp).
 namespace dissent {
 
-/// A metric state of integers (state() of Accuracy, ExactMean, Reliability, ClasswiseReliability, Classification, Diversity; same shape on every rank): the
-/// state of all ranks' samples together. Contiguous i64 on the host.
+/// A metric state of integers (state() of Accuracy, ExactMean, Reliability, ClasswiseReliability,
+/// Classification, Diversity; same shape on every rank): the state of all ranks' samples together.
+/// Contiguous i64 on the host.
 at::Tensor merged_state(Communicator& comm, at::Tensor state);
 
-/// Scores [n] f32 or f64 of this rank's samples of a set (any number, also none), for the functions below: as f64, sorted, largest first. If any rank has a NaN,
-/// all throw Error::kData: "set NAME: score SCORE: 3 of 1000 values are NaN".
+/// Scores [n] f32 or f64 of this rank's samples of a set (any number, also none), for the functions
+/// below: as f64, sorted, largest first. If any rank has a NaN, all throw Error::kData: "set NAME:
+/// score SCORE: 3 of 1000 values are NaN".
 class SortedScores {
  public:
-  SortedScores(Communicator& comm, const at::Tensor& scores, const std::string& set, const std::string& score);
+  SortedScores(Communicator& comm, const at::Tensor& scores, const std::string& set,
+               const std::string& score);
   /// Of several sets as one (full spectrum: the ID set and its covariate shifts).
   static SortedScores joined(std::vector<SortedScores> parts);
   std::span<const double> values() const { return values_; }
@@ -39,25 +43,36 @@ struct RankOptions {
   int64_t round_values = int64_t{1} << 20;
 };
 
-/// AUROC, AUPR, average precision, FPR and AURC of scores that lie on several ranks. Throws Error::kData if positives or negatives are missing anywhere.
-/// The sorted scores are cut at keys that every rank sampled from its own, into rounds of at most about round_values; each round goes to all ranks, and one of
-/// them ranks it. Memory beside the scores: two rounds, and 24 (ranks x cuts) bytes; no rank holds all scores. Time: n log n of the own ones, and N scores
-/// received by each rank.
-metrics::RankingFigures rank_scores(Communicator& comm, const SortedScores& positive, const SortedScores& negative, const metrics::RankingWants& wants = {},
+/// AUROC, AUPR, average precision, FPR and AURC of scores that lie on several ranks. Throws
+/// Error::kData if positives or negatives are missing anywhere. The sorted scores are cut at keys
+/// that every rank sampled from its own, into rounds of at most about round_values; each round goes
+/// to all ranks, and one of them ranks it. Memory beside the scores: two rounds, and 24 (ranks x
+/// cuts) bytes; no rank holds all scores. Time: n log n of the own ones, and N scores received by
+/// each rank.
+metrics::RankingFigures rank_scores(Communicator& comm, const SortedScores& positive,
+                                    const SortedScores& negative,
+                                    const metrics::RankingWants& wants = {},
                                     RankOptions options = {});
 
-/// The scores at positions of the joint descending order (0: the largest), each in 0 .. total - 1. By bisection of the 64-bit keys: 64 sums of one number a
-/// position.
-std::vector<double> scores_at(Communicator& comm, const SortedScores& scores, const std::vector<int64_t>& positions);
+/// The scores at positions of the joint descending order (0: the largest), each in 0 .. total - 1.
+/// By bisection of the 64-bit keys: 64 sums of one number a position.
+std::vector<double> scores_at(Communicator& comm, const SortedScores& scores,
+                              const std::vector<int64_t>& positions);
 
-/// Correct classification rates, metrics::CorrectClassification over ranks: right are the confidences of right predictions on ID samples, id_count all ID
-/// samples of all ranks, ood the confidences of OOD samples; one rate for each false-positive rate in 0 .. 1.
-std::vector<double> ccr_over_ranks(Communicator& comm, const SortedScores& right, int64_t id_count, const SortedScores& ood, const std::vector<double>& fprs);
+/// Correct classification rates, metrics::CorrectClassification over ranks: right are the
+/// confidences of right predictions on ID samples, id_count all ID samples of all ranks, ood the
+/// confidences of OOD samples; one rate for each false-positive rate in 0 .. 1.
+std::vector<double> ccr_over_ranks(Communicator& comm, const SortedScores& right, int64_t id_count,
+                                   const SortedScores& ood, const std::vector<double>& fprs);
 
-/// metrics::equal_mass_error over ranks. confidence [n] f32 or f64, right [n] bool of this rank, sorted: the same confidences.
-double equal_mass_error_over_ranks(Communicator& comm, const SortedScores& sorted, const at::Tensor& confidence, const at::Tensor& right, int64_t bins = 15);
+/// metrics::equal_mass_error over ranks. confidence [n] f32 or f64, right [n] bool of this rank,
+/// sorted: the same confidences.
+double equal_mass_error_over_ranks(Communicator& comm, const SortedScores& sorted,
+                                   const at::Tensor& confidence, const at::Tensor& right,
+                                   int64_t bins = 15);
 
-/// metrics::conformal_quantile over ranks, of calibration scores: the ceil((n + 1) level)-th smallest, infinite if there is none.
+/// metrics::conformal_quantile over ranks, of calibration scores: the ceil((n + 1) level)-th
+/// smallest, infinite if there is none.
 double conformal_quantile_over_ranks(Communicator& comm, const SortedScores& scores, double level);
 
 }  // namespace dissent

@@ -9,7 +9,8 @@ constexpr int64_t kBlockRows = 64;
 
 }  // namespace
 
-EnsembleSaliency ensemble_saliency(const LoadedEnsemble& ensemble, const EvaluationSet& set, int64_t count, const EvaluateOptions& options) {
+EnsembleSaliency ensemble_saliency(const LoadedEnsemble& ensemble, const EvaluationSet& set,
+                                   int64_t count, const EvaluateOptions& options) {
   const at::NoGradGuard no_graph;
   const int64_t rows = std::min(count, set.rows());
   const Predictor all{"ensemble", all_of(ensemble.members()), true};
@@ -23,9 +24,12 @@ EnsembleSaliency ensemble_saliency(const LoadedEnsemble& ensemble, const Evaluat
     predictions.push_back(output_logits(of.logits, all, options).argmax(1));
   }
   EnsembleSaliency result;
-  result.maps = {at::cat(pictures), at::cat(maps, 1).transpose(0, 1).contiguous(), set.labels(0, rows).contiguous(), at::cat(predictions)};
+  result.maps = {at::cat(pictures), at::cat(maps, 1).transpose(0, 1).contiguous(),
+                 set.labels(0, rows).contiguous(), at::cat(predictions)};
   if (ensemble.members() > 1)
-    result.cosine = losses::saliency_similarity(at::cat(standardised, 1).to(at::kDouble), losses::Similarity::kCosine).item<double>();
+    result.cosine = losses::saliency_similarity(at::cat(standardised, 1).to(at::kDouble),
+                                                losses::Similarity::kCosine)
+                        .item<double>();
   return result;
 }
 

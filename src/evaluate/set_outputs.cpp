@@ -20,32 +20,45 @@ int64_t cached_units(const LoadedEnsemble& ensemble) {
 MemberOutputs select(const MemberOutputs& all, const std::vector<int64_t>& units) {
   const auto order = at::tensor(at::ArrayRef<int64_t>(units), at::kLong);
   const bool own = all.features.defined() && all.features.size(0) == all.logits.size(0);
-  return {all.logits.index_select(0, order), own ? all.features.index_select(0, order) : all.features, 0};
+  return {all.logits.index_select(0, order),
+          own ? all.features.index_select(0, order) : all.features, 0};
 }
 
 }  // namespace
 
-std::string work_folder(const LoadedEnsemble& ensemble, const OutputOptions& options, const std::string& kind) {
+std::string work_folder(const LoadedEnsemble& ensemble, const OutputOptions& options,
+                        const std::string& kind) {
   const auto beside = std::filesystem::path(ensemble.path).parent_path().string();
   if (options.work.empty()) return fmt::format("{}/{}", beside.empty() ? "." : beside, kind);
   return fmt::format("{}/{}-{}/{}", options.work, ensemble.run, ensemble.config_hash, kind);
 }
 
-SetOutputs::SetOutputs(Communicator& comm, const LoadedEnsemble& ensemble, const EvaluationSet& set, const OutputOptions& options)
+SetOutputs::SetOutputs(Communicator& comm, const LoadedEnsemble& ensemble, const EvaluationSet& set,
+                       const OutputOptions& options)
     : ensemble_(ensemble), set_(set), options_(options) {
   if (options.cache == "none") return;
   LogitsCacheKey key;
   agree(comm, [&] {
-    key = {.folder = {}, .ensemble = ensemble.identity, .set = set.identity(), .place = set.place(), .dtype = options.cache, .rows = set.rows(), .units = cached_units(ensemble),
-           .classes = ensemble.classes(), .feature_dim = ensemble.networks->shared_features() ? 0 : ensemble.networks->feature_dim(),
-           .shard_rows = kShardBlocks * options.block_rows};
+    key = {
+        .folder = {},
+        .ensemble = ensemble.identity,
+        .set = set.identity(),
+        .place = set.place(),
+        .dtype = options.cache,
+        .rows = set.rows(),
+        .units = cached_units(ensemble),
+        .classes = ensemble.classes(),
+        .feature_dim = ensemble.networks->shared_features() ? 0 : ensemble.networks->feature_dim(),
+        .shard_rows = kShardBlocks * options.block_rows};
     const auto file = std::filesystem::path(ensemble.path).filename().string();
-    key.folder = work_folder(ensemble, options, "logits") + "/" + content_hash(fmt::format("{} {} {} {}", key.set, file, key.dtype, key.shard_rows));
+    key.folder = work_folder(ensemble, options, "logits") + "/" +
+                 content_hash(fmt::format("{} {} {} {}", key.set, file, key.dtype, key.shard_rows));
   });
   cache_ = std::make_unique<LogitsCache>(comm, std::move(key));
 }
 
-MemberOutputs SetOutputs::read(int64_t first, int64_t count, const at::Tensor& x, const std::vector<int64_t>& units, bool features) const {
+MemberOutputs SetOutputs::read(int64_t first, int64_t count, const at::Tensor& x,
+                               const std::vector<int64_t>& units, bool features) const {
   if (needs_inputs(first)) {
     const auto out = ensemble_.forward(x, units, features);
     return cache_ ? cache_->rounded(out) : out;
@@ -65,11 +78,14 @@ MemberOutputs SetOutputs::read(int64_t first, int64_t count, const at::Tensor& x
   return out;
 }
 
-SetOutputs::Task::Task(SetOutputs& outputs, int64_t first) : outputs_(outputs), writing_(outputs.cache_ && outputs.needs_inputs(first)) {
+SetOutputs::Task::Task(SetOutputs& outputs, int64_t first)
+    : outputs_(outputs), writing_(outputs.cache_ && outputs.needs_inputs(first)) {
   if (writing_) outputs_.cache_->begin(first / outputs_.cache_->key().shard_rows);
 }
 
-MemberOutputs SetOutputs::Task::next(int64_t first, int64_t count, const at::Tensor& x, const at::Tensor& labels, const std::vector<int64_t>& units, bool features) {
+MemberOutputs SetOutputs::Task::next(int64_t first, int64_t count, const at::Tensor& x,
+                                     const at::Tensor& labels, const std::vector<int64_t>& units,
+                                     bool features) {
   if (!writing_ && units.empty()) return {};
   if (!writing_) return outputs_.read(first, count, x, units, features);
   const auto& ensemble = outputs_.ensemble_;
@@ -84,7 +100,8 @@ MemberOutputs SetOutputs::Task::next(int64_t first, int64_t count, const at::Ten
   auto out = select(all, there);
   const auto more = ensemble.forward(x, later, features);
   const bool own = features && !ensemble.networks->shared_features();
-  return {at::cat({out.logits, more.logits}), own ? at::cat({out.features, more.features}) : out.features, 0};
+  return {at::cat({out.logits, more.logits}),
+          own ? at::cat({out.features, more.features}) : out.features, 0};
 }
 
 void SetOutputs::Task::finish() {

@@ -2,7 +2,6 @@
 
 #include <dissent/error.hpp>
 
-
 #include <filesystem>
 
 #include "evaluate/content_hash.hpp"
@@ -16,18 +15,22 @@ constexpr const char* kBanks[] = {"features", "logits"};
 
 // Rows of the bank that the tensor is, 0 if it is no part of it.
 int64_t rows_of_bank(const at::Tensor& values, const at::Tensor& bank) {
-  const bool same = bank.defined() && values.dim() == 2 && bank.dim() == 2 && values.size(0) > 0 && values.scalar_type() == bank.scalar_type() &&
-                    values.const_data_ptr() == bank.const_data_ptr() && values.size(1) == bank.size(1) && values.size(0) <= bank.size(0);
+  const bool same = bank.defined() && values.dim() == 2 && bank.dim() == 2 && values.size(0) > 0 &&
+                    values.scalar_type() == bank.scalar_type() &&
+                    values.const_data_ptr() == bank.const_data_ptr() &&
+                    values.size(1) == bank.size(1) && values.size(0) <= bank.size(0);
   return same ? values.size(0) : 0;
 }
 
 }  // namespace
 
-void write_state(const std::string& path, const std::string& identity, const scores::State& state, const at::Tensor& features, const at::Tensor& logits) {
+void write_state(const std::string& path, const std::string& identity, const scores::State& state,
+                 const at::Tensor& features, const at::Tensor& logits) {
   const auto self = make_self_communicator();
   int64_t bytes = 65536;
   for (const auto& [name, values] : state)
-    if (rows_of_bank(values, features) + rows_of_bank(values, logits) == 0) bytes += static_cast<int64_t>(values.nbytes()) + 4096;
+    if (rows_of_bank(values, features) + rows_of_bank(values, logits) == 0)
+      bytes += static_cast<int64_t>(values.nbytes()) + 4096;
   const auto temporary = temporary_name(path);
   auto file = h5_create(temporary, bytes);
   h5_write_attribute(file, "/", "identity", identity, temporary);
@@ -41,7 +44,10 @@ void write_state(const std::string& path, const std::string& identity, const sco
       in_bank = true;
     }
     if (in_bank) continue;
-    const auto host = (values.scalar_type() == at::kBool ? values.to(at::kByte) : values).detach().cpu().contiguous();
+    const auto host = (values.scalar_type() == at::kBool ? values.to(at::kByte) : values)
+                          .detach()
+                          .cpu()
+                          .contiguous();
     const bool scalar = host.dim() == 0;
     const auto shaped = scalar ? host.reshape({1}) : host;
     hash.add(name);
@@ -52,7 +58,8 @@ void write_state(const std::string& path, const std::string& identity, const sco
   }
   h5_write_attribute(file, "/", "hash", hash.text(), temporary);
   file.close(temporary);
-  // Not flushed to the disk, which takes longer than most fits: what a crash leaves is found out by its hash, and fitted again.
+  // Not flushed to the disk, which takes longer than most fits: what a crash leaves is found out by
+  // its hash, and fitted again.
   std::filesystem::rename(temporary, path);
 }
 
@@ -77,14 +84,17 @@ bool has_state(const std::string& path, const std::string& identity) {
   }
 }
 
-std::optional<scores::State> read_state(const std::string& path, const std::string& identity, const std::function<at::Tensor(const std::string&)>& read_bank) {
+std::optional<scores::State> read_state(
+    const std::string& path, const std::string& identity,
+    const std::function<at::Tensor(const std::string&)>& read_bank) {
   if (!has_state(path, identity)) return std::nullopt;
   const auto file = h5_open(path);
   const auto attributes = h5_attribute_names(file, "/", path);
   scores::State state;
   for (const auto& name : h5_dataset_names(file, "state", path)) {
     state[name] = h5_read(file, "state/" + name, path);
-    if (std::find(attributes.begin(), attributes.end(), "scalar:" + name) != attributes.end()) state[name] = state[name].reshape({});
+    if (std::find(attributes.begin(), attributes.end(), "scalar:" + name) != attributes.end())
+      state[name] = state[name].reshape({});
   }
   for (const auto& attribute : attributes) {
     if (!attribute.starts_with("bank:")) continue;

@@ -21,12 +21,14 @@ namespace {
 volatile std::sig_atomic_t g_checkpoint = 0;  // SIGUSR1: the time limit is near
 volatile std::sig_atomic_t g_terminate = 0;   // SIGTERM, SIGINT: how often
 void note(int number) {
-  if (number == SIGUSR1) g_checkpoint = 1;
-  else g_terminate = g_terminate + 1;
+  if (number == SIGUSR1)
+    g_checkpoint = 1;
+  else
+    g_terminate = g_terminate + 1;
 }
 
 void install_handlers() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = note;
   sigemptyset(&action.sa_mask);
   for (const int number : {SIGUSR1, SIGTERM, SIGINT}) sigaction(number, &action, nullptr);
@@ -50,13 +52,15 @@ bool another_runs(const std::string& folder) {
   }
 }
 
-// Copies the caches to every node's own disk; true if the program will find them there. What goes wrong costs time only: the job reads them where they are.
+// Copies the caches to every node's own disk; true if the program will find them there. What goes
+// wrong costs time only: the job reads them where they are.
 bool staged(const Attempt& attempt) {
   const char* scratch = std::getenv("DISSENT_SCRATCH");
   if (!attempt.stage || !scratch || !*scratch || attempt.inputs.empty()) return false;
   std::vector<std::string> argv;
   const char* nodes = std::getenv("SLURM_JOB_NUM_NODES");
-  if (nodes && std::atoi(nodes) > 1) argv = {"srun", fmt::format("--ntasks={}", nodes), "--ntasks-per-node=1"};
+  if (nodes && std::atoi(nodes) > 1)
+    argv = {"srun", fmt::format("--ntasks={}", nodes), "--ntasks-per-node=1"};
   argv.insert(argv.end(), {program_path(), "jobs", "stage", scratch});
   argv.insert(argv.end(), attempt.inputs.begin(), attempt.inputs.end());
   try {
@@ -71,8 +75,13 @@ bool staged(const Attempt& attempt) {
 
 class Execution {
  public:
-  Execution(const std::string& folder, const Attempt& attempt, int64_t restart, const ExecuteOptions& options)
-      : folder_(folder), attempt_(attempt), restart_(restart), options_(options), start_s_(now_s()) {}
+  Execution(const std::string& folder, const Attempt& attempt, int64_t restart,
+            const ExecuteOptions& options)
+      : folder_(folder),
+        attempt_(attempt),
+        restart_(restart),
+        options_(options),
+        start_s_(now_s()) {}
 
   // How this start ended; `requeue`: it is to be queued again.
   Stop run(bool& requeue) {
@@ -82,7 +91,11 @@ class Execution {
     argv.insert(argv.end(), attempt_.command.begin(), attempt_.command.end());
     std::optional<int> code;
     try {
-      process_ = start({.argv = argv, .environment = options_.environment, .out = folder_ + "/stdout.txt", .err = err_path(), .cores = options_.cores});
+      process_ = start({.argv = argv,
+                        .environment = options_.environment,
+                        .out = folder_ + "/stdout.txt",
+                        .err = err_path(),
+                        .cores = options_.cores});
     } catch (const Error& error) {
       return stop(3, "failed", error.what(), true);
     }
@@ -104,13 +117,17 @@ class Execution {
   void pass_signals_on() {
     if (g_checkpoint && checkpoint_s_ == 0) {
       checkpoint_s_ = now_s();
-      fmt::print(stderr, "dissent jobs: {}: the time limit is near{}\n", attempt_.name, can_stop() ? ", asking for a checkpoint" : "");
-      if (can_stop()) kill(process_, SIGUSR1);
-      else checkpoint_s_ -= options_.grace_s;
+      fmt::print(stderr, "dissent jobs: {}: the time limit is near{}\n", attempt_.name,
+                 can_stop() ? ", asking for a checkpoint" : "");
+      if (can_stop())
+        kill(process_, SIGUSR1);
+      else
+        checkpoint_s_ -= options_.grace_s;
     }
     if (g_terminate && !terminated_) {
       terminated_ = true;
-      fmt::print(stderr, "dissent jobs: {}: SIGTERM{}\n", attempt_.name, can_stop() ? ", asking for a checkpoint" : "");
+      fmt::print(stderr, "dissent jobs: {}: SIGTERM{}\n", attempt_.name,
+                 can_stop() ? ", asking for a checkpoint" : "");
       kill(process_, can_stop() ? SIGUSR1 : SIGTERM);
     }
     if (g_terminate > 1 && !killed_) killed_ = kill(-process_, SIGTERM) == 0;
@@ -119,35 +136,52 @@ class Execution {
   Stop judge(std::optional<int> code, bool& requeue) {
     if (!code) {
       requeue = true;
-      return stop(75, "time limit", can_stop() ? "no checkpoint was written in time: it goes on from the one before" : "it starts again", false);
+      return stop(75, "time limit",
+                  can_stop() ? "no checkpoint was written in time: it goes on from the one before"
+                             : "it starts again",
+                  false);
     }
     if (*code == 0) return stop(0, "done", "", true);
     if (given_up_) return stop(4, "cancelled", "was declared lost, and ended for that", true);
-    if (terminated_) return stop(*code, slurm_job().empty() ? "cancelled" : "terminated", *code == 75 ? "a checkpoint is written" : "", slurm_job().empty());
-    const bool too_early = *code == 128 + SIGUSR1;  // the signal came before the program could catch it
+    if (terminated_)
+      return stop(*code, slurm_job().empty() ? "cancelled" : "terminated",
+                  *code == 75 ? "a checkpoint is written" : "", slurm_job().empty());
+    const bool too_early =
+        *code == 128 + SIGUSR1;  // the signal came before the program could catch it
     if ((*code == 75 || too_early) && g_checkpoint) {
       requeue = true;
-      return stop(75, "time limit", too_early ? "it had not begun to train: it goes on from the checkpoint before" : "a checkpoint is written", false);
+      return stop(75, "time limit",
+                  too_early ? "it had not begun to train: it goes on from the checkpoint before"
+                            : "a checkpoint is written",
+                  false);
     }
-    if (*code == 75) return stop(75, "cancelled", "stopped by a signal, a checkpoint is written", true);
+    if (*code == 75)
+      return stop(75, "cancelled", "stopped by a signal, a checkpoint is written", true);
     std::string message = last_error_line(err_path(), err_offset_);
     if (message.empty()) message = fmt::format("no error line; see {}", err_path());
     return stop(*code, "failed", message, !may_pass(*code));
   }
 
   Stop stop(int code, const std::string& reason, const std::string& message, bool is_final) const {
-    return {.code = code, .reason = reason, .message = message, .wall_s = now_s() - start_s_, .time = now_s(), .is_final = is_final};
+    return {.code = code,
+            .reason = reason,
+            .message = message,
+            .wall_s = now_s() - start_s_,
+            .time = now_s(),
+            .is_final = is_final};
   }
 
   void beat(bool now) {
     const double every_s = std::min(10.0, lease_s() / 6);
     if (!now && now_s() - last_beat_s_ < every_s) return;
     last_beat_s_ = now_s();
-    const auto state = read_state(folder_);  // one that was taken for lost ends, so that nothing runs twice
+    const auto state =
+        read_state(folder_);  // one that was taken for lost ends, so that nothing runs twice
     given_up_ = state.number > attempt_.number || (state.number == attempt_.number && state.end());
     if (given_up_) return;
     try {
-      put_beat(folder_, attempt_.number, {.by = this_process(), .time = last_beat_s_, .restart = restart_, .stop = {}});
+      put_beat(folder_, attempt_.number,
+               {.by = this_process(), .time = last_beat_s_, .restart = restart_, .stop = {}});
     } catch (const Error& error) {  // a full disk is no reason to end a run
       fmt::print(stderr, "dissent jobs: {}\n", error.what());
     }
@@ -165,14 +199,17 @@ class Execution {
 
 void record(const std::string& folder, int64_t number, int64_t restart, const Stop& stop) {
   put_stop(folder, number, restart, stop);
-  put_beat(folder, number, {.by = this_process(), .time = stop.time, .restart = restart, .stop = stop});
+  put_beat(folder, number,
+           {.by = this_process(), .time = stop.time, .restart = restart, .stop = stop});
 }
 
 // Has Slurm queue the job again; false, with the attempt ended, if that is not possible.
-bool queue_again(const std::string& folder, const Attempt& attempt, int64_t restart, Stop stop, const ExecuteOptions& options) {
+bool queue_again(const std::string& folder, const Attempt& attempt, int64_t restart, Stop stop,
+                 const ExecuteOptions& options) {
   const std::string id = slurm_job();
   std::string problem = id.empty() ? "not a job of Slurm" : "";
-  if (problem.empty() && restart + 1 >= options.most_restarts) problem = fmt::format("started {} times already (DISSENT_MAX_RESTARTS)", restart + 1);
+  if (problem.empty() && restart + 1 >= options.most_restarts)
+    problem = fmt::format("started {} times already (DISSENT_MAX_RESTARTS)", restart + 1);
   if (problem.empty()) {
     record(folder, attempt.number, restart, stop);
     const auto said = run_captured({"scontrol", "requeue", id});
@@ -199,7 +236,9 @@ std::optional<std::string> unmet(const std::string& folder, const Attempt& attem
 
 Attempt read_attempt(const std::string& folder, int64_t number) {
   const auto state = read_state(folder);
-  DISSENT_CHECK(state.number == number && state.attempt, kData, "{}/attempt.{}: not there, or not the newest: submit the sheet again", folder, number);
+  DISSENT_CHECK(state.number == number && state.attempt, kData,
+                "{}/attempt.{}: not there, or not the newest: submit the sheet again", folder,
+                number);
   return *state.attempt;
 }
 
@@ -218,7 +257,11 @@ std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, 
   if (!why.empty()) return std::nullopt;
   auto restart = static_cast<int64_t>(std::max(state.starts.size(), state.stops.size()));
   if (state.beat) restart = std::max(restart, state.beat->restart + 1);
-  const Start start{.by = this_process(), .time = now_s(), .slurm_job = slurm_job(), .epoch = read_progress(attempt.runs).epoch, .err_offset = file_bytes(folder + "/stderr.txt"),
+  const Start start{.by = this_process(),
+                    .time = now_s(),
+                    .slurm_job = slurm_job(),
+                    .epoch = read_progress(attempt.runs).epoch,
+                    .err_offset = file_bytes(folder + "/stderr.txt"),
                     .abandoned = false};
   if (put_start(folder, attempt.number, restart, start)) return restart;
   why = "another process came first";
@@ -228,7 +271,8 @@ std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, 
 int execute(const std::string& folder, int64_t number, ExecuteOptions options) {
   install_handlers();
   const Attempt attempt = read_attempt(folder, number);
-  DISSENT_CHECK(chdir(attempt.directory.c_str()) == 0, kData, "{}: cannot change into it: {}", attempt.directory, std::strerror(errno));
+  DISSENT_CHECK(chdir(attempt.directory.c_str()) == 0, kData, "{}: cannot change into it: {}",
+                attempt.directory, std::strerror(errno));
   while (true) {
     std::string why;
     const auto restart = begin(folder, attempt, why);
@@ -237,12 +281,20 @@ int execute(const std::string& folder, int64_t number, ExecuteOptions options) {
       return 0;
     }
     const auto fail = [&](int code, const std::string& message) {
-      record(folder, number, *restart, {.code = code, .reason = "failed", .message = message, .wall_s = 0, .time = now_s(), .is_final = true});
+      record(folder, number, *restart,
+             {.code = code,
+              .reason = "failed",
+              .message = message,
+              .wall_s = 0,
+              .time = now_s(),
+              .is_final = true});
       return code;
     };
     const int64_t lost = read_state(folder).failures();
-    if (lost > attempt.retries) return fail(4, fmt::format("failed or was lost with its node {} times", lost));
-    if (const auto other = unmet(folder, attempt)) return fail(3, fmt::format("waits for {}, which is not done", *other));
+    if (lost > attempt.retries)
+      return fail(4, fmt::format("failed or was lost with its node {} times", lost));
+    if (const auto other = unmet(folder, attempt))
+      return fail(3, fmt::format("waits for {}, which is not done", *other));
     bool requeue = false;
     if (staged(attempt)) options.environment = {{"DISSENT_STAGED", std::getenv("DISSENT_SCRATCH")}};
     auto stop = Execution(folder, attempt, *restart, options).run(requeue);
@@ -250,7 +302,8 @@ int execute(const std::string& folder, int64_t number, ExecuteOptions options) {
     stop.is_final = stop.is_final || (stop.reason == "failed" && lost >= attempt.retries);
     record(folder, number, *restart, stop);
     if (stop.is_final || stop.reason != "failed") return stop.code;
-    fmt::print(stderr, "dissent jobs: {}: exit code {} ({}); start {} of {}\n", attempt.name, stop.code, stop.message, lost + 2, attempt.retries + 1);
+    fmt::print(stderr, "dissent jobs: {}: exit code {} ({}); start {} of {}\n", attempt.name,
+               stop.code, stop.message, lost + 2, attempt.retries + 1);
     nap(static_cast<double>(int64_t{1} << std::min<int64_t>(lost, 6)));
   }
 }

@@ -23,13 +23,15 @@ using Cell = std::vector<Piece>;
 
 std::string trimmed(const std::string& text) {
   const auto first = text.find_first_not_of(" \t");
-  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t") - first + 1);
+  return first == std::string::npos ? ""
+                                    : text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
 std::vector<std::string> split(const std::string& text, const std::string& mark) {
   std::vector<std::string> parts;
   size_t start = 0;
-  for (size_t at; (at = text.find(mark, start)) != std::string::npos; start = at + mark.size()) parts.push_back(trimmed(text.substr(start, at - start)));
+  for (size_t at; (at = text.find(mark, start)) != std::string::npos; start = at + mark.size())
+    parts.push_back(trimmed(text.substr(start, at - start)));
   parts.push_back(trimmed(text.substr(start)));
   return parts;
 }
@@ -37,17 +39,23 @@ std::vector<std::string> split(const std::string& text, const std::string& mark)
 std::optional<int64_t> integer(const std::string& text) {
   int64_t value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return code == std::errc() && end == text.data() + text.size() && !text.empty() ? std::optional(value) : std::nullopt;
+  return code == std::errc() && end == text.data() + text.size() && !text.empty()
+             ? std::optional(value)
+             : std::nullopt;
 }
 
 // "1..5" or "10..50..20"; nothing if the text is something else.
 std::optional<std::vector<std::string>> range(const std::string& column, const std::string& text) {
   const auto parts = split(text, "..");
   if (parts.size() < 2 || parts.size() > 3) return std::nullopt;
-  const auto first = integer(parts[0]), last = integer(parts[1]), step = parts.size() == 3 ? integer(parts[2]) : std::optional<int64_t>(1);
+  const auto first = integer(parts[0]), last = integer(parts[1]),
+             step = parts.size() == 3 ? integer(parts[2]) : std::optional<int64_t>(1);
   if (!first || !last || !step) return std::nullopt;
-  DISSENT_CHECK(*step >= 1 && *first <= *last, kUsage, "{}: {{{}}}: expected a range upwards with a step >= 1", column, text);
-  DISSENT_CHECK(static_cast<uint64_t>(*last) - static_cast<uint64_t>(*first) < kMostRows * static_cast<uint64_t>(*step), kUsage, "{}: {{{}}}: more than {} values", column, text, kMostRows);
+  DISSENT_CHECK(*step >= 1 && *first <= *last, kUsage,
+                "{}: {{{}}}: expected a range upwards with a step >= 1", column, text);
+  DISSENT_CHECK(static_cast<uint64_t>(*last) - static_cast<uint64_t>(*first) <
+                    kMostRows * static_cast<uint64_t>(*step),
+                kUsage, "{}: {{{}}}: more than {} values", column, text, kMostRows);
   std::vector<std::string> values;
   for (int64_t value = *first; value <= *last; value += *step) {
     values.push_back(std::to_string(value));
@@ -56,32 +64,40 @@ std::optional<std::vector<std::string>> range(const std::string& column, const s
   return values;
 }
 
-Piece brace(const std::string& column, const std::string& text, const std::vector<std::string>& columns) {
+Piece brace(const std::string& column, const std::string& text,
+            const std::vector<std::string>& columns) {
   if (text.find('|') != std::string::npos) return {split(text, "|"), ""};
   if (auto values = range(column, text)) return {std::move(*values), ""};
   const std::string name = trimmed(text);
   for (const auto& other : columns)
     if (other == name) return {{}, name};
   const auto near = nearest(name, columns);
-  DISSENT_FAIL(kUsage, "{}: {{{}}}: expected {{a | b}}, {{1..5}} or the name of a column{} ({{{{ and }}}} are plain braces)", column, text,
-               near ? fmt::format("; did you mean {{{}}}?", *near) : "");
+  DISSENT_FAIL(kUsage,
+               "{}: {{{}}}: expected {{a | b}}, {{1..5}} or the name of a column{} ({{{{ and }}}} "
+               "are plain braces)",
+               column, text, near ? fmt::format("; did you mean {{{}}}?", *near) : "");
 }
 
-Cell parse_cell(const std::string& column, const std::string& text, const std::vector<std::string>& columns) {
+Cell parse_cell(const std::string& column, const std::string& text,
+                const std::vector<std::string>& columns) {
   Cell cell;
   std::string plain;
   for (size_t at = 0; at < text.size(); ++at) {
     const bool doubled = at + 1 < text.size() && text[at + 1] == text[at];
     if (text[at] == '{' && !doubled) {
       const size_t end = text.find('}', at);
-      DISSENT_CHECK(end != std::string::npos, kUsage, "{}: a brace is not closed: {}", column, text);
+      DISSENT_CHECK(end != std::string::npos, kUsage, "{}: a brace is not closed: {}", column,
+                    text);
       if (!plain.empty()) cell.push_back(Piece{{std::exchange(plain, "")}, ""});
       cell.push_back(brace(column, text.substr(at + 1, end - at - 1), columns));
       at = end;
       continue;
     }
-    if (text[at] == '{' || (text[at] == '}' && doubled)) ++at;
-    else DISSENT_CHECK(text[at] != '}', kUsage, "{}: a brace is not opened: {} ({{{{ and }}}} are plain braces)", column, text);
+    if (text[at] == '{' || (text[at] == '}' && doubled))
+      ++at;
+    else
+      DISSENT_CHECK(text[at] != '}', kUsage,
+                    "{}: a brace is not opened: {} ({{{{ and }}}} are plain braces)", column, text);
     plain += text[at];
   }
   if (!plain.empty() || cell.empty()) cell.push_back({{plain}, ""});
@@ -91,7 +107,8 @@ Cell parse_cell(const std::string& column, const std::string& text, const std::v
 // One combination: which alternative each piece takes.
 class Combination {
  public:
-  Combination(const std::vector<std::string>& columns, const std::vector<Cell>& cells) : columns_(columns), cells_(cells) {
+  Combination(const std::vector<std::string>& columns, const std::vector<Cell>& cells)
+      : columns_(columns), cells_(cells) {
     for (const auto& cell : cells) choice_.emplace_back(cell.size(), 0);
   }
 
@@ -100,7 +117,8 @@ class Combination {
     for (size_t c = 0; c < cells_.size(); ++c) {
       out.cells[columns_[c]] = text(c, 0);
       for (size_t p = 0; p < cells_[c].size(); ++p)
-        if (cells_[c][p].alternatives.size() > 1) out.chosen.push_back(cells_[c][p].alternatives[choice_[c][p]]);
+        if (cells_[c][p].alternatives.size() > 1)
+          out.chosen.push_back(cells_[c][p].alternatives[choice_[c][p]]);
     }
     return out;
   }
@@ -118,7 +136,8 @@ class Combination {
 
  private:
   std::string text(size_t c, size_t depth) const {
-    DISSENT_CHECK(depth <= columns_.size(), kUsage, "{}: columns refer to each other in a circle", columns_[c]);
+    DISSENT_CHECK(depth <= columns_.size(), kUsage, "{}: columns refer to each other in a circle",
+                  columns_[c]);
     std::string out;
     for (size_t p = 0; p < cells_[c].size(); ++p) {
       const auto& piece = cells_[c][p];
@@ -136,14 +155,16 @@ class Combination {
 
 }  // namespace
 
-std::vector<Expansion> expand(const std::vector<std::string>& columns, const std::vector<std::string>& cells) {
+std::vector<Expansion> expand(const std::vector<std::string>& columns,
+                              const std::vector<std::string>& cells) {
   std::vector<Cell> parsed;
   size_t count = 1;
   for (size_t c = 0; c < cells.size(); ++c) {
     parsed.push_back(parse_cell(columns[c], cells[c], columns));
     for (const auto& piece : parsed.back()) {
       count *= std::max<size_t>(1, piece.alternatives.size());
-      DISSENT_CHECK(count <= kMostRows, kUsage, "{}: more than {} combinations", columns[c], kMostRows);
+      DISSENT_CHECK(count <= kMostRows, kUsage, "{}: more than {} combinations", columns[c],
+                    kMostRows);
     }
   }
   std::vector<Expansion> out;

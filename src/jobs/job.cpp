@@ -1,7 +1,7 @@
 #include "jobs/job.hpp"
 
-#include <fnmatch.h>
 #include <fmt/format.h>
+#include <fnmatch.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -19,25 +19,51 @@ namespace {
 using Errors = std::vector<std::string>;
 
 // Options that dissent gives to sbatch itself, or that would run text.
-const std::set<std::string> kOwnOptions{"array", "dependency", "job-name", "wrap", "parsable", "ntasks", "cpus-per-task", "output", "error", "chdir", "requeue", "no-requeue", "signal",
-                                        "open-mode", "export", "export-file", "kill-on-invalid-dep", "comment", "test-only", "wait", "version", "help", "usage"};
+const std::set<std::string> kOwnOptions{"array",
+                                        "dependency",
+                                        "job-name",
+                                        "wrap",
+                                        "parsable",
+                                        "ntasks",
+                                        "cpus-per-task",
+                                        "output",
+                                        "error",
+                                        "chdir",
+                                        "requeue",
+                                        "no-requeue",
+                                        "signal",
+                                        "open-mode",
+                                        "export",
+                                        "export-file",
+                                        "kill-on-invalid-dep",
+                                        "comment",
+                                        "test-only",
+                                        "wait",
+                                        "version",
+                                        "help",
+                                        "usage"};
 
-int64_t integer_cell(const SheetRow& row, const char* column, int64_t least, int64_t fallback, Errors& errors) {
+int64_t integer_cell(const SheetRow& row, const char* column, int64_t least, int64_t fallback,
+                     Errors& errors) {
   const auto& text = row.cell(column);
   if (text.empty()) return fallback;
   int64_t value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (code == std::errc() && end == text.data() + text.size() && value >= least) return value;
-  errors.push_back(fmt::format("{}: expected an integer >= {}, found {}", column, least, toml_text(text)));
+  errors.push_back(
+      fmt::format("{}: expected an integer >= {}, found {}", column, least, toml_text(text)));
   return fallback;
 }
 
 bool flag_cell(const SheetRow& row, const char* column, bool fallback, Errors& errors) {
   std::string text = row.cell(column);
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (text.empty()) return fallback;
   if (text == "1" || text == "yes" || text == "true") return true;
-  if (text != "0" && text != "no" && text != "false") errors.push_back(fmt::format("{}: expected 1 or 0, yes or no, true or false, found {}", column, toml_text(row.cell(column))));
+  if (text != "0" && text != "no" && text != "false")
+    errors.push_back(fmt::format("{}: expected 1 or 0, yes or no, true or false, found {}", column,
+                                 toml_text(row.cell(column))));
   return false;
 }
 
@@ -50,7 +76,10 @@ std::vector<std::string> list_cell(const std::string& text, const char* column, 
   const auto* list = ignored.empty() && table->size() == 1 ? table->at("list").list() : nullptr;
   for (size_t i = 0; list && i < list->size(); ++i)
     if (const auto* word = std::get_if<std::string>(&(*list)[i].data)) out.push_back(*word);
-  if (!list || out.size() != list->size()) errors.push_back(fmt::format("{}: expected a list of strings, as [\"--seeds\", \"5\"], found {}", column, toml_text(text)));
+  if (!list || out.size() != list->size())
+    errors.push_back(
+        fmt::format("{}: expected a list of strings, as [\"--seeds\", \"5\"], found {}", column,
+                    toml_text(text)));
   return out;
 }
 
@@ -65,9 +94,15 @@ std::vector<std::string> words(const std::string& text) {
 }
 
 std::string slurm_option(const std::string& name, const std::string& value, Errors& errors) {
-  const bool plain = !name.empty() && name[0] != '-' && std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
-  if (!plain || name.size() < 2) errors.push_back(fmt::format("slurm:{}: expected the long name of an option of sbatch, as slurm:time", name));
-  else if (kOwnOptions.contains(name)) errors.push_back(fmt::format("slurm:{}: is given by dissent itself", name));
+  const bool plain =
+      !name.empty() && name[0] != '-' && std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+      });
+  if (!plain || name.size() < 2)
+    errors.push_back(fmt::format(
+        "slurm:{}: expected the long name of an option of sbatch, as slurm:time", name));
+  else if (kOwnOptions.contains(name))
+    errors.push_back(fmt::format("slurm:{}: is given by dissent itself", name));
   return fmt::format("--{}={}", name, value);
 }
 
@@ -75,7 +110,8 @@ Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
   Job job;
   job.name = row.name, job.group = row.group, job.line = row.line, job.cells = row.cells;
   job.verb = row.cell("verb"), job.config = row.cell("config");
-  if (job.verb.empty()) errors.push_back("verb: expected the verb that the row runs, found nothing");
+  if (job.verb.empty())
+    errors.push_back("verb: expected the verb that the row runs, found nothing");
   job.ranks = integer_cell(row, "ranks", 1, 1, errors);
   job.threads = integer_cell(row, "threads", 1, 1, errors);
   job.gpus = integer_cell(row, "gpus", 0, 0, errors);
@@ -85,16 +121,22 @@ Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
   job.arguments = list_cell(row.cell("arguments"), "arguments", errors);
   job.after_names = words(row.cell("after"));
   if (!row.cell("template").empty()) job.template_name = row.cell("template");
-  if (job.template_name != as_name(job.template_name)) errors.push_back(fmt::format("template: expected the name of a batch script, as one_node, found {}", toml_text(job.template_name)));
+  if (job.template_name != as_name(job.template_name))
+    errors.push_back(
+        fmt::format("template: expected the name of a batch script, as one_node, found {}",
+                    toml_text(job.template_name)));
   for (const auto& [column, cell] : row.cells) {
     if (cell.empty()) continue;
     if (column.starts_with("set:")) job.overrides.push_back(override_text(column.substr(4), cell));
-    if (column.starts_with("slurm:")) job.slurm.push_back(slurm_option(column.substr(6), cell, errors));
+    if (column.starts_with("slurm:"))
+      job.slurm.push_back(slurm_option(column.substr(6), cell, errors));
   }
   if (!errors.empty() || !job.enabled) return job;
   job.resolution = resolve(job.verb, job.config, job.overrides, job.arguments);
-  const std::string identity = fmt::format("{}\n{}\n{}", job.verb, job.resolution.hash, job.resolution.place);
-  job.key = fmt::format("{}-{:016x}", as_name(job.verb), XXH3_64bits(identity.data(), identity.size()));
+  const std::string identity =
+      fmt::format("{}\n{}\n{}", job.verb, job.resolution.hash, job.resolution.place);
+  job.key =
+      fmt::format("{}-{:016x}", as_name(job.verb), XXH3_64bits(identity.data(), identity.size()));
   return job;
 }
 
@@ -103,8 +145,11 @@ void check_same(const std::string& path, const std::vector<Job>& jobs, Errors& e
   for (const auto& job : jobs) {
     if (job.key.empty()) continue;
     const auto [at, added] = first.emplace(job.key, &job);
-    if (!added) errors.push_back(fmt::format("{}:{}: '{}' is the same job as '{}' of line {}: verb, configuration and place of the results are equal", path, job.line, job.name,
-                                             at->second->name, at->second->line));
+    if (!added)
+      errors.push_back(
+          fmt::format("{}:{}: '{}' is the same job as '{}' of line {}: verb, configuration and "
+                      "place of the results are equal",
+                      path, job.line, job.name, at->second->name, at->second->line));
   }
 }
 
@@ -116,12 +161,18 @@ void connect(const std::string& path, std::vector<Job>& jobs, Errors& errors) {
     for (const auto& name : job.after_names) {
       bool found = false;
       for (const auto& other : jobs) {
-        if (other.name != name && other.group != name && fnmatch(name.c_str(), other.name.c_str(), 0) != 0) continue;
+        if (other.name != name && other.group != name &&
+            fnmatch(name.c_str(), other.name.c_str(), 0) != 0)
+          continue;
         found = true;
-        if (!other.key.empty() && std::find(job.after.begin(), job.after.end(), other.key) == job.after.end()) job.after.push_back(other.key);
+        if (!other.key.empty() &&
+            std::find(job.after.begin(), job.after.end(), other.key) == job.after.end())
+          job.after.push_back(other.key);
       }
       const auto near = nearest(name, names);
-      if (!found) errors.push_back(fmt::format("{}:{}: after: no row is called '{}'{}", path, job.line, name, near ? fmt::format("; did you mean '{}'?", *near) : ""));
+      if (!found)
+        errors.push_back(fmt::format("{}:{}: after: no row is called '{}'{}", path, job.line, name,
+                                     near ? fmt::format("; did you mean '{}'?", *near) : ""));
     }
   }
 }
@@ -134,12 +185,17 @@ void check_circles(const std::string& path, const std::vector<Job>& jobs, Errors
   for (bool changed = true; changed;) {
     changed = false;
     for (const auto& [key, job] : by_key)
-      if (!done.contains(key) && std::all_of(job->after.begin(), job->after.end(), [&](const std::string& other) { return done.contains(other); })) changed = done.insert(key).second;
+      if (!done.contains(key) &&
+          std::all_of(job->after.begin(), job->after.end(),
+                      [&](const std::string& other) { return done.contains(other); }))
+        changed = done.insert(key).second;
   }
   Errors names;
   for (const auto& [key, job] : by_key)
     if (!done.contains(key)) names.push_back(job->name);
-  if (!names.empty()) errors.push_back(fmt::format("{}: after: these rows wait for each other: {}", path, fmt::join(names, ", ")));
+  if (!names.empty())
+    errors.push_back(
+        fmt::format("{}: after: these rows wait for each other: {}", path, fmt::join(names, ", ")));
 }
 
 }  // namespace
@@ -188,7 +244,8 @@ std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve) {
   return jobs;
 }
 
-std::vector<Job> picked(const std::vector<Job>& jobs, const Sheet& sheet, const std::vector<std::string>& conditions) {
+std::vector<Job> picked(const std::vector<Job>& jobs, const Sheet& sheet,
+                        const std::vector<std::string>& conditions) {
   std::set<std::string> names;
   for (const auto& row : where(sheet, conditions)) names.insert(row.name);
   std::vector<Job> out;

@@ -10,29 +10,33 @@ namespace dissent::jobs {
 
 /// What a configuration says once it is read and checked, as far as a job needs it.
 struct Resolution {
-  std::string hash;                 ///< of its keys that change results
-  std::string place;                ///< where the results go: part of a job's identity too
-  std::vector<std::string> runs;    ///< folders of runs (train): progress and figures are read there
+  std::string hash;               ///< of its keys that change results
+  std::string place;              ///< where the results go: part of a job's identity too
+  std::vector<std::string> runs;  ///< folders of runs (train): progress and figures are read there
   std::vector<std::string> hashes;  ///< the hash that each of these runs writes down
   std::vector<std::string> inputs;  ///< caches that it reads often: what `stage` copies to the node
 };
 
-/// Reads and checks the configuration of a verb. Error::kUsage with a line for each thing that is wrong. arguments: of verbs without a configuration.
-using Resolver = std::function<Resolution(const std::string& verb, const std::string& config, const std::vector<std::string>& overrides, const std::vector<std::string>& arguments)>;
+/// Reads and checks the configuration of a verb. Error::kUsage with a line for each thing that is
+/// wrong. arguments: of verbs without a configuration.
+using Resolver = std::function<Resolution(const std::string& verb, const std::string& config,
+                                          const std::vector<std::string>& overrides,
+                                          const std::vector<std::string>& arguments)>;
 
 /// A row that may be run.
 struct Job {
-  std::string key;    ///< VERB-HASH: verb, resolved configuration and place of the results. The row's number and name have no part in it
+  std::string key;  ///< VERB-HASH: verb, resolved configuration and place of the results. The row's
+                    ///< number and name have no part in it
   std::string name, group;
   int64_t line = 0;
   std::string verb, config;
-  std::vector<std::string> overrides;   ///< "table.key=value", as --set takes them
-  std::vector<std::string> arguments;   ///< more arguments of the verb
+  std::vector<std::string> overrides;  ///< "table.key=value", as --set takes them
+  std::vector<std::string> arguments;  ///< more arguments of the verb
   int64_t ranks = 1, threads = 1, gpus = 0, retries = 2;
   bool enabled = true, stage = false;
   std::string template_name = "one_node";
-  std::vector<std::string> slurm;       ///< options of sbatch, "--time=01:00:00"
-  std::vector<std::string> after;       ///< keys of the jobs that have to be done before
+  std::vector<std::string> slurm;  ///< options of sbatch, "--time=01:00:00"
+  std::vector<std::string> after;  ///< keys of the jobs that have to be done before
   std::vector<std::string> after_names;
   Resolution resolution;
   std::map<std::string, std::string> cells;
@@ -41,15 +45,19 @@ struct Job {
   std::vector<std::string> command() const;
 };
 
-/// The jobs of a sheet, in its order, those that are not enabled included. Everything is checked before anything starts; Error::kUsage with a line for each thing that
-/// is wrong: cells, options of sbatch, configurations, names in `after` (a row's name before or after expansion, or a pattern), circles, and rows that
-/// are the same job ("sheet.csv:7: 'b' is the same job as 'a' of line 3").
+/// The jobs of a sheet, in its order, those that are not enabled included. Everything is checked
+/// before anything starts; Error::kUsage with a line for each thing that is wrong: cells, options
+/// of sbatch, configurations, names in `after` (a row's name before or after expansion, or a
+/// pattern), circles, and rows that are the same job ("sheet.csv:7: 'b' is the same job as 'a' of
+/// line 3").
 std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve);
 
 /// Those of `jobs` whose rows fit the conditions of where().
-std::vector<Job> picked(const std::vector<Job>& jobs, const Sheet& sheet, const std::vector<std::string>& conditions);
+std::vector<Job> picked(const std::vector<Job>& jobs, const Sheet& sheet,
+                        const std::vector<std::string>& conditions);
 
-/// A cell as an override of this key: TOML if it is one value of TOML, else a string that holds exactly the cell. Nothing of it is ever read by a shell.
+/// A cell as an override of this key: TOML if it is one value of TOML, else a string that holds
+/// exactly the cell. Nothing of it is ever read by a shell.
 std::string override_text(const std::string& key, const std::string& cell);
 
 }  // namespace dissent::jobs

@@ -22,7 +22,7 @@ void note_stop(int) { g_stop = g_stop + 1; }
 // A child that runs one attempt, and what it has taken of the machine.
 struct Running {
   pid_t process;
-  size_t index;     ///< of its job; of a pack: -1
+  size_t index;  ///< of its job; of a pack: -1
   std::string name;
   std::vector<int> cores;
   std::vector<std::string> gpus;
@@ -32,7 +32,13 @@ constexpr size_t kPack = static_cast<size_t>(-1);
 
 class LocalRunner {
  public:
-  LocalRunner(Queue& queue, const LocalOptions& options) : queue_(queue), options_(options), cores_(options.cores), gpus_(options.gpus), tried_(queue.size(), false), elsewhere_(queue.size(), false) {}
+  LocalRunner(Queue& queue, const LocalOptions& options)
+      : queue_(queue),
+        options_(options),
+        cores_(options.cores),
+        gpus_(options.gpus),
+        tried_(queue.size(), false),
+        elsewhere_(queue.size(), false) {}
 
   int run() {
     for (const int number : {SIGINT, SIGTERM}) signal(number, note_stop);
@@ -52,7 +58,9 @@ class LocalRunner {
   }
 
  private:
-  void say(const std::string& name, const std::string& what) const { fmt::print(stderr, "{}: {}\n", name, what); }
+  void say(const std::string& name, const std::string& what) const {
+    fmt::print(stderr, "{}: {}\n", name, what);
+  }
 
   void stop() {
     stopped_ = g_stop;
@@ -60,14 +68,17 @@ class LocalRunner {
     fmt::print(stderr, "dissent jobs: asking {} jobs to stop\n", running_.size());
   }
 
-  // Something may still change: a job that this call or another runs, or one that waits for such a job.
+  // Something may still change: a job that this call or another runs, or one that waits for such a
+  // job.
   bool waiting() const {
     for (size_t i = 0; i < queue_.size(); ++i)
       if (queue_.is_picked(i) && !tried_[i] && is_under_way(queue_.status(i).phase)) return true;
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!startable(i)) continue;
       const auto unmet = queue_.unmet(i);
-      if (std::all_of(unmet.begin(), unmet.end(), [&](size_t other) { return is_under_way(queue_.status(other).phase); })) return true;
+      if (std::all_of(unmet.begin(), unmet.end(),
+                      [&](size_t other) { return is_under_way(queue_.status(other).phase); }))
+        return true;
     }
     return false;
   }
@@ -77,11 +88,14 @@ class LocalRunner {
     for (size_t i = 0; i < queue_.size(); ++i) {
       const auto phase = queue_.status(i).phase;
       if (is_under_way(phase)) elsewhere_[i] = true;
-      if (elsewhere_[i] && (phase == Phase::kFailed || phase == Phase::kCancelled)) tried_[i] = true;
+      if (elsewhere_[i] && (phase == Phase::kFailed || phase == Phase::kCancelled))
+        tried_[i] = true;
     }
   }
 
-  bool startable(size_t i) const { return queue_.is_picked(i) && !tried_[i] && may_start(queue_.status(i).phase); }
+  bool startable(size_t i) const {
+    return queue_.is_picked(i) && !tried_[i] && may_start(queue_.status(i).phase);
+  }
 
   void collect() {
     for (auto at = running_.begin(); at != running_.end();) {
@@ -94,7 +108,9 @@ class LocalRunner {
       if (at->index != kPack) {
         queue_.refresh(false);
         const auto& status = queue_.status(at->index);
-        say(at->name, status.detail.empty() ? phase_name(status.phase) : fmt::format("{}: {}", phase_name(status.phase), status.detail));
+        say(at->name, status.detail.empty()
+                          ? phase_name(status.phase)
+                          : fmt::format("{}: {}", phase_name(status.phase), status.detail));
       } else {
         say(at->name, "ended");
       }
@@ -130,27 +146,47 @@ class LocalRunner {
     if (pack) launch(pack->job, kPack, pack->folder, pack->attempt.number);
   }
 
-  int64_t cores_of(const Job& job) const { return std::min<int64_t>(job.ranks * job.threads, static_cast<int64_t>(options_.cores.size())); }
+  int64_t cores_of(const Job& job) const {
+    return std::min<int64_t>(job.ranks * job.threads, static_cast<int64_t>(options_.cores.size()));
+  }
   bool fits(const Job& job) const {
-    DISSENT_CHECK(job.gpus <= static_cast<int64_t>(options_.gpus.size()), kUsage, "{}: needs {} GPUs, --gpus gives {}", job.name, job.gpus, options_.gpus.size());
-    return cores_of(job) <= static_cast<int64_t>(cores_.size()) && job.gpus <= static_cast<int64_t>(gpus_.size());
+    DISSENT_CHECK(job.gpus <= static_cast<int64_t>(options_.gpus.size()), kUsage,
+                  "{}: needs {} GPUs, --gpus gives {}", job.name, job.gpus, options_.gpus.size());
+    return cores_of(job) <= static_cast<int64_t>(cores_.size()) &&
+           job.gpus <= static_cast<int64_t>(gpus_.size());
   }
 
   void launch(const Job& job, size_t index, const std::string& folder, int64_t number) {
-    Running child{-1, index, job.name, {cores_.begin(), cores_.begin() + cores_of(job)}, {gpus_.begin(), gpus_.begin() + job.gpus}};
+    Running child{-1,
+                  index,
+                  job.name,
+                  {cores_.begin(), cores_.begin() + cores_of(job)},
+                  {gpus_.begin(), gpus_.begin() + job.gpus}};
     cores_.erase(cores_.begin(), cores_.begin() + cores_of(job));
     gpus_.erase(gpus_.begin(), gpus_.begin() + job.gpus);
-    std::vector<std::string> argv{program_path(), "jobs", "exec", folder, std::to_string(number), "--"};
+    std::vector<std::string> argv{program_path(),         "jobs", "exec", folder,
+                                  std::to_string(number), "--"};
     if (job.ranks > 1) {
       argv.insert(argv.end(), options_.mpirun.begin(), options_.mpirun.end());
       argv.insert(argv.end(), {"-n", std::to_string(job.ranks)});
     }
     argv.push_back(program_path());
-    std::vector<std::pair<std::string, std::string>> environment{{"OMP_NUM_THREADS", std::to_string(job.threads)}};
-    if (!options_.gpus.empty()) environment.emplace_back("CUDA_VISIBLE_DEVICES", fmt::format("{}", fmt::join(child.gpus, ",")));
+    std::vector<std::pair<std::string, std::string>> environment{
+        {"OMP_NUM_THREADS", std::to_string(job.threads)}};
+    if (!options_.gpus.empty())
+      environment.emplace_back("CUDA_VISIBLE_DEVICES",
+                               fmt::format("{}", fmt::join(child.gpus, ",")));
     make_folder(folder);
-    child.process = start({.argv = argv, .environment = environment, .out = folder + "/batch.log", .err = folder + "/batch.log", .cores = child.cores, .dies_with_parent = false});
-    say(job.name, fmt::format("started, {} ranks on cores {}{}", job.ranks, fmt::join(child.cores, ","), child.gpus.empty() ? "" : fmt::format(", GPUs {}", fmt::join(child.gpus, ","))));
+    child.process = start({.argv = argv,
+                           .environment = environment,
+                           .out = folder + "/batch.log",
+                           .err = folder + "/batch.log",
+                           .cores = child.cores,
+                           .dies_with_parent = false});
+    say(job.name,
+        fmt::format(
+            "started, {} ranks on cores {}{}", job.ranks, fmt::join(child.cores, ","),
+            child.gpus.empty() ? "" : fmt::format(", GPUs {}", fmt::join(child.gpus, ","))));
     running_.push_back(std::move(child));
   }
 
@@ -161,7 +197,10 @@ class LocalRunner {
       if (!queue_.is_picked(i) || queue_.status(i).phase == Phase::kDone) continue;
       all = false;
       const auto unmet = queue_.unmet(i);
-      if (!tried_[i] && !unmet.empty()) say(queue_.job(i).name, fmt::format("not started: waits for {}, which is {}", queue_.job(unmet[0]).name, phase_name(queue_.status(unmet[0]).phase)));
+      if (!tried_[i] && !unmet.empty())
+        say(queue_.job(i).name,
+            fmt::format("not started: waits for {}, which is {}", queue_.job(unmet[0]).name,
+                        phase_name(queue_.status(unmet[0]).phase)));
     }
     return all ? 0 : g_stop ? 75 : exit_code(ErrorKind::kCheck);
   }
@@ -177,6 +216,8 @@ class LocalRunner {
 
 }  // namespace
 
-int run_local(Queue& queue, const LocalOptions& options) { return LocalRunner(queue, options).run(); }
+int run_local(Queue& queue, const LocalOptions& options) {
+  return LocalRunner(queue, options).run();
+}
 
 }  // namespace dissent::jobs

@@ -22,7 +22,8 @@
 namespace dissent::jobs {
 namespace {
 
-// What the child does between fork and exec; only calls that are safe there. Returns the system's reason if it fails.
+// What the child does between fork and exec; only calls that are safe there. Returns the system's
+// reason if it fails.
 struct Child {
   std::vector<char*> argv;
   const Command& command;
@@ -47,7 +48,8 @@ struct Child {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    for (const auto& [name, value] : command.environment) setenv(name.c_str(), value.c_str(), 1);  // this process has one thread
+    for (const auto& [name, value] : command.environment)
+      setenv(name.c_str(), value.c_str(), 1);  // this process has one thread
     execvp(argv[0], argv.data());
     const int code = errno;
     if (write(report, &code, sizeof code) < 0) _exit(126);
@@ -62,7 +64,9 @@ int append_to(const std::string& path) {
   return file;
 }
 
-int exit_code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
+int exit_code_of(int status) {
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
 
 // The 22nd field of /proc/<pid>/stat, clock ticks since boot; 0 if there is no such process.
 int64_t start_of(int64_t pid) {
@@ -82,7 +86,8 @@ pid_t start_with(const Command& command, int out, int err) {
   for (const auto& word : command.argv) child.argv.push_back(const_cast<char*>(word.c_str()));
   child.argv.push_back(nullptr);
   int report[2];
-  DISSENT_CHECK(pipe2(report, O_CLOEXEC) == 0, kData, "cannot start {}: {}", command.argv[0], std::strerror(errno));
+  DISSENT_CHECK(pipe2(report, O_CLOEXEC) == 0, kData, "cannot start {}: {}", command.argv[0],
+                std::strerror(errno));
   const pid_t process = fork();
   if (process == 0) child.become(report[1]);
   const int fork_error = errno;
@@ -90,8 +95,10 @@ pid_t start_with(const Command& command, int out, int err) {
   int code = process < 0 ? fork_error : 0;
   if (process > 0) {
     setpgid(process, process);
-    if (read(report[0], &code, sizeof code) > 0) waitpid(process, nullptr, 0);
-    else code = 0;
+    if (read(report[0], &code, sizeof code) > 0)
+      waitpid(process, nullptr, 0);
+    else
+      code = 0;
   }
   close(report[0]);
   DISSENT_CHECK(code == 0, kData, "cannot start {}: {}", command.argv[0], std::strerror(code));
@@ -101,7 +108,8 @@ pid_t start_with(const Command& command, int out, int err) {
 }  // namespace
 
 pid_t start(const Command& command) {
-  const int out = append_to(command.out), err = command.err == command.out ? out : append_to(command.err);
+  const int out = append_to(command.out),
+            err = command.err == command.out ? out : append_to(command.err);
   const auto close_both = [&] {
     if (out >= 0) close(out);
     if (err >= 0 && err != out) close(err);
@@ -127,7 +135,9 @@ std::optional<int> ended(pid_t process, bool block) {
 
 Output run_captured(const std::vector<std::string>& argv, double timeout_s) {
   std::array<std::array<int, 2>, 2> pipes;
-  for (auto& ends : pipes) DISSENT_CHECK(pipe2(ends.data(), O_CLOEXEC) == 0, kData, "cannot start {}: {}", argv[0], std::strerror(errno));
+  for (auto& ends : pipes)
+    DISSENT_CHECK(pipe2(ends.data(), O_CLOEXEC) == 0, kData, "cannot start {}: {}", argv[0],
+                  std::strerror(errno));
   Output output;
   pid_t process = -1;
   try {
@@ -145,8 +155,10 @@ Output run_captured(const std::vector<std::string>& argv, double timeout_s) {
       if (waiting[i].fd < 0 || waiting[i].revents == 0) continue;
       char buffer[1 << 14];
       const ssize_t count = read(waiting[i].fd, buffer, sizeof buffer);
-      if (count > 0) (i == 0 ? output.out : output.err).append(buffer, static_cast<size_t>(count));
-      else if (count == 0 || errno != EINTR) waiting[i].fd = -1;
+      if (count > 0)
+        (i == 0 ? output.out : output.err).append(buffer, static_cast<size_t>(count));
+      else if (count == 0 || errno != EINTR)
+        waiting[i].fd = -1;
     }
   }
   for (auto& ends : pipes) close(ends[0]);
@@ -172,7 +184,11 @@ std::string program_path() { return std::filesystem::read_symlink("/proc/self/ex
 std::string shown(const std::vector<std::string>& argv) {
   std::string text;
   for (const auto& word : argv) {
-    const bool plain = !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=:,+%@-") == std::string::npos;
+    const bool plain =
+        !word.empty() &&
+        word.find_first_not_of(
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=:,+%@-") ==
+            std::string::npos;
     std::string quoted = "'";
     for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
     text += (text.empty() ? "" : " ") + (plain ? word : quoted + "'");
@@ -180,7 +196,9 @@ std::string shown(const std::vector<std::string>& argv) {
   return text;
 }
 
-double now_s() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 std::vector<int> own_cores() {
   cpu_set_t set;

@@ -12,15 +12,18 @@ namespace dissent::jobs {
 /// A process to start. Arguments go to exec as they are: no shell reads them.
 struct Command {
   std::vector<std::string> argv;  ///< argv[0] is looked for in PATH
-  std::vector<std::pair<std::string, std::string>> environment = {};  ///< set on top of this process's
-  std::string out = {}, err = {};    ///< files to append to; empty: this process's
-  std::vector<int> cores = {};       ///< it may use these only; empty: all
-  bool dies_with_parent = true;      ///< it gets SIGTERM if this process ends before it
+  std::vector<std::pair<std::string, std::string>> environment =
+      {};                          ///< set on top of this process's
+  std::string out = {}, err = {};  ///< files to append to; empty: this process's
+  std::vector<int> cores = {};     ///< it may use these only; empty: all
+  bool dies_with_parent = true;    ///< it gets SIGTERM if this process ends before it
 };
 
-/// Starts it in a process group of its own. Error::kData if it cannot be started ("mpirun: No such file or directory").
+/// Starts it in a process group of its own. Error::kData if it cannot be started ("mpirun: No such
+/// file or directory").
 pid_t start(const Command& command);
-/// Exit code of a process that has ended (128 + signal if a signal ended it); nothing while it runs. Waits if `block`.
+/// Exit code of a process that has ended (128 + signal if a signal ended it); nothing while it
+/// runs. Waits if `block`.
 std::optional<int> ended(pid_t process, bool block = false);
 
 /// What a program printed and how it ended.
@@ -31,7 +34,8 @@ struct Output {
 /// Runs to its end, or for timeout_s seconds (then it is killed, code 124).
 Output run_captured(const std::vector<std::string>& argv, double timeout_s = 120);
 
-/// This process, or another one of this host: number and when it started, so that a number used again is not taken for it.
+/// This process, or another one of this host: number and when it started, so that a number used
+/// again is not taken for it.
 struct ProcessName {
   std::string host;
   int64_t pid = 0;

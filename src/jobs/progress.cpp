@@ -22,7 +22,9 @@ Json read_json(const std::string& path) {
 
 double modified_s(const std::string& path) {
   struct stat status;
-  return ::stat(path.c_str(), &status) == 0 ? static_cast<double>(status.st_mtim.tv_sec) + 1e-9 * static_cast<double>(status.st_mtim.tv_nsec) : 0;
+  return ::stat(path.c_str(), &status) == 0 ? static_cast<double>(status.st_mtim.tv_sec) +
+                                                  1e-9 * static_cast<double>(status.st_mtim.tv_nsec)
+                                            : 0;
 }
 
 std::map<std::string, std::string> last_line(const std::string& path) {
@@ -32,7 +34,8 @@ std::map<std::string, std::string> last_line(const std::string& path) {
   try {
     const auto records = parse_csv(text, path);
     if (records.size() < 2 || records.back().fields.size() != records[0].fields.size()) return out;
-    for (size_t i = 0; i < records[0].fields.size(); ++i) out[records[0].fields[i]] = records.back().fields[i];
+    for (size_t i = 0; i < records[0].fields.size(); ++i)
+      out[records[0].fields[i]] = records.back().fields[i];
   } catch (const std::exception&) {
     out.clear();
   }
@@ -66,13 +69,15 @@ Progress read_progress(const std::vector<std::string>& runs) {
   Progress progress;
   int64_t finished = 0, most = 0;
   for (const auto& run : runs) {
-    const auto own = read_json(run + "/progress.json"), provenance = read_json(run + "/provenance.json");
+    const auto own = read_json(run + "/progress.json"),
+               provenance = read_json(run + "/provenance.json");
     progress.epoch += field<int64_t>(own, "epoch", 0);
     most = std::max(most, field<int64_t>(own, "epochs", 0));
     progress.time = std::max(progress.time, modified_s(run + "/progress.json"));
     const auto state = field<std::string>(provenance, "state", "");
     finished += state == "finished";
-    if (state == "failed" && progress.error.empty()) progress.error = field<std::string>(provenance, "error", "");
+    if (state == "failed" && progress.error.empty())
+      progress.error = field<std::string>(provenance, "error", "");
     if (progress.last.empty()) progress.last = last_line(run + "/train.csv");
     if (runs.size() == 1) read_steps(run, field<int64_t>(own, "steps", 0), progress);
   }
@@ -87,7 +92,9 @@ std::string last_error_line(const std::string& path, int64_t offset) {
   file.seekg(std::max(offset, file_bytes(path) - kMost));
   std::string line, last, ours;
   while (std::getline(file, line)) {
-    if (line.find_first_not_of(" \t\r-") == std::string::npos || line.find("level=info") != std::string::npos) continue;
+    if (line.find_first_not_of(" \t\r-") == std::string::npos ||
+        line.find("level=info") != std::string::npos)
+      continue;
     last = line;
     if (line.starts_with("dissent: ")) ours = line.substr(9);
   }

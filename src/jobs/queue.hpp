@@ -12,7 +12,8 @@ namespace dissent::jobs {
 class Queue {
  public:
   /// jobs: all of the sheet; picked: those that may be started (--where).
-  Queue(std::vector<Job> jobs, const std::vector<Job>& picked, std::string sheet, std::string state_root);
+  Queue(std::vector<Job> jobs, const std::vector<Job>& picked, std::string sheet,
+        std::string state_root);
 
   /// Reads the state of every job again; asks Slurm again too if `ask_slurm`.
   void refresh(bool ask_slurm);
@@ -28,9 +29,11 @@ class Queue {
   /// Indices of the jobs that it waits for and that are not done.
   std::vector<size_t> unmet(size_t i) const;
 
-  /// Makes the next attempt of a job that may start: ends what is left of a lost one, then claims. Nothing if another submitter came first, or the job has begun after all.
-  /// batch, index: of the Slurm job or pack that is going to hold it.
-  std::optional<Attempt> next_attempt(size_t i, const std::string& backend, const std::string& batch, int64_t index) const;
+  /// Makes the next attempt of a job that may start: ends what is left of a lost one, then claims.
+  /// Nothing if another submitter came first, or the job has begun after all. batch, index: of the
+  /// Slurm job or pack that is going to hold it.
+  std::optional<Attempt> next_attempt(size_t i, const std::string& backend,
+                                      const std::string& batch, int64_t index) const;
   /// The claimed attempt is not going to be run: says why.
   void give_up(const Attempt& attempt, const std::string& message) const;
 
@@ -51,18 +54,23 @@ struct BatchEntry {
   std::string folder;
   int64_t number = 0;
 };
-std::string write_batch(const std::string& state_root, const std::string& batch, const std::vector<BatchEntry>& entries);
+std::string write_batch(const std::string& state_root, const std::string& batch,
+                        const std::vector<BatchEntry>& entries);
 std::vector<BatchEntry> read_batch(const std::string& path);
 
-/// Jobs that may be trained side by side in one MPI job: of equal `ranks`, threads, options and `after`, trainings or evaluations, together at least two.
-/// Groups hold indices; ranks: of the MPI job, a multiple of a job's.
-std::vector<std::vector<size_t>> pack_groups(const Queue& queue, const std::vector<size_t>& ready, int64_t ranks);
-/// The pack of claimed attempts as a job of its own: `dissent jobs pack LIST` on `ranks` ranks, its attempt claimed. Nothing if there are no attempts.
+/// Jobs that may be trained side by side in one MPI job: of equal `ranks`, threads, options and
+/// `after`, trainings or evaluations, together at least two. Groups hold indices; ranks: of the MPI
+/// job, a multiple of a job's.
+std::vector<std::vector<size_t>> pack_groups(const Queue& queue, const std::vector<size_t>& ready,
+                                             int64_t ranks);
+/// The pack of claimed attempts as a job of its own: `dissent jobs pack LIST` on `ranks` ranks, its
+/// attempt claimed. Nothing if there are no attempts.
 struct Pack {
   Job job;
   Attempt attempt;
   std::string folder;
 };
-std::optional<Pack> make_pack(const Queue& queue, const std::vector<size_t>& group, int64_t ranks, const std::string& backend);
+std::optional<Pack> make_pack(const Queue& queue, const std::vector<size_t>& group, int64_t ranks,
+                              const std::string& backend);
 
 }  // namespace dissent::jobs

@@ -16,28 +16,40 @@
 namespace dissent::jobs {
 namespace {
 
-bool has(const std::vector<std::string>& list, const std::string& word) { return std::find(list.begin(), list.end(), word) != list.end(); }
+bool has(const std::vector<std::string>& list, const std::string& word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
 
-bool is_prefixed(const std::string& column) { return column.starts_with("set:") || column.starts_with("slurm:"); }
+bool is_prefixed(const std::string& column) {
+  return column.starts_with("set:") || column.starts_with("slurm:");
+}
 
 void check_columns(const Sheet& sheet, int64_t line, std::vector<std::string>& errors) {
   std::set<std::string> seen;
   for (const auto& column : sheet.columns) {
-    const auto add = [&](const std::string& message) { errors.push_back(fmt::format("{}:{}: {}", sheet.path, line, message)); };
+    const auto add = [&](const std::string& message) {
+      errors.push_back(fmt::format("{}:{}: {}", sheet.path, line, message));
+    };
     if (column.empty()) add("a column has no name");
     if (!seen.insert(column).second) add(fmt::format("the column '{}' is there twice", column));
-    if (column.ends_with(":")) add(fmt::format("'{}': expected set:table.key or slurm:flag", column));
-    if (column.find(':') != std::string::npos && !is_prefixed(column) && !column.starts_with("last:")) add(fmt::format("'{}': a name with a colon begins with set: or slurm:", column));
+    if (column.ends_with(":"))
+      add(fmt::format("'{}': expected set:table.key or slurm:flag", column));
+    if (column.find(':') != std::string::npos && !is_prefixed(column) &&
+        !column.starts_with("last:"))
+      add(fmt::format("'{}': a name with a colon begins with set: or slurm:", column));
   }
   for (const char* wanted : {"verb"}) {
     if (seen.contains(wanted)) continue;
     const auto near = nearest(wanted, sheet.columns);
-    errors.push_back(fmt::format("{}:{}: the column '{}' is missing{}", sheet.path, line, wanted, near ? fmt::format("; is it '{}'?", *near) : ""));
+    errors.push_back(fmt::format("{}:{}: the column '{}' is missing{}", sheet.path, line, wanted,
+                                 near ? fmt::format("; is it '{}'?", *near) : ""));
   }
 }
 
 std::string default_name(const std::map<std::string, std::string>& cells) {
-  const auto cell = [&](const char* column) { return cells.contains(column) ? cells.at(column) : std::string(); };
+  const auto cell = [&](const char* column) {
+    return cells.contains(column) ? cells.at(column) : std::string();
+  };
   const std::string stem = std::filesystem::path(cell("config")).stem().string();
   return as_name(stem.empty() ? cell("verb") : fmt::format("{}-{}", cell("verb"), stem));
 }
@@ -55,7 +67,8 @@ void add_rows(Sheet& sheet, const CsvRecord& record) {
   for (size_t i = 0; i < rows.size(); ++i) {
     rows[i].name = rows[i].group;
     if (uses[rows[i].group] == 1) continue;
-    for (const auto& value : expansions[i].chosen) rows[i].name += fmt::format("-{}", as_name(value));
+    for (const auto& value : expansions[i].chosen)
+      rows[i].name += fmt::format("-{}", as_name(value));
   }
   for (auto& row : rows) sheet.rows.push_back(std::move(row));
 }
@@ -64,9 +77,13 @@ void check_names(const Sheet& sheet, std::vector<std::string>& errors) {
   std::map<std::string, const SheetRow*> first;
   for (const auto& row : sheet.rows) {
     const std::string place = fmt::format("{}:{}", sheet.path, row.line);
-    if (row.name != as_name(row.name)) errors.push_back(fmt::format("{}: name: expected letters, digits and . _ + = -, found {}", place, toml_text(row.name)));
+    if (row.name != as_name(row.name))
+      errors.push_back(fmt::format("{}: name: expected letters, digits and . _ + = -, found {}",
+                                   place, toml_text(row.name)));
     const auto [at, added] = first.emplace(row.name, &row);
-    if (!added) errors.push_back(fmt::format("{}: name: '{}' is that of line {} too", place, row.name, at->second->line));
+    if (!added)
+      errors.push_back(
+          fmt::format("{}: name: '{}' is that of line {} too", place, row.name, at->second->line));
   }
 }
 
@@ -79,14 +96,17 @@ const std::string& SheetRow::cell(const std::string& column) const {
 }
 
 const std::vector<std::string>& known_columns() {
-  static const std::vector<std::string> columns{"name", "verb", "config", "arguments", "ranks", "threads", "gpus", "after", "enabled", "retries", "template", "stage"};
+  static const std::vector<std::string> columns{"name",    "verb",    "config",   "arguments",
+                                                "ranks",   "threads", "gpus",     "after",
+                                                "enabled", "retries", "template", "stage"};
   return columns;
 }
 
 std::string as_name(const std::string& text) {
   std::string name;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("._+=-").find(c) != std::string_view::npos;
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       std::string_view("._+=-").find(c) != std::string_view::npos;
     name += plain ? c : '_';
   }
   if (name.empty() || name.front() == '.' || name.front() == '-') name = fmt::format("_{}", name);
@@ -94,8 +114,10 @@ std::string as_name(const std::string& text) {
 }
 
 Sheet parse_sheet(const std::string& path, const std::string& text) {
-  const auto records = parse_csv(text.starts_with("\xEF\xBB\xBF") ? text.substr(3) : text, path);  // without the mark that spreadsheets put first
-  DISSENT_CHECK(!records.empty(), kData, "{}: expected a line of column names, found an empty file", path);
+  const auto records = parse_csv(text.starts_with("\xEF\xBB\xBF") ? text.substr(3) : text,
+                                 path);  // without the mark that spreadsheets put first
+  DISSENT_CHECK(!records.empty(), kData, "{}: expected a line of column names, found an empty file",
+                path);
   Sheet sheet{path, records[0].fields, {}};
   std::vector<std::string> errors;
   check_columns(sheet, records[0].line, errors);
@@ -103,7 +125,8 @@ Sheet parse_sheet(const std::string& path, const std::string& text) {
   for (size_t r = 1; r < records.size() && readable; ++r) {
     const std::string place = fmt::format("{}:{}", path, records[r].line);
     if (records[r].fields.size() != sheet.columns.size()) {
-      errors.push_back(fmt::format("{}: expected {} cells, found {}", place, sheet.columns.size(), records[r].fields.size()));
+      errors.push_back(fmt::format("{}: expected {} cells, found {}", place, sheet.columns.size(),
+                                   records[r].fields.size()));
       continue;
     }
     try {
@@ -123,12 +146,17 @@ std::vector<SheetRow> where(const Sheet& sheet, const std::vector<std::string>& 
   auto rows = sheet.rows;
   for (const auto& condition : conditions) {
     const auto equals = condition.find('=');
-    const std::string column = condition.substr(0, equals), pattern = equals == std::string::npos ? "" : condition.substr(equals + 1);
-    DISSENT_CHECK(equals != std::string::npos, kUsage, "--where: expected column=value, found {}", toml_text(condition));
+    const std::string column = condition.substr(0, equals),
+                      pattern = equals == std::string::npos ? "" : condition.substr(equals + 1);
+    DISSENT_CHECK(equals != std::string::npos, kUsage, "--where: expected column=value, found {}",
+                  toml_text(condition));
     const bool is_name = column == "name";
     const auto near = nearest(column, sheet.columns);
-    DISSENT_CHECK(is_name || has(sheet.columns, column), kUsage, "--where: {} has no column '{}'{}", sheet.path, column, near ? fmt::format("; did you mean '{}'?", *near) : "");
-    std::erase_if(rows, [&](const SheetRow& row) { return fnmatch(pattern.c_str(), (is_name ? row.name : row.cell(column)).c_str(), 0) != 0; });
+    DISSENT_CHECK(is_name || has(sheet.columns, column), kUsage, "--where: {} has no column '{}'{}",
+                  sheet.path, column, near ? fmt::format("; did you mean '{}'?", *near) : "");
+    std::erase_if(rows, [&](const SheetRow& row) {
+      return fnmatch(pattern.c_str(), (is_name ? row.name : row.cell(column)).c_str(), 0) != 0;
+    });
   }
   return rows;
 }

@@ -23,7 +23,8 @@ struct Sheet {
   std::vector<SheetRow> rows;
 };
 
-/// The columns that mean something; `set:table.key` and `slurm:flag` too. Any other column is free text, which --where and {column} may use.
+/// The columns that mean something; `set:table.key` and `slurm:flag` too. Any other column is free
+/// text, which --where and {column} may use.
 const std::vector<std::string>& known_columns();
 
 /// Reads and expands. In any cell
@@ -31,14 +32,17 @@ const std::vector<std::string>& known_columns();
 ///   {1..5}         one for each integer; {10..50..20} in steps
 ///   {method}       what the row has in the column `method`
 ///   {{  }}         braces
-/// and several of them give their product, the leftmost column changing slowest. A row without a name is called VERB-CONFIG; rows that would have the same
-/// name get the alternatives that they stand for appended.
-/// Error::kUsage with a line for each thing that is wrong ("sheet.csv:3: ranks: ..."): columns missing, given twice or misspelt, records of another length,
-/// braces that say nothing, names used twice. Error::kData for a file that cannot be read or is no CSV.
+/// and several of them give their product, the leftmost column changing slowest. A row without a
+/// name is called VERB-CONFIG; rows that would have the same name get the alternatives that they
+/// stand for appended.
+/// Error::kUsage with a line for each thing that is wrong ("sheet.csv:3: ranks: ..."): columns
+/// missing, given twice or misspelt, records of another length, braces that say nothing, names used
+/// twice. Error::kData for a file that cannot be read or is no CSV.
 Sheet read_sheet(const std::string& path);
 Sheet parse_sheet(const std::string& path, const std::string& text);
 
-/// The rows that fit every "column=value" (value: a shell pattern, * and ?). Error::kUsage for a column that the sheet does not have.
+/// The rows that fit every "column=value" (value: a shell pattern, * and ?). Error::kUsage for a
+/// column that the sheet does not have.
 std::vector<SheetRow> where(const Sheet& sheet, const std::vector<std::string>& conditions);
 
 /// The text with every character that a name may not hold replaced by '_'.

@@ -15,8 +15,10 @@ namespace {
 std::vector<std::string> fields(const std::string& line) {
   std::vector<std::string> out{""};
   for (const char c : line) {
-    if (c == '|') out.emplace_back();
-    else out.back() += c;
+    if (c == '|')
+      out.emplace_back();
+    else
+      out.back() += c;
   }
   return out;
 }
@@ -26,7 +28,8 @@ std::string trimmed(std::string text) {
   return text;
 }
 
-// squeue's "123_[4-7%2]" for the part of an array that is not split yet never comes: --array asks for a line each.
+// squeue's "123_[4-7%2]" for the part of an array that is not split yet never comes: --array asks
+// for a line each.
 std::map<std::string, SlurmJob> parse_queue(const std::string& text) {
   std::map<std::string, SlurmJob> jobs;
   std::istringstream lines(text);
@@ -40,7 +43,9 @@ std::map<std::string, SlurmJob> parse_queue(const std::string& text) {
 }  // namespace
 
 bool SlurmJob::lives() const {
-  for (const char* word : {"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT"})
+  for (const char* word :
+       {"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_FED",
+        "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT"})
     if (state == word) return true;
   return false;
 }
@@ -52,7 +57,8 @@ void Slurm::ask() {
   there_ = answers_ = false;
   Output said;
   try {
-    said = run_captured({"squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%r|%j"});
+    said = run_captured(
+        {"squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%r|%j"});
   } catch (const Error& error) {
     problem_ = error.what();
     return;
@@ -87,12 +93,14 @@ std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
   if (const auto known = accounts_.find(id); known != accounts_.end()) return known->second;
   auto& account = accounts_[id];
   try {
-    const auto said = run_captured({"sacct", "--noheader", "--parsable2", "--allocations", "--jobs=" + id, "--format=JobID,State,Reason,JobName"});
+    const auto said = run_captured({"sacct", "--noheader", "--parsable2", "--allocations",
+                                    "--jobs=" + id, "--format=JobID,State,Reason,JobName"});
     std::istringstream lines(said.code == 0 ? said.out : "");
     for (std::string line; std::getline(lines, line);) {
       const auto parts = fields(trimmed(line));
       if (parts.size() < 4 || parts[0] != id) continue;
-      account = SlurmJob{parts[0], parts[1].substr(0, parts[1].find(' ')), parts[2], parts[3]};  // "CANCELLED by 1000"
+      account = SlurmJob{parts[0], parts[1].substr(0, parts[1].find(' ')), parts[2],
+                         parts[3]};  // "CANCELLED by 1000"
     }
   } catch (const Error&) {  // no accounting here
   }
@@ -112,7 +120,8 @@ std::optional<SlurmJob> Slurm::find_by_name(const std::string& name, int64_t ind
   return known();
 }
 
-std::string sbatch(const std::string& submit, const std::vector<std::string>& options, const std::string& script, const std::vector<std::string>& arguments) {
+std::string sbatch(const std::string& submit, const std::vector<std::string>& options,
+                   const std::string& script, const std::vector<std::string>& arguments) {
   std::vector<std::string> argv{submit, "--parsable"};
   argv.insert(argv.end(), options.begin(), options.end());
   argv.push_back(script);
@@ -121,7 +130,9 @@ std::string sbatch(const std::string& submit, const std::vector<std::string>& op
   std::string id = trimmed(said.out);
   id = id.substr(id.rfind('\n') == std::string::npos ? 0 : id.rfind('\n') + 1);
   id = id.substr(0, id.find(';'));  // "123;cluster"
-  DISSENT_CHECK(said.code == 0 && !id.empty() && id.find_first_not_of("0123456789") == std::string::npos, kData, "sbatch refused the job: {}", trimmed(said.err + said.out));
+  DISSENT_CHECK(
+      said.code == 0 && !id.empty() && id.find_first_not_of("0123456789") == std::string::npos,
+      kData, "sbatch refused the job: {}", trimmed(said.err + said.out));
   return id;
 }
 

@@ -21,10 +21,12 @@ class Slurm {
  public:
   /// False if there is no squeue on this machine.
   bool there();
-  /// The controller answered. If it did not, nothing may be concluded from a job that is not in its list.
+  /// The controller answered. If it did not, nothing may be concluded from a job that is not in its
+  /// list.
   bool answers();
-  /// The job of this number: from squeue, else from sacct where there is accounting; nothing if neither knows it. time_s: when it was submitted, at the earliest: a list of jobs
-  /// that is older is asked for again before a job is said to be missing.
+  /// The job of this number: from squeue, else from sacct where there is accounting; nothing if
+  /// neither knows it. time_s: when it was submitted, at the earliest: a list of jobs that is older
+  /// is asked for again before a job is said to be missing.
   std::optional<SlurmJob> find(const std::string& id, double time_s = 0);
   /// The job of this name, and of this index in its array (-1: none), by squeue.
   std::optional<SlurmJob> find_by_name(const std::string& name, int64_t index, double time_s = 0);
@@ -43,7 +45,9 @@ class Slurm {
   std::map<std::string, std::optional<SlurmJob>> accounts_;
 };
 
-/// Hands a script to sbatch through slurm/submit, which adds what site.sh says; returns the job's number. Error::kData with sbatch's own message if it refuses.
-std::string sbatch(const std::string& submit, const std::vector<std::string>& options, const std::string& script, const std::vector<std::string>& arguments);
+/// Hands a script to sbatch through slurm/submit, which adds what site.sh says; returns the job's
+/// number. Error::kData with sbatch's own message if it refuses.
+std::string sbatch(const std::string& submit, const std::vector<std::string>& options,
+                   const std::string& script, const std::vector<std::string>& arguments);
 
 }  // namespace dissent::jobs

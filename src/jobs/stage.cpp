@@ -34,7 +34,8 @@ void copy(const std::string& folder, const std::string& path) {
   std::error_code code;
   fs::rename(own, target, code);
   fs::remove_all(own);  // where another process was first
-  DISSENT_CHECK(path_exists(target), kData, "{}: cannot rename a copy to it: {}", target, code.message());
+  DISSENT_CHECK(path_exists(target), kData, "{}: cannot rename a copy to it: {}", target,
+                code.message());
   fmt::print(stderr, "dissent jobs: {} copied to {}, {}\n", path, folder, byte_text(bytes));
 }
 

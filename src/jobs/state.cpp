@@ -19,20 +19,27 @@
 namespace dissent::jobs {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ProcessName, host, pid, started);
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Attempt, number, key, name, verb, sheet, directory, command, runs, inputs, after, ranks, threads, gpus, retries, stage, backend, batch, index, by,
-                                                time);
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Start, by, time, slurm_job, epoch, err_offset, abandoned);
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Stop, code, reason, message, wall_s, time, is_final);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Attempt, number, key, name, verb, sheet, directory,
+                                                command, runs, inputs, after, ranks, threads, gpus,
+                                                retries, stage, backend, batch, index, by, time);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Start, by, time, slurm_job, epoch, err_offset,
+                                                abandoned);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Stop, code, reason, message, wall_s, time,
+                                                is_final);
 
 namespace {
 
 using Json = nlohmann::json;
 
-std::string path_of(const std::string& folder, const char* kind, int64_t number, int64_t restart = -1) {
-  return restart < 0 ? fmt::format("{}/{}.{}", folder, kind, number) : fmt::format("{}/{}.{}.{}", folder, kind, number, restart);
+std::string path_of(const std::string& folder, const char* kind, int64_t number,
+                    int64_t restart = -1) {
+  return restart < 0 ? fmt::format("{}/{}.{}", folder, kind, number)
+                     : fmt::format("{}/{}.{}.{}", folder, kind, number, restart);
 }
 
-std::string text_of(const Json& json) { return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string text_of(const Json& json) {
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 // A name that no other process uses.
 std::string private_name(const std::string& path) {
@@ -73,7 +80,10 @@ FileName parse_name(const std::string& name) {
   return second.ec == std::errc() && second.ptr == end ? out : FileName{};
 }
 
-bool is_state(const std::string& kind) { return kind == "attempt" || kind == "submitted" || kind == "start" || kind == "stop" || kind == "beat"; }
+bool is_state(const std::string& kind) {
+  return kind == "attempt" || kind == "submitted" || kind == "start" || kind == "stop" ||
+         kind == "beat";
+}
 
 template <class T>
 void place(std::vector<std::optional<T>>& list, int64_t at, std::optional<T> value) {
@@ -103,14 +113,16 @@ bool create_once(const std::string& path, const std::string& text) {
   struct stat status;
   const bool made = failed == 0 || (::stat(own.c_str(), &status) == 0 && status.st_nlink == 2);
   ::unlink(own.c_str());
-  DISSENT_CHECK(made || failed == EEXIST, kData, "{}: cannot create: {}", path, std::strerror(failed));
+  DISSENT_CHECK(made || failed == EEXIST, kData, "{}: cannot create: {}", path,
+                std::strerror(failed));
   return made;
 }
 
 void replace(const std::string& path, const std::string& text) {
   const std::string own = private_name(path);
   atomic_write_text(own, text);
-  DISSENT_CHECK(::rename(own.c_str(), path.c_str()) == 0, kData, "{}: cannot replace: {}", path, std::strerror(errno));
+  DISSENT_CHECK(::rename(own.c_str(), path.c_str()) == 0, kData, "{}: cannot replace: {}", path,
+                std::strerror(errno));
 }
 
 double lease_s() {
@@ -119,13 +131,16 @@ double lease_s() {
   return value > 0 ? value : 60;
 }
 
-std::string job_folder(const std::string& state, const std::string& key) { return state + "/" + key; }
+std::string job_folder(const std::string& state, const std::string& key) {
+  return state + "/" + key;
+}
 
 JobState read_state(const std::string& folder) {
   JobState state;
   std::vector<FileName> names;
   std::error_code ignored;
-  for (std::filesystem::directory_iterator at(folder, ignored), end; !ignored && at != end; at.increment(ignored)) {
+  for (std::filesystem::directory_iterator at(folder, ignored), end; !ignored && at != end;
+       at.increment(ignored)) {
     const auto name = parse_name(at->path().filename().string());
     if (!is_state(name.kind)) continue;
     names.push_back(name);
@@ -136,15 +151,18 @@ JobState read_state(const std::string& folder) {
     const auto path = path_of(folder, name.kind.c_str(), name.number, name.restart);
     if (name.kind == "attempt") state.attempt = read_record<Attempt>(path);
     if (name.kind == "submitted") state.submitted = read_record<std::string>(path).value_or("");
-    if (name.kind == "start") place(state.starts, std::max<int64_t>(0, name.restart), read_record<Start>(path));
-    if (name.kind == "stop") place(state.stops, std::max<int64_t>(0, name.restart), read_record<Stop>(path));
+    if (name.kind == "start")
+      place(state.starts, std::max<int64_t>(0, name.restart), read_record<Start>(path));
+    if (name.kind == "stop")
+      place(state.stops, std::max<int64_t>(0, name.restart), read_record<Stop>(path));
     if (name.kind == "beat") state.beat = read_record<Beat>(path);
   }
   return state;
 }
 
 bool JobState::abandoned() const {
-  return std::any_of(starts.begin(), starts.end(), [](const auto& start) { return start && start->abandoned; });
+  return std::any_of(starts.begin(), starts.end(),
+                     [](const auto& start) { return start && start->abandoned; });
 }
 
 bool JobState::begun() const { return (!starts.empty() && !abandoned()) || beat; }
@@ -176,8 +194,10 @@ const Start* JobState::last_start() const {
 double JobState::wall_s() const {
   double sum = 0;
   for (size_t r = 0; r < std::max(starts.size(), stops.size()); ++r) {
-    if (r < stops.size() && stops[r]) sum += stops[r]->wall_s;
-    else if (r < starts.size() && starts[r] && beat && beat->restart == static_cast<int64_t>(r)) sum += std::max(0.0, beat->time - starts[r]->time);
+    if (r < stops.size() && stops[r])
+      sum += stops[r]->wall_s;
+    else if (r < starts.size() && starts[r] && beat && beat->restart == static_cast<int64_t>(r))
+      sum += std::max(0.0, beat->time - starts[r]->time);
   }
   return sum;
 }
@@ -187,8 +207,10 @@ int64_t JobState::failures() const {
   const bool running = alive();
   for (size_t r = 0; r < std::max(starts.size(), stops.size()); ++r) {
     const bool last = r + 1 >= starts.size();
-    if (r < stops.size() && stops[r]) count += stops[r]->reason == "failed";
-    else if (!(last && running)) ++count;  // it was lost
+    if (r < stops.size() && stops[r])
+      count += stops[r]->reason == "failed";
+    else if (!(last && running))
+      ++count;  // it was lost
   }
   return count;
 }
@@ -197,20 +219,47 @@ bool claim(const std::string& folder, const Attempt& attempt) {
   make_folder(folder);
   return create_once(path_of(folder, "attempt", attempt.number), text_of(attempt));
 }
-bool put_start(const std::string& folder, int64_t number, int64_t restart, const Start& start) { return create_once(path_of(folder, "start", number, restart), text_of(start)); }
-bool put_stop(const std::string& folder, int64_t number, int64_t restart, const Stop& stop) { return create_once(path_of(folder, "stop", number, restart), text_of(stop)); }
+bool put_start(const std::string& folder, int64_t number, int64_t restart, const Start& start) {
+  return create_once(path_of(folder, "start", number, restart), text_of(start));
+}
+bool put_stop(const std::string& folder, int64_t number, int64_t restart, const Stop& stop) {
+  return create_once(path_of(folder, "stop", number, restart), text_of(stop));
+}
 bool put_submitted(const std::string& folder, int64_t number, const std::string& slurm_job) {
   return create_once(path_of(folder, "submitted", number), text_of(slurm_job));
 }
-void put_beat(const std::string& folder, int64_t number, const Beat& beat) { replace(path_of(folder, "beat", number), text_of(beat)); }
+void put_beat(const std::string& folder, int64_t number, const Beat& beat) {
+  replace(path_of(folder, "beat", number), text_of(beat));
+}
 
-bool abandon(const std::string& folder, int64_t number) { return put_start(folder, number, 0, {.by = this_process(), .time = now_s(), .slurm_job = {}, .abandoned = true}); }
+bool abandon(const std::string& folder, int64_t number) {
+  return put_start(folder, number, 0,
+                   {.by = this_process(), .time = now_s(), .slurm_job = {}, .abandoned = true});
+}
 
-Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet, const std::string& backend) {
-  return {.number = number, .key = job.key, .name = job.name, .verb = job.verb, .sheet = sheet.empty() ? "" : std::filesystem::absolute(sheet).lexically_normal().string(),
-          .directory = std::filesystem::current_path().string(), .command = job.command(), .runs = job.resolution.runs, .inputs = job.resolution.inputs, .after = job.after,
-          .ranks = job.ranks, .threads = job.threads, .gpus = job.gpus, .retries = job.retries, .stage = job.stage, .backend = backend, .batch = {}, .index = -1,
-          .by = this_process(), .time = now_s()};
+Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet,
+                   const std::string& backend) {
+  return {
+      .number = number,
+      .key = job.key,
+      .name = job.name,
+      .verb = job.verb,
+      .sheet = sheet.empty() ? "" : std::filesystem::absolute(sheet).lexically_normal().string(),
+      .directory = std::filesystem::current_path().string(),
+      .command = job.command(),
+      .runs = job.resolution.runs,
+      .inputs = job.resolution.inputs,
+      .after = job.after,
+      .ranks = job.ranks,
+      .threads = job.threads,
+      .gpus = job.gpus,
+      .retries = job.retries,
+      .stage = job.stage,
+      .backend = backend,
+      .batch = {},
+      .index = -1,
+      .by = this_process(),
+      .time = now_s()};
 }
 
 }  // namespace dissent::jobs

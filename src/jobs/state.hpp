@@ -9,15 +9,20 @@
 
 namespace dissent::jobs {
 
-// The state of a job: small files in <state>/<key>/, each there whole or not at all. Only `beat` is ever rewritten; the others are created once, by link(2), which
-// one of several processes on a shared file system wins: no locks. n counts attempts (a submission each), r the starts of one attempt (queued again, started again).
+// The state of a job: small files in <state>/<key>/, each there whole or not at all. Only `beat` is
+// ever rewritten; the others are created once, by link(2), which one of several processes on a
+// shared file system wins: no locks. n counts attempts (a submission each), r the starts of one
+// attempt (queued again, started again).
 //   attempt.<n>     made by the submitter that won: what is to be run
 //   submitted.<n>   the number that Slurm gave
-//   start.<n>.<r>   made by the process that runs it, or ("abandoned") by one that declares the attempt lost: who comes second leaves it alone
+//   start.<n>.<r>
+//       made by the process that runs it, or ("abandoned") by one that declares the attempt lost:
+//       who comes second leaves it alone
 //   beat.<n>        sign of life, rewritten every few seconds, and how it ended
 //   stop.<n>.<r>    how this start ended; `final` if the attempt is over
 //   stdout.txt, stderr.txt
-// Any one of them may be deleted: what it said follows from the others, from Slurm and from the run's folder.
+// Any one of them may be deleted: what it said follows from the others, from Slurm and from the
+// run's folder.
 
 /// What is to be run; a copy of the job as it was submitted.
 struct Attempt {
@@ -27,9 +32,9 @@ struct Attempt {
   std::vector<std::string> runs, inputs, after;
   int64_t ranks = 1, threads = 1, gpus = 0, retries = 2;
   bool stage = false;
-  std::string backend;      ///< "local", "slurm" or "pack"
-  std::string batch;        ///< Slurm's job name, or the key of the pack
-  int64_t index = -1;       ///< in an array; -1: none
+  std::string backend;  ///< "local", "slurm" or "pack"
+  std::string batch;    ///< Slurm's job name, or the key of the pack
+  int64_t index = -1;   ///< in an array; -1: none
   ProcessName by;
   double time = 0;
 };
@@ -72,7 +77,8 @@ struct JobState {
   bool abandoned() const;
   /// How it ended, if it did.
   std::optional<Stop> end() const;
-  /// Whether the process that runs it lives: for one of this host the process itself, else a sign of life within the lease.
+  /// Whether the process that runs it lives: for one of this host the process itself, else a sign
+  /// of life within the lease.
   bool alive() const;
   const Start* last_start() const;
   /// Wall time of all starts, seconds.
@@ -95,12 +101,15 @@ void put_beat(const std::string& folder, int64_t number, const Beat& beat);
 bool abandon(const std::string& folder, int64_t number);
 
 /// The attempt that a job makes.
-Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet, const std::string& backend);
+Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet,
+                   const std::string& backend);
 
-/// Seconds without a sign of life after which a process is taken for lost: DISSENT_JOBS_LEASE_S, else 60.
+/// Seconds without a sign of life after which a process is taken for lost: DISSENT_JOBS_LEASE_S,
+/// else 60.
 double lease_s();
 
-/// Creates a file with this text; false if there is one, whoever made it. Safe on file systems that several hosts share. Error::kData.
+/// Creates a file with this text; false if there is one, whoever made it. Safe on file systems that
+/// several hosts share. Error::kData.
 bool create_once(const std::string& path, const std::string& text);
 /// Replaces a file; other processes may do the same at the same time.
 void replace(const std::string& path, const std::string& text);

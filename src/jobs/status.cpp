@@ -15,10 +15,12 @@ namespace {
 
 // Every run's folder says "finished" and is one of this configuration.
 bool finished_elsewhere(const Job& job, const Progress& progress) {
-  if (!progress.finished || job.resolution.hashes.size() != job.resolution.runs.size()) return false;
+  if (!progress.finished || job.resolution.hashes.size() != job.resolution.runs.size())
+    return false;
   for (size_t i = 0; i < job.resolution.runs.size(); ++i) {
     try {
-      const auto json = nlohmann::json::parse(read_text(job.resolution.runs[i] + "/provenance.json"));
+      const auto json =
+          nlohmann::json::parse(read_text(job.resolution.runs[i] + "/provenance.json"));
       if (json.value("config_hash", "") != job.resolution.hashes[i]) return false;
     } catch (const std::exception&) {
       return false;
@@ -31,9 +33,12 @@ double newest_heartbeat(const std::vector<std::string>& runs) {
   double newest = 0;
   for (const auto& run : runs) {
     std::error_code ignored;
-    for (std::filesystem::directory_iterator at(run, ignored), end; !ignored && at != end; at.increment(ignored)) {
+    for (std::filesystem::directory_iterator at(run, ignored), end; !ignored && at != end;
+         at.increment(ignored)) {
       struct stat status;
-      if (at->path().filename().string().starts_with("heartbeat.") && ::stat(at->path().c_str(), &status) == 0) newest = std::max(newest, static_cast<double>(status.st_mtim.tv_sec));
+      if (at->path().filename().string().starts_with("heartbeat.") &&
+          ::stat(at->path().c_str(), &status) == 0)
+        newest = std::max(newest, static_cast<double>(status.st_mtim.tv_sec));
     }
   }
   return newest;
@@ -44,19 +49,31 @@ std::string running_text(const Status& status, const std::vector<std::string>& r
   const Start* start = status.state.last_start();
   std::string text;
   if (progress.epochs > 0) text = fmt::format("epoch {} of {}", progress.epoch, progress.epochs);
-  if (progress.steps > 0 && progress.epoch < progress.epochs) text += fmt::format(", step {} of {}", progress.step, progress.steps);
+  if (progress.steps > 0 && progress.epoch < progress.epochs)
+    text += fmt::format(", step {} of {}", progress.step, progress.steps);
   const int64_t done = start ? progress.epoch - start->epoch : 0;
   if (start && done > 0 && progress.epochs > 0) {
     const double epoch_s = (progress.time - start->time) / static_cast<double>(done);
-    text += fmt::format(", {} left", duration_text(std::max(0.0, epoch_s * static_cast<double>(progress.epochs - progress.epoch) - (now_s() - progress.time))));
-  } else if (start && start->epoch == 0 && status.state.starts.size() == 1 && progress.step > 0 && progress.steps > 0) {
-    // The first epoch may take hours: from its steps. (A later start may have begun in the middle of one.)
-    const double epoch_s = (progress.step_time - start->time) * static_cast<double>(progress.steps) / static_cast<double>(progress.step);
-    text += fmt::format(", {} left", duration_text(std::max(0.0, epoch_s * static_cast<double>(progress.epochs) - (now_s() - start->time))));
+    text += fmt::format(", {} left",
+                        duration_text(std::max(
+                            0.0, epoch_s * static_cast<double>(progress.epochs - progress.epoch) -
+                                     (now_s() - progress.time))));
+  } else if (start && start->epoch == 0 && status.state.starts.size() == 1 && progress.step > 0 &&
+             progress.steps > 0) {
+    // The first epoch may take hours: from its steps. (A later start may have begun in the middle
+    // of one.)
+    const double epoch_s = (progress.step_time - start->time) *
+                           static_cast<double>(progress.steps) / static_cast<double>(progress.step);
+    text += fmt::format(", {} left",
+                        duration_text(std::max(0.0, epoch_s * static_cast<double>(progress.epochs) -
+                                                        (now_s() - start->time))));
   }
   const double heartbeat = newest_heartbeat(runs), silent = now_s() - heartbeat;
-  if (heartbeat > 0 && start && heartbeat > start->time && silent > lease_s()) text += fmt::format(", no sign of life of its ranks for {}", duration_text(silent));
-  if (status.state.failures() > 0) text += fmt::format("{}start {}, after {} that failed", text.empty() ? "" : "; ", status.state.starts.size(), status.state.failures());
+  if (heartbeat > 0 && start && heartbeat > start->time && silent > lease_s())
+    text += fmt::format(", no sign of life of its ranks for {}", duration_text(silent));
+  if (status.state.failures() > 0)
+    text += fmt::format("{}start {}, after {} that failed", text.empty() ? "" : "; ",
+                        status.state.starts.size(), status.state.failures());
   return text.empty() ? "begun" : text;
 }
 
@@ -66,10 +83,19 @@ void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
   const auto found = slurm.find(id, status.state.attempt ? status.state.attempt->time : now_s());
   status.where = "slurm " + id;
   if (found && found->lives()) {
-    status.phase = found->state == "RUNNING" || found->state == "COMPLETING" ? Phase::kRunning : begun ? Phase::kPreempted : Phase::kPending;
+    status.phase = found->state == "RUNNING" || found->state == "COMPLETING" ? Phase::kRunning
+                   : begun                                                   ? Phase::kPreempted
+                                                                             : Phase::kPending;
     const auto& stops = status.state.stops;
-    const std::string last = !stops.empty() && stops.back() ? fmt::format("stopped: {}{}{}; ", stops.back()->reason, stops.back()->message.empty() ? "" : ", ", stops.back()->message) : "";
-    status.detail = status.phase == Phase::kRunning ? (begun ? "Slurm says that it runs; no sign of life" : "starting") : fmt::format("{}{}", begun ? last + "in the queue again: " : "", found->reason);
+    const std::string last =
+        !stops.empty() && stops.back()
+            ? fmt::format("stopped: {}{}{}; ", stops.back()->reason,
+                          stops.back()->message.empty() ? "" : ", ", stops.back()->message)
+            : "";
+    status.detail =
+        status.phase == Phase::kRunning
+            ? (begun ? "Slurm says that it runs; no sign of life" : "starting")
+            : fmt::format("{}{}", begun ? last + "in the queue again: " : "", found->reason);
     return;
   }
   if (!found && !slurm.answers()) {
@@ -77,41 +103,68 @@ void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
     status.detail = fmt::format("not known: squeue does not answer ({})", slurm.problem());
     return;
   }
-  const bool cancelled = found && (found->state == "CANCELLED" || found->state == "DEADLINE" || found->state == "REVOKED");
-  const bool terminated = !status.state.stops.empty() && status.state.stops.back() && status.state.stops.back()->reason == "terminated";
+  const bool cancelled = found && (found->state == "CANCELLED" || found->state == "DEADLINE" ||
+                                   found->state == "REVOKED");
+  const bool terminated = !status.state.stops.empty() && status.state.stops.back() &&
+                          status.state.stops.back()->reason == "terminated";
   status.phase = cancelled || terminated ? Phase::kCancelled : Phase::kLost;
   const std::string what = begun ? "it began, and nobody runs it" : "it never began";
-  if (terminated) status.detail = fmt::format("after {}{}", duration_text(status.state.wall_s()), status.state.stops.back()->code == 75 ? ", a checkpoint is written" : "");
-  else if (found) status.detail = fmt::format("Slurm says {}; {}", found->state, what);
-  else status.detail = fmt::format("Slurm has no job {} any more; {}", id, what);
+  if (terminated)
+    status.detail =
+        fmt::format("after {}{}", duration_text(status.state.wall_s()),
+                    status.state.stops.back()->code == 75 ? ", a checkpoint is written" : "");
+  else if (found)
+    status.detail = fmt::format("Slurm says {}; {}", found->state, what);
+  else
+    status.detail = fmt::format("Slurm has no job {} any more; {}", id, what);
 }
 
-// Slurm's number of an attempt: what the submitter wrote down, else what the queue says of the batch's name, else what a start wrote; "" if none is known.
+// Slurm's number of an attempt: what the submitter wrote down, else what the queue says of the
+// batch's name, else what a start wrote; "" if none is known.
 std::string slurm_id(const JobState& state, Slurm& slurm) {
   std::string id = state.submitted;
   if (id.empty() && state.attempt && state.attempt->backend == "slurm")
-    if (const auto found = slurm.find_by_name(state.attempt->batch, state.attempt->index, state.attempt->time)) id = found->id;
+    if (const auto found =
+            slurm.find_by_name(state.attempt->batch, state.attempt->index, state.attempt->time))
+      id = found->id;
   for (const auto& start : state.starts)
     if (id.empty() && start) id = start->slurm_job;
   return id;
 }
 
 // Its submitter may still hand it over.
-bool claim_is_fresh(const Attempt& attempt) { return is_alive(attempt.by).value_or(now_s() - attempt.time < lease_s()); }
+bool claim_is_fresh(const Attempt& attempt) {
+  return is_alive(attempt.by).value_or(now_s() - attempt.time < lease_s());
+}
 
 void without_sign_of_life(Status& status, const std::string& state_root, Slurm& slurm) {
   const auto& state = status.state;
   const auto& attempt = state.attempt;
   if (attempt && attempt->backend == "pack") {
-    const Status pack = status_of({.key = attempt->batch, .name = attempt->batch, .group = {}, .verb = {}, .config = {}, .overrides = {}, .arguments = {}, .slurm = {}, .after = {},
-                                   .after_names = {}, .resolution = {}, .cells = {}}, state_root, slurm);
+    const Status pack = status_of({.key = attempt->batch,
+                                   .name = attempt->batch,
+                                   .group = {},
+                                   .verb = {},
+                                   .config = {},
+                                   .overrides = {},
+                                   .arguments = {},
+                                   .slurm = {},
+                                   .after = {},
+                                   .after_names = {},
+                                   .resolution = {},
+                                   .cells = {}},
+                                  state_root, slurm);
     status.where = "in " + attempt->batch;
     if (pack.phase == Phase::kWaiting && claim_is_fresh(*attempt)) {
       status.phase = Phase::kSubmitting;
       return;
     }
-    status.phase = !is_under_way(pack.phase) ? Phase::kLost : state.begun() ? Phase::kPreempted : Phase::kPending;
-    status.detail = is_under_way(pack.phase) ? fmt::format("its pack is {}", phase_name(pack.phase)) : fmt::format("its pack ended before it: {} {}", phase_name(pack.phase), pack.detail);
+    status.phase = !is_under_way(pack.phase) ? Phase::kLost
+                   : state.begun()           ? Phase::kPreempted
+                                             : Phase::kPending;
+    status.detail = is_under_way(pack.phase) ? fmt::format("its pack is {}", phase_name(pack.phase))
+                                             : fmt::format("its pack ended before it: {} {}",
+                                                           phase_name(pack.phase), pack.detail);
     return;
   }
   const std::string id = slurm_id(state, slurm);
@@ -124,7 +177,7 @@ void without_sign_of_life(Status& status, const std::string& state_root, Slurm& 
   }
   const bool unknown = slurm_job && !slurm.answers();
   status.phase = unknown ? Phase::kPending : Phase::kLost;
-  status.detail = unknown             ? fmt::format("not known: squeue does not answer ({})", slurm.problem())
+  status.detail = unknown ? fmt::format("not known: squeue does not answer ({})", slurm.problem())
                   : state.begun()     ? "it began, and the process that ran it is gone"
                   : state.abandoned() ? "given up before it began"
                                       : "its submitter is gone, and it never began";
@@ -148,8 +201,14 @@ const char* phase_name(Phase phase) {
   return "?";
 }
 
-bool may_start(Phase phase) { return phase == Phase::kWaiting || phase == Phase::kFailed || phase == Phase::kCancelled || phase == Phase::kLost; }
-bool is_under_way(Phase phase) { return phase == Phase::kSubmitting || phase == Phase::kPending || phase == Phase::kRunning || phase == Phase::kPreempted; }
+bool may_start(Phase phase) {
+  return phase == Phase::kWaiting || phase == Phase::kFailed || phase == Phase::kCancelled ||
+         phase == Phase::kLost;
+}
+bool is_under_way(Phase phase) {
+  return phase == Phase::kSubmitting || phase == Phase::kPending || phase == Phase::kRunning ||
+         phase == Phase::kPreempted;
+}
 
 namespace {
 
@@ -162,15 +221,24 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
   status.wall_s = state.wall_s();
   if (!state.submitted.empty()) status.where = "slurm " + state.submitted;
   if (const auto end = state.end()) {
-    status.phase = end->reason == "done" ? Phase::kDone : end->reason == "failed" ? Phase::kFailed : end->reason == "lost" ? Phase::kLost : Phase::kCancelled;
-    if (status.phase == Phase::kFailed) status.detail = fmt::format("exit code {}: {}", end->code, end->message);
-    else status.detail = end->message;
+    status.phase = end->reason == "done"     ? Phase::kDone
+                   : end->reason == "failed" ? Phase::kFailed
+                   : end->reason == "lost"   ? Phase::kLost
+                                             : Phase::kCancelled;
+    if (status.phase == Phase::kFailed)
+      status.detail = fmt::format("exit code {}: {}", end->code, end->message);
+    else
+      status.detail = end->message;
     return status;
   }
   if (state.alive()) {
     status.phase = Phase::kRunning;
     // Others wait for it by Slurm's number, whoever deleted the file that had it.
-    if (const auto id = status.where.empty() && state.attempt && state.attempt->backend == "slurm" ? slurm_id(state, slurm) : ""; !id.empty()) status.where = "slurm " + id;
+    if (const auto id = status.where.empty() && state.attempt && state.attempt->backend == "slurm"
+                            ? slurm_id(state, slurm)
+                            : "";
+        !id.empty())
+      status.where = "slurm " + id;
     const auto& by = state.beat ? state.beat->by : state.last_start()->by;
     if (status.where.empty()) status.where = fmt::format("{}:{}", by.host, by.pid);
     status.detail = running_text(status, runs);
@@ -186,19 +254,23 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
 }
 
 bool moved_on(const JobState& before, const JobState& now) {
-  return before.number != now.number || before.submitted != now.submitted || before.starts.size() != now.starts.size() || before.stops.size() != now.stops.size() ||
-         before.beat.has_value() != now.beat.has_value() || (now.beat && now.beat->time != before.beat->time);
+  return before.number != now.number || before.submitted != now.submitted ||
+         before.starts.size() != now.starts.size() || before.stops.size() != now.stops.size() ||
+         before.beat.has_value() != now.beat.has_value() ||
+         (now.beat && now.beat->time != before.beat->time);
 }
 
 }  // namespace
 
-// Files and queue are not read in one instant: what looks lost or cancelled may have begun or ended in between.
+// Files and queue are not read in one instant: what looks lost or cancelled may have begun or ended
+// in between.
 Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
   Status status;
   status.phase = Phase::kNotEnabled;
   for (int round = 0; job.enabled && round < 4; ++round) {
     status = status_once(job, state_root, slurm);
-    const bool doubtful = (status.phase == Phase::kLost || status.phase == Phase::kCancelled) && !status.state.end();
+    const bool doubtful =
+        (status.phase == Phase::kLost || status.phase == Phase::kCancelled) && !status.state.end();
     if (!doubtful || !moved_on(status.state, read_state(job_folder(state_root, job.key)))) break;
   }
   return status;

@@ -15,11 +15,11 @@ enum class Phase {
   kSubmitting,  ///< a submitter has it in hand
   kPending,     ///< in a queue
   kRunning,
-  kPreempted,   ///< stopped before its end and in the queue again
+  kPreempted,  ///< stopped before its end and in the queue again
   kDone,
   kFailed,
   kCancelled,
-  kLost,        ///< submitted or begun, and nobody runs it
+  kLost,  ///< submitted or begun, and nobody runs it
 };
 const char* phase_name(Phase phase);
 /// Submitting again starts a new attempt.
@@ -29,23 +29,27 @@ bool is_under_way(Phase phase);
 
 struct Status {
   Phase phase = Phase::kWaiting;
-  std::string detail;     ///< "epoch 3 of 11, 12 min left"; why it waits; the last error line
-  std::string where;      ///< "slurm 123_4", "local n1:8321"
+  std::string detail;  ///< "epoch 3 of 11, 12 min left"; why it waits; the last error line
+  std::string where;   ///< "slurm 123_4", "local n1:8321"
   double wall_s = 0;
   Progress progress;
   JobState state;
 };
 
-/// What is true of a job, in this order: how the batch script says that it ended; signs of life and progress files; squeue; sacct.
+/// What is true of a job, in this order: how the batch script says that it ended; signs of life and
+/// progress files; squeue; sacct.
 ///   job: resolution.runs and hashes tell whether a run was finished by other means
 Status status_of(const Job& job, const std::string& state_root, Slurm& slurm);
 
 /// A line a job, and the counts.
 std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>& statuses);
 
-/// The sheet, a line a job after expansion, with the columns job, status, detail, where, run_folder, walltime_s, epoch, and one for each figure of the last line of
-/// train.csv ("last:accuracy_ensemble") behind its own. Columns of such a name that the sheet has already are replaced.
-std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs, const std::vector<Status>& statuses);
+/// The sheet, a line a job after expansion, with the columns job, status, detail, where,
+/// run_folder, walltime_s, epoch, and one for each figure of the last line of train.csv
+/// ("last:accuracy_ensemble") behind its own. Columns of such a name that the sheet has already are
+/// replaced.
+std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
+                       const std::vector<Status>& statuses);
 
 /// "12 s", "3.5 min", "2.1 h", "3 d".
 std::string duration_text(double seconds);

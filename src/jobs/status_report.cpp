@@ -10,10 +10,13 @@
 namespace dissent::jobs {
 namespace {
 
-std::string run_folder(const Job& job, const std::string& state_of_job) { return job.resolution.runs.empty() ? state_of_job : job.resolution.runs[0]; }
+std::string run_folder(const Job& job, const std::string& state_of_job) {
+  return job.resolution.runs.empty() ? state_of_job : job.resolution.runs[0];
+}
 
 const std::vector<std::string>& added_columns() {
-  static const std::vector<std::string> columns{"job", "status", "detail", "where", "run_folder", "walltime_s", "epoch"};
+  static const std::vector<std::string> columns{"job",        "status",     "detail", "where",
+                                                "run_folder", "walltime_s", "epoch"};
   return columns;
 }
 
@@ -33,13 +36,15 @@ std::string cell_text(const std::string& text) {
 std::string after_text(const Job& job, const std::vector<Job>& jobs) {
   std::vector<std::string> names;
   for (const auto& other : jobs)
-    if (std::find(job.after.begin(), job.after.end(), other.key) != job.after.end()) names.push_back(other.name);
+    if (std::find(job.after.begin(), job.after.end(), other.key) != job.after.end())
+      names.push_back(other.name);
   return fmt::format("{}", fmt::join(names, " "));
 }
 
 // A terminal shows a line a job, whatever the error message holds.
 std::string one_line(std::string text) {
-  std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 32; }, ' ');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 32; }, ' ');
   return text.size() > 200 ? text.substr(0, 200) + "..." : text;
 }
 
@@ -53,11 +58,14 @@ std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>
     where = std::max(where, statuses[i].where.size());
     ++counts[phase_name(statuses[i].phase)];
   }
-  std::string text = fmt::format("{:<{}}  {:<10}  {:>8}  {:<{}}  {}\n", "name", name, "status", "walltime", "where", where, "detail");
+  std::string text = fmt::format("{:<{}}  {:<10}  {:>8}  {:<{}}  {}\n", "name", name, "status",
+                                 "walltime", "where", where, "detail");
   for (size_t i = 0; i < jobs.size(); ++i) {
     const auto& status = statuses[i];
     const std::string wall = status.wall_s > 0 ? duration_text(status.wall_s) : "";
-    std::string line = fmt::format("{:<{}}  {:<10}  {:>8}  {:<{}}  {}", jobs[i].name, name, phase_name(status.phase), wall, status.where, where, one_line(status.detail));
+    std::string line =
+        fmt::format("{:<{}}  {:<10}  {:>8}  {:<{}}  {}", jobs[i].name, name,
+                    phase_name(status.phase), wall, status.where, where, one_line(status.detail));
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
   }
@@ -66,7 +74,8 @@ std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>
   return text + fmt::format("{} jobs: {}\n", jobs.size(), fmt::join(sums, ", "));
 }
 
-std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs, const std::vector<Status>& statuses) {
+std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
+                       const std::vector<Status>& statuses) {
   std::vector<std::string> columns, figures;
   bool named = false;
   for (const auto& column : sheet.columns) {
@@ -77,7 +86,8 @@ std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs, const s
   std::set<std::string> seen;
   for (const auto& status : statuses)
     for (const auto& [figure, value] : status.progress.last)
-      if (!value.empty() && figure != "epoch" && seen.insert(figure).second) figures.push_back(figure);
+      if (!value.empty() && figure != "epoch" && seen.insert(figure).second)
+        figures.push_back(figure);
   std::vector<std::string> header = columns;
   header.insert(header.end(), added_columns().begin(), added_columns().end());
   for (const auto& figure : figures) header.push_back("last:" + figure);
@@ -86,11 +96,18 @@ std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs, const s
     const auto& status = statuses[i];
     std::vector<std::string> line;
     for (const auto& column : columns)
-      line.push_back(column == "name" ? jobs[i].name : column == "after" ? after_text(jobs[i], jobs) : jobs[i].cells.contains(column) ? jobs[i].cells.at(column) : "");
+      line.push_back(column == "name"                 ? jobs[i].name
+                     : column == "after"              ? after_text(jobs[i], jobs)
+                     : jobs[i].cells.contains(column) ? jobs[i].cells.at(column)
+                                                      : "");
     const auto& progress = status.progress;
-    line.insert(line.end(), {jobs[i].key, phase_name(status.phase), status.detail, status.where, run_folder(jobs[i], ""), status.wall_s > 0 ? fmt::format("{:.1f}", status.wall_s) : "",
-                             progress.epochs > 0 ? fmt::format("{}/{}", progress.epoch, progress.epochs) : ""});
-    for (const auto& figure : figures) line.push_back(progress.last.contains(figure) ? progress.last.at(figure) : "");
+    line.insert(
+        line.end(),
+        {jobs[i].key, phase_name(status.phase), status.detail, status.where,
+         run_folder(jobs[i], ""), status.wall_s > 0 ? fmt::format("{:.1f}", status.wall_s) : "",
+         progress.epochs > 0 ? fmt::format("{}/{}", progress.epoch, progress.epochs) : ""});
+    for (const auto& figure : figures)
+      line.push_back(progress.last.contains(figure) ? progress.last.at(figure) : "");
     for (auto& field : line) field = cell_text(field);
     text += csv_line(line);
   }

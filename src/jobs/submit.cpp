@@ -46,7 +46,8 @@ class Submitter {
   void adopt() {
     for (size_t i = 0; i < queue_.size(); ++i) {
       const auto& status = queue_.status(i);
-      if (queue_.job(i).enabled && status.state.submitted.empty() && is_under_way(status.phase) && status.where.starts_with("slurm "))
+      if (queue_.job(i).enabled && status.state.submitted.empty() && is_under_way(status.phase) &&
+          status.where.starts_with("slurm "))
         put_submitted(queue_.folder(i), status.state.number, status.where.substr(6));
     }
     queue_.refresh(false);
@@ -57,7 +58,9 @@ class Submitter {
     std::map<std::string, Batch> batches;
     std::vector<size_t> ready;
     for (size_t i = 0; i < queue_.size(); ++i)
-      if (queue_.is_picked(i) && may_start(queue_.status(i).phase) && !tried_.contains(i) && needs_of(i)) ready.push_back(i);
+      if (queue_.is_picked(i) && may_start(queue_.status(i).phase) && !tried_.contains(i) &&
+          needs_of(i))
+        ready.push_back(i);
     if (options_.pack_ranks > 0) {
       for (const auto& group : pack_groups(queue_, ready, options_.pack_ranks)) submit_pack(group);
       std::erase_if(ready, [&](size_t i) { return tried_.contains(i); });
@@ -66,7 +69,9 @@ class Submitter {
       tried_.insert(i);
       const auto& job = queue_.job(i);
       const auto needs = *needs_of(i);
-      const std::string alike = fmt::format("{}\n{}\n{}\n{}\n{}\n{}", job.template_name, job.ranks, job.threads, job.gpus, fmt::join(job.slurm, "\n"), fmt::join(needs, ":"));
+      const std::string alike =
+          fmt::format("{}\n{}\n{}\n{}\n{}\n{}", job.template_name, job.ranks, job.threads, job.gpus,
+                      fmt::join(job.slurm, "\n"), fmt::join(needs, ":"));
       auto& batch = batches[options_.arrays ? alike : std::to_string(i)];
       batch.shape = job;
       batch.needs = needs;
@@ -79,9 +84,13 @@ class Submitter {
   // A job waits for one that another submitter has claimed and that has no number yet.
   bool in_other_hands() const {
     for (size_t i = 0; i < queue_.size(); ++i) {
-      if (!queue_.is_picked(i) || !may_start(queue_.status(i).phase) || tried_.contains(i)) continue;
+      if (!queue_.is_picked(i) || !may_start(queue_.status(i).phase) || tried_.contains(i))
+        continue;
       const auto unmet = queue_.unmet(i);
-      if (std::any_of(unmet.begin(), unmet.end(), [&](size_t other) { return queue_.status(other).phase == Phase::kSubmitting; })) return true;
+      if (std::any_of(unmet.begin(), unmet.end(), [&](size_t other) {
+            return queue_.status(other).phase == Phase::kSubmitting;
+          }))
+        return true;
     }
     return false;
   }
@@ -91,7 +100,8 @@ class Submitter {
     const auto& status = queue_.status(i);
     const auto& attempt = status.state.attempt;
     if (!is_under_way(status.phase)) return "";
-    if (attempt && attempt->backend == "pack") return read_state(job_folder(queue_.state_root(), attempt->batch)).submitted;
+    if (attempt && attempt->backend == "pack")
+      return read_state(job_folder(queue_.state_root(), attempt->batch)).submitted;
     if (!status.state.submitted.empty()) return status.state.submitted;
     return status.where.starts_with("slurm ") ? status.where.substr(6) : "";
   }
@@ -113,11 +123,13 @@ class Submitter {
     for (const size_t i : group) tried_.insert(i);
     packed_ = true;
     if (!pack) return;
-    const auto list = write_batch(queue_.state_root(), pack->attempt.batch + "-job", {{pack->folder, 1}});
+    const auto list =
+        write_batch(queue_.state_root(), pack->attempt.batch + "-job", {{pack->folder, 1}});
     try {
       const auto id = hand_over({pack->job.key, pack->job, {}, *needs}, list, pack->folder, 0);
       put_submitted(pack->folder, 1, id);
-      for (const size_t i : group) fmt::print("{}: submitted in {}, slurm {}\n", queue_.job(i).name, pack->job.key, id);
+      for (const size_t i : group)
+        fmt::print("{}: submitted in {}, slurm {}\n", queue_.job(i).name, pack->job.key, id);
     } catch (const Error& error) {
       queue_.give_up(pack->attempt, error.what());
       fmt::print("{}: {}\n", pack->job.key, error.what());
@@ -133,7 +145,8 @@ class Submitter {
     std::vector<BatchEntry> entries;
     std::vector<std::pair<size_t, Attempt>> claimed;
     for (const size_t i : batch.members) {
-      const auto attempt = queue_.next_attempt(i, "slurm", batch.name, array ? static_cast<int64_t>(entries.size()) : -1);
+      const auto attempt = queue_.next_attempt(i, "slurm", batch.name,
+                                               array ? static_cast<int64_t>(entries.size()) : -1);
       if (!attempt) continue;
       entries.push_back({queue_.folder(i), attempt->number});
       claimed.emplace_back(i, *attempt);
@@ -158,28 +171,43 @@ class Submitter {
   }
 
   static bool given(const Job& job, const std::string& option) {
-    return std::any_of(job.slurm.begin(), job.slurm.end(), [&](const std::string& text) { return text.starts_with("--" + option + "="); });
+    return std::any_of(job.slurm.begin(), job.slurm.end(), [&](const std::string& text) {
+      return text.starts_with("--" + option + "=");
+    });
   }
 
   // size: of the array; 0: none.
-  std::string hand_over(const Batch& batch, const std::string& list, const std::string& folder, size_t size) const {
+  std::string hand_over(const Batch& batch, const std::string& list, const std::string& folder,
+                        size_t size) const {
     const auto& job = batch.shape;
-    const std::string script_of_site = fmt::format("{}/{}.sbatch", options_.slurm_folder, job.template_name);
+    const std::string script_of_site =
+        fmt::format("{}/{}.sbatch", options_.slurm_folder, job.template_name);
     DISSENT_CHECK(path_exists(script_of_site), kUsage, "template: {} is not there", script_of_site);
     const std::string script = fmt::format("{}/{}.sbatch", folder, batch.name);
     replace(script, read_text(script_of_site));
-    std::vector<std::string> options{"--job-name=" + batch.name, fmt::format("--ntasks={}", job.ranks), fmt::format("--cpus-per-task={}", job.threads), "--requeue",
-                                     fmt::format("--output={}/batches/{}-%j.log", queue_.state_root(), batch.name)};
+    std::vector<std::string> options{
+        "--job-name=" + batch.name, fmt::format("--ntasks={}", job.ranks),
+        fmt::format("--cpus-per-task={}", job.threads), "--requeue",
+        fmt::format("--output={}/batches/{}-%j.log", queue_.state_root(), batch.name)};
     if (!given(job, "ntasks-per-node")) {
       const bool one_node = job.template_name == "one_node" || job.template_name == "gpu_node";
-      if (one_node && !given(job, "nodes")) options.push_back(fmt::format("--ntasks-per-node={}", job.ranks));
+      if (one_node && !given(job, "nodes"))
+        options.push_back(fmt::format("--ntasks-per-node={}", job.ranks));
       for (const auto& text : job.slurm)
         if (text.starts_with("--nodes="))
-          if (const int64_t nodes = std::atoll(text.c_str() + 8); nodes > 0) options.push_back(fmt::format("--ntasks-per-node={}", (job.ranks + nodes - 1) / nodes));
+          if (const int64_t nodes = std::atoll(text.c_str() + 8); nodes > 0)
+            options.push_back(fmt::format("--ntasks-per-node={}", (job.ranks + nodes - 1) / nodes));
     }
-    if (job.gpus > 0 && !given(job, "gpus-per-node") && !given(job, "gres")) options.push_back(fmt::format("--gpus-per-node={}", job.gpus));
-    if (size > 0) options.push_back(fmt::format("--array=0-{}{}", size - 1, options_.throttle > 0 ? fmt::format("%{}", options_.throttle) : ""));
-    if (!batch.needs.empty()) options.insert(options.end(), {fmt::format("--dependency=afterok:{}", fmt::join(batch.needs, ":")), "--kill-on-invalid-dep=yes"});
+    if (job.gpus > 0 && !given(job, "gpus-per-node") && !given(job, "gres"))
+      options.push_back(fmt::format("--gpus-per-node={}", job.gpus));
+    if (size > 0)
+      options.push_back(
+          fmt::format("--array=0-{}{}", size - 1,
+                      options_.throttle > 0 ? fmt::format("%{}", options_.throttle) : ""));
+    if (!batch.needs.empty())
+      options.insert(options.end(),
+                     {fmt::format("--dependency=afterok:{}", fmt::join(batch.needs, ":")),
+                      "--kill-on-invalid-dep=yes"});
     options.insert(options.end(), job.slurm.begin(), job.slurm.end());
     return sbatch(options_.slurm_folder + "/submit", options, script, {"--job", list});
   }
@@ -190,7 +218,8 @@ class Submitter {
     for (size_t i = 0; i < queue_.size(); ++i) {
       const auto& status = queue_.status(i);
       if (!queue_.is_picked(i)) continue;
-      if (!tried_.contains(i)) fmt::print("{}: {}{}\n", queue_.job(i).name, phase_name(status.phase), waits_text(i));
+      if (!tried_.contains(i))
+        fmt::print("{}: {}{}\n", queue_.job(i).name, phase_name(status.phase), waits_text(i));
       all = all && !may_start(status.phase);
     }
     return all ? 0 : exit_code(ErrorKind::kCheck);
@@ -199,7 +228,9 @@ class Submitter {
   std::string waits_text(size_t i) const {
     if (!may_start(queue_.status(i).phase)) return "";
     for (const size_t other : queue_.unmet(i))
-      if (number_of(other).empty()) return fmt::format(": not submitted: waits for {}, which is {} and not with Slurm", queue_.job(other).name, phase_name(queue_.status(other).phase));
+      if (number_of(other).empty())
+        return fmt::format(": not submitted: waits for {}, which is {} and not with Slurm",
+                           queue_.job(other).name, phase_name(queue_.status(other).phase));
     return "";
   }
 
@@ -215,12 +246,17 @@ int submit(Queue& queue, const SubmitOptions& options) { return Submitter(queue,
 
 std::string find_slurm_folder() {
   std::vector<std::string> places;
-  if (const char* home = std::getenv("DISSENT_HOME")) places.push_back(std::string(home) + "/slurm");
+  if (const char* home = std::getenv("DISSENT_HOME"))
+    places.push_back(std::string(home) + "/slurm");
   const auto program = fs::path(program_path());
-  for (const char* up : {"../slurm", "../../slurm", "../../../slurm", "../share/dissent/slurm"}) places.push_back((program.parent_path() / up).lexically_normal().string());
+  for (const char* up : {"../slurm", "../../slurm", "../../../slurm", "../share/dissent/slurm"})
+    places.push_back((program.parent_path() / up).lexically_normal().string());
   for (const auto& place : places)
     if (path_exists(place + "/job.sh")) return fs::absolute(place).string();
-  DISSENT_FAIL(kData, "the folder slurm/ of dissent (job.sh, site.sh, templates) is not in {}; give --templates or DISSENT_HOME", fmt::join(places, ", "));
+  DISSENT_FAIL(kData,
+               "the folder slurm/ of dissent (job.sh, site.sh, templates) is not in {}; give "
+               "--templates or DISSENT_HOME",
+               fmt::join(places, ", "));
 }
 
 }  // namespace dissent::jobs

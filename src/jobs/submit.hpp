@@ -12,13 +12,16 @@ struct SubmitOptions {
   int64_t pack_ranks = 0;    ///< jobs of fewer ranks are packed into MPI jobs of so many; 0: not
 };
 
-/// Hands the picked jobs that may start to sbatch: a script copied from <slurm_folder>/<template>.sbatch into the job's folder, its values as arguments of sbatch and in
-/// state files, never as text of a script; `after` as --dependency=afterok. Jobs that are done, in the queue or running are left alone; what a killed submitter left
-/// is taken over if Slurm knows it, else submitted again. Reports a line a job to stdout.
+/// Hands the picked jobs that may start to sbatch: a script copied from
+/// <slurm_folder>/<template>.sbatch into the job's folder, its values as arguments of sbatch and in
+/// state files, never as text of a script; `after` as --dependency=afterok. Jobs that are done, in
+/// the queue or running are left alone; what a killed submitter left is taken over if Slurm knows
+/// it, else submitted again. Reports a line a job to stdout.
 /// returns 0: every picked job is done or with Slurm; 5: some are not, and why is said
 int submit(Queue& queue, const SubmitOptions& options);
 
-/// The folder slurm/ of this program: $DISSENT_HOME/slurm, that of the source tree, or of the installation. Error::kData if there is none.
+/// The folder slurm/ of this program: $DISSENT_HOME/slurm, that of the source tree, or of the
+/// installation. Error::kData if there is none.
 std::string find_slurm_folder();
 
 }  // namespace dissent::jobs

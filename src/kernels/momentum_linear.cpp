@@ -9,17 +9,23 @@ struct Numbers {
 
 #if defined(__x86_64__)
 
-// Vectors of the compiler's own; the code of a tile is inlined into functions for one instruction set each.
+// Vectors of the compiler's own; the code of a tile is inlined into functions for one instruction
+// set each.
 template <int kBytes>
 struct Vector {
   using Type [[gnu::vector_size(kBytes)]] = float;
-  [[gnu::always_inline]] static inline void load(Type& vector, const float* from) { __builtin_memcpy(&vector, from, kBytes); }
-  [[gnu::always_inline]] static inline void store(float* to, const Type& vector) { __builtin_memcpy(to, &vector, kBytes); }
+  [[gnu::always_inline]] static inline void load(Type& vector, const float* from) {
+    __builtin_memcpy(&vector, from, kBytes);
+  }
+  [[gnu::always_inline]] static inline void store(float* to, const Type& vector) {
+    __builtin_memcpy(to, &vector, kBytes);
+  }
 };
 
 // kRows rows of kVectors vectors at (row, column), held in registers over the batch.
 template <int kBytes, int kRows, int kVectors>
-[[gnu::always_inline]] inline void tile(const LinearBlock& block, const Numbers& n, int64_t row, int64_t column) {
+[[gnu::always_inline]] inline void tile(const LinearBlock& block, const Numbers& n, int64_t row,
+                                        int64_t column) {
   using V = typename Vector<kBytes>::Type;
   constexpr int64_t kWidth = kBytes / 4;
   V sum[kRows][kVectors];
@@ -31,7 +37,8 @@ template <int kBytes, int kRows, int kVectors>
       const int64_t at = first + r * block.columns + v * kWidth, next = at + kRows * block.columns;
       Vector<kBytes>::load(sum[r][v], block.velocity + at);
       sum[r][v] *= n.momentum;
-      // The rows below: short pieces of many rows are more streams than the processor's own prefetching follows (measured: 3 times the speed from memory).
+      // The rows below: short pieces of many rows are more streams than the processor's own
+      // prefetching follows (measured: 3 times the speed from memory).
       __builtin_prefetch(block.velocity + next, 1, 2);
       __builtin_prefetch(block.weight + next, 1, 2);
     }
@@ -60,11 +67,13 @@ template <int kBytes, int kRows, int kVectors>
 }
 
 // The same for single elements: what the tiles leave at the right.
-[[gnu::always_inline]] inline void elements(const LinearBlock& block, const Numbers& n, int64_t row, int64_t column) {
+[[gnu::always_inline]] inline void elements(const LinearBlock& block, const Numbers& n, int64_t row,
+                                            int64_t column) {
   for (; column < block.columns; ++column) {
     const int64_t at = row * block.columns + column;
     float sum = block.velocity[at] * n.momentum;
-    for (int64_t b = 0; b < block.batch; ++b) sum += block.x[b * block.x_stride + column] * block.dy[b * block.dy_stride + row];
+    for (int64_t b = 0; b < block.batch; ++b)
+      sum += block.x[b * block.x_stride + column] * block.dy[b * block.dy_stride + row];
     sum += block.weight[at] * n.weight_decay;
     block.velocity[at] = sum;
     block.weight[at] -= sum * n.learning_rate;
@@ -77,26 +86,35 @@ template <int kBytes, int kRows, int kVectors>
   int64_t row = 0;
   for (; row + kRows <= block.rows; row += kRows) {
     int64_t column = 0;
-    for (; column + kColumns <= block.columns; column += kColumns) tile<kBytes, kRows, kVectors>(block, n, row, column);
-    for (; column + kNarrow <= block.columns; column += kNarrow) tile<kBytes, kRows, 1>(block, n, row, column);
+    for (; column + kColumns <= block.columns; column += kColumns)
+      tile<kBytes, kRows, kVectors>(block, n, row, column);
+    for (; column + kNarrow <= block.columns; column += kNarrow)
+      tile<kBytes, kRows, 1>(block, n, row, column);
     for (int r = 0; r < kRows; ++r) elements(block, n, row + r, column);
   }
   for (; row < block.rows; ++row) {
     int64_t column = 0;
-    for (; column + kNarrow <= block.columns; column += kNarrow) tile<kBytes, 1, 1>(block, n, row, column);
+    for (; column + kNarrow <= block.columns; column += kNarrow)
+      tile<kBytes, 1, 1>(block, n, row, column);
     elements(block, n, row, column);
   }
 }
 
-// The contracted multiply and add of both functions is one rounding: gcc's default for these instruction sets.
-[[gnu::target("avx512f")]] void with_avx512(const LinearBlock& block, const Numbers& n) { all<64, 8, 2>(block, n); }
-[[gnu::target("avx2,fma")]] void with_avx2(const LinearBlock& block, const Numbers& n) { all<32, 4, 2>(block, n); }
+// The contracted multiply and add of both functions is one rounding: gcc's default for these
+// instruction sets.
+[[gnu::target("avx512f")]] void with_avx512(const LinearBlock& block, const Numbers& n) {
+  all<64, 8, 2>(block, n);
+}
+[[gnu::target("avx2,fma")]] void with_avx2(const LinearBlock& block, const Numbers& n) {
+  all<32, 4, 2>(block, n);
+}
 
 #endif
 
 }  // namespace
 
-bool momentum_linear(const LinearBlock& block, float momentum, float weight_decay, float learning_rate) {
+bool momentum_linear(const LinearBlock& block, float momentum, float weight_decay,
+                     float learning_rate) {
 #if defined(__x86_64__)
   const Numbers numbers{momentum, weight_decay, learning_rate};
   if (__builtin_cpu_supports("avx512f")) {
@@ -108,7 +126,8 @@ bool momentum_linear(const LinearBlock& block, float momentum, float weight_deca
     return true;
   }
 #endif
-  static_cast<void>(block), static_cast<void>(momentum), static_cast<void>(weight_decay), static_cast<void>(learning_rate);
+  static_cast<void>(block), static_cast<void>(momentum), static_cast<void>(weight_decay),
+      static_cast<void>(learning_rate);
   return false;
 }
 

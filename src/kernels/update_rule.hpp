@@ -2,7 +2,8 @@
 #include <cmath>
 #include <cstdint>
 
-// The update of one element, shared by the loop and the kernel; no torch header, so that nvcc reads it in a second.
+// The update of one element, shared by the loop and the kernel; no torch header, so that nvcc reads
+// it in a second.
 #ifdef __CUDACC__
 #define DISSENT_HOST_DEVICE __host__ __device__
 #else
@@ -20,8 +21,11 @@ struct UpdateNumbers {
   float correction1, correction2_sqrt;  ///< 1 - beta1^t, sqrt(1 - beta2^t)
 };
 
-/// The numbers of a member, from its steps taken (this one included), learning rate and gradient scale.
-DISSENT_HOST_DEVICE inline UpdateNumbers with_member(UpdateNumbers numbers, double beta1, double beta2, double steps, double rate, double scale) {
+/// The numbers of a member, from its steps taken (this one included), learning rate and gradient
+/// scale.
+DISSENT_HOST_DEVICE inline UpdateNumbers with_member(UpdateNumbers numbers, double beta1,
+                                                     double beta2, double steps, double rate,
+                                                     double scale) {
   numbers.rate = static_cast<float>(rate);
   numbers.scale = static_cast<float>(scale);
   numbers.correction1 = static_cast<float>(1 - pow(beta1, steps));
@@ -29,7 +33,8 @@ DISSENT_HOST_DEVICE inline UpdateNumbers with_member(UpdateNumbers numbers, doub
   return numbers;
 }
 
-DISSENT_HOST_DEVICE inline void update_element(const UpdateNumbers& n, float* value, float* first, float* second, float gradient) {
+DISSENT_HOST_DEVICE inline void update_element(const UpdateNumbers& n, float* value, float* first,
+                                               float* second, float gradient) {
   float p = *value, g = gradient * n.scale;
   if (n.rule == UpdateRule::kAdamW) {
     p -= n.rate * n.weight_decay * p;
@@ -54,8 +59,10 @@ DISSENT_HOST_DEVICE inline void update_element(const UpdateNumbers& n, float* va
 
 #ifdef DISSENT_KERNELS_CUDA
 /// update_members.cu. Pointers of device memory; stream: a cudaStream_t. Returns a cudaError_t.
-int launch_update_members(const UpdateNumbers& numbers, double beta1, double beta2, float* values, float* first, float* second, const float* steps, const int64_t* slots,
-                          const float* gradient, const double* rates, const double* scales, int64_t members, int64_t size, void* stream);
+int launch_update_members(const UpdateNumbers& numbers, double beta1, double beta2, float* values,
+                          float* first, float* second, const float* steps, const int64_t* slots,
+                          const float* gradient, const double* rates, const double* scales,
+                          int64_t members, int64_t size, void* stream);
 #endif
 
 }  // namespace dissent::kernels

@@ -10,11 +10,14 @@ at::Tensor a2d(const at::Tensor& logits, int64_t m) {
 
 at::Tensor a2d_probabilities(const at::Tensor& probabilities, int64_t m) {
   check_outputs("a2d", "probabilities", probabilities, 2);
-  const int64_t members = probabilities.size(0), rows = probabilities.size(1), classes = probabilities.size(2);
+  const int64_t members = probabilities.size(0), rows = probabilities.size(1),
+                classes = probabilities.size(2);
   check_index("a2d", "m", m, members);
 
   const auto options = at::TensorOptions(at::kLong).device(probabilities.device());
-  auto other = at::arange(members - 1, options).unsqueeze(1);  // [M-1, 1], made on the device: a step may be recorded as a CUDA graph
+  auto other =
+      at::arange(members - 1, options)
+          .unsqueeze(1);  // [M-1, 1], made on the device: a step may be recorded as a CUDA graph
   other = other + other.ge(m);
   const auto row = at::arange(rows, options).unsqueeze(0);                               // [1, B]
   const auto top = probabilities.detach().argmax(-1).index_select(0, other.squeeze(1));  // [M-1, B]

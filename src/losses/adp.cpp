@@ -14,7 +14,8 @@ at::Tensor adp(const at::Tensor& logits, const at::Tensor& labels, const AdpOpti
   const auto p = at::softmax(logits, -1);
   const auto q = p.mean(0);
   // An entry of 0 is as good as one that is left out: norms and products are the same.
-  const auto target = at::arange(logits.size(2), labels.options()).eq(labels.unsqueeze(1));  // [B, C]
+  const auto target =
+      at::arange(logits.size(2), labels.options()).eq(labels.unsqueeze(1));  // [B, C]
   const auto others = similarity(p.masked_fill(target, 0), Similarity::kLogDet);
   return (q * (q + kAdpLogEps).log()).sum(-1).mean() * options.alpha + others * options.beta;
 }

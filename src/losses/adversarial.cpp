@@ -6,14 +6,21 @@
 namespace dissent::losses {
 
 at::Tensor adversarial_inputs(const at::Tensor& loss, const at::Tensor& inputs, double epsilon) {
-  DISSENT_CHECK(inputs.defined() && inputs.requires_grad() && at::isFloatingType(inputs.scalar_type()), kUsage,
-                "adversarial_inputs: inputs: wanted a floating-point tensor that requires a gradient, given {}{}", describe(inputs),
-                inputs.defined() && !inputs.requires_grad() ? " without one" : "");
+  DISSENT_CHECK(
+      inputs.defined() && inputs.requires_grad() && at::isFloatingType(inputs.scalar_type()),
+      kUsage,
+      "adversarial_inputs: inputs: wanted a floating-point tensor that requires a gradient, given "
+      "{}{}",
+      describe(inputs), inputs.defined() && !inputs.requires_grad() ? " without one" : "");
   DISSENT_CHECK(loss.defined() && loss.dim() == 0 && loss.requires_grad(), kUsage,
-                "adversarial_inputs: loss: wanted a scalar computed from the inputs, given {}", describe(loss));
+                "adversarial_inputs: loss: wanted a scalar computed from the inputs, given {}",
+                describe(loss));
   check_range("adversarial_inputs", "epsilon", epsilon, 0, std::numeric_limits<double>::max());
-  const auto slope = torch::autograd::grad({loss}, {inputs}, {}, /*retain_graph=*/true, /*create_graph=*/false, /*allow_unused=*/true)[0];
-  DISSENT_CHECK(slope.defined(), kUsage, "adversarial_inputs: loss: wanted one that depends on the inputs, given one that does not");
+  const auto slope = torch::autograd::grad({loss}, {inputs}, {}, /*retain_graph=*/true,
+                                           /*create_graph=*/false, /*allow_unused=*/true)[0];
+  DISSENT_CHECK(
+      slope.defined(), kUsage,
+      "adversarial_inputs: loss: wanted one that depends on the inputs, given one that does not");
   const at::NoGradGuard no_grad;
   return inputs + slope.sign().mul_(epsilon);
 }

@@ -6,26 +6,33 @@
 namespace dissent::losses {
 namespace {
 
-constexpr uint64_t kBalanced = uint64_t{1} << 32;  // added to the step, so that no chunk's order has the same key
+constexpr uint64_t kBalanced =
+    uint64_t{1} << 32;  // added to the step, so that no chunk's order has the same key
 
 }  // namespace
 
 std::vector<std::vector<int64_t>> rows_of_classes(const at::Tensor& labels) {
-  const bool fits = labels.defined() && labels.dim() == 1 && labels.numel() > 0 && labels.scalar_type() == at::kLong && labels.device().is_cpu();
-  DISSENT_CHECK(fits, kUsage, "rows_of_classes: labels: wanted [N >= 1] Long cpu, given {}", describe(labels));
+  const bool fits = labels.defined() && labels.dim() == 1 && labels.numel() > 0 &&
+                    labels.scalar_type() == at::kLong && labels.device().is_cpu();
+  DISSENT_CHECK(fits, kUsage, "rows_of_classes: labels: wanted [N >= 1] Long cpu, given {}",
+                describe(labels));
   const auto given = labels.contiguous();
   const auto* label = given.const_data_ptr<int64_t>();
   const auto [low, high] = std::minmax_element(label, label + given.numel());
-  DISSENT_CHECK(*low >= 0, kUsage, "rows_of_classes: labels: wanted class numbers from 0, given {}", *low);
+  DISSENT_CHECK(*low >= 0, kUsage, "rows_of_classes: labels: wanted class numbers from 0, given {}",
+                *low);
   std::vector<std::vector<int64_t>> rows(*high + 1);
   for (int64_t row = 0; row < given.numel(); ++row) rows[label[row]].push_back(row);
   return rows;
 }
 
-std::vector<int64_t> balanced_rows(const std::vector<std::vector<int64_t>>& rows_of_classes, int64_t batch_size, int64_t samples_per_class,
-                                   uint64_t seed, int64_t epoch, int64_t step) {
-  DISSENT_CHECK(samples_per_class >= 1 && batch_size >= 1 && batch_size % samples_per_class == 0, kUsage,
-                "balanced_rows: batch_size: wanted a positive multiple of samples_per_class ({}), given {}", samples_per_class, batch_size);
+std::vector<int64_t> balanced_rows(const std::vector<std::vector<int64_t>>& rows_of_classes,
+                                   int64_t batch_size, int64_t samples_per_class, uint64_t seed,
+                                   int64_t epoch, int64_t step) {
+  DISSENT_CHECK(
+      samples_per_class >= 1 && batch_size >= 1 && batch_size % samples_per_class == 0, kUsage,
+      "balanced_rows: batch_size: wanted a positive multiple of samples_per_class ({}), given {}",
+      samples_per_class, batch_size);
   std::vector<const std::vector<int64_t>*> left;
   int64_t total = 0;
   for (const auto& rows : rows_of_classes) {
@@ -34,18 +41,23 @@ std::vector<int64_t> balanced_rows(const std::vector<std::vector<int64_t>>& rows
     total += static_cast<int64_t>(rows.size());
   }
   const int64_t classes = batch_size / samples_per_class;
-  DISSENT_CHECK(classes <= static_cast<int64_t>(left.size()), kUsage, "balanced_rows: batch_size: wanted at most {} classes of {} samples, given {}",
+  DISSENT_CHECK(classes <= static_cast<int64_t>(left.size()), kUsage,
+                "balanced_rows: batch_size: wanted at most {} classes of {} samples, given {}",
                 left.size(), samples_per_class, batch_size);
-  DISSENT_CHECK(total <= UINT32_MAX, kUsage, "balanced_rows: rows_of_classes: wanted at most {} rows, given {}", UINT32_MAX, total);
+  DISSENT_CHECK(total <= UINT32_MAX, kUsage,
+                "balanced_rows: rows_of_classes: wanted at most {} rows, given {}", UINT32_MAX,
+                total);
   Random random(seed, Purpose::kOrder, epoch, kBalanced + step);
   std::vector<int64_t> batch;
   for (int64_t k = 0; k < classes; ++k) {
     // A row of those left says which class.
     int64_t place = random.below(static_cast<uint32_t>(total));
     size_t c = 0;
-    while (place >= static_cast<int64_t>(left[c]->size())) place -= static_cast<int64_t>(left[c++]->size());
+    while (place >= static_cast<int64_t>(left[c]->size()))
+      place -= static_cast<int64_t>(left[c++]->size());
     const auto& rows = *left[c];
-    for (int64_t i = 0; i < samples_per_class; ++i) batch.push_back(rows[random.below(static_cast<uint32_t>(rows.size()))]);
+    for (int64_t i = 0; i < samples_per_class; ++i)
+      batch.push_back(rows[random.below(static_cast<uint32_t>(rows.size()))]);
     total -= static_cast<int64_t>(rows.size());
     left.erase(left.begin() + static_cast<int64_t>(c));
   }

@@ -16,7 +16,8 @@ at::Tensor cross_entropy(const at::Tensor& logits, const at::Tensor& labels, dou
 
 at::Tensor above_threshold(const at::Tensor& logits, const at::Tensor& labels, double threshold) {
   check_outputs("above_threshold", "logits", logits, 1);
-  check_labels("above_threshold", "labels", labels, logits.size(1), logits.size(2), logits.device());
+  check_labels("above_threshold", "labels", labels, logits.size(1), logits.size(2),
+               logits.device());
   check_range("above_threshold", "threshold", threshold, 0, 1);
   const at::NoGradGuard no_grad;
   const auto index = labels.unsqueeze(0).expand({logits.size(0), -1}).unsqueeze(-1);

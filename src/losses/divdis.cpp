@@ -7,11 +7,12 @@
 namespace dissent::losses {
 namespace {
 
-// Value of each unordered pair (g, h), g < h, of members' probabilities p [M, B, C]; returns [M (M - 1) / 2]. Saves p alone and computes each pair's
-// C x C tensors again in backward.
+// Value of each unordered pair (g, h), g < h, of members' probabilities p [M, B, C]; returns [M (M
+// - 1) / 2]. Saves p alone and computes each pair's C x C tensors again in backward.
 class PairValues : public torch::autograd::Function<PairValues> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& p, bool information) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& p,
+                            bool information) {
     context->save_for_backward({p});
     context->saved_data["information"] = information;
     const auto log_marginal = p.mean(1).log();
@@ -28,8 +29,10 @@ class PairValues : public torch::autograd::Function<PairValues> {
     return at::stack(values);
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
-    DISSENT_CHECK(!at::GradMode::is_enabled(), kUsage, "divdis: a second derivative was asked for; it has a first one only");
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    DISSENT_CHECK(!at::GradMode::is_enabled(), kUsage,
+                  "divdis: a second derivative was asked for; it has a first one only");
     const auto p = context->get_saved_variables()[0];
     const bool information = context->saved_data["information"].toBool();
     const auto upstream = gradients[0] / static_cast<double>(p.size(1));
@@ -39,8 +42,10 @@ class PairValues : public torch::autograd::Function<PairValues> {
     for (int64_t g = 0; g < p.size(0); ++g)
       for (int64_t h = g + 1; h < p.size(0); ++h, ++index) {
         if (information) {
-          // d/dp_g of sum J (log J - log Q) is p_h ratio' / B plus a number that is the same for every class, which softmax takes away.
-          const auto ratio = pair_information(p[g], p[h], log_marginal[g], log_marginal[h]).ratio.mul_(upstream[index]);
+          // d/dp_g of sum J (log J - log Q) is p_h ratio' / B plus a number that is the same for
+          // every class, which softmax takes away.
+          const auto ratio = pair_information(p[g], p[h], log_marginal[g], log_marginal[h])
+                                 .ratio.mul_(upstream[index]);
           gradient[g].addmm_(p[h], ratio.t());
           gradient[h].addmm_(p[g], ratio);
         } else {
@@ -66,9 +71,11 @@ at::Tensor mean_of_row_maxima(const at::Tensor& values, int64_t members) {
   for (int64_t g = 0; g < members; ++g)
     for (int64_t h = g + 1; h < members; ++h, ++index)
       for (const int64_t row : {g, h}) pairs[row * (members - 1) + filled[row]++] = index;
-  const auto rows = values.take(at::tensor(pairs, at::kLong).view({members, members - 1}).to(values.device()));
+  const auto rows =
+      values.take(at::tensor(pairs, at::kLong).view({members, members - 1}).to(values.device()));
   const auto kept = rows.ne(0);
-  const auto maxima = rows.masked_fill(kept.logical_not(), -std::numeric_limits<double>::infinity()).amax(1);
+  const auto maxima =
+      rows.masked_fill(kept.logical_not(), -std::numeric_limits<double>::infinity()).amax(1);
   return mean_of_nonzero(maxima.masked_fill(kept.any(1).logical_not(), 0));
 }
 
@@ -84,7 +91,8 @@ at::Tensor divdis(const at::Tensor& logits, DivDisMode mode, DivDisReduction red
     p = at::softmax(logits, -1);
   }
   const auto values = PairValues::apply(p, mode == DivDisMode::kMutualInformation);
-  return reduction == DivDisReduction::kMean ? mean_of_nonzero(values) : mean_of_row_maxima(values, logits.size(0));
+  return reduction == DivDisReduction::kMean ? mean_of_nonzero(values)
+                                             : mean_of_row_maxima(values, logits.size(0));
 }
 
 }  // namespace dissent::losses

@@ -13,7 +13,8 @@ namespace dissent::losses {
 template <class Enum>
 class EnumNames {
  public:
-  EnumNames(const char* what, std::vector<std::pair<std::string, Enum>> table) : what_(what), table_(std::move(table)) {
+  EnumNames(const char* what, std::vector<std::pair<std::string, Enum>> table)
+      : what_(what), table_(std::move(table)) {
     for (const auto& [name, value] : table_) names_.push_back(name);
   }
   Enum value(const std::string& name) const {

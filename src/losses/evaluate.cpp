@@ -25,11 +25,14 @@ bool is_given(const LossInput& input, Field field) {
   DISSENT_FAIL(kInternal, "'{}' is no input of a loss", field_name(field));
 }
 
-const std::any& options_or_default(const LossInfo& loss, const std::any& options) { return options.has_value() ? options : loss.default_options; }
+const std::any& options_or_default(const LossInfo& loss, const std::any& options) {
+  return options.has_value() ? options : loss.default_options;
+}
 
 void check_options(const LossInfo& loss, const std::any& options) {
   const bool same = options.type() == loss.default_options.type();
-  DISSENT_CHECK(same, kUsage, "{}: options: wanted those of this loss, given those of another", loss.name);
+  DISSENT_CHECK(same, kUsage, "{}: options: wanted those of this loss, given those of another",
+                loss.name);
 }
 
 }  // namespace
@@ -72,18 +75,30 @@ const LossInfo& find_loss(const std::string& name) {
 
 const TableSpec& weight_table() {
   using W = LossWeight;
-  static const TableSpec table = TableOf<W>("loss.<name>", "Keys of every loss")
-      .option("weight", &W::weight, {.meaning = "weight in the objective", .min = 0})
-      .option("from_epoch", &W::from_epoch, {.meaning = "first updating epoch with this loss, from 0", .min = 0})
-      .option("to_epoch", &W::to_epoch, {.meaning = "first epoch without it again", .min = 0, .word = "end"})
-      .option("ramp_epochs", &W::ramp_epochs, {.meaning = "epochs in which the weight grows from 0 to its value, epoch by epoch", .min = 0})
-      .option("period", &W::period, {.meaning = "only every so many steps of an epoch", .min = 1})
-      .option("every_step_before", &W::every_step_before, {.meaning = "epochs before this one have the loss on every step, whatever the period", .min = 0})
-      .option("every_step_from", &W::every_step_from, {.meaning = "so have this epoch and those after it", .min = 0, .word = "never"});
+  static const TableSpec table =
+      TableOf<W>("loss.<name>", "Keys of every loss")
+          .option("weight", &W::weight, {.meaning = "weight in the objective", .min = 0})
+          .option("from_epoch", &W::from_epoch,
+                  {.meaning = "first updating epoch with this loss, from 0", .min = 0})
+          .option("to_epoch", &W::to_epoch,
+                  {.meaning = "first epoch without it again", .min = 0, .word = "end"})
+          .option(
+              "ramp_epochs", &W::ramp_epochs,
+              {.meaning = "epochs in which the weight grows from 0 to its value, epoch by epoch",
+               .min = 0})
+          .option("period", &W::period,
+                  {.meaning = "only every so many steps of an epoch", .min = 1})
+          .option(
+              "every_step_before", &W::every_step_before,
+              {.meaning = "epochs before this one have the loss on every step, whatever the period",
+               .min = 0})
+          .option("every_step_from", &W::every_step_from,
+                  {.meaning = "so have this epoch and those after it", .min = 0, .word = "never"});
   return table;
 }
 
-void set_option(const LossInfo& loss, std::any& options, const std::string& key, const Value& value) {
+void set_option(const LossInfo& loss, std::any& options, const std::string& key,
+                const Value& value) {
   if (!options.has_value()) options = loss.default_options;
   check_options(loss, options);
   dissent::set_option(loss.name, loss.options, loss.struct_of(options), key, value);
@@ -100,7 +115,8 @@ LossTraits traits_of(const LossInfo& loss, const std::any& options) {
 at::Tensor evaluate(const std::string& name, const LossInput& input, const std::any& options) {
   const auto& loss = find_loss(name);
   for (const auto field : traits_of(loss, options).needs)
-    DISSENT_CHECK(is_given(input, field), kUsage, "{}: {}: wanted, given nothing", name, field_name(field));
+    DISSENT_CHECK(is_given(input, field), kUsage, "{}: {}: wanted, given nothing", name,
+                  field_name(field));
   return loss.function(input, options_or_default(loss, options));
 }
 

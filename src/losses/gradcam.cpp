@@ -11,21 +11,26 @@
 namespace dissent::losses {
 namespace {
 
-constexpr uint64_t kLogitStream = uint64_t{1} << 40;  // apart from the other draws of noise; numbers are written into runs: never change it
+constexpr uint64_t kLogitStream =
+    uint64_t{1}
+    << 40;  // apart from the other draws of noise; numbers are written into runs: never change it
 constexpr Argument kMaps = {"gradcam", "feature_maps"};
 
 const EnumNames<GradCamTarget>& targets() {
-  static const EnumNames<GradCamTarget> names("target of gradcam", {{"gt_logit", GradCamTarget::kGtLogit},
-                                                                    {"gt_prob", GradCamTarget::kGtProb},
-                                                                    {"alt_logits", GradCamTarget::kAltLogits},
-                                                                    {"alt_probs", GradCamTarget::kAltProbs},
-                                                                    {"small_logits", GradCamTarget::kSmallLogits}});
+  static const EnumNames<GradCamTarget> names("target of gradcam",
+                                              {{"gt_logit", GradCamTarget::kGtLogit},
+                                               {"gt_prob", GradCamTarget::kGtProb},
+                                               {"alt_logits", GradCamTarget::kAltLogits},
+                                               {"alt_probs", GradCamTarget::kAltProbs},
+                                               {"small_logits", GradCamTarget::kSmallLogits}});
   return names;
 }
 
 const EnumNames<MapActivation>& activations() {
   static const EnumNames<MapActivation> names("activation of maps",
-                                              {{"relu", MapActivation::kRelu}, {"abs", MapActivation::kAbs}, {"none", MapActivation::kNone}});
+                                              {{"relu", MapActivation::kRelu},
+                                               {"abs", MapActivation::kAbs},
+                                               {"none", MapActivation::kNone}});
   return names;
 }
 
@@ -37,7 +42,8 @@ at::Tensor mean_of_small(const at::Tensor& logits, const at::Tensor& noise) {
 }
 
 // [M, B], with graph.
-at::Tensor target_outputs(const at::Tensor& logits, const at::Tensor& labels, GradCamTarget target, const at::Tensor& noise) {
+at::Tensor target_outputs(const at::Tensor& logits, const at::Tensor& labels, GradCamTarget target,
+                          const at::Tensor& noise) {
   const auto others = static_cast<double>(logits.size(-1) - 1);
   switch (target) {
     case GradCamTarget::kGtLogit: return at_label(logits, labels);
@@ -49,16 +55,21 @@ at::Tensor target_outputs(const at::Tensor& logits, const at::Tensor& labels, Gr
   DISSENT_FAIL(kInternal, "gradcam: target {}", static_cast<int>(target));
 }
 
-void check_arguments(const at::Tensor& logits, const at::Tensor& labels, const MemberInputs& feature_maps, const GradCamOptions& options,
+void check_arguments(const at::Tensor& logits, const at::Tensor& labels,
+                     const MemberInputs& feature_maps, const GradCamOptions& options,
                      const at::Tensor& noise) {
   check_outputs("gradcam", "logits", logits, 1);
-  const int64_t classes = options.target == GradCamTarget::kGtLogit || options.target == GradCamTarget::kGtProb ? 1 : 2;
-  DISSENT_CHECK(logits.size(2) >= classes, kUsage, "gradcam: logits: wanted C >= 2 for target {}, given {}", to_string(options.target),
+  const int64_t classes =
+      options.target == GradCamTarget::kGtLogit || options.target == GradCamTarget::kGtProb ? 1 : 2;
+  DISSENT_CHECK(logits.size(2) >= classes, kUsage,
+                "gradcam: logits: wanted C >= 2 for target {}, given {}", to_string(options.target),
                 describe(logits));
   if (options.target == GradCamTarget::kSmallLogits) {
-    const bool fits =
-        noise.defined() && noise.sizes() == logits.sizes() && noise.scalar_type() == logits.scalar_type() && noise.device() == logits.device();
-    DISSENT_CHECK(fits, kUsage, "gradcam: noise: wanted {} for target small_logits, given {}", describe(logits), describe(noise));
+    const bool fits = noise.defined() && noise.sizes() == logits.sizes() &&
+                      noise.scalar_type() == logits.scalar_type() &&
+                      noise.device() == logits.device();
+    DISSENT_CHECK(fits, kUsage, "gradcam: noise: wanted {} for target small_logits, given {}",
+                  describe(logits), describe(noise));
   } else {
     check_labels("gradcam", "labels", labels, logits.size(1), logits.size(2), logits.device());
   }
@@ -66,11 +77,14 @@ void check_arguments(const at::Tensor& logits, const at::Tensor& labels, const M
   const auto& first = feature_maps.tensors().front();
   for (const auto& tensor : feature_maps.tensors())
     DISSENT_CHECK(tensor.size(-1) == first.size(-1) && tensor.size(-2) == first.size(-2), kUsage,
-                  "gradcam: feature_maps: wanted H x W = {} x {} as in member 0, given {}", first.size(-2), first.size(-1), describe(tensor));
+                  "gradcam: feature_maps: wanted H x W = {} x {} as in member 0, given {}",
+                  first.size(-2), first.size(-1), describe(tensor));
 }
 
 at::Tensor activated(const at::Tensor& maps, MapActivation activation) {
-  return activation == MapActivation::kRelu ? maps.relu() : activation == MapActivation::kAbs ? maps.abs() : maps;
+  return activation == MapActivation::kRelu  ? maps.relu()
+         : activation == MapActivation::kAbs ? maps.abs()
+                                             : maps;
 }
 
 at::Tensor standardised(const at::Tensor& maps) {
@@ -82,7 +96,8 @@ at::Tensor standardised(const at::Tensor& maps) {
 
 }  // namespace
 
-at::Tensor activation_maps(const at::Tensor& logits, const at::Tensor& labels, const MemberInputs& feature_maps, const GradCamOptions& options,
+at::Tensor activation_maps(const at::Tensor& logits, const at::Tensor& labels,
+                           const MemberInputs& feature_maps, const GradCamOptions& options,
                            const at::Tensor& noise, bool create_graph) {
   check_arguments(logits, labels, feature_maps, options, noise);
   at::AutoGradMode with_graph(true);
@@ -93,16 +108,19 @@ at::Tensor activation_maps(const at::Tensor& logits, const at::Tensor& labels, c
   std::vector<at::Tensor> maps;
   for (size_t m = 0; m < gradients.size(); ++m) {
     const auto weights = gradients[m].mean(at::IntArrayRef{-2, -1}).unsqueeze(1);  // [B, 1, K]
-    maps.push_back(at::bmm(weights, features[m].flatten(2)).view({-1, features[m].size(2), features[m].size(3)}));
+    maps.push_back(at::bmm(weights, features[m].flatten(2))
+                       .view({-1, features[m].size(2), features[m].size(3)}));
   }
   return activated(at::stack(maps), options.activation);
 }
 
-at::Tensor saliency_maps(const at::Tensor& logits, const at::Tensor& labels, const MemberInputs& feature_maps, const GradCamOptions& options,
+at::Tensor saliency_maps(const at::Tensor& logits, const at::Tensor& labels,
+                         const MemberInputs& feature_maps, const GradCamOptions& options,
                          const at::Tensor& noise, bool create_graph) {
   const auto maps = activation_maps(logits, labels, feature_maps, options, noise, create_graph);
   const int64_t most = (std::min(maps.size(2), maps.size(3)) - 1) / 2;
-  DISSENT_CHECK(options.crop >= 0 && options.crop <= most, kUsage, "gradcam: crop: wanted 0 .. {} for maps of {} x {}, given {}", most, maps.size(2),
+  DISSENT_CHECK(options.crop >= 0 && options.crop <= most, kUsage,
+                "gradcam: crop: wanted 0 .. {} for maps of {} x {}, given {}", most, maps.size(2),
                 maps.size(3), options.crop);
   at::AutoGradMode mode(create_graph);
   const int64_t height = maps.size(2) - 2 * options.crop, width = maps.size(3) - 2 * options.crop;
@@ -110,11 +128,13 @@ at::Tensor saliency_maps(const at::Tensor& logits, const at::Tensor& labels, con
 }
 
 at::Tensor saliency_similarity(const at::Tensor& maps, Similarity kind) {
-  DISSENT_CHECK(maps.defined() && maps.dim() == 4, kUsage, "saliency_similarity: maps: wanted [M, B, h, w], given {}", describe(maps));
+  DISSENT_CHECK(maps.defined() && maps.dim() == 4, kUsage,
+                "saliency_similarity: maps: wanted [M, B, h, w], given {}", describe(maps));
   return similarity(maps.flatten(2), kind);
 }
 
-at::Tensor gradcam(const at::Tensor& logits, const at::Tensor& labels, const MemberInputs& feature_maps, const GradCamOptions& options,
+at::Tensor gradcam(const at::Tensor& logits, const at::Tensor& labels,
+                   const MemberInputs& feature_maps, const GradCamOptions& options,
                    const at::Tensor& noise, bool create_graph) {
   check_outputs("gradcam", "logits", logits, options.similarity == Similarity::kLogDet ? 1 : 2);
   const auto maps = saliency_maps(logits, labels, feature_maps, options, noise, create_graph);
@@ -128,8 +148,11 @@ at::Tensor logit_noise(const at::Tensor& like, uint64_t seed, uint64_t step, int
   const at::NoGradGuard no_grad;
   auto noise = at::empty(like.sizes(), at::kDouble);
   for (int64_t m = 0; m < like.size(0); ++m)
-    fill_uniform(noise[m], 0, 1, Random(seed, Purpose::kNoise, kLogitStream + static_cast<uint64_t>(first_member + m), step));
-  // Centres of 2^32 cells of (-1, 1), never an end of it, through the inverse of the normal distribution.
+    fill_uniform(noise[m], 0, 1,
+                 Random(seed, Purpose::kNoise,
+                        kLogitStream + static_cast<uint64_t>(first_member + m), step));
+  // Centres of 2^32 cells of (-1, 1), never an end of it, through the inverse of the normal
+  // distribution.
   noise.mul_(2).add_(0x1p-32 - 1).erfinv_().mul_(std::sqrt(2.0));
   return noise.to(like.device(), like.scalar_type());
 }

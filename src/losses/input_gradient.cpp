@@ -11,14 +11,17 @@ namespace {
 constexpr Argument kImages = {"input_gradient", "images"};
 
 const EnumNames<InputGradientMode>& modes() {
-  static const EnumNames<InputGradientMode> names(
-      "mode of input_gradient",
-      {{"max", InputGradientMode::kMax}, {"min", InputGradientMode::kMin}, {"gt", InputGradientMode::kGt}, {"sum", InputGradientMode::kSum}});
+  static const EnumNames<InputGradientMode> names("mode of input_gradient",
+                                                  {{"max", InputGradientMode::kMax},
+                                                   {"min", InputGradientMode::kMin},
+                                                   {"gt", InputGradientMode::kGt},
+                                                   {"sum", InputGradientMode::kSum}});
   return names;
 }
 
 // [M, B], with graph.
-at::Tensor mode_outputs(const at::Tensor& logits, const at::Tensor& labels, InputGradientMode mode) {
+at::Tensor mode_outputs(const at::Tensor& logits, const at::Tensor& labels,
+                        InputGradientMode mode) {
   switch (mode) {
     case InputGradientMode::kMax: return std::get<0>(logits.max(-1));
     case InputGradientMode::kMin: return std::get<0>(logits.min(-1));
@@ -30,10 +33,13 @@ at::Tensor mode_outputs(const at::Tensor& logits, const at::Tensor& labels, Inpu
 
 }  // namespace
 
-at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels, const MemberInputs& images, const InputGradientOptions& options,
+at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels,
+                           const MemberInputs& images, const InputGradientOptions& options,
                            bool create_graph) {
   check_outputs("input_gradient", "logits", logits, 1);
-  if (options.mode == InputGradientMode::kGt) check_labels("input_gradient", "labels", labels, logits.size(1), logits.size(2), logits.device());
+  if (options.mode == InputGradientMode::kGt)
+    check_labels("input_gradient", "labels", labels, logits.size(1), logits.size(2),
+                 logits.device());
   check_inputs(kImages, logits, images, 0);
   at::AutoGradMode with_graph(true);
   const auto outputs = mode_outputs(logits, labels, options.mode).sum(1);
@@ -41,14 +47,16 @@ at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels, c
   at::AutoGradMode mode(create_graph);
   std::vector<at::Tensor> rows;
   for (const auto& gradient : gradients) {
-    DISSENT_CHECK(gradient.numel() == gradients[0].numel(), kUsage, "input_gradient: images: wanted as many elements as in member 0, {}, given {}",
+    DISSENT_CHECK(gradient.numel() == gradients[0].numel(), kUsage,
+                  "input_gradient: images: wanted as many elements as in member 0, {}, given {}",
                   gradients[0].numel(), gradient.numel());
     rows.push_back(gradient.flatten(1));
   }
   return at::stack(rows);
 }
 
-at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels, const MemberInputs& images, const InputGradientOptions& options,
+at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels,
+                          const MemberInputs& images, const InputGradientOptions& options,
                           bool create_graph) {
   check_outputs("input_gradient", "logits", logits, 2);
   const auto gradients = input_gradients(logits, labels, images, options, create_graph);

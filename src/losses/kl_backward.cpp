@@ -13,14 +13,20 @@ at::Tensor mean_prediction(const at::Tensor& logits) {
 
 at::Tensor kl_backward(const at::Tensor& logits, const at::Tensor& source_mean) {
   check_outputs("kl_backward", "logits", logits, 1);
-  DISSENT_CHECK(source_mean.defined() && source_mean.dim() == 1 && source_mean.size(0) == logits.size(2) &&
-                    source_mean.scalar_type() == logits.scalar_type() && source_mean.device() == logits.device(),
-                kUsage, "kl_backward: source_mean: wanted [{}] {} {}, given {}", logits.size(2), c10::toString(logits.scalar_type()),
-                logits.device().str(), describe(source_mean));
-  const double smallest = logits.scalar_type() == at::kFloat ? std::numeric_limits<float>::min() : std::numeric_limits<double>::min();
+  DISSENT_CHECK(source_mean.defined() && source_mean.dim() == 1 &&
+                    source_mean.size(0) == logits.size(2) &&
+                    source_mean.scalar_type() == logits.scalar_type() &&
+                    source_mean.device() == logits.device(),
+                kUsage, "kl_backward: source_mean: wanted [{}] {} {}, given {}", logits.size(2),
+                c10::toString(logits.scalar_type()), logits.device().str(), describe(source_mean));
+  const double smallest = logits.scalar_type() == at::kFloat ? std::numeric_limits<float>::min()
+                                                             : std::numeric_limits<double>::min();
   const auto target = at::softmax(logits, -1).mean(1);  // [M, C]
   // The clamp keeps value and gradient finite where a class never occurs.
-  return (target * (target.clamp_min(smallest).log() - source_mean.detach().clamp_min(smallest).log())).sum(-1).mean();
+  return (target *
+          (target.clamp_min(smallest).log() - source_mean.detach().clamp_min(smallest).log()))
+      .sum(-1)
+      .mean();
 }
 
 }  // namespace dissent::losses

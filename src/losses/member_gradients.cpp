@@ -8,9 +8,10 @@ namespace dissent::losses {
 namespace {
 
 std::string wanted_shape(MemberInputs::Kind kind, const at::Tensor& logits, int64_t dims) {
-  const auto members = kind == MemberInputs::Kind::kStacked ? fmt::format("{}, ", logits.size(0)) : std::string();
-  return fmt::format("[{}{}, {}] {} {}", members, logits.size(1), dims == 4 ? "K, H, W" : "...", c10::toString(logits.scalar_type()),
-                     logits.device().str());
+  const auto members =
+      kind == MemberInputs::Kind::kStacked ? fmt::format("{}, ", logits.size(0)) : std::string();
+  return fmt::format("[{}{}, {}] {} {}", members, logits.size(1), dims == 4 ? "K, H, W" : "...",
+                     c10::toString(logits.scalar_type()), logits.device().str());
 }
 
 bool all_differ(const std::vector<at::Tensor>& tensors) {
@@ -22,45 +23,59 @@ bool all_differ(const std::vector<at::Tensor>& tensors) {
 
 }  // namespace
 
-void check_inputs(Argument argument, const at::Tensor& logits, const MemberInputs& inputs, int64_t dims) {
+void check_inputs(Argument argument, const at::Tensor& logits, const MemberInputs& inputs,
+                  int64_t dims) {
   const auto& [function, name] = argument;
   const auto kind = inputs.kind();
   const int64_t members = logits.size(0), leading = kind == MemberInputs::Kind::kStacked ? 2 : 1;
   const auto count = static_cast<int64_t>(inputs.tensors().size());
-  DISSENT_CHECK(kind != MemberInputs::Kind::kEach || count == members, kUsage, "{}: {}: wanted {} tensors, given {}", function, name, members, count);
+  DISSENT_CHECK(kind != MemberInputs::Kind::kEach || count == members, kUsage,
+                "{}: {}: wanted {} tensors, given {}", function, name, members, count);
   for (const auto& tensor : inputs.tensors()) {
-    bool fits = tensor.defined() && tensor.scalar_type() == logits.scalar_type() && tensor.device() == logits.device() && tensor.numel() > 0;
-    fits = fits && (dims == 0 ? tensor.dim() > leading : tensor.dim() == leading - 1 + dims) && tensor.size(leading - 1) == logits.size(1);
+    bool fits = tensor.defined() && tensor.scalar_type() == logits.scalar_type() &&
+                tensor.device() == logits.device() && tensor.numel() > 0;
+    fits = fits && (dims == 0 ? tensor.dim() > leading : tensor.dim() == leading - 1 + dims) &&
+           tensor.size(leading - 1) == logits.size(1);
     fits = fits && (leading == 1 || tensor.size(0) == members);
-    DISSENT_CHECK(fits, kUsage, "{}: {}: wanted {}, given {}", function, name, wanted_shape(kind, logits, dims), describe(tensor));
-    DISSENT_CHECK(tensor.requires_grad(), kUsage, "{}: {}: wanted a tensor that requires gradients and that the logits were computed from", function,
-                  name);
+    DISSENT_CHECK(fits, kUsage, "{}: {}: wanted {}, given {}", function, name,
+                  wanted_shape(kind, logits, dims), describe(tensor));
+    DISSENT_CHECK(
+        tensor.requires_grad(), kUsage,
+        "{}: {}: wanted a tensor that requires gradients and that the logits were computed from",
+        function, name);
   }
-  DISSENT_CHECK(logits.requires_grad(), kUsage, "{}: logits: wanted logits with their graph, given ones without", function);
+  DISSENT_CHECK(logits.requires_grad(), kUsage,
+                "{}: logits: wanted logits with their graph, given ones without", function);
 }
 
 std::vector<at::Tensor> parts(const MemberInputs& inputs, int64_t members) {
   const auto& tensors = inputs.tensors();
   if (inputs.kind() == MemberInputs::Kind::kEach) return tensors;
-  if (inputs.kind() == MemberInputs::Kind::kShared) return std::vector<at::Tensor>(members, tensors[0]);
+  if (inputs.kind() == MemberInputs::Kind::kShared)
+    return std::vector<at::Tensor>(members, tensors[0]);
   return tensors[0].unbind(0);  // not select: the derivative of M selects would fill M stacks
 }
 
-std::vector<at::Tensor> member_gradients(Argument argument, const at::Tensor& outputs, const MemberInputs& inputs, bool create_graph) {
+std::vector<at::Tensor> member_gradients(Argument argument, const at::Tensor& outputs,
+                                         const MemberInputs& inputs, bool create_graph) {
   const auto& tensors = inputs.tensors();
   const auto gradients_of = [&](const at::Tensor& output, const std::vector<at::Tensor>& of) {
     auto gradients = torch::autograd::grad({output}, of, {}, true, create_graph, true);
     for (const auto& gradient : gradients)
-      DISSENT_CHECK(gradient.defined(), kUsage, "{}: {}: the logits do not depend on it", argument.function, argument.name);
+      DISSENT_CHECK(gradient.defined(), kUsage, "{}: {}: the logits do not depend on it",
+                    argument.function, argument.name);
     return gradients;
   };
-  if (inputs.kind() == MemberInputs::Kind::kStacked) return gradients_of(outputs.sum(), tensors)[0].unbind(0);
+  if (inputs.kind() == MemberInputs::Kind::kStacked)
+    return gradients_of(outputs.sum(), tensors)[0].unbind(0);
   // Members that share no tensor: the derivative of the sum is that of each member's own output.
-  if (inputs.kind() == MemberInputs::Kind::kEach && all_differ(tensors)) return gradients_of(outputs.sum(), tensors);
+  if (inputs.kind() == MemberInputs::Kind::kEach && all_differ(tensors))
+    return gradients_of(outputs.sum(), tensors);
   std::vector<at::Tensor> gradients;
   const auto of_members = outputs.unbind(0);
   for (size_t m = 0; m < of_members.size(); ++m)
-    gradients.push_back(gradients_of(of_members[m], {tensors[inputs.kind() == MemberInputs::Kind::kShared ? 0 : m]})[0]);
+    gradients.push_back(gradients_of(
+        of_members[m], {tensors[inputs.kind() == MemberInputs::Kind::kShared ? 0 : m]})[0]);
   return gradients;
 }
 

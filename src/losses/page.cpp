@@ -12,10 +12,16 @@ std::string joined(const std::vector<Field>& fields) {
 }
 
 std::string section(const LossInfo& loss) {
-  std::string out = fmt::format("\n## `{}`\n\n{}.\n\n    {}\n\n", loss.name, loss.summary, loss.formula);
-  out += fmt::format("- kind: {}; at least {} member{}\n", kind_name(loss.kind), loss.traits.min_members, loss.traits.min_members == 1 ? "" : "s");
-  out += fmt::format("- needs: {}; ranks with other members exchange: {}\n", joined(loss.traits.needs), joined(loss.traits.exchanged));
-  out += fmt::format("- over the batch: {}\n", loss.traits.nonlinear_in_batch ? "not a mean over samples; ranks that split it exchange it first" : "a mean over samples");
+  std::string out =
+      fmt::format("\n## `{}`\n\n{}.\n\n    {}\n\n", loss.name, loss.summary, loss.formula);
+  out += fmt::format("- kind: {}; at least {} member{}\n", kind_name(loss.kind),
+                     loss.traits.min_members, loss.traits.min_members == 1 ? "" : "s");
+  out += fmt::format("- needs: {}; ranks with other members exchange: {}\n",
+                     joined(loss.traits.needs), joined(loss.traits.exchanged));
+  out += fmt::format("- over the batch: {}\n",
+                     loss.traits.nonlinear_in_batch
+                         ? "not a mean over samples; ranks that split it exchange it first"
+                         : "a mean over samples");
   if (!loss.traits_note.empty()) out += fmt::format("- note: {}\n", loss.traits_note);
   return out + fmt::format("- source: {}\n\n", loss.citation) + markdown_keys(loss.options);
 }
@@ -25,14 +31,18 @@ std::string section(const LossInfo& loss) {
 std::string losses_page() {
   std::string out =
       "# Losses\n\n"
-      "Written by `scripts/generate_docs` from what `dissent config losses` prints; do not edit. Each is a function of the library,\n"
-      "`include/dissent/losses/<name>.hpp`, whose header has shapes, dtypes, derivatives, edge cases and memory, and a line of the table in\n"
-      "`src/losses/registry.cpp`. Which of them a training takes, as `[loss.<name>]`, is said in [configuration.md](configuration.md).\n\n"
+      "Written by `scripts/generate_docs` from what `dissent config losses` prints; do not edit. "
+      "Each is a function of the library,\n"
+      "`include/dissent/losses/<name>.hpp`, whose header has shapes, dtypes, derivatives, edge "
+      "cases and memory, and a line of the table in\n"
+      "`src/losses/registry.cpp`. Which of them a training takes, as `[loss.<name>]`, is said in "
+      "[configuration.md](configuration.md).\n\n"
       "z are logits, p = softmax(z), y labels, m, i, j members, b samples, c classes.\n\n"
       "| loss | kind | members | ranks exchange | over the batch |\n|---|---|---|---|---|\n";
   for (const auto& loss : loss_table())
-    out += fmt::format("| [`{}`](#{}) | {} | >= {} | {} | {} |\n", loss.name, loss.name, kind_name(loss.kind), loss.traits.min_members,
-                       joined(loss.traits.exchanged), loss.traits.nonlinear_in_batch ? "coupled" : "mean");
+    out += fmt::format("| [`{}`](#{}) | {} | >= {} | {} | {} |\n", loss.name, loss.name,
+                       kind_name(loss.kind), loss.traits.min_members, joined(loss.traits.exchanged),
+                       loss.traits.nonlinear_in_batch ? "coupled" : "mean");
   out += "\n## Keys of every loss\n\n" + markdown_keys(weight_table());
   for (const auto& loss : loss_table()) out += section(loss);
   return out;

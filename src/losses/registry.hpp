@@ -13,21 +13,26 @@
 
 #include "core/options.hpp"
 
-// The one table of losses. Configuration, documentation, error messages and evaluate() come from it; CONTRIBUTING.md says how one is added.
+// The one table of losses. Configuration, documentation, error messages and evaluate() come from
+// it; CONTRIBUTING.md says how one is added.
 namespace dissent::losses {
 
-/// What the losses of one step may read; a step fills what its losses need. Tensors are of one dtype (f32 or f64) and device.
+/// What the losses of one step may read; a step fills what its losses need. Tensors are of one
+/// dtype (f32 or f64) and device.
 struct LossInput {
-  at::Tensor logits;                         ///< [M, B, C]
-  at::Tensor labels;                         ///< [B] i64; base losses take [M, B] too, where each member has a batch of its own
-  std::optional<MemberInputs> feature_maps;  ///< [B, K, H, W] of each member, in the graph of logits
-  std::optional<MemberInputs> images;        ///< [B, ...] of each member, requires_grad, in the graph of logits
-  at::Tensor logit_noise;                    ///< [M, B, C] for gradcam's small_logits (gradcam.hpp)
-  at::Tensor features;                       ///< [M, B, D]
-  std::vector<at::Tensor> discriminator;     ///< dice_discriminator.hpp; constants here
-  at::Tensor unlabelled_logits;              ///< [M, B', C] on the batch of outliers or unlabelled samples
-  at::Tensor adversarial_logits;             ///< [M, B, C] at adversarial_inputs(..)
-  int64_t drawn_member = 0;                  ///< of A2D, an index into M
+  at::Tensor logits;  ///< [M, B, C]
+  at::Tensor
+      labels;  ///< [B] i64; base losses take [M, B] too, where each member has a batch of its own
+  std::optional<MemberInputs>
+      feature_maps;  ///< [B, K, H, W] of each member, in the graph of logits
+  std::optional<MemberInputs>
+      images;              ///< [B, ...] of each member, requires_grad, in the graph of logits
+  at::Tensor logit_noise;  ///< [M, B, C] for gradcam's small_logits (gradcam.hpp)
+  at::Tensor features;     ///< [M, B, D]
+  std::vector<at::Tensor> discriminator;  ///< dice_discriminator.hpp; constants here
+  at::Tensor unlabelled_logits;   ///< [M, B', C] on the batch of outliers or unlabelled samples
+  at::Tensor adversarial_logits;  ///< [M, B, C] at adversarial_inputs(..)
+  int64_t drawn_member = 0;       ///< of A2D, an index into M
 };
 
 enum class LossKind {
@@ -38,8 +43,18 @@ enum class LossKind {
 
 /// What a loss reads, or what ranks that hold different members have to exchange for it.
 enum class Field {
-  kLogits, kLabels, kDrawnMember, kFeatureMaps, kLogitNoise, kImages, kFeatures, kDiscriminator, kUnlabelledLogits, kAdversarialLogits,
-  kSaliencyMaps, kInputGradients,  // exchanged only
+  kLogits,
+  kLabels,
+  kDrawnMember,
+  kFeatureMaps,
+  kLogitNoise,
+  kImages,
+  kFeatures,
+  kDiscriminator,
+  kUnlabelledLogits,
+  kAdversarialLogits,
+  kSaliencyMaps,
+  kInputGradients,  // exchanged only
 };
 /// "logits", "feature maps", ..
 std::string field_name(Field field);
@@ -47,9 +62,11 @@ std::string kind_name(LossKind kind);
 
 struct LossTraits {
   std::vector<Field> needs = {};
-  std::vector<Field> exchanged = {};  ///< of every member, by ranks that hold others; empty: no member sees another
+  std::vector<Field> exchanged =
+      {};  ///< of every member, by ranks that hold others; empty: no member sees another
   int64_t min_members = 1;
-  bool nonlinear_in_batch = false;    ///< not a mean over samples: ranks that split a batch exchange it first
+  bool nonlinear_in_batch =
+      false;  ///< not a mean over samples: ranks that split a batch exchange it first
 };
 
 /// One row of the table.
@@ -58,10 +75,13 @@ struct LossInfo {
   LossKind kind;
   LossTraits traits = {};        ///< at default options
   std::string traits_note = {};  ///< how options change them, or empty
-  TableSpec options = {};   ///< [loss.<name>]: the keys of its own; those of weight_table() come before them
-  std::any default_options = {};                                            ///< the struct that `options` is bound to
-  std::function<void*(std::any&)> struct_of = {};                           ///< that struct inside options, nullptr if they are of another loss
-  std::function<void(const std::any&, LossTraits&)> adjust = {};            ///< empty: traits are the same for all options
+  TableSpec options =
+      {};  ///< [loss.<name>]: the keys of its own; those of weight_table() come before them
+  std::any default_options = {};  ///< the struct that `options` is bound to
+  std::function<void*(std::any&)> struct_of =
+      {};  ///< that struct inside options, nullptr if they are of another loss
+  std::function<void(const std::any&, LossTraits&)> adjust =
+      {};  ///< empty: traits are the same for all options
   std::function<at::Tensor(const LossInput&, const std::any&)> function = {};
 };
 
@@ -72,15 +92,19 @@ const LossInfo& find_loss(const std::string& name);
 /// The keys of LossWeight.
 const TableSpec& weight_table();
 
-/// Puts a value into options of this loss (default_options or what evaluate takes). Throws Error::kUsage: unknown key, with the nearest known one; a
-/// value that does not fit, with what is expected.
-void set_option(const LossInfo& loss, std::any& options, const std::string& key, const Value& value);
+/// Puts a value into options of this loss (default_options or what evaluate takes). Throws
+/// Error::kUsage: unknown key, with the nearest known one; a value that does not fit, with what is
+/// expected.
+void set_option(const LossInfo& loss, std::any& options, const std::string& key,
+                const Value& value);
 /// Traits at these options (empty: the defaults).
 LossTraits traits_of(const LossInfo& loss, const std::any& options);
 
-/// The loss of this name, a scalar (mean over members and samples where it has one value each), differentiable in what it reads.
-/// options: the struct of the loss (`AdpOptions{..}`), or empty for its defaults.
-/// Throws Error::kUsage: unknown name, options of another loss, a missing input, too few members, and what the function itself refuses.
+/// The loss of this name, a scalar (mean over members and samples where it has one value each),
+/// differentiable in what it reads. options: the struct of the loss (`AdpOptions{..}`), or empty
+/// for its defaults.
+/// Throws Error::kUsage: unknown name, options of another loss, a missing input, too few members,
+/// and what the function itself refuses.
 at::Tensor evaluate(const std::string& name, const LossInput& input, const std::any& options = {});
 
 /// Options of losses whose functions take arguments instead.

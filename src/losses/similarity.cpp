@@ -45,16 +45,20 @@ at::Tensor iou_sum(const at::Tensor& x) {
 
 at::Tensor log_determinant(const at::Tensor& x) {
   const auto matrix = gram(normalised(x.to(at::kDouble)));
-  return -at::logdet(matrix + at::eye(x.size(0), matrix.options()) * kDiagonalEps).mean().to(x.scalar_type());
+  return -at::logdet(matrix + at::eye(x.size(0), matrix.options()) * kDiagonalEps)
+              .mean()
+              .to(x.scalar_type());
 }
 
 }  // namespace
 
 at::Tensor similarity(const at::Tensor& x, Similarity kind) {
   const int64_t least = kind == Similarity::kLogDet ? 1 : 2;
-  const bool fits =
-      x.defined() && x.dim() == 3 && x.size(0) >= least && x.numel() > 0 && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
-  DISSENT_CHECK(fits, kUsage, "similarity {}: x: wanted [M >= {}, B >= 1, D >= 1] of f32 or f64, given {}", to_string(kind), least, describe(x));
+  const bool fits = x.defined() && x.dim() == 3 && x.size(0) >= least && x.numel() > 0 &&
+                    (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+  DISSENT_CHECK(fits, kUsage,
+                "similarity {}: x: wanted [M >= {}, B >= 1, D >= 1] of f32 or f64, given {}",
+                to_string(kind), least, describe(x));
   const auto pairs = static_cast<double>(x.size(0) * (x.size(0) - 1) * x.size(1));
   switch (kind) {
     case Similarity::kDot: return (x.sum(0).square().sum() - x.square().sum()) / pairs;

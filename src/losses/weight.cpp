@@ -6,12 +6,16 @@
 namespace dissent::losses {
 
 double weight_at(const LossWeight& weight, int64_t epoch, int64_t step) {
-  DISSENT_CHECK(weight.period >= 1, kUsage, "weight_at: period: wanted 1 or more, given {}", weight.period);
+  DISSENT_CHECK(weight.period >= 1, kUsage, "weight_at: period: wanted 1 or more, given {}",
+                weight.period);
   if (epoch < weight.from_epoch || (weight.to_epoch && epoch >= *weight.to_epoch)) return 0;
-  const bool every_step = epoch < weight.every_step_before || (weight.every_step_from && epoch >= *weight.every_step_from);
+  const bool every_step = epoch < weight.every_step_before ||
+                          (weight.every_step_from && epoch >= *weight.every_step_from);
   if (!every_step && (step + 1) % weight.period != 0) return 0;
   if (weight.ramp_epochs <= 0) return weight.weight;
-  return weight.weight * std::min(static_cast<double>(epoch - weight.from_epoch) / static_cast<double>(weight.ramp_epochs), 1.0);
+  return weight.weight * std::min(static_cast<double>(epoch - weight.from_epoch) /
+                                      static_cast<double>(weight.ramp_epochs),
+                                  1.0);
 }
 
 }  // namespace dissent::losses

@@ -4,18 +4,21 @@
 
 namespace dissent::losses {
 
-WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& base, const LossInput& diversity, int64_t epoch, int64_t step) {
+WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& base,
+                         const LossInput& diversity, int64_t epoch, int64_t step) {
   WeightedSum sum;
   for (const auto& term : terms) {
     const double weight = weight_at(term.weight, epoch, step);
     if (weight == 0) continue;
-    const auto value = evaluate(term.name, find_loss(term.name).kind == LossKind::kBase ? base : diversity, term.options);
+    const auto value = evaluate(
+        term.name, find_loss(term.name).kind == LossKind::kBase ? base : diversity, term.options);
     sum.values.push_back({term.name, weight, value.detach()});
     sum.total = sum.total.defined() ? sum.total + weight * value : weight * value;
   }
   if (sum.total.defined()) return sum;
   const auto& like = base.logits.defined() ? base.logits : diversity.logits;
-  DISSENT_CHECK(like.defined(), kUsage, "weighted_sum: terms: wanted one that is on, or logits; given neither");
+  DISSENT_CHECK(like.defined(), kUsage,
+                "weighted_sum: terms: wanted one that is on, or logits; given neither");
   sum.total = at::zeros({}, like.options());
   return sum;
 }

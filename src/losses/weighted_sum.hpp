@@ -23,14 +23,19 @@ struct WeightedSum {
   std::vector<Value> values;  ///< of the terms that are on, in their order
 };
 
-/// The objective of one step:  sum over terms of weight_at(term, epoch, step) * loss.  Terms whose weight is 0 are not computed.
-/// Losses of kind base read `base`: each member's own batch. All others read `diversity`: one batch that every member saw, with the labels that it has
-/// or, for outliers, the classes that the mean logits predict (predicted_labels). For a common batch give the same twice.
-/// Throws Error::kUsage as evaluate(), and where no term is on and no logits say what dtype and device a zero has.
+/// The objective of one step:  sum over terms of weight_at(term, epoch, step) * loss.  Terms whose
+/// weight is 0 are not computed. Losses of kind base read `base`: each member's own batch. All
+/// others read `diversity`: one batch that every member saw, with the labels that it has or, for
+/// outliers, the classes that the mean logits predict (predicted_labels). For a common batch give
+/// the same twice.
+/// Throws Error::kUsage as evaluate(), and where no term is on and no logits say what dtype and
+/// device a zero has.
 /// Ref: sdde openood/trainers/deed_trainer.py DEEDTrainer.train_epoch; cases sdde_losses.h5 total.
-WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& base, const LossInput& diversity, int64_t epoch, int64_t step);
+WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& base,
+                         const LossInput& diversity, int64_t epoch, int64_t step);
 
-/// Class of the largest mean logit of each sample (first on ties), [B] i64, no gradient. logits [M, B, C] f32 or f64.
+/// Class of the largest mean logit of each sample (first on ties), [B] i64, no gradient. logits [M,
+/// B, C] f32 or f64.
 at::Tensor predicted_labels(const at::Tensor& logits);
 
 }  // namespace dissent::losses

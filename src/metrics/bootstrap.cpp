@@ -30,28 +30,34 @@ double percentile(const std::vector<double>& sorted, double share) {
   return i + 1 < sorted.size() ? sorted[i] + (at - below) * (sorted[i + 1] - sorted[i]) : sorted[i];
 }
 
-double mean_over_seeds(const SeedDifference& difference, const std::vector<Draws>& draws, const Draws& seeds) {
+double mean_over_seeds(const SeedDifference& difference, const std::vector<Draws>& draws,
+                       const Draws& seeds) {
   double sum = 0;
   for (size_t s = 0; s < seeds.size(); ++s)
-    if (seeds[s] > 0) sum += static_cast<double>(seeds[s]) * difference(static_cast<int64_t>(s), draws);
+    if (seeds[s] > 0)
+      sum += static_cast<double>(seeds[s]) * difference(static_cast<int64_t>(s), draws);
   return sum / static_cast<double>(seeds.size());
 }
 
-DifferenceInterval resample(int64_t seeds, const std::vector<int64_t>& pools, const SeedDifference& difference, const BootstrapOptions& options) {
+DifferenceInterval resample(int64_t seeds, const std::vector<int64_t>& pools,
+                            const SeedDifference& difference, const BootstrapOptions& options) {
   std::vector<Draws> once;
   for (const int64_t count : pools) once.emplace_back(count, 1);
   std::vector<double> values(options.resamples);
   parallel_tasks(options.resamples, [&](int64_t r) {
     std::vector<Draws> draws;
-    for (size_t p = 0; p < pools.size(); ++p) draws.push_back(draw(pools[p], Random(options.seed, kResampling, r, p + 1)));
-    values[r] = mean_over_seeds(difference, draws, draw(seeds, Random(options.seed, kResampling, r, 0)));
+    for (size_t p = 0; p < pools.size(); ++p)
+      draws.push_back(draw(pools[p], Random(options.seed, kResampling, r, p + 1)));
+    values[r] =
+        mean_over_seeds(difference, draws, draw(seeds, Random(options.seed, kResampling, r, 0)));
   });
   std::sort(values.begin(), values.end());
   DifferenceInterval interval;
   interval.difference = mean_over_seeds(difference, once, Draws(seeds, 1));
   interval.low = percentile(values, (1 - options.level) / 2);
   interval.high = percentile(values, (1 + options.level) / 2);
-  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  const double mean =
+      std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   double squares = 0;
   for (const double value : values) squares += (value - mean) * (value - mean);
   interval.standard_error = std::sqrt(squares / static_cast<double>(values.size() - 1));
@@ -59,32 +65,41 @@ DifferenceInterval resample(int64_t seeds, const std::vector<int64_t>& pools, co
 }
 
 void check_options(const char* function, const BootstrapOptions& options) {
-  DISSENT_CHECK(options.resamples >= 2, kUsage, "{}: resamples: wanted 2 or more, given {}", function, options.resamples);
-  DISSENT_CHECK(options.level > 0 && options.level < 1, kUsage, "{}: level: wanted above 0 and below 1, given {}", function, options.level);
+  DISSENT_CHECK(options.resamples >= 2, kUsage, "{}: resamples: wanted 2 or more, given {}",
+                function, options.resamples);
+  DISSENT_CHECK(options.level > 0 && options.level < 1, kUsage,
+                "{}: level: wanted above 0 and below 1, given {}", function, options.level);
 }
 
 // [S, N] f64 on the CPU of [N] or [S, N].
 at::Tensor seed_rows(const char* function, const char* name, const at::Tensor& values) {
-  const bool fits = values.defined() && (values.dim() == 1 || values.dim() == 2) && values.size(0) >= 1 && values.size(-1) >= 1 &&
-                    (values.scalar_type() == at::kFloat || values.scalar_type() == at::kDouble || values.scalar_type() == at::kBool);
-  DISSENT_CHECK(fits && values.size(-1) < (int64_t{1} << 32), kUsage, "{}: {}: wanted [N >= 1] or [S >= 1, N] of f32, f64 or bool, given {}", function, name,
-                describe(values));
+  const bool fits = values.defined() && (values.dim() == 1 || values.dim() == 2) &&
+                    values.size(0) >= 1 && values.size(-1) >= 1 &&
+                    (values.scalar_type() == at::kFloat || values.scalar_type() == at::kDouble ||
+                     values.scalar_type() == at::kBool);
+  DISSENT_CHECK(fits && values.size(-1) < (int64_t{1} << 32), kUsage,
+                "{}: {}: wanted [N >= 1] or [S >= 1, N] of f32, f64 or bool, given {}", function,
+                name, describe(values));
   return at::atleast_2d(values.detach().to(at::kCPU, at::kDouble)).contiguous();
 }
 
-void check_same(const char* function, const char* name, const at::Tensor& given, const at::Tensor& like) {
-  DISSENT_CHECK(given.sizes() == like.sizes(), kUsage, "{}: {}: wanted [{}], given [{}]", function, name,
-                fmt::join(like.sizes().begin(), like.sizes().end(), ", "), fmt::join(given.sizes().begin(), given.sizes().end(), ", "));
+void check_same(const char* function, const char* name, const at::Tensor& given,
+                const at::Tensor& like) {
+  DISSENT_CHECK(given.sizes() == like.sizes(), kUsage, "{}: {}: wanted [{}], given [{}]", function,
+                name, fmt::join(like.sizes().begin(), like.sizes().end(), ", "),
+                fmt::join(given.sizes().begin(), given.sizes().end(), ", "));
 }
 
 // Scores of one run in descending order; AUROC for given draws without sorting again.
 class SortedRun {
  public:
-  SortedRun(const double* positive, int64_t positives, const double* negative, int64_t negatives) : positives_(positives) {
+  SortedRun(const double* positive, int64_t positives, const double* negative, int64_t negatives)
+      : positives_(positives) {
     std::vector<std::pair<double, int64_t>> scores;
     for (int64_t i = 0; i < positives; ++i) scores.emplace_back(positive[i], i);
     for (int64_t i = 0; i < negatives; ++i) scores.emplace_back(negative[i], positives + i);
-    std::sort(scores.begin(), scores.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    std::sort(scores.begin(), scores.end(),
+              [](const auto& a, const auto& b) { return a.first > b.first; });
     for (size_t i = 0; i < scores.size(); ++i) {
       order_.push_back(static_cast<uint32_t>(scores[i].second));
       ends_tie_.push_back(i + 1 == scores.size() || scores[i].first != scores[i + 1].first);
@@ -93,14 +108,17 @@ class SortedRun {
   double auroc(const Draws& positive, const Draws& negative) const {
     uint64_t twice = 0, above = 0, tied_positives = 0, tied_negatives = 0;
     for (size_t i = 0; i < order_.size(); ++i) {
-      if (order_[i] < positives_) tied_positives += positive[order_[i]];
-      else tied_negatives += negative[order_[i] - positives_];
+      if (order_[i] < positives_)
+        tied_positives += positive[order_[i]];
+      else
+        tied_negatives += negative[order_[i] - positives_];
       if (!ends_tie_[i]) continue;
       twice += tied_negatives * (2 * above + tied_positives);
       above += tied_positives;
       tied_positives = tied_negatives = 0;
     }
-    return static_cast<double>(twice) / (2 * static_cast<double>(positive.size()) * static_cast<double>(negative.size()));
+    return static_cast<double>(twice) /
+           (2 * static_cast<double>(positive.size()) * static_cast<double>(negative.size()));
   }
 
  private:
@@ -109,29 +127,35 @@ class SortedRun {
   std::vector<bool> ends_tie_;
 };
 
-std::vector<SortedRun> sorted_runs(const char* name, const ScoredSets& sets, at::Tensor& positive, at::Tensor& negative) {
+std::vector<SortedRun> sorted_runs(const char* name, const ScoredSets& sets, at::Tensor& positive,
+                                   at::Tensor& negative) {
   constexpr auto kFunction = "paired_bootstrap_auroc";
   positive = seed_rows(kFunction, fmt::format("{}.positive", name).c_str(), sets.positive);
   negative = seed_rows(kFunction, fmt::format("{}.negative", name).c_str(), sets.negative);
-  DISSENT_CHECK(positive.size(0) == negative.size(0), kUsage, "{}: {}: wanted as many seeds of both sets, given {} and {}", kFunction, name, positive.size(0),
-                negative.size(0));
+  DISSENT_CHECK(positive.size(0) == negative.size(0), kUsage,
+                "{}: {}: wanted as many seeds of both sets, given {} and {}", kFunction, name,
+                positive.size(0), negative.size(0));
   check_no_nan(kFunction, positive);
   check_no_nan(kFunction, negative);
   std::vector<SortedRun> runs;
   for (int64_t s = 0; s < positive.size(0); ++s)
-    runs.emplace_back(positive[s].const_data_ptr<double>(), positive.size(1), negative[s].const_data_ptr<double>(), negative.size(1));
+    runs.emplace_back(positive[s].const_data_ptr<double>(), positive.size(1),
+                      negative[s].const_data_ptr<double>(), negative.size(1));
   return runs;
 }
 
 }  // namespace
 
-DifferenceInterval paired_bootstrap(const at::Tensor& a, const at::Tensor& b, BootstrapOptions options) {
+DifferenceInterval paired_bootstrap(const at::Tensor& a, const at::Tensor& b,
+                                    BootstrapOptions options) {
   check_options("paired_bootstrap", options);
-  const auto first = seed_rows("paired_bootstrap", "a", a), second = seed_rows("paired_bootstrap", "b", b);
+  const auto first = seed_rows("paired_bootstrap", "a", a),
+             second = seed_rows("paired_bootstrap", "b", b);
   check_same("paired_bootstrap", "b", second, first);
   const auto difference = first - second;
   const auto bad = difference.isfinite().logical_not().sum().item<int64_t>();
-  DISSENT_CHECK(bad == 0, kData, "paired_bootstrap: {} of {} differences are not finite", bad, difference.numel());
+  DISSENT_CHECK(bad == 0, kData, "paired_bootstrap: {} of {} differences are not finite", bad,
+                difference.numel());
   const int64_t count = difference.size(1);
   const auto mean = [&](int64_t seed, const std::vector<Draws>& draws) {
     const auto* value = difference.const_data_ptr<double>() + seed * count;
@@ -142,18 +166,23 @@ DifferenceInterval paired_bootstrap(const at::Tensor& a, const at::Tensor& b, Bo
   return resample(difference.size(0), {count}, mean, options);
 }
 
-DifferenceInterval paired_bootstrap_auroc(const ScoredSets& a, const ScoredSets& b, BootstrapOptions options) {
+DifferenceInterval paired_bootstrap_auroc(const ScoredSets& a, const ScoredSets& b,
+                                          BootstrapOptions options) {
   check_options("paired_bootstrap_auroc", options);
   at::Tensor positive_a, negative_a, positive_b, negative_b;
-  const auto first = sorted_runs("a", a, positive_a, negative_a), second = sorted_runs("b", b, positive_b, negative_b);
+  const auto first = sorted_runs("a", a, positive_a, negative_a),
+             second = sorted_runs("b", b, positive_b, negative_b);
   check_same("paired_bootstrap_auroc", "b.positive", positive_b, positive_a);
   check_same("paired_bootstrap_auroc", "b.negative", negative_b, negative_a);
-  DISSENT_CHECK(positive_a.size(1) < (int64_t{1} << 31) / negative_a.size(1) * (int64_t{1} << 31), kUsage,
-                "paired_bootstrap_auroc: {} positive and {} negative samples: wanted fewer pairs than 2^62", positive_a.size(1), negative_a.size(1));
+  DISSENT_CHECK(
+      positive_a.size(1) < (int64_t{1} << 31) / negative_a.size(1) * (int64_t{1} << 31), kUsage,
+      "paired_bootstrap_auroc: {} positive and {} negative samples: wanted fewer pairs than 2^62",
+      positive_a.size(1), negative_a.size(1));
   const auto difference = [&](int64_t seed, const std::vector<Draws>& draws) {
     return first[seed].auroc(draws[0], draws[1]) - second[seed].auroc(draws[0], draws[1]);
   };
-  return resample(positive_a.size(0), {positive_a.size(1), negative_a.size(1)}, difference, options);
+  return resample(positive_a.size(0), {positive_a.size(1), negative_a.size(1)}, difference,
+                  options);
 }
 
 }  // namespace dissent::metrics

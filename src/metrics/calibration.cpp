@@ -8,8 +8,10 @@ namespace dissent::metrics {
 namespace {
 
 void check_logits(const char* function, const at::Tensor& logits, const at::Tensor& labels) {
-  DISSENT_CHECK(logits.defined() && logits.dim() == 2 && (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kDouble), kUsage,
-                "{}: logits: wanted [N, C] of f32 or f64, given {}", function, describe(logits));
+  DISSENT_CHECK(logits.defined() && logits.dim() == 2 &&
+                    (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kDouble),
+                kUsage, "{}: logits: wanted [N, C] of f32 or f64, given {}", function,
+                describe(logits));
   check_labels(function, "labels", labels, logits.size(0), logits.size(1), logits.device());
 }
 
@@ -32,7 +34,9 @@ void SampleMean::update(const at::Tensor& values) {
   append_values(values_, values);
 }
 
-void SampleMean::merge(const SampleMean& other) { values_.insert(values_.end(), other.values_.begin(), other.values_.end()); }
+void SampleMean::merge(const SampleMean& other) {
+  values_.insert(values_.end(), other.values_.begin(), other.values_.end());
+}
 
 double SampleMean::finish() const {
   DISSENT_CHECK(!values_.empty(), kData, "mean: no sample was counted");
@@ -50,7 +54,11 @@ struct Calibration::Bin {
   uint64_t count = 0;
   uint64_t right = 0;
   double confidence = 0;  ///< sum
-  double gap() const { return count == 0 ? 0 : std::abs(static_cast<double>(right) - confidence) / static_cast<double>(count); }
+  double gap() const {
+    return count == 0
+               ? 0
+               : std::abs(static_cast<double>(right) - confidence) / static_cast<double>(count);
+  }
 };
 
 void Calibration::update(const at::Tensor& confidence, const at::Tensor& right) {
@@ -59,10 +67,13 @@ void Calibration::update(const at::Tensor& confidence, const at::Tensor& right) 
   check_no_nan("calibration", confidence);
   const auto values = confidence.detach().to(at::kCPU, at::kDouble).contiguous();
   const auto flags = right.to(at::kCPU).contiguous();
-  for (int64_t i = 0; i < values.numel(); ++i) samples_.emplace_back(values.data_ptr<double>()[i], flags.data_ptr<bool>()[i]);
+  for (int64_t i = 0; i < values.numel(); ++i)
+    samples_.emplace_back(values.data_ptr<double>()[i], flags.data_ptr<bool>()[i]);
 }
 
-void Calibration::merge(const Calibration& other) { samples_.insert(samples_.end(), other.samples_.begin(), other.samples_.end()); }
+void Calibration::merge(const Calibration& other) {
+  samples_.insert(samples_.end(), other.samples_.begin(), other.samples_.end());
+}
 
 std::vector<Calibration::Bin> Calibration::fill(int64_t bins, TopBin top) const {
   DISSENT_CHECK(bins >= 1, kUsage, "calibration: bins: wanted 1 or more, given {}", bins);

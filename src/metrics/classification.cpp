@@ -5,14 +5,18 @@
 
 namespace dissent::metrics {
 
-Classification::Classification(int64_t classes, bool classwise) : classes_(classes), has_classwise_(classwise), classwise_(classwise ? classes : 1) {
-  DISSENT_CHECK(classes >= 1, kUsage, "classification: classes: wanted 1 or more, given {}", classes);
+Classification::Classification(int64_t classes, bool classwise)
+    : classes_(classes), has_classwise_(classwise), classwise_(classwise ? classes : 1) {
+  DISSENT_CHECK(classes >= 1, kUsage, "classification: classes: wanted 1 or more, given {}",
+                classes);
 }
 
 void Classification::update(const at::Tensor& logits, const at::Tensor& labels) {
-  DISSENT_CHECK(logits.defined() && logits.dim() == 2 && logits.size(0) >= 1 && logits.size(1) == classes_ &&
+  DISSENT_CHECK(logits.defined() && logits.dim() == 2 && logits.size(0) >= 1 &&
+                    logits.size(1) == classes_ &&
                     (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kDouble),
-                kUsage, "classification: logits: wanted [N >= 1, {}] of f32 or f64, given {}", classes_, describe(logits));
+                kUsage, "classification: logits: wanted [N >= 1, {}] of f32 or f64, given {}",
+                classes_, describe(logits));
   const auto z = logits.detach().to(at::kDouble);
   const auto likelihood = negative_log_likelihood(z, labels);  // checks the labels
   const auto p = at::softmax(z, -1);
@@ -29,7 +33,8 @@ void Classification::update(const at::Tensor& logits, const at::Tensor& labels) 
 }
 
 void Classification::merge(const Classification& other) {
-  DISSENT_CHECK(classes_ == other.classes_ && has_classwise_ == other.has_classwise_, kUsage, "classification: merge: wanted the same classes");
+  DISSENT_CHECK(classes_ == other.classes_ && has_classwise_ == other.has_classwise_, kUsage,
+                "classification: merge: wanted the same classes");
   from_state(state() + other.state());
 }
 
@@ -38,25 +43,33 @@ const Reliability& Classification::reliability(const std::string& convention) co
   if (convention == "sdde") return dropped_;
   if (convention == "openood") return of_logits_;
   if (convention == "torch_uncertainty") return own_;
-  DISSENT_FAIL(kUsage, "reliability: convention: wanted sklearn, sdde, openood or torch_uncertainty, given {}", convention);
+  DISSENT_FAIL(
+      kUsage,
+      "reliability: convention: wanted sklearn, sdde, openood or torch_uncertainty, given {}",
+      convention);
 }
 
 double Classification::finish(const std::string& metric, const std::string& convention) const {
-  DISSENT_CHECK(find_metric(metric).has_convention(convention), kUsage, "metric {}: convention: wanted one that has it, given {}", metric, convention);
+  DISSENT_CHECK(find_metric(metric).has_convention(convention), kUsage,
+                "metric {}: convention: wanted one that has it, given {}", metric, convention);
   DISSENT_CHECK(samples() > 0, kData, "{}: no sample was counted", metric);
   if (metric == "accuracy") return accuracy_.finish();
   if (metric == "accuracy_top5") return top5_.finish();
-  if (metric == "nll") return convention == "sdde" || convention == "openood" ? batch_nll_.finish() : nll_.finish();
+  if (metric == "nll")
+    return convention == "sdde" || convention == "openood" ? batch_nll_.finish() : nll_.finish();
   if (metric == "brier") return brier_.finish();
   if (metric == "ece") return reliability(convention).expected_error();
   if (metric == "ece_max") return reliability(convention).largest_error();
-  DISSENT_CHECK(metric == "ece_classwise" && has_classwise_, kUsage, "classification: metric: wanted one that is a sum over samples, given {}", metric);
+  DISSENT_CHECK(metric == "ece_classwise" && has_classwise_, kUsage,
+                "classification: metric: wanted one that is a sum over samples, given {}", metric);
   return classwise_.expected_error();
 }
 
 at::Tensor Classification::state() const {
-  std::vector<at::Tensor> parts{accuracy_.state(), top5_.state(), nll_.state(), batch_nll_.state(), brier_.state()};
-  for (const auto* part : {&closed_, &dropped_, &own_, &of_logits_}) parts.push_back(part->state().flatten());
+  std::vector<at::Tensor> parts{accuracy_.state(), top5_.state(), nll_.state(), batch_nll_.state(),
+                                brier_.state()};
+  for (const auto* part : {&closed_, &dropped_, &own_, &of_logits_})
+    parts.push_back(part->state().flatten());
   if (has_classwise_) parts.push_back(classwise_.state().flatten());
   return at::cat(parts);
 }
@@ -71,8 +84,10 @@ void Classification::from_state(const at::Tensor& state) {
   };
   accuracy_ = Accuracy::from_state(take(accuracy_.state()));
   top5_ = Accuracy::from_state(take(top5_.state()));
-  for (auto* mean : {&nll_, &batch_nll_, &brier_}) *mean = ExactMean::from_state(take(mean->state()));
-  for (auto* part : {&closed_, &dropped_, &own_, &of_logits_}) part->from_state(take(part->state()));
+  for (auto* mean : {&nll_, &batch_nll_, &brier_})
+    *mean = ExactMean::from_state(take(mean->state()));
+  for (auto* part : {&closed_, &dropped_, &own_, &of_logits_})
+    part->from_state(take(part->state()));
   if (has_classwise_) classwise_.from_state(take(classwise_.state()));
 }
 

@@ -12,31 +12,45 @@ namespace {
 
 constexpr Purpose kConformalDraw{21};
 
-at::Tensor checked_probabilities(const char* function, const at::Tensor& probabilities, const ConformalOptions& options) {
-  DISSENT_CHECK(probabilities.defined() && probabilities.dim() == 2 && probabilities.size(1) >= 1 &&
-                    (probabilities.scalar_type() == at::kFloat || probabilities.scalar_type() == at::kDouble),
-                kUsage, "{}: probabilities: wanted [N, C >= 1] of f32 or f64, given {}", function, describe(probabilities));
-  DISSENT_CHECK(options.level > 0 && options.level < 1, kUsage, "{}: level: wanted above 0 and below 1, given {}", function, options.level);
-  DISSENT_CHECK(options.penalty >= 0 && std::isfinite(options.penalty), kUsage, "{}: penalty: wanted 0 or more, given {}", function, options.penalty);
-  DISSENT_CHECK(options.free_ranks >= 0, kUsage, "{}: free_ranks: wanted 0 or more, given {}", function, options.free_ranks);
-  const auto outside = probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
-  DISSENT_CHECK(outside == 0, kData, "{}: {} of {} probabilities are outside of [0, 1]", function, outside, probabilities.numel());
+at::Tensor checked_probabilities(const char* function, const at::Tensor& probabilities,
+                                 const ConformalOptions& options) {
+  DISSENT_CHECK(
+      probabilities.defined() && probabilities.dim() == 2 && probabilities.size(1) >= 1 &&
+          (probabilities.scalar_type() == at::kFloat || probabilities.scalar_type() == at::kDouble),
+      kUsage, "{}: probabilities: wanted [N, C >= 1] of f32 or f64, given {}", function,
+      describe(probabilities));
+  DISSENT_CHECK(options.level > 0 && options.level < 1, kUsage,
+                "{}: level: wanted above 0 and below 1, given {}", function, options.level);
+  DISSENT_CHECK(options.penalty >= 0 && std::isfinite(options.penalty), kUsage,
+                "{}: penalty: wanted 0 or more, given {}", function, options.penalty);
+  DISSENT_CHECK(options.free_ranks >= 0, kUsage, "{}: free_ranks: wanted 0 or more, given {}",
+                function, options.free_ranks);
+  const auto outside =
+      probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
+  DISSENT_CHECK(outside == 0, kData, "{}: {} of {} probabilities are outside of [0, 1]", function,
+                outside, probabilities.numel());
   return probabilities.detach().to(at::kCPU, at::kDouble).contiguous();
 }
 
 // The scores of one sample's classes.
 class RowScores {
  public:
-  RowScores(int64_t classes, const ConformalOptions& options, ConformalPart part) : options_(options), part_(part), order_(classes), scores_(classes) {}
+  RowScores(int64_t classes, const ConformalOptions& options, ConformalPart part)
+      : options_(options), part_(part), order_(classes), scores_(classes) {}
 
   const std::vector<double>& operator()(const double* p, int64_t row) {
     std::iota(order_.begin(), order_.end(), 0);
-    std::stable_sort(order_.begin(), order_.end(), [p](int64_t a, int64_t b) { return p[a] > p[b]; });
-    const double u = options_.randomised ? Random(options_.seed, kConformalDraw, row, static_cast<uint64_t>(part_)).uniform() : 1;
+    std::stable_sort(order_.begin(), order_.end(),
+                     [p](int64_t a, int64_t b) { return p[a] > p[b]; });
+    const double u =
+        options_.randomised
+            ? Random(options_.seed, kConformalDraw, row, static_cast<uint64_t>(part_)).uniform()
+            : 1;
     double before = 0;
     for (size_t i = 0; i < order_.size(); ++i) {
       const auto beyond = static_cast<int64_t>(i) + 1 - options_.free_ranks;
-      scores_[order_[i]] = before + u * p[order_[i]] + options_.penalty * static_cast<double>(std::max<int64_t>(0, beyond));
+      scores_[order_[i]] = before + u * p[order_[i]] +
+                           options_.penalty * static_cast<double>(std::max<int64_t>(0, beyond));
       before += p[order_[i]];
     }
     return scores_;
@@ -59,14 +73,17 @@ ConformalOptions raps_options(double level) {
   return options;
 }
 
-at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& labels, const ConformalOptions& options, int64_t first_row, ConformalPart part) {
+at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& labels,
+                            const ConformalOptions& options, int64_t first_row,
+                            ConformalPart part) {
   const auto p = checked_probabilities("conformal_scores", probabilities, options);
   check_labels("conformal_scores", "labels", labels, p.size(0), p.size(1), probabilities.device());
   const auto y = labels.to(at::kCPU).contiguous();
   auto scores = at::empty({p.size(0)}, at::kDouble);
   RowScores row(p.size(1), options, part);
   for (int64_t n = 0; n < p.size(0); ++n)
-    scores.data_ptr<double>()[n] = row(p.const_data_ptr<double>() + n * p.size(1), first_row + n)[y.const_data_ptr<int64_t>()[n]];
+    scores.data_ptr<double>()[n] = row(p.const_data_ptr<double>() + n * p.size(1),
+                                       first_row + n)[y.const_data_ptr<int64_t>()[n]];
   return scores;
 }
 
@@ -87,9 +104,11 @@ double conformal_quantile(const at::Tensor& scores, double level) {
   return sorted[position];
 }
 
-at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile, const ConformalOptions& options, int64_t first_row) {
+at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
+                          const ConformalOptions& options, int64_t first_row) {
   const auto p = checked_probabilities("conformal_sets", probabilities, options);
-  DISSENT_CHECK(!std::isnan(quantile), kUsage, "conformal_sets: quantile: wanted a number, given NaN");
+  DISSENT_CHECK(!std::isnan(quantile), kUsage,
+                "conformal_sets: quantile: wanted a number, given NaN");
   const int64_t classes = p.size(1);
   auto sets = at::empty({p.size(0), classes}, at::kBool);
   RowScores row(classes, options, ConformalPart::kTest);
@@ -107,8 +126,8 @@ at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile, cons
 }
 
 void ConformalCounts::update(const at::Tensor& sets, const at::Tensor& labels) {
-  DISSENT_CHECK(sets.defined() && sets.dim() == 2 && sets.scalar_type() == at::kBool, kUsage, "conformal_counts: sets: wanted [N, C] Bool, given {}",
-                describe(sets));
+  DISSENT_CHECK(sets.defined() && sets.dim() == 2 && sets.scalar_type() == at::kBool, kUsage,
+                "conformal_counts: sets: wanted [N, C] Bool, given {}", describe(sets));
   check_labels("conformal_counts", "labels", labels, sets.size(0), sets.size(1), sets.device());
   const auto sizes = sets.sum(1);
   samples_ += sets.size(0);
@@ -126,7 +145,9 @@ double ConformalCounts::coverage() const { return share_of(covered_); }
 double ConformalCounts::mean_size() const { return share_of(classes_); }
 double ConformalCounts::empty_share() const { return share_of(empty_); }
 
-at::Tensor ConformalCounts::state() const { return at::tensor(std::vector<int64_t>{samples_, covered_, classes_, empty_}, at::kLong); }
+at::Tensor ConformalCounts::state() const {
+  return at::tensor(std::vector<int64_t>{samples_, covered_, classes_, empty_}, at::kLong);
+}
 
 ConformalCounts ConformalCounts::from_state(const at::Tensor& state) {
   check_state("conformal_counts", state, {4});

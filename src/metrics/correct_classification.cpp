@@ -6,7 +6,8 @@
 
 namespace dissent::metrics {
 
-void CorrectClassification::update(const at::Tensor& confidence, const at::Tensor& predictions, const at::Tensor& labels) {
+void CorrectClassification::update(const at::Tensor& confidence, const at::Tensor& predictions,
+                                   const at::Tensor& labels) {
   check_values("correct_classification", "confidence", confidence);
   check_beside("correct_classification", "predictions", predictions, confidence, at::kLong);
   check_beside("correct_classification", "labels", labels, confidence, at::kLong);
@@ -25,13 +26,16 @@ void CorrectClassification::merge(const CorrectClassification& other) {
 
 double CorrectClassification::finish(double fpr) const {
   check_range("correct_classification", "fpr", fpr, 0, 1);
-  DISSENT_CHECK(id_count_ > 0 && !ood_.empty(), kData, "correct_classification: {} ID and {} OOD samples; at least one of each is needed", id_count_,
-                ood_.size());
+  DISSENT_CHECK(id_count_ > 0 && !ood_.empty(), kData,
+                "correct_classification: {} ID and {} OOD samples; at least one of each is needed",
+                id_count_, ood_.size());
   auto ood = ood_;
   std::sort(ood.begin(), ood.end(), std::greater<>());
   const auto allowed = static_cast<size_t>(std::ceil(fpr * static_cast<double>(ood.size())));
   const double threshold = allowed == 0 ? ood.back() : ood[allowed - 1];
-  const auto right = std::count_if(right_.begin(), right_.end(), [threshold](double confidence) { return confidence > threshold; });
+  const auto right = std::count_if(right_.begin(), right_.end(), [threshold](double confidence) {
+    return confidence > threshold;
+  });
   return static_cast<double>(right) / static_cast<double>(id_count_);
 }
 

@@ -15,22 +15,33 @@ double p_log_p(double p) { return p == 0 ? 0 : p * std::log(p); }
 }  // namespace
 
 Diversity::Diversity(int64_t members, bool pairwise_divergence)
-    : members_(members), pairwise_divergence_(pairwise_divergence), different_(members * members), both_right_(members * members) {
+    : members_(members),
+      pairwise_divergence_(pairwise_divergence),
+      different_(members * members),
+      both_right_(members * members) {
   DISSENT_CHECK(members >= 2, kUsage, "diversity: members: wanted 2 or more, given {}", members);
 }
 
 void Diversity::update(const at::Tensor& outputs, const at::Tensor& labels, MemberOutputs kind) {
   check_outputs("diversity", "outputs", outputs, members_, 0);
-  DISSENT_CHECK(outputs.size(0) == members_, kUsage, "diversity: outputs: wanted {} members, given {}", members_, describe(outputs));
-  if (labels.defined()) check_labels("diversity", "labels", labels, outputs.size(1), outputs.size(2), outputs.device());
-  const int64_t rows = outputs.size(1), classes = outputs.size(2), step = std::max<int64_t>(1, kMostValues / (members_ * classes));
+  DISSENT_CHECK(outputs.size(0) == members_, kUsage,
+                "diversity: outputs: wanted {} members, given {}", members_, describe(outputs));
+  if (labels.defined())
+    check_labels("diversity", "labels", labels, outputs.size(1), outputs.size(2), outputs.device());
+  const int64_t rows = outputs.size(1), classes = outputs.size(2),
+                step = std::max<int64_t>(1, kMostValues / (members_ * classes));
   for (int64_t first = 0; first < rows; first += step) {
     const int64_t count = std::min(step, rows - first);
-    const auto block = outputs.detach().narrow(1, first, count).to(at::kCPU, at::kDouble).contiguous();
+    const auto block =
+        outputs.detach().narrow(1, first, count).to(at::kCPU, at::kDouble).contiguous();
     const auto p = kind == MemberOutputs::kLogits ? at::softmax(block, -1) : block;
     const auto log_p = kind == MemberOutputs::kLogits ? at::log_softmax(block, -1) : block.log();
-    count_predictions(block.argmax(-1), labels.defined() ? labels.narrow(0, first, count).to(at::kCPU) : at::Tensor());
-    for (int64_t n = 0; n < count; ++n) add_row(p.const_data_ptr<double>() + n * classes, log_p.const_data_ptr<double>() + n * classes, count, classes);
+    count_predictions(block.argmax(-1), labels.defined()
+                                            ? labels.narrow(0, first, count).to(at::kCPU)
+                                            : at::Tensor());
+    for (int64_t n = 0; n < count; ++n)
+      add_row(p.const_data_ptr<double>() + n * classes,
+              log_p.const_data_ptr<double>() + n * classes, count, classes);
   }
   rows_ += rows;
   if (labels.defined()) labelled_ += rows;
@@ -39,12 +50,16 @@ void Diversity::update(const at::Tensor& outputs, const at::Tensor& labels, Memb
 void Diversity::count_predictions(const at::Tensor& predictions, const at::Tensor& labels) {
   for (int64_t i = 0; i < members_; ++i)
     for (int64_t j = i; j < members_; ++j) {
-      if (j > i) different_[i * members_ + j] += predictions[i].ne(predictions[j]).sum().item<int64_t>();
-      if (labels.defined()) both_right_[i * members_ + j] += predictions[i].eq(labels).logical_and(predictions[j].eq(labels)).sum().item<int64_t>();
+      if (j > i)
+        different_[i * members_ + j] += predictions[i].ne(predictions[j]).sum().item<int64_t>();
+      if (labels.defined())
+        both_right_[i * members_ + j] +=
+            predictions[i].eq(labels).logical_and(predictions[j].eq(labels)).sum().item<int64_t>();
     }
 }
 
-// One sample: member m's values are at m * rows * classes. Sums run over members, then classes, in their order.
+// One sample: member m's values are at m * rows * classes. Sums run over members, then classes, in
+// their order.
 void Diversity::add_row(const double* p, const double* log_p, int64_t rows, int64_t classes) {
   const auto members = static_cast<double>(members_);
   double self = 0, cross = 0, total = 0, variance = 0, divergence = 0;
@@ -77,7 +92,8 @@ void Diversity::add_row(const double* p, const double* log_p, int64_t rows, int6
 }
 
 void Diversity::merge(const Diversity& other) {
-  DISSENT_CHECK(members_ == other.members_ && pairwise_divergence_ == other.pairwise_divergence_, kUsage, "diversity: merge: wanted the same members");
+  DISSENT_CHECK(members_ == other.members_ && pairwise_divergence_ == other.pairwise_divergence_,
+                kUsage, "diversity: merge: wanted the same members");
   rows_ += other.rows_;
   labelled_ += other.labelled_;
   for (size_t i = 0; i < different_.size(); ++i) {
@@ -93,13 +109,16 @@ void Diversity::merge(const Diversity& other) {
 
 void Diversity::finish_pairs(DiversityFigures& figures) const {
   double q = 0, rho = 0, fault = 0, unequal = 0, q_pairs = 0, rho_pairs = 0;
-  const auto n = static_cast<double>(rows_), pairs = static_cast<double>(members_ * (members_ - 1)) / 2;
+  const auto n = static_cast<double>(rows_),
+             pairs = static_cast<double>(members_ * (members_ - 1)) / 2;
   for (int64_t i = 0; i < members_; ++i)
     for (int64_t j = i + 1; j < members_; ++j) {
       const auto a = static_cast<double>(both_right_[i * members_ + j]);
-      const double b = static_cast<double>(both_right_[i * members_ + i]) - a, c = static_cast<double>(both_right_[j * members_ + j]) - a;
+      const double b = static_cast<double>(both_right_[i * members_ + i]) - a,
+                   c = static_cast<double>(both_right_[j * members_ + j]) - a;
       const double d = n - a - b - c;
-      const double up = a * d - b * c, down = a * d + b * c, norm = std::sqrt((a + b) * (c + d)) * std::sqrt((a + c) * (b + d));
+      const double up = a * d - b * c, down = a * d + b * c,
+                   norm = std::sqrt((a + b) * (c + d)) * std::sqrt((a + c) * (b + d));
       if (down > 0) q += up / down, ++q_pairs;
       if (norm > 0) rho += up / norm, ++rho_pairs;
       fault += d / n;
@@ -113,12 +132,15 @@ void Diversity::finish_pairs(DiversityFigures& figures) const {
 
 DiversityFigures Diversity::finish() const {
   DISSENT_CHECK(rows_ > 0, kData, "diversity: no sample was counted");
-  DISSENT_CHECK(labelled_ == 0 || labelled_ == rows_, kUsage, "diversity: labels: wanted for all {} samples or none, given for {}", rows_, labelled_);
+  DISSENT_CHECK(labelled_ == 0 || labelled_ == rows_, kUsage,
+                "diversity: labels: wanted for all {} samples or none, given for {}", rows_,
+                labelled_);
   const auto n = static_cast<double>(rows_);
   int64_t different = 0;
   for (const int64_t count : different_) different += count;
   DiversityFigures figures;
-  figures.disagreement = static_cast<double>(different) / (n * static_cast<double>(members_ * (members_ - 1) / 2));
+  figures.disagreement =
+      static_cast<double>(different) / (n * static_cast<double>(members_ * (members_ - 1) / 2));
   figures.kl = kl_.finish() / n;
   figures.jensen_shannon = pairwise_divergence_ ? jensen_shannon_.finish() / n : std::nan("");
   figures.variance = variance_.finish() / n;

@@ -20,20 +20,24 @@ void ExactSum::add(double value) {
   DISSENT_CHECK(size < kMostSum, kData, "sum: {} is beyond 2^62", value);
   const auto whole = static_cast<int64_t>(size);
   // size - whole is exact and below 1.
-  const auto units = (static_cast<__int128>(whole) << 64) + static_cast<uint64_t>((size - static_cast<double>(whole)) * 0x1p64);
-  DISSENT_CHECK(!__builtin_add_overflow(sum_, value < 0 ? -units : units, &sum_), kData, "sum: the sum is beyond 2^63");
+  const auto units = (static_cast<__int128>(whole) << 64) +
+                     static_cast<uint64_t>((size - static_cast<double>(whole)) * 0x1p64);
+  DISSENT_CHECK(!__builtin_add_overflow(sum_, value < 0 ? -units : units, &sum_), kData,
+                "sum: the sum is beyond 2^63");
 }
 
 void ExactSum::add(const at::Tensor& values) {
-  DISSENT_CHECK(values.defined() && (values.scalar_type() == at::kFloat || values.scalar_type() == at::kDouble), kUsage,
-                "sum: values: wanted f32 or f64, given {}", describe(values));
+  DISSENT_CHECK(values.defined() &&
+                    (values.scalar_type() == at::kFloat || values.scalar_type() == at::kDouble),
+                kUsage, "sum: values: wanted f32 or f64, given {}", describe(values));
   const auto host = values.detach().to(at::kCPU, at::kDouble).contiguous();
   const auto* value = host.const_data_ptr<double>();
   for (int64_t i = 0; i < host.numel(); ++i) add(value[i]);
 }
 
 void ExactSum::merge(const ExactSum& other) {
-  DISSENT_CHECK(!__builtin_add_overflow(sum_, other.sum_, &sum_), kData, "sum: the sum is beyond 2^63");
+  DISSENT_CHECK(!__builtin_add_overflow(sum_, other.sum_, &sum_), kData,
+                "sum: the sum is beyond 2^63");
   nan_ += other.nan_;
   positive_infinite_ += other.positive_infinite_;
   negative_infinite_ += other.negative_infinite_;

@@ -18,7 +18,8 @@ void Ranking::merge(const Ranking& other) {
 }
 
 RankingCurve Ranking::finish() const {
-  DISSENT_CHECK(!positive_.empty() && !negative_.empty(), kData, "ranking: {} positive and {} negative samples; at least one of each is needed",
+  DISSENT_CHECK(!positive_.empty() && !negative_.empty(), kData,
+                "ranking: {} positive and {} negative samples; at least one of each is needed",
                 positive_.size(), negative_.size());
   auto positive = positive_, negative = negative_;
   std::sort(positive.begin(), positive.end(), std::greater<>());
@@ -28,7 +29,8 @@ RankingCurve Ranking::finish() const {
   curve.negatives = negative.size();
   size_t p = 0, n = 0;
   while (p < positive.size() || n < negative.size()) {
-    const bool from_positive = n == negative.size() || (p < positive.size() && positive[p] >= negative[n]);
+    const bool from_positive =
+        n == negative.size() || (p < positive.size() && positive[p] >= negative[n]);
     const double threshold = from_positive ? positive[p] : negative[n];
     while (p < positive.size() && positive[p] == threshold) ++p;
     while (n < negative.size() && negative[n] == threshold) ++n;

@@ -6,19 +6,27 @@
 namespace dissent::metrics {
 namespace {
 
-double share(uint64_t part, uint64_t whole) { return static_cast<double>(part) / static_cast<double>(whole); }
+double share(uint64_t part, uint64_t whole) {
+  return static_cast<double>(part) / static_cast<double>(whole);
+}
 
-// Whether scikit-learn keeps point i: the ends, and every point off the straight line through its two neighbours in index.
+// Whether scikit-learn keeps point i: the ends, and every point off the straight line through its
+// two neighbours in index.
 bool kept(const RankingCurve& curve, size_t i) {
-  const auto bends = [i](const std::vector<uint64_t>& counts) { return counts[i + 1] - counts[i] != counts[i] - counts[i - 1]; };
-  return i == 0 || i + 1 == curve.thresholds.size() || bends(curve.true_positives) || bends(curve.false_positives);
+  const auto bends = [i](const std::vector<uint64_t>& counts) {
+    return counts[i + 1] - counts[i] != counts[i] - counts[i - 1];
+  };
+  return i == 0 || i + 1 == curve.thresholds.size() || bends(curve.true_positives) ||
+         bends(curve.false_positives);
 }
 
 }  // namespace
 
 double auroc(const RankingCurve& curve) {
-  DISSENT_CHECK(curve.positives <= std::numeric_limits<int64_t>::max() / 2 / curve.negatives, kUsage,
-                "auroc: {} positive and {} negative samples: twice their product is beyond 2^63", curve.positives, curve.negatives);
+  DISSENT_CHECK(curve.positives <= std::numeric_limits<int64_t>::max() / 2 / curve.negatives,
+                kUsage,
+                "auroc: {} positive and {} negative samples: twice their product is beyond 2^63",
+                curve.positives, curve.negatives);
   // Twice the number of pairs (positive, negative) in the right order, ties counted once.
   uint64_t twice = 0, true_before = 0, false_before = 0;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
@@ -31,11 +39,13 @@ double auroc(const RankingCurve& curve) {
 }
 
 double fpr_at_recall(const RankingCurve& curve, double recall, RocPoints points) {
-  DISSENT_CHECK(recall >= 0 && recall <= 1, kUsage, "fpr_at_recall: recall: wanted 0 .. 1, given {}", recall);
+  DISSENT_CHECK(recall >= 0 && recall <= 1, kUsage,
+                "fpr_at_recall: recall: wanted 0 .. 1, given {}", recall);
   if (recall == 0) return 0;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
     if (points == RocPoints::kDropCollinear && !kept(curve, i)) continue;
-    if (share(curve.true_positives[i], curve.positives) >= recall) return share(curve.false_positives[i], curve.negatives);
+    if (share(curve.true_positives[i], curve.positives) >= recall)
+      return share(curve.false_positives[i], curve.negatives);
   }
   return 1;
 }
@@ -44,7 +54,8 @@ double aupr(const RankingCurve& curve) {
   double area = 0, recall_before = 0, precision_before = 1;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
     const double recall = share(curve.true_positives[i], curve.positives);
-    const double precision = share(curve.true_positives[i], curve.true_positives[i] + curve.false_positives[i]);
+    const double precision =
+        share(curve.true_positives[i], curve.true_positives[i] + curve.false_positives[i]);
     area += (recall - recall_before) * (precision + precision_before) / 2;
     recall_before = recall;
     precision_before = precision;
@@ -56,7 +67,8 @@ double average_precision(const RankingCurve& curve) {
   double sum = 0, recall_before = 0;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
     const double recall = share(curve.true_positives[i], curve.positives);
-    sum += (recall - recall_before) * share(curve.true_positives[i], curve.true_positives[i] + curve.false_positives[i]);
+    sum += (recall - recall_before) *
+           share(curve.true_positives[i], curve.true_positives[i] + curve.false_positives[i]);
     recall_before = recall;
   }
   return sum;

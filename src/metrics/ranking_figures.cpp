@@ -7,18 +7,23 @@
 namespace dissent::metrics {
 namespace {
 
-double ratio_of(uint64_t part, uint64_t whole) { return static_cast<double>(part) / static_cast<double>(whole); }
+double ratio_of(uint64_t part, uint64_t whole) {
+  return static_cast<double>(part) / static_cast<double>(whole);
+}
 
 }  // namespace
 
-// From the point that crosses the recall on: the first at which the two steps beside it differ, or an end of the curve.
-double RankingPiece::dropped(const std::vector<const Side*>& sides, size_t recall, uint64_t negatives) {
+// From the point that crosses the recall on: the first at which the two steps beside it differ, or
+// an end of the curve.
+double RankingPiece::dropped(const std::vector<const Side*>& sides, size_t recall,
+                             uint64_t negatives) {
   const Side* pending = nullptr;
   for (const auto* side : sides) {
     if (side->groups == 0) continue;
     const auto& crossing = side->crossings[recall];
     if (pending) {
-      if (side->first.positives != pending->last.positives || side->first.negatives != pending->last.negatives)
+      if (side->first.positives != pending->last.positives ||
+          side->first.negatives != pending->last.negatives)
         return ratio_of(static_cast<uint64_t>(pending->false_end), negatives);
       if (side->bends) return ratio_of(static_cast<uint64_t>(side->false_bend), negatives);
       pending = side;
@@ -30,7 +35,8 @@ double RankingPiece::dropped(const std::vector<const Side*>& sides, size_t recal
   return 1;
 }
 
-RankingSide RankingPiece::finish(const std::vector<const Side*>& sides, TieGroup total, const RankingWants& wants) {
+RankingSide RankingPiece::finish(const std::vector<const Side*>& sides, TieGroup total,
+                                 const RankingWants& wants) {
   RankingSide out;
   ExactSum trapezoid, steps;
   for (const auto* side : sides) {
@@ -44,18 +50,23 @@ RankingSide RankingPiece::finish(const std::vector<const Side*>& sides, TieGroup
     Crossing at;
     for (const auto* side : sides)
       if (side->crossings[r].found) at = side->crossings[r];
-    const double low = ratio_of(static_cast<uint64_t>(at.true_before), total.positives), high = ratio_of(static_cast<uint64_t>(at.true_at), total.positives);
+    const double low = ratio_of(static_cast<uint64_t>(at.true_before), total.positives),
+                 high = ratio_of(static_cast<uint64_t>(at.true_at), total.positives);
     const bool below = at.true_before + at.false_before > 0 && recall - low < high - recall;
     out.fpr.push_back(ratio_of(static_cast<uint64_t>(at.false_at), total.negatives));
-    out.fpr_nearest.push_back(ratio_of(static_cast<uint64_t>(below ? at.false_before : at.false_at), total.negatives));
+    out.fpr_nearest.push_back(
+        ratio_of(static_cast<uint64_t>(below ? at.false_before : at.false_at), total.negatives));
     out.fpr_dropped.push_back(recall == 0 ? 0 : dropped(sides, r, total.negatives));
   }
   return out;
 }
 
-RankingFigures ranking_figures(const std::vector<RankingPiece>& pieces, TieGroup total, const RankingWants& wants) {
-  const bool enough = wants.risk ? total.positives + total.negatives > 0 : total.positives > 0 && total.negatives > 0;
-  DISSENT_CHECK(enough, kData, "ranking: {} positive and {} negative samples; at least one of each is needed",
+RankingFigures ranking_figures(const std::vector<RankingPiece>& pieces, TieGroup total,
+                               const RankingWants& wants) {
+  const bool enough = wants.risk ? total.positives + total.negatives > 0
+                                 : total.positives > 0 && total.negatives > 0;
+  DISSENT_CHECK(enough, kData,
+                "ranking: {} positive and {} negative samples; at least one of each is needed",
                 total.positives, total.negatives);
   RankingFigures figures{total.positives, total.negatives, 0, {}, {}, 0, 0};
   __int128 twice = 0;
@@ -67,27 +78,38 @@ RankingFigures ranking_figures(const std::vector<RankingPiece>& pieces, TieGroup
     down.push_back(&piece.sides_[0]);
     up.insert(up.begin(), &piece.sides_[1]);
   }
-  const auto pairs = static_cast<__int128>(total.positives) * static_cast<__int128>(total.negatives);
+  const auto pairs =
+      static_cast<__int128>(total.positives) * static_cast<__int128>(total.negatives);
   figures.auroc = static_cast<double>(twice) / static_cast<double>(2 * pairs);
   figures.positive = RankingPiece::finish(down, total, wants);
   figures.negative = RankingPiece::finish(up, {total.negatives, total.positives}, wants);
   const auto count = static_cast<double>(total.positives + total.negatives);
   figures.aurc = risk.finish() / count;
-  const auto top = std::find_if(down.begin(), down.end(), [](const auto* side) { return side->groups > 0; });
-  const double first = (*top)->first.negatives == 0 ? 0 : ratio_of((*top)->first.negatives, (*top)->first.positives + (*top)->first.negatives);
-  figures.aurc_trapezoid = count < 2 ? std::nan("") : (risk.finish() - (first + static_cast<double>(total.negatives) / count) / 2) / (count - 1);
+  const auto top =
+      std::find_if(down.begin(), down.end(), [](const auto* side) { return side->groups > 0; });
+  const double first =
+      (*top)->first.negatives == 0
+          ? 0
+          : ratio_of((*top)->first.negatives, (*top)->first.positives + (*top)->first.negatives);
+  figures.aurc_trapezoid =
+      count < 2 ? std::nan("")
+                : (risk.finish() - (first + static_cast<double>(total.negatives) / count) / 2) /
+                      (count - 1);
   return figures;
 }
 
 RankingFigures ranking_figures(const Ranking& ranking, const RankingWants& wants) {
   const auto sorted = [](const at::Tensor& scores) {
-    std::vector<double> values(scores.const_data_ptr<double>(), scores.const_data_ptr<double>() + scores.numel());
+    std::vector<double> values(scores.const_data_ptr<double>(),
+                               scores.const_data_ptr<double>() + scores.numel());
     std::sort(values.begin(), values.end(), std::greater<>());
     return values;
   };
-  const auto positive = sorted(ranking.positive_scores()), negative = sorted(ranking.negative_scores());
+  const auto positive = sorted(ranking.positive_scores()),
+             negative = sorted(ranking.negative_scores());
   const TieGroup total{positive.size(), negative.size()};
-  return ranking_figures({RankingPiece(tie_groups(positive, negative), {}, total, wants)}, total, wants);
+  return ranking_figures({RankingPiece(tie_groups(positive, negative), {}, total, wants)}, total,
+                         wants);
 }
 
 }  // namespace dissent::metrics

@@ -6,10 +6,20 @@
 namespace dissent::metrics {
 namespace {
 
-double part_of(uint64_t part, uint64_t whole) { return static_cast<double>(part) / static_cast<double>(whole); }
-double precision_of(TieGroup counts) { return counts.positives + counts.negatives == 0 ? 1 : part_of(counts.positives, counts.positives + counts.negatives); }
-TieGroup plus(TieGroup a, TieGroup b) { return {a.positives + b.positives, a.negatives + b.negatives}; }
-bool same(TieGroup a, TieGroup b) { return a.positives == b.positives && a.negatives == b.negatives; }
+double part_of(uint64_t part, uint64_t whole) {
+  return static_cast<double>(part) / static_cast<double>(whole);
+}
+double precision_of(TieGroup counts) {
+  return counts.positives + counts.negatives == 0
+             ? 1
+             : part_of(counts.positives, counts.positives + counts.negatives);
+}
+TieGroup plus(TieGroup a, TieGroup b) {
+  return {a.positives + b.positives, a.negatives + b.negatives};
+}
+bool same(TieGroup a, TieGroup b) {
+  return a.positives == b.positives && a.negatives == b.negatives;
+}
 
 // The smallest number of positives whose share of all, as it is rounded, is at least the recall.
 uint64_t needed_for(double recall, uint64_t positives) {
@@ -23,17 +33,20 @@ uint64_t needed_for(double recall, uint64_t positives) {
 std::vector<TieGroup> turned(const std::vector<TieGroup>& groups) {
   std::vector<TieGroup> out;
   out.reserve(groups.size());
-  for (auto group = groups.rbegin(); group != groups.rend(); ++group) out.push_back({group->negatives, group->positives});
+  for (auto group = groups.rbegin(); group != groups.rend(); ++group)
+    out.push_back({group->negatives, group->positives});
   return out;
 }
 
 }  // namespace
 
-std::vector<TieGroup> tie_groups(std::span<const double> positive, std::span<const double> negative) {
+std::vector<TieGroup> tie_groups(std::span<const double> positive,
+                                 std::span<const double> negative) {
   std::vector<TieGroup> groups;
   size_t p = 0, n = 0;
   while (p < positive.size() || n < negative.size()) {
-    const bool from_positive = n == negative.size() || (p < positive.size() && positive[p] >= negative[n]);
+    const bool from_positive =
+        n == negative.size() || (p < positive.size() && positive[p] >= negative[n]);
     const double score = from_positive ? positive[p] : negative[n];
     const size_t first_p = p, first_n = n;
     while (p < positive.size() && positive[p] == score) ++p;
@@ -48,18 +61,24 @@ RankingPiece::RankingPiece(const RankingWants& wants) {
   for (auto& side : sides_) side.crossings.resize(wants.recalls.size());
 }
 
-RankingPiece::RankingPiece(const std::vector<TieGroup>& groups, TieGroup before, TieGroup total, const RankingWants& wants) : RankingPiece(wants) {
+RankingPiece::RankingPiece(const std::vector<TieGroup>& groups, TieGroup before, TieGroup total,
+                           const RankingWants& wants)
+    : RankingPiece(wants) {
   auto above = before;
   for (const auto& group : groups) {
-    twice_pairs_ += static_cast<__int128>(group.negatives) * static_cast<__int128>(2 * above.positives + group.positives);
+    twice_pairs_ += static_cast<__int128>(group.negatives) *
+                    static_cast<__int128>(2 * above.positives + group.positives);
     above = plus(above, group);
   }
   sweep(sides_[0], groups, before, total, wants);
-  sweep(sides_[1], turned(groups), {total.negatives - above.negatives, total.positives - above.positives}, {total.negatives, total.positives}, wants);
+  sweep(sides_[1], turned(groups),
+        {total.negatives - above.negatives, total.positives - above.positives},
+        {total.negatives, total.positives}, wants);
   if (wants.risk) add_risk(groups, before);
 }
 
-void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGroup before, TieGroup total, const RankingWants& wants) {
+void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGroup before,
+                         TieGroup total, const RankingWants& wants) {
   const size_t count = groups.size();
   if (count == 0) return;
   side.groups = static_cast<int64_t>(count);
@@ -85,11 +104,18 @@ void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGro
     for (size_t r = 0; r < wants.recalls.size(); ++r) {
       auto& crossing = side.crossings[r];
       if (above.positives < needed[r] && at.positives >= needed[r]) {
-        crossing = {1, static_cast<int64_t>(above.positives), static_cast<int64_t>(above.negatives), static_cast<int64_t>(at.positives), false_at, 0, 0};
+        crossing = {1,
+                    static_cast<int64_t>(above.positives),
+                    static_cast<int64_t>(above.negatives),
+                    static_cast<int64_t>(at.positives),
+                    false_at,
+                    0,
+                    0};
         waiting[r] = true;
       }
       const bool first = above.positives + above.negatives == 0;
-      if (waiting[r] && (first || bends)) crossing.kept = 1, crossing.false_kept = false_at, waiting[r] = false;
+      if (waiting[r] && (first || bends))
+        crossing.kept = 1, crossing.false_kept = false_at, waiting[r] = false;
     }
     above = at;
   }
@@ -98,9 +124,12 @@ void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGro
 
 void RankingPiece::add_risk(const std::vector<TieGroup>& groups, TieGroup before) {
   for (const auto& group : groups) {
-    const uint64_t tied = group.positives + group.negatives, seen = before.positives + before.negatives;
-    const double wrong_share = part_of(group.negatives, tied), wrong = static_cast<double>(before.negatives);
-    for (uint64_t j = 1; j <= tied; ++j) risk_.add((wrong + wrong_share * static_cast<double>(j)) / static_cast<double>(seen + j));
+    const uint64_t tied = group.positives + group.negatives,
+                   seen = before.positives + before.negatives;
+    const double wrong_share = part_of(group.negatives, tied),
+                 wrong = static_cast<double>(before.negatives);
+    for (uint64_t j = 1; j <= tied; ++j)
+      risk_.add((wrong + wrong_share * static_cast<double>(j)) / static_cast<double>(seen + j));
     before = plus(before, group);
   }
 }
@@ -115,7 +144,9 @@ void RankingPiece::Side::each_integer(F f) {
     }
   };
   f(groups), counts(first), counts(last), f(bends), f(false_bend), f(false_end);
-  for (auto& c : crossings) f(c.found), f(c.true_before), f(c.false_before), f(c.true_at), f(c.false_at), f(c.kept), f(c.false_kept);
+  for (auto& c : crossings)
+    f(c.found), f(c.true_before), f(c.false_before), f(c.true_at), f(c.false_at), f(c.kept),
+        f(c.false_kept);
 }
 
 int64_t RankingPiece::words(const RankingWants& wants) {
@@ -140,7 +171,9 @@ RankingPiece RankingPiece::read(const int64_t* words, const RankingWants& wants)
   RankingPiece piece(wants);
   piece.twice_pairs_ = read_integer("ranking", words);
   words += 4;
-  const auto take = [&words] { return words += ExactSum::kWords, ExactSum::read(words - ExactSum::kWords); };
+  const auto take = [&words] {
+    return words += ExactSum::kWords, ExactSum::read(words - ExactSum::kWords);
+  };
   piece.risk_ = take();
   for (auto& side : piece.sides_) {
     side.trapezoid = take();

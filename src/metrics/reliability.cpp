@@ -16,7 +16,8 @@ std::vector<double> equal_edges(int64_t bins) {
   return edges;
 }
 
-at::Tensor bin_state(const std::vector<int64_t>& count, const std::vector<int64_t>& right, const std::vector<ExactSum>& confidence) {
+at::Tensor bin_state(const std::vector<int64_t>& count, const std::vector<int64_t>& right,
+                     const std::vector<ExactSum>& confidence) {
   auto state = at::empty({static_cast<int64_t>(count.size()), kBinWords}, at::kLong);
   auto* words = state.data_ptr<int64_t>();
   for (size_t b = 0; b < count.size(); ++b, words += kBinWords) {
@@ -27,7 +28,8 @@ at::Tensor bin_state(const std::vector<int64_t>& count, const std::vector<int64_
   return state;
 }
 
-void read_bins(const char* name, const at::Tensor& state, std::vector<int64_t>& count, std::vector<int64_t>& right, std::vector<ExactSum>& confidence) {
+void read_bins(const char* name, const at::Tensor& state, std::vector<int64_t>& count,
+               std::vector<int64_t>& right, std::vector<ExactSum>& confidence) {
   check_state(name, state, {static_cast<int64_t>(count.size()), kBinWords});
   const auto* words = state.const_data_ptr<int64_t>();
   for (size_t b = 0; b < count.size(); ++b, words += kBinWords) {
@@ -48,21 +50,26 @@ int64_t equal_bin(const std::vector<double>& edges, double p) {
 
 }  // namespace
 
-Reliability::Reliability(int64_t bins, TopBin top) : edges_(equal_edges(bins)), equal_width_(true), top_(top) {
+Reliability::Reliability(int64_t bins, TopBin top)
+    : edges_(equal_edges(bins)), equal_width_(true), top_(top) {
   const auto kept = static_cast<size_t>(bins + (top == TopBin::kOwn));
   count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
 }
 
-Reliability::Reliability(std::vector<double> inner_edges) : edges_(std::move(inner_edges)), equal_width_(false) {
-  DISSENT_CHECK(std::is_sorted(edges_.begin(), edges_.end()), kUsage, "reliability: inner_edges: wanted ascending edges");
+Reliability::Reliability(std::vector<double> inner_edges)
+    : edges_(std::move(inner_edges)), equal_width_(false) {
+  DISSENT_CHECK(std::is_sorted(edges_.begin(), edges_.end()), kUsage,
+                "reliability: inner_edges: wanted ascending edges");
   const auto kept = edges_.size() + 1;
   count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
 }
 
 int64_t Reliability::bin_of(double confidence) const {
   if (confidence < 0 || confidence > 1) return -1;
-  if (!equal_width_) return std::lower_bound(edges_.begin(), edges_.end(), confidence) - edges_.begin();
-  if (confidence == 1 && top_ != TopBin::kClosed) return top_ == TopBin::kOwn ? static_cast<int64_t>(edges_.size()) - 1 : -1;
+  if (!equal_width_)
+    return std::lower_bound(edges_.begin(), edges_.end(), confidence) - edges_.begin();
+  if (confidence == 1 && top_ != TopBin::kClosed)
+    return top_ == TopBin::kOwn ? static_cast<int64_t>(edges_.size()) - 1 : -1;
   return equal_bin(edges_, confidence);
 }
 
@@ -70,7 +77,8 @@ void Reliability::update(const at::Tensor& confidence, const at::Tensor& right) 
   check_values("reliability", "confidence", confidence);
   check_beside("reliability", "right", right, confidence, at::kBool);
   check_no_nan("reliability", confidence);
-  const auto values = confidence.detach().to(at::kCPU, at::kDouble).contiguous(), flags = right.to(at::kCPU).contiguous();
+  const auto values = confidence.detach().to(at::kCPU, at::kDouble).contiguous(),
+             flags = right.to(at::kCPU).contiguous();
   for (int64_t i = 0; i < values.numel(); ++i) {
     const double value = values.const_data_ptr<double>()[i];
     const auto bin = bin_of(value);
@@ -82,7 +90,8 @@ void Reliability::update(const at::Tensor& confidence, const at::Tensor& right) 
 }
 
 void Reliability::merge(const Reliability& other) {
-  DISSENT_CHECK(edges_ == other.edges_ && equal_width_ == other.equal_width_ && top_ == other.top_, kUsage, "reliability: merge: wanted the same bins");
+  DISSENT_CHECK(edges_ == other.edges_ && equal_width_ == other.equal_width_ && top_ == other.top_,
+                kUsage, "reliability: merge: wanted the same bins");
   for (size_t b = 0; b < count_.size(); ++b) {
     count_[b] += other.count_[b];
     right_[b] += other.right_[b];
@@ -114,13 +123,17 @@ double Reliability::expected_error() const {
 double Reliability::largest_error() const {
   double largest = 0;
   for (const auto& bin : finish())
-    if (bin.count > 0) largest = std::max(largest, std::abs(static_cast<double>(bin.right) - bin.confidence) / static_cast<double>(bin.count));
+    if (bin.count > 0)
+      largest = std::max(largest, std::abs(static_cast<double>(bin.right) - bin.confidence) /
+                                      static_cast<double>(bin.count));
   return largest;
 }
 
 at::Tensor Reliability::state() const { return bin_state(count_, right_, confidence_); }
 
-void Reliability::from_state(const at::Tensor& state) { read_bins("reliability", state, count_, right_, confidence_); }
+void Reliability::from_state(const at::Tensor& state) {
+  read_bins("reliability", state, count_, right_, confidence_);
+}
 
 std::vector<int64_t> quantile_positions(int64_t count, int64_t bins) {
   DISSENT_CHECK(count >= 1, kData, "equal_mass_error: no sample was counted");
@@ -134,14 +147,17 @@ std::vector<int64_t> quantile_positions(int64_t count, int64_t bins) {
   return positions;
 }
 
-std::vector<double> quantile_edges(const std::vector<double>& at_positions, int64_t count, int64_t bins) {
-  DISSENT_CHECK(static_cast<int64_t>(at_positions.size()) == 2 * (bins - 1), kUsage, "equal_mass_error: wanted {} order statistics, given {}",
-                2 * (bins - 1), at_positions.size());
+std::vector<double> quantile_edges(const std::vector<double>& at_positions, int64_t count,
+                                   int64_t bins) {
+  DISSENT_CHECK(static_cast<int64_t>(at_positions.size()) == 2 * (bins - 1), kUsage,
+                "equal_mass_error: wanted {} order statistics, given {}", 2 * (bins - 1),
+                at_positions.size());
   std::vector<double> edges;
   for (int64_t i = 1; i < bins; ++i) {
     const double low = at_positions[2 * (i - 1)], high = at_positions[2 * (i - 1) + 1];
     const double t = static_cast<double>(i * (count - 1) % bins) / static_cast<double>(bins);
-    edges.push_back(t < 0.5 ? low + (high - low) * t : high - (high - low) * (1 - t));  // as numpy rounds
+    edges.push_back(t < 0.5 ? low + (high - low) * t
+                            : high - (high - low) * (1 - t));  // as numpy rounds
   }
   return edges;
 }
@@ -159,20 +175,29 @@ double equal_mass_error(const at::Tensor& confidence, const at::Tensor& right, i
   return state.expected_error();
 }
 
-ClasswiseReliability::ClasswiseReliability(int64_t classes, int64_t bins) : classes_(classes), bins_(bins), edges_(equal_edges(bins)) {
-  DISSENT_CHECK(classes >= 1, kUsage, "classwise_reliability: classes: wanted 1 or more, given {}", classes);
+ClasswiseReliability::ClasswiseReliability(int64_t classes, int64_t bins)
+    : classes_(classes), bins_(bins), edges_(equal_edges(bins)) {
+  DISSENT_CHECK(classes >= 1, kUsage, "classwise_reliability: classes: wanted 1 or more, given {}",
+                classes);
   const auto kept = static_cast<size_t>(classes * bins);
   count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
 }
 
 void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Tensor& labels) {
-  DISSENT_CHECK(probabilities.defined() && probabilities.dim() == 2 && probabilities.size(1) == classes_ &&
-                    (probabilities.scalar_type() == at::kFloat || probabilities.scalar_type() == at::kDouble),
-                kUsage, "classwise_reliability: probabilities: wanted [N, {}] of f32 or f64, given {}", classes_, describe(probabilities));
-  check_labels("classwise_reliability", "labels", labels, probabilities.size(0), classes_, probabilities.device());
-  const auto outside = probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
-  DISSENT_CHECK(outside == 0, kData, "classwise_reliability: {} of {} probabilities are outside of [0, 1]", outside, probabilities.numel());
-  const auto values = probabilities.detach().to(at::kCPU, at::kDouble).contiguous(), right = labels.to(at::kCPU).contiguous();
+  DISSENT_CHECK(
+      probabilities.defined() && probabilities.dim() == 2 && probabilities.size(1) == classes_ &&
+          (probabilities.scalar_type() == at::kFloat || probabilities.scalar_type() == at::kDouble),
+      kUsage, "classwise_reliability: probabilities: wanted [N, {}] of f32 or f64, given {}",
+      classes_, describe(probabilities));
+  check_labels("classwise_reliability", "labels", labels, probabilities.size(0), classes_,
+               probabilities.device());
+  const auto outside =
+      probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
+  DISSENT_CHECK(outside == 0, kData,
+                "classwise_reliability: {} of {} probabilities are outside of [0, 1]", outside,
+                probabilities.numel());
+  const auto values = probabilities.detach().to(at::kCPU, at::kDouble).contiguous(),
+             right = labels.to(at::kCPU).contiguous();
   const auto* value = values.const_data_ptr<double>();
   for (int64_t n = 0; n < values.size(0); ++n)
     for (int64_t c = 0; c < classes_; ++c, ++value) {
@@ -184,7 +209,8 @@ void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Ten
 }
 
 void ClasswiseReliability::merge(const ClasswiseReliability& other) {
-  DISSENT_CHECK(classes_ == other.classes_ && bins_ == other.bins_, kUsage, "classwise_reliability: merge: wanted the same classes and bins");
+  DISSENT_CHECK(classes_ == other.classes_ && bins_ == other.bins_, kUsage,
+                "classwise_reliability: merge: wanted the same classes and bins");
   for (size_t b = 0; b < count_.size(); ++b) {
     count_[b] += other.count_[b];
     right_[b] += other.right_[b];
@@ -205,6 +231,8 @@ double ClasswiseReliability::expected_error() const {
 
 at::Tensor ClasswiseReliability::state() const { return bin_state(count_, right_, confidence_); }
 
-void ClasswiseReliability::from_state(const at::Tensor& state) { read_bins("classwise_reliability", state, count_, right_, confidence_); }
+void ClasswiseReliability::from_state(const at::Tensor& state) {
+  read_bins("classwise_reliability", state, count_, right_, confidence_);
+}
 
 }  // namespace dissent::metrics

@@ -4,14 +4,16 @@
 
 namespace dissent::metrics {
 
-std::vector<SetValue> shift_means(const std::vector<SetValue>& values, const std::vector<std::string>& shifts) {
+std::vector<SetValue> shift_means(const std::vector<SetValue>& values,
+                                  const std::vector<std::string>& shifts) {
   std::vector<SetValue> means;
   for (const auto& shift : shifts) {
     std::vector<SetValue> of_shift;
     std::vector<int64_t> sets;
     for (const auto& value : values) {
       if (value.shift != shift) continue;
-      auto found = std::find_if(of_shift.begin(), of_shift.end(), [&](const SetValue& mean) { return mean.metric == value.metric; });
+      auto found = std::find_if(of_shift.begin(), of_shift.end(),
+                                [&](const SetValue& mean) { return mean.metric == value.metric; });
       if (found == of_shift.end()) {
         of_shift.push_back({shift + " mean", shift, value.metric, 0, 0});
         sets.push_back(0);
@@ -27,14 +29,17 @@ std::vector<SetValue> shift_means(const std::vector<SetValue>& values, const std
   return means;
 }
 
-LabelledScores full_spectrum(const LabelledScores& id, const std::vector<LabelledScores>& covariate) {
+LabelledScores full_spectrum(const LabelledScores& id,
+                             const std::vector<LabelledScores>& covariate) {
   std::vector<at::Tensor> confidence, predictions, labels;
   const auto append = [&](const LabelledScores& part) {
     check_values("full_spectrum", "confidence", part.confidence);
     check_beside("full_spectrum", "predictions", part.predictions, part.confidence, at::kLong);
     check_beside("full_spectrum", "labels", part.labels, part.confidence, at::kLong);
-    DISSENT_CHECK(part.confidence.scalar_type() == id.confidence.scalar_type() && part.confidence.device() == id.confidence.device(), kUsage,
-                  "full_spectrum: confidence: wanted {} {}, given {}", c10::toString(id.confidence.scalar_type()), id.confidence.device().str(),
+    DISSENT_CHECK(part.confidence.scalar_type() == id.confidence.scalar_type() &&
+                      part.confidence.device() == id.confidence.device(),
+                  kUsage, "full_spectrum: confidence: wanted {} {}, given {}",
+                  c10::toString(id.confidence.scalar_type()), id.confidence.device().str(),
                   describe(part.confidence));
     confidence.push_back(part.confidence);
     predictions.push_back(part.predictions);

@@ -27,15 +27,19 @@ BlockHead::BlockHead(int64_t dim, int64_t hidden, int64_t classes) : dim_(dim) {
 
 void BlockHead::initialise(at::Tensor flat, uint64_t seed, int64_t member) const {
   flat.zero_();
-  for (const size_t entry : {norm2_weight_, norm_weight_}) parameter(flat, layout_.entry(entry)).fill_(1);
+  for (const size_t entry : {norm2_weight_, norm_weight_})
+    parameter(flat, layout_.entry(entry)).fill_(1);
   parameter(flat, layout_.entry(gamma_)).fill_(kGammaStart);
   for (const size_t entry : {fc1_weight_, fc2_weight_, head_weight_})
-    fill_truncated_normal(parameter(flat, layout_.entry(entry)), kWeightDeviation, Random(seed, Purpose::kWeights, member, entry));
+    fill_truncated_normal(parameter(flat, layout_.entry(entry)), kWeightDeviation,
+                          Random(seed, Purpose::kWeights, member, entry));
 }
 
-at::Tensor BlockHead::forward(const at::Tensor& flat, const at::Tensor& x, std::vector<at::Tensor>* saved) const {
+at::Tensor BlockHead::forward(const at::Tensor& flat, const at::Tensor& x,
+                              std::vector<at::Tensor>* saved) const {
   const auto p = [&](size_t entry) { return parameter(flat, layout_.entry(entry)); };
-  auto [u, mean2, rstd2] = at::native_layer_norm(x, {dim_}, p(norm2_weight_), p(norm2_bias_), kNormEps);
+  auto [u, mean2, rstd2] =
+      at::native_layer_norm(x, {dim_}, p(norm2_weight_), p(norm2_bias_), kNormEps);
   auto z = linear(u, p(fc1_weight_), p(fc1_bias_));
   auto a = at::gelu(z);
   auto f = linear(a, p(fc2_weight_), p(fc2_bias_));
@@ -46,25 +50,37 @@ at::Tensor BlockHead::forward(const at::Tensor& flat, const at::Tensor& x, std::
   return logits;
 }
 
-HeadGradient BlockHead::backward(const at::Tensor& flat, const at::Tensor& x, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
+HeadGradient BlockHead::backward(const at::Tensor& flat, const at::Tensor& x,
+                                 const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
                                  at::Tensor* dx) const {
   const auto p = [&](size_t entry) { return parameter(flat, layout_.entry(entry)); };
   const auto dn = linear_input_gradient(dlogits, p(head_weight_));
-  auto [dy, dnorm_weight, dnorm_bias] = at::native_layer_norm_backward(dn, saved[kY], {dim_}, saved[kMean], saved[kRstd], p(norm_weight_),
-                                                                       p(norm_bias_), {true, true, true});
+  auto [dy, dnorm_weight, dnorm_bias] =
+      at::native_layer_norm_backward(dn, saved[kY], {dim_}, saved[kMean], saved[kRstd],
+                                     p(norm_weight_), p(norm_bias_), {true, true, true});
   const auto df = dy * p(gamma_);
   const auto dz = at::gelu_backward(linear_input_gradient(df, p(fc2_weight_)), saved[kZ]);
   const auto du = linear_input_gradient(dz, p(fc1_weight_));
-  auto [dx_norm, dnorm2_weight, dnorm2_bias] = at::native_layer_norm_backward(du, x, {dim_}, saved[kMean2], saved[kRstd2], p(norm2_weight_),
-                                                                              p(norm2_bias_), {dx != nullptr, true, true});
+  auto [dx_norm, dnorm2_weight, dnorm2_bias] =
+      at::native_layer_norm_backward(du, x, {dim_}, saved[kMean2], saved[kRstd2], p(norm2_weight_),
+                                     p(norm2_bias_), {dx != nullptr, true, true});
   if (dx) *dx = dy + dx_norm;
-  return {{{fc1_weight_, dz, saved[kU]}, {fc2_weight_, df, saved[kA]}, {head_weight_, dlogits, saved[kN]}},
-          {{norm2_weight_, dnorm2_weight}, {norm2_bias_, dnorm2_bias}, {fc1_bias_, dz.sum(0)}, {fc2_bias_, df.sum(0)},
-           {gamma_, (dy * saved[kF]).sum(0)}, {norm_weight_, dnorm_weight}, {norm_bias_, dnorm_bias}, {head_bias_, dlogits.sum(0)}}};
+  return {{{fc1_weight_, dz, saved[kU]},
+           {fc2_weight_, df, saved[kA]},
+           {head_weight_, dlogits, saved[kN]}},
+          {{norm2_weight_, dnorm2_weight},
+           {norm2_bias_, dnorm2_bias},
+           {fc1_bias_, dz.sum(0)},
+           {fc2_bias_, df.sum(0)},
+           {gamma_, (dy * saved[kF]).sum(0)},
+           {norm_weight_, dnorm_weight},
+           {norm_bias_, dnorm_bias},
+           {head_bias_, dlogits.sum(0)}}};
 }
 
 // Without the affine part, which differs from member to member.
-at::Tensor BlockHead::forward_stack(const at::Tensor& flats, const at::Tensor& x, std::vector<at::Tensor>* saved) const {
+at::Tensor BlockHead::forward_stack(const at::Tensor& flats, const at::Tensor& x,
+                                    std::vector<at::Tensor>* saved) const {
   const auto p = [&](size_t entry) { return stacked_parameter(flats, layout_.entry(entry)); };
   const auto row = [&](size_t entry) { return p(entry).unsqueeze(1); };
   auto [x_hat, mean2, rstd2] = at::native_layer_norm(x, {dim_}, {}, {}, kNormEps);
@@ -80,7 +96,9 @@ at::Tensor BlockHead::forward_stack(const at::Tensor& flats, const at::Tensor& x
   return logits;
 }
 
-void BlockHead::backward_stack(const at::Tensor& flats, const at::Tensor&, const std::vector<at::Tensor>& saved, const at::Tensor& dlogits, at::Tensor& gradient) const {
+void BlockHead::backward_stack(const at::Tensor& flats, const at::Tensor&,
+                               const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
+                               at::Tensor& gradient) const {
   const auto p = [&](size_t entry) { return stacked_parameter(flats, layout_.entry(entry)); };
   const auto g = [&](size_t entry) { return stacked_parameter(gradient, layout_.entry(entry)); };
   const auto &x_hat = saved[kN + 1], &y_hat = saved[kN + 2];
@@ -88,7 +106,9 @@ void BlockHead::backward_stack(const at::Tensor& flats, const at::Tensor&, const
   const auto dn = stacked_linear_input_gradient(dlogits, p(head_weight_));
   g(norm_weight_).copy_((dn * y_hat).sum(1));
   g(norm_bias_).copy_(dn.sum(1));
-  const auto dy = std::get<0>(at::native_layer_norm_backward(dn * p(norm_weight_).unsqueeze(1), saved[kY], {dim_}, saved[kMean], saved[kRstd], {}, {}, {true, false, false}));
+  const auto dy = std::get<0>(
+      at::native_layer_norm_backward(dn * p(norm_weight_).unsqueeze(1), saved[kY], {dim_},
+                                     saved[kMean], saved[kRstd], {}, {}, {true, false, false}));
   g(gamma_).copy_((dy * saved[kF]).sum(1));
   const auto df = dy * p(gamma_).unsqueeze(1);
   stacked_linear_gradient(df, saved[kA], g(fc2_weight_), g(fc2_bias_));

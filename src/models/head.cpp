@@ -21,7 +21,8 @@ at::Tensor flatten(const HeadGradient& gradient, const ParameterLayout& layout) 
       at::mm_out(rows, part.dy.narrow(1, first, count).t(), part.x);
     });
   }
-  for (const auto& part : gradient.vectors) parameter(flat, layout.entry(part.entry)).copy_(part.value);
+  for (const auto& part : gradient.vectors)
+    parameter(flat, layout.entry(part.entry)).copy_(part.value);
   return flat;
 }
 
@@ -34,18 +35,28 @@ int64_t Head::forward_flops() const {
 
 const std::vector<HeadSpec>& head_registry() {
   static const std::vector<HeadSpec> registry{
-      {"block_head", "second half of a transformer's last block, final norm and classifier: SED's member", "Rubinstein et al. 2024, arXiv:2409.16797", true,
-       [](int64_t dim, int64_t hidden, int64_t classes) -> std::unique_ptr<Head> { return std::make_unique<BlockHead>(dim, hidden, classes); }},
+      {"block_head",
+       "second half of a transformer's last block, final norm and classifier: SED's member",
+       "Rubinstein et al. 2024, arXiv:2409.16797", true,
+       [](int64_t dim, int64_t hidden, int64_t classes) -> std::unique_ptr<Head> {
+         return std::make_unique<BlockHead>(dim, hidden, classes);
+       }},
       {"mlp", "one hidden layer with ReLU", "", true,
-       [](int64_t dim, int64_t hidden, int64_t classes) -> std::unique_ptr<Head> { return std::make_unique<MlpHead>(dim, hidden, classes); }},
+       [](int64_t dim, int64_t hidden, int64_t classes) -> std::unique_ptr<Head> {
+         return std::make_unique<MlpHead>(dim, hidden, classes);
+       }},
       {"linear", "one linear layer", "", false,
-       [](int64_t dim, int64_t, int64_t classes) -> std::unique_ptr<Head> { return std::make_unique<LinearHead>(dim, classes); }},
+       [](int64_t dim, int64_t, int64_t classes) -> std::unique_ptr<Head> {
+         return std::make_unique<LinearHead>(dim, classes);
+       }},
   };
   return registry;
 }
 
-std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optional<int64_t> hidden, int64_t classes) {
-  DISSENT_CHECK(dim >= 1 && classes >= 1 && hidden.value_or(1) >= 1, kUsage, "model '{}': sizes have to be at least 1, found dim {}, hidden {}, classes {}",
+std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optional<int64_t> hidden,
+                                int64_t classes) {
+  DISSENT_CHECK(dim >= 1 && classes >= 1 && hidden.value_or(1) >= 1, kUsage,
+                "model '{}': sizes have to be at least 1, found dim {}, hidden {}, classes {}",
                 name, dim, hidden.value_or(0), classes);
   std::vector<std::string> names;
   for (const auto& spec : head_registry()) {
@@ -53,7 +64,8 @@ std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optio
     names.push_back(spec.name);
   }
   const auto near = nearest(name, names);
-  DISSENT_FAIL(kUsage, "unknown model '{}'{}; models on features: {}", name, near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
+  DISSENT_FAIL(kUsage, "unknown model '{}'{}; models on features: {}", name,
+               near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
 }
 
 }  // namespace dissent

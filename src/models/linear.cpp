@@ -5,12 +5,15 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kForwardBlock = 512;        // output columns of one product
-constexpr int64_t kGradientBlock = 96 * 1024; // elements of one block of a weight gradient: 384 KiB in f32
+constexpr int64_t kForwardBlock = 512;  // output columns of one product
+constexpr int64_t kGradientBlock =
+    96 * 1024;  // elements of one block of a weight gradient: 384 KiB in f32
 
 // Block `index` of `blocks` nearly equal ones, cut at multiples of 16.
 RowBlock cut(int64_t extent, int64_t blocks, int64_t index) {
-  const auto edge = [&](int64_t i) { return i == blocks ? extent : std::min(extent, (extent * i / blocks + 15) / 16 * 16); };
+  const auto edge = [&](int64_t i) {
+    return i == blocks ? extent : std::min(extent, (extent * i / blocks + 15) / 16 * 16);
+  };
   const int64_t first = edge(index);
   return {first, edge(index + 1) - first};
 }
@@ -45,11 +48,16 @@ at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& w) {
   return dx;
 }
 
-at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) { return at::baddbmm(b.unsqueeze(1), x, w.transpose(1, 2)); }
+at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) {
+  return at::baddbmm(b.unsqueeze(1), x, w.transpose(1, 2));
+}
 
-at::Tensor stacked_linear_input_gradient(const at::Tensor& dy, const at::Tensor& w) { return at::bmm(dy, w); }
+at::Tensor stacked_linear_input_gradient(const at::Tensor& dy, const at::Tensor& w) {
+  return at::bmm(dy, w);
+}
 
-void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor dw, at::Tensor db) {
+void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor dw,
+                             at::Tensor db) {
   if (dy.scalar_type() == dw.scalar_type()) {
     at::bmm_out(dw, dy.transpose(1, 2), x);
   } else {
@@ -64,6 +72,8 @@ int64_t weight_blocks(int64_t out, int64_t in, bool cuda) {
   return std::max<int64_t>(1, (out + rows - 1) / rows);
 }
 
-RowBlock weight_block(int64_t out, int64_t in, bool cuda, int64_t index) { return cut(out, weight_blocks(out, in, cuda), index); }
+RowBlock weight_block(int64_t out, int64_t in, bool cuda, int64_t index) {
+  return cut(out, weight_blocks(out, in, cuda), index);
+}
 
 }  // namespace dissent

@@ -5,8 +5,9 @@
 
 namespace dissent {
 
-/// Products of a linear layer, cut into blocks of fixed size that depend on the shapes alone. A block is one product on one thread; blocks run as
-/// tasks (core/parallel.hpp). So the bits are the same for any number of threads. On a CUDA device a product is one block.
+/// Products of a linear layer, cut into blocks of fixed size that depend on the shapes alone. A
+/// block is one product on one thread; blocks run as tasks (core/parallel.hpp). So the bits are the
+/// same for any number of threads. On a CUDA device a product is one block.
 
 /// y = x w' + b.   x [B, in], w [out, in], b [out]; returns [B, out]
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b);
@@ -14,12 +15,14 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b)
 /// dx = dy w.   dy [B, out], w [out, in]; returns [B, in]
 at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& w);
 
-/// The same for a stack of n members, one batched product each: x [n, B, in], w [n, out, in], b [n, out]; returns [n, B, out].
+/// The same for a stack of n members, one batched product each: x [n, B, in], w [n, out, in], b [n,
+/// out]; returns [n, B, out].
 at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b);
 /// dy [n, B, out], w [n, out, in]; returns [n, B, in]
 at::Tensor stacked_linear_input_gradient(const at::Tensor& dy, const at::Tensor& w);
 /// dw = dy' x into the entries [n, out, in] and db into [n, out] of another dtype, maybe.
-void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor dw, at::Tensor db);
+void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor dw,
+                             at::Tensor db);
 
 /// A block of rows of a weight [out, in].
 struct RowBlock {
@@ -27,7 +30,8 @@ struct RowBlock {
   int64_t count;
 };
 
-/// Number of row blocks in which the weight gradient dw = dy' x of a weight [out, in] is computed (a block of dw stays in a core's cache).
+/// Number of row blocks in which the weight gradient dw = dy' x of a weight [out, in] is computed
+/// (a block of dw stays in a core's cache).
 int64_t weight_blocks(int64_t out, int64_t in, bool cuda);
 RowBlock weight_block(int64_t out, int64_t in, bool cuda, int64_t index);
 

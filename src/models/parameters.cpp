@@ -32,7 +32,9 @@ at::Tensor parameter(const at::Tensor& flat, const ParameterEntry& entry) {
 at::Tensor stacked_parameter(const at::Tensor& stack, const ParameterEntry& entry) {
   std::vector<int64_t> shape{stack.size(0)};
   shape.insert(shape.end(), entry.shape.begin(), entry.shape.end());
-  return stack.narrow(1, entry.offset, entry.numel).unflatten(1, entry.shape.empty() ? std::vector<int64_t>{1} : entry.shape).view(shape);
+  return stack.narrow(1, entry.offset, entry.numel)
+      .unflatten(1, entry.shape.empty() ? std::vector<int64_t>{1} : entry.shape)
+      .view(shape);
 }
 
 }  // namespace dissent

@@ -9,14 +9,15 @@ namespace dissent {
 
 /// One parameter tensor inside a member's flat vector.
 struct ParameterEntry {
-  std::string name;            ///< as in state dicts: "mlp.fc1.weight"
+  std::string name;  ///< as in state dicts: "mlp.fc1.weight"
   std::vector<int64_t> shape;
-  int64_t offset;              ///< first element
+  int64_t offset;  ///< first element
   int64_t numel;
 };
 
-/// How one member's parameters lie in a flat vector [P]. Every entry starts at a multiple of 16 elements, so that it is aligned to 64 bytes in
-/// every member of a stack, and a product over it gives the same bits wherever the member sits.
+/// How one member's parameters lie in a flat vector [P]. Every entry starts at a multiple of 16
+/// elements, so that it is aligned to 64 bytes in every member of a stack, and a product over it
+/// gives the same bits wherever the member sits.
 class ParameterLayout {
  public:
   /// Appends a parameter and returns its position.

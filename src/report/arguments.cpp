@@ -24,25 +24,32 @@ std::vector<int64_t> seed_list(const std::string& option, const std::string& tex
   const auto number = [&](const std::string& part) {
     int64_t value = 0;
     const auto [stop, code] = std::from_chars(part.data(), part.data() + part.size(), value);
-    DISSENT_CHECK(code == std::errc() && stop == part.data() + part.size() && !part.empty(), kUsage, "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option, text);
+    DISSENT_CHECK(code == std::errc() && stop == part.data() + part.size() && !part.empty(), kUsage,
+                  "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option, text);
     return value;
   };
   std::set<int64_t> seeds;
   for (const auto& part : comma_list(text)) {
     const size_t dots = part.find("..");
-    const int64_t first = number(part.substr(0, dots)), last = dots == std::string::npos ? first : number(part.substr(dots + 2));
-    DISSENT_CHECK(first <= last && last - first < 10000, kUsage, "{}: expected a range first..last of at most 10000 numbers, found '{}'", option, part);
+    const int64_t first = number(part.substr(0, dots)),
+                  last = dots == std::string::npos ? first : number(part.substr(dots + 2));
+    DISSENT_CHECK(first <= last && last - first < 10000, kUsage,
+                  "{}: expected a range first..last of at most 10000 numbers, found '{}'", option,
+                  part);
     for (int64_t seed = first; seed <= last; ++seed) seeds.insert(seed);
   }
-  DISSENT_CHECK(!seeds.empty(), kUsage, "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option, text);
+  DISSENT_CHECK(!seeds.empty(), kUsage, "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option,
+                text);
   return {seeds.begin(), seeds.end()};
 }
 
-std::vector<std::pair<std::string, std::string>> name_pairs(const std::string& option, const std::vector<std::string>& texts) {
+std::vector<std::pair<std::string, std::string>> name_pairs(const std::string& option,
+                                                            const std::vector<std::string>& texts) {
   std::vector<std::pair<std::string, std::string>> pairs;
   for (const auto& text : texts) {
     const size_t at = text.find('=');
-    DISSENT_CHECK(at != std::string::npos && at > 0, kUsage, "{}: expected name=value, found '{}'", option, text);
+    DISSENT_CHECK(at != std::string::npos && at > 0, kUsage, "{}: expected name=value, found '{}'",
+                  option, text);
     pairs.emplace_back(text.substr(0, at), text.substr(at + 1));
   }
   return pairs;
@@ -50,18 +57,22 @@ std::vector<std::pair<std::string, std::string>> name_pairs(const std::string& o
 
 std::vector<Condition> conditions(const std::vector<std::string>& texts) {
   std::vector<Condition> list;
-  for (const auto& [column, value] : name_pairs("--where", texts)) list.push_back({column, value.empty() ? std::vector<std::string>{""} : comma_list(value)});
+  for (const auto& [column, value] : name_pairs("--where", texts))
+    list.push_back({column, value.empty() ? std::vector<std::string>{""} : comma_list(value)});
   return list;
 }
 
 int freedom_of(const std::string& deviation) {
-  DISSENT_CHECK(deviation == "sample" || deviation == "population", kUsage, "--deviation: expected sample or population, found '{}'", deviation);
+  DISSENT_CHECK(deviation == "sample" || deviation == "population", kUsage,
+                "--deviation: expected sample or population, found '{}'", deviation);
   return deviation == "sample" ? 1 : 0;
 }
 
 void write_output(const std::string& path, const std::string& text) {
   if (path != "-") return atomic_write_text(path, text);
-  DISSENT_CHECK(std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0, kData, "cannot write to the standard output");
+  DISSENT_CHECK(
+      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0,
+      kData, "cannot write to the standard output");
 }
 
 }  // namespace dissent::report

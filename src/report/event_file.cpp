@@ -29,13 +29,16 @@ std::string bytes_of(T value) {
   return bytes;
 }
 
-// Protocol buffers: a number in groups of 7 bits; a field's key is number * 8 + wire type (0 such a number, 1 eight bytes, 2 a length and bytes, 5 four bytes).
+// Protocol buffers: a number in groups of 7 bits; a field's key is number * 8 + wire type (0 such a
+// number, 1 eight bytes, 2 a length and bytes, 5 four bytes).
 std::string varint(uint64_t value) {
   std::string bytes;
   for (; value >= 128; value >>= 7) bytes += static_cast<char>((value & 127) | 128);
   return bytes + static_cast<char>(value);
 }
-std::string message(int field, const std::string& bytes) { return varint(static_cast<uint64_t>(field) * 8 + 2) + varint(bytes.size()) + bytes; }
+std::string message(int field, const std::string& bytes) {
+  return varint(static_cast<uint64_t>(field) * 8 + 2) + varint(bytes.size()) + bytes;
+}
 std::string wall_time(double seconds) { return varint(1 * 8 + 1) + bytes_of(seconds); }
 
 std::string record(const std::string& bytes) {
@@ -57,8 +60,10 @@ Times times_of(const std::string& run) {
     const auto json = nlohmann::json::parse(read_text(path));
     std::tm time{};
     const auto text = json.at("start").get<std::string>();
-    DISSENT_CHECK(strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time), kData, "{}: start: '{}' is no time", path, text);
-    return {static_cast<double>(timegm(&time)), json.value("wall_s", 0.0), json.value("config_hash", "")};
+    DISSENT_CHECK(strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time), kData,
+                  "{}: start: '{}' is no time", path, text);
+    return {static_cast<double>(timegm(&time)), json.value("wall_s", 0.0),
+            json.value("config_hash", "")};
   } catch (const nlohmann::json::exception& error) {
     DISSENT_FAIL(kData, "{}: {}", path, error.what());
   }
@@ -66,35 +71,46 @@ Times times_of(const std::string& run) {
 
 std::string tag_of(const std::string& column) {
   const bool validation = column.starts_with("accuracy_") || column == "nll";
-  return (validation ? "validation/" : column.starts_with("gradient_") ? "gradients/" : "train/") + column;
+  return (validation                        ? "validation/"
+          : column.starts_with("gradient_") ? "gradients/"
+                                            : "train/") +
+         column;
 }
 
 std::optional<double> number_in(const std::string& text, const std::string& place) {
   if (text.empty()) return std::nullopt;
   double out = 0;
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData, "{}: '{}' is not a number", place, text);
+  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
+                "{}: '{}' is not a number", place, text);
   return out;
 }
 
 std::vector<Scalar> log_scalars(const std::string& run, const Times& times) {
   const std::string path = run + "/train.csv";
   const auto records = parse_csv(read_text(path), path);
-  DISSENT_CHECK(!records.empty() && records[0].fields[0] == "epoch", kData, "{}: expected a training log, whose first column is epoch", path);
+  DISSENT_CHECK(!records.empty() && records[0].fields[0] == "epoch", kData,
+                "{}: expected a training log, whose first column is epoch", path);
   std::vector<Scalar> scalars;
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& fields = records[i].fields;
-    DISSENT_CHECK(fields.size() == records[0].fields.size(), kData, "{}:{}: {} columns, the header has {}", path, records[i].line, fields.size(), records[0].fields.size());
+    DISSENT_CHECK(fields.size() == records[0].fields.size(), kData,
+                  "{}:{}: {} columns, the header has {}", path, records[i].line, fields.size(),
+                  records[0].fields.size());
     const auto step = static_cast<int64_t>(number_in(fields[0], path).value_or(0));
-    const double at = times.start + times.wall_s * static_cast<double>(i) / static_cast<double>(records.size() - 1);
+    const double at = times.start + times.wall_s * static_cast<double>(i) /
+                                        static_cast<double>(records.size() - 1);
     for (size_t c = 1; c < fields.size(); ++c)
-      if (const auto value = number_in(fields[c], fmt::format("{}:{}: column {}", path, records[i].line, records[0].fields[c])))
+      if (const auto value = number_in(
+              fields[c],
+              fmt::format("{}:{}: column {}", path, records[i].line, records[0].fields[c])))
         scalars.push_back({tag_of(records[0].fields[c]), step, at, static_cast<float>(*value)});
   }
   return scalars;
 }
 
-void add_results(std::vector<Scalar>& scalars, const ResultSet& set, const std::string& run, const Times& times) {
+void add_results(std::vector<Scalar>& scalars, const ResultSet& set, const std::string& run,
+                 const Times& times) {
   const int64_t step = scalars.empty() ? 0 : scalars.back().step;
   for (const auto& row : set.rows) {
     if (row.field("run") != run || row.field("config_hash") != times.config_hash) continue;
@@ -123,15 +139,19 @@ uint32_t crc32c(const std::string& bytes) {
 }
 
 std::string event_file(const std::vector<Scalar>& scalars) {
-  std::string text = record(wall_time(scalars.empty() ? 0 : scalars[0].wall_time) + message(3, "brain.Event:2"));
+  std::string text =
+      record(wall_time(scalars.empty() ? 0 : scalars[0].wall_time) + message(3, "brain.Event:2"));
   for (const auto& scalar : scalars) {
     const auto value = message(1, scalar.tag) + varint(2 * 8 + 5) + bytes_of(scalar.value);
-    text += record(wall_time(scalar.wall_time) + varint(2 * 8) + varint(static_cast<uint64_t>(scalar.step)) + message(5, message(1, value)));
+    text += record(wall_time(scalar.wall_time) + varint(2 * 8) +
+                   varint(static_cast<uint64_t>(scalar.step)) + message(5, message(1, value)));
   }
   return text;
 }
 
-std::vector<std::string> write_event_files(const std::vector<std::string>& runs, const std::vector<std::string>& results, const std::string& folder) {
+std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
+                                           const std::vector<std::string>& results,
+                                           const std::string& folder) {
   ResultSet set;
   if (!results.empty()) set = read_result_files(results);
   std::vector<std::string> paths;
@@ -142,7 +162,8 @@ std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
     add_results(scalars, set, place.filename().string(), times);
     const auto target = fs::path(folder) / place.parent_path().filename() / place.filename();
     make_folder(target.string());
-    paths.push_back((target / fmt::format("events.out.tfevents.{:.0f}.dissent", times.start)).string());
+    paths.push_back(
+        (target / fmt::format("events.out.tfevents.{:.0f}.dissent", times.start)).string());
     atomic_write_text(paths.back(), event_file(scalars));
   }
   return paths;

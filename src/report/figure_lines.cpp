@@ -46,7 +46,8 @@ Line line_of(const std::string& name, const std::map<double, Moments>& points, b
 double number_of(const std::string& text, const std::string& place) {
   double out = 0;
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData, "{}: '{}' is not a number", place, text);
+  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
+                "{}: '{}' is not a number", place, text);
   return out;
 }
 
@@ -70,20 +71,26 @@ struct Log {
 Log open_log(const std::string& given) {
   const std::string path = fs::is_directory(given) ? given + "/train.csv" : given;
   DISSENT_CHECK(path_exists(path), kData, "{}: no such training log", path);
-  Log log{fs::absolute(path).lexically_normal().parent_path().parent_path().filename().string(), parse_csv(read_text(path), path), path};
-  DISSENT_CHECK(!log.records.empty() && log.records[0].fields[0] == "epoch", kData, "{}: expected a training log, whose first column is epoch", path);
+  Log log{fs::absolute(path).lexically_normal().parent_path().parent_path().filename().string(),
+          parse_csv(read_text(path), path), path};
+  DISSENT_CHECK(!log.records.empty() && log.records[0].fields[0] == "epoch", kData,
+                "{}: expected a training log, whose first column is epoch", path);
   return log;
 }
 
 // Finite values of a column by epoch, added to `points`.
 void add_column(const Log& log, const std::string& column, std::map<double, Moments>& points) {
   const auto& header = log.records[0].fields;
-  const auto at = static_cast<size_t>(std::find(header.begin(), header.end(), column) - header.begin());
-  DISSENT_CHECK(at < header.size(), kData, "{}: no column '{}'; it has {}", log.path, column, fmt::join(header, ", "));
+  const auto at =
+      static_cast<size_t>(std::find(header.begin(), header.end(), column) - header.begin());
+  DISSENT_CHECK(at < header.size(), kData, "{}: no column '{}'; it has {}", log.path, column,
+                fmt::join(header, ", "));
   for (size_t i = 1; i < log.records.size(); ++i) {
     const auto& record = log.records[i];
     const auto place = fmt::format("{}:{}: column {}", log.path, record.line, column);
-    DISSENT_CHECK(record.fields.size() == header.size(), kData, "{}:{}: {} columns, the header has {}", log.path, record.line, record.fields.size(), header.size());
+    DISSENT_CHECK(record.fields.size() == header.size(), kData,
+                  "{}:{}: {} columns, the header has {}", log.path, record.line,
+                  record.fields.size(), header.size());
     if (record.fields[at].empty()) continue;
     const double value = number_of(record.fields[at], place);
     if (std::isfinite(value)) points[number_of(record.fields[0], place)].values.push_back(value);
@@ -91,17 +98,21 @@ void add_column(const Log& log, const std::string& column, std::map<double, Mome
 }
 
 // size:3, or sub:3:0 for one of several.
-bool is_sub_ensemble(const ReportRow& row) { return row.field("predictor").starts_with("size:") || row.field("predictor").starts_with("sub:"); }
+bool is_sub_ensemble(const ReportRow& row) {
+  return row.field("predictor").starts_with("size:") || row.field("predictor").starts_with("sub:");
+}
 
 // Members of a row's predictor; 0 if it is no ensemble of a size.
 double size_of(const ReportRow& row) {
   const auto& predictor = row.field("predictor");
   if (is_sub_ensemble(row)) {
-    const auto begin = predictor.find(':') + 1, end = std::min(predictor.find(':', begin), predictor.size());
+    const auto begin = predictor.find(':') + 1,
+               end = std::min(predictor.find(':', begin), predictor.size());
     return number_of(predictor.substr(begin, end - begin), row.place + ": column predictor");
   }
   if (predictor == "mean") return 1;
-  return predictor == "ensemble" ? number_of(row.field("members"), row.place + ": column members") : 0;
+  return predictor == "ensemble" ? number_of(row.field("members"), row.place + ": column members")
+                                 : 0;
 }
 
 std::string name_of(const ReportRow& row, const std::vector<std::string>& columns) {
@@ -114,16 +125,22 @@ std::string name_of(const ReportRow& row, const std::vector<std::string>& column
 void check_one(const std::vector<const ReportRow*>& rows, const char* column) {
   std::set<std::string> found;
   for (const auto* row : rows) found.insert(row->field(column));
-  DISSENT_CHECK(found.size() <= 1, kUsage, "the rows have several values of {}: {}; choose with --where {}=... or give it in --rows", column, fmt::join(found, ", "), column);
+  DISSENT_CHECK(
+      found.size() <= 1, kUsage,
+      "the rows have several values of {}: {}; choose with --where {}=... or give it in --rows",
+      column, fmt::join(found, ", "), column);
 }
 
 }  // namespace
 
-std::vector<Panel> training_panels(const std::vector<std::string>& paths, const std::vector<std::string>& columns) {
+std::vector<Panel> training_panels(const std::vector<std::string>& paths,
+                                   const std::vector<std::string>& columns) {
   std::vector<Log> logs;
   for (const auto& path : paths) logs.push_back(open_log(path));
   std::vector<Panel> panels;
-  for (const auto& column : columns.empty() ? std::vector<std::string>{"total", "accuracy_ensemble", "accuracy_mean", "nll"} : columns) {
+  for (const auto& column : columns.empty() ? std::vector<std::string>{"total", "accuracy_ensemble",
+                                                                       "accuracy_mean", "nll"}
+                                            : columns) {
     std::map<std::string, std::map<double, Moments>> groups;
     for (const auto& log : logs) add_column(log, column, groups[log.group]);
     Panel panel{"epoch", label_of(column), {}, true};
@@ -135,24 +152,34 @@ std::vector<Panel> training_panels(const std::vector<std::string>& paths, const 
   return panels;
 }
 
-std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::string>& series, const std::vector<Condition>& where) {
+std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::string>& series,
+                               const std::vector<Condition>& where) {
   std::vector<const ReportRow*> rows;
   for (const auto& row : set.rows)
-    if (size_of(row) > 0 && std::all_of(where.begin(), where.end(), [&](const auto& condition) { return holds(condition, row); })) rows.push_back(&row);
+    if (size_of(row) > 0 && std::all_of(where.begin(), where.end(), [&](const auto& condition) {
+          return holds(condition, row);
+        }))
+      rows.push_back(&row);
   DISSENT_CHECK(!rows.empty(), kData, "no row has a predictor of a size (size:2, ensemble, mean)");
   for (const char* column : {"metric", "dataset", "score", "convention", "split"})
     if (std::find(series.begin(), series.end(), column) == series.end()) check_one(rows, column);
   std::map<std::string, std::map<double, std::map<int64_t, Moments>>> lines;  // series, size, seed
-  std::map<std::string, std::set<double>> said;                               // by rows of sub-ensembles
+  std::map<std::string, std::set<double>> said;  // by rows of sub-ensembles
   for (const auto* row : rows)
     if (is_sub_ensemble(*row)) said[name_of(*row, series)].insert(size_of(*row));
   for (const auto* row : rows) {
     const auto name = name_of(*row, series);
     const double size = size_of(*row);
-    if (is_sub_ensemble(*row) || !said[name].contains(size)) lines[name][size][row->seed].values.push_back(row->value);
+    if (is_sub_ensemble(*row) || !said[name].contains(size))
+      lines[name][size][row->seed].values.push_back(row->value);
   }
   const auto& first = *rows[0];
-  Panel panel{"ensemble size (members)", fmt::format("{}{}, {}", first.field("metric"), first.field("score").empty() ? "" : " of " + first.field("score"), first.field("dataset")), {}, true};
+  Panel panel{"ensemble size (members)",
+              fmt::format("{}{}, {}", first.field("metric"),
+                          first.field("score").empty() ? "" : " of " + first.field("score"),
+                          first.field("dataset")),
+              {},
+              true};
   for (const auto& [name, sizes] : lines) {
     std::map<double, Moments> points;
     for (const auto& [size, seeds] : sizes)

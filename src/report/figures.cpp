@@ -12,20 +12,27 @@
 namespace dissent::report {
 namespace {
 
-std::string number(const std::optional<double>& value) { return value ? fmt::format("{:.9g}", *value) : "NaN"; }
+std::string number(const std::optional<double>& value) {
+  return value ? fmt::format("{:.9g}", *value) : "NaN";
+}
 
 // A data block of the script: x y low high weight.
 std::string block(const std::string& name, const std::vector<const FigurePoint*>& points) {
   std::string text = fmt::format("${} << EOD\n", name);
-  for (const auto* p : points) text += fmt::format("{:.9g} {:.9g} {} {} {}\n", p->x, p->y, number(p->low), number(p->high), number(p->weight));
+  for (const auto* p : points)
+    text += fmt::format("{:.9g} {:.9g} {} {} {}\n", p->x, p->y, number(p->low), number(p->high),
+                        number(p->weight));
   return text + "EOD\n";
 }
 
-using Series = std::vector<std::pair<std::string, std::vector<const FigurePoint*>>>;  // in the order of the file
+using Series =
+    std::vector<std::pair<std::string, std::vector<const FigurePoint*>>>;  // in the order of the
+                                                                           // file
 Series series_of(const std::vector<FigurePoint>& points) {
   Series series;
   for (const auto& point : points) {
-    auto at = std::find_if(series.begin(), series.end(), [&](const auto& entry) { return entry.first == point.series; });
+    auto at = std::find_if(series.begin(), series.end(),
+                           [&](const auto& entry) { return entry.first == point.series; });
     if (at == series.end()) at = series.insert(series.end(), {point.series, {}});
     at->second.push_back(&point);
   }
@@ -52,25 +59,40 @@ double step_of(double range) {
 }
 // Whether the names of series fit into the axes; else they stand above.
 bool fits_inside(const std::vector<std::string>& names) {
-  return names.size() <= 4 && std::all_of(names.begin(), names.end(), [](const auto& name) { return name.size() <= 32; });
+  return names.size() <= 4 && std::all_of(names.begin(), names.end(),
+                                          [](const auto& name) { return name.size() <= 32; });
 }
-std::string stroke(size_t i) { return fmt::format("linecolor rgb '{}' dashtype {} linewidth 2", series_colour(i), series_dash(i)); }
+std::string stroke(size_t i) {
+  return fmt::format("linecolor rgb '{}' dashtype {} linewidth 2", series_colour(i),
+                     series_dash(i));
+}
 
 std::string mark(size_t i) { return fmt::format("pointtype {} pointsize 0.9", 5 + 2 * (i % 4)); }
-// Title and legend in a plot of their own over the whole width, within a multiplot: gnuplot keeps a legend within the axes that it belongs to.
+// Title and legend in a plot of their own over the whole width, within a multiplot: gnuplot keeps a
+// legend within the axes that it belongs to.
 std::string legend_plot(const Header& above, const std::vector<std::string>& names, bool marks) {
   std::vector<std::string> entries;
-  for (size_t i = 0; i < names.size(); ++i) entries.push_back(fmt::format("NaN with {} {} {} title {}", marks ? "linespoints" : "lines", stroke(i), marks ? mark(i) : "", quoted(names[i])));
-  return above.script + margins(0.01, 0.99, 0.01, 0.99) + "set border 0\nunset xtics\nunset ytics\nunset grid\nset xrange [0:1]\nset yrange [0:1]\n" + fmt::format("plot {}\n", fmt::join(entries, ", \\\n  ")) +
-         "unset label\nset autoscale\nset xtics nomirror\nset ytics nomirror\n" + style() + "unset key\n";
+  for (size_t i = 0; i < names.size(); ++i)
+    entries.push_back(fmt::format("NaN with {} {} {} title {}", marks ? "linespoints" : "lines",
+                                  stroke(i), marks ? mark(i) : "", quoted(names[i])));
+  return above.script + margins(0.01, 0.99, 0.01, 0.99) +
+         "set border 0\nunset xtics\nunset ytics\nunset grid\nset xrange [0:1]\nset yrange "
+         "[0:1]\n" +
+         fmt::format("plot {}\n", fmt::join(entries, ", \\\n  ")) +
+         "unset label\nset autoscale\nset xtics nomirror\nset ytics nomirror\n" + style() +
+         "unset key\n";
 }
 // Bars between the edges of the bins.
 std::string bars(size_t i, const char* height, const std::string& title) {
-  return fmt::format("$s{0} using 1:{1}:3:4:(0):{1} with boxxyerror fillcolor rgb '{2}' fillstyle transparent solid 0.35 border linecolor rgb '{2}' linewidth 0.6 {3}", i, height,
-                     series_colour(i), title);
+  return fmt::format(
+      "$s{0} using 1:{1}:3:4:(0):{1} with boxxyerror fillcolor rgb '{2}' fillstyle transparent "
+      "solid 0.35 border linecolor rgb '{2}' linewidth 0.6 {3}",
+      i, height, series_colour(i), title);
 }
 
-std::string joined(const std::vector<std::string>& parts) { return fmt::format("plot {}\n", fmt::join(parts, ", \\\n  ")); }
+std::string joined(const std::vector<std::string>& parts) {
+  return fmt::format("plot {}\n", fmt::join(parts, ", \\\n  "));
+}
 
 double calibration_error(const std::vector<const FigurePoint*>& bins) {
   double error = 0;
@@ -80,7 +102,8 @@ double calibration_error(const std::vector<const FigurePoint*>& bins) {
 
 double area(const std::vector<const FigurePoint*>& points) {
   double sum = 0;
-  for (size_t i = 1; i < points.size(); ++i) sum += (points[i]->x - points[i - 1]->x) * (points[i]->y + points[i - 1]->y) / 2;
+  for (size_t i = 1; i < points.size(); ++i)
+    sum += (points[i]->x - points[i - 1]->x) * (points[i]->y + points[i - 1]->y) / 2;
   return sum;
 }
 
@@ -89,21 +112,30 @@ std::string panel_script(const Panel& panel, const std::vector<std::string>& nam
   std::vector<std::string> bands, strokes;
   for (size_t i = 0; i < panel.lines.size(); ++i) {
     const auto& line = panel.lines[i];
-    const auto colour = static_cast<size_t>(std::find(names.begin(), names.end(), line.name) - names.begin());
+    const auto colour =
+        static_cast<size_t>(std::find(names.begin(), names.end(), line.name) - names.begin());
     const auto name = fmt::format("p{}l{}", number, i);
     std::vector<const FigurePoint*> points;
     for (const auto& point : line.points) points.push_back(&point);
     text += block(name, points);
-    if (std::any_of(line.points.begin(), line.points.end(), [](const auto& point) { return point.low.has_value(); }))
-      bands.push_back(fmt::format("${} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent solid 0.18 noborder notitle", name, series_colour(colour)));
-    strokes.push_back(fmt::format("${} using 1:2 with {} {} {} title {}", name, line.marks ? "linespoints" : "lines", stroke(colour), line.marks ? mark(colour) : "",
-                                  quoted(line.name)));
+    if (std::any_of(line.points.begin(), line.points.end(),
+                    [](const auto& point) { return point.low.has_value(); }))
+      bands.push_back(
+          fmt::format("${} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent "
+                      "solid 0.18 noborder notitle",
+                      name, series_colour(colour)));
+    strokes.push_back(fmt::format("${} using 1:2 with {} {} {} title {}", name,
+                                  line.marks ? "linespoints" : "lines", stroke(colour),
+                                  line.marks ? mark(colour) : "", quoted(line.name)));
   }
-  text += fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel {} noenhanced\n", quoted(panel.x_label), quoted(panel.y_label));
+  text += fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel {} noenhanced\n",
+                      quoted(panel.x_label), quoted(panel.y_label));
   double low = INFINITY, high = -INFINITY;
   for (const auto& line : panel.lines)
-    for (const auto& point : line.points) low = std::min(low, point.x), high = std::max(high, point.x);
-  if (panel.whole_x) text += fmt::format("set xtics {}\n", high - low <= 10 ? 1 : step_of(high - low));
+    for (const auto& point : line.points)
+      low = std::min(low, point.x), high = std::max(high, point.x);
+  if (panel.whole_x)
+    text += fmt::format("set xtics {}\n", high - low <= 10 ? 1 : step_of(high - low));
   bands.insert(bands.end(), strokes.begin(), strokes.end());
   return text + joined(bands);
 }
@@ -114,14 +146,22 @@ std::string lines_script(const std::vector<Panel>& panels, const Canvas& canvas)
   std::vector<std::string> names;
   for (const auto& panel : panels)
     for (const auto& line : panel.lines)
-      if (std::find(names.begin(), names.end(), line.name) == names.end()) names.push_back(line.name);
+      if (std::find(names.begin(), names.end(), line.name) == names.end())
+        names.push_back(line.name);
   const auto above = header(canvas, names.size() > 1 ? names : std::vector<std::string>{});
-  const auto across = panels.size() == 1 ? 1.0 : 2.0, down = std::ceil(static_cast<double>(panels.size()) / across), width = 1 / across, height = above.top / down;
-  const bool marks = std::any_of(panels.begin(), panels.end(), [](const auto& panel) { return !panel.lines.empty() && panel.lines[0].marks; });
-  std::string text = "set multiplot\n" + (names.size() > 1 ? legend_plot(above, names, marks) : above.script);
+  const auto across = panels.size() == 1 ? 1.0 : 2.0,
+             down = std::ceil(static_cast<double>(panels.size()) / across), width = 1 / across,
+             height = above.top / down;
+  const bool marks = std::any_of(panels.begin(), panels.end(), [](const auto& panel) {
+    return !panel.lines.empty() && panel.lines[0].marks;
+  });
+  std::string text =
+      "set multiplot\n" + (names.size() > 1 ? legend_plot(above, names, marks) : above.script);
   for (size_t p = 0; p < panels.size(); ++p) {
-    const double column = static_cast<double>(p % 2), row = static_cast<double>(p / 2), top = above.top - row * height;
-    text += margins(column * width + left_room(canvas), (column + 1) * width - line_room(canvas), top - height + bottom_room(canvas), top - 0.5 * line_room(canvas));
+    const double column = static_cast<double>(p % 2), row = static_cast<double>(p / 2),
+                 top = above.top - row * height;
+    text += margins(column * width + left_room(canvas), (column + 1) * width - line_room(canvas),
+                    top - height + bottom_room(canvas), top - 0.5 * line_room(canvas));
     text += panel_script(panels[p], names, p) + "unset label\n";
   }
   return text + "unset multiplot\n";
@@ -129,13 +169,18 @@ std::string lines_script(const std::vector<Panel>& panels, const Canvas& canvas)
 
 std::string reliability_script(const std::vector<FigurePoint>& points, const Canvas& canvas) {
   const auto series = series_of(points);
-  std::vector<std::string> lines{"x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"}, shares;
+  std::vector<std::string> lines{
+      "x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"},
+      shares;
   std::vector<std::string> names;
   double most = 0;
   for (size_t i = 0; i < series.size(); ++i) {
     const double error = calibration_error(series[i].second);
-    const auto name = std::isnan(error) ? series[i].first : fmt::format("{} (ECE {:.1f} %)", series[i].first, 100 * error);
-    lines.push_back(fmt::format("$s{} using 1:2 with linespoints {} {} title {}", i, stroke(i), mark(i), quoted(name)));
+    const auto name = std::isnan(error)
+                          ? series[i].first
+                          : fmt::format("{} (ECE {:.1f} %)", series[i].first, 100 * error);
+    lines.push_back(fmt::format("$s{} using 1:2 with linespoints {} {} title {}", i, stroke(i),
+                                mark(i), quoted(name)));
     names.push_back(name);
     if (std::isnan(error)) continue;
     shares.push_back(bars(i, "(100*$5)", "notitle"));
@@ -143,16 +188,26 @@ std::string reliability_script(const std::vector<FigurePoint>& points, const Can
   }
   const bool below = !shares.empty(), inside = fits_inside(names);
   const auto above = header(canvas, inside ? std::vector<std::string>{} : names);
-  const double top = above.top, middle = below ? 0.34 : bottom_room(canvas), left = left_room(canvas), right = 1 - line_room(canvas);
-  std::string text = blocks(series) + "set multiplot\n" + (inside ? above.script : legend_plot(above, names, true)) + margins(left, right, middle, top) +
-                     "set xrange [0:1]\nset yrange [0:1]\nset ylabel 'accuracy'\n" + (inside ? "set key left top reverse Left\n" : "") + (below ? "set format x ''\n" : "set xlabel 'confidence' offset 0,0.35\n") + joined(lines);
+  const double top = above.top, middle = below ? 0.34 : bottom_room(canvas),
+               left = left_room(canvas), right = 1 - line_room(canvas);
+  std::string text = blocks(series) + "set multiplot\n" +
+                     (inside ? above.script : legend_plot(above, names, true)) +
+                     margins(left, right, middle, top) +
+                     "set xrange [0:1]\nset yrange [0:1]\nset ylabel 'accuracy'\n" +
+                     (inside ? "set key left top reverse Left\n" : "") +
+                     (below ? "set format x ''\n" : "set xlabel 'confidence' offset 0,0.35\n") +
+                     joined(lines);
   if (below)
-    text += "unset label\nunset key\nset format x '%h'\nset xlabel 'confidence' offset 0,0.35\nset ylabel 'samples (%)'\n" + margins(left, right, bottom_room(canvas), middle - 1.5 * line_room(canvas)) +
-            fmt::format("set yrange [0:*]\nset ytics {}\n", step_of(most)) + joined(shares);
+    text +=
+        "unset label\nunset key\nset format x '%h'\nset xlabel 'confidence' offset 0,0.35\nset "
+        "ylabel 'samples (%)'\n" +
+        margins(left, right, bottom_room(canvas), middle - 1.5 * line_room(canvas)) +
+        fmt::format("set yrange [0:*]\nset ytics {}\n", step_of(most)) + joined(shares);
   return text + "unset multiplot\n";
 }
 
-std::string histogram_script(const std::vector<FigurePoint>& points, const Canvas& canvas, const std::string& x_label) {
+std::string histogram_script(const std::vector<FigurePoint>& points, const Canvas& canvas,
+                             const std::string& x_label) {
   const auto series = series_of(points);
   std::vector<std::string> parts, names;
   for (size_t i = 0; i < series.size(); ++i) {
@@ -160,36 +215,55 @@ std::string histogram_script(const std::vector<FigurePoint>& points, const Canva
     names.push_back(series[i].first);
   }
   const auto above = header(canvas, names);
-  return blocks(series) + above.script + margins(left_room(canvas), 1 - line_room(canvas), bottom_room(canvas), above.top) +
-         fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel 'samples (%)'\nset yrange [0:*]\n", quoted(x_label)) + joined(parts);
+  return blocks(series) + above.script +
+         margins(left_room(canvas), 1 - line_room(canvas), bottom_room(canvas), above.top) +
+         fmt::format(
+             "set xlabel {} noenhanced offset 0,0.35\nset ylabel 'samples (%)'\nset yrange [0:*]\n",
+             quoted(x_label)) +
+         joined(parts);
 }
 
 std::string roc_script(const std::vector<FigurePoint>& points, const Canvas& canvas) {
   const auto series = series_of(points);
-  std::vector<std::string> bands, lines{"x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"}, names;
+  std::vector<std::string> bands,
+      lines{"x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"}, names;
   for (size_t i = 0; i < series.size(); ++i) {
     names.push_back(fmt::format("{} (AUROC {:.3f})", series[i].first, area(series[i].second)));
     if (series[i].second.front()->low)
-      bands.push_back(fmt::format("$s{} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent solid 0.18 noborder notitle", i, series_colour(i)));
-    lines.push_back(fmt::format("$s{} using 1:2 with lines {} title {}", i, stroke(i), report::quoted(names[i])));
+      bands.push_back(
+          fmt::format("$s{} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent "
+                      "solid 0.18 noborder notitle",
+                      i, series_colour(i)));
+    lines.push_back(fmt::format("$s{} using 1:2 with lines {} title {}", i, stroke(i),
+                                report::quoted(names[i])));
   }
   bands.insert(bands.end(), lines.begin(), lines.end());
   const bool inside = fits_inside(names);
   const auto above = header(canvas, inside ? std::vector<std::string>{} : names);
-  return blocks(series) + (inside ? above.script : "set multiplot\n" + legend_plot(above, names, false)) + margins(left_room(canvas), 1 - 1.5 * line_room(canvas), bottom_room(canvas), above.top) +
-         "set xrange [0:1]\nset yrange [0:1]\nset xlabel 'false positive rate' offset 0,0.35\nset ylabel 'true positive rate'\n" + (inside ? "set key right bottom reverse Left\n" : "") + joined(bands) +
+  return blocks(series) +
+         (inside ? above.script : "set multiplot\n" + legend_plot(above, names, false)) +
+         margins(left_room(canvas), 1 - 1.5 * line_room(canvas), bottom_room(canvas), above.top) +
+         "set xrange [0:1]\nset yrange [0:1]\nset xlabel 'false positive rate' offset 0,0.35\nset "
+         "ylabel 'true positive rate'\n" +
+         (inside ? "set key right bottom reverse Left\n" : "") + joined(bands) +
          (inside ? "" : "unset multiplot\n");
 }
 
 namespace {
 
-// Names of files, without what all end in: "de-seed-1-mnist-roc" and "sdde-seed-1-mnist-roc" are "de" and "sdde".
+// Names of files, without what all end in: "de-seed-1-mnist-roc" and "sdde-seed-1-mnist-roc" are
+// "de" and "sdde".
 std::vector<std::string> short_names(const std::vector<std::string>& paths) {
   std::vector<std::string> names;
   for (const auto& path : paths) names.push_back(std::filesystem::path(path).stem().string());
   const auto cut = [](const std::string& name) { return std::min(name.rfind('-'), name.size()); };
-  const auto alike = [&](const std::string& name) { return cut(name) > 0 && cut(name) < name.size() && name.substr(cut(name)) == names[0].substr(cut(names[0])); };
-  while (names.size() > 1 && std::all_of(names.begin(), names.end(), alike) && std::any_of(names.begin(), names.end(), [&](const auto& name) { return name != names[0]; })) {
+  const auto alike = [&](const std::string& name) {
+    return cut(name) > 0 && cut(name) < name.size() &&
+           name.substr(cut(name)) == names[0].substr(cut(names[0]));
+  };
+  while (
+      names.size() > 1 && std::all_of(names.begin(), names.end(), alike) &&
+      std::any_of(names.begin(), names.end(), [&](const auto& name) { return name != names[0]; })) {
     for (size_t i = names.size(); i-- > 0;) names[i].resize(cut(names[i]));
   }
   return names;
@@ -197,13 +271,15 @@ std::vector<std::string> short_names(const std::vector<std::string>& paths) {
 
 }  // namespace
 
-std::vector<FigurePoint> figure_points(const std::vector<std::string>& paths, const std::string& kind) {
+std::vector<FigurePoint> figure_points(const std::vector<std::string>& paths,
+                                       const std::string& kind) {
   std::vector<std::vector<FigurePoint>> files;
   const auto names = short_names(paths);
   std::map<std::string, int> owners;  // files that have a series
   for (const auto& path : paths) {
     files.push_back(read_figure(path));
-    DISSENT_CHECK(files.back()[0].kind == kind, kUsage, "{}: its points are of kind {}, expected {}", path, files.back()[0].kind, kind);
+    DISSENT_CHECK(files.back()[0].kind == kind, kUsage,
+                  "{}: its points are of kind {}, expected {}", path, files.back()[0].kind, kind);
     for (const auto& [name, points] : series_of(files.back())) ++owners[name];
   }
   std::vector<FigurePoint> all;

@@ -19,7 +19,8 @@ extern char** environ;
 namespace dissent::report {
 namespace {
 
-// Runs gnuplot on a script file; what it says goes into a log beside it. Arguments go as they are, no shell is between.
+// Runs gnuplot on a script file; what it says goes into a log beside it. Arguments go as they are,
+// no shell is between.
 void run(const std::string& script, const std::string& log) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -31,7 +32,10 @@ void run(const std::string& script, const std::string& log) {
   pid_t child = 0;
   const int code = posix_spawnp(&child, program.c_str(), &actions, nullptr, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
-  DISSENT_CHECK(code == 0, kData, "cannot run gnuplot: {}; figures are drawn by gnuplot 5.4 or later (Debian: gnuplot-nox)", std::strerror(code));
+  DISSENT_CHECK(
+      code == 0, kData,
+      "cannot run gnuplot: {}; figures are drawn by gnuplot 5.4 or later (Debian: gnuplot-nox)",
+      std::strerror(code));
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
@@ -41,11 +45,17 @@ void run(const std::string& script, const std::string& log) {
 
 std::string terminal(const Canvas& canvas, const std::string& ending) {
   if (ending == ".svg")
-    return fmt::format("set terminal svg size {},{} dynamic enhanced font 'DejaVu Sans,{}' background '#ffffff' linewidth 1\n", std::lround(canvas.width_in * 96),
-                       std::lround(canvas.height_in * 96), canvas.font_pt * 96 / 72);
+    return fmt::format(
+        "set terminal svg size {},{} dynamic enhanced font 'DejaVu Sans,{}' background '#ffffff' "
+        "linewidth 1\n",
+        std::lround(canvas.width_in * 96), std::lround(canvas.height_in * 96),
+        canvas.font_pt * 96 / 72);
   const double scale = canvas.dpi / 72.0;
-  return fmt::format("set terminal pngcairo size {},{} enhanced font 'DejaVu Sans,{}' fontscale {:.4f} linewidth {:.4f} pointscale {:.4f} dashlength 1.7 background '#ffffff'\n",
-                     std::lround(canvas.width_in * canvas.dpi), std::lround(canvas.height_in * canvas.dpi), canvas.font_pt, scale * 0.75, scale * 0.75, scale * 0.75);
+  return fmt::format(
+      "set terminal pngcairo size {},{} enhanced font 'DejaVu Sans,{}' fontscale {:.4f} linewidth "
+      "{:.4f} pointscale {:.4f} dashlength 1.7 background '#ffffff'\n",
+      std::lround(canvas.width_in * canvas.dpi), std::lround(canvas.height_in * canvas.dpi),
+      canvas.font_pt, scale * 0.75, scale * 0.75, scale * 0.75);
 }
 
 const char* const kStyle =
@@ -59,9 +69,13 @@ const char* const kStyle =
 
 void draw_one(const Canvas& canvas, const std::string& output, const std::string& body) {
   const std::string ending = std::filesystem::path(output).extension().string();
-  DISSENT_CHECK(ending == ".png" || ending == ".svg", kUsage, "--output: expected a name that ends in .png or .svg, found '{}'", output);
+  DISSENT_CHECK(ending == ".png" || ending == ".svg", kUsage,
+                "--output: expected a name that ends in .png or .svg, found '{}'", output);
   const std::string partial = output + ".partial", script = output + ".gp", log = output + ".log";
-  const auto text = [&](const std::string& target) { return terminal(canvas, ending) + fmt::format("set output {}\n", quoted(target)) + style() + body + "unset output\n"; };
+  const auto text = [&](const std::string& target) {
+    return terminal(canvas, ending) + fmt::format("set output {}\n", quoted(target)) + style() +
+           body + "unset output\n";
+  };
   atomic_write_text(script, text(partial));
   try {
     run(script, log);
@@ -71,8 +85,10 @@ void draw_one(const Canvas& canvas, const std::string& output, const std::string
     throw;
   }
   remove_file(log);
-  if (canvas.keep_script) atomic_write_text(script, text(output));
-  else remove_file(script);
+  if (canvas.keep_script)
+    atomic_write_text(script, text(output));
+  else
+    remove_file(script);
 }
 
 }  // namespace
@@ -86,7 +102,8 @@ std::string quoted(const std::string& text) {
 }
 
 const char* series_colour(size_t index) {
-  static const char* const colours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"};
+  static const char* const colours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
+                                        "#E69F00", "#56B4E9", "#000000"};
   return colours[index % 7];
 }
 
@@ -100,7 +117,8 @@ Header header(const Canvas& canvas, const std::vector<std::string>& names) {
   Header out;
   double at = 1 - 0.3 * line;
   if (!canvas.title.empty()) {
-    out.script = fmt::format("set label {} at screen 0.5, screen {:.4f} center noenhanced\n", quoted(canvas.title), at - 0.5 * line);
+    out.script = fmt::format("set label {} at screen 0.5, screen {:.4f} center noenhanced\n",
+                             quoted(canvas.title), at - 0.5 * line);
     at -= 1.2 * line;
   }
   if (names.empty()) {
@@ -108,10 +126,15 @@ Header header(const Canvas& canvas, const std::vector<std::string>& names) {
   } else {
     size_t longest = 0;
     for (const auto& name : names) longest = std::max(longest, name.size());
-    // A letter is about 0.62 of the font's size wide, a sample of the line eight letters; gnuplot keeps the legend within the axes.
-    const auto fit = static_cast<size_t>(canvas.width_in * 0.75 / (0.62 * canvas.font_pt / 72 * static_cast<double>(longest + 8)));
-    const size_t columns = std::clamp<size_t>(fit, 1, names.size()), rows = (names.size() + columns - 1) / columns;
-    out.script += fmt::format("set key at screen 0.5, screen {:.4f} center top horizontal maxcols {} reverse Left\n", at, columns);
+    // A letter is about 0.62 of the font's size wide, a sample of the line eight letters; gnuplot
+    // keeps the legend within the axes.
+    const auto fit = static_cast<size_t>(
+        canvas.width_in * 0.75 / (0.62 * canvas.font_pt / 72 * static_cast<double>(longest + 8)));
+    const size_t columns = std::clamp<size_t>(fit, 1, names.size()),
+                 rows = (names.size() + columns - 1) / columns;
+    out.script += fmt::format(
+        "set key at screen 0.5, screen {:.4f} center top horizontal maxcols {} reverse Left\n", at,
+        columns);
     at -= line * static_cast<double>(rows);
   }
   out.top = at - 0.4 * line;
@@ -119,7 +142,10 @@ Header header(const Canvas& canvas, const std::vector<std::string>& names) {
 }
 
 std::string margins(double left, double right, double bottom, double top) {
-  return fmt::format("set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset bmargin at screen {:.4f}\nset tmargin at screen {:.4f}\n", left, right, bottom, top);
+  return fmt::format(
+      "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset bmargin at screen "
+      "{:.4f}\nset tmargin at screen {:.4f}\n",
+      left, right, bottom, top);
 }
 
 void draw(const Canvas& canvas, const std::string& body) {

@@ -25,7 +25,9 @@ Selection corrupted(const std::string& name, int severity) {
   column.where = {dataset(names)};
   return column;
 }
-Selection one_set(const std::string& name, std::vector<std::string> aliases) { return {.name = name, .where = {dataset(std::move(aliases))}}; }
+Selection one_set(const std::string& name, std::vector<std::string> aliases) {
+  return {.name = name, .where = {dataset(std::move(aliases))}};
+}
 
 std::vector<std::string> inaturalist() { return {"iNaturalist", "inat"}; }
 std::vector<std::string> openimages() { return {"OpenImages", "OpenImage-O", "openimageo", "oi"}; }
@@ -37,25 +39,48 @@ std::vector<Selection> shown(std::vector<Selection> columns, double scale, int d
 
 Layout sed_generalisation() {
   const Selection val{.name = "val", .where = {{"shift", {"id"}}}};
-  return {"sed_generalisation", "OOD generalisation: accuracy in per cent on ImageNet's validation set, ImageNet-A and -R, and the mean of the 15 corruptions of severity 1 and 5",
-          std::string(kSed) + ", table 1", {"experiment", "method", "members", "predictor"},
-          shown({val, one_set("A", {"imagenet_a", "in_a"}), one_set("R", {"imagenet_r", "in_r"}), corrupted("C-1", 1), corrupted("C-5", 5)}, 100, 1),
-          {{"metric", {"accuracy"}}, {"predictor", {"ensemble", "soup", "best", "mean", "greedy", "greedy_soup"}}}};
+  return {"sed_generalisation",
+          "OOD generalisation: accuracy in per cent on ImageNet's validation set, ImageNet-A and "
+          "-R, and the mean of the 15 corruptions of severity 1 and 5",
+          std::string(kSed) + ", table 1",
+          {"experiment", "method", "members", "predictor"},
+          shown({val, one_set("A", {"imagenet_a", "in_a"}), one_set("R", {"imagenet_r", "in_r"}),
+                 corrupted("C-1", 1), corrupted("C-5", 5)},
+                100, 1),
+          {{"metric", {"accuracy"}},
+           {"predictor", {"ensemble", "soup", "best", "mean", "greedy", "greedy_soup"}}}};
 }
 
 Layout sed_detection() {
-  return {"sed_detection", "OOD detection: area under the ROC curve against corruptions of severity 1 and 5 (covariate shift), iNaturalist and OpenImages (semantic shift)",
-          std::string(kSed) + ", table 3", {"experiment", "method", "members", "predictor", "score"},
-          shown({corrupted("C-1", 1), corrupted("C-5", 5), one_set("iNaturalist", inaturalist()), one_set("OpenImages", openimages())}, 1, 3),
+  return {"sed_detection",
+          "OOD detection: area under the ROC curve against corruptions of severity 1 and 5 "
+          "(covariate shift), iNaturalist and OpenImages (semantic shift)",
+          std::string(kSed) + ", table 3",
+          {"experiment", "method", "members", "predictor", "score"},
+          shown({corrupted("C-1", 1), corrupted("C-5", 5), one_set("iNaturalist", inaturalist()),
+                 one_set("OpenImages", openimages())},
+                1, 3),
           {{"metric", {"auroc"}}, {"predictor", {"ensemble"}}}};
 }
 
-// What scripts/generate_result_tables.py of the release prints: values rounded to 9 decimals, before and after the mean over corruptions.
+// What scripts/generate_result_tables.py of the release prints: values rounded to 9 decimals,
+// before and after the mean over corruptions.
 Layout sed_released_generalisation() {
-  Layout layout{"sed_released_generalisation", "ood_gen_df.csv of SED's release, byte for byte", std::string(kSed) + ", release, result_tables/", {"experiment"}, {}, {}};
-  const auto block = [&](const std::string& group, const std::vector<Condition>& where, double scale) {
-    std::vector<Selection> columns{one_set("in_val", {"in_val", "imagenet_val"}), one_set("imagenet_a", {"imagenet_a", "in_a"}), one_set("imagenet_r", {"imagenet_r", "in_r"}),
-                                   corrupted("C-1", 1), corrupted("C-5", 5), one_set("iNaturalist", inaturalist()), one_set("OpenImages", openimages())};
+  Layout layout{"sed_released_generalisation",
+                "ood_gen_df.csv of SED's release, byte for byte",
+                std::string(kSed) + ", release, result_tables/",
+                {"experiment"},
+                {},
+                {}};
+  const auto block = [&](const std::string& group, const std::vector<Condition>& where,
+                         double scale) {
+    std::vector<Selection> columns{one_set("in_val", {"in_val", "imagenet_val"}),
+                                   one_set("imagenet_a", {"imagenet_a", "in_a"}),
+                                   one_set("imagenet_r", {"imagenet_r", "in_r"}),
+                                   corrupted("C-1", 1),
+                                   corrupted("C-5", 5),
+                                   one_set("iNaturalist", inaturalist()),
+                                   one_set("OpenImages", openimages())};
     for (auto& column : columns) {
       column.group = group;
       column.where.insert(column.where.end(), where.begin(), where.end());
@@ -64,8 +89,10 @@ Layout sed_released_generalisation() {
       layout.columns.push_back(std::move(column));
     }
   };
-  for (const auto& [predictor, label] : {std::pair("best", "best_single_model"), {"ensemble", "ensemble"}, {"soup", "soup"}})
-    block(fmt::format("('{}', 100)", label), {{"metric", {"accuracy"}}, {"predictor", {predictor}}}, 100);
+  for (const auto& [predictor, label] :
+       {std::pair("best", "best_single_model"), {"ensemble", "ensemble"}, {"soup", "soup"}})
+    block(fmt::format("('{}', 100)", label), {{"metric", {"accuracy"}}, {"predictor", {predictor}}},
+          100);
   const std::vector<std::string> diversity{"diversity", "mean", "mean_score"};
   block("div_different_preds", {{"metric", diversity}, {"score", {"different_predictions"}}}, 1);
   block("div_continous_unique", {{"metric", diversity}, {"score", {"pds"}}}, 1);
@@ -73,10 +100,17 @@ Layout sed_released_generalisation() {
 }
 
 Layout sed_released_detection() {
-  Layout layout{"sed_released_detection", "ood_det_df.csv of SED's release, byte for byte", std::string(kSed) + ", release, result_tables/", {"experiment"}, {},
+  Layout layout{"sed_released_detection",
+                "ood_det_df.csv of SED's release, byte for byte",
+                std::string(kSed) + ", release, result_tables/",
+                {"experiment"},
+                {},
                 {{"metric", {"auroc"}}, {"predictor", {"ensemble"}}}};
-  for (const auto& column : {corrupted("C-1", 1), corrupted("C-5", 5), one_set("iNaturalist", inaturalist()), one_set("OpenImages", openimages())})
-    for (const auto& [score, label] : {std::pair("msp", "ensemble_conf"), {"pds", "div_continous_unique_per_sample"}}) {
+  for (const auto& column :
+       {corrupted("C-1", 1), corrupted("C-5", 5), one_set("iNaturalist", inaturalist()),
+        one_set("OpenImages", openimages())})
+    for (const auto& [score, label] :
+         {std::pair("msp", "ensemble_conf"), {"pds", "div_continous_unique_per_sample"}}) {
       layout.columns.push_back(column);
       layout.columns.back().group = label;
       layout.columns.back().where.push_back({"score", {score}});
@@ -87,18 +121,30 @@ Layout sed_released_detection() {
 
 Layout sdde() {
   const auto ranking = [](const char* name, const char* shift) {
-    return Selection{.name = name, .where = {{"metric", {"auroc"}}, {"shift", {shift}}}, .every_dataset = true, .scale = 100, .digits = 2};
+    return Selection{.name = name,
+                     .where = {{"metric", {"auroc"}}, {"shift", {shift}}},
+                     .every_dataset = true,
+                     .scale = 100,
+                     .digits = 2};
   };
-  const auto figure = [](const char* name, const char* metric, const char* score, double scale, int digits) {
-    Selection column{.name = name, .where = {{"metric", {metric}}, {"shift", {"id"}}, {"score", {score}}}, .optional = *score != 0};
+  const auto figure = [](const char* name, const char* metric, const char* score, double scale,
+                         int digits) {
+    Selection column{.name = name,
+                     .where = {{"metric", {metric}}, {"shift", {"id"}}, {"score", {score}}},
+                     .optional = *score != 0};
     return shown({column}, scale, digits)[0];
   };
   const char* const scaled = "temperature";  // the score of figures after temperature scaling
-  Layout layout{"sdde", "near and far OOD detection (AUROC, per cent, plain mean over the data sets of each kind), accuracy and calibration on the in-distribution test set, "
-                        "the latter also after temperature scaling (T) where it was evaluated",
-                "SDDE (arXiv:2305.11616), tables of OOD detection and calibration", {"experiment", "method", "members", "score"},
-                {ranking("near (%)", "near"), ranking("far (%)", "far"), figure("accuracy (%)", "accuracy", "", 100, 2), figure("NLL", "nll", "", 1, 4),
-                 figure("ECE (%)", "ece", "", 100, 2), figure("Brier", "brier", "", 1, 4), figure("NLL, T", "nll", scaled, 1, 4), figure("ECE, T (%)", "ece", scaled, 100, 2),
+  Layout layout{"sdde",
+                "near and far OOD detection (AUROC, per cent, plain mean over the data sets of "
+                "each kind), accuracy and calibration on the in-distribution test set, "
+                "the latter also after temperature scaling (T) where it was evaluated",
+                "SDDE (arXiv:2305.11616), tables of OOD detection and calibration",
+                {"experiment", "method", "members", "score"},
+                {ranking("near (%)", "near"), ranking("far (%)", "far"),
+                 figure("accuracy (%)", "accuracy", "", 100, 2), figure("NLL", "nll", "", 1, 4),
+                 figure("ECE (%)", "ece", "", 100, 2), figure("Brier", "brier", "", 1, 4),
+                 figure("NLL, T", "nll", scaled, 1, 4), figure("ECE, T (%)", "ece", scaled, 100, 2),
                  figure("Brier, T", "brier", scaled, 1, 4)},
                 {{"predictor", {"ensemble"}}}};
   layout.common_scores = {"", scaled};
@@ -106,12 +152,21 @@ Layout sdde() {
 }
 
 Layout openood() {
-  Layout layout{"openood", "ood.csv of OpenOOD: near sets and their mean, far sets and their mean, per cent; one method and score at a time",
-                "OpenOOD v1.5 (arXiv:2306.09301), openood/evaluators/ood_evaluator.py", {"dataset"}, {}, {{"predictor", {"ensemble"}}}};
+  Layout layout{"openood",
+                "ood.csv of OpenOOD: near sets and their mean, far sets and their mean, per cent; "
+                "one method and score at a time",
+                "OpenOOD v1.5 (arXiv:2306.09301), openood/evaluators/ood_evaluator.py",
+                {"dataset"},
+                {},
+                {{"predictor", {"ensemble"}}}};
   layout.by_dataset = true;
-  for (const auto& [name, metric] : {std::pair("FPR@95", "fpr95"), {"AUROC", "auroc"}, {"AUPR_IN", "aupr_in"}, {"AUPR_OUT", "aupr_out"}})
+  for (const auto& [name, metric] : {std::pair("FPR@95", "fpr95"),
+                                     {"AUROC", "auroc"},
+                                     {"AUPR_IN", "aupr_in"},
+                                     {"AUPR_OUT", "aupr_out"}})
     layout.columns.push_back({.name = name, .where = {{"metric", {metric}}}});
-  layout.columns.push_back({.name = "ACC", .where = {{"metric", {"accuracy"}}, {"shift", {"id"}}}, .whole_table = true});
+  layout.columns.push_back(
+      {.name = "ACC", .where = {{"metric", {"accuracy"}}, {"shift", {"id"}}}, .whole_table = true});
   layout.columns = shown(layout.columns, 100, 2);
   return layout;
 }
@@ -119,14 +174,19 @@ Layout openood() {
 }  // namespace
 
 std::vector<std::string> corruption_names(int severity) {
-  std::vector<std::string> names{"brightness", "contrast",      "defocus_blur",     "elastic_transform", "fog",      "frost",      "gaussian_noise", "glass_blur",
-                                 "impulse_noise", "jpeg_compression", "motion_blur", "pixelate", "shot_noise", "snow",       "zoom_blur"};
+  std::vector<std::string> names{"brightness",        "contrast",    "defocus_blur",
+                                 "elastic_transform", "fog",         "frost",
+                                 "gaussian_noise",    "glass_blur",  "impulse_noise",
+                                 "jpeg_compression",  "motion_blur", "pixelate",
+                                 "shot_noise",        "snow",        "zoom_blur"};
   for (auto& name : names) name += fmt::format("_{}", severity);
   return names;
 }
 
 const std::vector<Layout>& layouts() {
-  static const std::vector<Layout> table{sed_generalisation(), sed_detection(), sdde(), openood(), sed_released_generalisation(), sed_released_detection()};
+  static const std::vector<Layout> table{
+      sed_generalisation(),          sed_detection(),         sdde(), openood(),
+      sed_released_generalisation(), sed_released_detection()};
   return table;
 }
 
@@ -137,28 +197,37 @@ const Layout& find_layout(const std::string& name) {
     names.push_back(layout.name);
   }
   const auto near = nearest(name, names);
-  DISSENT_FAIL(kUsage, "unknown layout '{}'{}; layouts: {}", name, near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
+  DISSENT_FAIL(kUsage, "unknown layout '{}'{}; layouts: {}", name,
+               near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
 }
 
-bool has_released_form(const Layout& layout) { return layout.by_dataset || layout.name.starts_with("sed_released_"); }
+bool has_released_form(const Layout& layout) {
+  return layout.by_dataset || layout.name.starts_with("sed_released_");
+}
 
-Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows, const std::vector<std::string>& columns, const std::vector<Condition>& where, double scale,
-                    int digits) {
+Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
+                    const std::vector<std::string>& columns, const std::vector<Condition>& where,
+                    double scale, int digits) {
   Layout layout{"pivot", "rows and columns by the values of result columns", "", rows, {}, where};
   for (const auto& column : columns)
-    DISSENT_CHECK(std::find(set.columns.begin(), set.columns.end(), column) != set.columns.end(), kUsage, "--columns: the result files have no column '{}'; they have {}", column,
+    DISSENT_CHECK(std::find(set.columns.begin(), set.columns.end(), column) != set.columns.end(),
+                  kUsage, "--columns: the result files have no column '{}'; they have {}", column,
                   fmt::join(set.columns, ", "));
   std::vector<std::vector<std::string>> found;  // in the order of the files
   for (const auto& row : set.rows) {
-    if (!std::all_of(where.begin(), where.end(), [&](const auto& condition) { return holds(condition, row); })) continue;
+    if (!std::all_of(where.begin(), where.end(),
+                     [&](const auto& condition) { return holds(condition, row); }))
+      continue;
     std::vector<std::string> names;
     for (const auto& column : columns) names.push_back(row.field(column));
     if (std::find(found.begin(), found.end(), names) == found.end()) found.push_back(names);
   }
   for (const auto& names : found) {
     std::vector<std::string> shown_names;
-    std::copy_if(names.begin(), names.end(), std::back_inserter(shown_names), [](const auto& name) { return !name.empty(); });
-    Selection column{.name = fmt::format("{}", fmt::join(shown_names, " ")), .scale = scale, .digits = digits};
+    std::copy_if(names.begin(), names.end(), std::back_inserter(shown_names),
+                 [](const auto& name) { return !name.empty(); });
+    Selection column{
+        .name = fmt::format("{}", fmt::join(shown_names, " ")), .scale = scale, .digits = digits};
     for (size_t i = 0; i < columns.size(); ++i) column.where.push_back({columns[i], {names[i]}});
     layout.columns.push_back(std::move(column));
   }
@@ -170,8 +239,11 @@ std::string layouts_page() {
   for (const auto& layout : layouts()) {
     std::vector<std::string> names;
     for (const auto& column : layout.columns)
-      if (std::find(names.begin(), names.end(), column.name) == names.end()) names.push_back(column.name);
-    text += fmt::format("| `{}` | {} | {} | {} | {} |\n", layout.name, markdown_cell(layout.meaning), fmt::join(layout.rows, ", "), fmt::join(names, ", "), markdown_cell(layout.citation));
+      if (std::find(names.begin(), names.end(), column.name) == names.end())
+        names.push_back(column.name);
+    text += fmt::format("| `{}` | {} | {} | {} | {} |\n", layout.name,
+                        markdown_cell(layout.meaning), fmt::join(layout.rows, ", "),
+                        fmt::join(names, ", "), markdown_cell(layout.citation));
   }
   return text;
 }

@@ -10,12 +10,15 @@ namespace dissent::report {
 const std::vector<Layout>& layouts();
 /// Error::kUsage with the nearest name.
 const Layout& find_layout(const std::string& name);
-/// Layouts that are written in the form of a release, byte for byte, and in CSV alone: sed_released_generalisation, sed_released_detection, openood.
+/// Layouts that are written in the form of a release, byte for byte, and in CSV alone:
+/// sed_released_generalisation, sed_released_detection, openood.
 bool has_released_form(const Layout& layout);
 
-/// Rows and columns by the values of result columns: pivot(set, {"method"}, {"dataset", "metric"}, ...). metric: "" for all. scale 100: per cent.
-Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows, const std::vector<std::string>& columns, const std::vector<Condition>& where, double scale,
-                    int digits);
+/// Rows and columns by the values of result columns: pivot(set, {"method"}, {"dataset", "metric"},
+/// ...). metric: "" for all. scale 100: per cent.
+Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
+                    const std::vector<std::string>& columns, const std::vector<Condition>& where,
+                    double scale, int digits);
 
 /// The 15 corruptions of ImageNet-C that SED averages, with the severity: "gaussian_noise_5".
 std::vector<std::string> corruption_names(int severity);

@@ -9,7 +9,8 @@
 namespace dissent::report {
 namespace {
 
-// As Python writes a float: shortest digits, and ".0" where these are whole. Nothing for what is missing, as pandas.
+// As Python writes a float: shortest digits, and ".0" where these are whole. Nothing for what is
+// missing, as pandas.
 std::string python_number(double value) {
   if (std::isnan(value)) return "";
   auto text = number_text(std::abs(value));
@@ -24,12 +25,14 @@ std::string released_name(const std::string& experiment) {
   return name.ends_with("_") ? name : name + "_";
 }
 
-// pandas' to_csv of blocks side by side, each after an empty column that is named by a number: columns that follow each other with one group (ood_gen), or with
-// one name (ood_det), are a block.
+// pandas' to_csv of blocks side by side, each after an empty column that is named by a number:
+// columns that follow each other with one group (ood_gen), or with one name (ood_det), are a block.
 std::string sed_text(const Table& table, int precision) {
   const auto& columns = table.layout.columns;
   const bool by_name = columns[0].name == columns[1].name;
-  const auto block_of = [&](const Selection& column) { return by_name ? column.name : column.group; };
+  const auto block_of = [&](const Selection& column) {
+    return by_name ? column.name : column.group;
+  };
   std::vector<std::string> head{""}, groups{"0"};
   std::vector<bool> begins;
   int blocks = 0;
@@ -46,9 +49,12 @@ std::string sed_text(const Table& table, int precision) {
     for (size_t c = 0; c < columns.size(); ++c) {
       if (begins[c]) line.emplace_back();
       const double value = table.cells[r][c].mean();
-      line.push_back(precision < 0 || std::isnan(value) ? python_number(value) : fmt::format("{:.{}f}", std::abs(value), precision));
+      line.push_back(precision < 0 || std::isnan(value)
+                         ? python_number(value)
+                         : fmt::format("{:.{}f}", std::abs(value), precision));
     }
-    DISSENT_CHECK(lines.try_emplace(name, csv_line(line)).second, kUsage, "layout {}: two rows are named '{}' in it", table.layout.name, name);
+    DISSENT_CHECK(lines.try_emplace(name, csv_line(line)).second, kUsage,
+                  "layout {}: two rows are named '{}' in it", table.layout.name, name);
   }
   std::string text = csv_line(head) + csv_line(groups);
   for (const auto& [name, line] : lines) text += line;
@@ -66,7 +72,8 @@ std::string openood_text(const Table& table, const TextOptions& options) {
       const auto deviation = cell.deviation(options.freedom);
       std::string figure = cell.values.empty() ? "" : fmt::format("{:.{}f}", cell.mean(), digits);
       if (cell.values.size() > 1) figure += fmt::format(" ± {:.{}f}", *deviation, digits);
-      if (!cell.missing.empty() && !cell.values.empty()) figure += fmt::format(" (n={} of {})", cell.values.size(), cell.expected());
+      if (!cell.missing.empty() && !cell.values.empty())
+        figure += fmt::format(" (n={} of {})", cell.values.size(), cell.expected());
       line.push_back(figure);
     }
     text += csv_line(line);
@@ -77,7 +84,8 @@ std::string openood_text(const Table& table, const TextOptions& options) {
 }  // namespace
 
 std::string released_text(const Table& table, const TextOptions& options) {
-  return table.layout.by_dataset ? openood_text(table, options) : sed_text(table, options.precision);
+  return table.layout.by_dataset ? openood_text(table, options)
+                                 : sed_text(table, options.precision);
 }
 
 }  // namespace dissent::report

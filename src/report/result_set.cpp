@@ -15,13 +15,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool has(const std::vector<std::string>& list, const std::string& name) { return std::find(list.begin(), list.end(), name) != list.end(); }
+bool has(const std::vector<std::string>& list, const std::string& name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
 
 template <class T>
-T number_of(const std::string& text, const std::string& place, const char* column, const char* kind) {
+T number_of(const std::string& text, const std::string& place, const char* column,
+            const char* kind) {
   T out{};
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData, "{}: column {}: '{}' is not {}", place, column, text, kind);
+  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
+                "{}: column {}: '{}' is not {}", place, column, text, kind);
   return out;
 }
 
@@ -40,8 +44,11 @@ bool is_result_file(const std::string& path) {
 
 std::vector<std::string> files_below(const std::string& folder) {
   std::vector<std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
-    if (entry.is_regular_file() && entry.path().extension() == ".csv" && is_result_file(entry.path().string())) files.push_back(entry.path().string());
+  for (const auto& entry :
+       fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
+    if (entry.is_regular_file() && entry.path().extension() == ".csv" &&
+        is_result_file(entry.path().string()))
+      files.push_back(entry.path().string());
   std::sort(files.begin(), files.end());
   DISSENT_CHECK(!files.empty(), kData, "{}: no result file below this folder", folder);
   return files;
@@ -67,13 +74,15 @@ void add_result_text(ResultSet& set, const std::string& text, const std::string&
   DISSENT_CHECK(!records.empty(), kData, "{}: empty, expected a header line", path);
   const auto& header = records[0].fields;
   const auto missing = missing_column(header);
-  DISSENT_CHECK(missing.empty(), kData, "{}:{}: no column '{}' in the header: not a result file", path, records[0].line, missing);
+  DISSENT_CHECK(missing.empty(), kData, "{}:{}: no column '{}' in the header: not a result file",
+                path, records[0].line, missing);
   for (const auto& column : header)
     if (!has(set.columns, column)) set.columns.push_back(column);
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& record = records[i];
     const std::string place = fmt::format("{}:{}", path, record.line);
-    DISSENT_CHECK(record.fields.size() == header.size(), kData, "{}: {} columns, the header has {}", place, record.fields.size(), header.size());
+    DISSENT_CHECK(record.fields.size() == header.size(), kData, "{}: {} columns, the header has {}",
+                  place, record.fields.size(), header.size());
     ReportRow row;
     for (size_t c = 0; c < header.size(); ++c) row.fields[header[c]] = record.fields[c];
     row.seed = number_of<int64_t>(row.field("seed"), place, "seed", "an integer");
@@ -95,9 +104,12 @@ void merge_equal_rows(ResultSet& set) {
       continue;
     }
     const auto& first = *at->second;
-    DISSENT_CHECK(first.value == row.value || (first.value != first.value && row.value != row.value), kData,
-                  "{} and {}: the same row with two values, {} and {} ({} {} of {}, seed {}); leave out the file that is out of date", first.place, row.place,
-                  first.field("value"), row.field("value"), row.field("predictor"), row.field("metric"), row.field("dataset"), row.seed);
+    DISSENT_CHECK(
+        first.value == row.value || (first.value != first.value && row.value != row.value), kData,
+        "{} and {}: the same row with two values, {} and {} ({} {} of {}, seed {}); leave out the "
+        "file that is out of date",
+        first.place, row.place, first.field("value"), row.field("value"), row.field("predictor"),
+        row.field("metric"), row.field("dataset"), row.seed);
   }
   set.rows = std::move(kept);
 }
@@ -107,8 +119,10 @@ ResultSet read_result_files(const std::vector<std::string>& paths) {
   std::vector<std::string> files;
   for (const auto& path : paths) {
     DISSENT_CHECK(path_exists(path), kData, "{}: no such file or folder", path);
-    if (!fs::is_directory(path)) files.push_back(path);
-    else for (const auto& file : files_below(path)) files.push_back(file);
+    if (!fs::is_directory(path))
+      files.push_back(path);
+    else
+      for (const auto& file : files_below(path)) files.push_back(file);
   }
   for (const auto& file : files) add_result_text(set, read_text(file), file);
   merge_equal_rows(set);

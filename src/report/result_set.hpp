@@ -6,7 +6,8 @@
 
 namespace dissent::report {
 
-/// A row of a result file with its fields by column name. Columns that this program does not know are kept; one that a file lacks reads as "".
+/// A row of a result file with its fields by column name. Columns that this program does not know
+/// are kept; one that a file lacks reads as "".
 struct ReportRow {
   std::map<std::string, std::string> fields;
   int64_t seed = 0;
@@ -21,9 +22,10 @@ struct ResultSet {
   std::vector<ReportRow> rows;
 };
 
-/// Reads result files, and those below folders (there, CSV files without the columns of result rows, such as train.csv, are passed over).
-/// A row that stands in several files with one value counts once. Throws Error::kData naming file, line and column: no such file, no result file, a value
-/// that is no number, no row at all; the same row with two values names both places.
+/// Reads result files, and those below folders (there, CSV files without the columns of result
+/// rows, such as train.csv, are passed over). A row that stands in several files with one value
+/// counts once. Throws Error::kData naming file, line and column: no such file, no result file, a
+/// value that is no number, no row at all; the same row with two values names both places.
 ResultSet read_result_files(const std::vector<std::string>& paths);
 
 /// Adds rows read from the text of one file. For tests and callers that have the text.

@@ -15,30 +15,39 @@ constexpr double kMapWeight = 0.5;
 constexpr int64_t kPictureSide = 168;  // pixels at least, by a whole factor
 
 // Every 16th of viridis' 256 colours, and the last.
-constexpr uint8_t kViridis[17][3] = {{68, 1, 84},    {72, 26, 108},  {71, 47, 125},  {65, 68, 135},  {57, 86, 140},   {49, 104, 142},  {42, 120, 142},  {35, 136, 142}, {31, 152, 139},
-                                     {34, 168, 132}, {53, 183, 121}, {84, 197, 104}, {122, 209, 81}, {165, 219, 54}, {210, 226, 27}, {241, 229, 29}, {253, 231, 37}};
+constexpr uint8_t kViridis[17][3] = {
+    {68, 1, 84},    {72, 26, 108},  {71, 47, 125},  {65, 68, 135},  {57, 86, 140},  {49, 104, 142},
+    {42, 120, 142}, {35, 136, 142}, {31, 152, 139}, {34, 168, 132}, {53, 183, 121}, {84, 197, 104},
+    {122, 209, 81}, {165, 219, 54}, {210, 226, 27}, {241, 229, 29}, {253, 231, 37}};
 
-// [side, side'] values of a map between its samples, whose centres are spread evenly (as align_corners = false).
+// [side, side'] values of a map between its samples, whose centres are spread evenly (as
+// align_corners = false).
 at::Tensor enlarged(const at::Tensor& map, int64_t height, int64_t width) {
-  return at::upsample_bilinear2d(map.to(at::kDouble).unsqueeze(0).unsqueeze(0), {height, width}, false)[0][0];
+  return at::upsample_bilinear2d(map.to(at::kDouble).unsqueeze(0).unsqueeze(0), {height, width},
+                                 false)[0][0];
 }
 
 // The canvas of all pictures, red, green, blue of each pixel; white between them.
 struct Pixels {
   int64_t width, height;
   std::string bytes;
-  Pixels(int64_t w, int64_t h) : width(w), height(h), bytes(static_cast<size_t>(w * h * 3), '\xff') {}
-  uint8_t* at(int64_t x, int64_t y) { return reinterpret_cast<uint8_t*>(bytes.data()) + (y * width + x) * 3; }
+  Pixels(int64_t w, int64_t h)
+      : width(w), height(h), bytes(static_cast<size_t>(w * h * 3), '\xff') {}
+  uint8_t* at(int64_t x, int64_t y) {
+    return reinterpret_cast<uint8_t*>(bytes.data()) + (y * width + x) * 3;
+  }
 };
 
 void put_image(Pixels& pixels, const at::Tensor& image, int64_t factor, int64_t x0, int64_t y0) {
   const auto a = image.accessor<uint8_t, 3>();
   for (int64_t y = 0; y < a.size(0) * factor; ++y)
     for (int64_t x = 0; x < a.size(1) * factor; ++x)
-      for (int64_t c = 0; c < 3; ++c) pixels.at(x0 + x, y0 + y)[c] = a[y / factor][x / factor][a.size(2) == 3 ? c : 0];
+      for (int64_t c = 0; c < 3; ++c)
+        pixels.at(x0 + x, y0 + y)[c] = a[y / factor][x / factor][a.size(2) == 3 ? c : 0];
 }
 
-void put_map(Pixels& pixels, const at::Tensor& image, const at::Tensor& map, int64_t factor, int64_t x0, int64_t y0) {
+void put_map(Pixels& pixels, const at::Tensor& image, const at::Tensor& map, int64_t factor,
+             int64_t x0, int64_t y0) {
   const auto low = map.min().item<double>(), range = map.max().item<double>() - low;
   const auto large = enlarged(map, image.size(0) * factor, image.size(1) * factor);
   const auto a = large.accessor<double, 2>();
@@ -48,13 +57,17 @@ void put_map(Pixels& pixels, const at::Tensor& image, const at::Tensor& map, int
     for (int64_t x = 0; x < a.size(1); ++x) {
       uint8_t colour[3];
       viridis(range > 0 ? (a[y][x] - low) / range : 0, colour);
-      for (int c = 0; c < 3; ++c) pixels.at(x0 + x, y0 + y)[c] = static_cast<uint8_t>(std::lround(kMapWeight * colour[c] + (1 - kMapWeight) * g[y / factor][x / factor]));
+      for (int c = 0; c < 3; ++c)
+        pixels.at(x0 + x, y0 + y)[c] = static_cast<uint8_t>(
+            std::lround(kMapWeight * colour[c] + (1 - kMapWeight) * g[y / factor][x / factor]));
     }
 }
 
 std::string palette() {
   std::string text;
-  for (int i = 0; i < 17; ++i) text += fmt::format("{}{} '#{:02x}{:02x}{:02x}'", i ? ", " : "", i, kViridis[i][0], kViridis[i][1], kViridis[i][2]);
+  for (int i = 0; i < 17; ++i)
+    text += fmt::format("{}{} '#{:02x}{:02x}{:02x}'", i ? ", " : "", i, kViridis[i][0],
+                        kViridis[i][1], kViridis[i][2]);
   return text;
 }
 
@@ -67,26 +80,41 @@ struct Room {
 Room room_of(const SaliencyMaps& file, const std::vector<int64_t>& images, const Canvas& canvas) {
   size_t longest = 12;
   for (const int64_t image : images)
-    for (const auto& values : {file.label, file.prediction}) longest = std::max(longest, class_text(values[image].item<int64_t>()).size() + 10);
+    for (const auto& values : {file.label, file.prediction})
+      longest = std::max(longest, class_text(values[image].item<int64_t>()).size() + 10);
   const double em = canvas.font_pt / 72;
-  return {0.6 * em * static_cast<double>(longest), 6 * em, (canvas.title.empty() ? 1.8 : 3.6) * em, 0.6 * em};
+  return {0.6 * em * static_cast<double>(longest), 6 * em, (canvas.title.empty() ? 1.8 : 3.6) * em,
+          0.6 * em};
 }
 
 // Pictures in a file of raw bytes, names above and beside them, the scale of the maps at the right.
-std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images, int64_t members, const Pixels& pixels, int64_t step_x, int64_t step_y, const std::string& raw,
+std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images, int64_t members,
+                   const Pixels& pixels, int64_t step_x, int64_t step_y, const std::string& raw,
                    const Canvas& canvas) {
   const auto room = room_of(file, images, canvas);
-  const double right = 1 - room.right / canvas.width_in, bottom = room.bottom / canvas.height_in, top = 1 - room.top / canvas.height_in;
-  std::string text = fmt::format("unset border\nunset tics\nunset key\nunset grid\nset xrange [0:{}]\nset yrange [0:{}]\n", pixels.width, pixels.height);
+  const double right = 1 - room.right / canvas.width_in, bottom = room.bottom / canvas.height_in,
+               top = 1 - room.top / canvas.height_in;
+  std::string text = fmt::format(
+      "unset border\nunset tics\nunset key\nunset grid\nset xrange [0:{}]\nset yrange [0:{}]\n",
+      pixels.width, pixels.height);
   text += margins(room.left / canvas.width_in, right, bottom, top) + header(canvas, {}).script;
-  text += fmt::format("set palette defined ({})\nset cbrange [0:1]\nset cbtics ('min' 0, 'max' 1) scale 0\nset colorbox user origin screen {:.4f}, screen {:.4f} size screen 0.012, screen {:.4f}\n",
-                      palette(), right + 0.015, bottom + 0.25 * (top - bottom), 0.5 * (top - bottom));
+  text += fmt::format(
+      "set palette defined ({})\nset cbrange [0:1]\nset cbtics ('min' 0, 'max' 1) scale 0\nset "
+      "colorbox user origin screen {:.4f}, screen {:.4f} size screen 0.012, screen {:.4f}\n",
+      palette(), right + 0.015, bottom + 0.25 * (top - bottom), 0.5 * (top - bottom));
   for (int64_t c = 0; c <= members; ++c)
-    text += fmt::format("set label '{}' at {}, {} center offset 0,0.6\n", c == 0 ? "image" : fmt::format("member {}", c - 1), c * step_x + (step_x - 8) / 2, pixels.height);
+    text += fmt::format("set label '{}' at {}, {} center offset 0,0.6\n",
+                        c == 0 ? "image" : fmt::format("member {}", c - 1),
+                        c * step_x + (step_x - 8) / 2, pixels.height);
   for (size_t r = 0; r < images.size(); ++r)
-    text += fmt::format("set label \"class {}\\npredicted {}\" at 0, {} right offset -0.8,0.4\n", class_text(file.label[images[r]].item<int64_t>()),
-                        class_text(file.prediction[images[r]].item<int64_t>()), pixels.height - static_cast<int64_t>(r) * step_y - (step_y - 8) / 2);
-  return text + fmt::format("plot {} binary array=({},{}) flipy format='%uchar' using 1:2:3 with rgbimage, NaN with lines palette\n", quoted(raw), pixels.width, pixels.height);
+    text += fmt::format("set label \"class {}\\npredicted {}\" at 0, {} right offset -0.8,0.4\n",
+                        class_text(file.label[images[r]].item<int64_t>()),
+                        class_text(file.prediction[images[r]].item<int64_t>()),
+                        pixels.height - static_cast<int64_t>(r) * step_y - (step_y - 8) / 2);
+  return text + fmt::format(
+                    "plot {} binary array=({},{}) flipy format='%uchar' using 1:2:3 with rgbimage, "
+                    "NaN with lines palette\n",
+                    quoted(raw), pixels.width, pixels.height);
 }
 
 }  // namespace
@@ -94,28 +122,40 @@ std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images,
 void viridis(double value, uint8_t* rgb) {
   const double at = std::min(std::max(value, 0.0), 1.0) * 16;
   const int low = std::min(static_cast<int>(at), 15);
-  for (int c = 0; c < 3; ++c) rgb[c] = static_cast<uint8_t>(std::lround(kViridis[low][c] + (at - low) * (kViridis[low + 1][c] - kViridis[low][c])));
+  for (int c = 0; c < 3; ++c)
+    rgb[c] = static_cast<uint8_t>(
+        std::lround(kViridis[low][c] + (at - low) * (kViridis[low + 1][c] - kViridis[low][c])));
 }
 
-void draw_saliency(const std::string& path, const std::vector<int64_t>& chosen, int64_t most, Canvas canvas) {
+void draw_saliency(const std::string& path, const std::vector<int64_t>& chosen, int64_t most,
+                   Canvas canvas) {
   const auto file = read_saliency(path);
   std::vector<int64_t> images = chosen;
-  for (int64_t i = 0; images.size() < 4 && chosen.empty() && i < file.image.size(0); ++i) images.push_back(i);
+  for (int64_t i = 0; images.size() < 4 && chosen.empty() && i < file.image.size(0); ++i)
+    images.push_back(i);
   for (const int64_t image : images)
-    DISSENT_CHECK(image >= 0 && image < file.image.size(0), kUsage, "--images: expected 0 .. {}, found {}", file.image.size(0) - 1, image);
-  const int64_t members = std::min(file.maps.size(1), most), factor = std::max<int64_t>(1, (kPictureSide + file.image.size(1) - 1) / file.image.size(1));
+    DISSENT_CHECK(image >= 0 && image < file.image.size(0), kUsage,
+                  "--images: expected 0 .. {}, found {}", file.image.size(0) - 1, image);
+  const int64_t members = std::min(file.maps.size(1), most),
+                factor = std::max<int64_t>(
+                    1, (kPictureSide + file.image.size(1) - 1) / file.image.size(1));
   const int64_t step_x = file.image.size(2) * factor + 8, step_y = file.image.size(1) * factor + 8;
   Pixels pixels(step_x * (members + 1) - 8, step_y * static_cast<int64_t>(images.size()) - 8);
   for (size_t r = 0; r < images.size(); ++r) {
     const auto image = file.image[images[r]], maps = file.maps[images[r]];
     const int64_t y = static_cast<int64_t>(r) * step_y;
     put_image(pixels, image, factor, 0, y);
-    for (int64_t m = 0; m < members; ++m) put_map(pixels, image, maps[m], factor, (m + 1) * step_x, y);
+    for (int64_t m = 0; m < members; ++m)
+      put_map(pixels, image, maps[m], factor, (m + 1) * step_x, y);
   }
   const auto room = room_of(file, images, canvas);
   const double width = canvas.width_in - room.left - room.right;
-  DISSENT_CHECK(width > 0.5, kUsage, "--width: {} inches leave no room for the pictures beside text of {} points", canvas.width_in, canvas.font_pt);
-  canvas.height_in = width * static_cast<double>(pixels.height) / static_cast<double>(pixels.width) + room.top + room.bottom;
+  DISSENT_CHECK(width > 0.5, kUsage,
+                "--width: {} inches leave no room for the pictures beside text of {} points",
+                canvas.width_in, canvas.font_pt);
+  canvas.height_in =
+      width * static_cast<double>(pixels.height) / static_cast<double>(pixels.width) + room.top +
+      room.bottom;
   const std::string raw = canvas.outputs.at(0) + ".rgb";
   atomic_write_text(raw, pixels.bytes);
   try {

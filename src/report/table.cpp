@@ -16,7 +16,9 @@ namespace {
 
 using Rows = std::vector<const ReportRow*>;
 
-double rounded(double value, int digits) { return digits < 0 ? value : std::stod(fmt::format("{:.{}f}", value, digits)); }
+double rounded(double value, int digits) {
+  return digits < 0 ? value : std::stod(fmt::format("{:.{}f}", value, digits));
+}
 
 // Numbers by size, other texts by their bytes.
 bool text_before(const std::string& a, const std::string& b) {
@@ -32,7 +34,9 @@ bool names_before(const std::vector<std::string>& a, const std::vector<std::stri
 Rows that_fit(const Rows& rows, const std::vector<Condition>& where) {
   Rows found;
   for (const auto* row : rows)
-    if (std::all_of(where.begin(), where.end(), [&](const Condition& condition) { return holds(condition, *row); })) found.push_back(row);
+    if (std::all_of(where.begin(), where.end(),
+                    [&](const Condition& condition) { return holds(condition, *row); }))
+      found.push_back(row);
   return found;
 }
 
@@ -47,9 +51,13 @@ Rows that_fit(const Rows& rows, const std::vector<Condition>& where) {
   for (const auto& column : columns) {
     if (a.field(column) == b.field(column)) continue;
     if (first.empty()) first = column;
-    differs += fmt::format("{}{} ('{}' and '{}')", differs.empty() ? "" : ", ", column, a.field(column), b.field(column));
+    differs += fmt::format("{}{} ('{}' and '{}')", differs.empty() ? "" : ", ", column,
+                           a.field(column), b.field(column));
   }
-  DISSENT_FAIL(kUsage, "{} and {}: two values for {}, seed {}; they differ in {}; choose with --where {}=..., or give it in --rows", a.place, b.place, cell, a.seed, differs, first);
+  DISSENT_FAIL(kUsage,
+               "{} and {}: two values for {}, seed {}; they differ in {}; choose with --where "
+               "{}=..., or give it in --rows",
+               a.place, b.place, cell, a.seed, differs, first);
 }
 
 // One value a seed of the rows of one data set, or of one cell.
@@ -65,16 +73,20 @@ std::map<int64_t, const ReportRow*> by_seed(const Rows& rows, const std::string&
 // `evaluate` says so in fidelity ("chosen on the test set"); a column `selection` may say it too.
 void note_choice(Cell& cell, const ReportRow& row) {
   for (const char* column : {"selection", "fidelity"})
-    if (row.field(column) == "test" || row.field(column).find("on the test set") != std::string::npos) cell.chosen_on_test = true;
+    if (row.field(column) == "test" ||
+        row.field(column).find("on the test set") != std::string::npos)
+      cell.chosen_on_test = true;
 }
 
 // The mean over data sets, for each seed that has all of them.
-Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const Selection& column, const std::string& label) {
+Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const Selection& column,
+               const std::string& label) {
   Cell cell;
   std::vector<std::map<int64_t, const ReportRow*>> sets;
   std::set<int64_t> seeds;
   for (const auto& name : datasets) {
-    sets.push_back(by_seed(that_fit(rows, {{"dataset", {name}}}), fmt::format("{} of {}", label, name)));
+    sets.push_back(
+        by_seed(that_fit(rows, {{"dataset", {name}}}), fmt::format("{} of {}", label, name)));
     for (const auto& [seed, row] : sets.back()) seeds.insert(seed);
   }
   for (const int64_t seed : seeds) {
@@ -89,8 +101,10 @@ Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const
       sum += rounded(at->second->value * column.scale, column.round_to);
       note_choice(cell, *at->second);
     }
-    if (lacks.empty()) cell.values[seed] = rounded(sum / static_cast<double>(sets.size()), column.round_to);
-    else cell.gaps.push_back(fmt::format("seed {} lacks {}", seed, fmt::join(lacks, ", ")));
+    if (lacks.empty())
+      cell.values[seed] = rounded(sum / static_cast<double>(sets.size()), column.round_to);
+    else
+      cell.gaps.push_back(fmt::format("seed {} lacks {}", seed, fmt::join(lacks, ", ")));
   }
   return cell;
 }
@@ -110,17 +124,23 @@ std::vector<std::string> datasets_of(const Rows& rows) {
   return {names.begin(), names.end()};
 }
 
-// rows: those of the table's row. all: those of the table, which say over which data sets a mean goes.
-Cell make_cell(const Rows& rows, const Rows& all, const Selection& column, const std::string& label) {
+// rows: those of the table's row. all: those of the table, which say over which data sets a mean
+// goes.
+Cell make_cell(const Rows& rows, const Rows& all, const Selection& column,
+               const std::string& label) {
   const auto found = that_fit(rows, column.where);
-  if (column.every_dataset) return mean_cell(found, datasets_of(that_fit(all, column.where)), column, label);
+  if (column.every_dataset)
+    return mean_cell(found, datasets_of(that_fit(all, column.where)), column, label);
   if (column.datasets.empty()) return single_cell(found, column, label);
   // A row of the mean itself (an evaluation over several files of one set) stands for it.
   const auto whole = that_fit(found, {{"dataset", {column.name}}});
-  return whole.empty() ? mean_cell(found, column.datasets, column, label) : single_cell(whole, column, label);
+  return whole.empty() ? mean_cell(found, column.datasets, column, label)
+                       : single_cell(whole, column, label);
 }
 
-int64_t seed_of_gap(const std::string& gap) { return std::stoll(gap.substr(5)); }  // "seed N lacks ..."
+int64_t seed_of_gap(const std::string& gap) {
+  return std::stoll(gap.substr(5));
+}  // "seed N lacks ..."
 
 void note_missing(std::vector<Cell>& cells, const std::vector<int64_t>& wanted) {
   std::set<int64_t> expected(wanted.begin(), wanted.end());
@@ -141,12 +161,15 @@ void check_columns(const ResultSet& set, const std::vector<std::string>& names) 
   for (const auto& name : names) {
     const bool known = std::find(set.columns.begin(), set.columns.end(), name) != set.columns.end();
     const auto near = nearest(name, set.columns);
-    DISSENT_CHECK(known, kUsage, "the result files have no column '{}'{}; they have {}", name, near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(set.columns, ", "));
+    DISSENT_CHECK(known, kUsage, "the result files have no column '{}'{}; they have {}", name,
+                  near ? fmt::format("; did you mean '{}'?", *near) : "",
+                  fmt::join(set.columns, ", "));
   }
 }
 
 bool is_common(const Layout& layout, const std::string& score) {
-  return std::find(layout.common_scores.begin(), layout.common_scores.end(), score) != layout.common_scores.end();
+  return std::find(layout.common_scores.begin(), layout.common_scores.end(), score) !=
+         layout.common_scores.end();
 }
 
 // What names a row of the table; "" for a common score.
@@ -167,31 +190,37 @@ bool belongs(const ReportRow& row, const Layout& layout, const std::vector<std::
   return true;
 }
 
-bool has_twin_with_score(const std::vector<std::string>& names, size_t score, const std::vector<std::vector<std::string>>& all) {
+bool has_twin_with_score(const std::vector<std::string>& names, size_t score,
+                         const std::vector<std::vector<std::string>>& all) {
   return names[score].empty() && std::any_of(all.begin(), all.end(), [&](auto other) {
-    const bool scored = !other[score].empty();
-    other[score].clear();
-    return scored && other == names;
-  });
+           const bool scored = !other[score].empty();
+           other[score].clear();
+           return scored && other == names;
+         });
 }
 
-// The names of the table's rows; those of figures without a score only where no other row takes these figures.
+// The names of the table's rows; those of figures without a score only where no other row takes
+// these figures.
 std::vector<std::vector<std::string>> row_names(const Rows& rows, const Layout& layout) {
   std::vector<std::vector<std::string>> names;
   for (const auto* row : rows) names.push_back(names_of(*row, layout));
   std::sort(names.begin(), names.end(), names_before);
   names.erase(std::unique(names.begin(), names.end()), names.end());
-  const auto score = static_cast<size_t>(std::find(layout.rows.begin(), layout.rows.end(), "score") - layout.rows.begin());
+  const auto score = static_cast<size_t>(
+      std::find(layout.rows.begin(), layout.rows.end(), "score") - layout.rows.begin());
   if (score == layout.rows.size()) return names;
   const auto all = names;
   std::erase_if(names, [&](const auto& name) { return has_twin_with_score(name, score, all); });
   return names;
 }
 
-std::vector<Cell> row_cells(const Rows& rows, const Rows& all, const std::vector<Selection>& columns, const std::vector<std::string>& names, const TableOptions& options) {
+std::vector<Cell> row_cells(const Rows& rows, const Rows& all,
+                            const std::vector<Selection>& columns,
+                            const std::vector<std::string>& names, const TableOptions& options) {
   std::vector<Cell> cells;
   for (const auto& column : columns) {
-    const auto label = fmt::format("row ({}), column {}{}{}", fmt::join(names, ", "), column.group, column.group.empty() ? "" : " ", column.name);
+    const auto label = fmt::format("row ({}), column {}{}{}", fmt::join(names, ", "), column.group,
+                                   column.group.empty() ? "" : " ", column.name);
     cells.push_back(make_cell(rows, all, column, label));
   }
   note_missing(cells, options.seeds);
@@ -200,13 +229,16 @@ std::vector<Cell> row_cells(const Rows& rows, const Rows& all, const std::vector
 
 // OpenOOD's table: every near set, their mean, every far set, their mean.
 void fill_by_dataset(Table& table, const Rows& rows, const TableOptions& options) {
-  const auto add = [&](const std::string& name, const Condition& kind, const std::vector<std::string>& datasets) {
+  const auto add = [&](const std::string& name, const Condition& kind,
+                       const std::vector<std::string>& datasets) {
     auto columns = table.layout.columns;
     for (auto& column : columns) {
       if (column.whole_table) continue;
       column.where.push_back(kind);
-      if (datasets.empty()) column.where.push_back({"dataset", {name}});
-      else column.datasets = datasets;
+      if (datasets.empty())
+        column.where.push_back({"dataset", {name}});
+      else
+        column.datasets = datasets;
       column.name += " (" + name + ")";  // no data set has this name
     }
     table.names.push_back({name});
@@ -218,14 +250,16 @@ void fill_by_dataset(Table& table, const Rows& rows, const TableOptions& options
     for (const auto& dataset : datasets) add(dataset, kind, {});
     if (!datasets.empty()) add(mean, kind, datasets);
   }
-  DISSENT_CHECK(!table.names.empty(), kData, "layout {}: no row has the shift near or far", table.layout.name);
+  DISSENT_CHECK(!table.names.empty(), kData, "layout {}: no row has the shift near or far",
+                table.layout.name);
 }
 
 }  // namespace
 
 std::string plain_name(const std::string& name) {
   std::string out = name;
-  for (auto& c : out) c = c == ' ' || c == '-' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (auto& c : out)
+    c = c == ' ' || c == '-' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return out;
 }
 
@@ -233,7 +267,9 @@ bool holds(const Condition& condition, const ReportRow& row) {
   const auto& text = row.field(condition.column);
   const bool dataset = condition.column == "dataset";
   return std::any_of(condition.any_of.begin(), condition.any_of.end(),
-                     [&](const std::string& wanted) { return dataset ? plain_name(wanted) == plain_name(text) : wanted == text; });
+                     [&](const std::string& wanted) {
+                       return dataset ? plain_name(wanted) == plain_name(text) : wanted == text;
+                     });
 }
 
 double Cell::mean() const {
@@ -257,7 +293,8 @@ namespace {
 std::vector<int64_t> unexpected(const Rows& rows, const std::vector<int64_t>& seeds) {
   std::set<int64_t> found;
   for (const auto* row : rows)
-    if (!seeds.empty() && std::find(seeds.begin(), seeds.end(), row->seed) == seeds.end()) found.insert(row->seed);
+    if (!seeds.empty() && std::find(seeds.begin(), seeds.end(), row->seed) == seeds.end())
+      found.insert(row->seed);
   return {found.begin(), found.end()};
 }
 
@@ -275,11 +312,18 @@ Table build_table(const ResultSet& set, const Layout& layout, const TableOptions
     fill_by_dataset(table, rows, options);
     return table;
   }
-  std::erase_if(table.layout.columns, [&](const auto& column) { return column.optional && that_fit(rows, column.where).empty(); });
+  std::erase_if(table.layout.columns, [&](const auto& column) {
+    return column.optional && that_fit(rows, column.where).empty();
+  });
   Rows used;  // by some column
   for (const auto* row : rows)
-    if (std::any_of(layout.columns.begin(), layout.columns.end(), [&](const auto& column) { return !that_fit({row}, column.where).empty(); })) used.push_back(row);
-  DISSENT_CHECK(!used.empty(), kData, "layout {}: none of the {} rows fits it (`dissent tables layouts` says what it asks for)", layout.name, set.rows.size());
+    if (std::any_of(layout.columns.begin(), layout.columns.end(),
+                    [&](const auto& column) { return !that_fit({row}, column.where).empty(); }))
+      used.push_back(row);
+  DISSENT_CHECK(
+      !used.empty(), kData,
+      "layout {}: none of the {} rows fits it (`dissent tables layouts` says what it asks for)",
+      layout.name, set.rows.size());
   for (const auto& names : row_names(used, layout)) {
     Rows mine;
     for (const auto* row : used)

@@ -16,14 +16,23 @@ namespace {
 
 using Lines = std::vector<std::vector<std::string>>;
 
-std::string number(double value, int digits) { return std::isnan(value) ? "-" : fmt::format("{:.{}f}", value, digits); }
-// All digits: the shortest text of the double; of per cents 15 digits, since the product with 100 adds noise behind them.
+std::string number(double value, int digits) {
+  return std::isnan(value) ? "-" : fmt::format("{:.{}f}", value, digits);
+}
+// All digits: the shortest text of the double; of per cents 15 digits, since the product with 100
+// adds noise behind them.
 std::string full(double value, int precision, double scale) {
   if (std::isnan(value)) return "";
-  return precision >= 0 ? fmt::format("{:.{}f}", value, precision) : scale == 1 ? number_text(value) : fmt::format("{:.15g}", value);
+  return precision >= 0 ? fmt::format("{:.{}f}", value, precision)
+         : scale == 1   ? number_text(value)
+                        : fmt::format("{:.15g}", value);
 }
-int digits_of(const Selection& column, const TextOptions& options) { return options.precision < 0 ? column.digits : options.precision; }
-std::string heading(const Selection& column) { return column.group.empty() ? column.name : column.group + " " + column.name; }
+int digits_of(const Selection& column, const TextOptions& options) {
+  return options.precision < 0 ? column.digits : options.precision;
+}
+std::string heading(const Selection& column) {
+  return column.group.empty() ? column.name : column.group + " " + column.name;
+}
 
 struct Marks {
   const char *plus_minus, *dagger, *none;
@@ -32,10 +41,14 @@ struct Marks {
 std::string latex_text(const std::string& text) {
   std::string out;
   for (const char c : text) {
-    if (c == '\\') out += "\\textbackslash{}";
-    else if (c == '~' || c == '^') out += fmt::format("\\{}{{}}", c);
-    else if (std::string_view("&%$#_{}").find(c) != std::string_view::npos) out += fmt::format("\\{}", c);
-    else out += c;
+    if (c == '\\')
+      out += "\\textbackslash{}";
+    else if (c == '~' || c == '^')
+      out += fmt::format("\\{}{{}}", c);
+    else if (std::string_view("&%$#_{}").find(c) != std::string_view::npos)
+      out += fmt::format("\\{}", c);
+    else
+      out += c;
   }
   return out;
 }
@@ -43,22 +56,29 @@ const Marks kMarkdown{" ± ", "†", "-", markdown_cell};
 const Marks kLatex{" $\\pm$ ", "$^\\dagger$", "--", latex_text};
 
 // "85.28 ± 0.12 (n=4 of 5)†"
-std::string cell_text(const Cell& cell, int digits, const TextOptions& options, const Marks& marks) {
+std::string cell_text(const Cell& cell, int digits, const TextOptions& options,
+                      const Marks& marks) {
   std::string text = cell.values.empty() ? marks.none : number(cell.mean(), digits);
-  if (const auto deviation = cell.deviation(options.freedom); deviation && cell.values.size() > 1) text += marks.plus_minus + number(*deviation, digits);
-  if (!cell.missing.empty()) text += fmt::format(" (n={} of {})", cell.values.size(), cell.expected());
+  if (const auto deviation = cell.deviation(options.freedom); deviation && cell.values.size() > 1)
+    text += marks.plus_minus + number(*deviation, digits);
+  if (!cell.missing.empty())
+    text += fmt::format(" (n={} of {})", cell.values.size(), cell.expected());
   return cell.chosen_on_test ? text + marks.dagger : text;
 }
 
-Lines body(const Table& table, const TextOptions& options, const Published* published, const Marks& marks) {
+Lines body(const Table& table, const TextOptions& options, const Published* published,
+           const Marks& marks) {
   Lines lines;
   const auto& columns = table.layout.columns;
   for (size_t r = 0; r < table.names.size(); ++r) {
     std::vector<std::string> line;
     for (const auto& name : table.names[r]) line.push_back(marks.escape(name));
-    for (size_t c = 0; c < columns.size(); ++c) line.push_back(cell_text(table.cells[r][c], digits_of(columns[c], options), options, marks));
+    for (size_t c = 0; c < columns.size(); ++c)
+      line.push_back(cell_text(table.cells[r][c], digits_of(columns[c], options), options, marks));
     lines.push_back(line);
-    if (!published || std::all_of(published->values[r].begin(), published->values[r].end(), [](double value) { return std::isnan(value); })) continue;
+    if (!published || std::all_of(published->values[r].begin(), published->values[r].end(),
+                                  [](double value) { return std::isnan(value); }))
+      continue;
     std::vector<std::string> theirs(table.names[r].size()), difference = theirs;
     theirs.back() = "published";
     difference.back() = "difference";
@@ -75,7 +95,8 @@ Lines body(const Table& table, const TextOptions& options, const Published* publ
 }
 
 // What stands below a table, one line each.
-std::vector<std::string> notes(const Table& table, const TextOptions& options, const Published* published) {
+std::vector<std::string> notes(const Table& table, const TextOptions& options,
+                               const Published* published) {
   std::vector<std::string> lines;
   std::set<size_t> counts;
   bool dagger = false;
@@ -85,25 +106,39 @@ std::vector<std::string> notes(const Table& table, const TextOptions& options, c
       const auto& cell = table.cells[r][c];
       counts.insert(cell.values.size());
       dagger |= cell.chosen_on_test;
-      std::string why = cell.missing.empty() ? "" : fmt::format("{} (seed {})", heading(table.layout.columns[c]), fmt::join(cell.missing, ", "));
+      std::string why = cell.missing.empty()
+                            ? ""
+                            : fmt::format("{} (seed {})", heading(table.layout.columns[c]),
+                                          fmt::join(cell.missing, ", "));
       if (!cell.gaps.empty()) why += fmt::format(" [{}]", fmt::join(cell.gaps, "; "));
       if (!why.empty()) missing[fmt::format("{}", fmt::join(table.names[r], " "))].push_back(why);
     }
   const size_t most = counts.empty() ? 0 : *counts.rbegin();
   if (most > 1)
-    lines.push_back(fmt::format("Mean ± {} standard deviation (divided by {}) over seeds; n = {} where nothing else is said.", options.freedom ? "sample" : "population",
-                                options.freedom ? "n - 1" : "n", most));
-  else lines.push_back("One seed a figure: no deviation.");
-  for (const auto& [row, list] : missing) lines.push_back(fmt::format("Missing: {}: {}", row, fmt::join(list, "; ")));
-  if (!table.left_out.empty()) lines.push_back(fmt::format("Left out: seeds {}, which are not among those expected.", fmt::join(table.left_out, ", ")));
+    lines.push_back(fmt::format(
+        "Mean ± {} standard deviation (divided by {}) over seeds; n = {} where nothing else is "
+        "said.",
+        options.freedom ? "sample" : "population", options.freedom ? "n - 1" : "n", most));
+  else
+    lines.push_back("One seed a figure: no deviation.");
+  for (const auto& [row, list] : missing)
+    lines.push_back(fmt::format("Missing: {}: {}", row, fmt::join(list, "; ")));
+  if (!table.left_out.empty())
+    lines.push_back(fmt::format("Left out: seeds {}, which are not among those expected.",
+                                fmt::join(table.left_out, ", ")));
   if (dagger) lines.push_back("† chosen on test data.");
-  if (published) lines.push_back(fmt::format("Published figures: {}; difference: ours minus published.", published->source));
-  if (!table.layout.citation.empty()) lines.push_back(fmt::format("Layout: {}.", table.layout.citation));
+  if (published)
+    lines.push_back(
+        fmt::format("Published figures: {}; difference: ours minus published.", published->source));
+  if (!table.layout.citation.empty())
+    lines.push_back(fmt::format("Layout: {}.", table.layout.citation));
   return lines;
 }
 
 size_t columns_wide(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
 }
 
 std::string markdown(const Table& table, const TextOptions& options, const Published* published) {
@@ -119,11 +154,14 @@ std::string markdown(const Table& table, const TextOptions& options, const Publi
   for (size_t l = 0; l < lines.size(); ++l) {
     for (size_t c = 0; c < head.size(); ++c) {
       const std::string pad(widths[c] - columns_wide(lines[l][c]), ' ');
-      text += c < names ? fmt::format("| {}{} ", lines[l][c], pad) : fmt::format("| {}{} ", pad, lines[l][c]);
+      text += c < names ? fmt::format("| {}{} ", lines[l][c], pad)
+                        : fmt::format("| {}{} ", pad, lines[l][c]);
     }
     text += "|\n";
     if (l > 0) continue;
-    for (size_t c = 0; c < head.size(); ++c) text += c < names ? "|" + std::string(widths[c] + 2, '-') : "|" + std::string(widths[c] + 1, '-') + ":";
+    for (size_t c = 0; c < head.size(); ++c)
+      text += c < names ? "|" + std::string(widths[c] + 2, '-')
+                        : "|" + std::string(widths[c] + 1, '-') + ":";
     text += "|\n";
   }
   text += "\n";
@@ -135,31 +173,41 @@ std::string latex(const Table& table, const TextOptions& options, const Publishe
   std::string text = "% needs \\usepackage{booktabs}\n";
   for (const auto& note : notes(table, options, published)) text += "% " + note + "\n";
   const size_t names = table.layout.rows.size();
-  text += fmt::format("\\begin{{tabular}}{{{}{}}}\n\\toprule\n", std::string(names, 'l'), std::string(table.layout.columns.size(), 'r'));
+  text += fmt::format("\\begin{{tabular}}{{{}{}}}\n\\toprule\n", std::string(names, 'l'),
+                      std::string(table.layout.columns.size(), 'r'));
   std::vector<std::string> head;
   for (const auto& name : table.layout.rows) head.push_back(latex_text(name));
   for (const auto& column : table.layout.columns) head.push_back(latex_text(heading(column)));
   text += fmt::format("{} \\\\\n\\midrule\n", fmt::join(head, " & "));
-  for (const auto& line : body(table, options, published, kLatex)) text += fmt::format("{} \\\\\n", fmt::join(line, " & "));
+  for (const auto& line : body(table, options, published, kLatex))
+    text += fmt::format("{} \\\\\n", fmt::join(line, " & "));
   return text + "\\bottomrule\n\\end{tabular}\n";
 }
 
 std::string csv(const Table& table, const TextOptions& options, const Published* published) {
   auto head = table.layout.rows;
   for (const auto& column : table.layout.columns) {
-    for (const char* part : {"", " deviation", " n", " missing"}) head.push_back(heading(column) + part);
-    if (published) head.insert(head.end(), {heading(column) + " published", heading(column) + " difference"});
+    for (const char* part : {"", " deviation", " n", " missing"})
+      head.push_back(heading(column) + part);
+    if (published)
+      head.insert(head.end(), {heading(column) + " published", heading(column) + " difference"});
   }
   std::string text = csv_line(head);
   for (size_t r = 0; r < table.names.size(); ++r) {
     auto line = table.names[r];
     for (size_t c = 0; c < table.cells[r].size(); ++c) {
       const auto& cell = table.cells[r][c];
-      const auto show = [&](double value) { return full(value, options.precision, table.layout.columns[c].scale); };
-      const auto deviation = cell.values.size() > 1 ? cell.deviation(options.freedom) : std::nullopt;
-      line.insert(line.end(), {show(cell.mean()), deviation ? show(*deviation) : "", fmt::format("{}", cell.values.size()),
+      const auto show = [&](double value) {
+        return full(value, options.precision, table.layout.columns[c].scale);
+      };
+      const auto deviation =
+          cell.values.size() > 1 ? cell.deviation(options.freedom) : std::nullopt;
+      line.insert(line.end(), {show(cell.mean()), deviation ? show(*deviation) : "",
+                               fmt::format("{}", cell.values.size()),
                                fmt::format("{}", fmt::join(cell.missing, " "))});
-      if (published) line.insert(line.end(), {show(published->values[r][c]), show(cell.mean() - published->values[r][c])});
+      if (published)
+        line.insert(line.end(),
+                    {show(published->values[r][c]), show(cell.mean() - published->values[r][c])});
     }
     text += csv_line(line);
   }
@@ -168,7 +216,9 @@ std::string csv(const Table& table, const TextOptions& options, const Published*
 
 }  // namespace
 
-Published match_published(const Table& table, const Table& published, const std::vector<std::pair<std::string, std::string>>& experiments, const std::string& source) {
+Published match_published(const Table& table, const Table& published,
+                          const std::vector<std::pair<std::string, std::string>>& experiments,
+                          const std::string& source) {
   Published out{source, {}};
   const auto& rows = table.layout.rows;
   const auto key_of = [&](const std::vector<std::string>& names, bool ours) {
@@ -183,20 +233,28 @@ Published match_published(const Table& table, const Table& published, const std:
     return key;
   };
   const auto known = [&](const std::string& experiment, const Table& in) {
-    const auto at = static_cast<size_t>(std::find(rows.begin(), rows.end(), "experiment") - rows.begin());
-    return std::any_of(in.names.begin(), in.names.end(), [&](const auto& names) { return at < names.size() && names[at] == experiment; });
+    const auto at =
+        static_cast<size_t>(std::find(rows.begin(), rows.end(), "experiment") - rows.begin());
+    return std::any_of(in.names.begin(), in.names.end(), [&](const auto& names) {
+      return at < names.size() && names[at] == experiment;
+    });
   };
   for (const auto& [our, their] : experiments) {
-    DISSENT_CHECK(known(our, table), kUsage, "--published-as {}={}: the table has no experiment '{}'", our, their, our);
-    DISSENT_CHECK(known(their, published), kUsage, "--published-as {}={}: the published figures have no experiment '{}'", our, their, their);
+    DISSENT_CHECK(known(our, table), kUsage,
+                  "--published-as {}={}: the table has no experiment '{}'", our, their, our);
+    DISSENT_CHECK(known(their, published), kUsage,
+                  "--published-as {}={}: the published figures have no experiment '{}'", our, their,
+                  their);
   }
   for (size_t r = 0; r < table.names.size(); ++r) {
     out.values.emplace_back(table.layout.columns.size(), std::nan(""));
     for (size_t p = 0; p < published.names.size(); ++p)
       if (key_of(table.names[r], true) == key_of(published.names[p], false))
         for (size_t c = 0; c < table.layout.columns.size(); ++c)
-          for (size_t q = 0; q < published.layout.columns.size(); ++q)  // a layout's optional columns may be in one table only
-            if (heading(published.layout.columns[q]) == heading(table.layout.columns[c])) out.values[r][c] = published.cells[p][q].mean();
+          for (size_t q = 0; q < published.layout.columns.size();
+               ++q)  // a layout's optional columns may be in one table only
+            if (heading(published.layout.columns[q]) == heading(table.layout.columns[c]))
+              out.values[r][c] = published.cells[p][q].mean();
   }
   return out;
 }
@@ -204,7 +262,8 @@ Published match_published(const Table& table, const Table& published, const std:
 std::string table_text(const Table& table, const TextOptions& options, const Published* published) {
   if (options.format == "csv") return csv(table, options, published);
   if (options.format == "latex") return latex(table, options, published);
-  DISSENT_CHECK(options.format == "markdown", kUsage, "table format: expected one of csv, markdown, latex; found '{}'", options.format);
+  DISSENT_CHECK(options.format == "markdown", kUsage,
+                "table format: expected one of csv, markdown, latex; found '{}'", options.format);
   return markdown(table, options, published);
 }
 

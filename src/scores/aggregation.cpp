@@ -5,8 +5,9 @@
 namespace dissent::scores {
 
 const std::vector<std::string>& aggregation_names() {
-  static const std::vector<std::string> names = {"average", "prob_average", "prob_minmax", "prob_maxstd", "logit_average", "minmax",
-                                                 "stdmax",  "maxstd",       "average_minmax", "energy",   "average_energy"};
+  static const std::vector<std::string> names = {
+      "average", "prob_average", "prob_minmax",    "prob_maxstd", "logit_average", "minmax",
+      "stdmax",  "maxstd",       "average_minmax", "energy",      "average_energy"};
   return names;
 }
 
@@ -18,16 +19,22 @@ Aggregation aggregation(const std::string& name) {
 }
 
 int64_t min_members(Aggregation aggregation) {
-  return aggregation == Aggregation::kProbMaxstd || aggregation == Aggregation::kStdmax || aggregation == Aggregation::kMaxstd ? 2 : 1;
+  return aggregation == Aggregation::kProbMaxstd || aggregation == Aggregation::kStdmax ||
+                 aggregation == Aggregation::kMaxstd
+             ? 2
+             : 1;
 }
 
-at::Tensor aggregate(Aggregation aggregation, const at::Tensor& logits, const at::Tensor& ensemble) {
+at::Tensor aggregate(Aggregation aggregation, const at::Tensor& logits,
+                     const at::Tensor& ensemble) {
   const auto& name = aggregation_names()[static_cast<size_t>(aggregation)];
   check_outputs(name.c_str(), "logits", logits, min_members(aggregation), 0);
-  const bool fits = !ensemble.defined() || (ensemble.sizes() == logits.sizes().slice(1) && ensemble.scalar_type() == logits.scalar_type() &&
+  const bool fits = !ensemble.defined() || (ensemble.sizes() == logits.sizes().slice(1) &&
+                                            ensemble.scalar_type() == logits.scalar_type() &&
                                             ensemble.device() == logits.device());
-  DISSENT_CHECK(fits, kUsage, "{}: ensemble: wanted [{}, {}] {} {}, given {}", name, logits.size(1), logits.size(2),
-                c10::toString(logits.scalar_type()), logits.device().str(), describe(ensemble));
+  DISSENT_CHECK(fits, kUsage, "{}: ensemble: wanted [{}, {}] {} {}, given {}", name, logits.size(1),
+                logits.size(2), c10::toString(logits.scalar_type()), logits.device().str(),
+                describe(ensemble));
   if (logits.size(1) == 0) return logits.new_empty({0});  // deviations would warn
   const auto mean = [&] { return ensemble.defined() ? ensemble : mean_logits(logits); };
   const auto confidences = [&] { return at::softmax(logits, -1).amax(-1); };  // [M, B]

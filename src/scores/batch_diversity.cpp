@@ -12,13 +12,19 @@ at::Tensor checked(const char* score, const at::Tensor& outputs) {
   return at::softmax(outputs, -1);
 }
 
-at::Tensor mean_over_pairs(const at::Tensor& sum, int64_t members) { return sum / (0.5 * static_cast<double>(members * (members - 1))); }
+at::Tensor mean_over_pairs(const at::Tensor& sum, int64_t members) {
+  return sum / (0.5 * static_cast<double>(members * (members - 1)));
+}
 
 }  // namespace
 
-at::Tensor variance(const at::Tensor& outputs) { return checked("variance", outputs).var(0, true).mean().neg(); }
+at::Tensor variance(const at::Tensor& outputs) {
+  return checked("variance", outputs).var(0, true).mean().neg();
+}
 
-at::Tensor standard_deviation(const at::Tensor& outputs) { return checked("standard_deviation", outputs).std(0, true).mean().neg(); }
+at::Tensor standard_deviation(const at::Tensor& outputs) {
+  return checked("standard_deviation", outputs).std(0, true).mean().neg();
+}
 
 at::Tensor max_variance(const at::Tensor& outputs) {
   const auto p = checked("max_variance", outputs);

@@ -11,14 +11,16 @@ namespace dissent::scores {
 namespace {
 
 constexpr double kNormEps = 1e-10;
-constexpr int64_t kCfoodByDifferences = 2;     // cdist without a product
-constexpr uint64_t kOrderKey = 0xcf00d;   // apart from the orders of a training
+constexpr int64_t kCfoodByDifferences = 2;  // cdist without a product
+constexpr uint64_t kOrderKey = 0xcf00d;     // apart from the orders of a training
 
 at::Tensor scaled(const at::Tensor& rows) { return rows / (rows.norm(2, {1}, true) + kNormEps); }
 
 // numpy.linspace, bit by bit: positions below depend on it.
 at::Tensor linspace(double first, double last, int64_t count) {
-  auto values = at::arange(count, at::kDouble).mul((last - first) / static_cast<double>(count - 1)).add(first);
+  auto values = at::arange(count, at::kDouble)
+                    .mul((last - first) / static_cast<double>(count - 1))
+                    .add(first);
   values[count - 1] = last;
   return values;
 }
@@ -28,19 +30,25 @@ struct Grid {
 };
 
 Grid neighbour_grid(int64_t rows) {
-  const auto fraction = at::cat({linspace(0.001, 0.1, 100), linspace(0.105, 0.5, 81), linspace(0.51, 0.99, 49)});
+  const auto fraction =
+      at::cat({linspace(0.001, 0.1, 100), linspace(0.105, 0.5, 81), linspace(0.51, 0.99, 49)});
   const auto position = fraction.mul(static_cast<double>(rows)).sub(1).to(at::kLong);  // truncated
-  const auto grows = at::cat({at::ones({1}, at::kBool), position.slice(0, 1).gt(position.slice(0, 0, -1))});
+  const auto grows =
+      at::cat({at::ones({1}, at::kBool), position.slice(0, 1).gt(position.slice(0, 0, -1))});
   return {fraction.masked_select(grows), position.masked_select(grows)};
 }
 
-at::Tensor drawn_rows(const FitData& data, const CfoodOptions& options, int64_t n, at::Device device) {
-  const auto count = options.alpha < 1 ? static_cast<int64_t>(options.alpha * static_cast<double>(n)) : n;
-  DISSENT_CHECK(count >= 2, kUsage, "cfood: alpha: wanted a reference set of 2 rows or more, given {} of {}", count, n);
+at::Tensor drawn_rows(const FitData& data, const CfoodOptions& options, int64_t n,
+                      at::Device device) {
+  const auto count =
+      options.alpha < 1 ? static_cast<int64_t>(options.alpha * static_cast<double>(n)) : n;
+  DISSENT_CHECK(count >= 2, kUsage,
+                "cfood: alpha: wanted a reference set of 2 rows or more, given {} of {}", count, n);
   if (options.alpha >= 1) return at::arange(n, at::TensorOptions(at::kLong).device(device));
   const auto& order = data.order;
   if (!order.defined()) {
-    auto drawn = Random(static_cast<uint64_t>(options.seed), Purpose::kOrder, kOrderKey).permutation(n);
+    auto drawn =
+        Random(static_cast<uint64_t>(options.seed), Purpose::kOrder, kOrderKey).permutation(n);
     drawn.resize(count);
     return at::tensor(drawn, at::kLong).to(device);
   }
@@ -49,8 +57,10 @@ at::Tensor drawn_rows(const FitData& data, const CfoodOptions& options, int64_t 
 }
 
 // Distances of each row to its neighbours at grid positions + 1, [n, J].
-at::Tensor neighbour_distances(const at::Tensor& bank, const at::Tensor& position, int64_t block_rows) {
-  const int64_t n = bank.size(0), rows = std::max<int64_t>(1, std::min(block_rows, block_rows * block_rows / n));
+at::Tensor neighbour_distances(const at::Tensor& bank, const at::Tensor& position,
+                               int64_t block_rows) {
+  const int64_t n = bank.size(0),
+                rows = std::max<int64_t>(1, std::min(block_rows, block_rows * block_rows / n));
   const auto place = (position + 1).to(bank.device());
   auto distances = at::empty({n, position.size(0)}, bank.options().dtype(at::kDouble));
   const auto block = [&](int64_t task) {
@@ -58,13 +68,16 @@ at::Tensor neighbour_distances(const at::Tensor& bank, const at::Tensor& positio
     const auto own = scaled(bank.narrow(0, first, count).to(at::kDouble));
     auto all = at::empty({count, n}, own.options());
     for_blocks(bank, block_rows, [&](const at::Tensor& other, int64_t at_row) {
-      all.narrow(1, at_row, other.size(0)).copy_(at::cdist(own, scaled(other), 2.0, kCfoodByDifferences));
+      all.narrow(1, at_row, other.size(0))
+          .copy_(at::cdist(own, scaled(other), 2.0, kCfoodByDifferences));
     });
     distances.narrow(0, first, count).copy_(std::get<0>(all.sort(1)).index_select(1, place));
   };
   const int64_t blocks = (n + rows - 1) / rows;
-  if (bank.device().is_cpu()) parallel_tasks(blocks, block);
-  else for (int64_t i = 0; i < blocks; ++i) block(i);
+  if (bank.device().is_cpu())
+    parallel_tasks(blocks, block);
+  else
+    for (int64_t i = 0; i < blocks; ++i) block(i);
   return distances;
 }
 
@@ -72,10 +85,13 @@ at::Tensor neighbour_distances(const at::Tensor& bank, const at::Tensor& positio
 
 State fit_cfood(const FitData& data, const CfoodOptions& options) {
   const auto features = checked_features("cfood", "training", data.train);
-  DISSENT_CHECK(options.alpha > 0 && options.alpha <= 1, kUsage, "cfood: alpha: wanted a number above 0 and at most 1, given {}", options.alpha);
+  DISSENT_CHECK(options.alpha > 0 && options.alpha <= 1, kUsage,
+                "cfood: alpha: wanted a number above 0 and at most 1, given {}", options.alpha);
   check_range("cfood", "k", options.k, 0, 1);
-  State state = bank_state("cfood", {{"k", at::scalar_tensor(options.k, at::kDouble)}}, options.block_rows);
-  const auto bank = features.index_select(0, drawn_rows(data, options, features.size(0), features.device()));
+  State state =
+      bank_state("cfood", {{"k", at::scalar_tensor(options.k, at::kDouble)}}, options.block_rows);
+  const auto bank =
+      features.index_select(0, drawn_rows(data, options, features.size(0), features.device()));
   const auto grid = neighbour_grid(bank.size(0));
   state["bank"] = bank;
   state["kval"] = grid.fraction.to(bank.device());
@@ -86,16 +102,20 @@ State fit_cfood(const FitData& data, const CfoodOptions& options) {
 
 at::Tensor score_cfood(const State& state, const at::Tensor& features, const at::Tensor& logits) {
   static_cast<void>(logits);
-  const auto &bank = from_state("cfood", state, "bank"), &distances = from_state("cfood", state, "distances"), &fraction = from_state("cfood", state, "kval");
+  const auto &bank = from_state("cfood", state, "bank"),
+             &distances = from_state("cfood", state, "distances"),
+             &fraction = from_state("cfood", state, "kval");
   const double k = number_from_state("cfood", state, "k");
   const auto block_rows = count_from_state("cfood", state, "block_rows"), grid = distances.size(1);
   const auto score = [&](const at::Tensor& h, const at::Tensor&) {
     const auto query = scaled(h);
-    // How many reference rows have the sample in their neighbourhood from grid place j on; the last place: in none.
+    // How many reference rows have the sample in their neighbourhood from grid place j on; the last
+    // place: in none.
     auto enter = at::zeros({grid + 1, h.size(0)}, h.options());
     for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t first) {
       const auto to_query = at::cdist(scaled(block), query, 2.0, kCfoodByDifferences);
-      const auto place = at::searchsorted(distances.narrow(0, first, block.size(0)).contiguous(), to_query);
+      const auto place =
+          at::searchsorted(distances.narrow(0, first, block.size(0)).contiguous(), to_query);
       enter.scatter_add_(0, place, at::ones_like(to_query));
     });
     const auto share = enter.narrow(0, 0, grid).cumsum(0) / static_cast<double>(bank.size(0));

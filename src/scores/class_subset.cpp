@@ -5,40 +5,51 @@ namespace dissent::scores {
 namespace {
 
 void check_rows(const char* function, const at::Tensor& rows) {
-  DISSENT_CHECK(rows.defined() && rows.dim() >= 1 && rows.size(-1) >= 1 && (rows.scalar_type() == at::kFloat || rows.scalar_type() == at::kDouble),
-                kUsage, "{}: outputs: wanted [..., C >= 1] of f32 or f64, given {}", function, describe(rows));
+  DISSENT_CHECK(rows.defined() && rows.dim() >= 1 && rows.size(-1) >= 1 &&
+                    (rows.scalar_type() == at::kFloat || rows.scalar_type() == at::kDouble),
+                kUsage, "{}: outputs: wanted [..., C >= 1] of f32 or f64, given {}", function,
+                describe(rows));
 }
 
 }  // namespace
 
 at::Tensor votes_in_subset(const at::Tensor& outputs, const at::Tensor& mask) {
   check_rows("votes_in_subset", outputs);
-  const bool fits =
-      mask.defined() && mask.dim() == 1 && mask.size(0) == outputs.size(-1) && mask.scalar_type() == at::kBool && mask.device() == outputs.device();
-  DISSENT_CHECK(fits, kUsage, "votes_in_subset: mask: wanted [{}] Bool {}, given {}", outputs.size(-1), outputs.device().str(), describe(mask));
+  const bool fits = mask.defined() && mask.dim() == 1 && mask.size(0) == outputs.size(-1) &&
+                    mask.scalar_type() == at::kBool && mask.device() == outputs.device();
+  DISSENT_CHECK(fits, kUsage, "votes_in_subset: mask: wanted [{}] Bool {}, given {}",
+                outputs.size(-1), outputs.device().str(), describe(mask));
   const auto kept = mask.nonzero().squeeze(1);
-  DISSENT_CHECK(kept.size(0) > 0, kUsage, "votes_in_subset: mask: wanted at least one class, given none");
+  DISSENT_CHECK(kept.size(0) > 0, kUsage,
+                "votes_in_subset: mask: wanted at least one class, given none");
   return outputs.argmax(-1, true).eq(kept).to(outputs.scalar_type());
 }
 
 at::Tensor category_means(const at::Tensor& outputs, InputKind kind, const at::Tensor& categories) {
   check_rows("category_means", outputs);
-  const bool fits = categories.defined() && categories.dim() == 2 && categories.size(0) >= 1 && categories.size(1) == outputs.size(-1) &&
-                    categories.scalar_type() == at::kBool && categories.device() == outputs.device();
-  DISSENT_CHECK(fits, kUsage, "category_means: categories: wanted [K >= 1, {}] Bool {}, given {}", outputs.size(-1), outputs.device().str(),
-                describe(categories));
+  const bool fits = categories.defined() && categories.dim() == 2 && categories.size(0) >= 1 &&
+                    categories.size(1) == outputs.size(-1) &&
+                    categories.scalar_type() == at::kBool &&
+                    categories.device() == outputs.device();
+  DISSENT_CHECK(fits, kUsage, "category_means: categories: wanted [K >= 1, {}] Bool {}, given {}",
+                outputs.size(-1), outputs.device().str(), describe(categories));
   const auto count = categories.sum(1);
   const auto empty = count.eq(0).sum().item<int64_t>();
-  DISSENT_CHECK(empty == 0, kUsage, "category_means: categories: wanted at least one class in each, given {} without any", empty);
+  DISSENT_CHECK(
+      empty == 0, kUsage,
+      "category_means: categories: wanted at least one class in each, given {} without any", empty);
   const auto weights = categories.to(outputs.scalar_type()) / count.unsqueeze(1);
   return at::matmul(probabilities(outputs, kind), weights.t());
 }
 
 at::Tensor category_mask(const at::Tensor& class_to_category, int64_t categories) {
-  DISSENT_CHECK(categories >= 1, kUsage, "category_mask: categories: wanted 1 or more, given {}", categories);
-  check_labels("category_mask", "class_to_category", class_to_category, class_to_category.defined() ? class_to_category.numel() : 0, categories,
+  DISSENT_CHECK(categories >= 1, kUsage, "category_mask: categories: wanted 1 or more, given {}",
+                categories);
+  check_labels("category_mask", "class_to_category", class_to_category,
+               class_to_category.defined() ? class_to_category.numel() : 0, categories,
                class_to_category.defined() ? class_to_category.device() : at::Device(at::kCPU), -1);
-  return class_to_category.unsqueeze(0).eq(at::arange(categories, class_to_category.options()).unsqueeze(1));
+  return class_to_category.unsqueeze(0).eq(
+      at::arange(categories, class_to_category.options()).unsqueeze(1));
 }
 
 at::Tensor subset_predictions(const at::Tensor& rows) {

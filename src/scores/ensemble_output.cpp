@@ -26,25 +26,33 @@ at::Tensor product_of_experts(const at::Tensor& logits) {
 }
 
 at::Tensor normalized_weights(const at::Tensor& weights) {
-  DISSENT_CHECK(weights.defined() && weights.dim() == 1 && weights.size(0) >= 1 && at::isFloatingType(weights.scalar_type()), kUsage,
-                "normalized_weights: weights: wanted [M >= 1] of f32 or f64, given {}", describe(weights));
+  DISSENT_CHECK(weights.defined() && weights.dim() == 1 && weights.size(0) >= 1 &&
+                    at::isFloatingType(weights.scalar_type()),
+                kUsage, "normalized_weights: weights: wanted [M >= 1] of f32 or f64, given {}",
+                describe(weights));
   const auto norm = weights.norm();
-  DISSENT_CHECK(norm.item<double>() > 0, kUsage, "normalized_weights: weights: wanted an L2 norm above 0, given {}", norm.item<double>());
+  DISSENT_CHECK(norm.item<double>() > 0, kUsage,
+                "normalized_weights: weights: wanted an L2 norm above 0, given {}",
+                norm.item<double>());
   return weights / norm;
 }
 
 at::Tensor weighted_logits(const at::Tensor& logits, const at::Tensor& weights) {
   check_outputs("weighted_logits", "logits", logits, 1, 0);
-  const bool fits = weights.defined() && weights.dim() == 1 && weights.size(0) == logits.size(0) && weights.scalar_type() == logits.scalar_type() &&
+  const bool fits = weights.defined() && weights.dim() == 1 && weights.size(0) == logits.size(0) &&
+                    weights.scalar_type() == logits.scalar_type() &&
                     weights.device() == logits.device();
-  DISSENT_CHECK(fits, kUsage, "weighted_logits: weights: wanted [{}] {} {}, given {}", logits.size(0), c10::toString(logits.scalar_type()),
-                logits.device().str(), describe(weights));
+  DISSENT_CHECK(fits, kUsage, "weighted_logits: weights: wanted [{}] {} {}, given {}",
+                logits.size(0), c10::toString(logits.scalar_type()), logits.device().str(),
+                describe(weights));
   return (normalized_weights(weights).view({-1, 1, 1}) * logits).mean(0);
 }
 
 at::Tensor uniform_soup(const at::Tensor& stacked) {
-  DISSENT_CHECK(stacked.defined() && stacked.dim() >= 1 && stacked.size(0) >= 1 && at::isFloatingType(stacked.scalar_type()), kUsage,
-                "uniform_soup: stacked: wanted [M >= 1, ...] of f32 or f64, given {}", describe(stacked));
+  DISSENT_CHECK(stacked.defined() && stacked.dim() >= 1 && stacked.size(0) >= 1 &&
+                    at::isFloatingType(stacked.scalar_type()),
+                kUsage, "uniform_soup: stacked: wanted [M >= 1, ...] of f32 or f64, given {}",
+                describe(stacked));
   return stacked.mean(0);
 }
 

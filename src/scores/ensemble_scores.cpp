@@ -7,32 +7,44 @@ namespace {
 // As in losses/a2d.hpp; scores do not link the losses.
 constexpr double kA2dEps = 1e-9;
 
-at::Tensor checked(const char* score, const at::Tensor& outputs, InputKind kind, int64_t min_members = 1) {
+at::Tensor checked(const char* score, const at::Tensor& outputs, InputKind kind,
+                   int64_t min_members = 1) {
   check_outputs(score, "outputs", outputs, min_members, 0);
   return probabilities(outputs, kind);
 }
 
 }  // namespace
 
-at::Tensor pds(const at::Tensor& outputs, InputKind kind) { return checked("pds", outputs, kind).amax(0).sum(-1); }
+at::Tensor pds(const at::Tensor& outputs, InputKind kind) {
+  return checked("pds", outputs, kind).amax(0).sum(-1);
+}
 
 at::Tensor different_predictions(const at::Tensor& outputs, InputKind kind) {
-  const auto sorted = std::get<0>(checked("different_predictions", outputs, kind).argmax(-1).sort(0));
+  const auto sorted =
+      std::get<0>(checked("different_predictions", outputs, kind).argmax(-1).sort(0));
   const int64_t members = outputs.size(0);
   const auto changes = sorted.slice(0, 1, members).ne(sorted.slice(0, 0, members - 1)).sum(0);
   return (changes + 1).to(outputs.scalar_type());
 }
 
-at::Tensor ensemble_entropy(const at::Tensor& outputs, InputKind kind) { return entropy(checked("ensemble_entropy", outputs, kind).mean(0)); }
+at::Tensor ensemble_entropy(const at::Tensor& outputs, InputKind kind) {
+  return entropy(checked("ensemble_entropy", outputs, kind).mean(0));
+}
 
-at::Tensor member_entropies(const at::Tensor& outputs, InputKind kind) { return entropy(checked("member_entropies", outputs, kind)).t(); }
+at::Tensor member_entropies(const at::Tensor& outputs, InputKind kind) {
+  return entropy(checked("member_entropies", outputs, kind)).t();
+}
 
-at::Tensor average_entropy(const at::Tensor& outputs, InputKind kind) { return entropy(checked("average_entropy", outputs, kind)).mean(0); }
+at::Tensor average_entropy(const at::Tensor& outputs, InputKind kind) {
+  return entropy(checked("average_entropy", outputs, kind)).mean(0);
+}
 
-at::Tensor mutual_information(const at::Tensor& outputs, InputKind kind, MutualInformation definition) {
+at::Tensor mutual_information(const at::Tensor& outputs, InputKind kind,
+                              MutualInformation definition) {
   const auto p = checked("mutual_information", outputs, kind);
   const auto average = entropy(p).mean(0);
-  return entropy(p.mean(0)) - (definition == MutualInformation::kPerSample ? average : average.mean());
+  return entropy(p.mean(0)) -
+         (definition == MutualInformation::kPerSample ? average : average.mean());
 }
 
 at::Tensor average_energy(const at::Tensor& logits) {
@@ -54,12 +66,14 @@ at::Tensor a2d_score(const at::Tensor& outputs, InputKind kind) {
   const auto own = read.diagonal(0, 0, 2).unsqueeze(0);  // [1, B, M]
   const auto value = (own * (1 - read) + read * (1 - own) + kA2dEps).log();
   const auto other = 1 - at::eye(members, p.options());
-  return (value * other.unsqueeze(1)).sum(at::IntArrayRef{0, 2}) / static_cast<double>(members * (members - 1));
+  return (value * other.unsqueeze(1)).sum(at::IntArrayRef{0, 2}) /
+         static_cast<double>(members * (members - 1));
 }
 
 at::Tensor similarity(const at::Tensor& outputs, InputKind kind) {
   const auto p = checked("similarity", outputs, kind).transpose(0, 1).contiguous();
-  constexpr int64_t kWithoutProduct = 2;  // the faster way by a matrix product gives nonzero distances of a member to itself
+  constexpr int64_t kWithoutProduct =
+      2;  // the faster way by a matrix product gives nonzero distances of a member to itself
   return at::cdist(p, p, 2.0, kWithoutProduct).mean(at::IntArrayRef{1, 2});
 }
 

@@ -7,25 +7,30 @@ namespace dissent::scores {
 namespace {
 
 bool is_matrix(const at::Tensor& t) {
-  return t.defined() && t.dim() == 2 && t.size(0) >= 1 && t.size(1) >= 1 && (t.scalar_type() == at::kFloat || t.scalar_type() == at::kDouble);
+  return t.defined() && t.dim() == 2 && t.size(0) >= 1 && t.size(1) >= 1 &&
+         (t.scalar_type() == at::kFloat || t.scalar_type() == at::kDouble);
 }
 
-void check_finite(const char* name, const char* set_name, const char* what, const at::Tensor& rows) {
+void check_finite(const char* name, const char* set_name, const char* what,
+                  const at::Tensor& rows) {
   const int64_t bad = count_not_finite(rows);
-  DISSENT_CHECK(bad == 0, kData, "{}: {} {}: wanted finite values, given {} that are not", name, set_name, what, bad);
+  DISSENT_CHECK(bad == 0, kData, "{}: {} {}: wanted finite values, given {} that are not", name,
+                set_name, what, bad);
 }
 
 }  // namespace
 
 at::Tensor checked_features(const char* name, const char* set_name, const FeatureSet& set) {
-  DISSENT_CHECK(is_matrix(set.features), kUsage, "{}: {} features: wanted [N >= 1, D >= 1] of f32 or f64, given {}", name, set_name,
+  DISSENT_CHECK(is_matrix(set.features), kUsage,
+                "{}: {} features: wanted [N >= 1, D >= 1] of f32 or f64, given {}", name, set_name,
                 describe(set.features));
   const auto features = set.features.detach();
   check_finite(name, set_name, "features", features);
   return features;
 }
 
-at::Tensor checked_logits(const char* name, const char* set_name, const FeatureSet& set, const LinearHead& head) {
+at::Tensor checked_logits(const char* name, const char* set_name, const FeatureSet& set,
+                          const LinearHead& head) {
   if (!set.logits.defined() && set.features.defined() && head.weight.defined()) {
     const auto features = checked_features(name, set_name, set);
     const auto wide = checked_head(name, head, features.size(1));
@@ -35,27 +40,35 @@ at::Tensor checked_logits(const char* name, const char* set_name, const FeatureS
     });
     return logits;
   }
-  DISSENT_CHECK(is_matrix(set.logits), kUsage, "{}: {} logits: wanted [N >= 1, C >= 1] of f32 or f64, given {}", name, set_name,
+  DISSENT_CHECK(is_matrix(set.logits), kUsage,
+                "{}: {} logits: wanted [N >= 1, C >= 1] of f32 or f64, given {}", name, set_name,
                 describe(set.logits));
-  const bool same_rows = !set.features.defined() || (set.features.size(0) == set.logits.size(0) && set.features.device() == set.logits.device());
-  DISSENT_CHECK(same_rows, kUsage, "{}: {} logits: wanted a row for each of the features {}, given {}", name, set_name, describe(set.features),
-                describe(set.logits));
+  const bool same_rows = !set.features.defined() || (set.features.size(0) == set.logits.size(0) &&
+                                                     set.features.device() == set.logits.device());
+  DISSENT_CHECK(same_rows, kUsage,
+                "{}: {} logits: wanted a row for each of the features {}, given {}", name, set_name,
+                describe(set.features), describe(set.logits));
   const auto logits = set.logits.detach();
   check_finite(name, set_name, "logits", logits);
   return logits;
 }
 
-at::Tensor checked_labels(const char* name, const char* set_name, const FeatureSet& set, int64_t rows, int64_t classes, at::Device device) {
+at::Tensor checked_labels(const char* name, const char* set_name, const FeatureSet& set,
+                          int64_t rows, int64_t classes, at::Device device) {
   check_labels(name, fmt::format("{} labels", set_name).c_str(), set.labels, rows, classes, device);
   return set.labels;
 }
 
 LinearHead checked_head(const char* name, const LinearHead& head, int64_t dimension) {
-  DISSENT_CHECK(is_matrix(head.weight) && head.weight.size(1) == dimension, kUsage, "{}: head weight: wanted [C >= 1, {}] of f32 or f64, given {}", name,
-                dimension, describe(head.weight));
-  const bool fits = head.bias.defined() && head.bias.dim() == 1 && head.bias.size(0) == head.weight.size(0) &&
-                    head.bias.scalar_type() == head.weight.scalar_type() && head.bias.device() == head.weight.device();
-  DISSENT_CHECK(fits, kUsage, "{}: head bias: wanted [{}] {} {}, given {}", name, head.weight.size(0), c10::toString(head.weight.scalar_type()),
+  DISSENT_CHECK(is_matrix(head.weight) && head.weight.size(1) == dimension, kUsage,
+                "{}: head weight: wanted [C >= 1, {}] of f32 or f64, given {}", name, dimension,
+                describe(head.weight));
+  const bool fits = head.bias.defined() && head.bias.dim() == 1 &&
+                    head.bias.size(0) == head.weight.size(0) &&
+                    head.bias.scalar_type() == head.weight.scalar_type() &&
+                    head.bias.device() == head.weight.device();
+  DISSENT_CHECK(fits, kUsage, "{}: head bias: wanted [{}] {} {}, given {}", name,
+                head.weight.size(0), c10::toString(head.weight.scalar_type()),
                 head.weight.device().str(), describe(head.bias));
   return {head.weight.detach().to(at::kDouble), head.bias.detach().to(at::kDouble)};
 }
@@ -67,7 +80,8 @@ int64_t class_count(const FitData& data) {
   return labels.defined() && labels.numel() > 0 ? labels.max().item<int64_t>() + 1 : 1;
 }
 
-void for_blocks(const at::Tensor& rows, int64_t block_rows, const std::function<void(const at::Tensor&, int64_t)>& f) {
+void for_blocks(const at::Tensor& rows, int64_t block_rows,
+                const std::function<void(const at::Tensor&, int64_t)>& f) {
   for (int64_t first = 0; first < rows.size(0); first += block_rows)
     f(rows.narrow(0, first, std::min(block_rows, rows.size(0) - first)).to(at::kDouble), first);
 }

@@ -28,14 +28,18 @@ std::vector<std::vector<std::string>> imagenet_rows() {
   for (size_t at = kImagenetClasses.find('\n') + 1; at < kImagenetClasses.size();) {
     const auto end = std::min(kImagenetClasses.find('\n', at), kImagenetClasses.size());
     rows.push_back(cells_of(kImagenetClasses.substr(at, end - at)));
-    DISSENT_CHECK(rows.back().size() == kColumns && rows.back()[0] == std::to_string(rows.size() - 1), kInternal, "imagenet_classes.csv: row {} is not one", rows.size());
+    DISSENT_CHECK(
+        rows.back().size() == kColumns && rows.back()[0] == std::to_string(rows.size() - 1),
+        kInternal, "imagenet_classes.csv: row {} is not one", rows.size());
     at = end + 1;
   }
-  DISSENT_CHECK(static_cast<int64_t>(rows.size()) == kImagenetCount, kInternal, "imagenet_classes.csv: {} rows", rows.size());
+  DISSENT_CHECK(static_cast<int64_t>(rows.size()) == kImagenetCount, kInternal,
+                "imagenet_classes.csv: {} rows", rows.size());
   return rows;
 }
 
-ImagenetSubset subset_of_classes(const std::string& name, const std::vector<std::vector<std::string>>& rows, size_t column) {
+ImagenetSubset subset_of_classes(const std::string& name,
+                                 const std::vector<std::vector<std::string>>& rows, size_t column) {
   ImagenetSubset subset{name, at::full({kImagenetCount}, -1, at::kLong), {}, false};
   for (int64_t c = 0; c < kImagenetCount; ++c) {
     if (rows[c][column] != "1") continue;
@@ -46,11 +50,14 @@ ImagenetSubset subset_of_classes(const std::string& name, const std::vector<std:
 }
 
 // Categories in the order of their names; empty and -1 are none.
-ImagenetSubset subset_of_categories(const std::string& name, const std::vector<std::vector<std::string>>& rows, size_t column) {
+ImagenetSubset subset_of_categories(const std::string& name,
+                                    const std::vector<std::vector<std::string>>& rows,
+                                    size_t column) {
   std::set<std::string> names;
   for (const auto& row : rows)
     if (!row[column].empty() && row[column] != "-1") names.insert(row[column]);
-  ImagenetSubset subset{name, at::full({kImagenetCount}, -1, at::kLong), {names.begin(), names.end()}, true};
+  ImagenetSubset subset{
+      name, at::full({kImagenetCount}, -1, at::kLong), {names.begin(), names.end()}, true};
   for (int64_t c = 0; c < kImagenetCount; ++c) {
     const auto found = std::find(subset.outputs.begin(), subset.outputs.end(), rows[c][column]);
     if (found != subset.outputs.end()) subset.output_of_class[c] = found - subset.outputs.begin();
@@ -60,7 +67,8 @@ ImagenetSubset subset_of_categories(const std::string& name, const std::vector<s
 
 std::vector<ImagenetSubset> all_subsets() {
   const auto rows = imagenet_rows();
-  return {subset_of_classes("imagenet_a", rows, kInA), subset_of_classes("imagenet_r", rows, kInR), subset_of_categories("imagenet9", rows, kIn9),
+  return {subset_of_classes("imagenet_a", rows, kInA), subset_of_classes("imagenet_r", rows, kInR),
+          subset_of_categories("imagenet9", rows, kIn9),
           subset_of_categories("human16", rows, kHuman)};
 }
 
@@ -91,21 +99,26 @@ const ImagenetSubset& imagenet_subset(const std::string& name) {
   static const std::vector<ImagenetSubset> subsets = all_subsets();
   for (const auto& subset : subsets)
     if (subset.name == name) return subset;
-  DISSENT_FAIL(kUsage, "unknown class subset '{}'; known: {}", name, fmt::join(imagenet_subset_names(), ", "));
+  DISSENT_FAIL(kUsage, "unknown class subset '{}'; known: {}", name,
+               fmt::join(imagenet_subset_names(), ", "));
 }
 
-at::Tensor subset_outputs(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset, SubsetRule rule) {
+at::Tensor subset_outputs(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset,
+                          SubsetRule rule) {
   DISSENT_CHECK(outputs.defined() && outputs.dim() >= 1 && outputs.size(-1) == kImagenetCount &&
                     (outputs.scalar_type() == at::kFloat || outputs.scalar_type() == at::kDouble),
-                kUsage, "subset_outputs: outputs: wanted [..., {}] of f32 or f64, given {}", kImagenetCount, describe(outputs));
+                kUsage, "subset_outputs: outputs: wanted [..., {}] of f32 or f64, given {}",
+                kImagenetCount, describe(outputs));
   if (rule == SubsetRule::kMaskedSoftmax) return masked_softmax(outputs, kind, subset);
   const auto output_of_class = subset.output_of_class.to(outputs.device());
   if (!subset.categories) return votes_in_subset(outputs, output_of_class.ge(0));
-  return category_means(outputs, kind, category_mask(output_of_class, static_cast<int64_t>(subset.outputs.size())));
+  return category_means(
+      outputs, kind, category_mask(output_of_class, static_cast<int64_t>(subset.outputs.size())));
 }
 
 at::Tensor subset_labels(const at::Tensor& labels, const ImagenetSubset& subset) {
-  check_labels("subset_labels", "labels", labels, labels.defined() ? labels.numel() : 0, kImagenetCount, labels.defined() ? labels.device() : at::Device(at::kCPU));
+  check_labels("subset_labels", "labels", labels, labels.defined() ? labels.numel() : 0,
+               kImagenetCount, labels.defined() ? labels.device() : at::Device(at::kCPU));
   return subset.output_of_class.to(labels.device()).index_select(0, labels);
 }
 

@@ -16,7 +16,8 @@ namespace dissent::scores {
 namespace {
 
 constexpr double kFarthest = std::numeric_limits<double>::infinity();
-constexpr int64_t kLanes = 8;  // partial sums, so that the order of additions is one that vectors have
+constexpr int64_t kLanes =
+    8;  // partial sums, so that the order of additions is one that vectors have
 
 template <class F>
 double lane_sum(int64_t count, const F& term) {
@@ -33,7 +34,8 @@ double lane_sum(int64_t count, const F& term) {
 // 1 / |x|; 0 for a row of zeros or one that is not finite.
 template <class T>
 double inverse_norm(const T* x, int64_t d) {
-  const double norm = std::sqrt(lane_sum(d, [x](int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); }));
+  const double norm = std::sqrt(lane_sum(
+      d, [x](int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); }));
   return norm > 0 && norm < kFarthest ? 1 / norm : 0;
 }
 
@@ -64,15 +66,16 @@ bool any_from(const P* values, int64_t count, P floor) {
 // How far a product of unit vectors can be off, in arithmetic of P, and their distance in f64.
 template <class P>
 double error_bound(int64_t d) {
-  const double n = static_cast<double>(d) + 5, u = std::numeric_limits<P>::epsilon() / 2.0, u64 = std::numeric_limits<double>::epsilon();
+  const double n = static_cast<double>(d) + 5, u = std::numeric_limits<P>::epsilon() / 2.0,
+               u64 = std::numeric_limits<double>::epsilon();
   return (n * u < 0.5 ? n * u / (1 - n * u) : 4) + 4 * n * u64;  // no product is off by 4
 }
 
 // Rows to be scored: their unit vectors, and as what products take.
 template <class P>
 struct Queries {
-  at::Tensor unit, product;     // [n, D] f64, P
-  std::vector<char> is_zero;    // [n]
+  at::Tensor unit, product;   // [n, D] f64, P
+  std::vector<char> is_zero;  // [n]
 };
 
 template <class P>
@@ -90,13 +93,20 @@ Queries<P> queries_of(const at::Tensor& rows) {
   return queries;
 }
 
-// One thread: the k nearest of each sample among the blocks of the bank that it is shown. B: type of the bank, P: of products.
+// One thread: the k nearest of each sample among the blocks of the bank that it is shown. B: type
+// of the bank, P: of products.
 template <class B, class P>
 class Worker {
  public:
   Worker(const Queries<P>& queries, int64_t k, int64_t block_rows)
-      : queries_(queries), d_(queries.unit.size(1)), k_(k), error_(error_bound<P>(d_)), inverse_(block_rows), heaps_(queries.unit.size(0) * k, kFarthest),
-        unit_(at::empty({block_rows, d_}, queries.product.options())), products_(at::empty({queries.unit.size(0) * block_rows}, queries.product.options())) {}
+      : queries_(queries),
+        d_(queries.unit.size(1)),
+        k_(k),
+        error_(error_bound<P>(d_)),
+        inverse_(block_rows),
+        heaps_(queries.unit.size(0) * k, kFarthest),
+        unit_(at::empty({block_rows, d_}, queries.product.options())),
+        products_(at::empty({queries.unit.size(0) * block_rows}, queries.product.options())) {}
 
   void show(const at::Tensor& block) {
     const int64_t n = queries_.unit.size(0), b = block.size(0);
@@ -119,11 +129,13 @@ class Worker {
       const double inverse = inverse_norm(rows + row * d_, d_);
       inverse_[row] = inverse;
       if (inverse == 0) zero_rows_.push_back(row);
-      for (int64_t i = row * d_; i < (row + 1) * d_; ++i) unit[i] = static_cast<P>(static_cast<double>(rows[i]) * inverse);
+      for (int64_t i = row * d_; i < (row + 1) * d_; ++i)
+        unit[i] = static_cast<P>(static_cast<double>(rows[i]) * inverse);
     }
     zeros_ += static_cast<int64_t>(zero_rows_.size());
   }
-  // |q - t|^2 = 1 + |q|^2 - 2 product, where the product with a row of zeros, at distance 1, is set to 1/2.
+  // |q - t|^2 = 1 + |q|^2 - 2 product, where the product with a row of zeros, at distance 1, is set
+  // to 1/2.
   void look_at(int64_t row, P* values, const B* rows, int64_t b) {
     constexpr int64_t kGroup = 64;
     const auto* q = queries_.unit.template const_data_ptr<double>() + row * d_;
@@ -133,7 +145,9 @@ class Worker {
     P least = floor();
     for (int64_t first = 0; first < b; first += kGroup) {
       const int64_t count = std::min(kGroup, b - first);
-      if (count == kGroup ? !any_from(values + first, kGroup, least) : !any_from(values + first, count, least)) continue;
+      if (count == kGroup ? !any_from(values + first, kGroup, least)
+                          : !any_from(values + first, count, least))
+        continue;
       for (int64_t i = first; i < first + count; ++i) {
         if (!(values[i] >= least)) continue;
         keep(heap, k_, inverse_[i] == 0 ? 1 : squared_distance(q, rows + i * d_, inverse_[i], d_));
@@ -151,16 +165,19 @@ class Worker {
 };
 
 template <class B, class P>
-at::Tensor nearest_of(const at::Tensor& rows, const at::Tensor& bank, int64_t k, int64_t block_rows) {
+at::Tensor nearest_of(const at::Tensor& rows, const at::Tensor& bank, int64_t k,
+                      int64_t block_rows) {
   const auto queries = queries_of<P>(rows.contiguous());
-  const int64_t n = rows.size(0), size = std::min(block_rows, bank.size(0)), blocks = (bank.size(0) + size - 1) / size;
+  const int64_t n = rows.size(0), size = std::min(block_rows, bank.size(0)),
+                blocks = (bank.size(0) + size - 1) / size;
   const int64_t count = in_parallel_task() ? 1 : std::min<int64_t>(threads(), blocks);
   std::vector<std::unique_ptr<Worker<B, P>>> workers(count);
   std::atomic<int64_t> next = 0;
   parallel_tasks(count, [&](int64_t w) {
     workers[w] = std::make_unique<Worker<B, P>>(queries, k, size);
     for (int64_t block = next++; block < blocks; block = next++)
-      workers[w]->show(bank.narrow(0, block * size, std::min(size, bank.size(0) - block * size)).contiguous());
+      workers[w]->show(
+          bank.narrow(0, block * size, std::min(size, bank.size(0) - block * size)).contiguous());
   });
   int64_t zeros = 0;
   for (const auto& worker : workers) zeros += worker->zeros();
@@ -176,11 +193,17 @@ at::Tensor nearest_of(const at::Tensor& rows, const at::Tensor& bank, int64_t k,
 
 }  // namespace
 
-at::Tensor kth_distances(const at::Tensor& rows, const at::Tensor& bank, int64_t k, int64_t block_rows) {
-  const auto precision = at::globalContext().float32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL);
-  const bool single = precision == at::Float32Precision::NONE || precision == at::Float32Precision::IEEE;
-  if (bank.scalar_type() == at::kFloat) return (single ? nearest_of<float, float> : nearest_of<float, double>)(rows, bank, k, block_rows);
-  return (single ? nearest_of<double, float> : nearest_of<double, double>)(rows, bank, k, block_rows);
+at::Tensor kth_distances(const at::Tensor& rows, const at::Tensor& bank, int64_t k,
+                         int64_t block_rows) {
+  const auto precision =
+      at::globalContext().float32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL);
+  const bool single =
+      precision == at::Float32Precision::NONE || precision == at::Float32Precision::IEEE;
+  if (bank.scalar_type() == at::kFloat)
+    return (single ? nearest_of<float, float> : nearest_of<float, double>)(rows, bank, k,
+                                                                           block_rows);
+  return (single ? nearest_of<double, float> : nearest_of<double, double>)(rows, bank, k,
+                                                                           block_rows);
 }
 
 }  // namespace dissent::scores

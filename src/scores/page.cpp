@@ -15,7 +15,9 @@ std::string joined(const std::vector<FitField>& fields) {
 }
 
 std::string reads(const PostprocessorInfo& row) {
-  return row.scores_features && row.scores_logits ? "features, logits" : row.scores_features ? "features" : "logits";
+  return row.scores_features && row.scores_logits ? "features, logits"
+         : row.scores_features                    ? "features"
+                                                  : "logits";
 }
 
 const char* side(Positive positive) { return positive == Positive::kId ? "ID" : "OOD"; }
@@ -23,12 +25,14 @@ const char* side(Positive positive) { return positive == Positive::kId ? "ID" : 
 std::string ensemble_scores() {
   std::string out = "| score | meaning | larger for | members | reads |\n|---|---|---|---|---|\n";
   for (const auto& score : score_table())
-    out += fmt::format("| `{}` | {} | {} | >= {} | {} |\n", score.name, markdown_cell(score.meaning), side(score.positive), score.min_members,
+    out += fmt::format("| `{}` | {} | {} | >= {} | {} |\n", score.name,
+                       markdown_cell(score.meaning), side(score.positive), score.min_members,
                        score.needs == Needs::kLogits ? "logits" : "logits or probabilities");
   out += "\nSources: ";
   std::vector<std::string> sources;
   for (const auto& score : score_table())
-    if (std::find(sources.begin(), sources.end(), score.citation) == sources.end()) sources.push_back(score.citation);
+    if (std::find(sources.begin(), sources.end(), score.citation) == sources.end())
+      sources.push_back(score.citation);
   return out + fmt::format("{}.\n", fmt::join(sources, "; "));
 }
 
@@ -43,7 +47,8 @@ std::string search_text(const PostprocessorInfo& row) {
 }
 
 std::string section(const PostprocessorInfo& row) {
-  std::string out = fmt::format("\n## `{}`\n\n{}.\n\n    {}\n\n", row.name, row.summary, row.formula);
+  std::string out =
+      fmt::format("\n## `{}`\n\n{}.\n\n    {}\n\n", row.name, row.summary, row.formula);
   out += fmt::format("- fit reads: {}; score reads: {}\n", joined(row.needs), reads(row));
   if (!row.answers.empty()) out += fmt::format("- edge cases: {}\n", row.answers);
   if (!row.search.empty()) out += fmt::format("- OpenOOD's search: {}\n", search_text(row));
@@ -55,18 +60,25 @@ std::string section(const PostprocessorInfo& row) {
 std::string scores_page() {
   std::string out =
       "# Scores\n\n"
-      "Written by `scripts/generate_docs` from what `dissent config scores` prints; do not edit.\n\n"
+      "Written by `scripts/generate_docs` from what `dissent config scores` prints; do not "
+      "edit.\n\n"
       "# Of ensembles\n\n"
-      "Each is a function of the members' outputs in `include/dissent/scores/`, and a line of the table in `src/scores/registry.cpp`. Which of them an\n"
+      "Each is a function of the members' outputs in `include/dissent/scores/`, and a line of the "
+      "table in `src/scores/registry.cpp`. Which of them an\n"
       "evaluation reports is said in [configuration.md](configuration.md).\n\n" +
       ensemble_scores() +
       "\n# Post-processors\n\n"
-      "Fitted on cached features of one network and applied to others; larger is more in distribution. Functions `fit_<name>` and `score_<name>` of the\n"
-      "library: `include/dissent/scores/postprocessor.hpp` says what all share, the headers beside it have shapes, states, memory and edge cases, and the\n"
+      "Fitted on cached features of one network and applied to others; larger is more in "
+      "distribution. Functions `fit_<name>` and `score_<name>` of the\n"
+      "library: `include/dissent/scores/postprocessor.hpp` says what all share, the headers beside "
+      "it have shapes, states, memory and edge cases, and the\n"
       "tables are `src/scores/*_rows.cpp`.\n\n"
-      "h are features, z = W h + b logits, p = softmax(z), N samples, D features, C classes. Where a fit reads logits, features and head do as well.\n\n"
+      "h are features, z = W h + b logits, p = softmax(z), N samples, D features, C classes. Where "
+      "a fit reads logits, features and head do as well.\n\n"
       "| post-processor | fit reads | score reads |\n|---|---|---|\n";
-  for (const auto& row : postprocessor_table()) out += fmt::format("| [`{}`](#{}) | {} | {} |\n", row.name, row.name, joined(row.needs), reads(row));
+  for (const auto& row : postprocessor_table())
+    out += fmt::format("| [`{}`](#{}) | {} | {} |\n", row.name, row.name, joined(row.needs),
+                       reads(row));
   for (const auto& row : postprocessor_table()) out += section(row);
   return out;
 }

@@ -12,11 +12,14 @@ using Score = at::Tensor (*)(const State&, const at::Tensor&, const at::Tensor&)
 
 /// A row: its text, its keys, and the two functions.
 template <class O>
-PostprocessorInfo postprocessor_row(PostprocessorInfo text, OptionTable<O> options, State (*fit)(const FitData&, const O&), Score score) {
+PostprocessorInfo postprocessor_row(PostprocessorInfo text, OptionTable<O> options,
+                                    State (*fit)(const FitData&, const O&), Score score) {
   text.options = std::move(options);
   text.default_options = O{};
   text.struct_of = [](std::any& given) -> void* { return std::any_cast<O>(&given); };
-  text.fit_function = [fit](const FitData& data, const std::any& given) { return fit(data, *std::any_cast<O>(&given)); };
+  text.fit_function = [fit](const FitData& data, const std::any& given) {
+    return fit(data, *std::any_cast<O>(&given));
+  };
   text.score = score;
   return text;
 }

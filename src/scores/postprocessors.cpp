@@ -9,7 +9,9 @@ namespace dissent::scores {
 namespace {
 
 bool is_given(const FitData& data, FitField field) {
-  const auto logits = [&](const FeatureSet& set) { return set.logits.defined() || (set.features.defined() && data.head.weight.defined()); };
+  const auto logits = [&](const FeatureSet& set) {
+    return set.logits.defined() || (set.features.defined() && data.head.weight.defined());
+  };
   switch (field) {
     case FitField::kTrainFeatures: return data.train.features.defined();
     case FitField::kTrainLogits: return logits(data.train);
@@ -24,7 +26,9 @@ bool is_given(const FitData& data, FitField field) {
 
 void check_options(const PostprocessorInfo& postprocessor, const std::any& options) {
   const bool same = options.type() == postprocessor.default_options.type();
-  DISSENT_CHECK(same, kUsage, "{}: options: wanted those of this post-processor, given those of another", postprocessor.name);
+  DISSENT_CHECK(same, kUsage,
+                "{}: options: wanted those of this post-processor, given those of another",
+                postprocessor.name);
 }
 
 }  // namespace
@@ -61,17 +65,20 @@ const PostprocessorInfo& find_postprocessor(const std::string& name) {
   DISSENT_FAIL(kUsage, "unknown post-processor '{}'; known: {}", name, fmt::join(known, ", "));
 }
 
-void set_option(const PostprocessorInfo& postprocessor, std::any& options, const std::string& key, const Value& value) {
+void set_option(const PostprocessorInfo& postprocessor, std::any& options, const std::string& key,
+                const Value& value) {
   if (!options.has_value()) options = postprocessor.default_options;
   check_options(postprocessor, options);
-  dissent::set_option(postprocessor.name, postprocessor.options, postprocessor.struct_of(options), key, value);
+  dissent::set_option(postprocessor.name, postprocessor.options, postprocessor.struct_of(options),
+                      key, value);
 }
 
 State fit(const PostprocessorInfo& postprocessor, const FitData& data, const std::any& options) {
   const auto& given = options.has_value() ? options : postprocessor.default_options;
   check_options(postprocessor, given);
   for (const auto field : postprocessor.needs)
-    DISSENT_CHECK(is_given(data, field), kUsage, "{}: {}: wanted, given nothing", postprocessor.name, fit_field_name(field));
+    DISSENT_CHECK(is_given(data, field), kUsage, "{}: {}: wanted, given nothing",
+                  postprocessor.name, fit_field_name(field));
   return postprocessor.fit_function(data, given);
 }
 

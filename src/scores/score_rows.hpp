@@ -10,7 +10,8 @@ const at::Tensor& from_state(const char* name, const State& state, const std::st
 double number_from_state(const char* name, const State& state, const std::string& key);
 int64_t count_from_state(const char* name, const State& state, const std::string& key);
 
-/// What is scored: features [N, D] and logits [N, C], each only where it is read (wanted columns given).
+/// What is scored: features [N, D] and logits [N, C], each only where it is read (wanted columns
+/// given).
 struct Scored {
   const char* name;
   at::Tensor features, logits;
@@ -19,8 +20,10 @@ struct Scored {
   bool wide = false;      ///< f runs on all threads itself: blocks come one after the other
 };
 
-/// f on blocks of rows (h, z in f64; undefined where they are not read), on the process's threads; its values [rows] joined to [N] f64. Rows with a feature
-/// that is not finite become NaN.
-at::Tensor score_rows(const Scored& scored, const std::function<at::Tensor(const at::Tensor& h, const at::Tensor& z)>& f, int64_t block_rows = kBlockRows);
+/// f on blocks of rows (h, z in f64; undefined where they are not read), on the process's threads;
+/// its values [rows] joined to [N] f64. Rows with a feature that is not finite become NaN.
+at::Tensor score_rows(const Scored& scored,
+                      const std::function<at::Tensor(const at::Tensor& h, const at::Tensor& z)>& f,
+                      int64_t block_rows = kBlockRows);
 
 }  // namespace dissent::scores

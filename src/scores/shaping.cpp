@@ -8,14 +8,20 @@
 namespace dissent::scores {
 namespace {
 
-bool is_floating(const at::Tensor& values) { return values.defined() && (values.scalar_type() == at::kFloat || values.scalar_type() == at::kDouble); }
+bool is_floating(const at::Tensor& values) {
+  return values.defined() &&
+         (values.scalar_type() == at::kFloat || values.scalar_type() == at::kDouble);
+}
 
 void check_features(const char* function, const at::Tensor& features) {
   DISSENT_CHECK(is_floating(features) && features.dim() >= 1 && features.size(-1) >= 1, kUsage,
-                "{}: features: wanted [.., D >= 1] of f32 or f64, given {}", function, describe(features));
+                "{}: features: wanted [.., D >= 1] of f32 or f64, given {}", function,
+                describe(features));
 }
 
-void check_percentile(const char* function, double p) { check_range(function, "percentile", p, 0, 100); }
+void check_percentile(const char* function, double p) {
+  check_range(function, "percentile", p, 0, 100);
+}
 
 // numpy's order: the order statistics around p / 100 (n - 1), joined from the nearer end.
 template <class T>
@@ -42,7 +48,8 @@ Kept largest(const char* function, const at::Tensor& features, double p) {
   return {values, indices};
 }
 
-at::Tensor scatter(const at::Tensor& features, const at::Tensor& indices, const at::Tensor& values) {
+at::Tensor scatter(const at::Tensor& features, const at::Tensor& indices,
+                   const at::Tensor& values) {
   return at::zeros_like(features).scatter_(-1, indices, values);
 }
 
@@ -58,9 +65,11 @@ at::Tensor scale_factor(const at::Tensor& features, const at::Tensor& kept) {
 
 double percentile(const at::Tensor& values, double p) {
   check_percentile("percentile", p);
-  DISSENT_CHECK(is_floating(values) && values.numel() >= 1, kUsage, "percentile: values: wanted one or more of f32 or f64, given {}", describe(values));
+  DISSENT_CHECK(is_floating(values) && values.numel() >= 1, kUsage,
+                "percentile: values: wanted one or more of f32 or f64, given {}", describe(values));
   const auto copy = values.detach().reshape({-1}).clone().cpu();
-  if (copy.scalar_type() == at::kFloat) return percentile_of(copy.data_ptr<float>(), copy.numel(), p);
+  if (copy.scalar_type() == at::kFloat)
+    return percentile_of(copy.data_ptr<float>(), copy.numel(), p);
   return percentile_of(copy.data_ptr<double>(), copy.numel(), p);
 }
 
@@ -80,10 +89,11 @@ at::Tensor react(const at::Tensor& features, double threshold) {
 
 at::Tensor react(const at::Tensor& features, const at::Tensor& threshold) {
   check_outputs("react", "features", features, 1, 0);
-  const bool fits = is_floating(threshold) && threshold.dim() == 1 && (threshold.size(0) == 1 || threshold.size(0) == features.size(0)) &&
+  const bool fits = is_floating(threshold) && threshold.dim() == 1 &&
+                    (threshold.size(0) == 1 || threshold.size(0) == features.size(0)) &&
                     threshold.device() == features.device();
-  DISSENT_CHECK(fits, kUsage, "react: threshold: wanted [1] or [{}] of f32 or f64 on {}, given {}", features.size(0), features.device().str(),
-                describe(threshold));
+  DISSENT_CHECK(fits, kUsage, "react: threshold: wanted [1] or [{}] of f32 or f64 on {}, given {}",
+                features.size(0), features.device().str(), describe(threshold));
   return at::minimum(features, threshold.to(features.scalar_type()).view({-1, 1, 1}));
 }
 
@@ -120,14 +130,22 @@ at::Tensor vra(const at::Tensor& features, double low, double high) {
   return features.clamp(low, high);
 }
 
-at::Tensor head_logits(const at::Tensor& features, const at::Tensor& weight, const at::Tensor& bias) {
+at::Tensor head_logits(const at::Tensor& features, const at::Tensor& weight,
+                       const at::Tensor& bias) {
   check_features("head_logits", features);
   const auto rank = features.dim();
-  const auto same = [&](const at::Tensor& t) { return t.defined() && t.scalar_type() == features.scalar_type() && t.device() == features.device(); };
-  const bool fits = (rank == 2 || rank == 3) && same(weight) && weight.dim() == rank && weight.size(-1) == features.size(-1) && same(bias) &&
-                    bias.dim() == rank - 1 && bias.size(-1) == weight.size(-2) &&
-                    (rank == 2 || (weight.size(0) == features.size(0) && bias.size(0) == features.size(0)));
-  DISSENT_CHECK(fits, kUsage, "head_logits: weight and bias: wanted [C, {0}] and [C], or [M, C, {0}] and [M, C], for features {1}, given {2} and {3}",
+  const auto same = [&](const at::Tensor& t) {
+    return t.defined() && t.scalar_type() == features.scalar_type() &&
+           t.device() == features.device();
+  };
+  const bool fits =
+      (rank == 2 || rank == 3) && same(weight) && weight.dim() == rank &&
+      weight.size(-1) == features.size(-1) && same(bias) && bias.dim() == rank - 1 &&
+      bias.size(-1) == weight.size(-2) &&
+      (rank == 2 || (weight.size(0) == features.size(0) && bias.size(0) == features.size(0)));
+  DISSENT_CHECK(fits, kUsage,
+                "head_logits: weight and bias: wanted [C, {0}] and [C], or [M, C, {0}] and [M, C], "
+                "for features {1}, given {2} and {3}",
                 features.size(-1), describe(features), describe(weight), describe(bias));
   return at::matmul(features, weight.transpose(-1, -2)) + bias.unsqueeze(-2);
 }

@@ -11,7 +11,8 @@ namespace {
 
 State fit(const char* name, const at::Tensor& features, const LinearHead& given, int64_t dim) {
   const int64_t d = features.size(1);
-  DISSENT_CHECK(dim >= 0 && dim < d, kUsage, "{}: dim: wanted 0 .. {} for {} features, given {}", name, d - 1, d, dim);
+  DISSENT_CHECK(dim >= 0 && dim < d, kUsage, "{}: dim: wanted 0 .. {} for {} features, given {}",
+                name, d - 1, d, dim);
   const auto head = checked_head(name, given, d);
   const auto u = at::mv(at::linalg_pinv(head.weight), head.bias).neg();
   const auto moment = second_moment(features, [&](at::Tensor& block, int64_t) { block.sub_(u); });
@@ -19,7 +20,9 @@ State fit(const char* name, const at::Tensor& features, const LinearHead& given,
   return {{"u", u}, {"residual_space", vectors.narrow(1, 0, d - dim).contiguous()}};
 }
 
-at::Tensor residual(const at::Tensor& h, const at::Tensor& u, const at::Tensor& space) { return at::mm(h - u, space).norm(2, {1}); }
+at::Tensor residual(const at::Tensor& h, const at::Tensor& u, const at::Tensor& space) {
+  return at::mm(h - u, space).norm(2, {1});
+}
 
 }  // namespace
 
@@ -34,28 +37,39 @@ State fit_vim(const FitData& data, const VimOptions& options) {
     length += (block - u).norm(2, {1}).sum().item<double>();
     largest += logits.narrow(0, first, block.size(0)).to(at::kDouble).amax(1).sum().item<double>();
   });
-  const double noise = static_cast<double>(u.size(0)) * std::numeric_limits<double>::epsilon() * length;
-  DISSENT_CHECK(outside > noise, kUsage, "vim: dim: the training features lie in a space of {} dimensions, nothing is left outside of it; take a smaller one",
+  const double noise =
+      static_cast<double>(u.size(0)) * std::numeric_limits<double>::epsilon() * length;
+  DISSENT_CHECK(outside > noise, kUsage,
+                "vim: dim: the training features lie in a space of {} dimensions, nothing is left "
+                "outside of it; take a smaller one",
                 options.dim);
   state["alpha"] = at::scalar_tensor(largest / outside, at::kDouble);
   return state;
 }
 
 at::Tensor score_vim(const State& state, const at::Tensor& features, const at::Tensor& logits) {
-  const auto &u = from_state("vim", state, "u"), &space = from_state("vim", state, "residual_space");
+  const auto &u = from_state("vim", state, "u"),
+             &space = from_state("vim", state, "residual_space");
   const double alpha = number_from_state("vim", state, "alpha");
   return score_rows({"vim", features, logits, u.size(0), -1},
-                    [&](const at::Tensor& h, const at::Tensor& z) { return z.logsumexp(1) - residual(h, u, space) * alpha; });
+                    [&](const at::Tensor& h, const at::Tensor& z) {
+                      return z.logsumexp(1) - residual(h, u, space) * alpha;
+                    });
 }
 
 State fit_residual(const FitData& data, const ResidualOptions& options) {
-  return fit("residual", checked_features("residual", "validation", data.validation), data.head, options.dim);
+  return fit("residual", checked_features("residual", "validation", data.validation), data.head,
+             options.dim);
 }
 
-at::Tensor score_residual(const State& state, const at::Tensor& features, const at::Tensor& logits) {
+at::Tensor score_residual(const State& state, const at::Tensor& features,
+                          const at::Tensor& logits) {
   static_cast<void>(logits);
-  const auto &u = from_state("residual", state, "u"), &space = from_state("residual", state, "residual_space");
-  return score_rows({"residual", features, {}, u.size(0), 0}, [&](const at::Tensor& h, const at::Tensor&) { return residual(h, u, space).neg(); });
+  const auto &u = from_state("residual", state, "u"),
+             &space = from_state("residual", state, "residual_space");
+  return score_rows(
+      {"residual", features, {}, u.size(0), 0},
+      [&](const at::Tensor& h, const at::Tensor&) { return residual(h, u, space).neg(); });
 }
 
 }  // namespace dissent::scores

@@ -38,13 +38,17 @@ std::string temperature_end_name(TemperatureEnd end) {
   DISSENT_FAIL(kInternal, "end {} has no name", static_cast<int>(end));
 }
 
-TemperatureFit fit_temperature(const at::Tensor& logits, const at::Tensor& labels, TemperatureBounds bounds) {
+TemperatureFit fit_temperature(const at::Tensor& logits, const at::Tensor& labels,
+                               TemperatureBounds bounds) {
   const TemperatureNll nll("fit_temperature", logits, labels);
   check_bounds("fit_temperature", bounds);
   const double low = 1 / bounds.highest, high = 1 / bounds.lowest;
   const double slope_low = nll.at_beta(low).slope, slope_high = nll.at_beta(high).slope;
-  const auto fit = [&](double temperature, TemperatureEnd end) { return TemperatureFit{temperature, nll.at_temperature(temperature), end}; };
-  if (slope_low == 0 && slope_high == 0) return fit(std::min(std::max(1.0, bounds.lowest), bounds.highest), TemperatureEnd::kFlat);
+  const auto fit = [&](double temperature, TemperatureEnd end) {
+    return TemperatureFit{temperature, nll.at_temperature(temperature), end};
+  };
+  if (slope_low == 0 && slope_high == 0)
+    return fit(std::min(std::max(1.0, bounds.lowest), bounds.highest), TemperatureEnd::kFlat);
   if (slope_low >= 0) return fit(bounds.highest, TemperatureEnd::kUpperBound);
   if (slope_high <= 0) return fit(bounds.lowest, TemperatureEnd::kLowerBound);
   return fit(1 / optimal_beta(nll, low, high), TemperatureEnd::kInside);

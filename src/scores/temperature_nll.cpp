@@ -9,10 +9,14 @@ namespace {
 constexpr int64_t kNllBlockRows = 4096;
 }
 
-TemperatureNll::TemperatureNll(const char* function, const at::Tensor& logits, const at::Tensor& labels) : logits_(logits.detach()), labels_(labels) {
-  const bool fits = logits.defined() && logits.dim() == 2 && logits.size(0) >= 1 && logits.size(1) >= 1 &&
+TemperatureNll::TemperatureNll(const char* function, const at::Tensor& logits,
+                               const at::Tensor& labels)
+    : logits_(logits.detach()), labels_(labels) {
+  const bool fits = logits.defined() && logits.dim() == 2 && logits.size(0) >= 1 &&
+                    logits.size(1) >= 1 &&
                     (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kDouble);
-  DISSENT_CHECK(fits, kUsage, "{}: logits: wanted [N >= 1, C >= 1] of f32 or f64, given {}", function, describe(logits));
+  DISSENT_CHECK(fits, kUsage, "{}: logits: wanted [N >= 1, C >= 1] of f32 or f64, given {}",
+                function, describe(logits));
   check_labels(function, "labels", labels, logits.size(0), logits.size(1), logits.device());
 }
 
@@ -34,8 +38,10 @@ TemperatureNll::Point TemperatureNll::at_beta(double beta) const {
 }
 
 void check_bounds(const char* function, TemperatureBounds bounds) {
-  DISSENT_CHECK(bounds.lowest > 0 && bounds.lowest < bounds.highest && std::isfinite(bounds.highest), kUsage,
-                "{}: bounds: wanted 0 < lowest < highest, given {} and {}", function, bounds.lowest, bounds.highest);
+  DISSENT_CHECK(
+      bounds.lowest > 0 && bounds.lowest < bounds.highest && std::isfinite(bounds.highest), kUsage,
+      "{}: bounds: wanted 0 < lowest < highest, given {} and {}", function, bounds.lowest,
+      bounds.highest);
 }
 
 }  // namespace dissent::scores

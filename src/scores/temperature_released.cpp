@@ -16,7 +16,8 @@ struct Bracket {
   double a, b, c;  ///< f(b) below f(a) and f(c), b between them
 };
 
-// scipy.optimize.bracket: from two points downhill, by golden steps and parabolas through the last three points.
+// scipy.optimize.bracket: from two points downhill, by golden steps and parabolas through the last
+// three points.
 Bracket bracket(const Function& f, double a, double b) {
   constexpr double kGolden = 1.618034, kTiny = 1e-21, kGrowLimit = 110;
   constexpr int kMostSteps = 1000;
@@ -27,7 +28,8 @@ Bracket bracket(const Function& f, double a, double b) {
   }
   double c = b + kGolden * (b - a), fc = f(c);
   for (int step = 0; fc < fb; ++step) {
-    DISSENT_CHECK(step <= kMostSteps, kData, "fit_temperature_sdde: no bracket found in {} steps", kMostSteps);
+    DISSENT_CHECK(step <= kMostSteps, kData, "fit_temperature_sdde: no bracket found in {} steps",
+                  kMostSteps);
     const double left = (b - a) * (fb - fc), right = (b - c) * (fb - fa), difference = right - left;
     const double denominator = 2 * (std::abs(difference) < kTiny ? kTiny : difference);
     const double limit = b + kGrowLimit * (c - b);
@@ -63,8 +65,10 @@ Bracket bracket(const Function& f, double a, double b) {
     fb = fc;
     fc = fw;
   }
-  const bool lower = (fb < fc && fb <= fa) || (fb < fa && fb <= fc), between = (a < b && b < c) || (c < b && b < a);
-  DISSENT_CHECK(lower && between && std::isfinite(a) && std::isfinite(c), kData, "fit_temperature_sdde: no bracket found from log T = {}", a);
+  const bool lower = (fb < fc && fb <= fa) || (fb < fa && fb <= fc),
+             between = (a < b && b < c) || (c < b && b < a);
+  DISSENT_CHECK(lower && between && std::isfinite(a) && std::isfinite(c), kData,
+                "fit_temperature_sdde: no bracket found from log T = {}", a);
   return {a, b, c};
 }
 
@@ -81,7 +85,8 @@ double golden_section(const Function& f, const Bracket& start, double tolerance)
     x1 = start.b - kRest * (start.b - start.a);
   }
   double f1 = f(x1), f2 = f(x2);
-  for (int step = 0; step < kMostSteps && std::abs(x3 - x0) > tolerance * (std::abs(x1) + std::abs(x2)); ++step) {
+  for (int step = 0;
+       step < kMostSteps && std::abs(x3 - x0) > tolerance * (std::abs(x1) + std::abs(x2)); ++step) {
     if (f2 < f1) {
       x0 = x1;
       x1 = x2;
@@ -101,10 +106,12 @@ double golden_section(const Function& f, const Bracket& start, double tolerance)
 
 }  // namespace
 
-TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& labels, double tolerance, TemperatureBounds bounds) {
+TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& labels,
+                                    double tolerance, TemperatureBounds bounds) {
   const TemperatureNll nll("fit_temperature_sdde", logits, labels);
   check_bounds("fit_temperature_sdde", bounds);
-  DISSENT_CHECK(tolerance > 0, kUsage, "fit_temperature_sdde: tolerance: wanted above 0, given {}", tolerance);
+  DISSENT_CHECK(tolerance > 0, kUsage, "fit_temperature_sdde: tolerance: wanted above 0, given {}",
+                tolerance);
   const auto loss = [&](double log_t) { return nll.at_temperature(std::exp(log_t)); };
   const double last = std::log(bounds.highest);
   double low = std::log(bounds.lowest), high = low + 1, value = loss(high);
@@ -121,7 +128,8 @@ TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& 
 }
 
 TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tensor& labels) {
-  constexpr double kRate = 0.01, kGradientTolerance = 1e-7, kChangeTolerance = 1e-9, kLeastCurvature = 1e-10;
+  constexpr double kRate = 0.01, kGradientTolerance = 1e-7, kChangeTolerance = 1e-9,
+                   kLeastCurvature = 1e-10;
   constexpr int kIterations = 50;
   const TemperatureNll nll("fit_temperature_openood", logits, labels);
   double t = 1.5, value = 0, gradient = 0;
@@ -131,9 +139,11 @@ TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tenso
     gradient = -at.slope / (t * t);
   };
   evaluate();
-  // In one dimension the two-loop recursion of LBFGS keeps the last pair only: the step is the secant's, times the rate.
+  // In one dimension the two-loop recursion of LBFGS keeps the last pair only: the step is the
+  // secant's, times the rate.
   double inverse_curvature = 1, step = 0, previous_value = 0, previous_gradient = 0;
-  for (int iteration = 1; iteration <= kIterations && std::abs(gradient) > kGradientTolerance; ++iteration) {
+  for (int iteration = 1; iteration <= kIterations && std::abs(gradient) > kGradientTolerance;
+       ++iteration) {
     if (iteration > 1) {
       const double change = gradient - previous_gradient;
       if (change * step > kLeastCurvature) inverse_curvature = step / change;
@@ -146,7 +156,8 @@ TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tenso
     step = rate * direction;
     t += step;
     evaluate();
-    if (std::abs(step) <= kChangeTolerance || std::abs(value - previous_value) < kChangeTolerance) break;
+    if (std::abs(step) <= kChangeTolerance || std::abs(value - previous_value) < kChangeTolerance)
+      break;
   }
   return {t, value, TemperatureEnd::kInside};
 }

@@ -22,7 +22,8 @@ void update_heap(double* heap, int64_t k, const double* values, int64_t n) {
 }  // namespace
 
 TopK::TopK(int64_t rows, int64_t k, at::Device device)
-    : best_(at::full({rows, k}, -std::numeric_limits<double>::infinity(), at::TensorOptions(at::kDouble).device(device))) {}
+    : best_(at::full({rows, k}, -std::numeric_limits<double>::infinity(),
+                     at::TensorOptions(at::kDouble).device(device))) {}
 
 void TopK::update(const at::Tensor& values) {
   const int64_t k = best_.size(1);
@@ -32,7 +33,8 @@ void TopK::update(const at::Tensor& values) {
   }
   const auto shown = values.contiguous();
   for (int64_t row = 0; row < best_.size(0); ++row)
-    update_heap(best_.data_ptr<double>() + row * k, k, shown.const_data_ptr<double>() + row * shown.size(1), shown.size(1));
+    update_heap(best_.data_ptr<double>() + row * k, k,
+                shown.const_data_ptr<double>() + row * shown.size(1), shown.size(1));
 }
 
 }  // namespace dissent::scores

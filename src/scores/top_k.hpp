@@ -3,7 +3,8 @@
 
 namespace dissent::scores {
 
-/// The k largest of the values that a row has been shown so far, block by block: exact, 8 k bytes a row.
+/// The k largest of the values that a row has been shown so far, block by block: exact, 8 k bytes a
+/// row.
 class TopK {
  public:
   TopK(int64_t rows, int64_t k, at::Device device);

@@ -21,8 +21,10 @@ struct ScalingPoint {
   double value = 0;
 };
 
-ScalingPoint evaluate_scaling(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& x) {
-  const int64_t rows = logits.size(0), classes = logits.size(1), blocks = (rows + kScalingBlockRows - 1) / kScalingBlockRows;
+ScalingPoint evaluate_scaling(const at::Tensor& logits, const at::Tensor& labels,
+                              const at::Tensor& x) {
+  const int64_t rows = logits.size(0), classes = logits.size(1),
+                blocks = (rows + kScalingBlockRows - 1) / kScalingBlockRows;
   const auto scale = x.narrow(0, 0, classes), shift = x.narrow(0, classes, classes);
   std::vector<at::Tensor> sums(blocks);
   const auto block = [&](int64_t b) {
@@ -31,19 +33,25 @@ ScalingPoint evaluate_scaling(const at::Tensor& logits, const at::Tensor& labels
     const auto y = labels.narrow(0, first, count).unsqueeze(1);
     const auto log_p = at::log_softmax(z * scale + shift, 1);
     const auto error = log_p.exp().scatter_add_(1, y, at::full({count, 1}, -1, x.options()));
-    sums[b] = at::cat({(error * z).sum(0), error.sum(0), log_p.gather(1, y).sum().neg().unsqueeze(0)});
+    sums[b] =
+        at::cat({(error * z).sum(0), error.sum(0), log_p.gather(1, y).sum().neg().unsqueeze(0)});
   };
-  if (logits.device().is_cpu()) parallel_tasks(blocks, block);
-  else for (int64_t b = 0; b < blocks; ++b) block(b);
+  if (logits.device().is_cpu())
+    parallel_tasks(blocks, block);
+  else
+    for (int64_t b = 0; b < blocks; ++b) block(b);
   auto sum = sums[0];
   for (int64_t b = 1; b < blocks; ++b) sum += sums[b];
   sum /= static_cast<double>(rows);
   return {x, sum.narrow(0, 0, 2 * classes), sum[2 * classes].item<double>()};
 }
 
-double dot_product(const at::Tensor& a, const at::Tensor& b) { return at::dot(a, b).item<double>(); }
+double dot_product(const at::Tensor& a, const at::Tensor& b) {
+  return at::dot(a, b).item<double>();
+}
 
-// Steps of x and of the gradient, for the product of the inverse Hessian with a gradient (Nocedal & Wright, algorithm 7.4).
+// Steps of x and of the gradient, for the product of the inverse Hessian with a gradient (Nocedal &
+// Wright, algorithm 7.4).
 class InverseHessian {
  public:
   void add(const at::Tensor& step, const at::Tensor& change) {
@@ -59,8 +67,11 @@ class InverseHessian {
       alpha[i] = dot_product(history_[i].step, q) / history_[i].curvature;
       q -= alpha[i] * history_[i].change;
     }
-    if (!history_.empty()) q *= history_.back().curvature / dot_product(history_.back().change, history_.back().change);
-    for (size_t i = 0; i < history_.size(); ++i) q += (alpha[i] - dot_product(history_[i].change, q) / history_[i].curvature) * history_[i].step;
+    if (!history_.empty())
+      q *= history_.back().curvature / dot_product(history_.back().change, history_.back().change);
+    for (size_t i = 0; i < history_.size(); ++i)
+      q += (alpha[i] - dot_product(history_[i].change, q) / history_[i].curvature) *
+           history_[i].step;
     return q;
   }
   bool empty() const { return history_.empty(); }
@@ -75,7 +86,8 @@ class InverseHessian {
 };
 
 // Halves the step until the value falls enough; the same point if it never does.
-ScalingPoint search_line(const at::Tensor& logits, const at::Tensor& labels, const ScalingPoint& from, const at::Tensor& direction, double step) {
+ScalingPoint search_line(const at::Tensor& logits, const at::Tensor& labels,
+                         const ScalingPoint& from, const at::Tensor& direction, double step) {
   const double slope = dot_product(from.gradient, direction);
   for (int i = 0; i < kMostHalvings && slope < 0; ++i, step /= 2) {
     auto next = evaluate_scaling(logits, labels, from.x + step * direction);
@@ -86,19 +98,25 @@ ScalingPoint search_line(const at::Tensor& logits, const at::Tensor& labels, con
 
 }  // namespace
 
-VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& labels, VectorScalingOptions options) {
-  DISSENT_CHECK(options.tolerance > 0 && options.most_steps >= 0, kUsage, "fit_vector_scaling: options: wanted tolerance > 0 and most_steps >= 0, given {} and {}",
-                options.tolerance, options.most_steps);
+VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& labels,
+                                 VectorScalingOptions options) {
+  DISSENT_CHECK(
+      options.tolerance > 0 && options.most_steps >= 0, kUsage,
+      "fit_vector_scaling: options: wanted tolerance > 0 and most_steps >= 0, given {} and {}",
+      options.tolerance, options.most_steps);
   const auto temperature = fit_temperature(logits, labels);  // checks logits and labels
   const auto z = logits.detach();
   const int64_t classes = z.size(1);
   const auto number = z.options().dtype(at::kDouble);
-  auto at = evaluate_scaling(z, labels, at::cat({at::full({classes}, 1 / temperature.temperature, number), at::zeros({classes}, number)}));
+  auto at = evaluate_scaling(z, labels,
+                             at::cat({at::full({classes}, 1 / temperature.temperature, number),
+                                      at::zeros({classes}, number)}));
   InverseHessian inverse;
   VectorScaling fit;
   const auto gradient = [&] { return at.gradient.abs().max().item<double>(); };
   for (; fit.steps < options.most_steps && gradient() > options.tolerance; ++fit.steps) {
-    const double first_step = inverse.empty() ? std::min(1.0, 1 / at.gradient.abs().sum().item<double>()) : 1;
+    const double first_step =
+        inverse.empty() ? std::min(1.0, 1 / at.gradient.abs().sum().item<double>()) : 1;
     auto next = search_line(z, labels, at, inverse.times(at.gradient).neg(), first_step);
     if (next.x.is_same(at.x)) {
       if (inverse.empty()) break;  // the value cannot be made smaller in f64
@@ -118,10 +136,14 @@ VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& lab
 }
 
 at::Tensor scale_logits(const at::Tensor& logits, const VectorScaling& scaling) {
-  DISSENT_CHECK(scaling.scale.defined() && logits.defined() && logits.dim() >= 1 && logits.size(-1) == scaling.scale.size(0) &&
+  DISSENT_CHECK(scaling.scale.defined() && logits.defined() && logits.dim() >= 1 &&
+                    logits.size(-1) == scaling.scale.size(0) &&
                     at::isFloatingType(logits.scalar_type()),
-                kUsage, "scale_logits: logits: wanted [..., {}] of f32 or f64, given {}", scaling.scale.defined() ? scaling.scale.size(0) : 0, describe(logits));
-  return (logits.to(at::kDouble) * scaling.scale.to(logits.device()) + scaling.shift.to(logits.device())).to(logits.scalar_type());
+                kUsage, "scale_logits: logits: wanted [..., {}] of f32 or f64, given {}",
+                scaling.scale.defined() ? scaling.scale.size(0) : 0, describe(logits));
+  return (logits.to(at::kDouble) * scaling.scale.to(logits.device()) +
+          scaling.shift.to(logits.device()))
+      .to(logits.scalar_type());
 }
 
 }  // namespace dissent::scores

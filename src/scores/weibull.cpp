@@ -7,7 +7,8 @@
 namespace dissent::scores {
 namespace {
 
-// d log-likelihood / d shape, over the number of values, at the best scale for it; falls in shape. x in (0, 1], the largest 1.
+// d log-likelihood / d shape, over the number of values, at the best scale for it; falls in shape.
+// x in (0, 1], the largest 1.
 double slope(const std::vector<double>& x, double mean_log, double shape) {
   double sum = 0, weighted = 0;
   for (const double value : x) {

@@ -20,12 +20,15 @@ namespace {
 
 // A file descriptor of this process.
 struct Descriptor {
-  Descriptor(const std::string& path, int flags, const char* action) : value(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+  Descriptor(const std::string& path, int flags, const char* action)
+      : value(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
     if (value < 0) fail(path, action, errno);
   }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() { if (value >= 0) ::close(value); }
+  ~Descriptor() {
+    if (value >= 0) ::close(value);
+  }
   int release() { return std::exchange(value, -1); }
   int value;
 };
@@ -44,7 +47,8 @@ void allocate(int file, int64_t bytes, const std::string& path) {
   do code = ::posix_fallocate(file, 0, bytes);
   while (code == EINTR);
   // File systems that cannot reserve report a full disk at the write instead.
-  if (code != 0 && code != EOPNOTSUPP && code != EINVAL && code != ENOSYS) fail(path, fmt::format("reserve {} on the disk", byte_text(bytes)).c_str(), code);
+  if (code != 0 && code != EOPNOTSUPP && code != EINVAL && code != ENOSYS)
+    fail(path, fmt::format("reserve {} on the disk", byte_text(bytes)).c_str(), code);
 }
 
 }  // namespace
@@ -81,7 +85,8 @@ void sync_and_rename(const std::string& temporary, const std::string& path) {
     Descriptor file(temporary, O_RDWR, "open");
     if (::fsync(file.value) != 0) fail(temporary, "flush to the disk", errno);
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "rename the temporary file to it", errno);
+  if (::rename(temporary.c_str(), path.c_str()) != 0)
+    fail(path, "rename the temporary file to it", errno);
   const auto folder = std::filesystem::path(path).parent_path().string();
   Descriptor parent(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY, "open");
   ::fsync(parent.value);  // some file systems cannot flush a folder; the rename is done either way
@@ -122,7 +127,8 @@ int64_t free_bytes(const std::string& path) {
 
 void check_free_space(const std::string& path, int64_t bytes, const std::string& what) {
   const int64_t available = free_bytes(path);
-  DISSENT_CHECK(bytes <= available, kData, "{} needs {}, {} has {} free", what, byte_text(bytes), path, byte_text(available));
+  DISSENT_CHECK(bytes <= available, kData, "{} needs {}, {} has {} free", what, byte_text(bytes),
+                path, byte_text(available));
 }
 
 std::string byte_text(int64_t bytes) {

@@ -4,10 +4,12 @@
 
 namespace dissent {
 
-// Files that are there whole or not at all, also after a crash. Every function throws Error::kData naming the path and the system's reason
-// ("No space left on device"). None is collective: one rank writes a file.
+// Files that are there whole or not at all, also after a crash. Every function throws Error::kData
+// naming the path and the system's reason ("No space left on device"). None is collective: one rank
+// writes a file.
 
-/// Writes the text to a temporary name beside the path, flushes it to the disk and renames it. The folder has to exist.
+/// Writes the text to a temporary name beside the path, flushes it to the disk and renames it. The
+/// folder has to exist.
 void atomic_write_text(const std::string& path, const std::string& text);
 /// The whole file.
 std::string read_text(const std::string& path);
@@ -16,10 +18,12 @@ std::string read_text(const std::string& path);
 std::string temporary_name(const std::string& path);
 /// Flushes a closed file to the disk, renames it to path (replacing), and flushes the folder.
 void sync_and_rename(const std::string& temporary, const std::string& path);
-/// Claims the disk blocks of a file up to its present size, so that later writes into it cannot run out of space.
+/// Claims the disk blocks of a file up to its present size, so that later writes into it cannot run
+/// out of space.
 void reserve_space(const std::string& path);
-/// Creates or replaces a file of this size with its blocks claimed. Done before HDF5 creates it anew: a full disk has to be found outside of HDF5,
-/// since HDF5 1.10 crashes in MPI_Finalize once an H5Fclose has failed.
+/// Creates or replaces a file of this size with its blocks claimed. Done before HDF5 creates it
+/// anew: a full disk has to be found outside of HDF5, since HDF5 1.10 crashes in MPI_Finalize once
+/// an H5Fclose has failed.
 void probe_space(const std::string& path, int64_t bytes);
 /// Whether something is there that this user can see; never throws.
 bool path_exists(const std::string& path);

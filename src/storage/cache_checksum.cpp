@@ -1,11 +1,12 @@
 #include "storage/cache_checksum.hpp"
 
-#include <dissent/error.hpp>
 #include <xxhash.h>
+#include <dissent/error.hpp>
 
 namespace dissent {
 
-std::vector<int64_t> block_hashes(const at::Tensor& embed, const at::Tensor& label, const at::Tensor& index) {
+std::vector<int64_t> block_hashes(const at::Tensor& embed, const at::Tensor& label,
+                                  const at::Tensor& index) {
   const int64_t rows = embed.size(0), row_bytes = embed.size(1) * embed.element_size();
   const auto* embed_bytes = static_cast<const char*>(embed.const_data_ptr());
   const auto* labels = label.const_data_ptr<int32_t>();
@@ -24,7 +25,8 @@ std::vector<int64_t> block_hashes(const at::Tensor& embed, const at::Tensor& lab
 }
 
 std::string shard_checksum(std::span<const int64_t> blocks) {
-  return fmt::format("xxh3:{:016x}", static_cast<uint64_t>(XXH3_64bits(blocks.data(), blocks.size_bytes())));
+  return fmt::format("xxh3:{:016x}",
+                     static_cast<uint64_t>(XXH3_64bits(blocks.data(), blocks.size_bytes())));
 }
 
 }  // namespace dissent

@@ -18,32 +18,41 @@ constexpr int64_t kScanRows = 1 << 20;
 // Reads bytes [offset, offset + bytes).
 void read_bytes(const std::string& path, int64_t offset, int64_t bytes, char* out) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path, std::generic_category().message(errno));
+  DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path,
+                std::generic_category().message(errno));
   int code = 0;
   while (bytes > 0) {
-    const ssize_t count = ::pread(file, out, static_cast<size_t>(std::min<int64_t>(bytes, 1 << 30)), offset);
+    const ssize_t count =
+        ::pread(file, out, static_cast<size_t>(std::min<int64_t>(bytes, 1 << 30)), offset);
     if (count < 0 && errno == EINTR) continue;
     code = count < 0 ? errno : 0;
     if (count <= 0) break;
     out += count, offset += count, bytes -= count;
   }
   ::close(file);
-  DISSENT_CHECK(code == 0, kData, "{}: cannot read: {}", path, std::generic_category().message(code));
-  DISSENT_CHECK(bytes == 0, kData, "{}: truncated: {} missing at byte {}", path, byte_text(bytes), offset);
+  DISSENT_CHECK(code == 0, kData, "{}: cannot read: {}", path,
+                std::generic_category().message(code));
+  DISSENT_CHECK(bytes == 0, kData, "{}: truncated: {} missing at byte {}", path, byte_text(bytes),
+                offset);
 }
 
-void check_column(const DatasetInfo& info, const char* name, int64_t rows, const std::string& path) {
-  const bool fits = (info.shape.size() == 1 || (info.shape.size() == 2 && info.shape[1] == 1)) && info.shape[0] == rows;
-  DISSENT_CHECK(fits, kData, "{}: {} is [{}], expected [{}] or [{}, 1] as embed has {} rows", path, name, fmt::join(info.shape, ", "), rows, rows, rows);
+void check_column(const DatasetInfo& info, const char* name, int64_t rows,
+                  const std::string& path) {
+  const bool fits = (info.shape.size() == 1 || (info.shape.size() == 2 && info.shape[1] == 1)) &&
+                    info.shape[0] == rows;
+  DISSENT_CHECK(fits, kData, "{}: {} is [{}], expected [{}] or [{}, 1] as embed has {} rows", path,
+                name, fmt::join(info.shape, ", "), rows, rows, rows);
 }
 
 // Whole numbers of a column as f64 (exact for every f32, i32 and any position that exists).
-at::Tensor whole_numbers(const at::Tensor& column, const char* name, int64_t first, const std::string& path) {
+at::Tensor whole_numbers(const at::Tensor& column, const char* name, int64_t first,
+                         const std::string& path) {
   auto values = column.to(at::kDouble);
   const auto whole = at::isfinite(values).logical_and(values.floor() == values);
   if (!whole.all().item<bool>()) {
     const auto at = whole.logical_not().nonzero()[0].item<int64_t>();
-    DISSENT_FAIL(kData, "{}: {} of row {} is {}, not a whole number", path, name, first + at, values[at].item<double>());
+    DISSENT_FAIL(kData, "{}: {} of row {} is {}, not a whole number", path, name, first + at,
+                 values[at].item<double>());
   }
   return values;
 }
@@ -53,7 +62,8 @@ std::vector<int64_t> pass_starts(const CacheFile& file) {
   std::vector<int64_t> starts;
   double first_value = 0;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
-    const auto values = whole_numbers(file.read_index(row, std::min(kScanRows, file.rows - row)), "index", row, file.path);
+    const auto values = whole_numbers(file.read_index(row, std::min(kScanRows, file.rows - row)),
+                                      "index", row, file.path);
     const auto* data = values.const_data_ptr<double>();
     if (row == 0) first_value = data[0];
     for (int64_t i = 0; i < values.numel(); ++i)
@@ -62,30 +72,39 @@ std::vector<int64_t> pass_starts(const CacheFile& file) {
   return starts;
 }
 
-// Whether each pass counts up by one from its first value, up to the rounding of the file's type; if not, positions have to be exact.
+// Whether each pass counts up by one from its first value, up to the rounding of the file's type;
+// if not, positions have to be exact.
 bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value) {
   bool counted = true;
   double largest = 0;
   const bool rounds = file.index.dtype == at::kFloat;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
-    const auto values = whole_numbers(file.read_index(row, std::min(kScanRows, file.rows - row)), "index", row, file.path);
+    const auto values = whole_numbers(file.read_index(row, std::min(kScanRows, file.rows - row)),
+                                      "index", row, file.path);
     const auto* data = values.const_data_ptr<double>();
     for (int64_t i = 0; i < values.numel(); ++i) {
       const auto position = static_cast<double>(first_value + (row + i) % rows_per_pass);
-      counted = counted && data[i] == (rounds ? static_cast<double>(static_cast<float>(position)) : position);
+      counted = counted &&
+                data[i] == (rounds ? static_cast<double>(static_cast<float>(position)) : position);
       largest = std::max(largest, data[i]);
     }
   }
   DISSENT_CHECK(counted || !rounds || largest < 0x1p24, kData,
-                "{}: index reaches {} as f32, which is exact to 2^24 only, and does not count up row by row, so positions cannot be told", file.path, largest);
+                "{}: index reaches {} as f32, which is exact to 2^24 only, and does not count up "
+                "row by row, so positions cannot be told",
+                file.path, largest);
   return counted;
 }
 
 int64_t largest_label(const CacheFile& file) {
   int64_t largest = -1;
   for (int64_t row = 0; row < file.rows; row += kScanRows)
-    largest = std::max(largest, static_cast<int64_t>(
-        whole_numbers(file.read_label(row, std::min(kScanRows, file.rows - row)), "label", row, file.path).max().item<double>()));
+    largest = std::max(largest,
+                       static_cast<int64_t>(
+                           whole_numbers(file.read_label(row, std::min(kScanRows, file.rows - row)),
+                                         "label", row, file.path)
+                               .max()
+                               .item<double>()));
   return largest;
 }
 
@@ -100,21 +119,25 @@ CacheFile CacheFile::open(const std::string& path) {
   result.label = h5_info(file, "label", path);
   result.index = h5_info(file, "index", path);
   const auto& shape = result.embed.shape;
-  DISSENT_CHECK(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, kData, "{}: embed is [{}], expected [rows, D]", path, fmt::join(shape, ", "));
+  DISSENT_CHECK(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, kData,
+                "{}: embed is [{}], expected [rows, D]", path, fmt::join(shape, ", "));
   const auto dtype = result.embed.dtype;
-  DISSENT_CHECK(dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16, kData, "{}: embed is {}, expected f32, f16 or bf16", path,
-                at::toString(dtype));
+  DISSENT_CHECK(dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16, kData,
+                "{}: embed is {}, expected f32, f16 or bf16", path, at::toString(dtype));
   result.rows = shape[0];
   check_column(result.label, "label", result.rows, path);
   check_column(result.index, "index", result.rows, path);
-  if (result.embed.offset < 0 || result.label.offset < 0 || result.index.offset < 0) result.file = std::move(file);
+  if (result.embed.offset < 0 || result.label.offset < 0 || result.index.offset < 0)
+    result.file = std::move(file);
   return result;
 }
 
-void CacheFile::read(const DatasetInfo& info, const char* name, int64_t first, int64_t count, void* out) const {
+void CacheFile::read(const DatasetInfo& info, const char* name, int64_t first, int64_t count,
+                     void* out) const {
   if (count == 0) return;
   if (info.offset < 0) return h5_read_rows(file, name, first, count, out, info.dtype, path);
-  const int64_t row_bytes = (info.shape.size() == 2 ? info.shape[1] : 1) * static_cast<int64_t>(c10::elementSize(info.dtype));
+  const int64_t row_bytes = (info.shape.size() == 2 ? info.shape[1] : 1) *
+                            static_cast<int64_t>(c10::elementSize(info.dtype));
   read_bytes(path, info.offset + first * row_bytes, count * row_bytes, static_cast<char*>(out));
 }
 
@@ -135,13 +158,18 @@ CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const C
   std::error_code code;
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, code));
   DISSENT_CHECK(!code, kData, "{}: the manifest names it, but {}", path, code.message());
-  DISSENT_CHECK(size >= entry.rows * spec.row_bytes(), kData, "{}: truncated: {} bytes found, its {} rows take at least {}", path, size, entry.rows,
-                entry.rows * spec.row_bytes());
+  DISSENT_CHECK(size >= entry.rows * spec.row_bytes(), kData,
+                "{}: truncated: {} bytes found, its {} rows take at least {}", path, size,
+                entry.rows, entry.rows * spec.row_bytes());
   auto file = CacheFile::open(path);
-  DISSENT_CHECK(file.rows == entry.rows, kData, "{}: {} rows expected, {} found", path, entry.rows, file.rows);
-  DISSENT_CHECK(file.embed.shape[1] == spec.dim, kData, "{}: embed with D = {} expected, {} found", path, spec.dim, file.embed.shape[1]);
-  DISSENT_CHECK(file.embed.dtype == spec.dtype, kData, "{}: embed of {} expected, {} found", path, dtype_name(spec.dtype), dtype_name(file.embed.dtype));
-  DISSENT_CHECK(file.label.dtype == at::kInt && file.index.dtype == at::kLong, kData, "{}: label of i32 and index of i64 expected, {} and {} found", path,
+  DISSENT_CHECK(file.rows == entry.rows, kData, "{}: {} rows expected, {} found", path, entry.rows,
+                file.rows);
+  DISSENT_CHECK(file.embed.shape[1] == spec.dim, kData, "{}: embed with D = {} expected, {} found",
+                path, spec.dim, file.embed.shape[1]);
+  DISSENT_CHECK(file.embed.dtype == spec.dtype, kData, "{}: embed of {} expected, {} found", path,
+                dtype_name(spec.dtype), dtype_name(file.embed.dtype));
+  DISSENT_CHECK(file.label.dtype == at::kInt && file.index.dtype == at::kLong, kData,
+                "{}: label of i32 and index of i64 expected, {} and {} found", path,
                 at::toString(file.label.dtype), at::toString(file.index.dtype));
   return file;
 }
@@ -155,9 +183,11 @@ SedLayout scan_sed_file(const CacheFile& file) {
   spec.passes = static_cast<int64_t>(starts.size());
   spec.rows_per_pass = starts.size() > 1 ? starts[1] : file.rows;
   for (int64_t pass = 0; pass < spec.passes; ++pass) {
-    DISSENT_CHECK(starts[pass] == pass * spec.rows_per_pass && file.rows == spec.rows(), kData,
-                  "{}: index restarts at rows {} of {}: passes of different length", file.path,
-                  fmt::join(starts.begin(), starts.begin() + std::min<size_t>(starts.size(), 8), ", "), file.rows);
+    DISSENT_CHECK(
+        starts[pass] == pass * spec.rows_per_pass && file.rows == spec.rows(), kData,
+        "{}: index restarts at rows {} of {}: passes of different length", file.path,
+        fmt::join(starts.begin(), starts.begin() + std::min<size_t>(starts.size(), 8), ", "),
+        file.rows);
   }
   spec.shard_rows = file.rows;
   layout.first_index = file.read_index(0, 1).to(at::kLong).item<int64_t>();

@@ -8,20 +8,26 @@
 
 namespace dissent {
 
-/// One HDF5 file with embed [rows, D], label and index [rows] or [rows, 1]: a shard of ours or a SED file.
-/// Datasets that lie in the file as they do in memory are read with pread by any thread; others through HDF5, by one thread.
+/// One HDF5 file with embed [rows, D], label and index [rows] or [rows, 1]: a shard of ours or a
+/// SED file.
+/// Datasets that lie in the file as they do in memory are read with pread by any thread; others
+/// through HDF5, by one thread.
 struct CacheFile {
   std::string path;
   int64_t rows = 0;
   DatasetInfo embed, label, index;
   UniqueHandle file;  ///< kept open only when some dataset needs HDF5
 
-  /// Error::kData naming file, expected and found: no HDF5, cut short, a dataset missing or of a wrong shape or type.
+  /// Error::kData naming file, expected and found: no HDF5, cut short, a dataset missing or of a
+  /// wrong shape or type.
   static CacheFile open(const std::string& path);
   bool concurrent_reads() const { return !file.valid(); }
   /// Rows [first, first + count) of one of the three, in its own dtype.
-  void read(const DatasetInfo& info, const char* name, int64_t first, int64_t count, void* out) const;
-  void read_embed(int64_t first, int64_t count, void* out) const { read(embed, "embed", first, count, out); }
+  void read(const DatasetInfo& info, const char* name, int64_t first, int64_t count,
+            void* out) const;
+  void read_embed(int64_t first, int64_t count, void* out) const {
+    read(embed, "embed", first, count, out);
+  }
   at::Tensor read_label(int64_t first, int64_t count) const;  ///< [count], file's dtype
   at::Tensor read_index(int64_t first, int64_t count) const;  ///< [count], file's dtype
 };
@@ -32,10 +38,12 @@ CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const C
 /// What a file without a manifest (SED's layout) holds.
 struct SedLayout {
   CacheSpec spec;
-  bool counted_index = false;  ///< index is first_index, first_index + 1, ...: floats are exact to 2^24 only, so positions are counted
+  bool counted_index = false;  ///< index is first_index, first_index + 1, ...: floats are exact to
+                               ///< 2^24 only, so positions are counted
   int64_t first_index = 0;
 };
-/// Reads all labels and indices. Error::kData: labels or positions that are not whole numbers, passes of different length, positions that f32 cannot hold.
+/// Reads all labels and indices. Error::kData: labels or positions that are not whole numbers,
+/// passes of different length, positions that f32 cannot hold.
 SedLayout scan_sed_file(const CacheFile& file);
 
 }  // namespace dissent

@@ -1,9 +1,9 @@
 #include "storage/cache_manifest.hpp"
 
-#include <build_info.hpp>
 #include <c10/core/ScalarType.h>
-#include <dissent/error.hpp>
 #include <toml++/toml.h>
+#include <build_info.hpp>
+#include <dissent/error.hpp>
 
 #include <limits>
 
@@ -17,51 +17,65 @@ constexpr int64_t kVersion = 1;
 std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
-    if (c == '"' || c == '\\') out += fmt::format("\\{}", c);
-    else if (c == '\n') out += "\\n";
-    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else out += c;
+    if (c == '"' || c == '\\')
+      out += fmt::format("\\{}", c);
+    else if (c == '\n')
+      out += "\\n";
+    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else
+      out += c;
   }
   return out + "\"";
 }
 
 // Texts of several lines stay readable as a multi-line literal where they can.
 std::string block(const std::string& text) {
-  const bool plain = text.find("'''") == std::string::npos && text.find('\r') == std::string::npos && !text.empty() && text.back() == '\n';
+  const bool plain = text.find("'''") == std::string::npos &&
+                     text.find('\r') == std::string::npos && !text.empty() && text.back() == '\n';
   return plain ? fmt::format("'''\n{}'''", text) : quoted(text);
 }
 
 template <class T>
 T value_of(const toml::table& table, const char* key, const std::string& path) {
   const auto value = table[key].value_exact<T>();
-  DISSENT_CHECK(value, kData, "{}: key '{}' is missing or not {}", path, key, std::is_same_v<T, std::string> ? "a string" : "an integer");
+  DISSENT_CHECK(value, kData, "{}: key '{}' is missing or not {}", path, key,
+                std::is_same_v<T, std::string> ? "a string" : "an integer");
   return *value;
 }
 
-int64_t count_of(const toml::table& table, const char* key, int64_t least, const std::string& path) {
+int64_t count_of(const toml::table& table, const char* key, int64_t least,
+                 const std::string& path) {
   const auto value = value_of<int64_t>(table, key, path);
-  DISSENT_CHECK(value >= least && value < (int64_t{1} << 48), kData, "{}: {} is {}, expected at least {}", path, key, value, least);
+  DISSENT_CHECK(value >= least && value < (int64_t{1} << 48), kData,
+                "{}: {} is {}, expected at least {}", path, key, value, least);
   return value;
 }
 
 ShardEntry parse_shard(const toml::table& table, int64_t first_row, const std::string& path) {
-  ShardEntry shard{value_of<std::string>(table, "file", path), count_of(table, "first_row", 0, path), count_of(table, "rows", 1, path),
+  ShardEntry shard{value_of<std::string>(table, "file", path),
+                   count_of(table, "first_row", 0, path), count_of(table, "rows", 1, path),
                    value_of<std::string>(table, "checksum", path)};
-  DISSENT_CHECK(shard.first_row == first_row, kData, "{}: {} starts at row {}, expected {}", path, shard.file, shard.first_row, first_row);
-  DISSENT_CHECK(!shard.file.empty() && shard.file.find('/') == std::string::npos, kData, "{}: shard file '{}' is not a name in the folder", path, shard.file);
+  DISSENT_CHECK(shard.first_row == first_row, kData, "{}: {} starts at row {}, expected {}", path,
+                shard.file, shard.first_row, first_row);
+  DISSENT_CHECK(!shard.file.empty() && shard.file.find('/') == std::string::npos, kData,
+                "{}: shard file '{}' is not a name in the folder", path, shard.file);
   return shard;
 }
 
 }  // namespace
 
-int64_t CacheSpec::row_bytes() const { return dim * static_cast<int64_t>(c10::elementSize(dtype)) + 4 + 8; }
+int64_t CacheSpec::row_bytes() const {
+  return dim * static_cast<int64_t>(c10::elementSize(dtype)) + 4 + 8;
+}
 
 std::string dtype_name(at::ScalarType dtype) {
   switch (dtype) {
     case at::kFloat: return "f32";
     case at::kHalf: return "f16";
     case at::kBFloat16: return "bf16";
-    default: DISSENT_FAIL(kInternal, "a feature cache is f32, f16 or bf16, not {}", at::toString(dtype));
+    default:
+      DISSENT_FAIL(kInternal, "a feature cache is f32, f16 or bf16, not {}", at::toString(dtype));
   }
 }
 
@@ -75,7 +89,9 @@ std::vector<ShardEntry> plan_shards(const CacheSpec& spec) {
   std::vector<ShardEntry> shards;
   for (int64_t pass = 0; pass < spec.passes; ++pass) {
     for (int64_t row = 0; row < spec.rows_per_pass; row += spec.shard_rows) {
-      shards.push_back({fmt::format("shard-{:05}.h5", shards.size()), pass * spec.rows_per_pass + row, std::min(spec.shard_rows, spec.rows_per_pass - row), ""});
+      shards.push_back({fmt::format("shard-{:05}.h5", shards.size()),
+                        pass * spec.rows_per_pass + row,
+                        std::min(spec.shard_rows, spec.rows_per_pass - row), ""});
     }
   }
   return shards;
@@ -83,15 +99,19 @@ std::vector<ShardEntry> plan_shards(const CacheSpec& spec) {
 
 std::string manifest_text(const CacheManifest& manifest) {
   const auto& spec = manifest.spec;
-  std::string text = fmt::format("format = \"{}\"\nversion = {}\ncreator = {}\n", kFormat, kVersion, quoted(manifest.creator));
-  text += fmt::format("rows = {}\ndim = {}\ndtype = \"{}\"\npasses = {}\nclasses = {}\nshard_rows = {}\n", spec.rows(), spec.dim,
-                      dtype_name(spec.dtype), spec.passes, spec.classes, spec.shard_rows);
-  text += fmt::format("source = {}\ntrunk = {{ name = {}, weights = {} }}\ntransform = {}\n", quoted(spec.source), quoted(spec.trunk),
-                      quoted(spec.weights), quoted(spec.transform));
-  text += fmt::format("configuration_hash = {}\nconfiguration = {}\n", quoted(spec.configuration_hash), block(spec.configuration));
+  std::string text = fmt::format("format = \"{}\"\nversion = {}\ncreator = {}\n", kFormat, kVersion,
+                                 quoted(manifest.creator));
+  text += fmt::format(
+      "rows = {}\ndim = {}\ndtype = \"{}\"\npasses = {}\nclasses = {}\nshard_rows = {}\n",
+      spec.rows(), spec.dim, dtype_name(spec.dtype), spec.passes, spec.classes, spec.shard_rows);
+  text += fmt::format("source = {}\ntrunk = {{ name = {}, weights = {} }}\ntransform = {}\n",
+                      quoted(spec.source), quoted(spec.trunk), quoted(spec.weights),
+                      quoted(spec.transform));
+  text += fmt::format("configuration_hash = {}\nconfiguration = {}\n",
+                      quoted(spec.configuration_hash), block(spec.configuration));
   for (const auto& shard : manifest.shards) {
-    text += fmt::format("\n[[shard]]\nfile = {}\nfirst_row = {}\nrows = {}\nchecksum = {}\n", quoted(shard.file), shard.first_row, shard.rows,
-                        quoted(shard.checksum));
+    text += fmt::format("\n[[shard]]\nfile = {}\nfirst_row = {}\nrows = {}\nchecksum = {}\n",
+                        quoted(shard.file), shard.first_row, shard.rows, quoted(shard.checksum));
   }
   return text;
 }
@@ -105,7 +125,8 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
   }
   const auto format = value_of<std::string>(table, "format", path);
   const auto version = value_of<int64_t>(table, "version", path);
-  DISSENT_CHECK(format == kFormat && version == kVersion, kData, "{}: format \"{}\" version {}, expected \"{}\" version {}", path, format, version,
+  DISSENT_CHECK(format == kFormat && version == kVersion, kData,
+                "{}: format \"{}\" version {}, expected \"{}\" version {}", path, format, version,
                 kFormat, kVersion);
   CacheManifest manifest;
   manifest.creator = value_of<std::string>(table, "creator", path);
@@ -114,13 +135,15 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
   spec.dtype = dtype_from_name(value_of<std::string>(table, "dtype", path), path);
   spec.passes = count_of(table, "passes", 1, path);
   const int64_t rows = count_of(table, "rows", 1, path);
-  DISSENT_CHECK(rows % spec.passes == 0, kData, "{}: {} rows are not {} whole passes", path, rows, spec.passes);
+  DISSENT_CHECK(rows % spec.passes == 0, kData, "{}: {} rows are not {} whole passes", path, rows,
+                spec.passes);
   spec.rows_per_pass = rows / spec.passes;
   spec.classes = count_of(table, "classes", 0, path);
   spec.shard_rows = count_of(table, "shard_rows", 1, path);
   spec.source = value_of<std::string>(table, "source", path);
   const auto* trunk = table["trunk"].as_table();
-  DISSENT_CHECK(trunk, kData, "{}: key 'trunk' is missing or not a table of name and weights", path);
+  DISSENT_CHECK(trunk, kData, "{}: key 'trunk' is missing or not a table of name and weights",
+                path);
   spec.trunk = value_of<std::string>(*trunk, "name", path);
   spec.weights = value_of<std::string>(*trunk, "weights", path);
   spec.transform = value_of<std::string>(table, "transform", path);
@@ -134,7 +157,8 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
       first_row += manifest.shards.back().rows;
     }
   }
-  DISSENT_CHECK(first_row <= rows, kData, "{}: the shards have {} rows, the cache {}", path, first_row, rows);
+  DISSENT_CHECK(first_row <= rows, kData, "{}: the shards have {} rows, the cache {}", path,
+                first_row, rows);
   return manifest;
 }
 
@@ -143,7 +167,9 @@ std::string spec_difference(const CacheSpec& there, const CacheSpec& here) {
   const auto compare = [&](const char* name, const auto& a, const auto& b) {
     if (a != b) differences.push_back(fmt::format("{} is {} there, {} here", name, a, b));
   };
-  const auto compare_text = [&](const char* name, const std::string& a, const std::string& b) { compare(name, quoted(a), quoted(b)); };
+  const auto compare_text = [&](const char* name, const std::string& a, const std::string& b) {
+    compare(name, quoted(a), quoted(b));
+  };
   compare("dim", there.dim, here.dim);
   compare("dtype", dtype_name(there.dtype), dtype_name(here.dtype));
   compare("passes", there.passes, here.passes);

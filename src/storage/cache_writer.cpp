@@ -16,10 +16,14 @@ namespace {
 constexpr int64_t kFileOverhead = 16384;  // bytes of a shard beside its values, at most
 
 void check_spec(const CacheSpec& spec, const std::string& path) {
-  DISSENT_CHECK(path.ends_with(".cache"), kUsage, "{}: the name of a feature cache ends in .cache", path);
-  DISSENT_CHECK(spec.dim >= 1 && spec.passes >= 1 && spec.rows_per_pass >= 1 && spec.classes >= 0 && spec.shard_rows >= 1, kUsage,
-                "{}: a cache of {} passes of {} rows, {} features, {} classes, {} rows a shard: each has to be positive", path, spec.passes,
-                spec.rows_per_pass, spec.dim, spec.classes, spec.shard_rows);
+  DISSENT_CHECK(path.ends_with(".cache"), kUsage, "{}: the name of a feature cache ends in .cache",
+                path);
+  DISSENT_CHECK(spec.dim >= 1 && spec.passes >= 1 && spec.rows_per_pass >= 1 && spec.classes >= 0 &&
+                    spec.shard_rows >= 1,
+                kUsage,
+                "{}: a cache of {} passes of {} rows, {} features, {} classes, {} rows a shard: "
+                "each has to be positive",
+                path, spec.passes, spec.rows_per_pass, spec.dim, spec.classes, spec.shard_rows);
   dtype_name(spec.dtype);
 }
 
@@ -27,14 +31,18 @@ void check_spec(const CacheSpec& spec, const std::string& path) {
 std::vector<std::string> names_in(const std::string& path) {
   std::vector<std::string> names;
   std::error_code code;
-  for (fs::directory_iterator at(path, code), end; !code && at != end; at.increment(code)) names.push_back(at->path().filename().string());
+  for (fs::directory_iterator at(path, code), end; !code && at != end; at.increment(code))
+    names.push_back(at->path().filename().string());
   DISSENT_CHECK(!code, kData, "{}: cannot read the folder: {}", path, code.message());
   return names;
 }
 
-bool is_shard(const std::string& name) { return name.starts_with("shard-") && name.find(".h5") != std::string::npos; }
+bool is_shard(const std::string& name) {
+  return name.starts_with("shard-") && name.find(".h5") != std::string::npos;
+}
 
-// Deletes what a cache folder of ours holds, and nothing else; the manifest last, so that what a crash leaves is still known as ours.
+// Deletes what a cache folder of ours holds, and nothing else; the manifest last, so that what a
+// crash leaves is still known as ours.
 void clear_folder(const std::string& path) {
   for (const auto& name : names_in(path))
     if (is_shard(name)) remove_file(path + "/" + name);
@@ -55,7 +63,8 @@ struct Found {
 };
 
 // Raises unless the shards that a cache claims to have are there.
-void check_shards(const std::string& path, const std::string& name, const CacheManifest& manifest, bool finished) {
+void check_shards(const std::string& path, const std::string& name, const CacheManifest& manifest,
+                  bool finished) {
   if (finished) {
     FeatureCache::open(path);
     return;
@@ -63,8 +72,10 @@ void check_shards(const std::string& path, const std::string& name, const CacheM
   const auto plan = plan_shards(manifest.spec);
   for (size_t shard = 0; shard < manifest.shards.size(); ++shard) {
     const auto& entry = manifest.shards[shard];
-    DISSENT_CHECK(shard < plan.size() && entry.file == plan[shard].file && entry.rows == plan[shard].rows, kData,
-                  "{}: shard {} is {} with {} rows, which is not how this cache is split", name, shard, entry.file, entry.rows);
+    DISSENT_CHECK(
+        shard < plan.size() && entry.file == plan[shard].file && entry.rows == plan[shard].rows,
+        kData, "{}: shard {} is {} with {} rows, which is not how this cache is split", name, shard,
+        entry.file, entry.rows);
     open_shard(path, entry, manifest.spec);
   }
 }
@@ -78,7 +89,9 @@ Found look(const std::string& path, const CacheSpec& spec, bool force) {
   const bool finished = path_exists(path + "/" + kManifestName);
   const std::string name = path + "/" + (finished ? kManifestName : kPartialManifestName);
   if (!path_exists(name)) {
-    DISSENT_CHECK(names_in(path).empty(), kUsage, "{}: is there, holds other things and is no feature cache; give another name", path);
+    DISSENT_CHECK(names_in(path).empty(), kUsage,
+                  "{}: is there, holds other things and is no feature cache; give another name",
+                  path);
     return found;
   }
   if (force) {
@@ -88,7 +101,10 @@ Found look(const std::string& path, const CacheSpec& spec, bool force) {
   try {
     auto manifest = parse_manifest(read_text(name), name);
     const auto difference = spec_difference(manifest.spec, spec);
-    DISSENT_CHECK(difference.empty(), kUsage, "{}: a cache of another configuration: {}; give another name, or --force to replace it", path, difference);
+    DISSENT_CHECK(
+        difference.empty(), kUsage,
+        "{}: a cache of another configuration: {}; give another name, or --force to replace it",
+        path, difference);
     check_shards(path, name, manifest, finished);
     found.manifest = std::move(manifest);
   } catch (const Error& error) {
@@ -112,7 +128,8 @@ void create_shard(const std::string& path, const ShardEntry& entry, const CacheS
 
 }  // namespace
 
-CacheWriter CacheWriter::open(Communicator& comm, const std::string& path, const CacheSpec& spec, bool force) {
+CacheWriter CacheWriter::open(Communicator& comm, const std::string& path, const CacheSpec& spec,
+                              bool force) {
   CacheWriter writer(comm, path);
   Found found;
   agree(comm, [&] {
@@ -121,9 +138,13 @@ CacheWriter CacheWriter::open(Communicator& comm, const std::string& path, const
     found = look(path, spec, force);
     if (found.state == State::kFinished) return;
     make_folder(path);
-    const int64_t written = found.manifest.shards.empty() ? 0 : found.manifest.shards.back().first_row + found.manifest.shards.back().rows;
-    const auto shards = static_cast<int64_t>(plan_shards(found.manifest.spec).size() - found.manifest.shards.size());
-    check_free_space(path, (spec.rows() - written) * spec.row_bytes() + shards * kFileOverhead, "feature cache " + path);
+    const int64_t written = found.manifest.shards.empty() ? 0
+                                                          : found.manifest.shards.back().first_row +
+                                                                found.manifest.shards.back().rows;
+    const auto shards = static_cast<int64_t>(plan_shards(found.manifest.spec).size() -
+                                             found.manifest.shards.size());
+    check_free_space(path, (spec.rows() - written) * spec.row_bytes() + shards * kFileOverhead,
+                     "feature cache " + path);
     atomic_write_text(path + "/" + kPartialManifestName, manifest_text(found.manifest));
   });
   const auto states = all_gather_integer(comm, static_cast<int64_t>(found.state));
@@ -131,7 +152,8 @@ CacheWriter CacheWriter::open(Communicator& comm, const std::string& path, const
   agree(comm, [&] {
     writer.manifest_ = parse_manifest(text, path);
     const auto difference = spec_difference(writer.manifest_.spec, spec);
-    DISSENT_CHECK(difference.empty(), kInternal, "{}: ranks ask for different caches: {}", path, difference);
+    DISSENT_CHECK(difference.empty(), kInternal, "{}: ranks ask for different caches: {}", path,
+                  difference);
   });
   writer.state_ = static_cast<State>(states[0]);
   writer.plan_ = plan_shards(writer.manifest_.spec);
@@ -147,7 +169,8 @@ std::optional<ShardPart> CacheWriter::next_shard() const {
   return ShardPart{shard, entry.first_row / per_pass, entry.first_row % per_pass + first, count};
 }
 
-void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label, const at::Tensor& index) {
+void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label,
+                              const at::Tensor& index) {
   DISSENT_CHECK(finished_shards() < shard_count(), kInternal, "{}: every shard is written", path_);
   ShardEntry entry = plan_[finished_shards()];
   const auto& spec = manifest_.spec;
@@ -156,9 +179,10 @@ void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label, 
   std::vector<int64_t> hashes;
   agree(*comm_, [&, first = first, count = count] {
     const std::vector<int64_t> shape{count, spec.dim}, column{count};
-    DISSENT_CHECK(embed.sizes() == shape && label.sizes() == column && index.sizes() == column, kUsage,
-                  "{}: embed {}, label {}, index {}; expected [{}, {}], [{}], [{}]", entry.file, fmt::join(embed.sizes(), " x "),
-                  fmt::join(label.sizes(), " x "), fmt::join(index.sizes(), " x "), count, spec.dim, count, count);
+    DISSENT_CHECK(embed.sizes() == shape && label.sizes() == column && index.sizes() == column,
+                  kUsage, "{}: embed {}, label {}, index {}; expected [{}, {}], [{}], [{}]",
+                  entry.file, fmt::join(embed.sizes(), " x "), fmt::join(label.sizes(), " x "),
+                  fmt::join(index.sizes(), " x "), count, spec.dim, count, count);
     features = embed.detach().cpu().to(spec.dtype).contiguous();
     check_finite(features, entry.first_row + first, path_);
     const auto wide = label.cpu().to(at::kLong).contiguous();
@@ -169,21 +193,27 @@ void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label, 
   });
   write_file(entry, first, features, labels, positions);
   std::vector<int64_t> counts;
-  for (int rank = 0; rank < comm_->size(); ++rank) counts.push_back((part_of(entry.rows, rank, comm_->size()).second + kHashBlockRows - 1) / kHashBlockRows);
+  for (int rank = 0; rank < comm_->size(); ++rank)
+    counts.push_back((part_of(entry.rows, rank, comm_->size()).second + kHashBlockRows - 1) /
+                     kHashBlockRows);
   const auto blocks = comm_->all_gather(at::tensor(hashes, at::kLong), counts);
-  entry.checksum = shard_checksum({blocks.const_data_ptr<int64_t>(), static_cast<size_t>(blocks.numel())});
+  entry.checksum =
+      shard_checksum({blocks.const_data_ptr<int64_t>(), static_cast<size_t>(blocks.numel())});
   auto manifest = manifest_;
   manifest.shards.push_back(entry);
   agree(*comm_, [&] {
-    if (comm_->rank() == 0) atomic_write_text(path_ + "/" + kPartialManifestName, manifest_text(manifest));
+    if (comm_->rank() == 0)
+      atomic_write_text(path_ + "/" + kPartialManifestName, manifest_text(manifest));
   });
   manifest_ = std::move(manifest);
 }
 
-void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::Tensor& embed, const at::Tensor& label, const at::Tensor& index) {
+void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::Tensor& embed,
+                             const at::Tensor& label, const at::Tensor& index) {
   const std::string temporary = temporary_name(path_ + "/" + entry.file);
   try {
-    // One rank lays the file out and claims its disk space: a full disk is found here, before any collective write.
+    // One rank lays the file out and claims its disk space: a full disk is found here, before any
+    // collective write.
     agree(*comm_, [&] {
       if (comm_->rank() == 0) create_shard(temporary, entry, manifest_.spec);
     });
@@ -215,7 +245,8 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
 
 void CacheWriter::finish() {
   if (state_ == State::kFinished) return;
-  DISSENT_CHECK(finished_shards() == shard_count(), kInternal, "{}: finish after {} of {} shards", path_, finished_shards(), shard_count());
+  DISSENT_CHECK(finished_shards() == shard_count(), kInternal, "{}: finish after {} of {} shards",
+                path_, finished_shards(), shard_count());
   agree(*comm_, [&] {
     if (comm_->rank() != 0) return;
     atomic_write_text(path_ + "/" + kManifestName, manifest_text(manifest_));

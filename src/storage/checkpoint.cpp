@@ -10,20 +10,31 @@ namespace {
 
 constexpr const char* kFormat = "dissent-checkpoint";
 constexpr int64_t kVersion = 1;
-constexpr int64_t kObjectBytes = 4096;  // of a dataset, group or attribute beside its values, at most
+constexpr int64_t kObjectBytes =
+    4096;  // of a dataset, group or attribute beside its values, at most
 
-std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string shape_text(at::IntArrayRef shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 at::Tensor host_copy(const at::Tensor& values) { return values.detach().cpu().contiguous(); }
 
-std::string parameter_of(const std::string& name) { return name.starts_with("members/") ? name.substr(8) : name; }
+std::string parameter_of(const std::string& name) {
+  return name.starts_with("members/") ? name.substr(8) : name;
+}
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(Communicator& comm, std::string path, std::string config_text, std::string config_hash, Progress progress)
-    : comm_(&comm), path_(std::move(path)), config_text_(std::move(config_text)), config_hash_(std::move(config_hash)), progress_(std::move(progress)) {}
+CheckpointWriter::CheckpointWriter(Communicator& comm, std::string path, std::string config_text,
+                                   std::string config_hash, Progress progress)
+    : comm_(&comm),
+      path_(std::move(path)),
+      config_text_(std::move(config_text)),
+      config_hash_(std::move(config_hash)),
+      progress_(std::move(progress)) {}
 
-void CheckpointWriter::add(const std::string& name, std::vector<int64_t> full_shape, int64_t first, const at::Tensor& local) {
+void CheckpointWriter::add(const std::string& name, std::vector<int64_t> full_shape, int64_t first,
+                           const at::Tensor& local) {
   slabs_.push_back({name, std::move(full_shape), first, local});
 }
 
@@ -33,18 +44,24 @@ void CheckpointWriter::check_layout() const {
   agree(*comm_, [&] {
     std::set<std::string> names;
     for (const auto& slab : slabs_) {
-      DISSENT_CHECK(names.insert(slab.name).second, kInternal, "{}: {} is given twice", path_, slab.name);
-      DISSENT_CHECK(!slab.shape.empty() && slab.local.dim() == static_cast<int64_t>(slab.shape.size()) &&
-                        (slab.local.size(0) == 0 || slab.local.sizes().slice(1) == at::IntArrayRef(slab.shape).slice(1)),
-                    kInternal, "{}: {} is {}, its part on this rank {}", path_, slab.name, shape_text(slab.shape), shape_text(slab.local.sizes()));
+      DISSENT_CHECK(names.insert(slab.name).second, kInternal, "{}: {} is given twice", path_,
+                    slab.name);
+      DISSENT_CHECK(!slab.shape.empty() &&
+                        slab.local.dim() == static_cast<int64_t>(slab.shape.size()) &&
+                        (slab.local.size(0) == 0 ||
+                         slab.local.sizes().slice(1) == at::IntArrayRef(slab.shape).slice(1)),
+                    kInternal, "{}: {} is {}, its part on this rank {}", path_, slab.name,
+                    shape_text(slab.shape), shape_text(slab.local.sizes()));
       h5_type(slab.local.scalar_type());
-      description += fmt::format("{} {} {}\n", slab.name, shape_text(slab.shape), at::toString(slab.local.scalar_type()));
+      description += fmt::format("{} {} {}\n", slab.name, shape_text(slab.shape),
+                                 at::toString(slab.local.scalar_type()));
       places.insert(places.end(), {slab.first, slab.local.size(0)});
     }
   });
   const auto descriptions = all_gather_text(*comm_, description);
   for (const auto& other : descriptions)
-    DISSENT_CHECK(other == descriptions[0], kInternal, "{}: ranks write different slabs:\n{}and\n{}", path_, descriptions[0], other);
+    DISSENT_CHECK(other == descriptions[0], kInternal,
+                  "{}: ranks write different slabs:\n{}and\n{}", path_, descriptions[0], other);
   const std::vector<int64_t> counts(comm_->size(), static_cast<int64_t>(places.size()));
   const auto gathered = comm_->all_gather(at::tensor(places, at::kLong), counts);
   const auto* all = gathered.const_data_ptr<int64_t>();
@@ -57,22 +74,27 @@ void CheckpointWriter::check_layout() const {
     std::sort(parts.begin(), parts.end());
     int64_t covered = 0;
     for (const auto& [first, count] : parts) covered = first == covered ? covered + count : -1;
-    DISSENT_CHECK(covered == slabs_[s].shape[0], kInternal, "{}: {} of {} rows: the ranks' parts [{}] (first, count) overlap or leave a gap", path_,
-                  slabs_[s].name, slabs_[s].shape[0], fmt::join(parts, ", "));
+    DISSENT_CHECK(covered == slabs_[s].shape[0], kInternal,
+                  "{}: {} of {} rows: the ranks' parts [{}] (first, count) overlap or leave a gap",
+                  path_, slabs_[s].name, slabs_[s].shape[0], fmt::join(parts, ", "));
   }
 }
 
 void CheckpointWriter::create(const std::string& temporary) const {
-  int64_t bytes = static_cast<int64_t>(config_text_.size()) + kObjectBytes * static_cast<int64_t>(8 + progress_.size() + slabs_.size());
-  for (const auto& slab : slabs_) bytes += c10::multiply_integers(slab.shape) * slab.local.element_size();
+  int64_t bytes = static_cast<int64_t>(config_text_.size()) +
+                  kObjectBytes * static_cast<int64_t>(8 + progress_.size() + slabs_.size());
+  for (const auto& slab : slabs_)
+    bytes += c10::multiply_integers(slab.shape) * slab.local.element_size();
   auto file = h5_create(temporary, bytes);
   h5_write_attribute(file, "/", "format", kFormat, temporary);
   h5_write_attribute(file, "/", "version", kVersion, temporary);
   h5_write_text(file, "config", config_text_, temporary);
   h5_write_attribute(file, "config", "hash", config_hash_, temporary);
   h5_add_group(file, "progress", temporary);
-  for (const auto& [key, value] : progress_) h5_write_attribute(file, "progress", key, value, temporary);
-  for (const auto& slab : slabs_) h5_add_dataset(file, slab.name, slab.shape, slab.local.scalar_type(), temporary);
+  for (const auto& [key, value] : progress_)
+    h5_write_attribute(file, "progress", key, value, temporary);
+  for (const auto& slab : slabs_)
+    h5_add_dataset(file, slab.name, slab.shape, slab.local.scalar_type(), temporary);
   file.close(temporary);
   reserve_space(temporary);
 }
@@ -83,11 +105,14 @@ void CheckpointWriter::write_slabs(const std::string& temporary) const {
   std::optional<Error> error;
   try {
     for (const auto& slab : slabs_) {
-      agree(*comm_, [&] { h5_write_rows(file, slab.name, slab.first, host_copy(slab.local), *comm_, temporary); });
+      agree(*comm_, [&] {
+        h5_write_rows(file, slab.name, slab.first, host_copy(slab.local), *comm_, temporary);
+      });
     }
     agree(*comm_, [&] { h5_flush(file, temporary); });
     for (const auto& slab : slabs_) {
-      agree(*comm_, [&] { h5_check_rows(file, slab.name, slab.first, host_copy(slab.local), temporary); });
+      agree(*comm_,
+            [&] { h5_check_rows(file, slab.name, slab.first, host_copy(slab.local), temporary); });
     }
   } catch (const Error& caught) {
     error = caught;  // the file has to be closed by all ranks first
@@ -100,7 +125,8 @@ void CheckpointWriter::commit() {
   check_layout();
   const std::string temporary = temporary_name(path_);
   try {
-    // One rank lays the file out and claims its disk space: a full disk is found here, before any collective write.
+    // One rank lays the file out and claims its disk space: a full disk is found here, before any
+    // collective write.
     agree(*comm_, [&] {
       if (comm_->rank() == 0) create(temporary);
     });
@@ -119,56 +145,79 @@ CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
   DISSENT_CHECK(path_exists(path_), kData, "{}: no such checkpoint", path_);
   file_ = h5_open(path_);
   const auto names = h5_attribute_names(file_, "/", path_);
-  const auto has_attribute = [&](const char* name) { return std::find(names.begin(), names.end(), name) != names.end(); };
-  DISSENT_CHECK(has_attribute("format") && has_attribute("version"), kData, "{}: not a checkpoint: no format and version", path_);
-  const auto format = h5_read_attribute(file_, "/", "format", path_), version = h5_read_attribute(file_, "/", "version", path_);
-  DISSENT_CHECK(format == H5Value(kFormat), kData, "{}: not a checkpoint: its format is not \"{}\"", path_, kFormat);
-  DISSENT_CHECK(version == H5Value(kVersion), kData, "{}: a checkpoint of another version than {}", path_, kVersion);
+  const auto has_attribute = [&](const char* name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  DISSENT_CHECK(has_attribute("format") && has_attribute("version"), kData,
+                "{}: not a checkpoint: no format and version", path_);
+  const auto format = h5_read_attribute(file_, "/", "format", path_),
+             version = h5_read_attribute(file_, "/", "version", path_);
+  DISSENT_CHECK(format == H5Value(kFormat), kData, "{}: not a checkpoint: its format is not \"{}\"",
+                path_, kFormat);
+  DISSENT_CHECK(version == H5Value(kVersion), kData, "{}: a checkpoint of another version than {}",
+                path_, kVersion);
   config_text_ = h5_read_text(file_, "config", path_);
   const auto hash = h5_read_attribute(file_, "config", "hash", path_);
-  DISSENT_CHECK(std::holds_alternative<std::string>(hash), kData, "{}: the hash of its configuration is not a text", path_);
+  DISSENT_CHECK(std::holds_alternative<std::string>(hash), kData,
+                "{}: the hash of its configuration is not a text", path_);
   config_hash_ = std::get<std::string>(hash);
   DISSENT_CHECK(h5_has(file_, "progress"), kData, "{}: no group 'progress'", path_);
-  for (const auto& name : h5_attribute_names(file_, "progress", path_)) progress_[name] = h5_read_attribute(file_, "progress", name, path_);
+  for (const auto& name : h5_attribute_names(file_, "progress", path_))
+    progress_[name] = h5_read_attribute(file_, "progress", name, path_);
 }
 
 int64_t CheckpointReader::integer(const std::string& key) const {
   const auto at = progress_.find(key);
-  DISSENT_CHECK(at != progress_.end() && std::holds_alternative<int64_t>(at->second), kData, "{}: no integer '{}' in its progress", path_, key);
+  DISSENT_CHECK(at != progress_.end() && std::holds_alternative<int64_t>(at->second), kData,
+                "{}: no integer '{}' in its progress", path_, key);
   return std::get<int64_t>(at->second);
 }
 
 double CheckpointReader::number(const std::string& key) const {
   const auto at = progress_.find(key);
-  DISSENT_CHECK(at != progress_.end() && !std::holds_alternative<std::string>(at->second), kData, "{}: no number '{}' in its progress", path_, key);
+  DISSENT_CHECK(at != progress_.end() && !std::holds_alternative<std::string>(at->second), kData,
+                "{}: no number '{}' in its progress", path_, key);
   if (const auto* value = std::get_if<int64_t>(&at->second)) return static_cast<double>(*value);
   return std::get<double>(at->second);
 }
 
 std::string CheckpointReader::text(const std::string& key) const {
   const auto at = progress_.find(key);
-  DISSENT_CHECK(at != progress_.end() && std::holds_alternative<std::string>(at->second), kData, "{}: no text '{}' in its progress", path_, key);
+  DISSENT_CHECK(at != progress_.end() && std::holds_alternative<std::string>(at->second), kData,
+                "{}: no text '{}' in its progress", path_, key);
   return std::get<std::string>(at->second);
 }
 
-std::vector<std::string> CheckpointReader::names(const std::string& group) const { return h5_dataset_names(file_, group, path_); }
-std::vector<int64_t> CheckpointReader::shape(const std::string& name) const { return h5_info(file_, name, path_).shape; }
-at::ScalarType CheckpointReader::dtype(const std::string& name) const { return h5_info(file_, name, path_).dtype; }
+std::vector<std::string> CheckpointReader::names(const std::string& group) const {
+  return h5_dataset_names(file_, group, path_);
+}
+std::vector<int64_t> CheckpointReader::shape(const std::string& name) const {
+  return h5_info(file_, name, path_).shape;
+}
+at::ScalarType CheckpointReader::dtype(const std::string& name) const {
+  return h5_info(file_, name, path_).dtype;
+}
 
-at::Tensor CheckpointReader::read_slab(const std::string& name, int64_t first, int64_t count) const {
+at::Tensor CheckpointReader::read_slab(const std::string& name, int64_t first,
+                                       int64_t count) const {
   const auto rows = shape(name).at(0);
-  DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= rows, kData, "{}: {} has {} members, {} .. {} were asked for", path_, parameter_of(name), rows,
+  DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= rows, kData,
+                "{}: {} has {} members, {} .. {} were asked for", path_, parameter_of(name), rows,
                 first, first + count - 1);
   return h5_read(file_, name, first, count, path_);
 }
 
-void CheckpointReader::expect_shape(const std::string& name, int64_t members, const std::vector<int64_t>& member_shape, int64_t member) const {
+void CheckpointReader::expect_shape(const std::string& name, int64_t members,
+                                    const std::vector<int64_t>& member_shape,
+                                    int64_t member) const {
   const auto found = shape(name);
   const at::IntArrayRef found_member = at::IntArrayRef(found).slice(found.empty() ? 0 : 1);
-  DISSENT_CHECK(found_member == at::IntArrayRef(member_shape), kData, "{}: member {}: {} is {} in the file, {} in this configuration", path_, member,
+  DISSENT_CHECK(found_member == at::IntArrayRef(member_shape), kData,
+                "{}: member {}: {} is {} in the file, {} in this configuration", path_, member,
                 parameter_of(name), shape_text(found_member), shape_text(member_shape));
-  DISSENT_CHECK(!found.empty() && found[0] == members, kData, "{}: {} has {} members in the file, {} in this configuration", path_, parameter_of(name),
-                found.empty() ? 0 : found[0], members);
+  DISSENT_CHECK(!found.empty() && found[0] == members, kData,
+                "{}: {} has {} members in the file, {} in this configuration", path_,
+                parameter_of(name), found.empty() ? 0 : found[0], members);
 }
 
 }  // namespace dissent

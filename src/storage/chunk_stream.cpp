@@ -12,8 +12,12 @@ namespace {
 constexpr int64_t kPieceBytes = 16 << 20;  // read and checked at once
 constexpr int64_t kNone = -1;
 
-int64_t feature_bytes(const FeatureCache& cache) { return cache.dim() * static_cast<int64_t>(c10::elementSize(cache.dtype())); }
-int64_t row_bytes(const FeatureCache& cache) { return feature_bytes(cache) + static_cast<int64_t>(sizeof(int64_t)); }
+int64_t feature_bytes(const FeatureCache& cache) {
+  return cache.dim() * static_cast<int64_t>(c10::elementSize(cache.dtype()));
+}
+int64_t row_bytes(const FeatureCache& cache) {
+  return feature_bytes(cache) + static_cast<int64_t>(sizeof(int64_t));
+}
 
 }  // namespace
 
@@ -25,36 +29,54 @@ struct ChunkStream::Impl {
   int64_t chunk_rows, chunks;
   NodeMemory memory;
   int64_t pass = 0;
-  int64_t current = kNone;          // id of the chunk in use
+  int64_t current = kNone;           // id of the chunk in use
   int64_t held[2] = {kNone, kNone};  // id in each buffer, from the start of its read
   int current_slot = 0;
-  std::future<void> read;           // of the buffer that is not current
+  std::future<void> read;  // of the buffer that is not current
 
   Impl(Communicator& group, FeatureCache from, RowSelection rows, int64_t rows_a_chunk)
-      : node(&group), cache(std::move(from)), selection(std::move(rows)),
-        chunk_rows(rows_a_chunk > 0 ? std::min(rows_a_chunk, selection.rows_per_pass) : selection.rows_per_pass),
+      : node(&group),
+        cache(std::move(from)),
+        selection(std::move(rows)),
+        chunk_rows(rows_a_chunk > 0 ? std::min(rows_a_chunk, selection.rows_per_pass)
+                                    : selection.rows_per_pass),
         chunks((selection.rows_per_pass + chunk_rows - 1) / chunk_rows) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() { settle(); }
 
-  int64_t* labels(int slot) const { return reinterpret_cast<int64_t*>(memory.data()) + slot * chunk_rows; }
-  char* embed(int slot) const { return memory.data() + 2 * chunk_rows * static_cast<int64_t>(sizeof(int64_t)) + slot * chunk_rows * feature_bytes(cache); }
-  int64_t first_place(int64_t id) const { return id / chunks * selection.rows_per_pass + id % chunks * chunk_rows; }
-  int64_t rows_of(int64_t id) const { return std::min(chunk_rows, selection.rows_per_pass - id % chunks * chunk_rows); }
+  int64_t* labels(int slot) const {
+    return reinterpret_cast<int64_t*>(memory.data()) + slot * chunk_rows;
+  }
+  char* embed(int slot) const {
+    return memory.data() + 2 * chunk_rows * static_cast<int64_t>(sizeof(int64_t)) +
+           slot * chunk_rows * feature_bytes(cache);
+  }
+  int64_t first_place(int64_t id) const {
+    return id / chunks * selection.rows_per_pass + id % chunks * chunk_rows;
+  }
+  int64_t rows_of(int64_t id) const {
+    return std::min(chunk_rows, selection.rows_per_pass - id % chunks * chunk_rows);
+  }
   // The buffer that holds a chunk or is to hold it: never the current one for another chunk.
-  int slot_of(int64_t id) const { return id == current ? current_slot : current == kNone ? 0 : 1 - current_slot; }
+  int slot_of(int64_t id) const {
+    return id == current ? current_slot : current == kNone ? 0 : 1 - current_slot;
+  }
 
-  // Reads this rank's share. A rank always fills the same rows of a buffer, whatever the chunk's length: an abandoned read of one rank and the next
-  // read of another never meet.
+  // Reads this rank's share. A rank always fills the same rows of a buffer, whatever the chunk's
+  // length: an abandoned read of one rank and the next read of another never meet.
   void read_share(int64_t id, int slot) const {
-    const int64_t rows = rows_of(id), place = first_place(id), bytes = feature_bytes(cache), piece = std::max<int64_t>(1, kPieceBytes / bytes);
-    const int64_t first = chunk_rows * node->rank() / node->size(), end = std::min(rows, chunk_rows * (node->rank() + 1) / node->size());
+    const int64_t rows = rows_of(id), place = first_place(id), bytes = feature_bytes(cache),
+                  piece = std::max<int64_t>(1, kPieceBytes / bytes);
+    const int64_t first = chunk_rows * node->rank() / node->size(),
+                  end = std::min(rows, chunk_rows * (node->rank() + 1) / node->size());
     for (int64_t row = first; row < end; row += piece) {
       const int64_t count = std::min(piece, end - row);
       char* to = embed(slot) + row * bytes;
-      read_selected(cache, selection, place + row, place + row + count, to, labels(slot) + row, nullptr);
-      check_finite(at::from_blob(to, {count, cache.dim()}, cache.dtype()), place + row, cache.path());
+      read_selected(cache, selection, place + row, place + row + count, to, labels(slot) + row,
+                    nullptr);
+      check_finite(at::from_blob(to, {count, cache.dim()}, cache.dtype()), place + row,
+                   cache.path());
     }
   }
 
@@ -99,7 +121,8 @@ struct ChunkStream::Impl {
     DISSENT_CHECK(current != kNone, kInternal, "{}: no chunk is current", cache.path());
     const int64_t first = first_place(current), count = rows_of(current);
     for (const int64_t row : rows) {
-      DISSENT_CHECK(row >= first && row < first + count, kInternal, "{}: row {} taken while rows {} .. {} are current", cache.path(), row, first,
+      DISSENT_CHECK(row >= first && row < first + count, kInternal,
+                    "{}: row {} taken while rows {} .. {} are current", cache.path(), row, first,
                     first + count - 1);
       copy(row - first);
     }
@@ -111,11 +134,14 @@ ChunkStream::ChunkStream(ChunkStream&&) noexcept = default;
 ChunkStream& ChunkStream::operator=(ChunkStream&&) noexcept = default;
 ChunkStream::~ChunkStream() = default;
 
-ChunkStream ChunkStream::open(Communicator& node, FeatureCache cache, RowSelection selection, int64_t chunk_rows) {
-  DISSENT_CHECK(chunk_rows >= 0 && selection.rows_per_pass > 0 && selection.passes > 0, kInternal, "{}: a stream of {} passes of {} rows in chunks of {}",
-                cache.path(), selection.passes, selection.rows_per_pass, chunk_rows);
+ChunkStream ChunkStream::open(Communicator& node, FeatureCache cache, RowSelection selection,
+                              int64_t chunk_rows) {
+  DISSENT_CHECK(chunk_rows >= 0 && selection.rows_per_pass > 0 && selection.passes > 0, kInternal,
+                "{}: a stream of {} passes of {} rows in chunks of {}", cache.path(),
+                selection.passes, selection.rows_per_pass, chunk_rows);
   auto impl = std::make_unique<Impl>(node, std::move(cache), std::move(selection), chunk_rows);
-  impl->memory.allocate(node, bytes(impl->cache, impl->chunk_rows), "stream of " + impl->cache.path());
+  impl->memory.allocate(node, bytes(impl->cache, impl->chunk_rows),
+                        "stream of " + impl->cache.path());
   return ChunkStream(std::move(impl));
 }
 
@@ -127,8 +153,9 @@ int64_t ChunkStream::chunk_rows() const { return impl_->chunk_rows; }
 int64_t ChunkStream::chunks() const { return impl_->chunks; }
 
 void ChunkStream::start_pass(int64_t pass, int64_t first_chunk) {
-  DISSENT_CHECK(pass >= 0 && pass < passes() && first_chunk >= 0 && first_chunk < chunks(), kInternal, "chunk {} of {} in pass {} of {}", first_chunk,
-                chunks(), pass, passes());
+  DISSENT_CHECK(pass >= 0 && pass < passes() && first_chunk >= 0 && first_chunk < chunks(),
+                kInternal, "chunk {} of {} in pass {} of {}", first_chunk, chunks(), pass,
+                passes());
   impl_->pass = pass;
   impl_->fetch(pass * chunks() + first_chunk);
 }
@@ -164,7 +191,11 @@ void ChunkStream::close() {
   impl_->memory.free();
 }
 
-int64_t ChunkStream::bytes(const FeatureCache& cache, int64_t chunk_rows) { return 2 * chunk_rows * row_bytes(cache); }
-int64_t ChunkStream::largest_chunk(const FeatureCache& cache, int64_t bytes) { return bytes / (2 * row_bytes(cache)); }
+int64_t ChunkStream::bytes(const FeatureCache& cache, int64_t chunk_rows) {
+  return 2 * chunk_rows * row_bytes(cache);
+}
+int64_t ChunkStream::largest_chunk(const FeatureCache& cache, int64_t bytes) {
+  return bytes / (2 * row_bytes(cache));
+}
 
 }  // namespace dissent

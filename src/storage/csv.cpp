@@ -11,7 +11,9 @@ std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& pat
     CsvRecord record{line, {}};
     for (bool more = true; more;) {
       std::string field;
-      const auto place = [&] { return fmt::format("{}:{}: column {}", path, line, record.fields.size() + 1); };
+      const auto place = [&] {
+        return fmt::format("{}:{}: column {}", path, line, record.fields.size() + 1);
+      };
       const bool quoted = at < text.size() && text[at] == '"';
       if (quoted) {
         for (++at;; ++at) {
@@ -23,7 +25,8 @@ std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& pat
         if (text[at] == '"') ++at;  // the closing quote is the last character
       }
       while (at < text.size() && text[at] != ',' && text[at] != '\n' && text[at] != '\r') {
-        DISSENT_CHECK(!quoted && text[at] != '"', kData, "{}: a quote has to enclose the whole field", place());
+        DISSENT_CHECK(!quoted && text[at] != '"', kData,
+                      "{}: a quote has to enclose the whole field", place());
         field += text[at++];
       }
       record.fields.push_back(std::move(field));

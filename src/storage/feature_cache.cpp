@@ -12,7 +12,8 @@ namespace {
 constexpr int64_t kReadRows = 64 * kHashBlockRows;  // rows a piece where a buffer is needed
 constexpr int64_t kLabelRows = 1 << 20;
 
-// Whether any value has all bits of its exponent set (NaN or Inf). Integers, since at::isfinite makes three temporaries of the values' size.
+// Whether any value has all bits of its exponent set (NaN or Inf). Integers, since at::isfinite
+// makes three temporaries of the values' size.
 template <class Bits>
 bool any_exponent_full(const void* values, int64_t count, Bits exponent) {
   const auto* bits = static_cast<const Bits*>(values);
@@ -42,13 +43,18 @@ struct FeatureCache::Impl {
   bool has_checksums = false;
   SedLayout sed;  // of a file without a manifest
 
-  // Calls piece(shard, first row within it, count, rows before) for each shard that holds some of the rows.
+  // Calls piece(shard, first row within it, count, rows before) for each shard that holds some of
+  // the rows.
   template <class Piece>
   void for_each(int64_t first, int64_t count, const Piece& piece) const {
-    DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= spec.rows(), kInternal, "{}: rows {} .. {} of {}", path, first, first + count, spec.rows());
-    auto at = std::upper_bound(shards.begin(), shards.end(), first, [](int64_t row, const ShardEntry& shard) { return row < shard.first_row; });
+    DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= spec.rows(), kInternal,
+                  "{}: rows {} .. {} of {}", path, first, first + count, spec.rows());
+    auto at = std::upper_bound(
+        shards.begin(), shards.end(), first,
+        [](int64_t row, const ShardEntry& shard) { return row < shard.first_row; });
     for (size_t shard = at - shards.begin() - 1; count > 0; ++shard) {
-      const int64_t skip = first - shards[shard].first_row, rows = std::min(count, shards[shard].rows - skip);
+      const int64_t skip = first - shards[shard].first_row,
+                    rows = std::min(count, shards[shard].rows - skip);
       piece(files[shard], skip, rows);
       first += rows, count -= rows;
     }
@@ -76,13 +82,17 @@ FeatureCache FeatureCache::open(const std::string& path) {
   const std::string name = path + "/" + kManifestName, partial = path + "/" + kPartialManifestName;
   if (!path_exists(name) && path_exists(partial)) {
     const auto manifest = parse_manifest(read_text(partial), partial);
-    DISSENT_FAIL(kData, "{}: incomplete, {} of {} shards; run `dissent cache` again to go on", path, manifest.shards.size(), plan_shards(manifest.spec).size());
+    DISSENT_FAIL(kData, "{}: incomplete, {} of {} shards; run `dissent cache` again to go on", path,
+                 manifest.shards.size(), plan_shards(manifest.spec).size());
   }
   DISSENT_CHECK(path_exists(name), kData, "{}: no {}: not a feature cache", path, kManifestName);
   auto manifest = parse_manifest(read_text(name), name);
-  const int64_t found = manifest.shards.empty() ? 0 : manifest.shards.back().first_row + manifest.shards.back().rows;
-  DISSENT_CHECK(found == manifest.spec.rows(), kData, "{}: the shards have {} rows, the cache {}", name, found, manifest.spec.rows());
-  for (const auto& shard : manifest.shards) impl->files.push_back(open_shard(path, shard, manifest.spec));
+  const int64_t found =
+      manifest.shards.empty() ? 0 : manifest.shards.back().first_row + manifest.shards.back().rows;
+  DISSENT_CHECK(found == manifest.spec.rows(), kData, "{}: the shards have {} rows, the cache {}",
+                name, found, manifest.spec.rows());
+  for (const auto& shard : manifest.shards)
+    impl->files.push_back(open_shard(path, shard, manifest.spec));
   impl->spec = std::move(manifest.spec);
   impl->shards = std::move(manifest.shards);
   impl->has_checksums = true;
@@ -94,7 +104,8 @@ const CacheSpec& FeatureCache::spec() const { return impl_->spec; }
 const std::vector<ShardEntry>& FeatureCache::shards() const { return impl_->shards; }
 
 bool FeatureCache::concurrent_reads() const {
-  return std::all_of(impl_->files.begin(), impl_->files.end(), [](const CacheFile& file) { return file.concurrent_reads(); });
+  return std::all_of(impl_->files.begin(), impl_->files.end(),
+                     [](const CacheFile& file) { return file.concurrent_reads(); });
 }
 
 void FeatureCache::read_raw(int64_t first, int64_t count, void* out) const {
@@ -126,14 +137,21 @@ at::Tensor FeatureCache::read_rows(int64_t first, int64_t count) const {
 
 at::Tensor FeatureCache::read_labels(int64_t first, int64_t count) const {
   std::vector<at::Tensor> pieces{at::empty({0}, at::kLong)};
-  impl_->for_each(first, count, [&](const CacheFile& file, int64_t row, int64_t rows) { pieces.push_back(file.read_label(row, rows).to(at::kLong)); });
+  impl_->for_each(first, count, [&](const CacheFile& file, int64_t row, int64_t rows) {
+    pieces.push_back(file.read_label(row, rows).to(at::kLong));
+  });
   return at::cat(pieces);
 }
 
 at::Tensor FeatureCache::read_index(int64_t first, int64_t count) const {
-  if (impl_->sed.counted_index) return at::arange(first, first + count, at::kLong).remainder_(rows_per_pass()).add_(impl_->sed.first_index);
+  if (impl_->sed.counted_index)
+    return at::arange(first, first + count, at::kLong)
+        .remainder_(rows_per_pass())
+        .add_(impl_->sed.first_index);
   std::vector<at::Tensor> pieces{at::empty({0}, at::kLong)};
-  impl_->for_each(first, count, [&](const CacheFile& file, int64_t row, int64_t rows) { pieces.push_back(file.read_index(row, rows).to(at::kLong)); });
+  impl_->for_each(first, count, [&](const CacheFile& file, int64_t row, int64_t rows) {
+    pieces.push_back(file.read_index(row, rows).to(at::kLong));
+  });
   return at::cat(pieces);
 }
 
@@ -148,22 +166,28 @@ void FeatureCache::verify_shard(size_t shard) const {
     blocks.insert(blocks.end(), hashes.begin(), hashes.end());
   }
   const auto found = shard_checksum(blocks);
-  DISSENT_CHECK(found == impl_->shards[shard].checksum, kData, "{}: damaged: checksum {} expected, {} found", file.path, impl_->shards[shard].checksum, found);
+  DISSENT_CHECK(found == impl_->shards[shard].checksum, kData,
+                "{}: damaged: checksum {} expected, {} found", file.path,
+                impl_->shards[shard].checksum, found);
 }
 
 void FeatureCache::verify() const {
-  for (size_t shard = 0; impl_->has_checksums && shard < impl_->files.size(); ++shard) verify_shard(shard);
+  for (size_t shard = 0; impl_->has_checksums && shard < impl_->files.size(); ++shard)
+    verify_shard(shard);
 }
 
 void FeatureCache::verify(Communicator& comm) const {
   agree(comm, [&] {
-    for (size_t shard = comm.rank(); impl_->has_checksums && shard < impl_->files.size(); shard += comm.size()) verify_shard(shard);
+    for (size_t shard = comm.rank(); impl_->has_checksums && shard < impl_->files.size();
+         shard += comm.size())
+      verify_shard(shard);
   });
 }
 
 void FeatureCache::check_labels(int64_t classes, bool allow_unknown) const {
   for (int64_t row = 0; row < rows(); row += kLabelRows)
-    check_label_range(read_labels(row, std::min(kLabelRows, rows() - row)), row, classes, allow_unknown, path());
+    check_label_range(read_labels(row, std::min(kLabelRows, rows() - row)), row, classes,
+                      allow_unknown, path());
 }
 
 void check_finite(const at::Tensor& values, int64_t first_row, const std::string& path) {
@@ -172,16 +196,20 @@ void check_finite(const at::Tensor& values, int64_t first_row, const std::string
     if (all_finite(block)) continue;
     const auto at = at::isfinite(block).logical_not().nonzero()[0];
     const int64_t i = at[0].item<int64_t>(), column = at[1].item<int64_t>();
-    DISSENT_FAIL(kData, "{}: row {}, column {}: the feature is {}", path, first_row + row + i, column, block[i][column].item<double>());
+    DISSENT_FAIL(kData, "{}: row {}, column {}: the feature is {}", path, first_row + row + i,
+                 column, block[i][column].item<double>());
   }
 }
 
-void check_label_range(const at::Tensor& labels, int64_t first_row, int64_t classes, bool allow_unknown, const std::string& path) {
+void check_label_range(const at::Tensor& labels, int64_t first_row, int64_t classes,
+                       bool allow_unknown, const std::string& path) {
   const int64_t least = allow_unknown ? -1 : 0;
   const auto* data = labels.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < labels.numel(); ++i) {
-    DISSENT_CHECK(data[i] >= least && data[i] < classes, kData, "{}: the label of row {} is {}, expected {} .. {}{}", path, first_row + i, data[i],
-                  least, classes - 1, data[i] == -1 ? " (-1 is unknown, and labels are needed here)" : "");
+    DISSENT_CHECK(data[i] >= least && data[i] < classes, kData,
+                  "{}: the label of row {} is {}, expected {} .. {}{}", path, first_row + i,
+                  data[i], least, classes - 1,
+                  data[i] == -1 ? " (-1 is unknown, and labels are needed here)" : "");
   }
 }
 

@@ -17,12 +17,17 @@ const char* const kKinds = "reliability, histogram, roc, curve";
 // What is wrong with a point, or "".
 std::string problem_of(const FigurePoint& point, const std::string& kind) {
   const bool binned = point.kind == "reliability" || point.kind == "histogram";
-  if (!binned && point.kind != "roc" && point.kind != "curve") return fmt::format("kind: expected one of {}; found '{}'", kKinds, point.kind);
-  if (point.kind != kind) return fmt::format("kind: expected {} as in the rows before, found {}", kind, point.kind);
-  if (!std::isfinite(point.x) || !std::isfinite(point.y)) return fmt::format("x, y: expected finite numbers, found {}, {}", point.x, point.y);
-  if (binned && !(point.low && point.high)) return "low, high: expected the edges of the bin, found none";
+  if (!binned && point.kind != "roc" && point.kind != "curve")
+    return fmt::format("kind: expected one of {}; found '{}'", kKinds, point.kind);
+  if (point.kind != kind)
+    return fmt::format("kind: expected {} as in the rows before, found {}", kind, point.kind);
+  if (!std::isfinite(point.x) || !std::isfinite(point.y))
+    return fmt::format("x, y: expected finite numbers, found {}, {}", point.x, point.y);
+  if (binned && !(point.low && point.high))
+    return "low, high: expected the edges of the bin, found none";
   if (point.low.has_value() != point.high.has_value()) return "low, high: expected both or none";
-  if (point.low && !(*point.low <= *point.high)) return fmt::format("low, high: expected low <= high, found {}, {}", *point.low, *point.high);
+  if (point.low && !(*point.low <= *point.high))
+    return fmt::format("low, high: expected low <= high, found {}, {}", *point.low, *point.high);
   return "";
 }
 
@@ -31,7 +36,8 @@ std::string text_of(const std::optional<double>& value) { return value ? number_
 double number_of(const std::string& text, const std::string& place, const char* column) {
   double out = 0;
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData, "{}: column {}: '{}' is not a number", place, column, text);
+  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
+                "{}: column {}: '{}' is not a number", place, column, text);
   return out;
 }
 
@@ -43,7 +49,8 @@ void write_figure(const std::string& path, const std::vector<FigurePoint>& point
     const auto& p = points[i];
     const auto problem = problem_of(p, points[0].kind);
     DISSENT_CHECK(problem.empty(), kUsage, "write_figure: {}: point {}: {}", path, i, problem);
-    text += csv_line({p.kind, p.series, number_text(p.x), number_text(p.y), text_of(p.low), text_of(p.high), text_of(p.weight)});
+    text += csv_line({p.kind, p.series, number_text(p.x), number_text(p.y), text_of(p.low),
+                      text_of(p.high), text_of(p.weight)});
   }
   atomic_write_text(path, text);
 }
@@ -52,21 +59,28 @@ std::vector<FigurePoint> read_figure(const std::string& path) {
   const auto records = parse_csv(read_text(path), path);
   DISSENT_CHECK(!records.empty(), kData, "{}: empty, expected a header line", path);
   const auto& header = records[0].fields;
-  const auto place_of = [&](const char* name) { return static_cast<size_t>(std::find(header.begin(), header.end(), name) - header.begin()); };
+  const auto place_of = [&](const char* name) {
+    return static_cast<size_t>(std::find(header.begin(), header.end(), name) - header.begin());
+  };
   for (const char* name : {"kind", "series", "x", "y"})
-    DISSENT_CHECK(place_of(name) < header.size(), kData, "{}:{}: no column '{}' in the header: not a figure file", path, records[0].line, name);
+    DISSENT_CHECK(place_of(name) < header.size(), kData,
+                  "{}:{}: no column '{}' in the header: not a figure file", path, records[0].line,
+                  name);
   std::vector<FigurePoint> points;
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& fields = records[i].fields;
     const auto place = fmt::format("{}:{}", path, records[i].line);
-    DISSENT_CHECK(fields.size() == header.size(), kData, "{}: {} columns, the header has {}", place, fields.size(), header.size());
+    DISSENT_CHECK(fields.size() == header.size(), kData, "{}: {} columns, the header has {}", place,
+                  fields.size(), header.size());
     const auto optional = [&](const char* name) -> std::optional<double> {
       const size_t at = place_of(name);
       if (at == header.size() || fields[at].empty()) return std::nullopt;
       return number_of(fields[at], place, name);
     };
-    points.push_back({fields[place_of("kind")], fields[place_of("series")], number_of(fields[place_of("x")], place, "x"), number_of(fields[place_of("y")], place, "y"),
-                      optional("low"), optional("high"), optional("weight")});
+    points.push_back({fields[place_of("kind")], fields[place_of("series")],
+                      number_of(fields[place_of("x")], place, "x"),
+                      number_of(fields[place_of("y")], place, "y"), optional("low"),
+                      optional("high"), optional("weight")});
     const auto problem = problem_of(points.back(), points.front().kind);
     DISSENT_CHECK(problem.empty(), kData, "{}: {}", place, problem);
   }

@@ -32,7 +32,8 @@ std::string h5_message() {
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &message);
   if (message.empty()) return "HDF5 gives no reason";
-  // System errors are a long list of values with the reason in the middle: errno = 28, error message = 'No space left on device', buf = ...
+  // System errors are a long list of values with the reason in the middle: errno = 28, error
+  // message = 'No space left on device', buf = ...
   constexpr std::string_view key = "error message = '";
   if (const auto at = message.find(key); at != std::string::npos) {
     const auto end = message.find('\'', at + key.size());
@@ -75,7 +76,8 @@ void UniqueHandle::close(const std::string& place) {
 UniqueHandle h5_open(const std::string& path) {
   const auto access = access_list(path);
   const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
-  DISSENT_CHECK(file >= 0 || h5_message() != "file signature not found", kData, "{}: not an HDF5 file", path);
+  DISSENT_CHECK(file >= 0 || h5_message() != "file signature not found", kData,
+                "{}: not an HDF5 file", path);
   return {h5_checked(file, "H5Fopen", path, __FILE__, __LINE__), H5Fclose};
 }
 
@@ -99,7 +101,9 @@ UniqueHandle h5_open_shared(const std::string& path, Communicator& comm) {
 UniqueHandle h5_type(at::ScalarType dtype) {
   const std::string place = "HDF5 type";
   silence();
-  const auto copy = [&](hid_t type) { return UniqueHandle(DISSENT_H5(H5Tcopy(type), place), H5Tclose); };
+  const auto copy = [&](hid_t type) {
+    return UniqueHandle(DISSENT_H5(H5Tcopy(type), place), H5Tclose);
+  };
   const auto half = [&](size_t exponent_bits, size_t bias) {
     auto type = copy(H5T_IEEE_F32LE);
     const size_t mantissa_bits = 15 - exponent_bits;
@@ -124,18 +128,23 @@ at::ScalarType h5_dtype(hid_t type, const std::string& place) {
   const size_t size = H5Tget_size(type);  // 0 on failure
   const H5T_class_t kind = H5Tget_class(type);
   if (kind == H5T_INTEGER) {
-    if (H5Tget_sign(type) == H5T_SGN_NONE) return size == 1 ? at::kByte : size == 2 ? at::kInt : at::kLong;
+    if (H5Tget_sign(type) == H5T_SGN_NONE)
+      return size == 1 ? at::kByte : size == 2 ? at::kInt : at::kLong;
     return size <= 4 ? at::kInt : at::kLong;
   }
   if (kind == H5T_FLOAT && size == 4) return at::kFloat;
   if (kind == H5T_FLOAT && size == 8) return at::kDouble;
   if (kind == H5T_FLOAT && size == 2) {
     size_t sign = 0, exponent = 0, exponent_bits = 0, mantissa = 0, mantissa_bits = 0;
-    DISSENT_H5(H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits), place);
+    DISSENT_H5(H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits),
+               place);
     if (exponent_bits == 5) return at::kHalf;
     if (exponent_bits == 8) return at::kBFloat16;
   }
-  DISSENT_FAIL(kData, "{}: its type (HDF5 class {}, {} bytes a value) is neither a float of 16, 32 or 64 bits nor an integer", place, static_cast<int>(kind), size);
+  DISSENT_FAIL(kData,
+               "{}: its type (HDF5 class {}, {} bytes a value) is neither a float of 16, 32 or 64 "
+               "bits nor an integer",
+               place, static_cast<int>(kind), size);
 }
 
 }  // namespace dissent

@@ -10,31 +10,36 @@
 
 namespace dissent {
 
-/// Evaluates an HDF5 call and gives its value; a negative one throws Error::kData: "<place>: <HDF5's innermost message> (<call>)".
-/// place: std::string, "file" or "file: dataset". HDF5 is not thread-safe: every function here is for one thread of the process.
+/// Evaluates an HDF5 call and gives its value; a negative one throws Error::kData: "<place>:
+/// <HDF5's innermost message> (<call>)". place: std::string, "file" or "file: dataset". HDF5 is not
+/// thread-safe: every function here is for one thread of the process.
 #define DISSENT_H5(call, place) ::dissent::h5_checked((call), #call, (place), __FILE__, __LINE__)
 /// The innermost message of the last failed call: the system's own reason if it holds one.
 std::string h5_message();
-[[noreturn]] void raise_h5_error(const char* call, const std::string& place, const char* file, int line);
+[[noreturn]] void raise_h5_error(const char* call, const std::string& place, const char* file,
+                                 int line);
 template <class T>
 T h5_checked(T result, const char* call, const std::string& place, const char* file, int line) {
   if (result < 0) raise_h5_error(call, place, file, line);
   return result;
 }
 
-/// One HDF5 identifier, closed once. For a file opened by all ranks H5Fclose waits for all of them: such a handle is `collective`, has to be ended
-/// by close() on every rank, and its destructor leaves it alone while an exception unwinds (HDF5 ends it in MPI_Finalize).
+/// One HDF5 identifier, closed once. For a file opened by all ranks H5Fclose waits for all of them:
+/// such a handle is `collective`, has to be ended by close() on every rank, and its destructor
+/// leaves it alone while an exception unwinds (HDF5 ends it in MPI_Finalize).
 class UniqueHandle {
  public:
   using Closer = herr_t (*)(hid_t);
   UniqueHandle() = default;
-  UniqueHandle(hid_t id, Closer closer, bool collective = false) : id_(id), closer_(closer), collective_(collective) {}
+  UniqueHandle(hid_t id, Closer closer, bool collective = false)
+      : id_(id), closer_(closer), collective_(collective) {}
   UniqueHandle(UniqueHandle&& other) noexcept;
   UniqueHandle& operator=(UniqueHandle&& other) noexcept;
   ~UniqueHandle();
   operator hid_t() const { return id_; }
   bool valid() const { return id_ >= 0; }
-  /// Closes now; throws Error::kData if that fails (a full disk shows up here). Collective for a collective handle.
+  /// Closes now; throws Error::kData if that fails (a full disk shows up here). Collective for a
+  /// collective handle.
   void close(const std::string& place);
 
  private:
@@ -46,53 +51,73 @@ class UniqueHandle {
 
 /// Opens for reading, by this process alone, without file locks (cluster file systems lack them).
 UniqueHandle h5_open(const std::string& path);
-/// Creates or replaces a file, by this process alone, that is going to have at most `bytes` (a few KiB more a dataset than its values): a full disk
-/// is an error here, not later. 0: not checked.
+/// Creates or replaces a file, by this process alone, that is going to have at most `bytes` (a few
+/// KiB more a dataset than its values): a full disk is an error here, not later. 0: not checked.
 UniqueHandle h5_create(const std::string& path, int64_t bytes = 0);
-/// Opens an existing file for writing by all ranks: MPI-IO with collective metadata for an MPI group, this process alone for the self group. Collective.
+/// Opens an existing file for writing by all ranks: MPI-IO with collective metadata for an MPI
+/// group, this process alone for the self group. Collective.
 UniqueHandle h5_open_shared(const std::string& path, Communicator& comm);
 
-/// HDF5 type of f32, f64, f16, bf16 (8 exponent, 7 mantissa bits; h5py reads it as float32), i32, i64, u8, little-endian. Error::kInternal for others.
+/// HDF5 type of f32, f64, f16, bf16 (8 exponent, 7 mantissa bits; h5py reads it as float32), i32,
+/// i64, u8, little-endian. Error::kInternal for others.
 UniqueHandle h5_type(at::ScalarType dtype);
-/// The dtype that holds an HDF5 type's values, whatever its byte order. Error::kData naming the place if there is none.
+/// The dtype that holds an HDF5 type's values, whatever its byte order. Error::kData naming the
+/// place if there is none.
 at::ScalarType h5_dtype(hid_t type, const std::string& place);
 
 /// What a dataset is, without reading it.
 struct DatasetInfo {
   std::vector<int64_t> shape;
   at::ScalarType dtype = at::kFloat;
-  int64_t offset = -1;  ///< byte in the file where its values start if they lie there as they do in memory (contiguous, little-endian); else -1
+  int64_t offset = -1;  ///< byte in the file where its values start if they lie there as they do in
+                        ///< memory (contiguous, little-endian); else -1
 };
 bool h5_has(hid_t file, const std::string& name);
 DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path);
 
-/// Adds a contiguous dataset whose space is allocated at once and not filled; missing groups on the way are made. For one process.
-void h5_add_dataset(hid_t file, const std::string& name, at::IntArrayRef shape, at::ScalarType dtype, const std::string& path);
-/// Writes rows [first, first + local.size(0)) of a dataset; local is contiguous, on the host, of the dataset's dtype and row shape. A rank may give no
-/// rows, and still has to call. Collective over the group that opened the file.
-void h5_write_rows(hid_t file, const std::string& name, int64_t first, const at::Tensor& local, Communicator& comm, const std::string& path);
+/// Adds a contiguous dataset whose space is allocated at once and not filled; missing groups on the
+/// way are made. For one process.
+void h5_add_dataset(hid_t file, const std::string& name, at::IntArrayRef shape,
+                    at::ScalarType dtype, const std::string& path);
+/// Writes rows [first, first + local.size(0)) of a dataset; local is contiguous, on the host, of
+/// the dataset's dtype and row shape. A rank may give no rows, and still has to call. Collective
+/// over the group that opened the file.
+void h5_write_rows(hid_t file, const std::string& name, int64_t first, const at::Tensor& local,
+                   Communicator& comm, const std::string& path);
 /// Hands all writes to the disk, so that every rank sees those of the others. Collective.
 void h5_flush(hid_t file, const std::string& path);
-/// Reads the same rows back after h5_flush: Error::kData if they differ. Needed because Open MPI 4.1 drops some failures of a collective write
-/// (its pwritev fails, MPI_File_write_at_all returns success; seen with 3 ranks). Collective, but only this rank's rows are read.
-void h5_check_rows(hid_t file, const std::string& name, int64_t first, const at::Tensor& local, const std::string& path);
-/// Reads rows [first, first + count) into out, converting to dtype (exact, or rounded to nearest by HDF5).
-void h5_read_rows(hid_t file, const std::string& name, int64_t first, int64_t count, void* out, at::ScalarType dtype, const std::string& path);
+/// Reads the same rows back after h5_flush: Error::kData if they differ. Needed because Open MPI
+/// 4.1 drops some failures of a collective write (its pwritev fails, MPI_File_write_at_all returns
+/// success; seen with 3 ranks). Collective, but only this rank's rows are read.
+void h5_check_rows(hid_t file, const std::string& name, int64_t first, const at::Tensor& local,
+                   const std::string& path);
+/// Reads rows [first, first + count) into out, converting to dtype (exact, or rounded to nearest by
+/// HDF5).
+void h5_read_rows(hid_t file, const std::string& name, int64_t first, int64_t count, void* out,
+                  at::ScalarType dtype, const std::string& path);
 /// The whole dataset, or rows [first, first + count) of it, in its own dtype.
 at::Tensor h5_read(hid_t file, const std::string& name, const std::string& path);
-at::Tensor h5_read(hid_t file, const std::string& name, int64_t first, int64_t count, const std::string& path);
+at::Tensor h5_read(hid_t file, const std::string& name, int64_t first, int64_t count,
+                   const std::string& path);
 
-/// An attribute's value; texts are UTF-8 of variable length, as h5py writes str (texts of fixed length are read too).
+/// An attribute's value; texts are UTF-8 of variable length, as h5py writes str (texts of fixed
+/// length are read too).
 using H5Value = std::variant<int64_t, double, std::string>;
 /// Attributes of an object, by its path in the file ("/" for the file's own).
-void h5_write_attribute(hid_t file, const std::string& object, const std::string& name, const H5Value& value, const std::string& path);
-H5Value h5_read_attribute(hid_t file, const std::string& object, const std::string& name, const std::string& path);
-std::vector<std::string> h5_attribute_names(hid_t file, const std::string& object, const std::string& path);
+void h5_write_attribute(hid_t file, const std::string& object, const std::string& name,
+                        const H5Value& value, const std::string& path);
+H5Value h5_read_attribute(hid_t file, const std::string& object, const std::string& name,
+                          const std::string& path);
+std::vector<std::string> h5_attribute_names(hid_t file, const std::string& object,
+                                            const std::string& path);
 /// A scalar dataset of text.
-void h5_write_text(hid_t file, const std::string& name, const std::string& text, const std::string& path);
+void h5_write_text(hid_t file, const std::string& name, const std::string& text,
+                   const std::string& path);
 std::string h5_read_text(hid_t file, const std::string& name, const std::string& path);
 void h5_add_group(hid_t file, const std::string& name, const std::string& path);
-/// Names of the datasets below a group, relative to it, in alphabetical order; empty if there is no such group.
-std::vector<std::string> h5_dataset_names(hid_t file, const std::string& group, const std::string& path);
+/// Names of the datasets below a group, relative to it, in alphabetical order; empty if there is no
+/// such group.
+std::vector<std::string> h5_dataset_names(hid_t file, const std::string& group,
+                                          const std::string& path);
 
 }  // namespace dissent

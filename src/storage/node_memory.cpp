@@ -19,12 +19,14 @@ struct NodeMemory::State {
   // Rank 0's segment is the whole; the pages settle where the rank that first writes them runs.
   void allocate_window(int64_t bytes) {
     void* base = nullptr;
-    DISSENT_MPI(MPI_Win_allocate_shared(node->rank() == 0 ? bytes : 0, 1, MPI_INFO_NULL, mpi_handle(*node), &base, &handle));
+    DISSENT_MPI(MPI_Win_allocate_shared(node->rank() == 0 ? bytes : 0, 1, MPI_INFO_NULL,
+                                        mpi_handle(*node), &base, &handle));
     DISSENT_MPI(MPI_Win_set_errhandler(handle, MPI_ERRORS_RETURN));
     MPI_Aint size = 0;
     int unit = 0;
     DISSENT_MPI(MPI_Win_shared_query(handle, 0, &size, &unit, &base));
-    DISSENT_CHECK(size >= bytes, kComm, "the shared window has {} bytes, {} were asked for", size, bytes);
+    DISSENT_CHECK(size >= bytes, kComm, "the shared window has {} bytes, {} were asked for", size,
+                  bytes);
     data = static_cast<char*>(base);
     DISSENT_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, handle));
   }
@@ -41,8 +43,12 @@ void NodeMemory::allocate(Communicator& node, int64_t bytes, const std::string& 
     const int64_t available = available_memory_bytes();
     if (node.size() > 1) check_free_space("/dev/shm", bytes, what);
     const auto limit = memory_limit();
-    DISSENT_CHECK(bytes <= available, kData, "{} needs {}, the node has {} of memory available{}", what, byte_text(bytes), byte_text(available),
-                  limit && limit->left_bytes < bytes ? fmt::format(" (limit of {}: {})", limit->place, byte_text(limit->limit_bytes)) : "");
+    DISSENT_CHECK(
+        bytes <= available, kData, "{} needs {}, the node has {} of memory available{}", what,
+        byte_text(bytes), byte_text(available),
+        limit && limit->left_bytes < bytes
+            ? fmt::format(" (limit of {}: {})", limit->place, byte_text(limit->limit_bytes))
+            : "");
   });
   state_->node = &node;
   agree(node, [&] {
@@ -84,7 +90,8 @@ int64_t proc_bytes(const std::string& path, const std::string& field, int64_t ot
 }  // namespace
 
 int64_t available_memory_bytes(const std::string& root) {
-  const int64_t bytes = proc_bytes(root + "/proc/meminfo", "MemAvailable:", std::numeric_limits<int64_t>::max());
+  const int64_t bytes =
+      proc_bytes(root + "/proc/meminfo", "MemAvailable:", std::numeric_limits<int64_t>::max());
   const auto limit = memory_limit(root);
   return limit ? std::min(bytes, limit->left_bytes) : bytes;
 }

@@ -27,19 +27,23 @@ enum Op : uint8_t {
 
 class Reader {
  public:
-  Reader(const std::string& bytes, const std::string& source, const std::function<at::Tensor(const PickleValue&)>& storage)
+  Reader(const std::string& bytes, const std::string& source,
+         const std::function<at::Tensor(const PickleValue&)>& storage)
       : bytes_(bytes), source_(source), storage_(storage) {}
 
   Pointer read() {
     for (;;) {
       const auto op = number<uint8_t>();
       if (op == kStop) return pop();
-      if (!literal(op) && !container(op) && !memo(op) && !object(op)) fail(fmt::format("opcode {:#04x} at byte {}", op, place_ - 1));
+      if (!literal(op) && !container(op) && !memo(op) && !object(op))
+        fail(fmt::format("opcode {:#04x} at byte {}", op, place_ - 1));
     }
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what) const { DISSENT_FAIL(kData, "{}: its pickle cannot be read: {}", source_, what); }
+  [[noreturn]] void fail(const std::string& what) const {
+    DISSENT_FAIL(kData, "{}: its pickle cannot be read: {}", source_, what);
+  }
 
   std::string_view take(uint64_t count) {
     if (count > bytes_.size() - place_) fail("it ends early");
@@ -98,7 +102,8 @@ class Reader {
   }
   std::vector<Pointer> pop_mark() {
     if (marks_.empty()) fail("a mark is missing");
-    std::vector<Pointer> items(stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back()), stack_.end());
+    std::vector<Pointer> items(stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back()),
+                               stack_.end());
     stack_.resize(marks_.back());
     marks_.pop_back();
     return items;
@@ -118,8 +123,10 @@ class Reader {
       case kBinFloat: take(8); return push(make(Kind::kOther));
       case kBinUnicode: return push_text(take(number<uint32_t>()));
       case kShortBinUnicode: return push_text(take(number<uint8_t>()));
-      case kBinString: case kBinBytes: return push_text(take(number<uint32_t>()));
-      case kShortBinString: case kShortBinBytes: return push_text(take(number<uint8_t>()));
+      case kBinString:
+      case kBinBytes: return push_text(take(number<uint32_t>()));
+      case kShortBinString:
+      case kShortBinBytes: return push_text(take(number<uint8_t>()));
       default: return false;
     }
   }
@@ -139,21 +146,29 @@ class Reader {
       case kPopMark: pop_mark(); return true;
       case kDup: return push(top());
       case kEmptyDict: return push(make(Kind::kDict));
-      case kEmptyList: case kEmptyTuple: case kEmptySet: return push_sequence({});
-      case kTuple: case kList: return push_sequence(pop_mark());
+      case kEmptyList:
+      case kEmptyTuple:
+      case kEmptySet: return push_sequence({});
+      case kTuple:
+      case kList: return push_sequence(pop_mark());
       case kTuple1: return push_sequence({pop()});
-      case kTuple2: case kTuple3: {
+      case kTuple2:
+      case kTuple3: {
         std::vector<Pointer> items(op == kTuple2 ? 2 : 3);
         for (size_t i = items.size(); i-- > 0;) items[i] = pop();
         return push_sequence(items);
       }
-      case kAppend: case kAppends: case kAddItems: {
+      case kAppend:
+      case kAppends:
+      case kAddItems: {
         const auto items = op == kAppend ? std::vector<Pointer>{pop()} : pop_mark();
         auto& own = top()->items;
         own.insert(own.end(), items.begin(), items.end());
         return true;
       }
-      case kDict: case kSetItem: case kSetItems: return set_items(op);
+      case kDict:
+      case kSetItem:
+      case kSetItems: return set_items(op);
       default: return false;
     }
   }
@@ -207,8 +222,15 @@ class Reader {
         const auto arguments = pop(), function = pop();
         return push(called(*function, *arguments));
       }
-      case kNewObj: pop(); pop(); return push(make(Kind::kOther));
-      case kNewObjEx: pop(); pop(); pop(); return push(make(Kind::kOther));
+      case kNewObj:
+        pop();
+        pop();
+        return push(make(Kind::kOther));
+      case kNewObjEx:
+        pop();
+        pop();
+        pop();
+        return push(make(Kind::kOther));
       case kBuild: return build(*pop());
       default: return false;
     }
@@ -217,8 +239,10 @@ class Reader {
   // ('storage', torch.FloatStorage, key, device, elements)
   Pointer storage_of(const PickleValue& id) const {
     static const std::map<std::string, at::ScalarType> types{
-        {"torch.FloatStorage", at::kFloat}, {"torch.DoubleStorage", at::kDouble}, {"torch.HalfStorage", at::kHalf}, {"torch.BFloat16Storage", at::kBFloat16},
-        {"torch.LongStorage", at::kLong},   {"torch.IntStorage", at::kInt},       {"torch.ShortStorage", at::kShort}, {"torch.CharStorage", at::kChar},
+        {"torch.FloatStorage", at::kFloat}, {"torch.DoubleStorage", at::kDouble},
+        {"torch.HalfStorage", at::kHalf},   {"torch.BFloat16Storage", at::kBFloat16},
+        {"torch.LongStorage", at::kLong},   {"torch.IntStorage", at::kInt},
+        {"torch.ShortStorage", at::kShort}, {"torch.CharStorage", at::kChar},
         {"torch.ByteStorage", at::kByte},   {"torch.BoolStorage", at::kBool}};
     if (id.items.size() < 5) fail("a storage is not as torch.save writes it");
     const auto type = types.find(id.items[1]->text);
@@ -234,22 +258,26 @@ class Reader {
     const auto& given = arguments.items;
     if (function.text == "collections.OrderedDict") return make(Kind::kDict);
     if (function.text == "torch._utils._rebuild_parameter" && !given.empty()) return given[0];
-    if (function.text == "torch._utils._rebuild_tensor_v2" && given.size() >= 4 && given[0]->kind == Kind::kStorage) return tensor_of(given);
+    if (function.text == "torch._utils._rebuild_tensor_v2" && given.size() >= 4 &&
+        given[0]->kind == Kind::kStorage)
+      return tensor_of(given);
     auto value = make(Kind::kOther);
     value->text = function.text;
     value->items = given;
     return value;
   }
 
-  // The state of an object: for an array of numpy (version, shape, dtype, Fortran order, bytes); for others, as the versions beside a module's state dict,
-  // nothing that is needed.
+  // The state of an object: for an array of numpy (version, shape, dtype, Fortran order, bytes);
+  // for others, as the versions beside a module's state dict, nothing that is needed.
   bool build(const PickleValue& state) {
     auto& value = *top();
     if (value.kind != Kind::kOther || !value.text.ends_with("multiarray._reconstruct")) return true;
     const auto& given = state.items;
-    const bool fits = given.size() == 5 && given[2]->text == "numpy.dtype" && !given[2]->items.empty();
+    const bool fits =
+        given.size() == 5 && given[2]->text == "numpy.dtype" && !given[2]->items.empty();
     if (!fits) fail("an array is not as numpy writes it");
-    if (given[2]->items[0]->text != "u1" || given[3]->integer != 0) return true;  // of another type: not needed by anyone
+    if (given[2]->items[0]->text != "u1" || given[3]->integer != 0)
+      return true;  // of another type: not needed by anyone
     std::vector<int64_t> shape;
     __int128 values = 1;
     for (const auto& extent : given[1]->items) {
@@ -257,7 +285,8 @@ class Reader {
       values = extent->integer < 0 || values > (int64_t{1} << 40) ? -1 : values * extent->integer;
     }
     const auto& bytes = given[4]->text;
-    if (values != static_cast<__int128>(bytes.size())) fail(fmt::format("an array [{}] has {} bytes", fmt::join(shape, ", "), bytes.size()));
+    if (values != static_cast<__int128>(bytes.size()))
+      fail(fmt::format("an array [{}] has {} bytes", fmt::join(shape, ", "), bytes.size()));
     value.kind = Kind::kTensor;
     value.tensor = at::empty(shape, at::kByte);
     std::memcpy(value.tensor.data_ptr(), bytes.data(), bytes.size());
@@ -271,14 +300,20 @@ class Reader {
     for (const auto& stride : given[3]->items) strides.push_back(stride->integer);
     const auto storage = storage_(*given[0]);
     const int64_t offset = given[1]->integer;
-    const bool counts = offset >= 0 && shape.size() == strides.size() && std::all_of(shape.begin(), shape.end(), [](int64_t n) { return n >= 0; }) &&
-                        std::all_of(strides.begin(), strides.end(), [](int64_t n) { return n >= 0; });
+    const bool counts =
+        offset >= 0 && shape.size() == strides.size() &&
+        std::all_of(shape.begin(), shape.end(), [](int64_t n) { return n >= 0; }) &&
+        std::all_of(strides.begin(), strides.end(), [](int64_t n) { return n >= 0; });
     const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
     __int128 last = offset;
-    for (size_t d = 0; counts && d < shape.size(); ++d) last += static_cast<__int128>(shape[d] - 1) * strides[d];
-    if (!counts || (!empty && last >= storage.numel())) fail(fmt::format("a tensor [{}] lies outside of its storage of {}", fmt::join(shape, ", "), storage.numel()));
+    for (size_t d = 0; counts && d < shape.size(); ++d)
+      last += static_cast<__int128>(shape[d] - 1) * strides[d];
+    if (!counts || (!empty && last >= storage.numel()))
+      fail(fmt::format("a tensor [{}] lies outside of its storage of {}", fmt::join(shape, ", "),
+                       storage.numel()));
     auto value = make(Kind::kTensor);
-    value->tensor = empty ? at::empty(shape, storage.options()) : storage.as_strided(shape, strides, offset);
+    value->tensor =
+        empty ? at::empty(shape, storage.options()) : storage.as_strided(shape, strides, offset);
     return value;
   }
 
@@ -293,7 +328,9 @@ class Reader {
 
 }  // namespace
 
-PickleValue::Pointer read_pickle_values(const std::string& bytes, const std::string& source, const std::function<at::Tensor(const PickleValue& storage)>& storage) {
+PickleValue::Pointer read_pickle_values(
+    const std::string& bytes, const std::string& source,
+    const std::function<at::Tensor(const PickleValue& storage)>& storage) {
   return Reader(bytes, source, storage).read();
 }
 

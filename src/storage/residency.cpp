@@ -15,7 +15,8 @@ int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; 
 // Where embed, labels and index lie in one allocation.
 struct Layout {
   Layout(const FeatureCache& cache, int64_t rows)
-      : labels(aligned(rows * cache.dim() * static_cast<int64_t>(c10::elementSize(cache.dtype())))), index(labels + aligned(rows * 8)),
+      : labels(aligned(rows * cache.dim() * static_cast<int64_t>(c10::elementSize(cache.dtype())))),
+        index(labels + aligned(rows * 8)),
         total(index + aligned(rows * 8)) {}
   int64_t labels, index, total;
 };
@@ -40,9 +41,12 @@ HostResidency::HostResidency(HostResidency&&) noexcept = default;
 HostResidency& HostResidency::operator=(HostResidency&&) noexcept = default;
 HostResidency::~HostResidency() = default;
 
-int64_t HostResidency::bytes(const FeatureCache& cache, const RowSelection& selection) { return Layout(cache, selection.rows()).total; }
+int64_t HostResidency::bytes(const FeatureCache& cache, const RowSelection& selection) {
+  return Layout(cache, selection.rows()).total;
+}
 
-HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache, const RowSelection& selection) {
+HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
+                                  const RowSelection& selection) {
   HostResidency result;
   result.selection_ = selection;
   const int64_t rows = selection.rows();
@@ -54,13 +58,16 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
   result.embed_ = at::from_blob(memory.data(), {rows, cache.dim()}, cache.dtype());
   result.labels_ = at::from_blob(labels, {rows}, at::kLong);
   result.index_ = at::from_blob(index, {rows}, at::kLong);
-  const int64_t first = rows * node.rank() / node.size(), end = rows * (node.rank() + 1) / node.size();
+  const int64_t first = rows * node.rank() / node.size(),
+                end = rows * (node.rank() + 1) / node.size();
   try {
     agree(node, [&] {
-      const int64_t row_bytes = cache.dim() * result.embed_.element_size(), piece = std::max<int64_t>(1, kPieceBytes / row_bytes);
+      const int64_t row_bytes = cache.dim() * result.embed_.element_size(),
+                    piece = std::max<int64_t>(1, kPieceBytes / row_bytes);
       for (int64_t row = first; row < end; row += piece) {
         const int64_t stop = std::min(end, row + piece);
-        read_selected(cache, selection, row, stop, memory.data() + row * row_bytes, labels + row, index + row);
+        read_selected(cache, selection, row, stop, memory.data() + row * row_bytes, labels + row,
+                      index + row);
         check_finite(result.embed_.narrow(0, row, stop - row), row, cache.path());
       }
     });
@@ -85,8 +92,12 @@ at::Tensor HostResidency::take(std::span<const int64_t> rows) const {
   return out.to(at::kFloat);
 }
 
-at::Tensor HostResidency::take_labels(std::span<const int64_t> rows) const { return take_values<int64_t>(labels_, rows); }
-at::Tensor HostResidency::take_index(std::span<const int64_t> rows) const { return take_values<int64_t>(index_, rows); }
+at::Tensor HostResidency::take_labels(std::span<const int64_t> rows) const {
+  return take_values<int64_t>(labels_, rows);
+}
+at::Tensor HostResidency::take_index(std::span<const int64_t> rows) const {
+  return take_values<int64_t>(index_, rows);
+}
 
 void HostResidency::close() {
   embed_.reset();

@@ -16,13 +16,22 @@ struct Column {
   const char* name;
   Member member;
 };
-const Column kColumns[] = {
-    {"experiment", &ResultRow::experiment}, {"run", &ResultRow::run},         {"config_hash", &ResultRow::config_hash},
-    {"seed", &ResultRow::seed},             {"method", &ResultRow::method},   {"members", &ResultRow::members},
-    {"predictor", &ResultRow::predictor},   {"dataset", &ResultRow::dataset}, {"split", &ResultRow::split},
-    {"shift", &ResultRow::shift},           {"score", &ResultRow::score},     {"metric", &ResultRow::metric},
-    {"convention", &ResultRow::convention}, {"fidelity", &ResultRow::fidelity}, {"value", &ResultRow::value},
-    {"n", &ResultRow::n}};
+const Column kColumns[] = {{"experiment", &ResultRow::experiment},
+                           {"run", &ResultRow::run},
+                           {"config_hash", &ResultRow::config_hash},
+                           {"seed", &ResultRow::seed},
+                           {"method", &ResultRow::method},
+                           {"members", &ResultRow::members},
+                           {"predictor", &ResultRow::predictor},
+                           {"dataset", &ResultRow::dataset},
+                           {"split", &ResultRow::split},
+                           {"shift", &ResultRow::shift},
+                           {"score", &ResultRow::score},
+                           {"metric", &ResultRow::metric},
+                           {"convention", &ResultRow::convention},
+                           {"fidelity", &ResultRow::fidelity},
+                           {"value", &ResultRow::value},
+                           {"n", &ResultRow::n}};
 
 std::string field_text(const std::string& value) { return value; }
 std::string field_text(int64_t value) { return fmt::format("{}", value); }
@@ -33,7 +42,8 @@ void parse_field(std::string& out, const std::string& text, const std::string&) 
 template <class T>
 void parse_field(T& out, const std::string& text, const std::string& place) {
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData, "{}: '{}' is not {}", place, text,
+  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
+                "{}: '{}' is not {}", place, text,
                 std::is_same_v<T, double> ? "a number" : "an integer");
 }
 
@@ -52,7 +62,9 @@ void write_results(const std::string& path, const std::vector<ResultRow>& rows) 
   std::string text = csv_line(result_columns());
   for (const auto& row : rows) {
     std::vector<std::string> fields;
-    for (const auto& column : kColumns) fields.push_back(std::visit([&](auto member) { return field_text(row.*member); }, column.member));
+    for (const auto& column : kColumns)
+      fields.push_back(
+          std::visit([&](auto member) { return field_text(row.*member); }, column.member));
     text += csv_line(fields);
   }
   atomic_write_text(path, text);
@@ -65,17 +77,22 @@ std::vector<ResultRow> read_results(const std::string& path) {
   std::vector<size_t> places;  // of each column in the file
   for (const auto& column : kColumns) {
     const auto at = std::find(header.begin(), header.end(), column.name);
-    DISSENT_CHECK(at != header.end(), kData, "{}:{}: no column '{}' in the header", path, records[0].line, column.name);
+    DISSENT_CHECK(at != header.end(), kData, "{}:{}: no column '{}' in the header", path,
+                  records[0].line, column.name);
     places.push_back(at - header.begin());
   }
   std::vector<ResultRow> rows;
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& record = records[i];
-    DISSENT_CHECK(record.fields.size() == header.size(), kData, "{}:{}: {} columns, the header has {}", path, record.line, record.fields.size(), header.size());
+    DISSENT_CHECK(record.fields.size() == header.size(), kData,
+                  "{}:{}: {} columns, the header has {}", path, record.line, record.fields.size(),
+                  header.size());
     ResultRow row;
     for (size_t c = 0; c < places.size(); ++c) {
-      const std::string place = fmt::format("{}:{}: column {}", path, record.line, kColumns[c].name);
-      std::visit([&](auto member) { parse_field(row.*member, record.fields[places[c]], place); }, kColumns[c].member);
+      const std::string place =
+          fmt::format("{}:{}: column {}", path, record.line, kColumns[c].name);
+      std::visit([&](auto member) { parse_field(row.*member, record.fields[places[c]], place); },
+                 kColumns[c].member);
     }
     rows.push_back(std::move(row));
   }

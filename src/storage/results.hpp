@@ -13,24 +13,26 @@ struct ResultRow {
   int64_t seed = 0;
   std::string method;
   int64_t members = 0;
-  std::string predictor;   ///< ensemble, soup, best, mean or member:3
+  std::string predictor;  ///< ensemble, soup, best, mean or member:3
   std::string dataset;
   std::string split;
-  std::string shift;       ///< id, covariate, near, far, semantic
+  std::string shift;  ///< id, covariate, near, far, semantic
   std::string score;
   std::string metric;
   std::string convention;
   std::string fidelity;
   double value = 0;
-  int64_t n = 0;           ///< samples behind the value
+  int64_t n = 0;  ///< samples behind the value
   bool operator==(const ResultRow&) const = default;
 };
 
 /// The column names, in the order of the file.
 const std::vector<std::string>& result_columns();
-/// Writes header and rows whole and renames (a reader sees the old file or the new one). One rank only. Error::kData: folder missing, disk full.
+/// Writes header and rows whole and renames (a reader sees the old file or the new one). One rank
+/// only. Error::kData: folder missing, disk full.
 void write_results(const std::string& path, const std::vector<ResultRow>& rows);
-/// Columns may come in any order; all have to be there. Error::kData naming path, line, column and what was found.
+/// Columns may come in any order; all have to be there. Error::kData naming path, line, column and
+/// what was found.
 std::vector<ResultRow> read_results(const std::string& path);
 
 }  // namespace dissent

@@ -13,12 +13,16 @@ namespace {
 std::string_view trimmed(std::string_view text) {
   text = text.substr(0, text.find('#'));
   const auto first = text.find_first_not_of(" \t\r");
-  return first == std::string_view::npos ? std::string_view() : text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
+  return first == std::string_view::npos
+             ? std::string_view()
+             : text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
 
 void add_row(std::vector<RowRange>& ranges, int64_t row) {
-  if (!ranges.empty() && ranges.back().first + ranges.back().count == row) ++ranges.back().count;
-  else ranges.push_back({row, 1});
+  if (!ranges.empty() && ranges.back().first + ranges.back().count == row)
+    ++ranges.back().count;
+  else
+    ranges.push_back({row, 1});
 }
 
 }  // namespace
@@ -35,10 +39,11 @@ RowSubset read_row_subset(const std::string& path, bool complement) {
     if (word.empty()) continue;
     int64_t position = -1;
     const auto [stop, code] = std::from_chars(word.data(), word.data() + word.size(), position);
-    DISSENT_CHECK(code == std::errc() && stop == word.data() + word.size() && position >= 0, kData, "{}:{}: '{}' is not a position (an integer from 0)",
-                  path, line + 1, word);
+    DISSENT_CHECK(code == std::errc() && stop == word.data() + word.size() && position >= 0, kData,
+                  "{}:{}: '{}' is not a position (an integer from 0)", path, line + 1, word);
     const auto [before, added] = seen.emplace(position, line + 1);
-    DISSENT_CHECK(added, kData, "{}:{}: {} is there twice, first in line {}", path, line + 1, position, before->second);
+    DISSENT_CHECK(added, kData, "{}:{}: {} is there twice, first in line {}", path, line + 1,
+                  position, before->second);
     subset.positions.push_back(position);
   }
   return subset;
@@ -46,9 +51,11 @@ RowSubset read_row_subset(const std::string& path, bool complement) {
 
 RowSelection all_rows(const FeatureCache& cache) { return select_rows(cache, 0, cache.passes()); }
 
-RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t passes, const std::optional<RowSubset>& subset) {
-  DISSENT_CHECK(first_pass >= 0 && passes >= 1 && first_pass + passes <= cache.passes(), kUsage, "{}: passes {} .. {} asked for, it has 0 .. {}",
-                cache.path(), first_pass, first_pass + passes - 1, cache.passes() - 1);
+RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t passes,
+                         const std::optional<RowSubset>& subset) {
+  DISSENT_CHECK(first_pass >= 0 && passes >= 1 && first_pass + passes <= cache.passes(), kUsage,
+                "{}: passes {} .. {} asked for, it has 0 .. {}", cache.path(), first_pass,
+                first_pass + passes - 1, cache.passes() - 1);
   const int64_t per_pass = cache.rows_per_pass();
   if (!subset) return {{{first_pass * per_pass, passes * per_pass}}, passes, per_pass};
   auto positions = subset->positions;
@@ -67,13 +74,16 @@ RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t 
       add_row(selection.ranges, pass * per_pass + row);
       ++kept;
     }
-    DISSENT_CHECK(selection.rows_per_pass < 0 || selection.rows_per_pass == kept, kData, "{}: the subset of {} has {} rows in pass {}, {} in pass {}",
-                  subset->path, cache.path(), selection.rows_per_pass, first_pass, kept, pass);
+    DISSENT_CHECK(selection.rows_per_pass < 0 || selection.rows_per_pass == kept, kData,
+                  "{}: the subset of {} has {} rows in pass {}, {} in pass {}", subset->path,
+                  cache.path(), selection.rows_per_pass, first_pass, kept, pass);
     selection.rows_per_pass = kept;
   }
   if (const auto missing = std::find(found.begin(), found.end(), false); missing != found.end())
-    DISSENT_FAIL(kData, "{}: position {} is not in {}", subset->path, positions[missing - found.begin()], cache.path());
-  DISSENT_CHECK(selection.rows_per_pass > 0, kData, "{}: {} no row of {}", subset->path, subset->complement ? "leaves" : "keeps", cache.path());
+    DISSENT_FAIL(kData, "{}: position {} is not in {}", subset->path,
+                 positions[missing - found.begin()], cache.path());
+  DISSENT_CHECK(selection.rows_per_pass > 0, kData, "{}: {} no row of {}", subset->path,
+                subset->complement ? "leaves" : "keeps", cache.path());
   return selection;
 }
 

@@ -14,7 +14,8 @@ struct RowRange {
   int64_t count = 0;
 };
 
-/// Which rows of a cache are used: ascending, disjoint ranges. The same number of rows in each pass.
+/// Which rows of a cache are used: ascending, disjoint ranges. The same number of rows in each
+/// pass.
 struct RowSelection {
   std::vector<RowRange> ranges;
   int64_t passes = 0;
@@ -29,13 +30,16 @@ struct RowSubset {
   std::string path;  ///< where the list came from, for messages
 };
 
-/// Reads a list: one integer >= 0 a line; blank lines and what follows '#' are skipped. Error::kData naming file and line: no integer, a duplicate.
+/// Reads a list: one integer >= 0 a line; blank lines and what follows '#' are skipped.
+/// Error::kData naming file and line: no integer, a duplicate.
 RowSubset read_row_subset(const std::string& path, bool complement);
 
 /// Every row of every pass.
 RowSelection all_rows(const FeatureCache& cache);
-/// Rows of passes [first_pass, first_pass + passes), filtered in each pass by `index`. Error::kData: a position of the list that the cache
-/// does not have, no row left, passes that keep different numbers of rows. Error::kUsage: passes that are not there.
-RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t passes, const std::optional<RowSubset>& subset = {});
+/// Rows of passes [first_pass, first_pass + passes), filtered in each pass by `index`.
+/// Error::kData: a position of the list that the cache does not have, no row left, passes that keep
+/// different numbers of rows. Error::kUsage: passes that are not there.
+RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t passes,
+                         const std::optional<RowSubset>& subset = {});
 
 }  // namespace dissent

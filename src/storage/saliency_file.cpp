@@ -12,11 +12,13 @@ constexpr const char* kFormat = "dissent-saliency";
 
 struct Field {
   const char* name;
-  at::Tensor SaliencyMaps::*values;
+  at::Tensor SaliencyMaps::* values;
   at::ScalarType dtype;
   int64_t dims;
 };
-const Field kFields[] = {{"image", &SaliencyMaps::image, at::kByte, 4}, {"maps", &SaliencyMaps::maps, at::kFloat, 4}, {"label", &SaliencyMaps::label, at::kLong, 1},
+const Field kFields[] = {{"image", &SaliencyMaps::image, at::kByte, 4},
+                         {"maps", &SaliencyMaps::maps, at::kFloat, 4},
+                         {"label", &SaliencyMaps::label, at::kLong, 1},
                          {"prediction", &SaliencyMaps::prediction, at::kLong, 1}};
 
 // What is wrong, or "".
@@ -24,24 +26,32 @@ std::string problem_of(const SaliencyMaps& saliency) {
   for (const auto& field : kFields) {
     const auto& values = saliency.*field.values;
     if (values.dim() != field.dims || values.scalar_type() != field.dtype)
-      return fmt::format("{}: expected {} with {} dimensions, found {} [{}]", field.name, at::toString(field.dtype), field.dims, at::toString(values.scalar_type()),
+      return fmt::format("{}: expected {} with {} dimensions, found {} [{}]", field.name,
+                         at::toString(field.dtype), field.dims, at::toString(values.scalar_type()),
                          fmt::join(values.sizes(), ", "));
-    if (values.size(0) != saliency.image.size(0)) return fmt::format("{}: {} images, image has {}", field.name, values.size(0), saliency.image.size(0));
+    if (values.size(0) != saliency.image.size(0))
+      return fmt::format("{}: {} images, image has {}", field.name, values.size(0),
+                         saliency.image.size(0));
     if (values.numel() == 0) return fmt::format("{}: no values", field.name);
   }
   const int64_t channels = saliency.image.size(3);
-  return channels == 1 || channels == 3 ? "" : fmt::format("image: expected 1 or 3 channels, found {}", channels);
+  return channels == 1 || channels == 3
+             ? ""
+             : fmt::format("image: expected 1 or 3 channels, found {}", channels);
 }
 
 }  // namespace
 
 void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
-  for (const auto& field : kFields) DISSENT_CHECK((saliency.*field.values).defined(), kUsage, "write_saliency: {}: expected a tensor, found none", field.name);
+  for (const auto& field : kFields)
+    DISSENT_CHECK((saliency.*field.values).defined(), kUsage,
+                  "write_saliency: {}: expected a tensor, found none", field.name);
   const auto problem = problem_of(saliency);
   DISSENT_CHECK(problem.empty(), kUsage, "write_saliency: {}", problem);
   const std::string temporary = temporary_name(path);
   int64_t bytes = 64 * 1024;
-  for (const auto& field : kFields) bytes += (saliency.*field.values).numel() * (saliency.*field.values).element_size();
+  for (const auto& field : kFields)
+    bytes += (saliency.*field.values).numel() * (saliency.*field.values).element_size();
   auto self = make_self_communicator();
   try {
     auto file = h5_create(temporary, bytes);
@@ -64,7 +74,8 @@ SaliencyMaps read_saliency(const std::string& path) {
   const auto file = h5_open(path);
   SaliencyMaps saliency;
   for (const auto& field : kFields) {
-    DISSENT_CHECK(h5_has(file, field.name), kData, "{}: no dataset '{}': not a saliency file", path, field.name);
+    DISSENT_CHECK(h5_has(file, field.name), kData, "{}: no dataset '{}': not a saliency file", path,
+                  field.name);
     saliency.*field.values = h5_read(file, field.name, path);
   }
   const auto problem = problem_of(saliency);

@@ -22,17 +22,20 @@ std::vector<RowRange> cut(const std::vector<RowRange>& ranges, int64_t first, in
 
 }  // namespace
 
-void read_selected(const FeatureCache& cache, const RowSelection& selection, int64_t first_place, int64_t end_place, char* embed, int64_t* labels,
-                   int64_t* index) {
+void read_selected(const FeatureCache& cache, const RowSelection& selection, int64_t first_place,
+                   int64_t end_place, char* embed, int64_t* labels, int64_t* index) {
   const auto ranges = cut(selection.ranges, first_place, end_place);
   const int64_t row_bytes = cache.dim() * static_cast<int64_t>(c10::elementSize(cache.dtype()));
   const int64_t span_rows = std::max<int64_t>(1, kSpanBytes / row_bytes);
   std::vector<char> buffer;
   for (size_t at = 0; at < ranges.size();) {
     size_t stop = at + 1;
-    while (stop < ranges.size() && ranges[stop].first + ranges[stop].count - ranges[at].first <= span_rows) ++stop;
+    while (stop < ranges.size() &&
+           ranges[stop].first + ranges[stop].count - ranges[at].first <= span_rows)
+      ++stop;
     const bool gaps = stop > at + 1;
-    const int64_t first = ranges[at].first, rows = ranges[stop - 1].first + ranges[stop - 1].count - first;
+    const int64_t first = ranges[at].first,
+                  rows = ranges[stop - 1].first + ranges[stop - 1].count - first;
     const auto span_labels = cache.read_labels(first, rows);
     const auto span_index = index ? cache.read_index(first, rows) : at::Tensor();
     if (gaps) buffer.resize(rows * row_bytes);

@@ -7,9 +7,12 @@
 
 namespace dissent {
 
-/// Reads rows [first, end) of a selection (places 0 .. selection.rows() - 1), one after another, in the file's dtype, to `embed` and `labels`, and to
-/// `index` unless that is null. Rows with gaps between them are read together where they lie within 4 MiB, through a buffer of that size.
+/// Reads rows [first, end) of a selection (places 0 .. selection.rows() - 1), one after another, in
+/// the file's dtype, to `embed` and `labels`, and to
+/// `index` unless that is null. Rows with gaps between them are read together where they lie within
+/// 4 MiB, through a buffer of that size.
 /// Error::kData naming the file. Any thread, if cache.concurrent_reads().
-void read_selected(const FeatureCache& cache, const RowSelection& selection, int64_t first, int64_t end, char* embed, int64_t* labels, int64_t* index);
+void read_selected(const FeatureCache& cache, const RowSelection& selection, int64_t first,
+                   int64_t end, char* embed, int64_t* labels, int64_t* index);
 
 }  // namespace dissent

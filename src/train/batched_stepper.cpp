@@ -40,20 +40,31 @@ struct BatchedStepper::Work {
   std::unique_ptr<DeviceGraph> graph;
 };
 
-BatchedStepper::BatchedStepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective, const BatchedOptions& options, Grid& grid)
-    : members_(members), optimizer_(optimizer), objective_(objective), options_(options), grid_(grid) {
+BatchedStepper::BatchedStepper(MemberStack& members, Optimizer& optimizer,
+                               const ObjectiveOptions& objective, const BatchedOptions& options,
+                               Grid& grid)
+    : members_(members),
+      optimizer_(optimizer),
+      objective_(objective),
+      options_(options),
+      grid_(grid) {
   if (alone() || !members.values.is_cuda()) return;
   device_run_ = make_device_communicator(*grid.run, members.values.device());
-  if (grid.shape.data > 1) device_data_ = make_device_communicator(*grid.data, members.values.device());
+  if (grid.shape.data > 1)
+    device_data_ = make_device_communicator(*grid.data, members.values.device());
 }
 
 BatchedStepper::~BatchedStepper() = default;
 
-std::vector<StepResult> BatchedStepper::run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update, Request request) {
-  // A batched product takes batches of one size: the short one at the end of an epoch is a piece of its own.
+std::vector<StepResult> BatchedStepper::run(const std::vector<StepInput>& wave,
+                                            int64_t epoch_of_loss, bool update, Request request) {
+  // A batched product takes batches of one size: the short one at the end of an epoch is a piece of
+  // its own.
   std::map<std::tuple<size_t, size_t, uint64_t>, std::vector<StepInput>> alike;
   for (const auto& input : wave)
-    alike[{input.step->rows.size(), input.step->unlabelled_rows.size(), terms_on(objective_, epoch_of_loss, input.step->index)}].push_back(input);
+    alike[{input.step->rows.size(), input.step->unlabelled_rows.size(),
+           terms_on(objective_, epoch_of_loss, input.step->index)}]
+        .push_back(input);
   Request largest = Request::kNone;
   for (const auto& [kind, part] : alike) {
     run_alike(part, epoch_of_loss, update, request);
@@ -63,7 +74,8 @@ std::vector<StepResult> BatchedStepper::run(const std::vector<StepInput>& wave, 
   return std::vector<StepResult>(wave.size());
 }
 
-void BatchedStepper::run_alike(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update, Request request) {
+void BatchedStepper::run_alike(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
+                               bool update, Request request) {
   std::vector<const StepInput*> mine;
   std::vector<int64_t> place_of_step(wave.size(), -1);
   for (size_t s = 0; s < wave.size(); ++s) {
@@ -74,8 +86,13 @@ void BatchedStepper::run_alike(const std::vector<StepInput>& wave, int64_t epoch
   auto pairs = local_pairs(wave, members_);
   for (auto& pair : pairs) pair.step = place_of_step[pair.step];
   const Step& first = *wave[0].step;
-  const Shape shape{static_cast<int64_t>(mine.size()), static_cast<int64_t>(pairs.size()), static_cast<int64_t>(first.rows.size()),
-                    static_cast<int64_t>(first.unlabelled_rows.size()), epoch_of_loss, terms_on(objective_, epoch_of_loss, first.index), update};
+  const Shape shape{static_cast<int64_t>(mine.size()),
+                    static_cast<int64_t>(pairs.size()),
+                    static_cast<int64_t>(first.rows.size()),
+                    static_cast<int64_t>(first.unlabelled_rows.size()),
+                    epoch_of_loss,
+                    terms_on(objective_, epoch_of_loss, first.index),
+                    update};
   agreed_ = request;
   if (pairs.empty() && alone()) return;
   auto& work = work_of(shape);
@@ -88,7 +105,8 @@ void BatchedStepper::run_alike(const std::vector<StepInput>& wave, int64_t epoch
     at::Tensor logits;
     if (!pairs.empty()) logits = forward(work, flats, saved);
     for (size_t i = 0; i < pairs.size(); ++i) pieces.push_back(logits[i]);
-    auto gathered = gather_logits(device_run_ ? *device_run_ : *grid_.run, grid_.shape, members_, wave, pieces, request);
+    auto gathered = gather_logits(device_run_ ? *device_run_ : *grid_.run, grid_.shape, members_,
+                                  wave, pieces, request);
     agreed_ = gathered.agreed;
     std::vector<at::Tensor> whole;
     for (const auto& step_logits : gathered.of_step)
@@ -100,25 +118,33 @@ void BatchedStepper::run_alike(const std::vector<StepInput>& wave, int64_t epoch
 
 BatchedStepper::Work& BatchedStepper::work_of(const Shape& shape) {
   // Losses may change with the epoch: recorded work of an earlier one is of no more use.
-  std::erase_if(works_, [&](const auto& entry) { return entry.first.epoch_of_loss != shape.epoch_of_loss || entry.first.update != shape.update; });
+  std::erase_if(works_, [&](const auto& entry) {
+    return entry.first.epoch_of_loss != shape.epoch_of_loss || entry.first.update != shape.update;
+  });
   auto& work = works_[shape];
   if (work) return *work;
   work = std::make_unique<Work>();
   work->shape = shape;
   const auto options = members_.values.options();
   work->labels = at::empty({shape.steps, shape.rows}, options.dtype(at::kLong));
-  for (auto* tensor : {&work->slots, &work->step_of, &work->place}) *tensor = at::empty({shape.pairs}, options.dtype(at::kLong));
+  for (auto* tensor : {&work->slots, &work->step_of, &work->place})
+    *tensor = at::empty({shape.pairs}, options.dtype(at::kLong));
   work->rates = at::empty({shape.pairs}, options.dtype(at::kDouble));
   work->scales = at::ones({shape.pairs}, options.dtype(at::kDouble));
-  work->figures = at::zeros({shape.steps, kTerms + static_cast<int64_t>(objective_.terms.size())}, options.dtype(at::kDouble));
+  work->figures = at::zeros({shape.steps, kTerms + static_cast<int64_t>(objective_.terms.size())},
+                            options.dtype(at::kDouble));
   auto& gradient = gradients_[shape.pairs];
-  if (shape.update && !gradient.defined()) gradient = at::zeros({shape.pairs, members_.head->layout().size()}, options);
+  if (shape.update && !gradient.defined())
+    gradient = at::zeros({shape.pairs, members_.head->layout().size()}, options);
   return *work;
 }
 
-void BatchedStepper::fill(Work& work, const std::vector<const StepInput*>& mine, const std::vector<LocalPair>& pairs) {
+void BatchedStepper::fill(Work& work, const std::vector<const StepInput*>& mine,
+                          const std::vector<LocalPair>& pairs) {
   const auto active = static_cast<int64_t>(mine[0]->step->active.size());
-  if (!work.x.defined()) work.x = at::empty({work.shape.steps, mine[0]->x.size(0), mine[0]->x.size(1)}, members_.values.options().dtype(options_.compute));
+  if (!work.x.defined())
+    work.x = at::empty({work.shape.steps, mine[0]->x.size(0), mine[0]->x.size(1)},
+                       members_.values.options().dtype(options_.compute));
   work.drawn.clear();
   work.first_step = mine[0]->step->index;
   for (size_t s = 0; s < mine.size(); ++s) {
@@ -152,15 +178,21 @@ void BatchedStepper::fill(Work& work, const std::vector<const StepInput*>& mine,
 }
 
 // Logits [n, b + u, C] f32 of the local pairs.
-at::Tensor BatchedStepper::forward(Work& work, at::Tensor& flats, std::vector<at::Tensor>& saved) const {
-  const bool every = work.shape.pairs == members_.count() && work.shape.steps == 1 && !drawn_first();
+at::Tensor BatchedStepper::forward(Work& work, at::Tensor& flats,
+                                   std::vector<at::Tensor>& saved) const {
+  const bool every =
+      work.shape.pairs == members_.count() && work.shape.steps == 1 && !drawn_first();
   flats = every ? members_.values : members_.values.index_select(0, work.slots);
   flats = flats.to(options_.compute);
-  return members_.head->forward_stack(flats, work.x.index_select(0, work.step_of), &saved).to(members_.values.scalar_type());
+  return members_.head->forward_stack(flats, work.x.index_select(0, work.step_of), &saved)
+      .to(members_.values.scalar_type());
 }
 
-// Losses from the logits [S, A, B + U, C] of all members, then gradient and update of the local ones.
-void BatchedStepper::learn(Work& work, const at::Tensor& logits, const at::Tensor& flats, const std::vector<at::Tensor>& saved, const std::vector<StepInput>& wave) {
+// Losses from the logits [S, A, B + U, C] of all members, then gradient and update of the local
+// ones.
+void BatchedStepper::learn(Work& work, const at::Tensor& logits, const at::Tensor& flats,
+                           const std::vector<at::Tensor>& saved,
+                           const std::vector<StepInput>& wave) {
   const auto& shape = work.shape;
   at::Tensor dlogits;
   if (shape.pairs > 0) {
@@ -170,7 +202,8 @@ void BatchedStepper::learn(Work& work, const at::Tensor& logits, const at::Tenso
     for (int64_t s = 0; s < shape.steps; ++s) {
       std::optional<at::Tensor> unlabelled;
       if (shape.unlabelled > 0) unlabelled = leaf[s].narrow(1, shape.rows, shape.unlabelled);
-      const auto value = objective(leaf[s].narrow(1, 0, shape.rows), work.labels[s], unlabelled, work.drawn[s], shape.epoch_of_loss, work.first_step, objective_);
+      const auto value = objective(leaf[s].narrow(1, 0, shape.rows), work.labels[s], unlabelled,
+                                   work.drawn[s], shape.epoch_of_loss, work.first_step, objective_);
       totals.push_back(value.total);
       std::vector<at::Tensor> row{value.total.detach(), at::zeros_like(value.total)};
       row.insert(row.end(), value.terms.begin(), value.terms.end());
@@ -179,17 +212,25 @@ void BatchedStepper::learn(Work& work, const at::Tensor& logits, const at::Tenso
     work.figures.copy_(at::stack(figures));
     if (!shape.update) return;
     const auto total = at::stack(totals).sum();
-    dlogits = total.requires_grad() ? torch::autograd::grad({total}, {leaf})[0] : at::zeros_like(leaf);
-    const Part labelled = part_of(shape.rows, grid_.shape.data, grid_.data_part), extra = part_of(shape.unlabelled, grid_.shape.data, grid_.data_part);
+    dlogits =
+        total.requires_grad() ? torch::autograd::grad({total}, {leaf})[0] : at::zeros_like(leaf);
+    const Part labelled = part_of(shape.rows, grid_.shape.data, grid_.data_part),
+               extra = part_of(shape.unlabelled, grid_.shape.data, grid_.data_part);
     dlogits = dlogits.flatten(0, 1).index_select(0, work.place);
     if (grid_.shape.data > 1)
-      dlogits = at::cat({dlogits.narrow(1, labelled.first, labelled.count), dlogits.narrow(1, shape.rows + extra.first, extra.count)}, 1);
-    members_.head->backward_stack(flats, work.x.index_select(0, work.step_of), saved, dlogits.to(options_.compute), gradients_[shape.pairs]);
-    if (grid_.shape.data > 1) (device_data_ ? *device_data_ : *grid_.data).all_reduce(gradients_[shape.pairs], ReduceOp::kSum);
+      dlogits = at::cat({dlogits.narrow(1, labelled.first, labelled.count),
+                         dlogits.narrow(1, shape.rows + extra.first, extra.count)},
+                        1);
+    members_.head->backward_stack(flats, work.x.index_select(0, work.step_of), saved,
+                                  dlogits.to(options_.compute), gradients_[shape.pairs]);
+    if (grid_.shape.data > 1)
+      (device_data_ ? *device_data_ : *grid_.data)
+          .all_reduce(gradients_[shape.pairs], ReduceOp::kSum);
   }
   if (!shape.update) return;
   set_scales(work, wave);
-  if (shape.pairs > 0) optimizer_.update_stack(work.slots, gradients_[shape.pairs], work.rates, work.scales);
+  if (shape.pairs > 0)
+    optimizer_.update_stack(work.slots, gradients_[shape.pairs], work.rates, work.scales);
 }
 
 // Factor of each pair's gradient: clipping, or -1 for a step that is passed over.
@@ -197,19 +238,22 @@ void BatchedStepper::set_scales(Work& work, const std::vector<StepInput>& wave) 
   const auto& options = options_.step;
   if (options.clip_norm <= 0 && !options.skip_not_finite) return;
   const auto& shape = work.shape;
-  auto squares = shape.pairs > 0 ? gradients_[shape.pairs].square().sum(1, false, at::kDouble) : at::empty({0}, work.scales.options());
+  auto squares = shape.pairs > 0 ? gradients_[shape.pairs].square().sum(1, false, at::kDouble)
+                                 : at::empty({0}, work.scales.options());
   at::Tensor norms;  // [S]
   if (alone()) {
     norms = squares.view({shape.steps, -1}).sum(1).sqrt();
   } else {
     std::vector<double> mine;
-    const auto sums = sum_over_members(device_run_ ? *device_run_ : *grid_.run, grid_.shape, grid_.data_part, members_, wave, squares);
+    const auto sums = sum_over_members(device_run_ ? *device_run_ : *grid_.run, grid_.shape,
+                                       grid_.data_part, members_, wave, squares);
     for (size_t s = 0; s < wave.size(); ++s)
       if (takes_part(*wave[s].step)) mine.push_back(std::sqrt(sums[s]));
     if (mine.empty()) return;
     norms = at::tensor(mine, at::kDouble).to(work.scales.device());
   }
-  auto scales = options.clip_norm > 0 ? (options.clip_norm / (norms + 1e-6)).clamp_max(1) : at::ones_like(norms);
+  auto scales = options.clip_norm > 0 ? (options.clip_norm / (norms + 1e-6)).clamp_max(1)
+                                      : at::ones_like(norms);
   if (options.skip_not_finite) {
     const auto bad = norms.isfinite().logical_not();
     scales = scales.masked_fill(bad, -1);
@@ -218,7 +262,8 @@ void BatchedStepper::set_scales(Work& work, const std::vector<StepInput>& wave) 
   work.scales.copy_(scales.index_select(0, work.step_of));
 }
 
-// One rank: no message and nothing read from the device, so that the work can be recorded and replayed.
+// One rank: no message and nothing read from the device, so that the work can be recorded and
+// replayed.
 void BatchedStepper::run_alone(Work& work) {
   if (work.graph) return work.graph->replay();
   const auto compute = [&] {
@@ -227,14 +272,16 @@ void BatchedStepper::run_alone(Work& work) {
     const auto logits = forward(work, flats, saved);
     learn(work, logits.unflatten(0, {work.shape.steps, -1}), flats, saved, {});
   };
-  const bool records = members_.values.is_cuda() && options_.graphs && work.recordable && !objective_.below_threshold;
+  const bool records = members_.values.is_cuda() && options_.graphs && work.recordable &&
+                       !objective_.below_threshold;
   if (records && work.runs >= kRunsBeforeGraph) {
     try {
       work.graph = std::make_unique<DeviceGraph>(members_.values.device(), compute);
       return work.graph->replay();
     } catch (const Error& error) {
       work.recordable = false;
-      spdlog::warn("event=no_graph steps={} pairs={} reason=\"{}\"", work.shape.steps, work.shape.pairs, error.what());
+      spdlog::warn("event=no_graph steps={} pairs={} reason=\"{}\"", work.shape.steps,
+                   work.shape.pairs, error.what());
     }
   }
   ++work.runs;
@@ -244,7 +291,8 @@ void BatchedStepper::run_alone(Work& work) {
 at::Tensor BatchedStepper::probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) {
   auto& run = device_run_ ? *device_run_ : *grid_.run;
   auto& data = device_data_ ? *device_data_ : *grid_.data;
-  return probe_gradients({run, data, grid_.shape, grid_.data_part}, members_, objective_, wave, epoch_of_loss);
+  return probe_gradients({run, data, grid_.shape, grid_.data_part}, members_, objective_, wave,
+                         epoch_of_loss);
 }
 
 std::vector<LateResult> BatchedStepper::late_results(bool all) {
@@ -259,10 +307,12 @@ std::vector<LateResult> BatchedStepper::late_results(bool all) {
     for (auto& late : pending.results) {
       const auto v = value[row++];
       late.result = {true, v[kSkipped] != 0, v[kTotal], {}};
-      for (int64_t column = kTerms; column < table.size(1); ++column) late.result.losses.push_back(v[column]);
+      for (int64_t column = kTerms; column < table.size(1); ++column)
+        late.result.losses.push_back(v[column]);
       if (!failure_ && !options_.step.skip_not_finite && !std::isfinite(v[kTotal]))
         failure_.emplace(ErrorKind::kData,
-                         fmt::format("the loss of epoch {}, step {} is {}: training has diverged (training.on_nan = \"skip_step\" would pass over such steps)",
+                         fmt::format("the loss of epoch {}, step {} is {}: training has diverged "
+                                     "(training.on_nan = \"skip_step\" would pass over such steps)",
                                      pending.epoch, late.step, v[kTotal]),
                          __FILE__, __LINE__);
       results.push_back(std::move(late));

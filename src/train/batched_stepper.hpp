@@ -14,21 +14,27 @@ namespace dissent {
 
 struct BatchedOptions {
   StepperOptions step = {};
-  at::ScalarType compute = at::kFloat;  ///< dtype of the products, f32 or bf16; parameters, optimiser state, logits and losses stay f32
-  bool graphs = true;                   ///< record waves of one shape as CUDA graphs, where the run has one rank
+  at::ScalarType compute = at::kFloat;  ///< dtype of the products, f32 or bf16; parameters,
+                                        ///< optimiser state, logits and losses stay f32
+  bool graphs = true;  ///< record waves of one shape as CUDA graphs, where the run has one rank
 };
 
-/// Waves on the members' device (a GPU; the CPU in tests): the pairs (step, active member) of a wave are one batched product a layer, the update is one kernel
-/// over their members. Nothing is read back from the device in a step of a run on one rank, so results come late (late_results()).
-/// The same numbers as Stepper to rounding: products and sums have other orders. Ranks exchange over NCCL on GPUs.
-/// Of gradients that are not finite, on_nan = "error" notices those that show in the loss of this step or of the member's next one.
+/// Waves on the members' device (a GPU; the CPU in tests): the pairs (step, active member) of a
+/// wave are one batched product a layer, the update is one kernel over their members. Nothing is
+/// read back from the device in a step of a run on one rank, so results come late (late_results()).
+/// The same numbers as Stepper to rounding: products and sums have other orders. Ranks exchange
+/// over NCCL on GPUs.
+/// Of gradients that are not finite, on_nan = "error" notices those that show in the loss of this
+/// step or of the member's next one.
 class BatchedStepper final : public WaveRunner {
  public:
   /// Collective over grid.run. All arguments have to outlive this object.
-  BatchedStepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective, const BatchedOptions& options, Grid& grid);
+  BatchedStepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective,
+                 const BatchedOptions& options, Grid& grid);
   ~BatchedStepper() override;
 
-  std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update, Request request = Request::kNone) override;
+  std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
+                              bool update, Request request = Request::kNone) override;
   std::vector<LateResult> late_results(bool all) override;
   at::Tensor probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) override;
   Request agreed() const override { return agreed_; }
@@ -44,15 +50,19 @@ class BatchedStepper final : public WaveRunner {
     bool update;
     auto operator<=>(const Shape&) const = default;
   };
-  void run_alike(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update, Request request);
+  void run_alike(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update,
+                 Request request);
   Work& work_of(const Shape& shape);
-  void fill(Work& work, const std::vector<const StepInput*>& mine, const std::vector<LocalPair>& pairs);
+  void fill(Work& work, const std::vector<const StepInput*>& mine,
+            const std::vector<LocalPair>& pairs);
   at::Tensor forward(Work& work, at::Tensor& flats, std::vector<at::Tensor>& saved) const;
-  void learn(Work& work, const at::Tensor& logits, const at::Tensor& flats, const std::vector<at::Tensor>& saved, const std::vector<StepInput>& wave);
+  void learn(Work& work, const at::Tensor& logits, const at::Tensor& flats,
+             const std::vector<at::Tensor>& saved, const std::vector<StepInput>& wave);
   void set_scales(Work& work, const std::vector<StepInput>& wave);
   void run_alone(Work& work);
   bool alone() const { return grid_.run->size() == 1; }
-  /// On one rank the member that A2D drew comes first in its step: recorded work can only hold a fixed place.
+  /// On one rank the member that A2D drew comes first in its step: recorded work can only hold a
+  /// fixed place.
   bool drawn_first() const { return alone() && uses_drawn_member(objective_); }
 
   MemberStack& members_;
@@ -60,7 +70,8 @@ class BatchedStepper final : public WaveRunner {
   ObjectiveOptions objective_;
   BatchedOptions options_;
   Grid& grid_;
-  std::unique_ptr<Communicator> device_run_, device_data_;  ///< over NCCL; none on the CPU and for one rank
+  std::unique_ptr<Communicator> device_run_,
+      device_data_;  ///< over NCCL; none on the CPU and for one rank
   std::map<Shape, std::unique_ptr<Work>> works_;
   std::map<int64_t, at::Tensor> gradients_;  ///< [n, P] by n; what lies between the entries stays 0
   struct Pending {

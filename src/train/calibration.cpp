@@ -12,16 +12,21 @@ namespace dissent {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int64_t kTableBytes = int64_t{64} << 20;  // of random features, and of each array that traffic is measured on: more than the last cache holds
+constexpr int64_t kTableBytes = int64_t{64}
+                                << 20;  // of random features, and of each array that traffic is
+                                        // measured on: more than the last cache holds
 constexpr size_t kProbes = 5;
 constexpr int64_t kWarmUp = 2, kLeastWaves = 3;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // One of `size` ranks, alone: what the others would send is zeros.
 class StandIn final : public Communicator {
  public:
-  StandIn(int64_t rank, int64_t size) : rank_(static_cast<int>(rank)), size_(static_cast<int>(size)) {}
+  StandIn(int64_t rank, int64_t size)
+      : rank_(static_cast<int>(rank)), size_(static_cast<int>(size)) {}
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   const char* backend() const override { return "self"; }
@@ -38,8 +43,12 @@ class StandIn final : public Communicator {
   }
   void broadcast(at::Tensor&, int) override {}
   void barrier() override {}
-  std::unique_ptr<Communicator> split(int, int) override { DISSENT_FAIL(kInternal, "a stand-in cannot be split"); }
-  std::unique_ptr<Communicator> split_by_node() override { DISSENT_FAIL(kInternal, "a stand-in cannot be split"); }
+  std::unique_ptr<Communicator> split(int, int) override {
+    DISSENT_FAIL(kInternal, "a stand-in cannot be split");
+  }
+  std::unique_ptr<Communicator> split_by_node() override {
+    DISSENT_FAIL(kInternal, "a stand-in cannot be split");
+  }
 
  private:
   int rank_, size_;
@@ -57,7 +66,8 @@ Grid stand_in_grid(const GridShape& shape, int64_t member_part) {
   return grid;
 }
 
-// As make_members, but the draws of one member serve for all: they take longer than the measurement.
+// As make_members, but the draws of one member serve for all: they take longer than the
+// measurement.
 MemberStack same_members(const RunShape& run, Part part) {
   MemberStack stack{run.head, run.plan.members, part.first, at::empty({part.count, run.flat()})};
   run.head->initialise(stack.values[0], run.plan.seed, 0);
@@ -66,14 +76,17 @@ MemberStack same_members(const RunShape& run, Part part) {
 }
 
 double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2), values.end());
+  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2),
+                   values.end());
   return values[values.size() / 2];
 }
 
 // Random rows, and the batches of steps from them.
 struct Rows {
   explicit Rows(const RunShape& run)
-      : x(at::randn({std::max(run.plan.batch_size, std::min(run.train.rows(), kTableBytes / (run.train.dim * 4))), run.train.dim})),
+      : x(at::randn({std::max(run.plan.batch_size,
+                              std::min(run.train.rows(), kTableBytes / (run.train.dim * 4))),
+                     run.train.dim})),
         labels(at::randint(run.train.classes, {x.size(0)}, at::kLong)) {}
   StepInput input(const Step& step, const GridShape& grid, double rate, bool wanted) const {
     StepInput input{&step, rate, {}, {}};
@@ -89,8 +102,10 @@ struct Rows {
 };
 
 // Waves until the time is over, round and round the steps; median by pairs.
-std::map<int64_t, double> time_waves(Stepper& stepper, const std::vector<Step>& steps, const RunShape& run, const GridShape& grid, const MemberStack& members,
-                                     double rate, bool update, double seconds) {
+std::map<int64_t, double> time_waves(Stepper& stepper, const std::vector<Step>& steps,
+                                     const RunShape& run, const GridShape& grid,
+                                     const MemberStack& members, double rate, bool update,
+                                     double seconds) {
   const Rows rows(run);
   std::map<int64_t, std::vector<double>> samples;
   const auto start = Clock::now();
@@ -103,7 +118,8 @@ std::map<int64_t, double> time_waves(Stepper& stepper, const std::vector<Step>& 
       int64_t pairs = 0;
       for (const int64_t s : wave) {
         inputs.push_back(rows.input(steps[s], grid, rate, stepper.takes_part(steps[s])));
-        pairs += std::count_if(steps[s].active.begin(), steps[s].active.end(), [&](int64_t member) { return members.holds(member); });
+        pairs += std::count_if(steps[s].active.begin(), steps[s].active.end(),
+                               [&](int64_t member) { return members.holds(member); });
       }
       stepper.run(inputs, std::numeric_limits<int64_t>::max(), update);
       if (done >= kWarmUp) samples[pairs].push_back(seconds_since(wave_start));
@@ -116,7 +132,8 @@ std::map<int64_t, double> time_waves(Stepper& stepper, const std::vector<Step>& 
 }
 
 // Probes of a few steps that the rank takes part in, one at a time; scaled to those of an epoch.
-double time_probes(Stepper& stepper, const std::vector<Step>& steps, const RunShape& run, const GridShape& grid) {
+double time_probes(Stepper& stepper, const std::vector<Step>& steps, const RunShape& run,
+                   const GridShape& grid) {
   const Rows rows(run);
   const auto probed = probed_steps(steps, run.plan.members, run.gradient_samples);
   std::vector<double> times;
@@ -130,11 +147,14 @@ double time_probes(Stepper& stepper, const std::vector<Step>& steps, const RunSh
   return times.empty() ? 0 : median(std::move(times)) * static_cast<double>(probed.size());
 }
 
-// Forward of a block of rows by as many members as there are threads, and the figures of the block on the first group; scaled to the set.
+// Forward of a block of rows by as many members as there are threads, and the figures of the block
+// on the first group; scaled to the set.
 double time_validation(const RunShape& run, const GridShape& grid, const MemberStack& members) {
   const int64_t block = validation_block(run), team = std::min<int64_t>(members.count(), threads());
   const auto x = at::randn({block, run.train.dim});
-  const auto forward = [&] { parallel_tasks(team, [&](int64_t i) { run.head->forward(members.values[i], x, nullptr); }); };
+  const auto forward = [&] {
+    parallel_tasks(team, [&](int64_t i) { run.head->forward(members.values[i], x, nullptr); });
+  };
   forward();
   auto start = Clock::now();
   forward();
@@ -145,12 +165,14 @@ double time_validation(const RunShape& run, const GridShape& grid, const MemberS
   logits.argmax(2).eq(mean.argmax(1)).sum(1);
   at::log_softmax(mean.to(at::kDouble), 1);
   seconds += seconds_since(start);
-  return seconds * static_cast<double>(run.validation->rows_per_pass) / static_cast<double>(block * grid.data);
+  return seconds * static_cast<double>(run.validation->rows_per_pass) /
+         static_cast<double>(block * grid.data);
 }
 
 }  // namespace
 
-Calibration calibrate(const TrainConfig& config, const RunShape& run, const GridShape& shape, int64_t member_part, double seconds) {
+Calibration calibrate(const TrainConfig& config, const RunShape& run, const GridShape& shape,
+                      int64_t member_part, double seconds) {
   Calibration calibration;
   const auto start = Clock::now();
   const EpochPlan plan(run.plan, 0);
@@ -161,16 +183,22 @@ Calibration calibrate(const TrainConfig& config, const RunShape& run, const Grid
   auto members = same_members(run, part_of(run.plan.members, shape.members, member_part));
   if (run.validation) calibration.validation_s = time_validation(run, shape, members);
   Optimizer optimizer(config.optimizer, members.values);
-  Stepper stepper(members, optimizer, objective_options(config), {.clip_norm = config.training.clip_norm, .skip_not_finite = config.training.on_nan == "skip_step"}, grid);
+  Stepper stepper(members, optimizer, objective_options(config),
+                  {.clip_norm = config.training.clip_norm,
+                   .skip_not_finite = config.training.on_nan == "skip_step"},
+                  grid);
   const double rate = config.optimizer.learning_rate;
-  if (run.frozen_first_epoch) calibration.frozen_wave_s = time_waves(stepper, steps, run, shape, members, rate, false, seconds / 4);
+  if (run.frozen_first_epoch)
+    calibration.frozen_wave_s =
+        time_waves(stepper, steps, run, shape, members, rate, false, seconds / 4);
   calibration.wave_s = time_waves(stepper, steps, run, shape, members, rate, true, seconds);
   if (run.gradient_samples > 0) calibration.probe_s = time_probes(stepper, steps, run, shape);
   return calibration;
 }
 
 Calibration merge(Communicator& comm, const Calibration& own, int64_t most_pairs) {
-  // Rows: by pairs, and one of the other figures; columns: sum and count of wave_s (plan_s), of frozen_wave_s (validation_s), of probe_s in the last row.
+  // Rows: by pairs, and one of the other figures; columns: sum and count of wave_s (plan_s), of
+  // frozen_wave_s (validation_s), of probe_s in the last row.
   auto table = at::zeros({most_pairs + 2, 6}, at::kDouble);
   auto values = table.accessor<double, 2>();
   const auto put = [&](int64_t row, int64_t column, double value) {
@@ -178,7 +206,8 @@ Calibration merge(Communicator& comm, const Calibration& own, int64_t most_pairs
     values[row][column + 1] += 1;
   };
   for (const auto& [pairs, seconds] : own.wave_s) put(std::min(pairs, most_pairs), 0, seconds);
-  for (const auto& [pairs, seconds] : own.frozen_wave_s) put(std::min(pairs, most_pairs), 2, seconds);
+  for (const auto& [pairs, seconds] : own.frozen_wave_s)
+    put(std::min(pairs, most_pairs), 2, seconds);
   if (!own.wave_s.empty()) {
     put(most_pairs + 1, 0, own.plan_s);
     put(most_pairs + 1, 2, own.validation_s);
@@ -206,21 +235,30 @@ RankTimes rank_times(const Calibration& calibration) {
       const auto p = static_cast<double>(pairs);
       n += 1, x += p, y += seconds, xx += p * p, xy += p * seconds;
     }
-    const double spread = n * xx - x * x, slope = spread > 0 ? (n * xy - x * y) / spread : x > 0 ? y / x : 0, start = n > 0 && spread > 0 ? (y - slope * x) / n : 0;
+    const double spread = n * xx - x * x,
+                 slope = spread > 0 ? (n * xy - x * y) / spread
+                         : x > 0    ? y / x
+                                    : 0,
+                 start = n > 0 && spread > 0 ? (y - slope * x) / n : 0;
     return [measured, slope, start](int64_t pairs) {
       const auto at = measured.find(pairs);
-      return at != measured.end() ? at->second : std::max(0.0, start + slope * static_cast<double>(pairs));
+      return at != measured.end() ? at->second
+                                  : std::max(0.0, start + slope * static_cast<double>(pairs));
     };
   };
-  return {function(calibration.wave_s), function(calibration.frozen_wave_s), calibration.plan_s, calibration.probe_s, calibration.validation_s};
+  return {function(calibration.wave_s), function(calibration.frozen_wave_s), calibration.plan_s,
+          calibration.probe_s, calibration.validation_s};
 }
 
 MachineRates machine_rates(const RunShape& run, const GridShape& grid) {
   const ParameterEntry* widest = &run.head->layout().entries()[0];
   for (const auto& entry : run.head->layout().entries())
     if (entry.shape.size() == 2 && entry.numel > widest->numel) widest = &entry;
-  const int64_t rows = std::max<int64_t>(1, run.rows_a_step() / grid.data), columns = std::min<int64_t>(512, widest->shape[0]), team = threads(), part = kTableBytes / 4;
-  const auto x = at::randn({team, rows, widest->shape[1]}), weight = at::randn({team, columns, widest->shape[1]});
+  const int64_t rows = std::max<int64_t>(1, run.rows_a_step() / grid.data),
+                columns = std::min<int64_t>(512, widest->shape[0]), team = threads(),
+                part = kTableBytes / 4;
+  const auto x = at::randn({team, rows, widest->shape[1]}),
+             weight = at::randn({team, columns, widest->shape[1]});
   auto product = at::empty({team, rows, columns}), a = at::zeros({team, part});
   const auto b = at::ones({team, part});
   const auto fastest = [&](int64_t repetitions, const std::function<void(int64_t)>& work) {
@@ -235,7 +273,8 @@ MachineRates machine_rates(const RunShape& run, const GridShape& grid) {
     return best;
   };
   const double flops = 2.0 * static_cast<double>(team * rows * columns * widest->shape[1]);
-  const int64_t repetitions = std::clamp<int64_t>(static_cast<int64_t>(4e8 * static_cast<double>(team) / flops), 1, 10000);
+  const int64_t repetitions =
+      std::clamp<int64_t>(static_cast<int64_t>(4e8 * static_cast<double>(team) / flops), 1, 10000);
   const double product_s = fastest(repetitions, [&](int64_t thread) {
     auto out = product[thread];
     at::mm_out(out, x[thread], weight[thread].t());
@@ -262,7 +301,9 @@ MessageCost message_cost(Communicator& world) {
     world.all_reduce(slowest, ReduceOp::kMax);
     return slowest.item<double>();
   };
-  const double small = fastest(1), large = fastest(int64_t{1} << 20), received = static_cast<double>(int64_t{4} << 20) * (1 - 1 / static_cast<double>(ranks));
+  const double small = fastest(1), large = fastest(int64_t{1} << 20),
+               received =
+                   static_cast<double>(int64_t{4} << 20) * (1 - 1 / static_cast<double>(ranks));
   cost.latency_s = small / static_cast<double>(ranks - 1);
   cost.bytes_per_second = received / std::max(large - small, 1e-9);
   return cost;

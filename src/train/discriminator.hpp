@@ -19,21 +19,27 @@ struct DiscriminatorOptions {
 };
 const TableSpec& discriminator_table();
 
-/// The discriminator of DICE with its optimiser, the same on every rank. torch.optim.RMSprop (alpha 0.99, eps 1e-8):
+/// The discriminator of DICE with its optimiser, the same on every rank. torch.optim.RMSprop (alpha
+/// 0.99, eps 1e-8):
 ///   g += wd p;  s = alpha s + (1 - alpha) g^2;  v = momentum v + g / (sqrt(s) + eps);  p -= lr v
-/// Ref: sdde openood/networks/discriminator.py, openood/trainers/deed_trainer.py; cases sdde_losses.h5 step_dice
+/// Ref: sdde openood/networks/discriminator.py, openood/trainers/deed_trainer.py; cases
+/// sdde_losses.h5 step_dice
 class Discriminator {
  public:
-  /// weight_decay: of the options, or the members'. clip_norm: largest norm of its gradient, 0: none.
-  Discriminator(std::vector<at::Tensor> parameters, const losses::DiceOptions& dice, const DiscriminatorOptions& options, double weight_decay, double clip_norm);
+  /// weight_decay: of the options, or the members'. clip_norm: largest norm of its gradient, 0:
+  /// none.
+  Discriminator(std::vector<at::Tensor> parameters, const losses::DiceOptions& dice,
+                const DiscriminatorOptions& options, double weight_decay, double clip_norm);
   const std::vector<at::Tensor>& parameters() const { return parameters_; }
-  /// Adds share times the gradient of its loss on features [M, B, D] of all members (constants) and labels [B]. The loss, in nats.
+  /// Adds share times the gradient of its loss on features [M, B, D] of all members (constants) and
+  /// labels [B]. The loss, in nats.
   double accumulate(const at::Tensor& features, const at::Tensor& labels, double share);
   /// One step with what was accumulated; nothing if that is nothing.
   void update();
   /// Throws away what was accumulated.
   void discard() { gradients_.clear(); }
-  /// "parameters", "square_avg", "momentum", each a list in the order of parameters(): for checkpoints, and to be copied into.
+  /// "parameters", "square_avg", "momentum", each a list in the order of parameters(): for
+  /// checkpoints, and to be copied into.
   std::vector<std::pair<std::string, std::vector<at::Tensor>>> state() const;
 
  private:

@@ -18,7 +18,8 @@
 namespace dissent {
 namespace {
 
-// Columns of the table of an epoch's steps. Each row is filled by one rank, the others hold zeros: summing over ranks is exact.
+// Columns of the table of an epoch's steps. Each row is filled by one rank, the others hold zeros:
+// summing over ranks is exact.
 enum Column : int64_t { kTotal, kSkipped, kTerms };
 using Clock = std::chrono::steady_clock;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -36,33 +37,47 @@ HeadTrainer::HeadTrainer(const TrainConfig& config, TrainData& data, Grid& grid,
            .active = config.active_members(),
            .round_robin = config.ensemble.selection == "round_robin",
            .chunk_rows = config.data.chunk_rows};
-  std::shared_ptr<const Head> head = make_head(config.ensemble.model, data.dim, config.ensemble.hidden, data.classes);
+  std::shared_ptr<const Head> head =
+      make_head(config.ensemble.model, data.dim, config.ensemble.hidden, data.classes);
   const Part part = part_of(config.ensemble.members, grid.shape.members, grid.member_part);
   objective_ = objective_options(config);
   state_.losses = static_cast<int64_t>(objective_.terms.size());
-  members_ = make_members(std::move(head), config.ensemble.members, part, context_.seed, at::kFloat, context_.device);
+  members_ = make_members(std::move(head), config.ensemble.members, part, context_.seed, at::kFloat,
+                          context_.device);
 }
 
 HeadTrainer::~HeadTrainer() { grid_.run->wait_settings().while_waiting = {}; }
 
-int64_t HeadTrainer::updating_epoch() const { return std::max<int64_t>(0, state_.epoch - (config_.training.frozen_first_epoch ? 1 : 0)); }
+int64_t HeadTrainer::updating_epoch() const {
+  return std::max<int64_t>(0, state_.epoch - (config_.training.frozen_first_epoch ? 1 : 0));
+}
 
 bool HeadTrainer::train(bool resume) {
   optimizer_ = std::make_unique<Optimizer>(config_.optimizer, members_.values);
-  schedule_ = std::make_unique<Schedule>(config_.schedule, config_.optimizer.learning_rate, config_.training.epochs, steps_per_epoch(plan_));
-  const StepperOptions options{.clip_norm = config_.training.clip_norm, .skip_not_finite = config_.training.on_nan == "skip_step"};
+  schedule_ = std::make_unique<Schedule>(config_.schedule, config_.optimizer.learning_rate,
+                                         config_.training.epochs, steps_per_epoch(plan_));
+  const StepperOptions options{.clip_norm = config_.training.clip_norm,
+                               .skip_not_finite = config_.training.on_nan == "skip_step"};
   if (context_.device.is_cpu()) {
     stepper_ = std::make_unique<Stepper>(members_, *optimizer_, objective_, options, grid_);
   } else {
-    const BatchedOptions batched{.step = options, .compute = config_.training.precision == "bf16" ? at::kBFloat16 : at::kFloat};
+    const BatchedOptions batched{
+        .step = options,
+        .compute = config_.training.precision == "bf16" ? at::kBFloat16 : at::kFloat};
     stepper_ = std::make_unique<BatchedStepper>(members_, *optimizer_, objective_, batched, grid_);
   }
-  progress_ = std::make_unique<ProgressBar>(fmt::format("seed {}", context_.seed), config_.training.epochs * plan_.rows_per_pass, "rows", !context_.show_progress);
+  progress_ = std::make_unique<ProgressBar>(fmt::format("seed {}", context_.seed),
+                                            config_.training.epochs * plan_.rows_per_pass, "rows",
+                                            !context_.show_progress);
   heartbeat_ = std::make_unique<Heartbeat>(context_.folder, grid_.run->rank());
   grid_.run->wait_settings().while_waiting = [this] { heartbeat_->beat("waiting"); };
   if (resume) {
-    agree(*grid_.run, [&] { state_ = read_run_checkpoint(context_.folder + "/checkpoint.h5", data_, members_, *optimizer_, *schedule_); });
-    spdlog::info("event=resume folder={} epoch={} step={}", context_.folder, state_.epoch, state_.step);
+    agree(*grid_.run, [&] {
+      state_ = read_run_checkpoint(context_.folder + "/checkpoint.h5", data_, members_, *optimizer_,
+                                   *schedule_);
+    });
+    spdlog::info("event=resume folder={} epoch={} step={}", context_.folder, state_.epoch,
+                 state_.step);
   }
   last_checkpoint_ = Clock::now();
   try {
@@ -77,11 +92,13 @@ bool HeadTrainer::train(bool resume) {
   return true;
 }
 
-// What this rank asks of the others with the next wave: every rank may fail or be told to stop, the first one looks at the clock.
+// What this rank asks of the others with the next wave: every rank may fail or be told to stop, the
+// first one looks at the clock.
 Request HeadTrainer::own_request() const {
   if (stepper_->failure()) return Request::kFail;
   if (stop_requested()) return Request::kStop;
-  const bool due = Clock::now() - last_checkpoint_ > std::chrono::duration<double, std::ratio<60>>(config_.checkpoint.every_minutes);
+  const bool due = Clock::now() - last_checkpoint_ >
+                   std::chrono::duration<double, std::ratio<60>>(config_.checkpoint.every_minutes);
   return grid_.run->rank() == 0 && due ? Request::kCheckpoint : Request::kNone;
 }
 
@@ -90,9 +107,13 @@ bool HeadTrainer::run_epoch() {
   const EpochPlan plan(plan_, state_.epoch);
   std::vector<Step> steps;
   for (int64_t s = 0; s < plan.steps(); ++s) steps.push_back(plan.step(s));
-  table_ = at::zeros({plan.steps(), kTerms + static_cast<int64_t>(objective_.terms.size())}, at::kDouble);
-  probed_ = update_members() && has_both_kinds(objective_) ? probed_steps(steps, plan_.members, config_.training.gradient_samples) : std::vector<int64_t>{};
-  probes_ = at::zeros({static_cast<int64_t>(probed_.size()), plan_.round_robin ? 1 : plan_.active, 3}, at::kDouble);
+  table_ = at::zeros({plan.steps(), kTerms + static_cast<int64_t>(objective_.terms.size())},
+                     at::kDouble);
+  probed_ = update_members() && has_both_kinds(objective_)
+                ? probed_steps(steps, plan_.members, config_.training.gradient_samples)
+                : std::vector<int64_t>{};
+  probes_ = at::zeros(
+      {static_cast<int64_t>(probed_.size()), plan_.round_robin ? 1 : plan_.active, 3}, at::kDouble);
   if (grid_.run->rank() == 0) {
     if (state_.steps.defined()) table_.narrow(0, 0, state_.step).copy_(state_.steps);
     if (state_.probes.defined()) probes_.copy_(state_.probes);
@@ -116,12 +137,15 @@ bool HeadTrainer::run_epoch() {
   }
   gather_tables(table_, probes_);
   finish_epoch(steps);
-  if (pending != Request::kNone && state_.epoch < config_.training.epochs) write_checkpoint("checkpoint.h5");
+  if (pending != Request::kNone && state_.epoch < config_.training.epochs)
+    write_checkpoint("checkpoint.h5");
   return pending != Request::kStop || state_.epoch == config_.training.epochs;
 }
 
-// Waves from state_.step to `end` or, once something is pending, to the end of the prefix that is then under way.
-void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, int64_t end, Request& pending) {
+// Waves from state_.step to `end` or, once something is pending, to the end of the prefix that is
+// then under way.
+void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, int64_t end,
+                            Request& pending) {
   WavePlanner planner(steps, state_.step, end, config_.training.look_ahead);
   int64_t rows_done = state_.epoch * plan_.rows_per_pass + state_.step * plan_.batch_size;
   for (auto wave = planner.next(); !wave.empty(); wave = planner.next()) {
@@ -137,20 +161,24 @@ void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, int64_
     const auto results = stepper_->run(inputs, updating_epoch(), update_members(), own_request());
     for (size_t i = 0; i < wave.size(); ++i)
       if (results[i].known) record(wave[i], steps[wave[i]].active, results[i], rows_done);
-    for (const auto& late : stepper_->late_results(false)) record(late.step, late.active, late.result, rows_done);
+    for (const auto& late : stepper_->late_results(false))
+      record(late.step, late.active, late.result, rows_done);
     if (stepper_->agreed() > pending) {
       pending = stepper_->agreed();
       if (pending == Request::kFail) return;
       planner.drain();
     }
   }
-  for (const auto& late : stepper_->late_results(true)) record(late.step, late.active, late.result, rows_done);
+  for (const auto& late : stepper_->late_results(true))
+    record(late.step, late.active, late.result, rows_done);
   state_.step = planner.end();
 }
 
 // Into the table of the epoch, by one rank a step.
-void HeadTrainer::record(int64_t step, const std::vector<int64_t>& active, const StepResult& result, int64_t rows_done) {
-  progress_->update(rows_done, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, step, table_.size(0), result.total));
+void HeadTrainer::record(int64_t step, const std::vector<int64_t>& active, const StepResult& result,
+                         int64_t rows_done) {
+  progress_->update(rows_done, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, step,
+                                           table_.size(0), result.total));
   if (grid_.data_part != 0 || !members_.holds(active[0])) return;
   auto* row = table_.data_ptr<double>() + step * table_.size(1);
   row[kTotal] = result.total;
@@ -168,13 +196,16 @@ void HeadTrainer::gather_tables(at::Tensor& steps, at::Tensor& probes) {
 void HeadTrainer::probe(const std::vector<StepInput>& inputs) {
   std::vector<StepInput> chosen;
   for (const auto& input : inputs)
-    if (std::binary_search(probed_.begin(), probed_.end(), input.step->index)) chosen.push_back(input);
+    if (std::binary_search(probed_.begin(), probed_.end(), input.step->index))
+      chosen.push_back(input);
   if (chosen.empty()) return;
   const auto figures = stepper_->probe(chosen, updating_epoch());
   if (grid_.data_part != 0) return;
   const auto pairs = local_pairs(chosen, members_);
   for (size_t i = 0; i < pairs.size(); ++i) {
-    const auto row = std::lower_bound(probed_.begin(), probed_.end(), chosen[pairs[i].step].step->index) - probed_.begin();
+    const auto row =
+        std::lower_bound(probed_.begin(), probed_.end(), chosen[pairs[i].step].step->index) -
+        probed_.begin();
     probes_[row][pairs[i].position].copy_(figures[static_cast<int64_t>(i)]);
   }
 }
@@ -193,8 +224,10 @@ void HeadTrainer::load_batch(const Step& step, int64_t pass, StepInput& input) c
   const Part part = part_of(static_cast<int64_t>(rows.size()), grid_.shape.data, grid_.data_part);
   input.x = data_.train.take(std::span(rows).subspan(part.first, part.count));
   if (step.unlabelled_rows.empty()) return;
-  const Part extra = part_of(static_cast<int64_t>(step.unlabelled_rows.size()), grid_.shape.data, grid_.data_part);
-  const auto unlabelled = data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count));
+  const Part extra =
+      part_of(static_cast<int64_t>(step.unlabelled_rows.size()), grid_.shape.data, grid_.data_part);
+  const auto unlabelled =
+      data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count));
   input.x = at::cat({input.x, unlabelled.to(input.x.device())});
 }
 
@@ -216,7 +249,8 @@ void HeadTrainer::finish_epoch(const std::vector<Step>& steps) {
   record.total = sums[kTotal] / counted;
   for (size_t c = kTerms; c < sums.size(); ++c) record.losses.push_back(sums[c] / counted);
   for (const auto& figures : gradient_figures(probes_, probed_, steps, plan_.members))
-    record.gradients.insert(record.gradients.end(), {figures.base_norm, figures.diversity_norm, figures.angle_degrees});
+    record.gradients.insert(record.gradients.end(),
+                            {figures.base_norm, figures.diversity_norm, figures.angle_degrees});
   record.learning_rate = schedule_->rate(updating_epoch(), record.steps - 1);
   record.accuracy_ensemble = record.accuracy_best = record.accuracy_mean = record.nll = kNaN;
   if (data_.validation) validate(record);
@@ -233,28 +267,35 @@ void HeadTrainer::finish_epoch(const std::vector<Step>& steps) {
 
 void HeadTrainer::validate(EpochRecord& record) {
   const int64_t rows = data_.validation->rows(), members = members_.total;
-  const int64_t block = std::clamp<int64_t>((int64_t{1} << 24) / (members * data_.classes), 16, 1024);
+  const int64_t block =
+      std::clamp<int64_t>((int64_t{1} << 24) / (members * data_.classes), 16, 1024);
   const int64_t blocks = (rows + block - 1) / block;
   std::vector<int64_t> counts;
-  // Columns: right answers of each member, right answers of the ensemble, sum of the ensemble's negative log-likelihoods. A row a block, each
-  // filled by one rank.
+  // Columns: right answers of each member, right answers of the ensemble, sum of the ensemble's
+  // negative log-likelihoods. A row a block, each filled by one rank.
   auto table = at::zeros({blocks, members + 2}, at::kDouble);
   for (int64_t b = grid_.data_part; b < blocks; b += grid_.shape.data) {
     std::vector<int64_t> positions;
-    for (int64_t row = b * block; row < std::min(rows, (b + 1) * block); ++row) positions.push_back(row);
+    for (int64_t row = b * block; row < std::min(rows, (b + 1) * block); ++row)
+      positions.push_back(row);
     const auto count = static_cast<int64_t>(positions.size());
     const auto x = data_.validation->take(positions).to(context_.device);
     const auto labels = data_.validation->take_labels(positions);
     auto local = at::empty({members_.count(), count, data_.classes}, at::kFloat);
-    parallel_tasks(members_.count(), [&](int64_t i) { local[i].copy_(members_.head->forward(members_.values[i], x, nullptr)); });
+    parallel_tasks(members_.count(), [&](int64_t i) {
+      local[i].copy_(members_.head->forward(members_.values[i], x, nullptr));
+    });
     counts.clear();
-    for (int64_t g = 0; g < grid_.shape.members; ++g) counts.push_back(part_of(members, grid_.shape.members, g).count * count * data_.classes);
-    const auto logits = grid_.members->all_gather(local, counts).view({members, count, data_.classes});
+    for (int64_t g = 0; g < grid_.shape.members; ++g)
+      counts.push_back(part_of(members, grid_.shape.members, g).count * count * data_.classes);
+    const auto logits =
+        grid_.members->all_gather(local, counts).view({members, count, data_.classes});
     if (grid_.member_part != 0) continue;
     const auto mean = logits.mean(0);
     table[b].narrow(0, 0, members).copy_(logits.argmax(2).eq(labels).sum(1));
     table[b][members].copy_(mean.argmax(1).eq(labels).sum());
-    table[b][members + 1].copy_(at::log_softmax(mean.to(at::kDouble), 1).gather(1, labels.unsqueeze(1)).neg_().sum());
+    table[b][members + 1].copy_(
+        at::log_softmax(mean.to(at::kDouble), 1).gather(1, labels.unsqueeze(1)).neg_().sum());
   }
   grid_.run->all_reduce(table, ReduceOp::kSum);
   const auto sums = table.sum(0).div_(static_cast<double>(rows));
@@ -268,12 +309,15 @@ void HeadTrainer::validate(EpochRecord& record) {
 void HeadTrainer::write_checkpoint(const std::string& name) {
   // A slow file system is not a stuck rank.
   auto& settings = grid_.run->wait_settings();
-  const double timeout_s = std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
+  const double timeout_s =
+      std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
   heartbeat_->beat("writing a checkpoint", state_.epoch, state_.step, true);
-  write_run_checkpoint(context_.folder + "/" + name, grid_, context_, data_, members_, *optimizer_, *schedule_, state_);
+  write_run_checkpoint(context_.folder + "/" + name, grid_, context_, data_, members_, *optimizer_,
+                       *schedule_, state_);
   settings.timeout_s = timeout_s;
   if (name == "checkpoint.h5") last_checkpoint_ = Clock::now();
-  spdlog::info("event=checkpoint path={}/{} epoch={} step={}", context_.folder, name, state_.epoch, state_.step);
+  spdlog::info("event=checkpoint path={}/{} epoch={} step={}", context_.folder, name, state_.epoch,
+               state_.step);
 }
 
 void HeadTrainer::write_log() {

@@ -14,11 +14,18 @@
 namespace dissent {
 namespace {
 
-constexpr int kRecordBytes = 256;  // one write of one block: a reader sees the old record or the new one
+constexpr int kRecordBytes =
+    256;  // one write of one block: a reader sees the old record or the new one
 
-int64_t unix_seconds() { return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+int64_t unix_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
 
-std::string path_of(const std::string& folder, int rank) { return fmt::format("{}/heartbeat.{}", folder, rank); }
+std::string path_of(const std::string& folder, int rank) {
+  return fmt::format("{}/heartbeat.{}", folder, rank);
+}
 
 }  // namespace
 
@@ -56,11 +63,15 @@ std::string silent_ranks(const std::string& folder, int ranks) {
     if (file >> sign.time >> sign.epoch >> sign.step >> sign.host) signs.push_back(sign);
   }
   if (signs.empty()) return "no heartbeat files in " + folder;
-  const auto newest = std::max_element(signs.begin(), signs.end(), [](const Sign& a, const Sign& b) { return a.time < b.time; })->time;
+  const auto newest =
+      std::max_element(signs.begin(), signs.end(), [](const Sign& a, const Sign& b) {
+        return a.time < b.time;
+      })->time;
   std::string text;
   for (const auto& sign : signs)
     if (sign.time < newest - 2)
-      text += fmt::format("{}rank {} on {}: epoch {}, step {}, last sign of life {} s ago", text.empty() ? "" : "; ", sign.rank, sign.host, sign.epoch, sign.step,
+      text += fmt::format("{}rank {} on {}: epoch {}, step {}, last sign of life {} s ago",
+                          text.empty() ? "" : "; ", sign.rank, sign.host, sign.epoch, sign.step,
                           unix_seconds() - sign.time);
   return text.empty() ? "every rank gave a sign of life within the last seconds" : text;
 }

@@ -5,8 +5,9 @@
 
 namespace dissent {
 
-/// A rank's sign of life: <run>/heartbeat.<rank> holds host, state, epoch, step and time, rewritten at most once a second, without MPI.
-/// A rank that waits for a message goes on beating (state "waiting"); one that is stuck does not, and so is found.
+/// A rank's sign of life: <run>/heartbeat.<rank> holds host, state, epoch, step and time, rewritten
+/// at most once a second, without MPI. A rank that waits for a message goes on beating (state
+/// "waiting"); one that is stuck does not, and so is found.
 class Heartbeat {
  public:
   Heartbeat(const std::string& folder, int rank);
@@ -25,7 +26,8 @@ class Heartbeat {
   std::chrono::steady_clock::time_point last_{};
 };
 
-/// What the heartbeat files of a run say of the ranks that have not beaten for longest: "rank 2 on n14: epoch 3, step 120, last sign of life 61 s ago".
+/// What the heartbeat files of a run say of the ranks that have not beaten for longest: "rank 2 on
+/// n14: epoch 3, step 120, last sign of life 61 s ago".
 std::string silent_ranks(const std::string& folder, int ranks);
 
 }  // namespace dissent

@@ -17,14 +17,18 @@ using Clock = std::chrono::steady_clock;
 using losses::Field;
 constexpr int64_t kLeastSteps = 3, kReadImages = 256;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2), values.end());
+  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2),
+                   values.end());
   return values[values.size() / 2];
 }
 
-// Bytes of tensors that this thread, and backward passes that it starts, allocate and free while it is set.
+// Bytes of tensors that this thread, and backward passes that it starts, allocate and free while it
+// is set.
 class Counter final : public c10::MemoryReportingInfoBase {
  public:
   void reportMemoryUsage(void*, int64_t size, size_t, size_t, c10::Device) override {
@@ -49,7 +53,9 @@ std::pair<int64_t, int64_t> counted(const Work& work) {
 }
 
 // Through the bytes for one and for two images.
-PassBytes line(int64_t one, int64_t two) { return {std::max<int64_t>(0, 2 * one - two), std::max<int64_t>(0, two - one)}; }
+PassBytes line(int64_t one, int64_t two) {
+  return {std::max<int64_t>(0, 2 * one - two), std::max<int64_t>(0, two - one)};
+}
 
 // What the passes of one network keep for so many images.
 struct Counts {
@@ -59,7 +65,9 @@ struct Counts {
 class OneNetwork {
  public:
   explicit OneNetwork(ImageRunShape& run)
-      : run_(run), members_(make_image_members(run.network, run.members, {0, 1}, 1, at::kFloat, at::kCPU)), parameters_(leaves()) {}
+      : run_(run),
+        members_(make_image_members(run.network, run.members, {0, 1}, 1, at::kFloat, at::kCPU)),
+        parameters_(leaves()) {}
 
   Counts count(int64_t images) {
     const auto x = at::rand({images, run_.network->channels(), run_.size, run_.size});
@@ -69,8 +77,12 @@ class OneNetwork {
     const auto start = Clock::now();
     counts.training = counted([&] { return forward(x, true); }).first;
     run_.pass_s = seconds_since(start) / static_cast<double>(images);
-    const auto both = counted([&] { return torch::autograd::grad({forward(x, true).logits.sum()}, parameters_, {}, {}, false, /*allow_unused=*/true); });
-    counts.backward = both.second - counts.training - both.first;  // the gradients are counted elsewhere
+    const auto both = counted([&] {
+      return torch::autograd::grad({forward(x, true).logits.sum()}, parameters_, {}, {}, false,
+                                   /*allow_unused=*/true);
+    });
+    counts.backward =
+        both.second - counts.training - both.first;  // the gradients are counted elsewhere
     const bool common_batch = run_.common_batch();
     const auto image = x.clone().requires_grad_();
     ImageOutput output;
@@ -85,28 +97,41 @@ class OneNetwork {
  private:
   std::vector<at::Tensor> leaves() const {
     std::vector<at::Tensor> out;
-    for (const auto& entry : run_.network->layout().entries()) out.push_back(parameter(members_.values[0], entry).detach().requires_grad_());
+    for (const auto& entry : run_.network->layout().entries())
+      out.push_back(parameter(members_.values[0], entry).detach().requires_grad_());
     return out;
   }
-  ImageOutput forward(const at::Tensor& x, bool training) const { return members_.network->forward(parameters_, members_.buffers[0], x, training); }
+  ImageOutput forward(const at::Tensor& x, bool training) const {
+    return members_.network->forward(parameters_, members_.buffers[0], x, training);
+  }
 
   // Saliency maps and input gradients, as far as losses read them.
-  std::vector<at::Tensor> derivatives(const ImageOutput& output, const at::Tensor& image, const at::Tensor& labels) {
+  std::vector<at::Tensor> derivatives(const ImageOutput& output, const at::Tensor& image,
+                                      const at::Tensor& labels) {
     std::vector<at::Tensor> out;
     const auto logits = output.logits.dim() == 3 ? output.logits : output.logits.unsqueeze(0);
     for (const auto& term : run_.objective.terms) {
-      const auto exchanged = losses::traits_of(losses::find_loss(term.name), term.options).exchanged;
+      const auto exchanged =
+          losses::traits_of(losses::find_loss(term.name), term.options).exchanged;
       for (const auto field : exchanged) {
         if (field == Field::kSaliencyMaps) {
-          out.push_back(losses::saliency_maps(logits, labels, read(output.maps), *std::any_cast<losses::GradCamOptions>(&term.options), losses::logit_noise(logits.detach(), 1, 1)));
+          out.push_back(losses::saliency_maps(logits, labels, read(output.maps),
+                                              *std::any_cast<losses::GradCamOptions>(&term.options),
+                                              losses::logit_noise(logits.detach(), 1, 1)));
           run_.map_pixels = out.back().size(2) * out.back().size(3);
         }
-        if (field == Field::kInputGradients) out.push_back(losses::input_gradients(logits, labels, read(image), *std::any_cast<losses::InputGradientOptions>(&term.options)));
+        if (field == Field::kInputGradients)
+          out.push_back(
+              losses::input_gradients(logits, labels, read(image),
+                                      *std::any_cast<losses::InputGradientOptions>(&term.options)));
       }
     }
     return out;
   }
-  losses::MemberInputs read(const at::Tensor& source) const { return run_.multihead() ? losses::MemberInputs::shared(source) : losses::MemberInputs::each({source}); }
+  losses::MemberInputs read(const at::Tensor& source) const {
+    return run_.multihead() ? losses::MemberInputs::shared(source)
+                            : losses::MemberInputs::each({source});
+  }
 
   ImageRunShape& run_;
   ImageMembers members_;
@@ -114,10 +139,13 @@ class OneNetwork {
 };
 
 // A batch of random images for each network.
-ImageStepInput random_input(const ImageTrainConfig& config, const ImageRunShape& run, int64_t loads, int64_t own, int64_t common, int64_t classes) {
+ImageStepInput random_input(const ImageTrainConfig& config, const ImageRunShape& run, int64_t loads,
+                            int64_t own, int64_t common, int64_t classes) {
   const auto rows = [&](int64_t count) {
-    const int64_t each = config.data.sampler == "class_balanced" ? config.data.samples_per_class : 1;
-    return ImageRows{at::rand({count, run.network->channels(), run.size, run.size}), at::arange(count, at::kLong).div(each, "floor").remainder(classes), count};
+    const int64_t each =
+        config.data.sampler == "class_balanced" ? config.data.samples_per_class : 1;
+    return ImageRows{at::rand({count, run.network->channels(), run.size, run.size}),
+                     at::arange(count, at::kLong).div(each, "floor").remainder(classes), count};
   };
   ImageStepInput input;
   for (int64_t i = 0; i < loads; ++i) input.own.push_back(rows(own));
@@ -155,28 +183,37 @@ void count_passes(ImageRunShape& run) {
   run.forward = line(one.forward, two.forward);
 }
 
-ImageRankTimes calibrate_images(const ImageTrainConfig& config, const ImageRunShape& run, const GridShape& grid, const TransformedSet* set, double seconds) {
+ImageRankTimes calibrate_images(const ImageTrainConfig& config, const ImageRunShape& run,
+                                const GridShape& grid, const TransformedSet* set, double seconds) {
   ImageRankTimes times;
-  const int64_t networks = run.multihead() ? 1 : part_of(run.members, grid.members, 0).count, classes = run.network->classes(), team = threads();
-  const int64_t own = part_of(run.batch, grid.data, 0).count, common = part_of(run.common_images(), grid.data, 0).count;
+  const int64_t networks = run.multihead() ? 1 : part_of(run.members, grid.members, 0).count,
+                classes = run.network->classes(), team = threads();
+  const int64_t own = part_of(run.batch, grid.data, 0).count,
+                common = part_of(run.common_images(), grid.data, 0).count;
   const bool halved = networks == 1 && run.couples() && !run.multihead();
   const int64_t measured = halved ? 2 : networks;
   if (halved) set_threads(1);
   auto self = make_self_communicator();
   Grid alone(*self, {});
-  auto members = make_image_members(run.network, run.multihead() ? run.members : measured, {0, measured}, 1, at::kFloat, at::kCPU);
+  auto members = make_image_members(run.network, run.multihead() ? run.members : measured,
+                                    {0, measured}, 1, at::kFloat, at::kCPU);
   Optimizer optimizer(config.optimizer, members.values);
   std::unique_ptr<Discriminator> discriminator;
   for (const auto& term : run.objective.terms)
-    if (const auto* dice = term.name == "dice" ? std::any_cast<losses::DiceOptions>(&term.options) : nullptr)
-      discriminator = std::make_unique<Discriminator>(losses::make_dice_discriminator(classes, run.network->feature_dim(), 1, *dice), *dice, config.discriminator, 0, config.training.clip_norm);
+    if (const auto* dice =
+            term.name == "dice" ? std::any_cast<losses::DiceOptions>(&term.options) : nullptr)
+      discriminator = std::make_unique<Discriminator>(
+          losses::make_dice_discriminator(classes, run.network->feature_dim(), 1, *dice), *dice,
+          config.discriminator, 0, config.training.clip_norm);
   ImageStepOptions options{.clip_norm = config.training.clip_norm, .skip_not_finite = true};
   if (config.training.precision == "bf16") options.compute = at::kBFloat16;
   ImageStepper stepper(members, run.objective, options, alone, discriminator.get());
-  auto input = random_input(config, run, run.objective.same_batch ? 1 : measured, own, common, classes);
+  auto input =
+      random_input(config, run, run.objective.same_batch ? 1 : measured, own, common, classes);
   std::vector<double> batches, updates;
   const auto start = Clock::now();
-  // The first step is a warm-up; ramps of weights are over, and losses that are on in some epochs only are on as in the last.
+  // The first step is a warm-up; ramps of weights are over, and losses that are on in some epochs
+  // only are on as in the last.
   input.epoch = run.epochs;
   while (batches.size() < kLeastSteps + 1 || seconds_since(start) < seconds) {
     const auto batch_start = Clock::now();
@@ -185,7 +222,8 @@ ImageRankTimes calibrate_images(const ImageTrainConfig& config, const ImageRunSh
     const auto update_start = Clock::now();
     stepper.update(optimizer, 1e-6, Request::kNone);
     updates.push_back(seconds_since(update_start));
-    if (batches.size() == 2 && seconds_since(start) > 4 * seconds) break;  // large networks: one step counts
+    if (batches.size() == 2 && seconds_since(start) > 4 * seconds)
+      break;  // large networks: one step counts
   }
   batches.erase(batches.begin());
   updates.erase(updates.begin());
@@ -200,14 +238,20 @@ ImageRankTimes calibrate_images(const ImageTrainConfig& config, const ImageRunSh
   const auto forward_start = Clock::now();
   each_network(members, [&](int64_t i) {
     const at::NoGradGuard no_graph;
-    if (i < networks) members.network->forward(unpack(members.values[i], members.network->layout()), members.buffers[i], x, false);
+    if (i < networks)
+      members.network->forward(unpack(members.values[i], members.network->layout()),
+                               members.buffers[i], x, false);
   });
-  times.validation_s = static_cast<double>(*run.validation_rows) / static_cast<double>(grid.data) * (seconds_since(forward_start) / static_cast<double>(block) + times.image_s);
+  times.validation_s = static_cast<double>(*run.validation_rows) / static_cast<double>(grid.data) *
+                       (seconds_since(forward_start) / static_cast<double>(block) + times.image_s);
   return times;
 }
 
 ImageRankTimes merge(Communicator& comm, const ImageRankTimes& own, bool measured) {
-  auto table = measured ? at::tensor({own.batch_s, own.update_s, own.image_s, own.validation_s, 1.0}, at::kDouble) : at::zeros({5}, at::kDouble);
+  auto table =
+      measured
+          ? at::tensor({own.batch_s, own.update_s, own.image_s, own.validation_s, 1.0}, at::kDouble)
+          : at::zeros({5}, at::kDouble);
   comm.all_reduce(table, ReduceOp::kSum);
   const auto* sum = table.const_data_ptr<double>();
   return {sum[0] / sum[4], sum[1] / sum[4], sum[2] / sum[4], sum[3] / sum[4]};

@@ -12,9 +12,13 @@
 namespace dissent {
 namespace {
 
-constexpr const char* kRows = "part of the set, as a slice: \"0:55000\", \"-5000:\"; empty: all rows";
-constexpr const char* kList = "list of images in OpenOOD's layout (\"path label\" a line), paths below root; empty: the set's own files";
-constexpr const char* kRoot = "folder of the set's files or of a list's images; empty: where the set's package puts it";
+constexpr const char* kRows =
+    "part of the set, as a slice: \"0:55000\", \"-5000:\"; empty: all rows";
+constexpr const char* kList =
+    "list of images in OpenOOD's layout (\"path label\" a line), paths below root; empty: the "
+    "set's own files";
+constexpr const char* kRoot =
+    "folder of the set's files or of a list's images; empty: where the set's package puts it";
 
 std::vector<std::string> names_of_networks() {
   std::vector<std::string> names;
@@ -32,22 +36,47 @@ std::vector<std::string> names_of_transforms(bool automatic) {
 
 const TableSpec& data_table() {
   using T = ImageTrainDataOptions;
-  static const TableSpec table = TableOf<T>("data", "The labelled images that members are trained on")
-      .option("kind", &T::kind, {.meaning = "images, through networks on images (cache: heads on cached features)", .choices = {"images"}})
-      .option("dataset", &T::dataset, {.meaning = "a registered set"})
-      .option("root", &T::root, {.meaning = kRoot, .scope = Scope::kExecution})
-      .option("split", &T::split, {.meaning = "part of a registered set"})
-      .option("list", &T::list, {.meaning = kList, .scope = Scope::kExecution})
-      .option("rows", &T::rows, {.meaning = kRows})
-      .option("transform", &T::transform, {.meaning = "what makes a network's input of an image", .choices = names_of_transforms(false)})
-      .option("batch_size", &T::batch_size, {.meaning = "images a member and batch, over all data ranks", .min = 1})
-      .option("same_batch", &T::same_batch, {.meaning = "one batch for all members and losses (NCL, ADP, DICE); false: each member has its own order, and one member's batch, drawn anew, goes through all members in evaluation mode for the losses between them"})
-      .option("drop_last", &T::drop_last, {.meaning = "leave out a short last batch"})
-      .option("sampler", &T::sampler, {.meaning = "shuffled rows, or batches with samples_per_class images of each class in them (DICE)", .choices = {"shuffled", "class_balanced"}})
-      .option("samples_per_class", &T::samples_per_class, {.meaning = "of class_balanced", .min = 1})
-      .option("workers", &T::workers, {.meaning = "threads a rank that decode and transform in the background; 0: on the rank's own threads between steps", .scope = Scope::kExecution, .min = 0, .max = 256})
-      .option("prefetch", &T::prefetch, {.meaning = "batches ahead that the workers prepare", .scope = Scope::kExecution, .min = 1, .max = 64})
-      .option("on_damaged", &T::on_damaged, {.meaning = "a damaged image: stop with its name, or leave it out and count it", .choices = {"error", "skip"}});
+  static const TableSpec table =
+      TableOf<T>("data", "The labelled images that members are trained on")
+          .option(
+              "kind", &T::kind,
+              {.meaning = "images, through networks on images (cache: heads on cached features)",
+               .choices = {"images"}})
+          .option("dataset", &T::dataset, {.meaning = "a registered set"})
+          .option("root", &T::root, {.meaning = kRoot, .scope = Scope::kExecution})
+          .option("split", &T::split, {.meaning = "part of a registered set"})
+          .option("list", &T::list, {.meaning = kList, .scope = Scope::kExecution})
+          .option("rows", &T::rows, {.meaning = kRows})
+          .option("transform", &T::transform,
+                  {.meaning = "what makes a network's input of an image",
+                   .choices = names_of_transforms(false)})
+          .option("batch_size", &T::batch_size,
+                  {.meaning = "images a member and batch, over all data ranks", .min = 1})
+          .option("same_batch", &T::same_batch,
+                  {.meaning = "one batch for all members and losses (NCL, ADP, DICE); false: each "
+                              "member has its own order, and one member's batch, drawn anew, goes "
+                              "through all members in evaluation mode for the losses between them"})
+          .option("drop_last", &T::drop_last, {.meaning = "leave out a short last batch"})
+          .option("sampler", &T::sampler,
+                  {.meaning = "shuffled rows, or batches with samples_per_class images of each "
+                              "class in them (DICE)",
+                   .choices = {"shuffled", "class_balanced"}})
+          .option("samples_per_class", &T::samples_per_class,
+                  {.meaning = "of class_balanced", .min = 1})
+          .option("workers", &T::workers,
+                  {.meaning = "threads a rank that decode and transform in the background; 0: on "
+                              "the rank's own threads between steps",
+                   .scope = Scope::kExecution,
+                   .min = 0,
+                   .max = 256})
+          .option("prefetch", &T::prefetch,
+                  {.meaning = "batches ahead that the workers prepare",
+                   .scope = Scope::kExecution,
+                   .min = 1,
+                   .max = 64})
+          .option("on_damaged", &T::on_damaged,
+                  {.meaning = "a damaged image: stop with its name, or leave it out and count it",
+                   .choices = {"error", "skip"}});
   return table;
 }
 
@@ -56,47 +85,82 @@ template <class T>
 TableSpec set_table(const std::string& name, const std::string& meaning, const std::string& batch) {
   return TableOf<T>(name, meaning)
       .option("dataset", &T::dataset, {.meaning = "a registered set; empty: that of [data]"})
-      .option("root", &T::root, {.meaning = "as in [data]; empty: that of [data], if the set is the same", .scope = Scope::kExecution})
+      .option("root", &T::root,
+              {.meaning = "as in [data]; empty: that of [data], if the set is the same",
+               .scope = Scope::kExecution})
       .option("split", &T::split, {.meaning = "part of a registered set"})
       .option("list", &T::list, {.meaning = kList, .scope = Scope::kExecution})
       .option("rows", &T::rows, {.meaning = kRows})
-      .option("transform", &T::transform, {.meaning = "auto: that of [data] with _test for _train", .choices = names_of_transforms(true)})
+      .option("transform", &T::transform,
+              {.meaning = "auto: that of [data] with _test for _train",
+               .choices = names_of_transforms(true)})
       .option("batch_size", &T::batch_size, {.meaning = batch, .min = 1});
 }
 
 const TableSpec& validation_table() {
-  static const TableSpec table = set_table<ImageValidationOptions>("validation", "Labelled images for the figures after each epoch and the best checkpoint", "images at a time");
+  static const TableSpec table = set_table<ImageValidationOptions>(
+      "validation", "Labelled images for the figures after each epoch and the best checkpoint",
+      "images at a time");
   return table;
 }
 const TableSpec& unlabelled_table() {
   static const TableSpec table = set_table<ImageUnlabelledOptions>(
-      "unlabelled", "Images without labels, or outliers: the losses between members and loss.oe read them, with the classes that the ensemble predicts as labels", "images a batch");
+      "unlabelled",
+      "Images without labels, or outliers: the losses between members and loss.oe read them, with "
+      "the classes that the ensemble predicts as labels",
+      "images a batch");
   return table;
 }
 
 const TableSpec& image_ensemble_table() {
   using T = ImageEnsembleOptions;
-  static const TableSpec table = TableOf<T>("ensemble", "The networks")
-      .option("members", &T::members, {.meaning = "number of networks, or of heads of a multihead network", .min = 1})
-      .option("model", &T::model, {.meaning = "the network", .choices = names_of_networks()})
-      .option("weights", &T::weights, {.meaning = "safetensors or .pth file that every member starts from, its classifier too; one of another number of classes is refused; empty: random weights"});
+  static const TableSpec table =
+      TableOf<T>("ensemble", "The networks")
+          .option("members", &T::members,
+                  {.meaning = "number of networks, or of heads of a multihead network", .min = 1})
+          .option("model", &T::model, {.meaning = "the network", .choices = names_of_networks()})
+          .option("weights", &T::weights,
+                  {.meaning =
+                       "safetensors or .pth file that every member starts from, its classifier "
+                       "too; one of another number of classes is refused; empty: random weights"});
   return table;
 }
 
 const TableSpec& image_training_table() {
   using T = ImageTrainingOptions;
-  static const TableSpec table = TableOf<T>("training", "How long, and what if")
-      .option("epochs", &T::epochs, {.meaning = "passes over the images", .min = 1})
-      .option("on_nan", &T::on_nan, {.meaning = "a gradient that is not finite: stop, or pass over the step", .choices = {"error", "skip_step"}})
-      .option("clip_norm", &T::clip_norm, {.meaning = "largest norm of the gradient over all members, and of the discriminator's; 0: no clipping", .min = 0})
-      .option("accumulation", &T::accumulation, {.meaning = "batches whose mean gradient makes one update", .min = 1})
-      .option("precision", &T::precision, {.meaning = "of the products; f16 scales the loss and needs a GPU. Parameters, optimiser state and losses are f32", .choices = {"f32", "bf16", "f16"}})
-      .option("ema_decay", &T::ema_decay, {.meaning = "keeps a moving average of the weights, average = decay average + (1 - decay) weights after each update, which is validated and evaluated; 0: none", .min = 0, .max = 1})
-      .option("batch_norm", &T::batch_norm, {.meaning = "where data ranks share a batch, BatchNorm normalises by the statistics of each rank's part of it, or of the whole batch (synchronised)", .choices = {"local", "synchronised"}});
+  static const TableSpec table =
+      TableOf<T>("training", "How long, and what if")
+          .option("epochs", &T::epochs, {.meaning = "passes over the images", .min = 1})
+          .option("on_nan", &T::on_nan,
+                  {.meaning = "a gradient that is not finite: stop, or pass over the step",
+                   .choices = {"error", "skip_step"}})
+          .option("clip_norm", &T::clip_norm,
+                  {.meaning = "largest norm of the gradient over all members, and of the "
+                              "discriminator's; 0: no clipping",
+                   .min = 0})
+          .option("accumulation", &T::accumulation,
+                  {.meaning = "batches whose mean gradient makes one update", .min = 1})
+          .option("precision", &T::precision,
+                  {.meaning = "of the products; f16 scales the loss and needs a GPU. Parameters, "
+                              "optimiser state and losses are f32",
+                   .choices = {"f32", "bf16", "f16"}})
+          .option(
+              "ema_decay", &T::ema_decay,
+              {.meaning =
+                   "keeps a moving average of the weights, average = decay average + (1 - decay) "
+                   "weights after each update, which is validated and evaluated; 0: none",
+               .min = 0,
+               .max = 1})
+          .option(
+              "batch_norm", &T::batch_norm,
+              {.meaning = "where data ranks share a batch, BatchNorm normalises by the statistics "
+                          "of each rank's part of it, or of the whole batch (synchronised)",
+               .choices = {"local", "synchronised"}});
   return table;
 }
 
-void add_conflicts(const ImageTrainConfig& c, const std::function<void(bool, const std::string&, std::string)>& add) {
+void add_conflicts(const ImageTrainConfig& c,
+                   const std::function<void(bool, const std::string&, std::string)>& add) {
   const auto objective = image_objective(c);
   bool base = false, reads_unlabelled = false;
   for (const auto& term : objective.terms) {
@@ -104,18 +168,27 @@ void add_conflicts(const ImageTrainConfig& c, const std::function<void(bool, con
     const std::string key = "loss." + term.name;
     if (const auto reason = impossible_on_images(term, objective)) add(true, key, *reason);
     const auto traits = losses::traits_of(loss, term.options);
-    add(c.ensemble.members < traits.min_members, key, fmt::format("couples members: expected ensemble.members >= {}, found {}", traits.min_members, c.ensemble.members));
-    base = base || (loss.kind == losses::LossKind::kBase && term.name != "adversarial_cross_entropy");
+    add(c.ensemble.members < traits.min_members, key,
+        fmt::format("couples members: expected ensemble.members >= {}, found {}",
+                    traits.min_members, c.ensemble.members));
+    base =
+        base || (loss.kind == losses::LossKind::kBase && term.name != "adversarial_cross_entropy");
     reads_unlabelled = reads_unlabelled || loss.kind != losses::LossKind::kBase;
   }
-  add(!base, "loss", "expected a loss that trains members on their labels, as [loss.cross_entropy]; found none");
-  add(c.with_unlabelled && !reads_unlabelled, "unlabelled", "is not used: there is no loss between members and no loss.oe");
+  add(!base, "loss",
+      "expected a loss that trains members on their labels, as [loss.cross_entropy]; found none");
+  add(c.with_unlabelled && !reads_unlabelled, "unlabelled",
+      "is not used: there is no loss between members and no loss.oe");
   const bool balanced = c.data.sampler == "class_balanced";
   add(balanced && c.data.batch_size % c.data.samples_per_class != 0, "data.batch_size",
-      fmt::format("expected a multiple of data.samples_per_class ({}), found {}", c.data.samples_per_class, c.data.batch_size));
-  add(c.multihead() && !c.data.same_batch, "data.same_batch", "expected true: the heads of a multihead network see the same images");
-  add(c.training.precision == "f16" && c.runtime.device == "cpu", "training.precision", "\"f16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
-  add(c.training.ema_decay >= 1, "training.ema_decay", "expected less than 1: the average would never move");
+      fmt::format("expected a multiple of data.samples_per_class ({}), found {}",
+                  c.data.samples_per_class, c.data.batch_size));
+  add(c.multihead() && !c.data.same_batch, "data.same_batch",
+      "expected true: the heads of a multihead network see the same images");
+  add(c.training.precision == "f16" && c.runtime.device == "cpu", "training.precision",
+      "\"f16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+  add(c.training.ema_decay >= 1, "training.ema_decay",
+      "expected less than 1: the average would never move");
 }
 
 TransformedSet open_set(const ImageSetOptions& set, const ImageTrainDataOptions& data) {
@@ -125,20 +198,23 @@ TransformedSet open_set(const ImageSetOptions& set, const ImageTrainDataOptions&
   options.root = set.root.empty() && same ? data.root : set.root;
   options.split = set.split;
   options.list = set.list;
-  const std::string transform = set.transform == "auto" ? test_transform(data.transform) : set.transform;
+  const std::string transform =
+      set.transform == "auto" ? test_transform(data.transform) : set.transform;
   return {rows_of_source(open_image_source(options), set.rows), find_transform(transform).options};
 }
 
 template <class T>
 ImageSetOptions set_of(const T& options) {
-  return {options.dataset, options.root, options.split, options.list, options.rows, options.transform};
+  return {options.dataset, options.root, options.split,
+          options.list,    options.rows, options.transform};
 }
 
 void check_labels_of(const ImageSource& source, int64_t classes) {
   const auto wrong = (source.labels() < 0).logical_or(source.labels() >= classes).nonzero();
   if (wrong.size(0) == 0) return;
   const auto row = wrong[0].item<int64_t>();
-  DISSENT_FAIL(kData, "{}: label {} of image {}: expected 0 .. {}", source.name(), source.labels()[row].item<int64_t>(), row, classes - 1);
+  DISSENT_FAIL(kData, "{}: label {} of image {}: expected 0 .. {}", source.name(),
+               source.labels()[row].item<int64_t>(), row, classes - 1);
 }
 
 }  // namespace
@@ -154,7 +230,8 @@ config::Schema image_train_schema(ImageTrainConfig& c) {
       .optional_table(aug_mix_table("aug_mix"), c.aug_mix, c.with_aug_mix)
       .table(corruption_options_table("corruption"), c.corruption)
       .table(image_ensemble_table(), c.ensemble);
-  for (size_t i = 0; i < c.losses.size(); ++i) schema.optional_table(loss_option_tables()[i], c.losses[i], c.losses[i].present);
+  for (size_t i = 0; i < c.losses.size(); ++i)
+    schema.optional_table(loss_option_tables()[i], c.losses[i], c.losses[i].present);
   schema.table(discriminator_table(), c.discriminator)
       .table(optimizer_table(), c.optimizer)
       .table(schedule_table(), c.schedule)
@@ -186,7 +263,8 @@ ImageObjective image_objective(const ImageTrainConfig& c) {
   ImageObjective objective;
   const auto& table = losses::loss_table();
   for (size_t i = 0; i < table.size(); ++i)
-    if (c.losses[i].present) objective.terms.push_back({table[i].name, c.losses[i].weight, c.losses[i].options});
+    if (c.losses[i].present)
+      objective.terms.push_back({table[i].name, c.losses[i].weight, c.losses[i].options});
   objective.same_batch = c.data.same_batch;
   objective.unlabelled = c.with_unlabelled;
   return objective;
@@ -207,7 +285,8 @@ ImageTrainData open_image_train_data(const ImageTrainConfig& c) {
   if (c.with_aug_mix) data.train.transform.aug_mix = c.aug_mix;
   data.train.transform.corruption = c.corruption;
   data.classes = data.train.source->classes();
-  if (data.classes == 0 && data.train.source->rows() > 0) data.classes = data.train.source->labels().max().item<int64_t>() + 1;
+  if (data.classes == 0 && data.train.source->rows() > 0)
+    data.classes = data.train.source->labels().max().item<int64_t>() + 1;
   DISSENT_CHECK(data.classes > 0, kData, "{}: no labelled image in it", data.train.source->name());
   check_labels_of(*data.train.source, data.classes);
   data.identity = "train " + data.train.source->identity();

@@ -112,7 +112,8 @@ struct ImageTrainConfig {
 
 /// The tables, bound to a configuration that has to outlive the schema.
 config::Schema image_train_schema(ImageTrainConfig& config);
-/// Reads and checks the document, conflicts included. Error::kUsage with a line for each thing that is wrong. Not collective.
+/// Reads and checks the document, conflicts included. Error::kUsage with a line for each thing that
+/// is wrong. Not collective.
 ImageTrainConfig read_image_train_config(const config::Document& document);
 /// True if the document asks for training on images (data.kind = "images").
 bool trains_images(const config::Document& document);
@@ -133,7 +134,8 @@ struct ImageTrainData {
   int64_t classes = 0;
   std::string identity;  ///< what the sets hold, wherever they lie
 };
-/// Error::kUsage, kData: see open_image_source; labels that are unknown or beyond the training set's classes. Not collective.
+/// Error::kUsage, kData: see open_image_source; labels that are unknown or beyond the training
+/// set's classes. Not collective.
 ImageTrainData open_image_train_data(const ImageTrainConfig& config);
 
 }  // namespace dissent

@@ -18,14 +18,18 @@
 
 namespace dissent {
 
-/// The objective of an image ensemble: mean over members of the base losses, plus the weighted others.
+/// The objective of an image ensemble: mean over members of the base losses, plus the weighted
+/// others.
 struct ImageObjective {
   std::vector<losses::LossTerm> terms = {};  ///< each name once
-  bool same_batch = false;  ///< one batch for all members: the others read the outputs of the training pass
-  bool unlabelled = false;  ///< the others read a batch of the unlabelled set, whose labels are the classes that the mean logits predict
+  bool same_batch =
+      false;  ///< one batch for all members: the others read the outputs of the training pass
+  bool unlabelled = false;  ///< the others read a batch of the unlabelled set, whose labels are the
+                            ///< classes that the mean logits predict
 };
 /// Why a loss cannot be trained with images so, or nothing if it can.
-std::optional<std::string> impossible_on_images(const losses::LossTerm& term, const ImageObjective& objective);
+std::optional<std::string> impossible_on_images(const losses::LossTerm& term,
+                                                const ImageObjective& objective);
 
 /// A batch, or this data rank's part of it.
 struct ImageRows {
@@ -36,35 +40,45 @@ struct ImageRows {
 
 /// One batch of training.
 struct ImageStepInput {
-  int64_t epoch = 0, batch = 0;   ///< from 0: when losses are on
-  uint64_t seed = 0, counter = 0; ///< of the draws of the step
-  int64_t drawn = 0;              ///< the member that A2D is measured from
-  std::vector<ImageRows> own = {};  ///< a batch for each network that this rank holds; one for all with same_batch
-  ImageRows diversity = {};         ///< for the losses that are no base losses; not read with same_batch and no unlabelled set
+  int64_t epoch = 0, batch = 0;    ///< from 0: when losses are on
+  uint64_t seed = 0, counter = 0;  ///< of the draws of the step
+  int64_t drawn = 0;               ///< the member that A2D is measured from
+  std::vector<ImageRows> own =
+      {};  ///< a batch for each network that this rank holds; one for all with same_batch
+  ImageRows diversity = {};  ///< for the losses that are no base losses; not read with same_batch
+                             ///< and no unlabelled set
 };
 
 struct ImageStepOptions {
   double clip_norm = 0;          ///< largest norm of the gradient over all members; 0: no clipping
   bool skip_not_finite = false;  ///< else a gradient that is not finite is a failure
   at::ScalarType compute = at::kFloat;  ///< of the products: f32, or bf16 and f16 through autocast
-  bool synchronised_batch_norm = false;  ///< statistics of the whole batch, not of each data rank's part
+  bool synchronised_batch_norm =
+      false;  ///< statistics of the whole batch, not of each data rank's part
 };
 
 /// Forward and backward passes of the networks that this rank holds, and their update.
-///   total = 1/M sum over members m of sum over base losses w_k l_k(z_m)  +  sum over the others w_k L_k(all members)
-/// With same_batch = false each member has a batch of its own for the base losses (training mode); the others read one batch that all members saw, in
-/// evaluation mode, after the training pass has moved the running statistics. Members of other ranks enter as constants (ensemble/split_loss.hpp).
-/// Gradients of a batch that is split over data ranks are summed over them. BatchNorm's statistics are those of each rank's part, or of the whole batch
-/// (models/networks/synchronised_batch_norm.hpp): training passes then wait for other ranks, so those of this rank's networks run one after the other.
-/// A rank may have no rows of a batch that base losses alone read.
+///   total = 1/M sum over members m of sum over base losses w_k l_k(z_m)  +  sum over the others
+///       w_k L_k(all members)
+/// With same_batch = false each member has a batch of its own for the base losses (training mode);
+/// the others read one batch that all members saw, in evaluation mode, after the training pass has
+/// moved the running statistics. Members of other ranks enter as constants
+/// (ensemble/split_loss.hpp). Gradients of a batch that is split over data ranks are summed over
+/// them. BatchNorm's statistics are those of each rank's part, or of the whole batch
+/// (models/networks/synchronised_batch_norm.hpp): training passes then wait for other ranks, so
+/// those of this rank's networks run one after the other. A rank may have no rows of a batch that
+/// base losses alone read.
 /// On the CPU the results have the same bits for every split of the members.
-/// Ref: sdde openood/trainers/deed_trainer.py DEEDTrainer.train_epoch; cases sdde_losses.h5 sdde_step
+/// Ref: sdde openood/trainers/deed_trainer.py DEEDTrainer.train_epoch; cases sdde_losses.h5
+/// sdde_step
 class ImageStepper {
  public:
-  ImageStepper(ImageMembers& members, const ImageObjective& objective, const ImageStepOptions& options, Grid& grid, Discriminator* discriminator);
+  ImageStepper(ImageMembers& members, const ImageObjective& objective,
+               const ImageStepOptions& options, Grid& grid, Discriminator* discriminator);
   ~ImageStepper();
 
-  /// Columns of the figures of a step: of each base loss one a network of the ensemble, of each other loss one.
+  /// Columns of the figures of a step: of each base loss one a network of the ensemble, of each
+  /// other loss one.
   int64_t columns() const { return columns_; }
   /// From the figures of a step [columns]: each term's value, without its weight.
   std::vector<double> term_values(const at::Tensor& figures) const;
@@ -72,8 +86,9 @@ class ImageStepper {
   /// True if the batch wants `diversity`.
   bool reads_diversity_batch(const ImageStepInput& input) const;
 
-  /// Adds share times the gradient of the batch to what is accumulated, and share times this rank's figures to `figures` [columns] f64, of which every
-  /// other rank's stay 0. Collective over the run.
+  /// Adds share times the gradient of the batch to what is accumulated, and share times this rank's
+  /// figures to `figures` [columns] f64, of which every other rank's stay 0. Collective over the
+  /// run.
   void accumulate(const ImageStepInput& input, double share, at::Tensor figures);
 
   struct Outcome {
@@ -81,7 +96,8 @@ class ImageStepper {
     double norm = 0;                  ///< of the gradient over all members
     Request agreed = Request::kNone;  ///< the largest request of any rank
   };
-  /// One step of the optimiser with what was accumulated. Error::kData on every rank if the gradient is not finite. Collective over the run.
+  /// One step of the optimiser with what was accumulated. Error::kData on every rank if the
+  /// gradient is not finite. Collective over the run.
   Outcome update(Optimizer& optimizer, double learning_rate, Request request);
 
   LossScale& loss_scale() { return scale_; }
@@ -90,14 +106,19 @@ class ImageStepper {
   struct Graph;
   struct Pull;
   std::vector<at::Tensor> leaves(int64_t network) const;
-  ImageOutput forward(int64_t network, const std::vector<at::Tensor>& parameters, const at::Tensor& x, bool training) const;
-  at::Tensor base_loss(int64_t network, const ImageStepInput& input, const ImageRows& rows, const at::Tensor& x, const at::Tensor& logits, const Graph& graph, double* figures,
-                       double share) const;
-  void base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, bool later, double* figures, double share) const;
+  ImageOutput forward(int64_t network, const std::vector<at::Tensor>& parameters,
+                      const at::Tensor& x, bool training) const;
+  at::Tensor base_loss(int64_t network, const ImageStepInput& input, const ImageRows& rows,
+                       const at::Tensor& x, const at::Tensor& logits, const Graph& graph,
+                       double* figures, double share) const;
+  void base_pass(int64_t network, const ImageStepInput& input, Graph& graph, bool keep, bool later,
+                 double* figures, double share) const;
   void base_backward(const at::Tensor& loss, Graph& graph, double share) const;
   void diversity_forward(int64_t network, const ImageStepInput& input, Graph& graph) const;
-  void compute_maps(int64_t network, const ImageStepInput& input, const at::Tensor& labels, Graph& graph) const;
-  Pull pull(const ImageStepInput& input, const std::vector<Graph>& graphs, const at::Tensor& labels, double* figures, double share);
+  void compute_maps(int64_t network, const ImageStepInput& input, const at::Tensor& labels,
+                    Graph& graph) const;
+  Pull pull(const ImageStepInput& input, const std::vector<Graph>& graphs, const at::Tensor& labels,
+            double* figures, double share);
   void backward(int64_t network, const Pull& pull, Graph& graph, double share) const;
   void check_rows(const ImageRows& rows) const;
   void run_pieces(const std::vector<std::function<void()>>& pieces, bool in_order) const;
@@ -111,11 +132,13 @@ class ImageStepper {
   ImageStepOptions options_;
   Grid& grid_;
   Discriminator* discriminator_;
-  std::unique_ptr<Communicator> device_members_, device_data_;  // over device memory; unset on the host
-  Communicator* batch_norm_ = nullptr;  // ranks that training passes share their statistics with; none: their own
+  std::unique_ptr<Communicator> device_members_,
+      device_data_;  // over device memory; unset on the host
+  Communicator* batch_norm_ =
+      nullptr;  // ranks that training passes share their statistics with; none: their own
   std::vector<int64_t> column_;  // first column of each term
   int64_t columns_ = 0;
-  at::Tensor gradients_;         // [n, P]
+  at::Tensor gradients_;  // [n, P]
   LossScale scale_;
 };
 

@@ -18,7 +18,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr uint64_t kDiscriminatorSeed = 0x64696365;  // keeps its draws apart from those of the members
+constexpr uint64_t kDiscriminatorSeed =
+    0x64696365;  // keeps its draws apart from those of the members
 
 const losses::DiceOptions* dice_options_of(const ImageObjective& objective) {
   for (const auto& term : objective.terms)
@@ -27,15 +28,19 @@ const losses::DiceOptions* dice_options_of(const ImageObjective& objective) {
 }
 
 // Images of the short last batch of an epoch; 0: there is none.
-int64_t last_batch(const ImagePlanOptions& plan) { return plan.drop_last || plan.samples_per_class > 0 ? 0 : plan.rows % plan.batch_size; }
+int64_t last_batch(const ImagePlanOptions& plan) {
+  return plan.drop_last || plan.samples_per_class > 0 ? 0 : plan.rows % plan.batch_size;
+}
 
-// The weight of a loss in the batches of an epoch in which it is on: the only ones that its figures hold, whatever its period and the batches of an update.
+// The weight of a loss in the batches of an epoch in which it is on: the only ones that its figures
+// hold, whatever its period and the batches of an update.
 double weight_in_epoch(losses::LossWeight weight, int64_t epoch) {
   weight.period = 1;
   return losses::weight_at(weight, epoch, 0);
 }
 
-ImagePlanOptions plan_of(const ImageTrainConfig& config, const ImageTrainData& data, uint64_t seed) {
+ImagePlanOptions plan_of(const ImageTrainConfig& config, const ImageTrainData& data,
+                         uint64_t seed) {
   ImagePlanOptions plan;
   plan.seed = seed;
   plan.rows = data.train.source->rows();
@@ -63,61 +68,96 @@ struct ImageTrainer::Pending {
   std::vector<std::future<ImageBatch>> own;
   std::optional<std::future<ImageBatch>> diversity;
   int64_t diversity_is_own = -1;  // the local network whose batch it is
-  std::vector<int64_t> totals;    // rows over all data ranks: of own batches, then of the diversity batch
+  std::vector<int64_t>
+      totals;  // rows over all data ranks: of own batches, then of the diversity batch
 };
 
-ImageTrainer::ImageTrainer(const ImageTrainConfig& config, const ImageTrainData& data, Grid& grid, RunContext context)
-    : config_(config), data_(data), grid_(grid), context_(std::move(context)), plan_(plan_of(config, data, context_.seed)), objective_(image_objective(config)) {
+ImageTrainer::ImageTrainer(const ImageTrainConfig& config, const ImageTrainData& data, Grid& grid,
+                           RunContext context)
+    : config_(config),
+      data_(data),
+      grid_(grid),
+      context_(std::move(context)),
+      plan_(plan_of(config, data, context_.seed)),
+      objective_(image_objective(config)) {
   const auto network = image_network(config, data.classes);
-  DISSENT_CHECK(config.data.on_damaged == "error" || grid.shape.data == 1, kUsage, "data.on_damaged = \"skip\": expected grid.data = 1, found {}: ranks that share a batch would not agree on its rows",
+  DISSENT_CHECK(config.data.on_damaged == "error" || grid.shape.data == 1, kUsage,
+                "data.on_damaged = \"skip\": expected grid.data = 1, found {}: ranks that share a "
+                "batch would not agree on its rows",
                 grid.shape.data);
-  DISSENT_CHECK(network->heads() == 0 || grid.shape.members == 1, kUsage, "grid.members: expected 1 for a multihead network, whose members share their trunk; found {}",
-                grid.shape.members);
-  const bool common = !data.unlabelled && std::any_of(objective_.terms.begin(), objective_.terms.end(), [](const auto& term) { return losses::find_loss(term.name).kind != losses::LossKind::kBase; });
+  DISSENT_CHECK(
+      network->heads() == 0 || grid.shape.members == 1, kUsage,
+      "grid.members: expected 1 for a multihead network, whose members share their trunk; found {}",
+      grid.shape.members);
+  const bool common =
+      !data.unlabelled &&
+      std::any_of(objective_.terms.begin(), objective_.terms.end(), [](const auto& term) {
+        return losses::find_loss(term.name).kind != losses::LossKind::kBase;
+      });
   const int64_t last = last_batch(plan_);
-  DISSENT_CHECK(!common || last == 0 || last >= grid.shape.data, kUsage,
-                "data.batch_size: the last batch of an epoch has {} images for {} data ranks, and losses between members want one for each: expected another size, or data.drop_last = true",
-                last, grid.shape.data);
-  members_ = make_image_members(network, config.ensemble.members, part_of(config.ensemble.members, grid.shape.members, grid.member_part), context_.seed, at::kFloat,
-                                context_.device);
+  DISSENT_CHECK(
+      !common || last == 0 || last >= grid.shape.data, kUsage,
+      "data.batch_size: the last batch of an epoch has {} images for {} data ranks, and losses "
+      "between members want one for each: expected another size, or data.drop_last = true",
+      last, grid.shape.data);
+  members_ =
+      make_image_members(network, config.ensemble.members,
+                         part_of(config.ensemble.members, grid.shape.members, grid.member_part),
+                         context_.seed, at::kFloat, context_.device);
   if (!config.ensemble.weights.empty()) {
     auto flat = members_.values[0].cpu(), buffers = members_.buffers[0].cpu();
-    load_weights(*network, flat, buffers, read_state_dict(config.ensemble.weights), {}, config.ensemble.weights);
+    load_weights(*network, flat, buffers, read_state_dict(config.ensemble.weights), {},
+                 config.ensemble.weights);
     members_.values.copy_(flat.unsqueeze(0).expand_as(members_.values));
     members_.buffers.copy_(buffers.unsqueeze(0).expand_as(members_.buffers));
   }
   if (const auto* dice = dice_options_of(objective_)) {
-    auto parameters = losses::make_dice_discriminator(data.classes, network->feature_dim(), context_.seed ^ kDiscriminatorSeed, *dice);
+    auto parameters = losses::make_dice_discriminator(data.classes, network->feature_dim(),
+                                                      context_.seed ^ kDiscriminatorSeed, *dice);
     for (auto& parameter : parameters) parameter = parameter.to(context_.device);
-    discriminator_ = std::make_unique<Discriminator>(std::move(parameters), *dice, config.discriminator, config.optimizer.weight_decay.value_or(0), config.training.clip_norm);
+    discriminator_ = std::make_unique<Discriminator>(
+        std::move(parameters), *dice, config.discriminator,
+        config.optimizer.weight_decay.value_or(0), config.training.clip_norm);
   }
   if (config.training.ema_decay > 0) average_ = members_.values.clone();
   state_.losses = static_cast<int64_t>(objective_.terms.size());
-  loader_ = std::make_unique<ImageLoader>(ImageLoaderOptions{.workers = config.data.workers, .skip_damaged = config.data.on_damaged == "skip"});
+  loader_ = std::make_unique<ImageLoader>(ImageLoaderOptions{
+      .workers = config.data.workers, .skip_damaged = config.data.on_damaged == "skip"});
 }
 
 ImageTrainer::~ImageTrainer() { grid_.run->wait_settings().while_waiting = {}; }
 
 bool ImageTrainer::train(bool resume) {
   optimizer_ = std::make_unique<Optimizer>(config_.optimizer, members_.values);
-  schedule_ = std::make_unique<Schedule>(config_.schedule, config_.optimizer.learning_rate, config_.training.epochs, batches_per_epoch(plan_));
-  ImageStepOptions options{.clip_norm = config_.training.clip_norm, .skip_not_finite = config_.training.on_nan == "skip_step"};
+  schedule_ = std::make_unique<Schedule>(config_.schedule, config_.optimizer.learning_rate,
+                                         config_.training.epochs, batches_per_epoch(plan_));
+  ImageStepOptions options{.clip_norm = config_.training.clip_norm,
+                           .skip_not_finite = config_.training.on_nan == "skip_step"};
   options.synchronised_batch_norm = config_.training.batch_norm == "synchronised";
-  if (config_.training.precision != "f32") options.compute = config_.training.precision == "bf16" ? at::kBFloat16 : at::kHalf;
-  stepper_ = std::make_unique<ImageStepper>(members_, objective_, options, grid_, discriminator_.get());
-  progress_ = std::make_unique<ProgressBar>(fmt::format("seed {}", context_.seed), config_.training.epochs * plan_.rows, "images", !context_.show_progress);
+  if (config_.training.precision != "f32")
+    options.compute = config_.training.precision == "bf16" ? at::kBFloat16 : at::kHalf;
+  stepper_ =
+      std::make_unique<ImageStepper>(members_, objective_, options, grid_, discriminator_.get());
+  progress_ = std::make_unique<ProgressBar>(fmt::format("seed {}", context_.seed),
+                                            config_.training.epochs * plan_.rows, "images",
+                                            !context_.show_progress);
   heartbeat_ = std::make_unique<Heartbeat>(context_.folder, grid_.run->rank());
   grid_.run->wait_settings().while_waiting = [this] { heartbeat_->beat("waiting"); };
   if (resume) {
     agree(*grid_.run, [&] {
-      state_ = read_image_checkpoint(context_.folder + "/checkpoint.h5",
-                                     {grid_, data_.identity, data_.classes, members_, average_, discriminator_.get(), *optimizer_, *schedule_, stepper_->loss_scale()});
+      state_ = read_image_checkpoint(
+          context_.folder + "/checkpoint.h5",
+          {grid_, data_.identity, data_.classes, members_, average_, discriminator_.get(),
+           *optimizer_, *schedule_, stepper_->loss_scale()});
     });
-    spdlog::info("event=resume folder={} epoch={} step={}", context_.folder, state_.epoch, state_.step);
+    spdlog::info("event=resume folder={} epoch={} step={}", context_.folder, state_.epoch,
+                 state_.step);
   }
   // An epoch may take hours; and a run that was there before may have left another count.
   agree(*grid_.run, [&] {
-    if (grid_.run->rank() == 0) write_progress(context_, state_.epoch, config_.training.epochs, ImageEpoch(plan_, state_.epoch).steps());
+    if (grid_.run->rank() == 0)
+      write_progress(context_, state_.epoch, config_.training.epochs,
+                     ImageEpoch(plan_, state_.epoch).steps());
   });
   last_checkpoint_ = Clock::now();
   try {
@@ -135,7 +175,8 @@ bool ImageTrainer::train(bool resume) {
 
 Request ImageTrainer::own_request() const {
   if (stop_requested()) return Request::kStop;
-  const bool due = Clock::now() - last_checkpoint_ > std::chrono::duration<double, std::ratio<60>>(config_.checkpoint.every_minutes);
+  const bool due = Clock::now() - last_checkpoint_ >
+                   std::chrono::duration<double, std::ratio<60>>(config_.checkpoint.every_minutes);
   return grid_.run->rank() == 0 && due ? Request::kCheckpoint : Request::kNone;
 }
 
@@ -143,11 +184,20 @@ Request ImageTrainer::own_request() const {
 ImageTrainer::Pending ImageTrainer::ask(const ImageEpoch& epoch, int64_t batch) {
   Pending pending;
   pending.batch = batch;
-  pending.input = {.epoch = epoch.epoch(), .batch = batch, .seed = context_.seed, .counter = epoch.counter(batch), .drawn = epoch.drawn(batch)};
-  const auto request = [&](const TransformedSet& set, const std::vector<int64_t>& rows, uint64_t stream) {
+  pending.input = {.epoch = epoch.epoch(),
+                   .batch = batch,
+                   .seed = context_.seed,
+                   .counter = epoch.counter(batch),
+                   .drawn = epoch.drawn(batch)};
+  const auto request = [&](const TransformedSet& set, const std::vector<int64_t>& rows,
+                           uint64_t stream) {
     const Part part = part_of(static_cast<int64_t>(rows.size()), grid_.shape.data, grid_.data_part);
     pending.totals.push_back(static_cast<int64_t>(rows.size()));
-    return loader_->load({set.source.get(), &set.transform, {rows.begin() + part.first, rows.begin() + part.first + part.count}, context_.seed, stream});
+    return loader_->load({set.source.get(),
+                          &set.transform,
+                          {rows.begin() + part.first, rows.begin() + part.first + part.count},
+                          context_.seed,
+                          stream});
   };
   const int64_t batches = plan_.same_batch ? 1 : members_.networks();
   for (int64_t i = 0; i < batches; ++i) {
@@ -157,7 +207,8 @@ ImageTrainer::Pending ImageTrainer::ask(const ImageEpoch& epoch, int64_t batch) 
   if (!stepper_->reads_diversity_batch(pending.input)) return pending;
   const int64_t drawn = pending.input.drawn;
   if (data_.unlabelled) {
-    pending.diversity = request(*data_.unlabelled, epoch.unlabelled_rows(batch), epoch.unlabelled_stream());
+    pending.diversity =
+        request(*data_.unlabelled, epoch.unlabelled_rows(batch), epoch.unlabelled_stream());
   } else if (members_.holds(drawn)) {
     pending.diversity_is_own = drawn - members_.first;
   } else {
@@ -169,25 +220,32 @@ ImageTrainer::Pending ImageTrainer::ask(const ImageEpoch& epoch, int64_t batch) 
 ImageStepInput ImageTrainer::receive(Pending& pending) const {
   const auto rows_of = [&](std::future<ImageBatch>& future, int64_t total, bool labelled) {
     auto batch = future.get();
-    if (grid_.shape.data == 1) total = batch.x.size(0);  // damaged images are left out, by every rank that sees the batch
-    return ImageRows{batch.x.to(context_.device), labelled ? batch.labels.to(context_.device) : at::Tensor(), total};
+    if (grid_.shape.data == 1)
+      total = batch.x.size(0);  // damaged images are left out, by every rank that sees the batch
+    return ImageRows{batch.x.to(context_.device),
+                     labelled ? batch.labels.to(context_.device) : at::Tensor(), total};
   };
-  for (size_t i = 0; i < pending.own.size(); ++i) pending.input.own.push_back(rows_of(pending.own[i], pending.totals[i], true));
-  if (pending.diversity) pending.input.diversity = rows_of(*pending.diversity, pending.totals.back(), !data_.unlabelled);
-  if (pending.diversity_is_own >= 0) pending.input.diversity = pending.input.own[pending.diversity_is_own];
+  for (size_t i = 0; i < pending.own.size(); ++i)
+    pending.input.own.push_back(rows_of(pending.own[i], pending.totals[i], true));
+  if (pending.diversity)
+    pending.input.diversity = rows_of(*pending.diversity, pending.totals.back(), !data_.unlabelled);
+  if (pending.diversity_is_own >= 0)
+    pending.input.diversity = pending.input.own[pending.diversity_is_own];
   return std::move(pending.input);
 }
 
 void ImageTrainer::prefetch(const ImageEpoch& epoch) {
   const auto ahead = static_cast<size_t>(config_.data.workers > 0 ? config_.data.prefetch : 1);
-  while (pending_.size() < ahead && asked_ < epoch.batches()) pending_.push_back(ask(epoch, asked_++));
+  while (pending_.size() < ahead && asked_ < epoch.batches())
+    pending_.push_back(ask(epoch, asked_++));
 }
 
 // From state_.step to the end of the epoch; false if a stop was agreed on.
 bool ImageTrainer::run_epoch() {
   const ImageEpoch epoch(plan_, state_.epoch);
   table_ = at::zeros({epoch.steps(), 1 + stepper_->columns()}, at::kDouble);
-  if (grid_.run->rank() == 0 && state_.steps.defined()) table_.narrow(0, 0, state_.step).copy_(state_.steps);
+  if (grid_.run->rank() == 0 && state_.steps.defined())
+    table_.narrow(0, 0, state_.step).copy_(state_.steps);
   state_.steps = at::Tensor();
   pending_.clear();
   asked_ = state_.step * plan_.accumulation;
@@ -204,12 +262,14 @@ bool ImageTrainer::run_epoch() {
     pending = Request::kNone;
   }
   finish_epoch(epoch);
-  if (pending != Request::kNone && state_.epoch < config_.training.epochs) write_checkpoint("checkpoint.h5");
+  if (pending != Request::kNone && state_.epoch < config_.training.epochs)
+    write_checkpoint("checkpoint.h5");
   return pending != Request::kStop || state_.epoch == config_.training.epochs;
 }
 
 void ImageTrainer::train_step(const ImageEpoch& epoch, int64_t step, Request& pending) {
-  const int64_t first = step * plan_.accumulation, last = std::min(first + plan_.accumulation, epoch.batches());
+  const int64_t first = step * plan_.accumulation,
+                last = std::min(first + plan_.accumulation, epoch.batches());
   auto row = table_[step];
   heartbeat_->beat("training", state_.epoch, step);
   for (int64_t batch = first; batch < last; ++batch) {
@@ -218,17 +278,23 @@ void ImageTrainer::train_step(const ImageEpoch& epoch, int64_t step, Request& pe
     pending_.erase(pending_.begin());
     // Pixels may be missing or damaged on one rank alone.
     ImageStepInput input;
-    if (config_.data.on_damaged == "error" && grid_.run->size() == 1) input = receive(present);
-    else agree(*grid_.run, [&] { input = receive(present); });
+    if (config_.data.on_damaged == "error" && grid_.run->size() == 1)
+      input = receive(present);
+    else
+      agree(*grid_.run, [&] { input = receive(present); });
     if (config_.data.workers > 0) prefetch(epoch);
-    stepper_->accumulate(input, 1.0 / static_cast<double>(last - first), row.narrow(0, 1, stepper_->columns()));
+    stepper_->accumulate(input, 1.0 / static_cast<double>(last - first),
+                         row.narrow(0, 1, stepper_->columns()));
   }
-  const auto outcome = stepper_->update(*optimizer_, schedule_->rate(state_.epoch, last - 1), own_request());
+  const auto outcome =
+      stepper_->update(*optimizer_, schedule_->rate(state_.epoch, last - 1), own_request());
   if (outcome.skipped && grid_.run->rank() == 0) row[0] = 1;
   if (!outcome.skipped) average_weights();
   pending = std::max(pending, outcome.agreed);
   const int64_t images = state_.epoch * plan_.rows + std::min(last * plan_.batch_size, plan_.rows);
-  progress_->update(images, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, step, epoch.steps(), stepper_->term_values(row.narrow(0, 1, stepper_->columns()))[0]));
+  progress_->update(
+      images, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, step, epoch.steps(),
+                          stepper_->term_values(row.narrow(0, 1, stepper_->columns()))[0]));
 }
 
 void ImageTrainer::average_weights() {
@@ -249,7 +315,8 @@ void ImageTrainer::finish_epoch(const ImageEpoch& epoch) {
       ++record.skipped;
       continue;
     }
-    const auto values = stepper_->term_values(table_[s].narrow(0, 1, stepper_->columns()).contiguous());
+    const auto values =
+        stepper_->term_values(table_[s].narrow(0, 1, stepper_->columns()).contiguous());
     for (size_t t = 0; t < values.size(); ++t) {
       record.losses[t] += values[t];
       record.total += weight_in_epoch(objective_.terms[t].weight, state_.epoch) * values[t];
@@ -275,14 +342,17 @@ void ImageTrainer::finish_epoch(const ImageEpoch& epoch) {
 void ImageTrainer::validate(EpochRecord& record) {
   const at::NoGradGuard no_graph;
   const auto& set = *data_.validation;
-  const int64_t rows = set.source->rows(), members = members_.total, block = config_.validation.batch_size, blocks = (rows + block - 1) / block;
+  const int64_t rows = set.source->rows(), members = members_.total,
+                block = config_.validation.batch_size, blocks = (rows + block - 1) / block;
   const auto& weights = average_.defined() ? average_ : members_.values;
   const int64_t each = members_.members_each();
-  // Columns: right answers of each member, of the ensemble, sum of the ensemble's negative log-likelihoods, rows. A line a block, each filled by one rank.
+  // Columns: right answers of each member, of the ensemble, sum of the ensemble's negative
+  // log-likelihoods, rows. A line a block, each filled by one rank.
   auto table = at::zeros({blocks, members + 3}, at::kDouble);
   const auto ask_for = [&](int64_t b) {
     std::vector<int64_t> wanted;
-    for (int64_t row = b * block; row < std::min(rows, (b + 1) * block); ++row) wanted.push_back(row);
+    for (int64_t row = b * block; row < std::min(rows, (b + 1) * block); ++row)
+      wanted.push_back(row);
     return loader_->load({set.source.get(), &set.transform, std::move(wanted), context_.seed, 0});
   };
   std::future<ImageBatch> next;
@@ -297,17 +367,22 @@ void ImageTrainer::validate(EpochRecord& record) {
     auto local = at::empty({members_.count(), count, data_.classes}, at::kFloat);
     each_network(members_, [&](int64_t i) {
       const at::NoGradGuard no_graph_here;
-      const auto out = members_.network->forward(unpack(weights[i], members_.network->layout()), members_.buffers[i], x, false);
-      local.narrow(0, i * each, each).copy_(out.logits.dim() == 3 ? out.logits : out.logits.unsqueeze(0));
+      const auto out = members_.network->forward(unpack(weights[i], members_.network->layout()),
+                                                 members_.buffers[i], x, false);
+      local.narrow(0, i * each, each)
+          .copy_(out.logits.dim() == 3 ? out.logits : out.logits.unsqueeze(0));
     });
     std::vector<int64_t> counts;
-    for (int64_t g = 0; g < grid_.shape.members; ++g) counts.push_back(part_of(members, grid_.shape.members, g).count * count * data_.classes);
-    const auto logits = grid_.members->all_gather(local, counts).view({members, count, data_.classes});
+    for (int64_t g = 0; g < grid_.shape.members; ++g)
+      counts.push_back(part_of(members, grid_.shape.members, g).count * count * data_.classes);
+    const auto logits =
+        grid_.members->all_gather(local, counts).view({members, count, data_.classes});
     if (grid_.member_part != 0) continue;
     const auto mean = logits.mean(0);
     table[b].narrow(0, 0, members).copy_(logits.argmax(2).eq(batch.labels).sum(1));
     table[b][members].copy_(mean.argmax(1).eq(batch.labels).sum());
-    table[b][members + 1].copy_(at::log_softmax(mean.to(at::kDouble), 1).gather(1, batch.labels.unsqueeze(1)).neg_().sum());
+    table[b][members + 1].copy_(
+        at::log_softmax(mean.to(at::kDouble), 1).gather(1, batch.labels.unsqueeze(1)).neg_().sum());
     table[b][members + 2].fill_(static_cast<double>(count));
   }
   grid_.run->all_reduce(table, ReduceOp::kSum);
@@ -323,13 +398,17 @@ void ImageTrainer::validate(EpochRecord& record) {
 void ImageTrainer::write_checkpoint(const std::string& name) {
   // A slow file system is not a stuck rank.
   auto& settings = grid_.run->wait_settings();
-  const double timeout_s = std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
+  const double timeout_s =
+      std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
   heartbeat_->beat("writing a checkpoint", state_.epoch, state_.step, true);
   write_image_checkpoint(context_.folder + "/" + name,
-                         {grid_, data_.identity, data_.classes, members_, average_, discriminator_.get(), *optimizer_, *schedule_, stepper_->loss_scale()}, context_, state_);
+                         {grid_, data_.identity, data_.classes, members_, average_,
+                          discriminator_.get(), *optimizer_, *schedule_, stepper_->loss_scale()},
+                         context_, state_);
   settings.timeout_s = timeout_s;
   if (name == "checkpoint.h5") last_checkpoint_ = Clock::now();
-  spdlog::info("event=checkpoint path={}/{} epoch={} step={}", context_.folder, name, state_.epoch, state_.step);
+  spdlog::info("event=checkpoint path={}/{} epoch={} step={}", context_.folder, name, state_.epoch,
+               state_.step);
 }
 
 void ImageTrainer::write_log() {

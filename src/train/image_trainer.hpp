@@ -14,15 +14,20 @@
 
 namespace dissent {
 
-/// Trains one ensemble of image networks on the ranks of grid.run. Writes train.csv, progress.json, heartbeat.<rank>, checkpoint.h5 and, with a
-/// validation set, best.h5 (highest accuracy of the ensemble, of equal ones the later) into the folder; goes on from a checkpoint.h5 that is there.
-/// On the CPU the results have the same bits for every number of member parts, threads and workers, interrupted or not.
-/// Every rank makes the pixels of its own members' batches, and of the batch that all members see: they follow from counters, so none are sent.
+/// Trains one ensemble of image networks on the ranks of grid.run. Writes train.csv, progress.json,
+/// heartbeat.<rank>, checkpoint.h5 and, with a validation set, best.h5 (highest accuracy of the
+/// ensemble, of equal ones the later) into the folder; goes on from a checkpoint.h5 that is there.
+/// On the CPU the results have the same bits for every number of member parts, threads and workers,
+/// interrupted or not.
+/// Every rank makes the pixels of its own members' batches, and of the batch that all members see:
+/// they follow from counters, so none are sent.
 class ImageTrainer {
  public:
-  ImageTrainer(const ImageTrainConfig& config, const ImageTrainData& data, Grid& grid, RunContext context);
+  ImageTrainer(const ImageTrainConfig& config, const ImageTrainData& data, Grid& grid,
+               RunContext context);
   ~ImageTrainer();
-  /// False if a stop was requested (core/stop.hpp): a checkpoint is written then. Collective over the run.
+  /// False if a stop was requested (core/stop.hpp): a checkpoint is written then. Collective over
+  /// the run.
   bool train(bool resume);
 
  private:
@@ -55,9 +60,10 @@ class ImageTrainer {
   std::unique_ptr<class Heartbeat> heartbeat_;
   std::unique_ptr<class ProgressBar> progress_;
   ImageRunState state_;
-  at::Tensor table_;                ///< [steps of the epoch, 1 + columns] f64: skipped, then the stepper's figures; this rank's share
-  std::vector<Pending> pending_;    ///< batches asked for, in order
-  int64_t asked_ = 0;               ///< the first batch of the epoch that is not
+  at::Tensor table_;  ///< [steps of the epoch, 1 + columns] f64: skipped, then the stepper's
+                      ///< figures; this rank's share
+  std::vector<Pending> pending_;  ///< batches asked for, in order
+  int64_t asked_ = 0;             ///< the first batch of the epoch that is not
   std::chrono::steady_clock::time_point last_checkpoint_;
 };
 

@@ -21,20 +21,29 @@ void ImageStepper::add_gradient(int64_t network, const std::vector<at::Tensor>& 
   const at::NoGradGuard no_graph;
   const auto flat = gradients_[network];
   for (size_t i = 0; i < gradient.size(); ++i)
-    if (gradient[i].defined()) parameter(flat, members_.network->layout().entry(i)).add_(gradient[i]);
+    if (gradient[i].defined())
+      parameter(flat, members_.network->layout().entry(i)).add_(gradient[i]);
 }
 
-ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning_rate, Request request) {
+ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning_rate,
+                                           Request request) {
   const at::NoGradGuard no_graph;
   const int64_t networks = members_.networks();
-  if (grid_.shape.data > 1) (device_data_ ? *device_data_ : *grid_.data).all_reduce(gradients_, ReduceOp::kSum);
+  if (grid_.shape.data > 1)
+    (device_data_ ? *device_data_ : *grid_.data).all_reduce(gradients_, ReduceOp::kSum);
   auto local = at::zeros({networks + 1}, at::kDouble);
   auto* numbers = local.data_ptr<double>();
-  each_network(members_, [&](int64_t i) { numbers[i] = gradients_[i].to(at::kDouble).square().sum().item<double>(); });
+  each_network(members_, [&](int64_t i) {
+    numbers[i] = gradients_[i].to(at::kDouble).square().sum().item<double>();
+  });
   numbers[networks] = static_cast<double>(request);
   std::vector<int64_t> counts;
   for (int64_t rank = 0; rank < grid_.run->size(); ++rank)
-    counts.push_back((members_.multihead() ? 1 : part_of(members_.total, grid_.shape.members, rank / grid_.shape.data).count) + 1);
+    counts.push_back(
+        (members_.multihead()
+             ? 1
+             : part_of(members_.total, grid_.shape.members, rank / grid_.shape.data).count) +
+        1);
   const auto all = grid_.run->all_gather(local, counts);
 
   Outcome outcome;
@@ -43,13 +52,17 @@ ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning
   for (int64_t rank = 0; rank < grid_.run->size(); ++rank) {
     for (int64_t i = 0; i + 1 < counts[rank]; ++i, ++number)
       if (rank % grid_.shape.data == 0) square += *number;
-    outcome.agreed = std::max(outcome.agreed, static_cast<Request>(static_cast<int64_t>(*number++)));
+    outcome.agreed =
+        std::max(outcome.agreed, static_cast<Request>(static_cast<int64_t>(*number++)));
   }
   outcome.norm = std::sqrt(square) / scale_.value;
   const bool finite = std::isfinite(outcome.norm);
   outcome.skipped = !finite && (options_.skip_not_finite || scale_.active);
   if (!finite && !outcome.skipped) {
-    Error error(ErrorKind::kData, "the gradient is not finite: training has diverged (training.on_nan = \"skip_step\" would pass over such steps)", __FILE__, __LINE__);
+    Error error(ErrorKind::kData,
+                "the gradient is not finite: training has diverged (training.on_nan = "
+                "\"skip_step\" would pass over such steps)",
+                __FILE__, __LINE__);
     error.set_agreed();
     throw error;
   }

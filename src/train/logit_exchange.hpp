@@ -9,7 +9,8 @@
 
 namespace dissent {
 
-/// A part of the batch on one data rank: its rows of the labelled batch, then its rows of the unlabelled one.
+/// A part of the batch on one data rank: its rows of the labelled batch, then its rows of the
+/// unlabelled one.
 struct BatchPart {
   Part labelled, unlabelled;
   int64_t rows() const { return labelled.count + unlabelled.count; }
@@ -28,8 +29,9 @@ std::vector<LocalPair> local_pairs(const std::vector<StepInput>& wave, const Mem
 /// True if the rank that holds these members takes part in the step.
 bool holds_any(const MemberStack& members, const Step& step);
 
-/// Logits of the wave's steps that this rank takes part in, [A, B + U, C] each (undefined for the others), from the pieces of all ranks of the run: one
-/// gather, whose last number a rank is its request.
+/// Logits of the wave's steps that this rank takes part in, [A, B + U, C] each (undefined for the
+/// others), from the pieces of all ranks of the run: one gather, whose last number a rank is its
+/// request.
 struct WaveLogits {
   std::vector<at::Tensor> of_step;
   Request agreed = Request::kNone;
@@ -37,12 +39,15 @@ struct WaveLogits {
 /// run     ranks of the run, over tensors of the pieces' device
 /// pieces  [b + u, C] of each local pair, in order
 /// Collective over run.
-WaveLogits gather_logits(Communicator& run, const GridShape& shape, const MemberStack& members, const std::vector<StepInput>& wave, const std::vector<at::Tensor>& pieces,
+WaveLogits gather_logits(Communicator& run, const GridShape& shape, const MemberStack& members,
+                         const std::vector<StepInput>& wave, const std::vector<at::Tensor>& pieces,
                          Request request);
 
-/// One number a local pair (f64, on the communicator's side) -> one a step: their sums over the step's active members, added in member order, for all steps of
-/// the wave. Each data rank of a member group holds the same numbers. Collective over run.
-std::vector<double> sum_over_members(Communicator& run, const GridShape& shape, int64_t data_part, const MemberStack& members, const std::vector<StepInput>& wave,
+/// One number a local pair (f64, on the communicator's side) -> one a step: their sums over the
+/// step's active members, added in member order, for all steps of the wave. Each data rank of a
+/// member group holds the same numbers. Collective over run.
+std::vector<double> sum_over_members(Communicator& run, const GridShape& shape, int64_t data_part,
+                                     const MemberStack& members, const std::vector<StepInput>& wave,
                                      const at::Tensor& values);
 
 }  // namespace dissent

@@ -3,11 +3,12 @@
 
 namespace dissent {
 
-/// Factor of the loss for f16, so that small derivatives do not vanish: halved when a gradient is not finite (the step is passed over), doubled after 2000
-/// steps in a row that were. Ref: torch.amp.GradScaler, its defaults
+/// Factor of the loss for f16, so that small derivatives do not vanish: halved when a gradient is
+/// not finite (the step is passed over), doubled after 2000 steps in a row that were. Ref:
+/// torch.amp.GradScaler, its defaults
 struct LossScale {
   bool active = false;
-  double value = 1;      ///< 65536 at the start, if active
+  double value = 1;  ///< 65536 at the start, if active
   int64_t good_steps = 0;
 
   void start() {

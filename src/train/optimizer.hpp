@@ -23,13 +23,17 @@ struct OptimizerOptions {
 };
 const TableSpec& optimizer_table();
 
-/// Optimiser of a stack of members [m, P]; state and step counts are per member, and only the members of a step are touched (no decay, no momentum,
-/// no step count for the others, as in the reference). All parameters decay: biases, norms and scales too.
-///   adamw   p *= 1 - lr wd;  m, v moments;  p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)   (torch.optim.AdamW; default wd 0.01)
-///   adam    the same with g += wd p first                                                             (torch.optim.Adam; default wd 0)
-///   sgd     g += wd p;  v = momentum v + g;  p -= lr v   (nesterov: p -= lr (g + momentum v))         (torch.optim.SGD; default wd 0)
-/// ATen's fused in-place operators do the work; SGD with momentum is one pass over weight and momentum (kernels/momentum_linear.hpp): the
-/// gradient never reaches memory.
+/// Optimiser of a stack of members [m, P]; state and step counts are per member, and only the
+/// members of a step are touched (no decay, no momentum, no step count for the others, as in the
+/// reference). All parameters decay: biases, norms and scales too.
+///   adamw
+///       p *= 1 - lr wd;  m, v moments;  p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+///       (torch.optim.AdamW; default wd 0.01)
+///   adam   the same with g += wd p first   (torch.optim.Adam; default wd 0)
+///   sgd   g += wd p;  v = momentum v + g;  p -= lr v   (nesterov: p -= lr (g + momentum v))
+///       (torch.optim.SGD; default wd 0)
+/// ATen's fused in-place operators do the work; SGD with momentum is one pass over weight and
+/// momentum (kernels/momentum_linear.hpp): the gradient never reaches memory.
 class Optimizer {
  public:
   Optimizer(const OptimizerOptions& options, at::Tensor values);
@@ -38,12 +42,16 @@ class Optimizer {
   void begin_step(int64_t i) { steps_[i].add_(1); }
   /// Updates elements [offset, offset + n) of member i with the gradient [n] (contiguous).
   void update(int64_t i, int64_t offset, const at::Tensor& gradient, double learning_rate);
-  /// Updates the rows [first, first + count) of a linear weight of member i with gradient dy[:, rows]' x, computed here block by block.
-  void update_linear(int64_t i, const ParameterEntry& entry, int64_t first, int64_t count, const at::Tensor& dy, const at::Tensor& x, double learning_rate);
+  /// Updates the rows [first, first + count) of a linear weight of member i with gradient dy[:,
+  /// rows]' x, computed here block by block.
+  void update_linear(int64_t i, const ParameterEntry& entry, int64_t first, int64_t count,
+                     const at::Tensor& dy, const at::Tensor& x, double learning_rate);
 
-  /// One step of several members on a device, begin_step included. slots [n] i64: their positions, each once; gradient [n, P]; rates [n] f64;
-  /// scales [n] f64: factor of the gradient, a negative one passes over the member. All on the device of the values.
-  void update_stack(const at::Tensor& slots, const at::Tensor& gradient, const at::Tensor& rates, const at::Tensor& scales);
+  /// One step of several members on a device, begin_step included. slots [n] i64: their positions,
+  /// each once; gradient [n, P]; rates [n] f64; scales [n] f64: factor of the gradient, a negative
+  /// one passes over the member. All on the device of the values.
+  void update_stack(const at::Tensor& slots, const at::Tensor& gradient, const at::Tensor& rates,
+                    const at::Tensor& scales);
 
   /// State by name ("exp_avg", "exp_avg_sq", "momentum"), each [m, P], for checkpoints.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
@@ -52,14 +60,16 @@ class Optimizer {
   void set_steps(const std::vector<int64_t>& steps);
 
  private:
-  /// SGD with momentum of the rows from `first` in one pass over them; false, and nothing done, where it is not the faster way or cannot be had.
-  bool one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Tensor& dy, const at::Tensor& x, int64_t first, double learning_rate) const;
+  /// SGD with momentum of the rows from `first` in one pass over them; false, and nothing done,
+  /// where it is not the faster way or cannot be had.
+  bool one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Tensor& dy, const at::Tensor& x,
+                int64_t first, double learning_rate) const;
   enum class Kind { kAdamW, kAdam, kSgd } kind_;
   OptimizerOptions options_;
   double weight_decay_;
   at::Tensor values_;
   at::Tensor first_, second_;  // moments, or momentum in first_
-  at::Tensor steps_;  // [m] f32, as the fused operators want them
+  at::Tensor steps_;           // [m] f32, as the fused operators want them
 };
 
 }  // namespace dissent

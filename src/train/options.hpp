@@ -95,7 +95,9 @@ struct TrainConfig {
   CheckpointOptions checkpoint;
   RuntimeOptions runtime;
 
-  int64_t active_members() const { return ensemble.selection == "round_robin" ? 1 : ensemble.active.value_or(ensemble.members); }
+  int64_t active_members() const {
+    return ensemble.selection == "round_robin" ? 1 : ensemble.active.value_or(ensemble.members);
+  }
 };
 
 const TableSpec& experiment_table();

@@ -14,15 +14,26 @@
 
 namespace dissent {
 
-Provenance::Provenance(Communicator& run, const GridShape& shape, const RunContext& context, std::string caches)
-    : rank_(run.rank()), folder_(context.folder), config_hash_(context.config_hash), seed_(context.seed), shape_(shape), caches_(std::move(caches)), device_(context.device.str()),
-      hosts_(all_gather_text(run, host_name())), start_(std::chrono::system_clock::now()) {}
+Provenance::Provenance(Communicator& run, const GridShape& shape, const RunContext& context,
+                       std::string caches)
+    : rank_(run.rank()),
+      folder_(context.folder),
+      config_hash_(context.config_hash),
+      seed_(context.seed),
+      shape_(shape),
+      caches_(std::move(caches)),
+      device_(context.device.str()),
+      hosts_(all_gather_text(run, host_name())),
+      start_(std::chrono::system_clock::now()) {}
 
-void Provenance::write(const std::string& state) const { atomic_write_text(folder_ + "/provenance.json", text(state, "")); }
+void Provenance::write(const std::string& state) const {
+  atomic_write_text(folder_ + "/provenance.json", text(state, ""));
+}
 
 void Provenance::write_failure(const std::string& message) const noexcept {
   try {
-    const std::string own = fmt::format("{}/provenance.json.{}", folder_, rank_);  // a name that no other rank renames
+    const std::string own =
+        fmt::format("{}/provenance.json.{}", folder_, rank_);  // a name that no other rank renames
     atomic_write_text(own, text("failed", message));
     std::filesystem::rename(own, folder_ + "/provenance.json");
   } catch (const std::exception& error) {
@@ -37,7 +48,11 @@ std::string Provenance::text(const std::string& state, const std::string& error)
   json["version"] = 1;
   json["state"] = state;
   if (!error.empty()) json["error"] = error, json["error_rank"] = rank_;
-  json["program"] = {{"dissent", DISSENT_VERSION}, {"commit", DISSENT_COMMIT}, {"build_type", DISSENT_BUILD_TYPE}, {"libtorch", DISSENT_LIBTORCH_VERSION}, {"hdf5", DISSENT_HDF5_VERSION}};
+  json["program"] = {{"dissent", DISSENT_VERSION},
+                     {"commit", DISSENT_COMMIT},
+                     {"build_type", DISSENT_BUILD_TYPE},
+                     {"libtorch", DISSENT_LIBTORCH_VERSION},
+                     {"hdf5", DISSENT_HDF5_VERSION}};
   json["config_hash"] = config_hash_;
   json["seed"] = seed_;
   json["ranks"] = hosts_.size();
@@ -46,7 +61,8 @@ std::string Provenance::text(const std::string& state, const std::string& error)
   json["threads_a_rank"] = threads();
   json["device"] = device_;
   json["caches"] = caches_;
-  json["start"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(start_)));
+  json["start"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                              fmt::gmtime(std::chrono::system_clock::to_time_t(start_)));
   json["wall_s"] = std::chrono::duration<double>(now - start_).count();
   json["peak_memory_bytes_rank_0"] = peak_memory_bytes();
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

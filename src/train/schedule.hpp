@@ -21,7 +21,8 @@ struct ScheduleOptions {
 };
 const TableSpec& schedule_table();
 
-/// Cosine annealing: minimum + (start - minimum) (1 + cos(pi t / t_max)) / 2.  Past t_max torch's scheduler rises again; `hold` stays at the minimum.
+/// Cosine annealing: minimum + (start - minimum) (1 + cos(pi t / t_max)) / 2.  Past t_max torch's
+/// scheduler rises again; `hold` stays at the minimum.
 /// Ref: torch.optim.lr_scheduler.CosineAnnealingLR; reference cases sed_member.h5 / schedule
 double cosine_rate(double start, double minimum, double t, double t_max, bool hold);
 
@@ -29,10 +30,13 @@ double cosine_rate(double start, double minimum, double t, double t_max, bool ho
 class Schedule {
  public:
   /// training_epochs: epochs that update weights (a frozen first epoch is not one).
-  Schedule(const ScheduleOptions& options, double start, int64_t training_epochs, int64_t steps_per_epoch);
-  /// epoch counts updating epochs from 0. Warm-up rises linearly from 0 over the first warmup_epochs, step by step.
+  Schedule(const ScheduleOptions& options, double start, int64_t training_epochs,
+           int64_t steps_per_epoch);
+  /// epoch counts updating epochs from 0. Warm-up rises linearly from 0 over the first
+  /// warmup_epochs, step by step.
   double rate(int64_t epoch, int64_t step) const;
-  /// After an updating epoch, for `plateau`: loss of that epoch (validation NLL if there is a validation set, else training total).
+  /// After an updating epoch, for `plateau`: loss of that epoch (validation NLL if there is a
+  /// validation set, else training total).
   void observe(double loss);
 
   /// State of `plateau`: best loss so far, epochs without improvement, present factor.

@@ -10,7 +10,8 @@ config::Schema train_schema(TrainConfig& c) {
       .table(grid_table(), c.grid)
       .table(cache_data_table(), c.data)
       .table(ensemble_table(), c.ensemble);
-  for (size_t i = 0; i < c.losses.size(); ++i) schema.optional_table(loss_option_tables()[i], c.losses[i], c.losses[i].present);
+  for (size_t i = 0; i < c.losses.size(); ++i)
+    schema.optional_table(loss_option_tables()[i], c.losses[i], c.losses[i].present);
   schema.table(disagreement_table(), c.disagreement)
       .table(optimizer_table(), c.optimizer)
       .table(schedule_table(), c.schedule)

@@ -13,10 +13,11 @@ namespace dissent {
 
 /// One local member in one step of the wave.
 struct Stepper::Pair : LocalPair {
-  at::Tensor logits; ///< [b + u, C]
+  at::Tensor logits;  ///< [b + u, C]
   std::vector<at::Tensor> saved;
   HeadGradient gradient;
-  at::Tensor flat_gradient;  ///< [P], only where the whole gradient is needed: clipping, split batch, doubt about finiteness
+  at::Tensor flat_gradient;  ///< [P], only where the whole gradient is needed: clipping, split
+                             ///< batch, doubt about finiteness
   double scale = 1;          ///< clipping
   bool skip = false;
 };
@@ -24,12 +25,18 @@ struct Stepper::Pair : LocalPair {
 namespace {
 
 // Largest magnitude, or infinity/NaN if any element is not finite.
-double largest(const at::Tensor& values) { return values.numel() == 0 ? 0 : at::norm(values, std::numeric_limits<double>::infinity()).item<double>(); }
+double largest(const at::Tensor& values) {
+  return values.numel() == 0
+             ? 0
+             : at::norm(values, std::numeric_limits<double>::infinity()).item<double>();
+}
 
-// True if dy' x is finite for certain: |sum over B| <= B max|dy| max|x| stays below the largest float with room for rounding.
+// True if dy' x is finite for certain: |sum over B| <= B max|dy| max|x| stays below the largest
+// float with room for rounding.
 bool surely_finite(const HeadGradient& gradient) {
   for (const auto& part : gradient.linear)
-    if (!(largest(part.dy) * largest(part.x) * static_cast<double>(part.dy.size(0)) < FLT_MAX / 4)) return false;
+    if (!(largest(part.dy) * largest(part.x) * static_cast<double>(part.dy.size(0)) < FLT_MAX / 4))
+      return false;
   for (const auto& part : gradient.vectors)
     if (!std::isfinite(largest(part.value))) return false;
   return true;
@@ -37,16 +44,23 @@ bool surely_finite(const HeadGradient& gradient) {
 
 }  // namespace
 
-Stepper::Stepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective, const StepperOptions& options, Grid& grid)
-    : members_(members), optimizer_(optimizer), objective_(objective), options_(options), grid_(grid) {}
+Stepper::Stepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective,
+                 const StepperOptions& options, Grid& grid)
+    : members_(members),
+      optimizer_(optimizer),
+      objective_(objective),
+      options_(options),
+      grid_(grid) {}
 
 void Stepper::fail(std::string message) {
   if (!failure_) failure_.emplace(ErrorKind::kData, std::move(message), __FILE__, __LINE__);
 }
 
-std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update_members, Request request) {
+std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
+                                     bool update_members, Request request) {
   std::vector<Pair> pairs;
-  for (const auto& pair : local_pairs(wave, members_)) pairs.push_back({pair, {}, {}, {}, {}, 1, false});
+  for (const auto& pair : local_pairs(wave, members_))
+    pairs.push_back({pair, {}, {}, {}, {}, 1, false});
   forward(wave, pairs);
   std::vector<at::Tensor> pieces;
   for (const auto& pair : pairs) pieces.push_back(pair.logits);
@@ -57,12 +71,15 @@ std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t
   std::vector<StepResult> results(wave.size());
   std::vector<at::Tensor> gradients(wave.size());
   parallel_tasks(static_cast<int64_t>(wave.size()), [&](int64_t s) {
-    if (logits[s].defined()) results[s] = differentiate(wave[s], logits[s], epoch_of_loss, update_members, gradients[s]);
+    if (logits[s].defined())
+      results[s] = differentiate(wave[s], logits[s], epoch_of_loss, update_members, gradients[s]);
   });
   for (size_t s = 0; s < wave.size(); ++s)
     if (results[s].known && !options_.skip_not_finite && !std::isfinite(results[s].total))
-      fail(fmt::format("the loss of epoch {}, step {} is {}: training has diverged (training.on_nan = \"skip_step\" would pass over such steps)",
-                       wave[s].step->epoch, wave[s].step->index, results[s].total));
+      fail(
+          fmt::format("the loss of epoch {}, step {} is {}: training has diverged (training.on_nan "
+                      "= \"skip_step\" would pass over such steps)",
+                      wave[s].step->epoch, wave[s].step->index, results[s].total));
   if (!update_members) return results;
   backward(wave, gradients, pairs);
   judge(wave, pairs, results);
@@ -71,30 +88,38 @@ std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t
 }
 
 at::Tensor Stepper::probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) {
-  return probe_gradients({*grid_.run, *grid_.data, grid_.shape, grid_.data_part}, members_, objective_, wave, epoch_of_loss);
+  return probe_gradients({*grid_.run, *grid_.data, grid_.shape, grid_.data_part}, members_,
+                         objective_, wave, epoch_of_loss);
 }
 
 void Stepper::forward(const std::vector<StepInput>& wave, std::vector<Pair>& pairs) const {
   parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
     auto& pair = pairs[i];
-    pair.logits = members_.head->forward(members_.member(pair.member), wave[pair.step].x, &pair.saved);
+    pair.logits =
+        members_.head->forward(members_.member(pair.member), wave[pair.step].x, &pair.saved);
   });
 }
 
-StepResult Stepper::differentiate(const StepInput& input, const at::Tensor& logits, int64_t epoch_of_loss, bool update, at::Tensor& gradient) const {
-  const auto labelled = static_cast<int64_t>(input.step->rows.size()), unlabelled = static_cast<int64_t>(input.step->unlabelled_rows.size());
+StepResult Stepper::differentiate(const StepInput& input, const at::Tensor& logits,
+                                  int64_t epoch_of_loss, bool update, at::Tensor& gradient) const {
+  const auto labelled = static_cast<int64_t>(input.step->rows.size()),
+             unlabelled = static_cast<int64_t>(input.step->unlabelled_rows.size());
   auto leaf = logits.detach();
   leaf.requires_grad_(update);
   std::optional<at::Tensor> unlabelled_logits;
   if (unlabelled > 0) unlabelled_logits = leaf.narrow(1, labelled, unlabelled);
-  const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits, input.step->drawn, epoch_of_loss, input.step->index, objective_);
-  if (update) gradient = value.total.requires_grad() ? torch::autograd::grad({value.total}, {leaf})[0] : at::zeros_like(leaf);
+  const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits,
+                               input.step->drawn, epoch_of_loss, input.step->index, objective_);
+  if (update)
+    gradient = value.total.requires_grad() ? torch::autograd::grad({value.total}, {leaf})[0]
+                                           : at::zeros_like(leaf);
   StepResult result{true, false, value.total.item<double>(), {}};
   for (const auto& term : value.terms) result.losses.push_back(term.item<double>());
   return result;
 }
 
-void Stepper::backward(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& gradients, std::vector<Pair>& pairs) const {
+void Stepper::backward(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& gradients,
+                       std::vector<Pair>& pairs) const {
   parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
     auto& pair = pairs[i];
     const auto& input = wave[pair.step];
@@ -102,8 +127,12 @@ void Stepper::backward(const std::vector<StepInput>& wave, const std::vector<at:
     const auto& all = gradients[pair.step][pair.position];
     auto dlogits = all.narrow(0, rows.labelled.first, rows.labelled.count);
     if (!input.step->unlabelled_rows.empty())
-      dlogits = at::cat({dlogits, all.narrow(0, static_cast<int64_t>(input.step->rows.size()) + rows.unlabelled.first, rows.unlabelled.count)});
-    pair.gradient = members_.head->backward(members_.member(pair.member), input.x, pair.saved, dlogits.contiguous());
+      dlogits = at::cat(
+          {dlogits,
+           all.narrow(0, static_cast<int64_t>(input.step->rows.size()) + rows.unlabelled.first,
+                      rows.unlabelled.count)});
+    pair.gradient = members_.head->backward(members_.member(pair.member), input.x, pair.saved,
+                                            dlogits.contiguous());
     pair.saved.clear();
   });
 }
@@ -120,7 +149,8 @@ void Stepper::materialise(std::vector<Pair>& pairs) {
     for (auto& pair : pairs) grid_.data->all_reduce(pair.flat_gradient, ReduceOp::kSum);
 }
 
-void Stepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs, std::vector<StepResult>& results) {
+void Stepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs,
+                    std::vector<StepResult>& results) {
   const bool exchange = options_.clip_norm > 0 || options_.skip_not_finite;
   materialise(pairs);
 
@@ -128,21 +158,25 @@ void Stepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs
   auto squares = at::zeros({static_cast<int64_t>(pairs.size())}, at::kDouble);
   auto* square = squares.data_ptr<double>();
   for (size_t i = 0; i < pairs.size(); ++i)
-    if (pairs[i].flat_gradient.defined()) square[i] = pairs[i].flat_gradient.to(at::kDouble).square().sum().item<double>();
+    if (pairs[i].flat_gradient.defined())
+      square[i] = pairs[i].flat_gradient.to(at::kDouble).square().sum().item<double>();
   if (!exchange) {
     for (size_t i = 0; i < pairs.size(); ++i)
       if (!std::isfinite(square[i]))
-        fail(fmt::format("the gradient of member {} in epoch {}, step {} is not finite: training has diverged", pairs[i].member, wave[pairs[i].step].step->epoch,
-                         wave[pairs[i].step].step->index));
+        fail(fmt::format(
+            "the gradient of member {} in epoch {}, step {} is not finite: training has diverged",
+            pairs[i].member, wave[pairs[i].step].step->epoch, wave[pairs[i].step].step->index));
     return;
   }
 
-  const auto sums = sum_over_members(*grid_.run, grid_.shape, grid_.data_part, members_, wave, squares);
+  const auto sums =
+      sum_over_members(*grid_.run, grid_.shape, grid_.data_part, members_, wave, squares);
   for (auto& pair : pairs) {
     const double norm = std::sqrt(sums[pair.step]);
     pair.skip = options_.skip_not_finite && !std::isfinite(norm);
     if (!pair.skip && !std::isfinite(norm))
-      fail(fmt::format("the gradient of epoch {}, step {} is not finite: training has diverged", wave[pair.step].step->epoch, wave[pair.step].step->index));
+      fail(fmt::format("the gradient of epoch {}, step {} is not finite: training has diverged",
+                       wave[pair.step].step->epoch, wave[pair.step].step->index));
     if (options_.clip_norm > 0) pair.scale = std::min(1.0, options_.clip_norm / (norm + 1e-6));
   }
   for (const auto& pair : pairs)
@@ -166,7 +200,10 @@ void Stepper::update(const std::vector<StepInput>& wave, std::vector<Pair>& pair
       if (pair.scale < 1) pair.flat_gradient.mul_(pair.scale);
     }
     for (const auto& part : pair.gradient.linear)
-      for (int64_t b = 0; b < weight_blocks(layout.entry(part.entry).shape[0], layout.entry(part.entry).shape[1], cuda); ++b) blocks.push_back({&pair, &part, b});
+      for (int64_t b = 0; b < weight_blocks(layout.entry(part.entry).shape[0],
+                                            layout.entry(part.entry).shape[1], cuda);
+           ++b)
+        blocks.push_back({&pair, &part, b});
   }
   parallel_tasks(static_cast<int64_t>(blocks.size()), [&](int64_t i) {
     const auto& [pair, part, index] = blocks[i];
@@ -178,15 +215,18 @@ void Stepper::update(const std::vector<StepInput>& wave, std::vector<Pair>& pair
       optimizer_.update_linear(slot, entry, first, count, part->dy, part->x, rate);
     } else {
       const int64_t offset = entry.offset + first * entry.shape[1];
-      optimizer_.update(slot, offset, pair->flat_gradient.narrow(0, offset, count * entry.shape[1]), rate);
+      optimizer_.update(slot, offset, pair->flat_gradient.narrow(0, offset, count * entry.shape[1]),
+                        rate);
     }
   });
   for (const auto& pair : pairs) {
     if (pair.skip) continue;
     for (const auto& part : pair.gradient.vectors) {
       const auto& entry = layout.entry(part.entry);
-      const auto gradient = pair.flat_gradient.defined() ? parameter(pair.flat_gradient, entry) : part.value;
-      optimizer_.update(pair.member - members_.first, entry.offset, gradient, wave[pair.step].learning_rate);
+      const auto gradient =
+          pair.flat_gradient.defined() ? parameter(pair.flat_gradient, entry) : part.value;
+      optimizer_.update(pair.member - members_.first, entry.offset, gradient,
+                        wave[pair.step].learning_rate);
     }
   }
 }

@@ -6,22 +6,27 @@
 #include "comm/grid.hpp"
 #include "ensemble/members.hpp"
 #include "ensemble/objective.hpp"
-#include "train/optimizer.hpp"
 #include "train/logit_exchange.hpp"
+#include "train/optimizer.hpp"
 #include "train/wave_runner.hpp"
 
 namespace dissent {
 
 /// Waves on the host: one product a member, one thread a product.
-/// Per wave: forward of the local (step, member) pairs; one gather of the logits over the run's ranks; the objective of each step on its full
-/// [A, B, C], the same on every rank that takes part; backward and update of the local members. Remote logits are constants of the product rule:
-/// the gradient is exact without a backward collective. Weight gradients of a split batch are summed over the data ranks.
-/// Bits do not depend on the member split, on the number of threads or on how steps are grouped into waves.
+/// Per wave: forward of the local (step, member) pairs; one gather of the logits over the run's
+/// ranks; the objective of each step on its full
+/// [A, B, C], the same on every rank that takes part; backward and update of the local members.
+/// Remote logits are constants of the product rule: the gradient is exact without a backward
+/// collective. Weight gradients of a split batch are summed over the data ranks.
+/// Bits do not depend on the member split, on the number of threads or on how steps are grouped
+/// into waves.
 class Stepper final : public WaveRunner {
  public:
-  Stepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective, const StepperOptions& options, Grid& grid);
+  Stepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective,
+          const StepperOptions& options, Grid& grid);
 
-  std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update, Request request = Request::kNone) override;
+  std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
+                              bool update, Request request = Request::kNone) override;
   std::vector<LateResult> late_results(bool) override { return {}; }
   at::Tensor probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) override;
   Request agreed() const override { return agreed_; }
@@ -31,12 +36,15 @@ class Stepper final : public WaveRunner {
  private:
   struct Pair;
   void forward(const std::vector<StepInput>& wave, std::vector<Pair>& pairs) const;
-  StepResult differentiate(const StepInput& input, const at::Tensor& logits, int64_t epoch_of_loss, bool update, at::Tensor& gradient) const;
-  void backward(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& gradients, std::vector<Pair>& pairs) const;
-  /// The whole gradient of the pairs that need it: all with clipping or a split batch, else those that might not be finite (a pair's own affair,
-  /// so that the bits do not depend on the split).
+  StepResult differentiate(const StepInput& input, const at::Tensor& logits, int64_t epoch_of_loss,
+                           bool update, at::Tensor& gradient) const;
+  void backward(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& gradients,
+                std::vector<Pair>& pairs) const;
+  /// The whole gradient of the pairs that need it: all with clipping or a split batch, else those
+  /// that might not be finite (a pair's own affair, so that the bits do not depend on the split).
   void materialise(std::vector<Pair>& pairs);
-  void judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs, std::vector<StepResult>& results);
+  void judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs,
+             std::vector<StepResult>& results);
   void update(const std::vector<StepInput>& wave, std::vector<Pair>& pairs);
 
   MemberStack& members_;

@@ -19,15 +19,19 @@ FeatureCache open_checked(Communicator& world, const std::string& path, const ch
 // Heads read the features of one network; nothing is known of a SED file's or of pixels.
 void check_same_network(const FeatureCache& train, const FeatureCache& other) {
   const auto &here = train.spec(), &there = other.spec();
-  DISSENT_CHECK(here.weights.empty() || there.weights.empty() || (here.weights == there.weights && here.trunk == there.trunk), kData,
-                "{} has features of {} with the weights {}, {} of {} with {}", other.path(), there.trunk, there.weights, train.path(), here.trunk, here.weights);
+  DISSENT_CHECK(here.weights.empty() || there.weights.empty() ||
+                    (here.weights == there.weights && here.trunk == there.trunk),
+                kData, "{} has features of {} with the weights {}, {} of {} with {}", other.path(),
+                there.trunk, there.weights, train.path(), here.trunk, here.weights);
 }
 
 // Shape and shard checksums of a cache; a SED file has none of the latter.
 std::string identity_of(const char* role, const FeatureCache& cache) {
   std::string checksums;
   for (const auto& shard : cache.shards()) checksums += shard.checksum;
-  const std::string hash = checksums.empty() ? "" : fmt::format(" {:016x}", XXH3_64bits(checksums.data(), checksums.size()));
+  const std::string hash =
+      checksums.empty() ? ""
+                        : fmt::format(" {:016x}", XXH3_64bits(checksums.data(), checksums.size()));
   return fmt::format("{} {}x{}{}", role, cache.rows(), cache.dim(), hash);
 }
 
@@ -39,31 +43,42 @@ void TrainData::close() {
   if (unlabelled) unlabelled->close();
 }
 
-TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node, const CacheDataOptions& options, at::Device device) {
+TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node,
+                          const CacheDataOptions& options, at::Device device) {
   const auto train = open_checked(world, options.train, "data.train");
   const int64_t classes = train.classes(), dim = train.dim();
   std::optional<FeatureCache> validation, unlabelled;
-  if (!options.validation.empty()) validation.emplace(open_checked(world, options.validation, "data.validation"));
-  if (!options.unlabelled.empty()) unlabelled.emplace(open_checked(world, options.unlabelled, "data.unlabelled"));
+  if (!options.validation.empty())
+    validation.emplace(open_checked(world, options.validation, "data.validation"));
+  if (!options.unlabelled.empty())
+    unlabelled.emplace(open_checked(world, options.unlabelled, "data.unlabelled"));
   RowSelection selection;
   agree(world, [&] {
-    DISSENT_CHECK(classes >= 1, kData, "data.train: {} has no labelled rows: every label is -1", options.train);
+    DISSENT_CHECK(classes >= 1, kData, "data.train: {} has no labelled rows: every label is -1",
+                  options.train);
     train.check_labels(classes, false);
     for (const auto* other : {&validation, &unlabelled}) {
       if (!*other) continue;
-      DISSENT_CHECK((*other)->dim() == dim, kData, "{} has {} features a row, {} has {}", (*other)->path(), (*other)->dim(), options.train, dim);
+      DISSENT_CHECK((*other)->dim() == dim, kData, "{} has {} features a row, {} has {}",
+                    (*other)->path(), (*other)->dim(), options.train, dim);
       check_same_network(train, **other);
     }
     if (validation) validation->check_labels(classes, false);
-    const auto subset = options.subset.empty() ? std::nullopt : std::optional(read_row_subset(options.subset, options.subset_complement));
+    const auto subset =
+        options.subset.empty()
+            ? std::nullopt
+            : std::optional(read_row_subset(options.subset, options.subset_complement));
     selection = select_rows(train, 0, train.passes(), subset);
   });
   TrainData data{{}, {}, {}, dim, classes, identity_of("train", train)};
   if (unlabelled) data.identity += ", " + identity_of("unlabelled", *unlabelled);
   agree_beyond(world, node, [&] {
     data.train = TrainRows::load(node, run_node, train, selection, options, device);
-    if (validation) data.validation.emplace(HostResidency::load(node, *validation, select_rows(*validation, 0, 1)));
-    if (unlabelled) data.unlabelled.emplace(HostResidency::load(node, *unlabelled, all_rows(*unlabelled)));
+    if (validation)
+      data.validation.emplace(
+          HostResidency::load(node, *validation, select_rows(*validation, 0, 1)));
+    if (unlabelled)
+      data.unlabelled.emplace(HostResidency::load(node, *unlabelled, all_rows(*unlabelled)));
   });
   return data;
 }

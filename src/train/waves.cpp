@@ -5,17 +5,20 @@
 
 namespace dissent {
 
-WavePlanner::WavePlanner(const std::vector<Step>& steps, int64_t first, int64_t end, int64_t look_ahead)
+WavePlanner::WavePlanner(const std::vector<Step>& steps, int64_t first, int64_t end,
+                         int64_t look_ahead)
     : steps_(steps), look_ahead_(look_ahead), next_(first), end_(end), given_(first) {}
 
 std::vector<int64_t> WavePlanner::next() {
-  while (static_cast<int64_t>(window_.size()) < look_ahead_ && next_ < end_) window_.push_back(next_++);
+  while (static_cast<int64_t>(window_.size()) < look_ahead_ && next_ < end_)
+    window_.push_back(next_++);
   std::vector<int64_t> wave;
   std::deque<int64_t> waiting;
   std::unordered_set<int64_t> blocked;
   for (const int64_t at : window_) {
     const auto& active = steps_[at].active;
-    const bool free = std::none_of(active.begin(), active.end(), [&](int64_t member) { return blocked.contains(member); });
+    const bool free = std::none_of(active.begin(), active.end(),
+                                   [&](int64_t member) { return blocked.contains(member); });
     if (free) {
       wave.push_back(at);
     } else {

@@ -1,9 +1,11 @@
-// The C++ side of scripts/compare_networks: networks, weights and transforms on tensors that come and go as safetensors.
-//   network_peer network MODEL WEIGHTS INPUT OUTPUT   images [B, 3, H, W] -> logits, features, maps and each cut
+// The C++ side of scripts/compare_networks: networks, weights and transforms on tensors that come
+// and go as safetensors.
+//   network_peer network MODEL WEIGHTS INPUT OUTPUT
+//       images [B, 3, H, W] -> logits, features, maps and each cut
 //   network_peer write MODEL CLASSES OUTPUT [timm]    initial weights
-//   network_peer resize INPUT OUTPUT                  u8 images [H, W, 3] named KIND_HEIGHT_WIDTH_...
-//   network_peer transform NAME INPUT OUTPUT          u8 images through a named transform without draws
-//   network_peer corrupt INPUT OUTPUT                 u8 images [H, W, 3] named CORRUPTION:SEVERITY:SEED
+//   network_peer resize INPUT OUTPUT   u8 images [H, W, 3] named KIND_HEIGHT_WIDTH_...
+//   network_peer transform NAME INPUT OUTPUT   u8 images through a named transform without draws
+//   network_peer corrupt INPUT OUTPUT   u8 images [H, W, 3] named CORRUPTION:SEVERITY:SEED
 #include <dissent/error.hpp>
 
 #include <iostream>
@@ -33,7 +35,8 @@ Filled made(const std::string& model, int64_t classes) {
 
 void run_network(const std::vector<std::string>& arguments) {
   const auto weights = read_state_dict(arguments.at(1));
-  const auto classifier = weights.count("fc.weight") > 0 ? weights.at("fc.weight") : weights.at("head.weight");
+  const auto classifier =
+      weights.count("fc.weight") > 0 ? weights.at("fc.weight") : weights.at("head.weight");
   const auto [network, flat, buffers] = made(arguments.at(0), classifier.size(0));
   load_weights(*network, flat, buffers, weights, {}, arguments.at(1));
   const auto images = read_safetensors(arguments.at(2)).at("images");
@@ -41,27 +44,33 @@ void run_network(const std::vector<std::string>& arguments) {
   const auto out = network->forward(parameters, buffers, images, false);
   StateDict results{{"logits", out.logits}, {"features", out.features}, {"maps", out.maps}};
   const at::NoGradGuard no_grad;
-  for (const auto& cut : network->cuts()) results["cut." + cut] = network->features_at(cut, parameters, buffers, images);
+  for (const auto& cut : network->cuts())
+    results["cut." + cut] = network->features_at(cut, parameters, buffers, images);
   write_safetensors(arguments.at(3), results);
 }
 
 void write_weights(const std::vector<std::string>& arguments) {
   const auto [network, flat, buffers] = made(arguments.at(0), std::stoll(arguments.at(1)));
-  write_safetensors(arguments.at(2), state_dict(*network, flat, buffers, arguments.size() > 3 ? Naming::kTimm : Naming::kOwn));
+  write_safetensors(
+      arguments.at(2),
+      state_dict(*network, flat, buffers, arguments.size() > 3 ? Naming::kTimm : Naming::kOwn));
 }
 
 void run_resize(const std::vector<std::string>& arguments) {
   StateDict results;
   for (const auto& [name, image] : read_safetensors(arguments.at(0))) {
     const auto first = name.find('_'), second = name.find('_', first + 1);
-    results[name] = resize(image, std::stoll(name.substr(first + 1)), std::stoll(name.substr(second + 1)), interpolation(name.substr(0, first)));
+    results[name] =
+        resize(image, std::stoll(name.substr(first + 1)), std::stoll(name.substr(second + 1)),
+               interpolation(name.substr(0, first)));
   }
   write_safetensors(arguments.at(1), results);
 }
 
 void run_transform(const std::vector<std::string>& arguments) {
   StateDict results;
-  for (const auto& [name, image] : read_safetensors(arguments.at(1))) results[name] = transform_image(find_transform(arguments.at(0)).options, image, {});
+  for (const auto& [name, image] : read_safetensors(arguments.at(1)))
+    results[name] = transform_image(find_transform(arguments.at(0)).options, image, {});
   write_safetensors(arguments.at(2), results);
 }
 
@@ -70,7 +79,8 @@ void run_corrupt(const std::vector<std::string>& arguments) {
   for (const auto& [name, image] : read_safetensors(arguments.at(0))) {
     const auto first = name.find(':'), second = name.find(':', first + 1);
     Random random(std::stoull(name.substr(second + 1)), Purpose::kCrop);
-    results[name] = corrupt(image, name.substr(0, first), std::stoll(name.substr(first + 1)), random);
+    results[name] =
+        corrupt(image, name.substr(0, first), std::stoll(name.substr(first + 1)), random);
   }
   write_safetensors(arguments.at(1), results);
 }
@@ -81,7 +91,11 @@ int main(int argc, char** argv) {
   set_threads(1);
   const std::vector<std::string> arguments(argv + std::min(argc, 2), argv + argc);
   const std::map<std::string, void (*)(const std::vector<std::string>&)> verbs{
-      {"network", run_network}, {"write", write_weights}, {"resize", run_resize}, {"transform", run_transform}, {"corrupt", run_corrupt}};
+      {"network", run_network},
+      {"write", write_weights},
+      {"resize", run_resize},
+      {"transform", run_transform},
+      {"corrupt", run_corrupt}};
   const auto verb = verbs.find(argc > 1 ? argv[1] : "");
   if (verb == verbs.end()) return exit_code(ErrorKind::kUsage);
   try {

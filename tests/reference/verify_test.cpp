@@ -1,4 +1,5 @@
-// The reference cases in this folder, with the counts that are known to hold: a case that stops being computed fails here as well.
+// The reference cases in this folder, with the counts that are known to hold: a case that stops
+// being computed fails here as well.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -44,28 +45,39 @@ TEST(Verify, Networks) { expect_cases("networks.h5", 34); }
 
 TEST(Verify, AMissingOrBrokenFileIsADataError) {
   std::ostringstream out;
-  dissent::testing::expect_error(ErrorKind::kData, "no_such_file.h5", [&] { cli::run_verify({reference("no_such_file.h5")}, false, out); });
-  const auto broken = std::filesystem::temp_directory_path() / fmt::format("dissent_broken_{}.h5", ::getpid());
+  dissent::testing::expect_error(ErrorKind::kData, "no_such_file.h5", [&] {
+    cli::run_verify({reference("no_such_file.h5")}, false, out);
+  });
+  const auto broken =
+      std::filesystem::temp_directory_path() / fmt::format("dissent_broken_{}.h5", ::getpid());
   std::ofstream(broken) << "not an HDF5 file";
-  dissent::testing::expect_error(ErrorKind::kData, broken.filename().string(), [&] { cli::run_verify({broken.string()}, false, out); });
+  dissent::testing::expect_error(ErrorKind::kData, broken.filename().string(),
+                                 [&] { cli::run_verify({broken.string()}, false, out); });
   std::filesystem::remove(broken);
 }
 
 namespace {
 
-// A file with one case: kind metric, the given name, out/value 0.5 and, for auroc, two samples whose AUROC is 1.
+// A file with one case: kind metric, the given name, out/value 0.5 and, for auroc, two samples
+// whose AUROC is 1.
 std::string one_case_file(const std::string& name) {
-  const auto path = (std::filesystem::temp_directory_path() / fmt::format("dissent_case_{}_{}.h5", name, ::getpid())).string();
+  const auto path = (std::filesystem::temp_directory_path() /
+                     fmt::format("dissent_case_{}_{}.h5", name, ::getpid()))
+                        .string();
   const auto file = h5_create(path);
   const auto add = [&](const std::string& dataset, const at::Tensor& values) {
     h5_add_dataset(file, dataset, values.sizes(), values.scalar_type(), path);
-    const UniqueHandle opened(DISSENT_H5(H5Dopen2(file, dataset.c_str(), H5P_DEFAULT), path), H5Dclose);
-    DISSENT_H5(H5Dwrite(opened, h5_type(values.scalar_type()), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.const_data_ptr()), path);
+    const UniqueHandle opened(DISSENT_H5(H5Dopen2(file, dataset.c_str(), H5P_DEFAULT), path),
+                              H5Dclose);
+    DISSENT_H5(H5Dwrite(opened, h5_type(values.scalar_type()), H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                        values.const_data_ptr()),
+               path);
   };
   add("case/in/conf", at::tensor({1.0, 0.0}, at::kDouble));
   add("case/in/label", at::tensor({3, -1}, at::kLong));
   add("case/out/value", at::tensor({0.5}, at::kDouble));
-  for (const auto& [key, text] : {std::pair{"kind", "metric"}, {"name", name.c_str()}, {"params", "{}"}})
+  for (const auto& [key, text] :
+       {std::pair{"kind", "metric"}, {"name", name.c_str()}, {"params", "{}"}})
     h5_write_attribute(file, "case", key, std::string(text), path);
   for (const auto* key : {"rtol", "atol"}) h5_write_attribute(file, "case", key, 1e-9, path);
   return path;

@@ -21,19 +21,27 @@ struct InputGradientOptions {
 };
 
 /// How alike the members' input gradients are (to be minimised):
-///   g_mb = d o_mb / d image_mb, flattened to D = all elements of an image      input_gradients  [M, B, D]
-///   loss = similarity(g, Similarity::kCosine)                                  input_gradient   scalar, -1 / (M - 1) .. 1
+///   g_mb = d o_mb / d image_mb, flattened to D = all elements of an image
+///       input_gradients  [M, B, D]
+///   loss = similarity(g, Similarity::kCosine)   input_gradient   scalar, -1 / (M - 1) .. 1
 /// logits   [M, B, C]  f32 or f64, any device, with the graph that leads to the images
 /// labels   [B]        i64, 0 .. C - 1, same device; read for `gt` only (may be undefined)
-/// images   [B, ...] of each member, stacked, or shared (member_inputs.hpp), same dtype and device, requiring gradients
-/// create_graph  false: without graph, for evaluation; the logits' graph stays usable in both cases. Grad mode need not be on.
-/// The derivative of the loss passes through the network twice. A gradient of 0 gives cosine 0 and a finite derivative.
-/// Cost: one pass through the networks (MemberInputs says when M), O(M) in time and memory. input_gradients takes M >= 1 (the members of one rank).
-/// Throws Error::kUsage (shape, dtype, device, label out of range, logits that do not depend on the images, one member).
+/// images   [B, ...] of each member, stacked, or shared (member_inputs.hpp), same dtype and device,
+///          requiring gradients
+/// create_graph  false: without graph, for evaluation; the logits' graph stays usable in both
+///               cases. Grad mode need not be on.
+/// The derivative of the loss passes through the network twice. A gradient of 0 gives cosine 0 and
+/// a finite derivative.
+/// Cost: one pass through the networks (MemberInputs says when M), O(M) in time and memory.
+/// input_gradients takes M >= 1 (the members of one rank).
+/// Throws Error::kUsage (shape, dtype, device, label out of range, logits that do not depend on the
+/// images, one member).
 /// Ref: sdde openood/trainers/diversity/inpgrad.py; cases sdde_losses.h5 inpgrad.
-at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels, const MemberInputs& images, const InputGradientOptions& options,
+at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels,
+                           const MemberInputs& images, const InputGradientOptions& options,
                            bool create_graph = true);
-at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels, const MemberInputs& images, const InputGradientOptions& options,
+at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels,
+                          const MemberInputs& images, const InputGradientOptions& options,
                           bool create_graph = true);
 
 /// By name and back. Throws Error::kUsage that lists the known names.

@@ -10,14 +10,19 @@ struct LogitNormOptions {
   double tau = 0.04;  ///< temperature, > 0; SDDE's trainer uses 0.04 whatever its option says
 };
 
-/// Cross-entropy of normalised logits, for each member and sample (to be minimised): the loss does not fall by growing the logits.
+/// Cross-entropy of normalised logits, for each member and sample (to be minimised): the loss does
+/// not fall by growing the logits.
 ///   l_mb = -log softmax( z_mb / (|z_mb| + 1e-7) / tau )_{y_b}
 /// logits   [M, B, C]  f32 or f64, M >= 1, any device
 /// labels   [B]        i64, 0 .. C - 1, same device
-/// returns  [M, B]  nats, >= 0; differentiable. The derivative of |z| at 0 is 0, so zero logits have finite value and gradient.
-/// Memory: at most seven M x B x C, forward and backward. Throws Error::kUsage (shape, dtype, device, label or tau out of range).
-/// Ref: Wei et al., Mitigating Neural Network Overconfidence with Logit Normalization, ICML 2022, eq. 5;
+/// returns  [M, B]  nats, >= 0; differentiable. The derivative of |z| at 0 is 0, so zero logits
+///          have finite value and gradient.
+/// Memory: at most seven M x B x C, forward and backward. Throws Error::kUsage (shape, dtype,
+/// device, label or tau out of range).
+/// Ref: Wei et al., Mitigating Neural Network Overconfidence with Logit Normalization, ICML 2022,
+/// eq. 5;
 ///      sdde openood/trainers/logitnorm_trainer.py LogitNormLoss; cases sdde_losses.h5 logitnorm.
-at::Tensor logit_norm(const at::Tensor& logits, const at::Tensor& labels, const LogitNormOptions& options = {});
+at::Tensor logit_norm(const at::Tensor& logits, const at::Tensor& labels,
+                      const LogitNormOptions& options = {});
 
 }  // namespace dissent::losses

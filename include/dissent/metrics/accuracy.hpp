@@ -3,10 +3,12 @@
 
 namespace dissent::metrics {
 
-/// Share of right predictions, as integer counts: the same bits for any split of the samples over batches and ranks.
+/// Share of right predictions, as integer counts: the same bits for any split of the samples over
+/// batches and ranks.
 class Accuracy {
  public:
-  /// predictions [N] i64, -1 is always wrong; labels [N] i64, or [N, K]: right if the prediction is any of the K (-1 pads). Same device.
+  /// predictions [N] i64, -1 is always wrong; labels [N] i64, or [N, K]: right if the prediction is
+  /// any of the K (-1 pads). Same device.
   void update(const at::Tensor& predictions, const at::Tensor& labels);
   /// right [N] bool.
   void update(const at::Tensor& right);
@@ -25,7 +27,8 @@ class Accuracy {
   int64_t total_ = 0;
 };
 
-/// Whether the label is among the k largest of the row (ties: at::topk's choice). logits [N, C], labels [N] i64, 1 <= k; k > C counts as C.
+/// Whether the label is among the k largest of the row (ties: at::topk's choice). logits [N, C],
+/// labels [N] i64, 1 <= k; k > C counts as C.
 /// Returns bool [N].
 at::Tensor right_in_top_k(const at::Tensor& logits, const at::Tensor& labels, int64_t k);
 

@@ -9,10 +9,12 @@ namespace dissent::metrics {
 /// -log softmax(z_n)_{y_n} per sample, nats. logits [N, C] f32 or f64, labels [N] i64; returns [N].
 at::Tensor negative_log_likelihood(const at::Tensor& logits, const at::Tensor& labels);
 
-/// Brier score per sample: sum_c (p_nc - [c = y_n])^2, 0 .. 2, p the softmax. logits [N, C], labels [N] i64; returns [N].
+/// Brier score per sample: sum_c (p_nc - [c = y_n])^2, 0 .. 2, p the softmax. logits [N, C], labels
+/// [N] i64; returns [N].
 at::Tensor brier(const at::Tensor& logits, const at::Tensor& labels);
 
-/// Mean of values over samples; 8 bytes a sample. The sum runs over the sorted values, so it has the same bits for any order or split.
+/// Mean of values over samples; 8 bytes a sample. The sum runs over the sorted values, so it has
+/// the same bits for any order or split.
 class SampleMean {
  public:
   /// values [N] f32 or f64; NaN and infinity pass through to the mean.
@@ -30,16 +32,20 @@ class SampleMean {
 enum class TopBin {
   kClosed,   ///< into the last bin, [lo, 1]: the usual definition
   kOwn,      ///< into a bin of its own (torchmetrics)
-  kDropped,  ///< into none, and weights are relative to what is binned (sdde; openood, which bins the largest LOGIT)
+  kDropped,  ///< into none, and weights are relative to what is binned (sdde; openood, which bins
+             ///< the largest LOGIT)
 };
 
-/// Confidences and whether the prediction was right; 16 bytes a sample, any order or split gives the same bits.
+/// Confidences and whether the prediction was right; 16 bytes a sample, any order or split gives
+/// the same bits.
 class Calibration {
  public:
-  /// confidence [N] f32 or f64; right [N] bool, same device. Values outside [0, 1] are in no bin. Throws Error::kData naming the count if one is NaN.
+  /// confidence [N] f32 or f64; right [N] bool, same device. Values outside [0, 1] are in no bin.
+  /// Throws Error::kData naming the count if one is NaN.
   void update(const at::Tensor& confidence, const at::Tensor& right);
   void merge(const Calibration& other);
-  /// Expected calibration error: sum over bins of share * |accuracy - mean confidence|, 0 .. 1; 0 if nothing is binned. bins >= 1.
+  /// Expected calibration error: sum over bins of share * |accuracy - mean confidence|, 0 .. 1; 0
+  /// if nothing is binned. bins >= 1.
   double expected_error(int64_t bins = 15, TopBin top = TopBin::kClosed) const;
   /// Largest |accuracy - mean confidence| over the filled bins.
   double largest_error(int64_t bins = 15, TopBin top = TopBin::kClosed) const;

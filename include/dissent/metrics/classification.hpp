@@ -6,24 +6,28 @@
 
 namespace dissent::metrics {
 
-/// All figures of one predictor on a labelled set that are sums over samples, under every convention: accuracy, accuracy_top5, nll, brier, ece, ece_max,
-/// ece_classwise (registry.hpp says what they are). ece_equal_mass and aurc need sorted confidences and are elsewhere (reliability.hpp, ranking_figures.hpp).
+/// All figures of one predictor on a labelled set that are sums over samples, under every
+/// convention: accuracy, accuracy_top5, nll, brier, ece, ece_max, ece_classwise (registry.hpp says
+/// what they are). ece_equal_mass and aurc need sorted confidences and are elsewhere
+/// (reliability.hpp, ranking_figures.hpp).
 class Classification {
  public:
   /// classwise: whether ece_classwise is computed, at N x C additions and 15 x C bins of state.
   explicit Classification(int64_t classes, bool classwise = true);
-  /// logits [N >= 1, C] f32 or f64, any device: what the predictor predicts with (of mean probabilities, their log). labels [N] i64. Each call is one
-  /// batch of nll under sdde and openood; all else does not depend on the batches.
+  /// logits [N >= 1, C] f32 or f64, any device: what the predictor predicts with (of mean
+  /// probabilities, their log). labels [N] i64. Each call is one batch of nll under sdde and
+  /// openood; all else does not depend on the batches.
   void update(const at::Tensor& logits, const at::Tensor& labels);
   void merge(const Classification& other);
-  /// The metric under the convention. Throws Error::kUsage for one that is not among the above or that the convention does not have; Error::kData without
-  /// samples.
+  /// The metric under the convention. Throws Error::kUsage for one that is not among the above or
+  /// that the convention does not have; Error::kData without samples.
   double finish(const std::string& metric, const std::string& convention = "sklearn") const;
   /// Reliability diagram of 15 bins under a convention (sklearn, sdde, openood, torch_uncertainty).
   const Reliability& reliability(const std::string& convention = "sklearn") const;
   int64_t samples() const { return accuracy_.total(); }
 
-  /// Flat i64 on the CPU: sums of these are merges. from_state: into this one, made with the same arguments.
+  /// Flat i64 on the CPU: sums of these are merges. from_state: into this one, made with the same
+  /// arguments.
   at::Tensor state() const;
   void from_state(const at::Tensor& state);
 
@@ -32,7 +36,8 @@ class Classification {
   bool has_classwise_;
   Accuracy accuracy_, top5_;
   ExactMean nll_, batch_nll_, brier_;
-  Reliability closed_{15, TopBin::kClosed}, dropped_{15, TopBin::kDropped}, own_{15, TopBin::kOwn}, of_logits_{15, TopBin::kDropped};
+  Reliability closed_{15, TopBin::kClosed}, dropped_{15, TopBin::kDropped}, own_{15, TopBin::kOwn},
+      of_logits_{15, TopBin::kDropped};
   ClasswiseReliability classwise_;
 };
 

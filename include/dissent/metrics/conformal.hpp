@@ -5,14 +5,19 @@
 
 namespace dissent::metrics {
 
-// Conformal prediction sets from probabilities: calibrated on one ID set so that, for exchangeable samples, a set holds the label with probability >= level.
-// Classes of a sample in descending order of p (lower index first on ties), r_c = 1, 2, .. the rank, s_c the mass of the classes before c:
-//   score_c = s_c + u p_c + penalty * max(0, r_c - free_ranks)        u uniform in [0, 1) a sample, or 1 if not randomised
-//   q = the ceil((n + 1) level)-th smallest of the n calibration scores of the labels; the set is { c : score_c <= q }
-// penalty 0: APS (Romano et al., Classification with Valid and Adaptive Coverage, 2020). Above 0: RAPS (Angelopoulos et al., Uncertainty Sets for Image
-// Classifiers using Conformal Prediction, 2021).
-// probabilities [N, C] f32 or f64 in [0, 1], any device (the work is done in f64 on the host); labels [N] i64. Throw Error::kUsage for shape, dtype, labels
-// and options; Error::kData naming how many probabilities are outside of [0, 1] or NaN.
+// Conformal prediction sets from probabilities: calibrated on one ID set so that, for exchangeable
+// samples, a set holds the label with probability >= level. Classes of a sample in descending order
+// of p (lower index first on ties), r_c = 1, 2, .. the rank, s_c the mass of the classes before c:
+//   score_c = s_c + u p_c + penalty * max(0, r_c - free_ranks)
+//       u uniform in [0, 1) a sample, or 1 if not randomised
+//   q = the ceil((n + 1) level)-th smallest of the n calibration scores of the labels; the set is {
+//       c : score_c <= q }
+// penalty 0: APS (Romano et al., Classification with Valid and Adaptive Coverage, 2020). Above 0:
+// RAPS (Angelopoulos et al., Uncertainty Sets for Image Classifiers using Conformal Prediction,
+// 2021).
+// probabilities [N, C] f32 or f64 in [0, 1], any device (the work is done in f64 on the host);
+// labels [N] i64. Throw Error::kUsage for shape, dtype, labels and options; Error::kData naming how
+// many probabilities are outside of [0, 1] or NaN.
 
 /// Which draws u are taken, so that calibration and test draw apart.
 enum class ConformalPart : uint64_t { kCalibration = 0, kTest = 1 };
@@ -29,18 +34,22 @@ struct ConformalOptions {
 /// RAPS as published: penalty 0.01, free_ranks 5.
 ConformalOptions raps_options(double level = 0.9);
 
-/// Scores of the labels [N] f64. first_row: the row of the set that the first of these is, so that blocks draw what the whole does.
-at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& labels, const ConformalOptions& options = {}, int64_t first_row = 0,
+/// Scores of the labels [N] f64. first_row: the row of the set that the first of these is, so that
+/// blocks draw what the whole does.
+at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& labels,
+                            const ConformalOptions& options = {}, int64_t first_row = 0,
                             ConformalPart part = ConformalPart::kCalibration);
 
-/// Which of n calibration scores, ascending from 0, is q; -1 if the level needs more than n: q is infinite, and every set has all classes.
+/// Which of n calibration scores, ascending from 0, is q; -1 if the level needs more than n: q is
+/// infinite, and every set has all classes.
 int64_t conformal_position(int64_t n, double level);
 
 /// q of calibration scores [n >= 1].
 double conformal_quantile(const at::Tensor& scores, double level);
 
 /// Whether each class is in the set of each sample: bool [N, C] on the CPU.
-at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile, const ConformalOptions& options = {}, int64_t first_row = 0);
+at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
+                          const ConformalOptions& options = {}, int64_t first_row = 0);
 
 /// Coverage and size of sets; integers, so any order, split and rank count gives the same bits.
 class ConformalCounts {

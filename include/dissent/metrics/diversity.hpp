@@ -10,39 +10,56 @@ namespace dissent::metrics {
 /// What outputs of members are, for Diversity.
 enum class MemberOutputs { kLogits, kProbabilities };
 
-/// How different the members of an ensemble are, over samples. p_m are probabilities [N, C]; i, j are members, pairs i < j. Larger is more diverse, but for
-/// q_statistic, correlation and double_fault.
+/// How different the members of an ensemble are, over samples. p_m are probabilities [N, C]; i, j
+/// are members, pairs i < j. Larger is more diverse, but for q_statistic, correlation and
+/// double_fault.
 struct DiversityFigures {
   /// Of predictions and probabilities alone.
-  double disagreement = 0;        ///< share of (pair, sample) with different predictions
-  double kl = 0;                  ///< mean over ordered pairs and samples of sum_c p_i log(p_i / p_j), nats
-  double jensen_shannon = 0;      ///< mean over pairs and samples of H((p_i + p_j) / 2) - (H(p_i) + H(p_j)) / 2, nats; NaN if it was not asked for
-  double variance = 0;            ///< mean over samples and classes of the variance over members of p (M - 1)
-  double mutual_information = 0;  ///< mean entropy of the mean minus mean entropy of the members, nats
-  double total_entropy = 0;       ///< mean entropy of the mean, nats
-  double member_entropy = 0;      ///< mean entropy of the members, nats
-  /// Of right and wrong, NaN without labels. Counts of a pair: a both right, b and c one alone, d both wrong.
-  double q_statistic = std::numeric_limits<double>::quiet_NaN();   ///< mean over pairs of (a d - b c) / (a d + b c); pairs with 0 / 0 are left out
-  double correlation = std::numeric_limits<double>::quiet_NaN();   ///< mean of (a d - b c) / sqrt((a + b)(c + d)(a + c)(b + d)); likewise
-  double double_fault = std::numeric_limits<double>::quiet_NaN();  ///< mean share of samples that both have wrong
-  double unequal_success = std::numeric_limits<double>::quiet_NaN();  ///< mean share of samples that one of two has right (disagreement of right and wrong)
+  double disagreement = 0;  ///< share of (pair, sample) with different predictions
+  double kl = 0;  ///< mean over ordered pairs and samples of sum_c p_i log(p_i / p_j), nats
+  double jensen_shannon = 0;  ///< mean over pairs and samples of H((p_i + p_j) / 2) - (H(p_i) +
+                              ///< H(p_j)) / 2, nats; NaN if it was not asked for
+  double variance = 0;  ///< mean over samples and classes of the variance over members of p (M - 1)
+  double mutual_information =
+      0;                      ///< mean entropy of the mean minus mean entropy of the members, nats
+  double total_entropy = 0;   ///< mean entropy of the mean, nats
+  double member_entropy = 0;  ///< mean entropy of the members, nats
+  /// Of right and wrong, NaN without labels. Counts of a pair: a both right, b and c one alone, d
+  /// both wrong.
+  double q_statistic =
+      std::numeric_limits<double>::quiet_NaN();  ///< mean over pairs of (a d - b c) / (a d + b c);
+                                                 ///< pairs with 0 / 0 are left out
+  double correlation =
+      std::numeric_limits<double>::quiet_NaN();  ///< mean of (a d - b c) / sqrt((a + b)(c + d)(a +
+                                                 ///< c)(b + d)); likewise
+  double double_fault =
+      std::numeric_limits<double>::quiet_NaN();  ///< mean share of samples that both have wrong
+  double unequal_success =
+      std::numeric_limits<double>::quiet_NaN();  ///< mean share of samples that one of two has
+                                                 ///< right (disagreement of right and wrong)
 };
 
-/// Collects them over blocks of samples: integer counts and exact sums, so any order, split and rank count gives the same bits. Memory: M^2 counts.
-/// Ref: Kuncheva & Whitaker, Measures of diversity in classifier ensembles, 2003; Lakshminarayanan et al. 2017; Depeweg et al. 2018.
+/// Collects them over blocks of samples: integer counts and exact sums, so any order, split and
+/// rank count gives the same bits. Memory: M^2 counts.
+/// Ref: Kuncheva & Whitaker, Measures of diversity in classifier ensembles, 2003; Lakshminarayanan
+/// et al. 2017; Depeweg et al. 2018.
 class Diversity {
  public:
-  /// members >= 2. pairwise_divergence: whether jensen_shannon is computed, at a logarithm a (pair, sample, class); the rest costs one a (member, ..).
+  /// members >= 2. pairwise_divergence: whether jensen_shannon is computed, at a logarithm a (pair,
+  /// sample, class); the rest costs one a (member, ..).
   explicit Diversity(int64_t members, bool pairwise_divergence = true);
-  /// outputs [M, N, C] f32 or f64, any device (the work is done in f64 on the host); labels [N] i64 or undefined (then in every update).
-  void update(const at::Tensor& outputs, const at::Tensor& labels = {}, MemberOutputs kind = MemberOutputs::kLogits);
+  /// outputs [M, N, C] f32 or f64, any device (the work is done in f64 on the host); labels [N] i64
+  /// or undefined (then in every update).
+  void update(const at::Tensor& outputs, const at::Tensor& labels = {},
+              MemberOutputs kind = MemberOutputs::kLogits);
   void merge(const Diversity& other);
   /// Throws Error::kData without samples.
   DiversityFigures finish() const;
   /// [i][j] share of samples that members i and j predict differently: [M, M] f64.
   at::Tensor disagreement_matrix() const;
 
-  /// Flat i64 on the CPU: sums of these are merges. from_state: into this one, made with the same arguments.
+  /// Flat i64 on the CPU: sums of these are merges. from_state: into this one, made with the same
+  /// arguments.
   at::Tensor state() const;
   void from_state(const at::Tensor& state);
 
@@ -53,7 +70,8 @@ class Diversity {
   int64_t members_;
   bool pairwise_divergence_;
   int64_t rows_ = 0, labelled_ = 0;
-  std::vector<int64_t> different_, both_right_;  ///< [M, M]; the diagonal of both_right_ counts right answers
+  std::vector<int64_t> different_,
+      both_right_;  ///< [M, M]; the diagonal of both_right_ counts right answers
   ExactSum kl_, jensen_shannon_, variance_, total_entropy_, member_entropy_;
 };
 

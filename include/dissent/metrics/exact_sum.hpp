@@ -5,8 +5,9 @@
 
 namespace dissent::metrics {
 
-/// A sum of numbers with the same bits for any order, batch size and rank count: each number is cut to a multiple of 2^-64 and added as a 128-bit integer, so
-/// that an addition rounds nothing. NaN and infinities are counted beside it and come out as IEEE addition has it.
+/// A sum of numbers with the same bits for any order, batch size and rank count: each number is cut
+/// to a multiple of 2^-64 and added as a 128-bit integer, so that an addition rounds nothing. NaN
+/// and infinities are counted beside it and come out as IEEE addition has it.
 class ExactSum {
  public:
   /// 64-bit words of the state.
@@ -20,7 +21,8 @@ class ExactSum {
   /// The sum, rounded once.
   double finish() const;
 
-  /// State as integers whose element-wise sum over ranks is the state of the merged sum (up to 2^31 ranks), and back.
+  /// State as integers whose element-wise sum over ranks is the state of the merged sum (up to 2^31
+  /// ranks), and back.
   void write(int64_t* words) const;
   static ExactSum read(const int64_t* words);
 
@@ -29,7 +31,8 @@ class ExactSum {
   int64_t nan_ = 0, positive_infinite_ = 0, negative_infinite_ = 0;
 };
 
-/// Mean of values over samples. The state is constant in size; any order and split gives the same bits.
+/// Mean of values over samples. The state is constant in size; any order and split gives the same
+/// bits.
 class ExactMean {
  public:
   static constexpr int64_t kWords = ExactSum::kWords + 1;

@@ -8,7 +8,8 @@ struct MeanStd {
   double std = 0;
 };
 
-/// Mean and POPULATION deviation (divided by n) of one value over several ensembles or seeds; NaN if there is none.
+/// Mean and POPULATION deviation (divided by n) of one value over several ensembles or seeds; NaN
+/// if there is none.
 /// Ref: SED tables; case sed_scores.h5 aggregate_mean_std.
 MeanStd mean_std(const std::vector<double>& values);
 

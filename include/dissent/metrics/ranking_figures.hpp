@@ -9,9 +9,11 @@
 
 namespace dissent::metrics {
 
-// The ranking metrics from consecutive pieces of the sorted scores, so that no process need hold all of them. Everything in a piece is an integer (ExactSum is
-// one), and pieces are put together by adding integers: any division of the scores into pieces gives the same bits. src/evaluate/reduce.hpp makes the
-// pieces of scores that lie on several ranks; ranking_figures below takes all scores as one piece.
+// The ranking metrics from consecutive pieces of the sorted scores, so that no process need hold
+// all of them. Everything in a piece is an integer (ExactSum is one), and pieces are put together
+// by adding integers: any division of the scores into pieces gives the same bits.
+// src/evaluate/reduce.hpp makes the pieces of scores that lie on several ranks; ranking_figures
+// below takes all scores as one piece.
 
 /// Samples with one score.
 struct TieGroup {
@@ -19,30 +21,37 @@ struct TieGroup {
 };
 
 /// Groups from the largest score down, of scores sorted descending; -0 equals 0.
-std::vector<TieGroup> tie_groups(std::span<const double> positive, std::span<const double> negative);
+std::vector<TieGroup> tie_groups(std::span<const double> positive,
+                                 std::span<const double> negative);
 
 /// What is wanted beside AUROC, AUPR and average precision.
 struct RankingWants {
   std::vector<double> recalls{0.95};  ///< each in 0 .. 1: FPR at these
-  bool risk = false;                  ///< AURC: positives are right predictions, negatives wrong ones, the scores their confidences
+  bool risk = false;  ///< AURC: positives are right predictions, negatives wrong ones, the scores
+                      ///< their confidences
 };
 
 /// One class taken for positive: the given one, or the other with scores negated.
 struct RankingSide {
   double aupr = 0;               ///< trapezoid area, starting at recall 0 with precision 1
   double average_precision = 0;  ///< sum of recall steps x precision
-  std::vector<double> fpr;          ///< at each recall: at the largest threshold that recalls as much (conventions sklearn, sed)
-  std::vector<double> fpr_dropped;  ///< at the points that scikit-learn's drop_intermediate keeps (sdde, openood)
-  std::vector<double> fpr_nearest;  ///< at the recall nearest to it, the larger of two that are as near (torch_uncertainty)
+  std::vector<double> fpr;       ///< at each recall: at the largest threshold that recalls as much
+                                 ///< (conventions sklearn, sed)
+  std::vector<double>
+      fpr_dropped;  ///< at the points that scikit-learn's drop_intermediate keeps (sdde, openood)
+  std::vector<double> fpr_nearest;  ///< at the recall nearest to it, the larger of two that are as
+                                    ///< near (torch_uncertainty)
 };
 
 struct RankingFigures {
   uint64_t positives = 0, negatives = 0;
   double auroc = 0;
   RankingSide positive, negative;
-  /// Mean over k of the share of errors among the k most confident samples; ties count with their mean over all orders. Geifman & El-Yaniv 2017.
+  /// Mean over k of the share of errors among the k most confident samples; ties count with their
+  /// mean over all orders. Geifman & El-Yaniv 2017.
   double aurc = 0;
-  /// The same as a trapezoid over coverages 1/N .. 1, divided by 1 - 1/N (torch_uncertainty); NaN for one sample.
+  /// The same as a trapezoid over coverages 1/N .. 1, divided by 1 - 1/N (torch_uncertainty); NaN
+  /// for one sample.
   double aurc_trapezoid = 0;
 };
 
@@ -50,18 +59,21 @@ struct RankingFigures {
 class RankingPiece {
  public:
   /// groups from the top; before: samples above the piece; total: all samples.
-  RankingPiece(const std::vector<TieGroup>& groups, TieGroup before, TieGroup total, const RankingWants& wants);
+  RankingPiece(const std::vector<TieGroup>& groups, TieGroup before, TieGroup total,
+               const RankingWants& wants);
   /// State: words(wants) integers. A piece of zeros is one without groups.
   static int64_t words(const RankingWants& wants);
   void write(int64_t* words) const;
   static RankingPiece read(const int64_t* words, const RankingWants& wants);
 
  private:
-  friend RankingFigures ranking_figures(const std::vector<RankingPiece>&, TieGroup, const RankingWants&);
+  friend RankingFigures ranking_figures(const std::vector<RankingPiece>&, TieGroup,
+                                        const RankingWants&);
   /// Where recall is reached. Counts are of the whole curve up to and with a group.
   struct Crossing {
     int64_t found = 0, true_before = 0, false_before = 0, true_at = 0, false_at = 0;
-    int64_t kept = 0, false_kept = 0;  ///< the first point from there on that drop_intermediate keeps, if it lies in this piece
+    int64_t kept = 0, false_kept = 0;  ///< the first point from there on that drop_intermediate
+                                       ///< keeps, if it lies in this piece
   };
   struct Side {
     int64_t groups = 0;
@@ -74,19 +86,22 @@ class RankingPiece {
     void each_integer(F f);
   };
   explicit RankingPiece(const RankingWants& wants);
-  static void sweep(Side& side, const std::vector<TieGroup>& groups, TieGroup before, TieGroup total, const RankingWants& wants);
+  static void sweep(Side& side, const std::vector<TieGroup>& groups, TieGroup before,
+                    TieGroup total, const RankingWants& wants);
   void add_risk(const std::vector<TieGroup>& groups, TieGroup before);
   static double dropped(const std::vector<const Side*>& sides, size_t recall, uint64_t negatives);
-  static RankingSide finish(const std::vector<const Side*>& sides, TieGroup total, const RankingWants& wants);
+  static RankingSide finish(const std::vector<const Side*>& sides, TieGroup total,
+                            const RankingWants& wants);
 
   __int128 twice_pairs_ = 0;  ///< twice the pairs in the right order, ties counted once
   ExactSum risk_;
   std::array<Side, 2> sides_;
 };
 
-/// All pieces in descending order of their scores. Throws Error::kData if positives or negatives are missing; with wants.risk one of them may be missing
-/// (AURC is defined, what is not is NaN).
-RankingFigures ranking_figures(const std::vector<RankingPiece>& pieces, TieGroup total, const RankingWants& wants);
+/// All pieces in descending order of their scores. Throws Error::kData if positives or negatives
+/// are missing; with wants.risk one of them may be missing (AURC is defined, what is not is NaN).
+RankingFigures ranking_figures(const std::vector<RankingPiece>& pieces, TieGroup total,
+                               const RankingWants& wants);
 
 /// The same of scores that are all here.
 RankingFigures ranking_figures(const Ranking& ranking, const RankingWants& wants = {});

@@ -33,7 +33,8 @@ struct MetricInfo {
   std::vector<MetricNeed> needs;
   Better better = Better::kNeither;
   std::string citation;
-  std::vector<MetricConvention> conventions;  ///< those that have the metric; sklearn, or what would be its definition, comes first
+  std::vector<MetricConvention> conventions;  ///< those that have the metric; sklearn, or what
+                                              ///< would be its definition, comes first
 
   bool has_convention(const std::string& convention) const;
 };
@@ -47,10 +48,12 @@ const MetricInfo& find_metric(const std::string& name);
 /// sklearn (the default), sdde, openood, sed, torch_uncertainty.
 const std::vector<std::string>& metric_conventions();
 
-/// The value of a metric that needs OOD scores (ccr aside) under a convention. figures: OOD samples are the positive class, larger scores are expected of
-/// them; made with recalls {0.95}. Under sed turn the scores as the release has them (ScoreInfo::released_positive). Throws Error::kUsage for another
-/// metric, and where the convention does not have it.
-double detection_value(const RankingFigures& figures, const std::string& metric, const std::string& convention = "sklearn");
+/// The value of a metric that needs OOD scores (ccr aside) under a convention. figures: OOD samples
+/// are the positive class, larger scores are expected of them; made with recalls {0.95}. Under sed
+/// turn the scores as the release has them (ScoreInfo::released_positive). Throws Error::kUsage for
+/// another metric, and where the convention does not have it.
+double detection_value(const RankingFigures& figures, const std::string& metric,
+                       const std::string& convention = "sklearn");
 
 /// docs/metrics.md, written from the table.
 std::string metrics_page();

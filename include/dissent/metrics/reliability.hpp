@@ -12,20 +12,28 @@ struct ReliabilityBin {
   double low = 0, high = 0;
   int64_t count = 0, right = 0;
   double confidence = 0;  ///< sum
-  double accuracy() const { return count == 0 ? 0 : static_cast<double>(right) / static_cast<double>(count); }
-  double mean_confidence() const { return count == 0 ? 0 : confidence / static_cast<double>(count); }
+  double accuracy() const {
+    return count == 0 ? 0 : static_cast<double>(right) / static_cast<double>(count);
+  }
+  double mean_confidence() const {
+    return count == 0 ? 0 : confidence / static_cast<double>(count);
+  }
 };
 
-/// Reliability diagram and the calibration errors that it gives, in constant memory (Calibration keeps every sample, for any number of bins). Any order, split
-/// and rank count gives the same bits.
+/// Reliability diagram and the calibration errors that it gives, in constant memory (Calibration
+/// keeps every sample, for any number of bins). Any order, split and rank count gives the same
+/// bits.
 class Reliability {
  public:
-  /// Equal width: [lo, hi) of width 1 / bins; what happens to a confidence of 1 is said by top (kOwn: a bin more). bins >= 1.
+  /// Equal width: [lo, hi) of width 1 / bins; what happens to a confidence of 1 is said by top
+  /// (kOwn: a bin more). bins >= 1.
   explicit Reliability(int64_t bins = 15, TopBin top = TopBin::kClosed);
-  /// Bins (lo, hi] between inner edges in ascending order, the first and last without end: sklearn.calibration.calibration_curve.
+  /// Bins (lo, hi] between inner edges in ascending order, the first and last without end:
+  /// sklearn.calibration.calibration_curve.
   explicit Reliability(std::vector<double> inner_edges);
 
-  /// confidence [N] f32 or f64; right [N] bool, same device. Values outside [0, 1] are in no bin. Throws Error::kData naming the count if one is NaN.
+  /// confidence [N] f32 or f64; right [N] bool, same device. Values outside [0, 1] are in no bin.
+  /// Throws Error::kData naming the count if one is NaN.
   void update(const at::Tensor& confidence, const at::Tensor& right);
   void merge(const Reliability& other);
   std::vector<ReliabilityBin> finish() const;
@@ -33,7 +41,8 @@ class Reliability {
   double expected_error() const;
   double largest_error() const;
 
-  /// [bins, 2 + ExactSum::kWords] i64 on the CPU: sums of these are merges. from_state: into this one, made for the same bins.
+  /// [bins, 2 + ExactSum::kWords] i64 on the CPU: sums of these are merges. from_state: into this
+  /// one, made for the same bins.
   at::Tensor state() const;
   void from_state(const at::Tensor& state);
 
@@ -46,20 +55,26 @@ class Reliability {
   std::vector<ExactSum> confidence_;
 };
 
-/// Inner edges of bins of equal mass: the quantiles i / bins of the confidences, between order statistics by linear interpolation (numpy.percentile), so
-/// that equal confidences share a bin. Two ascending positions (from 0) an edge, at which the confidence is needed: bins - 1 pairs. count >= 1, bins >= 1.
+/// Inner edges of bins of equal mass: the quantiles i / bins of the confidences, between order
+/// statistics by linear interpolation (numpy.percentile), so that equal confidences share a bin.
+/// Two ascending positions (from 0) an edge, at which the confidence is needed: bins - 1 pairs.
+/// count >= 1, bins >= 1.
 std::vector<int64_t> quantile_positions(int64_t count, int64_t bins);
 /// The edges from the confidences at these positions.
-std::vector<double> quantile_edges(const std::vector<double>& at_positions, int64_t count, int64_t bins);
+std::vector<double> quantile_edges(const std::vector<double>& at_positions, int64_t count,
+                                   int64_t bins);
 
-/// Calibration error over bins of equal mass (Nguyen & O'Connor 2015; the adaptive error of Nixon et al. 2019). confidence [N] f32 or f64, right [N] bool.
+/// Calibration error over bins of equal mass (Nguyen & O'Connor 2015; the adaptive error of Nixon
+/// et al. 2019). confidence [N] f32 or f64, right [N] bool.
 double equal_mass_error(const at::Tensor& confidence, const at::Tensor& right, int64_t bins = 15);
 
-/// Class-wise calibration error: the mean over classes of the error over equal-width bins of p_c against [y = c]. Kull et al. 2019.
+/// Class-wise calibration error: the mean over classes of the error over equal-width bins of p_c
+/// against [y = c]. Kull et al. 2019.
 class ClasswiseReliability {
  public:
   explicit ClasswiseReliability(int64_t classes, int64_t bins = 15);
-  /// probabilities [N, C] f32 or f64 in [0, 1] (Error::kData naming how many are not); labels [N] i64.
+  /// probabilities [N, C] f32 or f64 in [0, 1] (Error::kData naming how many are not); labels [N]
+  /// i64.
   void update(const at::Tensor& probabilities, const at::Tensor& labels);
   void merge(const ClasswiseReliability& other);
   /// Throws Error::kData without samples.

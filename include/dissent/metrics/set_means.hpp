@@ -10,23 +10,29 @@ namespace dissent::metrics {
 /// One figure of one set of inputs.
 struct SetValue {
   std::string set, shift;  ///< shift: id, covariate, near, far, semantic
-  std::string metric;      ///< with all that tells figures apart (score, predictor): means are over equal ones
+  std::string
+      metric;  ///< with all that tells figures apart (score, predictor): means are over equal ones
   double value = 0;
   int64_t samples = 0;
 };
 
-/// The plain mean over the sets of a shift, for each shift and metric in order of appearance: set is "<shift> mean", samples their sum. NaN passes through.
-/// As SDDE and OpenOOD report near and far OOD: no mean over both, no pooling of samples. Ref: OpenOOD openood/evaluators/ood_evaluator.py.
-std::vector<SetValue> shift_means(const std::vector<SetValue>& values, const std::vector<std::string>& shifts = {"near", "far"});
+/// The plain mean over the sets of a shift, for each shift and metric in order of appearance: set
+/// is "<shift> mean", samples their sum. NaN passes through. As SDDE and OpenOOD report near and
+/// far OOD: no mean over both, no pooling of samples. Ref: OpenOOD
+/// openood/evaluators/ood_evaluator.py.
+std::vector<SetValue> shift_means(const std::vector<SetValue>& values,
+                                  const std::vector<std::string>& shifts = {"near", "far"});
 
 /// What evaluations of one set need: confidence [N], predictions [N] i64, labels [N] i64.
 struct LabelledScores {
   at::Tensor confidence, predictions, labels;
 };
 
-/// Full spectrum: the covariate-shifted in-distribution sets (csid) joined to the ID set, which then counts as one ID set, for accuracy and OOD detection
-/// alike. Ref: OpenOOD openood/evaluators/fsood_evaluator.py; Yang et al., Full-Spectrum Out-of-Distribution Detection, 2023. Throws Error::kUsage for
-/// fields of different lengths, dtypes or devices.
-LabelledScores full_spectrum(const LabelledScores& id, const std::vector<LabelledScores>& covariate);
+/// Full spectrum: the covariate-shifted in-distribution sets (csid) joined to the ID set, which
+/// then counts as one ID set, for accuracy and OOD detection alike. Ref: OpenOOD
+/// openood/evaluators/fsood_evaluator.py; Yang et al., Full-Spectrum Out-of-Distribution Detection,
+/// 2023. Throws Error::kUsage for fields of different lengths, dtypes or devices.
+LabelledScores full_spectrum(const LabelledScores& id,
+                             const std::vector<LabelledScores>& covariate);
 
 }  // namespace dissent::metrics

@@ -6,8 +6,9 @@
 
 namespace dissent::scores {
 
-/// SDDE's eleven ways to one confidence per sample from the logits z_m of the members and the logits zbar of the ensemble; larger: in distribution.
-/// p_m = softmax(z_m). Deviations divide by M - 1 and need two members; energies have no minus sign.
+/// SDDE's eleven ways to one confidence per sample from the logits z_m of the members and the
+/// logits zbar of the ensemble; larger: in distribution. p_m = softmax(z_m). Deviations divide by M
+/// - 1 and need two members; energies have no minus sign.
 enum class Aggregation {
   kAverage,        ///< "average"         max_c softmax(zbar)
   kProbAverage,    ///< "prob_average"    max_c mean_m p_m
@@ -29,10 +30,13 @@ Aggregation aggregation(const std::string& name);
 /// 1 or, for deviations, 2.
 int64_t min_members(Aggregation aggregation);
 
-/// The confidence [B] of logits [M, B, C] f32 or f64, any device, of the same dtype and device; differentiable.
-/// ensemble [B, C]: zbar, where it is not the mean of logits (log_mean_probabilities(..), a weighted mean, ..).
-/// For a temperature T give logits / T, and ensemble / T. Throws Error::kUsage for shape, dtype or too few members.
+/// The confidence [B] of logits [M, B, C] f32 or f64, any device, of the same dtype and device;
+/// differentiable. ensemble [B, C]: zbar, where it is not the mean of logits
+/// (log_mean_probabilities(..), a weighted mean, ..).
+/// For a temperature T give logits / T, and ensemble / T. Throws Error::kUsage for shape, dtype or
+/// too few members.
 /// Ref: SDDE openood/postprocessors/deed_postprocessor.py; cases sdde_scores.h5.
-at::Tensor aggregate(Aggregation aggregation, const at::Tensor& logits, const at::Tensor& ensemble = {});
+at::Tensor aggregate(Aggregation aggregation, const at::Tensor& logits,
+                     const at::Tensor& ensemble = {});
 
 }  // namespace dissent::scores

@@ -3,8 +3,8 @@
 
 namespace dissent::scores {
 
-/// What the outputs of members are. Always given: the reference guesses (all values of the stack within [0, 1]: probabilities), which fails on
-/// one-hot votes and on small logits.
+/// What the outputs of members are. Always given: the reference guesses (all values of the stack
+/// within [0, 1]: probabilities), which fails on one-hot votes and on small logits.
 enum class InputKind {
   kLogits,         ///< softmax is applied where a score needs probabilities
   kProbabilities,  ///< taken as they are; rows need not sum to 1 (category means, votes)

@@ -25,11 +25,13 @@ struct ScoreInfo {
   Needs needs = Needs::kEither;
   int64_t min_members = 1;
   Positive positive = Positive::kOod;           ///< larger values are expected of this class
-  Positive released_positive = Positive::kOod;  ///< what SED's evaluation takes (convention "sed"); another one where AUROC comes out as 1 - AUROC
+  Positive released_positive = Positive::kOod;  ///< what SED's evaluation takes (convention "sed");
+                                                ///< another one where AUROC comes out as 1 - AUROC
   std::string citation;
   /// outputs [M, B, C] -> [B]
   std::function<at::Tensor(const at::Tensor& outputs, InputKind kind)> function;
-  /// The same as released, where that differs in more than orientation (mutual_information depends on the batch); empty: as `function`.
+  /// The same as released, where that differs in more than orientation (mutual_information depends
+  /// on the batch); empty: as `function`.
   std::function<at::Tensor(const at::Tensor& outputs, InputKind kind)> released_function = {};
 };
 

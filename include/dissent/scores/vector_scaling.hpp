@@ -5,7 +5,8 @@
 
 namespace dissent::scores {
 
-/// Vector scaling: a factor and a shift a class, z'_c = scale_c z_c + shift_c. Guo et al., On Calibration of Modern Neural Networks, 2017, 4.2.
+/// Vector scaling: a factor and a shift a class, z'_c = scale_c z_c + shift_c. Guo et al., On
+/// Calibration of Modern Neural Networks, 2017, 4.2.
 struct VectorScaling {
   at::Tensor scale, shift;  ///< [C] f64, device of the logits it was fitted on; the shifts sum to 0
   double nll = 0;           ///< mean on the fitted logits, nats
@@ -19,11 +20,15 @@ struct VectorScalingOptions {
   int64_t most_steps = 500;  ///< >= 0
 };
 
-/// Minimises the mean negative log-likelihood, which is convex in (scale, shift), by L-BFGS in f64 from the best temperature (fit_temperature), so that it is
-/// never worse than temperature scaling. Where the data have no minimum (all predictions right, or a class without samples: its shift falls for ever) it ends
-/// when the derivative is small or at most_steps. Blocks of 4,096 rows are summed in row order: same bits for any number of threads.
-/// logits [N >= 1, C] f32 or f64, any device; of an ensemble, those it predicts with. labels [N] i64. Throws Error::kUsage for shape, dtype, labels, options.
-VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& labels, VectorScalingOptions options = {});
+/// Minimises the mean negative log-likelihood, which is convex in (scale, shift), by L-BFGS in f64
+/// from the best temperature (fit_temperature), so that it is never worse than temperature scaling.
+/// Where the data have no minimum (all predictions right, or a class without samples: its shift
+/// falls for ever) it ends when the derivative is small or at most_steps. Blocks of 4,096 rows are
+/// summed in row order: same bits for any number of threads. logits [N >= 1, C] f32 or f64, any
+/// device; of an ensemble, those it predicts with. labels [N] i64. Throws Error::kUsage for shape,
+/// dtype, labels, options.
+VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& labels,
+                                 VectorScalingOptions options = {});
 
 /// logits [..., C] scaled, in their dtype.
 at::Tensor scale_logits(const at::Tensor& logits, const VectorScaling& scaling);

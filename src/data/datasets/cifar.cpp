@@ -22,26 +22,35 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
   const int64_t label_bytes = spec.classes == 100 ? 2 : 1;  // coarse, fine
   const auto bytes = read_text(path);
   const int64_t size = static_cast<int64_t>(bytes.size()), record = label_bytes + kValues;
-  DISSENT_CHECK(size > 0 && size % record == 0, kData, "{}: {} bytes, expected records of {} bytes: truncated, or not of {}", path, size, record, spec.name);
-  const auto records = at::from_blob(const_cast<char*>(bytes.data()), {size / record, record}, at::kByte);
-  return {records.narrow(1, label_bytes, kValues).clone(), records.select(1, label_bytes - 1).to(at::kLong)};
+  DISSENT_CHECK(size > 0 && size % record == 0, kData,
+                "{}: {} bytes, expected records of {} bytes: truncated, or not of {}", path, size,
+                record, spec.name);
+  const auto records =
+      at::from_blob(const_cast<char*>(bytes.data()), {size / record, record}, at::kByte);
+  return {records.narrow(1, label_bytes, kValues).clone(),
+          records.select(1, label_bytes - 1).to(at::kLong)};
 }
 
 Part python_part(const DatasetSpec& spec, const std::string& path) {
   const auto bytes = read_text(path);
-  const auto content = read_pickle_values(bytes, path, [&](const PickleValue&) -> at::Tensor { DISSENT_FAIL(kData, "{}: holds tensors of torch", path); });
+  const auto content = read_pickle_values(bytes, path, [&](const PickleValue&) -> at::Tensor {
+    DISSENT_FAIL(kData, "{}: holds tensors of torch", path);
+  });
   const std::string label_key = spec.classes == 100 ? "fine_labels" : "labels";
   Part part;
   for (const auto& [key, value] : content->pairs) {
-    if (key->text == "data" && value->kind == PickleValue::Kind::kTensor) part.images = value->tensor;
+    if (key->text == "data" && value->kind == PickleValue::Kind::kTensor)
+      part.images = value->tensor;
     if (key->text != label_key) continue;
     std::vector<int64_t> labels;
     for (const auto& label : value->items) labels.push_back(label->integer);
     part.labels = at::tensor(labels, at::kLong);
   }
-  DISSENT_CHECK(part.images.defined() && part.images.dim() == 2 && part.images.size(1) == kValues && part.labels.defined(), kData,
-                "{}: expected a pickle of data [N, {}] u8 and {}", path, kValues, label_key);
-  DISSENT_CHECK(part.images.size(0) == part.labels.size(0), kData, "{}: {} labels for {} images", path, part.labels.size(0), part.images.size(0));
+  DISSENT_CHECK(part.images.defined() && part.images.dim() == 2 && part.images.size(1) == kValues &&
+                    part.labels.defined(),
+                kData, "{}: expected a pickle of data [N, {}] u8 and {}", path, kValues, label_key);
+  DISSENT_CHECK(part.images.size(0) == part.labels.size(0), kData, "{}: {} labels for {} images",
+                path, part.labels.size(0), part.images.size(0));
   return part;
 }
 
@@ -54,18 +63,24 @@ std::vector<std::string> parts_of(const DatasetSpec& spec, const std::string& sp
 
 int64_t severity_of(const DatasetSpec& spec, const std::string& split) {
   const auto slash = split.find('/');
-  const bool fits = slash != std::string::npos && slash > 0 && slash + 2 == split.size() && split.back() >= '1' && split.back() <= '5' &&
+  const bool fits = slash != std::string::npos && slash > 0 && slash + 2 == split.size() &&
+                    split.back() >= '1' && split.back() <= '5' &&
                     split.find("..") == std::string::npos;
-  DISSENT_CHECK(fits, kUsage, "dataset {} has no split '{}'; expected CORRUPTION/SEVERITY, as fog/3 or all/1, severity 1 .. 5", spec.name, split);
+  DISSENT_CHECK(fits, kUsage,
+                "dataset {} has no split '{}'; expected CORRUPTION/SEVERITY, as fog/3 or all/1, "
+                "severity 1 .. 5",
+                spec.name, split);
   return split.back() - '0';
 }
 
-std::vector<std::string> corruption_files(const DatasetSpec& spec, const std::string& root, const std::string& corruption) {
+std::vector<std::string> corruption_files(const DatasetSpec& spec, const std::string& root,
+                                          const std::string& corruption) {
   if (corruption != "all") return {root + "/" + corruption + ".npy"};
   std::vector<std::string> files;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(root, ignored))
-    if (entry.path().extension() == ".npy" && entry.path().stem() != "labels") files.push_back(entry.path().string());
+    if (entry.path().extension() == ".npy" && entry.path().stem() != "labels")
+      files.push_back(entry.path().string());
   std::sort(files.begin(), files.end());
   DISSENT_CHECK(!files.empty(), kData, "{}: no .npy files of corruptions; {}", root, spec.obtain);
   return files;
@@ -73,7 +88,8 @@ std::vector<std::string> corruption_files(const DatasetSpec& spec, const std::st
 
 }  // namespace
 
-std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::string& root, const std::string& split) {
+std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::string& root,
+                                        const std::string& split) {
   const std::string stem = spec.classes == 100 ? "/cifar-100-" : "/cifar-10-batches-";
   const auto names = parts_of(spec, split);
   std::string place;
@@ -82,9 +98,11 @@ std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::stri
     place = root + folder;
     return true;
   };
-  const std::string binary_folder = spec.classes == 100 ? stem + "binary" : stem + "bin", python_folder = spec.classes == 100 ? stem + "python" : stem + "py";
+  const std::string binary_folder = spec.classes == 100 ? stem + "binary" : stem + "bin",
+                    python_folder = spec.classes == 100 ? stem + "python" : stem + "py";
   const bool binary = is_there("", ".bin") || is_there(binary_folder, ".bin");
-  DISSENT_CHECK(binary || is_there("", "") || is_there(python_folder, ""), kData, "{}/{}.bin: no such file, nor {}; {}", root, names[0], names[0], spec.obtain);
+  DISSENT_CHECK(binary || is_there("", "") || is_there(python_folder, ""), kData,
+                "{}/{}.bin: no such file, nor {}; {}", root, names[0], names[0], spec.obtain);
   std::vector<at::Tensor> images, labels;
   for (const auto& name : names) {
     const std::string path = place + "/" + name + (binary ? ".bin" : "");
@@ -94,25 +112,33 @@ std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::stri
     images.push_back(part.images);
     labels.push_back(part.labels);
   }
-  const auto pixels = at::cat(images).view({-1, 3, kEdge, kEdge}).permute({0, 2, 3, 1}).contiguous();
-  return std::make_unique<MemoryImages>(spec.name + "/" + split, pixels, at::cat(labels), spec.classes, place);
+  const auto pixels =
+      at::cat(images).view({-1, 3, kEdge, kEdge}).permute({0, 2, 3, 1}).contiguous();
+  return std::make_unique<MemoryImages>(spec.name + "/" + split, pixels, at::cat(labels),
+                                        spec.classes, place);
 }
 
-std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::string& root, const std::string& split) {
+std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::string& root,
+                                          const std::string& split) {
   constexpr int64_t kRows = 10000, kSeverities = 5;
   const int64_t first = (severity_of(spec, split) - 1) * kRows;
   const std::string label_path = root + "/labels.npy";
   std::vector<at::Tensor> images, labels;
   for (const auto& path : corruption_files(spec, root, split.substr(0, split.find('/')))) {
-    DISSENT_CHECK(path_exists(path) && path_exists(label_path), kData, "{}: no such file; {}", path_exists(path) ? label_path : path, spec.obtain);
+    DISSENT_CHECK(path_exists(path) && path_exists(label_path), kData, "{}: no such file; {}",
+                  path_exists(path) ? label_path : path, spec.obtain);
     images.push_back(read_npy(path, first, kRows));
-    const bool fits = images.back().dim() == 4 && images.back().size(3) == 3 && images.back().scalar_type() == at::kByte;
-    DISSENT_CHECK(fits, kData, "{}: rows of {} [{}], expected Byte [{}, 32, 32, 3]", path, at::toString(images.back().scalar_type()),
+    const bool fits = images.back().dim() == 4 && images.back().size(3) == 3 &&
+                      images.back().scalar_type() == at::kByte;
+    DISSENT_CHECK(fits, kData, "{}: rows of {} [{}], expected Byte [{}, 32, 32, 3]", path,
+                  at::toString(images.back().scalar_type()),
                   fmt::join(images.back().sizes().slice(1), ", "), kRows * kSeverities);
     labels.push_back(read_npy(label_path, first, kRows).to(at::kLong).contiguous());
-    DISSENT_CHECK(labels.back().dim() == 1, kData, "{}: {} dimensions, labels have 1", label_path, labels.back().dim());
+    DISSENT_CHECK(labels.back().dim() == 1, kData, "{}: {} dimensions, labels have 1", label_path,
+                  labels.back().dim());
   }
-  return std::make_unique<MemoryImages>(spec.name + "/" + split, at::cat(images), at::cat(labels), spec.classes, label_path);
+  return std::make_unique<MemoryImages>(spec.name + "/" + split, at::cat(images), at::cat(labels),
+                                        spec.classes, label_path);
 }
 
 }  // namespace dissent

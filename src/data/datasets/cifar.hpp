@@ -8,16 +8,23 @@ namespace dissent {
 
 struct DatasetSpec;
 
-/// CIFAR-10 or CIFAR-100 (by spec.classes; of the latter the fine labels), split "train" or "test", in the binary or the Python version: `root` is the folder
-/// of the files or the one that its archive unpacks into. Binary: records of the labels (1 or 2 bytes) and 3 x 32 x 32 values. Python: pickles of
-/// data [N, 3072] u8 and labels. Error::kData naming the file: missing, of another size, a label out of range.
+/// CIFAR-10 or CIFAR-100 (by spec.classes; of the latter the fine labels), split "train" or "test",
+/// in the binary or the Python version: `root` is the folder of the files or the one that its
+/// archive unpacks into. Binary: records of the labels (1 or 2 bytes) and 3 x 32 x 32 values.
+/// Python: pickles of data [N, 3072] u8 and labels. Error::kData naming the file: missing, of
+/// another size, a label out of range.
 /// Ref: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html
-std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::string& root, const std::string& split);
+std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::string& root,
+                                        const std::string& split);
 
-/// CIFAR-10-C or CIFAR-100-C, split "CORRUPTION/SEVERITY" as "fog/3", severity 1 .. 5: rows (s - 1) 10000 .. s 10000 - 1 of CORRUPTION.npy, u8
-/// [50000, 32, 32, 3]; or "all/SEVERITY": those of every corruption whose file is there, in the order of their names. labels.npy holds the labels.
-/// Error::kUsage: a split of another form. Error::kData naming the file: missing, of another shape, a label out of range.
+/// CIFAR-10-C or CIFAR-100-C, split "CORRUPTION/SEVERITY" as "fog/3", severity 1 .. 5: rows (s - 1)
+/// 10000 .. s 10000 - 1 of CORRUPTION.npy, u8
+/// [50000, 32, 32, 3]; or "all/SEVERITY": those of every corruption whose file is there, in the
+/// order of their names. labels.npy holds the labels.
+/// Error::kUsage: a split of another form. Error::kData naming the file: missing, of another shape,
+/// a label out of range.
 /// Ref: Hendrycks and Dietterich, ICLR 2019
-std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::string& root, const std::string& split);
+std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::string& root,
+                                          const std::string& split);
 
 }  // namespace dissent

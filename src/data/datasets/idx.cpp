@@ -1,7 +1,7 @@
 #include "data/datasets/idx.hpp"
 
-#include <dissent/error.hpp>
 #include <zlib.h>
+#include <dissent/error.hpp>
 
 #include <cerrno>
 #include <filesystem>
@@ -14,8 +14,10 @@ namespace {
 // A gzip or plain file, read front to back.
 class Reader {
  public:
-  explicit Reader(const std::string& path) : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose_r) {
-    DISSENT_CHECK(file_, kData, "{}: cannot open: {}", path_, std::generic_category().message(errno));
+  explicit Reader(const std::string& path)
+      : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose_r) {
+    DISSENT_CHECK(file_, kData, "{}: cannot open: {}", path_,
+                  std::generic_category().message(errno));
     gzbuffer(file_.get(), 1 << 18);
   }
 
@@ -23,14 +25,16 @@ class Reader {
   int64_t read(void* out, int64_t bytes) {
     int64_t done = 0;
     while (done < bytes) {
-      const int count = gzread(file_.get(), static_cast<char*>(out) + done, static_cast<unsigned>(std::min<int64_t>(bytes - done, 1 << 30)));
+      const int count = gzread(file_.get(), static_cast<char*>(out) + done,
+                               static_cast<unsigned>(std::min<int64_t>(bytes - done, 1 << 30)));
       if (count <= 0) break;
       done += count;
     }
     int code = Z_OK;
     const char* reason = gzerror(file_.get(), &code);
     // Z_BUF_ERROR: the compressed stream ends early, which the caller reports as truncated.
-    DISSENT_CHECK(code == Z_OK || code == Z_STREAM_END || code == Z_BUF_ERROR, kData, "{}: damaged: {}", path_, reason);
+    DISSENT_CHECK(code == Z_OK || code == Z_STREAM_END || code == Z_BUF_ERROR, kData,
+                  "{}: damaged: {}", path_, reason);
     return done;
   }
 
@@ -47,16 +51,20 @@ at::Tensor read_idx(const std::string& path) {
   Reader reader(path);
   unsigned char magic[4] = {};
   const int64_t found = reader.read(magic, 4);
-  DISSENT_CHECK(found == 4 && magic[0] == 0 && magic[1] == 0 && magic[2] == 8 && magic[3] >= 1 && magic[3] <= 4, kData,
-                "{}: not an IDX file of bytes: it starts with {:02x}{:02x}{:02x}{:02x}, expected 000008 and 1 to 4 dimensions", path, magic[0], magic[1],
-                magic[2], magic[3]);
+  DISSENT_CHECK(found == 4 && magic[0] == 0 && magic[1] == 0 && magic[2] == 8 && magic[3] >= 1 &&
+                    magic[3] <= 4,
+                kData,
+                "{}: not an IDX file of bytes: it starts with {:02x}{:02x}{:02x}{:02x}, expected "
+                "000008 and 1 to 4 dimensions",
+                path, magic[0], magic[1], magic[2], magic[3]);
   std::vector<int64_t> shape;
   int64_t values = 1;
   for (int d = 0; d < magic[3]; ++d) {
     unsigned char size[4] = {};
     DISSENT_CHECK(reader.read(size, 4) == 4, kData, "{}: truncated in its header", path);
     shape.push_back(int64_t{size[0]} << 24 | size[1] << 16 | size[2] << 8 | size[3]);
-    DISSENT_CHECK(shape.back() > 0 && shape.back() < (int64_t{1} << 40) / values, kData, "{}: its header gives the shape [{}]", path, fmt::join(shape, ", "));
+    DISSENT_CHECK(shape.back() > 0 && shape.back() < (int64_t{1} << 40) / values, kData,
+                  "{}: its header gives the shape [{}]", path, fmt::join(shape, ", "));
     values *= shape.back();
   }
   // Grows with the file: a damaged header may ask for any amount.
@@ -67,10 +75,12 @@ at::Tensor read_idx(const std::string& path) {
     data.resize_({done + piece});
     const int64_t count = reader.read(static_cast<char*>(data.data_ptr()) + done, piece);
     done += count;
-    DISSENT_CHECK(count == piece, kData, "{}: truncated: {} values found, its header [{}] says {}", path, done, fmt::join(shape, ", "), values);
+    DISSENT_CHECK(count == piece, kData, "{}: truncated: {} values found, its header [{}] says {}",
+                  path, done, fmt::join(shape, ", "), values);
   }
   char extra;
-  DISSENT_CHECK(reader.read(&extra, 1) == 0, kData, "{}: longer than its header [{}] says", path, fmt::join(shape, ", "));
+  DISSENT_CHECK(reader.read(&extra, 1) == 0, kData, "{}: longer than its header [{}] says", path,
+                fmt::join(shape, ", "));
   return data.reshape(shape);
 }
 

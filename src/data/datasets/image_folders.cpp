@@ -18,35 +18,47 @@ struct Image {
 
 bool is_image(const fs::path& path) {
   std::string end = path.extension().string();
-  std::transform(end.begin(), end.end(), end.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(end.begin(), end.end(), end.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return end == ".jpg" || end == ".jpeg" || end == ".png";
 }
 
 // The path as the list has it.
 std::string below_root(const std::string& folder, const std::string& root) {
   if (root.empty()) return fs::path(folder).lexically_normal().string();
-  const auto relative = fs::absolute(folder).lexically_normal().lexically_relative(fs::absolute(root).lexically_normal());
-  DISSENT_CHECK(!relative.empty() && *relative.begin() != "..", kData, "{}: not below the root {}", folder, root);
+  const auto relative = fs::absolute(folder).lexically_normal().lexically_relative(
+      fs::absolute(root).lexically_normal());
+  DISSENT_CHECK(!relative.empty() && *relative.begin() != "..", kData, "{}: not below the root {}",
+                folder, root);
   return relative == "." ? "" : relative.string();
 }
 
-void add_images(const std::string& folder, const FolderListOptions& options, std::vector<Image>& images) {
+void add_images(const std::string& folder, const FolderListOptions& options,
+                std::vector<Image>& images) {
   DISSENT_CHECK(fs::is_directory(folder), kData, "{}: no such folder", folder);
   std::string prefix = below_root(folder, options.root);
   if (!prefix.empty() && prefix.back() != '/') prefix += '/';
   const size_t before = images.size(), start = folder.size() + (folder.back() == '/' ? 0 : 1);
-  for (const auto& entry : fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink)) {
+  for (const auto& entry :
+       fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink)) {
     if (!is_image(entry.path()) || entry.is_directory()) continue;
     const std::string inside = entry.path().string().substr(start);
-    DISSENT_CHECK(inside.find('\n') == std::string::npos, kData, "{}/{}: a list cannot hold a name with a line break", folder, inside);
+    DISSENT_CHECK(inside.find('\n') == std::string::npos, kData,
+                  "{}/{}: a list cannot hold a name with a line break", folder, inside);
     const size_t slash = inside.find('/');
-    DISSENT_CHECK(options.label || slash != std::string::npos, kData, "{}/{}: in no subfolder, whose name would be its class; give the label of such images", folder, inside);
-    images.push_back({options.label.value_or(0), prefix + inside, options.label ? "" : inside.substr(0, slash)});
+    DISSENT_CHECK(
+        options.label || slash != std::string::npos, kData,
+        "{}/{}: in no subfolder, whose name would be its class; give the label of such images",
+        folder, inside);
+    images.push_back(
+        {options.label.value_or(0), prefix + inside, options.label ? "" : inside.substr(0, slash)});
   }
-  DISSENT_CHECK(images.size() > before, kData, "{}: no files *.jpg, *.jpeg or *.png below it", folder);
+  DISSENT_CHECK(images.size() > before, kData, "{}: no files *.jpg, *.jpeg or *.png below it",
+                folder);
 }
 
-std::map<std::string, int64_t> class_numbers(const std::vector<Image>& images, const std::vector<std::string>& given) {
+std::map<std::string, int64_t> class_numbers(const std::vector<Image>& images,
+                                             const std::vector<std::string>& given) {
   std::map<std::string, int64_t> numbers;
   for (const auto& name : given) numbers.emplace(name, std::ssize(numbers));
   if (!given.empty()) return numbers;
@@ -69,23 +81,28 @@ std::string list_folders(const FolderListOptions& options) {
     const auto numbers = class_numbers(images, options.classes);
     for (auto& image : images) {
       const auto found = numbers.find(image.subfolder);
-      DISSENT_CHECK(found != numbers.end(), kData, "{}: the subfolder {} is none of the {} classes", image.path, image.subfolder, options.classes.size());
+      DISSENT_CHECK(found != numbers.end(), kData, "{}: the subfolder {} is none of the {} classes",
+                    image.path, image.subfolder, options.classes.size());
       image.label = found->second;
     }
   }
-  std::sort(images.begin(), images.end(), [](const Image& a, const Image& b) { return std::tie(a.label, a.path) < std::tie(b.label, b.path); });
+  std::sort(images.begin(), images.end(), [](const Image& a, const Image& b) {
+    return std::tie(a.label, a.path) < std::tie(b.label, b.path);
+  });
   std::string text;
   for (const auto& image : images) text += fmt::format("{} {}\n", image.path, image.label);
   return text;
 }
 
-std::unique_ptr<ImageSource> open_image_folders(const DatasetSpec&, const std::string& root, const std::string& split) {
+std::unique_ptr<ImageSource> open_image_folders(const DatasetSpec&, const std::string& root,
+                                                const std::string& split) {
   // A split that was asked for by name is not taken for the whole.
   const bool whole = (split == "train" || split == "test") && !fs::is_directory(root + "/" + split);
   const std::string folder = whole ? root : root + "/" + split;
   const auto name = fs::path(folder).lexically_normal().string();
-  return std::make_unique<ImageList>(ImageList::Origin{.name = "folder/" + split, .place = name, .root = folder},
-                                     list_folders({.folders = {folder}, .root = folder, .label = std::nullopt}));
+  return std::make_unique<ImageList>(
+      ImageList::Origin{.name = "folder/" + split, .place = name, .root = folder},
+      list_folders({.folders = {folder}, .root = folder, .label = std::nullopt}));
 }
 
 }  // namespace dissent

@@ -1,7 +1,7 @@
 #include "data/datasets/image_list.hpp"
 
-#include <dissent/error.hpp>
 #include <xxhash.h>
+#include <dissent/error.hpp>
 
 #include <charconv>
 
@@ -11,7 +11,8 @@
 
 namespace dissent {
 
-ImageList::ImageList(const Origin& origin, std::string text) : root_(origin.root), text_(std::move(text)) {
+ImageList::ImageList(const Origin& origin, std::string text)
+    : root_(origin.root), text_(std::move(text)) {
   const auto lines = std::count(text_.begin(), text_.end(), '\n') + 1;
   places_ = at::empty({lines}, at::kLong);
   labels_ = at::empty({lines}, at::kLong);
@@ -24,13 +25,19 @@ ImageList::ImageList(const Origin& origin, std::string text) : root_(origin.root
     while (!row.empty() && (row.back() == '\r' || row.back() == ' ')) row.remove_suffix(1);
     if (!row.empty()) {
       const size_t space = row.rfind(' ');
-      DISSENT_CHECK(space != std::string_view::npos && space > 0, kData, "{}:{}: expected `path label`, found '{}'", origin.place, line + 1, row);
-      DISSENT_CHECK(root_.empty() || row[0] != '/', kData, "{}:{}: {}: expected a path below {}", origin.place, line + 1, row.substr(0, space), root_);
+      DISSENT_CHECK(space != std::string_view::npos && space > 0, kData,
+                    "{}:{}: expected `path label`, found '{}'", origin.place, line + 1, row);
+      DISSENT_CHECK(root_.empty() || row[0] != '/', kData, "{}:{}: {}: expected a path below {}",
+                    origin.place, line + 1, row.substr(0, space), root_);
       const auto* last = row.data() + row.size();
       const auto [rest, error] = std::from_chars(row.data() + space + 1, last, labels[rows]);
-      DISSENT_CHECK(error == std::errc() && rest == last, kData, "{}:{}: label '{}', expected a whole number", origin.place, line + 1, row.substr(space + 1));
-      const bool known = labels[rows] >= -1 && (origin.classes == 0 || labels[rows] < origin.classes);
-      DISSENT_CHECK(known, kData, "{}:{}: label {}, expected -1 (unknown) or 0 .. {}", origin.place, line + 1, labels[rows],
+      DISSENT_CHECK(error == std::errc() && rest == last, kData,
+                    "{}:{}: label '{}', expected a whole number", origin.place, line + 1,
+                    row.substr(space + 1));
+      const bool known =
+          labels[rows] >= -1 && (origin.classes == 0 || labels[rows] < origin.classes);
+      DISSENT_CHECK(known, kData, "{}:{}: label {}, expected -1 (unknown) or 0 .. {}", origin.place,
+                    line + 1, labels[rows],
                     origin.classes == 0 ? "" : std::to_string(origin.classes - 1));
       highest = std::max(highest, labels[rows]);
       places[rows++] = static_cast<int64_t>(begin);
@@ -42,7 +49,8 @@ ImageList::ImageList(const Origin& origin, std::string text) : root_(origin.root
   labels_ = labels_.narrow(0, 0, rows);
   name_ = origin.name;
   classes_ = origin.classes > 0 ? origin.classes : highest + 1;
-  identity_ = fmt::format("{}, {} images, {:016x}", name_, rows, XXH3_64bits(text_.data(), text_.size()));
+  identity_ =
+      fmt::format("{}, {} images, {:016x}", name_, rows, XXH3_64bits(text_.data(), text_.size()));
 }
 
 std::string ImageList::path(int64_t row) const {
@@ -54,12 +62,17 @@ std::string ImageList::path(int64_t row) const {
 }
 
 at::Tensor ImageList::image(int64_t row) const { return read_image(path(row)); }
-at::Tensor ImageList::image_for(int64_t row, const WantedPart& wanted) const { return read_image(path(row), wanted); }
+at::Tensor ImageList::image_for(int64_t row, const WantedPart& wanted) const {
+  return read_image(path(row), wanted);
+}
 
 std::unique_ptr<ImageSource> open_image_list(const ImageDataOptions& options) {
   DISSENT_CHECK(path_exists(options.list), kData, "{}: no such image list", options.list);
   return std::make_unique<ImageList>(
-      ImageList::Origin{.name = options.dataset + "/" + options.split, .place = options.list, .root = options.root, .classes = options.classes.value_or(0)},
+      ImageList::Origin{.name = options.dataset + "/" + options.split,
+                        .place = options.list,
+                        .root = options.root,
+                        .classes = options.classes.value_or(0)},
       read_text(options.list));
 }
 

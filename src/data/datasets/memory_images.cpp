@@ -1,7 +1,7 @@
 #include "data/datasets/memory_images.hpp"
 
-#include <dissent/error.hpp>
 #include <xxhash.h>
+#include <dissent/error.hpp>
 
 #include <limits>
 
@@ -11,18 +11,23 @@ void check_labels(const at::Tensor& labels, int64_t classes, const std::string& 
   const auto* values = labels.const_data_ptr<int64_t>();
   const int64_t end = classes > 0 ? classes : std::numeric_limits<int64_t>::max();
   for (int64_t row = 0; row < labels.size(0); ++row)
-    DISSENT_CHECK(values[row] >= -1 && values[row] < end, kData, "{}: label {} of image {}, expected {}", place, values[row], row,
-                  classes > 0 ? fmt::format("0 .. {}, or -1 (unknown)", classes - 1) : "0 or more, or -1 (unknown)");
+    DISSENT_CHECK(values[row] >= -1 && values[row] < end, kData,
+                  "{}: label {} of image {}, expected {}", place, values[row], row,
+                  classes > 0 ? fmt::format("0 .. {}, or -1 (unknown)", classes - 1)
+                              : "0 or more, or -1 (unknown)");
 }
 
-MemoryImages::MemoryImages(const std::string& name, at::Tensor images, at::Tensor labels, int64_t classes, const std::string& label_place)
+MemoryImages::MemoryImages(const std::string& name, at::Tensor images, at::Tensor labels,
+                           int64_t classes, const std::string& label_place)
     : images_(std::move(images)) {
-  DISSENT_CHECK(labels.size(0) == images_.size(0), kData, "{}: {} labels for the {} images of {}", label_place, labels.size(0), images_.size(0), name);
+  DISSENT_CHECK(labels.size(0) == images_.size(0), kData, "{}: {} labels for the {} images of {}",
+                label_place, labels.size(0), images_.size(0), name);
   check_labels(labels, classes, label_place);
   name_ = name;
   classes_ = classes;
   labels_ = std::move(labels);
-  const auto hash = XXH3_64bits_withSeed(labels_.const_data_ptr(), labels_.nbytes(), XXH3_64bits(images_.const_data_ptr(), images_.nbytes()));
+  const auto hash = XXH3_64bits_withSeed(labels_.const_data_ptr(), labels_.nbytes(),
+                                         XXH3_64bits(images_.const_data_ptr(), images_.nbytes()));
   identity_ = fmt::format("{}, {} images, {:016x}", name_, rows(), hash);
 }
 

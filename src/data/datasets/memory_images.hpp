@@ -6,9 +6,11 @@ namespace dissent {
 /// A set that lies in memory as one tensor.
 class MemoryImages : public ImageSource {
  public:
-  /// images [N, H, W] or [N, H, W, 3] u8, host, contiguous; labels [N] i64. `label_place` names the labels in errors (their file).
+  /// images [N, H, W] or [N, H, W, 3] u8, host, contiguous; labels [N] i64. `label_place` names the
+  /// labels in errors (their file).
   /// Error::kData: images and labels of different count, a label outside of -1 .. classes - 1.
-  MemoryImages(const std::string& name, at::Tensor images, at::Tensor labels, int64_t classes, const std::string& label_place);
+  MemoryImages(const std::string& name, at::Tensor images, at::Tensor labels, int64_t classes,
+               const std::string& label_place);
   at::Tensor image(int64_t row) const override { return images_[row]; }
   const at::Tensor& images() const { return images_; }
 
@@ -16,7 +18,8 @@ class MemoryImages : public ImageSource {
   at::Tensor images_;
 };
 
-/// Error::kData naming `place` and the first label outside of -1 .. classes - 1 (classes 0: of any that is under -1). labels [N] i64
+/// Error::kData naming `place` and the first label outside of -1 .. classes - 1 (classes 0: of any
+/// that is under -1). labels [N] i64
 void check_labels(const at::Tensor& labels, int64_t classes, const std::string& place);
 
 }  // namespace dissent

@@ -14,37 +14,46 @@ struct Header {
   int64_t start;  // of the values
 };
 
-// The header is a Python dict: {'descr': '|u1', 'fortran_order': False, 'shape': (50000, 32, 32, 3), }
+// The header is a Python dict: {'descr': '|u1', 'fortran_order': False, 'shape': (50000, 32, 32,
+// 3), }
 Header header_of(std::ifstream& file, const std::string& path) {
-  static const std::map<std::string, at::ScalarType> types{{"|u1", at::kByte}, {"<i4", at::kInt}, {"<i8", at::kLong}};
+  static const std::map<std::string, at::ScalarType> types{
+      {"|u1", at::kByte}, {"<i4", at::kInt}, {"<i8", at::kLong}};
   unsigned char start[12] = {};
   file.read(reinterpret_cast<char*>(start), 10);
-  DISSENT_CHECK(file && std::string_view(reinterpret_cast<char*>(start), 6) == "\x93NUMPY", kData, "{}: not a .npy file", path);
+  DISSENT_CHECK(file && std::string_view(reinterpret_cast<char*>(start), 6) == "\x93NUMPY", kData,
+                "{}: not a .npy file", path);
   int64_t length = start[8] | start[9] << 8, begin = 10;
   if (start[6] > 1) {
     file.read(reinterpret_cast<char*>(start + 10), 2);
     length |= int64_t{start[10]} << 16 | int64_t{start[11]} << 24;
     begin = 12;
   }
-  DISSENT_CHECK(file && length <= 65536, kData, "{}: damaged: its header says {} bytes of itself", path, length);
+  DISSENT_CHECK(file && length <= 65536, kData, "{}: damaged: its header says {} bytes of itself",
+                path, length);
   std::string text(static_cast<size_t>(length), '\0');
   file.read(text.data(), length);
   DISSENT_CHECK(file, kData, "{}: truncated in its header", path);
   std::smatch descr, order, shape;
-  const bool complete = std::regex_search(text, descr, std::regex("'descr': *'([^']*)'")) && std::regex_search(text, order, std::regex("'fortran_order': *(\\w+)")) &&
+  const bool complete = std::regex_search(text, descr, std::regex("'descr': *'([^']*)'")) &&
+                        std::regex_search(text, order, std::regex("'fortran_order': *(\\w+)")) &&
                         std::regex_search(text, shape, std::regex("'shape': *\\(([0-9, ]*)\\)"));
   DISSENT_CHECK(complete, kData, "{}: its header cannot be read: {}", path, text);
   const auto type = types.find(descr[1]);
-  DISSENT_CHECK(type != types.end() && order[1] == "False", kData, "{}: expected |u1, <i4 or <i8 in C order, found {}{}", path, descr[1].str(),
+  DISSENT_CHECK(type != types.end() && order[1] == "False", kData,
+                "{}: expected |u1, <i4 or <i8 in C order, found {}{}", path, descr[1].str(),
                 order[1] == "False" ? "" : " in Fortran order");
   Header header{type->second, {}, begin + length};
   const std::string extents = shape[1];
   static const std::regex number("[0-9]+");
   int64_t values = 1;
-  for (auto i = std::sregex_iterator(extents.begin(), extents.end(), number); i != std::sregex_iterator(); ++i) {
-    DISSENT_CHECK(i->length() <= 12, kData, "{}: damaged: its header gives the shape ({})", path, extents);
+  for (auto i = std::sregex_iterator(extents.begin(), extents.end(), number);
+       i != std::sregex_iterator(); ++i) {
+    DISSENT_CHECK(i->length() <= 12, kData, "{}: damaged: its header gives the shape ({})", path,
+                  extents);
     header.shape.push_back(std::stoll(i->str()));
-    DISSENT_CHECK(header.shape.back() > 0 && header.shape.back() < (int64_t{1} << 40) / values, kData, "{}: its header gives the shape ({})", path, extents);
+    DISSENT_CHECK(header.shape.back() > 0 && header.shape.back() < (int64_t{1} << 40) / values,
+                  kData, "{}: its header gives the shape ({})", path, extents);
     values *= header.shape.back();
   }
   DISSENT_CHECK(!header.shape.empty(), kData, "{}: a single number, no rows", path);
@@ -59,12 +68,15 @@ at::Tensor read_npy(const std::string& path, int64_t first, int64_t count) {
   std::ifstream file(path, std::ios::binary);
   DISSENT_CHECK(file, kData, "{}: cannot open", path);
   auto header = header_of(file, path);
-  const int64_t rows = header.shape[0], bytes = static_cast<int64_t>(std::filesystem::file_size(path)) - header.start;
+  const int64_t rows = header.shape[0],
+                bytes = static_cast<int64_t>(std::filesystem::file_size(path)) - header.start;
   int64_t row_bytes = static_cast<int64_t>(c10::elementSize(header.dtype));
   for (size_t d = 1; d < header.shape.size(); ++d) row_bytes *= header.shape[d];
-  DISSENT_CHECK(bytes == rows * row_bytes, kData, "{}: {} bytes of values, its header says {}", path, bytes, rows * row_bytes);
+  DISSENT_CHECK(bytes == rows * row_bytes, kData, "{}: {} bytes of values, its header says {}",
+                path, bytes, rows * row_bytes);
   if (count < 0) count = std::max<int64_t>(0, rows - first);
-  DISSENT_CHECK(first >= 0 && count <= rows - first, kData, "{}: {} rows, expected {} .. {}", path, rows, first, first + count - 1);
+  DISSENT_CHECK(first >= 0 && count <= rows - first, kData, "{}: {} rows, expected {} .. {}", path,
+                rows, first, first + count - 1);
   header.shape[0] = count;
   auto values = at::empty(header.shape, header.dtype);
   file.seekg(header.start + first * row_bytes);

@@ -9,7 +9,8 @@
 
 namespace dissent {
 
-/// One line of the dataset table. To add a set: its line in registry.cpp, and a reader if its format is new.
+/// One line of the dataset table. To add a set: its line in registry.cpp, and a reader if its
+/// format is new.
 struct DatasetSpec {
   std::string name;
   int64_t classes = 0;              ///< 0: as the files say
@@ -18,7 +19,8 @@ struct DatasetSpec {
   std::string obtain;               ///< how to get the files, for error messages
   std::string citation;
   /// Null: features that are made, not read (synthetic.hpp).
-  std::unique_ptr<ImageSource> (*open)(const DatasetSpec& spec, const std::string& root, const std::string& split);
+  std::unique_ptr<ImageSource> (*open)(const DatasetSpec& spec, const std::string& root,
+                                       const std::string& split);
 };
 
 const std::vector<DatasetSpec>& dataset_table();

@@ -18,7 +18,8 @@ constexpr double kDistance = 4;  // between the means of two classes, in deviati
 enum Stream : uint64_t { kMeans, kTrainLabels, kTestLabels, kFeatures };
 
 // values[i] = base[i] + scale * quantile of half a draw.
-void add_normal(const float* base, float scale, const float* quantiles, Random random, int64_t count, float* values) {
+void add_normal(const float* base, float scale, const float* quantiles, Random random,
+                int64_t count, float* values) {
   for (int64_t i = 0; i < count; i += 2) {
     const uint32_t draw = random.next();
     values[i] = base[i] + scale * quantiles[draw & (kLevels - 1)];
@@ -29,15 +30,18 @@ void add_normal(const float* base, float scale, const float* quantiles, Random r
 }  // namespace
 
 SyntheticSet::SyntheticSet(const SyntheticOptions& options) : options_(options) {
-  DISSENT_CHECK(options.rows >= 1 && options.dim >= 1 && options.classes >= 1, kUsage, "a synthetic set of {} rows, {} features, {} classes", options.rows,
-                options.dim, options.classes);
+  DISSENT_CHECK(options.rows >= 1 && options.dim >= 1 && options.classes >= 1, kUsage,
+                "a synthetic set of {} rows, {} features, {} classes", options.rows, options.dim,
+                options.classes);
   const auto probability = at::arange(kLevels, at::kDouble).add_(0.5).div_(kLevels);
   quantiles_ = probability.mul(2).sub_(1).erfinv_().mul_(std::sqrt(2.0)).to(at::kFloat);
   means_ = at::zeros({options.classes, options.dim}, at::kFloat);
-  const auto scale = static_cast<float>(kDistance / std::sqrt(2.0 * static_cast<double>(options.dim)));
+  const auto scale =
+      static_cast<float>(kDistance / std::sqrt(2.0 * static_cast<double>(options.dim)));
   for (int64_t c = 0; c < options.classes; ++c) {
     float* mean = means_.data_ptr<float>() + c * options.dim;
-    add_normal(mean, scale, quantiles_.const_data_ptr<float>(), Random(options.seed, Purpose::kNoise, kMeans, c), options.dim, mean);
+    add_normal(mean, scale, quantiles_.const_data_ptr<float>(),
+               Random(options.seed, Purpose::kNoise, kMeans, c), options.dim, mean);
   }
 }
 
@@ -45,22 +49,28 @@ at::Tensor SyntheticSet::features(int64_t pass, int64_t first, int64_t count) co
   const auto label = labels(first, count);
   auto values = at::empty({count, options_.dim}, at::kFloat);
   const int64_t* classes = label.const_data_ptr<int64_t>();
-  const float *means = means_.const_data_ptr<float>(), *quantiles = quantiles_.const_data_ptr<float>();
+  const float *means = means_.const_data_ptr<float>(),
+              *quantiles = quantiles_.const_data_ptr<float>();
   float* out = values.data_ptr<float>();
   const uint64_t stream = kFeatures + 2 * static_cast<uint64_t>(pass) + (options_.test ? 1 : 0);
   parallel_tasks((count + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
     for (int64_t row = task * kTaskRows; row < std::min(count, (task + 1) * kTaskRows); ++row)
-      add_normal(means + classes[row] * options_.dim, 1, quantiles, Random(options_.seed, Purpose::kNoise, stream, first + row), options_.dim, out + row * options_.dim);
+      add_normal(means + classes[row] * options_.dim, 1, quantiles,
+                 Random(options_.seed, Purpose::kNoise, stream, first + row), options_.dim,
+                 out + row * options_.dim);
   });
   return values;
 }
 
 at::Tensor SyntheticSet::labels(int64_t first, int64_t count) const {
-  DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= options_.rows, kInternal, "rows {} .. {} of {}", first, first + count, options_.rows);
+  DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= options_.rows, kInternal,
+                "rows {} .. {} of {}", first, first + count, options_.rows);
   auto values = at::empty({count}, at::kLong);
   auto* out = values.data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i)
-    out[i] = Random(options_.seed, Purpose::kNoise, options_.test ? kTestLabels : kTrainLabels, first + i).below(static_cast<uint32_t>(options_.classes));
+    out[i] = Random(options_.seed, Purpose::kNoise, options_.test ? kTestLabels : kTrainLabels,
+                    first + i)
+                 .below(static_cast<uint32_t>(options_.classes));
   return values;
 }
 

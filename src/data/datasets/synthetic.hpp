@@ -14,13 +14,16 @@ struct SyntheticOptions {
   bool test = false;    ///< the test split: other rows of the same classes
 };
 
-/// Made-up features of any size: x = mean[label] + z, z ~ N(0, 1) in each feature, labels uniform over the classes. The means of two classes are about
-/// 4 apart, so heads learn something and not everything. Each row follows from (seed, split, pass, row) alone, so any part may be made by any rank.
-/// z has 65,536 levels (the quantiles of the normal distribution, at most 4.3), one of which a half of a counter-based draw picks.
+/// Made-up features of any size: x = mean[label] + z, z ~ N(0, 1) in each feature, labels uniform
+/// over the classes. The means of two classes are about 4 apart, so heads learn something and not
+/// everything. Each row follows from (seed, split, pass, row) alone, so any part may be made by any
+/// rank. z has 65,536 levels (the quantiles of the normal distribution, at most 4.3), one of which
+/// a half of a counter-based draw picks.
 class SyntheticSet {
  public:
   explicit SyntheticSet(const SyntheticOptions& options);
-  /// Rows [first, first + count) of a pass: [count, D] f32, made on the threads of this process. Passes differ as augmented copies do: same labels.
+  /// Rows [first, first + count) of a pass: [count, D] f32, made on the threads of this process.
+  /// Passes differ as augmented copies do: same labels.
   at::Tensor features(int64_t pass, int64_t first, int64_t count) const;
   at::Tensor labels(int64_t first, int64_t count) const;  ///< [count] i64
 

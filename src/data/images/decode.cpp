@@ -1,9 +1,9 @@
 #include "data/images/decode.hpp"
 
-#include <dissent/error.hpp>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <dissent/error.hpp>
 
 #include <cerrno>
 #include <system_error>
@@ -14,16 +14,20 @@ namespace {
 // Read in one go: a file of a list is opened once an epoch.
 std::string bytes_of(const std::string& path) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path, std::generic_category().message(errno));
-  const auto closed = std::unique_ptr<const int, void (*)(const int*)>(&file, [](const int* f) { ::close(*f); });
-  struct stat status {};
-  DISSENT_CHECK(::fstat(file, &status) == 0 && S_ISREG(status.st_mode), kData, "{}: not a file", path);
+  DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path,
+                std::generic_category().message(errno));
+  const auto closed =
+      std::unique_ptr<const int, void (*)(const int*)>(&file, [](const int* f) { ::close(*f); });
+  struct stat status{};
+  DISSENT_CHECK(::fstat(file, &status) == 0 && S_ISREG(status.st_mode), kData, "{}: not a file",
+                path);
   std::string bytes(static_cast<size_t>(status.st_size), '\0');
   size_t done = 0;
   while (done < bytes.size()) {
     const auto count = ::read(file, bytes.data() + done, bytes.size() - done);
     if (count < 0 && errno == EINTR) continue;
-    DISSENT_CHECK(count >= 0, kData, "{}: cannot read: {}", path, std::generic_category().message(errno));
+    DISSENT_CHECK(count >= 0, kData, "{}: cannot read: {}", path,
+                  std::generic_category().message(errno));
     if (count == 0) break;
     done += static_cast<size_t>(count);
   }
@@ -35,18 +39,23 @@ std::string bytes_of(const std::string& path) {
 
 void check_image_size(int64_t height, int64_t width, const std::string& name) {
   constexpr int64_t kMaxPixels = int64_t{1} << 28;
-  DISSENT_CHECK(height >= 1 && width >= 1 && height <= kMaxPixels / width, kData, "{}: damaged: its header says {} x {} pixels", name, height, width);
+  DISSENT_CHECK(height >= 1 && width >= 1 && height <= kMaxPixels / width, kData,
+                "{}: damaged: its header says {} x {} pixels", name, height, width);
 }
 
-at::Tensor decode_image(const std::string& bytes, const std::string& name, const WantedPart& wanted) {
+at::Tensor decode_image(const std::string& bytes, const std::string& name,
+                        const WantedPart& wanted) {
   DISSENT_CHECK(!bytes.empty(), kData, "{}: empty", name);
   if (bytes.compare(0, 3, "\xff\xd8\xff") == 0) return decode_jpeg(bytes, name, wanted);
   if (bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") == 0) return decode_png(bytes, name);
   std::string start;
-  for (size_t i = 0; i < std::min<size_t>(8, bytes.size()); ++i) start += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));
+  for (size_t i = 0; i < std::min<size_t>(8, bytes.size()); ++i)
+    start += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));
   DISSENT_FAIL(kData, "{}: neither JPEG nor PNG: it starts with {}", name, start);
 }
 
-at::Tensor read_image(const std::string& path, const WantedPart& wanted) { return decode_image(bytes_of(path), path, wanted); }
+at::Tensor read_image(const std::string& path, const WantedPart& wanted) {
+  return decode_image(bytes_of(path), path, wanted);
+}
 
 }  // namespace dissent

@@ -15,7 +15,8 @@
 namespace dissent {
 namespace {
 
-// libjpeg reports through function pointers and may not return to where it failed: errors jump, and become exceptions outside of its frames.
+// libjpeg reports through function pointers and may not return to where it failed: errors jump, and
+// become exceptions outside of its frames.
 struct Messages : jpeg_error_mgr {
   std::jmp_buf failed;
   char text[JMSG_LENGTH_MAX] = {};
@@ -27,11 +28,14 @@ void on_error(j_common_ptr info) {
   std::longjmp(messages->failed, 1);
 }
 
-// Level -1 is a warning. Those of data that is missing are errors here; stray bytes between markers and the like change no pixel.
+// Level -1 is a warning. Those of data that is missing are errors here; stray bytes between markers
+// and the like change no pixel.
 void on_message(j_common_ptr info, int level) {
   if (level >= 0) return;
   const int code = info->err->msg_code;
-  if (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE || code == JWRN_MUST_RESYNC) on_error(info);
+  if (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE ||
+      code == JWRN_MUST_RESYNC)
+    on_error(info);
 }
 
 void on_output(j_common_ptr) {}
@@ -53,22 +57,28 @@ bool start(Decoder& decoder, const std::string& bytes) {
   jpeg_create_decompress(&decoder);
   jpeg_mem_src(&decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
   jpeg_read_header(&decoder, TRUE);
-  decoder.out_color_space = decoder.num_components == 1 ? JCS_GRAYSCALE : decoder.num_components == 4 ? JCS_CMYK : JCS_RGB;
+  decoder.out_color_space = decoder.num_components == 1   ? JCS_GRAYSCALE
+                            : decoder.num_components == 4 ? JCS_CMYK
+                                                          : JCS_RGB;
   return true;
 }
 
-// Rows and columns of the part; others stay as they are. Smooth upsampling looks one sample beyond, so two blocks more are decoded at each side.
+// Rows and columns of the part; others stay as they are. Smooth upsampling looks one sample beyond,
+// so two blocks more are decoded at each side.
 bool finish(Decoder& decoder, unsigned char* pixels, ImagePart part) {
   if (setjmp(decoder.messages.failed) != 0) return false;
   jpeg_start_decompress(&decoder);
-  const auto channels = static_cast<size_t>(decoder.output_components), stride = static_cast<size_t>(decoder.output_width) * channels;
+  const auto channels = static_cast<size_t>(decoder.output_components),
+             stride = static_cast<size_t>(decoder.output_width) * channels;
   const auto height = decoder.output_height, width = decoder.output_width;
   JDIMENSION left = 0;
   if (part.width < width) {
     constexpr int64_t kMargin = 32;
     left = static_cast<JDIMENSION>(std::max<int64_t>(0, part.left - kMargin));
-    JDIMENSION count = static_cast<JDIMENSION>(std::min<int64_t>(width, part.left + part.width + kMargin)) - left;
-    if (count < width) jpeg_crop_scanline(&decoder, &left, &count);  // left moves to the edge of a block
+    JDIMENSION count =
+        static_cast<JDIMENSION>(std::min<int64_t>(width, part.left + part.width + kMargin)) - left;
+    if (count < width)
+      jpeg_crop_scanline(&decoder, &left, &count);  // left moves to the edge of a block
   }
   if (part.top > 0) jpeg_skip_scanlines(&decoder, static_cast<JDIMENSION>(part.top));
   const auto end = static_cast<JDIMENSION>(part.top + part.height);
@@ -86,28 +96,35 @@ int product(int a, int b) {
   return ((value >> 8) + value) >> 8;
 }
 
-// Adobe's files hold inverted inks, and PIL takes all for such. Ref: Pillow 13.0, src/libImaging/Convert.c, cmyk2rgb
+// Adobe's files hold inverted inks, and PIL takes all for such. Ref: Pillow 13.0,
+// src/libImaging/Convert.c, cmyk2rgb
 at::Tensor rgb_of_cmyk(const at::Tensor& inverted) {
   auto rgb = at::empty({inverted.size(0), inverted.size(1), 3}, at::kByte);
   const auto* in = inverted.const_data_ptr<uint8_t>();
   auto* out = rgb.data_ptr<uint8_t>();
   for (int64_t i = 0; i < inverted.size(0) * inverted.size(1); ++i, in += 4)
-    for (int c = 0; c < 3; ++c) *out++ = static_cast<uint8_t>(std::clamp(in[3] - product(255 - in[c], in[3]), 0, 255));
+    for (int c = 0; c < 3; ++c)
+      *out++ = static_cast<uint8_t>(std::clamp(in[3] - product(255 - in[c], in[3]), 0, 255));
   return rgb;
 }
 
 }  // namespace
 
-at::Tensor decode_jpeg(const std::string& bytes, const std::string& name, const WantedPart& wanted) {
+at::Tensor decode_jpeg(const std::string& bytes, const std::string& name,
+                       const WantedPart& wanted) {
   Decoder decoder;
   DISSENT_CHECK(start(decoder, bytes), kData, "{}: damaged: {}", name, decoder.messages.text);
-  const int64_t height = decoder.image_height, width = decoder.image_width, channels = decoder.num_components;
+  const int64_t height = decoder.image_height, width = decoder.image_width,
+                channels = decoder.num_components;
   check_image_size(height, width, name);
-  DISSENT_CHECK(channels == 1 || channels == 3 || channels == 4, kData, "{}: a JPEG of {} channels, expected 1, 3 or 4", name, channels);
+  DISSENT_CHECK(channels == 1 || channels == 3 || channels == 4, kData,
+                "{}: a JPEG of {} channels, expected 1, 3 or 4", name, channels);
   auto image = at::empty({height, width, channels}, at::kByte);
   const bool complete = bytes.ends_with("\xff\xd9");  // else what is missing has to be met
-  const ImagePart part = wanted && complete ? wanted(height, width) : ImagePart{0, 0, height, width};
-  DISSENT_CHECK(finish(decoder, image.data_ptr<uint8_t>(), part), kData, "{}: damaged: {}", name, decoder.messages.text);
+  const ImagePart part =
+      wanted && complete ? wanted(height, width) : ImagePart{0, 0, height, width};
+  DISSENT_CHECK(finish(decoder, image.data_ptr<uint8_t>(), part), kData, "{}: damaged: {}", name,
+                decoder.messages.text);
   return channels == 1 ? image.squeeze(2) : channels == 4 ? rgb_of_cmyk(image) : image;
 }
 

@@ -1,5 +1,5 @@
-#include <dissent/error.hpp>
 #include <png.h>
+#include <dissent/error.hpp>
 
 #include <cstring>
 
@@ -8,7 +8,8 @@
 namespace dissent {
 namespace {
 
-// libpng reports errors through a function that may not return: it jumps, and the jump becomes an exception outside of its frames.
+// libpng reports errors through a function that may not return: it jumps, and the jump becomes an
+// exception outside of its frames.
 struct Decoder {
   png_structp png = nullptr;
   png_infop info = nullptr;
@@ -17,7 +18,8 @@ struct Decoder {
   char text[256] = {};
 
   explicit Decoder(const std::string& given) : bytes(&given) {
-    png = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, [](png_structp, png_const_charp) {});
+    png = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error,
+                                 [](png_structp, png_const_charp) {});
     if (png) info = png_create_info_struct(png);
   }
   Decoder(const Decoder&) = delete;
@@ -39,10 +41,11 @@ struct Decoder {
 // No object with a destructor lives in the functions that libpng may jump out of.
 bool start(Decoder& decoder) {
   if (setjmp(png_jmpbuf(decoder.png)) != 0) return false;
-  auto *png = decoder.png;
+  auto* png = decoder.png;
   png_set_read_fn(png, &decoder, Decoder::on_read);
   png_read_info(png, decoder.info);
-  const int type = png_get_color_type(png, decoder.info), depth = png_get_bit_depth(png, decoder.info);
+  const int type = png_get_color_type(png, decoder.info),
+            depth = png_get_bit_depth(png, decoder.info);
   if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
   if (type == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png);
   if (type != PNG_COLOR_TYPE_GRAY && depth == 16) png_set_strip_16(png);
@@ -74,11 +77,14 @@ at::Tensor decode_png(const std::string& bytes, const std::string& name) {
   Decoder decoder(bytes);
   DISSENT_CHECK(decoder.info, kInternal, "libpng has no memory for {}", name);
   DISSENT_CHECK(start(decoder), kData, "{}: damaged: {}", name, decoder.text);
-  const int64_t height = png_get_image_height(decoder.png, decoder.info), width = png_get_image_width(decoder.png, decoder.info);
-  const int64_t channels = png_get_channels(decoder.png, decoder.info), row_bytes = static_cast<int64_t>(png_get_rowbytes(decoder.png, decoder.info));
+  const int64_t height = png_get_image_height(decoder.png, decoder.info),
+                width = png_get_image_width(decoder.png, decoder.info);
+  const int64_t channels = png_get_channels(decoder.png, decoder.info),
+                row_bytes = static_cast<int64_t>(png_get_rowbytes(decoder.png, decoder.info));
   check_image_size(height, width, name);
   const bool wide = channels == 1 && row_bytes == 2 * width;
-  DISSENT_CHECK(wide || row_bytes == width * channels, kInternal, "{}: rows of {} bytes for {} x {}", name, row_bytes, width, channels);
+  DISSENT_CHECK(wide || row_bytes == width * channels, kInternal,
+                "{}: rows of {} bytes for {} x {}", name, row_bytes, width, channels);
   auto image = at::empty({height, row_bytes}, at::kByte);
   std::vector<png_bytep> rows;
   for (int64_t y = 0; y < height; ++y) rows.push_back(image.data_ptr<uint8_t>() + y * row_bytes);

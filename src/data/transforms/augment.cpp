@@ -17,28 +17,40 @@ constexpr int64_t kAugMixBins = 10;
 struct Range {
   PixelOp op;
   bool either_sign;
-  double low, high;     // of the first and last bin; equal: no magnitude
-  int64_t most_bits;    // of Posterize, whose bins are whole numbers from this one down by four
+  double low, high;   // of the first and last bin; equal: no magnitude
+  int64_t most_bits;  // of Posterize, whose bins are whole numbers from this one down by four
 };
 
 Range signed_range(PixelOp op, double high) { return {op, true, 0, high, 0}; }
-Range plain_range(PixelOp op, double low = 0, double high = 0, int64_t most_bits = 0) { return {op, false, low, high, most_bits}; }
+Range plain_range(PixelOp op, double low = 0, double high = 0, int64_t most_bits = 0) {
+  return {op, false, low, high, most_bits};
+}
 
 std::vector<Range> ranges_of(double right, double down, int64_t most_bits) {
-  return {signed_range(PixelOp::kShearX, 0.3),       signed_range(PixelOp::kShearY, 0.3), signed_range(PixelOp::kTranslateX, right),
-          signed_range(PixelOp::kTranslateY, down),  signed_range(PixelOp::kRotate, 30),  plain_range(PixelOp::kPosterize, 1, 0, most_bits),
-          plain_range(PixelOp::kSolarize, 255, 0),   plain_range(PixelOp::kAutoContrast), plain_range(PixelOp::kEqualize)};
+  return {signed_range(PixelOp::kShearX, 0.3),
+          signed_range(PixelOp::kShearY, 0.3),
+          signed_range(PixelOp::kTranslateX, right),
+          signed_range(PixelOp::kTranslateY, down),
+          signed_range(PixelOp::kRotate, 30),
+          plain_range(PixelOp::kPosterize, 1, 0, most_bits),
+          plain_range(PixelOp::kSolarize, 255, 0),
+          plain_range(PixelOp::kAutoContrast),
+          plain_range(PixelOp::kEqualize)};
 }
 
 void add_colours(std::vector<Range>& ranges) {
-  for (const auto op : {PixelOp::kBrightness, PixelOp::kColor, PixelOp::kContrast, PixelOp::kSharpness}) ranges.push_back(signed_range(op, 0.9));
+  for (const auto op :
+       {PixelOp::kBrightness, PixelOp::kColor, PixelOp::kContrast, PixelOp::kSharpness})
+    ranges.push_back(signed_range(op, 0.9));
 }
 
 // In f32, as torchvision's tensors of magnitudes.
 double magnitude_of(const Range& range, int64_t bin, int64_t bins) {
   if (range.low == range.high) return 0;
   if (range.op == PixelOp::kPosterize)
-    return static_cast<double>(range.most_bits) - std::nearbyint(static_cast<float>(bin) / static_cast<float>(static_cast<double>(bins - 1) / 4));
+    return static_cast<double>(range.most_bits) -
+           std::nearbyint(static_cast<float>(bin) /
+                          static_cast<float>(static_cast<double>(bins - 1) / 4));
   return at::linspace(range.low, range.high, bins, at::kFloat)[bin].item<float>();
 }
 
@@ -57,8 +69,10 @@ std::vector<double> draw_dirichlet(Random& random, double alpha, int64_t count) 
   return values;
 }
 
-at::Tensor applied(const std::vector<PixelStep>& steps, at::Tensor image, Interpolation interpolation) {
-  for (const auto& step : steps) image = apply_pixel_op(image, step.op, step.magnitude, interpolation);
+at::Tensor applied(const std::vector<PixelStep>& steps, at::Tensor image,
+                   Interpolation interpolation) {
+  for (const auto& step : steps)
+    image = apply_pixel_op(image, step.op, step.magnitude, interpolation);
   return image;
 }
 
@@ -68,11 +82,15 @@ Names<Interpolation> interpolations() {
 
 }  // namespace
 
-std::vector<PixelStep> draw_rand_augment(const RandAugmentOptions& options, int64_t height, int64_t width, Random& random) {
-  DISSENT_CHECK(options.num_ops >= 0, kUsage, "rand_augment: num_ops: wanted >= 0, given {}", options.num_ops);
-  DISSENT_CHECK(options.bins >= 2 && options.magnitude >= 0 && options.magnitude < options.bins, kUsage, "rand_augment: magnitude: wanted 0 .. bins - 1, given {} of {}",
+std::vector<PixelStep> draw_rand_augment(const RandAugmentOptions& options, int64_t height,
+                                         int64_t width, Random& random) {
+  DISSENT_CHECK(options.num_ops >= 0, kUsage, "rand_augment: num_ops: wanted >= 0, given {}",
+                options.num_ops);
+  DISSENT_CHECK(options.bins >= 2 && options.magnitude >= 0 && options.magnitude < options.bins,
+                kUsage, "rand_augment: magnitude: wanted 0 .. bins - 1, given {} of {}",
                 options.magnitude, options.bins);
-  auto ranges = ranges_of(150.0 / 331.0 * static_cast<double>(width), 150.0 / 331.0 * static_cast<double>(height), 8);
+  auto ranges = ranges_of(150.0 / 331.0 * static_cast<double>(width),
+                          150.0 / 331.0 * static_cast<double>(height), 8);
   add_colours(ranges);
   ranges.push_back(plain_range(PixelOp::kIdentity));
   std::vector<PixelStep> steps;
@@ -83,17 +101,23 @@ std::vector<PixelStep> draw_rand_augment(const RandAugmentOptions& options, int6
   return steps;
 }
 
-at::Tensor rand_augment(const RandAugmentOptions& options, const at::Tensor& image, Random& random) {
-  return applied(draw_rand_augment(options, image.size(0), image.size(1), random), image, options.interpolation);
+at::Tensor rand_augment(const RandAugmentOptions& options, const at::Tensor& image,
+                        Random& random) {
+  return applied(draw_rand_augment(options, image.size(0), image.size(1), random), image,
+                 options.interpolation);
 }
 
-AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t width, Random& random) {
-  DISSENT_CHECK(options.severity >= 1 && options.severity <= kAugMixBins, kUsage, "aug_mix: severity: wanted 1 .. {}, given {}", kAugMixBins, options.severity);
-  DISSENT_CHECK(options.mixture_width >= 1, kUsage, "aug_mix: mixture_width: wanted >= 1, given {}", options.mixture_width);
+AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t width,
+                         Random& random) {
+  DISSENT_CHECK(options.severity >= 1 && options.severity <= kAugMixBins, kUsage,
+                "aug_mix: severity: wanted 1 .. {}, given {}", kAugMixBins, options.severity);
+  DISSENT_CHECK(options.mixture_width >= 1, kUsage, "aug_mix: mixture_width: wanted >= 1, given {}",
+                options.mixture_width);
   DISSENT_CHECK(options.alpha > 0, kUsage, "aug_mix: alpha: wanted > 0, given {}", options.alpha);
   auto ranges = ranges_of(static_cast<double>(width) / 3, static_cast<double>(height) / 3, 4);
   if (options.all_ops) add_colours(ranges);
-  const auto blend = draw_dirichlet(random, options.alpha, 2), weights = draw_dirichlet(random, options.alpha, options.mixture_width);
+  const auto blend = draw_dirichlet(random, options.alpha, 2),
+             weights = draw_dirichlet(random, options.alpha, options.mixture_width);
   AugMixDraws draws{static_cast<float>(blend[0]), {}};
   for (const double weight : weights) {
     AugMixDraws::Chain chain{static_cast<float>(weight * blend[1]), {}};
@@ -111,7 +135,9 @@ AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t w
 at::Tensor aug_mix(const AugMixOptions& options, const at::Tensor& image, Random& random) {
   const auto draws = draw_aug_mix(options, image.size(0), image.size(1), random);
   auto mixed = image.to(at::kFloat).mul_(draws.original);
-  for (const auto& chain : draws.chains) mixed.add_(applied(chain.steps, image, options.interpolation).to(at::kFloat).mul_(chain.weight));
+  for (const auto& chain : draws.chains)
+    mixed.add_(
+        applied(chain.steps, image, options.interpolation).to(at::kFloat).mul_(chain.weight));
   return mixed.clamp_(0, 255).to(at::kByte);
 }
 
@@ -120,20 +146,33 @@ TableSpec rand_augment_table(const std::string& name) {
   return OptionTable<T>(name, "RandAugment: operations drawn anew for each image")
       .option("num_ops", &T::num_ops, {.meaning = "operations an image", .min = 0})
       .option("magnitude", &T::magnitude, {.meaning = "their strength, 0 .. bins - 1", .min = 0})
-      .option("bins", &T::bins, {.meaning = "steps of strength between none and the largest", .min = 2})
-      .option("first", &T::first, {.meaning = "before resizing and cropping, as OpenOOD has it for small images; false: after"})
-      .choice("interpolation", &T::interpolation, interpolations(), "of shears, shifts and rotations");
+      .option("bins", &T::bins,
+              {.meaning = "steps of strength between none and the largest", .min = 2})
+      .option(
+          "first", &T::first,
+          {.meaning =
+               "before resizing and cropping, as OpenOOD has it for small images; false: after"})
+      .choice("interpolation", &T::interpolation, interpolations(),
+              "of shears, shifts and rotations");
 }
 
 TableSpec aug_mix_table(const std::string& name) {
   using T = AugMixOptions;
   return OptionTable<T>(name, "AugMix: chains of operations, mixed with the image")
-      .option("severity", &T::severity, {.meaning = "of ten steps of strength, those that are drawn", .min = 1, .max = static_cast<double>(kAugMixBins)})
+      .option("severity", &T::severity,
+              {.meaning = "of ten steps of strength, those that are drawn",
+               .min = 1,
+               .max = static_cast<double>(kAugMixBins)})
       .option("mixture_width", &T::mixture_width, {.meaning = "chains", .min = 1})
-      .option("chain_depth", &T::chain_depth, {.meaning = "operations a chain; <= 0: 1 to 3, drawn"})
-      .option("alpha", &T::alpha, {.meaning = "of the Dirichlet distributions of the weights", .min = 1e-3})
-      .option("all_ops", &T::all_ops, {.meaning = "with brightness, colour, contrast and sharpness, which resemble corruptions of ImageNet-C"})
-      .choice("interpolation", &T::interpolation, interpolations(), "of shears, shifts and rotations");
+      .option("chain_depth", &T::chain_depth,
+              {.meaning = "operations a chain; <= 0: 1 to 3, drawn"})
+      .option("alpha", &T::alpha,
+              {.meaning = "of the Dirichlet distributions of the weights", .min = 1e-3})
+      .option("all_ops", &T::all_ops,
+              {.meaning = "with brightness, colour, contrast and sharpness, which resemble "
+                          "corruptions of ImageNet-C"})
+      .choice("interpolation", &T::interpolation, interpolations(),
+              "of shears, shifts and rotations");
 }
 
 }  // namespace dissent

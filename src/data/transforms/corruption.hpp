@@ -10,7 +10,8 @@
 
 namespace dissent {
 
-/// Parameters of one corruption at the five severities; a row's numbers mean what they mean in the reference's function of that name.
+/// Parameters of one corruption at the five severities; a row's numbers mean what they mean in the
+/// reference's function of that name.
 using CorruptionRows = std::array<std::vector<double>, 5>;
 
 /// One line of the table of corruptions.
@@ -23,18 +24,23 @@ struct CorruptionSpec {
 };
 
 /// The 15 corruptions of ImageNet-C, in the order of the paper.
-/// Ref: Hendrycks and Dietterich, ICLR 2019; hendrycks/robustness, ImageNet-C/create_c/make_{cifar,tinyimagenet,imagenet}_c.py.
+/// Ref: Hendrycks and Dietterich, ICLR 2019; hendrycks/robustness,
+/// ImageNet-C/create_c/make_{cifar,tinyimagenet,imagenet}_c.py.
 /// What is the same here and what is not: docs/transforms.md.
 const std::vector<CorruptionSpec>& corruption_table();
 /// Error::kUsage for an unknown name, with the nearest.
 const CorruptionSpec& find_corruption(const std::string& name);
 
-/// The parameters for an image of height x width, severity 1 .. 5: those of CIFAR-10-C up to a shorter edge of 48, of TinyImageNet-C up to 128, else of ImageNet-C.
-const std::vector<double>& corruption_row(const CorruptionSpec& spec, int64_t severity, int64_t height, int64_t width);
+/// The parameters for an image of height x width, severity 1 .. 5: those of CIFAR-10-C up to a
+/// shorter edge of 48, of TinyImageNet-C up to 128, else of ImageNet-C.
+const std::vector<double>& corruption_row(const CorruptionSpec& spec, int64_t severity,
+                                          int64_t height, int64_t width);
 
-/// image [H, W, 3] u8, CPU, contiguous, H, W >= 8 -> [H, W, 3] u8. The same bits for the same state of `random`.
+/// image [H, W, 3] u8, CPU, contiguous, H, W >= 8 -> [H, W, 3] u8. The same bits for the same state
+/// of `random`.
 /// Error::kUsage: another image, an unknown name, a severity outside of 1 .. 5.
-at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t severity, Random& random);
+at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t severity,
+                   Random& random);
 
 /// A corruption as part of a transform.
 struct CorruptionOptions {

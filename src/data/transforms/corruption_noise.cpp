@@ -10,9 +10,11 @@ namespace {
 
 constexpr double kGlassTruncate = 4;  // of skimage's gaussian
 
-// Of radius r on a grid of 17 x 17 or more, each pixel inside or outside, then blurred over 3 x 3 or 5 x 5 pixels.
+// Of radius r on a grid of 17 x 17 or more, each pixel inside or outside, then blurred over 3 x 3
+// or 5 x 5 pixels.
 Picture disk(double radius, double edge_sigma) {
-  const auto reach = radius <= 8 ? int64_t{8} : static_cast<int64_t>(radius), edge = radius <= 8 ? int64_t{1} : int64_t{2}, size = 2 * reach + 1;
+  const auto reach = radius <= 8 ? int64_t{8} : static_cast<int64_t>(radius),
+             edge = radius <= 8 ? int64_t{1} : int64_t{2}, size = 2 * reach + 1;
   Picture whole(size, size, 1), result = whole;
   double count = 0, sum = 0;
   for (int64_t y = -reach; y <= reach; ++y)
@@ -22,13 +24,19 @@ Picture disk(double radius, double edge_sigma) {
         ++count;
       }
   std::vector<double> kernel;
-  for (int64_t i = -edge; i <= edge; ++i) sum += kernel.emplace_back(std::exp(-static_cast<double>(i * i) / (2 * edge_sigma * edge_sigma)));
+  for (int64_t i = -edge; i <= edge; ++i)
+    sum +=
+        kernel.emplace_back(std::exp(-static_cast<double>(i * i) / (2 * edge_sigma * edge_sigma)));
   for (int64_t y = 0; y < size; ++y)
     for (int64_t x = 0; x < size; ++x)
       for (int64_t i = -edge; i <= edge; ++i)
         for (int64_t j = -edge; j <= edge; ++j) {
-          const double weight = kernel[static_cast<size_t>(i + edge)] * kernel[static_cast<size_t>(j + edge)] / (sum * sum);
-          result.at(y, x, 0) += weight * whole.at(inside(y + i, size, Border::kMirrorMiddle), inside(x + j, size, Border::kMirrorMiddle), 0) / count;
+          const double weight = kernel[static_cast<size_t>(i + edge)] *
+                                kernel[static_cast<size_t>(j + edge)] / (sum * sum);
+          result.at(y, x, 0) += weight *
+                                whole.at(inside(y + i, size, Border::kMirrorMiddle),
+                                         inside(x + j, size, Border::kMirrorMiddle), 0) /
+                                count;
         }
   return result;
 }
@@ -66,25 +74,29 @@ at::Tensor defocus_blur(const at::Tensor& image, const Row& row, Random&) {
   return levels_of(result);
 }
 
-// The reference means to swap two pixels, but assigns views of one array, so that the first gets the other's values and the other keeps its own; ImageNet-C
-// was made so, and so it is here.
+// The reference means to swap two pixels, but assigns views of one array, so that the first gets
+// the other's values and the other keeps its own; ImageNet-C was made so, and so it is here.
 at::Tensor glass_blur(const at::Tensor& image, const Row& row, Random& random) {
   auto levels = levels_of(blurred(picture_of(image), row[0], kGlassTruncate, Border::kEdge));
   const auto far = static_cast<int64_t>(row[1]);
   const int64_t height = levels.size(0), width = levels.size(1), channels = levels.size(2);
   auto* values = levels.data_ptr<uint8_t>();
-  const auto near = [&] { return static_cast<int64_t>(random.below(static_cast<uint32_t>(2 * far))) - far; };
+  const auto near = [&] {
+    return static_cast<int64_t>(random.below(static_cast<uint32_t>(2 * far))) - far;
+  };
   for (int64_t round = 0; round < static_cast<int64_t>(row[2]); ++round)
     for (int64_t y = height - far; y > far; --y)
       for (int64_t x = width - far; x > far; --x) {
         const int64_t other_x = x + near(), other_y = y + near();
-        std::copy_n(values + (other_y * width + other_x) * channels, channels, values + (y * width + x) * channels);
+        std::copy_n(values + (other_y * width + other_x) * channels, channels,
+                    values + (y * width + x) * channels);
       }
   return levels_of(blurred(picture_of(levels), row[0], kGlassTruncate, Border::kEdge));
 }
 
 at::Tensor motion_blur(const at::Tensor& image, const Row& row, Random& random) {
-  const auto result = motion_blurred(picture_of(image), row[0], row[1], draw_uniform(random, -45, 45));
+  const auto result =
+      motion_blurred(picture_of(image), row[0], row[1], draw_uniform(random, -45, 45));
   auto levels = at::empty_like(image);
   auto* out = levels.data_ptr<uint8_t>();
   for (const double value : result.values) *out++ = static_cast<uint8_t>(value * 255 + 0.5);

@@ -15,12 +15,16 @@ struct Point {
   double x, y;
 };
 
-// The affine map that takes each `from` to its `to`: x' = m0 x + m1 y + m2, y' = m3 x + m4 y + m5; zeros where the three lie on a line.
+// The affine map that takes each `from` to its `to`: x' = m0 x + m1 y + m2, y' = m3 x + m4 y + m5;
+// zeros where the three lie on a line.
 std::array<double, 6> affine_map(const std::array<Point, 3>& from, const std::array<Point, 3>& to) {
-  const Point a{from[1].x - from[0].x, from[1].y - from[0].y}, b{from[2].x - from[0].x, from[2].y - from[0].y};
-  const double determinant = a.x * b.y - a.y * b.x, inverse = determinant == 0 ? 0 : 1 / determinant;
+  const Point a{from[1].x - from[0].x, from[1].y - from[0].y},
+      b{from[2].x - from[0].x, from[2].y - from[0].y};
+  const double determinant = a.x * b.y - a.y * b.x,
+               inverse = determinant == 0 ? 0 : 1 / determinant;
   const auto row = [&](double v0, double v1, double v2) {
-    const double mx = ((v1 - v0) * b.y - (v2 - v0) * a.y) * inverse, my = ((v2 - v0) * a.x - (v1 - v0) * b.x) * inverse;
+    const double mx = ((v1 - v0) * b.y - (v2 - v0) * a.y) * inverse,
+                 my = ((v2 - v0) * a.x - (v1 - v0) * b.x) * inverse;
     return std::array<double, 3>{mx, my, v0 - mx * from[0].x - my * from[0].y};
   };
   const auto x = row(to[0].x, to[1].x, to[2].x), y = row(to[0].y, to[1].y, to[2].y);
@@ -29,10 +33,14 @@ std::array<double, 6> affine_map(const std::array<Point, 3>& from, const std::ar
 
 // The image with three of its inner points shifted by up to `most` pixels along each axis.
 Picture shifted_corners(const Picture& picture, double most, Random& random) {
-  const auto half_y = static_cast<double>(picture.height / 2), half_x = static_cast<double>(picture.width / 2);
+  const auto half_y = static_cast<double>(picture.height / 2),
+             half_x = static_cast<double>(picture.width / 2);
   const auto square = static_cast<double>(std::min(picture.height, picture.width) / 3);
-  // The reference takes (height, width) for (x, y); the same for a square image, which all of its images are.
-  const std::array<Point, 3> before{{{half_x + square, half_y + square}, {half_x + square, half_y - square}, {half_x - square, half_y - square}}};
+  // The reference takes (height, width) for (x, y); the same for a square image, which all of its
+  // images are.
+  const std::array<Point, 3> before{{{half_x + square, half_y + square},
+                                     {half_x + square, half_y - square},
+                                     {half_x - square, half_y - square}}};
   auto after = before;
   for (auto& point : after) {
     point.x += draw_uniform(random, -most, most);
@@ -44,7 +52,8 @@ Picture shifted_corners(const Picture& picture, double most, Random& random) {
     for (int64_t x = 0; x < picture.width; ++x) {
       const auto at_x = static_cast<double>(x), at_y = static_cast<double>(y);
       for (int64_t c = 0; c < picture.channels; ++c)
-        result.at(y, x, c) = sampled(picture, m[3] * at_x + m[4] * at_y + m[5], m[0] * at_x + m[1] * at_y + m[2], c, Border::kMirrorMiddle);
+        result.at(y, x, c) = sampled(picture, m[3] * at_x + m[4] * at_y + m[5],
+                                     m[0] * at_x + m[1] * at_y + m[2], c, Border::kMirrorMiddle);
     }
   return result;
 }
@@ -61,18 +70,25 @@ Picture displacement(const Picture& picture, double length, double sigma, Random
 
 // V of HSV plus `added`, as skimage's rgb2hsv and hsv2rgb compute it.
 void brighten(double* rgb, double added) {
-  const double red = rgb[0], green = rgb[1], blue = rgb[2], most = std::max({red, green, blue}), delta = most - std::min({red, green, blue});
+  const double red = rgb[0], green = rgb[1], blue = rgb[2], most = std::max({red, green, blue}),
+               delta = most - std::min({red, green, blue});
   double hue = 0, saturation = 0;
   if (delta > 0) {
     saturation = delta / most;
-    if (blue == most) hue = 4 + (red - green) / delta;
-    else if (green == most) hue = 2 + (blue - red) / delta;
-    else hue = (green - blue) / delta;
+    if (blue == most)
+      hue = 4 + (red - green) / delta;
+    else if (green == most)
+      hue = 2 + (blue - red) / delta;
+    else
+      hue = (green - blue) / delta;
     hue = hue / 6 - std::floor(hue / 6);
   }
-  const double v = std::clamp(most + added, 0.0, 1.0), sector = std::floor(hue * 6), f = hue * 6 - sector;
-  const double p = v * (1 - saturation), q = v * (1 - f * saturation), t = v * (1 - (1 - f) * saturation);
-  const std::array<std::array<double, 3>, 6> sectors{{{v, t, p}, {q, v, p}, {p, v, t}, {p, q, v}, {t, p, v}, {v, p, q}}};
+  const double v = std::clamp(most + added, 0.0, 1.0), sector = std::floor(hue * 6),
+               f = hue * 6 - sector;
+  const double p = v * (1 - saturation), q = v * (1 - f * saturation),
+               t = v * (1 - (1 - f) * saturation);
+  const std::array<std::array<double, 3>, 6> sectors{
+      {{v, t, p}, {q, v, p}, {p, v, t}, {p, q, v}, {t, p, v}, {v, p, q}}};
   std::copy_n(sectors[static_cast<size_t>(sector) % 6].begin(), 3, rgb);
 }
 
@@ -83,12 +99,15 @@ at::Tensor snow(const at::Tensor& image, const Row& row, Random& random) {
   Picture layer(picture.height, picture.width, 1);
   for (auto& value : layer.values) value = row[0] + row[1] * draw_normal(random);
   layer = zoomed(layer, row[2]);
-  for (auto& value : layer.values) value = value < row[3] ? 0 : std::floor(std::clamp(value, 0.0, 1.0) * 255) / 255;
+  for (auto& value : layer.values)
+    value = value < row[3] ? 0 : std::floor(std::clamp(value, 0.0, 1.0) * 255) / 255;
   layer = motion_blurred(layer, row[4], row[5], draw_uniform(random, -135, -45));
   for (int64_t y = 0; y < picture.height; ++y)
     for (int64_t x = 0; x < picture.width; ++x) {
-      const double grey = 0.299 * picture.at(y, x, 0) + 0.587 * picture.at(y, x, 1) + 0.114 * picture.at(y, x, 2);
-      const double flakes = layer.at(y, x, 0) + layer.at(picture.height - 1 - y, picture.width - 1 - x, 0);
+      const double grey =
+          0.299 * picture.at(y, x, 0) + 0.587 * picture.at(y, x, 1) + 0.114 * picture.at(y, x, 2);
+      const double flakes =
+          layer.at(y, x, 0) + layer.at(picture.height - 1 - y, picture.width - 1 - x, 0);
       for (int64_t c = 0; c < picture.channels; ++c) {
         auto& value = picture.at(y, x, c);
         value = row[6] * value + (1 - row[6]) * std::max(value, grey * 1.5 + 0.5) + flakes;
@@ -100,7 +119,8 @@ at::Tensor snow(const at::Tensor& image, const Row& row, Random& random) {
 at::Tensor frost(const at::Tensor& image, const Row& row, Random& random) {
   auto picture = picture_of(image);
   const auto pane = frost_texture(picture.height, picture.width, row[2], random);
-  for (size_t i = 0; i < picture.values.size(); ++i) picture.values[i] = row[0] * picture.values[i] + row[1] * pane.values[i];
+  for (size_t i = 0; i < picture.values.size(); ++i)
+    picture.values[i] = row[0] * picture.values[i] + row[1] * pane.values[i];
   return levels_of(picture);
 }
 
@@ -111,7 +131,9 @@ at::Tensor fog(const at::Tensor& image, const Row& row, Random& random) {
   const auto heights = plasma(static_cast<int64_t>(size), row[1], random);
   for (int64_t y = 0; y < picture.height; ++y)
     for (int64_t x = 0; x < picture.width; ++x)
-      for (int64_t c = 0; c < picture.channels; ++c) picture.at(y, x, c) = (picture.at(y, x, c) + row[0] * heights.at(y, x, 0)) * most / (most + row[0]);
+      for (int64_t c = 0; c < picture.channels; ++c)
+        picture.at(y, x, c) =
+            (picture.at(y, x, c) + row[0] * heights.at(y, x, 0)) * most / (most + row[0]);
   return levels_of(picture);
 }
 
@@ -126,27 +148,35 @@ at::Tensor contrast(const at::Tensor& image, const Row& row, Random&) {
   std::array<double, 3> means{};
   for (size_t i = 0; i < picture.values.size(); ++i) means[i % 3] += picture.values[i];
   for (auto& mean : means) mean /= static_cast<double>(picture.height * picture.width);
-  for (size_t i = 0; i < picture.values.size(); ++i) picture.values[i] = (picture.values[i] - means[i % 3]) * row[0] + means[i % 3];
+  for (size_t i = 0; i < picture.values.size(); ++i)
+    picture.values[i] = (picture.values[i] - means[i % 3]) * row[0] + means[i % 3];
   return levels_of(picture);
 }
 
 at::Tensor elastic_transform(const at::Tensor& image, const Row& row, Random& random) {
   const auto picture = shifted_corners(picture_of(image, Precision::kSingle), row[2], random);
-  const auto right = displacement(picture, row[0], row[1], random), down = displacement(picture, row[0], row[1], random);
+  const auto right = displacement(picture, row[0], row[1], random),
+             down = displacement(picture, row[0], row[1], random);
   Picture result(picture.height, picture.width, picture.channels);
   for (int64_t y = 0; y < picture.height; ++y)
     for (int64_t x = 0; x < picture.width; ++x)
       for (int64_t c = 0; c < picture.channels; ++c)
-        result.at(y, x, c) = sampled(picture, static_cast<double>(y) + down.at(y, x, 0), static_cast<double>(x) + right.at(y, x, 0), c, Border::kMirror);
+        result.at(y, x, c) =
+            sampled(picture, static_cast<double>(y) + down.at(y, x, 0),
+                    static_cast<double>(x) + right.at(y, x, 0), c, Border::kMirror);
   return levels_of(result, Precision::kSingle);
 }
 
 at::Tensor pixelate(const at::Tensor& image, const Row& row, Random&) {
-  const auto part = [&](int64_t edge) { return static_cast<int64_t>(static_cast<double>(edge) * row[0]); };
+  const auto part = [&](int64_t edge) {
+    return static_cast<int64_t>(static_cast<double>(edge) * row[0]);
+  };
   const auto small = resize(image, part(image.size(0)), part(image.size(1)), Interpolation::kBox);
   return resize(small, image.size(0), image.size(1), Interpolation::kBox);
 }
 
-at::Tensor jpeg_compression(const at::Tensor& image, const Row& row, Random&) { return through_jpeg(image, static_cast<int>(row[0])); }
+at::Tensor jpeg_compression(const at::Tensor& image, const Row& row, Random&) {
+  return through_jpeg(image, static_cast<int>(row[0]));
+}
 
 }  // namespace dissent::corruptions

@@ -11,19 +11,24 @@ double positive(Random& random) { return 1 - random.uniform(); }
 
 // Transformed rejection with squeeze, for means from 10 on.
 double draw_large_poisson(Random& random, double mean) {
-  const double slope = 0.931 + 2.53 * std::sqrt(mean), a = -0.059 + 0.02483 * slope, inverse = 1.1239 + 1.1328 / (slope - 3.4), squeeze = 0.9277 - 3.6224 / (slope - 2);
+  const double slope = 0.931 + 2.53 * std::sqrt(mean), a = -0.059 + 0.02483 * slope,
+               inverse = 1.1239 + 1.1328 / (slope - 3.4), squeeze = 0.9277 - 3.6224 / (slope - 2);
   for (;;) {
     const double u = random.uniform() - 0.5, v = positive(random), distance = 0.5 - std::abs(u);
     const double k = std::floor((2 * a / distance + slope) * u + mean + 0.43);
     if (distance >= 0.07 && v <= squeeze) return k;
     if (k < 0 || (distance < 0.013 && v > distance)) continue;
-    if (std::log(v * inverse / (a / (distance * distance) + slope)) <= k * std::log(mean) - mean - std::lgamma(k + 1)) return k;
+    if (std::log(v * inverse / (a / (distance * distance) + slope)) <=
+        k * std::log(mean) - mean - std::lgamma(k + 1))
+      return k;
   }
 }
 
 }  // namespace
 
-double draw_uniform(Random& random, double low, double high) { return low + (high - low) * random.uniform(); }
+double draw_uniform(Random& random, double low, double high) {
+  return low + (high - low) * random.uniform();
+}
 
 double draw_normal(Random& random) {
   const double radius = std::sqrt(-2 * std::log(positive(random)));

@@ -3,7 +3,8 @@
 
 namespace dissent {
 
-/// One draw each, from the counters of `random`; how many counters a draw takes depends on what is drawn, never on threads or ranks.
+/// One draw each, from the counters of `random`; how many counters a draw takes depends on what is
+/// drawn, never on threads or ranks.
 
 /// Uniform in [low, high).
 double draw_uniform(Random& random, double low, double high);

@@ -1,4 +1,5 @@
-// Frost: the reference lays photographs over the image; this is a texture of our own with their colours.
+// Frost: the reference lays photographs over the image; this is a texture of our own with their
+// colours.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -9,7 +10,8 @@
 namespace dissent {
 namespace {
 
-// Mean and deviation a channel of the five photographs that the reference draws from (levels; two of them are one picture).
+// Mean and deviation a channel of the five photographs that the reference draws from (levels; two
+// of them are one picture).
 struct Tint {
   std::array<double, 3> mean, deviation;
 };
@@ -25,18 +27,24 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// A random function of the plane with features of size 1, in -1 .. 1: values at whole positions, smoothly joined.
+// A random function of the plane with features of size 1, in -1 .. 1: values at whole positions,
+// smoothly joined.
 struct Noise {
   uint64_t seed;
   explicit Noise(Random& random) : seed((uint64_t{random.next()} << 32) | random.next()) {}
   double corner(int64_t x, int64_t y) const {
-    return static_cast<double>(mix(mix(seed + static_cast<uint64_t>(x) * 0x9e3779b97f4a7c15ULL) + static_cast<uint64_t>(y)) >> 32) * 0x1p-31 - 1;
+    return static_cast<double>(mix(mix(seed + static_cast<uint64_t>(x) * 0x9e3779b97f4a7c15ULL) +
+                                   static_cast<uint64_t>(y)) >>
+                               32) *
+               0x1p-31 -
+           1;
   }
   double operator()(double x, double y) const {
     const double left = std::floor(x), top = std::floor(y), dx = x - left, dy = y - top;
     const double sx = dx * dx * (3 - 2 * dx), sy = dy * dy * (3 - 2 * dy);
     const auto i = static_cast<int64_t>(left), j = static_cast<int64_t>(top);
-    const double upper = corner(i, j) + (corner(i + 1, j) - corner(i, j)) * sx, lower = corner(i, j + 1) + (corner(i + 1, j + 1) - corner(i, j + 1)) * sx;
+    const double upper = corner(i, j) + (corner(i + 1, j) - corner(i, j)) * sx,
+                 lower = corner(i, j + 1) + (corner(i + 1, j + 1) - corner(i, j + 1)) * sx;
     return upper + (lower - upper) * sy;
   }
 };
@@ -45,14 +53,16 @@ struct Noise {
 struct Crystals {
   Noise noise;
   double cosine, sine, width, strength;
-  Crystals(Random& random, double feature, double weight) : noise(random), width(feature), strength(weight) {
+  Crystals(Random& random, double feature, double weight)
+      : noise(random), width(feature), strength(weight) {
     const double turn = draw_uniform(random, 0, std::numbers::pi);
     cosine = std::cos(turn);
     sine = std::sin(turn);
   }
   double operator()(double x, double y) const {
     constexpr double kLength = 3.5;  // of a crystal, in its widths
-    const double along = (cosine * x + sine * y) / (kLength * width), across = (cosine * y - sine * x) / width;
+    const double along = (cosine * x + sine * y) / (kLength * width),
+                 across = (cosine * y - sine * x) / width;
     return strength * (1 - 2 * std::abs(noise(along, across)));
   }
 };
@@ -73,30 +83,38 @@ void standardise(std::vector<double>& values) {
 }  // namespace
 
 Picture frost_texture(int64_t height, int64_t width, double step, Random& random) {
-  constexpr double kLargest = 64, kSmallest = 2, kRoughness = 0.2;  // features in pixels of the photographs; strength ~ feature ^ roughness
+  constexpr double
+      kLargest = 64,
+      kSmallest = 2,
+      kRoughness = 0.2;  // features in pixels of the photographs; strength ~ feature ^ roughness
   constexpr int kDirections = 3;
   constexpr double kBend = 24, kBendSize = 70;
   const auto& tint = kTints[random.below(kTints.size())];
   const Noise bend_x(random), bend_y(random);
   std::vector<Crystals> layers;
   for (double feature = kLargest; feature >= kSmallest && feature >= 2 * step; feature /= 2)
-    for (int i = 0; i < kDirections; ++i) layers.emplace_back(random, feature, std::pow(feature, kRoughness));
+    for (int i = 0; i < kDirections; ++i)
+      layers.emplace_back(random, feature, std::pow(feature, kRoughness));
   std::vector<double> heights;
   for (int64_t y = 0; y < height; ++y)
     for (int64_t x = 0; x < width; ++x) {
       const double u = static_cast<double>(x) * step, v = static_cast<double>(y) * step;
-      const double bent_u = u + kBend * bend_x(u / kBendSize, v / kBendSize), bent_v = v + kBend * bend_y(u / kBendSize, v / kBendSize);
+      const double bent_u = u + kBend * bend_x(u / kBendSize, v / kBendSize),
+                   bent_v = v + kBend * bend_y(u / kBendSize, v / kBendSize);
       double sum = 0;
       for (size_t i = 0; i < layers.size(); i += kDirections) {
         double ridge = layers[i](bent_u, bent_v);
-        for (size_t k = 1; k < kDirections; ++k) ridge = std::max(ridge, layers[i + k](bent_u, bent_v));
+        for (size_t k = 1; k < kDirections; ++k)
+          ridge = std::max(ridge, layers[i + k](bent_u, bent_v));
         sum += ridge;
       }
       heights.push_back(sum);
     }
   standardise(heights);
   Picture pane(height, width, 3);
-  for (size_t i = 0; i < pane.values.size(); ++i) pane.values[i] = std::clamp(tint.mean[i % 3] + tint.deviation[i % 3] * heights[i / 3], 0.0, 255.0) / 255;
+  for (size_t i = 0; i < pane.values.size(); ++i)
+    pane.values[i] =
+        std::clamp(tint.mean[i % 3] + tint.deviation[i % 3] * heights[i / 3], 0.0, 255.0) / 255;
   return pane;
 }
 

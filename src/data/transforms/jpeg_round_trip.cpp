@@ -65,7 +65,8 @@ Bytes encoded(const at::Tensor& image, int quality, unsigned long& size) {
   jpeg_start_compress(&codec, TRUE);
   const auto* pixels = image.const_data_ptr<uint8_t>();
   while (codec.next_scanline < codec.image_height) {
-    auto* line = const_cast<uint8_t*>(pixels + static_cast<int64_t>(codec.next_scanline) * image.size(1) * 3);
+    auto* line = const_cast<uint8_t*>(pixels + static_cast<int64_t>(codec.next_scanline) *
+                                                   image.size(1) * 3);
     jpeg_write_scanlines(&codec, &line, 1);
   }
   jpeg_finish_compress(&codec);
@@ -85,7 +86,8 @@ at::Tensor through_jpeg(const at::Tensor& image, int quality) {
   jpeg_start_decompress(&codec);
   auto result = at::empty_like(image);
   while (codec.output_scanline < codec.output_height) {
-    auto* line = result.data_ptr<uint8_t>() + static_cast<int64_t>(codec.output_scanline) * image.size(1) * 3;
+    auto* line = result.data_ptr<uint8_t>() +
+                 static_cast<int64_t>(codec.output_scanline) * image.size(1) * 3;
     jpeg_read_scanlines(&codec, &line, 1);
   }
   jpeg_finish_decompress(&codec);

@@ -19,7 +19,8 @@ std::vector<BlurRow> blur_rows(int64_t n, double sigma, double truncate, Border 
   const auto radius = static_cast<int64_t>(truncate * sigma + 0.5);
   std::vector<double> kernel;
   double sum = 0;
-  for (int64_t i = -radius; i <= radius; ++i) sum += kernel.emplace_back(std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma)));
+  for (int64_t i = -radius; i <= radius; ++i)
+    sum += kernel.emplace_back(std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma)));
   std::vector<BlurRow> rows;
   for (int64_t i = 0; i < n; ++i) {
     std::vector<double> whole(static_cast<size_t>(n));
@@ -52,7 +53,8 @@ at::Tensor levels_of(const Picture& picture, Precision precision) {
   auto* out = image.data_ptr<uint8_t>();
   for (const double value : picture.values) {
     const double kept = std::clamp(value, 0.0, 1.0);
-    *out++ = static_cast<uint8_t>(precision == Precision::kSingle ? static_cast<float>(kept) * 255.0f : kept * 255.0);
+    *out++ = static_cast<uint8_t>(
+        precision == Precision::kSingle ? static_cast<float>(kept) * 255.0f : kept * 255.0);
   }
   return image;
 }
@@ -70,7 +72,8 @@ Picture blurred(const Picture& picture, double sigma, double truncate, Border bo
   if (sigma <= 0) return picture;
   Picture down(picture.height, picture.width, picture.channels), result = down;
   const int64_t line = picture.width * picture.channels;
-  const auto rows = blur_rows(picture.height, sigma, truncate, border), columns = blur_rows(picture.width, sigma, truncate, border);
+  const auto rows = blur_rows(picture.height, sigma, truncate, border),
+             columns = blur_rows(picture.width, sigma, truncate, border);
   for (int64_t y = 0; y < picture.height; ++y) {
     const auto& row = rows[static_cast<size_t>(y)];
     auto* out = down.values.data() + y * line;
@@ -83,7 +86,9 @@ Picture blurred(const Picture& picture, double sigma, double truncate, Border bo
     for (int64_t x = 0; x < picture.width; ++x) {
       const auto& column = columns[static_cast<size_t>(x)];
       for (size_t k = 0; k < column.weights.size(); ++k)
-        for (int64_t c = 0; c < picture.channels; ++c) result.at(y, x, c) += column.weights[k] * down.at(y, column.first + static_cast<int64_t>(k), c);
+        for (int64_t c = 0; c < picture.channels; ++c)
+          result.at(y, x, c) +=
+              column.weights[k] * down.at(y, column.first + static_cast<int64_t>(k), c);
     }
   return result;
 }
@@ -93,14 +98,16 @@ Picture padded(const Picture& picture, int64_t reach, Border border) {
   for (int64_t y = 0; y < result.height; ++y)
     for (int64_t x = 0; x < result.width; ++x)
       for (int64_t c = 0; c < picture.channels; ++c)
-        result.at(y, x, c) = picture.at(inside(y - reach, picture.height, border), inside(x - reach, picture.width, border), c);
+        result.at(y, x, c) = picture.at(inside(y - reach, picture.height, border),
+                                        inside(x - reach, picture.width, border), c);
   return result;
 }
 
 void add_shifted(Picture& sum, double weight, const Picture& picture, int64_t top, int64_t left) {
   const int64_t line = sum.width * sum.channels;
   for (int64_t y = 0; y < sum.height; ++y) {
-    const double* in = picture.values.data() + ((y + top) * picture.width + left) * picture.channels;
+    const double* in =
+        picture.values.data() + ((y + top) * picture.width + left) * picture.channels;
     double* out = sum.values.data() + y * line;
     for (int64_t i = 0; i < line; ++i) out[i] += weight * in[i];
   }
@@ -111,11 +118,13 @@ Picture motion_blurred(const Picture& picture, double radius, double sigma, doub
   const double turn = angle * std::numbers::pi / 180;
   std::vector<double> weights;
   double sum = 0;
-  for (int64_t i = 0; i < taps; ++i) sum += weights.emplace_back(std::exp(-static_cast<double>(i * i) / (2 * sigma * sigma)));
+  for (int64_t i = 0; i < taps; ++i)
+    sum += weights.emplace_back(std::exp(-static_cast<double>(i * i) / (2 * sigma * sigma)));
   const auto wide = padded(picture, taps, Border::kEdge);
   Picture result(picture.height, picture.width, picture.channels);
   for (int64_t i = 0; i < taps; ++i) {
-    const auto dx = static_cast<int64_t>(std::ceil(static_cast<double>(i) * std::cos(turn) - 0.5)), dy = static_cast<int64_t>(std::ceil(static_cast<double>(i) * std::sin(turn) - 0.5));
+    const auto dx = static_cast<int64_t>(std::ceil(static_cast<double>(i) * std::cos(turn) - 0.5)),
+               dy = static_cast<int64_t>(std::ceil(static_cast<double>(i) * std::sin(turn) - 0.5));
     add_shifted(result, weights[static_cast<size_t>(i)] / sum, wide, taps + dy, taps + dx);
   }
   for (auto& value : result.values) value = std::floor(value * 255 + 0.5) / 255;
@@ -124,30 +133,41 @@ Picture motion_blurred(const Picture& picture, double radius, double sigma, doub
 
 Picture zoomed(const Picture& picture, double factor) {
   struct Axis {
-    int64_t begin, cut;  // first pixel of the part that is enlarged; pixels of the enlarged part before those that are kept
+    int64_t begin, cut;  // first pixel of the part that is enlarged; pixels of the enlarged part
+                         // before those that are kept
     double step;         // pixels of the part a pixel of the result
     double last;
   };
   const auto axis = [&](int64_t extent) {
     const auto part = static_cast<int64_t>(std::ceil(static_cast<double>(extent) / factor));
     const auto grown = static_cast<int64_t>(std::nearbyint(static_cast<double>(part) * factor));
-    return Axis{(extent - part) / 2, (grown - extent) / 2, grown > 1 ? static_cast<double>(part - 1) / static_cast<double>(grown - 1) : 0, static_cast<double>(part - 1)};
+    return Axis{(extent - part) / 2, (grown - extent) / 2,
+                grown > 1 ? static_cast<double>(part - 1) / static_cast<double>(grown - 1) : 0,
+                static_cast<double>(part - 1)};
   };
   const auto rows = axis(picture.height), columns = axis(picture.width);
   Picture result(picture.height, picture.width, picture.channels);
   for (int64_t y = 0; y < picture.height; ++y)
     for (int64_t x = 0; x < picture.width; ++x) {
-      const double in_y = static_cast<double>(rows.begin) + std::min(static_cast<double>(y + rows.cut) * rows.step, rows.last);
-      const double in_x = static_cast<double>(columns.begin) + std::min(static_cast<double>(x + columns.cut) * columns.step, columns.last);
-      for (int64_t c = 0; c < picture.channels; ++c) result.at(y, x, c) = sampled(picture, in_y, in_x, c, Border::kEdge);
+      const double in_y = static_cast<double>(rows.begin) +
+                          std::min(static_cast<double>(y + rows.cut) * rows.step, rows.last);
+      const double in_x =
+          static_cast<double>(columns.begin) +
+          std::min(static_cast<double>(x + columns.cut) * columns.step, columns.last);
+      for (int64_t c = 0; c < picture.channels; ++c)
+        result.at(y, x, c) = sampled(picture, in_y, in_x, c, Border::kEdge);
     }
   return result;
 }
 
 double sampled(const Picture& picture, double y, double x, int64_t channel, Border border) {
   const double top = std::floor(y), left = std::floor(x), dy = y - top, dx = x - left;
-  const auto row = [&](double value) { return inside(static_cast<int64_t>(value), picture.height, border); };
-  const auto column = [&](double value) { return inside(static_cast<int64_t>(value), picture.width, border); };
+  const auto row = [&](double value) {
+    return inside(static_cast<int64_t>(value), picture.height, border);
+  };
+  const auto column = [&](double value) {
+    return inside(static_cast<int64_t>(value), picture.width, border);
+  };
   const int64_t y0 = row(top), y1 = row(top + 1), x0 = column(left), x1 = column(left + 1);
   const double upper = (1 - dx) * picture.at(y0, x0, channel) + dx * picture.at(y0, x1, channel);
   const double lower = (1 - dx) * picture.at(y1, x0, channel) + dx * picture.at(y1, x1, channel);
@@ -159,9 +179,12 @@ Picture plasma(int64_t size, double decay, Random& random) {
   double wibble = 100;
   // The mean of four points and a displacement; the map repeats itself.
   const auto set = [&](int64_t y, int64_t x, int64_t half, bool square) {
-    const auto point = [&](int64_t dy, int64_t dx) { return map.at((y + dy + size) % size, (x + dx + size) % size, 0); };
-    const double sum = square ? point(-half, -half) + point(-half, half) + point(half, -half) + point(half, half)
-                              : point(-half, 0) + point(half, 0) + point(0, -half) + point(0, half);
+    const auto point = [&](int64_t dy, int64_t dx) {
+      return map.at((y + dy + size) % size, (x + dx + size) % size, 0);
+    };
+    const double sum =
+        square ? point(-half, -half) + point(-half, half) + point(half, -half) + point(half, half)
+               : point(-half, 0) + point(half, 0) + point(0, -half) + point(0, half);
     map.at(y, x, 0) = sum / 4 + wibble * draw_uniform(random, -wibble, wibble);
   };
   for (int64_t step = size; step >= 2; step /= 2, wibble /= decay) {

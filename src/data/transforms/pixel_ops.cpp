@@ -18,11 +18,14 @@ using Counts = std::array<int64_t, 256>;
 double radians(double degrees) { return degrees * (std::numbers::pi / 180); }
 double degrees(double radians) { return radians * (180 / std::numbers::pi); }
 
-// torchvision's _get_inverse_affine_matrix at scale 1, angle 0 and centre (0, 0), shears in degrees.
+// torchvision's _get_inverse_affine_matrix at scale 1, angle 0 and centre (0, 0), shears in
+// degrees.
 Matrix shear_matrix(double shear_x, double shear_y) {
   const double x = radians(shear_x), y = radians(shear_y);
-  const double a = std::cos(-y) / std::cos(y), b = -std::cos(-y) * std::tan(x) / std::cos(y) - std::sin(0.0);
-  const double c = std::sin(-y) / std::cos(y), d = -std::sin(-y) * std::tan(x) / std::cos(y) + std::cos(0.0);
+  const double a = std::cos(-y) / std::cos(y),
+               b = -std::cos(-y) * std::tan(x) / std::cos(y) - std::sin(0.0);
+  const double c = std::sin(-y) / std::cos(y),
+               d = -std::sin(-y) * std::tan(x) / std::cos(y) + std::cos(0.0);
   return {d, -b, 0, -c, a, 0};
 }
 
@@ -37,19 +40,24 @@ Matrix rotation_matrix(double angle, int64_t height, int64_t width) {
   double turn = std::fmod(angle, 360.0);
   if (turn < 0) turn += 360.0;
   turn = -radians(turn);
-  const double cosine = rounded(std::cos(turn)), sine = rounded(std::sin(turn)), minus = rounded(-std::sin(turn));
+  const double cosine = rounded(std::cos(turn)), sine = rounded(std::sin(turn)),
+               minus = rounded(-std::sin(turn));
   const double x = static_cast<double>(width) / 2, y = static_cast<double>(height) / 2;
-  return {cosine, sine, cosine * -x + sine * -y + 0.0 + x, minus, cosine, minus * -x + cosine * -y + 0.0 + y};
+  return {cosine, sine,   cosine * -x + sine * -y + 0.0 + x,
+          minus,  cosine, minus * -x + cosine * -y + 0.0 + y};
 }
 
 // 16.16 fixed point, steps added up.
 at::Tensor moved_nearest(const at::Tensor& image, const Matrix& m) {
-  const auto fixed = [](double value) { return static_cast<int64_t>(std::floor(value * 65536.0 + 0.5)); };
+  const auto fixed = [](double value) {
+    return static_cast<int64_t>(std::floor(value * 65536.0 + 0.5));
+  };
   const int64_t height = image.size(0), width = image.size(1);
   auto result = at::zeros_like(image);
   const auto* in = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
-  int64_t row_x = fixed(m[2] + m[0] * 0.5 + m[1] * 0.5), row_y = fixed(m[5] + m[3] * 0.5 + m[4] * 0.5);
+  int64_t row_x = fixed(m[2] + m[0] * 0.5 + m[1] * 0.5),
+          row_y = fixed(m[5] + m[3] * 0.5 + m[4] * 0.5);
   for (int64_t y = 0; y < height; ++y, row_x += fixed(m[1]), row_y += fixed(m[4])) {
     int64_t xx = row_x, yy = row_y;
     for (int64_t x = 0; x < width; ++x, out += kChannels, xx += fixed(m[0]), yy += fixed(m[3])) {
@@ -70,15 +78,26 @@ at::Tensor moved_bilinear(const at::Tensor& image, const Matrix& m) {
   for (int64_t y = 0; y < height; ++y)
     for (int64_t x = 0; x < width; ++x, out += kChannels) {
       const double center_x = static_cast<double>(x) + 0.5, center_y = static_cast<double>(y) + 0.5;
-      const double in_x = m[0] * center_x + m[1] * center_y + m[2], in_y = m[3] * center_x + m[4] * center_y + m[5];
-      if (in_x < 0 || in_x >= static_cast<double>(width) || in_y < 0 || in_y >= static_cast<double>(height)) continue;
-      const double left = std::floor(in_x - 0.5), top = std::floor(in_y - 0.5), dx = in_x - 0.5 - left, dy = in_y - 0.5 - top;
-      const auto column = [&](double value) { return std::clamp<int64_t>(static_cast<int64_t>(value), 0, width - 1); };
+      const double in_x = m[0] * center_x + m[1] * center_y + m[2],
+                   in_y = m[3] * center_x + m[4] * center_y + m[5];
+      if (in_x < 0 || in_x >= static_cast<double>(width) || in_y < 0 ||
+          in_y >= static_cast<double>(height))
+        continue;
+      const double left = std::floor(in_x - 0.5), top = std::floor(in_y - 0.5),
+                   dx = in_x - 0.5 - left, dy = in_y - 0.5 - top;
+      const auto column = [&](double value) {
+        return std::clamp<int64_t>(static_cast<int64_t>(value), 0, width - 1);
+      };
       const int64_t x0 = column(left), x1 = column(left + 1);
-      const int64_t y0 = std::clamp<int64_t>(static_cast<int64_t>(top), 0, height - 1), y1 = static_cast<int64_t>(top) + 1 < height ? static_cast<int64_t>(top) + 1 : y0;
+      const int64_t y0 = std::clamp<int64_t>(static_cast<int64_t>(top), 0, height - 1),
+                    y1 =
+                        static_cast<int64_t>(top) + 1 < height ? static_cast<int64_t>(top) + 1 : y0;
       for (int64_t c = 0; c < kChannels; ++c) {
-        const auto pixel = [&](int64_t row, int64_t col) { return static_cast<double>(in[(row * width + col) * kChannels + c]); };
-        const double upper = pixel(y0, x0) + (pixel(y0, x1) - pixel(y0, x0)) * dx, lower = pixel(y1, x0) + (pixel(y1, x1) - pixel(y1, x0)) * dx;
+        const auto pixel = [&](int64_t row, int64_t col) {
+          return static_cast<double>(in[(row * width + col) * kChannels + c]);
+        };
+        const double upper = pixel(y0, x0) + (pixel(y0, x1) - pixel(y0, x0)) * dx,
+                     lower = pixel(y1, x0) + (pixel(y1, x1) - pixel(y1, x0)) * dx;
         out[c] = static_cast<uint8_t>(upper + (lower - upper) * dy);
       }
     }
@@ -87,23 +106,29 @@ at::Tensor moved_bilinear(const at::Tensor& image, const Matrix& m) {
 
 at::Tensor moved(const at::Tensor& image, const Matrix& matrix, Interpolation interpolation) {
   const bool nearest = interpolation == Interpolation::kNearest;
-  DISSENT_CHECK(nearest || interpolation == Interpolation::kBilinear, kUsage, "apply_pixel_op: interpolation: wanted nearest or bilinear, given another");
+  DISSENT_CHECK(nearest || interpolation == Interpolation::kBilinear, kUsage,
+                "apply_pixel_op: interpolation: wanted nearest or bilinear, given another");
   return nearest ? moved_nearest(image, matrix) : moved_bilinear(image, matrix);
 }
 
-uint8_t grey_of(const uint8_t* pixel) { return static_cast<uint8_t>((pixel[0] * 19595 + pixel[1] * 38470 + pixel[2] * 7471 + 0x8000) >> 16); }
+uint8_t grey_of(const uint8_t* pixel) {
+  return static_cast<uint8_t>((pixel[0] * 19595 + pixel[1] * 38470 + pixel[2] * 7471 + 0x8000) >>
+                              16);
+}
 
 at::Tensor grey(const at::Tensor& image) {
   auto result = at::empty_like(image);
   const auto* in = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
-  for (int64_t i = 0; i < image.numel(); i += kChannels) std::fill_n(out + i, kChannels, grey_of(in + i));
+  for (int64_t i = 0; i < image.numel(); i += kChannels)
+    std::fill_n(out + i, kChannels, grey_of(in + i));
   return result;
 }
 
 at::Tensor mean_grey(const at::Tensor& image) {
   const auto levels = grey(image);
-  const double mean = static_cast<double>(levels.sum(at::kLong).item<int64_t>()) / static_cast<double>(levels.numel());
+  const double mean = static_cast<double>(levels.sum(at::kLong).item<int64_t>()) /
+                      static_cast<double>(levels.numel());
   return at::full_like(image, static_cast<int64_t>(mean + 0.5));
 }
 
@@ -115,7 +140,8 @@ at::Tensor smoothed(const at::Tensor& image) {
   auto* out = result.data_ptr<uint8_t>();
   constexpr float kOuter = 1.0f / 13, kInner = 5.0f / 13;
   const auto line = [](const uint8_t* at, float middle) {
-    return static_cast<float>(at[-kChannels]) * kOuter + static_cast<float>(at[0]) * middle + static_cast<float>(at[kChannels]) * kOuter;
+    return static_cast<float>(at[-kChannels]) * kOuter + static_cast<float>(at[0]) * middle +
+           static_cast<float>(at[kChannels]) * kOuter;
   };
   for (int64_t y = 1; y + 1 < height; ++y)
     for (int64_t i = y * step + kChannels; i < (y + 1) * step - kChannels; ++i) {
@@ -147,7 +173,8 @@ at::Tensor looked_up(const at::Tensor& image, const LookUp& table) {
   auto result = at::empty_like(image);
   const auto* in = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
-  for (int64_t i = 0; i < image.numel(); ++i) out[i] = table[static_cast<size_t>(i % kChannels)][in[i]];
+  for (int64_t i = 0; i < image.numel(); ++i)
+    out[i] = table[static_cast<size_t>(i % kChannels)][in[i]];
   return result;
 }
 
@@ -175,7 +202,9 @@ at::Tensor auto_contrast(const at::Tensor& image) {
     while (high > 0 && counts[c][static_cast<size_t>(high)] == 0) --high;
     if (high <= low) continue;
     const double scale = 255.0 / (high - low), offset = -low * scale;
-    for (int v = 0; v < 256; ++v) table[c][static_cast<size_t>(v)] = static_cast<uint8_t>(std::clamp(static_cast<int>(v * scale + offset), 0, 255));
+    for (int v = 0; v < 256; ++v)
+      table[c][static_cast<size_t>(v)] =
+          static_cast<uint8_t>(std::clamp(static_cast<int>(v * scale + offset), 0, 255));
   }
   return looked_up(image, table);
 }
@@ -191,7 +220,8 @@ at::Tensor equalized(const at::Tensor& image) {
     const int64_t step = (pixels - last) / 255;
     if (step == 0) continue;
     int64_t below = step / 2;
-    for (size_t v = 0; v < 256; below += counts[c][v++]) table[c][v] = static_cast<uint8_t>(std::min<int64_t>(below / step, 255));
+    for (size_t v = 0; v < 256; below += counts[c][v++])
+      table[c][v] = static_cast<uint8_t>(std::min<int64_t>(below / step, 255));
   }
   return looked_up(image, table);
 }
@@ -200,17 +230,31 @@ at::Tensor equalized(const at::Tensor& image) {
 
 const std::vector<std::pair<std::string, PixelOp>>& pixel_op_names() {
   static const std::vector<std::pair<std::string, PixelOp>> names{
-      {"Identity", PixelOp::kIdentity},     {"ShearX", PixelOp::kShearX},         {"ShearY", PixelOp::kShearY},       {"TranslateX", PixelOp::kTranslateX},
-      {"TranslateY", PixelOp::kTranslateY}, {"Rotate", PixelOp::kRotate},         {"Brightness", PixelOp::kBrightness}, {"Color", PixelOp::kColor},
-      {"Contrast", PixelOp::kContrast},     {"Sharpness", PixelOp::kSharpness},   {"Posterize", PixelOp::kPosterize}, {"Solarize", PixelOp::kSolarize},
-      {"AutoContrast", PixelOp::kAutoContrast}, {"Equalize", PixelOp::kEqualize}};
+      {"Identity", PixelOp::kIdentity},
+      {"ShearX", PixelOp::kShearX},
+      {"ShearY", PixelOp::kShearY},
+      {"TranslateX", PixelOp::kTranslateX},
+      {"TranslateY", PixelOp::kTranslateY},
+      {"Rotate", PixelOp::kRotate},
+      {"Brightness", PixelOp::kBrightness},
+      {"Color", PixelOp::kColor},
+      {"Contrast", PixelOp::kContrast},
+      {"Sharpness", PixelOp::kSharpness},
+      {"Posterize", PixelOp::kPosterize},
+      {"Solarize", PixelOp::kSolarize},
+      {"AutoContrast", PixelOp::kAutoContrast},
+      {"Equalize", PixelOp::kEqualize}};
   return names;
 }
 
-at::Tensor apply_pixel_op(const at::Tensor& image, PixelOp op, double magnitude, Interpolation interpolation) {
-  const bool fits = image.defined() && image.dim() == 3 && image.size(2) == kChannels && image.scalar_type() == at::kByte && image.device().is_cpu() && image.is_contiguous() &&
-                    image.numel() > 0;
-  DISSENT_CHECK(fits, kUsage, "apply_pixel_op: image: wanted [H, W, 3] Byte cpu, contiguous, given {}", describe(image));
+at::Tensor apply_pixel_op(const at::Tensor& image, PixelOp op, double magnitude,
+                          Interpolation interpolation) {
+  const bool fits = image.defined() && image.dim() == 3 && image.size(2) == kChannels &&
+                    image.scalar_type() == at::kByte && image.device().is_cpu() &&
+                    image.is_contiguous() && image.numel() > 0;
+  DISSENT_CHECK(fits, kUsage,
+                "apply_pixel_op: image: wanted [H, W, 3] Byte cpu, contiguous, given {}",
+                describe(image));
   const double shear = degrees(std::atan(magnitude)), pixels = std::trunc(magnitude);
   switch (op) {
     case PixelOp::kIdentity: return image;
@@ -218,7 +262,8 @@ at::Tensor apply_pixel_op(const at::Tensor& image, PixelOp op, double magnitude,
     case PixelOp::kShearY: return moved(image, shear_matrix(0, shear), interpolation);
     case PixelOp::kTranslateX: return moved(image, {1, 0, -pixels, 0, 1, 0}, interpolation);
     case PixelOp::kTranslateY: return moved(image, {1, 0, 0, 0, 1, -pixels}, interpolation);
-    case PixelOp::kRotate: return moved(image, rotation_matrix(magnitude, image.size(0), image.size(1)), interpolation);
+    case PixelOp::kRotate:
+      return moved(image, rotation_matrix(magnitude, image.size(0), image.size(1)), interpolation);
     case PixelOp::kBrightness: return blended(at::zeros_like(image), image, 1 + magnitude);
     case PixelOp::kColor: return blended(grey(image), image, 1 + magnitude);
     case PixelOp::kContrast: return blended(mean_grey(image), image, 1 + magnitude);
@@ -227,7 +272,8 @@ at::Tensor apply_pixel_op(const at::Tensor& image, PixelOp op, double magnitude,
       const int mask = ~((1 << (8 - static_cast<int>(magnitude))) - 1);
       return looked_up(image, table_of([&](int v) { return v & mask; }));
     }
-    case PixelOp::kSolarize: return looked_up(image, table_of([&](int v) { return v < magnitude ? v : 255 - v; }));
+    case PixelOp::kSolarize:
+      return looked_up(image, table_of([&](int v) { return v < magnitude ? v : 255 - v; }));
     case PixelOp::kAutoContrast: return auto_contrast(image);
     case PixelOp::kEqualize: return equalized(image);
   }

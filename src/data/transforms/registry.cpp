@@ -7,22 +7,37 @@
 namespace dissent {
 namespace {
 
-constexpr const char* kOpenOod = "Yang et al.: OpenOOD, NeurIPS 2022 Datasets and Benchmarks; openood/preprocessors/{base,test}_preprocessor.py (the same files in SDDE)";
-constexpr const char* kSed = "Rubinstein et al. 2024, arXiv:2409.16797; diverse_universe/caching/main.py";
+constexpr const char* kOpenOod =
+    "Yang et al.: OpenOOD, NeurIPS 2022 Datasets and Benchmarks; "
+    "openood/preprocessors/{base,test}_preprocessor.py (the same files in SDDE)";
+constexpr const char* kSed =
+    "Rubinstein et al. 2024, arXiv:2409.16797; diverse_universe/caching/main.py";
 
 TransformSpec train_spec(const std::string& set, int64_t size, const std::string& values) {
-  TransformOptions options{.kind = TransformOptions::Kind::kPaddedCrop, .resize = size, .size = size, .pad = 4, .normalisation = normalisation(values)};
-  return {set + "_train", fmt::format("resize {0}, middle {0}, mirrored or not, padded by 4 and cropped to {0}", size), kOpenOod, options};
+  TransformOptions options{.kind = TransformOptions::Kind::kPaddedCrop,
+                           .resize = size,
+                           .size = size,
+                           .pad = 4,
+                           .normalisation = normalisation(values)};
+  return {
+      set + "_train",
+      fmt::format("resize {0}, middle {0}, mirrored or not, padded by 4 and cropped to {0}", size),
+      kOpenOod, options};
 }
 
-TransformSpec test_spec(const std::string& name, int64_t resize, int64_t size, const std::string& values, const char* citation) {
+TransformSpec test_spec(const std::string& name, int64_t resize, int64_t size,
+                        const std::string& values, const char* citation) {
   TransformOptions options{.resize = resize, .size = size, .normalisation = normalisation(values)};
   return {name, fmt::format("resize {}, middle {}", resize, size), citation, options};
 }
 
 TransformSpec resized_crop_spec(const std::string& name, const char* citation) {
-  TransformOptions options{.kind = TransformOptions::Kind::kResizedCrop, .size = 224, .normalisation = normalisation("imagenet")};
-  return {name, "a window of 8 to 100 % of the area, ratio 3/4 to 4/3, resized to 224, mirrored or not", citation, options};
+  TransformOptions options{.kind = TransformOptions::Kind::kResizedCrop,
+                           .size = 224,
+                           .normalisation = normalisation("imagenet")};
+  return {name,
+          "a window of 8 to 100 % of the area, ratio 3/4 to 4/3, resized to 224, mirrored or not",
+          citation, options};
 }
 
 }  // namespace
@@ -36,18 +51,25 @@ Normalisation normalisation(const std::string& set) {
 
 const std::vector<TransformSpec>& transform_table() {
   static const std::vector<TransformSpec> table{
-      train_spec("mnist", 28, "mnist"),       test_spec("mnist_test", 28, 28, "mnist", kOpenOod),
-      train_spec("cifar10", 32, "cifar10"),   test_spec("cifar10_test", 32, 32, "cifar10", kOpenOod),
-      train_spec("cifar100", 32, "cifar100"), test_spec("cifar100_test", 32, 32, "cifar100", kOpenOod),
-      train_spec("tin", 64, "imagenet"),      test_spec("tin_test", 64, 64, "imagenet", kOpenOod),
-      resized_crop_spec("imagenet_train", kOpenOod), test_spec("imagenet_test", 256, 224, "imagenet", kOpenOod),
-      resized_crop_spec("sed_train", kSed),   test_spec("sed_eval", 256, 224, "imagenet", kSed),
+      train_spec("mnist", 28, "mnist"),
+      test_spec("mnist_test", 28, 28, "mnist", kOpenOod),
+      train_spec("cifar10", 32, "cifar10"),
+      test_spec("cifar10_test", 32, 32, "cifar10", kOpenOod),
+      train_spec("cifar100", 32, "cifar100"),
+      test_spec("cifar100_test", 32, 32, "cifar100", kOpenOod),
+      train_spec("tin", 64, "imagenet"),
+      test_spec("tin_test", 64, 64, "imagenet", kOpenOod),
+      resized_crop_spec("imagenet_train", kOpenOod),
+      test_spec("imagenet_test", 256, 224, "imagenet", kOpenOod),
+      resized_crop_spec("sed_train", kSed),
+      test_spec("sed_eval", 256, 224, "imagenet", kSed),
   };
   return table;
 }
 
 std::string test_transform(std::string name) {
-  if (const auto at = name.rfind("_train"); at != std::string::npos) name.replace(at, 6, name == "sed_train" ? "_eval" : "_test");
+  if (const auto at = name.rfind("_train"); at != std::string::npos)
+    name.replace(at, 6, name == "sed_train" ? "_eval" : "_test");
   return name;
 }
 
@@ -58,7 +80,8 @@ const TransformSpec& find_transform(const std::string& name) {
     names.push_back(spec.name);
   }
   const auto near = nearest(name, names);
-  DISSENT_FAIL(kUsage, "unknown transform '{}'{}; there are {}", name, near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
+  DISSENT_FAIL(kUsage, "unknown transform '{}'{}; there are {}", name,
+               near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
 }
 
 }  // namespace dissent

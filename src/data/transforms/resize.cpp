@@ -7,7 +7,9 @@
 namespace dissent {
 namespace {
 
-constexpr int kBits = 32 - 8 - 2;  // of a weight's fraction: a sum of 8-bit values keeps a sign and one bit of overshoot
+constexpr int kBits =
+    32 - 8 -
+    2;  // of a weight's fraction: a sum of 8-bit values keeps a sign and one bit of overshoot
 
 struct Filter {
   double support;
@@ -30,8 +32,8 @@ Filter filter_of(Interpolation interpolation) {
   return interpolation == Interpolation::kBilinear ? Filter{1, triangle} : Filter{2, cubic};
 }
 
-// What a pass along an edge makes: output positions [begin, begin + count). For each the first input position and the weights of those from it on; none where
-// the edge keeps its length.
+// What a pass along an edge makes: output positions [begin, begin + count). For each the first
+// input position and the weights of those from it on; none where the edge keeps its length.
 struct Edge {
   struct Window {
     int64_t first;
@@ -41,7 +43,10 @@ struct Edge {
   std::vector<Window> windows = {};
   // Input positions that are read; windows never move to the left.
   int64_t first() const { return windows.empty() ? begin : windows.front().first; }
-  int64_t end() const { return windows.empty() ? begin + count : windows.back().first + std::ssize(windows.back().weights); }
+  int64_t end() const {
+    return windows.empty() ? begin + count
+                           : windows.back().first + std::ssize(windows.back().weights);
+  }
   // For an input without its first n positions.
   void drop(int64_t n) {
     begin -= n;
@@ -55,43 +60,52 @@ struct Range {
 
 // The input positions under the filter around an output position.
 Range under_filter(int64_t in, int64_t out, const Filter& filter, int64_t position) {
-  const double scale = static_cast<double>(in) / static_cast<double>(out), support = filter.support * std::max(scale, 1.0);
+  const double scale = static_cast<double>(in) / static_cast<double>(out),
+               support = filter.support * std::max(scale, 1.0);
   const double center = (static_cast<double>(position) + 0.5) * scale;
-  return {std::max<int64_t>(0, static_cast<int64_t>(center - support + 0.5)), std::min(in, static_cast<int64_t>(center + support + 0.5))};
+  return {std::max<int64_t>(0, static_cast<int64_t>(center - support + 0.5)),
+          std::min(in, static_cast<int64_t>(center + support + 0.5))};
 }
 
 Edge edge_of(int64_t in, int64_t out, const Filter& filter, int64_t begin, int64_t count) {
   Edge edge{begin, count};
   if (in == out) return edge;
-  const double scale = static_cast<double>(in) / static_cast<double>(out), stretch = std::max(scale, 1.0);
+  const double scale = static_cast<double>(in) / static_cast<double>(out),
+               stretch = std::max(scale, 1.0);
   std::vector<double> exact;
   for (int64_t position = begin; position < begin + count; ++position) {
     const double center = (static_cast<double>(position) + 0.5) * scale;
     const auto [first, end] = under_filter(in, out, filter, position);
     double sum = 0;
     exact.clear();
-    for (int64_t i = first; i < end; ++i) sum += exact.emplace_back(filter.value((static_cast<double>(i) - center + 0.5) * (1 / stretch)));
+    for (int64_t i = first; i < end; ++i)
+      sum +=
+          exact.emplace_back(filter.value((static_cast<double>(i) - center + 0.5) * (1 / stretch)));
     Edge::Window window{first, {}};
     for (double value : exact) {
       if (sum != 0) value /= sum;
-      window.weights.push_back(static_cast<int32_t>(value * (1 << kBits) + (value < 0 ? -0.5 : 0.5)));
+      window.weights.push_back(
+          static_cast<int32_t>(value * (1 << kBits) + (value < 0 ? -0.5 : 0.5)));
     }
     edge.windows.push_back(std::move(window));
   }
   return edge;
 }
 
-// The input position of each output position; PIL adds up the steps, which decides where a centre falls between two pixels.
+// The input position of each output position; PIL adds up the steps, which decides where a centre
+// falls between two pixels.
 std::vector<int64_t> nearest_positions(int64_t in, int64_t out) {
   const double step = static_cast<double>(in) / static_cast<double>(out);
   std::vector<int64_t> positions;
   double center = step * 0.5;
-  for (int64_t i = 0; i < out; ++i, center += step) positions.push_back(std::min(in - 1, static_cast<int64_t>(center)));
+  for (int64_t i = 0; i < out; ++i, center += step)
+    positions.push_back(std::min(in - 1, static_cast<int64_t>(center)));
   return positions;
 }
 
 at::Tensor resize_nearest(const at::Tensor& image, int64_t height, int64_t width) {
-  return image.index_select(0, at::tensor(nearest_positions(image.size(0), height))).index_select(1, at::tensor(nearest_positions(image.size(1), width)));
+  return image.index_select(0, at::tensor(nearest_positions(image.size(0), height)))
+      .index_select(1, at::tensor(nearest_positions(image.size(1), width)));
 }
 
 uint8_t rounded(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kBits, 0, 255)); }
@@ -113,7 +127,8 @@ void pass_colours(const uint8_t* in, const Edge& edge, uint8_t* out) {
   }
 }
 
-// out[p, v] = sum over i of weight[p][i] in[first[p] + i, v]; `values` values a position, positions `stride` apart.
+// out[p, v] = sum over i of weight[p][i] in[first[p] + i, v]; `values` values a position, positions
+// `stride` apart.
 void pass(const uint8_t* in, int64_t stride, int64_t values, const Edge& edge, uint8_t* out) {
   std::vector<int32_t> sums(values);
   for (const auto& window : edge.windows) {
@@ -141,59 +156,81 @@ at::Tensor across(const at::Tensor& image, const Edge& edge) {
 at::Tensor down(const at::Tensor& image, const Edge& edge) {
   if (edge.windows.empty()) return image.narrow(0, edge.begin, edge.count);
   auto result = at::empty({edge.count, image.size(1), image.size(2)}, at::kByte);
-  pass(image.const_data_ptr<uint8_t>(), image.stride(0), image.size(1) * image.size(2), edge, result.data_ptr<uint8_t>());
+  pass(image.const_data_ptr<uint8_t>(), image.stride(0), image.size(1) * image.size(2), edge,
+       result.data_ptr<uint8_t>());
   return result;
 }
 
 }  // namespace
 
 Interpolation interpolation(const std::string& name) {
-  DISSENT_CHECK(name == "nearest" || name == "bilinear" || name == "bicubic", kUsage, "interpolation: wanted nearest, bilinear or bicubic, given {}", name);
-  return name == "nearest" ? Interpolation::kNearest : name == "bilinear" ? Interpolation::kBilinear : Interpolation::kBicubic;
+  DISSENT_CHECK(name == "nearest" || name == "bilinear" || name == "bicubic", kUsage,
+                "interpolation: wanted nearest, bilinear or bicubic, given {}", name);
+  return name == "nearest"    ? Interpolation::kNearest
+         : name == "bilinear" ? Interpolation::kBilinear
+                              : Interpolation::kBicubic;
 }
 
-at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation) {
+at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width,
+                  Interpolation interpolation) {
   return resize_part(image, height, width, interpolation, {0, 0, height, width});
 }
 
-at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation, const ImagePart& part) {
-  const bool fits = image.defined() && image.dim() == 3 && image.scalar_type() == at::kByte && image.device().is_cpu() && image.numel() > 0 && image.stride(2) == 1 &&
+at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width,
+                       Interpolation interpolation, const ImagePart& part) {
+  const bool fits = image.defined() && image.dim() == 3 && image.scalar_type() == at::kByte &&
+                    image.device().is_cpu() && image.numel() > 0 && image.stride(2) == 1 &&
                     image.stride(1) == image.size(2);
-  DISSENT_CHECK(fits, kUsage, "resize: image: wanted [H, W, C] Byte cpu, rows contiguous, given {}", describe(image));
-  DISSENT_CHECK(height >= 1 && width >= 1, kUsage, "resize: height, width: wanted >= 1, given {} x {}", height, width);
-  const bool inside = part.top >= 0 && part.left >= 0 && part.height >= 1 && part.width >= 1 && part.top + part.height <= height && part.left + part.width <= width;
-  DISSENT_CHECK(inside, kUsage, "resize: part: wanted one inside {} x {}, given {} x {} at ({}, {})", height, width, part.height, part.width, part.top, part.left);
-  if (interpolation == Interpolation::kNearest) return resize_nearest(image, height, width).narrow(0, part.top, part.height).narrow(1, part.left, part.width).contiguous();
+  DISSENT_CHECK(fits, kUsage, "resize: image: wanted [H, W, C] Byte cpu, rows contiguous, given {}",
+                describe(image));
+  DISSENT_CHECK(height >= 1 && width >= 1, kUsage,
+                "resize: height, width: wanted >= 1, given {} x {}", height, width);
+  const bool inside = part.top >= 0 && part.left >= 0 && part.height >= 1 && part.width >= 1 &&
+                      part.top + part.height <= height && part.left + part.width <= width;
+  DISSENT_CHECK(inside, kUsage,
+                "resize: part: wanted one inside {} x {}, given {} x {} at ({}, {})", height, width,
+                part.height, part.width, part.top, part.left);
+  if (interpolation == Interpolation::kNearest)
+    return resize_nearest(image, height, width)
+        .narrow(0, part.top, part.height)
+        .narrow(1, part.left, part.width)
+        .contiguous();
   const auto filter = filter_of(interpolation);
   auto rows = edge_of(image.size(0), height, filter, part.top, part.height);
   const auto columns = edge_of(image.size(1), width, filter, part.left, part.width);
   // Each pass rounds, so their order shows.
   const int64_t lost_height = image.size(0) - height, lost_width = image.size(1) - width;
-  if (lost_height > 0 && lost_height > 2 * lost_width) return across(down(image, rows), columns).contiguous();
+  if (lost_height > 0 && lost_height > 2 * lost_width)
+    return across(down(image, rows), columns).contiguous();
   const int64_t first = rows.first();
   const auto narrow = across(image.narrow(0, first, rows.end() - first), columns);
   rows.drop(first);
   return down(narrow, rows).contiguous();
 }
 
-ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int64_t width, Interpolation interpolation, const ImagePart& part) {
+ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int64_t width,
+                        Interpolation interpolation, const ImagePart& part) {
   if (interpolation == Interpolation::kNearest) return {0, 0, in_height, in_width};
   const auto filter = filter_of(interpolation);
   const auto range = [&](int64_t in, int64_t out, int64_t begin, int64_t count) {
     if (in == out) return Range{begin, begin + count};
-    return Range{under_filter(in, out, filter, begin).first, under_filter(in, out, filter, begin + count - 1).end};
+    return Range{under_filter(in, out, filter, begin).first,
+                 under_filter(in, out, filter, begin + count - 1).end};
   };
-  const auto rows = range(in_height, height, part.top, part.height), columns = range(in_width, width, part.left, part.width);
+  const auto rows = range(in_height, height, part.top, part.height),
+             columns = range(in_width, width, part.left, part.width);
   return {rows.first, columns.first, rows.end - rows.first, columns.end - columns.first};
 }
 
 std::array<int64_t, 2> shorter_to(int64_t height, int64_t width, int64_t size) {
-  const auto longer = static_cast<int64_t>(static_cast<double>(size * std::max(height, width)) / static_cast<double>(std::min(height, width)));
+  const auto longer = static_cast<int64_t>(static_cast<double>(size * std::max(height, width)) /
+                                           static_cast<double>(std::min(height, width)));
   return height <= width ? std::array{size, longer} : std::array{longer, size};
 }
 
 at::Tensor resize_shorter(const at::Tensor& image, int64_t size, Interpolation interpolation) {
-  DISSENT_CHECK(image.defined() && image.dim() == 3 && image.numel() > 0, kUsage, "resize_shorter: image: wanted [H, W, C], given {}", describe(image));
+  DISSENT_CHECK(image.defined() && image.dim() == 3 && image.numel() > 0, kUsage,
+                "resize_shorter: image: wanted [H, W, C], given {}", describe(image));
   const auto [height, width] = shorter_to(image.size(0), image.size(1), size);
   return resize(image, height, width, interpolation);
 }

@@ -13,22 +13,31 @@ enum class Interpolation { kNearest, kBilinear, kBicubic, kBox };
 /// "nearest", "bilinear" or "bicubic"; Error::kUsage otherwise.
 Interpolation interpolation(const std::string& name);
 
-/// Resizes as PIL's Image.resize does for 8-bit images, to the last bit: per edge a triangle (support 1), cubic (a = -0.5, support 2) or box (1/2) filter, widened
-/// by the reduction where the edge shrinks (antialiasing), weights normalised over the pixels inside and rounded to 22 fractional bits; one pass an
-/// edge, each rounded to u8. An edge that keeps its length is not touched. The horizontal pass is the first, unless the height loses more than twice as
-/// many pixels as the width: so Pillow 13; earlier releases always began horizontally, which gives values that differ by a level here and there.
-/// nearest takes the pixel under the output pixel's centre.
-/// image [H, W, C] u8 on the CPU, rows contiguous (a window of an image is); height, width >= 1. Returns [height, width, C].
+/// Resizes as PIL's Image.resize does for 8-bit images, to the last bit: per edge a triangle
+/// (support 1), cubic (a = -0.5, support 2) or box (1/2) filter, widened by the reduction where the
+/// edge shrinks (antialiasing), weights normalised over the pixels inside and rounded to 22
+/// fractional bits; one pass an edge, each rounded to u8. An edge that keeps its length is not
+/// touched. The horizontal pass is the first, unless the height loses more than twice as many
+/// pixels as the width: so Pillow 13; earlier releases always began horizontally, which gives
+/// values that differ by a level here and there. nearest takes the pixel under the output pixel's
+/// centre.
+/// image [H, W, C] u8 on the CPU, rows contiguous (a window of an image is); height, width >= 1.
+/// Returns [height, width, C].
 /// Ref: Pillow 13.0, src/libImaging/{Resample,Geometry}.c; cases networks.h5, kind preprocess
-at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation);
+at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width,
+                  Interpolation interpolation);
 
-/// The part of what resize gives, to the last bit; what it does not need is not computed. Error::kUsage also for a part outside of height x width.
-at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width, Interpolation interpolation, const ImagePart& part);
+/// The part of what resize gives, to the last bit; what it does not need is not computed.
+/// Error::kUsage also for a part outside of height x width.
+at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width,
+                       Interpolation interpolation, const ImagePart& part);
 
 /// What resize_part reads of an image of in_height x in_width.
-ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int64_t width, Interpolation interpolation, const ImagePart& part);
+ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int64_t width,
+                        Interpolation interpolation, const ImagePart& part);
 
-/// Height and width of an image whose shorter edge becomes `size`, the longer trunc(size * longer / shorter).
+/// Height and width of an image whose shorter edge becomes `size`, the longer trunc(size * longer /
+/// shorter).
 std::array<int64_t, 2> shorter_to(int64_t height, int64_t width, int64_t size);
 
 /// resize so that the shorter edge becomes `size`: torchvision's Resize(int).

@@ -19,39 +19,49 @@ LookUp values_of(const Normalisation& normalisation) {
   LookUp table;
   for (int64_t c = 0; c < kChannels; ++c)
     for (int v = 0; v < 256; ++v)
-      table[c][v] = (static_cast<float>(v) / 255.0f - static_cast<float>(normalisation.mean[c])) / static_cast<float>(normalisation.std[c]);
+      table[c][v] = (static_cast<float>(v) / 255.0f - static_cast<float>(normalisation.mean[c])) /
+                    static_cast<float>(normalisation.std[c]);
   return table;
 }
 
-// round(edge - size) / 2, half to even, as Python's round; negative where the image has to be padded, which rounds down on the left.
+// round(edge - size) / 2, half to even, as Python's round; negative where the image has to be
+// padded, which rounds down on the left.
 int64_t middle(int64_t edge, int64_t size) {
   if (edge < size) return -((size - edge) / 2);
   return static_cast<int64_t>(std::nearbyint(static_cast<double>(edge - size) / 2));
 }
 
-// Where the result's pixels come from: window row y is at top + y of a frame of size x size whose pixel (0, 0) is at (frame_top, frame_left) of the image;
-// mirrored: inside the frame.
+// Where the result's pixels come from: window row y is at top + y of a frame of size x size whose
+// pixel (0, 0) is at (frame_top, frame_left) of the image; mirrored: inside the frame.
 struct Window {
   int64_t size, top, left, frame_top, frame_left;
   bool flip;
 };
 
-// [size, size, 3]; the image itself where nothing is cut off, so what follows does not write into it.
+// [size, size, 3]; the image itself where nothing is cut off, so what follows does not write into
+// it.
 at::Tensor cut(const at::Tensor& image, const Window& window) {
-  const int64_t height = image.size(0), width = image.size(1), channels = image.size(2), size = window.size;
-  const bool whole = height == size && width == size && channels == kChannels && window.top == 0 && window.left == 0 && window.frame_top == 0 && window.frame_left == 0;
+  const int64_t height = image.size(0), width = image.size(1), channels = image.size(2),
+                size = window.size;
+  const bool whole = height == size && width == size && channels == kChannels && window.top == 0 &&
+                     window.left == 0 && window.frame_top == 0 && window.frame_left == 0;
   if (whole && !window.flip) return image;
   auto result = at::empty({size, size, kChannels}, at::kByte);
   const auto* pixels = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
-  const auto inside = [](int64_t position, int64_t extent) { return position >= 0 && position < extent; };
+  const auto inside = [](int64_t position, int64_t extent) {
+    return position >= 0 && position < extent;
+  };
   for (int64_t y = 0; y < size; ++y) {
     const int64_t frame_y = window.top + y, image_y = window.frame_top + frame_y;
     const bool row = inside(frame_y, size) && inside(image_y, height);
     for (int64_t x = 0; x < size; ++x) {
-      const int64_t frame_x = window.left + x, image_x = window.frame_left + (window.flip ? size - 1 - frame_x : frame_x);
+      const int64_t frame_x = window.left + x,
+                    image_x = window.frame_left + (window.flip ? size - 1 - frame_x : frame_x);
       const bool pixel = row && inside(frame_x, size) && inside(image_x, width);
-      for (int64_t c = 0; c < kChannels; ++c) *out++ = pixel ? pixels[(image_y * width + image_x) * channels + std::min(c, channels - 1)] : 0;
+      for (int64_t c = 0; c < kChannels; ++c)
+        *out++ =
+            pixel ? pixels[(image_y * width + image_x) * channels + std::min(c, channels - 1)] : 0;
     }
   }
   return result;
@@ -60,18 +70,24 @@ at::Tensor cut(const at::Tensor& image, const Window& window) {
 void normalise(const at::Tensor& image, const LookUp& table, float* out) {
   const auto* pixels = image.const_data_ptr<uint8_t>();
   for (int64_t c = 0; c < kChannels; ++c)
-    for (int64_t i = c; i < image.numel(); i += kChannels) *out++ = table[static_cast<size_t>(c)][pixels[i]];
+    for (int64_t i = c; i < image.numel(); i += kChannels)
+      *out++ = table[static_cast<size_t>(c)][pixels[i]];
 }
 
 // [H, W, C], contiguous.
 at::Tensor checked(const at::Tensor& image) {
-  const bool fits = image.defined() && image.scalar_type() == at::kByte && image.device().is_cpu() && image.numel() > 0 &&
-                    (image.dim() == 2 || (image.dim() == 3 && (image.size(2) == 1 || image.size(2) == kChannels)));
-  DISSENT_CHECK(fits, kUsage, "transform: image: wanted [H, W], [H, W, 1] or [H, W, 3] Byte cpu, given {}", describe(image));
+  const bool fits = image.defined() && image.scalar_type() == at::kByte &&
+                    image.device().is_cpu() && image.numel() > 0 &&
+                    (image.dim() == 2 ||
+                     (image.dim() == 3 && (image.size(2) == 1 || image.size(2) == kChannels)));
+  DISSENT_CHECK(fits, kUsage,
+                "transform: image: wanted [H, W], [H, W, 1] or [H, W, 3] Byte cpu, given {}",
+                describe(image));
   return (image.dim() == 2 ? image.unsqueeze(2) : image).contiguous();
 }
 
-// Of an image that is resized: to what, the middle of it that is made, and where that lies in the crop's frame: at (0, 0) or, smaller than it, inside.
+// Of an image that is resized: to what, the middle of it that is made, and where that lies in the
+// crop's frame: at (0, 0) or, smaller than it, inside.
 struct Middle {
   int64_t height, width;
   ImagePart part;
@@ -81,23 +97,31 @@ struct Middle {
 Middle middle_of(const TransformOptions& options, int64_t in_height, int64_t in_width) {
   const auto [height, width] = shorter_to(in_height, in_width, options.resize);
   const int64_t top = middle(height, options.size), left = middle(width, options.size);
-  const ImagePart part{std::max<int64_t>(0, top), std::max<int64_t>(0, left), std::min(height, options.size), std::min(width, options.size)};
+  const ImagePart part{std::max<int64_t>(0, top), std::max<int64_t>(0, left),
+                       std::min(height, options.size), std::min(width, options.size)};
   return {height, width, part, std::min<int64_t>(0, top), std::min<int64_t>(0, left)};
 }
 
-at::Tensor cropped(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws) {
+at::Tensor cropped(const TransformOptions& options, const at::Tensor& image,
+                   const TransformDraws& draws) {
   if (options.kind == Kind::kResizedCrop) {
-    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 && draws.top + draws.height <= image.size(0) &&
+    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 &&
+                      draws.top + draws.height <= image.size(0) &&
                       draws.left + draws.width <= image.size(1);
-    DISSENT_CHECK(fits, kUsage, "transform: window: wanted one inside {}, given {} x {} at ({}, {})", describe(image), draws.height, draws.width, draws.top, draws.left);
+    DISSENT_CHECK(fits, kUsage,
+                  "transform: window: wanted one inside {}, given {} x {} at ({}, {})",
+                  describe(image), draws.height, draws.width, draws.top, draws.left);
     const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width);
-    return cut(resize(part, options.size, options.size, options.interpolation), {options.size, 0, 0, 0, 0, draws.flip});
+    return cut(resize(part, options.size, options.size, options.interpolation),
+               {options.size, 0, 0, 0, 0, draws.flip});
   }
   const auto made = middle_of(options, image.size(0), image.size(1));
   Window window{options.size, 0, 0, made.frame_top, made.frame_left, draws.flip};
   if (options.kind == Kind::kPaddedCrop) {
-    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.top <= 2 * options.pad && draws.left <= 2 * options.pad;
-    DISSENT_CHECK(fits, kUsage, "transform: window: wanted top and left in 0 .. {}, given ({}, {})", 2 * options.pad, draws.top, draws.left);
+    const bool fits = draws.top >= 0 && draws.left >= 0 && draws.top <= 2 * options.pad &&
+                      draws.left <= 2 * options.pad;
+    DISSENT_CHECK(fits, kUsage, "transform: window: wanted top and left in 0 .. {}, given ({}, {})",
+                  2 * options.pad, draws.top, draws.left);
     window.top = draws.top - options.pad;
     window.left = draws.left - options.pad;
   }
@@ -107,17 +131,21 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image, con
 int64_t below(Random& random, int64_t bound) { return random.below(static_cast<uint32_t>(bound)); }
 int64_t nearest_integer(double value) { return static_cast<int64_t>(std::nearbyint(value)); }
 
-TransformDraws draw_window(const TransformOptions& options, int64_t height, int64_t width, Random& random) {
+TransformDraws draw_window(const TransformOptions& options, int64_t height, int64_t width,
+                           Random& random) {
   constexpr int kTries = 10;
   const auto h = static_cast<double>(height), w = static_cast<double>(width);
-  const auto uniform = [&](double low, double high) { return low + (high - low) * random.uniform(); };
+  const auto uniform = [&](double low, double high) {
+    return low + (high - low) * random.uniform();
+  };
   TransformDraws draws;
   for (int i = 0; i < kTries; ++i) {
     const double area = h * w * uniform(options.scale[0], options.scale[1]);
     const double ratio = std::exp(uniform(std::log(options.ratio[0]), std::log(options.ratio[1])));
     draws.width = nearest_integer(std::sqrt(area * ratio));
     draws.height = nearest_integer(std::sqrt(area / ratio));
-    if (draws.width < 1 || draws.height < 1 || draws.width > width || draws.height > height) continue;
+    if (draws.width < 1 || draws.height < 1 || draws.width > width || draws.height > height)
+      continue;
     draws.top = below(random, height - draws.height + 1);
     draws.left = below(random, width - draws.width + 1);
     return draws;
@@ -131,7 +159,8 @@ TransformDraws draw_window(const TransformOptions& options, int64_t height, int6
 
 }  // namespace
 
-TransformDraws draw_transform(const TransformOptions& options, int64_t height, int64_t width, Random random) {
+TransformDraws draw_transform(const TransformOptions& options, int64_t height, int64_t width,
+                              Random random) {
   TransformDraws draws;
   if (options.kind != Kind::kCenterCrop) {
     const bool flip = random.below(2) == 1;
@@ -147,49 +176,65 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
   return draws;
 }
 
-ImageTransform::ImageTransform(const TransformOptions& options) : options_(options), values_(values_of(options.normalisation)) {}
+ImageTransform::ImageTransform(const TransformOptions& options)
+    : options_(options), values_(values_of(options.normalisation)) {}
 
 void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws, float* out) const {
   const auto& rand = options_.rand_augment;
   const auto& mix = options_.aug_mix;
   const bool corrupted = options_.corruption.name != "none";
-  DISSENT_CHECK(draws.values || !(mix || rand || corrupted), kUsage, "transform: draws: wanted values to draw from (draw_transform gives them), given none");
+  DISSENT_CHECK(
+      draws.values || !(mix || rand || corrupted), kUsage,
+      "transform: draws: wanted values to draw from (draw_transform gives them), given none");
   auto values = draws.values;
   auto image = checked(given);
-  if (rand && rand->first) image = rand_augment(*rand, image.expand({-1, -1, kChannels}).contiguous(), *values);
+  if (rand && rand->first)
+    image = rand_augment(*rand, image.expand({-1, -1, kChannels}).contiguous(), *values);
   image = cropped(options_, image, draws);
   if (mix) image = aug_mix(*mix, image, *values);
   if (rand && !rand->first) image = rand_augment(*rand, image, *values);
-  if (corrupted) image = corrupt(image, options_.corruption.name, options_.corruption.severity, *values);
+  if (corrupted)
+    image = corrupt(image, options_.corruption.name, options_.corruption.severity, *values);
   normalise(image, values_, out);
 }
 
-ImagePart ImageTransform::part_of_row(uint64_t seed, uint64_t stream, int64_t row, int64_t height, int64_t width) const {
+ImagePart ImageTransform::part_of_row(uint64_t seed, uint64_t stream, int64_t row, int64_t height,
+                                      int64_t width) const {
   if (options_.rand_augment && options_.rand_augment->first) return {0, 0, height, width};
   if (options_.kind == Kind::kResizedCrop) {
-    const auto draws = draw_transform(options_, height, width, Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row)));
+    const auto draws = draw_transform(
+        options_, height, width, Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row)));
     return {draws.top, draws.left, draws.height, draws.width};
   }
   const auto made = middle_of(options_, height, width);
   return read_for_part(height, width, made.height, made.width, options_.interpolation, made.part);
 }
 
-void ImageTransform::row(const at::Tensor& image, uint64_t seed, uint64_t stream, int64_t row, float* out) const {
-  DISSENT_CHECK(image.defined() && image.dim() >= 2, kUsage, "transform: image: wanted [H, W] or [H, W, C], given {}", describe(image));
-  apply(image, draw_transform(options_, image.size(0), image.size(1), Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row))), out);
+void ImageTransform::row(const at::Tensor& image, uint64_t seed, uint64_t stream, int64_t row,
+                         float* out) const {
+  DISSENT_CHECK(image.defined() && image.dim() >= 2, kUsage,
+                "transform: image: wanted [H, W] or [H, W, C], given {}", describe(image));
+  apply(image,
+        draw_transform(options_, image.size(0), image.size(1),
+                       Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row))),
+        out);
 }
 
-at::Tensor transform_image(const TransformOptions& options, const at::Tensor& image, const TransformDraws& draws) {
+at::Tensor transform_image(const TransformOptions& options, const at::Tensor& image,
+                           const TransformDraws& draws) {
   auto result = at::empty({kChannels, options.size, options.size}, at::kFloat);
   ImageTransform(options).apply(image, draws, result.data_ptr<float>());
   return result;
 }
 
-at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& images, const at::Tensor& rows, uint64_t seed, uint64_t stream) {
-  DISSENT_CHECK(images.defined() && images.dim() >= 3 && images.is_contiguous(), kUsage, "transform: images: wanted [N, H, W] or [N, H, W, C], contiguous, given {}",
+at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& images,
+                          const at::Tensor& rows, uint64_t seed, uint64_t stream) {
+  DISSENT_CHECK(images.defined() && images.dim() >= 3 && images.is_contiguous(), kUsage,
+                "transform: images: wanted [N, H, W] or [N, H, W, C], contiguous, given {}",
                 describe(images));
-  DISSENT_CHECK(rows.defined() && rows.dim() == 1 && rows.scalar_type() == at::kLong && rows.is_contiguous(), kUsage, "transform: rows: wanted [B] Long, given {}",
-                describe(rows));
+  DISSENT_CHECK(
+      rows.defined() && rows.dim() == 1 && rows.scalar_type() == at::kLong && rows.is_contiguous(),
+      kUsage, "transform: rows: wanted [B] Long, given {}", describe(rows));
   const int64_t count = rows.size(0);
   const auto* index = rows.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i) check_index("transform", "rows", index[i], images.size(0));
@@ -198,7 +243,8 @@ at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& ima
   const ImageTransform transform(options);
   parallel_tasks((count + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
     for (int64_t i = task * kTaskRows; i < std::min(count, (task + 1) * kTaskRows); ++i)
-      transform.row(images[index[i]], seed, stream, index[i], out + i * kChannels * options.size * options.size);
+      transform.row(images[index[i]], seed, stream, index[i],
+                    out + i * kChannels * options.size * options.size);
   });
   return result;
 }

@@ -7,17 +7,22 @@
 namespace dissent {
 
 std::vector<at::Tensor> unpack(const at::Tensor& flat, const ParameterLayout& layout) {
-  DISSENT_CHECK(flat.dim() == 1 && flat.size(0) == layout.size(), kUsage, "unpack: flat: wanted [{}], given {}", layout.size(), describe(flat));
+  DISSENT_CHECK(flat.dim() == 1 && flat.size(0) == layout.size(), kUsage,
+                "unpack: flat: wanted [{}], given {}", layout.size(), describe(flat));
   const auto& entries = layout.entries();
   std::vector<int64_t> extents;  // with the padding behind each
-  for (size_t i = 0; i < entries.size(); ++i) extents.push_back((i + 1 < entries.size() ? entries[i + 1].offset : layout.size()) - entries[i].offset);
+  for (size_t i = 0; i < entries.size(); ++i)
+    extents.push_back((i + 1 < entries.size() ? entries[i + 1].offset : layout.size()) -
+                      entries[i].offset);
   auto tensors = entries.empty() ? std::vector<at::Tensor>{} : at::split_with_sizes(flat, extents);
-  for (size_t i = 0; i < tensors.size(); ++i) tensors[i] = tensors[i].narrow(0, 0, entries[i].numel).view(entries[i].shape);
+  for (size_t i = 0; i < tensors.size(); ++i)
+    tensors[i] = tensors[i].narrow(0, 0, entries[i].numel).view(entries[i].shape);
   return tensors;
 }
 
 void ImageNetwork::initialise(at::Tensor flat, uint64_t seed, int64_t member) const {
-  DISSENT_CHECK(flat.dim() == 1 && flat.size(0) == layout().size(), kUsage, "initialise: flat: wanted [{}], given {}", layout().size(), describe(flat));
+  DISSENT_CHECK(flat.dim() == 1 && flat.size(0) == layout().size(), kUsage,
+                "initialise: flat: wanted [{}], given {}", layout().size(), describe(flat));
   flat.zero_();
   for (size_t i = 0; i < parts_.initial.size(); ++i) {
     const auto values = parameter(flat, layout().entry(i));
@@ -33,27 +38,37 @@ void ImageNetwork::initialise(at::Tensor flat, uint64_t seed, int64_t member) co
 
 void ImageNetwork::initialise_buffers(at::Tensor flat) const {
   flat.zero_();
-  for (size_t i = 0; i < parts_.buffer_initial.size(); ++i) parameter(flat, buffer_layout().entry(i)).fill_(parts_.buffer_initial[i]);
+  for (size_t i = 0; i < parts_.buffer_initial.size(); ++i)
+    parameter(flat, buffer_layout().entry(i)).fill_(parts_.buffer_initial[i]);
 }
 
-Pass ImageNetwork::make_pass(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training, Communicator* data) const {
-  DISSENT_CHECK(parameters.size() == layout().entries().size(), kUsage, "image network: parameters: wanted {} tensors, given {}", layout().entries().size(),
+Pass ImageNetwork::make_pass(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers,
+                             const at::Tensor& x, bool training, Communicator* data) const {
+  DISSENT_CHECK(parameters.size() == layout().entries().size(), kUsage,
+                "image network: parameters: wanted {} tensors, given {}", layout().entries().size(),
                 parameters.size());
   const int64_t least = training && data ? 0 : 1;
-  DISSENT_CHECK(x.defined() && x.dim() == 4 && x.size(0) >= least && x.size(1) == channels_, kUsage, "image network: x: wanted [B >= {}, {}, H, W], given {}",
-                least, channels_, describe(x));
-  const bool fits = buffer_layout().size() == 0 || (buffers.defined() && buffers.dim() == 1 && buffers.size(0) == buffer_layout().size());
-  DISSENT_CHECK(fits, kUsage, "image network: buffers: wanted [{}], given {}", buffer_layout().size(), describe(buffers));
+  DISSENT_CHECK(x.defined() && x.dim() == 4 && x.size(0) >= least && x.size(1) == channels_, kUsage,
+                "image network: x: wanted [B >= {}, {}, H, W], given {}", least, channels_,
+                describe(x));
+  const bool fits = buffer_layout().size() == 0 || (buffers.defined() && buffers.dim() == 1 &&
+                                                    buffers.size(0) == buffer_layout().size());
+  DISSENT_CHECK(fits, kUsage, "image network: buffers: wanted [{}], given {}",
+                buffer_layout().size(), describe(buffers));
   check_size(x);
   if (buffer_layout().size() == 0) return {parameters, {}, training, data};
-  auto views = unpack(!training && at::GradMode::is_enabled() ? buffers.clone() : buffers, buffer_layout());
-  // Training saves the running statistics for a derivative that does not read them; aliases with version counters of their own let later updates pass.
+  auto views =
+      unpack(!training && at::GradMode::is_enabled() ? buffers.clone() : buffers, buffer_layout());
+  // Training saves the running statistics for a derivative that does not read them; aliases with
+  // version counters of their own let later updates pass.
   if (training)
     for (auto& view : views) view = view.variable_data();
   return {parameters, std::move(views), training, data};
 }
 
-ImageOutput ImageNetwork::forward(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x, bool training, Communicator* data) const {
+ImageOutput ImageNetwork::forward(const std::vector<at::Tensor>& parameters,
+                                  const at::Tensor& buffers, const at::Tensor& x, bool training,
+                                  Communicator* data) const {
   auto out = run(make_pass(parameters, buffers, x, training, data), x);
   // Under autocast layers give half precision; losses want that of the parameters.
   const auto dtype = parameters.empty() ? x.scalar_type() : parameters[0].scalar_type();
@@ -62,8 +77,11 @@ ImageOutput ImageNetwork::forward(const std::vector<at::Tensor>& parameters, con
   return out;
 }
 
-at::Tensor ImageNetwork::features_at(const std::string& cut, const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x) const {
-  DISSENT_CHECK(cut == "features", kUsage, "cut '{}': this network has {}", cut, fmt::join(cuts(), ", "));
+at::Tensor ImageNetwork::features_at(const std::string& cut,
+                                     const std::vector<at::Tensor>& parameters,
+                                     const at::Tensor& buffers, const at::Tensor& x) const {
+  DISSENT_CHECK(cut == "features", kUsage, "cut '{}': this network has {}", cut,
+                fmt::join(cuts(), ", "));
   return forward(parameters, buffers, x, false).features;
 }
 

@@ -10,17 +10,20 @@ namespace dissent {
 
 class Communicator;
 
-/// How a parameter starts: a constant, uniform in +-value, or normal with deviation `value` truncated at +-2 (absolute, as timm's trunc_normal_ does;
-/// for the deviations of networks, at most 0.2, that is no truncation).
+/// How a parameter starts: a constant, uniform in +-value, or normal with deviation `value`
+/// truncated at +-2 (absolute, as timm's trunc_normal_ does; for the deviations of networks, at
+/// most 0.2, that is no truncation).
 struct Initial {
   enum class Kind { kConstant, kUniform, kNormal } kind;
   double value;
 };
 
-/// PyTorch's default of convolutions and linear layers, weight and bias: uniform within 1 / sqrt(fan_in).
+/// PyTorch's default of convolutions and linear layers, weight and bias: uniform within 1 /
+/// sqrt(fan_in).
 Initial default_initial(int64_t fan_in);
 
-/// Parameters and buffers of a network, in the order in which its layers add them: PyTorch's order of named_parameters().
+/// Parameters and buffers of a network, in the order in which its layers add them: PyTorch's order
+/// of named_parameters().
 struct NetworkParts {
   ParameterLayout parameters;
   std::vector<Initial> initial;  ///< one a parameter
@@ -31,16 +34,21 @@ struct NetworkParts {
 /// What a forward pass reads and, in training mode, updates.
 struct Pass {
   const std::vector<at::Tensor>& parameters;  ///< in the order of the layout
-  std::vector<at::Tensor> buffers;            ///< views of the flat buffers, in the order of the layout
+  std::vector<at::Tensor> buffers;  ///< views of the flat buffers, in the order of the layout
   bool training;
-  Communicator* data = nullptr;               ///< ranks that share the batch, where BatchNorm's statistics are those of all of it
+  Communicator* data =
+      nullptr;  ///< ranks that share the batch, where BatchNorm's statistics are those of all of it
 };
 
 /// A parameter on its own. Returns its position.
-size_t add_parameter(NetworkParts& parts, std::string name, std::vector<int64_t> shape, Initial initial);
+size_t add_parameter(NetworkParts& parts, std::string name, std::vector<int64_t> shape,
+                     Initial initial);
 
-/// x in the dtype of the parameters: what a saliency loss reads is not half precision under autocast either.
-inline at::Tensor as_parameters(const Pass& pass, const at::Tensor& x) { return x.to(pass.parameters[0].scalar_type()); }
+/// x in the dtype of the parameters: what a saliency loss reads is not half precision under
+/// autocast either.
+inline at::Tensor as_parameters(const Pass& pass, const at::Tensor& x) {
+  return x.to(pass.parameters[0].scalar_type());
+}
 
 /// y = w * x (+ b): weight [out, in, k, k].
 struct Convolution {
@@ -53,20 +61,25 @@ struct ConvolutionShape {
   int64_t in, out, kernel, stride = 1, padding = 0;
   bool bias = false;
 };
-/// Default initial values, or weights normal with deviation sqrt(2 / (out k k)) (torchvision's ResNet: He et al. 2015, fan out).
-Convolution add_convolution(NetworkParts& parts, const std::string& name, const ConvolutionShape& shape, bool normal_fan_out = false);
+/// Default initial values, or weights normal with deviation sqrt(2 / (out k k)) (torchvision's
+/// ResNet: He et al. 2015, fan out).
+Convolution add_convolution(NetworkParts& parts, const std::string& name,
+                            const ConvolutionShape& shape, bool normal_fan_out = false);
 
-/// y = (x - mean) / sqrt(var + 1e-5) * weight + bias, per channel of x [B, K, H, W]. Training: mean and biased variance of the batch, and the running
-/// values move by 0.1 towards the batch's mean and unbiased variance; where Pass::data is set, of the batch of all these ranks (synchronised_batch_norm.hpp).
-/// Evaluation: the running values. Twice differentiable in both modes.
+/// y = (x - mean) / sqrt(var + 1e-5) * weight + bias, per channel of x [B, K, H, W]. Training: mean
+/// and biased variance of the batch, and the running values move by 0.1 towards the batch's mean
+/// and unbiased variance; where Pass::data is set, of the batch of all these ranks
+/// (synchronised_batch_norm.hpp). Evaluation: the running values. Twice differentiable in both
+/// modes.
 struct BatchNorm {
   size_t weight, bias, mean, variance, count;
   at::Tensor operator()(const Pass& pass, const at::Tensor& x) const;
 };
 BatchNorm add_batch_norm(NetworkParts& parts, const std::string& name, int64_t channels);
 
-/// Maxima of windows of 2 x 2, as at::max_pool2d(x, 2) to the last bit (an odd last line or column is left out, NaN wins, of equal values the first takes
-/// the gradient), differentiable any number of times. On the CPU five times as fast, and LeNet's step a fifth.
+/// Maxima of windows of 2 x 2, as at::max_pool2d(x, 2) to the last bit (an odd last line or column
+/// is left out, NaN wins, of equal values the first takes the gradient), differentiable any number
+/// of times. On the CPU five times as fast, and LeNet's step a fifth.
 at::Tensor max_pool_2x2(const at::Tensor& x);
 
 /// y = x w' + b: weight [out, in].
@@ -82,7 +95,8 @@ struct LinearShape {
 /// Default initial values.
 Linear add_linear(NetworkParts& parts, const std::string& name, const LinearShape& shape);
 /// Transformers': weights truncated normal with deviation 0.02, biases 0.
-Linear add_transformer_linear(NetworkParts& parts, const std::string& name, const LinearShape& shape);
+Linear add_transformer_linear(NetworkParts& parts, const std::string& name,
+                              const LinearShape& shape);
 
 /// Normalisation over the last dimension, biased variance.
 struct LayerNorm {

@@ -8,7 +8,8 @@ constexpr int64_t kFeatures = 84;
 }
 
 LeNet::LeNet(int64_t channels, int64_t classes) : ImageNetwork(channels, classes, kFeatures) {
-  block1_ = add_convolution(parts_, "block1.0", {.in = channels, .out = 6, .kernel = 5, .padding = 2, .bias = true});
+  block1_ = add_convolution(parts_, "block1.0",
+                            {.in = channels, .out = 6, .kernel = 5, .padding = 2, .bias = true});
   block2_ = add_convolution(parts_, "block2.0", {.in = 6, .out = 16, .kernel = 5, .bias = true});
   block3_ = add_convolution(parts_, "block3.0", {.in = 16, .out = 120, .kernel = 5, .bias = true});
   classifier1_ = add_linear(parts_, "classifier1", {.in = 120, .out = kFeatures});
@@ -18,7 +19,8 @@ LeNet::LeNet(int64_t channels, int64_t classes) : ImageNetwork(channels, classes
 void LeNet::check_size(const at::Tensor& x) const {
   // Two halvings with 4 lost between them have to leave 5 x 5.
   const auto fits = [](int64_t edge) { return edge >= 28 && edge < 32; };
-  DISSENT_CHECK(fits(x.size(2)) && fits(x.size(3)), kUsage, "lenet: x: wanted images of 28 x 28, given {}", describe(x));
+  DISSENT_CHECK(fits(x.size(2)) && fits(x.size(3)), kUsage,
+                "lenet: x: wanted images of 28 x 28, given {}", describe(x));
 }
 
 ImageOutput LeNet::run(const Pass& pass, const at::Tensor& x) const {

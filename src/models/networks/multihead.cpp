@@ -6,12 +6,17 @@ namespace dissent {
 
 Multihead::Multihead(std::unique_ptr<const ImageNetwork> trunk, int64_t heads, int64_t classes)
     : ImageNetwork(trunk->channels(), classes, trunk->feature_dim()), trunk_(std::move(trunk)) {
-  DISSENT_CHECK(heads >= 1 && classes >= 1 && trunk_->classes() == 0, kUsage, "multihead: wanted heads >= 1, classes >= 1 and a trunk without classifier, given {}, {}, {}",
-                heads, classes, trunk_->classes());
+  DISSENT_CHECK(
+      heads >= 1 && classes >= 1 && trunk_->classes() == 0, kUsage,
+      "multihead: wanted heads >= 1, classes >= 1 and a trunk without classifier, given {}, {}, {}",
+      heads, classes, trunk_->classes());
   // The trunk's parameters and buffers come first, so its positions hold here too.
   const auto& own = trunk_->parts();
-  for (size_t i = 0; i < own.initial.size(); ++i) add_parameter(parts_, "backbone." + own.parameters.entry(i).name, own.parameters.entry(i).shape, own.initial[i]);
-  for (const auto& entry : own.buffers.entries()) parts_.buffers.add("backbone." + entry.name, entry.shape);
+  for (size_t i = 0; i < own.initial.size(); ++i)
+    add_parameter(parts_, "backbone." + own.parameters.entry(i).name, own.parameters.entry(i).shape,
+                  own.initial[i]);
+  for (const auto& entry : own.buffers.entries())
+    parts_.buffers.add("backbone." + entry.name, entry.shape);
   parts_.buffer_initial = own.buffer_initial;
   const int64_t dim = feature_dim();
   for (int64_t m = 0; m < heads; ++m) {
@@ -26,7 +31,8 @@ Multihead::Multihead(std::unique_ptr<const ImageNetwork> trunk, int64_t heads, i
 ImageOutput Multihead::run(const Pass& pass, const at::Tensor& x) const {
   auto out = trunk_->run(pass, x);
   std::vector<at::Tensor> logits;
-  for (const auto& head : heads_) logits.push_back(head.output(pass, head.hidden(pass, out.features).relu_()));
+  for (const auto& head : heads_)
+    logits.push_back(head.output(pass, head.hidden(pass, out.features).relu_()));
   out.logits = at::stack(logits);
   return out;
 }

@@ -7,10 +7,11 @@
 namespace dissent {
 
 struct ImageNetworkOptions {
-  int64_t classes = 10;                ///< C; 0: no classifier
-  int64_t channels = 3;                ///< of the images
-  std::optional<int64_t> image_size = {}; ///< edge of the images, where the network depends on it (transformers); nothing: the one in its name
-  int64_t heads = 5;                   ///< M of a multihead network
+  int64_t classes = 10;                    ///< C; 0: no classifier
+  int64_t channels = 3;                    ///< of the images
+  std::optional<int64_t> image_size = {};  ///< edge of the images, where the network depends on it
+                                           ///< (transformers); nothing: the one in its name
+  int64_t heads = 5;                       ///< M of a multihead network
 };
 
 /// A registered network.
@@ -22,11 +23,13 @@ struct ImageNetworkSpec {
   std::unique_ptr<ImageNetwork> (*make)(const ImageNetworkOptions& options);
 };
 
-/// The one table of image networks: lenet, resnet18_32x32, resnet18_64x64, resnet18_224x224, resnet50, deit3_{small,base,large}_patch16_224.
-/// Each has a variant with M heads on one trunk, under its name with "_multihead" behind it.
+/// The one table of image networks: lenet, resnet18_32x32, resnet18_64x64, resnet18_224x224,
+/// resnet50, deit3_{small,base,large}_patch16_224. Each has a variant with M heads on one trunk,
+/// under its name with "_multihead" behind it.
 const std::vector<ImageNetworkSpec>& image_network_registry();
 
 /// Error::kUsage for an unknown name (naming the nearest) or sizes below 1.
-std::unique_ptr<ImageNetwork> make_image_network(const std::string& name, const ImageNetworkOptions& options);
+std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
+                                                 const ImageNetworkOptions& options);
 
 }  // namespace dissent

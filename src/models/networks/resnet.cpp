@@ -10,36 +10,54 @@ int64_t expansion(const ResNetOptions& options) { return options.bottleneck ? 4 
 }  // namespace
 
 ResNet::ResNet(const ResNetOptions& options)
-    : ImageNetwork(options.channels, options.classes, 8 * options.width * expansion(options)), options_(options) {
-  const ConvolutionShape stem = options.torchvision ? ConvolutionShape{.in = options.channels, .out = options.width, .kernel = 7, .stride = 2, .padding = 3}
-                                                    : ConvolutionShape{.in = options.channels, .out = options.width, .kernel = 3, .padding = 1};
+    : ImageNetwork(options.channels, options.classes, 8 * options.width * expansion(options)),
+      options_(options) {
+  const ConvolutionShape stem =
+      options.torchvision
+          ? ConvolutionShape{.in = options.channels,
+                             .out = options.width,
+                             .kernel = 7,
+                             .stride = 2,
+                             .padding = 3}
+          : ConvolutionShape{
+                .in = options.channels, .out = options.width, .kernel = 3, .padding = 1};
   stem_ = add_convolution(parts_, "conv1", stem, options.torchvision);
   stem_norm_ = add_batch_norm(parts_, "bn1", options.width);
   int64_t in = options.width;
   for (int64_t l = 0; l < 4; ++l)
     for (int64_t b = 0; b < options.blocks[l]; ++b) {
       const int64_t planes = options.width << l;
-      layers_[l].push_back(add_block(fmt::format("layer{}.{}", l + 1, b), in, planes, l > 0 && b == 0 ? 2 : 1));
+      layers_[l].push_back(
+          add_block(fmt::format("layer{}.{}", l + 1, b), in, planes, l > 0 && b == 0 ? 2 : 1));
       in = planes * expansion(options);
     }
-  if (options.classes > 0) fc_ = add_linear(parts_, "fc", {.in = feature_dim(), .out = options.classes});
+  if (options.classes > 0)
+    fc_ = add_linear(parts_, "fc", {.in = feature_dim(), .out = options.classes});
 }
 
-ResNet::Block ResNet::add_block(const std::string& name, int64_t in, int64_t planes, int64_t stride) {
+ResNet::Block ResNet::add_block(const std::string& name, int64_t in, int64_t planes,
+                                int64_t stride) {
   const int64_t out = planes * expansion(options_);
   std::vector<ConvolutionShape> shapes;
   if (options_.bottleneck)
-    shapes = {{.in = in, .out = planes, .kernel = 1}, {.in = planes, .out = planes, .kernel = 3, .stride = stride, .padding = 1}, {.in = planes, .out = out, .kernel = 1}};
+    shapes = {{.in = in, .out = planes, .kernel = 1},
+              {.in = planes, .out = planes, .kernel = 3, .stride = stride, .padding = 1},
+              {.in = planes, .out = out, .kernel = 1}};
   else
-    shapes = {{.in = in, .out = planes, .kernel = 3, .stride = stride, .padding = 1}, {.in = planes, .out = planes, .kernel = 3, .padding = 1}};
+    shapes = {{.in = in, .out = planes, .kernel = 3, .stride = stride, .padding = 1},
+              {.in = planes, .out = planes, .kernel = 3, .padding = 1}};
   Block block;
   for (size_t i = 0; i < shapes.size(); ++i) {
-    block.convolutions.push_back(add_convolution(parts_, fmt::format("{}.conv{}", name, i + 1), shapes[i], options_.torchvision));
-    block.norms.push_back(add_batch_norm(parts_, fmt::format("{}.bn{}", name, i + 1), shapes[i].out));
+    block.convolutions.push_back(add_convolution(parts_, fmt::format("{}.conv{}", name, i + 1),
+                                                 shapes[i], options_.torchvision));
+    block.norms.push_back(
+        add_batch_norm(parts_, fmt::format("{}.bn{}", name, i + 1), shapes[i].out));
   }
   if (stride != 1 || in != out) {
     const std::string shortcut = name + (options_.torchvision ? ".downsample" : ".shortcut");
-    block.shortcut.push_back(add_convolution(parts_, shortcut + ".0", {.in = in, .out = out, .kernel = 1, .stride = stride}, options_.torchvision));
+    block.shortcut.push_back(add_convolution(parts_, shortcut + ".0",
+                                             {.in = in, .out = out, .kernel = 1, .stride = stride},
+                                             options_.torchvision));
     block.shortcut_norm.push_back(add_batch_norm(parts_, shortcut + ".1", out));
   }
   return block;
@@ -58,7 +76,10 @@ at::Tensor ResNet::run_block(const Block& block, const Pass& pass, const at::Ten
 at::Tensor ResNet::pooled(const at::Tensor& x) const {
   if (options_.pool == 0) return x.mean(at::IntArrayRef{2, 3});
   const bool one = x.size(2) / options_.pool == 1 && x.size(3) / options_.pool == 1;
-  DISSENT_CHECK(one, kUsage, "resnet: x: pooling over {} x {} has to leave one value a channel, the last map is {}", options_.pool, options_.pool, describe(x));
+  DISSENT_CHECK(
+      one, kUsage,
+      "resnet: x: pooling over {} x {} has to leave one value a channel, the last map is {}",
+      options_.pool, options_.pool, describe(x));
   return at::avg_pool2d(x, {options_.pool, options_.pool}).flatten(1);
 }
 

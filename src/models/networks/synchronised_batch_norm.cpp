@@ -13,7 +13,8 @@ using torch::autograd::variable_list;
 // Values of x in the order in which they lie: rows x channels planes of `area`.
 struct Planes {
   int64_t rows, channels, area;
-  explicit Planes(const at::Tensor& x) : rows(x.size(0)), channels(x.size(1)), area(x.size(2) * x.size(3)) {}
+  explicit Planes(const at::Tensor& x)
+      : rows(x.size(0)), channels(x.size(1)), area(x.size(2) * x.size(3)) {}
   template <class F>
   void each(F&& f) const {
     for (int64_t b = 0; b < rows; ++b)
@@ -41,7 +42,8 @@ double sum_of(int64_t n, F&& value) {
   for (; i + 8 <= n; i += 8)
     for (int64_t l = 0; l < 8; ++l) lanes[l] += value(i + l);
   for (; i < n; ++i) lanes[i % 8] += value(i);
-  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+         ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }
 
 template <class T>
@@ -50,7 +52,8 @@ std::vector<Moments> moments_of(const T* x, const Planes& planes) {
   planes.each([&](int64_t k, int64_t first) {
     const T* plane = x + first;
     Moments own{static_cast<double>(planes.area), 0, 0};
-    own.mean = sum_of(planes.area, [&](int64_t i) { return static_cast<double>(plane[i]); }) / own.count;
+    own.mean =
+        sum_of(planes.area, [&](int64_t i) { return static_cast<double>(plane[i]); }) / own.count;
     own.squares = sum_of(planes.area, [&](int64_t i) {
       const double distance = static_cast<double>(plane[i]) - own.mean;
       return distance * distance;
@@ -66,7 +69,8 @@ at::Tensor gather(const at::Tensor& values, Communicator& data) {
 }
 
 struct RankSum : torch::autograd::Function<RankSum> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& values, Communicator* data) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& values,
+                            Communicator* data) {
     context->saved_data["data"] = reinterpret_cast<int64_t>(data);
     const auto all = gather(values, *data);
     auto sum = all[0].clone();
@@ -74,13 +78,19 @@ struct RankSum : torch::autograd::Function<RankSum> {
     return sum;
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    return {apply(gradients[0], reinterpret_cast<Communicator*>(context->saved_data["data"].toInt())), at::Tensor()};
+    return {
+        apply(gradients[0], reinterpret_cast<Communicator*>(context->saved_data["data"].toInt())),
+        at::Tensor()};
   }
 };
 
 at::Tensor by_channel(const at::Tensor& values) { return values.view({1, -1, 1, 1}); }
-at::Tensor channel_sums(const at::Tensor& x) { return at::sum(x, at::IntArrayRef{0, 2, 3}, false, at::kDouble); }
-at::ScalarType compute_type(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+at::Tensor channel_sums(const at::Tensor& x) {
+  return at::sum(x, at::IntArrayRef{0, 2, 3}, false, at::kDouble);
+}
+at::ScalarType compute_type(const at::Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
 
 // Of the whole batch, for one layer.
 struct Statistics {
@@ -90,13 +100,19 @@ struct Statistics {
 };
 
 void check_count(double count, const at::Tensor& x) {
-  DISSENT_CHECK(count > 1, kUsage, "batch norm: x: training mode wants more than one value a channel over all ranks, given {} on this one", describe(x));
+  DISSENT_CHECK(count > 1, kUsage,
+                "batch norm: x: training mode wants more than one value a channel over all ranks, "
+                "given {} on this one",
+                describe(x));
 }
 
-void move_running(const SplitBatchNorm& layer, const at::Tensor& mean, const at::Tensor& squares, double count) {
+void move_running(const SplitBatchNorm& layer, const at::Tensor& mean, const at::Tensor& squares,
+                  double count) {
   if (!layer.running_mean.defined()) return;
   const at::NoGradGuard no_graph;
-  const auto move = [&](const at::Tensor& running, const at::Tensor& now) { running.copy_(running.to(at::kDouble).mul_(1 - layer.momentum).add_(now, layer.momentum)); };
+  const auto move = [&](const at::Tensor& running, const at::Tensor& now) {
+    running.copy_(running.to(at::kDouble).mul_(1 - layer.momentum).add_(now, layer.momentum));
+  };
   move(layer.running_mean, mean);
   move(layer.running_variance, squares / (count - 1));
 }
@@ -104,7 +120,8 @@ void move_running(const SplitBatchNorm& layer, const at::Tensor& mean, const at:
 Statistics composed_statistics(const at::Tensor& x, const SplitBatchNorm& layer) {
   const int64_t channels = x.size(1);
   const auto work = x.to(compute_type(x));
-  const auto own_count = at::full({1}, static_cast<double>(x.size(0) * x.size(2) * x.size(3)), work.options().dtype(at::kDouble));
+  const auto own_count = at::full({1}, static_cast<double>(x.size(0) * x.size(2) * x.size(3)),
+                                  work.options().dtype(at::kDouble));
   const auto sums = sum_over_ranks(at::cat({channel_sums(work), own_count}), layer.data);
   Statistics all;
   all.count = sums[channels].item<double>();
@@ -122,7 +139,8 @@ Statistics composed_statistics(const at::Tensor& x, const SplitBatchNorm& layer)
 Statistics fast_statistics(const at::Tensor& x, const SplitBatchNorm& layer) {
   const Planes planes(x);
   std::vector<Moments> own;
-  AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "synchronised_batch_norm", [&] { own = moments_of(x.const_data_ptr<scalar_t>(), planes); });
+  AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "synchronised_batch_norm",
+                                 [&] { own = moments_of(x.const_data_ptr<scalar_t>(), planes); });
   auto sent = at::empty({2 * planes.channels + 1}, at::kDouble);
   auto* number = sent.data_ptr<double>();
   number[0] = static_cast<double>(planes.rows * planes.area);
@@ -156,10 +174,13 @@ using Compute = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 // y = (x - mean) factor + offset
 template <class T>
-void normalise(const T* x, const Planes& planes, const double* mean, const double* factor, const double* offset, T* y) {
+void normalise(const T* x, const Planes& planes, const double* mean, const double* factor,
+               const double* offset, T* y) {
   planes.each([&](int64_t k, int64_t first) {
-    const auto m = static_cast<Compute<T>>(mean[k]), f = static_cast<Compute<T>>(factor[k]), o = static_cast<Compute<T>>(offset[k]);
-    for (int64_t i = first; i < first + planes.area; ++i) y[i] = static_cast<T>((static_cast<Compute<T>>(x[i]) - m) * f + o);
+    const auto m = static_cast<Compute<T>>(mean[k]), f = static_cast<Compute<T>>(factor[k]),
+               o = static_cast<Compute<T>>(offset[k]);
+    for (int64_t i = first; i < first + planes.area; ++i)
+      y[i] = static_cast<T>((static_cast<Compute<T>>(x[i]) - m) * f + o);
   });
 }
 
@@ -168,51 +189,71 @@ template <class T>
 void add_backward(const T* dy, const T* x, const Planes& planes, const double* mean, double* sums) {
   planes.each([&](int64_t k, int64_t first) {
     sums[k] += sum_of(planes.area, [&](int64_t i) { return static_cast<double>(dy[first + i]); });
-    sums[planes.channels + k] += sum_of(planes.area, [&](int64_t i) { return static_cast<double>(dy[first + i]) * (static_cast<double>(x[first + i]) - mean[k]); });
+    sums[planes.channels + k] += sum_of(planes.area, [&](int64_t i) {
+      return static_cast<double>(dy[first + i]) * (static_cast<double>(x[first + i]) - mean[k]);
+    });
   });
 }
 
 // dx = factor (dy - level - (x - mean) slope)
 template <class T>
-void backward_values(const T* dy, const T* x, const Planes& planes, const double* mean, const double* factor, const double* level, const double* slope, T* dx) {
+void backward_values(const T* dy, const T* x, const Planes& planes, const double* mean,
+                     const double* factor, const double* level, const double* slope, T* dx) {
   planes.each([&](int64_t k, int64_t first) {
-    const auto m = static_cast<Compute<T>>(mean[k]), f = static_cast<Compute<T>>(factor[k]), l = static_cast<Compute<T>>(level[k]), s = static_cast<Compute<T>>(slope[k]);
-    for (int64_t i = first; i < first + planes.area; ++i) dx[i] = static_cast<T>(f * (static_cast<Compute<T>>(dy[i]) - l - (static_cast<Compute<T>>(x[i]) - m) * s));
+    const auto m = static_cast<Compute<T>>(mean[k]), f = static_cast<Compute<T>>(factor[k]),
+               l = static_cast<Compute<T>>(level[k]), s = static_cast<Compute<T>>(slope[k]);
+    for (int64_t i = first; i < first + planes.area; ++i)
+      dx[i] = static_cast<T>(
+          f * (static_cast<Compute<T>>(dy[i]) - l - (static_cast<Compute<T>>(x[i]) - m) * s));
   });
 }
 
 const double* numbers(const at::Tensor& values) { return values.const_data_ptr<double>(); }
 
 // Backwards where nobody asks for a graph of it.
-variable_list fast_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& mean, const at::Tensor& inverse, double count,
+variable_list fast_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& mean, const at::Tensor& inverse, double count,
                             Communicator& data) {
   const Planes planes(x);
   auto own = at::zeros({2, planes.channels}, at::kDouble), dx = at::empty(x.sizes(), x.options());
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "synchronised_batch_norm", [&] {
-    add_backward(dy.const_data_ptr<scalar_t>(), x.const_data_ptr<scalar_t>(), planes, numbers(mean), own.data_ptr<double>());
+    add_backward(dy.const_data_ptr<scalar_t>(), x.const_data_ptr<scalar_t>(), planes, numbers(mean),
+                 own.data_ptr<double>());
   });
   const auto means = sum_over_ranks(own.view(-1), data).view({2, -1}) / count;
   const auto factor = inverse * weight.to(at::kDouble), slope = means[1] * inverse * inverse;
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "synchronised_batch_norm", [&] {
-    backward_values(dy.const_data_ptr<scalar_t>(), x.const_data_ptr<scalar_t>(), planes, numbers(mean), numbers(factor), numbers(means), numbers(slope),
+    backward_values(dy.const_data_ptr<scalar_t>(), x.const_data_ptr<scalar_t>(), planes,
+                    numbers(mean), numbers(factor), numbers(means), numbers(slope),
                     dx.data_ptr<scalar_t>());
   });
   return {dx, (own[1] * inverse).to(weight.scalar_type()), own[0].to(weight.scalar_type())};
 }
 
-// Backwards with a graph: the same formula by differentiable operators, statistics included, so that their derivatives cross ranks too.
-variable_list composed_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight, double eps, Communicator& data) {
+// Backwards with a graph: the same formula by differentiable operators, statistics included, so
+// that their derivatives cross ranks too.
+variable_list composed_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
+                                double eps, Communicator& data) {
   const auto all = composed_statistics(x, {weight, {}, {}, {}, 0, eps, data});
   const auto type = compute_type(x);
   const auto derivative = dy.to(type), product = derivative * all.normalised;
-  const auto inner = derivative * by_channel(weight.to(type)), inner_product = product * by_channel(weight.to(type));
-  const auto means = sum_over_ranks(at::cat({channel_sums(inner), channel_sums(inner_product)}), data).view({2, -1}) / all.count;
-  const auto dx = (inner - by_channel(means[0].to(type)) - all.normalised * by_channel(means[1].to(type))) * by_channel(all.inverse.to(type));
-  return {dx.to(x.scalar_type()), channel_sums(product).to(weight.scalar_type()), channel_sums(derivative).to(weight.scalar_type())};
+  const auto inner = derivative * by_channel(weight.to(type)),
+             inner_product = product * by_channel(weight.to(type));
+  const auto means =
+      sum_over_ranks(at::cat({channel_sums(inner), channel_sums(inner_product)}), data)
+          .view({2, -1}) /
+      all.count;
+  const auto dx =
+      (inner - by_channel(means[0].to(type)) - all.normalised * by_channel(means[1].to(type))) *
+      by_channel(all.inverse.to(type));
+  return {dx.to(x.scalar_type()), channel_sums(product).to(weight.scalar_type()),
+          channel_sums(derivative).to(weight.scalar_type())};
 }
 
 struct Normalise : torch::autograd::Function<Normalise> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const Statistics& all, double eps, Communicator* data) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& bias, const Statistics& all, double eps,
+                            Communicator* data) {
     context->save_for_backward({x, weight, all.mean, all.inverse});
     context->saved_data["count"] = all.count;
     context->saved_data["eps"] = eps;
@@ -220,7 +261,8 @@ struct Normalise : torch::autograd::Function<Normalise> {
     auto y = at::empty(x.sizes(), x.options());
     const auto factor = all.inverse * weight.to(at::kDouble), offset = bias.to(at::kDouble);
     AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "synchronised_batch_norm", [&] {
-      normalise(x.const_data_ptr<scalar_t>(), Planes(x), numbers(all.mean), numbers(factor), numbers(offset), y.data_ptr<scalar_t>());
+      normalise(x.const_data_ptr<scalar_t>(), Planes(x), numbers(all.mean), numbers(factor),
+                numbers(offset), y.data_ptr<scalar_t>());
     });
     return y;
   }
@@ -229,8 +271,10 @@ struct Normalise : torch::autograd::Function<Normalise> {
     const auto &x = saved[0], &weight = saved[1], &mean = saved[2], &inverse = saved[3];
     auto& data = *reinterpret_cast<Communicator*>(context->saved_data["data"].toInt());
     const bool graph = at::GradMode::is_enabled();
-    auto result = graph ? composed_backward(gradients[0], x, weight, context->saved_data["eps"].toDouble(), data)
-                        : fast_backward(gradients[0].contiguous(), x, weight, mean, inverse, context->saved_data["count"].toDouble(), data);
+    auto result = graph ? composed_backward(gradients[0], x, weight,
+                                            context->saved_data["eps"].toDouble(), data)
+                        : fast_backward(gradients[0].contiguous(), x, weight, mean, inverse,
+                                        context->saved_data["count"].toDouble(), data);
     result.resize(6);  // nothing for what is no variable
     return result;
   }
@@ -238,12 +282,15 @@ struct Normalise : torch::autograd::Function<Normalise> {
 
 }  // namespace
 
-at::Tensor sum_over_ranks(const at::Tensor& values, Communicator& data) { return RankSum::apply(values, &data); }
+at::Tensor sum_over_ranks(const at::Tensor& values, Communicator& data) {
+  return RankSum::apply(values, &data);
+}
 
 at::Tensor composed_batch_norm(const at::Tensor& x, const SplitBatchNorm& layer) {
   const auto all = composed_statistics(x, layer);
   const auto type = compute_type(x);
-  return (all.normalised * by_channel(layer.weight.to(type)) + by_channel(layer.bias.to(type))).to(x.scalar_type());
+  return (all.normalised * by_channel(layer.weight.to(type)) + by_channel(layer.bias.to(type)))
+      .to(x.scalar_type());
 }
 
 at::Tensor synchronised_batch_norm(const at::Tensor& x, const SplitBatchNorm& layer) {

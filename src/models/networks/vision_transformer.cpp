@@ -10,29 +10,46 @@ constexpr double kTokenDeviation = 0.02;
 constexpr double kGammaStart = 1e-4;
 }  // namespace
 
-VisionTransformer::VisionTransformer(const VisionTransformerOptions& options) : ImageNetwork(options.channels, options.classes, options.dim), options_(options) {
-  DISSENT_CHECK(options.depth >= 1 && options.attention_heads >= 1 && options.dim % options.attention_heads == 0, kUsage,
-                "vision transformer: wanted depth >= 1 and a width that its attention heads divide, given depth {}, width {}, heads {}", options.depth, options.dim,
-                options.attention_heads);
-  DISSENT_CHECK(options.patch_size >= 1 && options.image_size >= options.patch_size, kUsage, "vision transformer: image_size: wanted at least a patch of {}, given {}",
+VisionTransformer::VisionTransformer(const VisionTransformerOptions& options)
+    : ImageNetwork(options.channels, options.classes, options.dim), options_(options) {
+  DISSENT_CHECK(options.depth >= 1 && options.attention_heads >= 1 &&
+                    options.dim % options.attention_heads == 0,
+                kUsage,
+                "vision transformer: wanted depth >= 1 and a width that its attention heads "
+                "divide, given depth {}, width {}, heads {}",
+                options.depth, options.dim, options.attention_heads);
+  DISSENT_CHECK(options.patch_size >= 1 && options.image_size >= options.patch_size, kUsage,
+                "vision transformer: image_size: wanted at least a patch of {}, given {}",
                 options.patch_size, options.image_size);
   const int64_t edge = options.image_size / options.patch_size;
-  cls_token_ = add_parameter(parts_, "cls_token", {1, 1, options.dim}, {Initial::Kind::kNormal, kTokenDeviation});
-  pos_embed_ = add_parameter(parts_, "pos_embed", {1, edge * edge, options.dim}, {Initial::Kind::kNormal, kTokenDeviation});
+  cls_token_ = add_parameter(parts_, "cls_token", {1, 1, options.dim},
+                             {Initial::Kind::kNormal, kTokenDeviation});
+  pos_embed_ = add_parameter(parts_, "pos_embed", {1, edge * edge, options.dim},
+                             {Initial::Kind::kNormal, kTokenDeviation});
   patch_embed_ = add_convolution(parts_, "patch_embed.proj",
-                                 {.in = options.channels, .out = options.dim, .kernel = options.patch_size, .stride = options.patch_size, .bias = true});
-  for (int64_t b = 0; b < options.depth; ++b) blocks_.push_back(add_block(fmt::format("blocks.{}", b)));
+                                 {.in = options.channels,
+                                  .out = options.dim,
+                                  .kernel = options.patch_size,
+                                  .stride = options.patch_size,
+                                  .bias = true});
+  for (int64_t b = 0; b < options.depth; ++b)
+    blocks_.push_back(add_block(fmt::format("blocks.{}", b)));
   norm_ = add_layer_norm(parts_, "norm", options.dim, options.norm_eps);
-  if (options.classes > 0) head_ = add_transformer_linear(parts_, "head", {.in = options.dim, .out = options.classes});
+  if (options.classes > 0)
+    head_ = add_transformer_linear(parts_, "head", {.in = options.dim, .out = options.classes});
 }
 
 VisionTransformer::Block VisionTransformer::add_block(const std::string& name) {
-  const int64_t dim = options_.dim, hidden = static_cast<int64_t>(static_cast<double>(dim) * options_.mlp_ratio);
+  const int64_t dim = options_.dim,
+                hidden = static_cast<int64_t>(static_cast<double>(dim) * options_.mlp_ratio);
   Block block;
-  block.gamma_1 = add_parameter(parts_, name + ".gamma_1", {dim}, {Initial::Kind::kConstant, kGammaStart});
-  block.gamma_2 = add_parameter(parts_, name + ".gamma_2", {dim}, {Initial::Kind::kConstant, kGammaStart});
+  block.gamma_1 =
+      add_parameter(parts_, name + ".gamma_1", {dim}, {Initial::Kind::kConstant, kGammaStart});
+  block.gamma_2 =
+      add_parameter(parts_, name + ".gamma_2", {dim}, {Initial::Kind::kConstant, kGammaStart});
   block.norm1 = add_layer_norm(parts_, name + ".norm1", dim, options_.norm_eps);
-  block.qkv = add_transformer_linear(parts_, name + ".attn.qkv", {.in = dim, .out = 3 * dim, .bias = options_.qkv_bias});
+  block.qkv = add_transformer_linear(parts_, name + ".attn.qkv",
+                                     {.in = dim, .out = 3 * dim, .bias = options_.qkv_bias});
   block.proj = add_transformer_linear(parts_, name + ".attn.proj", {.in = dim, .out = dim});
   block.norm2 = add_layer_norm(parts_, name + ".norm2", dim, options_.norm_eps);
   block.fc1 = add_transformer_linear(parts_, name + ".mlp.fc1", {.in = dim, .out = hidden});
@@ -41,19 +58,27 @@ VisionTransformer::Block VisionTransformer::add_block(const std::string& name) {
 }
 
 void VisionTransformer::check_size(const at::Tensor& x) const {
-  DISSENT_CHECK(x.size(2) == options_.image_size && x.size(3) == options_.image_size, kUsage, "vision transformer: x: wanted images of {} x {}, given {}",
-                options_.image_size, options_.image_size, describe(x));
+  DISSENT_CHECK(x.size(2) == options_.image_size && x.size(3) == options_.image_size, kUsage,
+                "vision transformer: x: wanted images of {} x {}, given {}", options_.image_size,
+                options_.image_size, describe(x));
 }
 
 at::Tensor VisionTransformer::embedded(const Pass& pass, const at::Tensor& x) const {
-  const auto patches = patch_embed_(pass, x).flatten(2).transpose(1, 2) + pass.parameters[pos_embed_];
+  const auto patches =
+      patch_embed_(pass, x).flatten(2).transpose(1, 2) + pass.parameters[pos_embed_];
   return at::cat({pass.parameters[cls_token_].expand({x.size(0), -1, -1}), patches}, 1);
 }
 
-// The attention half of a block. Written out where a gradient may be asked for: the fused kernel has no second derivative.
-at::Tensor VisionTransformer::attended(const Block& block, const Pass& pass, const at::Tensor& x) const {
-  const int64_t rows = x.size(0), tokens = x.size(1), head_dim = options_.dim / options_.attention_heads;
-  const auto qkv = block.qkv(pass, block.norm1(pass, x)).view({rows, tokens, 3, options_.attention_heads, head_dim}).permute({2, 0, 3, 1, 4}).unbind(0);
+// The attention half of a block. Written out where a gradient may be asked for: the fused kernel
+// has no second derivative.
+at::Tensor VisionTransformer::attended(const Block& block, const Pass& pass,
+                                       const at::Tensor& x) const {
+  const int64_t rows = x.size(0), tokens = x.size(1),
+                head_dim = options_.dim / options_.attention_heads;
+  const auto qkv = block.qkv(pass, block.norm1(pass, x))
+                       .view({rows, tokens, 3, options_.attention_heads, head_dim})
+                       .permute({2, 0, 3, 1, 4})
+                       .unbind(0);
   at::Tensor mixed;
   if (at::GradMode::is_enabled()) {
     const double scale = 1 / std::sqrt(static_cast<double>(head_dim));
@@ -61,23 +86,29 @@ at::Tensor VisionTransformer::attended(const Block& block, const Pass& pass, con
   } else {
     mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
   }
-  return x + pass.parameters[block.gamma_1] * block.proj(pass, mixed.transpose(1, 2).reshape({rows, tokens, options_.dim}));
+  return x + pass.parameters[block.gamma_1] *
+                 block.proj(pass, mixed.transpose(1, 2).reshape({rows, tokens, options_.dim}));
 }
 
 // The other half.
-at::Tensor VisionTransformer::transformed(const Block& block, const Pass& pass, const at::Tensor& x) const {
-  return x + pass.parameters[block.gamma_2] * block.fc2(pass, at::gelu(block.fc1(pass, block.norm2(pass, x))));
+at::Tensor VisionTransformer::transformed(const Block& block, const Pass& pass,
+                                          const at::Tensor& x) const {
+  return x + pass.parameters[block.gamma_2] *
+                 block.fc2(pass, at::gelu(block.fc1(pass, block.norm2(pass, x))));
 }
 
-VisionTransformer::Tokens VisionTransformer::attended_tokens(const Pass& pass, const at::Tensor& x) const {
+VisionTransformer::Tokens VisionTransformer::attended_tokens(const Pass& pass,
+                                                             const at::Tensor& x) const {
   auto t = embedded(pass, x);
-  for (size_t b = 0; b + 1 < blocks_.size(); ++b) t = transformed(blocks_[b], pass, attended(blocks_[b], pass, t));
+  for (size_t b = 0; b + 1 < blocks_.size(); ++b)
+    t = transformed(blocks_[b], pass, attended(blocks_[b], pass, t));
   Tokens out;
   const int64_t edge = options_.image_size / options_.patch_size;
   t = as_parameters(pass, t);
   out.maps = t.narrow(1, 1, edge * edge).transpose(1, 2).unflatten(2, {edge, edge});
   // From the maps on, so that the logits depend on this very tensor.
-  if (at::GradMode::is_enabled()) t = at::cat({t.narrow(1, 0, 1), out.maps.flatten(2).transpose(1, 2)}, 1);
+  if (at::GradMode::is_enabled())
+    t = at::cat({t.narrow(1, 0, 1), out.maps.flatten(2).transpose(1, 2)}, 1);
   out.tokens = attended(blocks_.back(), pass, t);
   out.cached_cls = out.tokens.select(1, 0);
   return out;
@@ -89,7 +120,9 @@ VisionTransformer::Tokens VisionTransformer::tokens(const Pass& pass, const at::
   return out;
 }
 
-at::Tensor VisionTransformer::features_of(const Pass& pass, const at::Tensor& tokens) const { return norm_(pass, tokens.select(1, 0)); }
+at::Tensor VisionTransformer::features_of(const Pass& pass, const at::Tensor& tokens) const {
+  return norm_(pass, tokens.select(1, 0));
+}
 
 ImageOutput VisionTransformer::run(const Pass& pass, const at::Tensor& x) const {
   const auto all = tokens(pass, x);
@@ -100,8 +133,11 @@ ImageOutput VisionTransformer::run(const Pass& pass, const at::Tensor& x) const 
   return out;
 }
 
-at::Tensor VisionTransformer::features_at(const std::string& cut, const std::vector<at::Tensor>& parameters, const at::Tensor& buffers, const at::Tensor& x) const {
-  if (cut != "cls_after_last_attention") return ImageNetwork::features_at(cut, parameters, buffers, x);
+at::Tensor VisionTransformer::features_at(const std::string& cut,
+                                          const std::vector<at::Tensor>& parameters,
+                                          const at::Tensor& buffers, const at::Tensor& x) const {
+  if (cut != "cls_after_last_attention")
+    return ImageNetwork::features_at(cut, parameters, buffers, x);
   return attended_tokens(make_pass(parameters, buffers, x, false), x).cached_cls.contiguous();
 }
 

@@ -1,7 +1,7 @@
 #include "models/trunk/image_trunk.hpp"
 
-#include <dissent/error.hpp>
 #include <xxhash.h>
+#include <dissent/error.hpp>
 
 #include <filesystem>
 #include <fstream>
@@ -41,70 +41,105 @@ template <class T>
 T config_value(const config::Document& document, const char* key, const std::string& path) {
   const auto* node = document.find(key);
   const auto* value = node ? std::get_if<T>(&node->data) : nullptr;
-  DISSENT_CHECK(value, kData, "{}: its configuration has no {}: not a checkpoint of an image ensemble", path, key);
+  DISSENT_CHECK(value, kData,
+                "{}: its configuration has no {}: not a checkpoint of an image ensemble", path,
+                key);
   return *value;
 }
 
 Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int64_t image_size) {
   const CheckpointReader file(path);
-  const auto document = config::load_document(config::read_sources(path + " (its configuration)", file.config_text()));
+  const auto document = config::load_document(
+      config::read_sources(path + " (its configuration)", file.config_text()));
   const auto model = config_value<std::string>(document, "ensemble.model", path);
-  DISSENT_CHECK(model == options.model, kUsage, "trunk.model: expected \"{}\", which {} holds, found \"{}\"", model, path, options.model);
-  auto loaded = empty_network(model, {.classes = file.integer("classes"), .channels = 3, .image_size = image_size, .heads = config_value<int64_t>(document, "ensemble.members", path)});
+  DISSENT_CHECK(model == options.model, kUsage,
+                "trunk.model: expected \"{}\", which {} holds, found \"{}\"", model, path,
+                options.model);
+  auto loaded =
+      empty_network(model, {.classes = file.integer("classes"),
+                            .channels = 3,
+                            .image_size = image_size,
+                            .heads = config_value<int64_t>(document, "ensemble.members", path)});
   const auto& entries = loaded.network->layout().entries();
   const int64_t networks = file.shape("members/" + entries.front().name).at(0);
-  DISSENT_CHECK(options.member || networks == 1, kUsage, "trunk.member: expected 0 .. {}, the network of {} that is meant, found nothing", networks - 1, path);
+  DISSENT_CHECK(options.member || networks == 1, kUsage,
+                "trunk.member: expected 0 .. {}, the network of {} that is meant, found nothing",
+                networks - 1, path);
   const int64_t member = options.member.value_or(0);
-  DISSENT_CHECK(member < networks, kUsage, "trunk.member: expected 0 .. {}, the networks of {}, found {}", networks - 1, path, member);
-  const auto read = [&](const std::string& group, const ParameterLayout& layout, const at::Tensor& flat) {
+  DISSENT_CHECK(member < networks, kUsage,
+                "trunk.member: expected 0 .. {}, the networks of {}, found {}", networks - 1, path,
+                member);
+  const auto read = [&](const std::string& group, const ParameterLayout& layout,
+                        const at::Tensor& flat) {
     for (const auto& entry : layout.entries()) {
       file.expect_shape(group + entry.name, networks, entry.shape, member);
       parameter(flat, entry).copy_(file.read_slab(group + entry.name, member, 1)[0]);
     }
   };
-  read(file.has("average/" + entries.front().name) ? "average/" : "members/", loaded.network->layout(), loaded.parameters);
+  read(file.has("average/" + entries.front().name) ? "average/" : "members/",
+       loaded.network->layout(), loaded.parameters);
   read("buffers/", loaded.network->buffer_layout(), loaded.buffers);
   return loaded;
 }
 
 Loaded from_file(const std::string& path, const TrunkOptions& options, int64_t image_size) {
-  DISSENT_CHECK(!options.member, kUsage, "trunk.member goes with a checkpoint of an ensemble; {} holds one network (trunk.prefix chooses among several)", path);
-  auto loaded = empty_network(options.model, {.classes = 0, .channels = 3, .image_size = image_size, .heads = 1});
-  load_weights(*loaded.network, loaded.parameters, loaded.buffers, read_state_dict(path), {.prefix = options.prefix, .classifier = false}, path);
+  DISSENT_CHECK(!options.member, kUsage,
+                "trunk.member goes with a checkpoint of an ensemble; {} holds one network "
+                "(trunk.prefix chooses among several)",
+                path);
+  auto loaded = empty_network(options.model,
+                              {.classes = 0, .channels = 3, .image_size = image_size, .heads = 1});
+  load_weights(*loaded.network, loaded.parameters, loaded.buffers, read_state_dict(path),
+               {.prefix = options.prefix, .classifier = false}, path);
   return loaded;
 }
 
 Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
-  DISSENT_CHECK(!options.weights.empty(), kUsage, "trunk.weights: expected the weights of {}: a file, a run folder, a checkpoint, or \"random\"; found nothing", options.model);
+  DISSENT_CHECK(!options.weights.empty(), kUsage,
+                "trunk.weights: expected the weights of {}: a file, a run folder, a checkpoint, or "
+                "\"random\"; found nothing",
+                options.model);
   const bool multihead = options.model.ends_with("_multihead");
   if (options.weights == "random") {
-    auto loaded = empty_network(options.model, {.classes = multihead ? 1 : 0, .channels = 3, .image_size = image_size, .heads = 1});
+    auto loaded = empty_network(
+        options.model,
+        {.classes = multihead ? 1 : 0, .channels = 3, .image_size = image_size, .heads = 1});
     loaded.network->initialise(loaded.parameters, seed, options.member.value_or(0));
     return loaded;
   }
-  const std::string path = fs::is_directory(options.weights) ? options.weights + "/checkpoint.h5" : options.weights;
+  const std::string path =
+      fs::is_directory(options.weights) ? options.weights + "/checkpoint.h5" : options.weights;
   if (path != options.weights || is_hdf5(path)) return from_checkpoint(path, options, image_size);
-  DISSENT_CHECK(!multihead, kUsage, "trunk.model = \"{}\" goes with a checkpoint; of a file take its trunk, without \"_multihead\"", options.model);
+  DISSENT_CHECK(!multihead, kUsage,
+                "trunk.model = \"{}\" goes with a checkpoint; of a file take its trunk, without "
+                "\"_multihead\"",
+                options.model);
   return from_file(path, options, image_size);
 }
 
-at::ScalarType precision_of(const std::string& name) { return name == "bf16" ? at::kBFloat16 : name == "f16" ? at::kHalf : at::kFloat; }
+at::ScalarType precision_of(const std::string& name) {
+  return name == "bf16" ? at::kBFloat16 : name == "f16" ? at::kHalf : at::kFloat;
+}
 
 std::string checksum_of(const Loaded& loaded) {
   std::array<uint64_t, 2> hashes{};
-  for (size_t i = 0; const auto& flat : {loaded.parameters, loaded.buffers}) hashes[i++] = XXH3_64bits(flat.const_data_ptr<float>(), flat.nbytes());
+  for (size_t i = 0; const auto& flat : {loaded.parameters, loaded.buffers})
+    hashes[i++] = XXH3_64bits(flat.const_data_ptr<float>(), flat.nbytes());
   return fmt::format("xxh3:{:016x}", XXH3_64bits(hashes.data(), sizeof hashes));
 }
 
 }  // namespace
 
-ImageTrunk::ImageTrunk(const TrunkOptions& options, int64_t image_size, uint64_t seed, at::Device device)
+ImageTrunk::ImageTrunk(const TrunkOptions& options, int64_t image_size, uint64_t seed,
+                       at::Device device)
     : cut_(options.cut), compute_(precision_of(options.precision)), device_(device) {
-  DISSENT_CHECK(compute_ != at::kHalf || device.is_cuda(), kUsage, "trunk.precision = \"f16\" needs a GPU, none was found");
+  DISSENT_CHECK(compute_ != at::kHalf || device.is_cuda(), kUsage,
+                "trunk.precision = \"f16\" needs a GPU, none was found");
   auto loaded = load(options, image_size, seed);
   const auto cuts = loaded.network->cuts();
   const auto near = nearest(cut_, cuts);
-  DISSENT_CHECK(std::find(cuts.begin(), cuts.end(), cut_) != cuts.end(), kUsage, "trunk.cut: {} has {}, found \"{}\"{}", options.model, fmt::join(cuts, ", "), cut_,
+  DISSENT_CHECK(std::find(cuts.begin(), cuts.end(), cut_) != cuts.end(), kUsage,
+                "trunk.cut: {} has {}, found \"{}\"{}", options.model, fmt::join(cuts, ", "), cut_,
                 near ? fmt::format("; did you mean '{}'?", *near) : "");
   checksum_ = checksum_of(loaded);
   network_ = std::move(loaded.network);

@@ -13,7 +13,8 @@ namespace {
 
 class TrunkRows {
  public:
-  TrunkRows(const ImageDataOptions& data, const TransformOptions& transform, const TrunkOptions& options, at::Device device)
+  TrunkRows(const ImageDataOptions& data, const TransformOptions& transform,
+            const TrunkOptions& options, at::Device device)
       : images_(open_images(data)),
         transform_(transform),
         trunk_(options, transform.size, static_cast<uint64_t>(data.seed), device),
@@ -28,11 +29,13 @@ class TrunkRows {
   // [count, D] of rows [first, first + count) of a pass.
   at::Tensor features(int64_t pass, int64_t first, int64_t count) {
     auto out = at::empty({count, trunk_.dim()}, at::kFloat);
-    const int64_t last = first + count, together = batch_ * (trunk_.device().is_cpu() ? threads() : 1);
+    const int64_t last = first + count,
+                  together = batch_ * (trunk_.device().is_cpu() ? threads() : 1);
     std::deque<std::future<ImageBatch>> coming;
     int64_t asked = first;
     for (int64_t row = first; row < last; row = group_end(row, together, last)) {
-      for (; asked < last && std::ssize(coming) <= ahead_; asked = group_end(asked, together, last)) coming.push_back(ask(pass, asked, group_end(asked, together, last)));
+      for (; asked < last && std::ssize(coming) <= ahead_; asked = group_end(asked, together, last))
+        coming.push_back(ask(pass, asked, group_end(asked, together, last)));
       const auto images = coming.front().get();
       coming.pop_front();
       run(images.x, row, out.narrow(0, row - first, images.x.size(0)));
@@ -42,19 +45,26 @@ class TrunkRows {
 
  private:
   // Groups of batches end at multiples of the batch size.
-  int64_t group_end(int64_t row, int64_t together, int64_t last) const { return std::min(last, row / batch_ * batch_ + together); }
+  int64_t group_end(int64_t row, int64_t together, int64_t last) const {
+    return std::min(last, row / batch_ * batch_ + together);
+  }
 
   std::future<ImageBatch> ask(int64_t pass, int64_t first, int64_t last) {
-    ImageRequest request{.source = images_.get(), .transform = &transform_, .seed = seed_, .stream = static_cast<uint64_t>(pass)};
+    ImageRequest request{.source = images_.get(),
+                         .transform = &transform_,
+                         .seed = seed_,
+                         .stream = static_cast<uint64_t>(pass)};
     for (int64_t row = first; row < last; ++row) request.rows.push_back(row);
     return loader_.load(std::move(request));
   }
 
   // x [n, 3, S, S] holds rows [first, first + n), in one or more batches.
   void run(const at::Tensor& x, int64_t first, const at::Tensor& out) const {
-    const int64_t last = first + x.size(0), first_batch = first / batch_, batches = (last - 1) / batch_ - first_batch + 1;
+    const int64_t last = first + x.size(0), first_batch = first / batch_,
+                  batches = (last - 1) / batch_ - first_batch + 1;
     const auto task = [&](int64_t i) {
-      const int64_t start = (first_batch + i) * batch_, begin = std::max(first, start), count = std::min(last, start + batch_) - begin;
+      const int64_t start = (first_batch + i) * batch_, begin = std::max(first, start),
+                    count = std::min(last, start + batch_) - begin;
       const auto own = x.narrow(0, begin - first, count);
       if (count == batch_) {
         out.narrow(0, begin - first, count).copy_(trunk_.features(own));
@@ -62,7 +72,8 @@ class TrunkRows {
       }
       auto filled = at::zeros({batch_, x.size(1), x.size(2), x.size(3)}, x.options());
       filled.narrow(0, begin - start, count).copy_(own);
-      out.narrow(0, begin - first, count).copy_(trunk_.features(filled).narrow(0, begin - start, count));
+      out.narrow(0, begin - first, count)
+          .copy_(trunk_.features(filled).narrow(0, begin - start, count));
     };
     if (trunk_.device().is_cpu()) return parallel_tasks(batches, task);
     for (int64_t i = 0; i < batches; ++i) task(i);
@@ -77,28 +88,39 @@ class TrunkRows {
 };
 
 bool draws(const TransformOptions& options) {
-  return options.kind != TransformOptions::Kind::kCenterCrop || options.aug_mix || options.rand_augment || options.corruption.name != "none";
+  return options.kind != TransformOptions::Kind::kCenterCrop || options.aug_mix ||
+         options.rand_augment || options.corruption.name != "none";
 }
 
 }  // namespace
 
-FeatureSource open_trunk_source(const ImageDataOptions& data, const CorruptionOptions& corruption, const TrunkOptions& trunk, at::Device device) {
-  DISSENT_CHECK(!has_no_images(data), kUsage, "data.dataset = \"{}\" has features, no images: it goes with trunk.model = \"none\", found \"{}\"", data.dataset, trunk.model);
-  DISSENT_CHECK(data.transform != "none", kUsage, "data.transform: expected what makes an input of {}, found \"none\"", trunk.model);
+FeatureSource open_trunk_source(const ImageDataOptions& data, const CorruptionOptions& corruption,
+                                const TrunkOptions& trunk, at::Device device) {
+  DISSENT_CHECK(!has_no_images(data), kUsage,
+                "data.dataset = \"{}\" has features, no images: it goes with trunk.model = "
+                "\"none\", found \"{}\"",
+                data.dataset, trunk.model);
+  DISSENT_CHECK(data.transform != "none", kUsage,
+                "data.transform: expected what makes an input of {}, found \"none\"", trunk.model);
   auto transform = find_transform(data.transform).options;
   transform.corruption = corruption;
   const auto rows = std::make_shared<TrunkRows>(data, transform, trunk, device);
   const auto& set = rows->images();
-  return {.name = set.identity(),
-          .rows = set.rows(),
-          .dim = rows->trunk().dim(),
-          .classes = set.classes(),
-          .draws = draws(transform),
-          .trunk = trunk.model + "/" + trunk.cut,
-          .weights = rows->trunk().checksum(),
-          .transform = corruption.name == "none" ? data.transform : fmt::format("{}, {} {}", data.transform, corruption.name, corruption.severity),
-          .features = [rows](int64_t pass, int64_t first, int64_t count) { return rows->features(pass, first, count); },
-          .labels = [rows](int64_t first, int64_t count) { return rows->images().labels().narrow(0, first, count); }};
+  return {
+      .name = set.identity(),
+      .rows = set.rows(),
+      .dim = rows->trunk().dim(),
+      .classes = set.classes(),
+      .draws = draws(transform),
+      .trunk = trunk.model + "/" + trunk.cut,
+      .weights = rows->trunk().checksum(),
+      .transform = corruption.name == "none" ? data.transform
+                                             : fmt::format("{}, {} {}", data.transform,
+                                                           corruption.name, corruption.severity),
+      .features = [rows](int64_t pass, int64_t first,
+                         int64_t count) { return rows->features(pass, first, count); },
+      .labels = [rows](int64_t first,
+                       int64_t count) { return rows->images().labels().narrow(0, first, count); }};
 }
 
 }  // namespace dissent

@@ -9,7 +9,9 @@ namespace {
 
 constexpr size_t kMostProblems = 8;
 
-bool is_classifier(const std::string& name) { return name.starts_with("fc.") || name.starts_with("head."); }
+bool is_classifier(const std::string& name) {
+  return name.starts_with("fc.") || name.starts_with("head.");
+}
 bool is_count(const std::string& name) { return name.ends_with("num_batches_tracked"); }
 
 void replace(std::string& text, const std::string& from, const std::string& to) {
@@ -28,7 +30,8 @@ std::string own_name(std::string name, const ImageNetwork& network) {
 }
 
 // The file's tensors by this network's names.
-StateDict renamed(const StateDict& weights, const ImageNetwork& network, const LoadOptions& options) {
+StateDict renamed(const StateDict& weights, const ImageNetwork& network,
+                  const LoadOptions& options) {
   StateDict result;
   for (const auto& [given, tensor] : weights) {
     const auto name = given.starts_with("module.") ? given.substr(7) : given;
@@ -42,17 +45,23 @@ struct Copy {
   at::Tensor from, to;
 };
 
-// What is copied into a flat vector; what does not fit goes to `problems`. Takes used names out of `weights`.
-void match(const ParameterLayout& layout, const at::Tensor& flat, const LoadOptions& options, StateDict& weights, std::vector<Copy>& copies, std::vector<std::string>& problems) {
+// What is copied into a flat vector; what does not fit goes to `problems`. Takes used names out of
+// `weights`.
+void match(const ParameterLayout& layout, const at::Tensor& flat, const LoadOptions& options,
+           StateDict& weights, std::vector<Copy>& copies, std::vector<std::string>& problems) {
   for (const auto& entry : layout.entries()) {
     const auto found = weights.find(entry.name);
     if (!options.classifier && is_classifier(entry.name)) continue;
     if (found == weights.end()) {
-      if (!is_count(entry.name)) problems.push_back(fmt::format("{} [{}] is not in the file", entry.name, fmt::join(entry.shape, ", ")));
+      if (!is_count(entry.name))
+        problems.push_back(
+            fmt::format("{} [{}] is not in the file", entry.name, fmt::join(entry.shape, ", ")));
       continue;
     }
     if (found->second.sizes() != at::IntArrayRef(entry.shape))
-      problems.push_back(fmt::format("{} is [{}] in the file, [{}] in this network", entry.name, fmt::join(found->second.sizes(), ", "), fmt::join(entry.shape, ", ")));
+      problems.push_back(fmt::format("{} is [{}] in the file, [{}] in this network", entry.name,
+                                     fmt::join(found->second.sizes(), ", "),
+                                     fmt::join(entry.shape, ", ")));
     copies.push_back({found->second, parameter(flat, entry)});
     weights.erase(found);
   }
@@ -60,8 +69,10 @@ void match(const ParameterLayout& layout, const at::Tensor& flat, const LoadOpti
 
 }  // namespace
 
-void load_weights(const ImageNetwork& network, at::Tensor flat, at::Tensor buffers, const StateDict& weights, const LoadOptions& options, const std::string& source) {
-  DISSENT_CHECK(flat.defined() && flat.dim() == 1 && flat.size(0) == network.layout().size(), kUsage, "load_weights: flat: wanted [{}], given {}", network.layout().size(),
+void load_weights(const ImageNetwork& network, at::Tensor flat, at::Tensor buffers,
+                  const StateDict& weights, const LoadOptions& options, const std::string& source) {
+  DISSENT_CHECK(flat.defined() && flat.dim() == 1 && flat.size(0) == network.layout().size(),
+                kUsage, "load_weights: flat: wanted [{}], given {}", network.layout().size(),
                 describe(flat));
   auto left = renamed(weights, network, options);
   std::vector<Copy> copies;
@@ -69,15 +80,19 @@ void load_weights(const ImageNetwork& network, at::Tensor flat, at::Tensor buffe
   match(network.layout(), flat, options, left, copies, problems);
   match(network.buffer_layout(), buffers, options, left, copies, problems);
   for (const auto& [name, tensor] : left)
-    if (!is_classifier(name) || (options.classifier && network.classes() > 0)) problems.push_back(fmt::format("{} [{}] has no place in this network", name, fmt::join(tensor.sizes(), ", ")));
+    if (!is_classifier(name) || (options.classifier && network.classes() > 0))
+      problems.push_back(fmt::format("{} [{}] has no place in this network", name,
+                                     fmt::join(tensor.sizes(), ", ")));
   const size_t count = problems.size();
   if (count > kMostProblems) problems.resize(kMostProblems);
-  DISSENT_CHECK(count == 0, kData, "{}: {}{}", source, fmt::join(problems, "; "), count > kMostProblems ? fmt::format("; and {} more", count - kMostProblems) : "");
+  DISSENT_CHECK(count == 0, kData, "{}: {}{}", source, fmt::join(problems, "; "),
+                count > kMostProblems ? fmt::format("; and {} more", count - kMostProblems) : "");
   at::NoGradGuard no_grad;
   for (auto& [from, to] : copies) to.copy_(from);
 }
 
-StateDict state_dict(const ImageNetwork& network, const at::Tensor& flat, const at::Tensor& buffers, Naming naming) {
+StateDict state_dict(const ImageNetwork& network, const at::Tensor& flat, const at::Tensor& buffers,
+                     Naming naming) {
   StateDict result;
   for (const auto& entry : network.layout().entries()) {
     auto name = entry.name;

@@ -16,8 +16,9 @@ constexpr size_t kAlignment = 8;
 
 const std::vector<std::pair<std::string, at::ScalarType>>& dtypes() {
   static const std::vector<std::pair<std::string, at::ScalarType>> table{
-      {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16}, {"I64", at::kLong},
-      {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},   {"U8", at::kByte},       {"BOOL", at::kBool}};
+      {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16},
+      {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
+      {"U8", at::kByte},    {"BOOL", at::kBool}};
   return table;
 }
 
@@ -28,26 +29,40 @@ struct Place {
 };
 
 // One entry of the header, checked against the `available` bytes of values.
-Place place_of(const std::string& path, const std::string& name, const nlohmann::json& entry, uint64_t available) {
-  const auto fail = [&](const std::string& what) { DISSENT_FAIL(kData, "{}: {}: {}", path, name, what); };
-  if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets")) fail("its header wants dtype, shape, data_offsets");
+Place place_of(const std::string& path, const std::string& name, const nlohmann::json& entry,
+               uint64_t available) {
+  const auto fail = [&](const std::string& what) {
+    DISSENT_FAIL(kData, "{}: {}: {}", path, name, what);
+  };
+  if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") ||
+      !entry.contains("data_offsets"))
+    fail("its header wants dtype, shape, data_offsets");
   const auto &dtype = entry["dtype"], &shape = entry["shape"], &offsets = entry["data_offsets"];
-  const auto known = std::find_if(dtypes().begin(), dtypes().end(), [&](const auto& row) { return dtype == row.first; });
+  const auto known = std::find_if(dtypes().begin(), dtypes().end(),
+                                  [&](const auto& row) { return dtype == row.first; });
   if (known == dtypes().end()) fail(fmt::format("values of type {} are not read", dtype.dump()));
   const auto counts = [](const nlohmann::json& list) {
-    return list.is_array() && std::all_of(list.begin(), list.end(), [](const auto& value) { return value.is_number_unsigned(); });
+    return list.is_array() && std::all_of(list.begin(), list.end(), [](const auto& value) {
+             return value.is_number_unsigned();
+           });
   };
-  if (!counts(shape) || !counts(offsets) || offsets.size() != 2) fail("shape and data_offsets are not lists of counts");
+  if (!counts(shape) || !counts(offsets) || offsets.size() != 2)
+    fail("shape and data_offsets are not lists of counts");
   Place place{known->second, shape.get<std::vector<int64_t>>(), offsets[0], 0};
   const uint64_t end = offsets[1];
-  if (place.begin > end || end > available) fail(fmt::format("bytes {} .. {} of {}: the file is truncated or damaged", place.begin, end, available));
+  if (place.begin > end || end > available)
+    fail(fmt::format("bytes {} .. {} of {}: the file is truncated or damaged", place.begin, end,
+                     available));
   place.bytes = end - place.begin;
   uint64_t wanted = c10::elementSize(place.dtype);
   for (const int64_t extent : place.shape) {
-    if (extent > 0 && wanted > available / static_cast<uint64_t>(extent)) fail(fmt::format("its shape [{}] is larger than the file", fmt::join(place.shape, ", ")));
+    if (extent > 0 && wanted > available / static_cast<uint64_t>(extent))
+      fail(fmt::format("its shape [{}] is larger than the file", fmt::join(place.shape, ", ")));
     wanted *= static_cast<uint64_t>(extent);
   }
-  if (wanted != place.bytes) fail(fmt::format("{} bytes for [{}] {}, expected {}", place.bytes, fmt::join(place.shape, ", "), known->first, wanted));
+  if (wanted != place.bytes)
+    fail(fmt::format("{} bytes for [{}] {}, expected {}", place.bytes, fmt::join(place.shape, ", "),
+                     known->first, wanted));
   return place;
 }
 
@@ -60,12 +75,14 @@ StateDict read_safetensors(const std::string& path) {
   file.seekg(0);
   uint64_t header_bytes = 0;
   file.read(reinterpret_cast<char*>(&header_bytes), sizeof header_bytes);
-  DISSENT_CHECK(file && header_bytes <= kMostHeaderBytes && header_bytes + sizeof header_bytes <= size, kData, "{}: not a safetensors file: a header of {} bytes in a file of {}",
-                path, header_bytes, size);
+  DISSENT_CHECK(
+      file && header_bytes <= kMostHeaderBytes && header_bytes + sizeof header_bytes <= size, kData,
+      "{}: not a safetensors file: a header of {} bytes in a file of {}", path, header_bytes, size);
   std::string text(header_bytes, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   const auto header = nlohmann::json::parse(text, nullptr, false);
-  DISSENT_CHECK(file && header.is_object(), kData, "{}: not a safetensors file: its header is no JSON object", path);
+  DISSENT_CHECK(file && header.is_object(), kData,
+                "{}: not a safetensors file: its header is no JSON object", path);
   const uint64_t first = sizeof header_bytes + header_bytes;
   StateDict tensors;
   for (const auto& [name, entry] : header.items()) {
@@ -74,21 +91,28 @@ StateDict read_safetensors(const std::string& path) {
     auto tensor = at::empty(place.shape, place.dtype);
     file.seekg(static_cast<std::streamoff>(first + place.begin));
     file.read(static_cast<char*>(tensor.data_ptr()), static_cast<std::streamsize>(place.bytes));
-    DISSENT_CHECK(file, kData, "{}: {}: cannot read: {}", path, name, std::generic_category().message(errno));
+    DISSENT_CHECK(file, kData, "{}: {}: cannot read: {}", path, name,
+                  std::generic_category().message(errno));
     tensors.emplace(name, std::move(tensor));
   }
   return tensors;
 }
 
-void write_safetensors(const std::string& path, const StateDict& tensors, const std::map<std::string, std::string>& metadata) {
+void write_safetensors(const std::string& path, const StateDict& tensors,
+                       const std::map<std::string, std::string>& metadata) {
   auto header = nlohmann::json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t place = 0;
   for (const auto& [name, tensor] : tensors) {
-    const auto known = std::find_if(dtypes().begin(), dtypes().end(), [&](const auto& row) { return tensor.scalar_type() == row.second; });
-    DISSENT_CHECK(known != dtypes().end(), kUsage, "write_safetensors: {}: values of type {} are not written", name, at::toString(tensor.scalar_type()));
+    const auto known = std::find_if(dtypes().begin(), dtypes().end(), [&](const auto& row) {
+      return tensor.scalar_type() == row.second;
+    });
+    DISSENT_CHECK(known != dtypes().end(), kUsage,
+                  "write_safetensors: {}: values of type {} are not written", name,
+                  at::toString(tensor.scalar_type()));
     const uint64_t end = place + tensor.nbytes();
-    header[name] = {{"dtype", known->first}, {"shape", tensor.sizes().vec()}, {"data_offsets", {place, end}}};
+    header[name] = {
+        {"dtype", known->first}, {"shape", tensor.sizes().vec()}, {"data_offsets", {place, end}}};
     place = end;
   }
   auto text = header.dump();
@@ -101,10 +125,12 @@ void write_safetensors(const std::string& path, const StateDict& tensors, const 
     file.write(text.data(), static_cast<std::streamsize>(text.size()));
     for (const auto& [name, tensor] : tensors) {
       const auto values = tensor.detach().cpu().contiguous();
-      file.write(static_cast<const char*>(values.const_data_ptr()), static_cast<std::streamsize>(values.nbytes()));
+      file.write(static_cast<const char*>(values.const_data_ptr()),
+                 static_cast<std::streamsize>(values.nbytes()));
     }
     file.flush();
-    DISSENT_CHECK(file, kData, "{}: cannot write: {}", path, std::generic_category().message(errno));
+    DISSENT_CHECK(file, kData, "{}: cannot write: {}", path,
+                  std::generic_category().message(errno));
   }
   sync_and_rename(temporary, path);
 }

@@ -19,13 +19,15 @@ using Kind = PickleValue::Kind;
 StateDict tensors_of(const PickleValue& dict) {
   StateDict tensors;
   for (const auto& [key, value] : dict.pairs)
-    if (key->kind == Kind::kText && value->kind == Kind::kTensor) tensors.insert_or_assign(key->text, value->tensor);
+    if (key->kind == Kind::kText && value->kind == Kind::kTensor)
+      tensors.insert_or_assign(key->text, value->tensor);
   return tensors;
 }
 
 const PickleValue* entry_of(const PickleValue& dict, const std::string& name) {
   for (const auto& [key, value] : dict.pairs)
-    if (key->kind == Kind::kText && key->text == name && value->kind == Kind::kDict) return value.get();
+    if (key->kind == Kind::kText && key->text == name && value->kind == Kind::kDict)
+      return value.get();
   return nullptr;
 }
 
@@ -35,10 +37,13 @@ PickleValue::Pointer unpickled(const std::string& path) {
     caffe2::serialize::PyTorchStreamReader reader(path);
     std::map<std::string, at::Tensor> storages;
     const auto storage = [&](const PickleValue& value) {
-      if (const auto known = storages.find(value.text); known != storages.end()) return known->second;
+      if (const auto known = storages.find(value.text); known != storages.end())
+        return known->second;
       const auto record = "data/" + value.text;
-      const auto bytes = static_cast<int64_t>(reader.getRecordSize(record)), element = static_cast<int64_t>(c10::elementSize(value.dtype));
-      DISSENT_CHECK(value.integer >= 0 && bytes / element == value.integer && bytes % element == 0, kData, "{}: {} has {} bytes, expected {} values of {}", path, record, bytes,
+      const auto bytes = static_cast<int64_t>(reader.getRecordSize(record)),
+                 element = static_cast<int64_t>(c10::elementSize(value.dtype));
+      DISSENT_CHECK(value.integer >= 0 && bytes / element == value.integer && bytes % element == 0,
+                    kData, "{}: {} has {} bytes, expected {} values of {}", path, record, bytes,
                     value.integer, at::toString(value.dtype));
       auto values = at::empty({value.integer}, value.dtype);
       reader.getRecord(record, values.data_ptr(), static_cast<size_t>(bytes));
@@ -49,7 +54,8 @@ PickleValue::Pointer unpickled(const std::string& path) {
     return read_pickle_values(bytes, path, storage);
   } catch (const c10::Error& error) {
     const std::string reason = error.what_without_backtrace();
-    DISSENT_FAIL(kData, "{}: not a file of torch.save, or damaged: {}", path, reason.substr(0, reason.find('\n')));
+    DISSENT_FAIL(kData, "{}: not a file of torch.save, or damaged: {}", path,
+                 reason.substr(0, reason.find('\n')));
   }
 }
 
@@ -74,7 +80,9 @@ StateDict read_state_dict(const std::string& path) {
   if (std::string_view(start, 4) == "PK\3\4") return read_pickle(path);
   if (start[8] == '{') return read_safetensors(path);
   const bool old_pickle = start[0] == '\x80' && start[1] == '\x02';
-  DISSENT_CHECK(!old_pickle, kData, "{}: written by torch.save before PyTorch 1.6; load it there and save it again", path);
+  DISSENT_CHECK(!old_pickle, kData,
+                "{}: written by torch.save before PyTorch 1.6; load it there and save it again",
+                path);
   DISSENT_FAIL(kData, "{}: neither a safetensors file nor one of torch.save", path);
 }
 

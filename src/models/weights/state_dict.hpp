@@ -9,21 +9,27 @@ namespace dissent {
 /// Tensors by name, as a state dict of PyTorch; host memory.
 using StateDict = std::map<std::string, at::Tensor>;
 
-/// A file of weights, told apart by its first bytes: safetensors, or a `.pth` of torch.save. Error::kData naming the path: missing, of neither kind,
-/// damaged. Nothing in a file is ever executed.
+/// A file of weights, told apart by its first bytes: safetensors, or a `.pth` of torch.save.
+/// Error::kData naming the path: missing, of neither kind, damaged. Nothing in a file is ever
+/// executed.
 StateDict read_state_dict(const std::string& path);
 
-/// safetensors: 8 bytes with the header's size, a JSON header (name -> dtype, shape, place), the values. Reads F64, F32, F16, BF16, I64, I32, I16, I8, U8
-/// and BOOL. Error::kData naming path and tensor: truncated, places outside of the file or of another size than shape and dtype say.
+/// safetensors: 8 bytes with the header's size, a JSON header (name -> dtype, shape, place), the
+/// values. Reads F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL. Error::kData naming path and
+/// tensor: truncated, places outside of the file or of another size than shape and dtype say.
 /// Ref: huggingface/safetensors, README
 StateDict read_safetensors(const std::string& path);
 
-/// Writes the same, whole or not at all (a temporary name, renamed), in the order of names, values from a multiple of 8 bytes on. Any of the dtypes above.
-void write_safetensors(const std::string& path, const StateDict& tensors, const std::map<std::string, std::string>& metadata = {});
+/// Writes the same, whole or not at all (a temporary name, renamed), in the order of names, values
+/// from a multiple of 8 bytes on. Any of the dtypes above.
+void write_safetensors(const std::string& path, const StateDict& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
 
-/// A file of torch.save (PyTorch 1.6 or later) that holds a dict of tensors, or a checkpoint with one under "state_dict", "model", "model_state_dict" or
-/// "net". Entries that are not tensors are left out, and so is whatever else a checkpoint holds (optimisers, options). The archive is read by LibTorch,
-/// its pickle by pickle.hpp: LibTorch's own reader refuses the state dict of a module, for the attribute that Python puts beside it.
+/// A file of torch.save (PyTorch 1.6 or later) that holds a dict of tensors, or a checkpoint with
+/// one under "state_dict", "model", "model_state_dict" or "net". Entries that are not tensors are
+/// left out, and so is whatever else a checkpoint holds (optimisers, options). The archive is read
+/// by LibTorch, its pickle by pickle.hpp: LibTorch's own reader refuses the state dict of a module,
+/// for the attribute that Python puts beside it.
 /// Error::kData: not of this form, or damaged.
 StateDict read_pickle(const std::string& path);
 

@@ -5,7 +5,9 @@
 #include <iostream>
 
 int main() {
-  const auto logits = at::tensor({0.0, 1.0, 2.0, -1.0}).view({2, 1, 2}).set_requires_grad(true);  // 2 members, 1 sample, 2 classes
+  const auto logits = at::tensor({0.0, 1.0, 2.0, -1.0})
+                          .view({2, 1, 2})
+                          .set_requires_grad(true);  // 2 members, 1 sample, 2 classes
   const auto loss = dissent::losses::ncl(logits);
   loss.backward();
   std::cout << loss.item<double>() << " " << logits.grad().flatten()[0].item<double>() << "\n";

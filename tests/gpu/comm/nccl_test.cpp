@@ -16,9 +16,13 @@ constexpr at::ScalarType kTypes[] = {at::kFloat, at::kDouble, at::kInt, at::kLon
 at::Device gpu() { return {at::kCUDA, static_cast<c10::DeviceIndex>(device())}; }
 
 // Values that differ by rank and element; sums over few ranks are exact in every type.
-at::Tensor values_of(int rank, int64_t count, at::ScalarType type) { return ((at::arange(count) * 7 + rank * 5) % 31).to(type); }
+at::Tensor values_of(int rank, int64_t count, at::ScalarType type) {
+  return ((at::arange(count) * 7 + rank * 5) % 31).to(type);
+}
 
-bool same(const at::Tensor& on_device, const at::Tensor& on_host) { return at::equal(on_device.cpu(), on_host); }
+bool same(const at::Tensor& on_device, const at::Tensor& on_host) {
+  return at::equal(on_device.cpu(), on_host);
+}
 
 }  // namespace
 
@@ -30,7 +34,8 @@ TEST(Nccl, AllReduceAgreesWithMpi) {
       auto on_device = host.to(gpu());
       world().all_reduce(host, op);
       nccl->all_reduce(on_device, op);
-      EXPECT_TRUE(same(on_device, host)) << at::toString(type) << " operation " << static_cast<int>(op);
+      EXPECT_TRUE(same(on_device, host))
+          << at::toString(type) << " operation " << static_cast<int>(op);
     }
   }
 }
@@ -49,10 +54,13 @@ TEST(Nccl, GathersUnevenPiecesInRankOrderWithEmptyOnes) {
   auto nccl = make_nccl_communicator(world(), device(), 60);
   for (const bool first_is_empty : {false, true}) {
     std::vector<int64_t> counts;
-    for (int rank = 0; rank < world().size(); ++rank) counts.push_back((rank == 0) == first_is_empty ? 0 : 300 * rank + 17);
+    for (int rank = 0; rank < world().size(); ++rank)
+      counts.push_back((rank == 0) == first_is_empty ? 0 : 300 * rank + 17);
     for (const auto type : kTypes) {
       const auto local = values_of(world().rank(), counts[world().rank()], type);
-      EXPECT_TRUE(same(nccl->all_gather(local.to(gpu()), counts), world().all_gather(local, counts))) << at::toString(type);
+      EXPECT_TRUE(
+          same(nccl->all_gather(local.to(gpu()), counts), world().all_gather(local, counts)))
+          << at::toString(type);
     }
   }
 }
@@ -73,8 +81,12 @@ TEST(Nccl, SplitGroupsOrderByKey) {
   nccl->barrier();
   auto group = nccl->split(0, -world().rank());
   EXPECT_EQ(group->rank(), world().size() - 1 - world().rank());
-  auto ranks = group->all_gather(at::full({1}, world().rank(), at::kLong).to(gpu()), std::vector<int64_t>(world().size(), 1)).cpu();
-  for (int i = 0; i < world().size(); ++i) EXPECT_EQ(ranks[i].item<int64_t>(), world().size() - 1 - i);
+  auto ranks = group
+                   ->all_gather(at::full({1}, world().rank(), at::kLong).to(gpu()),
+                                std::vector<int64_t>(world().size(), 1))
+                   .cpu();
+  for (int i = 0; i < world().size(); ++i)
+    EXPECT_EQ(ranks[i].item<int64_t>(), world().size() - 1 - i);
 }
 
 TEST(Nccl, RefusesHostTensors) {
@@ -83,14 +95,16 @@ TEST(Nccl, RefusesHostTensors) {
   EXPECT_THROW(nccl->all_reduce(host, ReduceOp::kSum), Error);
 }
 
-// The last rank does not take part: the others leave with an error that names the operation, and the group is of no more use.
+// The last rank does not take part: the others leave with an error that names the operation, and
+// the group is of no more use.
 TEST(Nccl, TimeoutNamesTheOperation) {
   if (world().size() == 1) return;
   auto nccl = make_nccl_communicator(world(), device(), 5);
   auto values = at::ones({8}, at::TensorOptions(gpu()));
   nccl->all_reduce(values, ReduceOp::kSum);  // connections are made
   if (world().rank() != world().size() - 1) {
-    for (const char* expected : {"all_reduce did not end within 5 s", "this NCCL group was closed"}) {
+    for (const char* expected :
+         {"all_reduce did not end within 5 s", "this NCCL group was closed"}) {
       try {
         nccl->all_reduce(values, ReduceOp::kSum);
         FAIL() << "no error";

@@ -1,4 +1,5 @@
-// Every post-processor on a GPU against the host: the same f64 arithmetic, with sums in other orders.
+// Every post-processor on a GPU against the host: the same f64 arithmetic, with sums in other
+// orders.
 #include <gtest/gtest.h>
 
 #include "gpu/gpu_main.hpp"
@@ -16,9 +17,11 @@ TEST(GpuPostprocessors, GiveTheScoresOfTheHost) {
   for (const auto& info : postprocessor_table()) {
     SCOPED_TRACE(info.name);
     const auto options = small_options(info);
-    const auto host = info.score(fit(info, made.data(), options), made.test.features, made.test.logits);
+    const auto host =
+        info.score(fit(info, made.data(), options), made.test.features, made.test.logits);
     const auto score = info.score(fit(info, data, options), test.features, test.logits);
     EXPECT_TRUE(score.is_cuda());
-    EXPECT_LT(((score.cpu() - host) / host.abs().clamp_min(1)).abs().max().item<double>(), 1e-9);  // the tolerance of the reference cases
+    EXPECT_LT(((score.cpu() - host) / host.abs().clamp_min(1)).abs().max().item<double>(),
+              1e-9);  // the tolerance of the reference cases
   }
 }

@@ -1,4 +1,5 @@
-// The device path on a GPU against the host: f32 to a tolerance, recorded graphs against launches one by one, bf16 near, two ranks over NCCL.
+// The device path on a GPU against the host: f32 to a tolerance, recorded graphs against launches
+// one by one, bf16 near, two ranks over NCCL.
 #include "gpu/gpu_main.hpp"
 #include "train_run.hpp"
 
@@ -6,7 +7,8 @@ using namespace dissent;
 using namespace dissent::testing;
 
 namespace {
-// As on the CPU (unit/train/batched_stepper_test.cpp), with the sums of the GPU's kernels in yet another order.
+// As on the CPU (unit/train/batched_stepper_test.cpp), with the sums of the GPU's kernels in yet
+// another order.
 constexpr double kTolerance = 5e-4;
 at::Device gpu() { return {at::kCUDA, static_cast<c10::DeviceIndex>(device())}; }
 }  // namespace
@@ -26,7 +28,8 @@ TEST(GpuBatchedStepper, SplitsTheBatch) {
   Grid grid(world(), {1, 1, world().size()});
   SmallRun run;
   run.objective = sed_objective(0.5, 0.1, 0.5);
-  expect_close(train_small(run, grid, at::kCPU, std::nullopt), train_small(run, grid, gpu(), BatchedOptions{}), kTolerance);
+  expect_close(train_small(run, grid, at::kCPU, std::nullopt),
+               train_small(run, grid, gpu(), BatchedOptions{}), kTolerance);
 }
 
 TEST(GpuBatchedStepper, Bf16StaysNear) {

@@ -25,7 +25,8 @@ TEST(Communicator, GathersUnevenPiecesInRankOrderWithEmptyOnes) {
   auto& comm = world();
   std::vector<int64_t> counts;
   for (int rank = 0; rank < comm.size(); ++rank) counts.push_back(rank == 1 ? 0 : 2 * rank + 1);
-  auto gathered = comm.all_gather(at::full({counts[comm.rank()]}, double(comm.rank()), at::kDouble), counts);
+  auto gathered =
+      comm.all_gather(at::full({counts[comm.rank()]}, double(comm.rank()), at::kDouble), counts);
   int64_t at = 0;
   for (int rank = 0; rank < comm.size(); ++rank)
     for (int64_t i = 0; i < counts[rank]; ++i) EXPECT_EQ(gathered[at++].item<double>(), rank);
@@ -35,7 +36,8 @@ TEST(Communicator, GathersUnevenPiecesInRankOrderWithEmptyOnes) {
 TEST(Communicator, TextsTravel) {
   auto& comm = world();
   const int last = comm.size() - 1;
-  EXPECT_EQ(broadcast_text(comm, comm.rank() == last ? "from the last" : "", last), "from the last");
+  EXPECT_EQ(broadcast_text(comm, comm.rank() == last ? "from the last" : "", last),
+            "from the last");
   const auto texts = all_gather_text(comm, std::string(comm.rank(), 'x'));
   for (int rank = 0; rank < comm.size(); ++rank) EXPECT_EQ(texts[rank], std::string(rank, 'x'));
 }
@@ -53,28 +55,34 @@ TEST(Communicator, AgreeGivesEveryRankTheErrorOfTheLowest) {
   auto& comm = world();
   const int failing = comm.size() / 2;
   try {
-    agree(comm, [&] { if (comm.rank() >= failing) DISSENT_FAIL(kData, "shard {} is short", comm.rank()); });
+    agree(comm, [&] {
+      if (comm.rank() >= failing) DISSENT_FAIL(kData, "shard {} is short", comm.rank());
+    });
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_TRUE(error.agreed());
     EXPECT_EQ(error.kind(), ErrorKind::kData);
-    EXPECT_NE(std::string(error.what()).find(fmt::format("shard {} is short", failing)), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find(fmt::format("shard {} is short", failing)),
+              std::string::npos);
   }
 }
 
-// The last rank does not take part: the others must leave with an error that names the operation, not hang.
+// The last rank does not take part: the others must leave with an error that names the operation,
+// not hang.
 TEST(Communicator, TimeoutNamesTheOperation) {
   if (world().size() == 1) return;
   MPI_Comm copy;
   ASSERT_EQ(MPI_Comm_dup(MPI_COMM_WORLD, &copy), MPI_SUCCESS);
-  auto* comm = new MpiCommunicator(copy, false, 0.5);  // leaked: its group has an unfinished operation
+  auto* comm =
+      new MpiCommunicator(copy, false, 0.5);  // leaked: its group has an unfinished operation
   if (comm->rank() != comm->size() - 1) {
     try {
       comm->barrier();
       FAIL() << "no error";
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kComm);
-      EXPECT_NE(std::string(error.what()).find("barrier did not end within 0.5 s"), std::string::npos);
+      EXPECT_NE(std::string(error.what()).find("barrier did not end within 0.5 s"),
+                std::string::npos);
     }
   }
   world().barrier();

@@ -11,11 +11,15 @@
 
 namespace dissent::testing {
 
-/// An ensemble of small networks, the same on every machine, of which a rank makes its members on its rows:
-///   feature maps f = tanh(conv(x, U)), features z = spatial mean of f^2, logits = V z, weights of a member (U, V)
-/// Each member's network is computed by itself, so that its bits do not depend on who else is there.
+/// An ensemble of small networks, the same on every machine, of which a rank makes its members on
+/// its rows:
+///   feature maps f = tanh(conv(x, U)), features z = spatial mean of f^2, logits = V z, weights of
+///       a member (U, V)
+/// Each member's network is computed by itself, so that its bits do not depend on who else is
+/// there.
 struct SplitEnsemble {
-  static constexpr int64_t kMembers = 5, kRows = 13, kUnlabelled = 11, kClasses = 6, kMaps = 4, kSide = 7;
+  static constexpr int64_t kMembers = 5, kRows = 13, kUnlabelled = 11, kClasses = 6, kMaps = 4,
+                           kSide = 7;
   at::ScalarType dtype = at::kDouble;
   bool stacked = false;     ///< maps and images of all members in one tensor
   bool own_labels = false;  ///< labels [M, B]
@@ -35,9 +39,11 @@ struct SplitEnsemble {
   };
 
   // Of these members; images [b, 3, ..] of each.
-  Outputs forward(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& images) const {
+  Outputs forward(const std::vector<at::Tensor>& weights,
+                  const std::vector<at::Tensor>& images) const {
     Outputs out{images, {}, {}, {}};
-    for (size_t m = 0; m < images.size(); ++m) out.maps.push_back(at::conv2d(images[m], weights[2 * m]).tanh());
+    for (size_t m = 0; m < images.size(); ++m)
+      out.maps.push_back(at::conv2d(images[m], weights[2 * m]).tanh());
     auto maps = out.maps;
     if (stacked) {
       out.maps = {at::stack(maps)};
@@ -51,19 +57,25 @@ struct SplitEnsemble {
   }
 
   losses::MemberInputs inputs(const std::vector<at::Tensor>& tensors) const {
-    return stacked ? losses::MemberInputs::stacked(tensors[0]) : losses::MemberInputs::each(tensors);
+    return stacked ? losses::MemberInputs::stacked(tensors[0])
+                   : losses::MemberInputs::each(tensors);
   }
 
   Local local(Part members, Part rows, Part unlabelled) const {
     Local all;
-    const auto u = made({kMembers, kMaps, 3, 3, 3}, 1, 0.5), v = made({kMembers, kClasses, kMaps}, 2, 4);
+    const auto u = made({kMembers, kMaps, 3, 3, 3}, 1, 0.5),
+               v = made({kMembers, kClasses, kMaps}, 2, 4);
     const auto x = made({kRows, 3, kSide, kSide}, 3).narrow(0, rows.first, rows.count);
-    const auto outliers = made({kUnlabelled, 3, kSide, kSide}, 4, 2).narrow(0, unlabelled.first, unlabelled.count);
+    const auto outliers =
+        made({kUnlabelled, 3, kSide, kSide}, 4, 2).narrow(0, unlabelled.first, unlabelled.count);
     for (int64_t m = members.first; m < members.first + members.count; ++m)
-      for (const auto& weight : {u[m], v[m]}) all.weights.push_back(weight.clone().set_requires_grad(true));
+      for (const auto& weight : {u[m], v[m]})
+        all.weights.push_back(weight.clone().set_requires_grad(true));
     std::vector<at::Tensor> copies(members.count);
     for (auto& copy : copies) copy = x.clone().set_requires_grad(true);
-    const auto images = stacked ? std::vector<at::Tensor>{at::stack(copies).detach().set_requires_grad(true)} : copies;
+    const auto images =
+        stacked ? std::vector<at::Tensor>{at::stack(copies).detach().set_requires_grad(true)}
+                : copies;
     const auto out = forward(all.weights, stacked ? images[0].unbind(0) : copies);
 
     auto& input = all.input;
@@ -71,21 +83,29 @@ struct SplitEnsemble {
     input.feature_maps = inputs(out.maps);
     input.features = at::stack(out.features);
     input.logits = at::stack(out.logits);
-    auto labels = (at::arange(kMembers * kRows, at::kLong).square() % 17 % kClasses).view({kMembers, kRows});
+    auto labels =
+        (at::arange(kMembers * kRows, at::kLong).square() % 17 % kClasses).view({kMembers, kRows});
     labels = labels.narrow(1, rows.first, rows.count);
     input.labels = own_labels ? labels.narrow(0, members.first, members.count) : labels[0];
     input.logit_noise =
-        losses::logit_noise(at::empty({members.count, kRows, kClasses}, dtype), 5, 9, members.first).narrow(1, rows.first, rows.count);
-    input.unlabelled_logits = at::stack(forward(all.weights, std::vector<at::Tensor>(members.count, outliers)).logits);
+        losses::logit_noise(at::empty({members.count, kRows, kClasses}, dtype), 5, 9, members.first)
+            .narrow(1, rows.first, rows.count);
+    input.unlabelled_logits =
+        at::stack(forward(all.weights, std::vector<at::Tensor>(members.count, outliers)).logits);
     std::vector<at::Tensor> moved;
     for (size_t m = 0; m < copies.size(); ++m) {
-      const auto loss = losses::cross_entropy(input.logits.narrow(0, static_cast<int64_t>(m), 1), own_labels ? input.labels[static_cast<int64_t>(m)] : input.labels).sum();
+      const auto loss =
+          losses::cross_entropy(input.logits.narrow(0, static_cast<int64_t>(m), 1),
+                                own_labels ? input.labels[static_cast<int64_t>(m)] : input.labels)
+              .sum();
       const auto& image = images[stacked ? 0 : m];
       const auto all_moved = losses::adversarial_inputs(loss, image, 0.1);
       moved.push_back(stacked ? all_moved[static_cast<int64_t>(m)] : all_moved);
     }
     input.adversarial_logits = at::stack(forward(all.weights, moved).logits);
-    for (const auto& parameter : losses::make_dice_discriminator(kClasses, kMaps, 5, dice, at::kDouble)) input.discriminator.push_back(parameter.to(dtype));
+    for (const auto& parameter :
+         losses::make_dice_discriminator(kClasses, kMaps, 5, dice, at::kDouble))
+      input.discriminator.push_back(parameter.to(dtype));
     input.drawn_member = 3;
     return all;
   }

@@ -1,4 +1,5 @@
-// Every loss of the table on members, or rows, that ranks share: the value and the derivative of one rank.
+// Every loss of the table on members, or rows, that ranks share: the value and the derivative of
+// one rank.
 #include "ensemble/split_loss.hpp"
 
 #include <dissent/losses/adp.hpp>
@@ -29,33 +30,49 @@ struct Case {
 // By hand, not from the table: a loss that nobody has put here is told by CoversEveryLoss.
 std::vector<Case> cases() {
   const auto hard = A2dOptions{.sample_weight = SampleWeight::kHard};
-  std::vector<Case> all{{"cross_entropy", "", {}},
-                        {"cross_entropy", "smoothed, a batch of each member", CrossEntropyOptions{.label_smoothing = 0.1}, false, true},
-                        {"cross_entropy", "product of experts", CrossEntropyOptions{.label_smoothing = 0.1, .output = CrossEntropyOutput::kProductOfExperts}},
-                        {"logit_norm", "", {}},
-                        {"logit_norm", "a batch of each member", LogitNormOptions{.tau = 0.3}, false, true},
-                        {"adversarial_cross_entropy", "", {}},
-                        {"adversarial_cross_entropy", "a batch of each member", {}, true, true},
-                        {"a2d", "", {}},
-                        {"a2d", "hard", hard},
-                        {"ncl", "", {}},
-                        {"adp", "", {}},
-                        {"dice", "", E{}.dice},
-                        {"oe", "", {}},
-                        {"kl_backward", "", {}}};
+  std::vector<Case> all{
+      {"cross_entropy", "", {}},
+      {"cross_entropy", "smoothed, a batch of each member",
+       CrossEntropyOptions{.label_smoothing = 0.1}, false, true},
+      {"cross_entropy", "product of experts",
+       CrossEntropyOptions{.label_smoothing = 0.1,
+                           .output = CrossEntropyOutput::kProductOfExperts}},
+      {"logit_norm", "", {}},
+      {"logit_norm", "a batch of each member", LogitNormOptions{.tau = 0.3}, false, true},
+      {"adversarial_cross_entropy", "", {}},
+      {"adversarial_cross_entropy", "a batch of each member", {}, true, true},
+      {"a2d", "", {}},
+      {"a2d", "hard", hard},
+      {"ncl", "", {}},
+      {"adp", "", {}},
+      {"dice", "", E{}.dice},
+      {"oe", "", {}},
+      {"kl_backward", "", {}}};
   for (const auto mode : {DivDisMode::kMutualInformation, DivDisMode::kL1})
-    for (const auto reduction : {DivDisReduction::kMean, DivDisReduction::kMinEach}) all.push_back({"divdis", "", DivDisOptions{mode, reduction}});
-  for (const auto& name : similarity_names()) all.push_back({"gradcam", name, GradCamOptions{.similarity = similarity_kind(name)}});
+    for (const auto reduction : {DivDisReduction::kMean, DivDisReduction::kMinEach})
+      all.push_back({"divdis", "", DivDisOptions{mode, reduction}});
   for (const auto& name : similarity_names())
-    all.push_back({"gradcam", name + ", gt_prob, stacked", GradCamOptions{.target = GradCamTarget::kGtProb, .crop = 0, .similarity = similarity_kind(name)}, true});
+    all.push_back({"gradcam", name, GradCamOptions{.similarity = similarity_kind(name)}});
+  for (const auto& name : similarity_names())
+    all.push_back(
+        {"gradcam", name + ", gt_prob, stacked",
+         GradCamOptions{
+             .target = GradCamTarget::kGtProb, .crop = 0, .similarity = similarity_kind(name)},
+         true});
   for (const auto& name : grad_cam_target_names())
-    all.push_back({"gradcam", name, GradCamOptions{.target = grad_cam_target(name), .activation = MapActivation::kAbs}});
+    all.push_back(
+        {"gradcam", name,
+         GradCamOptions{.target = grad_cam_target(name), .activation = MapActivation::kAbs}});
   for (const auto& name : input_gradient_mode_names())
-    for (const bool stacked : {false, true}) all.push_back({"input_gradient", name, InputGradientOptions{input_gradient_mode(name)}, stacked});
+    for (const bool stacked : {false, true})
+      all.push_back(
+          {"input_gradient", name, InputGradientOptions{input_gradient_mode(name)}, stacked});
   return all;
 }
 
-std::string text(const Case& one) { return fmt::format("{} {} on {} ranks", one.loss, one.note, world().size()); }
+std::string text(const Case& one) {
+  return fmt::format("{} {} on {} ranks", one.loss, one.note, world().size());
+}
 
 struct Result {
   at::Tensor value;     // scalar
@@ -64,9 +81,12 @@ struct Result {
 
 at::Tensor flat_gradient(const at::Tensor& value, const std::vector<at::Tensor>& weights) {
   std::vector<at::Tensor> rows, parts;
-  const auto gradients = torch::autograd::grad({value}, weights, {}, std::nullopt, false, /*allow_unused=*/true);  // features do not depend on V
+  const auto gradients =
+      torch::autograd::grad({value}, weights, {}, std::nullopt, false,
+                            /*allow_unused=*/true);  // features do not depend on V
   for (size_t i = 0; i < weights.size(); ++i) {
-    parts.push_back(gradients[i].defined() ? gradients[i].flatten() : at::zeros_like(weights[i]).flatten());
+    parts.push_back(gradients[i].defined() ? gradients[i].flatten()
+                                           : at::zeros_like(weights[i]).flatten());
     if (parts.size() < 2) continue;
     rows.push_back(at::cat(parts));
     parts.clear();
@@ -74,7 +94,9 @@ at::Tensor flat_gradient(const at::Tensor& value, const std::vector<at::Tensor>&
   return at::stack(rows);
 }
 
-E made(const Case& one, at::ScalarType dtype) { return {.dtype = dtype, .stacked = one.stacked, .own_labels = one.own_labels}; }
+E made(const Case& one, at::ScalarType dtype) {
+  return {.dtype = dtype, .stacked = one.stacked, .own_labels = one.own_labels};
+}
 
 // The whole ensemble and batch here, by losses::evaluate alone.
 Result on_one_rank(const Case& one, at::ScalarType dtype) {
@@ -85,10 +107,14 @@ Result on_one_rank(const Case& one, at::ScalarType dtype) {
 
 E::Local local_part(const E& ensemble, const Grid& grid) {
   const auto& [runs, members, data] = grid.shape;
-  return ensemble.local(part_of(E::kMembers, members, grid.member_part), part_of(E::kRows, data, grid.data_part), part_of(E::kUnlabelled, data, grid.data_part));
+  return ensemble.local(part_of(E::kMembers, members, grid.member_part),
+                        part_of(E::kRows, data, grid.data_part),
+                        part_of(E::kUnlabelled, data, grid.data_part));
 }
 
-EnsembleSplit split_of(Grid& grid) { return {*grid.run, *grid.members, *grid.data, E::kMembers, E::kRows, E::kUnlabelled}; }
+EnsembleSplit split_of(Grid& grid) {
+  return {*grid.run, *grid.members, *grid.data, E::kMembers, E::kRows, E::kUnlabelled};
+}
 
 Result on_ranks(const Case& one, at::ScalarType dtype, Grid& grid) {
   const auto local = local_part(made(one, dtype), grid);
@@ -118,7 +144,9 @@ class CountingCommunicator final : public Communicator {
   }
   void broadcast(at::Tensor& values, int root) override { inner_.broadcast(values, root); }
   void barrier() override { inner_.barrier(); }
-  std::unique_ptr<Communicator> split(int colour, int key) override { return inner_.split(colour, key); }
+  std::unique_ptr<Communicator> split(int colour, int key) override {
+    return inner_.split(colour, key);
+  }
   std::unique_ptr<Communicator> split_by_node() override { return inner_.split_by_node(); }
 
  private:
@@ -146,7 +174,8 @@ TEST(SplitLoss, CoversEveryLoss) {
   std::set<std::string> covered, known;
   for (const auto& one : cases()) covered.insert(one.loss);
   for (const auto& loss : loss_table()) known.insert(loss.name);
-  EXPECT_EQ(covered, known) << "cases() of this file wants every loss of the table, at the options that change what it computes";
+  EXPECT_EQ(covered, known) << "cases() of this file wants every loss of the table, at the options "
+                               "that change what it computes";
 }
 
 TEST(SplitLoss, MembersOverRanksGiveTheBitsOfOneRank) {
@@ -154,15 +183,22 @@ TEST(SplitLoss, MembersOverRanksGiveTheBitsOfOneRank) {
   for (const auto& one : cases())
     for (const auto dtype : {at::kDouble, at::kFloat}) {
       const auto expected = on_one_rank(one, dtype), found = on_ranks(one, dtype, grid);
-      EXPECT_TRUE(at::equal(expected.value, found.value)) << text(one) << ": " << dtype << " value off by " << largest(expected.value - found.value);
-      EXPECT_TRUE(at::equal(expected.gradient, found.gradient)) << text(one) << ": " << dtype << " gradient off by " << largest(expected.gradient - found.gradient);
-      EXPECT_TRUE(found.value.isfinite().item<bool>() && largest(found.gradient) > 1e-7) << text(one) << ": nothing was compared";
-      for (int64_t m = 0; m < E::kMembers; ++m) EXPECT_GT(largest(found.gradient[m]), 0) << text(one) << ": member " << m;
+      EXPECT_TRUE(at::equal(expected.value, found.value))
+          << text(one) << ": " << dtype << " value off by "
+          << largest(expected.value - found.value);
+      EXPECT_TRUE(at::equal(expected.gradient, found.gradient))
+          << text(one) << ": " << dtype << " gradient off by "
+          << largest(expected.gradient - found.gradient);
+      EXPECT_TRUE(found.value.isfinite().item<bool>() && largest(found.gradient) > 1e-7)
+          << text(one) << ": nothing was compared";
+      for (int64_t m = 0; m < E::kMembers; ++m)
+        EXPECT_GT(largest(found.gradient[m]), 0) << text(one) << ": member " << m;
     }
 }
 
-// Each rank's network sees other rows, and sums over rows are taken in another order: a thousand roundings of f64. And 1e-15, a few roundings of 1, because mutual
-// information is a small difference of entropies near 1.
+// Each rank's network sees other rows, and sums over rows are taken in another order: a thousand
+// roundings of f64. And 1e-15, a few roundings of 1, because mutual information is a small
+// difference of entropies near 1.
 TEST(SplitLoss, RowsOverRanksGiveTheValueOfOneRankToRounding) {
   const int64_t size = world().size();
   std::vector<GridShape> shapes{{1, 1, size}};
@@ -171,11 +207,15 @@ TEST(SplitLoss, RowsOverRanksGiveTheValueOfOneRankToRounding) {
     Grid grid(world(), shape);
     for (const auto& one : cases()) {
       const auto expected = on_one_rank(one, at::kDouble), found = on_ranks(one, at::kDouble, grid);
-      EXPECT_LE(largest(expected.value - found.value), 1e-12 * largest(expected.value) + 1e-15) << text(one);
-      EXPECT_LE(largest(expected.gradient - found.gradient), 1e-12 * largest(expected.gradient) + 1e-15) << text(one);
+      EXPECT_LE(largest(expected.value - found.value), 1e-12 * largest(expected.value) + 1e-15)
+          << text(one);
+      EXPECT_LE(largest(expected.gradient - found.gradient),
+                1e-12 * largest(expected.gradient) + 1e-15)
+          << text(one);
       auto values = at::stack({found.value, found.value.neg()});
       world().all_reduce(values, ReduceOp::kMax);
-      EXPECT_EQ(values[0].item<double>(), -values[1].item<double>()) << text(one) << ": ranks have different values";
+      EXPECT_EQ(values[0].item<double>(), -values[1].item<double>())
+          << text(one) << ": ranks have different values";
     }
   }
 }
@@ -189,7 +229,9 @@ TEST(SplitLoss, SendsOverMembersWhatTheLossDeclares) {
     if (one.loss == "kl_backward" || traits.exchanged.empty()) expected += 1;  // the member's value
     CountingCommunicator counted(*grid.members);
     const auto local = local_part(made(one, at::kFloat), grid);
-    const auto value = split_loss(one.loss, local.input, one.options, {*grid.run, counted, *grid.data, E::kMembers, E::kRows, E::kUnlabelled});
+    const auto value =
+        split_loss(one.loss, local.input, one.options,
+                   {*grid.run, counted, *grid.data, E::kMembers, E::kRows, E::kUnlabelled});
     const auto forward = counted.elements;
     EXPECT_EQ(forward, world().size() == 1 ? 0 : expected * E::kMembers) << text(one);
     flat_gradient(value, local.weights);
@@ -212,15 +254,18 @@ TEST(SplitLoss, OneMemberIsAnErrorOfEveryRank) {
   Grid grid(world(), {1, 1, world().size()});
   auto split = split_of(grid);
   split.total = 1;
-  const auto local = E{}.local({0, 1}, part_of(E::kRows, world().size(), grid.data_part), part_of(E::kUnlabelled, world().size(), grid.data_part));
+  const auto local = E{}.local({0, 1}, part_of(E::kRows, world().size(), grid.data_part),
+                               part_of(E::kUnlabelled, world().size(), grid.data_part));
   for (const auto& one : cases()) {
     if (traits_of(find_loss(one.loss), one.options).min_members < 2 || one.stacked) continue;
-    expect_error(ErrorKind::kUsage, one.loss + ": members: wanted at least 2", [&] { split_loss(one.loss, local.input, one.options, split); });
+    expect_error(ErrorKind::kUsage, one.loss + ": members: wanted at least 2",
+                 [&] { split_loss(one.loss, local.input, one.options, split); });
   }
   Grid members(world(), {1, world().size(), 1});
   auto few = split_of(members);
   few.total = world().size() - 1;
-  expect_error(ErrorKind::kUsage, "a2d: members: wanted at least", [&] { split_loss("a2d", local.input, {}, few); });
+  expect_error(ErrorKind::kUsage, "a2d: members: wanted at least",
+               [&] { split_loss("a2d", local.input, {}, few); });
 }
 
 // What is wrong on the last rank alone. Every rank says so, and all are in step afterwards.
@@ -231,32 +276,51 @@ TEST(SplitLoss, AMistakeOfOneRankIsAnErrorOfEveryRank) {
   for (const auto& shape : shapes) {
     Grid grid(world(), shape);
     const auto good = local_part({}, grid).input;
-    const auto expect = [&](const std::string& loss, const std::string& message, const std::function<void(LossInput&)>& spoil) {
+    const auto expect = [&](const std::string& loss, const std::string& message,
+                            const std::function<void(LossInput&)>& spoil) {
       auto input = good;
       if (world().rank() == last) spoil(input);
-      expect_error(ErrorKind::kUsage, message, [&] { split_loss(loss, input, {}, split_of(grid)); });
+      expect_error(ErrorKind::kUsage, message,
+                   [&] { split_loss(loss, input, {}, split_of(grid)); });
       EXPECT_TRUE(split_loss(loss, good, {}, split_of(grid)).isfinite().item<bool>());
     };
-    const auto by_rank = [&](const std::string& text) { return size == 1 ? text : fmt::format("rank {}: {}", last, text); };
-    const auto field = [&](const std::string& text) { return fmt::format("{}: rank {}: wanted", text, last); };
-    const auto longer = [](at::Tensor& tensor, int64_t dim) { tensor = at::cat({tensor, tensor.narrow(dim, 0, 1)}, dim); };
+    const auto by_rank = [&](const std::string& text) {
+      return size == 1 ? text : fmt::format("rank {}: {}", last, text);
+    };
+    const auto field = [&](const std::string& text) {
+      return fmt::format("{}: rank {}: wanted", text, last);
+    };
+    const auto longer = [](at::Tensor& tensor, int64_t dim) {
+      tensor = at::cat({tensor, tensor.narrow(dim, 0, 1)}, dim);
+    };
     expect("a2d", field("a2d: logits"), [&](LossInput& in) { longer(in.logits, 0); });
     expect("a2d", field("a2d: logits"), [&](LossInput& in) { longer(in.logits, 1); });
-    expect("kl_backward", field("kl_backward: unlabelled logits"), [&](LossInput& in) { longer(in.unlabelled_logits, 1); });
-    expect("oe", field("oe: unlabelled logits"), [&](LossInput& in) { in.unlabelled_logits = at::Tensor(); });
-    expect("cross_entropy", field("cross_entropy: labels"), [&](LossInput& in) { longer(in.labels, 0); });
+    expect("kl_backward", field("kl_backward: unlabelled logits"),
+           [&](LossInput& in) { longer(in.unlabelled_logits, 1); });
+    expect("oe", field("oe: unlabelled logits"),
+           [&](LossInput& in) { in.unlabelled_logits = at::Tensor(); });
+    expect("cross_entropy", field("cross_entropy: labels"),
+           [&](LossInput& in) { longer(in.labels, 0); });
     if (size > 1) {
       expect("ncl", field("ncl: logits"), [&](LossInput& in) { longer(in.logits, 2); });
-      expect("adp", field("adp: logits"), [&](LossInput& in) { in.logits = in.logits.to(at::kFloat); });
-      expect("divdis", field("divdis: logits") + " [", [&](LossInput& in) { in.logits = at::Tensor(); });
+      expect("adp", field("adp: logits"),
+             [&](LossInput& in) { in.logits = in.logits.to(at::kFloat); });
+      expect("divdis", field("divdis: logits") + " [",
+             [&](LossInput& in) { in.logits = at::Tensor(); });
     }
-    expect("cross_entropy", "cross_entropy: labels: wanted class numbers 0 .. 5, given", [&](LossInput& in) { in.labels = in.labels + 6; });
-    expect("adp", "adp: labels: wanted class numbers 0 .. 5, given", [&](LossInput& in) { in.labels = in.labels + 6; });
-    expect("gradcam", by_rank("gradcam: labels: wanted ["), [&](LossInput& in) { longer(in.labels, 0); });
-    expect("gradcam", by_rank("gradcam: feature maps: wanted, given nothing"), [&](LossInput& in) { in.feature_maps.reset(); });
-    expect("input_gradient", by_rank("input_gradient: images: wanted, given nothing"), [&](LossInput& in) { in.images.reset(); });
+    expect("cross_entropy", "cross_entropy: labels: wanted class numbers 0 .. 5, given",
+           [&](LossInput& in) { in.labels = in.labels + 6; });
+    expect("adp", "adp: labels: wanted class numbers 0 .. 5, given",
+           [&](LossInput& in) { in.labels = in.labels + 6; });
+    expect("gradcam", by_rank("gradcam: labels: wanted ["),
+           [&](LossInput& in) { longer(in.labels, 0); });
+    expect("gradcam", by_rank("gradcam: feature maps: wanted, given nothing"),
+           [&](LossInput& in) { in.feature_maps.reset(); });
+    expect("input_gradient", by_rank("input_gradient: images: wanted, given nothing"),
+           [&](LossInput& in) { in.images.reset(); });
     auto few = split_of(grid);
     few.rows = 0;
-    expect_error(ErrorKind::kUsage, "rows: wanted at least one for each of", [&] { split_loss("gradcam", good, {}, few); });
+    expect_error(ErrorKind::kUsage, "rows: wanted at least one for each of",
+                 [&] { split_loss("gradcam", good, {}, few); });
   }
 }

@@ -1,4 +1,5 @@
-// Metrics over ranks have the bits of the whole, however the samples lie on ranks. Run on 1 to 4 ranks; every rank makes all samples and keeps some.
+// Metrics over ranks have the bits of the whole, however the samples lie on ranks. Run on 1 to 4
+// ranks; every rank makes all samples and keeps some.
 #include "evaluate/reduce.hpp"
 
 #include <dissent/metrics/classification.hpp>
@@ -24,10 +25,14 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 using Lies = std::function<int(int64_t i, int64_t count, int ranks)>;
 const std::vector<Lies>& distributions() {
   static const std::vector<Lies> all{
-      [](int64_t i, int64_t, int ranks) { return static_cast<int>(i % ranks); },                                  // in turn
-      [](int64_t i, int64_t count, int ranks) { return static_cast<int>(i * ranks / count); },                    // blocks
-      [](int64_t, int64_t, int ranks) { return ranks - 1; },                                                      // all on one
-      [](int64_t i, int64_t, int ranks) { return i % 10 == 0 ? 0 : static_cast<int>((i / 7) % ranks); },          // uneven
+      [](int64_t i, int64_t, int ranks) { return static_cast<int>(i % ranks); },  // in turn
+      [](int64_t i, int64_t count, int ranks) {
+        return static_cast<int>(i * ranks / count);
+      },                                                      // blocks
+      [](int64_t, int64_t, int ranks) { return ranks - 1; },  // all on one
+      [](int64_t i, int64_t, int ranks) {
+        return i % 10 == 0 ? 0 : static_cast<int>((i / 7) % ranks);
+      },  // uneven
   };
   return all;
 }
@@ -55,7 +60,8 @@ SortedScores own_scores(const at::Tensor& all, const Lies& lies) {
   return SortedScores(world(), all.index_select(0, own_rows(lies, all.size(0))), "set", "score");
 }
 
-metrics::RankingFigures whole_figures(const at::Tensor& positive, const at::Tensor& negative, const metrics::RankingWants& wants) {
+metrics::RankingFigures whole_figures(const at::Tensor& positive, const at::Tensor& negative,
+                                      const metrics::RankingWants& wants) {
   return metrics::ranking_figures(metrics::Ranking::from_scores(positive, negative), wants);
 }
 
@@ -82,7 +88,9 @@ TEST(RankScores, HaveTheBitsOfTheWhole) {
     const auto whole = whole_figures(positive, negative, wants);
     for (const auto& lies : distributions())
       for (const int64_t round_values : {int64_t{1}, int64_t{20}, int64_t{333}, int64_t{1} << 20})
-        expect_same(rank_scores(world(), own_scores(positive, lies), own_scores(negative, lies), wants, {round_values}), whole);
+        expect_same(rank_scores(world(), own_scores(positive, lies), own_scores(negative, lies),
+                                wants, {round_values}),
+                    whole);
   }
 }
 
@@ -90,14 +98,18 @@ TEST(RankScores, OneScoreSharedByAllAndFewSamples) {
   const metrics::RankingWants wants{{0.95}, true};
   const auto lies = distributions()[0];
   const auto same = at::full({50}, 2.5), few = at::tensor({1.0, 2.0}, at::kDouble);
-  expect_same(rank_scores(world(), own_scores(same, lies), own_scores(same, lies), wants, {5}), whole_figures(same, same, wants));
-  expect_same(rank_scores(world(), own_scores(few, lies), own_scores(few, lies), wants), whole_figures(few, few, wants));
+  expect_same(rank_scores(world(), own_scores(same, lies), own_scores(same, lies), wants, {5}),
+              whole_figures(same, same, wants));
+  expect_same(rank_scores(world(), own_scores(few, lies), own_scores(few, lies), wants),
+              whole_figures(few, few, wants));
 }
 
 TEST(RankScores, SinglePrecisionRanksAlike) {
   const auto lies = distributions()[1];
   const auto positive = made_scores(100, 1, 0.5, 1), negative = made_scores(90, 2, 0.5, 0);
-  expect_same(rank_scores(world(), own_scores(positive.to(at::kFloat), lies), own_scores(negative, lies)), whole_figures(positive, negative, {}));
+  expect_same(
+      rank_scores(world(), own_scores(positive.to(at::kFloat), lies), own_scores(negative, lies)),
+      whole_figures(positive, negative, {}));
 }
 
 TEST(RankScores, NanIsAnErrorOfAllRanksThatNamesSetAndCount) {
@@ -105,23 +117,29 @@ TEST(RankScores, NanIsAnErrorOfAllRanksThatNamesSetAndCount) {
   scores[5] = scores[39] = std::nan("");
   for (const auto& lies : distributions()) {
     const auto own = scores.index_select(0, own_rows(lies, 40));
-    expect_error(ErrorKind::kData, "set far: score pds: 2 of 40 values are NaN", [&] { SortedScores(world(), own, "far", "pds"); });
+    expect_error(ErrorKind::kData, "set far: score pds: 2 of 40 values are NaN",
+                 [&] { SortedScores(world(), own, "far", "pds"); });
   }
 }
 
 TEST(RankScores, AMissingClassIsAnErrorOfAllRanks) {
   const auto lies = distributions()[0];
-  const auto some = own_scores(made_scores(10, 1, 0, 0), lies), none = own_scores(at::zeros({0}), lies);
-  expect_error(ErrorKind::kData, "10 positive and 0 negative", [&] { rank_scores(world(), some, none); });
-  expect_error(ErrorKind::kUsage, "wanted [n] of f32 or f64", [] { SortedScores(world(), at::zeros({2}, at::kLong), "set", "score"); });
+  const auto some = own_scores(made_scores(10, 1, 0, 0), lies),
+             none = own_scores(at::zeros({0}), lies);
+  expect_error(ErrorKind::kData, "10 positive and 0 negative",
+               [&] { rank_scores(world(), some, none); });
+  expect_error(ErrorKind::kUsage, "wanted [n] of f32 or f64",
+               [] { SortedScores(world(), at::zeros({2}, at::kLong), "set", "score"); });
 }
 
 TEST(RankScores, FullSpectrumIsTheJoinedSet) {
-  const auto id = made_scores(80, 1, 0.25, 1), shifted = made_scores(60, 2, 0.25, 0.5), ood = made_scores(70, 3, 0.25, 0);
+  const auto id = made_scores(80, 1, 0.25, 1), shifted = made_scores(60, 2, 0.25, 0.5),
+             ood = made_scores(70, 3, 0.25, 0);
   const auto lies = distributions()[3];
   std::vector<SortedScores> parts{own_scores(id, lies), own_scores(shifted, lies)};
   const auto joined = SortedScores::joined(std::move(parts));
-  expect_same(rank_scores(world(), joined, own_scores(ood, lies), {}, {30}), whole_figures(at::cat({id, shifted}), ood, {}));
+  expect_same(rank_scores(world(), joined, own_scores(ood, lies), {}, {30}),
+              whole_figures(at::cat({id, shifted}), ood, {}));
 }
 
 TEST(ScoresAt, AreThoseOfTheSortedWhole) {
@@ -131,18 +149,22 @@ TEST(ScoresAt, AreThoseOfTheSortedWhole) {
     for (const auto& lies : distributions()) {
       const std::vector<int64_t> positions{0, 1, 17, 50, 99, 100};
       const auto values = scores_at(world(), own_scores(scores, lies), positions);
-      for (size_t i = 0; i < positions.size(); ++i) EXPECT_EQ(values[i], sorted[positions[i]].item<double>());
+      for (size_t i = 0; i < positions.size(); ++i)
+        EXPECT_EQ(values[i], sorted[positions[i]].item<double>());
     }
   }
   const auto scores = own_scores(made_scores(10, 1, 0, 0), distributions()[0]);
-  expect_error(ErrorKind::kUsage, "wanted 0 .. 9, given 10", [&] { scores_at(world(), scores, {10}); });
+  expect_error(ErrorKind::kUsage, "wanted 0 .. 9, given 10",
+               [&] { scores_at(world(), scores, {10}); });
 }
 
 TEST(ConformalOverRanks, QuantileIsThatOfTheWhole) {
-  const auto scores = at::rand({57}, at::make_generator<at::CPUGeneratorImpl>(uint64_t{3}), at::kDouble);
+  const auto scores =
+      at::rand({57}, at::make_generator<at::CPUGeneratorImpl>(uint64_t{3}), at::kDouble);
   for (const auto& lies : distributions())
     for (const double level : {0.1, 0.5, 0.9, 0.99})
-      EXPECT_EQ(conformal_quantile_over_ranks(world(), own_scores(scores, lies), level), metrics::conformal_quantile(scores, level));
+      EXPECT_EQ(conformal_quantile_over_ranks(world(), own_scores(scores, lies), level),
+                metrics::conformal_quantile(scores, level));
 }
 
 TEST(CcrOverRanks, IsThatOfTheWhole) {
@@ -155,7 +177,8 @@ TEST(CcrOverRanks, IsThatOfTheWhole) {
   for (const auto& lies : distributions()) {
     const auto rows = own_rows(lies, 200);
     const auto own = id.index_select(0, rows).masked_select(right.index_select(0, rows));
-    const auto rates = ccr_over_ranks(world(), SortedScores(world(), own, "id", "msp"), 200, own_scores(ood, lies), fprs);
+    const auto rates = ccr_over_ranks(world(), SortedScores(world(), own, "id", "msp"), 200,
+                                      own_scores(ood, lies), fprs);
     for (size_t i = 0; i < fprs.size(); ++i) EXPECT_EQ(rates[i], whole.finish(fprs[i])) << fprs[i];
   }
 }
@@ -176,10 +199,13 @@ TEST(MergedState, EveryStateIsThatOfTheWhole) {
     if (rows.numel() > 0) own.update(logits[0].index_select(0, rows), labels.index_select(0, rows));
     own_diverse.update(logits.index_select(1, rows), labels.index_select(0, rows));
     own.from_state(merged_state(world(), own.state()));
-    for (const char* name : {"accuracy", "nll", "brier", "ece", "ece_classwise"}) EXPECT_EQ(own.finish(name), whole.finish(name)) << name;
+    for (const char* name : {"accuracy", "nll", "brier", "ece", "ece_classwise"})
+      EXPECT_EQ(own.finish(name), whole.finish(name)) << name;
     own_diverse.from_state(merged_state(world(), own_diverse.state()));
     EXPECT_TRUE(at::equal(own_diverse.state(), diverse.state()));
-    EXPECT_EQ(equal_mass_error_over_ranks(world(), own_scores(confidence, lies), confidence.index_select(0, rows), right.index_select(0, rows)),
-              metrics::equal_mass_error(confidence, right));
+    EXPECT_EQ(
+        equal_mass_error_over_ranks(world(), own_scores(confidence, lies),
+                                    confidence.index_select(0, rows), right.index_select(0, rows)),
+        metrics::equal_mass_error(confidence, right));
   }
 }

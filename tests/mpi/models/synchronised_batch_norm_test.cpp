@@ -1,8 +1,9 @@
-// BatchNorm over a batch that ranks share against torch's over the whole of it: values, derivatives of both orders, running statistics, for every way of splitting the rows.
+// BatchNorm over a batch that ranks share against torch's over the whole of it: values, derivatives
+// of both orders, running statistics, for every way of splitting the rows.
 #include "models/networks/synchronised_batch_norm.hpp"
 
-#include <dissent/error.hpp>
 #include <gtest/gtest.h>
+#include <dissent/error.hpp>
 
 #include "comm/grid.hpp"
 #include "models/networks/resnet.hpp"
@@ -50,8 +51,13 @@ struct Layer {
     weight.requires_grad_();
     bias.requires_grad_();
   }
-  SplitBatchNorm split() const { return {weight, bias, running_mean, running_variance, kMomentum, kEps, world()}; }
-  at::Tensor whole(const at::Tensor& x) const { return at::batch_norm(x, weight, bias, running_mean, running_variance, true, kMomentum, kEps, false); }
+  SplitBatchNorm split() const {
+    return {weight, bias, running_mean, running_variance, kMomentum, kEps, world()};
+  }
+  at::Tensor whole(const at::Tensor& x) const {
+    return at::batch_norm(x, weight, bias, running_mean, running_variance, true, kMomentum, kEps,
+                          false);
+  }
 };
 
 using Norm = at::Tensor (*)(const at::Tensor&, const SplitBatchNorm&);
@@ -63,8 +69,10 @@ at::Tensor images(int64_t rows, at::ScalarType type) {
   return (at::randn({rows, kChannels, 5, 3}, at::kDouble) * 2 + 30).to(type);
 }
 
-void expect_close(const at::Tensor& given, const at::Tensor& wanted, double tolerance, const char* what) {
-  const double scale = wanted.numel() > 0 ? std::max(1.0, wanted.abs().max().item<double>()) : 1, worst = given.numel() > 0 ? (given - wanted).abs().max().item<double>() : 0;
+void expect_close(const at::Tensor& given, const at::Tensor& wanted, double tolerance,
+                  const char* what) {
+  const double scale = wanted.numel() > 0 ? std::max(1.0, wanted.abs().max().item<double>()) : 1,
+               worst = given.numel() > 0 ? (given - wanted).abs().max().item<double>() : 0;
   EXPECT_LE(worst, tolerance * scale) << what;
 }
 
@@ -78,13 +86,16 @@ TEST(SynchronisedBatchNorm, IsThatOfTheWholeBatch) {
     for (const auto norm : kNorms)
       for (const auto& counts : splits(7)) {
         const Layer one(type), layer(type);
-        const auto all_x = x.clone().requires_grad_(), own_x = own(x, counts).clone().requires_grad_();
+        const auto all_x = x.clone().requires_grad_(),
+                   own_x = own(x, counts).clone().requires_grad_();
         const auto wanted = one.whole(all_x), given = norm(own_x, layer.split());
         expect_close(given, own(wanted, counts), tolerance, "y");
         expect_close(layer.running_mean, one.running_mean, tolerance, "running mean");
         expect_close(layer.running_variance, one.running_variance, tolerance, "running variance");
-        const auto right = torch::autograd::grad({(wanted * pull).sum()}, {all_x, one.weight, one.bias});
-        const auto got = torch::autograd::grad({(given * own(pull, counts)).sum()}, {own_x, layer.weight, layer.bias});
+        const auto right =
+            torch::autograd::grad({(wanted * pull).sum()}, {all_x, one.weight, one.bias});
+        const auto got = torch::autograd::grad({(given * own(pull, counts)).sum()},
+                                               {own_x, layer.weight, layer.bias});
         expect_close(got[0], own(right[0], counts), tolerance, "dx");
         expect_close(summed(got[1]), right[1], tolerance, "dweight");
         expect_close(summed(got[2]), right[2], tolerance, "dbias");
@@ -106,14 +117,18 @@ TEST(SynchronisedBatchNorm, HalfPrecisionGoesThrough) {
   const Layer one(at::kDouble);
   const auto single = [](const at::Tensor& values) { return values.detach().to(at::kFloat); };
   const auto counts = splits(6)[0];
-  const auto given = synchronised_batch_norm(
-      own(x, counts).to(at::kBFloat16), {single(one.weight), single(one.bias), single(one.running_mean), single(one.running_variance), kMomentum, kEps, world()});
+  const auto given =
+      synchronised_batch_norm(own(x, counts).to(at::kBFloat16),
+                              {single(one.weight), single(one.bias), single(one.running_mean),
+                               single(one.running_variance), kMomentum, kEps, world()});
   EXPECT_EQ(given.scalar_type(), at::kBFloat16);
-  expect_close(given.to(at::kDouble), own(one.whole(x), counts), 4 * 0x1p-8, "y");  // x and y are rounded to 8 bits
+  expect_close(given.to(at::kDouble), own(one.whole(x), counts), 4 * 0x1p-8,
+               "y");  // x and y are rounded to 8 bits
 }
 
 // What a saliency loss does: a function of the derivative with respect to x, differentiated.
-at::Tensor of_derivative(const at::Tensor& y, const at::Tensor& x, const at::Tensor& pull, const at::Tensor& other) {
+at::Tensor of_derivative(const at::Tensor& y, const at::Tensor& x, const at::Tensor& pull,
+                         const at::Tensor& other) {
   const auto slope = torch::autograd::grad({(y.tanh() * pull).sum()}, {x}, {}, true, true)[0];
   return ((slope * 10).sin() * other).sum() + (y * y * pull).sum();
 }
@@ -125,20 +140,24 @@ TEST(SynchronisedBatchNorm, SecondDerivativesAreThoseOfTheWholeBatch) {
   for (const auto norm : kNorms)
     for (const auto& counts : splits(5)) {
       const Layer one(at::kDouble), layer(at::kDouble);
-      const auto all_x = x.clone().requires_grad_(), own_x = own(x, counts).clone().requires_grad_();
+      const auto all_x = x.clone().requires_grad_(),
+                 own_x = own(x, counts).clone().requires_grad_();
       const auto wanted = of_derivative(one.whole(all_x), all_x, pull, other);
-      const auto given = of_derivative(norm(own_x, layer.split()), own_x, own(pull, counts), own(other, counts));
+      const auto given =
+          of_derivative(norm(own_x, layer.split()), own_x, own(pull, counts), own(other, counts));
       expect_close(summed(given), wanted, 1e-12, "value");
       const auto right = torch::autograd::grad({wanted}, {all_x, one.weight, one.bias});
       const auto got = torch::autograd::grad({given}, {own_x, layer.weight, layer.bias});
-      expect_close(got[0], own(right[0], counts), 1e-11, "dx");  // through two divisions by a deviation of 2 and the factor 10
+      expect_close(got[0], own(right[0], counts), 1e-11,
+                   "dx");  // through two divisions by a deviation of 2 and the factor 10
       expect_close(summed(got[1]), right[1], 1e-11, "dweight");
       expect_close(summed(got[2]), right[2], 1e-11, "dbias");
     }
 }
 
 TEST(SynchronisedBatchNorm, SecondDerivativesAreThoseOfFiniteDifferences) {
-  // Every rank moves the same value of the whole batch and gets the total over ranks; its own graph reaches its own rows.
+  // Every rank moves the same value of the whole batch and gets the total over ranks; its own graph
+  // reaches its own rows.
   const auto x = images(4, at::kDouble).narrow(3, 0, 1) - 29;
   at::manual_seed(6);
   const auto pull = at::randn(x.sizes(), at::kDouble), other = at::randn(x.sizes(), at::kDouble);
@@ -146,7 +165,8 @@ TEST(SynchronisedBatchNorm, SecondDerivativesAreThoseOfFiniteDifferences) {
   const auto own_part = [&](const at::Tensor& whole) {
     const Layer layer(at::kDouble);
     const auto own_x = own(whole, counts);
-    return of_derivative(synchronised_batch_norm(own_x, layer.split()), own_x, own(pull, counts), own(other, counts));
+    return of_derivative(synchronised_batch_norm(own_x, layer.split()), own_x, own(pull, counts),
+                         own(other, counts));
   };
   const auto whole = x.clone().requires_grad_();
   const auto gradient = summed(torch::autograd::grad({own_part(whole)}, {whole})[0]);
@@ -158,7 +178,8 @@ TEST(SynchronisedBatchNorm, SecondDerivativesAreThoseOfFiniteDifferences) {
       return summed(own_part(moved.requires_grad_()).detach()).item<double>();
     };
     const double difference = (at_distance(kStep) - at_distance(-kStep)) / (2 * kStep);
-    EXPECT_NEAR(gradient.reshape(-1)[i].item<double>(), difference, 1e-6);  // a sixth of the step squared times a third derivative of the order of 10^3
+    EXPECT_NEAR(gradient.reshape(-1)[i].item<double>(), difference,
+                1e-6);  // a sixth of the step squared times a third derivative of the order of 10^3
   }
 }
 
@@ -168,7 +189,8 @@ TEST(SynchronisedBatchNorm, OneValueAChannelIsRefusedOnEveryRank) {
   for (const auto norm : kNorms) EXPECT_THROW(norm(x, layer.split()), Error);
 }
 
-// A network: the layers of one rank's graph wait for those of the others in both directions, one rank having no rows.
+// A network: the layers of one rank's graph wait for those of the others in both directions, one
+// rank having no rows.
 TEST(SynchronisedBatchNorm, ANetworkIsThatOfTheWholeBatch) {
   const ResNet network({.classes = 4, .blocks = {1, 1, 1, 1}, .width = 4});
   at::manual_seed(3);
@@ -180,10 +202,13 @@ TEST(SynchronisedBatchNorm, ANetworkIsThatOfTheWholeBatch) {
     auto buffers = at::empty({network.buffer_layout().size()}, at::kDouble);
     network.initialise_buffers(buffers);
     auto own_buffers = buffers.clone();
-    const auto derivative = [&](const at::Tensor& rows, const at::Tensor& weights, const at::Tensor& running, Communicator* data) {
+    const auto derivative = [&](const at::Tensor& rows, const at::Tensor& weights,
+                                const at::Tensor& running, Communicator* data) {
       const auto out = network.forward(unpack(flat, network.layout()), running, rows, true, data);
-      const auto maps = torch::autograd::grad({(out.logits * weights).sum()}, {out.maps}, {}, true, true)[0];
-      return torch::autograd::grad({(maps.square() * out.maps).sum() + out.logits.square().sum()}, {flat})[0];
+      const auto maps =
+          torch::autograd::grad({(out.logits * weights).sum()}, {out.maps}, {}, true, true)[0];
+      return torch::autograd::grad({(maps.square() * out.maps).sum() + out.logits.square().sum()},
+                                   {flat})[0];
     };
     const auto wanted = derivative(x, pull, buffers, nullptr);
     const auto given = summed(derivative(own(x, counts), own(pull, counts), own_buffers, &world()));

@@ -1,5 +1,5 @@
-#include "storage/h5.hpp"
 #include "mpi_main.hpp"
+#include "storage/h5.hpp"
 #include "storage_helpers.hpp"
 
 using namespace dissent;
@@ -29,7 +29,8 @@ struct MpiCache : ::testing::Test {
 TEST_F(MpiCache, SameBytesForAnyNumberOfRanks) {
   for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
     const auto spec = seven_shards(dtype);
-    const std::string together = folder / dtype_name(dtype) + "_together.cache", alone = folder / dtype_name(dtype) + "_alone.cache";
+    const std::string together = folder / dtype_name(dtype) + "_together.cache",
+                      alone = folder / dtype_name(dtype) + "_alone.cache";
     EXPECT_EQ(write_cache(comm, together, spec), CacheWriter::State::kNew);
     if (comm.rank() == 0) write_cache(*make_self_communicator(), alone, spec);
     comm.barrier();
@@ -40,7 +41,9 @@ TEST_F(MpiCache, SameBytesForAnyNumberOfRanks) {
     EXPECT_TRUE(at::equal(cache.read_labels(0, cache.rows()), labels_of(spec, 0, cache.rows())));
     cache.verify(comm);
     EXPECT_EQ(read_text(together + "/manifest.toml"), read_text(alone + "/manifest.toml"));
-    for (const auto& shard : cache.shards()) EXPECT_TRUE(read_text(together + "/" + shard.file) == read_text(alone + "/" + shard.file)) << shard.file;
+    for (const auto& shard : cache.shards())
+      EXPECT_TRUE(read_text(together + "/" + shard.file) == read_text(alone + "/" + shard.file))
+          << shard.file;
     EXPECT_FALSE(std::filesystem::exists(together + "/manifest.toml.partial"));
   }
 }
@@ -48,7 +51,8 @@ TEST_F(MpiCache, SameBytesForAnyNumberOfRanks) {
 TEST_F(MpiCache, PartsCoverTheShardOnceInRankOrder) {
   auto writer = CacheWriter::open(comm, path, seven_shards(at::kFloat), false);
   const auto part = *writer.next_shard();
-  const auto firsts = all_gather_integer(comm, part.first_source_row), counts = all_gather_integer(comm, part.count);
+  const auto firsts = all_gather_integer(comm, part.first_source_row),
+             counts = all_gather_integer(comm, part.count);
   int64_t next = 0;
   for (int rank = 0; rank < comm.size(); ++rank) {
     EXPECT_EQ(firsts[rank], next);
@@ -63,10 +67,12 @@ TEST_F(MpiCache, ResumesWhereItStopped) {
   const auto spec = small_spec();
   EXPECT_EQ(write_cache(comm, path, spec, 3), CacheWriter::State::kNew);
   comm.barrier();
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { FeatureCache::open(path); }), "incomplete, 3 of 9 shards");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { FeatureCache::open(path); }),
+                  "incomplete, 3 of 9 shards");
   comm.barrier();
   const auto before = std::filesystem::last_write_time(path + "/shard-00002.h5");
-  if (comm.rank() == 0) atomic_write_text(path + "/shard-00003.h5.tmp", "left by the stopped writer");
+  if (comm.rank() == 0)
+    atomic_write_text(path + "/shard-00003.h5.tmp", "left by the stopped writer");
   comm.barrier();
   // A resumed cache keeps its own shards, also when another size is asked for now.
   auto other = spec;
@@ -93,8 +99,11 @@ TEST_F(MpiCache, FinishedCacheIsReusedAnotherOneRefused) {
   spec.transform = "flip";
   spec.passes = 2;
   spec.configuration_hash = "4567";
-  const auto message = error_of(ErrorKind::kUsage, [&] { CacheWriter::open(comm, path, spec, false); });
-  EXPECT_CONTAINS(message, "passes is 3 there, 2 here; transform is \"identity\" there, \"flip\" here; configuration_hash is \"0123\" there, \"4567\" here");
+  const auto message =
+      error_of(ErrorKind::kUsage, [&] { CacheWriter::open(comm, path, spec, false); });
+  EXPECT_CONTAINS(message,
+                  "passes is 3 there, 2 here; transform is \"identity\" there, \"flip\" here; "
+                  "configuration_hash is \"0123\" there, \"4567\" here");
   comm.barrier();
   EXPECT_EQ(FeatureCache::open(path).passes(), 3);
   comm.barrier();
@@ -110,7 +119,8 @@ TEST_F(MpiCache, OneRanksBadValueStopsAll) {
   auto labels = labels_of(spec, part.first_source_row, part.count);
   if (part.first_source_row + part.count == 600 && part.count > 0) labels[-1] = 10;
   const auto message = error_of(ErrorKind::kData, [&] {
-    writer.write_shard(features_of(spec, 0, part.first_source_row, part.count), labels, index_of(part.first_source_row, part.count));
+    writer.write_shard(features_of(spec, 0, part.first_source_row, part.count), labels,
+                       index_of(part.first_source_row, part.count));
   });
   EXPECT_CONTAINS(message, "the label of row 599 is 10, expected -1 .. 9");
   EXPECT_EQ(writer.finished_shards(), 0);
@@ -135,8 +145,9 @@ TEST_F(MpiCache, FullDiskIsOneErrorOnEveryRankAndCanBeResumed) {
   FeatureCache::open(path).verify(comm);
 }
 
-// The write itself fails, behind HDF5 and MPI: every rank hears of it, and the file can still be closed by all. Open MPI's collective write
-// reports success for 3 ranks, and the check afterwards finds it.
+// The write itself fails, behind HDF5 and MPI: every rank hears of it, and the file can still be
+// closed by all. Open MPI's collective write reports success for 3 ranks, and the check afterwards
+// finds it.
 TEST_F(MpiCache, FailedCollectiveWriteIsAgreed) {
   const std::string file_path = folder / "rows.h5";
   constexpr int64_t kRows = 300000;
@@ -148,7 +159,8 @@ TEST_F(MpiCache, FailedCollectiveWriteIsAgreed) {
   }
   comm.barrier();
   UniqueHandle file = h5_open_shared(file_path, comm);
-  const int64_t first = kRows * comm.rank() / comm.size(), count = kRows * (comm.rank() + 1) / comm.size() - first;
+  const int64_t first = kRows * comm.rank() / comm.size(),
+                count = kRows * (comm.rank() + 1) / comm.size() - first;
   const auto values = index_of(first, count) + 1;
   const auto write = [&] {
     agree(comm, [&] { h5_write_rows(file, "x", first, values, comm, file_path); });

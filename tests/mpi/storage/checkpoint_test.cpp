@@ -9,7 +9,8 @@ using namespace dissent::testing;
 namespace {
 
 // Members of each rank, for 1, 2 and 3 ranks: uneven, and with a rank that has none.
-const std::vector<std::vector<std::vector<int64_t>>> kSplits = {{{5}}, {{3, 2}, {0, 5}, {5, 0}}, {{2, 2, 1}, {4, 0, 1}, {0, 0, 5}}};
+const std::vector<std::vector<std::vector<int64_t>>> kSplits = {
+    {{5}}, {{3, 2}, {0, 5}, {5, 0}}, {{2, 2, 1}, {4, 0, 1}, {0, 0, 5}}};
 
 struct MpiCheckpoint : ::testing::Test {
   Communicator& comm = world();
@@ -19,15 +20,18 @@ struct MpiCheckpoint : ::testing::Test {
   at::Tensor shared = at::arange(12).reshape({3, 4}).to(at::kDouble);
   void TearDown() override { comm.barrier(); }
 
-  static void write(Communicator& group, const std::string& file, const at::Tensor& values, const at::Tensor& whole, const std::vector<int64_t>& split, int64_t epoch) {
+  static void write(Communicator& group, const std::string& file, const at::Tensor& values,
+                    const at::Tensor& whole, const std::vector<int64_t>& split, int64_t epoch) {
     int64_t first = 0;
     for (int rank = 0; rank < group.rank(); ++rank) first += split[rank];
     const int64_t count = split[group.rank()];
     CheckpointWriter writer(group, file, "config\n", "hash", {{"epoch", epoch}});
     writer.add("members/w", values.sizes().vec(), first, values.narrow(0, first, count));
-    writer.add("optimizer/exp_avg/w", values.sizes().vec(), first, values.narrow(0, first, count).to(at::kBFloat16));
+    writer.add("optimizer/exp_avg/w", values.sizes().vec(), first,
+               values.narrow(0, first, count).to(at::kBFloat16));
     writer.add("optimizer/steps", {5}, first, at::arange(first, first + count, at::kLong));
-    writer.add("discriminators/w", whole.sizes().vec(), 0, group.rank() == 0 ? whole : whole.narrow(0, 0, 0));
+    writer.add("discriminators/w", whole.sizes().vec(), 0,
+               group.rank() == 0 ? whole : whole.narrow(0, 0, 0));
     writer.commit();
   }
 };
@@ -35,7 +39,8 @@ struct MpiCheckpoint : ::testing::Test {
 }  // namespace
 
 TEST_F(MpiCheckpoint, IndependentOfTheLayout) {
-  if (comm.rank() == 0) write(*make_self_communicator(), folder / "alone.h5", weight, shared, {5}, 4);
+  if (comm.rank() == 0)
+    write(*make_self_communicator(), folder / "alone.h5", weight, shared, {5}, 4);
   comm.barrier();
   const auto alone = read_text(folder / "alone.h5");
   for (const auto& split : kSplits[comm.size() - 1]) {
@@ -59,7 +64,8 @@ TEST_F(MpiCheckpoint, FailingWriteKeepsThePrevious) {
   comm.barrier();
   {
     FileSizeLimit full(20000);
-    const auto message = error_of(ErrorKind::kData, [&] { write(comm, path, weight, shared, split, 2); });
+    const auto message =
+        error_of(ErrorKind::kData, [&] { write(comm, path, weight, shared, split, 2); });
     EXPECT_CONTAINS(message, "checkpoint.h5.tmp: ");
     EXPECT_EQ(all_gather_text(comm, message).front(), message);
   }
@@ -81,12 +87,21 @@ TEST_F(MpiCheckpoint, RanksThatDoNotFitTogether) {
       writer.commit();
     });
   };
-  EXPECT_CONTAINS(commit("members/w", 0, last ? 5 : comm.rank() == 0 ? 1 : 0), "overlap or leave a gap");
-  EXPECT_CONTAINS(commit(last ? "members/b" : "members/w", 0, comm.rank() == 0 ? 5 : 0), "ranks write different slabs");
+  EXPECT_CONTAINS(commit("members/w", 0,
+                         last               ? 5
+                         : comm.rank() == 0 ? 1
+                                            : 0),
+                  "overlap or leave a gap");
+  EXPECT_CONTAINS(commit(last ? "members/b" : "members/w", 0, comm.rank() == 0 ? 5 : 0),
+                  "ranks write different slabs");
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST_F(MpiCheckpoint, MissingFolder) {
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { write(comm, folder / "no/such/checkpoint.h5", weight, shared, kSplits[comm.size() - 1].front(), 1); }),
+  EXPECT_CONTAINS(error_of(ErrorKind::kData,
+                           [&] {
+                             write(comm, folder / "no/such/checkpoint.h5", weight, shared,
+                                   kSplits[comm.size() - 1].front(), 1);
+                           }),
                   "No such file or directory");
 }

@@ -24,9 +24,12 @@ struct MpiHostMemory : ::testing::Test {
   void TearDown() override { comm.barrier(); }
 };
 
-int64_t sum(const std::vector<int64_t>& values) { return std::accumulate(values.begin(), values.end(), int64_t{0}); }
+int64_t sum(const std::vector<int64_t>& values) {
+  return std::accumulate(values.begin(), values.end(), int64_t{0});
+}
 
-// A cache of one shard with holes instead of values: as many bytes as asked for, and next to none on the disk.
+// A cache of one shard with holes instead of values: as many bytes as asked for, and next to none
+// on the disk.
 void write_sparse_cache(const std::string& path, int64_t bytes) {
   CacheSpec spec = small_spec();
   spec.dim = 16384;
@@ -46,7 +49,8 @@ void write_sparse_cache(const std::string& path, int64_t bytes) {
 
 }  // namespace
 
-// 64 MiB on 4 ranks, after every rank has read all of it: the ranks' proportional set sizes grow by one copy together, not by four.
+// 64 MiB on 4 ranks, after every rank has read all of it: the ranks' proportional set sizes grow by
+// one copy together, not by four.
 TEST_F(MpiHostMemory, FourRanksHoldOneCopy) {
   auto spec = small_spec();
   spec.dim = 256;
@@ -56,7 +60,8 @@ TEST_F(MpiHostMemory, FourRanksHoldOneCopy) {
   comm.barrier();
   const auto cache = FeatureCache::open(path);
   const int64_t bytes = HostResidency::bytes(cache, all_rows(cache));
-  malloc_trim(0);  // what writing the cache left free in the heap would be used again, and not be counted as grown
+  malloc_trim(0);  // what writing the cache left free in the heap would be used again, and not be
+                   // counted as grown
   const auto before = all_gather_integer(comm, proportional_bytes());
   auto rows = HostResidency::load(*node, cache, all_rows(cache));
   std::vector<int64_t> batch(256);
@@ -69,22 +74,31 @@ TEST_F(MpiHostMemory, FourRanksHoldOneCopy) {
   node->barrier();
   const auto after = all_gather_integer(comm, proportional_bytes());
   const int64_t grown = sum(after) - sum(before);
-  EXPECT_GE(static_cast<double>(grown), 0.95 * static_cast<double>(bytes));  // on a machine short of memory pages of program files are dropped meanwhile
+  EXPECT_GE(
+      static_cast<double>(grown),
+      0.95 *
+          static_cast<double>(
+              bytes));  // on a machine short of memory pages of program files are dropped meanwhile
   EXPECT_LE(static_cast<double>(grown), 1.1 * static_cast<double>(bytes));
-  if (comm.rank() == 0) fmt::print("host: {} bytes of rows, proportional set sizes of {} ranks grew by {}\n", bytes, comm.size(), grown);
+  if (comm.rank() == 0)
+    fmt::print("host: {} bytes of rows, proportional set sizes of {} ranks grew by {}\n", bytes,
+               comm.size(), grown);
   rows.close();
 }
 
-// Larger than the free space of /dev/shm, and of memory: an error on every rank that names both sizes, and nothing was allocated.
+// Larger than the free space of /dev/shm, and of memory: an error on every rank that names both
+// sizes, and nothing was allocated.
 TEST_F(MpiHostMemory, CacheLargerThanSharedMemoryIsAnErrorBeforeAllocation) {
-  const int64_t free = free_bytes("/dev/shm"), wanted = 2 * std::max(free, available_memory_bytes());
+  const int64_t free = free_bytes("/dev/shm"),
+                wanted = 2 * std::max(free, available_memory_bytes());
   if (comm.rank() == 0) write_sparse_cache(path, wanted);
   comm.barrier();
   const auto cache = FeatureCache::open(path);
   EXPECT_GE(HostResidency::bytes(cache, all_rows(cache)), wanted - 16384 * 4);
   reset_peak_memory();
   const int64_t before = status_bytes("VmHWM:");
-  const auto message = error_of(ErrorKind::kData, [&] { HostResidency::load(*node, cache, all_rows(cache)); });
+  const auto message =
+      error_of(ErrorKind::kData, [&] { HostResidency::load(*node, cache, all_rows(cache)); });
   EXPECT_CONTAINS(message, "host residency of " + path + " needs ");
   EXPECT_CONTAINS(message, node->size() > 1 ? "/dev/shm has " : "of memory available");
   for (const auto& other : all_gather_text(comm, message)) EXPECT_EQ(other, message);

@@ -43,7 +43,8 @@ TEST_F(MpiResidency, EqualsWhatTheCacheGives) {
     EXPECT_TRUE(at::equal(rows.take_labels(batch), rows.labels().index_select(0, order)));
     EXPECT_TRUE(at::equal(rows.take_index(batch), rows.index().index_select(0, order)));
     EXPECT_EQ(rows.take({}).sizes().vec(), (std::vector<int64_t>{0, 5}));
-    for (const int64_t wrong : {int64_t{-1}, int64_t{3000}}) error_of(ErrorKind::kInternal, [&] { rows.take({&wrong, 1}); });
+    for (const int64_t wrong : {int64_t{-1}, int64_t{3000}})
+      error_of(ErrorKind::kInternal, [&] { rows.take({&wrong, 1}); });
     rows.close();
   }
 }
@@ -71,7 +72,8 @@ TEST_F(MpiResidency, SubsetOfSomePasses) {
     auto listed = at::zeros({1000}, at::kBool);
     listed.index_fill_(0, at::tensor(subset.positions, at::kLong), 1);
     const auto kept = (complement ? listed.logical_not() : listed).nonzero().squeeze(1);
-    const auto expected = at::cat({expected_features(spec).index_select(0, kept + 1000), expected_features(spec).index_select(0, kept + 2000)});
+    const auto expected = at::cat({expected_features(spec).index_select(0, kept + 1000),
+                                   expected_features(spec).index_select(0, kept + 2000)});
     EXPECT_TRUE(at::equal(rows.embed(), expected));
     EXPECT_TRUE(at::equal(rows.index(), at::cat({kept, kept})));
     EXPECT_TRUE(at::equal(rows.labels(), at::cat({kept, kept}).remainder(10)));
@@ -93,7 +95,8 @@ TEST_F(MpiResidency, ValueThatIsNotFinite) {
   }
   comm.barrier();
   const auto cache = FeatureCache::open(path);
-  const auto message = error_of(ErrorKind::kData, [&] { HostResidency::load(*node, cache, all_rows(cache)); });
+  const auto message =
+      error_of(ErrorKind::kData, [&] { HostResidency::load(*node, cache, all_rows(cache)); });
   EXPECT_CONTAINS(message, "set.cache: row 2999, column 4: the feature is nan");
   EXPECT_EQ(all_gather_text(comm, message).back(), message);
   auto rows = HostResidency::load(*node, cache, select_rows(cache, 0, 2));

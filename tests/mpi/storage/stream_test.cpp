@@ -42,7 +42,8 @@ std::pair<at::Tensor, at::Tensor> read_pass(ChunkStream& stream, int64_t pass) {
   stream.start_pass(pass);
   for (int64_t k = 0; k < stream.chunks(); ++k) {
     stream.chunk(k);
-    const int64_t first = k * stream.chunk_rows(), count = std::min(stream.chunk_rows(), stream.rows_per_pass() - first);
+    const int64_t first = k * stream.chunk_rows(),
+                  count = std::min(stream.chunk_rows(), stream.rows_per_pass() - first);
     const auto all = places(pass * stream.rows_per_pass() + first, count);
     rows.push_back(stream.take(all));
     labels.push_back(stream.take_labels(all));
@@ -53,15 +54,24 @@ std::pair<at::Tensor, at::Tensor> read_pass(ChunkStream& stream, int64_t pass) {
 // A file of SED's with chunked datasets, floats throughout.
 void write_chunked_sed_file(const std::string& path, const CacheSpec& spec) {
   auto file = h5_create(path);
-  const auto column = [&](const at::Tensor& values) { return values.to(at::kFloat).repeat({spec.passes}).unsqueeze(1); };
+  const auto column = [&](const at::Tensor& values) {
+    return values.to(at::kFloat).repeat({spec.passes}).unsqueeze(1);
+  };
   const std::pair<const char*, at::Tensor> columns[] = {
-      {"embed", expected_features(spec)}, {"label", column(labels_of(spec, 0, spec.rows_per_pass))}, {"index", column(index_of(0, spec.rows_per_pass))}};
+      {"embed", expected_features(spec)},
+      {"label", column(labels_of(spec, 0, spec.rows_per_pass))},
+      {"index", column(index_of(0, spec.rows_per_pass))}};
   for (const auto& [name, values] : columns) {
     UniqueHandle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-    const hsize_t chunk[] = {64, 1}, shape[] = {static_cast<hsize_t>(values.size(0)), static_cast<hsize_t>(values.size(1))};
+    const hsize_t chunk[] = {64, 1}, shape[] = {static_cast<hsize_t>(values.size(0)),
+                                                static_cast<hsize_t>(values.size(1))};
     H5Pset_chunk(creation, 2, chunk);
     UniqueHandle space(H5Screate_simple(2, shape, nullptr), H5Sclose);
-    UniqueHandle(DISSENT_H5(H5Dcreate2(file, name, h5_type(values.scalar_type()), space, H5P_DEFAULT, creation, H5P_DEFAULT), path), H5Dclose).close(path);
+    UniqueHandle(DISSENT_H5(H5Dcreate2(file, name, h5_type(values.scalar_type()), space,
+                                       H5P_DEFAULT, creation, H5P_DEFAULT),
+                            path),
+                 H5Dclose)
+        .close(path);
     h5_write_rows(file, name, 0, values, *make_self_communicator(), path);
   }
   file.close(path);
@@ -79,7 +89,8 @@ CacheSpec large_spec() {
 
 }  // namespace
 
-// Chunks that divide neither the pass (1000 rows) nor the shards (429): 8 of 120, the last of 40. Passes twice over, in any order.
+// Chunks that divide neither the pass (1000 rows) nor the shards (429): 8 of 120, the last of 40.
+// Passes twice over, in any order.
 TEST_F(MpiStream, EveryChunkEqualsWhatTheCacheGives) {
   for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
     write(small_spec(dtype));
@@ -103,11 +114,14 @@ TEST_F(MpiStream, TakesAnyOrderWithinTheCurrentChunkOnly) {
   stream.start_pass(1, 2);
   stream.chunk(2);
   const std::vector<int64_t> batch = {1899, 1600, 1600, 1750};
-  EXPECT_TRUE(at::equal(stream.take(batch), cache.read_rows(0, 3000).index_select(0, at::tensor(batch, at::kLong))));
-  EXPECT_TRUE(at::equal(stream.take_labels(batch), cache.read_labels(0, 3000).index_select(0, at::tensor(batch, at::kLong))));
+  EXPECT_TRUE(at::equal(stream.take(batch),
+                        cache.read_rows(0, 3000).index_select(0, at::tensor(batch, at::kLong))));
+  EXPECT_TRUE(at::equal(stream.take_labels(batch),
+                        cache.read_labels(0, 3000).index_select(0, at::tensor(batch, at::kLong))));
   EXPECT_EQ(stream.take({}).sizes().vec(), (std::vector<int64_t>{0, 5}));
   for (const int64_t wrong : {int64_t{1599}, int64_t{1900}, int64_t{600}, int64_t{-1}})
-    EXPECT_CONTAINS(error_of(ErrorKind::kInternal, [&] { stream.take({&wrong, 1}); }), "while rows 1600 .. 1899 are current");
+    EXPECT_CONTAINS(error_of(ErrorKind::kInternal, [&] { stream.take({&wrong, 1}); }),
+                    "while rows 1600 .. 1899 are current");
   // Back, over the read-ahead of chunk 3, and forth.
   for (const int64_t k : {0, 3, 3, 1, 2}) {
     stream.chunk(k);
@@ -128,7 +142,8 @@ TEST_F(MpiStream, ChunksAsLargeAsAPass) {
     EXPECT_EQ(stream.chunks(), chunk_rows == 500 ? 2 : 1);
     for (int epoch = 0; epoch < 3; ++epoch) {
       EXPECT_TRUE(at::equal(read_pass(stream, 0).first, expected_features(spec)));
-      if (comm.size() == 1 && epoch == 0) std::filesystem::resize_file(path + "/shard-00002.h5", 4000);  // everything is in memory
+      if (comm.size() == 1 && epoch == 0)
+        std::filesystem::resize_file(path + "/shard-00002.h5", 4000);  // everything is in memory
     }
     stream.close();
     if (comm.size() == 1) std::filesystem::remove_all(path), write(spec);
@@ -143,22 +158,27 @@ TEST_F(MpiStream, SubsetWithGaps) {
     subset.complement = complement;
     const auto selection = select_rows(cache, 1, 2, subset);
     auto held = HostResidency::load(*node, cache, selection);
-    auto stream = ChunkStream::open(*node, FeatureCache::open(path), selection, complement ? 333 : 4);
+    auto stream =
+        ChunkStream::open(*node, FeatureCache::open(path), selection, complement ? 333 : 4);
     for (const int64_t pass : {0, 1}) {
       const auto [rows, labels] = read_pass(stream, pass);
-      EXPECT_TRUE(at::equal(rows, held.embed().narrow(0, pass * held.rows_per_pass(), held.rows_per_pass())));
-      EXPECT_TRUE(at::equal(labels, held.labels().narrow(0, pass * held.rows_per_pass(), held.rows_per_pass())));
+      EXPECT_TRUE(at::equal(
+          rows, held.embed().narrow(0, pass * held.rows_per_pass(), held.rows_per_pass())));
+      EXPECT_TRUE(at::equal(
+          labels, held.labels().narrow(0, pass * held.rows_per_pass(), held.rows_per_pass())));
     }
     stream.close();
     held.close();
   }
 }
 
-// The bound is a quarter of the cache. Peak resident size grows by at most 1.2 times it on each rank (of the shared buffers, what a rank has touched).
+// The bound is a quarter of the cache. Peak resident size grows by at most 1.2 times it on each
+// rank (of the shared buffers, what a rank has touched).
 TEST_F(MpiStream, CacheFourTimesItsBoundStaysWithinIt) {
   write(large_spec());
   auto cache = FeatureCache::open(path);
-  const int64_t bound = cache.rows() * (256 * 4 + 8) / 4, chunk_rows = ChunkStream::largest_chunk(cache, bound);
+  const int64_t bound = cache.rows() * (256 * 4 + 8) / 4,
+                chunk_rows = ChunkStream::largest_chunk(cache, bound);
   EXPECT_EQ(chunk_rows, 16384);
   EXPECT_LE(ChunkStream::bytes(cache, chunk_rows), bound);
   std::vector<int> seen(cache.rows());
@@ -173,7 +193,9 @@ TEST_F(MpiStream, CacheFourTimesItsBoundStaysWithinIt) {
       stream.chunk(k);
       for (int64_t first = k * chunk_rows; first < (k + 1) * chunk_rows; first += 256) {
         const auto batch = places(first, 256);
-        difference = std::max(difference, (stream.take(batch) - cache.read_rows(first, 256)).abs().max().item<double>());
+        difference =
+            std::max(difference,
+                     (stream.take(batch) - cache.read_rows(first, 256)).abs().max().item<double>());
         for (const int64_t row : batch) ++seen[row];
       }
     }
@@ -183,12 +205,13 @@ TEST_F(MpiStream, CacheFourTimesItsBoundStaysWithinIt) {
   EXPECT_EQ(difference, 0);
   EXPECT_EQ(std::count(seen.begin(), seen.end(), 2), cache.rows());
   EXPECT_LE(static_cast<double>(grown), 1.2 * static_cast<double>(bound));
-  EXPECT_GE(static_cast<double>(grown), 0.8 * static_cast<double>(bound));  // else nothing is measured
+  EXPECT_GE(static_cast<double>(grown),
+            0.8 * static_cast<double>(bound));  // else nothing is measured
   fmt::print("stream: bound {} bytes, peak resident size grew by {}\n", bound, grown);
 }
 
-// Shard 7 is cut after the cache was opened: an error of whichever rank reads those rows, on every rank, when the chunk is asked for; not a crash, and
-// chunks before it are right.
+// Shard 7 is cut after the cache was opened: an error of whichever rank reads those rows, on every
+// rank, when the chunk is asked for; not a crash, and chunks before it are right.
 TEST_F(MpiStream, FileCutWhileItIsReadIsOneErrorOnEveryRank) {
   write(small_spec());
   const auto cache = FeatureCache::open(path);
@@ -213,7 +236,8 @@ TEST_F(MpiStream, ValueThatIsNotFiniteStopsItsChunk) {
     write(small_spec(dtype));
     const std::string shard = path + "/shard-00001.h5";
     if (comm.rank() == 0) {
-      const auto values = at::full({1}, -std::numeric_limits<double>::infinity(), at::kDouble).to(dtype);
+      const auto values =
+          at::full({1}, -std::numeric_limits<double>::infinity(), at::kDouble).to(dtype);
       std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
       file.seekp(CacheFile::open(shard).embed.offset + (171 * 5 + 2) * values.element_size());
       file.write(static_cast<const char*>(values.const_data_ptr()), values.element_size());
@@ -223,7 +247,8 @@ TEST_F(MpiStream, ValueThatIsNotFiniteStopsItsChunk) {
     auto stream = ChunkStream::open(*node, FeatureCache::open(path), all_rows(cache), 200);
     stream.start_pass(0);
     for (int64_t k = 0; k < 3; ++k) stream.chunk(k);
-    EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { stream.chunk(3); }), "set.cache: row 600, column 2: the feature is -inf");
+    EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { stream.chunk(3); }),
+                    "set.cache: row 600, column 2: the feature is -inf");
     stream.close();
   }
 }
@@ -249,6 +274,7 @@ TEST_F(MpiStream, ChecksMemoryFirst) {
   write(small_spec());
   const auto cache = FeatureCache::open(path);
   RowSelection huge{{{0, 3000}}, 1, int64_t{1} << 40};
-  const auto message = error_of(ErrorKind::kData, [&] { ChunkStream::open(*node, FeatureCache::open(path), huge, 0); });
+  const auto message = error_of(
+      ErrorKind::kData, [&] { ChunkStream::open(*node, FeatureCache::open(path), huge, 0); });
   EXPECT_CONTAINS(message, "set.cache needs 56.0 TiB, ");
 }

@@ -1,4 +1,5 @@
-// The same steps on every split of members over ranks give the same bits; a split of the batch gives them to rounding.
+// The same steps on every split of members over ranks give the same bits; a split of the batch
+// gives them to rounding.
 #include <gtest/gtest.h>
 
 #include "core/random.hpp"
@@ -51,7 +52,8 @@ std::vector<Setting> settings() {
   all.push_back(clipped);
   auto divdis = a2d_hard();
   divdis.name = "divdis mi with regulariser on unlabelled data";
-  divdis.objective.terms = {cross_entropy_term(), term("divdis", 2.5), term("oe", 0.3), term("kl_backward", 0.7)};
+  divdis.objective.terms = {cross_entropy_term(), term("divdis", 2.5), term("oe", 0.3),
+                            term("kl_backward", 0.7)};
   divdis.objective.repulsion_on = ObjectiveOptions::RepulsionOn::kUnlabelled;
   divdis.unlabelled = true;
   divdis.active = 3;
@@ -63,12 +65,15 @@ std::vector<Setting> settings() {
   all.push_back(threshold);
   auto both = a2d_hard();
   both.name = "losses of both methods, one from the second epoch, one on every other step";
-  both.objective.terms = {cross_entropy_term(), a2d_term(0.5, true), term("ncl", 0.4), term("adp", 0.2)};
+  both.objective.terms = {cross_entropy_term(), a2d_term(0.5, true), term("ncl", 0.4),
+                          term("adp", 0.2)};
   both.objective.terms[2].weight.from_epoch = 1;
   both.objective.terms[3].weight.period = 2;
   both.active = 4;
   all.push_back(both);
-  for (const auto& loss : losses::loss_table()) {  // each that a head can be trained with, by SGD: Adam would magnify the rounding of gradients near 0
+  for (const auto& loss :
+       losses::loss_table()) {  // each that a head can be trained with, by SGD: Adam would magnify
+                                // the rounding of gradients near 0
     if (impossible_on_features(loss)) continue;
     auto one = sgd;
     one.name = loss.name.c_str();
@@ -84,12 +89,15 @@ std::vector<Setting> settings() {
 at::Tensor probe(const GridShape& shape, const Setting& setting) {
   Grid grid(world(), shape);
   const auto x = at::sin(at::arange(kBatch * kDim, at::kFloat)).view({kBatch, kDim});
-  auto members = make_members(make_head("block_head", kDim, 40, kClasses), kMembers, part_of(kMembers, shape.members, grid.member_part), 11, at::kFloat, at::kCPU);
+  auto members =
+      make_members(make_head("block_head", kDim, 40, kClasses), kMembers,
+                   part_of(kMembers, shape.members, grid.member_part), 11, at::kFloat, at::kCPU);
   const Step step{0, 0, std::vector<int64_t>(kBatch), {}, {0, 2, 4}, 1};
   const Part rows = part_of(kBatch, shape.data, grid.data_part);
   Optimizer optimizer(setting.optimizer, members.values);
   Stepper stepper(members, optimizer, setting.objective, setting.stepper, grid);
-  const std::vector<StepInput> wave{{&step, 0.1, x.narrow(0, rows.first, rows.count), at::arange(kBatch).remainder(kClasses)}};
+  const std::vector<StepInput> wave{
+      {&step, 0.1, x.narrow(0, rows.first, rows.count), at::arange(kBatch).remainder(kClasses)}};
   const auto local = stepper.probe(wave, 0);
   auto all = at::zeros({3, 3}, at::kDouble);
   const auto pairs = local_pairs(wave, members);
@@ -111,32 +119,48 @@ at::Tensor features(uint64_t key, int64_t rows) {
 }
 
 // Two epochs of a tiny set, in waves, on the given grid.
-Outcome train(Communicator& comm, const GridShape& shape, const Setting& setting, int64_t look_ahead) {
+Outcome train(Communicator& comm, const GridShape& shape, const Setting& setting,
+              int64_t look_ahead) {
   Grid grid(comm, shape);
   const auto x = features(1, kRows), u = features(2, kUnlabelled);
   auto labels = at::empty({kRows}, at::kLong);
   for (int64_t i = 0; i < kRows; ++i) labels[i] = i * 3 % kClasses;
   std::shared_ptr<const Head> head = make_head("block_head", kDim, 40, kClasses);
-  auto members = make_members(head, kMembers, part_of(kMembers, shape.members, grid.member_part), 11, at::kFloat, at::kCPU);
+  auto members = make_members(head, kMembers, part_of(kMembers, shape.members, grid.member_part),
+                              11, at::kFloat, at::kCPU);
   Optimizer optimizer(setting.optimizer, members.values);
   Stepper stepper(members, optimizer, setting.objective, setting.stepper, grid);
-  const PlanOptions plan{.seed = 3, .rows_per_pass = kRows, .passes = 1, .batch_size = kBatch, .unlabelled_rows = setting.unlabelled ? kUnlabelled : 0,
-                         .members = kMembers, .active = setting.active, .round_robin = false};
+  const PlanOptions plan{.seed = 3,
+                         .rows_per_pass = kRows,
+                         .passes = 1,
+                         .batch_size = kBatch,
+                         .unlabelled_rows = setting.unlabelled ? kUnlabelled : 0,
+                         .members = kMembers,
+                         .active = setting.active,
+                         .round_robin = false};
   std::vector<at::Tensor> tables;
   for (int64_t epoch = 0; epoch < 2; ++epoch) {
     const EpochPlan epoch_plan(plan, epoch);
     std::vector<Step> steps;
     for (int64_t s = 0; s < epoch_plan.steps(); ++s) steps.push_back(epoch_plan.step(s));
-    auto table = at::zeros({epoch_plan.steps(), static_cast<int64_t>(setting.objective.terms.size()) + 1}, at::kDouble);
+    auto table =
+        at::zeros({epoch_plan.steps(), static_cast<int64_t>(setting.objective.terms.size()) + 1},
+                  at::kDouble);
     for (const auto& wave : make_waves(steps, look_ahead)) {
       std::vector<StepInput> inputs;
       for (const int64_t s : wave) {
-        const Part part = part_of(static_cast<int64_t>(steps[s].rows.size()), shape.data, grid.data_part);
+        const Part part =
+            part_of(static_cast<int64_t>(steps[s].rows.size()), shape.data, grid.data_part);
         const auto rows = at::tensor(steps[s].rows, at::kLong);
-        StepInput input{&steps[s], setting.optimizer.learning_rate, x.index_select(0, rows.narrow(0, part.first, part.count)), labels.index_select(0, rows)};
+        StepInput input{&steps[s], setting.optimizer.learning_rate,
+                        x.index_select(0, rows.narrow(0, part.first, part.count)),
+                        labels.index_select(0, rows)};
         if (setting.unlabelled) {
-          const Part extra = part_of(static_cast<int64_t>(steps[s].unlabelled_rows.size()), shape.data, grid.data_part);
-          input.x = at::cat({input.x, u.index_select(0, at::tensor(steps[s].unlabelled_rows, at::kLong).narrow(0, extra.first, extra.count))});
+          const Part extra = part_of(static_cast<int64_t>(steps[s].unlabelled_rows.size()),
+                                     shape.data, grid.data_part);
+          input.x =
+              at::cat({input.x, u.index_select(0, at::tensor(steps[s].unlabelled_rows, at::kLong)
+                                                      .narrow(0, extra.first, extra.count))});
         }
         inputs.push_back(input);
       }
@@ -152,8 +176,11 @@ Outcome train(Communicator& comm, const GridShape& shape, const Setting& setting
     tables.push_back(table);
   }
   std::vector<int64_t> counts;
-  for (int64_t g = 0; g < shape.members; ++g) counts.push_back(part_of(kMembers, shape.members, g).count * head->layout().size());
-  return {grid.members->all_gather(members.values.reshape({-1}), counts).view({kMembers, -1}).clone(), at::cat(tables)};
+  for (int64_t g = 0; g < shape.members; ++g)
+    counts.push_back(part_of(kMembers, shape.members, g).count * head->layout().size());
+  return {
+      grid.members->all_gather(members.values.reshape({-1}), counts).view({kMembers, -1}).clone(),
+      at::cat(tables)};
 }
 
 Outcome alone(const Setting& setting) {
@@ -165,14 +192,18 @@ Outcome alone(const Setting& setting) {
 
 TEST(MemberSplit, GivesTheBitsOfOneRank) {
   for (const auto& setting : settings()) {
-    const auto expected = alone(setting), found = train(world(), {1, world().size(), 1}, setting, 64);
-    EXPECT_TRUE(at::equal(expected.weights, found.weights)) << setting.name << ": weights differ by " << (expected.weights - found.weights).abs().max().item<double>();
+    const auto expected = alone(setting),
+               found = train(world(), {1, world().size(), 1}, setting, 64);
+    EXPECT_TRUE(at::equal(expected.weights, found.weights))
+        << setting.name << ": weights differ by "
+        << (expected.weights - found.weights).abs().max().item<double>();
     EXPECT_TRUE(at::equal(expected.losses, found.losses)) << setting.name << ": losses differ";
     EXPECT_TRUE(expected.weights.isfinite().all().item<bool>()) << setting.name;
   }
 }
 
-// Sums over the rows of a batch are taken in another order: 1 part in 2^24 a rounding, some tens of steps, and Adam's quotient for tiny gradients.
+// Sums over the rows of a batch are taken in another order: 1 part in 2^24 a rounding, some tens of
+// steps, and Adam's quotient for tiny gradients.
 TEST(DataSplit, GivesTheResultToRounding) {
   const int64_t size = world().size();
   std::vector<GridShape> shapes{{1, 1, size}};
@@ -180,9 +211,11 @@ TEST(DataSplit, GivesTheResultToRounding) {
   for (const auto& setting : settings())
     for (const auto& shape : shapes) {
       const auto expected = alone(setting), found = train(world(), shape, setting, 64);
-      EXPECT_LT((expected.weights - found.weights).abs().max().item<double>(), 2e-4) << setting.name;
+      EXPECT_LT((expected.weights - found.weights).abs().max().item<double>(), 2e-4)
+          << setting.name;
       EXPECT_LT((expected.losses - found.losses).abs().max().item<double>(), 1e-4) << setting.name;
-      EXPECT_TRUE(at::equal(found.weights, train(world(), shape, setting, 64).weights)) << setting.name << ": not the same bits for the same layout";
+      EXPECT_TRUE(at::equal(found.weights, train(world(), shape, setting, 64).weights))
+          << setting.name << ": not the same bits for the same layout";
     }
 }
 
@@ -193,24 +226,30 @@ TEST(BatchedStepper, SplitsAgreeWithTheHost) {
     Grid grid(world, shape);
     for (const auto& [name, run] : dissent::testing::small_runs()) {
       SCOPED_TRACE(fmt::format("{}, {} x {}", name, shape.members, shape.data));
-      if (run.members < shape.members || run.batch < shape.data || (shape.data > 1 && run.rows % run.batch < shape.data)) continue;
+      if (run.members < shape.members || run.batch < shape.data ||
+          (shape.data > 1 && run.rows % run.batch < shape.data))
+        continue;
       const auto host = dissent::testing::train_small(run, grid, at::kCPU, std::nullopt);
-      dissent::testing::expect_close(host, dissent::testing::train_small(run, grid, at::kCPU, BatchedOptions{}), 3e-5);
+      dissent::testing::expect_close(
+          host, dissent::testing::train_small(run, grid, at::kCPU, BatchedOptions{}), 3e-5);
     }
   }
 }
 
-// |g|^2, |h|^2 and <g, h> of base and diversity losses: the same bits on every member split, close on a split of the batch; consistent with each loss alone.
+// |g|^2, |h|^2 and <g, h> of base and diversity losses: the same bits on every member split, close
+// on a split of the batch; consistent with each loss alone.
 TEST(GradientProbe, SplitsAgreeAndTheWholeIsTheSum) {
   const auto setting = a2d_hard();
   auto base = setting, diversity = setting;
   base.objective.terms = {setting.objective.terms[0]};
   diversity.objective.terms = {setting.objective.terms[1]};
   const GridShape members{1, world().size(), 1}, data{1, 1, world().size()};
-  const auto both = probe(members, setting), alone = probe(members, base), other = probe(members, diversity);
+  const auto both = probe(members, setting), alone = probe(members, base),
+             other = probe(members, diversity);
   EXPECT_TRUE(at::equal(both.select(1, 0), alone.select(1, 0)));
   EXPECT_TRUE(at::equal(both.select(1, 1), other.select(1, 1)));
   EXPECT_EQ(alone.select(1, 1).abs().max().item<double>(), 0);
-  EXPECT_TRUE((both.select(1, 2).square() <= both.select(1, 0) * both.select(1, 1)).all().item<bool>());
+  EXPECT_TRUE(
+      (both.select(1, 2).square() <= both.select(1, 0) * both.select(1, 1)).all().item<bool>());
   EXPECT_TRUE(at::allclose(both, probe(data, setting), 1e-4, 1e-9));
 }

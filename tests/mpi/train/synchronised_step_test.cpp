@@ -1,7 +1,8 @@
-// Steps of image ensembles whose batch is split over data ranks, with BatchNorm's statistics of the whole batch: those of one rank alone.
+// Steps of image ensembles whose batch is split over data ranks, with BatchNorm's statistics of the
+// whole batch: those of one rank alone.
+#include <gtest/gtest.h>
 #include <dissent/losses/adversarial.hpp>
 #include <dissent/losses/gradcam.hpp>
-#include <gtest/gtest.h>
 
 #include "models/networks/resnet.hpp"
 #include "mpi_main.hpp"
@@ -29,11 +30,16 @@ struct Result {
 
 // Plain steps of all members. On `whole` every rank does all of the work by itself.
 Result train(const Case& c, Grid& grid, bool synchronised, double clip_norm = 0) {
-  const auto network = std::make_shared<ResNet>(ResNetOptions{.classes = 4, .blocks = {1, 1, 1, 1}, .width = 4});
+  const auto network =
+      std::make_shared<ResNet>(ResNetOptions{.classes = 4, .blocks = {1, 1, 1, 1}, .width = 4});
   auto members = make_image_members(network, kMembers, {0, kMembers}, 3, at::kDouble, at::kCPU);
   Optimizer optimizer({.name = "sgd", .learning_rate = 0.05, .momentum = 0.9}, members.values);
   ImageStepper stepper(members, {.terms = c.terms, .same_batch = c.same_batch, .unlabelled = false},
-                       {.clip_norm = clip_norm, .skip_not_finite = true, .compute = at::kDouble, .synchronised_batch_norm = synchronised}, grid, nullptr);
+                       {.clip_norm = clip_norm,
+                        .skip_not_finite = true,
+                        .compute = at::kDouble,
+                        .synchronised_batch_norm = synchronised},
+                       grid, nullptr);
   auto figures = at::zeros({stepper.columns()}, at::kDouble);
   at::manual_seed(4);
   for (size_t s = 0; s < c.rows.size(); ++s) {
@@ -41,7 +47,9 @@ Result train(const Case& c, Grid& grid, bool synchronised, double clip_norm = 0)
     const Part part = part_of(rows, grid.shape.data, grid.data_part);
     ImageStepInput input{.batch = static_cast<int64_t>(s)};
     for (int64_t m = 0; m < (c.same_batch ? 1 : kMembers); ++m)
-      input.own.push_back({at::randn({rows, 3, kSide, kSide}, at::kDouble).narrow(0, part.first, part.count), at::arange(rows).remainder(4).narrow(0, part.first, part.count), rows});
+      input.own.push_back(
+          {at::randn({rows, 3, kSide, kSide}, at::kDouble).narrow(0, part.first, part.count),
+           at::arange(rows).remainder(4).narrow(0, part.first, part.count), rows});
     if (!c.same_batch) input.diversity = input.own[s % kMembers];
     stepper.accumulate(input, 1, figures);
     stepper.update(optimizer, 0.05, Request::kNone);
@@ -52,13 +60,28 @@ Result train(const Case& c, Grid& grid, bool synchronised, double clip_norm = 0)
 
 std::vector<Case> cases() {
   const int64_t ranks = world().size();
-  return {{"cross-entropy, batches of their own, the last with rows for one rank only", {term("cross_entropy", 1)}, false, {7, 8, 1}},
-          {"adversarial inputs, the last batch with rows for one rank only", {term("cross_entropy", 1), term("adversarial_cross_entropy", 0.5)}, false, {7, 1}},
-          {"losses between members on one batch", {term("cross_entropy", 1), term("ncl", 0.3), term("gradcam", 0.2), term("input_gradient", 0.1)}, true, {7, ranks + 1}},
-          {"losses between members in evaluation mode", {term("cross_entropy", 1), term("gradcam", 0.2)}, false, {8, ranks}}};
+  return {{"cross-entropy, batches of their own, the last with rows for one rank only",
+           {term("cross_entropy", 1)},
+           false,
+           {7, 8, 1}},
+          {"adversarial inputs, the last batch with rows for one rank only",
+           {term("cross_entropy", 1), term("adversarial_cross_entropy", 0.5)},
+           false,
+           {7, 1}},
+          {"losses between members on one batch",
+           {term("cross_entropy", 1), term("ncl", 0.3), term("gradcam", 0.2),
+            term("input_gradient", 0.1)},
+           true,
+           {7, ranks + 1}},
+          {"losses between members in evaluation mode",
+           {term("cross_entropy", 1), term("gradcam", 0.2)},
+           false,
+           {8, ranks}}};
 }
 
-double difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
 
 TEST(SynchronisedStep, IsThatOfOneRank) {
   const auto alone = make_self_communicator();
@@ -82,7 +105,8 @@ TEST(SynchronisedStep, LocalStatisticsAreAnotherTraining) {
   Grid one(*alone, {}), split(world(), {1, 1, world().size()});
   const Case c{"", {term("cross_entropy", 1)}, false, {8, 8}};
   const auto wanted = train(c, one, true), given = train(c, split, false);
-  EXPECT_TRUE(at::equal(train(c, one, false).values, wanted.values));  // one rank has nothing to share
+  EXPECT_TRUE(
+      at::equal(train(c, one, false).values, wanted.values));  // one rank has nothing to share
   if (world().size() > 1) {
     EXPECT_GT(difference(given.values, wanted.values), 1e-4);
   }
@@ -91,18 +115,26 @@ TEST(SynchronisedStep, LocalStatisticsAreAnotherTraining) {
 TEST(SynchronisedStep, ClippingAndSkippedStepsKeepRanksTogether) {
   const auto alone = make_self_communicator();
   Grid one(*alone, {}), split(world(), {1, 1, world().size()});
-  const Case c{"", {term("cross_entropy", 1), term("ncl", std::numeric_limits<double>::infinity())}, true, {8, 8}};  // never finite: each step is passed over
+  const Case c{"",
+               {term("cross_entropy", 1), term("ncl", std::numeric_limits<double>::infinity())},
+               true,
+               {8, 8}};  // never finite: each step is passed over
   const auto wanted = train(c, one, true), given = train(c, split, true);
   EXPECT_LE(difference(given.values, wanted.values), 0);
   EXPECT_LE(difference(given.buffers, wanted.buffers), 1e-12);
   const Case clipped{"", {term("cross_entropy", 1)}, false, {8, 8}};
-  EXPECT_LE(difference(train(clipped, split, true, 1e-3).values, train(clipped, one, true, 1e-3).values), 1e-12);
+  EXPECT_LE(
+      difference(train(clipped, split, true, 1e-3).values, train(clipped, one, true, 1e-3).values),
+      1e-12);
 }
 
 TEST(SynchronisedStep, LossesBetweenMembersWantARowForEachRank) {
   if (world().size() == 1) return;
   Grid split(world(), {1, 1, world().size()});
-  for (const bool same_batch : {true, false}) EXPECT_THROW(train({"", {term("cross_entropy", 1), term("ncl", 0.1)}, same_batch, {1}}, split, true), Error);
+  for (const bool same_batch : {true, false})
+    EXPECT_THROW(
+        train({"", {term("cross_entropy", 1), term("ncl", 0.1)}, same_batch, {1}}, split, true),
+        Error);
 }
 
 }  // namespace

@@ -12,7 +12,10 @@ TEST(DoctorReport, AllTheSameIsSaidOnceWithoutPlaces) {
 }
 
 TEST(DoctorReport, TheWorstVerdictCountsAndNamesRanksAndHosts) {
-  const auto merged = merge_findings({ok("fine"), failed("broken", "mend it"), warning("odd", "look"), failed("broken", "mend it"), failed("gone", "find it")}, {"a", "b", "b", "c", "c"});
+  const auto merged =
+      merge_findings({ok("fine"), failed("broken", "mend it"), warning("odd", "look"),
+                      failed("broken", "mend it"), failed("gone", "find it")},
+                     {"a", "b", "b", "c", "c"});
   EXPECT_EQ(merged.verdict, Verdict::kFailed);
   EXPECT_EQ(merged.text, "broken (ranks 1, 3 on b, c); gone (rank 4 on c)");
   EXPECT_EQ(merged.advice, "mend it");
@@ -20,7 +23,8 @@ TEST(DoctorReport, TheWorstVerdictCountsAndNamesRanksAndHosts) {
 
 TEST(DoctorReport, WhereOneHasNothingToSayAWarningNeedsNoPlace) {
   EXPECT_EQ(merge_findings({warning("tight", "x"), ok("")}, {"a", "a"}).text, "tight");
-  EXPECT_EQ(merge_findings({warning("tight", "x"), ok("wide")}, {"a", "b"}).text, "tight (rank 0 on a)");
+  EXPECT_EQ(merge_findings({warning("tight", "x"), ok("wide")}, {"a", "b"}).text,
+            "tight (rank 0 on a)");
   EXPECT_EQ(merge_findings({failed("torn", "x")}, {"a"}).text, "torn (rank 0 on a)");
 }
 
@@ -32,7 +36,8 @@ TEST(DoctorReport, LongListsAreCut) {
     hosts.push_back(fmt::format("n{}", rank));
   }
   EXPECT_EQ(merge_findings(findings, hosts).text,
-            "text 0 (ranks 0-1 on n0, n1); text 1 (ranks 2-3 on n2, n3); text 2 (ranks 4-5 on n4, n5); text 3 (ranks 6-7 on n6, n7); and 2 more such findings");
+            "text 0 (ranks 0-1 on n0, n1); text 1 (ranks 2-3 on n2, n3); text 2 (ranks 4-5 on n4, "
+            "n5); text 3 (ranks 6-7 on n6, n7); and 2 more such findings");
   const std::vector<Finding> same(12, failed("x", "y"));
   EXPECT_EQ(merge_findings(same, hosts).text, "x (ranks 0-11 on n0, n1, n10, n11 and 8 more)");
 }

@@ -75,9 +75,11 @@ The run
 
 How long and how
 )")) << text;
-  for (const auto* row : {"| `precision` | string | `\"f32\"` | one of f32, bf16, f16 | Number type \\| autocast | result |\n",
-                          "| `threads` | integer or \"auto\" | `\"auto\"` | >= 1 | Threads a rank | execution |\n",
-                          "## `[loss.entropy]`\n\nEntropy bonus (optional: used if written)\n\nNo keys.\n",
-                          "## `[[evaluate.sets]]`\n\nA set to score (any number of these)\n"})
+  for (const auto* row :
+       {"| `precision` | string | `\"f32\"` | one of f32, bf16, f16 | Number type \\| autocast | "
+        "result |\n",
+        "| `threads` | integer or \"auto\" | `\"auto\"` | >= 1 | Threads a rank | execution |\n",
+        "## `[loss.entropy]`\n\nEntropy bonus (optional: used if written)\n\nNo keys.\n",
+        "## `[[evaluate.sets]]`\n\nA set to score (any number of these)\n"})
     EXPECT_NE(text.find(row), std::string::npos) << row << "\nin\n" << text;
 }

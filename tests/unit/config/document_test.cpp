@@ -16,7 +16,9 @@ namespace {
 /// Files in a folder of their own, gone after the test.
 class Files : public ::testing::Test {
  protected:
-  Files() : folder_(std::filesystem::temp_directory_path() / ("dissent_config_test." + std::to_string(getpid()))) {
+  Files()
+      : folder_(std::filesystem::temp_directory_path() /
+                ("dissent_config_test." + std::to_string(getpid()))) {
     std::filesystem::create_directories(folder_ / "sub");
   }
   ~Files() override { std::filesystem::remove_all(folder_); }
@@ -43,20 +45,25 @@ TEST_F(Files, IncludingFileWinsTablesMergeArraysReplace) {
   write("base.toml", "a = 1\nlist = [1, 2, 3]\n[t]\nx = 1\ny = 1\n");
   write("sub/second.toml", "include = [\"../third.toml\"]\n[t]\ny = 2\nz = 2\n");
   write("third.toml", "[t]\nz = 3\nw = 3\n");
-  const std::string main = write("main.toml", "include = [\"base.toml\", \"sub/second.toml\"]\nlist = [9]\n[t]\nx = 4\n");
+  const std::string main = write(
+      "main.toml", "include = [\"base.toml\", \"sub/second.toml\"]\nlist = [9]\n[t]\nx = 4\n");
   const Document document = load_document(read_sources(main));
   EXPECT_EQ(text_at(document, "a"), "1 @ " + path("base.toml") + ":1:5");
   EXPECT_EQ(text_at(document, "list"), "[9] @ " + main + ":2:8");
-  EXPECT_EQ(text_at(document, "t.x"), "4 @ " + main + ":4:5");                    // the including file wins
-  EXPECT_EQ(text_at(document, "t.y"), "2 @ " + path("sub/second.toml") + ":3:5");  // the later include wins
-  EXPECT_EQ(text_at(document, "t.z"), "2 @ " + path("sub/second.toml") + ":4:5");  // over what it includes itself
-  EXPECT_EQ(text_at(document, "t.w"), "3 @ " + path("third.toml") + ":3:5");      // relative to the including file
+  EXPECT_EQ(text_at(document, "t.x"), "4 @ " + main + ":4:5");  // the including file wins
+  EXPECT_EQ(text_at(document, "t.y"),
+            "2 @ " + path("sub/second.toml") + ":3:5");  // the later include wins
+  EXPECT_EQ(text_at(document, "t.z"),
+            "2 @ " + path("sub/second.toml") + ":4:5");  // over what it includes itself
+  EXPECT_EQ(text_at(document, "t.w"),
+            "3 @ " + path("third.toml") + ":3:5");  // relative to the including file
   EXPECT_EQ(text_at(document, "include"), "not written");
 }
 
 TEST_F(Files, SourcesAloneMakeTheDocument) {
   write("base.toml", "a = 1\n");
-  const std::string sources = read_sources(write("main.toml", "include = [\"base.toml\"]\nb = \"two\\nlines\"\n"));
+  const std::string sources =
+      read_sources(write("main.toml", "include = [\"base.toml\"]\nb = \"two\\nlines\"\n"));
   std::filesystem::remove_all(folder_);  // as on a rank that does not see the file system of rank 0
   const Document document = load_document(sources);
   EXPECT_EQ(text_at(document, "a"), "1 @ " + path("base.toml") + ":1:5");
@@ -65,12 +72,17 @@ TEST_F(Files, SourcesAloneMakeTheDocument) {
 
 TEST_F(Files, MissingIncludesAreAllNamedWithTheirPlaces) {
   const std::string main = write("main.toml", "a = 1\ninclude = [\n  \"gone.toml\",\n  \"sub\"]\n");
-  EXPECT_EQ(errors("main.toml"), (std::vector<std::string>{main + ":3:3: include: cannot read " + path("gone.toml") + ": No such file or directory",
-                                                           main + ":4:3: include: cannot read " + path("sub") + ": Is a directory"}));
+  EXPECT_EQ(
+      errors("main.toml"),
+      (std::vector<std::string>{
+          main + ":3:3: include: cannot read " + path("gone.toml") + ": No such file or directory",
+          main + ":4:3: include: cannot read " + path("sub") + ": Is a directory"}));
 }
 
 TEST_F(Files, MissingMainFile) {
-  EXPECT_EQ(errors("gone.toml"), std::vector<std::string>{path("gone.toml") + ": cannot read the configuration: No such file or directory"});
+  EXPECT_EQ(errors("gone.toml"),
+            std::vector<std::string>{path("gone.toml") +
+                                     ": cannot read the configuration: No such file or directory"});
 }
 
 TEST_F(Files, CycleNamesItsChain) {
@@ -79,7 +91,8 @@ TEST_F(Files, CycleNamesItsChain) {
   write("c.toml", "include = [\"./sub/b.toml\"]\n");
   const std::string a = path("a.toml"), b = path("sub/b.toml"), c = path("c.toml");
   EXPECT_EQ(errors("a.toml"),
-            std::vector<std::string>{c + ":1:12: include: files include each other: " + a + " -> " + b + " -> " + c + " -> " + b});
+            std::vector<std::string>{c + ":1:12: include: files include each other: " + a + " -> " +
+                                     b + " -> " + c + " -> " + b});
 }
 
 TEST_F(Files, SameFileTwiceIsNoCycle) {
@@ -87,14 +100,18 @@ TEST_F(Files, SameFileTwiceIsNoCycle) {
   write("left.toml", "include = [\"base.toml\"]\n");
   write("right.toml", "include = [\"base.toml\"]\na = 2\n");
   write("main.toml", "include = [\"right.toml\", \"left.toml\"]\n");
-  EXPECT_EQ(text_at(load_document(read_sources(path("main.toml"))), "a"), "1 @ " + path("base.toml") + ":1:5");
+  EXPECT_EQ(text_at(load_document(read_sources(path("main.toml"))), "a"),
+            "1 @ " + path("base.toml") + ":1:5");
 }
 
 TEST_F(Files, IncludeOfAnotherType) {
   const std::string main = write("main.toml", "include = \"base.toml\"\n");
-  EXPECT_EQ(errors("main.toml"), std::vector<std::string>{main + ":1:11: include: expected a list of strings, found \"base.toml\""});
+  EXPECT_EQ(errors("main.toml"),
+            std::vector<std::string>{
+                main + ":1:11: include: expected a list of strings, found \"base.toml\""});
   write("main.toml", "include = [1]\n");
-  EXPECT_EQ(errors("main.toml"), std::vector<std::string>{main + ":1:12: include: expected a string, found 1"});
+  EXPECT_EQ(errors("main.toml"),
+            std::vector<std::string>{main + ":1:12: include: expected a string, found 1"});
 }
 
 TEST_F(Files, SyntaxErrorsOfEveryFileAtOnce) {
@@ -103,24 +120,33 @@ TEST_F(Files, SyntaxErrorsOfEveryFileAtOnce) {
   write("main.toml", "include = [\"1.toml\", \"2.toml\", \"1.toml\"]\n");
   const auto lines = errors("main.toml");
   ASSERT_EQ(lines.size(), 2u);  // one of them included twice
-  EXPECT_TRUE(lines[0].starts_with(one + ":2:") && lines[0].ends_with("cannot redefine existing integer 'a'")) << lines[0];
+  EXPECT_TRUE(lines[0].starts_with(one + ":2:") &&
+              lines[0].ends_with("cannot redefine existing integer 'a'"))
+      << lines[0];
   EXPECT_TRUE(lines[1].starts_with(two + ":2:3: ")) << lines[1];
 }
 
 TEST(Document, SyntaxErrorsHaveTheirPlace) {
-  const auto first = [](const std::string& text) { return error_lines([&] { document_of(text); })[0]; };
+  const auto first = [](const std::string& text) {
+    return error_lines([&] { document_of(text); })[0];
+  };
   EXPECT_TRUE(first("a = \n").starts_with("run.toml:1:5: ")) << first("a = \n");
-  EXPECT_TRUE(first("a = 1\nb = \"open\n").starts_with("run.toml:2:10: ")) << first("a = 1\nb = \"open\n");
+  EXPECT_TRUE(first("a = 1\nb = \"open\n").starts_with("run.toml:2:10: "))
+      << first("a = 1\nb = \"open\n");
   const std::string huge = first("\nn = 9223372036854775808");  // one more than an integer holds
-  EXPECT_TRUE(huge.starts_with("run.toml:2:") && huge.ends_with("'9223372036854775808' is not representable in 64 bits")) << huge;
+  EXPECT_TRUE(huge.starts_with("run.toml:2:") &&
+              huge.ends_with("'9223372036854775808' is not representable in 64 bits"))
+      << huge;
   EXPECT_TRUE(first("a = 1\n[=]\n").starts_with("run.toml:2:2: ")) << first("a = 1\n[=]\n");
-  EXPECT_EQ(first("[t]\n[t]\n"), "run.toml:2:1: Error while parsing table header: cannot redefine existing table 't'");
+  EXPECT_EQ(first("[t]\n[t]\n"),
+            "run.toml:2:1: Error while parsing table header: cannot redefine existing table 't'");
 }
 
 TEST(Document, OverridesHaveTomlTypesOrAreBareStrings) {
-  const Document document = document_of("[t]\nkept = 1\nx = 1\n", {"t.x=2", "t.f=1e-3", "t.b=true", "t.s=\"3\"",
-                                                                 "t.bare=data/in_val.cache", "t.run=run#3",
-                                                                 "t.list=[1, 2]", "new.deep.key = 7", "t.\"a=b\"=1", "t.x=5"});
+  const Document document =
+      document_of("[t]\nkept = 1\nx = 1\n",
+                  {"t.x=2", "t.f=1e-3", "t.b=true", "t.s=\"3\"", "t.bare=data/in_val.cache",
+                   "t.run=run#3", "t.list=[1, 2]", "new.deep.key = 7", "t.\"a=b\"=1", "t.x=5"});
   const auto text = [&](const std::string& key) { return text_at(document, key); };
   EXPECT_EQ(text("t.kept"), "1 @ run.toml:2:8");
   EXPECT_EQ(text("t.x"), "5 @ --set");  // the last one wins
@@ -133,15 +159,20 @@ TEST(Document, OverridesHaveTomlTypesOrAreBareStrings) {
   EXPECT_EQ(text("t.list"), "[1, 2] @ --set");
   EXPECT_EQ(text("new.deep.key"), "7 @ --set");
   EXPECT_EQ(text("t.a=b"), "1 @ --set");
-  EXPECT_EQ(document.source_of("t.gone").text(), "run.toml:1:1");  // an override below does not move its table
+  EXPECT_EQ(document.source_of("t.gone").text(),
+            "run.toml:1:1");  // an override below does not move its table
 }
 
 TEST(Document, BadOverridesAreAllNamed) {
-  const auto lines = error_lines([] { document_of("", {"novalue", "a..b=1", "=1", "a=", "a=[1", "a=\"x", "a=1\nb=2", "include=x"}); });
+  const auto lines = error_lines([] {
+    document_of("", {"novalue", "a..b=1", "=1", "a=", "a=[1", "a=\"x", "a=1\nb=2", "include=x"});
+  });
   ASSERT_EQ(lines.size(), 8u);
   EXPECT_EQ(lines[0], "--set: \"novalue\": expected table.key=value on one line");
-  EXPECT_EQ(lines[1], "--set: \"a..b=1\": expected a key such as loss.a2d.weight before '=', found \"a..b\"");
-  EXPECT_EQ(lines[2], "--set: \"=1\": expected a key such as loss.a2d.weight before '=', found \"\"");
+  EXPECT_EQ(lines[1],
+            "--set: \"a..b=1\": expected a key such as loss.a2d.weight before '=', found \"a..b\"");
+  EXPECT_EQ(lines[2],
+            "--set: \"=1\": expected a key such as loss.a2d.weight before '=', found \"\"");
   EXPECT_EQ(lines[3], "--set: \"a=\": expected a value after '=' (the empty string is \"\")");
   EXPECT_TRUE(lines[4].starts_with("--set: \"a=[1\": Error while parsing array")) << lines[4];
   EXPECT_TRUE(lines[5].starts_with("--set: \"a=\\\"x\": Error while parsing string")) << lines[5];
@@ -150,9 +181,11 @@ TEST(Document, BadOverridesAreAllNamed) {
 }
 
 TEST(Document, FindsElementsAndPlacesOfWhatIsNotWritten) {
-  const Document document = document_of("[loss.a2d]\nweight = 1\n[[evaluate.sets]]\n[[evaluate.sets]]\nname = \"é\"\n");
+  const Document document =
+      document_of("[loss.a2d]\nweight = 1\n[[evaluate.sets]]\n[[evaluate.sets]]\nname = \"é\"\n");
   EXPECT_EQ(text_at(document, "evaluate.sets[1].name"), "\"é\" @ run.toml:5:8");
-  for (const auto* key : {"evaluate.sets[0].name", "evaluate.sets[2]", "evaluate.sets[x]", "loss.a2d.weight.more", "loss[0]", ".", "["})
+  for (const auto* key : {"evaluate.sets[0].name", "evaluate.sets[2]", "evaluate.sets[x]",
+                          "loss.a2d.weight.more", "loss[0]", ".", "["})
     EXPECT_EQ(document.find(key), nullptr) << key;
   EXPECT_EQ(document.source_of("loss.a2d.from_epoch").text(), "run.toml:1:1");
   EXPECT_EQ(document.source_of("evaluate.sets[0].name").text(), "run.toml:3:1");

@@ -25,7 +25,9 @@ std::vector<std::string> differences(const std::string& file, const std::string&
 }  // namespace
 
 TEST(Resolved, TextHasEveryKeyInOrder) {
-  Sample sample = read_sample("[training]\nepochs = 11\n[loss.a2d]\n[loss.entropy]\n[[evaluate.sets]]\nname = 'a'\n[[evaluate.sets]]\n");
+  Sample sample = read_sample(
+      "[training]\nepochs = 11\n[loss.a2d]\n[loss.entropy]\n[[evaluate.sets]]\nname = "
+      "'a'\n[[evaluate.sets]]\n");
   EXPECT_EQ(to_toml(sample.schema()), R"(experiment = "unnamed"
 seeds = [42]
 
@@ -97,8 +99,10 @@ TEST(Resolved, HashIgnoresExecutionKeysAndNothingElse) {
   EXPECT_EQ(hash("# no difference\n[training]\nepochs = 1\n"), plain);
   EXPECT_EQ(hash("[[evaluate.sets]]\nworkers = 1\n"), hash("[[evaluate.sets]]\nworkers = 5\n"));
   std::set<std::string> hashes = {plain};
-  for (const auto* text : {"experiment = 'x'\n", "seeds = [43]\n", "[training]\nepochs = 2\n", "[training]\nlearning_rate = 0.0010000000000000002\n",
-                           "[loss.a2d]\n", "[loss.entropy]\n", "[[evaluate.sets]]\n", "[[evaluate.sets]]\nname = 'x'\n"})
+  for (const auto* text :
+       {"experiment = 'x'\n", "seeds = [43]\n", "[training]\nepochs = 2\n",
+        "[training]\nlearning_rate = 0.0010000000000000002\n", "[loss.a2d]\n", "[loss.entropy]\n",
+        "[[evaluate.sets]]\n", "[[evaluate.sets]]\nname = 'x'\n"})
     EXPECT_TRUE(hashes.insert(hash(text)).second) << text;
 }
 
@@ -109,11 +113,13 @@ TEST(Resolved, DifferingKeysNamesResultKeysOnly) {
   b.run.seeds = {1, 2};
   b.with_a2d = true;
   EXPECT_EQ(differences(toml_of(a), toml_of(b)),
-            (std::vector<std::string>{"seeds: [42] in the file, [1, 2] in this configuration",
-                                      "training.learning_rate: 0.001 in the file, 0.2 in this configuration",
-                                      "loss.a2d: not in the file, present in this configuration"}));
+            (std::vector<std::string>{
+                "seeds: [42] in the file, [1, 2] in this configuration",
+                "training.learning_rate: 0.001 in the file, 0.2 in this configuration",
+                "loss.a2d: not in the file, present in this configuration"}));
   EXPECT_TRUE(differences(toml_of(b), toml_of(b)).empty());
-  EXPECT_EQ(differences(toml_of(b), toml_of(a))[2], "loss.a2d: present in the file, not in this configuration");
+  EXPECT_EQ(differences(toml_of(b), toml_of(a))[2],
+            "loss.a2d: present in the file, not in this configuration");
 }
 
 TEST(Resolved, DifferingKeysLooksIntoTablesPresentInBoth) {
@@ -123,18 +129,23 @@ TEST(Resolved, DifferingKeysLooksIntoTablesPresentInBoth) {
   a.sets = {{"x", "id", 1}, {"y", "id", 1}};
   b.sets = {{"x", "far", 2}};
   EXPECT_EQ(differences(toml_of(a), toml_of(b)),
-            (std::vector<std::string>{"loss.a2d.sample_weight: \"none\" in the file, \"hard\" in this configuration",
-                                      "evaluate.sets: 2 tables in the file, 1 tables in this configuration",
-                                      "evaluate.sets[0].shift: \"id\" in the file, \"far\" in this configuration"}));
+            (std::vector<std::string>{
+                "loss.a2d.sample_weight: \"none\" in the file, \"hard\" in this configuration",
+                "evaluate.sets: 2 tables in the file, 1 tables in this configuration",
+                "evaluate.sets[0].shift: \"id\" in the file, \"far\" in this configuration"}));
 }
 
 TEST(Resolved, FilesOfOtherVersionsCompareByDefaults) {
   Sample current;
   EXPECT_TRUE(differences("", toml_of(current)).empty());  // what the file lacks has its default
   current.training.epochs = 5;
-  EXPECT_EQ(differences("", toml_of(current)), std::vector<std::string>{"training.epochs: 1 (default) in the file, 5 in this configuration"});
-  EXPECT_EQ(differences("[training]\nepochs = 5\nwarp = 2\n[loss.old]\n", toml_of(current)),
-            (std::vector<std::string>{"loss.old: a table in the file, unknown in this configuration",
-                                      "training.warp: 2 in the file, unknown in this configuration"}));
-  EXPECT_EQ(error_lines([&] { differences("a = = 1", toml_of(current)); })[0].substr(0, 16), "checkpoint:1:5: ");
+  EXPECT_EQ(differences("", toml_of(current)),
+            std::vector<std::string>{
+                "training.epochs: 1 (default) in the file, 5 in this configuration"});
+  EXPECT_EQ(
+      differences("[training]\nepochs = 5\nwarp = 2\n[loss.old]\n", toml_of(current)),
+      (std::vector<std::string>{"loss.old: a table in the file, unknown in this configuration",
+                                "training.warp: 2 in the file, unknown in this configuration"}));
+  EXPECT_EQ(error_lines([&] { differences("a = = 1", toml_of(current)); })[0].substr(0, 16),
+            "checkpoint:1:5: ");
 }

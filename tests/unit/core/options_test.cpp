@@ -46,8 +46,10 @@ TEST(Options, TypesAndDefaultsAreThoseOfTheStruct) {
   const TableSpec spec = sample_spec();
   std::vector<std::string> found;
   for (const auto& option : spec.options) found.push_back(option.type + ": " + option.default_text);
-  EXPECT_EQ(found, (std::vector<std::string>{"boolean: true", "integer: 3", "number: 0.1", "string: \"none\"", "integer or \"auto\": \"auto\"",
-                                             "number or \"off\": 0.5", "list of integers: [42]", "list of numbers: []", "list of strings: [\"msp\"]"}));
+  EXPECT_EQ(found, (std::vector<std::string>{"boolean: true", "integer: 3", "number: 0.1",
+                                             "string: \"none\"", "integer or \"auto\": \"auto\"",
+                                             "number or \"off\": 0.5", "list of integers: [42]",
+                                             "list of numbers: []", "list of strings: [\"msp\"]"}));
   EXPECT_EQ(spec.find("flog"), nullptr);
 }
 
@@ -55,11 +57,13 @@ TEST(Options, AssignPutsValuesIntoTheStructAndTextReadsThem) {
   const TableSpec spec = sample_spec();
   Sample sample;
   EXPECT_FALSE(spec.find("count")->assign(&sample, Value(int64_t{64})));
-  EXPECT_FALSE(spec.find("rate")->assign(&sample, Value(int64_t{2})));  // an integer where a number is expected
+  EXPECT_FALSE(spec.find("rate")->assign(
+      &sample, Value(int64_t{2})));  // an integer where a number is expected
   EXPECT_FALSE(spec.find("threads")->assign(&sample, Value(int64_t{8})));
   EXPECT_FALSE(spec.find("limit")->assign(&sample, Value(std::string("off"))));
   EXPECT_FALSE(spec.find("steps")->assign(&sample, Value(std::vector<int64_t>{1, 2})));
-  EXPECT_FALSE(spec.find("scores")->assign(&sample, Value(std::vector<int64_t>{})));  // what [] reads as
+  EXPECT_FALSE(
+      spec.find("scores")->assign(&sample, Value(std::vector<int64_t>{})));  // what [] reads as
   EXPECT_EQ(sample.count, 64);
   EXPECT_EQ(sample.rate, 2.0);
   EXPECT_EQ(sample.threads, 8);
@@ -82,7 +86,8 @@ TEST(Options, RefusalsSayWhatWasExpectedAndLeaveTheStruct) {
   EXPECT_EQ(problem("seeds", Value(std::vector<double>{1.5})), "a list of integers >= 0");
   EXPECT_EQ(problem("seeds", Value(std::vector<int64_t>{1, -1})), "a list of integers >= 0");
   EXPECT_EQ(problem("steps", Value(1.0)), "a list of numbers");
-  EXPECT_EQ(problem("scores", Value(std::vector<std::string>{"mps"})), "a list of strings, each one of msp, pds");
+  EXPECT_EQ(problem("scores", Value(std::vector<std::string>{"mps"})),
+            "a list of strings, each one of msp, pds");
   Sample sample;
   EXPECT_TRUE(sample_spec().find("seeds")->assign(&sample, Value(std::vector<int64_t>{7, -1})));
   EXPECT_EQ(sample.seeds, std::vector<int64_t>{42});
@@ -100,14 +105,18 @@ TEST(Options, BoundsNearTheLargestIntegersAreExact) {
   struct Big {
     int64_t value = 0;
   };
-  const TableSpec spec = TableOf<Big>("big", "").option("value", &Big::value, {.meaning = "", .max = 9007199254740992.0});
+  const TableSpec spec = TableOf<Big>("big", "").option("value", &Big::value,
+                                                        {.meaning = "", .max = 9007199254740992.0});
   Big big;
   EXPECT_FALSE(spec.find("value")->assign(&big, Value(int64_t{9007199254740992})));
-  EXPECT_TRUE(spec.find("value")->assign(&big, Value(int64_t{9007199254740993})));  // equal to the bound once it is a double
+  EXPECT_TRUE(spec.find("value")->assign(
+      &big, Value(int64_t{9007199254740993})));  // equal to the bound once it is a double
 }
 
 TEST(Options, DefaultOutsideItsOwnRangeIsADefect) {
-  const auto declare = [] { TableOf<Sample>("sample", "").option("count", &Sample::count, {.meaning = "", .min = 4}); };
+  const auto declare = [] {
+    TableOf<Sample>("sample", "").option("count", &Sample::count, {.meaning = "", .min = 4});
+  };
   try {
     declare();
     FAIL() << "expected an Error";
@@ -130,7 +139,8 @@ TEST(Options, TextOfNumbersIsShortestAndStaysANumber) {
 }
 
 TEST(Options, TextOfStringsIsEscaped) {
-  EXPECT_EQ(toml_text(Value(std::string("a\"b\\c\n\t\r\x01\x7f é"))), R"("a\"b\\c\n\t\r\u0001\u007f é")");
+  EXPECT_EQ(toml_text(Value(std::string("a\"b\\c\n\t\r\x01\x7f é"))),
+            R"("a\"b\\c\n\t\r\u0001\u007f é")");
   EXPECT_EQ(toml_text(Value(std::vector<std::string>{"a, b", ""})), R"(["a, b", ""])");
 }
 
@@ -141,7 +151,7 @@ TEST(Options, NearestFindsTyposAndNothingForOtherWords) {
   EXPECT_EQ(nearest("a2dd", keys), "a2d");
   EXPECT_EQ(nearest("fromepoch", keys), "from_epoch");
   EXPECT_EQ(nearest("momentum", keys), std::nullopt);
-  EXPECT_EQ(nearest("x", {"y"}), std::nullopt);  // one letter is never near another
+  EXPECT_EQ(nearest("x", {"y"}), std::nullopt);      // one letter is never near another
   EXPECT_EQ(nearest("bat", {"cat", "rat"}), "cat");  // the first of equals
   EXPECT_EQ(nearest("", keys), std::nullopt);
 }

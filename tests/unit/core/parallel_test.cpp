@@ -21,7 +21,12 @@ TEST(Parallel, EveryTaskRunsOnceAtAnyThreadCount) {
 TEST(Parallel, FirstErrorArrivesAfterAllTasks) {
   set_threads(2);
   std::atomic<int> ran = 0;
-  EXPECT_THROW(parallel_tasks(8, [&](int64_t i) { ++ran; if (i == 3) throw std::runtime_error("x"); }), std::runtime_error);
+  EXPECT_THROW(parallel_tasks(8,
+                              [&](int64_t i) {
+                                ++ran;
+                                if (i == 3) throw std::runtime_error("x");
+                              }),
+               std::runtime_error);
   EXPECT_EQ(ran.load(), 8);
   EXPECT_FALSE(in_parallel_task());
   set_threads(1);

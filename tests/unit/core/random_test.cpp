@@ -7,7 +7,8 @@
 using namespace dissent;
 
 TEST(Random, SameKeySameNumbersOtherKeyOthers) {
-  Random a(42, Purpose::kOrder, 1), b(42, Purpose::kOrder, 1), c(42, Purpose::kOrder, 2), d(42, Purpose::kActive, 1), e(43, Purpose::kOrder, 1);
+  Random a(42, Purpose::kOrder, 1), b(42, Purpose::kOrder, 1), c(42, Purpose::kOrder, 2),
+      d(42, Purpose::kActive, 1), e(43, Purpose::kOrder, 1);
   const auto first = a.next();
   EXPECT_EQ(first, b.next());
   EXPECT_NE(first, c.next());
@@ -44,7 +45,8 @@ TEST(Random, TruncatedNormalHasItsMoments) {
   EXPECT_TRUE(values.isfinite().all().item<bool>());
 }
 
-// 2^26 draws of f32 hold about two that round to 1 or -1: they are the largest finite quantile (5.3 deviations), not the truncation at 2.
+// 2^26 draws of f32 hold about two that round to 1 or -1: they are the largest finite quantile (5.3
+// deviations), not the truncation at 2.
 TEST(Random, TruncatedNormalHasNoOutliersInSinglePrecision) {
   auto values = at::empty({int64_t{1} << 26}, at::kFloat);
   fill_truncated_normal(values, 0.02, Random(3, Purpose::kWeights, 1));

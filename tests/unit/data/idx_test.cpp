@@ -49,14 +49,18 @@ TEST_F(Idx, PlainAndGzip) {
 }
 
 TEST_F(Idx, BadFiles) {
-  EXPECT_CONTAINS(error("GIF89a, not IDX"), "set-idx: not an IDX file of bytes: it starts with 47494638");
+  EXPECT_CONTAINS(error("GIF89a, not IDX"),
+                  "set-idx: not an IDX file of bytes: it starts with 47494638");
   EXPECT_CONTAINS(error(""), "not an IDX file");
-  EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 23)), "set-idx: truncated: 23 values found, its header [4, 2, 3] says 24");
+  EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 23)),
+                  "set-idx: truncated: 23 values found, its header [4, 2, 3] says 24");
   EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 25)), "set-idx: longer than its header [4, 2, 3] says");
   EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 0).substr(0, 10)), "truncated in its header");
-  EXPECT_CONTAINS(error(idx_text({0x7fffffff, 0x7fffffff, 0x7fffffff}, 10)), "its header gives the shape");
+  EXPECT_CONTAINS(error(idx_text({0x7fffffff, 0x7fffffff, 0x7fffffff}, 10)),
+                  "its header gives the shape");
   EXPECT_CONTAINS(error(idx_text({0x7fffffff}, 10)), "truncated: 10 values found");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_idx(folder / "none"); }), "none: no such file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_idx(folder / "none"); }),
+                  "none: no such file");
 }
 
 TEST_F(Idx, DamagedGzip) {
@@ -69,7 +73,8 @@ TEST_F(Idx, DamagedGzip) {
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_idx(path); }), "set-idx: damaged: ");
 }
 
-ImageDataOptions data_of(const std::string& name, const std::string& root, const std::string& split) {
+ImageDataOptions data_of(const std::string& name, const std::string& root,
+                         const std::string& split) {
   ImageDataOptions data;
   data.dataset = name;
   data.root = root;
@@ -105,11 +110,14 @@ TEST_F(Registry, LoadsAndTakesPixels) {
 
 // Where it lies and whether it is compressed does not matter, each value does.
 TEST_F(Registry, IdentityFollowsTheValues) {
-  const auto identity = [&] { return open_image_source(data_of("mnist", folder.path(), "train"))->identity(); };
+  const auto identity = [&] {
+    return open_image_source(data_of("mnist", folder.path(), "train"))->identity();
+  };
   write(idx_text({10, 2, 3}, 60), idx_text({10}, 10));
   const auto compressed = identity();
   EXPECT_EQ(compressed.rfind("mnist/train, 10 images, ", 0), 0u) << compressed;
-  for (const auto& name : {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"}) remove_file(folder / std::string(name) + ".gz");
+  for (const auto& name : {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"})
+    remove_file(folder / std::string(name) + ".gz");
   atomic_write_text(folder / "train-images-idx3-ubyte", idx_text({10, 2, 3}, 60));
   atomic_write_text(folder / "train-labels-idx1-ubyte", idx_text({10}, 10));
   EXPECT_EQ(identity(), compressed);
@@ -122,27 +130,39 @@ TEST_F(Registry, IdentityFollowsTheValues) {
 }
 
 TEST_F(Registry, Errors) {
-  EXPECT_CONTAINS(error(ErrorKind::kUsage, "mnits", "train"), "unknown dataset 'mnits'; there are fashion_mnist, mnist");
-  EXPECT_CONTAINS(error(ErrorKind::kUsage, "mnist", "val"), "has no split 'val'; there are train, test");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { open_image_source(data_of("mnist", "", "train")); }), "dataset mnist needs data.root");
-  EXPECT_CONTAINS(error(ErrorKind::kData, "fashion_mnist", "test"), "t10k-images-idx3-ubyte.gz: no such file; install the Debian package dataset-fashion-mnist");
+  EXPECT_CONTAINS(error(ErrorKind::kUsage, "mnits", "train"),
+                  "unknown dataset 'mnits'; there are fashion_mnist, mnist");
+  EXPECT_CONTAINS(error(ErrorKind::kUsage, "mnist", "val"),
+                  "has no split 'val'; there are train, test");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kUsage, [] { open_image_source(data_of("mnist", "", "train")); }),
+      "dataset mnist needs data.root");
+  EXPECT_CONTAINS(
+      error(ErrorKind::kData, "fashion_mnist", "test"),
+      "t10k-images-idx3-ubyte.gz: no such file; install the Debian package dataset-fashion-mnist");
   write(idx_text({10, 2, 3}, 60), idx_text({9}, 9));
   EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "9 labels for the 10 images of");
   write(idx_text({11, 2, 3}, 66), idx_text({11}, 11));
-  EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "label 10 of image 10, expected 0 .. 9");
+  EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"),
+                  "label 10 of image 10, expected 0 .. 9");
   write(idx_text({12, 6}, 72), idx_text({12}, 12));
   EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "2 dimensions, images have 3");
 }
 
-// The set of the Debian package, where it is installed: its known counts, and sums that a wrong byte order or offset would change.
+// The set of the Debian package, where it is installed: its known counts, and sums that a wrong
+// byte order or offset would change.
 TEST(FashionMnist, AsPublished) {
-  if (!std::filesystem::exists(find_dataset("fashion_mnist").default_root)) GTEST_SKIP() << "package dataset-fashion-mnist is not installed";
-  const auto open = [](const std::string& split) { return open_image_source(data_of("fashion_mnist", "", split)); };
+  if (!std::filesystem::exists(find_dataset("fashion_mnist").default_root))
+    GTEST_SKIP() << "package dataset-fashion-mnist is not installed";
+  const auto open = [](const std::string& split) {
+    return open_image_source(data_of("fashion_mnist", "", split));
+  };
   const auto train = open("train");
   const auto& images = dynamic_cast<const MemoryImages&>(*train).images();
   EXPECT_EQ(images.sizes().vec(), (std::vector<int64_t>{60000, 28, 28}));
   EXPECT_TRUE(at::equal(at::bincount(train->labels()), at::full({10}, 6000, at::kLong)));
-  EXPECT_NEAR(images.mean(at::kDouble).item<double>() / 255, 0.2860, 5e-5);  // the mean that everyone normalises with
+  EXPECT_NEAR(images.mean(at::kDouble).item<double>() / 255, 0.2860,
+              5e-5);  // the mean that everyone normalises with
   const auto test = open("test");
   EXPECT_EQ(test->rows(), 10000);
   EXPECT_EQ(test->labels()[0].item<int64_t>(), 9);

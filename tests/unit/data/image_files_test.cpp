@@ -12,11 +12,18 @@ namespace {
 
 auto self = make_self_communicator();
 
-std::string data_folder() { return std::string(std::getenv("DISSENT_SOURCE_DIR")) + "/tests/data/images"; }
+std::string data_folder() {
+  return std::string(std::getenv("DISSENT_SOURCE_DIR")) + "/tests/data/images";
+}
 
-const std::vector<std::string> kNames = {
-    "jpeg_420.jpg", "jpeg_422.jpg", "jpeg_444.jpg", "jpeg_cmyk.jpg", "jpeg_grey.jpg", "jpeg_progressive.jpg", "jpeg_restart.jpg", "png_1bit.png", "png_grey.png",
-    "png_grey16.png", "png_grey_alpha.png", "png_palette.png", "png_palette4.png", "png_palette_transparent.png", "png_rgb.png", "png_rgba.png"};
+const std::vector<std::string> kNames = {"jpeg_420.jpg",       "jpeg_422.jpg",
+                                         "jpeg_444.jpg",       "jpeg_cmyk.jpg",
+                                         "jpeg_grey.jpg",      "jpeg_progressive.jpg",
+                                         "jpeg_restart.jpg",   "png_1bit.png",
+                                         "png_grey.png",       "png_grey16.png",
+                                         "png_grey_alpha.png", "png_palette.png",
+                                         "png_palette4.png",   "png_palette_transparent.png",
+                                         "png_rgb.png",        "png_rgba.png"};
 
 struct ImageFiles : ::testing::Test {
   TempFolder folder{*self};
@@ -31,44 +38,58 @@ struct ImageFiles : ::testing::Test {
 // pixels.npy holds what Pillow reads of the same files.
 TEST_F(ImageFiles, PixelsArePillows) {
   const auto expected = read_npy(data_folder() + "/pixels.npy");
-  ASSERT_EQ(expected.sizes().vec(), (std::vector<int64_t>{static_cast<int64_t>(kNames.size()), 29, 23, 3}));
+  ASSERT_EQ(expected.sizes().vec(),
+            (std::vector<int64_t>{static_cast<int64_t>(kNames.size()), 29, 23, 3}));
   for (size_t i = 0; i < kNames.size(); ++i) {
     auto image = read_image(data_folder() + "/" + kNames[i]);
     if (image.dim() == 2) image = image.unsqueeze(2).expand({29, 23, 3});
     ASSERT_EQ(image.sizes().vec(), (std::vector<int64_t>{29, 23, 3})) << kNames[i];
-    const auto difference = (image.to(at::kInt) - expected[static_cast<int64_t>(i)].to(at::kInt)).abs();
-    EXPECT_EQ(difference.max().item<int>(), 0) << kNames[i] << ": " << difference.count_nonzero().item<int64_t>() << " values differ";
+    const auto difference =
+        (image.to(at::kInt) - expected[static_cast<int64_t>(i)].to(at::kInt)).abs();
+    EXPECT_EQ(difference.max().item<int>(), 0)
+        << kNames[i] << ": " << difference.count_nonzero().item<int64_t>() << " values differ";
   }
 }
 
 TEST_F(ImageFiles, TheFirstBytesTellTheFormat) {
   atomic_write_text(folder / "a.JPEG", read_text(data_folder() + "/png_rgb.png"));
   EXPECT_TRUE(at::equal(read_image(folder / "a.JPEG"), read_image(data_folder() + "/png_rgb.png")));
-  EXPECT_CONTAINS(error("a.jpg", "GIF89a..."), "a.jpg: neither JPEG nor PNG: it starts with 474946383961");
+  EXPECT_CONTAINS(error("a.jpg", "GIF89a..."),
+                  "a.jpg: neither JPEG nor PNG: it starts with 474946383961");
   EXPECT_CONTAINS(error("a.jpg", ""), "a.jpg: empty");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_image(folder / "none.jpg"); }), "none.jpg: cannot open: No such file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_image(folder / "none.jpg"); }),
+                  "none.jpg: cannot open: No such file");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_image(folder.path()); }), "not a file");
 }
 
 // Wherever a file is cut, the image is refused: no half of it is taken for the whole.
 TEST_F(ImageFiles, TruncatedFilesAreNamed) {
-  for (const auto& name : {"jpeg_420.jpg", "jpeg_progressive.jpg", "jpeg_restart.jpg", "png_rgb.png", "png_palette.png"}) {
+  for (const auto& name : {"jpeg_420.jpg", "jpeg_progressive.jpg", "jpeg_restart.jpg",
+                           "png_rgb.png", "png_palette.png"}) {
     const auto bytes = read_text(data_folder() + "/" + name);
     for (size_t length = 3; length + 2 < bytes.size(); length += 37) {
       const auto cut = bytes.substr(0, length);
       const auto message = error(name, cut);
-      EXPECT_EQ(message, error_of(ErrorKind::kData, [&] { decode_image(cut, folder / name, [](int64_t, int64_t) { return ImagePart{0, 0, 1, 1}; }); })) << "of a part";
+      EXPECT_EQ(message, error_of(ErrorKind::kData,
+                                  [&] {
+                                    decode_image(cut, folder / name, [](int64_t, int64_t) {
+                                      return ImagePart{0, 0, 1, 1};
+                                    });
+                                  }))
+          << "of a part";
       EXPECT_CONTAINS(message, name);
       EXPECT_CONTAINS(message, length > 8 ? "damaged: " : ": ");
     }
   }
 }
 
-// Rows and columns that are passed over change no pixel of the part, at no place and for no way of subsampling.
+// Rows and columns that are passed over change no pixel of the part, at no place and for no way of
+// subsampling.
 TEST_F(ImageFiles, PartsAreThoseOfTheWhole) {
   Random random(2, Purpose::kNoise);
   for (const auto& name : kNames) {
-    const auto bytes = read_text((name.starts_with("jpeg_4") ? data_folder() + "/large_" : data_folder() + "/") + name);
+    const auto bytes = read_text(
+        (name.starts_with("jpeg_4") ? data_folder() + "/large_" : data_folder() + "/") + name);
     const auto whole = decode_image(bytes, name);
     const int64_t height = whole.size(0), width = whole.size(1);
     for (int i = 0; i < 400; ++i) {
@@ -83,8 +104,12 @@ TEST_F(ImageFiles, PartsAreThoseOfTheWhole) {
         return part;
       });
       ASSERT_EQ(found.sizes(), whole.sizes());
-      const auto cut = [&](const at::Tensor& image) { return image.narrow(0, part.top, part.height).narrow(1, part.left, part.width); };
-      ASSERT_TRUE(at::equal(cut(found), cut(whole))) << name << ": " << part.height << " x " << part.width << " at " << part.top << ", " << part.left;
+      const auto cut = [&](const at::Tensor& image) {
+        return image.narrow(0, part.top, part.height).narrow(1, part.left, part.width);
+      };
+      ASSERT_TRUE(at::equal(cut(found), cut(whole)))
+          << name << ": " << part.height << " x " << part.width << " at " << part.top << ", "
+          << part.left;
     }
   }
 }
@@ -95,7 +120,9 @@ TEST_F(ImageFiles, DamagedBytesNeverCrash) {
     const auto bytes = read_text(data_folder() + "/" + name);
     for (int i = 0; i < 60; ++i) {
       auto changed = bytes;
-      for (int k = 0; k < 3; ++k) changed[random.below(static_cast<uint32_t>(bytes.size()))] = static_cast<char>(random.next());
+      for (int k = 0; k < 3; ++k)
+        changed[random.below(static_cast<uint32_t>(bytes.size()))] =
+            static_cast<char>(random.next());
       try {
         decode_image(changed, name);
       } catch (const Error& error) {
@@ -118,11 +145,14 @@ TEST_F(ImageFiles, NpyRowsAndErrors) {
   };
   EXPECT_CONTAINS(message("nothing of the kind"), "a.npy: not a .npy file");
   EXPECT_CONTAINS(message(bytes.substr(0, 40)), "a.npy: truncated in its header");
-  EXPECT_CONTAINS(message(bytes.substr(0, 2000)), "a.npy: 1872 bytes of values, its header says 32016");
+  EXPECT_CONTAINS(message(bytes.substr(0, 2000)),
+                  "a.npy: 1872 bytes of values, its header says 32016");
   EXPECT_CONTAINS(message(bytes + "1"), "a.npy: 32017 bytes of values");
   auto floats = bytes;
   floats.replace(floats.find("|u1"), 3, "<f4");
   EXPECT_CONTAINS(message(floats), "a.npy: expected |u1, <i4 or <i8 in C order, found <f4");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_npy(path, 10, 7); }), "16 rows, expected 10 .. 16");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_npy(folder / "b.npy"); }), "b.npy: no such file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_npy(path, 10, 7); }),
+                  "16 rows, expected 10 .. 16");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_npy(folder / "b.npy"); }),
+                  "b.npy: no such file");
 }

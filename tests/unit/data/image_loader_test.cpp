@@ -17,7 +17,8 @@ class Noise : public ImageSource {
     labels_ = at::arange(40, at::kLong).remainder(7);
   }
   at::Tensor image(int64_t row) const override {
-    if (std::find(damaged_.begin(), damaged_.end(), row) != damaged_.end()) DISSENT_FAIL(kData, "noise/{}.jpg: damaged", row);
+    if (std::find(damaged_.begin(), damaged_.end(), row) != damaged_.end())
+      DISSENT_FAIL(kData, "noise/{}.jpg: damaged", row);
     auto values = at::empty({20 + row, 24, 3}, at::kFloat);
     fill_uniform(values, 0, 256, Random(7, Purpose::kNoise, row));
     return values.to(at::kByte);
@@ -27,7 +28,11 @@ class Noise : public ImageSource {
   std::vector<int64_t> damaged_;
 };
 
-TransformOptions crop() { return {.kind = TransformOptions::Kind::kResizedCrop, .size = 9, .normalisation = normalisation("imagenet")}; }
+TransformOptions crop() {
+  return {.kind = TransformOptions::Kind::kResizedCrop,
+          .size = 9,
+          .normalisation = normalisation("imagenet")};
+}
 
 std::vector<int64_t> all_rows() {
   std::vector<int64_t> rows(40);
@@ -43,7 +48,9 @@ TEST(ImageLoader, AnyNumberOfWorkersAndBatchesGiveTheSamePixels) {
   at::Tensor expected = at::empty({40, 3, 9, 9});
   for (int64_t i = 0; i < 40; ++i) {
     const auto image = source.image(39 - i);
-    expected[i] = transform_image(transform, image, draw_transform(transform, image.size(0), image.size(1), Random(5, Purpose::kCrop, 2, 39 - i)));
+    expected[i] = transform_image(transform, image,
+                                  draw_transform(transform, image.size(0), image.size(1),
+                                                 Random(5, Purpose::kCrop, 2, 39 - i)));
   }
   for (const int64_t workers : {0, 1, 3})
     for (const int threads : {1, 2}) {
@@ -55,11 +62,15 @@ TEST(ImageLoader, AnyNumberOfWorkersAndBatchesGiveTheSamePixels) {
       EXPECT_TRUE(at::equal(whole.labels, source.labels().flip(0)));
       std::vector<std::future<ImageBatch>> batches;
       const auto rows = all_rows();
-      for (int64_t first = 0; first < 40; first += 10) batches.push_back(loader.load({&source, &transform, {rows.begin() + first, rows.begin() + first + 10}, 5, 2}));
+      for (int64_t first = 0; first < 40; first += 10)
+        batches.push_back(loader.load(
+            {&source, &transform, {rows.begin() + first, rows.begin() + first + 10}, 5, 2}));
       std::vector<at::Tensor> parts;
       for (auto& batch : batches) parts.push_back(batch.get().x);
       EXPECT_TRUE(at::equal(at::cat(parts), expected)) << workers;
-      EXPECT_FALSE(at::equal(loader.load({&source, &transform, all_rows(), 5, 3}).get().x, expected)) << "another stream";
+      EXPECT_FALSE(
+          at::equal(loader.load({&source, &transform, all_rows(), 5, 3}).get().x, expected))
+          << "another stream";
       EXPECT_EQ(loader.damaged(), 0);
     }
   set_threads(1);
@@ -71,7 +82,8 @@ TEST(ImageLoader, DamagedImagesAreErrorsOrLeftOut) {
   for (const int64_t workers : {0, 2}) {
     ImageLoader strict({.workers = workers});
     auto under_way = strict.load({&source, &transform, {1, 20, 3}, 5, 2});
-    EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { under_way.get(); }), "noise/20.jpg: damaged");  // the first of the request, whichever was met first
+    EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { under_way.get(); }),
+                    "noise/20.jpg: damaged");  // the first of the request, whichever was met first
     EXPECT_EQ(strict.load({&source, &transform, {1, 2}, 5, 2}).get().x.size(0), 2);
 
     ImageLoader lenient({.workers = workers, .skip_damaged = true});
@@ -86,16 +98,23 @@ TEST(ImageLoader, DamagedImagesAreErrorsOrLeftOut) {
 }
 
 TEST(ImageLoader, OtherErrorsAreNotDamage) {
-  const MemoryImages source("odd", at::zeros({2, 4, 4, 5}, at::kByte), at::zeros({2}, at::kLong), 1, "labels");
+  const MemoryImages source("odd", at::zeros({2, 4, 4, 5}, at::kByte), at::zeros({2}, at::kLong), 1,
+                            "labels");
   const auto transform = crop();
   ImageLoader loader({.workers = 1, .skip_damaged = true});
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { loader.load({&source, &transform, {1}, 5, 2}).get(); }), "transform: image: wanted [H, W]");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { loader.load({&source, &transform, {2}, 5, 2}); }), "rows: wanted 0 .. 1 (odd), given 2");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { loader.load({&source, nullptr, {1}, 5, 2}); }), "no transform");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kUsage, [&] { loader.load({&source, &transform, {1}, 5, 2}).get(); }),
+      "transform: image: wanted [H, W]");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kUsage, [&] { loader.load({&source, &transform, {2}, 5, 2}); }),
+      "rows: wanted 0 .. 1 (odd), given 2");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { loader.load({&source, nullptr, {1}, 5, 2}); }),
+                  "no transform");
   EXPECT_EQ(loader.load({&source, &transform, {}, 5, 2}).get().x.size(0), 0);
 }
 
-// A loader that is dropped finishes what it was asked for: nothing is read after its source is gone.
+// A loader that is dropped finishes what it was asked for: nothing is read after its source is
+// gone.
 TEST(ImageLoader, MayBeDroppedWithRequestsUnderWay) {
   const auto transform = crop();
   for (int i = 0; i < 20; ++i) {

@@ -25,7 +25,8 @@ struct ImageSets : ::testing::Test {
     data.split = split;
     return open_image_source(data);
   }
-  std::unique_ptr<ImageSource> list(const std::string& text, const std::string& root, std::optional<int64_t> classes = std::nullopt) const {
+  std::unique_ptr<ImageSource> list(const std::string& text, const std::string& root,
+                                    std::optional<int64_t> classes = std::nullopt) const {
     atomic_write_text(folder / "list.txt", text);
     ImageDataOptions data;
     data.dataset = "textures";
@@ -35,7 +36,8 @@ struct ImageSets : ::testing::Test {
     data.classes = classes;
     return open_image_source(data);
   }
-  std::string list_error(const std::string& text, const std::string& root = "r", std::optional<int64_t> classes = std::nullopt) const {
+  std::string list_error(const std::string& text, const std::string& root = "r",
+                         std::optional<int64_t> classes = std::nullopt) const {
     return error_of(ErrorKind::kData, [&] { list(text, root, classes); });
   }
   void copy(const std::string& name, const std::string& to) const {
@@ -60,7 +62,8 @@ void expect_pixels(const ImageSource& set, int64_t rows) {
     const auto image = set.image(r);
     ASSERT_EQ(image.sizes().vec(), (std::vector<int64_t>{32, 32, 3}));
     EXPECT_TRUE(image.is_contiguous());
-    for (const auto& [y, x, c] : {std::tuple(0, 0, 0), {31, 31, 2}, {5, 17, 1}, {17, 5, 2}}) EXPECT_EQ(image[y][x][c].item<int>(), value(r, c * 1024 + y * 32 + x));
+    for (const auto& [y, x, c] : {std::tuple(0, 0, 0), {31, 31, 2}, {5, 17, 1}, {17, 5, 2}})
+      EXPECT_EQ(image[y][x][c].item<int>(), value(r, c * 1024 + y * 32 + x));
   }
 }
 
@@ -70,24 +73,36 @@ std::string little_endian(uint32_t number) {
   return text;
 }
 
-// As Python 2 wrote CIFAR's files: protocol 2, byte strings, an array of numpy made by _reconstruct and filled by its state.
+// As Python 2 wrote CIFAR's files: protocol 2, byte strings, an array of numpy made by _reconstruct
+// and filled by its state.
 std::string python2_pickle(const std::string& label_key, int64_t rows, int64_t first, int label) {
   std::string data, labels;
   for (int64_t r = first; r < first + rows; ++r) data += planes(r);
   for (int64_t r = 0; r < rows; ++r) labels += std::string("K") + static_cast<char>(label);
-  const auto text = [](const std::string& t) { return "U" + std::string(1, static_cast<char>(t.size())) + t; };
+  const auto text = [](const std::string& t) {
+    return "U" + std::string(1, static_cast<char>(t.size())) + t;
+  };
   const std::string two = "\x02", three = "\x03";
-  return "\x80" + two + "}q" + std::string("\x01", 1) + "(" + text("batch_label") + "q\x02" + text("testing batch 1 of 1") + "q\x03" + text("data") + "cnumpy.core.multiarray\n_reconstruct\nq\x04" +
-         "cnumpy\nndarray\nq\x05K" + std::string(1, '\0') + "\x85" + text("b") + "\x87R(K\x01M" + little_endian(static_cast<uint32_t>(rows)).substr(0, 2) + "M" +
-         little_endian(3072).substr(0, 2) + "\x86" + "cnumpy\ndtype\n" + text("u1") + "K" + std::string(1, '\0') + "K\x01\x87R(K\x03" + text("|") + "NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff" + "K" +
-         std::string(1, '\0') + "tb\x89T" + little_endian(static_cast<uint32_t>(data.size())) + data + "tb" + text(label_key) + "](" + labels + "eu.";
+  return "\x80" + two + "}q" + std::string("\x01", 1) + "(" + text("batch_label") + "q\x02" +
+         text("testing batch 1 of 1") + "q\x03" + text("data") +
+         "cnumpy.core.multiarray\n_reconstruct\nq\x04" + "cnumpy\nndarray\nq\x05K" +
+         std::string(1, '\0') + "\x85" + text("b") + "\x87R(K\x01M" +
+         little_endian(static_cast<uint32_t>(rows)).substr(0, 2) + "M" +
+         little_endian(3072).substr(0, 2) + "\x86" + "cnumpy\ndtype\n" + text("u1") + "K" +
+         std::string(1, '\0') + "K\x01\x87R(K\x03" + text("|") +
+         "NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff" + "K" + std::string(1, '\0') + "tb\x89T" +
+         little_endian(static_cast<uint32_t>(data.size())) + data + "tb" + text(label_key) + "](" +
+         labels + "eu.";
 }
 
-std::string npy(const std::string& descr, const std::vector<int64_t>& shape, const std::string& values) {
-  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({},), }}", descr, fmt::join(shape, ", "));
+std::string npy(const std::string& descr, const std::vector<int64_t>& shape,
+                const std::string& values) {
+  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({},), }}",
+                                   descr, fmt::join(shape, ", "));
   header.resize(117, ' ');
   header += '\n';
-  return std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(header.size()) + '\0' + header + values;
+  return std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(header.size()) + '\0' + header +
+         values;
 }
 
 }  // namespace
@@ -95,20 +110,25 @@ std::string npy(const std::string& descr, const std::vector<int64_t>& shape, con
 TEST_F(ImageSets, Cifar10BinaryInFiveFiles) {
   std::filesystem::create_directories(folder / "cifar-10-batches-bin");
   for (int64_t file = 0; file < 5; ++file)
-    atomic_write_text(folder / fmt::format("cifar-10-batches-bin/data_batch_{}.bin", file + 1),
-                      std::string(1, static_cast<char>(file)) + planes(2 * file) + "\x09" + planes(2 * file + 1));
+    atomic_write_text(
+        folder / fmt::format("cifar-10-batches-bin/data_batch_{}.bin", file + 1),
+        std::string(1, static_cast<char>(file)) + planes(2 * file) + "\x09" + planes(2 * file + 1));
   const auto set = open("cifar10", "train");
   expect_pixels(*set, 10);
   EXPECT_TRUE(at::equal(set->labels(), at::tensor({0, 9, 1, 9, 2, 9, 3, 9, 4, 9}, at::kLong)));
   EXPECT_EQ(set->identity().rfind("cifar10/train, 10 images, ", 0), 0u);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "test"); }), "/test_batch.bin: no such file, nor test_batch; give the folder of");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "test"); }),
+                  "/test_batch.bin: no such file, nor test_batch; give the folder of");
   const auto last = folder / "cifar-10-batches-bin/data_batch_5.bin";
   atomic_write_text(last, read_text(last) + "x");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }), "data_batch_5.bin: 6147 bytes, expected records of 3073 bytes");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
+                  "data_batch_5.bin: 6147 bytes, expected records of 3073 bytes");
   atomic_write_text(last, "\x0a" + planes(0));
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }), "data_batch_5.bin: label 10 of image 0, expected 0 .. 9");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
+                  "data_batch_5.bin: label 10 of image 0, expected 0 .. 9");
   remove_file(last);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }), "data_batch_5.bin: no such file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
+                  "data_batch_5.bin: no such file");
 }
 
 TEST_F(ImageSets, Cifar100TakesTheFineLabels) {
@@ -125,20 +145,26 @@ TEST_F(ImageSets, Cifar100TakesTheFineLabels) {
 
 TEST_F(ImageSets, Cifar10AsPythonWroteIt) {
   std::filesystem::create_directories(folder / "cifar-10-batches-py");
-  const auto path = [&](int64_t file) { return folder / fmt::format("cifar-10-batches-py/data_batch_{}", file + 1); };
-  for (int64_t file = 0; file < 5; ++file) atomic_write_text(path(file), python2_pickle("labels", 2, 2 * file, static_cast<int>(file)));
+  const auto path = [&](int64_t file) {
+    return folder / fmt::format("cifar-10-batches-py/data_batch_{}", file + 1);
+  };
+  for (int64_t file = 0; file < 5; ++file)
+    atomic_write_text(path(file), python2_pickle("labels", 2, 2 * file, static_cast<int>(file)));
   const auto set = open("cifar10", "train");
   expect_pixels(*set, 10);
   EXPECT_TRUE(at::equal(set->labels(), at::tensor({0, 0, 1, 1, 2, 2, 3, 3, 4, 4}, at::kLong)));
   const auto good = read_text(path(0));
   atomic_write_text(path(0), good.substr(0, 4000));
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }), "data_batch_1: its pickle cannot be read: it ends early");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
+                  "data_batch_1: its pickle cannot be read: it ends early");
   atomic_write_text(path(0), python2_pickle("fine_labels", 2, 0, 0));
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }), "data_batch_1: expected a pickle of data [N, 3072] u8 and labels");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
+                  "data_batch_1: expected a pickle of data [N, 3072] u8 and labels");
   auto fewer = good;
   fewer.replace(fewer.find(std::string("K\x01M\x02\0M", 6)), 6, std::string("K\x01M\x03\0M", 6));
   atomic_write_text(path(0), fewer);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }), "an array [3, 3072] has 6144 bytes");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
+                  "an array [3, 3072] has 6144 bytes");
 }
 
 TEST_F(ImageSets, CifarCTakesTheRowsOfASeverity) {
@@ -169,10 +195,13 @@ TEST_F(ImageSets, CifarCTakesTheRowsOfASeverity) {
   EXPECT_EQ(all->image(9999)[31][31][2].item<int>(), 1);
   EXPECT_EQ(all->image(10000)[0][0][0].item<int>(), 11);
   for (const auto& split : {"fog", "fog/6", "fog/0", "fog/12", "/1", "../x/1"})
-    EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { open("cifar10_c", split); }), "expected CORRUPTION/SEVERITY");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10_c", "frost/1"); }), "frost.npy: no such file; give the folder of CIFAR-10-C's");
+    EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { open("cifar10_c", split); }),
+                    "expected CORRUPTION/SEVERITY");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10_c", "frost/1"); }),
+                  "frost.npy: no such file; give the folder of CIFAR-10-C's");
   atomic_write_text(folder / "frost.npy", npy("|u1", {50000}, labels));
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10_c", "frost/1"); }), "frost.npy: rows of Byte [], expected");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10_c", "frost/1"); }),
+                  "frost.npy: rows of Byte [], expected");
 }
 
 TEST_F(ImageSets, ListsAsOpenOodWritesThem) {
@@ -185,7 +214,8 @@ TEST_F(ImageSets, ListsAsOpenOodWritesThem) {
   EXPECT_TRUE(at::equal(set->image(0), expected[0]));
   EXPECT_TRUE(at::equal(set->image(1), expected[14]));
   EXPECT_EQ(dynamic_cast<const ImageList&>(*set).path(2), images + "/a b/c d.png");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { set->image(2); }), "a b/c d.png: cannot open: No such file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { set->image(2); }),
+                  "a b/c d.png: cannot open: No such file");
   EXPECT_EQ(list("a -1\nb -1", "r")->classes(), 0);
   EXPECT_EQ(list("a 1\nb -1", "r", 200)->classes(), 200);
   EXPECT_EQ(list("a 1\n", "r")->identity(), list("a 1\n", "elsewhere")->identity());
@@ -195,12 +225,14 @@ TEST_F(ImageSets, ListsAsOpenOodWritesThem) {
   EXPECT_CONTAINS(list_error("a 1\nb one\n"), "list.txt:2: label 'one', expected a whole number");
   EXPECT_CONTAINS(list_error("a 1.5\n"), "list.txt:1: label '1.5'");
   EXPECT_CONTAINS(list_error("a -2\n"), "list.txt:1: label -2, expected -1 (unknown) or 0 .. ");
-  EXPECT_CONTAINS(list_error("a 10\n", "r", 10), "list.txt:1: label 10, expected -1 (unknown) or 0 .. 9");
+  EXPECT_CONTAINS(list_error("a 10\n", "r", 10),
+                  "list.txt:1: label 10, expected -1 (unknown) or 0 .. 9");
   EXPECT_CONTAINS(list_error("/a 1\n"), "list.txt:1: /a: expected a path below r");
   EXPECT_CONTAINS(list_error("\n\n"), "list.txt: an image list without lines");
   ImageDataOptions data;
   data.list = folder / "none.txt";
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_image_source(data); }), "none.txt: no such image list");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_image_source(data); }),
+                  "none.txt: no such image list");
 }
 
 TEST_F(ImageSets, FoldersAreListedInTheOrderOfTheirNames) {
@@ -208,30 +240,52 @@ TEST_F(ImageSets, FoldersAreListedInTheOrderOfTheirNames) {
   copy("png_rgb.png", "train/n02/a.png");
   copy("png_grey.png", "train/n01/z.PNG");
   atomic_write_text(folder / "train/n01/notes.txt", "no image");
-  const auto text = list_folders({.folders = {folder / "train"}, .root = folder.path(), .label = std::nullopt});
+  const auto text =
+      list_folders({.folders = {folder / "train"}, .root = folder.path(), .label = std::nullopt});
   EXPECT_EQ(text, "train/n01/z.PNG 0\ntrain/n02/a.png 1\ntrain/n02/b/x.JPEG 1\n");
-  EXPECT_EQ(list_folders({.folders = {folder / "train/n01/", folder / "train/n02"}, .root = folder / "train", .label = -1}), "n01/z.PNG -1\nn02/a.png -1\nn02/b/x.JPEG -1\n");
+  EXPECT_EQ(list_folders({.folders = {folder / "train/n01/", folder / "train/n02"},
+                          .root = folder / "train",
+                          .label = -1}),
+            "n01/z.PNG -1\nn02/a.png -1\nn02/b/x.JPEG -1\n");
   const std::vector<std::string> classes{"n09", "n02", "n05", "n01"};
-  EXPECT_EQ(list_folders({.folders = {folder / "train"}, .root = folder.path(), .classes = classes, .label = std::nullopt}), "train/n02/a.png 1\ntrain/n02/b/x.JPEG 1\ntrain/n01/z.PNG 3\n");
+  EXPECT_EQ(list_folders({.folders = {folder / "train"},
+                          .root = folder.path(),
+                          .classes = classes,
+                          .label = std::nullopt}),
+            "train/n02/a.png 1\ntrain/n02/b/x.JPEG 1\ntrain/n01/z.PNG 3\n");
   const auto set = open("folder", "train");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("folder", "fog/5"); }), "/fog/5: no such folder");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("folder", "fog/5"); }),
+                  "/fog/5: no such folder");
   EXPECT_EQ(set->classes(), 2);
   EXPECT_TRUE(at::equal(set->labels(), at::tensor({0, 1, 1}, at::kLong)));
   EXPECT_EQ(set->image(0).sizes().vec(), (std::vector<int64_t>{29, 23}));
-  const auto error = [&](const FolderListOptions& options) { return error_of(ErrorKind::kData, [&] { list_folders(options); }); };
-  EXPECT_CONTAINS(error({.folders = {folder / "train/n01"}, .root = "", .label = std::nullopt}), "n01/z.PNG: in no subfolder");
-  EXPECT_CONTAINS(error({.folders = {folder / "val"}, .root = "", .label = -1}), "val: no such folder");
-  EXPECT_CONTAINS(error({.folders = {folder / "train"}, .root = folder / "train/n01", .label = -1}), "not below the root");
-  EXPECT_CONTAINS(error({.folders = {folder / "train"}, .root = "", .classes = {"n02", "n03"}, .label = std::nullopt}), "train/n01/z.PNG: the subfolder n01 is none of the 2 classes");
+  const auto error = [&](const FolderListOptions& options) {
+    return error_of(ErrorKind::kData, [&] { list_folders(options); });
+  };
+  EXPECT_CONTAINS(error({.folders = {folder / "train/n01"}, .root = "", .label = std::nullopt}),
+                  "n01/z.PNG: in no subfolder");
+  EXPECT_CONTAINS(error({.folders = {folder / "val"}, .root = "", .label = -1}),
+                  "val: no such folder");
+  EXPECT_CONTAINS(error({.folders = {folder / "train"}, .root = folder / "train/n01", .label = -1}),
+                  "not below the root");
+  EXPECT_CONTAINS(error({.folders = {folder / "train"},
+                         .root = "",
+                         .classes = {"n02", "n03"},
+                         .label = std::nullopt}),
+                  "train/n01/z.PNG: the subfolder n01 is none of the 2 classes");
   std::filesystem::create_directories(folder / "empty/a");
-  EXPECT_CONTAINS(error({.folders = {folder / "empty"}, .root = "", .label = -1}), "empty: no files *.jpg");
+  EXPECT_CONTAINS(error({.folders = {folder / "empty"}, .root = "", .label = -1}),
+                  "empty: no files *.jpg");
 }
 
-// ImageNet's training set: 1.28 million lines. The bound on time is that of the issue; a slow machine with other work is tried three times.
+// ImageNet's training set: 1.28 million lines. The bound on time is that of the issue; a slow
+// machine with other work is tried three times.
 TEST_F(ImageSets, AListOfMillionsIsLean) {
   constexpr int64_t kLines = 1281167;
   std::string text;
-  for (int64_t i = 0; i < kLines; ++i) text += fmt::format("imagenet_1k/train/n{:08}/n{:08}_{}.JPEG {}\n", i % 1000, i % 1000, i, i % 1000);
+  for (int64_t i = 0; i < kLines; ++i)
+    text += fmt::format("imagenet_1k/train/n{:08}/n{:08}_{}.JPEG {}\n", i % 1000, i % 1000, i,
+                        i % 1000);
   const auto text_bytes = static_cast<int64_t>(text.size());
   atomic_write_text(folder / "list.txt", text);
   std::string().swap(text);
@@ -243,11 +297,14 @@ TEST_F(ImageSets, AListOfMillionsIsLean) {
     const auto before = status_bytes("VmRSS:");
     const auto start = std::chrono::steady_clock::now();
     const auto set = open_image_source(data);
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    best = std::min(
+        best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     EXPECT_EQ(set->rows(), kLines);
     EXPECT_EQ(set->classes(), 1000);
-    EXPECT_EQ(dynamic_cast<const ImageList&>(*set).path(kLines - 1), "imagenet_1k/train/n00000166/n00000166_1281166.JPEG");
-    // The text twice while it is read, 16 bytes a line: with some 150 MB of the program and its libraries far below 500 MB.
+    EXPECT_EQ(dynamic_cast<const ImageList&>(*set).path(kLines - 1),
+              "imagenet_1k/train/n00000166/n00000166_1281166.JPEG");
+    // The text twice while it is read, 16 bytes a line: with some 150 MB of the program and its
+    // libraries far below 500 MB.
     EXPECT_LT(status_bytes("VmHWM:") - before, 2 * text_bytes + 20 * kLines);
   }
   EXPECT_LT(best, 3) << "seconds";

@@ -1,4 +1,5 @@
-// Files for figures, differences between methods, diversity and metrics that are accumulated: against closed forms and the library.
+// Files for figures, differences between methods, diversity and metrics that are accumulated:
+// against closed forms and the library.
 #include <dissent/metrics/bootstrap.hpp>
 #include <dissent/metrics/correct_classification.hpp>
 #include <dissent/metrics/diversity.hpp>
@@ -25,7 +26,8 @@ at::Tensor uniform(at::IntArrayRef shape, uint64_t seed, double low = -3, double
   return values;
 }
 
-LoadedEnsemble named(const std::string& run, const std::string& method, const std::string& hash, int64_t seed) {
+LoadedEnsemble named(const std::string& run, const std::string& method, const std::string& hash,
+                     int64_t seed) {
   LoadedEnsemble ensemble;
   ensemble.run = run;
   ensemble.method = method;
@@ -69,7 +71,8 @@ void in_blocks(const ColumnGroup& group, const at::Tensor& logits, const at::Ten
   }
 }
 
-double figure_of(const std::vector<Figure>& figures, const std::string& name, const std::string& score = "") {
+double figure_of(const std::vector<Figure>& figures, const std::string& name,
+                 const std::string& score = "") {
   for (const auto& figure : figures)
     if (figure.metric == name && (score.empty() || figure.score == score)) return figure.value;
   ADD_FAILURE() << name << " is not there";
@@ -80,8 +83,10 @@ double figure_of(const std::vector<Figure>& figures, const std::string& name, co
 
 TEST(FigureFiles, TheRocOfThreeAndTwo) {
   // Unknown 3, 2, 0 against known 2, 1: corners by hand; ties move along both axes at once.
-  const auto points = roc_points("s", at::tensor({3.0, 2.0, 0.0}, at::kDouble), at::tensor({2.0, 1.0}, at::kDouble));
-  const std::vector<std::pair<double, double>> corners{{0, 0}, {0, 1.0 / 3}, {0.5, 2.0 / 3}, {1, 2.0 / 3}, {1, 1}};
+  const auto points = roc_points("s", at::tensor({3.0, 2.0, 0.0}, at::kDouble),
+                                 at::tensor({2.0, 1.0}, at::kDouble));
+  const std::vector<std::pair<double, double>> corners{
+      {0, 0}, {0, 1.0 / 3}, {0.5, 2.0 / 3}, {1, 2.0 / 3}, {1, 1}};
   ASSERT_EQ(points.size(), corners.size());
   for (size_t i = 0; i < corners.size(); ++i) {
     EXPECT_DOUBLE_EQ(points[i].x, corners[i].first);
@@ -101,18 +106,23 @@ TEST(FigureFiles, ALongRocHasAtMost200PointsAndTheSameArea) {
   for (size_t i = 1; i < points.size(); ++i) {
     EXPECT_GE(points[i].x, points[i - 1].x);
     EXPECT_GE(points[i].y, points[i - 1].y);
-    EXPECT_LT(points[i].x + points[i].y - points[i - 1].x - points[i - 1].y, 2 * 2.0 / 197 + 1e-3);  // spread evenly
+    EXPECT_LT(points[i].x + points[i].y - points[i - 1].x - points[i - 1].y,
+              2 * 2.0 / 197 + 1e-3);  // spread evenly
     area += (points[i].x - points[i - 1].x) * (points[i].y + points[i - 1].y) / 2;
   }
-  const double exact = unknown.unsqueeze(1).gt(known.unsqueeze(0)).to(at::kDouble).mean().item<double>();
-  EXPECT_NEAR(area, exact, 1.0 / 197);  // a chord over s of x + y is off by at most s^2 / 8; s < 4 / 197, and all s sum to 2
+  const double exact =
+      unknown.unsqueeze(1).gt(known.unsqueeze(0)).to(at::kDouble).mean().item<double>();
+  EXPECT_NEAR(area, exact, 1.0 / 197);  // a chord over s of x + y is off by at most s^2 / 8; s < 4
+                                        // / 197, and all s sum to 2
 }
 
 TEST(FigureFiles, TheHistogramCountsEveryValueOnce) {
   const double inf = HUGE_VAL;
-  const auto points = histogram_points("s", at::tensor({0.0, 0.1, 1.0, 4.0, inf, -inf, 2.05, 2.06}, at::kDouble), 0, 4);
+  const auto points = histogram_points(
+      "s", at::tensor({0.0, 0.1, 1.0, 4.0, inf, -inf, 2.05, 2.06}, at::kDouble), 0, 4);
   ASSERT_EQ(points.size(), 5u);  // bins of 0.1; 0 with -inf, 0.1, 1, two of 2.05, 4 with inf
-  const std::vector<double> low{0, 0.1, 1, 2, 3.9}, share{2.0 / 8, 1.0 / 8, 1.0 / 8, 2.0 / 8, 2.0 / 8};
+  const std::vector<double> low{0, 0.1, 1, 2, 3.9},
+      share{2.0 / 8, 1.0 / 8, 1.0 / 8, 2.0 / 8, 2.0 / 8};
   for (size_t i = 0; i < points.size(); ++i) {
     EXPECT_NEAR(*points[i].low, low[i], 1e-12);
     EXPECT_NEAR(*points[i].high, low[i] + 0.1, 1e-12);
@@ -137,18 +147,32 @@ TEST(FigureFiles, ReliabilityPointsAreTheFilledBins) {
 
 TEST(FigureFiles, NamesTellRunsApartAndAreNoLongerThanNeeded) {
   EXPECT_EQ(file_part("mnist: 5/6 a+b_c.d"), "mnist--5-6-a+b_c.d");
-  const std::vector<LoadedEnsemble> ensembles{named("x", "a2d", "h1", 1), named("seed-1", "a2d", "h1", 1), named("seed-1", "ce", "h2", 1), named("seed-1", "ce", "h3", 1),
-                                              named("s", "ce", "h3", 1), named("s", "ce", "h3", 2), named("x y", "b", "h", 1), named("x-y", "b", "h", 1)};
-  EXPECT_EQ(file_names(ensembles), (std::vector<std::string>{"x", "a2d-seed-1", "ce-seed-1-h2", "ce-seed-1-h3", "s-1", "s-2", "x-y", "x-y+"}));
-  EXPECT_EQ(run_labels({{"r", "a", "h", 1}, {"r", "b", "h", 1}, {"r", "b", "h", 1}}), (std::vector<std::string>{"a/r", "b/r", "b/r"}));
+  const std::vector<LoadedEnsemble> ensembles{
+      named("x", "a2d", "h1", 1),     named("seed-1", "a2d", "h1", 1),
+      named("seed-1", "ce", "h2", 1), named("seed-1", "ce", "h3", 1),
+      named("s", "ce", "h3", 1),      named("s", "ce", "h3", 2),
+      named("x y", "b", "h", 1),      named("x-y", "b", "h", 1)};
+  EXPECT_EQ(file_names(ensembles),
+            (std::vector<std::string>{"x", "a2d-seed-1", "ce-seed-1-h2", "ce-seed-1-h3", "s-1",
+                                      "s-2", "x-y", "x-y+"}));
+  EXPECT_EQ(run_labels({{"r", "a", "h", 1}, {"r", "b", "h", 1}, {"r", "b", "h", 1}}),
+            (std::vector<std::string>{"a/r", "b/r", "b/r"}));
 }
 
 TEST(MemberDiversity, BlocksGiveTheFiguresOfTheWholeSet) {
-  const auto logits = uniform({kMembers, kRows, kClasses}, 5), labels = at::arange(kRows).remainder(kClasses);
+  const auto logits = uniform({kMembers, kRows, kClasses}, 5),
+             labels = at::arange(kRows).remainder(kClasses);
   metrics::Diversity whole(kMembers);
   whole.update(logits, labels);
   const auto expected = whole.finish();
-  const std::vector<std::string> names{"pds", "jensen_shannon", "kl", "disagreement", "q_statistic", "double_fault", "different_predictions", "mutual_information"};
+  const std::vector<std::string> names{"pds",
+                                       "jensen_shannon",
+                                       "kl",
+                                       "disagreement",
+                                       "q_statistic",
+                                       "double_fault",
+                                       "different_predictions",
+                                       "mutual_information"};
   MemberDiversity collected(kMembers, names, true);
   in_blocks(collected.group(all_of(kMembers)), logits, labels);
   const auto rows = collected.finish(*self);
@@ -158,18 +182,27 @@ TEST(MemberDiversity, BlocksGiveTheFiguresOfTheWholeSet) {
     EXPECT_EQ(rows[i].score, names[i]);
     EXPECT_EQ(rows[i].n, kRows);
   }
-  const std::vector<double> values{expected.jensen_shannon, expected.kl, expected.disagreement, expected.q_statistic, expected.double_fault};
-  for (size_t i = 0; i < values.size(); ++i) EXPECT_EQ(rows[i + 1].value, values[i]) << names[i + 1];  // the same bits
+  const std::vector<double> values{expected.jensen_shannon, expected.kl, expected.disagreement,
+                                   expected.q_statistic, expected.double_fault};
+  for (size_t i = 0; i < values.size(); ++i)
+    EXPECT_EQ(rows[i + 1].value, values[i]) << names[i + 1];  // the same bits
   EXPECT_EQ(rows[7].value, expected.mutual_information);
-  EXPECT_NEAR(rows[0].value, scores::pds(logits, scores::InputKind::kLogits).mean().item<double>(), 1e-12);
-  EXPECT_NEAR(rows[6].value, scores::different_predictions(logits, scores::InputKind::kLogits).to(at::kDouble).mean().item<double>(), 1e-12);
+  EXPECT_NEAR(rows[0].value, scores::pds(logits, scores::InputKind::kLogits).mean().item<double>(),
+              1e-12);
+  EXPECT_NEAR(rows[6].value,
+              scores::different_predictions(logits, scores::InputKind::kLogits)
+                  .to(at::kDouble)
+                  .mean()
+                  .item<double>(),
+              1e-12);
   MemberDiversity unlabelled(kMembers, names, false);
   in_blocks(unlabelled.group(all_of(kMembers)), logits, at::full_like(labels, -1));
   EXPECT_EQ(unlabelled.finish(*self).size(), names.size() - 2);  // right and wrong are not known
 }
 
 TEST(ClasswiseErrors, BlocksGiveTheErrorOfTheWholeSetBeforeAndAfterATemperature) {
-  const auto logits = uniform({kMembers, kRows, kClasses}, 6), labels = at::arange(kRows).remainder(kClasses);
+  const auto logits = uniform({kMembers, kRows, kClasses}, 6),
+             labels = at::arange(kRows).remainder(kClasses);
   EvaluateOptions options;
   options.metrics = {"ece_classwise", "accuracy"};
   options.bins = 7;
@@ -178,7 +211,9 @@ TEST(ClasswiseErrors, BlocksGiveTheErrorOfTheWholeSetBeforeAndAfterATemperature)
   calibrators.temperature = 2.5;
   ClasswiseErrors errors(kClasses, options);
   in_blocks(errors.group(all_of(kMembers), all, calibrators), logits, labels);
-  SetColumns columns({"ensemble|right", "ensemble|nll", "ensemble|confidence", "ensemble|nll@T", "ensemble|confidence@T"}, at::full({5, kRows}, 0.5, at::kDouble));
+  SetColumns columns({"ensemble|right", "ensemble|nll", "ensemble|confidence", "ensemble|nll@T",
+                      "ensemble|confidence@T"},
+                     at::full({5, kRows}, 0.5, at::kDouble));
   errors.finish(*self, columns);
   const auto figures = label_figures(columns, "ensemble", options);
   const auto of = [&](double temperature) {
@@ -191,17 +226,20 @@ TEST(ClasswiseErrors, BlocksGiveTheErrorOfTheWholeSetBeforeAndAfterATemperature)
   EXPECT_GT(std::abs(of(1) - of(2.5)), 0.01);
 }
 
-// Of both orientations of a score; and by hand: 6 of 10 known inputs are right, 4 of them above 9 of the 10 unknown ones.
+// Of both orientations of a score; and by hand: 6 of 10 known inputs are right, 4 of them above 9
+// of the 10 unknown ones.
 TEST(RankingFigures, CorrectClassificationRatesAreThoseOfTheLibrary) {
   EvaluateOptions options;
   options.metrics = {"auroc", "ccr1", "ccr2"};
   EvaluateConfig config;
   config.evaluate.scores = {"msp", "pds"};
   for (const auto& score : plan_scores(config)) {
-    const auto known = uniform({80}, 7), unknown = uniform({50}, 8), right = uniform({80}, 9).gt(-1).to(at::kDouble);
+    const auto known = uniform({80}, 7), unknown = uniform({50}, 8),
+               right = uniform({80}, 9).gt(-1).to(at::kDouble);
     const double sign = score.larger_for_id("sklearn") ? 1 : -1;
     metrics::CorrectClassification expected;
-    expected.update(known * sign, at::where(right.ne(0), 0, 1).to(at::kLong), at::zeros({80}, at::kLong));
+    expected.update(known * sign, at::where(right.ne(0), 0, 1).to(at::kLong),
+                    at::zeros({80}, at::kLong));
     expected.update(unknown * sign, at::zeros({50}, at::kLong), at::full({50}, -1, at::kLong));
     const auto figures = ranking_figures(known, unknown, right, score, options, "ood");
     EXPECT_EQ(figure_of(figures, "ccr1"), expected.finish(0.1)) << score.name;
@@ -210,20 +248,26 @@ TEST(RankingFigures, CorrectClassificationRatesAreThoseOfTheLibrary) {
   }
   options.metrics = {"ccr1"};
   const auto right = at::tensor({1, 1, 1, 1, 1, 1, 0, 0, 0, 0}, at::kDouble);
-  const auto known = at::tensor({9.5, 9.6, 9.7, 9.8, 1.0, 9.0, 9.9, 9.9, 0.0, 0.0}, at::kDouble), unknown = at::arange(10).to(at::kDouble);  // threshold: 9
-  EXPECT_DOUBLE_EQ(figure_of(ranking_figures(known, unknown, right, msp()[0], options, "ood"), "ccr1"), 0.4);
+  const auto known = at::tensor({9.5, 9.6, 9.7, 9.8, 1.0, 9.0, 9.9, 9.9, 0.0, 0.0}, at::kDouble),
+             unknown = at::arange(10).to(at::kDouble);  // threshold: 9
+  EXPECT_DOUBLE_EQ(
+      figure_of(ranking_figures(known, unknown, right, msp()[0], options, "ood"), "ccr1"), 0.4);
 }
 
 TEST(Comparison, WhatCannotBeComparedIsRefused) {
   const TempFolder folder(*self);
   auto ensembles = two_methods(folder.path(), 2);
-  const auto refusal = [&](const std::vector<std::string>& methods) { return error_of(ErrorKind::kUsage, [&] { check_comparison(ensembles, comparing(methods)); }); };
+  const auto refusal = [&](const std::vector<std::string>& methods) {
+    return error_of(ErrorKind::kUsage, [&] { check_comparison(ensembles, comparing(methods)); });
+  };
   EXPECT_NO_THROW(check_comparison(ensembles, comparing({"*"})));
   EXPECT_NO_THROW(check_comparison(ensembles, comparing({})));
-  EXPECT_CONTAINS(refusal({"good", "gud"}), "no run of method \"gud\" is loaded; there are: good, poor");
+  EXPECT_CONTAINS(refusal({"good", "gud"}),
+                  "no run of method \"gud\" is loaded; there are: good, poor");
   EXPECT_CONTAINS(refusal({"good"}), "at least two methods");
   ensembles.back().seed = 7;
-  EXPECT_CONTAINS(refusal({"*"}), "expected runs of the same seeds, found 1, 2 of good and 2, 7 of poor");
+  EXPECT_CONTAINS(refusal({"*"}),
+                  "expected runs of the same seeds, found 1, 2 of good and 2, 7 of poor");
   ensembles.pop_back();
   EXPECT_CONTAINS(refusal({"*"}), "found 1, 2 of good and 2 of poor");
   ensembles.pop_back();
@@ -236,8 +280,12 @@ TEST(Comparison, TheBetterMethodHasAPositiveDifferenceInItsInterval) {
   std::vector<std::vector<KeptSet>> kept;
   for (size_t e = 0; e < ensembles.size(); ++e) {
     const bool good = ensembles[e].method == "good";
-    const auto draw = [&](uint64_t seed) { return uniform({200}, 10 * seed + static_cast<uint64_t>(ensembles[e].seed), 0, 1); };
-    kept.push_back({{"id", "id", draw(1).lt(good ? 0.9 : 0.6).to(at::kDouble), {draw(2) + (good ? 0.5 : 0.1)}}, {"ood", "far", {}, {draw(3)}}});
+    const auto draw = [&](uint64_t seed) {
+      return uniform({200}, 10 * seed + static_cast<uint64_t>(ensembles[e].seed), 0, 1);
+    };
+    kept.push_back(
+        {{"id", "id", draw(1).lt(good ? 0.9 : 0.6).to(at::kDouble), {draw(2) + (good ? 0.5 : 0.1)}},
+         {"ood", "far", {}, {draw(3)}}});
   }
   const auto options = comparing({"*"});
   const auto rows = comparison_rows(ensembles, kept, msp(), options);
@@ -251,10 +299,19 @@ TEST(Comparison, TheBetterMethodHasAPositiveDifferenceInItsInterval) {
     EXPECT_EQ(rows[i + 1].metric, rows[i].metric + "_low");
     EXPECT_EQ(rows[i + 2].metric, rows[i].metric + "_high");
   }
-  // By hand: the mean over seeds of the differences; scores that are larger in distribution count from the other side.
+  // By hand: the mean over seeds of the differences; scores that are larger in distribution count
+  // from the other side.
   const auto right = [&](size_t e) { return kept[e][0].right.mean().item<double>(); };
   EXPECT_NEAR(rows[0].value, (right(0) + right(1) - right(2) - right(3)) / 2, 1e-12);
-  const auto auroc = [&](size_t e) { return kept[e][0].scores[0].unsqueeze(1).gt(kept[e][1].scores[0]).to(at::kDouble).mean().item<double>(); };
+  const auto auroc = [&](size_t e) {
+    return kept[e][0]
+        .scores[0]
+        .unsqueeze(1)
+        .gt(kept[e][1].scores[0])
+        .to(at::kDouble)
+        .mean()
+        .item<double>();
+  };
   EXPECT_NEAR(rows[3].value, (auroc(0) + auroc(1) - auroc(2) - auroc(3)) / 2, 1e-12);
   EXPECT_EQ(rows[3].n, 400);
   const auto turned = comparison_rows(ensembles, kept, msp(), comparing({"poor", "good"}));

@@ -3,9 +3,9 @@
 #include <dissent/scores/ensemble_scores.hpp>
 #include <dissent/scores/shaping.hpp>
 
-#include "made_ensemble.hpp"
 #include "core/parallel.hpp"
 #include "evaluate/greedy.hpp"
+#include "made_ensemble.hpp"
 
 using namespace dissent;
 using namespace dissent::testing;
@@ -25,12 +25,16 @@ struct Evaluate : ::testing::Test {
     write_sed_file(*self, folder / "valood.hdf5", 80, kDim, kClasses, 5, 1.0);
   }
   std::string text(const std::string& more, const std::string& tables = "") {
-    return fmt::format("[evaluate]\nruns = [\"x\"]\nblock_rows = 16\nid = \"{0}/id.hdf5\"\n{1}\n[[evaluate.sets]]\nname = \"ood\"\npaths = [\"{0}/ood.hdf5\"]\n{2}", folder.path(), more, tables);
+    return fmt::format(
+        "[evaluate]\nruns = [\"x\"]\nblock_rows = 16\nid = "
+        "\"{0}/id.hdf5\"\n{1}\n[[evaluate.sets]]\nname = \"ood\"\npaths = [\"{0}/ood.hdf5\"]\n{2}",
+        folder.path(), more, tables);
   }
   std::string validation() { return fmt::format("validation = \"{}/val.hdf5\"\n", folder.path()); }
   Evaluation run(const LoadedEnsemble& ensemble, const std::string& config_text) {
     const auto config = evaluate_config(config_text);
-    for (const auto& conflict : conflicts(config)) ADD_FAILURE() << conflict.key << " " << conflict.message;
+    for (const auto& conflict : conflicts(config))
+      ADD_FAILURE() << conflict.key << " " << conflict.message;
     return evaluate(*self, {ensemble}, config, false, [this](const Evaluation&) { ++recorded; });
   }
   int recorded = 0;
@@ -50,13 +54,18 @@ class Counting : public MemberNetworks {
   int64_t classes() const override { return in_->classes(); }
   int64_t feature_dim() const override { return in_->feature_dim(); }
   bool shared_features() const override { return in_->shared_features(); }
-  void check_input(const EvaluationSet& set, const std::string& network) const override { in_->check_input(set, network); }
-  MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which, bool features) const override {
+  void check_input(const EvaluationSet& set, const std::string& network) const override {
+    in_->check_input(set, network);
+  }
+  MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,
+                        bool features) const override {
     rows += x.size(0);
     return in_->forward(x, which, features);
   }
   scores::LinearHead head(int64_t member) const override { return in_->head(member); }
-  std::unique_ptr<MemberNetworks> soup(std::span<const int64_t>) const override { DISSENT_FAIL(kUsage, "its heads share a trunk"); }
+  std::unique_ptr<MemberNetworks> soup(std::span<const int64_t>) const override {
+    DISSENT_FAIL(kUsage, "its heads share a trunk");
+  }
   std::string weights_hash() const override { return in_->weights_hash(); }
   mutable int64_t rows = 0;
 
@@ -75,8 +84,13 @@ TEST_F(Evaluate, FeaturesAndHeadOfEveryModelGiveItsLogits) {
     for (int64_t m = 0; m < 2; ++m) {
       const auto head = ensemble.networks->head(m);
       const auto features = out.features[ensemble.networks->shared_features() ? 0 : m];
-      const auto error = (scores::head_logits(features, head.weight, head.bias) - out.logits[m]).abs().max().item<double>();
-      EXPECT_LT(error, 64 * std::numeric_limits<float>::epsilon() * out.logits[m].abs().max().item<double>()) << model;
+      const auto error = (scores::head_logits(features, head.weight, head.bias) - out.logits[m])
+                             .abs()
+                             .max()
+                             .item<double>();
+      EXPECT_LT(error, 64 * std::numeric_limits<float>::epsilon() *
+                           out.logits[m].abs().max().item<double>())
+          << model;
     }
   }
 }
@@ -86,21 +100,32 @@ TEST_F(Evaluate, EveryScoreGivesRowsAndTheCacheChangesNoBit) {
   for (const auto& score : scores::score_table()) all += "\"" + score.name + "\", ";
   for (const auto& score : scores::postprocessor_table())
     if (score.name != "msp" && score.name != "energy") all += "\"" + score.name + "\", ";
-  const auto more = all + "]\nfit = \"" + folder / "fit.hdf5" + "\"\n" + validation() +
-                    "shaping = [\"react\", \"ash_b\", \"ash_p\", \"ash_s\", \"scale\"]\nscore_of = [\"output\", \"mean_probabilities\", \"mean_score\"]\n"
-                    "predictors = [\"ensemble\", \"soup\", \"best\", \"mean\", \"members\", \"greedy\", \"greedy_soup\"]\nsub_ensembles = 2\ntemperature = \"optimum\"\n"
-                    "vector_scaling = true\nconformal = \"aps\"\nmetrics = [\"accuracy\", \"nll\", \"brier\", \"ece\", \"ece_max\", \"ece_equal_mass\", \"aurc\", \"auroc\", \"fpr95\", "
-                    "\"aupr_in\"]\n";
-  const std::string tables = "[score.vim]\ndim = 2\n[score.residual]\ndim = 2\n[score.knn]\nk = 5\n[score.nnguide]\nk = 5\n";
+  const auto more =
+      all + "]\nfit = \"" + folder / "fit.hdf5" + "\"\n" + validation() +
+      "shaping = [\"react\", \"ash_b\", \"ash_p\", \"ash_s\", \"scale\"]\nscore_of = [\"output\", "
+      "\"mean_probabilities\", \"mean_score\"]\n"
+      "predictors = [\"ensemble\", \"soup\", \"best\", \"mean\", \"members\", \"greedy\", "
+      "\"greedy_soup\"]\nsub_ensembles = 2\ntemperature = \"optimum\"\n"
+      "vector_scaling = true\nconformal = \"aps\"\nmetrics = [\"accuracy\", \"nll\", \"brier\", "
+      "\"ece\", \"ece_max\", \"ece_equal_mass\", \"aurc\", \"auroc\", \"fpr95\", "
+      "\"aupr_in\"]\n";
+  const std::string tables =
+      "[score.vim]\ndim = 2\n[score.residual]\ndim = 2\n[score.knn]\nk = 5\n[score.nnguide]\nk = "
+      "5\n";
   for (const char* model : {"mlp", "linear"}) {
     const auto ensemble = made_ensemble(folder.path(), model, 3, kDim, kClasses);
     const auto plain = run(ensemble, text(more, tables));
-    const auto cached = run(ensemble, text(more + "logits_cache = \"f32\"\n", tables)), again = run(ensemble, text(more + "logits_cache = \"f32\"\n", tables));
+    const auto cached = run(ensemble, text(more + "logits_cache = \"f32\"\n", tables)),
+               again = run(ensemble, text(more + "logits_cache = \"f32\"\n", tables));
     EXPECT_EQ(values(plain.rows), values(cached.rows)) << model;
     EXPECT_EQ(cached.rows, again.rows) << model;
-    for (const auto& score : scores::postprocessor_table()) value_of(plain.rows, "ensemble", "ood", score.name, "auroc");
-    for (const auto& score : scores::score_table()) value_of(plain.rows, "ensemble", "ood", "react+" + score.name, "auroc");
-    for (const auto& row : plain.rows) EXPECT_TRUE(std::isfinite(row.value)) << row.predictor << " " << row.score << " " << row.metric;
+    for (const auto& score : scores::postprocessor_table())
+      value_of(plain.rows, "ensemble", "ood", score.name, "auroc");
+    for (const auto& score : scores::score_table())
+      value_of(plain.rows, "ensemble", "ood", "react+" + score.name, "auroc");
+    for (const auto& row : plain.rows)
+      EXPECT_TRUE(std::isfinite(row.value))
+          << row.predictor << " " << row.score << " " << row.metric;
   }
 }
 
@@ -109,10 +134,14 @@ TEST_F(Evaluate, AScoreOfTheEnsembleIsThatOfTheLibrary) {
   const auto result = run(ensemble, text("scores = [\"pds\"]\n"));
   const auto of = [&](const std::string& name) {
     const auto set = open_cache_set(folder / name);
-    return scores::pds(ensemble.networks->forward(set->inputs(0, set->rows()), all_of(3), false).logits, scores::InputKind::kLogits).to(at::kDouble);
+    return scores::pds(
+               ensemble.networks->forward(set->inputs(0, set->rows()), all_of(3), false).logits,
+               scores::InputKind::kLogits)
+        .to(at::kDouble);
   };
   const auto curve = metrics::Ranking::from_scores(of("ood.hdf5"), of("id.hdf5")).finish();
-  EXPECT_NEAR(value_of(result.rows, "ensemble", "ood", "pds", "auroc"), metrics::auroc(curve), 2.0 / (150 * 90));  // two pairs: the last bits of f32 may order them otherwise
+  EXPECT_NEAR(value_of(result.rows, "ensemble", "ood", "pds", "auroc"), metrics::auroc(curve),
+              2.0 / (150 * 90));  // two pairs: the last bits of f32 may order them otherwise
 }
 
 TEST_F(Evaluate, AFullCacheNeedsNoForwardAndATornOneIsMadeAgain) {
@@ -126,7 +155,8 @@ TEST_F(Evaluate, AFullCacheNeedsNoForwardAndATornOneIsMadeAgain) {
   EXPECT_EQ(run(ensemble, config + "[score.gen]\nm = 3\n").rows, first.rows);
   EXPECT_EQ(counting->rows, 240);
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder / "logits"))
-    if (entry.path().filename() == "shard-00000.h5") std::filesystem::resize_file(entry.path(), 700);
+    if (entry.path().filename() == "shard-00000.h5")
+      std::filesystem::resize_file(entry.path(), 700);
   EXPECT_EQ(run(ensemble, config).rows, first.rows);
   EXPECT_EQ(counting->rows, 240 + 128 + 90);
   ensemble.identity = "another";  // weights or configuration: never used
@@ -148,15 +178,21 @@ TEST_F(Evaluate, ChoicesOnTestSetsAreRefusedOrSaidInEveryRow) {
     return keys;
   };
   for (const char* predictor : {"best", "greedy", "greedy_soup"})
-    EXPECT_EQ(keys_of(text(fmt::format("predictors = [\"{}\"]\n", predictor))), "evaluate.predictors ") << predictor;
+    EXPECT_EQ(keys_of(text(fmt::format("predictors = [\"{}\"]\n", predictor))),
+              "evaluate.predictors ")
+        << predictor;
   EXPECT_EQ(keys_of(text("temperature = \"optimum\"\n")), "evaluate.temperature ");
   EXPECT_EQ(keys_of(text("scores = [\"knn\"]\n")), "evaluate.scores ");
   EXPECT_EQ(keys_of(text(validation() + "search = true\n")), "evaluate.search ");
   const auto ensemble = made_ensemble(folder.path(), "mlp", 3, kDim, kClasses);
-  const auto leak = text(fmt::format("validation = \"{}/ood.hdf5\"\npredictors = [\"best\"]\n", folder.path()));
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { run(ensemble, leak); }), "choices on a test set are refused");
+  const auto leak =
+      text(fmt::format("validation = \"{}/ood.hdf5\"\npredictors = [\"best\"]\n", folder.path()));
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { run(ensemble, leak); }),
+                  "choices on a test set are refused");
   EXPECT_EQ(recorded, 0);
-  for (const auto& row : run(ensemble, text("predictors = [\"ensemble\", \"best\"]\nallow_test_selection = true\n")).rows)
+  for (const auto& row :
+       run(ensemble, text("predictors = [\"ensemble\", \"best\"]\nallow_test_selection = true\n"))
+           .rows)
     EXPECT_EQ(row.fidelity, row.predictor == "best" ? "chosen on the test set" : "");
   const auto honest = run(ensemble, text(validation() + "predictors = [\"best\"]\n"));
   EXPECT_EQ(recorded, 1);
@@ -166,13 +202,16 @@ TEST_F(Evaluate, ChoicesOnTestSetsAreRefusedOrSaidInEveryRow) {
 
 TEST_F(Evaluate, TheSearchTakesTheOptionsOfTheLargestAurocOnValidation) {
   const auto ensemble = made_ensemble(folder.path(), "mlp", 3, kDim, kClasses);
-  const std::string outside = fmt::format("[[evaluate.sets]]\nname = \"v\"\nrole = \"validation_ood\"\npaths = [\"{}/valood.hdf5\"]\n", folder.path());
+  const std::string outside = fmt::format(
+      "[[evaluate.sets]]\nname = \"v\"\nrole = \"validation_ood\"\npaths = [\"{}/valood.hdf5\"]\n",
+      folder.path());
   const auto more = validation() + "scores = [\"gen\"]\npredictors = [\"ensemble\"]\n";
   const auto found = run(ensemble, text(more + "search = true\n", outside));
   double most = -1;
   for (const double gamma : {0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0}) {
     // C is below every m of the list: all settings of m are equal, and the first is kept.
-    auto swapped = evaluate_config(text(more, fmt::format("[score.gen]\ngamma = {}\nm = 10\n", gamma)));
+    auto swapped =
+        evaluate_config(text(more, fmt::format("[score.gen]\ngamma = {}\nm = 10\n", gamma)));
     swapped.evaluate.id = folder / "val.hdf5";
     swapped.evaluate.validation.clear();
     swapped.sets[0].paths = {folder / "valood.hdf5"};
@@ -190,7 +229,9 @@ TEST_F(Evaluate, GreedySelectionIsNeverWorseThanTheBestMemberOnValidation) {
   const auto right = member_counts(*self, ensemble, *set, config);
   const auto x = set->inputs(0, set->rows()), labels = set->labels(0, set->rows());
   const auto logits = ensemble.networks->forward(x, all_of(6), false).logits;
-  const auto count = [&](const std::vector<int64_t>& of) { return logits.index_select(0, at::tensor(of)).sum(0).argmax(1).eq(labels).sum().item<int64_t>(); };
+  const auto count = [&](const std::vector<int64_t>& of) {
+    return logits.index_select(0, at::tensor(of)).sum(0).argmax(1).eq(labels).sum().item<int64_t>();
+  };
   for (int64_t m = 0; m < 6; ++m) EXPECT_EQ(right[m], count({m}));
   const int64_t most = *std::max_element(right.begin(), right.end());
   const auto chosen = greedy_members(*self, ensemble, *set, config, right);
@@ -202,39 +243,68 @@ TEST_F(Evaluate, GreedySelectionIsNeverWorseThanTheBestMemberOnValidation) {
     EXPECT_LE(count(with), count(chosen));
   }
   const auto soup = ensemble.networks->soup(greedy_soup(*self, ensemble, *set, config, right));
-  EXPECT_GE(soup->forward(x, all_of(1), false).logits[0].argmax(1).eq(labels).sum().item<int64_t>(), most);
+  EXPECT_GE(soup->forward(x, all_of(1), false).logits[0].argmax(1).eq(labels).sum().item<int64_t>(),
+            most);
 }
 
 TEST_F(Evaluate, ThePooledSetIsOneSet) {
   const auto more = "predictors = [\"ensemble\"]\nscores = [\"msp\"]\n";
-  const std::string pooled = fmt::format("[[evaluate.sets]]\nname = \"pooled\"\nshift = \"covariate\"\npool = true\npaths = [\"{0}/val.hdf5\", \"{0}/fit.hdf5\"]\n", folder.path());
-  const std::string apart = fmt::format("[[evaluate.sets]]\nname = \"apart\"\nshift = \"covariate\"\npaths = [\"{0}/val.hdf5\", \"{0}/fit.hdf5\"]\n", folder.path());
-  const std::string each = fmt::format("[[evaluate.sets]]\nname = \"val\"\nshift = \"covariate\"\npaths = [\"{0}/val.hdf5\"]\n[[evaluate.sets]]\nname = \"fit\"\nshift = \"covariate\"\npaths = [\"{0}/fit.hdf5\"]\n",
-                                       folder.path());
-  const auto rows = run(made_ensemble(folder.path(), "mlp", 3, kDim, kClasses), text(more, pooled + apart + each)).rows;
-  const auto accuracy = [&](const char* set) { return value_of(rows, "ensemble", set, "", "accuracy"); };
+  const std::string pooled = fmt::format(
+      "[[evaluate.sets]]\nname = \"pooled\"\nshift = \"covariate\"\npool = true\npaths = "
+      "[\"{0}/val.hdf5\", \"{0}/fit.hdf5\"]\n",
+      folder.path());
+  const std::string apart = fmt::format(
+      "[[evaluate.sets]]\nname = \"apart\"\nshift = \"covariate\"\npaths = [\"{0}/val.hdf5\", "
+      "\"{0}/fit.hdf5\"]\n",
+      folder.path());
+  const std::string each = fmt::format(
+      "[[evaluate.sets]]\nname = \"val\"\nshift = \"covariate\"\npaths = "
+      "[\"{0}/val.hdf5\"]\n[[evaluate.sets]]\nname = \"fit\"\nshift = \"covariate\"\npaths = "
+      "[\"{0}/fit.hdf5\"]\n",
+      folder.path());
+  const auto rows =
+      run(made_ensemble(folder.path(), "mlp", 3, kDim, kClasses), text(more, pooled + apart + each))
+          .rows;
+  const auto accuracy = [&](const char* set) {
+    return value_of(rows, "ensemble", set, "", "accuracy");
+  };
   EXPECT_DOUBLE_EQ(accuracy("pooled"), (accuracy("val") * 120 + accuracy("fit") * 130) / 250);
   EXPECT_DOUBLE_EQ(accuracy("apart"), (accuracy("val") + accuracy("fit")) / 2);
 }
 
-// AUROC is a mean over pairs of a known and an unknown input, so that of several known sets is theirs, weighted by rows.
+// AUROC is a mean over pairs of a known and an unknown input, so that of several known sets is
+// theirs, weighted by rows.
 TEST_F(Evaluate, InTheFullSpectrumCovariateSetsAreKnown) {
-  const auto set = [&](const char* name) { return fmt::format("[[evaluate.sets]]\nname = \"{1}\"\nshift = \"covariate\"\npaths = [\"{0}/{1}.hdf5\"]\n", folder.path(), name); };
+  const auto set = [&](const char* name) {
+    return fmt::format(
+        "[[evaluate.sets]]\nname = \"{1}\"\nshift = \"covariate\"\npaths = [\"{0}/{1}.hdf5\"]\n",
+        folder.path(), name);
+  };
   const auto ensemble = made_ensemble(folder.path(), "mlp", 3, kDim, kClasses);
-  const std::string more = "predictors = [\"ensemble\", \"mean\"]\nscores = [\"msp\"]\nmetrics = [\"accuracy\", \"auroc\"]\n";
-  const auto full = run(ensemble, text(more + "full_spectrum = true\n", set("val") + set("fit"))).rows;
+  const std::string more =
+      "predictors = [\"ensemble\", \"mean\"]\nscores = [\"msp\"]\nmetrics = [\"accuracy\", "
+      "\"auroc\"]\n";
+  const auto full =
+      run(ensemble, text(more + "full_spectrum = true\n", set("val") + set("fit"))).rows;
   const auto apart = run(ensemble, text(more, set("val") + set("fit"))).rows;
   const auto against = [&](const std::string& known) {
     auto config = text(more);
     config.replace(config.find("id.hdf5"), 7, known);
     return value_of(run(ensemble, config).rows, "ensemble", "ood", "msp", "auroc");
   };
-  EXPECT_NEAR(value_of(full, "ensemble", "ood", "msp", "auroc"), (150 * against("id.hdf5") + 120 * against("val.hdf5") + 130 * against("fit.hdf5")) / 400, 1e-12);
-  const auto accuracy = [&](const char* name) { return value_of(apart, "ensemble", name, "", "accuracy"); };
-  EXPECT_NEAR(value_of(full, "ensemble", "id+covariate", "", "accuracy"), (150 * accuracy("id") + 120 * accuracy("val") + 130 * accuracy("fit")) / 400, 1e-12);
+  EXPECT_NEAR(
+      value_of(full, "ensemble", "ood", "msp", "auroc"),
+      (150 * against("id.hdf5") + 120 * against("val.hdf5") + 130 * against("fit.hdf5")) / 400,
+      1e-12);
+  const auto accuracy = [&](const char* name) {
+    return value_of(apart, "ensemble", name, "", "accuracy");
+  };
+  EXPECT_NEAR(value_of(full, "ensemble", "id+covariate", "", "accuracy"),
+              (150 * accuracy("id") + 120 * accuracy("val") + 130 * accuracy("fit")) / 400, 1e-12);
   EXPECT_EQ(value_of(full, "ensemble", "val", "", "accuracy"), accuracy("val"));
   for (const auto& row : full) {
-    EXPECT_EQ(row.split == "full_spectrum", row.dataset == "ood" || row.dataset == "id+covariate") << row.dataset;
+    EXPECT_EQ(row.split == "full_spectrum", row.dataset == "ood" || row.dataset == "id+covariate")
+        << row.dataset;
     EXPECT_FALSE(row.shift == "covariate" && row.metric == "auroc");
   }
   const auto config = evaluate_config(text(more + "full_spectrum = true\n"));
@@ -243,8 +313,13 @@ TEST_F(Evaluate, InTheFullSpectrumCovariateSetsAreKnown) {
 }
 
 TEST_F(Evaluate, TheSizeOfAllMembersIsTheEnsembleAndSizeOneTheMean) {
-  const auto rows = run(made_ensemble(folder.path(), "mlp", 4, kDim, kClasses), text("predictors = [\"ensemble\", \"mean\"]\nscores = [\"msp\"]\nsub_ensembles = 10\n")).rows;
-  EXPECT_EQ(value_of(rows, "size:4", "id", "", "accuracy"), value_of(rows, "ensemble", "id", "", "accuracy"));
+  const auto rows =
+      run(made_ensemble(folder.path(), "mlp", 4, kDim, kClasses),
+          text("predictors = [\"ensemble\", \"mean\"]\nscores = [\"msp\"]\nsub_ensembles = 10\n"))
+          .rows;
+  EXPECT_EQ(value_of(rows, "size:4", "id", "", "accuracy"),
+            value_of(rows, "ensemble", "id", "", "accuracy"));
   EXPECT_EQ(value_of(rows, "size:4", "id", "", "accuracy_std"), 0);
-  EXPECT_DOUBLE_EQ(value_of(rows, "size:1", "ood", "msp", "auroc"), value_of(rows, "mean", "ood", "msp", "auroc"));
+  EXPECT_DOUBLE_EQ(value_of(rows, "size:1", "ood", "msp", "auroc"),
+                   value_of(rows, "mean", "ood", "msp", "auroc"));
 }

@@ -16,7 +16,9 @@ namespace {
 
 auto self = make_self_communicator();
 constexpr int64_t kMembers = 3;
-constexpr const char* kConfig = "seeds = [42]\n[ensemble]\nmodel = \"resnet18_32x32\"\nmembers = 3\n[data]\ntransform = \"cifar10_test\"\n[loss.oe]\nweight = 0.5\n";
+constexpr const char* kConfig =
+    "seeds = [42]\n[ensemble]\nmodel = \"resnet18_32x32\"\nmembers = 3\n[data]\ntransform = "
+    "\"cifar10_test\"\n[loss.oe]\nweight = 0.5\n";
 
 struct ExportTest : ::testing::Test {
   TempFolder folder{*self};
@@ -28,8 +30,11 @@ struct ExportTest : ::testing::Test {
     network = make_image_network(model, {.classes = 7});
     flat = at::rand({kMembers, network->layout().size()});
     buffers = at::randint(1, 9, {buffer_members, network->buffer_layout().size()}).to(at::kFloat);
-    CheckpointWriter writer(*self, run, kConfig, "cafe", {{"epoch", int64_t{4}}, {"seed", int64_t{42}}, {"classes", int64_t{7}}});
-    const auto add = [&](const std::string& group, const ParameterLayout& layout, const at::Tensor& stack) {
+    CheckpointWriter writer(
+        *self, run, kConfig, "cafe",
+        {{"epoch", int64_t{4}}, {"seed", int64_t{42}}, {"classes", int64_t{7}}});
+    const auto add = [&](const std::string& group, const ParameterLayout& layout,
+                         const at::Tensor& stack) {
       for (const auto& entry : layout.entries()) {
         std::vector<int64_t> shape{stack.size(0)};
         shape.insert(shape.end(), entry.shape.begin(), entry.shape.end());
@@ -54,8 +59,10 @@ TEST_F(ExportTest, MembersLoadIntoTheirNetwork) {
     EXPECT_EQ(weights.at("fc.weight").sizes(), (at::IntArrayRef{7, 512}));
     auto parameters = at::zeros_like(flat[m]), state = at::zeros_like(buffers[m]);
     load_weights(*network, parameters, state, weights, {}, paths[static_cast<size_t>(m)]);
-    for (const auto& entry : network->layout().entries()) EXPECT_TRUE(at::equal(parameter(parameters, entry), parameter(flat[m], entry))) << entry.name;
-    for (const auto& entry : network->buffer_layout().entries()) EXPECT_TRUE(at::equal(parameter(state, entry), parameter(buffers[m], entry))) << entry.name;
+    for (const auto& entry : network->layout().entries())
+      EXPECT_TRUE(at::equal(parameter(parameters, entry), parameter(flat[m], entry))) << entry.name;
+    for (const auto& entry : network->buffer_layout().entries())
+      EXPECT_TRUE(at::equal(parameter(state, entry), parameter(buffers[m], entry))) << entry.name;
   }
 }
 
@@ -67,7 +74,8 @@ TEST_F(ExportTest, TheDescriptionHoldsTheConfiguration) {
   EXPECT_EQ(made["transform"], "cifar10_test");
   EXPECT_EQ(made["classes"], 7);
   EXPECT_EQ(made["members"], kMembers);
-  EXPECT_EQ(made["files"], nlohmann::json({"member-0.safetensors", "member-1.safetensors", "member-2.safetensors"}));
+  EXPECT_EQ(made["files"], nlohmann::json({"member-0.safetensors", "member-1.safetensors",
+                                           "member-2.safetensors"}));
   EXPECT_EQ(made["config_hash"], "cafe");
   EXPECT_EQ(made["configuration"]["loss"]["oe"]["weight"], 0.5);
   EXPECT_EQ(made["configuration"]["seeds"], nlohmann::json({42}));
@@ -80,14 +88,18 @@ TEST_F(ExportTest, TimmHasOtherNamesForLayerScales) {
   writer.commit();
   const auto names = [&](ExportNames kind) {
     std::vector<std::string> keys;
-    for (const auto& [name, tensor] : read_safetensors(export_ensemble(run, output, kind)[1])) keys.push_back(name);
+    for (const auto& [name, tensor] : read_safetensors(export_ensemble(run, output, kind)[1]))
+      keys.push_back(name);
     return keys;
   };
-  EXPECT_EQ(names(ExportNames::kTimm), (std::vector<std::string>{"blocks.0.ls1.gamma", "blocks.0.ls2.gamma"}));
-  EXPECT_EQ(names(ExportNames::kOwn), (std::vector<std::string>{"blocks.0.gamma_1", "blocks.0.gamma_2"}));
+  EXPECT_EQ(names(ExportNames::kTimm),
+            (std::vector<std::string>{"blocks.0.ls1.gamma", "blocks.0.ls2.gamma"}));
+  EXPECT_EQ(names(ExportNames::kOwn),
+            (std::vector<std::string>{"blocks.0.gamma_1", "blocks.0.gamma_2"}));
 }
 
-// As evaluate and cache do: where the training kept a moving average of the weights, that is the ensemble.
+// As evaluate and cache do: where the training kept a moving average of the weights, that is the
+// ensemble.
 TEST_F(ExportTest, TheMovingAverageWhereThereIsOne) {
   CheckpointWriter writer(*self, run, kConfig, "cafe", {{"epoch", int64_t{4}}});
   const auto average = at::rand({2, 3});
@@ -101,7 +113,11 @@ TEST_F(ExportTest, TheMovingAverageWhereThereIsOne) {
 }
 
 TEST_F(ExportTest, NamesWhatDoesNotFit) {
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { export_ensemble(folder / "none.h5", output, ExportNames::kOwn); }), "none.h5: no such checkpoint");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData,
+                           [&] { export_ensemble(folder / "none.h5", output, ExportNames::kOwn); }),
+                  "none.h5: no such checkpoint");
   write("resnet18_32x32", 2);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { export_ensemble(run, output, ExportNames::kOwn); }), "has 2 members");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { export_ensemble(run, output, ExportNames::kOwn); }),
+      "has 2 members");
 }

@@ -36,17 +36,24 @@ TEST(FusedScores, AgreeWithTheTableInF64) {
         const auto names = names_for(members);
         const auto values = fused_scores(z, names, 2.0);
         for (size_t s = 0; s < names.size(); ++s) {
-          const auto expected = scores::find_score(names[s]).function(z.to(at::kDouble) / 2, scores::InputKind::kLogits);
-          // Sums of C terms in f32; a2d_score is a logarithm of differences of probabilities, which lose their leading digits, all of them near p = 1.
+          const auto expected = scores::find_score(names[s]).function(z.to(at::kDouble) / 2,
+                                                                      scores::InputKind::kLogits);
+          // Sums of C terms in f32; a2d_score is a logarithm of differences of probabilities, which
+          // lose their leading digits, all of them near p = 1.
           if (names[s] == "a2d_score" && scale > 10) continue;
-          const double tolerance = (names[s] == "a2d_score" ? 2000 : 200) * std::numeric_limits<float>::epsilon() * (1 + expected.abs().max().item<double>());
-          EXPECT_LT((values[static_cast<int64_t>(s)] - expected).abs().max().item<double>(), tolerance) << names[s] << " M " << members << " C " << classes << " scale " << scale;
+          const double tolerance = (names[s] == "a2d_score" ? 2000 : 200) *
+                                   std::numeric_limits<float>::epsilon() *
+                                   (1 + expected.abs().max().item<double>());
+          EXPECT_LT((values[static_cast<int64_t>(s)] - expected).abs().max().item<double>(),
+                    tolerance)
+              << names[s] << " M " << members << " C " << classes << " scale " << scale;
         }
       }
 }
 
 TEST(FusedScores, KnowEveryScoreButEnergyWhichIsThePostprocessors) {
-  for (const auto& score : scores::score_table()) EXPECT_EQ(is_fused(score.name), score.name != "energy") << score.name;
+  for (const auto& score : scores::score_table())
+    EXPECT_EQ(is_fused(score.name), score.name != "energy") << score.name;
   EXPECT_FALSE(is_fused("knn"));
 }
 
@@ -57,11 +64,13 @@ TEST(FusedScores, HaveTheSameBitsForAnyThreadsAndBlocks) {
   set_threads(3);
   EXPECT_TRUE(at::equal(fused_scores(z, names), one));
   set_threads(1);
-  EXPECT_TRUE(at::equal(fused_scores(z.narrow(1, 37, 50).contiguous(), names), one.narrow(1, 37, 50)));
+  EXPECT_TRUE(
+      at::equal(fused_scores(z.narrow(1, 37, 50).contiguous(), names), one.narrow(1, 37, 50)));
 }
 
 TEST(FusedScores, ARowThatIsNotFiniteIsNan) {
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     auto z = logits_of(3, 4, 10, 1);
     z[1][2][5] = bad;
     const auto values = fused_scores(z, names_for(3));
@@ -72,5 +81,7 @@ TEST(FusedScores, ARowThatIsNotFiniteIsNan) {
 }
 
 TEST(FusedScores, OneMemberHasNoSpread) {
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { fused_scores(logits_of(1, 2, 3, 1), {"maxstd"}); }), "wanted two members");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kUsage, [] { fused_scores(logits_of(1, 2, 3, 1), {"maxstd"}); }),
+      "wanted two members");
 }

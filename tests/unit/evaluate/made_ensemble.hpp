@@ -11,7 +11,9 @@
 
 namespace dissent::testing {
 
-inline LoadedEnsemble made_ensemble(const std::string& folder, const std::string& model, int64_t members, int64_t dim, int64_t classes, uint64_t seed = 3) {
+inline LoadedEnsemble made_ensemble(const std::string& folder, const std::string& model,
+                                    int64_t members, int64_t dim, int64_t classes,
+                                    uint64_t seed = 3) {
   LoadedEnsemble ensemble;
   ensemble.path = folder + "/checkpoint.h5";
   ensemble.run = "made";
@@ -27,12 +29,15 @@ inline LoadedEnsemble made_ensemble(const std::string& folder, const std::string
 }
 
 /// A file of SED's: embed, label and index as floats.
-inline void write_sed_file(Communicator& comm, const std::string& path, int64_t rows, int64_t dim, int64_t classes, uint64_t seed, double shift = 0) {
+inline void write_sed_file(Communicator& comm, const std::string& path, int64_t rows, int64_t dim,
+                           int64_t classes, uint64_t seed, double shift = 0) {
   auto embed = at::empty({rows, dim}, at::kFloat);
   fill_uniform(embed, -2 + shift, 2 + shift, Random(seed, Purpose::kNoise, 1));
-  const auto label = at::arange(rows).remainder(classes).to(at::kFloat).unsqueeze(1), index = at::arange(rows).to(at::kFloat).unsqueeze(1);
+  const auto label = at::arange(rows).remainder(classes).to(at::kFloat).unsqueeze(1),
+             index = at::arange(rows).to(at::kFloat).unsqueeze(1);
   auto file = h5_create(path);
-  for (const auto& [name, values] : {std::pair("embed", embed), {"label", label}, {"index", index}}) {
+  for (const auto& [name, values] :
+       {std::pair("embed", embed), {"label", label}, {"index", index}}) {
     h5_add_dataset(file, name, values.sizes(), values.scalar_type(), path);
     h5_write_rows(file, name, 0, values, comm, path);
   }
@@ -44,19 +49,25 @@ inline EvaluateConfig read_evaluate(const config::Document& document) {
   config::Schema schema;
   schema.table(evaluate_table(), config.evaluate).tables(evaluate_set_table(), config.sets);
   for (size_t i = 0; i < config.scores.size(); ++i)
-    if (!score_option_tables()[i].options.empty()) schema.optional_table(score_option_tables()[i], config.scores[i], config.scores[i].present);
+    if (!score_option_tables()[i].options.empty())
+      schema.optional_table(score_option_tables()[i], config.scores[i], config.scores[i].present);
   config::read(document, schema);
   return config;
 }
 
-inline EvaluateConfig evaluate_config(const std::string& text) { return read_evaluate(config::load_document(config::read_sources("test", text))); }
+inline EvaluateConfig evaluate_config(const std::string& text) {
+  return read_evaluate(config::load_document(config::read_sources("test", text)));
+}
 
 /// The value of the one row like this.
-inline double value_of(const std::vector<ResultRow>& rows, const std::string& predictor, const std::string& dataset, const std::string& score, const std::string& metric) {
+inline double value_of(const std::vector<ResultRow>& rows, const std::string& predictor,
+                       const std::string& dataset, const std::string& score,
+                       const std::string& metric) {
   double value = -1;
   int found = 0;
   for (const auto& row : rows)
-    if (row.predictor == predictor && row.dataset == dataset && row.score == score && row.metric == metric) {
+    if (row.predictor == predictor && row.dataset == dataset && row.score == score &&
+        row.metric == metric) {
       value = row.value;
       ++found;
     }

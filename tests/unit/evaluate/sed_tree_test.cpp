@@ -1,9 +1,10 @@
-// configs/sed/evaluation.toml over a tree like that of SED's cached data: 30 folders of corruptions with spaces, hashed names, six single files.
+// configs/sed/evaluation.toml over a tree like that of SED's cached data: 30 folders of corruptions
+// with spaces, hashed names, six single files.
 #include <fstream>
 #include <set>
 
-#include "made_ensemble.hpp"
 #include "core/parallel.hpp"
+#include "made_ensemble.hpp"
 
 using namespace dissent;
 using namespace dissent::testing;
@@ -13,8 +14,10 @@ namespace {
 auto self = make_self_communicator();
 constexpr int64_t kDim = 8, kClasses = 1000, kRows = 60;
 
-const char* kCorruptions[] = {"Brightness", "Contrast", "Defocus Blur", "Elastic Transform", "Fog", "Frost", "Gaussian Noise", "Glass Blur", "Impulse Noise", "JPEG Compression",
-                              "Motion Blur", "Pixelate", "Shot Noise", "Snow", "Zoom Blur"};
+const char* kCorruptions[] = {
+    "Brightness",     "Contrast",   "Defocus Blur",  "Elastic Transform", "Fog",         "Frost",
+    "Gaussian Noise", "Glass Blur", "Impulse Noise", "JPEG Compression",  "Motion Blur", "Pixelate",
+    "Shot Noise",     "Snow",       "Zoom Blur"};
 
 struct SedTree : ::testing::Test {
   TempFolder folder{*self};
@@ -28,10 +31,18 @@ struct SedTree : ::testing::Test {
         const auto name = fmt::format("{}_{}", corruption, severity);
         std::filesystem::create_directories(cached + "/" + name);
         ++seed;
-        write_sed_file(*self, fmt::format("{}/{}/{:016x}_torch_load_block_-1_model_{}_dataset_1_epochs_50000_samples.hdf5", cached, name, seed * 0x9e3779b97f4a7c15u, name), kRows + seed % 3,
-                       kDim, kClasses, seed, 0.2 * severity);
+        write_sed_file(
+            *self,
+            fmt::format(
+                "{}/{}/{:016x}_torch_load_block_-1_model_{}_dataset_1_epochs_50000_samples.hdf5",
+                cached, name, seed * 0x9e3779b97f4a7c15u, name),
+            kRows + seed % 3, kDim, kClasses, seed, 0.2 * severity);
       }
-    for (const auto& [name, classes] : {std::pair("in_a_deit3b_-1_", 200), {"in_r_deit3b_-1_", 200}, {"in_val_deit3b_-1", 1000}, {"inat_deit3b_-1_", 1000}, {"oi_deit3b_-1_", 1000},
+    for (const auto& [name, classes] : {std::pair("in_a_deit3b_-1_", 200),
+                                        {"in_r_deit3b_-1_", 200},
+                                        {"in_val_deit3b_-1", 1000},
+                                        {"inat_deit3b_-1_", 1000},
+                                        {"oi_deit3b_-1_", 1000},
                                         {"in_train_deit3b_-1_4_epochs", 1000}})
       write_sed_file(*self, fmt::format("{}/{}.hdf5", cached, name), kRows, kDim, classes, ++seed);
     std::filesystem::current_path(folder.path());
@@ -42,7 +53,8 @@ struct SedTree : ::testing::Test {
 }  // namespace
 
 TEST_F(SedTree, OneCommandGivesTheRowsOfBothTables) {
-  const auto config = read_evaluate(config::load_document(config::read_sources(std::string(std::getenv("DISSENT_SOURCE_DIR")) + "/configs/sed/evaluation.toml")));
+  const auto config = read_evaluate(config::load_document(config::read_sources(
+      std::string(std::getenv("DISSENT_SOURCE_DIR")) + "/configs/sed/evaluation.toml")));
   EXPECT_TRUE(conflicts(config).empty());
   const auto ensemble = made_ensemble(folder.path(), "linear", 3, kDim, kClasses);
   const auto result = evaluate(*self, {ensemble}, config, false, [](const Evaluation&) {});
@@ -51,7 +63,8 @@ TEST_F(SedTree, OneCommandGivesTheRowsOfBothTables) {
     if (row.metric == "accuracy") labelled.insert(row.dataset);
     if (row.metric == "auroc") detected.insert(row.dataset);
     EXPECT_EQ(row.convention, "sed");
-    EXPECT_EQ(row.fidelity, row.predictor == "best" ? "chosen on the test set" : "") << row.predictor;
+    EXPECT_EQ(row.fidelity, row.predictor == "best" ? "chosen on the test set" : "")
+        << row.predictor;
   }
   EXPECT_EQ(labelled, (std::set<std::string>{"in_val", "imagenet_a", "imagenet_r", "C-1", "C-5"}));
   EXPECT_EQ(detected, (std::set<std::string>{"C-1", "C-5", "iNaturalist", "OpenImages"}));
@@ -60,8 +73,14 @@ TEST_F(SedTree, OneCommandGivesTheRowsOfBothTables) {
   int64_t n = 0;
   for (const auto& path : expand_paths({"data/datasets/cached/*_5/*.hdf5"})) {
     const auto set = open_cache_set(path);
-    const auto logits = ensemble.networks->forward(set->inputs(0, set->rows()), all_of(3), false).logits;
-    sum += logits.mean(0).argmax(1).eq(set->labels(0, set->rows())).to(at::kDouble).mean().item<double>();
+    const auto logits =
+        ensemble.networks->forward(set->inputs(0, set->rows()), all_of(3), false).logits;
+    sum += logits.mean(0)
+               .argmax(1)
+               .eq(set->labels(0, set->rows()))
+               .to(at::kDouble)
+               .mean()
+               .item<double>();
     n += set->rows();
   }
   EXPECT_DOUBLE_EQ(value_of(result.rows, "ensemble", "C-5", "", "accuracy"), sum / 15);
@@ -72,7 +91,13 @@ TEST_F(SedTree, OneCommandGivesTheRowsOfBothTables) {
 }
 
 TEST_F(SedTree, AMissingCorruptionFolderIsNotSilentlyLeftOut) {
-  auto config = evaluate_config("[evaluate]\nruns = [\"x\"]\nid = \"data/datasets/cached/in_val_deit3b_-1.hdf5\"\n[[evaluate.sets]]\nname = \"C-3\"\npaths = [\"data/datasets/cached/*_3/*.hdf5\"]\n");
-  const auto message = error_of(ErrorKind::kData, [&] { evaluate(*self, {made_ensemble(folder.path(), "linear", 2, kDim, kClasses)}, config, false, [](const Evaluation&) {}); });
+  auto config = evaluate_config(
+      "[evaluate]\nruns = [\"x\"]\nid = "
+      "\"data/datasets/cached/in_val_deit3b_-1.hdf5\"\n[[evaluate.sets]]\nname = \"C-3\"\npaths = "
+      "[\"data/datasets/cached/*_3/*.hdf5\"]\n");
+  const auto message = error_of(ErrorKind::kData, [&] {
+    evaluate(*self, {made_ensemble(folder.path(), "linear", 2, kDim, kClasses)}, config, false,
+             [](const Evaluation&) {});
+  });
   EXPECT_CONTAINS(message, "nothing matches data/datasets/cached/*_3/*.hdf5");
 }

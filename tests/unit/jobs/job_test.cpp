@@ -41,42 +41,58 @@ TEST(Job, ACellIsOneValueWhateverItHolds) {
 }
 
 TEST(Job, TheCommandIsAListOfWords) {
-  const auto jobs = jobs_of("verb,config,set:a.b,set:c,arguments\ntrain,$(touch x).toml,1,\"two\nlines\",\"[\"\"--quiet\"\"]\"\n");
-  EXPECT_EQ(jobs[0].command(), (Texts{"train", "$(touch x).toml", "--set", "a.b=1", "--set", "c=\"two\\nlines\"", "--quiet"}));
+  const auto jobs = jobs_of(
+      "verb,config,set:a.b,set:c,arguments\ntrain,$(touch "
+      "x).toml,1,\"two\nlines\",\"[\"\"--quiet\"\"]\"\n");
+  EXPECT_EQ(jobs[0].command(), (Texts{"train", "$(touch x).toml", "--set", "a.b=1", "--set",
+                                      "c=\"two\\nlines\"", "--quiet"}));
 }
 
 TEST(Job, IsKnownByWhatItComputesNotByItsRow) {
-  const std::string a = "a,train,x.toml,1,2,\n", b = "b,train,x.toml,2,1,note\n", head = "name,verb,config,set:s,ranks,text\n";
+  const std::string a = "a,train,x.toml,1,2,\n", b = "b,train,x.toml,2,1,note\n",
+                    head = "name,verb,config,set:s,ranks,text\n";
   EXPECT_EQ(key_of(head + a + b, "a"), key_of(head + b + a, "a"));
   EXPECT_NE(key_of(head + a + b, "a"), key_of(head + a + b, "b"));
-  EXPECT_EQ(key_of(head + a, "a"), key_of(head + "other,train,x.toml,1,8,\n", "other"));  // ranks and names are execution
+  EXPECT_EQ(key_of(head + a, "a"),
+            key_of(head + "other,train,x.toml,1,8,\n", "other"));  // ranks and names are execution
   EXPECT_TRUE(key_of(head + a, "a").starts_with("train-"));
   EXPECT_EQ(key_of(head + a, "a").size(), 6U + 16U);
 }
 
 TEST(Job, EqualRowsAreNamed) {
-  EXPECT_ERROR_ALL(jobs_of("name,verb,config\na,train,x.toml\nb,train,y.toml\nc,train,x.toml\n"), "s.csv:4: 'c' is the same job as 'a' of line 2");
+  EXPECT_ERROR_ALL(jobs_of("name,verb,config\na,train,x.toml\nb,train,y.toml\nc,train,x.toml\n"),
+                   "s.csv:4: 'c' is the same job as 'a' of line 2");
 }
 
 TEST(Job, ErrorsOfConfigurationsNameTheRow) {
-  EXPECT_ERROR_ALL(jobs_of("name,verb,config,ranks\na,train,bad.toml,1\nb,train,x.toml,0\nc,,x.toml,1\n"), "s.csv:2: a: --set: optimizer.learning_rat: unknown key",
-                   "s.csv:2: a: --set: training.epochs", "s.csv:3: b: ranks: expected an integer >= 1, found \"0\"", "s.csv:4: c: verb: expected the verb");
+  EXPECT_ERROR_ALL(
+      jobs_of("name,verb,config,ranks\na,train,bad.toml,1\nb,train,x.toml,0\nc,,x.toml,1\n"),
+      "s.csv:2: a: --set: optimizer.learning_rat: unknown key",
+      "s.csv:2: a: --set: training.epochs",
+      "s.csv:3: b: ranks: expected an integer >= 1, found \"0\"",
+      "s.csv:4: c: verb: expected the verb");
 }
 
 TEST(Job, RowsThatAreNotEnabledAreNotReadAndCountAsDone) {
-  const auto jobs = jobs_of("name,verb,config,enabled,after\na,train,bad.toml,0,\nb,train,x.toml,yes,a\n");
+  const auto jobs =
+      jobs_of("name,verb,config,enabled,after\na,train,bad.toml,0,\nb,train,x.toml,yes,a\n");
   EXPECT_FALSE(jobs[0].enabled);
   EXPECT_TRUE(jobs[1].after.empty());
   EXPECT_ERROR_ALL(jobs_of("verb,enabled\nv,maybe\n"), "enabled: expected 1 or 0");
 }
 
 TEST(Job, AfterNamesRowsBeforeOrAfterExpansionOrByPattern) {
-  const auto jobs = jobs_of("name,verb,config,after,set:s\ntrain,train,x.toml,,{1..3}\ne1,evaluate,e.toml,train,1\ne2,evaluate,e.toml,train-2,2\ne3,evaluate,e.toml,train-* e1,3\n");
+  const auto jobs = jobs_of(
+      "name,verb,config,after,set:s\ntrain,train,x.toml,,{1..3}\ne1,evaluate,e.toml,train,1\ne2,"
+      "evaluate,e.toml,train-2,2\ne3,evaluate,e.toml,train-* e1,3\n");
   EXPECT_EQ(jobs[3].after.size(), 3U);
   EXPECT_EQ(jobs[4].after, (Texts{jobs[1].key}));
   EXPECT_EQ(jobs[5].after.size(), 4U);
-  EXPECT_ERROR_ALL(jobs_of("name,verb,config,after\nrun,train,x.toml,\ne,evaluate,e.toml,ran\n"), "s.csv:3: after: no row is called 'ran'; did you mean 'run'?");
-  EXPECT_ERROR_ALL(jobs_of("name,verb,config,after\na,train,x.toml,b\nb,train,y.toml,a\nc,train,z.toml,\n"), "wait for each other: ");
+  EXPECT_ERROR_ALL(jobs_of("name,verb,config,after\nrun,train,x.toml,\ne,evaluate,e.toml,ran\n"),
+                   "s.csv:3: after: no row is called 'ran'; did you mean 'run'?");
+  EXPECT_ERROR_ALL(
+      jobs_of("name,verb,config,after\na,train,x.toml,b\nb,train,y.toml,a\nc,train,z.toml,\n"),
+      "wait for each other: ");
   EXPECT_ERROR_ALL(jobs_of("name,verb,config,after\na,train,x.toml,a\n"), "wait for each other: a");
 }
 
@@ -84,7 +100,10 @@ TEST(Job, OptionsOfSbatchAreWordsAndSomeAreOurs) {
   const auto jobs = jobs_of("verb,config,slurm:time,slurm:mem\ntrain,x.toml,01:00:00,$(touch x)\n");
   EXPECT_EQ(jobs[0].slurm, (Texts{"--mem=$(touch x)", "--time=01:00:00"}));
   for (const char* own : {"wrap", "array", "dependency", "output", "export"})
-    EXPECT_ERROR_ALL(jobs_of(std::string("verb,config,slurm:") + own + "\ntrain,x.toml,1\n"), "is given by dissent itself");
-  EXPECT_ERROR_ALL(jobs_of("verb,config,slurm:-t\ntrain,x.toml,1\n"), "expected the long name of an option of sbatch");
-  EXPECT_ERROR_ALL(jobs_of("verb,config,template\ntrain,x.toml,../x\n"), "template: expected the name of a batch script");
+    EXPECT_ERROR_ALL(jobs_of(std::string("verb,config,slurm:") + own + "\ntrain,x.toml,1\n"),
+                     "is given by dissent itself");
+  EXPECT_ERROR_ALL(jobs_of("verb,config,slurm:-t\ntrain,x.toml,1\n"),
+                   "expected the long name of an option of sbatch");
+  EXPECT_ERROR_ALL(jobs_of("verb,config,template\ntrain,x.toml,../x\n"),
+                   "template: expected the name of a batch script");
 }

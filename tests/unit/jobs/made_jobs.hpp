@@ -1,4 +1,5 @@
-// What the tests of jobs share: errors of several lines, a folder of their own, a resolver without configurations.
+// What the tests of jobs share: errors of several lines, a folder of their own, a resolver without
+// configurations.
 #pragma once
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -20,16 +21,22 @@ void expect_texts(const std::vector<std::string>& texts, F f) {
     f();
     ADD_FAILURE() << "no error; expected one with '" << texts[0] << "'";
   } catch (const Error& error) {
-    for (const auto& text : texts) EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << "'" << text << "' is not in:\n" << error.what();
+    for (const auto& text : texts)
+      EXPECT_NE(std::string(error.what()).find(text), std::string::npos)
+          << "'" << text << "' is not in:\n"
+          << error.what();
   }
 }
-#define EXPECT_ERROR_ALL(expression, ...) ::dissent::jobs::testing::expect_texts({__VA_ARGS__}, [&] { static_cast<void>(expression); })
+#define EXPECT_ERROR_ALL(expression, ...) \
+  ::dissent::jobs::testing::expect_texts({__VA_ARGS__}, [&] { static_cast<void>(expression); })
 
 /// A folder that goes with the test.
 struct Folder {
   Folder() {
     static int count = 0;
-    path = (std::filesystem::temp_directory_path() / ("dissent_jobs_test." + std::to_string(::getpid()) + "." + std::to_string(count++))).string();
+    path = (std::filesystem::temp_directory_path() /
+            ("dissent_jobs_test." + std::to_string(::getpid()) + "." + std::to_string(count++)))
+               .string();
     std::filesystem::create_directories(path);
   }
   ~Folder() {
@@ -39,9 +46,14 @@ struct Folder {
   std::string path;
 };
 
-/// A configuration is its name and overrides; "bad.toml" has two errors. A training has one run, runs/<hash>.
-inline Resolution resolve_text(const std::string& verb, const std::string& config, const std::vector<std::string>& overrides, const std::vector<std::string>&) {
-  DISSENT_CHECK(config != "bad.toml", kUsage, "--set: optimizer.learning_rat: unknown key; did you mean 'learning_rate'?\n--set: training.epochs: expected an integer >= 1, found 0");
+/// A configuration is its name and overrides; "bad.toml" has two errors. A training has one run,
+/// runs/<hash>.
+inline Resolution resolve_text(const std::string& verb, const std::string& config,
+                               const std::vector<std::string>& overrides,
+                               const std::vector<std::string>&) {
+  DISSENT_CHECK(config != "bad.toml", kUsage,
+                "--set: optimizer.learning_rat: unknown key; did you mean 'learning_rate'?\n--set: "
+                "training.epochs: expected an integer >= 1, found 0");
   std::string hash = config;
   for (const auto& text : overrides) hash += " " + text;
   Resolution out{.hash = hash, .place = "results", .runs = {}, .hashes = {}, .inputs = {}};
@@ -49,6 +61,8 @@ inline Resolution resolve_text(const std::string& verb, const std::string& confi
   return out;
 }
 
-inline std::vector<Job> jobs_of(const std::string& text) { return make_jobs(parse_sheet("s.csv", text), resolve_text); }
+inline std::vector<Job> jobs_of(const std::string& text) {
+  return make_jobs(parse_sheet("s.csv", text), resolve_text);
+}
 
 }  // namespace dissent::jobs::testing

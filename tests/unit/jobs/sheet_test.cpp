@@ -26,15 +26,18 @@ using Texts = std::vector<std::string>;
 }  // namespace
 
 TEST(Sheet, AlternativesAndRangesGiveTheirProductLeftmostSlowest) {
-  const auto sheet = parse_sheet("s.csv", "verb,config,set:loss.a2d.weight,set:seeds\ntrain,a.toml,{0.1 | 0.5},[{1..3}]\n");
-  EXPECT_EQ(values(sheet, "set:loss.a2d.weight"), (Texts{"0.1", "0.1", "0.1", "0.5", "0.5", "0.5"}));
+  const auto sheet = parse_sheet(
+      "s.csv", "verb,config,set:loss.a2d.weight,set:seeds\ntrain,a.toml,{0.1 | 0.5},[{1..3}]\n");
+  EXPECT_EQ(values(sheet, "set:loss.a2d.weight"),
+            (Texts{"0.1", "0.1", "0.1", "0.5", "0.5", "0.5"}));
   EXPECT_EQ(values(sheet, "set:seeds"), (Texts{"[1]", "[2]", "[3]", "[1]", "[2]", "[3]"}));
   EXPECT_EQ(sheet.rows[4].name, "train-a-0.5-2");
   EXPECT_EQ(sheet.rows[4].group, "train-a");
 }
 
 TEST(Sheet, RangesHaveStepsAndMayBeNegative) {
-  const auto sheet = parse_sheet("s.csv", "verb,x\nv,{-2..0}\nw,{10..50..20}\nu,{7..7}\nt,{0..9..4}\n");
+  const auto sheet =
+      parse_sheet("s.csv", "verb,x\nv,{-2..0}\nw,{10..50..20}\nu,{7..7}\nt,{0..9..4}\n");
   EXPECT_EQ(values(sheet, "x"), (Texts{"-2", "-1", "0", "10", "30", "50", "7", "0", "4", "8"}));
 }
 
@@ -44,7 +47,9 @@ TEST(Sheet, ARangeUpToTheLargestIntegerEnds) {
 }
 
 TEST(Sheet, AColumnMayStandInAnother) {
-  const auto sheet = parse_sheet("s.csv", "name,verb,method,config\nrun-{method},train,{de | gradcam},configs/{method}.toml\n");
+  const auto sheet = parse_sheet(
+      "s.csv",
+      "name,verb,method,config\nrun-{method},train,{de | gradcam},configs/{method}.toml\n");
   EXPECT_EQ(values(sheet, "config"), (Texts{"configs/de.toml", "configs/gradcam.toml"}));
   EXPECT_EQ(names(sheet.rows), (Texts{"run-de", "run-gradcam"}));
 }
@@ -55,41 +60,56 @@ TEST(Sheet, AnEmptyAlternativeIsAnEmptyCell) {
 }
 
 TEST(Sheet, CellsKeepCommasQuotesNewlinesShellTextAndDoubledBraces) {
-  const auto sheet = parse_sheet("s.csv", "verb,note\r\nv,\"a,b\n\"\"c\"\" $(touch x) `y` {{z}}\"\r\n");
+  const auto sheet =
+      parse_sheet("s.csv", "verb,note\r\nv,\"a,b\n\"\"c\"\" $(touch x) `y` {{z}}\"\r\n");
   EXPECT_EQ(values(sheet, "note"), (Texts{"a,b\n\"c\" $(touch x) `y` {z}"}));
 }
 
-TEST(Sheet, ASpreadsheetsByteOrderMarkIsNotPartOfAName) { EXPECT_EQ(parse_sheet("s.csv", "\xEF\xBB\xBFverb\nv\n").columns, (Texts{"verb"})); }
+TEST(Sheet, ASpreadsheetsByteOrderMarkIsNotPartOfAName) {
+  EXPECT_EQ(parse_sheet("s.csv", "\xEF\xBB\xBFverb\nv\n").columns, (Texts{"verb"}));
+}
 
 TEST(Sheet, EveryWrongRowIsNamedAtOnce) {
   const std::string text = "name,verb,x\na,v,{1\nb,v,{nme}\nc,v\na b,v,1\nd,v,}\ne,v,{5..1}\n";
-  EXPECT_ERROR_ALL(parse_sheet("s.csv", text), "s.csv:2: x: a brace is not closed", "s.csv:3: x: {nme}", "did you mean {name}?", "s.csv:4: expected 3 cells, found 2",
-                   "s.csv:5: name: expected letters", "s.csv:6: x: a brace is not opened", "s.csv:7: x: {5..1}: expected a range upwards");
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", text), "s.csv:2: x: a brace is not closed",
+                   "s.csv:3: x: {nme}", "did you mean {name}?",
+                   "s.csv:4: expected 3 cells, found 2", "s.csv:5: name: expected letters",
+                   "s.csv:6: x: a brace is not opened",
+                   "s.csv:7: x: {5..1}: expected a range upwards");
 }
 
 TEST(Sheet, ColumnsAreChecked) {
-  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verbs,x,x,foo:bar,set:\nv,1,2,3,4\n"), "the column 'verb' is missing; is it 'verbs'?", "the column 'x' is there twice",
-                   "'foo:bar': a name with a colon begins with set: or slurm:", "'set:': expected set:table.key");
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verbs,x,x,foo:bar,set:\nv,1,2,3,4\n"),
+                   "the column 'verb' is missing; is it 'verbs'?", "the column 'x' is there twice",
+                   "'foo:bar': a name with a colon begins with set: or slurm:",
+                   "'set:': expected set:table.key");
   EXPECT_ERROR_ALL(parse_sheet("s.csv", ""), "found an empty file");
 }
 
 TEST(Sheet, NamesAreUnique) {
-  EXPECT_ERROR_ALL(parse_sheet("s.csv", "name,verb\na,v\na,w\n"), "s.csv:3: name: 'a' is that of line 2 too");
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", "name,verb\na,v\na,w\n"),
+                   "s.csv:3: name: 'a' is that of line 2 too");
 }
 
 TEST(Sheet, ColumnsThatReferToEachOtherAreAnError) {
-  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,x,y\nv,{y},{x}\n"), "refer to each other in a circle");
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,x,y\nv,{y},{x}\n"),
+                   "refer to each other in a circle");
 }
 
 TEST(Sheet, TooManyCombinationsAreRefusedBeforeTheyAreMade) {
-  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,x,y\nv,{1..90000},{1..90000}\n"), "more than 100000 combinations");
-  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,x\nv,{1..900000000000}\n"), "more than 100000 values");
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,x,y\nv,{1..90000},{1..90000}\n"),
+                   "more than 100000 combinations");
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,x\nv,{1..900000000000}\n"),
+                   "more than 100000 values");
 }
 
 TEST(Sheet, WherePicksRowsByFreeText) {
-  const auto sheet = parse_sheet("s.csv", "name,verb,method,seed\nr-{method}-{seed},train,{de | gradcam | gradcam-oe},{1..2}\n");
+  const auto sheet = parse_sheet(
+      "s.csv",
+      "name,verb,method,seed\nr-{method}-{seed},train,{de | gradcam | gradcam-oe},{1..2}\n");
   EXPECT_EQ(names(where(sheet, {"method=gradcam"})), (Texts{"r-gradcam-1", "r-gradcam-2"}));
-  EXPECT_EQ(names(where(sheet, {"method=gradcam*", "seed=2"})), (Texts{"r-gradcam-2", "r-gradcam-oe-2"}));
+  EXPECT_EQ(names(where(sheet, {"method=gradcam*", "seed=2"})),
+            (Texts{"r-gradcam-2", "r-gradcam-oe-2"}));
   EXPECT_EQ(names(where(sheet, {"name=*-1"})).size(), 3U);
   EXPECT_ERROR_ALL(where(sheet, {"methods=de"}), "has no column 'methods'; did you mean 'method'?");
   EXPECT_ERROR_ALL(where(sheet, {"method"}), "expected column=value");

@@ -24,7 +24,14 @@ namespace {
 
 const ProcessName kElsewhere{"another-host", 1, 1};
 
-Stop stop_of(int code, const std::string& reason, bool is_final) { return {.code = code, .reason = reason, .message = "m", .wall_s = 2, .time = now_s(), .is_final = is_final}; }
+Stop stop_of(int code, const std::string& reason, bool is_final) {
+  return {.code = code,
+          .reason = reason,
+          .message = "m",
+          .wall_s = 2,
+          .time = now_s(),
+          .is_final = is_final};
+}
 
 // A Slurm that is not there.
 Status status_in(const Folder& folder, const Job& job) {
@@ -33,13 +40,17 @@ Status status_in(const Folder& folder, const Job& job) {
 }
 
 struct OneJob : ::testing::Test {
-  OneJob() : job(jobs_of("name,verb,config\na,train,x.toml\n")[0]), own(job_folder(folder.path, job.key)) {
+  OneJob()
+      : job(jobs_of("name,verb,config\na,train,x.toml\n")[0]),
+        own(job_folder(folder.path, job.key)) {
     job.resolution.runs = {folder.path + "/run"};
     setenv("PATH_SAVED", std::getenv("PATH"), 1);
     setenv("PATH", "/nowhere", 1);  // no squeue
   }
   ~OneJob() override { setenv("PATH", std::getenv("PATH_SAVED"), 1); }
-  Attempt attempt(int64_t number, const std::string& backend = "local") const { return attempt_of(job, number, "s.csv", backend); }
+  Attempt attempt(int64_t number, const std::string& backend = "local") const {
+    return attempt_of(job, number, "s.csv", backend);
+  }
   Folder folder;
   Job job;
   std::string own;
@@ -53,12 +64,14 @@ TEST(CreateOnce, OneOfManyWins) {
     const std::string path = folder.path + "/f" + std::to_string(round);
     std::atomic<int> won{0};
     std::vector<std::thread> threads;
-    for (int t = 0; t < 8; ++t) threads.emplace_back([&, t] { won += create_once(path, std::to_string(t)); });
+    for (int t = 0; t < 8; ++t)
+      threads.emplace_back([&, t] { won += create_once(path, std::to_string(t)); });
     for (auto& thread : threads) thread.join();
     EXPECT_EQ(won, 1);
   }
   int files = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder.path)) ++files;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder.path))
+    ++files;
   EXPECT_EQ(files, 20);  // nothing temporary is left
 }
 
@@ -105,7 +118,9 @@ TEST_F(OneJob, AnyOneFileMayBeDeletedAfterTheEnd) {
     std::filesystem::remove_all(own);
     claim(own, attempt(1));
     put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
-    put_beat(own, 1, {.by = this_process(), .time = now_s(), .restart = 0, .stop = stop_of(0, "done", true)});
+    put_beat(
+        own, 1,
+        {.by = this_process(), .time = now_s(), .restart = 0, .stop = stop_of(0, "done", true)});
     put_stop(own, 1, 0, stop_of(0, "done", true));
     ASSERT_TRUE(std::filesystem::remove(own + "/" + name));
     EXPECT_EQ(status_in(folder, job).phase, Phase::kDone) << "without " << name;
@@ -127,7 +142,11 @@ TEST_F(OneJob, AnAttemptThatBegunIsNotGivenUp) {
   EXPECT_EQ(begin(own, attempt(1), why), 0);
   EXPECT_FALSE(abandon(own, 1));
   put_stop(own, 1, 0, stop_of(75, "time limit", false));
-  put_beat(own, 1, {.by = this_process(), .time = now_s(), .restart = 0, .stop = stop_of(75, "time limit", false)});
+  put_beat(own, 1,
+           {.by = this_process(),
+            .time = now_s(),
+            .restart = 0,
+            .stop = stop_of(75, "time limit", false)});
   EXPECT_EQ(begin(own, attempt(1), why), 1);
   EXPECT_EQ(read_state(own).failures(), 0);
 }
@@ -171,7 +190,10 @@ TEST_F(OneJob, ALostAttemptIsEndedBeforeTheNext) {
 
 TEST_F(OneJob, ARunThatWasFinishedByHandIsDone) {
   std::filesystem::create_directories(job.resolution.runs[0]);
-  const auto write = [&](const std::string& hash) { replace(job.resolution.runs[0] + "/provenance.json", "{\"state\": \"finished\", \"config_hash\": \"" + hash + "\"}"); };
+  const auto write = [&](const std::string& hash) {
+    replace(job.resolution.runs[0] + "/provenance.json",
+            "{\"state\": \"finished\", \"config_hash\": \"" + hash + "\"}");
+  };
   write(job.resolution.hashes[0]);
   EXPECT_EQ(status_in(folder, job).phase, Phase::kDone);
   write("another");
@@ -182,7 +204,8 @@ TEST_F(OneJob, RunningSaysEpochAndTimeLeft) {
   std::filesystem::create_directories(job.resolution.runs[0]);
   claim(own, attempt(1));
   put_start(own, 1, 0, {.by = this_process(), .time = now_s() - 100, .slurm_job = "", .epoch = 1});
-  replace(job.resolution.runs[0] + "/progress.json", "{\"epoch\": 3, \"epochs\": 11, \"steps\": 5}");
+  replace(job.resolution.runs[0] + "/progress.json",
+          "{\"epoch\": 3, \"epochs\": 11, \"steps\": 5}");
   replace(job.resolution.runs[0] + "/train.csv", "epoch,total,nll\n0,1.5,\n2,0.5,0.25\n");
   const auto status = status_in(folder, job);
   EXPECT_EQ(status.detail, "epoch 3 of 11, 6.7 min left");  // two epochs took 100 s, eight are left
@@ -192,7 +215,8 @@ TEST_F(OneJob, RunningSaysEpochAndTimeLeft) {
 TEST(Progress, TheLastErrorLineIsOurs) {
   Folder folder;
   const std::string path = folder.path + "/stderr.txt";
-  std::ofstream(path) << "2026-01-01 level=info event=start\ndissent: first: too early\ndissent: x.cache is not there\n-----\nPrimary job terminated normally\n";
+  std::ofstream(path) << "2026-01-01 level=info event=start\ndissent: first: too early\ndissent: "
+                         "x.cache is not there\n-----\nPrimary job terminated normally\n";
   EXPECT_EQ(last_error_line(path), "x.cache is not there");
   EXPECT_EQ(last_error_line(path, file_bytes(path) - 38), "Primary job terminated normally");
   EXPECT_EQ(last_error_line(folder.path + "/none"), "");
@@ -221,5 +245,6 @@ TEST(Process, WordsReachAProgramAsTheyAre) {
   EXPECT_EQ(run_captured({"sh", "-c", "echo bad >&2; exit 7"}).code, 7);
   EXPECT_EQ(run_captured({"sh", "-c", "kill -9 $$"}).code, 137);
   EXPECT_EQ(run_captured({"sleep", "20"}, 0.3).code, 124);
-  EXPECT_ERROR_ALL(run_captured({"no-such-program"}), "cannot start no-such-program: No such file or directory");
+  EXPECT_ERROR_ALL(run_captured({"no-such-program"}),
+                   "cannot start no-such-program: No such file or directory");
 }

@@ -25,38 +25,52 @@ TEST(CrossEntropy, EqualsTheSumOverTheSmoothedTargets) {
   const double smoothing = 0.3;
   const auto target = at::one_hot(labels(), 5).to(at::kDouble) * (1 - smoothing) + smoothing / 5;
   const auto expected = -(target * at::log_softmax(logits, -1)).sum(-1);
-  EXPECT_LT((cross_entropy(logits, labels(), smoothing) - expected).abs().max().item<double>(), 1e-14);
+  EXPECT_LT((cross_entropy(logits, labels(), smoothing) - expected).abs().max().item<double>(),
+            1e-14);
 }
 
 TEST(CrossEntropy, GradientAgreesWithFiniteDifferences) {
   for (const double smoothing : {0.0, 0.4})
-    EXPECT_LT(gradient_error([&](const at::Tensor& x) { return cross_entropy(x, labels(), smoothing).square().sum(); }, made_logits(2, 4, 5), 1e-5),
+    EXPECT_LT(gradient_error(
+                  [&](const at::Tensor& x) {
+                    return cross_entropy(x, labels(), smoothing).square().sum();
+                  },
+                  made_logits(2, 4, 5), 1e-5),
               1e-7);
 }
 
 TEST(CrossEntropy, IsFiniteForLogitsFarApart) {
-  const auto value = cross_entropy(at::tensor({-1e4, 1e4}, at::kDouble).view({1, 1, 2}), at::zeros({1}, at::kLong), 0.1);
+  const auto value = cross_entropy(at::tensor({-1e4, 1e4}, at::kDouble).view({1, 1, 2}),
+                                   at::zeros({1}, at::kLong), 0.1);
   EXPECT_NEAR(value.item<double>(), 2e4 * 0.95, 1e-9);
 }
 
 TEST(CrossEntropy, RefusalsNameArgumentWantedAndGiven) {
   const auto logits = made_logits(2, 4, 5);
-  expect_error(ErrorKind::kUsage, "labels: wanted class numbers 0 .. 4, given 0 .. 5", [&] {
-    cross_entropy(logits, at::tensor({0, 5, 1, 1}, at::kLong));
-  });
-  expect_error(ErrorKind::kUsage, "wanted class numbers 0 .. 4, given -1 .. 1", [&] { cross_entropy(logits, at::tensor({0, -1, 1, 1}, at::kLong)); });
-  expect_error(ErrorKind::kUsage, "labels: wanted [4] Long cpu, given [3] Long cpu", [&] { cross_entropy(logits, at::zeros({3}, at::kLong)); });
-  expect_error(ErrorKind::kUsage, "given [4] Int cpu", [&] { cross_entropy(logits, labels().to(at::kInt)); });
-  expect_error(ErrorKind::kUsage, "logits: wanted [M >= 1, B >= 1, C >= 1] of f32 or f64, given [4, 5] Double",
+  expect_error(ErrorKind::kUsage, "labels: wanted class numbers 0 .. 4, given 0 .. 5",
+               [&] { cross_entropy(logits, at::tensor({0, 5, 1, 1}, at::kLong)); });
+  expect_error(ErrorKind::kUsage, "wanted class numbers 0 .. 4, given -1 .. 1",
+               [&] { cross_entropy(logits, at::tensor({0, -1, 1, 1}, at::kLong)); });
+  expect_error(ErrorKind::kUsage, "labels: wanted [4] Long cpu, given [3] Long cpu",
+               [&] { cross_entropy(logits, at::zeros({3}, at::kLong)); });
+  expect_error(ErrorKind::kUsage, "given [4] Int cpu",
+               [&] { cross_entropy(logits, labels().to(at::kInt)); });
+  expect_error(ErrorKind::kUsage,
+               "logits: wanted [M >= 1, B >= 1, C >= 1] of f32 or f64, given [4, 5] Double",
                [&] { cross_entropy(logits[0], labels()); });
   expect_error(ErrorKind::kUsage, "Half", [&] { cross_entropy(logits.to(at::kHalf), labels()); });
-  expect_error(ErrorKind::kUsage, "smoothing: wanted a number in 0 .. 1, given 1.5", [&] { cross_entropy(logits, labels(), 1.5); });
+  expect_error(ErrorKind::kUsage, "smoothing: wanted a number in 0 .. 1, given 1.5",
+               [&] { cross_entropy(logits, labels(), 1.5); });
 }
 
 TEST(AboveThreshold, EveryMemberHasToBeStrictlyAbove) {
   // p_y is exactly 1/2 where the two logits are equal.
-  const auto logits = at::tensor({0.0, 0.0, 3.0, 0.0, 3.0, 0.0, /**/ 3.0, 0.0, 3.0, 0.0, -3.0, 0.0}, at::kDouble).view({2, 3, 2});
+  const auto logits =
+      at::tensor({0.0, 0.0, 3.0, 0.0, 3.0, 0.0, /**/ 3.0, 0.0, 3.0, 0.0, -3.0, 0.0}, at::kDouble)
+          .view({2, 3, 2});
   const auto zeros = at::zeros({3}, at::kLong);
-  EXPECT_TRUE(at::equal(above_threshold(logits, zeros, 0.5), at::tensor({0, 1, 0}, at::kLong).ne(0)));
-  EXPECT_TRUE(at::equal(above_threshold(logits, zeros, 0.49), at::tensor({1, 1, 0}, at::kLong).ne(0)));
+  EXPECT_TRUE(
+      at::equal(above_threshold(logits, zeros, 0.5), at::tensor({0, 1, 0}, at::kLong).ne(0)));
+  EXPECT_TRUE(
+      at::equal(above_threshold(logits, zeros, 0.49), at::tensor({1, 1, 0}, at::kLong).ne(0)));
 }

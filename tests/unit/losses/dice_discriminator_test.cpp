@@ -15,10 +15,13 @@ namespace {
 const DiceOptions kSmall{.tau = 10, .units = {7, 6}, .label_dim = 3, .leaky_slope = 0.2};
 
 at::Tensor labels() { return at::tensor({0, 2, 1, 2, 0, 2}, at::kLong); }
-std::vector<at::Tensor> discriminator(int64_t features = 5) { return make_dice_discriminator(3, features, 17, kSmall, at::kDouble); }
+std::vector<at::Tensor> discriminator(int64_t features = 5) {
+  return make_dice_discriminator(3, features, 17, kSmall, at::kDouble);
+}
 
 // The plain form: concatenate and go through all layers, pair by pair.
-at::Tensor plain(const std::vector<at::Tensor>& p, const at::Tensor& first, const at::Tensor& second, const at::Tensor& y) {
+at::Tensor plain(const std::vector<at::Tensor>& p, const at::Tensor& first,
+                 const at::Tensor& second, const at::Tensor& y) {
   auto x = at::cat({first, second, p[0].index_select(0, y)}, 1);
   for (size_t i = 1; i < p.size(); i += 2) {
     x = at::mm(x, p[i].t()) + p[i + 1];
@@ -31,9 +34,11 @@ at::Tensor plain(const std::vector<at::Tensor>& p, const at::Tensor& first, cons
 
 TEST(DiceDiscriminator, ShapesOfTheReference) {
   const auto shapes = dice_discriminator_shapes(10, 512);
-  const std::vector<std::vector<int64_t>> expected = {{10, 64}, {256, 1088}, {256}, {256, 256}, {256}, {100, 256}, {100}, {1, 100}, {1}};
+  const std::vector<std::vector<int64_t>> expected = {
+      {10, 64}, {256, 1088}, {256}, {256, 256}, {256}, {100, 256}, {100}, {1, 100}, {1}};
   EXPECT_EQ(shapes, expected);
-  expect_error(ErrorKind::kUsage, "dice_discriminator: units: wanted 1 or more, given 0", [] { dice_discriminator_shapes(2, 3, {.units = {0}}); });
+  expect_error(ErrorKind::kUsage, "dice_discriminator: units: wanted 1 or more, given 0",
+               [] { dice_discriminator_shapes(2, 3, {.units = {0}}); });
 }
 
 TEST(DiceDiscriminator, StartsAsTorchWould) {
@@ -56,11 +61,16 @@ TEST(DicePairLogits, AreThoseOfThePlainForm) {
   const auto p = discriminator();
   const auto z = made_logits(4, 6, 5);
   const auto roll = roll_within_class(labels());
-  const auto joint = dice_pair_logits(p, z, labels(), kSmall), product = dice_pair_logits(p, z, labels(), kSmall, roll);
+  const auto joint = dice_pair_logits(p, z, labels(), kSmall),
+             product = dice_pair_logits(p, z, labels(), kSmall, roll);
   int64_t pair = 0;
   for (const auto& [i, j] : member_pairs(4)) {
     EXPECT_LT((joint[pair] - plain(p, z[i], z[j], labels())).abs().max().item<double>(), 1e-14);
-    EXPECT_LT((product[pair++] - plain(p, z[i], z[j].index_select(0, roll), labels())).abs().max().item<double>(), 1e-14);
+    EXPECT_LT((product[pair++] - plain(p, z[i], z[j].index_select(0, roll), labels()))
+                  .abs()
+                  .max()
+                  .item<double>(),
+              1e-14);
   }
   EXPECT_EQ(joint.size(0), pair);
 }
@@ -68,7 +78,12 @@ TEST(DicePairLogits, AreThoseOfThePlainForm) {
 TEST(DicePairLogits, GradientsAgreeWithFiniteDifferences) {
   const auto p = discriminator();
   const auto z = made_logits(3, 6, 5);
-  EXPECT_LT(gradient_error([&](const at::Tensor& x) { return dice(dice_pair_logits(p, x, labels(), kSmall), kSmall); }, z), kGradientTolerance);
+  EXPECT_LT(gradient_error(
+                [&](const at::Tensor& x) {
+                  return dice(dice_pair_logits(p, x, labels(), kSmall), kSmall);
+                },
+                z),
+            kGradientTolerance);
   for (size_t i = 0; i < p.size(); ++i) {
     const auto of_parameter = [&](const at::Tensor& x) {
       auto changed = p;
@@ -82,7 +97,9 @@ TEST(DicePairLogits, GradientsAgreeWithFiniteDifferences) {
 TEST(DiceDiscriminatorLoss, HasTheHalf) {
   const auto zeros = at::zeros({3, 4}, at::kDouble), ones = at::ones({3, 4}, at::kDouble);
   EXPECT_NEAR(dice_discriminator_loss(zeros, zeros).value.item<double>(), std::log(2.0), 1e-15);
-  const auto right = dice_discriminator_loss(ones, -ones), wrong = dice_discriminator_loss(-ones, ones), equal = dice_discriminator_loss(ones, ones);
+  const auto right = dice_discriminator_loss(ones, -ones),
+             wrong = dice_discriminator_loss(-ones, ones),
+             equal = dice_discriminator_loss(ones, ones);
   EXPECT_NEAR(right.value.item<double>(), std::log1p(std::exp(-1.0)), 1e-15);
   EXPECT_EQ(right.accuracy.sizes(), at::IntArrayRef({3}));
   EXPECT_EQ(right.accuracy.mean().item<double>(), 1);
@@ -95,7 +112,9 @@ TEST(DiceDiscriminatorLoss, ReachesNoMember) {
   auto p = discriminator();
   for (auto& tensor : p) tensor.set_requires_grad(true);
   const auto z = made_logits(3, 6, 5).set_requires_grad(true);
-  const auto gradients = torch::autograd::grad({dice_discriminator_loss(p, z, labels(), kSmall).value}, {z, p[1]}, {}, std::nullopt, false, true);
+  const auto gradients =
+      torch::autograd::grad({dice_discriminator_loss(p, z, labels(), kSmall).value}, {z, p[1]}, {},
+                            std::nullopt, false, true);
   EXPECT_FALSE(gradients[0].defined());
   EXPECT_TRUE(gradients[1].defined());
 }
@@ -108,25 +127,34 @@ TEST(DiceDiscriminatorLoss, LearnsThatOneMemberCopiesTheOther) {
   const double before = dice_discriminator_loss(p, z, labels(), kSmall).value.item<double>();
   for (int step = 0; step < 300; ++step) {
     for (auto& tensor : p) tensor.set_requires_grad(true);
-    const auto gradients = torch::autograd::grad({dice_discriminator_loss(p, z, labels(), kSmall).value}, p);
+    const auto gradients =
+        torch::autograd::grad({dice_discriminator_loss(p, z, labels(), kSmall).value}, p);
     for (size_t i = 0; i < p.size(); ++i) p[i] = (p[i].detach() - 0.3 * gradients[i]);
   }
   const auto after = dice_discriminator_loss(p, z, labels(), kSmall);
-  // Row 2, alone in its class, is the same in both halves: it cannot be told, so a sixth of the samples keeps log 2.
+  // Row 2, alone in its class, is the same in both halves: it cannot be told, so a sixth of the
+  // samples keeps log 2.
   EXPECT_LT(after.value.item<double>(), 0.6 * before);
-  EXPECT_GT(dice(dice_pair_logits(p, z, labels(), kSmall), kSmall).item<double>(), 1) << "and then members are told to differ";
+  EXPECT_GT(dice(dice_pair_logits(p, z, labels(), kSmall), kSmall).item<double>(), 1)
+      << "and then members are told to differ";
 }
 
 TEST(DicePairLogits, RefusalsNameArgumentWantedAndGiven) {
   const auto p = discriminator();
-  expect_error(ErrorKind::kUsage, "dice_pair_logits: features: wanted [M >= 2", [&] { dice_pair_logits(p, made_logits(1, 6, 5), labels(), kSmall); });
-  expect_error(ErrorKind::kUsage, "parameters[1]: wanted [7, 11] Double cpu, given [7, 13] Double cpu",
+  expect_error(ErrorKind::kUsage, "dice_pair_logits: features: wanted [M >= 2",
+               [&] { dice_pair_logits(p, made_logits(1, 6, 5), labels(), kSmall); });
+  expect_error(ErrorKind::kUsage,
+               "parameters[1]: wanted [7, 11] Double cpu, given [7, 13] Double cpu",
                [&] { dice_pair_logits(p, made_logits(2, 6, 4), labels(), kSmall); });
-  expect_error(ErrorKind::kUsage, "parameters: wanted label_embedding [C, E], then W and b of each layer, given 2 tensors",
-               [&] { dice_pair_logits({p[0], p[1]}, made_logits(2, 6, 5), labels(), kSmall); });
-  expect_error(ErrorKind::kUsage, "parameters[0]: wanted [3, 3] Float cpu", [&] { dice_pair_logits(p, made_logits(2, 6, 5).to(at::kFloat), labels(), kSmall); });
-  expect_error(ErrorKind::kUsage, "labels: wanted class numbers 0 .. 2, given 0 .. 3",
-               [&] { dice_pair_logits(p, made_logits(2, 6, 5), at::tensor({0, 3, 1, 2, 0, 2}, at::kLong), kSmall); });
+  expect_error(
+      ErrorKind::kUsage,
+      "parameters: wanted label_embedding [C, E], then W and b of each layer, given 2 tensors",
+      [&] { dice_pair_logits({p[0], p[1]}, made_logits(2, 6, 5), labels(), kSmall); });
+  expect_error(ErrorKind::kUsage, "parameters[0]: wanted [3, 3] Float cpu",
+               [&] { dice_pair_logits(p, made_logits(2, 6, 5).to(at::kFloat), labels(), kSmall); });
+  expect_error(ErrorKind::kUsage, "labels: wanted class numbers 0 .. 2, given 0 .. 3", [&] {
+    dice_pair_logits(p, made_logits(2, 6, 5), at::tensor({0, 3, 1, 2, 0, 2}, at::kLong), kSmall);
+  });
 }
 
 TEST(DicePairLogits, SinglePrecisionStaysNearDoubleWithinItsMemory) {
@@ -140,8 +168,11 @@ TEST(DicePairLogits, SinglePrecisionStaysNearDoubleWithinItsMemory) {
     PeakMemory memory;
     const auto value = dice(dice_pair_logits(p, z, y));
     const auto gradient = torch::autograd::grad({value}, {z})[0];
-    EXPECT_LT(memory.peak(), pairs * rows * (3 * 256 + 2 * 256 + 2 * 100 + 16) * 4 + 4 * z.numel() * 4) << members;
+    EXPECT_LT(memory.peak(),
+              pairs * rows * (3 * 256 + 2 * 256 + 2 * 100 + 16) * 4 + 4 * z.numel() * 4)
+        << members;
     EXPECT_TRUE(gradient.isfinite().all().item<bool>());
-    EXPECT_NEAR(value.item<double>(), dice(dice_pair_logits(exact, z.detach().to(at::kDouble), y)).item<double>(), 1e-6);
+    EXPECT_NEAR(value.item<double>(),
+                dice(dice_pair_logits(exact, z.detach().to(at::kDouble), y)).item<double>(), 1e-6);
   }
 }

@@ -17,7 +17,8 @@ TEST(Dice, IsTheClippedLogRatio) {
   const auto d = pair_logits();
   const auto ratio = -(at::exp(-d) + 1e-6).log();
   EXPECT_NEAR(dice(d).item<double>(), (10 * (ratio / 10).tanh()).mean().item<double>(), 1e-14);
-  EXPECT_NEAR(dice(d, {.tau = 3}).item<double>(), (3 * (ratio / 3).tanh()).mean().item<double>(), 1e-14);
+  EXPECT_NEAR(dice(d, {.tau = 3}).item<double>(), (3 * (ratio / 3).tanh()).mean().item<double>(),
+              1e-14);
   EXPECT_NEAR(dice(at::zeros({1, 1}, at::kDouble)).item<double>(), -std::log1p(1e-6), 1e-20);
 }
 
@@ -37,7 +38,8 @@ TEST(Dice, IsFiniteWithFiniteDerivativesFarOut) {
 
 TEST(Dice, GradientAgreesWithFiniteDifferences) {
   for (const double deviation : {1.0, 10.0})
-    EXPECT_LT(gradient_error([](const at::Tensor& x) { return dice(x); }, pair_logits(deviation)), kGradientTolerance);
+    EXPECT_LT(gradient_error([](const at::Tensor& x) { return dice(x); }, pair_logits(deviation)),
+              kGradientTolerance);
 }
 
 TEST(Dice, SecondDerivativeAgreesWithFiniteDifferences) {
@@ -54,9 +56,11 @@ TEST(Dice, SinglePrecisionStaysNearDouble) {
 }
 
 TEST(Dice, NoPairAndAWrongTauAreErrors) {
-  expect_error(ErrorKind::kUsage, "dice: pair_logits: wanted [P >= 1, B >= 1] of f32 or f64, given [0, 4] Double cpu",
+  expect_error(ErrorKind::kUsage,
+               "dice: pair_logits: wanted [P >= 1, B >= 1] of f32 or f64, given [0, 4] Double cpu",
                [] { dice(at::zeros({0, 4}, at::kDouble)); });
-  expect_error(ErrorKind::kUsage, "dice: tau: wanted a number > 0, given 0", [] { dice(pair_logits(), {.tau = 0}); });
+  expect_error(ErrorKind::kUsage, "dice: tau: wanted a number > 0, given 0",
+               [] { dice(pair_logits(), {.tau = 0}); });
 }
 
 TEST(MemberPairs, ComeInOrder) {
@@ -83,5 +87,7 @@ TEST(RollWithinClass, IsThePlainLoopOnManyLabels) {
 }
 
 TEST(RollWithinClass, WrongLabelsAreAnError) {
-  expect_error(ErrorKind::kUsage, "roll_within_class: labels: wanted [B >= 1] Long, given [2] Double cpu", [] { roll_within_class(at::zeros({2}, at::kDouble)); });
+  expect_error(ErrorKind::kUsage,
+               "roll_within_class: labels: wanted [B >= 1] Long, given [2] Double cpu",
+               [] { roll_within_class(at::zeros({2}, at::kDouble)); });
 }

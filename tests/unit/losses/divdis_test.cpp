@@ -18,41 +18,52 @@ constexpr auto kMean = DivDisReduction::kMean;
 constexpr auto kMinEach = DivDisReduction::kMinEach;
 
 // Logits whose softmax is exactly one-hot in f64.
-at::Tensor certain(std::vector<int64_t> classes, int64_t count) { return at::one_hot(at::tensor(classes, at::kLong), count).to(at::kDouble) * 2000; }
+at::Tensor certain(std::vector<int64_t> classes, int64_t count) {
+  return at::one_hot(at::tensor(classes, at::kLong), count).to(at::kDouble) * 2000;
+}
 
 }  // namespace
 
 TEST(DivDis, EqualCertainMembersShareLogCNats) {
   // J is diagonal with 1/4, so all other entries are 0 log 0.
   const auto member = certain({0, 1, 2, 3}, 4);
-  EXPECT_NEAR(divdis(at::stack({member, member}), kMi, kMean).item<double>(), std::log(4.0) + 1e-9, 1e-14);
+  EXPECT_NEAR(divdis(at::stack({member, member}), kMi, kMean).item<double>(), std::log(4.0) + 1e-9,
+              1e-14);
 }
 
 TEST(DivDis, IndependentMembersShareNothing) {
-  const auto value = divdis(at::stack({certain({0, 0, 1, 1}, 2), certain({0, 1, 0, 1}, 2)}), kMi, kMean).item<double>();
+  const auto value =
+      divdis(at::stack({certain({0, 0, 1, 1}, 2), certain({0, 1, 0, 1}, 2)}), kMi, kMean)
+          .item<double>();
   EXPECT_NEAR(value, 1e-9, 1e-15);
 }
 
 TEST(DivDis, CertainMembersHaveAFiniteGradient) {
   const auto logits = at::stack({certain({0, 1, 2, 2}, 4), certain({0, 1, 1, 2}, 4)});
-  EXPECT_TRUE(gradient_of([](const at::Tensor& x) { return divdis(x, kMi, kMean); }, logits).isfinite().all().item<bool>());
+  EXPECT_TRUE(gradient_of([](const at::Tensor& x) { return divdis(x, kMi, kMean); }, logits)
+                  .isfinite()
+                  .all()
+                  .item<bool>());
 }
 
 TEST(DivDis, L1IsMinusTheDistance) {
-  const auto logits = at::stack({certain({0, 1}, 3), certain({0, 2}, 3)});  // distance 0 in the first sample, 2 in the second
+  const auto logits = at::stack(
+      {certain({0, 1}, 3), certain({0, 2}, 3)});  // distance 0 in the first sample, 2 in the second
   EXPECT_NEAR(divdis(logits, kL1, kMean).item<double>(), -1, 1e-15);
 }
 
 TEST(DivDis, MinEachTakesTheMostAlikePartner) {
   const auto a = certain({0, 1, 0, 1}, 2), b = certain({0, 0, 1, 1}, 2);
-  const auto logits = at::stack({a, a, b});  // pairs: (0,1) log 2, (0,2) and (1,2) 0; rows: log 2, log 2, 0
+  const auto logits =
+      at::stack({a, a, b});  // pairs: (0,1) log 2, (0,2) and (1,2) 0; rows: log 2, log 2, 0
   EXPECT_NEAR(divdis(logits, kMi, kMinEach).item<double>(), (2 * std::log(2.0)) / 3 + 1e-9, 1e-12);
   EXPECT_NEAR(divdis(logits, kMi, kMean).item<double>(), std::log(2.0) / 3 + 1e-9, 1e-12);
 }
 
 TEST(DivDis, PairsOfExactlyZeroAreLeftOut) {
   const auto a = certain({0, 1}, 3), b = certain({0, 2}, 3);
-  const auto logits = at::stack({a, a, b});  // distances 0, 1, 1: the mean is over the two that differ
+  const auto logits =
+      at::stack({a, a, b});  // distances 0, 1, 1: the mean is over the two that differ
   EXPECT_NEAR(divdis(logits, kL1, kMean).item<double>(), -1, 1e-15);
   EXPECT_NEAR(divdis(logits, kL1, kMinEach).item<double>(), -1, 1e-15);
 }
@@ -61,14 +72,20 @@ TEST(DivDis, NoPairLeftGivesZeroWithZeroGradient) {
   const auto member = made_logits(1, 4, 5).expand({3, -1, -1}).contiguous();
   for (const auto reduction : {kMean, kMinEach}) {
     EXPECT_EQ(divdis(member, kL1, reduction).item<double>(), 0);
-    EXPECT_EQ(gradient_of([&](const at::Tensor& x) { return divdis(x, kL1, reduction); }, member).abs().max().item<double>(), 0);
+    EXPECT_EQ(gradient_of([&](const at::Tensor& x) { return divdis(x, kL1, reduction); }, member)
+                  .abs()
+                  .max()
+                  .item<double>(),
+              0);
   }
 }
 
 TEST(DivDis, OneLogitIsASigmoid) {
   const auto one = made_logits(3, 6, 1);
-  const auto two = at::cat({one, at::zeros_like(one)}, -1);  // softmax(z, 0) = (sigmoid z, 1 - sigmoid z)
-  EXPECT_NEAR(divdis(one, kMi, kMean).item<double>(), divdis(two, kMi, kMean).item<double>(), 1e-14);
+  const auto two =
+      at::cat({one, at::zeros_like(one)}, -1);  // softmax(z, 0) = (sigmoid z, 1 - sigmoid z)
+  EXPECT_NEAR(divdis(one, kMi, kMean).item<double>(), divdis(two, kMi, kMean).item<double>(),
+              1e-14);
 }
 
 TEST(DivDis, GradientAgreesWithFiniteDifferences) {
@@ -85,23 +102,27 @@ TEST(DivDis, OrderOfMembersDoesNotMatter) {
   const auto order = at::tensor({2, 0, 3, 1}, at::kLong);
   for (const auto mode : {kMi, kL1})
     for (const auto reduction : {kMean, kMinEach})
-      EXPECT_NEAR(divdis(logits, mode, reduction).item<double>(), divdis(logits.index_select(0, order), mode, reduction).item<double>(), 1e-14);
+      EXPECT_NEAR(divdis(logits, mode, reduction).item<double>(),
+                  divdis(logits.index_select(0, order), mode, reduction).item<double>(), 1e-14);
 }
 
 TEST(DivDis, NanReachesTheValue) {
   auto logits = made_logits(3, 4, 5);
   logits[1][2][3] = std::nan("");
   for (const auto mode : {kMi, kL1})
-    for (const auto reduction : {kMean, kMinEach}) EXPECT_TRUE(std::isnan(divdis(logits, mode, reduction).item<double>()));
+    for (const auto reduction : {kMean, kMinEach})
+      EXPECT_TRUE(std::isnan(divdis(logits, mode, reduction).item<double>()));
 }
 
 TEST(DivDis, OneMemberIsAnError) {
-  expect_error(ErrorKind::kUsage, "divdis: logits: wanted [M >= 2", [] { divdis(made_logits(1, 4, 5), kMi, kMean); });
+  expect_error(ErrorKind::kUsage, "divdis: logits: wanted [M >= 2",
+               [] { divdis(made_logits(1, 4, 5), kMi, kMean); });
 }
 
 TEST(DivDis, ASecondDerivativeIsAnErrorNotAWrongNumber) {
   const auto x = made_logits(2, 4, 3).set_requires_grad(true);
-  expect_error(ErrorKind::kUsage, "second derivative", [&] { torch::autograd::grad({divdis(x, kMi, kMean)}, {x}, {}, true, true); });
+  expect_error(ErrorKind::kUsage, "second derivative",
+               [&] { torch::autograd::grad({divdis(x, kMi, kMean)}, {x}, {}, true, true); });
 }
 
 TEST(DivDis, AThousandClassesNeedThreeClassSquaresAtATime) {
@@ -114,7 +135,8 @@ TEST(DivDis, AThousandClassesNeedThreeClassSquaresAtATime) {
     EXPECT_EQ(gradient.sizes(), logits.sizes());
     EXPECT_TRUE(gradient.isfinite().all().item<bool>());
     EXPECT_GT(memory.peak(), square);  // the hook sees the allocations at all
-    EXPECT_LT(memory.peak(), 3 * square + 8 * members * rows * classes * 4) << members << " members";
+    EXPECT_LT(memory.peak(), 3 * square + 8 * members * rows * classes * 4)
+        << members << " members";
   }
 }
 

@@ -13,7 +13,8 @@ using namespace dissent::testing;
 
 namespace {
 
-constexpr auto kSimilarities = {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine, Similarity::kIou, Similarity::kLogDet};
+constexpr auto kSimilarities = {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine,
+                                Similarity::kIou, Similarity::kLogDet};
 constexpr auto kActivations = {MapActivation::kRelu, MapActivation::kAbs, MapActivation::kNone};
 
 double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
@@ -38,7 +39,9 @@ TEST(GradCamEdge, ConstantMapsStayFinite) {
         const auto value = saliency_similarity(maps, similarity);
         EXPECT_TRUE(std::isfinite(value.item<double>()));
         for (const auto& gradient : torch::autograd::grad({value}, {net.f, net.w1, net.w2}))
-          EXPECT_TRUE(gradient.isfinite().all().item<bool>()) << to_string(similarity) << " " << to_string(activation) << " " << c10::toString(dtype);
+          EXPECT_TRUE(gradient.isfinite().all().item<bool>())
+              << to_string(similarity) << " " << to_string(activation) << " "
+              << c10::toString(dtype);
       }
   }
 }
@@ -46,16 +49,22 @@ TEST(GradCamEdge, ConstantMapsStayFinite) {
 TEST(GradCamEdge, OnePixelIsAConstantMap) {
   const SaliencyNetwork net(2, 2, 3, 3, 3);
   const auto narrow = net.f.detach().narrow(4, 0, 3).contiguous().set_requires_grad(true);
-  const auto value = gradcam(net.logits(narrow), net.labels, MemberInputs::stacked(narrow), {.crop = 1});
+  const auto value =
+      gradcam(net.logits(narrow), net.labels, MemberInputs::stacked(narrow), {.crop = 1});
   EXPECT_EQ(value.item<double>(), 0);
   EXPECT_EQ(largest(torch::autograd::grad({value}, {narrow})[0]), 0);
 }
 
 TEST(GradCamEdge, OneSampleAndTwoMembers) {
   const SaliencyNetwork net(2, 1, 3);
-  const auto maps = saliency_maps(net.logits(net.f), net.labels, MemberInputs::stacked(net.f), {}).detach().flatten(2);
-  const auto expected = (maps[0] * maps[1]).sum() / ((maps[0].norm() + 1e-6) * (maps[1].norm() + 1e-6));
-  EXPECT_NEAR(gradcam(net.logits(net.f), net.labels, MemberInputs::stacked(net.f), {}).item<double>(), expected.item<double>(), 1e-14);
+  const auto maps = saliency_maps(net.logits(net.f), net.labels, MemberInputs::stacked(net.f), {})
+                        .detach()
+                        .flatten(2);
+  const auto expected =
+      (maps[0] * maps[1]).sum() / ((maps[0].norm() + 1e-6) * (maps[1].norm() + 1e-6));
+  EXPECT_NEAR(
+      gradcam(net.logits(net.f), net.labels, MemberInputs::stacked(net.f), {}).item<double>(),
+      expected.item<double>(), 1e-14);
 }
 
 TEST(GradCamEdge, WithoutAGraphForEvaluation) {
@@ -90,33 +99,45 @@ TEST(GradCamEdge, WrongArgumentsAreErrors) {
   const SaliencyNetwork net(2, 2, 3);
   const auto logits = net.logits(net.f);
   const auto stack = MemberInputs::stacked(net.f);
-  const auto fails = [&](const std::string& text, const at::Tensor& z, const MemberInputs& maps, const GradCamOptions& options,
-                         const at::Tensor& noise = {}) {
+  const auto fails = [&](const std::string& text, const at::Tensor& z, const MemberInputs& maps,
+                         const GradCamOptions& options, const at::Tensor& noise = {}) {
     expect_error(ErrorKind::kUsage, text, [&] { gradcam(z, net.labels, maps, options, noise); });
   };
   const SaliencyNetwork one(1, 2, 3);
   fails("gradcam: logits: wanted [M >= 2", one.logits(one.f), MemberInputs::stacked(one.f), {});
   fails("gradcam: crop: wanted 0 .. 2 for maps of 5 x 6, given 3", logits, stack, {.crop = 3});
   fails("gradcam: crop: wanted 0 .. 2 for maps of 5 x 6, given -1", logits, stack, {.crop = -1});
-  fails("gradcam: noise: wanted [2, 2, 3] Double cpu for target small_logits, given nothing", logits, stack, {.target = GradCamTarget::kSmallLogits});
-  fails("gradcam: feature_maps: wanted 2 tensors, given 1", logits, MemberInputs::each({net.f}), {});
-  fails("gradcam: feature_maps: wanted [2, 2, K, H, W] Double cpu, given [2, 3, 5, 6]", logits, MemberInputs::stacked(net.f.select(0, 0)), {});
-  fails("gradcam: feature_maps: wanted [2, K, H, W] Double cpu, given [2, 2, 3, 5, 6]", logits, MemberInputs::shared(net.f), {});
-  fails("gradcam: feature_maps: wanted a tensor that requires gradients", logits, MemberInputs::stacked(net.f.detach()), {});
-  fails("gradcam: feature_maps: the logits do not depend on it", logits, MemberInputs::stacked(net.f.clone()), {});
+  fails("gradcam: noise: wanted [2, 2, 3] Double cpu for target small_logits, given nothing",
+        logits, stack, {.target = GradCamTarget::kSmallLogits});
+  fails("gradcam: feature_maps: wanted 2 tensors, given 1", logits, MemberInputs::each({net.f}),
+        {});
+  fails("gradcam: feature_maps: wanted [2, 2, K, H, W] Double cpu, given [2, 3, 5, 6]", logits,
+        MemberInputs::stacked(net.f.select(0, 0)), {});
+  fails("gradcam: feature_maps: wanted [2, K, H, W] Double cpu, given [2, 2, 3, 5, 6]", logits,
+        MemberInputs::shared(net.f), {});
+  fails("gradcam: feature_maps: wanted a tensor that requires gradients", logits,
+        MemberInputs::stacked(net.f.detach()), {});
+  fails("gradcam: feature_maps: the logits do not depend on it", logits,
+        MemberInputs::stacked(net.f.clone()), {});
   fails("gradcam: logits: wanted logits with their graph", logits.detach(), stack, {});
-  fails("wanted C >= 2 for target alt_probs", logits.narrow(2, 0, 1), stack, {.target = GradCamTarget::kAltProbs});
+  fails("wanted C >= 2 for target alt_probs", logits.narrow(2, 0, 1), stack,
+        {.target = GradCamTarget::kAltProbs});
   expect_error(ErrorKind::kUsage, "gradcam: labels: wanted class numbers 0 .. 2, given 1 .. 3",
                [&] { gradcam(logits, at::tensor({1, 3}, at::kLong), stack, {}); });
-  expect_error(ErrorKind::kUsage, "saliency_similarity: maps: wanted [M, B, h, w]", [&] { saliency_similarity(logits, Similarity::kDot); });
+  expect_error(ErrorKind::kUsage, "saliency_similarity: maps: wanted [M, B, h, w]",
+               [&] { saliency_similarity(logits, Similarity::kDot); });
 }
 
 TEST(GradCamEdge, NamesGoBothWays) {
-  for (const auto& name : grad_cam_target_names()) EXPECT_EQ(to_string(grad_cam_target(name)), name);
+  for (const auto& name : grad_cam_target_names())
+    EXPECT_EQ(to_string(grad_cam_target(name)), name);
   for (const auto& name : map_activation_names()) EXPECT_EQ(to_string(map_activation(name)), name);
-  expect_error(ErrorKind::kUsage, "unknown target of gradcam 'logit'; known: gt_logit, gt_prob, alt_logits, alt_probs, small_logits",
+  expect_error(ErrorKind::kUsage,
+               "unknown target of gradcam 'logit'; known: gt_logit, gt_prob, alt_logits, "
+               "alt_probs, small_logits",
                [] { grad_cam_target("logit"); });
-  expect_error(ErrorKind::kUsage, "unknown activation of maps 'gelu'; known: relu, abs, none", [] { map_activation("gelu"); });
+  expect_error(ErrorKind::kUsage, "unknown activation of maps 'gelu'; known: relu, abs, none",
+               [] { map_activation("gelu"); });
 }
 
 TEST(GradCamEdge, SinglePrecisionStaysNearDouble) {
@@ -124,13 +145,21 @@ TEST(GradCamEdge, SinglePrecisionStaysNearDouble) {
   const auto exact = single.to(at::kDouble);
   for (const auto similarity : kSimilarities) {
     const GradCamOptions options{.similarity = similarity};
-    const auto value = gradcam(single.logits(single.f), single.labels, MemberInputs::stacked(single.f), options);
-    const auto wanted = gradcam(exact.logits(exact.f), exact.labels, MemberInputs::stacked(exact.f), options);
+    const auto value =
+        gradcam(single.logits(single.f), single.labels, MemberInputs::stacked(single.f), options);
+    const auto wanted =
+        gradcam(exact.logits(exact.f), exact.labels, MemberInputs::stacked(exact.f), options);
     EXPECT_EQ(value.scalar_type(), at::kFloat);
-    const double scale = similarity == Similarity::kDot ? 42 : std::max(1.0, std::abs(wanted.item<double>()));  // |n|^2 = h w = 6 x 7
-    EXPECT_NEAR(value.item<double>(), wanted.item<double>(), 5e-6 * scale) << to_string(similarity);            // some 50 roundings of 6e-8
-    const auto gradient = torch::autograd::grad({value}, {single.f})[0], wanted_gradient = torch::autograd::grad({wanted}, {exact.f})[0];
-    EXPECT_LT(largest(gradient - wanted_gradient), 2e-4 * largest(wanted_gradient)) << to_string(similarity);
+    const double scale =
+        similarity == Similarity::kDot
+            ? 42
+            : std::max(1.0, std::abs(wanted.item<double>()));  // |n|^2 = h w = 6 x 7
+    EXPECT_NEAR(value.item<double>(), wanted.item<double>(), 5e-6 * scale)
+        << to_string(similarity);  // some 50 roundings of 6e-8
+    const auto gradient = torch::autograd::grad({value}, {single.f})[0],
+               wanted_gradient = torch::autograd::grad({wanted}, {exact.f})[0];
+    EXPECT_LT(largest(gradient - wanted_gradient), 2e-4 * largest(wanted_gradient))
+        << to_string(similarity);
   }
 }
 
@@ -141,10 +170,13 @@ TEST(GradCamEdge, MemoryGrowsWithTheFeatureMapsOnly) {
     const auto size = static_cast<int64_t>(net.f.nbytes());
     for (const auto similarity : {Similarity::kCosine, Similarity::kLogDet}) {
       PeakMemory memory;
-      const auto value = gradcam(net.logits(net.f), net.labels, MemberInputs::stacked(net.f), {.similarity = similarity});
+      const auto value = gradcam(net.logits(net.f), net.labels, MemberInputs::stacked(net.f),
+                                 {.similarity = similarity});
       const auto gradients = torch::autograd::grad({value}, {net.f, net.w1, net.w2});
       EXPECT_TRUE(gradients[0].isfinite().all().item<bool>());
-      EXPECT_LT(2 * memory.peak(), 9 * size) << members << " members, " << static_cast<double>(memory.peak()) / static_cast<double>(size) << " sizes";
+      EXPECT_LT(2 * memory.peak(), 9 * size)
+          << members << " members, "
+          << static_cast<double>(memory.peak()) / static_cast<double>(size) << " sizes";
     }
   }
 }

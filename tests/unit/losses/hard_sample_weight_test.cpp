@@ -13,7 +13,8 @@ at::Tensor labels() { return at::tensor({0, 2, 1, 4}, at::kLong); }
 
 TEST(HardSampleWeight, IsCrossEntropyOfTheMeanLogitOverItsSquaredBatchMean) {
   const auto logits = made_logits(3, 4, 5);
-  const auto hardness = -at::log_softmax(logits.mean(0), -1).gather(1, labels().unsqueeze(1)).squeeze(1);
+  const auto hardness =
+      -at::log_softmax(logits.mean(0), -1).gather(1, labels().unsqueeze(1)).squeeze(1);
   const auto weight = hard_sample_weight(logits, labels());
   EXPECT_LT((weight - hardness / hardness.mean().square()).abs().max().item<double>(), 1e-14);
   EXPECT_NEAR(weight.mean().item<double>(), 1 / hardness.mean().item<double>(), 1e-14);
@@ -52,5 +53,11 @@ TEST(HardSampleWeight, HalvesOfABatchWithItsMeanGiveTheWholeBatchsWeights) {
   const auto first = ensemble_cross_entropy(logits.slice(1, 0, 2), labels().slice(0, 0, 2));
   const auto second = ensemble_cross_entropy(logits.slice(1, 2, 4), labels().slice(0, 2, 4));
   const auto mean = (first.sum() + second.sum()) / 4;
-  EXPECT_LT((at::cat({hard_sample_weight_from(first, mean), hard_sample_weight_from(second, mean)}) - whole).abs().max().item<double>(), 1e-14);
+  EXPECT_LT(
+      (at::cat({hard_sample_weight_from(first, mean), hard_sample_weight_from(second, mean)}) -
+       whole)
+          .abs()
+          .max()
+          .item<double>(),
+      1e-14);
 }

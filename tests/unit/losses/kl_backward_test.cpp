@@ -25,7 +25,9 @@ TEST(KlBackward, IsZeroOnlyForTheSameMeanOfEachMember) {
 
 TEST(KlBackward, GradientAgreesWithFiniteDifferences) {
   const auto source = mean_prediction(made_logits(3, 7, 5, 1.5, 3));
-  EXPECT_LT(gradient_error([&](const at::Tensor& x) { return kl_backward(x, source); }, made_logits(3, 4, 5)), kGradientTolerance);
+  EXPECT_LT(gradient_error([&](const at::Tensor& x) { return kl_backward(x, source); },
+                           made_logits(3, 4, 5)),
+            kGradientTolerance);
 }
 
 TEST(KlBackward, NoGradientReachesTheSource) {

@@ -9,10 +9,16 @@ using namespace dissent::losses;
 using namespace dissent::testing;
 
 TEST(Ncl, TwoCertainMembersInClosedForm) {
-  // p = (1, 0) and (0, 1): d = +-(1/2, -1/2), so each ordered pair has -1/2. The second sample has them agree.
-  const auto logits = at::tensor({2000.0, 0.0, 2000.0, 0.0, /**/ 0.0, 2000.0, 2000.0, 0.0}, at::kDouble).view({2, 2, 2});
+  // p = (1, 0) and (0, 1): d = +-(1/2, -1/2), so each ordered pair has -1/2. The second sample has
+  // them agree.
+  const auto logits =
+      at::tensor({2000.0, 0.0, 2000.0, 0.0, /**/ 0.0, 2000.0, 2000.0, 0.0}, at::kDouble)
+          .view({2, 2, 2});
   EXPECT_NEAR(ncl(logits).item<double>(), -0.25, 1e-16);
-  EXPECT_TRUE(gradient_of([](const at::Tensor& x) { return ncl(x); }, logits).isfinite().all().item<bool>());
+  EXPECT_TRUE(gradient_of([](const at::Tensor& x) { return ncl(x); }, logits)
+                  .isfinite()
+                  .all()
+                  .item<bool>());
 }
 
 TEST(Ncl, IsTheMeanOverOrderedPairs) {
@@ -22,7 +28,8 @@ TEST(Ncl, IsTheMeanOverOrderedPairs) {
   for (int64_t i = 0; i < members; ++i)
     for (int64_t j = 0; j < members; ++j)
       if (i != j) sum += (d[i] * d[j]).sum().item<double>();
-  EXPECT_NEAR(ncl(made_logits(members, rows, 5)).item<double>(), sum / (members * (members - 1) * rows), 1e-16);
+  EXPECT_NEAR(ncl(made_logits(members, rows, 5)).item<double>(),
+              sum / (members * (members - 1) * rows), 1e-16);
 }
 
 TEST(Ncl, GradientAgreesWithFiniteDifferencesWhetherTheMeanMovesOrNot) {
@@ -40,7 +47,9 @@ TEST(Ncl, GradientAgreesWithFiniteDifferencesWhetherTheMeanMovesOrNot) {
 
 TEST(Ncl, OrderOfMembersDoesNotMatter) {
   const auto logits = made_logits(4, 6, 5);
-  EXPECT_NEAR(ncl(logits).item<double>(), ncl(logits.index_select(0, at::tensor({2, 0, 3, 1}, at::kLong))).item<double>(), 1e-16);
+  EXPECT_NEAR(ncl(logits).item<double>(),
+              ncl(logits.index_select(0, at::tensor({2, 0, 3, 1}, at::kLong))).item<double>(),
+              1e-16);
 }
 
 TEST(Ncl, OneSampleIsEnoughAndOneMemberIsNot) {
@@ -57,8 +66,10 @@ TEST(Ncl, SinglePrecisionStaysNearDoubleWithinItsMemory) {
     const auto value = ncl(logits);
     const auto gradient = torch::autograd::grad({value}, {logits})[0];
     EXPECT_LT(memory.peak(), (5.01 * logits.numel() + rows * 1000) * 4) << members;
-    // Values are at most 1 / M; a probability is off by some roundings of 6e-8, and the mean of a thousand samples and classes by less.
+    // Values are at most 1 / M; a probability is off by some roundings of 6e-8, and the mean of a
+    // thousand samples and classes by less.
     EXPECT_NEAR(value.item<double>(), ncl(exact).item<double>(), 1e-7);
-    EXPECT_LT((gradient - exact_gradient).abs().max().item<double>(), 1e-6 * exact_gradient.abs().max().item<double>());
+    EXPECT_LT((gradient - exact_gradient).abs().max().item<double>(),
+              1e-6 * exact_gradient.abs().max().item<double>());
   }
 }

@@ -10,7 +10,9 @@ using namespace dissent;
 using namespace dissent::losses;
 using namespace dissent::testing;
 
-TEST(Oe, EqualLogitsGiveLogC) { EXPECT_NEAR(oe(at::full({2, 3, 5}, 7.0, at::kDouble)).item<double>(), std::log(5.0), 1e-15); }
+TEST(Oe, EqualLogitsGiveLogC) {
+  EXPECT_NEAR(oe(at::full({2, 3, 5}, 7.0, at::kDouble)).item<double>(), std::log(5.0), 1e-15);
+}
 
 TEST(Oe, ACertainMemberPaysItsMargin) {
   // p exactly (1, 0): the loss is the distance to the mean logit.
@@ -26,7 +28,8 @@ TEST(Oe, IsTheCrossEntropyToTheUniformDistribution) {
 }
 
 TEST(Oe, GradientAgreesWithFiniteDifferences) {
-  EXPECT_LT(gradient_error([](const at::Tensor& x) { return oe(x); }, made_logits(3, 4, 5)), kGradientTolerance);
+  EXPECT_LT(gradient_error([](const at::Tensor& x) { return oe(x); }, made_logits(3, 4, 5)),
+            kGradientTolerance);
 }
 
 TEST(Oe, MembersAreNotCoupled) {
@@ -37,7 +40,8 @@ TEST(Oe, MembersAreNotCoupled) {
 }
 
 TEST(Oe, WrongShapesAreAnError) {
-  expect_error(ErrorKind::kUsage, "oe: logits: wanted [M >= 1, B >= 1, C >= 1]", [] { oe(made_logits(2, 3, 4)[0]); });
+  expect_error(ErrorKind::kUsage, "oe: logits: wanted [M >= 1, B >= 1, C >= 1]",
+               [] { oe(made_logits(2, 3, 4)[0]); });
 }
 
 TEST(Oe, SinglePrecisionStaysNearDoubleWithinItsMemory) {
@@ -48,6 +52,7 @@ TEST(Oe, SinglePrecisionStaysNearDoubleWithinItsMemory) {
     const auto gradient = torch::autograd::grad({value}, {logits})[0];
     EXPECT_LT(memory.peak(), 3.01 * logits.numel() * 4) << members;
     EXPECT_TRUE(gradient.isfinite().all().item<bool>());
-    EXPECT_NEAR(value.item<double>(), oe(logits.to(at::kDouble)).item<double>(), 5e-6);  // a few roundings of 6e-8 of log 1000 + 1
+    EXPECT_NEAR(value.item<double>(), oe(logits.to(at::kDouble)).item<double>(),
+                5e-6);  // a few roundings of 6e-8 of log 1000 + 1
   }
 }

@@ -7,10 +7,13 @@
 
 namespace dissent::testing {
 
-/// Bytes of tensors that this thread allocates on the CPU while the object lives, through the hook of torch's memory profiler.
+/// Bytes of tensors that this thread allocates on the CPU while the object lives, through the hook
+/// of torch's memory profiler.
 class PeakMemory {
  public:
-  PeakMemory() : counter_(std::make_shared<Counter>()), guard_(c10::DebugInfoKind::PROFILER_STATE, counter_) {}
+  PeakMemory()
+      : counter_(std::make_shared<Counter>()),
+        guard_(c10::DebugInfoKind::PROFILER_STATE, counter_) {}
   int64_t peak() const { return counter_->peak; }
 
  private:

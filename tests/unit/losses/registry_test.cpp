@@ -26,16 +26,26 @@ struct Variant {
 // Every loss at its defaults, and at options that change its traits.
 std::vector<Variant> variants() {
   std::vector<Variant> all;
-  for (const auto& loss : loss_table()) all.push_back({loss.name, loss.name == "dice" ? std::any(small_discriminator()) : loss.default_options});
-  all.push_back({"cross_entropy", CrossEntropyOptions{.label_smoothing = 0.3, .output = CrossEntropyOutput::kProductOfExperts}});
+  for (const auto& loss : loss_table())
+    all.push_back(
+        {loss.name, loss.name == "dice" ? std::any(small_discriminator()) : loss.default_options});
+  all.push_back(
+      {"cross_entropy", CrossEntropyOptions{.label_smoothing = 0.3,
+                                            .output = CrossEntropyOutput::kProductOfExperts}});
   all.push_back({"a2d", A2dOptions{.sample_weight = SampleWeight::kHard}});
-  all.push_back({"gradcam", GradCamOptions{.target = GradCamTarget::kSmallLogits, .similarity = Similarity::kExpCosine}});
-  all.push_back({"gradcam", GradCamOptions{.target = GradCamTarget::kAltProbs, .similarity = Similarity::kLogDet}});
+  all.push_back({"gradcam", GradCamOptions{.target = GradCamTarget::kSmallLogits,
+                                           .similarity = Similarity::kExpCosine}});
+  all.push_back({"gradcam", GradCamOptions{.target = GradCamTarget::kAltProbs,
+                                           .similarity = Similarity::kLogDet}});
   return all;
 }
 
-double value_of(const Variant& variant, const LossInput& input) { return evaluate(variant.name, input, variant.options).item<double>(); }
-LossTraits traits_of(const Variant& variant) { return losses::traits_of(find_loss(variant.name), variant.options); }
+double value_of(const Variant& variant, const LossInput& input) {
+  return evaluate(variant.name, input, variant.options).item<double>();
+}
+LossTraits traits_of(const Variant& variant) {
+  return losses::traits_of(find_loss(variant.name), variant.options);
+}
 
 }  // namespace
 
@@ -45,9 +55,12 @@ TEST(LossTable, NamesAreUniqueAndFoundAndLinesAreFull) {
     EXPECT_TRUE(names.insert(loss.name).second) << loss.name;
     EXPECT_EQ(&find_loss(loss.name), &loss);
     EXPECT_EQ(loss.options.name, "loss." + loss.name);
-    EXPECT_FALSE(loss.summary.empty() || loss.formula.empty() || loss.citation.empty() || loss.traits.needs.empty()) << loss.name;
+    EXPECT_FALSE(loss.summary.empty() || loss.formula.empty() || loss.citation.empty() ||
+                 loss.traits.needs.empty())
+        << loss.name;
   }
-  expect_error(ErrorKind::kUsage, "unknown loss 'a2s'; known: cross_entropy, logit_norm, ", [] { find_loss("a2s"); });
+  expect_error(ErrorKind::kUsage, "unknown loss 'a2s'; known: cross_entropy, logit_norm, ",
+               [] { find_loss("a2s"); });
 }
 
 TEST(LossTable, ValuesAreFiniteScalarsWithAGradient) {
@@ -66,7 +79,8 @@ TEST(LossTable, ValuesAreFiniteScalarsWithAGradient) {
 
 TEST(LossTable, OneSampleIsEnough) {
   const MadeEnsemble made;
-  for (const auto& variant : variants()) EXPECT_TRUE(std::isfinite(value_of(variant, made.input(kAll, 2, 1)))) << variant.name;
+  for (const auto& variant : variants())
+    EXPECT_TRUE(std::isfinite(value_of(variant, made.input(kAll, 2, 1)))) << variant.name;
 }
 
 TEST(LossTable, OrderOfMembersDoesNotMatter) {
@@ -75,7 +89,8 @@ TEST(LossTable, OrderOfMembersDoesNotMatter) {
     auto one = made.input(kAll), other = made.input({2, 0, 3, 1});
     one.drawn_member = 3;  // the same member
     other.drawn_member = 2;
-    if (variant.name == "dice") continue;  // D(z_i, z_j) is of ordered features: a pair's order is that of its members
+    if (variant.name == "dice")
+      continue;  // D(z_i, z_j) is of ordered features: a pair's order is that of its members
     EXPECT_NEAR(value_of(variant, one), value_of(variant, other), 1e-9) << variant.name;
   }
 }
@@ -85,17 +100,26 @@ TEST(LossTable, FewestMembersAreEnoughAndOneLessIsAnError) {
   for (const auto& variant : variants()) {
     const auto fewest = traits_of(variant).min_members;
     ASSERT_TRUE(fewest == 1 || fewest == 2) << variant.name;
-    EXPECT_TRUE(std::isfinite(value_of(variant, made.input(fewest == 1 ? std::vector<int64_t>{1} : std::vector<int64_t>{1, 2})))) << variant.name;
-    if (fewest == 2) expect_error(ErrorKind::kUsage, "wanted [M >= 2", [&] { value_of(variant, made.input({1})); });
+    EXPECT_TRUE(std::isfinite(value_of(
+        variant, made.input(fewest == 1 ? std::vector<int64_t>{1} : std::vector<int64_t>{1, 2}))))
+        << variant.name;
+    if (fewest == 2)
+      expect_error(ErrorKind::kUsage, "wanted [M >= 2",
+                   [&] { value_of(variant, made.input({1})); });
   }
 }
 
 TEST(LossTable, ALossThatIsAMeanOverSamplesIsThatOfItsHalves) {
   const MadeEnsemble made;
   for (const auto& variant : variants()) {
-    const double whole = value_of(variant, made.input(kAll)), halves = (value_of(variant, made.input(kAll, 0, 3)) + value_of(variant, made.input(kAll, 3, 3))) / 2;
-    if (traits_of(variant).nonlinear_in_batch) EXPECT_GT(std::abs(whole - halves), 1e-6) << variant.name;
-    else EXPECT_NEAR(whole, halves, 1e-9) << variant.name;
+    const double whole = value_of(variant, made.input(kAll)),
+                 halves = (value_of(variant, made.input(kAll, 0, 3)) +
+                           value_of(variant, made.input(kAll, 3, 3))) /
+                          2;
+    if (traits_of(variant).nonlinear_in_batch)
+      EXPECT_GT(std::abs(whole - halves), 1e-6) << variant.name;
+    else
+      EXPECT_NEAR(whole, halves, 1e-9) << variant.name;
   }
 }
 
@@ -110,8 +134,10 @@ TEST(LossTable, ALossThatExchangesNothingIsTheMeanOfItsMembers) {
     const double whole = value_of(variant, made.input(kAll));
     double mean = 0;
     for (const int64_t m : kAll) mean += value_of(variant, made.input({m})) / 4;
-    if (traits.exchanged.empty()) EXPECT_NEAR(whole, mean, 1e-12) << variant.name;
-    else EXPECT_GT(std::abs(whole - mean), 1e-6) << variant.name;
+    if (traits.exchanged.empty())
+      EXPECT_NEAR(whole, mean, 1e-12) << variant.name;
+    else
+      EXPECT_GT(std::abs(whole - mean), 1e-6) << variant.name;
   }
 }
 
@@ -140,7 +166,9 @@ TEST(LossTable, WhatIsNeededIsAskedForByNameAndNothingElseIsRead) {
       if (missing == Field::kDrawnMember) continue;
       auto rest = needs;
       std::erase(rest, missing);
-      expect_error(ErrorKind::kUsage, variant.name + ": " + field_name(missing) + ": wanted, given nothing", [&] { value_of(variant, with(rest)); });
+      expect_error(ErrorKind::kUsage,
+                   variant.name + ": " + field_name(missing) + ": wanted, given nothing",
+                   [&] { value_of(variant, with(rest)); });
     }
   }
 }
@@ -152,9 +180,13 @@ TEST(LossTable, BaseLossesTakeALabelledBatchOfEachMember) {
     auto first = made.input({0}), second = made.input({1}), both = made.input({0, 1});
     second.labels = other;
     both.labels = at::stack({first.labels, other});
-    EXPECT_NEAR(evaluate(name, both).item<double>(), (evaluate(name, first).item<double>() + evaluate(name, second).item<double>()) / 2, 1e-14) << name;
+    EXPECT_NEAR(evaluate(name, both).item<double>(),
+                (evaluate(name, first).item<double>() + evaluate(name, second).item<double>()) / 2,
+                1e-14)
+        << name;
     both.labels = both.labels.narrow(0, 0, 1);
-    expect_error(ErrorKind::kUsage, "labels: wanted [B] or [2, B] Long, given [1, 6]", [&] { evaluate(name, both); });
+    expect_error(ErrorKind::kUsage, "labels: wanted [B] or [2, B] Long, given [1, 6]",
+                 [&] { evaluate(name, both); });
   }
 }
 
@@ -167,21 +199,30 @@ TEST(LossOptions, AreSetByKey) {
   set_option(find_loss("gradcam"), saliency, "similarity", std::string("iou"));
   EXPECT_EQ(std::any_cast<GradCamOptions>(saliency).similarity, Similarity::kIou);
   EXPECT_EQ(std::any_cast<GradCamOptions>(saliency).crop, 0);
-  expect_error(ErrorKind::kUsage, "adp: alhpa: unknown option; did you mean 'alpha'?; known: alpha, beta", [&] { set_option(find_loss("adp"), options, "alhpa", 1.0); });
+  expect_error(ErrorKind::kUsage,
+               "adp: alhpa: unknown option; did you mean 'alpha'?; known: alpha, beta",
+               [&] { set_option(find_loss("adp"), options, "alhpa", 1.0); });
   expect_error(ErrorKind::kUsage, "ncl: tau: unknown option; known: none", [] {
     std::any none;
     set_option(find_loss("ncl"), none, "tau", 1.0);
   });
-  expect_error(ErrorKind::kUsage, "adp: beta: expected a finite number >= 0, found -1.0", [&] { set_option(find_loss("adp"), options, "beta", -1.0); });
-  expect_error(ErrorKind::kUsage, "gradcam: similarity: expected one of dot, cosine, expcosine, iou, logdet, found \"cos\"",
-               [&] { set_option(find_loss("gradcam"), saliency, "similarity", std::string("cos")); });
-  expect_error(ErrorKind::kUsage, "dice: options: wanted those of this loss, given those of another", [&] { evaluate("dice", {}, options); });
+  expect_error(ErrorKind::kUsage, "adp: beta: expected a finite number >= 0, found -1.0",
+               [&] { set_option(find_loss("adp"), options, "beta", -1.0); });
+  expect_error(
+      ErrorKind::kUsage,
+      "gradcam: similarity: expected one of dot, cosine, expcosine, iou, logdet, found \"cos\"",
+      [&] { set_option(find_loss("gradcam"), saliency, "similarity", std::string("cos")); });
+  expect_error(ErrorKind::kUsage,
+               "dice: options: wanted those of this loss, given those of another",
+               [&] { evaluate("dice", {}, options); });
 }
 
 TEST(LossOptions, DefaultsAreThoseOfTheStructs) {
   for (const auto& loss : loss_table()) {
     auto defaults = loss.default_options;
-    for (const auto& option : loss.options.options) EXPECT_EQ(option.text(loss.struct_of(defaults)), option.default_text) << loss.name << "." << option.key;
+    for (const auto& option : loss.options.options)
+      EXPECT_EQ(option.text(loss.struct_of(defaults)), option.default_text)
+          << loss.name << "." << option.key;
   }
 }
 
@@ -189,7 +230,9 @@ TEST(LossesPage, HasEveryLossAndKey) {
   const auto page = losses_page();
   for (const auto& loss : loss_table()) {
     EXPECT_NE(page.find("\n## `" + loss.name + "`\n"), std::string::npos) << loss.name;
-    for (const auto& option : loss.options.options) EXPECT_NE(page.find("| `" + option.key + "` |"), std::string::npos) << option.key;
+    for (const auto& option : loss.options.options)
+      EXPECT_NE(page.find("| `" + option.key + "` |"), std::string::npos) << option.key;
   }
-  for (const auto& option : weight_table().options) EXPECT_NE(page.find("| `" + option.key + "` |"), std::string::npos) << option.key;
+  for (const auto& option : weight_table().options)
+    EXPECT_NE(page.find("| `" + option.key + "` |"), std::string::npos) << option.key;
 }

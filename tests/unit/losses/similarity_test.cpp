@@ -12,15 +12,20 @@ using namespace dissent::testing;
 
 namespace {
 
-constexpr auto kAll = {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine, Similarity::kIou, Similarity::kLogDet};
+constexpr auto kAll = {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine,
+                       Similarity::kIou, Similarity::kLogDet};
 
 double value_of(const at::Tensor& x, Similarity kind) { return similarity(x, kind).item<double>(); }
 
-at::Tensor vectors(std::vector<double> values, int64_t members, int64_t rows) { return at::tensor(values, at::kDouble).view({members, rows, -1}); }
+at::Tensor vectors(std::vector<double> values, int64_t members, int64_t rows) {
+  return at::tensor(values, at::kDouble).view({members, rows, -1});
+}
 
 // The definitions, one pair at a time.
 double of_pair(const at::Tensor& a, const at::Tensor& b, Similarity kind) {
-  const auto dot = [](const at::Tensor& p, const at::Tensor& q) { return (p * q).sum().item<double>(); };
+  const auto dot = [](const at::Tensor& p, const at::Tensor& q) {
+    return (p * q).sum().item<double>();
+  };
   const auto unit = [](const at::Tensor& p) { return p / (p.norm() + 1e-6); };
   const auto range = [](const at::Tensor& p) { return (p - p.min()) / (p.max() - p.min() + 1e-6); };
   if (kind == Similarity::kDot) return dot(a, b);
@@ -40,7 +45,8 @@ double by_pairs(const at::Tensor& x, Similarity kind) {
         sum += value;
         exponentials += std::exp(value);
       }
-  return kind == Similarity::kExpCosine ? std::log(exponentials / 2) : sum / static_cast<double>(rows * members * (members - 1));
+  return kind == Similarity::kExpCosine ? std::log(exponentials / 2)
+                                        : sum / static_cast<double>(rows * members * (members - 1));
 }
 
 }  // namespace
@@ -55,12 +61,14 @@ TEST(Similarity, TwoVectorsInClosedForm) {
   const double s = 1 / (1 + 1e-6);
   EXPECT_NEAR(value_of(x, Similarity::kIou), 1e-6 / (2 * s * s + 1e-6), 1e-15);
   const double diagonal = n * n + 1e-5;
-  EXPECT_NEAR(value_of(x, Similarity::kLogDet), -std::log(diagonal * diagonal - cosine * cosine), 1e-12);
+  EXPECT_NEAR(value_of(x, Similarity::kLogDet), -std::log(diagonal * diagonal - cosine * cosine),
+              1e-12);
 }
 
 TEST(Similarity, IsTheLoopOverPairs) {
   const auto x = made_logits(6, 7, 11);
-  for (const auto kind : {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine, Similarity::kIou})
+  for (const auto kind :
+       {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine, Similarity::kIou})
     EXPECT_NEAR(value_of(x, kind), by_pairs(x, kind), 1e-13) << to_string(kind);
 }
 
@@ -84,12 +92,16 @@ TEST(Similarity, LogDetOfEqualMembersIsDecidedByTheDiagonal) {
   const auto length = equal[0].norm(2, 1);
   const auto square = (length / (length + 1e-6)).square();
   const double expected = -((4 * square + 1e-5).log() + 3 * std::log(1e-5)).mean().item<double>();
-  EXPECT_NEAR(value_of(equal, Similarity::kLogDet), expected, 1e-8);  // 1e-16 of rounding over an eigenvalue of 1e-5, M of them
+  EXPECT_NEAR(value_of(equal, Similarity::kLogDet), expected,
+              1e-8);  // 1e-16 of rounding over an eigenvalue of 1e-5, M of them
 }
 
 TEST(Similarity, GradientAgreesWithFiniteDifferences) {
   for (const auto kind : kAll)
-    EXPECT_LT(gradient_error([&](const at::Tensor& x) { return similarity(x, kind); }, made_logits(4, 3, 7)), kGradientTolerance) << to_string(kind);
+    EXPECT_LT(gradient_error([&](const at::Tensor& x) { return similarity(x, kind); },
+                             made_logits(4, 3, 7)),
+              kGradientTolerance)
+        << to_string(kind);
 }
 
 TEST(Similarity, SecondDerivativeAgreesWithFiniteDifferences) {
@@ -97,7 +109,8 @@ TEST(Similarity, SecondDerivativeAgreesWithFiniteDifferences) {
   for (const auto kind : kAll) {
     const auto slope = [&](const at::Tensor& point) {
       const auto x = point.requires_grad() ? point : point.detach().clone().set_requires_grad(true);
-      return (torch::autograd::grad({similarity(x, kind)}, {x}, {}, true, true)[0] * direction).sum();
+      return (torch::autograd::grad({similarity(x, kind)}, {x}, {}, true, true)[0] * direction)
+          .sum();
     };
     EXPECT_LT(gradient_error(slope, made_logits(3, 2, 5)), kGradientTolerance) << to_string(kind);
   }
@@ -111,9 +124,11 @@ TEST(Similarity, ZeroAndConstantVectorsHaveFiniteDerivatives) {
   for (const auto kind : kAll) {
     EXPECT_TRUE(std::isfinite(value_of(x, kind))) << to_string(kind);
     const auto point = x.clone().set_requires_grad(true);
-    const auto gradient = torch::autograd::grad({similarity(point, kind)}, {point}, {}, true, true)[0];
+    const auto gradient =
+        torch::autograd::grad({similarity(point, kind)}, {point}, {}, true, true)[0];
     EXPECT_TRUE(gradient.isfinite().all().item<bool>()) << to_string(kind);
-    const auto second = torch::autograd::grad({gradient.sum()}, {point}, {}, std::nullopt, false, true)[0];
+    const auto second =
+        torch::autograd::grad({gradient.sum()}, {point}, {}, std::nullopt, false, true)[0];
     EXPECT_TRUE(!second.defined() || second.isfinite().all().item<bool>()) << to_string(kind);
   }
   EXPECT_EQ(value_of(at::zeros({3, 2, 4}, at::kDouble), Similarity::kCosine), 0);
@@ -128,34 +143,45 @@ TEST(Similarity, NanReachesTheValue) {
 TEST(Similarity, OrderOfMembersDoesNotMatter) {
   const auto x = made_logits(5, 6, 8);
   const auto order = at::tensor({4, 2, 0, 3, 1}, at::kLong);
-  for (const auto kind : kAll) EXPECT_NEAR(value_of(x, kind), value_of(x.index_select(0, order), kind), 1e-13) << to_string(kind);
+  for (const auto kind : kAll)
+    EXPECT_NEAR(value_of(x, kind), value_of(x.index_select(0, order), kind), 1e-13)
+        << to_string(kind);
 }
 
 TEST(Similarity, OneMemberIsAnErrorButForTheDeterminant) {
   const auto one = made_logits(1, 2, 3);
-  for (const auto kind : {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine, Similarity::kIou})
-    expect_error(ErrorKind::kUsage, "similarity " + to_string(kind) + ": x: wanted [M >= 2", [&] { similarity(one, kind); });
+  for (const auto kind :
+       {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine, Similarity::kIou})
+    expect_error(ErrorKind::kUsage, "similarity " + to_string(kind) + ": x: wanted [M >= 2",
+                 [&] { similarity(one, kind); });
   const auto length = one.norm(2, -1);
   const auto expected = -((length / (length + 1e-6)).square() + 1e-5).log().mean().item<double>();
   EXPECT_NEAR(value_of(one, Similarity::kLogDet), expected, 1e-14);
-  expect_error(ErrorKind::kUsage, "given [2, 3] Double cpu", [] { similarity(at::zeros({2, 3}, at::kDouble), Similarity::kDot); });
-  expect_error(ErrorKind::kUsage, "given [2, 0, 3] Double cpu", [] { similarity(at::zeros({2, 0, 3}, at::kDouble), Similarity::kLogDet); });
-  expect_error(ErrorKind::kUsage, "Long", [] { similarity(at::zeros({2, 1, 3}, at::kLong), Similarity::kDot); });
+  expect_error(ErrorKind::kUsage, "given [2, 3] Double cpu",
+               [] { similarity(at::zeros({2, 3}, at::kDouble), Similarity::kDot); });
+  expect_error(ErrorKind::kUsage, "given [2, 0, 3] Double cpu",
+               [] { similarity(at::zeros({2, 0, 3}, at::kDouble), Similarity::kLogDet); });
+  expect_error(ErrorKind::kUsage, "Long",
+               [] { similarity(at::zeros({2, 1, 3}, at::kLong), Similarity::kDot); });
 }
 
 TEST(Similarity, NamesGoBothWays) {
   for (const auto kind : kAll) EXPECT_EQ(similarity_kind(to_string(kind)), kind);
   EXPECT_EQ(similarity_names().size(), 5u);
-  expect_error(ErrorKind::kUsage, "unknown similarity 'cos'; known: dot, cosine, expcosine, iou, logdet", [] { similarity_kind("cos"); });
+  expect_error(ErrorKind::kUsage,
+               "unknown similarity 'cos'; known: dot, cosine, expcosine, iou, logdet",
+               [] { similarity_kind("cos"); });
 }
 
 TEST(Similarity, SinglePrecisionStaysNearDouble) {
   const auto x = made_logits(50, 16, 64).to(at::kFloat);
-  const auto alike = (x * 1e-3 + x[0]).contiguous();  // nearly equal members: the determinant is near 0
+  const auto alike =
+      (x * 1e-3 + x[0]).contiguous();  // nearly equal members: the determinant is near 0
   for (const auto& point : {x, alike})
     for (const auto kind : kAll) {
       const double exact = value_of(point.to(at::kDouble), kind);
-      const double scale = kind == Similarity::kDot ? point.square().sum(-1).mean().item<double>() : std::max(1.0, std::abs(exact));
+      const double scale = kind == Similarity::kDot ? point.square().sum(-1).mean().item<double>()
+                                                    : std::max(1.0, std::abs(exact));
       EXPECT_EQ(similarity(point, kind).scalar_type(), at::kFloat);
       // Sums of a few thousand rounded terms: some ten times 6e-8 of the terms' size.
       EXPECT_NEAR(value_of(point, kind), exact, 2e-6 * scale) << to_string(kind);
@@ -164,8 +190,11 @@ TEST(Similarity, SinglePrecisionStaysNearDouble) {
 
 TEST(Similarity, MemoryIsAFewTimesTheInputAndOneGramMatrix) {
   // In inputs, with the gradient; the determinant works on f64, twice the size.
-  const std::map<Similarity, int64_t> inputs = {
-      {Similarity::kDot, 4}, {Similarity::kCosine, 4}, {Similarity::kExpCosine, 5}, {Similarity::kIou, 6}, {Similarity::kLogDet, 12}};
+  const std::map<Similarity, int64_t> inputs = {{Similarity::kDot, 4},
+                                                {Similarity::kCosine, 4},
+                                                {Similarity::kExpCosine, 5},
+                                                {Similarity::kIou, 6},
+                                                {Similarity::kLogDet, 12}};
   for (const auto& [members, rows] : {std::pair<int64_t, int64_t>{5, 128}, {50, 16}}) {
     const int64_t dim = 400, input = members * rows * dim * 4, gram = rows * members * members * 4;
     for (const auto kind : kAll) {
@@ -174,7 +203,8 @@ TEST(Similarity, MemoryIsAFewTimesTheInputAndOneGramMatrix) {
       const auto gradient = torch::autograd::grad({similarity(x, kind)}, {x})[0];
       EXPECT_TRUE(gradient.isfinite().all().item<bool>());
       EXPECT_GT(memory.peak(), input);
-      EXPECT_LT(memory.peak(), inputs.at(kind) * input + 2 * gram + 4 * members * rows * 8) << to_string(kind) << ", " << members << " members";
+      EXPECT_LT(memory.peak(), inputs.at(kind) * input + 2 * gram + 4 * members * rows * 8)
+          << to_string(kind) << ", " << members << " members";
     }
   }
 }

@@ -37,5 +37,6 @@ TEST(LossWeight, FollowsItsPeriodButInTheEpochsThatHaveEveryStep) {
 }
 
 TEST(LossWeight, APeriodOfZeroIsAnError) {
-  dissent::testing::expect_error(ErrorKind::kUsage, "weight_at: period: wanted 1 or more, given 0", [] { weight_at({.period = 0}, 0, 0); });
+  dissent::testing::expect_error(ErrorKind::kUsage, "weight_at: period: wanted 1 or more, given 0",
+                                 [] { weight_at({.period = 0}, 0, 0); });
 }

@@ -22,7 +22,8 @@ TEST(Accuracy, CountsAndNeverTakesMinusOneForRight) {
 
 TEST(Accuracy, SeveralLabelsAnyOfThemIsRight) {
   Accuracy accuracy;
-  accuracy.update(longs({4, 2, -1}), longs({3, 4, -1, /**/ 3, -1, -1, /**/ 1, -1, -1}).view({3, 3}));
+  accuracy.update(longs({4, 2, -1}),
+                  longs({3, 4, -1, /**/ 3, -1, -1, /**/ 1, -1, -1}).view({3, 3}));
   EXPECT_EQ(accuracy.right(), 1);
 }
 
@@ -42,8 +43,10 @@ TEST(Accuracy, NoSampleIsAnErrorNotNan) {
 
 TEST(Accuracy, WrongInputsAreErrors) {
   Accuracy accuracy;
-  expect_error(ErrorKind::kUsage, "labels: wanted [2] or [2, K] Long cpu, given [3]", [&] { accuracy.update(longs({1, 2}), longs({1, 2, 3})); });
-  expect_error(ErrorKind::kUsage, "predictions: wanted [N] Long", [&] { accuracy.update(at::zeros({2}), longs({1, 2})); });
+  expect_error(ErrorKind::kUsage, "labels: wanted [2] or [2, K] Long cpu, given [3]",
+               [&] { accuracy.update(longs({1, 2}), longs({1, 2, 3})); });
+  expect_error(ErrorKind::kUsage, "predictions: wanted [N] Long",
+               [&] { accuracy.update(at::zeros({2}), longs({1, 2})); });
 }
 
 TEST(TopK, GrowsWithKToEverythingRight) {
@@ -52,7 +55,8 @@ TEST(TopK, GrowsWithKToEverythingRight) {
   EXPECT_TRUE(at::equal(right_in_top_k(logits, labels, 1), longs({0, 1}).ne(0)));
   EXPECT_TRUE(right_in_top_k(logits, labels, 2).all().item<bool>());
   EXPECT_TRUE(right_in_top_k(logits, labels, 9).all().item<bool>());
-  expect_error(ErrorKind::kUsage, "k: wanted 1 or more, given 0", [&] { right_in_top_k(logits, labels, 0); });
+  expect_error(ErrorKind::kUsage, "k: wanted 1 or more, given 0",
+               [&] { right_in_top_k(logits, labels, 0); });
 }
 
 TEST(MeanStd, DividesByTheCount) {

@@ -17,7 +17,9 @@ at::Tensor normal(at::IntArrayRef sizes, uint64_t seed) {
   return at::randn(sizes, generator, at::kDouble);
 }
 
-double auroc_of(const at::Tensor& positive, const at::Tensor& negative) { return auroc(Ranking::from_scores(positive, negative).finish()); }
+double auroc_of(const at::Tensor& positive, const at::Tensor& negative) {
+  return auroc(Ranking::from_scores(positive, negative).finish());
+}
 
 }  // namespace
 
@@ -27,7 +29,8 @@ TEST(PairedBootstrap, IntervalIsThatOfTheMean) {
   const auto difference = a - base;
   EXPECT_NEAR(interval.difference, difference.mean().item<double>(), 1e-15);
   const double error = difference.std().item<double>() / 20;
-  // The deviation of 4,000 draws is known to 1 %, a percentile to about 0.03 errors; five deviations of both.
+  // The deviation of 4,000 draws is known to 1 %, a percentile to about 0.03 errors; five
+  // deviations of both.
   EXPECT_NEAR(interval.standard_error, error, 0.06 * error);
   EXPECT_NEAR(interval.low, interval.difference - 1.645 * error, 0.2 * error);
   EXPECT_NEAR(interval.high, interval.difference + 1.645 * error, 0.2 * error);
@@ -68,17 +71,21 @@ TEST(BootstrapAuroc, DifferenceAndSpread) {
   // Scores on a grid: ties within and between the classes.
   const auto grid = [](const at::Tensor& scores) { return (scores * 4).round() / 4; };
   const auto positive = normal({300}, 1) + 1, negative = normal({200}, 2);
-  const ScoredSets a{grid(positive), grid(negative)}, b{grid(positive + normal({300}, 3)), grid(negative + normal({200}, 4))};
+  const ScoredSets a{grid(positive), grid(negative)},
+      b{grid(positive + normal({300}, 3)), grid(negative + normal({200}, 4))};
   const auto interval = paired_bootstrap_auroc(a, b, {.resamples = 500});
-  EXPECT_NEAR(interval.difference, auroc_of(a.positive, a.negative) - auroc_of(b.positive, b.negative), 1e-15);
+  EXPECT_NEAR(interval.difference,
+              auroc_of(a.positive, a.negative) - auroc_of(b.positive, b.negative), 1e-15);
   EXPECT_LT(interval.low, interval.difference);
   EXPECT_GT(interval.high, interval.difference);
   // Resampled by hand: deviation within six of its own (500 draws each: 3 %).
   auto generator = at::make_generator<at::CPUGeneratorImpl>(uint64_t{9});
   std::vector<double> values;
   for (int i = 0; i < 500; ++i) {
-    const auto p = at::randint(300, {300}, generator, at::kLong), n = at::randint(200, {200}, generator, at::kLong);
-    values.push_back(auroc_of(a.positive.index({p}), a.negative.index({n})) - auroc_of(b.positive.index({p}), b.negative.index({n})));
+    const auto p = at::randint(300, {300}, generator, at::kLong),
+               n = at::randint(200, {200}, generator, at::kLong);
+    values.push_back(auroc_of(a.positive.index({p}), a.negative.index({n})) -
+                     auroc_of(b.positive.index({p}), b.negative.index({n})));
   }
   const double error = at::tensor(values, at::kDouble).std().item<double>();
   EXPECT_NEAR(interval.standard_error, error, 0.27 * error);
@@ -88,16 +95,23 @@ TEST(BootstrapAuroc, SeveralSeedsAverage) {
   const auto p = normal({3, 50}, 1) + 1, n = normal({3, 40}, 2);
   const auto interval = paired_bootstrap_auroc({p, n}, {p - 0.5, n}, {.resamples = 50});
   double expected = 0;
-  for (int64_t s = 0; s < 3; ++s) expected += (auroc_of(p[s], n[s]) - auroc_of(p[s] - 0.5, n[s])) / 3;
+  for (int64_t s = 0; s < 3; ++s)
+    expected += (auroc_of(p[s], n[s]) - auroc_of(p[s] - 0.5, n[s])) / 3;
   EXPECT_NEAR(interval.difference, expected, 1e-15);
 }
 
 TEST(PairedBootstrap, WrongInputsAreErrors) {
   const auto a = at::zeros({4}), nan = at::full({4}, std::nan(""));
-  expect_error(ErrorKind::kUsage, "b: wanted [1, 4], given [1, 3]", [&] { paired_bootstrap(a, at::zeros({3})); });
-  expect_error(ErrorKind::kUsage, "level: wanted above 0 and below 1, given 1", [&] { paired_bootstrap(a, a, {.level = 1}); });
-  expect_error(ErrorKind::kUsage, "resamples: wanted 2 or more, given 1", [&] { paired_bootstrap(a, a, {.resamples = 1}); });
-  expect_error(ErrorKind::kData, "4 of 4 differences are not finite", [&] { paired_bootstrap(a, nan); });
-  expect_error(ErrorKind::kData, "4 of 4 scores are NaN", [&] { paired_bootstrap_auroc({nan, a}, {a, a}); });
-  expect_error(ErrorKind::kUsage, "b.negative: wanted [1, 4], given [1, 2]", [&] { paired_bootstrap_auroc({a, a}, {a, at::zeros({2})}); });
+  expect_error(ErrorKind::kUsage, "b: wanted [1, 4], given [1, 3]",
+               [&] { paired_bootstrap(a, at::zeros({3})); });
+  expect_error(ErrorKind::kUsage, "level: wanted above 0 and below 1, given 1",
+               [&] { paired_bootstrap(a, a, {.level = 1}); });
+  expect_error(ErrorKind::kUsage, "resamples: wanted 2 or more, given 1",
+               [&] { paired_bootstrap(a, a, {.resamples = 1}); });
+  expect_error(ErrorKind::kData, "4 of 4 differences are not finite",
+               [&] { paired_bootstrap(a, nan); });
+  expect_error(ErrorKind::kData, "4 of 4 scores are NaN",
+               [&] { paired_bootstrap_auroc({nan, a}, {a, a}); });
+  expect_error(ErrorKind::kUsage, "b.negative: wanted [1, 4], given [1, 2]",
+               [&] { paired_bootstrap_auroc({a, a}, {a, at::zeros({2})}); });
 }

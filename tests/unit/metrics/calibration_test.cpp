@@ -47,7 +47,8 @@ TEST(Calibration, AnySplitGivesTheSameBits) {
   mean.update(confidence);
   for (const int64_t part : {3, 1, 0, 2}) {
     Calibration piece;
-    piece.update(confidence.slice(0, part * 250, part * 250 + 250), right.slice(0, part * 250, part * 250 + 250));
+    piece.update(confidence.slice(0, part * 250, part * 250 + 250),
+                 right.slice(0, part * 250, part * 250 + 250));
     merged.merge(piece);
     SampleMean of_piece;
     of_piece.update(confidence.slice(0, part * 250, part * 250 + 250));
@@ -58,7 +59,8 @@ TEST(Calibration, AnySplitGivesTheSameBits) {
 }
 
 TEST(Calibration, NanIsAnErrorThatNamesTheCount) {
-  expect_error(ErrorKind::kData, "1 of 2 scores are NaN", [] { calibration({0.5, std::nan("")}, {1, 1}); });
+  expect_error(ErrorKind::kData, "1 of 2 scores are NaN",
+               [] { calibration({0.5, std::nan("")}, {1, 1}); });
 }
 
 TEST(SampleMean, NanAndEmptinessShow) {
@@ -71,16 +73,20 @@ TEST(SampleMean, NanAndEmptinessShow) {
 TEST(Likelihood, EqualLogitsGiveLogCAndTheUniformBrier) {
   const auto logits = at::zeros({3, 4}, at::kDouble), expected = at::full({3}, 0.75, at::kDouble);
   const auto labels = at::tensor({0, 1, 3}, at::kLong);
-  EXPECT_LT((negative_log_likelihood(logits, labels) - std::log(4.0)).abs().max().item<double>(), 1e-15);
+  EXPECT_LT((negative_log_likelihood(logits, labels) - std::log(4.0)).abs().max().item<double>(),
+            1e-15);
   EXPECT_LT((brier(logits, labels) - expected).abs().max().item<double>(), 1e-15);
-  expect_error(ErrorKind::kUsage, "wanted class numbers 0 .. 3, given 0 .. 4", [&] { brier(logits, at::tensor({0, 1, 4}, at::kLong)); });
+  expect_error(ErrorKind::kUsage, "wanted class numbers 0 .. 3, given 0 .. 4",
+               [&] { brier(logits, at::tensor({0, 1, 4}, at::kLong)); });
 }
 
 TEST(CorrectClassification, CountsRightSamplesStrictlyAboveTheThreshold) {
   CorrectClassification first, second;
   // OOD at 1, 2, 3, 4; ID right at 2, 3.5, 5, wrong at 6.
-  first.update(at::tensor({1.0, 2.0, 2.0, 6.0}, at::kDouble), at::tensor({0, 0, 7, 7}, at::kLong), at::tensor({-1, -1, 7, 8}, at::kLong));
-  second.update(at::tensor({3.0, 4.0, 3.5, 5.0}, at::kDouble), at::tensor({0, 0, 7, 7}, at::kLong), at::tensor({-1, -1, 7, 7}, at::kLong));
+  first.update(at::tensor({1.0, 2.0, 2.0, 6.0}, at::kDouble), at::tensor({0, 0, 7, 7}, at::kLong),
+               at::tensor({-1, -1, 7, 8}, at::kLong));
+  second.update(at::tensor({3.0, 4.0, 3.5, 5.0}, at::kDouble), at::tensor({0, 0, 7, 7}, at::kLong),
+                at::tensor({-1, -1, 7, 7}, at::kLong));
   first.merge(second);
   EXPECT_DOUBLE_EQ(first.finish(0.25), 1.0 / 4);  // above 4: only 5
   EXPECT_DOUBLE_EQ(first.finish(0.5), 2.0 / 4);   // above 3

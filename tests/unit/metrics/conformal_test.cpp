@@ -19,11 +19,14 @@ struct Labelled {
 Labelled made(int64_t rows, uint64_t seed, int64_t classes = 20) {
   auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   const auto logits = at::randn({rows, classes}, generator, at::kDouble) * 2;
-  return {at::softmax(logits * 1.7, -1), at::multinomial(at::softmax(logits, -1), 1, false, generator).squeeze(1)};
+  return {at::softmax(logits * 1.7, -1),
+          at::multinomial(at::softmax(logits, -1), 1, false, generator).squeeze(1)};
 }
 
-ConformalCounts evaluated(const Labelled& calibration, const Labelled& test, const ConformalOptions& options) {
-  const double quantile = conformal_quantile(conformal_scores(calibration.p, calibration.labels, options), options.level);
+ConformalCounts evaluated(const Labelled& calibration, const Labelled& test,
+                          const ConformalOptions& options) {
+  const double quantile = conformal_quantile(
+      conformal_scores(calibration.p, calibration.labels, options), options.level);
   ConformalCounts counts;
   counts.update(conformal_sets(test.p, quantile, options), test.labels);
   return counts;
@@ -36,7 +39,9 @@ at::Tensor one_row() { return at::tensor({0.1, 0.6, 0.3}, at::kDouble).view({1, 
 TEST(Conformal, ScoresInClosedForm) {
   ConformalOptions options;
   options.randomised = false;
-  const auto score = [&](int64_t label) { return conformal_scores(one_row(), at::full({1}, label, at::kLong), options).item<double>(); };
+  const auto score = [&](int64_t label) {
+    return conformal_scores(one_row(), at::full({1}, label, at::kLong), options).item<double>();
+  };
   EXPECT_DOUBLE_EQ(score(1), 0.6);
   EXPECT_DOUBLE_EQ(score(2), 0.9);
   EXPECT_DOUBLE_EQ(score(0), 1.0);
@@ -53,7 +58,8 @@ TEST(Conformal, QuantileCountsTheTestSampleToo) {
   EXPECT_EQ(conformal_quantile(scores, 0.81), 0.9);
   EXPECT_EQ(conformal_quantile(scores, 0.95), std::numeric_limits<double>::infinity());
   EXPECT_EQ(conformal_position(9, 0.95), -1);
-  EXPECT_TRUE(conformal_sets(one_row(), std::numeric_limits<double>::infinity()).all().item<bool>());
+  EXPECT_TRUE(
+      conformal_sets(one_row(), std::numeric_limits<double>::infinity()).all().item<bool>());
 }
 
 TEST(Conformal, CoverageIsTheLevel) {
@@ -76,7 +82,8 @@ TEST(Conformal, PenaltyCutsTheLargeSets) {
   auto strong = raps_options();
   strong.penalty = 0.2;
   const auto largest = [&](const ConformalOptions& options) {
-    const double quantile = conformal_quantile(conformal_scores(calibration.p, calibration.labels, options), options.level);
+    const double quantile = conformal_quantile(
+        conformal_scores(calibration.p, calibration.labels, options), options.level);
     return conformal_sets(test.p, quantile, options).sum(1).max().item<int64_t>();
   };
   EXPECT_LT(largest(strong), largest({}));
@@ -84,9 +91,11 @@ TEST(Conformal, PenaltyCutsTheLargeSets) {
 
 TEST(Conformal, BlocksDrawWhatTheWholeDoes) {
   const auto data = made(100, 5);
-  const auto whole = conformal_sets(data.p, 0.8), second = conformal_sets(data.p.slice(0, 60), 0.8, {}, 60);
+  const auto whole = conformal_sets(data.p, 0.8),
+             second = conformal_sets(data.p.slice(0, 60), 0.8, {}, 60);
   EXPECT_TRUE(at::equal(whole.slice(0, 60), second));
-  EXPECT_TRUE(at::equal(conformal_scores(data.p, data.labels).slice(0, 60), conformal_scores(data.p.slice(0, 60), data.labels.slice(0, 60), {}, 60)));
+  EXPECT_TRUE(at::equal(conformal_scores(data.p, data.labels).slice(0, 60),
+                        conformal_scores(data.p.slice(0, 60), data.labels.slice(0, 60), {}, 60)));
   const auto test = conformal_scores(data.p, data.labels, {}, 0, ConformalPart::kTest);
   EXPECT_FALSE(at::equal(conformal_scores(data.p, data.labels), test));
   // A label is in the set where its own score says so.
@@ -108,9 +117,13 @@ TEST(Conformal, EmptySetsAreAllowedOrGetTheFirstClass) {
 }
 
 TEST(Conformal, WrongInputsAreErrors) {
-  expect_error(ErrorKind::kData, "1 of 3 probabilities are outside", [] { conformal_sets(one_row() * 2, 0.5); });
-  expect_error(ErrorKind::kUsage, "level: wanted above 0", [] { conformal_sets(one_row(), 0.5, {.level = 0}); });
-  expect_error(ErrorKind::kUsage, "penalty: wanted 0 or more", [] { conformal_sets(one_row(), 0.5, {.penalty = -1}); });
-  expect_error(ErrorKind::kData, "no calibration sample", [] { conformal_quantile(at::zeros({0}), 0.9); });
+  expect_error(ErrorKind::kData, "1 of 3 probabilities are outside",
+               [] { conformal_sets(one_row() * 2, 0.5); });
+  expect_error(ErrorKind::kUsage, "level: wanted above 0",
+               [] { conformal_sets(one_row(), 0.5, {.level = 0}); });
+  expect_error(ErrorKind::kUsage, "penalty: wanted 0 or more",
+               [] { conformal_sets(one_row(), 0.5, {.penalty = -1}); });
+  expect_error(ErrorKind::kData, "no calibration sample",
+               [] { conformal_quantile(at::zeros({0}), 0.9); });
   expect_error(ErrorKind::kData, "no sample", [] { ConformalCounts().coverage(); });
 }

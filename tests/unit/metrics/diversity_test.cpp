@@ -22,7 +22,8 @@ double entropy_of(const at::Tensor& p) { return -(p * p.log()).sum(-1).mean().it
 // Members with given predictions over three classes, and certainty.
 at::Tensor voting(std::vector<std::vector<int64_t>> predictions) {
   std::vector<at::Tensor> members;
-  for (const auto& own : predictions) members.push_back(at::one_hot(at::tensor(own, at::kLong), 3).to(at::kDouble));
+  for (const auto& own : predictions)
+    members.push_back(at::one_hot(at::tensor(own, at::kLong), 3).to(at::kDouble));
   return at::stack(members);
 }
 
@@ -61,8 +62,8 @@ TEST(Diversity, RightAndWrongInClosedForm) {
   EXPECT_DOUBLE_EQ(figures.unequal_success, 3.0 / 8);
   EXPECT_DOUBLE_EQ(figures.disagreement, 4.0 / 8);  // also where both are wrong, differently
   EXPECT_DOUBLE_EQ(state.disagreement_matrix()[1][0].item<double>(), 0.5);
-  EXPECT_EQ(figures.kl, HUGE_VAL);                                   // certain and different
-  EXPECT_NEAR(figures.jensen_shannon, std::log(2.0) / 2, 1e-15);     // log 2 where they differ
+  EXPECT_EQ(figures.kl, HUGE_VAL);                                // certain and different
+  EXPECT_NEAR(figures.jensen_shannon, std::log(2.0) / 2, 1e-15);  // log 2 where they differ
   EXPECT_NEAR(figures.mutual_information, std::log(2.0) / 2, 1e-15);
 }
 
@@ -76,7 +77,8 @@ TEST(Diversity, EqualMembersHaveNoneAndUndefinedPairsAreLeftOut) {
   EXPECT_NEAR(figures.variance, 0, 1e-15);
   EXPECT_EQ(figures.q_statistic, 1);
   EXPECT_NEAR(figures.correlation, 1, 1e-15);
-  figures = figures_of(at::ones({2, 3, 2}, at::kDouble), at::zeros({3}, at::kLong));  // always right: no pair is defined
+  figures = figures_of(at::ones({2, 3, 2}, at::kDouble),
+                       at::zeros({3}, at::kLong));  // always right: no pair is defined
   EXPECT_TRUE(std::isnan(figures.q_statistic) && std::isnan(figures.correlation));
   EXPECT_EQ(figures.double_fault, 0);
 }
@@ -101,7 +103,8 @@ TEST(Diversity, WrongInputsAreErrors) {
   Diversity state(3, false);
   expect_error(ErrorKind::kUsage, "members: wanted 2 or more, given 1", [] { Diversity(1); });
   expect_error(ErrorKind::kUsage, "wanted 3 members", [&] { state.update(made_logits(4, 5, 6)); });
-  expect_error(ErrorKind::kUsage, "labels: wanted [5] Long", [&] { state.update(made_logits(3, 5, 6), at::zeros({4}, at::kLong)); });
+  expect_error(ErrorKind::kUsage, "labels: wanted [5] Long",
+               [&] { state.update(made_logits(3, 5, 6), at::zeros({4}, at::kLong)); });
   expect_error(ErrorKind::kData, "no sample", [&] { state.finish(); });
   state.update(made_logits(3, 5, 6));
   EXPECT_TRUE(std::isnan(state.finish().jensen_shannon));

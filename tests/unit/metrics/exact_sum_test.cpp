@@ -32,10 +32,12 @@ TEST(ExactSum, RoundsNothingThatFloatingPointWould) {
 
 TEST(ExactSum, AnyOrderAndSplitGivesTheSameBits) {
   auto generator = at::make_generator<at::CPUGeneratorImpl>(uint64_t{5});
-  const auto values = at::randn({1000}, generator, at::kDouble) * at::randn({1000}, generator, at::kDouble).exp();
+  const auto values =
+      at::randn({1000}, generator, at::kDouble) * at::randn({1000}, generator, at::kDouble).exp();
   ExactSum whole;
   whole.add(values);
-  EXPECT_NEAR(whole.finish(), values.sum().item<double>(), 1000 * 2.3e-16 * values.abs().sum().item<double>());
+  EXPECT_NEAR(whole.finish(), values.sum().item<double>(),
+              1000 * 2.3e-16 * values.abs().sum().item<double>());
   auto words = std::vector<int64_t>(ExactSum::kWords, 0);
   for (const int64_t part : {3, 1, 0, 2}) {
     ExactSum piece;
@@ -57,7 +59,8 @@ TEST(ExactSum, NanAndInfinityComeOutAsAdditionHasThem) {
 TEST(ExactSum, WhatDoesNotFitIsAnError) {
   expect_error(ErrorKind::kData, "beyond 2^62", [] { sum_of({1e300}); });
   expect_error(ErrorKind::kData, "beyond 2^63", [] { sum_of({0x1p61, 0x1p61, 0x1p61, 0x1p61}); });
-  expect_error(ErrorKind::kUsage, "wanted f32 or f64", [] { ExactSum().add(at::zeros({2}, at::kLong)); });
+  expect_error(ErrorKind::kUsage, "wanted f32 or f64",
+               [] { ExactSum().add(at::zeros({2}, at::kLong)); });
 }
 
 TEST(ExactMean, MergedStatesAreTheWhole) {
@@ -71,5 +74,6 @@ TEST(ExactMean, MergedStatesAreTheWhole) {
   EXPECT_EQ(first.finish(), whole.finish());
   EXPECT_DOUBLE_EQ(whole.finish(), 4.5 / 7);
   expect_error(ErrorKind::kData, "no sample", [] { ExactMean().finish(); });
-  expect_error(ErrorKind::kUsage, "state: wanted [8] Long cpu", [] { ExactMean::from_state(at::zeros({3}, at::kLong)); });
+  expect_error(ErrorKind::kUsage, "state: wanted [8] Long cpu",
+               [] { ExactMean::from_state(at::zeros({3}, at::kLong)); });
 }

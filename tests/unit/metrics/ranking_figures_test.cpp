@@ -71,7 +71,9 @@ TEST(RankingFigures, EqualTheFunctionsOfTheWholeCurve) {
         EXPECT_NEAR(side.average_precision, average_precision(curve), kRounding);
         for (size_t r = 0; r < wants.recalls.size(); ++r) {
           EXPECT_EQ(side.fpr[r], fpr_at_recall(curve, wants.recalls[r]));
-          EXPECT_EQ(side.fpr_dropped[r], fpr_at_recall(curve, wants.recalls[r], RocPoints::kDropCollinear)) << grid << " " << seed << " " << r;
+          EXPECT_EQ(side.fpr_dropped[r],
+                    fpr_at_recall(curve, wants.recalls[r], RocPoints::kDropCollinear))
+              << grid << " " << seed << " " << r;
         }
       };
       EXPECT_EQ(figures.auroc, auroc(ranking.finish()));
@@ -84,19 +86,23 @@ TEST(RankingFigures, AnyDivisionIntoPiecesGivesTheSameBits) {
   const RankingWants wants{{0.05, 0.5, 0.95}, true};
   for (const double grid : {0.0, 0.25, 1.0}) {
     const auto ranking = made_ranking(300, 9, grid);
-    const auto groups = tie_groups(sorted_down(ranking.positive_scores()), sorted_down(ranking.negative_scores()));
-    const TieGroup total{static_cast<uint64_t>(ranking.positive_scores().numel()), static_cast<uint64_t>(ranking.negative_scores().numel())};
+    const auto groups =
+        tie_groups(sorted_down(ranking.positive_scores()), sorted_down(ranking.negative_scores()));
+    const TieGroup total{static_cast<uint64_t>(ranking.positive_scores().numel()),
+                         static_cast<uint64_t>(ranking.negative_scores().numel())};
     const auto whole = ranking_figures(ranking, wants);
     for (const size_t size : {1, 2, 7, 64}) {
       std::vector<RankingPiece> pieces;
       TieGroup above;
       for (size_t first = 0; first < groups.size(); first += size) {
-        const std::vector<TieGroup> part(groups.begin() + first, groups.begin() + std::min(groups.size(), first + size));
+        const std::vector<TieGroup> part(groups.begin() + first,
+                                         groups.begin() + std::min(groups.size(), first + size));
         std::vector<int64_t> words(RankingPiece::words(wants));
         RankingPiece(part, above, total, wants).write(words.data());
         pieces.push_back(RankingPiece::read(words.data(), wants));
         if (first % 3 == 0) pieces.push_back(RankingPiece({}, above, total, wants));
-        for (const auto& group : part) above = {above.positives + group.positives, above.negatives + group.negatives};
+        for (const auto& group : part)
+          above = {above.positives + group.positives, above.negatives + group.negatives};
       }
       expect_same(ranking_figures(pieces, total, wants), whole);
     }
@@ -107,16 +113,19 @@ TEST(RankingFigures, CollinearPointsAreDroppedAcrossPieces) {
   const TieGroup total{20, 20};
   const RankingWants wants;
   std::vector<RankingPiece> pieces;
-  for (uint64_t i = 0; i < 20; ++i) pieces.emplace_back(std::vector<TieGroup>{{1, 1}}, TieGroup{i, i}, total, wants);
+  for (uint64_t i = 0; i < 20; ++i)
+    pieces.emplace_back(std::vector<TieGroup>{{1, 1}}, TieGroup{i, i}, total, wants);
   const auto figures = ranking_figures(pieces, total, wants);
   EXPECT_DOUBLE_EQ(figures.positive.fpr[0], 0.95);
   EXPECT_EQ(figures.positive.fpr_dropped[0], 1);
 }
 
 TEST(RankingFigures, NearestRecallMayLieBelow) {
-  // Recall 0.9 with no false positive, then 1.0 with one: 0.94 is nearer to 0.9, 0.95 as near to both.
+  // Recall 0.9 with no false positive, then 1.0 with one: 0.94 is nearer to 0.9, 0.95 as near to
+  // both.
   Ranking ranking;
-  ranking.update(at::tensor(std::vector<double>{9, 9, 9, 9, 9, 9, 9, 9, 9, 1, 1, 0}, at::kDouble), at::arange(12).lt(10));
+  ranking.update(at::tensor(std::vector<double>{9, 9, 9, 9, 9, 9, 9, 9, 9, 1, 1, 0}, at::kDouble),
+                 at::arange(12).lt(10));
   const auto side = ranking_figures(ranking, {{0.94, 0.96}, false}).positive;
   EXPECT_EQ(side.fpr, (std::vector<double>{0.5, 0.5}));
   EXPECT_EQ(side.fpr_nearest, (std::vector<double>{0, 0.5}));
@@ -127,7 +136,8 @@ TEST(Aurc, IsTheMeanRiskOverCoverages) {
   const auto confidence = at::rand({200}, generator, at::kDouble);
   const auto right = at::rand({200}, generator, at::kDouble).lt(confidence);
   std::vector<std::pair<double, double>> samples;
-  for (int64_t i = 0; i < 200; ++i) samples.emplace_back(confidence[i].item<double>(), right[i].item<bool>() ? 0 : 1);
+  for (int64_t i = 0; i < 200; ++i)
+    samples.emplace_back(confidence[i].item<double>(), right[i].item<bool>() ? 0 : 1);
   Ranking ranking;
   ranking.update(confidence, right);
   const auto figures = ranking_figures(ranking, {{}, true});
@@ -150,11 +160,15 @@ TEST(MetricTable, NamesAreUniqueAndConventionsKnown) {
   for (const auto& metric : metric_table()) {
     EXPECT_TRUE(names.insert(metric.name).second) << metric.name;
     EXPECT_EQ(&find_metric(metric.name), &metric);
-    EXPECT_FALSE(metric.meaning.empty() || metric.needs.empty() || metric.conventions.empty()) << metric.name;
+    EXPECT_FALSE(metric.meaning.empty() || metric.needs.empty() || metric.conventions.empty())
+        << metric.name;
     for (const auto& convention : metric.conventions)
-      EXPECT_TRUE(std::count(metric_conventions().begin(), metric_conventions().end(), convention.name) == 1) << metric.name;
+      EXPECT_TRUE(std::count(metric_conventions().begin(), metric_conventions().end(),
+                             convention.name) == 1)
+          << metric.name;
   }
-  expect_error(ErrorKind::kUsage, "unknown metric 'acc'; known: accuracy, ", [] { find_metric("acc"); });
+  expect_error(ErrorKind::kUsage, "unknown metric 'acc'; known: accuracy, ",
+               [] { find_metric("acc"); });
   EXPECT_NE(metrics_page().find("| `fpr95` |"), std::string::npos);
 }
 
@@ -163,13 +177,17 @@ TEST(MetricTable, ConventionsOfDetection) {
   EXPECT_EQ(detection_value(figures, "aupr_in"), figures.negative.aupr);
   EXPECT_EQ(detection_value(figures, "aupr_in", "sdde"), figures.positive.aupr);
   EXPECT_EQ(detection_value(figures, "aupr_out", "openood"), figures.positive.aupr);
-  EXPECT_EQ(detection_value(figures, "aupr_out", "torch_uncertainty"), figures.positive.average_precision);
+  EXPECT_EQ(detection_value(figures, "aupr_out", "torch_uncertainty"),
+            figures.positive.average_precision);
   EXPECT_EQ(detection_value(figures, "fpr95", "openood"), figures.positive.fpr_dropped[0]);
   EXPECT_EQ(detection_value(figures, "fpr95_in"), figures.negative.fpr[0]);
-  expect_error(ErrorKind::kUsage, "convention: wanted one that has it, given sdde", [&] { detection_value(figures, "fpr95_in", "sdde"); });
+  expect_error(ErrorKind::kUsage, "convention: wanted one that has it, given sdde",
+               [&] { detection_value(figures, "fpr95_in", "sdde"); });
   expect_error(ErrorKind::kUsage, "given accuracy", [&] { detection_value(figures, "accuracy"); });
   for (const auto& metric : metric_table()) {
     if (metric.needs != std::vector{MetricNeed::kOodScores}) continue;
-    for (const auto& convention : metric.conventions) EXPECT_TRUE(std::isfinite(detection_value(figures, metric.name, convention.name))) << metric.name;
+    for (const auto& convention : metric.conventions)
+      EXPECT_TRUE(std::isfinite(detection_value(figures, metric.name, convention.name)))
+          << metric.name;
   }
 }

@@ -20,7 +20,8 @@ struct Samples {
 // Scores on a coarse grid, so that many tie, with both infinities among them.
 Samples made_samples(int64_t count, uint64_t seed = 3) {
   auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  Samples samples{(at::randn({count}, generator, at::kDouble) * 4).round() / 4, at::rand({count}, generator, at::kDouble).lt(0.4)};
+  Samples samples{(at::randn({count}, generator, at::kDouble) * 4).round() / 4,
+                  at::rand({count}, generator, at::kDouble).lt(0.4)};
   samples.scores += samples.positive.to(at::kDouble) / 2;
   samples.scores[0] = kInfinity;
   samples.scores[1] = -kInfinity;
@@ -35,7 +36,8 @@ RankingCurve curve(const Samples& samples) {
 }
 
 double slow_auroc(const Samples& samples) {
-  const auto p = samples.scores.masked_select(samples.positive), n = samples.scores.masked_select(samples.positive.logical_not());
+  const auto p = samples.scores.masked_select(samples.positive),
+             n = samples.scores.masked_select(samples.positive.logical_not());
   double right = 0;
   for (int64_t i = 0; i < p.numel(); ++i)
     for (int64_t j = 0; j < n.numel(); ++j) {
@@ -80,11 +82,13 @@ TEST(Ranking, AnySplitAndOrderGivesTheSameBits) {
     std::vector<Ranking> parts;
     for (const auto& rows : order.split(size)) {
       parts.emplace_back();
-      parts.back().update(samples.scores.index_select(0, rows), samples.positive.index_select(0, rows));
+      parts.back().update(samples.scores.index_select(0, rows),
+                          samples.positive.index_select(0, rows));
     }
     Ranking merged;
     for (auto part = parts.rbegin(); part != parts.rend(); ++part) merged.merge(*part);
-    const auto other = Ranking::from_scores(merged.positive_scores(), merged.negative_scores()).finish();
+    const auto other =
+        Ranking::from_scores(merged.positive_scores(), merged.negative_scores()).finish();
     EXPECT_EQ(auroc(other), auroc(whole));
     EXPECT_EQ(aupr(other), aupr(whole));
     EXPECT_EQ(average_precision(other), average_precision(whole));
@@ -105,18 +109,22 @@ TEST(Ranking, NanIsAnErrorThatNamesTheCount) {
 }
 
 TEST(Ranking, AMissingClassIsAnError) {
-  expect_error(ErrorKind::kData, "0 positive and 2 negative", [] { curve(samples_of({}, {1, 2})); });
+  expect_error(ErrorKind::kData, "0 positive and 2 negative",
+               [] { curve(samples_of({}, {1, 2})); });
   expect_error(ErrorKind::kData, "1 positive and 0 negative", [] { curve(samples_of({1}, {})); });
 }
 
 TEST(Ranking, WrongInputsAreErrors) {
   Ranking ranking;
-  expect_error(ErrorKind::kUsage, "positive: wanted [2] Bool cpu, given [3]", [&] { ranking.update(at::zeros({2}), at::zeros({3}, at::kBool)); });
-  expect_error(ErrorKind::kUsage, "scores: wanted [N] of f32 or f64", [&] { ranking.update(at::zeros({2}, at::kLong), at::zeros({2}, at::kBool)); });
+  expect_error(ErrorKind::kUsage, "positive: wanted [2] Bool cpu, given [3]",
+               [&] { ranking.update(at::zeros({2}), at::zeros({3}, at::kBool)); });
+  expect_error(ErrorKind::kUsage, "scores: wanted [N] of f32 or f64",
+               [&] { ranking.update(at::zeros({2}, at::kLong), at::zeros({2}, at::kBool)); });
 }
 
 TEST(Auroc, CountsBeyondTheIntegerAreRefused) {
-  RankingCurve wide{{1.0}, {uint64_t{1} << 32}, {uint64_t{1} << 31}, uint64_t{1} << 32, uint64_t{1} << 31};
+  RankingCurve wide{
+      {1.0}, {uint64_t{1} << 32}, {uint64_t{1} << 31}, uint64_t{1} << 32, uint64_t{1} << 31};
   expect_error(ErrorKind::kUsage, "beyond 2^63", [&] { auroc(wide); });
   wide.positives = wide.true_positives[0] = uint64_t{1} << 30;
   EXPECT_EQ(auroc(wide), 0.5);
@@ -127,7 +135,8 @@ TEST(FprAtRecall, TakesTheLargestThresholdThatRecallsEnough) {
   for (int i = 1; i <= 20; ++i) positive.push_back(i);
   for (int i = 0; i < 10; ++i) negative.push_back(i + 0.5);  // 0.5 .. 9.5
   const auto counts = curve(samples_of(positive, negative));
-  EXPECT_DOUBLE_EQ(fpr_at_recall(counts, 0.95), 0.8);   // 19 of 20 is reached exactly, at threshold 2: 2.5 .. 9.5 are above
+  EXPECT_DOUBLE_EQ(fpr_at_recall(counts, 0.95),
+                   0.8);  // 19 of 20 is reached exactly, at threshold 2: 2.5 .. 9.5 are above
   EXPECT_DOUBLE_EQ(fpr_at_recall(counts, 0.951), 0.9);  // needs all 20, at threshold 1
   EXPECT_EQ(fpr_at_recall(counts, 0), 0);
   EXPECT_DOUBLE_EQ(fpr_at_recall(counts, 1), 0.9);
@@ -136,7 +145,8 @@ TEST(FprAtRecall, TakesTheLargestThresholdThatRecallsEnough) {
 TEST(FprAtRecall, DroppedCollinearPointsMakeItLarger) {
   std::vector<double> values;
   for (int i = 0; i < 20; ++i) values.push_back(i);
-  const auto counts = curve(samples_of(values, values));  // the ROC curve is the diagonal in equal steps
+  const auto counts =
+      curve(samples_of(values, values));  // the ROC curve is the diagonal in equal steps
   EXPECT_DOUBLE_EQ(fpr_at_recall(counts, 0.95), 0.95);
   EXPECT_EQ(fpr_at_recall(counts, 0.95, RocPoints::kDropCollinear), 1);
 }

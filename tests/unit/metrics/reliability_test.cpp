@@ -37,7 +37,8 @@ TEST(Reliability, EqualsTheCalibrationThatKeepsEverySample) {
     for (const int64_t bins : {1, 10, 15}) {
       Reliability state(bins, top);
       state.update(confidence, right);
-      EXPECT_NEAR(state.expected_error(), kept.expected_error(bins, top), 1e-14);  // 2,000 roundings, partly cancelling
+      EXPECT_NEAR(state.expected_error(), kept.expected_error(bins, top),
+                  1e-14);  // 2,000 roundings, partly cancelling
       EXPECT_NEAR(state.largest_error(), kept.largest_error(bins, top), 1e-14);
     }
 }
@@ -67,7 +68,9 @@ TEST(Reliability, SumsOfStatesAreTheWhole) {
   first.merge(second);
   EXPECT_TRUE(at::equal(first.state(), whole.state()));
   expect_error(ErrorKind::kUsage, "wanted the same bins", [&] { first.merge(Reliability(10)); });
-  expect_error(ErrorKind::kData, "1 of 2 scores are NaN", [&] { whole.update(at::tensor({0.1, std::nan("")}, at::kDouble), longs({1, 1}).ne(0)); });
+  expect_error(ErrorKind::kData, "1 of 2 scores are NaN", [&] {
+    whole.update(at::tensor({0.1, std::nan("")}, at::kDouble), longs({1, 1}).ne(0));
+  });
 }
 
 TEST(EqualMass, BinsHoldEqualCountsAndTiesShareOne) {
@@ -80,7 +83,8 @@ TEST(EqualMass, BinsHoldEqualCountsAndTiesShareOne) {
   EXPECT_NEAR(equal_mass_error(tied, right, 4), (0.0 + 0.4) / 2, 1e-14);
   EXPECT_EQ(quantile_positions(5, 2), (std::vector<int64_t>{2, 3}));
   EXPECT_EQ(quantile_edges({1, 2}, 4, 2), (std::vector<double>{1.5}));
-  expect_error(ErrorKind::kData, "no sample", [] { equal_mass_error(at::zeros({0}), at::zeros({0}, at::kBool)); });
+  expect_error(ErrorKind::kData, "no sample",
+               [] { equal_mass_error(at::zeros({0}), at::zeros({0}, at::kBool)); });
 }
 
 TEST(Classwise, TwoClassesInClosedForm) {
@@ -91,7 +95,8 @@ TEST(Classwise, TwoClassesInClosedForm) {
   ClasswiseReliability merged(2, 1);
   merged.from_state(state.state() + state.state());
   EXPECT_EQ(merged.expected_error(), state.expected_error());
-  expect_error(ErrorKind::kData, "1 of 2 probabilities are outside", [&] { state.update(at::tensor({1.5, 0.2}, at::kDouble).view({1, 2}), longs({0})); });
+  expect_error(ErrorKind::kData, "1 of 2 probabilities are outside",
+               [&] { state.update(at::tensor({1.5, 0.2}, at::kDouble).view({1, 2}), longs({0})); });
 }
 
 TEST(ClassificationState, GivesTheMetricsOfTheWhole) {
@@ -104,29 +109,40 @@ TEST(ClassificationState, GivesTheMetricsOfTheWhole) {
   parts.from_state(parts.state() + other.state());
   const auto right = logits.argmax(-1).eq(labels);
   EXPECT_EQ(whole.finish("accuracy"), right.to(at::kDouble).mean().item<double>());
-  EXPECT_NEAR(whole.finish("nll"), negative_log_likelihood(logits, labels).mean().item<double>(), 1e-14);
+  EXPECT_NEAR(whole.finish("nll"), negative_log_likelihood(logits, labels).mean().item<double>(),
+              1e-14);
   EXPECT_NEAR(whole.finish("brier"), brier(logits, labels).mean().item<double>(), 1e-14);
   Calibration of_logits;
   of_logits.update(logits.amax(-1), right);
-  EXPECT_NEAR(whole.finish("ece", "openood"), of_logits.expected_error(15, TopBin::kDropped), 1e-14);
+  EXPECT_NEAR(whole.finish("ece", "openood"), of_logits.expected_error(15, TopBin::kDropped),
+              1e-14);
   for (const auto& metric : metric_table()) {
-    if (metric.needs != std::vector{MetricNeed::kLogits, MetricNeed::kLabels} || metric.name == "ece_equal_mass" || metric.name == "aurc") continue;
+    if (metric.needs != std::vector{MetricNeed::kLogits, MetricNeed::kLabels} ||
+        metric.name == "ece_equal_mass" || metric.name == "aurc")
+      continue;
     for (const auto& convention : metric.conventions) {
       if (convention.name == "sed") continue;
-      const double value = whole.finish(metric.name, convention.name), split = parts.finish(metric.name, convention.name);
-      const bool of_batches = metric.name == "nll" && (convention.name == "sdde" || convention.name == "openood");
+      const double value = whole.finish(metric.name, convention.name),
+                   split = parts.finish(metric.name, convention.name);
+      const bool of_batches =
+          metric.name == "nll" && (convention.name == "sdde" || convention.name == "openood");
       EXPECT_TRUE(std::isfinite(value)) << metric.name;
       EXPECT_EQ(value != split, of_batches) << metric.name << " " << convention.name;
     }
   }
   expect_error(ErrorKind::kUsage, "given aurc", [&] { whole.finish("aurc"); });
-  expect_error(ErrorKind::kUsage, "convention: wanted one that has it, given sed", [&] { whole.finish("nll", "sed"); });
-  expect_error(ErrorKind::kData, "accuracy: no sample", [] { Classification(3).finish("accuracy"); });
+  expect_error(ErrorKind::kUsage, "convention: wanted one that has it, given sed",
+               [&] { whole.finish("nll", "sed"); });
+  expect_error(ErrorKind::kData, "accuracy: no sample",
+               [] { Classification(3).finish("accuracy"); });
 }
 
 TEST(SetMeans, NearAndFarApartAndNoPooling) {
-  const std::vector<SetValue> values{{"a", "near", "auroc", 0.5, 10}, {"b", "near", "auroc", 0.7, 90}, {"b", "near", "fpr95", 0.1, 90},
-                                     {"c", "far", "auroc", 0.9, 5},   {"d", "covariate", "auroc", 0.2, 5}};
+  const std::vector<SetValue> values{{"a", "near", "auroc", 0.5, 10},
+                                     {"b", "near", "auroc", 0.7, 90},
+                                     {"b", "near", "fpr95", 0.1, 90},
+                                     {"c", "far", "auroc", 0.9, 5},
+                                     {"d", "covariate", "auroc", 0.2, 5}};
   const auto means = shift_means(values);
   ASSERT_EQ(means.size(), 3);
   EXPECT_EQ(means[0].set, "near mean");
@@ -145,5 +161,6 @@ TEST(SetMeans, FullSpectrumJoinsCovariateShiftToId) {
   Accuracy accuracy;
   accuracy.update(joined.predictions, joined.labels);
   EXPECT_EQ(accuracy.finish(), 0.75);
-  expect_error(ErrorKind::kUsage, "predictions: wanted [1] Long cpu, given [2]", [&] { full_spectrum(id, {{shifted.confidence, longs({1, 2}), longs({1})}}); });
+  expect_error(ErrorKind::kUsage, "predictions: wanted [1] Long cpu, given [2]",
+               [&] { full_spectrum(id, {{shifted.confidence, longs({1, 2}), longs({1})}}); });
 }

@@ -35,13 +35,22 @@ std::vector<Miniature> miniatures() {
   return {{"lenet", make_image_network("lenet", {.classes = 4}), {2, 3, 28, 28}},
           {"resnet", std::make_shared<ResNet>(small), {3, 3, 16, 16}},
           {"bottleneck", std::make_shared<ResNet>(bottleneck), {4, 3, 64, 64}},
-          {"multihead", std::make_shared<Multihead>(std::make_unique<ResNet>(trunk), 3, 4), {2, 3, 16, 16}},
-          {"transformer", std::make_shared<VisionTransformer>(VisionTransformerOptions{
-                              .classes = 3, .image_size = 8, .patch_size = 4, .dim = 6, .depth = 2, .attention_heads = 2, .mlp_ratio = 2}),
+          {"multihead",
+           std::make_shared<Multihead>(std::make_unique<ResNet>(trunk), 3, 4),
+           {2, 3, 16, 16}},
+          {"transformer",
+           std::make_shared<VisionTransformer>(VisionTransformerOptions{.classes = 3,
+                                                                        .image_size = 8,
+                                                                        .patch_size = 4,
+                                                                        .dim = 6,
+                                                                        .depth = 2,
+                                                                        .attention_heads = 2,
+                                                                        .mlp_ratio = 2}),
            {2, 3, 8, 8}}};
 }
 
-// Initial values, moved so that no gradient is 0 by design (gammas, biases) and, by `spread`, so that layers do not all but vanish.
+// Initial values, moved so that no gradient is 0 by design (gammas, biases) and, by `spread`, so
+// that layers do not all but vanish.
 at::Tensor values_of(const ImageNetwork& network, double spread = 0.1) {
   auto flat = at::empty({network.layout().size()}, at::kDouble);
   network.initialise(flat, 3, 0);
@@ -54,13 +63,15 @@ at::Tensor buffers_of(const ImageNetwork& network) {
   return flat.add_(draws({flat.size(0)}, 2).abs(), 0.2);
 }
 
-ImageOutput forward(const ImageNetwork& network, const at::Tensor& flat, const at::Tensor& buffers, const at::Tensor& x, bool training = false) {
+ImageOutput forward(const ImageNetwork& network, const at::Tensor& flat, const at::Tensor& buffers,
+                    const at::Tensor& x, bool training = false) {
   return network.forward(unpack(flat, network.layout()), buffers, x, training);
 }
 
 using Function = std::function<at::Tensor(const at::Tensor& flat, const at::Tensor& x)>;
 
-// Largest difference between autograd's and central differences along four random directions of (parameters, images), relative to the derivative.
+// Largest difference between autograd's and central differences along four random directions of
+// (parameters, images), relative to the derivative.
 double derivative_error(const Function& f, const at::Tensor& flat, const at::Tensor& x) {
   const auto p = flat.clone().set_requires_grad(true), images = x.clone().set_requires_grad(true);
   const auto gradients = torch::autograd::grad({f(p, images)}, {p, images});
@@ -69,8 +80,10 @@ double derivative_error(const Function& f, const at::Tensor& flat, const at::Ten
   for (uint64_t d = 10; d < 14; ++d) {
     const auto dp = draws(flat.sizes(), d), dx = draws(x.sizes(), d + 100);
     const double exact = ((gradients[0] * dp).sum() + (gradients[1] * dx).sum()).item<double>();
-    const double above = f(flat + h * dp, x + h * dx).item<double>(), below = f(flat - h * dp, x - h * dx).item<double>();
-    worst = std::max(worst, std::abs((above - below) / (2 * h) - exact) / std::max(1.0, std::abs(exact)));
+    const double above = f(flat + h * dp, x + h * dx).item<double>(),
+                 below = f(flat - h * dp, x - h * dx).item<double>();
+    worst = std::max(worst,
+                     std::abs((above - below) / (2 * h) - exact) / std::max(1.0, std::abs(exact)));
   }
   return worst;
 }
@@ -85,7 +98,9 @@ TEST_P(EveryNetwork, ShapesFollowTheLayout) {
   const auto& [name, network, shape] = GetParam();
   const auto out = forward(*network, values_of(*network), buffers_of(*network), draws(shape, 3));
   const int64_t rows = shape[0];
-  const auto logits = network->heads() > 0 ? std::vector<int64_t>{network->heads(), rows, network->classes()} : std::vector<int64_t>{rows, network->classes()};
+  const auto logits = network->heads() > 0
+                          ? std::vector<int64_t>{network->heads(), rows, network->classes()}
+                          : std::vector<int64_t>{rows, network->classes()};
   EXPECT_EQ(out.logits.sizes(), at::IntArrayRef(logits));
   EXPECT_EQ(out.features.sizes(), (at::IntArrayRef{rows, network->feature_dim()}));
   ASSERT_EQ(out.maps.dim(), 4);
@@ -99,9 +114,11 @@ TEST_P(EveryNetwork, GradientIsTheDerivativeInBothModes) {
   for (const bool training : {false, true}) {
     const auto f = [&](const at::Tensor& p, const at::Tensor& images) {
       const auto out = forward(*network, p, buffers.clone(), images, training);
-      return (out.logits * draws(out.logits.sizes(), 5)).sum() + (out.features * draws(out.features.sizes(), 6)).sum();
+      return (out.logits * draws(out.logits.sizes(), 5)).sum() +
+             (out.features * draws(out.features.sizes(), 6)).sum();
     };
-    EXPECT_LT(derivative_error(f, flat, x), 1e-6) << name << (training ? ", training" : ", evaluation");
+    EXPECT_LT(derivative_error(f, flat, x), 1e-6)
+        << name << (training ? ", training" : ", evaluation");
   }
 }
 
@@ -111,13 +128,18 @@ TEST_P(EveryNetwork, SecondDerivativeThroughTheMaps) {
   const auto flat = values_of(*network), buffers = buffers_of(*network), x = draws(shape, 3);
   for (const bool training : {false, true}) {
     const auto f = [&](const at::Tensor& p, const at::Tensor& images) {
-      const auto own = p.requires_grad() ? p : p.clone().set_requires_grad(true);  // differences need the inner gradient too
+      const auto own =
+          p.requires_grad()
+              ? p
+              : p.clone().set_requires_grad(true);  // differences need the inner gradient too
       const auto out = forward(*network, own, buffers.clone(), images, training);
-      const auto inner = torch::autograd::grad({(out.logits * draws(out.logits.sizes(), 5)).sum()}, {out.maps}, {}, true, true)[0];
+      const auto inner = torch::autograd::grad({(out.logits * draws(out.logits.sizes(), 5)).sum()},
+                                               {out.maps}, {}, true, true)[0];
       EXPECT_GT(inner.abs().max().item<double>(), 1e-6) << name;
       return (inner * inner * draws(inner.sizes(), 6)).sum() * 100 + (inner * out.maps).sum();
     };
-    EXPECT_LT(derivative_error(f, flat, x), 1e-5) << name << (training ? ", training" : ", evaluation");
+    EXPECT_LT(derivative_error(f, flat, x), 1e-5)
+        << name << (training ? ", training" : ", evaluation");
   }
 }
 
@@ -135,17 +157,21 @@ TEST_P(EveryNetwork, InitialValuesFollowSeedAndMember) {
 
 TEST_P(EveryNetwork, EvaluationLeavesTheBuffersAndAgreesWithoutGradients) {
   const auto& [name, network, shape] = GetParam();
-  const auto flat = values_of(*network), buffers = buffers_of(*network), before = buffers.clone(), x = draws(shape, 3);
+  const auto flat = values_of(*network), buffers = buffers_of(*network), before = buffers.clone(),
+             x = draws(shape, 3);
   const auto with = forward(*network, flat, buffers, x);
   at::NoGradGuard no_grad;
   const auto without = forward(*network, flat, buffers, x);
   EXPECT_TRUE(at::equal(buffers, before));
   // The fused attention adds in another order: 100 ulp of values near 1.
   EXPECT_LT((with.logits - without.logits).abs().max().item<double>(), 2e-14);
-  EXPECT_TRUE(at::equal(network->features_at("features", unpack(flat, network->layout()), buffers, x), without.features));
+  EXPECT_TRUE(
+      at::equal(network->features_at("features", unpack(flat, network->layout()), buffers, x),
+                without.features));
 }
 
-INSTANTIATE_TEST_SUITE_P(Networks, EveryNetwork, ::testing::ValuesIn(miniatures()), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Networks, EveryNetwork, ::testing::ValuesIn(miniatures()),
+                         [](const auto& info) { return info.param.name; });
 
 TEST(ResNet, TrainingNormalisesByTheBatchAndMovesTheRunningStatistics) {
   const ResNet network({.classes = 3, .blocks = {1, 1, 1, 1}, .width = 2});
@@ -153,29 +179,43 @@ TEST(ResNet, TrainingNormalisesByTheBatchAndMovesTheRunningStatistics) {
   auto buffers = at::empty({network.buffer_layout().size()}, at::kDouble);
   network.initialise_buffers(buffers);
   forward(network, flat, buffers, x, true);
-  const auto stem = at::conv2d(x, parameter(flat, *network.layout().find("conv1.weight")), {}, {1, 1}, at::IntArrayRef{1, 1}).transpose(0, 1).flatten(1);
-  const auto buffer = [&](const char* name) { return parameter(buffers, *network.buffer_layout().find(name)); };
+  const auto stem = at::conv2d(x, parameter(flat, *network.layout().find("conv1.weight")), {},
+                               {1, 1}, at::IntArrayRef{1, 1})
+                        .transpose(0, 1)
+                        .flatten(1);
+  const auto buffer = [&](const char* name) {
+    return parameter(buffers, *network.buffer_layout().find(name));
+  };
   EXPECT_TRUE(at::allclose(buffer("bn1.running_mean"), 0.1 * stem.mean(1), 1e-12, 1e-14));
-  EXPECT_TRUE(at::allclose(buffer("bn1.running_var"), 0.9 + 0.1 * stem.var(1, /*unbiased=*/true), 1e-12, 1e-14));
+  EXPECT_TRUE(at::allclose(buffer("bn1.running_var"), 0.9 + 0.1 * stem.var(1, /*unbiased=*/true),
+                           1e-12, 1e-14));
   for (const auto& entry : network.buffer_layout().entries())
-    if (entry.name.ends_with("num_batches_tracked")) { EXPECT_EQ(parameter(buffers, entry).item<double>(), 1) << entry.name; }
-  const auto first = forward(network, flat, buffers, x.narrow(0, 0, 1)), all = forward(network, flat, buffers, x);
-  EXPECT_TRUE(at::allclose(first.logits[0], all.logits[0], 1e-12, 1e-14)) << "evaluation mode does not mix rows";
+    if (entry.name.ends_with("num_batches_tracked")) {
+      EXPECT_EQ(parameter(buffers, entry).item<double>(), 1) << entry.name;
+    }
+  const auto first = forward(network, flat, buffers, x.narrow(0, 0, 1)),
+             all = forward(network, flat, buffers, x);
+  EXPECT_TRUE(at::allclose(first.logits[0], all.logits[0], 1e-12, 1e-14))
+      << "evaluation mode does not mix rows";
 }
 
-// The diversity pass of SDDE is in evaluation mode; its graph has to survive a training pass that follows.
+// The diversity pass of SDDE is in evaluation mode; its graph has to survive a training pass that
+// follows.
 TEST(ResNet, GraphsSurviveATrainingPassThatFollows) {
   const ResNet network({.classes = 3, .blocks = {1, 1, 1, 1}, .width = 2});
   const auto x = draws({3, 3, 8, 8}, 3), flat = values_of(network).set_requires_grad(true);
   const auto buffers = buffers_of(network);
-  const auto expected = torch::autograd::grad({forward(network, flat, buffers, x).logits.sum()}, {flat})[0];
+  const auto expected =
+      torch::autograd::grad({forward(network, flat, buffers, x).logits.sum()}, {flat})[0];
   const auto sum = forward(network, flat, buffers, x).logits.sum();
   forward(network, flat, buffers, x * 3, true);
   EXPECT_TRUE(at::equal(torch::autograd::grad({sum}, {flat})[0], expected));
-  const auto trained = torch::autograd::grad({forward(network, flat, buffers.clone(), x, true).logits.sum()}, {flat})[0];
+  const auto trained = torch::autograd::grad(
+      {forward(network, flat, buffers.clone(), x, true).logits.sum()}, {flat})[0];
   const auto first = forward(network, flat, buffers, x, true).logits.sum();
   forward(network, flat, buffers, x * 3, true);
-  EXPECT_TRUE(at::equal(torch::autograd::grad({first}, {flat})[0], trained)) << "nor does one training pass disturb another's";
+  EXPECT_TRUE(at::equal(torch::autograd::grad({first}, {flat})[0], trained))
+      << "nor does one training pass disturb another's";
 }
 
 TEST(Multihead, HeadsReadTheTrunksFeaturesAndNothingOfEachOther) {
@@ -185,18 +225,28 @@ TEST(Multihead, HeadsReadTheTrunksFeaturesAndNothingOfEachOther) {
   const auto buffers = buffers_of(network), x = draws({3, 3, 8, 8}, 3);
   const auto before = forward(network, flat, buffers, x);
   const auto p = [&](const char* name) { return parameter(flat, *network.layout().find(name)); };
-  const auto hidden = at::relu(at::linear(before.features, p("heads.1.0.weight"), p("heads.1.0.bias")));
-  EXPECT_TRUE(at::allclose(before.logits[1], at::linear(hidden, p("heads.1.2.weight"), p("heads.1.2.bias")), 1e-12, 1e-14));
+  const auto hidden =
+      at::relu(at::linear(before.features, p("heads.1.0.weight"), p("heads.1.0.bias")));
+  EXPECT_TRUE(at::allclose(before.logits[1],
+                           at::linear(hidden, p("heads.1.2.weight"), p("heads.1.2.bias")), 1e-12,
+                           1e-14));
   p("heads.1.2.bias").add_(1);
   const auto after = forward(network, flat, buffers, x);
   EXPECT_TRUE(at::equal(before.logits[0], after.logits[0]));
   EXPECT_TRUE(at::allclose(before.logits[1] + 1, after.logits[1]));
   trunk.classes = 3;
-  expect_error(ErrorKind::kUsage, "a trunk without classifier", [&] { Multihead(std::make_unique<ResNet>(trunk), 2, 4); });
+  expect_error(ErrorKind::kUsage, "a trunk without classifier",
+               [&] { Multihead(std::make_unique<ResNet>(trunk), 2, 4); });
 }
 
 TEST(VisionTransformer, BlockHeadGoesOnFromTheCachedClassToken) {
-  const VisionTransformer network({.classes = 5, .image_size = 8, .patch_size = 4, .dim = 6, .depth = 3, .attention_heads = 3, .mlp_ratio = 4});
+  const VisionTransformer network({.classes = 5,
+                                   .image_size = 8,
+                                   .patch_size = 4,
+                                   .dim = 6,
+                                   .depth = 3,
+                                   .attention_heads = 3,
+                                   .mlp_ratio = 4});
   const auto flat = values_of(network), x = draws({2, 3, 8, 8}, 3);
   const auto parameters = unpack(flat, network.layout());
   const auto cls = network.features_at("cls_after_last_attention", parameters, {}, x);
@@ -208,12 +258,16 @@ TEST(VisionTransformer, BlockHeadGoesOnFromTheCachedClassToken) {
     ASSERT_NE(own, nullptr) << entry.name;
     parameter(member, entry).copy_(parameter(flat, *own));
   }
-  EXPECT_TRUE(at::allclose(head.forward(member, cls, nullptr), network.forward(parameters, {}, x, false).logits, 1e-12, 1e-14));
-  expect_error(ErrorKind::kUsage, "cls_after_last_attention", [&] { network.features_at("no_such_cut", parameters, {}, x); });
+  EXPECT_TRUE(at::allclose(head.forward(member, cls, nullptr),
+                           network.forward(parameters, {}, x, false).logits, 1e-12, 1e-14));
+  expect_error(ErrorKind::kUsage, "cls_after_last_attention",
+               [&] { network.features_at("no_such_cut", parameters, {}, x); });
 }
 
 TEST(ImageNetworks, HaveTheReferencesParameterCounts) {
-  const auto count = [](const char* name, int64_t classes) { return make_image_network(name, {.classes = classes})->layout().parameter_count(); };
+  const auto count = [](const char* name, int64_t classes) {
+    return make_image_network(name, {.classes = classes})->layout().parameter_count();
+  };
   EXPECT_EQ(count("resnet18_224x224", 1000), 11689512);  // torchvision's documentation, as the next
   EXPECT_EQ(count("resnet50", 1000), 25557032);
   EXPECT_EQ(count("deit3_base_patch16_224", 1000), 86585320);
@@ -228,7 +282,8 @@ TEST(ImageNetworks, InitialValuesAreTheReferencesDistributions) {
     const auto values = parameter(flat, *network->layout().find(name));
     return std::pair{values.std().item<double>(), values.abs().max().item<double>()};
   };
-  const auto [torchvision, most] = spread("resnet18_224x224", "layer1.0.conv1.weight");  // 36,864 draws: deviation 0.4 % of it
+  const auto [torchvision, most] =
+      spread("resnet18_224x224", "layer1.0.conv1.weight");  // 36,864 draws: deviation 0.4 % of it
   EXPECT_NEAR(torchvision, std::sqrt(2.0 / 576), 0.02 * torchvision);
   EXPECT_GT(most, 3 * torchvision);
   const auto [openood, bound] = spread("resnet18_32x32", "layer1.0.conv1.weight");
@@ -239,19 +294,32 @@ TEST(ImageNetworks, InitialValuesAreTheReferencesDistributions) {
 }
 
 TEST(ImageNetworks, WrongArgumentsAreNamed) {
-  expect_error(ErrorKind::kUsage, "did you mean 'resnet50'", [] { make_image_network("resnet51", {}); });
-  expect_error(ErrorKind::kUsage, "wanted classes >= 0", [] { make_image_network("lenet", {.classes = -1}); });
+  expect_error(ErrorKind::kUsage, "did you mean 'resnet50'",
+               [] { make_image_network("resnet51", {}); });
+  expect_error(ErrorKind::kUsage, "wanted classes >= 0",
+               [] { make_image_network("lenet", {.classes = -1}); });
   const auto lenet = make_image_network("lenet", {.channels = 1});
   const auto flat = values_of(*lenet);
-  const auto run = [&](at::IntArrayRef shape) { forward(*lenet, flat, {}, at::zeros(shape, at::kDouble)); };
-  expect_error(ErrorKind::kUsage, "x: wanted [B >= 1, 1, H, W], given [2, 3, 28, 28]", [&] { run({2, 3, 28, 28}); });
-  expect_error(ErrorKind::kUsage, "wanted images of 28 x 28, given [2, 1, 32, 32]", [&] { run({2, 1, 32, 32}); });
-  expect_error(ErrorKind::kUsage, "unpack: flat: wanted", [&] { unpack(flat.narrow(0, 1, 5), lenet->layout()); });
-  expect_error(ErrorKind::kUsage, "parameters: wanted 10 tensors, given 0", [&] { lenet->forward({}, {}, at::zeros({1, 1, 28, 28}), false); });
+  const auto run = [&](at::IntArrayRef shape) {
+    forward(*lenet, flat, {}, at::zeros(shape, at::kDouble));
+  };
+  expect_error(ErrorKind::kUsage, "x: wanted [B >= 1, 1, H, W], given [2, 3, 28, 28]",
+               [&] { run({2, 3, 28, 28}); });
+  expect_error(ErrorKind::kUsage, "wanted images of 28 x 28, given [2, 1, 32, 32]",
+               [&] { run({2, 1, 32, 32}); });
+  expect_error(ErrorKind::kUsage, "unpack: flat: wanted",
+               [&] { unpack(flat.narrow(0, 1, 5), lenet->layout()); });
+  expect_error(ErrorKind::kUsage, "parameters: wanted 10 tensors, given 0",
+               [&] { lenet->forward({}, {}, at::zeros({1, 1, 28, 28}), false); });
   const ResNet pooled({.classes = 3, .blocks = {1, 1, 1, 1}, .pool = 8, .width = 2});
   const auto values = values_of(pooled), buffers = buffers_of(pooled);
-  EXPECT_EQ(forward(pooled, values, buffers, at::zeros({1, 3, 64, 64}, at::kDouble)).logits.numel(), 3);
-  expect_error(ErrorKind::kUsage, "pooling over 8", [&] { forward(pooled, values, buffers, at::zeros({1, 3, 128, 128}, at::kDouble)); });
-  expect_error(ErrorKind::kUsage, "buffers: wanted", [&] { forward(pooled, values, {}, at::zeros({1, 3, 64, 64}, at::kDouble)); });
-  expect_error(ErrorKind::kUsage, "more than one value a channel", [&] { forward(pooled, values, buffers.clone(), at::zeros({1, 3, 8, 8}, at::kDouble), true); });
+  EXPECT_EQ(forward(pooled, values, buffers, at::zeros({1, 3, 64, 64}, at::kDouble)).logits.numel(),
+            3);
+  expect_error(ErrorKind::kUsage, "pooling over 8",
+               [&] { forward(pooled, values, buffers, at::zeros({1, 3, 128, 128}, at::kDouble)); });
+  expect_error(ErrorKind::kUsage, "buffers: wanted",
+               [&] { forward(pooled, values, {}, at::zeros({1, 3, 64, 64}, at::kDouble)); });
+  expect_error(ErrorKind::kUsage, "more than one value a channel", [&] {
+    forward(pooled, values, buffers.clone(), at::zeros({1, 3, 8, 8}, at::kDouble), true);
+  });
 }

@@ -35,17 +35,22 @@ struct Trunk : ::testing::Test {
   std::string usage() const {
     return error_of(ErrorKind::kUsage, [&] { open(); });
   }
-  // An image ensemble's checkpoint: parameters of member m are those of random weights with this number.
+  // An image ensemble's checkpoint: parameters of member m are those of random weights with this
+  // number.
   void write_checkpoint(const std::string& path, int64_t members, const std::string& group) const {
     const auto network = make_image_network("lenet", {});
     at::Tensor all = at::zeros({members, network->layout().size()});
     for (int64_t m = 0; m < members; ++m) network->initialise(all[m], 42, m);
-    CheckpointWriter writer(*self, path, fmt::format("[ensemble]\nmodel = \"lenet\"\nmembers = {}\n", members), "hash", {{"classes", int64_t{10}}});
+    CheckpointWriter writer(*self, path,
+                            fmt::format("[ensemble]\nmodel = \"lenet\"\nmembers = {}\n", members),
+                            "hash", {{"classes", int64_t{10}}});
     for (const auto& entry : network->layout().entries()) {
       std::vector<int64_t> shape{members};
       shape.insert(shape.end(), entry.shape.begin(), entry.shape.end());
-      writer.add("members/" + entry.name, shape, 0, stacked_parameter(group == "members/" ? all : at::zeros_like(all), entry));
-      if (group != "members/") writer.add(group + entry.name, shape, 0, stacked_parameter(all, entry));
+      writer.add("members/" + entry.name, shape, 0,
+                 stacked_parameter(group == "members/" ? all : at::zeros_like(all), entry));
+      if (group != "members/")
+        writer.add(group + entry.name, shape, 0, stacked_parameter(all, entry));
     }
     writer.commit();
   }
@@ -67,11 +72,16 @@ TEST_F(Trunk, GivesTheNetworksFeatures) {
   network->initialise(weights, 42, 0);
   const auto images = open_images(data);
   std::vector<at::Tensor> x;
-  for (int64_t row = 0; row < kRows; ++row) x.push_back(transform_image(find_transform("mnist_test").options, images->image(row), {}));
+  for (int64_t row = 0; row < kRows; ++row)
+    x.push_back(transform_image(find_transform("mnist_test").options, images->image(row), {}));
   const at::NoGradGuard no_graph;
-  const auto expected = network->forward(unpack(weights, network->layout()), {}, at::stack(x), false).features;
+  const auto expected =
+      network->forward(unpack(weights, network->layout()), {}, at::stack(x), false).features;
   const auto got = source.features(0, 0, kRows);
-  EXPECT_LE((got - expected).abs().max().item<double>(), 64 * 1.2e-7 * expected.abs().max().item<double>());  // sums of up to 400 products in another order
+  EXPECT_LE(
+      (got - expected).abs().max().item<double>(),
+      64 * 1.2e-7 *
+          expected.abs().max().item<double>());  // sums of up to 400 products in another order
   EXPECT_TRUE(at::equal(source.labels(7, 20), images->labels().narrow(0, 7, 20)));
 }
 
@@ -86,8 +96,10 @@ TEST_F(Trunk, AnySplitOfTheRowsGivesTheSameBits) {
       const auto source = open();
       std::vector<at::Tensor> pieces;
       const std::vector<int64_t> bounds{0, 1, 33, 66, 100, 101, 148, kRows};
-      for (size_t i = 0; i + 1 < bounds.size(); ++i) pieces.push_back(source.features(1, bounds[i], bounds[i + 1] - bounds[i]));
-      EXPECT_TRUE(at::equal(at::cat(pieces), expected)) << threads << " threads, " << workers << " workers";
+      for (size_t i = 0; i + 1 < bounds.size(); ++i)
+        pieces.push_back(source.features(1, bounds[i], bounds[i + 1] - bounds[i]));
+      EXPECT_TRUE(at::equal(at::cat(pieces), expected))
+          << threads << " threads, " << workers << " workers";
       EXPECT_TRUE(at::equal(source.features(1, 0, kRows), expected));
     }
   EXPECT_EQ(open().features(0, 40, 0).size(0), 0);  // a rank without rows
@@ -105,7 +117,8 @@ TEST_F(Trunk, PassesDrawAnew) {
   EXPECT_FALSE(at::equal(first, features(0)));
   data.transform = "mnist_test";
   EXPECT_TRUE(open_trunk_source(data, {.name = "fog", .severity = 2}, options, at::kCPU).draws);
-  EXPECT_EQ(open_trunk_source(data, {.name = "fog", .severity = 2}, options, at::kCPU).transform, "mnist_test, fog 2");
+  EXPECT_EQ(open_trunk_source(data, {.name = "fog", .severity = 2}, options, at::kCPU).transform,
+            "mnist_test, fog 2");
 }
 
 TEST_F(Trunk, TheSameWeightsFromFileAndCheckpoint) {
@@ -117,7 +130,8 @@ TEST_F(Trunk, TheSameWeightsFromFileAndCheckpoint) {
   network->initialise(flat, 42, 1);
   write_safetensors(folder / "lenet.safetensors", state_dict(*network, flat, at::zeros({0})));
   StateDict prefixed;
-  for (const auto& [name, tensor] : state_dict(*network, flat, at::zeros({0}))) prefixed["nets.3." + name] = tensor;
+  for (const auto& [name, tensor] : state_dict(*network, flat, at::zeros({0})))
+    prefixed["nets.3." + name] = tensor;
   write_safetensors(folder / "nets.safetensors", prefixed);
   write_checkpoint(folder / "checkpoint.h5", 3, "members/");
   write_checkpoint(folder / "average.h5", 3, "average/");
@@ -146,13 +160,17 @@ TEST_F(Trunk, HalfPrecisionIsNear) {
   options.precision = "bf16";
   const auto rounded = features();
   EXPECT_FALSE(at::equal(exact, rounded));
-  EXPECT_LE((exact - rounded).abs().max().item<double>(), 8 * 0.0078125 * exact.abs().max().item<double>());  // five layers of bf16
+  EXPECT_LE((exact - rounded).abs().max().item<double>(),
+            8 * 0.0078125 * exact.abs().max().item<double>());  // five layers of bf16
   options.precision = "f16";
   EXPECT_CONTAINS(usage(), "trunk.precision = \"f16\" needs a GPU");
 }
 
 TEST_F(Trunk, CutsOfDeit) {
-  options = {.model = "deit3_small_patch16_224", .weights = "random", .cut = "cls_after_last_attention", .batch_size = 2};
+  options = {.model = "deit3_small_patch16_224",
+             .weights = "random",
+             .cut = "cls_after_last_attention",
+             .batch_size = 2};
   data.rows = "3";
   data.transform = "sed_eval";
   const auto source = open();
@@ -165,7 +183,8 @@ TEST_F(Trunk, CutsOfDeit) {
 
 TEST_F(Trunk, ErrorsNameWhatDoesNotFit) {
   options.cut = "fetures";
-  EXPECT_CONTAINS(usage(), "trunk.cut: lenet has features, found \"fetures\"; did you mean 'features'?");
+  EXPECT_CONTAINS(usage(),
+                  "trunk.cut: lenet has features, found \"fetures\"; did you mean 'features'?");
   options.cut = "features";
   data.transform = "none";
   EXPECT_CONTAINS(usage(), "data.transform: expected what makes an input of lenet, found \"none\"");
@@ -181,9 +200,11 @@ TEST_F(Trunk, ErrorsNameWhatDoesNotFit) {
   EXPECT_CONTAINS(usage(), "trunk.model: expected \"lenet\", which ");
   options.member = {};
   const auto lenet = make_image_network("lenet", {});
-  write_safetensors(folder / "lenet.safetensors", state_dict(*lenet, at::zeros({lenet->layout().size()}), at::zeros({0})));
+  write_safetensors(folder / "lenet.safetensors",
+                    state_dict(*lenet, at::zeros({lenet->layout().size()}), at::zeros({0})));
   options.weights = folder / "lenet.safetensors";
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open(); }), "conv1.weight [64, 3, 3, 3] is not in the file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open(); }),
+                  "conv1.weight [64, 3, 3, 3] is not in the file");
   options.weights = folder / "none.pth";
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open(); }), "none.pth");
   data.dataset = "synthetic";

@@ -1,7 +1,7 @@
 #include "models/weights/load.hpp"
 
-#include <dissent/error.hpp>
 #include <unistd.h>
+#include <dissent/error.hpp>
 
 #include <filesystem>
 #include <fstream>
@@ -20,7 +20,8 @@ namespace {
 class Weights : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / fmt::format("dissent_weights_{}", ::getpid());
+    folder_ =
+        std::filesystem::temp_directory_path() / fmt::format("dissent_weights_{}", ::getpid());
     std::filesystem::create_directories(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
@@ -38,7 +39,9 @@ std::string safetensors(const std::string& header, const std::string& values) {
   return std::string(reinterpret_cast<const char*>(&size), sizeof size) + header + values;
 }
 
-void put(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
+void put(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
 
 // A file that torch.save wrote, kept with the tests.
 std::string data(const std::string& name) {
@@ -51,7 +54,8 @@ struct Flat {
   at::Tensor values, buffers;
 };
 
-Flat made(const std::string& name, uint64_t seed, int64_t classes = 10, at::ScalarType dtype = at::kFloat) {
+Flat made(const std::string& name, uint64_t seed, int64_t classes = 10,
+          at::ScalarType dtype = at::kFloat) {
   Flat flat{make_image_network(name, {.classes = classes}), {}, {}};
   flat.values = at::empty({flat.network->layout().size()}, dtype);
   flat.buffers = at::empty({flat.network->buffer_layout().size()}, dtype);
@@ -63,17 +67,22 @@ Flat made(const std::string& name, uint64_t seed, int64_t classes = 10, at::Scal
 
 bool same(const Flat& one, const Flat& two) {
   const auto equal = [](const ParameterLayout& layout, const at::Tensor& a, const at::Tensor& b) {
-    return std::all_of(layout.entries().begin(), layout.entries().end(), [&](const auto& entry) { return at::equal(parameter(a, entry), parameter(b, entry)); });
+    return std::all_of(layout.entries().begin(), layout.entries().end(), [&](const auto& entry) {
+      return at::equal(parameter(a, entry), parameter(b, entry));
+    });
   };
-  return equal(one.network->layout(), one.values, two.values) && equal(one.network->buffer_layout(), one.buffers, two.buffers);
+  return equal(one.network->layout(), one.values, two.values) &&
+         equal(one.network->buffer_layout(), one.buffers, two.buffers);
 }
 
 }  // namespace
 
 TEST_F(Weights, SafetensorsRoundTripEveryType) {
   StateDict tensors;
-  for (const auto dtype : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kChar, at::kByte, at::kBool})
-    tensors[std::string("t.") + at::toString(dtype)] = at::arange(6, at::kFloat).view({2, 3}).to(dtype);
+  for (const auto dtype : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt,
+                           at::kShort, at::kChar, at::kByte, at::kBool})
+    tensors[std::string("t.") + at::toString(dtype)] =
+        at::arange(6, at::kFloat).view({2, 3}).to(dtype);
   tensors["scalar"] = at::scalar_tensor(2.5, at::kFloat);
   tensors["empty"] = at::empty({0, 4}, at::kFloat);
   tensors["strided"] = at::arange(6, at::kFloat).view({2, 3}).t();
@@ -84,7 +93,8 @@ TEST_F(Weights, SafetensorsRoundTripEveryType) {
     EXPECT_EQ(read.at(name).scalar_type(), tensor.scalar_type()) << name;
     EXPECT_TRUE(at::equal(read.at(name), tensor)) << name;
   }
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1) << "a temporary file is left";
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1)
+      << "a temporary file is left";
 }
 
 // The format's own example, byte for byte.
@@ -96,29 +106,43 @@ TEST_F(Weights, SafetensorsLayoutIsTheFormats) {
 }
 
 TEST_F(Weights, DamagedSafetensorsAreNamed) {
-  const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", values(8, '\0');
+  const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+                    values(8, '\0');
   const auto expect = [&](const std::string& bytes, const std::string& text) {
     put(path("bad"), bytes);
     expect_error(ErrorKind::kData, text, [&] { read_safetensors(path("bad")); });
   };
-  expect(safetensors(good, values.substr(1)), "a: bytes 0 .. 8 of 7: the file is truncated or damaged");
-  expect(safetensors(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", values), "a: its shape [3] is larger than the file");
-  expect(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}})", values), "a: 8 bytes for [1] F32, expected 4");
-  expect(safetensors(R"({"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}})", values), "values of type \"F8_E4M3\" are not read");
-  expect(safetensors(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", values), "not lists of counts");
-  expect(safetensors(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296,2],"data_offsets":[0,8]}})", values), "larger than the file");
+  expect(safetensors(good, values.substr(1)),
+         "a: bytes 0 .. 8 of 7: the file is truncated or damaged");
+  expect(safetensors(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", values),
+         "a: its shape [3] is larger than the file");
+  expect(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}})", values),
+         "a: 8 bytes for [1] F32, expected 4");
+  expect(safetensors(R"({"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}})", values),
+         "values of type \"F8_E4M3\" are not read");
+  expect(safetensors(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", values),
+         "not lists of counts");
+  expect(
+      safetensors(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296,2],"data_offsets":[0,8]}})",
+                  values),
+      "larger than the file");
   expect(safetensors("{\"a\":", values), "no JSON object");
   expect(std::string("\xff\xff\xff\xff\xff\xff\xff\xff", 8) + "{", "not a safetensors file");
   expect_error(ErrorKind::kData, "cannot open", [&] { read_state_dict(path("no_such_file")); });
   put(path("bad"), "something else");
-  expect_error(ErrorKind::kData, "neither a safetensors file nor one of torch.save", [&] { read_state_dict(path("bad")); });
-  put(path("bad"), std::string("\x80\x02\x8a\nl\xfc\x9c" "F\xf9 j", 11));
+  expect_error(ErrorKind::kData, "neither a safetensors file nor one of torch.save",
+               [&] { read_state_dict(path("bad")); });
+  put(path("bad"), std::string("\x80\x02\x8a\nl\xfc\x9c"
+                               "F\xf9 j",
+                               11));
   expect_error(ErrorKind::kData, "before PyTorch 1.6", [&] { read_state_dict(path("bad")); });
 }
 
 TEST_F(Weights, TorchsOwnFilesAreRead) {
-  // Made by PyTorch 2.11: plain: the state_dict() of a module; nested: {"model": OrderedDict (f16), "epoch": 3}; objects: {"model": ..., "args": argparse.Namespace()}.
-  const auto plain = read_state_dict(data("plain.pth")), nested = read_state_dict(data("nested.pth"));
+  // Made by PyTorch 2.11: plain: the state_dict() of a module; nested: {"model": OrderedDict (f16),
+  // "epoch": 3}; objects: {"model": ..., "args": argparse.Namespace()}.
+  const auto plain = read_state_dict(data("plain.pth")),
+             nested = read_state_dict(data("nested.pth"));
   EXPECT_TRUE(at::equal(plain.at("fc.weight"), at::arange(6, at::kFloat).view({2, 3})));
   EXPECT_TRUE(at::equal(plain.at("bn.num_batches_tracked"), at::scalar_tensor(7, at::kLong)));
   EXPECT_TRUE(at::equal(nested.at("fc.weight"), at::arange(6, at::kHalf).view({2, 3})));
@@ -128,24 +152,32 @@ TEST_F(Weights, TorchsOwnFilesAreRead) {
   const auto bytes = bytes_of(data("plain.pth"));
   for (const size_t length : {size_t{20}, bytes.size() / 2, bytes.size() - 1}) {
     put(path("cut.pth"), bytes.substr(0, length));
-    expect_error(ErrorKind::kData, "cut.pth: not a file of torch.save, or damaged", [&] { read_state_dict(path("cut.pth")); });
+    expect_error(ErrorKind::kData, "cut.pth: not a file of torch.save, or damaged",
+                 [&] { read_state_dict(path("cut.pth")); });
   }
 }
 
-// {"a": tensor [2, 2] of a storage of 6 from 2 on, strides 2 and 1}, as torch.save writes it; `part` is the tensor's place.
+// {"a": tensor [2, 2] of a storage of 6 from 2 on, strides 2 and 1}, as torch.save writes it;
+// `part` is the tensor's place.
 TEST_F(Weights, PicklesOfDamagedFilesAreErrors) {
   const auto storage = at::arange(6, at::kFloat);
   const auto pickled = [](const std::string& place) {
-    return "\x80\x02}q\x01X\x01" + std::string(3, '\0') + "actorch._utils\n_rebuild_tensor_v2\n((X\x07" + std::string(3, '\0') + "storagectorch\nFloatStorage\nX\x01" + std::string(3, '\0') +
-           "0X\x03" + std::string(3, '\0') + "cpuK\x06tQ" + place + "\x89)tRs.";
+    return "\x80\x02}q\x01X\x01" + std::string(3, '\0') +
+           "actorch._utils\n_rebuild_tensor_v2\n((X\x07" + std::string(3, '\0') +
+           "storagectorch\nFloatStorage\nX\x01" + std::string(3, '\0') + "0X\x03" +
+           std::string(3, '\0') + "cpuK\x06tQ" + place + "\x89)tRs.";
   };
-  const auto read = [&](const std::string& bytes) { return read_pickle_values(bytes, "made.pth", [&](const PickleValue&) { return storage; }); };
+  const auto read = [&](const std::string& bytes) {
+    return read_pickle_values(bytes, "made.pth", [&](const PickleValue&) { return storage; });
+  };
   const auto good = pickled("K\x02K\x02K\x02\x86K\x02K\x01\x86");
   const auto value = read(good);
   ASSERT_EQ(value->pairs.size(), 1u);
   EXPECT_TRUE(at::equal(value->pairs[0].second->tensor, storage.narrow(0, 2, 4).view({2, 2})));
-  expect_error(ErrorKind::kData, "a tensor [2, 2] lies outside of its storage of 6", [&] { read(pickled("K\x03K\x02K\x02\x86K\x02K\x01\x86")); });
-  for (size_t length = 0; length < good.size(); ++length) EXPECT_THROW(read(good.substr(0, length)), Error) << length;
+  expect_error(ErrorKind::kData, "a tensor [2, 2] lies outside of its storage of 6",
+               [&] { read(pickled("K\x03K\x02K\x02\x86K\x02K\x01\x86")); });
+  for (size_t length = 0; length < good.size(); ++length)
+    EXPECT_THROW(read(good.substr(0, length)), Error) << length;
   // Whatever a byte is changed to, the reader ends with a value or an error.
   for (size_t i = 0; i < good.size(); ++i)
     for (const char byte : {'\0', '\xff', '(', 't', 'R', 'b', '0', 'q', 'h'}) {
@@ -171,7 +203,8 @@ TEST_F(Weights, NetworksRoundTrip) {
 }
 
 TEST_F(Weights, NamesOfTimmTorchvisionAndWrappersAreKnown) {
-  const VisionTransformer network({.classes = 3, .image_size = 8, .patch_size = 4, .dim = 8, .depth = 2, .attention_heads = 2});
+  const VisionTransformer network(
+      {.classes = 3, .image_size = 8, .patch_size = 4, .dim = 8, .depth = 2, .attention_heads = 2});
   auto from = at::empty({network.layout().size()}, at::kFloat), to = at::zeros_like(from);
   network.initialise(from, 1, 0);
   const auto timm = state_dict(network, from, {}, Naming::kTimm);
@@ -184,13 +217,15 @@ TEST_F(Weights, NamesOfTimmTorchvisionAndWrappersAreKnown) {
   StateDict wrapped;
   for (auto [name, tensor] : state_dict(*resnet.network, resnet.values, resnet.buffers)) {
     std::string other = name;
-    if (const auto at = other.find(".shortcut."); at != std::string::npos) other.replace(at, 10, ".downsample.");
+    if (const auto at = other.find(".shortcut."); at != std::string::npos)
+      other.replace(at, 10, ".downsample.");
     if (!other.ends_with("num_batches_tracked")) wrapped["module.nets.1." + other] = tensor;
     wrapped["module.nets.0." + other] = tensor + 1;
   }
   auto target = made("resnet18_32x32", 1);
   target.values.zero_();
-  load_weights(*target.network, target.values, target.buffers, wrapped, {.prefix = "nets.1."}, "wrapped");
+  load_weights(*target.network, target.values, target.buffers, wrapped, {.prefix = "nets.1."},
+               "wrapped");
   EXPECT_TRUE(same(resnet, target));
 }
 
@@ -201,7 +236,8 @@ TEST_F(Weights, OtherTypesAreConverted) {
   auto to = made("lenet", 2, 10, at::kDouble);
   load_weights(*to.network, to.values, to.buffers, half, {}, "bf16");
   const auto& entry = *to.network->layout().find("fc.weight");
-  EXPECT_TRUE(at::equal(parameter(to.values, entry), parameter(from.values, entry).to(at::kBFloat16).to(at::kDouble)));
+  EXPECT_TRUE(at::equal(parameter(to.values, entry),
+                        parameter(from.values, entry).to(at::kBFloat16).to(at::kDouble)));
 }
 
 TEST_F(Weights, MisfitsAreNamedAndNothingIsCopied) {
@@ -209,19 +245,31 @@ TEST_F(Weights, MisfitsAreNamedAndNothingIsCopied) {
   auto weights = state_dict(*from.network, from.values, from.buffers);
   auto to = made("lenet", 2, 7);
   const auto before = to.values.clone();
-  const auto load = [&](const LoadOptions& options) { load_weights(*to.network, to.values, to.buffers, weights, options, "file.pth"); };
-  expect_error(ErrorKind::kData, "file.pth: fc.weight is [10, 84] in the file, [7, 84] in this network; fc.bias is [10] in the file, [7] in this network", [&] { load({}); });
+  const auto load = [&](const LoadOptions& options) {
+    load_weights(*to.network, to.values, to.buffers, weights, options, "file.pth");
+  };
+  expect_error(ErrorKind::kData,
+               "file.pth: fc.weight is [10, 84] in the file, [7, 84] in this network; fc.bias is "
+               "[10] in the file, [7] in this network",
+               [&] { load({}); });
   EXPECT_TRUE(at::equal(to.values, before));
   load({.prefix = "", .classifier = false});
-  const auto value = [&](const char* name) { return parameter(to.values, *to.network->layout().find(name)); };
+  const auto value = [&](const char* name) {
+    return parameter(to.values, *to.network->layout().find(name));
+  };
   EXPECT_TRUE(at::equal(value("block1.0.weight"), weights.at("block1.0.weight")));
-  EXPECT_TRUE(at::equal(value("fc.weight"), parameter(before, *to.network->layout().find("fc.weight"))));
+  EXPECT_TRUE(
+      at::equal(value("fc.weight"), parameter(before, *to.network->layout().find("fc.weight"))));
   weights.erase("block2.0.bias");
   weights["block9.weight"] = at::ones({2, 2});
   to = made("lenet", 2, 10);
-  expect_error(ErrorKind::kData, "block2.0.bias [16] is not in the file; block9.weight [2, 2] has no place in this network", [&] { load({}); });
+  expect_error(
+      ErrorKind::kData,
+      "block2.0.bias [16] is not in the file; block9.weight [2, 2] has no place in this network",
+      [&] { load({}); });
   weights.erase("block9.weight");
   weights["block2.0.bias"] = at::ones({16});
   auto trunk = made("lenet", 2, 0);
-  load_weights(*trunk.network, trunk.values, trunk.buffers, weights, {}, "a trunk takes files with a classifier");
+  load_weights(*trunk.network, trunk.values, trunk.buffers, weights, {},
+               "a trunk takes files with a classifier");
 }

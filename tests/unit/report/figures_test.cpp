@@ -17,7 +17,9 @@ using dissent::testing::error_of;
 namespace {
 
 struct Figures : ::testing::Test {
-  std::string folder = (std::filesystem::temp_directory_path() / fmt::format("dissent_figures_{}", ::getpid())).string();
+  std::string folder =
+      (std::filesystem::temp_directory_path() / fmt::format("dissent_figures_{}", ::getpid()))
+          .string();
   Figures() { make_folder(folder); }
   ~Figures() override { std::filesystem::remove_all(folder); }
   std::string file(const std::string& name, const std::string& text) {
@@ -32,28 +34,46 @@ const std::string kLogHeader = "epoch,steps,total,accuracy_ensemble,accuracy_mea
 }  // namespace
 
 TEST_F(Figures, FilesComeBackAndErrorsNameTheLine) {
-  const std::vector<FigurePoint> bins{{"reliability", "a, b", 0.25, 0.2, 0.0, 0.5, 0.4}, {"reliability", "a, b", 0.75, 0.7, 0.5, 1.0, 0.6}};
+  const std::vector<FigurePoint> bins{{"reliability", "a, b", 0.25, 0.2, 0.0, 0.5, 0.4},
+                                      {"reliability", "a, b", 0.75, 0.7, 0.5, 1.0, 0.6}};
   const auto path = folder + "/r.csv";
   write_figure(path, bins);
   EXPECT_EQ(read_figure(path), bins);
-  EXPECT_EQ(read_text(path), "kind,series,x,y,low,high,weight\nreliability,\"a, b\",0.25,0.2,0,0.5,0.4\nreliability,\"a, b\",0.75,0.7,0.5,1,0.6\n");
-  EXPECT_EQ(read_figure(file("roc.csv", "y,x,series,kind\n1,0.5,s,roc\n")), (std::vector<FigurePoint>{{"roc", "s", 0.5, 1}}));
-  const auto wrong = [&](const std::string& row) { return error_of(ErrorKind::kData, [&] { read_figure(file("w.csv", "kind,series,x,y,low,high,weight\n" + row)); }); };
+  EXPECT_EQ(read_text(path),
+            "kind,series,x,y,low,high,weight\nreliability,\"a, "
+            "b\",0.25,0.2,0,0.5,0.4\nreliability,\"a, b\",0.75,0.7,0.5,1,0.6\n");
+  EXPECT_EQ(read_figure(file("roc.csv", "y,x,series,kind\n1,0.5,s,roc\n")),
+            (std::vector<FigurePoint>{{"roc", "s", 0.5, 1}}));
+  const auto wrong = [&](const std::string& row) {
+    return error_of(ErrorKind::kData,
+                    [&] { read_figure(file("w.csv", "kind,series,x,y,low,high,weight\n" + row)); });
+  };
   EXPECT_CONTAINS(wrong("roc,s,a,1,,,\n"), "w.csv:2: column x: 'a' is not a number");
-  EXPECT_CONTAINS(wrong("rok,s,0,1,,,\n"), "w.csv:2: kind: expected one of reliability, histogram, roc, curve; found 'rok'");
-  EXPECT_CONTAINS(wrong("roc,s,0,0,,,\ncurve,s,0,1,,,\n"), "w.csv:3: kind: expected roc as in the rows before");
+  EXPECT_CONTAINS(wrong("rok,s,0,1,,,\n"),
+                  "w.csv:2: kind: expected one of reliability, histogram, roc, curve; found 'rok'");
+  EXPECT_CONTAINS(wrong("roc,s,0,0,,,\ncurve,s,0,1,,,\n"),
+                  "w.csv:3: kind: expected roc as in the rows before");
   EXPECT_CONTAINS(wrong("histogram,s,0,1,,,\n"), "expected the edges of the bin");
   EXPECT_CONTAINS(wrong("histogram,s,0,1,2,1,\n"), "expected low <= high");
   EXPECT_CONTAINS(wrong("roc,s,nan,1,,,\n"), "expected finite numbers");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { write_figure(path, {{"histogram", "s", 0, 1}}); }), "point 0: low, high");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { figure_points({path}, "roc"); }), "its points are of kind reliability, expected roc");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kUsage, [&] { write_figure(path, {{"histogram", "s", 0, 1}}); }),
+      "point 0: low, high");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { figure_points({path}, "roc"); }),
+                  "its points are of kind reliability, expected roc");
 }
 
-// Legends hold what can be checked by hand: sum of share |accuracy - confidence|, and the area of a triangle.
+// Legends hold what can be checked by hand: sum of share |accuracy - confidence|, and the area of a
+// triangle.
 TEST_F(Figures, LegendsHoldCalibrationErrorAndArea) {
-  const auto reliability = reliability_script({{"reliability", "s", 0.25, 0.2, 0.0, 0.5, 0.4}, {"reliability", "s", 0.75, 0.95, 0.5, 1.0, 0.6}}, Canvas{});
+  const auto reliability = reliability_script({{"reliability", "s", 0.25, 0.2, 0.0, 0.5, 0.4},
+                                               {"reliability", "s", 0.75, 0.95, 0.5, 1.0, 0.6}},
+                                              Canvas{});
   EXPECT_CONTAINS(reliability, "'s (ECE 14.0 %)'");  // 0.4 x 0.05 + 0.6 x 0.2
-  EXPECT_CONTAINS(roc_script({{"roc", "it's", 0, 0}, {"roc", "it's", 0.25, 1}, {"roc", "it's", 1, 1}}, Canvas{}), "'it''s (AUROC 0.875)'");
+  EXPECT_CONTAINS(
+      roc_script({{"roc", "it's", 0, 0}, {"roc", "it's", 0.25, 1}, {"roc", "it's", 1, 1}},
+                 Canvas{}),
+      "'it''s (AUROC 0.875)'");
   const auto path = folder + "/a.csv", other = folder + "/b.csv";
   write_figure(path, {{"roc", "s", 0, 0}});
   write_figure(other, {{"roc", "s", 0, 1}, {"roc", "t", 0, 1}});
@@ -63,30 +83,45 @@ TEST_F(Figures, LegendsHoldCalibrationErrorAndArea) {
   EXPECT_EQ(points[2].series, "t");
   write_figure(folder + "/de-seed-1-mnist-roc.csv", {{"roc", "s", 0, 0}});
   write_figure(folder + "/gradcam-seed-1-mnist-roc.csv", {{"roc", "s", 0, 1}});
-  EXPECT_EQ(figure_points({folder + "/de-seed-1-mnist-roc.csv", folder + "/gradcam-seed-1-mnist-roc.csv"}, "roc")[1].series, "s (gradcam)");
+  EXPECT_EQ(
+      figure_points({folder + "/de-seed-1-mnist-roc.csv", folder + "/gradcam-seed-1-mnist-roc.csv"},
+                    "roc")[1]
+          .series,
+      "s (gradcam)");
 }
 
 TEST_F(Figures, CurvesAreMeansOverTheRunsOfAFolder) {
   for (const auto& [seed, off] : {std::pair(1, 0.0), {2, 0.2}})
-    file(fmt::format("de/seed-{}/train.csv", seed), kLogHeader + fmt::format("0,9,{},0.5,,1\n1,9,{},0.6,,\n", 1 + off, 0.5 + off));
+    file(fmt::format("de/seed-{}/train.csv", seed),
+         kLogHeader + fmt::format("0,9,{},0.5,,1\n1,9,{},0.6,,\n", 1 + off, 0.5 + off));
   file("sdde/seed-1/train.csv", kLogHeader + "0,9,3,0.5,,1\n");
-  const auto panels = training_panels({folder + "/de/seed-1", folder + "/de/seed-2/train.csv", folder + "/sdde/seed-1"}, {});
+  const auto panels = training_panels(
+      {folder + "/de/seed-1", folder + "/de/seed-2/train.csv", folder + "/sdde/seed-1"}, {});
   ASSERT_EQ(panels.size(), 3u);  // accuracy_mean is empty
   EXPECT_EQ(panels[2].y_label, "negative log-likelihood (nats)");
   const auto& de = panels[0].lines[0];
   EXPECT_EQ(de.name, "de");
   EXPECT_NEAR(de.points[1].y, 0.6, 1e-12);
-  EXPECT_NEAR(*de.points[1].high - de.points[1].y, 0.2 / std::sqrt(2.0), 1e-12);  // sample deviation of two values 0.2 apart
+  EXPECT_NEAR(*de.points[1].high - de.points[1].y, 0.2 / std::sqrt(2.0),
+              1e-12);  // sample deviation of two values 0.2 apart
   EXPECT_FALSE(panels[0].lines[1].points[0].low);
   EXPECT_EQ(panels[2].lines[0].points.size(), 1u);  // an empty field is no point
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { training_panels({folder + "/de/seed-1"}, {"brier"}); }), "no column 'brier'; it has epoch, steps");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { training_panels({folder + "/de"}, {}); }), "de/train.csv: no such training log");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { training_panels({folder + "/de/seed-1"}, {"brier"}); }),
+      "no column 'brier'; it has epoch, steps");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { training_panels({folder + "/de"}, {}); }),
+                  "de/train.csv: no such training log");
 }
 
 TEST_F(Figures, SizesComeFromSubEnsemblesAndTheWhole) {
   ResultSet set;
-  std::string text = "experiment,run,config_hash,seed,method,members,predictor,dataset,split,shift,score,metric,convention,fidelity,value,n\n";
-  const auto row = [&](int seed, const std::string& predictor, double value) { text += fmt::format("e,r,h,{},de,4,{},mnist,test,far,msp,auroc,sklearn,,{},9\n", seed, predictor, value); };
+  std::string text =
+      "experiment,run,config_hash,seed,method,members,predictor,dataset,split,shift,score,metric,"
+      "convention,fidelity,value,n\n";
+  const auto row = [&](int seed, const std::string& predictor, double value) {
+    text += fmt::format("e,r,h,{},de,4,{},mnist,test,far,msp,auroc,sklearn,,{},9\n", seed,
+                        predictor, value);
+  };
   row(1, "sub:2:0", 0.6);
   row(1, "sub:2:1", 0.8);
   row(2, "size:2", 0.9);
@@ -103,22 +138,39 @@ TEST_F(Figures, SizesComeFromSubEnsemblesAndTheWhole) {
   EXPECT_NEAR(*points[1].high, 0.8 + 0.2 / std::sqrt(2.0), 1e-12);
   EXPECT_EQ(points[2].x, 4);
   EXPECT_EQ(panels[0].y_label, "auroc of msp, mnist");
-  add_result_text(set, text.substr(0, text.find('\n') + 1) + "e,r,h,1,de,4,ensemble,kmnist,test,far,msp,auroc,sklearn,,0.9,9\n", "b.csv");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { size_panels(set, {"method"}, {}); }), "several values of dataset: kmnist, mnist");
+  add_result_text(set,
+                  text.substr(0, text.find('\n') + 1) +
+                      "e,r,h,1,de,4,ensemble,kmnist,test,far,msp,auroc,sklearn,,0.9,9\n",
+                  "b.csv");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { size_panels(set, {"method"}, {}); }),
+                  "several values of dataset: kmnist, mnist");
 }
 
-// The check value of CRC-32C; and a file whose bytes follow from the format: a record is 8 + 4 + length + 4 bytes.
+// The check value of CRC-32C; and a file whose bytes follow from the format: a record is 8 + 4 +
+// length + 4 bytes.
 TEST_F(Figures, EventFilesHaveTheFormatOfTensorBoard) {
   EXPECT_EQ(crc32c("123456789"), 0xe3069283u);
   const auto text = event_file({{"nll", 300, 1.5, 0.25f}});
-  const std::string version("\x09\0\0\0\0\0\0\xf8\x3f\x1a\x0d" "brain.Event:2", 24);
+  const std::string version(
+      "\x09\0\0\0\0\0\0\xf8\x3f\x1a\x0d"
+      "brain.Event:2",
+      24);
   EXPECT_EQ(text.substr(0, 8), std::string("\x18\0\0\0\0\0\0\0", 8));
   EXPECT_EQ(text.substr(12, 24), version);
   const auto second = text.substr(40);
-  EXPECT_EQ(second.substr(12, second.size() - 16), std::string("\x09\0\0\0\0\0\0\xf8\x3f\x10\xac\x02\x2a\x0c\x0a\x0a\x0a\x03nll\x15\0\0\x80\x3e", 26));
-  const auto run = std::filesystem::path(file("exp/seed-1/train.csv", kLogHeader + "0,9,1.5,0.5,0.4,\n1,9,1,0.6,0.5,0.25\n")).parent_path().string();
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { write_event_files({run}, {}, folder); }), "provenance.json");
-  file("exp/seed-1/provenance.json", R"({"start": "1970-01-01T01:00:00Z", "wall_s": 10, "config_hash": "h"})");
+  EXPECT_EQ(
+      second.substr(12, second.size() - 16),
+      std::string("\x09\0\0\0\0\0\0\xf8\x3f\x10\xac\x02\x2a\x0c\x0a\x0a\x0a\x03nll\x15\0\0\x80\x3e",
+                  26));
+  const auto run =
+      std::filesystem::path(
+          file("exp/seed-1/train.csv", kLogHeader + "0,9,1.5,0.5,0.4,\n1,9,1,0.6,0.5,0.25\n"))
+          .parent_path()
+          .string();
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { write_event_files({run}, {}, folder); }),
+                  "provenance.json");
+  file("exp/seed-1/provenance.json",
+       R"({"start": "1970-01-01T01:00:00Z", "wall_s": 10, "config_hash": "h"})");
   const auto paths = write_event_files({run + "/"}, {}, folder + "/tb");
   EXPECT_EQ(paths[0], folder + "/tb/exp/seed-1/events.out.tfevents.3600.dissent");
   EXPECT_CONTAINS(read_text(paths[0]), "validation/accuracy_mean");

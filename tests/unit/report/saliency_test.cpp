@@ -14,7 +14,8 @@ namespace {
 
 auto self = make_self_communicator();
 
-// One image of 84 x 84, dark on the left, white on the right; maps: constant, rising to the right, one value.
+// One image of 84 x 84, dark on the left, white on the right; maps: constant, rising to the right,
+// one value.
 SaliencyMaps made() {
   auto image = at::zeros({1, 84, 84, 1}, at::kByte);
   image.slice(2, 42).fill_(255);
@@ -47,17 +48,26 @@ TEST(SaliencyFile, ComesBackAndRefusesWhatDoesNotFit) {
   const auto path = folder / "s.h5";
   write_saliency(path, made());
   const auto back = read_saliency(path);
-  EXPECT_TRUE(at::equal(back.image, made().image) && at::equal(back.maps, made().maps) && at::equal(back.label, made().label) && at::equal(back.prediction, made().prediction));
+  EXPECT_TRUE(at::equal(back.image, made().image) && at::equal(back.maps, made().maps) &&
+              at::equal(back.label, made().label) && at::equal(back.prediction, made().prediction));
   auto wrong = made();
   wrong.maps = wrong.maps.to(at::kDouble);
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { write_saliency(path, wrong); }), "write_saliency: maps: expected Float with 4 dimensions, found Double [1, 3, 2, 2]");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kUsage, [&] { write_saliency(path, wrong); }),
+      "write_saliency: maps: expected Float with 4 dimensions, found Double [1, 3, 2, 2]");
   wrong = made();
   wrong.label = at::zeros({2}, at::kLong);
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { write_saliency(path, wrong); }), "label: 2 images, image has 1");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { write_saliency(path, wrong); }),
+                  "label: 2 images, image has 1");
   wrong.label = at::Tensor();
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { write_saliency(path, wrong); }), "label: expected a tensor, found none");
-  { auto other = h5_create(folder / "o.h5"); h5_add_dataset(other, "image", {1, 2, 2, 3}, at::kByte, "o.h5"); }
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_saliency(folder / "o.h5"); }), "o.h5: no dataset 'maps': not a saliency file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { write_saliency(path, wrong); }),
+                  "label: expected a tensor, found none");
+  {
+    auto other = h5_create(folder / "o.h5");
+    h5_add_dataset(other, "image", {1, 2, 2, 3}, at::kByte, "o.h5");
+  }
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_saliency(folder / "o.h5"); }),
+                  "o.h5: no dataset 'maps': not a saliency file");
 }
 
 // The pixels that gnuplot gets: 2 pixels for one of the image, 8 white ones between pictures.
@@ -66,9 +76,12 @@ TEST(SaliencyFigure, HasTheColoursOfImageAndMaps) {
   TempFolder folder(*self);
   const auto path = folder / "s.h5", output = folder / "s.png";
   write_saliency(path, made());
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { draw_saliency(path, {1}, 8, {.outputs = {output}}); }), "--images: expected 0 .. 0, found 1");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kUsage, [&] { draw_saliency(path, {1}, 8, {.outputs = {output}}); }),
+      "--images: expected 0 .. 0, found 1");
   draw_saliency(path, {}, 8, {.outputs = {output}, .width_in = 4, .dpi = 100, .keep_script = true});
-  const auto png = read_text(output), bytes = read_text(output + ".rgb"), script = read_text(output + ".gp");
+  const auto png = read_text(output), bytes = read_text(output + ".rgb"),
+             script = read_text(output + ".gp");
   EXPECT_EQ(png.substr(0, 8), "\x89PNG\r\n\x1a\n");
   const int64_t width = 4 * 176 - 8;
   ASSERT_EQ(bytes.size(), static_cast<size_t>(width * 168 * 3));
@@ -78,12 +91,16 @@ TEST(SaliencyFigure, HasTheColoursOfImageAndMaps) {
   };
   EXPECT_EQ(pixel(83, 100), (std::vector<int>{0, 0, 0}));
   EXPECT_EQ(pixel(84, 100), (std::vector<int>{255, 255, 255}));
-  EXPECT_EQ(pixel(170, 100), (std::vector<int>{255, 255, 255}));                       // between
-  EXPECT_EQ(pixel(176, 100), (std::vector<int>{34, 1, 42}));                           // a constant map is 0: half of 68, 1, 84 on black
-  EXPECT_EQ(pixel(176 + 160, 100), (std::vector<int>{162, 128, 170}));                 // and on white
-  EXPECT_EQ(pixel(2 * 176, 5), (std::vector<int>{34, 1, 42}));                         // the rising map: lowest at the left
-  EXPECT_EQ(pixel(2 * 176 + 167, 160), (std::vector<int>{254, 243, 146}));             // highest at the right, on white
-  EXPECT_EQ(pixel(3 * 176 + 167, 167), (std::vector<int>{254, 243, 146}));             // the one value of the third, below right
+  EXPECT_EQ(pixel(170, 100), (std::vector<int>{255, 255, 255}));  // between
+  EXPECT_EQ(pixel(176, 100),
+            (std::vector<int>{34, 1, 42}));  // a constant map is 0: half of 68, 1, 84 on black
+  EXPECT_EQ(pixel(176 + 160, 100), (std::vector<int>{162, 128, 170}));  // and on white
+  EXPECT_EQ(pixel(2 * 176, 5),
+            (std::vector<int>{34, 1, 42}));  // the rising map: lowest at the left
+  EXPECT_EQ(pixel(2 * 176 + 167, 160),
+            (std::vector<int>{254, 243, 146}));  // highest at the right, on white
+  EXPECT_EQ(pixel(3 * 176 + 167, 167),
+            (std::vector<int>{254, 243, 146}));  // the one value of the third, below right
   EXPECT_EQ(pixel(3 * 176 + 167, 0), (std::vector<int>{162, 128, 170}));
   EXPECT_CONTAINS(script, "class 3\\npredicted unknown");
   EXPECT_CONTAINS(script, "member 2");

@@ -16,7 +16,8 @@ using dissent::testing::error_of;
 namespace {
 
 std::string published(const std::string& name) {
-  const std::string path = std::string(std::getenv("DISSENT_SOURCE_DIR")) + "/results/published/" + name;
+  const std::string path =
+      std::string(std::getenv("DISSENT_SOURCE_DIR")) + "/results/published/" + name;
   std::ifstream file(path);
   EXPECT_TRUE(file) << path;
   std::stringstream text;
@@ -24,12 +25,16 @@ std::string published(const std::string& name) {
   return text.str();
 }
 
-const std::string kHeader = "experiment,run,config_hash,seed,method,members,predictor,dataset,split,shift,score,metric,convention,fidelity,value,n\n";
+const std::string kHeader =
+    "experiment,run,config_hash,seed,method,members,predictor,dataset,split,shift,score,metric,"
+    "convention,fidelity,value,n\n";
 
 // A row: what the tests vary.
-std::string row(const std::string& method, int seed, const std::string& dataset, const std::string& shift, const std::string& score, const std::string& metric, double value,
-                const std::string& convention = "sklearn") {
-  return fmt::format("e,seed-{0},h,{0},{1},5,ensemble,{2},test,{3},{4},{5},{6},,{7},100\n", seed, method, dataset, shift, score, metric, convention, value);
+std::string row(const std::string& method, int seed, const std::string& dataset,
+                const std::string& shift, const std::string& score, const std::string& metric,
+                double value, const std::string& convention = "sklearn") {
+  return fmt::format("e,seed-{0},h,{0},{1},5,ensemble,{2},test,{3},{4},{5},{6},,{7},100\n", seed,
+                     method, dataset, shift, score, metric, convention, value);
 }
 
 ResultSet set_of(const std::string& rows) {
@@ -39,12 +44,15 @@ ResultSet set_of(const std::string& rows) {
   return set;
 }
 
-// The published values of one model, with C-1 and C-5 taken apart: 15 values whose mean is the published one.
+// The published values of one model, with C-1 and C-5 taken apart: 15 values whose mean is the
+// published one.
 std::string split_corruptions(const std::string& text) {
   std::string out;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    const int severity = line.find(",C-1,") != std::string::npos ? 1 : line.find(",C-5,") != std::string::npos ? 5 : 0;
+    const int severity = line.find(",C-1,") != std::string::npos   ? 1
+                         : line.find(",C-5,") != std::string::npos ? 5
+                                                                   : 0;
     if (severity == 0) {
       out += line + "\n";
       continue;
@@ -53,41 +61,52 @@ std::string split_corruptions(const std::string& text) {
     const double value = std::stod(line.substr(head + 1));
     const auto names = corruption_names(severity);
     for (size_t i = 0; i < names.size(); ++i) {
-      auto one = line.substr(0, head + 1) + fmt::format("{:.17g}", value + 1e-3 * (static_cast<double>(i) - 7)) + line.substr(tail);
+      auto one = line.substr(0, head + 1) +
+                 fmt::format("{:.17g}", value + 1e-3 * (static_cast<double>(i) - 7)) +
+                 line.substr(tail);
       out += one.replace(one.find(fmt::format(",C-{},", severity)), 5, "," + names[i] + ",") + "\n";
     }
   }
   return out;
 }
 
-Table table_of(const std::string& rows, const std::string& layout, TableOptions options = {}) { return build_table(set_of(rows), find_layout(layout), options); }
+Table table_of(const std::string& rows, const std::string& layout, TableOptions options = {}) {
+  return build_table(set_of(rows), find_layout(layout), options);
+}
 
 std::string near_rows(const std::string& method, int seed, double value) {
-  return row(method, seed, "cifar100", "near", "msp", "auroc", value) + row(method, seed, "tin", "near", "msp", "auroc", value + 0.1);
+  return row(method, seed, "cifar100", "near", "msp", "auroc", value) +
+         row(method, seed, "tin", "near", "msp", "auroc", value + 0.1);
 }
 
 }  // namespace
 
-// Both tables of SED's release come back byte for byte, from C-1 and C-5 as published and from 15 values each.
+// Both tables of SED's release come back byte for byte, from C-1 and C-5 as published and from 15
+// values each.
 TEST(Tables, ReproduceThePublishedOnes) {
   for (const bool split : {false, true}) {
     ResultSet set;
-    add_result_text(set, split ? split_corruptions(published("sed.csv")) : published("sed.csv"), "sed.csv");
+    add_result_text(set, split ? split_corruptions(published("sed.csv")) : published("sed.csv"),
+                    "sed.csv");
     merge_equal_rows(set);
     EXPECT_EQ(set.rows.size(), split ? 172u + 14 * 56 : 172u);
-    EXPECT_EQ(released_text(build_table(set, find_layout("sed_released_generalisation"), {}), {}), published("filled_ood_gen_df.csv"));
-    EXPECT_EQ(released_text(build_table(set, find_layout("sed_released_detection"), {}), {}), published("filled_ood_det_df.csv"));
+    EXPECT_EQ(released_text(build_table(set, find_layout("sed_released_generalisation"), {}), {}),
+              published("filled_ood_gen_df.csv"));
+    EXPECT_EQ(released_text(build_table(set, find_layout("sed_released_detection"), {}), {}),
+              published("filled_ood_det_df.csv"));
   }
 }
 
 TEST(Tables, MeanDeviationAndCountOverSeeds) {
   std::string rows;
-  for (const auto& [seed, value] : {std::pair(1, 0.5), {2, 0.7}, {4, 0.9}}) rows += row("de", seed, "in_val", "id", "", "accuracy", value);
+  for (const auto& [seed, value] : {std::pair(1, 0.5), {2, 0.7}, {4, 0.9}})
+    rows += row("de", seed, "in_val", "id", "", "accuracy", value);
   const auto set = set_of(rows + row("de", 9, "in_val", "id", "", "accuracy", 0.1));
-  const auto table = build_table(set, find_layout("sed_generalisation"), {.seeds = seed_list("--seeds", "1..5"), .where = {}});
+  const auto table = build_table(set, find_layout("sed_generalisation"),
+                                 {.seeds = seed_list("--seeds", "1..5"), .where = {}});
   const auto& cell = table.cells[0][0];
   EXPECT_NEAR(cell.mean(), 70, 1e-12);
-  EXPECT_NEAR(*cell.deviation(1), 20, 1e-12);                          // (400 + 0 + 400) / 2
+  EXPECT_NEAR(*cell.deviation(1), 20, 1e-12);  // (400 + 0 + 400) / 2
   EXPECT_NEAR(*cell.deviation(0), std::sqrt(800.0 / 3), 1e-12);
   EXPECT_EQ(cell.missing, (std::vector<int64_t>{3, 5}));
   EXPECT_EQ(table.left_out, std::vector<int64_t>{9});
@@ -96,13 +115,19 @@ TEST(Tables, MeanDeviationAndCountOverSeeds) {
   EXPECT_CONTAINS(text, "- (n=0 of 5)");
   EXPECT_CONTAINS(text, "val (seed 3, 5); A (seed 1, 2, 3, 4, 5)");
   EXPECT_CONTAINS(text, "Left out: seeds 9");
-  EXPECT_CONTAINS(table_text(table, {.format = "csv"}, nullptr), "e,de,5,ensemble,70,20,3,3 5,,,0,1 2 3 4 5");
-  EXPECT_FALSE(table_of(row("de", 1, "in_val", "id", "", "accuracy", 0.5), "sed_generalisation").cells[0][0].deviation(1));
+  EXPECT_CONTAINS(table_text(table, {.format = "csv"}, nullptr),
+                  "e,de,5,ensemble,70,20,3,3 5,,,0,1 2 3 4 5");
+  EXPECT_FALSE(table_of(row("de", 1, "in_val", "id", "", "accuracy", 0.5), "sed_generalisation")
+                   .cells[0][0]
+                   .deviation(1));
 }
 
-// A mean over data sets needs all of them for a seed: one that lacks a set is missing, and the text says which.
+// A mean over data sets needs all of them for a seed: one that lacks a set is missing, and the text
+// says which.
 TEST(Tables, AMeanOverSetsNeedsAllOfThem) {
-  const auto rows = near_rows("de", 1, 0.6) + near_rows("de", 2, 0.7) + row("de", 3, "tin", "near", "msp", "auroc", 0.9) + row("sdde", 1, "cifar100", "near", "msp", "auroc", 0.9);
+  const auto rows = near_rows("de", 1, 0.6) + near_rows("de", 2, 0.7) +
+                    row("de", 3, "tin", "near", "msp", "auroc", 0.9) +
+                    row("sdde", 1, "cifar100", "near", "msp", "auroc", 0.9);
   const auto table = table_of(rows, "sdde");
   EXPECT_NEAR(table.cells[0][0].mean(), 70, 1e-12);  // of 65 and 75
   EXPECT_EQ(table.cells[0][0].missing, std::vector<int64_t>{3});
@@ -114,8 +139,12 @@ TEST(Tables, AMeanOverSetsNeedsAllOfThem) {
 
 // Figures without a score stand beside every score of their row.
 TEST(Tables, SddeTakesCalibrationForEachScore) {
-  std::string rows = row("sdde", 1, "cifar10", "id", "", "accuracy", 0.95) + row("sdde", 1, "cifar10", "id", "", "ece", 0.012) + row("sdde", 1, "cifar10", "id", "", "nll", 0.2);
-  for (const char* score : {"minmax", "msp"}) rows += row("sdde", 1, "tin", "near", score, "auroc", 0.9) + row("sdde", 1, "svhn", "far", score, "auroc", 0.95);
+  std::string rows = row("sdde", 1, "cifar10", "id", "", "accuracy", 0.95) +
+                     row("sdde", 1, "cifar10", "id", "", "ece", 0.012) +
+                     row("sdde", 1, "cifar10", "id", "", "nll", 0.2);
+  for (const char* score : {"minmax", "msp"})
+    rows += row("sdde", 1, "tin", "near", score, "auroc", 0.9) +
+            row("sdde", 1, "svhn", "far", score, "auroc", 0.95);
   const auto other = row("de", 1, "cifar10", "id", "", "accuracy", 0.94);
   const auto table = table_of(rows + other, "sdde");
   ASSERT_EQ(table.names.size(), 3u);
@@ -126,7 +155,8 @@ TEST(Tables, SddeTakesCalibrationForEachScore) {
     EXPECT_NEAR(table.cells[r][4].mean(), 1.2, 1e-12);
   }
   // After temperature scaling: columns of their own, no row of its own.
-  const auto scaled = table_of(rows + other + row("sdde", 1, "cifar10", "id", "temperature", "ece", 0.007), "sdde");
+  const auto scaled =
+      table_of(rows + other + row("sdde", 1, "cifar10", "id", "temperature", "ece", 0.007), "sdde");
   EXPECT_EQ(scaled.names, table.names);
   ASSERT_EQ(scaled.layout.columns.size(), 7u);
   EXPECT_EQ(scaled.layout.columns[6].name, "ECE, T (%)");
@@ -135,27 +165,38 @@ TEST(Tables, SddeTakesCalibrationForEachScore) {
   EXPECT_EQ(scaled.cells[0][6].missing, std::vector<int64_t>{1});
   const auto latex = table_text(table, {.format = "latex"}, nullptr);
   EXPECT_CONTAINS(latex, "near (\\%) & far (\\%) & accuracy (\\%)");
-  EXPECT_CONTAINS(latex, "e & sdde & 5 & minmax & 90.00 & 95.00 & 95.00 & 0.2000 & 1.20 & -- (n=0 of 1) \\\\");
+  EXPECT_CONTAINS(
+      latex, "e & sdde & 5 & minmax & 90.00 & 95.00 & 95.00 & 0.2000 & 1.20 & -- (n=0 of 1) \\\\");
 }
 
 TEST(Tables, OpenOodHasItsColumnsAndMeans) {
   std::string rows = row("de", 1, "cifar10", "id", "", "accuracy", 0.9522);
   double value = 0.8;
-  for (const auto& [dataset, shift] : {std::pair("tin", "near"), {"cifar100", "near"}, {"svhn", "far"}})
-    for (const char* metric : {"fpr95", "auroc", "aupr_in", "aupr_out"}) rows += row("de", 1, dataset, shift, "msp", metric, value += 0.01);
+  for (const auto& [dataset, shift] :
+       {std::pair("tin", "near"), {"cifar100", "near"}, {"svhn", "far"}})
+    for (const char* metric : {"fpr95", "auroc", "aupr_in", "aupr_out"})
+      rows += row("de", 1, dataset, shift, "msp", metric, value += 0.01);
   EXPECT_EQ(released_text(table_of(rows, "openood"), {}),
-            "dataset,FPR@95,AUROC,AUPR_IN,AUPR_OUT,ACC\ncifar100,85.00,86.00,87.00,88.00,95.22\ntin,81.00,82.00,83.00,84.00,95.22\nnearood,83.00,84.00,85.00,86.00,95.22\n"
+            "dataset,FPR@95,AUROC,AUPR_IN,AUPR_OUT,ACC\ncifar100,85.00,86.00,87.00,88.00,95."
+            "22\ntin,81.00,82.00,83.00,84.00,95.22\nnearood,83.00,84.00,85.00,86.00,95.22\n"
             "svhn,89.00,90.00,91.00,92.00,95.22\nfarood,89.00,90.00,91.00,92.00,95.22\n");
   const auto more = rows + row("de", 2, "svhn", "far", "msp", "fpr95", 0.91);
-  EXPECT_CONTAINS(released_text(table_of(more, "openood"), {}), "svhn,90.00 ± 1.41,90.00 (n=1 of 2),");
+  EXPECT_CONTAINS(released_text(table_of(more, "openood"), {}),
+                  "svhn,90.00 ± 1.41,90.00 (n=1 of 2),");
 }
 
 TEST(Tables, TwoValuesOfACellAreAnError) {
   const auto one = near_rows("de", 1, 0.6);
-  const auto message = error_of(ErrorKind::kUsage, [&] { table_of(one + row("de", 1, "tin", "near", "msp", "auroc", 0.4, "sdde"), "sdde"); });
-  EXPECT_CONTAINS(message, "a.csv:3 and a.csv:4: two values for row (e, de, 5, msp), column near (%) of tin, seed 1; they differ in convention ('sklearn' and 'sdde')");
+  const auto message = error_of(ErrorKind::kUsage, [&] {
+    table_of(one + row("de", 1, "tin", "near", "msp", "auroc", 0.4, "sdde"), "sdde");
+  });
+  EXPECT_CONTAINS(message,
+                  "a.csv:3 and a.csv:4: two values for row (e, de, 5, msp), column near (%) of "
+                  "tin, seed 1; they differ in convention ('sklearn' and 'sdde')");
   EXPECT_CONTAINS(message, "--where convention=");
-  const auto narrowed = table_of(one + row("de", 1, "tin", "near", "msp", "auroc", 0.4, "sdde"), "sdde", {.seeds = {}, .where = conditions({"convention=sklearn"})});
+  const auto narrowed =
+      table_of(one + row("de", 1, "tin", "near", "msp", "auroc", 0.4, "sdde"), "sdde",
+               {.seeds = {}, .where = conditions({"convention=sklearn"})});
   EXPECT_NEAR(narrowed.cells[0][0].mean(), 65, 1e-12);
 }
 
@@ -166,28 +207,42 @@ TEST(Tables, FilesThatContradictEachOtherAreNamed) {
   merge_equal_rows(set);
   EXPECT_EQ(set.rows.size(), 2u);
   add_result_text(set, kHeader + near_rows("de", 1, 0.61), "new.csv");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { merge_equal_rows(set); }), "old.csv:2 and new.csv:2: the same row with two values, 0.6 and 0.61");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { merge_equal_rows(set); }),
+                  "old.csv:2 and new.csv:2: the same row with two values, 0.6 and 0.61");
 }
 
 // Columns in another order, and ones that are not known, are read; a choice on test data is marked.
 TEST(Tables, UnknownColumnsAreKept) {
   ResultSet set;
-  add_result_text(set, "selection,value,n,experiment,run,config_hash,seed,method,members,predictor,dataset,split,shift,score,metric,convention,fidelity\n"
-                       "test,0.9,10,e,r,h,1,de,5,best,in_val,test,id,,accuracy,sed,\n", "b.csv");
-  const auto text = table_text(build_table(set, find_layout("sed_generalisation"), {}), {}, nullptr);
+  add_result_text(set,
+                  "selection,value,n,experiment,run,config_hash,seed,method,members,predictor,"
+                  "dataset,split,shift,score,metric,convention,fidelity\n"
+                  "test,0.9,10,e,r,h,1,de,5,best,in_val,test,id,,accuracy,sed,\n",
+                  "b.csv");
+  const auto text =
+      table_text(build_table(set, find_layout("sed_generalisation"), {}), {}, nullptr);
   EXPECT_CONTAINS(text, "90.0†");
   EXPECT_CONTAINS(text, "† chosen on test data.");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { build_table(set, find_layout("sed_generalisation"), {.seeds = {}, .where = conditions({"datset=a"})}); }),
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage,
+                           [&] {
+                             build_table(set, find_layout("sed_generalisation"),
+                                         {.seeds = {}, .where = conditions({"datset=a"})});
+                           }),
                   "no column 'datset'; did you mean 'dataset'?");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { add_result_text(set, "a,b\n1,2\n", "c.csv"); }), "c.csv:1: no column 'experiment' in the header: not a result file");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { find_layout("sed_detecton"); }), "did you mean 'sed_detection'?");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { seed_list("--seeds", "1..x"); }), "--seeds: expected numbers as 1..5");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { add_result_text(set, "a,b\n1,2\n", "c.csv"); }),
+                  "c.csv:1: no column 'experiment' in the header: not a result file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { find_layout("sed_detecton"); }),
+                  "did you mean 'sed_detection'?");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { seed_list("--seeds", "1..x"); }),
+                  "--seeds: expected numbers as 1..5");
 }
 
 TEST(Tables, PublishedFiguresStandBesideOurs) {
   ResultSet theirs;
   add_result_text(theirs, published("sed.csv"), "sed.csv");
-  const auto ours = table_of(row("a2d", 42, "iNaturalist", "semantic", "pds", "auroc", 0.94) + row("a2d", 43, "inat", "semantic", "pds", "auroc", 0.95), "sed_detection");
+  const auto ours = table_of(row("a2d", 42, "iNaturalist", "semantic", "pds", "auroc", 0.94) +
+                                 row("a2d", 43, "inat", "semantic", "pds", "auroc", 0.95),
+                             "sed_detection");
   const auto other = build_table(theirs, find_layout("sed_detection"), {});
   const auto beside = match_published(ours, other, {{"e", "sed_ood_det_covariate"}}, "sed.csv");
   const auto text = table_text(ours, {}, &beside);
@@ -195,11 +250,14 @@ TEST(Tables, PublishedFiguresStandBesideOurs) {
   EXPECT_CONTAINS(text, "0.945 ± 0.007 |");
   EXPECT_CONTAINS(text, "+0.013 |");
   EXPECT_CONTAINS(table_text(ours, {.format = "csv"}, &beside), ",0.932022101,");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { match_published(ours, other, {{"e", "none"}}, ""); }), "the published figures have no experiment 'none'");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kUsage, [&] { match_published(ours, other, {{"e", "none"}}, ""); }),
+      "the published figures have no experiment 'none'");
 }
 
 TEST(Tables, PivotByAnyColumns) {
-  const auto set = set_of(near_rows("de", 1, 0.6) + near_rows("sdde", 1, 0.7) + near_rows("sdde", 2, 0.8));
+  const auto set =
+      set_of(near_rows("de", 1, 0.6) + near_rows("sdde", 1, 0.7) + near_rows("sdde", 2, 0.8));
   const auto layout = pivot_layout(set, {"method"}, {"dataset", "metric"}, {}, 100, 1);
   const auto table = build_table(set, layout, {});
   const auto text = table_text(table, {.format = "markdown"}, nullptr);

@@ -5,10 +5,13 @@
 
 #include <string>
 
-// Without the headers of torch, which storage_helpers.hpp brings: tests of src/report compile in seconds.
+// Without the headers of torch, which storage_helpers.hpp brings: tests of src/report compile in
+// seconds.
 namespace dissent::testing {
 
-#define EXPECT_CONTAINS(text, part) EXPECT_NE(std::string(text).find(part), std::string::npos) << "'" << (part) << "' is not in: " << (text)
+#define EXPECT_CONTAINS(text, part)                          \
+  EXPECT_NE(std::string(text).find(part), std::string::npos) \
+      << "'" << (part) << "' is not in: " << (text)
 
 /// The message of the error of this kind that f throws.
 template <class F>

@@ -11,9 +11,12 @@ using namespace dissent::testing;
 namespace {
 
 // Two members, one sample, three classes.
-const at::Tensor kLogits = at::tensor({1.0, 3.0, 0.0, /**/ 2.0, 1.0, 0.0}, at::kDouble).view({2, 1, 3});
+const at::Tensor kLogits =
+    at::tensor({1.0, 3.0, 0.0, /**/ 2.0, 1.0, 0.0}, at::kDouble).view({2, 1, 3});
 
-double value(Aggregation which, const at::Tensor& logits = kLogits) { return aggregate(which, logits).item<double>(); }
+double value(Aggregation which, const at::Tensor& logits = kLogits) {
+  return aggregate(which, logits).item<double>();
+}
 
 double softmax(double x, std::vector<double> all) {
   double sum = 0;
@@ -28,14 +31,17 @@ TEST(Aggregation, ClosedForms) {
   EXPECT_NEAR(value(Aggregation::kAverage), softmax(2, {1.5, 2, 0}), 1e-15);
   EXPECT_NEAR(value(Aggregation::kProbAverage), (first + softmax(1, {2, 1, 0})) / 2, 1e-15);
   EXPECT_NEAR(value(Aggregation::kProbMinmax), second, 1e-15);
-  EXPECT_NEAR(value(Aggregation::kProbMaxstd), -(first - second) / std::sqrt(2.0), 1e-15);  // divided by M - 1 = 1
+  EXPECT_NEAR(value(Aggregation::kProbMaxstd), -(first - second) / std::sqrt(2.0),
+              1e-15);  // divided by M - 1 = 1
   EXPECT_EQ(value(Aggregation::kLogitAverage), 2);
   EXPECT_EQ(value(Aggregation::kMinmax), 2);
   EXPECT_NEAR(value(Aggregation::kStdmax), -2 / std::sqrt(2.0), 1e-15);
   EXPECT_NEAR(value(Aggregation::kMaxstd), -1 / std::sqrt(2.0), 1e-15);
   EXPECT_EQ(value(Aggregation::kAverageMinmax), 1);  // class 1 is chosen; members give 3 and 1
   EXPECT_NEAR(value(Aggregation::kEnergy), std::log(std::exp(1.5) + std::exp(2.0) + 1), 1e-15);
-  const auto lse = [](double a, double b, double c) { return std::log(std::exp(a) + std::exp(b) + std::exp(c)); };
+  const auto lse = [](double a, double b, double c) {
+    return std::log(std::exp(a) + std::exp(b) + std::exp(c));
+  };
   EXPECT_NEAR(value(Aggregation::kAverageEnergy), (lse(1, 3, 0) + lse(2, 1, 0)) / 2, 1e-15);
 }
 
@@ -44,15 +50,22 @@ TEST(Aggregation, NamesAreInTheOrderOfTheEnumeration) {
   EXPECT_EQ(aggregation("average"), Aggregation::kAverage);
   EXPECT_EQ(aggregation("average_minmax"), Aggregation::kAverageMinmax);
   EXPECT_EQ(aggregation("average_energy"), Aggregation::kAverageEnergy);
-  expect_error(ErrorKind::kUsage, "unknown aggregation 'minmix'; known: average, ", [] { aggregation("minmix"); });
+  expect_error(ErrorKind::kUsage, "unknown aggregation 'minmix'; known: average, ",
+               [] { aggregation("minmix"); });
 }
 
 TEST(Aggregation, TheEnsembleMayPredictOtherwise) {
   const auto ensemble = log_mean_probabilities(kLogits);
-  EXPECT_NEAR(aggregate(Aggregation::kAverage, kLogits, ensemble).item<double>(), mean_probabilities(kLogits).max().item<double>(), 1e-15);
-  EXPECT_NEAR(aggregate(Aggregation::kEnergy, kLogits, ensemble).item<double>(), 0, 1e-15);  // probabilities sum to 1
-  EXPECT_EQ(aggregate(Aggregation::kAverageMinmax, kLogits, at::tensor({9.0, 0.0, 0.0}, at::kDouble).unsqueeze(0)).item<double>(), 1);
-  expect_error(ErrorKind::kUsage, "energy: ensemble: wanted [1, 3] Double cpu, given [3]", [] { aggregate(Aggregation::kEnergy, kLogits, at::ones({3}, at::kDouble)); });
+  EXPECT_NEAR(aggregate(Aggregation::kAverage, kLogits, ensemble).item<double>(),
+              mean_probabilities(kLogits).max().item<double>(), 1e-15);
+  EXPECT_NEAR(aggregate(Aggregation::kEnergy, kLogits, ensemble).item<double>(), 0,
+              1e-15);  // probabilities sum to 1
+  EXPECT_EQ(aggregate(Aggregation::kAverageMinmax, kLogits,
+                      at::tensor({9.0, 0.0, 0.0}, at::kDouble).unsqueeze(0))
+                .item<double>(),
+            1);
+  expect_error(ErrorKind::kUsage, "energy: ensemble: wanted [1, 3] Double cpu, given [3]",
+               [] { aggregate(Aggregation::kEnergy, kLogits, at::ones({3}, at::kDouble)); });
 }
 
 TEST(Aggregation, LogMeanProbabilitiesStayFiniteWhereProbabilitiesUnderflow) {
@@ -64,8 +77,11 @@ TEST(Aggregation, OneMemberAndOneSampleAreEnoughExceptForDeviations) {
   const auto one = made_logits(1, 1, 4);
   for (const auto& name : aggregation_names()) {
     const auto which = aggregation(name);
-    if (min_members(which) == 1) EXPECT_TRUE(std::isfinite(value(which, one))) << name;
-    else expect_error(ErrorKind::kUsage, name + ": logits: wanted [M >= 2", [&] { value(which, one); });
+    if (min_members(which) == 1)
+      EXPECT_TRUE(std::isfinite(value(which, one))) << name;
+    else
+      expect_error(ErrorKind::kUsage, name + ": logits: wanted [M >= 2",
+                   [&] { value(which, one); });
     EXPECT_EQ(aggregate(which, made_logits(2, 3, 4).narrow(1, 0, 0)).numel(), 0) << name;
   }
 }
@@ -80,8 +96,10 @@ TEST(Aggregation, AShiftOfAllLogitsMovesLogitScoresAndNotProbabilities) {
   const auto logits = made_logits(4, 6, 5);
   for (const auto& name : aggregation_names()) {
     const auto which = aggregation(name);
-    const auto moved = (aggregate(which, logits + 7) - aggregate(which, logits)).mean().item<double>();
-    const bool of_logits = name == "logit_average" || name == "minmax" || name == "average_minmax" || name.ends_with("energy");
+    const auto moved =
+        (aggregate(which, logits + 7) - aggregate(which, logits)).mean().item<double>();
+    const bool of_logits = name == "logit_average" || name == "minmax" ||
+                           name == "average_minmax" || name.ends_with("energy");
     EXPECT_NEAR(moved, of_logits ? 7 : 0, 1e-12) << name;
   }
 }

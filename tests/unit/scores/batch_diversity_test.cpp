@@ -12,12 +12,17 @@ using namespace dissent::testing;
 namespace {
 // Logits of two members whose softmax is exactly one-hot at the given classes.
 at::Tensor certain(std::vector<int64_t> first, std::vector<int64_t> second, int64_t count) {
-  return at::one_hot(at::stack({at::tensor(first, at::kLong), at::tensor(second, at::kLong)}), count).to(at::kDouble) * 2000;
+  return at::one_hot(at::stack({at::tensor(first, at::kLong), at::tensor(second, at::kLong)}),
+                     count)
+             .to(at::kDouble) *
+         2000;
 }
 }  // namespace
 
 TEST(BatchDiversity, VarianceDividesByMembersMinusOneAndIsNegative) {
-  const auto logits = certain({0, 1}, {0, 2}, 3);  // in one of two samples, two of three classes have p = 1 and 0: variance 1/2
+  const auto logits =
+      certain({0, 1}, {0, 2},
+              3);  // in one of two samples, two of three classes have p = 1 and 0: variance 1/2
   EXPECT_NEAR(variance(logits).item<double>(), -2 * 0.5 / 6, 1e-15);
   EXPECT_NEAR(standard_deviation(logits).item<double>(), -2 * std::sqrt(0.5) / 6, 1e-15);
 }
@@ -31,17 +36,21 @@ TEST(BatchDiversity, MaxVarianceEqualsTheStackOfAllPredictedClasses) {
 }
 
 TEST(BatchDiversity, InformationInClosedForm) {
-  EXPECT_NEAR(divdis_information(certain({0, 1, 2, 3}, {1, 2, 3, 0}, 4)).item<double>(), std::log(4.0) + 1e-9, 1e-14);
-  EXPECT_NEAR(divdis_information(certain({0, 0, 1, 1}, {0, 1, 0, 1}, 2)).item<double>(), 1e-9, 1e-15);
+  EXPECT_NEAR(divdis_information(certain({0, 1, 2, 3}, {1, 2, 3, 0}, 4)).item<double>(),
+              std::log(4.0) + 1e-9, 1e-14);
+  EXPECT_NEAR(divdis_information(certain({0, 0, 1, 1}, {0, 1, 0, 1}, 2)).item<double>(), 1e-9,
+              1e-15);
 }
 
 TEST(BatchDiversity, KlIsNegativeAndZeroForEqualMembers) {
   EXPECT_EQ(kl_divergence(made_logits(1, 4, 5).expand({3, -1, -1})).item<double>(), 0);
   const auto logits = at::tensor({0.0, 0.0, /**/ 0.0, std::log(3.0)}, at::kDouble).view({2, 1, 2});
-  EXPECT_NEAR(kl_divergence(logits).item<double>(), -(0.25 * std::log(0.5) + 0.75 * std::log(1.5)), 1e-7);
+  EXPECT_NEAR(kl_divergence(logits).item<double>(), -(0.25 * std::log(0.5) + 0.75 * std::log(1.5)),
+              1e-7);
 }
 
 TEST(BatchDiversity, OneMemberIsAnError) {
-  for (const auto measure : {variance, standard_deviation, max_variance, divdis_information, kl_divergence})
+  for (const auto measure :
+       {variance, standard_deviation, max_variance, divdis_information, kl_divergence})
     expect_error(ErrorKind::kUsage, "wanted [M >= 2", [&] { measure(made_logits(1, 4, 5)); });
 }

@@ -36,16 +36,20 @@ TEST(EnsembleScores, VotesInClosedForm) {
   EXPECT_EQ(msp(p, kProbabilities).item<double>(), 0.5);
   // Ten of the sixteen ordered pairs (m, i), m and i equal included, differ by sqrt(2).
   EXPECT_NEAR(similarity(p, kProbabilities).item<double>(), 10 * std::sqrt(2.0) / 16, 1e-15);
-  EXPECT_NEAR(a2d_score(p, kProbabilities).item<double>(), (10 * std::log(1 + 1e-9) + 2 * std::log(1e-9)) / 12, 1e-12);
+  EXPECT_NEAR(a2d_score(p, kProbabilities).item<double>(),
+              (10 * std::log(1 + 1e-9) + 2 * std::log(1e-9)) / 12, 1e-12);
 }
 
 TEST(EnsembleScores, LogitsInClosedForm) {
-  const auto logits = at::tensor({0.0, std::log(3.0), /**/ std::log(2.0), 0.0}, at::kDouble).view({2, 1, 2});
+  const auto logits =
+      at::tensor({0.0, std::log(3.0), /**/ std::log(2.0), 0.0}, at::kDouble).view({2, 1, 2});
   EXPECT_NEAR(average_energy(logits).item<double>(), -(std::log(4.0) + std::log(3.0)) / 2, 1e-15);
-  EXPECT_NEAR(average_max_logit(logits).item<double>(), -(std::log(3.0) + std::log(2.0)) / 2, 1e-15);
+  EXPECT_NEAR(average_max_logit(logits).item<double>(), -(std::log(3.0) + std::log(2.0)) / 2,
+              1e-15);
   EXPECT_NEAR(pds(logits, kLogits).item<double>(), 2.0 / 3 + 3.0 / 4, 1e-15);
   EXPECT_NEAR(mean_member_confidence(logits, kLogits).item<double>(), (0.75 + 2.0 / 3) / 2, 1e-15);
-  EXPECT_NEAR(msp(logits, kLogits).item<double>(), std::sqrt(3.0) / (std::sqrt(3.0) + std::sqrt(2.0)), 1e-15);
+  EXPECT_NEAR(msp(logits, kLogits).item<double>(),
+              std::sqrt(3.0) / (std::sqrt(3.0) + std::sqrt(2.0)), 1e-15);
 }
 
 TEST(EnsembleScores, TheKindIsTakenNotGuessed) {
@@ -64,7 +68,8 @@ TEST(EnsembleScores, A2dScoreIsMinusTheLossOverAllDraws) {
 
 TEST(EnsembleScores, MutualInformationOfASampleDoesNotDependOnItsBatch) {
   const auto logits = made_logits(3, 6, 5);
-  const auto whole = mutual_information(logits, kLogits), alone = mutual_information(logits.slice(1, 2, 3), kLogits);
+  const auto whole = mutual_information(logits, kLogits),
+             alone = mutual_information(logits.slice(1, 2, 3), kLogits);
   EXPECT_NEAR(whole[2].item<double>(), alone.item<double>(), 1e-15);
   EXPECT_GE(whole.min().item<double>(), 0);
   // The released one does, and has the same mean.
@@ -91,7 +96,10 @@ TEST(EnsembleScores, AnEmptyBatchGivesNoScores) {
 }
 
 TEST(EnsembleScores, WrongInputsAreErrors) {
-  expect_error(ErrorKind::kUsage, "a2d_score: outputs: wanted [M >= 2", [] { a2d_score(made_logits(1, 4, 5), kLogits); });
-  expect_error(ErrorKind::kUsage, "pds: outputs: wanted [M >= 1", [] { pds(made_logits(2, 4, 5)[0], kLogits); });
-  expect_error(ErrorKind::kUsage, "Long", [] { pds(at::zeros({2, 4, 5}, at::kLong), kProbabilities); });
+  expect_error(ErrorKind::kUsage, "a2d_score: outputs: wanted [M >= 2",
+               [] { a2d_score(made_logits(1, 4, 5), kLogits); });
+  expect_error(ErrorKind::kUsage, "pds: outputs: wanted [M >= 1",
+               [] { pds(made_logits(2, 4, 5)[0], kLogits); });
+  expect_error(ErrorKind::kUsage, "Long",
+               [] { pds(at::zeros({2, 4, 5}, at::kLong), kProbabilities); });
 }

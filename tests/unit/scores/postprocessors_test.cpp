@@ -1,4 +1,5 @@
-// Properties that every post-processor of the table has to have, and that its line has to tell truly.
+// Properties that every post-processor of the table has to have, and that its line has to tell
+// truly.
 #include "scores/postprocessors.hpp"
 
 #include <dissent/metrics/ranking.hpp>
@@ -18,8 +19,10 @@ using namespace dissent::testing;
 
 namespace {
 
-at::Tensor score_of(const PostprocessorInfo& info, const FitData& data, const FeatureSet& test, std::any options = {}) {
-  return info.score(fit(info, data, options.has_value() ? options : small_options(info)), test.features, test.logits);
+at::Tensor score_of(const PostprocessorInfo& info, const FitData& data, const FeatureSet& test,
+                    std::any options = {}) {
+  return info.score(fit(info, data, options.has_value() ? options : small_options(info)),
+                    test.features, test.logits);
 }
 
 double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
@@ -37,8 +40,13 @@ at::Tensor* tensor_of(FitData& data, FitField field) {
   return nullptr;
 }
 
-constexpr FitField kAllFields[] = {FitField::kTrainFeatures, FitField::kTrainLogits, FitField::kTrainLabels, FitField::kValidationFeatures,
-                                   FitField::kValidationLogits, FitField::kValidationLabels, FitField::kHead};
+constexpr FitField kAllFields[] = {FitField::kTrainFeatures,
+                                   FitField::kTrainLogits,
+                                   FitField::kTrainLabels,
+                                   FitField::kValidationFeatures,
+                                   FitField::kValidationLogits,
+                                   FitField::kValidationLabels,
+                                   FitField::kHead};
 
 FitData only(const FitData& full, const std::vector<FitField>& fields) {
   auto from = full;
@@ -56,11 +64,13 @@ TEST(PostprocessorTable, NamesAreUniqueAndFoundAndLinesAreFull) {
     EXPECT_TRUE(names.insert(info.name).second) << info.name;
     EXPECT_EQ(&find_postprocessor(info.name), &info);
     EXPECT_EQ(info.options.name, "postprocessor." + info.name);
-    EXPECT_FALSE(info.summary.empty() || info.formula.empty() || info.citation.empty()) << info.name;
+    EXPECT_FALSE(info.summary.empty() || info.formula.empty() || info.citation.empty())
+        << info.name;
     EXPECT_TRUE(info.scores_features || info.scores_logits) << info.name;
   }
   EXPECT_EQ(names.size(), 26u);
-  expect_error(ErrorKind::kUsage, "unknown post-processor 'vin'; known: msp, maxlogit, ", [] { find_postprocessor("vin"); });
+  expect_error(ErrorKind::kUsage, "unknown post-processor 'vin'; known: msp, maxlogit, ",
+               [] { find_postprocessor("vin"); });
 }
 
 TEST(PostprocessorTable, ScoresAreOneFiniteNumberForEachSample) {
@@ -78,8 +88,10 @@ TEST(PostprocessorTable, LargerIsMoreInDistribution) {
   const MadeFeatures made;
   for (const auto& info : postprocessor_table()) {
     const auto state = fit(info, made.data(), small_options(info));
-    const auto id = info.score(state, made.test.features, made.test.logits), ood = info.score(state, made.ood.features, made.ood.logits);
-    EXPECT_GT(metrics::auroc(metrics::Ranking::from_scores(id, ood).finish()), 0.6) << info.name;  // of the wrong sign: below 0.4
+    const auto id = info.score(state, made.test.features, made.test.logits),
+               ood = info.score(state, made.ood.features, made.ood.logits);
+    EXPECT_GT(metrics::auroc(metrics::Ranking::from_scores(id, ood).finish()), 0.6)
+        << info.name;  // of the wrong sign: below 0.4
   }
 }
 
@@ -89,10 +101,17 @@ TEST(PostprocessorTable, ASampleScoresTheSameAlone) {
     const auto state = fit(info, made.data(), small_options(info));
     const auto whole = info.score(state, made.test.features, made.test.logits);
     for (int64_t n = 0; n < MadeFeatures::kTest; n += 7) {
-      const auto alone = info.score(state, made.test.features.narrow(0, n, 1), made.test.logits.narrow(0, n, 1));
-      EXPECT_NEAR(alone.item<double>(), whole[n].item<double>(), 1e-11 * std::max(1.0, std::abs(whole[n].item<double>()))) << info.name;
+      const auto alone =
+          info.score(state, made.test.features.narrow(0, n, 1), made.test.logits.narrow(0, n, 1));
+      EXPECT_NEAR(alone.item<double>(), whole[n].item<double>(),
+                  1e-11 * std::max(1.0, std::abs(whole[n].item<double>())))
+          << info.name;
     }
-    EXPECT_EQ(info.score(state, made.test.features.narrow(0, 0, 0), made.test.logits.narrow(0, 0, 0)).numel(), 0) << info.name;
+    EXPECT_EQ(
+        info.score(state, made.test.features.narrow(0, 0, 0), made.test.logits.narrow(0, 0, 0))
+            .numel(),
+        0)
+        << info.name;
   }
 }
 
@@ -101,8 +120,12 @@ TEST(PostprocessorTable, InputsAreNotChanged) {
   for (const auto& info : postprocessor_table()) {
     score_of(info, made.data(), made.test);
     auto before = same.data(), after = made.data();
-    for (const auto field : kAllFields) EXPECT_TRUE(at::equal(*tensor_of(before, field), *tensor_of(after, field))) << info.name << fit_field_name(field);
-    EXPECT_TRUE(at::equal(made.test.features, same.test.features) && at::equal(made.test.logits, same.test.logits)) << info.name;
+    for (const auto field : kAllFields)
+      EXPECT_TRUE(at::equal(*tensor_of(before, field), *tensor_of(after, field)))
+          << info.name << fit_field_name(field);
+    EXPECT_TRUE(at::equal(made.test.features, same.test.features) &&
+                at::equal(made.test.logits, same.test.logits))
+        << info.name;
   }
 }
 
@@ -111,15 +134,20 @@ TEST(PostprocessorTable, WhatIsNeededIsAskedForByNameAndNothingElseIsRead) {
   for (const auto& info : postprocessor_table()) {
     const auto expected = score_of(info, made.data(), made.test);
     const auto enough = only(made.data(), info.needs);
-    const auto test = FeatureSet{info.scores_features ? made.test.features : at::Tensor(), info.scores_logits ? made.test.logits : at::Tensor(), {}};
+    const auto test = FeatureSet{info.scores_features ? made.test.features : at::Tensor(),
+                                 info.scores_logits ? made.test.logits : at::Tensor(),
+                                 {}};
     EXPECT_TRUE(at::equal(score_of(info, enough, test), expected)) << info.name;
     for (const auto missing : info.needs) {
       auto rest = info.needs;
       std::erase(rest, missing);
       const auto less = only(made.data(), rest);
-      const bool made_of_features = (missing == FitField::kTrainLogits && less.train.features.defined() && less.head.weight.defined());
+      const bool made_of_features = (missing == FitField::kTrainLogits &&
+                                     less.train.features.defined() && less.head.weight.defined());
       if (made_of_features) continue;
-      expect_error(ErrorKind::kUsage, info.name + ": " + fit_field_name(missing) + ": wanted, given nothing", [&] { score_of(info, less, test); });
+      expect_error(ErrorKind::kUsage,
+                   info.name + ": " + fit_field_name(missing) + ": wanted, given nothing",
+                   [&] { score_of(info, less, test); });
     }
   }
 }
@@ -130,19 +158,24 @@ TEST(PostprocessorTable, LogitsThatAreLeftOutAreThoseOfTheHead) {
   data.train.logits = data.validation.logits = at::Tensor();
   for (const auto& info : postprocessor_table()) {
     const auto expected = score_of(info, made.data(), made.test);
-    EXPECT_LT(largest((score_of(info, data, made.test) - expected) / expected.abs().clamp_min(1)), 1e-12) << info.name;
+    EXPECT_LT(largest((score_of(info, data, made.test) - expected) / expected.abs().clamp_min(1)),
+              1e-12)
+        << info.name;
   }
 }
 
 TEST(PostprocessorTable, SinglePrecisionInputsAreComputedWithInDouble) {
   const MadeFeatures made;
   const auto single = MadeFeatures::to(made.data(), at::kFloat);
-  const auto test = MadeFeatures::to(made.test, at::kFloat), wide = MadeFeatures::to(test, at::kDouble);
+  const auto test = MadeFeatures::to(made.test, at::kFloat),
+             wide = MadeFeatures::to(test, at::kDouble);
   for (const auto& info : postprocessor_table()) {
     // The same numbers as f32 and as f64: the same scores, bit by bit.
     const auto of_single = score_of(info, single, test);
-    EXPECT_TRUE(at::equal(of_single, score_of(info, MadeFeatures::to(single, at::kDouble), wide))) << info.name;
-    // And near those of the unrounded numbers: 1e4 roundings of 2^-24, for covariances and thresholds. cfood's are steps of a grid.
+    EXPECT_TRUE(at::equal(of_single, score_of(info, MadeFeatures::to(single, at::kDouble), wide)))
+        << info.name;
+    // And near those of the unrounded numbers: 1e4 roundings of 2^-24, for covariances and
+    // thresholds. cfood's are steps of a grid.
     if (info.name == "cfood") continue;
     const auto exact = score_of(info, made.data(), made.test);
     EXPECT_LT(largest((of_single - exact) / exact.abs().clamp_min(1)), 6e-4) << info.name;
@@ -171,10 +204,12 @@ TEST(PostprocessorTable, BlocksOfAnySizeGiveTheSameScores) {
     for (const int64_t rows : {1, 7, 40, 150}) {
       auto options = small_options(info);
       set_option(info, options, "block_rows", rows);
-      EXPECT_LT(largest(score_of(info, made.data(), made.test, options) - whole), 1e-11) << info.name << " " << rows;
+      EXPECT_LT(largest(score_of(info, made.data(), made.test, options) - whole), 1e-11)
+          << info.name << " " << rows;
     }
     auto options = small_options(info);
-    expect_error(ErrorKind::kUsage, info.name + ": block_rows: expected an integer >= 1", [&] { set_option(info, options, "block_rows", int64_t{0}); });
+    expect_error(ErrorKind::kUsage, info.name + ": block_rows: expected an integer >= 1",
+                 [&] { set_option(info, options, "block_rows", int64_t{0}); });
   }
 }
 
@@ -182,29 +217,36 @@ TEST(PostprocessorTable, OrderOfTheTrainingSamplesDoesNotMatter) {
   const MadeFeatures made;
   auto data = made.data();
   const auto order = at::arange(MadeFeatures::kTrain - 1, -1, -1, at::kLong);
-  data.train = {data.train.features.index_select(0, order), data.train.logits.index_select(0, order), data.train.labels.index_select(0, order)};
+  data.train = {data.train.features.index_select(0, order),
+                data.train.logits.index_select(0, order), data.train.labels.index_select(0, order)};
   for (const auto& info : postprocessor_table()) {
     auto options = small_options(info);
-    if (info.options.find("alpha") && (info.name == "nnguide" || info.name == "cfood")) set_option(info, options, "alpha", 1.0);  // all of them
+    if (info.options.find("alpha") && (info.name == "nnguide" || info.name == "cfood"))
+      set_option(info, options, "alpha", 1.0);  // all of them
     const auto one = score_of(info, made.data(), made.test, options);
-    EXPECT_LT(largest((score_of(info, data, made.test, options) - one) / one.abs().clamp_min(1)), 1e-11) << info.name;
+    EXPECT_LT(largest((score_of(info, data, made.test, options) - one) / one.abs().clamp_min(1)),
+              1e-11)
+        << info.name;
   }
 }
 
 TEST(PostprocessorTable, AZeroFeatureScoresAFiniteNumber) {
   const MadeFeatures made;
-  const auto zero = at::zeros({1, MadeFeatures::kDimension}, at::kDouble), logits = made.head.bias.unsqueeze(0);
+  const auto zero = at::zeros({1, MadeFeatures::kDimension}, at::kDouble),
+             logits = made.head.bias.unsqueeze(0);
   for (const auto& info : postprocessor_table()) {
     auto data = made.data();
     data.train.features = at::cat({zero, data.train.features.slice(0, 1)});  // and in the bank
-    EXPECT_TRUE(std::isfinite(score_of(info, data, {zero, logits, {}}).item<double>())) << info.name;
+    EXPECT_TRUE(std::isfinite(score_of(info, data, {zero, logits, {}}).item<double>()))
+        << info.name;
   }
 }
 
 TEST(PostprocessorTable, ANumberThatIsNotFiniteIsNeitherFittedNorScored) {
   const MadeFeatures made;
   const double nan = std::nan("");
-  auto features = made.test.features.clone(), bad = made.train.features.clone(), bad_validation = made.validation.features.clone();
+  auto features = made.test.features.clone(), bad = made.train.features.clone(),
+       bad_validation = made.validation.features.clone();
   features[3][2] = nan;
   bad[5][1] = std::numeric_limits<double>::infinity();
   bad_validation[0][0] = nan;
@@ -217,8 +259,12 @@ TEST(PostprocessorTable, ANumberThatIsNotFiniteIsNeitherFittedNorScored) {
     auto data = made.data();
     data.train.features = bad;
     data.validation.features = bad_validation;
-    const bool read = std::ranges::any_of(info.needs, [](FitField f) { return f == FitField::kTrainFeatures || f == FitField::kValidationFeatures; });
-    if (read) expect_error(ErrorKind::kData, "features: wanted finite values, given 1 that are not", [&] { fit(info, data, small_options(info)); });
+    const bool read = std::ranges::any_of(info.needs, [](FitField f) {
+      return f == FitField::kTrainFeatures || f == FitField::kValidationFeatures;
+    });
+    if (read)
+      expect_error(ErrorKind::kData, "features: wanted finite values, given 1 that are not",
+                   [&] { fit(info, data, small_options(info)); });
   }
 }
 
@@ -227,15 +273,22 @@ TEST(PostprocessorTable, WrongShapesAreErrors) {
   for (const auto& info : postprocessor_table()) {
     const auto state = fit(info, made.data(), small_options(info));
     if (info.scores_features && info.name != "gradnorm")
-      expect_error(ErrorKind::kUsage, "features: wanted [N, 20] of f32 or f64, given [40, 19] Double cpu",
-                   [&] { info.score(state, made.test.features.narrow(1, 0, 19), made.test.logits); });
+      expect_error(
+          ErrorKind::kUsage, "features: wanted [N, 20] of f32 or f64, given [40, 19] Double cpu",
+          [&] { info.score(state, made.test.features.narrow(1, 0, 19), made.test.logits); });
     if (info.scores_features && info.scores_logits)
-      expect_error(ErrorKind::kUsage, "logits: wanted a row for each of the features", [&] { info.score(state, made.test.features, made.test.logits.narrow(0, 0, 39)); });
-    if (!state.empty()) expect_error(ErrorKind::kUsage, info.name.substr(0, 3), [&] { info.score({}, made.test.features, made.test.logits); });
+      expect_error(ErrorKind::kUsage, "logits: wanted a row for each of the features", [&] {
+        info.score(state, made.test.features, made.test.logits.narrow(0, 0, 39));
+      });
+    if (!state.empty())
+      expect_error(ErrorKind::kUsage, info.name.substr(0, 3),
+                   [&] { info.score({}, made.test.features, made.test.logits); });
     if (std::ranges::find(info.needs, FitField::kTrainLabels) != info.needs.end()) {
       auto data = made.data();
       data.train.labels = data.train.labels + 1;
-      expect_error(ErrorKind::kUsage, info.name + ": training labels: wanted class numbers 0 .. 4, given 1 .. 5", [&] { fit(info, data, small_options(info)); });
+      expect_error(ErrorKind::kUsage,
+                   info.name + ": training labels: wanted class numbers 0 .. 4, given 1 .. 5",
+                   [&] { fit(info, data, small_options(info)); });
     }
   }
 }
@@ -243,7 +296,9 @@ TEST(PostprocessorTable, WrongShapesAreErrors) {
 TEST(PostprocessorOptions, DefaultsAndSearchListsFitTheirSpecs) {
   for (const auto& info : postprocessor_table()) {
     auto defaults = info.default_options;
-    for (const auto& option : info.options.options) EXPECT_EQ(option.text(info.struct_of(defaults)), option.default_text) << info.name << "." << option.key;
+    for (const auto& option : info.options.options)
+      EXPECT_EQ(option.text(info.struct_of(defaults)), option.default_text)
+          << info.name << "." << option.key;
     size_t settings = 1;
     for (const auto& list : info.search) {
       ASSERT_TRUE(info.options.find(list.key)) << info.name << "." << list.key;
@@ -252,22 +307,27 @@ TEST(PostprocessorOptions, DefaultsAndSearchListsFitTheirSpecs) {
     EXPECT_EQ(search_settings(info).size(), settings) << info.name;
     for (const auto& setting : search_settings(info)) {
       std::any options;
-      for (const auto& [key, value] : setting) EXPECT_NO_THROW(set_option(info, options, key, value)) << info.name << "." << key;
+      for (const auto& [key, value] : setting)
+        EXPECT_NO_THROW(set_option(info, options, key, value)) << info.name << "." << key;
     }
   }
   EXPECT_EQ(search_settings(find_postprocessor("gen")).size(), 42u);
-  expect_error(ErrorKind::kUsage, "knn: options: wanted those of this post-processor, given those of another",
+  expect_error(ErrorKind::kUsage,
+               "knn: options: wanted those of this post-processor, given those of another",
                [] { fit(find_postprocessor("knn"), {}, VimOptions{}); });
   std::any options;
-  expect_error(ErrorKind::kUsage, "knn: block_row: unknown option; did you mean 'block_rows'?; known: k, block_rows",
+  expect_error(ErrorKind::kUsage,
+               "knn: block_row: unknown option; did you mean 'block_rows'?; known: k, block_rows",
                [&] { set_option(find_postprocessor("knn"), options, "block_row", int64_t{3}); });
 }
 
 TEST(ScoresPage, HasEveryScoreAndKey) {
   const auto page = scores_page();
-  for (const auto& score : score_table()) EXPECT_NE(page.find("| `" + score.name + "` |"), std::string::npos) << score.name;
+  for (const auto& score : score_table())
+    EXPECT_NE(page.find("| `" + score.name + "` |"), std::string::npos) << score.name;
   for (const auto& info : postprocessor_table()) {
     EXPECT_NE(page.find("\n## `" + info.name + "`\n"), std::string::npos) << info.name;
-    for (const auto& option : info.options.options) EXPECT_NE(page.find("| `" + option.key + "` |"), std::string::npos) << option.key;
+    for (const auto& option : info.options.options)
+      EXPECT_NE(page.find("| `" + option.key + "` |"), std::string::npos) << option.key;
   }
 }

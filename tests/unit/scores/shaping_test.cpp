@@ -10,7 +10,9 @@ using namespace dissent::testing;
 namespace {
 
 at::Tensor row(std::vector<double> values) { return at::tensor(values, at::kDouble).unsqueeze(0); }
-bool near(const at::Tensor& one, const at::Tensor& other) { return at::allclose(one, other, 1e-15, 1e-15); }
+bool near(const at::Tensor& one, const at::Tensor& other) {
+  return at::allclose(one, other, 1e-15, 1e-15);
+}
 
 }  // namespace
 
@@ -29,22 +31,30 @@ TEST(Percentile, IsLinearBetweenOrderStatistics) {
 TEST(Percentile, AgreesWithQuantileOnManyValues) {
   const auto values = made_logits(1, 100, 97)[0];
   for (const double p : {0.1, 12.5, 50.0, 89.9, 99.0})
-    EXPECT_NEAR(percentile(values, p), at::quantile(values.flatten(), p / 100).item<double>(), 1e-14) << p;
+    EXPECT_NEAR(percentile(values, p), at::quantile(values.flatten(), p / 100).item<double>(),
+                1e-14)
+        << p;
 }
 
 TEST(Percentile, WrongArgumentsAreErrors) {
-  expect_error(ErrorKind::kData, "1 of 2 are NaN", [] { percentile(at::tensor({1.0, std::nan("")}, at::kDouble), 50); });
-  expect_error(ErrorKind::kUsage, "percentile: wanted a number in 0 .. 100, given 101", [] { percentile(at::ones({2}, at::kDouble), 101); });
-  expect_error(ErrorKind::kUsage, "values: wanted one or more", [] { percentile(at::ones({0}, at::kDouble), 50); });
+  expect_error(ErrorKind::kData, "1 of 2 are NaN",
+               [] { percentile(at::tensor({1.0, std::nan("")}, at::kDouble), 50); });
+  expect_error(ErrorKind::kUsage, "percentile: wanted a number in 0 .. 100, given 101",
+               [] { percentile(at::ones({2}, at::kDouble), 101); });
+  expect_error(ErrorKind::kUsage, "values: wanted one or more",
+               [] { percentile(at::ones({0}, at::kDouble), 50); });
 }
 
 TEST(React, OfMembersWithOneThresholdOrTheirOwn) {
   const auto features = at::tensor({1.0, 5.0, /**/ 3.0, 9.0}, at::kDouble).view({2, 1, 2});
-  EXPECT_TRUE(near(react(features, 4.0), at::tensor({1.0, 4.0, 3.0, 4.0}, at::kDouble).view({2, 1, 2})));
-  EXPECT_TRUE(near(react(features, at::tensor({2.0, 4.0}, at::kDouble)), at::tensor({1.0, 2.0, 3.0, 4.0}, at::kDouble).view({2, 1, 2})));
+  EXPECT_TRUE(
+      near(react(features, 4.0), at::tensor({1.0, 4.0, 3.0, 4.0}, at::kDouble).view({2, 1, 2})));
+  EXPECT_TRUE(near(react(features, at::tensor({2.0, 4.0}, at::kDouble)),
+                   at::tensor({1.0, 2.0, 3.0, 4.0}, at::kDouble).view({2, 1, 2})));
   EXPECT_TRUE(near(react_threshold(features, 50, true), at::tensor({3.0, 6.0}, at::kDouble)));
   EXPECT_TRUE(near(react_threshold(features, 50, false), at::tensor({4.0}, at::kDouble)));
-  expect_error(ErrorKind::kUsage, "react: threshold: wanted [1] or [2]", [&] { react(features, at::ones({3}, at::kDouble)); });
+  expect_error(ErrorKind::kUsage, "react: threshold: wanted [1] or [2]",
+               [&] { react(features, at::ones({3}, at::kDouble)); });
 }
 
 TEST(Ash, CountsHalvesToEven) {
@@ -52,7 +62,8 @@ TEST(Ash, CountsHalvesToEven) {
   EXPECT_EQ(kept_count(10, 75), 2);  // 7.5 -> 8
   EXPECT_EQ(kept_count(10, 0), 10);
   EXPECT_EQ(kept_count(10, 100), 0);
-  expect_error(ErrorKind::kUsage, "percentile: wanted a number in 0 .. 100", [] { kept_count(10, -1); });
+  expect_error(ErrorKind::kUsage, "percentile: wanted a number in 0 .. 100",
+               [] { kept_count(10, -1); });
 }
 
 TEST(Ash, ClosedForms) {
@@ -65,7 +76,9 @@ TEST(Ash, ClosedForms) {
   EXPECT_TRUE(near(h, row({4, 1, 3, 2})));
 }
 
-TEST(Ash, BSharesTheSumAlsoOntoZeros) { EXPECT_TRUE(near(ash_b(row({6, 0, 0, 0}), 50).sum(1), row({6})[0])); }
+TEST(Ash, BSharesTheSumAlsoOntoZeros) {
+  EXPECT_TRUE(near(ash_b(row({6, 0, 0, 0}), 50).sum(1), row({6})[0]));
+}
 
 TEST(Ash, NothingKeptAndNothingThere) {
   const auto h = row({4, 1, 3, 2}), zero = at::zeros({1, 4}, at::kDouble);
@@ -75,7 +88,8 @@ TEST(Ash, NothingKeptAndNothingThere) {
   }
   EXPECT_TRUE(near(scale(h, 100), h));
   EXPECT_TRUE(near(scale(zero, 50), zero));
-  EXPECT_TRUE(near(scale(row({1, -1, 0, 0}), 0), row({1, -1, 0, 0})));  // the sum is 0, the feature is not
+  EXPECT_TRUE(
+      near(scale(row({1, -1, 0, 0}), 0), row({1, -1, 0, 0})));  // the sum is 0, the feature is not
 }
 
 TEST(Ash, TheExponentStaysFinite) {
@@ -95,15 +109,20 @@ TEST(Ash, AnyLeadingDimensions) {
 
 TEST(Vra, ClipsBothEnds) {
   EXPECT_TRUE(near(vra(row({-1, 0.5, 3}), 0, 1), row({0, 0.5, 1})));
-  expect_error(ErrorKind::kUsage, "vra: low: wanted at most high (0), given 1", [] { vra(row({1}), 1, 0); });
+  expect_error(ErrorKind::kUsage, "vra: low: wanted at most high (0), given 1",
+               [] { vra(row({1}), 1, 0); });
 }
 
 TEST(HeadLogits, OfOneHeadAndOfMembers) {
-  const auto h = made_logits(3, 4, 6), w = made_logits(3, 5, 6, 1.0, 2), b = made_logits(1, 3, 5, 1.0, 3)[0];
+  const auto h = made_logits(3, 4, 6), w = made_logits(3, 5, 6, 1.0, 2),
+             b = made_logits(1, 3, 5, 1.0, 3)[0];
   const auto all = head_logits(h, w, b);
   EXPECT_EQ(all.sizes(), at::IntArrayRef({3, 4, 5}));
-  for (int64_t m = 0; m < 3; ++m) EXPECT_LT((all[m] - at::linear(h[m], w[m], b[m])).abs().max().item<double>(), 1e-14);
+  for (int64_t m = 0; m < 3; ++m)
+    EXPECT_LT((all[m] - at::linear(h[m], w[m], b[m])).abs().max().item<double>(), 1e-14);
   EXPECT_LT((head_logits(h[0], w[0], b[0]) - all[0]).abs().max().item<double>(), 1e-14);
-  expect_error(ErrorKind::kUsage, "head_logits: weight and bias: wanted", [&] { head_logits(h, w[0], b[0]); });
-  expect_error(ErrorKind::kUsage, "head_logits: weight and bias: wanted", [&] { head_logits(h[0], w[0], b[0].to(at::kFloat)); });
+  expect_error(ErrorKind::kUsage, "head_logits: weight and bias: wanted",
+               [&] { head_logits(h, w[0], b[0]); });
+  expect_error(ErrorKind::kUsage, "head_logits: weight and bias: wanted",
+               [&] { head_logits(h[0], w[0], b[0].to(at::kFloat)); });
 }

@@ -13,7 +13,8 @@ struct Samples {
   at::Tensor logits, labels;
 };
 
-// n samples of two classes with logits (a, 0), a share r of which has label 0: the optimum has softmax(a / T) = r, so T = a / log(r / (1 - r)).
+// n samples of two classes with logits (a, 0), a share r of which has label 0: the optimum has
+// softmax(a / T) = r, so T = a / log(r / (1 - r)).
 Samples two_classes(double a, int64_t right, int64_t wrong) {
   const auto logits = at::tensor({a, 0.0}, at::kDouble).expand({right + wrong, 2}).contiguous();
   return {logits, at::cat({at::zeros({right}, at::kLong), at::ones({wrong}, at::kLong)})};
@@ -25,7 +26,9 @@ Samples drawn(int64_t rows = 5000) {
   return {logits * 3, (logits + made_logits(1, rows, 6, 1.5, 12)[0]).argmax(1)};
 }
 
-double nll(const Samples& s, double t) { return at::cross_entropy_loss(s.logits / t, s.labels).item<double>(); }
+double nll(const Samples& s, double t) {
+  return at::cross_entropy_loss(s.logits / t, s.labels).item<double>();
+}
 
 }  // namespace
 
@@ -43,9 +46,11 @@ TEST(Temperature, NothingNearIsBetter) {
   const auto s = drawn();
   const auto fit = fit_temperature(s.logits, s.labels);
   EXPECT_NEAR(fit.nll, nll(s, fit.temperature), 1e-13);
-  for (const double factor : {0.5, 0.999, 1.001, 2.0}) EXPECT_GT(nll(s, fit.temperature * factor), fit.nll) << factor;
+  for (const double factor : {0.5, 0.999, 1.001, 2.0})
+    EXPECT_GT(nll(s, fit.temperature * factor), fit.nll) << factor;
   const auto golden = fit_temperature_sdde(s.logits, s.labels, 1e-10);
-  EXPECT_NEAR(golden.temperature / fit.temperature, 1, 1e-7);  // a minimum is found to the root of the rounding
+  EXPECT_NEAR(golden.temperature / fit.temperature, 1,
+              1e-7);  // a minimum is found to the root of the rounding
   EXPECT_GE(golden.nll, fit.nll - 1e-15);
 }
 
@@ -59,12 +64,15 @@ TEST(Temperature, ScalesWithTheLogits) {
 TEST(Temperature, SinglePrecisionIsComputedInDouble) {
   const auto s = drawn(300);
   const auto single = s.logits.to(at::kFloat);
-  EXPECT_EQ(fit_temperature(single, s.labels).temperature, fit_temperature(single.to(at::kDouble), s.labels).temperature);
+  EXPECT_EQ(fit_temperature(single, s.labels).temperature,
+            fit_temperature(single.to(at::kDouble), s.labels).temperature);
 }
 
 TEST(Temperature, EndsAtABoundAndSaysSo) {
-  const auto right = two_classes(2, 5, 0), wrong = two_classes(2, 0, 5), chance = two_classes(2, 1, 1);
-  const auto low = fit_temperature(right.logits, right.labels), high = fit_temperature(wrong.logits, wrong.labels);
+  const auto right = two_classes(2, 5, 0), wrong = two_classes(2, 0, 5),
+             chance = two_classes(2, 1, 1);
+  const auto low = fit_temperature(right.logits, right.labels),
+             high = fit_temperature(wrong.logits, wrong.labels);
   EXPECT_EQ(low.temperature, 0.001);
   EXPECT_EQ(low.end, TemperatureEnd::kLowerBound);
   EXPECT_EQ(high.temperature, 100);
@@ -88,7 +96,8 @@ TEST(Temperature, ReleasedConventionsMissTheOptimum) {
   const double optimum = fit_temperature(s.logits, s.labels).temperature;
   EXPECT_GT(std::abs(fit_temperature_openood(s.logits, s.labels).temperature - optimum), 0.1);
   EXPECT_LT(std::abs(fit_temperature_sdde(s.logits, s.labels).temperature / optimum - 1), 2e-3);
-  // Every prediction is wrong: the bracket of the golden section leaves the bounds, ours ends at one.
+  // Every prediction is wrong: the bracket of the golden section leaves the bounds, ours ends at
+  // one.
   const auto wrong = two_classes(2, 0, 5);
   double released = 0;
   try {
@@ -102,8 +111,12 @@ TEST(Temperature, ReleasedConventionsMissTheOptimum) {
 
 TEST(Temperature, WrongArgumentsAreErrors) {
   const auto s = drawn(10);
-  expect_error(ErrorKind::kUsage, "fit_temperature: logits: wanted [N >= 1, C >= 1]", [&] { fit_temperature(s.logits[0], s.labels); });
-  expect_error(ErrorKind::kUsage, "fit_temperature: labels: wanted [10] Long", [&] { fit_temperature(s.logits, s.labels.narrow(0, 0, 9)); });
-  expect_error(ErrorKind::kUsage, "bounds: wanted 0 < lowest < highest", [&] { fit_temperature(s.logits, s.labels, {0, 1}); });
-  expect_error(ErrorKind::kUsage, "tolerance: wanted above 0", [&] { fit_temperature_sdde(s.logits, s.labels, 0); });
+  expect_error(ErrorKind::kUsage, "fit_temperature: logits: wanted [N >= 1, C >= 1]",
+               [&] { fit_temperature(s.logits[0], s.labels); });
+  expect_error(ErrorKind::kUsage, "fit_temperature: labels: wanted [10] Long",
+               [&] { fit_temperature(s.logits, s.labels.narrow(0, 0, 9)); });
+  expect_error(ErrorKind::kUsage, "bounds: wanted 0 < lowest < highest",
+               [&] { fit_temperature(s.logits, s.labels, {0, 1}); });
+  expect_error(ErrorKind::kUsage, "tolerance: wanted above 0",
+               [&] { fit_temperature_sdde(s.logits, s.labels, 0); });
 }

@@ -20,7 +20,9 @@ struct Drawn {
 
 Drawn drawn(int64_t rows, int64_t classes) {
   auto generator = at::make_generator<at::CPUGeneratorImpl>(uint64_t{11});
-  Drawn out{at::randn({rows, classes}, generator, at::kDouble) * 2, {}, at::linspace(0.5, 1.5, classes, at::kDouble),
+  Drawn out{at::randn({rows, classes}, generator, at::kDouble) * 2,
+            {},
+            at::linspace(0.5, 1.5, classes, at::kDouble),
             at::linspace(-1, 1, classes, at::kDouble)};
   const auto p = at::softmax(out.logits * out.scale + out.shift, -1);
   out.labels = at::multinomial(p, 1, false, generator).squeeze(1);
@@ -73,7 +75,8 @@ TEST(VectorScaling, BitsDoNotDependOnThreads) {
 
 TEST(VectorScaling, DataWithoutAMinimumEndFinite) {
   const auto logits = at::eye(3, at::kDouble);
-  for (const auto& labels : {at::arange(3), at::zeros({3}, at::kLong)}) {  // all right; classes without samples
+  for (const auto& labels :
+       {at::arange(3), at::zeros({3}, at::kLong)}) {  // all right; classes without samples
     const auto fit = fit_vector_scaling(logits, labels, {1e-7, 100});
     EXPECT_TRUE(fit.scale.isfinite().all().item<bool>() && fit.shift.isfinite().all().item<bool>());
     EXPECT_LT(fit.nll, std::log(3.0));
@@ -81,9 +84,12 @@ TEST(VectorScaling, DataWithoutAMinimumEndFinite) {
 }
 
 TEST(VectorScaling, WrongInputsAreErrors) {
-  expect_error(ErrorKind::kUsage, "labels", [] { fit_vector_scaling(at::zeros({2, 3}), at::zeros({3}, at::kLong)); });
-  expect_error(ErrorKind::kUsage, "tolerance > 0", [] { fit_vector_scaling(at::zeros({2, 3}), at::zeros({2}, at::kLong), {0, 1}); });
+  expect_error(ErrorKind::kUsage, "labels",
+               [] { fit_vector_scaling(at::zeros({2, 3}), at::zeros({3}, at::kLong)); });
+  expect_error(ErrorKind::kUsage, "tolerance > 0",
+               [] { fit_vector_scaling(at::zeros({2, 3}), at::zeros({2}, at::kLong), {0, 1}); });
   expect_error(ErrorKind::kUsage, "wanted [..., 3]", [] {
-    scale_logits(at::zeros({2, 4}), fit_vector_scaling(at::zeros({2, 3}), at::zeros({2}, at::kLong)));
+    scale_logits(at::zeros({2, 4}),
+                 fit_vector_scaling(at::zeros({2, 3}), at::zeros({2}, at::kLong)));
   });
 }

@@ -11,7 +11,8 @@ using dissent::testing::FakeRoot;
 TEST(AvailableMemory, IsTheSmallerOfTheNodesAndTheGroups) {
   const FakeRoot root;
   EXPECT_EQ(available_memory_bytes(root.path), std::numeric_limits<int64_t>::max());
-  root.write("/proc/meminfo", "MemTotal:       9000 kB\nMemFree:        1 kB\nMemAvailable:   5000 kB\n");
+  root.write("/proc/meminfo",
+             "MemTotal:       9000 kB\nMemFree:        1 kB\nMemAvailable:   5000 kB\n");
   EXPECT_EQ(available_memory_bytes(root.path), 5000 * 1024);
   root.write("/proc/self/cgroup", "0::/job\n");
   root.write("/proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");

@@ -1,4 +1,5 @@
-// What the reader says of caches that are not as they should be; writing by several ranks is in tests/mpi/storage.
+// What the reader says of caches that are not as they should be; writing by several ranks is in
+// tests/mpi/storage.
 #include "storage/h5.hpp"
 #include "storage_helpers.hpp"
 
@@ -14,7 +15,9 @@ struct CacheTest : ::testing::Test {
   std::string path = folder / "set.cache";
   CacheSpec spec = small_spec();
   std::string shard(int i) const { return fmt::format("{}/shard-{:05}.h5", path, i); }
-  std::string open_error() const { return error_of(ErrorKind::kData, [&] { FeatureCache::open(path); }); }
+  std::string open_error() const {
+    return error_of(ErrorKind::kData, [&] { FeatureCache::open(path); });
+  }
   void replace_in_manifest(const std::string& from, const std::string& to) const {
     auto text = read_text(path + "/manifest.toml");
     const auto at = text.find(from);
@@ -36,7 +39,8 @@ TEST_F(CacheTest, HoldsWhatWasWritten) {
     EXPECT_TRUE(cache.concurrent_reads());
     EXPECT_TRUE(at::equal(cache.read_rows(0, cache.rows()), expected_features(spec)));
     // Over the borders of shards and passes.
-    EXPECT_TRUE(at::equal(cache.read_rows(420, 1234), expected_features(spec).narrow(0, 420, 1234)));
+    EXPECT_TRUE(
+        at::equal(cache.read_rows(420, 1234), expected_features(spec).narrow(0, 420, 1234)));
     EXPECT_EQ(cache.read_rows(3000, 0).size(0), 0);
     const auto row = at::arange(2900, 3000, at::kLong).remainder(1000);
     EXPECT_TRUE(at::equal(cache.read_index(2900, 100), row));
@@ -53,7 +57,8 @@ TEST_F(CacheTest, VerifyFindsAChangedByte) {
   file.close(shard(4));
   change_byte(shard(4), offset + 4 * 5 * 428 + 4);  // the last row
   const auto cache = FeatureCache::open(path);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { cache.verify(); }), "shard-00004.h5: damaged: checksum xxh3:");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { cache.verify(); }),
+                  "shard-00004.h5: damaged: checksum xxh3:");
 }
 
 TEST_F(CacheTest, StoppedCacheIsIncomplete) {
@@ -64,7 +69,10 @@ TEST_F(CacheTest, StoppedCacheIsIncomplete) {
 TEST_F(CacheTest, TruncatedShard) {
   write_cache(*self, path, spec);
   std::filesystem::resize_file(shard(2), 1000);
-  EXPECT_CONTAINS(open_error(), fmt::format("shard-00002.h5: truncated: 1000 bytes found, its 142 rows take at least {}", 142 * 32));
+  EXPECT_CONTAINS(
+      open_error(),
+      fmt::format("shard-00002.h5: truncated: 1000 bytes found, its 142 rows take at least {}",
+                  142 * 32));
   std::filesystem::remove(shard(2));
   EXPECT_CONTAINS(open_error(), "shard-00002.h5: the manifest names it, but No such file");
 }
@@ -77,10 +85,15 @@ TEST_F(CacheTest, ForceWritesADamagedCacheAnew) {
       [&] { std::filesystem::remove(shard(2)); },
       [&] { atomic_write_text(shard(2), "no HDF5 at all" + std::string(20000, ' ')); },
       [&] { atomic_write_text(path + "/manifest.toml", manifest.substr(0, manifest.size() / 2)); },
-      [&] { std::filesystem::rename(path + "/manifest.toml", path + "/manifest.toml.partial"), std::filesystem::resize_file(shard(2), 1000); }};
+      [&] {
+        std::filesystem::rename(path + "/manifest.toml", path + "/manifest.toml.partial"),
+            std::filesystem::resize_file(shard(2), 1000);
+      }};
   for (const auto& damage : damages) {
     damage();
-    EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { CacheWriter::open(*self, path, spec, false); }), "; --force writes the cache anew");
+    EXPECT_CONTAINS(
+        error_of(ErrorKind::kData, [&] { CacheWriter::open(*self, path, spec, false); }),
+        "; --force writes the cache anew");
     EXPECT_EQ(write_cache(*self, path, spec, 1 << 20, true), CacheWriter::State::kNew);
     EXPECT_EQ(read_text(shard(2)), whole);
     EXPECT_EQ(read_text(path + "/manifest.toml"), manifest);
@@ -98,14 +111,18 @@ TEST_F(CacheTest, ShardOfAnotherShapeOrType) {
   auto other = spec;
   other.dim = 6;
   write_cache(*self, folder / "six.cache", other);
-  std::filesystem::copy_file(folder / "six.cache/shard-00001.h5", shard(1), std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(folder / "six.cache/shard-00001.h5", shard(1),
+                             std::filesystem::copy_options::overwrite_existing);
   EXPECT_CONTAINS(open_error(), "shard-00001.h5: embed with D = 5 expected, 6 found");
   other = spec;
   other.dtype = at::kDouble;
-  EXPECT_CONTAINS(error_of(ErrorKind::kInternal, [&] { write_cache(*self, folder / "double.cache", other); }), "f32, f16 or bf16");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kInternal, [&] { write_cache(*self, folder / "double.cache", other); }),
+      "f32, f16 or bf16");
   write_cache(*self, folder / "half.cache", small_spec(at::kHalf));
   replace_in_manifest("dim = 5", "dim = 2");  // so that the file is long enough
-  std::filesystem::copy_file(folder / "half.cache/shard-00000.h5", shard(0), std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(folder / "half.cache/shard-00000.h5", shard(0),
+                             std::filesystem::copy_options::overwrite_existing);
   EXPECT_CONTAINS(open_error(), "shard-00000.h5: embed with D = 2 expected, 5 found");
 }
 
@@ -120,7 +137,9 @@ TEST_F(CacheTest, WrongRowCount) {
 TEST_F(CacheTest, BadManifests) {
   write_cache(*self, path, spec);
   replace_in_manifest("version = 1", "version = 2");
-  EXPECT_CONTAINS(open_error(), "manifest.toml: format \"dissent-cache\" version 2, expected \"dissent-cache\" version 1");
+  EXPECT_CONTAINS(
+      open_error(),
+      "manifest.toml: format \"dissent-cache\" version 2, expected \"dissent-cache\" version 1");
   replace_in_manifest("version = 2\n", "");
   EXPECT_CONTAINS(open_error(), "manifest.toml: key 'version' is missing or not an integer");
   replace_in_manifest("dim = 5", "version = 1\ndim = \"five\"");
@@ -136,13 +155,16 @@ TEST_F(CacheTest, LabelsOutOfRange) {
   write_cache(*self, path, spec);
   const auto cache = FeatureCache::open(path);
   cache.check_labels(11, false);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { cache.check_labels(9, false); }), "the label of row 9 is 9, expected 0 .. 8");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { cache.check_labels(9, false); }),
+                  "the label of row 9 is 9, expected 0 .. 8");
 }
 
 TEST_F(CacheTest, UnknownLabelsOnlyWhereNoneAreNeeded) {
   const auto labels = at::tensor({3, -1, 2}, at::kLong);
   check_label_range(labels, 100, 4, true, "set");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { check_label_range(labels, 100, 4, false, "set"); }), "set: the label of row 101 is -1, expected 0 .. 3");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { check_label_range(labels, 100, 4, false, "set"); }),
+      "set: the label of row 101 is -1, expected 0 .. 3");
 }
 
 TEST_F(CacheTest, WriterRefusesValuesThatAreNotFinite) {
@@ -150,22 +172,32 @@ TEST_F(CacheTest, WriterRefusesValuesThatAreNotFinite) {
   auto writer = CacheWriter::open(*self, path, spec, false);
   auto features = features_of(spec, 0, 0, 429);
   features[300][2] = 1e6;  // finite as f32, infinite as f16
-  const auto message = error_of(ErrorKind::kData, [&] { writer.write_shard(features, labels_of(spec, 0, 429), index_of(0, 429)); });
+  const auto message = error_of(ErrorKind::kData, [&] {
+    writer.write_shard(features, labels_of(spec, 0, 429), index_of(0, 429));
+  });
   EXPECT_CONTAINS(message, "set.cache: row 300, column 2: the feature is inf");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { writer.write_shard(features.narrow(0, 0, 428), labels_of(spec, 0, 429), index_of(0, 429)); }), "expected [429, 5]");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage,
+                           [&] {
+                             writer.write_shard(features.narrow(0, 0, 428), labels_of(spec, 0, 429),
+                                                index_of(0, 429));
+                           }),
+                  "expected [429, 5]");
 }
 
 TEST_F(CacheTest, FolderThatIsNoCacheIsLeftAlone) {
   std::filesystem::create_directory(path);
   atomic_write_text(path + "/thesis.txt", "years of work");
   for (const bool force : {false, true})
-    EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { CacheWriter::open(*self, path, spec, force); }), "is no feature cache");
+    EXPECT_CONTAINS(
+        error_of(ErrorKind::kUsage, [&] { CacheWriter::open(*self, path, spec, force); }),
+        "is no feature cache");
   EXPECT_EQ(read_text(path + "/thesis.txt"), "years of work");
 }
 
 TEST_F(CacheTest, NeedsTheSpaceBeforeItStarts) {
   spec.rows_per_pass = int64_t{1} << 44;
   spec.shard_rows = int64_t{1} << 40;
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { CacheWriter::open(*self, path, spec, false); }), "free");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { CacheWriter::open(*self, path, spec, false); }),
+                  "free");
   EXPECT_FALSE(std::filesystem::exists(path + "/manifest.toml"));
 }

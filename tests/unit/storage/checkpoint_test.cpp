@@ -14,7 +14,8 @@ struct CheckpointTest : ::testing::Test {
   std::string path = folder / "checkpoint.h5";
   at::Tensor weight = at::arange(5 * 3 * 2).reshape({5, 3, 2}).to(at::kFloat);
   void write(int64_t epoch) {
-    CheckpointWriter writer(*self, path, "seeds = [42]\n", "cafe", {{"epoch", epoch}, {"best", 0.1}, {"by", "accuracy"}});
+    CheckpointWriter writer(*self, path, "seeds = [42]\n", "cafe",
+                            {{"epoch", epoch}, {"best", 0.1}, {"by", "accuracy"}});
     writer.add("members/head.weight", {5, 3, 2}, 0, weight);
     writer.add("optimizer/exp_avg/head.weight", {5, 3, 2}, 0, weight.to(at::kBFloat16));
     writer.add("optimizer/steps", {5}, 0, at::arange(5, at::kLong));
@@ -39,7 +40,8 @@ TEST_F(CheckpointTest, ComesBack) {
   EXPECT_TRUE(reader.has("optimizer/steps"));
   EXPECT_FALSE(reader.has("amp/scale"));
   EXPECT_TRUE(at::equal(reader.read_slab("members/head.weight", 1, 3), weight.narrow(0, 1, 3)));
-  EXPECT_TRUE(at::equal(reader.read_slab("optimizer/exp_avg/head.weight", 0, 5), weight.to(at::kBFloat16)));
+  EXPECT_TRUE(
+      at::equal(reader.read_slab("optimizer/exp_avg/head.weight", 0, 5), weight.to(at::kBFloat16)));
   EXPECT_EQ(reader.dtype("optimizer/steps"), at::kLong);
 }
 
@@ -47,16 +49,25 @@ TEST_F(CheckpointTest, NamesWhatDoesNotFit) {
   write(7);
   const CheckpointReader reader(path);
   reader.expect_shape("members/head.weight", 5, {3, 2});
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { reader.expect_shape("members/head.weight", 5, {10, 784}, 3); }),
-                  "checkpoint.h5: member 3: head.weight is [3, 2] in the file, [10, 784] in this configuration");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { reader.expect_shape("members/head.weight", 50, {3, 2}); }),
-                  "head.weight has 5 members in the file, 50 in this configuration");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { reader.expect_shape("members/head.bias", 5, {3}); }), "no dataset 'members/head.bias'");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { reader.read_slab("members/head.weight", 4, 2); }), "head.weight has 5 members, 4 .. 5 were asked for");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData,
+                           [&] { reader.expect_shape("members/head.weight", 5, {10, 784}, 3); }),
+                  "checkpoint.h5: member 3: head.weight is [3, 2] in the file, [10, 784] in this "
+                  "configuration");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { reader.expect_shape("members/head.weight", 50, {3, 2}); }),
+      "head.weight has 5 members in the file, 50 in this configuration");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { reader.expect_shape("members/head.bias", 5, {3}); }),
+      "no dataset 'members/head.bias'");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { reader.read_slab("members/head.weight", 4, 2); }),
+      "head.weight has 5 members, 4 .. 5 were asked for");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { reader.integer("best"); }), "no integer 'best'");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { CheckpointReader(folder / "none.h5"); }), "none.h5: no such checkpoint");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { CheckpointReader(folder / "none.h5"); }),
+                  "none.h5: no such checkpoint");
   h5_create(folder / "other.h5");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { CheckpointReader(folder / "other.h5"); }), "not a checkpoint");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { CheckpointReader(folder / "other.h5"); }),
+                  "not a checkpoint");
 }
 
 TEST_F(CheckpointTest, AFailedWriteKeepsThePrevious) {

@@ -13,8 +13,10 @@ TEST(H5, EveryDtypeComesBack) {
   TempFolder folder(*self);
   const std::string path = folder / "types.h5";
   std::map<std::string, at::Tensor> values;
-  for (const auto dtype : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kInt, at::kLong, at::kByte})
-    values[fmt::format("group/{}", at::toString(dtype))] = at::arange(12).reshape({4, 3}).mul(7).to(dtype);
+  for (const auto dtype :
+       {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kInt, at::kLong, at::kByte})
+    values[fmt::format("group/{}", at::toString(dtype))] =
+        at::arange(12).reshape({4, 3}).mul(7).to(dtype);
   auto file = h5_create(path);
   for (const auto& [name, tensor] : values) {
     h5_add_dataset(file, name, tensor.sizes(), tensor.scalar_type(), path);
@@ -34,7 +36,8 @@ TEST(H5, EveryDtypeComesBack) {
   }
 }
 
-// Readers such as h5py choose their type by these fields: 16 bits, 8 of exponent, 7 of mantissa, bias 127.
+// Readers such as h5py choose their type by these fields: 16 bits, 8 of exponent, 7 of mantissa,
+// bias 127.
 TEST(H5, BFloat16IsAFloatTypeThatHdf5Understands) {
   const auto type = h5_type(at::kBFloat16);
   size_t sign = 0, exponent = 0, exponent_bits = 0, mantissa = 0, mantissa_bits = 0;
@@ -81,7 +84,8 @@ TEST(H5, AttributesAndTexts) {
   EXPECT_EQ(h5_read_attribute(file, "group", "count", path), H5Value(int64_t{-7}));
   EXPECT_EQ(h5_read_attribute(file, "group", "value", path), H5Value(0.1));
   EXPECT_EQ(h5_read_attribute(file, "group", "empty", path), H5Value(""));
-  EXPECT_EQ(h5_attribute_names(file, "group", path), (std::vector<std::string>{"count", "empty", "value"}));
+  EXPECT_EQ(h5_attribute_names(file, "group", path),
+            (std::vector<std::string>{"count", "empty", "value"}));
   EXPECT_EQ(h5_read_text(file, "text", path), text);
   EXPECT_TRUE(h5_has(file, "text"));
   EXPECT_FALSE(h5_has(file, "no/such/thing"));
@@ -89,17 +93,23 @@ TEST(H5, AttributesAndTexts) {
 
 TEST(H5, ErrorsCarryHdf5sReasonAndTheFile) {
   TempFolder folder(*self);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_open(folder / "none.h5"); }), "none.h5: No such file or directory (H5Fopen)");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_open(folder / "none.h5"); }),
+                  "none.h5: No such file or directory (H5Fopen)");
   atomic_write_text(folder / "text.h5", "this is no HDF5 file");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_open(folder / "text.h5"); }), "text.h5: not an HDF5 file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_open(folder / "text.h5"); }),
+                  "text.h5: not an HDF5 file");
   auto file = h5_create(folder / "empty.h5");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_info(file, "embed", "empty.h5"); }), "empty.h5: no dataset 'embed'");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_info(file, "embed", "empty.h5"); }),
+                  "empty.h5: no dataset 'embed'");
 }
 
 TEST(H5, HandlesMoveAndCloseOnce) {
   TempFolder folder(*self);
   static int closed = 0;
-  const auto count = [](hid_t) -> herr_t { ++closed; return 0; };
+  const auto count = [](hid_t) -> herr_t {
+    ++closed;
+    return 0;
+  };
   {
     UniqueHandle first(1, count);
     UniqueHandle second(std::move(first));
@@ -118,5 +128,8 @@ TEST(H5, HandlesMoveAndCloseOnce) {
   } catch (const Error&) {
   }
   EXPECT_EQ(closed, 2);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [] { UniqueHandle(4, [](hid_t) -> herr_t { return -1; }).close("file.h5"); }), "file.h5: ");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData,
+               [] { UniqueHandle(4, [](hid_t) -> herr_t { return -1; }).close("file.h5"); }),
+      "file.h5: ");
 }

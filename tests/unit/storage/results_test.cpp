@@ -13,7 +13,9 @@ namespace {
 auto self = make_self_communicator();
 
 ResultRow row_of(double value) {
-  return {"sed", "run \"a\", first", "ab12", 42, "a2d", 5, "member:3", "in_val", "test", "id", "msp", "accuracy", "sed", "released\nall", value, 50000};
+  return {"sed",      "run \"a\", first", "ab12", 42,   "a2d", 5,
+          "member:3", "in_val",           "test", "id", "msp", "accuracy",
+          "sed",      "released\nall",    value,  50000};
 }
 
 struct Results : ::testing::Test {
@@ -32,10 +34,14 @@ struct Results : ::testing::Test {
 }  // namespace
 
 TEST_F(Results, ComeBackTheSame) {
-  const std::vector<ResultRow> rows = {row_of(0.1), row_of(1.0 / 3), row_of(5e-324), row_of(1.7976931348623157e308), row_of(-0.0), ResultRow{}};
+  const std::vector<ResultRow> rows = {row_of(0.1),    row_of(1.0 / 3),
+                                       row_of(5e-324), row_of(1.7976931348623157e308),
+                                       row_of(-0.0),   ResultRow{}};
   write_results(path, rows);
   EXPECT_EQ(read_results(path), rows);
-  EXPECT_EQ(read_text(path).substr(0, 125), "experiment,run,config_hash,seed,method,members,predictor,dataset,split,shift,score,metric,convention,fidelity,value,n\nsed,\"ru");
+  EXPECT_EQ(read_text(path).substr(0, 125),
+            "experiment,run,config_hash,seed,method,members,predictor,dataset,split,shift,score,"
+            "metric,convention,fidelity,value,n\nsed,\"ru");
   EXPECT_CONTAINS(read_text(path), ",\"run \"\"a\"\", first\",");
   EXPECT_CONTAINS(read_text(path), ",0.1,50000\n");
   write_results(path, {row_of(std::nan("")), row_of(-INFINITY)});
@@ -47,8 +53,10 @@ TEST_F(Results, ErrorsNameLineAndColumn) {
   EXPECT_CONTAINS(error("0.5,", "half,"), "rows.csv:4: column value: 'half' is not a number");
   EXPECT_CONTAINS(error("0.5,50000", "0.5,50e3"), "rows.csv:4: column n: '50e3' is not an integer");
   EXPECT_CONTAINS(error(",50000", ""), "rows.csv:4: 15 columns, the header has 16");
-  EXPECT_CONTAINS(error("fidelity,value", "fidelity,val"), "rows.csv:1: no column 'value' in the header");
-  EXPECT_CONTAINS(error("\"released", "\"\"released"), "rows.csv:4: column 14: a quote has to enclose the whole field");
+  EXPECT_CONTAINS(error("fidelity,value", "fidelity,val"),
+                  "rows.csv:1: no column 'value' in the header");
+  EXPECT_CONTAINS(error("\"released", "\"\"released"),
+                  "rows.csv:4: column 14: a quote has to enclose the whole field");
   EXPECT_CONTAINS(error("all\"", "all"), "column 14: a quote is not closed");
 }
 
@@ -66,11 +74,15 @@ TEST_F(Results, AFailedWriteLeavesTheOldFile) {
   write_results(path, {row_of(1)});
   {
     FileSizeLimit limit(1000);
-    EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { write_results(path, std::vector<ResultRow>(100, row_of(2))); }), "cannot write: File too large");
+    EXPECT_CONTAINS(error_of(ErrorKind::kData,
+                             [&] { write_results(path, std::vector<ResultRow>(100, row_of(2))); }),
+                    "cannot write: File too large");
   }
   EXPECT_EQ(read_results(path), std::vector<ResultRow>{row_of(1)});
   EXPECT_FALSE(std::filesystem::exists(temporary_name(path)));
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { write_results(folder / "no/such/rows.csv", {}); }), "cannot create: No such file or directory");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { write_results(folder / "no/such/rows.csv", {}); }),
+      "cannot create: No such file or directory");
 }
 
 TEST(Bytes, ReadWell) {

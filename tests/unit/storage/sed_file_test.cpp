@@ -10,17 +10,24 @@ namespace {
 
 auto self = make_self_communicator();
 
-void write_file(const std::string& path, const at::Tensor& embed, const at::Tensor& label, const at::Tensor& index, bool chunked = false) {
+void write_file(const std::string& path, const at::Tensor& embed, const at::Tensor& label,
+                const at::Tensor& index, bool chunked = false) {
   auto file = h5_create(path);
-  const std::pair<const char*, at::Tensor> columns[] = {{"embed", embed}, {"label", label}, {"index", index}};
+  const std::pair<const char*, at::Tensor> columns[] = {
+      {"embed", embed}, {"label", label}, {"index", index}};
   for (const auto& [name, values] : columns) {
     if (chunked) {
       UniqueHandle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-      std::vector<hsize_t> chunk(values.dim(), 1), shape(values.sizes().begin(), values.sizes().end());
+      std::vector<hsize_t> chunk(values.dim(), 1),
+          shape(values.sizes().begin(), values.sizes().end());
       chunk[0] = 3;
       H5Pset_chunk(creation, values.dim(), chunk.data());
       UniqueHandle space(H5Screate_simple(values.dim(), shape.data(), nullptr), H5Sclose);
-      UniqueHandle(DISSENT_H5(H5Dcreate2(file, name, h5_type(values.scalar_type()), space, H5P_DEFAULT, creation, H5P_DEFAULT), path), H5Dclose).close(path);
+      UniqueHandle(DISSENT_H5(H5Dcreate2(file, name, h5_type(values.scalar_type()), space,
+                                         H5P_DEFAULT, creation, H5P_DEFAULT),
+                              path),
+                   H5Dclose)
+          .close(path);
     } else {
       h5_add_dataset(file, name, values.sizes(), values.scalar_type(), path);
     }
@@ -88,8 +95,10 @@ TEST_F(SedFile, LabelsThatAreNotWhole) {
 }
 
 TEST_F(SedFile, PassesOfDifferentLength) {
-  embed = embed.narrow(0, 0, 20).clone(), label = label.narrow(0, 0, 20).clone(), index = index.narrow(0, 0, 20).clone();
-  EXPECT_CONTAINS(open_error(), "index restarts at rows 0, 7, 14 of 20: passes of different length");
+  embed = embed.narrow(0, 0, 20).clone(), label = label.narrow(0, 0, 20).clone(),
+  index = index.narrow(0, 0, 20).clone();
+  EXPECT_CONTAINS(open_error(),
+                  "index restarts at rows 0, 7, 14 of 20: passes of different length");
 }
 
 TEST_F(SedFile, DatasetsThatDoNotFit) {
@@ -105,7 +114,8 @@ TEST_F(SedFile, DatasetsThatDoNotFit) {
 TEST_F(SedFile, TruncatedFile) {
   write_file(path, embed, label, index);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 16);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { FeatureCache::open(path); }), "in_train.hdf5: truncated file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { FeatureCache::open(path); }),
+                  "in_train.hdf5: truncated file");
 }
 
 TEST_F(SedFile, SubsetsFilterEveryPassByIndex) {
@@ -126,7 +136,8 @@ TEST_F(SedFile, SubsetsFilterEveryPassByIndex) {
   selection = select_rows(cache, 1, 2, read_row_subset(folder / "list.txt", true));
   EXPECT_EQ(rows_of(selection), (std::vector<int64_t>{7, 10, 11, 13, 14, 17, 18, 20}));
   EXPECT_EQ(rows_of(all_rows(cache)).size(), 21u);
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { select_rows(cache, 2, 2); }), "passes 2 .. 3 asked for, it has 0 .. 2");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { select_rows(cache, 2, 2); }),
+                  "passes 2 .. 3 asked for, it has 0 .. 2");
 }
 
 TEST_F(SedFile, BadSubsets) {
@@ -134,7 +145,9 @@ TEST_F(SedFile, BadSubsets) {
   const auto cache = FeatureCache::open(path);
   const auto error = [&](const std::string& text, bool complement) {
     atomic_write_text(folder / "list.txt", text);
-    return error_of(ErrorKind::kData, [&] { select_rows(cache, 0, 3, read_row_subset(folder / "list.txt", complement)); });
+    return error_of(ErrorKind::kData, [&] {
+      select_rows(cache, 0, 3, read_row_subset(folder / "list.txt", complement));
+    });
   };
   EXPECT_CONTAINS(error("1\n7\n", false), "list.txt: position 7 is not in");
   EXPECT_CONTAINS(error("1\n7\n", true), "list.txt: position 7 is not in");

@@ -17,7 +17,8 @@ ImageTrainConfig lenets(std::vector<std::string> losses, bool same_batch = false
   config.optimizer.name = "sgd";
   config.optimizer.momentum = 0.9;
   for (size_t i = 0; i < config.losses.size(); ++i)
-    if (std::find(losses.begin(), losses.end(), losses::loss_table()[i].name) != losses.end()) config.losses[i].present = true;
+    if (std::find(losses.begin(), losses.end(), losses::loss_table()[i].name) != losses.end())
+      config.losses[i].present = true;
   return config;
 }
 
@@ -56,7 +57,8 @@ TEST(ImageCost, LossesReceiveAllButTheirOwn) {
   // Saliency maps instead, and a second pass.
   const auto gradcam = shape(lenets({"cross_entropy", "gradcam"}));
   ASSERT_GT(gradcam.map_pixels, 0);
-  EXPECT_EQ(image_step_cost(gradcam, {1, 5, 1}).exchange_bytes, 3.0 * 4 * 5 * 12 * static_cast<double>(gradcam.map_pixels) * 0.8);
+  EXPECT_EQ(image_step_cost(gradcam, {1, 5, 1}).exchange_bytes,
+            3.0 * 4 * 5 * 12 * static_cast<double>(gradcam.map_pixels) * 0.8);
   EXPECT_EQ(image_step_cost(gradcam, {1, 5, 1}).images, 2 * 3 * 12);
 }
 
@@ -69,20 +71,27 @@ TEST(ImageCost, MemoryGrowsWithMembersAndImages) {
   EXPECT_EQ(one.gradients, 3 * run.flat() * 4);
   EXPECT_EQ(all.saliency, 5 * one.saliency);
   EXPECT_GT(run.derivative.image, 0);
-  EXPECT_GT(run.training.image, 3 * 28 * 28 * 4);  // the first layer alone keeps more than its input
+  EXPECT_GT(run.training.image,
+            3 * 28 * 28 * 4);  // the first layer alone keeps more than its input
   config.training.ema_decay = 0.9;
   EXPECT_EQ(image_memory_cost(shape(config), {1, 5, 1}, 1).parameters, 2 * one.parameters);
-  EXPECT_GT(image_memory_cost(run, {1, 1, 1}, 5).activations, all.activations);  // more passes at a time
+  EXPECT_GT(image_memory_cost(run, {1, 1, 1}, 5).activations,
+            all.activations);  // more passes at a time
 }
 
 TEST(ImageCost, EpochFollowsFromItsParts) {
   const auto run = shape(lenets({"cross_entropy"}));
-  const auto alone = image_time_cost(run, {}, 2, {.batch_s = 2, .update_s = 1, .image_s = 0.01, .validation_s = 7}, {}, 0);
+  const auto alone = image_time_cost(
+      run, {}, 2, {.batch_s = 2, .update_s = 1, .image_s = 0.01, .validation_s = 7}, {}, 0);
   EXPECT_DOUBLE_EQ(alone.reading_s, 3 * 5 * 12 * 0.01);
   EXPECT_DOUBLE_EQ(alone.step_s, 3 * 2 + 1.8 + 1);
   EXPECT_DOUBLE_EQ(*alone.epoch_s, 8.8 * 3 + 7);
   EXPECT_DOUBLE_EQ(*alone.total_s, 2 * *alone.run_s);
-  EXPECT_DOUBLE_EQ(image_time_cost(run, {}, 2, {.batch_s = 2, .update_s = 1, .image_s = 0.01, .validation_s = 7}, {}, 2).step_s, 3 * 2 + 1);  // read meanwhile
+  EXPECT_DOUBLE_EQ(
+      image_time_cost(run, {}, 2, {.batch_s = 2, .update_s = 1, .image_s = 0.01, .validation_s = 7},
+                      {}, 2)
+          .step_s,
+      3 * 2 + 1);  // read meanwhile
 }
 
 TEST(ImageCost, BestGridGivesEachRankTheSameWork) {

@@ -1,5 +1,6 @@
-// The step of image ensembles against plain autograd, and its rules: accumulation, clipping, gradients that are not finite, running statistics. The
-// objective itself is held by the reference cases (sdde_losses.h5, step).
+// The step of image ensembles against plain autograd, and its rules: accumulation, clipping,
+// gradients that are not finite, running statistics. The objective itself is held by the reference
+// cases (sdde_losses.h5, step).
 #include "train/image_stepper.hpp"
 
 #include <gtest/gtest.h>
@@ -21,12 +22,18 @@ struct Fixture {
   Optimizer optimizer;
 
   explicit Fixture(std::shared_ptr<const ImageNetwork> network, int64_t total = 2, double rate = 1)
-      : members(make_image_members(std::move(network), total, {0, total}, 3, at::kDouble, at::kCPU)),
+      : members(
+            make_image_members(std::move(network), total, {0, total}, 3, at::kDouble, at::kCPU)),
         optimizer({.name = "sgd", .learning_rate = rate, .momentum = 0}, members.values) {}
 
-  ImageStepper stepper(std::vector<losses::LossTerm> terms, ImageStepOptions options = {}, bool same_batch = false) {
+  ImageStepper stepper(std::vector<losses::LossTerm> terms, ImageStepOptions options = {},
+                       bool same_batch = false) {
     options.compute = at::kDouble;
-    return {members, {.terms = std::move(terms), .same_batch = same_batch, .unlabelled = false}, options, grid, nullptr};
+    return {members,
+            {.terms = std::move(terms), .same_batch = same_batch, .unlabelled = false},
+            options,
+            grid,
+            nullptr};
   }
 };
 
@@ -45,7 +52,9 @@ ImageStepInput input_of(std::vector<ImageRows> own, ImageRows diversity = {}) {
   return input;
 }
 
-at::Tensor figures_of(const ImageStepper& stepper) { return at::zeros({stepper.columns()}, at::kDouble); }
+at::Tensor figures_of(const ImageStepper& stepper) {
+  return at::zeros({stepper.columns()}, at::kDouble);
+}
 const losses::LossTerm kCrossEntropy{"cross_entropy", {.weight = 1}, {}};
 
 TEST(ImageStepper, CrossEntropyIsTheMeanOverMembersOnTheirOwnBatches) {
@@ -59,7 +68,8 @@ TEST(ImageStepper, CrossEntropyIsTheMeanOverMembersOnTheirOwnBatches) {
   double mean = 0;
   for (int64_t m = 0; m < 2; ++m) {
     auto flat = before[m].clone().requires_grad_();
-    const auto out = f.members.network->forward(unpack(flat, f.members.network->layout()), f.members.buffers[m], own[m].x, true);
+    const auto out = f.members.network->forward(unpack(flat, f.members.network->layout()),
+                                                f.members.buffers[m], own[m].x, true);
     const auto loss = at::cross_entropy_loss(out.logits, own[m].labels);
     mean += loss.item<double>() / 2;
     const auto gradient = torch::autograd::grad({loss / 2}, {flat})[0];
@@ -90,7 +100,8 @@ TEST(ImageStepper, ClipsTheNormOverAllMembers) {
   stepper.accumulate(input_of({batch(4, 1), batch(4, 2)}), 1, figures_of(stepper));
   const auto outcome = stepper.update(f.optimizer, 1, Request::kNone);
   EXPECT_GT(outcome.norm, 1e-2);
-  EXPECT_NEAR((f.members.values - before).norm().item<double>(), 1e-3 * outcome.norm / (outcome.norm + 1e-6), 1e-12);
+  EXPECT_NEAR((f.members.values - before).norm().item<double>(),
+              1e-3 * outcome.norm / (outcome.norm + 1e-6), 1e-12);
 }
 
 TEST(ImageStepper, GradientThatIsNotFiniteStopsOrIsPassedOver) {
@@ -109,18 +120,21 @@ TEST(ImageStepper, GradientThatIsNotFiniteStopsOrIsPassedOver) {
     EXPECT_TRUE(at::equal(before, f.members.values));
     own[1] = batch(4, 2);
     stepper.accumulate(input_of(own), 1, figures_of(stepper));
-    EXPECT_FALSE(stepper.update(f.optimizer, 1, Request::kNone).skipped);  // nothing of the bad gradient is left
+    EXPECT_FALSE(stepper.update(f.optimizer, 1, Request::kNone)
+                     .skipped);  // nothing of the bad gradient is left
     EXPECT_TRUE(f.members.values.isfinite().all().item<bool>());
   }
 }
 
 TEST(ImageStepper, DiversityBatchIsSeenInEvaluationModeAfterTheTrainingPass) {
-  // The running statistics move once, by the own batches; the members' pull is that of evaluation mode with the moved ones.
+  // The running statistics move once, by the own batches; the members' pull is that of evaluation
+  // mode with the moved ones.
   const auto network = std::make_shared<ResNet>(ResNetOptions{.blocks = {1, 1, 1, 1}, .width = 8});
   Fixture f(network);
   at::manual_seed(4);
   std::vector<ImageRows> own;
-  for (int64_t m = 0; m < 2; ++m) own.push_back({at::randn({3, 3, 32, 32}, at::kDouble), at::arange(3, at::kLong), 3});
+  for (int64_t m = 0; m < 2; ++m)
+    own.push_back({at::randn({3, 3, 32, 32}, at::kDouble), at::arange(3, at::kLong), 3});
   auto buffers = f.members.buffers.clone();
   const auto before = f.members.values.clone();
   auto stepper = f.stepper({{"cross_entropy", {.weight = 0}, {}}, {"ncl", {.weight = 0.3}, {}}});
@@ -133,23 +147,29 @@ TEST(ImageStepper, DiversityBatchIsSeenInEvaluationModeAfterTheTrainingPass) {
       const at::NoGradGuard no_graph;
       network->forward(unpack(before[m], network->layout()), buffers[m], own[m].x, true);
     }
-    logits.push_back(network->forward(unpack(flats[m], network->layout()), buffers[m], own[1].x, false).logits);
+    logits.push_back(
+        network->forward(unpack(flats[m], network->layout()), buffers[m], own[1].x, false).logits);
   }
   EXPECT_TRUE(at::equal(buffers, f.members.buffers));
   losses::LossInput read;
   read.logits = at::stack(logits);
   const auto gradients = torch::autograd::grad({0.3 * losses::evaluate("ncl", read)}, flats);
-  for (int64_t m = 0; m < 2; ++m) EXPECT_TRUE(at::allclose(before[m] - f.members.values[m], gradients[m], 1e-8, 1e-12));
+  for (int64_t m = 0; m < 2; ++m)
+    EXPECT_TRUE(at::allclose(before[m] - f.members.values[m], gradients[m], 1e-8, 1e-12));
 }
 
-// Of three networks on two threads the last one's own backward pass is put off: weights, running statistics and figures stay the same, bit for bit.
+// Of three networks on two threads the last one's own backward pass is put off: weights, running
+// statistics and figures stay the same, bit for bit.
 TEST(ImageStepper, ThreadsChangeNoBitOfNetworksWithRunningStatistics) {
   const auto run = [](int count) {
     set_threads(count);
     Fixture f(std::make_shared<ResNet>(ResNetOptions{.blocks = {1, 1, 1, 1}, .width = 8}), 3, 0.1);
     auto stepper = f.stepper({kCrossEntropy, {"gradcam", {.weight = 0.5}, {}}});
     auto figures = figures_of(stepper);
-    for (int64_t part = 0; part < 2; ++part) stepper.accumulate(input_of({batch(4, 1 + part), batch(4, 3 + part), batch(4, 5 + part)}, batch(4, 7 + part)), 0.5, figures);
+    for (int64_t part = 0; part < 2; ++part)
+      stepper.accumulate(input_of({batch(4, 1 + part), batch(4, 3 + part), batch(4, 5 + part)},
+                                  batch(4, 7 + part)),
+                         0.5, figures);
     stepper.update(f.optimizer, 0.1, Request::kNone);
     set_threads(1);
     return std::tuple(f.members.values, f.members.buffers, figures);
@@ -171,13 +191,16 @@ TEST(ImageStepper, MultiheadMembersShareTheirTrunk) {
   stepper.update(f.optimizer, 1, Request::kNone);
   auto flat = before[0].clone().requires_grad_();
   const auto rows = batch(4, 1);
-  const auto out = network->forward(unpack(flat, network->layout()), f.members.buffers[0], rows.x, true);
+  const auto out =
+      network->forward(unpack(flat, network->layout()), f.members.buffers[0], rows.x, true);
   losses::LossInput read;
   read.logits = out.logits;
   read.labels = rows.labels;
   read.feature_maps = losses::MemberInputs::shared(out.maps);
-  const auto loss = losses::evaluate("cross_entropy", read) + 0.1 * losses::evaluate("gradcam", read);
-  EXPECT_TRUE(at::allclose(before[0] - f.members.values[0], torch::autograd::grad({loss}, {flat})[0], 1e-8, 1e-12));
+  const auto loss =
+      losses::evaluate("cross_entropy", read) + 0.1 * losses::evaluate("gradcam", read);
+  EXPECT_TRUE(at::allclose(before[0] - f.members.values[0],
+                           torch::autograd::grad({loss}, {flat})[0], 1e-8, 1e-12));
 }
 
 TEST(ImageStepper, HalfPrecisionScalesTheLossAndBacksOff) {

@@ -27,7 +27,8 @@ struct Scalar {
     p -= o.learning_rate * decay * p;
     m = o.beta1 * m + (1 - o.beta1) * g;
     v = o.beta2 * v + (1 - o.beta2) * g * g;
-    p -= o.learning_rate * (m / (1 - std::pow(o.beta1, t))) / (std::sqrt(v / (1 - std::pow(o.beta2, t))) + o.epsilon);
+    p -= o.learning_rate * (m / (1 - std::pow(o.beta1, t))) /
+         (std::sqrt(v / (1 - std::pow(o.beta2, t))) + o.epsilon);
   }
   void sgd(double g, const OptimizerOptions& o, double decay) {
     g += decay * p;
@@ -41,7 +42,10 @@ struct Scalar {
 TEST(Optimizer, FollowsTheTextbook) {
   for (const std::string name : {"adamw", "adam", "sgd", "nesterov"}) {
     SCOPED_TRACE(name);
-    OptimizerOptions options{.name = name == "nesterov" ? "sgd" : name, .learning_rate = 0.03, .weight_decay = 0.2, .nesterov = name == "nesterov"};
+    OptimizerOptions options{.name = name == "nesterov" ? "sgd" : name,
+                             .learning_rate = 0.03,
+                             .weight_decay = 0.2,
+                             .nesterov = name == "nesterov"};
     auto values = draws({1, 16}, 1);
     std::vector<Scalar> expected;
     for (int64_t i = 0; i < 16; ++i) expected.push_back({values[0][i].item<double>()});
@@ -90,32 +94,52 @@ TEST(Optimizer, LeavesOtherMembersAlone) {
   EXPECT_TRUE(at::equal(values[0], before[0]) && at::equal(values[2], before[2]));
   EXPECT_FALSE(at::equal(values[1], before[1]));
   EXPECT_EQ(optimizer.steps(), (std::vector<int64_t>{0, 1, 0}));
-  for (const auto& [name, state] : optimizer.state()) EXPECT_TRUE(state[0].eq(0).all().item<bool>()) << name;
+  for (const auto& [name, state] : optimizer.state())
+    EXPECT_TRUE(state[0].eq(0).all().item<bool>()) << name;
 }
 
-// The one pass over weight and momentum against the plain formula in f64, for shapes that leave every kind of rest; the same bits however rows are cut.
+// The one pass over weight and momentum against the plain formula in f64, for shapes that leave
+// every kind of rest; the same bits however rows are cut.
 TEST(MomentumLinear, IsThePlainFormulaForAnyShapeAndCut) {
-  for (const auto& [batch, rows, columns] : {std::array<int64_t, 3>{16, 48, 64}, {5, 7, 37}, {1, 9, 100}, {3, 17, 16}, {64, 8, 33}, {2, 1, 1}}) {
+  for (const auto& [batch, rows, columns] : {std::array<int64_t, 3>{16, 48, 64},
+                                             {5, 7, 37},
+                                             {1, 9, 100},
+                                             {3, 17, 16},
+                                             {64, 8, 33},
+                                             {2, 1, 1}}) {
     const auto option = at::TensorOptions(at::kFloat);
-    const auto weight = at::sin(at::arange(rows * columns, option)).view({rows, columns}), velocity = at::cos(at::arange(rows * columns, option)).view({rows, columns});
-    const auto dy = at::sin(at::arange(batch * rows, option) * 1.7).view({batch, rows}), x = at::cos(at::arange(batch * columns, option) * 0.9).view({batch, columns});
-    const auto v = 0.9 * velocity.to(at::kDouble) + dy.to(at::kDouble).t().mm(x.to(at::kDouble)) + 0.01 * weight.to(at::kDouble);
+    const auto weight = at::sin(at::arange(rows * columns, option)).view({rows, columns}),
+               velocity = at::cos(at::arange(rows * columns, option)).view({rows, columns});
+    const auto dy = at::sin(at::arange(batch * rows, option) * 1.7).view({batch, rows}),
+               x = at::cos(at::arange(batch * columns, option) * 0.9).view({batch, columns});
+    const auto v = 0.9 * velocity.to(at::kDouble) + dy.to(at::kDouble).t().mm(x.to(at::kDouble)) +
+                   0.01 * weight.to(at::kDouble);
     const auto w = weight.to(at::kDouble) - 0.1 * v;
     const auto run = [&](int64_t cut) {
       auto new_weight = weight.clone(), new_velocity = velocity.clone();
       for (const auto& [first, count] : {std::pair{int64_t{0}, cut}, std::pair{cut, rows - cut}}) {
-        const kernels::LinearBlock block{new_weight.data_ptr<float>() + first * columns, new_velocity.data_ptr<float>() + first * columns, dy.const_data_ptr<float>() + first, rows,
-                                         x.const_data_ptr<float>(), columns, batch, count, columns};
-        if (!kernels::momentum_linear(block, 0.9f, 0.01f, 0.1f)) return std::pair{at::Tensor(), at::Tensor()};
+        const kernels::LinearBlock block{new_weight.data_ptr<float>() + first * columns,
+                                         new_velocity.data_ptr<float>() + first * columns,
+                                         dy.const_data_ptr<float>() + first,
+                                         rows,
+                                         x.const_data_ptr<float>(),
+                                         columns,
+                                         batch,
+                                         count,
+                                         columns};
+        if (!kernels::momentum_linear(block, 0.9f, 0.01f, 0.1f))
+          return std::pair{at::Tensor(), at::Tensor()};
       }
       return std::pair{new_weight, new_velocity};
     };
     const auto [new_weight, new_velocity] = run(0);
     if (!new_weight.defined()) GTEST_SKIP() << "neither AVX-512 nor AVX2 with FMA here";
-    const double rounding = 6e-8 * static_cast<double>(batch + 4);  // each sum's roundings, terms of size 1
+    const double rounding =
+        6e-8 * static_cast<double>(batch + 4);  // each sum's roundings, terms of size 1
     EXPECT_LT((new_velocity - v).abs().max().item<double>(), rounding * 2);
     EXPECT_LT((new_weight - w).abs().max().item<double>(), rounding * 2);
     const auto [cut_weight, cut_velocity] = run(rows / 2);
-    EXPECT_TRUE(at::equal(new_weight, cut_weight) && at::equal(new_velocity, cut_velocity)) << rows << " x " << columns;
+    EXPECT_TRUE(at::equal(new_weight, cut_weight) && at::equal(new_velocity, cut_velocity))
+        << rows << " x " << columns;
   }
 }

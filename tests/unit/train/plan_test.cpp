@@ -15,7 +15,14 @@ using namespace dissent;
 namespace {
 
 PlanOptions options(int64_t rows, int64_t members, int64_t active) {
-  return {.seed = 42, .rows_per_pass = rows, .passes = 4, .batch_size = 16, .unlabelled_rows = 0, .members = members, .active = active, .round_robin = false};
+  return {.seed = 42,
+          .rows_per_pass = rows,
+          .passes = 4,
+          .batch_size = 16,
+          .unlabelled_rows = 0,
+          .members = members,
+          .active = active,
+          .round_robin = false};
 }
 
 std::vector<Step> all_steps(const PlanOptions& o, int64_t epoch) {
@@ -58,7 +65,8 @@ TEST(Plan, IsAFunctionOfSeedEpochAndStep) {
   }
 }
 
-// 1003 rows in chunks of 250: four whole ones of 16 steps, the last batch of each with 10 rows, and one of 3 rows.
+// 1003 rows in chunks of 250: four whole ones of 16 steps, the last batch of each with 10 rows, and
+// one of 3 rows.
 TEST(Plan, ChunksInFileOrderAndNoBatchSpansTwo) {
   auto o = options(1003, 5, 2);
   o.chunk_rows = 250;
@@ -111,9 +119,11 @@ TEST(Plan, AChunkOfAllRowsIsTheWholePass) {
   }
 }
 
-// The draws of a whole pass are part of every published run: rows of the first step of seed 42, epoch 1.
+// The draws of a whole pass are part of every published run: rows of the first step of seed 42,
+// epoch 1.
 TEST(Plan, WholePassKeepsItsDraws) {
-  EXPECT_EQ(all_steps(options(20, 5, 2), 1)[0].rows, (std::vector<int64_t>{13, 6, 4, 16, 18, 17, 14, 8, 15, 19, 7, 3, 2, 0, 11, 10}));
+  EXPECT_EQ(all_steps(options(20, 5, 2), 1)[0].rows,
+            (std::vector<int64_t>{13, 6, 4, 16, 18, 17, 14, 8, 15, 19, 7, 3, 2, 0, 11, 10}));
 }
 
 TEST(Plan, ABatchLargerThanAChunkIsTheChunk) {
@@ -132,10 +142,12 @@ TEST(Plan, AnEpochOfImagenetIsPlannedWithinASecond) {
     o.chunk_rows = chunk_rows;
     const auto start = std::chrono::steady_clock::now();
     const auto steps = all_steps(o, 0);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     EXPECT_EQ(steps.size(), 40037u);
     EXPECT_LT(seconds, 1.0);
-    fmt::print("plan: {} steps of chunks of {} rows in {:.3f} s\n", steps.size(), chunk_rows, seconds);
+    fmt::print("plan: {} steps of chunks of {} rows in {:.3f} s\n", steps.size(), chunk_rows,
+               seconds);
   }
 }
 
@@ -154,7 +166,8 @@ TEST(Plan, RoundRobinTrainsOneMemberAnEpoch) {
   auto o = options(64, 3, 1);
   o.round_robin = true;
   for (int64_t epoch = 0; epoch < 7; ++epoch)
-    for (const auto& step : all_steps(o, epoch)) EXPECT_EQ(step.active, std::vector<int64_t>{epoch % 3});
+    for (const auto& step : all_steps(o, epoch))
+      EXPECT_EQ(step.active, std::vector<int64_t>{epoch % 3});
 }
 
 TEST(Waves, ShareNoMemberKeepEachMembersOrderAndLoseNoStep) {
@@ -183,7 +196,8 @@ TEST(Waves, AreAsWideAsSimulated) {
 }
 
 TEST(Waves, LookAheadOneIsOneStepAtATime) {
-  for (const auto& wave : make_waves(all_steps(options(500, 9, 2), 0), 1)) EXPECT_EQ(wave.size(), 1u);
+  for (const auto& wave : make_waves(all_steps(options(500, 9, 2), 0), 1))
+    EXPECT_EQ(wave.size(), 1u);
 }
 
 TEST(GradientProbe, LooksAtEveryMemberAsOftenAsAsked) {
@@ -204,7 +218,7 @@ TEST(GradientProbe, LooksAtEveryMemberAsOftenAsAsked) {
 TEST(GradientProbe, FiguresAreMeansAndAngles) {
   const std::vector<Step> steps{{0, 0, {}, {}, {0, 1}, 0}, {0, 1, {}, {}, {0, 2}, 0}};
   auto probes = at::zeros({2, 2, 3}, at::kDouble);
-  probes[0][0].copy_(at::tensor({4.0, 9.0, 0.0}, at::kDouble));   // norms 2 and 3 at a right angle
+  probes[0][0].copy_(at::tensor({4.0, 9.0, 0.0}, at::kDouble));    // norms 2 and 3 at a right angle
   probes[1][0].copy_(at::tensor({16.0, 1.0, -4.0}, at::kDouble));  // 4 and 1, opposed
   probes[1][1].copy_(at::tensor({1.0, 0.0, 0.0}, at::kDouble));    // no diversity
   const auto figures = gradient_figures(probes, {0, 1}, steps, 4);

@@ -18,7 +18,8 @@ TEST(Schedule, CosineByEpochAndByStep) {
   EXPECT_LT(Schedule(o, 0.1, 8, 10).rate(1, 5), by_epoch.rate(1, 0));
 }
 
-// SDDE's: by step down to 1e-6, over all epochs. The last update is one step short of the minimum, and past the end the minimum stays.
+// SDDE's: by step down to 1e-6, over all epochs. The last update is one step short of the minimum,
+// and past the end the minimum stays.
 TEST(Schedule, CosineByStepEndsAtItsMinimum) {
   const Schedule s(ScheduleOptions{.name = "cosine", .per = "step", .minimum = 1e-6}, 0.1, 3, 10);
   EXPECT_DOUBLE_EQ(s.rate(0, 0), 0.1);
@@ -35,15 +36,18 @@ TEST(Schedule, WarmUpRisesStepByStep) {
   EXPECT_DOUBLE_EQ(s.rate(2, 0), 1.0);
 }
 
-// As torch.optim.lr_scheduler.ReduceLROnPlateau(factor=0.1, patience=1): two bad epochs are waited for, the third... lowers.
+// As torch.optim.lr_scheduler.ReduceLROnPlateau(factor=0.1, patience=1): two bad epochs are waited
+// for, the third... lowers.
 TEST(Schedule, PlateauLowersAfterPatience) {
-  Schedule s(ScheduleOptions{.name = "plateau", .minimum = 1e-3, .factor = 0.1, .patience = 1}, 1.0, 9, 1);
+  Schedule s(ScheduleOptions{.name = "plateau", .minimum = 1e-3, .factor = 0.1, .patience = 1}, 1.0,
+             9, 1);
   for (const double loss : {1.0, 0.9, 0.9}) s.observe(loss);
   EXPECT_DOUBLE_EQ(s.rate(3, 0), 1.0);
   s.observe(0.95);
   EXPECT_DOUBLE_EQ(s.rate(4, 0), 0.1);
   const auto state = s.state();
-  Schedule resumed(ScheduleOptions{.name = "plateau", .minimum = 1e-3, .factor = 0.1, .patience = 1}, 1.0, 9, 1);
+  Schedule resumed(
+      ScheduleOptions{.name = "plateau", .minimum = 1e-3, .factor = 0.1, .patience = 1}, 1.0, 9, 1);
   resumed.set_state(state);
   for (int i = 0; i < 8; ++i) {
     s.observe(1);

@@ -21,7 +21,8 @@ struct Run {
 };
 
 // Steps of one epoch; `poison` makes the features of that step NaN.
-Run train(const OptimizerOptions& optimizer_options, const StepperOptions& options, int64_t look_ahead, int threads, int64_t poison = -1) {
+Run train(const OptimizerOptions& optimizer_options, const StepperOptions& options,
+          int64_t look_ahead, int threads, int64_t poison = -1) {
   set_threads(threads);
   auto self = make_self_communicator();
   Grid grid(*self, {});
@@ -29,11 +30,20 @@ Run train(const OptimizerOptions& optimizer_options, const StepperOptions& optio
   fill_uniform(x, -2, 2, Random(5, Purpose::kNoise, 1));
   x = x.to(at::kFloat);
   const auto labels = at::arange(kRows, at::kLong).remainder(kClasses);
-  auto members = make_members(make_head("block_head", kDim, 32, kClasses), kMembers, {0, kMembers}, 2, at::kFloat, at::kCPU);
+  auto members = make_members(make_head("block_head", kDim, 32, kClasses), kMembers, {0, kMembers},
+                              2, at::kFloat, at::kCPU);
   Optimizer optimizer(optimizer_options, members.values);
   const auto objective = dissent::testing::sed_objective(0.5, 0, 0.5);
   Stepper stepper(members, optimizer, objective, options, grid);
-  const EpochPlan plan({.seed = 1, .rows_per_pass = kRows, .passes = 1, .batch_size = 4, .unlabelled_rows = 0, .members = kMembers, .active = 2, .round_robin = false}, 0);
+  const EpochPlan plan({.seed = 1,
+                        .rows_per_pass = kRows,
+                        .passes = 1,
+                        .batch_size = 4,
+                        .unlabelled_rows = 0,
+                        .members = kMembers,
+                        .active = 2,
+                        .round_robin = false},
+                       0);
   std::vector<Step> steps;
   for (int64_t s = 0; s < plan.steps(); ++s) steps.push_back(plan.step(s));
   Run run;
@@ -69,7 +79,10 @@ void expect_same(const Run& a, const Run& b) {
 
 std::vector<std::pair<const char*, std::pair<OptimizerOptions, StepperOptions>>> forms() {
   const OptimizerOptions adamw{}, sgd{.name = "sgd", .weight_decay = 1e-4};
-  return {{"adamw", {adamw, {}}}, {"sgd", {sgd, {}}}, {"clipped", {sgd, {.clip_norm = 0.3}}}, {"skipping", {adamw, {.skip_not_finite = true}}}};
+  return {{"adamw", {adamw, {}}},
+          {"sgd", {sgd, {}}},
+          {"clipped", {sgd, {.clip_norm = 0.3}}},
+          {"skipping", {adamw, {.skip_not_finite = true}}}};
 }
 
 }  // namespace
@@ -106,16 +119,19 @@ TEST(NotFinite, IsAFailureThatNamesTheStep) {
     const auto run = train(form.first, options, 1, 1, 9);
     ASSERT_TRUE(run.failure.has_value()) << name;
     EXPECT_EQ(run.failure->kind(), ErrorKind::kData);
-    EXPECT_NE(std::string(run.failure->what()).find("epoch 0, step 9"), std::string::npos) << run.failure->what();
+    EXPECT_NE(std::string(run.failure->what()).find("epoch 0, step 9"), std::string::npos)
+        << run.failure->what();
   }
   EXPECT_FALSE(train({}, {}, 1, 1).failure.has_value());
 }
 
-// A finite but huge input: the bound cannot promise a finite gradient, so it is looked at; the result is still finite and nothing is skipped.
+// A finite but huge input: the bound cannot promise a finite gradient, so it is looked at; the
+// result is still finite and nothing is skipped.
 TEST(NotFinite, DoubtIsSettledByLooking) {
   auto self = make_self_communicator();
   Grid grid(*self, {});
-  auto members = make_members(make_head("linear", 4, std::nullopt, 3), 2, {0, 2}, 2, at::kFloat, at::kCPU);
+  auto members =
+      make_members(make_head("linear", 4, std::nullopt, 3), 2, {0, 2}, 2, at::kFloat, at::kCPU);
   Optimizer optimizer({}, members.values);
   const ObjectiveOptions objective{.terms = {dissent::testing::cross_entropy_term()}};
   Stepper stepper(members, optimizer, objective, {.skip_not_finite = true}, grid);
