@@ -14,6 +14,7 @@ RUN apt-get update -qq \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/dissent/source/.venv /opt/dissent/source/.venv
 COPY --from=build /opt/dissent/bin /opt/dissent/bin
+COPY --from=build /opt/dissent/libexec /opt/dissent/libexec
 COPY --from=build /opt/dissent/share /opt/dissent/share
 ENV PATH=/opt/dissent/bin:$PATH
 WORKDIR /data

@@ -17,7 +17,7 @@
 
 #include "core/parallel.hpp"
 #include "core/random.hpp"
-#include "data/datasets/image_folders.hpp"
+#include "data/datasets/folder_list.hpp"
 #include "data/datasets/image_list.hpp"
 #include "data/image_loader.hpp"
 

@@ -19,9 +19,11 @@ endif()
 
 # LibTorch's folder by name: INSTALL_RPATH_USE_LINK_PATH leaves out what lies in the source tree, as the wheel in .venv does.
 cmake_path(GET LibTorch_CPU_LIBRARY PARENT_PATH libtorch_folder)
-set_target_properties(dissent PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../lib;${libtorch_folder}"
+set_target_properties(dissent PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../lib" INSTALL_RPATH_USE_LINK_PATH TRUE)
+set_target_properties(dissent_compute PROPERTIES INSTALL_RPATH "$ORIGIN/../../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../../lib;${libtorch_folder}"
   INSTALL_RPATH_USE_LINK_PATH TRUE)
 install(TARGETS dissent RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS dissent_compute RUNTIME DESTINATION libexec/dissent)  # where dissent looks for it (core/program_paths.cpp)
 install(DIRECTORY jobs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
 install(DIRECTORY results/published DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)

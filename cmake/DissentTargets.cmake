@@ -1,17 +1,32 @@
-# dissent_module(NAME SOURCES ... LINK ...): one static library a module; dissent_add_test, dissent_add_mpi_test.
-add_library(dissent_options INTERFACE)
-target_compile_options(dissent_options INTERFACE -fPIC -Wall -Wextra -Wno-unknown-pragmas)
+# dissent_module(NAME [LIGHT] SOURCES ... LINK ...): one static library a module; dissent_add_test, dissent_add_mpi_test.
+#
+# What a compilation costs here is headers: a source that includes ATen takes 1.5 s with the precompiled header and 12 s without before its first own
+# line. So sources are compiled several to a unit, names in unnamed namespaces are unique within a module, and the precompiled header holds what most
+# sources need and nothing that instantiates templates in each of them. docs/performance.md has the table of targets.
+option(DISSENT_UNITY "Compile several sources of a module as one unit" ON)
+set(DISSENT_UNIT_SOURCES 8)  # a unit takes 5 to 25 s: enough units for as many cores as machines have
+
+# Flags and include folders, of everything; no library but fmt.
+add_library(dissent_light_options INTERFACE)
+target_compile_options(dissent_light_options INTERFACE -fPIC -Wall -Wextra -Wno-unknown-pragmas)
 if(DISSENT_WARNINGS_AS_ERRORS)
-  target_compile_options(dissent_options INTERFACE -Werror)
+  target_compile_options(dissent_light_options INTERFACE -Werror)
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Garbage is collected from 1 GB on: 7 % of a unit's time, for memory that scripts/build counts with.
+  target_compile_options(dissent_light_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:--param=ggc-min-heapsize=1000000>)
 endif()
 if(DISSENT_SANITIZE)
-  target_compile_options(dissent_options INTERFACE -fsanitize=${DISSENT_SANITIZE} -fno-omit-frame-pointer -g1)
-  target_link_options(dissent_options INTERFACE -fsanitize=${DISSENT_SANITIZE})
+  target_compile_options(dissent_light_options INTERFACE -fsanitize=${DISSENT_SANITIZE} -fno-omit-frame-pointer -g1)
+  target_link_options(dissent_light_options INTERFACE -fsanitize=${DISSENT_SANITIZE})
 endif()
-target_include_directories(dissent_options INTERFACE
+target_include_directories(dissent_light_options INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>)
-# Torch's headers are SYSTEM ones through the imported targets; one precompiled header serves every target.
-target_link_libraries(dissent_options INTERFACE LibTorch::cpu fmt::fmt spdlog::spdlog Threads::Threads)
+target_link_libraries(dissent_light_options INTERFACE fmt::fmt spdlog::spdlog Threads::Threads)
+
+# The same with LibTorch. Its headers are SYSTEM ones through the imported targets; one precompiled header serves every target.
+add_library(dissent_options INTERFACE)
+target_link_libraries(dissent_options INTERFACE dissent_light_options LibTorch::cpu)
 # By flag, not by path: LibTorch brings a libgomp.so.1 of its own and one process must have one.
 target_compile_options(dissent_options INTERFACE ${OpenMP_CXX_FLAGS})
 target_link_options(dissent_options INTERFACE ${OpenMP_CXX_FLAGS})
@@ -23,23 +38,48 @@ add_library(dissent_pch STATIC ${PROJECT_SOURCE_DIR}/src/core/pch.cpp)
 target_link_libraries(dissent_pch PRIVATE dissent_options)
 target_precompile_headers(dissent_pch PRIVATE ${PROJECT_SOURCE_DIR}/src/core/pch.hpp)
 
+# dissent_units(TARGET [LIGHT]): the precompiled header, unless it is light, and sources compiled together.
+function(dissent_units TARGET)
+  if(NOT "LIGHT" IN_LIST ARGN)
+    target_precompile_headers(${TARGET} REUSE_FROM dissent_pch)
+  endif()
+  if(DISSENT_UNITY)
+    set_target_properties(${TARGET} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${DISSENT_UNIT_SOURCES})
+  endif()
+endfunction()
+
+# dissent_not_hot(TARGET): code that handles text and files; half the time of compiling it is that of optimisers.
+function(dissent_not_hot TARGET)
+  if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+    target_compile_options(${TARGET} PRIVATE -O1)
+  endif()
+endfunction()
+
+# LIGHT: the module uses no LibTorch, so that programs made of such modules alone do not load it.
 function(dissent_module NAME)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "LIGHT" "" "SOURCES;LINK" ${ARGN})
   add_library(dissent_${NAME} STATIC ${ARG_SOURCES})
-  target_link_libraries(dissent_${NAME} PUBLIC dissent_options ${ARG_LINK})
-  target_precompile_headers(dissent_${NAME} REUSE_FROM dissent_pch)
-  # Modules that the installed library compiles as one unit too: their names are unique, and a few large units build faster.
-  if(NAME MATCHES "^(losses|scores|metrics)$")
-    set_target_properties(dissent_${NAME} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+  if(ARG_LIGHT)
+    target_link_libraries(dissent_${NAME} PUBLIC dissent_light_options ${ARG_LINK})
+    dissent_units(dissent_${NAME} LIGHT)
+    dissent_not_hot(dissent_${NAME})
+  else()
+    target_link_libraries(dissent_${NAME} PUBLIC dissent_options ${ARG_LINK})
+    dissent_units(dissent_${NAME})
   endif()
 endfunction()
 
 # dissent_add_test(losses SOURCES unit/losses/a2d_test.cpp ... LINK dissent_losses): one binary a module, one ctest entry, label unit.
 function(dissent_add_test NAME)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "LIGHT" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${NAME}_test ${ARG_SOURCES})
-  target_link_libraries(${NAME}_test PRIVATE dissent_test_main ${ARG_LINK})
-  target_precompile_headers(${NAME}_test REUSE_FROM dissent_pch)
+  if(ARG_LIGHT)
+    target_link_libraries(${NAME}_test PRIVATE dissent_light_test_main ${ARG_LINK})
+    dissent_units(${NAME}_test LIGHT)
+  else()
+    target_link_libraries(${NAME}_test PRIVATE dissent_test_main ${ARG_LINK})
+    dissent_units(${NAME}_test)
+  endif()
   add_test(NAME ${NAME} COMMAND ${NAME}_test)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
@@ -55,7 +95,7 @@ function(dissent_add_mpi_test NAME)
   cmake_parse_arguments(ARG "" "TIMEOUT" "RANKS;SOURCES;LINK" ${ARGN})
   add_executable(${NAME}_mpi_test ${ARG_SOURCES})
   target_link_libraries(${NAME}_mpi_test PRIVATE dissent_mpi_test_main ${ARG_LINK})
-  target_precompile_headers(${NAME}_mpi_test REUSE_FROM dissent_pch)
+  dissent_units(${NAME}_mpi_test)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()

@@ -1,5 +1,5 @@
+#include "cli/compute.hpp"
 #include "cli/schemas.hpp"
-#include "cli/verb.hpp"
 #include "comm/device.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
@@ -115,18 +115,7 @@ config::Schema cache_schema() {
   return cache_schema_of(config);
 }
 
-int run_cache(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("cache"),
-                   "Turns the image set that CONFIG names into a sharded feature cache; all ranks "
-                   "write. A finished cache of the same configuration is reused,\n"
-                   "a stopped one is gone on with. `dissent config cache` prints all keys.",
-                   "CONFIG", 1);
-  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
-             "table.key=value, over the file's; may be repeated")(
-      "force", po::bool_switch(),
-      "write anew whatever cache is there: finished, stopped, damaged, of another configuration")(
-      "quiet", po::bool_switch(), "no progress");
-  if (!line.parse(runtime, arguments)) return 0;
+int run_cache(Runtime& runtime, const CommandLine& line) {
   const auto document =
       load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
   CacheConfig config;

@@ -1,6 +1,6 @@
 #include "cli/doctor.hpp"
 
-#include "cli/verb.hpp"
+#include "cli/compute.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -51,23 +51,7 @@ void check_files(Report& report, Communicator& world, const std::string& parent)
 
 }  // namespace
 
-int run_doctor(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("doctor"),
-                   "Says whether this machine, job and folder are ready for the other verbs: start "
-                   "it as they will be started, with mpirun or srun and as many ranks.\n"
-                   "A line a check: ok, skipped, warning or failed, what was found, and what to "
-                   "do. Exit code 5 if a check failed, 4 if a message never came.",
-                   "", 0);
-  line.add()("folder", po::value<std::string>()->default_value("."),
-             "where to try files: the file system of results and caches")(
-      "config", po::value<std::string>()->default_value(""),
-      "a configuration to check too, against this number of ranks")(
-      "set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
-      "table.key=value, over that file's; may be repeated")(
-      "timeout", po::value<double>()->default_value(60),
-      "seconds after which a message counts as lost")("json", po::bool_switch(),
-                                                      "one JSON object instead of lines");
-  if (!line.parse(runtime, arguments)) return 0;
+int run_doctor(Runtime& runtime, const CommandLine& line) {
   auto& world = runtime.world();
   const auto timeout_s = line.get<double>("timeout");
   agree(world, [&] {

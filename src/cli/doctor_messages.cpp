@@ -6,31 +6,18 @@
 
 #include "cli/doctor.hpp"
 #include "comm/mpi_info.hpp"
+#include "core/timing.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/node_memory.hpp"
 
 namespace dissent::cli {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr const char* kMessageAdvice =
     "the network or MPI's choice of it is broken: try OMPI_MCA_btl=self,vader,tcp, and the MPI of "
     "the site";
 constexpr double kSlowMicroseconds = 1000;
 constexpr double kGiveUp_s = 0.3;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// Processes that the launcher says it started; 0 if none says so. A step of Slurm counts its tasks,
-// which are not mpirun's: asked last.
-int launched() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
-    if (const char* text = std::getenv(name)) return std::atoi(text);
-  return 0;
-}
 
 void expect_sum(Communicator& world) {
   const int64_t ranks = world.size(), rank = world.rank();
@@ -90,13 +77,9 @@ void share_window(Communicator& node, Steps& steps) {
 }  // namespace
 
 Finding check_launcher(Communicator& world) {
-  const int started = launched();
-  if (started > 1 && world.size() == 1)
-    return failed(fmt::format("the launcher started {} processes, and each believes to be alone: "
-                              "{} does not understand the launcher",
-                              started, mpi_library()),
-                  "use the mpirun of the MPI that the program was built with, or srun --mpi=pmix "
-                  "(srun --mpi=list says what there is)");
+  if (std::string_view(world.backend()) == "self")
+    return ok(fmt::format("1 rank on 1 host ({}); no launcher started it, so MPI is not started",
+                          host_name()));
   const auto hosts = all_gather_text(world, host_name());
   const std::set<std::string> names(hosts.begin(), hosts.end());
   if (world.rank() != 0) return ok("");

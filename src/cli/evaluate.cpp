@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <map>
 
+#include "cli/compute.hpp"
 #include "cli/schemas.hpp"
-#include "cli/verb.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
 #include "evaluate/evaluator.hpp"
@@ -129,17 +129,7 @@ config::Schema evaluate_schema() {
   return evaluate_schema_of(config);
 }
 
-int run_evaluate(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("evaluate"),
-                   "Accuracy, calibration and OOD scores of trained runs over the sets that CONFIG "
-                   "names. Prints a table, writes <output>/<hash>.csv\nand, before test sets are "
-                   "scored, <hash>.choices.toml.\n"
-                   "`dissent config evaluate` prints all keys.",
-                   "CONFIG", 1);
-  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
-             "table.key=value, over the file's; may be repeated")("quiet", po::bool_switch(),
-                                                                  "no progress");
-  if (!line.parse(runtime, arguments)) return 0;
+int run_evaluate(Runtime& runtime, const CommandLine& line) {
   auto c = read_evaluate_config(
       load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set")));
   apply_runtime(runtime, c.runtime.threads, c.runtime.timeout_s);

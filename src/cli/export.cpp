@@ -1,20 +1,12 @@
 #include <cstdio>
 
-#include "cli/verb.hpp"
+#include "cli/compute.hpp"
 #include "evaluate/export_ensemble.hpp"
 
 namespace dissent::cli {
 namespace po = boost::program_options;
 
-int run_export(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("export"),
-                   "Writes the members of a trained RUN (its folder or checkpoint.h5) as "
-                   "safetensors, one file a member, and ensemble.json. docs/export.md",
-                   "RUN", 1);
-  line.add()("output", po::value<std::string>()->default_value(""), "folder that the files go to")(
-      "names", po::value<std::string>()->default_value("own"),
-      "of the weights: own (torchvision, OpenOOD, DeiT) or timm (ls1.gamma)");
-  if (!line.parse(runtime, arguments)) return 0;
+int run_export(Runtime& runtime, const CommandLine& line) {
   agree(runtime.world(), [&] {
     const auto names = line.get<std::string>("names"), output = line.get<std::string>("output");
     DISSENT_CHECK(!output.empty(), kUsage, "--output FOLDER is missing");

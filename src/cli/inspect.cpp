@@ -1,7 +1,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "cli/verb.hpp"
+#include "cli/compute.hpp"
 #include "storage/checkpoint.hpp"
 #include "storage/feature_cache.hpp"
 #include "storage/h5.hpp"
@@ -72,14 +72,7 @@ void inspect(const std::string& path, bool verify, bool show_config) {
 
 }  // namespace
 
-int run_inspect(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("inspect"),
-                   "Says what each FILE is and holds: a feature cache (a folder, or one of SED's "
-                   "HDF5 files), a checkpoint or run folder, a result CSV.",
-                   "FILE...", -1);
-  line.add()("verify", po::bool_switch(), "compare a cache's checksums")(
-      "config", po::bool_switch(), "print a checkpoint's configuration");
-  if (!line.parse(runtime, arguments)) return 0;
+int run_inspect(Runtime& runtime, const CommandLine& line) {
   agree(runtime.world(), [&] {
     if (runtime.world().rank() != 0) return;
     for (const auto& path : line.positional())

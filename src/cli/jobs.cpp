@@ -1,12 +1,15 @@
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <dissent/error.hpp>
+#include <filesystem>
 #include <thread>
 
 #include "cli/jobs_cost.hpp"
-#include "cli/jobs_resolve.hpp"
-#include "cli/verb.hpp"
+#include "cli/light_verbs.hpp"
 #include "jobs/execute.hpp"
 #include "jobs/import.hpp"
 #include "jobs/local.hpp"
@@ -18,21 +21,6 @@ namespace dissent::cli {
 namespace {
 
 namespace fs = std::filesystem;
-namespace po = boost::program_options;
-
-constexpr const char* kDescription =
-    "Runs the experiments of a CSV sheet, one a row. Rows are known by verb and resolved "
-    "configuration: a sheet may be sorted or extended at any time, and no\n"
-    "job is run twice, however many call this.\n\n"
-    "  jobs run SHEET       here, as many at a time as cores and GPUs allow\n"
-    "  jobs submit SHEET    on Slurm\n"
-    "  jobs status SHEET    what is true of each row\n"
-    "  jobs import CSV      SED's sheets (stuned.run_from_csv) as sheets of dissent, to stdout\n"
-    "  jobs exec ...        one attempt, in a batch script; jobs pack ...: many jobs in one MPI "
-    "job. Called by the others\n\n"
-    "Columns: verb, config, set:table.key, ranks, threads, gpus, after, enabled, name, arguments, "
-    "retries, template, stage, slurm:flag; others are free text.\n"
-    "Cells may hold {a | b}, {1..5} and {column}. docs/clusters.md has more.";
 
 std::string absolute(const std::string& path) {
   return fs::absolute(path).lexically_normal().string();
@@ -43,10 +31,10 @@ struct LoadedSheet {
   std::vector<jobs::Job> all, picked;
 };
 
-LoadedSheet load(const CommandLine& line, const std::string& path) {
+LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::Resolver& resolve) {
   LoadedSheet loaded;
   loaded.sheet = jobs::read_sheet(path);
-  loaded.all = jobs::make_jobs(loaded.sheet, resolve_job);
+  loaded.all = jobs::make_jobs(loaded.sheet, resolve);
   loaded.picked =
       jobs::picked(loaded.all, loaded.sheet, line.get<std::vector<std::string>>("where"));
   return loaded;
@@ -168,44 +156,9 @@ int execute_one(const CommandLine& line) {
   return jobs::execute(folder, number, options);
 }
 
-void add_options(CommandLine& line) {
-  using Texts = std::vector<std::string>;
-  const auto text = [](const char* value) {
-    return po::value<std::string>()->default_value(value, value);
-  };
-  line.add()("where", po::value<Texts>()->composing()->default_value({}, ""),
-             "column=value: only rows that fit, * and ? allowed; may be repeated")(
-      "state", text("results/jobs"),
-      "folder of the jobs' states; the same for all who share the work")(
-      "dry-run", po::bool_switch(),
-      "run, submit: show every job, its command, its grid and what `dissent plan` says that it "
-      "costs; start nothing")("times", po::bool_switch(),
-                              "--dry-run: measure times too (seconds a job)")(
-      "no-cost", po::bool_switch(), "--dry-run: no costs (those of large networks take seconds)")(
-      "pack", po::value<int64_t>()->default_value(0, "0"),
-      "run, submit: jobs of fewer ranks are packed into MPI jobs of so many")(
-      "cores", po::value<int64_t>()->default_value(0, "all"), "run: cores to use")(
-      "gpus", text(""), "run: GPUs to use, as 0,1")("mpirun", text(""),
-                                                    "run: launcher of several ranks");
-  line.add()("templates", text(""), "submit: folder of batch scripts (slurm/ of this program)")(
-      "throttle", po::value<int64_t>()->default_value(0, "all"),
-      "submit: jobs of an array at a time")("no-arrays", po::bool_switch(),
-                                            "submit: a job of Slurm each")(
-      "watch", po::bool_switch(), "status: redraw until nothing is under way")(
-      "seconds", po::value<double>()->default_value(5, "5"), "status: between drawings")(
-      "csv", text(""),
-      "status: write the sheet with status, run folder, walltime and last figures to this file")(
-      "list", text(""), "exec: the batch")(
-      "grace", po::value<double>()->default_value(100, "100"),
-      "exec: seconds to write a checkpoint in, before the job is queued again without");
-}
-
 }  // namespace
 
-int run_jobs_alone(const std::vector<std::string>& arguments) {
-  CommandLine line(verb("jobs"), kDescription, "run|submit|status|import SHEET", -1);
-  add_options(line);
-  if (!line.parse(true, arguments)) return 0;
+int run_jobs(const CommandLine& line, const jobs::Resolver& resolve) {
   const auto& words = line.positional();
   if (words[0] == "exec") return execute_one(line);
   if (words[0] == "stage") return jobs::stage({words.begin() + 1, words.end()});
@@ -221,7 +174,7 @@ int run_jobs_alone(const std::vector<std::string>& arguments) {
     fmt::print("{}", imported.text);
     return 0;
   }
-  auto loaded = load(line, words[1]);
+  auto loaded = load(line, words[1], resolve);
   if (words[0] == "status") return show_status(line, loaded);
   if (line.flag("dry-run")) {
     fmt::print("{}", dry_run(loaded.picked, loaded.all,

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <thread>
 
-#include "cli/verb.hpp"
+#include "cli/compute.hpp"
 #include "core/stop.hpp"
 #include "jobs/execute.hpp"
 #include "jobs/queue.hpp"
@@ -172,7 +172,7 @@ class PackGroup {
     std::vector<std::string> arguments{attempt_.command.begin() + 1, attempt_.command.end()};
     arguments.push_back("--quiet");
     try {
-      return {verb(attempt_.verb).run(runtime_, arguments), ""};
+      return {run_verb(runtime_, attempt_.verb, arguments), ""};
     } catch (const Error& error) {
       return {exit_code(error.kind()), error.what(), error.agreed()};
     } catch (const c10::Error& error) {

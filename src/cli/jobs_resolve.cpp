@@ -1,13 +1,13 @@
 #include "cli/jobs_resolve.hpp"
 
-#include <filesystem>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include "cli/schemas.hpp"
+#include <dissent/error.hpp>
+
 #include "cli/verb.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
-#include "train/image_options.hpp"
-#include "train/schema.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -26,66 +26,57 @@ std::string written(const config::Document& document, const std::string& key) {
   return text ? *text : "";
 }
 
-template <class Config>
-jobs::Resolution resolve_runs(Config config, config::Schema (*schema_of)(Config&),
-                              const std::vector<std::string>& inputs) {
-  const auto schema = schema_of(config);
-  jobs::Resolution out{.hash = config::config_hash(schema),
-                       .place = config.experiment.output,
-                       .runs = {},
-                       .hashes = {},
-                       .inputs = {}};
-  const auto seeds = config.experiment.seeds;
+std::string text_of(const config::DescribedConfig& config, const char* table, const char* key) {
+  return std::get<std::string>(config.value(table, key));
+}
+
+// Of a training: a run and a hash a seed, and the caches that it reads.
+void add_runs(config::DescribedConfig& config, bool images, jobs::Resolution& out) {
+  const auto output = text_of(config, "", "output"), experiment = text_of(config, "", "experiment");
+  out.place = output;
+  const auto seeds = std::get<std::vector<int64_t>>(config.value("", "seeds"));
   for (const int64_t seed : seeds) {
-    config.experiment.seeds = {seed};
-    out.runs.push_back(
-        fmt::format("{}/{}/seed-{}", config.experiment.output, config.experiment.experiment, seed));
-    out.hashes.push_back(config::config_hash(schema));
+    config.set("", "seeds", std::vector<int64_t>{seed});
+    out.runs.push_back(fmt::format("{}/{}/seed-{}", output, experiment, seed));
+    out.hashes.push_back(config::config_hash(config.schema()));
   }
-  for (const auto& path : inputs)
-    if (!path.empty()) out.inputs.push_back(path);
-  return out;
-}
-
-jobs::Resolution resolve_train(const config::Document& document) {
-  if (trains_images(document))
-    return resolve_runs(read_image_train_config(document), image_train_schema, {});
-  const auto config = read_train_config(document);
-  return resolve_runs(config, train_schema,
-                      {config.data.train, config.data.validation, config.data.unlabelled});
-}
-
-// place: the key that says where the results go.
-jobs::Resolution resolve_with(const config::Document& document, const config::Schema& schema,
-                              const std::string& place) {
-  config::read(document, schema);
-  return {.hash = config::config_hash(schema),
-          .place = written(document, place),
-          .runs = {},
-          .hashes = {},
-          .inputs = {}};
+  if (images) return;
+  for (const char* key : {"train", "validation", "unlabelled"})
+    if (const auto path = text_of(config, "data", key); !path.empty()) out.inputs.push_back(path);
 }
 
 }  // namespace
 
-jobs::Resolution resolve_job(const std::string& name, const std::string& config,
-                             const std::vector<std::string>& overrides,
-                             const std::vector<std::string>& arguments) {
-  verb(name);  // it exists
-  DISSENT_CHECK(name != "jobs" && name != "replay", kUsage, "verb: `dissent {}` is no experiment",
-                name);
-  const bool configured =
-      name == "train" || name == "cache" || name == "evaluate" || name == "plan";
-  const std::string words =
-      fmt::format("{}\n{}", fmt::join(overrides, "\n"), fmt::join(arguments, "\n"));
-  if (!configured)
-    return {.hash = config + "\n" + words, .place = "", .runs = {}, .hashes = {}, .inputs = {}};
-  const auto document = document_of(name, config, overrides);
-  auto out = name == "cache"      ? resolve_with(document, cache_schema(), "cache.output")
-             : name == "evaluate" ? resolve_with(document, evaluate_schema(), "evaluate.output")
-                                  : resolve_train(document);
-  if (!arguments.empty()) out.hash += "\n" + words;
-  return out;
+jobs::Resolver job_resolver(
+    std::function<config::Description(const std::string& name)> description,
+    std::function<void(const std::string& verb, const config::Document& document)> check) {
+  return [=](const std::string& name, const std::string& path,
+             const std::vector<std::string>& overrides,
+             const std::vector<std::string>& arguments) -> jobs::Resolution {
+    verb(name);  // it exists
+    DISSENT_CHECK(name != "jobs" && name != "replay", kUsage, "verb: `dissent {}` is no experiment",
+                  name);
+    const bool trains = name == "train" || name == "plan";
+    const std::string words =
+        fmt::format("{}\n{}", fmt::join(overrides, "\n"), fmt::join(arguments, "\n"));
+    jobs::Resolution out;
+    if (!trains && name != "cache" && name != "evaluate") {
+      out.hash = path + "\n" + words;
+      return out;
+    }
+    const auto document = document_of(name, path, overrides);
+    if (check) check(name, document);
+    const bool images = trains && written(document, "data.kind") == "images";
+    config::DescribedConfig config(description(images ? "train-images" : trains ? "train" : name));
+    config::read(document, config.schema());
+    out.hash = config::config_hash(config.schema());
+    if (trains)
+      add_runs(config, images, out);
+    else
+      out.place = written(document, name + ".output");
+    if (!arguments.empty()) out.hash += "\n" + words;
+    return out;
+  };
 }
 
 }  // namespace dissent::cli

@@ -1,14 +1,20 @@
 #pragma once
+#include <functional>
+#include <string>
+
+#include "config/described.hpp"
+#include "config/document.hpp"
 #include "jobs/job.hpp"
 
 namespace dissent::cli {
 
-/// Reads and checks the configuration of a verb as the verb itself would, without its data: hash,
-/// place of the results, folders of the runs. A verb without a configuration is known by its
-/// arguments. Error::kUsage with a line for each thing that is wrong, unknown verbs included. Not
-/// collective.
-jobs::Resolution resolve_job(const std::string& verb, const std::string& config,
-                             const std::vector<std::string>& overrides,
-                             const std::vector<std::string>& arguments);
+/// What each job of a sheet is, from its configuration: jobs::Resolver.
+/// description  of the schema of a verb that takes a configuration (train, train-images, cache,
+///              evaluate)
+/// check        what the verb refuses beyond its schema; may be empty, where jobs are only looked
+///              at
+jobs::Resolver job_resolver(
+    std::function<config::Description(const std::string& name)> description,
+    std::function<void(const std::string& verb, const config::Document& document)> check);
 
 }  // namespace dissent::cli

@@ -1,29 +1,25 @@
+// dissent-compute: every verb.
 #include <c10/util/Exception.h>
+#include <spdlog/sinks/stdout_sinks.h>
 
 #include <chrono>
 #include <cstdio>
 #include <thread>
 
-#include <spdlog/sinks/stdout_sinks.h>
-
-#include "build_info.hpp"
+#include "cli/compute.hpp"
+#include "cli/jobs_resolve.hpp"
+#include "cli/light_verbs.hpp"
+#include "cli/schemas.hpp"
 #include "cli/verb.hpp"
+#include "core/launcher.hpp"
 #include "core/stop.hpp"
+#include "report/saliency_figure.hpp"
+#include "storage/atomic_file.hpp"
 
 namespace dissent::cli {
 namespace {
 
-void print_help() {
-  fmt::print(
-      "dissent {}: trains, evaluates and compares diverse deep ensembles\n\nusage: [mpirun -n "
-      "RANKS] dissent VERB [options] ...\n\n",
-      DISSENT_VERSION);
-  for (const auto& verb : verbs()) fmt::print("  {:<10}{}\n", verb.name, verb.summary);
-  fmt::print(
-      "\n`dissent VERB --help` describes a verb. Exit codes: 0 done, 2 wrong usage or "
-      "configuration, 3 bad or missing data, 4 communication or device\n"
-      "failure, 5 a check failed, 75 stopped on a signal with a checkpoint written.\n");
-}
+using Arguments = std::vector<std::string>;
 
 // Results go to stdout, the log to stderr, both from rank 0 alone; key=value pairs after the time.
 void start_log(int rank) {
@@ -33,20 +29,76 @@ void start_log(int rank) {
   spdlog::set_default_logger(logger);
 }
 
-int run(Runtime& runtime, const std::vector<std::string>& arguments) {
+// Verbs that one process runs, without MPI. Sheets and replays start programs of MPI; the others
+// have nothing to share.
+using RunAlone = int (*)(const CommandLine& line);
+const std::map<std::string, RunAlone>& alone() {
+  static const std::map<std::string, RunAlone> verbs{
+      {"config", [](const CommandLine& line) { return run_config(line, declared()); }},
+      {"imglist", run_imglist},
+      {"tables", run_tables},
+      {"plot", [](const CommandLine& line) { return run_plot(line, report::draw_saliency); }},
+      {"jobs",
+       [](const CommandLine& line) {
+         const auto description = [](const std::string& name) {
+           return config::Description::of(declared().schema(name));
+         };
+         return run_jobs(line, job_resolver(description, check_configuration));
+       }},
+      {"replay", run_replay},
+  };
+  return verbs;
+}
+
+// Verbs that ranks run together.
+using RunTogether = int (*)(Runtime& runtime, const CommandLine& line);
+const std::map<std::string, RunTogether>& together() {
+  static const std::map<std::string, RunTogether> verbs{
+      {"train", run_train},       {"plan", run_plan},       {"cache", run_cache},
+      {"evaluate", run_evaluate}, {"inspect", run_inspect}, {"verify", run_verify_verb},
+      {"export", run_export},     {"doctor", run_doctor},
+  };
+  return verbs;
+}
+
+bool is_pack(const Arguments& arguments) {
+  return arguments.size() > 1 && arguments[0] == "jobs" && arguments[1] == "pack";
+}
+
+// The verb of these arguments where it is one for a single process, else nullptr.
+const Verb* verb_alone(const Arguments& arguments) {
+  if (arguments.empty() || is_pack(arguments) || !alone().contains(arguments[0])) return nullptr;
+  return &verb(arguments[0]);
+}
+
+int run_alone(const Verb& verb, const Arguments& arguments) {
+  start_log(0);
+  try {
+    auto line = verb.line();
+    if (!line.parse(true, {arguments.begin() + 1, arguments.end()})) return 0;
+    return alone().at(verb.name)(line);
+  } catch (const Error& error) {
+    fmt::print(stderr, "dissent: {}\n", error.what());
+    return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "dissent: {}\n", error.what());
+    return exit_code(ErrorKind::kInternal);
+  }
+}
+
+int run(Runtime& runtime, const Arguments& arguments) {
   const int rank = runtime.world().rank();
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
       arguments[0] == "help") {
-    if (rank == 0) print_help();
+    if (rank == 0) fmt::print("{}", program_help());
     return arguments.empty() ? exit_code(ErrorKind::kUsage) : 0;
   }
   if (arguments[0] == "--version") {
-    if (rank == 0)
-      fmt::print("dissent {} (LibTorch {}, HDF5 {}, CUDA {})\n", DISSENT_VERSION,
-                 DISSENT_LIBTORCH_VERSION, DISSENT_HDF5_VERSION, DISSENT_WITH_CUDA ? "on" : "off");
+    if (rank == 0) fmt::print("{}", program_version());
     return 0;
   }
-  return verb(arguments[0]).run(runtime, {arguments.begin() + 1, arguments.end()});
+  if (is_pack(arguments)) return run_jobs_pack(runtime, {arguments.begin() + 1, arguments.end()});
+  return run_verb(runtime, arguments[0], {arguments.begin() + 1, arguments.end()});
 }
 
 // An error that all ranks have is printed by rank 0, and all end in order. One that this rank has
@@ -67,34 +119,39 @@ int report(Runtime& runtime, ErrorKind kind, const std::string& message, bool ag
   runtime.abort(exit_code(kind));
 }
 
-// Verbs that start programs of MPI and so must not start it themselves.
-int run_alone(const Verb& verb, const std::vector<std::string>& arguments) {
-  start_log(0);
-  try {
-    return verb.run_alone({arguments.begin() + 1, arguments.end()});
-  } catch (const Error& error) {
-    fmt::print(stderr, "dissent: {}\n", error.what());
-    return exit_code(error.kind());
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "dissent: {}\n", error.what());
-    return exit_code(ErrorKind::kInternal);
-  }
+}  // namespace
+
+int run_verb(Runtime& runtime, const std::string& name, const Arguments& arguments) {
+  const int rank = runtime.world().rank();
+  auto line = verb(name).line();
+  if (!line.parse(rank == 0, arguments)) return 0;
+  if (const auto found = together().find(name); found != together().end())
+    return found->second(runtime, line);
+  int64_t code = 0;
+  agree(runtime.world(), [&] {
+    if (rank == 0) code = alone().at(name)(line);
+  });
+  return static_cast<int>(all_gather_integer(runtime.world(), code)[0]);
 }
 
-}  // namespace
 }  // namespace dissent::cli
 
 int main(int argc, char** argv) {
   using namespace dissent;
-  // As early as can be: until then a signal that asks to stop would kill.
-  if (argc > 1 &&
-      (std::string_view(argv[1]) == "train" ||
-       (argc > 2 && std::string_view(argv[1]) == "jobs" && std::string_view(argv[2]) == "pack")))
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  const bool mpi = !arguments.empty() && arguments[0] == "--mpi";
+  if (mpi) arguments.erase(arguments.begin());
+  // As early as can be: until then a signal that asks to stop would kill (front.cpp holds them).
+  if (!arguments.empty() && (arguments[0] == "train" || cli::is_pack(arguments)))
     install_stop_handlers();
+  // A build asks what `dissent` is to know.
+  if (arguments.size() == 2 && arguments[0] == "--describe") {
+    atomic_write_text(arguments[1], cli::description_literal());
+    return 0;
+  }
   try {
-    const std::vector<std::string> arguments(argv + 1, argv + argc);
-    if (const auto* verb = cli::alone(arguments)) return cli::run_alone(*verb, arguments);
-    Runtime runtime(argc, argv);
+    if (const auto* verb = cli::verb_alone(arguments)) return cli::run_alone(*verb, arguments);
+    Runtime runtime(argc, argv, 600, mpi ? UseMpi::kAlways : UseMpi::kIfLaunched);
     cli::start_log(runtime.world().rank());
     try {
       return cli::run(runtime, arguments);
@@ -105,8 +162,8 @@ int main(int argc, char** argv) {
     } catch (const std::exception& error) {
       return cli::report(runtime, ErrorKind::kInternal, error.what(), false);
     }
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "dissent: {}\n", error.what());
+  } catch (const std::exception& error) {  // MPI is not there: each process finds that
+    if (launched().rank == 0) fmt::print(stderr, "dissent: {}\n", error.what());
     return exit_code(ErrorKind::kComm);
   }
 }

@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <thread>
 
+#include "cli/compute.hpp"
 #include "cli/plan_images.hpp"
 #include "cli/plan_report.hpp"
-#include "cli/verb.hpp"
 #include "config/resolved.hpp"
 #include "core/parallel.hpp"
 #include "storage/atomic_file.hpp"
@@ -316,43 +316,9 @@ class Planner {
   std::map<int64_t, MachineRates> rates_;
 };
 
-void add_options(CommandLine& line) {
-  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
-             "table.key=value, over the file's; may be repeated")(
-      "ranks", po::value<std::string>()->default_value("", ""),
-      "numbers of ranks, as 1,2,8: the fastest grid of each, beside the configuration's own on the "
-      "ranks that run this")("ranks-per-node", po::value<int64_t>()->default_value(1, "all"),
-                             "ranks of --ranks on a node")(
-      "no-calibration", po::bool_switch(), "sizes only: nothing is measured, no times")(
-      "seconds", po::value<double>()->default_value(2, "2"), "to measure each grid for")(
-      "latency-us", po::value<double>()->default_value(5, "5"),
-      "of a message; without it measured, if there are several ranks")(
-      "bandwidth-gbs", po::value<double>()->default_value(1, "1"),
-      "GB/s of messages of a rank; the same")("json", po::bool_switch(),
-                                              "as JSON: bytes and seconds");
-  line.add()("rows", po::value<int64_t>()->default_value(0, ""),
-             "rows a pass of data.train, or images, if these are not there yet")(
-      "dim", po::value<int64_t>()->default_value(0, ""), "its features")(
-      "classes", po::value<int64_t>()->default_value(0, ""), "its classes")(
-      "passes", po::value<int64_t>()->default_value(1, "1"), "its passes")(
-      "dtype", po::value<std::string>()->default_value("f32", "f32"), "its type: f32, f16, bf16")(
-      "validation-rows", po::value<int64_t>()->default_value(0, ""),
-      "rows of data.validation, likewise")("unlabelled-rows",
-                                           po::value<int64_t>()->default_value(0, ""),
-                                           "rows of data.unlabelled, likewise");
-}
-
 }  // namespace
 
-int run_plan(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("plan"),
-                   "Says what `dissent train CONFIG` would cost: memory, bytes moved, storage, and "
-                   "time from a short measurement on this machine. Writes nothing;\n"
-                   "needs no data: a cache's manifest is enough, images need not be there. Run it "
-                   "with as many ranks as a node will have: then all measure at the same time.",
-                   "CONFIG", 1);
-  add_options(line);
-  if (!line.parse(runtime, arguments)) return 0;
+int run_plan(Runtime& runtime, const CommandLine& line) {
   const auto document =
       load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
   std::vector<int64_t> counts;

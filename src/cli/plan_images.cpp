@@ -229,8 +229,6 @@ class ImagePlanner {
 std::string maybe(const std::optional<double>& seconds) {
   return seconds ? duration(*seconds) : "-";
 }
-std::string bytes(double count) { return byte_text(static_cast<int64_t>(count)); }
-
 std::string ImagePlanner::sizes_text() const {
   std::string text =
       fmt::format("{}: {} members ({}, {} parameters each), batch {} of {} x {} pixels{}{}, {}\n",

@@ -1,5 +1,5 @@
 #pragma once
-#include "cli/verb.hpp"
+#include "cli/compute.hpp"
 
 namespace dissent::cli {
 

@@ -5,9 +5,10 @@
 #include "storage/atomic_file.hpp"
 
 namespace dissent::cli {
-namespace {
 
 std::string bytes(double count) { return byte_text(static_cast<int64_t>(count)); }
+
+namespace {
 
 std::string shape_text(const GridShape& shape) {
   return fmt::format("{} x {} x {}", shape.runs, shape.members, shape.data);

@@ -54,6 +54,8 @@ nlohmann::ordered_json place_json(const Grid& grid) {
   return json;
 }
 
+/// "3.2 GiB".
+std::string bytes(double count);
 /// "3.2 ms", "12.0 min".
 std::string duration(double seconds);
 /// Cells to a table, the first `left` columns to the left; the first line is the header.

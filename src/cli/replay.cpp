@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "build_info.hpp"
-#include "cli/verb.hpp"
+#include "cli/compute.hpp"
 #include "jobs/process.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
@@ -200,23 +200,7 @@ int compare(const Record& record, const std::string& again, double tolerance) {
 
 }  // namespace
 
-int run_replay(const std::vector<std::string>& arguments) {
-  CommandLine line(verb("replay"),
-                   "Trains again what the folder RUN records (config.toml, provenance.json: grid, "
-                   "ranks, threads), into another folder, and compares weights, optimiser\n"
-                   "states and train.csv: bit for bit if it was on CPUs, else to a tolerance. "
-                   "Names what differs. Exit code 5 if something does.",
-                   "RUN", 1);
-  line.add()("ranks", po::value<int64_t>()->default_value(0, "as then"),
-             "ranks; others than then are another split of the members, which gives the same bits")(
-      "tolerance", po::value<double>()->default_value(-1, "0; 1e-3 on a GPU"),
-      "relative to a tensor's largest value")(
-      "output", po::value<std::string>()->default_value("", "RUN/replay"), "where to")(
-      "mpirun", po::value<std::string>()->default_value("mpirun", "mpirun"),
-      "launcher of several ranks")("keep", po::bool_switch(), "leave the new run there")(
-      "set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
-      "table.key=value: where the data are now, for one");
-  if (!line.parse(true, arguments)) return 0;
+int run_replay(const CommandLine& line) {
   const auto record = read_record(line.positional()[0]);
   const std::string output = line.get<std::string>("output").empty()
                                  ? record.folder + "/replay"

@@ -1,7 +1,7 @@
 #include <cstdio>
 #include <optional>
 
-#include "cli/verb.hpp"
+#include "cli/light_verbs.hpp"
 #include "report/arguments.hpp"
 #include "report/layouts.hpp"
 #include "report/table_text.hpp"
@@ -9,40 +9,7 @@
 namespace dissent::cli {
 namespace {
 
-namespace po = boost::program_options;
 using Texts = std::vector<std::string>;
-
-void add_options(CommandLine& line) {
-  line.add()("layout,l", po::value<std::string>(),
-             "a layout of the list that `dissent tables layouts` prints")(
-      "rows", po::value<std::string>(),
-      "result columns that name a row, as experiment,method; default: those of the layout")(
-      "columns", po::value<std::string>(),
-      "without --layout: result columns whose values become the columns, as dataset or "
-      "dataset,metric")("metric", po::value<std::string>(),
-                        "one metric, as auroc: the same as --where metric=auroc")(
-      "score", po::value<std::string>(), "one score, as pds; figures that depend on no score stay")(
-      "where,w", po::value<Texts>()->composing(),
-      "column=value, or column=a,b for any of several: rows that are taken; may be given again")(
-      "seeds,s", po::value<std::string>(),
-      "seeds that are expected of every row, as 1..5; default: all that a row has in any column")(
-      "format,f", po::value<std::string>()->default_value("markdown"),
-      "csv (all digits), markdown or latex (booktabs)")("precision,p", po::value<int>(),
-                                                        "digits after the point")(
-      "percent", po::bool_switch(), "without --layout: values times 100")(
-      "deviation", po::value<std::string>()->default_value("sample"),
-      "standard deviation over seeds: sample (n - 1) or population (n)")(
-      "published", po::value<std::string>(),
-      "result rows of published figures (results/published/sed.csv), set beside ours with the "
-      "difference")("published-as", po::value<Texts>()->composing(),
-                    "ours=theirs: which published experiment a row of ours is compared with, where "
-                    "the names differ")("output,o", po::value<std::string>()->default_value("-"),
-                                        "file; - is the standard output");
-}
-
-Texts texts(const CommandLine& line, const std::string& name) {
-  return line.has(name) ? line.get<Texts>(name) : Texts{};
-}
 
 report::Layout layout_of(const CommandLine& line, const report::ResultSet& set,
                          const std::vector<report::Condition>& where) {
@@ -65,7 +32,7 @@ report::Layout layout_of(const CommandLine& line, const report::ResultSet& set,
 }
 
 std::vector<report::Condition> where_of(const CommandLine& line) {
-  auto where = report::conditions(texts(line, "where"));
+  auto where = report::conditions(line.texts("where"));
   if (line.has("metric")) where.push_back({"metric", {line.get<std::string>("metric")}});
   if (line.has("score"))
     where.push_back({"score", {line.get<std::string>("score"), "", "temperature"}});
@@ -100,28 +67,18 @@ void tables(const CommandLine& line) {
     const auto path = line.get<std::string>("published");
     published = report::match_published(
         table, report::build_table(report::read_result_files({path}), layout, {}),
-        report::name_pairs("--published-as", texts(line, "published-as")), path);
+        report::name_pairs("--published-as", line.texts("published-as")), path);
   }
   report::write_output(output, report::table_text(table, text, published ? &*published : nullptr));
 }
 
 }  // namespace
 
-int run_tables(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(
-      verb("tables"),
-      "Tables over seeds (mean, deviation, count; what is missing is shown) from result files, or "
-      "from all below folders. `dissent tables layouts` lists the layouts.",
-      "FILE...", -1);
-  add_options(line);
-  if (!line.parse(runtime, arguments)) return 0;
-  agree(runtime.world(), [&] {
-    if (runtime.world().rank() != 0) return;
-    if (line.positional() == Texts{"layouts"})
-      fmt::print("{}", report::layouts_page());
-    else
-      tables(line);
-  });
+int run_tables(const CommandLine& line) {
+  if (line.positional() == Texts{"layouts"})
+    fmt::print("{}", report::layouts_page());
+  else
+    tables(line);
   return 0;
 }
 

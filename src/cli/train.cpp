@@ -4,8 +4,8 @@
 #include <functional>
 
 #include "build_info.hpp"
+#include "cli/compute.hpp"
 #include "cli/schemas.hpp"
-#include "cli/verb.hpp"
 #include "comm/device.hpp"
 #include "config/describe.hpp"
 #include "config/resolved.hpp"
@@ -179,16 +179,7 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
 
 }  // namespace
 
-int run_train(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(verb("train"),
-                   "Trains the runs that CONFIG describes. Results go to "
-                   "<output>/<experiment>/seed-<n>/. `dissent config train` prints all keys.",
-                   "CONFIG", 1);
-  line.add()("set", po::value<std::vector<std::string>>()->composing()->default_value({}, ""),
-             "table.key=value, over the file's; may be repeated")(
-      "force", po::bool_switch(), "train anew although the run is there")(
-      "quiet", po::bool_switch(), "no progress");
-  if (!line.parse(runtime, arguments)) return 0;
+int run_train(Runtime& runtime, const CommandLine& line) {
   const auto document =
       load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
   const Flags flags{line.flag("force"), line.flag("quiet")};

@@ -1,41 +1,342 @@
 #include "cli/verb.hpp"
 
-#include <cstdio>
+#include <fmt/format.h>
 
+#include <dissent/error.hpp>
+
+#include "build_info.hpp"
 #include "core/options.hpp"
-#include "core/parallel.hpp"
 
 namespace dissent::cli {
-namespace po = boost::program_options;
 namespace {
 
-// "; did you mean '--force'?", or nothing.
-std::string nearest_option(const po::options_description& options, const std::string& name) {
-  std::vector<std::string> names;
-  for (const auto& option : options.options()) names.push_back("--" + option->long_name());
-  const auto near = nearest(name, names);
-  return near ? fmt::format("; did you mean '{}'?", *near) : "";
+namespace po = boost::program_options;
+using Texts = std::vector<std::string>;
+
+// An option that may be repeated.
+po::typed_value<Texts>* list() { return po::value<Texts>()->composing()->default_value({}, ""); }
+
+CommandLine train_line() {
+  CommandLine line("train",
+                   "Trains the runs that CONFIG describes. Results go to "
+                   "<output>/<experiment>/seed-<n>/. `dissent config train` prints all keys.",
+                   "CONFIG", 1);
+  line.option("set", list(), "table.key=value, over the file's; may be repeated")
+      .flag("force", "train anew although the run is there")
+      .flag("quiet", "no progress");
+  return line;
+}
+
+CommandLine plan_line() {
+  CommandLine line("plan",
+                   "Says what `dissent train CONFIG` would cost: memory, bytes moved, storage, and "
+                   "time from a short measurement on this machine. Writes nothing;\n"
+                   "needs no data: a cache's manifest is enough, images need not be there. Run it "
+                   "with as many ranks as a node will have: then all measure at the same time.",
+                   "CONFIG", 1);
+  line.option("set", list(), "table.key=value, over the file's; may be repeated")
+      .option("ranks", po::value<std::string>()->default_value("", ""),
+              "numbers of ranks, as 1,2,8: the fastest grid of each, beside the configuration's "
+              "own on the "
+              "ranks that run this")
+      .option("ranks-per-node", po::value<int64_t>()->default_value(1, "all"),
+              "ranks of --ranks on a node")
+      .flag("no-calibration", "sizes only: nothing is measured, no times")
+      .option("seconds", po::value<double>()->default_value(2, "2"), "to measure each grid for")
+      .option("latency-us", po::value<double>()->default_value(5, "5"),
+              "of a message; without it measured, if there are several ranks")
+      .option("bandwidth-gbs", po::value<double>()->default_value(1, "1"),
+              "GB/s of messages of a rank; the same")
+      .flag("json", "as JSON: bytes and seconds");
+  line.option("rows", po::value<int64_t>()->default_value(0, ""),
+              "rows a pass of data.train, or images, if these are not there yet")
+      .option("dim", po::value<int64_t>()->default_value(0, ""), "its features")
+      .option("classes", po::value<int64_t>()->default_value(0, ""), "its classes")
+      .option("passes", po::value<int64_t>()->default_value(1, "1"), "its passes")
+      .option("dtype", po::value<std::string>()->default_value("f32", "f32"),
+              "its type: f32, f16, bf16")
+      .option("validation-rows", po::value<int64_t>()->default_value(0, ""),
+              "rows of data.validation, likewise")
+      .option("unlabelled-rows", po::value<int64_t>()->default_value(0, ""),
+              "rows of data.unlabelled, likewise");
+  return line;
+}
+
+CommandLine cache_line() {
+  CommandLine line("cache",
+                   "Turns the image set that CONFIG names into a sharded feature cache; all ranks "
+                   "write. A finished cache of the same configuration is reused,\n"
+                   "a stopped one is gone on with. `dissent config cache` prints all keys.",
+                   "CONFIG", 1);
+  line.option("set", list(), "table.key=value, over the file's; may be repeated")
+      .flag("force",
+            "write anew whatever cache is there: finished, stopped, damaged, of another "
+            "configuration")
+      .flag("quiet", "no progress");
+  return line;
+}
+
+CommandLine evaluate_line() {
+  CommandLine line("evaluate",
+                   "Accuracy, calibration and OOD scores of trained runs over the sets that CONFIG "
+                   "names. Prints a table, writes <output>/<hash>.csv\nand, before test sets are "
+                   "scored, <hash>.choices.toml.\n"
+                   "`dissent config evaluate` prints all keys.",
+                   "CONFIG", 1);
+  line.option("set", list(), "table.key=value, over the file's; may be repeated")
+      .flag("quiet", "no progress");
+  return line;
+}
+
+CommandLine config_line() {
+  CommandLine line(
+      "config",
+      "Prints every key of a verb's configuration (VERB: train for heads on a cache, train-images "
+      "for networks on images, cache or evaluate) with its type, default, range and meaning, as a "
+      "TOML file to start from. `config losses`, `config scores` and `config metrics` print the "
+      "tables of losses, scores and metrics.",
+      "VERB", 1);
+  line.flag("markdown", "as Markdown tables");
+  return line;
+}
+
+CommandLine inspect_line() {
+  CommandLine line("inspect",
+                   "Says what each FILE is and holds: a feature cache (a folder, or one of SED's "
+                   "HDF5 files), a checkpoint or run folder, a result CSV.",
+                   "FILE...", -1);
+  line.flag("verify", "compare a cache's checksums")
+      .flag("config", "print a checkpoint's configuration");
+  return line;
+}
+
+CommandLine imglist_line() {
+  CommandLine line("imglist",
+                   "Lists the images (*.jpg, *.jpeg, *.png) below each FOLDER in OpenOOD's layout, "
+                   "`path label` a line, sorted. The class of an image is the subfolder\n"
+                   "of FOLDER in which it lies; classes are numbered in the order of the "
+                   "subfolders' names, or of --classes.",
+                   "FOLDER...", -1);
+  line.option("output", po::value<std::string>()->default_value(""),
+              "the list that is written, whole or not at all")
+      .option("root", po::value<std::string>()->default_value(""),
+              "folder that the list's paths are to be below (data.root of who reads it); default: "
+              "paths as "
+              "given")
+      .option("classes", po::value<std::string>()->default_value(""),
+              "file with the name of a class a line, in the order of their numbers: gives the "
+              "images of some classes (ImageNet-A) the labels of all")
+      .option("label", po::value<int64_t>(),
+              "one label for all images instead of classes; -1: unknown, as of out-of-distribution "
+              "sets");
+  return line;
+}
+
+CommandLine verify_line() {
+  CommandLine line(
+      "verify", "Runs the reference cases in FILEs and says which hold. Exit code 5 if one fails.",
+      "FILE...", -1);
+  line.flag("require-all", "a case that this program does not cover is a failure too");
+  return line;
+}
+
+CommandLine export_line() {
+  CommandLine line("export",
+                   "Writes the members of a trained RUN (its folder or checkpoint.h5) as "
+                   "safetensors, one file a member, and ensemble.json. docs/export.md",
+                   "RUN", 1);
+  line.option("output", po::value<std::string>()->default_value(""), "folder that the files go to")
+      .option("names", po::value<std::string>()->default_value("own"),
+              "of the weights: own (torchvision, OpenOOD, DeiT) or timm (ls1.gamma)");
+  return line;
+}
+
+CommandLine doctor_line() {
+  CommandLine line("doctor",
+                   "Says whether this machine, job and folder are ready for the other verbs: start "
+                   "it as they will be started, with mpirun or srun and as many ranks.\n"
+                   "A line a check: ok, skipped, warning or failed, what was found, and what to "
+                   "do. Exit code 5 if a check failed, 4 if a message never came.",
+                   "", 0);
+  line.option("folder", po::value<std::string>()->default_value("."),
+              "where to try files: the file system of results and caches")
+      .option("config", po::value<std::string>()->default_value(""),
+              "a configuration to check too, against this number of ranks")
+      .option("set", list(), "table.key=value, over that file's; may be repeated")
+      .option("timeout", po::value<double>()->default_value(60),
+              "seconds after which a message counts as lost")
+      .flag("json", "one JSON object instead of lines");
+  return line;
+}
+
+CommandLine tables_line() {
+  CommandLine line(
+      "tables",
+      "Tables over seeds (mean, deviation, count; what is missing is shown) from result files, or "
+      "from all below folders. `dissent tables layouts` lists the layouts.",
+      "FILE...", -1);
+  line.option("layout,l", po::value<std::string>(),
+              "a layout of the list that `dissent tables layouts` prints")
+      .option("rows", po::value<std::string>(),
+              "result columns that name a row, as experiment,method; default: those of the layout")
+      .option("columns", po::value<std::string>(),
+              "without --layout: result columns whose values become the columns, as dataset or "
+              "dataset,metric")
+      .option("metric", po::value<std::string>(),
+              "one metric, as auroc: the same as --where metric=auroc")
+      .option("score", po::value<std::string>(),
+              "one score, as pds; figures that depend on no score stay")
+      .option(
+          "where,w", po::value<Texts>()->composing(),
+          "column=value, or column=a,b for any of several: rows that are taken; may be given again")
+      .option("seeds,s", po::value<std::string>(),
+              "seeds that are expected of every row, as 1..5; default: all that a row has in any "
+              "column")
+      .option("format,f", po::value<std::string>()->default_value("markdown"),
+              "csv (all digits), markdown or latex (booktabs)")
+      .option("precision,p", po::value<int>(), "digits after the point")
+      .flag("percent", "without --layout: values times 100")
+      .option("deviation", po::value<std::string>()->default_value("sample"),
+              "standard deviation over seeds: sample (n - 1) or population (n)")
+      .option(
+          "published", po::value<std::string>(),
+          "result rows of published figures (results/published/sed.csv), set beside ours with the "
+          "difference")
+      .option("published-as", po::value<Texts>()->composing(),
+              "ours=theirs: which published experiment a row of ours is compared with, where "
+              "the names differ")
+      .option("output,o", po::value<std::string>()->default_value("-"),
+              "file; - is the standard output");
+  return line;
+}
+
+CommandLine plot_line() {
+  CommandLine line(
+      "plot",
+      "Draws figures with gnuplot, or writes TensorBoard's event files. KIND and what it reads:\n"
+      "  curves       run folders or train.csv: losses and figures over epochs, mean and deviation "
+      "over the runs of a folder\n"
+      "  size         result files: a metric over the number of members (predictors size:<k>, "
+      "ensemble, mean)\n"
+      "  reliability  figure files of `dissent evaluate`: accuracy over confidence\n"
+      "  roc          figure files: true over false positives\n"
+      "  histogram    figure files: distribution of a score\n"
+      "  saliency     a saliency file: the maps of the members over the images\n"
+      "  tensorboard  run folders: event files below the folder --output",
+      "KIND FILE...", -1);
+  line.option("output,o", po::value<Texts>()->composing(),
+              "NAME.png or NAME.svg; may be given again; tensorboard: a folder")
+      .option("title", po::value<std::string>()->default_value(""), "above the figure")
+      .option("width", po::value<double>(), "inches")
+      .option("height", po::value<double>(), "inches")
+      .option("dpi", po::value<int>()->default_value(300), "of PNG")
+      .option("font", po::value<double>()->default_value(8), "size of text, points")
+      .flag("keep-script",
+            "leave the gnuplot script, with its data, beside the figure: NAME.png.gp")
+      .option("columns", po::value<std::string>(),
+              "curves: columns of train.csv, a panel each, as total,nll")
+      .option("series", po::value<std::string>()->default_value("method"),
+              "size: result columns whose values make a line each")
+      .option("metric", po::value<std::string>(), "size: one metric, as auroc")
+      .option("where,w", po::value<Texts>()->composing(),
+              "size: column=value or column=a,b; may be given again")
+      .option("x-label", po::value<std::string>()->default_value("score"),
+              "histogram: name of the score")
+      .option("images", po::value<std::string>(),
+              "saliency: places of the images in the file, as 0,3,7; default: the first four")
+      .option("members", po::value<int64_t>()->default_value(8),
+              "saliency: members that are shown at most")
+      .option("results", po::value<Texts>()->composing(),
+              "tensorboard: result files whose rows go to their runs");
+  return line;
+}
+
+CommandLine jobs_line() {
+  CommandLine line(
+      "jobs",
+      "Runs the experiments of a CSV sheet, one a row. Rows are known by verb and resolved "
+      "configuration: a sheet may be sorted or extended at any time, and no\n"
+      "job is run twice, however many call this.\n\n"
+      "  jobs run SHEET       here, as many at a time as cores and GPUs allow\n"
+      "  jobs submit SHEET    on Slurm\n"
+      "  jobs status SHEET    what is true of each row\n"
+      "  jobs import CSV      SED's sheets (stuned.run_from_csv) as sheets of dissent, to stdout\n"
+      "  jobs exec ...        one attempt, in a batch script; jobs pack ...: many jobs in one MPI "
+      "job. Called by the others\n\n"
+      "Columns: verb, config, set:table.key, ranks, threads, gpus, after, enabled, name, "
+      "arguments, "
+      "retries, template, stage, slurm:flag; others are free text.\n"
+      "Cells may hold {a | b}, {1..5} and {column}. docs/clusters.md has more.",
+      "run|submit|status|import SHEET", -1);
+  const auto text = [](const char* value) {
+    return po::value<std::string>()->default_value(value, value);
+  };
+  line.option("where", list(), "column=value: only rows that fit, * and ? allowed; may be repeated")
+      .option("state", text("results/jobs"),
+              "folder of the jobs' states; the same for all who share the work")
+      .flag(
+          "dry-run",
+          "run, submit: show every job, its command, its grid and what `dissent plan` says that it "
+          "costs; start nothing")
+      .flag("times", "--dry-run: measure times too (seconds a job)")
+      .flag("no-cost", "--dry-run: no costs (those of large networks take seconds)")
+      .option("pack", po::value<int64_t>()->default_value(0, "0"),
+              "run, submit: jobs of fewer ranks are packed into MPI jobs of so many")
+      .option("cores", po::value<int64_t>()->default_value(0, "all"), "run: cores to use")
+      .option("gpus", text(""), "run: GPUs to use, as 0,1")
+      .option("mpirun", text(""), "run: launcher of several ranks");
+  line.option("templates", text(""), "submit: folder of batch scripts (slurm/ of this program)")
+      .option("throttle", po::value<int64_t>()->default_value(0, "all"),
+              "submit: jobs of an array at a time")
+      .flag("no-arrays", "submit: a job of Slurm each")
+      .flag("watch", "status: redraw until nothing is under way")
+      .option("seconds", po::value<double>()->default_value(5, "5"), "status: between drawings")
+      .option(
+          "csv", text(""),
+          "status: write the sheet with status, run folder, walltime and last figures to this file")
+      .option("list", text(""), "exec: the batch")
+      .option("grace", po::value<double>()->default_value(100, "100"),
+              "exec: seconds to write a checkpoint in, before the job is queued again without");
+  return line;
+}
+
+CommandLine replay_line() {
+  CommandLine line("replay",
+                   "Trains again what the folder RUN records (config.toml, provenance.json: grid, "
+                   "ranks, threads), into another folder, and compares weights, optimiser\n"
+                   "states and train.csv: bit for bit if it was on CPUs, else to a tolerance. "
+                   "Names what differs. Exit code 5 if something does.",
+                   "RUN", 1);
+  line.option("ranks", po::value<int64_t>()->default_value(0, "as then"),
+              "ranks; others than then are another split of the members, which gives the same bits")
+      .option("tolerance", po::value<double>()->default_value(-1, "0; 1e-3 on a GPU"),
+              "relative to a tensor's largest value")
+      .option("output", po::value<std::string>()->default_value("", "RUN/replay"), "where to")
+      .option("mpirun", po::value<std::string>()->default_value("mpirun", "mpirun"),
+              "launcher of several ranks")
+      .flag("keep", "leave the new run there")
+      .option("set", list(), "table.key=value: where the data are now, for one");
+  return line;
 }
 
 }  // namespace
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table{
-      {"train", "train the runs that a configuration describes", run_train},
-      {"plan", "what a training would cost: memory, bytes moved, storage, time", run_plan},
-      {"cache", "turn an image set into a sharded feature cache", run_cache},
-      {"evaluate", "accuracy and out-of-distribution detection of trained runs", run_evaluate},
-      {"config", "print every key with type, default and meaning", run_config},
-      {"inspect", "say what is in a cache, checkpoint or result file", run_inspect},
-      {"imglist", "list the images of folders, for sets that are read from lists", run_imglist},
-      {"verify", "compare this program with reference cases", run_verify_verb},
-      {"export", "write a trained ensemble as safetensors, one file a member", run_export},
-      {"doctor", "say whether this machine, job and folder are ready", run_doctor},
-      {"tables", "tables over seeds from result files", run_tables},
-      {"plot", "figures of runs and results, TensorBoard event files", run_plot},
-      {"jobs", "run the experiments of a CSV sheet, here or on Slurm; their state", run_jobs_pack,
-       run_jobs_alone},
-      {"replay", "run again from a run's own record, and compare", nullptr, run_replay},
+      {"train", "train the runs that a configuration describes", train_line},
+      {"plan", "what a training would cost: memory, bytes moved, storage, time", plan_line},
+      {"cache", "turn an image set into a sharded feature cache", cache_line},
+      {"evaluate", "accuracy and out-of-distribution detection of trained runs", evaluate_line},
+      {"config", "print every key with type, default and meaning", config_line},
+      {"inspect", "say what is in a cache, checkpoint or result file", inspect_line},
+      {"imglist", "list the images of folders, for sets that are read from lists", imglist_line},
+      {"verify", "compare this program with reference cases", verify_line},
+      {"export", "write a trained ensemble as safetensors, one file a member", export_line},
+      {"doctor", "say whether this machine, job and folder are ready", doctor_line},
+      {"tables", "tables over seeds from result files", tables_line},
+      {"plot", "figures of runs and results, TensorBoard event files", plot_line},
+      {"jobs", "run the experiments of a CSV sheet, here or on Slurm; their state", jobs_line},
+      {"replay", "run again from a run's own record, and compare", replay_line},
   };
   return table;
 }
@@ -56,72 +357,25 @@ const Verb& verb(const std::string& name) {
   throw error;
 }
 
-CommandLine::CommandLine(const Verb& verb, const std::string& description, const char* positional,
-                         int max_positional)
-    : verb_(verb),
-      description_(description),
-      positional_name_(positional),
-      max_positional_(max_positional),
-      options_("Options") {
-  options_.add_options()("help,h", po::bool_switch(), "this text");
+std::string program_help() {
+  std::string text = fmt::format(
+      "dissent {}: trains, evaluates and compares diverse deep ensembles\n\nusage: [mpirun -n "
+      "RANKS] "
+      "dissent VERB [options] ...\n\n",
+      DISSENT_VERSION);
+  for (const auto& verb : verbs()) text += fmt::format("  {:<10}{}\n", verb.name, verb.summary);
+  return text +
+         "\n`dissent VERB --help` describes a verb. MPI is started where mpirun or srun started "
+         "the "
+         "program, or with `dissent --mpi VERB`.\nExit codes: 0 done, 2 wrong usage or "
+         "configuration, 3 bad or missing data, 4 communication or device\n"
+         "failure, 5 a check failed, 75 stopped on a signal with a checkpoint written.\n";
 }
 
-const Verb* alone(const std::vector<std::string>& arguments) {
-  for (const auto& candidate : verbs())
-    if (!arguments.empty() && arguments[0] == candidate.name && candidate.run_alone &&
-        !(candidate.run && arguments.size() > 1 && arguments[1] == "pack"))
-      return &candidate;
-  return nullptr;
-}
-
-bool CommandLine::parse(bool print, const std::vector<std::string>& arguments) {
-  const std::string usage = fmt::format("usage: dissent {} [options]{}{}", verb_.name,
-                                        max_positional_ == 0 ? "" : " ", positional_name_);
-  try {
-    po::options_description all;
-    all.add(options_).add_options()("positional",
-                                    po::value<std::vector<std::string>>(&positional_));
-    po::positional_options_description places;
-    places.add("positional", max_positional_);
-    po::store(po::command_line_parser(arguments).options(all).positional(places).run(), values_);
-    po::notify(values_);
-    if (flag("help")) {
-      std::ostringstream text;
-      text << options_;
-      if (print) fmt::print("{}\n\n{}\n\n{}", usage, description_, text.str());
-      return false;
-    }
-    DISSENT_CHECK(max_positional_ == 0 || !positional_.empty(), kUsage, "{} is missing; {}",
-                  positional_name_, usage);
-  } catch (const po::error& error) {
-    std::string near;
-    if (const auto* unknown = dynamic_cast<const po::unknown_option*>(&error))
-      near = nearest_option(options_, unknown->get_option_name());
-    Error ours(ErrorKind::kUsage,
-               fmt::format("{}{}; {} (--help lists the options)", error.what(), near, usage),
-               __FILE__, __LINE__);
-    ours.set_agreed();
-    throw ours;
-  } catch (Error& error) {
-    error.set_agreed();
-    throw;
-  }
-  return true;
-}
-
-config::Document load_configuration(Runtime& runtime, const std::string& path,
-                                    const std::vector<std::string>& overrides) {
-  auto& world = runtime.world();
-  const std::string sources =
-      broadcast_text(world, world.rank() == 0 ? config::read_sources(path) : "", 0);
-  return config::load_document(sources, overrides);
-}
-
-void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double timeout_s) {
-  runtime.world().wait_settings().timeout_s = timeout_s;
-  set_threads(static_cast<int>(threads.value_or(runtime.default_threads())));
-  spdlog::info("event=start ranks={} threads_a_rank={} host={}", runtime.world().size(),
-               dissent::threads(), host_name());
+std::string program_version() {
+  return fmt::format("dissent {} (LibTorch {}, HDF5 {}, CUDA {})\n", DISSENT_VERSION,
+                     DISSENT_LIBTORCH_VERSION, DISSENT_HDF5_VERSION,
+                     DISSENT_WITH_CUDA ? "on" : "off");
 }
 
 }  // namespace dissent::cli

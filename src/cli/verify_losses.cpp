@@ -80,7 +80,7 @@ ObjectiveOptions released_options(const Case& reference) {
   return options;
 }
 
-void check_total(const Case& reference, Checker& checker) {
+void check_sed_total(const Case& reference, Checker& checker) {
   std::vector<std::pair<std::string, at::Tensor>> leaves = {
       {"logits", reference.differentiable("logits")}};
   std::optional<at::Tensor> unlabelled;
@@ -108,7 +108,7 @@ const std::vector<CaseHandler>& loss_handlers() {
   static const std::vector<CaseHandler> table = {
       {"loss", "a2d", check_a2d},
       {"loss", "divdis", check_divdis},
-      {"loss", "sed_total", check_total},
+      {"loss", "sed_total", check_sed_total},
       {"weight", "budget_modifier", check_hard_sample_weight},
   };
   return table;

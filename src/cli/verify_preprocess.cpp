@@ -55,7 +55,7 @@ void check_test(const Case& reference, Checker& checker) {
 }
 
 // A padded crop, or the crop and resize of ImageNet where the case gives a window's size.
-void check_train(const Case& reference, Checker& checker) {
+void check_train_transform(const Case& reference, Checker& checker) {
   TransformDraws draws{.top = reference.param<int64_t>("top"),
                        .left = reference.param<int64_t>("left"),
                        .flip = reference.param<bool>("flip")};
@@ -73,9 +73,9 @@ void check_train(const Case& reference, Checker& checker) {
 const std::vector<CaseHandler>& preprocess_handlers() {
   static const std::vector<CaseHandler> table = {
       {"preprocess", "sed_eval", check_test},
-      {"preprocess", "sed_train", check_train},
+      {"preprocess", "sed_train", check_train_transform},
       {"preprocess", "openood_test", check_test},
-      {"preprocess", "openood_train", check_train},
+      {"preprocess", "openood_train", check_train_transform},
   };
   return table;
 }

@@ -155,7 +155,7 @@ losses::DiceOptions dice_options(const Case& reference) {
 
 namespace {
 
-void check_total(const Case& reference, Checker& checker) {
+void check_sdde_total(const Case& reference, Checker& checker) {
   const auto v = reference.differentiable("V"), w = reference.differentiable("W");
   const auto own_images = reference.differentiable("images");
   const auto& targets = reference.input("targets");
@@ -241,7 +241,7 @@ const std::vector<CaseHandler>& sdde_loss_handlers() {
       {"loss", "logitnorm", check_logit_norm},
       {"loss", "dice", check_dice},
       {"loss", "dice_discriminator", check_discriminator},
-      {"loss", "total", check_total},
+      {"loss", "total", check_sdde_total},
       {"schedule", "apply_diversity", check_apply_diversity},
       {"schedule", "dice_scale", check_dice_scale},
       {"schedule", "cosine_lr", check_cosine_rate},

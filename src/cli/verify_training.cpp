@@ -89,7 +89,7 @@ ScheduleOptions cosine(int64_t t_max) {
   return options;
 }
 
-void check_train(const Case& reference, Checker& checker) {
+void check_train_step(const Case& reference, Checker& checker) {
   auto members = members_of(reference, true);
   auto world = make_self_communicator();
   Grid grid(*world, {});
@@ -174,7 +174,7 @@ void check_generalization(const Case& reference, Checker& checker) {
 const std::vector<CaseHandler>& training_handlers() {
   static const std::vector<CaseHandler> table = {
       {"network", "sed_member", check_member},
-      {"step", "sed_train", check_train},
+      {"step", "sed_train", check_train_step},
       {"schedule", "cosine", check_cosine},
       {"score", "sed_ood_gen", check_generalization},
   };

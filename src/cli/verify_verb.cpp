@@ -1,6 +1,6 @@
 #include <iostream>
 
-#include "cli/verb.hpp"
+#include "cli/compute.hpp"
 #include "cli/verify.hpp"
 
 namespace dissent::cli {
@@ -8,14 +8,7 @@ namespace {
 namespace po = boost::program_options;
 }
 
-int run_verify_verb(Runtime& runtime, const std::vector<std::string>& arguments) {
-  CommandLine line(
-      verb("verify"),
-      "Runs the reference cases in FILEs and says which hold. Exit code 5 if one fails.", "FILE...",
-      -1);
-  line.add()("require-all", po::bool_switch(),
-             "a case that this program does not cover is a failure too");
-  if (!line.parse(runtime, arguments)) return 0;
+int run_verify_verb(Runtime& runtime, const CommandLine& line) {
   int64_t code = 0;
   agree(runtime.world(), [&] {
     if (runtime.world().rank() == 0)

@@ -7,6 +7,8 @@
 #include <cstdlib>
 
 #include "comm/mpi.hpp"
+#include "comm/mpi_info.hpp"
+#include "core/launcher.hpp"
 
 namespace dissent {
 
@@ -35,26 +37,42 @@ struct Runtime::FailureMark {
   int* failed = nullptr;
 };
 
-Runtime::Runtime(int argc, char** argv, double timeout_s) {
-  int provided = 0;
-  DISSENT_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
-  DISSENT_CHECK(provided >= MPI_THREAD_FUNNELED, kComm,
-                "this MPI gives thread level {}, MPI_THREAD_FUNNELED ({}) is needed", provided,
-                MPI_THREAD_FUNNELED);
-  DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
-  DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
-  world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, timeout_s);
+Runtime::Runtime(int argc, char** argv, double timeout_s, UseMpi use) {
+  const auto launch = launched();
+  DISSENT_CHECK(launch.has_mpi || launch.ranks <= 1, kComm,
+                "{} says that {} tasks were started, but none of PMIX_RANK, PMIX_NAMESPACE and "
+                "PMI_FD is set: MPI would see {} programs of one rank. Start it with srun "
+                "--mpi=pmix (srun --mpi=list says what there is) or mpirun",
+                launch.by, launch.ranks, launch.ranks);
+  mpi_ = use == UseMpi::kAlways || launch.has_mpi;
+  if (mpi_) {
+    int provided = 0;
+    DISSENT_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
+    DISSENT_CHECK(provided >= MPI_THREAD_FUNNELED, kComm,
+                  "this MPI gives thread level {}, MPI_THREAD_FUNNELED ({}) is needed", provided,
+                  MPI_THREAD_FUNNELED);
+    DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
+    world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, timeout_s);
+    DISSENT_CHECK(world_->size() == launch.ranks || launch.ranks <= 1 || world_->size() > 1, kComm,
+                  "{} says that {} ranks were started, MPI knows of one: the launcher belongs to "
+                  "another MPI than the program's ({})",
+                  launch.by, launch.ranks, mpi_library());
+  } else {
+    world_ = make_self_communicator();
+    world_->wait_settings().timeout_s = timeout_s;
+  }
   mark_ = std::make_unique<FailureMark>(*world_);
 }
 
 Runtime::~Runtime() {
   mark_.reset();
   world_.reset();
-  MPI_Finalize();
+  if (mpi_) MPI_Finalize();
 }
 
 void Runtime::abort(int code) {
-  MPI_Abort(MPI_COMM_WORLD, code);
+  if (mpi_) MPI_Abort(MPI_COMM_WORLD, code);
   std::_Exit(code);
 }
 

@@ -6,13 +6,17 @@
 
 namespace dissent {
 
+/// When MPI is started: where a launcher started this process (core/launcher.hpp), or in any case.
+/// Without it the world is a self communicator, and HDF5 uses its own driver.
+enum class UseMpi { kIfLaunched, kAlways };
+
 /// Owns the state of the libraries that have any: MPI, and the order in which they are taken down.
 /// One lives in main (and in the main of MPI tests).
 class Runtime {
  public:
-  /// Starts MPI (MPI_THREAD_FUNNELED); without a launcher the world is one rank. Sets
-  /// MPI_ERRORS_RETURN.
-  Runtime(int argc, char** argv, double timeout_s = 600);
+  /// Starts MPI (MPI_THREAD_FUNNELED) and sets MPI_ERRORS_RETURN. Error::kComm where a launcher
+  /// started several processes that MPI does not know of each other (srun without PMI).
+  Runtime(int argc, char** argv, double timeout_s = 600, UseMpi use = UseMpi::kIfLaunched);
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
@@ -35,6 +39,7 @@ class Runtime {
 
  private:
   struct FailureMark;
+  bool mpi_ = false;
   std::unique_ptr<Communicator> world_;
   std::unique_ptr<FailureMark> mark_;
 };

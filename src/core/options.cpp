@@ -168,6 +168,14 @@ const OptionSpec* TableSpec::find(const std::string& key) const {
   return at == options.end() ? nullptr : &*at;
 }
 
+std::optional<std::string> assign_integer_or_string(std::string& out, const Value& value) {
+  const auto* number = std::get_if<int64_t>(&value);
+  const auto* text = std::get_if<std::string>(&value);
+  if (!text && !(number && *number >= 1)) return "an integer >= 1 or a string";
+  out = text ? *text : std::to_string(*number);
+  return std::nullopt;
+}
+
 std::string range_text(const OptionInfo& info) {
   if (!info.choices.empty()) {
     std::vector<std::string> shown;

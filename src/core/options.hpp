@@ -107,6 +107,10 @@ OptionSpec TableOf<T>::make_option(std::string key, OptionInfo info, const V& de
   return spec;
 }
 
+/// How a key of the type "integer or string" takes a value: a whole number from 1 on, or a string,
+/// kept as text.
+std::optional<std::string> assign_integer_or_string(std::string& out, const Value& value);
+
 /// "1 .. 64", ">= 1", "<= 5", "one of none, hard", or "" if anything of the type goes.
 std::string range_text(const OptionInfo& info);
 

@@ -15,8 +15,20 @@ namespace {
 constexpr int64_t kTaskRows = 8;
 constexpr int64_t kNamed = 10;  // damaged images that are logged one by one
 
+// What a damaged image's error says; rethrows anything else.
+std::string damage_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kData) throw;
+    return error.what();
+  }
+}
+
+}  // namespace
+
 // A request under way. Tasks of a few rows each write to places of their own.
-struct Job {
+struct ImageLoader::Job {
   explicit Job(ImageRequest wanted)
       : request(std::move(wanted)), transform(*request.transform), failures(request.rows.size()) {
     const auto count = static_cast<int64_t>(request.rows.size());
@@ -52,18 +64,6 @@ struct Job {
   int64_t tasks = 0, waiting = 0;  // of the latter those that have not ended
   std::promise<void> done;
 };
-
-// What a damaged image's error says; rethrows anything else.
-std::string damage_of(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::kData) throw;
-    return error.what();
-  }
-}
-
-}  // namespace
 
 struct ImageLoader::Pool {
   explicit Pool(const ImageLoaderOptions& given) : options(given) {

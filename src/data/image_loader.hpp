@@ -46,6 +46,7 @@ class ImageLoader {
   int64_t damaged() const;  ///< images left out so far
 
  private:
+  struct Job;
   struct Pool;
   std::unique_ptr<Pool> pool_;
 };

@@ -21,13 +21,8 @@ std::vector<std::string> transform_names() {
 // A whole number or a string, kept as text.
 OptionSpec rows_option(std::string meaning) {
   OptionSpec spec{"rows", "integer or string", "\"\"", {.meaning = std::move(meaning)}, {}, {}};
-  spec.assign = [](void* table, const Value& value) -> std::optional<std::string> {
-    auto& rows = static_cast<ImageDataOptions*>(table)->rows;
-    const auto* number = std::get_if<int64_t>(&value);
-    const auto* text = std::get_if<std::string>(&value);
-    if (!text && !(number && *number >= 1)) return "an integer >= 1 or a string";
-    rows = text ? *text : std::to_string(*number);
-    return std::nullopt;
+  spec.assign = [](void* table, const Value& value) {
+    return assign_integer_or_string(static_cast<ImageDataOptions*>(table)->rows, value);
   };
   spec.text = [](const void* table) {
     return toml_text(static_cast<const ImageDataOptions*>(table)->rows);

@@ -19,7 +19,7 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kTaskRows = 32;
+constexpr int64_t kScoreRows = 32;
 constexpr float kA2dEps = 1e-9F;  // as in scores/ensemble_scores.cpp
 const char* const kNames[] = {"pds",
                               "different_predictions",
@@ -302,11 +302,11 @@ at::Tensor fused_scores(const at::Tensor& logits, const std::vector<std::string>
   auto values = at::empty({static_cast<int64_t>(scores.size()), rows}, at::kDouble);
   auto* out = values.data_ptr<double>();
   const auto* first = rows_first.const_data_ptr<float>();
-  parallel_tasks((rows + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
+  parallel_tasks((rows + kScoreRows - 1) / kScoreRows, [&](int64_t task) {
     RowSpace space(members, classes);
     std::vector<const float*> z(members);
     double of_row[kCount] = {};
-    for (int64_t b = task * kTaskRows; b < std::min(rows, (task + 1) * kTaskRows); ++b) {
+    for (int64_t b = task * kScoreRows; b < std::min(rows, (task + 1) * kScoreRows); ++b) {
       for (int64_t m = 0; m < members; ++m) z[m] = first + m * rows_first.stride(0) + b * classes;
       score_row(z.data(), static_cast<float>(1 / divisor), members, classes, wanted, space, of_row);
       for (size_t s = 0; s < places.size(); ++s)

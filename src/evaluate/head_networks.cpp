@@ -11,8 +11,8 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kTaskRows = 256;  // of one product: enough tasks for all threads, and a fixed
-                                    // number, so that bits do not depend on them
+constexpr int64_t kProductRows = 256;  // of one product: enough tasks for all threads, and a fixed
+                                       // number, so that bits do not depend on them
 
 class HeadNetworks : public MemberNetworks {
  public:
@@ -41,13 +41,13 @@ class HeadNetworks : public MemberNetworks {
   MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,
                         bool features) const override {
     const auto n = static_cast<int64_t>(which.size());
-    const int64_t rows = x.size(0), pieces = (rows + kTaskRows - 1) / kTaskRows;
+    const int64_t rows = x.size(0), pieces = (rows + kProductRows - 1) / kProductRows;
     const bool own = features && !shared_;
     MemberOutputs out{at::empty({n, rows, classes_}, x.options()),
                       own ? at::empty({n, rows, feature_dim()}, x.options()) : at::Tensor(), 0};
     parallel_tasks(n * pieces, [&](int64_t task) {
-      const int64_t i = task / pieces, first = task % pieces * kTaskRows,
-                    count = std::min(kTaskRows, rows - first);
+      const int64_t i = task / pieces, first = task % pieces * kProductRows,
+                    count = std::min(kProductRows, rows - first);
       std::vector<at::Tensor> saved;
       const auto part = x.narrow(0, first, count);
       out.logits[i]

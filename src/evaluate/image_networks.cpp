@@ -10,7 +10,7 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kTaskRows =
+constexpr int64_t kPassRows =
     64;  // of one pass: fixed, so that bits do not depend on blocks' tails or threads
 
 class ImageNetworks : public MemberNetworks {
@@ -33,15 +33,15 @@ class ImageNetworks : public MemberNetworks {
   MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,
                         bool features) const override {
     const auto n = static_cast<int64_t>(which.size());
-    const int64_t rows = x.size(0), pieces = (rows + kTaskRows - 1) / kTaskRows,
+    const int64_t rows = x.size(0), pieces = (rows + kPassRows - 1) / kPassRows,
                   networks = multihead() ? 1 : n;
     MemberOutputs out{
         at::empty({n, rows, classes()}, x.options()),
         features ? at::empty({networks, rows, feature_dim()}, x.options()) : at::Tensor(), 0};
     parallel_tasks(networks * pieces, [&](int64_t task) {
       const at::NoGradGuard no_graph;
-      const int64_t i = task / pieces, first = task % pieces * kTaskRows,
-                    count = std::min(kTaskRows, rows - first), member = multihead() ? 0 : which[i];
+      const int64_t i = task / pieces, first = task % pieces * kPassRows,
+                    count = std::min(kPassRows, rows - first), member = multihead() ? 0 : which[i];
       const auto given = network_->forward(unpack(members_[member], network_->layout()),
                                            buffers_[member], x.narrow(0, first, count), false);
       if (features) out.features[i].narrow(0, first, count).copy_(given.features);

@@ -19,6 +19,8 @@
 
 #include <dissent/error.hpp>
 
+#include "core/program_paths.hpp"
+
 namespace dissent::jobs {
 namespace {
 
@@ -179,7 +181,7 @@ std::optional<bool> is_alive(const ProcessName& process) {
   return start_of(process.pid) == process.started && process.started != 0;
 }
 
-std::string program_path() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
+std::string program_path() { return front_program(); }
 
 std::string shown(const std::vector<std::string>& argv) {
   std::string text;

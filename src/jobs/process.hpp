@@ -46,7 +46,7 @@ ProcessName this_process();
 /// True or false where it can be known: for processes of this host.
 std::optional<bool> is_alive(const ProcessName& process);
 
-/// The file of the running program.
+/// The program that a job is started with: `dissent` of the running one.
 std::string program_path();
 /// The words as a user would type them in a shell; for showing only.
 std::string shown(const std::vector<std::string>& argv);

@@ -23,7 +23,7 @@ std::vector<std::string> fields(const std::string& line) {
   return out;
 }
 
-std::string trimmed(std::string text) {
+std::string without_end(std::string text) {
   text.erase(text.find_last_not_of(" \n\r\t") + 1);
   return text;
 }
@@ -34,7 +34,7 @@ std::map<std::string, SlurmJob> parse_queue(const std::string& text) {
   std::map<std::string, SlurmJob> jobs;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    const auto parts = fields(trimmed(line));
+    const auto parts = fields(without_end(line));
     if (parts.size() >= 4) jobs[parts[0]] = {parts[0], parts[1], parts[2], parts[3]};
   }
   return jobs;
@@ -65,7 +65,7 @@ void Slurm::ask() {
   }
   there_ = true;
   answers_ = said.code == 0;
-  problem_ = trimmed(said.err);
+  problem_ = without_end(said.err);
   if (answers_) jobs_ = parse_queue(said.out);
 }
 
@@ -97,7 +97,7 @@ std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
                                     "--jobs=" + id, "--format=JobID,State,Reason,JobName"});
     std::istringstream lines(said.code == 0 ? said.out : "");
     for (std::string line; std::getline(lines, line);) {
-      const auto parts = fields(trimmed(line));
+      const auto parts = fields(without_end(line));
       if (parts.size() < 4 || parts[0] != id) continue;
       account = SlurmJob{parts[0], parts[1].substr(0, parts[1].find(' ')), parts[2],
                          parts[3]};  // "CANCELLED by 1000"
@@ -127,12 +127,12 @@ std::string sbatch(const std::string& submit, const std::vector<std::string>& op
   argv.push_back(script);
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   const auto said = run_captured(argv, 300);
-  std::string id = trimmed(said.out);
+  std::string id = without_end(said.out);
   id = id.substr(id.rfind('\n') == std::string::npos ? 0 : id.rfind('\n') + 1);
   id = id.substr(0, id.find(';'));  // "123;cluster"
   DISSENT_CHECK(
       said.code == 0 && !id.empty() && id.find_first_not_of("0123456789") == std::string::npos,
-      kData, "sbatch refused the job: {}", trimmed(said.err + said.out));
+      kData, "sbatch refused the job: {}", without_end(said.err + said.out));
   return id;
 }
 

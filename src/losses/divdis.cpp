@@ -1,3 +1,4 @@
+#include <torch/csrc/autograd/custom_function.h>
 #include <dissent/losses/divdis.hpp>
 #include <dissent/pair_information.hpp>
 #include <dissent/tensor_check.hpp>

@@ -8,7 +8,7 @@
 namespace dissent {
 namespace {
 
-constexpr const char* kFormat = "dissent-checkpoint";
+constexpr const char* kCheckpointFormat = "dissent-checkpoint";
 constexpr int64_t kVersion = 1;
 constexpr int64_t kObjectBytes =
     4096;  // of a dataset, group or attribute beside its values, at most
@@ -86,7 +86,7 @@ void CheckpointWriter::create(const std::string& temporary) const {
   for (const auto& slab : slabs_)
     bytes += c10::multiply_integers(slab.shape) * slab.local.element_size();
   auto file = h5_create(temporary, bytes);
-  h5_write_attribute(file, "/", "format", kFormat, temporary);
+  h5_write_attribute(file, "/", "format", kCheckpointFormat, temporary);
   h5_write_attribute(file, "/", "version", kVersion, temporary);
   h5_write_text(file, "config", config_text_, temporary);
   h5_write_attribute(file, "config", "hash", config_hash_, temporary);
@@ -152,8 +152,8 @@ CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
                 "{}: not a checkpoint: no format and version", path_);
   const auto format = h5_read_attribute(file_, "/", "format", path_),
              version = h5_read_attribute(file_, "/", "version", path_);
-  DISSENT_CHECK(format == H5Value(kFormat), kData, "{}: not a checkpoint: its format is not \"{}\"",
-                path_, kFormat);
+  DISSENT_CHECK(format == H5Value(kCheckpointFormat), kData,
+                "{}: not a checkpoint: its format is not \"{}\"", path_, kCheckpointFormat);
   DISSENT_CHECK(version == H5Value(kVersion), kData, "{}: a checkpoint of another version than {}",
                 path_, kVersion);
   config_text_ = h5_read_text(file_, "config", path_);

@@ -10,7 +10,7 @@ namespace dissent {
 namespace {
 
 constexpr int64_t kPieceBytes = 16 << 20;  // read and checked at once
-constexpr int64_t kNone = -1;
+constexpr int64_t kNoChunk = -1;
 
 int64_t feature_bytes(const FeatureCache& cache) {
   return cache.dim() * static_cast<int64_t>(c10::elementSize(cache.dtype()));
@@ -29,8 +29,8 @@ struct ChunkStream::Impl {
   int64_t chunk_rows, chunks;
   NodeMemory memory;
   int64_t pass = 0;
-  int64_t current = kNone;           // id of the chunk in use
-  int64_t held[2] = {kNone, kNone};  // id in each buffer, from the start of its read
+  int64_t current = kNoChunk;              // id of the chunk in use
+  int64_t held[2] = {kNoChunk, kNoChunk};  // id in each buffer, from the start of its read
   int current_slot = 0;
   std::future<void> read;  // of the buffer that is not current
 
@@ -60,7 +60,7 @@ struct ChunkStream::Impl {
   }
   // The buffer that holds a chunk or is to hold it: never the current one for another chunk.
   int slot_of(int64_t id) const {
-    return id == current ? current_slot : current == kNone ? 0 : 1 - current_slot;
+    return id == current ? current_slot : current == kNoChunk ? 0 : 1 - current_slot;
   }
 
   // Reads this rank's share. A rank always fills the same rows of a buffer, whatever the chunk's
@@ -106,7 +106,7 @@ struct ChunkStream::Impl {
           if (read.valid()) read.get();
         });
       } catch (...) {
-        held[slot] = kNone;
+        held[slot] = kNoChunk;
         throw;
       }
       memory.publish();
@@ -118,7 +118,7 @@ struct ChunkStream::Impl {
 
   template <class Copy>
   void for_rows(std::span<const int64_t> rows, const Copy& copy) const {
-    DISSENT_CHECK(current != kNone, kInternal, "{}: no chunk is current", cache.path());
+    DISSENT_CHECK(current != kNoChunk, kInternal, "{}: no chunk is current", cache.path());
     const int64_t first = first_place(current), count = rows_of(current);
     for (const int64_t row : rows) {
       DISSENT_CHECK(row >= first && row < first + count, kInternal,
@@ -187,7 +187,7 @@ at::Tensor ChunkStream::take_labels(std::span<const int64_t> rows) const {
 
 void ChunkStream::close() {
   impl_->settle();
-  impl_->current = impl_->held[0] = impl_->held[1] = kNone;
+  impl_->current = impl_->held[0] = impl_->held[1] = kNoChunk;
   impl_->memory.free();
 }
 

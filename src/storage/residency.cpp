@@ -8,7 +8,7 @@ namespace dissent {
 namespace {
 
 constexpr int64_t kAlign = 64;
-constexpr int64_t kPieceBytes = 16 << 20;  // read and checked at once
+constexpr int64_t kLoadBytes = 16 << 20;  // read and checked at once
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
@@ -63,7 +63,7 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
   try {
     agree(node, [&] {
       const int64_t row_bytes = cache.dim() * result.embed_.element_size(),
-                    piece = std::max<int64_t>(1, kPieceBytes / row_bytes);
+                    piece = std::max<int64_t>(1, kLoadBytes / row_bytes);
       for (int64_t row = first; row < end; row += piece) {
         const int64_t stop = std::min(end, row + piece);
         read_selected(cache, selection, row, stop, memory.data() + row * row_bytes, labels + row,

@@ -2,7 +2,9 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <variant>
 
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"

@@ -8,7 +8,7 @@
 namespace dissent {
 namespace {
 
-constexpr const char* kFormat = "dissent-saliency";
+constexpr const char* kSaliencyFormat = "dissent-saliency";
 
 struct Field {
   const char* name;
@@ -55,7 +55,7 @@ void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
   auto self = make_self_communicator();
   try {
     auto file = h5_create(temporary, bytes);
-    h5_write_attribute(file, "/", "format", std::string(kFormat), temporary);
+    h5_write_attribute(file, "/", "format", std::string(kSaliencyFormat), temporary);
     h5_write_attribute(file, "/", "version", int64_t{1}, temporary);
     for (const auto& field : kFields) {
       const auto values = (saliency.*field.values).contiguous();

@@ -4,6 +4,7 @@
 
 #include "core/parallel.hpp"
 #include "core/random.hpp"
+#include "core/timing.hpp"
 #include "train/gradient_probe.hpp"
 #include "train/stepper.hpp"
 #include "train/waves.hpp"
@@ -11,16 +12,11 @@
 namespace dissent {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 constexpr int64_t kTableBytes = int64_t{64}
                                 << 20;  // of random features, and of each array that traffic is
                                         // measured on: more than the last cache holds
 constexpr size_t kProbes = 5;
 constexpr int64_t kWarmUp = 2, kLeastWaves = 3;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // One of `size` ranks, alone: what the others would send is zeros.
 class StandIn final : public Communicator {
@@ -73,12 +69,6 @@ MemberStack same_members(const RunShape& run, Part part) {
   run.head->initialise(stack.values[0], run.plan.seed, 0);
   parallel_tasks(part.count - 1, [&](int64_t i) { stack.values[i + 1].copy_(stack.values[0]); });
   return stack;
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
 }
 
 // Random rows, and the batches of steps from them.

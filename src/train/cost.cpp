@@ -1,5 +1,7 @@
 #include "train/cost.hpp"
 
+#include "train/cost_constants.hpp"
+
 #include <algorithm>
 #include <numeric>
 
@@ -9,17 +11,12 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kValue = 4;  // bytes of a float
 constexpr int64_t kLossTemporaries =
     6;  // tensors like the logits that the losses and their derivative hold at a time
 constexpr int64_t kUpdateBlockBytes = int64_t{384}
                                       << 10;  // of a weight gradient, a thread (models/linear.cpp)
-constexpr int64_t kCheckBytes = int64_t{16} << 20;  // read back at a time (storage/h5_data.cpp)
 constexpr int64_t kRecordValues =
     12;  // of an epoch, and three a member (EpochRecord in train/head_trainer.hpp)
-// What HDF5 adds to a checkpoint, measured on eight of them: the file with its progress, each
-// parameter, each state of the optimiser.
-constexpr int64_t kFileBytes = 10800, kParameterBytes = 310, kStateBytes = 670;
 
 int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -97,11 +94,11 @@ StepCost step_cost(const RunShape& run, const GridShape& grid) {
   const auto active = static_cast<double>(run.plan.active),
              ranks = static_cast<double>(grid.members * grid.data),
              data = static_cast<double>(grid.data);
-  const double weights = active * static_cast<double>(run.flat() * kValue);
+  const double weights = active * static_cast<double>(run.flat() * kFloatBytes);
   cost.flops = 3.0 * active * static_cast<double>(run.head->forward_flops() * run.rows_a_step());
   const bool whole = run.whole_gradient || grid.data > 1;
   cost.weight_bytes = weights * static_cast<double>(2 + 2 * (1 + run.states) + (whole ? 2 : 0));
-  cost.logits_bytes = run.plan.active * run.rows_a_step() * run.train.classes * kValue;
+  cost.logits_bytes = run.plan.active * run.rows_a_step() * run.train.classes * kFloatBytes;
   cost.gather_bytes = static_cast<double>(cost.logits_bytes) * (1 - 1 / ranks);
   cost.reduce_bytes = weights / static_cast<double>(grid.members) * 2 * (data - 1) / data;
   return cost;
@@ -157,16 +154,16 @@ MemoryCost memory_cost(const RunShape& run, const GridShape& grid, const WaveSim
   const int64_t own_steps = std::min(pairs, steps), logits = step_cost(run, grid).logits_bytes,
                 plan_steps = steps_per_epoch(run.plan);
   MemoryCost cost;
-  cost.parameters = members * run.flat() * kValue;
+  cost.parameters = members * run.flat() * kFloatBytes;
   cost.optimizer = run.states * cost.parameters;
-  cost.activations =
-      own_steps * rows * run.train.dim * kValue + 2 * pairs * rows * run.saved_per_row * kValue;
+  cost.activations = own_steps * rows * run.train.dim * kFloatBytes +
+                     2 * pairs * rows * run.saved_per_row * kFloatBytes;
   cost.gradients = threads * kUpdateBlockBytes;
   if (run.whole_gradient || grid.data > 1)
-    cost.gradients += (pairs + 2) * run.flat() * kValue;  // the norm is taken in f64
+    cost.gradients += (pairs + 2) * run.flat() * kFloatBytes;  // the norm is taken in f64
   // Two gradients of each local member of a step, and both once more in f64.
   const int64_t probed = run.gradient_samples > 0
-                             ? 2 * std::min(run.plan.active, members) * run.flat() * kValue * 3
+                             ? 2 * std::min(run.plan.active, members) * run.flat() * kFloatBytes * 3
                              : 0;
   cost.gradients = std::max(cost.gradients, probed);
   cost.logits = logits * (steps + 2 * own_steps + kLossTemporaries * std::min(threads, own_steps));
@@ -174,15 +171,16 @@ MemoryCost memory_cost(const RunShape& run, const GridShape& grid, const WaveSim
                              8 * (run.plan.active + run.rows_a_step()) + 3 * 16 + 5 * 8;
   cost.plan = 8 * (run.plan.rows_per_pass + run.plan.unlabelled_rows) + plan_steps * step_bytes;
   if (run.validation) {
-    const int64_t block = validation_block(run), own = members * block * run.train.classes * kValue;
+    const int64_t block = validation_block(run),
+                  own = members * block * run.train.classes * kFloatBytes;
     cost.validation =
-        own + (grid.members > 1 ? run.plan.members * block * run.train.classes * kValue : 0) +
-        3 * block * run.train.classes * 8 + block * run.train.dim * kValue +
-        std::min(threads, members) * block * (run.saved_per_row + run.train.classes) * kValue;
+        own + (grid.members > 1 ? run.plan.members * block * run.train.classes * kFloatBytes : 0) +
+        3 * block * run.train.classes * 8 + block * run.train.dim * kFloatBytes +
+        std::min(threads, members) * block * (run.saved_per_row + run.train.classes) * kFloatBytes;
   }
   int64_t largest = 0;
   for (const auto& entry : run.head->layout().entries()) largest = std::max(largest, entry.numel);
-  cost.checkpoint = members * largest * kValue + kCheckBytes;
+  cost.checkpoint = members * largest * kFloatBytes + kCheckBytes;
   return cost;
 }
 
@@ -207,9 +205,10 @@ StorageCost storage_cost(const RunShape& run, int64_t ranks) {
   const auto& layout = run.head->layout();
   const int64_t tensors = static_cast<int64_t>(layout.entries().size()) * (1 + run.states);
   StorageCost cost;
-  cost.checkpoint = run.plan.members * (layout.parameter_count() * (1 + run.states) * kValue + 8) +
-                    run.epochs * (kRecordValues + 3 * run.plan.members) * 8 + run.config_bytes +
-                    kFileBytes + tensors * kParameterBytes + run.states * kStateBytes;
+  cost.checkpoint =
+      run.plan.members * (layout.parameter_count() * (1 + run.states) * kFloatBytes + 8) +
+      run.epochs * (kRecordValues + 3 * run.plan.members) * 8 + run.config_bytes + kFileBytes +
+      tensors * kParameterBytes + run.states * kStateBytes;
   cost.peak = cost.checkpoint * (run.validation ? 3 : 2);
   cost.logs =
       (256 + 60 * run.plan.members) * run.epochs + 4096 + 2 * run.config_bytes + 256 * ranks;
@@ -253,7 +252,7 @@ TimeCost time_cost(const RunShape& run, const GridShape& grid, int64_t runs,
     if (run.gathers_norms)
       rest += messages.all_gather(ranks, static_cast<double>(8 * wave.steps * run.plan.active));
     rest += static_cast<double>(*std::max_element(wave.pairs.begin(), wave.pairs.end())) *
-            messages.all_reduce(grid.data, static_cast<double>(run.flat() * kValue));
+            messages.all_reduce(grid.data, static_cast<double>(run.flat() * kFloatBytes));
   }
   const auto looked_at = static_cast<double>(waves.steps);
   TimeCost cost;
@@ -265,7 +264,7 @@ TimeCost time_cost(const RunShape& run, const GridShape& grid, int64_t runs,
                   blocks = ((run.validation->rows_per_pass + block - 1) / block + grid.data - 1) /
                            grid.data;
     const double bytes =
-        static_cast<double>(run.plan.members * block * run.train.classes * kValue) *
+        static_cast<double>(run.plan.members * block * run.train.classes * kFloatBytes) *
         (1 - 1 / static_cast<double>(grid.members));
     cost.validation_s =
         times.validation_s + static_cast<double>(blocks) * messages.all_gather(grid.members, bytes);

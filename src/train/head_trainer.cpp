@@ -6,6 +6,7 @@
 #include "core/parallel.hpp"
 #include "core/progress_bar.hpp"
 #include "core/stop.hpp"
+#include "core/timing.hpp"
 #include "storage/atomic_file.hpp"
 #include "train/batched_stepper.hpp"
 #include "train/gradient_probe.hpp"
@@ -20,8 +21,7 @@ namespace {
 
 // Columns of the table of an epoch's steps. Each row is filled by one rank, the others hold zeros:
 // summing over ranks is exact.
-enum Column : int64_t { kTotal, kSkipped, kTerms };
-using Clock = std::chrono::steady_clock;
+enum Column : int64_t { kColumnTotal, kColumnSkipped, kColumnTerms };
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
@@ -107,7 +107,7 @@ bool HeadTrainer::run_epoch() {
   const EpochPlan plan(plan_, state_.epoch);
   std::vector<Step> steps;
   for (int64_t s = 0; s < plan.steps(); ++s) steps.push_back(plan.step(s));
-  table_ = at::zeros({plan.steps(), kTerms + static_cast<int64_t>(objective_.terms.size())},
+  table_ = at::zeros({plan.steps(), kColumnTerms + static_cast<int64_t>(objective_.terms.size())},
                      at::kDouble);
   probed_ = update_members() && has_both_kinds(objective_)
                 ? probed_steps(steps, plan_.members, config_.training.gradient_samples)
@@ -181,9 +181,9 @@ void HeadTrainer::record(int64_t step, const std::vector<int64_t>& active, const
                                            table_.size(0), result.total));
   if (grid_.data_part != 0 || !members_.holds(active[0])) return;
   auto* row = table_.data_ptr<double>() + step * table_.size(1);
-  row[kTotal] = result.total;
-  row[kSkipped] = result.skipped ? 1 : 0;
-  std::copy(result.losses.begin(), result.losses.end(), row + kTerms);
+  row[kColumnTotal] = result.total;
+  row[kColumnSkipped] = result.skipped ? 1 : 0;
+  std::copy(result.losses.begin(), result.losses.end(), row + kColumnTerms);
 }
 
 // Each row is filled by one rank, or by the ranks of its members: sums are exact.
@@ -239,15 +239,15 @@ void HeadTrainer::finish_epoch(const std::vector<Step>& steps) {
   record.epoch = state_.epoch;
   record.steps = table_.size(0);
   for (int64_t s = 0; s < table_.size(0); ++s) {
-    if (values[s][kSkipped] != 0) {
+    if (values[s][kColumnSkipped] != 0) {
       ++record.skipped;
       continue;
     }
     for (int64_t c = 0; c < table_.size(1); ++c) sums[c] += values[s][c];
   }
   const auto counted = static_cast<double>(record.steps - record.skipped);
-  record.total = sums[kTotal] / counted;
-  for (size_t c = kTerms; c < sums.size(); ++c) record.losses.push_back(sums[c] / counted);
+  record.total = sums[kColumnTotal] / counted;
+  for (size_t c = kColumnTerms; c < sums.size(); ++c) record.losses.push_back(sums[c] / counted);
   for (const auto& figures : gradient_figures(probes_, probed_, steps, plan_.members))
     record.gradients.insert(record.gradients.end(),
                             {figures.base_norm, figures.diversity_norm, figures.angle_degrees});

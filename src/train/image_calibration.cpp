@@ -8,24 +8,14 @@
 #include <chrono>
 
 #include "core/parallel.hpp"
+#include "core/timing.hpp"
 #include "data/image_loader.hpp"
 
 namespace dissent {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using losses::Field;
 constexpr int64_t kLeastSteps = 3, kReadImages = 256;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
 
 // Bytes of tensors that this thread, and backward passes that it starts, allocate and free while it
 // is set.

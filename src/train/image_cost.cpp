@@ -6,15 +6,13 @@
 #include <cmath>
 
 #include "ensemble/split_loss.hpp"
+#include "train/cost_constants.hpp"
 
 namespace dissent {
 namespace {
 
 using losses::Field;
 
-constexpr int64_t kValue = 4;
-constexpr int64_t kCheckBytes = int64_t{16} << 20;  // read back at a time (storage/h5_data.cpp)
-constexpr int64_t kFileBytes = 10800, kParameterBytes = 310;  // what HDF5 adds (train/cost.cpp)
 constexpr double kPasses = 3;  // a forward and a backward pass, in forward passes
 
 bool is_base(const losses::LossTerm& term) {
@@ -92,7 +90,7 @@ ImageStepCost image_step_cost(const ImageRunShape& run, const GridShape& grid) {
   const int64_t networks = most_networks(run, grid), own = part_of(run.batch, grid.data, 0).count,
                 common = part_of(run.common_images(), grid.data, 0).count;
   cost.images = steps * static_cast<double>(networks * (own + (run.common_batch() ? common : 0)));
-  const double all = static_cast<double>(run.common_images() * kValue),
+  const double all = static_cast<double>(run.common_images() * kFloatBytes),
                others = 1 - 1 / (static_cast<double>(grid.members) * data);
   // All members and rows but its own; where no member sees another, the rows of its own members
   // alone.
@@ -120,19 +118,20 @@ ImageStepCost image_step_cost(const ImageRunShape& run, const GridShape& grid) {
     gather(Field::kLogits, true);  // the ensemble's predictions
   cost.messages += 1;              // norms, and what ranks want
   if (grid.members * grid.data == 1) cost.messages = 0, cost.exchange_bytes = 0;
-  cost.reduce_bytes = static_cast<double>(networks * run.flat() * kValue) * 2 * (data - 1) / data;
+  cost.reduce_bytes =
+      static_cast<double>(networks * run.flat() * kFloatBytes) * 2 * (data - 1) / data;
   return cost;
 }
 
 ImageMemoryCost image_memory_cost(const ImageRunShape& run, const GridShape& grid,
                                   int64_t threads) {
   const int64_t networks = most_networks(run, grid), team = std::min(networks, threads),
-                slab = networks * run.flat() * kValue;
+                slab = networks * run.flat() * kFloatBytes;
   const int64_t own = part_of(run.batch, grid.data, 0).count,
                 common = part_of(run.common_images(), grid.data, 0).count;
   ImageMemoryCost cost;
-  cost.parameters =
-      slab * (run.ema ? 2 : 1) + networks * run.buffers() * kValue + 4 * run.discriminator * kValue;
+  cost.parameters = slab * (run.ema ? 2 : 1) + networks * run.buffers() * kFloatBytes +
+                    4 * run.discriminator * kFloatBytes;
   cost.optimizer = run.states * slab;
   cost.gradients = slab * (run.common_batch() ? 3 : 2);
   const int64_t base = run.training.of(own),
@@ -153,7 +152,7 @@ ImageMemoryCost image_memory_cost(const ImageRunShape& run, const GridShape& gri
   }
   cost.activations += team * run.backward.of(std::max(own, run.common_batch() ? common : 0));
   cost.sets = run.set_bytes;
-  const int64_t image = run.network->channels() * run.size * run.size * kValue,
+  const int64_t image = run.network->channels() * run.size * run.size * kFloatBytes,
                 loads = run.objective.same_batch ? 1 : networks;
   cost.images = image * (loads * own + (run.common_batch() ? common : 0)) * (1 + run.prefetch);
   if (run.validation_batch > 0)
@@ -162,7 +161,7 @@ ImageMemoryCost image_memory_cost(const ImageRunShape& run, const GridShape& gri
   int64_t largest = 0;
   for (const auto& entry : run.network->layout().entries())
     largest = std::max(largest, entry.numel);
-  cost.checkpoint = networks * largest * kValue + kCheckBytes;
+  cost.checkpoint = networks * largest * kFloatBytes + kCheckBytes;
   return cost;
 }
 
@@ -173,8 +172,9 @@ StorageCost image_storage_cost(const ImageRunShape& run, int64_t ranks) {
                        static_cast<int64_t>(buffers.entries().size());
   StorageCost cost;
   cost.checkpoint =
-      networks * (copies * parameters.parameter_count() + buffers.parameter_count()) * kValue +
-      4 * run.discriminator * kValue + run.config_bytes + kFileBytes + tensors * kParameterBytes;
+      networks * (copies * parameters.parameter_count() + buffers.parameter_count()) * kFloatBytes +
+      4 * run.discriminator * kFloatBytes + run.config_bytes + kFileBytes +
+      tensors * kParameterBytes;
   cost.peak = cost.checkpoint * (run.validation_batch > 0 ? 3 : 2);
   cost.logs = (256 + 60 * run.members) * run.epochs + 4096 + 2 * run.config_bytes + 256 * ranks;
   return cost;
@@ -190,7 +190,7 @@ ImageTimeCost image_time_cost(const ImageRunShape& run, const GridShape& grid, i
                     step.exchange_bytes / messages.bytes_per_second;
   if (grid.data > 1)
     cost.exchange_s += messages.all_reduce(
-        grid.data, static_cast<double>(most_networks(run, grid) * run.flat() * kValue));
+        grid.data, static_cast<double>(most_networks(run, grid) * run.flat() * kFloatBytes));
   // Pixels that the rank makes: one batch for all with same_batch.
   const int64_t own = part_of(run.batch, grid.data, 0).count,
                 loads = run.objective.same_batch ? 1 : most_networks(run, grid);

@@ -54,8 +54,12 @@ assert report["verdict"] in ("ok", "warning") and verdicts["messages"] == verdic
 assert all(check["advice"] for check in report["checks"] if check["verdict"] != "ok"), report
 PYTHON
 
-# Processes that the launcher started but MPI does not know of; a blocked signal; small limits.
-(unset OMPI_COMM_WORLD_SIZE; export PMI_SIZE=4; run_program 1 doctor; expect_exit 5; line failed launcher "the launcher started 4 processes, and each believes to be alone"; exit "$((failures > 0))") || failures=$((failures + 1))
+# Processes that the launcher started but MPI does not know of: srun without PMI, the mpiexec of another MPI. A blocked signal; small limits.
+for launcher in "SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0" "PMI_RANK=0 PMI_SIZE=4"; do
+  # shellcheck disable=SC2086
+  (export $launcher; refused 1 4 "says that 4 " "were started" -- doctor; exit "$((failures > 0))") || failures=$((failures + 1))
+done
+(export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=1 SLURM_PROCID=0; well 1 doctor; exit "$((failures > 0))") || failures=$((failures + 1))
 python3 -c 'import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); os.execv(sys.argv[1], sys.argv[1:])' "$program" doctor > out 2> err && status=0 || status=$?
 command="doctor with SIGUSR1 blocked"
 expect_exit 5
@@ -117,6 +121,6 @@ SCRIPT
   expect_exit 0
   line warning shared_memory "/dev/shm has 64.0 KiB"
 else
-  echo "skipped: full file systems (mounting is not permitted here)"
+  echo "skipped: missing privilege: to mount, for full file systems"
 fi
 finish

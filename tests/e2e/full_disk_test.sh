@@ -8,7 +8,7 @@ if [ "${2:-}" != inside ]; then
       exec unshare "$namespace" "$0" "$1" inside
     fi
   done
-  echo "SKIPPED: mounting a tmpfs is not permitted here, as root (unshare -m) or in a user namespace (unshare -rm)"
+  echo "skipped: missing privilege: to mount a tmpfs, as root (unshare -m) or in a user namespace (unshare -rm)"
   exit 77
 fi
 . "$(dirname "$0")/lib.sh"

@@ -66,8 +66,8 @@ well sh -c 'printf "[data]\ndataset = \"mnist\"\nsplit = \"test\"\nroot = \".\"\
 well dissent cache cache.toml --quiet
 well sh -c 'printf "experiment = \"installed\"\n[data]\ntrain = \"train.cache\"\n[ensemble]\nmembers = 2\nhidden = 16\n[loss.cross_entropy]\n[training]\nepochs = 1\n" > train.toml'
 well mpirun --oversubscribe -n 2 dissent train train.toml --quiet
-well dissent replay results/installed/seed-1
-well dissent export results/installed/seed-1/checkpoint.h5 --output exported
+well dissent replay results/installed/seed-42
+well dissent export results/installed/seed-42/checkpoint.h5 --output exported
 
 [ "$failures" = 0 ] && echo "the installed tree can be moved, and works for a user who did not install it"
 exit "$((failures > 0))"

@@ -49,5 +49,29 @@ if "$source_dir/scripts/format" --check "$tree/src/core/f.cpp" > "$tree/log" 2>&
 fi
 grep -qF 'src/core/f.cpp:1:' "$tree/log" || { cat "$tree/log"; echo "FAILED: scripts/format --check names no place"; failures=$((failures + 1)); }
 
+# Skips of tests: fine for want of a GPU or a privilege, else an error under --strict.
+# junit LABEL STATUS OUTPUT
+junit() {
+  printf '<testsuite><testcase name="t" time="1.5" status="%s"><system-out>%s</system-out></testcase></testsuite>' "$2" "$3" > "$tree/tests.xml"
+  printf '{"tests": [{"name": "t", "properties": [{"name": "LABELS", "value": ["%s"]}]}]}' "$1" > "$tree/tests.json"
+}
+report() {
+  local wanted=$1 status=0 output
+  output=$("$source_dir/scripts/test_report" "$tree" --strict) || status=$?
+  if [ "$status" != "$wanted" ] || ! grep -qF -- "$2" <<<"$output"; then
+    printf 'FAILED: test_report gave %s, expected %s and "%s"; it said:\n%s\n' "$status" "$wanted" "$2" "$output"
+    failures=$((failures + 1))
+  fi
+}
+junit unit run "all is well"; report 0 "unit          1 tests       2 s"
+junit unit notrun ""; report 1 "skipped    t: no reason given  <- not allowed here"
+junit gpu notrun "[1,0]&lt;stdout&gt;:skipped: no CUDA device"; report 0 "skipped    t: no CUDA device"
+junit e2e notrun "skipped: missing privilege: to mount a tmpfs"; report 0 "missing privilege: to mount a tmpfs"
+junit e2e run "skipped: no gnuplot"; report 1 "skipped    t: no gnuplot  <- not allowed here"
+junit unit run "a_test.cpp:3: Skipped
+no gnuplot here
+
+[  SKIPPED ] A.B (0 ms)"; report 1 "skipped    t: no gnuplot here  <- not allowed here"
+
 [ "$failures" = 0 ] && echo "lint: every planted fault was found"
 exit "$failures"

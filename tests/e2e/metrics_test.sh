@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# metrics_test.sh METRICS_PEER: the metrics of convention sklearn against scikit-learn on 50,000 x 1,000 logits of 5 members.
+# metrics_test.sh METRICS_PEER SAMPLES CLASSES MEMBERS OOD_SAMPLES: the metrics of convention sklearn against scikit-learn on logits of that size.
 set -euo pipefail
 peer=$(realpath "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -8,4 +8,4 @@ if ! python=$(python_environment); then
   echo "FAILED: build/python, which scripts/setup --tests makes, is not there and could not be made"
   exit 1
 fi
-exec "$python" scripts/compare_metrics "$peer"
+exec "$python" scripts/compare_metrics "$peer" "${@:2}"

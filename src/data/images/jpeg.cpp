@@ -40,19 +40,19 @@ void on_message(j_common_ptr info, int level) {
 
 void on_output(j_common_ptr) {}
 
-struct Decoder : jpeg_decompress_struct {
+struct JpegDecoder : jpeg_decompress_struct {
   Messages messages;
-  Decoder() {
+  JpegDecoder() {
     err = jpeg_std_error(&messages);
     messages.error_exit = on_error;
     messages.emit_message = on_message;
     messages.output_message = on_output;
   }
-  ~Decoder() { jpeg_destroy_decompress(this); }
+  ~JpegDecoder() { jpeg_destroy_decompress(this); }
 };
 
 // No object with a destructor lives in the functions that libjpeg may jump out of.
-bool start(Decoder& decoder, const std::string& bytes) {
+bool start(JpegDecoder& decoder, const std::string& bytes) {
   if (setjmp(decoder.messages.failed) != 0) return false;
   jpeg_create_decompress(&decoder);
   jpeg_mem_src(&decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
@@ -65,7 +65,7 @@ bool start(Decoder& decoder, const std::string& bytes) {
 
 // Rows and columns of the part; others stay as they are. Smooth upsampling looks one sample beyond,
 // so two blocks more are decoded at each side.
-bool finish(Decoder& decoder, unsigned char* pixels, ImagePart part) {
+bool finish(JpegDecoder& decoder, unsigned char* pixels, ImagePart part) {
   if (setjmp(decoder.messages.failed) != 0) return false;
   jpeg_start_decompress(&decoder);
   const auto channels = static_cast<size_t>(decoder.output_components),
@@ -112,7 +112,7 @@ at::Tensor rgb_of_cmyk(const at::Tensor& inverted) {
 
 at::Tensor decode_jpeg(const std::string& bytes, const std::string& name,
                        const WantedPart& wanted) {
-  Decoder decoder;
+  JpegDecoder decoder;
   DISSENT_CHECK(start(decoder, bytes), kData, "{}: damaged: {}", name, decoder.messages.text);
   const int64_t height = decoder.image_height, width = decoder.image_width,
                 channels = decoder.num_components;

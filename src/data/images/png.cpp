@@ -10,28 +10,28 @@ namespace {
 
 // libpng reports errors through a function that may not return: it jumps, and the jump becomes an
 // exception outside of its frames.
-struct Decoder {
+struct PngDecoder {
   png_structp png = nullptr;
   png_infop info = nullptr;
   const std::string* bytes = nullptr;
   size_t place = 0;
   char text[256] = {};
 
-  explicit Decoder(const std::string& given) : bytes(&given) {
+  explicit PngDecoder(const std::string& given) : bytes(&given) {
     png = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error,
                                  [](png_structp, png_const_charp) {});
     if (png) info = png_create_info_struct(png);
   }
-  Decoder(const Decoder&) = delete;
-  ~Decoder() { png_destroy_read_struct(&png, &info, nullptr); }
+  PngDecoder(const PngDecoder&) = delete;
+  ~PngDecoder() { png_destroy_read_struct(&png, &info, nullptr); }
 
   static void on_error(png_structp png, png_const_charp text) {
-    auto* self = static_cast<Decoder*>(png_get_error_ptr(png));
+    auto* self = static_cast<PngDecoder*>(png_get_error_ptr(png));
     std::snprintf(self->text, sizeof self->text, "%s", text);
     png_longjmp(png, 1);
   }
   static void on_read(png_structp png, png_bytep out, size_t count) {
-    auto* self = static_cast<Decoder*>(png_get_io_ptr(png));
+    auto* self = static_cast<PngDecoder*>(png_get_io_ptr(png));
     if (count > self->bytes->size() - self->place) png_error(png, "truncated");
     std::memcpy(out, self->bytes->data() + self->place, count);
     self->place += count;
@@ -39,10 +39,10 @@ struct Decoder {
 };
 
 // No object with a destructor lives in the functions that libpng may jump out of.
-bool start(Decoder& decoder) {
+bool start(PngDecoder& decoder) {
   if (setjmp(png_jmpbuf(decoder.png)) != 0) return false;
   auto* png = decoder.png;
-  png_set_read_fn(png, &decoder, Decoder::on_read);
+  png_set_read_fn(png, &decoder, PngDecoder::on_read);
   png_read_info(png, decoder.info);
   const int type = png_get_color_type(png, decoder.info),
             depth = png_get_bit_depth(png, decoder.info);
@@ -55,7 +55,7 @@ bool start(Decoder& decoder) {
   return true;
 }
 
-bool finish(Decoder& decoder, png_bytepp rows) {
+bool finish(PngDecoder& decoder, png_bytepp rows) {
   if (setjmp(png_jmpbuf(decoder.png)) != 0) return false;
   png_read_image(decoder.png, rows);
   png_read_end(decoder.png, nullptr);
@@ -74,7 +74,7 @@ at::Tensor narrowed(const at::Tensor& wide) {
 }  // namespace
 
 at::Tensor decode_png(const std::string& bytes, const std::string& name) {
-  Decoder decoder(bytes);
+  PngDecoder decoder(bytes);
   DISSENT_CHECK(decoder.info, kInternal, "libpng has no memory for {}", name);
   DISSENT_CHECK(start(decoder), kData, "{}: damaged: {}", name, decoder.text);
   const int64_t height = png_get_image_height(decoder.png, decoder.info),

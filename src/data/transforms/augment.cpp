@@ -14,19 +14,19 @@ namespace {
 constexpr int64_t kAugMixBins = 10;
 
 // An operation with the magnitudes of its bins.
-struct Range {
+struct Magnitudes {
   PixelOp op;
   bool either_sign;
   double low, high;   // of the first and last bin; equal: no magnitude
   int64_t most_bits;  // of Posterize, whose bins are whole numbers from this one down by four
 };
 
-Range signed_range(PixelOp op, double high) { return {op, true, 0, high, 0}; }
-Range plain_range(PixelOp op, double low = 0, double high = 0, int64_t most_bits = 0) {
+Magnitudes signed_range(PixelOp op, double high) { return {op, true, 0, high, 0}; }
+Magnitudes plain_range(PixelOp op, double low = 0, double high = 0, int64_t most_bits = 0) {
   return {op, false, low, high, most_bits};
 }
 
-std::vector<Range> ranges_of(double right, double down, int64_t most_bits) {
+std::vector<Magnitudes> ranges_of(double right, double down, int64_t most_bits) {
   return {signed_range(PixelOp::kShearX, 0.3),
           signed_range(PixelOp::kShearY, 0.3),
           signed_range(PixelOp::kTranslateX, right),
@@ -38,14 +38,14 @@ std::vector<Range> ranges_of(double right, double down, int64_t most_bits) {
           plain_range(PixelOp::kEqualize)};
 }
 
-void add_colours(std::vector<Range>& ranges) {
+void add_colours(std::vector<Magnitudes>& ranges) {
   for (const auto op :
        {PixelOp::kBrightness, PixelOp::kColor, PixelOp::kContrast, PixelOp::kSharpness})
     ranges.push_back(signed_range(op, 0.9));
 }
 
 // In f32, as torchvision's tensors of magnitudes.
-double magnitude_of(const Range& range, int64_t bin, int64_t bins) {
+double magnitude_of(const Magnitudes& range, int64_t bin, int64_t bins) {
   if (range.low == range.high) return 0;
   if (range.op == PixelOp::kPosterize)
     return static_cast<double>(range.most_bits) -
@@ -54,7 +54,7 @@ double magnitude_of(const Range& range, int64_t bin, int64_t bins) {
   return at::linspace(range.low, range.high, bins, at::kFloat)[bin].item<float>();
 }
 
-PixelStep step_of(const Range& range, int64_t bin, int64_t bins, Random& random) {
+PixelStep step_of(const Magnitudes& range, int64_t bin, int64_t bins, Random& random) {
   const double magnitude = magnitude_of(range, bin, bins);
   return {range.op, range.either_sign && random.below(2) == 1 ? -magnitude : magnitude};
 }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kChannels = 3;
 using Matrix = std::array<double, 6>;  // input x = m0 x + m1 y + m2, input y = m3 x + m4 y + m5
-using LookUp = std::array<std::array<uint8_t, 256>, kChannels>;
+using LevelsOfLevels = std::array<std::array<uint8_t, 256>, kChannels>;
 using Counts = std::array<int64_t, 256>;
 
 double radians(double degrees) { return degrees * (std::numbers::pi / 180); }
@@ -169,7 +169,7 @@ at::Tensor blended(const at::Tensor& from, const at::Tensor& to, double factor) 
   return result;
 }
 
-at::Tensor looked_up(const at::Tensor& image, const LookUp& table) {
+at::Tensor looked_up(const at::Tensor& image, const LevelsOfLevels& table) {
   auto result = at::empty_like(image);
   const auto* in = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
@@ -179,8 +179,8 @@ at::Tensor looked_up(const at::Tensor& image, const LookUp& table) {
 }
 
 template <class Level>
-LookUp table_of(Level level) {
-  LookUp table;
+LevelsOfLevels table_of(Level level) {
+  LevelsOfLevels table;
   for (auto& channel : table)
     for (int v = 0; v < 256; ++v) channel[static_cast<size_t>(v)] = static_cast<uint8_t>(level(v));
   return table;

@@ -9,15 +9,15 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kChannels = 3;
-constexpr int64_t kTaskRows = 8;
+constexpr int64_t kPlanes = 3;
+constexpr int64_t kTransformRows = 8;
 using Kind = TransformOptions::Kind;
-using LookUp = std::array<std::array<float, 256>, kChannels>;
+using ValuesOfLevels = std::array<std::array<float, 256>, kPlanes>;
 
 // In f32 and in this order, as torchvision's ToTensor and Normalize.
-LookUp values_of(const Normalisation& normalisation) {
-  LookUp table;
-  for (int64_t c = 0; c < kChannels; ++c)
+ValuesOfLevels values_of(const Normalisation& normalisation) {
+  ValuesOfLevels table;
+  for (int64_t c = 0; c < kPlanes; ++c)
     for (int v = 0; v < 256; ++v)
       table[c][v] = (static_cast<float>(v) / 255.0f - static_cast<float>(normalisation.mean[c])) /
                     static_cast<float>(normalisation.std[c]);
@@ -43,10 +43,10 @@ struct Window {
 at::Tensor cut(const at::Tensor& image, const Window& window) {
   const int64_t height = image.size(0), width = image.size(1), channels = image.size(2),
                 size = window.size;
-  const bool whole = height == size && width == size && channels == kChannels && window.top == 0 &&
+  const bool whole = height == size && width == size && channels == kPlanes && window.top == 0 &&
                      window.left == 0 && window.frame_top == 0 && window.frame_left == 0;
   if (whole && !window.flip) return image;
-  auto result = at::empty({size, size, kChannels}, at::kByte);
+  auto result = at::empty({size, size, kPlanes}, at::kByte);
   const auto* pixels = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
   const auto inside = [](int64_t position, int64_t extent) {
@@ -59,7 +59,7 @@ at::Tensor cut(const at::Tensor& image, const Window& window) {
       const int64_t frame_x = window.left + x,
                     image_x = window.frame_left + (window.flip ? size - 1 - frame_x : frame_x);
       const bool pixel = row && inside(frame_x, size) && inside(image_x, width);
-      for (int64_t c = 0; c < kChannels; ++c)
+      for (int64_t c = 0; c < kPlanes; ++c)
         *out++ =
             pixel ? pixels[(image_y * width + image_x) * channels + std::min(c, channels - 1)] : 0;
     }
@@ -67,19 +67,19 @@ at::Tensor cut(const at::Tensor& image, const Window& window) {
   return result;
 }
 
-void normalise(const at::Tensor& image, const LookUp& table, float* out) {
+void normalise(const at::Tensor& image, const ValuesOfLevels& table, float* out) {
   const auto* pixels = image.const_data_ptr<uint8_t>();
-  for (int64_t c = 0; c < kChannels; ++c)
-    for (int64_t i = c; i < image.numel(); i += kChannels)
+  for (int64_t c = 0; c < kPlanes; ++c)
+    for (int64_t i = c; i < image.numel(); i += kPlanes)
       *out++ = table[static_cast<size_t>(c)][pixels[i]];
 }
 
 // [H, W, C], contiguous.
 at::Tensor checked(const at::Tensor& image) {
-  const bool fits = image.defined() && image.scalar_type() == at::kByte &&
-                    image.device().is_cpu() && image.numel() > 0 &&
-                    (image.dim() == 2 ||
-                     (image.dim() == 3 && (image.size(2) == 1 || image.size(2) == kChannels)));
+  const bool fits =
+      image.defined() && image.scalar_type() == at::kByte && image.device().is_cpu() &&
+      image.numel() > 0 &&
+      (image.dim() == 2 || (image.dim() == 3 && (image.size(2) == 1 || image.size(2) == kPlanes)));
   DISSENT_CHECK(fits, kUsage,
                 "transform: image: wanted [H, W], [H, W, 1] or [H, W, 3] Byte cpu, given {}",
                 describe(image));
@@ -189,7 +189,7 @@ void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws,
   auto values = draws.values;
   auto image = checked(given);
   if (rand && rand->first)
-    image = rand_augment(*rand, image.expand({-1, -1, kChannels}).contiguous(), *values);
+    image = rand_augment(*rand, image.expand({-1, -1, kPlanes}).contiguous(), *values);
   image = cropped(options_, image, draws);
   if (mix) image = aug_mix(*mix, image, *values);
   if (rand && !rand->first) image = rand_augment(*rand, image, *values);
@@ -222,7 +222,7 @@ void ImageTransform::row(const at::Tensor& image, uint64_t seed, uint64_t stream
 
 at::Tensor transform_image(const TransformOptions& options, const at::Tensor& image,
                            const TransformDraws& draws) {
-  auto result = at::empty({kChannels, options.size, options.size}, at::kFloat);
+  auto result = at::empty({kPlanes, options.size, options.size}, at::kFloat);
   ImageTransform(options).apply(image, draws, result.data_ptr<float>());
   return result;
 }
@@ -238,13 +238,13 @@ at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& ima
   const int64_t count = rows.size(0);
   const auto* index = rows.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i) check_index("transform", "rows", index[i], images.size(0));
-  auto result = at::empty({count, kChannels, options.size, options.size}, at::kFloat);
+  auto result = at::empty({count, kPlanes, options.size, options.size}, at::kFloat);
   auto* out = result.data_ptr<float>();
   const ImageTransform transform(options);
-  parallel_tasks((count + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
-    for (int64_t i = task * kTaskRows; i < std::min(count, (task + 1) * kTaskRows); ++i)
+  parallel_tasks((count + kTransformRows - 1) / kTransformRows, [&](int64_t task) {
+    for (int64_t i = task * kTransformRows; i < std::min(count, (task + 1) * kTransformRows); ++i)
       transform.row(images[index[i]], seed, stream, index[i],
-                    out + i * kChannels * options.size * options.size);
+                    out + i * kPlanes * options.size * options.size);
   });
   return result;
 }

@@ -1,5 +1,6 @@
 #include "models/networks/synchronised_batch_norm.hpp"
 
+#include <torch/csrc/autograd/custom_function.h>
 #include <dissent/tensor_check.hpp>
 
 #include <cmath>

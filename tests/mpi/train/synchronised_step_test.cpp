@@ -13,7 +13,7 @@ using dissent::testing::world;
 
 namespace {
 
-constexpr int64_t kMembers = 2, kSide = 16;
+constexpr int64_t kStepMembers = 2, kSide = 16;
 
 struct Case {
   const char* what;
@@ -22,7 +22,9 @@ struct Case {
   std::vector<int64_t> rows;  // of the steps
 };
 
-losses::LossTerm term(const char* name, double weight) { return {name, {.weight = weight}, {}}; }
+losses::LossTerm weighted_term(const char* name, double weight) {
+  return {name, {.weight = weight}, {}};
+}
 
 struct Result {
   at::Tensor values, buffers, figures;
@@ -32,7 +34,8 @@ struct Result {
 Result train(const Case& c, Grid& grid, bool synchronised, double clip_norm = 0) {
   const auto network =
       std::make_shared<ResNet>(ResNetOptions{.classes = 4, .blocks = {1, 1, 1, 1}, .width = 4});
-  auto members = make_image_members(network, kMembers, {0, kMembers}, 3, at::kDouble, at::kCPU);
+  auto members =
+      make_image_members(network, kStepMembers, {0, kStepMembers}, 3, at::kDouble, at::kCPU);
   Optimizer optimizer({.name = "sgd", .learning_rate = 0.05, .momentum = 0.9}, members.values);
   ImageStepper stepper(members, {.terms = c.terms, .same_batch = c.same_batch, .unlabelled = false},
                        {.clip_norm = clip_norm,
@@ -46,11 +49,11 @@ Result train(const Case& c, Grid& grid, bool synchronised, double clip_norm = 0)
     const int64_t rows = c.rows[s];
     const Part part = part_of(rows, grid.shape.data, grid.data_part);
     ImageStepInput input{.batch = static_cast<int64_t>(s)};
-    for (int64_t m = 0; m < (c.same_batch ? 1 : kMembers); ++m)
+    for (int64_t m = 0; m < (c.same_batch ? 1 : kStepMembers); ++m)
       input.own.push_back(
           {at::randn({rows, 3, kSide, kSide}, at::kDouble).narrow(0, part.first, part.count),
            at::arange(rows).remainder(4).narrow(0, part.first, part.count), rows});
-    if (!c.same_batch) input.diversity = input.own[s % kMembers];
+    if (!c.same_batch) input.diversity = input.own[s % kStepMembers];
     stepper.accumulate(input, 1, figures);
     stepper.update(optimizer, 0.05, Request::kNone);
   }
@@ -61,20 +64,20 @@ Result train(const Case& c, Grid& grid, bool synchronised, double clip_norm = 0)
 std::vector<Case> cases() {
   const int64_t ranks = world().size();
   return {{"cross-entropy, batches of their own, the last with rows for one rank only",
-           {term("cross_entropy", 1)},
+           {weighted_term("cross_entropy", 1)},
            false,
            {7, 8, 1}},
           {"adversarial inputs, the last batch with rows for one rank only",
-           {term("cross_entropy", 1), term("adversarial_cross_entropy", 0.5)},
+           {weighted_term("cross_entropy", 1), weighted_term("adversarial_cross_entropy", 0.5)},
            false,
            {7, 1}},
           {"losses between members on one batch",
-           {term("cross_entropy", 1), term("ncl", 0.3), term("gradcam", 0.2),
-            term("input_gradient", 0.1)},
+           {weighted_term("cross_entropy", 1), weighted_term("ncl", 0.3),
+            weighted_term("gradcam", 0.2), weighted_term("input_gradient", 0.1)},
            true,
            {7, ranks + 1}},
           {"losses between members in evaluation mode",
-           {term("cross_entropy", 1), term("gradcam", 0.2)},
+           {weighted_term("cross_entropy", 1), weighted_term("gradcam", 0.2)},
            false,
            {8, ranks}}};
 }
@@ -103,7 +106,7 @@ TEST(SynchronisedStep, IsThatOfOneRank) {
 TEST(SynchronisedStep, LocalStatisticsAreAnotherTraining) {
   const auto alone = make_self_communicator();
   Grid one(*alone, {}), split(world(), {1, 1, world().size()});
-  const Case c{"", {term("cross_entropy", 1)}, false, {8, 8}};
+  const Case c{"", {weighted_term("cross_entropy", 1)}, false, {8, 8}};
   const auto wanted = train(c, one, true), given = train(c, split, false);
   EXPECT_TRUE(
       at::equal(train(c, one, false).values, wanted.values));  // one rank has nothing to share
@@ -116,13 +119,14 @@ TEST(SynchronisedStep, ClippingAndSkippedStepsKeepRanksTogether) {
   const auto alone = make_self_communicator();
   Grid one(*alone, {}), split(world(), {1, 1, world().size()});
   const Case c{"",
-               {term("cross_entropy", 1), term("ncl", std::numeric_limits<double>::infinity())},
+               {weighted_term("cross_entropy", 1),
+                weighted_term("ncl", std::numeric_limits<double>::infinity())},
                true,
                {8, 8}};  // never finite: each step is passed over
   const auto wanted = train(c, one, true), given = train(c, split, true);
   EXPECT_LE(difference(given.values, wanted.values), 0);
   EXPECT_LE(difference(given.buffers, wanted.buffers), 1e-12);
-  const Case clipped{"", {term("cross_entropy", 1)}, false, {8, 8}};
+  const Case clipped{"", {weighted_term("cross_entropy", 1)}, false, {8, 8}};
   EXPECT_LE(
       difference(train(clipped, split, true, 1e-3).values, train(clipped, one, true, 1e-3).values),
       1e-12);
@@ -133,7 +137,8 @@ TEST(SynchronisedStep, LossesBetweenMembersWantARowForEachRank) {
   Grid split(world(), {1, 1, world().size()});
   for (const bool same_batch : {true, false})
     EXPECT_THROW(
-        train({"", {term("cross_entropy", 1), term("ncl", 0.1)}, same_batch, {1}}, split, true),
+        train({"", {weighted_term("cross_entropy", 1), weighted_term("ncl", 0.1)}, same_batch, {1}},
+              split, true),
         Error);
 }
 

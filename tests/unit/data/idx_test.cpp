@@ -5,6 +5,7 @@
 #include "data/datasets/memory_images.hpp"
 #include "data/datasets/registry.hpp"
 #include "data/feature_source.hpp"
+#include "self.hpp"
 #include "storage_helpers.hpp"
 
 using namespace dissent;
@@ -12,7 +13,7 @@ using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
+using dissent::testing::self;
 
 // An IDX file of bytes 0, 1, 2, ...
 std::string idx_text(const std::vector<int>& shape, int values) {

@@ -3,6 +3,7 @@
 #include "core/random.hpp"
 #include "data/datasets/npy.hpp"
 #include "data/images/decode.hpp"
+#include "self.hpp"
 #include "storage_helpers.hpp"
 
 using namespace dissent;
@@ -10,7 +11,7 @@ using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
+using dissent::testing::self;
 
 std::string data_folder() {
   return std::string(std::getenv("DISSENT_SOURCE_DIR")) + "/tests/data/images";

@@ -1,10 +1,11 @@
 #include <cstdlib>
 
-#include "data/datasets/image_folders.hpp"
+#include "data/datasets/folder_list.hpp"
 #include "data/datasets/image_list.hpp"
 #include "data/datasets/npy.hpp"
 #include "data/datasets/registry.hpp"
 #include "memory_use.hpp"
+#include "self.hpp"
 #include "storage_helpers.hpp"
 
 using namespace dissent;
@@ -12,7 +13,7 @@ using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
+using dissent::testing::self;
 
 struct ImageSets : ::testing::Test {
   TempFolder folder{*self};

@@ -11,14 +11,15 @@
 #include "evaluate/figure_files.hpp"
 #include "evaluate/member_diversity.hpp"
 #include "made_ensemble.hpp"
+#include "self.hpp"
 
 using namespace dissent;
 using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
-constexpr int64_t kMembers = 4, kClasses = 5, kRows = 60;
+using dissent::testing::self;
+constexpr int64_t kComparedMembers = 4, kComparedClasses = 5, kComparedRows = 60;
 
 at::Tensor uniform(at::IntArrayRef shape, uint64_t seed, double low = -3, double high = 3) {
   auto values = at::empty(shape, at::kDouble);
@@ -40,7 +41,7 @@ std::vector<LoadedEnsemble> two_methods(const std::string& folder, int64_t seeds
   std::vector<LoadedEnsemble> ensembles;
   for (const char* method : {"good", "poor"})
     for (int64_t seed = seeds; seed > 0; --seed) {  // not in the order of the seeds
-      auto ensemble = made_ensemble(folder, "mlp", 2, 6, kClasses);
+      auto ensemble = made_ensemble(folder, "mlp", 2, 6, kComparedClasses);
       ensemble.method = method;
       ensemble.seed = seed;
       ensembles.push_back(std::move(ensemble));
@@ -160,9 +161,9 @@ TEST(FigureFiles, NamesTellRunsApartAndAreNoLongerThanNeeded) {
 }
 
 TEST(MemberDiversity, BlocksGiveTheFiguresOfTheWholeSet) {
-  const auto logits = uniform({kMembers, kRows, kClasses}, 5),
-             labels = at::arange(kRows).remainder(kClasses);
-  metrics::Diversity whole(kMembers);
+  const auto logits = uniform({kComparedMembers, kComparedRows, kComparedClasses}, 5),
+             labels = at::arange(kComparedRows).remainder(kComparedClasses);
+  metrics::Diversity whole(kComparedMembers);
   whole.update(logits, labels);
   const auto expected = whole.finish();
   const std::vector<std::string> names{"pds",
@@ -173,14 +174,14 @@ TEST(MemberDiversity, BlocksGiveTheFiguresOfTheWholeSet) {
                                        "double_fault",
                                        "different_predictions",
                                        "mutual_information"};
-  MemberDiversity collected(kMembers, names, true);
-  in_blocks(collected.group(all_of(kMembers)), logits, labels);
+  MemberDiversity collected(kComparedMembers, names, true);
+  in_blocks(collected.group(all_of(kComparedMembers)), logits, labels);
   const auto rows = collected.finish(*self);
   ASSERT_EQ(rows.size(), names.size());
   for (size_t i = 0; i < names.size(); ++i) {
     EXPECT_EQ(rows[i].metric, "diversity");
     EXPECT_EQ(rows[i].score, names[i]);
-    EXPECT_EQ(rows[i].n, kRows);
+    EXPECT_EQ(rows[i].n, kComparedRows);
   }
   const std::vector<double> values{expected.jensen_shannon, expected.kl, expected.disagreement,
                                    expected.q_statistic, expected.double_fault};
@@ -195,29 +196,29 @@ TEST(MemberDiversity, BlocksGiveTheFiguresOfTheWholeSet) {
                   .mean()
                   .item<double>(),
               1e-12);
-  MemberDiversity unlabelled(kMembers, names, false);
-  in_blocks(unlabelled.group(all_of(kMembers)), logits, at::full_like(labels, -1));
+  MemberDiversity unlabelled(kComparedMembers, names, false);
+  in_blocks(unlabelled.group(all_of(kComparedMembers)), logits, at::full_like(labels, -1));
   EXPECT_EQ(unlabelled.finish(*self).size(), names.size() - 2);  // right and wrong are not known
 }
 
 TEST(ClasswiseErrors, BlocksGiveTheErrorOfTheWholeSetBeforeAndAfterATemperature) {
-  const auto logits = uniform({kMembers, kRows, kClasses}, 6),
-             labels = at::arange(kRows).remainder(kClasses);
+  const auto logits = uniform({kComparedMembers, kComparedRows, kComparedClasses}, 6),
+             labels = at::arange(kComparedRows).remainder(kComparedClasses);
   EvaluateOptions options;
   options.metrics = {"ece_classwise", "accuracy"};
   options.bins = 7;
-  const Predictor all{"ensemble", all_of(kMembers), true};
+  const Predictor all{"ensemble", all_of(kComparedMembers), true};
   Calibrators calibrators;
   calibrators.temperature = 2.5;
-  ClasswiseErrors errors(kClasses, options);
-  in_blocks(errors.group(all_of(kMembers), all, calibrators), logits, labels);
+  ClasswiseErrors errors(kComparedClasses, options);
+  in_blocks(errors.group(all_of(kComparedMembers), all, calibrators), logits, labels);
   SetColumns columns({"ensemble|right", "ensemble|nll", "ensemble|confidence", "ensemble|nll@T",
                       "ensemble|confidence@T"},
-                     at::full({5, kRows}, 0.5, at::kDouble));
+                     at::full({5, kComparedRows}, 0.5, at::kDouble));
   errors.finish(*self, columns);
   const auto figures = label_figures(columns, "ensemble", options);
   const auto of = [&](double temperature) {
-    metrics::ClasswiseReliability bins(kClasses, 7);
+    metrics::ClasswiseReliability bins(kComparedClasses, 7);
     bins.update(at::softmax(logits.mean(0) / temperature, 1), labels);
     return bins.expected_error();
   };

@@ -6,13 +6,14 @@
 #include "core/parallel.hpp"
 #include "evaluate/greedy.hpp"
 #include "made_ensemble.hpp"
+#include "self.hpp"
 
 using namespace dissent;
 using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
+using dissent::testing::self;
 constexpr int64_t kDim = 6, kClasses = 5;
 
 struct Evaluate : ::testing::Test {

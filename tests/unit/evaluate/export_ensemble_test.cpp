@@ -6,6 +6,7 @@
 
 #include "models/networks/registry.hpp"
 #include "models/weights/load.hpp"
+#include "self.hpp"
 #include "storage/checkpoint.hpp"
 #include "storage_helpers.hpp"
 
@@ -14,7 +15,7 @@ using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
+using dissent::testing::self;
 constexpr int64_t kMembers = 3;
 constexpr const char* kConfig =
     "seeds = [42]\n[ensemble]\nmodel = \"resnet18_32x32\"\nmembers = 3\n[data]\ntransform = "

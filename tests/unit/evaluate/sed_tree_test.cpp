@@ -5,14 +5,15 @@
 
 #include "core/parallel.hpp"
 #include "made_ensemble.hpp"
+#include "self.hpp"
 
 using namespace dissent;
 using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
-constexpr int64_t kDim = 8, kClasses = 1000, kRows = 60;
+using dissent::testing::self;
+constexpr int64_t kTreeDim = 8, kTreeClasses = 1000, kTreeRows = 60;
 
 const char* kCorruptions[] = {
     "Brightness",     "Contrast",   "Defocus Blur",  "Elastic Transform", "Fog",         "Frost",
@@ -36,7 +37,7 @@ struct SedTree : ::testing::Test {
             fmt::format(
                 "{}/{}/{:016x}_torch_load_block_-1_model_{}_dataset_1_epochs_50000_samples.hdf5",
                 cached, name, seed * 0x9e3779b97f4a7c15u, name),
-            kRows + seed % 3, kDim, kClasses, seed, 0.2 * severity);
+            kTreeRows + seed % 3, kTreeDim, kTreeClasses, seed, 0.2 * severity);
       }
     for (const auto& [name, classes] : {std::pair("in_a_deit3b_-1_", 200),
                                         {"in_r_deit3b_-1_", 200},
@@ -44,7 +45,8 @@ struct SedTree : ::testing::Test {
                                         {"inat_deit3b_-1_", 1000},
                                         {"oi_deit3b_-1_", 1000},
                                         {"in_train_deit3b_-1_4_epochs", 1000}})
-      write_sed_file(*self, fmt::format("{}/{}.hdf5", cached, name), kRows, kDim, classes, ++seed);
+      write_sed_file(*self, fmt::format("{}/{}.hdf5", cached, name), kTreeRows, kTreeDim, classes,
+                     ++seed);
     std::filesystem::current_path(folder.path());
   }
   void TearDown() override { std::filesystem::current_path(before); }
@@ -56,7 +58,7 @@ TEST_F(SedTree, OneCommandGivesTheRowsOfBothTables) {
   const auto config = read_evaluate(config::load_document(config::read_sources(
       std::string(std::getenv("DISSENT_SOURCE_DIR")) + "/configs/sed/evaluation.toml")));
   EXPECT_TRUE(conflicts(config).empty());
-  const auto ensemble = made_ensemble(folder.path(), "linear", 3, kDim, kClasses);
+  const auto ensemble = made_ensemble(folder.path(), "linear", 3, kTreeDim, kTreeClasses);
   const auto result = evaluate(*self, {ensemble}, config, false, [](const Evaluation&) {});
   std::set<std::string> labelled, detected;
   for (const auto& row : result.rows) {
@@ -96,8 +98,8 @@ TEST_F(SedTree, AMissingCorruptionFolderIsNotSilentlyLeftOut) {
       "\"data/datasets/cached/in_val_deit3b_-1.hdf5\"\n[[evaluate.sets]]\nname = \"C-3\"\npaths = "
       "[\"data/datasets/cached/*_3/*.hdf5\"]\n");
   const auto message = error_of(ErrorKind::kData, [&] {
-    evaluate(*self, {made_ensemble(folder.path(), "linear", 2, kDim, kClasses)}, config, false,
-             [](const Evaluation&) {});
+    evaluate(*self, {made_ensemble(folder.path(), "linear", 2, kTreeDim, kTreeClasses)}, config,
+             false, [](const Evaluation&) {});
   });
   EXPECT_CONTAINS(message, "nothing matches data/datasets/cached/*_3/*.hdf5");
 }

@@ -12,7 +12,7 @@ using namespace dissent::testing;
 namespace {
 
 // 60 rows: class 0 has 30, class 1 none, class 2 20, class 3 10.
-at::Tensor labels() {
+at::Tensor unbalanced_labels() {
   auto values = at::zeros({60}, at::kLong);
   values.slice(0, 30, 50).fill_(2);
   values.slice(0, 50, 60).fill_(3);
@@ -31,7 +31,7 @@ TEST(BalancedRows, RowsOfClassesArePartedByLabel) {
 }
 
 TEST(BalancedRows, EachClassOfABatchHasTheSameNumberOfSamples) {
-  const auto y = labels();
+  const auto y = unbalanced_labels();
   const auto rows = rows_of_classes(y);
   for (int64_t step = 0; step < 50; ++step) {
     const auto batch = balanced_rows(rows, 8, 4, 11, 2, step);
@@ -47,7 +47,7 @@ TEST(BalancedRows, EachClassOfABatchHasTheSameNumberOfSamples) {
 }
 
 TEST(BalancedRows, ClassesComeByTheirFrequencyAndRowsEvenly) {
-  const auto y = labels();
+  const auto y = unbalanced_labels();
   const auto rows = rows_of_classes(y);
   std::map<int64_t, int64_t> classes;
   std::vector<int64_t> drawn(60);
@@ -66,7 +66,7 @@ TEST(BalancedRows, ClassesComeByTheirFrequencyAndRowsEvenly) {
 }
 
 TEST(BalancedRows, IsAPureFunctionOfSeedEpochAndStep) {
-  const auto rows = rows_of_classes(labels());
+  const auto rows = rows_of_classes(unbalanced_labels());
   const auto once = balanced_rows(rows, 6, 2, 1, 0, 0);
   EXPECT_EQ(once, balanced_rows(rows, 6, 2, 1, 0, 0));
   EXPECT_NE(once, balanced_rows(rows, 6, 2, 2, 0, 0));
@@ -75,7 +75,7 @@ TEST(BalancedRows, IsAPureFunctionOfSeedEpochAndStep) {
 }
 
 TEST(BalancedRows, RefusalsNameArgumentWantedAndGiven) {
-  const auto rows = rows_of_classes(labels());
+  const auto rows = rows_of_classes(unbalanced_labels());
   expect_error(ErrorKind::kUsage,
                "batch_size: wanted a positive multiple of samples_per_class (4), given 6",
                [&] { balanced_rows(rows, 6, 4, 0, 0, 0); });

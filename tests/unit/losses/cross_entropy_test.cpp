@@ -10,12 +10,13 @@ using namespace dissent::losses;
 using namespace dissent::testing;
 
 namespace {
-at::Tensor labels() { return at::tensor({0, 2, 1, 4}, at::kLong); }
+at::Tensor cross_entropy_labels() { return at::tensor({0, 2, 1, 4}, at::kLong); }
 }  // namespace
 
 TEST(CrossEntropy, EqualLogitsGiveLogCForAnySmoothing) {
   for (const double smoothing : {0.0, 0.5, 1.0}) {
-    const auto value = cross_entropy(at::full({2, 4, 5}, 3.0, at::kDouble), labels(), smoothing);
+    const auto value =
+        cross_entropy(at::full({2, 4, 5}, 3.0, at::kDouble), cross_entropy_labels(), smoothing);
     EXPECT_LT((value - std::log(5.0)).abs().max().item<double>(), 1e-15);
   }
 }
@@ -23,9 +24,13 @@ TEST(CrossEntropy, EqualLogitsGiveLogCForAnySmoothing) {
 TEST(CrossEntropy, EqualsTheSumOverTheSmoothedTargets) {
   const auto logits = made_logits(3, 4, 5);
   const double smoothing = 0.3;
-  const auto target = at::one_hot(labels(), 5).to(at::kDouble) * (1 - smoothing) + smoothing / 5;
+  const auto target =
+      at::one_hot(cross_entropy_labels(), 5).to(at::kDouble) * (1 - smoothing) + smoothing / 5;
   const auto expected = -(target * at::log_softmax(logits, -1)).sum(-1);
-  EXPECT_LT((cross_entropy(logits, labels(), smoothing) - expected).abs().max().item<double>(),
+  EXPECT_LT((cross_entropy(logits, cross_entropy_labels(), smoothing) - expected)
+                .abs()
+                .max()
+                .item<double>(),
             1e-14);
 }
 
@@ -33,7 +38,7 @@ TEST(CrossEntropy, GradientAgreesWithFiniteDifferences) {
   for (const double smoothing : {0.0, 0.4})
     EXPECT_LT(gradient_error(
                   [&](const at::Tensor& x) {
-                    return cross_entropy(x, labels(), smoothing).square().sum();
+                    return cross_entropy(x, cross_entropy_labels(), smoothing).square().sum();
                   },
                   made_logits(2, 4, 5), 1e-5),
               1e-7);
@@ -54,13 +59,14 @@ TEST(CrossEntropy, RefusalsNameArgumentWantedAndGiven) {
   expect_error(ErrorKind::kUsage, "labels: wanted [4] Long cpu, given [3] Long cpu",
                [&] { cross_entropy(logits, at::zeros({3}, at::kLong)); });
   expect_error(ErrorKind::kUsage, "given [4] Int cpu",
-               [&] { cross_entropy(logits, labels().to(at::kInt)); });
+               [&] { cross_entropy(logits, cross_entropy_labels().to(at::kInt)); });
   expect_error(ErrorKind::kUsage,
                "logits: wanted [M >= 1, B >= 1, C >= 1] of f32 or f64, given [4, 5] Double",
-               [&] { cross_entropy(logits[0], labels()); });
-  expect_error(ErrorKind::kUsage, "Half", [&] { cross_entropy(logits.to(at::kHalf), labels()); });
+               [&] { cross_entropy(logits[0], cross_entropy_labels()); });
+  expect_error(ErrorKind::kUsage, "Half",
+               [&] { cross_entropy(logits.to(at::kHalf), cross_entropy_labels()); });
   expect_error(ErrorKind::kUsage, "smoothing: wanted a number in 0 .. 1, given 1.5",
-               [&] { cross_entropy(logits, labels(), 1.5); });
+               [&] { cross_entropy(logits, cross_entropy_labels(), 1.5); });
 }
 
 TEST(AboveThreshold, EveryMemberHasToBeStrictlyAbove) {

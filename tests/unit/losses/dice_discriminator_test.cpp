@@ -14,7 +14,7 @@ namespace {
 
 const DiceOptions kSmall{.tau = 10, .units = {7, 6}, .label_dim = 3, .leaky_slope = 0.2};
 
-at::Tensor labels() { return at::tensor({0, 2, 1, 2, 0, 2}, at::kLong); }
+at::Tensor discriminator_labels() { return at::tensor({0, 2, 1, 2, 0, 2}, at::kLong); }
 std::vector<at::Tensor> discriminator(int64_t features = 5) {
   return make_dice_discriminator(3, features, 17, kSmall, at::kDouble);
 }
@@ -60,13 +60,15 @@ TEST(DiceDiscriminator, StartsAsTorchWould) {
 TEST(DicePairLogits, AreThoseOfThePlainForm) {
   const auto p = discriminator();
   const auto z = made_logits(4, 6, 5);
-  const auto roll = roll_within_class(labels());
-  const auto joint = dice_pair_logits(p, z, labels(), kSmall),
-             product = dice_pair_logits(p, z, labels(), kSmall, roll);
+  const auto roll = roll_within_class(discriminator_labels());
+  const auto joint = dice_pair_logits(p, z, discriminator_labels(), kSmall),
+             product = dice_pair_logits(p, z, discriminator_labels(), kSmall, roll);
   int64_t pair = 0;
   for (const auto& [i, j] : member_pairs(4)) {
-    EXPECT_LT((joint[pair] - plain(p, z[i], z[j], labels())).abs().max().item<double>(), 1e-14);
-    EXPECT_LT((product[pair++] - plain(p, z[i], z[j].index_select(0, roll), labels()))
+    EXPECT_LT(
+        (joint[pair] - plain(p, z[i], z[j], discriminator_labels())).abs().max().item<double>(),
+        1e-14);
+    EXPECT_LT((product[pair++] - plain(p, z[i], z[j].index_select(0, roll), discriminator_labels()))
                   .abs()
                   .max()
                   .item<double>(),
@@ -80,7 +82,7 @@ TEST(DicePairLogits, GradientsAgreeWithFiniteDifferences) {
   const auto z = made_logits(3, 6, 5);
   EXPECT_LT(gradient_error(
                 [&](const at::Tensor& x) {
-                  return dice(dice_pair_logits(p, x, labels(), kSmall), kSmall);
+                  return dice(dice_pair_logits(p, x, discriminator_labels(), kSmall), kSmall);
                 },
                 z),
             kGradientTolerance);
@@ -88,7 +90,7 @@ TEST(DicePairLogits, GradientsAgreeWithFiniteDifferences) {
     const auto of_parameter = [&](const at::Tensor& x) {
       auto changed = p;
       changed[i] = x;
-      return dice_discriminator_loss(changed, z, labels(), kSmall).value;
+      return dice_discriminator_loss(changed, z, discriminator_labels(), kSmall).value;
     };
     EXPECT_LT(gradient_error(of_parameter, p[i]), kGradientTolerance) << i;
   }
@@ -113,8 +115,8 @@ TEST(DiceDiscriminatorLoss, ReachesNoMember) {
   for (auto& tensor : p) tensor.set_requires_grad(true);
   const auto z = made_logits(3, 6, 5).set_requires_grad(true);
   const auto gradients =
-      torch::autograd::grad({dice_discriminator_loss(p, z, labels(), kSmall).value}, {z, p[1]}, {},
-                            std::nullopt, false, true);
+      torch::autograd::grad({dice_discriminator_loss(p, z, discriminator_labels(), kSmall).value},
+                            {z, p[1]}, {}, std::nullopt, false, true);
   EXPECT_FALSE(gradients[0].defined());
   EXPECT_TRUE(gradients[1].defined());
 }
@@ -124,34 +126,38 @@ TEST(DiceDiscriminatorLoss, LearnsThatOneMemberCopiesTheOther) {
   auto p = discriminator();
   const auto member = made_logits(1, 6, 5);
   const auto z = at::cat({member, member});
-  const double before = dice_discriminator_loss(p, z, labels(), kSmall).value.item<double>();
+  const double before =
+      dice_discriminator_loss(p, z, discriminator_labels(), kSmall).value.item<double>();
   for (int step = 0; step < 300; ++step) {
     for (auto& tensor : p) tensor.set_requires_grad(true);
-    const auto gradients =
-        torch::autograd::grad({dice_discriminator_loss(p, z, labels(), kSmall).value}, p);
+    const auto gradients = torch::autograd::grad(
+        {dice_discriminator_loss(p, z, discriminator_labels(), kSmall).value}, p);
     for (size_t i = 0; i < p.size(); ++i) p[i] = (p[i].detach() - 0.3 * gradients[i]);
   }
-  const auto after = dice_discriminator_loss(p, z, labels(), kSmall);
+  const auto after = dice_discriminator_loss(p, z, discriminator_labels(), kSmall);
   // Row 2, alone in its class, is the same in both halves: it cannot be told, so a sixth of the
   // samples keeps log 2.
   EXPECT_LT(after.value.item<double>(), 0.6 * before);
-  EXPECT_GT(dice(dice_pair_logits(p, z, labels(), kSmall), kSmall).item<double>(), 1)
+  EXPECT_GT(dice(dice_pair_logits(p, z, discriminator_labels(), kSmall), kSmall).item<double>(), 1)
       << "and then members are told to differ";
 }
 
 TEST(DicePairLogits, RefusalsNameArgumentWantedAndGiven) {
   const auto p = discriminator();
   expect_error(ErrorKind::kUsage, "dice_pair_logits: features: wanted [M >= 2",
-               [&] { dice_pair_logits(p, made_logits(1, 6, 5), labels(), kSmall); });
+               [&] { dice_pair_logits(p, made_logits(1, 6, 5), discriminator_labels(), kSmall); });
   expect_error(ErrorKind::kUsage,
                "parameters[1]: wanted [7, 11] Double cpu, given [7, 13] Double cpu",
-               [&] { dice_pair_logits(p, made_logits(2, 6, 4), labels(), kSmall); });
+               [&] { dice_pair_logits(p, made_logits(2, 6, 4), discriminator_labels(), kSmall); });
   expect_error(
       ErrorKind::kUsage,
       "parameters: wanted label_embedding [C, E], then W and b of each layer, given 2 tensors",
-      [&] { dice_pair_logits({p[0], p[1]}, made_logits(2, 6, 5), labels(), kSmall); });
-  expect_error(ErrorKind::kUsage, "parameters[0]: wanted [3, 3] Float cpu",
-               [&] { dice_pair_logits(p, made_logits(2, 6, 5).to(at::kFloat), labels(), kSmall); });
+      [&] {
+        dice_pair_logits({p[0], p[1]}, made_logits(2, 6, 5), discriminator_labels(), kSmall);
+      });
+  expect_error(ErrorKind::kUsage, "parameters[0]: wanted [3, 3] Float cpu", [&] {
+    dice_pair_logits(p, made_logits(2, 6, 5).to(at::kFloat), discriminator_labels(), kSmall);
+  });
   expect_error(ErrorKind::kUsage, "labels: wanted class numbers 0 .. 2, given 0 .. 3", [&] {
     dice_pair_logits(p, made_logits(2, 6, 5), at::tensor({0, 3, 1, 2, 0, 2}, at::kLong), kSmall);
   });

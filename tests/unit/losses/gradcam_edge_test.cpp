@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "expect_error.hpp"
+#include "tensors.hpp"
 #include "unit/losses/peak_memory.hpp"
 #include "unit/losses/saliency_network.hpp"
 
@@ -13,11 +14,11 @@ using namespace dissent::testing;
 
 namespace {
 
-constexpr auto kSimilarities = {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine,
-                                Similarity::kIou, Similarity::kLogDet};
-constexpr auto kActivations = {MapActivation::kRelu, MapActivation::kAbs, MapActivation::kNone};
+constexpr auto kEdgeSimilarities = {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine,
+                                    Similarity::kIou, Similarity::kLogDet};
+constexpr auto kEdgeActivations = {MapActivation::kRelu, MapActivation::kAbs, MapActivation::kNone};
 
-double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
+using dissent::testing::largest;
 
 }  // namespace
 
@@ -29,8 +30,8 @@ TEST(GradCamEdge, ConstantMapsStayFinite) {
   for (const auto dtype : {at::kDouble, at::kFloat}) {
     auto net = made.to(dtype);
     net.f = f.to(dtype).set_requires_grad(true);
-    for (const auto similarity : kSimilarities)
-      for (const auto activation : kActivations) {
+    for (const auto similarity : kEdgeSimilarities)
+      for (const auto activation : kEdgeActivations) {
         const GradCamOptions options{.activation = activation, .similarity = similarity};
         const auto stack = MemberInputs::stacked(net.f);
         const auto maps = saliency_maps(net.logits(net.f), net.labels, stack, options);
@@ -143,7 +144,7 @@ TEST(GradCamEdge, NamesGoBothWays) {
 TEST(GradCamEdge, SinglePrecisionStaysNearDouble) {
   const auto single = SaliencyNetwork(5, 32, 10, 16, 8).to(at::kFloat);
   const auto exact = single.to(at::kDouble);
-  for (const auto similarity : kSimilarities) {
+  for (const auto similarity : kEdgeSimilarities) {
     const GradCamOptions options{.similarity = similarity};
     const auto value =
         gradcam(single.logits(single.f), single.labels, MemberInputs::stacked(single.f), options);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "expect_error.hpp"
+#include "tensors.hpp"
 #include "unit/losses/peak_memory.hpp"
 #include "unit/losses/saliency_network.hpp"
 
@@ -24,7 +25,7 @@ GradCamOptions with(GradCamTarget target, MapActivation activation = MapActivati
   return {.target = target, .activation = activation, .crop = crop, .similarity = similarity};
 }
 
-double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
+using dissent::testing::largest;
 
 // Largest difference between autograd's slope along four directions of length 1 and central
 // differences, relative to the largest derivative (some hundred here). A step of 1e-6, so as not to

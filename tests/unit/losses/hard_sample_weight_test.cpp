@@ -8,21 +8,21 @@ using namespace dissent::losses;
 using namespace dissent::testing;
 
 namespace {
-at::Tensor labels() { return at::tensor({0, 2, 1, 4}, at::kLong); }
+at::Tensor hard_labels() { return at::tensor({0, 2, 1, 4}, at::kLong); }
 }  // namespace
 
 TEST(HardSampleWeight, IsCrossEntropyOfTheMeanLogitOverItsSquaredBatchMean) {
   const auto logits = made_logits(3, 4, 5);
   const auto hardness =
-      -at::log_softmax(logits.mean(0), -1).gather(1, labels().unsqueeze(1)).squeeze(1);
-  const auto weight = hard_sample_weight(logits, labels());
+      -at::log_softmax(logits.mean(0), -1).gather(1, hard_labels().unsqueeze(1)).squeeze(1);
+  const auto weight = hard_sample_weight(logits, hard_labels());
   EXPECT_LT((weight - hardness / hardness.mean().square()).abs().max().item<double>(), 1e-14);
   EXPECT_NEAR(weight.mean().item<double>(), 1 / hardness.mean().item<double>(), 1e-14);
 }
 
 TEST(HardSampleWeight, HasNoGradient) {
   const auto logits = made_logits(3, 4, 5).set_requires_grad(true);
-  EXPECT_FALSE(hard_sample_weight(logits, labels()).requires_grad());
+  EXPECT_FALSE(hard_sample_weight(logits, hard_labels()).requires_grad());
 }
 
 TEST(HardSampleWeight, OneSampleGivesTheInverse) {
@@ -33,8 +33,8 @@ TEST(HardSampleWeight, OneSampleGivesTheInverse) {
 }
 
 TEST(HardSampleWeight, CertainAndRightEverywhereGivesOnes) {
-  const auto logits = at::one_hot(labels(), 5).to(at::kDouble).mul(1e4).unsqueeze(0);
-  EXPECT_TRUE(at::equal(hard_sample_weight(logits, labels()), at::ones({4}, at::kDouble)));
+  const auto logits = at::one_hot(hard_labels(), 5).to(at::kDouble).mul(1e4).unsqueeze(0);
+  EXPECT_TRUE(at::equal(hard_sample_weight(logits, hard_labels()), at::ones({4}, at::kDouble)));
   // One hard sample among them: the others weigh 0.
   const auto wrong = hard_sample_weight(logits, at::tensor({0, 2, 1, 3}, at::kLong));
   EXPECT_EQ(wrong[0].item<double>(), 0);
@@ -49,9 +49,9 @@ TEST(HardSampleWeight, SmallHardnessDoesNotOverflowInSinglePrecision) {
 
 TEST(HardSampleWeight, HalvesOfABatchWithItsMeanGiveTheWholeBatchsWeights) {
   const auto logits = made_logits(3, 4, 5);
-  const auto whole = hard_sample_weight(logits, labels());
-  const auto first = ensemble_cross_entropy(logits.slice(1, 0, 2), labels().slice(0, 0, 2));
-  const auto second = ensemble_cross_entropy(logits.slice(1, 2, 4), labels().slice(0, 2, 4));
+  const auto whole = hard_sample_weight(logits, hard_labels());
+  const auto first = ensemble_cross_entropy(logits.slice(1, 0, 2), hard_labels().slice(0, 0, 2));
+  const auto second = ensemble_cross_entropy(logits.slice(1, 2, 4), hard_labels().slice(0, 2, 4));
   const auto mean = (first.sum() + second.sum()) / 4;
   EXPECT_LT(
       (at::cat({hard_sample_weight_from(first, mean), hard_sample_weight_from(second, mean)}) -

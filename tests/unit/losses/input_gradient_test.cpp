@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "expect_error.hpp"
+#include "tensors.hpp"
 #include "unit/losses/peak_memory.hpp"
 #include "unit/losses/saliency_network.hpp"
 
@@ -15,7 +16,7 @@ namespace {
 
 constexpr auto kModes = {InputGradientMode::kMax, InputGradientMode::kMin, InputGradientMode::kGt,
                          InputGradientMode::kSum};
-double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
+using dissent::testing::largest;
 
 }  // namespace
 

@@ -11,7 +11,7 @@ using namespace dissent::losses;
 using namespace dissent::testing;
 
 namespace {
-at::Tensor labels() { return at::tensor({0, 2, 1, 4}, at::kLong); }
+at::Tensor logit_norm_labels() { return at::tensor({0, 2, 1, 4}, at::kLong); }
 }  // namespace
 
 TEST(LogitNorm, TwoClassesInClosedForm) {
@@ -24,7 +24,8 @@ TEST(LogitNorm, TwoClassesInClosedForm) {
 
 TEST(LogitNorm, TheScaleOfTheLogitsDoesNotMatter) {
   const auto logits = made_logits(3, 4, 5);
-  const auto one = logit_norm(logits, labels()), other = logit_norm(logits * 1000, labels());
+  const auto one = logit_norm(logits, logit_norm_labels()),
+             other = logit_norm(logits * 1000, logit_norm_labels());
   EXPECT_EQ(one.sizes(), at::IntArrayRef({3, 4}));
   EXPECT_LT((one - other).abs().max().item<double>(),
             1e-5);  // 1e-7 / |z| times 1 / tau times the largest z / |z|
@@ -32,16 +33,21 @@ TEST(LogitNorm, TheScaleOfTheLogitsDoesNotMatter) {
 
 TEST(LogitNorm, ZeroLogitsGiveLogCAndAFiniteGradient) {
   const auto logits = at::zeros({2, 4, 5}, at::kDouble);
-  EXPECT_LT((logit_norm(logits, labels()) - std::log(5.0)).abs().max().item<double>(), 1e-15);
-  EXPECT_TRUE(gradient_of([](const at::Tensor& x) { return logit_norm(x, labels()).sum(); }, logits)
-                  .isfinite()
-                  .all()
-                  .item<bool>());
+  EXPECT_LT((logit_norm(logits, logit_norm_labels()) - std::log(5.0)).abs().max().item<double>(),
+            1e-15);
+  EXPECT_TRUE(
+      gradient_of([](const at::Tensor& x) { return logit_norm(x, logit_norm_labels()).sum(); },
+                  logits)
+          .isfinite()
+          .all()
+          .item<bool>());
 }
 
 TEST(LogitNorm, GradientAgreesWithFiniteDifferences) {
   for (const double tau : {0.04, 1.0}) {
-    const auto f = [&](const at::Tensor& x) { return logit_norm(x, labels(), {tau}).sum(); };
+    const auto f = [&](const at::Tensor& x) {
+      return logit_norm(x, logit_norm_labels(), {tau}).sum();
+    };
     // At 0.04 third derivatives are up to 1 / tau^3.
     EXPECT_LT(gradient_error(f, made_logits(2, 4, 5)), tau < 1 ? 1e-5 : kGradientTolerance) << tau;
   }
@@ -49,18 +55,20 @@ TEST(LogitNorm, GradientAgreesWithFiniteDifferences) {
 
 TEST(LogitNorm, MembersAreNotCoupled) {
   const auto logits = made_logits(3, 4, 5);
-  const auto whole = logit_norm(logits, labels());
+  const auto whole = logit_norm(logits, logit_norm_labels());
   for (int64_t m = 0; m < 3; ++m)
-    EXPECT_LT(
-        (whole[m] - logit_norm(logits.slice(0, m, m + 1), labels())[0]).abs().max().item<double>(),
-        1e-15);
+    EXPECT_LT((whole[m] - logit_norm(logits.slice(0, m, m + 1), logit_norm_labels())[0])
+                  .abs()
+                  .max()
+                  .item<double>(),
+              1e-15);
 }
 
 TEST(LogitNorm, RefusalsNameArgumentWantedAndGiven) {
   expect_error(ErrorKind::kUsage, "logit_norm: tau: wanted a number > 0, given 0",
-               [] { logit_norm(made_logits(1, 4, 5), labels(), {0}); });
+               [] { logit_norm(made_logits(1, 4, 5), logit_norm_labels(), {0}); });
   expect_error(ErrorKind::kUsage, "logit_norm: labels: wanted [3] Long cpu",
-               [] { logit_norm(made_logits(1, 3, 5), labels()); });
+               [] { logit_norm(made_logits(1, 3, 5), logit_norm_labels()); });
 }
 
 TEST(LogitNorm, SinglePrecisionStaysNearDoubleWithinItsMemory) {

@@ -4,13 +4,14 @@
 #include <cmath>
 
 #include "expect_error.hpp"
+#include "tensors.hpp"
 
 using namespace dissent;
 using namespace dissent::metrics;
 using dissent::testing::expect_error;
 
 namespace {
-at::Tensor longs(std::vector<int64_t> values) { return at::tensor(values, at::kLong); }
+using dissent::testing::longs;
 }  // namespace
 
 TEST(Accuracy, CountsAndNeverTakesMinusOneForRight) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "expect_error.hpp"
+#include "tensors.hpp"
 
 using namespace dissent;
 using namespace dissent::metrics;
@@ -14,7 +15,7 @@ using dissent::testing::expect_error;
 namespace {
 
 constexpr double kRounding = 1e-14;  // of sums of a few hundred terms in [0, 1]
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+using dissent::testing::kInfinity;
 
 // Scores on a grid of quarters (or none, for grid 0), with both infinities among them.
 Ranking made_ranking(int64_t count, uint64_t seed, double grid, bool turned = false) {

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "expect_error.hpp"
+#include "tensors.hpp"
 
 using namespace dissent;
 using namespace dissent::metrics;
@@ -11,7 +12,7 @@ using dissent::testing::expect_error;
 
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+using dissent::testing::kInfinity;
 
 struct Samples {
   at::Tensor scores, positive;

@@ -6,6 +6,7 @@
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"
+#include "tensors.hpp"
 
 using namespace dissent;
 using namespace dissent::metrics;
@@ -25,7 +26,7 @@ Answers made_answers(int64_t count) {
   return {confidence, at::rand({count}, generator, at::kDouble).lt(confidence)};
 }
 
-at::Tensor longs(std::vector<int64_t> values) { return at::tensor(values, at::kLong); }
+using dissent::testing::longs;
 
 }  // namespace
 

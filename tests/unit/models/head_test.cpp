@@ -12,7 +12,7 @@ using namespace dissent;
 
 namespace {
 
-at::Tensor draws(std::vector<int64_t> shape, uint64_t key) {
+at::Tensor head_draws(std::vector<int64_t> shape, uint64_t key) {
   auto values = at::empty(shape, at::kDouble);
   fill_uniform(values, -1, 1, Random(7, Purpose::kNoise, key));
   return values;
@@ -48,7 +48,7 @@ TEST(BlockHead, StartsAsTheReferenceDoes) {
   EXPECT_TRUE(at_name("norm2.weight").eq(1).all().item<bool>());
   EXPECT_TRUE(at_name("mlp.fc1.bias").eq(0).all().item<bool>());
   EXPECT_NEAR(at_name("mlp.fc1.weight").std().item<double>(), 0.02,
-              0.001);  // 16,384 draws: deviation 0.00011
+              0.001);  // 16,384 head_draws: deviation 0.00011
   auto other = at::empty_like(flat);
   head->initialise(other, 1, 1);
   EXPECT_FALSE(at::equal(flat, other));
@@ -60,8 +60,8 @@ TEST(BlockHead, StartsAsTheReferenceDoes) {
 // = 1e-5.
 TEST_P(EveryHead, GradientIsTheDerivative) {
   const auto head = make_head(GetParam(), 11, 23, 5);
-  auto flat = draws({head->layout().size()}, 1), x = draws({6, 11}, 2);
-  const auto cotangent = draws({6, 5}, 3);
+  auto flat = head_draws({head->layout().size()}, 1), x = head_draws({6, 11}, 2);
+  const auto cotangent = head_draws({6, 5}, 3);
   std::vector<at::Tensor> saved;
   head->forward(flat, x, &saved);
   at::Tensor dx;
@@ -71,7 +71,8 @@ TEST_P(EveryHead, GradientIsTheDerivative) {
   };
   const double h = 1e-5;
   for (uint64_t direction = 10; direction < 16; ++direction) {
-    const auto dp = draws({head->layout().size()}, direction), di = draws({6, 11}, direction + 100);
+    const auto dp = head_draws({head->layout().size()}, direction),
+               di = head_draws({6, 11}, direction + 100);
     const double numeric = (value(flat + h * dp, x) - value(flat - h * dp, x)) / (2 * h),
                  analytic = (gradient * dp).sum().item<double>();
     EXPECT_NEAR(numeric, analytic, 1e-6 * std::max(1.0, std::abs(analytic)));
@@ -86,8 +87,8 @@ TEST_P(EveryHead, BitsDoNotDependOnThreads) {
   const auto head = make_head(GetParam(), 257, 1300, 1000);
   auto flat = at::empty({head->layout().size()}, at::kFloat);
   head->initialise(flat, 3, 0);
-  const auto x = draws({33, 257}, 5).to(at::kFloat),
-             cotangent = draws({33, 1000}, 6).to(at::kFloat);
+  const auto x = head_draws({33, 257}, 5).to(at::kFloat),
+             cotangent = head_draws({33, 1000}, 6).to(at::kFloat);
   std::vector<at::Tensor> logits;
   std::vector<at::Tensor> inputs;
   for (const int count : {1, 2, 3}) {
@@ -108,7 +109,7 @@ TEST_P(EveryHead, BitsDoNotDependOnThePlaceInTheStack) {
   const auto head = make_head(GetParam(), 19, 37, 7);
   auto stack = at::empty({3, head->layout().size()}, at::kFloat);
   for (int64_t i = 0; i < 3; ++i) head->initialise(stack[i], 3, 4);
-  const auto x = draws({5, 19}, 5).to(at::kFloat);
+  const auto x = head_draws({5, 19}, 5).to(at::kFloat);
   const auto alone = stack[0].clone();
   for (int64_t i = 0; i < 3; ++i)
     EXPECT_TRUE(at::equal(head->forward(stack[i], x, nullptr), head->forward(alone, x, nullptr)));

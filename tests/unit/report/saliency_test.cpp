@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "self.hpp"
 #include "storage/h5.hpp"
 #include "storage/saliency_file.hpp"
 #include "storage_helpers.hpp"
@@ -12,7 +13,7 @@ using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
+using dissent::testing::self;
 
 // One image of 84 x 84, dark on the left, white on the right; maps: constant, rising to the right,
 // one value.

@@ -11,10 +11,10 @@ using namespace dissent::testing;
 namespace {
 
 // Two members, one sample, three classes.
-const at::Tensor kLogits =
+const at::Tensor kTwoMembers =
     at::tensor({1.0, 3.0, 0.0, /**/ 2.0, 1.0, 0.0}, at::kDouble).view({2, 1, 3});
 
-double value(Aggregation which, const at::Tensor& logits = kLogits) {
+double value(Aggregation which, const at::Tensor& logits = kTwoMembers) {
   return aggregate(which, logits).item<double>();
 }
 
@@ -55,17 +55,17 @@ TEST(Aggregation, NamesAreInTheOrderOfTheEnumeration) {
 }
 
 TEST(Aggregation, TheEnsembleMayPredictOtherwise) {
-  const auto ensemble = log_mean_probabilities(kLogits);
-  EXPECT_NEAR(aggregate(Aggregation::kAverage, kLogits, ensemble).item<double>(),
-              mean_probabilities(kLogits).max().item<double>(), 1e-15);
-  EXPECT_NEAR(aggregate(Aggregation::kEnergy, kLogits, ensemble).item<double>(), 0,
+  const auto ensemble = log_mean_probabilities(kTwoMembers);
+  EXPECT_NEAR(aggregate(Aggregation::kAverage, kTwoMembers, ensemble).item<double>(),
+              mean_probabilities(kTwoMembers).max().item<double>(), 1e-15);
+  EXPECT_NEAR(aggregate(Aggregation::kEnergy, kTwoMembers, ensemble).item<double>(), 0,
               1e-15);  // probabilities sum to 1
-  EXPECT_EQ(aggregate(Aggregation::kAverageMinmax, kLogits,
+  EXPECT_EQ(aggregate(Aggregation::kAverageMinmax, kTwoMembers,
                       at::tensor({9.0, 0.0, 0.0}, at::kDouble).unsqueeze(0))
                 .item<double>(),
             1);
   expect_error(ErrorKind::kUsage, "energy: ensemble: wanted [1, 3] Double cpu, given [3]",
-               [] { aggregate(Aggregation::kEnergy, kLogits, at::ones({3}, at::kDouble)); });
+               [] { aggregate(Aggregation::kEnergy, kTwoMembers, at::ones({3}, at::kDouble)); });
 }
 
 TEST(Aggregation, LogMeanProbabilitiesStayFiniteWhereProbabilitiesUnderflow) {

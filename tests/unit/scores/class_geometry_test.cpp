@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "expect_error.hpp"
+#include "tensors.hpp"
 #include "unit/scores/made_features.hpp"
 
 using namespace dissent;
@@ -13,7 +14,7 @@ using namespace dissent::testing;
 
 namespace {
 
-at::Tensor row(std::vector<double> values) { return at::tensor(values, at::kDouble).unsqueeze(0); }
+using dissent::testing::row;
 
 // Two features, three classes; class 2 has no sample that is classified correctly.
 FitData small() {

@@ -6,6 +6,7 @@
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"
+#include "tensors.hpp"
 
 using namespace dissent;
 using namespace dissent::scores;
@@ -21,7 +22,7 @@ at::Tensor votes(std::vector<int64_t> classes, int64_t count) {
   return at::one_hot(at::tensor(classes, at::kLong), count).to(at::kDouble).unsqueeze(1);
 }
 
-double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
+using dissent::testing::largest;
 
 }  // namespace
 

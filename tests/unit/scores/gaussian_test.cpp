@@ -4,6 +4,7 @@
 
 #include "core/parallel.hpp"
 #include "expect_error.hpp"
+#include "tensors.hpp"
 #include "unit/losses/peak_memory.hpp"
 #include "unit/scores/made_features.hpp"
 
@@ -13,7 +14,7 @@ using namespace dissent::testing;
 
 namespace {
 
-double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
+using dissent::testing::largest;
 
 // max_c -(h - mu_c)^T P (h - mu_c), class by class.
 at::Tensor plain_mds(const FitData& data, const at::Tensor& h) {

@@ -2,6 +2,7 @@
 
 #include "expect_error.hpp"
 #include "scores/weibull.hpp"
+#include "tensors.hpp"
 #include "unit/scores/made_features.hpp"
 
 using namespace dissent;
@@ -10,9 +11,9 @@ using namespace dissent::testing;
 
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+using dissent::testing::kInfinity;
 
-at::Tensor row(std::vector<double> values) { return at::tensor(values, at::kDouble).unsqueeze(0); }
+using dissent::testing::row;
 at::Tensor logs(std::vector<double> values) { return row(values).log(); }
 
 FitData of_validation(const at::Tensor& logits, const at::Tensor& labels = {}) {

@@ -5,6 +5,7 @@
 
 #include "core/parallel.hpp"
 #include "scores/nearest.hpp"
+#include "tensors.hpp"
 #include "unit/scores/made_features.hpp"
 
 using namespace dissent;
@@ -13,7 +14,7 @@ using namespace dissent::testing;
 
 namespace {
 
-double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
+using dissent::testing::largest;
 
 // All squared distances in f64 by differences, sorted; a zero row is at distance 1 from those that
 // are not.

@@ -3,6 +3,7 @@
 #include "core/parallel.hpp"
 #include "expect_error.hpp"
 #include "scores/top_k.hpp"
+#include "tensors.hpp"
 #include "unit/losses/peak_memory.hpp"
 #include "unit/scores/made_features.hpp"
 
@@ -12,7 +13,7 @@ using namespace dissent::testing;
 
 namespace {
 
-double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
+using dissent::testing::largest;
 at::Tensor unit(const at::Tensor& rows) { return rows / rows.norm(2, {1}, true); }
 
 // Bank of directions in the plane, in degrees.

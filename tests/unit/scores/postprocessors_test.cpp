@@ -11,6 +11,7 @@
 
 #include "core/parallel.hpp"
 #include "expect_error.hpp"
+#include "tensors.hpp"
 #include "unit/scores/made_features.hpp"
 
 using namespace dissent;
@@ -25,7 +26,7 @@ at::Tensor score_of(const PostprocessorInfo& info, const FitData& data, const Fe
                     test.features, test.logits);
 }
 
-double largest(const at::Tensor& difference) { return difference.abs().max().item<double>(); }
+using dissent::testing::largest;
 
 at::Tensor* tensor_of(FitData& data, FitField field) {
   switch (field) {

@@ -2,6 +2,7 @@
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"
+#include "tensors.hpp"
 
 using namespace dissent;
 using namespace dissent::scores;
@@ -9,7 +10,7 @@ using namespace dissent::testing;
 
 namespace {
 
-at::Tensor row(std::vector<double> values) { return at::tensor(values, at::kDouble).unsqueeze(0); }
+using dissent::testing::row;
 bool near(const at::Tensor& one, const at::Tensor& other) {
   return at::allclose(one, other, 1e-15, 1e-15);
 }

@@ -1,5 +1,6 @@
 // What the reader says of caches that are not as they should be; writing by several ranks is in
 // tests/mpi/storage.
+#include "self.hpp"
 #include "storage/h5.hpp"
 #include "storage_helpers.hpp"
 
@@ -8,7 +9,7 @@ using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
+using dissent::testing::self;
 
 struct CacheTest : ::testing::Test {
   TempFolder folder{*self};

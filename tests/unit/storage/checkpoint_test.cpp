@@ -1,5 +1,6 @@
 #include "storage/checkpoint.hpp"
 
+#include "self.hpp"
 #include "storage_helpers.hpp"
 
 using namespace dissent;
@@ -7,7 +8,7 @@ using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
+using dissent::testing::self;
 
 struct CheckpointTest : ::testing::Test {
   TempFolder folder{*self};

@@ -1,12 +1,13 @@
 #include "storage/h5.hpp"
 
+#include "self.hpp"
 #include "storage_helpers.hpp"
 
 using namespace dissent;
 using namespace dissent::testing;
 
 namespace {
-auto self = make_self_communicator();
+using dissent::testing::self;
 }
 
 TEST(H5, EveryDtypeComesBack) {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "self.hpp"
 #include "storage/csv.hpp"
 #include "storage_helpers.hpp"
 
@@ -10,7 +11,7 @@ using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
+using dissent::testing::self;
 
 ResultRow row_of(double value) {
   return {"sed",      "run \"a\", first", "ab12", 42,   "a2d", 5,

@@ -1,4 +1,5 @@
 // Files in SED's layout: embed f32 [N * passes, D], label f32 [.., 1], index f32 [.., 1].
+#include "self.hpp"
 #include "storage/cache_file.hpp"
 #include "storage/row_subset.hpp"
 #include "storage_helpers.hpp"
@@ -8,7 +9,7 @@ using namespace dissent::testing;
 
 namespace {
 
-auto self = make_self_communicator();
+using dissent::testing::self;
 
 void write_file(const std::string& path, const at::Tensor& embed, const at::Tensor& label,
                 const at::Tensor& index, bool chunked = false) {

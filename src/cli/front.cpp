@@ -1,0 +1,140 @@
+// dissent: answers what needs no computation (help, configurations, sheets, tables, figures) and
+// becomes dissent-compute for everything else, so that LibTorch, MPI and HDF5 are loaded only where
+// they are used.
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <dissent/error.hpp>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "cli/jobs_resolve.hpp"
+#include "cli/light_verbs.hpp"
+#include "cli/verb.hpp"
+#include "config/described.hpp"
+#include "core/launcher.hpp"
+#include "core/program_paths.hpp"
+#include "core/stop.hpp"
+
+namespace dissent::cli {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+// Schemas and pages as dissent-compute described them when both were built.
+class Described {
+ public:
+  const config::Description& description(const std::string& name) {
+    auto& found = descriptions_[name];
+    if (!found) found = config::Description::from_json(part("schemas", name));
+    return *found;
+  }
+  // The schema refers to the configuration, which is kept.
+  config::Schema schema(const std::string& name) {
+    auto& config = configs_[name];
+    if (!config) config = std::make_unique<config::DescribedConfig>(description(name));
+    return config->schema();
+  }
+  std::string page(const std::string& name) const { return part("pages", name); }
+
+ private:
+  std::string part(const char* kind, const std::string& name) const {
+    static const auto all = nlohmann::json::parse(
+#include "description.inc"
+    );
+    return all.at(kind).at(name);
+  }
+  std::map<std::string, std::optional<config::Description>> descriptions_;
+  std::map<std::string, std::unique_ptr<config::DescribedConfig>> configs_;
+};
+
+// Becomes dissent-compute, still called `name` (ps shows `dissent train ...`). Signals that ask to
+// stop wait until it listens for them.
+[[noreturn]] void become_compute(std::string name, const Arguments& arguments) {
+  const auto program = compute_program();
+  std::vector<char*> argv{name.data()};
+  auto words = arguments;
+  for (auto& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const bool stops_in_order =
+      !words.empty() &&
+      (words[0] == "train" || (words.size() > 1 && words[0] == "jobs" && words[1] == "pack"));
+  if (stops_in_order) hold_stop_signals();
+  execv(program.c_str(), argv.data());
+  DISSENT_FAIL(kUsage, "{} cannot be started: {}", program, std::strerror(errno));
+}
+
+// What of `jobs` starts or checks nothing that computes. The other words are dissent-compute's,
+// which checks configurations in full before anything starts.
+bool is_light(const CommandLine& line) {
+  const auto& word = line.positional()[0];
+  return word == "status" || word == "import" || word == "exec" || word == "stage";
+}
+
+// The exit code, or nothing where it is not for this program.
+std::optional<int> run_here(const std::string& name, const CommandLine& line) {
+  Described described;
+  if (name == "config")
+    return run_config(line, {[&](const std::string& n) { return described.schema(n); },
+                             [&](const std::string& n) { return described.page(n); }});
+  if (name == "imglist") return run_imglist(line);
+  if (name == "tables") return run_tables(line);
+  if (name == "plot" && line.positional()[0] != "saliency") return run_plot(line, nullptr);
+  if (name == "jobs" && is_light(line)) {
+    const auto description = [&](const std::string& n) { return described.description(n); };
+    return run_jobs(line, job_resolver(description, nullptr));
+  }
+  return std::nullopt;
+}
+
+int run(const std::string& program, const Arguments& arguments) {
+  const bool first = launched().rank == 0;
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
+      arguments[0] == "help") {
+    if (first) fmt::print("{}", program_help());
+    return arguments.empty() ? exit_code(ErrorKind::kUsage) : 0;
+  }
+  if (arguments[0] == "--version") {
+    if (first) fmt::print("{}", program_version());
+    return 0;
+  }
+  if (arguments[0] == "--mpi") become_compute(program, arguments);
+  const auto& wanted = verb(arguments[0]);
+  const std::string name = wanted.name;
+  const Arguments rest(arguments.begin() + 1, arguments.end());
+  if (name == "jobs" && !rest.empty() && rest[0] == "pack") become_compute(program, arguments);
+  auto line = wanted.line();
+  if (!line.parse(first, rest)) return 0;
+  // One rank is enough for files that one process writes; sheets may be worked on by many.
+  const bool shared = name == "config" || name == "imglist" || name == "tables" || name == "plot";
+  if (shared && !first) return 0;
+  if (const auto code = run_here(name, line)) return *code;
+  become_compute(program, arguments);
+}
+
+}  // namespace
+}  // namespace dissent::cli
+
+int main(int argc, char** argv) {
+  using namespace dissent;
+  auto logger = spdlog::stderr_logger_st("dissent");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S%z level=%l %v");
+  spdlog::set_default_logger(logger);
+  try {
+    return cli::run(argv[0], {argv + 1, argv + argc});
+  } catch (const Error& error) {
+    // An error of usage is every rank's: the first one says it.
+    if (!error.agreed() || launched().rank == 0) fmt::print(stderr, "dissent: {}\n", error.what());
+    return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "dissent: {}\n", error.what());
+    return exit_code(ErrorKind::kInternal);
+  }
+}

@@ -1,0 +1,34 @@
+#pragma once
+#include <functional>
+#include <string>
+
+#include "cli/command_line.hpp"
+#include "config/schema.hpp"
+#include "jobs/job.hpp"
+#include "report/gnuplot.hpp"
+
+namespace dissent::cli {
+
+// Verbs that compute nothing, for one process: neither LibTorch nor MPI nor HDF5 is needed. Each
+// returns the exit code.
+
+/// What `dissent config` prints: the schema of a verb (train, train-images, cache, evaluate), and
+/// the page of a registry (losses, scores, metrics).
+struct Descriptions {
+  std::function<config::Schema(const std::string& name)> schema;
+  std::function<std::string(const std::string& name)> page;
+};
+int run_config(const CommandLine& line, const Descriptions& descriptions);
+
+int run_imglist(const CommandLine& line);
+int run_tables(const CommandLine& line);
+
+/// draw: report::draw_saliency, for the kind saliency alone, whose maps are tensors.
+using DrawSaliency = void (*)(const std::string& path, const std::vector<int64_t>& images,
+                              int64_t most, report::Canvas canvas);
+int run_plot(const CommandLine& line, DrawSaliency draw);
+
+/// resolve: reads the configurations of a sheet.
+int run_jobs(const CommandLine& line, const jobs::Resolver& resolve);
+
+}  // namespace dissent::cli

@@ -1,0 +1,52 @@
+#include "cli/schemas.hpp"
+
+#include <dissent/metrics/registry.hpp>
+#include <nlohmann/json.hpp>
+
+#include "config/described.hpp"
+#include "losses/registry.hpp"
+#include "scores/postprocessors.hpp"
+#include "train/image_options.hpp"
+#include "train/schema.hpp"
+
+namespace dissent::cli {
+namespace {
+
+config::Schema declared_schema(const std::string& name) {
+  static TrainConfig train;
+  static ImageTrainConfig images;
+  return name == "train"          ? train_schema(train)
+         : name == "train-images" ? image_train_schema(images)
+         : name == "cache"        ? cache_schema()
+                                  : evaluate_schema();
+}
+
+std::string registry_page(const std::string& name) {
+  return name == "losses"   ? losses::losses_page()
+         : name == "scores" ? scores::scores_page()
+                            : metrics::metrics_page();
+}
+
+}  // namespace
+
+Descriptions declared() { return {declared_schema, registry_page}; }
+
+std::string description_literal() {
+  using Json = nlohmann::ordered_json;
+  Json schemas = Json::object(), pages = Json::object();
+  for (const char* name : {"train", "train-images", "cache", "evaluate"})
+    schemas[name] = config::Description::of(declared_schema(name)).to_json();
+  for (const char* name : {"losses", "scores", "metrics"}) pages[name] = registry_page(name);
+  return "R\"description(" + Json{{"schemas", schemas}, {"pages", pages}}.dump() +
+         ")description\"\n";
+}
+
+void check_configuration(const std::string& verb, const config::Document& document) {
+  if (verb != "train" && verb != "plan") return;
+  if (trains_images(document))
+    read_image_train_config(document);
+  else
+    read_train_config(document);
+}
+
+}  // namespace dissent::cli

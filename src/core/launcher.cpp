@@ -1,0 +1,49 @@
+#include "core/launcher.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <vector>
+
+namespace dissent {
+namespace {
+
+std::optional<int> number(const char* name) {
+  const char* text = std::getenv(name);
+  if (!text || !*text) return std::nullopt;
+  char* end = nullptr;
+  const long value = std::strtol(text, &end, 10);
+  return *end ? std::nullopt : std::optional<int>(static_cast<int>(value));
+}
+
+bool any_set(const std::vector<const char*>& names) {
+  for (const char* name : names)
+    if (std::getenv(name)) return true;
+  return false;
+}
+
+}  // namespace
+
+Launched launched() {
+  // What starts ranks, by the variables that it sets for each: number of the rank, number of ranks.
+  struct Launcher {
+    const char *rank, *ranks;
+  };
+  for (const auto& [rank, ranks] :
+       {Launcher{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"}, Launcher{"PMI_RANK", "PMI_SIZE"},
+        Launcher{"PALS_RANKID", "PALS_SIZE"},
+        Launcher{"MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"}})
+    if (const auto found = number(rank))
+      return {*found, std::max(1, number(ranks).value_or(1)), true, rank};
+  // A step of Slurm; a batch script, which is no step, has SLURM_PROCID too. Without PMI
+  // (--mpi=none) its tasks cannot find each other.
+  const auto tasks = number("SLURM_STEP_NUM_TASKS");
+  if (tasks && std::getenv("SLURM_STEP_ID"))
+    return {number("SLURM_PROCID").value_or(0), *tasks,
+            any_set({"PMIX_RANK", "PMIX_NAMESPACE", "PMI_FD"}), "SLURM_STEP_NUM_TASKS"};
+  // Others that speak PMIx (prterun) say no number of ranks.
+  if (const auto found = number("PMIX_RANK")) return {*found, 1, true, "PMIX_RANK"};
+  return {};
+}
+
+}  // namespace dissent

@@ -1,0 +1,36 @@
+#include "core/program_paths.hpp"
+
+#include <dissent/error.hpp>
+#include <filesystem>
+
+namespace dissent {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kCompute = "dissent-compute";
+
+}  // namespace
+
+std::string running_program() { return fs::read_symlink("/proc/self/exe").string(); }
+
+std::string front_program() {
+  const fs::path running = running_program(), folder = running.parent_path();
+  if (running.filename() != kCompute) return running;
+  for (const auto& place : {folder / "dissent", folder / "../../bin/dissent"})
+    if (fs::exists(place)) return place.lexically_normal();
+  return running;
+}
+
+std::string compute_program() {
+  const fs::path running = running_program(), folder = running.parent_path();
+  if (running.filename() == kCompute) return running;
+  const auto beside = folder / kCompute;
+  const auto installed = (folder / "../libexec/dissent" / kCompute).lexically_normal();
+  for (const auto& place : {beside, installed})
+    if (fs::exists(place)) return place;
+  DISSENT_FAIL(kUsage, "{} is not there, which {} needs for this verb; looked for {} and {}",
+               kCompute, running.string(), beside.string(), installed.string());
+}
+
+}  // namespace dissent

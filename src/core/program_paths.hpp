@@ -1,0 +1,18 @@
+#pragma once
+#include <string>
+
+namespace dissent {
+
+// The program is two files: `dissent`, which users start, and `dissent-compute`, which it becomes
+// for what needs LibTorch. They lie side by side (a build folder), or as bin/dissent and
+// libexec/dissent/dissent-compute (an installed tree).
+
+/// The file of the running program.
+std::string running_program();
+/// `dissent` that belongs to the running program; the running one itself where there is none.
+std::string front_program();
+/// `dissent-compute` that belongs to the running program. Error::kUsage that names the places where
+/// it was looked for.
+std::string compute_program();
+
+}  // namespace dissent

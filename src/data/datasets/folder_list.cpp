@@ -1,0 +1,100 @@
+#include "data/datasets/folder_list.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <dissent/error.hpp>
+#include <filesystem>
+#include <map>
+#include <tuple>
+
+namespace dissent {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Image {
+  int64_t label;
+  std::string path, subfolder;
+};
+
+bool is_image(const fs::path& path) {
+  std::string end = path.extension().string();
+  std::transform(end.begin(), end.end(), end.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return end == ".jpg" || end == ".jpeg" || end == ".png";
+}
+
+// The path as the list has it.
+std::string below_root(const std::string& folder, const std::string& root) {
+  if (root.empty()) return fs::path(folder).lexically_normal().string();
+  const auto relative = fs::absolute(folder).lexically_normal().lexically_relative(
+      fs::absolute(root).lexically_normal());
+  DISSENT_CHECK(!relative.empty() && *relative.begin() != "..", kData, "{}: not below the root {}",
+                folder, root);
+  return relative == "." ? "" : relative.string();
+}
+
+void add_images(const std::string& folder, const FolderListOptions& options,
+                std::vector<Image>& images) {
+  DISSENT_CHECK(fs::is_directory(folder), kData, "{}: no such folder", folder);
+  std::string prefix = below_root(folder, options.root);
+  if (!prefix.empty() && prefix.back() != '/') prefix += '/';
+  const size_t before = images.size(), start = folder.size() + (folder.back() == '/' ? 0 : 1);
+  for (const auto& entry :
+       fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink)) {
+    if (!is_image(entry.path()) || entry.is_directory()) continue;
+    const std::string inside = entry.path().string().substr(start);
+    DISSENT_CHECK(inside.find('\n') == std::string::npos, kData,
+                  "{}/{}: a list cannot hold a name with a line break", folder, inside);
+    const size_t slash = inside.find('/');
+    DISSENT_CHECK(
+        options.label || slash != std::string::npos, kData,
+        "{}/{}: in no subfolder, whose name would be its class; give the label of such images",
+        folder, inside);
+    images.push_back(
+        {options.label.value_or(0), prefix + inside, options.label ? "" : inside.substr(0, slash)});
+  }
+  DISSENT_CHECK(images.size() > before, kData, "{}: no files *.jpg, *.jpeg or *.png below it",
+                folder);
+}
+
+std::map<std::string, int64_t> class_numbers(const std::vector<Image>& images,
+                                             const std::vector<std::string>& given) {
+  std::map<std::string, int64_t> numbers;
+  for (const auto& name : given) numbers.emplace(name, std::ssize(numbers));
+  if (!given.empty()) return numbers;
+  for (const auto& image : images) numbers.emplace(image.subfolder, 0);
+  int64_t next = 0;
+  for (auto& [name, label] : numbers) label = next++;
+  return numbers;
+}
+
+}  // namespace
+
+std::string list_folders(const FolderListOptions& options) {
+  std::vector<Image> images;
+  try {
+    for (const auto& folder : options.folders) add_images(folder, options, images);
+  } catch (const fs::filesystem_error& error) {
+    DISSENT_FAIL(kData, "{}: cannot be listed: {}", error.path1().string(), error.code().message());
+  }
+  if (!options.label) {
+    const auto numbers = class_numbers(images, options.classes);
+    for (auto& image : images) {
+      const auto found = numbers.find(image.subfolder);
+      DISSENT_CHECK(found != numbers.end(), kData, "{}: the subfolder {} is none of the {} classes",
+                    image.path, image.subfolder, options.classes.size());
+      image.label = found->second;
+    }
+  }
+  std::sort(images.begin(), images.end(), [](const Image& a, const Image& b) {
+    return std::tie(a.label, a.path) < std::tie(b.label, b.path);
+  });
+  std::string text;
+  for (const auto& image : images) text += fmt::format("{} {}\n", image.path, image.label);
+  return text;
+}
+
+}  // namespace dissent

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# start_test.sh PROGRAM: how the program starts. What computes nothing loads no LibTorch, MPI or HDF5 and takes milliseconds; it says what dissent-compute says;
+# MPI is started where a launcher is, or with --mpi; a signal that asks to stop is heard from the first moment.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+compute=$(dirname "$program")/dissent-compute
+
+# Libraries of dissent itself.
+command="readelf -d dissent"
+readelf -d "$program" > libraries
+for library in torch c10 mpi hdf5 curl gomp cuda; do
+  ! grep NEEDED libraries | grep -qi "$library" || failed "dissent loads $library"
+done
+
+# cheap ARGS...: it ends with 0 and takes less than 50 ms of processor time, the best of three (a first call reads files).
+cheap() {
+  local best=1000 ms _
+  for _ in 1 2 3; do
+    run_timed "$@"
+    ms=$(awk '{ printf "%d", ($1 + $2) * 1000 }' times)
+    [ "$ms" -lt "$best" ] && best=$ms
+  done
+  [ "$best" -lt 50 ] || failed "$best ms of processor time"
+}
+run_timed() {
+  command="dissent $*"
+  status=0
+  TIMEFORMAT='%U %S'
+  { time "$program" "$@" > out 2> err; } 2> times || status=$?
+  expect_exit 0
+}
+cheap --help
+cheap --version
+for verb in train plan cache evaluate config inspect imglist verify export doctor tables plot jobs replay; do
+  cheap "$verb" --help
+  expect_text "usage: dissent $verb"
+done
+cheap config train
+cheap config losses
+cheap tables layouts
+ln -s "$source_dir/jobs" "$source_dir/configs" .
+cheap jobs status jobs/sed_training.csv
+
+# Both programs say the same: pages, sheets, errors of usage.
+same() {
+  command="dissent $*"
+  "$program" "$@" > one.out 2> one.err && status=0 || status=$?
+  local other=0
+  "$compute" "$@" > two.out 2> two.err || other=$?
+  [ "$status" = "$other" ] || failed "exit codes $status and $other"
+  expect_same one.out two.out
+  expect_same one.err two.err
+}
+for name in train train-images cache evaluate; do same config "$name"; same config "$name" --markdown; done
+for name in losses scores metrics nothing; do same config "$name"; done
+for sheet in jobs/*.csv; do same jobs status "$sheet"; done
+same --help
+same --version
+same trian
+same train --forse
+same tables
+same plot curve x --output a.png
+
+# Several ranks: one speaks.
+well 3 config train
+[ "$(grep -c '^experiment = ' out)" = 1 ] || failed "$(grep -c '^experiment = ' out) ranks print the page"
+refused 3 2 "unknown verb 'trian'" -- trian
+
+# Half of an installation.
+mkdir alone
+cp "$program" alone/dissent
+command="dissent without dissent-compute"
+status=0; alone/dissent doctor > out 2> err || status=$?
+expect_exit 2
+expect_one_error_line "dissent-compute is not there" "$work/alone/dissent-compute" "$work/libexec/dissent/dissent-compute"
+status=0; alone/dissent --help > out 2> err || status=$?
+expect_exit 0
+
+# One process by itself runs without MPI, or with it.
+image_set images 100 10
+cache 1 train images
+expect_exit 0
+printf 'experiment = "start"\n[data]\ntrain = "train.cache"\nbatch_size = 20\n[ensemble]\nmembers = 2\nhidden = 16\n[loss.cross_entropy]\n[training]\nepochs = 2\n' > train.toml
+well 1 doctor
+expect_text "no launcher started it, so MPI is not started"
+well 1 --mpi doctor
+expect_text "thread level"
+well 1 train train.toml --quiet --set 'output="one"'
+well 1 --mpi train train.toml --quiet --set 'output="mpi"'
+expect_same one/start/seed-42/checkpoint.h5 mpi/start/seed-42/checkpoint.h5
+(export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0; refused 1 4 "SLURM_STEP_NUM_TASKS says that 2 tasks were started" "srun --mpi=pmix" -- train train.toml; exit "$((failures > 0))") || failures=$((failures + 1))
+
+# Asked to stop while LibTorch is being loaded: a checkpoint, exit code 75, and the run goes on to the bytes of one that was not stopped.
+for signal in USR1 TERM; do
+  command="dissent train, stopped by $signal at once"
+  "$program" train train.toml --quiet --set "output=\"stopped-$signal\"" > out 2> err &
+  sleep 0.05
+  kill -s "$signal" $!
+  status=0; wait $! || status=$?
+  expect_exit 75
+  well 1 train train.toml --quiet --set "output=\"stopped-$signal\""
+  expect_same one/start/seed-42/checkpoint.h5 "stopped-$signal/start/seed-42/checkpoint.h5"
+done
+finish

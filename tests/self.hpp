@@ -1,0 +1,9 @@
+// The group of one process, for tests that need some group.
+#pragma once
+#include "comm/communicator.hpp"
+
+namespace dissent::testing {
+
+inline const std::unique_ptr<Communicator> self = make_self_communicator();
+
+}  // namespace dissent::testing
