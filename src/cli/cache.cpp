@@ -12,8 +12,6 @@
 namespace dissent::cli {
 namespace {
 
-namespace po = boost::program_options;
-
 constexpr int64_t kPieceRows = 4096;  // between two looks at the progress
 
 struct CacheConfig {

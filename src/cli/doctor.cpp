@@ -5,8 +5,6 @@
 namespace dissent::cli {
 namespace {
 
-namespace po = boost::program_options;
-
 // Absolute, without a slash at its end; as given where this process has no folder to start from.
 std::string whole_path(const std::string& path) {
   std::error_code code;

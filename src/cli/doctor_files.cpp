@@ -179,11 +179,14 @@ Finding check_hdf5(Communicator& world, const TrialFolder& folder) {
       "OMPI_MCA_io=romio321 or another --folder";
   if (closing.failed()) return closing.finding(advice, [] { return ok(""); });
   return steps.finding(advice, [&] {
-    return ok(
-        world.rank() == 0
-            ? fmt::format("{} written by {} through MPI-IO and read back by each, in {:.2f} s",
-                          byte_text(all * 8), count_text(world.size(), "rank"), seconds)
-            : "");
+    return ok(world.rank() == 0
+                  ? fmt::format("{} written by {} through {} and read back by each, in {:.2f} s",
+                                byte_text(all * 8), count_text(world.size(), "rank"),
+                                std::string_view(world.backend()) == "mpi"
+                                    ? "MPI-IO"
+                                    : "HDF5's own driver (MPI-IO is for ranks of MPI)",
+                                seconds)
+                  : "");
   });
 }
 

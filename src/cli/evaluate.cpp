@@ -14,8 +14,6 @@
 namespace dissent::cli {
 namespace {
 
-namespace po = boost::program_options;
-
 struct EvaluateVerbConfig {
   EvaluateConfig config;
   RuntimeOptions runtime;

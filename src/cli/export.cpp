@@ -4,8 +4,6 @@
 #include "evaluate/export_ensemble.hpp"
 
 namespace dissent::cli {
-namespace po = boost::program_options;
-
 int run_export(Runtime& runtime, const CommandLine& line) {
   agree(runtime.world(), [&] {
     const auto names = line.get<std::string>("names"), output = line.get<std::string>("output");

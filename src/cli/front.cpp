@@ -63,16 +63,15 @@ class Described {
   auto words = arguments;
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  const bool stops_in_order =
-      !words.empty() &&
-      (words[0] == "train" || (words.size() > 1 && words[0] == "jobs" && words[1] == "pack"));
-  if (stops_in_order) hold_stop_signals();
+  const size_t verb = !words.empty() && words[0] == "--mpi" ? 1 : 0;
+  const auto word = [&](size_t i) { return verb + i < words.size() ? words[verb + i] : ""; };
+  if (word(0) == "train" || (word(0) == "jobs" && word(1) == "pack")) hold_stop_signals();
   execv(program.c_str(), argv.data());
   DISSENT_FAIL(kUsage, "{} cannot be started: {}", program, std::strerror(errno));
 }
 
-// What of `jobs` starts or checks nothing that computes. The other words are dissent-compute's,
-// which checks configurations in full before anything starts.
+// What of `jobs` looks at jobs or runs one. The other words are dissent-compute's, which knows what
+// a training refuses beyond its schema.
 bool is_light(const CommandLine& line) {
   const auto& word = line.positional()[0];
   return word == "status" || word == "import" || word == "exec" || word == "stage";
@@ -95,7 +94,7 @@ std::optional<int> run_here(const std::string& name, const CommandLine& line) {
 }
 
 int run(const std::string& program, const Arguments& arguments) {
-  const bool first = launched().rank == 0;
+  const bool first = is_first_rank();
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
       arguments[0] == "help") {
     if (first) fmt::print("{}", program_help());
@@ -112,9 +111,7 @@ int run(const std::string& program, const Arguments& arguments) {
   if (name == "jobs" && !rest.empty() && rest[0] == "pack") become_compute(program, arguments);
   auto line = wanted.line();
   if (!line.parse(first, rest)) return 0;
-  // One rank is enough for files that one process writes; sheets may be worked on by many.
-  const bool shared = name == "config" || name == "imglist" || name == "tables" || name == "plot";
-  if (shared && !first) return 0;
+  if (wanted.first_rank_alone && !first) return 0;
   if (const auto code = run_here(name, line)) return *code;
   become_compute(program, arguments);
 }
@@ -131,7 +128,8 @@ int main(int argc, char** argv) {
     return cli::run(argv[0], {argv + 1, argv + argc});
   } catch (const Error& error) {
     // An error of usage is every rank's: the first one says it.
-    if (!error.agreed() || launched().rank == 0) fmt::print(stderr, "dissent: {}\n", error.what());
+    if (!error.agreed() || is_first_rank()) fmt::print(stderr, "dissent: {}\n", error.what());
+    if (error.agreed()) let_first_rank_speak();
     return exit_code(error.kind());
   } catch (const std::exception& error) {
     fmt::print(stderr, "dissent: {}\n", error.what());

@@ -11,8 +11,6 @@ namespace dissent::cli {
 namespace {
 
 namespace fs = std::filesystem;
-namespace po = boost::program_options;
-
 void inspect_cache(const std::string& path, bool verify) {
   const auto cache = FeatureCache::open(path);
   const auto& spec = cache.spec();

@@ -43,7 +43,9 @@ const std::map<std::string, RunAlone>& alone() {
          const auto description = [](const std::string& name) {
            return config::Description::of(declared().schema(name));
          };
-         return run_jobs(line, job_resolver(description, check_configuration));
+         // As `dissent` does: what a training would refuse does not keep others from being seen.
+         const bool looks = line.positional()[0] == "status";
+         return run_jobs(line, job_resolver(description, looks ? nullptr : check_configuration));
        }},
       {"replay", run_replay},
   };
@@ -73,13 +75,19 @@ const Verb* verb_alone(const Arguments& arguments) {
 
 int run_alone(const Verb& verb, const Arguments& arguments) {
   start_log(0);
+  const bool first = is_first_rank();
   try {
     auto line = verb.line();
-    if (!line.parse(true, {arguments.begin() + 1, arguments.end()})) return 0;
+    if (!line.parse(first, {arguments.begin() + 1, arguments.end()})) return 0;
+    if (verb.first_rank_alone && !first) return 0;
     return alone().at(verb.name)(line);
   } catch (const Error& error) {
-    fmt::print(stderr, "dissent: {}\n", error.what());
+    if (!error.agreed() || first) fmt::print(stderr, "dissent: {}\n", error.what());
+    if (error.agreed()) let_first_rank_speak();
     return exit_code(error.kind());
+  } catch (const c10::Error& error) {
+    fmt::print(stderr, "dissent: {}\n", error.what_without_backtrace());
+    return exit_code(ErrorKind::kInternal);
   } catch (const std::exception& error) {
     fmt::print(stderr, "dissent: {}\n", error.what());
     return exit_code(ErrorKind::kInternal);
@@ -144,12 +152,12 @@ int main(int argc, char** argv) {
   // As early as can be: until then a signal that asks to stop would kill (front.cpp holds them).
   if (!arguments.empty() && (arguments[0] == "train" || cli::is_pack(arguments)))
     install_stop_handlers();
-  // A build asks what `dissent` is to know.
-  if (arguments.size() == 2 && arguments[0] == "--describe") {
-    atomic_write_text(arguments[1], cli::description_literal());
-    return 0;
-  }
   try {
+    // A build asks what `dissent` is to know.
+    if (arguments.size() == 2 && arguments[0] == "--describe") {
+      atomic_write_text(arguments[1], cli::description_literal());
+      return 0;
+    }
     if (const auto* verb = cli::verb_alone(arguments)) return cli::run_alone(*verb, arguments);
     Runtime runtime(argc, argv, 600, mpi ? UseMpi::kAlways : UseMpi::kIfLaunched);
     cli::start_log(runtime.world().rank());
@@ -162,8 +170,12 @@ int main(int argc, char** argv) {
     } catch (const std::exception& error) {
       return cli::report(runtime, ErrorKind::kInternal, error.what(), false);
     }
-  } catch (const std::exception& error) {  // MPI is not there: each process finds that
-    if (launched().rank == 0) fmt::print(stderr, "dissent: {}\n", error.what());
+  } catch (const Error& error) {  // before MPI was there; agreed: each process finds it
+    if (!error.agreed() || launched().rank == 0) fmt::print(stderr, "dissent: {}\n", error.what());
+    if (error.agreed()) let_first_rank_speak();
+    return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "dissent: {}\n", error.what());
     return exit_code(ErrorKind::kComm);
   }
 }

@@ -17,7 +17,6 @@ namespace dissent::cli {
 namespace {
 
 namespace fs = std::filesystem;
-namespace po = boost::program_options;
 using Json = nlohmann::json;
 
 // What a run wrote down of itself.

@@ -20,8 +20,6 @@ namespace dissent::cli {
 namespace {
 
 namespace fs = std::filesystem;
-namespace po = boost::program_options;
-
 constexpr int kExitStopped = 75;  // EX_TEMPFAIL: a checkpoint is written, start again to go on
 
 enum class Found { kNothing, kUnfinished, kFinished };

@@ -156,7 +156,8 @@ CommandLine doctor_line() {
                    "Says whether this machine, job and folder are ready for the other verbs: start "
                    "it as they will be started, with mpirun or srun and as many ranks.\n"
                    "A line a check: ok, skipped, warning or failed, what was found, and what to "
-                   "do. Exit code 5 if a check failed, 4 if a message never came.",
+                   "do. Exit code 5 if a check failed, 4 if a message never came or MPI does not "
+                   "know the launcher.",
                    "", 0);
   line.option("folder", po::value<std::string>()->default_value("."),
               "where to try files: the file system of results and caches")
@@ -327,14 +328,15 @@ const std::vector<Verb>& verbs() {
       {"plan", "what a training would cost: memory, bytes moved, storage, time", plan_line},
       {"cache", "turn an image set into a sharded feature cache", cache_line},
       {"evaluate", "accuracy and out-of-distribution detection of trained runs", evaluate_line},
-      {"config", "print every key with type, default and meaning", config_line},
+      {"config", "print every key with type, default and meaning", config_line, true},
       {"inspect", "say what is in a cache, checkpoint or result file", inspect_line},
-      {"imglist", "list the images of folders, for sets that are read from lists", imglist_line},
+      {"imglist", "list the images of folders, for sets that are read from lists", imglist_line,
+       true},
       {"verify", "compare this program with reference cases", verify_line},
       {"export", "write a trained ensemble as safetensors, one file a member", export_line},
       {"doctor", "say whether this machine, job and folder are ready", doctor_line},
-      {"tables", "tables over seeds from result files", tables_line},
-      {"plot", "figures of runs and results, TensorBoard event files", plot_line},
+      {"tables", "tables over seeds from result files", tables_line, true},
+      {"plot", "figures of runs and results, TensorBoard event files", plot_line, true},
       {"jobs", "run the experiments of a CSV sheet, here or on Slurm; their state", jobs_line},
       {"replay", "run again from a run's own record, and compare", replay_line},
   };

@@ -12,6 +12,9 @@ struct Verb {
   const char* name;
   const char* summary;
   CommandLine (*line)();
+  /// One process does it all: under a launcher the first rank does, and the others have nothing to
+  /// do. (jobs and replay are for one process too, but any number of submitters may share a sheet.)
+  bool first_rank_alone = false;
 };
 
 /// The one table of verbs.

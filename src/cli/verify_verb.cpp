@@ -4,10 +4,6 @@
 #include "cli/verify.hpp"
 
 namespace dissent::cli {
-namespace {
-namespace po = boost::program_options;
-}
-
 int run_verify_verb(Runtime& runtime, const CommandLine& line) {
   int64_t code = 0;
   agree(runtime.world(), [&] {

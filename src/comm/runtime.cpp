@@ -37,13 +37,26 @@ struct Runtime::FailureMark {
   int* failed = nullptr;
 };
 
+namespace {
+
+// What every process of the job finds alike, before its ranks can talk.
+[[noreturn]] void refuse(std::string message) {
+  Error error(ErrorKind::kComm, std::move(message), __FILE__, __LINE__);
+  error.set_agreed();
+  throw error;
+}
+
+}  // namespace
+
 Runtime::Runtime(int argc, char** argv, double timeout_s, UseMpi use) {
   const auto launch = launched();
-  DISSENT_CHECK(launch.has_mpi || launch.ranks <= 1, kComm,
-                "{} says that {} tasks were started, but none of PMIX_RANK, PMIX_NAMESPACE and "
-                "PMI_FD is set: MPI would see {} programs of one rank. Start it with srun "
-                "--mpi=pmix (srun --mpi=list says what there is) or mpirun",
-                launch.by, launch.ranks, launch.ranks);
+  if (!launch.has_mpi && launch.ranks > 1)
+    refuse(
+        fmt::format("{} says that {} tasks were started, but none of PMIX_RANK, PMIX_NAMESPACE and "
+                    "PMI_FD is set: MPI would see {} programs of one rank. Start it with srun "
+                    "--mpi=pmix (srun --mpi=list says what there is) or mpirun; a process that is "
+                    "meant to be alone, with env -u {}",
+                    launch.by, launch.ranks, launch.ranks, launch.by));
   mpi_ = use == UseMpi::kAlways || launch.has_mpi;
   if (mpi_) {
     int provided = 0;
@@ -54,10 +67,11 @@ Runtime::Runtime(int argc, char** argv, double timeout_s, UseMpi use) {
     DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
     world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, timeout_s);
-    DISSENT_CHECK(world_->size() == launch.ranks || launch.ranks <= 1 || world_->size() > 1, kComm,
-                  "{} says that {} ranks were started, MPI knows of one: the launcher belongs to "
-                  "another MPI than the program's ({})",
-                  launch.by, launch.ranks, mpi_library());
+    if (world_->size() == 1 && launch.ranks > 1)
+      refuse(
+          fmt::format("{} says that {} ranks were started, MPI knows of one: the launcher "
+                      "belongs to another MPI than the program's ({})",
+                      launch.by, launch.ranks, mpi_library()));
   } else {
     world_ = make_self_communicator();
     world_->wait_settings().timeout_s = timeout_s;

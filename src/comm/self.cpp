@@ -5,6 +5,10 @@ namespace {
 
 class SelfCommunicator final : public Communicator {
  public:
+  SelfCommunicator() = default;
+  explicit SelfCommunicator(std::shared_ptr<WaitSettings> settings) {
+    settings_ = std::move(settings);
+  }
   int rank() const override { return 0; }
   int size() const override { return 1; }
   const char* backend() const override { return "self"; }
@@ -17,10 +21,10 @@ class SelfCommunicator final : public Communicator {
   void broadcast(at::Tensor&, int) override {}
   void barrier() override {}
   std::unique_ptr<Communicator> split(int, int) override {
-    return std::make_unique<SelfCommunicator>();
+    return std::make_unique<SelfCommunicator>(settings_);
   }
   std::unique_ptr<Communicator> split_by_node() override {
-    return std::make_unique<SelfCommunicator>();
+    return std::make_unique<SelfCommunicator>(settings_);
   }
 };
 

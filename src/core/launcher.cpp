@@ -1,8 +1,10 @@
 #include "core/launcher.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <optional>
+#include <thread>
 #include <vector>
 
 namespace dissent {
@@ -44,6 +46,15 @@ Launched launched() {
   // Others that speak PMIx (prterun) say no number of ranks.
   if (const auto found = number("PMIX_RANK")) return {*found, 1, true, "PMIX_RANK"};
   return {};
+}
+
+bool is_first_rank() {
+  const auto launch = launched();
+  return !launch.has_mpi || launch.rank == 0;
+}
+
+void let_first_rank_speak() {
+  if (!is_first_rank()) std::this_thread::sleep_for(std::chrono::seconds(2));
 }
 
 }  // namespace dissent

@@ -12,4 +12,12 @@ struct Launched {
 };
 Launched launched();
 
+/// Whether this process is the one of its job that speaks, and writes what one process writes: rank
+/// 0, or any process that cannot know of others.
+bool is_first_rank();
+
+/// For an error that every rank of a job finds: waits a moment on the others, so that the first one
+/// has said it before a launcher ends the job because of them.
+void let_first_rank_speak();
+
 }  // namespace dissent

@@ -54,6 +54,10 @@ same() {
 for name in train train-images cache evaluate; do same config "$name"; same config "$name" --markdown; done
 for name in losses scores metrics nothing; do same config "$name"; done
 for sheet in jobs/*.csv; do same jobs status "$sheet"; done
+printf 'verb,config,set:ensemble.active\ntrain,contrary.toml,5\n' > contrary.csv
+printf '[data]\ntrain = "x.cache"\n[ensemble]\nmembers = 2\n[loss.cross_entropy]\n' > contrary.toml
+same jobs status contrary.csv
+refused 1 2 "ensemble.active" -- jobs run contrary.csv
 same --help
 same --version
 same trian
@@ -65,6 +69,15 @@ same plot curve x --output a.png
 well 3 config train
 [ "$(grep -c '^experiment = ' out)" = 1 ] || failed "$(grep -c '^experiment = ' out) ranks print the page"
 refused 3 2 "unknown verb 'trian'" -- trian
+
+"$source_dir/scripts/mpirun" 3 "$compute" config train > out 2> err
+[ "$(grep -c '^experiment = ' out)" = 1 ] || failed "dissent-compute: $(grep -c '^experiment = ' out) ranks print the page"
+command="dissent trian, the first rank later than the others"
+"$source_dir/scripts/mpirun" 1 sh -c 'sleep 0.5; exec "$0" trian' "$program" : -n 2 "$program" trian > out 2> err && status=0 || status=$?
+expect_exit 2
+expect_one_error_line "unknown verb 'trian'"
+# Tasks of a step without PMI do not know of each other: each does what it is told.
+(export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=1; well 1 config train; expect_text "experiment = "; exit "$((failures > 0))") || failures=$((failures + 1))
 
 # Half of an installation.
 mkdir alone
@@ -93,7 +106,9 @@ expect_same one/start/seed-42/checkpoint.h5 mpi/start/seed-42/checkpoint.h5
 # Asked to stop while LibTorch is being loaded: a checkpoint, exit code 75, and the run goes on to the bytes of one that was not stopped.
 for signal in USR1 TERM; do
   command="dissent train, stopped by $signal at once"
-  "$program" train train.toml --quiet --set "output=\"stopped-$signal\"" > out 2> err &
+  mpi=()
+  [ "$signal" = TERM ] && mpi=(--mpi)
+  "$program" "${mpi[@]}" train train.toml --quiet --set "output=\"stopped-$signal\"" > out 2> err &
   sleep 0.05
   kill -s "$signal" $!
   status=0; wait $! || status=$?
