@@ -4,7 +4,7 @@
 # line. So sources are compiled several to a unit, names in unnamed namespaces are unique within a module, and the precompiled header holds what most
 # sources need and nothing that instantiates templates in each of them. docs/performance.md has the table of targets.
 option(DISSENT_UNITY "Compile several sources of a module as one unit" ON)
-set(DISSENT_UNIT_SOURCES 8)  # a unit takes 5 to 25 s: enough units for as many cores as machines have
+set(DISSENT_UNIT_SOURCES 8 CACHE STRING "Sources of a unit; 0: all of a module")  # a unit takes 5 to 25 s: enough units for as many cores as machines have
 
 # Flags and include folders, of everything; no library but fmt.
 add_library(dissent_light_options INTERFACE)

@@ -11,7 +11,7 @@
 namespace dissent::cli {
 namespace {
 
-constexpr const char* kAdvice = "correct the file; `dissent config VERB` prints every key";
+constexpr const char* kConfigAdvice = "correct the file; `dissent config VERB` prints every key";
 
 // Bytes of the sets that a training keeps in the memory of a node, whole.
 int64_t resident_bytes(const CacheDataOptions& data) {
@@ -42,7 +42,7 @@ Finding check_training(Communicator& world, const config::Document& document) {
     room = std::min(available_memory_bytes(),
                     node->size() > 1 ? free_bytes("/dev/shm") : available_memory_bytes());
   });
-  return steps.finding(kAdvice, [&] {
+  return steps.finding(kConfigAdvice, [&] {
     if (node->rank() != 0) return ok("");
     const std::string text = fmt::format(
         "{}: a training on {} x {} x {} ranks (runs, members, data), its caches take {} of a "
@@ -69,7 +69,7 @@ Finding check_image_training(Communicator& world, const config::Document& docume
                          config.ensemble.members, config.data.batch_size);
   });
   steps.run([&] { images = open_image_train_data(config).train.source->rows(); });
-  return steps.finding(kAdvice, [&] {
+  return steps.finding(kConfigAdvice, [&] {
     return ok(fmt::format(
         "{}: a training of {} on {} images on {} x {} x {} ranks (runs, members, data)",
         document.name(), config.ensemble.model, images, shape.runs, shape.members, shape.data));
@@ -85,7 +85,7 @@ Finding check_config(Communicator& world, const config::Document& document) {
     if (!document.find(verb) && !document.find(key)) continue;
     Steps steps(world);
     steps.run([&, read = schema] { config::read(document, read()); });
-    return steps.finding(kAdvice, [&, name = verb] {
+    return steps.finding(kConfigAdvice, [&, name = verb] {
       return ok(
           fmt::format("{}: the keys of `dissent {}` are as they should be", document.name(), name));
     });

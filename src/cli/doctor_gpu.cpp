@@ -191,13 +191,15 @@ Finding check_nccl(Communicator& world, double timeout_s) {
 #else
 
 namespace {
-constexpr const char* kAdvice =
+constexpr const char* kGpuAdvice =
     "nothing for the CPU; else build with a CUDA toolkit, NCCL and a LibTorch with CUDA "
     "(docs/gpu.md)";
 }
-Finding check_gpu(Communicator&) { return skipped("this program was built without CUDA", kAdvice); }
+Finding check_gpu(Communicator&) {
+  return skipped("this program was built without CUDA", kGpuAdvice);
+}
 Finding check_nccl(Communicator&, double) {
-  return skipped("this program was built without NCCL", kAdvice);
+  return skipped("this program was built without NCCL", kGpuAdvice);
 }
 
 #endif

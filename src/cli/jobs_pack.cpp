@@ -15,8 +15,6 @@
 namespace dissent::cli {
 namespace {
 
-constexpr int kExitStopped = 75;
-
 // The sign of life of a job while its ranks compute: a thread of the group's first rank, which
 // writes files only.
 class Beating {

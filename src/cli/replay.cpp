@@ -17,12 +17,11 @@ namespace dissent::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
 // What a run wrote down of itself.
 struct Record {
   std::string folder, config;
-  Json provenance;
+  nlohmann::json provenance;
   int64_t members = 1, data = 1, threads = 1;
   std::string device;
 };
@@ -30,7 +29,7 @@ struct Record {
 Record read_record(const std::string& folder) {
   Record record{folder, folder + "/config.toml", {}, 1, 1, 1, ""};
   try {
-    record.provenance = Json::parse(read_text(folder + "/provenance.json"));
+    record.provenance = nlohmann::json::parse(read_text(folder + "/provenance.json"));
     record.members = record.provenance.at("grid").at("members");
     record.data = record.provenance.at("grid").at("data");
     record.threads = record.provenance.at("threads_a_rank");
@@ -38,7 +37,7 @@ Record read_record(const std::string& folder) {
     DISSENT_CHECK(record.provenance.at("state") == "finished", kData,
                   "{}: the run is not finished: its state is {}", folder,
                   record.provenance.at("state").get<std::string>());
-  } catch (const Json::exception& error) {
+  } catch (const nlohmann::json::exception& error) {
     DISSENT_FAIL(kData, "{}/provenance.json: {}", folder, error.what());
   }
   return record;

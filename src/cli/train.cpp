@@ -20,7 +20,6 @@ namespace dissent::cli {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr int kExitStopped = 75;  // EX_TEMPFAIL: a checkpoint is written, start again to go on
 
 enum class Found { kNothing, kUnfinished, kFinished };
 

@@ -1,5 +1,7 @@
 #include "cli/verify_case.hpp"
 
+#include <dissent/metrics/accuracy.hpp>
+
 #include <cmath>
 #include <limits>
 
@@ -129,6 +131,12 @@ std::vector<std::string> Checker::missing() const {
   for (const auto& [name, tensor] : case_.grad)
     if (compared_.count("grad/" + name) == 0) names.push_back("grad/" + name);
   return names;
+}
+
+double accuracy(const at::Tensor& predictions, const at::Tensor& labels) {
+  metrics::Accuracy state;
+  state.update(predictions, labels);
+  return state.finish();
 }
 
 }  // namespace dissent::cli

@@ -108,4 +108,7 @@ const std::vector<CaseHandler>& image_step_handlers();
 const std::vector<CaseHandler>& network_handlers();
 const std::vector<CaseHandler>& preprocess_handlers();
 
+/// Share of right predictions.
+double accuracy(const at::Tensor& predictions, const at::Tensor& labels);
+
 }  // namespace dissent::cli

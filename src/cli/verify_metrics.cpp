@@ -10,12 +10,6 @@
 namespace dissent::cli {
 namespace {
 
-double accuracy(const at::Tensor& predictions, const at::Tensor& labels) {
-  metrics::Accuracy state;
-  state.update(predictions, labels);
-  return state.finish();
-}
-
 // Members' logits [M, N, C]: ensemble, best, mean and each member.
 void check_member_accuracies(const Case& reference, Checker& checker) {
   const auto &logits = reference.input("logits"), &labels = reference.input("labels");

@@ -85,12 +85,6 @@ void check_product_of_experts(const Case& reference, Checker& checker) {
   checker.output("output", scores::product_of_experts(reference.input("logits")));
 }
 
-double accuracy(const at::Tensor& predictions, const at::Tensor& labels) {
-  metrics::Accuracy state;
-  state.update(predictions, labels);
-  return state.finish();
-}
-
 // Accuracies of mapped outputs [M, N, K] and of the mean logit mapped the same way, soup [N, K].
 void check_subset_accuracies(const Case& reference, Checker& checker, const at::Tensor& mapped,
                              const at::Tensor& soup) {

@@ -12,7 +12,7 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kTaskRows = 8;
+constexpr int64_t kLoadRows = 8;
 constexpr int64_t kNamed = 10;  // damaged images that are logged one by one
 
 // What a damaged image's error says; rethrows anything else.
@@ -36,14 +36,14 @@ struct ImageLoader::Job {
     batch.rows = request.rows;
     batch.x = at::empty({count, 3, size, size}, at::kFloat);
     batch.labels = request.source->labels().index_select(0, at::tensor(request.rows, at::kLong));
-    tasks = waiting = (count + kTaskRows - 1) / kTaskRows;
+    tasks = waiting = (count + kLoadRows - 1) / kLoadRows;
   }
 
   void run(int64_t task) {
     const int64_t pixels = 3 * transform.options().size * transform.options().size;
     auto* out = batch.x.data_ptr<float>();
-    for (int64_t i = task * kTaskRows;
-         i < std::min<int64_t>(std::ssize(request.rows), (task + 1) * kTaskRows); ++i) {
+    for (int64_t i = task * kLoadRows;
+         i < std::min<int64_t>(std::ssize(request.rows), (task + 1) * kLoadRows); ++i) {
       try {
         const int64_t row = request.rows[i];
         const auto wanted = [&](int64_t height, int64_t width) {

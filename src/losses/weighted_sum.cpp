@@ -4,6 +4,8 @@
 
 namespace dissent::losses {
 
+bool is_base(const LossTerm& term) { return find_loss(term.name).kind == LossKind::kBase; }
+
 WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& base,
                          const LossInput& diversity, int64_t epoch, int64_t step) {
   WeightedSum sum;

@@ -13,6 +13,9 @@ struct LossTerm {
   std::any options = {};  ///< the struct of the loss, or empty for its defaults
 };
 
+/// Whether the term is a loss of kind base: of each member by itself.
+bool is_base(const LossTerm& term);
+
 struct WeightedSum {
   struct Value {
     std::string name;

@@ -9,7 +9,7 @@ namespace dissent {
 namespace {
 
 constexpr const char* kCheckpointFormat = "dissent-checkpoint";
-constexpr int64_t kVersion = 1;
+constexpr int64_t kCheckpointVersion = 1;
 constexpr int64_t kObjectBytes =
     4096;  // of a dataset, group or attribute beside its values, at most
 
@@ -87,7 +87,7 @@ void CheckpointWriter::create(const std::string& temporary) const {
     bytes += c10::multiply_integers(slab.shape) * slab.local.element_size();
   auto file = h5_create(temporary, bytes);
   h5_write_attribute(file, "/", "format", kCheckpointFormat, temporary);
-  h5_write_attribute(file, "/", "version", kVersion, temporary);
+  h5_write_attribute(file, "/", "version", kCheckpointVersion, temporary);
   h5_write_text(file, "config", config_text_, temporary);
   h5_write_attribute(file, "config", "hash", config_hash_, temporary);
   h5_add_group(file, "progress", temporary);
@@ -154,8 +154,8 @@ CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
              version = h5_read_attribute(file_, "/", "version", path_);
   DISSENT_CHECK(format == H5Value(kCheckpointFormat), kData,
                 "{}: not a checkpoint: its format is not \"{}\"", path_, kCheckpointFormat);
-  DISSENT_CHECK(version == H5Value(kVersion), kData, "{}: a checkpoint of another version than {}",
-                path_, kVersion);
+  DISSENT_CHECK(version == H5Value(kCheckpointVersion), kData,
+                "{}: a checkpoint of another version than {}", path_, kCheckpointVersion);
   config_text_ = h5_read_text(file_, "config", path_);
   const auto hash = h5_read_attribute(file_, "config", "hash", path_);
   DISSENT_CHECK(std::holds_alternative<std::string>(hash), kData,

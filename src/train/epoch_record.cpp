@@ -17,6 +17,12 @@ std::vector<double> numbers_of(const EpochRecord& r) {
   return numbers;
 }
 
+at::Tensor records_tensor(const std::vector<EpochRecord>& records) {
+  std::vector<at::Tensor> rows;
+  for (const auto& record : records) rows.push_back(at::tensor(numbers_of(record), at::kDouble));
+  return rows.empty() ? at::Tensor() : at::stack(rows);
+}
+
 EpochRecord record_of(const std::vector<double>& n, size_t losses) {
   const auto after = n.begin() + 5 + static_cast<std::ptrdiff_t>(losses);
   return {.epoch = static_cast<int64_t>(n[0]),

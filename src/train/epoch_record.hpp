@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,12 @@ struct EpochRecord {
   std::vector<double> gradients;  ///< of each member three: norm of the base losses' gradient, of
                                   ///< the others', angle between them; NaN where not looked at
 };
+inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
 /// The record as numbers, and back; losses: number of the objective's terms.
 std::vector<double> numbers_of(const EpochRecord& record);
+/// Records as rows [epochs, numbers] f64; undefined without any.
+at::Tensor records_tensor(const std::vector<EpochRecord>& records);
 EpochRecord record_of(const std::vector<double>& numbers, size_t losses);
 
 /// What the program is told of a run beside its configuration.

@@ -22,7 +22,6 @@ namespace {
 // Columns of the table of an epoch's steps. Each row is filled by one rank, the others hold zeros:
 // summing over ranks is exact.
 enum Column : int64_t { kColumnTotal, kColumnSkipped, kColumnTerms };
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 

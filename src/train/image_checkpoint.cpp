@@ -25,12 +25,6 @@ void each_discriminator_tensor(const ImageRun& run, const Visit& visit) {
       visit(fmt::format("discriminator/{}/{}", state, i), tensors[i]);
 }
 
-at::Tensor records_tensor(const std::vector<EpochRecord>& records) {
-  std::vector<at::Tensor> rows;
-  for (const auto& record : records) rows.push_back(at::tensor(numbers_of(record), at::kDouble));
-  return rows.empty() ? at::Tensor() : at::stack(rows);
-}
-
 }  // namespace
 
 void write_image_checkpoint(const std::string& path, const ImageRun& run, const RunContext& context,

@@ -15,10 +15,6 @@ using losses::Field;
 
 constexpr double kPasses = 3;  // a forward and a backward pass, in forward passes
 
-bool is_base(const losses::LossTerm& term) {
-  return losses::find_loss(term.name).kind == losses::LossKind::kBase;
-}
-
 int64_t up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 // Networks of the rank that holds most, and its images of a batch.

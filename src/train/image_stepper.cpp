@@ -23,7 +23,6 @@ using losses::MemberInputs;
 bool has(const std::vector<Field>& fields, Field field) {
   return std::find(fields.begin(), fields.end(), field) != fields.end();
 }
-bool is_base(const LossTerm& term) { return losses::find_loss(term.name).kind == LossKind::kBase; }
 losses::LossTraits traits_of(const LossTerm& term) {
   return losses::traits_of(losses::find_loss(term.name), term.options);
 }

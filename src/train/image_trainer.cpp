@@ -17,7 +17,6 @@ namespace dissent {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr uint64_t kDiscriminatorSeed =
     0x64696365;  // keeps its draws apart from those of the members
 

@@ -5,12 +5,6 @@
 namespace dissent {
 namespace {
 
-at::Tensor records_tensor(const std::vector<EpochRecord>& records) {
-  std::vector<at::Tensor> rows;
-  for (const auto& record : records) rows.push_back(at::tensor(numbers_of(record), at::kDouble));
-  return rows.empty() ? at::Tensor() : at::stack(rows);
-}
-
 std::vector<EpochRecord> records_from(const at::Tensor& table, size_t losses) {
   std::vector<EpochRecord> records;
   const auto* values = table.const_data_ptr<double>();

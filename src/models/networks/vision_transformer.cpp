@@ -7,7 +7,7 @@
 namespace dissent {
 namespace {
 constexpr double kTokenDeviation = 0.02;
-constexpr double kGammaStart = 1e-4;
+constexpr double kLayerScaleStart = 1e-4;
 }  // namespace
 
 VisionTransformer::VisionTransformer(const VisionTransformerOptions& options)
@@ -44,9 +44,9 @@ VisionTransformer::Block VisionTransformer::add_block(const std::string& name) {
                 hidden = static_cast<int64_t>(static_cast<double>(dim) * options_.mlp_ratio);
   Block block;
   block.gamma_1 =
-      add_parameter(parts_, name + ".gamma_1", {dim}, {Initial::Kind::kConstant, kGammaStart});
+      add_parameter(parts_, name + ".gamma_1", {dim}, {Initial::Kind::kConstant, kLayerScaleStart});
   block.gamma_2 =
-      add_parameter(parts_, name + ".gamma_2", {dim}, {Initial::Kind::kConstant, kGammaStart});
+      add_parameter(parts_, name + ".gamma_2", {dim}, {Initial::Kind::kConstant, kLayerScaleStart});
   block.norm1 = add_layer_norm(parts_, name + ".norm1", dim, options_.norm_eps);
   block.qkv = add_transformer_linear(parts_, name + ".attn.qkv",
                                      {.in = dim, .out = 3 * dim, .bias = options_.qkv_bias});

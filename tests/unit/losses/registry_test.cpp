@@ -16,7 +16,7 @@ using namespace dissent::testing;
 
 namespace {
 
-const std::vector<int64_t> kAll = {0, 1, 2, 3};
+const std::vector<int64_t> kEveryMember = {0, 1, 2, 3};
 
 struct Variant {
   std::string name;
@@ -67,26 +67,27 @@ TEST(LossTable, ValuesAreFiniteScalarsWithAGradient) {
   const MadeEnsemble made;
   for (const auto& variant : variants())
     for (const auto dtype : {at::kDouble, at::kFloat}) {
-      const auto input = made.input(kAll, 0, 6, dtype);
+      const auto input = made.input(kEveryMember, 0, 6, dtype);
       const auto value = evaluate(variant.name, input, variant.options);
       EXPECT_EQ(value.dim(), 0) << variant.name;
       EXPECT_EQ(value.scalar_type(), dtype) << variant.name;
       EXPECT_TRUE(value.isfinite().item<bool>()) << variant.name;
       EXPECT_TRUE(value.requires_grad()) << variant.name;
-      EXPECT_NEAR(value.item<double>(), value_of(variant, made.input(kAll)), 1e-4) << variant.name;
+      EXPECT_NEAR(value.item<double>(), value_of(variant, made.input(kEveryMember)), 1e-4)
+          << variant.name;
     }
 }
 
 TEST(LossTable, OneSampleIsEnough) {
   const MadeEnsemble made;
   for (const auto& variant : variants())
-    EXPECT_TRUE(std::isfinite(value_of(variant, made.input(kAll, 2, 1)))) << variant.name;
+    EXPECT_TRUE(std::isfinite(value_of(variant, made.input(kEveryMember, 2, 1)))) << variant.name;
 }
 
 TEST(LossTable, OrderOfMembersDoesNotMatter) {
   const MadeEnsemble made;
   for (const auto& variant : variants()) {
-    auto one = made.input(kAll), other = made.input({2, 0, 3, 1});
+    auto one = made.input(kEveryMember), other = made.input({2, 0, 3, 1});
     one.drawn_member = 3;  // the same member
     other.drawn_member = 2;
     if (variant.name == "dice")
@@ -112,9 +113,9 @@ TEST(LossTable, FewestMembersAreEnoughAndOneLessIsAnError) {
 TEST(LossTable, ALossThatIsAMeanOverSamplesIsThatOfItsHalves) {
   const MadeEnsemble made;
   for (const auto& variant : variants()) {
-    const double whole = value_of(variant, made.input(kAll)),
-                 halves = (value_of(variant, made.input(kAll, 0, 3)) +
-                           value_of(variant, made.input(kAll, 3, 3))) /
+    const double whole = value_of(variant, made.input(kEveryMember)),
+                 halves = (value_of(variant, made.input(kEveryMember, 0, 3)) +
+                           value_of(variant, made.input(kEveryMember, 3, 3))) /
                           2;
     if (traits_of(variant).nonlinear_in_batch)
       EXPECT_GT(std::abs(whole - halves), 1e-6) << variant.name;
@@ -131,9 +132,9 @@ TEST(LossTable, ALossThatExchangesNothingIsTheMeanOfItsMembers) {
       EXPECT_FALSE(traits.exchanged.empty()) << variant.name;
       continue;
     }
-    const double whole = value_of(variant, made.input(kAll));
+    const double whole = value_of(variant, made.input(kEveryMember));
     double mean = 0;
-    for (const int64_t m : kAll) mean += value_of(variant, made.input({m})) / 4;
+    for (const int64_t m : kEveryMember) mean += value_of(variant, made.input({m})) / 4;
     if (traits.exchanged.empty())
       EXPECT_NEAR(whole, mean, 1e-12) << variant.name;
     else
@@ -143,7 +144,7 @@ TEST(LossTable, ALossThatExchangesNothingIsTheMeanOfItsMembers) {
 
 TEST(LossTable, WhatIsNeededIsAskedForByNameAndNothingElseIsRead) {
   const MadeEnsemble made;
-  const auto full = made.input(kAll);
+  const auto full = made.input(kEveryMember);
   const auto with = [&](const std::vector<Field>& fields) {
     LossInput input;
     for (const auto field : fields) {
