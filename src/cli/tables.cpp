@@ -1,4 +1,7 @@
+#include <fmt/format.h>
+
 #include <cstdio>
+#include <dissent/error.hpp>
 #include <optional>
 
 #include "cli/light_verbs.hpp"

@@ -9,5 +9,5 @@ unity=ON
 if [ "$2" = 1 ]; then unity=OFF; fi
 cmake -S "$source_dir" -B "$work" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DDISSENT_CUDA=OFF -DLibTorch_ROOT="$1" \
   -DDISSENT_UNITY="$unity" -DDISSENT_UNIT_SOURCES="$2" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
-CCACHE_DISABLE=1 ninja -C "$work" -k 0 > "$work/log" 2>&1 || { grep -E 'error:|previously|FAILED' "$work/log" | head -n 40; exit 1; }
+CCACHE_DISABLE=1 ninja -C "$work" -k 0 > "$work/log" 2>&1 || { grep -E 'error:|previously|FAILED' "$work/log" | head -n 300; exit 1; }
 echo "compiles"
