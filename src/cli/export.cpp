@@ -4,6 +4,7 @@
 #include "evaluate/export_ensemble.hpp"
 
 namespace dissent::cli {
+
 int run_export(Runtime& runtime, const CommandLine& line) {
   agree(runtime.world(), [&] {
     const auto names = line.get<std::string>("names"), output = line.get<std::string>("output");

@@ -11,6 +11,7 @@ namespace dissent::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
 void inspect_cache(const std::string& path, bool verify) {
   const auto cache = FeatureCache::open(path);
   const auto& spec = cache.spec();

@@ -20,6 +20,7 @@ namespace dissent::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
 // Shape of a cache that is there: from its manifest alone, so that its shards need not be.
 std::optional<RowsShape> shape_on_disk(const std::string& path) {
   const auto shape_of = [](const CacheSpec& spec) {

@@ -4,6 +4,7 @@
 #include "cli/verify.hpp"
 
 namespace dissent::cli {
+
 int run_verify_verb(Runtime& runtime, const CommandLine& line) {
   int64_t code = 0;
   agree(runtime.world(), [&] {
