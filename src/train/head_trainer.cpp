@@ -84,6 +84,7 @@ bool HeadTrainer::train(bool resume) {
       if (!run_epoch()) return false;
   } catch (Error& error) {
     if (error.kind() != ErrorKind::kComm) throw;
+    heartbeat_->beat("waiting", true);
     DISSENT_FAIL(kComm, "{}; {}", error.what(), silent_ranks(context_.folder, grid_.run->size()));
   }
   progress_->finish();

@@ -17,9 +17,14 @@ namespace {
 constexpr int kRecordBytes =
     256;  // one write of one block: a reader sees the old record or the new one
 
-int64_t unix_seconds() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
+// Ranks that wait are called once a second; a little less here, so that no call is dropped because
+// it came a moment early.
+constexpr auto kInterval = std::chrono::milliseconds(900);
+// Two signs of a rank that waits, and a busy machine's delay.
+constexpr double kSilentSeconds = 2.5;
+
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch())
       .count();
 }
 
@@ -41,9 +46,9 @@ void Heartbeat::beat(const char* state, int64_t epoch, int64_t step, bool now) {
   epoch_ = epoch;
   step_ = step;
   const auto time = std::chrono::steady_clock::now();
-  if (file_ < 0 || (!now && time - last_ < std::chrono::seconds(1))) return;
+  if (file_ < 0 || (!now && time - last_ < kInterval)) return;
   last_ = time;
-  std::string record = fmt::format("{} {} {} {} {}", unix_seconds(), epoch, step, host_, state);
+  std::string record = fmt::format("{:.3f} {} {} {} {}", unix_seconds(), epoch, step, host_, state);
   record.resize(kRecordBytes - 1, ' ');
   record += '\n';
   // A sign of life that cannot be written (full disk) is no reason to end a run.
@@ -53,7 +58,8 @@ void Heartbeat::beat(const char* state, int64_t epoch, int64_t step, bool now) {
 std::string silent_ranks(const std::string& folder, int ranks) {
   struct Sign {
     int rank;
-    int64_t time, epoch, step;
+    double time;
+    int64_t epoch, step;
     std::string host;
   };
   std::vector<Sign> signs;
@@ -69,8 +75,8 @@ std::string silent_ranks(const std::string& folder, int ranks) {
       })->time;
   std::string text;
   for (const auto& sign : signs)
-    if (sign.time < newest - 2)
-      text += fmt::format("{}rank {} on {}: epoch {}, step {}, last sign of life {} s ago",
+    if (sign.time < newest - kSilentSeconds)
+      text += fmt::format("{}rank {} on {}: epoch {}, step {}, last sign of life {:.0f} s ago",
                           text.empty() ? "" : "; ", sign.rank, sign.host, sign.epoch, sign.step,
                           unix_seconds() - sign.time);
   return text.empty() ? "every rank gave a sign of life within the last seconds" : text;

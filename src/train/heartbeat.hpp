@@ -17,7 +17,7 @@ class Heartbeat {
   /// Notes where the rank is; writes if the last writing is over a second ago, or `now`.
   void beat(const char* state, int64_t epoch, int64_t step, bool now = false);
   /// The last place again, with another state.
-  void beat(const char* state) { beat(state, epoch_, step_); }
+  void beat(const char* state, bool now = false) { beat(state, epoch_, step_, now); }
 
  private:
   int file_ = -1;
@@ -26,8 +26,9 @@ class Heartbeat {
   std::chrono::steady_clock::time_point last_{};
 };
 
-/// What the heartbeat files of a run say of the ranks that have not beaten for longest: "rank 2 on
-/// n14: epoch 3, step 120, last sign of life 61 s ago".
+/// What the heartbeat files of a run say of the ranks whose sign is over 2.5 s older than the newest:
+/// "rank 2 on n14: epoch 3, step 120, last sign of life 61 s ago". The caller has just beaten, so
+/// that the newest sign is now.
 std::string silent_ranks(const std::string& folder, int ranks);
 
 }  // namespace dissent

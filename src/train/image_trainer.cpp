@@ -164,6 +164,7 @@ bool ImageTrainer::train(bool resume) {
       if (!run_epoch()) return false;
   } catch (Error& error) {
     if (error.kind() != ErrorKind::kComm) throw;
+    heartbeat_->beat("waiting", true);
     DISSENT_FAIL(kComm, "{}; {}", error.what(), silent_ranks(context_.folder, grid_.run->size()));
   }
   progress_->finish();
