@@ -39,12 +39,12 @@ std::string read_sources(const std::string& name, const std::string& text);
 /// Builds the document from read_sources' string and the values of `--set` ("table.key=value"), in
 /// order; not collective, same on all ranks. The including file wins over what it includes, a later
 /// include over an earlier one, an override over all; tables merge, arrays replace.
-/// Then the variables: table [variables] holds texts and numbers, and `${name}` in any text, also in
-/// another variable's, stands for one of them. An include or `--set variables.name=value` changes all
-/// paths that are made of it; the table itself is no part of the document. A dollar sign before
-/// anything but a brace is a dollar sign.
-/// Throws Error::kUsage with a line for each syntax error, missing include, include cycle (naming
-/// the chain), bad override, and unknown variable (with its place and the nearest name).
+/// Then the variables: table [variables] holds texts and numbers, and `${name}` in any text, also
+/// in another variable's, stands for one of them. An include or `--set variables.name=value`
+/// changes all paths that are made of it; the table itself is no part of the document. A dollar
+/// sign before anything but a brace is a dollar sign. Throws Error::kUsage with a line for each
+/// syntax error, missing include, include cycle (naming the chain), bad override, and unknown
+/// variable (with its place and the nearest name).
 Document load_document(const std::string& sources, const std::vector<std::string>& overrides = {});
 
 }  // namespace dissent::config

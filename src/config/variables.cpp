@@ -94,12 +94,12 @@ class Variables {
     std::vector<std::string> names;
     for (const auto& [known, node] : values_) names.push_back(known);
     const auto near = nearest(name, names);
-    errors_.add(source, key,
-                fmt::format("unknown variable '{}'{}; {}", name,
-                            near ? fmt::format("; did you mean '{}'?", *near) : "",
-                            names.empty()
-                                ? std::string("the configuration has no [variables]")
-                                : fmt::format("[variables] has {}", fmt::join(names, ", "))));
+    errors_.add(
+        source, key,
+        fmt::format("unknown variable '{}'{}; {}", name,
+                    near ? fmt::format("; did you mean '{}'?", *near) : "",
+                    names.empty() ? std::string("the configuration has no [variables]")
+                                  : fmt::format("[variables] has {}", fmt::join(names, ", "))));
   }
 
   ConfigErrors& errors_;

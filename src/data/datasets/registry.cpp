@@ -24,7 +24,8 @@ at::Tensor read_present(const DatasetSpec& spec, const std::string& path, int64_
 }
 
 std::unique_ptr<ImageSource> open_idx(const DatasetSpec& spec, const std::string& root,
-                                      const std::string& split) {
+                                      const ImageDataOptions& options) {
+  const auto& split = options.split;
   const std::string stem = root + (split == "train" ? "/train" : "/t10k"),
                     label_path = stem + "-labels-idx1-ubyte.gz";
   const auto images = read_present(spec, stem + "-images-idx3-ubyte.gz", 3, "images");
