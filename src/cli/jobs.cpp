@@ -79,8 +79,12 @@ bool any_needs_mpirun(const LoadedSheet& loaded, int64_t pack) {
 }
 
 int run_here(const CommandLine& line, LoadedSheet loaded) {
+  const auto gpus = line.get<std::string>("gpus");
+  if (gpus == "none")
+    for (auto* list : {&loaded.all, &loaded.picked})
+      for (auto& job : *list) job.gpus = 0;
   jobs::LocalOptions options{.cores = jobs::own_cores(),
-                             .gpus = split_list(line.get<std::string>("gpus")),
+                             .gpus = gpus == "none" ? std::vector<std::string>() : split_list(gpus),
                              .mpirun = {},
                              .pack_ranks = line.get<int64_t>("pack")};
   if (const auto cores = line.get<int64_t>("cores"); cores > 0) {

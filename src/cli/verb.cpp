@@ -301,7 +301,7 @@ CommandLine jobs_line() {
       .option("pack", po::value<int64_t>()->default_value(0, "0"),
               "run, submit: jobs of fewer ranks are packed into MPI jobs of so many")
       .option("cores", po::value<int64_t>()->default_value(0, "all"), "run: cores to use")
-      .option("gpus", text(""), "run: GPUs to use, as 0,1")
+      .option("gpus", text(""), "run: GPUs to use, as 0,1; none: no row gets any")
       .option("mpirun", text(""), "run: launcher of several ranks");
   line.option("templates", text(""), "submit: folder of batch scripts (slurm/ of this program)")
       .option("throttle", po::value<int64_t>()->default_value(0, "all"),

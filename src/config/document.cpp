@@ -179,10 +179,10 @@ Document load_document(const std::string& sources, const std::vector<std::string
                fmt::format("cannot read the configuration: {}", files[0].problem));
   Node root = Merger(files, errors).file(files[0].name);
   for (const auto& override_text : overrides) merge(root, parse_override(override_text, errors));
-  put_variables(root, errors);
+  auto variables = put_variables(root, errors);
   errors.raise();
   root.source = root.key_source = Source{files[0].name};
-  return Document(files[0].name, std::move(root));
+  return Document(files[0].name, std::move(root), std::move(variables));
 }
 
 const Node* Document::find(const std::string& key) const {

@@ -10,11 +10,14 @@ namespace dissent::config {
 /// checked against a schema.
 class Document {
  public:
-  Document(std::string name, Node root) : name_(std::move(name)), root_(std::move(root)) {}
+  Document(std::string name, Node root, std::vector<std::string> variables = {})
+      : name_(std::move(name)), root_(std::move(root)), variables_(std::move(variables)) {}
 
   /// The file that was asked for.
   const std::string& name() const { return name_; }
   const Node& root() const { return root_; }
+  /// Names in [variables], sorted.
+  const std::vector<std::string>& variables() const { return variables_; }
   /// The node at a path, "loss.a2d.weight" or "evaluate.sets[1].name"; nullptr if it is not
   /// written.
   const Node* find(const std::string& key) const;
@@ -24,6 +27,7 @@ class Document {
  private:
   std::string name_;
   Node root_;
+  std::vector<std::string> variables_;
 };
 
 /// Reads a file and all that it includes (`include = ["base.toml"]`, relative to the including

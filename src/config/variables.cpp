@@ -29,6 +29,12 @@ class Variables {
     for (auto& [name, node] : values_) check(name, node);
   }
 
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto& [name, node] : values_) names.push_back(name);
+    return names;
+  }
+
   void put(Node& node, const std::string& key) {
     if (auto* table = std::get_if<Table>(&node.data)) {
       for (auto& [name, inner] : *table)
@@ -91,15 +97,14 @@ class Variables {
   }
 
   void unknown(const std::string& name, const Source& source, const std::string& key) {
-    std::vector<std::string> names;
-    for (const auto& [known, node] : values_) names.push_back(known);
-    const auto near = nearest(name, names);
+    const auto known = names();
+    const auto near = nearest(name, known);
     errors_.add(
         source, key,
         fmt::format("unknown variable '{}'{}; {}", name,
                     near ? fmt::format("; did you mean '{}'?", *near) : "",
-                    names.empty() ? std::string("the configuration has no [variables]")
-                                  : fmt::format("[variables] has {}", fmt::join(names, ", "))));
+                    known.empty() ? std::string("the configuration has no [variables]")
+                                  : fmt::format("[variables] has {}", fmt::join(known, ", "))));
   }
 
   ConfigErrors& errors_;
@@ -109,6 +114,10 @@ class Variables {
 
 }  // namespace
 
-void put_variables(Node& root, ConfigErrors& errors) { Variables(root, errors).put(root, ""); }
+std::vector<std::string> put_variables(Node& root, ConfigErrors& errors) {
+  Variables variables(root, errors);
+  variables.put(root, "");
+  return variables.names();
+}
 
 }  // namespace dissent::config
