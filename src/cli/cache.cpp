@@ -6,7 +6,9 @@
 #include "core/progress_bar.hpp"
 #include "data/feature_source.hpp"
 #include "models/trunk/trunk_source.hpp"
+#include "storage/atomic_file.hpp"
 #include "storage/cache_writer.hpp"
+#include "storage/feature_cache.hpp"
 #include "train/options.hpp"
 
 namespace dissent::cli {
@@ -106,6 +108,28 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
   progress.finish();
 }
 
+// With --again what is replaced has to be a cache, and what an earlier call left beside it may be
+// of another configuration or damaged. Collective.
+CacheWriter open_writer(Communicator& world, const std::string& path, const CacheConfig& config,
+                        const CacheSpec& spec, bool force, bool again) {
+  if (!again) return CacheWriter::open(world, path, spec, force);
+  agree(world, [&] {
+    const auto& place = config.cache.output;
+    DISSENT_CHECK(!force, kUsage,
+                  "--force replaces the cache at once, --again when the new one is finished: "
+                  "expected one of them, found both");
+    DISSENT_CHECK(!path_exists(place) || path_exists(place + "/" + kManifestName) ||
+                      path_exists(place + "/" + kPartialManifestName),
+                  kUsage, "{}: is there and is no feature cache; give another name", place);
+  });
+  try {
+    return CacheWriter::open(world, path, spec, false);
+  } catch (const Error& error) {
+    if (!error.agreed()) throw;
+  }
+  return CacheWriter::open(world, path, spec, true);
+}
+
 }  // namespace
 
 config::Schema cache_schema() {
@@ -125,9 +149,17 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();
   const auto source = open(world, config);
+  const bool again = line.flag("again");
+  const auto path = again ? again_path(config.cache.output) : config.cache.output;
   auto writer =
-      CacheWriter::open(world, config.cache.output, cache_spec(config, source), line.flag("force"));
+      open_writer(world, path, config, cache_spec(config, source), line.flag("force"), again);
+  const auto take_place = [&] {
+    agree(world, [&] {
+      if (again && world.rank() == 0) replace_path(path, config.cache.output);
+    });
+  };
   if (writer.state() == CacheWriter::State::kFinished) {
+    take_place();
     spdlog::info("event=cache_reused path={} rows={}", config.cache.output,
                  config.cache.passes * source.rows);
     return 0;
@@ -137,6 +169,7 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
                  writer.finished_shards(), writer.shard_count());
   write_shards(world, writer, config, source, world.rank() == 0 && !line.flag("quiet"));
   writer.finish();
+  take_place();
   spdlog::info("event=cache_written path={} rows={} dim={} shards={}", config.cache.output,
                config.cache.passes * source.rows, source.dim, writer.shard_count());
   return 0;

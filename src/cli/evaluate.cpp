@@ -1,6 +1,7 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <map>
 
 #include "cli/compute.hpp"
@@ -149,17 +150,22 @@ int run_evaluate(Runtime& runtime, const CommandLine& line) {
   });
   const std::string name =
       fmt::format("{}/{}", c.config.evaluate.output, config::config_hash(evaluate_schema_of(c)));
-  const auto record = [&](const Evaluation& chosen) {  // before any test score
+  // Before any test score; with --again beside the choices that belong to the rows that are there.
+  const auto choices_path = name + ".choices.toml",
+             first_path = line.flag("again") ? again_path(choices_path) : choices_path;
+  const auto record = [&](const Evaluation& chosen) {
     if (world.rank() != 0) return;
-    make_folder(c.config.evaluate.output);
-    atomic_write_text(name + ".choices.toml", chosen.choices);
-    spdlog::info("event=choices path={}.choices.toml hash={}", name, chosen.choices_hash);
+    make_folder(std::filesystem::path(first_path).parent_path().string());
+    atomic_write_text(first_path, chosen.choices);
+    spdlog::info("event=choices path={} hash={}", first_path, chosen.choices_hash);
   };
   const auto result = evaluate(world, std::move(ensembles), c.config,
                                world.rank() == 0 && !line.flag("quiet"), record);
   agree(world, [&] {
     if (world.rank() != 0) return;
     make_folder(c.config.evaluate.output);
+    if (first_path != choices_path && path_exists(first_path))
+      replace_path(first_path, choices_path);
     write_evaluation(name, c.config.evaluate.output + "/figures", result);
   });
   if (world.rank() == 0) {

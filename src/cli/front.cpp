@@ -88,7 +88,7 @@ std::optional<int> run_here(const std::string& name, const CommandLine& line) {
   if (name == "plot" && line.positional()[0] != "saliency") return run_plot(line, nullptr);
   if (name == "jobs" && is_light(line)) {
     const auto description = [&](const std::string& n) { return described.description(n); };
-    return run_jobs(line, job_resolver(description, nullptr));
+    return run_jobs(line, job_resolver(description, nullptr), description);
   }
   return std::nullopt;
 }

@@ -7,9 +7,12 @@
 #include <cstdlib>
 #include <dissent/error.hpp>
 #include <filesystem>
+#include <functional>
+#include <set>
 #include <thread>
 
 #include "cli/jobs_cost.hpp"
+#include "cli/jobs_settings.hpp"
 #include "cli/light_verbs.hpp"
 #include "jobs/execute.hpp"
 #include "jobs/import.hpp"
@@ -32,9 +35,14 @@ struct LoadedSheet {
   std::vector<jobs::Job> all, picked;
 };
 
-LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::Resolver& resolve) {
+using Describe = std::function<config::Description(const std::string& name)>;
+
+LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::Resolver& resolve,
+                 const Describe& description) {
   LoadedSheet loaded;
   loaded.sheet = jobs::read_sheet(path);
+  apply_settings(loaded.sheet, line.get<std::vector<std::string>>("set"),
+                 line.get<int64_t>("ranks"), description);
   loaded.all = jobs::make_jobs(loaded.sheet, resolve);
   loaded.picked =
       jobs::picked(loaded.all, loaded.sheet, line.get<std::vector<std::string>>("where"));
@@ -103,10 +111,49 @@ int submit_there(const CommandLine& line, LoadedSheet loaded) {
   return jobs::submit(queue, options);
 }
 
+// The cells whether_to_run that status --csv has just set to 0: a 1 there asks for the row anew.
+void note_written_off(const std::string& csv, const LoadedSheet& loaded,
+                      const std::vector<jobs::Status>& statuses, const std::string& state_root) {
+  const auto& columns = loaded.sheet.columns;
+  if (std::find(columns.begin(), columns.end(), jobs::kWhetherToRun) == columns.end()) return;
+  const auto mark = jobs::sheet_mark(csv);
+  for (size_t i = 0; i < statuses.size(); ++i)
+    if (statuses[i].phase == jobs::Phase::kDone || jobs::is_under_way(statuses[i].phase))
+      jobs::put_off(jobs::job_folder(state_root, loaded.picked[i].key), statuses[i].state.number,
+                    mark);
+}
+
+// Finished rows are asked for anew; then everything that is picked is run as by run or submit.
+void ask_again(const CommandLine& line, const LoadedSheet& loaded) {
+  const auto state_root = absolute(line.get<std::string>("state"));
+  jobs::Slurm slurm;
+  std::set<std::string> again;
+  for (const auto& job : loaded.picked) {
+    const auto status = jobs::status_of(job, state_root, slurm);
+    if (status.phase != jobs::Phase::kDone) {
+      fmt::print(stderr, "{}: {}, so it is not asked for again\n", job.name,
+                 jobs::phase_name(status.phase));
+      continue;
+    }
+    jobs::put_again(jobs::job_folder(state_root, job.key), status.state.number);
+    again.insert(job.key);
+  }
+  for (const auto& job : loaded.all)
+    if (!again.contains(job.key) &&
+        jobs::status_of(job, state_root, slurm).phase == jobs::Phase::kDone &&
+        std::any_of(job.after.begin(), job.after.end(),
+                    [&](const std::string& key) { return again.contains(key); }))
+      fmt::print(stderr,
+                 "{}: done with the old result of a row that is run again, and not asked for "
+                 "itself\n",
+                 job.name);
+}
+
 int show_status(const CommandLine& line, const LoadedSheet& loaded) {
   const auto state_root = absolute(line.get<std::string>("state"));
   const auto csv = line.get<std::string>("csv");
   jobs::Slurm slurm;
+  jobs::note_off(loaded.all, state_root, slurm);
   while (true) {
     std::vector<jobs::Status> statuses;
     slurm.forget();
@@ -115,7 +162,10 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
     if (line.flag("watch") && isatty(STDOUT_FILENO)) fmt::print("\x1b[H\x1b[2J");
     fmt::print("{}", jobs::status_table(loaded.picked, statuses));
     std::fflush(stdout);
-    if (!csv.empty()) jobs::replace(csv, jobs::status_csv(loaded.sheet, loaded.picked, statuses));
+    if (!csv.empty()) {
+      jobs::replace(csv, jobs::status_csv(loaded.sheet, loaded.picked, statuses));
+      note_written_off(csv, loaded, statuses, state_root);
+    }
     const bool over =
         std::none_of(statuses.begin(), statuses.end(),
                      [](const jobs::Status& status) { return jobs::is_under_way(status.phase); });
@@ -159,13 +209,13 @@ int execute_one(const CommandLine& line) {
 
 }  // namespace
 
-int run_jobs(const CommandLine& line, const jobs::Resolver& resolve) {
+int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Describe& description) {
   const auto& words = line.positional();
   if (words[0] == "exec") return execute_one(line);
   if (words[0] == "stage") return jobs::stage({words.begin() + 1, words.end()});
-  const bool known =
-      words[0] == "run" || words[0] == "submit" || words[0] == "status" || words[0] == "import";
-  DISSENT_CHECK(known, kUsage, "jobs: expected run, submit, status or import, found '{}'",
+  const bool known = words[0] == "run" || words[0] == "submit" || words[0] == "status" ||
+                     words[0] == "again" || words[0] == "import";
+  DISSENT_CHECK(known, kUsage, "jobs: expected run, submit, status, again or import, found '{}'",
                 words[0]);
   DISSENT_CHECK(words.size() == 2, kUsage, "jobs {}: expected one sheet, found {}", words[0],
                 words.size() - 1);
@@ -175,7 +225,12 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve) {
     fmt::print("{}", imported.text);
     return 0;
   }
-  auto loaded = load(line, words[1], resolve);
+  const bool again = words[0] == "again";
+  DISSENT_CHECK(
+      !again || !line.get<std::vector<std::string>>("where").empty(), kUsage,
+      "jobs again: expected --where column=pattern, the rows to run anew (--where 'name=*': "
+      "all), found none");
+  auto loaded = load(line, words[1], resolve, description);
   if (words[0] == "status") return show_status(line, loaded);
   if (line.flag("dry-run")) {
     fmt::print("{}", dry_run(loaded.picked, loaded.all,
@@ -184,8 +239,9 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve) {
                                                   : Costs::kCounted));
     return 0;
   }
-  return words[0] == "run" ? run_here(line, std::move(loaded))
-                           : submit_there(line, std::move(loaded));
+  if (again) ask_again(line, loaded);
+  const bool here = words[0] == "run" || (again && !line.flag("slurm"));
+  return here ? run_here(line, std::move(loaded)) : submit_there(line, std::move(loaded));
 }
 
 }  // namespace dissent::cli

@@ -5,6 +5,7 @@
 
 #include <dissent/error.hpp>
 
+#include "cli/jobs_settings.hpp"
 #include "cli/verb.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
@@ -66,8 +67,9 @@ jobs::Resolver job_resolver(
     }
     const auto document = document_of(name, path, overrides);
     if (check) check(name, document);
-    const bool images = trains && written(document, "data.kind") == "images";
-    config::DescribedConfig config(description(images ? "train-images" : trains ? "train" : name));
+    const auto schema = schema_name(name, document);
+    const bool images = schema == "train-images";
+    config::DescribedConfig config(description(schema));
     config::read(document, config.schema());
     out.hash = config::config_hash(config.schema());
     if (trains)

@@ -3,6 +3,8 @@
 #include <string>
 
 #include "cli/command_line.hpp"
+#include "cli/files.hpp"
+#include "config/described.hpp"
 #include "config/schema.hpp"
 #include "jobs/job.hpp"
 #include "report/gnuplot.hpp"
@@ -22,13 +24,18 @@ int run_config(const CommandLine& line, const Descriptions& descriptions);
 
 int run_imglist(const CommandLine& line);
 int run_tables(const CommandLine& line);
+/// What each refuses before it begins (checks.hpp).
+void check_imglist(const CommandLine& line, Files& files);
+void check_tables(const CommandLine& line, Files& files);
+void check_plot(const CommandLine& line, Files& files);
 
 /// draw: report::draw_saliency, for the kind saliency alone, whose maps are tensors.
 using DrawSaliency = void (*)(const std::string& path, const std::vector<int64_t>& images,
                               int64_t most, report::Canvas canvas);
 int run_plot(const CommandLine& line, DrawSaliency draw);
 
-/// resolve: reads the configurations of a sheet.
-int run_jobs(const CommandLine& line, const jobs::Resolver& resolve);
+/// resolve: reads the configurations of a sheet; description: of the schemas, for --set.
+int run_jobs(const CommandLine& line, const jobs::Resolver& resolve,
+             const std::function<config::Description(const std::string& name)>& description);
 
 }  // namespace dissent::cli

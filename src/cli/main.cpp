@@ -45,7 +45,8 @@ const std::map<std::string, RunAlone>& alone() {
          };
          // As `dissent` does: what a training would refuse does not keep others from being seen.
          const bool looks = line.positional()[0] == "status";
-         return run_jobs(line, job_resolver(description, looks ? nullptr : check_configuration));
+         return run_jobs(line, job_resolver(description, looks ? nullptr : check_configuration),
+                         description);
        }},
       {"replay", run_replay},
   };

@@ -56,17 +56,35 @@ bool recorded(const Provenance& provenance, Communicator& run,
 }
 
 struct Flags {
-  bool force = false, quiet = false;
+  bool force = false, again = false, quiet = false;
 };
+
+// Another configuration, or what cannot be read, is left of an earlier --again: it is replaced.
+Found find_begun_again(const RunContext& context, int64_t epochs) {
+  const std::string path = context.folder + "/checkpoint.h5";
+  if (!fs::exists(path)) return Found::kNothing;
+  try {
+    const CheckpointReader file(path);
+    if (file.config_hash() != context.config_hash) return Found::kNothing;
+    return file.integer("epoch") == epochs ? Found::kFinished : Found::kUnfinished;
+  } catch (const Error&) {
+    return Found::kNothing;
+  }
+}
+
+template <class Config>
+std::string run_folder(const Config& config, int64_t seed) {
+  return fmt::format("{}/{}/seed-{}", config.experiment.output, config.experiment.experiment, seed);
+}
 
 // One run on the ranks of its group; false if it was stopped by a signal. Trainer(configuration,
 // data, grid, context) does the work.
 template <class Trainer, class Config, class Data>
 bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid,
-               at::Device device, bool force, bool show_progress) {
+               at::Device device, Flags flags, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
-  RunContext context{.folder = fmt::format("{}/{}/seed-{}", config.experiment.output,
-                                           config.experiment.experiment, seed),
+  const auto folder = run_folder(config, seed);
+  RunContext context{.folder = flags.again ? again_path(folder) : folder,
                      .config_text = config::result_toml(schema),
                      .config_hash = config::config_hash(schema),
                      .seed = static_cast<uint64_t>(seed),
@@ -74,7 +92,10 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
                      .device = device};
   auto found = Found::kNothing;
   agree(*grid.run, [&] {
-    if (!force) found = find_run(context, config.training.epochs, schema);
+    if (flags.again)
+      found = find_begun_again(context, config.training.epochs);
+    else if (!flags.force)
+      found = find_run(context, config.training.epochs, schema);
   });
   if (found == Found::kFinished) {
     spdlog::info("event=run_reused folder={} config_hash={}", context.folder, context.config_hash);
@@ -109,11 +130,21 @@ bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data
        r += grid.shape.runs) {
     Config run_config = config;
     run_config.experiment.seeds = {config.experiment.seeds[r]};
-    finished = train_run<Trainer>(run_config, schema_of(run_config), data, grid, device,
-                                  flags.force, world.rank() == 0 && !flags.quiet);
+    finished = train_run<Trainer>(run_config, schema_of(run_config), data, grid, device, flags,
+                                  world.rank() == 0 && !flags.quiet);
   }
   const auto all = all_gather_integer(world, finished);
-  return std::find(all.begin(), all.end(), 0) == all.end();
+  const bool all_finished = std::find(all.begin(), all.end(), 0) == all.end();
+  // All seeds at once: until then a start after a stop finds those that are finished.
+  agree(world, [&] {
+    if (!flags.again || !all_finished || world.rank() != 0) return;
+    for (const int64_t seed : config.experiment.seeds) {
+      const auto folder = run_folder(config, seed);
+      replace_path(again_path(folder), folder);
+      spdlog::info("event=run_replaced folder={}", folder);
+    }
+  });
+  return all_finished;
 }
 
 template <class Config>
@@ -179,7 +210,13 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
 int run_train(Runtime& runtime, const CommandLine& line) {
   const auto document =
       load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
-  const Flags flags{line.flag("force"), line.flag("quiet")};
+  const Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet")};
+  agree(runtime.world(), [&] {
+    DISSENT_CHECK(
+        !flags.force || !flags.again, kUsage,
+        "--force replaces the run at once, --again when the new one is finished: expected "
+        "one of them, found both");
+  });
   const auto with = [&](const auto& config, const auto& train) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
     return train(runtime, config, flags) ? 0 : kExitStopped;

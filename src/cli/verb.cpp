@@ -24,6 +24,9 @@ CommandLine train_line() {
                    "CONFIG", 1);
   line.option("set", list(), "table.key=value, over the file's; may be repeated")
       .flag("force", "train anew although the run is there")
+      .flag("again",
+            "train anew; the run that is there stays until the new one is finished and takes its "
+            "place")
       .flag("quiet", "no progress");
   return line;
 }
@@ -72,6 +75,9 @@ CommandLine cache_line() {
       .flag("force",
             "write anew whatever cache is there: finished, stopped, damaged, of another "
             "configuration")
+      .flag("again",
+            "write anew; the cache that is there stays until the new one is finished and takes its "
+            "place")
       .flag("quiet", "no progress");
   return line;
 }
@@ -84,6 +90,9 @@ CommandLine evaluate_line() {
                    "`dissent config evaluate` prints all keys.",
                    "CONFIG", 1);
   line.option("set", list(), "table.key=value, over the file's; may be repeated")
+      .flag("again",
+            "the files of an earlier evaluation all stay until the new ones are there, "
+            "<hash>.choices.toml too")
       .flag("quiet", "no progress");
   return line;
 }
@@ -264,24 +273,33 @@ CommandLine jobs_line() {
       "  jobs run SHEET       here, as many at a time as cores and GPUs allow\n"
       "  jobs submit SHEET    on Slurm\n"
       "  jobs status SHEET    what is true of each row\n"
+      "  jobs again SHEET     runs finished rows (--where) anew, here or with --slurm there; their "
+      "old "
+      "results stay until the new ones are done\n"
       "  jobs import CSV      SED's sheets (stuned.run_from_csv) as sheets of dissent, to stdout\n"
       "  jobs exec ...        one attempt, in a batch script; jobs pack ...: many jobs in one MPI "
       "job. Called by the others\n\n"
       "Columns: verb, config, set:table.key, ranks, threads, gpus, after, enabled, name, "
       "arguments, "
-      "retries, template, stage, slurm:flag; others are free text.\n"
+      "retries, template, stage, slurm:flag, whether_to_run; others are free text.\n"
       "Cells may hold {a | b}, {1..5} and {column}. docs/clusters.md has more.",
-      "run|submit|status|import SHEET", -1);
+      "run|submit|status|again|import SHEET", -1);
   const auto text = [](const char* value) {
     return po::value<std::string>()->default_value(value, value);
   };
   line.option("where", list(), "column=value: only rows that fit, * and ? allowed; may be repeated")
+      .option("set", list(),
+              "table.key=value, over the sheet's cells, for every row whose configuration has the "
+              "key; may be repeated. Other settings are other jobs: give status the same")
+      .option("ranks", po::value<int64_t>()->default_value(0, "the sheet's"),
+              "ranks of every row whose verb ranks run together")
+      .flag("slurm", "again: on Slurm, as submit")
       .option("state", text("results/jobs"),
               "folder of the jobs' states; the same for all who share the work")
-      .flag(
-          "dry-run",
-          "run, submit: show every job, its command, its grid and what `dissent plan` says that it "
-          "costs; start nothing")
+      .flag("dry-run",
+            "run, submit, again: show every job, its command, its grid and what `dissent plan` "
+            "says that it "
+            "costs; start nothing")
       .flag("times", "--dry-run: measure times too (seconds a job)")
       .flag("no-cost", "--dry-run: no costs (those of large networks take seconds)")
       .option("pack", po::value<int64_t>()->default_value(0, "0"),
