@@ -36,6 +36,9 @@ EvaluateVerbConfig read_evaluate_config(const config::Document& document) {
   config::ConfigErrors errors(document);
   config::read(document, evaluate_schema_of(c), errors);
   for (const auto& conflict : conflicts(c.config)) errors.add(conflict.key, conflict.message);
+  if (c.runtime.device == "cuda")
+    errors.add("runtime.device",
+               "\"cuda\": evaluation computes on CPUs: expected \"cpu\" or \"auto\"");
   errors.raise();
   return c;
 }

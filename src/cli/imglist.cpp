@@ -32,6 +32,7 @@ int run_imglist(const CommandLine& line) {
   FolderListOptions options{.folders = line.positional(),
                             .root = line.get<std::string>("root"),
                             .classes = {},
+                            .class_field = line.get<int64_t>("class-field"),
                             .label = std::nullopt};
   if (line.has("label")) options.label = line.get<int64_t>("label");
   if (const auto names = line.get<std::string>("classes"); !names.empty())
@@ -40,6 +41,8 @@ int run_imglist(const CommandLine& line) {
   DISSENT_CHECK(!output.empty(), kUsage, "--output: expected the file of the list, found nothing");
   DISSENT_CHECK(!options.label || *options.label >= -1, kUsage,
                 "--label: expected -1 or more, found {}", *options.label);
+  DISSENT_CHECK(options.class_field >= 0, kUsage, "--class-field: expected 1 or more, found {}",
+                options.class_field);
   const auto text = list_folders(options);
   atomic_write_text(output, text);
   spdlog::info("event=list_written path={} images={}", output,

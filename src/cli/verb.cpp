@@ -5,6 +5,7 @@
 #include <dissent/error.hpp>
 
 #include "build_info.hpp"
+#include "cli/exit_codes.hpp"
 #include "core/options.hpp"
 
 namespace dissent::cli {
@@ -101,8 +102,8 @@ CommandLine config_line() {
       "config",
       "Prints every key of a verb's configuration (VERB: train for heads on a cache, train-images "
       "for networks on images, cache or evaluate) with its type, default, range and meaning, as a "
-      "TOML file to start from. `config losses`, `config scores` and `config metrics` print the "
-      "tables of losses, scores and metrics.",
+      "TOML file to start from. `config losses`, `config scores`, `config metrics` and `config "
+      "exit-codes` print the tables of losses, scores, metrics and exit codes.",
       "VERB", 1);
   line.flag("markdown", "as Markdown tables");
   return line;
@@ -134,6 +135,9 @@ CommandLine imglist_line() {
       .option("classes", po::value<std::string>()->default_value(""),
               "file with the name of a class a line, in the order of their numbers: gives the "
               "images of some classes (ImageNet-A) the labels of all")
+      .option("class-field", po::value<int64_t>()->default_value(0),
+              "the class of an image is this part of its file's name, cut at \"_\", not its "
+              "subfolder; of the images of model-vs-human 5. 0: the subfolder")
       .option("label", po::value<int64_t>(),
               "one label for all images instead of classes; -1: unknown, as of out-of-distribution "
               "sets");
@@ -386,9 +390,8 @@ std::string program_help() {
   return text +
          "\n`dissent VERB --help` describes a verb. MPI is started where mpirun or srun started "
          "the "
-         "program, or with `dissent --mpi VERB`.\nExit codes: 0 done, 2 wrong usage or "
-         "configuration, 3 bad or missing data, 4 communication or device\n"
-         "failure, 5 a check failed, 75 stopped on a signal with a checkpoint written.\n";
+         "program, or with `dissent --mpi VERB`.\n\nExit codes:\n" +
+         exit_codes_lines();
 }
 
 std::string program_version() {

@@ -24,6 +24,15 @@ std::unique_ptr<EvaluationSet> open_role(const EvaluateConfig& config, const std
   return parts.empty() ? nullptr : pooled_set(std::move(parts));
 }
 
+// The set of role calibration that has this name, its files as one; or a cache.
+std::unique_ptr<EvaluationSet> open_calibration(const EvaluateConfig& config,
+                                                const std::string& name) {
+  for (const auto& spec : config.sets)
+    if (spec.role == "calibration" && spec.name == name)
+      return pooled_set(open_sets(spec, config.evaluate.transform));
+  return open_cache_set(name);
+}
+
 // A set on which something is chosen that holds the rows of a test set: an error, or noted where
 // that is allowed.
 void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
@@ -49,7 +58,8 @@ void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
 }  // namespace
 
 std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
-                                                      const std::string& transform) {
+                                                      const std::string& of_all) {
+  const auto& transform = spec.transform == "auto" ? of_all : spec.transform;
   std::vector<std::unique_ptr<EvaluationSet>> sets;
   if (spec.paths.empty()) {
     DISSENT_CHECK(transform != "auto", kUsage,
@@ -67,7 +77,8 @@ std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
       for (const auto& info : corruption_table()) corruptions.push_back(info.name);
     }
     for (const auto& name : corruptions)
-      sets.push_back(open_picture_set(options, spec.rows, transform, {name, spec.severity}));
+      sets.push_back(
+          open_picture_set(options, spec.rows, transform, {name, spec.severity, spec.as_stored}));
     return sets;
   }
   const auto paths = expand_paths(spec.paths);
@@ -100,7 +111,7 @@ EvaluationSets open_evaluation_sets(const EvaluateConfig& config) {
       test.files.clear();
       test.files.push_back(std::move(all));
     }
-    if (!spec.calibration.empty()) test.calibration = open_cache_set(spec.calibration);
+    if (!spec.calibration.empty()) test.calibration = open_calibration(config, spec.calibration);
     sets.tests.push_back(std::move(test));
   }
   check_leaks(config, sets);

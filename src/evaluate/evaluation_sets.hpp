@@ -28,9 +28,10 @@ struct EvaluationSets {
 };
 
 /// The sets of one table: the caches that its paths match, or its pictures (once, or once a
-/// corruption) through the transform. Error::kData: nothing matches, a file is missing or damaged.
+/// corruption) through its transform, else through `of_all`. Error::kData: nothing matches, a file
+/// is missing or damaged.
 std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
-                                                      const std::string& transform);
+                                                      const std::string& of_all);
 
 /// Opens all. Error::kUsage if validation holds the same rows as a test set and choices there are
 /// not allowed. Not collective.

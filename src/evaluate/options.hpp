@@ -56,10 +56,12 @@ struct EvaluateSet {
   std::string list;
   std::string root;
   std::string dataset;
+  std::string transform = "auto";
   std::string split = "test";
   std::string rows;
   std::string corruption = "none";
   int64_t severity = 1;
+  bool as_stored = false;
   bool pool = false;
   std::string calibration;
   std::string classes;
