@@ -334,8 +334,9 @@ class UnpackTest(DownloadCase):
         self.add_archive(zip_of({"set/a.txt": b"", "__MACOSX/set/._a.txt": b"", "set/.DS_Store": b""}), "one.zip", name="one")
         self.add_archive(zip_of({"test_filtered/a.txt": b""}), "two.zip", name="two", target="sets/two", contains="a.txt")
         self.add_archive(zip_of({"test_filtered/a.txt": b""}), "three.zip", name="three", target="sets/three", contains="**/*.txt")
+        self.add_archive(zip_of({"four/b/a.txt": b""}), "four.zip", name="four", target="sets/four", contains="**/*.txt")
         self.run_script("group")
-        self.assertEqual(self.tree(), ["sets/set/a.txt", "sets/three/test_filtered/a.txt", "sets/two/a.txt"])
+        self.assertEqual(self.tree(), ["sets/four/b/a.txt", "sets/set/a.txt", "sets/three/test_filtered/a.txt", "sets/two/a.txt"])
 
     def test_missing_member_is_named_and_nothing_is_unpacked(self):
         self.add_archive(zip_of({"a.txt": b"", "images/1.png": b""}), "set.zip", contains="{a,b,c}.txt;images/*=2;d.txt;e.txt")
