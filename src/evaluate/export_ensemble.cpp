@@ -87,8 +87,9 @@ json description(const CheckpointReader& file, const std::string& weights, int64
       config::read_sources(file.path() + " (its configuration)", file.config_text()));
   auto files = json::array();
   for (int64_t m = 0; m < members; ++m) files.push_back(fmt::format("member-{}.safetensors", m));
-  const auto model = document.find("ensemble.model")->text();
-  const bool features = !trains_images(document), multihead = model.ends_with("_multihead\"");
+  const auto model = value_at(document, "ensemble.model");
+  const bool features = !trains_images(document),
+             multihead = model.is_string() && model.get<std::string>().ends_with("_multihead");
   const auto transform = value_at(document, "data.transform");
   return {
       {"format", "dissent ensemble"},
@@ -99,7 +100,7 @@ json description(const CheckpointReader& file, const std::string& weights, int64
       {"members", members},
       {"weights", weights},
       {"files", files},
-      {"model", value_at(document, "ensemble.model")},
+      {"model", model},
       {"classes", progress_value(file, "classes")},
       {"dim", features ? progress_value(file, "dim") : json(nullptr)},
       {"hidden", features ? value_at(document, "ensemble.hidden") : json(nullptr)},
