@@ -246,7 +246,7 @@ class FetchTest(DownloadCase):
     def test_drive_without_gdown(self):
         self.add(url="gdrive:1abc")
         said = self.run_script("file", code=3)
-        self.assertIn("gdown is not installed (scripts/setup --downloads installs it)", said)
+        self.assertIn("gdown is not installed (scripts/download --install-gdown installs it)", said)
         self.assertIn(f"by hand: https://drive.google.com/uc?id=1abc, saved as {self.target}", said)
 
     def gdown(self, text):
