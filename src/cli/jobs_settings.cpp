@@ -55,9 +55,8 @@ std::string schema_of(const jobs::SheetRow& row) {
 Texts variables_of(const jobs::SheetRow& row) {
   Texts keys;
   try {
-    for (const auto& name :
-         config::load_document(config::read_sources(row.cell("config"))).variables())
-      keys.push_back("variables." + name);
+    const auto document = config::load_document(config::read_sources(row.cell("config")));
+    for (const auto& name : document.variables()) keys.push_back("variables." + name);
   } catch (const Error&) {
   }
   return keys;
