@@ -213,8 +213,8 @@ CommandLine tables_line() {
               "standard deviation over seeds: sample (n - 1) or population (n)")
       .option(
           "published", po::value<std::string>(),
-          "result rows of published figures (results/published/sed.csv), set beside ours with the "
-          "difference")
+          "result rows of published figures (results/published/sed.csv, sdde.csv), set beside ours "
+          "with the difference")
       .option("published-as", po::value<Texts>()->composing(),
               "ours=theirs: which published experiment a row of ours is compared with, where "
               "the names differ")

@@ -124,6 +124,7 @@ Layout sdde() {
     return Selection{.name = name,
                      .where = {{"metric", {"auroc"}}, {"shift", {shift}}},
                      .every_dataset = true,
+                     .whole = shift,
                      .scale = 100,
                      .digits = 2};
   };

@@ -3,6 +3,7 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -109,11 +110,21 @@ Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const
   return cell;
 }
 
+double stated_deviation(const ReportRow& row, const std::string& text) {
+  double value = 0;
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
+                "{}: column deviation: '{}' is not a number", row.place, text);
+  return value;
+}
+
 Cell single_cell(const Rows& rows, const Selection& column, const std::string& label) {
   Cell cell;
   for (const auto& [seed, row] : by_seed(rows, label)) {
     cell.values[seed] = rounded(row->value * column.scale, column.round_to);
     note_choice(cell, *row);
+    if (const auto& text = row->field("deviation"); !text.empty())
+      cell.stated_deviation = stated_deviation(*row, text) * column.scale;
   }
   return cell;
 }
@@ -129,8 +140,13 @@ std::vector<std::string> datasets_of(const Rows& rows) {
 Cell make_cell(const Rows& rows, const Rows& all, const Selection& column,
                const std::string& label) {
   const auto found = that_fit(rows, column.where);
-  if (column.every_dataset)
-    return mean_cell(found, datasets_of(that_fit(all, column.where)), column, label);
+  if (column.every_dataset) {
+    const auto itself = that_fit(found, {{"dataset", {column.whole}}});
+    if (!column.whole.empty() && !itself.empty()) return single_cell(itself, column, label);
+    auto datasets = datasets_of(that_fit(all, column.where));
+    std::erase(datasets, column.whole);
+    return mean_cell(found, datasets, column, label);
+  }
   if (column.datasets.empty()) return single_cell(found, column, label);
   // A row of the mean itself (an evaluation over several files of one set) stands for it.
   const auto whole = that_fit(found, {{"dataset", {column.name}}});

@@ -255,6 +255,84 @@ TEST(Tables, PublishedFiguresStandBesideOurs) {
       "the published figures have no experiment 'none'");
 }
 
+// Rows of one training on MNIST's sets, seeds 1 and 2, by two scores.
+std::string mnist_rows(const std::string& experiment, const std::string& method) {
+  std::string text;
+  for (int seed = 1; seed <= 2; ++seed)
+    for (const char* score : {"average", "minmax"})
+      for (const auto& [dataset, shift] : {std::pair("notmnist", "near"),
+                                           {"fashionmnist", "near"},
+                                           {"texture", "far"},
+                                           {"places365", "far"}}) {
+        auto line = row(method, seed, dataset, shift, score, "auroc", 0.9 + 0.01 * seed, "sdde");
+        text += experiment + line.substr(line.find(','));
+      }
+  return text;
+}
+
+// SDDE publishes means over near and far sets with deviations over seeds, one score a method.
+// Beside ours they stand by the name of the training, and where ours has that of an evaluation of
+// several trainings, by the method.
+TEST(Tables, PublishedMeansOfSddeStandBesideOurs) {
+  ResultSet theirs;
+  add_result_text(theirs, published("sdde.csv"), "sdde.csv");
+  const auto layout = find_layout("sdde");
+  const auto other = build_table(theirs, layout, {});
+  for (const bool by_training : {true, false}) {
+    const auto name = [&](const char* method) {
+      return by_training ? std::string("sdde_mnist_") + method : "sdde_mnist";
+    };
+    const auto ours = table_of(mnist_rows(name("de"), "cross_entropy") +
+                                   mnist_rows(name("gradcam"), "cross_entropy+gradcam"),
+                               "sdde");
+    const auto beside = match_published(ours, other, {}, "sdde.csv");
+    ASSERT_EQ(ours.names.size(), 4u);
+    for (size_t r = 0; r < 4; ++r) {
+      const bool sdde = ours.names[r][1] != "cross_entropy";
+      if (ours.names[r][3] != (sdde ? "minmax" : "average")) {
+        EXPECT_TRUE(std::isnan(beside.values[r][0]));
+        continue;
+      }
+      EXPECT_NEAR(beside.values[r][0], sdde ? 96.56 : 92.45, 1e-9);
+      EXPECT_NEAR(beside.values[r][1], sdde ? 99.88 : 98.34, 1e-9);
+      EXPECT_NEAR(beside.deviations[r][0], sdde ? 0.67 : 0.60, 1e-9);
+      EXPECT_TRUE(std::isnan(beside.values[r][2]));  // the accuracy could not be read
+    }
+    const auto text = table_text(ours, {}, &beside);
+    EXPECT_CONTAINS(text, "| 96.56 ± 0.67 | 99.88 ± 0.02 |");
+    EXPECT_CONTAINS(text, "|        -5.06 |        -8.38 |");
+    EXPECT_CONTAINS(text,
+                    "Published figures: sdde.csv, with their deviations as they are published");
+    EXPECT_CONTAINS(table_text(ours, {.format = "csv"}, &beside), "near (%) published deviation");
+  }
+  // Another method of the same evaluation has no published figures.
+  const auto none = table_of(mnist_rows("sdde_mnist", "cross_entropy+oe"), "sdde");
+  EXPECT_TRUE(std::isnan(match_published(none, other, {}, "").values[0][0]));
+}
+
+// Every figure says where it was read; what could not be read is empty and is passed over.
+TEST(Tables, PublishedFiguresOfSddeNameTheirSource) {
+  ResultSet theirs;
+  add_result_text(theirs, published("sdde.csv"), "sdde.csv");
+  EXPECT_EQ(theirs.rows.size(), 30u);
+  for (const auto& row : theirs.rows) {
+    EXPECT_FALSE(row.field("source").empty() || row.field("row").empty() ||
+                 row.field("deviation").empty())
+        << row.place;
+    EXPECT_TRUE(row.value > 0.8 && row.value < 1) << row.place;
+  }
+  EXPECT_CONTAINS(published("sdde.csv"), "sdde_imagenet_gradcam,,,0,");
+  // Elsewhere an empty value is an error.
+  EXPECT_CONTAINS(error_of(ErrorKind::kData,
+                           [] {
+                             ResultSet set;
+                             add_result_text(set,
+                                             kHeader + "e,r,h,1,m,5,ensemble,a,test,id,,nll,,,,9\n",
+                                             "a.csv");
+                           }),
+                  "a.csv:2: column value: '' is not a number");
+}
+
 TEST(Tables, PivotByAnyColumns) {
   const auto set =
       set_of(near_rows("de", 1, 0.6) + near_rows("sdde", 1, 0.7) + near_rows("sdde", 2, 0.8));
