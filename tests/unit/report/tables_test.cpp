@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -167,6 +168,25 @@ TEST(Tables, SddeTakesCalibrationForEachScore) {
   EXPECT_CONTAINS(latex, "near (\\%) & far (\\%) & accuracy (\\%)");
   EXPECT_CONTAINS(
       latex, "e & sdde & 5 & minmax & 90.00 & 95.00 & 95.00 & 0.2000 & 1.20 & -- (n=0 of 1) \\\\");
+}
+
+// Each shifted set is a row; the in-distribution set and the mean over members are none.
+TEST(Tables, SddeOnCorruptedImages) {
+  std::string rows = row("sdde", 1, "cifar10", "id", "", "accuracy", 0.95);
+  for (const char* set : {"C-1", "C-5"})
+    rows += row("sdde", 1, set, "covariate", "", "accuracy", set[2] == '1' ? 0.9 : 0.7) +
+            row("sdde", 1, set, "covariate", "", "ece", 0.04) +
+            row("sdde", 1, set, "covariate", "temperature", "ece", 0.01);
+  const auto table = table_of(rows, "sdde_corrupted");
+  ASSERT_EQ(table.names.size(), 2u);
+  EXPECT_EQ(table.names[1], (std::vector<std::string>{"e", "sdde", "5", "C-5"}));
+  EXPECT_NEAR(table.cells[1][0].mean(), 70, 1e-12);
+  EXPECT_NEAR(table.cells[0][2].mean(), 4, 1e-12);
+  const auto& columns = table.layout.columns;
+  const auto scaled = std::find_if(columns.begin(), columns.end(),
+                                   [](const auto& column) { return column.name == "ECE, T (%)"; });
+  ASSERT_NE(scaled, columns.end());
+  EXPECT_NEAR(table.cells[0][scaled - columns.begin()].mean(), 1, 1e-12);
 }
 
 TEST(Tables, OpenOodHasItsColumnsAndMeans) {
