@@ -23,6 +23,9 @@ CommandLine train_line() {
                    "CONFIG", 1);
   line.option("set", list(), "table.key=value, over the file's; may be repeated")
       .flag("force", "train anew although the run is there")
+      .option("trace", po::value<int64_t>()->default_value(0, ""),
+              "writes <run>/trace.h5: initial weights, and of so many first steps rows, members, "
+              "pixels or features and losses (docs/formats.md); one rank, CPU")
       .flag("quiet", "no progress");
   return line;
 }
