@@ -57,6 +57,7 @@ bool recorded(const Provenance& provenance, Communicator& run,
 
 struct Flags {
   bool force = false, again = false, quiet = false;
+  int64_t trace = 0;
 };
 
 // Another configuration, or what cannot be read, is left of an earlier --again: it is replaced.
@@ -89,13 +90,19 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
                      .config_hash = config::config_hash(schema),
                      .seed = static_cast<uint64_t>(seed),
                      .show_progress = show_progress,
-                     .device = device};
+                     .device = device,
+                     .trace = flags.trace};
   auto found = Found::kNothing;
   agree(*grid.run, [&] {
     if (flags.again)
       found = find_begun_again(context, config.training.epochs);
     else if (!flags.force)
       found = find_run(context, config.training.epochs, schema);
+    DISSENT_CHECK(
+        flags.trace == 0 || found == Found::kNothing, kUsage,
+        "--trace: begins at the initial weights: expected no run in {}, found one; --force "
+        "trains anew and replaces it",
+        context.folder);
   });
   if (found == Found::kFinished) {
     spdlog::info("event=run_reused folder={} config_hash={}", context.folder, context.config_hash);
@@ -105,6 +112,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
   agree(*grid.run, [&] {
     if (grid.run->rank() != 0) return;
     make_folder(context.folder);
+    if (found == Found::kNothing) remove_file(context.folder + "/trace.h5");  // of a run before
     atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
     provenance.write("running");
   });
@@ -158,6 +166,14 @@ GridShape grid_of(const Config& config, Communicator& world) {
   return shape;
 }
 
+void check_device(const std::string& precision, at::Device device, int64_t trace) {
+  DISSENT_CHECK(device.is_cpu() || precision != "f64", kUsage, "training.precision = {}",
+                kF64OnGpu);
+  DISSENT_CHECK(device.is_cpu() || trace == 0, kUsage,
+                "--trace: is written on CPUs: expected runtime.device = \"cpu\", found {}",
+                device.str());
+}
+
 bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   auto& world = runtime.world();
   const auto shape = grid_of(config, world);
@@ -166,7 +182,8 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   auto run_node = grid.run->split_by_node();
   const auto device = choose_device(config.runtime.device, world, *node);
   agree(world, [&] {
-    DISSENT_CHECK(device.is_cuda() || config.training.precision == "f32", kUsage,
+    check_device(config.training.precision, device, flags.trace);
+    DISSENT_CHECK(device.is_cuda() || config.training.precision != "bf16", kUsage,
                   "training.precision = \"{}\" needs a GPU, none was found",
                   config.training.precision);
     DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage,
@@ -192,6 +209,7 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
   const auto device = choose_device(config.runtime.device, world, *node);
   ImageTrainData data;
   agree(world, [&] {
+    check_device(config.training.precision, device, flags.trace);
     DISSENT_CHECK(device.is_cuda() || config.training.precision != "f16", kUsage,
                   "training.precision = \"f16\" needs a GPU, none was found");
     data = open_image_train_data(config);
@@ -210,12 +228,18 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
 int run_train(Runtime& runtime, const CommandLine& line) {
   const auto document =
       load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
-  const Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet")};
+  const Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet"),
+                    line.get<int64_t>("trace")};
   agree(runtime.world(), [&] {
     DISSENT_CHECK(
         !flags.force || !flags.again, kUsage,
         "--force replaces the run at once, --again when the new one is finished: expected "
         "one of them, found both");
+    DISSENT_CHECK(!line.has("trace") || flags.trace >= 1, kUsage,
+                  "--trace: expected a number of steps of at least 1, found {}", flags.trace);
+    DISSENT_CHECK(flags.trace == 0 || runtime.world().size() == 1, kUsage,
+                  "--trace: expected one rank, found {}: a trace is written by one process",
+                  runtime.world().size());
   });
   const auto with = [&](const auto& config, const auto& train) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);

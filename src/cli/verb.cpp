@@ -27,6 +27,9 @@ CommandLine train_line() {
       .flag("again",
             "train anew; the run that is there stays until the new one is finished and takes its "
             "place")
+      .option("trace", po::value<int64_t>()->default_value(0, ""),
+              "writes <run>/trace.h5: initial weights, and of so many first steps rows, members, "
+              "pixels or features and losses (docs/formats.md); one rank, CPU")
       .flag("quiet", "no progress");
   return line;
 }

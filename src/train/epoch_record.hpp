@@ -35,6 +35,7 @@ struct RunContext {
   uint64_t seed = 0;
   bool show_progress = false;
   at::Device device = at::kCPU;  ///< where the members live and learn
+  int64_t trace = 0;             ///< updates to write into trace.h5 (train/trace.hpp); 0: none
 };
 
 /// train.csv: a header and a line an epoch; values in shortest round-trip form, empty where there
