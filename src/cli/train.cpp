@@ -5,6 +5,7 @@
 
 #include "build_info.hpp"
 #include "cli/compute.hpp"
+#include "cli/live.hpp"
 #include "cli/schemas.hpp"
 #include "comm/device.hpp"
 #include "config/describe.hpp"
@@ -57,13 +58,14 @@ bool recorded(const Provenance& provenance, Communicator& run,
 
 struct Flags {
   bool force = false, quiet = false;
+  Live* live = nullptr;
 };
 
 // One run on the ranks of its group; false if it was stopped by a signal. Trainer(configuration,
 // data, grid, context) does the work.
 template <class Trainer, class Config, class Data>
 bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid,
-               at::Device device, bool force, bool show_progress) {
+               at::Device device, const Flags& flags, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
   RunContext context{.folder = fmt::format("{}/{}/seed-{}", config.experiment.output,
                                            config.experiment.experiment, seed),
@@ -74,7 +76,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
                      .device = device};
   auto found = Found::kNothing;
   agree(*grid.run, [&] {
-    if (!force) found = find_run(context, config.training.epochs, schema);
+    if (!flags.force) found = find_run(context, config.training.epochs, schema);
   });
   if (found == Found::kFinished) {
     spdlog::info("event=run_reused folder={} config_hash={}", context.folder, context.config_hash);
@@ -86,6 +88,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
     make_folder(context.folder);
     atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
     provenance.write("running");
+    flags.live->begin(context, found == Found::kUnfinished, flags.force);
   });
   const bool finished = recorded(provenance, *grid.run, [&] {
     Trainer trainer(config, data, grid, context);
@@ -109,8 +112,8 @@ bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data
        r += grid.shape.runs) {
     Config run_config = config;
     run_config.experiment.seeds = {config.experiment.seeds[r]};
-    finished = train_run<Trainer>(run_config, schema_of(run_config), data, grid, device,
-                                  flags.force, world.rank() == 0 && !flags.quiet);
+    finished = train_run<Trainer>(run_config, schema_of(run_config), data, grid, device, flags,
+                                  world.rank() == 0 && !flags.quiet);
   }
   const auto all = all_gather_integer(world, finished);
   return std::find(all.begin(), all.end(), 0) == all.end();
@@ -177,12 +180,14 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
 }  // namespace
 
 int run_train(Runtime& runtime, const CommandLine& line) {
-  const auto document =
-      load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
-  const Flags flags{line.flag("force"), line.flag("quiet")};
+  const auto document = load_configuration(runtime, line.positional()[0], train_overrides(line));
   const auto with = [&](const auto& config, const auto& train) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
-    return train(runtime, config, flags) ? 0 : kExitStopped;
+    Live live(runtime.world(), config.runtime);
+    const bool finished =
+        train(runtime, config, Flags{line.flag("force"), line.flag("quiet"), &live});
+    live.finish(!finished);
+    return finished ? 0 : kExitStopped;
   };
   return trains_images(document) ? with(read_image_train_config(document), train_images)
                                  : with(read_train_config(document), train_heads);

@@ -24,8 +24,7 @@ constexpr auto kInterval = std::chrono::milliseconds(900);
 constexpr double kSilentSeconds = 2.5;
 
 double unix_seconds() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 std::string path_of(const std::string& folder, int rank) {

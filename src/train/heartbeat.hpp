@@ -26,9 +26,9 @@ class Heartbeat {
   std::chrono::steady_clock::time_point last_{};
 };
 
-/// What the heartbeat files of a run say of the ranks whose sign is over 2.5 s older than the newest:
-/// "rank 2 on n14: epoch 3, step 120, last sign of life 61 s ago". The caller has just beaten, so
-/// that the newest sign is now.
+/// What the heartbeat files of a run say of the ranks whose sign is over 2.5 s older than the
+/// newest: "rank 2 on n14: epoch 3, step 120, last sign of life 61 s ago". The caller has just
+/// beaten, so that the newest sign is now.
 std::string silent_ranks(const std::string& folder, int ranks);
 
 }  // namespace dissent
