@@ -145,32 +145,34 @@ std::vector<std::string> live_files(const std::string& run) {
   return found;
 }
 
-// Bytes of the whole records at the beginning of an event file, and the last step that they name.
-struct WholeRecords {
+// The whole epochs at the beginning of an event file: bytes, and the last step that they name. What
+// a kill cut off in the middle of an epoch is not among them.
+struct WholeEpochs {
   size_t bytes = 0;
   int64_t last = -1;
 };
-WholeRecords whole_records(const std::string& text) {
-  WholeRecords whole;
-  const size_t first = record("").size();  // of a record without a message
-  while (text.size() - whole.bytes >= first) {
+WholeEpochs whole_epochs(const std::string& text) {
+  WholeEpochs done, before;                // all whole records; without those of their last step
+  const size_t frame = record("").size();  // of a record beside its message
+  while (text.size() - done.bytes >= frame) {
     uint64_t length = 0;
-    std::memcpy(&length, text.data() + whole.bytes, sizeof length);
-    if (length > text.size() - whole.bytes - first) break;
-    const auto bytes = text.substr(whole.bytes + 12, length);
-    if (text.compare(whole.bytes, first + length, record(bytes)) != 0) break;
+    std::memcpy(&length, text.data() + done.bytes, sizeof length);
+    if (length > text.size() - done.bytes - frame) break;
+    const auto bytes = text.substr(done.bytes + 12, length);
+    if (text.compare(done.bytes, frame + length, record(bytes)) != 0) break;
     // Ours: the time (9 bytes), then in all but the first record the step.
-    if (length > 10 && bytes[9] == 16) {
-      uint64_t step = 0;
+    int64_t step = done.last;
+    if (length > 10 && bytes[9] == 2 * 8) {
+      step = 0;
       for (size_t i = 10, shift = 0; i < length; ++i, shift += 7) {
-        step |= (static_cast<uint64_t>(bytes[i]) & 127) << shift;
+        step |= (static_cast<int64_t>(bytes[i]) & 127) << shift;
         if (!(bytes[i] & 128)) break;
       }
-      whole.last = static_cast<int64_t>(step);
     }
-    whole.bytes += first + length;
+    if (step != done.last) before = done;
+    done = {done.bytes + frame + length, step};
   }
-  return whole;
+  return done.bytes == text.size() || done.last < 0 ? done : before;
 }
 
 double unix_time() {
@@ -244,7 +246,7 @@ EventLog::EventLog(std::string run, bool resume) : run_(std::move(run)) {
     if (files.empty()) return;
     // A rank that was killed while it wrote left half a record: all after it would be lost to
     // readers.
-    const auto whole = whole_records(read_text(path_));
+    const auto whole = whole_epochs(read_text(path_));
     fs::resize_file(path_, whole.bytes);
     last_ = whole.last;
   } catch (const std::exception& error) {

@@ -37,7 +37,7 @@ std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
 /// `tensorboard --logdir <output>` shows it as <experiment>/<run>.
 class EventLog {
  public:
-  /// resume: what a file of the run holds stays, up to its last whole record; else the run's files
+  /// resume: what a file of the run holds stays, up to its last whole epoch; else the run's files
   /// of this kind are deleted. Nothing is written yet.
   EventLog(std::string run, bool resume);
   /// Appends the rows of <run>/train.csv that the file does not have, as write_event_files() names

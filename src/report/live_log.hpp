@@ -27,8 +27,8 @@ struct WandbPlan {
 /// what W&B's own variables say: WANDB_MODE (online, offline; disabled is off), else online where
 /// WANDB_API_KEY is set, else off; what is missing is said in `note`. With "online" and "offline"
 /// what is missing is Error::kUsage. Python: DISSENT_PYTHON alone where it is set, else the first
-/// that has the client of VIRTUAL_ENV, CONDA_PREFIX, .venv-wandb (scripts/setup) and .venv of the source tree, python3 in PATH.
-/// Waits for these to start: some 50 ms each.
+/// that has the client of VIRTUAL_ENV, CONDA_PREFIX, .venv-wandb (scripts/setup) and .venv of the
+/// source tree, python3 in PATH. Waits for these to start: some 50 ms each.
 WandbPlan plan_wandb(const WandbWish& wish);
 
 /// A process that follows one run's folder (scripts/send_to_wandb --follow): no child of a fork

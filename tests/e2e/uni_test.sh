@@ -4,7 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 python=$(cd "$source_dir" && . scripts/lib.sh && python_environment)
-export DISSENT_PYTHON=$python DISSENT_PROGRAM=$program HOME=$work WANDB_SILENT=true
+export DISSENT_PYTHON=$python DISSENT_PROGRAM=$program HOME=$work WANDB_SILENT=true PYTHONPATH=$source_dir/tests/e2e PYTHONDONTWRITEBYTECODE=1
 for name in $(env | sed -n 's/^\(WANDB_[A-Z_]*\)=.*/\1/p' | grep -v SILENT) DISSENT_WANDB DISSENT_TENSORBOARD; do unset "$name"; done
 uni() {
   command="scripts/uni $*"
@@ -55,21 +55,14 @@ grep -qE '^\| *sdde_mnist_de .*\(n=2 of 2\)|^\| *sdde_mnist_de .* ± ' out || fa
 expect_file results/sdde/mnist-de.md results/sdde/sdde_mnist_de/seed-{2,4}/best.h5
 expect_no_file results/sdde/sdde_mnist_de/seed-1
 "$python" - > read 2>&1 <<'PY' || { cat read; failed "the results are not in W&B's files"; }
-import csv, glob, json, os
-from wandb.proto import wandb_internal_pb2
-from wandb.sdk.internal import datastore
+import csv, glob
+import wandb_file
 summary = {}
-run = "results/sdde/sdde_mnist_de/seed-4"
-for file in sorted(glob.glob(f"{run}/wandb/offline-run-*/run-*.wandb"), key=os.path.getmtime):
-    store = datastore.DataStore()
-    store.open_for_scan(file)
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
+for file in wandb_file.files_of("results/sdde/sdde_mnist_de/seed-4"):
+    for record in wandb_file.records(file):
         if record.WhichOneof("record_type") == "summary":
-            for item in record.summary.update:
-                summary[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
-rows = [row for file in glob.glob("results/sdde/mnist/*.csv") for row in csv.DictReader(open(file)) if row.get("run") == "seed-4"]
+            summary |= wandb_file.items(record.summary.update)
+rows = [row for file in glob.glob("results/sdde/mnist/*.csv") for row in csv.DictReader(open(file)) if row.get("run") == "seed-4" and row.get("value")]
 assert rows
 for row in rows:
     name = "/".join(["test"] + [row[key] for key in ("dataset", "metric", "score", "predictor", "convention") if row[key]])
