@@ -5,6 +5,7 @@
 
 #include "build_info.hpp"
 #include "cli/compute.hpp"
+#include "cli/live.hpp"
 #include "cli/schemas.hpp"
 #include "comm/device.hpp"
 #include "config/describe.hpp"
@@ -58,6 +59,7 @@ bool recorded(const Provenance& provenance, Communicator& run,
 struct Flags {
   bool force = false, again = false, quiet = false;
   int64_t trace = 0;
+  Live* live = nullptr;
 };
 
 // Another configuration, or what cannot be read, is left of an earlier --again: it is replaced.
@@ -82,7 +84,7 @@ std::string run_folder(const Config& config, int64_t seed) {
 // data, grid, context) does the work.
 template <class Trainer, class Config, class Data>
 bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid,
-               at::Device device, Flags flags, bool show_progress) {
+               at::Device device, const Flags& flags, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
   const auto folder = run_folder(config, seed);
   RunContext context{.folder = flags.again ? again_path(folder) : folder,
@@ -115,6 +117,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
     if (found == Found::kNothing) remove_file(context.folder + "/trace.h5");  // of a run before
     atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
     provenance.write("running");
+    flags.live->begin(context, found == Found::kUnfinished, flags.force);
   });
   const bool finished = recorded(provenance, *grid.run, [&] {
     Trainer trainer(config, data, grid, context);
@@ -226,10 +229,9 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
 }  // namespace
 
 int run_train(Runtime& runtime, const CommandLine& line) {
-  const auto document =
-      load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
-  const Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet"),
-                    line.get<int64_t>("trace")};
+  const auto document = load_configuration(runtime, line.positional()[0], train_overrides(line));
+  Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet"),
+              line.get<int64_t>("trace")};
   agree(runtime.world(), [&] {
     DISSENT_CHECK(
         !flags.force || !flags.again, kUsage,
@@ -243,7 +245,11 @@ int run_train(Runtime& runtime, const CommandLine& line) {
   });
   const auto with = [&](const auto& config, const auto& train) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
-    return train(runtime, config, flags) ? 0 : kExitStopped;
+    Live live(runtime.world(), config.runtime);
+    flags.live = &live;
+    const bool finished = train(runtime, config, flags);
+    live.finish(!finished);
+    return finished ? 0 : kExitStopped;
   };
   return trains_images(document) ? with(read_image_train_config(document), train_images)
                                  : with(read_train_config(document), train_heads);

@@ -239,7 +239,7 @@ config::Schema image_train_schema(ImageTrainConfig& c) {
       .table(schedule_table(), c.schedule)
       .table(image_training_table(), c.training)
       .table(checkpoint_table(), c.checkpoint)
-      .table(runtime_table(), c.runtime);
+      .table(train_runtime_table(), c.runtime);
   return schema;
 }
 

@@ -248,6 +248,38 @@ const TableSpec& runtime_table() {
   return table;
 }
 
+const TableSpec& train_runtime_table() {
+  using T = RuntimeOptions;
+  static const TableSpec table = [] {
+    TableSpec all = runtime_table();
+    const auto live =
+        TableOf<T>("runtime", "")
+            .option(
+                "wandb", &T::wandb,
+                {.meaning = "live to Weights & Biases (docs/logging.md); auto: WANDB_MODE, else "
+                            "online where WANDB_API_KEY is set, else off",
+                 .scope = Scope::kExecution,
+                 .choices = {"auto", "off", "online", "offline"}})
+            .option("wandb_project", &T::wandb_project,
+                    {.meaning = "its project; empty: WANDB_PROJECT, else dissent",
+                     .scope = Scope::kExecution})
+            .option("wandb_entity", &T::wandb_entity,
+                    {.meaning = "its user or team; empty: WANDB_ENTITY, else the key's own",
+                     .scope = Scope::kExecution})
+            .option("wandb_finish_s", &T::wandb_finish_s,
+                    {.meaning = "seconds, at most, that the end of the last run waits for W&B's "
+                                "client (a third of them after a signal); it then goes on alone",
+                     .scope = Scope::kExecution,
+                     .min = 0})
+            .option("tensorboard", &T::tensorboard,
+                    {.meaning = "an event file in each run's folder that grows with each epoch",
+                     .scope = Scope::kExecution});
+    all.options.insert(all.options.end(), live.options.begin(), live.options.end());
+    return all;
+  }();
+  return table;
+}
+
 std::vector<Conflict> conflicts(const TrainConfig& c) {
   std::vector<Conflict> found;
   const auto add = [&](bool wrong, const std::string& key, std::string message) {

@@ -76,6 +76,11 @@ struct RuntimeOptions {
   std::string device = "auto";
   std::optional<int64_t> threads;
   double timeout_s = 600;
+  // Of trainings alone.
+  std::string wandb = "auto";
+  std::string wandb_project, wandb_entity;
+  double wandb_finish_s = 30;
+  bool tensorboard = false;
 };
 
 /// No loss present, each with its default options.
@@ -109,6 +114,8 @@ const TableSpec& disagreement_table();
 const TableSpec& training_table();
 const TableSpec& checkpoint_table();
 const TableSpec& runtime_table();
+/// The same with what a training tells others while it runs (docs/logging.md).
+const TableSpec& train_runtime_table();
 
 /// A combination of keys that does not go together.
 struct Conflict {
