@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_sed_world.py FOLDER IMAGES: the data that SED's README asks for, small: its folders and names, few images.
+"""make_world.py FOLDER IMAGES: the data that SED's README asks for, small: its folders and names, few images.
 
 FOLDER/data/datasets: ImageNet2012/{train,val} (a folder for each of the 1,000 synsets, IMAGES of them with an image), imagenet-a, imagenet-r (the 200 of theirs),
 imagenet-c/<corruption>/{1,5}, iNaturalist/images, openimages. FOLDER/data/weights/deit_3_base_224_21k.pth: DeiT-3 Base/16 by the release's key names, random.
@@ -56,7 +56,7 @@ def write_weights(path):
 
 def main():
     folder, count = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    table = pathlib.Path(__file__).resolve().parents[2] / "data" / "classes" / "imagenet_classes.csv"
+    table = pathlib.Path(__file__).resolve().parents[3] / "data" / "classes" / "imagenet_classes.csv"
     with open(table, newline="") as file:
         classes = list(csv.DictReader(file))
     synsets = [row["wnid"] for row in classes]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_sed_models.py EXPORTED=NAME ... --to FOLDER: pickles as SED published its models, of the weights that `dissent export` wrote.
+"""make_models.py EXPORTED=NAME ... --to FOLDER: pickles as SED published its models, of the weights that `dissent export` wrote.
 
 Each EXPORTED folder (ensemble.json, member-N.safetensors of block heads) becomes FOLDER/NAME.pkl: a RedneckEnsemble of TimmVitFinalLayers with a soup, of
 classes that have the modules and names of the release and are gone when the file is read.

@@ -2,13 +2,13 @@
 # sed_test.sh PROGRAM [short|long]: what docs/from_sed.md says, in a small world of the real layout and names: images to caches, four trainings, the evaluation, both tables;
 # then SED's pickled models to the same tables, and its three sheets as they are. 1 and 2 ranks give the same bytes.
 set -euo pipefail
-. "$(dirname "$0")/../e2e/lib.sh"
+. "$(dirname "$0")/../../e2e/lib.sh"
 form=${2:-short}
 python=$(. "$source_dir/scripts/lib.sh" && python_environment)
 if [ "$form" = long ]; then images=12 hidden=3072 epochs=3; else images=3 hidden=64 epochs=3; fi
 
 # The project's root as a user has it.
-"$python" "$source_dir/tests/journeys/make_sed_world.py" . "$images"
+"$python" "$source_dir/tests/journeys/sed/make_world.py" . "$images"
 ln -s "$source_dir/configs" "$source_dir/jobs" "$source_dir/scripts" .
 mkdir results
 ln -s "$source_dir/results/published" results/published
@@ -81,7 +81,7 @@ command="rows of runs and of exported ensembles"
 diff <(sort results/sed/????????????????.csv) <(sort results/exported/????????????????.csv) > out || failed "other rows"
 
 # SED's main road: pickled models, whose classes are gone, to the same tables.
-"$python" "$source_dir/tests/journeys/make_sed_models.py" exported/sed_50_models=50_models exported/sed_ood_gen=ood_gen \
+"$python" "$source_dir/tests/journeys/sed/make_models.py" exported/sed_50_models=50_models exported/sed_ood_gen=ood_gen \
   exported/sed_ood_det_covariate=ood_det_cov exported/sed_ood_det_semantic=ood_det_sem --to models/symlinked
 command="scripts/sed_tables"
 status=0
@@ -99,7 +99,7 @@ ln -s ../../data/weights/deit_3_base_224_21k.pth models/deit3/
 find "$cached" -name 'shard-*' -exec sha256sum {} + > before
 for name in caching training evaluation; do
   command="jobs import of SED's $name.csv"
-  "$program" jobs import "$source_dir/tests/journeys/sed_sheets/$name.csv" > "$name.csv" 2> err || failed "refused"
+  "$program" jobs import "$source_dir/tests/journeys/sed/sheets/$name.csv" > "$name.csv" 2> err || failed "refused"
   sed -i -E '2,$s/^([^,]*,[^,]*,[^,]*),0/\1,1/' "$name.csv" # whether_to_run: some of the release's rows are finished
 done
 sheet 1 caching.csv "${caching[@]}"
