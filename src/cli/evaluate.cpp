@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <map>
 
+#include "cli/checks.hpp"
 #include "cli/compute.hpp"
 #include "cli/schemas.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
+#include "data/transforms/transform.hpp"
 #include "evaluate/evaluator.hpp"
 #include "storage/atomic_file.hpp"
 #include "train/options.hpp"
@@ -41,6 +43,18 @@ EvaluateVerbConfig read_evaluate_config(const config::Document& document) {
                "\"cuda\": evaluation computes on CPUs: expected \"cpu\" or \"auto\"");
   errors.raise();
   return c;
+}
+
+std::vector<LoadedEnsemble> load_ensembles(const EvaluateOptions& options) {
+  std::vector<LoadedEnsemble> ensembles;
+  for (const auto& path : expand_paths(options.runs)) ensembles.push_back(load_ensemble(path));
+  for (const auto& ensemble : ensembles) {
+    const auto members = static_cast<size_t>(ensemble.members());
+    DISSENT_CHECK(options.weights.empty() || options.weights.size() == members, kUsage,
+                  "evaluate.weights has {} values, the ensemble in {} has {} members",
+                  options.weights.size(), ensemble.path, members);
+  }
+  return ensembles;
 }
 
 std::string column_of(const ResultRow& row) {
@@ -131,22 +145,38 @@ config::Schema evaluate_schema() {
   return evaluate_schema_of(config);
 }
 
+void check_evaluate(const CommandLine&, const config::Document& document, Files& files) {
+  const auto c = read_evaluate_config(document).config;
+  const auto& evaluate = c.evaluate;
+  if (evaluate.transform != "auto") find_transform(evaluate.transform);
+  for (const auto& path : evaluate.runs) files.find("evaluate.runs", path);
+  check_features("evaluate.id", evaluate.id, files);
+  check_features("evaluate.validation", evaluate.validation, files);
+  check_features("evaluate.fit", evaluate.fit, files);
+  for (size_t i = 0; i < c.sets.size(); ++i) {
+    const auto table = fmt::format("evaluate.sets[{}]", i);
+    for (const auto& path : c.sets[i].paths) check_features(table + ".paths", path, files);
+    check_features(table + ".calibration", c.sets[i].calibration, files);
+    if (c.sets[i].paths.empty()) check_images(table, picture_data(c.sets[i]), files);
+  }
+  files.look("", [&] {
+    auto config = c;
+    auto ensembles = load_ensembles(config.evaluate);
+    prepare_evaluation(ensembles, config);
+  });
+}
+
 int run_evaluate(Runtime& runtime, const CommandLine& line) {
-  auto c = read_evaluate_config(
-      load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set")));
+  const auto document =
+      load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
+  auto c = read_evaluate_config(document);
   apply_runtime(runtime, c.runtime.threads, c.runtime.timeout_s);
   auto& world = runtime.world();
   std::vector<LoadedEnsemble> ensembles;
   agree(world, [&] {
-    for (const auto& path : expand_paths(c.config.evaluate.runs))
-      ensembles.push_back(load_ensemble(path));
-    for (const auto& ensemble : ensembles) {
-      const auto members = static_cast<size_t>(ensemble.members());
-      DISSENT_CHECK(
-          c.config.evaluate.weights.empty() || c.config.evaluate.weights.size() == members, kUsage,
-          "evaluate.weights has {} values, the ensemble in {} has {} members",
-          c.config.evaluate.weights.size(), ensemble.path, members);
-    }
+    Files own;
+    check_evaluate(line, document, own);
+    ensembles = load_ensembles(c.config.evaluate);
   });
   const std::string name =
       fmt::format("{}/{}", c.config.evaluate.output, config::config_hash(evaluate_schema_of(c)));

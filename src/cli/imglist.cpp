@@ -28,7 +28,20 @@ std::vector<std::string> class_names(const std::string& path) {
 
 }  // namespace
 
+void check_imglist(const CommandLine& line, Files& files) {
+  DISSENT_CHECK(!line.get<std::string>("output").empty(), kUsage,
+                "--output: expected the file of the list, found nothing");
+  DISSENT_CHECK(!line.has("label") || line.get<int64_t>("label") >= -1, kUsage,
+                "--label: expected -1 or more, found {}", line.get<int64_t>("label"));
+  DISSENT_CHECK(line.get<int64_t>("class-field") >= 0, kUsage,
+                "--class-field: expected 1 or more, found {}", line.get<int64_t>("class-field"));
+  files.find("--classes", line.get<std::string>("classes"));
+  for (const auto& folder : line.positional()) files.find_below("FOLDER", folder);
+}
+
 int run_imglist(const CommandLine& line) {
+  Files own;
+  check_imglist(line, own);
   FolderListOptions options{.folders = line.positional(),
                             .root = line.get<std::string>("root"),
                             .classes = {},
@@ -38,11 +51,6 @@ int run_imglist(const CommandLine& line) {
   if (const auto names = line.get<std::string>("classes"); !names.empty())
     options.classes = class_names(names);
   const auto output = line.get<std::string>("output");
-  DISSENT_CHECK(!output.empty(), kUsage, "--output: expected the file of the list, found nothing");
-  DISSENT_CHECK(!options.label || *options.label >= -1, kUsage,
-                "--label: expected -1 or more, found {}", *options.label);
-  DISSENT_CHECK(options.class_field >= 0, kUsage, "--class-field: expected 1 or more, found {}",
-                options.class_field);
   const auto text = list_folders(options);
   atomic_write_text(output, text);
   spdlog::info("event=list_written path={} images={}", output,

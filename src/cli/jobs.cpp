@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -154,6 +155,30 @@ void ask_again(const CommandLine& line, const LoadedSheet& loaded) {
                  job.name);
 }
 
+// Checks all rows; the files of those that are picked and neither done nor under way too.
+SheetProblems problems_of(const CommandLine& line, const LoadedSheet& loaded, bool again,
+                          CheckRows check) {
+  const auto state_root = absolute(line.get<std::string>("state"));
+  jobs::Slurm slurm;
+  std::set<std::string> picked, start, done;
+  for (const auto& job : loaded.picked) picked.insert(job.key);
+  for (const auto& job : loaded.all) {
+    if (job.key.empty()) continue;
+    const auto phase = jobs::status_of(job, state_root, slurm).phase;
+    const bool anew = again && phase == jobs::Phase::kDone && picked.contains(job.key);
+    if (phase == jobs::Phase::kDone && !anew) done.insert(job.key);
+    if (picked.contains(job.key) && (anew || jobs::may_start(phase))) start.insert(job.key);
+  }
+  if (line.flag("no-files")) start.clear();
+  return check(loaded.sheet.path, loaded.all, start, done);
+}
+
+void raise(const SheetProblems& problems) {
+  if (problems.lines.empty()) return;
+  throw Error(problems.of_usage ? ErrorKind::kUsage : ErrorKind::kData,
+              fmt::format("{}", fmt::join(problems.lines, "\n")), __FILE__, __LINE__);
+}
+
 int show_status(const CommandLine& line, const LoadedSheet& loaded) {
   const auto state_root = absolute(line.get<std::string>("state"));
   const auto csv = line.get<std::string>("csv");
@@ -229,7 +254,8 @@ int execute_one(const CommandLine& line) {
 
 }  // namespace
 
-int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Describe& description) {
+int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Describe& description,
+             CheckRows check) {
   const auto& words = line.positional();
   if (words[0] == "exec") return execute_one(line);
   if (words[0] == "stage") return jobs::stage({words.begin() + 1, words.end()});
@@ -252,14 +278,17 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Descr
       "all), found none");
   hand_down_logging(line);
   auto loaded = load(line, words[1], resolve, description);
-  if (words[0] == "status") return show_status(line, loaded);
-  if (line.flag("dry-run")) {
+  const bool dry = line.flag("dry-run");
+  if (words[0] == "status" && !dry) return show_status(line, loaded);
+  const auto problems = problems_of(line, loaded, again, check);
+  if (dry)
     fmt::print("{}", dry_run(loaded.picked, loaded.all,
                              line.flag("no-cost") ? Costs::kNone
                              : line.flag("times") ? Costs::kTimes
                                                   : Costs::kCounted));
-    return 0;
-  }
+  std::fflush(stdout);
+  raise(problems);
+  if (dry) return 0;
   if (again) ask_again(line, loaded);
   const bool here = words[0] == "run" || (again && !line.flag("slurm"));
   return here ? run_here(line, std::move(loaded)) : submit_there(line, std::move(loaded));

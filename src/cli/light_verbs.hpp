@@ -1,9 +1,12 @@
 #pragma once
 #include <functional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "cli/command_line.hpp"
 #include "cli/files.hpp"
+#include "cli/jobs_check.hpp"
 #include "config/described.hpp"
 #include "config/schema.hpp"
 #include "jobs/job.hpp"
@@ -34,8 +37,14 @@ using DrawSaliency = void (*)(const std::string& path, const std::vector<int64_t
                               int64_t most, report::Canvas canvas);
 int run_plot(const CommandLine& line, DrawSaliency draw);
 
-/// resolve: reads the configurations of a sheet; description: of the schemas, for --set.
+/// What a sheet's rows would be refused for (jobs_check.hpp).
+using CheckRows = SheetProblems (*)(const std::string& sheet, const std::vector<jobs::Job>& jobs,
+                                    const std::set<std::string>& start,
+                                    const std::set<std::string>& done);
+/// resolve: reads the configurations of a sheet; description: of the schemas, for --set; check:
+/// nullptr where jobs are only looked at.
 int run_jobs(const CommandLine& line, const jobs::Resolver& resolve,
-             const std::function<config::Description(const std::string& name)>& description);
+             const std::function<config::Description(const std::string& name)>& description,
+             CheckRows check);
 
 }  // namespace dissent::cli

@@ -4,12 +4,15 @@
 #include <functional>
 
 #include "build_info.hpp"
+#include "cli/checks.hpp"
 #include "cli/compute.hpp"
 #include "cli/live.hpp"
 #include "cli/schemas.hpp"
 #include "comm/device.hpp"
 #include "config/describe.hpp"
 #include "config/resolved.hpp"
+#include "models/weights/load.hpp"
+#include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
 #include "train/head_trainer.hpp"
@@ -159,13 +162,15 @@ bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data
 }
 
 template <class Config>
+GridShape shape_of(const Config& config, int64_t ranks) {
+  return resolve_grid(config.grid, ranks, static_cast<int64_t>(config.experiment.seeds.size()),
+                      config.ensemble.members, config.data.batch_size);
+}
+
+template <class Config>
 GridShape grid_of(const Config& config, Communicator& world) {
   GridShape shape;
-  agree(world, [&] {
-    shape = resolve_grid(config.grid, world.size(),
-                         static_cast<int64_t>(config.experiment.seeds.size()),
-                         config.ensemble.members, config.data.batch_size);
-  });
+  agree(world, [&] { shape = shape_of(config, world.size()); });
   return shape;
 }
 
@@ -175,6 +180,62 @@ void check_device(const std::string& precision, at::Device device, int64_t trace
   DISSENT_CHECK(device.is_cpu() || trace == 0, kUsage,
                 "--trace: is written on CPUs: expected runtime.device = \"cpu\", found {}",
                 device.str());
+}
+
+// Grid, and runs that are there: of another configuration they are refused.
+template <class Config>
+void check_runs(const CommandLine& line, Config config, config::Schema (*schema_of)(Config&),
+                int64_t ranks, Files& files) {
+  DISSENT_CHECK(!line.flag("force") || !line.flag("again"), kUsage,
+                "--force replaces the run at once, --again when the new one is finished: expected "
+                "one of them, found both");
+  shape_of(config, ranks);
+  if (line.flag("force") || line.flag("again")) return;
+  for (const int64_t seed : std::vector<int64_t>(config.experiment.seeds)) {
+    config.experiment.seeds = {seed};
+    const auto schema = schema_of(config);
+    const RunContext context{.folder = run_folder(config, seed),
+                             .config_text = config::result_toml(schema),
+                             .config_hash = config::config_hash(schema),
+                             .seed = static_cast<uint64_t>(seed),
+                             .show_progress = false,
+                             .device = at::kCPU};
+    files.look_at("output", context.folder, "",
+                  [&] { find_run(context, config.training.epochs, schema); });
+  }
+}
+
+void check_heads(const TrainConfig& config, Files& files) {
+  const auto& data = config.data;
+  check_features("data.train", data.train, files);
+  check_features("data.validation", data.validation, files);
+  check_features("data.unlabelled", data.unlabelled, files);
+  files.find("data.subset", data.subset);
+  files.look(fmt::format("caches\n{}\n{}\n{}\n{}\n{}", data.train, data.validation, data.unlabelled,
+                         data.subset, data.subset_complement),
+             [&] { check_train_caches(data); });
+}
+
+void check_image_training(const ImageTrainConfig& config, Files& files) {
+  std::string subject;
+  for (const auto& [table, set] : image_sets(config)) {
+    check_images(table, set, files);
+    subject += fmt::format("\n{}\n{}\n{}\n{}", set.dataset, set.split, set.list, set.root);
+  }
+  files.find("ensemble.weights", config.ensemble.weights);
+  files.look(fmt::format("images{}\n{}\n{}\n{}", subject, config.data.rows, config.validation.rows,
+                         config.unlabelled.rows),
+             [&] { open_image_train_data(config); });
+  if (config.ensemble.weights.empty()) return;
+  files.look(
+      fmt::format("weights\n{}\n{}{}", config.ensemble.model, config.ensemble.weights, subject),
+      [&] {
+        const auto network = image_network(config, open_image_train_data(config).classes);
+        const auto parameters = at::zeros({network->layout().size()}, at::kFloat),
+                   buffers = at::zeros({network->buffer_layout().size()}, at::kFloat);
+        load_weights(*network, parameters, buffers, read_state_dict(config.ensemble.weights), {},
+                     config.ensemble.weights);
+      });
 }
 
 bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
@@ -228,20 +289,31 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
 
 }  // namespace
 
+void check_train(const CommandLine& line, const config::Document& document, int64_t ranks,
+                 Files& files) {
+  if (trains_images(document)) {
+    const auto config = read_image_train_config(document);
+    check_runs(line, config, image_train_schema, ranks, files);
+    check_image_training(config, files);
+  } else {
+    const auto config = read_train_config(document);
+    check_runs(line, config, train_schema, ranks, files);
+    check_heads(config, files);
+  }
+}
+
 int run_train(Runtime& runtime, const CommandLine& line) {
   const auto document = load_configuration(runtime, line.positional()[0], train_overrides(line));
   Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet"),
               line.get<int64_t>("trace")};
   agree(runtime.world(), [&] {
-    DISSENT_CHECK(
-        !flags.force || !flags.again, kUsage,
-        "--force replaces the run at once, --again when the new one is finished: expected "
-        "one of them, found both");
     DISSENT_CHECK(!line.has("trace") || flags.trace >= 1, kUsage,
                   "--trace: expected a number of steps of at least 1, found {}", flags.trace);
     DISSENT_CHECK(flags.trace == 0 || runtime.world().size() == 1, kUsage,
                   "--trace: expected one rank, found {}: a trace is written by one process",
                   runtime.world().size());
+    Files own;
+    check_train(line, document, runtime.world().size(), own);
   });
   const auto with = [&](const auto& config, const auto& train) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);

@@ -304,9 +304,11 @@ CommandLine jobs_line() {
       .option("state", text("results/jobs"),
               "folder of the jobs' states; the same for all who share the work")
       .flag("dry-run",
-            "run, submit, again: show every job, its command, its grid and what `dissent plan` "
-            "says that it "
-            "costs; start nothing")
+            "show every job, its command, its grid and what `dissent plan` "
+            "says that it costs, and what every row would be refused for; start nothing")
+      .flag("no-files",
+            "run, submit, again: do not look whether the files that rows read are there, or into "
+            "them")
       .flag("times", "--dry-run: measure times too (seconds a job)")
       .flag("no-cost", "--dry-run: no costs (those of large networks take seconds)")
       .option("pack", po::value<int64_t>()->default_value(0, "0"),

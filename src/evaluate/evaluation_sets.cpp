@@ -57,6 +57,15 @@ void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
 
 }  // namespace
 
+ImageDataOptions picture_data(const EvaluateSet& spec) {
+  ImageDataOptions options;
+  options.dataset = spec.dataset.empty() ? spec.name : spec.dataset;
+  options.root = spec.root;
+  options.split = spec.split;
+  options.list = spec.list;
+  return options;
+}
+
 std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
                                                       const std::string& of_all) {
   const auto& transform = spec.transform == "auto" ? of_all : spec.transform;
@@ -66,11 +75,7 @@ std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
                   "evaluate.sets: {}: sets of pictures need an ensemble that reads pictures, or "
                   "evaluate.transform",
                   spec.name);
-    ImageDataOptions options;
-    options.dataset = spec.dataset.empty() ? spec.name : spec.dataset;
-    options.root = spec.root;
-    options.split = spec.split;
-    options.list = spec.list;
+    const auto options = picture_data(spec);
     std::vector<std::string> corruptions{spec.corruption};
     if (spec.corruption == "all") {
       corruptions.clear();

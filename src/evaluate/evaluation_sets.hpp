@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "data/options.hpp"
 #include "evaluate/evaluation_set.hpp"
 #include "evaluate/options.hpp"
 
@@ -26,6 +27,9 @@ struct EvaluationSets {
   bool chosen_on_test = false;  ///< choices are made on test rows (and that is allowed): there is
                                 ///< no validation set, or it holds the rows of a test set
 };
+
+/// The pictures that a table names (of one without paths).
+ImageDataOptions picture_data(const EvaluateSet& spec);
 
 /// The sets of one table: the caches that its paths match, or its pictures (once, or once a
 /// corruption) through its transform, else through `of_all`. Error::kData: nothing matches, a file

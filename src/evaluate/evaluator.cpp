@@ -340,21 +340,24 @@ class Run {
 
 }  // namespace
 
+EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, EvaluateConfig& config) {
+  for (const auto& ensemble : ensembles)
+    if (config.evaluate.transform == "auto" && !ensemble.transform.empty())
+      config.evaluate.transform = test_transform(ensemble.transform);
+  auto sets = open_evaluation_sets(config);
+  check_sets(ensembles, sets);
+  check_scores(ensembles, config.evaluate);
+  check_comparison(ensembles, config.evaluate);
+  add_soups(ensembles, config.evaluate);
+  return sets;
+}
+
 Evaluation evaluate(Communicator& comm, std::vector<LoadedEnsemble> ensembles,
                     const EvaluateConfig& given, bool show_progress,
                     const std::function<void(const Evaluation&)>& record) {
   auto config = given;
-  for (const auto& ensemble : ensembles)
-    if (config.evaluate.transform == "auto" && !ensemble.transform.empty())
-      config.evaluate.transform = test_transform(ensemble.transform);
   EvaluationSets sets;
-  agree(comm, [&] {
-    sets = open_evaluation_sets(config);
-    check_sets(ensembles, sets);
-    check_scores(ensembles, config.evaluate);
-    check_comparison(ensembles, config.evaluate);
-    add_soups(ensembles, config.evaluate);
-  });
+  agree(comm, [&] { sets = prepare_evaluation(ensembles, config); });
   const bool fits = !config.evaluate.fit.empty() || sets.fit;
   if (fits) fill_caches(comm, ensembles, sets.fit.get(), config, show_progress);
   fill_caches(comm, ensembles, sets.validation.get(), config, show_progress);

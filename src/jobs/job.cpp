@@ -14,6 +14,7 @@
 
 #include "config/errors.hpp"
 #include "config/parse.hpp"
+#include "jobs/inputs.hpp"
 
 namespace dissent::jobs {
 namespace {
@@ -266,6 +267,7 @@ std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve) {
   if (errors.empty()) connect(sheet.path, jobs, errors);
   if (errors.empty()) check_circles(sheet.path, jobs, errors);
   DISSENT_CHECK(errors.empty(), kUsage, "{}", fmt::join(errors, "\n"));
+  check_places(sheet.path, jobs);
   return jobs;
 }
 

@@ -8,12 +8,19 @@
 
 namespace dissent::jobs {
 
+/// A file or folder that a job writes.
+struct Written {
+  std::string path;
+  bool below = false;  ///< files in it have names that are not known before
+};
+
 /// What a configuration says once it is read and checked, as far as a job needs it.
 struct Resolution {
   std::string hash;               ///< of its keys that change results
   std::string place;              ///< where the results go: part of a job's identity too
   std::vector<std::string> runs;  ///< folders of runs (train): progress and figures are read there
-  std::vector<std::string> hashes;  ///< the hash that each of these runs writes down
+  std::vector<std::string> hashes;   ///< the hash that each of these runs writes down
+  std::vector<Written> writes = {};  ///< what rows that come after may read
   std::vector<std::string> inputs;  ///< caches that it reads often: what `stage` copies to the node
 };
 

@@ -30,6 +30,10 @@ struct TrainData {
   void close();
 };
 
+/// Opens what [data] names and checks it, but for the features themselves: rows, dimensions,
+/// labels, networks, the subset. Error::kData. Not collective.
+void check_train_caches(const CacheDataOptions& options);
+
 /// Opens, checks (rows, dimensions, labels, finite values) and loads what [data] names.
 /// Error::kData, the same on every rank. Collective over world and node. run_node: the ranks of
 /// this node that train one run together (grid.run->split_by_node()): they go through the chunks of

@@ -193,13 +193,18 @@ void add_conflicts(const ImageTrainConfig& c,
       "expected less than 1: the average would never move");
 }
 
-TransformedSet open_set(const ImageSetOptions& set, const ImageTrainDataOptions& data) {
+ImageDataOptions data_of(const ImageSetOptions& set, const ImageTrainDataOptions& data) {
   ImageDataOptions options;
   const bool same = set.dataset.empty() || set.dataset == data.dataset;
   options.dataset = set.dataset.empty() ? data.dataset : set.dataset;
   options.root = set.root.empty() && same ? data.root : set.root;
   options.split = set.split;
   options.list = set.list;
+  return options;
+}
+
+TransformedSet open_set(const ImageSetOptions& set, const ImageTrainDataOptions& data) {
+  const auto options = data_of(set, data);
   const std::string transform =
       set.transform == "auto" ? test_transform(data.transform) : set.transform;
   return {rows_of_source(open_image_source(options), set.rows), find_transform(transform).options};
@@ -278,6 +283,14 @@ std::shared_ptr<const ImageNetwork> image_network(const ImageTrainConfig& c, int
   options.image_size = find_transform(c.data.transform).options.size;
   options.heads = c.ensemble.members;
   return make_image_network(c.ensemble.model, options);
+}
+
+std::vector<std::pair<std::string, ImageDataOptions>> image_sets(const ImageTrainConfig& c) {
+  std::vector<std::pair<std::string, ImageDataOptions>> sets{
+      {"data", data_of(set_of(c.data), c.data)}};
+  if (c.with_validation) sets.emplace_back("validation", data_of(set_of(c.validation), c.data));
+  if (c.with_unlabelled) sets.emplace_back("unlabelled", data_of(set_of(c.unlabelled), c.data));
+  return sets;
 }
 
 ImageTrainData open_image_train_data(const ImageTrainConfig& c) {
