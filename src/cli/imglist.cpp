@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <dissent/error.hpp>
+#include <filesystem>
 #include <optional>
 #include <sstream>
 
@@ -44,6 +45,8 @@ int run_imglist(const CommandLine& line) {
   DISSENT_CHECK(options.class_field >= 0, kUsage, "--class-field: expected 1 or more, found {}",
                 options.class_field);
   const auto text = list_folders(options);
+  if (const auto folder = std::filesystem::path(output).parent_path(); !folder.empty())
+    make_folder(folder.string());
   atomic_write_text(output, text);
   spdlog::info("event=list_written path={} images={}", output,
                std::count(text.begin(), text.end(), '\n'));
