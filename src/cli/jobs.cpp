@@ -14,6 +14,7 @@
 #include "cli/jobs_cost.hpp"
 #include "cli/jobs_settings.hpp"
 #include "cli/light_verbs.hpp"
+#include "core/options.hpp"
 #include "jobs/execute.hpp"
 #include "jobs/import.hpp"
 #include "jobs/local.hpp"
@@ -79,8 +80,12 @@ bool any_needs_mpirun(const LoadedSheet& loaded, int64_t pack) {
 }
 
 int run_here(const CommandLine& line, LoadedSheet loaded) {
+  const auto gpus = line.get<std::string>("gpus");
+  if (gpus == "none")
+    for (auto* list : {&loaded.all, &loaded.picked})
+      for (auto& job : *list) job.gpus = 0;
   jobs::LocalOptions options{.cores = jobs::own_cores(),
-                             .gpus = split_list(line.get<std::string>("gpus")),
+                             .gpus = gpus == "none" ? std::vector<std::string>() : split_list(gpus),
                              .mpirun = {},
                              .pack_ranks = line.get<int64_t>("pack")};
   if (const auto cores = line.get<int64_t>("cores"); cores > 0) {
@@ -174,6 +179,21 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
   }
 }
 
+// For the trainings, which inherit it: here, or from sbatch. It changes no result, so it is no part
+// of a job's identity. A client that is missing here may be there on the nodes: each training
+// looks.
+void hand_down_logging(const CommandLine& line) {
+  if (const auto mode = line.get<std::string>("wandb"); !mode.empty()) {
+    const std::vector<std::string> modes{"auto", "off", "online", "offline"};
+    const auto near = nearest(mode, modes);
+    DISSENT_CHECK(std::find(modes.begin(), modes.end(), mode) != modes.end(), kUsage,
+                  "--wandb: expected one of {}, found '{}'{}", fmt::join(modes, ", "), mode,
+                  near ? fmt::format("; did you mean '{}'?", *near) : "");
+    setenv("DISSENT_WANDB", mode.c_str(), 1);
+  }
+  if (line.flag("tensorboard")) setenv("DISSENT_TENSORBOARD", "true", 1);
+}
+
 int64_t integer_of(const char* text, int64_t fallback) {
   return text && *text ? std::atoll(text) : fallback;
 }
@@ -230,6 +250,7 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Descr
       !again || !line.get<std::vector<std::string>>("where").empty(), kUsage,
       "jobs again: expected --where column=pattern, the rows to run anew (--where 'name=*': "
       "all), found none");
+  hand_down_logging(line);
   auto loaded = load(line, words[1], resolve, description);
   if (words[0] == "status") return show_status(line, loaded);
   if (line.flag("dry-run")) {

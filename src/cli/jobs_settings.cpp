@@ -51,6 +51,17 @@ std::string schema_of(const jobs::SheetRow& row) {
   }
 }
 
+// "variables.format", .. of the row's configuration; none if it cannot be read.
+Texts variables_of(const jobs::SheetRow& row) {
+  Texts keys;
+  try {
+    const auto document = config::load_document(config::read_sources(row.cell("config")));
+    for (const auto& name : document.variables()) keys.push_back("variables." + name);
+  } catch (const Error&) {
+  }
+  return keys;
+}
+
 bool ranks_run(const std::string& name) {
   const auto& all = verbs();
   return std::none_of(all.begin(), all.end(), [&](const Verb& candidate) {
@@ -92,8 +103,11 @@ void apply_settings(
       continue;
     }
     bool taken = false;
+    const bool variable = key.starts_with("variables.");
     for (size_t i = 0; i < sheet.rows.size(); ++i) {
-      const auto& known = keys[schemas[i]];
+      const auto known = !variable            ? keys[schemas[i]]
+                         : schemas[i].empty() ? Texts()
+                                              : variables_of(sheet.rows[i]);
       if (std::find(known.begin(), known.end(), key) == known.end()) continue;
       sheet.rows[i].cells["set:" + key] = setting.substr(equals + 1);
       taken = true;

@@ -12,8 +12,9 @@ namespace dissent::cli {
 /// Puts `--set table.key=value` and `--ranks N` into the cells of a sheet's rows, over what they
 /// hold, whether or not --where picks the rows: what one row waits for is what another runs.
 ///   set    taken by each row that is enabled and whose verb's configuration has the key (of a
-///          training: that of its data.kind); other rows stay as they are. Error::kUsage for a
-///          setting that no row takes ("did you mean ...?"), or that is no table.key=value
+///          training: that of its data.kind), or for variables.NAME has the variable; other rows
+///          stay as they are. Error::kUsage for a setting that no row takes ("did you mean ...?"),
+///          or that is no table.key=value
 ///   ranks  0: as the sheet says; else of each row whose verb ranks run together (not tables, plot,
 ///          imglist, config)
 /// description: as of job_resolver.

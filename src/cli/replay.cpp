@@ -148,7 +148,8 @@ std::vector<std::string> training(const Record& record, const CommandLine& line,
       argv.emplace_back("--allow-run-as-root");
   }
   argv.insert(argv.end(), {jobs::program_path(), "train", record.config, "--quiet", "--set",
-                           "output=" + toml_text(output), "--set", "grid.runs=1"});
+                           "output=" + toml_text(output), "--set", "grid.runs=1", "--wandb", "off",
+                           "--set", "runtime.tensorboard=false"});
   const bool as_before = ranks == record.members * record.data;
   argv.insert(
       argv.end(),

@@ -44,10 +44,14 @@ std::vector<report::Condition> where_of(const CommandLine& line) {
 
 void tables(const CommandLine& line) {
   const auto set = report::read_result_files(line.positional());
+  const bool released =
+      line.has("layout") &&
+      report::has_released_form(report::find_layout(line.get<std::string>("layout")));
   report::TableOptions options{
       .seeds = line.has("seeds") ? report::seed_list("--seeds", line.get<std::string>("seeds"))
                                  : std::vector<int64_t>{},
-      .where = where_of(line)};
+      .where = where_of(line),
+      .part_rows = !line.has("rows") && !released};
   report::TextOptions text{.format = line.get<std::string>("format"),
                            .precision = line.has("precision") ? line.get<int>("precision") : -1,
                            .freedom = report::freedom_of(line.get<std::string>("deviation"))};
@@ -69,7 +73,7 @@ void tables(const CommandLine& line) {
   if (line.has("published")) {
     const auto path = line.get<std::string>("published");
     published = report::match_published(
-        table, report::build_table(report::read_result_files({path}), layout, {}),
+        table, report::build_table(report::read_result_files({path}), layout, {.part_rows = false}),
         report::name_pairs("--published-as", line.texts("published-as")), path);
   }
   report::write_output(output, report::table_text(table, text, published ? &*published : nullptr));

@@ -5,6 +5,7 @@
 
 #include "build_info.hpp"
 #include "cli/compute.hpp"
+#include "cli/live.hpp"
 #include "cli/schemas.hpp"
 #include "comm/device.hpp"
 #include "config/describe.hpp"
@@ -57,6 +58,8 @@ bool recorded(const Provenance& provenance, Communicator& run,
 
 struct Flags {
   bool force = false, again = false, quiet = false;
+  int64_t trace = 0;
+  Live* live = nullptr;
 };
 
 // Another configuration, or what cannot be read, is left of an earlier --again: it is replaced.
@@ -81,7 +84,7 @@ std::string run_folder(const Config& config, int64_t seed) {
 // data, grid, context) does the work.
 template <class Trainer, class Config, class Data>
 bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid,
-               at::Device device, Flags flags, bool show_progress) {
+               at::Device device, const Flags& flags, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
   const auto folder = run_folder(config, seed);
   RunContext context{.folder = flags.again ? again_path(folder) : folder,
@@ -89,13 +92,19 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
                      .config_hash = config::config_hash(schema),
                      .seed = static_cast<uint64_t>(seed),
                      .show_progress = show_progress,
-                     .device = device};
+                     .device = device,
+                     .trace = flags.trace};
   auto found = Found::kNothing;
   agree(*grid.run, [&] {
     if (flags.again)
       found = find_begun_again(context, config.training.epochs);
     else if (!flags.force)
       found = find_run(context, config.training.epochs, schema);
+    DISSENT_CHECK(
+        flags.trace == 0 || found == Found::kNothing, kUsage,
+        "--trace: begins at the initial weights: expected no run in {}, found one; --force "
+        "trains anew and replaces it",
+        context.folder);
   });
   if (found == Found::kFinished) {
     spdlog::info("event=run_reused folder={} config_hash={}", context.folder, context.config_hash);
@@ -105,8 +114,10 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
   agree(*grid.run, [&] {
     if (grid.run->rank() != 0) return;
     make_folder(context.folder);
+    if (found == Found::kNothing) remove_file(context.folder + "/trace.h5");  // of a run before
     atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
     provenance.write("running");
+    flags.live->begin(context, found == Found::kUnfinished, flags.force);
   });
   const bool finished = recorded(provenance, *grid.run, [&] {
     Trainer trainer(config, data, grid, context);
@@ -158,6 +169,14 @@ GridShape grid_of(const Config& config, Communicator& world) {
   return shape;
 }
 
+void check_device(const std::string& precision, at::Device device, int64_t trace) {
+  DISSENT_CHECK(device.is_cpu() || precision != "f64", kUsage, "training.precision = {}",
+                kF64OnGpu);
+  DISSENT_CHECK(device.is_cpu() || trace == 0, kUsage,
+                "--trace: is written on CPUs: expected runtime.device = \"cpu\", found {}",
+                device.str());
+}
+
 bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   auto& world = runtime.world();
   const auto shape = grid_of(config, world);
@@ -166,7 +185,8 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   auto run_node = grid.run->split_by_node();
   const auto device = choose_device(config.runtime.device, world, *node);
   agree(world, [&] {
-    DISSENT_CHECK(device.is_cuda() || config.training.precision == "f32", kUsage,
+    check_device(config.training.precision, device, flags.trace);
+    DISSENT_CHECK(device.is_cuda() || config.training.precision != "bf16", kUsage,
                   "training.precision = \"{}\" needs a GPU, none was found",
                   config.training.precision);
     DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage,
@@ -192,6 +212,7 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
   const auto device = choose_device(config.runtime.device, world, *node);
   ImageTrainData data;
   agree(world, [&] {
+    check_device(config.training.precision, device, flags.trace);
     DISSENT_CHECK(device.is_cuda() || config.training.precision != "f16", kUsage,
                   "training.precision = \"f16\" needs a GPU, none was found");
     data = open_image_train_data(config);
@@ -208,18 +229,27 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
 }  // namespace
 
 int run_train(Runtime& runtime, const CommandLine& line) {
-  const auto document =
-      load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
-  const Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet")};
+  const auto document = load_configuration(runtime, line.positional()[0], train_overrides(line));
+  Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet"),
+              line.get<int64_t>("trace")};
   agree(runtime.world(), [&] {
     DISSENT_CHECK(
         !flags.force || !flags.again, kUsage,
         "--force replaces the run at once, --again when the new one is finished: expected "
         "one of them, found both");
+    DISSENT_CHECK(!line.has("trace") || flags.trace >= 1, kUsage,
+                  "--trace: expected a number of steps of at least 1, found {}", flags.trace);
+    DISSENT_CHECK(flags.trace == 0 || runtime.world().size() == 1, kUsage,
+                  "--trace: expected one rank, found {}: a trace is written by one process",
+                  runtime.world().size());
   });
   const auto with = [&](const auto& config, const auto& train) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
-    return train(runtime, config, flags) ? 0 : kExitStopped;
+    Live live(runtime.world(), config.runtime);
+    flags.live = &live;
+    const bool finished = train(runtime, config, flags);
+    live.finish(!finished);
+    return finished ? 0 : kExitStopped;
   };
   return trains_images(document) ? with(read_image_train_config(document), train_images)
                                  : with(read_train_config(document), train_heads);

@@ -23,10 +23,17 @@ CommandLine train_line() {
                    "<output>/<experiment>/seed-<n>/. `dissent config train` prints all keys.",
                    "CONFIG", 1);
   line.option("set", list(), "table.key=value, over the file's; may be repeated")
+      .option("wandb", po::value<std::string>()->default_value("", ""),
+              "live to Weights & Biases: online, offline, off, or auto, as its own variables say; "
+              "the same as --set runtime.wandb=MODE (docs/logging.md)")
+      .flag("tensorboard", "an event file in each run's folder, which grows with each epoch")
       .flag("force", "train anew although the run is there")
       .flag("again",
             "train anew; the run that is there stays until the new one is finished and takes its "
             "place")
+      .option("trace", po::value<int64_t>()->default_value(0, ""),
+              "writes <run>/trace.h5: initial weights, and of so many first steps rows, members, "
+              "pixels or features and losses (docs/formats.md); one rank, CPU")
       .flag("quiet", "no progress");
   return line;
 }
@@ -305,7 +312,10 @@ CommandLine jobs_line() {
       .option("pack", po::value<int64_t>()->default_value(0, "0"),
               "run, submit: jobs of fewer ranks are packed into MPI jobs of so many")
       .option("cores", po::value<int64_t>()->default_value(0, "all"), "run: cores to use")
-      .option("gpus", text(""), "run: GPUs to use, as 0,1")
+      .option("gpus", text(""), "run: GPUs to use, as 0,1; none: no row gets any")
+      .option("wandb", text(""),
+              "run, submit: --wandb of each training: online, offline, off, auto")
+      .flag("tensorboard", "run, submit: --tensorboard of each training")
       .option("mpirun", text(""), "run: launcher of several ranks");
   line.option("templates", text(""), "submit: folder of batch scripts (slurm/ of this program)")
       .option("throttle", po::value<int64_t>()->default_value(0, "all"),

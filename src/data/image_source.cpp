@@ -21,7 +21,7 @@ std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options) 
                                                  options.split) != spec.splits.end(),
                 kUsage, "dataset {} has no split '{}'; there are {}", spec.name, options.split,
                 fmt::join(spec.splits, ", "));
-  return spec.open(spec, folder, options.split);
+  return spec.open(spec, folder, options);
 }
 
 }  // namespace dissent

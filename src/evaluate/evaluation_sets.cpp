@@ -81,7 +81,11 @@ std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
           open_picture_set(options, spec.rows, transform, {name, spec.severity, spec.as_stored}));
     return sets;
   }
-  for (const auto& path : expand_paths(spec.paths)) sets.push_back(open_cache_set(path));
+  const auto paths = expand_paths(spec.paths);
+  DISSENT_CHECK(spec.count == 0 || std::ssize(paths) == spec.count, kData,
+                "evaluate.sets: {}: expected {} files, found {} that match {}", spec.name,
+                spec.count, paths.size(), fmt::join(spec.paths, ", "));
+  for (const auto& path : paths) sets.push_back(open_cache_set(path));
   return sets;
 }
 
@@ -100,6 +104,8 @@ EvaluationSets open_evaluation_sets(const EvaluateConfig& config) {
     if (spec.role != "test") continue;
     TestSet test{
         .spec = spec, .files = open_sets(spec, config.evaluate.transform), .calibration = nullptr};
+    if (spec.label >= 0)
+      for (auto& file : test.files) file = set_of_label(std::move(file), spec.label);
     if (spec.pool) {
       auto all = pooled_set(std::move(test.files));
       test.files.clear();

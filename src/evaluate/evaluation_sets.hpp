@@ -13,7 +13,9 @@ struct TestSet {
   EvaluateSet spec;
   std::vector<std::unique_ptr<EvaluationSet>> files;
   std::unique_ptr<EvaluationSet> calibration;  ///< for its temperature; nullptr: the validation set
-  bool labelled() const { return spec.shift == "id" || spec.shift == "covariate"; }
+  bool labelled() const {
+    return spec.shift == "id" || spec.shift == "covariate" || spec.label >= 0;
+  }
 };
 
 /// All sets of an evaluation, open.

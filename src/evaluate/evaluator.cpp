@@ -220,15 +220,17 @@ class Run {
           !(asked.set && !asked.set->classes.empty()))
         add_classwise(plans[e], e, calibrators, classwise);
       if (options.diversity.empty()) continue;
-      diversity.emplace_back(ensembles_[e].members(), options.diversity,
-                             asked.labelled && !(asked.set && !asked.set->classes.empty()));
+      const auto classes = asked.set ? asked.set->classes : "";
+      diversity.emplace_back(ensembles_[e].members(), options, asked.labelled && classes.empty(),
+                             classes);
       plans[e].groups.push_back(diversity[e].group(plans[e].units));
     }
     std::vector<Passed> passed;
     for (auto& columns : run_pass(comm_, set, ensembles_, plans, config_.outputs(), show_progress_))
       passed.push_back({std::move(columns), {}});
     for (size_t e = 0; e < classwise.size(); ++e) classwise[e].finish(comm_, passed[e].columns);
-    for (size_t e = 0; e < diversity.size(); ++e) passed[e].diversity = diversity[e].finish(comm_);
+    for (size_t e = 0; e < diversity.size(); ++e)
+      passed[e].diversity = diversity[e].finish(comm_, passed[e].columns);
     return passed;
   }
 

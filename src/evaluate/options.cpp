@@ -82,8 +82,15 @@ TableSpec score_option_table(const scores::PostprocessorInfo& score) {
 // Keys of what is evaluated; those of how follow.
 void add_what(TableOf<EvaluateOptions>& table) {
   using T = EvaluateOptions;
-  table.option("experiment", &T::experiment, {.meaning = "name in the result rows"})
-      .option("runs", &T::runs, {.meaning = "run folders or checkpoint files; shell patterns"})
+  table
+      .option("experiment", &T::experiment,
+              {.meaning =
+                   "name in the result rows, column `evaluation`; their column `experiment` is the "
+                   "training's"})
+      .option("runs", &T::runs,
+              {.meaning =
+                   "run folders, checkpoint files, or folders with an ensemble.json, as `dissent "
+                   "export` and scripts/convert_sed_models.py write; shell patterns"})
       .option("id", &T::id,
               {.meaning = "cache of the in-distribution test set; or a set of role id"})
       .option("id_name", &T::id_name,
@@ -155,11 +162,11 @@ void add_how(TableOf<EvaluateOptions>& table) {
           {.meaning = "coverage that is wanted, above 0 and below 1", .min = 1e-6, .max = 0.999999})
       .option("bins", &T::bins,
               {.meaning = "of calibration errors and reliability", .min = 1, .max = 1000})
-      .option(
-          "batch_rows", &T::batch_rows,
-          {.meaning =
-               "under sdde and openood nll is the mean of the means of batches: their rows there",
-           .min = 1})
+      .option("batch_rows", &T::batch_rows,
+              {.meaning = "under sdde and openood nll, under sed the means of scores in "
+                          "`diversity`, are means "
+                          "of the means of batches: their rows there",
+               .min = 1})
       .option("search", &T::search,
               {.meaning = "tries OpenOOD's values for the options of scores: the largest AUROC of "
                           "validation against the sets of role validation_ood"})
@@ -361,6 +368,10 @@ const TableSpec& evaluate_set_table() {
                .choices = {"id", "covariate", "near", "far", "semantic"}})
           .option("paths", &T::paths,
                   {.meaning = "caches; shell patterns. Several: figures of each, then their mean"})
+          .option("count", &T::count,
+                  {.meaning = "how many files the patterns of paths have to match, so that a mean "
+                              "over them is of all; 0: any number above 0",
+                   .min = 0})
           .option("list", &T::list,
                   {.meaning = "of pictures, in OpenOOD's layout (path and label a line)"})
           .option("root", &T::root,
@@ -399,7 +410,12 @@ const TableSpec& evaluate_set_table() {
           .option("labels", &T::labels,
                   {.meaning = "of a set with classes: numbers within the subset, as SED's files "
                               "have them, or of all 1,000",
-                   .choices = {"subset", "all"}});
+                   .choices = {"subset", "all"}})
+          .option("label", &T::label,
+                  {.meaning = "of every row, in place of the set's own labels; with it accuracy is "
+                              "reported for any shift. SED's release has 0 for iNaturalist and "
+                              "OpenImages; -1: the set's own",
+                   .min = -1});
   return table;
 }
 

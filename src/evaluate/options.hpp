@@ -52,6 +52,7 @@ struct EvaluateSet {
   std::string role = "test";
   std::string shift = "far";
   std::vector<std::string> paths;
+  int64_t count = 0;
   std::string list;
   std::string root;
   std::string dataset;
@@ -65,6 +66,7 @@ struct EvaluateSet {
   std::string calibration;
   std::string classes;
   std::string labels = "subset";
+  int64_t label = -1;
 };
 
 /// [score.<name>] of one post-processor.

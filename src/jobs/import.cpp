@@ -52,23 +52,23 @@ std::string value_of(const std::string& cell, size_t row) {
 constexpr const char* kEvaluation = "configs/sed/evaluation.toml";
 constexpr const char* kTrainings = "configs/sed/";  // <name of SED's configuration>.toml
 constexpr const char* kResults = "results/sed";
+constexpr const char* kPublished = "results/published/sed.csv";
 
 // A set of the caching sheet (kwargs/original_dataset_name).
 struct CachedSet {
   const char* name;
   const char* config;
   const char* folder;  // its root below kwargs/original_dataset_path
-  const char* list;    // its list below that path; "" where a class is a subfolder
 };
 const std::vector<CachedSet>& cached_sets() {
   static const std::vector<CachedSet> sets{
-      {"in_val", "configs/sed/caching_in_val.toml", "", ""},
-      {"in_train", "configs/sed/caching_in_train.toml", "", ""},
-      {"in_a", "configs/sed/caching_in_a.toml", "imagenet-a", "imagenet-a.txt"},
-      {"in_r", "configs/sed/caching_in_r.toml", "imagenet-r", "imagenet-r.txt"},
-      {"in_c", "configs/sed/caching_in_c.toml", "", ""},
-      {"inaturalist", "configs/sed/caching_inaturalist.toml", "iNaturalist", ""},
-      {"openimages", "configs/sed/caching_openimages.toml", "openimages", "openimages.txt"}};
+      {"in_val", "configs/sed/caching_in_val.toml", ""},
+      {"in_train", "configs/sed/caching_in_train.toml", ""},
+      {"in_a", "configs/sed/caching_in_a.toml", "imagenet-a"},
+      {"in_r", "configs/sed/caching_in_r.toml", "imagenet-r"},
+      {"in_c", "configs/sed/caching_in_c.toml", ""},
+      {"inaturalist", "configs/sed/caching_inaturalist.toml", "iNaturalist"},
+      {"openimages", "configs/sed/caching_openimages.toml", "openimages"}};
   return sets;
 }
 constexpr const char* kCorrupted = "in_c";  // its row stands for all corruptions at both severities
@@ -83,11 +83,14 @@ struct EvaluationTable {
   const char* type;
   const char* layout;
   const char* file;
+  const char* released_layout;
+  const char* released_file;
 };
 const std::vector<EvaluationTable>& evaluation_tables() {
   static const std::vector<EvaluationTable> tables{
-      {"ood_gen", "sed_generalisation", "generalisation.md"},
-      {"ood_det", "sed_detection", "detection.md"}};
+      {"ood_gen", "sed_generalisation", "generalisation.md", "sed_released_generalisation",
+       "ood_gen_df.csv"},
+      {"ood_det", "sed_detection", "detection.md", "sed_released_detection", "ood_det_df.csv"}};
   return tables;
 }
 
@@ -222,7 +225,8 @@ class Importer {
     row["verb"] = "cache", row["config"] = set->config;
     if (corrupted) {
       row["corruption"] = kCorruptions, row["severity"] = kSeverities;
-      row["set:data.split"] = "{corruption}/{severity}";
+      row["set:variables.corruption"] = "{corruption}";
+      row["set:variables.severity"] = "{severity}";
     }
     for_deltas(origin, [&](const std::string& key, const std::string& value) {
       if (key == "kwargs/original_dataset_name") return;
@@ -236,11 +240,12 @@ class Importer {
         row["set:cache.passes"] = value;
       } else if (key == "kwargs/original_dataset_path") {
         row["set:data.root"] = below(plain_path(value), set->folder);
-        if (*set->list) row["set:data.list"] = below(plain_path(value), set->list);
       } else if (key == "kwargs/cache_save_path") {
-        row["set:cache.output"] =
-            corrupted ? below(plain_path(value), "{corruption}_{severity}.cache")
-                      : fs::path(plain_path(value)).replace_extension(".cache").string();
+        if (corrupted)
+          row["set:variables.cached"] = plain_path(value);
+        else
+          row["set:cache.output"] =
+              fs::path(plain_path(value)).replace_extension(".cache").string();
       } else {
         keep_as_text(row, origin, key, value);
       }
@@ -269,8 +274,14 @@ class Importer {
       (*known)[kWhetherToRun] = row[kWhetherToRun];
     }
     row["name"] = "table-" + type, row["verb"] = "tables", row["after"] = "evaluate";
-    row["arguments"] = fmt::format("[\"--layout\", \"{}\", \"--output\", \"{}/{}\", \"{}\"]",
-                                   table->layout, kResults, table->file, kResults);
+    auto released = row;
+    row["arguments"] = fmt::format(
+        "[\"--layout\", \"{}\", \"--published\", \"{}\", \"--output\", \"{}/{}\", \"{}\"]",
+        table->layout, kPublished, kResults, table->file, kResults);
+    released["name"] = row["name"] + "_df";
+    released["arguments"] =
+        fmt::format("[\"--layout\", \"{}\", \"--output\", \"{}/{}\", \"{}\"]",
+                    table->released_layout, kResults, table->released_file, kResults);
     for_deltas(origin, [&](const std::string& key, const std::string& value) {
       if (key == "eval_type") return;
       if (key != "results_save_path") return keep_as_text(row, origin, key, value);
@@ -278,6 +289,7 @@ class Importer {
                                value, kResults, kResults, table->file));
     });
     rows_.push_back(std::move(row));
+    rows_.push_back(std::move(released));
   }
 
   std::string path_;

@@ -1,15 +1,25 @@
 #include "report/event_file.hpp"
 
-#include <dissent/error.hpp>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <ctime>
+#include <exception>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <dissent/error.hpp>
 #include <nlohmann/json.hpp>
 
 #include "report/result_set.hpp"
@@ -86,7 +96,9 @@ std::optional<double> number_in(const std::string& text, const std::string& plac
   return out;
 }
 
-std::vector<Scalar> log_scalars(const std::string& run, const Times& times) {
+// The columns of a training log; time(row, rows) is that of a row.
+template <class Time>
+std::vector<Scalar> log_scalars(const std::string& run, const Time& time) {
   const std::string path = run + "/train.csv";
   const auto records = parse_csv(read_text(path), path);
   DISSENT_CHECK(!records.empty() && records[0].fields[0] == "epoch", kData,
@@ -98,8 +110,7 @@ std::vector<Scalar> log_scalars(const std::string& run, const Times& times) {
                   "{}:{}: {} columns, the header has {}", path, records[i].line, fields.size(),
                   records[0].fields.size());
     const auto step = static_cast<int64_t>(number_in(fields[0], path).value_or(0));
-    const double at = times.start + times.wall_s * static_cast<double>(i) /
-                                        static_cast<double>(records.size() - 1);
+    const double at = time(static_cast<double>(i), static_cast<double>(records.size() - 1));
     for (size_t c = 1; c < fields.size(); ++c)
       if (const auto value = number_in(
               fields[c],
@@ -121,6 +132,53 @@ void add_results(std::vector<Scalar>& scalars, const ResultSet& set, const std::
   }
 }
 
+constexpr std::string_view kLivePrefix = "events.out.tfevents.", kLiveSuffix = ".live";
+
+std::vector<std::string> live_files(const std::string& run) {
+  std::vector<std::string> found;
+  for (const auto& entry : fs::directory_iterator(run)) {
+    const auto name = entry.path().filename().string();
+    if (name.starts_with(kLivePrefix) && name.ends_with(kLiveSuffix))
+      found.push_back(entry.path().string());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// The whole epochs at the beginning of an event file: bytes, and the last step that they name. What
+// a kill cut off in the middle of an epoch is not among them.
+struct WholeEpochs {
+  size_t bytes = 0;
+  int64_t last = -1;
+};
+WholeEpochs whole_epochs(const std::string& text) {
+  WholeEpochs done, before;                // all whole records; without those of their last step
+  const size_t frame = record("").size();  // of a record beside its message
+  while (text.size() - done.bytes >= frame) {
+    uint64_t length = 0;
+    std::memcpy(&length, text.data() + done.bytes, sizeof length);
+    if (length > text.size() - done.bytes - frame) break;
+    const auto bytes = text.substr(done.bytes + 12, length);
+    if (text.compare(done.bytes, frame + length, record(bytes)) != 0) break;
+    // Ours: the time (9 bytes), then in all but the first record the step.
+    int64_t step = done.last;
+    if (length > 10 && bytes[9] == 2 * 8) {
+      step = 0;
+      for (size_t i = 10, shift = 0; i < length; ++i, shift += 7) {
+        step |= (static_cast<int64_t>(bytes[i]) & 127) << shift;
+        if (!(bytes[i] & 128)) break;
+      }
+    }
+    if (step != done.last) before = done;
+    done = {done.bytes + frame + length, step};
+  }
+  return done.bytes == text.size() || done.last < 0 ? done : before;
+}
+
+double unix_time() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 }  // namespace
 
 uint32_t crc32c(const std::string& bytes) {
@@ -139,8 +197,13 @@ uint32_t crc32c(const std::string& bytes) {
 }
 
 std::string event_file(const std::vector<Scalar>& scalars) {
-  std::string text =
-      record(wall_time(scalars.empty() ? 0 : scalars[0].wall_time) + message(3, "brain.Event:2"));
+  return record(wall_time(scalars.empty() ? 0 : scalars[0].wall_time) +
+                message(3, "brain.Event:2")) +
+         event_records(scalars);
+}
+
+std::string event_records(const std::vector<Scalar>& scalars) {
+  std::string text;
   for (const auto& scalar : scalars) {
     const auto value = message(1, scalar.tag) + varint(2 * 8 + 5) + bytes_of(scalar.value);
     text += record(wall_time(scalar.wall_time) + varint(2 * 8) +
@@ -158,7 +221,8 @@ std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
   for (const auto& run : runs) {
     const auto place = fs::absolute(run + "/.").lexically_normal().parent_path();
     const auto times = times_of(run);
-    auto scalars = log_scalars(run, times);
+    auto scalars = log_scalars(
+        run, [&](double row, double rows) { return times.start + times.wall_s * row / rows; });
     add_results(scalars, set, place.filename().string(), times);
     const auto target = fs::path(folder) / place.parent_path().filename() / place.filename();
     make_folder(target.string());
@@ -167,6 +231,52 @@ std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
     atomic_write_text(paths.back(), event_file(scalars));
   }
   return paths;
+}
+
+EventLog::EventLog(std::string run, bool resume) : run_(std::move(run)) {
+  try {
+    auto files = live_files(run_);
+    if (!resume) {
+      for (const auto& file : files) remove_file(file);
+      files.clear();
+    }
+    path_ = files.empty()
+                ? fmt::format("{}/{}{:.0f}{}", run_, kLivePrefix, unix_time(), kLiveSuffix)
+                : files.back();
+    if (files.empty()) return;
+    // A rank that was killed while it wrote left half a record: all after it would be lost to
+    // readers.
+    const auto whole = whole_epochs(read_text(path_));
+    fs::resize_file(path_, whole.bytes);
+    last_ = whole.last;
+  } catch (const std::exception& error) {
+    failed_ = true;
+    spdlog::warn("event=tensorboard_not_written folder={} reason=\"{}\"", run_, error.what());
+  }
+}
+
+void EventLog::append() noexcept {
+  if (failed_) return;
+  try {
+    const double now = unix_time();
+    auto scalars = log_scalars(run_, [&](double, double) { return now; });
+    std::erase_if(scalars, [&](const Scalar& scalar) { return scalar.step <= last_; });
+    if (scalars.empty()) return;
+    const int file = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path_, std::strerror(errno));
+    struct stat found{};
+    const bool fresh = fstat(file, &found) == 0 && found.st_size == 0;
+    const auto bytes = fresh ? event_file(scalars) : event_records(scalars);
+    const ssize_t written = write(file, bytes.data(), bytes.size());
+    const int code = errno;
+    close(file);
+    DISSENT_CHECK(written == static_cast<ssize_t>(bytes.size()), kData, "{}: cannot write: {}",
+                  path_, written < 0 ? std::strerror(code) : "no space");
+    last_ = scalars.back().step;
+  } catch (const std::exception& error) {
+    failed_ = true;
+    spdlog::warn("event=tensorboard_not_written folder={} reason=\"{}\"", run_, error.what());
+  }
 }
 
 }  // namespace dissent::report

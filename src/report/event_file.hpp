@@ -18,6 +18,9 @@ struct Scalar {
 /// file_version 3, summary 5 { value 1 { tag 1, simple_value 2 } }), the first one "brain.Event:2".
 std::string event_file(const std::vector<Scalar>& scalars);
 
+/// The same without the first record: what is appended to a file that has it.
+std::string event_records(const std::vector<Scalar>& scalars);
+
 /// CRC-32C (Castagnoli): of "123456789" it is 0xe3069283.
 uint32_t crc32c(const std::string& bytes);
 
@@ -29,5 +32,23 @@ uint32_t crc32c(const std::string& bytes);
 std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
                                            const std::vector<std::string>& results,
                                            const std::string& folder);
+
+/// A TensorBoard event file that grows while a run trains: one a run, in its folder, so that
+/// `tensorboard --logdir <output>` shows it as <experiment>/<run>.
+class EventLog {
+ public:
+  /// resume: what a file of the run holds stays, up to its last whole epoch; else the run's files
+  /// of this kind are deleted. Nothing is written yet.
+  EventLog(std::string run, bool resume);
+  /// Appends the rows of <run>/train.csv that the file does not have, as write_event_files() names
+  /// them, in one write. Never throws: what goes wrong is one warning, and ends the log.
+  void append() noexcept;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string run_, path_;
+  int64_t last_ = -1;  ///< epoch
+  bool failed_ = false;
+};
 
 }  // namespace dissent::report

@@ -32,7 +32,7 @@ T number_of(const std::string& text, const std::string& place, const char* colum
 // A result file has these columns at least; they also tell it from other CSV files.
 std::string missing_column(const std::vector<std::string>& header) {
   for (const auto& column : result_columns())
-    if (!has(header, column)) return column;
+    if (!has(header, column) && !is_later_column(column)) return column;
   return "";
 }
 

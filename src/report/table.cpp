@@ -243,6 +243,48 @@ std::vector<Cell> row_cells(const Rows& rows, const Rows& all,
   return cells;
 }
 
+// Whether two rows would fall into one cell and seed.
+bool clash(const Rows& rows, const Layout& layout) {
+  for (const auto& column : layout.columns) {
+    std::set<std::vector<std::string>> taken;
+    for (const auto* row : that_fit(rows, column.where)) {
+      auto key = names_of(*row, layout);
+      key.push_back(plain_name(row->field("dataset")));
+      key.push_back(row->field("seed"));
+      key.push_back(row->field("score"));
+      if (!taken.insert(key).second) return true;
+    }
+  }
+  return false;
+}
+
+// Whether each row of the table has the seeds of all rows that `parent` joins with it.
+bool keeps_seeds(const Rows& rows, const Layout& parent, const Layout& layout) {
+  std::map<std::vector<std::string>, std::set<int64_t>> of_parents, of_rows;
+  for (const auto* row : rows) {
+    of_parents[names_of(*row, parent)].insert(row->seed);
+    of_rows[names_of(*row, layout)].insert(row->seed);
+  }
+  return std::all_of(of_rows.begin(), of_rows.end(), [&](const auto& row) {
+    const std::vector<std::string> names(row.first.begin(),
+                                         row.first.begin() + std::ssize(parent.rows));
+    return row.second == of_parents.at(names);
+  });
+}
+
+// The layout with the first column behind its own that tells all rows apart; as it is where none is
+// needed or none does.
+Layout parted(const Rows& rows, const Layout& layout) {
+  if (!clash(rows, layout)) return layout;
+  for (const char* column : {"evaluation", "run", "config_hash"}) {
+    if (std::find(layout.rows.begin(), layout.rows.end(), column) != layout.rows.end()) continue;
+    auto more = layout;
+    more.rows.emplace_back(column);
+    if (!clash(rows, more) && keeps_seeds(rows, layout, more)) return more;
+  }
+  return layout;
+}
+
 // OpenOOD's table: every near set, their mean, every far set, their mean.
 void fill_by_dataset(Table& table, const Rows& rows, const TableOptions& options) {
   const auto add = [&](const std::string& name, const Condition& kind,
@@ -340,10 +382,11 @@ Table build_table(const ResultSet& set, const Layout& layout, const TableOptions
       !used.empty(), kData,
       "layout {}: none of the {} rows fits it (`dissent tables layouts` says what it asks for)",
       layout.name, set.rows.size());
-  for (const auto& names : row_names(used, layout)) {
+  if (options.part_rows) table.layout.rows = parted(used, layout).rows;
+  for (const auto& names : row_names(used, table.layout)) {
     Rows mine;
     for (const auto* row : used)
-      if (belongs(*row, layout, names)) mine.push_back(row);
+      if (belongs(*row, table.layout, names)) mine.push_back(row);
     table.names.push_back(names);
     table.cells.push_back(row_cells(mine, used, table.layout.columns, names, options));
   }

@@ -71,6 +71,9 @@ struct TableOptions {
   std::vector<int64_t> seeds =
       {};  ///< expected of every cell; empty: the union of the seeds of the table's row
   std::vector<Condition> where = {};  ///< narrows all rows
+  /// Rows that the layout's columns do not tell apart (two trainings of one experiment's name) get
+  /// one more column that does, if each of them has all the seeds: evaluation, run or config_hash.
+  bool part_rows = true;
 };
 
 struct Table {

@@ -237,9 +237,10 @@ Published match_published(const Table& table, const Table& published,
                           const std::string& source) {
   Published out{source, {}, {}};
   const auto& rows = table.layout.rows;
+  // The columns that both tables have; ours may have one more that parts its rows.
   const auto key_of = [&](const std::vector<std::string>& names, bool ours) {
     std::vector<std::string> key;
-    for (size_t i = 0; i < rows.size(); ++i) {
+    for (size_t i = 0; i < std::min(rows.size(), published.layout.rows.size()); ++i) {
       if (rows[i] == "method" || rows[i] == "members") continue;
       key.push_back(names[i]);
       if (ours && rows[i] == "experiment")

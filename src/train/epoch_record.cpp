@@ -72,6 +72,7 @@ void write_epoch_log(const RunContext& context, const std::vector<std::string>& 
   spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g}{} accuracy={}",
                context.seed, last.epoch, last.steps, last.skipped, last.total, values,
                csv_number(last.accuracy_ensemble));
+  if (context.after_epoch) context.after_epoch();
 }
 
 }  // namespace dissent

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -35,6 +36,9 @@ struct RunContext {
   uint64_t seed = 0;
   bool show_progress = false;
   at::Device device = at::kCPU;  ///< where the members live and learn
+  int64_t trace = 0;             ///< updates to write into trace.h5 (train/trace.hpp); 0: none
+  std::function<void()> after_epoch =
+      {};  ///< called by the first rank once an epoch is in train.csv
 };
 
 /// train.csv: a header and a line an epoch; values in shortest round-trip form, empty where there

@@ -142,8 +142,9 @@ const TableSpec& image_training_table() {
                   {.meaning = "batches whose mean gradient makes one update", .min = 1})
           .option("precision", &T::precision,
                   {.meaning = "of the products; f16 scales the loss and needs a GPU. Parameters, "
-                              "optimiser state and losses are f32",
-                   .choices = {"f32", "bf16", "f16"}})
+                              "optimiser state and losses are f32; f64: all of it, on CPUs only, "
+                              "to compare with other programs (pixels are made in f32)",
+                   .choices = {"f32", "bf16", "f16", "f64"}})
           .option(
               "ema_decay", &T::ema_decay,
               {.meaning =
@@ -187,6 +188,7 @@ void add_conflicts(const ImageTrainConfig& c,
       "expected true: the heads of a multihead network see the same images");
   add(c.training.precision == "f16" && c.runtime.device == "cpu", "training.precision",
       "\"f16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+  add(c.training.precision == "f64" && c.runtime.device == "cuda", "training.precision", kF64OnGpu);
   add(c.training.ema_decay >= 1, "training.ema_decay",
       "expected less than 1: the average would never move");
 }
@@ -237,7 +239,7 @@ config::Schema image_train_schema(ImageTrainConfig& c) {
       .table(schedule_table(), c.schedule)
       .table(image_training_table(), c.training)
       .table(checkpoint_table(), c.checkpoint)
-      .table(runtime_table(), c.runtime);
+      .table(train_runtime_table(), c.runtime);
   return schema;
 }
 

@@ -213,8 +213,9 @@ const TableSpec& training_table() {
                .min = 0})
           .option("precision", &T::precision,
                   {.meaning = "of the products; bf16 needs runtime.device = \"cuda\". Parameters, "
-                              "optimiser state and losses are f32",
-                   .choices = {"f32", "bf16"}});
+                              "optimiser state and losses are f32; f64: all of it, on CPUs only, "
+                              "to compare with other programs",
+                   .choices = {"f32", "bf16", "f64"}});
   return table;
 }
 
@@ -247,6 +248,38 @@ const TableSpec& runtime_table() {
   return table;
 }
 
+const TableSpec& train_runtime_table() {
+  using T = RuntimeOptions;
+  static const TableSpec table = [] {
+    TableSpec all = runtime_table();
+    const auto live =
+        TableOf<T>("runtime", "")
+            .option(
+                "wandb", &T::wandb,
+                {.meaning = "live to Weights & Biases (docs/logging.md); auto: WANDB_MODE, else "
+                            "online where WANDB_API_KEY is set, else off",
+                 .scope = Scope::kExecution,
+                 .choices = {"auto", "off", "online", "offline"}})
+            .option("wandb_project", &T::wandb_project,
+                    {.meaning = "its project; empty: WANDB_PROJECT, else dissent",
+                     .scope = Scope::kExecution})
+            .option("wandb_entity", &T::wandb_entity,
+                    {.meaning = "its user or team; empty: WANDB_ENTITY, else the key's own",
+                     .scope = Scope::kExecution})
+            .option("wandb_finish_s", &T::wandb_finish_s,
+                    {.meaning = "seconds, at most, that the end of the last run waits for W&B's "
+                                "client (a third of them after a signal); it then goes on alone",
+                     .scope = Scope::kExecution,
+                     .min = 0})
+            .option("tensorboard", &T::tensorboard,
+                    {.meaning = "an event file in each run's folder that grows with each epoch",
+                     .scope = Scope::kExecution});
+    all.options.insert(all.options.end(), live.options.begin(), live.options.end());
+    return all;
+  }();
+  return table;
+}
+
 std::vector<Conflict> conflicts(const TrainConfig& c) {
   std::vector<Conflict> found;
   const auto add = [&](bool wrong, const std::string& key, std::string message) {
@@ -260,6 +293,7 @@ std::vector<Conflict> conflicts(const TrainConfig& c) {
   add_loss_conflicts(c, add);
   add(c.training.precision == "bf16" && c.runtime.device == "cpu", "training.precision",
       "\"bf16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+  add(c.training.precision == "f64" && c.runtime.device == "cuda", "training.precision", kF64OnGpu);
   add(c.data.residency == "device" && c.runtime.device == "cpu", "data.residency",
       "\"device\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
   add(c.optimizer.nesterov && (c.optimizer.name != "sgd" || c.optimizer.momentum == 0),
@@ -268,6 +302,10 @@ std::vector<Conflict> conflicts(const TrainConfig& c) {
           c.schedule.warmup_epochs > static_cast<double>(c.training.epochs),
       "schedule.warmup_epochs", "is longer than the training");
   return found;
+}
+
+at::ScalarType parameter_type(const std::string& precision) {
+  return precision == "f64" ? at::kDouble : at::kFloat;
 }
 
 ObjectiveOptions objective_options(const TrainConfig& c) {

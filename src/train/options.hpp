@@ -76,6 +76,11 @@ struct RuntimeOptions {
   std::string device = "auto";
   std::optional<int64_t> threads;
   double timeout_s = 600;
+  // Of trainings alone.
+  std::string wandb = "auto";
+  std::string wandb_project, wandb_entity;
+  double wandb_finish_s = 30;
+  bool tensorboard = false;
 };
 
 /// No loss present, each with its default options.
@@ -109,6 +114,8 @@ const TableSpec& disagreement_table();
 const TableSpec& training_table();
 const TableSpec& checkpoint_table();
 const TableSpec& runtime_table();
+/// The same with what a training tells others while it runs (docs/logging.md).
+const TableSpec& train_runtime_table();
 
 /// A combination of keys that does not go together.
 struct Conflict {
@@ -117,6 +124,12 @@ struct Conflict {
 };
 /// All of them, in the order of the tables.
 std::vector<Conflict> conflicts(const TrainConfig& config);
+
+/// What is wrong with training.precision = "f64" on a GPU.
+inline constexpr const char* kF64OnGpu =
+    "\"f64\" is computed on CPUs only: it cannot go with a GPU (runtime.device = \"cpu\")";
+/// The dtype of parameters, optimiser state and losses at a training.precision: f64, else f32.
+at::ScalarType parameter_type(const std::string& precision);
 
 /// The objective that the loss tables describe.
 ObjectiveOptions objective_options(const TrainConfig& config);

@@ -17,7 +17,7 @@ config::Schema train_schema(TrainConfig& c) {
       .table(schedule_table(), c.schedule)
       .table(training_table(), c.training)
       .table(checkpoint_table(), c.checkpoint)
-      .table(runtime_table(), c.runtime);
+      .table(train_runtime_table(), c.runtime);
   return schema;
 }
 

@@ -13,7 +13,7 @@ umask 022
 cmake --install "$1" --prefix "$work/first" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 mv "$work/first" "$work/moved"
 tree=$work/moved
-for file in bin/dissent include/dissent/error.hpp share/dissent/configs/sed/ood_gen.toml share/doc/*/LICENSE share/doc/*/README.md; do
+for file in bin/dissent include/dissent/error.hpp share/dissent/configs/sed/ood_gen.toml share/dissent/scripts/{uni,send_to_wandb} share/doc/*/LICENSE share/doc/*/README.md; do
   # shellcheck disable=SC2086
   ls "$tree"/$file >/dev/null 2>&1 || failed "$file was not installed"
 done
@@ -67,7 +67,19 @@ well dissent cache cache.toml --quiet
 well sh -c 'printf "experiment = \"installed\"\n[data]\ntrain = \"train.cache\"\n[ensemble]\nmembers = 2\nhidden = 16\n[loss.cross_entropy]\n[training]\nepochs = 1\n" > train.toml'
 well mpirun --oversubscribe -n 2 dissent train train.toml --quiet
 well dissent replay results/installed/seed-42
+well scripts/uni gradcam cifar10 --seeds 1,2 --dry-run -- --no-cost
+says "dissent train configs/sdde/cifar10/gradcam.toml"
 well dissent export results/installed/seed-42/checkpoint.h5 --output exported
+
+# The companion of W&B and scripts/uni are those of the tree. The client is that of the tests, in a place that nobody may be kept from: so this user runs it.
+if dissent_python=$(cd "$source_dir" && . scripts/lib.sh && python_environment); then
+  as=()
+  well env DISSENT_PYTHON="$dissent_python" dissent train train.toml --quiet --set experiment=followed --set output=followed --wandb offline --tensorboard
+  grep -q '"state": "offline"' "$work/home/followed/followed/seed-42/wandb.json" || failed "W&B was told nothing: $(cat "$work/home/followed/followed/seed-42/wandb.log")"
+  ls "$work"/home/followed/followed/seed-42/events.out.tfevents.*.live > /dev/null || failed "no event file"
+else
+  failed "no Python with the client of W&B (scripts/setup --tests)"
+fi
 
 [ "$failures" = 0 ] && echo "the installed tree can be moved, and works for a user who did not install it"
 exit "$((failures > 0))"

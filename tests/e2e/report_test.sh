@@ -113,7 +113,7 @@ expect_same read expected
 # What would go to Weights & Biases; nothing goes without a project.
 command="send_to_wandb"
 python3 "$source_dir/scripts/send_to_wandb" results/mine/seed-1 --results results/mine/1.csv --project p --dry-run > out 2> err || failed "exit code $?"
-expect_text 'group mine, run seed-1 (id mine-seed-1-h): 2 settings, 2 epochs, 4 results' 'epoch 1: train/steps 9, train/total 1,' 'validation/nll 0.25' \
+expect_text 'group mine, run mine-seed-1 (id mine-seed-1-h): 2 settings, 2 epochs, 4 results' 'epoch 1: train/steps 9, train/total 1,' 'validation/nll 0.25' \
   'test/tin/auroc/msp/ensemble/sklearn 0.91' 'nothing was sent'
 python3 "$source_dir/scripts/send_to_wandb" results/mine/seed-1 > out 2> err || failed "exit code $?"
 expect_text 'nothing was sent: --project is not given'

@@ -246,7 +246,7 @@ class FetchTest(DownloadCase):
     def test_drive_without_gdown(self):
         self.add(url="gdrive:1abc")
         said = self.run_script("file", code=3)
-        self.assertIn("gdown is not installed (scripts/setup --downloads installs it)", said)
+        self.assertIn("gdown is not installed (scripts/download --install-gdown installs it)", said)
         self.assertIn(f"by hand: https://drive.google.com/uc?id=1abc, saved as {self.target}", said)
 
     def gdown(self, text):
@@ -502,7 +502,7 @@ class ProjectTableTest(DownloadCase):
         known = {"all"} | {name for row in project_rows() for name in (row["name"], *row["groups"].split(";"))}
         found = 0
         for path in [*ROOT.glob("docs/*.md"), ROOT / "README.md", *ROOT.glob("configs/**/*.toml"), *ROOT.glob("src/data/**/*.cpp")]:
-            for match in re.finditer(r"scripts/download((?: +[a-z0-9][a-z0-9_-]*)+)", path.read_text(encoding="utf-8")):
+            for match in re.finditer(r"scripts/download((?: +[a-z0-9][a-z0-9_-]*(?![\w/-]))+)", path.read_text(encoding="utf-8")):
                 for name in match[1].split():
                     if name in ("first", "again", "and", "then", "with", "or", "prints", "names", "fetches"):
                         break

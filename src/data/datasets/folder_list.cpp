@@ -76,12 +76,25 @@ void add_images(const std::string& folder, const FolderListOptions& options,
                 folder);
 }
 
+// Classes without an image are counted where their folder is there: of a part of ImageNet in the
+// folders of all 1,000 synsets the numbers are ImageNet's.
+void add_empty_classes(const std::string& folder, std::map<std::string, int64_t>& numbers) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const auto name = entry.path().filename().string();
+    if (name[0] != '.' && entry.is_directory() && fs::is_empty(entry.path()))
+      numbers.emplace(name, 0);
+  }
+}
+
 std::map<std::string, int64_t> class_numbers(const std::vector<Image>& images,
-                                             const std::vector<std::string>& given) {
+                                             const FolderListOptions& options) {
+  const auto& given = options.classes;
   std::map<std::string, int64_t> numbers;
   for (const auto& name : given) numbers.emplace(name, std::ssize(numbers));
   if (!given.empty()) return numbers;
   for (const auto& image : images) numbers.emplace(image.name, 0);
+  if (options.class_field == 0)
+    for (const auto& folder : options.folders) add_empty_classes(folder, numbers);
   int64_t next = 0;
   for (auto& [name, label] : numbers) label = next++;
   return numbers;
@@ -97,7 +110,7 @@ std::string list_folders(const FolderListOptions& options) {
     DISSENT_FAIL(kData, "{}: cannot be listed: {}", error.path1().string(), error.code().message());
   }
   if (!options.label) {
-    const auto numbers = class_numbers(images, options.classes);
+    const auto numbers = class_numbers(images, options);
     for (auto& image : images) {
       const auto found = numbers.find(image.name);
       DISSENT_CHECK(found != numbers.end(), kData, "{}: {} {} is none of the {} classes",

@@ -21,11 +21,11 @@ struct FolderListOptions {
 
 /// Lists the files *.jpg, *.jpeg and *.png (in any case) below the folders. Classes are numbered by
 /// the sorted names of the subfolders, of all folders together (of ImageNet: the order of the
-/// synsets); lines are sorted by label and path, byte by byte, so the same files give the same text
-/// everywhere.
+/// synsets), empty ones included; lines are sorted by label and path, byte by byte, so the same
+/// files give the same text everywhere.
 /// Error::kData: a folder that is missing, has no images, is not below the root, or has images
-/// outside of subfolders or in one that
-/// `classes` does not name; a name of fewer parts than `class_field`; a name with a line break.
+/// outside of subfolders or in one that `classes` does not name; a name of fewer parts than
+/// `class_field`; a name with a line break.
 std::string list_folders(const FolderListOptions& options);
 
 }  // namespace dissent

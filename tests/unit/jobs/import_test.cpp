@@ -56,11 +56,11 @@ TEST(Import, TheRowOfCorruptionsStandsForThirtySets) {
   EXPECT_EQ(sheet.rows[1].name, "cache-gaussian_noise-5");
   EXPECT_EQ(sheet.rows[1].cell("config"), "configs/sed/caching_in_c.toml");
   EXPECT_EQ(sheet.rows[1].cell("set:data.root"), "data/imagenet-c");
-  EXPECT_EQ(sheet.rows[1].cell("set:data.split"), "gaussian_noise/5");
-  EXPECT_EQ(sheet.rows[1].cell("set:cache.output"), "data/cached/gaussian_noise_5.cache");
+  EXPECT_EQ(sheet.rows[1].cell("set:variables.corruption"), "gaussian_noise");
+  EXPECT_EQ(sheet.rows[1].cell("set:variables.severity"), "5");
+  EXPECT_EQ(sheet.rows[1].cell("set:variables.cached"), "data/cached");
   EXPECT_EQ(sheet.rows[1].cell("whether_to_run"), "0");
   EXPECT_EQ(sheet.rows[30].cell("set:data.root"), "data/sets/imagenet-a");
-  EXPECT_EQ(sheet.rows[30].cell("set:data.list"), "data/sets/imagenet-a.txt");
   EXPECT_ERROR_ALL(import_text("c.csv", head + "r,c/caching.yaml,1,in_x,d,o\n"),
                    "c.csv:2: delta:kwargs/original_dataset_name: expected one of in_val, in_train",
                    "found \"in_x\"");
@@ -75,16 +75,20 @@ TEST(Import, OneEvaluationComputesBothTables) {
                                         "main.py,./configs/eval/eval.yaml,0,./r.pkl,ood_gen\n"
                                         "main.py,./configs/eval/eval.yaml,1,./r.pkl,ood_det\n");
   const auto sheet = parse_sheet("s.csv", imported.text);
-  ASSERT_EQ(sheet.rows.size(), 3U);
+  ASSERT_EQ(sheet.rows.size(), 5U);
   EXPECT_EQ(sheet.rows[0].cell("config"), "configs/sed/evaluation.toml");
   EXPECT_EQ(sheet.rows[0].cell("whether_to_run"), "1");  // of one of the two
   EXPECT_EQ(sheet.rows[1].name, "table-ood_gen");
   EXPECT_EQ(sheet.rows[1].cell("whether_to_run"), "0");
-  EXPECT_EQ(sheet.rows[2].cell("verb"), "tables");
-  EXPECT_EQ(sheet.rows[2].cell("after"), "evaluate");
-  EXPECT_EQ(sheet.rows[2].cell("arguments"),
-            "[\"--layout\", \"sed_detection\", \"--output\", \"results/sed/detection.md\", "
-            "\"results/sed\"]");
+  EXPECT_EQ(sheet.rows[3].cell("verb"), "tables");
+  EXPECT_EQ(sheet.rows[3].cell("after"), "evaluate");
+  EXPECT_EQ(sheet.rows[3].cell("arguments"),
+            "[\"--layout\", \"sed_detection\", \"--published\", \"results/published/sed.csv\", "
+            "\"--output\", \"results/sed/detection.md\", \"results/sed\"]");
+  EXPECT_EQ(sheet.rows[4].name, "table-ood_det_df");
+  EXPECT_EQ(sheet.rows[4].cell("arguments"),
+            "[\"--layout\", \"sed_released_detection\", \"--output\", "
+            "\"results/sed/ood_det_df.csv\", \"results/sed\"]");
   EXPECT_EQ(imported.notes.size(), 2U);
   EXPECT_ERROR_ALL(import_text("e.csv", head + "m,c/eval.yaml,1,r,ood_x\n"),
                    "expected one of ood_gen, ood_det, found \"ood_x\"");

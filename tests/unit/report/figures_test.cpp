@@ -175,3 +175,53 @@ TEST_F(Figures, EventFilesHaveTheFormatOfTensorBoard) {
   EXPECT_EQ(paths[0], folder + "/tb/exp/seed-1/events.out.tfevents.3600.dissent");
   EXPECT_CONTAINS(read_text(paths[0]), "validation/accuracy_mean");
 }
+
+// A file that grows: the same records as one that is written at once, each epoch once, also after a
+// record that was cut off and epochs that are trained again; times aside, which are those of now.
+TEST_F(Figures, EventLogGrowsByWholeEpochs) {
+  const std::string first = "0,9,1.5,0.5,0.4,\n", second = "1,9,1,0.6,0.5,0.25\n",
+                    third = "300,9,0.5,0.7,0.6,0.125\n";
+  const auto run = folder + "/run";
+  const auto log = [&](const std::string& rows) { file("run/train.csv", kLogHeader + rows); };
+  log(first);
+  EventLog fresh(run, false);
+  EXPECT_FALSE(path_exists(fresh.path()));
+  fresh.append();
+  const auto one = read_text(fresh.path());
+  fresh.append();
+  EXPECT_EQ(read_text(fresh.path()), one);
+  log(first + second);
+  fresh.append();
+  const auto two = read_text(fresh.path());
+  EXPECT_EQ(two.substr(0, one.size()), one);
+  const auto bytes_of = [](int64_t step, const std::vector<std::string>& tags) {
+    std::vector<Scalar> scalars;
+    for (const auto& tag : tags) scalars.push_back({tag, step, 0, 0});
+    return event_records(scalars).size();
+  };
+  const std::vector<std::string> tags{"train/steps", "train/total", "validation/accuracy_ensemble",
+                                      "validation/accuracy_mean", "validation/nll"};
+  EXPECT_EQ(two.size() - one.size(), bytes_of(1, tags));
+  // Cut off at any byte of the last records: what is whole stays, the rest comes again.
+  for (size_t cut : {two.size() - 1, two.size() - 60, one.size() + 1, one.size(), one.size() - 60,
+                     size_t{45}, size_t{5}}) {
+    atomic_write_text(fresh.path(), two.substr(0, cut));
+    EventLog again(run, true);
+    EXPECT_EQ(again.path(), fresh.path());
+    EXPECT_LE(read_text(again.path()).size(), cut);
+    log(first + second + third);
+    again.append();
+    EXPECT_EQ(read_text(again.path()).size(), two.size() + bytes_of(300, tags)) << cut;
+    EXPECT_CONTAINS(read_text(again.path()), "brain.Event:2");
+  }
+  atomic_write_text(fresh.path(), two);
+  EventLog resumed(run, true);
+  resumed.append();
+  EXPECT_EQ(read_text(resumed.path()).size(), two.size() + bytes_of(300, tags));
+  // Trained anew: one file, from the start.
+  log(first);
+  EventLog anew(run, false);
+  anew.append();
+  EXPECT_EQ(read_text(anew.path()).size(), one.size());
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(run), {}), 2);
+}

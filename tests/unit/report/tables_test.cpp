@@ -363,3 +363,36 @@ TEST(Tables, PivotByAnyColumns) {
   EXPECT_CONTAINS(text, "| de     |           60.0 |       70.0 |");
   EXPECT_CONTAINS(text, "| sdde   |     75.0 ± 7.1 | 85.0 ± 7.1 |");
 }
+
+namespace {
+
+// Rows of one experiment, with the run's folder and configuration.
+std::string run_row(const std::string& run, const std::string& hash, int seed, double value) {
+  return fmt::format("e,{},{},{},m,5,ensemble,d,test,semantic,pds,auroc,sed,,{},9\n", run, hash, seed,
+                     value);
+}
+
+Layout one_column() {
+  return {"l", "", "", {"experiment"}, {{.name = "d", .where = {{"metric", {"auroc"}}}}}, {}};
+}
+
+}  // namespace
+
+TEST(PartedRows, ByTheFirstColumnThatTellsThemApartAndKeepsSeeds) {
+  const auto names = [](const std::string& rows, TableOptions options = {}) {
+    const auto table = build_table(set_of(rows), one_column(), options);
+    std::vector<std::string> text;
+    for (const auto& name : table.names) text.push_back(fmt::format("{}", fmt::join(name, "/")));
+    return text;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names(run_row("seed-1", "a", 1, 0.5) + run_row("seed-2", "a", 2, 0.6)), Names{"e"});
+  EXPECT_EQ(names(run_row("x", "a", 1, 0.5) + run_row("y", "a", 1, 0.6)), (Names{"e/x", "e/y"}));
+  // Folders are named by seed: they would part seeds of one training.
+  const auto sweep = run_row("seed-1", "a", 1, 0.5) + run_row("seed-2", "a", 2, 0.6) +
+                     run_row("seed-1", "b", 1, 0.7) + run_row("seed-2", "b", 2, 0.8);
+  EXPECT_EQ(names(sweep), (Names{"e/a", "e/b"}));
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { names(sweep, {.part_rows = false}); }),
+                  "a.csv:2 and a.csv:4: two values for row (e), column d, seed 1; they differ in "
+                  "config_hash ('a' and 'b')");
+}
