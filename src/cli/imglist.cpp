@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <dissent/error.hpp>
+#include <filesystem>
 #include <optional>
 #include <sstream>
 
@@ -52,6 +53,8 @@ int run_imglist(const CommandLine& line) {
     options.classes = class_names(names);
   const auto output = line.get<std::string>("output");
   const auto text = list_folders(options);
+  if (const auto folder = std::filesystem::path(output).parent_path(); !folder.empty())
+    make_folder(folder.string());
   atomic_write_text(output, text);
   spdlog::info("event=list_written path={} images={}", output,
                std::count(text.begin(), text.end(), '\n'));
