@@ -1,5 +1,5 @@
-#include "evaluate/ensemble_file.hpp"
 #include "evaluate/export_ensemble.hpp"
+#include "evaluate/ensemble_file.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -98,8 +98,8 @@ TEST_F(ExportTest, AnExportedFolderIsTheSameEnsemble) {
   EXPECT_EQ(second.identity, first.identity);  // of the weights too
   EXPECT_EQ(second.members(), kMembers);
   const auto x = at::rand({2, 3, 32, 32});
-  EXPECT_TRUE(at::equal(second.forward(x, {0, 2}, false).logits,
-                        first.forward(x, {0, 2}, false).logits));
+  EXPECT_TRUE(
+      at::equal(second.forward(x, {0, 2}, false).logits, first.forward(x, {0, 2}, false).logits));
 }
 
 TEST_F(ExportTest, WhatAFolderLacksIsNamed) {
@@ -120,7 +120,8 @@ TEST_F(ExportTest, WhatAFolderLacksIsNamed) {
             path + ": method: expected a string, found number");
   EXPECT_EQ(message([](auto& json) { json["files"] = "x"; }),
             path + ": files: expected a list of file names, found string");
-  EXPECT_EQ(message([](auto& json) { json["version"] = 2; }), path + ": version: expected 1, found 2");
+  EXPECT_EQ(message([](auto& json) { json["version"] = 2; }),
+            path + ": version: expected 1, found 2");
   EXPECT_CONTAINS(message([](auto& json) { json["classes"] = 8; }),
                   output + "/member-0.safetensors: fc.weight is [7, 512] in the file, [8, 512] in");
   EXPECT_CONTAINS(message([](auto& json) { json["files"] = {"gone.safetensors"}; }),

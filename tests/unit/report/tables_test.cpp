@@ -368,8 +368,8 @@ namespace {
 
 // Rows of one experiment, with the run's folder and configuration.
 std::string run_row(const std::string& run, const std::string& hash, int seed, double value) {
-  return fmt::format("e,{},{},{},m,5,ensemble,d,test,semantic,pds,auroc,sed,,{},9\n", run, hash, seed,
-                     value);
+  return fmt::format("e,{},{},{},m,5,ensemble,d,test,semantic,pds,auroc,sed,,{},9\n", run, hash,
+                     seed, value);
 }
 
 Layout one_column() {
