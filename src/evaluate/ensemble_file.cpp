@@ -92,15 +92,15 @@ std::string run_name(const std::string& checkpoint) {
   return std::filesystem::absolute(checkpoint).lexically_normal().parent_path().filename().string();
 }
 
-std::string method_of(const config::Document& document) {
+TrainingNames training_names(const config::Document& document) {
   if (trains_images(document)) {
     ImageTrainConfig config;
     config::read(document, image_train_schema(config));
-    return method_of(image_objective(config).terms);
+    return {config.experiment.experiment, method_of(image_objective(config).terms)};
   }
   TrainConfig config;
   config::read(document, train_schema(config));
-  return method_of(objective_options(config).terms);
+  return {config.experiment.experiment, method_of(objective_options(config).terms)};
 }
 
 LoadedEnsemble load_ensemble(const std::string& path) {

@@ -48,8 +48,11 @@ LoadedEnsemble load_ensemble(const std::string& path);
 
 /// The name of a run in result rows: the folder that its checkpoint lies in.
 std::string run_name(const std::string& checkpoint);
-/// The losses of a training as result rows name them: "a2d_hard+cross_entropy".
-std::string method_of(const config::Document& document);
+/// How result rows name a training: its experiment, and its losses, "cross_entropy+a2d_hard".
+struct TrainingNames {
+  std::string experiment, method;
+};
+TrainingNames training_names(const config::Document& document);
 
 /// Adds the mean of the weights of these members as one more unit. Error::kUsage naming the run
 /// where that is no network.

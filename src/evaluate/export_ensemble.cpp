@@ -88,6 +88,7 @@ json description(const CheckpointReader& file, const std::string& weights, int64
   auto files = json::array();
   for (int64_t m = 0; m < members; ++m) files.push_back(fmt::format("member-{}.safetensors", m));
   const auto model = value_at(document, "ensemble.model");
+  const auto names = training_names(document);
   const bool features = !trains_images(document),
              multihead = model.is_string() && model.get<std::string>().ends_with("_multihead");
   const auto transform = value_at(document, "data.transform");
@@ -95,8 +96,8 @@ json description(const CheckpointReader& file, const std::string& weights, int64
       {"format", "dissent ensemble"},
       {"version", 1},
       {"run", run_name(file.path())},
-      {"experiment", value_at(document, "experiment")},
-      {"method", method_of(document)},
+      {"experiment", names.experiment},
+      {"method", names.method},
       {"members", members},
       {"weights", weights},
       {"files", files},

@@ -16,7 +16,7 @@ using dissent::testing::self;
 ResultRow row_of(double value) {
   return {"sed",      "run \"a\", first", "ab12", 42,   "a2d", 5,
           "member:3", "in_val",           "test", "id", "msp", "accuracy",
-          "sed",      "released\nall",    value,  50000};
+          "sed",      "released\nall",    value,  50000, "eval"};
 }
 
 struct Results : ::testing::Test {
@@ -40,11 +40,11 @@ TEST_F(Results, ComeBackTheSame) {
                                        row_of(-0.0),   ResultRow{}};
   write_results(path, rows);
   EXPECT_EQ(read_results(path), rows);
-  EXPECT_EQ(read_text(path).substr(0, 125),
+  EXPECT_EQ(read_text(path).substr(0, 136),
             "experiment,run,config_hash,seed,method,members,predictor,dataset,split,shift,score,"
-            "metric,convention,fidelity,value,n\nsed,\"ru");
+            "metric,convention,fidelity,value,n,evaluation\nsed,\"ru");
   EXPECT_CONTAINS(read_text(path), ",\"run \"\"a\"\", first\",");
-  EXPECT_CONTAINS(read_text(path), ",0.1,50000\n");
+  EXPECT_CONTAINS(read_text(path), ",0.1,50000,eval\n");
   write_results(path, {row_of(std::nan("")), row_of(-INFINITY)});
   EXPECT_TRUE(std::isnan(read_results(path)[0].value));
   EXPECT_EQ(read_results(path)[1].value, -INFINITY);
@@ -53,12 +53,22 @@ TEST_F(Results, ComeBackTheSame) {
 TEST_F(Results, ErrorsNameLineAndColumn) {
   EXPECT_CONTAINS(error("0.5,", "half,"), "rows.csv:4: column value: 'half' is not a number");
   EXPECT_CONTAINS(error("0.5,50000", "0.5,50e3"), "rows.csv:4: column n: '50e3' is not an integer");
-  EXPECT_CONTAINS(error(",50000", ""), "rows.csv:4: 15 columns, the header has 16");
+  EXPECT_CONTAINS(error(",50000", ""), "rows.csv:4: 16 columns, the header has 17");
   EXPECT_CONTAINS(error("fidelity,value", "fidelity,val"),
                   "rows.csv:1: no column 'value' in the header");
   EXPECT_CONTAINS(error("\"released", "\"\"released"),
                   "rows.csv:4: column 14: a quote has to enclose the whole field");
   EXPECT_CONTAINS(error("all\"", "all"), "column 14: a quote is not closed");
+}
+
+TEST_F(Results, FilesOfEarlierVersionsLackTheEvaluation) {
+  write_results(path, {row_of(1)});
+  auto text = read_text(path);
+  for (const std::string part : {",evaluation", ",eval"}) text.erase(text.find(part), part.size());
+  atomic_write_text(path, text);
+  auto expected = row_of(1);
+  expected.evaluation = "";
+  EXPECT_EQ(read_results(path), std::vector<ResultRow>{expected});
 }
 
 TEST_F(Results, CsvTakesCrlfAndOtherOrders) {
