@@ -76,6 +76,16 @@ expect_text "7 jobs: 7 done"
 expect_file results/table.md
 grep -q '"hosts"' results/card/seed-2/provenance.json && grep -q '"ranks": *2' results/card/seed-2/provenance.json || failed "seed-2 was not trained by two ranks"
 grep -q '^| *card *| *best' results/table.md || failed "the table has no row of the best member: $(cat results/table.md)"
+# A row once more: its old run stays until the new one takes its place.
+before=$(stat -c %i results/card/seed-1/checkpoint.h5)
+run_program 1 jobs again card.csv --where name=train-1 --slurm
+expect_exit 0
+expect_text "train-1: submitted, slurm" "evaluate: done with the old result of a row that is run again"
+expect_file results/card/seed-1/checkpoint.h5
+until_done card.csv
+expect_text "7 jobs: 7 done"
+[ "$(stat -c %i results/card/seed-1/checkpoint.h5)" != "$before" ] || failed "train-1 was not run anew"
+expect_no_file results/card/.again
 [ -z "$(squeue --noheader)" ] || failed "jobs are left: $(squeue)"
 
 # The same sheet without a cluster.
