@@ -12,7 +12,9 @@
 #include "data/transforms/transform.hpp"
 #include "evaluate/evaluator.hpp"
 #include "storage/atomic_file.hpp"
+#include "train/image_options.hpp"
 #include "train/options.hpp"
+#include "train/schema.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -48,13 +50,27 @@ EvaluateVerbConfig read_evaluate_config(const config::Document& document) {
 std::vector<LoadedEnsemble> load_ensembles(const EvaluateOptions& options) {
   std::vector<LoadedEnsemble> ensembles;
   for (const auto& path : expand_paths(options.runs)) ensembles.push_back(load_ensemble(path));
-  for (const auto& ensemble : ensembles) {
-    const auto members = static_cast<size_t>(ensemble.members());
-    DISSENT_CHECK(options.weights.empty() || options.weights.size() == members, kUsage,
-                  "evaluate.weights has {} values, the ensemble in {} has {} members",
-                  options.weights.size(), ensemble.path, members);
-  }
   return ensembles;
+}
+
+// Runs that a row before is going to train, as its configuration says what they will be.
+void check_coming_run(const EvaluateConfig& c, const std::string& run,
+                      const config::Document& training) {
+  const bool images = trains_images(training);
+  check_members(c.evaluate,
+                images ? read_image_train_config(training).ensemble.members
+                       : read_train_config(training).ensemble.members,
+                run);
+  std::string cached = c.evaluate.id + c.evaluate.validation + c.evaluate.fit, pictures;
+  for (const auto& set : c.sets) (set.paths.empty() ? pictures : cached) += set.name;
+  DISSENT_CHECK(images || pictures.empty(), kUsage,
+                "evaluate.sets: {} is of heads on cached features: expected caches (paths), found "
+                "pictures",
+                run);
+  DISSENT_CHECK(!images || cached.empty(), kUsage,
+                "evaluate.sets: {} is of networks on images: expected pictures (dataset or list), "
+                "found caches",
+                run);
 }
 
 std::string column_of(const ResultRow& row) {
@@ -149,7 +165,12 @@ void check_evaluate(const CommandLine&, const config::Document& document, Files&
   const auto c = read_evaluate_config(document).config;
   const auto& evaluate = c.evaluate;
   if (evaluate.transform != "auto") find_transform(evaluate.transform);
-  for (const auto& path : evaluate.runs) files.find("evaluate.runs", path);
+  for (const auto& path : evaluate.runs) {
+    files.find("evaluate.runs", path);
+    files.trained(path, [&](const std::string& run, const config::Document& training) {
+      check_coming_run(c, run, training);
+    });
+  }
   check_features("evaluate.id", evaluate.id, files);
   check_features("evaluate.validation", evaluate.validation, files);
   check_features("evaluate.fit", evaluate.fit, files);

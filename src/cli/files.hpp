@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "config/document.hpp"
+
 namespace dissent::cli {
 
 /// What a verb's check says of the files that the verb reads. The check is one function, which the
@@ -24,6 +26,11 @@ class Files {
                     const std::string& /*obtain*/ = {}) {}
   /// The same of a folder of which whatever lies in it is read: `dissent tables results/sed`.
   virtual void find_below(const std::string& /*key*/, const std::string& /*path*/) {}
+  /// Calls f(folder, configuration) for each run that the path or pattern names and that a row
+  /// before is going to train.
+  virtual void trained(
+      const std::string& /*path*/,
+      const std::function<void(const std::string& run, const config::Document& training)>& /*f*/) {}
   /// Opens and compares what was found, as the verb does before its first message; throws the
   /// verb's error. Called only if all that was found so far is on the disk.
   /// subject: rows of equal subject are looked into once; empty: each

@@ -25,6 +25,33 @@ struct Problem {
   std::string text;
 };
 
+// What is wrong in the same words with several rows is said once, with the first of them.
+class SharedLines {
+ public:
+  void add(const std::string& text, const jobs::Job& job) {
+    auto& rows = rows_[text];
+    if (rows.empty()) order_.push_back(text);
+    if (rows.empty() || rows.back() != &job) rows.push_back(&job);
+  }
+  Texts lines(const std::string& sheet) const {
+    Texts out;
+    for (const auto& text : order_) {
+      const auto& rows = rows_.at(text);
+      std::string also;
+      for (size_t i = 1; i < rows.size() && i <= 3; ++i)
+        also += (i == 1 ? " (and " : ", ") + rows[i]->name;
+      if (rows.size() > 4) also += fmt::format(" and {} more", rows.size() - 4);
+      out.push_back(fmt::format("{}:{}: {}{}: {}", sheet, rows[0]->line, rows[0]->name,
+                                also.empty() ? "" : also + ")", text));
+    }
+    return out;
+  }
+
+ private:
+  Texts order_;
+  std::map<std::string, std::vector<const jobs::Job*>> rows_;
+};
+
 // What rows of the same subject found, so that each file is opened once for all of them.
 using Looked = std::map<std::string, std::optional<Problem>>;
 
@@ -52,12 +79,28 @@ class SheetFiles : public Files {
   void find_below(const std::string& key, const std::string& path) override {
     here(key, path, "", true);
   }
+  void trained(const std::string& path,
+               const std::function<void(const std::string& run, const config::Document& training)>&
+                   f) override {
+    for (const auto* job : jobs::writers_before(jobs_, job_, done_, path)) {
+      if (job->verb != "train") continue;
+      try {
+        const auto training =
+            config::load_document(config::read_sources(job->config), job->overrides);
+        f(job->resolution.runs.at(0), training);
+      } catch (const Error& error) {
+        if (wrong_.insert(job->key).second) problems_.push_back({error.kind(), error.what()});
+      }
+    }
+  }
   void look(const std::string& subject, const std::function<void()>& into) override {
     if (all_here_) run(subject, "", into);
   }
   void look_at(const std::string& key, const std::string& path, const std::string& subject,
                const std::function<void()>& into) override {
-    if (path.empty() || (is_there(path) && !comes(path))) run(subject, key, into);
+    // What is built on a file that is refused says no more.
+    if ((path.empty() || (is_there(path) && !comes(path))) && !run(subject, key, into))
+      all_here_ = false;
   }
 
  private:
@@ -90,7 +133,8 @@ class SheetFiles : public Files {
     return text.empty() ? "" : text + ": ";
   }
 
-  void run(const std::string& subject, const std::string& key, const std::function<void()>& into) {
+  // False if something was wrong.
+  bool run(const std::string& subject, const std::string& key, const std::function<void()>& into) {
     std::optional<Problem> found;
     const auto known = subject.empty() ? looked_.end() : looked_.find(subject);
     if (known != looked_.end()) {
@@ -105,9 +149,10 @@ class SheetFiles : public Files {
       }
       if (!subject.empty()) looked_.emplace(subject, found);
     }
-    if (!found) return;
+    if (!found) return true;
     if (!key.empty()) found->text = fmt::format("{}{}: {}", place(key), key, found->text);
     problems_.push_back(*found);
+    return false;
   }
 
   const std::vector<jobs::Job>& jobs_;
@@ -117,6 +162,7 @@ class SheetFiles : public Files {
   std::vector<Problem>& problems_;
   const config::Document* document_ = nullptr;
   bool all_here_ = true;
+  std::set<std::string> wrong_;  // trainings that do not go with the row
 };
 
 void check_words(const CommandLine& line, const Texts& known) {
@@ -155,6 +201,7 @@ SheetProblems check_rows(const std::string& sheet, const std::vector<jobs::Job>&
                          const std::set<std::string>& start, const std::set<std::string>& done) {
   SheetProblems out;
   Looked looked;
+  SharedLines found;
   for (const auto& job : jobs) {
     if (job.key.empty()) continue;
     std::vector<Problem> problems;
@@ -172,14 +219,14 @@ SheetProblems check_rows(const std::string& sheet, const std::vector<jobs::Job>&
     }
     for (const auto& problem : problems) {
       out.of_usage = out.of_usage || problem.kind == ErrorKind::kUsage;
-      const auto place = fmt::format("{}:{}: {}: ", sheet, job.line, job.name);
       for (size_t at = 0; at < problem.text.size();) {  // a line each
         const size_t end = std::min(problem.text.find('\n', at), problem.text.size());
-        out.lines.push_back(place + problem.text.substr(at, end - at));
+        found.add(problem.text.substr(at, end - at), job);
         at = end + 1;
       }
     }
   }
+  out.lines = found.lines(sheet);
   return out;
 }
 

@@ -13,8 +13,9 @@ namespace dissent::cli {
 ///   start   keys of those that are going to be started: their files too. A file has to be on the
 ///           disk, where it is opened, or be written by a row that this one runs after
 ///   done    keys of those that are done
-/// Returns what is wrong, a line each, empty if nothing is: "sheet.csv:7: evaluate: e.toml:3:8:
-/// evaluate.id: x.cache is not there, ...".
+/// Returns what is wrong, a line each, empty if nothing is: "sheet.csv:7: a: e.toml:3:8:
+/// evaluate.id: x.cache is not there, ..."; what is said of several rows in the same words, once:
+/// "sheet.csv:7: a (and b, c, d and 4 more): ...".
 struct SheetProblems {
   std::vector<std::string> lines;
   bool of_usage = false;  ///< some are of configurations, not only of files

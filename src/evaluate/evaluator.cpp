@@ -47,19 +47,6 @@ void check_sets(const std::vector<LoadedEnsemble>& ensembles, const EvaluationSe
   }
 }
 
-void check_scores(const std::vector<LoadedEnsemble>& ensembles, const EvaluateOptions& options) {
-  for (const auto& ensemble : ensembles)
-    DISSENT_CHECK(options.diversity.empty() || ensemble.members() > 1, kUsage,
-                  "evaluate.diversity: is of at least 2 members, {} has {}", ensemble.path,
-                  ensemble.members());
-  for (const auto& ensemble : ensembles)
-    for (const auto& name : options.scores)
-      for (const auto& score : scores::score_table())
-        DISSENT_CHECK(score.name != name || ensemble.members() >= score.min_members, kUsage,
-                      "evaluate.scores: {} is of at least {} members, {} has {}", name,
-                      score.min_members, ensemble.path, ensemble.members());
-}
-
 // Soups that are asked for, or that a logits cache keeps for later.
 void add_soups(std::vector<LoadedEnsemble>& ensembles, const EvaluateOptions& options) {
   const bool wanted = wants(options.predictors, "soup");
@@ -340,13 +327,27 @@ class Run {
 
 }  // namespace
 
+void check_members(const EvaluateOptions& options, int64_t members, const std::string& path) {
+  DISSENT_CHECK(options.weights.empty() || static_cast<int64_t>(options.weights.size()) == members,
+                kUsage, "evaluate.weights has {} values, the ensemble in {} has {} members",
+                options.weights.size(), path, members);
+  DISSENT_CHECK(options.diversity.empty() || members > 1, kUsage,
+                "evaluate.diversity: is of at least 2 members, {} has {}", path, members);
+  for (const auto& name : options.scores)
+    for (const auto& score : scores::score_table())
+      DISSENT_CHECK(score.name != name || members >= score.min_members, kUsage,
+                    "evaluate.scores: {} is of at least {} members, {} has {}", name,
+                    score.min_members, path, members);
+}
+
 EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, EvaluateConfig& config) {
   for (const auto& ensemble : ensembles)
     if (config.evaluate.transform == "auto" && !ensemble.transform.empty())
       config.evaluate.transform = test_transform(ensemble.transform);
   auto sets = open_evaluation_sets(config);
   check_sets(ensembles, sets);
-  check_scores(ensembles, config.evaluate);
+  for (const auto& ensemble : ensembles)
+    check_members(config.evaluate, ensemble.members(), ensemble.path);
   check_comparison(ensembles, config.evaluate);
   add_soups(ensembles, config.evaluate);
   return sets;

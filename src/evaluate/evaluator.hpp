@@ -58,6 +58,10 @@ struct Evaluation {
 /// the ensembles; a transform "auto" becomes theirs. Error::kUsage, Error::kData. Not collective.
 EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, EvaluateConfig& config);
 
+/// Scores and figures that are of more members than an ensemble has, and weights of another number;
+/// `path`: of the ensemble, for messages. Error::kUsage.
+void check_members(const EvaluateOptions& options, int64_t members, const std::string& path);
+
 /// Evaluates all ensembles: chooses on validation, hands the choices to `record` (rank 0 writes
 /// them before test sets are scored), fits, then goes once over each test set. Rows in a fixed
 /// order with the same bits for every number of ranks. Collective over comm.

@@ -75,6 +75,21 @@ Writer writer_of(const std::vector<Job>& jobs, const Job& reader, const std::set
   return found;
 }
 
+std::vector<const Job*> writers_before(const std::vector<Job>& jobs, const Job& reader,
+                                       const std::set<std::string>& done, const std::string& path) {
+  const auto before = all_before(jobs, reader);
+  const auto pattern = plain(path);
+  std::vector<const Job*> found;
+  for (const auto& job : jobs) {
+    const auto& written = job.resolution.writes;
+    if (before.contains(job.key) && !done.contains(job.key) &&
+        std::any_of(written.begin(), written.end(),
+                    [&](const Written& one) { return writes(one, pattern, false); }))
+      found.push_back(&job);
+  }
+  return found;
+}
+
 void check_places(const std::string& sheet, const std::vector<Job>& jobs) {
   std::map<std::string, const Job*> first;
   std::vector<std::string> errors;

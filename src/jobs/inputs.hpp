@@ -27,6 +27,10 @@ struct Writer {
 Writer writer_of(const std::vector<Job>& jobs, const Job& reader, const std::set<std::string>& done,
                  const std::string& path, bool below = false);
 
+/// The rows that `reader` runs after, that are still to run, and that write what `path` names.
+std::vector<const Job*> writers_before(const std::vector<Job>& jobs, const Job& reader,
+                                       const std::set<std::string>& done, const std::string& path);
+
 /// Error::kUsage, a line each, for enabled jobs that write the same file or folder ("sheet.csv:7:
 /// 'b' writes results/x/seed-1, as 'a' of line 3 does").
 void check_places(const std::string& sheet, const std::vector<Job>& jobs);

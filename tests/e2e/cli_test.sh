@@ -35,7 +35,7 @@ expect_text "evaluate.id: expected the cache of the in-distribution set, found n
 refused 1 3 "nothere.cache: no such feature cache" -- train train.toml --set data.train=nothere.cache --set loss.cross_entropy.weight=1
 refused 1 3 "nothere/t10k-images-idx3-ubyte.gz: no such file" -- cache cache.toml --set cache.output=a.cache --set data.split=test --set data.root=nothere
 refused 1 3 "nothing matches nothere/*" -- evaluate evaluate.toml --set 'evaluate.runs=["nothere/*"]' --set evaluate.id=nothere.cache
-refused 1 2 "a: the name of a feature cache ends in .cache" -- cache cache.toml --set cache.output=a --set data.dataset=mnist --set data.split=test \
+refused 1 2 "cache.output: expected a folder NAME.cache, found \"a\"" -- cache cache.toml --set cache.output=a --set data.dataset=mnist --set data.split=test \
   --set "data.root=$source_dir/tests/data/mnist"
 expect_no_file a a.cache
 

@@ -97,9 +97,9 @@ says() {
   cp kept "$file"
 }
 # Caching.
-says 2 "all.csv:2: cache-train: unknown dataset 'imagenet'" "all.csv:3: cache-test: " -- cache.toml 's/"synthetic"/"imagenet"/'
-says 2 "all.csv:2: cache-train: data.dataset = \"synthetic\" goes with trunk.model = \"none\"" -- cache.toml 's/"none"/"pixels"/'
-says 2 "cache-train: corruption and trunk.weights go with a network" -- cache.toml 's/^model = .*/&\nweights = "x.pth"/'
+says 2 "all.csv:2: cache-train (and cache-test): unknown dataset 'imagenet'" -- cache.toml 's/"synthetic"/"imagenet"/'
+says 2 "all.csv:2: cache-train (and cache-test): data.dataset = \"synthetic\" goes with trunk.model = \"none\"" -- cache.toml 's/"none"/"pixels"/'
+says 2 "cache-train (and cache-test): corruption and trunk.weights go with a network" -- cache.toml 's/^model = .*/&\nweights = "x.pth"/'
 says 2 "frozen: data.transform: expected what makes an input of lenet, found \"none\"" -- frozen.toml '/^transform/d'
 says 2 "frozen: trunk.weights: expected the weights of lenet" -- frozen.toml '/^weights/d; /^member/d'
 says 2 "frozen: dataset mnist has no split 'val'" -- frozen.toml 's/^split = .*/split = "val"/'
@@ -123,6 +123,10 @@ says 3 "evaluate.id: other.cache is not there" -- heads.toml 's/test.cache/other
 says 2 "pictures: unknown dataset 'mnits'" -- pictures.toml '0,/"mnist"/s//"mnits"/'
 says 2 "pictures: pictures.toml:4:13: evaluate.transform: expected one of" -- pictures.toml 's/^output = .*/&\ntransform = "mnist_tset"/'
 says 3 "pictures: pictures.toml:" "evaluate.sets[1].list: fog.txt is not there" -- pictures.toml 's/^dataset = "mnist"$/&/; /^name = "fog"/s/$/\nlist = "fog.txt"/'
+# Of runs that are to come their configuration says what they will be.
+says 2 "heads-table: evaluate.weights has 2 values, the ensemble in results/six/seed-42 has 4 members" -- heads.toml 's/^output = .*/&\nweights = [1.0, 1.0]/'
+says 2 "heads-table: evaluate.sets: results/six/seed-42 is of heads on cached features" -- heads.toml '$a[[evaluate.sets]]\nname = "p"\ndataset = "mnist"\nroot = "images"'
+says 2 "pictures: evaluate.sets: results/images/seed-42 is of networks on images" -- pictures.toml '$a[[evaluate.sets]]\nname = "c"\npaths = ["train.cache"]'
 # Without a validation set there is no best.h5.
 says 3 "evaluate.runs: results/images/seed-42/best.h5 is not there" -- images.toml '/^\[validation\]/,$d'
 # Verbs without a configuration.

@@ -43,7 +43,7 @@ name,verb,config,seed,set:seeds,set:data.root
 good-{seed},train,lenet.toml,{1..5},[{seed}],
 bad,train,lenet.toml,6,[6],nowhere
 CSV
-run_program 1 jobs run six.csv --pack 2
+run_program 1 jobs run six.csv --pack 2 --no-files
 expect_exit 5
 expect_text "5 done, 1 failed" "nowhere"
 [ "$(find results/jobs -path '*/pack-*/start.*' | wc -l)" = 1 ] || failed "not one MPI job"

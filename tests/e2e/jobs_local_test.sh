@@ -61,7 +61,7 @@ expect_text "10 jobs: 10 done"
 
 # States: a bad path, a killed rank (started again by itself), a killed program and its launcher, a deleted file.
 sheet_more more.csv
-refused 1 3 "more.csv:5: bad: train.toml:" "data.train: nothere.cache is not there, and no row that this one runs after writes it" -- jobs run more.csv --cores 2 --where name=bad
+refused 1 3 "more.csv:5: bad: --set: data.train: nothere.cache is not there, and no row that this one runs after writes it" -- jobs run more.csv --cores 2 --where name=bad
 jobs run more.csv --cores 2 --where name=bad --no-files
 expect_exit 5
 expect_text "failed: exit code 3:" "nothere.cache"
