@@ -65,7 +65,7 @@ struct Flags {
 // data, grid, context) does the work.
 template <class Trainer, class Config, class Data>
 bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid,
-               at::Device device, const Flags& flags, bool show_progress) {
+               at::Device device, Flags flags, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
   RunContext context{.folder = fmt::format("{}/{}/seed-{}", config.experiment.output,
                                            config.experiment.experiment, seed),
