@@ -1,14 +1,22 @@
 #!/usr/bin/env python3
-"""scripts/convert_sed_models.py FILE ... --to FOLDER [--whole]: weights of SED's and SDDE's checkpoints as safetensors.
+"""scripts/convert_sed_models.py FILE|FOLDER ... --to FOLDER: published models of SED, SDDE and OpenOOD as folders that `dissent evaluate` reads.
 
 SED's models (models/symlinked/*.pkl) are whole objects: reading them asks for SED's code. Here no class of theirs is needed and none of their
 code runs: objects of unknown classes become stubs that only hold their attributes, and the names of the weights follow from these, as
-state_dict gives them. SDDE's checkpoints (state dicts of an ensemble) and other state dicts are read too.
+state_dict gives them. SDDE's checkpoints (state dicts of an ensemble) and those of OpenOOD (a network each) are read too.
 
-An ensemble (SED: submodels.N, SDDE and OpenOOD: nets.N) becomes one file a member, FOLDER/STEM/member-N.safetensors, with the names that a member
-has for itself, what is beside the members (soup, feature extractor, multihead's backbone) in rest.safetensors; anything else FOLDER/STEM.safetensors. --whole: always one file.
-The metadata of each file say where it came from. Files of torch.save (new and old layout) and of pickle. Calls of a function that is not on the
-list ALLOWED are refused, with its name. Needs PyTorch. Exit codes: 2 wrong usage, 3 a file that cannot be read.
+An ensemble (SED: submodels.N, SDDE: nets.N) becomes FOLDER/STEM with a file a member, member-N.safetensors, and ensemble.json, which says which
+network the members are (docs/export.md); what is beside them (soup, DICE's discriminator) goes to rest.safetensors. --ensemble NAME makes
+one ensemble of several files with a network each; a FOLDER with s0/best.ckpt, s1/best.ckpt, .. (OpenOOD's releases) is one ensemble of its name.
+A single network becomes an ensemble of one. A folder appears whole or not at all, and replaces the one that was there.
+
+The network is found by the names and shapes of the weights: SED's block_head, lenet, resnet18_32x32, resnet18_64x64 (200 classes; else --model),
+resnet18_224x224, resnet50, deit3_*_patch16_224, and *_multihead. Result rows name the training by --experiment (default: FOLDER/STEM's name; of SED's
+four files that of configs/sed), the losses by --method and the seed by --seed.
+
+--weights-only: safetensors alone, of any network: FOLDER/STEM.safetensors, or a file a member; --whole: one file whatever is in it.
+Files of torch.save (new and old layout) and of pickle. Calls of a function that is not on the list ALLOWED are refused, with its name.
+Needs PyTorch. Exit codes: 2 wrong usage, 3 a file that cannot be read or holds none of these networks.
 """
 import argparse
 import collections
@@ -18,6 +26,7 @@ import json
 import pathlib
 import pickle
 import re
+import shutil
 import struct
 import sys
 import zipfile
@@ -26,6 +35,14 @@ import torch
 
 WRAPPED, INNER = "ModuleDelegatingWrapper_custom_attrs", "ModuleDelegatingWrapper_inner_object"  # of SED's wrappers around a member
 MEMBERS = re.compile(r"^(?:module\.)?(?:submodels|nets)\.(\d+)\.(.+)$")
+# What SED's four published files were trained as: experiment and losses of configs/sed.
+SED_FILES = {"50_models": ("sed_50_models", "cross_entropy"), "ood_gen": ("sed_ood_gen", "cross_entropy"),
+             "ood_det_cov": ("sed_ood_det_covariate", "cross_entropy+a2d_hard"), "ood_det_sem": ("sed_ood_det_semantic", "cross_entropy+a2d_hard")}
+SED_SEED = 42
+BLOCK_HEAD = {"norm2.weight", "norm2.bias", "mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight", "mlp.fc2.bias", "gamma_2", "norm.weight", "norm.bias", "head.weight", "head.bias"}
+DEIT_SIZES = {384: "small", 768: "base", 1024: "large"}
+TRANSFORMS = {"lenet": "mnist_train", "resnet18_32x32": "cifar10_train", "resnet18_64x64": "tin_train", "resnet18_224x224": "imagenet_train", "resnet50": "imagenet_train"}
+IMAGE_SIZES = {"mnist": 28, "cifar10": 32, "cifar100": 32, "tin": 64, "imagenet": 224, "sed": 224}  # of transforms, by the word before _train
 CONTAINERS = ("state_dict", "model", "model_state_dict", "net")  # where checkpoints keep their weights
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.int32: "I32",
@@ -241,7 +258,111 @@ def bytes_of(tensor):
     return ctypes.string_at(values.data_ptr(), values.numel() * values.element_size()) if values.numel() else b""
 
 
-def convert(path, folder, whole):
+def heads_of(tensors):
+    """Members on the one trunk of a multihead network, or None."""
+    numbers = [int(found[1]) for name in tensors if (found := re.match(r"heads\.(\d+)\.", name))]
+    return max(numbers) + 1 if numbers else None
+
+
+def model_of(tensors, classes):
+    """The network's name by names and shapes of its weights, or None."""
+    if {name.replace("ls2.gamma", "gamma_2") for name in tensors} == BLOCK_HEAD:
+        return "block_head"
+    trunk = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()}
+    if "block1.0.weight" in trunk and "classifier1.weight" in trunk:
+        return "lenet"
+    if "conv1.weight" in trunk and "layer4.0.conv1.weight" in trunk:
+        if "layer1.0.conv3.weight" in trunk:
+            return "resnet50"
+        if trunk["conv1.weight"].shape[-1] == 7:
+            return "resnet18_224x224"
+        return "resnet18_64x64" if classes == 200 else "resnet18_32x32"
+    if "patch_embed.proj.weight" in trunk and "cls_token" in trunk:
+        size = DEIT_SIZES.get(trunk["cls_token"].shape[-1])
+        return size and f"deit3_{size}_patch16_224"
+    return None
+
+
+def classes_of(tensors):
+    for name in ("head.weight", "fc.weight", "heads.0.2.weight"):
+        if name in tensors:
+            return tensors[name].shape[0]
+    return None
+
+
+def description(tensors, kind, files, name, options, source):
+    """What ensemble.json says of members like this one."""
+    classes, heads = classes_of(tensors), heads_of(tensors)
+    model = options.model or model_of(tensors, classes)
+    if model is None or classes is None:
+        listed = ", ".join(f"{key} {list(value.shape)}" for key, value in list(tensors.items())[:6])
+        raise Refused(f"members of class {kind} with {len(tensors)} tensors ({listed}, ..): expected one of SED's heads, LeNet, ResNet-18, ResNet-50 or DeiT-3; "
+                      "--weights-only writes the weights of any network")
+    if heads and not model.endswith("_multihead"):
+        model += "_multihead"
+    on_features = model == "block_head"
+    transform = None if on_features else options.transform or transform_of(model.removesuffix("_multihead"), classes)
+    experiment, method = SED_FILES.get(name, (name, "released")) if on_features else (name, "released")
+    return {
+        "format": "dissent ensemble", "version": 1, "run": name, "experiment": options.experiment or experiment, "method": options.method or method,
+        "seed": options.seed if options.seed is not None else SED_SEED if on_features else 0, "members": heads or len(files), "files": files, "model": model, "classes": classes,
+        "dim": tensors["norm2.weight"].shape[0] if on_features else None, "hidden": tensors["mlp.fc1.weight"].shape[0] if on_features else None,
+        "image_size": None if on_features else IMAGE_SIZES[transform.split("_")[0]], "heads": heads, "transform": transform, "config_hash": "", "source": source,
+    }
+
+
+def transform_of(model, classes):
+    if model.startswith("deit3_"):
+        return "imagenet_train"
+    return "cifar100_train" if model == "resnet18_32x32" and classes == 100 else TRANSFORMS[model]
+
+
+def network_of(path):
+    """The weights of a file that holds one network, without "module.", and what it is."""
+    weights, kind = weights_of(read_object(path))
+    weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    if any(MEMBERS.match(name) for name in weights):
+        raise Refused("holds an ensemble itself: expected a file with one network")
+    return weights, kind
+
+
+def replace_folder(part, target):
+    """Puts a finished folder in the place of another."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    part.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_ensemble(folder, name, members, rest, kind, options, source, metadata):
+    """FOLDER/NAME with the members and, unless weights_only, ensemble.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [f"member-{number}.safetensors" for number in range(len(members))]
+    described = None if options.weights_only else description(members[0], kind, files, name, options, source)
+    for number, tensors in enumerate(members):
+        shapes = [{key: value.shape for key, value in some.items()} for some in (members[0], tensors)]
+        if described and shapes[0] != shapes[1]:
+            differs = sorted(set(shapes[0].items()) ^ set(shapes[1].items()))[0]
+            raise Refused(f"member {number} is another network than member 0: {differs[0]} {list(differs[1])} is in one of them alone")
+    part = folder / f".{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    for number, tensors in enumerate(members):
+        write_safetensors(part / files[number], tensors, {**metadata, "member": str(number), "members": str(len(members))})
+    if rest:
+        write_safetensors(part / "rest.safetensors", rest, metadata)
+    if described:
+        (part / "ensemble.json").write_text(json.dumps(described, indent=2) + "\n")
+    replace_folder(part, folder / name)
+    network = f"{described['model']} of {described['classes']} classes, " if described else ""
+    print(f"{source}: {kind}, {network}{len(members)} members of {len(members[0])} tensors, {len(rest)} beside them -> {folder / name}")
+
+
+def convert(path, folder, options):
+    if path.is_dir():
+        return join(sorted(path.glob("s[0-9]*/best.ckpt"), key=lambda file: int(re.sub(r"\D", "", file.parent.name) or 0)), path.resolve().name, folder, options)
     value = read_object(path)
     weights, kind = weights_of(value)
     metadata = {"format": "pt", "source": path.name, "class": kind}
@@ -249,33 +370,64 @@ def convert(path, folder, whole):
         metadata["ensemble_weights"] = json.dumps(vars(value)["weights"].tolist())
     members, rest = {}, {}
     for name, tensor in weights.items():
-        found = None if whole else MEMBERS.match(name)
+        found = None if options.whole else MEMBERS.match(name)
         target = members.setdefault(int(found[1]), {}) if found else rest
         target[found[2] if found else name] = tensor
-    if not members:
+    if members and sorted(members) != list(range(len(members))):
+        missing = min(set(range(max(members) + 1)) - set(members))
+        raise Refused(f"members {', '.join(map(str, sorted(members)))}: expected 0 .. {max(members)}, member {missing} is missing")
+    if members:
+        write_ensemble(folder, path.stem, [members[number] for number in sorted(members)], rest, kind, options, path.name, metadata)
+    elif options.weights_only:
         write_safetensors(folder / f"{path.stem}.safetensors", weights, metadata)
         print(f"{path}: {kind}, {len(weights)} tensors -> {folder / path.stem}.safetensors")
-        return
-    for number, tensors in sorted(members.items()):
-        write_safetensors(folder / path.stem / f"member-{number}.safetensors", tensors, {**metadata, "member": str(number), "members": str(len(members))})
-    if rest:
-        write_safetensors(folder / path.stem / "rest.safetensors", rest, metadata)
-    print(f"{path}: {kind}, {len(members)} members of {len(members[min(members)])} tensors, {len(rest)} beside them -> {folder / path.stem}")
+    else:
+        tensors = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+        write_ensemble(folder, path.stem, [tensors], {}, kind, options, path.name, metadata)
+
+
+def join(paths, name, folder, options):
+    """One ensemble of files with a network each."""
+    if not paths:
+        raise Refused("a folder without s0/best.ckpt, s1/best.ckpt, ..")
+    members = []
+    for path in paths:
+        try:
+            tensors, kind = network_of(path)
+        except (Refused, OSError) as error:
+            raise Refused(f"{path}: {error}") from error
+        members.append(tensors)
+    source = ", ".join(f"{path.parent.name}/{path.name}" for path in paths)
+    write_ensemble(folder, name, members, {}, kind, options, source, {"format": "pt", "source": source, "class": kind})
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=pathlib.Path, metavar="FILE|FOLDER")
     parser.add_argument("--to", type=pathlib.Path, required=True, metavar="FOLDER")
-    parser.add_argument("--whole", action="store_true", help="one file, whatever is in it")
-    arguments = parser.parse_args()
+    parser.add_argument("--ensemble", metavar="NAME", help="all files, a network each, are one ensemble")
+    parser.add_argument("--model", metavar="NAME", help="the network, where names and shapes do not tell it")
+    parser.add_argument("--transform", metavar="NAME", help="of its training's pictures; else by network and classes: mnist_train, cifar10_train, ..")
+    parser.add_argument("--experiment", metavar="NAME", help="name of the training in result rows")
+    parser.add_argument("--method", metavar="NAME", help="its losses in result rows; else released")
+    parser.add_argument("--seed", type=int, help="in result rows; else 42 for SED's heads, 0")
+    parser.add_argument("--weights-only", action="store_true", help="safetensors alone, without ensemble.json")
+    parser.add_argument("--whole", action="store_true", help="one file of weights, whatever is in it")
+    options = parser.parse_args()
+    options.weights_only = options.weights_only or options.whole
+    if options.transform and options.transform.split("_")[0] not in IMAGE_SIZES:
+        parser.error(f"--transform: expected one of {', '.join(f'{name}_train' for name in IMAGE_SIZES)}; found {options.transform}")
+    if options.experiment and len(options.files) > 1 and not options.ensemble:
+        parser.error("--experiment: one name for several ensembles; give one file, or --ensemble")
+    if options.ensemble and options.weights_only:
+        parser.error("--ensemble goes without --weights-only and --whole")
     failures = 0
-    for path in arguments.files:
+    for path in options.files[:1] if options.ensemble else options.files:
         try:
-            convert(path, arguments.to, arguments.whole)
+            join(options.files, options.ensemble, options.to, options) if options.ensemble else convert(path, options.to, options)
         except (Refused, OSError) as error:
             failures += 1
-            print(f"convert_sed_models: {path}: {error}", file=sys.stderr)
+            print(f"convert_sed_models: {options.ensemble or path}: {error}", file=sys.stderr)
     return 3 if failures else 0
 
 

@@ -6,7 +6,8 @@ import pathlib
 from typing import Any
 
 COLUMNS = ("experiment", "run", "config_hash", "seed", "method", "members", "predictor", "dataset", "split", "shift", "score", "metric", "convention",
-           "fidelity", "value", "n")
+           "fidelity", "value", "n", "evaluation")
+LATER = {"evaluation": ""}  # columns that result files of earlier versions lack
 _TYPES = {"seed": int, "members": int, "n": int, "value": float}
 
 
@@ -35,7 +36,7 @@ def _read(path: str) -> list[dict[str, Any]]:
         if header is None:
             raise ValueError(f"{path}: empty, expected a header line")
         for column in COLUMNS:
-            if column not in header:
+            if column not in header and column not in LATER:
                 raise ValueError(f"{path}:1: no column '{column}' in the header")
         return [_row(f"{path}:{reader.line_num}", header, fields) for fields in reader if fields]
 
@@ -43,7 +44,7 @@ def _read(path: str) -> list[dict[str, Any]]:
 def _row(place: str, header: list[str], fields: list[str]) -> dict[str, Any]:
     if len(fields) != len(header):
         raise ValueError(f"{place}: {len(fields)} columns, the header has {len(header)}")
-    values = dict(zip(header, fields))
+    values = LATER | dict(zip(header, fields))
     row: dict[str, Any] = {}
     for column in COLUMNS:
         kind = _TYPES.get(column, str)

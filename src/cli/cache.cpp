@@ -1,3 +1,4 @@
+#include "cli/checks.hpp"
 #include "cli/compute.hpp"
 #include "cli/schemas.hpp"
 #include "comm/device.hpp"
@@ -5,8 +6,11 @@
 #include "config/resolved.hpp"
 #include "core/progress_bar.hpp"
 #include "data/feature_source.hpp"
+#include "models/trunk/image_trunk.hpp"
 #include "models/trunk/trunk_source.hpp"
+#include "storage/atomic_file.hpp"
 #include "storage/cache_writer.hpp"
+#include "storage/feature_cache.hpp"
 #include "train/options.hpp"
 
 namespace dissent::cli {
@@ -32,7 +36,7 @@ config::Schema cache_schema_of(CacheConfig& c) {
   return schema;
 }
 
-CacheSpec cache_spec(CacheConfig& config, const FeatureSource& source) {
+CacheSpec cache_spec(CacheConfig config, const FeatureSource& source) {
   const auto schema = cache_schema_of(config);
   return {.dim = source.dim,
           .dtype = dtype_from_name(config.cache.dtype, "cache.dtype"),
@@ -57,24 +61,69 @@ FeatureSource open(Communicator& world, const CacheConfig& config) {
   }
   FeatureSource source;
   agree(world, [&] {
-    if (config.trunk.is_network()) {
-      source = open_trunk_source(config.data, config.corruption, config.trunk, device);
-      spdlog::info("event=trunk name={} weights={} device={}", source.trunk, source.weights,
-                   device.str());
-    } else {
-      DISSENT_CHECK(config.corruption.name == "none" && config.trunk.weights.empty(), kUsage,
-                    "corruption and trunk.weights go with a network, found trunk.model = \"{}\"",
-                    config.trunk.model);
+    if (!config.trunk.is_network()) {
       source = open_source(config.data, config.trunk.model);
+      return;
     }
-    DISSENT_CHECK(
-        config.cache.passes == 1 || source.draws, kUsage,
-        "cache.passes: expected 1, found {}: {} draws nothing, so every pass would be the same",
-        config.cache.passes,
-        config.trunk.is_network() ? "data.transform = \"" + config.data.transform + "\""
-                                  : "trunk.model = \"pixels\"");
+    source = open_trunk_source(config.data, config.corruption, config.trunk, device);
+    spdlog::info("event=trunk name={} weights={} device={}", source.trunk, source.weights,
+                 device.str());
   });
   return source;
+}
+
+CacheConfig read_cache_config(const config::Document& document) {
+  CacheConfig config;
+  config::ConfigErrors errors(document);
+  config::read(document, cache_schema_of(config), errors);
+  const auto& output = config.cache.output;
+  if (!output.ends_with(".cache"))
+    errors.add("cache.output", fmt::format("expected a folder NAME.cache, found {}",
+                                           output.empty() ? "nothing" : toml_text(output)));
+  errors.raise();
+  return config;
+}
+
+// What does not go together.
+void check_cache_config(const CacheConfig& config) {
+  const bool network = config.trunk.is_network();
+  bool passes_differ = has_no_images(config.data);
+  if (network) {
+    passes_differ = draws(trunk_transform(config.data, config.corruption, config.trunk));
+    DISSENT_CHECK(
+        !config.trunk.weights.empty(), kUsage,
+        "trunk.weights: expected the weights of {}: a file, a run folder, a checkpoint, or "
+        "\"random\"; found nothing",
+        config.trunk.model);
+  } else {
+    DISSENT_CHECK(config.corruption.name == "none" && config.trunk.weights.empty(), kUsage,
+                  "corruption and trunk.weights go with a network, found trunk.model = \"{}\"",
+                  config.trunk.model);
+    check_source(config.data, config.trunk.model);
+  }
+  DISSENT_CHECK(
+      config.cache.passes == 1 || passes_differ, kUsage,
+      "cache.passes: expected 1, found {}: {} draws nothing, so every pass would be the same",
+      config.cache.passes,
+      network ? "data.transform = \"" + config.data.transform + "\"" : "trunk.model = \"pixels\"");
+}
+
+// A cache of another configuration is refused, as CacheWriter does when it knows all of it.
+void check_cache_place(const CacheConfig& given) {
+  auto config = given;
+  const auto& path = config.cache.output;
+  for (const char* name : {kManifestName, kPartialManifestName}) {
+    const auto manifest = path + "/" + name;
+    if (!path_exists(manifest)) continue;
+    const auto there = parse_manifest(read_text(manifest), manifest).spec.configuration_hash,
+               here = config::config_hash(cache_schema_of(config));
+    DISSENT_CHECK(
+        there == here, kUsage,
+        "{}: a cache of another configuration: configuration_hash is \"{}\" there, \"{}\" "
+        "here; give another name, or --force to replace it",
+        path, there, here);
+    return;
+  }
 }
 
 void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& config,
@@ -106,6 +155,25 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
   progress.finish();
 }
 
+// With --again what is replaced has to be a cache, and what an earlier call left beside it may be
+// of another configuration or damaged. Collective.
+CacheWriter open_writer(Communicator& world, const std::string& path, const CacheConfig& config,
+                        const CacheSpec& spec, bool force, bool again) {
+  if (!again) return CacheWriter::open(world, path, spec, force);
+  agree(world, [&] {
+    const auto& place = config.cache.output;
+    DISSENT_CHECK(!path_exists(place) || path_exists(place + "/" + kManifestName) ||
+                      path_exists(place + "/" + kPartialManifestName),
+                  kUsage, "{}: is there and is no feature cache; give another name", place);
+  });
+  try {
+    return CacheWriter::open(world, path, spec, false);
+  } catch (const Error& error) {
+    if (!error.agreed()) throw;
+  }
+  return CacheWriter::open(world, path, spec, true);
+}
+
 }  // namespace
 
 config::Schema cache_schema() {
@@ -113,21 +181,55 @@ config::Schema cache_schema() {
   return cache_schema_of(config);
 }
 
+void check_cache(const CommandLine& line, const config::Document& document, Files& files) {
+  const auto config = read_cache_config(document);
+  DISSENT_CHECK(
+      !line.flag("force") || !line.flag("again"), kUsage,
+      "--force replaces the cache at once, --again when the new one is finished: expected "
+      "one of them, found both");
+  check_cache_config(config);
+  if (!has_no_images(config.data)) check_images("data", config.data, files);
+  const auto& trunk = config.trunk;
+  if (trunk.is_network()) {
+    const auto transform = trunk_transform(config.data, config.corruption, trunk);
+    const auto load = [&] {
+      const ImageTrunk network(trunk, transform.size, static_cast<uint64_t>(config.data.seed),
+                               at::kCPU);
+    };
+    const std::string subject =
+        fmt::format("trunk\n{}\n{}\n{}\n{}\n{}\n{}", trunk.model, trunk.weights,
+                    trunk.member.value_or(-1), trunk.prefix, trunk.cut, transform.size);
+    if (trunk.weights != "random") files.find("trunk.weights", trunk.weights);
+    // f16 needs the GPU of the machine that the row will run on.
+    if (trunk.precision == "f32")
+      files.look_at("trunk.weights", trunk.weights == "random" ? "" : trunk.weights, subject, load);
+  }
+  if (line.flag("force") || line.flag("again")) return;
+  files.look_at("cache.output", config.cache.output, "", [&] { check_cache_place(config); });
+}
+
 int run_cache(Runtime& runtime, const CommandLine& line) {
   const auto document =
       load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
-  CacheConfig config;
-  config::ConfigErrors errors(document);
-  config::read(document, cache_schema_of(config), errors);
-  if (config.cache.output.empty())
-    errors.add("cache.output", "expected a folder NAME.cache, found nothing");
-  errors.raise();
+  const auto config = read_cache_config(document);
+  agree(runtime.world(), [&] {
+    Files own;
+    check_cache(line, document, own);
+  });
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();
   const auto source = open(world, config);
+  const bool again = line.flag("again");
+  const auto path = again ? again_path(config.cache.output) : config.cache.output;
   auto writer =
-      CacheWriter::open(world, config.cache.output, cache_spec(config, source), line.flag("force"));
+      open_writer(world, path, config, cache_spec(config, source), line.flag("force"), again);
+  const auto take_place = [&] {
+    agree(world, [&] {
+      if (again && world.rank() == 0) replace_path(path, config.cache.output);
+    });
+  };
   if (writer.state() == CacheWriter::State::kFinished) {
+    take_place();
     spdlog::info("event=cache_reused path={} rows={}", config.cache.output,
                  config.cache.passes * source.rows);
     return 0;
@@ -137,6 +239,7 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
                  writer.finished_shards(), writer.shard_count());
   write_shards(world, writer, config, source, world.rank() == 0 && !line.flag("quiet"));
   writer.finish();
+  take_place();
   spdlog::info("event=cache_written path={} rows={} dim={} shards={}", config.cache.output,
                config.cache.passes * source.rows, source.dim, writer.shard_count());
   return 0;

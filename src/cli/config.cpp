@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <dissent/error.hpp>
 
+#include "cli/exit_codes.hpp"
 #include "cli/light_verbs.hpp"
 #include "config/describe.hpp"
 
@@ -12,6 +13,10 @@ int run_config(const CommandLine& line, const Descriptions& descriptions) {
   const std::string& name = line.positional()[0];
   if (name == "losses" || name == "scores" || name == "metrics") {
     fmt::print("{}", descriptions.page(name));
+    return 0;
+  }
+  if (name == "exit-codes") {
+    fmt::print("{}", exit_codes_page());
     return 0;
   }
   DISSENT_CHECK(

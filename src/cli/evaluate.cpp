@@ -1,12 +1,15 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <map>
 
+#include "cli/checks.hpp"
 #include "cli/compute.hpp"
 #include "cli/schemas.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
+#include "data/transforms/transform.hpp"
 #include "evaluate/evaluator.hpp"
 #include "storage/atomic_file.hpp"
 #include "train/options.hpp"
@@ -35,8 +38,23 @@ EvaluateVerbConfig read_evaluate_config(const config::Document& document) {
   config::ConfigErrors errors(document);
   config::read(document, evaluate_schema_of(c), errors);
   for (const auto& conflict : conflicts(c.config)) errors.add(conflict.key, conflict.message);
+  if (c.runtime.device == "cuda")
+    errors.add("runtime.device",
+               "\"cuda\": evaluation computes on CPUs: expected \"cpu\" or \"auto\"");
   errors.raise();
   return c;
+}
+
+std::vector<LoadedEnsemble> load_ensembles(const EvaluateOptions& options) {
+  std::vector<LoadedEnsemble> ensembles;
+  for (const auto& path : expand_paths(options.runs)) ensembles.push_back(load_ensemble(path));
+  for (const auto& ensemble : ensembles) {
+    const auto members = static_cast<size_t>(ensemble.members());
+    DISSENT_CHECK(options.weights.empty() || options.weights.size() == members, kUsage,
+                  "evaluate.weights has {} values, the ensemble in {} has {} members",
+                  options.weights.size(), ensemble.path, members);
+  }
+  return ensembles;
 }
 
 std::string column_of(const ResultRow& row) {
@@ -127,36 +145,57 @@ config::Schema evaluate_schema() {
   return evaluate_schema_of(config);
 }
 
+void check_evaluate(const CommandLine&, const config::Document& document, Files& files) {
+  const auto c = read_evaluate_config(document).config;
+  const auto& evaluate = c.evaluate;
+  if (evaluate.transform != "auto") find_transform(evaluate.transform);
+  for (const auto& path : evaluate.runs) files.find("evaluate.runs", path);
+  check_features("evaluate.id", evaluate.id, files);
+  check_features("evaluate.validation", evaluate.validation, files);
+  check_features("evaluate.fit", evaluate.fit, files);
+  for (size_t i = 0; i < c.sets.size(); ++i) {
+    const auto table = fmt::format("evaluate.sets[{}]", i);
+    for (const auto& path : c.sets[i].paths) check_features(table + ".paths", path, files);
+    check_features(table + ".calibration", c.sets[i].calibration, files);
+    if (c.sets[i].paths.empty()) check_images(table, picture_data(c.sets[i]), files);
+  }
+  files.look("", [&] {
+    auto config = c;
+    auto ensembles = load_ensembles(config.evaluate);
+    prepare_evaluation(ensembles, config);
+  });
+}
+
 int run_evaluate(Runtime& runtime, const CommandLine& line) {
-  auto c = read_evaluate_config(
-      load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set")));
+  const auto document =
+      load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
+  auto c = read_evaluate_config(document);
   apply_runtime(runtime, c.runtime.threads, c.runtime.timeout_s);
   auto& world = runtime.world();
   std::vector<LoadedEnsemble> ensembles;
   agree(world, [&] {
-    for (const auto& path : expand_paths(c.config.evaluate.runs))
-      ensembles.push_back(load_ensemble(path));
-    for (const auto& ensemble : ensembles) {
-      const auto members = static_cast<size_t>(ensemble.members());
-      DISSENT_CHECK(
-          c.config.evaluate.weights.empty() || c.config.evaluate.weights.size() == members, kUsage,
-          "evaluate.weights has {} values, the ensemble in {} has {} members",
-          c.config.evaluate.weights.size(), ensemble.path, members);
-    }
+    Files own;
+    check_evaluate(line, document, own);
+    ensembles = load_ensembles(c.config.evaluate);
   });
   const std::string name =
       fmt::format("{}/{}", c.config.evaluate.output, config::config_hash(evaluate_schema_of(c)));
-  const auto record = [&](const Evaluation& chosen) {  // before any test score
+  // Before any test score; with --again beside the choices that belong to the rows that are there.
+  const auto choices_path = name + ".choices.toml",
+             first_path = line.flag("again") ? again_path(choices_path) : choices_path;
+  const auto record = [&](const Evaluation& chosen) {
     if (world.rank() != 0) return;
-    make_folder(c.config.evaluate.output);
-    atomic_write_text(name + ".choices.toml", chosen.choices);
-    spdlog::info("event=choices path={}.choices.toml hash={}", name, chosen.choices_hash);
+    make_folder(std::filesystem::path(first_path).parent_path().string());
+    atomic_write_text(first_path, chosen.choices);
+    spdlog::info("event=choices path={} hash={}", first_path, chosen.choices_hash);
   };
   const auto result = evaluate(world, std::move(ensembles), c.config,
                                world.rank() == 0 && !line.flag("quiet"), record);
   agree(world, [&] {
     if (world.rank() != 0) return;
     make_folder(c.config.evaluate.output);
+    if (first_path != choices_path && path_exists(first_path))
+      replace_path(first_path, choices_path);
     write_evaluation(name, c.config.evaluate.output + "/figures", result);
   });
   if (world.rank() == 0) {

@@ -1,16 +1,24 @@
 #include <cstdio>
 
+#include "cli/checks.hpp"
 #include "cli/compute.hpp"
 #include "evaluate/export_ensemble.hpp"
 
 namespace dissent::cli {
 
+void check_export(const CommandLine& line, Files& files) {
+  const auto names = line.get<std::string>("names");
+  DISSENT_CHECK(!line.get<std::string>("output").empty(), kUsage, "--output FOLDER is missing");
+  DISSENT_CHECK(names == "own" || names == "timm", kUsage, "--names: wanted own or timm, given {}",
+                names);
+  files.find("RUN", line.positional()[0]);
+}
+
 int run_export(Runtime& runtime, const CommandLine& line) {
   agree(runtime.world(), [&] {
     const auto names = line.get<std::string>("names"), output = line.get<std::string>("output");
-    DISSENT_CHECK(!output.empty(), kUsage, "--output FOLDER is missing");
-    DISSENT_CHECK(names == "own" || names == "timm", kUsage,
-                  "--names: wanted own or timm, given {}", names);
+    Files own;
+    check_export(line, own);
     if (runtime.world().rank() != 0) return;
     const auto paths = export_ensemble(line.positional()[0], output,
                                        names == "timm" ? ExportNames::kTimm : ExportNames::kOwn);

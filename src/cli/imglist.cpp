@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <dissent/error.hpp>
+#include <filesystem>
 #include <optional>
 #include <sstream>
 
@@ -28,19 +29,32 @@ std::vector<std::string> class_names(const std::string& path) {
 
 }  // namespace
 
+void check_imglist(const CommandLine& line, Files& files) {
+  DISSENT_CHECK(!line.get<std::string>("output").empty(), kUsage,
+                "--output: expected the file of the list, found nothing");
+  DISSENT_CHECK(!line.has("label") || line.get<int64_t>("label") >= -1, kUsage,
+                "--label: expected -1 or more, found {}", line.get<int64_t>("label"));
+  DISSENT_CHECK(line.get<int64_t>("class-field") >= 0, kUsage,
+                "--class-field: expected 1 or more, found {}", line.get<int64_t>("class-field"));
+  files.find("--classes", line.get<std::string>("classes"));
+  for (const auto& folder : line.positional()) files.find_below("FOLDER", folder);
+}
+
 int run_imglist(const CommandLine& line) {
+  Files own;
+  check_imglist(line, own);
   FolderListOptions options{.folders = line.positional(),
                             .root = line.get<std::string>("root"),
                             .classes = {},
+                            .class_field = line.get<int64_t>("class-field"),
                             .label = std::nullopt};
   if (line.has("label")) options.label = line.get<int64_t>("label");
   if (const auto names = line.get<std::string>("classes"); !names.empty())
     options.classes = class_names(names);
   const auto output = line.get<std::string>("output");
-  DISSENT_CHECK(!output.empty(), kUsage, "--output: expected the file of the list, found nothing");
-  DISSENT_CHECK(!options.label || *options.label >= -1, kUsage,
-                "--label: expected -1 or more, found {}", *options.label);
   const auto text = list_folders(options);
+  if (const auto folder = std::filesystem::path(output).parent_path(); !folder.empty())
+    make_folder(folder.string());
   atomic_write_text(output, text);
   spdlog::info("event=list_written path={} images={}", output,
                std::count(text.begin(), text.end(), '\n'));

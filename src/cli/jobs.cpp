@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,9 +8,12 @@
 #include <cstdlib>
 #include <dissent/error.hpp>
 #include <filesystem>
+#include <functional>
+#include <set>
 #include <thread>
 
 #include "cli/jobs_cost.hpp"
+#include "cli/jobs_settings.hpp"
 #include "cli/light_verbs.hpp"
 #include "core/options.hpp"
 #include "jobs/execute.hpp"
@@ -33,9 +37,14 @@ struct LoadedSheet {
   std::vector<jobs::Job> all, picked;
 };
 
-LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::Resolver& resolve) {
+using Describe = std::function<config::Description(const std::string& name)>;
+
+LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::Resolver& resolve,
+                 const Describe& description) {
   LoadedSheet loaded;
   loaded.sheet = jobs::read_sheet(path);
+  apply_settings(loaded.sheet, line.get<std::vector<std::string>>("set"),
+                 line.get<int64_t>("ranks"), description);
   loaded.all = jobs::make_jobs(loaded.sheet, resolve);
   loaded.picked =
       jobs::picked(loaded.all, loaded.sheet, line.get<std::vector<std::string>>("where"));
@@ -72,8 +81,12 @@ bool any_needs_mpirun(const LoadedSheet& loaded, int64_t pack) {
 }
 
 int run_here(const CommandLine& line, LoadedSheet loaded) {
+  const auto gpus = line.get<std::string>("gpus");
+  if (gpus == "none")
+    for (auto* list : {&loaded.all, &loaded.picked})
+      for (auto& job : *list) job.gpus = 0;
   jobs::LocalOptions options{.cores = jobs::own_cores(),
-                             .gpus = split_list(line.get<std::string>("gpus")),
+                             .gpus = gpus == "none" ? std::vector<std::string>() : split_list(gpus),
                              .mpirun = {},
                              .pack_ranks = line.get<int64_t>("pack")};
   if (const auto cores = line.get<int64_t>("cores"); cores > 0) {
@@ -104,10 +117,73 @@ int submit_there(const CommandLine& line, LoadedSheet loaded) {
   return jobs::submit(queue, options);
 }
 
+// The cells whether_to_run that status --csv has just set to 0: a 1 there asks for the row anew.
+void note_written_off(const std::string& csv, const LoadedSheet& loaded,
+                      const std::vector<jobs::Status>& statuses, const std::string& state_root) {
+  const auto& columns = loaded.sheet.columns;
+  if (std::find(columns.begin(), columns.end(), jobs::kWhetherToRun) == columns.end()) return;
+  const auto mark = jobs::sheet_mark(csv);
+  for (size_t i = 0; i < statuses.size(); ++i)
+    if (statuses[i].phase == jobs::Phase::kDone || jobs::is_under_way(statuses[i].phase))
+      jobs::put_off(jobs::job_folder(state_root, loaded.picked[i].key), statuses[i].state.number,
+                    mark);
+}
+
+// Finished rows are asked for anew; then everything that is picked is run as by run or submit.
+void ask_again(const CommandLine& line, const LoadedSheet& loaded) {
+  const auto state_root = absolute(line.get<std::string>("state"));
+  jobs::Slurm slurm;
+  std::set<std::string> again;
+  for (const auto& job : loaded.picked) {
+    const auto status = jobs::status_of(job, state_root, slurm);
+    if (status.phase != jobs::Phase::kDone) {
+      fmt::print(stderr, "{}: {}, so it is not asked for again\n", job.name,
+                 jobs::phase_name(status.phase));
+      continue;
+    }
+    jobs::put_again(jobs::job_folder(state_root, job.key), status.state.number);
+    again.insert(job.key);
+  }
+  for (const auto& job : loaded.all)
+    if (!again.contains(job.key) &&
+        jobs::status_of(job, state_root, slurm).phase == jobs::Phase::kDone &&
+        std::any_of(job.after.begin(), job.after.end(),
+                    [&](const std::string& key) { return again.contains(key); }))
+      fmt::print(stderr,
+                 "{}: done with the old result of a row that is run again, and not asked for "
+                 "itself\n",
+                 job.name);
+}
+
+// Checks all rows; the files of those that are picked and neither done nor under way too.
+SheetProblems problems_of(const CommandLine& line, const LoadedSheet& loaded, bool again,
+                          CheckRows check) {
+  const auto state_root = absolute(line.get<std::string>("state"));
+  jobs::Slurm slurm;
+  std::set<std::string> picked, start, done;
+  for (const auto& job : loaded.picked) picked.insert(job.key);
+  for (const auto& job : loaded.all) {
+    if (job.key.empty()) continue;
+    const auto phase = jobs::status_of(job, state_root, slurm).phase;
+    const bool anew = again && phase == jobs::Phase::kDone && picked.contains(job.key);
+    if (phase == jobs::Phase::kDone && !anew) done.insert(job.key);
+    if (picked.contains(job.key) && (anew || jobs::may_start(phase))) start.insert(job.key);
+  }
+  if (line.flag("no-files")) start.clear();
+  return check(loaded.sheet.path, loaded.all, start, done);
+}
+
+void raise(const SheetProblems& problems) {
+  if (problems.lines.empty()) return;
+  throw Error(problems.of_usage ? ErrorKind::kUsage : ErrorKind::kData,
+              fmt::format("{}", fmt::join(problems.lines, "\n")), __FILE__, __LINE__);
+}
+
 int show_status(const CommandLine& line, const LoadedSheet& loaded) {
   const auto state_root = absolute(line.get<std::string>("state"));
   const auto csv = line.get<std::string>("csv");
   jobs::Slurm slurm;
+  jobs::note_off(loaded.all, state_root, slurm);
   while (true) {
     std::vector<jobs::Status> statuses;
     slurm.forget();
@@ -116,7 +192,10 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
     if (line.flag("watch") && isatty(STDOUT_FILENO)) fmt::print("\x1b[H\x1b[2J");
     fmt::print("{}", jobs::status_table(loaded.picked, statuses));
     std::fflush(stdout);
-    if (!csv.empty()) jobs::replace(csv, jobs::status_csv(loaded.sheet, loaded.picked, statuses));
+    if (!csv.empty()) {
+      jobs::replace(csv, jobs::status_csv(loaded.sheet, loaded.picked, statuses));
+      note_written_off(csv, loaded, statuses, state_root);
+    }
     const bool over =
         std::none_of(statuses.begin(), statuses.end(),
                      [](const jobs::Status& status) { return jobs::is_under_way(status.phase); });
@@ -175,13 +254,14 @@ int execute_one(const CommandLine& line) {
 
 }  // namespace
 
-int run_jobs(const CommandLine& line, const jobs::Resolver& resolve) {
+int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Describe& description,
+             CheckRows check) {
   const auto& words = line.positional();
   if (words[0] == "exec") return execute_one(line);
   if (words[0] == "stage") return jobs::stage({words.begin() + 1, words.end()});
-  const bool known =
-      words[0] == "run" || words[0] == "submit" || words[0] == "status" || words[0] == "import";
-  DISSENT_CHECK(known, kUsage, "jobs: expected run, submit, status or import, found '{}'",
+  const bool known = words[0] == "run" || words[0] == "submit" || words[0] == "status" ||
+                     words[0] == "again" || words[0] == "import";
+  DISSENT_CHECK(known, kUsage, "jobs: expected run, submit, status, again or import, found '{}'",
                 words[0]);
   DISSENT_CHECK(words.size() == 2, kUsage, "jobs {}: expected one sheet, found {}", words[0],
                 words.size() - 1);
@@ -191,18 +271,27 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve) {
     fmt::print("{}", imported.text);
     return 0;
   }
+  const bool again = words[0] == "again";
+  DISSENT_CHECK(
+      !again || !line.get<std::vector<std::string>>("where").empty(), kUsage,
+      "jobs again: expected --where column=pattern, the rows to run anew (--where 'name=*': "
+      "all), found none");
   hand_down_logging(line);
-  auto loaded = load(line, words[1], resolve);
-  if (words[0] == "status") return show_status(line, loaded);
-  if (line.flag("dry-run")) {
+  auto loaded = load(line, words[1], resolve, description);
+  const bool dry = line.flag("dry-run");
+  if (words[0] == "status" && !dry) return show_status(line, loaded);
+  const auto problems = problems_of(line, loaded, again, check);
+  if (dry)
     fmt::print("{}", dry_run(loaded.picked, loaded.all,
                              line.flag("no-cost") ? Costs::kNone
                              : line.flag("times") ? Costs::kTimes
                                                   : Costs::kCounted));
-    return 0;
-  }
-  return words[0] == "run" ? run_here(line, std::move(loaded))
-                           : submit_there(line, std::move(loaded));
+  std::fflush(stdout);
+  raise(problems);
+  if (dry) return 0;
+  if (again) ask_again(line, loaded);
+  const bool here = words[0] == "run" || (again && !line.flag("slurm"));
+  return here ? run_here(line, std::move(loaded)) : submit_there(line, std::move(loaded));
 }
 
 }  // namespace dissent::cli

@@ -5,6 +5,7 @@
 
 #include <dissent/error.hpp>
 
+#include "cli/jobs_settings.hpp"
 #include "cli/verb.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
@@ -45,11 +46,45 @@ void add_runs(config::DescribedConfig& config, bool images, jobs::Resolution& ou
     if (const auto path = text_of(config, "data", key); !path.empty()) out.inputs.push_back(path);
 }
 
+// What a training leaves in the folder of each run, for rows that come after.
+void add_run_files(const config::DescribedConfig& config, bool images,
+                   const config::Document& document, jobs::Resolution& out) {
+  const bool validates = images ? document.find("validation") != nullptr
+                                : !text_of(config, "data", "validation").empty();
+  for (const auto& run : out.runs) {
+    out.writes.push_back({run, false});
+    for (const char* file : {"checkpoint.h5", "config.toml", "provenance.json", "train.csv"})
+      out.writes.push_back({run + "/" + file, false});
+    if (validates) out.writes.push_back({run + "/best.h5", false});
+  }
+}
+
+// What the verbs without a configuration write, as far as their options say it.
+std::vector<jobs::Written> outputs_of(const std::string& name, const std::string& path,
+                                      const std::vector<std::string>& overrides,
+                                      std::vector<std::string> arguments) {
+  if (name != "tables" && name != "plot" && name != "export" && name != "imglist") return {};
+  if (!path.empty()) arguments.insert(arguments.begin(), path);
+  auto line = verb(name).line();
+  try {
+    if (!overrides.empty() || !line.parse(false, arguments)) return {};
+  } catch (const Error&) {
+    return {};  // the check of the row says it
+  }
+  std::vector<jobs::Written> out;
+  if (name == "plot") {
+    const bool folder = line.positional()[0] == "tensorboard";
+    for (const auto& file : line.texts("output")) out.push_back({file, folder});
+  } else if (const auto file = line.get<std::string>("output"); !file.empty() && file != "-") {
+    out.push_back({file, name == "export"});
+  }
+  return out;
+}
+
 }  // namespace
 
 jobs::Resolver job_resolver(
-    std::function<config::Description(const std::string& name)> description,
-    std::function<void(const std::string& verb, const config::Document& document)> check) {
+    std::function<config::Description(const std::string& name)> description) {
   return [=](const std::string& name, const std::string& path,
              const std::vector<std::string>& overrides,
              const std::vector<std::string>& arguments) -> jobs::Resolution {
@@ -62,18 +97,22 @@ jobs::Resolver job_resolver(
     jobs::Resolution out;
     if (!trains && name != "cache" && name != "evaluate") {
       out.hash = path + "\n" + words;
+      out.writes = outputs_of(name, path, overrides, arguments);
       return out;
     }
     const auto document = document_of(name, path, overrides);
-    if (check) check(name, document);
-    const bool images = trains && written(document, "data.kind") == "images";
-    config::DescribedConfig config(description(images ? "train-images" : trains ? "train" : name));
+    const auto schema = schema_name(name, document);
+    const bool images = schema == "train-images";
+    config::DescribedConfig config(description(schema));
     config::read(document, config.schema());
     out.hash = config::config_hash(config.schema());
-    if (trains)
+    if (trains) {
       add_runs(config, images, out);
-    else
+      if (name == "train") add_run_files(config, images, document, out);
+    } else {
       out.place = written(document, name + ".output");
+      out.writes.push_back({text_of(config, name.c_str(), "output"), name == "evaluate"});
+    }
     if (!arguments.empty()) out.hash += "\n" + words;
     return out;
   };

@@ -11,10 +11,7 @@ namespace dissent::cli {
 /// What each job of a sheet is, from its configuration: jobs::Resolver.
 /// description  of the schema of a verb that takes a configuration (train, train-images, cache,
 ///              evaluate)
-/// check        what the verb refuses beyond its schema; may be empty, where jobs are only looked
-///              at
 jobs::Resolver job_resolver(
-    std::function<config::Description(const std::string& name)> description,
-    std::function<void(const std::string& verb, const config::Document& document)> check);
+    std::function<config::Description(const std::string& name)> description);
 
 }  // namespace dissent::cli

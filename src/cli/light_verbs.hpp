@@ -1,8 +1,13 @@
 #pragma once
 #include <functional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "cli/command_line.hpp"
+#include "cli/files.hpp"
+#include "cli/jobs_check.hpp"
+#include "config/described.hpp"
 #include "config/schema.hpp"
 #include "jobs/job.hpp"
 #include "report/gnuplot.hpp"
@@ -22,13 +27,24 @@ int run_config(const CommandLine& line, const Descriptions& descriptions);
 
 int run_imglist(const CommandLine& line);
 int run_tables(const CommandLine& line);
+/// What each refuses before it begins (checks.hpp).
+void check_imglist(const CommandLine& line, Files& files);
+void check_tables(const CommandLine& line, Files& files);
+void check_plot(const CommandLine& line, Files& files);
 
 /// draw: report::draw_saliency, for the kind saliency alone, whose maps are tensors.
 using DrawSaliency = void (*)(const std::string& path, const std::vector<int64_t>& images,
                               int64_t most, report::Canvas canvas);
 int run_plot(const CommandLine& line, DrawSaliency draw);
 
-/// resolve: reads the configurations of a sheet.
-int run_jobs(const CommandLine& line, const jobs::Resolver& resolve);
+/// What a sheet's rows would be refused for (jobs_check.hpp).
+using CheckRows = SheetProblems (*)(const std::string& sheet, const std::vector<jobs::Job>& jobs,
+                                    const std::set<std::string>& start,
+                                    const std::set<std::string>& done);
+/// resolve: reads the configurations of a sheet; description: of the schemas, for --set; check:
+/// nullptr where jobs are only looked at.
+int run_jobs(const CommandLine& line, const jobs::Resolver& resolve,
+             const std::function<config::Description(const std::string& name)>& description,
+             CheckRows check);
 
 }  // namespace dissent::cli

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "cli/compute.hpp"
+#include "cli/jobs_check.hpp"
 #include "cli/jobs_resolve.hpp"
 #include "cli/light_verbs.hpp"
 #include "cli/schemas.hpp"
@@ -43,9 +44,7 @@ const std::map<std::string, RunAlone>& alone() {
          const auto description = [](const std::string& name) {
            return config::Description::of(declared().schema(name));
          };
-         // As `dissent` does: what a training would refuse does not keep others from being seen.
-         const bool looks = line.positional()[0] == "status";
-         return run_jobs(line, job_resolver(description, looks ? nullptr : check_configuration));
+         return run_jobs(line, job_resolver(description), description, check_rows);
        }},
       {"replay", run_replay},
   };

@@ -286,6 +286,7 @@ class Planner {
       grid.notes.push_back(
           "the batch is split: values agree with those of other grids to a tolerance, not bit for "
           "bit");
+    if (config_.training.precision == "f64") grid.notes.push_back(kF64Note);
     if (report_.calibrated) time(grid, waves);
     report_.grids.push_back(std::move(grid));
   }

@@ -188,6 +188,7 @@ class ImagePlanner {
           "bit");
     if (config_.training.precision == "f16")
       grid.notes.push_back("f16 is for GPUs: this is the cost in f32 on CPUs");
+    if (config_.training.precision == "f64") grid.notes.push_back(kF64Note);
     if (!line_.flag("no-calibration")) time(grid);
     grids_.push_back(std::move(grid));
   }

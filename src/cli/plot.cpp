@@ -84,22 +84,40 @@ void saliency(const CommandLine& line, const Texts& files, DrawSaliency draw) {
   draw(files[0], images, line.get<int64_t>("members"), canvas_of(line, 6.8, 4));
 }
 
+// What stands behind the kind.
+Texts files_of(const CommandLine& line) {
+  return {line.positional().begin() + 1, line.positional().end()};
+}
+
 }  // namespace
 
-int run_plot(const CommandLine& line, DrawSaliency draw) {
+void check_plot(const CommandLine& line, Files& files) {
   const std::string kind = line.positional()[0];
-  const Texts files(line.positional().begin() + 1, line.positional().end()),
-      kinds{"curves", "size", "reliability", "roc", "histogram", "saliency", "tensorboard"};
+  const Texts kinds{"curves", "size", "reliability", "roc", "histogram", "saliency", "tensorboard"};
   const auto near = nearest(kind, kinds);
   DISSENT_CHECK(std::find(kinds.begin(), kinds.end(), kind) != kinds.end(), kUsage,
                 "plot: unknown kind '{}'{}; kinds: {}", kind,
                 near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(kinds, ", "));
-  DISSENT_CHECK(!files.empty(), kUsage, "plot {}: expected files to draw, found none", kind);
+  DISSENT_CHECK(!files_of(line).empty(), kUsage, "plot {}: expected files to draw, found none",
+                kind);
   const auto outputs = line.texts("output");
   DISSENT_CHECK(!outputs.empty(), kUsage, "plot {}: --output is missing", kind);
   if (kind == "tensorboard") {
     DISSENT_CHECK(outputs.size() == 1, kUsage,
                   "plot tensorboard: expected one folder in --output, found {}", outputs.size());
+    for (const auto& path : line.texts("results")) files.find("--results", path);
+  } else {
+    canvas_of(line, 4, 4);
+  }
+  for (const auto& path : files_of(line)) files.find_below("FILE", path);
+}
+
+int run_plot(const CommandLine& line, DrawSaliency draw) {
+  Files own;
+  check_plot(line, own);
+  const std::string kind = line.positional()[0];
+  const auto files = files_of(line), outputs = line.texts("output");
+  if (kind == "tensorboard") {
     for (const auto& path : report::write_event_files(files, line.texts("results"), outputs[0]))
       fmt::print("{}\n", path);
     return 0;

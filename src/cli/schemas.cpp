@@ -41,12 +41,4 @@ std::string description_literal() {
          ")description\"\n";
 }
 
-void check_configuration(const std::string& verb, const config::Document& document) {
-  if (verb != "train" && verb != "plan") return;
-  if (trains_images(document))
-    read_image_train_config(document);
-  else
-    read_train_config(document);
-}
-
 }  // namespace dissent::cli

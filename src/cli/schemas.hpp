@@ -2,7 +2,6 @@
 #include <string>
 
 #include "cli/light_verbs.hpp"
-#include "config/document.hpp"
 #include "config/schema.hpp"
 
 namespace dissent::cli {
@@ -16,8 +15,5 @@ Descriptions declared();
 /// The same as one text, which `dissent` holds: a C++ string literal of JSON, {"schemas": {name:
 /// Description::to_json}, "pages": {name: text}}.
 std::string description_literal();
-
-/// Checks that go beyond the schema of a verb: what `dissent train` refuses before it starts.
-void check_configuration(const std::string& verb, const config::Document& document);
 
 }  // namespace dissent::cli

@@ -14,8 +14,9 @@ namespace {
 
 using Texts = std::vector<std::string>;
 
-report::Layout layout_of(const CommandLine& line, const report::ResultSet& set,
-                         const std::vector<report::Condition>& where) {
+// The layout of this name; nothing without --layout, where the result rows say what the columns
+// are.
+std::optional<report::Layout> named_layout(const CommandLine& line) {
   const bool has_rows = line.has("rows");
   if (line.has("layout")) {
     DISSENT_CHECK(
@@ -29,6 +30,12 @@ report::Layout layout_of(const CommandLine& line, const report::ResultSet& set,
   }
   DISSENT_CHECK(has_rows && line.has("columns"), kUsage,
                 "expected --layout, or --rows and --columns");
+  return std::nullopt;
+}
+
+report::Layout layout_of(const CommandLine& line, const report::ResultSet& set,
+                         const std::vector<report::Condition>& where) {
+  if (auto named = named_layout(line)) return *std::move(named);
   return report::pivot_layout(set, report::comma_list(line.get<std::string>("rows")),
                               report::comma_list(line.get<std::string>("columns")), where,
                               line.flag("percent") ? 100 : 1, line.flag("percent") ? 2 : 4);
@@ -42,40 +49,67 @@ std::vector<report::Condition> where_of(const CommandLine& line) {
   return where;
 }
 
-void tables(const CommandLine& line) {
-  const auto set = report::read_result_files(line.positional());
-  report::TableOptions options{
-      .seeds = line.has("seeds") ? report::seed_list("--seeds", line.get<std::string>("seeds"))
-                                 : std::vector<int64_t>{},
-      .where = where_of(line)};
-  report::TextOptions text{.format = line.get<std::string>("format"),
-                           .precision = line.has("precision") ? line.get<int>("precision") : -1,
-                           .freedom = report::freedom_of(line.get<std::string>("deviation"))};
+struct TableRequest {
+  report::TableOptions options;
+  report::TextOptions text;
+};
+
+// What the options say, checked.
+TableRequest table_request(const CommandLine& line) {
+  TableRequest request;
+  request.options.seeds = line.has("seeds")
+                              ? report::seed_list("--seeds", line.get<std::string>("seeds"))
+                              : std::vector<int64_t>{};
+  request.options.where = where_of(line);
+  auto& text = request.text;
+  text = {.format = line.get<std::string>("format"),
+          .precision = line.has("precision") ? line.get<int>("precision") : -1,
+          .freedom = report::freedom_of(line.get<std::string>("deviation"))};
   DISSENT_CHECK(!line.has("precision") || (text.precision >= 0 && text.precision <= 20), kUsage,
                 "--precision: expected 0 .. 20, found {}", text.precision);
+  DISSENT_CHECK(text.format == "markdown" || text.format == "csv" || text.format == "latex", kUsage,
+                "--format: expected csv, markdown or latex, found '{}'", text.format);
+  report::name_pairs("--published-as", line.texts("published-as"));
+  const auto layout = named_layout(line);
+  const bool released = layout && report::has_released_form(*layout);
+  request.options.part_rows = !line.has("rows") && !released;
+  if (!released) return request;
+  DISSENT_CHECK(!line.has("format") || text.format == "csv", kUsage,
+                "--format: layout {} is a release's CSV file, found '{}'", layout->name,
+                text.format);
+  DISSENT_CHECK(!line.has("published"), kUsage,
+                "--published goes with the layouts that stand for tables of a paper, not with {}",
+                layout->name);
+  return request;
+}
+
+void tables(const CommandLine& line) {
+  const auto [options, text] = table_request(line);
+  const auto set = report::read_result_files(line.positional());
   const auto layout = layout_of(line, set, options.where);
   const auto table = report::build_table(set, layout, options);
   const auto output = line.get<std::string>("output");
-  if (report::has_released_form(layout)) {
-    DISSENT_CHECK(!line.has("format") || text.format == "csv", kUsage,
-                  "--format: layout {} is a release's CSV file, found '{}'", layout.name,
-                  text.format);
-    DISSENT_CHECK(!line.has("published"), kUsage,
-                  "--published goes with the layouts that stand for tables of a paper, not with {}",
-                  layout.name);
+  if (report::has_released_form(layout))
     return report::write_output(output, report::released_text(table, text));
-  }
   std::optional<report::Published> published;
   if (line.has("published")) {
     const auto path = line.get<std::string>("published");
     published = report::match_published(
-        table, report::build_table(report::read_result_files({path}), layout, {}),
+        table, report::build_table(report::read_result_files({path}), layout, {.part_rows = false}),
         report::name_pairs("--published-as", line.texts("published-as")), path);
   }
   report::write_output(output, report::table_text(table, text, published ? &*published : nullptr));
 }
 
 }  // namespace
+
+void check_tables(const CommandLine& line, Files& files) {
+  if (line.positional() == Texts{"layouts"}) return;
+  table_request(line);
+  for (const auto& path : line.positional()) files.find_below("FILE", path);
+  if (!line.has("published")) return;
+  files.find("--published", line.get<std::string>("published"));
+}
 
 int run_tables(const CommandLine& line) {
   if (line.positional() == Texts{"layouts"})

@@ -4,12 +4,15 @@
 #include <functional>
 
 #include "build_info.hpp"
+#include "cli/checks.hpp"
 #include "cli/compute.hpp"
 #include "cli/live.hpp"
 #include "cli/schemas.hpp"
 #include "comm/device.hpp"
 #include "config/describe.hpp"
 #include "config/resolved.hpp"
+#include "models/weights/load.hpp"
+#include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
 #include "train/head_trainer.hpp"
@@ -57,9 +60,28 @@ bool recorded(const Provenance& provenance, Communicator& run,
 }
 
 struct Flags {
-  bool force = false, quiet = false;
+  bool force = false, again = false, quiet = false;
+  int64_t trace = 0;
   Live* live = nullptr;
 };
+
+// Another configuration, or what cannot be read, is left of an earlier --again: it is replaced.
+Found find_begun_again(const RunContext& context, int64_t epochs) {
+  const std::string path = context.folder + "/checkpoint.h5";
+  if (!fs::exists(path)) return Found::kNothing;
+  try {
+    const CheckpointReader file(path);
+    if (file.config_hash() != context.config_hash) return Found::kNothing;
+    return file.integer("epoch") == epochs ? Found::kFinished : Found::kUnfinished;
+  } catch (const Error&) {
+    return Found::kNothing;
+  }
+}
+
+template <class Config>
+std::string run_folder(const Config& config, int64_t seed) {
+  return fmt::format("{}/{}/seed-{}", config.experiment.output, config.experiment.experiment, seed);
+}
 
 // One run on the ranks of its group; false if it was stopped by a signal. Trainer(configuration,
 // data, grid, context) does the work.
@@ -67,16 +89,25 @@ template <class Trainer, class Config, class Data>
 bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid,
                at::Device device, Flags flags, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
-  RunContext context{.folder = fmt::format("{}/{}/seed-{}", config.experiment.output,
-                                           config.experiment.experiment, seed),
+  const auto folder = run_folder(config, seed);
+  RunContext context{.folder = flags.again ? again_path(folder) : folder,
                      .config_text = config::result_toml(schema),
                      .config_hash = config::config_hash(schema),
                      .seed = static_cast<uint64_t>(seed),
                      .show_progress = show_progress,
-                     .device = device};
+                     .device = device,
+                     .trace = flags.trace};
   auto found = Found::kNothing;
   agree(*grid.run, [&] {
-    if (!flags.force) found = find_run(context, config.training.epochs, schema);
+    if (flags.again)
+      found = find_begun_again(context, config.training.epochs);
+    else if (!flags.force)
+      found = find_run(context, config.training.epochs, schema);
+    DISSENT_CHECK(
+        flags.trace == 0 || found == Found::kNothing, kUsage,
+        "--trace: begins at the initial weights: expected no run in {}, found one; --force "
+        "trains anew and replaces it",
+        context.folder);
   });
   if (found == Found::kFinished) {
     spdlog::info("event=run_reused folder={} config_hash={}", context.folder, context.config_hash);
@@ -86,6 +117,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
   agree(*grid.run, [&] {
     if (grid.run->rank() != 0) return;
     make_folder(context.folder);
+    if (found == Found::kNothing) remove_file(context.folder + "/trace.h5");  // of a run before
     atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
     provenance.write("running");
     flags.live->begin(context, found == Found::kUnfinished, flags.force);
@@ -116,18 +148,94 @@ bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data
                                   world.rank() == 0 && !flags.quiet);
   }
   const auto all = all_gather_integer(world, finished);
-  return std::find(all.begin(), all.end(), 0) == all.end();
+  const bool all_finished = std::find(all.begin(), all.end(), 0) == all.end();
+  // All seeds at once: until then a start after a stop finds those that are finished.
+  agree(world, [&] {
+    if (!flags.again || !all_finished || world.rank() != 0) return;
+    for (const int64_t seed : config.experiment.seeds) {
+      const auto folder = run_folder(config, seed);
+      replace_path(again_path(folder), folder);
+      spdlog::info("event=run_replaced folder={}", folder);
+    }
+  });
+  return all_finished;
+}
+
+template <class Config>
+GridShape shape_of(const Config& config, int64_t ranks) {
+  return resolve_grid(config.grid, ranks, static_cast<int64_t>(config.experiment.seeds.size()),
+                      config.ensemble.members, config.data.batch_size);
 }
 
 template <class Config>
 GridShape grid_of(const Config& config, Communicator& world) {
   GridShape shape;
-  agree(world, [&] {
-    shape = resolve_grid(config.grid, world.size(),
-                         static_cast<int64_t>(config.experiment.seeds.size()),
-                         config.ensemble.members, config.data.batch_size);
-  });
+  agree(world, [&] { shape = shape_of(config, world.size()); });
   return shape;
+}
+
+void check_device(const std::string& precision, at::Device device, int64_t trace) {
+  DISSENT_CHECK(device.is_cpu() || precision != "f64", kUsage, "training.precision = {}",
+                kF64OnGpu);
+  DISSENT_CHECK(device.is_cpu() || trace == 0, kUsage,
+                "--trace: is written on CPUs: expected runtime.device = \"cpu\", found {}",
+                device.str());
+}
+
+// Grid, and runs that are there: of another configuration they are refused.
+template <class Config>
+void check_runs(const CommandLine& line, Config config, config::Schema (*schema_of)(Config&),
+                int64_t ranks, Files& files) {
+  DISSENT_CHECK(!line.flag("force") || !line.flag("again"), kUsage,
+                "--force replaces the run at once, --again when the new one is finished: expected "
+                "one of them, found both");
+  shape_of(config, ranks);
+  if (line.flag("force") || line.flag("again")) return;
+  for (const int64_t seed : std::vector<int64_t>(config.experiment.seeds)) {
+    config.experiment.seeds = {seed};
+    const auto schema = schema_of(config);
+    const RunContext context{.folder = run_folder(config, seed),
+                             .config_text = config::result_toml(schema),
+                             .config_hash = config::config_hash(schema),
+                             .seed = static_cast<uint64_t>(seed),
+                             .show_progress = false,
+                             .device = at::kCPU};
+    files.look_at("output", context.folder, "",
+                  [&] { find_run(context, config.training.epochs, schema); });
+  }
+}
+
+void check_heads(const TrainConfig& config, Files& files) {
+  const auto& data = config.data;
+  check_features("data.train", data.train, files);
+  check_features("data.validation", data.validation, files);
+  check_features("data.unlabelled", data.unlabelled, files);
+  files.find("data.subset", data.subset);
+  files.look(fmt::format("caches\n{}\n{}\n{}\n{}\n{}", data.train, data.validation, data.unlabelled,
+                         data.subset, data.subset_complement),
+             [&] { check_train_caches(data); });
+}
+
+void check_image_training(const ImageTrainConfig& config, Files& files) {
+  std::string subject;
+  for (const auto& [table, set] : image_sets(config)) {
+    check_images(table, set, files);
+    subject += fmt::format("\n{}\n{}\n{}\n{}", set.dataset, set.split, set.list, set.root);
+  }
+  files.find("ensemble.weights", config.ensemble.weights);
+  files.look(fmt::format("images{}\n{}\n{}\n{}", subject, config.data.rows, config.validation.rows,
+                         config.unlabelled.rows),
+             [&] { open_image_train_data(config); });
+  if (config.ensemble.weights.empty()) return;
+  files.look(
+      fmt::format("weights\n{}\n{}{}", config.ensemble.model, config.ensemble.weights, subject),
+      [&] {
+        const auto network = image_network(config, open_image_train_data(config).classes);
+        const auto parameters = at::zeros({network->layout().size()}, at::kFloat),
+                   buffers = at::zeros({network->buffer_layout().size()}, at::kFloat);
+        load_weights(*network, parameters, buffers, read_state_dict(config.ensemble.weights), {},
+                     config.ensemble.weights);
+      });
 }
 
 bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
@@ -138,7 +246,8 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   auto run_node = grid.run->split_by_node();
   const auto device = choose_device(config.runtime.device, world, *node);
   agree(world, [&] {
-    DISSENT_CHECK(device.is_cuda() || config.training.precision == "f32", kUsage,
+    check_device(config.training.precision, device, flags.trace);
+    DISSENT_CHECK(device.is_cuda() || config.training.precision != "bf16", kUsage,
                   "training.precision = \"{}\" needs a GPU, none was found",
                   config.training.precision);
     DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage,
@@ -164,6 +273,7 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
   const auto device = choose_device(config.runtime.device, world, *node);
   ImageTrainData data;
   agree(world, [&] {
+    check_device(config.training.precision, device, flags.trace);
     DISSENT_CHECK(device.is_cuda() || config.training.precision != "f16", kUsage,
                   "training.precision = \"f16\" needs a GPU, none was found");
     data = open_image_train_data(config);
@@ -179,13 +289,37 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
 
 }  // namespace
 
+void check_train(const CommandLine& line, const config::Document& document, int64_t ranks,
+                 Files& files) {
+  if (trains_images(document)) {
+    const auto config = read_image_train_config(document);
+    check_runs(line, config, image_train_schema, ranks, files);
+    check_image_training(config, files);
+  } else {
+    const auto config = read_train_config(document);
+    check_runs(line, config, train_schema, ranks, files);
+    check_heads(config, files);
+  }
+}
+
 int run_train(Runtime& runtime, const CommandLine& line) {
   const auto document = load_configuration(runtime, line.positional()[0], train_overrides(line));
+  Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet"),
+              line.get<int64_t>("trace")};
+  agree(runtime.world(), [&] {
+    DISSENT_CHECK(!line.has("trace") || flags.trace >= 1, kUsage,
+                  "--trace: expected a number of steps of at least 1, found {}", flags.trace);
+    DISSENT_CHECK(flags.trace == 0 || runtime.world().size() == 1, kUsage,
+                  "--trace: expected one rank, found {}: a trace is written by one process",
+                  runtime.world().size());
+    Files own;
+    check_train(line, document, runtime.world().size(), own);
+  });
   const auto with = [&](const auto& config, const auto& train) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
     Live live(runtime.world(), config.runtime);
-    const bool finished =
-        train(runtime, config, Flags{line.flag("force"), line.flag("quiet"), &live});
+    flags.live = &live;
+    const bool finished = train(runtime, config, flags);
     live.finish(!finished);
     return finished ? 0 : kExitStopped;
   };

@@ -5,6 +5,7 @@
 #include <dissent/error.hpp>
 
 #include "build_info.hpp"
+#include "cli/exit_codes.hpp"
 #include "core/options.hpp"
 
 namespace dissent::cli {
@@ -27,6 +28,12 @@ CommandLine train_line() {
               "the same as --set runtime.wandb=MODE (docs/logging.md)")
       .flag("tensorboard", "an event file in each run's folder, which grows with each epoch")
       .flag("force", "train anew although the run is there")
+      .flag("again",
+            "train anew; the run that is there stays until the new one is finished and takes its "
+            "place")
+      .option("trace", po::value<int64_t>()->default_value(0, ""),
+              "writes <run>/trace.h5: initial weights, and of so many first steps rows, members, "
+              "pixels or features and losses (docs/formats.md); one rank, CPU")
       .flag("quiet", "no progress");
   return line;
 }
@@ -75,6 +82,9 @@ CommandLine cache_line() {
       .flag("force",
             "write anew whatever cache is there: finished, stopped, damaged, of another "
             "configuration")
+      .flag("again",
+            "write anew; the cache that is there stays until the new one is finished and takes its "
+            "place")
       .flag("quiet", "no progress");
   return line;
 }
@@ -87,6 +97,9 @@ CommandLine evaluate_line() {
                    "`dissent config evaluate` prints all keys.",
                    "CONFIG", 1);
   line.option("set", list(), "table.key=value, over the file's; may be repeated")
+      .flag("again",
+            "the files of an earlier evaluation all stay until the new ones are there, "
+            "<hash>.choices.toml too")
       .flag("quiet", "no progress");
   return line;
 }
@@ -96,8 +109,8 @@ CommandLine config_line() {
       "config",
       "Prints every key of a verb's configuration (VERB: train for heads on a cache, train-images "
       "for networks on images, cache or evaluate) with its type, default, range and meaning, as a "
-      "TOML file to start from. `config losses`, `config scores` and `config metrics` print the "
-      "tables of losses, scores and metrics.",
+      "TOML file to start from. `config losses`, `config scores`, `config metrics` and `config "
+      "exit-codes` print the tables of losses, scores, metrics and exit codes.",
       "VERB", 1);
   line.flag("markdown", "as Markdown tables");
   return line;
@@ -129,6 +142,9 @@ CommandLine imglist_line() {
       .option("classes", po::value<std::string>()->default_value(""),
               "file with the name of a class a line, in the order of their numbers: gives the "
               "images of some classes (ImageNet-A) the labels of all")
+      .option("class-field", po::value<int64_t>()->default_value(0),
+              "the class of an image is this part of its file's name, cut at \"_\", not its "
+              "subfolder; of the images of model-vs-human 5. 0: the subfolder")
       .option("label", po::value<int64_t>(),
               "one label for all images instead of classes; -1: unknown, as of out-of-distribution "
               "sets");
@@ -204,8 +220,8 @@ CommandLine tables_line() {
               "standard deviation over seeds: sample (n - 1) or population (n)")
       .option(
           "published", po::value<std::string>(),
-          "result rows of published figures (results/published/sed.csv), set beside ours with the "
-          "difference")
+          "result rows of published figures (results/published/sed.csv, sdde.csv), set beside ours "
+          "with the difference")
       .option("published-as", po::value<Texts>()->composing(),
               "ours=theirs: which published experiment a row of ours is compared with, where "
               "the names differ")
@@ -264,30 +280,41 @@ CommandLine jobs_line() {
       "  jobs run SHEET       here, as many at a time as cores and GPUs allow\n"
       "  jobs submit SHEET    on Slurm\n"
       "  jobs status SHEET    what is true of each row\n"
+      "  jobs again SHEET     runs finished rows (--where) anew, here or with --slurm there; their "
+      "old "
+      "results stay until the new ones are done\n"
       "  jobs import CSV      SED's sheets (stuned.run_from_csv) as sheets of dissent, to stdout\n"
       "  jobs exec ...        one attempt, in a batch script; jobs pack ...: many jobs in one MPI "
       "job. Called by the others\n\n"
       "Columns: verb, config, set:table.key, ranks, threads, gpus, after, enabled, name, "
       "arguments, "
-      "retries, template, stage, slurm:flag; others are free text.\n"
+      "retries, template, stage, slurm:flag, whether_to_run; others are free text.\n"
       "Cells may hold {a | b}, {1..5} and {column}. docs/clusters.md has more.",
-      "run|submit|status|import SHEET", -1);
+      "run|submit|status|again|import SHEET", -1);
   const auto text = [](const char* value) {
     return po::value<std::string>()->default_value(value, value);
   };
   line.option("where", list(), "column=value: only rows that fit, * and ? allowed; may be repeated")
+      .option("set", list(),
+              "table.key=value, over the sheet's cells, for every row whose configuration has the "
+              "key; may be repeated. Other settings are other jobs: give status the same")
+      .option("ranks", po::value<int64_t>()->default_value(0, "the sheet's"),
+              "ranks of every row whose verb ranks run together")
+      .flag("slurm", "again: on Slurm, as submit")
       .option("state", text("results/jobs"),
               "folder of the jobs' states; the same for all who share the work")
-      .flag(
-          "dry-run",
-          "run, submit: show every job, its command, its grid and what `dissent plan` says that it "
-          "costs; start nothing")
+      .flag("dry-run",
+            "show every job, its command, its grid and what `dissent plan` "
+            "says that it costs, and what every row would be refused for; start nothing")
+      .flag("no-files",
+            "run, submit, again: do not look whether the files that rows read are there, or into "
+            "them")
       .flag("times", "--dry-run: measure times too (seconds a job)")
       .flag("no-cost", "--dry-run: no costs (those of large networks take seconds)")
       .option("pack", po::value<int64_t>()->default_value(0, "0"),
               "run, submit: jobs of fewer ranks are packed into MPI jobs of so many")
       .option("cores", po::value<int64_t>()->default_value(0, "all"), "run: cores to use")
-      .option("gpus", text(""), "run: GPUs to use, as 0,1")
+      .option("gpus", text(""), "run: GPUs to use, as 0,1; none: no row gets any")
       .option("wandb", text(""),
               "run, submit: --wandb of each training: online, offline, off, auto")
       .flag("tensorboard", "run, submit: --tensorboard of each training")
@@ -375,9 +402,8 @@ std::string program_help() {
   return text +
          "\n`dissent VERB --help` describes a verb. MPI is started where mpirun or srun started "
          "the "
-         "program, or with `dissent --mpi VERB`.\nExit codes: 0 done, 2 wrong usage or "
-         "configuration, 3 bad or missing data, 4 communication or device\n"
-         "failure, 5 a check failed, 75 stopped on a signal with a checkpoint written.\n";
+         "program, or with `dissent --mpi VERB`.\n\nExit codes:\n" +
+         exit_codes_lines();
 }
 
 std::string program_version() {

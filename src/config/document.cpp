@@ -14,6 +14,7 @@
 
 #include "config/errors.hpp"
 #include "config/parse.hpp"
+#include "config/variables.hpp"
 
 namespace dissent::config {
 namespace {
@@ -178,9 +179,10 @@ Document load_document(const std::string& sources, const std::vector<std::string
                fmt::format("cannot read the configuration: {}", files[0].problem));
   Node root = Merger(files, errors).file(files[0].name);
   for (const auto& override_text : overrides) merge(root, parse_override(override_text, errors));
+  auto variables = put_variables(root, errors);
   errors.raise();
   root.source = root.key_source = Source{files[0].name};
-  return Document(files[0].name, std::move(root));
+  return Document(files[0].name, std::move(root), std::move(variables));
 }
 
 const Node* Document::find(const std::string& key) const {

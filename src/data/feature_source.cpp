@@ -79,7 +79,7 @@ bool has_no_images(const ImageDataOptions& data) {
   return data.list.empty() && find_dataset(data.dataset).open == nullptr;
 }
 
-FeatureSource open_source(const ImageDataOptions& data, const std::string& trunk) {
+void check_source(const ImageDataOptions& data, const std::string& trunk) {
   const bool made = has_no_images(data);
   DISSENT_CHECK(
       made == (trunk == "none"), kUsage,
@@ -89,7 +89,11 @@ FeatureSource open_source(const ImageDataOptions& data, const std::string& trunk
   DISSENT_CHECK(data.transform == "none", kUsage,
                 "data.transform = \"{}\" goes with a network, found trunk.model = \"{}\"",
                 data.transform, trunk);
-  return made ? synthetic_source(data) : pixel_source(data);
+}
+
+FeatureSource open_source(const ImageDataOptions& data, const std::string& trunk) {
+  check_source(data, trunk);
+  return has_no_images(data) ? synthetic_source(data) : pixel_source(data);
 }
 
 }  // namespace dissent

@@ -30,6 +30,8 @@ struct FeatureSource {
 /// rows_of_source. Not collective.
 std::unique_ptr<ImageSource> open_images(const ImageDataOptions& data);
 
+/// What open_source refuses before it opens a file. Error::kUsage. Not collective.
+void check_source(const ImageDataOptions& data, const std::string& trunk);
 /// The set that [data] names, its rows as they are: `trunk` is "pixels" for sets of images (value /
 /// 255, flattened), "none" for sets that are features already. Error::kUsage: a trunk that does not
 /// go with the set. Error::kData: see open_image_source. Not collective.

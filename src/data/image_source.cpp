@@ -9,8 +9,8 @@ namespace dissent {
 
 at::Tensor ImageSource::image_for(int64_t row, const WantedPart&) const { return image(row); }
 
-std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options) {
-  if (!options.list.empty()) return open_image_list(options);
+ImagePlace check_image_source(const ImageDataOptions& options) {
+  if (!options.list.empty()) return {options.list, options.root, ""};
   const auto& spec = find_dataset(options.dataset);
   DISSENT_CHECK(spec.open, kUsage,
                 "dataset {} has features, no images: it goes with trunk.model = \"none\"",
@@ -21,7 +21,14 @@ std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options) 
                                                  options.split) != spec.splits.end(),
                 kUsage, "dataset {} has no split '{}'; there are {}", spec.name, options.split,
                 fmt::join(spec.splits, ", "));
-  return spec.open(spec, folder, options.split);
+  return {"", folder, spec.obtain};
+}
+
+std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options) {
+  const auto place = check_image_source(options);
+  if (!options.list.empty()) return open_image_list(options);
+  const auto& spec = find_dataset(options.dataset);
+  return spec.open(spec, place.folder, options);
 }
 
 }  // namespace dissent

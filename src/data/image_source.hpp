@@ -41,6 +41,16 @@ class ImageSource {
   at::Tensor labels_;
 };
 
+/// Where the files of the split that [data] names lie.
+struct ImagePlace {
+  std::string list;    ///< the list's file; "": the set has files of its own
+  std::string folder;  ///< of the set or of the list's images; "": the list has whole paths
+  std::string obtain;  ///< how to get the set, for messages; "" of a list
+};
+/// What is refused before a file is opened. Error::kUsage: unknown set or split, a set without
+/// images, no root. Not collective.
+ImagePlace check_image_source(const ImageDataOptions& options);
+
 /// The split that [data] names. Error::kUsage: unknown set or split, no root. Error::kData: files
 /// missing (naming the path and how to get them) or damaged, images and labels of different count,
 /// a label out of range. Not collective.

@@ -72,8 +72,8 @@ const TableSpec& image_data_table() {
                     "\"-5000:\"; empty: all; of synthetic the rows a pass, empty: 60000"));
     made.option("dim", &T::dim, {.meaning = "of synthetic: features a row", .min = 1})
         .option("classes", &T::classes,
-                {.meaning = "number of classes; auto: of synthetic 1000, of a list the highest "
-                            "label + 1, of other sets their own",
+                {.meaning = "number of classes; auto: of synthetic 1000, of a list or folder the "
+                            "highest label + 1, of other sets their own",
                  .min = 1})
         .option("seed", &T::seed,
                 {.meaning = "of all draws: of the transform, of random weights, of synthetic's "

@@ -87,7 +87,7 @@ std::vector<ResultRow> comparison_rows(const std::vector<LoadedEnsemble>& ensemb
            {std::pair("", found.difference), {"_low", found.low}, {"_high", found.high}})
         rows.push_back({options.experiment, "", "", 0, name, ensembles[pair.of_a[0]].members(),
                         name, set.name, "test", set.shift, score, metric + suffix,
-                        options.convention, "", value, n});
+                        options.convention, "", value, n, options.experiment});
     };
     const auto& sets = kept[pair.of_a[0]];
     for (size_t k = 0; k < sets.size(); ++k) {

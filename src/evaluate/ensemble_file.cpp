@@ -7,6 +7,7 @@
 #include "config/document.hpp"
 #include "config/read.hpp"
 #include "evaluate/content_hash.hpp"
+#include "evaluate/ensemble_folder.hpp"
 #include "evaluate/head_networks.hpp"
 #include "evaluate/image_networks.hpp"
 #include "storage/checkpoint.hpp"
@@ -87,11 +88,28 @@ MemberOutputs LoadedEnsemble::forward(const at::Tensor& x, const std::vector<int
   return {at::cat(logits), !features ? at::Tensor() : shared ? own[0] : at::cat(own), 0};
 }
 
+std::string run_name(const std::string& checkpoint) {
+  return std::filesystem::absolute(checkpoint).lexically_normal().parent_path().filename().string();
+}
+
+std::string method_of(const config::Document& document) {
+  if (trains_images(document)) {
+    ImageTrainConfig config;
+    config::read(document, image_train_schema(config));
+    return method_of(image_objective(config).terms);
+  }
+  TrainConfig config;
+  config::read(document, train_schema(config));
+  return method_of(objective_options(config).terms);
+}
+
 LoadedEnsemble load_ensemble(const std::string& path) {
   namespace fs = std::filesystem;
+  const bool folder = fs::is_directory(path), run = fs::exists(path + "/checkpoint.h5");
+  if (folder && !run && is_ensemble_folder(path)) return load_ensemble_folder(path);
   LoadedEnsemble loaded;
-  loaded.path = fs::is_directory(path) ? path + "/checkpoint.h5" : path;
-  loaded.run = fs::absolute(loaded.path).lexically_normal().parent_path().filename().string();
+  loaded.path = folder ? path + "/checkpoint.h5" : path;
+  loaded.run = run_name(loaded.path);
   const CheckpointReader file(loaded.path);
   loaded.config_hash = file.config_hash();
   const auto document = config::load_document(
@@ -101,6 +119,7 @@ LoadedEnsemble load_ensemble(const std::string& path) {
     auto schema = image_train_schema(config);
     config::read(document, schema);
     loaded.method = method_of(image_objective(config).terms);
+    loaded.experiment = config.experiment.experiment;
     loaded.transform = config.data.transform;
     loaded.networks = read_images(file, config);
   } else {
@@ -108,6 +127,7 @@ LoadedEnsemble load_ensemble(const std::string& path) {
     auto schema = train_schema(config);
     config::read(document, schema);
     loaded.method = method_of(objective_options(config).terms);
+    loaded.experiment = config.experiment.experiment;
     loaded.networks = read_heads(file, config.ensemble);
   }
   loaded.seed = file.integer("seed");

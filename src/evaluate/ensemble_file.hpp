@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "config/document.hpp"
 #include "evaluate/member_networks.hpp"
 
 namespace dissent {
@@ -17,8 +18,9 @@ struct Soup {
 /// A trained ensemble, all members in this rank's memory. Units: its members 0 .. M - 1, then its
 /// soups.
 struct LoadedEnsemble {
-  std::string path;  ///< of the checkpoint
-  std::string run;   ///< name of its folder
+  std::string path;        ///< of the checkpoint
+  std::string run;         ///< name of its folder
+  std::string experiment;  ///< name of its training
   std::string config_hash;
   std::string method;  ///< what it was trained with: "a2d+cross_entropy"
   int64_t seed = 0;
@@ -39,9 +41,15 @@ struct LoadedEnsemble {
                         bool features) const;
 };
 
-/// From a run folder (its checkpoint.h5) or a checkpoint file. Error::kData naming file and member
-/// if the weights do not fit the configuration in it.
+/// From a run folder (its checkpoint.h5), a checkpoint file, or a folder with an ensemble.json and
+/// files of weights (ensemble_folder.hpp). Error::kData naming file and member if the weights do
+/// not fit the configuration or description in it.
 LoadedEnsemble load_ensemble(const std::string& path);
+
+/// The name of a run in result rows: the folder that its checkpoint lies in.
+std::string run_name(const std::string& checkpoint);
+/// The losses of a training as result rows name them: "a2d_hard+cross_entropy".
+std::string method_of(const config::Document& document);
 
 /// Adds the mean of the weights of these members as one more unit. Error::kUsage naming the run
 /// where that is no network.

@@ -58,6 +58,35 @@ class CacheSet : public EvaluationSet {
   mutable std::string identity_;
 };
 
+class LabelledSet : public EvaluationSet {
+ public:
+  LabelledSet(std::unique_ptr<EvaluationSet> set, int64_t label)
+      : EvaluationSet(set->place(), set->name()), set_(std::move(set)), label_(label) {}
+  int64_t rows() const override { return set_->rows(); }
+  std::vector<int64_t> input_shape() const override { return set_->input_shape(); }
+  at::Tensor inputs(int64_t first, int64_t count) const override {
+    return set_->inputs(first, count);
+  }
+  at::Tensor pictures(int64_t first, int64_t count) const override {
+    return set_->pictures(first, count);
+  }
+  at::Tensor labels(int64_t, int64_t count) const override {
+    return at::full({count}, label_, at::kLong);
+  }
+  void check_labels(int64_t classes) const override {
+    DISSENT_CHECK(label_ < classes, kUsage,
+                  "evaluate.sets: label {} for {}: expected 0 .. {}, the classes of the networks",
+                  label_, place(), classes - 1);
+  }
+  std::string identity() const override {  // the logits cache keeps labels beside the logits
+    return content_hash(fmt::format("{} label {}", set_->identity(), label_));
+  }
+
+ private:
+  std::unique_ptr<EvaluationSet> set_;
+  int64_t label_;
+};
+
 class PooledSet : public EvaluationSet {
  public:
   explicit PooledSet(std::vector<std::unique_ptr<EvaluationSet>> parts)
@@ -126,6 +155,10 @@ at::Tensor EvaluationSet::pictures(int64_t, int64_t) const {
 
 std::unique_ptr<EvaluationSet> open_cache_set(const std::string& path) {
   return std::make_unique<CacheSet>(path);
+}
+
+std::unique_ptr<EvaluationSet> set_of_label(std::unique_ptr<EvaluationSet> set, int64_t label) {
+  return std::make_unique<LabelledSet>(std::move(set), label);
 }
 
 std::unique_ptr<EvaluationSet> pooled_set(std::vector<std::unique_ptr<EvaluationSet>> parts) {

@@ -46,6 +46,8 @@ class EvaluationSet {
 
 /// A feature cache: a folder of ours or one of SED's files. Error::kData as FeatureCache::open.
 std::unique_ptr<EvaluationSet> open_cache_set(const std::string& path);
+/// The same inputs, all with this label.
+std::unique_ptr<EvaluationSet> set_of_label(std::unique_ptr<EvaluationSet> set, int64_t label);
 /// Several sets of the same input shape (else Error::kData), one behind the other.
 std::unique_ptr<EvaluationSet> pooled_set(std::vector<std::unique_ptr<EvaluationSet>> parts);
 

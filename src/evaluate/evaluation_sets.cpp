@@ -24,6 +24,15 @@ std::unique_ptr<EvaluationSet> open_role(const EvaluateConfig& config, const std
   return parts.empty() ? nullptr : pooled_set(std::move(parts));
 }
 
+// The set of role calibration that has this name, its files as one; or a cache.
+std::unique_ptr<EvaluationSet> open_calibration(const EvaluateConfig& config,
+                                                const std::string& name) {
+  for (const auto& spec : config.sets)
+    if (spec.role == "calibration" && spec.name == name)
+      return pooled_set(open_sets(spec, config.evaluate.transform));
+  return open_cache_set(name);
+}
+
 // A set on which something is chosen that holds the rows of a test set: an error, or noted where
 // that is allowed.
 void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
@@ -48,29 +57,40 @@ void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
 
 }  // namespace
 
+ImageDataOptions picture_data(const EvaluateSet& spec) {
+  ImageDataOptions options;
+  options.dataset = spec.dataset.empty() ? spec.name : spec.dataset;
+  options.root = spec.root;
+  options.split = spec.split;
+  options.list = spec.list;
+  return options;
+}
+
 std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
-                                                      const std::string& transform) {
+                                                      const std::string& of_all) {
+  const auto& transform = spec.transform == "auto" ? of_all : spec.transform;
   std::vector<std::unique_ptr<EvaluationSet>> sets;
   if (spec.paths.empty()) {
     DISSENT_CHECK(transform != "auto", kUsage,
                   "evaluate.sets: {}: sets of pictures need an ensemble that reads pictures, or "
                   "evaluate.transform",
                   spec.name);
-    ImageDataOptions options;
-    options.dataset = spec.dataset.empty() ? spec.name : spec.dataset;
-    options.root = spec.root;
-    options.split = spec.split;
-    options.list = spec.list;
+    const auto options = picture_data(spec);
     std::vector<std::string> corruptions{spec.corruption};
     if (spec.corruption == "all") {
       corruptions.clear();
       for (const auto& info : corruption_table()) corruptions.push_back(info.name);
     }
     for (const auto& name : corruptions)
-      sets.push_back(open_picture_set(options, spec.rows, transform, {name, spec.severity}));
+      sets.push_back(
+          open_picture_set(options, spec.rows, transform, {name, spec.severity, spec.as_stored}));
     return sets;
   }
-  for (const auto& path : expand_paths(spec.paths)) sets.push_back(open_cache_set(path));
+  const auto paths = expand_paths(spec.paths);
+  DISSENT_CHECK(spec.count == 0 || std::ssize(paths) == spec.count, kData,
+                "evaluate.sets: {}: expected {} files, found {} that match {}", spec.name,
+                spec.count, paths.size(), fmt::join(spec.paths, ", "));
+  for (const auto& path : paths) sets.push_back(open_cache_set(path));
   return sets;
 }
 
@@ -89,12 +109,14 @@ EvaluationSets open_evaluation_sets(const EvaluateConfig& config) {
     if (spec.role != "test") continue;
     TestSet test{
         .spec = spec, .files = open_sets(spec, config.evaluate.transform), .calibration = nullptr};
+    if (spec.label >= 0)
+      for (auto& file : test.files) file = set_of_label(std::move(file), spec.label);
     if (spec.pool) {
       auto all = pooled_set(std::move(test.files));
       test.files.clear();
       test.files.push_back(std::move(all));
     }
-    if (!spec.calibration.empty()) test.calibration = open_cache_set(spec.calibration);
+    if (!spec.calibration.empty()) test.calibration = open_calibration(config, spec.calibration);
     sets.tests.push_back(std::move(test));
   }
   check_leaks(config, sets);

@@ -220,15 +220,17 @@ class Run {
           !(asked.set && !asked.set->classes.empty()))
         add_classwise(plans[e], e, calibrators, classwise);
       if (options.diversity.empty()) continue;
-      diversity.emplace_back(ensembles_[e].members(), options.diversity,
-                             asked.labelled && !(asked.set && !asked.set->classes.empty()));
+      const auto classes = asked.set ? asked.set->classes : "";
+      diversity.emplace_back(ensembles_[e].members(), options, asked.labelled && classes.empty(),
+                             classes);
       plans[e].groups.push_back(diversity[e].group(plans[e].units));
     }
     std::vector<Passed> passed;
     for (auto& columns : run_pass(comm_, set, ensembles_, plans, config_.outputs(), show_progress_))
       passed.push_back({std::move(columns), {}});
     for (size_t e = 0; e < classwise.size(); ++e) classwise[e].finish(comm_, passed[e].columns);
-    for (size_t e = 0; e < diversity.size(); ++e) passed[e].diversity = diversity[e].finish(comm_);
+    for (size_t e = 0; e < diversity.size(); ++e)
+      passed[e].diversity = diversity[e].finish(comm_, passed[e].columns);
     return passed;
   }
 
@@ -338,21 +340,24 @@ class Run {
 
 }  // namespace
 
+EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, EvaluateConfig& config) {
+  for (const auto& ensemble : ensembles)
+    if (config.evaluate.transform == "auto" && !ensemble.transform.empty())
+      config.evaluate.transform = test_transform(ensemble.transform);
+  auto sets = open_evaluation_sets(config);
+  check_sets(ensembles, sets);
+  check_scores(ensembles, config.evaluate);
+  check_comparison(ensembles, config.evaluate);
+  add_soups(ensembles, config.evaluate);
+  return sets;
+}
+
 Evaluation evaluate(Communicator& comm, std::vector<LoadedEnsemble> ensembles,
                     const EvaluateConfig& given, bool show_progress,
                     const std::function<void(const Evaluation&)>& record) {
   auto config = given;
-  for (const auto& ensemble : ensembles)
-    if (config.evaluate.transform == "auto" && !ensemble.transform.empty())
-      config.evaluate.transform = test_transform(ensemble.transform);
   EvaluationSets sets;
-  agree(comm, [&] {
-    sets = open_evaluation_sets(config);
-    check_sets(ensembles, sets);
-    check_scores(ensembles, config.evaluate);
-    check_comparison(ensembles, config.evaluate);
-    add_soups(ensembles, config.evaluate);
-  });
+  agree(comm, [&] { sets = prepare_evaluation(ensembles, config); });
   const bool fits = !config.evaluate.fit.empty() || sets.fit;
   if (fits) fill_caches(comm, ensembles, sets.fit.get(), config, show_progress);
   fill_caches(comm, ensembles, sets.validation.get(), config, show_progress);

@@ -53,6 +53,11 @@ struct Evaluation {
   std::string choices_hash;  ///< of that text
 };
 
+/// Opens the sets and refuses whatever of them, the ensembles, scores and comparisons does not fit
+/// together: all that is found before anything is computed. Adds the soups that are asked for to
+/// the ensembles; a transform "auto" becomes theirs. Error::kUsage, Error::kData. Not collective.
+EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, EvaluateConfig& config);
+
 /// Evaluates all ensembles: chooses on validation, hands the choices to `record` (rank 0 writes
 /// them before test sets are scored), fits, then goes once over each test set. Rows in a fixed
 /// order with the same bits for every number of ranks. Collective over comm.

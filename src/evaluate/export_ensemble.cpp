@@ -6,9 +6,12 @@
 #include <filesystem>
 
 #include "config/document.hpp"
+#include "data/transforms/transform.hpp"
+#include "evaluate/ensemble_file.hpp"
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
+#include "train/image_options.hpp"
 
 namespace dissent {
 namespace {
@@ -84,18 +87,31 @@ json description(const CheckpointReader& file, const std::string& weights, int64
       config::read_sources(file.path() + " (its configuration)", file.config_text()));
   auto files = json::array();
   for (int64_t m = 0; m < members; ++m) files.push_back(fmt::format("member-{}.safetensors", m));
-  return {{"format", "dissent ensemble"},
-          {"version", 1},
-          {"members", members},
-          {"weights", weights},
-          {"files", files},
-          {"model", value_at(document, "ensemble.model")},
-          {"classes", progress_value(file, "classes")},
-          {"transform", value_at(document, "data.transform")},
-          {"seed", progress_value(file, "seed")},
-          {"epoch", progress_value(file, "epoch")},
-          {"config_hash", file.config_hash()},
-          {"configuration", json_of(document.root())}};
+  const auto model = value_at(document, "ensemble.model");
+  const bool features = !trains_images(document),
+             multihead = model.is_string() && model.get<std::string>().ends_with("_multihead");
+  const auto transform = value_at(document, "data.transform");
+  return {
+      {"format", "dissent ensemble"},
+      {"version", 1},
+      {"run", run_name(file.path())},
+      {"experiment", value_at(document, "experiment")},
+      {"method", method_of(document)},
+      {"members", members},
+      {"weights", weights},
+      {"files", files},
+      {"model", model},
+      {"classes", progress_value(file, "classes")},
+      {"dim", features ? progress_value(file, "dim") : json(nullptr)},
+      {"hidden", features ? value_at(document, "ensemble.hidden") : json(nullptr)},
+      {"image_size",
+       features ? json(nullptr) : json(find_transform(transform.get<std::string>()).options.size)},
+      {"heads", multihead ? value_at(document, "ensemble.members") : json(nullptr)},
+      {"transform", features ? json(nullptr) : transform},
+      {"seed", progress_value(file, "seed")},
+      {"epoch", progress_value(file, "epoch")},
+      {"config_hash", file.config_hash()},
+      {"configuration", json_of(document.root())}};
 }
 
 }  // namespace

@@ -12,6 +12,8 @@ enum class ExportNames { kOwn, kTimm };
 /// Writes the members of a trained ensemble as other programs read them:
 /// FOLDER/member-0.safetensors, ... with the parameters and buffers of one member each
 /// (num_batches_tracked as i64), in the dtypes of the checkpoint, and FOLDER/ensemble.json with
+///   run, experiment, method, dim, hidden, image_size, heads (ensemble_folder.hpp: what `evaluate`
+///       reads; its rows are those of the run),
 ///   members, files, weights ("average" where the training kept a moving average, which evaluate
 ///       and cache read too; else "members"), model, classes,
 ///   transform (null where the configuration has none), seed, epoch, config_hash, configuration

@@ -22,16 +22,22 @@ bool has_need(const std::string& metric, metrics::MetricNeed need) {
   return std::find(needs.begin(), needs.end(), need) != needs.end();
 }
 
-// Mean of values; under the conventions whose release averages its batches, of the batches' means.
-double mean_of(const at::Tensor& values, const EvaluateOptions& options) {
+// The means of the batches of evaluate.batch_rows, or all values: what the mean goes over.
+metrics::ExactMean batched_mean(const at::Tensor& values, const EvaluateOptions& options,
+                                bool batches) {
   metrics::ExactMean mean;
-  const bool batches = options.convention == "sdde" || options.convention == "openood";
   for (int64_t first = 0; batches && first < values.size(0); first += options.batch_rows)
     mean.update(values.narrow(0, first, std::min(options.batch_rows, values.size(0) - first))
                     .mean()
                     .unsqueeze(0));
   if (!batches) mean.update(values);
-  return mean.finish();
+  return mean;
+}
+
+// Mean of values; under the conventions whose release averages its batches, of the batches' means.
+double mean_of(const at::Tensor& values, const EvaluateOptions& options) {
+  const bool batches = options.convention == "sdde" || options.convention == "openood";
+  return batched_mean(values, options, batches).finish();
 }
 
 double aurc(const at::Tensor& confidence, const at::Tensor& right, const std::string& convention) {
@@ -62,6 +68,10 @@ void check_values(const at::Tensor& values, const std::string& score, const std:
 }
 
 }  // namespace
+
+double mean_over_rows(const at::Tensor& values, const EvaluateOptions& options) {
+  return batched_mean(values, options, options.convention == "sed").finish();
+}
 
 bool is_label_metric(const std::string& metric) {
   return has_need(metric, metrics::MetricNeed::kLabels) &&

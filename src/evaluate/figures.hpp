@@ -24,6 +24,10 @@ struct Calibrators {
   std::optional<double> conformal;  ///< quantile of the calibration scores
 };
 
+/// Mean over rows of a score, values [rows] f64; under convention sed the mean of the means of
+/// batches of evaluate.batch_rows, as its release divides sums of batch means by their number.
+double mean_over_rows(const at::Tensor& values, const EvaluateOptions& options);
+
 /// Columns that figures on labels need: "<predictor>|right", "|nll", "|brier", "|confidence", the
 /// last three again with "@T" and "@V" after temperature and vector scaling; "|covered",
 /// "|set_size" of conformal sets.

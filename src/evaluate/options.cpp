@@ -82,8 +82,15 @@ TableSpec score_option_table(const scores::PostprocessorInfo& score) {
 // Keys of what is evaluated; those of how follow.
 void add_what(TableOf<EvaluateOptions>& table) {
   using T = EvaluateOptions;
-  table.option("experiment", &T::experiment, {.meaning = "name in the result rows"})
-      .option("runs", &T::runs, {.meaning = "run folders or checkpoint files; shell patterns"})
+  table
+      .option("experiment", &T::experiment,
+              {.meaning =
+                   "name in the result rows, column `evaluation`; their column `experiment` is the "
+                   "training's"})
+      .option("runs", &T::runs,
+              {.meaning =
+                   "run folders, checkpoint files, or folders with an ensemble.json, as `dissent "
+                   "export` and scripts/convert_sed_models.py write; shell patterns"})
       .option("id", &T::id,
               {.meaning = "cache of the in-distribution test set; or a set of role id"})
       .option("id_name", &T::id_name,
@@ -155,11 +162,11 @@ void add_how(TableOf<EvaluateOptions>& table) {
           {.meaning = "coverage that is wanted, above 0 and below 1", .min = 1e-6, .max = 0.999999})
       .option("bins", &T::bins,
               {.meaning = "of calibration errors and reliability", .min = 1, .max = 1000})
-      .option(
-          "batch_rows", &T::batch_rows,
-          {.meaning =
-               "under sdde and openood nll is the mean of the means of batches: their rows there",
-           .min = 1})
+      .option("batch_rows", &T::batch_rows,
+              {.meaning = "under sdde and openood nll, under sed the means of scores in "
+                          "`diversity`, are means "
+                          "of the means of batches: their rows there",
+               .min = 1})
       .option("search", &T::search,
               {.meaning = "tries OpenOOD's values for the options of scores: the largest AUROC of "
                           "validation against the sets of role validation_ood"})
@@ -219,6 +226,25 @@ void add_how(TableOf<EvaluateOptions>& table) {
               {.meaning = "folder of the result file", .scope = Scope::kExecution});
 }
 
+// A set of role calibration is named by one that is tested, and by its name alone.
+void add_calibration_conflicts(
+    const EvaluateConfig& c, const EvaluateSet& set,
+    const std::function<std::string(const char*)>& key,
+    const std::function<void(bool, const std::string&, std::string)>& add) {
+  const auto same = [&](const auto& other) {
+    return other.role == "calibration" && other.name == set.name;
+  };
+  add(std::count_if(c.sets.begin(), c.sets.end(), same) > 1, key("name"),
+      fmt::format("two sets of role calibration are named \"{}\"", set.name));
+  add(std::none_of(c.sets.begin(), c.sets.end(),
+                   [&](const auto& other) { return other.calibration == set.name; }),
+      key("role"),
+      fmt::format("no set has calibration = \"{}\": this one would not be read", set.name));
+  add(c.evaluate.temperature == "none" && !c.evaluate.vector_scaling &&
+          c.evaluate.conformal == "none",
+      key("role"), "nothing is fitted on it: expected evaluate.temperature, found none");
+}
+
 void add_set_conflicts(const EvaluateConfig& c,
                        const std::function<void(bool, const std::string&, std::string)>& add) {
   bool outside = false;
@@ -234,10 +260,18 @@ void add_set_conflicts(const EvaluateConfig& c,
         "a set is of caches or of pictures, not both");
     add(!pictures && set.corruption != "none", key("corruption"),
         "is made of pictures (dataset or list), not of cached features");
+    add(!pictures && set.transform != "auto", key("transform"),
+        "is of pictures (dataset or list), not of cached features");
+    add(set.as_stored && set.corruption == "none", key("as_stored"),
+        "is of corrupted pictures: expected a corruption, found none");
     outside = outside || set.role == "validation_ood";
-    add(set.role != "test" && set.role != "validation_ood" && wants(roles, set.role), key("role"),
+    const bool once = set.role == "id" || set.role == "validation" || set.role == "fit";
+    add(once && wants(roles, set.role), key("role"),
         fmt::format("there is a set of role {} already", set.role));
     roles.push_back(set.role);
+    add(!set.calibration.empty() && set.role != "test", key("calibration"),
+        fmt::format("is of sets that are tested, this one has the role {}", set.role));
+    if (set.role == "calibration") add_calibration_conflicts(c, set, key, add);
   }
   const auto twice = [&](const std::string& value, const char* role) {
     add(!value.empty() && wants(roles, role), fmt::format("evaluate.{}", role),
@@ -325,8 +359,8 @@ const TableSpec& evaluate_set_table() {
           .option("role", &T::role,
                   {.meaning = "test; id, validation, fit: as the keys of [evaluate], which name "
                               "caches; validation_ood: unknown inputs that options are searched on "
-                              "(all of them together)",
-                   .choices = {"test", "id", "validation", "fit", "validation_ood"}})
+                              "(all of them together); calibration: what other sets name as theirs",
+                   .choices = {"test", "id", "validation", "fit", "validation_ood", "calibration"}})
           .option(
               "shift", &T::shift,
               {.meaning =
@@ -334,11 +368,19 @@ const TableSpec& evaluate_set_table() {
                .choices = {"id", "covariate", "near", "far", "semantic"}})
           .option("paths", &T::paths,
                   {.meaning = "caches; shell patterns. Several: figures of each, then their mean"})
+          .option("count", &T::count,
+                  {.meaning = "how many files the patterns of paths have to match, so that a mean "
+                              "over them is of all; 0: any number above 0",
+                   .min = 0})
           .option("list", &T::list,
                   {.meaning = "of pictures, in OpenOOD's layout (path and label a line)"})
           .option("root", &T::root,
                   {.meaning = "folder of the pictures", .scope = Scope::kExecution})
           .option("dataset", &T::dataset, {.meaning = "a registered set of pictures"})
+          .option("transform", &T::transform,
+                  {.meaning = "of pictures; auto: evaluate.transform. imagenet_c_test takes files "
+                              "of 224 x 224 as they are, as OpenOOD does with ImageNet-C's",
+                   .choices = transform_names()})
           .option("split", &T::split, {.meaning = "part of it"})
           .option("rows", &T::rows,
                   {.meaning = "of pictures: part of the set, as a slice, \"0:5000\"; empty: all"})
@@ -347,12 +389,17 @@ const TableSpec& evaluate_set_table() {
                               "all: each of the 15, figures of each, then their mean",
                    .choices = corruption_names()})
           .option("severity", &T::severity, {.meaning = "of the corruption", .min = 1, .max = 5})
+          .option("as_stored", &T::as_stored,
+                  {.meaning = "the corrupted crop goes through the transform once more, as "
+                              "ImageNet-C's stored files of 224 x 224 do: resized to 256, the "
+                              "middle 224"})
           .option("pool", &T::pool,
                   {.meaning = "several files are one set: figures of all rows together, as SDDE's "
                               "error on corrupted images"})
           .option("calibration", &T::calibration,
-                  {.meaning = "cache that the temperature for this set is fitted on (SDDE: "
-                              "corrupted validation images); empty: evaluate.validation"})
+                  {.meaning = "what the temperature for this set is fitted on (SDDE: corrupted "
+                              "validation images): the name of a set of role calibration, or a "
+                              "cache; empty: evaluate.validation"})
           .option(
               "classes", &T::classes,
               {.meaning =
@@ -363,7 +410,12 @@ const TableSpec& evaluate_set_table() {
           .option("labels", &T::labels,
                   {.meaning = "of a set with classes: numbers within the subset, as SED's files "
                               "have them, or of all 1,000",
-                   .choices = {"subset", "all"}});
+                   .choices = {"subset", "all"}})
+          .option("label", &T::label,
+                  {.meaning = "of every row, in place of the set's own labels; with it accuracy is "
+                              "reported for any shift. SED's release has 0 for iNaturalist and "
+                              "OpenImages; -1: the set's own",
+                   .min = -1});
   return table;
 }
 

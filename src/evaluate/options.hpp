@@ -52,17 +52,21 @@ struct EvaluateSet {
   std::string role = "test";
   std::string shift = "far";
   std::vector<std::string> paths;
+  int64_t count = 0;
   std::string list;
   std::string root;
   std::string dataset;
+  std::string transform = "auto";
   std::string split = "test";
   std::string rows;
   std::string corruption = "none";
   int64_t severity = 1;
+  bool as_stored = false;
   bool pool = false;
   std::string calibration;
   std::string classes;
   std::string labels = "subset";
+  int64_t label = -1;
 };
 
 /// [score.<name>] of one post-processor.

@@ -66,7 +66,8 @@ std::unique_ptr<EvaluationSet> open_picture_set(const ImageDataOptions& options,
                                                 CorruptionOptions corruption) {
   auto spec = find_transform(transform);
   if (corruption.name != "none")
-    spec.name += fmt::format(", {} {}", corruption.name, corruption.severity);
+    spec.name += fmt::format(", {} {}{}", corruption.name, corruption.severity,
+                             corruption.as_stored ? " as stored" : "");
   spec.options.corruption = std::move(corruption);
   return std::make_unique<PictureSet>(rows_of_source(open_image_source(options), range), spec);
 }

@@ -69,11 +69,11 @@ class Rows {
     const auto& e = context_.ensemble;
     const auto& options = context_.options;
     // SED's release chooses its best member on each test set.
-    rows_.push_back({options.experiment, e.run, e.config_hash, e.seed, e.method, e.members(),
-                     predictor, dataset_, "test", shift_, figure.score, figure.metric,
+    rows_.push_back({e.experiment, e.run, e.config_hash, e.seed, e.method, e.members(), predictor,
+                     dataset_, "test", shift_, figure.score, figure.metric,
                      on_test ? "sed" : options.convention,
                      on_test || (context_.chosen_on_test && chosen(predictor)) ? kOnTest : "",
-                     figure.value, figure.n});
+                     figure.value, figure.n, options.experiment});
   }
   void add_all(const std::string& predictor, const std::vector<Figure>& figures, bool on_test) {
     for (const auto& figure : figures) add(predictor, figure, on_test);
@@ -169,9 +169,9 @@ std::vector<ResultRow> ensemble_rows(const RowContext& context, const std::vecto
   const auto& e = context.ensemble;
   std::vector<ResultRow> rows;
   for (const auto& figure : figures)
-    rows.push_back({context.options.experiment, e.run, e.config_hash, e.seed, e.method, e.members(),
-                    "ensemble", name, "test", shift, figure.score, figure.metric,
-                    context.options.convention, "", figure.value, figure.n});
+    rows.push_back({e.experiment, e.run, e.config_hash, e.seed, e.method, e.members(), "ensemble",
+                    name, "test", shift, figure.score, figure.metric, context.options.convention,
+                    "", figure.value, figure.n, context.options.experiment});
   return rows;
 }
 

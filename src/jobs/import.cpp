@@ -1,6 +1,7 @@
 #include "jobs/import.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -9,6 +10,8 @@
 
 #include <dissent/error.hpp>
 
+#include "core/options.hpp"
+#include "jobs/sheet.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
 
@@ -34,55 +37,92 @@ std::string plain_path(const std::string& path) {
   return path.starts_with("./") ? path.substr(2) : path;
 }
 
-// A value of the runner as a cell of ours.
+// A value of the runner as a cell of ours: braces are plain.
 std::string value_of(const std::string& cell, size_t row) {
   std::string text = replaced(replaced(cell, "__COMMA__", ","), "__ROW__", std::to_string(row));
   if (lower(text) == "default") return "";
   if (text == "EMPTY_STRING") return "\"\"";
   if (text.starts_with("[") && text.ends_with("]") && text.find(',') == std::string::npos)
     text = replaced(text, " ", ", ");
-  return text;
+  return replaced(replaced(text, "{", "{{"), "}", "}}");
 }
 
-// Keys of the caching configuration.
-const std::map<std::string, std::string>& caching_keys() {
+// Where the sheets' rows go: the one place that knows which configuration stands for which of
+// SED's.
+constexpr const char* kEvaluation = "configs/sed/evaluation.toml";
+constexpr const char* kTrainings = "configs/sed/";  // <name of SED's configuration>.toml
+constexpr const char* kResults = "results/sed";
+constexpr const char* kPublished = "results/published/sed.csv";
+
+// A set of the caching sheet (kwargs/original_dataset_name).
+struct CachedSet {
+  const char* name;
+  const char* config;
+  const char* folder;  // its root below kwargs/original_dataset_path
+};
+const std::vector<CachedSet>& cached_sets() {
+  static const std::vector<CachedSet> sets{
+      {"in_val", "configs/sed/caching_in_val.toml", ""},
+      {"in_train", "configs/sed/caching_in_train.toml", ""},
+      {"in_a", "configs/sed/caching_in_a.toml", "imagenet-a"},
+      {"in_r", "configs/sed/caching_in_r.toml", "imagenet-r"},
+      {"in_c", "configs/sed/caching_in_c.toml", ""},
+      {"inaturalist", "configs/sed/caching_inaturalist.toml", "iNaturalist"},
+      {"openimages", "configs/sed/caching_openimages.toml", "openimages"}};
+  return sets;
+}
+constexpr const char* kCorrupted = "in_c";  // its row stands for all corruptions at both severities
+constexpr const char* kCorruptions =
+    "{gaussian_noise | shot_noise | impulse_noise | defocus_blur | glass_blur | motion_blur | "
+    "zoom_blur | snow | frost | fog | brightness | contrast | elastic_transform | pixelate | "
+    "jpeg_compression}";
+constexpr const char* kSeverities = "{1 | 5}";
+
+// The table that a row of the evaluation sheet is for (eval_type).
+struct EvaluationTable {
+  const char* type;
+  const char* layout;
+  const char* file;
+  const char* released_layout;
+  const char* released_file;
+};
+const std::vector<EvaluationTable>& evaluation_tables() {
+  static const std::vector<EvaluationTable> tables{
+      {"ood_gen", "sed_generalisation", "generalisation.md", "sed_released_generalisation",
+       "ood_gen_df.csv"},
+      {"ood_det", "sed_detection", "detection.md", "sed_released_detection", "ood_det_df.csv"}};
+  return tables;
+}
+
+// Keys of SED's training configurations with a counterpart of one key.
+const std::map<std::string, std::string>& training_keys() {
   static const std::map<std::string, std::string> keys{
-      {"kwargs/model", "set:trunk.model"},
-      {"kwargs/layer_cutoff", "set:trunk.cut"},
-      {"kwargs/original_dataset_name", "set:data.dataset"},
-      {"kwargs/original_dataset_path", "set:data.root"},
-      {"kwargs/cache_save_path", "set:cache.output"},
-      {"kwargs/model_path", "set:trunk.weights"},
-      {"kwargs/n_epochs", "set:cache.passes"}};
+      {"data/dataset/from_h5/path/train", "set:data.train"},
+      {"data/dataset/from_h5/path/val", "set:data.validation"},
+      {"model/redneck_ensemble/n_models", "set:ensemble.members"},
+      {"model/redneck_ensemble/random_select", "set:ensemble.active"},
+      {"params/random_seed", "set:seeds"},
+      {"params/train/batch_size", "set:data.batch_size"},
+      {"params/train/criterion/smoothing_eps", "set:loss.cross_entropy.label_smoothing"},
+      {"params/train/freeze_model_on_first_epoch", "set:training.frozen_first_epoch"},
+      {"params/train/n_epochs", "set:training.epochs"},
+      {"params/train/optimizer/adamW/weight_decay", "set:optimizer.weight_decay"},
+      {"params/train/optimizer/lr_scheduler/from_class-cosine_scheduler/kwargs/T_max",
+       "set:schedule.t_max_epochs"},
+      {"params/train/optimizer/start_lr", "set:optimizer.learning_rate"}};
   return keys;
 }
 
-// ImageNet's parts are a set and a split here.
-void place_set(Row& row, const std::string& name) {
-  static const std::map<std::string, std::pair<std::string, std::string>> sets{
-      {"in_val", {"imagenet", "val"}},        {"in_train", {"imagenet", "train"}},
-      {"in_a", {"imagenet_a", "test"}},       {"in_r", {"imagenet_r", "test"}},
-      {"in_c", {"imagenet_c", "test"}},       {"inaturalist", {"inaturalist", "test"}},
-      {"openimages", {"openimage_o", "test"}}};
-  const auto at = sets.find(name);
-  row["set:data.dataset"] = at == sets.end() ? name : at->second.first;
-  if (at != sets.end()) row["set:data.split"] = at->second.second;
-  row["name"] = "cache-" + name;
+template <class T>
+std::string names_of(const std::vector<T>& list, const char* T::* name) {
+  std::vector<std::string> names;
+  for (const auto& one : list) names.emplace_back(one.*name);
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
-void set_caching(Row& row, const std::string& key, const std::string& value) {
-  const std::string column = caching_keys().at(key);
-  if (key == "kwargs/original_dataset_name") return place_set(row, value);
-  if (key == "kwargs/model")
-    row[column] = value == "deit3b" ? "deit3_base_patch16_224" : value;
-  else if (key == "kwargs/layer_cutoff")
-    row[column] = value == "-1" ? "cls_after_last_attention" : value;
-  else if (key == "kwargs/cache_save_path")
-    row[column] = fs::path(plain_path(value)).replace_extension(".cache").string();
-  else if (key == "kwargs/n_epochs")
-    row[column] = value;
-  else
-    row[column] = plain_path(value);
+std::string below(const std::string& folder, const std::string& name) {
+  if (name.empty()) return folder;
+  return (fs::path(folder) / name).lexically_normal().string();
 }
 
 class Importer {
@@ -94,25 +134,21 @@ class Importer {
     DISSENT_CHECK(record.fields.size() == columns_.size(), kData,
                   "{}:{}: expected {} cells, found {}", path_, record.line, columns_.size(),
                   record.fields.size());
-    const std::string config = cell(record, "path_to_default_config"),
-                      stem = lower(fs::path(config).stem().string());
+    const Origin origin{record, number};
+    const std::string stem =
+        lower(fs::path(cell(origin, "path_to_default_config")).stem().string());
     Row row;
-    row["enabled"] = cell(record, "whether_to_run").empty() ? "1" : cell(record, "whether_to_run");
-    const bool caching = stem == "caching", evaluation = stem == "eval";
-    row["verb"] = caching ? "cache" : evaluation ? "evaluate" : "train";
-    row["config"] = caching ? "jobs/sed/cache.toml"
-                    : evaluation
-                        ? fmt::format("jobs/sed/evaluate_{}.toml", cell(record, "delta:eval_type"))
-                        : fmt::format("configs/sed/{}.toml", stem);
-    if (!caching) row["name"] = evaluation ? "evaluate-" + cell(record, "delta:eval_type") : stem;
-    for (size_t c = 0; c < columns_.size(); ++c)
-      if (columns_[c].starts_with("delta:"))
-        delta(row, columns_[c].substr(6), value_of(record.fields[c], number), record.line, caching);
-    rows_.push_back(std::move(row));
+    row[kWhetherToRun] = cell(origin, kWhetherToRun).empty() ? "1" : cell(origin, kWhetherToRun);
+    if (stem == "caching")
+      add_caching(std::move(row), origin);
+    else if (stem == "eval")
+      add_evaluation(std::move(row), origin);
+    else
+      add_training(std::move(row), stem, origin);
   }
 
   Imported finish() const {
-    std::vector<std::string> header{"name", "verb", "config", "enabled"};
+    std::vector<std::string> header{"name", "verb", "config", kWhetherToRun};
     for (const auto& row : rows_)
       for (const auto& [column, value] : row)
         if (std::find(header.begin(), header.end(), column) == header.end())
@@ -126,33 +162,134 @@ class Importer {
     }
     for (const auto& column : columns_)
       if (!column.starts_with("delta:") && column != "path_to_main" &&
-          column != "path_to_default_config" && column != "whether_to_run")
+          column != "path_to_default_config" && column != kWhetherToRun)
         out.notes.push_back(
             fmt::format("{}: the column '{}' is left out: its runner wrote it", path_, column));
     return out;
   }
 
  private:
-  std::string cell(const CsvRecord& record, const std::string& column) const {
+  // A record, and its number as the runner counts.
+  struct Origin {
+    const CsvRecord& record;
+    size_t number;
+  };
+
+  std::string cell(const Origin& origin, const std::string& column) const {
     for (size_t c = 0; c < columns_.size(); ++c)
-      if (columns_[c] == column) return value_of(record.fields[c], 0);
+      if (columns_[c] == column) return value_of(origin.record.fields[c], origin.number);
     return "";
   }
 
-  void delta(Row& row, const std::string& key, const std::string& value, int64_t line,
-             bool caching) {
-    if (value.empty() || key == "eval_type") return;
-    if (caching && caching_keys().contains(key)) return set_caching(row, key, value);
-    if (key == "results_save_path") {
-      row["set:evaluate.output"] = "results/sed";
-      return notes_.push_back(fmt::format("{}:{}: delta:{} = {}: results go to results/sed as CSV",
-                                          path_, line, key, value));
-    }
+  void note(const Origin& origin, const std::string& text) {
+    notes_.push_back(fmt::format("{}:{}: {}", path_, origin.record.line, text));
+  }
+
+  // Calls f(key, value) for each delta that has a value.
+  template <class F>
+  void for_deltas(const Origin& origin, F f) const {
+    for (const auto& column : columns_)
+      if (column.starts_with("delta:"))
+        if (const auto value = cell(origin, column); !value.empty()) f(column.substr(6), value);
+  }
+
+  void keep_as_text(Row& row, const Origin& origin, const std::string& key,
+                    const std::string& value) {
     row["delta " + key] = value;
-    notes_.push_back(
-        fmt::format("{}:{}: delta:{} = {} has no counterpart of one key: it is kept as text and "
-                    "changes nothing",
-                    path_, line, key, value));
+    note(origin, fmt::format("delta:{} = {} has no counterpart of one key: it is kept as text and "
+                             "changes nothing",
+                             key, value));
+  }
+
+  void add_training(Row row, const std::string& stem, const Origin& origin) {
+    row["name"] = stem, row["verb"] = "train";
+    row["config"] = fmt::format("{}{}.toml", kTrainings, stem);
+    for_deltas(origin, [&](const std::string& key, const std::string& value) {
+      const auto at = training_keys().find(key);
+      if (at == training_keys().end()) return keep_as_text(row, origin, key, value);
+      row[at->second] = at->second == "set:seeds" ? "[" + value + "]" : plain_path(value);
+    });
+    rows_.push_back(std::move(row));
+  }
+
+  void add_caching(Row row, const Origin& origin) {
+    const auto name = cell(origin, "delta:kwargs/original_dataset_name");
+    const auto& sets = cached_sets();
+    const auto set =
+        std::find_if(sets.begin(), sets.end(), [&](const auto& one) { return one.name == name; });
+    DISSENT_CHECK(set != sets.end(), kData,
+                  "{}:{}: delta:kwargs/original_dataset_name: expected one of {}, found {}", path_,
+                  origin.record.line, names_of(sets, &CachedSet::name), toml_text(name));
+    const bool corrupted = name == kCorrupted;
+    row["name"] = corrupted ? "cache-{corruption}-{severity}" : "cache-" + name;
+    row["verb"] = "cache", row["config"] = set->config;
+    if (corrupted) {
+      row["corruption"] = kCorruptions, row["severity"] = kSeverities;
+      row["set:variables.corruption"] = "{corruption}";
+      row["set:variables.severity"] = "{severity}";
+    }
+    for_deltas(origin, [&](const std::string& key, const std::string& value) {
+      if (key == "kwargs/original_dataset_name") return;
+      if (key == "kwargs/model") {
+        row["set:trunk.model"] = value == "deit3b" ? "deit3_base_patch16_224" : value;
+      } else if (key == "kwargs/layer_cutoff") {
+        row["set:trunk.cut"] = value == "-1" ? "cls_after_last_attention" : value;
+      } else if (key == "kwargs/model_path") {
+        row["set:trunk.weights"] = plain_path(value);
+      } else if (key == "kwargs/n_epochs") {
+        row["set:cache.passes"] = value;
+      } else if (key == "kwargs/original_dataset_path") {
+        row["set:data.root"] = below(plain_path(value), set->folder);
+      } else if (key == "kwargs/cache_save_path") {
+        if (corrupted)
+          row["set:variables.cached"] = plain_path(value);
+        else
+          row["set:cache.output"] =
+              fs::path(plain_path(value)).replace_extension(".cache").string();
+      } else {
+        keep_as_text(row, origin, key, value);
+      }
+    });
+    rows_.push_back(std::move(row));
+  }
+
+  // One evaluation computes what all tables need; a row of the sheet is one of them.
+  void add_evaluation(Row row, const Origin& origin) {
+    const auto type = cell(origin, "delta:eval_type");
+    const auto& tables = evaluation_tables();
+    const auto table = std::find_if(tables.begin(), tables.end(),
+                                    [&](const auto& one) { return one.type == type; });
+    DISSENT_CHECK(table != tables.end(), kData,
+                  "{}:{}: delta:eval_type: expected one of {}, found {}", path_, origin.record.line,
+                  names_of(tables, &EvaluationTable::type), toml_text(type));
+    const auto known = std::find_if(rows_.begin(), rows_.end(), [](const Row& other) {
+      return other.at("verb") == "evaluate";
+    });
+    if (known == rows_.end()) {
+      auto evaluation = row;
+      evaluation["name"] = "evaluate", evaluation["verb"] = "evaluate";
+      evaluation["config"] = kEvaluation, evaluation["set:evaluate.output"] = kResults;
+      rows_.push_back(std::move(evaluation));
+    } else if (row[kWhetherToRun] != "0") {
+      (*known)[kWhetherToRun] = row[kWhetherToRun];
+    }
+    row["name"] = "table-" + type, row["verb"] = "tables", row["after"] = "evaluate";
+    auto released = row;
+    row["arguments"] = fmt::format(
+        "[\"--layout\", \"{}\", \"--published\", \"{}\", \"--output\", \"{}/{}\", \"{}\"]",
+        table->layout, kPublished, kResults, table->file, kResults);
+    released["name"] = row["name"] + "_df";
+    released["arguments"] =
+        fmt::format("[\"--layout\", \"{}\", \"--output\", \"{}/{}\", \"{}\"]",
+                    table->released_layout, kResults, table->released_file, kResults);
+    for_deltas(origin, [&](const std::string& key, const std::string& value) {
+      if (key == "eval_type") return;
+      if (key != "results_save_path") return keep_as_text(row, origin, key, value);
+      note(origin, fmt::format("delta:{} = {}: results go to {} as CSV, the table to {}/{}", key,
+                               value, kResults, kResults, table->file));
+    });
+    rows_.push_back(std::move(row));
+    rows_.push_back(std::move(released));
   }
 
   std::string path_;

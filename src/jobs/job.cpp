@@ -5,13 +5,16 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+#include <filesystem>
 #include <set>
 
 #include <dissent/error.hpp>
 
 #include "config/errors.hpp"
 #include "config/parse.hpp"
+#include "jobs/inputs.hpp"
 
 namespace dissent::jobs {
 namespace {
@@ -106,6 +109,13 @@ std::string slurm_option(const std::string& name, const std::string& value, Erro
   return fmt::format("--{}={}", name, value);
 }
 
+std::string key_of(const Job& job, const Resolution& resolution) {
+  const std::string identity =
+      fmt::format("{}\n{}\n{}", job.verb, resolution.hash, resolution.place);
+  return fmt::format("{}-{:016x}", as_name(job.verb),
+                     XXH3_64bits(identity.data(), identity.size()));
+}
+
 Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
   Job job;
   job.name = row.name, job.group = row.group, job.line = row.line, job.cells = row.cells;
@@ -117,6 +127,8 @@ Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
   job.gpus = integer_cell(row, "gpus", 0, 0, errors);
   job.retries = integer_cell(row, "retries", 0, 2, errors);
   job.enabled = flag_cell(row, "enabled", true, errors);
+  job.set_to_run = flag_cell(row, kWhetherToRun, false, errors);
+  const bool left_out = !row.cell(kWhetherToRun).empty() && !job.set_to_run;
   job.stage = flag_cell(row, "stage", false, errors);
   job.arguments = list_cell(row.cell("arguments"), "arguments", errors);
   job.after_names = words(row.cell("after"));
@@ -132,11 +144,18 @@ Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
       job.slurm.push_back(slurm_option(column.substr(6), cell, errors));
   }
   if (!errors.empty() || !job.enabled) return job;
+  if (left_out) {
+    job.enabled = false;
+    try {
+      job.resolution = resolve(job.verb, job.config, job.overrides, job.arguments);
+      job.off_key = key_of(job, job.resolution);
+    } catch (const Error&) {
+      // Nothing can have been run of it.
+    }
+    return job;
+  }
   job.resolution = resolve(job.verb, job.config, job.overrides, job.arguments);
-  const std::string identity =
-      fmt::format("{}\n{}\n{}", job.verb, job.resolution.hash, job.resolution.place);
-  job.key =
-      fmt::format("{}-{:016x}", as_name(job.verb), XXH3_64bits(identity.data(), identity.size()));
+  job.key = key_of(job, job.resolution);
   return job;
 }
 
@@ -210,6 +229,11 @@ std::string override_text(const std::string& key, const std::string& cell) {
   return key + "=" + toml_text(cell);
 }
 
+std::string sheet_mark(const std::string& path) {
+  const auto full = std::filesystem::absolute(path).lexically_normal().string();
+  return fmt::format("{:016x}", XXH3_64bits(full.data(), full.size()));
+}
+
 std::vector<std::string> Job::command() const {
   std::vector<std::string> out{verb};
   if (!config.empty()) out.push_back(config);
@@ -221,10 +245,12 @@ std::vector<std::string> Job::command() const {
 std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve) {
   Errors errors;
   std::vector<Job> jobs;
+  const auto mark = sheet_mark(sheet.path);
   for (const auto& row : sheet.rows) {
     Errors own;
     try {
       jobs.push_back(job_of(row, resolve, own));
+      jobs.back().sheet_mark = mark;
     } catch (const Error& error) {
       own.push_back(error.what());
     }
@@ -241,6 +267,7 @@ std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve) {
   if (errors.empty()) connect(sheet.path, jobs, errors);
   if (errors.empty()) check_circles(sheet.path, jobs, errors);
   DISSENT_CHECK(errors.empty(), kUsage, "{}", fmt::join(errors, "\n"));
+  check_places(sheet.path, jobs);
   return jobs;
 }
 

@@ -8,12 +8,19 @@
 
 namespace dissent::jobs {
 
+/// A file or folder that a job writes.
+struct Written {
+  std::string path;
+  bool below = false;  ///< files in it have names that are not known before
+};
+
 /// What a configuration says once it is read and checked, as far as a job needs it.
 struct Resolution {
   std::string hash;               ///< of its keys that change results
   std::string place;              ///< where the results go: part of a job's identity too
   std::vector<std::string> runs;  ///< folders of runs (train): progress and figures are read there
-  std::vector<std::string> hashes;  ///< the hash that each of these runs writes down
+  std::vector<std::string> hashes;   ///< the hash that each of these runs writes down
+  std::vector<Written> writes = {};  ///< what rows that come after may read
   std::vector<std::string> inputs;  ///< caches that it reads often: what `stage` copies to the node
 };
 
@@ -34,6 +41,9 @@ struct Job {
   std::vector<std::string> arguments;  ///< more arguments of the verb
   int64_t ranks = 1, threads = 1, gpus = 0, retries = 2;
   bool enabled = true, stage = false;
+  bool set_to_run = false;  ///< the sheet has whether_to_run, and it is 1
+  std::string sheet_mark;   ///< sheet_mark() of its sheet
+  std::string off_key;      ///< key that it would have, were whether_to_run not 0
   std::string template_name = "one_node";
   std::vector<std::string> slurm;  ///< options of sbatch, "--time=01:00:00"
   std::vector<std::string> after;  ///< keys of the jobs that have to be done before
@@ -55,6 +65,9 @@ std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve);
 /// Those of `jobs` whose rows fit the conditions of where().
 std::vector<Job> picked(const std::vector<Job>& jobs, const Sheet& sheet,
                         const std::vector<std::string>& conditions);
+
+/// 16 hexadecimal digits over the absolute path of a sheet.
+std::string sheet_mark(const std::string& path);
 
 /// A cell as an override of this key: TOML if it is one value of TOML, else a string that holds
 /// exactly the cell. Nothing of it is ever read by a shell.

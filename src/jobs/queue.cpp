@@ -22,6 +22,7 @@ Queue::Queue(std::vector<Job> jobs, const std::vector<Job>& picked, std::string 
     picked_.push_back(names.contains(jobs_[i].name) && jobs_[i].enabled);
     if (!jobs_[i].key.empty()) by_key_[jobs_[i].key] = i;
   }
+  note_off(jobs_, state_root_, slurm_);
   refresh(true);
 }
 
@@ -57,7 +58,9 @@ std::optional<Attempt> Queue::next_attempt(size_t i, const std::string& backend,
               .is_final = true});
     if (!read_state(folder(i)).end()) return std::nullopt;
   }
-  auto attempt = attempt_of(job, state.number + 1, sheet_, backend);
+  const auto end = state.end();
+  const bool kept = state.attempt && state.attempt->again && !(end && end->reason == "done");
+  auto attempt = attempt_of(job, state.number + 1, sheet_, backend, kept || statuses_[i].again);
   attempt.batch = batch;
   attempt.index = index;
   return claim(folder(i), attempt) ? std::optional(attempt) : std::nullopt;

@@ -96,9 +96,9 @@ const std::string& SheetRow::cell(const std::string& column) const {
 }
 
 const std::vector<std::string>& known_columns() {
-  static const std::vector<std::string> columns{"name",    "verb",    "config",   "arguments",
-                                                "ranks",   "threads", "gpus",     "after",
-                                                "enabled", "retries", "template", "stage"};
+  static const std::vector<std::string> columns{
+      "name",  "verb",    "config",  "arguments", "ranks", "threads",    "gpus",
+      "after", "enabled", "retries", "template",  "stage", kWhetherToRun};
   return columns;
 }
 

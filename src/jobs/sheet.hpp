@@ -23,6 +23,10 @@ struct Sheet {
   std::vector<SheetRow> rows;
 };
 
+/// Column of a sheet that was imported: as `enabled`, and a cell that was 0 and is 1 asks for the
+/// row anew.
+inline constexpr const char* kWhetherToRun = "whether_to_run";
+
 /// The columns that mean something; `set:table.key` and `slurm:flag` too. Any other column is free
 /// text, which --where and {column} may use.
 const std::vector<std::string>& known_columns();

@@ -21,7 +21,8 @@ namespace dissent::jobs {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ProcessName, host, pid, started);
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Attempt, number, key, name, verb, sheet, directory,
                                                 command, runs, inputs, after, ranks, threads, gpus,
-                                                retries, stage, backend, batch, index, by, time);
+                                                retries, stage, again, backend, batch, index, by,
+                                                time);
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Start, by, time, slurm_job, epoch, err_offset,
                                                 abandoned);
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Stop, code, reason, message, wall_s, time,
@@ -82,7 +83,7 @@ FileName parse_name(const std::string& name) {
 
 bool is_state(const std::string& kind) {
   return kind == "attempt" || kind == "submitted" || kind == "start" || kind == "stop" ||
-         kind == "beat";
+         kind == "beat" || kind == "again" || kind.starts_with("off-");
 }
 
 template <class T>
@@ -155,6 +156,8 @@ JobState read_state(const std::string& folder) {
       place(state.starts, std::max<int64_t>(0, name.restart), read_record<Start>(path));
     if (name.kind == "stop")
       place(state.stops, std::max<int64_t>(0, name.restart), read_record<Stop>(path));
+    if (name.kind == "again") state.again = true;
+    if (name.kind.starts_with("off-")) state.off.insert(name.kind.substr(4));
     if (name.kind == "beat") state.beat = read_record<Beat>(path);
   }
   return state;
@@ -232,14 +235,27 @@ void put_beat(const std::string& folder, int64_t number, const Beat& beat) {
   replace(path_of(folder, "beat", number), text_of(beat));
 }
 
+bool put_again(const std::string& folder, int64_t number) {
+  make_folder(folder);
+  return create_once(path_of(folder, "again", number), text_of(this_process()));
+}
+bool put_off(const std::string& folder, int64_t number, const std::string& sheet_mark) {
+  make_folder(folder);
+  return create_once(path_of(folder, ("off-" + sheet_mark).c_str(), number),
+                     text_of(this_process()));
+}
+bool asked_again(const Job& job, const JobState& state) {
+  return state.again || (job.set_to_run && state.off.contains(job.sheet_mark));
+}
+
 bool abandon(const std::string& folder, int64_t number) {
   return put_start(folder, number, 0,
                    {.by = this_process(), .time = now_s(), .slurm_job = {}, .abandoned = true});
 }
 
 Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet,
-                   const std::string& backend) {
-  return {
+                   const std::string& backend, bool again) {
+  Attempt attempt{
       .number = number,
       .key = job.key,
       .name = job.name,
@@ -255,11 +271,18 @@ Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet,
       .gpus = job.gpus,
       .retries = job.retries,
       .stage = job.stage,
+      .again = again,
       .backend = backend,
       .batch = {},
       .index = -1,
       .by = this_process(),
       .time = now_s()};
+  // The other verbs replace what they write when they are done.
+  if (!again || (job.verb != "train" && job.verb != "cache" && job.verb != "evaluate"))
+    return attempt;
+  attempt.command.emplace_back("--again");
+  for (auto& run : attempt.runs) run = again_path(run);
+  return attempt;
 }
 
 }  // namespace dissent::jobs

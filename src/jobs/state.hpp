@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ namespace dissent::jobs {
 //       who comes second leaves it alone
 //   beat.<n>        sign of life, rewritten every few seconds, and how it ended
 //   stop.<n>.<r>    how this start ended; `final` if the attempt is over
+//   again.<n>       the result of this attempt is asked for anew
+//   off-<sheet>.<n>
+//       a sheet's cell whether_to_run was 0 when this attempt was done
 //   stdout.txt, stderr.txt
 // Any one of them may be deleted: what it said follows from the others, from Slurm and from the
 // run's folder.
@@ -32,6 +36,7 @@ struct Attempt {
   std::vector<std::string> runs, inputs, after;
   int64_t ranks = 1, threads = 1, gpus = 0, retries = 2;
   bool stage = false;
+  bool again = false;   ///< a result is there, and stays until the new one takes its place
   std::string backend;  ///< "local", "slurm" or "pack"
   std::string batch;    ///< Slurm's job name, or the key of the pack
   int64_t index = -1;   ///< in an array; -1: none
@@ -72,6 +77,8 @@ struct JobState {
   std::vector<std::optional<Start>> starts;
   std::vector<std::optional<Stop>> stops;
   std::optional<Beat> beat;
+  bool again = false;         ///< its result is asked for anew
+  std::set<std::string> off;  ///< Job::sheet_mark of sheets whose whether_to_run was 0 since
 
   bool begun() const;
   bool abandoned() const;
@@ -97,12 +104,20 @@ bool put_start(const std::string& folder, int64_t number, int64_t restart, const
 bool put_stop(const std::string& folder, int64_t number, int64_t restart, const Stop& stop);
 bool put_submitted(const std::string& folder, int64_t number, const std::string& slurm_job);
 void put_beat(const std::string& folder, int64_t number, const Beat& beat);
+/// Asks for the result of a finished attempt anew (number 0: of a run that no job made): the job
+/// waits again.
+bool put_again(const std::string& folder, int64_t number);
+/// Notes that the sheet's whether_to_run is 0 for a job that is done.
+bool put_off(const std::string& folder, int64_t number, const std::string& sheet_mark);
+/// Whether a job that is done is to be run anew: put_again, or its whether_to_run was 0 and is 1.
+bool asked_again(const Job& job, const JobState& state);
 /// Declares an attempt lost that has not begun; false if it has.
 bool abandon(const std::string& folder, int64_t number);
 
-/// The attempt that a job makes.
+/// The attempt that a job makes. again: with the verb's option --again where it has one, and with
+/// its runs where that option puts them.
 Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet,
-                   const std::string& backend);
+                   const std::string& backend, bool again = false);
 
 /// Seconds without a sign of life after which a process is taken for lost: DISSENT_JOBS_LEASE_S,
 /// else 60.

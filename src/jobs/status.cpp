@@ -141,19 +141,9 @@ void without_sign_of_life(Status& status, const std::string& state_root, Slurm& 
   const auto& state = status.state;
   const auto& attempt = state.attempt;
   if (attempt && attempt->backend == "pack") {
-    const Status pack = status_of({.key = attempt->batch,
-                                   .name = attempt->batch,
-                                   .group = {},
-                                   .verb = {},
-                                   .config = {},
-                                   .overrides = {},
-                                   .arguments = {},
-                                   .slurm = {},
-                                   .after = {},
-                                   .after_names = {},
-                                   .resolution = {},
-                                   .cells = {}},
-                                  state_root, slurm);
+    Job packed;
+    packed.key = packed.name = attempt->batch;
+    const Status pack = status_of(packed, state_root, slurm);
     status.where = "in " + attempt->batch;
     if (pack.phase == Phase::kWaiting && claim_is_fresh(*attempt)) {
       status.phase = Phase::kSubmitting;
@@ -216,11 +206,20 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
   Status status;
   status.state = read_state(job_folder(state_root, job.key));
   const auto& state = status.state;
-  const auto& runs = state.attempt ? state.attempt->runs : job.resolution.runs;
+  const auto stop = state.end();
+  const bool done = stop && stop->reason == "done";  // then a run made anew is in its place
+  const auto& runs = state.attempt && !done ? state.attempt->runs : job.resolution.runs;
   status.progress = read_progress(runs);
   status.wall_s = state.wall_s();
   if (!state.submitted.empty()) status.where = "slurm " + state.submitted;
-  if (const auto end = state.end()) {
+  const auto waits_again = [&] {
+    status.again = asked_again(job, state);
+    if (status.again)
+      status.detail = "asked for again; the old result stays until the new one is there";
+    return status.again;
+  };
+  if (done && waits_again()) return status;
+  if (const auto& end = stop) {
     status.phase = end->reason == "done"     ? Phase::kDone
                    : end->reason == "failed" ? Phase::kFailed
                    : end->reason == "lost"   ? Phase::kLost
@@ -245,6 +244,7 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
     return status;
   }
   if (finished_elsewhere(job, status.progress)) {
+    if (waits_again()) return status;
     status.phase = Phase::kDone;
     status.detail = "the run's folder says finished";
     return status;
@@ -274,6 +274,16 @@ Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
     if (!doubtful || !moved_on(status.state, read_state(job_folder(state_root, job.key)))) break;
   }
   return status;
+}
+
+void note_off(const std::vector<Job>& jobs, const std::string& state_root, Slurm& slurm) {
+  for (auto job : jobs) {
+    if (job.off_key.empty()) continue;
+    job.enabled = true, job.key = job.off_key;
+    const auto status = status_of(job, state_root, slurm);
+    if (status.phase == Phase::kDone && !status.state.off.contains(job.sheet_mark))
+      put_off(job_folder(state_root, job.key), status.state.number, job.sheet_mark);
+  }
 }
 
 std::string duration_text(double seconds) {

@@ -31,6 +31,7 @@ struct Status {
   Phase phase = Phase::kWaiting;
   std::string detail;  ///< "epoch 3 of 11, 12 min left"; why it waits; the last error line
   std::string where;   ///< "slurm 123_4", "local n1:8321"
+  bool again = false;  ///< waits because its result is asked for anew (asked_again)
   double wall_s = 0;
   Progress progress;
   JobState state;
@@ -41,13 +42,17 @@ struct Status {
 ///   job: resolution.runs and hashes tell whether a run was finished by other means
 Status status_of(const Job& job, const std::string& state_root, Slurm& slurm);
 
+/// Notes which jobs that are done have whether_to_run = 0 in their sheet (put_off), so that a 1
+/// there is known for a change.
+void note_off(const std::vector<Job>& jobs, const std::string& state_root, Slurm& slurm);
+
 /// A line a job, and the counts.
 std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>& statuses);
 
 /// The sheet, a line a job after expansion, with the columns job, status, detail, where,
 /// run_folder, walltime_s, epoch, and one for each figure of the last line of train.csv
 /// ("last:accuracy_ensemble") behind its own. Columns of such a name that the sheet has already are
-/// replaced.
+/// replaced. whether_to_run is 0 for jobs that are done or under way, as their runner wrote it.
 std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
                        const std::vector<Status>& statuses);
 

@@ -96,8 +96,11 @@ std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
     const auto& status = statuses[i];
     std::vector<std::string> line;
     for (const auto& column : columns)
-      line.push_back(column == "name"                 ? jobs[i].name
-                     : column == "after"              ? after_text(jobs[i], jobs)
+      line.push_back(column == "name"    ? jobs[i].name
+                     : column == "after" ? after_text(jobs[i], jobs)
+                     : column == kWhetherToRun &&
+                             (status.phase == Phase::kDone || is_under_way(status.phase))
+                         ? "0"
                      : jobs[i].cells.contains(column) ? jobs[i].cells.at(column)
                                                       : "");
     const auto& progress = status.progress;

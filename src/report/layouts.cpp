@@ -119,36 +119,56 @@ Layout sed_released_detection() {
   return layout;
 }
 
+constexpr const char* kSdde = "SDDE (arXiv:2305.11616), tables of OOD detection and calibration";
+constexpr const char* kScaled = "temperature";  // the score of figures after temperature scaling
+
+// Accuracy and calibration on sets of one shift; the latter also after temperature scaling where it
+// was evaluated.
+std::vector<Selection> calibration(const char* shift) {
+  const auto figure = [&](const char* name, const char* metric, const char* score, double scale,
+                          int digits) {
+    Selection column{.name = name,
+                     .where = {{"metric", {metric}}, {"shift", {shift}}, {"score", {score}}},
+                     .optional = *score != 0};
+    return shown({column}, scale, digits)[0];
+  };
+  return {
+      figure("accuracy (%)", "accuracy", "", 100, 2), figure("NLL", "nll", "", 1, 4),
+      figure("ECE (%)", "ece", "", 100, 2),           figure("Brier", "brier", "", 1, 4),
+      figure("NLL, T", "nll", kScaled, 1, 4),         figure("ECE, T (%)", "ece", kScaled, 100, 2),
+      figure("Brier, T", "brier", kScaled, 1, 4)};
+}
+
 Layout sdde() {
   const auto ranking = [](const char* name, const char* shift) {
     return Selection{.name = name,
                      .where = {{"metric", {"auroc"}}, {"shift", {shift}}},
                      .every_dataset = true,
+                     .whole = shift,
                      .scale = 100,
                      .digits = 2};
   };
-  const auto figure = [](const char* name, const char* metric, const char* score, double scale,
-                         int digits) {
-    Selection column{.name = name,
-                     .where = {{"metric", {metric}}, {"shift", {"id"}}, {"score", {score}}},
-                     .optional = *score != 0};
-    return shown({column}, scale, digits)[0];
-  };
-  const char* const scaled = "temperature";  // the score of figures after temperature scaling
   Layout layout{"sdde",
                 "near and far OOD detection (AUROC, per cent, plain mean over the data sets of "
                 "each kind), accuracy and calibration on the in-distribution test set, "
                 "the latter also after temperature scaling (T) where it was evaluated",
-                "SDDE (arXiv:2305.11616), tables of OOD detection and calibration",
+                kSdde,
                 {"experiment", "method", "members", "score"},
-                {ranking("near (%)", "near"), ranking("far (%)", "far"),
-                 figure("accuracy (%)", "accuracy", "", 100, 2), figure("NLL", "nll", "", 1, 4),
-                 figure("ECE (%)", "ece", "", 100, 2), figure("Brier", "brier", "", 1, 4),
-                 figure("NLL, T", "nll", scaled, 1, 4), figure("ECE, T (%)", "ece", scaled, 100, 2),
-                 figure("Brier, T", "brier", scaled, 1, 4)},
+                {ranking("near (%)", "near"), ranking("far (%)", "far")},
                 {{"predictor", {"ensemble"}}}};
-  layout.common_scores = {"", scaled};
+  for (auto& column : calibration("id")) layout.columns.push_back(std::move(column));
+  layout.common_scores = {"", kScaled};
   return layout;
+}
+
+Layout sdde_corrupted() {
+  return {"sdde_corrupted",
+          "accuracy and calibration on sets of shift covariate, each by itself (C-1, C-5: all "
+          "corruptions as one set), before and after temperature scaling (T)",
+          kSdde,
+          {"experiment", "method", "members", "dataset"},
+          calibration("covariate"),
+          {{"predictor", {"ensemble"}}}};
 }
 
 Layout openood() {
@@ -185,7 +205,7 @@ std::vector<std::string> corruption_names(int severity) {
 
 const std::vector<Layout>& layouts() {
   static const std::vector<Layout> table{
-      sed_generalisation(),          sed_detection(),         sdde(), openood(),
+      sed_generalisation(),          sed_detection(),         sdde(), sdde_corrupted(), openood(),
       sed_released_generalisation(), sed_released_detection()};
   return table;
 }

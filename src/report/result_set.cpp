@@ -32,7 +32,7 @@ T number_of(const std::string& text, const std::string& place, const char* colum
 // A result file has these columns at least; they also tell it from other CSV files.
 std::string missing_column(const std::vector<std::string>& header) {
   for (const auto& column : result_columns())
-    if (!has(header, column)) return column;
+    if (!has(header, column) && !is_later_column(column)) return column;
   return "";
 }
 
@@ -86,6 +86,7 @@ void add_result_text(ResultSet& set, const std::string& text, const std::string&
     ReportRow row;
     for (size_t c = 0; c < header.size(); ++c) row.fields[header[c]] = record.fields[c];
     row.seed = number_of<int64_t>(row.field("seed"), place, "seed", "an integer");
+    if (row.field("value").empty() && has(header, "source")) continue;
     row.value = number_of<double>(row.field("value"), place, "value", "a number");
     row.place = place;
     set.rows.push_back(std::move(row));

@@ -24,8 +24,10 @@ struct ResultSet {
 
 /// Reads result files, and those below folders (there, CSV files without the columns of result
 /// rows, such as train.csv, are passed over). A row that stands in several files with one value
-/// counts once. Throws Error::kData naming file, line and column: no such file, no result file, a
-/// value that is no number, no row at all; the same row with two values names both places.
+/// counts once. A file of published figures (it has the column `source`) may leave values empty:
+/// figures that its source has and that could not be read; these rows are passed over. Throws
+/// Error::kData naming file, line and column: no such file, no result file, a value that is no
+/// number, no row at all; the same row with two values names both places.
 ResultSet read_result_files(const std::vector<std::string>& paths);
 
 /// Adds rows read from the text of one file. For tests and callers that have the text.

@@ -3,6 +3,7 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -109,11 +110,21 @@ Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const
   return cell;
 }
 
+double stated_deviation(const ReportRow& row, const std::string& text) {
+  double value = 0;
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
+                "{}: column deviation: '{}' is not a number", row.place, text);
+  return value;
+}
+
 Cell single_cell(const Rows& rows, const Selection& column, const std::string& label) {
   Cell cell;
   for (const auto& [seed, row] : by_seed(rows, label)) {
     cell.values[seed] = rounded(row->value * column.scale, column.round_to);
     note_choice(cell, *row);
+    if (const auto& text = row->field("deviation"); !text.empty())
+      cell.stated_deviation = stated_deviation(*row, text) * column.scale;
   }
   return cell;
 }
@@ -129,8 +140,13 @@ std::vector<std::string> datasets_of(const Rows& rows) {
 Cell make_cell(const Rows& rows, const Rows& all, const Selection& column,
                const std::string& label) {
   const auto found = that_fit(rows, column.where);
-  if (column.every_dataset)
-    return mean_cell(found, datasets_of(that_fit(all, column.where)), column, label);
+  if (column.every_dataset) {
+    const auto itself = that_fit(found, {{"dataset", {column.whole}}});
+    if (!column.whole.empty() && !itself.empty()) return single_cell(itself, column, label);
+    auto datasets = datasets_of(that_fit(all, column.where));
+    std::erase(datasets, column.whole);
+    return mean_cell(found, datasets, column, label);
+  }
   if (column.datasets.empty()) return single_cell(found, column, label);
   // A row of the mean itself (an evaluation over several files of one set) stands for it.
   const auto whole = that_fit(found, {{"dataset", {column.name}}});
@@ -225,6 +241,48 @@ std::vector<Cell> row_cells(const Rows& rows, const Rows& all,
   }
   note_missing(cells, options.seeds);
   return cells;
+}
+
+// Whether two rows would fall into one cell and seed.
+bool clash(const Rows& rows, const Layout& layout) {
+  for (const auto& column : layout.columns) {
+    std::set<std::vector<std::string>> taken;
+    for (const auto* row : that_fit(rows, column.where)) {
+      auto key = names_of(*row, layout);
+      key.push_back(plain_name(row->field("dataset")));
+      key.push_back(row->field("seed"));
+      key.push_back(row->field("score"));
+      if (!taken.insert(key).second) return true;
+    }
+  }
+  return false;
+}
+
+// Whether each row of the table has the seeds of all rows that `parent` joins with it.
+bool keeps_seeds(const Rows& rows, const Layout& parent, const Layout& layout) {
+  std::map<std::vector<std::string>, std::set<int64_t>> of_parents, of_rows;
+  for (const auto* row : rows) {
+    of_parents[names_of(*row, parent)].insert(row->seed);
+    of_rows[names_of(*row, layout)].insert(row->seed);
+  }
+  return std::all_of(of_rows.begin(), of_rows.end(), [&](const auto& row) {
+    const std::vector<std::string> names(row.first.begin(),
+                                         row.first.begin() + std::ssize(parent.rows));
+    return row.second == of_parents.at(names);
+  });
+}
+
+// The layout with the first column behind its own that tells all rows apart; as it is where none is
+// needed or none does.
+Layout parted(const Rows& rows, const Layout& layout) {
+  if (!clash(rows, layout)) return layout;
+  for (const char* column : {"evaluation", "run", "config_hash"}) {
+    if (std::find(layout.rows.begin(), layout.rows.end(), column) != layout.rows.end()) continue;
+    auto more = layout;
+    more.rows.emplace_back(column);
+    if (!clash(rows, more) && keeps_seeds(rows, layout, more)) return more;
+  }
+  return layout;
 }
 
 // OpenOOD's table: every near set, their mean, every far set, their mean.
@@ -324,10 +382,11 @@ Table build_table(const ResultSet& set, const Layout& layout, const TableOptions
       !used.empty(), kData,
       "layout {}: none of the {} rows fits it (`dissent tables layouts` says what it asks for)",
       layout.name, set.rows.size());
-  for (const auto& names : row_names(used, layout)) {
+  if (options.part_rows) table.layout.rows = parted(used, layout).rows;
+  for (const auto& names : row_names(used, table.layout)) {
     Rows mine;
     for (const auto* row : used)
-      if (belongs(*row, layout, names)) mine.push_back(row);
+      if (belongs(*row, table.layout, names)) mine.push_back(row);
     table.names.push_back(names);
     table.cells.push_back(row_cells(mine, used, table.layout.columns, names, options));
   }

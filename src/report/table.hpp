@@ -26,6 +26,8 @@ struct Selection {
       {};  ///< not empty: the plain mean over these data sets, each of which has to be there
   bool every_dataset =
       false;  ///< the plain mean over every data set that fits, the same ones for each seed and row
+  std::string whole = {};    ///< of every_dataset: a row of this data set is the mean itself, as it
+                             ///< is published
   bool optional = false;     ///< left out of the table where no row fits it
   bool whole_table = false;  ///< the figure does not depend on the table's row (an accuracy beside
                              ///< detection on several sets)
@@ -41,6 +43,7 @@ struct Cell {
   std::vector<int64_t> missing;      ///< seeds that were expected and are not there
   std::vector<std::string> gaps;     ///< "seed 3 lacks fog_1": why a mean over data sets is missing
   bool chosen_on_test = false;       ///< a choice behind it was made on test data
+  std::optional<double> stated_deviation = {};  ///< what a row says of itself (a published mean)
   size_t expected() const { return values.size() + missing.size(); }
   /// Plain mean over seeds; NaN without one.
   double mean() const;
@@ -68,6 +71,9 @@ struct TableOptions {
   std::vector<int64_t> seeds =
       {};  ///< expected of every cell; empty: the union of the seeds of the table's row
   std::vector<Condition> where = {};  ///< narrows all rows
+  /// Rows that the layout's columns do not tell apart (two trainings of one experiment's name) get
+  /// one more column that does, if each of them has all the seeds: evaluation, run or config_hash.
+  bool part_rows = true;
 };
 
 struct Table {

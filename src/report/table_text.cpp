@@ -61,6 +61,8 @@ std::string cell_text(const Cell& cell, int digits, const TextOptions& options,
   std::string text = cell.values.empty() ? marks.none : number(cell.mean(), digits);
   if (const auto deviation = cell.deviation(options.freedom); deviation && cell.values.size() > 1)
     text += marks.plus_minus + number(*deviation, digits);
+  else if (cell.stated_deviation)
+    text += marks.plus_minus + number(*cell.stated_deviation, digits);
   if (!cell.missing.empty())
     text += fmt::format(" (n={} of {})", cell.values.size(), cell.expected());
   return cell.chosen_on_test ? text + marks.dagger : text;
@@ -85,7 +87,9 @@ Lines body(const Table& table, const TextOptions& options, const Published* publ
     for (size_t c = 0; c < columns.size(); ++c) {
       const int digits = digits_of(columns[c], options);
       const double value = published->values[r][c], minus = table.cells[r][c].mean() - value;
+      const double deviation = published->deviations[r][c];
       theirs.push_back(std::isnan(value) ? marks.none : number(value, digits));
+      if (!std::isnan(deviation)) theirs.back() += marks.plus_minus + number(deviation, digits);
       difference.push_back(std::isnan(minus) ? marks.none : fmt::format("{:+.{}f}", minus, digits));
     }
     lines.push_back(theirs);
@@ -94,18 +98,25 @@ Lines body(const Table& table, const TextOptions& options, const Published* publ
   return lines;
 }
 
+bool states_deviation(const Published& published) {
+  return std::any_of(published.deviations.begin(), published.deviations.end(), [](const auto& row) {
+    return std::any_of(row.begin(), row.end(), [](double value) { return !std::isnan(value); });
+  });
+}
+
 // What stands below a table, one line each.
 std::vector<std::string> notes(const Table& table, const TextOptions& options,
                                const Published* published) {
   std::vector<std::string> lines;
   std::set<size_t> counts;
-  bool dagger = false;
+  bool dagger = false, stated = false;
   std::map<std::string, std::vector<std::string>> missing;  // by row: "C-1 (seed 3)"
   for (size_t r = 0; r < table.names.size(); ++r)
     for (size_t c = 0; c < table.cells[r].size(); ++c) {
       const auto& cell = table.cells[r][c];
       counts.insert(cell.values.size());
       dagger |= cell.chosen_on_test;
+      stated |= cell.stated_deviation.has_value();
       std::string why = cell.missing.empty()
                             ? ""
                             : fmt::format("{} (seed {})", heading(table.layout.columns[c]),
@@ -120,7 +131,8 @@ std::vector<std::string> notes(const Table& table, const TextOptions& options,
         "said.",
         options.freedom ? "sample" : "population", options.freedom ? "n - 1" : "n", most));
   else
-    lines.push_back("One seed a figure: no deviation.");
+    lines.push_back(stated ? "Deviations as they are stated with the figures."
+                           : "One seed a figure: no deviation.");
   for (const auto& [row, list] : missing)
     lines.push_back(fmt::format("Missing: {}: {}", row, fmt::join(list, "; ")));
   if (!table.left_out.empty())
@@ -128,8 +140,9 @@ std::vector<std::string> notes(const Table& table, const TextOptions& options,
                                 fmt::join(table.left_out, ", ")));
   if (dagger) lines.push_back("† chosen on test data.");
   if (published)
-    lines.push_back(
-        fmt::format("Published figures: {}; difference: ours minus published.", published->source));
+    lines.push_back(fmt::format(
+        "Published figures: {}{}; difference: ours minus published.", published->source,
+        states_deviation(*published) ? ", with their deviations as they are published" : ""));
   if (!table.layout.citation.empty())
     lines.push_back(fmt::format("Layout: {}.", table.layout.citation));
   return lines;
@@ -186,11 +199,13 @@ std::string latex(const Table& table, const TextOptions& options, const Publishe
 
 std::string csv(const Table& table, const TextOptions& options, const Published* published) {
   auto head = table.layout.rows;
+  const bool with_deviations = published && states_deviation(*published);
   for (const auto& column : table.layout.columns) {
     for (const char* part : {"", " deviation", " n", " missing"})
       head.push_back(heading(column) + part);
     if (published)
       head.insert(head.end(), {heading(column) + " published", heading(column) + " difference"});
+    if (with_deviations) head.push_back(heading(column) + " published deviation");
   }
   std::string text = csv_line(head);
   for (size_t r = 0; r < table.names.size(); ++r) {
@@ -201,13 +216,14 @@ std::string csv(const Table& table, const TextOptions& options, const Published*
         return full(value, options.precision, table.layout.columns[c].scale);
       };
       const auto deviation =
-          cell.values.size() > 1 ? cell.deviation(options.freedom) : std::nullopt;
+          cell.values.size() > 1 ? cell.deviation(options.freedom) : cell.stated_deviation;
       line.insert(line.end(), {show(cell.mean()), deviation ? show(*deviation) : "",
                                fmt::format("{}", cell.values.size()),
                                fmt::format("{}", fmt::join(cell.missing, " "))});
       if (published)
         line.insert(line.end(),
                     {show(published->values[r][c]), show(cell.mean() - published->values[r][c])});
+      if (with_deviations) line.push_back(show(published->deviations[r][c]));
     }
     text += csv_line(line);
   }
@@ -219,11 +235,12 @@ std::string csv(const Table& table, const TextOptions& options, const Published*
 Published match_published(const Table& table, const Table& published,
                           const std::vector<std::pair<std::string, std::string>>& experiments,
                           const std::string& source) {
-  Published out{source, {}};
+  Published out{source, {}, {}};
   const auto& rows = table.layout.rows;
+  // The columns that both tables have; ours may have one more that parts its rows.
   const auto key_of = [&](const std::vector<std::string>& names, bool ours) {
     std::vector<std::string> key;
-    for (size_t i = 0; i < rows.size(); ++i) {
+    for (size_t i = 0; i < std::min(rows.size(), published.layout.rows.size()); ++i) {
       if (rows[i] == "method" || rows[i] == "members") continue;
       key.push_back(names[i]);
       if (ours && rows[i] == "experiment")
@@ -246,15 +263,33 @@ Published match_published(const Table& table, const Table& published,
                   "--published-as {}={}: the published figures have no experiment '{}'", our, their,
                   their);
   }
+  const auto place_of = [&](const char* column) {
+    return static_cast<size_t>(std::find(rows.begin(), rows.end(), column) - rows.begin());
+  };
+  const size_t experiment = place_of("experiment"), method = place_of("method");
+  const auto belongs = [&](const std::vector<std::string>& ours,
+                           const std::vector<std::string>& theirs) {
+    auto our_key = key_of(ours, true), their_key = key_of(theirs, false);
+    if (our_key == their_key) return true;
+    if (experiment != 0 || method == rows.size() || known(our_key[0], published)) return false;
+    const bool is_part =
+        their_key[0].starts_with(our_key[0] + "_") && ours[method] == theirs[method];
+    our_key[0] = their_key[0];
+    return is_part && our_key == their_key;
+  };
   for (size_t r = 0; r < table.names.size(); ++r) {
     out.values.emplace_back(table.layout.columns.size(), std::nan(""));
+    out.deviations.push_back(out.values.back());
     for (size_t p = 0; p < published.names.size(); ++p)
-      if (key_of(table.names[r], true) == key_of(published.names[p], false))
+      if (belongs(table.names[r], published.names[p]))
         for (size_t c = 0; c < table.layout.columns.size(); ++c)
           for (size_t q = 0; q < published.layout.columns.size();
                ++q)  // a layout's optional columns may be in one table only
-            if (heading(published.layout.columns[q]) == heading(table.layout.columns[c]))
-              out.values[r][c] = published.cells[p][q].mean();
+            if (heading(published.layout.columns[q]) == heading(table.layout.columns[c])) {
+              const auto& cell = published.cells[p][q];
+              out.values[r][c] = cell.mean();
+              out.deviations[r][c] = cell.stated_deviation.value_or(std::nan(""));
+            }
   }
   return out;
 }

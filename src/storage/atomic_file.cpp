@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -118,6 +119,35 @@ void make_folder(const std::string& path) {
   std::error_code code;
   std::filesystem::create_directories(path, code);
   if (code) fail(path, "make the folder", code.value());
+}
+
+std::string again_path(const std::string& path) {
+  auto full = std::filesystem::path(path).lexically_normal();
+  if (!full.has_filename()) full = full.parent_path();  // "x/seed-1/"
+  return (full.parent_path() / ".again" / full.filename()).string();
+}
+
+void replace_path(const std::string& fresh, const std::string& path) {
+  std::error_code code;
+  const auto remove = [&](const std::string& what) {
+    std::filesystem::remove_all(what, code);
+    if (code) fail(what, "delete", code.value());
+  };
+  const std::string old = fresh + ".old";
+  remove(old);  // of a call that was killed
+  if (!path_exists(path)) {
+    if (::rename(fresh.c_str(), path.c_str()) != 0)
+      fail(path, "rename the new result to it", errno);
+  } else if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
+    remove(fresh);
+  } else {
+    if (::rename(path.c_str(), old.c_str()) != 0) fail(path, "put it aside", errno);
+    if (::rename(fresh.c_str(), path.c_str()) != 0)
+      fail(path, "rename the new result to it", errno);
+    remove(old);
+  }
+  const auto folder = std::filesystem::path(fresh).parent_path();
+  if (folder.filename() == ".again") std::filesystem::remove(folder, code);  // unless others use it
 }
 
 int64_t free_bytes(const std::string& path) {

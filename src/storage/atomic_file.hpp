@@ -32,6 +32,15 @@ void remove_file(const std::string& path);
 /// Makes the folder and those above it.
 void make_folder(const std::string& path);
 
+/// Where a result is computed anew while the old one stays: "results/x/.again/seed-1" of
+/// "results/x/seed-1". The same file system; patterns of file names (seed-*) do not find it.
+std::string again_path(const std::string& path);
+/// Puts the file or folder `fresh` in the place of `path`, and deletes what was there. Where the
+/// file system can exchange two names (renameat2) nobody ever finds the place empty; elsewhere the
+/// old one is put aside for that moment as <fresh>.old. Removes the folder of again_path when it is
+/// empty.
+void replace_path(const std::string& fresh, const std::string& path);
+
 /// Bytes that this user may still write on the file system of an existing path.
 int64_t free_bytes(const std::string& path);
 /// Error::kData "<what> needs 3.2 GiB, <path> has 1.0 GiB free" unless `bytes` fit.

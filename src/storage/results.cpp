@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <variant>
 
 #include "storage/atomic_file.hpp"
@@ -33,7 +34,8 @@ const Column kColumns[] = {{"experiment", &ResultRow::experiment},
                            {"convention", &ResultRow::convention},
                            {"fidelity", &ResultRow::fidelity},
                            {"value", &ResultRow::value},
-                           {"n", &ResultRow::n}};
+                           {"n", &ResultRow::n},
+                           {"evaluation", &ResultRow::evaluation}};
 
 std::string field_text(const std::string& value) { return value; }
 std::string field_text(int64_t value) { return fmt::format("{}", value); }
@@ -60,6 +62,8 @@ const std::vector<std::string>& result_columns() {
   return names;
 }
 
+bool is_later_column(const std::string& name) { return name == "evaluation"; }
+
 void write_results(const std::string& path, const std::vector<ResultRow>& rows) {
   std::string text = csv_line(result_columns());
   for (const auto& row : rows) {
@@ -76,12 +80,13 @@ std::vector<ResultRow> read_results(const std::string& path) {
   const auto records = parse_csv(read_text(path), path);
   DISSENT_CHECK(!records.empty(), kData, "{}: empty, expected a header line", path);
   const auto& header = records[0].fields;
+  constexpr size_t kNowhere = std::numeric_limits<size_t>::max();
   std::vector<size_t> places;  // of each column in the file
   for (const auto& column : kColumns) {
     const auto at = std::find(header.begin(), header.end(), column.name);
-    DISSENT_CHECK(at != header.end(), kData, "{}:{}: no column '{}' in the header", path,
-                  records[0].line, column.name);
-    places.push_back(at - header.begin());
+    DISSENT_CHECK(at != header.end() || is_later_column(column.name), kData,
+                  "{}:{}: no column '{}' in the header", path, records[0].line, column.name);
+    places.push_back(at == header.end() ? kNowhere : at - header.begin());
   }
   std::vector<ResultRow> rows;
   for (size_t i = 1; i < records.size(); ++i) {
@@ -91,6 +96,7 @@ std::vector<ResultRow> read_results(const std::string& path) {
                   header.size());
     ResultRow row;
     for (size_t c = 0; c < places.size(); ++c) {
+      if (places[c] == kNowhere) continue;
       const std::string place =
           fmt::format("{}:{}: column {}", path, record.line, kColumns[c].name);
       std::visit([&](auto member) { parse_field(row.*member, record.fields[places[c]], place); },

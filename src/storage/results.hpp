@@ -7,7 +7,7 @@ namespace dissent {
 
 /// One value of one metric: a row of a results file (docs: Results). Texts may be empty.
 struct ResultRow {
-  std::string experiment;
+  std::string experiment;  ///< of the training
   std::string run;
   std::string config_hash;
   int64_t seed = 0;
@@ -22,7 +22,8 @@ struct ResultRow {
   std::string convention;
   std::string fidelity;
   double value = 0;
-  int64_t n = 0;  ///< samples behind the value
+  int64_t n = 0;                ///< samples behind the value
+  std::string evaluation = {};  ///< evaluate.experiment
   bool operator==(const ResultRow&) const = default;
 };
 
@@ -31,8 +32,10 @@ const std::vector<std::string>& result_columns();
 /// Writes header and rows whole and renames (a reader sees the old file or the new one). One rank
 /// only. Error::kData: folder missing, disk full.
 void write_results(const std::string& path, const std::vector<ResultRow>& rows);
-/// Columns may come in any order; all have to be there. Error::kData naming path, line, column and
-/// what was found.
+/// Whether result files of earlier versions, in which it would be empty, lack this column.
+bool is_later_column(const std::string& name);
+/// Columns may come in any order; all but later ones have to be there. Error::kData naming path,
+/// line, column and what was found.
 std::vector<ResultRow> read_results(const std::string& path);
 
 }  // namespace dissent

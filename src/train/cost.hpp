@@ -13,6 +13,10 @@
 
 namespace dissent {
 
+/// What `dissent plan` says of training.precision = "f64".
+inline constexpr const char* kF64Note =
+    "f64: this is the cost in f32; weights, messages and products take about twice as much";
+
 // What a training costs, from shapes alone: bytes of memory, storage and messages, operations, and
 // the waves that keep ranks busy. No data is needed. A "pair" below is a (step, active member)
 // whose member a rank holds: the unit of work of train/stepper.hpp. Values are f32.

@@ -36,6 +36,7 @@ struct RunContext {
   uint64_t seed = 0;
   bool show_progress = false;
   at::Device device = at::kCPU;  ///< where the members live and learn
+  int64_t trace = 0;             ///< updates to write into trace.h5 (train/trace.hpp); 0: none
   std::function<void()> after_epoch =
       {};  ///< called by the first rank once an epoch is in train.csv
 };

@@ -41,8 +41,9 @@ HeadTrainer::HeadTrainer(const TrainConfig& config, TrainData& data, Grid& grid,
   const Part part = part_of(config.ensemble.members, grid.shape.members, grid.member_part);
   objective_ = objective_options(config);
   state_.losses = static_cast<int64_t>(objective_.terms.size());
-  members_ = make_members(std::move(head), config.ensemble.members, part, context_.seed, at::kFloat,
-                          context_.device);
+  members_ = make_members(std::move(head), config.ensemble.members, part, context_.seed,
+                          parameter_type(config.training.precision), context_.device);
+  if (context_.trace > 0) start_trace();
 }
 
 HeadTrainer::~HeadTrainer() { grid_.run->wait_settings().while_waiting = {}; }
@@ -88,8 +89,45 @@ bool HeadTrainer::train(bool resume) {
     DISSENT_FAIL(kComm, "{}; {}", error.what(), silent_ranks(context_.folder, grid_.run->size()));
   }
   progress_->finish();
+  if (trace_) trace_->finish([this] { return weights(); });
   write_checkpoint("checkpoint.h5");
   return true;
+}
+
+NamedTensors HeadTrainer::weights() const {
+  NamedTensors tensors;
+  add_stack(tensors, "members/", members_.values, members_.head->layout());
+  return tensors;
+}
+
+void HeadTrainer::start_trace() {
+  std::vector<std::string> names;
+  for (const auto& term : objective_.terms) names.push_back(term.name);
+  const int64_t rows = plan_.batch_size * (plan_.unlabelled_rows > 0 ? 2 : 1);
+  trace_ = std::make_unique<TraceWriter>(context_, "heads", names, context_.trace,
+                                         rows * (data_.dim * members_.values.element_size() +
+                                                 2 * static_cast<int64_t>(sizeof(int64_t))),
+                                         weights());
+}
+
+void HeadTrainer::trace(const StepInput& input, const StepResult& result) {
+  const auto numbers = [](const std::vector<int64_t>& values) {
+    return at::tensor(values, at::kLong);
+  };
+  const Step& step = *input.step;
+  TraceStep entry{.epoch = step.epoch,
+                  .step = step.index,
+                  .learning_rate = input.learning_rate,
+                  .update = update_members() && !result.skipped,
+                  .drawn = step.drawn,
+                  .losses = result.losses,
+                  .tensors = {{"rows", numbers(step.rows)},
+                              {"active", numbers(step.active)},
+                              {"labels", input.labels},
+                              {"x", input.x}}};
+  if (!step.unlabelled_rows.empty())
+    entry.tensors.emplace_back("unlabelled_rows", numbers(step.unlabelled_rows));
+  trace_->add(entry, [this] { return weights(); });
 }
 
 // What this rank asks of the others with the next wave: every rank may fail or be told to stop, the
@@ -146,7 +184,8 @@ bool HeadTrainer::run_epoch() {
 // then under way.
 void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, int64_t end,
                             Request& pending) {
-  WavePlanner planner(steps, state_.step, end, config_.training.look_ahead);
+  // A trace has the steps in their order. Waves change no bit.
+  WavePlanner planner(steps, state_.step, end, trace_ ? 1 : config_.training.look_ahead);
   int64_t rows_done = state_.epoch * plan_.rows_per_pass + state_.step * plan_.batch_size;
   for (auto wave = planner.next(); !wave.empty(); wave = planner.next()) {
     std::vector<StepInput> inputs;
@@ -161,6 +200,8 @@ void HeadTrainer::run_steps(const std::vector<Step>& steps, int64_t pass, int64_
     const auto results = stepper_->run(inputs, updating_epoch(), update_members(), own_request());
     for (size_t i = 0; i < wave.size(); ++i)
       if (results[i].known) record(wave[i], steps[wave[i]].active, results[i], rows_done);
+    for (size_t i = 0; trace_ && !stepper_->failure() && i < wave.size(); ++i)
+      if (trace_->wants_more()) trace(inputs[i], results[i]);
     for (const auto& late : stepper_->late_results(false))
       record(late.step, late.active, late.result, rows_done);
     if (stepper_->agreed() > pending) {
@@ -222,13 +263,14 @@ void HeadTrainer::load_batch(const Step& step, int64_t pass, StepInput& input) c
   for (const int64_t row : step.rows) rows.push_back(pass * plan_.rows_per_pass + row);
   input.labels = data_.train.take_labels(rows);
   const Part part = part_of(static_cast<int64_t>(rows.size()), grid_.shape.data, grid_.data_part);
-  input.x = data_.train.take(std::span(rows).subspan(part.first, part.count));
+  input.x = data_.train.take(std::span(rows).subspan(part.first, part.count))
+                .to(members_.values.scalar_type());
   if (step.unlabelled_rows.empty()) return;
   const Part extra =
       part_of(static_cast<int64_t>(step.unlabelled_rows.size()), grid_.shape.data, grid_.data_part);
   const auto unlabelled =
       data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count));
-  input.x = at::cat({input.x, unlabelled.to(input.x.device())});
+  input.x = at::cat({input.x, unlabelled.to(input.x.options())});
 }
 
 void HeadTrainer::finish_epoch(const std::vector<Step>& steps) {
@@ -279,9 +321,10 @@ void HeadTrainer::validate(EpochRecord& record) {
     for (int64_t row = b * block; row < std::min(rows, (b + 1) * block); ++row)
       positions.push_back(row);
     const auto count = static_cast<int64_t>(positions.size());
-    const auto x = data_.validation->take(positions).to(context_.device);
+    const auto x = data_.validation->take(positions).to(members_.values.options());
     const auto labels = data_.validation->take_labels(positions);
-    auto local = at::empty({members_.count(), count, data_.classes}, at::kFloat);
+    auto local = at::empty({members_.count(), count, data_.classes},
+                           at::TensorOptions().dtype(members_.values.scalar_type()));
     parallel_tasks(members_.count(), [&](int64_t i) {
       local[i].copy_(members_.head->forward(members_.values[i], x, nullptr));
     });

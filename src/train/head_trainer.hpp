@@ -11,6 +11,7 @@
 #include "train/epoch_record.hpp"
 #include "train/options.hpp"
 #include "train/plan.hpp"
+#include "train/trace.hpp"
 #include "train/train_rows.hpp"
 #include "train/wave_runner.hpp"
 
@@ -28,6 +29,10 @@ struct TrainData {
   /// Frees the shared memory. Collective over the node.
   void close();
 };
+
+/// Opens what [data] names and checks it, but for the features themselves: rows, dimensions,
+/// labels, networks, the subset. Error::kData. Not collective.
+void check_train_caches(const CacheDataOptions& options);
 
 /// Opens, checks (rows, dimensions, labels, finite values) and loads what [data] names.
 /// Error::kData, the same on every rank. Collective over world and node. run_node: the ranks of
@@ -78,6 +83,9 @@ class HeadTrainer {
   void raise_failure();
   void write_checkpoint(const std::string& name);
   void write_log();
+  NamedTensors weights() const;
+  void start_trace();
+  void trace(const StepInput& input, const StepResult& result);
 
   const TrainConfig& config_;
   TrainData& data_;
@@ -90,6 +98,7 @@ class HeadTrainer {
   std::unique_ptr<WaveRunner> stepper_;
   std::unique_ptr<class Heartbeat> heartbeat_;
   std::unique_ptr<class ProgressBar> progress_;
+  std::unique_ptr<TraceWriter> trace_;
   RunState state_;
   ObjectiveOptions objective_;
   at::Tensor table_;  ///< [steps of the epoch, columns] f64: this rank's rows, zeros elsewhere

@@ -142,8 +142,9 @@ const TableSpec& image_training_table() {
                   {.meaning = "batches whose mean gradient makes one update", .min = 1})
           .option("precision", &T::precision,
                   {.meaning = "of the products; f16 scales the loss and needs a GPU. Parameters, "
-                              "optimiser state and losses are f32",
-                   .choices = {"f32", "bf16", "f16"}})
+                              "optimiser state and losses are f32; f64: all of it, on CPUs only, "
+                              "to compare with other programs (pixels are made in f32)",
+                   .choices = {"f32", "bf16", "f16", "f64"}})
           .option(
               "ema_decay", &T::ema_decay,
               {.meaning =
@@ -187,17 +188,23 @@ void add_conflicts(const ImageTrainConfig& c,
       "expected true: the heads of a multihead network see the same images");
   add(c.training.precision == "f16" && c.runtime.device == "cpu", "training.precision",
       "\"f16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+  add(c.training.precision == "f64" && c.runtime.device == "cuda", "training.precision", kF64OnGpu);
   add(c.training.ema_decay >= 1, "training.ema_decay",
       "expected less than 1: the average would never move");
 }
 
-TransformedSet open_set(const ImageSetOptions& set, const ImageTrainDataOptions& data) {
+ImageDataOptions data_of(const ImageSetOptions& set, const ImageTrainDataOptions& data) {
   ImageDataOptions options;
   const bool same = set.dataset.empty() || set.dataset == data.dataset;
   options.dataset = set.dataset.empty() ? data.dataset : set.dataset;
   options.root = set.root.empty() && same ? data.root : set.root;
   options.split = set.split;
   options.list = set.list;
+  return options;
+}
+
+TransformedSet open_set(const ImageSetOptions& set, const ImageTrainDataOptions& data) {
+  const auto options = data_of(set, data);
   const std::string transform =
       set.transform == "auto" ? test_transform(data.transform) : set.transform;
   return {rows_of_source(open_image_source(options), set.rows), find_transform(transform).options};
@@ -276,6 +283,14 @@ std::shared_ptr<const ImageNetwork> image_network(const ImageTrainConfig& c, int
   options.image_size = find_transform(c.data.transform).options.size;
   options.heads = c.ensemble.members;
   return make_image_network(c.ensemble.model, options);
+}
+
+std::vector<std::pair<std::string, ImageDataOptions>> image_sets(const ImageTrainConfig& c) {
+  std::vector<std::pair<std::string, ImageDataOptions>> sets{
+      {"data", data_of(set_of(c.data), c.data)}};
+  if (c.with_validation) sets.emplace_back("validation", data_of(set_of(c.validation), c.data));
+  if (c.with_unlabelled) sets.emplace_back("unlabelled", data_of(set_of(c.unlabelled), c.data));
+  return sets;
 }
 
 ImageTrainData open_image_train_data(const ImageTrainConfig& c) {

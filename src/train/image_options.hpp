@@ -2,6 +2,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/grid.hpp"
@@ -134,6 +135,8 @@ struct ImageTrainData {
   int64_t classes = 0;
   std::string identity;  ///< what the sets hold, wherever they lie
 };
+/// The sets as they are opened, by table: data, validation, unlabelled, those that there are.
+std::vector<std::pair<std::string, ImageDataOptions>> image_sets(const ImageTrainConfig& config);
 /// Error::kUsage, kData: see open_image_source; labels that are unknown or beyond the training
 /// set's classes. Not collective.
 ImageTrainData open_image_train_data(const ImageTrainConfig& config);

@@ -102,7 +102,7 @@ ImageTrainer::ImageTrainer(const ImageTrainConfig& config, const ImageTrainData&
   members_ =
       make_image_members(network, config.ensemble.members,
                          part_of(config.ensemble.members, grid.shape.members, grid.member_part),
-                         context_.seed, at::kFloat, context_.device);
+                         context_.seed, parameter_type(config.training.precision), context_.device);
   if (!config.ensemble.weights.empty()) {
     auto flat = members_.values[0].cpu(), buffers = members_.buffers[0].cpu();
     load_weights(*network, flat, buffers, read_state_dict(config.ensemble.weights), {},
@@ -112,7 +112,8 @@ ImageTrainer::ImageTrainer(const ImageTrainConfig& config, const ImageTrainData&
   }
   if (const auto* dice = dice_options_of(objective_)) {
     auto parameters = losses::make_dice_discriminator(data.classes, network->feature_dim(),
-                                                      context_.seed ^ kDiscriminatorSeed, *dice);
+                                                      context_.seed ^ kDiscriminatorSeed, *dice,
+                                                      members_.values.scalar_type());
     for (auto& parameter : parameters) parameter = parameter.to(context_.device);
     discriminator_ = std::make_unique<Discriminator>(
         std::move(parameters), *dice, config.discriminator,
@@ -122,6 +123,7 @@ ImageTrainer::ImageTrainer(const ImageTrainConfig& config, const ImageTrainData&
   state_.losses = static_cast<int64_t>(objective_.terms.size());
   loader_ = std::make_unique<ImageLoader>(ImageLoaderOptions{
       .workers = config.data.workers, .skip_damaged = config.data.on_damaged == "skip"});
+  if (context_.trace > 0) start_trace();
 }
 
 ImageTrainer::~ImageTrainer() { grid_.run->wait_settings().while_waiting = {}; }
@@ -133,7 +135,7 @@ bool ImageTrainer::train(bool resume) {
   ImageStepOptions options{.clip_norm = config_.training.clip_norm,
                            .skip_not_finite = config_.training.on_nan == "skip_step"};
   options.synchronised_batch_norm = config_.training.batch_norm == "synchronised";
-  if (config_.training.precision != "f32")
+  if (config_.training.precision == "bf16" || config_.training.precision == "f16")
     options.compute = config_.training.precision == "bf16" ? at::kBFloat16 : at::kHalf;
   stepper_ =
       std::make_unique<ImageStepper>(members_, objective_, options, grid_, discriminator_.get());
@@ -168,6 +170,7 @@ bool ImageTrainer::train(bool resume) {
     DISSENT_FAIL(kComm, "{}; {}", error.what(), silent_ranks(context_.folder, grid_.run->size()));
   }
   progress_->finish();
+  if (trace_) trace_->finish([this] { return weights(); });
   if (loader_->damaged() > 0) spdlog::warn("event=damaged_images count={}", loader_->damaged());
   write_checkpoint("checkpoint.h5");
   return true;
@@ -222,7 +225,7 @@ ImageStepInput ImageTrainer::receive(Pending& pending) const {
     auto batch = future.get();
     if (grid_.shape.data == 1)
       total = batch.x.size(0);  // damaged images are left out, by every rank that sees the batch
-    return ImageRows{batch.x.to(context_.device),
+    return ImageRows{batch.x.to(members_.values.options()),
                      labelled ? batch.labels.to(context_.device) : at::Tensor(), total};
   };
   for (size_t i = 0; i < pending.own.size(); ++i)
@@ -272,6 +275,7 @@ void ImageTrainer::train_step(const ImageEpoch& epoch, int64_t step, Request& pe
                 last = std::min(first + plan_.accumulation, epoch.batches());
   auto row = table_[step];
   heartbeat_->beat("training", state_.epoch, step);
+  std::vector<TraceStep> traced;
   for (int64_t batch = first; batch < last; ++batch) {
     prefetch(epoch);
     auto present = std::move(pending_.front());
@@ -283,18 +287,100 @@ void ImageTrainer::train_step(const ImageEpoch& epoch, int64_t step, Request& pe
     else
       agree(*grid_.run, [&] { input = receive(present); });
     if (config_.data.workers > 0) prefetch(epoch);
-    stepper_->accumulate(input, 1.0 / static_cast<double>(last - first),
-                         row.narrow(0, 1, stepper_->columns()));
+    const double share = 1.0 / static_cast<double>(last - first);
+    const auto figures = row.narrow(0, 1, stepper_->columns());
+    const auto before = trace_ ? figures.clone() : at::Tensor();
+    stepper_->accumulate(input, share, figures);
+    if (trace_ && trace_->wants_more())
+      traced.push_back(
+          trace_step(epoch, input, share, stepper_->term_values((figures - before) / share)));
   }
-  const auto outcome =
-      stepper_->update(*optimizer_, schedule_->rate(state_.epoch, last - 1), own_request());
+  const double rate = schedule_->rate(state_.epoch, last - 1);
+  const auto outcome = stepper_->update(*optimizer_, rate, own_request());
   if (outcome.skipped && grid_.run->rank() == 0) row[0] = 1;
   if (!outcome.skipped) average_weights();
+  for (size_t i = 0; i < traced.size(); ++i) {
+    traced[i].learning_rate = rate;
+    traced[i].ends = i + 1 == traced.size();
+    traced[i].update = traced[i].ends && !outcome.skipped;
+    trace_->add(traced[i], [this] { return weights(); });
+  }
   pending = std::max(pending, outcome.agreed);
   const int64_t images = state_.epoch * plan_.rows + std::min(last * plan_.batch_size, plan_.rows);
   progress_->update(
       images, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, step, epoch.steps(),
                           stepper_->term_values(row.narrow(0, 1, stepper_->columns()))[0]));
+}
+
+NamedTensors ImageTrainer::weights() const {
+  NamedTensors tensors;
+  add_stack(tensors, "members/", members_.values, members_.network->layout());
+  add_stack(tensors, "buffers/", members_.buffers, members_.network->buffer_layout());
+  for (size_t i = 0; discriminator_ && i < discriminator_->parameters().size(); ++i)
+    tensors.emplace_back(fmt::format("discriminator/{}", i), discriminator_->parameters()[i]);
+  return tensors;
+}
+
+void ImageTrainer::start_trace() {
+  DISSENT_CHECK(config_.data.on_damaged == "error", kUsage,
+                "--trace: expected data.on_damaged = \"error\", found \"{}\": rows of a trace are "
+                "those that were asked for",
+                config_.data.on_damaged);
+  std::vector<std::string> names;
+  for (const auto& term : objective_.terms) names.push_back(term.name);
+  const int64_t size = data_.train.transform.size,
+                image = 3 * size * size * members_.values.element_size() +
+                        8 * static_cast<int64_t>(sizeof(int64_t)),
+                own = plan_.same_batch ? 1 : members_.networks();
+  trace_ = std::make_unique<TraceWriter>(
+      context_, "images", names, context_.trace,
+      plan_.accumulation * image *
+          (own * plan_.batch_size + (data_.unlabelled ? plan_.unlabelled_batch : 0)),
+      weights());
+}
+
+// The draws of rows' transforms, [b, 5] i64: top, left, height and width of the window, whether it
+// is mirrored.
+at::Tensor ImageTrainer::draws_of(const TransformedSet& set, const std::vector<int64_t>& rows,
+                                  uint64_t stream) const {
+  std::vector<int64_t> numbers;
+  for (const int64_t row : rows) {
+    const auto image = set.source->image(row);
+    const auto draws =
+        draw_transform(set.transform, image.size(0), image.size(1),
+                       Random(context_.seed, Purpose::kCrop, stream, static_cast<uint64_t>(row)));
+    const bool resized = set.transform.kind == TransformOptions::Kind::kResizedCrop;
+    numbers.insert(numbers.end(),
+                   {draws.top, draws.left, resized ? draws.height : set.transform.size,
+                    resized ? draws.width : set.transform.size, int64_t{draws.flip}});
+  }
+  return at::tensor(numbers, at::kLong).view({-1, 5});
+}
+
+TraceStep ImageTrainer::trace_step(const ImageEpoch& epoch, const ImageStepInput& input,
+                                   double share, std::vector<double> losses) const {
+  TraceStep step{.epoch = input.epoch,
+                 .step = input.batch,
+                 .share = share,
+                 .drawn = input.drawn,
+                 .losses = std::move(losses)};
+  const auto add = [&](const std::string& group, const TransformedSet& set, const ImageRows& batch,
+                       const std::vector<int64_t>& rows, uint64_t stream) {
+    step.tensors.emplace_back(group + "/rows", at::tensor(rows, at::kLong));
+    step.tensors.emplace_back(group + "/x", batch.x);
+    if (batch.labels.defined()) step.tensors.emplace_back(group + "/labels", batch.labels);
+    if (set.transform.kind != TransformOptions::Kind::kCenterCrop)
+      step.tensors.emplace_back(group + "/draws", draws_of(set, rows, stream));
+  };
+  for (size_t i = 0; i < input.own.size(); ++i) {
+    const int64_t member = plan_.same_batch ? 0 : members_.first + static_cast<int64_t>(i);
+    add(fmt::format("own/{}", member), data_.train, input.own[i], epoch.rows(member, input.batch),
+        epoch.stream(member));
+  }
+  if (data_.unlabelled && input.diversity.x.defined())
+    add("unlabelled", *data_.unlabelled, input.diversity, epoch.unlabelled_rows(input.batch),
+        epoch.unlabelled_stream());
+  return step;
 }
 
 void ImageTrainer::average_weights() {
@@ -361,10 +447,11 @@ void ImageTrainer::validate(EpochRecord& record) {
     ImageBatch batch;
     agree(*grid_.members, [&] { batch = next.get(); });
     if (b + grid_.shape.data < blocks) next = ask_for(b + grid_.shape.data);
-    const auto x = batch.x.to(context_.device);
+    const auto x = batch.x.to(members_.values.options());
     const int64_t count = x.size(0);
     if (count == 0) continue;
-    auto local = at::empty({members_.count(), count, data_.classes}, at::kFloat);
+    auto local = at::empty({members_.count(), count, data_.classes},
+                           at::TensorOptions().dtype(members_.values.scalar_type()));
     each_network(members_, [&](int64_t i) {
       const at::NoGradGuard no_graph_here;
       const auto out = members_.network->forward(unpack(weights[i], members_.network->layout()),

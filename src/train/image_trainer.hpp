@@ -11,6 +11,7 @@
 #include "train/image_checkpoint.hpp"
 #include "train/image_options.hpp"
 #include "train/image_stepper.hpp"
+#include "train/trace.hpp"
 
 namespace dissent {
 
@@ -43,6 +44,12 @@ class ImageTrainer {
   void average_weights();
   void write_checkpoint(const std::string& name);
   void write_log();
+  NamedTensors weights() const;
+  void start_trace();
+  at::Tensor draws_of(const TransformedSet& set, const std::vector<int64_t>& rows,
+                      uint64_t stream) const;
+  TraceStep trace_step(const ImageEpoch& epoch, const ImageStepInput& input, double share,
+                       std::vector<double> losses) const;
 
   const ImageTrainConfig& config_;
   const ImageTrainData& data_;
@@ -59,6 +66,7 @@ class ImageTrainer {
   std::unique_ptr<ImageLoader> loader_;
   std::unique_ptr<class Heartbeat> heartbeat_;
   std::unique_ptr<class ProgressBar> progress_;
+  std::unique_ptr<TraceWriter> trace_;
   ImageRunState state_;
   at::Tensor table_;  ///< [steps of the epoch, 1 + columns] f64: skipped, then the stepper's
                       ///< figures; this rank's share

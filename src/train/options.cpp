@@ -213,8 +213,9 @@ const TableSpec& training_table() {
                .min = 0})
           .option("precision", &T::precision,
                   {.meaning = "of the products; bf16 needs runtime.device = \"cuda\". Parameters, "
-                              "optimiser state and losses are f32",
-                   .choices = {"f32", "bf16"}});
+                              "optimiser state and losses are f32; f64: all of it, on CPUs only, "
+                              "to compare with other programs",
+                   .choices = {"f32", "bf16", "f64"}});
   return table;
 }
 
@@ -292,6 +293,7 @@ std::vector<Conflict> conflicts(const TrainConfig& c) {
   add_loss_conflicts(c, add);
   add(c.training.precision == "bf16" && c.runtime.device == "cpu", "training.precision",
       "\"bf16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+  add(c.training.precision == "f64" && c.runtime.device == "cuda", "training.precision", kF64OnGpu);
   add(c.data.residency == "device" && c.runtime.device == "cpu", "data.residency",
       "\"device\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
   add(c.optimizer.nesterov && (c.optimizer.name != "sgd" || c.optimizer.momentum == 0),
@@ -300,6 +302,10 @@ std::vector<Conflict> conflicts(const TrainConfig& c) {
           c.schedule.warmup_epochs > static_cast<double>(c.training.epochs),
       "schedule.warmup_epochs", "is longer than the training");
   return found;
+}
+
+at::ScalarType parameter_type(const std::string& precision) {
+  return precision == "f64" ? at::kDouble : at::kFloat;
 }
 
 ObjectiveOptions objective_options(const TrainConfig& c) {

@@ -125,6 +125,12 @@ struct Conflict {
 /// All of them, in the order of the tables.
 std::vector<Conflict> conflicts(const TrainConfig& config);
 
+/// What is wrong with training.precision = "f64" on a GPU.
+inline constexpr const char* kF64OnGpu =
+    "\"f64\" is computed on CPUs only: it cannot go with a GPU (runtime.device = \"cpu\")";
+/// The dtype of parameters, optimiser state and losses at a training.precision: f64, else f32.
+at::ScalarType parameter_type(const std::string& precision);
+
 /// The objective that the loss tables describe.
 ObjectiveOptions objective_options(const TrainConfig& config);
 

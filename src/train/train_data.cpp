@@ -7,13 +7,10 @@
 namespace dissent {
 namespace {
 
-FeatureCache open_checked(Communicator& world, const std::string& path, const char* key) {
-  std::optional<FeatureCache> cache;
-  agree(world, [&] {
-    cache.emplace(FeatureCache::open(staged_path(path)));
-    DISSENT_CHECK(cache->rows() > 0, kData, "{}: {} has no rows", key, path);
-  });
-  return std::move(*cache);
+FeatureCache open_checked(const std::string& path, const char* key) {
+  auto cache = FeatureCache::open(staged_path(path));
+  DISSENT_CHECK(cache.rows() > 0, kData, "{}: {} has no rows", key, path);
+  return cache;
 }
 
 // Heads read the features of one network; nothing is known of a SED file's or of pixels.
@@ -23,6 +20,39 @@ void check_same_network(const FeatureCache& train, const FeatureCache& other) {
                     (here.weights == there.weights && here.trunk == there.trunk),
                 kData, "{} has features of {} with the weights {}, {} of {} with {}", other.path(),
                 there.trunk, there.weights, train.path(), here.trunk, here.weights);
+}
+
+// What [data] names, open.
+struct TrainCaches {
+  FeatureCache train;
+  std::optional<FeatureCache> validation, unlabelled;
+  RowSelection selection;
+};
+
+TrainCaches open_caches(const CacheDataOptions& options) {
+  TrainCaches caches{open_checked(options.train, "data.train"), {}, {}, {}};
+  if (!options.validation.empty())
+    caches.validation.emplace(open_checked(options.validation, "data.validation"));
+  if (!options.unlabelled.empty())
+    caches.unlabelled.emplace(open_checked(options.unlabelled, "data.unlabelled"));
+  const auto& train = caches.train;
+  const int64_t classes = train.classes(), dim = train.dim();
+  DISSENT_CHECK(classes >= 1, kData, "data.train: {} has no labelled rows: every label is -1",
+                options.train);
+  train.check_labels(classes, false);
+  for (const auto* other : {&caches.validation, &caches.unlabelled}) {
+    if (!*other) continue;
+    DISSENT_CHECK((*other)->dim() == dim, kData, "{} has {} features a row, {} has {}",
+                  (*other)->path(), (*other)->dim(), options.train, dim);
+    check_same_network(train, **other);
+  }
+  if (caches.validation) caches.validation->check_labels(classes, false);
+  const auto subset =
+      options.subset.empty()
+          ? std::nullopt
+          : std::optional(read_row_subset(options.subset, options.subset_complement));
+  caches.selection = select_rows(train, 0, train.passes(), subset);
+  return caches;
 }
 
 // Shape and shard checksums of a cache; a SED file has none of the latter.
@@ -43,34 +73,14 @@ void TrainData::close() {
   if (unlabelled) unlabelled->close();
 }
 
+void check_train_caches(const CacheDataOptions& options) { open_caches(options); }
+
 TrainData load_train_data(Communicator& world, Communicator& node, Communicator& run_node,
                           const CacheDataOptions& options, at::Device device) {
-  const auto train = open_checked(world, options.train, "data.train");
-  const int64_t classes = train.classes(), dim = train.dim();
-  std::optional<FeatureCache> validation, unlabelled;
-  if (!options.validation.empty())
-    validation.emplace(open_checked(world, options.validation, "data.validation"));
-  if (!options.unlabelled.empty())
-    unlabelled.emplace(open_checked(world, options.unlabelled, "data.unlabelled"));
-  RowSelection selection;
-  agree(world, [&] {
-    DISSENT_CHECK(classes >= 1, kData, "data.train: {} has no labelled rows: every label is -1",
-                  options.train);
-    train.check_labels(classes, false);
-    for (const auto* other : {&validation, &unlabelled}) {
-      if (!*other) continue;
-      DISSENT_CHECK((*other)->dim() == dim, kData, "{} has {} features a row, {} has {}",
-                    (*other)->path(), (*other)->dim(), options.train, dim);
-      check_same_network(train, **other);
-    }
-    if (validation) validation->check_labels(classes, false);
-    const auto subset =
-        options.subset.empty()
-            ? std::nullopt
-            : std::optional(read_row_subset(options.subset, options.subset_complement));
-    selection = select_rows(train, 0, train.passes(), subset);
-  });
-  TrainData data{{}, {}, {}, dim, classes, identity_of("train", train)};
+  std::optional<TrainCaches> caches;
+  agree(world, [&] { caches.emplace(open_caches(options)); });
+  const auto& [train, validation, unlabelled, selection] = *caches;
+  TrainData data{{}, {}, {}, train.dim(), train.classes(), identity_of("train", train)};
   if (unlabelled) data.identity += ", " + identity_of("unlabelled", *unlabelled);
   agree_beyond(world, node, [&] {
     data.train = TrainRows::load(node, run_node, train, selection, options, device);

@@ -14,7 +14,7 @@ run_program 1
 expect_exit 2
 expect_text "usage: [mpirun -n RANKS] dissent VERB [options]"
 well 1 --help
-expect_text "usage: [mpirun -n RANKS] dissent VERB [options]" "75 stopped on a signal"
+expect_text "usage: [mpirun -n RANKS] dissent VERB [options]" "stopped on a signal with a checkpoint written"
 for verb in train:CONFIG plan:CONFIG cache:CONFIG evaluate:CONFIG config:VERB inspect:FILE... verify:FILE... tables:FILE... 'plot:KIND FILE...'; do
   well 1 "${verb%:*}" --help
   expect_text "usage: dissent ${verb%:*} [options] ${verb#*:}" "--help"
@@ -106,10 +106,10 @@ refused 1 2 'syntax.toml:2:1: ' -- train syntax.toml
 printf 'include = ["other.toml"]\n' > include.toml
 refused 1 2 'include.toml:1:12: include: cannot read other.toml: No such file or directory' -- train include.toml
 
-# The pages of all keys, losses, scores and metrics are the program's.
+# The pages of all keys, losses, scores, metrics and exit codes are the program's.
 mkdir "$work/docs"
 "$source_dir/scripts/generate_docs" "$program" "$work/docs"
-for page in configuration losses scores metrics; do
+for page in configuration losses scores metrics exit_codes; do
   cmp -s "$work/docs/$page.md" "$source_dir/docs/$page.md" || failed "docs/$page.md is out of date: run scripts/generate_docs"
 done
 finish

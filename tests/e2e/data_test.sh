@@ -62,6 +62,14 @@ printf 'train/ant/a.JPEG 0\ntrain/cat/jpeg_444.jpg 1\ntrain/cat/png_rgb.png 1\n'
 well 1 imglist photos/train/ant photos/train/cat --label -1 --output unknown.txt
 expect_text "images=3"
 [ "$(sort -u <(cut -d' ' -f2 unknown.txt))" = -1 ] || failed "labels of unknown.txt"
+# The class in the file's name, as model-vs-human has it.
+mkdir -p human/session-1
+cp photos/train/cat/jpeg_444.jpg human/session-1/0001_sty_dnn_0_boat_10_cat.jpg
+cp photos/train/cat/png_rgb.png human/session-1/0002_sty_dnn_0_bear_07_truck.png
+well 1 imglist human --root human --class-field 5 --output human.txt
+printf 'session-1/0002_sty_dnn_0_bear_07_truck.png 0\nsession-1/0001_sty_dnn_0_boat_10_cat.jpg 1\n' | diff - human.txt > out || failed "the list by parts of names"
+refused 1 3 "expected its class as part 9 of its name" "found 7 parts" -- imglist human --class-field 9 --output none.txt
+refused 1 2 "--class-field: expected 1 or more, found -1" -- imglist human --class-field -1 --output none.txt
 refused 2 3 "photos/none: no such folder" -- imglist photos/none --output none.txt
 refused 1 3 "photos/train/ant/a.JPEG: in no subfolder" -- imglist photos/train/ant --output none.txt
 refused 1 2 "--output: expected the file of the list" -- imglist photos/train

@@ -188,11 +188,26 @@ severity = 5
 TOML
 refused 1 3 "resnet-none" -- evaluate evaluate.toml --quiet
 sed -i 's/, "resnet-none[^]]*//' evaluate.toml
+refused 2 2 'runtime.device: "cuda": evaluation computes on CPUs: expected "cpu" or "auto"' -- evaluate evaluate.toml --set runtime.device=cuda
+refused 1 2 "evaluate.sets[2].as_stored" "expected a corruption, found none" -- evaluate <(sed '/^corruption/d; /^severity/s/.*/as_stored = true/' evaluate.toml)
 well 1 evaluate evaluate.toml --quiet
 mv evaluated evaluated-1
 well 3 evaluate evaluate.toml --quiet
 for file in evaluated-1/*; do expect_same "$file" "evaluated/$(basename "$file")"; done
 expect_text "accuracy noise" "auroc energy noise"
+
+# The temperature of the corrupted set from validation images with the same corruption; nothing else changes.
+{ cat evaluate.toml; printf 'calibration = "noisy"\n[[evaluate.sets]]\nname = "noisy"\nrole = "calibration"\ndataset = "mnist"\nroot = "images"\nrows = "110:"\n'
+  printf 'corruption = "gaussian_noise"\nseverity = 5\n'; } > calibrated.toml
+well 1 evaluate calibrated.toml --quiet --set evaluate.output=calibrated
+# value FOLDER SET SCORE METRIC: that row of the ensemble of gradcam.
+value() { grep ",cross_entropy+gradcam,[0-9]*,ensemble,$2,.*,$3,$4," "$1"/*[0-9a-f].csv | cut -d, -f15; }
+for figure in "mnist temperature" "mnist" "noise"; do
+  IFS=' ' read -r set score <<<"$figure"
+  [ -n "$(value evaluated "$set" "$score" nll)" ] || failed "no NLL of $figure"
+  [ "$(value evaluated "$set" "$score" nll)" = "$(value calibrated "$set" "$score" nll)" ] || failed "another calibration changes $figure"
+done
+[ "$(value evaluated noise temperature nll)" != "$(value calibrated noise temperature nll)" ] || failed "the calibration set is not read"
 
 # Figures, differences between methods, diversity and saliency: rows and files have the same bytes for any number of ranks, and are drawn.
 sed -e 's/^runs = .*/runs = ["gradcam-1\/results\/images\/seed-3", "dice-1\/results\/images\/seed-3"]/' \

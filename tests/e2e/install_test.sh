@@ -49,7 +49,7 @@ says "usage: "
 well dissent config train
 well dissent doctor --folder .
 well mpirun --oversubscribe -n 2 dissent doctor --folder .
-well dissent jobs submit jobs/sdde_cifar10.csv --dry-run --no-cost --where method=gradcam
+well dissent jobs submit jobs/sdde_cifar10.csv --dry-run --no-cost --no-files --where method=gradcam
 says "dissent train configs/sdde/"
 well dissent jobs status jobs/sed_training.csv
 well dissent tables layouts

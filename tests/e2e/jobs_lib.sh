@@ -82,3 +82,38 @@ expect_one_start_each() {
 
 # expect_same_table FILE FILE: the same values, whatever the names of the folders.
 expect_same_table() { diff <(cut -d, -f4- "$1") <(cut -d, -f4- "$2") > diff.txt || failed "the tables differ: $(head -n 5 diff.txt)"; }
+
+# free_port FIRST: three ports in a row that nobody listens on: another test like this one may run on this host.
+free_port() {
+  local port taken offset
+  for port in $(seq $(($1 + 4 * ($$ % 400))) 4 20000); do
+    taken=0
+    for offset in 0 1 2; do (: < "/dev/tcp/127.0.0.1/$((port + offset))") 2> /dev/null && taken=1; done
+    [ "$taken" = 0 ] && { echo "$port"; return; }
+  done
+}
+
+# slurm_here PORT: a Slurm of two nodes for this test, which ends with it. Not root: the test is skipped; no Slurm: it fails.
+slurm_here() {
+  local code=0
+  sandbox=$work/slurm
+  "$source_dir/scripts/slurm_sandbox" start "$sandbox" "${DISSENT_SLURM_PORT:-$(free_port "$1")}" 2> sandbox.txt || code=$?
+  if [ "$code" = 77 ]; then sed 's/^slurm_sandbox: /skipped: /' sandbox.txt; exit 77; fi
+  if [ "$code" != 0 ]; then cat sandbox.txt; exit 1; fi
+  trap '"$source_dir/scripts/slurm_sandbox" stop "$sandbox"; cd /; rm -rf "$work"' EXIT
+  # shellcheck disable=SC1091
+  . "$sandbox/environment"
+  sed 's/^MPIRUN_OPTIONS=.*/MPIRUN_OPTIONS=(--oversubscribe --bind-to none)/' "$source_dir/slurm/site.sh" > site.sh
+  export DISSENT_SITE=$work/site.sh
+}
+
+# until_done SHEET: waits until no row is under way, at most five minutes; leaves the last status in out.
+until_done() {
+  local end=$((SECONDS + 300))
+  while [ "$SECONDS" -lt "$end" ]; do
+    run_program 1 jobs status "$1"
+    grep -qE ' (submitting|pending|running|preempted) ' out || return 0
+    sleep 0.5
+  done
+  failed "rows of $1 are still under way: $(squeue --noheader --array --states=all)"
+}

@@ -61,7 +61,8 @@ expect_text "10 jobs: 10 done"
 
 # States: a bad path, a killed rank (started again by itself), a killed program and its launcher, a deleted file.
 sheet_more more.csv
-jobs run more.csv --cores 2 --where name=bad
+refused 1 3 "more.csv:5: bad: train.toml:" "data.train: nothere.cache is not there, and no row that this one runs after writes it" -- jobs run more.csv --cores 2 --where name=bad
+jobs run more.csv --cores 2 --where name=bad --no-files
 expect_exit 5
 expect_text "failed: exit code 3:" "nothere.cache"
 "$program" jobs run more.csv --cores 2 --where 'name=long*' > out 2> err &
@@ -118,7 +119,7 @@ expect_file 'results/$(touch x)/seed-1/checkpoint.h5' 'results/`touch x`;touch y
 
 # Many small runs in one MPI job: a failing one is written down, its ranks take the next. Then the job is stopped and goes on.
 printf 'name,verb,config,set:experiment,set:seeds,set:data.train,set:training.epochs\nok,train,train.toml,pack,[{31..36}],,2\nbad,train,train.toml,pack,[40],nothere.cache,2\n' > pack.csv
-jobs run pack.csv --pack 2
+jobs run pack.csv --pack 2 --no-files
 expect_exit 5
 expect_text "6 done, 1 failed" "nothere.cache"
 [ "$(find results/jobs -path '*/pack-*/start.*' | wc -l)" = 1 ] || failed "not one MPI job"

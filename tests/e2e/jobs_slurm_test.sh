@@ -10,24 +10,9 @@ export OMPI_MCA_btl=self,tcp # two nodes on one host
 export OMPI_MCA_mpi_yield_when_idle=1 # whose cores other programs use too
 unset DISSENT_HOME DISSENT_PROGRAM SLURM_CONF
 
-# Three ports in a row that nobody listens on: another test like this one may run on this host.
-free_port() {
-  local port taken
-  for port in $(seq $((17827 + 4 * ($$ % 400))) 4 20000); do
-    taken=0
-    for offset in 0 1 2; do (: < "/dev/tcp/127.0.0.1/$((port + offset))") 2> /dev/null && taken=1; done
-    [ "$taken" = 0 ] && { echo "$port"; return; }
-  done
-}
-sandbox=$work/slurm
-code=0
-SLURM_SANDBOX_MIN_JOB_AGE=2 "$source_dir/scripts/slurm_sandbox" start "$sandbox" "${DISSENT_SLURM_PORT:-$(free_port)}" 2> sandbox.txt || code=$?
-if [ "$code" = 77 ]; then sed 's/^slurm_sandbox: /skipped: /' sandbox.txt; exit 77; fi
-if [ "$code" != 0 ]; then cat sandbox.txt; exit 1; fi
-trap '"$source_dir/scripts/slurm_sandbox" stop "$sandbox"; cd /; rm -rf "$work"' EXIT
-. "$sandbox/environment"
-sed 's/^MPIRUN_OPTIONS=.*/MPIRUN_OPTIONS=(--oversubscribe --bind-to none)/' "$source_dir/slurm/site.sh" > site.sh
-export DISSENT_SITE=$work/site.sh DISSENT_JOBS_LEASE_S=6
+export SLURM_SANDBOX_MIN_JOB_AGE=2
+slurm_here 17827
+export DISSENT_JOBS_LEASE_S=6
 
 jobs() { run_program 1 jobs "$@"; }
 well_jobs() { jobs "$@"; expect_exit 0; }
@@ -62,9 +47,9 @@ rm -r train.cache test.cache
 
 # Row d has a bad path at first; b, c, e and f wait for their turn, on slow and fast machines alike. Two submitters at once hand every job over once.
 sed 's/set:cache.output/set:data.train,&/; /^[^n]/s/^\([^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*\),/\1,,/; s/^\(d,.*,3\),,/\1,nothere.cache,/; 1s/$/,slurm:begin/; 2,$s/$/,/; /^[bcef],/s/$/now+3600/' all.csv > first.csv
-"$program" jobs submit first.csv --no-arrays > one.txt 2>&1 &
+"$program" jobs submit first.csv --no-arrays --no-files > one.txt 2>&1 &
 one=$!
-jobs submit first.csv --no-arrays
+jobs submit first.csv --no-arrays --no-files
 expect_exit 0
 status=0
 wait $one || status=$?

@@ -11,6 +11,19 @@ expect_same out "$published/filled_ood_gen_df.csv"
 well 3 tables --layout sed_released_detection "$published" -o det.csv
 expect_same det.csv "$published/filled_ood_det_df.csv"
 
+# SDDE's figures beside one's own: near and far as published, nothing where no source gives one.
+{
+  echo "$header"
+  for set in near:cifar100 near:tin far:mnist far:svhn far:texture far:places365; do
+    echo "sdde_cifar10_gradcam,seed-1,h,1,cross_entropy+gradcam,5,ensemble,${set#*:},test,${set%:*},minmax,auroc,sdde,,0.93,20000"
+  done
+  echo "sdde_cifar10_gradcam,seed-1,h,1,cross_entropy+gradcam,5,ensemble,cifar10,test,id,,accuracy,sdde,,0.95,10000"
+} > sdde.csv
+well 1 tables --layout sdde --published "$published/sdde.csv" sdde.csv
+expect_text "| published  | 92.06 ± 0.13 | 94.60 ± 0.17 |            - |" "| difference |        +0.94 |        -1.60 |            - |"
+well 1 tables --layout sdde "$published/sdde.csv"
+expect_text "| sdde_mnist_gradcam    | cross_entropy+gradcam | 5       | minmax  | 96.56 ± 0.67 | 99.88 ± 0.02 |" "Deviations as they are stated"
+
 # rows METHOD SEED VALUE: what an evaluation of one run leaves.
 rows() {
   local set

@@ -147,12 +147,8 @@ refused_trunk 2 3 "pictures/b/chelsea.jpg" data.dataset=pictures data.root=pictu
 mkdir published
 cd published
 for config in "$source_dir"/configs/sed/caching_*.toml; do
-  case $config in
-    *_base.toml) continue ;;
-    *_in_a.toml | *_in_r.toml | *_openimages.toml) missing="no such image list" ;;
-    *) missing="no such folder" ;;
-  esac
-  refused 1 3 "data/datasets/" "$missing" -- cache "$config" --set runtime.device=cpu
+  case $config in *_base.toml) continue ;; esac
+  refused 1 3 "data/datasets/" "no such folder" -- cache "$config" --set runtime.device=cpu
 done
 cd ..
 expect_no_file published/data

@@ -122,6 +122,9 @@ class ConvertTest(unittest.TestCase):
         return self.folder / name
 
     def run_script(self, *arguments, code=0):
+        return self.run_whole("--weights-only", *arguments, code=code)
+
+    def run_whole(self, *arguments, code=0):
         """In this process, which takes a second less, without the module of the classes."""
         said = io.StringIO()
         with in_folder(self.folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), unittest.mock.patch.dict(sys.modules):
@@ -158,7 +161,7 @@ class ConvertTest(unittest.TestCase):
 
     def test_as_a_program(self):
         single = self.classes.FinalLayers(4, 3)
-        done = subprocess.run([sys.executable, SCRIPT, self.save(single), "--to", self.folder / "out"], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, SCRIPT, "--weights-only", self.save(single), "--to", self.folder / "out"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_same("model.safetensors", single.state_dict())
 
@@ -223,6 +226,64 @@ class ConvertTest(unittest.TestCase):
         self.assertIn("none.pth: a dict without weights; it has epoch", said)
         self.assertIn("missing.pth", said)
         self.assert_same("good.safetensors", {"weight": torch.ones(3)})
+
+    def described(self, name):
+        return json.loads((self.folder / "out" / name / "ensemble.json").read_text())
+
+    def test_heads_of_sed_are_described(self):
+        def heads(members):
+            ensemble = self.classes.RedneckEnsemble(members, 4, 3)
+            for member in ensemble.submodels:
+                member.norm = torch.nn.LayerNorm(4)
+            return ensemble
+
+        self.run_whole(self.save(heads(3), "ood_det_cov.pkl"), self.save(heads(2), "mine.pkl"))
+        published = self.described("ood_det_cov")
+        wanted = {"run": "ood_det_cov", "experiment": "sed_ood_det_covariate", "method": "cross_entropy+a2d_hard", "seed": 42, "members": 3, "model": "block_head", "classes": 3,
+                  "dim": 4, "hidden": 8, "files": [f"member-{m}.safetensors" for m in range(3)], "transform": None, "heads": None}
+        self.assertEqual({key: published[key] for key in wanted}, wanted)
+        self.assertEqual((self.described("mine")["experiment"], self.described("mine")["method"]), ("mine", "released"))
+        self.run_whole(self.save(heads(2), "mine.pkl"), "--experiment", "e", "--method", "m", "--seed", 7)
+        self.assertEqual([self.described("mine")[key] for key in ("experiment", "method", "seed", "members")], ["e", "m", 7, 2])
+        self.assertEqual(sorted(path.name for path in (self.folder / "out").iterdir()), ["mine", "ood_det_cov"])
+
+    def test_another_class_is_named_and_nothing_is_written(self):
+        said = self.run_whole(self.save(self.classes.RedneckEnsemble(2, 4, 3)), code=3)
+        self.assertIn("model.pkl: members of class vanishing_classes.RedneckEnsemble with 14 tensors", said)
+        self.assertFalse([path for path in self.folder.rglob("*") if path.suffix == ".safetensors" or path.name.endswith(".part")])
+        self.run_whole(self.save({"nets.0.fc.weight": torch.rand(3, 2), "nets.2.fc.weight": torch.rand(3, 2)}, "gap.ckpt"), code=3)
+
+    def lenet(self, classes, seed):
+        torch.manual_seed(seed)
+        shapes = {"block1.0": (6, 3, 5, 5), "block2.0": (16, 6, 5, 5), "block3.0": (120, 16, 5, 5), "classifier1": (84, 120), "fc": (classes, 84)}
+        return {f"{name}.{part}": torch.rand(shape if part == "weight" else shape[:1]) for name, shape in shapes.items() for part in ("weight", "bias")}
+
+    def test_checkpoints_of_several_seeds_are_one_ensemble(self):
+        states = [self.lenet(10, seed) for seed in range(3)]
+        for seed, state in enumerate(states):
+            (self.folder / "run" / f"s{seed}").mkdir(parents=True)
+            self.save(state, f"run/s{seed}/best.ckpt")
+        self.run_whole("run")
+        found = self.described("run")
+        self.assertEqual([found[key] for key in ("model", "classes", "members", "transform", "image_size", "method")], ["lenet", 10, 3, "mnist_train", 28, "released"])
+        for seed, state in enumerate(states):
+            self.assert_same(f"run/member-{seed}.safetensors", state)
+        self.run_whole("run/s2/best.ckpt", "run/s0/best.ckpt", "--ensemble", "two", "--transform", "cifar10_train")
+        self.assertEqual([self.described("two")[key] for key in ("members", "transform", "image_size", "experiment")], [2, "cifar10_train", 32, "two"])
+        self.assert_same("two/member-0.safetensors", states[2])
+        self.save(self.lenet(11, 5), "run/s1/best.ckpt")
+        self.assertIn("run: member 1 is another network than member 0: fc.", self.run_whole("run", code=3))
+        self.assertEqual(self.described("run")["members"], 3)  # the one before stays
+        (self.folder / "empty").mkdir()
+        self.assertIn("empty: a folder without s0/best.ckpt", self.run_whole("empty", code=3))
+
+    def test_multihead_network_is_one_file_of_all_members(self):
+        state = {"backbone.conv1.weight": torch.rand(64, 3, 3, 3), "backbone.layer4.0.conv1.weight": torch.rand(2)}
+        state |= {f"heads.{m}.{layer}.weight": torch.rand(100, 5) for m in range(4) for layer in (0, 2)}
+        self.run_whole(self.save({f"module.{name}": tensor for name, tensor in state.items()}, "many.ckpt"))
+        found = self.described("many")
+        self.assertEqual([found[key] for key in ("model", "classes", "members", "heads", "files", "transform")],
+                         ["resnet18_32x32_multihead", 100, 4, 4, ["member-0.safetensors"], "cifar100_train"])
 
 
 if __name__ == "__main__":

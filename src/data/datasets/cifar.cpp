@@ -89,7 +89,8 @@ std::vector<std::string> corruption_files(const DatasetSpec& spec, const std::st
 }  // namespace
 
 std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::string& root,
-                                        const std::string& split) {
+                                        const ImageDataOptions& options) {
+  const auto& split = options.split;
   const std::string stem = spec.classes == 100 ? "/cifar-100-" : "/cifar-10-batches-";
   const auto names = parts_of(spec, split);
   std::string place;
@@ -119,7 +120,8 @@ std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::stri
 }
 
 std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::string& root,
-                                          const std::string& split) {
+                                          const ImageDataOptions& options) {
+  const auto& split = options.split;
   constexpr int64_t kRows = 10000, kSeverities = 5;
   const int64_t first = (severity_of(spec, split) - 1) * kRows;
   const std::string label_path = root + "/labels.npy";

@@ -15,7 +15,7 @@ struct DatasetSpec;
 /// another size, a label out of range.
 /// Ref: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html
 std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::string& root,
-                                        const std::string& split);
+                                        const ImageDataOptions& options);
 
 /// CIFAR-10-C or CIFAR-100-C, split "CORRUPTION/SEVERITY" as "fog/3", severity 1 .. 5: rows (s - 1)
 /// 10000 .. s 10000 - 1 of CORRUPTION.npy, u8
@@ -25,6 +25,6 @@ std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::stri
 /// a label out of range.
 /// Ref: Hendrycks and Dietterich, ICLR 2019
 std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::string& root,
-                                          const std::string& split);
+                                          const ImageDataOptions& options);
 
 }  // namespace dissent

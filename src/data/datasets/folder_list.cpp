@@ -7,6 +7,7 @@
 #include <dissent/error.hpp>
 #include <filesystem>
 #include <map>
+#include <sstream>
 #include <tuple>
 
 namespace dissent {
@@ -16,7 +17,7 @@ namespace fs = std::filesystem;
 
 struct Image {
   int64_t label;
-  std::string path, subfolder;
+  std::string path, name;  // name: of its class
 };
 
 bool is_image(const fs::path& path) {
@@ -36,6 +37,18 @@ std::string below_root(const std::string& folder, const std::string& root) {
   return relative == "." ? "" : relative.string();
 }
 
+// The n-th part of a file's name, cut at "_".
+std::string name_part(const fs::path& file, int64_t n) {
+  std::istringstream parts(file.stem().string());
+  std::string part;
+  int64_t found = 0;
+  while (found < n && std::getline(parts, part, '_')) ++found;
+  DISSENT_CHECK(found == n && !part.empty(), kData,
+                "{}: expected its class as part {} of its name, cut at \"_\", found {} part{}",
+                file.string(), n, found, found == 1 ? "" : "s");
+  return part;
+}
+
 void add_images(const std::string& folder, const FolderListOptions& options,
                 std::vector<Image>& images) {
   DISSENT_CHECK(fs::is_directory(folder), kData, "{}: no such folder", folder);
@@ -50,22 +63,38 @@ void add_images(const std::string& folder, const FolderListOptions& options,
                   "{}/{}: a list cannot hold a name with a line break", folder, inside);
     const size_t slash = inside.find('/');
     DISSENT_CHECK(
-        options.label || slash != std::string::npos, kData,
+        options.label || options.class_field > 0 || slash != std::string::npos, kData,
         "{}/{}: in no subfolder, whose name would be its class; give the label of such images",
         folder, inside);
-    images.push_back(
-        {options.label.value_or(0), prefix + inside, options.label ? "" : inside.substr(0, slash)});
+    std::string name;
+    if (!options.label)
+      name = options.class_field > 0 ? name_part(entry.path(), options.class_field)
+                                     : inside.substr(0, slash);
+    images.push_back({options.label.value_or(0), prefix + inside, std::move(name)});
   }
   DISSENT_CHECK(images.size() > before, kData, "{}: no files *.jpg, *.jpeg or *.png below it",
                 folder);
 }
 
+// Classes without an image are counted where their folder is there: of a part of ImageNet in the
+// folders of all 1,000 synsets the numbers are ImageNet's.
+void add_empty_classes(const std::string& folder, std::map<std::string, int64_t>& numbers) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const auto name = entry.path().filename().string();
+    if (name[0] != '.' && entry.is_directory() && fs::is_empty(entry.path()))
+      numbers.emplace(name, 0);
+  }
+}
+
 std::map<std::string, int64_t> class_numbers(const std::vector<Image>& images,
-                                             const std::vector<std::string>& given) {
+                                             const FolderListOptions& options) {
+  const auto& given = options.classes;
   std::map<std::string, int64_t> numbers;
   for (const auto& name : given) numbers.emplace(name, std::ssize(numbers));
   if (!given.empty()) return numbers;
-  for (const auto& image : images) numbers.emplace(image.subfolder, 0);
+  for (const auto& image : images) numbers.emplace(image.name, 0);
+  if (options.class_field == 0)
+    for (const auto& folder : options.folders) add_empty_classes(folder, numbers);
   int64_t next = 0;
   for (auto& [name, label] : numbers) label = next++;
   return numbers;
@@ -81,11 +110,12 @@ std::string list_folders(const FolderListOptions& options) {
     DISSENT_FAIL(kData, "{}: cannot be listed: {}", error.path1().string(), error.code().message());
   }
   if (!options.label) {
-    const auto numbers = class_numbers(images, options.classes);
+    const auto numbers = class_numbers(images, options);
     for (auto& image : images) {
-      const auto found = numbers.find(image.subfolder);
-      DISSENT_CHECK(found != numbers.end(), kData, "{}: the subfolder {} is none of the {} classes",
-                    image.path, image.subfolder, options.classes.size());
+      const auto found = numbers.find(image.name);
+      DISSENT_CHECK(found != numbers.end(), kData, "{}: {} {} is none of the {} classes",
+                    image.path, options.class_field > 0 ? "its name's part" : "the subfolder",
+                    image.name, options.classes.size());
       image.label = found->second;
     }
   }

@@ -10,14 +10,20 @@ namespace dissent {
 namespace fs = std::filesystem;
 
 std::unique_ptr<ImageSource> open_image_folders(const DatasetSpec&, const std::string& root,
-                                                const std::string& split) {
+                                                const ImageDataOptions& options) {
+  const auto& split = options.split;
   // A split that was asked for by name is not taken for the whole.
   const bool whole = (split == "train" || split == "test") && !fs::is_directory(root + "/" + split);
   const std::string folder = whole ? root : root + "/" + split;
   const auto name = fs::path(folder).lexically_normal().string();
   return std::make_unique<ImageList>(
-      ImageList::Origin{.name = "folder/" + split, .place = name, .root = folder},
-      list_folders({.folders = {folder}, .root = folder, .label = std::nullopt}));
+      ImageList::Origin{.name = "folder/" + split,
+                        .place = name,
+                        .root = folder,
+                        .classes = options.labels ? options.classes.value_or(0) : 0},
+      list_folders({.folders = {folder},
+                    .root = folder,
+                    .label = options.labels ? std::nullopt : std::optional<int64_t>(-1)}));
 }
 
 }  // namespace dissent

@@ -67,7 +67,9 @@ at::Tensor ImageList::image_for(int64_t row, const WantedPart& wanted) const {
 }
 
 std::unique_ptr<ImageSource> open_image_list(const ImageDataOptions& options) {
-  DISSENT_CHECK(path_exists(options.list), kData, "{}: no such image list", options.list);
+  const bool of_openood = options.list.find("benchmark_imglist/") != std::string::npos;
+  DISSENT_CHECK(path_exists(options.list), kData, "{}: no such image list{}", options.list,
+                of_openood ? " (scripts/download sdde-lists openood-lists)" : "");
   return std::make_unique<ImageList>(
       ImageList::Origin{.name = options.dataset + "/" + options.split,
                         .place = options.list,

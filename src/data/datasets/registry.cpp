@@ -24,7 +24,8 @@ at::Tensor read_present(const DatasetSpec& spec, const std::string& path, int64_
 }
 
 std::unique_ptr<ImageSource> open_idx(const DatasetSpec& spec, const std::string& root,
-                                      const std::string& split) {
+                                      const ImageDataOptions& options) {
+  const auto& split = options.split;
   const std::string stem = root + (split == "train" ? "/train" : "/t10k"),
                     label_path = stem + "-labels-idx1-ubyte.gz";
   const auto images = read_present(spec, stem + "-images-idx3-ubyte.gz", 3, "images");
@@ -44,34 +45,34 @@ constexpr const char* kHendrycks =
 
 const std::vector<DatasetSpec> kTable = {
     {"fashion_mnist", 10, "/usr/share/datasets/fashion-mnist", kTrainAndTest,
-     "install the Debian package dataset-fashion-mnist, or give the folder that holds it",
+     "install the Debian package dataset-fashion-mnist, or give the folder that holds it "
+     "(scripts/download fashion-mnist-original)",
      "Xiao, Rasul, Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine "
      "Learning Algorithms, arXiv:1708.07747, 2017",
      open_idx},
-    {"mnist", 10, "", kTrainAndTest, "give the folder that holds the four files of MNIST",
+    {"mnist", 10, "", kTrainAndTest,
+     "give the folder that holds the four files of MNIST (scripts/download mnist-original)",
      "LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition, "
      "Proceedings of the IEEE 86(11), 1998",
      open_idx},
     {"cifar10", 10, "", kTrainAndTest,
-     "give the folder of its binary or Python version "
-     "(https://www.cs.toronto.edu/~kriz/cifar.html)",
+     "give the folder of its binary or Python version (scripts/download cifar10-original)",
      kKrizhevsky, open_cifar},
     {"cifar100", 100, "", kTrainAndTest,
-     "give the folder of its binary or Python version "
-     "(https://www.cs.toronto.edu/~kriz/cifar.html)",
+     "give the folder of its binary or Python version (scripts/download cifar100-original)",
      kKrizhevsky, open_cifar},
     {"cifar10_c",
      10,
      "",
      {},
-     "give the folder of CIFAR-10-C's .npy files (https://zenodo.org/records/2535967)",
+     "give the folder of CIFAR-10-C's .npy files (scripts/download cifar10-c-original)",
      kHendrycks,
      open_cifar_c},
     {"cifar100_c",
      100,
      "",
      {},
-     "give the folder of CIFAR-100-C's .npy files (https://zenodo.org/records/3555552)",
+     "give the folder of CIFAR-100-C's .npy files (scripts/download cifar100-c-original)",
      kHendrycks,
      open_cifar_c},
     {"folder",

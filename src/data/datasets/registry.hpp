@@ -20,7 +20,7 @@ struct DatasetSpec {
   std::string citation;
   /// Null: features that are made, not read (synthetic.hpp).
   std::unique_ptr<ImageSource> (*open)(const DatasetSpec& spec, const std::string& root,
-                                       const std::string& split);
+                                       const ImageDataOptions& options);
 };
 
 const std::vector<DatasetSpec>& dataset_table();

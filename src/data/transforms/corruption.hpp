@@ -46,6 +46,9 @@ at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t sev
 struct CorruptionOptions {
   std::string name = "none";  ///< of the table, or none
   int64_t severity = 1;
+  /// The corrupted crop is taken for a stored image, as ImageNet-C's files are: it goes through the
+  /// resizing and the crop of the transform once more. Of transforms that draw no window.
+  bool as_stored = false;
 };
 
 /// Keys of the options, for a table of this name.

@@ -177,7 +177,10 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
 }
 
 ImageTransform::ImageTransform(const TransformOptions& options)
-    : options_(options), values_(values_of(options.normalisation)) {}
+    : options_(options), values_(values_of(options.normalisation)) {
+  DISSENT_CHECK(!options.corruption.as_stored || options.kind == Kind::kCenterCrop, kUsage,
+                "transform: corruption.as_stored: wanted a transform that draws no window");
+}
 
 void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws, float* out) const {
   const auto& rand = options_.rand_augment;
@@ -195,6 +198,7 @@ void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws,
   if (rand && !rand->first) image = rand_augment(*rand, image, *values);
   if (corrupted)
     image = corrupt(image, options_.corruption.name, options_.corruption.severity, *values);
+  if (corrupted && options_.corruption.as_stored) image = cropped(options_, image, draws);
   normalise(image, values_, out);
 }
 

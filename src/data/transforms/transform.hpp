@@ -99,7 +99,7 @@ struct TransformSpec {
   TransformOptions options;
 };
 
-/// {mnist,cifar10,cifar100,tin,imagenet}_{train,test}, sed_train, sed_eval.
+/// {mnist,cifar10,cifar100,tin,imagenet}_{train,test}, imagenet_c_test, sed_train, sed_eval.
 const std::vector<TransformSpec>& transform_table();
 /// The transform for testing that goes with one for training: "mnist_train" -> "mnist_test",
 /// "sed_train" -> "sed_eval"; others stay what they are.

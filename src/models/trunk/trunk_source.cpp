@@ -87,15 +87,15 @@ class TrunkRows {
   int64_t batch_, ahead_;
 };
 
+}  // namespace
+
 bool draws(const TransformOptions& options) {
   return options.kind != TransformOptions::Kind::kCenterCrop || options.aug_mix ||
          options.rand_augment || options.corruption.name != "none";
 }
 
-}  // namespace
-
-FeatureSource open_trunk_source(const ImageDataOptions& data, const CorruptionOptions& corruption,
-                                const TrunkOptions& trunk, at::Device device) {
+TransformOptions trunk_transform(const ImageDataOptions& data, const CorruptionOptions& corruption,
+                                 const TrunkOptions& trunk) {
   DISSENT_CHECK(!has_no_images(data), kUsage,
                 "data.dataset = \"{}\" has features, no images: it goes with trunk.model = "
                 "\"none\", found \"{}\"",
@@ -104,6 +104,12 @@ FeatureSource open_trunk_source(const ImageDataOptions& data, const CorruptionOp
                 "data.transform: expected what makes an input of {}, found \"none\"", trunk.model);
   auto transform = find_transform(data.transform).options;
   transform.corruption = corruption;
+  return transform;
+}
+
+FeatureSource open_trunk_source(const ImageDataOptions& data, const CorruptionOptions& corruption,
+                                const TrunkOptions& trunk, at::Device device) {
+  const auto transform = trunk_transform(data, corruption, trunk);
   const auto rows = std::make_shared<TrunkRows>(data, transform, trunk, device);
   const auto& set = rows->images();
   return {

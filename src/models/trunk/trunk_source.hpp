@@ -1,9 +1,17 @@
 #pragma once
 #include "data/feature_source.hpp"
 #include "data/transforms/corruption.hpp"
+#include "data/transforms/transform.hpp"
 #include "models/trunk/options.hpp"
 
 namespace dissent {
+
+/// What makes the network's inputs of the images. Error::kUsage, before a file is opened: a set
+/// without images, no transform or an unknown one. Not collective.
+TransformOptions trunk_transform(const ImageDataOptions& data, const CorruptionOptions& corruption,
+                                 const TrunkOptions& trunk);
+/// Whether passes over the same images differ.
+bool draws(const TransformOptions& options);
 
 /// The images that [data] names, through its transform and the network that [trunk] names. Images
 /// are decoded and transformed by data.workers threads ahead of the network, or without workers by

@@ -191,3 +191,41 @@ TEST(Document, FindsElementsAndPlacesOfWhatIsNotWritten) {
   EXPECT_EQ(document.source_of("evaluate.sets[0].name").text(), "run.toml:3:1");
   EXPECT_EQ(document.source_of("grid.members").text(), "run.toml");
 }
+
+TEST_F(Files, VariablesStandForTheirValuesInAnyText) {
+  write("files.toml",
+        "[variables]\nfolder = \"data\"\nend = \"cache\"\nn = 4\nall = \"${folder}/x_${n}\"\n");
+  const std::string main = write("main.toml",
+                                 "include = [\"files.toml\"]\na = \"${all}.${end}\"\n[t]\nlist = "
+                                 "[\"${folder}/*\", \"$HOME ${end}\"]\n[[s]]\npath = \"${end}\"\n");
+  const auto text = [&](const Document& document, const std::string& key) {
+    return document.find(key)->text();
+  };
+  const Document document = load_document(read_sources(main));
+  EXPECT_EQ(text(document, "a"), "\"data/x_4.cache\"");
+  EXPECT_EQ(text(document, "t.list"), "[\"data/*\", \"$HOME cache\"]");
+  EXPECT_EQ(text(document, "s[0].path"), "\"cache\"");
+  EXPECT_EQ(document.find("variables"), nullptr);
+  const Document other =
+      load_document(read_sources(main), {"variables.end=hdf5", "t.list=[\"${end}\"]"});
+  EXPECT_EQ(text(other, "a"), "\"data/x_4.hdf5\"");
+  EXPECT_EQ(text(other, "t.list"), "[\"hdf5\"]");
+}
+
+TEST_F(Files, WrongVariablesAreNamedWithTheirPlaces) {
+  const std::string main =
+      write("main.toml",
+            "a = \"${folde}/x\"\nb = \"${open\"\n[variables]\nfolder = \"data\"\nflag = true\nx = "
+            "\"${y}\"\ny = \"${x}\"\n[t]\nc = \"${x}\"\n");
+  EXPECT_EQ(errors("main.toml"),
+            (std::vector<std::string>{
+                main + ":1:5: a: unknown variable 'folde'; did you mean 'folder'?; [variables] has "
+                       "flag, folder, x, y",
+                main + ":2:5: b: expected } after '${open'",
+                main + ":5:8: variables.flag: expected a string or a number, found true",
+                main + ":6:5: variables.x: refers to itself: x -> y -> x"}));
+  write("none.toml", "a = \"${x}\"\n");
+  EXPECT_EQ(errors("none.toml"),
+            (std::vector<std::string>{path("none.toml") + ":1:5: a: unknown variable 'x'; the "
+                                                          "configuration has no [variables]"}));
+}

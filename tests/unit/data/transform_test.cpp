@@ -188,6 +188,23 @@ TEST(Transform, ResizedCropSeesOnlyItsWindow) {
   });
 }
 
+TEST(Transform, AStoredCorruptionGoesThroughTheCropAgain) {
+  const auto image = noise({40, 48, 3}, 3);
+  auto options = plain(Kind::kCenterCrop, 32, 28);
+  const TransformDraws draws{.values = Random(1, Purpose::kCrop)};
+  options.corruption = {"contrast", 1};
+  const auto once = pixels(transform_image(options, image, draws));
+  options.corruption.as_stored = true;
+  const auto stored = pixels(transform_image(options, image, draws));
+  const auto file = once.permute({1, 2, 0}).contiguous();
+  EXPECT_TRUE(at::equal(
+      stored, pixels(transform_image(plain(Kind::kCenterCrop, 32, 28), file, TransformDraws{}))));
+  EXPECT_FALSE(at::equal(stored, once));
+  auto random = plain(Kind::kPaddedCrop, 32, 28, 2);
+  random.corruption = options.corruption;
+  expect_error(ErrorKind::kUsage, "as_stored", [&] { ImageTransform made(random); });
+}
+
 TEST(Transform, NormalisesAsTheReferencesDo) {
   const auto result = transform_image(find_transform("cifar10_test").options,
                                       at::full({32, 32}, 51, at::kByte), {});

@@ -4,8 +4,10 @@
 #include <dissent/metrics/correct_classification.hpp>
 #include <dissent/metrics/diversity.hpp>
 #include <dissent/scores/ensemble_scores.hpp>
+#include <dissent/scores/imagenet_subset.hpp>
 
 #include <cmath>
+#include <set>
 
 #include "evaluate/classwise_error.hpp"
 #include "evaluate/figure_files.hpp"
@@ -63,13 +65,16 @@ std::vector<PlannedScore> msp() {
 }
 
 // Blocks of unequal size, as a pass gives them.
-void in_blocks(const ColumnGroup& group, const at::Tensor& logits, const at::Tensor& labels) {
-  int64_t first = 0;
-  for (const int64_t rows : {1, 23, 36}) {
+SetColumns in_blocks(const ColumnGroup& group, const at::Tensor& logits, const at::Tensor& labels) {
+  std::vector<at::Tensor> values;
+  const int64_t all = logits.size(1);
+  for (int64_t first = 0, rows = 1; first < all; first += rows, rows = 23) {
+    rows = std::min(rows, all - first);
     MemberOutputs outputs{logits.narrow(1, first, rows), {}, first};
-    EXPECT_EQ(group.values(outputs, labels.narrow(0, first, rows)).size(0), 0);
-    first += rows;
+    values.push_back(group.values(outputs, labels.narrow(0, first, rows)));
+    EXPECT_EQ(values.back().size(0), static_cast<int64_t>(group.keys.size()));
   }
+  return SetColumns(group.keys, at::cat(values, 1));
 }
 
 double figure_of(const std::vector<Figure>& figures, const std::string& name,
@@ -174,9 +179,11 @@ TEST(MemberDiversity, BlocksGiveTheFiguresOfTheWholeSet) {
                                        "double_fault",
                                        "different_predictions",
                                        "mutual_information"};
-  MemberDiversity collected(kComparedMembers, names, true);
-  in_blocks(collected.group(all_of(kComparedMembers)), logits, labels);
-  const auto rows = collected.finish(*self);
+  EvaluateOptions options;
+  options.diversity = names;
+  MemberDiversity collected(kComparedMembers, options, true, "");
+  const auto columns = in_blocks(collected.group(all_of(kComparedMembers)), logits, labels);
+  const auto rows = collected.finish(*self, columns);
   ASSERT_EQ(rows.size(), names.size());
   for (size_t i = 0; i < names.size(); ++i) {
     EXPECT_EQ(rows[i].metric, "diversity");
@@ -196,9 +203,44 @@ TEST(MemberDiversity, BlocksGiveTheFiguresOfTheWholeSet) {
                   .mean()
                   .item<double>(),
               1e-12);
-  MemberDiversity unlabelled(kComparedMembers, names, false);
-  in_blocks(unlabelled.group(all_of(kComparedMembers)), logits, at::full_like(labels, -1));
-  EXPECT_EQ(unlabelled.finish(*self).size(), names.size() - 2);  // right and wrong are not known
+  MemberDiversity unlabelled(kComparedMembers, options, false, "");
+  const auto without =
+      in_blocks(unlabelled.group(all_of(kComparedMembers)), logits, at::full_like(labels, -1));
+  EXPECT_EQ(unlabelled.finish(*self, without).size(),
+            names.size() - 2);  // right and wrong are not known
+}
+
+TEST(MemberDiversity, AsSedReleasedItReadsVotesAndAveragesBatches) {
+  constexpr int64_t kRows = 7;
+  const auto logits = uniform({2, kRows, 1000}, 8) * 20, labels = at::zeros({kRows}, at::kLong);
+  EvaluateOptions options;
+  options.convention = "sed";
+  options.batch_rows = 3;
+  options.diversity = {"pds"};
+  const auto of = [&](const std::string& classes) {
+    MemberDiversity collected(2, options, false, classes);
+    const auto columns = in_blocks(collected.group(all_of(2)), logits, labels);
+    return collected.finish(*self, columns)[0].value;
+  };
+  const auto by_batch = [&](const at::Tensor& values) {
+    return (values.narrow(0, 0, 3).mean() + values.narrow(0, 3, 3).mean() + values[6])
+               .item<double>() /
+           3;
+  };
+  EXPECT_NEAR(of(""), by_batch(scores::pds(logits, scores::InputKind::kLogits).to(at::kDouble)),
+              1e-12);
+  // Of a vote inside the 200 classes 1, outside 0: the number of different classes voted for.
+  const auto& subset = scores::imagenet_subset("imagenet_a");
+  std::vector<double> votes;
+  for (int64_t row = 0; row < kRows; ++row) {
+    std::set<int64_t> classes;
+    for (int64_t m = 0; m < 2; ++m)
+      classes.insert(
+          subset.output_of_class[logits[m][row].argmax().item<int64_t>()].item<int64_t>());
+    classes.erase(-1);
+    votes.push_back(static_cast<double>(classes.size()));
+  }
+  EXPECT_NEAR(of("imagenet_a"), by_batch(at::tensor(votes, at::kDouble)), 1e-12);
 }
 
 TEST(ClasswiseErrors, BlocksGiveTheErrorOfTheWholeSetBeforeAndAfterATemperature) {

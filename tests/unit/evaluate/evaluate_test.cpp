@@ -5,6 +5,7 @@
 
 #include "core/parallel.hpp"
 #include "evaluate/greedy.hpp"
+#include "expect_error.hpp"
 #include "made_ensemble.hpp"
 #include "self.hpp"
 
@@ -271,6 +272,66 @@ TEST_F(Evaluate, ThePooledSetIsOneSet) {
   };
   EXPECT_DOUBLE_EQ(accuracy("pooled"), (accuracy("val") * 120 + accuracy("fit") * 130) / 250);
   EXPECT_DOUBLE_EQ(accuracy("apart"), (accuracy("val") + accuracy("fit")) / 2);
+}
+
+// A set of role calibration gives what the same rows give as the validation set; nothing else of
+// the evaluation reads it.
+TEST_F(Evaluate, CalibrationOfASetIsAnotherSet) {
+  const std::string more =
+      "predictors = [\"ensemble\"]\nscores = [\"msp\"]\nmetrics = [\"accuracy\", \"nll\"]\n"
+      "temperature = \"optimum\"\n";
+  const auto tested = [&](const std::string& calibration) {
+    return fmt::format(
+        "[[evaluate.sets]]\nname = \"shifted\"\nshift = \"covariate\"\npaths = "
+        "[\"{}/valood.hdf5\"]\n{}",
+        folder.path(), calibration);
+  };
+  const auto role = fmt::format(
+      "[[evaluate.sets]]\nname = \"other\"\nrole = \"calibration\"\npaths = "
+      "[\"{0}/fit.hdf5\", \"{0}/val.hdf5\"]\n",
+      folder.path());
+  const auto named = fmt::format("calibration = \"other\"\n{}", role);
+  const auto ensemble = made_ensemble(folder.path(), "mlp", 3, kDim, kClasses);
+  const auto nll = [&](const std::string& of, const std::string& tables) {
+    std::vector<double> found;
+    for (const auto& row : run(ensemble, text(more + of, tables)).rows)
+      if (row.dataset == "shifted" && row.metric == "nll") found.push_back(row.value);
+    EXPECT_EQ(found.size(), 2);  // before and after the temperature
+    return found;
+  };
+  const auto own = nll(validation(), tested(""));
+  const auto by_role = nll(validation(), tested(named));
+  EXPECT_EQ(own[0], by_role[0]);
+  EXPECT_NE(own[1], by_role[1]);
+  // The files of the role are one set: those of the key `validation` are too, as a set of its role.
+  auto as_validation = role;
+  as_validation.replace(as_validation.find("\"calibration\""), 13, "\"validation\"");
+  EXPECT_EQ(nll("", tested("") + as_validation), by_role);
+}
+
+TEST_F(Evaluate, CalibrationSetsThatNothingReadsOrThatAreTestedAreRefused) {
+  const std::string more = "temperature = \"optimum\"\n" + validation();
+  const auto set = [&](const std::string& name, const std::string& file, const std::string& rest) {
+    return fmt::format("[[evaluate.sets]]\nname = \"{}\"\npaths = [\"{}/{}.hdf5\"]\n{}", name,
+                       folder.path(), file, rest);
+  };
+  const auto role = set("other", "fit", "role = \"calibration\"\n");
+  const auto keys = [&](const std::string& config) {
+    std::string all;
+    for (const auto& conflict : conflicts(evaluate_config(config))) all += conflict.key + " ";
+    return all;
+  };
+  const auto reads = set("x", "valood", "shift = \"covariate\"\ncalibration = \"other\"\n");
+  EXPECT_EQ(keys(text(more, reads + role)), "");
+  EXPECT_EQ(keys(text(more, role)), "evaluate.sets[1].role ");
+  EXPECT_EQ(keys(text(more, reads + role + role)), "evaluate.sets[2].name evaluate.sets[3].name ");
+  EXPECT_EQ(keys(text(validation(), reads + role)), "evaluate.sets[2].role ");
+  EXPECT_EQ(keys(text(more, reads + role + "calibration = \"other\"\n")),
+            "evaluate.sets[2].calibration ");
+  const auto ensemble = made_ensemble(folder.path(), "mlp", 3, kDim, kClasses);
+  const auto leak = set("other", "valood", "role = \"calibration\"\n");
+  expect_error(ErrorKind::kUsage, "holds the rows of the test set",
+               [&] { run(ensemble, text(more, reads + leak)); });
 }
 
 // AUROC is a mean over pairs of a known and an unknown input, so that of several known sets is

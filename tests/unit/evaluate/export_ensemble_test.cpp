@@ -1,4 +1,5 @@
 #include "evaluate/export_ensemble.hpp"
+#include "evaluate/ensemble_file.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -18,8 +19,8 @@ namespace {
 using dissent::testing::self;
 constexpr int64_t kMembers = 3;
 constexpr const char* kConfig =
-    "seeds = [42]\n[ensemble]\nmodel = \"resnet18_32x32\"\nmembers = 3\n[data]\ntransform = "
-    "\"cifar10_test\"\n[loss.oe]\nweight = 0.5\n";
+    "seeds = [42]\n[ensemble]\nmodel = \"resnet18_32x32\"\nmembers = 3\n[data]\nkind = \"images\"\n"
+    "transform = \"cifar10_test\"\n[loss.oe]\nweight = 0.5\n";
 
 struct ExportTest : ::testing::Test {
   TempFolder folder{*self};
@@ -80,6 +81,54 @@ TEST_F(ExportTest, TheDescriptionHoldsTheConfiguration) {
   EXPECT_EQ(made["config_hash"], "cafe");
   EXPECT_EQ(made["configuration"]["loss"]["oe"]["weight"], 0.5);
   EXPECT_EQ(made["configuration"]["seeds"], nlohmann::json({42}));
+}
+
+// The folder is evaluated as the run is.
+TEST_F(ExportTest, AnExportedFolderIsTheSameEnsemble) {
+  write("resnet18_32x32");
+  const auto first = load_ensemble(run);
+  export_ensemble(run, output, ExportNames::kOwn);
+  const auto second = load_ensemble(output);
+  EXPECT_EQ(second.run, first.run);
+  EXPECT_EQ(second.experiment, first.experiment);
+  EXPECT_EQ(second.method, first.method);
+  EXPECT_EQ(second.config_hash, first.config_hash);
+  EXPECT_EQ(second.seed, first.seed);
+  EXPECT_EQ(second.transform, first.transform);
+  EXPECT_EQ(second.identity, first.identity);  // of the weights too
+  EXPECT_EQ(second.members(), kMembers);
+  const auto x = at::rand({2, 3, 32, 32});
+  EXPECT_TRUE(
+      at::equal(second.forward(x, {0, 2}, false).logits, first.forward(x, {0, 2}, false).logits));
+}
+
+TEST_F(ExportTest, WhatAFolderLacksIsNamed) {
+  write("resnet18_32x32");
+  export_ensemble(run, output, ExportNames::kOwn);
+  const auto path = output + "/ensemble.json";
+  std::ifstream file(path);
+  const auto made = nlohmann::json::parse(file);
+  const auto message = [&](const std::function<void(nlohmann::json&)>& change) {
+    auto changed = made;
+    change(changed);
+    std::ofstream(path) << changed.dump();
+    return error_of(ErrorKind::kData, [&] { load_ensemble(output); });
+  };
+  EXPECT_EQ(message([](auto& json) { json.erase("classes"); }),
+            path + ": classes: expected an integer, found nothing");
+  EXPECT_EQ(message([](auto& json) { json["method"] = 3; }),
+            path + ": method: expected a string, found number");
+  EXPECT_EQ(message([](auto& json) { json["files"] = "x"; }),
+            path + ": files: expected a list of file names, found string");
+  EXPECT_EQ(message([](auto& json) { json["version"] = 2; }),
+            path + ": version: expected 1, found 2");
+  EXPECT_CONTAINS(message([](auto& json) { json["classes"] = 8; }),
+                  output + "/member-0.safetensors: fc.weight is [7, 512] in the file, [8, 512] in");
+  EXPECT_CONTAINS(message([](auto& json) { json["files"] = {"gone.safetensors"}; }),
+                  output + "/gone.safetensors");
+  std::ofstream(path) << "{";
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { load_ensemble(output); }),
+                  path + ": expected a JSON object");
 }
 
 TEST_F(ExportTest, TimmHasOtherNamesForLayerScales) {

@@ -55,20 +55,35 @@ struct SedTree : ::testing::Test {
 }  // namespace
 
 TEST_F(SedTree, OneCommandGivesTheRowsOfBothTables) {
-  const auto config = read_evaluate(config::load_document(config::read_sources(
-      std::string(std::getenv("DISSENT_SOURCE_DIR")) + "/configs/sed/evaluation.toml")));
+  const auto config = read_evaluate(
+      config::load_document(config::read_sources(std::string(std::getenv("DISSENT_SOURCE_DIR")) +
+                                                 "/configs/sed/evaluation.toml"),
+                            {"variables.format=hdf5"}));
   EXPECT_TRUE(conflicts(config).empty());
   const auto ensemble = made_ensemble(folder.path(), "linear", 3, kTreeDim, kTreeClasses);
   const auto result = evaluate(*self, {ensemble}, config, false, [](const Evaluation&) {});
-  std::set<std::string> labelled, detected;
+  std::set<std::string> labelled, detected, diverse;
   for (const auto& row : result.rows) {
     if (row.metric == "accuracy") labelled.insert(row.dataset);
+    if (row.metric == "diversity" && row.score == "pds") diverse.insert(row.dataset);
     if (row.metric == "auroc") detected.insert(row.dataset);
     EXPECT_EQ(row.convention, "sed");
     EXPECT_EQ(row.fidelity, row.predictor == "best" ? "chosen on the test set" : "")
         << row.predictor;
   }
-  EXPECT_EQ(labelled, (std::set<std::string>{"in_val", "imagenet_a", "imagenet_r", "C-1", "C-5"}));
+  // Of the last two as if every image were of class 0, as the release's table has it.
+  EXPECT_EQ(labelled, (std::set<std::string>{"in_val", "imagenet_a", "imagenet_r", "C-1", "C-5",
+                                             "iNaturalist", "OpenImages"}));
+  EXPECT_EQ(diverse, labelled);
+  const auto plants = open_cache_set("data/datasets/cached/inat_deit3b_-1_.hdf5");
+  EXPECT_DOUBLE_EQ(value_of(result.rows, "ensemble", "iNaturalist", "", "accuracy"),
+                   ensemble.networks->forward(plants->inputs(0, plants->rows()), all_of(3), false)
+                       .logits.mean(0)
+                       .argmax(1)
+                       .eq(0)
+                       .to(at::kDouble)
+                       .mean()
+                       .item<double>());
   EXPECT_EQ(detected, (std::set<std::string>{"C-1", "C-5", "iNaturalist", "OpenImages"}));
   // Fifteen files: their figures' plain mean, whatever their rows.
   double sum = 0;
@@ -102,4 +117,17 @@ TEST_F(SedTree, AMissingCorruptionFolderIsNotSilentlyLeftOut) {
              false, [](const Evaluation&) {});
   });
   EXPECT_CONTAINS(message, "nothing matches data/datasets/cached/*_3/*.hdf5");
+  std::filesystem::remove_all(cached + "/Zoom Blur_5");
+  config = read_evaluate(
+      config::load_document(config::read_sources(std::string(std::getenv("DISSENT_SOURCE_DIR")) +
+                                                 "/configs/sed/evaluation.toml"),
+                            {"variables.format=hdf5"}));
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData,
+               [&] {
+                 evaluate(*self,
+                          {made_ensemble(folder.path(), "linear", 2, kTreeDim, kTreeClasses)},
+                          config, false, [](const Evaluation&) {});
+               }),
+      "C-5: expected 15 files, found 14 that match data/datasets/cached/*_5/*.hdf5");
 }

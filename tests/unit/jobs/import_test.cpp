@@ -16,7 +16,7 @@ TEST(Import, TrainingKeepsConfigurationAndSwitch) {
       "train/main.py,./configs/training/OOD_gen.yaml,0,Completed,0:47:16\n"
       "./diverse_universe/train/main.py,./configs/training/50_models.yaml,1,,\n");
   EXPECT_EQ(imported.text,
-            "name,verb,config,enabled\nood_gen,train,configs/sed/"
+            "name,verb,config,whether_to_run\nood_gen,train,configs/sed/"
             "ood_gen.toml,0\n50_models,train,configs/sed/50_models.toml,1\n");
   EXPECT_EQ(imported.notes.size(), 2U);  // status, walltime
 }
@@ -35,21 +35,75 @@ TEST(Import, CachingTranslatesItsDeltas) {
   EXPECT_EQ(row.cell("verb"), "cache");
   EXPECT_EQ(row.cell("set:trunk.model"), "deit3_base_patch16_224");
   EXPECT_EQ(row.cell("set:trunk.cut"), "cls_after_last_attention");
-  EXPECT_EQ(row.cell("set:data.dataset"), "imagenet");
-  EXPECT_EQ(row.cell("set:data.split"), "train");
+  EXPECT_EQ(row.cell("config"), "configs/sed/caching_in_train.toml");
+  EXPECT_EQ(row.cell("set:data.root"), "data/ImageNet2012");
+  EXPECT_EQ(row.cell("set:trunk.weights"), "models/deit3.pth");
   EXPECT_EQ(row.cell("set:cache.output"), "data/cached/in_train_4_epochs.cache");
   EXPECT_EQ(row.cell("set:cache.passes"), "4");
   EXPECT_TRUE(imported.notes.empty());
 }
 
-TEST(Import, EvaluationChoosesItsConfigurationByType) {
-  const auto imported =
-      import_text("evaluation.csv",
-                  "path_to_main,path_to_default_config,whether_to_run,delta:results_save_path,"
-                  "delta:eval_type\nmain.py,./configs/eval/eval.yaml,1,./r.pkl,ood_det\n");
+TEST(Import, TheRowOfCorruptionsStandsForThirtySets) {
+  const std::string head =
+      "path_to_main,path_to_default_config,whether_to_run,delta:kwargs/original_dataset_name,delta:"
+      "kwargs/original_dataset_path,delta:kwargs/cache_save_path\n";
+  const auto imported = import_text(
+      "caching.csv", head +
+                         "r,./configs/caching/caching.yaml,0,in_c,./data/imagenet-c,./data/cached\n"
+                         "r,./configs/caching/caching.yaml,1,in_a,./data/sets/,./data/a.hdf5\n");
   const auto sheet = parse_sheet("s.csv", imported.text);
-  EXPECT_EQ(sheet.rows[0].cell("config"), "jobs/sed/evaluate_ood_det.toml");
-  EXPECT_EQ(sheet.rows[0].name, "evaluate-ood_det");
+  ASSERT_EQ(sheet.rows.size(), 31U);
+  EXPECT_EQ(sheet.rows[1].name, "cache-gaussian_noise-5");
+  EXPECT_EQ(sheet.rows[1].cell("config"), "configs/sed/caching_in_c.toml");
+  EXPECT_EQ(sheet.rows[1].cell("set:data.root"), "data/imagenet-c");
+  EXPECT_EQ(sheet.rows[1].cell("set:variables.corruption"), "gaussian_noise");
+  EXPECT_EQ(sheet.rows[1].cell("set:variables.severity"), "5");
+  EXPECT_EQ(sheet.rows[1].cell("set:variables.cached"), "data/cached");
+  EXPECT_EQ(sheet.rows[1].cell("whether_to_run"), "0");
+  EXPECT_EQ(sheet.rows[30].cell("set:data.root"), "data/sets/imagenet-a");
+  EXPECT_ERROR_ALL(import_text("c.csv", head + "r,c/caching.yaml,1,in_x,d,o\n"),
+                   "c.csv:2: delta:kwargs/original_dataset_name: expected one of in_val, in_train",
+                   "found \"in_x\"");
+}
+
+TEST(Import, OneEvaluationComputesBothTables) {
+  const std::string head =
+      "path_to_main,path_to_default_config,whether_to_run,delta:results_save_path,delta:eval_"
+      "type\n";
+  const auto imported =
+      import_text("evaluation.csv", head +
+                                        "main.py,./configs/eval/eval.yaml,0,./r.pkl,ood_gen\n"
+                                        "main.py,./configs/eval/eval.yaml,1,./r.pkl,ood_det\n");
+  const auto sheet = parse_sheet("s.csv", imported.text);
+  ASSERT_EQ(sheet.rows.size(), 5U);
+  EXPECT_EQ(sheet.rows[0].cell("config"), "configs/sed/evaluation.toml");
+  EXPECT_EQ(sheet.rows[0].cell("whether_to_run"), "1");  // of one of the two
+  EXPECT_EQ(sheet.rows[1].name, "table-ood_gen");
+  EXPECT_EQ(sheet.rows[1].cell("whether_to_run"), "0");
+  EXPECT_EQ(sheet.rows[3].cell("verb"), "tables");
+  EXPECT_EQ(sheet.rows[3].cell("after"), "evaluate");
+  EXPECT_EQ(sheet.rows[3].cell("arguments"),
+            "[\"--layout\", \"sed_detection\", \"--published\", \"results/published/sed.csv\", "
+            "\"--output\", \"results/sed/detection.md\", \"results/sed\"]");
+  EXPECT_EQ(sheet.rows[4].name, "table-ood_det_df");
+  EXPECT_EQ(sheet.rows[4].cell("arguments"),
+            "[\"--layout\", \"sed_released_detection\", \"--output\", "
+            "\"results/sed/ood_det_df.csv\", \"results/sed\"]");
+  EXPECT_EQ(imported.notes.size(), 2U);
+  EXPECT_ERROR_ALL(import_text("e.csv", head + "m,c/eval.yaml,1,r,ood_x\n"),
+                   "expected one of ood_gen, ood_det, found \"ood_x\"");
+}
+
+TEST(Import, DeltasOfTrainingAreKeysOfOurs) {
+  const auto imported = import_text(
+      "t.csv",
+      "path_to_main,path_to_default_config,whether_to_run,delta:params/train/n_epochs,delta:params/"
+      "random_seed,delta:data/dataset/from_h5/path/train\nm,c/OOD_gen.yaml,1,3,7,./d/x.hdf5\n");
+  const auto row = parse_sheet("s.csv", imported.text).rows[0];
+  EXPECT_EQ(row.cell("set:training.epochs"), "3");
+  EXPECT_EQ(row.cell("set:seeds"), "[7]");
+  EXPECT_EQ(row.cell("set:data.train"), "d/x.hdf5");
+  EXPECT_TRUE(imported.notes.empty());
 }
 
 TEST(Import, WhatHasNoCounterpartIsKeptAsTextAndNamed) {

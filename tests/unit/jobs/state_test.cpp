@@ -248,3 +248,48 @@ TEST(Process, WordsReachAProgramAsTheyAre) {
   EXPECT_ERROR_ALL(run_captured({"no-such-program"}),
                    "cannot start no-such-program: No such file or directory");
 }
+
+TEST_F(OneJob, AFinishedJobIsAskedForAgainUntilItIsDoneAnew) {
+  ASSERT_TRUE(claim(own, attempt(1)));
+  put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = {}});
+  put_stop(own, 1, 0, stop_of(0, "done", true));
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kDone);
+  EXPECT_TRUE(put_again(own, 1));
+  EXPECT_FALSE(put_again(own, 1));
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kWaiting);
+  EXPECT_TRUE(status_in(folder, job).again);
+  // The attempt leaves the old run alone; one after a failed one does too, one after the end not.
+  const Queue queue({job}, {job}, "s.csv", folder.path);
+  const auto next = queue.next_attempt(0, "local", "", -1);
+  ASSERT_TRUE(next);
+  EXPECT_TRUE(next->again);
+  EXPECT_EQ(next->command.back(), "--again");
+  EXPECT_EQ(next->runs[0], folder.path + "/.again/run");
+  put_start(own, 2, 0, {.by = this_process(), .time = now_s(), .slurm_job = {}});
+  put_stop(own, 2, 0, stop_of(3, "failed", true));
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kFailed);
+  const auto third = Queue({job}, {job}, "s.csv", folder.path).next_attempt(0, "local", "", -1);
+  ASSERT_TRUE(third);
+  EXPECT_TRUE(third->again);
+  put_stop(own, 3, 0, stop_of(0, "done", true));
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kDone);
+  EXPECT_FALSE(attempt_of(job, 4, "s.csv", "local").again);
+}
+
+TEST_F(OneJob, WhetherToRunCountsWhereItWasSeenAsZeroInTheSameSheet) {
+  const std::string on = "name,verb,config,whether_to_run\na,train,x.toml,1\n",
+                    off = "name,verb,config,whether_to_run\na,train,x.toml,0\n";
+  ASSERT_TRUE(claim(own, attempt(1)));
+  put_stop(own, 1, 0, stop_of(0, "done", true));
+  Slurm slurm;
+  EXPECT_EQ(status_in(folder, jobs_of(on)[0]).phase, Phase::kDone);
+  const auto left_out = jobs_of(off);
+  EXPECT_FALSE(left_out[0].enabled);
+  EXPECT_EQ(left_out[0].off_key, job.key);
+  note_off(left_out, folder.path, slurm);
+  EXPECT_EQ(status_in(folder, jobs_of(on)[0]).phase, Phase::kWaiting);
+  EXPECT_EQ(status_in(folder, job).phase, Phase::kDone);  // a sheet without the column
+  auto other = jobs_of(on)[0];
+  other.sheet_mark = sheet_mark("other.csv");
+  EXPECT_EQ(status_in(folder, other).phase, Phase::kDone);
+}

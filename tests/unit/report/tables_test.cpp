@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -169,6 +170,25 @@ TEST(Tables, SddeTakesCalibrationForEachScore) {
       latex, "e & sdde & 5 & minmax & 90.00 & 95.00 & 95.00 & 0.2000 & 1.20 & -- (n=0 of 1) \\\\");
 }
 
+// Each shifted set is a row; the in-distribution set and the mean over members are none.
+TEST(Tables, SddeOnCorruptedImages) {
+  std::string rows = row("sdde", 1, "cifar10", "id", "", "accuracy", 0.95);
+  for (const char* set : {"C-1", "C-5"})
+    rows += row("sdde", 1, set, "covariate", "", "accuracy", set[2] == '1' ? 0.9 : 0.7) +
+            row("sdde", 1, set, "covariate", "", "ece", 0.04) +
+            row("sdde", 1, set, "covariate", "temperature", "ece", 0.01);
+  const auto table = table_of(rows, "sdde_corrupted");
+  ASSERT_EQ(table.names.size(), 2u);
+  EXPECT_EQ(table.names[1], (std::vector<std::string>{"e", "sdde", "5", "C-5"}));
+  EXPECT_NEAR(table.cells[1][0].mean(), 70, 1e-12);
+  EXPECT_NEAR(table.cells[0][2].mean(), 4, 1e-12);
+  const auto& columns = table.layout.columns;
+  const auto scaled = std::find_if(columns.begin(), columns.end(),
+                                   [](const auto& column) { return column.name == "ECE, T (%)"; });
+  ASSERT_NE(scaled, columns.end());
+  EXPECT_NEAR(table.cells[0][scaled - columns.begin()].mean(), 1, 1e-12);
+}
+
 TEST(Tables, OpenOodHasItsColumnsAndMeans) {
   std::string rows = row("de", 1, "cifar10", "id", "", "accuracy", 0.9522);
   double value = 0.8;
@@ -255,6 +275,84 @@ TEST(Tables, PublishedFiguresStandBesideOurs) {
       "the published figures have no experiment 'none'");
 }
 
+// Rows of one training on MNIST's sets, seeds 1 and 2, by two scores.
+std::string mnist_rows(const std::string& experiment, const std::string& method) {
+  std::string text;
+  for (int seed = 1; seed <= 2; ++seed)
+    for (const char* score : {"average", "minmax"})
+      for (const auto& [dataset, shift] : {std::pair("notmnist", "near"),
+                                           {"fashionmnist", "near"},
+                                           {"texture", "far"},
+                                           {"places365", "far"}}) {
+        auto line = row(method, seed, dataset, shift, score, "auroc", 0.9 + 0.01 * seed, "sdde");
+        text += experiment + line.substr(line.find(','));
+      }
+  return text;
+}
+
+// SDDE publishes means over near and far sets with deviations over seeds, one score a method.
+// Beside ours they stand by the name of the training, and where ours has that of an evaluation of
+// several trainings, by the method.
+TEST(Tables, PublishedMeansOfSddeStandBesideOurs) {
+  ResultSet theirs;
+  add_result_text(theirs, published("sdde.csv"), "sdde.csv");
+  const auto layout = find_layout("sdde");
+  const auto other = build_table(theirs, layout, {});
+  for (const bool by_training : {true, false}) {
+    const auto name = [&](const char* method) {
+      return by_training ? std::string("sdde_mnist_") + method : "sdde_mnist";
+    };
+    const auto ours = table_of(mnist_rows(name("de"), "cross_entropy") +
+                                   mnist_rows(name("gradcam"), "cross_entropy+gradcam"),
+                               "sdde");
+    const auto beside = match_published(ours, other, {}, "sdde.csv");
+    ASSERT_EQ(ours.names.size(), 4u);
+    for (size_t r = 0; r < 4; ++r) {
+      const bool sdde = ours.names[r][1] != "cross_entropy";
+      if (ours.names[r][3] != (sdde ? "minmax" : "average")) {
+        EXPECT_TRUE(std::isnan(beside.values[r][0]));
+        continue;
+      }
+      EXPECT_NEAR(beside.values[r][0], sdde ? 96.56 : 92.45, 1e-9);
+      EXPECT_NEAR(beside.values[r][1], sdde ? 99.88 : 98.34, 1e-9);
+      EXPECT_NEAR(beside.deviations[r][0], sdde ? 0.67 : 0.60, 1e-9);
+      EXPECT_TRUE(std::isnan(beside.values[r][2]));  // the accuracy could not be read
+    }
+    const auto text = table_text(ours, {}, &beside);
+    EXPECT_CONTAINS(text, "| 96.56 ± 0.67 | 99.88 ± 0.02 |");
+    EXPECT_CONTAINS(text, "|        -5.06 |        -8.38 |");
+    EXPECT_CONTAINS(text,
+                    "Published figures: sdde.csv, with their deviations as they are published");
+    EXPECT_CONTAINS(table_text(ours, {.format = "csv"}, &beside), "near (%) published deviation");
+  }
+  // Another method of the same evaluation has no published figures.
+  const auto none = table_of(mnist_rows("sdde_mnist", "cross_entropy+oe"), "sdde");
+  EXPECT_TRUE(std::isnan(match_published(none, other, {}, "").values[0][0]));
+}
+
+// Every figure says where it was read; what could not be read is empty and is passed over.
+TEST(Tables, PublishedFiguresOfSddeNameTheirSource) {
+  ResultSet theirs;
+  add_result_text(theirs, published("sdde.csv"), "sdde.csv");
+  EXPECT_EQ(theirs.rows.size(), 30u);
+  for (const auto& row : theirs.rows) {
+    EXPECT_FALSE(row.field("source").empty() || row.field("row").empty() ||
+                 row.field("deviation").empty())
+        << row.place;
+    EXPECT_TRUE(row.value > 0.8 && row.value < 1) << row.place;
+  }
+  EXPECT_CONTAINS(published("sdde.csv"), "sdde_imagenet_gradcam,,,0,");
+  // Elsewhere an empty value is an error.
+  EXPECT_CONTAINS(error_of(ErrorKind::kData,
+                           [] {
+                             ResultSet set;
+                             add_result_text(set,
+                                             kHeader + "e,r,h,1,m,5,ensemble,a,test,id,,nll,,,,9\n",
+                                             "a.csv");
+                           }),
+                  "a.csv:2: column value: '' is not a number");
+}
+
 TEST(Tables, PivotByAnyColumns) {
   const auto set =
       set_of(near_rows("de", 1, 0.6) + near_rows("sdde", 1, 0.7) + near_rows("sdde", 2, 0.8));
@@ -264,4 +362,37 @@ TEST(Tables, PivotByAnyColumns) {
   EXPECT_CONTAINS(text, "| method | cifar100 auroc |  tin auroc |");
   EXPECT_CONTAINS(text, "| de     |           60.0 |       70.0 |");
   EXPECT_CONTAINS(text, "| sdde   |     75.0 ± 7.1 | 85.0 ± 7.1 |");
+}
+
+namespace {
+
+// Rows of one experiment, with the run's folder and configuration.
+std::string run_row(const std::string& run, const std::string& hash, int seed, double value) {
+  return fmt::format("e,{},{},{},m,5,ensemble,d,test,semantic,pds,auroc,sed,,{},9\n", run, hash,
+                     seed, value);
+}
+
+Layout one_column() {
+  return {"l", "", "", {"experiment"}, {{.name = "d", .where = {{"metric", {"auroc"}}}}}, {}};
+}
+
+}  // namespace
+
+TEST(PartedRows, ByTheFirstColumnThatTellsThemApartAndKeepsSeeds) {
+  const auto names = [](const std::string& rows, TableOptions options = {}) {
+    const auto table = build_table(set_of(rows), one_column(), options);
+    std::vector<std::string> text;
+    for (const auto& name : table.names) text.push_back(fmt::format("{}", fmt::join(name, "/")));
+    return text;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names(run_row("seed-1", "a", 1, 0.5) + run_row("seed-2", "a", 2, 0.6)), Names{"e"});
+  EXPECT_EQ(names(run_row("x", "a", 1, 0.5) + run_row("y", "a", 1, 0.6)), (Names{"e/x", "e/y"}));
+  // Folders are named by seed: they would part seeds of one training.
+  const auto sweep = run_row("seed-1", "a", 1, 0.5) + run_row("seed-2", "a", 2, 0.6) +
+                     run_row("seed-1", "b", 1, 0.7) + run_row("seed-2", "b", 2, 0.8);
+  EXPECT_EQ(names(sweep), (Names{"e/a", "e/b"}));
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { names(sweep, {.part_rows = false}); }),
+                  "a.csv:2 and a.csv:4: two values for row (e), column d, seed 1; they differ in "
+                  "config_hash ('a' and 'b')");
 }

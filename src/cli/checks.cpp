@@ -1,0 +1,24 @@
+#include "cli/checks.hpp"
+
+#include "storage/feature_cache.hpp"
+
+namespace dissent::cli {
+
+void check_images(const std::string& table, const ImageDataOptions& data, Files& files) {
+  const auto place = check_image_source(data);
+  files.find(table + ".list", place.list);
+  files.find(table + ".root", place.folder, place.obtain);
+  const bool list = !place.list.empty();
+  files.look_at(
+      table + (list ? ".list" : ".root"), list ? place.list : place.folder,
+      fmt::format("images\n{}\n{}\n{}\n{}", data.dataset, data.split, data.list, data.root),
+      [&] { open_image_source(data); });
+}
+
+void check_features(const std::string& key, const std::string& path, Files& files) {
+  files.find(key, path);
+  if (!path.empty() && path.find_first_of("*?[") == std::string::npos)
+    files.look_at(key, path, "features\n" + path, [&] { FeatureCache::open(path); });
+}
+
+}  // namespace dissent::cli

@@ -1,0 +1,47 @@
+#include "cli/exit_codes.hpp"
+
+#include <fmt/format.h>
+
+#include <dissent/error.hpp>
+
+namespace dissent::cli {
+
+const std::vector<ExitCode>& exit_codes() {
+  static const std::vector<ExitCode> table{
+      {0, "done", "done"},
+      {exit_code(ErrorKind::kInternal), "a defect of the program", "failed"},
+      {exit_code(ErrorKind::kUsage), "wrong usage or configuration", "failed"},
+      {exit_code(ErrorKind::kData), "bad or missing data, or a full disk", "failed"},
+      {exit_code(ErrorKind::kComm), "communication or device failure",
+       "started again, `retries` times at most"},
+      {exit_code(ErrorKind::kCheck), "a check failed", "failed"},
+      {75, "stopped on a signal with a checkpoint written", "goes on from the checkpoint"},
+  };
+  return table;
+}
+
+std::string exit_codes_lines() {
+  std::string text;
+  for (const auto& row : exit_codes()) text += fmt::format("  {:<10}{}\n", row.code, row.meaning);
+  return text;
+}
+
+std::string exit_codes_page() {
+  std::string text =
+      "# Exit codes\n\n"
+      "Written by `scripts/generate_docs` from what `dissent config exit-codes` prints; do not "
+      "edit.\n\n"
+      "| code | meaning | a row of `dissent jobs` |\n|---|---|---|\n";
+  for (const auto& row : exit_codes())
+    text += fmt::format("| {} | {} | {} |\n", row.code, row.meaning, row.jobs);
+  return text +
+         "| 128 + n | ended by signal n (137: killed, often for want of memory) | started again, "
+         "`retries` times at most |\n\n"
+         "5 comes of `verify` (a case does not hold), `doctor` (a check failed), `replay` "
+         "(something differs) and `jobs run` (a row failed).\n"
+         "75 is EX_TEMPFAIL of sysexits.h: start the same command again, on any split of the "
+         "members over ranks.\n"
+         "Tests end with 77 where they are skipped; programs never do.\n";
+}
+
+}  // namespace dissent::cli

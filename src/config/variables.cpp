@@ -1,0 +1,123 @@
+#include "config/variables.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/options.hpp"
+
+namespace dissent::config {
+namespace {
+
+const char* const kTable = "variables";
+
+class Variables {
+ public:
+  Variables(Node& root, ConfigErrors& errors) : errors_(errors) {
+    auto& table = std::get<Table>(root.data);
+    const auto at = table.find(kTable);
+    if (at == table.end()) return;
+    if (const auto* found = at->second.table())
+      values_ = *found;
+    else
+      errors_.add(at->second.key_source, kTable,
+                  fmt::format("expected a table, found {}", at->second.text()));
+    table.erase(at);
+    for (auto& [name, node] : values_) check(name, node);
+  }
+
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto& [name, node] : values_) names.push_back(name);
+    return names;
+  }
+
+  void put(Node& node, const std::string& key) {
+    if (auto* table = std::get_if<Table>(&node.data)) {
+      for (auto& [name, inner] : *table)
+        put(inner, key.empty() ? key_text(name) : key + "." + key_text(name));
+    } else if (auto* list = std::get_if<List>(&node.data)) {
+      for (size_t i = 0; i < list->size(); ++i) put((*list)[i], fmt::format("{}[{}]", key, i));
+    } else if (auto* text = std::get_if<std::string>(&node.data)) {
+      *text = filled(*text, node.source, key);
+    }
+  }
+
+ private:
+  void check(const std::string& name, const Node& node) {
+    const bool fits = std::holds_alternative<std::string>(node.data) ||
+                      std::holds_alternative<int64_t>(node.data) ||
+                      std::holds_alternative<double>(node.data);
+    if (!fits)
+      errors_.add(node.source, fmt::format("{}.{}", kTable, key_text(name)),
+                  fmt::format("expected a string or a number, found {}", node.text()));
+  }
+
+  std::string filled(const std::string& text, const Source& source, const std::string& key) {
+    std::string out;
+    for (size_t at = 0; at < text.size();) {
+      const size_t begin = text.find("${", at);
+      out += text.substr(at, begin - at);
+      if (begin == std::string::npos) break;
+      const size_t end = text.find('}', begin);
+      if (end == std::string::npos) {
+        errors_.add(source, key, fmt::format("expected }} after '{}'", text.substr(begin)));
+        return text;
+      }
+      out += value(text.substr(begin + 2, end - begin - 2), source, key);
+      at = end + 1;
+    }
+    return out;
+  }
+
+  std::string value(const std::string& name, const Source& source, const std::string& key) {
+    const auto at = values_.find(name);
+    if (at == values_.end()) {
+      unknown(name, source, key);
+      return "";
+    }
+    const Node& node = at->second;
+    if (const auto* integer = std::get_if<int64_t>(&node.data)) return fmt::format("{}", *integer);
+    if (const auto* number = std::get_if<double>(&node.data)) return fmt::format("{}", *number);
+    const auto* text = std::get_if<std::string>(&node.data);
+    if (!text) return "";  // an error already
+    const std::string own = fmt::format("{}.{}", kTable, key_text(name));
+    if (std::find(chain_.begin(), chain_.end(), name) != chain_.end()) {
+      errors_.add(node.source, own,
+                  fmt::format("refers to itself: {} -> {}", fmt::join(chain_, " -> "), name));
+      return "";
+    }
+    chain_.push_back(name);
+    auto out = filled(*text, node.source, own);
+    chain_.pop_back();
+    return out;
+  }
+
+  void unknown(const std::string& name, const Source& source, const std::string& key) {
+    const auto known = names();
+    const auto near = nearest(name, known);
+    errors_.add(
+        source, key,
+        fmt::format("unknown variable '{}'{}; {}", name,
+                    near ? fmt::format("; did you mean '{}'?", *near) : "",
+                    known.empty() ? std::string("the configuration has no [variables]")
+                                  : fmt::format("[variables] has {}", fmt::join(known, ", "))));
+  }
+
+  ConfigErrors& errors_;
+  Table values_;
+  std::vector<std::string> chain_;
+};
+
+}  // namespace
+
+std::vector<std::string> put_variables(Node& root, ConfigErrors& errors) {
+  Variables variables(root, errors);
+  variables.put(root, "");
+  return variables.names();
+}
+
+}  // namespace dissent::config

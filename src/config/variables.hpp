@@ -1,0 +1,16 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "config/errors.hpp"
+#include "config/node.hpp"
+
+namespace dissent::config {
+
+/// Takes the table [variables] out of the document and puts its values for `${name}` into every
+/// text. Values are texts, integers and numbers; a text may refer to other variables. Errors, each
+/// with its place: an unknown variable, a brace that is not closed, variables that refer to each
+/// other in a circle, a value of another kind. Returns their names, sorted.
+std::vector<std::string> put_variables(Node& root, ConfigErrors& errors);
+
+}  // namespace dissent::config
