@@ -87,7 +87,7 @@ std::string run_folder(const Config& config, int64_t seed) {
 // data, grid, context) does the work.
 template <class Trainer, class Config, class Data>
 bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid,
-               at::Device device, const Flags& flags, bool show_progress) {
+               at::Device device, Flags flags, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
   const auto folder = run_folder(config, seed);
   RunContext context{.folder = flags.again ? again_path(folder) : folder,
@@ -149,6 +149,8 @@ bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data
   }
   const auto all = all_gather_integer(world, finished);
   const bool all_finished = std::find(all.begin(), all.end(), 0) == all.end();
+  // What follows a run has its folder open: it ends before the folder gets its name.
+  if (flags.again) flags.live->finish(!all_finished);
   // All seeds at once: until then a start after a stop finds those that are finished.
   agree(world, [&] {
     if (!flags.again || !all_finished || world.rank() != 0) return;

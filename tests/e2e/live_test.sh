@@ -12,9 +12,10 @@ export HOME=$work WANDB_SILENT=true PYTHONPATH=$source_dir/tests/e2e PYTHONDONTW
 
 # Companions that are left to themselves, and the server, end with the test.
 server=
+answering=
 clean() {
   local file process
-  [ -z "$server" ] || kill "$server" 2>/dev/null || true
+  for process in $server $answering; do kill "$process" 2>/dev/null || true; done
   { for file in $(find "$work" -name wandb.json); do
     process=$(field "$file" process) || continue
     if tr '\0' ' ' 2>/dev/null < "/proc/$process/cmdline" | grep -qF send_to_wandb; then kill -9 "$process" || true; fi
@@ -179,6 +180,45 @@ well 1 train images.toml --quiet --wandb offline --tensorboard
 [ "$(find $run -name 'events*' | wc -l)" = 1 ] || failed "event files: $(find $run -name 'events*')"
 "$python" offline.py $run > read 2>&1 || { cp read out; failed "W&B's file of a run that was gone on with"; }
 
+# Online, as the environment says: a server has epochs while the run trains; after a stop, and another, it has each once, with the values of train.csv.
+mkdir said
+python3 "$source_dir/tests/e2e/wandb_server.py" said 2> said/log &
+answering=$!
+for _ in $(seq 100); do [ -s said/port ] && break; sleep 0.1; done
+key=0123456789012345678901234567890123456789
+answers=(WANDB_BASE_URL="http://127.0.0.1:$(cat said/port)" WANDB_API_KEY=$key WANDB_ENTITY=me)
+# with VARIABLES... -- COMMAND...
+with() { local set=(); while [ "$1" != -- ]; do set+=("$1"); shift; done; shift; for name in "${set[@]}"; do export "${name?}"; done; local code=0; "$@" || code=$?; for name in "${set[@]}"; do unset "${name%%=*}"; done; return "$code"; }
+online=(train train.toml --quiet --set experiment=online --set training.epochs=1000000 --set runtime.wandb_finish_s=180)
+run=results/online/seed-1
+sent() { cat said/*.jsonl 2>/dev/null | wc -l; }
+# until_sent EPOCHS: a run in the background, stopped once the server has so many; the client sends about every 15 s.
+until_sent() {
+  command="dissent ${online[*]} (in the background)"
+  env "${answers[@]}" "$program" "${online[@]}" > out 2> err &
+  job=$!
+  for _ in $(seq 1200); do [ "$(sent)" -ge "$1" ] && break; sleep 0.1; done
+  [ "$(sent)" -ge "$1" ] || failed "the server has $(sent) epochs, expected $1, while it trained"
+  kill -USR1 $job
+  status=0
+  wait $job || status=$?
+  expect_exit 75
+  expect_text 'event=wandb mode=online url=http' "event=wandb_finished folder=$run state=synced"
+}
+until_sent 3
+before=$(field $run/wandb.json id)
+until_sent $(($(sent) + 3))
+[ "$(field $run/wandb.json id)" = "$before" ] || failed "a run that is gone on with is another one at W&B"
+python3 - said/"$before".jsonl $run/train.csv > read 2>&1 <<'PY' || { cp read out; failed "the server has not got train.csv"; }
+import csv, json, sys
+steps = [json.loads(line) for line in open(sys.argv[1])]
+rows = list(csv.DictReader(open(sys.argv[2])))
+assert [step["_step"] for step in steps] == list(range(len(rows))), ([step["_step"] for step in steps], len(rows))
+for step, row in zip(steps, rows):
+    assert step["train/total"] == float(row["total"]) and step["validation/nll"] == float(row["nll"]), (step, row)
+PY
+kill "$answering"
+
 # A server that takes connections and never answers.
 cat > server.py <<'PY'
 import socket
@@ -195,10 +235,7 @@ PY
 python3 server.py &
 server=$!
 for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
-key=0123456789012345678901234567890123456789
 slow=(WANDB_BASE_URL="http://127.0.0.1:$(cat port)" WANDB_API_KEY=$key)
-# with VARIABLES... -- COMMAND...
-with() { local set=(); while [ "$1" != -- ]; do set+=("$1"); shift; done; shift; for name in "${set[@]}"; do export "${name?}"; done; local code=0; "$@" || code=$?; for name in "${set[@]}"; do unset "${name%%=*}"; done; return "$code"; }
 long=(--set training.epochs=100 --set runtime.wandb_finish_s=1)
 well 1 train train.toml --quiet "${long[@]}" --set experiment=alone
 started=$(date +%s)
