@@ -2,6 +2,8 @@
 
 #include <dissent/error.hpp>
 
+#include <filesystem>
+
 #include "evaluate/picture_set.hpp"
 
 namespace dissent {
@@ -30,6 +32,10 @@ std::unique_ptr<EvaluationSet> open_calibration(const EvaluateConfig& config,
   for (const auto& spec : config.sets)
     if (spec.role == "calibration" && spec.name == name)
       return pooled_set(open_sets(spec, config.evaluate.transform));
+  DISSENT_CHECK(std::filesystem::exists(name), kData,
+                "evaluate.sets: calibration = \"{}\": expected the name of a set of role "
+                "calibration, or a cache; found neither",
+                name);
   return open_cache_set(name);
 }
 

@@ -131,8 +131,9 @@ class World:
             if kind == "train":
                 labels = [label for label in range(classes) for _ in range(per_class)]
             elif kind in ("known", "shifted"):
-                spread = min(classes, known)
-                labels = [i * (classes - 1) // (spread - 1) for i in range(spread)] * max(1, known // classes)
+                wanted = known if kind == "known" else unknown
+                spread = min(classes, wanted)
+                labels = [i * (classes - 1) // (spread - 1) for i in range(spread)] * max(1, wanted // classes)
             else:
                 labels = [-1] * unknown
             lines = []
@@ -175,7 +176,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--per-class", type=int, default=2, help="training images a class")
     parser.add_argument("--known", type=int, default=20, help="validation and test images of a set; spread over its classes where these are more")
-    parser.add_argument("--unknown", type=int, default=8, help="images of an unknown set, and outliers")
+    parser.add_argument("--unknown", type=int, default=8, help="images of an unknown or shifted set, and outliers")
     options = parser.parse_args()
     world = World(options.folder)
     for name in BENCHMARKS:

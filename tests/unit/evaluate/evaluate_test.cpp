@@ -329,6 +329,10 @@ TEST_F(Evaluate, CalibrationSetsThatNothingReadsOrThatAreTestedAreRefused) {
   EXPECT_EQ(keys(text(more, reads + role + "calibration = \"other\"\n")),
             "evaluate.sets[2].calibration ");
   const auto ensemble = made_ensemble(folder.path(), "mlp", 3, kDim, kClasses);
+  expect_error(ErrorKind::kData, "\"othr\": expected the name of a set of role calibration", [&] {
+    run(ensemble,
+        text(more, set("x", "valood", "shift = \"covariate\"\ncalibration = \"othr\"\n")));
+  });
   const auto leak = set("other", "valood", "role = \"calibration\"\n");
   expect_error(ErrorKind::kUsage, "holds the rows of the test set",
                [&] { run(ensemble, text(more, reads + leak)); });
