@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import nn
 
 ONE_STEP = 1e-12  # of f64 after one update, of each tensor relative to its norm
-TIMES_OF_ROUNDING = 2  # of the difference of PyTorch against itself, after all steps
+TIMES_OF_ROUNDING = 2  # of the difference of PyTorch against itself, after all steps: the largest of
+ROUNDINGS = 5  # repetitions with weights moved otherwise; fewer where fewer are enough. One alone may happen to stay close
 
 
 # ---------------------------------------------------------------- networks
@@ -438,14 +439,19 @@ def check(path, sources):
     initial = trace.weights("initial")
     exact = next(iter(initial.values())).dtype == torch.float64
     first, final, losses = replay(trace, initial, sources)
-    _, other, _ = replay(trace, moved(initial, 1), dict(sources, images=None, outliers=None))
     rows_once(trace)
     noted = [abs(value.item() - of_trace) / max(abs(value.item()), 1e-300)
              for step, of_step in zip(trace.steps, losses) for value, of_trace in zip(of_step.values(), step["losses"][()])]
-    one, end, rounding = largest(trace.weights("first"), first), distance(trace.weights("final"), final), distance(other, final)
+    one, end, roundings = largest(trace.weights("first"), first), distance(trace.weights("final"), final), []
+    while len(roundings) < ROUNDINGS and end > TIMES_OF_ROUNDING * max(roundings, default=0):
+        other = replay(trace, moved(initial, 1 + len(roundings)), dict(sources, images=None, outliers=None))[1]
+        roundings.append(distance(other, final))
+    if not roundings:  # the same bits: to be printed beside
+        roundings = [distance(replay(trace, moved(initial, 1), dict(sources, images=None, outliers=None))[1], final)]
+    rounding = max(roundings)
     shift = distance(final, initial)
     print(f"{path}: {'f64' if exact else 'f32'}, {len(trace.steps)} steps, weights moved by {shift:.2g} of their norm; after one update {one:.1e}; "
-          f"losses within {max(noted):.1e}; at the end {end:.2e}, PyTorch against itself {rounding:.2e} ({end / rounding:.2f} times)", flush=True)
+          f"losses within {max(noted):.1e}; at the end {end:.2e}, PyTorch against itself {rounding:.2e} ({end / rounding:.2f} times; {len(roundings)} of it)", flush=True)
     wrong = []
     if shift < 1e-4:
         wrong.append("nothing was learned: the comparison says nothing")
