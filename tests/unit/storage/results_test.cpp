@@ -14,8 +14,8 @@ namespace {
 using dissent::testing::self;
 
 ResultRow row_of(double value) {
-  return {"sed",      "run \"a\", first", "ab12", 42,   "a2d", 5,
-          "member:3", "in_val",           "test", "id", "msp", "accuracy",
+  return {"sed",      "run \"a\", first", "ab12", 42,    "a2d", 5,
+          "member:3", "in_val",           "test", "id",  "msp", "accuracy",
           "sed",      "released\nall",    value,  50000, "eval"};
 }
 
