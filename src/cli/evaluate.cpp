@@ -177,7 +177,11 @@ void check_evaluate(const CommandLine&, const config::Document& document, Files&
   for (size_t i = 0; i < c.sets.size(); ++i) {
     const auto table = fmt::format("evaluate.sets[{}]", i);
     for (const auto& path : c.sets[i].paths) check_features(table + ".paths", path, files);
-    check_features(table + ".calibration", c.sets[i].calibration, files);
+    const auto& calibration = c.sets[i].calibration;
+    const bool of_a_set = std::any_of(c.sets.begin(), c.sets.end(), [&](const auto& other) {
+      return other.role == "calibration" && other.name == calibration;
+    });
+    if (!of_a_set) check_features(table + ".calibration", calibration, files);
     if (c.sets[i].paths.empty()) check_images(table, picture_data(c.sets[i]), files);
   }
   files.look("", [&] {
