@@ -67,7 +67,7 @@ well dissent cache cache.toml --quiet
 well sh -c 'printf "experiment = \"installed\"\n[data]\ntrain = \"train.cache\"\n[ensemble]\nmembers = 2\nhidden = 16\n[loss.cross_entropy]\n[training]\nepochs = 1\n" > train.toml'
 well mpirun --oversubscribe -n 2 dissent train train.toml --quiet
 well dissent replay results/installed/seed-42
-well scripts/uni gradcam cifar10 --seeds 1,2 --dry-run -- --no-cost
+well scripts/uni gradcam cifar10 --seeds 1,2 --dry-run -- --no-cost --no-files
 says "dissent train configs/sdde/cifar10/gradcam.toml"
 well dissent export results/installed/seed-42/checkpoint.h5 --output exported
 

@@ -9,10 +9,37 @@ if [ "$form" = long ]; then images=12 hidden=3072 epochs=3; else images=3 hidden
 
 # The project's root as a user has it.
 "$python" "$source_dir/tests/journeys/sed/make_world.py" . "$images"
-ln -s "$source_dir/configs" "$source_dir/jobs" .
-mkdir results
-ln -s "$source_dir/results/published" results/published
-export DISSENT=$program
+cp -r "$source_dir"/{configs,jobs,scripts} .
+cp "$source_dir/requirements.txt" .
+mkdir -p results build bin result_sheets
+cp -r "$source_dir/results/published" results/published
+cp "$source_dir"/tests/journeys/sed/sheets/*.csv result_sheets/
+ln -s "$(dirname "$program")" build/release
+ln -s "$program" bin/dissent
+[ ! -e "$source_dir/.venv" ] || ln -s "$source_dir/.venv" .venv
+export PATH=$work/bin:$PATH
+
+# The page's commands: the lines of its blocks for the shell. Each is run here, or named with where it is run.
+awk '/^```sh$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir/docs/from_sed.md" > commands.txt
+[ -s commands.txt ] || failed "docs/from_sed.md has no commands"
+: > walked.txt
+known() {
+  grep -qxF -- "$1" commands.txt || failed "docs/from_sed.md has no command: $1"
+  printf '%s\n' "$1" >> walked.txt
+}
+# walk COMMAND [ARGUMENT...]: runs a command of the page, with more arguments; it ends with 0.
+walk() {
+  local text=$1
+  shift
+  known "$text"
+  command="$text $*"
+  status=0
+  eval "$text \"\$@\"" > out 2> err || status=$?
+  expect_exit 0
+}
+# elsewhere COMMAND WHERE: a command of the page that is run there.
+elsewhere() { known "$1"; [ -n "$2" ] || failed "$1: where is it run?"; }
+
 caching=(--set trunk.batch_size=4 --set runtime.device=cpu --set runtime.threads=1)
 training=(--set ensemble.hidden=$hidden --set "training.epochs=$epochs" --set runtime.device=cpu --set runtime.threads=1)
 cached=data/datasets/cached
@@ -25,8 +52,8 @@ sheet() {
   expect_exit 0
 }
 
-# walk RANKS: from the caches to the tables.
-walk() {
+# from_caches RANKS: from the caches to the tables.
+from_caches() {
   sheet "$1" jobs/sed_training.csv "${training[@]}"
   sheet "$1" jobs/sed_evaluation.csv --set runtime.threads=1
 }
@@ -60,15 +87,31 @@ diff <(cd cached-1 && find . -name 'shard-*' -exec sha256sum {} + | sort -k 2) <
   failed "1 and 2 ranks wrote other caches"
 
 # Training, evaluation and tables, on 1 and 2 ranks.
-walk 1
+from_caches 1
 whole_tables results/sed
 mkdir one
 mv results/sed results/sed_* results/jobs one/
-walk 2
+from_caches 2
 command="results of 1 and 2 ranks"
 for file in generalisation.md detection.md ood_gen_df.csv ood_det_df.csv; do expect_same "results/sed/$file" "one/sed/$file"; done
 for run in one/sed_*/seed-42; do expect_same "$run/checkpoint.h5" "results/${run#one/}/checkpoint.h5"; done
 expect_same one/sed/????????????????.csv results/sed/????????????????.csv
+
+# Single sets, as the page has them: there already.
+walk "dissent cache configs/sed/caching_in_val.toml" "${caching[@]}"
+walk "dissent cache configs/sed/caching_in_c.toml --set variables.corruption=fog --set variables.severity=5" "${caching[@]}"
+expect_text "event=cache_reused path=$cached/fog_5/deit3b_-1.cache"
+walk "dissent jobs run jobs/sed_evaluation.csv" --gpus none --ranks 2 --set runtime.threads=1
+grep -q 'started' err && failed "a sheet that is done runs again"
+
+# SED's own files give the rows of the caches that hold the same.
+"$python" "$source_dir/tests/journeys/sed/make_hdf5.py" "$cached"
+walk "dissent evaluate configs/sed/evaluation.toml --set variables.format=hdf5" --set evaluate.output=results/hdf5 --set runtime.threads=1
+command="rows of caches and of SED's files"
+diff <(sort results/sed/????????????????.csv) <(sort results/hdf5/????????????????.csv) > out || failed "other rows"
+walk "dissent train configs/sed/ood_gen.toml --set variables.train_format=hdf5" "${training[@]}" --set output=results/hdf5
+command="trainings of the cache and of SED's file"
+diff <(cut -d, -f1-12 results/sed_ood_gen/seed-42/train.csv) <(cut -d, -f1-12 results/hdf5/sed_ood_gen/seed-42/train.csv) > out || failed "other losses"
 
 # An exported ensemble is evaluated to the rows of its run.
 mkdir exported
@@ -83,11 +126,17 @@ diff <(sort results/sed/????????????????.csv) <(sort results/exported/??????????
 # SED's main road: pickled models, whose classes are gone, to the same tables.
 "$python" "$source_dir/tests/journeys/sed/make_models.py" exported/sed_50_models=50_models exported/sed_ood_gen=ood_gen \
   exported/sed_ood_det_covariate=ood_det_cov exported/sed_ood_det_semantic=ood_det_sem --to models/symlinked
-command="scripts/sed_tables"
-status=0
-"$source_dir/scripts/sed_tables" --set runtime.threads=1 > out 2> err || status=$?
-expect_exit 0
+elsewhere "scripts/download sed-models sed-caches" tests/scripts/test_download.py
+walk "scripts/sed_tables --set variables.format=hdf5" --set runtime.threads=1
 expect_text "Published figures: " "sed_ood_det_covariate"
+mv results/sed-published by-script
+walk ".venv/bin/python scripts/convert_sed_models.py models/symlinked/*.pkl --to models/converted"
+walk "dissent evaluate configs/sed/published_models.toml --set variables.format=hdf5" --set runtime.threads=1
+walk "dissent tables --layout sed_generalisation --published results/published/sed.csv results/sed-published"
+expect_same out by-script/generalisation.md
+walk "dissent tables --layout sed_detection --score pds --published results/published/sed.csv results/sed-published"
+expect_same by-script/????????????????.csv results/sed-published/????????????????.csv
+mv by-script/*.md by-script/*_df.csv results/sed-published/
 whole_tables results/sed-published
 for file in generalisation.md detection.md ood_gen_df.csv ood_det_df.csv; do expect_same "results/sed/$file" "results/sed-published/$file"; done
 
@@ -99,10 +148,11 @@ ln -s ../../data/weights/deit_3_base_224_21k.pth models/deit3/
 find "$cached" -name 'shard-*' -exec sha256sum {} + > before
 for name in caching training evaluation; do
   command="jobs import of SED's $name.csv"
-  "$program" jobs import "$source_dir/tests/journeys/sed/sheets/$name.csv" > "$name.csv" 2> err || failed "refused"
+  dissent jobs import "result_sheets/$name.csv" > "$name.csv" 2> err || failed "refused"
   sed -i -E '2,$s/^([^,]*,[^,]*,[^,]*),0/\1,1/' "$name.csv" # whether_to_run: some of the release's rows are finished
 done
-sheet 1 caching.csv "${caching[@]}"
+known "dissent jobs import result_sheets/caching.csv > caching.csv"
+walk "dissent jobs run caching.csv" --gpus none --ranks 1 "${caching[@]}"
 sheet 1 training.csv "${training[@]}"
 sheet 1 evaluation.csv --set runtime.threads=1
 command="imported sheets against those of jobs/"
@@ -119,14 +169,16 @@ head -c 3000000 models/symlinked/ood_gen.pkl > half.pkl
 command="scripts/sed_tables of a model that is cut off"
 mv half.pkl models/symlinked/ood_gen.pkl
 status=0
-"$source_dir/scripts/sed_tables" > out 2> err || status=$?
+scripts/sed_tables > out 2> err || status=$?
 expect_exit 3
 expect_text "ood_gen.pkl: damaged"
 rm models/symlinked/ood_gen.pkl
 status=0
-"$source_dir/scripts/sed_tables" > out 2> err || status=$?
+scripts/sed_tables > out 2> err || status=$?
 expect_exit 3
 expect_text "models/symlinked/ood_gen.pkl: no such file (scripts/download sed-models)"
 sed -i 's/"norm2.bias"/"norm2"/; s/"hidden": [0-9]*/"hidden": "wide"/' models/converted/ood_det_cov/ensemble.json
 refused 1 3 "models/converted/ood_det_cov/ensemble.json: hidden: expected an integer, found string" -- evaluate configs/sed/published_models.toml
+grep -vxFf walked.txt commands.txt > left.txt || true
+[ ! -s left.txt ] || failed "docs/from_sed.md has commands that are not walked: $(tr '\n' ';' < left.txt)"
 finish
