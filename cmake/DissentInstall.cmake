@@ -28,6 +28,10 @@ install(DIRECTORY jobs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
 install(DIRECTORY results/published DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
 install(DIRECTORY slurm DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent USE_SOURCE_PERMISSIONS)
-install(PROGRAMS scripts/uni scripts/send_to_wandb DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent/scripts)  # where dissent looks for it (report/live_log.cpp)
+# send_to_wandb: where dissent looks for it (report/live_log.cpp). Not the scripts that build or test the tree.
+install(PROGRAMS scripts/uni scripts/send_to_wandb scripts/sed_tables scripts/convert_sed_models.py scripts/download scripts/mpirun DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent/scripts)
+install(FILES scripts/downloads.csv DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent/scripts)
+install(FILES python/requirements-downloads.txt DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent/python)    # read by scripts/download
+install(FILES data/classes/imagenet_classes.csv DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent/data/classes)
 install(FILES README.md CONTRIBUTING.md LICENSE CITATION.cff DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})

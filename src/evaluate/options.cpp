@@ -262,6 +262,9 @@ void add_set_conflicts(const EvaluateConfig& c,
         "is made of pictures (dataset or list), not of cached features");
     add(!pictures && set.transform != "auto", key("transform"),
         "is of pictures (dataset or list), not of cached features");
+    add(pictures && set.count > 0, key("count"), "is of caches (paths), not of pictures");
+    add(set.label >= 0 && set.role != "test", key("label"),
+        fmt::format("is of sets that are tested, this one has the role {}", set.role));
     add(set.as_stored && set.corruption == "none", key("as_stored"),
         "is of corrupted pictures: expected a corruption, found none");
     outside = outside || set.role == "validation_ood";
@@ -412,8 +415,8 @@ const TableSpec& evaluate_set_table() {
                               "have them, or of all 1,000",
                    .choices = {"subset", "all"}})
           .option("label", &T::label,
-                  {.meaning = "of every row, in place of the set's own labels; with it accuracy is "
-                              "reported for any shift. SED's release has 0 for iNaturalist and "
+                  {.meaning = "of every row, in place of the set's own labels; with it the figures on "
+                              "labels are reported for any shift. SED's release has 0 for iNaturalist and "
                               "OpenImages; -1: the set's own",
                    .min = -1});
   return table;

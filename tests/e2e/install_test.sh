@@ -13,7 +13,7 @@ umask 022
 cmake --install "$1" --prefix "$work/first" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 mv "$work/first" "$work/moved"
 tree=$work/moved
-for file in bin/dissent include/dissent/error.hpp share/dissent/configs/sed/ood_gen.toml share/dissent/scripts/{uni,send_to_wandb} share/doc/*/LICENSE share/doc/*/README.md; do
+for file in bin/dissent include/dissent/error.hpp share/dissent/configs/sed/ood_gen.toml share/dissent/scripts/{uni,send_to_wandb,download,downloads.csv,sed_tables,convert_sed_models.py} share/doc/*/LICENSE share/doc/*/README.md; do
   # shellcheck disable=SC2086
   ls "$tree"/$file >/dev/null 2>&1 || failed "$file was not installed"
 done
@@ -70,6 +70,11 @@ well dissent replay results/installed/seed-42
 well scripts/uni gradcam cifar10 --seeds 1,2 --dry-run -- --no-cost --no-files
 says "dissent train configs/sdde/cifar10/gradcam.toml"
 well dissent export results/installed/seed-42/checkpoint.h5 --output exported
+well dissent evaluate configs/sed/evaluation.toml --set 'evaluate.runs=["exported"]' --set evaluate.id=train.cache --set 'evaluate.sets=[]' --set evaluate.output=results/exported --quiet
+says "rows in results/exported"
+well scripts/download sed-models --dry-run
+says "models/symlinked/ood_gen.pkl"
+well scripts/sed_tables --help
 
 # The companion of W&B and scripts/uni are those of the tree. The client is that of the tests, in a place that nobody may be kept from: so this user runs it.
 if dissent_python=$(cd "$source_dir" && . scripts/lib.sh && python_environment); then

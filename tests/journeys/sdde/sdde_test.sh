@@ -8,6 +8,7 @@
 # Every command of the page is run here, or named below with where it is run; a command that is neither is a failure, as is one that the page no longer has.
 set -euo pipefail
 . "$(dirname "$0")/../../e2e/lib.sh"
+. "$(dirname "$0")/../lib.sh"
 here=$source_dir/tests/journeys/sdde
 form=${2:-short}
 case $form in short | long) ;; *) echo "usage: $0 PROGRAM [short|long], found $form" >&2; exit 2 ;; esac
@@ -15,13 +16,7 @@ methods=(de ncl adp dice gradcam oe gradcam_oe)
 part() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 
 # The world: what scripts/download leaves, and the tree around it.
-cp -r "$source_dir"/{configs,jobs,scripts} .
-mkdir -p results build bin
-[ ! -d "$source_dir/results/published" ] || cp -r "$source_dir/results/published" results/
-ln -s "$(dirname "$program")" build/release
-ln -s "$program" bin/dissent
-[ ! -e "$source_dir/.venv" ] || ln -s "$source_dir/.venv" .venv
-export PATH=$work/bin:$PATH
+begin from_sdde.md
 python3 "$here/make_world.py" .
 "$source_dir/tests/scripts/with_torch.sh" "$here/make_resnet50.py" "$work/results/checkpoints/imagenet_res50_acc76.10.pth"
 # Rows that SDDE has no script for are switched on, as the page says.
@@ -39,27 +34,6 @@ for path in sys.argv[1:]:
         writer.writerows(rows)
 PY
 part "the world is made"
-
-# The page's commands: the lines of its blocks for the shell.
-awk '/^```sh$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir/docs/from_sdde.md" > commands.txt
-[ -s commands.txt ] || failed "docs/from_sdde.md has no commands"
-: > walked.txt
-known() {
-  grep -qxF -- "$1" commands.txt || failed "docs/from_sdde.md has no command: $1"
-  printf '%s\n' "$1" >> walked.txt
-}
-# walk COMMAND [ARGUMENT...]: runs a command of the page, with more arguments; it ends with 0.
-walk() {
-  local text=$1
-  shift
-  known "$text"
-  command="$text $*"
-  status=0
-  eval "$text \"\$@\"" > out 2> err || status=$?
-  expect_exit 0
-}
-# elsewhere COMMAND WHERE: a command of the page that is run there.
-elsewhere() { known "$1"; [ -n "$2" ] || failed "$1: where is it run?"; }
 
 # small SET: what makes its sheet small.
 small() {
@@ -183,8 +157,7 @@ walk "dissent export results/sdde/sdde_mnist_gradcam/seed-1/best.h5 --output exp
 expect_file exported/gradcam/ensemble.json
 walk "dissent tables --layout openood --where method=cross_entropy+gradcam --score minmax results/sdde/mnist"
 expect_text nearood farood
-grep -vxFf walked.txt commands.txt > left.txt || true
-[ ! -s left.txt ] || failed "docs/from_sdde.md has commands that are not walked: $(tr '\n' ';' < left.txt)"
+end_page
 part "the page"
 
 # Networks as they are. ImageNet's start from the pretrained ResNet50, on data ranks with synchronised BatchNorm.

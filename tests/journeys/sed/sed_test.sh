@@ -3,42 +3,16 @@
 # then SED's pickled models to the same tables, and its three sheets as they are. 1 and 2 ranks give the same bytes.
 set -euo pipefail
 . "$(dirname "$0")/../../e2e/lib.sh"
+. "$(dirname "$0")/../lib.sh"
 form=${2:-short}
 python=$(. "$source_dir/scripts/lib.sh" && python_environment)
 if [ "$form" = long ]; then images=12 hidden=3072 epochs=3; else images=3 hidden=64 epochs=3; fi
 
 # The project's root as a user has it.
 "$python" "$source_dir/tests/journeys/sed/make_world.py" . "$images"
-cp -r "$source_dir"/{configs,jobs,scripts} .
-cp "$source_dir/requirements.txt" .
-mkdir -p results build bin result_sheets
-cp -r "$source_dir/results/published" results/published
+begin from_sed.md
+mkdir result_sheets
 cp "$source_dir"/tests/journeys/sed/sheets/*.csv result_sheets/
-ln -s "$(dirname "$program")" build/release
-ln -s "$program" bin/dissent
-[ ! -e "$source_dir/.venv" ] || ln -s "$source_dir/.venv" .venv
-export PATH=$work/bin:$PATH
-
-# The page's commands: the lines of its blocks for the shell. Each is run here, or named with where it is run.
-awk '/^```sh$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir/docs/from_sed.md" > commands.txt
-[ -s commands.txt ] || failed "docs/from_sed.md has no commands"
-: > walked.txt
-known() {
-  grep -qxF -- "$1" commands.txt || failed "docs/from_sed.md has no command: $1"
-  printf '%s\n' "$1" >> walked.txt
-}
-# walk COMMAND [ARGUMENT...]: runs a command of the page, with more arguments; it ends with 0.
-walk() {
-  local text=$1
-  shift
-  known "$text"
-  command="$text $*"
-  status=0
-  eval "$text \"\$@\"" > out 2> err || status=$?
-  expect_exit 0
-}
-# elsewhere COMMAND WHERE: a command of the page that is run there.
-elsewhere() { known "$1"; [ -n "$2" ] || failed "$1: where is it run?"; }
 
 caching=(--set trunk.batch_size=4 --set runtime.device=cpu --set runtime.threads=1)
 training=(--set ensemble.hidden=$hidden --set "training.epochs=$epochs" --set runtime.device=cpu --set runtime.threads=1)
@@ -180,6 +154,5 @@ expect_exit 3
 expect_text "models/symlinked/ood_gen.pkl: no such file (scripts/download sed-models)"
 sed -i 's/"norm2.bias"/"norm2"/; s/"hidden": [0-9]*/"hidden": "wide"/' models/converted/ood_det_cov/ensemble.json
 refused 1 3 "models/converted/ood_det_cov/ensemble.json: hidden: expected an integer, found string" -- evaluate configs/sed/published_models.toml
-grep -vxFf walked.txt commands.txt > left.txt || true
-[ ! -s left.txt ] || failed "docs/from_sed.md has commands that are not walked: $(tr '\n' ';' < left.txt)"
+end_page
 finish
