@@ -415,9 +415,10 @@ const TableSpec& evaluate_set_table() {
                               "have them, or of all 1,000",
                    .choices = {"subset", "all"}})
           .option("label", &T::label,
-                  {.meaning = "of every row, in place of the set's own labels; with it the figures on "
-                              "labels are reported for any shift. SED's release has 0 for iNaturalist and "
-                              "OpenImages; -1: the set's own",
+                  {.meaning =
+                       "of every row, in place of the set's own labels; with it the figures on "
+                       "labels are reported for any shift. SED's release has 0 for iNaturalist and "
+                       "OpenImages; -1: the set's own",
                    .min = -1});
   return table;
 }

@@ -263,25 +263,11 @@ Published match_published(const Table& table, const Table& published,
                   "--published-as {}={}: the published figures have no experiment '{}'", our, their,
                   their);
   }
-  const auto place_of = [&](const char* column) {
-    return static_cast<size_t>(std::find(rows.begin(), rows.end(), column) - rows.begin());
-  };
-  const size_t experiment = place_of("experiment"), method = place_of("method");
-  const auto belongs = [&](const std::vector<std::string>& ours,
-                           const std::vector<std::string>& theirs) {
-    auto our_key = key_of(ours, true), their_key = key_of(theirs, false);
-    if (our_key == their_key) return true;
-    if (experiment != 0 || method == rows.size() || known(our_key[0], published)) return false;
-    const bool is_part =
-        their_key[0].starts_with(our_key[0] + "_") && ours[method] == theirs[method];
-    our_key[0] = their_key[0];
-    return is_part && our_key == their_key;
-  };
   for (size_t r = 0; r < table.names.size(); ++r) {
     out.values.emplace_back(table.layout.columns.size(), std::nan(""));
     out.deviations.push_back(out.values.back());
     for (size_t p = 0; p < published.names.size(); ++p)
-      if (belongs(table.names[r], published.names[p]))
+      if (key_of(table.names[r], true) == key_of(published.names[p], false))
         for (size_t c = 0; c < table.layout.columns.size(); ++c)
           for (size_t q = 0; q < published.layout.columns.size();
                ++q)  // a layout's optional columns may be in one table only

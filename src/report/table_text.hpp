@@ -23,9 +23,7 @@ struct Published {
 
 /// Cells of `published` for the rows of `table`. A row of ours belongs to the published one with
 /// the same names, its experiment renamed first by `experiments` ({ours, theirs} pairs); method and
-/// members need not agree. Where no published experiment is called as ours, and ours names the
-/// evaluation of several trainings (sdde_mnist of sdde_mnist_de, sdde_mnist_gradcam), the method
-/// tells these apart. Error::kUsage for a name in `experiments` that is in neither.
+/// members need not agree. Error::kUsage for a name in `experiments` that is in neither.
 Published match_published(const Table& table, const Table& published,
                           const std::vector<std::pair<std::string, std::string>>& experiments,
                           const std::string& source);

@@ -8,7 +8,7 @@
 # Every command of the page is run here, or named below with where it is run; a command that is neither is a failure, as is one that the page no longer has.
 set -euo pipefail
 . "$(dirname "$0")/../../e2e/lib.sh"
-. "$(dirname "$0")/../lib.sh"
+. "$source_dir/tests/journeys/lib.sh"
 here=$source_dir/tests/journeys/sdde
 form=${2:-short}
 case $form in short | long) ;; *) echo "usage: $0 PROGRAM [short|long], found $form" >&2; exit 2 ;; esac

@@ -3,7 +3,7 @@
 # then SED's pickled models to the same tables, and its three sheets as they are. 1 and 2 ranks give the same bytes.
 set -euo pipefail
 . "$(dirname "$0")/../../e2e/lib.sh"
-. "$(dirname "$0")/../lib.sh"
+. "$source_dir/tests/journeys/lib.sh"
 form=${2:-short}
 python=$(. "$source_dir/scripts/lib.sh" && python_environment)
 if [ "$form" = long ]; then images=12 hidden=3072 epochs=3; else images=3 hidden=64 epochs=3; fi
