@@ -309,6 +309,19 @@ TEST_F(Evaluate, CalibrationOfASetIsAnotherSet) {
   EXPECT_EQ(nll("", tested("") + as_validation), by_role);
 }
 
+TEST(EvaluateKeys, OfSetsThatWouldNotReadThemAreRefused) {
+  const auto keys = [](const std::string& set) {
+    std::string all;
+    for (const auto& conflict : conflicts(evaluate_config(
+             "[evaluate]\nruns = [\"r\"]\nid = \"i\"\n[[evaluate.sets]]\nname = \"s\"\n" + set)))
+      all += conflict.key + " ";
+    return all;
+  };
+  EXPECT_EQ(keys("paths = [\"x\"]\ncount = 15\nlabel = 0\n"), "");
+  EXPECT_EQ(keys("dataset = \"mnist\"\ncount = 15\n"), "evaluate.sets[0].count ");
+  EXPECT_EQ(keys("paths = [\"x\"]\nrole = \"validation\"\nlabel = 0\n"), "evaluate.sets[0].label ");
+}
+
 TEST_F(Evaluate, CalibrationSetsThatNothingReadsOrThatAreTestedAreRefused) {
   const std::string more = "temperature = \"optimum\"\n" + validation();
   const auto set = [&](const std::string& name, const std::string& file, const std::string& rest) {
