@@ -124,23 +124,39 @@ std::vector<std::string> export_ensemble(const std::string& run, const std::stri
       file.names("average").empty() ? "members" : "average";  // what evaluate and cache read
   const int64_t members = members_of(file, group);
   const auto text = description(file, group, members).dump(2) + "\n";
-  std::error_code error;
-  fs::create_directories(folder, error);
-  DISSENT_CHECK(!error, kData, "{}: cannot make this folder: {}", folder, error.message());
-  std::vector<std::string> paths;
-  for (int64_t m = 0; m < members; ++m) {
-    StateDict weights;
-    add_member(file, group, m, names, weights);
-    add_member(file, "buffers", m, names, weights);
-    paths.push_back(fmt::format("{}/member-{}.safetensors", folder, m));
-    write_safetensors(paths.back(), weights,
-                      {{"format", "pt"},
-                       {"config_hash", file.config_hash()},
-                       {"member", std::to_string(m)},
-                       {"members", std::to_string(members)}});
+
+  // All files are written beside those of an earlier export, and take their places when the last
+  // one is whole: an export that fails leaves the old one as it was.
+  const auto unfinished = folder + "/.unfinished";
+  std::error_code ignored;
+  fs::remove_all(unfinished, ignored);  // of a call that was killed
+  make_folder(unfinished);
+  std::vector<std::string> names_of_files;
+  try {
+    for (int64_t m = 0; m < members; ++m) {
+      StateDict weights;
+      add_member(file, group, m, names, weights);
+      add_member(file, "buffers", m, names, weights);
+      names_of_files.push_back(fmt::format("member-{}.safetensors", m));
+      write_safetensors(unfinished + "/" + names_of_files.back(), weights,
+                        {{"format", "pt"},
+                         {"config_hash", file.config_hash()},
+                         {"member", std::to_string(m)},
+                         {"members", std::to_string(members)}});
+    }
+    names_of_files.emplace_back("ensemble.json");
+    atomic_write_text(unfinished + "/" + names_of_files.back(), text);
+  } catch (...) {
+    fs::remove_all(unfinished, ignored);
+    throw;
   }
-  paths.push_back(folder + "/ensemble.json");
-  atomic_write_text(paths.back(), text);
+
+  std::vector<std::string> paths;
+  for (const auto& name : names_of_files) {
+    paths.push_back(folder + "/" + name);
+    sync_and_rename(unfinished + "/" + name, paths.back());
+  }
+  fs::remove(unfinished, ignored);
   return paths;
 }
 

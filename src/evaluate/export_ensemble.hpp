@@ -18,7 +18,8 @@ enum class ExportNames { kOwn, kTimm };
 ///       and cache read too; else "members"), model, classes,
 ///   transform (null where the configuration has none), seed, epoch, config_hash, configuration
 ///       (all of it).
-/// Other files in FOLDER stay. Returns the paths. One member is in memory at a time. Not
+/// Other files in FOLDER stay, and so does an earlier export until all files of the new one are
+/// written (to FOLDER/.unfinished). Returns the paths. One member is in memory at a time. Not
 /// collective.
 /// Error::kData: no checkpoint, one without members, members/ and buffers/ of different counts.
 std::vector<std::string> export_ensemble(const std::string& run, const std::string& folder,

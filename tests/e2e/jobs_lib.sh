@@ -1,7 +1,8 @@
 # Data and sheets of the tests of jobs; sourced after lib.sh.
 # shellcheck shell=bash
 
-jobs_data() {
+# A cache of 600 rows of drawn features, 10 classes.
+small_cache() {
   cat > cache.toml <<'TOML'
 [cache]
 output = "train.cache"
@@ -13,6 +14,10 @@ rows = 600
 dim = 32
 classes = 10
 TOML
+}
+
+jobs_data() {
+  small_cache
   cat > train.toml <<'TOML'
 experiment = "six"
 [data]

@@ -3,6 +3,7 @@
 # that never answers and a client that dies cost no step; what is missing is said before the training.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/jobs_lib.sh"
 python=$(cd "$source_dir" && . scripts/lib.sh && python_environment)
 export DISSENT_PYTHON=$python
 send_to_wandb=$source_dir/scripts/send_to_wandb
@@ -27,17 +28,7 @@ clean() {
 field() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1])).get(sys.argv[2], ""))' "$@"; }
 trap clean EXIT
 
-cat > cache.toml <<'TOML'
-[cache]
-output = "train.cache"
-[trunk]
-model = "none"
-[data]
-dataset = "synthetic"
-rows = 600
-dim = 32
-classes = 10
-TOML
+small_cache
 cat > train.toml <<'TOML'
 experiment = "live"
 seeds = [1]

@@ -3,11 +3,15 @@
 
 #include <nlohmann/json.hpp>
 
+#include <sys/resource.h>
+
+#include <csignal>
 #include <fstream>
 
 #include "models/networks/registry.hpp"
 #include "models/weights/load.hpp"
 #include "self.hpp"
+#include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
 #include "storage_helpers.hpp"
 
@@ -100,6 +104,34 @@ TEST_F(ExportTest, AnExportedFolderIsTheSameEnsemble) {
   const auto x = at::rand({2, 3, 32, 32});
   EXPECT_TRUE(
       at::equal(second.forward(x, {0, 2}, false).logits, first.forward(x, {0, 2}, false).logits));
+}
+
+// A limit of the size of files stands for a full disk.
+TEST_F(ExportTest, AnExportThatFailsLeavesTheOldOne) {
+  write("lenet");
+  const auto paths = export_ensemble(run, output, ExportNames::kOwn);
+  const auto texts = [&] {
+    std::vector<std::string> found;
+    for (const auto& path : paths) found.push_back(read_text(path));
+    return found;
+  };
+  const auto before = texts();
+
+  write("lenet");  // other weights
+  struct rlimit saved;
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &saved), 0);
+  std::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit low{.rlim_cur = 1000, .rlim_max = saved.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &low), 0);
+  const auto message =
+      error_of(ErrorKind::kData, [&] { export_ensemble(run, output, ExportNames::kOwn); });
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &saved), 0);
+  EXPECT_CONTAINS(message, "member-0.safetensors: cannot write");
+  EXPECT_EQ(texts(), before);
+  EXPECT_FALSE(path_exists(output + "/.unfinished"));
+
+  export_ensemble(run, output, ExportNames::kOwn);
+  EXPECT_NE(texts(), before);
 }
 
 TEST_F(ExportTest, WhatAFolderLacksIsNamed) {
