@@ -26,7 +26,7 @@ install(TARGETS dissent RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS dissent_compute RUNTIME DESTINATION libexec/dissent)  # where dissent looks for it (core/program_paths.cpp)
 install(DIRECTORY jobs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
-install(DIRECTORY results/published DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
+install(DIRECTORY results/published DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent/results)
 install(DIRECTORY slurm DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent USE_SOURCE_PERMISSIONS)
 # send_to_wandb: where dissent looks for it (report/live_log.cpp). Not the scripts that build or test the tree.
 install(PROGRAMS scripts/uni scripts/send_to_wandb scripts/sed_tables scripts/convert_sed_models.py scripts/download scripts/mpirun DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent/scripts)

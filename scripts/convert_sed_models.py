@@ -8,10 +8,15 @@ state_dict gives them. SDDE's checkpoints (state dicts of an ensemble) and those
 An ensemble (SED: submodels.N, SDDE: nets.N) becomes FOLDER/STEM with a file a member, member-N.safetensors, and ensemble.json, which says which
 network the members are (docs/export.md); what is beside them (soup, DICE's discriminator) goes to rest.safetensors. --ensemble NAME makes
 one ensemble of several files with a network each; a FOLDER with s0/best.ckpt, s1/best.ckpt, .. (OpenOOD's releases) is one ensemble of its name.
-A single network becomes an ensemble of one. A folder appears whole or not at all, and replaces the one that was there.
+A single network becomes an ensemble of one. A folder appears whole or not at all, and replaces the one that was there; two sources of one call with the
+same place are refused before anything is written.
+
+A folder EXP with 1/best.ckpt, 2/best.ckpt, .. (SDDE's releases: an ensemble in a file, a file a seed) becomes FOLDER/EXP/seed-1, FOLDER/EXP/seed-2, ..,
+with experiment EXP and these seeds in result rows; evaluate.runs = ["FOLDER/EXP/seed-*"] reads all. EXP/1 alone becomes FOLDER/EXP/seed-1; another folder
+with a best.ckpt becomes FOLDER/ITS-NAME.
 
 The network is found by the names and shapes of the weights: SED's block_head, lenet, resnet18_32x32, resnet18_64x64 (200 classes; else --model),
-resnet18_224x224, resnet50, deit3_*_patch16_224, and *_multihead. Result rows name the training by --experiment (default: FOLDER/STEM's name; of SED's
+resnet18_224x224, resnet50, deit3_*_patch16_224, and *_multihead. Result rows name the training by --experiment (default: STEM, or EXP; of SED's
 four files that of configs/sed), the losses by --method and the seed by --seed.
 
 --weights-only: safetensors alone, of any network: FOLDER/STEM.safetensors, or a file a member; --whole: one file whatever is in it.
@@ -23,6 +28,7 @@ import collections
 import ctypes
 import io
 import json
+import os
 import pathlib
 import pickle
 import re
@@ -194,6 +200,10 @@ def read_object(path):
             return read_legacy(file) if first == LEGACY_MAGIC else first
     except Refused:
         raise
+    except FileNotFoundError as error:
+        raise Refused("no such file or folder") from error
+    except IsADirectoryError as error:
+        raise Refused("is a folder: expected a file with one network") from error
     except Exception as error:  # a damaged pickle can raise anything
         raise Refused(f"damaged, or not of torch.save or pickle: {type(error).__name__}: {error}") from error
 
@@ -360,12 +370,73 @@ def write_ensemble(folder, name, members, rest, kind, options, source, metadata)
     print(f"{source}: {kind}, {network}{len(members)} members of {len(members[0])} tensors, {len(rest)} beside them -> {folder / name}")
 
 
-def convert(path, folder, options):
-    if path.is_dir():
-        return join(sorted(path.glob("s[0-9]*/best.ckpt"), key=lambda file: int(re.sub(r"\D", "", file.parent.name) or 0)), path.resolve().name, folder, options)
+class Work:
+    """What becomes one ensemble: a file, or several with a network each; its place below --to, and what result rows say of it."""
+
+    def __init__(self, source, paths, name, joined=False, experiment=None, seed=None):
+        self.source, self.paths, self.name, self.joined, self.experiment, self.seed = source, paths, name, joined, experiment, seed
+        self.place = pathlib.Path(experiment or "", name)
+
+    def run(self, options):
+        options = argparse.Namespace(**vars(options))
+        options.experiment = options.experiment or self.experiment
+        options.seed = options.seed if options.seed is not None else self.seed
+        folder = (options.to / self.place).parent
+        if self.joined:
+            join(self.paths, self.name, folder, options)
+        else:
+            convert(self.paths[0], self.name, folder, options)
+
+
+def is_number(text):
+    return re.fullmatch("[0-9]+", text) is not None
+
+
+def work_of(path):
+    """The ensembles in a file or folder."""
+    if not path.is_dir():
+        return [Work(path, [path], path.stem)]
+    named = pathlib.Path(os.path.abspath(path))  # of "." too
+    folders = {inner.name: inner / "best.ckpt" for inner in path.iterdir() if inner.is_dir()}
+    members = {int(name[1:]): file for name, file in folders.items() if re.fullmatch("s[0-9]+", name)}
+    if any(file.is_file() for file in members.values()):
+        missing = next((number for number in range(max(members)) if number not in members), None)
+        missing = next((number for number in sorted(members) if not members[number].is_file()), None) if missing is None else missing
+        if missing is not None:
+            found = ", ".join(f"s{number}" for number in sorted(members) if members[number].is_file())
+            raise Refused(f"s{missing}/best.ckpt is missing: expected one in each of s0 .. s{max(members)}, found {found}; --ensemble NAME makes an ensemble of chosen files")
+        return [Work(path, [members[number] for number in sorted(members)], named.name, joined=True)]
+    seeds = {name: file for name, file in folders.items() if is_number(name)}
+    if any(file.is_file() for file in seeds.values()):
+        for name, file in seeds.items():
+            if not file.is_file():
+                raise Refused(f"{name}/best.ckpt is missing: expected one in each of {', '.join(sorted(seeds, key=int))}; the folders of seeds can be given one by one")
+        return [Work(seeds[name], [seeds[name]], f"seed-{int(name)}", experiment=named.name, seed=int(name)) for name in sorted(seeds, key=int)]
+    if (path / "best.ckpt").is_file():
+        file = path / "best.ckpt"
+        if is_number(named.name):
+            return [Work(file, [file], f"seed-{int(named.name)}", experiment=named.parent.name, seed=int(named.name))]
+        return [Work(file, [file], named.name)]
+    raise Refused("a folder without s0/best.ckpt, s1/best.ckpt, .. (OpenOOD), 1/best.ckpt, 2/best.ckpt, .. (SDDE) or best.ckpt")
+
+
+def check_places(works, to):
+    """Two sources must not become the same folder, nor one a folder that holds the other."""
+    for number, work in enumerate(works):
+        for other in works[:number]:
+            for outer, inner in ((other, work), (work, other)):
+                if outer.place == inner.place or outer.place in inner.place.parents:
+                    where = f"both become {to / outer.place}" if outer.place == inner.place else f"become {to / other.place} and {to / work.place}, one inside the other"
+                    raise Refused(f"{other.source} and {work.source} would {where}: call it once for each, with another folder as --to, or pass the release's folder "
+                                  "(EXP with 1/best.ckpt, 2/best.ckpt, ..), whose seeds get a folder each")
+
+
+def convert(path, stem, folder, options):
+    """FOLDER/STEM of a file with an ensemble or a network."""
     value = read_object(path)
     weights, kind = weights_of(value)
-    metadata = {"format": "pt", "source": path.name, "class": kind}
+    source = path.name if path.stem == stem else f"{path.parent.name}/{path.name}"
+    metadata = {"format": "pt", "source": source, "class": kind}
     if is_module(value) and isinstance(vars(value).get("weights"), torch.Tensor):
         metadata["ensemble_weights"] = json.dumps(vars(value)["weights"].tolist())
     members, rest = {}, {}
@@ -377,19 +448,17 @@ def convert(path, folder, options):
         missing = min(set(range(max(members) + 1)) - set(members))
         raise Refused(f"members {', '.join(map(str, sorted(members)))}: expected 0 .. {max(members)}, member {missing} is missing")
     if members:
-        write_ensemble(folder, path.stem, [members[number] for number in sorted(members)], rest, kind, options, path.name, metadata)
+        write_ensemble(folder, stem, [members[number] for number in sorted(members)], rest, kind, options, source, metadata)
     elif options.weights_only:
-        write_safetensors(folder / f"{path.stem}.safetensors", weights, metadata)
-        print(f"{path}: {kind}, {len(weights)} tensors -> {folder / path.stem}.safetensors")
+        write_safetensors(folder / f"{stem}.safetensors", weights, metadata)
+        print(f"{path}: {kind}, {len(weights)} tensors -> {folder / stem}.safetensors")
     else:
         tensors = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
-        write_ensemble(folder, path.stem, [tensors], {}, kind, options, path.name, metadata)
+        write_ensemble(folder, stem, [tensors], {}, kind, options, source, metadata)
 
 
 def join(paths, name, folder, options):
     """One ensemble of files with a network each."""
-    if not paths:
-        raise Refused("a folder without s0/best.ckpt, s1/best.ckpt, ..")
     members = []
     for path in paths:
         try:
@@ -410,24 +479,42 @@ def main():
     parser.add_argument("--transform", metavar="NAME", help="of its training's pictures; else by network and classes: mnist_train, cifar10_train, ..")
     parser.add_argument("--experiment", metavar="NAME", help="name of the training in result rows")
     parser.add_argument("--method", metavar="NAME", help="its losses in result rows; else released")
-    parser.add_argument("--seed", type=int, help="in result rows; else 42 for SED's heads, 0")
+    parser.add_argument("--seed", type=int, help="in result rows; else N of seed-N, 42 for SED's heads, 0")
     parser.add_argument("--weights-only", action="store_true", help="safetensors alone, without ensemble.json")
     parser.add_argument("--whole", action="store_true", help="one file of weights, whatever is in it")
     options = parser.parse_args()
     options.weights_only = options.weights_only or options.whole
     if options.transform and options.transform.split("_")[0] not in IMAGE_SIZES:
         parser.error(f"--transform: expected one of {', '.join(f'{name}_train' for name in IMAGE_SIZES)}; found {options.transform}")
-    if options.experiment and len(options.files) > 1 and not options.ensemble:
-        parser.error("--experiment: one name for several ensembles; give one file, or --ensemble")
     if options.ensemble and options.weights_only:
         parser.error("--ensemble goes without --weights-only and --whole")
-    failures = 0
-    for path in options.files[:1] if options.ensemble else options.files:
+    works, failures = [], 0
+
+    def failed(name, error):
+        nonlocal failures
+        failures += 1
+        print(f"convert_sed_models: {name}: {error}", file=sys.stderr)
+
+    for path in options.files:
         try:
-            join(options.files, options.ensemble, options.to, options) if options.ensemble else convert(path, options.to, options)
+            works += [] if options.ensemble else work_of(path)
         except (Refused, OSError) as error:
-            failures += 1
-            print(f"convert_sed_models: {options.ensemble or path}: {error}", file=sys.stderr)
+            failed(path, error)
+    if options.ensemble:
+        works = [Work(options.ensemble, options.files, options.ensemble, joined=True)]
+    try:
+        check_places(works, options.to)
+    except Refused as error:
+        parser.error(str(error))
+    if options.experiment and len({work.experiment or str(work.place) for work in works}) > 1:
+        parser.error("--experiment: one name for several ensembles; give one file, or --ensemble")
+    if options.seed is not None and len({work.seed for work in works if work.seed is not None}) > 1:
+        parser.error("--seed: one seed for the folders of several seeds, which are named by theirs; leave it out, or give one of them")
+    for work in works:
+        try:
+            work.run(options)
+        except (Refused, OSError) as error:
+            failed(work.source, error)
     return 3 if failures else 0
 
 

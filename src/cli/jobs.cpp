@@ -43,6 +43,8 @@ LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::R
                  const Describe& description) {
   LoadedSheet loaded;
   loaded.sheet = jobs::read_sheet(path);
+  DISSENT_CHECK(!line.has("ranks") || line.get<int64_t>("ranks") >= 1, kUsage,
+                "--ranks: expected an integer >= 1, found {}", line.get<int64_t>("ranks"));
   apply_settings(loaded.sheet, line.get<std::vector<std::string>>("set"),
                  line.get<int64_t>("ranks"), description);
   loaded.all = jobs::make_jobs(loaded.sheet, resolve);

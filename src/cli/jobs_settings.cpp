@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <set>
 
@@ -32,7 +33,9 @@ Texts keys_of(const config::Description& description) {
 }
 
 bool is_off(const jobs::SheetRow& row) {
-  const auto& enabled = row.cell("enabled");
+  auto enabled = row.cell("enabled");
+  std::transform(enabled.begin(), enabled.end(), enabled.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return enabled == "0" || enabled == "no" || enabled == "false";
 }
 

@@ -95,7 +95,9 @@ void tables(const CommandLine& line) {
   if (line.has("published")) {
     const auto path = line.get<std::string>("published");
     published = report::match_published(
-        table, report::build_table(report::read_result_files({path}), layout, {.part_rows = false}),
+        table,
+        report::build_table(report::read_result_files({path}), layout,
+                            {.part_rows = false, .may_be_empty = true}),
         report::name_pairs("--published-as", line.texts("published-as")), path);
   }
   report::write_output(output, report::table_text(table, text, published ? &*published : nullptr));

@@ -178,8 +178,9 @@ Document load_document(const std::string& sources, const std::vector<std::string
     errors.add(Source{files[0].name}, "",
                fmt::format("cannot read the configuration: {}", files[0].problem));
   Node root = Merger(files, errors).file(files[0].name);
+  const auto of_files = variable_names(root);
   for (const auto& override_text : overrides) merge(root, parse_override(override_text, errors));
-  auto variables = put_variables(root, errors);
+  auto variables = put_variables(root, of_files, errors);
   errors.raise();
   root.source = root.key_source = Source{files[0].name};
   return Document(files[0].name, std::move(root), std::move(variables));

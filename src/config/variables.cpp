@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,14 @@ class Variables {
     std::vector<std::string> names;
     for (const auto& [name, node] : values_) names.push_back(name);
     return names;
+  }
+
+  // Of those that no file has, one that no text refers to is misspelt.
+  void check_used(const std::vector<std::string>& of_files) {
+    for (const auto& [name, node] : values_)
+      if (!used_.contains(name) &&
+          std::find(of_files.begin(), of_files.end(), name) == of_files.end())
+        unknown(name, node.source, fmt::format("{}.{}", kTable, key_text(name)), of_files);
   }
 
   void put(Node& node, const std::string& key) {
@@ -76,9 +85,10 @@ class Variables {
   std::string value(const std::string& name, const Source& source, const std::string& key) {
     const auto at = values_.find(name);
     if (at == values_.end()) {
-      unknown(name, source, key);
+      unknown(name, source, key, names());
       return "";
     }
+    used_.insert(name);
     const Node& node = at->second;
     if (const auto* integer = std::get_if<int64_t>(&node.data)) return fmt::format("{}", *integer);
     if (const auto* number = std::get_if<double>(&node.data)) return fmt::format("{}", *number);
@@ -96,8 +106,8 @@ class Variables {
     return out;
   }
 
-  void unknown(const std::string& name, const Source& source, const std::string& key) {
-    const auto known = names();
+  void unknown(const std::string& name, const Source& source, const std::string& key,
+               const std::vector<std::string>& known) {
     const auto near = nearest(name, known);
     errors_.add(
         source, key,
@@ -109,14 +119,26 @@ class Variables {
 
   ConfigErrors& errors_;
   Table values_;
+  std::set<std::string> used_;
   std::vector<std::string> chain_;
 };
 
 }  // namespace
 
-std::vector<std::string> put_variables(Node& root, ConfigErrors& errors) {
+std::vector<std::string> variable_names(const Node& root) {
+  std::vector<std::string> names;
+  const auto& table = std::get<Table>(root.data);
+  const auto at = table.find(kTable);
+  if (at == table.end() || !at->second.table()) return names;
+  for (const auto& [name, node] : *at->second.table()) names.push_back(name);
+  return names;
+}
+
+std::vector<std::string> put_variables(Node& root, const std::vector<std::string>& of_files,
+                                       ConfigErrors& errors) {
   Variables variables(root, errors);
   variables.put(root, "");
+  variables.check_used(of_files);
   return variables.names();
 }
 

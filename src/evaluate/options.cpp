@@ -254,6 +254,15 @@ void add_set_conflicts(const EvaluateConfig& c,
     const auto key = [&](const char* name) { return fmt::format("evaluate.sets[{}].{}", i, name); };
     const bool pictures = !set.list.empty() || !set.dataset.empty();
     add(set.name.empty(), key("name"), "expected a name, found nothing");
+    const bool twice = std::any_of(
+        c.sets.begin(), c.sets.begin() + static_cast<ptrdiff_t>(i), [&](const auto& other) {
+          return set.role == "test" && other.role == "test" && other.name == set.name &&
+                 other.split == set.split && other.shift == set.shift;
+        });
+    add(twice && !set.name.empty(), key("name"),
+        fmt::format("'{}' is the name of an earlier set of this split and shift: result rows could "
+                    "not be told apart",
+                    set.name));
     add(set.paths.empty() && !pictures, key("paths"),
         "expected caches (or a list or dataset of pictures), found none");
     add(!set.paths.empty() && pictures, key("paths"),

@@ -130,7 +130,23 @@ class Importer {
   Importer(std::string path, const std::vector<CsvRecord>& records)
       : path_(std::move(path)), columns_(records[0].fields) {}
 
+  // A misspelt column of the runner would change what runs without a word.
+  void check_columns() const {
+    const std::vector<std::string> known{"path_to_main", "path_to_default_config", kWhetherToRun};
+    for (const auto& column : columns_) {
+      const auto near = nearest(column, known);
+      DISSENT_CHECK(!near || *near == column, kData, "{}: column '{}': did you mean '{}'?", path_,
+                    column, *near);
+      DISSENT_CHECK(!column.starts_with("delt") || column.starts_with("delta:"), kData,
+                    "{}: column '{}': expected delta:path/of/the/key", path_, column);
+    }
+  }
+
   void add(const CsvRecord& record, size_t number) {
+    // What a spreadsheet leaves of a line that was emptied.
+    if (std::all_of(record.fields.begin(), record.fields.end(),
+                    [](const std::string& field) { return field.empty(); }))
+      return;
     DISSENT_CHECK(record.fields.size() == columns_.size(), kData,
                   "{}:{}: expected {} cells, found {}", path_, record.line, columns_.size(),
                   record.fields.size());
@@ -161,10 +177,17 @@ class Importer {
       out.text += csv_line(fields);
     }
     for (const auto& column : columns_)
-      if (!column.starts_with("delta:") && column != "path_to_main" &&
+      if (!column.empty() && !column.starts_with("delta:") && column != "path_to_main" &&
           column != "path_to_default_config" && column != kWhetherToRun)
         out.notes.push_back(
-            fmt::format("{}: the column '{}' is left out: its runner wrote it", path_, column));
+            fmt::format("{}: the column '{}' is left out: it sets nothing", path_, column));
+    const bool all_off = std::all_of(rows_.begin(), rows_.end(),
+                                     [](const Row& row) { return row.at(kWhetherToRun) == "0"; });
+    if (all_off && !rows_.empty())
+      out.notes.push_back(
+          fmt::format("{}: {} is 0 in every row, so `dissent jobs run` would start none: set the "
+                      "rows to run to 1",
+                      path_, kWhetherToRun));
     return out;
   }
 
@@ -179,6 +202,17 @@ class Importer {
     for (size_t c = 0; c < columns_.size(); ++c)
       if (columns_[c] == column) return value_of(origin.record.fields[c], origin.number);
     return "";
+  }
+
+  // The name, or with -2, -3, .. where an earlier row has it.
+  std::string free_name(const std::string& name) const {
+    const auto taken = [&](const std::string& wanted) {
+      return std::any_of(rows_.begin(), rows_.end(),
+                         [&](const Row& row) { return row.at("name") == wanted; });
+    };
+    auto free = name;
+    for (int number = 2; taken(free); ++number) free = fmt::format("{}-{}", name, number);
+    return free;
   }
 
   void note(const Origin& origin, const std::string& text) {
@@ -202,7 +236,7 @@ class Importer {
   }
 
   void add_training(Row row, const std::string& stem, const Origin& origin) {
-    row["name"] = stem, row["verb"] = "train";
+    row["name"] = free_name(stem), row["verb"] = "train";
     row["config"] = fmt::format("{}{}.toml", kTrainings, stem);
     for_deltas(origin, [&](const std::string& key, const std::string& value) {
       const auto at = training_keys().find(key);
@@ -310,6 +344,7 @@ Imported import_text(const std::string& path, const std::string& text) {
                 "path_to_default_config",
                 path);
   Importer importer(path, records);
+  importer.check_columns();
   for (size_t r = 1; r < records.size(); ++r) importer.add(records[r], r);
   return importer.finish();
 }

@@ -114,8 +114,7 @@ std::string as_name(const std::string& text) {
 }
 
 Sheet parse_sheet(const std::string& path, const std::string& text) {
-  const auto records = parse_csv(text.starts_with("\xEF\xBB\xBF") ? text.substr(3) : text,
-                                 path);  // without the mark that spreadsheets put first
+  const auto records = parse_csv(text, path);
   DISSENT_CHECK(!records.empty(), kData, "{}: expected a line of column names, found an empty file",
                 path);
   Sheet sheet{path, records[0].fields, {}};

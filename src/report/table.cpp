@@ -308,7 +308,9 @@ void fill_by_dataset(Table& table, const Rows& rows, const TableOptions& options
     for (const auto& dataset : datasets) add(dataset, kind, {});
     if (!datasets.empty()) add(mean, kind, datasets);
   }
-  DISSENT_CHECK(!table.names.empty(), kData, "layout {}: no row has the shift near or far",
+  DISSENT_CHECK(!table.names.empty(), kData,
+                "layout {}: no row of the predictor that it shows (ensemble, or --where "
+                "predictor=NAME) has the shift near or far",
                 table.layout.name);
 }
 
@@ -364,7 +366,13 @@ Table build_table(const ResultSet& set, const Layout& layout, const TableOptions
   if (!layout.by_dataset) check_columns(set, asked);
   Rows rows;
   for (const auto& row : set.rows) rows.push_back(&row);
-  rows = that_fit(that_fit(rows, options.where), layout.where);
+  auto fixed = layout.where;
+  if (layout.by_dataset)  // what its file shows is chosen: --where predictor=mean
+    std::erase_if(fixed, [&](const Condition& own) {
+      return std::any_of(options.where.begin(), options.where.end(),
+                         [&](const Condition& asked) { return asked.column == own.column; });
+    });
+  rows = that_fit(that_fit(rows, options.where), fixed);
   Table table{layout, {}, {}, unexpected(rows, options.seeds)};
   if (layout.by_dataset) {
     fill_by_dataset(table, rows, options);
@@ -379,7 +387,7 @@ Table build_table(const ResultSet& set, const Layout& layout, const TableOptions
                     [&](const auto& column) { return !that_fit({row}, column.where).empty(); }))
       used.push_back(row);
   DISSENT_CHECK(
-      !used.empty(), kData,
+      !used.empty() || options.may_be_empty, kData,
       "layout {}: none of the {} rows fits it (`dissent tables layouts` says what it asks for)",
       layout.name, set.rows.size());
   if (options.part_rows) table.layout.rows = parted(used, layout).rows;

@@ -74,6 +74,7 @@ struct TableOptions {
   /// Rows that the layout's columns do not tell apart (two trainings of one experiment's name) get
   /// one more column that does, if each of them has all the seeds: evaluation, run or config_hash.
   bool part_rows = true;
+  bool may_be_empty = false;  ///< a table without rows where no row fits the layout
 };
 
 struct Table {

@@ -98,6 +98,12 @@ Lines body(const Table& table, const TextOptions& options, const Published* publ
   return lines;
 }
 
+bool states_value(const Published& published) {
+  return std::any_of(published.values.begin(), published.values.end(), [](const auto& row) {
+    return std::any_of(row.begin(), row.end(), [](double value) { return !std::isnan(value); });
+  });
+}
+
 bool states_deviation(const Published& published) {
   return std::any_of(published.deviations.begin(), published.deviations.end(), [](const auto& row) {
     return std::any_of(row.begin(), row.end(), [](double value) { return !std::isnan(value); });
@@ -139,10 +145,15 @@ std::vector<std::string> notes(const Table& table, const TextOptions& options,
     lines.push_back(fmt::format("Left out: seeds {}, which are not among those expected.",
                                 fmt::join(table.left_out, ", ")));
   if (dagger) lines.push_back("† chosen on test data.");
-  if (published)
+  if (published && states_value(*published))
     lines.push_back(fmt::format(
         "Published figures: {}{}; difference: ours minus published.", published->source,
         states_deviation(*published) ? ", with their deviations as they are published" : ""));
+  else if (published)
+    lines.push_back(
+        fmt::format("Published figures: {} has none of these experiments (--published-as "
+                    "OURS=THEIRS names one).",
+                    published->source));
   if (!table.layout.citation.empty())
     lines.push_back(fmt::format("Layout: {}.", table.layout.citation));
   return lines;

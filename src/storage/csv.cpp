@@ -7,7 +7,8 @@ namespace dissent {
 std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& path) {
   std::vector<CsvRecord> records;
   int64_t line = 1;
-  for (size_t at = 0; at < text.size();) {
+  // Without the mark that spreadsheets put first.
+  for (size_t at = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; at < text.size();) {
     CsvRecord record{line, {}};
     for (bool more = true; more;) {
       std::string field;

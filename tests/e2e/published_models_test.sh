@@ -66,10 +66,14 @@ members = [tensors(path) for path in sorted(pathlib.Path("exported").glob("membe
 for seed, state in enumerate(members):
     pathlib.Path(f"openood/s{seed}").mkdir(parents=True)
     torch.save(state, f"openood/s{seed}/best.ckpt")
-torch.save({f"module.nets.{m}.{name}": tensor for m, state in enumerate(members) for name, tensor in state.items()}, "best.ckpt")
+whole = {f"module.nets.{m}.{name}": tensor for m, state in enumerate(members) for name, tensor in state.items()}
+torch.save(whole, "best.ckpt")
+for seed in (1, 2):
+    pathlib.Path(f"sdde/{seed}").mkdir(parents=True)
+    torch.save(whole, f"sdde/{seed}/best.ckpt")
 PY
 "$python" checkpoints.py 2> err
-"$python" "$source_dir/scripts/convert_sed_models.py" openood best.ckpt --to converted > out 2> err || failed "not converted"
+"$python" "$source_dir/scripts/convert_sed_models.py" openood best.ckpt sdde --to converted > out 2> err || failed "not converted"
 
 # rows FOLDER: what does not name the run.
 rows() { cut -d, -f4,6-16 "$1"/????????????????.csv | sed 's/^[0-9]*,//' | sort; }
@@ -79,5 +83,8 @@ for name in openood best; do
   diff <(rows own) <(rows "of-$name") > out || failed "other figures of $name than of the run"
   grep -q "^$name,$name,,0,released,3,ensemble,mnist," "of-$name"/????????????????.csv || failed "rows do not name $name"
 done
+# SDDE's folders of seeds: a pattern names them all.
+well 1 evaluate evaluate.toml --quiet --set 'evaluate.runs=["converted/sdde/seed-*"]' --set evaluate.output=of-sdde
+for seed in 1 2; do grep -q "^sdde,seed-$seed,,$seed,released,3,ensemble,mnist," of-sdde/????????????????.csv || failed "no rows of seed $seed"; done
 refused 1 3 "empty/checkpoint.h5" -- evaluate evaluate.toml --set "evaluate.runs=[\"$(mkdir -p empty && echo empty)\"]"
 finish

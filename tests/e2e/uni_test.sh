@@ -74,7 +74,7 @@ before=$(find results/jobs -name 'attempt.*' | wc -l)
 expect_uni 0 -- de mnist --seeds 2,4
 [ "$(find results/jobs -name 'attempt.*' | wc -l)" = "$before" ] || failed "called again it ran something again"
 expect_same kept.h5 results/sdde/sdde_mnist_de/seed-4/checkpoint.h5
-expect_uni 0 -- gradcam mnist --seeds 1
+expect_uni 0 -- gradcam mnist --seeds 1 --gpus none --cores 1
 grep -q 'minmax' out && ! grep -q 'logit_average' out || failed "the table of gradcam is not that of the release's score, minmax"
 
 # What there is not, and what there is instead; names as the release's README spells them.
@@ -83,6 +83,16 @@ expect_uni 2 'no scripts/uni/gradcam-oe/imagenet_multiseed.sh' -- gradcam-oe ima
 expect_uni 2 "METHOD: expected one of de, ncl, adp" "found 'sdde'" -- sdde mnist
 expect_uni 2 "DATASET: expected one of mnist, cifar10" "found 'svhn'" -- de svhn
 expect_uni 2 '--seeds: the sheets have 1..5' -- de mnist --seeds 0..2
+for ranks in 0 -1 two ''; do expect_uni 2 "--ranks: expected an integer >= 1, found '$ranks'" -- de mnist --seeds 2 "--ranks=$ranks" --dry-run; done
+expect_uni 2 "--cores: expected an integer >= 1, found '0'" -- de mnist --cores 0
+expect_uni 2 '--gpus none: for jobs that run here' 'columns threads and gpus of jobs/sdde_mnist.csv' -- de mnist --submit --gpus none
+# Settings that would part a training, its evaluation and the table.
+for key in output experiment evaluate.output evaluate.experiment evaluate.runs; do
+  expect_uni 2 "uni: --set $key: jobs/sdde_mnist.csv gives each row its own" 'copy the sheet instead' "set:$key" -- de mnist --set training.epochs=1 --set "$key=x"
+done
+expect_uni 2 '--set output: jobs/sdde_mnist.csv' -- de mnist -- --no-cost --set output=x
+expect_uni 2 '--set seeds: the sheet gives each row its seed; --seeds chooses' -- de mnist --set 'seeds=[7]'
+COLUMNS=200 expect_uni 0 '--gpus LIST' '--cores N' 'evaluate.runs: copy the sheet' -- --help
 DISSENT_PROGRAM=$work/nowhere expect_uni 2 nowhere -- de mnist
 export WANDB_MODE=disabled
 
@@ -95,6 +105,24 @@ expect_uni 0 '[jobs][submit][jobs/sdde_cifar100.csv][--state][s][--where][method
 expect_uni 0 '[--where][method=gradcam_oe][--dry-run]' -- gradcam-oe imagenet200 --dry-run
 expect_uni 0 '[jobs][run][results/jobs/sdde_mnist_oe_ours.csv]' -- oe mnist --ours --dry-run
 [ "$(grep -c '{oe | gradcam_oe},{1..5},[^,]*,,[^,]*,1,' results/jobs/sdde_mnist_oe_ours.csv)" = 2 ] || failed "rows that are not enabled: $(cat results/jobs/sdde_mnist_oe_ours.csv)"
+expect_uni 0 '[--ranks][2][--cores][3][--gpus][none][--dry-run]' -- de mnist --gpus none --cores 3 --ranks 2 --dry-run
+# Sheets as `dissent jobs` reads them: a mark first, other words for a row that is off.
+cp jobs/sdde_mnist.csv sheet
+sed '1s/^/\xef\xbb\xbf/' sheet > jobs/sdde_mnist.csv
+expect_uni 0 '[jobs][run][jobs/sdde_mnist.csv]' -- de mnist --dry-run
+for word in no No false FALSE; do
+  "$python" - sheet "$word" > jobs/sdde_mnist.csv <<'PY'
+import csv, sys
+reader = csv.DictReader(open(sys.argv[1], newline=""))
+writer = csv.DictWriter(sys.stdout, reader.fieldnames, lineterminator="\n")
+writer.writeheader()
+writer.writerows(row | ({"enabled": sys.argv[2]} if row["enabled"] == "0" else {}) for row in reader)
+PY
+  expect_uni 2 "SDDE's release has no scripts/uni/oe/mnist_multiseed.sh" "rows of jobs/sdde_mnist.csv with enabled = $word" -- oe mnist
+done
+expect_uni 0 '[results/jobs/sdde_mnist_oe_ours.csv]' -- oe mnist --ours --dry-run
+[ "$(grep -c '{oe | gradcam_oe},{1..5},[^,]*,,[^,]*,1,' results/jobs/sdde_mnist_oe_ours.csv)" = 2 ] || failed "rows are off still: $(cat results/jobs/sdde_mnist_oe_ours.csv)"
+mv sheet jobs/sdde_mnist.csv
 export DISSENT_PROGRAM=$program
 # A training that fails ends it, without a table.
 mv data/benchmark_imglist gone

@@ -224,7 +224,8 @@ class ConvertTest(unittest.TestCase):
         self.assertIn("cut.pth: damaged", said)
         self.assertIn("text.pth: damaged", said)
         self.assertIn("none.pth: a dict without weights; it has epoch", said)
-        self.assertIn("missing.pth", said)
+        self.assertIn("convert_sed_models: missing.pth: no such file or folder\n", said)
+        self.assertIn("both: missing.pth: no such file or folder\n", self.run_whole("missing.pth", "good.pth", "--ensemble", "both", code=3))
         self.assert_same("good.safetensors", {"weight": torch.ones(3)})
 
     def described(self, name):
@@ -276,6 +277,66 @@ class ConvertTest(unittest.TestCase):
         self.assertEqual(self.described("run")["members"], 3)  # the one before stays
         (self.folder / "empty").mkdir()
         self.assertIn("empty: a folder without s0/best.ckpt", self.run_whole("empty", code=3))
+
+    def test_a_gap_in_the_seeds_of_an_ensemble_is_named(self):
+        for missing, present in ((1, (0, 2, 4)), (0, (1, 2, 3))):
+            name = f"without-{missing}"
+            for seed in present:
+                (self.folder / name / f"s{seed}").mkdir(parents=True)
+                self.save(self.lenet(10, seed), f"{name}/s{seed}/best.ckpt")
+            said = self.run_whole(name, code=3)
+            self.assertIn(f"{name}: s{missing}/best.ckpt is missing: expected one in each of s0 .. s{present[-1]}, found {', '.join(f's{seed}' for seed in present)};", said)
+        (self.folder / "without-0" / "s0").mkdir()  # a download that did not end
+        self.assertIn("s0/best.ckpt is missing", self.run_whole("without-0", code=3))
+        self.assertFalse((self.folder / "out").exists())
+
+    def save_release(self, name, seeds):
+        for seed in seeds:
+            (self.folder / name / str(seed)).mkdir(parents=True)
+            states = [self.lenet(10, 10 * seed + member) for member in range(2)]
+            self.save({f"nets.{member}.{key}": value for member, state in enumerate(states) for key, value in state.items()}, f"{name}/{seed}/best.ckpt")
+
+    def test_seeds_of_a_release_of_sdde_are_folders_of_their_own(self):
+        self.save_release("theirs/exp", (1, 2, 10))
+        self.run_whole("theirs/exp")
+        self.assertEqual(sorted(path.name for path in (self.folder / "out/exp").iterdir()), ["seed-1", "seed-10", "seed-2"])
+        for seed in (1, 2, 10):
+            found = self.described(f"exp/seed-{seed}")
+            self.assertEqual([found[key] for key in ("run", "experiment", "seed", "members", "source")], [f"seed-{seed}", "exp", seed, 2, f"{seed}/best.ckpt"])
+            self.assert_same(f"exp/seed-{seed}/member-1.safetensors", self.lenet(10, 10 * seed + 1))
+        self.run_whole("theirs/exp", "--experiment", "named", "--method", "gradcam")
+        self.assertEqual([self.described("exp/seed-2")[key] for key in ("experiment", "seed", "method")], ["named", 2, "gradcam"])
+        self.save_release("other", (1, 2))
+        self.run_whole("other/1", "other/2")
+        self.assertEqual([self.described(f"other/seed-{seed}")[key] for seed in (1, 2) for key in ("experiment", "seed")], ["other", 1, "other", 2])
+        with in_folder(self.folder / "other/2"):
+            self.assertEqual(str(SCRIPT_MODULE.work_of(pathlib.Path("."))[0].place), "other/seed-2")
+        with self.assertRaises(SystemExit):  # one seed for all
+            self.run_whole("other", "--seed", 7)
+        self.run_whole("other/2", "--seed", 7)
+        self.assertEqual(self.described("other/seed-2")["seed"], 7)
+        (self.folder / "other/3").mkdir()
+        self.assertIn("other: 3/best.ckpt is missing: expected one in each of 1, 2, 3", self.run_whole("other", code=3))
+        (self.folder / "alone").mkdir()
+        self.save(self.lenet(10, 1), "alone/best.ckpt")
+        self.run_whole("alone")
+        self.assertEqual(self.described("alone")["experiment"], "alone")
+
+    def test_two_sources_with_one_place_are_refused(self):
+        self.save_release("exp", (1, 2, 3))
+        self.save_release("elsewhere/exp", (2,))
+        self.save(self.lenet(10, 1), "exp.ckpt")
+        for given, wanted in (((f"exp/{seed}/best.ckpt" for seed in (1, 2, 3)), "exp/1/best.ckpt and exp/2/best.ckpt would both become out/best: call it once for each"),
+                              (("exp", "elsewhere/exp"), "exp/2/best.ckpt and elsewhere/exp/2/best.ckpt would both become out/exp/seed-2"),
+                              (("exp/1", "exp.ckpt"), "exp/1/best.ckpt and exp.ckpt would become out/exp/seed-1 and out/exp, one inside the other")):
+            said = io.StringIO()
+            with (self.assertRaises(SystemExit) as ended, in_folder(self.folder), contextlib.redirect_stderr(said),
+                  unittest.mock.patch.object(sys, "argv", ["convert_sed_models.py", "--to", "out", *given])):
+                SCRIPT_MODULE.main()
+            self.assertEqual(ended.exception.code, 2)
+            self.assertIn(wanted, said.getvalue())
+            self.assertIn("another folder as --to, or pass the release's folder", said.getvalue())
+            self.assertFalse((self.folder / "out").exists())
 
     def test_multihead_network_is_one_file_of_all_members(self):
         state = {"backbone.conv1.weight": torch.rand(64, 3, 3, 3), "backbone.layer4.0.conv1.weight": torch.rand(2)}

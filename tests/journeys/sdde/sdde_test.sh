@@ -93,6 +93,8 @@ part "lists, ranks"
 elsewhere "pip install ./python" "tests/e2e/python_test.sh"
 elsewhere "scripts/setup" "scripts/test, before this test"
 elsewhere "scripts/build" "scripts/test, before this test"
+elsewhere ".venv/bin/python scripts/convert_sed_models.py results/mnist-gradcam --experiment sdde_mnist_gradcam --to models/sdde" tests/e2e/published_models_test.sh
+elsewhere "dissent evaluate configs/sdde/mnist/evaluate.toml --set 'evaluate.runs=[\"models/sdde/mnist-gradcam/seed-*\"]' --set evaluate.output=results/theirs" tests/e2e/published_models_test.sh
 for text in "scripts/download sdde-mnist sdde-cifar10 sdde-cifar100 --dry-run" "scripts/download sdde-imagenet200 sdde-imagenet --dry-run" \
   "scripts/download openood-lists cifar10 --dry-run"; do
   walk "$text"

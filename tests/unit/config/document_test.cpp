@@ -229,3 +229,18 @@ TEST_F(Files, WrongVariablesAreNamedWithTheirPlaces) {
             (std::vector<std::string>{path("none.toml") + ":1:5: a: unknown variable 'x'; the "
                                                           "configuration has no [variables]"}));
 }
+
+// A variable of an override that no file has is one that a text refers to, or misspelt.
+TEST_F(Files, AnOverrideOfAnUnknownVariableIsAnError) {
+  write("files.toml", "[variables]\nformat = \"cache\"\nunread = 1\n");
+  const std::string main = write("main.toml", "include = [\"files.toml\"]\na = \"x.${format}\"\n");
+  const auto overridden = [&](const std::string& text) {
+    return error_lines([&] { load_document(read_sources(main), {text}); });
+  };
+  EXPECT_EQ(overridden("variables.formt=hdf5"),
+            (std::vector<std::string>{"--set: variables.formt: unknown variable 'formt'; did you "
+                                      "mean 'format'?; [variables] has format, unread"}));
+  EXPECT_NO_THROW(load_document(read_sources(main), {"variables.unread=2"}));
+  EXPECT_NO_THROW(
+      load_document(read_sources(main), {"variables.other=2", "a=\"${other}.${format}\""}));
+}

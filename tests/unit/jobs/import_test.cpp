@@ -5,9 +5,12 @@
 #include "jobs/sheet.hpp"
 #include "jobs/status.hpp"
 #include "unit/jobs/made_jobs.hpp"
+#include "unit/report/texts.hpp"
 
 using namespace dissent::jobs;
+using dissent::ErrorKind;
 using dissent::jobs::testing::jobs_of;
+using dissent::testing::error_of;
 
 TEST(Import, TrainingKeepsConfigurationAndSwitch) {
   const auto imported = import_text(
@@ -19,6 +22,36 @@ TEST(Import, TrainingKeepsConfigurationAndSwitch) {
             "name,verb,config,whether_to_run\nood_gen,train,configs/sed/"
             "ood_gen.toml,0\n50_models,train,configs/sed/50_models.toml,1\n");
   EXPECT_EQ(imported.notes.size(), 2U);  // status, walltime
+}
+
+// As spreadsheets leave a sheet: a mark before it, an empty line; and two rows of one
+// configuration.
+TEST(Import, WhatASpreadsheetLeavesChangesNothing) {
+  const auto imported = import_text(
+      "training.csv",
+      "\xEF\xBB\xBFpath_to_main,path_to_default_config,whether_to_run,delta:params/random_seed\n"
+      "m.py,./configs/training/OOD_gen.yaml,1,1\n,,,\nm.py,./configs/training/OOD_gen.yaml,1,2\n");
+  EXPECT_EQ(imported.text,
+            "name,verb,config,whether_to_run,set:seeds\n"
+            "ood_gen,train,configs/sed/ood_gen.toml,1,[1]\n"
+            "ood_gen-2,train,configs/sed/ood_gen.toml,1,[2]\n");
+  EXPECT_TRUE(imported.notes.empty());
+}
+
+TEST(Import, MisspeltColumnsAndASheetThatRunsNothingAreNamed) {
+  const auto with = [](const std::string& column) {
+    return error_of(ErrorKind::kData, [&] {
+      import_text("t.csv", "path_to_main,path_to_default_config," + column + "\nm.py,a.yaml,1\n");
+    });
+  };
+  EXPECT_EQ(with("whether_to_runn"),
+            "t.csv: column 'whether_to_runn': did you mean 'whether_to_run'?");
+  EXPECT_EQ(with("delt:params/random_seed"),
+            "t.csv: column 'delt:params/random_seed': expected delta:path/of/the/key");
+  const auto off = import_text(
+      "t.csv", "path_to_main,path_to_default_config,whether_to_run\nm.py,./x/OOD_gen.yaml,0\n");
+  ASSERT_EQ(off.notes.size(), 1U);
+  EXPECT_CONTAINS(off.notes[0], "t.csv: whether_to_run is 0 in every row");
 }
 
 TEST(Import, CachingTranslatesItsDeltas) {

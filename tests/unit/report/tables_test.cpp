@@ -203,6 +203,16 @@ TEST(Tables, OpenOodHasItsColumnsAndMeans) {
   const auto more = rows + row("de", 2, "svhn", "far", "msp", "fpr95", 0.91);
   EXPECT_CONTAINS(released_text(table_of(more, "openood"), {}),
                   "svhn,90.00 ± 1.41,90.00 (n=1 of 2),");
+
+  // Of the members instead of the ensemble, where that is asked for.
+  std::string members = rows;
+  for (size_t at = 0; (at = members.find(",ensemble,", at)) != std::string::npos;)
+    members.replace(at, 10, ",mean,");
+  EXPECT_EQ(error_of(ErrorKind::kData, [&] { table_of(members, "openood"); }),
+            "layout openood: no row of the predictor that it shows (ensemble, or --where "
+            "predictor=NAME) has the shift near or far");
+  EXPECT_EQ(released_text(table_of(members, "openood", {.where = {{"predictor", {"mean"}}}}), {}),
+            released_text(table_of(rows, "openood"), {}));
 }
 
 TEST(Tables, TwoValuesOfACellAreAnError) {
@@ -319,7 +329,9 @@ TEST(Tables, PublishedMeansOfSddeStandBesideOurs) {
   EXPECT_CONTAINS(table_text(ours, {.format = "csv"}, &beside), "near (%) published deviation");
   // An experiment that nobody published.
   const auto none = table_of(mnist_rows("sdde_mnist", "cross_entropy"), "sdde");
-  EXPECT_TRUE(std::isnan(match_published(none, other, {}, "").values[0][0]));
+  const auto nothing = match_published(none, other, {}, "sdde.csv");
+  EXPECT_TRUE(std::isnan(nothing.values[0][0]));
+  EXPECT_CONTAINS(table_text(none, {}, &nothing), "sdde.csv has none of these experiments");
 }
 
 // Every figure says where it was read; what could not be read is empty and is passed over.
