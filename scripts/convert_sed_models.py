@@ -400,11 +400,11 @@ def work_of(path):
     folders = {inner.name: inner / "best.ckpt" for inner in path.iterdir() if inner.is_dir()}
     members = {int(name[1:]): file for name, file in folders.items() if re.fullmatch("s[0-9]+", name)}
     if any(file.is_file() for file in members.values()):
-        missing = next((number for number in range(max(members)) if number not in members), None)
-        missing = next((number for number in sorted(members) if not members[number].is_file()), None) if missing is None else missing
-        if missing is not None:
-            found = ", ".join(f"s{number}" for number in sorted(members) if members[number].is_file())
-            raise Refused(f"s{missing}/best.ckpt is missing: expected one in each of s0 .. s{max(members)}, found {found}; --ensemble NAME makes an ensemble of chosen files")
+        found = [number for number in sorted(members) if members[number].is_file()]
+        missing = sorted(set(range(max(members) + 1)) - set(found))
+        if missing:
+            raise Refused(f"s{missing[0]}/best.ckpt is missing: expected one in each of s0 .. s{max(members)}, found {', '.join(f's{number}' for number in found)}; "
+                          "--ensemble NAME makes an ensemble of chosen files")
         return [Work(path, [members[number] for number in sorted(members)], named.name, joined=True)]
     seeds = {name: file for name, file in folders.items() if is_number(name)}
     if any(file.is_file() for file in seeds.values()):

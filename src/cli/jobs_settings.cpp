@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <set>
 
@@ -32,12 +31,7 @@ Texts keys_of(const config::Description& description) {
   return keys;
 }
 
-bool is_off(const jobs::SheetRow& row) {
-  auto enabled = row.cell("enabled");
-  std::transform(enabled.begin(), enabled.end(), enabled.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return enabled == "0" || enabled == "no" || enabled == "false";
-}
+bool is_off(const jobs::SheetRow& row) { return jobs::yes_or_no(row.cell("enabled")) == false; }
 
 // Which schema the row's configuration has; "" if there is none or it cannot be read, which
 // make_jobs says.

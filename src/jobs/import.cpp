@@ -137,7 +137,8 @@ class Importer {
       const auto near = nearest(column, known);
       DISSENT_CHECK(!near || *near == column, kData, "{}: column '{}': did you mean '{}'?", path_,
                     column, *near);
-      DISSENT_CHECK(!column.starts_with("delt") || column.starts_with("delta:"), kData,
+      const auto prefix = column.substr(0, column.find(':'));
+      DISSENT_CHECK(prefix == column || prefix == "delta" || !nearest(prefix, {"delta"}), kData,
                     "{}: column '{}': expected delta:path/of/the/key", path_, column);
     }
   }

@@ -59,15 +59,13 @@ int64_t integer_cell(const SheetRow& row, const char* column, int64_t least, int
 }
 
 bool flag_cell(const SheetRow& row, const char* column, bool fallback, Errors& errors) {
-  std::string text = row.cell(column);
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const auto& text = row.cell(column);
   if (text.empty()) return fallback;
-  if (text == "1" || text == "yes" || text == "true") return true;
-  if (text != "0" && text != "no" && text != "false")
+  const auto value = yes_or_no(text);
+  if (!value)
     errors.push_back(fmt::format("{}: expected 1 or 0, yes or no, true or false, found {}", column,
-                                 toml_text(row.cell(column))));
-  return false;
+                                 toml_text(text)));
+  return value.value_or(false);
 }
 
 std::vector<std::string> list_cell(const std::string& text, const char* column, Errors& errors) {

@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <set>
 
@@ -100,6 +101,14 @@ const std::vector<std::string>& known_columns() {
       "name",  "verb",    "config",  "arguments", "ranks", "threads",    "gpus",
       "after", "enabled", "retries", "template",  "stage", kWhetherToRun};
   return columns;
+}
+
+std::optional<bool> yes_or_no(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (text == "1" || text == "yes" || text == "true") return true;
+  if (text == "0" || text == "no" || text == "false") return false;
+  return std::nullopt;
 }
 
 std::string as_name(const std::string& text) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,9 @@ Sheet parse_sheet(const std::string& path, const std::string& text);
 /// The rows that fit every "column=value" (value: a shell pattern, * and ?). Error::kUsage for a
 /// column that the sheet does not have.
 std::vector<SheetRow> where(const Sheet& sheet, const std::vector<std::string>& conditions);
+
+/// 1, yes, true: true; 0, no, false: false, in any case; nothing for other texts.
+std::optional<bool> yes_or_no(std::string text);
 
 /// The text with every character that a name may not hold replaced by '_'.
 std::string as_name(const std::string& text);

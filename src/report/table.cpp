@@ -367,7 +367,7 @@ Table build_table(const ResultSet& set, const Layout& layout, const TableOptions
   Rows rows;
   for (const auto& row : set.rows) rows.push_back(&row);
   auto fixed = layout.where;
-  if (layout.by_dataset)  // what its file shows is chosen: --where predictor=mean
+  if (layout.by_dataset)  // --where predictor=mean: members in place of the ensemble
     std::erase_if(fixed, [&](const Condition& own) {
       return std::any_of(options.where.begin(), options.where.end(),
                          [&](const Condition& asked) { return asked.column == own.column; });

@@ -86,7 +86,8 @@ struct Table {
 
 /// Throws Error::kUsage where two rows fit one cell and seed, naming both places
 /// and the column in which they differ, and for a column that no file has; Error::kData if no row
-/// fits the layout.
+/// fits the layout, unless the table may be empty. Of a layout by data set, `where` on a column
+/// that the layout fixes (predictor) replaces what it fixes.
 Table build_table(const ResultSet& set, const Layout& layout, const TableOptions& options);
 
 /// "data set" names as they are compared: lower case, '_' for ' ' and '-'.

@@ -98,14 +98,8 @@ Lines body(const Table& table, const TextOptions& options, const Published* publ
   return lines;
 }
 
-bool states_value(const Published& published) {
-  return std::any_of(published.values.begin(), published.values.end(), [](const auto& row) {
-    return std::any_of(row.begin(), row.end(), [](double value) { return !std::isnan(value); });
-  });
-}
-
-bool states_deviation(const Published& published) {
-  return std::any_of(published.deviations.begin(), published.deviations.end(), [](const auto& row) {
+bool any_given(const std::vector<std::vector<double>>& figures) {
+  return std::any_of(figures.begin(), figures.end(), [](const auto& row) {
     return std::any_of(row.begin(), row.end(), [](double value) { return !std::isnan(value); });
   });
 }
@@ -145,14 +139,14 @@ std::vector<std::string> notes(const Table& table, const TextOptions& options,
     lines.push_back(fmt::format("Left out: seeds {}, which are not among those expected.",
                                 fmt::join(table.left_out, ", ")));
   if (dagger) lines.push_back("† chosen on test data.");
-  if (published && states_value(*published))
+  if (published && any_given(published->values))
     lines.push_back(fmt::format(
         "Published figures: {}{}; difference: ours minus published.", published->source,
-        states_deviation(*published) ? ", with their deviations as they are published" : ""));
+        any_given(published->deviations) ? ", with their deviations as they are published" : ""));
   else if (published)
     lines.push_back(
-        fmt::format("Published figures: {} has none of these experiments (--published-as "
-                    "OURS=THEIRS names one).",
+        fmt::format("Published figures: {} has none for these rows (--published-as OURS=THEIRS "
+                    "gives an experiment another name).",
                     published->source));
   if (!table.layout.citation.empty())
     lines.push_back(fmt::format("Layout: {}.", table.layout.citation));
@@ -210,7 +204,7 @@ std::string latex(const Table& table, const TextOptions& options, const Publishe
 
 std::string csv(const Table& table, const TextOptions& options, const Published* published) {
   auto head = table.layout.rows;
-  const bool with_deviations = published && states_deviation(*published);
+  const bool with_deviations = published && any_given(published->deviations);
   for (const auto& column : table.layout.columns) {
     for (const char* part : {"", " deviation", " n", " missing"})
       head.push_back(heading(column) + part);

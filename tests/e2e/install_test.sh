@@ -13,7 +13,7 @@ umask 022
 cmake --install "$1" --prefix "$work/first" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 mv "$work/first" "$work/moved"
 tree=$work/moved
-for file in bin/dissent include/dissent/error.hpp share/dissent/configs/sed/ood_gen.toml share/dissent/scripts/{uni,send_to_wandb,download,downloads.csv,sed_tables,convert_sed_models.py} share/doc/*/LICENSE share/doc/*/README.md; do
+for file in bin/dissent include/dissent/error.hpp share/dissent/configs/sed/ood_gen.toml share/dissent/results/published/sed.csv share/dissent/scripts/{uni,send_to_wandb,download,downloads.csv,sed_tables,convert_sed_models.py} share/doc/*/LICENSE share/doc/*/README.md; do
   # shellcheck disable=SC2086
   ls "$tree"/$file >/dev/null 2>&1 || failed "$file was not installed"
 done

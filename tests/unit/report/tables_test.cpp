@@ -331,7 +331,7 @@ TEST(Tables, PublishedMeansOfSddeStandBesideOurs) {
   const auto none = table_of(mnist_rows("sdde_mnist", "cross_entropy"), "sdde");
   const auto nothing = match_published(none, other, {}, "sdde.csv");
   EXPECT_TRUE(std::isnan(nothing.values[0][0]));
-  EXPECT_CONTAINS(table_text(none, {}, &nothing), "sdde.csv has none of these experiments");
+  EXPECT_CONTAINS(table_text(none, {}, &nothing), "sdde.csv has none for these rows");
 }
 
 // Every figure says where it was read; what could not be read is empty and is passed over.
