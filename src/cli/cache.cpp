@@ -115,14 +115,15 @@ void check_cache_place(const CacheConfig& given) {
   for (const char* name : {kManifestName, kPartialManifestName}) {
     const auto manifest = path + "/" + name;
     if (!path_exists(manifest)) continue;
-    const auto there = parse_manifest(read_text(manifest), manifest).spec.configuration_hash,
-               here = config::config_hash(cache_schema_of(config));
-    DISSENT_CHECK(
-        there == here, kUsage,
-        "{}: a cache of another configuration: configuration_hash is \"{}\" there, \"{}\" "
-        "here; give another name, or --force to replace it",
-        path, there, here);
-    return;
+    const auto there = parse_manifest(read_text(manifest), manifest).spec;
+    const auto schema = cache_schema_of(config);
+    if (there.configuration_hash == config::config_hash(schema)) return;
+    const auto keys =
+        config::differing_keys(there.configuration, config::result_toml(schema), schema, manifest);
+    DISSENT_FAIL(kUsage,
+                 "{}: a cache of another configuration ({}); give another name, or --force to "
+                 "replace it (in a sheet: column arguments, [\"--force\"])",
+                 path, fmt::join(keys, "; "));
   }
 }
 

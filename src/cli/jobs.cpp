@@ -48,8 +48,11 @@ LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::R
   apply_settings(loaded.sheet, line.get<std::vector<std::string>>("set"),
                  line.get<int64_t>("ranks"), description);
   loaded.all = jobs::make_jobs(loaded.sheet, resolve);
-  loaded.picked =
-      jobs::picked(loaded.all, loaded.sheet, line.get<std::vector<std::string>>("where"));
+  const auto conditions = line.get<std::vector<std::string>>("where");
+  loaded.picked = jobs::picked(loaded.all, loaded.sheet, conditions);
+  DISSENT_CHECK(!loaded.picked.empty() || conditions.empty(), kUsage,
+                "--where {}: expected a row of {} that fits, found none",
+                fmt::join(conditions, " --where "), path);
   return loaded;
 }
 

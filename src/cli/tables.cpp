@@ -1,13 +1,16 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <dissent/error.hpp>
 #include <optional>
 
 #include "cli/light_verbs.hpp"
+#include "core/options.hpp"
 #include "report/arguments.hpp"
 #include "report/layouts.hpp"
 #include "report/table_text.hpp"
+#include "storage/results.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -103,11 +106,28 @@ void tables(const CommandLine& line) {
   report::write_output(output, report::table_text(table, text, published ? &*published : nullptr));
 }
 
+// The files need not be there yet, and may have columns of their own: what is nearly the name of a
+// result column is taken for misspelt.
+void check_spelling(const std::string& option, const Texts& names) {
+  const auto& columns = result_columns();
+  for (const auto& name : names) {
+    if (std::find(columns.begin(), columns.end(), name) != columns.end()) continue;
+    const auto near = nearest(name, columns);
+    DISSENT_CHECK(!near, kUsage, "{}: result files have no column '{}'; did you mean '{}'?", option,
+                  name, *near);
+  }
+}
+
 }  // namespace
 
 void check_tables(const CommandLine& line, Files& files) {
   if (line.positional() == Texts{"layouts"}) return;
-  table_request(line);
+  const auto request = table_request(line);
+  for (const auto& condition : request.options.where) check_spelling("--where", {condition.column});
+  for (const char* option : {"rows", "columns"})
+    if (line.has(option))
+      check_spelling(fmt::format("--{}", option),
+                     report::comma_list(line.get<std::string>(option)));
   for (const auto& path : line.positional()) files.find_below("FILE", path);
   if (!line.has("published")) return;
   files.find("--published", line.get<std::string>("published"));

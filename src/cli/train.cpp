@@ -37,7 +37,7 @@ Found find_run(const RunContext& context, int64_t epochs, const config::Schema& 
   const auto keys = config::differing_keys(file.config_text(), context.config_text, schema, path);
   DISSENT_FAIL(kUsage,
                "{} holds a run of another configuration ({}); give another `experiment`, or "
-               "--force to train anew and replace it",
+               "--force to train anew and replace it (in a sheet: column arguments, [\"--force\"])",
                context.folder, fmt::join(keys, "; "));
 }
 

@@ -294,6 +294,13 @@ void add_set_conflicts(const EvaluateConfig& c,
   twice(c.evaluate.fit, "fit");
   add(c.evaluate.id.empty() && !wants(roles, "id"), "evaluate.id",
       "expected the cache of the in-distribution set, found nothing");
+  const bool cached_id =
+      !c.evaluate.id.empty() || std::any_of(c.sets.begin(), c.sets.end(), [](const auto& set) {
+        return set.role == "id" && !set.paths.empty();
+      });
+  add(c.evaluate.saliency > 0 && cached_id, "evaluate.saliency",
+      "heads on cached features have no saliency maps: expected an in-distribution set of "
+      "pictures, found a cache");
   const auto shifted = [](const EvaluateSet& set) {
     return set.role == "test" && set.shift == "covariate" && set.classes.empty();
   };

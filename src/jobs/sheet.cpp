@@ -122,8 +122,28 @@ std::string as_name(const std::string& text) {
   return name;
 }
 
+namespace {
+
+// Empty rows, and empty columns right of the last that has a name: spreadsheets write them.
+void drop_empty_edges(std::vector<CsvRecord>& records) {
+  if (records.empty()) return;
+  auto& columns = records[0].fields;
+  while (columns.size() > 1 && columns.back().empty()) columns.pop_back();
+  for (auto& record : records)
+    while (record.fields.size() > columns.size() && record.fields.back().empty())
+      record.fields.pop_back();
+  std::erase_if(records, [&](const CsvRecord& record) {
+    return &record != &records[0] &&
+           std::all_of(record.fields.begin(), record.fields.end(),
+                       [](const std::string& field) { return field.empty(); });
+  });
+}
+
+}  // namespace
+
 Sheet parse_sheet(const std::string& path, const std::string& text) {
-  const auto records = parse_csv(text, path);
+  auto records = parse_csv(text, path);
+  drop_empty_edges(records);
   DISSENT_CHECK(!records.empty(), kData, "{}: expected a line of column names, found an empty file",
                 path);
   Sheet sheet{path, records[0].fields, {}};

@@ -202,6 +202,25 @@ bool is_under_way(Phase phase) {
 
 namespace {
 
+// For a job that is done: which of the jobs that it runs after began later than it, so that its
+// result is of their earlier ones, or of fewer. Starts are compared, not ends: clocks of hosts
+// differ by less than a job takes.
+std::string newer_inputs(const Job& job, const JobState& state, const std::string& state_root) {
+  const Start* own = state.last_start();
+  std::vector<std::string> names;
+  for (const auto& key : job.after) {
+    const auto other = read_state(job_folder(state_root, key));
+    const auto stop = other.end();
+    const Start* start = other.last_start();
+    if (own && start && stop && stop->reason == "done" && start->time > own->time)
+      names.push_back(other.attempt ? other.attempt->name : key);
+  }
+  if (names.empty()) return "";
+  return fmt::format(
+      "older than {}{}, which it runs after: jobs again --where name={} runs it anew", names[0],
+      names.size() > 1 ? fmt::format(" and {} more", names.size() - 1) : "", job.name);
+}
+
 Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) {
   Status status;
   status.state = read_state(job_folder(state_root, job.key));
@@ -226,6 +245,8 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
                                              : Phase::kCancelled;
     if (status.phase == Phase::kFailed)
       status.detail = fmt::format("exit code {}: {}", end->code, end->message);
+    else if (status.phase == Phase::kDone)
+      status.detail = newer_inputs(job, state, state_root);
     else
       status.detail = end->message;
     return status;

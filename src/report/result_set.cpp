@@ -108,7 +108,7 @@ void merge_equal_rows(ResultSet& set) {
     DISSENT_CHECK(
         first.value == row.value || (first.value != first.value && row.value != row.value), kData,
         "{} and {}: the same row with two values, {} and {} ({} {} of {}, seed {}); leave out the "
-        "file that is out of date",
+        "file, or the line, that is out of date",
         first.place, row.place, first.field("value"), row.field("value"), row.field("predictor"),
         row.field("metric"), row.field("dataset"), row.seed);
   }

@@ -74,6 +74,7 @@ run_program 1 jobs run all.csv --dry-run --no-cost
 expect_exit 0
 expect_text "11 jobs"
 expect_no_file results train.cache
+refused 1 2 "--where verb=trian: expected a row of all.csv that fits, found none" -- jobs run all.csv --where verb=trian
 # What `status` shows is not checked unless it is asked to.
 run_program 1 jobs status all.csv --dry-run --no-cost
 expect_exit 0
@@ -123,6 +124,7 @@ says 3 "evaluate.id: other.cache is not there" -- heads.toml 's/test.cache/other
 says 2 "pictures: unknown dataset 'mnits'" -- pictures.toml '0,/"mnist"/s//"mnits"/'
 says 2 "pictures: pictures.toml:4:13: evaluate.transform: expected one of" -- pictures.toml 's/^output = .*/&\ntransform = "mnist_tset"/'
 says 3 "pictures: pictures.toml:" "evaluate.sets[1].list: fog.txt is not there" -- pictures.toml 's/^dataset = "mnist"$/&/; /^name = "fog"/s/$/\nlist = "fog.txt"/'
+says 2 "heads-table: heads.toml:" "evaluate.saliency: heads on cached features have no saliency maps" -- heads.toml 's/^output = .*/&\nsaliency = 4/'
 # Of runs that are to come their configuration says what they will be.
 says 2 "heads-table: evaluate.weights has 2 values, the ensemble in results/six/seed-42 has 4 members" -- heads.toml 's/^output = .*/&\nweights = [1.0, 1.0]/'
 says 2 "heads-table: evaluate.sets: results/six/seed-42 is of heads on cached features" -- heads.toml '$a[[evaluate.sets]]\nname = "p"\ndataset = "mnist"\nroot = "images"'
@@ -133,6 +135,8 @@ says 3 "evaluate.runs: results/images/seed-42/best.h5 is not there" -- images.to
 says 2 "all.csv:9: table: unrecognised option '--layot'; did you mean '--layout'?" -- all.csv 's/""--rows"", ""experiment,predictor""/""--layot"", ""x""/'
 says 2 "table: unknown layout 'sedd'" -- all.csv 's/""--rows"", ""experiment,predictor"", ""--columns"", ""dataset,metric""/""--layout"", ""sedd""/'
 says 2 "table: --format: expected csv, markdown or latex, found 'html'" -- all.csv 's/""--rows"", ""experiment,predictor""/""--format"", ""html"", &/'
+says 2 "table: --rows: result files have no column 'predictr'; did you mean 'predictor'?" -- all.csv 's/experiment,predictor/experiment,predictr/'
+says 2 "table: --where: result files have no column 'datset'; did you mean 'dataset'?" -- all.csv 's/""--score"", ""msp""/""--where"", ""datset=id""/'
 says 3 "table: FILE: results/row is not there" -- all.csv 's#results/rows#results/row#'
 says 2 "weights: --output FOLDER is missing" -- all.csv 's/, ""--output"", ""exported""//'
 says 3 "weights: RUN: results/images/seed-41 is not there" -- all.csv 's#""results/images/seed-42"", ""--output"", ""exported""#""results/images/seed-41"", ""--output"", ""exported""#'
@@ -173,7 +177,7 @@ expect_exit 3
 expect_text "data.train: train.cache is not there; 'cache-train' wrote it and is done: jobs again --where name=cache-train writes it anew"
 run_program 1 jobs run all.csv --set data.dim=16 --where 'name=cache-*'
 expect_exit 2
-expect_text "all.csv:3: cache-test: --set: cache.output: test.cache: a cache of another configuration"
+expect_text "all.csv:3: cache-test: --set: cache.output: test.cache: a cache of another configuration (data.dim: 32 in the file, 16 in this configuration); give another name"
 well 1 cache cache.toml --quiet --set data.dim=16 --set cache.output=train.cache
 sed -i 's/test.cache/train.cache/' heads.toml
 run_program 1 jobs run all.csv --where name=heads-table

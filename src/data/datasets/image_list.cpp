@@ -67,9 +67,12 @@ at::Tensor ImageList::image_for(int64_t row, const WantedPart& wanted) const {
 }
 
 std::unique_ptr<ImageSource> open_image_list(const ImageDataOptions& options) {
-  const bool of_openood = options.list.find("benchmark_imglist/") != std::string::npos;
-  DISSENT_CHECK(path_exists(options.list), kData, "{}: no such image list{}", options.list,
-                of_openood ? " (scripts/download sdde-lists openood-lists)" : "");
+  const auto has = [&](const char* part) { return options.list.find(part) != std::string::npos; };
+  const char* obtain = has("-c1/") || has("-c5/")
+                           ? " (SDDE's lists of corrupted images are not published)"
+                       : has("benchmark_imglist/") ? " (scripts/download sdde-lists openood-lists)"
+                                                   : "";
+  DISSENT_CHECK(path_exists(options.list), kData, "{}: no such image list{}", options.list, obtain);
   return std::make_unique<ImageList>(
       ImageList::Origin{.name = options.dataset + "/" + options.split,
                         .place = options.list,

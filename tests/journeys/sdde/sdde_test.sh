@@ -150,6 +150,11 @@ walk "dissent jobs run jobs/sweep_cifar10.csv --where method=gradcam --dry-run -
 expect_text gradcam-0.005 gradcam-1
 walk "dissent jobs run jobs/sweep_imagenet.csv --dry-run --no-cost"
 expect_text gradcam-0 gradcam-0.001 gradcam-1
+well 1 jobs run jobs/sweep_cifar10.csv --where 'name=gradcam-0' --gpus none "${settings[@]}"
+well 1 jobs run jobs/sweep_cifar10.csv --where 'name=gradcam-0.1' --gpus none "${settings[@]}"
+walk "dissent evaluate configs/sdde/cifar10/evaluate_sweep.toml"
+walk "dissent tables --rows experiment --columns dataset,metric,score --where predictor=ensemble results/sweeps/cifar10"
+expect_text "cifar10_gradcam_0 " "cifar10_gradcam_0.1 " tin_validation
 walk "dissent config train-images"
 walk "dissent config evaluate"
 walk "dissent train configs/sdde/mnist/gradcam.toml --set 'seeds=[2]' --set loss.gradcam.weight=0.2 --set experiment=mine" "${mnist[@]}"

@@ -395,6 +395,13 @@ TEST_F(Evaluate, InTheFullSpectrumCovariateSetsAreKnown) {
   EXPECT_EQ(conflicts(config)[0].key, "evaluate.full_spectrum");
 }
 
+TEST_F(Evaluate, HeadsOnCachedFeaturesHaveNoSaliencyMaps) {
+  const auto found = conflicts(evaluate_config(text("saliency = 4\n")));
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].key, "evaluate.saliency");
+  EXPECT_NE(found[0].message.find("found a cache"), std::string::npos);
+}
+
 TEST_F(Evaluate, TheSizeOfAllMembersIsTheEnsembleAndSizeOneTheMean) {
   const auto rows =
       run(made_ensemble(folder.path(), "mlp", 4, kDim, kClasses),

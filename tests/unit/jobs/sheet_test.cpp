@@ -69,6 +69,15 @@ TEST(Sheet, ASpreadsheetsByteOrderMarkIsNotPartOfAName) {
   EXPECT_EQ(parse_sheet("s.csv", "\xEF\xBB\xBFverb\nv\n").columns, (Texts{"verb"}));
 }
 
+TEST(Sheet, EmptyRowsAndEmptyColumnsOnTheRightAreNotThere) {
+  const auto sheet = parse_sheet("s.csv", "verb,x,,\nv,1,,\n,,,\nw,2\n\n");
+  EXPECT_EQ(sheet.columns, (Texts{"verb", "x"}));
+  EXPECT_EQ(values(sheet, "x"), (Texts{"1", "2"}));
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,x,,\nv,1,,3\n"),
+                   "s.csv:2: expected 2 cells, found 4");
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,,x\nv,1,2\n"), "s.csv:1: a column has no name");
+}
+
 TEST(Sheet, EveryWrongRowIsNamedAtOnce) {
   const std::string text = "name,verb,x\na,v,{1\nb,v,{nme}\nc,v\na b,v,1\nd,v,}\ne,v,{5..1}\n";
   EXPECT_ERROR_ALL(parse_sheet("s.csv", text), "s.csv:2: x: a brace is not closed",
