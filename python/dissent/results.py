@@ -6,8 +6,8 @@ import pathlib
 from typing import Any
 
 COLUMNS = ("experiment", "run", "config_hash", "seed", "method", "members", "predictor", "dataset", "split", "shift", "score", "metric", "convention",
-           "fidelity", "value", "n", "evaluation")
-LATER = {"evaluation": ""}  # columns that result files of earlier versions lack
+           "fidelity", "value", "n", "evaluation", "training_hash")
+LATER = {"evaluation": "", "training_hash": ""}  # columns that result files of earlier versions lack
 _TYPES = {"seed": int, "members": int, "n": int, "value": float}
 
 

@@ -6,6 +6,7 @@
 
 #include "config/document.hpp"
 #include "config/read.hpp"
+#include "config/resolved.hpp"
 #include "evaluate/content_hash.hpp"
 #include "evaluate/ensemble_folder.hpp"
 #include "evaluate/head_networks.hpp"
@@ -92,15 +93,28 @@ std::string run_name(const std::string& checkpoint) {
   return std::filesystem::absolute(checkpoint).lexically_normal().parent_path().filename().string();
 }
 
+namespace {
+
+// The hash of a configuration as if it had no seed.
+template <class Config>
+std::string hash_without_seed(Config config, config::Schema (*schema_of)(Config&)) {
+  config.experiment.seeds.clear();
+  return config::config_hash(schema_of(config));
+}
+
+}  // namespace
+
 TrainingNames training_names(const config::Document& document) {
   if (trains_images(document)) {
     ImageTrainConfig config;
     config::read(document, image_train_schema(config));
-    return {config.experiment.experiment, method_of(image_objective(config).terms)};
+    return {config.experiment.experiment, method_of(image_objective(config).terms),
+            hash_without_seed(config, image_train_schema)};
   }
   TrainConfig config;
   config::read(document, train_schema(config));
-  return {config.experiment.experiment, method_of(objective_options(config).terms)};
+  return {config.experiment.experiment, method_of(objective_options(config).terms),
+          hash_without_seed(config, train_schema)};
 }
 
 LoadedEnsemble load_ensemble(const std::string& path) {
@@ -114,20 +128,17 @@ LoadedEnsemble load_ensemble(const std::string& path) {
   loaded.config_hash = file.config_hash();
   const auto document = config::load_document(
       config::read_sources(loaded.path + " (its configuration)", file.config_text()));
+  const auto names = training_names(document);
+  loaded.experiment = names.experiment, loaded.method = names.method;
+  loaded.training_hash = names.hash;
   if (trains_images(document)) {
     ImageTrainConfig config;
-    auto schema = image_train_schema(config);
-    config::read(document, schema);
-    loaded.method = method_of(image_objective(config).terms);
-    loaded.experiment = config.experiment.experiment;
+    config::read(document, image_train_schema(config));
     loaded.transform = config.data.transform;
     loaded.networks = read_images(file, config);
   } else {
     TrainConfig config;
-    auto schema = train_schema(config);
-    config::read(document, schema);
-    loaded.method = method_of(objective_options(config).terms);
-    loaded.experiment = config.experiment.experiment;
+    config::read(document, train_schema(config));
     loaded.networks = read_heads(file, config.ensemble);
   }
   loaded.seed = file.integer("seed");

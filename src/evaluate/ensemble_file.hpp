@@ -22,7 +22,8 @@ struct LoadedEnsemble {
   std::string run;         ///< name of its folder
   std::string experiment;  ///< name of its training
   std::string config_hash;
-  std::string method;  ///< what it was trained with: "a2d+cross_entropy"
+  std::string training_hash;  ///< of the configuration without its seed
+  std::string method;         ///< what it was trained with: "a2d+cross_entropy"
   int64_t seed = 0;
   std::shared_ptr<const MemberNetworks> networks;
   std::vector<Soup> soups;
@@ -48,9 +49,10 @@ LoadedEnsemble load_ensemble(const std::string& path);
 
 /// The name of a run in result rows: the folder that its checkpoint lies in.
 std::string run_name(const std::string& checkpoint);
-/// How result rows name a training: its experiment, and its losses, "cross_entropy+a2d_hard".
+/// How result rows name a training: its experiment, its losses, "cross_entropy+a2d_hard", and the
+/// hash of its configuration without the seed.
 struct TrainingNames {
-  std::string experiment, method;
+  std::string experiment, method, hash;
 };
 TrainingNames training_names(const config::Document& document);
 

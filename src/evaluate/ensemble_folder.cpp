@@ -168,6 +168,7 @@ LoadedEnsemble load_ensemble_folder(const std::string& folder) {
   loaded.experiment = description.text("experiment", loaded.run);
   loaded.method = description.text("method");
   loaded.config_hash = description.text("config_hash", "");
+  loaded.training_hash = description.text("training_hash", "");
   loaded.seed = description.integer("seed", 0);
   loaded.transform = description.text("transform", "");
   loaded.networks = is_head(model) ? read_head_files(description, folder, model)

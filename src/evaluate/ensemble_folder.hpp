@@ -20,7 +20,8 @@ namespace dissent {
 /// image_size  | integer or null | networks on pictures: their edge in pixels
 /// heads       | integer or null | multihead networks: members on the one trunk
 /// transform   | string or null  | that training's pictures went through
-/// run, experiment, method, config_hash | string | of result rows; all but method may be missing
+/// run, experiment, method, config_hash, training_hash | string | of result rows; all but method
+///             |                 | may be missing
 /// seed        | integer         |
 ///
 /// Other keys are not read. Error::kData naming the file, and key, expected and found: no JSON, a

@@ -73,7 +73,7 @@ class Rows {
                      dataset_, "test", shift_, figure.score, figure.metric,
                      on_test ? "sed" : options.convention,
                      on_test || (context_.chosen_on_test && chosen(predictor)) ? kOnTest : "",
-                     figure.value, figure.n, options.experiment});
+                     figure.value, figure.n, options.experiment, e.training_hash});
   }
   void add_all(const std::string& predictor, const std::vector<Figure>& figures, bool on_test) {
     for (const auto& figure : figures) add(predictor, figure, on_test);
@@ -171,7 +171,7 @@ std::vector<ResultRow> ensemble_rows(const RowContext& context, const std::vecto
   for (const auto& figure : figures)
     rows.push_back({e.experiment, e.run, e.config_hash, e.seed, e.method, e.members(), "ensemble",
                     name, "test", shift, figure.score, figure.metric, context.options.convention,
-                    "", figure.value, figure.n, context.options.experiment});
+                    "", figure.value, figure.n, context.options.experiment, e.training_hash});
   return rows;
 }
 

@@ -54,10 +54,12 @@ std::vector<std::string> files_below(const std::string& folder) {
   return files;
 }
 
+// training_hash follows from config_hash, and files of earlier versions lack it.
 std::string key_of(const ReportRow& row) {
   std::string key;
   for (const auto& [column, text] : row.fields)
-    if (column != "value" && column != "n" && !text.empty()) key += column + '\x1f' + text + '\x1e';
+    if (column != "value" && column != "n" && column != "training_hash" && !text.empty())
+      key += column + '\x1f' + text + '\x1e';
   return key;
 }
 

@@ -48,6 +48,7 @@ Rows that_fit(const Rows& rows, const std::vector<Condition>& where) {
     for (const auto& [column, text] : row->fields) columns.insert(column);
   columns.erase("value");
   columns.erase("n");
+  if (a.field("training_hash") != b.field("training_hash")) columns.erase("config_hash");
   std::string first;
   for (const auto& column : columns) {
     if (a.field(column) == b.field(column)) continue;
@@ -276,7 +277,7 @@ bool keeps_seeds(const Rows& rows, const Layout& parent, const Layout& layout) {
 // needed or none does.
 Layout parted(const Rows& rows, const Layout& layout) {
   if (!clash(rows, layout)) return layout;
-  for (const char* column : {"evaluation", "run", "config_hash"}) {
+  for (const char* column : {"evaluation", "run", "training_hash", "config_hash"}) {
     if (std::find(layout.rows.begin(), layout.rows.end(), column) != layout.rows.end()) continue;
     auto more = layout;
     more.rows.emplace_back(column);

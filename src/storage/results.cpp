@@ -35,7 +35,8 @@ const Column kColumns[] = {{"experiment", &ResultRow::experiment},
                            {"fidelity", &ResultRow::fidelity},
                            {"value", &ResultRow::value},
                            {"n", &ResultRow::n},
-                           {"evaluation", &ResultRow::evaluation}};
+                           {"evaluation", &ResultRow::evaluation},
+                           {"training_hash", &ResultRow::training_hash}};
 
 std::string field_text(const std::string& value) { return value; }
 std::string field_text(int64_t value) { return fmt::format("{}", value); }
@@ -62,7 +63,9 @@ const std::vector<std::string>& result_columns() {
   return names;
 }
 
-bool is_later_column(const std::string& name) { return name == "evaluation"; }
+bool is_later_column(const std::string& name) {
+  return name == "evaluation" || name == "training_hash";
+}
 
 void write_results(const std::string& path, const std::vector<ResultRow>& rows) {
   std::string text = csv_line(result_columns());

@@ -24,6 +24,8 @@ struct ResultRow {
   double value = 0;
   int64_t n = 0;                ///< samples behind the value
   std::string evaluation = {};  ///< evaluate.experiment
+  /// Hash of the training's configuration without its seed: the same for all seeds of a training.
+  std::string training_hash = {};
   bool operator==(const ResultRow&) const = default;
 };
 

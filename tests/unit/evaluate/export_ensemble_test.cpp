@@ -97,6 +97,8 @@ TEST_F(ExportTest, AnExportedFolderIsTheSameEnsemble) {
   EXPECT_EQ(second.experiment, first.experiment);
   EXPECT_EQ(second.method, first.method);
   EXPECT_EQ(second.config_hash, first.config_hash);
+  EXPECT_EQ(second.training_hash, first.training_hash);
+  EXPECT_FALSE(second.training_hash.empty());
   EXPECT_EQ(second.seed, first.seed);
   EXPECT_EQ(second.transform, first.transform);
   EXPECT_EQ(second.identity, first.identity);  // of the weights too

@@ -392,11 +392,32 @@ TEST(PartedRows, ByTheFirstColumnThatTellsThemApartAndKeepsSeeds) {
   using Names = std::vector<std::string>;
   EXPECT_EQ(names(run_row("seed-1", "a", 1, 0.5) + run_row("seed-2", "a", 2, 0.6)), Names{"e"});
   EXPECT_EQ(names(run_row("x", "a", 1, 0.5) + run_row("y", "a", 1, 0.6)), (Names{"e/x", "e/y"}));
-  // Folders are named by seed: they would part seeds of one training.
-  const auto sweep = run_row("seed-1", "a", 1, 0.5) + run_row("seed-2", "a", 2, 0.6) +
-                     run_row("seed-1", "b", 1, 0.7) + run_row("seed-2", "b", 2, 0.8);
-  EXPECT_EQ(names(sweep), (Names{"e/a", "e/b"}));
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { names(sweep, {.part_rows = false}); }),
-                  "a.csv:2 and a.csv:4: two values for row (e), column d, seed 1; they differ in "
-                  "config_hash ('a' and 'b')");
+  EXPECT_EQ(names(run_row("seed-1", "a", 1, 0.5) + run_row("seed-1", "b", 1, 0.7)),
+            (Names{"e/a", "e/b"}));
+}
+
+// Folders are named by seed, and the hash of a run's configuration has its seed: both would part
+// the seeds of one training.
+TEST(PartedRows, TrainingsOfSeveralSeedsByTheirConfigurationWithoutTheSeed) {
+  const auto with_training = [](std::string row, const std::string& training) {
+    return row.insert(row.size() - 1, ",eval," + training);
+  };
+  const std::string rows = with_training(run_row("seed-1", "a1", 1, 0.5), "a") +
+                           with_training(run_row("seed-2", "a2", 2, 0.6), "a") +
+                           with_training(run_row("seed-1", "b1", 1, 0.7), "b") +
+                           with_training(run_row("seed-2", "b2", 2, 0.8), "b");
+  auto header = kHeader;
+  ResultSet set;
+  add_result_text(set, header.insert(header.size() - 1, ",evaluation,training_hash") + rows,
+                  "a.csv");
+  merge_equal_rows(set);
+  const auto table = build_table(set, one_column(), {});
+  ASSERT_EQ(table.names.size(), 2u);
+  EXPECT_EQ(table.names[0], (std::vector<std::string>{"e", "a"}));
+  EXPECT_NEAR(table.cells[0][0].mean(), 0.55, 1e-12);
+  EXPECT_NEAR(table.cells[1][0].mean(), 0.75, 1e-12);
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kUsage, [&] { build_table(set, one_column(), {.part_rows = false}); }),
+      "a.csv:2 and a.csv:4: two values for row (e), column d, seed 1; they differ in "
+      "training_hash ('a' and 'b'); choose with --where training_hash=..., or give it in --rows");
 }

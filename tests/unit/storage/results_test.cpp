@@ -14,9 +14,9 @@ namespace {
 using dissent::testing::self;
 
 ResultRow row_of(double value) {
-  return {"sed",      "run \"a\", first", "ab12", 42,    "a2d", 5,
-          "member:3", "in_val",           "test", "id",  "msp", "accuracy",
-          "sed",      "released\nall",    value,  50000, "eval"};
+  return {"sed",      "run \"a\", first", "ab12", 42,    "a2d",  5,
+          "member:3", "in_val",           "test", "id",  "msp",  "accuracy",
+          "sed",      "released\nall",    value,  50000, "eval", "hash"};
 }
 
 struct Results : ::testing::Test {
@@ -40,11 +40,11 @@ TEST_F(Results, ComeBackTheSame) {
                                        row_of(-0.0),   ResultRow{}};
   write_results(path, rows);
   EXPECT_EQ(read_results(path), rows);
-  EXPECT_EQ(read_text(path).substr(0, 136),
+  EXPECT_EQ(read_text(path).substr(0, 150),
             "experiment,run,config_hash,seed,method,members,predictor,dataset,split,shift,score,"
-            "metric,convention,fidelity,value,n,evaluation\nsed,\"ru");
+            "metric,convention,fidelity,value,n,evaluation,training_hash\nsed,\"ru");
   EXPECT_CONTAINS(read_text(path), ",\"run \"\"a\"\", first\",");
-  EXPECT_CONTAINS(read_text(path), ",0.1,50000,eval\n");
+  EXPECT_CONTAINS(read_text(path), ",0.1,50000,eval,hash\n");
   write_results(path, {row_of(std::nan("")), row_of(-INFINITY)});
   EXPECT_TRUE(std::isnan(read_results(path)[0].value));
   EXPECT_EQ(read_results(path)[1].value, -INFINITY);
@@ -53,7 +53,7 @@ TEST_F(Results, ComeBackTheSame) {
 TEST_F(Results, ErrorsNameLineAndColumn) {
   EXPECT_CONTAINS(error("0.5,", "half,"), "rows.csv:4: column value: 'half' is not a number");
   EXPECT_CONTAINS(error("0.5,50000", "0.5,50e3"), "rows.csv:4: column n: '50e3' is not an integer");
-  EXPECT_CONTAINS(error(",50000", ""), "rows.csv:4: 16 columns, the header has 17");
+  EXPECT_CONTAINS(error(",50000", ""), "rows.csv:4: 17 columns, the header has 18");
   EXPECT_CONTAINS(error("fidelity,value", "fidelity,val"),
                   "rows.csv:1: no column 'value' in the header");
   EXPECT_CONTAINS(error("\"released", "\"\"released"),
