@@ -115,15 +115,21 @@ void check_cache_place(const CacheConfig& given) {
   for (const char* name : {kManifestName, kPartialManifestName}) {
     const auto manifest = path + "/" + name;
     if (!path_exists(manifest)) continue;
-    const auto there = parse_manifest(read_text(manifest), manifest).spec;
+    CacheSpec there;
+    try {
+      there = parse_manifest(read_text(manifest), manifest).spec;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kData) throw;
+      DISSENT_FAIL(kData, "{}; --force writes the cache anew", error.what());
+    }
     const auto schema = cache_schema_of(config);
     if (there.configuration_hash == config::config_hash(schema)) return;
-    const auto keys =
-        config::differing_keys(there.configuration, config::result_toml(schema), schema, manifest);
-    DISSENT_FAIL(kUsage,
-                 "{}: a cache of another configuration ({}); give another name, or --force to "
-                 "replace it (in a sheet: column arguments, [\"--force\"])",
-                 path, fmt::join(keys, "; "));
+    DISSENT_FAIL(
+        kUsage,
+        "{}: a cache of another configuration ({}); give another name, or --force to replace it "
+        "(in a sheet: column arguments, [\"--force\"])",
+        path,
+        config::difference(there.configuration, config::result_toml(schema), schema, manifest));
   }
 }
 
@@ -216,6 +222,7 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
   agree(runtime.world(), [&] {
     Files own;
     check_cache(line, document, own);
+    if (!line.flag("force") && !line.flag("again")) check_cache_place(config);
   });
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();

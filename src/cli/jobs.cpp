@@ -50,7 +50,12 @@ LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::R
   loaded.all = jobs::make_jobs(loaded.sheet, resolve);
   const auto conditions = line.get<std::vector<std::string>>("where");
   loaded.picked = jobs::picked(loaded.all, loaded.sheet, conditions);
-  DISSENT_CHECK(!loaded.picked.empty() || conditions.empty(), kUsage,
+  // Of the columns that `status --csv` writes, as status=failed, no row may fit when all is well.
+  const bool of_status =
+      std::any_of(conditions.begin(), conditions.end(), [](const std::string& condition) {
+        return jobs::is_status_column(condition.substr(0, condition.find('=')));
+      });
+  DISSENT_CHECK(!loaded.picked.empty() || conditions.empty() || of_status, kUsage,
                 "--where {}: expected a row of {} that fits, found none",
                 fmt::join(conditions, " --where "), path);
   return loaded;

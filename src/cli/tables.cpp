@@ -106,15 +106,16 @@ void tables(const CommandLine& line) {
   report::write_output(output, report::table_text(table, text, published ? &*published : nullptr));
 }
 
-// The files need not be there yet, and may have columns of their own: what is nearly the name of a
-// result column is taken for misspelt.
+// The files need not be there yet, and may have columns of their own: a name that is one letter, or
+// two that changed places, away from a result column is taken for misspelt.
 void check_spelling(const std::string& option, const Texts& names) {
   const auto& columns = result_columns();
   for (const auto& name : names) {
     if (std::find(columns.begin(), columns.end(), name) != columns.end()) continue;
-    const auto near = nearest(name, columns);
-    DISSENT_CHECK(!near, kUsage, "{}: result files have no column '{}'; did you mean '{}'?", option,
-                  name, *near);
+    for (const auto& column : columns)
+      DISSENT_CHECK(edit_distance(name, column) > 1, kUsage,
+                    "{}: result files have no column '{}'; did you mean '{}'?", option, name,
+                    column);
   }
 }
 

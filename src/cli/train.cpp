@@ -34,11 +34,11 @@ Found find_run(const RunContext& context, int64_t epochs, const config::Schema& 
   const CheckpointReader file(path);
   if (file.config_hash() == context.config_hash)
     return file.integer("epoch") == epochs ? Found::kFinished : Found::kUnfinished;
-  const auto keys = config::differing_keys(file.config_text(), context.config_text, schema, path);
   DISSENT_FAIL(kUsage,
                "{} holds a run of another configuration ({}); give another `experiment`, or "
                "--force to train anew and replace it (in a sheet: column arguments, [\"--force\"])",
-               context.folder, fmt::join(keys, "; "));
+               context.folder,
+               config::difference(file.config_text(), context.config_text, schema, path));
 }
 
 // An error ends the state "running". One that all ranks have is written by the first, another by

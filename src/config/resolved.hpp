@@ -31,4 +31,9 @@ std::vector<std::string> differing_keys(const std::string& file_text, const std:
                                         const Schema& schema,
                                         const std::string& file = "checkpoint");
 
+/// The same joined by "; ", for texts of different hashes: where no key differs (another version
+/// wrote the file), it says so.
+std::string difference(const std::string& file_text, const std::string& this_text,
+                       const Schema& schema, const std::string& file);
+
 }  // namespace dissent::config

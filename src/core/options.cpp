@@ -229,9 +229,6 @@ std::string toml_text(const Value& value) {
       value);
 }
 
-namespace {
-
-/// Insertions, deletions, replacements and swaps of neighbours that turn a into b.
 size_t edit_distance(const std::string& a, const std::string& b) {
   const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
   std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
@@ -249,8 +246,6 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   }
   return d[a.size()][b.size()];
 }
-
-}  // namespace
 
 std::optional<std::string> nearest(const std::string& word,
                                    const std::vector<std::string>& candidates) {

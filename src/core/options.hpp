@@ -125,6 +125,10 @@ std::string element_type(const std::string& list_type);
 /// shortest exact form and with a point or exponent.
 std::string toml_text(const Value& value);
 
+/// Insertions, deletions, replacements and swaps of neighbours that turn a into b; upper and lower
+/// case are the same.
+size_t edit_distance(const std::string& a, const std::string& b);
+
 /// The candidate nearest to the word by edit distance, or nothing if none is near (for "did you
 /// mean").
 std::optional<std::string> nearest(const std::string& word,

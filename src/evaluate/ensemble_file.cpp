@@ -6,7 +6,6 @@
 
 #include "config/document.hpp"
 #include "config/read.hpp"
-#include "config/resolved.hpp"
 #include "evaluate/content_hash.hpp"
 #include "evaluate/ensemble_folder.hpp"
 #include "evaluate/head_networks.hpp"
@@ -93,28 +92,28 @@ std::string run_name(const std::string& checkpoint) {
   return std::filesystem::absolute(checkpoint).lexically_normal().parent_path().filename().string();
 }
 
-namespace {
-
-// The hash of a configuration as if it had no seed.
-template <class Config>
-std::string hash_without_seed(Config config, config::Schema (*schema_of)(Config&)) {
-  config.experiment.seeds.clear();
-  return config::config_hash(schema_of(config));
-}
-
-}  // namespace
-
 TrainingNames training_names(const config::Document& document) {
   if (trains_images(document)) {
     ImageTrainConfig config;
     config::read(document, image_train_schema(config));
-    return {config.experiment.experiment, method_of(image_objective(config).terms),
-            hash_without_seed(config, image_train_schema)};
+    return {config.experiment.experiment, method_of(image_objective(config).terms)};
   }
   TrainConfig config;
   config::read(document, train_schema(config));
-  return {config.experiment.experiment, method_of(objective_options(config).terms),
-          hash_without_seed(config, train_schema)};
+  return {config.experiment.experiment, method_of(objective_options(config).terms)};
+}
+
+std::string training_hash(const std::string& config_text) {
+  std::string text;
+  bool in_table = false;
+  for (size_t at = 0; at < config_text.size();) {
+    const size_t end = std::min(config_text.find('\n', at), config_text.size() - 1) + 1;
+    const auto line = config_text.substr(at, end - at);
+    in_table = in_table || line.starts_with('[');
+    if (in_table || !line.starts_with("seeds = ")) text += line;
+    at = end;
+  }
+  return content_hash(text);
 }
 
 LoadedEnsemble load_ensemble(const std::string& path) {
@@ -130,7 +129,7 @@ LoadedEnsemble load_ensemble(const std::string& path) {
       config::read_sources(loaded.path + " (its configuration)", file.config_text()));
   const auto names = training_names(document);
   loaded.experiment = names.experiment, loaded.method = names.method;
-  loaded.training_hash = names.hash;
+  loaded.training_hash = training_hash(file.config_text());
   if (trains_images(document)) {
     ImageTrainConfig config;
     config::read(document, image_train_schema(config));

@@ -49,12 +49,14 @@ LoadedEnsemble load_ensemble(const std::string& path);
 
 /// The name of a run in result rows: the folder that its checkpoint lies in.
 std::string run_name(const std::string& checkpoint);
-/// How result rows name a training: its experiment, its losses, "cross_entropy+a2d_hard", and the
-/// hash of its configuration without the seed.
+/// How result rows name a training: its experiment, and its losses, "cross_entropy+a2d_hard".
 struct TrainingNames {
-  std::string experiment, method, hash;
+  std::string experiment, method;
 };
 TrainingNames training_names(const config::Document& document);
+/// The same for all seeds of a training: 16 hexadecimal digits, XXH3_64 of a checkpoint's
+/// configuration without the line `seeds = ...` above its first table.
+std::string training_hash(const std::string& config_text);
 
 /// Adds the mean of the weights of these members as one more unit. Error::kUsage naming the run
 /// where that is no network.

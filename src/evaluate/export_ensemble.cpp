@@ -112,7 +112,7 @@ json description(const CheckpointReader& file, const std::string& weights, int64
       {"seed", progress_value(file, "seed")},
       {"epoch", progress_value(file, "epoch")},
       {"config_hash", file.config_hash()},
-      {"training_hash", names.hash},
+      {"training_hash", training_hash(file.config_text())},
       {"configuration", json_of(document.root())}};
 }
 

@@ -183,8 +183,10 @@ void connect(const std::string& path, std::vector<Job>& jobs, Errors& errors) {
           continue;
         found = true;
         if (!other.key.empty() &&
-            std::find(job.after.begin(), job.after.end(), other.key) == job.after.end())
+            std::find(job.after.begin(), job.after.end(), other.key) == job.after.end()) {
           job.after.push_back(other.key);
+          job.after_rows.push_back(other.name);
+        }
       }
       const auto near = nearest(name, names);
       if (!found)

@@ -202,23 +202,28 @@ bool is_under_way(Phase phase) {
 
 namespace {
 
-// For a job that is done: which of the jobs that it runs after began later than it, so that its
-// result is of their earlier ones, or of fewer. Starts are compared, not ends: clocks of hosts
-// differ by less than a job takes.
-std::string newer_inputs(const Job& job, const JobState& state, const std::string& state_root) {
+// Whether this start began after that one. Clocks of hosts differ.
+bool began_after(const Start& start, const Start& earlier) {
+  constexpr double kClocksDiffer_s = 60;
+  return start.time > earlier.time + (start.by.host == earlier.by.host ? 0 : kClocksDiffer_s);
+}
+
+// For a job that is done: which of the jobs that it runs after have been run since it began, so
+// that its result may be of their earlier ones, or of fewer.
+std::string run_since(const Job& job, const JobState& state, const std::string& state_root) {
   const Start* own = state.last_start();
   std::vector<std::string> names;
-  for (const auto& key : job.after) {
-    const auto other = read_state(job_folder(state_root, key));
+  for (size_t i = 0; own && i < job.after.size(); ++i) {
+    const auto other = read_state(job_folder(state_root, job.after[i]));
     const auto stop = other.end();
     const Start* start = other.last_start();
-    if (own && start && stop && stop->reason == "done" && start->time > own->time)
-      names.push_back(other.attempt ? other.attempt->name : key);
+    if (start && stop && stop->reason == "done" && began_after(*start, *own))
+      names.push_back(job.after_rows[i]);
   }
   if (names.empty()) return "";
   return fmt::format(
-      "older than {}{}, which it runs after: jobs again --where name={} runs it anew", names[0],
-      names.size() > 1 ? fmt::format(" and {} more", names.size() - 1) : "", job.name);
+      "{}{}, which it runs after, ran since: jobs again --where name={} runs it anew", names[0],
+      names.size() > 1 ? fmt::format(" (and {} more)", names.size() - 1) : "", job.name);
 }
 
 Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) {
@@ -246,7 +251,7 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
     if (status.phase == Phase::kFailed)
       status.detail = fmt::format("exit code {}: {}", end->code, end->message);
     else if (status.phase == Phase::kDone)
-      status.detail = newer_inputs(job, state, state_root);
+      status.detail = run_since(job, state, state_root);
     else
       status.detail = end->message;
     return status;

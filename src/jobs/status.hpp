@@ -49,6 +49,9 @@ void note_off(const std::vector<Job>& jobs, const std::string& state_root, Slurm
 /// A line a job, and the counts.
 std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>& statuses);
 
+/// Whether status_csv writes this column anew: job, status, detail, .., last:FIGURE,
+/// whether_to_run.
+bool is_status_column(const std::string& column);
 /// The sheet, a line a job after expansion, with the columns job, status, detail, where,
 /// run_folder, walltime_s, epoch, and one for each figure of the last line of train.csv
 /// ("last:accuracy_ensemble") behind its own. Columns of such a name that the sheet has already are

@@ -25,6 +25,14 @@ bool is_added(const std::string& column) {
   return column.starts_with("last:") || std::find(own.begin(), own.end(), column) != own.end();
 }
 
+}  // namespace
+
+bool is_status_column(const std::string& column) {
+  return is_added(column) || column == kWhetherToRun;
+}
+
+namespace {
+
 // The text as a cell of a sheet that is read again: braces are plain.
 std::string cell_text(const std::string& text) {
   std::string out;

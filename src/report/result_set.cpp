@@ -95,7 +95,23 @@ void add_result_text(ResultSet& set, const std::string& text, const std::string&
   }
 }
 
+namespace {
+
+// Rows of earlier versions get the training_hash that other rows of the same run have.
+void complete_training_hashes(ResultSet& set) {
+  std::map<std::string, std::string> known;
+  for (const auto& row : set.rows)
+    if (!row.field("config_hash").empty() && !row.field("training_hash").empty())
+      known.emplace(row.field("config_hash"), row.field("training_hash"));
+  for (auto& row : set.rows)
+    if (const auto at = known.find(row.field("config_hash")); at != known.end())
+      row.fields["training_hash"] = at->second;
+}
+
+}  // namespace
+
 void merge_equal_rows(ResultSet& set) {
+  complete_training_hashes(set);
   std::map<std::string, const ReportRow*> seen;
   std::vector<ReportRow> kept;
   kept.reserve(set.rows.size());  // `seen` points into it

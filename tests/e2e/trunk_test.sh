@@ -75,7 +75,7 @@ done
 trunk 1 half trunk.precision=bf16
 expect_exit 0
 expect_other half.cache/shard-00000.h5 whole.cache/shard-00000.h5
-refused 1 2 "a cache of another configuration: weights is " -- cache trunk.toml --quiet --set data.seed=7
+refused 1 2 "a cache of another configuration (data.seed: 42 in the file, 7 in this configuration)" -- cache trunk.toml --quiet --set data.seed=7
 
 # Features of members that were trained, and heads on them.
 cat > train.toml <<'TOML'

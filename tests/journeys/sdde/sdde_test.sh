@@ -155,6 +155,10 @@ well 1 jobs run jobs/sweep_cifar10.csv --where 'name=gradcam-0.1' --gpus none "$
 walk "dissent evaluate configs/sdde/cifar10/evaluate_sweep.toml"
 walk "dissent tables --rows experiment --columns dataset,metric,score --where predictor=ensemble results/sweeps/cifar10"
 expect_text "cifar10_gradcam_0 " "cifar10_gradcam_0.1 " tin_validation
+walk "dissent train configs/sdde/cifar10/gradcam.toml --set 'seeds=[1,2,3,4,5]' --set loss.gradcam.weight=0.1 --set experiment=chosen --set output=results/sweeps" "${settings[@]}" \
+  --set 'seeds=[1,2]'
+walk "dissent evaluate configs/sdde/cifar10/evaluate.toml --set 'evaluate.runs=[\"results/sweeps/chosen/seed-*/best.h5\"]' --set evaluate.output=results/sweeps/chosen-table"
+[ "$(cut -d, -f18 results/sweeps/chosen-table/*[0-9a-f].csv | sort -u | wc -l)" = 2 ] || failed "two seeds of one training have other hashes of it"
 walk "dissent config train-images"
 walk "dissent config evaluate"
 walk "dissent train configs/sdde/mnist/gradcam.toml --set 'seeds=[2]' --set loss.gradcam.weight=0.2 --set experiment=mine" "${mnist[@]}"
@@ -176,7 +180,7 @@ if [ "$form" = short ]; then
   grep -q 'batch_norm = "synchronised"' whole/sdde_imagenet_gradcam/seed-1/config.toml || failed "ImageNet is trained without synchronised BatchNorm"
   expect_file whole/sdde_{cifar10,imagenet}_gradcam/seed-1/best.h5
 else
-  mv results/sdde results/small
+  mkdir small && mv results/sdde results/jobs small/  # the jobs too: evaluations of the same places would be done
   for set in cifar10 cifar100 imagenet200 imagenet; do
     more=(--set data.rows=:32 --set data.batch_size=16 --set data.samples_per_class=2)
     case $set in imagenet*) more+=(--ranks 2 --set grid.data=2 --set data.transform=tin_train) ;; esac

@@ -146,6 +146,11 @@ TEST(Resolved, FilesOfOtherVersionsCompareByDefaults) {
       differences("[training]\nepochs = 5\nwarp = 2\n[loss.old]\n", toml_of(current)),
       (std::vector<std::string>{"loss.old: a table in the file, unknown in this configuration",
                                 "training.warp: 2 in the file, unknown in this configuration"}));
+  Sample same;
+  EXPECT_EQ(difference("", toml_of(same), current.schema(), "f"),
+            "of the same keys, written by another version of the program");
+  EXPECT_EQ(difference("", toml_of(current), current.schema(), "f"),
+            "training.epochs: 1 (default) in the file, 5 in this configuration");
   EXPECT_EQ(error_lines([&] { differences("a = = 1", toml_of(current)); })[0].substr(0, 16),
             "checkpoint:1:5: ");
 }

@@ -87,6 +87,18 @@ TEST_F(ExportTest, TheDescriptionHoldsTheConfiguration) {
   EXPECT_EQ(made["configuration"]["seeds"], nlohmann::json({42}));
 }
 
+TEST(TrainingHash, IsOfTheConfigurationWithoutItsSeed) {
+  const std::string one = "experiment = \"e\"\nseeds = [1]\n\n[data]\nseeds = [1]\n";
+  const auto with = [&](const std::string& from, const std::string& to) {
+    auto text = one;
+    return training_hash(text.replace(text.rfind(from), from.size(), to));
+  };
+  EXPECT_EQ(training_hash(one).size(), 16u);
+  EXPECT_EQ(with("seeds = [1]\n\n", "seeds = [27]\n\n"), training_hash(one));
+  EXPECT_NE(with("seeds = [1]", "seeds = [27]"), training_hash(one));  // of a table
+  EXPECT_NE(with("\"e\"", "\"f\""), training_hash(one));
+}
+
 // The folder is evaluated as the run is.
 TEST_F(ExportTest, AnExportedFolderIsTheSameEnsemble) {
   write("resnet18_32x32");

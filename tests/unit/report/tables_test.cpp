@@ -421,3 +421,36 @@ TEST(PartedRows, TrainingsOfSeveralSeedsByTheirConfigurationWithoutTheSeed) {
       "a.csv:2 and a.csv:4: two values for row (e), column d, seed 1; they differ in "
       "training_hash ('a' and 'b'); choose with --where training_hash=..., or give it in --rows");
 }
+
+// An evaluation of before the column was there lies beside a later one of more sets: its rows are
+// of the same trainings, whichever file is read first.
+TEST(PartedRows, RowsOfEarlierVersionsBelongToTheTrainingOfTheirRun) {
+  const auto old_row = [](const std::string& hash, int seed, double value) {
+    return run_row(fmt::format("seed-{}", seed), hash, seed, value);
+  };
+  const auto on = [](std::string row, const std::string& dataset, const std::string& training) {
+    row.replace(row.find(",d,"), 3, "," + dataset + ",");
+    return row.insert(row.size() - 1, ",," + training);
+  };
+  std::string before = kHeader, after = kHeader;
+  after.insert(after.size() - 1, ",evaluation,training_hash");
+  const std::vector<std::string> hashes{"a1", "a2", "b1", "b2"};
+  for (size_t i = 0; i < hashes.size(); ++i) {
+    const auto row = old_row(hashes[i], 1 + static_cast<int>(i % 2), 0.1 * static_cast<double>(i));
+    before += row;
+    after += on(row, "d", hashes[i].substr(0, 1)) + on(row, "more", hashes[i].substr(0, 1));
+  }
+  auto layout = one_column();
+  layout.columns[0].where.push_back({"dataset", {"d"}});
+  for (const bool old_first : {true, false}) {
+    ResultSet set;
+    add_result_text(set, old_first ? before : after, "x.csv");
+    add_result_text(set, old_first ? after : before, "y.csv");
+    merge_equal_rows(set);
+    const auto table = build_table(set, layout, {});
+    ASSERT_EQ(table.names.size(), 2u);
+    EXPECT_EQ(table.names[0], (std::vector<std::string>{"e", "a"}));
+    EXPECT_NEAR(table.cells[0][0].mean(), 0.05, 1e-12);
+    EXPECT_NEAR(table.cells[1][0].mean(), 0.25, 1e-12);
+  }
+}
