@@ -109,7 +109,9 @@ int run_here(const CommandLine& line, LoadedSheet loaded) {
   jobs::Queue queue(loaded.all, loaded.picked, line.positional()[1],
                     absolute(line.get<std::string>("state")));
   const int code = jobs::run_local(queue, options);
-  fmt::print("{}", jobs::status_table(queue.jobs(), queue.statuses()));
+  auto statuses = queue.statuses();
+  jobs::note_run_since(queue.jobs(), statuses, queue.state_root());
+  fmt::print("{}", jobs::status_table(queue.jobs(), statuses));
   return code;
 }
 
@@ -199,6 +201,7 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
     slurm.forget();
     for (const auto& job : loaded.picked)
       statuses.push_back(jobs::status_of(job, state_root, slurm));
+    jobs::note_run_since(loaded.picked, statuses, state_root);
     if (line.flag("watch") && isatty(STDOUT_FILENO)) fmt::print("\x1b[H\x1b[2J");
     fmt::print("{}", jobs::status_table(loaded.picked, statuses));
     std::fflush(stdout);

@@ -107,13 +107,14 @@ void tables(const CommandLine& line) {
 }
 
 // The files need not be there yet, and may have columns of their own: a name that is one letter, or
-// two that changed places, away from a result column is taken for misspelt.
+// two that changed places, away from a result column is taken for misspelt (not of `n`: that is
+// every single letter).
 void check_spelling(const std::string& option, const Texts& names) {
   const auto& columns = result_columns();
   for (const auto& name : names) {
     if (std::find(columns.begin(), columns.end(), name) != columns.end()) continue;
     for (const auto& column : columns)
-      DISSENT_CHECK(edit_distance(name, column) > 1, kUsage,
+      DISSENT_CHECK(column.size() < 3 || edit_distance(name, column) > 1, kUsage,
                     "{}: result files have no column '{}'; did you mean '{}'?", option, name,
                     column);
   }

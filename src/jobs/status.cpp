@@ -250,8 +250,6 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
                                              : Phase::kCancelled;
     if (status.phase == Phase::kFailed)
       status.detail = fmt::format("exit code {}: {}", end->code, end->message);
-    else if (status.phase == Phase::kDone)
-      status.detail = run_since(job, state, state_root);
     else
       status.detail = end->message;
     return status;
@@ -300,6 +298,13 @@ Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
     if (!doubtful || !moved_on(status.state, read_state(job_folder(state_root, job.key)))) break;
   }
   return status;
+}
+
+void note_run_since(const std::vector<Job>& jobs, std::vector<Status>& statuses,
+                    const std::string& state_root) {
+  for (size_t i = 0; i < jobs.size(); ++i)
+    if (statuses[i].phase == Phase::kDone && statuses[i].detail.empty())
+      statuses[i].detail = run_since(jobs[i], statuses[i].state, state_root);
 }
 
 void note_off(const std::vector<Job>& jobs, const std::string& state_root, Slurm& slurm) {

@@ -42,6 +42,11 @@ struct Status {
 ///   job: resolution.runs and hashes tell whether a run was finished by other means
 Status status_of(const Job& job, const std::string& state_root, Slurm& slurm);
 
+/// Says in the detail of each job that is done which of those that it runs after have been run
+/// since. For what is shown: it reads the state of all of these.
+void note_run_since(const std::vector<Job>& jobs, std::vector<Status>& statuses,
+                    const std::string& state_root);
+
 /// Notes which jobs that are done have whether_to_run = 0 in their sheet (put_off), so that a 1
 /// there is known for a change.
 void note_off(const std::vector<Job>& jobs, const std::string& state_root, Slurm& slurm);

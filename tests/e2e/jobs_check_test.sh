@@ -75,6 +75,10 @@ expect_exit 0
 expect_text "11 jobs"
 expect_no_file results train.cache
 refused 1 2 "--where verb=trian: expected a row of all.csv that fits, found none" -- jobs run all.csv --where verb=trian
+# Columns of one's own are no misspelt ones.
+sed 's/experiment,predictor/experiment,k,training_set,validation/' all.csv > own.csv
+run_program 1 jobs run own.csv --dry-run --no-cost --where name=table
+expect_exit 0
 # What `status` shows is not checked unless it is asked to.
 run_program 1 jobs status all.csv --dry-run --no-cost
 expect_exit 0
