@@ -26,6 +26,7 @@ struct SmallResult {
   std::vector<int64_t> counts;    ///< optimiser steps of each member
   std::vector<StepResult> steps;  ///< in step order, those that this rank knows
   std::optional<Error> failure;
+  BatchedStepper::GraphCounts graphs;
 };
 
 /// The runner for these members: Stepper, or BatchedStepper with the given options.
@@ -83,6 +84,8 @@ inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device devic
   result.weights = members.values.cpu().clone();
   result.counts = optimizer.steps();
   result.failure = runner->failure();
+  if (const auto* stepper = dynamic_cast<const BatchedStepper*>(runner.get()))
+    result.graphs = stepper->graph_counts();
   return result;
 }
 

@@ -7,6 +7,7 @@
 #if DISSENT_WITH_CUDA
 #include <ATen/detail/CUDAHooksInterface.h>
 
+#include "comm/device.hpp"
 #include "comm/nccl.hpp"
 #endif
 
@@ -38,15 +39,6 @@ int device_of(Communicator& world) {
   std::string reason;
   const int count = device_count(reason);
   return count == 0 ? -1 : node->rank() % count;
-}
-
-// A GPU, whatever number each rank knows it by.
-std::string device_identity(int device) {
-  cudaDeviceProp properties;
-  DISSENT_CUDA(cudaGetDeviceProperties(&properties, device));
-  return fmt::format(
-      "{} {:02x}", host_name(),
-      fmt::join(std::string_view(properties.uuid.bytes, sizeof properties.uuid.bytes), ""));
 }
 
 // "7.5 8.0 9.0", as LibTorch says of itself ("...;arch=compute_90,code=sm_90;...").
@@ -117,9 +109,9 @@ Finding look_at_device(int device) {
 }
 
 // GB/s of an all_reduce of 64 MiB.
-double reduce_on_devices(Communicator& world, int device, double timeout_s) {
+double reduce_on_devices(Communicator& world, int device) {
   constexpr int rounds = 10;
-  const auto group = make_nccl_communicator(world, device, timeout_s);
+  const auto group = make_nccl_communicator(world, device);
   const auto on = at::TensorOptions()
                       .device(at::kCUDA, static_cast<c10::DeviceIndex>(device))
                       .dtype(at::kFloat);
@@ -162,7 +154,7 @@ Finding check_nccl(Communicator& world, double timeout_s) {
                    "start ranks on nodes with GPUs only");
   Steps steps(world);
   std::string identity;
-  steps.run([&] { as_check([&] { identity = device_identity(device); }); });
+  steps.run([&] { as_check([&] { identity = gpu_identity(device); }); });
   const auto identities = all_gather_text(world, identity);
   const auto sharing = std::count(identities.begin(), identities.end(), identity);
   const std::set<std::string> different(identities.begin(), identities.end());
@@ -174,9 +166,10 @@ Finding check_nccl(Communicator& world, double timeout_s) {
                          "start as many ranks a node as it has GPUs (--ntasks-per-node, mpirun "
                          "--map-by ppr:N:node)");
   double rate = 0;
-  steps.run([&] {
-    as_check([&] { rate = reduce_on_devices(world, device, timeout_s / 2); });
-  });  // a rank that fails waits for those that wait for it
+  // A rank that fails waits for those that wait for it.
+  const double whole_s = std::exchange(world.wait_settings().timeout_s, timeout_s / 2);
+  steps.run([&] { as_check([&] { rate = reduce_on_devices(world, device); }); });
+  world.wait_settings().timeout_s = whole_s;
   return steps.finding(
       "run again with NCCL_DEBUG=INFO; NCCL_SOCKET_IFNAME and NCCL_IB_DISABLE=1 choose the network",
       [&] {

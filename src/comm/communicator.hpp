@@ -27,8 +27,10 @@ enum class ReduceOp { kSum, kMin, kMax };
 class Communicator {
  public:
   virtual ~Communicator() = default;
-  /// Shared by a group and those split from it.
+  /// Shared by a group, those split from it and those over device memory made of it.
   WaitSettings& wait_settings() { return *settings_; }
+  /// From now on those of another group.
+  void share_wait_settings(const Communicator& other) { settings_ = other.settings_; }
   virtual int rank() const = 0;
   virtual int size() const = 0;
   /// "self", "mpi" or "nccl".

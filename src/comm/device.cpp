@@ -3,6 +3,7 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 
 #ifdef DISSENT_KERNELS_CUDA
@@ -10,6 +11,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "comm/nccl.hpp"
+#include "comm/runtime.hpp"
 #endif
 
 namespace dissent {
@@ -31,6 +33,26 @@ Gpus find_gpus() {
 #endif
 }
 
+#ifdef DISSENT_KERNELS_CUDA
+// NCCL refuses two ranks on one GPU of one host ("Duplicate GPU detected") after a while.
+void check_one_rank_per_gpu(Communicator& group, at::Device device) {
+  if (std::getenv("NCCL_HOSTID")) return;  // ranks then count as hosts of their own
+  std::string own;
+  agree(group, [&] { own = gpu_identity(device.index()); });
+  const auto gpus = all_gather_text(group, own);
+  agree(group, [&] {
+    for (int rank = 0; rank < group.size(); ++rank) {
+      const auto first = std::find(gpus.begin(), gpus.end(), gpus[rank]) - gpus.begin();
+      DISSENT_CHECK(first == rank, kUsage,
+                    "runtime.device = \"cuda\": ranks {} and {} of a run share one GPU, expected "
+                    "one rank per GPU; start as many ranks per node as it has GPUs, or as many "
+                    "runs (grid.runs) as ranks",
+                    first, rank);
+    }
+  });
+}
+#endif
+
 }  // namespace
 
 at::Device choose_device(const std::string& wanted, Communicator& world, Communicator& node) {
@@ -45,12 +67,7 @@ at::Device choose_device(const std::string& wanted, Communicator& world, Communi
   });
 #ifdef DISSENT_KERNELS_CUDA
   const auto index = static_cast<c10::DeviceIndex>(node.rank() % gpus.count);
-  agree(world, [&] {
-    load_cuda();
-    DISSENT_CUDA(cudaSetDevice(index));
-  });
-  // Not the default stream: that one cannot be captured into a graph.
-  c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(false, index));
+  agree(world, [&] { use_gpu(index); });
   return {at::kCUDA, index};
 #else
   static_cast<void>(node);
@@ -58,26 +75,58 @@ at::Device choose_device(const std::string& wanted, Communicator& world, Communi
 #endif
 }
 
+std::string gpu_identity(int index) {
+#ifdef DISSENT_KERNELS_CUDA
+  cudaDeviceProp properties;
+  DISSENT_CUDA(cudaGetDeviceProperties(&properties, index));
+  return fmt::format(
+      "{} {:02x}", host_name(),
+      fmt::join(std::string_view(properties.uuid.bytes, sizeof properties.uuid.bytes), ""));
+#else
+  DISSENT_FAIL(kUsage, "no CUDA in this build, wanted GPU {}", index);
+#endif
+}
+
+void use_gpu(int index) {
+#ifdef DISSENT_KERNELS_CUDA
+  load_cuda();
+  DISSENT_CUDA(cudaSetDevice(index));
+  // Not the default stream: that one cannot be captured into a graph.
+  c10::cuda::setCurrentCUDAStream(
+      c10::cuda::getStreamFromPool(false, static_cast<c10::DeviceIndex>(index)));
+#else
+  DISSENT_FAIL(kUsage, "no CUDA in this build, wanted GPU {}", index);
+#endif
+}
+
+at::Tensor pinned(const at::Tensor& host, at::Device device) {
+  return device.is_cuda() ? host.pin_memory() : host;
+}
+
 std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::Device device) {
   if (device.is_cpu()) return nullptr;
+  if (group.size() == 1) return make_self_communicator();
 #ifdef DISSENT_KERNELS_CUDA
-  return make_nccl_communicator(group, device.index(), group.wait_settings().timeout_s);
+  check_one_rank_per_gpu(group, device);
+  return make_nccl_communicator(group, device.index());
 #else
   DISSENT_FAIL(kUsage, "no CUDA in this build, wanted a group of {} ranks on {}", group.size(),
                device.str());
 #endif
 }
 
-int64_t free_device_bytes(at::Device device) {
+int64_t free_device_bytes(Communicator& node, at::Device device) {
 #ifdef DISSENT_KERNELS_CUDA
   if (device.is_cuda()) {
     const c10::cuda::CUDAGuard guard(device);
     size_t free = 0, total = 0;
-    DISSENT_CUDA(cudaMemGetInfo(&free, &total));
-    return static_cast<int64_t>(free);
+    agree(node, [&] { DISSENT_CUDA(cudaMemGetInfo(&free, &total)); });
+    // Every rank has read before any goes on to allocate.
+    const auto used = all_gather_text(node, gpu_identity(device.index()));
+    return static_cast<int64_t>(free) / std::count(used.begin(), used.end(), used[node.rank()]);
   }
 #endif
-  static_cast<void>(device);
+  static_cast<void>(node), static_cast<void>(device);
   return std::numeric_limits<int64_t>::max();
 }
 

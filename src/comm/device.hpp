@@ -15,11 +15,27 @@ namespace dissent {
 /// rank finds no GPU. Collective over world and node.
 at::Device choose_device(const std::string& wanted, Communicator& world, Communicator& node);
 
-/// A group of the same ranks over tensors of the device: NCCL for a GPU, the group itself (nullptr
-/// is returned) for the CPU. Collective. group has to outlive the result.
+/// Host and UUID of a GPU or MIG instance: the same text in every process that uses it, whatever
+/// index it has there.
+std::string gpu_identity(int index);
+
+/// Makes a GPU this thread's current device, with a stream of its own that can be captured into
+/// graphs. Loads LibTorch's CUDA library. Error::kComm where CUDA refuses.
+void use_gpu(int index);
+
+/// A group of the same ranks over tensors of the device: NCCL for a GPU (for one rank a group of
+/// itself), the group itself (nullptr is returned) for the CPU. Collective. group has to outlive
+/// the result.
+/// Error::kUsage, the same on every rank, if two of the ranks use the same GPU (by its UUID) and
+/// NCCL_HOSTID is not set.
 std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::Device device);
 
-/// Free bytes of a GPU's memory, or of the node for the CPU.
-int64_t free_device_bytes(at::Device device);
+/// The host tensor in pinned memory where the device is a GPU, so that a copy with non_blocking
+/// does not wait for the device; the tensor itself for the CPU.
+at::Tensor pinned(const at::Tensor& host, at::Device device);
+
+/// This rank's share of the free bytes of its GPU's memory: ranks of the node that use the same GPU
+/// (by its UUID) get equal shares. No limit for the CPU. Collective over node.
+int64_t free_device_bytes(Communicator& node, at::Device device);
 
 }  // namespace dissent

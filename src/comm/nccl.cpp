@@ -71,11 +71,11 @@ void load_cuda() {
 }
 
 NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed,
-                                   int device, double timeout_s)
+                                   int device)
     : owned_group_(std::move(mpi_group)),
       group_(borrowed ? borrowed : owned_group_.get()),
-      device_(device),
-      timeout_s_(timeout_s) {
+      device_(device) {
+  share_wait_settings(*group_);
   const ncclUniqueId id = shared_id(*group_, device_);
   const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
@@ -125,6 +125,7 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   const cudaStream_t stream = with_stream ? current_stream(device_) : nullptr;
+  double next_sign = 1;
   bool taken = false;  // until NCCL has taken the call, the stream may look idle
   for (int64_t round = 0;; ++round) {
     ncclResult_t state = ncclSuccess;
@@ -150,12 +151,17 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
     if (round > 200) sched_yield();
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited > 0.02) std::this_thread::sleep_for(std::chrono::microseconds(50));
-    if (waited > timeout_s_) {
+    if (waited > next_sign) {
+      next_sign = waited + 1;
+      if (settings_->while_waiting) settings_->while_waiting();
+    }
+    if (waited > settings_->timeout_s) {
+      const double timeout_s = settings_->timeout_s;
       abort();
       DISSENT_FAIL(
           kComm,
           "{} did not end within {} s (rank {} of {}, host {}): another rank is stuck or gone",
-          operation, timeout_s_, rank(), size(), host_name());
+          operation, timeout_s, rank(), size(), host_name());
     }
   }
 }
@@ -212,17 +218,15 @@ void NcclCommunicator::barrier() {
 }
 
 std::unique_ptr<Communicator> NcclCommunicator::split(int colour, int key) {
-  return std::make_unique<NcclCommunicator>(group_->split(colour, key), nullptr, device_,
-                                            timeout_s_);
+  return std::make_unique<NcclCommunicator>(group_->split(colour, key), nullptr, device_);
 }
 
 std::unique_ptr<Communicator> NcclCommunicator::split_by_node() {
-  return std::make_unique<NcclCommunicator>(group_->split_by_node(), nullptr, device_, timeout_s_);
+  return std::make_unique<NcclCommunicator>(group_->split_by_node(), nullptr, device_);
 }
 
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& mpi_group, int device,
-                                                     double timeout_s) {
-  return std::make_unique<NcclCommunicator>(nullptr, &mpi_group, device, timeout_s);
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& mpi_group, int device) {
+  return std::make_unique<NcclCommunicator>(nullptr, &mpi_group, device);
 }
 
 }  // namespace dissent

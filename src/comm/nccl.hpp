@@ -31,7 +31,9 @@ void load_cuda();
 
 /// Device-memory group over NCCL: one GPU a rank. Each operation goes onto the device's current
 /// stream, behind the work that makes its values, and returns when it has ended there; meanwhile
-/// NCCL's errors are polled. After a timeout or an error the group is aborted and of no more use.
+/// NCCL's errors are polled and the group's signs of life are given. Timeout and signs are the
+/// wait settings of the MPI group. After a timeout or an error the group is aborted and of no more
+/// use.
 /// Sums may be added in another order than MpiCommunicator's: equal to a tolerance, the same from
 /// run to run for a fixed group.
 class NcclCommunicator final : public Communicator {
@@ -41,8 +43,7 @@ class NcclCommunicator final : public Communicator {
   /// mpi_group  the ranks of the new group, or nullptr where `borrowed` is given; host memory
   /// device     index of this rank's GPU; ranks that share one need NCCL_HOSTID to differ (for
   ///            tests)
-  NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed, int device,
-                   double timeout_s);
+  NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed, int device);
   /// Closes; while unwinding it aborts instead, which needs no other rank.
   ~NcclCommunicator() override;
   NcclCommunicator(const NcclCommunicator&) = delete;
@@ -74,13 +75,11 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<Communicator> owned_group_;
   Communicator* group_;
   int device_;
-  double timeout_s_;
   ncclComm_t comm_ = nullptr;
 };
 
 /// Collective over the MPI group, which has to outlive the result. device: index of this rank's
 /// GPU. Error::kComm on every rank if any fails.
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& mpi_group, int device,
-                                                     double timeout_s);
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& mpi_group, int device);
 
 }  // namespace dissent

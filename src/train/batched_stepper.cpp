@@ -14,6 +14,17 @@ enum Figure : int64_t { kTotal, kSkipped, kTerms };
 constexpr size_t kResultsTogether = 64;  // waves between two reads from the device
 constexpr int kRunsBeforeGraph = 2;      // so that libraries have made their workspaces
 
+// Rows of a tensor of the device from tensors of the device or, in one copy that nothing waits for,
+// of the host.
+void bring(const at::Tensor& to, const std::vector<at::Tensor>& rows) {
+  const bool from_host = rows[0].device() != to.device();
+  const auto target =
+      from_host ? at::empty(to.sizes(), to.options().device(at::kCPU).pinned_memory(to.is_cuda()))
+                : to;
+  for (size_t i = 0; i < rows.size(); ++i) target[static_cast<int64_t>(i)].copy_(rows[i]);
+  if (from_host) to.copy_(target, /*non_blocking=*/true);
+}
+
 std::vector<LateResult> late_of(const std::vector<const StepInput*>& inputs) {
   std::vector<LateResult> results;
   for (const auto* input : inputs) results.push_back({input->step->index, input->step->active, {}});
@@ -27,10 +38,11 @@ struct BatchedStepper::Work {
   Shape shape;
   at::Tensor x;        // [S, b + u, D] in the compute dtype
   at::Tensor labels;   // [S, B]
+  at::Tensor numbers;  // [4 n] i64: what follows, so that one copy brings all
   at::Tensor slots;    // [n] positions of the members in this rank's stack
   at::Tensor step_of;  // [n] 0 .. S - 1
   at::Tensor place;    // [n] step_of * A + position among the active members
-  at::Tensor rates;    // [n] f64
+  at::Tensor rates;    // [n] f64, the bits of the last n numbers
   at::Tensor scales;   // [n] f64
   at::Tensor figures;  // [S, kTerms + terms] f64
   std::vector<int64_t> drawn;
@@ -48,10 +60,10 @@ BatchedStepper::BatchedStepper(MemberStack& members, Optimizer& optimizer,
       objective_(objective),
       options_(options),
       grid_(grid) {
-  if (alone() || !members.values.is_cuda()) return;
-  device_run_ = make_device_communicator(*grid.run, members.values.device());
-  if (grid.shape.data > 1)
-    device_data_ = make_device_communicator(*grid.data, members.values.device());
+  const auto device = members.values.device();
+  device_run_ = make_device_communicator(*grid.run, device);
+  device_data_ = make_device_communicator(*grid.data, device);
+  if (device.is_cuda() && alone() && options.graphs) pool_ = std::make_unique<GraphPool>(device);
 }
 
 BatchedStepper::~BatchedStepper() = default;
@@ -127,16 +139,20 @@ BatchedStepper::Work& BatchedStepper::work_of(const Shape& shape) {
   work->shape = shape;
   const auto options = members_.values.options();
   work->labels = at::empty({shape.steps, shape.rows}, options.dtype(at::kLong));
-  for (auto* tensor : {&work->slots, &work->step_of, &work->place})
-    *tensor = at::empty({shape.pairs}, options.dtype(at::kLong));
-  work->rates = at::empty({shape.pairs}, options.dtype(at::kDouble));
+  work->numbers = at::empty({4 * shape.pairs}, options.dtype(at::kLong));
+  int64_t part = 0;
+  for (auto* tensor : {&work->slots, &work->step_of, &work->place, &work->rates})
+    *tensor = work->numbers.narrow(0, part++ * shape.pairs, shape.pairs);
+  work->rates = work->rates.view(at::kDouble);
   work->scales = at::ones({shape.pairs}, options.dtype(at::kDouble));
   work->figures = at::zeros({shape.steps, kTerms + static_cast<int64_t>(objective_.terms.size())},
                             options.dtype(at::kDouble));
-  auto& gradient = gradients_[shape.pairs];
-  if (shape.update && !gradient.defined())
-    gradient = at::zeros({shape.pairs, members_.head->layout().size()}, options);
   return *work;
+}
+
+at::Tensor BatchedStepper::gradient(const Shape& shape) {
+  if (!gradients_.defined()) gradients_ = at::zeros_like(members_.values);
+  return gradients_.narrow(0, 0, shape.pairs);
 }
 
 void BatchedStepper::fill(Work& work, const std::vector<const StepInput*>& mine,
@@ -147,11 +163,14 @@ void BatchedStepper::fill(Work& work, const std::vector<const StepInput*>& mine,
                        members_.values.options().dtype(options_.compute));
   work.drawn.clear();
   work.first_step = mine[0]->step->index;
-  for (size_t s = 0; s < mine.size(); ++s) {
-    work.x[static_cast<int64_t>(s)].copy_(mine[s]->x);
-    work.labels[static_cast<int64_t>(s)].copy_(mine[s]->labels);
-    work.drawn.push_back(drawn_first() ? 0 : mine[s]->step->drawn);
+  std::vector<at::Tensor> x, labels;
+  for (const auto* input : mine) {
+    x.push_back(input->x);
+    labels.push_back(input->labels);
+    work.drawn.push_back(drawn_first() ? 0 : input->step->drawn);
   }
+  bring(work.x, x);
+  bring(work.labels, labels);
   std::vector<int64_t> numbers[3];
   std::vector<double> rates;
   for (const auto& pair : pairs) {
@@ -171,10 +190,9 @@ void BatchedStepper::fill(Work& work, const std::vector<const StepInput*>& mine,
     numbers[0] = slots;
     std::sort(numbers[2].begin(), numbers[2].end());
   }
-  work.slots.copy_(at::tensor(numbers[0], at::kLong));
-  work.step_of.copy_(at::tensor(numbers[1], at::kLong));
-  work.place.copy_(at::tensor(numbers[2], at::kLong));
-  work.rates.copy_(at::tensor(rates, at::kDouble));
+  bring(work.numbers.view({4, -1}),
+        {at::tensor(numbers[0], at::kLong), at::tensor(numbers[1], at::kLong),
+         at::tensor(numbers[2], at::kLong), at::tensor(rates, at::kDouble).view(at::kLong)});
 }
 
 // Logits [n, b + u, C] f32 of the local pairs.
@@ -194,7 +212,7 @@ void BatchedStepper::learn(Work& work, const at::Tensor& logits, const at::Tenso
                            const std::vector<at::Tensor>& saved,
                            const std::vector<StepInput>& wave) {
   const auto& shape = work.shape;
-  at::Tensor dlogits;
+  at::Tensor dlogits, gradients;
   if (shape.pairs > 0) {
     auto leaf = logits.detach();
     leaf.requires_grad_(shape.update);
@@ -211,6 +229,7 @@ void BatchedStepper::learn(Work& work, const at::Tensor& logits, const at::Tenso
     }
     work.figures.copy_(at::stack(figures));
     if (!shape.update) return;
+    gradients = gradient(shape);
     const auto total = at::stack(totals).sum();
     dlogits =
         total.requires_grad() ? torch::autograd::grad({total}, {leaf})[0] : at::zeros_like(leaf);
@@ -222,15 +241,13 @@ void BatchedStepper::learn(Work& work, const at::Tensor& logits, const at::Tenso
                          dlogits.narrow(1, shape.rows + extra.first, extra.count)},
                         1);
     members_.head->backward_stack(flats, work.x.index_select(0, work.step_of), saved,
-                                  dlogits.to(options_.compute), gradients_[shape.pairs]);
+                                  dlogits.to(options_.compute), gradients);
     if (grid_.shape.data > 1)
-      (device_data_ ? *device_data_ : *grid_.data)
-          .all_reduce(gradients_[shape.pairs], ReduceOp::kSum);
+      (device_data_ ? *device_data_ : *grid_.data).all_reduce(gradients, ReduceOp::kSum);
   }
   if (!shape.update) return;
   set_scales(work, wave);
-  if (shape.pairs > 0)
-    optimizer_.update_stack(work.slots, gradients_[shape.pairs], work.rates, work.scales);
+  if (shape.pairs > 0) optimizer_.update_stack(work.slots, gradients, work.rates, work.scales);
 }
 
 // Factor of each pair's gradient: clipping, or -1 for a step that is passed over.
@@ -238,7 +255,7 @@ void BatchedStepper::set_scales(Work& work, const std::vector<StepInput>& wave) 
   const auto& options = options_.step;
   if (options.clip_norm <= 0 && !options.skip_not_finite) return;
   const auto& shape = work.shape;
-  auto squares = shape.pairs > 0 ? gradients_[shape.pairs].square().sum(1, false, at::kDouble)
+  auto squares = shape.pairs > 0 ? gradient(shape).square().sum(1, false, at::kDouble)
                                  : at::empty({0}, work.scales.options());
   at::Tensor norms;  // [S]
   if (alone()) {
@@ -265,21 +282,25 @@ void BatchedStepper::set_scales(Work& work, const std::vector<StepInput>& wave) 
 // One rank: no message and nothing read from the device, so that the work can be recorded and
 // replayed.
 void BatchedStepper::run_alone(Work& work) {
-  if (work.graph) return work.graph->replay();
+  if (work.graph) {
+    ++graph_counts_.replayed;
+    return work.graph->replay();
+  }
   const auto compute = [&] {
     at::Tensor flats;
     std::vector<at::Tensor> saved;
     const auto logits = forward(work, flats, saved);
     learn(work, logits.unflatten(0, {work.shape.steps, -1}), flats, saved, {});
   };
-  const bool records = members_.values.is_cuda() && options_.graphs && work.recordable &&
-                       !objective_.below_threshold;
+  const bool records = pool_ && work.recordable && !objective_.below_threshold;
   if (records && work.runs >= kRunsBeforeGraph) {
     try {
-      work.graph = std::make_unique<DeviceGraph>(members_.values.device(), compute);
+      work.graph = std::make_unique<DeviceGraph>(*pool_, compute);
+      ++graph_counts_.recorded;
       return work.graph->replay();
     } catch (const Error& error) {
       work.recordable = false;
+      ++graph_counts_.refused;
       spdlog::warn("event=no_graph steps={} pairs={} reason=\"{}\"", work.shape.steps,
                    work.shape.pairs, error.what());
     }
@@ -288,7 +309,20 @@ void BatchedStepper::run_alone(Work& work) {
   compute();
 }
 
-at::Tensor BatchedStepper::probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) {
+// The input with its tensors where the members are.
+StepInput BatchedStepper::on_device(const StepInput& input) const {
+  const auto device = members_.values.device();
+  const auto there = [&](const at::Tensor& tensor) {
+    return tensor.defined() && tensor.device() != device
+               ? pinned(tensor, device).to(device, /*non_blocking=*/true)
+               : tensor;
+  };
+  return {input.step, input.learning_rate, there(input.x), there(input.labels)};
+}
+
+at::Tensor BatchedStepper::probe(const std::vector<StepInput>& inputs, int64_t epoch_of_loss) {
+  std::vector<StepInput> wave;
+  for (const auto& input : inputs) wave.push_back(on_device(input));
   auto& run = device_run_ ? *device_run_ : *grid_.run;
   auto& data = device_data_ ? *device_data_ : *grid_.data;
   return probe_gradients({run, data, grid_.shape, grid_.data_part}, members_, objective_, wave,

@@ -36,8 +36,13 @@ class BatchedStepper final : public WaveRunner {
   std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
                               bool update, Request request = Request::kNone) override;
   std::vector<LateResult> late_results(bool all) override;
-  at::Tensor probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) override;
+  at::Tensor probe(const std::vector<StepInput>& inputs, int64_t epoch_of_loss) override;
   Request agreed() const override { return agreed_; }
+  /// How often waves were recorded as graphs, replayed, or could not be recorded.
+  struct GraphCounts {
+    int64_t recorded = 0, replayed = 0, refused = 0;
+  };
+  const GraphCounts& graph_counts() const { return graph_counts_; }
   const std::optional<Error>& failure() const override { return failure_; }
   bool takes_part(const Step& step) const override { return holds_any(members_, step); }
 
@@ -60,6 +65,8 @@ class BatchedStepper final : public WaveRunner {
              const std::vector<at::Tensor>& saved, const std::vector<StepInput>& wave);
   void set_scales(Work& work, const std::vector<StepInput>& wave);
   void run_alone(Work& work);
+  at::Tensor gradient(const Shape& shape);
+  StepInput on_device(const StepInput& input) const;
   bool alone() const { return grid_.run->size() == 1; }
   /// On one rank the member that A2D drew comes first in its step: recorded work can only hold a
   /// fixed place.
@@ -70,10 +77,12 @@ class BatchedStepper final : public WaveRunner {
   ObjectiveOptions objective_;
   BatchedOptions options_;
   Grid& grid_;
-  std::unique_ptr<Communicator> device_run_,
-      device_data_;  ///< over NCCL; none on the CPU and for one rank
+  std::unique_ptr<Communicator> device_run_, device_data_;  ///< over device memory; none on the CPU
+  std::unique_ptr<GraphPool> pool_;                         ///< outlives the graphs of works_
   std::map<Shape, std::unique_ptr<Work>> works_;
-  std::map<int64_t, at::Tensor> gradients_;  ///< [n, P] by n; what lies between the entries stays 0
+  at::Tensor gradients_;  ///< [local members, P]: a wave has each member at most once; what lies
+                          ///< between the entries stays 0
+  GraphCounts graph_counts_;
   struct Pending {
     std::vector<LateResult> results;
     int64_t epoch;

@@ -26,57 +26,74 @@ c10::MempoolId_t next_pool() {
 }
 }  // namespace
 
-struct DeviceGraph::State {
+struct GraphPool::State {
   at::Device device;
-  c10::MempoolId_t pool;
+  c10::MempoolId_t id;
+  ~State() { allocator::releasePool(device.index(), id); }
+};
+
+GraphPool::GraphPool(at::Device device) : state_(std::make_shared<State>(device, next_pool())) {
+  // A reference of its own: the memory outlives the graphs of an epoch.
+  allocator::createOrIncrefPool(device.index(), state_->id);
+}
+GraphPool::~GraphPool() = default;
+
+struct DeviceGraph::State {
+  std::shared_ptr<GraphPool::State> pool;
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
 };
 
-DeviceGraph::DeviceGraph(at::Device device, const std::function<void()>& work)
-    : state_(std::make_unique<State>(device, next_pool())) {
+DeviceGraph::DeviceGraph(GraphPool& pool, const std::function<void()>& work)
+    : state_(std::make_unique<State>(pool.state_)) {
+  const auto device = pool.state_->device;
   const auto stream = current_stream(device);
-  allocator::beginAllocateToPool(device.index(), state_->pool,
+  allocator::beginAllocateToPool(device.index(), pool.state_->id,
                                  [stream](cudaStream_t other) { return other == stream; });
-  std::exception_ptr failure;
+  std::string failure;
   cudaError_t code = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
   if (code == cudaSuccess) {
     try {
       work();
-    } catch (...) {
-      failure = std::current_exception();
+    } catch (const std::exception& error) {
+      failure = error.what();
     }
     code = cudaStreamEndCapture(stream, &state_->graph);
   }
-  allocator::endAllocateToPool(device.index(), state_->pool);
-  if (code == cudaSuccess && !failure)
+  allocator::endAllocateToPool(device.index(), pool.state_->id);
+  if (code == cudaSuccess && failure.empty())
     code = cudaGraphInstantiate(&state_->executable, state_->graph, 0);
-  if (code == cudaSuccess && !failure) return;
+  if (code == cudaSuccess && failure.empty()) return;
   cudaGetLastError();
   if (state_->graph) cudaGraphDestroy(state_->graph);
-  allocator::releasePool(device.index(), state_->pool);
+  allocator::releasePool(device.index(), pool.state_->id);
+  // What the work threw tells more than the capture that it ended.
   DISSENT_FAIL(kComm, "the step could not be recorded as a CUDA graph: {}",
-               cudaGetErrorString(code));
+               failure.empty() ? cudaGetErrorString(code) : failure);
 }
 
 DeviceGraph::~DeviceGraph() {
-  cudaStreamSynchronize(current_stream(state_->device));
+  const auto device = state_->pool->device;
+  cudaStreamSynchronize(current_stream(device));
   cudaGraphExecDestroy(state_->executable);
   cudaGraphDestroy(state_->graph);
-  allocator::releasePool(state_->device.index(), state_->pool);
+  allocator::releasePool(device.index(), state_->pool->id);
 }
 
 void DeviceGraph::replay() {
-  DISSENT_CUDA(cudaGraphLaunch(state_->executable, current_stream(state_->device)));
+  DISSENT_CUDA(cudaGraphLaunch(state_->executable, current_stream(state_->pool->device)));
 }
 
 }  // namespace dissent
 #else
 namespace dissent {
-struct DeviceGraph::State {};
-DeviceGraph::DeviceGraph(at::Device device, const std::function<void()>&) {
+struct GraphPool::State {};
+GraphPool::GraphPool(at::Device device) {
   DISSENT_FAIL(kUsage, "no CUDA in this build: no graph on {}", device.str());
 }
+GraphPool::~GraphPool() = default;
+struct DeviceGraph::State {};
+DeviceGraph::DeviceGraph(GraphPool&, const std::function<void()>&) {}
 DeviceGraph::~DeviceGraph() = default;
 void DeviceGraph::replay() {}
 }  // namespace dissent

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "comm/device.hpp"
 #include "core/parallel.hpp"
 #include "core/progress_bar.hpp"
 #include "core/stop.hpp"
@@ -307,6 +308,26 @@ void HeadTrainer::finish_epoch(const std::vector<Step>& steps) {
   }
 }
 
+// Logits [m, B, C] of this rank's members on rows of the host, on the host.
+at::Tensor HeadTrainer::member_logits(const at::Tensor& rows) const {
+  const auto& values = members_.values;
+  if (values.is_cpu()) {
+    const auto x = rows.to(values.options());
+    auto logits = at::empty({members_.count(), x.size(0), data_.classes}, x.options());
+    parallel_tasks(members_.count(), [&](int64_t i) {
+      logits[i].copy_(members_.head->forward(values[i], x, nullptr));
+    });
+    return logits;
+  }
+  // A GPU's work goes onto the stream of this thread, and one copy brings all logits.
+  const auto x = pinned(rows.to(values.scalar_type()), values.device())
+                     .to(values.device(), /*non_blocking=*/true);
+  std::vector<at::Tensor> logits;
+  for (int64_t i = 0; i < members_.count(); ++i)
+    logits.push_back(members_.head->forward(values[i], x, nullptr));
+  return at::stack(logits).cpu();
+}
+
 void HeadTrainer::validate(EpochRecord& record) {
   const int64_t rows = data_.validation->rows(), members = members_.total;
   const int64_t block =
@@ -321,13 +342,8 @@ void HeadTrainer::validate(EpochRecord& record) {
     for (int64_t row = b * block; row < std::min(rows, (b + 1) * block); ++row)
       positions.push_back(row);
     const auto count = static_cast<int64_t>(positions.size());
-    const auto x = data_.validation->take(positions).to(members_.values.options());
     const auto labels = data_.validation->take_labels(positions);
-    auto local = at::empty({members_.count(), count, data_.classes},
-                           at::TensorOptions().dtype(members_.values.scalar_type()));
-    parallel_tasks(members_.count(), [&](int64_t i) {
-      local[i].copy_(members_.head->forward(members_.values[i], x, nullptr));
-    });
+    const auto local = member_logits(data_.validation->take(positions));
     counts.clear();
     for (int64_t g = 0; g < grid_.shape.members; ++g)
       counts.push_back(part_of(members, grid_.shape.members, g).count * count * data_.classes);

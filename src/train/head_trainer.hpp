@@ -80,6 +80,7 @@ class HeadTrainer {
   void gather_tables(at::Tensor& steps, at::Tensor& probes);
   void finish_epoch(const std::vector<Step>& steps);
   void validate(EpochRecord& record);
+  at::Tensor member_logits(const at::Tensor& rows) const;
   void raise_failure();
   void write_checkpoint(const std::string& name);
   void write_log();

@@ -34,7 +34,8 @@ bool keeps_on_device(Communicator& node, const FeatureCache& cache, const RowSel
                      const CacheDataOptions& options, at::Device device) {
   if (device.is_cpu() || (options.residency != "auto" && options.residency != "device"))
     return false;
-  const int64_t needed = HostResidency::bytes(cache, selection), free = free_device_bytes(device);
+  const int64_t needed = HostResidency::bytes(cache, selection),
+                free = free_device_bytes(node, device);
   agree(node, [&] {
     DISSENT_CHECK(options.residency == "auto" || needed < free, kData,
                   "data.residency = \"device\": the rows take {}, {} has {} free; use \"host\", or "
@@ -73,23 +74,24 @@ void check_bound(const FeatureCache& cache, const RowSelection& selection,
 
 }  // namespace
 
+namespace {
+at::Tensor places_of(std::span<const int64_t> rows, at::Device device) {
+  const auto host = at::tensor(at::ArrayRef<int64_t>(rows.data(), rows.size()), at::kLong);
+  return pinned(host, device).to(device, /*non_blocking=*/true);
+}
+}  // namespace
+
 DeviceRows DeviceRows::copy(const HostResidency& host, at::Device device) {
   return {host.embed().to(device, host.embed().scalar_type(), false, true),
           host.labels().to(device, at::kLong, false, true)};
 }
 
 at::Tensor DeviceRows::take(std::span<const int64_t> rows) const {
-  return embed
-      .index_select(
-          0,
-          at::tensor(at::ArrayRef<int64_t>(rows.data(), rows.size()), at::kLong).to(embed.device()))
-      .to(at::kFloat);
+  return embed.index_select(0, places_of(rows, embed.device())).to(at::kFloat);
 }
 
 at::Tensor DeviceRows::take_labels(std::span<const int64_t> rows) const {
-  return labels.index_select(
-      0,
-      at::tensor(at::ArrayRef<int64_t>(rows.data(), rows.size()), at::kLong).to(labels.device()));
+  return labels.index_select(0, places_of(rows, labels.device()));
 }
 
 TrainRows TrainRows::load(Communicator& node, Communicator& run_node, const FeatureCache& cache,

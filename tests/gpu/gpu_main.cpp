@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "comm/device.hpp"
 #include "comm/nccl.hpp"
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
@@ -42,6 +43,7 @@ int main(int argc, char** argv) {
     return kSkipped;
   }
   g_device = world.rank() % devices;
+  dissent::use_gpu(g_device);
   // NCCL refuses two ranks on one GPU of one host; as hosts of their own they talk over sockets.
   if (world.size() > devices)
     setenv("NCCL_HOSTID", ("rank" + std::to_string(world.rank())).c_str(), 1);

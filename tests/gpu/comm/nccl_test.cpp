@@ -27,7 +27,7 @@ bool same(const at::Tensor& on_device, const at::Tensor& on_host) {
 }  // namespace
 
 TEST(Nccl, AllReduceAgreesWithMpi) {
-  auto nccl = make_nccl_communicator(world(), device(), 60);
+  auto nccl = make_nccl_communicator(world(), device());
   for (const auto type : kTypes) {
     for (const auto op : {ReduceOp::kSum, ReduceOp::kMin, ReduceOp::kMax}) {
       auto host = values_of(world().rank(), 1000, type);
@@ -41,7 +41,7 @@ TEST(Nccl, AllReduceAgreesWithMpi) {
 }
 
 TEST(Nccl, SumsOfFloatsAgreeToARoundingEach) {
-  auto nccl = make_nccl_communicator(world(), device(), 60);
+  auto nccl = make_nccl_communicator(world(), device());
   auto host = at::sin(at::arange(4096, at::kFloat) * (world().rank() + 1));
   auto on_device = host.to(gpu());
   world().all_reduce(host, ReduceOp::kSum);
@@ -51,7 +51,7 @@ TEST(Nccl, SumsOfFloatsAgreeToARoundingEach) {
 }
 
 TEST(Nccl, GathersUnevenPiecesInRankOrderWithEmptyOnes) {
-  auto nccl = make_nccl_communicator(world(), device(), 60);
+  auto nccl = make_nccl_communicator(world(), device());
   for (const bool first_is_empty : {false, true}) {
     std::vector<int64_t> counts;
     for (int rank = 0; rank < world().size(); ++rank)
@@ -66,7 +66,7 @@ TEST(Nccl, GathersUnevenPiecesInRankOrderWithEmptyOnes) {
 }
 
 TEST(Nccl, BroadcastAgreesWithMpi) {
-  auto nccl = make_nccl_communicator(world(), device(), 60);
+  auto nccl = make_nccl_communicator(world(), device());
   for (int root = 0; root < world().size(); ++root) {
     auto host = values_of(world().rank(), 513, at::kDouble);
     auto on_device = host.to(gpu());
@@ -77,7 +77,7 @@ TEST(Nccl, BroadcastAgreesWithMpi) {
 }
 
 TEST(Nccl, SplitGroupsOrderByKey) {
-  auto nccl = make_nccl_communicator(world(), device(), 60);
+  auto nccl = make_nccl_communicator(world(), device());
   nccl->barrier();
   auto group = nccl->split(0, -world().rank());
   EXPECT_EQ(group->rank(), world().size() - 1 - world().rank());
@@ -90,7 +90,7 @@ TEST(Nccl, SplitGroupsOrderByKey) {
 }
 
 TEST(Nccl, RefusesHostTensors) {
-  auto nccl = make_nccl_communicator(world(), device(), 60);
+  auto nccl = make_nccl_communicator(world(), device());
   auto host = at::ones({3});
   EXPECT_THROW(nccl->all_reduce(host, ReduceOp::kSum), Error);
 }
@@ -99,10 +99,13 @@ TEST(Nccl, RefusesHostTensors) {
 // the group is of no more use.
 TEST(Nccl, TimeoutNamesTheOperation) {
   if (world().size() == 1) return;
-  auto nccl = make_nccl_communicator(world(), device(), 5);
+  auto nccl = make_nccl_communicator(world(), device());
   auto values = at::ones({8}, at::TensorOptions(gpu()));
   nccl->all_reduce(values, ReduceOp::kSum);  // connections are made
   if (world().rank() != world().size() - 1) {
+    const double timeout_s = std::exchange(nccl->wait_settings().timeout_s, 5);
+    int64_t signs = 0;
+    nccl->wait_settings().while_waiting = [&] { ++signs; };
     for (const char* expected :
          {"all_reduce did not end within 5 s", "this NCCL group was closed"}) {
       try {
@@ -113,6 +116,8 @@ TEST(Nccl, TimeoutNamesTheOperation) {
         EXPECT_NE(std::string(error.what()).find(expected), std::string::npos) << error.what();
       }
     }
+    EXPECT_GE(signs, 3);  // about one a second
+    nccl->wait_settings() = {.timeout_s = timeout_s};
   }
   world().barrier();
 }
