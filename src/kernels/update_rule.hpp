@@ -2,8 +2,8 @@
 #include <cmath>
 #include <cstdint>
 
-// The update of one element, shared by the loop and the kernel; no torch header, so that nvcc reads
-// it in a second.
+// The update of one element, shared by the plain loop and the kernel; no torch header, so that nvcc
+// compiles it in a second.
 #ifdef __CUDACC__
 #define DISSENT_HOST_DEVICE __host__ __device__
 #else
@@ -12,41 +12,83 @@
 
 namespace dissent::kernels {
 
+/// Rules of train/optimizer.hpp.
 enum class UpdateRule : int { kAdamW, kAdam, kMomentum, kNesterov, kPlain };
 
-/// What is the same for all elements of a member.
-struct UpdateNumbers {
-  UpdateRule rule;
-  float rate, scale, weight_decay, momentum, beta1, beta2, epsilon;
-  float correction1, correction2_sqrt;  ///< 1 - beta1^t, sqrt(1 - beta2^t)
+struct UpdateOptions {
+  UpdateRule rule = UpdateRule::kAdamW;
+  double weight_decay = 0, momentum = 0, beta1 = 0, beta2 = 0, epsilon = 0;
 };
 
-/// The numbers of a member, from its steps taken (this one included), learning rate and gradient
-/// scale.
-DISSENT_HOST_DEVICE inline UpdateNumbers with_member(UpdateNumbers numbers, double beta1,
-                                                     double beta2, double steps, double rate,
-                                                     double scale) {
-  numbers.rate = static_cast<float>(rate);
-  numbers.scale = static_cast<float>(scale);
-  numbers.correction1 = static_cast<float>(1 - pow(beta1, steps));
-  numbers.correction2_sqrt = static_cast<float>(sqrt(1 - pow(beta2, steps)));
-  return numbers;
+/// What is the same for all members.
+struct UpdateNumbers {
+  UpdateRule rule;
+  float weight_decay, momentum, beta2, epsilon;
+  float rest1, rest2;  ///< 1 - beta1, 1 - beta2 of f64: 1 - 0.999f is off by 5e-5 of itself
+};
+
+inline UpdateNumbers update_numbers(const UpdateOptions& options) {
+  return {options.rule,
+          static_cast<float>(options.weight_decay),
+          static_cast<float>(options.momentum),
+          static_cast<float>(options.beta2),
+          static_cast<float>(options.epsilon),
+          static_cast<float>(1 - options.beta1),
+          static_cast<float>(1 - options.beta2)};
 }
 
-DISSENT_HOST_DEVICE inline void update_element(const UpdateNumbers& n, float* value, float* first,
-                                               float* second, float gradient) {
-  float p = *value, g = gradient * n.scale;
+/// What is the same for all elements of a member.
+struct MemberNumbers {
+  int64_t offset;  ///< its first element in the stack; -1: the member is left as it is
+  float scale;     ///< factor of the gradient
+  float rate;
+  float step;              ///< rate / (1 - beta1^t), t: steps taken, this one included
+  float correction2_sqrt;  ///< sqrt(1 - beta2^t)
+};
+
+/// Where the stack and the numbers of its update lie, all in the memory of one device. Shapes,
+/// dtypes and limits: update_members.hpp.
+struct UpdateArrays {
+  float* values;
+  float* first;   ///< null where the rule has none
+  float* second;  ///< null where the rule has none
+  const float* steps;
+  const int64_t* slots;
+  const float* gradient;
+  const double* rates;
+  const double* scales;
+  MemberNumbers* members;  ///< [count], written by the first kernel; the plain loop needs none
+  int64_t count;           ///< members of this update
+  int64_t size;            ///< elements of a member
+};
+
+/// The numbers of the member at position i of the update.
+DISSENT_HOST_DEVICE inline MemberNumbers member_numbers(const UpdateArrays& arrays, double beta1,
+                                                        double beta2, int64_t i) {
+  const int64_t slot = arrays.slots[i];
+  const double steps = arrays.steps[slot], scale = arrays.scales[i];
+  const float rate = static_cast<float>(arrays.rates[i]);
+  return {scale < 0 ? -1 : slot * arrays.size, static_cast<float>(scale), rate,
+          rate / static_cast<float>(1 - pow(beta1, steps)),
+          static_cast<float>(sqrt(1 - pow(beta2, steps)))};
+}
+
+/// One element; first and second are read and written by the rules that have them only.
+DISSENT_HOST_DEVICE inline void update_element(const UpdateNumbers& n, const MemberNumbers& member,
+                                               float* value, float* first, float* second,
+                                               float gradient) {
+  float p = *value, g = gradient * member.scale;
   if (n.rule == UpdateRule::kAdamW) {
-    p -= n.rate * n.weight_decay * p;
+    p -= member.rate * n.weight_decay * p;
   } else {
     g += n.weight_decay * p;
   }
   if (n.rule == UpdateRule::kAdamW || n.rule == UpdateRule::kAdam) {
-    const float m = *first + (g - *first) * (1 - n.beta1);
-    const float v = n.beta2 * *second + (1 - n.beta2) * g * g;
+    const float m = *first + (g - *first) * n.rest1;
+    const float v = n.beta2 * *second + n.rest2 * g * g;
     *first = m;
     *second = v;
-    *value = p - n.rate / n.correction1 * m / (sqrtf(v) / n.correction2_sqrt + n.epsilon);
+    *value = p - member.step * m / (sqrtf(v) / member.correction2_sqrt + n.epsilon);
     return;
   }
   if (n.rule != UpdateRule::kPlain) {
@@ -54,15 +96,14 @@ DISSENT_HOST_DEVICE inline void update_element(const UpdateNumbers& n, float* va
     *first = v;
     g = n.rule == UpdateRule::kNesterov ? g + n.momentum * v : v;
   }
-  *value = p - n.rate * g;
+  *value = p - member.rate * g;
 }
 
 #ifdef DISSENT_KERNELS_CUDA
-/// update_members.cu. Pointers of device memory; stream: a cudaStream_t. Returns a cudaError_t.
-int launch_update_members(const UpdateNumbers& numbers, double beta1, double beta2, float* values,
-                          float* first, float* second, const float* steps, const int64_t* slots,
-                          const float* gradient, const double* rates, const double* scales,
-                          int64_t members, int64_t size, void* stream);
+/// Starts the kernels of update_members_body.hpp on a stream (a cudaStream_t) of the current
+/// device; neither synchronises nor allocates, so a CUDA graph may record it. Pointers of the
+/// device's memory. Returns a cudaError_t.
+int launch_update_members(const UpdateOptions& options, const UpdateArrays& arrays, void* stream);
 #endif
 
 }  // namespace dissent::kernels

@@ -127,7 +127,7 @@ void Optimizer::update_stack(const at::Tensor& slots, const at::Tensor& gradient
                                  .beta1 = options_.beta1,
                                  .beta2 = options_.beta2,
                                  .epsilon = options_.epsilon};
-  using Rule = kernels::UpdateOptions::Rule;
+  using Rule = kernels::UpdateRule;
   options.rule = kind_ == Kind::kAdamW  ? Rule::kAdamW
                  : kind_ == Kind::kAdam ? Rule::kAdam
                  : !first_.defined()    ? Rule::kPlain
