@@ -1,10 +1,9 @@
 #include "kernels/update_members.hpp"
 
-#include <ATen/ATen.h>
-
-#include <dissent/error.hpp>
+#include <dissent/tensor_check.hpp>
 
 #ifdef DISSENT_KERNELS_CUDA
+#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #endif
 
@@ -25,13 +24,60 @@ void update_on_host(const UpdateOptions& options, const UpdateArrays& arrays) {
   }
 }
 
+void check(const char* name, const at::Tensor& tensor, at::ScalarType type, at::IntArrayRef shape,
+           at::Device device) {
+  const bool fits = tensor.defined() && tensor.device() == device && tensor.scalar_type() == type &&
+                    tensor.sizes() == shape;
+  DISSENT_CHECK(fits, kInternal, "update_members: {}: expected [{}] {} {}, found {}", name,
+                fmt::join(shape.begin(), shape.end(), ", "), c10::toString(type), device.str(),
+                describe(tensor));
+  DISSENT_CHECK(tensor.is_contiguous(), kInternal,
+                "update_members: {}: expected contiguous memory, found strides [{}]", name,
+                fmt::join(tensor.strides().begin(), tensor.strides().end(), ", "));
+}
+
+// A tensor of elements, which a thread of the kernel reads and writes 16 bytes at a time.
+void check_elements(const char* name, const at::Tensor& tensor, at::IntArrayRef shape,
+                    at::Device device) {
+  check(name, tensor, at::kFloat, shape, device);
+  const auto rest = reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % 16;
+  DISSENT_CHECK(rest == 0, kInternal,
+                "update_members: {}: expected memory aligned to 16 bytes, found it {} bytes behind",
+                name, rest);
+}
+
+// A moment is there where the rule has it and nowhere else.
+void check_moment(const char* name, const at::Tensor& tensor, bool expected,
+                  const at::Tensor& values) {
+  if (expected) return check_elements(name, tensor, values.sizes(), values.device());
+  DISSENT_CHECK(!tensor.defined(), kInternal,
+                "update_members: {}: expected an undefined tensor, the rule has none; found {}",
+                name, describe(tensor));
+}
+
 }  // namespace
 
 void update_members(const UpdateOptions& options, const at::Tensor& values, const at::Tensor& first,
                     const at::Tensor& second, const at::Tensor& steps, const at::Tensor& slots,
                     const at::Tensor& gradient, const at::Tensor& rates, const at::Tensor& scales) {
+  DISSENT_CHECK(values.defined() && values.dim() == 2 && values.size(1) % 4 == 0, kInternal,
+                "update_members: values: expected [m, P] with P a multiple of 4, found {}",
+                describe(values));
   const auto device = values.device();
-  const int64_t count = slots.numel(), size = values.size(1);
+  const int64_t count = slots.defined() ? slots.numel() : 0, size = values.size(1);
+  check_elements("values", values, values.sizes(), device);
+  check_moment("first", first, options.rule != UpdateRule::kPlain, values);
+  check_moment("second", second,
+               options.rule == UpdateRule::kAdamW || options.rule == UpdateRule::kAdam, values);
+  check("steps", steps, at::kFloat, {values.size(0)}, device);
+  check("slots", slots, at::kLong, {count}, device);
+  check_elements("gradient", gradient, {count, size}, device);
+  check("rates", rates, at::kDouble, {count}, device);
+  check("scales", scales, at::kDouble, {count}, device);
+  DISSENT_CHECK(count <= kMaxUpdateMembers, kInternal,
+                "update_members: slots: expected at most {} members, found {}", kMaxUpdateMembers,
+                count);
+
   const auto pointer = [](const at::Tensor& tensor) {
     return tensor.defined() ? tensor.data_ptr<float>() : nullptr;
   };
@@ -48,6 +94,9 @@ void update_members(const UpdateOptions& options, const at::Tensor& values, cons
                       .size = size};
   if (values.is_cpu()) return update_on_host(options, arrays);
 #ifdef DISSENT_KERNELS_CUDA
+  DISSENT_CHECK(values.is_cuda(), kUsage,
+                "update_members: expected members on cpu or cuda, found {}", device.str());
+  const c10::cuda::CUDAGuard guard(device);
   const auto members = at::empty({count, static_cast<int64_t>(sizeof(MemberNumbers))},
                                  slots.options().dtype(at::kByte));
   arrays.members = static_cast<MemberNumbers*>(members.data_ptr());

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "cuda_shim.hpp"
+#include "expect_error.hpp"
 #include "kernels/update_members_body.hpp"
 #include "update_cases.hpp"
 
@@ -133,4 +134,47 @@ TEST(UpdateMembers, FollowsTheFormulas) {
           << slot;
     }
   }
+}
+
+TEST(UpdateMembers, RefusesTensorsThatDoNotFit) {
+  const auto adamw = update_rules()[0].options, plain = update_rules()[4].options;
+  const auto refused = [&](const UpdateOptions& options, const std::string& text, auto change) {
+    auto stack = update_case(options, 32);
+    change(stack);
+    expect_error(ErrorKind::kInternal, "update_members: " + text, [&] { stack.update(options); });
+  };
+  refused(adamw, "values: expected [m, P] with P a multiple of 4, found [6] Float cpu",
+          [](auto& s) { s.values_all = at::zeros({8}); });
+  refused(adamw, "values: expected [m, P] with P a multiple of 4, found [6, 30] Float cpu",
+          [](auto& s) { s.values_all = at::zeros({8, 30}); });
+  refused(adamw, "values: expected [6, 32] Float cpu, found [6, 32] Double cpu",
+          [](auto& s) { s.values_all = s.values_all.to(at::kDouble); });
+  refused(adamw, "values: expected contiguous memory, found strides [1, 8]",
+          [](auto& s) { s.values_all = s.values_all.t().contiguous().t(); });
+  refused(adamw, "first: expected [6, 32] Float cpu, found nothing",
+          [](auto& s) { s.first_all.reset(); });
+  refused(adamw, "second: expected [6, 32] Float cpu, found [6, 28] Float cpu",
+          [](auto& s) { s.second_all = at::zeros({8, 28}); });
+  refused(plain, "first: expected an undefined tensor, the rule has none; found [6, 32] Float cpu",
+          [](auto& s) { s.first_all = at::zeros({8, 32}); });
+  refused(adamw, "steps: expected [6] Float cpu, found [6] Double cpu",
+          [](auto& s) { s.steps = s.steps.to(at::kDouble); });
+  refused(adamw, "slots: expected [4] Long cpu, found [4] Int cpu",
+          [](auto& s) { s.slots = s.slots.to(at::kInt); });
+  refused(adamw, "gradient: expected [4, 32] Float cpu, found [3, 32] Float cpu",
+          [](auto& s) { s.gradient = s.gradient.narrow(0, 0, 3); });
+  refused(adamw, "gradient: expected [4, 32] Float cpu, found [4, 32] Float meta",
+          [](auto& s) { s.gradient = s.gradient.to(at::kMeta); });
+  refused(adamw, "gradient: expected memory aligned to 16 bytes, found it 4 bytes behind",
+          [](auto& s) { s.gradient = at::zeros({4 * 32 + 1}).narrow(0, 1, 128).view({4, 32}); });
+  refused(adamw, "rates: expected [4] Double cpu, found [4] Float cpu",
+          [](auto& s) { s.rates = s.rates.to(at::kFloat); });
+  refused(adamw, "scales: expected [4] Double cpu, found [5] Double cpu",
+          [](auto& s) { s.scales = at::ones({5}, at::kDouble); });
+  refused(adamw, "slots: expected at most 65535 members, found 65536", [](auto& s) {
+    s.values_all = s.first_all = s.second_all = at::zeros({8, 4});
+    s.slots = at::zeros({65536}, at::kLong);
+    s.gradient = at::zeros({65536, 4});
+    s.rates = s.scales = at::zeros({65536}, at::kDouble);
+  });
 }
