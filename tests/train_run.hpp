@@ -89,6 +89,45 @@ inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device devic
   return result;
 }
 
+/// The figures of a probe of the first steps, with the members on one device and the rows on
+/// another.
+inline at::Tensor probe_small(const SmallRun& run, Grid& grid, at::Device device, at::Device rows) {
+  const Part part = part_of(run.members, grid.shape.members, grid.member_part);
+  auto members = make_members(make_head(run.model, run.dim, 32, run.classes), run.members, part, 2,
+                              at::kFloat, device);
+  Optimizer optimizer(run.optimizer, members.values);
+  std::unique_ptr<WaveRunner> runner;
+  if (device.is_cpu())
+    runner = std::make_unique<Stepper>(members, optimizer, run.objective, run.step, grid);
+  else
+    runner =
+        std::make_unique<BatchedStepper>(members, optimizer, run.objective, BatchedOptions{}, grid);
+  const EpochPlan plan({.seed = 1,
+                        .rows_per_pass = run.rows,
+                        .passes = 1,
+                        .batch_size = run.batch,
+                        .unlabelled_rows = 0,
+                        .members = run.members,
+                        .active = run.active,
+                        .round_robin = false},
+                       0);
+  std::vector<Step> steps;
+  for (int64_t s = 0; s < 3; ++s) steps.push_back(plan.step(s));
+  std::vector<StepInput> inputs;
+  for (const auto& step : steps) {
+    StepInput input{&step, 0.01, {}, {}};
+    const auto count = static_cast<int64_t>(step.rows.size());
+    if (runner->takes_part(step)) {
+      auto x = at::empty({count, run.dim}, at::kDouble);
+      fill_uniform(x, -2, 2, Random(5, Purpose::kNoise, static_cast<uint64_t>(step.index)));
+      input.x = x.to(at::kFloat).to(rows);
+      input.labels = at::arange(count, at::kLong).remainder(run.classes).to(rows);
+    }
+    inputs.push_back(std::move(input));
+  }
+  return runner->probe(inputs, 0);
+}
+
 /// Equal to a tolerance of the largest weight; the losses to the same relative one.
 inline void expect_close(const SmallResult& a, const SmallResult& b, double tolerance) {
   EXPECT_EQ(a.counts, b.counts);

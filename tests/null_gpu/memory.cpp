@@ -17,7 +17,6 @@ namespace {
 
 constexpr uint64_t kSpace = uint64_t{1} << 38;  // addresses of a device; never given twice
 constexpr uint64_t kPage = 2 << 20;             // cudaMalloc's granularity for large blocks
-constexpr size_t kComputed = 64 << 10;  // a read of at most so much is what kernels have computed
 char* const kAddress = reinterpret_cast<char*>(0x600000000000);
 
 struct Memory {
@@ -92,7 +91,8 @@ void remove_pinned(const void* pointer) {
 
 // The bytes, at once. What a kernel would have computed is 0; a single f64 is NULL_GPU_SCALAR.
 void move(void* to, const void* from, size_t bytes) {
-  if (!is_device(to) && is_device(from) && bytes <= kComputed) {
+  static const auto computed = static_cast<size_t>(setting("NULL_GPU_COMPUTED", 64 << 10));
+  if (!is_device(to) && is_device(from) && bytes <= computed) {
     std::memset(to, 0, bytes);
     const double scalar = setting("NULL_GPU_SCALAR", 0);
     if (bytes == sizeof scalar) std::memcpy(to, &scalar, sizeof scalar);

@@ -1,0 +1,63 @@
+# Helpers of the tests on the null GPU: sourced with the program and the folder of the null GPU's libraries as arguments, after ../e2e/lib.sh.
+# shellcheck shell=bash
+. "$(dirname "${BASH_SOURCE[0]}")/../e2e/lib.sh"
+export NULL_GPU=${2:?usage: $0 PROGRAM NULL_GPU_FOLDER}
+null_gpu_dir=$source_dir/tests/null_gpu
+# Every rank runs in the wrapper, mpirun itself does not.
+cat > on_null_gpu <<SCRIPT
+#!/usr/bin/env bash
+exec "$null_gpu_dir/run" "$program" "\$@"
+SCRIPT
+chmod +x on_null_gpu
+program=$work/on_null_gpu
+mkdir report
+export NULL_GPU_REPORT=$work/report NULL_GPU_DEVICES=2
+
+# counted NAME: the largest of a count over the ranks of the last run.
+counted() {
+  awk -F, -v name="$1" 'FNR == 1 { for (i = 1; i <= NF; ++i) if ($i == name) column = i } FNR == 2 && $column + 0 > largest { largest = $column + 0 } END { print largest + 0 }' report/*.csv
+}
+
+# on_gpu RANKS ARGS...: the program ends with 0 on the null GPU, without an error of CUDA, a capture that failed or a graph that would read the
+# host's memory again at each replay.
+on_gpu() {
+  rm -f report/*.csv
+  well "$@"
+  local name
+  [ "$(find report -name '*.csv' | wc -l)" = "$1" ] || failed "$(find report -name '*.csv' | wc -l) of $1 ranks used the device"
+  for name in errors failed_captures host_copies_in_graphs; do
+    [ "$(counted $name)" = 0 ] || failed "$name: $(counted $name)"
+  done
+  ! grep -q event=no_graph out err || failed "a wave was not recorded: $(grep -h event=no_graph out err | head -n 1)"
+}
+
+# budget CASE RANKS UNITS [ARGS...]: a training of 2 and one of 4 epochs of UNITS steps each. What two more epochs cost a step is at most what
+# budgets.csv allows, not much less either (the table only gets smaller), and takes no more device memory.
+budget() {
+  local name=$1 ranks=$2 units=$3 column launches synchronisations bytes graphs
+  shift 3
+  on_gpu "$ranks" train "$@" --quiet --set runtime.device=cuda --set "experiment=$name" --set output=two --set training.epochs=2
+  bytes=$(counted allocated_bytes)
+  launches=$(counted launches) synchronisations=$(counted synchronisations) graphs=$(counted graph_launches)
+  on_gpu "$ranks" train "$@" --quiet --set runtime.device=cuda --set "experiment=$name" --set output=four --set training.epochs=4
+  # One segment of small tensors more or less: the autograd thread frees its tensors a moment later or sooner.
+  [ "$(counted allocated_bytes)" -le $((bytes + (2 << 20))) ] || failed "$name: $bytes bytes of device memory after 2 epochs, $(counted allocated_bytes) after 4"
+  launches=$(($(counted launches) - launches)) synchronisations=$(($(counted synchronisations) - synchronisations))
+  graphs=$(($(counted graph_launches) - graphs))
+  awk -F, -v name="$name" -v steps=$((2 * units)) -v l=$launches -v s=$synchronisations -v g=$graphs '
+    function check(what, found, allowed) {
+      if (found > allowed + 0.05) { printf "%s: %.1f %s a step, budgets.csv allows %s\n", name, found, what, allowed; bad = 1 }
+      if (found < 0.9 * allowed - 0.5) { printf "%s: %.1f %s a step, budgets.csv still allows %s: write the smaller number there\n", name, found, what, allowed; bad = 1 }
+    }
+    NR > 1 && $1 == name {
+      known = 1
+      check("launches", l / steps, $2)
+      check("synchronisations", s / steps, $3)
+      if (($4 == "yes") != (g > 0)) { printf "%s: %d replays of graphs, expected %s\n", name, g, ($4 == "yes") ? "some" : "none"; bad = 1 }
+    }
+    END {
+      if (!known) printf "%s: no line in budgets.csv (found: %s,%.1f,%.1f,%s)\n", name, name, l / steps, s / steps, (g > 0) ? "yes" : "no"
+      exit bad || !known
+    }' "$null_gpu_dir/budgets.csv" > verdict || failed "$(cat verdict)"
+  rm -r two four
+}
