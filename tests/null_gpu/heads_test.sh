@@ -44,7 +44,9 @@ budget heads_5_host 1 $steps heads.toml --set data.residency=host
 budget heads_5_members 2 $steps heads.toml
 budget heads_5_data_host 2 $steps heads.toml --set grid.members=1 --set grid.data=2 --set data.residency=host
 if [ "$which" = long ]; then
-  budget heads_50 1 $steps heads.toml --set ensemble.members=50 --set optimizer.name=sgd --set training.on_nan=skip_step
+  # Waves of many shapes: graphs pay off after some hundred.
+  "$1" cache cache.toml --quiet --set cache.output=large.cache --set data.rows=8000 > /dev/null 2>&1
+  budget heads_50 1 2000 heads.toml --set data.train=large.cache --set ensemble.members=50 --set optimizer.name=sgd --set training.on_nan=skip_step
   budget heads_5_stream 1 $steps heads.toml --set data.residency=stream --set data.chunk_rows=320
   budget heads_5_bf16 1 $steps heads.toml --set training.precision=bf16
   budget heads_5_clip 1 $steps heads.toml --set training.clip_norm=1
@@ -53,7 +55,7 @@ if [ "$which" = long ]; then
   budget heads_5_frozen 1 $steps heads.toml --set training.frozen_first_epoch=true
   budget heads_mlp 1 $steps heads.toml --set ensemble.model=mlp
   budget heads_linear 1 $steps heads.toml --set ensemble.model=linear
-  budget heads_50_members 3 $steps heads.toml --set ensemble.members=50
+  NULL_GPU_DEVICES=3 budget heads_50_members 3 $steps heads.toml --set ensemble.members=50
 fi
 # With validation and the checkpoint of the best epoch.
 for ranks in 1 2; do on_gpu $ranks train heads.toml --quiet --set runtime.device=cuda --set "experiment=validated_$ranks" --set data.validation=validation.cache --set training.epochs=1; done

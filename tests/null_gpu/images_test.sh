@@ -49,7 +49,7 @@ if [ "$which" = long ]; then
   budget lenet_oe 1 5 lenet.toml --set unlabelled.split=test --set unlabelled.rows=50:90 --set unlabelled.batch_size=20 --set loss.oe.weight=0.5
   budget lenet_same_batch 1 5 "${gradcam[@]}" --set data.same_batch=true
   budget lenet_multihead 1 5 "${gradcam[@]}" --set ensemble.model=lenet_multihead --set data.same_batch=true
-  budget lenet_gradcam_members 3 5 "${gradcam[@]}"
+  NULL_GPU_DEVICES=3 budget lenet_gradcam_members 3 5 "${gradcam[@]}"
   budget lenet_gradcam_data 2 5 "${gradcam[@]}" --set grid.members=1 --set grid.data=2
   # shellcheck disable=SC2046
   {
