@@ -13,8 +13,9 @@ program=$work/on_null_gpu
 mkdir report
 export NULL_GPU_REPORT=$work/report NULL_GPU_DEVICES=2
 
-# counted NAME: the largest of a count over the ranks of the last run.
+# counted NAME: the largest of a count over the ranks of the last run; 0 where none has used the device.
 counted() {
+  [ -n "$(find report -name '*.csv')" ] || { echo 0; return; }
   awk -F, -v name="$1" 'FNR == 1 { for (i = 1; i <= NF; ++i) if ($i == name) column = i } FNR == 2 && $column + 0 > largest { largest = $column + 0 } END { print largest + 0 }' report/*.csv
 }
 
