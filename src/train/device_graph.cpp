@@ -55,6 +55,8 @@ DeviceGraph::DeviceGraph(GraphPool& pool, const std::function<void()>& work)
   if (code == cudaSuccess) {
     try {
       work();
+    } catch (const c10::Error& error) {
+      failure = error.what_without_backtrace();
     } catch (const std::exception& error) {
       failure = error.what();
     }

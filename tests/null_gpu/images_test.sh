@@ -41,7 +41,7 @@ budget lenet_gradcam_f16_members 2 5 "${gradcam[@]}" --set training.precision=f1
 budget resnet18_32 1 2 $(small resnet18_32x32 cifar10_train) --set loss.ncl.weight=0.1
 if [ "$which" = long ]; then
   for precision in f32 tf32 bf16 f16; do budget "lenet_$precision" 1 5 "${gradcam[@]}" --set "training.precision=$precision"; done
-  for loss in ncl adp dice input_gradient divdis a2d diversity_cross_entropy; do
+  for loss in ncl adp dice input_gradient divdis a2d; do
     budget "lenet_$loss" 1 5 lenet.toml --set "loss.$loss.weight=0.1"
   done
   budget lenet_adversarial 1 5 lenet.toml --set loss.adversarial_cross_entropy.weight=1
@@ -53,7 +53,7 @@ if [ "$which" = long ]; then
   budget lenet_gradcam_data 2 5 "${gradcam[@]}" --set grid.members=1 --set grid.data=2
   # shellcheck disable=SC2046
   {
-    budget resnet18_synchronised 2 2 $(small resnet18_32x32 cifar10_train) --set grid.members=1 --set grid.data=2 --set training.batch_norm=synchronised
+    budget resnet18_synchronised 2 2 $(small resnet18_32x32 cifar10_train) --set data.rows=:8 --set data.batch_size=4 --set grid.members=1 --set grid.data=2 --set training.batch_norm=synchronised
     budget resnet50_224 1 2 $(small resnet50 imagenet_train) --set training.precision=bf16
     budget deit3_small 1 2 $(small deit3_small_patch16_224 imagenet_train) --set training.precision=bf16
   }

@@ -60,5 +60,5 @@ budget() {
       if (!known) printf "%s: no line in budgets.csv (found: %s,%.1f,%.1f,%s)\n", name, name, l / steps, s / steps, (g > 0) ? "yes" : "no"
       exit bad || !known
     }' "$null_gpu_dir/budgets.csv" > verdict || failed "$(cat verdict)"
-  rm -r two four
+  rm -rf two four
 }

@@ -80,7 +80,23 @@ printf 'runs = ["results/done"]\n[id]\ntest = "train.cache"\n' > evaluate.toml
 refused 1 2 'runtime.device' '"cuda": evaluation computes on CPUs' -- evaluate evaluate.toml --set runtime.device=cuda
 NULL_GPU_DEVICES=1 refused 2 2 "ranks 0 and 1 of a run share one GPU, expected one rank per GPU" -- train heads.toml --quiet --set experiment=shared --set training.epochs=2
 NULL_GPU_DEVICES=1 NCCL_HOSTID=any on_gpu 2 train heads.toml --quiet --set experiment=shared --set training.epochs=2
-# Two runs of one rank each share a GPU and its memory: rows that fit one do not fit two.
-NULL_GPU_DEVICES=1 on_gpu 2 train heads.toml --quiet --set experiment=runs --set training.epochs=2 --set 'seeds=[1,2]' --set grid.runs=2
+# Two runs of one rank each share a GPU and its memory: rows that are kept on it by one rank are not by two.
+cat > synthetic.toml <<'TOML'
+[data]
+dataset = "synthetic"
+rows = "800000"
+dim = 32
+classes = 10
+[trunk]
+model = "none"
+[cache]
+output = "large.cache"
+TOML
+well 1 cache synthetic.toml --quiet
+large=(heads.toml --quiet --set data.train=large.cache --set 'data.validation=""' --set data.batch_size=2000 --set training.epochs=1)
+export NULL_GPU_DEVICES=1 NULL_GPU_MEMORY_GB=0.24
+on_gpu 1 train "${large[@]}" --set experiment=alone
 expect_text "residency=device"
+on_gpu 2 train "${large[@]}" --set experiment=runs --set 'seeds=[1,2]' --set grid.runs=2
+expect_text "residency=host"
 finish
