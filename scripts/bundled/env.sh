@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# env.sh: sets up this bundle, by `. PLACE/env.sh` in bash or zsh: LibTorch, Open MPI's places, PATH. bin/dissent, bin/mpirun and bin/orted do it
+# env.sh: sets up this bundle, by `. PLACE/env.sh` in bash: LibTorch, Open MPI's places, PATH. bin/dissent, bin/mpirun and bin/orted do it
 # themselves. LibTorch is that of a Python with the torch of the build (share/dissent/bundle.json); nothing is imported.
 #   DISSENT_TORCH   another python, or a LibTorch folder (with lib/libtorch_cpu.so); default: python3 of VIRTUAL_ENV or CONDA_PREFIX, then of PATH
 
@@ -84,9 +84,7 @@ _dissent_bundle_environment() {
 
 if [ -n "${BASH_VERSION:-}" ]; then
   _dissent_bundle_environment "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
-elif [ -n "${ZSH_VERSION:-}" ]; then
-  eval '_dissent_bundle_environment "$(cd "$(dirname "${(%):-%x}")" && pwd -P)"'
 else
-  echo "dissent bundle: env.sh is for bash and zsh" >&2
+  echo "dissent bundle: env.sh is for bash" >&2
   false
 fi
