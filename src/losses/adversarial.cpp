@@ -5,7 +5,8 @@
 
 namespace dissent::losses {
 
-at::Tensor adversarial_inputs(const at::Tensor& loss, const at::Tensor& inputs, double epsilon) {
+at::Tensor adversarial_inputs(const at::Tensor& loss, const at::Tensor& inputs, double epsilon,
+                              double scale, at::Tensor* overflow) {
   DISSENT_CHECK(
       inputs.defined() && inputs.requires_grad() && at::isFloatingType(inputs.scalar_type()),
       kUsage,
@@ -16,12 +17,16 @@ at::Tensor adversarial_inputs(const at::Tensor& loss, const at::Tensor& inputs, 
                 "adversarial_inputs: loss: wanted a scalar computed from the inputs, given {}",
                 describe(loss));
   check_range("adversarial_inputs", "epsilon", epsilon, 0, std::numeric_limits<double>::max());
-  const auto slope = torch::autograd::grad({loss}, {inputs}, {}, /*retain_graph=*/true,
+  check_range("adversarial_inputs", "scale", scale, std::numeric_limits<double>::min(),
+              std::numeric_limits<double>::max());
+  const auto scaled = scale == 1 ? loss : loss * scale;
+  const auto slope = torch::autograd::grad({scaled}, {inputs}, {}, /*retain_graph=*/true,
                                            /*create_graph=*/false, /*allow_unused=*/true)[0];
   DISSENT_CHECK(
       slope.defined(), kUsage,
       "adversarial_inputs: loss: wanted one that depends on the inputs, given one that does not");
   const at::NoGradGuard no_grad;
+  if (overflow) *overflow = (slope * 0).sum();
   return inputs + slope.sign().mul_(epsilon);
 }
 

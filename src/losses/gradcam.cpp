@@ -98,11 +98,11 @@ at::Tensor standardised(const at::Tensor& maps) {
 
 at::Tensor activation_maps(const at::Tensor& logits, const at::Tensor& labels,
                            const MemberInputs& feature_maps, const GradCamOptions& options,
-                           const at::Tensor& noise, bool create_graph) {
+                           const at::Tensor& noise, bool create_graph, double scale) {
   check_arguments(logits, labels, feature_maps, options, noise);
   at::AutoGradMode with_graph(true);
   const auto outputs = target_outputs(logits, labels, options.target, noise).sum(1);
-  const auto gradients = member_gradients(kMaps, outputs, feature_maps, create_graph);
+  const auto gradients = member_gradients(kMaps, outputs, feature_maps, create_graph, scale);
   at::AutoGradMode mode(create_graph);
   const auto features = parts(feature_maps, logits.size(0));
   std::vector<at::Tensor> maps;
@@ -116,8 +116,9 @@ at::Tensor activation_maps(const at::Tensor& logits, const at::Tensor& labels,
 
 at::Tensor saliency_maps(const at::Tensor& logits, const at::Tensor& labels,
                          const MemberInputs& feature_maps, const GradCamOptions& options,
-                         const at::Tensor& noise, bool create_graph) {
-  const auto maps = activation_maps(logits, labels, feature_maps, options, noise, create_graph);
+                         const at::Tensor& noise, bool create_graph, double scale) {
+  const auto maps =
+      activation_maps(logits, labels, feature_maps, options, noise, create_graph, scale);
   const int64_t most = (std::min(maps.size(2), maps.size(3)) - 1) / 2;
   DISSENT_CHECK(options.crop >= 0 && options.crop <= most, kUsage,
                 "gradcam: crop: wanted 0 .. {} for maps of {} x {}, given {}", most, maps.size(2),

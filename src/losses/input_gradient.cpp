@@ -35,7 +35,7 @@ at::Tensor mode_outputs(const at::Tensor& logits, const at::Tensor& labels,
 
 at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels,
                            const MemberInputs& images, const InputGradientOptions& options,
-                           bool create_graph) {
+                           bool create_graph, double scale) {
   check_outputs("input_gradient", "logits", logits, 1);
   if (options.mode == InputGradientMode::kGt)
     check_labels("input_gradient", "labels", labels, logits.size(1), logits.size(2),
@@ -43,7 +43,7 @@ at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels,
   check_inputs(kImages, logits, images, 0);
   at::AutoGradMode with_graph(true);
   const auto outputs = mode_outputs(logits, labels, options.mode).sum(1);
-  const auto gradients = member_gradients(kImages, outputs, images, create_graph);
+  const auto gradients = member_gradients(kImages, outputs, images, create_graph, scale);
   at::AutoGradMode mode(create_graph);
   std::vector<at::Tensor> rows;
   for (const auto& gradient : gradients) {

@@ -2,6 +2,7 @@
 
 #include <dissent/tensor_check.hpp>
 
+#include <limits>
 #include <set>
 
 namespace dissent::losses {
@@ -57,13 +58,22 @@ std::vector<at::Tensor> parts(const MemberInputs& inputs, int64_t members) {
 }
 
 std::vector<at::Tensor> member_gradients(Argument argument, const at::Tensor& outputs,
-                                         const MemberInputs& inputs, bool create_graph) {
+                                         const MemberInputs& inputs, bool create_graph,
+                                         double scale) {
+  check_range(argument.function, "scale", scale, std::numeric_limits<double>::min(),
+              std::numeric_limits<double>::max());
   const auto& tensors = inputs.tensors();
   const auto gradients_of = [&](const at::Tensor& output, const std::vector<at::Tensor>& of) {
-    auto gradients = torch::autograd::grad({output}, of, {}, true, create_graph, true);
-    for (const auto& gradient : gradients)
+    const auto scaled = scale == 1 ? output : output * scale;
+    auto gradients = torch::autograd::grad({scaled}, of, {}, true, create_graph, true);
+    for (auto& gradient : gradients) {
       DISSENT_CHECK(gradient.defined(), kUsage, "{}: {}: the logits do not depend on it",
                     argument.function, argument.name);
+      if (scale == 1) continue;
+      const at::AutoGradMode mode(create_graph);
+      const auto overflow = (gradient.detach() * 0).sum();  // 0, or NaN
+      gradient = gradient / scale + overflow;
+    }
     return gradients;
   };
   if (inputs.kind() == MemberInputs::Kind::kStacked)

@@ -20,10 +20,13 @@ void check_inputs(Argument argument, const at::Tensor& logits, const MemberInput
 std::vector<at::Tensor> parts(const MemberInputs& inputs, int64_t members);
 
 /// d outputs_m / d (m-th part), M tensors [B, ...]; outputs [M], with graph. The graph of outputs
-/// stays usable. With create_graph the gradients can be differentiated. Throws Error::kUsage where
-/// outputs do not depend on the inputs.
+/// stays usable. With create_graph the gradients can be differentiated. scale * outputs are
+/// differentiated and the result divided by it; with a scale other than 1 a tensor whose
+/// derivatives are not all finite is NaN. Throws Error::kUsage where outputs do not depend on the
+/// inputs, or where scale is not above 0.
 std::vector<at::Tensor> member_gradients(Argument argument, const at::Tensor& outputs,
-                                         const MemberInputs& inputs, bool create_graph);
+                                         const MemberInputs& inputs, bool create_graph,
+                                         double scale = 1);
 
 /// z_mb at class y_b, [M, B], of values [M, B, C].
 at::Tensor at_label(const at::Tensor& values, const at::Tensor& labels);

@@ -178,8 +178,13 @@ at::Tensor ImageStepper::base_loss(int64_t network, const ImageStepInput& input,
     DISSENT_CHECK(total.defined(), kUsage,
                   "loss.adversarial_cross_entropy: expected another base loss whose gradient moves "
                   "the inputs, found none");
+    at::Tensor overflow;
     const auto moved =
-        losses::adversarial_inputs(total, x, options_of<losses::AdversarialOptions>(term).epsilon);
+        losses::adversarial_inputs(total, x, options_of<losses::AdversarialOptions>(term).epsilon,
+                                   scale_.value, scale_.active ? &overflow : nullptr);
+    // A derivative that is not finite makes the gradient NaN, so that update() passes over the
+    // step; the images stay finite, as running statistics have no way back. Else the factor is 1.
+    if (overflow.defined()) total = total * (overflow + 1);
     LossInput read;
     read.labels = rows.labels;
     read.adversarial_logits = by_member(forward(network, graph.parameters, moved[0], true).logits);
@@ -245,7 +250,8 @@ void ImageStepper::compute_maps(int64_t network, const ImageStepInput& input,
     const bool learn = losses::weight_at(term.weight, input.epoch, input.batch) > 0;
     if (gradients) {
       graph.input_gradients = losses::input_gradients(
-          graph.logits, labels, read, options_of<losses::InputGradientOptions>(term), learn);
+          graph.logits, labels, read, options_of<losses::InputGradientOptions>(term), learn,
+          scale_.of_outputs());
       continue;
     }
     const auto& options = options_of<losses::GradCamOptions>(term);
@@ -259,7 +265,8 @@ void ImageStepper::compute_maps(int64_t network, const ImageStepInput& input,
       noise = losses::logit_noise(like, input.seed, input.counter, members_.first + network)
                   .narrow(1, part.first, part.count);
     }
-    graph.saliency = losses::saliency_maps(graph.logits, labels, read, options, noise, learn);
+    graph.saliency = losses::saliency_maps(graph.logits, labels, read, options, noise, learn,
+                                           scale_.of_outputs());
   }
 }
 

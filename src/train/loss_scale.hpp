@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 namespace dissent {
@@ -15,6 +16,10 @@ struct LossScale {
     active = true;
     value = 65536;
   }
+  /// Factor of outputs that are differentiated with respect to maps or images. Their derivative by
+  /// the logits is up to 1, that of a loss at most 1 / (members x rows): 2^-8 of the loss's factor
+  /// at the start, less while that is lower, never more, since 65504 is the largest f16.
+  double of_outputs() const { return active ? std::min(value, 65536.0) / 256 : 1; }
   void observe(bool finite) {
     if (!active) return;
     if (!finite) {

@@ -49,6 +49,11 @@ struct GradCamOptions {
 ///               only (logit_noise gives them)
 /// create_graph  false: maps without graph, for evaluation; the graph of the logits stays usable in
 ///               both cases. Grad mode need not be on.
+/// scale    > 0: the outputs are multiplied by it before they are differentiated, and the
+/// derivatives
+///          divided by it: the same value (the same bits for 1), but through f16 layers (autocast)
+///          small derivatives do not become 0. Where it is not 1, a derivative that is not finite
+///          makes all of that tensor NaN, so that no activation hides it
 /// The derivative of the loss is the total one: through f and, a second derivative of the network,
 /// through a. It is with respect to whatever the graph reaches. A sample's maps depend on that
 /// sample alone in networks that keep samples apart (batch norm in eval mode).
@@ -64,10 +69,11 @@ struct GradCamOptions {
 /// openood/trainers/diversity/gradcam.py; cases sdde_losses.h5 gradcam.
 at::Tensor activation_maps(const at::Tensor& logits, const at::Tensor& labels,
                            const MemberInputs& feature_maps, const GradCamOptions& options,
-                           const at::Tensor& noise = {}, bool create_graph = true);
+                           const at::Tensor& noise = {}, bool create_graph = true,
+                           double scale = 1);
 at::Tensor saliency_maps(const at::Tensor& logits, const at::Tensor& labels,
                          const MemberInputs& feature_maps, const GradCamOptions& options,
-                         const at::Tensor& noise = {}, bool create_graph = true);
+                         const at::Tensor& noise = {}, bool create_graph = true, double scale = 1);
 at::Tensor saliency_similarity(const at::Tensor& maps, Similarity kind);
 at::Tensor gradcam(const at::Tensor& logits, const at::Tensor& labels,
                    const MemberInputs& feature_maps, const GradCamOptions& options,

@@ -30,6 +30,11 @@ struct InputGradientOptions {
 ///          requiring gradients
 /// create_graph  false: without graph, for evaluation; the logits' graph stays usable in both
 ///               cases. Grad mode need not be on.
+/// scale    > 0: the outputs are multiplied by it before they are differentiated, and the
+/// derivatives
+///          divided by it: the same value (the same bits for 1), but through f16 layers (autocast)
+///          small derivatives do not become 0. Where it is not 1, a derivative that is not finite
+///          makes all of that tensor NaN, so that no activation hides it
 /// The derivative of the loss passes through the network twice. A gradient of 0 gives cosine 0 and
 /// a finite derivative.
 /// Cost: one pass through the networks (MemberInputs says when M), O(M) in time and memory.
@@ -39,7 +44,7 @@ struct InputGradientOptions {
 /// Ref: sdde openood/trainers/diversity/inpgrad.py; cases sdde_losses.h5 inpgrad.
 at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels,
                            const MemberInputs& images, const InputGradientOptions& options,
-                           bool create_graph = true);
+                           bool create_graph = true, double scale = 1);
 at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels,
                           const MemberInputs& images, const InputGradientOptions& options,
                           bool create_graph = true);

@@ -4,8 +4,16 @@
 #include "train/image_stepper.hpp"
 
 #include <gtest/gtest.h>
+#include <dissent/losses/adversarial.hpp>
+#include <dissent/losses/cross_entropy.hpp>
+#include <dissent/losses/gradcam.hpp>
+#include <dissent/losses/input_gradient.hpp>
+
+#include <cmath>
+#include <functional>
 
 #include "core/parallel.hpp"
+#include "models/networks/autocast.hpp"
 #include "models/networks/lenet.hpp"
 #include "models/networks/multihead.hpp"
 #include "models/networks/resnet.hpp"
@@ -205,11 +213,203 @@ TEST(ImageStepper, MultiheadMembersShareTheirTrunk) {
 
 TEST(ImageStepper, HalfPrecisionScalesTheLossAndBacksOff) {
   LossScale scale;
+  EXPECT_EQ(scale.of_outputs(), 1);
   scale.start();
+  EXPECT_EQ(scale.of_outputs(), 256);
   scale.observe(false);
   EXPECT_EQ(scale.value, 32768);
-  for (int i = 0; i < 2000; ++i) scale.observe(true);
-  EXPECT_EQ(scale.value, 65536);
+  EXPECT_EQ(scale.of_outputs(), 128);
+  for (int i = 0; i < 4000; ++i) scale.observe(true);
+  EXPECT_EQ(scale.value, 131072);
+  EXPECT_EQ(scale.of_outputs(), 256);
+}
+
+// f16 has 11 bits: each of the some ten products and additions that a derivative of a LeNet comes
+// through rounds by 2^-11.
+constexpr double kHalfEps = 0x1p-11, kHalfTolerance = 100 * kHalfEps;
+
+// A LeNet under autocast on the CPU, or in f32. slope: factor of its last layer, and so of all
+// derivatives.
+struct HalfLeNet {
+  LeNet network{3, 10};
+  at::Tensor flat = at::empty({network.layout().size()}, at::kFloat),
+             buffers = at::empty({0}, at::kFloat);
+  ImageRows rows = batch(64, 1);
+
+  explicit HalfLeNet(double slope) {
+    network.initialise(flat, 3, 0);
+    parameter(flat, *network.layout().find("fc.weight")).mul_(slope);
+    rows.x = rows.x.to(at::kFloat);
+  }
+  // Logits [1, 64, 10] and maps of x.
+  std::pair<at::Tensor, at::Tensor> operator()(const at::Tensor& x, at::ScalarType compute) {
+    const Autocast half(at::kCPU, compute);
+    const auto parameters = unpack(flat.detach().clone().requires_grad_(), network.layout());
+    auto out = network.forward(parameters, buffers, x, true);
+    return {out.logits.unsqueeze(0), out.maps};
+  }
+};
+
+double relative(const at::Tensor& found, const at::Tensor& expected) {
+  return ((found - expected).norm() / expected.norm()).item<double>();
+}
+double share(const at::Tensor& where) { return where.to(at::kDouble).mean().item<double>(); }
+
+TEST(HalfPrecision, AdversarialInputsOfTheScaledLossLoseNoSign) {
+  HalfLeNet net(1);
+  const auto moves = [&](at::ScalarType compute, double scale, at::Tensor* overflow = nullptr) {
+    const auto x = net.rows.x.unsqueeze(0).clone().requires_grad_();
+    const auto logits = net(x[0], compute).first;
+    const auto loss = losses::cross_entropy(logits, net.rows.labels).mean() / 5;  // of 5 members
+    return losses::adversarial_inputs(loss, x, 1, scale, overflow) - x.detach();
+  };
+  at::Tensor overflow;
+  const auto expected = moves(at::kFloat, 1), lost = moves(at::kHalf, 1),
+             found = moves(at::kHalf, 65536, &overflow);
+  const auto wanted = expected != 0;
+  const auto zeros = [&](const at::Tensor& m) { return share((m == 0).logical_and(wanted)); };
+  EXPECT_GT(zeros(lost), 0.01);  // what the unscaled loss loses
+  EXPECT_LT(zeros(found), zeros(lost) / 100);
+  // A derivative near 0, where sums of both signs cancel, may take the other sign.
+  EXPECT_GT(share((found == expected).logical_or(wanted.logical_not())), 1 - kHalfTolerance);
+  EXPECT_EQ(overflow.item<double>(), 0);
+  const auto clipped = moves(at::kHalf, 1e12, &overflow);
+  EXPECT_TRUE(std::isnan(overflow.item<double>()));
+  EXPECT_TRUE(clipped.isfinite().all().item<bool>());
+}
+
+TEST(HalfPrecision, MapsAndInputGradientsAreThoseOfF32) {
+  // Derivatives near the smallest f16, 2^-24, as those of members that are sure of themselves, of
+  // weights above it.
+  HalfLeNet net(1e-3);
+  const auto gradients = [&](at::ScalarType compute, double scale) {
+    const auto x = net.rows.x.clone().requires_grad_();
+    const auto logits = net(x, compute).first;
+    return losses::input_gradients(logits, net.rows.labels, losses::MemberInputs::each({x}), {},
+                                   true, scale);
+  };
+  const auto maps = [&](at::ScalarType compute, double scale) {
+    const auto [logits, own] = net(net.rows.x, compute);
+    return losses::activation_maps(
+        logits, net.rows.labels, losses::MemberInputs::each({own}),
+        {.target = losses::GradCamTarget::kGtProb, .activation = losses::MapActivation::kNone}, {},
+        true, scale);
+  };
+  for (const auto& of : {std::function(gradients), std::function(maps)}) {
+    const auto expected = of(at::kFloat, 1), largest = of(at::kHalf, 8192);
+    EXPECT_GT(relative(of(at::kHalf, 1), largest), 20 * kHalfEps);
+    EXPECT_LT(relative(of(at::kHalf, 256), largest), 4 * kHalfEps);  // the smallest are subnormal
+    // Where two neighbours are equal in f16, max pooling passes the derivative to another pixel.
+    EXPECT_LT(relative(of(at::kHalf, 256), expected), 0.1);
+    EXPECT_TRUE(at::equal(of(at::kFloat, 256), expected));  // a power of two rounds nothing
+    const auto overflow = of(at::kHalf, 1e20);
+    EXPECT_TRUE(overflow.isnan().all().item<bool>());
+  }
+}
+
+// Members in f32 whose products are in f16 on the CPU.
+struct HalfFixture {
+  std::unique_ptr<Communicator> world = make_self_communicator();
+  Grid grid{*world, {}};
+  ImageMembers members;
+  Optimizer optimizer;
+  ImageStepper stepper;
+
+  HalfFixture(std::shared_ptr<const ImageNetwork> network, std::vector<losses::LossTerm> terms,
+              at::ScalarType compute)
+      : members(make_image_members(std::move(network), 2, {0, 2}, 3, at::kFloat, at::kCPU)),
+        optimizer({.name = "sgd", .learning_rate = 1e-3, .momentum = 0}, members.values),
+        stepper(members, {.terms = std::move(terms), .same_batch = false, .unlabelled = false},
+                {.compute = compute}, grid, nullptr) {}
+  void scale_fc(double factor) {
+    stacked_parameter(members.values, *members.network->layout().find("fc.weight")).mul_(factor);
+  }
+  // The terms' values of one step.
+  std::vector<double> step(const std::vector<ImageRows>& own) {
+    auto figures = figures_of(stepper);
+    stepper.accumulate(input_of(own, own[0]), 1, figures);
+    outcome = stepper.update(optimizer, 1e-3, Request::kNone);
+    return stepper.term_values(figures);
+  }
+  ImageStepper::Outcome outcome;
+};
+std::vector<ImageRows> single(std::vector<ImageRows> rows) {
+  for (auto& part : rows) part.x = part.x.to(at::kFloat);
+  return rows;
+}
+
+TEST(HalfPrecision, StepMovesImagesAndComparesMapsAsF32Does) {
+  const losses::LossTerm small{"cross_entropy", {.weight = 1e-4}, {}},
+      adversarial{
+          "adversarial_cross_entropy", {.weight = 1}, losses::AdversarialOptions{.epsilon = 1}};
+  const auto own = single({batch(8, 1), batch(8, 2)});
+  const auto run = [&](std::vector<losses::LossTerm> terms, double slope, at::ScalarType compute) {
+    HalfFixture f(std::make_shared<LeNet>(3, 10), std::move(terms), compute);
+    f.scale_fc(slope);
+    return f.step(own);
+  };
+  // With a derivative of 0 the images would not move, and the second would be the first.
+  const auto expected = run({small, adversarial}, 1, at::kFloat),
+             found = run({small, adversarial}, 1, at::kHalf);
+  EXPECT_GT(expected[1] - expected[0], 0.1);
+  EXPECT_NEAR(found[1] - found[0], expected[1] - expected[0],
+              kHalfTolerance * (expected[1] - expected[0]));
+  // Of two equal members, so small that without a scale all derivatives are 0, whose cosine is 0.
+  const losses::LossTerm input_gradient{"input_gradient", {.weight = 0.1}, {}},
+      gradcam{"gradcam",
+              {.weight = 0.1},
+              losses::GradCamOptions{.target = losses::GradCamTarget::kGtProb,
+                                     .activation = losses::MapActivation::kNone}};
+  for (const auto& term : {input_gradient, gradcam}) {
+    SCOPED_TRACE(term.name);
+    const auto likeness = [&](at::ScalarType compute) {
+      HalfFixture f(std::make_shared<LeNet>(3, 10), {kCrossEntropy, term}, compute);
+      f.scale_fc(1e-5);
+      f.members.values[1].copy_(f.members.values[0]);
+      return f.step(own)[1];
+    };
+    const double wanted = likeness(at::kFloat);
+    EXPECT_GT(wanted, 0.02);  // not 1: what keeps the cosine from dividing by 0 is no longer small
+    // So it goes with the square of derivatives, whose error the test above bounds by 0.1.
+    EXPECT_NEAR(likeness(at::kHalf), wanted, 0.2 * wanted);
+  }
+}
+
+TEST(HalfPrecision, DerivativeThatOverflowsSkipsTheStepAndLeavesRunningStatisticsFinite) {
+  const losses::LossTerm adversarial{"adversarial_cross_entropy", {.weight = 1}, {}};
+  at::manual_seed(4);
+  for (const auto& term : {adversarial, losses::LossTerm{"gradcam", {.weight = 0.1}, {}},
+                           losses::LossTerm{"input_gradient", {.weight = 0.1}, {}}}) {
+    SCOPED_TRACE(term.name);
+    const bool maps = term.name != "adversarial_cross_entropy";
+    std::vector<ImageRows> own;
+    for (int64_t m = 0; m < 2; ++m) {
+      const int64_t size = maps ? 28 : 32;
+      own.push_back({at::randn({2, 3, size, size}), at::arange(2, at::kLong), 2});
+    }
+    std::shared_ptr<const ImageNetwork> network;
+    if (maps)
+      network = std::make_shared<LeNet>(3, 10);
+    else
+      network = std::make_shared<ResNet>(ResNetOptions{.blocks = {1, 1, 1, 1}, .width = 8});
+    HalfFixture f(network, {kCrossEntropy, term}, at::kHalf);
+    if (maps)
+      f.scale_fc(1e4);  // times 256 it is more than f16 holds
+    else
+      f.stepper.loss_scale().value = 0x1p40;
+    const auto before = f.members.values.clone();
+    const double scale = f.stepper.loss_scale().value;
+    const auto values = f.step(own);
+    EXPECT_TRUE(f.outcome.skipped);
+    EXPECT_EQ(f.stepper.loss_scale().value, scale / 2);
+    EXPECT_TRUE(at::equal(f.members.values, before));
+    EXPECT_TRUE(f.members.buffers.isfinite().all().item<bool>());
+    EXPECT_TRUE(maps || std::isfinite(values[1]));
+    if (!maps) f.stepper.loss_scale().value = 65536;
+    for (int steps = 0; f.outcome.skipped && steps < 30; ++steps) f.step(own);
+    EXPECT_FALSE(f.outcome.skipped);
+    EXPECT_TRUE(f.members.values.isfinite().all().item<bool>());
+  }
 }
 
 }  // namespace
