@@ -57,7 +57,8 @@ FeatureSource open(Communicator& world, const CacheConfig& config) {
   auto device = at::Device(at::kCPU);
   if (config.trunk.is_network()) {
     const auto node = world.split_by_node();
-    device = choose_device(config.runtime.device, world, *node);
+    device = choose_device(config.runtime.device, world, *node,
+                           device_math(config.trunk.precision, config.runtime.deterministic));
   }
   FeatureSource source;
   agree(world, [&] {
@@ -87,6 +88,8 @@ CacheConfig read_cache_config(const config::Document& document) {
 // What does not go together.
 void check_cache_config(const CacheConfig& config) {
   const bool network = config.trunk.is_network();
+  DISSENT_CHECK(!network || config.trunk.precision != "tf32" || config.runtime.device != "cpu",
+                kUsage, "trunk.precision = {}", kTf32OnCpu);
   bool passes_differ = has_no_images(config.data);
   if (network) {
     passes_differ = draws(trunk_transform(config.data, config.corruption, config.trunk));

@@ -9,6 +9,7 @@
 
 #include "comm/device.hpp"
 #include "comm/nccl.hpp"
+#include "core/device_math.hpp"
 #endif
 
 namespace dissent::cli {
@@ -83,6 +84,7 @@ void expect_product(int device) {
 }
 
 Finding look_at_device(int device) {
+  set_device_math({});
   load_cuda();
   DISSENT_CUDA(cudaSetDevice(device));
   cudaDeviceProp properties;

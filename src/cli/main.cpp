@@ -12,6 +12,7 @@
 #include "cli/light_verbs.hpp"
 #include "cli/schemas.hpp"
 #include "cli/verb.hpp"
+#include "core/device_math.hpp"
 #include "core/launcher.hpp"
 #include "core/stop.hpp"
 #include "report/saliency_figure.hpp"
@@ -130,6 +131,7 @@ int report(Runtime& runtime, ErrorKind kind, const std::string& message, bool ag
 
 int run_verb(Runtime& runtime, const std::string& name, const Arguments& arguments) {
   const int rank = runtime.world().rank();
+  set_device_math({});  // of a job before, in a pack, nothing is left
   auto line = verb(name).line();
   if (!line.parse(rank == 0, arguments)) return 0;
   if (const auto found = together().find(name); found != together().end())

@@ -286,6 +286,9 @@ class Planner {
       grid.notes.push_back(
           "the batch is split: values agree with those of other grids to a tolerance, not bit for "
           "bit");
+    if (config_.training.precision == "bf16" || config_.training.precision == "tf32")
+      grid.notes.push_back(fmt::format("{} is for GPUs: this is the cost in f32 on CPUs",
+                                       config_.training.precision));
     if (config_.training.precision == "f64") grid.notes.push_back(kF64Note);
     if (report_.calibrated) time(grid, waves);
     report_.grids.push_back(std::move(grid));

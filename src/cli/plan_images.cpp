@@ -186,8 +186,9 @@ class ImagePlanner {
       grid.notes.push_back(
           "the batch is split: values agree with those of other grids to a tolerance, not bit for "
           "bit");
-    if (config_.training.precision == "f16")
-      grid.notes.push_back("f16 is for GPUs: this is the cost in f32 on CPUs");
+    if (config_.training.precision == "f16" || config_.training.precision == "tf32")
+      grid.notes.push_back(fmt::format("{} is for GPUs: this is the cost in f32 on CPUs",
+                                       config_.training.precision));
     if (config_.training.precision == "f64") grid.notes.push_back(kF64Note);
     if (!line_.flag("no-calibration")) time(grid);
     grids_.push_back(std::move(grid));

@@ -179,6 +179,8 @@ GridShape grid_of(const Config& config, Communicator& world) {
 void check_device(const std::string& precision, at::Device device, int64_t trace) {
   DISSENT_CHECK(device.is_cpu() || precision != "f64", kUsage, "training.precision = {}",
                 kF64OnGpu);
+  DISSENT_CHECK(device.is_cuda() || precision != "tf32", kUsage,
+                "training.precision = \"tf32\" needs a GPU, none was found");
   DISSENT_CHECK(device.is_cpu() || trace == 0, kUsage,
                 "--trace: is written on CPUs: expected runtime.device = \"cpu\", found {}",
                 device.str());
@@ -246,7 +248,9 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   Grid grid(world, shape);
   auto node = world.split_by_node();
   auto run_node = grid.run->split_by_node();
-  const auto device = choose_device(config.runtime.device, world, *node);
+  const auto device =
+      choose_device(config.runtime.device, world, *node,
+                    device_math(config.training.precision, config.runtime.deterministic));
   agree(world, [&] {
     check_device(config.training.precision, device, flags.trace);
     DISSENT_CHECK(device.is_cuda() || config.training.precision != "bf16", kUsage,
@@ -272,7 +276,9 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
   const auto shape = grid_of(config, world);
   Grid grid(world, shape);
   auto node = world.split_by_node();
-  const auto device = choose_device(config.runtime.device, world, *node);
+  const auto device =
+      choose_device(config.runtime.device, world, *node,
+                    device_math(config.training.precision, config.runtime.deterministic));
   ImageTrainData data;
   agree(world, [&] {
     check_device(config.training.precision, device, flags.trace);

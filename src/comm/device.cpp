@@ -55,7 +55,9 @@ void check_one_rank_per_gpu(Communicator& group, at::Device device) {
 
 }  // namespace
 
-at::Device choose_device(const std::string& wanted, Communicator& world, Communicator& node) {
+at::Device choose_device(const std::string& wanted, Communicator& world, Communicator& node,
+                         const DeviceMath& math) {
+  set_device_math({});
   if (wanted == "cpu") return at::kCPU;
   const auto gpus = find_gpus();
   const auto counts = all_gather_integer(world, gpus.count);
@@ -67,10 +69,13 @@ at::Device choose_device(const std::string& wanted, Communicator& world, Communi
   });
 #ifdef DISSENT_KERNELS_CUDA
   const auto index = static_cast<c10::DeviceIndex>(node.rank() % gpus.count);
-  agree(world, [&] { use_gpu(index); });
+  agree(world, [&] {
+    set_device_math(math);  // before the first product: it decides on cuBLAS' workspace
+    use_gpu(index);
+  });
   return {at::kCUDA, index};
 #else
-  static_cast<void>(node);
+  static_cast<void>(node), static_cast<void>(math);
   return at::kCPU;
 #endif
 }

@@ -5,15 +5,18 @@
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "core/device_math.hpp"
 
 namespace dissent {
 
 /// The device of this rank for `runtime.device`: "cpu"; "cuda": GPU number (rank on its node)
 /// modulo (GPUs of the node); "auto": cuda if this build has it and every node has a GPU. With
-/// cuda, LibTorch's CUDA library is loaded and this thread gets a stream of its own.
-/// Error::kUsage, the same on every rank, where "cuda" cannot be had: the build has no CUDA, or a
-/// rank finds no GPU. Collective over world and node.
-at::Device choose_device(const std::string& wanted, Communicator& world, Communicator& node);
+/// cuda, LibTorch's CUDA library is loaded and this thread gets a stream of its own. How the device
+/// computes is set for the process (set_device_math): `math` on a GPU, LibTorch's usual algorithms
+/// on the CPU, whose bits do not depend on it. Error::kUsage, the same on every rank, where "cuda"
+/// cannot be had: the build has no CUDA, or a rank finds no GPU. Collective over world and node.
+at::Device choose_device(const std::string& wanted, Communicator& world, Communicator& node,
+                         const DeviceMath& math = {});
 
 /// Host and UUID of a GPU or MIG instance: the same text in every process that uses it, whatever
 /// index it has there.

@@ -141,10 +141,12 @@ const TableSpec& image_training_table() {
           .option("accumulation", &T::accumulation,
                   {.meaning = "batches whose mean gradient makes one update", .min = 1})
           .option("precision", &T::precision,
-                  {.meaning = "of the products; f16 scales the loss and needs a GPU. Parameters, "
-                              "optimiser state and losses are f32; f64: all of it, on CPUs only, "
-                              "to compare with other programs (pixels are made in f32)",
-                   .choices = {"f32", "bf16", "f16", "f64"}})
+                  {.meaning = "of products and convolutions; f32 is IEEE f32; tf32 (f32 rounded "
+                              "to 10 bits of mantissa in them) needs a GPU, and so does f16, which "
+                              "scales the loss. Parameters, optimiser state and losses are f32; "
+                              "f64: all of it, on CPUs only, to compare with other programs "
+                              "(pixels are made in f32)",
+                   .choices = {"f32", "tf32", "bf16", "f16", "f64"}})
           .option(
               "ema_decay", &T::ema_decay,
               {.meaning =
@@ -188,6 +190,8 @@ void add_conflicts(const ImageTrainConfig& c,
       "expected true: the heads of a multihead network see the same images");
   add(c.training.precision == "f16" && c.runtime.device == "cpu", "training.precision",
       "\"f16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+  add(c.training.precision == "tf32" && c.runtime.device == "cpu", "training.precision",
+      kTf32OnCpu);
   add(c.training.precision == "f64" && c.runtime.device == "cuda", "training.precision", kF64OnGpu);
   add(c.training.ema_decay >= 1, "training.ema_decay",
       "expected less than 1: the average would never move");

@@ -212,10 +212,11 @@ const TableSpec& training_table() {
                           "losses are told apart, for train.csv (at most one step in 64); 0: none",
                .min = 0})
           .option("precision", &T::precision,
-                  {.meaning = "of the products; bf16 needs runtime.device = \"cuda\". Parameters, "
-                              "optimiser state and losses are f32; f64: all of it, on CPUs only, "
-                              "to compare with other programs",
-                   .choices = {"f32", "bf16", "f64"}});
+                  {.meaning = "of the products; f32 is IEEE f32; tf32 (f32 rounded to 10 bits of "
+                              "mantissa in products) and bf16 need a GPU. Parameters, optimiser "
+                              "state and losses are f32; f64: all of it, on CPUs only, to compare "
+                              "with other programs",
+                   .choices = {"f32", "tf32", "bf16", "f64"}});
   return table;
 }
 
@@ -244,7 +245,12 @@ const TableSpec& runtime_table() {
           .option("timeout_s", &T::timeout_s,
                   {.meaning = "seconds until a message that does not come ends the job",
                    .scope = Scope::kExecution,
-                   .min = 1});
+                   .min = 1})
+          .option("deterministic", &T::deterministic,
+                  {.meaning = "on GPUs only algorithms that give the same bits each time, slower "
+                              "ones among them (docs/gpu.md); on CPUs it changes nothing: their "
+                              "bits are always the same",
+                   .scope = Scope::kExecution});
   return table;
 }
 
@@ -293,6 +299,8 @@ std::vector<Conflict> conflicts(const TrainConfig& c) {
   add_loss_conflicts(c, add);
   add(c.training.precision == "bf16" && c.runtime.device == "cpu", "training.precision",
       "\"bf16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+  add(c.training.precision == "tf32" && c.runtime.device == "cpu", "training.precision",
+      kTf32OnCpu);
   add(c.training.precision == "f64" && c.runtime.device == "cuda", "training.precision", kF64OnGpu);
   add(c.data.residency == "device" && c.runtime.device == "cpu", "data.residency",
       "\"device\" needs a GPU: it cannot go with runtime.device = \"cpu\"");

@@ -76,6 +76,7 @@ struct RuntimeOptions {
   std::string device = "auto";
   std::optional<int64_t> threads;
   double timeout_s = 600;
+  bool deterministic = false;
   // Of trainings alone.
   std::string wandb = "auto";
   std::string wandb_project, wandb_entity;
@@ -128,6 +129,9 @@ std::vector<Conflict> conflicts(const TrainConfig& config);
 /// What is wrong with training.precision = "f64" on a GPU.
 inline constexpr const char* kF64OnGpu =
     "\"f64\" is computed on CPUs only: it cannot go with a GPU (runtime.device = \"cpu\")";
+/// What is wrong with training.precision = "tf32" on a CPU.
+inline constexpr const char* kTf32OnCpu =
+    "\"tf32\" needs a GPU: it cannot go with runtime.device = \"cpu\"";
 /// The dtype of parameters, optimiser state and losses at a training.precision: f64, else f32.
 at::ScalarType parameter_type(const std::string& precision);
 

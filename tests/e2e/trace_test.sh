@@ -99,7 +99,15 @@ PYTHON
 well 1 train heads.toml --quiet --set output=stopped --set 'training.precision="f64"' --set training.epochs=1
 for kind in heads images; do
   refused 1 2 "training.precision" "\"f64\" is computed on CPUs only" -- train $kind.toml --set 'training.precision="f64"' --set runtime.device=cuda
+  refused 1 2 "training.precision" "\"tf32\" needs a GPU" -- train $kind.toml --set 'training.precision="tf32"' --set runtime.device=cpu
+  CUDA_VISIBLE_DEVICES='' refused 1 2 'training.precision = "tf32" needs a GPU, none was found' -- train $kind.toml --set 'training.precision="tf32"' --set output=none
 done
+
+# runtime.deterministic is for GPUs: on the CPU the same bytes with and without it, one run to the program.
+well 1 train heads.toml --quiet --set output=deterministic --set runtime.deterministic=true
+expect_same results/heads/seed-42/checkpoint.h5 deterministic/heads/seed-42/checkpoint.h5
+well 1 train heads.toml --quiet --set runtime.deterministic=true
+expect_text "event=run_reused"
 
 # Bad input; nothing is left behind.
 refused 1 2 "--trace: expected a number of steps of at least 1, found 0" -- train heads.toml --trace 0

@@ -133,8 +133,8 @@ std::string checksum_of(const Loaded& loaded) {
 ImageTrunk::ImageTrunk(const TrunkOptions& options, int64_t image_size, uint64_t seed,
                        at::Device device)
     : cut_(options.cut), compute_(precision_of(options.precision)), device_(device) {
-  DISSENT_CHECK(compute_ != at::kHalf || device.is_cuda(), kUsage,
-                "trunk.precision = \"f16\" needs a GPU, none was found");
+  DISSENT_CHECK(device.is_cuda() || (options.precision != "f16" && options.precision != "tf32"),
+                kUsage, "trunk.precision = \"{}\" needs a GPU, none was found", options.precision);
   auto loaded = load(options, image_size, seed);
   const auto cuts = loaded.network->cuts();
   const auto near = nearest(cut_, cuts);

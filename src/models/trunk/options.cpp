@@ -42,7 +42,9 @@ const TableSpec& trunk_table() {
                               "attention half of the last block (SED)"})
           .option(
               "precision", &T::precision,
-              {.meaning = "of the products; f16 needs a GPU", .choices = {"f32", "bf16", "f16"}})
+              {.meaning = "of products and convolutions; f32 is IEEE f32; tf32 (f32 rounded to 10 "
+                          "bits of mantissa in them) and f16 need a GPU",
+               .choices = {"f32", "tf32", "bf16", "f16"}})
           .option("batch_size", &T::batch_size,
                   {.meaning = "images of a forward pass, always this many: a thread or GPU takes "
                               "rows k batch_size .. (k + 1) batch_size of a pass, and what it has "

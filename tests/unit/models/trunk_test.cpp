@@ -164,6 +164,8 @@ TEST_F(Trunk, HalfPrecisionIsNear) {
             8 * 0.0078125 * exact.abs().max().item<double>());  // five layers of bf16
   options.precision = "f16";
   EXPECT_CONTAINS(usage(), "trunk.precision = \"f16\" needs a GPU");
+  options.precision = "tf32";
+  EXPECT_CONTAINS(usage(), "trunk.precision = \"tf32\" needs a GPU");
 }
 
 TEST_F(Trunk, CutsOfDeit) {
