@@ -1,7 +1,7 @@
 // Time of a training step and of evaluation of heads; the same work as bench/peers/head_step.py.
 // One JSON object a line.
 //   bench_head_step [--threads N] [--only adamw|sgd|all|wave|evaluate] [--device cpu|cuda]
-//       [--precision f32|bf16]
+//       [--precision f32|tf32|bf16]; tf32 and bf16 on a GPU
 // Under mpirun the members are split over the ranks. On a GPU the steps go through BatchedStepper
 // with all rows on the device, and the share of --peak_gb_s (memory bandwidth of the device,
 // default that of one H100 SXM, 3,350) is printed that the update's and the products' own bytes
@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <cstring>
 
-#include "comm/device.hpp"
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
@@ -19,6 +18,7 @@
 #include "train/batched_stepper.hpp"
 #include "train/stepper.hpp"
 #include "train/waves.hpp"
+#include "where.hpp"
 
 using namespace dissent;
 
@@ -31,9 +31,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-struct Where {
-  at::Device device = at::kCPU;
-  at::ScalarType compute = at::kFloat;
+struct Where : bench::Where {
   double peak_gb_s = 3350;
 };
 
@@ -163,25 +161,21 @@ void time_evaluation(Communicator& world) {
   });
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  Runtime runtime(argc, argv);
+void run(Runtime& runtime, int argc, char** argv) {
   int count = runtime.default_threads();
-  std::string only, device = "cpu";
+  std::string only, device = "cpu", precision = "f32";
   Where where;
   for (int i = 1; i + 1 < argc; ++i) {
     if (std::strcmp(argv[i], "--threads") == 0) count = std::atoi(argv[i + 1]);
     if (std::strcmp(argv[i], "--only") == 0) only = argv[i + 1];
     if (std::strcmp(argv[i], "--device") == 0) device = argv[i + 1];
-    if (std::strcmp(argv[i], "--precision") == 0 && std::strcmp(argv[i + 1], "bf16") == 0)
-      where.compute = at::kBFloat16;
+    if (std::strcmp(argv[i], "--precision") == 0) precision = argv[i + 1];
     if (std::strcmp(argv[i], "--peak_gb_s") == 0) where.peak_gb_s = std::atof(argv[i + 1]);
   }
   set_threads(count);
   auto& world = runtime.world();
-  const auto node = world.split_by_node();
-  where.device = choose_device(device, world, *node);
+  static_cast<bench::Where&>(where) =
+      bench::where(world, device, precision, {"f32"}, {"f32", "tf32", "bf16"});
   const OptimizerOptions adamw{.name = "adamw", .learning_rate = 1e-3, .weight_decay = 0.1};
   const OptimizerOptions sgd{
       .name = "sgd", .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
@@ -205,5 +199,11 @@ int main(int argc, char** argv) {
                 128, 128},
                where);
   if (wanted("evaluate") && world.size() == 1 && where.device.is_cpu()) time_evaluation(world);
-  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Runtime runtime(argc, argv);
+  return bench::run("bench_head_step", [&] { run(runtime, argc, argv); });
 }

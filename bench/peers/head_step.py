@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from _device import add_arguments, autocast, choose, synchronise
+
 
 class BlockHead(nn.Module):
     """SED's member: x + gamma_2 fc2(gelu(fc1(norm2(x)))), then the final norm and the classifier."""
@@ -66,11 +68,12 @@ class Trainer:
 
     def __init__(self, args, members, batch, make_optimizer, smoothing, repulsion):
         torch.manual_seed(0)
-        self.heads = [BlockHead(args.features, args.hidden, args.classes) for _ in range(members)]
+        self.args, self.device = args, args.torch_device
+        self.heads = [BlockHead(args.features, args.hidden, args.classes).to(self.device) for _ in range(members)]
         self.optimizer = make_optimizer([p for head in self.heads for p in head.parameters()])
         self.batch, self.smoothing, self.repulsion = batch, smoothing, repulsion
-        self.x = torch.randn(args.rows, args.features)
-        self.y = torch.randint(args.classes, (args.rows,))
+        self.x = torch.randn(args.rows, args.features).to(self.device)
+        self.y = torch.randint(args.classes, (args.rows,)).to(self.device)
         self.queue = []
 
     def active(self):
@@ -80,9 +83,10 @@ class Trainer:
         return sorted((self.queue.pop(), self.queue.pop()))
 
     def step(self):
-        rows = torch.randint(len(self.x), (self.batch,))
+        rows = torch.randint(len(self.x), (self.batch,)).to(self.device)
         x, y = self.x[rows], self.y[rows]
-        logits = torch.stack([self.heads[m](x) for m in self.active()])
+        with autocast(self.args):
+            logits = torch.stack([self.heads[m](x) for m in self.active()]).float()
         loss = objective(logits, y, self.smoothing, self.repulsion, int(torch.randint(2, ())))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -91,9 +95,11 @@ class Trainer:
 
     def run(self, steps):
         """Milliseconds a step."""
+        synchronise(self.device)
         start = time.perf_counter()
         for _ in range(steps):
             self.step()
+        synchronise(self.device)
         return (time.perf_counter() - start) * 1e3 / steps
 
 
@@ -159,7 +165,9 @@ def main():
     parser.add_argument("--evaluate-rows", type=int, default=50000)
     parser.add_argument("--evaluate-repeats", type=int, default=3)
     parser.add_argument("--block", type=int, default=1024, help="rows of a forward pass in the evaluation")
+    add_arguments(parser, ["f32"], ["f32", "tf32", "bf16"])
     args = parser.parse_args()
+    args.torch_device = choose(args)
     torch.set_num_threads(args.threads)
     if args.case in ("all", "adamw"):
         train_case(args, "step 5 members 2 active batch 32 adamw", 5, 32, {
@@ -171,7 +179,7 @@ def main():
             "torch": lambda parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=1e-4),
             "torch fused": lambda parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True),
         }, warmup=110, smoothing=0.0, repulsion=0.0)
-    if args.case in ("all", "evaluate"):
+    if args.case in ("all", "evaluate") and args.device == "cpu":  # dissent evaluates on CPUs
         evaluate_case(args)
 
 

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from _device import add_arguments, autocast, choose, scaler, synchronise
+
 
 class LeNet(nn.Module):
     """SDDE's LeNet; forward gives the logits and the second block's maps."""
@@ -84,38 +86,45 @@ def likeness(maps):
 
 def time_steps(args, what, network, members, size, batch, warm_up, steps):
     torch.manual_seed(1)
-    nets = [network() for _ in range(members)]
+    device, loss_scale = args.torch_device, scaler(args)
+    nets = [network().to(device) for _ in range(members)]
     optimizer = torch.optim.SGD([p for net in nets for p in net.parameters()], lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    images, labels = torch.randn(members, batch, 3, size, size), torch.randint(10, (members, batch))
+    images, labels = torch.randn(members, batch, 3, size, size).to(device), torch.randint(10, (members, batch)).to(device)
     times = []
     for s in range(warm_up + steps):
+        synchronise(device)
         start = time.perf_counter()
         for net in nets:
             net.train()
-        loss = sum(F.cross_entropy(net(x)[0], y) for net, x, y in zip(nets, images, labels)) / members
+        loss = sum(F.cross_entropy(net_out(args, net, x, y)[0], y) for net, x, y in zip(nets, images, labels)) / members
         for net in nets:
             net.eval()
         drawn = s % members
-        loss = loss + 0.1 * likeness(torch.stack([saliency(*net_out(net, images[drawn], labels[drawn])) for net in nets]))
+        loss = loss + 0.1 * likeness(torch.stack([saliency(*net_out(args, net, images[drawn], labels[drawn])) for net in nets]))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        loss_scale.scale(loss).backward()
+        loss_scale.step(optimizer)
+        loss_scale.update()
+        synchronise(device)
         if s >= warm_up:
             times.append(time.perf_counter() - start)
     ms = statistics.median(times) * 1e3
     print(json.dumps({"bench": "image_step", "peer": "torch", "what": what, "ranks": 1, "threads": args.threads, "ms": round(ms, 3), "rows_per_s": round(batch * members / ms * 1e3)}), flush=True)
 
 
-def net_out(net, x, y):
-    logits, maps = net(x)
-    return logits, y, maps
+def net_out(args, net, x, y):
+    with autocast(args):
+        logits, maps = net(x)
+    return logits.float(), y, maps
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="")
+    add_arguments(parser, ["f32", "bf16"], ["f32", "tf32", "bf16", "f16"])
     args = parser.parse_args()
+    args.torch_device = choose(args)
     torch.set_num_threads(args.threads)
     for what, network, members, size, batch, warm_up, steps in (("lenet", LeNet, 5, 28, 128, 10, 30), ("lenet6", LeNet, 6, 28, 128, 10, 30), ("resnet18", ResNet18, 5, 32, 128, 1, 2)):
         if args.only in ("", what):

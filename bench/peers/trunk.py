@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from _device import add_arguments, autocast, choose
+
 
 class Block(nn.Module):
     def __init__(self, dim, heads):
@@ -53,16 +55,17 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    add_arguments(parser, ["f32", "bf16"], ["f32", "tf32", "bf16", "f16"])
     args = parser.parse_args()
+    device = choose(args)
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
-    trunk, x = Trunk().eval(), torch.randn(args.batch, 3, 224, 224)
+    trunk, x = Trunk().eval().to(device), torch.randn(args.batch, 3, 224, 224)  # images come from the host, features go there
     times = []
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16"):
+    with torch.inference_mode(), autocast(args):
         for _ in range(args.steps + 1):  # the first one warms up
             start = time.perf_counter()
-            trunk(x)
+            trunk(x.to(device)).float().cpu()
             times.append(time.perf_counter() - start)
     best = min(times[1:])
     print(json.dumps({"bench": "trunk", "peer": "torch", "what": f"deit3_base_patch16_224 {args.precision}", "threads": args.threads, "rows": args.batch,

@@ -120,6 +120,14 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::
 #endif
 }
 
+void synchronise(at::Device device) {
+#ifdef DISSENT_KERNELS_CUDA
+  if (device.is_cuda())
+    DISSENT_CUDA(cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream(device.index()).stream()));
+#endif
+  static_cast<void>(device);
+}
+
 int64_t free_device_bytes(Communicator& node, at::Device device) {
 #ifdef DISSENT_KERNELS_CUDA
   if (device.is_cuda()) {

@@ -33,6 +33,9 @@ void use_gpu(int index);
 /// NCCL_HOSTID is not set.
 std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::Device device);
 
+/// Returns when the work on the device's current stream is done; at once for the CPU.
+void synchronise(at::Device device);
+
 /// The host tensor in pinned memory where the device is a GPU, so that a copy with non_blocking
 /// does not wait for the device; the tensor itself for the CPU.
 at::Tensor pinned(const at::Tensor& host, at::Device device);
