@@ -221,6 +221,7 @@ void check_cache(const CommandLine& line, const config::Document& document, File
 int run_cache(Runtime& runtime, const CommandLine& line) {
   const auto document =
       load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
+  prepare_device(runtime, document);
   const auto config = read_cache_config(document);
   agree(runtime.world(), [&] {
     Files own;

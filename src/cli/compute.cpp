@@ -1,5 +1,6 @@
 #include "cli/compute.hpp"
 
+#include "comm/device.hpp"
 #include "core/parallel.hpp"
 
 namespace dissent::cli {
@@ -10,6 +11,12 @@ config::Document load_configuration(Runtime& runtime, const std::string& path,
   const std::string sources =
       broadcast_text(world, world.rank() == 0 ? config::read_sources(path) : "", 0);
   return config::load_document(sources, overrides);
+}
+
+void prepare_device(Runtime& runtime, const config::Document& document) {
+  const auto* device = document.find("runtime.device");
+  const auto* text = device ? std::get_if<std::string>(&device->data) : nullptr;
+  agree(runtime.world(), [&] { dissent::prepare_device(text ? *text : "auto"); });
 }
 
 void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double timeout_s) {

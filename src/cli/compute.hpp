@@ -36,6 +36,10 @@ int run_verb(Runtime& runtime, const std::string& name, const std::vector<std::s
 config::Document load_configuration(Runtime& runtime, const std::string& path,
                                     const std::vector<std::string>& overrides);
 
+/// Before anything is computed: loads what a GPU needs, if the configuration may choose one
+/// (prepare_device). Collective.
+void prepare_device(Runtime& runtime, const config::Document& document);
+
 /// Applies [runtime] threads and timeout_s; logs what was chosen. Collective.
 void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double timeout_s);
 

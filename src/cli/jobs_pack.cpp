@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "cli/compute.hpp"
+#include "comm/device.hpp"
 #include "core/stop.hpp"
 #include "jobs/execute.hpp"
 #include "jobs/queue.hpp"
@@ -221,6 +222,18 @@ class PackGroup {
   jobs::Attempt attempt_;
 };
 
+// One process runs job after job. What a job on the CPU computes would make it too late for a GPU
+// in a later one, and LibTorch reads cuBLAS' workspace once.
+void prepare_for(const std::vector<jobs::BatchEntry>& entries) {
+  const bool any = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
+    const auto state = jobs::read_state(entry.folder);
+    return state.attempt && (state.attempt->verb == "train" || state.attempt->verb == "cache");
+  });
+  if (!any) return;
+  keep_cublas_deterministic();
+  dissent::prepare_device("auto");
+}
+
 }  // namespace
 
 int run_jobs_pack(Runtime& runtime, const std::vector<std::string>& arguments) {
@@ -237,6 +250,7 @@ int run_jobs_pack(Runtime& runtime, const std::vector<std::string>& arguments) {
                   kUsage, "jobs pack: {} ranks of a job do not divide the {} of the pack", text,
                   world.size());
     entries = jobs::read_batch(arguments[1]);
+    prepare_for(entries);
   });
   PackGroup(runtime, entries, ranks).run();
   runtime.world().wait_settings().timeout_s = std::numeric_limits<double>::infinity();

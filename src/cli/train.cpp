@@ -312,6 +312,7 @@ void check_train(const CommandLine& line, const config::Document& document, int6
 
 int run_train(Runtime& runtime, const CommandLine& line) {
   const auto document = load_configuration(runtime, line.positional()[0], train_overrides(line));
+  prepare_device(runtime, document);
   Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet"),
               line.get<int64_t>("trace")};
   agree(runtime.world(), [&] {

@@ -55,6 +55,13 @@ void check_one_rank_per_gpu(Communicator& group, at::Device device) {
 
 }  // namespace
 
+void prepare_device(const std::string& wanted) {
+#ifdef DISSENT_KERNELS_CUDA
+  if (wanted != "cpu" && find_gpus().count > 0) load_cuda();
+#endif
+  static_cast<void>(wanted);
+}
+
 at::Device choose_device(const std::string& wanted, Communicator& world, Communicator& node,
                          const DeviceMath& math) {
   set_device_math({});

@@ -9,6 +9,12 @@
 
 namespace dissent {
 
+/// Loads LibTorch's CUDA library if `wanted` (a runtime.device) is not "cpu" and this node has
+/// GPUs. For the start of what may choose a GPU later: once a process has run a convolution, batch
+/// norm, a backward pass or at::manual_seed on the CPU, it is too late (Error::kInternal).
+/// Error::kComm where the library cannot be loaded. Not collective.
+void prepare_device(const std::string& wanted);
+
 /// The device of this rank for `runtime.device`: "cpu"; "cuda": GPU number (rank on its node)
 /// modulo (GPUs of the node); "auto": cuda if this build has it and every node has a GPU. With
 /// cuda, LibTorch's CUDA library is loaded and this thread gets a stream of its own. How the device

@@ -67,7 +67,9 @@ void load_cuda() {
   if (!dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_GLOBAL))
     DISSENT_FAIL(kComm, "LibTorch's CUDA library could not be loaded: {}", dlerror());
   DISSENT_CHECK(at::globalContext().hasCUDART(), kInternal,
-                "LibTorch's CUDA library was loaded too late");
+                "LibTorch's CUDA library was loaded too late: LibTorch has found before that there "
+                "is no CUDA (a convolution, batch norm, a backward pass and a seed ask) and keeps "
+                "this answer. A program that may want a GPU calls prepare_device() first");
 }
 
 NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed,

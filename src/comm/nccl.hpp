@@ -25,8 +25,9 @@ namespace dissent {
 [[noreturn]] void raise_cuda_error(cudaError_t code, const char* call, const char* file, int line);
 
 /// Loads LibTorch's CUDA library, which programs do not link: its second of start-up is for those
-/// that use a GPU. Call it before anything asks LibTorch about CUDA (the answer is kept), best as
-/// soon as the configuration is read. Error::kComm where it cannot be loaded.
+/// that use a GPU. Call it before anything asks LibTorch about CUDA (the answer is kept): before
+/// the first convolution, batch norm, backward pass or seed, on the CPU too (prepare_device).
+/// Error::kComm where it cannot be loaded, Error::kInternal where that was too late.
 void load_cuda();
 
 /// Device-memory group over NCCL: one GPU a rank. Each operation goes onto the device's current
