@@ -47,6 +47,48 @@ class Block(nn.Module):
         return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + self.shortcut(x))
 
 
+class Bottleneck(nn.Module):
+    def __init__(self, into, planes, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(into, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, 4 * planes, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * planes)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or into != 4 * planes:
+            self.shortcut = nn.Sequential(nn.Conv2d(into, 4 * planes, 1, stride, bias=False), nn.BatchNorm2d(4 * planes))
+
+    def forward(self, x):
+        y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
+
+
+class ResNet50(nn.Module):
+    """torchvision's ResNet50; forward gives the logits and the maps of layer3."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        layers, into = [], 64
+        for planes, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+            first = Bottleneck(into, planes, stride)
+            into = 4 * planes
+            layers.append(nn.Sequential(first, *(Bottleneck(into, planes, 1) for _ in range(blocks - 1))))
+        self.layers = nn.ModuleList(layers)
+        self.fc = nn.Linear(2048, 10)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if i == 2:
+                maps = x
+        return self.fc(x.mean((2, 3))), maps
+
+
 class ResNet18(nn.Module):
     """The ResNet18 of 32 x 32 images; forward gives the logits and the maps of layer3."""
 
@@ -126,7 +168,11 @@ def main():
     args = parser.parse_args()
     args.torch_device = choose(args)
     torch.set_num_threads(args.threads)
-    for what, network, members, size, batch, warm_up, steps in (("lenet", LeNet, 5, 28, 128, 10, 30), ("lenet6", LeNet, 6, 28, 128, 10, 30), ("resnet18", ResNet18, 5, 32, 128, 1, 2)):
+    gpu = args.device == "cuda"
+    cases = [("lenet", LeNet, 5, 28, 128, 10, 30), ("lenet6", LeNet, 6, 28, 128, 10, 30), ("resnet18", ResNet18, 5, 32, 128, *((5, 15) if gpu else (1, 2)))]
+    if gpu or args.only == "resnet50":  # minutes on a CPU
+        cases.append(("resnet50", ResNet50, 5, 224, 32, *((5, 10) if gpu else (1, 1))))
+    for what, network, members, size, batch, warm_up, steps in cases:
         if args.only in ("", what):
             time_steps(args, what, network, members, size, batch, warm_up, steps)
 
