@@ -7,9 +7,9 @@ import argparse
 import json
 import time
 
-import numpy
 import torch
 
+from _device import add_arguments, choose, synchronise
 from head_step import BlockHead
 
 MEMBERS, DIM, HIDDEN, CLASSES, BATCH = 5, 768, 3072, 1000, 32
@@ -48,6 +48,8 @@ SCORES = {
 
 def auroc(positive, negative):
     """Ties one half, by ranks, as scikit-learn's value."""
+    import numpy
+
     values = numpy.concatenate([positive, negative])
     _, place, counts = numpy.unique(values, return_inverse=True, return_counts=True)
     ranks = (numpy.cumsum(counts) - (counts - 1) / 2)[place]
@@ -60,15 +62,18 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", type=int, default=8192)
+    add_arguments(parser, ["f32"], ["f32", "tf32"])
     options = parser.parse_args()
+    device = choose(options)
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    heads = [BlockHead(DIM, HIDDEN, CLASSES).eval() for _ in range(MEMBERS)]
-    x = torch.rand(BATCH, DIM)
-    z = torch.randn(MEMBERS, BATCH, CLASSES) * 3
+    heads = [BlockHead(DIM, HIDDEN, CLASSES).eval().to(device) for _ in range(MEMBERS)]
+    x = torch.rand(BATCH, DIM).to(device)
+    z = (torch.randn(MEMBERS, BATCH, CLASSES) * 3).to(device)
     batches = options.rows // BATCH
 
     def report(what, start):
+        synchronise(device)
         line = {"bench": "evaluate", "peer": "python", "what": what, "threads": options.threads, "rows": options.rows, "s": round(time.perf_counter() - start, 3)}
         print(json.dumps(line), flush=True)
 
@@ -83,6 +88,8 @@ def main():
             for value in score(z):
                 lists[name].append(value.item())
     report("scores", start)
+    if device.type == "cuda":  # of lists on the host: the same as on the CPU
+        return
     start = time.perf_counter()
     for values in lists.values():
         auroc(values[: len(values) // 2], values[len(values) // 2 :])
