@@ -53,7 +53,8 @@ if [ "$which" = long ]; then
   budget lenet_gradcam_data 2 5 "${gradcam[@]}" --set grid.members=1 --set grid.data=2
   # shellcheck disable=SC2046
   {
-    budget resnet18_synchronised 2 2 $(small resnet18_32x32 cifar10_train) --set data.rows=:8 --set data.batch_size=4 --set grid.members=1 --set grid.data=2 --set training.batch_norm=synchronised
+    # Its count of values over all ranks is read from the device.
+    NULL_GPU_SCALAR=4096 budget resnet18_synchronised 2 2 $(small resnet18_32x32 cifar10_train) --set data.rows=:8 --set data.batch_size=4 --set grid.members=1 --set grid.data=2 --set training.batch_norm=synchronised
     budget resnet50_224 1 2 $(small resnet50 imagenet_train) --set training.precision=bf16
     budget deit3_small 1 2 $(small deit3_small_patch16_224 imagenet_train) --set training.precision=bf16
   }
