@@ -102,6 +102,7 @@ void reduce(ncclDataType_t type, char* sum, const char* other, size_t elements, 
 
 struct ncclComm {
   Shared* shared = nullptr;
+  std::string name;
   int rank = 0, size = 0;
   std::atomic<ncclResult_t> state{ncclInProgress};
   std::atomic<bool> aborted{false};
@@ -162,7 +163,9 @@ struct ncclComm {
   }
 
   void work() {
-    state = meet() ? ncclSuccess : ncclInternalError;  // the start: all ranks are there
+    const bool all_here = meet();  // all ranks have the shared memory: its name is of no more use
+    if (rank == 0) shm_unlink(name.c_str());
+    state = all_here ? ncclSuccess : ncclInternalError;
     for (;;) {
       std::unique_lock guard(lock);
       changed.wait(guard, [&] { return ends || aborted || !queue.empty(); });
@@ -239,7 +242,10 @@ ncclResult_t ncclGetVersion(int* version) {
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   static std::atomic<int> number{0};
   std::memset(id, 0, sizeof *id);
-  std::snprintf(id->internal, sizeof id->internal, "/null_nccl-%d-%d", getpid(), number++);
+  // The time too: a process that was killed leaves its memory behind, and numbers come again.
+  const auto time = std::chrono::system_clock::now().time_since_epoch().count();
+  std::snprintf(id->internal, sizeof id->internal, "/null_nccl-%d-%d-%lld", getpid(), number++,
+                static_cast<long long>(time));
   return ncclSuccess;
 }
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* out, int size, ncclUniqueId id, int rank,
@@ -255,10 +261,8 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* out, int size, ncclUniqueId id, 
   comm->shared = static_cast<Shared*>(at);
   comm->rank = rank;
   comm->size = size;
-  comm->worker = std::thread([comm, name = std::string(id.internal)] {
-    comm->work();
-    if (comm->rank == 0) shm_unlink(name.c_str());
-  });
+  comm->name = id.internal;
+  comm->worker = std::thread([comm] { comm->work(); });
   *out = comm;
   return ncclInProgress;
 }
