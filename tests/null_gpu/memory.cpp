@@ -89,13 +89,16 @@ void remove_pinned(const void* pointer) {
   m.pinned.erase(static_cast<const char*>(pointer));
 }
 
-// The bytes, at once. What a kernel would have computed is 0; a single f64 is NULL_GPU_SCALAR.
+// The bytes, at once. What a kernel would have computed is 0; a single f64 is NULL_GPU_SCALAR, a
+// single i32 NULL_GPU_COUNT.
 void move(void* to, const void* from, size_t bytes) {
   static const auto computed = static_cast<size_t>(setting("NULL_GPU_COMPUTED", 64 << 10));
   if (!is_device(to) && is_device(from) && bytes <= computed) {
     std::memset(to, 0, bytes);
     const double scalar = setting("NULL_GPU_SCALAR", 0);
     if (bytes == sizeof scalar) std::memcpy(to, &scalar, sizeof scalar);
+    const auto number = static_cast<int32_t>(setting("NULL_GPU_COUNT", 0));
+    if (bytes == sizeof number) std::memcpy(to, &number, sizeof number);
     return;
   }
   std::memmove(readable(to), readable(from), bytes);
