@@ -69,7 +69,7 @@ int64_t count_not_finite(const at::Tensor& rows) {
         rows.narrow(0, i * kBlockRows, std::min(kBlockRows, rows.size(0) - i * kBlockRows))
             .contiguous();
     if (!block.device().is_cpu())
-      bad[i] = block.numel() - block.isfinite().sum().item<int64_t>();
+      bad[i] = block.isfinite().logical_not().sum().item<int64_t>();
     else if (block.scalar_type() == at::kFloat)
       bad[i] = not_finite(block.const_data_ptr<float>(), block.numel());
     else
