@@ -155,7 +155,10 @@ CommandLine verify_line() {
   CommandLine line(
       "verify", "Runs the reference cases in FILEs and says which hold. Exit code 5 if one fails.",
       "FILE...", -1);
-  line.flag("require-all", "a case that this program does not cover is a failure too");
+  line.flag("require-all", "a case that this program does not cover is a failure too")
+      .option("device", po::value<std::string>()->default_value("cpu"),
+              "cpu, or cuda: cases are computed on the GPU, in f64 and f32, with the tolerances "
+              "that the report starts with. Metrics, schedules and preprocessing stay on the host");
   return line;
 }
 

@@ -78,12 +78,21 @@ const at::Tensor& Case::input(const std::string& input) const {
   return found->second;
 }
 
+const at::Tensor& Case::host_input(const std::string& name) const {
+  const auto found = host_in.find(name);
+  return found != host_in.end() ? found->second : input(name);
+}
+
 at::Tensor Case::differentiable(const std::string& name) const {
   return input(name).clone().set_requires_grad(true);
 }
 
 void Checker::output(const std::string& name, double value) {
   output(name, at::scalar_tensor(value, at::kDouble));
+}
+
+void Checker::host_output(const std::string& name, const at::Tensor& value) {
+  compare("out", case_.out, name, value, {case_.rtol, case_.atol});
 }
 
 void Checker::value(const at::Tensor& value,
@@ -100,7 +109,7 @@ void Checker::value(const at::Tensor& value,
 }
 
 void Checker::compare(const std::string& group, const NamedTensors& references,
-                      const std::string& name, const at::Tensor& value) {
+                      const std::string& name, const at::Tensor& value, const Tolerance& allowed) {
   const auto found = references.find(name);
   if (found == references.end()) return;
   const std::string output = group + "/" + name;
@@ -108,19 +117,23 @@ void Checker::compare(const std::string& group, const NamedTensors& references,
   DISSENT_CHECK(value.sizes() == found->second.sizes(), kCheck,
                 "{}: our shape is [{}], the reference's [{}]", output,
                 fmt::join(value.sizes(), ", "), fmt::join(found->second.sizes(), ", "));
-  const auto ours = value.detach().to(at::kDouble).contiguous(),
+  const auto ours = value.detach().to(at::kCPU, at::kDouble).contiguous(),
              reference = found->second.to(at::kDouble).contiguous();
+  double largest = reference.dim() == 0 ? 1 : 1e-3;
+  for (int64_t i = 0; allowed.of_largest > 0 && i < reference.numel(); ++i)
+    if (const double size = std::abs(reference.data_ptr<double>()[i]); std::isfinite(size))
+      largest = std::max(largest, size);
   for (int64_t i = 0; i < ours.numel(); ++i) {
     const double x = ours.data_ptr<double>()[i], expected = reference.data_ptr<double>()[i];
     if (x == expected || (std::isnan(x) && std::isnan(expected))) continue;
-    const double tolerance = case_.atol + case_.rtol * std::abs(expected);
+    const double tolerance =
+        allowed.absolute + allowed.relative * std::abs(expected) + allowed.of_largest * largest;
     const double difference = std::abs(x - expected);
-    if (difference <= tolerance && std::isfinite(expected)) continue;
     const double excess = std::isfinite(difference) ? difference / tolerance
                                                     : std::numeric_limits<double>::infinity();
-    if (worst_ && excess <= worst_->excess) continue;
-    worst_ = Difference{ours.dim() == 0 ? output : fmt::format("{}[{}]", output, i), x, expected,
-                        tolerance, excess};
+    if (largest_ && excess <= largest_->excess) continue;
+    largest_ = Difference{ours.dim() == 0 ? output : fmt::format("{}[{}]", output, i), x, expected,
+                          tolerance, excess};
   }
 }
 

@@ -16,15 +16,24 @@ namespace dissent::cli {
 
 using NamedTensors = std::map<std::string, at::Tensor>;
 
-/// One reference case: what its group holds. Tensors are f64 or i64 on the CPU.
+/// One reference case: what its group holds. Tensors are f64 or i64 on the CPU; the inputs of a
+/// case that is computed on a device were moved there (on_device()).
 struct Case {
   std::string file, key, kind, name;
   std::string note;  ///< or empty
   nlohmann::json params;
   double rtol = 0, atol = 0;
   NamedTensors in, out, grad;
+  NamedTensors host_in = {};     ///< the inputs as they were read, of a case with `as_device`
+  bool as_device = false;        ///< to be computed by what runs on a GPU: stacks of members
+  at::Device device = at::kCPU;  ///< of the inputs
+  at::ScalarType arithmetic = at::kDouble;  ///< dtype of the floating-point inputs
 
   bool has_input(const std::string& input) const { return in.count(input) > 0; }
+  /// Dtype and device of the floating-point inputs.
+  at::TensorOptions numbers() const { return at::TensorOptions(arithmetic).device(device); }
+  /// in/<input> as it was read, on the host: for what steers a computation.
+  const at::Tensor& host_input(const std::string& input) const;
   /// in/<input>; Error::kData if there is none.
   const at::Tensor& input(const std::string& input) const;
   /// A copy of in/<input> that gradients are taken with respect to.
@@ -43,25 +52,38 @@ struct Case {
 /// All cases of a file, in the order of their names.
 std::vector<Case> read_cases(const std::string& path);
 
-/// The largest difference of a failed case, measured in tolerances.
+/// A difference from the reference, measured in tolerances.
 struct Difference {
   std::string output;  ///< "out/value[3]"
   double ours = 0, reference = 0, tolerance = 0;
   double excess = 0;  ///< abs(ours - reference) / tolerance, infinite for NaN against a number
+  bool failed() const { return !(excess <= 1); }
 };
 
-/// Compares a handler's results with a case.
+/// abs(ours - reference) <= absolute + relative * abs(reference) + of_largest * s, where s is the
+/// largest finite abs(reference) of the tensor, but at least 1 for a single number and 0.001 for
+/// others: what lies below is what sums of such values leave when they cancel.
+struct Tolerance {
+  double relative = 0, absolute = 0, of_largest = 0;
+};
+
+/// Compares a handler's results, on any device, with a case.
 class Checker {
  public:
-  explicit Checker(const Case& reference) : case_(reference) {}
+  /// With the tolerance of the case.
+  explicit Checker(const Case& reference) : Checker(reference, {reference.rtol, reference.atol}) {}
+  Checker(const Case& reference, const Tolerance& tolerance)
+      : case_(reference), tolerance_(tolerance) {}
   /// A result for out/<name>; ignored if the case does not hold that output.
   void output(const std::string& name, const at::Tensor& value) {
-    compare("out", case_.out, name, value);
+    compare("out", case_.out, name, value, tolerance_);
   }
   void output(const std::string& name, double value);
+  /// What the host computes whatever the device: the case's own tolerance.
+  void host_output(const std::string& name, const at::Tensor& value);
   /// A result for grad/<name>.
   void gradient(const std::string& name, const at::Tensor& value) {
-    compare("grad", case_.grad, name, value);
+    compare("grad", case_.grad, name, value, tolerance_);
   }
   /// out/value and the gradients of it with respect to leaves (name, tensor); a leaf that it does
   /// not depend on has gradient 0.
@@ -70,14 +92,20 @@ class Checker {
 
   /// Names of outputs and gradients that were not given.
   std::vector<std::string> missing() const;
-  const std::optional<Difference>& worst() const { return worst_; }
+  /// The largest difference of all, if it is more than its tolerance.
+  std::optional<Difference> worst() const {
+    return largest_ && largest_->failed() ? largest_ : std::nullopt;
+  }
+  /// The largest difference of all; nothing where every value is the reference's.
+  const std::optional<Difference>& largest() const { return largest_; }
 
  private:
   void compare(const std::string& group, const NamedTensors& references, const std::string& name,
-               const at::Tensor& value);
+               const at::Tensor& value, const Tolerance& tolerance);
   const Case& case_;
+  Tolerance tolerance_;
   std::set<std::string> compared_;
-  std::optional<Difference> worst_;
+  std::optional<Difference> largest_;
 };
 
 /// What computes the cases of one kind and name; two references may use a name for different

@@ -28,10 +28,10 @@ class CaseNetwork final : public ImageNetwork {
 ImageMembers members_of(const Case& reference) {
   const auto &v = reference.input("V"), &w = reference.input("W");
   auto network = std::make_shared<CaseNetwork>(v.size(2), v.size(1), w.size(1));
-  auto values = at::zeros({v.size(0), network->layout().size()}, at::kDouble);
+  auto values = at::zeros({v.size(0), network->layout().size()}, reference.numbers());
   for (const auto& entry : network->layout().entries())
     stacked_parameter(values, entry).copy_(reference.input(entry.name));
-  return {network, v.size(0), 0, values, at::empty({v.size(0), 0}, at::kDouble)};
+  return {network, v.size(0), 0, values, at::empty({v.size(0), 0}, reference.numbers())};
 }
 
 std::vector<std::string> discriminator_names(const Case& reference) {
@@ -52,7 +52,7 @@ ImageStepInput step_of(const Case& reference, int64_t step, int64_t members) {
     const auto outliers = reference.input("unlabelled")[step];
     input.diversity = {outliers, {}, outliers.size(0)};
   } else {
-    input.diversity = input.own[reference.input("diversity_member")[step].item<int64_t>()];
+    input.diversity = input.own[reference.host_input("diversity_member")[step].item<int64_t>()];
   }
   return input;
 }
@@ -83,7 +83,7 @@ void check_steps(const Case& reference, Checker& checker) {
   }
   ImageStepOptions step_options;
   step_options.clip_norm = clip;
-  step_options.compute = at::kDouble;
+  step_options.compute = reference.arithmetic;
   ImageStepper stepper(members,
                        {.terms = sdde_terms(reference),
                         .same_batch = false,
@@ -102,7 +102,7 @@ void check_steps(const Case& reference, Checker& checker) {
                        at::zeros({stepper.columns()}, at::kDouble));
     stepper.update(optimizer, schedule.rate(0, s), Request::kNone);
   }
-  checker.output("lr", schedule.rate(0, steps));
+  checker.host_output("lr", at::scalar_tensor(schedule.rate(0, steps), at::kDouble));
   for (const auto& entry : members.network->layout().entries())
     checker.output(entry.name, stacked_parameter(members.values, entry));
   if (!discriminator) return;

@@ -44,7 +44,7 @@ struct Filled {
 Filled filled(const Case& reference, std::shared_ptr<const ImageNetwork> network,
               const std::string& prefix = "", int64_t first = 0) {
   const auto& listed = reference.params.at("parameters");
-  Filled made{network, {}, at::zeros({network->buffer_layout().size()}, at::kDouble)};
+  Filled made{network, {}, at::zeros({network->buffer_layout().size()}, reference.numbers())};
   for (auto entry : network->layout().entries()) {
     entry.name = prefix + entry.name;
     const auto k = first + static_cast<int64_t>(made.parameters.size());
@@ -52,10 +52,12 @@ Filled filled(const Case& reference, std::shared_ptr<const ImageNetwork> network
     DISSENT_CHECK(wanted == nlohmann::json::array({entry.name, entry.shape}), kCheck,
                   "parameter {}: ours is {} [{}], the reference's {}", k, entry.name,
                   fmt::join(entry.shape, ", "), wanted.dump());
-    made.parameters.push_back(weights(reference, entry, k).clone().set_requires_grad(true));
+    made.parameters.push_back(
+        weights(reference, entry, k).to(reference.numbers()).clone().set_requires_grad(true));
   }
   for (const auto& entry : network->buffer_layout().entries()) {
-    const auto s = at::arange(entry.numel, at::kDouble).sin_().view(entry.shape);
+    const auto s =
+        at::arange(entry.numel, at::kDouble).sin_().view(entry.shape).to(reference.numbers());
     if (entry.name.ends_with("running_mean")) parameter(made.buffers, entry).copy_(0.01 * s);
     if (entry.name.ends_with("running_var"))
       parameter(made.buffers, entry).copy_(1 + 0.1 * s.square());
@@ -71,7 +73,8 @@ void check_count(const Case& reference, size_t parameters) {
 
 at::Tensor norms(const std::vector<at::Tensor>& parameters) {
   std::vector<at::Tensor> list;
-  for (const auto& values : parameters) list.push_back(values.detach().norm());
+  for (const auto& values : parameters)
+    list.push_back(values.detach().to(at::kDouble).norm());  // long sums, whatever the arithmetic
   return at::stack(list);
 }
 

@@ -17,7 +17,8 @@ using scores::InputKind;
 
 // The reference takes a stack whose values all lie in [0, 1] as probabilities; our functions are
 // told.
-InputKind guessed_kind(const at::Tensor& outputs) {
+InputKind guessed_kind(const Case& reference) {
+  const auto& outputs = reference.host_input("logits");
   return outputs.ge(0).logical_and(outputs.le(1)).all().item<bool>() ? InputKind::kProbabilities
                                                                      : InputKind::kLogits;
 }
@@ -31,12 +32,12 @@ void check_per_sample(const Case& reference, Checker& checker) {
   const auto& logits = reference.input("logits");
   const auto* score = scores::find_released_score(reference.name);
   DISSENT_CHECK(score, kCheck, "no score of released name '{}'", reference.name);
-  checker.output("score", released_score(*score, logits, guessed_kind(logits)));
+  checker.output("score", released_score(*score, logits, guessed_kind(reference)));
 }
 
 void check_member_entropies(const Case& reference, Checker& checker) {
   const auto& logits = reference.input("logits");
-  checker.output("score", scores::member_entropies(logits, guessed_kind(logits)));
+  checker.output("score", scores::member_entropies(logits, guessed_kind(reference)));
 }
 
 // "ens_entropy": the mean over the batch of "ens_entropy_per_sample".
@@ -44,7 +45,7 @@ void check_batch_mean(const Case& reference, Checker& checker) {
   const auto& logits = reference.input("logits");
   const auto* score = scores::find_released_score(reference.name + "_per_sample");
   DISSENT_CHECK(score, kCheck, "no score of released name '{}_per_sample'", reference.name);
-  checker.output("value", released_score(*score, logits, guessed_kind(logits)).mean());
+  checker.output("value", released_score(*score, logits, guessed_kind(reference)).mean());
 }
 
 void check_conf(const Case& reference, Checker& checker) {

@@ -3,6 +3,7 @@
 #include <dissent/scores/ensemble_output.hpp>
 
 #include "cli/verify_case.hpp"
+#include "train/batched_stepper.hpp"
 #include "train/schedule.hpp"
 #include "train/stepper.hpp"
 #include "train/waves.hpp"
@@ -18,10 +19,23 @@ MemberStack members_of(const Case& reference, bool stacked) {
   std::shared_ptr<const Head> head =
       make_head("block_head", weight.size(-1), weight.size(-2), classifier.size(-2));
   const int64_t total = stacked ? weight.size(0) : 1;
-  auto values = at::zeros({total, head->layout().size()}, at::kDouble);
+  auto values = at::zeros({total, head->layout().size()}, reference.numbers());
   for (const auto& entry : head->layout().entries())
     stacked_parameter(values, entry).copy_(reference.input(entry.name));
   return {std::move(head), total, 0, values};
+}
+
+// What runs on a device: the batched products of a stack, here of one member.
+void check_stack(Checker& checker, const MemberStack& members, const at::Tensor& x,
+                 const at::Tensor& cotangent) {
+  std::vector<at::Tensor> saved;
+  const auto stack_x = x.unsqueeze(0);
+  const auto logits = members.head->forward_stack(members.values, stack_x, &saved);
+  auto gradient = at::zeros_like(members.values);
+  members.head->backward_stack(members.values, stack_x, saved, cotangent.unsqueeze(0), gradient);
+  checker.output("logits", logits[0]);
+  for (const auto& entry : members.head->layout().entries())
+    checker.gradient(entry.name, stacked_parameter(gradient, entry)[0]);
 }
 
 void check_member(const Case& reference, Checker& checker) {
@@ -37,6 +51,7 @@ void check_member(const Case& reference, Checker& checker) {
   checker.gradient("x", dx);
   checker.gradient("cotangent", logits);
   const auto& layout = members.head->layout();
+  if (reference.as_device) return check_stack(checker, members, x, cotangent);
   for (const auto& part : gradient.linear)
     checker.gradient(layout.entry(part.entry).name, at::mm(part.dy.t(), part.x));
   for (const auto& part : gradient.vectors)
@@ -95,7 +110,13 @@ void check_train_step(const Case& reference, Checker& checker) {
   Grid grid(*world, {});
   const auto optimizer_options = optimizer_of(reference);
   Optimizer optimizer(optimizer_options, members.values);
-  Stepper stepper(members, optimizer, objective_of(reference), {}, grid);
+  const auto objective = objective_of(reference);
+  std::unique_ptr<WaveRunner> stepper;
+  if (reference.as_device)
+    stepper =
+        std::make_unique<BatchedStepper>(members, optimizer, objective, BatchedOptions{}, grid);
+  else
+    stepper = std::make_unique<Stepper>(members, optimizer, objective, StepperOptions{}, grid);
   const auto count = reference.param<int64_t>("steps");
   const bool frozen = reference.has("freeze_model_on_first_epoch") &&
                       reference.param<bool>("freeze_model_on_first_epoch");
@@ -106,6 +127,11 @@ void check_train_step(const Case& reference, Checker& checker) {
       optimizer_options.learning_rate, 1, per_epoch);
   auto rates = at::empty({count}, at::kDouble), total = at::empty_like(rates),
        task = at::empty_like(rates), repulsion = at::empty_like(rates);
+  const auto note = [&](int64_t s, const StepResult& result) {
+    total[s] = result.total;
+    task[s] = result.losses[0];
+    repulsion[s] = result.losses[1];
+  };
   for (int64_t epoch = 0; epoch * per_epoch < count; ++epoch) {
     const int64_t updating = std::max<int64_t>(0, epoch - (frozen ? 1 : 0)),
                   first = epoch * per_epoch;
@@ -113,10 +139,10 @@ void check_train_step(const Case& reference, Checker& checker) {
     for (int64_t s = first; s < std::min(count, first + per_epoch); ++s)
       steps.push_back({epoch,
                        s - first,
-                       integers(reference.input("batch_index")[s]),
+                       integers(reference.host_input("batch_index")[s]),
                        {},
-                       integers(reference.input("active")[s]),
-                       reference.input("a2d_m")[s].item<int64_t>()});
+                       integers(reference.host_input("active")[s]),
+                       reference.host_input("a2d_m")[s].item<int64_t>()});
     for (const auto& wave : make_waves(steps)) {
       std::vector<StepInput> inputs;
       for (const int64_t s : wave) {
@@ -125,17 +151,15 @@ void check_train_step(const Case& reference, Checker& checker) {
                           reference.input("embed").index_select(0, rows),
                           reference.input("labels").index_select(0, rows)});
       }
-      const auto results = stepper.run(inputs, updating, !(frozen && epoch == 0));
+      const auto results = stepper->run(inputs, updating, !(frozen && epoch == 0));
       for (size_t i = 0; i < wave.size(); ++i) {
-        const int64_t s = first + wave[i];
-        rates[s] = inputs[i].learning_rate;
-        total[s] = results[i].total;
-        task[s] = results[i].losses[0];
-        repulsion[s] = results[i].losses[1];
+        rates[first + wave[i]] = inputs[i].learning_rate;
+        if (results[i].known) note(first + wave[i], results[i]);
       }
     }
+    for (const auto& late : stepper->late_results(true)) note(first + late.step, late.result);
   }
-  checker.output("lr", rates);
+  checker.host_output("lr", rates);
   checker.output("total", total);
   checker.output("task_loss", task);
   checker.output("repulsion_loss", repulsion);

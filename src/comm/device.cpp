@@ -99,6 +99,19 @@ std::string gpu_identity(int index) {
 #endif
 }
 
+std::string gpu_name(at::Device device) {
+#ifdef DISSENT_KERNELS_CUDA
+  if (device.is_cuda()) {
+    cudaDeviceProp properties;
+    DISSENT_CUDA(cudaGetDeviceProperties(&properties, device.index()));
+    return properties.name;
+  }
+#endif
+  DISSENT_CHECK(device.is_cpu(), kUsage, "no CUDA in this build, wanted the name of {}",
+                device.str());
+  return "CPU";
+}
+
 void use_gpu(int index) {
 #ifdef DISSENT_KERNELS_CUDA
   load_cuda();

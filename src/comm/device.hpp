@@ -28,6 +28,9 @@ at::Device choose_device(const std::string& wanted, Communicator& world, Communi
 /// index it has there.
 std::string gpu_identity(int index);
 
+/// "NVIDIA H100 80GB HBM3"; "CPU" for the host.
+std::string gpu_name(at::Device device);
+
 /// Makes a GPU this thread's current device, with a stream of its own that can be captured into
 /// graphs. Loads LibTorch's CUDA library. Error::kComm where CUDA refuses.
 void use_gpu(int index);

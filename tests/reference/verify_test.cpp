@@ -13,6 +13,7 @@
 
 #include "cli/verify.hpp"
 #include "cli/verify_case.hpp"
+#include "cli/verify_device.hpp"
 #include "expect_error.hpp"
 #include "storage/h5.hpp"
 
@@ -42,6 +43,86 @@ TEST(Verify, Postprocessors) { expect_cases("postprocessors.h5", 133); }
 TEST(Verify, Metrics) { expect_cases("metrics.h5", 312); }
 TEST(Verify, SedMember) { expect_cases("sed_member.h5", 19); }
 TEST(Verify, Networks) { expect_cases("networks.h5", 34); }
+
+namespace {
+
+constexpr const char* kFiles[] = {"sed_losses.h5",     "sdde_losses.h5", "sed_scores.h5",
+                                  "sdde_scores.h5",    "metrics.h5",     "sed_member.h5",
+                                  "postprocessors.h5", "networks.h5"};
+
+// The cases of all files as on a device, computed by the CPU: stacks of members, f32 beside f64.
+struct AsOnADevice {
+  cli::VerifyCounts counts;
+  std::string report;
+};
+const AsOnADevice& as_on_a_device() {
+  static const AsOnADevice result = [] {
+    std::vector<std::string> files;
+    for (const auto* name : kFiles) files.push_back(reference(name));
+    std::ostringstream out;
+    const auto counts = cli::verify_cases(files, out, {at::kCPU, "CPU"});
+    return AsOnADevice{counts, out.str()};
+  }();
+  return result;
+}
+
+std::string name_of(const cli::DeviceRule& rule) {
+  return rule.name.empty() ? rule.kind : rule.kind + "/" + rule.name;
+}
+
+}  // namespace
+
+TEST(VerifyAsOnADevice, EveryCaseHolds) {
+  const auto& [counts, report] = as_on_a_device();
+  EXPECT_EQ(counts.failed, 0) << report;
+  EXPECT_EQ(counts.not_covered, 0) << report;
+  EXPECT_EQ(counts.held, 933);
+  EXPECT_EQ(counts.on_device, 590);
+}
+
+// The largest difference of the cases of a rule is at least a tenth of its tolerance.
+TEST(VerifyAsOnADevice, NoToleranceInF32IsWiderThanNeeded) {
+  std::map<std::string, const cli::DeviceRule*> rule_of_case;
+  for (const auto* name : kFiles)
+    for (const auto& read : cli::read_cases(reference(name)))
+      for (const auto* rule : cli::rules_of(read))
+        if (rule->arithmetic == at::kFloat) rule_of_case[read.file + " " + read.key] = rule;
+  std::map<const cli::DeviceRule*, double> share;
+  std::istringstream lines(as_on_a_device().report);
+  for (std::string line; std::getline(lines, line);) {
+    const auto end = line.find(" f32: "), difference = line.find(": difference ");
+    if (end == std::string::npos || difference == std::string::npos) continue;
+    double found = 0, allowed = 0;
+    ASSERT_EQ(
+        std::sscanf(line.c_str() + difference, ": difference %lf, tolerance %lf", &found, &allowed),
+        2)
+        << line;
+    auto& largest = share[rule_of_case.at(line.substr(0, end))];
+    largest = std::max(largest, found / allowed);
+  }
+  int64_t rules = 0;
+  for (const auto& rule : cli::device_rules()) {
+    if (rule.arithmetic != at::kFloat) continue;
+    ++rules;
+    EXPECT_GE(share[&rule], 0.1) << name_of(rule);
+  }
+  EXPECT_GT(rules, 0);
+}
+
+TEST(VerifyAsOnADevice, TheDocumentationNamesEveryTolerance) {
+  const char* root = std::getenv("DISSENT_SOURCE_DIR");
+  std::ifstream file(std::string(root ? root : ".") + "/docs/gpu.md");
+  const std::string page(std::istreambuf_iterator<char>(file), {});
+  for (const auto& rule : cli::device_rules()) {
+    if (rule.arithmetic == at::kDouble) {
+      EXPECT_EQ(rule.of_largest, 0) << name_of(rule);
+      continue;
+    }
+    const auto row =
+        fmt::format("| `{}` | {:.1e} | {} |", name_of(rule), rule.of_largest, rule.reason);
+    EXPECT_NE(page.find(row), std::string::npos) << "expected in docs/gpu.md: " << row;
+  }
+}
 
 TEST(Verify, AMissingOrBrokenFileIsADataError) {
   std::ostringstream out;
@@ -118,6 +199,34 @@ TEST(Checker, HoldsOnlyWithinTheToleranceOfTheCase) {
   ASSERT_TRUE(outside.worst());
   EXPECT_EQ(outside.worst()->output, "out/value[1]");
   EXPECT_NEAR(outside.worst()->excess, 2.0, 1e-3);
+}
+
+TEST(Checker, ToleranceOfTheLargestValueIsAtLeastThatOfOne) {
+  auto made = made_case();
+  made.out["number"] = at::scalar_tensor(1e-4, at::kDouble);
+  cli::Checker inside(made, {0, 0, 1e-3}), outside(made, {0, 0, 1e-3}), number(made, {0, 0, 1e-3}),
+      zeros(made, {0, 0, 1e-3});
+  inside.output("value", at::tensor({1.09, 100.0}, at::kDouble));  // 1e-3 of 100
+  EXPECT_FALSE(inside.worst());
+  ASSERT_TRUE(inside.largest());
+  EXPECT_NEAR(inside.largest()->tolerance, 0.1, 1e-12);
+  outside.output("value", at::tensor({1.11, 100.0}, at::kDouble));
+  EXPECT_TRUE(outside.worst());
+  number.output("number", 1.09e-3);  // 1e-3 of 1
+  EXPECT_FALSE(number.worst());
+  number.output("number", 1.11e-3);
+  EXPECT_TRUE(number.worst());
+  zeros.gradient("logits", at::tensor({0.9e-6, 0.0}, at::kDouble));  // 1e-3 of 1e-3
+  EXPECT_FALSE(zeros.worst());
+  zeros.gradient("logits", at::tensor({1.1e-6, 0.0}, at::kDouble));
+  EXPECT_TRUE(zeros.worst());
+}
+
+TEST(Checker, WhatTheHostComputesHasTheTolerancesOfTheCase) {
+  const auto made = made_case();
+  cli::Checker checker(made, {1, 1, 1});
+  checker.host_output("value", at::tensor({1.002, 100.0}, at::kDouble));
+  EXPECT_TRUE(checker.worst());
 }
 
 TEST(Checker, NanEqualsOnlyNan) {
