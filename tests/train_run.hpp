@@ -29,6 +29,17 @@ struct SmallResult {
   BatchedStepper::GraphCounts graphs;
 };
 
+inline PlanOptions plan_options(const SmallRun& run) {
+  return {.seed = 1,
+          .rows_per_pass = run.rows,
+          .passes = 1,
+          .batch_size = run.batch,
+          .unlabelled_rows = 0,
+          .members = run.members,
+          .active = run.active,
+          .round_robin = false};
+}
+
 /// The runner for these members: Stepper, or BatchedStepper with the given options.
 inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device device,
                                const std::optional<BatchedOptions>& batched,
@@ -49,15 +60,7 @@ inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device devic
   } else {
     runner = std::make_unique<Stepper>(members, optimizer, run.objective, run.step, grid);
   }
-  const EpochPlan plan({.seed = 1,
-                        .rows_per_pass = run.rows,
-                        .passes = 1,
-                        .batch_size = run.batch,
-                        .unlabelled_rows = 0,
-                        .members = run.members,
-                        .active = run.active,
-                        .round_robin = false},
-                       0);
+  const EpochPlan plan(plan_options(run), 0);
   std::vector<Step> steps;
   for (int64_t s = 0; s < plan.steps(); ++s) steps.push_back(plan.step(s));
   SmallResult result;
@@ -102,15 +105,7 @@ inline at::Tensor probe_small(const SmallRun& run, Grid& grid, at::Device device
   else
     runner =
         std::make_unique<BatchedStepper>(members, optimizer, run.objective, BatchedOptions{}, grid);
-  const EpochPlan plan({.seed = 1,
-                        .rows_per_pass = run.rows,
-                        .passes = 1,
-                        .batch_size = run.batch,
-                        .unlabelled_rows = 0,
-                        .members = run.members,
-                        .active = run.active,
-                        .round_robin = false},
-                       0);
+  const EpochPlan plan(plan_options(run), 0);
   std::vector<Step> steps;
   for (int64_t s = 0; s < 3; ++s) steps.push_back(plan.step(s));
   std::vector<StepInput> inputs;
