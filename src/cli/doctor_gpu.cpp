@@ -169,9 +169,17 @@ Finding check_nccl(Communicator& world, double timeout_s) {
                          "--map-by ppr:N:node)");
   double rate = 0;
   // A rank that fails waits for those that wait for it.
-  const double whole_s = std::exchange(world.wait_settings().timeout_s, timeout_s / 2);
-  steps.run([&] { as_check([&] { rate = reduce_on_devices(world, device); }); });
-  world.wait_settings().timeout_s = whole_s;
+  steps.run([&] {
+    auto& settings = world.wait_settings();
+    const double whole_s = std::exchange(settings.timeout_s, timeout_s / 2);
+    try {
+      as_check([&] { rate = reduce_on_devices(world, device); });
+    } catch (...) {
+      settings.timeout_s = whole_s;
+      throw;
+    }
+    settings.timeout_s = whole_s;
+  });
   return steps.finding(
       "run again with NCCL_DEBUG=INFO; NCCL_SOCKET_IFNAME and NCCL_IB_DISABLE=1 choose the network",
       [&] {

@@ -153,9 +153,13 @@ int64_t free_device_bytes(Communicator& node, at::Device device) {
   if (device.is_cuda()) {
     const c10::cuda::CUDAGuard guard(device);
     size_t free = 0, total = 0;
-    agree(node, [&] { DISSENT_CUDA(cudaMemGetInfo(&free, &total)); });
+    std::string own;
+    agree(node, [&] {
+      own = gpu_identity(device.index());
+      DISSENT_CUDA(cudaMemGetInfo(&free, &total));
+    });
     // Every rank has read before any goes on to allocate.
-    const auto used = all_gather_text(node, gpu_identity(device.index()));
+    const auto used = all_gather_text(node, own);
     return static_cast<int64_t>(free) / std::count(used.begin(), used.end(), used[node.rank()]);
   }
 #endif

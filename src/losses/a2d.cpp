@@ -22,10 +22,13 @@ at::Tensor a2d_probabilities(const at::Tensor& probabilities, int64_t m) {
   const auto row = at::arange(rows, options).unsqueeze(0);                               // [1, B]
   const auto top = probabilities.detach().argmax(-1).index_select(0, other.squeeze(1));  // [M-1, B]
 
-  // Both reads in one take: its backward fills one tensor of the size of the probabilities.
+  // Both reads in one: its backward fills one tensor of the size of the probabilities. Not take():
+  // that has no deterministic derivative on a GPU (runtime.deterministic).
   const auto of_others = (other * rows + row) * classes + top;
   const auto of_m = (row + m * rows) * classes + top;
-  const auto read = at::take(probabilities, at::stack({of_others, of_m}));
+  const auto read = probabilities.reshape({-1})
+                        .index_select(0, at::stack({of_others, of_m}).view({-1}))
+                        .view({2, members - 1, rows});
   const auto p = read.select(0, 0), q = read.select(0, 1);
   return -(p * (1 - q) + q * (1 - p) + kA2dEps).log().mean(0);
 }

@@ -66,14 +66,15 @@ at::Tensor mean_of_nonzero(const at::Tensor& values) {
 
 // Mean over members of the largest nonzero value of their pairs; members without one are left out.
 at::Tensor mean_of_row_maxima(const at::Tensor& values, int64_t members) {
-  std::vector<int64_t> pairs(members * (members - 1));
-  std::vector<int64_t> filled(members, 0);
-  int64_t index = 0;
-  for (int64_t g = 0; g < members; ++g)
-    for (int64_t h = g + 1; h < members; ++h, ++index)
-      for (const int64_t row : {g, h}) pairs[row * (members - 1) + filled[row]++] = index;
-  const auto rows =
-      values.take(at::tensor(pairs, at::kLong).view({members, members - 1}).to(values.device()));
+  // Places made on the device: a step may be recorded as a CUDA graph. Row g holds the pairs of g
+  // with each other member h; the pair (a, b), a < b, is at a (2 M - a - 1) / 2 + b - a - 1.
+  const auto options = at::TensorOptions(at::kLong).device(values.device());
+  const auto g = at::arange(members, options).unsqueeze(1);
+  auto h = at::arange(members - 1, options).unsqueeze(0);
+  h = h + h.ge(g);
+  const auto first = at::minimum(g, h), second = at::maximum(g, h);
+  const auto pairs = (first * (2 * members - 1 - first)).floor_divide(2) + second - first - 1;
+  const auto rows = values.index_select(0, pairs.view({-1})).view({members, members - 1});
   const auto kept = rows.ne(0);
   const auto maxima =
       rows.masked_fill(kept.logical_not(), -std::numeric_limits<double>::infinity()).amax(1);

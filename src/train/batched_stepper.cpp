@@ -63,7 +63,12 @@ BatchedStepper::BatchedStepper(MemberStack& members, Optimizer& optimizer,
   const auto device = members.values.device();
   device_run_ = make_device_communicator(*grid.run, device);
   device_data_ = make_device_communicator(*grid.data, device);
-  if (device.is_cuda() && alone() && options.graphs) pool_ = std::make_unique<GraphPool>(device);
+  if (!device.is_cuda() || !alone() || !options.graphs) return;
+  try {
+    pool_ = std::make_unique<GraphPool>(device);
+  } catch (const Error& error) {
+    spdlog::warn("event=no_graph reason=\"{}\"", error.what());
+  }
 }
 
 BatchedStepper::~BatchedStepper() = default;

@@ -32,9 +32,15 @@ struct GraphPool::State {
   ~State() { allocator::releasePool(device.index(), id); }
 };
 
-GraphPool::GraphPool(at::Device device) : state_(std::make_shared<State>(device, next_pool())) {
+GraphPool::GraphPool(at::Device device) {
+  const auto id = next_pool();
   // A reference of its own: the memory outlives the graphs of an epoch.
-  allocator::createOrIncrefPool(device.index(), state_->id);
+  try {
+    allocator::createOrIncrefPool(device.index(), id);
+  } catch (const c10::Error& error) {
+    DISSENT_FAIL(kComm, "no memory pool for CUDA graphs: {}", error.what_without_backtrace());
+  }
+  state_ = std::make_shared<State>(device, id);
 }
 GraphPool::~GraphPool() = default;
 

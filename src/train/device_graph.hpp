@@ -10,6 +10,8 @@ namespace dissent {
 /// after the other, so it does not grow with their number.
 class GraphPool {
  public:
+  /// Error::kComm where the allocator has no pools
+  /// (PYTORCH_CUDA_ALLOC_CONF=backend:cudaMallocAsync).
   explicit GraphPool(at::Device device);
   /// The memory is given back once the pool and all of its graphs have ended.
   ~GraphPool();

@@ -270,8 +270,10 @@ void HeadTrainer::load_batch(const Step& step, int64_t pass, StepInput& input) c
   const Part extra =
       part_of(static_cast<int64_t>(step.unlabelled_rows.size()), grid_.shape.data, grid_.data_part);
   const auto unlabelled =
-      data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count));
-  input.x = at::cat({input.x, unlabelled.to(input.x.options())});
+      data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count))
+          .to(input.x.scalar_type());
+  const auto device = input.x.device();
+  input.x = at::cat({input.x, pinned(unlabelled, device).to(device, /*non_blocking=*/true)});
 }
 
 void HeadTrainer::finish_epoch(const std::vector<Step>& steps) {

@@ -43,6 +43,8 @@ budget heads_5 1 $steps heads.toml
 budget heads_5_host 1 $steps heads.toml --set data.residency=host
 budget heads_5_members 2 $steps heads.toml
 budget heads_5_data_host 2 $steps heads.toml --set grid.members=1 --set grid.data=2 --set data.residency=host
+# LibTorch refuses what has no deterministic algorithm.
+on_gpu 1 train heads.toml --quiet --set runtime.device=cuda --set experiment=deterministic --set training.epochs=1 --set runtime.deterministic=true
 if [ "$which" = long ]; then
   # Waves of many shapes: graphs pay off after some hundred.
   "$1" cache cache.toml --quiet --set cache.output=large.cache --set data.rows=8000 > /dev/null 2>&1
@@ -52,6 +54,8 @@ if [ "$which" = long ]; then
   budget heads_5_clip 1 $steps heads.toml --set training.clip_norm=1
   budget heads_5_threshold 1 $steps heads.toml --set disagreement.below_threshold=0.5 --set loss.a2d.sample_weight=none
   budget heads_5_divdis 1 $steps heads.toml --set loss.divdis.weight=0.1
+  budget heads_5_min_each 1 $steps heads.toml --set loss.divdis.weight=0.1 --set loss.divdis.reduction=min_each --set runtime.deterministic=true
+  budget heads_5_unlabelled 1 $steps heads.toml --set data.unlabelled=validation.cache --set disagreement.on=unlabelled --set loss.a2d.sample_weight=none
   budget heads_5_frozen 1 $steps heads.toml --set training.frozen_first_epoch=true
   budget heads_mlp 1 $steps heads.toml --set ensemble.model=mlp
   budget heads_linear 1 $steps heads.toml --set ensemble.model=linear

@@ -39,6 +39,8 @@ budget lenet_gradcam 1 5 "${gradcam[@]}"
 budget lenet_gradcam_f16_members 2 5 "${gradcam[@]}" --set training.precision=f16
 # shellcheck disable=SC2046
 budget resnet18_32 1 2 $(small resnet18_32x32 cifar10_train) --set loss.ncl.weight=0.1
+# LibTorch refuses what has no deterministic algorithm.
+on_gpu 1 train "${gradcam[@]}" --quiet --set runtime.device=cuda --set experiment=deterministic --set training.epochs=1 --set runtime.deterministic=true --set loss.a2d.weight=0.1 --set loss.dice.weight=0.1
 if [ "$which" = long ]; then
   for precision in f32 tf32 bf16 f16; do budget "lenet_$precision" 1 5 "${gradcam[@]}" --set "training.precision=$precision"; done
   for loss in ncl adp dice input_gradient divdis a2d; do
