@@ -63,6 +63,7 @@ DeviceGraph::DeviceGraph(GraphPool& pool, const std::function<void()>& work)
       work();
     } catch (const c10::Error& error) {
       failure = error.what_without_backtrace();
+      failure = failure.substr(0, failure.find('\n'));  // advice on debugging follows
     } catch (const std::exception& error) {
       failure = error.what();
     }

@@ -61,6 +61,6 @@ if [ "$which" = long ]; then
   budget heads_linear 1 $steps heads.toml --set ensemble.model=linear
   NULL_GPU_DEVICES=3 budget heads_50_members 3 $steps heads.toml --set ensemble.members=50
 fi
-# With validation and the checkpoint of the best epoch.
-for ranks in 1 2; do on_gpu $ranks train heads.toml --quiet --set runtime.device=cuda --set "experiment=validated_$ranks" --set data.validation=validation.cache --set training.epochs=1; done
+# With validation, where a rank has threads, and the checkpoint of the best epoch.
+for ranks in 1 2; do on_gpu $ranks train heads.toml --quiet --set runtime.device=cuda --set "experiment=validated_$ranks" --set data.validation=validation.cache --set training.epochs=1 --set runtime.threads=2; done
 finish

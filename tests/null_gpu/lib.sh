@@ -19,14 +19,14 @@ counted() {
   awk -F, -v name="$1" 'FNR == 1 { for (i = 1; i <= NF; ++i) if ($i == name) column = i } FNR == 2 && $column + 0 > largest { largest = $column + 0 } END { print largest + 0 }' report/*.csv
 }
 
-# on_gpu RANKS ARGS...: the program ends with 0 on the null GPU, without an error of CUDA, a capture that failed or a graph that would read the
-# host's memory again at each replay.
+# on_gpu RANKS ARGS...: the program ends with 0 on the null GPU, without an error of CUDA, a capture that failed, a graph that would read the host's
+# memory again at each replay, or a kernel on the default stream (a thread that has not the rank's own).
 on_gpu() {
   rm -f report/*.csv
   well "$@"
   local name
   [ "$(find report -name '*.csv' | wc -l)" = "$1" ] || failed "$(find report -name '*.csv' | wc -l) of $1 ranks used the device"
-  for name in errors failed_captures host_copies_in_graphs; do
+  for name in errors failed_captures host_copies_in_graphs on_default_stream; do
     [ "$(counted $name)" = 0 ] || failed "$name: $(counted $name)"
   done
   ! grep -q event=no_graph out err || failed "a wave was not recorded: $(grep -h event=no_graph out err | head -n 1)"

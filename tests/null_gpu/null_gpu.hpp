@@ -21,6 +21,7 @@ namespace null_gpu {
 /// What is counted, by name in the report (report.cpp keeps the list).
 enum class Count : int {
   kLaunches,            ///< kernels outside of captures, library calls that would launch one too
+  kDefaultStream,       ///< of these: on the default stream, where a rank should have its own
   kCapturedNodes,       ///< kernels, copies and fills that went into graphs
   kGraphs,              ///< captures that ended well
   kFailedCaptures,      ///< captures that were refused or invalidated

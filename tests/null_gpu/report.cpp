@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kCounts = static_cast<int>(Count::kEnd);
 constexpr const char* kNames[kCounts] = {"launches",
+                                         "on_default_stream",
                                          "captured_nodes",
                                          "graphs",
                                          "failed_captures",

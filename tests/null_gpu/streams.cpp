@@ -78,6 +78,7 @@ cudaError_t work_on(cudaStream_t handle, Count what, const char* call) {
     if (stream.legacy)
       if (const auto code = unsafe(call); code != cudaSuccess) return code;
     count(what);
+    if (stream.legacy && what == Count::kLaunches) count(Count::kDefaultStream);
   }
   return cudaSuccess;
 }

@@ -44,6 +44,28 @@ TEST(GpuBatchedStepper, RecordsGraphs) {
   }
 }
 
+// Work that waits for the device cannot be recorded; the error says what LibTorch or CUDA said.
+TEST(GpuDeviceGraph, FailureSaysWhatFailed) {
+  GraphPool pool(gpu());
+  const auto tensor = at::ones({4}, at::TensorOptions(gpu()));
+  const auto message_of = [&](const std::function<void()>& work) {
+    try {
+      DeviceGraph graph(pool, work);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_NE(message_of([] { throw std::runtime_error("of our own"); }).find("of our own"),
+            std::string::npos);
+  const auto waits = message_of([&] { static_cast<void>(tensor[0].item<float>()); });
+  EXPECT_NE(waits.find("could not be recorded as a CUDA graph"), std::string::npos) << waits;
+  EXPECT_NE(waits.find("aptur"), std::string::npos) << waits;
+  EXPECT_EQ(waits.find("cudaSuccess"), std::string::npos) << waits;
+  // The stream is of use afterwards.
+  EXPECT_NO_THROW(DeviceGraph(pool, [&] { static_cast<void>(tensor + 1); }).replay());
+}
+
 // Rows may lie on the host or on the device; the figures are the host's either way.
 TEST(GpuBatchedStepper, ProbesGradients) {
   Grid grid(world(), {1, world().size(), 1});
