@@ -96,8 +96,7 @@ void time_steps(Communicator& world, const Work& work, const Where& where) {
     for (const auto& wave : make_waves(steps, work.look_ahead)) {
       std::vector<StepInput> inputs;
       for (const int64_t s : wave) {
-        const auto rows = pinned(at::tensor(steps[s].rows, at::kLong), where.device)
-                              .to(where.device, /*non_blocking=*/true);
+        const auto rows = to_device(at::tensor(steps[s].rows, at::kLong), where.device);
         StepInput input{&steps[s], 1e-3, {}, labels.index_select(0, rows)};
         if (stepper->takes_part(steps[s])) input.x = x.index_select(0, rows);
         inputs.push_back(input);

@@ -85,8 +85,7 @@ void expect_product(int device) {
 
 Finding look_at_device(int device) {
   set_device_math({});
-  load_cuda();
-  DISSENT_CUDA(cudaSetDevice(device));
+  use_gpu(device);
   cudaDeviceProp properties;
   DISSENT_CUDA(cudaGetDeviceProperties(&properties, device));
   size_t free = 0, total = 0;

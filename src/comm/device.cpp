@@ -34,11 +34,14 @@ Gpus find_gpus() {
 }
 
 #ifdef DISSENT_KERNELS_CUDA
-// NCCL refuses two ranks on one GPU of one host ("Duplicate GPU detected") after a while.
+// NCCL refuses two ranks on one GPU of one host ("Duplicate GPU detected") after a while. What
+// NCCL_HOSTID says is a host to it.
 void check_one_rank_per_gpu(Communicator& group, at::Device device) {
-  if (std::getenv("NCCL_HOSTID")) return;  // ranks then count as hosts of their own
   std::string own;
-  agree(group, [&] { own = gpu_identity(device.index()); });
+  agree(group, [&] {
+    const char* host = std::getenv("NCCL_HOSTID");
+    own = gpu_identity(device.index()) + (host ? host : "");
+  });
   const auto gpus = all_gather_text(group, own);
   agree(group, [&] {
     for (int rank = 0; rank < group.size(); ++rank) {
@@ -124,8 +127,8 @@ void use_gpu(int index) {
 #endif
 }
 
-at::Tensor pinned(const at::Tensor& host, at::Device device) {
-  return device.is_cuda() ? host.pin_memory() : host;
+at::Tensor to_device(const at::Tensor& host, at::Device device) {
+  return device.is_cuda() ? host.pin_memory().to(device, /*non_blocking=*/true) : host;
 }
 
 std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::Device device) {

@@ -38,16 +38,16 @@ void use_gpu(int index);
 /// A group of the same ranks over tensors of the device: NCCL for a GPU (for one rank a group of
 /// itself), the group itself (nullptr is returned) for the CPU. Collective. group has to outlive
 /// the result.
-/// Error::kUsage, the same on every rank, if two of the ranks use the same GPU (by its UUID) and
-/// NCCL_HOSTID is not set.
+/// Error::kUsage, the same on every rank, if two of the ranks use the same GPU (by its UUID),
+/// unless NCCL_HOSTID differs between them.
 std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::Device device);
 
 /// Returns when the work on the device's current stream is done; at once for the CPU.
 void synchronise(at::Device device);
 
-/// The host tensor in pinned memory where the device is a GPU, so that a copy with non_blocking
-/// does not wait for the device; the tensor itself for the CPU.
-at::Tensor pinned(const at::Tensor& host, at::Device device);
+/// A copy of a host tensor on a GPU, through pinned memory: this thread does not wait for it. The
+/// tensor itself for the CPU.
+at::Tensor to_device(const at::Tensor& host, at::Device device);
 
 /// This rank's share of the free bytes of its GPU's memory: ranks of the node that use the same GPU
 /// (by its UUID) get equal shares. No limit for the CPU. Collective over node.

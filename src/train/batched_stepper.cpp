@@ -318,9 +318,7 @@ void BatchedStepper::run_alone(Work& work) {
 StepInput BatchedStepper::on_device(const StepInput& input) const {
   const auto device = members_.values.device();
   const auto there = [&](const at::Tensor& tensor) {
-    return tensor.defined() && tensor.device() != device
-               ? pinned(tensor, device).to(device, /*non_blocking=*/true)
-               : tensor;
+    return tensor.defined() && tensor.is_cpu() ? to_device(tensor, device) : tensor;
   };
   return {input.step, input.learning_rate, there(input.x), there(input.labels)};
 }

@@ -272,8 +272,7 @@ void HeadTrainer::load_batch(const Step& step, int64_t pass, StepInput& input) c
   const auto unlabelled =
       data_.unlabelled->take(std::span(step.unlabelled_rows).subspan(extra.first, extra.count))
           .to(input.x.scalar_type());
-  const auto device = input.x.device();
-  input.x = at::cat({input.x, pinned(unlabelled, device).to(device, /*non_blocking=*/true)});
+  input.x = at::cat({input.x, to_device(unlabelled, input.x.device())});
 }
 
 void HeadTrainer::finish_epoch(const std::vector<Step>& steps) {
@@ -322,8 +321,7 @@ at::Tensor HeadTrainer::member_logits(const at::Tensor& rows) const {
     return logits;
   }
   // A GPU's work goes onto the stream of this thread, and one copy brings all logits.
-  const auto x = pinned(rows.to(values.scalar_type()), values.device())
-                     .to(values.device(), /*non_blocking=*/true);
+  const auto x = to_device(rows.to(values.scalar_type()), values.device());
   std::vector<at::Tensor> logits;
   for (int64_t i = 0; i < members_.count(); ++i)
     logits.push_back(members_.head->forward(values[i], x, nullptr));

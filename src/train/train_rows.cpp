@@ -76,8 +76,7 @@ void check_bound(const FeatureCache& cache, const RowSelection& selection,
 
 namespace {
 at::Tensor places_of(std::span<const int64_t> rows, at::Device device) {
-  const auto host = at::tensor(at::ArrayRef<int64_t>(rows.data(), rows.size()), at::kLong);
-  return pinned(host, device).to(device, /*non_blocking=*/true);
+  return to_device(at::tensor(at::ArrayRef<int64_t>(rows.data(), rows.size()), at::kLong), device);
 }
 }  // namespace
 

@@ -106,6 +106,42 @@ first_difference() { echo $(($(cmp "$1" "$2" | sed 's/.*byte \([0-9]*\),.*/\1/')
 # shellcheck disable=SC2059
 damage() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 
+# in_training RANKS PATTERN ARGS...: starts `train ARGS` in the background and waits until every rank beats. Leaves `job`, and `ranks`: the processes
+# whose command line fits the pattern, by rank.
+in_training() {
+  local count=$1 pattern=$2
+  shift 2
+  rm -rf results
+  setsid "$source_dir/scripts/mpirun" "$count" "$program" train "$@" --quiet > out 2> err &
+  job=$!
+  for _ in $(seq 200); do
+    sleep 0.05
+    [ "$(find results -name 'heartbeat.*' -size +0 2>/dev/null | wc -l)" != "$count" ] || break
+  done
+  mapfile -t ranks < <(pgrep -f "$pattern" | sort -n)
+  [ "${#ranks[@]}" = "$count" ] || failed "${#ranks[@]} processes train, expected $count"
+}
+
+# ended SECONDS PATTERN: waits for the job of in_training, at most so long; no process that fits the pattern is left.
+ended() {
+  local waited=0
+  while kill -0 "$job" 2>/dev/null && [ "$waited" -lt "$(($1 * 10))" ]; do
+    sleep 0.1
+    waited=$((waited + 1))
+  done
+  kill -0 "$job" 2>/dev/null && failed "still running after $1 s" && kill -9 "$job"
+  status=0
+  wait "$job" || status=$?
+  sleep 0.5
+  ! pgrep -f "$2" > /dev/null || failed "processes are left"
+  expect_nothing_half_written results
+}
+
+# blamed: the ranks that the error of a message that did not come names, by their last signs of life.
+blamed() {
+  grep -m1 "did not end within" err | grep -oE "rank [0-9]+ on [^ ]*: epoch [0-9]+, step [0-9]+, last sign of life" | cut -d: -f1 | cut -d' ' -f2 | paste -s -d' '
+}
+
 # finish: the verdict, last line of a test.
 finish() {
   [ "$failures" = 0 ] && echo "every expectation held"

@@ -5,18 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 timeout_s=4
 
-cat > cache.toml <<'TOML'
-[data]
-dataset = "synthetic"
-rows = "800"
-dim = 32
-classes = 10
-[trunk]
-model = "none"
-[cache]
-output = "train.cache"
-TOML
-"$1" cache cache.toml --quiet > /dev/null 2>&1
+synthetic_cache train 800 32
 cat > heads.toml <<TOML
 experiment = "faults"
 [data]
@@ -50,30 +39,14 @@ fault error "all_gather failed"
 
 # A rank that hangs is named, and none of those that wait for it: they give signs of life.
 export NULL_GPU_DEVICES=3
+pattern="^$1 train heads.toml"
 for victim in 0 2; do
   command="kill -STOP of rank $victim of 3"
-  rm -rf results
-  setsid "$source_dir/scripts/mpirun" 3 "$program" train heads.toml --quiet --set training.epochs=100000 > out 2> err &
-  job=$!
-  for _ in $(seq 200); do
-    sleep 0.05
-    [ "$(find results -name 'heartbeat.*' -size +0 2>/dev/null | wc -l)" != 3 ] || break
-  done
-  mapfile -t ranks < <(pgrep -f "^$1 train heads.toml" | sort -n)
-  [ "${#ranks[@]}" = 3 ] || failed "${#ranks[@]} processes train, expected 3"
+  in_training 3 "$pattern" heads.toml --set training.epochs=100000
   kill -STOP "${ranks[$victim]}"
-  waited=0
-  while kill -0 "$job" 2>/dev/null && [ "$waited" -lt 200 ]; do
-    sleep 0.1
-    waited=$((waited + 1))
-  done
-  kill -0 "$job" 2>/dev/null && failed "still running" && kill -9 "$job"
-  status=0
-  wait "$job" || status=$?
-  kill -9 "${ranks[$victim]}" 2>/dev/null || true
+  ended $((timeout_s + 16)) "$pattern"
   expect_exit 4
   grep -q "did not end within $timeout_s s" err || failed "nothing says that a message did not come"
-  blamed=$(grep -m1 "did not end within" err | grep -oE "rank [0-9]+ on [^ ]*: epoch [0-9]+, step [0-9]+, last sign of life" | cut -d: -f1 | cut -d' ' -f2 | tr '\n' ' ')
-  [ "$blamed" = "$victim " ] || failed "blamed: $blamed, expected $victim"
+  [ "$(blamed)" = "$victim" ] || failed "blamed: $(blamed), expected $victim"
 done
 finish

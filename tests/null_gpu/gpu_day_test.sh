@@ -17,6 +17,19 @@ if "$source_dir/scripts/gpu_day" --list --stages head > "$work/out" 2>&1; then f
 grep -q "expected ceilings, tests, .*; found head" "$work/out" || failed "an unknown stage: $(cat "$work/out")"
 if "$source_dir/scripts/gpu_day" --list --budget 5 > "$work/out" 2>&1; then failed "5 s are taken"; fi
 
+
+# refused TEXT ARGS...: ends with one line that says the text, and leaves no results.
+refused() {
+  local status=0
+  "$source_dir/scripts/gpu_day" --output "$work/none" "${@:2}" > "$work/out" 2>&1 || status=$?
+  if [ "$status" != 1 ] || ! grep -qF -- "$1" "$work/out" || [ "$(grep -c . "$work/out")" != 1 ]; then failed "exit code $status, expected 1 and one line with '$1': $(cat "$work/out")"; fi
+  [ ! -e "$work/none" ] || failed "$*: results are there"
+}
+: > "$work/empty.tar.xz"
+refused "$work/missing.tar.xz: expected an archive of scripts/bundle, found: " --bundle "$work/missing.tar.xz"
+refused "$work/empty.tar.xz: expected an archive of scripts/bundle, found: " --bundle "$work/empty.tar.xz"
+refused "--wrapper: expected a program, found $work/none" --wrapper "$work/none"
+
 if [ "${3:-}" = long ]; then
   . "$source_dir/scripts/lib.sh"
   PATH=$(dirname "$(torch_python)"):$PATH

@@ -5,19 +5,8 @@ set -euo pipefail
 which=${3:-short}
 
 # 200 steps of 4 rows each.
-cat > cache.toml <<'TOML'
-[data]
-dataset = "synthetic"
-rows = "800"
-dim = 64
-classes = 10
-[trunk]
-model = "none"
-[cache]
-output = "train.cache"
-TOML
-"$1" cache cache.toml --quiet > /dev/null 2>&1
-"$1" cache cache.toml --quiet --set cache.output=validation.cache --set data.rows=200 > /dev/null 2>&1
+synthetic_cache train 800 64
+synthetic_cache validation 200 64
 cat > heads.toml <<'TOML'
 [data]
 train = "train.cache"
@@ -47,7 +36,7 @@ budget heads_5_data_host 2 $steps heads.toml --set grid.members=1 --set grid.dat
 on_gpu 1 train heads.toml --quiet --set runtime.device=cuda --set experiment=deterministic --set training.epochs=1 --set runtime.deterministic=true
 if [ "$which" = long ]; then
   # Waves of many shapes: graphs pay off after some hundred.
-  "$1" cache cache.toml --quiet --set cache.output=large.cache --set data.rows=8000 > /dev/null 2>&1
+  synthetic_cache large 8000 64
   budget heads_50 1 2000 heads.toml --set data.train=large.cache --set ensemble.members=50 --set optimizer.name=sgd --set training.on_nan=skip_step
   budget heads_5_stream 1 $steps heads.toml --set data.residency=stream --set data.chunk_rows=320
   budget heads_5_bf16 1 $steps heads.toml --set training.precision=bf16

@@ -65,19 +65,7 @@ fi
 for ranks in 1 2; do on_gpu $ranks train "${gradcam[@]}" --quiet --set runtime.device=cuda --set "experiment=validated_$ranks" --set validation.rows=110: --set validation.batch_size=16 --set training.epochs=1 --set runtime.threads=2; done
 
 # Stopped and resumed.
-stopped() { # LINES: trains until the log of epochs has so many more lines, and stops
-  local log=results/resumed/seed-42/train.csv before
-  before=$(grep -c . "$log" 2>/dev/null || true)
-  "$program" train "${gradcam[@]}" --quiet --set runtime.device=cuda --set experiment=resumed --set training.epochs=100000 > out 2> err &
-  job=$!
-  for _ in $(seq 400); do [ "$(grep -c . "$log" 2>/dev/null || true)" -ge $((${before:-0} + $1)) ] 2>/dev/null && break; sleep 0.05; done
-  kill -USR1 "$job"
-  status=0
-  wait "$job" || status=$?
-  command="train, stopped by USR1"
-  expect_exit 75
-}
-stopped 3
-stopped 2
+stopped resumed 3 "${gradcam[@]}"
+stopped resumed 2 "${gradcam[@]}"
 expect_text "event=resume folder=results/resumed/seed-42"
 finish

@@ -6,6 +6,8 @@ null_gpu_dir=$source_dir/tests/null_gpu
 # Every rank runs in the wrapper, mpirun itself does not.
 cat > on_null_gpu <<SCRIPT
 #!/usr/bin/env bash
+# HOST_PER_RANK: as if each rank had a host of its own, to NCCL.
+[ -z "\${HOST_PER_RANK:-}" ] || export NCCL_HOSTID=\$OMPI_COMM_WORLD_RANK
 exec "$null_gpu_dir/run" "$program" "\$@"
 SCRIPT
 chmod +x on_null_gpu
@@ -32,10 +34,31 @@ on_gpu() {
   ! grep -q event=no_graph out err || failed "a wave was not recorded: $(grep -h event=no_graph out err | head -n 1)"
 }
 
+# synthetic_cache NAME ROWS DIM: NAME.cache of 10 classes.
+synthetic_cache() {
+  printf '[data]\ndataset = "synthetic"\nrows = "%s"\ndim = %s\nclasses = 10\n[trunk]\nmodel = "none"\n[cache]\noutput = "%s.cache"\n' "$2" "$3" "$1" > synthetic.toml
+  well 1 cache synthetic.toml --quiet
+}
+
+# stopped EXPERIMENT LINES ARGS...: a training on one rank until its log of epochs has so many more lines, then stopped by USR1.
+stopped() {
+  local log=results/$1/seed-42/train.csv wanted
+  wanted=$(($(lines_of "$log") + $2))
+  command="dissent train ${*:3}, stopped by USR1"
+  "$program" train "${@:3}" --quiet --set runtime.device=cuda --set "experiment=$1" --set training.epochs=100000 > out 2> err &
+  job=$!
+  for _ in $(seq 400); do [ "$(lines_of "$log")" -ge "$wanted" ] && break; sleep 0.05; done
+  kill -USR1 "$job"
+  status=0
+  wait "$job" || status=$?
+  expect_exit 75
+}
+lines_of() { if [ -f "$1" ]; then wc -l < "$1"; else echo 0; fi; }
+
 # budget CASE RANKS UNITS [ARGS...]: a training of 2 and one of 4 epochs of UNITS steps each. What two more epochs cost a step is at most what
 # budgets.csv allows, not much less either (the table only gets smaller), and takes no more device memory.
 budget() {
-  local name=$1 ranks=$2 units=$3 column launches synchronisations bytes graphs
+  local name=$1 ranks=$2 units=$3 launches synchronisations bytes graphs
   shift 3
   on_gpu "$ranks" train "$@" --quiet --set runtime.device=cuda --set "experiment=$name" --set output=two --set training.epochs=2
   bytes=$(counted allocated_bytes)
