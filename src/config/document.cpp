@@ -15,6 +15,7 @@
 #include "config/errors.hpp"
 #include "config/parse.hpp"
 #include "config/variables.hpp"
+#include "core/regular_file.hpp"
 
 namespace dissent::config {
 namespace {
@@ -65,8 +66,8 @@ std::string resolve(const std::string& including, const std::string& include) {
 }
 
 SourceFile read_file(const std::string& name) {
-  std::error_code ignored;
-  if (fs::is_directory(name, ignored)) return {name, "", std::strerror(EISDIR)};
+  if (const auto other = other_than_a_file(name); !other.empty())
+    return {name, "", "expected a file, found " + other};
   errno = 0;
   std::ifstream in(name, std::ios::binary);
   if (!in) return {name, "", errno ? std::strerror(errno) : "unknown reason"};

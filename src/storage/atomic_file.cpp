@@ -13,6 +13,8 @@
 #include <system_error>
 #include <utility>
 
+#include "core/regular_file.hpp"
+
 namespace dissent {
 namespace {
 
@@ -71,6 +73,7 @@ void atomic_write_text(const std::string& path, const std::string& text) {
 }
 
 std::string read_text(const std::string& path) {
+  expect_regular_file(path);
   Descriptor file(path, O_RDONLY, "open");
   std::string text;
   char buffer[1 << 16];

@@ -11,7 +11,7 @@ namespace dissent {
 /// Writes the text to a temporary name beside the path, flushes it to the disk and renames it. The
 /// folder has to exist.
 void atomic_write_text(const std::string& path, const std::string& text);
-/// The whole file.
+/// The whole file, which has to be a regular one: no FIFO, no device (core/regular_file.hpp).
 std::string read_text(const std::string& path);
 
 /// A name beside the path that a crash may leave and nothing reads: path + ".tmp".

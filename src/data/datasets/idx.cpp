@@ -8,6 +8,8 @@
 #include <memory>
 #include <system_error>
 
+#include "core/regular_file.hpp"
+
 namespace dissent {
 namespace {
 
@@ -38,6 +40,13 @@ class Reader {
     return done;
   }
 
+  // Whether a compressed stream was read up to its checksum, which zlib compares.
+  bool whole() {
+    int code = Z_OK;
+    gzerror(file_.get(), &code);
+    return code != Z_BUF_ERROR;
+  }
+
  private:
   std::string path_;
   std::unique_ptr<gzFile_s, int (*)(gzFile)> file_;
@@ -47,7 +56,8 @@ class Reader {
 
 at::Tensor read_idx(const std::string& path) {
   std::error_code ignored;
-  DISSENT_CHECK(std::filesystem::is_regular_file(path, ignored), kData, "{}: no such file", path);
+  expect_regular_file(path);
+  DISSENT_CHECK(std::filesystem::exists(path, ignored), kData, "{}: no such file", path);
   Reader reader(path);
   unsigned char magic[4] = {};
   const int64_t found = reader.read(magic, 4);
@@ -81,6 +91,8 @@ at::Tensor read_idx(const std::string& path) {
   char extra;
   DISSENT_CHECK(reader.read(&extra, 1) == 0, kData, "{}: longer than its header [{}] says", path,
                 fmt::join(shape, ", "));
+  DISSENT_CHECK(reader.whole(), kData,
+                "{}: truncated: its compressed data end before their checksum", path);
   return data.reshape(shape);
 }
 

@@ -5,6 +5,8 @@
 #include <fstream>
 #include <regex>
 
+#include "core/regular_file.hpp"
+
 namespace dissent {
 namespace {
 
@@ -64,7 +66,8 @@ Header header_of(std::ifstream& file, const std::string& path) {
 
 at::Tensor read_npy(const std::string& path, int64_t first, int64_t count) {
   std::error_code ignored;
-  DISSENT_CHECK(std::filesystem::is_regular_file(path, ignored), kData, "{}: no such file", path);
+  expect_regular_file(path);
+  DISSENT_CHECK(std::filesystem::exists(path, ignored), kData, "{}: no such file", path);
   std::ifstream file(path, std::ios::binary);
   DISSENT_CHECK(file, kData, "{}: cannot open", path);
   auto header = header_of(file, path);

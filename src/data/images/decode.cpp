@@ -1,6 +1,5 @@
 #include "data/images/decode.hpp"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <dissent/error.hpp>
@@ -8,19 +7,19 @@
 #include <cerrno>
 #include <system_error>
 
+#include "core/regular_file.hpp"
+
 namespace dissent {
 namespace {
 
 // Read in one go: a file of a list is opened once an epoch.
 std::string bytes_of(const std::string& path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path,
-                std::generic_category().message(errno));
+  const int file = open_regular_file(path);
   const auto closed =
       std::unique_ptr<const int, void (*)(const int*)>(&file, [](const int* f) { ::close(*f); });
   struct stat status{};
-  DISSENT_CHECK(::fstat(file, &status) == 0 && S_ISREG(status.st_mode), kData, "{}: not a file",
-                path);
+  DISSENT_CHECK(::fstat(file, &status) == 0, kData, "{}: cannot look at: {}", path,
+                std::generic_category().message(errno));
   std::string bytes(static_cast<size_t>(status.st_size), '\0');
   size_t done = 0;
   while (done < bytes.size()) {

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "config/document.hpp"
+#include "core/regular_file.hpp"
 #include "models/networks/autocast.hpp"
 #include "models/networks/registry.hpp"
 #include "models/weights/load.hpp"
@@ -31,6 +32,7 @@ Loaded empty_network(const std::string& model, const ImageNetworkOptions& option
 }
 
 bool is_hdf5(const std::string& path) {
+  expect_regular_file(path);
   char first[4] = {};
   std::ifstream(path, std::ios::binary).read(first, sizeof first);
   return std::string_view(first, 4) == "\x89HDF";

@@ -72,11 +72,11 @@ TEST_F(Files, SourcesAloneMakeTheDocument) {
 
 TEST_F(Files, MissingIncludesAreAllNamedWithTheirPlaces) {
   const std::string main = write("main.toml", "a = 1\ninclude = [\n  \"gone.toml\",\n  \"sub\"]\n");
-  EXPECT_EQ(
-      errors("main.toml"),
-      (std::vector<std::string>{
-          main + ":3:3: include: cannot read " + path("gone.toml") + ": No such file or directory",
-          main + ":4:3: include: cannot read " + path("sub") + ": Is a directory"}));
+  EXPECT_EQ(errors("main.toml"),
+            (std::vector<std::string>{main + ":3:3: include: cannot read " + path("gone.toml") +
+                                          ": No such file or directory",
+                                      main + ":4:3: include: cannot read " + path("sub") +
+                                          ": expected a file, found a folder"}));
 }
 
 TEST_F(Files, MissingMainFile) {

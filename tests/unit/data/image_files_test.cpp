@@ -60,7 +60,8 @@ TEST_F(ImageFiles, TheFirstBytesTellTheFormat) {
   EXPECT_CONTAINS(error("a.jpg", ""), "a.jpg: empty");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_image(folder / "none.jpg"); }),
                   "none.jpg: cannot open: No such file");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_image(folder.path()); }), "not a file");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_image(folder.path()); }),
+                  "expected a file, found a folder");
 }
 
 // Wherever a file is cut, the image is refused: no half of it is taken for the whole.
