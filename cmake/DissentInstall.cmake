@@ -23,6 +23,8 @@ set_target_properties(dissent PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTA
 set_target_properties(dissent_compute PROPERTIES INSTALL_RPATH "$ORIGIN/../../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../../lib;${libtorch_folder}"
   INSTALL_RPATH_USE_LINK_PATH TRUE)
 install(TARGETS dissent RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+set_target_properties(dissent_h5check PROPERTIES INSTALL_RPATH "$ORIGIN/../../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../../lib" INSTALL_RPATH_USE_LINK_PATH TRUE)
+install(TARGETS dissent_h5check RUNTIME DESTINATION libexec/dissent)  # started by dissent_compute
 install(TARGETS dissent_compute RUNTIME DESTINATION libexec/dissent)  # where dissent looks for it (core/program_paths.cpp)
 install(DIRECTORY jobs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/dissent)

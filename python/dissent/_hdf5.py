@@ -3,6 +3,12 @@ import pathlib
 from typing import Any
 
 
+def plain(value: Any) -> Any:
+    """An attribute as an int, a float or a str: texts of fixed length, as the program writes them, come as bytes."""
+    value = value.item() if hasattr(value, "item") else value
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
 def open_file(path: pathlib.Path, what: str) -> Any:
     """The HDF5 file, for reading."""
     try:
@@ -11,6 +17,8 @@ def open_file(path: pathlib.Path, what: str) -> Any:
         raise ImportError(f"dissent: reading a {what} needs h5py: pip install h5py") from error
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such {what}")
+    if not path.is_file():  # a FIFO would be waited for
+        raise ValueError(f"{path}: expected a file, found something else")
     try:
         return h5py.File(path, "r")
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._hdf5 import open_file
+from ._hdf5 import open_file, plain
 from .heads import Heads
 
 
@@ -43,12 +43,12 @@ def load_ensemble(path: str | os.PathLike[str]) -> Ensemble:
     place = pathlib.Path(path)
     place = place / "checkpoint.h5" if place.is_dir() else place
     with open_file(place, "checkpoint") as file:
-        if file.attrs.get("format") != "dissent-checkpoint":
+        if plain(file.attrs.get("format")) != "dissent-checkpoint":
             raise ValueError(f"{place}: not a checkpoint: its format is not \"dissent-checkpoint\"")
-        if file.attrs["version"] != 1:
-            raise ValueError(f"{place}: a checkpoint of version {file.attrs['version']}, expected version 1")
+        if file.attrs["version"] not in (1, 2):
+            raise ValueError(f"{place}: a checkpoint of version {file.attrs['version']}, expected version 1 or 2")
         text = file["config"].asstr()[()]
-        progress = {key: value.item() if hasattr(value, "item") else value for key, value in file["progress"].attrs.items()}
+        progress = {key: plain(value) for key, value in file["progress"].attrs.items()}
         parameters = {name: torch.from_numpy(values[()]) for name, values in sorted(file["members"].items())}
         return Ensemble(path=place, run=place.absolute().parent.name, config=tomllib.loads(text), config_text=text,
-                        config_hash=file["config"].attrs["hash"], progress=progress, parameters=parameters)
+                        config_hash=plain(file["config"].attrs["hash"]), progress=progress, parameters=parameters)

@@ -12,6 +12,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// All checksums of one HDF5 file; those of the metadata were checked when it was opened.
+void verify_file(const std::string& path) {
+  const auto file = h5_open(path);
+  const auto seal = h5_seal(file);
+  if (!seal) {
+    fmt::print(
+        "  no checksums in it: of another program, or of Dissent before files carried them\n");
+    return;
+  }
+  seal->verify();
+  fmt::print("  checksums hold: the metadata and {} blocks of {} datasets\n", seal->blocks(),
+             seal->datasets());
+}
+
 void inspect_cache(const std::string& path, bool verify) {
   const auto cache = FeatureCache::open(path);
   const auto& spec = cache.spec();
@@ -30,10 +44,25 @@ void inspect_cache(const std::string& path, bool verify) {
                shard.first_row + shard.rows - 1, shard.checksum);
   if (!verify) return;
   cache.verify();
-  fmt::print("  checksums hold\n");
+  if (fs::is_directory(path))
+    fmt::print("  checksums hold\n");
+  else
+    verify_file(path);
 }
 
-void inspect_checkpoint(const std::string& path, bool show_config) {
+// A trace, maps, logits, a fitted state: what it holds by name.
+void inspect_other(const std::string& path, const std::string& format, bool verify) {
+  const auto file = h5_open(path);
+  fmt::print("{}: {}\n", path, format);
+  for (const auto& name : h5_dataset_names(file, "/", path)) {
+    if (name == "config") continue;
+    const auto info = h5_info(file, name, path);
+    fmt::print("    {:<34} {} [{}]\n", name, at::toString(info.dtype), fmt::join(info.shape, ", "));
+  }
+  if (verify) verify_file(path);
+}
+
+void inspect_checkpoint(const std::string& path, bool verify, bool show_config) {
   const CheckpointReader file(path);
   fmt::print("{}: checkpoint, configuration {}\n", path, file.config_hash());
   for (const auto& [key, value] : file.progress())
@@ -47,6 +76,7 @@ void inspect_checkpoint(const std::string& path, bool show_config) {
                  fmt::join(file.shape(full), ", "));
     }
   }
+  if (verify) verify_file(path);
   if (show_config) fmt::print("\n{}", file.config_text());
 }
 
@@ -61,11 +91,22 @@ void inspect_results(const std::string& path) {
 void inspect(const std::string& path, bool verify, bool show_config) {
   DISSENT_CHECK(fs::exists(path), kData, "{}: no such file or folder", path);
   if (fs::is_directory(path) && fs::exists(path + "/checkpoint.h5"))
-    return inspect_checkpoint(path + "/checkpoint.h5", show_config);
+    return inspect_checkpoint(path + "/checkpoint.h5", verify, show_config);
   if (fs::is_directory(path)) return inspect_cache(path, verify);
   if (fs::path(path).extension() == ".csv") return inspect_results(path);
-  const auto file = h5_open(path);
-  if (h5_has(file, "members")) return inspect_checkpoint(path, show_config);
+  std::string format;
+  {
+    const auto file = h5_open(path);
+    const auto names = h5_attribute_names(file, "/", path);
+    if (std::find(names.begin(), names.end(), "format") != names.end()) {
+      const auto value = h5_read_attribute(file, "/", "format", path);
+      if (const auto* text = std::get_if<std::string>(&value)) format = *text;
+    }
+    if (h5_has(file, "members")) format = "dissent-checkpoint";
+  }
+  if (format == "dissent-checkpoint") return inspect_checkpoint(path, verify, show_config);
+  if (format.starts_with("dissent-") && format != "dissent-cache-shard")
+    return inspect_other(path, format, verify);
   inspect_cache(path, verify);
 }
 

@@ -121,7 +121,8 @@ CommandLine inspect_line() {
                    "Says what each FILE is and holds: a feature cache (a folder, or one of SED's "
                    "HDF5 files), a checkpoint or run folder, a result CSV.",
                    "FILE...", -1);
-  line.flag("verify", "compare a cache's checksums")
+  line.flag("verify",
+            "compare all checksums: of a cache, a checkpoint, or another HDF5 file of ours")
       .flag("config", "print a checkpoint's configuration");
   return line;
 }

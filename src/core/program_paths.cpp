@@ -33,4 +33,15 @@ std::string compute_program() {
                kCompute, running.string(), beside.string(), installed.string());
 }
 
+std::string helper_program(const std::string& name) {
+  const auto folder = fs::path(running_program()).parent_path();
+  const auto beside = folder / name, above = (folder / ".." / name).lexically_normal(),
+             installed = (folder / "../libexec/dissent" / name).lexically_normal();
+  for (const auto& place : {beside, above, installed})
+    if (fs::exists(place)) return place;
+  DISSENT_FAIL(kUsage,
+               "{} is not there, which belongs to this installation; looked for {}, {} and {}",
+               name, beside.string(), above.string(), installed.string());
+}
+
 }  // namespace dissent

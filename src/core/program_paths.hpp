@@ -14,5 +14,9 @@ std::string front_program();
 /// `dissent-compute` that belongs to the running program. Error::kUsage that names the places where
 /// it was looked for.
 std::string compute_program();
+/// A small program that the running one starts for a part of its work ("dissent-h5check"): beside
+/// it, in the folder above (tests of a build folder), or in libexec/dissent. Error::kUsage as
+/// above.
+std::string helper_program(const std::string& name);
 
 }  // namespace dissent

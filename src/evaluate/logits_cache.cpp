@@ -53,7 +53,7 @@ LogitsCache::LogitsCache(Communicator& comm, LogitsCacheKey key) : key_(std::mov
 
 std::string LogitsCache::identity() const {
   return fmt::format(
-      "format = \"dissent logits\"\nversion = 1\nensemble = \"{}\"\nset = \"{}\"\ndtype = "
+      "format = \"dissent logits\"\nversion = 2\nensemble = \"{}\"\nset = \"{}\"\ndtype = "
       "\"{}\"\nrows = {}\nunits = {}\nclasses = {}\nfeatures = {}\nshard_rows = {}\n",
       key_.ensemble, key_.set, key_.dtype, key_.rows, key_.units, key_.classes, key_.feature_dim,
       key_.shard_rows);
@@ -127,6 +127,8 @@ void LogitsCache::begin(int64_t shard) {
                                     (dtype == at::kHalf ? 2 : 4) +
                                 8);
   file_ = h5_create(path, bytes + 16384);
+  h5_write_attribute(file_, "/", "format", std::string("dissent-logits"), path);
+  h5_write_attribute(file_, "/", "version", int64_t{2}, path);
   h5_write_attribute(file_, "/", "identity", identity(), path);
   h5_write_attribute(file_, "/", "set", key_.place, path);
   h5_write_attribute(file_, "/", "first_row", shard * key_.shard_rows, path);
@@ -153,7 +155,7 @@ void LogitsCache::commit() {
   const auto path = shard_path(writing_);
   DISSENT_CHECK(written_ == shard_count(writing_), kInternal, "{}: {} of {} rows were written",
                 path, written_, shard_count(writing_));
-  file_.close(path);
+  h5_close_sealed(file_, temporary_name(path));
   sync_and_rename(temporary_name(path), path);
   present_[writing_] = true;
 }

@@ -33,6 +33,8 @@ void write_state(const std::string& path, const std::string& identity, const sco
       bytes += static_cast<int64_t>(values.nbytes()) + 4096;
   const auto temporary = temporary_name(path);
   auto file = h5_create(temporary, bytes);
+  h5_write_attribute(file, "/", "format", std::string("dissent-state"), temporary);
+  h5_write_attribute(file, "/", "version", int64_t{2}, temporary);
   h5_write_attribute(file, "/", "identity", identity, temporary);
   ContentHash hash;
   for (const auto& [name, values] : state) {
@@ -57,7 +59,7 @@ void write_state(const std::string& path, const std::string& identity, const sco
     h5_write_rows(file, "state/" + name, 0, shaped, *self, temporary);
   }
   h5_write_attribute(file, "/", "hash", hash.text(), temporary);
-  file.close(temporary);
+  h5_close_sealed(file, temporary);
   // Not flushed to the disk, which takes longer than most fits: what a crash leaves is found out by
   // its hash, and fitted again.
   std::filesystem::rename(temporary, path);

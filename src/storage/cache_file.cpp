@@ -1,9 +1,5 @@
 #include "storage/cache_file.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cmath>
 #include <filesystem>
 #include <system_error>
@@ -14,27 +10,6 @@ namespace dissent {
 namespace {
 
 constexpr int64_t kScanRows = 1 << 20;
-
-// Reads bytes [offset, offset + bytes).
-void read_bytes(const std::string& path, int64_t offset, int64_t bytes, char* out) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path,
-                std::generic_category().message(errno));
-  int code = 0;
-  while (bytes > 0) {
-    const ssize_t count =
-        ::pread(file, out, static_cast<size_t>(std::min<int64_t>(bytes, 1 << 30)), offset);
-    if (count < 0 && errno == EINTR) continue;
-    code = count < 0 ? errno : 0;
-    if (count <= 0) break;
-    out += count, offset += count, bytes -= count;
-  }
-  ::close(file);
-  DISSENT_CHECK(code == 0, kData, "{}: cannot read: {}", path,
-                std::generic_category().message(code));
-  DISSENT_CHECK(bytes == 0, kData, "{}: truncated: {} missing at byte {}", path, byte_text(bytes),
-                offset);
-}
 
 void check_column(const DatasetInfo& info, const char* name, int64_t rows,
                   const std::string& path) {
@@ -96,15 +71,20 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
   return counted;
 }
 
+// Raises at the first label that can be none.
 int64_t largest_label(const CacheFile& file) {
   int64_t largest = -1;
-  for (int64_t row = 0; row < file.rows; row += kScanRows)
-    largest = std::max(largest,
-                       static_cast<int64_t>(
-                           whole_numbers(file.read_label(row, std::min(kScanRows, file.rows - row)),
-                                         "label", row, file.path)
-                               .max()
-                               .item<double>()));
+  for (int64_t row = 0; row < file.rows; row += kScanRows) {
+    const auto values = whole_numbers(file.read_label(row, std::min(kScanRows, file.rows - row)),
+                                      "label", row, file.path);
+    const auto* data = values.const_data_ptr<double>();
+    for (int64_t i = 0; i < values.numel(); ++i) {
+      DISSENT_CHECK(data[i] >= -1 && data[i] <= static_cast<double>(kLargestLabel), kData,
+                    "{}: label of row {}: expected -1 (unknown) .. {}, found {}", file.path,
+                    row + i, kLargestLabel, data[i]);
+      largest = std::max(largest, static_cast<int64_t>(data[i]));
+    }
+  }
   return largest;
 }
 
@@ -127,6 +107,7 @@ CacheFile CacheFile::open(const std::string& path) {
   result.rows = shape[0];
   check_column(result.label, "label", result.rows, path);
   check_column(result.index, "index", result.rows, path);
+  result.seal = h5_seal(file);
   if (result.embed.offset < 0 || result.label.offset < 0 || result.index.offset < 0)
     result.file = std::move(file);
   return result;
@@ -138,7 +119,10 @@ void CacheFile::read(const DatasetInfo& info, const char* name, int64_t first, i
   if (info.offset < 0) return h5_read_rows(file, name, first, count, out, info.dtype, path);
   const int64_t row_bytes = (info.shape.size() == 2 ? info.shape[1] : 1) *
                             static_cast<int64_t>(c10::elementSize(info.dtype));
-  read_bytes(path, info.offset + first * row_bytes, count * row_bytes, static_cast<char*>(out));
+  if (seal)
+    return seal->read(seal->find(info.offset, info.shape[0] * row_bytes), first * row_bytes,
+                      count * row_bytes, out);
+  read_file_bytes(path, info.offset + first * row_bytes, count * row_bytes, out);
 }
 
 at::Tensor CacheFile::read_label(int64_t first, int64_t count) const {

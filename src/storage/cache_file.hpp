@@ -8,6 +8,10 @@
 
 namespace dissent {
 
+/// The largest label that a file without a manifest may have, so 2^20 classes: a larger one is a
+/// damaged value or no class, and each class costs memory in every network.
+inline constexpr int64_t kLargestLabel = (int64_t{1} << 20) - 1;
+
 /// One HDF5 file with embed [rows, D], label and index [rows] or [rows, 1]: a shard of ours or a
 /// SED file.
 /// Datasets that lie in the file as they do in memory are read with pread by any thread; others
@@ -16,7 +20,8 @@ struct CacheFile {
   std::string path;
   int64_t rows = 0;
   DatasetInfo embed, label, index;
-  UniqueHandle file;  ///< kept open only when some dataset needs HDF5
+  std::shared_ptr<const Seal> seal;  ///< of our own: values are checked as they are read
+  UniqueHandle file;                 ///< kept open only when some dataset needs HDF5
 
   /// Error::kData naming file, expected and found: no HDF5, cut short, a dataset missing or of a
   /// wrong shape or type.
@@ -43,7 +48,8 @@ struct SedLayout {
   int64_t first_index = 0;
 };
 /// Reads all labels and indices. Error::kData: labels or positions that are not whole numbers,
-/// passes of different length, positions that f32 cannot hold.
+/// labels beyond
+/// kLargestLabel or below -1, passes of different length, positions that f32 cannot hold.
 SedLayout scan_sed_file(const CacheFile& file);
 
 }  // namespace dissent

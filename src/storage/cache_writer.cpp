@@ -118,7 +118,7 @@ Found look(const std::string& path, const CacheSpec& spec, bool force) {
 void create_shard(const std::string& path, const ShardEntry& entry, const CacheSpec& spec) {
   auto file = h5_create(path, entry.rows * spec.row_bytes() + kFileOverhead);
   h5_write_attribute(file, "/", "format", "dissent-cache-shard", path);
-  h5_write_attribute(file, "/", "version", int64_t{1}, path);
+  h5_write_attribute(file, "/", "version", int64_t{2}, path);
   h5_add_dataset(file, "embed", {entry.rows, spec.dim}, spec.dtype, path);
   h5_add_dataset(file, "label", {entry.rows}, at::kInt, path);
   h5_add_dataset(file, "index", {entry.rows}, at::kLong, path);
@@ -219,6 +219,7 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
     });
     UniqueHandle file;
     agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
+    std::vector<DataRange> ranges;
     std::optional<Error> error;
     try {
       agree(*comm_, [&] { h5_write_rows(file, "embed", first, embed, *comm_, temporary); });
@@ -228,11 +229,13 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
       agree(*comm_, [&] { h5_check_rows(file, "embed", first, embed, temporary); });
       agree(*comm_, [&] { h5_check_rows(file, "label", first, label, temporary); });
       agree(*comm_, [&] { h5_check_rows(file, "index", first, index, temporary); });
+      agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
     } catch (const Error& caught) {
       error = caught;  // the file has to be closed by all ranks first
     }
     agree(*comm_, [&] { file.close(temporary); });
     if (error) throw *error;
+    write_seal(temporary, std::move(ranges), *comm_);
     agree(*comm_, [&] {
       if (comm_->rank() == 0) sync_and_rename(temporary, path_ + "/" + entry.file);
     });

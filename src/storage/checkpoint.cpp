@@ -9,7 +9,7 @@ namespace dissent {
 namespace {
 
 constexpr const char* kCheckpointFormat = "dissent-checkpoint";
-constexpr int64_t kCheckpointVersion = 1;
+constexpr int64_t kCheckpointVersion = 2;  // 1: before there were seals; read too
 constexpr int64_t kObjectBytes =
     4096;  // of a dataset, group or attribute beside its values, at most
 
@@ -102,6 +102,7 @@ void CheckpointWriter::create(const std::string& temporary) const {
 void CheckpointWriter::write_slabs(const std::string& temporary) const {
   UniqueHandle file;
   agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
+  std::vector<DataRange> ranges;
   std::optional<Error> error;
   try {
     for (const auto& slab : slabs_) {
@@ -114,11 +115,13 @@ void CheckpointWriter::write_slabs(const std::string& temporary) const {
       agree(*comm_,
             [&] { h5_check_rows(file, slab.name, slab.first, host_copy(slab.local), temporary); });
     }
+    agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
   } catch (const Error& caught) {
     error = caught;  // the file has to be closed by all ranks first
   }
   agree(*comm_, [&] { file.close(temporary); });
   if (error) throw *error;
+  write_seal(temporary, std::move(ranges), *comm_);
 }
 
 void CheckpointWriter::commit() {
@@ -154,8 +157,9 @@ CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
              version = h5_read_attribute(file_, "/", "version", path_);
   DISSENT_CHECK(format == H5Value(kCheckpointFormat), kData,
                 "{}: not a checkpoint: its format is not \"{}\"", path_, kCheckpointFormat);
-  DISSENT_CHECK(version == H5Value(kCheckpointVersion), kData,
-                "{}: a checkpoint of another version than {}", path_, kCheckpointVersion);
+  const auto* number = std::get_if<int64_t>(&version);
+  DISSENT_CHECK(number && *number >= 1 && *number <= kCheckpointVersion, kData,
+                "{}: a checkpoint of another version than 1 .. {}", path_, kCheckpointVersion);
   config_text_ = h5_read_text(file_, "config", path_);
   const auto hash = h5_read_attribute(file_, "config", "hash", path_);
   DISSENT_CHECK(std::holds_alternative<std::string>(hash), kData,

@@ -2,12 +2,19 @@
 
 #include <cstring>
 #include <exception>
+#include <filesystem>
+#include <map>
+#include <mutex>
 
 #include "comm/mpi.hpp"
+#include "core/regular_file.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/h5_check.hpp"
 
 namespace dissent {
 namespace {
+
+constexpr int64_t kFirstSealedVersion = 2;  // of all our formats
 
 // Errors come as exceptions; HDF5 would also print its stack.
 void silence() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
@@ -19,6 +26,48 @@ UniqueHandle access_list(const std::string& path) {
   DISSENT_H5(H5Pset_file_locking(list, false, true), path);
 #endif
   return list;
+}
+
+// Files of which the seal is known, by HDF5's number of the open file.
+std::mutex sealed_mutex;
+std::map<hid_t, std::shared_ptr<const Seal>>& sealed_files() {
+  static std::map<hid_t, std::shared_ptr<const Seal>> files;
+  return files;
+}
+
+herr_t close_sealed_file(hid_t file) {
+  {
+    const std::lock_guard lock(sealed_mutex);
+    sealed_files().erase(file);
+  }
+  return H5Fclose(file);
+}
+
+// HDF5's signature stands at byte 0, 512, 1024, 2048, ...
+bool has_signature(const std::string& path) {
+  constexpr char signature[] = "\x89HDF\r\n\x1a\n";
+  constexpr int64_t bytes = 8;
+  const auto size = static_cast<int64_t>(std::filesystem::file_size(path));
+  for (int64_t at = 0; at + bytes <= size; at = at == 0 ? 512 : 2 * at) {
+    char found[bytes];
+    read_file_bytes(path, at, bytes, found);
+    if (std::memcmp(found, signature, bytes) == 0) return true;
+  }
+  return false;
+}
+
+// A file of ours that has lost its seal, which is how one ends that was cut short.
+void expect_no_seal(hid_t file, const std::string& path) {
+  if (H5Aexists(file, "format") <= 0 || H5Aexists(file, "version") <= 0) return;
+  const auto format = h5_read_attribute(file, "/", "format", path),
+             version = h5_read_attribute(file, "/", "version", path);
+  const auto* name = std::get_if<std::string>(&format);
+  const auto* number = std::get_if<int64_t>(&version);
+  DISSENT_CHECK(
+      !name || !name->starts_with("dissent-") || !number || *number < kFirstSealedVersion, kData,
+      "{}: damaged: expected the checksums of a {} of version {} at its end, found none: it "
+      "was cut short or changed; copy it again, or make it anew",
+      path, *name, *number);
 }
 
 }  // namespace
@@ -73,12 +122,30 @@ void UniqueHandle::close(const std::string& place) {
   h5_checked(closed, "close", place, __FILE__, __LINE__);
 }
 
+std::shared_ptr<const Seal> h5_seal(hid_t file) {
+  const std::lock_guard lock(sealed_mutex);
+  const auto found = sealed_files().find(file);
+  return found == sealed_files().end() ? nullptr : found->second;
+}
+
 UniqueHandle h5_open(const std::string& path) {
+  const auto seal = Seal::of(path);
+  if (!seal) {
+    DISSENT_CHECK(has_signature(path), kData, "{}: not an HDF5 file", path);
+    check_h5_in_child(path);
+  }
   const auto access = access_list(path);
   const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
   DISSENT_CHECK(file >= 0 || h5_message() != "file signature not found", kData,
                 "{}: not an HDF5 file", path);
-  return {h5_checked(file, "H5Fopen", path, __FILE__, __LINE__), H5Fclose};
+  UniqueHandle handle(h5_checked(file, "H5Fopen", path, __FILE__, __LINE__), close_sealed_file);
+  if (seal) {
+    const std::lock_guard lock(sealed_mutex);
+    sealed_files()[file] = seal;
+  } else {
+    expect_no_seal(handle, path);
+  }
+  return handle;
 }
 
 UniqueHandle h5_create(const std::string& path, int64_t bytes) {

@@ -2,11 +2,13 @@
 #include <ATen/core/Tensor.h>
 #include <hdf5.h>
 
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "storage/seal.hpp"
 
 namespace dissent {
 
@@ -50,10 +52,20 @@ class UniqueHandle {
 };
 
 /// Opens for reading, by this process alone, without file locks (cluster file systems lack them).
+/// Nothing of a file is parsed before it is known to be harmless: one with a seal has its metadata
+/// checked, another one is opened by a child process first (h5_check.hpp). Values of a sealed file
+/// are checked when they are read. Error::kData: no HDF5 file, damaged, or one of our formats from
+/// version 2 on without its seal.
 UniqueHandle h5_open(const std::string& path);
+/// The seal of a file opened by h5_open; null where it has none.
+std::shared_ptr<const Seal> h5_seal(hid_t file);
 /// Creates or replaces a file, by this process alone, that is going to have at most `bytes` (a few
 /// KiB more a dataset than its values): a full disk is an error here, not later. 0: not checked.
 UniqueHandle h5_create(const std::string& path, int64_t bytes = 0);
+/// Ends a file written by one process: closes it and appends its seal.
+void h5_close_sealed(UniqueHandle& file, const std::string& path);
+/// Where the values of all its datasets lie, for write_seal. Every rank that opened it together.
+std::vector<DataRange> h5_data_ranges(hid_t file, const std::string& path);
 /// Opens an existing file for writing by all ranks: MPI-IO with collective metadata for an MPI
 /// group, this process alone for the self group. Collective.
 UniqueHandle h5_open_shared(const std::string& path, Communicator& comm);
@@ -65,12 +77,16 @@ UniqueHandle h5_type(at::ScalarType dtype);
 /// place if there is none.
 at::ScalarType h5_dtype(hid_t type, const std::string& place);
 
-/// What a dataset is, without reading it.
+/// What a dataset is, without reading it. Its values are known to be there: Error::kData naming
+/// file and dataset if it declares more than the file (or its stored chunks) can hold, if values
+/// lie in other files (external storage, a virtual dataset), or behind a filter that this HDF5
+/// lacks.
 struct DatasetInfo {
   std::vector<int64_t> shape;
   at::ScalarType dtype = at::kFloat;
   int64_t offset = -1;  ///< byte in the file where its values start if they lie there as they do in
-                        ///< memory (contiguous, little-endian); else -1
+                        ///< memory (contiguous, little-endian, not behind a link into another
+                        ///< file); else -1
 };
 bool h5_has(hid_t file, const std::string& name);
 DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path);
@@ -100,8 +116,8 @@ at::Tensor h5_read(hid_t file, const std::string& name, const std::string& path)
 at::Tensor h5_read(hid_t file, const std::string& name, int64_t first, int64_t count,
                    const std::string& path);
 
-/// An attribute's value; texts are UTF-8 of variable length, as h5py writes str (texts of fixed
-/// length are read too).
+/// An attribute's value; texts are written as UTF-8 of fixed length (at most 64,000 bytes; h5py
+/// gives bytes for them), and read of variable length too.
 using H5Value = std::variant<int64_t, double, std::string>;
 /// Attributes of an object, by its path in the file ("/" for the file's own).
 void h5_write_attribute(hid_t file, const std::string& object, const std::string& name,
@@ -110,7 +126,7 @@ H5Value h5_read_attribute(hid_t file, const std::string& object, const std::stri
                           const std::string& path);
 std::vector<std::string> h5_attribute_names(hid_t file, const std::string& object,
                                             const std::string& path);
-/// A scalar dataset of text.
+/// A scalar dataset of text, of fixed length.
 void h5_write_text(hid_t file, const std::string& name, const std::string& text,
                    const std::string& path);
 std::string h5_read_text(hid_t file, const std::string& name, const std::string& path);

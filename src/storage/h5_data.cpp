@@ -9,6 +9,8 @@ namespace {
 // MPI-IO counts are 32-bit integers in many places; each rank writes at most this much a call.
 constexpr int64_t kCallBytes = int64_t{1} << 30;
 constexpr int64_t kCheckBytes = int64_t{1} << 24;
+constexpr size_t kMostAttributeText =
+    64000;  // of a header's message: 65,535 bytes, its type included
 
 std::string place_of(const std::string& path, const std::string& name) {
   return path + ": " + name;
@@ -51,12 +53,125 @@ UniqueHandle select_rows(hid_t space, int64_t first, int64_t count, const std::s
   return memory;
 }
 
+// What the filters that HDF5 does not bring are called at the registry of The HDF Group.
+std::string filter_name(H5Z_filter_t filter, const std::string& registered) {
+  static const std::map<H5Z_filter_t, const char*> known{{H5Z_FILTER_DEFLATE, "gzip"},
+                                                         {H5Z_FILTER_SZIP, "szip"},
+                                                         {307, "bzip2"},
+                                                         {32000, "lzf"},
+                                                         {32001, "blosc"},
+                                                         {32004, "lz4"},
+                                                         {32008, "bitshuffle"},
+                                                         {32013, "zfp"},
+                                                         {32015, "zstd"},
+                                                         {32026, "blosc2"}};
+  const auto found = known.find(filter);
+  if (found != known.end()) return found->second;
+  return registered.empty() ? "of no known name" : registered;
+}
+
+void expect_filters(hid_t creation, const std::string& place) {
+  const int count = DISSENT_H5(H5Pget_nfilters(creation), place);
+  for (int i = 0; i < count; ++i) {
+    char registered[64] = {};
+    unsigned flags = 0, config = 0;
+    size_t values = 0;
+    const auto filter =
+        DISSENT_H5(H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr,
+                                  sizeof registered - 1, registered, &config),
+                   place);
+    DISSENT_CHECK(H5Zfilter_avail(filter) > 0, kData,
+                  "{}: expected values that this HDF5 can read, found them behind filter {} ({}), "
+                  "which it does not have; write the file anew without it (h5repack -f NONE, or "
+                  "h5py without compression), or set HDF5_PLUGIN_PATH to a folder with the filter",
+                  place, static_cast<int>(filter), filter_name(filter, registered));
+  }
+}
+
+// Whether the dataset lies in this file, and not behind a link into another one.
+bool in_file(hid_t file, hid_t dataset, const std::string& place) {
+  const auto name_of = [&](hid_t object) {
+    std::string name(static_cast<size_t>(DISSENT_H5(H5Fget_name(object, nullptr, 0), place)), '\0');
+    DISSENT_H5(H5Fget_name(object, name.data(), name.size() + 1), place);
+    return name;
+  };
+  return name_of(file) == name_of(dataset);
+}
+
+std::string size_text(const std::vector<hsize_t>& sizes) {
+  return fmt::format("[{}]", fmt::join(sizes, ", "));
+}
+
+// Raises unless every value that a dataset declares is stored. Gives their bytes.
+int64_t expect_stored(hid_t file, hid_t dataset, hid_t space, hid_t type, hid_t creation,
+                      const std::string& place) {
+  constexpr int64_t kMostBytes = int64_t{1} << 56;
+  const auto sizes = extent(space, place);
+  const auto layout = H5Pget_layout(creation);
+  const bool elsewhere = layout == H5D_VIRTUAL || H5Pget_external_count(creation) > 0;
+  DISSENT_CHECK(!elsewhere, kData,
+                "{}: expected values in the file itself, found {}; copy them into one file", place,
+                layout == H5D_VIRTUAL ? "a virtual dataset, whose values lie in others"
+                                      : "external storage: its values lie in others");
+  DISSENT_CHECK(H5Sget_simple_extent_type(space) != H5S_NULL, kData,
+                "{}: expected values, found a dataset without any", place);
+  auto bytes = static_cast<int64_t>(H5Tget_size(type));
+  const bool empty = std::find(sizes.begin(), sizes.end(), hsize_t{0}) != sizes.end();
+  if (empty) return 0;
+  bool countable = true;
+  for (const auto size : sizes) {
+    countable = countable && size <= static_cast<hsize_t>(kMostBytes / bytes);
+    if (countable) bytes *= static_cast<int64_t>(size);
+  }
+  if (layout == H5D_CHUNKED) {
+    expect_filters(creation, place);
+    std::vector<hsize_t> chunk(sizes.size());
+    DISSENT_H5(H5Pget_chunk(creation, static_cast<int>(chunk.size()), chunk.data()), place);
+    hsize_t wanted = 1;
+    for (size_t d = 0; d < sizes.size(); ++d) {
+      const auto along = (sizes[d] - 1) / chunk[d] + 1;
+      wanted = wanted > static_cast<hsize_t>(kMostBytes) / along ? ~hsize_t{0} : wanted * along;
+    }
+#if H5_VERSION_GE(1, 10, 5)
+    hsize_t found = 0;
+    DISSENT_H5(H5Dget_num_chunks(dataset, space, &found), place);
+#else
+    const hsize_t found = H5Dget_storage_size(dataset) > 0 ? wanted : 0;
+#endif
+    DISSENT_CHECK(found >= wanted, kData,
+                  "{}: more rows than the file holds: {} in chunks of {} are {} chunks, found {}",
+                  place, size_text(sizes), size_text(chunk),
+                  wanted == ~hsize_t{0} ? "more than 2^56" : std::to_string(wanted), found);
+    DISSENT_CHECK(countable, kData, "{}: more rows than a file can hold: {}", place,
+                  size_text(sizes));
+    return bytes;
+  }
+  if (layout != H5D_CONTIGUOUS) return bytes;  // compact: in the header, which HDF5 checks
+  const UniqueHandle own(DISSENT_H5(H5Iget_file_id(dataset), place), H5Fclose);
+  hsize_t file_bytes = 0;
+  DISSENT_H5(H5Fget_filesize(own.valid() ? static_cast<hid_t>(own) : file, &file_bytes), place);
+  const auto offset = H5Dget_offset(dataset);
+  const bool fits = countable && offset != HADDR_UNDEF && offset <= file_bytes &&
+                    static_cast<hsize_t>(bytes) <= file_bytes - offset;
+  DISSENT_CHECK(
+      fits, kData,
+      "{}: more rows than the file can hold: {} of {} bytes a value, found {} in a file of "
+      "{} bytes",
+      place, size_text(sizes), H5Tget_size(type),
+      offset == HADDR_UNDEF ? std::string("no values")
+                            : fmt::format("them from byte {} on", offset),
+      file_bytes);
+  return bytes;
+}
+
 UniqueHandle text_type(size_t size, const std::string& place) {
   UniqueHandle type(DISSENT_H5(H5Tcopy(H5T_C_S1), place), H5Tclose);
   DISSENT_H5(H5Tset_size(type, size), place);
   DISSENT_H5(H5Tset_cset(type, H5T_CSET_UTF8), place);
   return type;
 }
+
+constexpr size_t kMostTextBytes = size_t{1} << 30;
 
 // Reads one text through `read(memory type, buffer)`; `type` is the one in the file.
 std::string read_one_text(hid_t type, const std::function<herr_t(hid_t, void*)>& read,
@@ -68,7 +183,10 @@ std::string read_one_text(hid_t type, const std::function<herr_t(hid_t, void*)>&
     H5free_memory(text);
     return value;
   }
-  std::string value(H5Tget_size(type), '\0');
+  const auto bytes = H5Tget_size(type);
+  DISSENT_CHECK(bytes > 0 && bytes <= kMostTextBytes, kData,
+                "{}: expected a text of at most {} bytes, found {}", place, kMostTextBytes, bytes);
+  std::string value(bytes, '\0');
   DISSENT_H5(read(type, value.data()), place);
   return value.substr(0, value.find('\0'));
 }
@@ -93,11 +211,14 @@ DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path
   DatasetInfo info;
   for (const hsize_t size : extent(space, place)) info.shape.push_back(static_cast<int64_t>(size));
   info.dtype = h5_dtype(type, place);
+  const auto bytes = expect_stored(file, dataset, space, type, creation, place);
   const bool plain = H5Pget_layout(creation) == H5D_CONTIGUOUS &&
-                     H5Pget_external_count(creation) == 0 &&
-                     H5Tequal(type, h5_type(info.dtype)) > 0;
+                     H5Tequal(type, h5_type(info.dtype)) > 0 && in_file(file, dataset, place);
   if (const haddr_t offset = H5Dget_offset(dataset); plain && offset != HADDR_UNDEF)
     info.offset = static_cast<int64_t>(offset);
+  if (const auto seal = h5_seal(file); seal && info.offset >= 0)
+    DISSENT_CHECK(seal->find(info.offset, bytes) >= 0, kData,
+                  "{}: damaged: there are no checksums of its values", place);
   return info;
 }
 
@@ -179,6 +300,16 @@ void h5_read_rows(hid_t file, const std::string& name, int64_t first, int64_t co
   const auto dataset = open_dataset(file, name, path);
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   const auto memory = select_rows(space, first, count, place);
+  if (const auto seal = h5_seal(file)) {
+    const auto info = h5_info(file, name, path);
+    int64_t row_bytes = static_cast<int64_t>(c10::elementSize(info.dtype));
+    for (size_t d = 1; d < info.shape.size(); ++d) row_bytes *= info.shape[d];
+    const int64_t number =
+        info.offset < 0 ? -1 : seal->find(info.offset, info.shape[0] * row_bytes);
+    if (number >= 0 && info.dtype == dtype)
+      return seal->read(number, first * row_bytes, count * row_bytes, out);
+    if (number >= 0) seal->check(number, first * row_bytes, count * row_bytes);
+  }
   DISSENT_H5(H5Dread(dataset, h5_type(dtype), memory, space, H5P_DEFAULT, out), place);
 }
 
@@ -202,16 +333,18 @@ void h5_write_attribute(hid_t file, const std::string& object, const std::string
   const std::string place = fmt::format("{}: attribute {} of {}", path, name, object);
   const UniqueHandle space(DISSENT_H5(H5Screate(H5S_SCALAR), place), H5Sclose);
   const auto* text = std::get_if<std::string>(&value);
-  const auto type = text ? text_type(H5T_VARIABLE, place)
+  DISSENT_CHECK(!text || text->size() <= kMostAttributeText, kInternal,
+                "{}: a text of {} bytes, expected at most {}", place, text ? text->size() : 0,
+                kMostAttributeText);
+  const auto type = text ? text_type(std::max<size_t>(1, text->size()), place)
                          : h5_type(std::holds_alternative<double>(value) ? at::kDouble : at::kLong);
   const UniqueHandle attribute(
       DISSENT_H5(H5Acreate_by_name(file, object.c_str(), name.c_str(), type, space, H5P_DEFAULT,
                                    H5P_DEFAULT, H5P_DEFAULT),
                  place),
       H5Aclose);
-  const char* characters = text ? text->c_str() : nullptr;
   const void* data = text
-                         ? static_cast<const void*>(&characters)
+                         ? static_cast<const void*>(text->c_str())
                          : std::visit([](const auto& held) -> const void* { return &held; }, value);
   DISSENT_H5(H5Awrite(attribute, type, data), place);
 }
@@ -258,15 +391,14 @@ void h5_write_text(hid_t file, const std::string& name, const std::string& text,
                    const std::string& path) {
   const std::string place = place_of(path, name);
   const UniqueHandle space(DISSENT_H5(H5Screate(H5S_SCALAR), place), H5Sclose);
-  const auto type = text_type(H5T_VARIABLE, place);
+  const auto type = text_type(std::max<size_t>(1, text.size()), place);
   const UniqueHandle creation(DISSENT_H5(H5Pcreate(H5P_DATASET_CREATE), place), H5Pclose);
   DISSENT_H5(H5Pset_obj_track_times(creation, false), place);
   const UniqueHandle dataset(
       DISSENT_H5(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, creation, H5P_DEFAULT),
                  place),
       H5Dclose);
-  const char* characters = text.c_str();
-  DISSENT_H5(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, &characters), place);
+  DISSENT_H5(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.c_str()), place);
 }
 
 std::string h5_read_text(hid_t file, const std::string& name, const std::string& path) {
@@ -277,6 +409,14 @@ std::string h5_read_text(hid_t file, const std::string& name, const std::string&
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   DISSENT_CHECK(H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_npoints(space) == 1, kData,
                 "{}: expected one text", place);
+  if (const auto seal = h5_seal(file)) {
+    const auto offset = H5Dget_offset(dataset);
+    const auto bytes = static_cast<int64_t>(H5Tget_size(type));
+    const auto number =
+        offset == HADDR_UNDEF ? -1 : seal->find(static_cast<int64_t>(offset), bytes);
+    DISSENT_CHECK(number >= 0, kData, "{}: damaged: there are no checksums of its values", place);
+    seal->check(number, 0, bytes);
+  }
   return read_one_text(
       type,
       [&](hid_t memory_type, void* buffer) {
@@ -307,6 +447,24 @@ std::vector<std::string> h5_dataset_names(hid_t file, const std::string& group,
   DISSENT_H5(H5Lvisit(folder, H5_INDEX_NAME, H5_ITER_INC, add, &names), place_of(path, group));
   std::sort(names.begin(), names.end());
   return names;
+}
+
+std::vector<DataRange> h5_data_ranges(hid_t file, const std::string& path) {
+  std::vector<DataRange> ranges;
+  for (const auto& name : h5_dataset_names(file, "/", path)) {
+    const auto dataset = open_dataset(file, name, path);
+    const auto offset = H5Dget_offset(dataset);
+    const auto bytes = static_cast<int64_t>(H5Dget_storage_size(dataset));
+    if (offset != HADDR_UNDEF && bytes > 0)
+      ranges.push_back({name, static_cast<int64_t>(offset), bytes});
+  }
+  return ranges;
+}
+
+void h5_close_sealed(UniqueHandle& file, const std::string& path) {
+  const auto ranges = h5_data_ranges(file, path);
+  file.close(path);
+  write_seal(path, ranges, *make_self_communicator());
 }
 
 }  // namespace dissent

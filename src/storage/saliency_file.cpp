@@ -56,13 +56,13 @@ void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
   try {
     auto file = h5_create(temporary, bytes);
     h5_write_attribute(file, "/", "format", std::string(kSaliencyFormat), temporary);
-    h5_write_attribute(file, "/", "version", int64_t{1}, temporary);
+    h5_write_attribute(file, "/", "version", int64_t{2}, temporary);
     for (const auto& field : kFields) {
       const auto values = (saliency.*field.values).contiguous();
       h5_add_dataset(file, field.name, values.sizes(), field.dtype, temporary);
       h5_write_rows(file, field.name, 0, values, *self, temporary);
     }
-    file.close(temporary);
+    h5_close_sealed(file, temporary);
     sync_and_rename(temporary, path);
   } catch (...) {
     remove_file(temporary);

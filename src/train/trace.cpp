@@ -7,7 +7,7 @@ namespace dissent {
 namespace {
 
 constexpr const char* kTraceFormat = "dissent-trace";
-constexpr int64_t kTraceVersion = 1;
+constexpr int64_t kTraceVersion = 2;
 constexpr int64_t kTraceObjectBytes = 4096;  // of a dataset, group or attribute beside its values
 constexpr int64_t kTraceStepObjects = 64;
 
@@ -86,7 +86,7 @@ void TraceWriter::finish(const Weights& weights) {
   write("final", weights());
   h5_write_attribute(file_, "/", "steps", entries_, temporary_);
   h5_flush(file_, temporary_);
-  file_.close(temporary_);
+  h5_close_sealed(file_, temporary_);
   sync_and_rename(temporary_, path_);
   spdlog::info("event=trace path={} steps={}", path_, entries_);
 }

@@ -90,7 +90,7 @@ expect_text "event=cache_written path=truncated.cache rows=300"
 diff <(cd good.cache && sha256sum -- shard-*) <(cd truncated.cache && sha256sum -- shard-*) > out || failed "the cache that --force wrote anew differs"
 copy shortened
 truncate -s -1000 shortened.cache/shard-00001.h5
-bad 1 shortened "shortened.cache/shard-00001.h5: truncated file"
+bad 1 shortened "shortened.cache/shard-00001.h5: expected an HDF5 file, found one that HDF5 cannot open: truncated file"
 rm shortened.cache/shard-00001.h5
 bad 1 shortened "shortened.cache/shard-00001.h5: the manifest names it, but No such file or directory"
 head -c 400000 /dev/zero > shortened.cache/shard-00001.h5
@@ -109,16 +109,21 @@ variant label labels-idx1 $((8 + 107)) "\\$(printf %o $(((label + 1) % 10)))"
 pixel_at=$(($(first_difference good.cache/shard-00001.h5 pixel.cache/shard-00001.h5) - 2))
 label_at=$(first_difference good.cache/shard-00001.h5 label.cache/shard-00001.h5)
 
+# What values say is told of files without checksums; in ours, a changed value is damage.
 copy undefined
+unseal undefined.cache/shard-00001.h5
 damage undefined.cache/shard-00001.h5 "$pixel_at" '\0\0\300\177'
 bad 3 undefined "undefined.cache: row 105, column 0: the feature is nan"
 copy infinite
+unseal infinite.cache/shard-00001.h5
 damage infinite.cache/shard-00001.h5 "$pixel_at" '\0\0\200\177'
 bad 1 infinite "infinite.cache: row 105, column 0: the feature is inf"
 copy range
+unseal range.cache/shard-00001.h5
 damage range.cache/shard-00001.h5 "$label_at" '\14\0\0\0'
 bad 3 range "range.cache: the label of row 107 is 12, expected 0 .. 9"
 copy minus
+unseal minus.cache/shard-00001.h5
 damage minus.cache/shard-00001.h5 "$label_at" '\377\377\377\377'
 bad 1 minus "minus.cache: the label of row 107 is -1, expected 0 .. 9 (-1 is unknown, and labels are needed here)"
 bad 1 unknown "data.train: unknown.cache has no labelled rows: every label is -1"
@@ -129,9 +134,43 @@ expect_exit 0
 expect_text "rows       300 (1 passes of 300)" "shard-00001.h5  rows 100 .. 199  xxh3:" "checksums hold"
 copy flipped
 damage flipped.cache/shard-00001.h5 "$((pixel_at + 4))" '\1'
-refused 1 3 "flipped.cache/shard-00001.h5: damaged: checksum xxh3:" "expected, xxh3:" "found" -- inspect --verify flipped.cache
+refused 1 3 "flipped.cache/shard-00001.h5: embed: damaged: bytes " "of the file: expected xxh3:" ", found xxh3:" -- inspect --verify flipped.cache
 run_program 1 inspect flipped.cache
 expect_exit 0
+bad 3 flipped "flipped.cache/shard-00001.h5: embed: damaged: bytes "
+unseal flipped.cache/shard-00001.h5
+refused 1 3 "flipped.cache/shard-00001.h5: damaged: checksum xxh3:" "expected, xxh3:" "found" -- inspect --verify flipped.cache
+
+# A checkpoint with one changed value is not gone on with, evaluated, exported or passed.
+well 1 train train.toml --quiet --set output=whole
+checkpoint=whole/bad/seed-42/checkpoint.h5
+well 1 inspect --verify "$checkpoint"
+expect_text "checksums hold: the metadata and "
+value=$(($(stat -c %s "$checkpoint") / 6)) # weights come before what the optimiser keeps
+damage "$checkpoint" "$value" "\\$(printf %o $((255 - $(od -An -tu1 -j "$value" -N 1 "$checkpoint"))))"
+refused 1 3 "checkpoint.h5: " ": damaged: bytes " -- inspect --verify "$checkpoint"
+refused 1 3 "checkpoint.h5: members/" ": damaged: bytes " -- export whole/bad/seed-42 --output exported
+[ ! -e exported/ensemble.json ] || failed "a damaged checkpoint was exported"
+printf '[evaluate]\nruns = ["whole/bad/seed-42"]\nid = "good.cache"\n' > evaluate.toml
+refused 2 3 "checkpoint.h5: members/" ": damaged: bytes " -- evaluate evaluate.toml --quiet
+long=(train train.toml --quiet --set output=halted --set training.epochs=100000)
+"$program" "${long[@]}" > out 2> err & job=$!
+for ((tries = 0; tries < 600; tries++)); do [ ! -e halted/bad/seed-42/progress.json ] || break; sleep 0.1; done
+kill -USR1 "$job"
+status=0; wait "$job" || status=$?
+command="${long[*]}, stopped by USR1"
+expect_exit 75
+checkpoint=halted/bad/seed-42/checkpoint.h5
+value=$(($(stat -c %s "$checkpoint") / 6))
+damage "$checkpoint" "$value" "\\$(printf %o $((255 - $(od -An -tu1 -j "$value" -N 1 "$checkpoint"))))"
+refused 2 3 "checkpoint.h5: members/" ": damaged: bytes " -- "${long[@]}"
+
+# No file: refused at once, by every reader.
+mkfifo pipe
+refused 1 3 "pipe: expected a file, found a FIFO" -- inspect pipe
+refused 1 3 "pipe: expected a file, found a FIFO" -- train train.toml --set data.train=pipe
+printf 'include = ["/dev/zero"]\n' > endless.toml
+refused 1 2 "cannot read /dev/zero: expected a file, found a character device" -- train endless.toml
 
 # Sets that do not fit each other.
 refused 3 3 "small.cache has 196 features a row, good.cache has 784" -- train train.toml --set data.validation=small.cache

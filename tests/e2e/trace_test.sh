@@ -55,7 +55,7 @@ import sys, h5py
 f = h5py.File(sys.argv[1])
 s = [f["steps"][name] for name in sorted(f["steps"])]
 a = lambda i, name: s[i].attrs[name]
-assert f.attrs["format"] == "dissent-trace" and f.attrs["version"] == 1 and f.attrs["steps"] == len(s)
+assert f.attrs["format"] == b"dissent-trace" and f.attrs["version"] == 2 and f.attrs["steps"] == len(s)
 assert eval(sys.argv[2])
 PYTHON
 }
@@ -69,7 +69,7 @@ well 1 train heads.toml --quiet --force --trace 5
 expect_same results/heads/seed-42/checkpoint.h5 plain.h5
 trace=results/heads/seed-42/trace.h5
 trace_holds $trace '[(a(i, "epoch"), a(i, "step"), a(i, "update")) for i in range(5)] == [(0, 0, 0), (0, 1, 0), (0, 2, 0), (1, 0, 1), (1, 1, 1)]'
-trace_holds $trace 'f.attrs["kind"] == "heads" and f.attrs["losses"] == "cross_entropy a2d" and s[0]["x"].shape == (50, 784) and s[0]["active"].shape == (2,)'
+trace_holds $trace 'f.attrs["kind"] == b"heads" and f.attrs["losses"] == b"cross_entropy a2d" and s[0]["x"].shape == (50, 784) and s[0]["active"].shape == (2,)'
 trace_holds $trace 'f["initial/members/head.weight"].shape == (3, 10, 784) and f["final/members/head.weight"].dtype == "float32"'
 trace_holds $trace '(f["initial/members/head.bias"][()] != f["first/members/head.bias"][()]).any(1).sum() == 2'
 well 1 train heads.toml --quiet --force

@@ -199,8 +199,9 @@ def oe(logits):
 class Trace:
     def __init__(self, path):
         self.file = h5py.File(path)
-        assert self.file.attrs["format"] == "dissent-trace" and self.file.attrs["version"] == 1, path
-        self.kind, self.losses = self.file.attrs["kind"], self.file.attrs["losses"].split()
+        named = {name: self.file.attrs[name].decode() for name in ("format", "kind", "losses")}  # texts of fixed length are bytes to h5py
+        assert named["format"] == "dissent-trace" and self.file.attrs["version"] == 2, path
+        self.kind, self.losses = named["kind"], named["losses"].split()
         text = self.file["config"][()]
         self.config = tomllib.loads(text.decode() if isinstance(text, bytes) else text)
         self.steps = [self.file["steps"][name] for name in sorted(self.file["steps"])]

@@ -59,7 +59,7 @@ TEST_F(CacheTest, VerifyFindsAChangedByte) {
   change_byte(shard(4), offset + 4 * 5 * 428 + 4);  // the last row
   const auto cache = FeatureCache::open(path);
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { cache.verify(); }),
-                  "shard-00004.h5: damaged: checksum xxh3:");
+                  "shard-00004.h5: embed: damaged: bytes ");
 }
 
 TEST_F(CacheTest, StoppedCacheIsIncomplete) {
@@ -101,7 +101,8 @@ TEST_F(CacheTest, ForceWritesADamagedCacheAnew) {
     EXPECT_FALSE(std::filesystem::exists(path + "/manifest.toml.partial"));
   }
   // Damage that opening does not see, and none at all.
-  change_byte(shard(2), static_cast<int64_t>(whole.size()) - 1);
+  const auto offset = h5_info(h5_open(shard(2)), "embed", shard(2)).offset;
+  change_byte(shard(2), offset + 3);
   EXPECT_EQ(write_cache(*self, path, spec), CacheWriter::State::kFinished);
   EXPECT_EQ(write_cache(*self, path, spec, 1 << 20, true), CacheWriter::State::kNew);
   EXPECT_EQ(read_text(shard(2)), whole);

@@ -95,7 +95,7 @@ TEST(H5, AttributesAndTexts) {
 TEST(H5, ErrorsCarryHdf5sReasonAndTheFile) {
   TempFolder folder(*self);
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_open(folder / "none.h5"); }),
-                  "none.h5: No such file or directory (H5Fopen)");
+                  "none.h5: cannot open: No such file or directory");
   atomic_write_text(folder / "text.h5", "this is no HDF5 file");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_open(folder / "text.h5"); }),
                   "text.h5: not an HDF5 file");

@@ -115,8 +115,9 @@ TEST_F(SedFile, DatasetsThatDoNotFit) {
 TEST_F(SedFile, TruncatedFile) {
   write_file(path, embed, label, index);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 16);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { FeatureCache::open(path); }),
-                  "in_train.hdf5: truncated file");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { FeatureCache::open(path); }),
+      "in_train.hdf5: expected an HDF5 file, found one that HDF5 cannot open: truncated file");
 }
 
 TEST_F(SedFile, SubsetsFilterEveryPassByIndex) {

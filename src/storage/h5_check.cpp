@@ -1,0 +1,112 @@
+#include "storage/h5_check.hpp"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <dissent/error.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <mutex>
+#include <set>
+#include <system_error>
+#include <tuple>
+
+#include "core/program_paths.hpp"
+#include "storage/atomic_file.hpp"
+
+namespace dissent {
+namespace {
+
+constexpr const char* kProgram = "dissent-h5check";
+constexpr size_t kMostMessage = 512;
+
+// What the child said on its standard output, and how it ended (of waitpid).
+struct ChildEnd {
+  std::string said;
+  int status = 0;
+};
+
+// posix_spawn, not fork: this process may hold MPI's memory and threads. Signals for this process'
+// group (Slurm's USR1, a terminal's INT) are not meant for the child: they stay blocked in it.
+ChildEnd run_child(const std::string& program, const std::string& path) {
+  int ends[2];
+  DISSENT_CHECK(::pipe2(ends, O_CLOEXEC) == 0, kData, "{}: cannot be checked: {}", path,
+                std::generic_category().message(errno));
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&files, ends[1], 1);
+  posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t blocked, defaults;
+  sigfillset(&blocked);
+  sigfillset(&defaults);
+  for (const int fatal : {SIGXCPU, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
+    sigdelset(&blocked, fatal);
+  posix_spawnattr_setsigmask(&attributes, &blocked);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  std::string texts[] = {program, path};
+  char* arguments[] = {texts[0].data(), texts[1].data(), nullptr};
+  pid_t child = -1;
+  const int code = ::posix_spawn(&child, program.c_str(), &files, &attributes, arguments, environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&files);
+  ::close(ends[1]);
+  ChildEnd end;
+  char buffer[kMostMessage];
+  for (ssize_t count = 0; code == 0;) {
+    count = ::read(ends[0], buffer, sizeof buffer);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    if (end.said.size() < kMostMessage) end.said.append(buffer, static_cast<size_t>(count));
+  }
+  ::close(ends[0]);
+  DISSENT_CHECK(code == 0, kUsage, "{}: cannot be started: {}", program,
+                std::generic_category().message(code));
+  while (::waitpid(child, &end.status, 0) < 0)
+    DISSENT_CHECK(errno == EINTR, kInternal, "{}: waiting for it: {}", program,
+                  std::generic_category().message(errno));
+  return end;
+}
+
+// What a path leads to, as long as nobody changes it.
+using FileState = std::tuple<dev_t, ino_t, off_t, time_t, long>;
+
+}  // namespace
+
+void check_h5_in_child(const std::string& path) {
+  static std::mutex mutex;
+  static std::set<FileState> good;
+  struct stat status{};
+  DISSENT_CHECK(::stat(path.c_str(), &status) == 0, kData, "{}: cannot look at: {}", path,
+                std::generic_category().message(errno));
+  const FileState state{status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec,
+                        status.st_mtim.tv_nsec};
+  const std::lock_guard lock(mutex);
+  if (good.contains(state)) return;
+  const auto end = run_child(helper_program(kProgram), path);
+  if (WIFSIGNALED(end.status)) {
+    const int signal = WTERMSIG(end.status);
+    const auto how = signal == SIGXCPU || signal == SIGKILL
+                         ? fmt::format("does not end within {} s", kH5CheckSeconds)
+                         : fmt::format("ends in a crash ({})", ::strsignal(signal));
+    DISSENT_FAIL(kData,
+                 "{}: expected an HDF5 file, found one whose reading by HDF5 {}: it is damaged; "
+                 "copy it again, or make it anew",
+                 path, how);
+  }
+  DISSENT_CHECK(WEXITSTATUS(end.status) == 0, kData, "{}: expected an HDF5 file, found {}", path,
+                end.said.empty() ? "one that cannot be read: " + std::string(kProgram) +
+                                       fmt::format(" ended with {}", WEXITSTATUS(end.status))
+                                 : end.said);
+  good.insert(state);
+}
+
+}  // namespace dissent
