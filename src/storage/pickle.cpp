@@ -3,6 +3,7 @@
 #include <dissent/error.hpp>
 
 #include <cstring>
+#include <iterator>
 
 namespace dissent {
 namespace {
@@ -327,6 +328,25 @@ class Reader {
 };
 
 }  // namespace
+
+PickleValue::~PickleValue() {
+  std::vector<Pointer> left;
+  const auto take = [&left](PickleValue& value) {
+    std::move(value.items.begin(), value.items.end(), std::back_inserter(left));
+    for (auto& [key, held] : value.pairs) {
+      left.push_back(std::move(key));
+      left.push_back(std::move(held));
+    }
+    value.items.clear();
+    value.pairs.clear();
+  };
+  take(*this);
+  while (!left.empty()) {
+    const auto value = std::move(left.back());
+    left.pop_back();
+    if (value && value.use_count() == 1) take(*value);
+  }
+}
 
 PickleValue::Pointer read_pickle_values(
     const std::string& bytes, const std::string& source,

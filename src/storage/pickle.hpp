@@ -21,6 +21,13 @@ struct PickleValue {
   std::vector<std::pair<Pointer, Pointer>> pairs;  ///< of dicts
   at::ScalarType dtype = at::kFloat;               ///< of a storage
   at::Tensor tensor;
+
+  PickleValue() = default;
+  PickleValue(const PickleValue&) = delete;
+  PickleValue& operator=(const PickleValue&) = delete;
+  /// Of any depth: a damaged file may nest a million lists, and nothing here goes down into them by
+  /// recursion.
+  ~PickleValue();
 };
 
 /// Reads a pickle (protocols 2 to 5) as data: dicts, lists, texts, numbers, tensors and u8 arrays

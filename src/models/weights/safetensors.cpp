@@ -3,8 +3,11 @@
 
 #include <cerrno>
 #include <fstream>
+#include <set>
 #include <system_error>
+#include <tuple>
 
+#include "core/regular_file.hpp"
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 
@@ -66,9 +69,62 @@ Place place_of(const std::string& path, const std::string& name, const nlohmann:
   return place;
 }
 
+// The header, in which a name stands once: parsers differ in which of two they take.
+nlohmann::json header_of(const std::string& path, const std::string& text) {
+  std::set<std::string> names;
+  std::string twice;
+  const auto note = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+    if (depth == 1 && event == nlohmann::json::parse_event_t::key &&
+        !names.insert(parsed.get<std::string>()).second)
+      twice = parsed.get<std::string>();
+    return true;
+  };
+  auto header = nlohmann::json::parse(text, note, false);
+  DISSENT_CHECK(twice.empty(), kData, "{}: its header: expected each tensor once, found {} twice",
+                path, twice);
+  return header;
+}
+
+// The format's own rule: tensors lie one after another without gap or overlap, from the first byte
+// behind the header to the last one of the file.
+void expect_no_gaps(const std::string& path, const nlohmann::json& header, uint64_t available) {
+  struct Part {
+    uint64_t begin, end;
+    std::string name;
+  };
+  std::vector<Part> parts;
+  for (const auto& [name, entry] : header.items()) {
+    if (name == "__metadata__") continue;
+    const auto offsets = entry.value("data_offsets", nlohmann::json());
+    const bool counts = offsets.is_array() && offsets.size() == 2 &&
+                        offsets[0].is_number_unsigned() && offsets[1].is_number_unsigned();
+    DISSENT_CHECK(counts, kData, "{}: {}: data_offsets: expected two counts, found {}", path, name,
+                  offsets.dump());
+    parts.push_back({offsets[0], offsets[1], name});
+  }
+  std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
+    return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
+  });
+  uint64_t end = 0;
+  for (const auto& part : parts) {
+    DISSENT_CHECK(part.begin == end, kData,
+                  "{}: {}: expected its values from byte {} on, right behind those before, found "
+                  "{} .. {}: {}; the file is damaged",
+                  path, part.name, end, part.begin, part.end,
+                  part.begin < end ? "they overlap" : "there is a gap");
+    end = part.end;
+  }
+  DISSENT_CHECK(
+      end == available, kData,
+      "{}: expected {} bytes of values, as its header says, found {}: the file is damaged "
+      "or was added to",
+      path, end, available);
+}
+
 }  // namespace
 
 StateDict read_safetensors(const std::string& path) {
+  expect_regular_file(path);
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   DISSENT_CHECK(file, kData, "{}: cannot open: {}", path, std::generic_category().message(errno));
   const auto size = static_cast<uint64_t>(file.tellg());
@@ -80,10 +136,13 @@ StateDict read_safetensors(const std::string& path) {
       "{}: not a safetensors file: a header of {} bytes in a file of {}", path, header_bytes, size);
   std::string text(header_bytes, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  const auto header = nlohmann::json::parse(text, nullptr, false);
+  const auto header = header_of(path, text);
   DISSENT_CHECK(file && header.is_object(), kData,
                 "{}: not a safetensors file: its header is no JSON object", path);
   const uint64_t first = sizeof header_bytes + header_bytes;
+  for (const auto& [name, entry] : header.items())
+    if (name != "__metadata__") place_of(path, name, entry, size - first);
+  expect_no_gaps(path, header, size - first);
   StateDict tensors;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;

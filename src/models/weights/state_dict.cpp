@@ -5,9 +5,12 @@
 #include <dissent/error.hpp>
 
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <system_error>
 
+#include "core/regular_file.hpp"
+#include "models/weights/zip_checksums.hpp"
 #include "storage/pickle.hpp"
 
 namespace dissent {
@@ -34,23 +37,33 @@ const PickleValue* entry_of(const PickleValue& dict, const std::string& name) {
 // A file of torch.save is a zip archive: data.pkl refers to the values of storage KEY in data/KEY.
 PickleValue::Pointer unpickled(const std::string& path) {
   try {
+    const ZipChecksums checksums(path);
     caffe2::serialize::PyTorchStreamReader reader(path);
+    // Records are stored as they are: none is larger than the file.
+    const auto size_of = [&, most = std::filesystem::file_size(path)](const std::string& record) {
+      const auto bytes = reader.getRecordSize(record);
+      DISSENT_CHECK(bytes <= most, kData, "{}: {}: expected at most the file's {} bytes, found {}",
+                    path, record, most, bytes);
+      return bytes;
+    };
     std::map<std::string, at::Tensor> storages;
     const auto storage = [&](const PickleValue& value) {
       if (const auto known = storages.find(value.text); known != storages.end())
         return known->second;
       const auto record = "data/" + value.text;
-      const auto bytes = static_cast<int64_t>(reader.getRecordSize(record)),
+      const auto bytes = static_cast<int64_t>(size_of(record)),
                  element = static_cast<int64_t>(c10::elementSize(value.dtype));
       DISSENT_CHECK(value.integer >= 0 && bytes / element == value.integer && bytes % element == 0,
                     kData, "{}: {} has {} bytes, expected {} values of {}", path, record, bytes,
                     value.integer, at::toString(value.dtype));
       auto values = at::empty({value.integer}, value.dtype);
       reader.getRecord(record, values.data_ptr(), static_cast<size_t>(bytes));
+      checksums.check(record, values.data_ptr(), bytes);
       return storages.emplace(value.text, values).first->second;
     };
-    std::string bytes(reader.getRecordSize("data.pkl"), '\0');
+    std::string bytes(size_of("data.pkl"), '\0');
     reader.getRecord("data.pkl", bytes.data(), bytes.size());
+    checksums.check("data.pkl", bytes.data(), static_cast<int64_t>(bytes.size()));
     return read_pickle_values(bytes, path, storage);
   } catch (const c10::Error& error) {
     const std::string reason = error.what_without_backtrace();
@@ -72,6 +85,7 @@ StateDict read_pickle(const std::string& path) {
 }
 
 StateDict read_state_dict(const std::string& path) {
+  expect_regular_file(path);
   std::ifstream file(path, std::ios::binary);
   DISSENT_CHECK(file, kData, "{}: cannot open: {}", path, std::generic_category().message(errno));
   char start[9] = {};

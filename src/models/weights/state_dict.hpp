@@ -16,7 +16,8 @@ StateDict read_state_dict(const std::string& path);
 
 /// safetensors: 8 bytes with the header's size, a JSON header (name -> dtype, shape, place), the
 /// values. Reads F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL. Error::kData naming path and
-/// tensor: truncated, places outside of the file or of another size than shape and dtype say.
+/// tensor: truncated, places outside of the file or of another size than shape and dtype say, that
+/// overlap or leave a gap (also behind the last one), a name that stands twice.
 /// Ref: huggingface/safetensors, README
 StateDict read_safetensors(const std::string& path);
 
@@ -30,7 +31,7 @@ void write_safetensors(const std::string& path, const StateDict& tensors,
 /// left out, and so is whatever else a checkpoint holds (optimisers, options). The archive is read
 /// by LibTorch, its pickle by pickle.hpp: LibTorch's own reader refuses the state dict of a module,
 /// for the attribute that Python puts beside it.
-/// Error::kData: not of this form, or damaged.
+/// Error::kData: not of this form, or damaged (its CRC-32 are checked, which LibTorch does not).
 StateDict read_pickle(const std::string& path);
 
 }  // namespace dissent

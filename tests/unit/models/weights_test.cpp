@@ -126,6 +126,26 @@ TEST_F(Weights, DamagedSafetensorsAreNamed) {
       safetensors(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296,2],"data_offsets":[0,8]}})",
                   values),
       "larger than the file");
+  // The format's rule: no gap, no overlap, nothing behind the last one.
+  const auto two = [&](const char* first, const char* second) {
+    return fmt::format(R"({{"a":{{"dtype":"U8","shape":[4],"data_offsets":[{}]}},)"
+                       R"("b":{{"dtype":"U8","shape":[4],"data_offsets":[{}]}}}})",
+                       first, second);
+  };
+  put(path("bad"), safetensors(two("4,8", "0,4"), values));  // any order
+  EXPECT_EQ(read_safetensors(path("bad")).size(), 2u);
+  expect(safetensors(two("0,4", "2,6"), values.substr(2)),
+         "b: expected its values from byte 4 on, right behind those before, found 2 .. 6: they "
+         "overlap");
+  expect(safetensors(two("0,4", "0,4"), values.substr(4)), "they overlap");
+  expect(safetensors(two("0,4", "5,9"), values + " "), "found 5 .. 9: there is a gap");
+  expect(safetensors(two("1,5", "5,9"), values + " "), "found 1 .. 5: there is a gap");
+  expect(safetensors(good, values + "more"),
+         "expected 8 bytes of values, as its header says, found 12");
+  expect(safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                     R"("a":{"dtype":"I32","shape":[2],"data_offsets":[0,8]}})",
+                     values),
+         "expected each tensor once, found a twice");
   expect(safetensors("{\"a\":", values), "no JSON object");
   expect(std::string("\xff\xff\xff\xff\xff\xff\xff\xff", 8) + "{", "not a safetensors file");
   expect_error(ErrorKind::kData, "cannot open", [&] { read_state_dict(path("no_such_file")); });
@@ -157,6 +177,35 @@ TEST_F(Weights, TorchsOwnFilesAreRead) {
   }
 }
 
+// torch.save's archives have a CRC-32 of each record, which LibTorch does not look at.
+TEST_F(Weights, ChangedBytesOfTorchsFilesAreFound) {
+  const auto bytes = bytes_of(data("plain.pth"));
+  const auto whole = read_state_dict(data("plain.pth"));
+  const std::string file = path("changed.pth");
+  auto flipped = bytes;
+  const auto values = bytes.find(std::string("\0\0\x80\x3f\0\0\0\x40", 8));  // 1, 2 of fc.weight
+  ASSERT_NE(values, std::string::npos);
+  flipped[values] ^= 1;
+  put(file, flipped);
+  expect_error(ErrorKind::kData, "damaged: expected CRC-32", [&] { read_state_dict(file); });
+  int errors = 0;
+  for (size_t place = 0; place < bytes.size(); ++place) {
+    flipped = bytes;
+    flipped[place] ^= 0x10;
+    put(file, flipped);
+    try {
+      const auto found = read_state_dict(file);
+      EXPECT_EQ(found.size(), whole.size()) << place;
+      for (const auto& [name, tensor] : found)
+        EXPECT_TRUE(at::equal(tensor, whole.at(name))) << place << " " << name;
+    } catch (const Error& error) {
+      EXPECT_EQ(static_cast<int>(error.kind()), static_cast<int>(ErrorKind::kData)) << error.what();
+      ++errors;
+    }
+  }
+  EXPECT_GT(errors, 100);
+}
+
 // {"a": tensor [2, 2] of a storage of 6 from 2 on, strides 2 and 1}, as torch.save writes it;
 // `part` is the tensor's place.
 TEST_F(Weights, PicklesOfDamagedFilesAreErrors) {
@@ -178,6 +227,8 @@ TEST_F(Weights, PicklesOfDamagedFilesAreErrors) {
                [&] { read(pickled("K\x03K\x02K\x02\x86K\x02K\x01\x86")); });
   for (size_t length = 0; length < good.size(); ++length)
     EXPECT_THROW(read(good.substr(0, length)), Error) << length;
+  // A million tuples in each other end without a stack of as many calls.
+  read("\x80\x02)" + std::string(1'000'000, '\x85') + ".");
   // Whatever a byte is changed to, the reader ends with a value or an error.
   for (size_t i = 0; i < good.size(); ++i)
     for (const char byte : {'\0', '\xff', '(', 't', 'R', 'b', '0', 'q', 'h'}) {
