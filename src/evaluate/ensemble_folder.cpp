@@ -14,6 +14,7 @@
 #include "models/networks/registry.hpp"
 #include "models/weights/load.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/seal.hpp"
 
 namespace dissent {
 namespace {
@@ -63,6 +64,17 @@ class Description {
     DISSENT_CHECK(list, kData, "{}: files: expected a list of file names, found {}", path_,
                   found("files"));
     return json_["files"].get<std::vector<std::string>>();
+  }
+  /// Of the files, in their order; empty where the writer of the description gave none.
+  std::vector<std::string> checksums() const {
+    if (!has("checksums")) return {};
+    const auto& list = json_["checksums"];
+    const bool fits =
+        list.is_array() && list.size() == files().size() &&
+        std::all_of(list.begin(), list.end(), [](const json& one) { return one.is_string(); });
+    DISSENT_CHECK(fits, kData, "{}: checksums: expected one string a file, found {}", path_,
+                  found("checksums"));
+    return list.get<std::vector<std::string>>();
   }
 
  private:
@@ -171,6 +183,15 @@ LoadedEnsemble load_ensemble_folder(const std::string& folder) {
   loaded.training_hash = description.text("training_hash", "");
   loaded.seed = description.integer("seed", 0);
   loaded.transform = description.text("transform", "");
+  const auto files = description.files(), checksums = description.checksums();
+  for (size_t i = 0; i < checksums.size(); ++i) {
+    const auto path = folder + "/" + files[i], found = file_checksum(path);
+    DISSENT_CHECK(
+        found == checksums[i], kData,
+        "{}: damaged: expected {}, as {} says, found {}; export it again, or take the key "
+        "'checksums' out if the file is to be another one",
+        path, checksums[i], kDescription, found);
+  }
   loaded.networks = is_head(model) ? read_head_files(description, folder, model)
                                    : read_image_files(description, folder, model);
   loaded.identity = content_hash(loaded.config_hash + " " + loaded.networks->weights_hash());

@@ -11,6 +11,7 @@
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
+#include "storage/seal.hpp"
 #include "train/image_options.hpp"
 
 namespace dissent {
@@ -124,7 +125,7 @@ std::vector<std::string> export_ensemble(const std::string& run, const std::stri
   const std::string group =
       file.names("average").empty() ? "members" : "average";  // what evaluate and cache read
   const int64_t members = members_of(file, group);
-  const auto text = description(file, group, members).dump(2) + "\n";
+  auto text = description(file, group, members);
 
   // All files are written beside those of an earlier export, and take their places when the last
   // one is whole: an export that fails leaves the old one as it was.
@@ -144,9 +145,10 @@ std::vector<std::string> export_ensemble(const std::string& run, const std::stri
                          {"config_hash", file.config_hash()},
                          {"member", std::to_string(m)},
                          {"members", std::to_string(members)}});
+      text["checksums"].push_back(file_checksum(unfinished + "/" + names_of_files.back()));
     }
     names_of_files.emplace_back("ensemble.json");
-    atomic_write_text(unfinished + "/" + names_of_files.back(), text);
+    atomic_write_text(unfinished + "/" + names_of_files.back(), text.dump(2) + "\n");
   } catch (...) {
     fs::remove_all(unfinished, ignored);
     throw;

@@ -120,6 +120,14 @@ TEST_F(ExportTest, AnExportedFolderIsTheSameEnsemble) {
       at::equal(second.forward(x, {0, 2}, false).logits, first.forward(x, {0, 2}, false).logits));
 }
 
+TEST_F(ExportTest, AChangedValueIsFound) {
+  write("lenet");
+  const auto files = export_ensemble(run, output, ExportNames::kOwn);
+  change_byte(files[1], static_cast<int64_t>(std::filesystem::file_size(files[1])) - 2);
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { load_ensemble(output); }),
+                  "member-1.safetensors: damaged: expected xxh3:");
+}
+
 // A limit of the size of files stands for a full disk.
 TEST_F(ExportTest, AnExportThatFailsLeavesTheOldOne) {
   write("lenet");
@@ -170,7 +178,12 @@ TEST_F(ExportTest, WhatAFolderLacksIsNamed) {
             path + ": version: expected 1, found 2");
   EXPECT_CONTAINS(message([](auto& json) { json["classes"] = 8; }),
                   output + "/member-0.safetensors: fc.weight is [7, 512] in the file, [8, 512] in");
-  EXPECT_CONTAINS(message([](auto& json) { json["files"] = {"gone.safetensors"}; }),
+  EXPECT_EQ(message([](auto& json) { json["files"] = {"gone.safetensors"}; }),
+            path + ": checksums: expected one string a file, found array");
+  EXPECT_CONTAINS(message([](auto& json) {
+                    json["files"] = {"gone.safetensors"};
+                    json.erase("checksums");
+                  }),
                   output + "/gone.safetensors");
   std::ofstream(path) << "{";
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { load_ensemble(output); }),
