@@ -10,6 +10,8 @@
 #include <sstream>
 #include <string_view>
 
+#include "core/toml_keys.hpp"
+
 namespace dissent::config {
 namespace {
 
@@ -61,7 +63,16 @@ void forget_places(Node& node) {
     for (auto& element : *list) forget_places(element);
 }
 
+std::string long_key_problem(const LongKey& key) {
+  return fmt::format("expected keys of at most {} parts, found one of {}", kMostKeyParts,
+                     key.parts);
+}
+
 std::optional<Node> parsed(const std::string& text, std::string* problem = nullptr) {
+  if (const auto key = long_key(text)) {
+    if (problem) *problem = long_key_problem(*key);
+    return std::nullopt;
+  }
   try {
     return convert_table(toml::parse(std::string_view(text), std::string_view()), "--set");
   } catch (const toml::parse_error& error) {
@@ -93,6 +104,10 @@ std::string trimmed(const std::string& text) {
 }  // namespace
 
 Node parse_toml(const std::string& text, const std::string& file, ConfigErrors& errors) {
+  if (const auto key = long_key(text)) {
+    errors.add(Source{file, key->line, key->column}, "", long_key_problem(*key));
+    return Node{Table{}, Source{file}, {}};
+  }
   try {
     return convert_table(toml::parse(std::string_view(text), std::string_view(file)), file);
   } catch (const toml::parse_error& error) {
@@ -113,6 +128,7 @@ Node parse_override(const std::string& text, ConfigErrors& errors) {
     return fail("expected table.key=value on one line");
   const std::string key = trimmed(text.substr(0, equals));
   const std::string value = trimmed(text.substr(equals + 1));
+  if (const auto long_one = long_key(key)) return fail(long_key_problem(*long_one));
   if (!parsed(key + "=0"))
     return fail(
         fmt::format("expected a key such as loss.a2d.weight before '=', found \"{}\"", key));

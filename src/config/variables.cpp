@@ -15,6 +15,11 @@ namespace {
 
 const char* const kTable = "variables";
 
+// Of one text: a few variables that name each other twice would double what they stand for at each
+// step.
+constexpr int64_t kMostSteps = 1000;
+constexpr size_t kMostBytes = 1 << 16;
+
 class Variables {
  public:
   Variables(Node& root, ConfigErrors& errors) : errors_(errors) {
@@ -51,6 +56,7 @@ class Variables {
     } else if (auto* list = std::get_if<List>(&node.data)) {
       for (size_t i = 0; i < list->size(); ++i) put((*list)[i], fmt::format("{}[{}]", key, i));
     } else if (auto* text = std::get_if<std::string>(&node.data)) {
+      steps_ = 0;
       *text = filled(*text, node.source, key);
     }
   }
@@ -77,6 +83,8 @@ class Variables {
         return text;
       }
       out += value(text.substr(begin + 2, end - begin - 2), source, key);
+      if (steps_ > kMostSteps) return "";
+      if (out.size() > kMostBytes) steps_ = kMostSteps;  // the next one is too much
       at = end + 1;
     }
     return out;
@@ -89,6 +97,12 @@ class Variables {
       return "";
     }
     used_.insert(name);
+    if (steps_++ == kMostSteps)
+      errors_.add(source, key,
+                  fmt::format("expected variables that stand for at most {} others and {} bytes, "
+                              "found more",
+                              kMostSteps, kMostBytes));
+    if (steps_ > kMostSteps) return "";
     const Node& node = at->second;
     if (const auto* integer = std::get_if<int64_t>(&node.data)) return fmt::format("{}", *integer);
     if (const auto* number = std::get_if<double>(&node.data)) return fmt::format("{}", *number);
@@ -121,6 +135,7 @@ class Variables {
   Table values_;
   std::set<std::string> used_;
   std::vector<std::string> chain_;
+  int64_t steps_ = 0;  ///< variables put into the text at hand
 };
 
 }  // namespace

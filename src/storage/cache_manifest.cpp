@@ -7,6 +7,8 @@
 
 #include <limits>
 
+#include "core/toml_keys.hpp"
+
 namespace dissent {
 namespace {
 
@@ -117,6 +119,9 @@ std::string manifest_text(const CacheManifest& manifest) {
 }
 
 CacheManifest parse_manifest(const std::string& text, const std::string& path) {
+  if (const auto key = long_key(text))
+    DISSENT_FAIL(kData, "{}:{}: expected keys of at most {} parts, found one of {}", path,
+                 key->line, kMostKeyParts, key->parts);
   toml::table table;
   try {
     table = toml::parse(text, path);

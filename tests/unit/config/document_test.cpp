@@ -142,6 +142,39 @@ TEST(Document, SyntaxErrorsHaveTheirPlace) {
             "run.toml:2:1: Error while parsing table header: cannot redefine existing table 't'");
 }
 
+// A table in a table in a table: walking and deleting them takes stack for each.
+TEST(Document, KeysOfManyPartsAreRefused) {
+  std::string key = "a";
+  for (int i = 1; i < 50000; ++i) key += ".a";
+  for (const auto& text : {key + " = 1\n", "[" + key + "]\n", "a = { " + key + " = 1 }\n"})
+    EXPECT_TRUE(error_lines([&] { document_of("x = 1\n" + text); })[0].ends_with(
+        ": expected keys of at most 16 parts, found one of 50000"));
+  EXPECT_EQ(error_lines([&] { document_of("x = 1\n  " + key.substr(0, 33) + " = 1\n"); }),
+            (std::vector<std::string>{"run.toml:2:3: expected keys of at most 16 parts, found one "
+                                      "of 17"}));
+  const auto lines = error_lines([&] { document_of("", {key + "=1"}); });
+  EXPECT_TRUE(lines[0].ends_with(": expected keys of at most 16 parts, found one of 50000"));
+  // A value is no key.
+  EXPECT_EQ(text_at(document_of("", {"b=" + key.substr(0, 39)}), "b"),
+            "\"" + key.substr(0, 39) + "\" @ --set");
+}
+
+// Each stands for two of the one before: 40 of them for 2^40 bytes.
+TEST(Document, VariablesThatDoubleEachOtherAreRefused) {
+  std::string text = "y = \"${v40}\"\n[variables]\nv0 = \"b\"\n";
+  for (int i = 1; i <= 40; ++i)
+    text += fmt::format("v{} = \"${{v{}}}${{v{}}}\"\n", i, i - 1, i - 1);
+  const auto lines = error_lines([&] { document_of(text); });
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_TRUE(lines[0].find("expected variables that stand for at most 1000 others and 65536 "
+                            "bytes, found more") != std::string::npos)
+      << lines[0];
+  const auto wide = "y = \"${v}${v}${v}\"\n[variables]\nv = \"" + std::string(60000, 'b') + "\"\n";
+  EXPECT_EQ(error_lines([&] { document_of(wide); })[0],
+            "run.toml:1:5: y: expected variables that stand for at most 1000 others and 65536 "
+            "bytes, found more");
+}
+
 TEST(Document, OverridesHaveTomlTypesOrAreBareStrings) {
   const Document document =
       document_of("[t]\nkept = 1\nx = 1\n",
