@@ -13,6 +13,8 @@ namespace dissent::jobs {
 namespace {
 
 constexpr size_t kMostRows = 100000;
+constexpr size_t kMostCells = 4000000;
+constexpr size_t kMostReferences = 1000;
 
 // A piece of a cell: alternatives (one of them: plain text), or the name of another column.
 struct Piece {
@@ -115,7 +117,8 @@ class Combination {
   Expansion expansion() const {
     Expansion out;
     for (size_t c = 0; c < cells_.size(); ++c) {
-      out.cells[columns_[c]] = text(c, 0);
+      size_t references = 0;
+      out.cells[columns_[c]] = text(c, 0, references);
       for (size_t p = 0; p < cells_[c].size(); ++p)
         if (cells_[c][p].alternatives.size() > 1)
           out.chosen.push_back(cells_[c][p].alternatives[choice_[c][p]]);
@@ -135,15 +138,19 @@ class Combination {
   }
 
  private:
-  std::string text(size_t c, size_t depth) const {
+  // references: of the cell so far; columns that each name another one twice would double it.
+  std::string text(size_t c, size_t depth, size_t& references) const {
     DISSENT_CHECK(depth <= columns_.size(), kUsage, "{}: columns refer to each other in a circle",
                   columns_[c]);
+    DISSENT_CHECK(references++ <= kMostReferences, kUsage,
+                  "{}: expected a cell that stands for at most {} others, found more", columns_[c],
+                  kMostReferences);
     std::string out;
     for (size_t p = 0; p < cells_[c].size(); ++p) {
       const auto& piece = cells_[c][p];
       if (piece.column.empty()) out += piece.alternatives[choice_[c][p]];
       for (size_t other = 0; other < columns_.size() && !piece.column.empty(); ++other)
-        if (columns_[other] == piece.column) out += text(other, depth + 1);
+        if (columns_[other] == piece.column) out += text(other, depth + 1, references);
     }
     return out;
   }
@@ -167,6 +174,9 @@ std::vector<Expansion> expand(const std::vector<std::string>& columns,
                     kMostRows);
     }
   }
+  DISSENT_CHECK(count <= kMostCells / std::max<size_t>(1, cells.size()), kUsage,
+                "expected at most {} cells, found {} combinations of {} columns", kMostCells, count,
+                cells.size());
   std::vector<Expansion> out;
   Combination combination(columns, parsed);
   do out.push_back(combination.expansion());

@@ -17,6 +17,9 @@
 namespace dissent::jobs {
 namespace {
 
+// Of all records together; expand() has the same limits of one.
+constexpr size_t kMostSheetRows = 100000, kMostSheetCells = 4000000;
+
 bool has(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
@@ -162,6 +165,11 @@ Sheet parse_sheet(const std::string& path, const std::string& text) {
     } catch (const Error& error) {
       errors.push_back(fmt::format("{}: {}", place, error.what()));
     }
+    const auto most = std::min(kMostSheetRows, kMostSheetCells / sheet.columns.size());
+    if (sheet.rows.size() <= most) continue;
+    errors.push_back(fmt::format("{}: expected at most {} rows of {} columns, found {} so far",
+                                 place, most, sheet.columns.size(), sheet.rows.size()));
+    break;
   }
   check_names(sheet, errors);
   DISSENT_CHECK(errors.empty(), kUsage, "{}", fmt::join(errors, "\n"));

@@ -62,7 +62,10 @@ std::optional<T> read_record(const std::string& path) {
   }
 }
 
-// "start.3.1" -> kind, 3, 1.
+// Starts of an attempt lie in a list by their number.
+constexpr int64_t kMostRestarts = 100000;
+
+// "start.3.1" -> kind, 3, 1. Nothing for other names, as those that a copy of a folder leaves.
 struct FileName {
   std::string kind;
   int64_t number = -1, restart = -1;
@@ -78,7 +81,8 @@ FileName parse_name(const std::string& name) {
   if (first.ptr == end) return out;
   if (*first.ptr != '.') return {};
   const auto second = std::from_chars(first.ptr + 1, end, out.restart);
-  return second.ec == std::errc() && second.ptr == end ? out : FileName{};
+  const bool fits = second.ec == std::errc() && second.ptr == end && out.restart <= kMostRestarts;
+  return fits ? out : FileName{};
 }
 
 bool is_state(const std::string& kind) {

@@ -112,6 +112,27 @@ TEST(Sheet, TooManyCombinationsAreRefusedBeforeTheyAreMade) {
                    "more than 100000 values");
 }
 
+TEST(Sheet, TooManyCellsAreRefusedBeforeTheyAreMade) {
+  std::string rows = "verb,x\n";
+  for (int i = 0; i < 50; ++i) rows += "v,{1..60000}\n";
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", rows),
+                   "s.csv:3: expected at most 100000 rows of 2 columns, found 120000 so far");
+  std::string wide = "verb", cells = "v";
+  for (int i = 0; i < 1000; ++i)
+    wide += fmt::format(",c{}", i), cells += i == 0 ? ",{1..9000}" : ",";
+  EXPECT_ERROR_ALL(
+      parse_sheet("s.csv", wide + "\n" + cells + "\n"),
+      "s.csv:2: expected at most 4000000 cells, found 9000 combinations of 1001 columns");
+}
+
+TEST(Sheet, ColumnsThatDoubleEachOtherAreRefused) {
+  std::string head = "verb", cells = "v";
+  for (int i = 0; i < 40; ++i)
+    head += fmt::format(",c{}", i), cells += fmt::format(",{{c{}}}{{c{}}}", i + 1, i + 1);
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", head + ",c40\n" + cells + ",b\n"), "c",
+                   "expected a cell that stands for at most 1000 others, found more");
+}
+
 TEST(Sheet, WherePicksRowsByFreeText) {
   const auto sheet = parse_sheet(
       "s.csv",

@@ -90,6 +90,17 @@ TEST_F(OneJob, AnAttemptReadsBackAsItWasWritten) {
   EXPECT_FALSE(state.begun());
 }
 
+// Names that nobody here gives: a list of so many starts would not fit into memory.
+TEST_F(OneJob, ANumberOfAStartThatCannotBeIsNotOne) {
+  ASSERT_TRUE(claim(own, attempt(1)));
+  ASSERT_TRUE(put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = {}}));
+  for (const char* name : {"start.1.9223372036854775807", "stop.1.999999999999", "start.1.100001"})
+    std::ofstream(own + "/" + name) << "{}";
+  const auto state = read_state(own);
+  EXPECT_EQ(state.starts.size(), 1u);
+  EXPECT_TRUE(state.stops.empty());
+}
+
 TEST_F(OneJob, GoesFromWaitingToDone) {
   EXPECT_EQ(status_in(folder, job).phase, Phase::kWaiting);
   claim(own, attempt(1));
