@@ -205,6 +205,16 @@ TEST_F(ImageSets, CifarCTakesTheRowsOfASeverity) {
                   "frost.npy: rows of Byte [], expected");
 }
 
+// Whatever is between its quotes: std::regex would end the stack.
+TEST_F(ImageSets, ALongHeaderOfNumpyIsDamaged) {
+  std::string header =
+      "{'descr': '" + std::string(60000, 'u') + "', 'fortran_order': False, 'shape': (1,), }";
+  const auto size = little_endian(static_cast<uint32_t>(header.size()));
+  atomic_write_text(folder / "long.npy", std::string("\x93NUMPY\x02\x00", 8) + size + header + "a");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_npy(folder / "long.npy"); }),
+                  "long.npy: expected a header of at most 4096 bytes, found one of 600");
+}
+
 TEST_F(ImageSets, ListsAsOpenOodWritesThem) {
   const auto set = list("jpeg_420.jpg 3\r\n\npng_rgb.png -1\na b/c d.png 0", images);
   EXPECT_EQ(set->name(), "textures/test");

@@ -242,6 +242,20 @@ TEST_F(Weights, PicklesOfDamagedFilesAreErrors) {
     }
 }
 
+// A tuple in a tuple, a million deep: deleting them one inside of the other would end the stack.
+TEST_F(Weights, NestedPicklesEndWithoutAnOverflow) {
+  const auto read = [&](const std::string& bytes) {
+    return read_pickle_values(bytes, "made.pth", [](const PickleValue&) { return at::Tensor(); });
+  };
+  const auto value = read("\x80\x02)" + std::string(1000000, '\x85') + ".");
+  EXPECT_EQ(value->items.size(), 1u);
+  expect_error(ErrorKind::kData, "ends early",
+               [&] { read("\x80\x02)" + std::string(300000, '\x85')); });
+  std::string dicts = "\x80\x02";  // {None: {None: ...}}
+  for (int i = 0; i < 300000; ++i) dicts += "}N";
+  EXPECT_EQ(read(dicts + "N" + std::string(300000, 's') + ".")->pairs.size(), 1u);
+}
+
 TEST_F(Weights, NetworksRoundTrip) {
   for (const char* name : {"lenet", "resnet18_32x32"}) {
     const auto from = made(name, 1);
