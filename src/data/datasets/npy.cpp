@@ -32,7 +32,7 @@ Header header_of(std::ifstream& file, const std::string& path) {
     begin = 12;
   }
   // numpy pads to multiples of 64; std::regex takes stack for each character.
-  constexpr int64_t kMostHeaderBytes = 4096;
+  constexpr int64_t kMostHeaderBytes = 1024;
   DISSENT_CHECK(file && length <= kMostHeaderBytes, kData,
                 "{}: expected a header of at most {} bytes, found one of {}", path,
                 kMostHeaderBytes, length);

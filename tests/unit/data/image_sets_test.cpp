@@ -212,7 +212,7 @@ TEST_F(ImageSets, ALongHeaderOfNumpyIsDamaged) {
   const auto size = little_endian(static_cast<uint32_t>(header.size()));
   atomic_write_text(folder / "long.npy", std::string("\x93NUMPY\x02\x00", 8) + size + header + "a");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_npy(folder / "long.npy"); }),
-                  "long.npy: expected a header of at most 4096 bytes, found one of 600");
+                  "long.npy: expected a header of at most 1024 bytes, found one of 600");
 }
 
 TEST_F(ImageSets, ListsAsOpenOodWritesThem) {
