@@ -10,7 +10,9 @@ if(MOLD_PROGRAM AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_
 endif()
 
 find_package(Threads REQUIRED)
-find_package(OpenMP REQUIRED COMPONENTS CXX)
+if(NOT DISSENT_FUZZ)  # there one thread does all: clang's OpenMP would be a second one beside LibTorch's
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+endif()
 find_package(MPI 3.1 REQUIRED COMPONENTS CXX)
 find_package(LibTorch 2.8 REQUIRED)
 find_package(fmt REQUIRED)
