@@ -67,8 +67,9 @@ std::vector<PostprocessorInfo> logit_rows() {
            .summary = "Largest probability at the temperature that fits the validation set best",
            .formula = "max_c softmax(z / T)_c,  T at the least validation cross-entropy",
            .citation = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017",
-           .answers = "all predictions right, or no better than chance: T is a bound, and the "
-                      "state's `end` says so",
+           .answers =
+               "all predictions right, or no better than chance: T is a bound, equal logits: "
+               "T is 1, and the state's `end` says so",
            .needs = {F::kValidationLogits, F::kValidationLabels},
            .scores_logits = true},
           OptionTable<TempScalingOptions>("postprocessor.temp_scaling", "Temperature scaling")

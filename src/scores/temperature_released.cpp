@@ -2,8 +2,10 @@
 #include <dissent/scores/temperature.hpp>
 #include <dissent/tensor_check.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
+#include <optional>
 
 #include "scores/temperature_nll.hpp"
 
@@ -17,8 +19,8 @@ struct Bracket {
 };
 
 // scipy.optimize.bracket: from two points downhill, by golden steps and parabolas through the last
-// three points.
-Bracket bracket(const Function& f, double a, double b) {
+// three points. Nothing where scipy finds none: the values fall without end, or are all the same.
+std::optional<Bracket> bracket(const Function& f, double a, double b) {
   constexpr double kGolden = 1.618034, kTiny = 1e-21, kGrowLimit = 110;
   constexpr int kMostSteps = 1000;
   double fa = f(a), fb = f(b);
@@ -28,8 +30,7 @@ Bracket bracket(const Function& f, double a, double b) {
   }
   double c = b + kGolden * (b - a), fc = f(c);
   for (int step = 0; fc < fb; ++step) {
-    DISSENT_CHECK(step <= kMostSteps, kData, "fit_temperature_sdde: no bracket found in {} steps",
-                  kMostSteps);
+    if (step > kMostSteps) return std::nullopt;
     const double left = (b - a) * (fb - fc), right = (b - c) * (fb - fa), difference = right - left;
     const double denominator = 2 * (std::abs(difference) < kTiny ? kTiny : difference);
     const double limit = b + kGrowLimit * (c - b);
@@ -40,8 +41,8 @@ Bracket bracket(const Function& f, double a, double b) {
     };
     if ((w - c) * (b - w) > 0) {
       fw = f(w);
-      if (fw < fc) return {b, w, c};
-      if (fw > fb) return {a, b, w};
+      if (fw < fc) return Bracket{b, w, c};
+      if (fw > fb) return Bracket{a, b, w};
       golden();
     } else if ((w - limit) * (limit - c) >= 0) {
       w = limit;
@@ -67,9 +68,21 @@ Bracket bracket(const Function& f, double a, double b) {
   }
   const bool lower = (fb < fc && fb <= fa) || (fb < fa && fb <= fc),
              between = (a < b && b < c) || (c < b && b < a);
-  DISSENT_CHECK(lower && between && std::isfinite(a) && std::isfinite(c), kData,
-                "fit_temperature_sdde: no bracket found from log T = {}", a);
-  return {a, b, c};
+  if (!lower || !between || !std::isfinite(a) || !std::isfinite(c)) return std::nullopt;
+  return Bracket{a, b, c};
+}
+
+// Where there is no minimum: the bound that is better, or 1 where all temperatures are alike.
+TemperatureFit better_bound(const TemperatureNll& nll, TemperatureBounds bounds) {
+  const double at_lowest = nll.at_temperature(bounds.lowest),
+               at_highest = nll.at_temperature(bounds.highest);
+  DISSENT_CHECK(!std::isnan(at_lowest) && !std::isnan(at_highest), kData,
+                "fit_temperature_sdde: expected logits with a finite cross-entropy, found NaN");
+  if (at_lowest == at_highest)
+    return {std::clamp(1.0, bounds.lowest, bounds.highest), at_lowest, TemperatureEnd::kFlat};
+  return at_lowest < at_highest
+             ? TemperatureFit{bounds.lowest, at_lowest, TemperatureEnd::kLowerBound}
+             : TemperatureFit{bounds.highest, at_highest, TemperatureEnd::kUpperBound};
 }
 
 // scipy.optimize.golden.
@@ -123,7 +136,9 @@ TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& 
     value = next;
   }
   high = std::min(last, high + 1);
-  const double log_t = golden_section(loss, bracket(loss, low, high), tolerance);
+  const auto found = bracket(loss, low, high);
+  if (!found) return better_bound(nll, bounds);
+  const double log_t = golden_section(loss, *found, tolerance);
   return {std::exp(log_t), loss(log_t), TemperatureEnd::kInside};
 }
 

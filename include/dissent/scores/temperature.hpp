@@ -40,7 +40,9 @@ TemperatureFit fit_temperature(const at::Tensor& logits, const at::Tensor& label
 
 /// Convention "sdde": golden section over log T to a relative tolerance on log T, from a bracket
 /// that grows in unit steps of log T. The bounds only begin the bracket: on odd data T ends outside
-/// of them, or no bracket is found (Error::kData). end is not told apart: always kInside.
+/// of them, with end kInside. Where scipy finds no bracket and stops (every prediction is right, or
+/// wrong, by far; all logits are equal) T is the better bound, or 1, and end says which.
+/// Error::kData where the cross-entropy is NaN.
 /// Ref: SDDE openood/pipelines/temperature.py, with scipy.optimize.golden and bracket; cases
 /// sdde_scores.h5 temperature*.
 TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& labels,

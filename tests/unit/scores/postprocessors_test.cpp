@@ -243,6 +243,71 @@ TEST(PostprocessorTable, AZeroFeatureScoresAFiniteNumber) {
   }
 }
 
+// Sets that leave nothing to fit: each fit ends with scores that are numbers, or says as an error
+// of the configuration or the data what it needs; never NaN, and no other error.
+TEST(PostprocessorTable, OddSetsGiveScoresOrAClearError) {
+  const MadeFeatures made;
+  const auto allowed = {"k", "dim", "alpha"};
+  const auto all_right = [](FeatureSet set) {
+    set.logits = at::one_hot(set.labels, MadeFeatures::kClasses).to(at::kDouble) * 60;
+    return set;
+  };
+  const auto one_class = [](FeatureSet set) {
+    set.labels = at::zeros_like(set.labels);
+    return set;
+  };
+  const auto one_row = [](const FeatureSet& set) {
+    return FeatureSet{set.features.narrow(0, 0, 1), set.logits.narrow(0, 0, 1),
+                      set.labels.narrow(0, 0, 1)};
+  };
+  const auto constant = [](FeatureSet set) {
+    set.features = at::full_like(set.features, 0.5);
+    set.logits = at::full_like(set.logits, 2);
+    return set;
+  };
+  const auto all_wrong = [&](FeatureSet set) {
+    set = all_right(set);
+    set.labels = (set.labels + 1).remainder(MadeFeatures::kClasses);
+    return set;
+  };
+  const std::vector<std::pair<const char*, std::function<FeatureSet(FeatureSet)>>> cases{
+      {"all right", all_right},
+      {"one class", one_class},
+      {"one row", one_row},
+      {"constant", constant},
+      {"all wrong", all_wrong}};
+  for (const auto& info : postprocessor_table())
+    for (const auto& [name, odd] : cases)
+      for (const bool train : {false, true}) {
+        auto data = made.data();
+        (train ? data.train : data.validation) = odd(train ? data.train : data.validation);
+        const auto place =
+            fmt::format("{}, {} {}", info.name, name, train ? "train" : "validation");
+        for (const char* convention : {"optimum", "sdde", "openood"}) {
+          auto options = small_options(info);
+          if (info.name == "temp_scaling")
+            set_option(info, options, "convention", std::string(convention));
+          try {
+            const auto score = score_of(info, data, made.test, options);
+            EXPECT_EQ(score.isnan().sum().item<int64_t>(), 0) << place << " " << convention;
+          } catch (const Error& error) {
+            const std::string said = error.what();
+            EXPECT_TRUE(error.kind() == ErrorKind::kUsage || error.kind() == ErrorKind::kData)
+                << place << ": " << said;
+            // More neighbours, dimensions or rows than there are: options of these scores.
+            EXPECT_TRUE(std::any_of(allowed.begin(), allowed.end(),
+                                    [&](const char* option) {
+                                      return said.starts_with(
+                                          fmt::format("{}: {}: ", info.name, option));
+                                    }))
+                << place << ": " << said;
+          } catch (const std::exception& error) {
+            ADD_FAILURE() << place << ": " << error.what();
+          }
+        }
+      }
+}
+
 TEST(PostprocessorTable, ANumberThatIsNotFiniteIsNeitherFittedNorScored) {
   const MadeFeatures made;
   const double nan = std::nan("");

@@ -99,14 +99,31 @@ TEST(Temperature, ReleasedConventionsMissTheOptimum) {
   // Every prediction is wrong: the bracket of the golden section leaves the bounds, ours ends at
   // one.
   const auto wrong = two_classes(2, 0, 5);
-  double released = 0;
-  try {
-    released = fit_temperature_sdde(wrong.logits, wrong.labels).temperature;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kData);
-    released = std::numeric_limits<double>::infinity();
+  EXPECT_GT(fit_temperature_sdde(wrong.logits, wrong.labels).temperature, 100);
+}
+
+// Where scipy finds no bracket the fit ends at a bound, as the evaluation promises, and says so.
+TEST(Temperature, SddeWithoutAMinimumEndsAtABoundOrAtOne) {
+  const auto labels = at::arange(40).remainder(4);
+  const auto right = at::one_hot(labels, 4).to(at::kDouble);
+  for (const double margin : {1.0, 20.0, 900.0, 1e6}) {
+    const auto perfect = fit_temperature_sdde(right * margin, labels);
+    EXPECT_GT(perfect.temperature, 0) << margin;
+    EXPECT_LT(perfect.temperature, margin) << margin;
+    EXPECT_LT(perfect.nll, 1e-2) << margin;
   }
-  EXPECT_GT(released, 100);
+  const auto far = fit_temperature_sdde(right * 900, labels);  // 0 for all T that a bracket tries
+  EXPECT_EQ(far.temperature, 0.001);
+  EXPECT_EQ(far.nll, 0);
+  EXPECT_EQ(far.end, TemperatureEnd::kLowerBound);
+  EXPECT_EQ(fit_temperature_sdde(right * 1e6, labels).end, TemperatureEnd::kFlat);  // 0 at 100 too
+  const auto flat = fit_temperature_sdde(at::full({40, 4}, 2.5, at::kDouble), labels);
+  EXPECT_EQ(flat.temperature, 1);
+  EXPECT_EQ(flat.end, TemperatureEnd::kFlat);
+  const auto one = fit_temperature_sdde(right.narrow(0, 0, 1) * 900, labels.narrow(0, 0, 1));
+  EXPECT_GT(one.temperature, 0);
+  expect_error(ErrorKind::kData, "found NaN",
+               [&] { fit_temperature_sdde(at::full({40, 4}, std::nan(""), at::kDouble), labels); });
 }
 
 TEST(Temperature, WrongArgumentsAreErrors) {
