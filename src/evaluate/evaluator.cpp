@@ -283,7 +283,7 @@ class Run {
         for (const std::string after : {"", "@T", "@V"}) {
           const auto key = predictor.name + "|confidence" + after;
           if (!columns.has(key)) continue;
-          metrics::Reliability bins(config_.evaluate.bins);
+          auto bins = reliability_of(config_.evaluate);
           bins.update(columns.at(key), columns.at(predictor.name + "|right").ne(0));
           if (config_.evaluate.figures && reported(predictor)) {
             const auto series = after.empty()

@@ -2,6 +2,7 @@
 
 #include <dissent/error.hpp>
 #include <dissent/metrics/accuracy.hpp>
+#include <dissent/metrics/calibration.hpp>
 #include <dissent/metrics/correct_classification.hpp>
 #include <dissent/metrics/registry.hpp>
 #include <dissent/metrics/reliability.hpp>
@@ -11,11 +12,6 @@
 
 namespace dissent {
 namespace {
-
-metrics::TopBin top_bin(const std::string& convention) {
-  if (convention == "sdde" || convention == "openood") return metrics::TopBin::kDropped;
-  return convention == "torch_uncertainty" ? metrics::TopBin::kOwn : metrics::TopBin::kClosed;
-}
 
 bool has_need(const std::string& metric, metrics::MetricNeed need) {
   const auto& needs = metrics::find_metric(metric).needs;
@@ -34,10 +30,12 @@ metrics::ExactMean batched_mean(const at::Tensor& values, const EvaluateOptions&
   return mean;
 }
 
-// Mean of values; under the conventions whose release averages its batches, of the batches' means.
-double mean_of(const at::Tensor& values, const EvaluateOptions& options) {
-  const bool batches = options.convention == "sdde" || options.convention == "openood";
-  return batched_mean(values, options, batches).finish();
+// Mean of a metric's values, of all or of the batches' means as the convention has it.
+double mean_of(const std::string& metric, const at::Tensor& values,
+               const EvaluateOptions& options) {
+  return batched_mean(values, options,
+                      metrics::find_metric(metric).averages_batches(options.convention))
+      .finish();
 }
 
 double aurc(const at::Tensor& confidence, const at::Tensor& right, const std::string& convention) {
@@ -49,13 +47,10 @@ double aurc(const at::Tensor& confidence, const at::Tensor& right, const std::st
 
 // Rows [nll, brier, confidence] of logits; rows without a label count as class 0 and are never
 // read.
-std::vector<at::Tensor> calibration_values(const at::Tensor& z, const at::Tensor& labels,
-                                           const std::string& convention) {
-  const auto log_p = at::log_softmax(z, 1), p = log_p.exp();
-  const auto place = labels.clamp_min(0).unsqueeze(1);
-  const auto p_y = p.gather(1, place).squeeze(1);
-  return {log_p.gather(1, place).squeeze(1).neg(), p.square().sum(1) - 2 * p_y + 1,
-          convention == "openood" ? z.amax(1) : p.amax(1)};
+std::vector<at::Tensor> calibration_rows(const at::Tensor& z, const at::Tensor& labels,
+                                         const std::string& convention) {
+  const auto values = metrics::calibration_values(z, labels.clamp_min(0));
+  return {values.nll, values.brier, convention == "openood" ? z.amax(1) : values.confidence};
 }
 
 // ccr1 .. ccr4: at false-positive rates 1e-1 .. 1e-4.
@@ -68,6 +63,14 @@ void check_values(const at::Tensor& values, const std::string& score, const std:
 }
 
 }  // namespace
+
+metrics::Reliability reliability_of(const EvaluateOptions& options) {
+  const auto& name = options.convention;
+  return metrics::Reliability(options.bins,
+                              name == "sdde" || name == "openood" ? metrics::TopBin::kDropped
+                              : name == "torch_uncertainty"       ? metrics::TopBin::kOwn
+                                                                  : metrics::TopBin::kClosed);
+}
 
 double mean_over_rows(const at::Tensor& values, const EvaluateOptions& options) {
   return batched_mean(values, options, options.convention == "sed").finish();
@@ -110,7 +113,7 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
     std::vector<at::Tensor> rows{z.argmax(1).eq(labels)};
     if (top5) rows.push_back(metrics::right_in_top_k(z, labels, 5));
     const auto add = [&](const at::Tensor& logits) {
-      for (const auto& values : calibration_values(logits, labels, options.convention))
+      for (const auto& values : calibration_rows(logits, labels, options.convention))
         rows.push_back(values);
     };
     if (calibrated) add(z);
@@ -176,7 +179,7 @@ std::vector<Figure> label_figures(const SetColumns& columns, const std::string& 
   for (const std::string after : {"", "@T", "@V"}) {
     if (!columns.has(predictor + "|nll" + after)) continue;
     const auto confidence = columns.at(predictor + "|confidence" + after);
-    metrics::Reliability bins(options.bins, top_bin(options.convention));
+    auto bins = reliability_of(options);
     bins.update(confidence, right);
     for (const auto& metric : options.metrics) {
       const auto put = [&](double value) {
@@ -185,8 +188,9 @@ std::vector<Figure> label_figures(const SetColumns& columns, const std::string& 
                                            : "vector",
                            metric, value, n});
       };
-      if (metric == "nll") put(mean_of(columns.at(predictor + "|nll" + after), options));
-      if (metric == "brier") put(mean_of(columns.at(predictor + "|brier" + after), options));
+      if (metric == "nll") put(mean_of(metric, columns.at(predictor + "|nll" + after), options));
+      if (metric == "brier")
+        put(mean_of(metric, columns.at(predictor + "|brier" + after), options));
       if (metric == "ece") put(bins.expected_error());
       if (metric == "ece_max") put(bins.largest_error());
       if (metric == "ece_equal_mass")

@@ -1,5 +1,6 @@
 #pragma once
 #include <dissent/metrics/conformal.hpp>
+#include <dissent/metrics/reliability.hpp>
 #include <dissent/scores/vector_scaling.hpp>
 
 #include <optional>
@@ -23,6 +24,10 @@ struct Calibrators {
   std::optional<scores::VectorScaling> vector;
   std::optional<double> conformal;  ///< quantile of the calibration scores
 };
+
+/// The empty bins of ece, ece_max and reliability figures: evaluate.bins of them, as the convention
+/// has them (metrics::TopBin).
+metrics::Reliability reliability_of(const EvaluateOptions& options);
 
 /// Mean over rows of a score, values [rows] f64; under convention sed the mean of the means of
 /// batches of evaluate.batch_rows, as its release divides sums of batch means by their number.

@@ -1,5 +1,6 @@
 #include <dissent/error.hpp>
 #include <dissent/metrics/mean_std.hpp>
+#include <dissent/metrics/registry.hpp>
 
 #include <numeric>
 
@@ -17,6 +18,18 @@ bool is_ranking(const std::string& metric) {
 
 double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+// Diversity has its definition whatever the convention (evaluate.diversity): a row does not name
+// one that does not have it, or has it otherwise. The means of scores follow the convention.
+std::string convention_of(const Figure& figure, const EvaluateOptions& options) {
+  const auto& table = metrics::metric_table();
+  const bool fixed =
+      figure.metric == "diversity" &&
+      std::any_of(table.begin(), table.end(), [&](const auto& metric) {
+        return metric.name == figure.score && !metric.has_as_said(options.convention);
+      });
+  return fixed ? "sklearn" : options.convention;
 }
 
 // All figures of some predictors; a list a predictor, in the same order for equal kinds.
@@ -170,8 +183,9 @@ std::vector<ResultRow> ensemble_rows(const RowContext& context, const std::vecto
   std::vector<ResultRow> rows;
   for (const auto& figure : figures)
     rows.push_back({e.experiment, e.run, e.config_hash, e.seed, e.method, e.members(), "ensemble",
-                    name, "test", shift, figure.score, figure.metric, context.options.convention,
-                    "", figure.value, figure.n, context.options.experiment, e.training_hash});
+                    name, "test", shift, figure.score, figure.metric,
+                    convention_of(figure, context.options), "", figure.value, figure.n,
+                    context.options.experiment, e.training_hash});
   return rows;
 }
 

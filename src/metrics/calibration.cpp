@@ -17,16 +17,24 @@ void check_logits(const char* function, const at::Tensor& logits, const at::Tens
 
 }  // namespace
 
+CalibrationValues calibration_values(const at::Tensor& logits, const at::Tensor& labels) {
+  const auto log_p = at::log_softmax(logits, -1);
+  const auto place = labels.unsqueeze(1);
+  auto p = log_p.exp();
+  const auto confidence = p.amax(-1);
+  // p - [c = y] in place: each square is of a difference, so none of the sums is below 0.
+  p.scatter_add_(1, place, at::full_like(place, -1, p.options()));
+  return {log_p.gather(1, place).squeeze(1).neg(), p.square_().sum(-1), confidence};
+}
+
 at::Tensor negative_log_likelihood(const at::Tensor& logits, const at::Tensor& labels) {
   check_logits("negative_log_likelihood", logits, labels);
-  return at::log_softmax(logits, -1).gather(1, labels.unsqueeze(1)).squeeze(1).neg();
+  return calibration_values(logits, labels).nll;
 }
 
 at::Tensor brier(const at::Tensor& logits, const at::Tensor& labels) {
   check_logits("brier", logits, labels);
-  const auto p = at::softmax(logits, -1);
-  const auto target = at::zeros_like(p).scatter_(1, labels.unsqueeze(1), 1);
-  return (p - target).square().sum(-1);
+  return calibration_values(logits, labels).brier;
 }
 
 void SampleMean::update(const at::Tensor& values) {

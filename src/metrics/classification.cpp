@@ -1,3 +1,4 @@
+#include <dissent/metrics/calibration.hpp>
 #include <dissent/metrics/classification.hpp>
 #include <dissent/metrics/registry.hpp>
 
@@ -17,19 +18,18 @@ void Classification::update(const at::Tensor& logits, const at::Tensor& labels) 
                     (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kDouble),
                 kUsage, "classification: logits: wanted [N >= 1, {}] of f32 or f64, given {}",
                 classes_, describe(logits));
-  const auto z = logits.detach().to(at::kDouble);
-  const auto likelihood = negative_log_likelihood(z, labels);  // checks the labels
-  const auto p = at::softmax(z, -1);
-  const auto confidence = p.amax(-1), largest = z.amax(-1);
+  const auto z = logits.detach();
+  check_labels("classification", "labels", labels, z.size(0), classes_, z.device());
+  const auto values = calibration_values(z, labels);
   const auto right = z.argmax(-1).eq(labels);
   accuracy_.update(right);
   top5_.update(right_in_top_k(z, labels, 5));
-  nll_.update(likelihood);
-  batch_nll_.update(likelihood.mean().unsqueeze(0));
-  brier_.update(brier(z, labels));
-  for (auto* state : {&closed_, &dropped_, &own_}) state->update(confidence, right);
-  of_logits_.update(largest, right);
-  if (has_classwise_) classwise_.update(p, labels);
+  nll_.update(values.nll);
+  batch_nll_.update(values.nll.to(at::kDouble).mean().unsqueeze(0));
+  brier_.update(values.brier);
+  for (auto* state : {&closed_, &dropped_, &own_}) state->update(values.confidence, right);
+  of_logits_.update(z.amax(-1), right);
+  if (has_classwise_) classwise_.update(at::softmax(z, -1), labels);
 }
 
 void Classification::merge(const Classification& other) {
@@ -50,13 +50,13 @@ const Reliability& Classification::reliability(const std::string& convention) co
 }
 
 double Classification::finish(const std::string& metric, const std::string& convention) const {
-  DISSENT_CHECK(find_metric(metric).has_convention(convention), kUsage,
+  const auto& info = find_metric(metric);
+  DISSENT_CHECK(info.has_convention(convention), kUsage,
                 "metric {}: convention: wanted one that has it, given {}", metric, convention);
   DISSENT_CHECK(samples() > 0, kData, "{}: no sample was counted", metric);
   if (metric == "accuracy") return accuracy_.finish();
   if (metric == "accuracy_top5") return top5_.finish();
-  if (metric == "nll")
-    return convention == "sdde" || convention == "openood" ? batch_nll_.finish() : nll_.finish();
+  if (metric == "nll") return (info.averages_batches(convention) ? batch_nll_ : nll_).finish();
   if (metric == "brier") return brier_.finish();
   if (metric == "ece") return reliability(convention).expected_error();
   if (metric == "ece_max") return reliability(convention).largest_error();

@@ -47,8 +47,9 @@ std::vector<MetricInfo> classification_rows() {
        kLower,
        "",
        {{"sklearn", ""},
-        {"sdde", "mean of the batches' means: a short last batch counts as much as a full one"},
-        {"openood", "as sdde"},
+        {"sdde", "mean of the batches' means: a short last batch counts as much as a full one",
+         true},
+        {"openood", "as sdde", true},
         {"torch_uncertainty", ""}}},
       {"brier",
        "mean over samples of sum_c (p_c - [c = y])^2, 0 .. 2",
@@ -196,7 +197,8 @@ std::vector<MetricInfo> diversity_rows() {
        {{"sklearn", ""},
         {"sed",
          "minus the mean over pairs i < j of KL(p_j || p_i) with 1e-8 added, mean of batch values "
-         "(kl_divergence)"}}},
+         "(kl_divergence)",
+         true}}},
       {"jensen_shannon", "mean over pairs and samples of the Jensen-Shannon divergence, nats",
        outputs, kHigher, "Lin, Divergence Measures Based on the Shannon Entropy, 1991", own},
       {"variance",
@@ -204,7 +206,7 @@ std::vector<MetricInfo> diversity_rows() {
        outputs,
        kHigher,
        "",
-       {{"sklearn", ""}, {"sed", "minus that, mean of batch values"}}},
+       {{"sklearn", ""}, {"sed", "minus that, mean of batch values", true}}},
       {"mutual_information",
        "mean entropy of the mean prediction minus mean entropy of the members, nats",
        outputs,
@@ -271,6 +273,18 @@ std::string metric_need_name(MetricNeed need) {
 bool MetricInfo::has_convention(const std::string& convention) const {
   return std::any_of(conventions.begin(), conventions.end(),
                      [&](const MetricConvention& own) { return own.name == convention; });
+}
+
+bool MetricInfo::has_as_said(const std::string& convention) const {
+  return std::any_of(conventions.begin(), conventions.end(), [&](const MetricConvention& own) {
+    return own.name == convention && own.meaning.empty();
+  });
+}
+
+bool MetricInfo::averages_batches(const std::string& convention) const {
+  return std::any_of(conventions.begin(), conventions.end(), [&](const MetricConvention& own) {
+    return own.name == convention && own.batch_means;
+  });
 }
 
 const std::vector<MetricInfo>& metric_table() {

@@ -6,6 +6,17 @@
 
 namespace dissent::metrics {
 
+/// What figures on labels read of each sample, [N] each, of the logits' dtype and on their device.
+struct CalibrationValues {
+  at::Tensor nll;         ///< -log p_y, nats
+  at::Tensor brier;       ///< sum_c (p_c - [c = y])^2, 0 .. 2
+  at::Tensor confidence;  ///< largest p
+};
+/// From one softmax of logits [N, C] f32 or f64 for labels [N] i64 in 0 .. C - 1, which are not
+/// checked. In the logits' dtype, as the references do it: in f32 a confidence within 6e-8 of 1
+/// is 1, which conventions drop (TopBin). Classification and `dissent evaluate` both use it.
+CalibrationValues calibration_values(const at::Tensor& logits, const at::Tensor& labels);
+
 /// -log softmax(z_n)_{y_n} per sample, nats. logits [N, C] f32 or f64, labels [N] i64; returns [N].
 at::Tensor negative_log_likelihood(const at::Tensor& logits, const at::Tensor& labels);
 

@@ -22,8 +22,9 @@ enum class Better { kHigher, kLower, kNeither };
 
 /// How a convention computes a metric.
 struct MetricConvention {
-  std::string name;     ///< sklearn, sdde, openood, sed or torch_uncertainty
-  std::string meaning;  ///< empty: as the metric's meaning says
+  std::string name;          ///< sklearn, sdde, openood, sed or torch_uncertainty
+  std::string meaning;       ///< empty: as the metric's meaning says
+  bool batch_means = false;  ///< the mean of the batches' means, not of all samples
 };
 
 /// One row of the table of metrics.
@@ -37,6 +38,11 @@ struct MetricInfo {
                                               ///< would be its definition, comes first
 
   bool has_convention(const std::string& convention) const;
+  /// Whether the convention has the metric with its meaning, not with one of its own.
+  bool has_as_said(const std::string& convention) const;
+  /// Whether the convention reports the mean of the batches' means (nll of sdde and openood); what
+  /// computes figures asks here, so that all of it agrees.
+  bool averages_batches(const std::string& convention) const;
 };
 
 /// All metrics, in the order of the docs.

@@ -1,8 +1,10 @@
 // Files for figures, differences between methods, diversity and metrics that are accumulated:
 // against closed forms and the library.
 #include <dissent/metrics/bootstrap.hpp>
+#include <dissent/metrics/classification.hpp>
 #include <dissent/metrics/correct_classification.hpp>
 #include <dissent/metrics/diversity.hpp>
+#include <dissent/metrics/registry.hpp>
 #include <dissent/scores/ensemble_scores.hpp>
 #include <dissent/scores/imagenet_subset.hpp>
 
@@ -149,6 +151,68 @@ TEST(FigureFiles, ReliabilityPointsAreTheFilledBins) {
   EXPECT_EQ(*points[0].high, 0.5);
   EXPECT_DOUBLE_EQ(*points[0].weight, 2.0 / 3);
   EXPECT_EQ(points[1].y, 1);
+}
+
+// The program's figures are the library's, bit for bit, under every convention: of which metrics
+// the batches' means are averaged (nll of sdde and openood, never brier) is said once, in the
+// table.
+TEST(LabelFigures, AreThoseOfTheLibraryUnderEveryConvention) {
+  const auto labels = at::arange(kComparedRows).remainder(kComparedClasses);
+  Predictor single;
+  single.name = "member:0";
+  single.units = {0};
+  ColumnPlan plan;
+  plan.units = {0};
+  // Sharp, so that some confidences are 1 in f32; all right in the second.
+  const auto drawn = (uniform({kComparedRows, kComparedClasses}, 9) * 8).to(at::kFloat),
+             right = (at::one_hot(labels, kComparedClasses) * 40).to(at::kFloat);
+  int compared = 0;
+  for (const auto& logits : {drawn, right})
+    for (const auto& convention : metrics::metric_conventions()) {
+      EvaluateOptions options;
+      options.convention = convention;
+      options.batch_rows = 23;  // the last batch has 14 rows
+      options.metrics.clear();
+      for (const auto& metric : metrics::metric_table())
+        if (is_label_metric(metric.name) && metric.has_convention(convention) &&
+            metric.name != "ece_equal_mass" && metric.name != "aurc")
+          options.metrics.push_back(metric.name);
+      auto columns =
+          in_blocks(label_columns(plan, single, options, {}), logits.unsqueeze(0), labels);
+      ClasswiseErrors classwise(kComparedClasses, options);
+      in_blocks(classwise.group(plan.units, single, {}), logits.unsqueeze(0), labels);
+      classwise.finish(*self, columns);
+      metrics::Classification library(kComparedClasses);
+      for (int64_t first = 0; first < kComparedRows; first += options.batch_rows) {
+        const auto rows = std::min(options.batch_rows, kComparedRows - first);
+        library.update(logits.narrow(0, first, rows), labels.narrow(0, first, rows));
+      }
+      for (const auto& figure : label_figures(columns, single.name, options)) {
+        EXPECT_EQ(figure.value, library.finish(figure.metric, convention))
+            << figure.metric << " " << convention;
+        EXPECT_GE(figure.value, 0) << figure.metric << " " << convention;
+        ++compared;
+      }
+    }
+  EXPECT_EQ(compared, 2 * (7 + 5 + 4 + 1 + 6));
+}
+
+TEST(LabelFigures, DiversityNamesTheConventionThatItHas) {
+  TempFolder folder(*self);
+  const auto ensemble = made_ensemble(folder.path(), "mlp", 2, 6, kComparedClasses);
+  EvaluateOptions options;
+  Choices choices;
+  Cast cast;
+  const auto of = [&](const std::string& convention, const std::string& name) {
+    options.convention = convention;
+    return ensemble_rows({ensemble, options, choices, cast, false}, {{name, "diversity", 1, 9}},
+                         "mnist", "id")[0]
+        .convention;
+  };
+  EXPECT_EQ(of("sed", "kl"), "sklearn");  // sed has another one, which is not computed
+  EXPECT_EQ(of("sdde", "q_statistic"), "sklearn");
+  EXPECT_EQ(of("torch_uncertainty", "disagreement"), "torch_uncertainty");
+  EXPECT_EQ(of("sed", "pds"), "sed");  // the mean of a score, of the batches' means
 }
 
 TEST(FigureFiles, NamesTellRunsApartAndAreNoLongerThanNeeded) {
