@@ -56,6 +56,12 @@ void size(const CommandLine& line, const Texts& files) {
                    canvas));
 }
 
+// What --x-label says, else what the files do.
+std::string x_label_of(const CommandLine& line, const std::vector<FigurePoint>& points) {
+  const auto given = line.get<std::string>("x-label"), said = report::axis_label(points);
+  return !given.empty() ? given : !said.empty() ? said : "score";
+}
+
 void binned(const CommandLine& line, const std::string& kind, const Texts& files) {
   const auto points = report::figure_points(files, kind);
   // Room for a legend above: about 0.07 inches a letter, and beyond four series a line each.
@@ -73,7 +79,7 @@ void binned(const CommandLine& line, const std::string& kind, const Texts& files
   else if (kind == "roc")
     draw(canvas, report::roc_script(points, canvas));
   else
-    draw(canvas, report::histogram_script(points, canvas, line.get<std::string>("x-label")));
+    draw(canvas, report::histogram_script(points, canvas, x_label_of(line, points)));
 }
 
 void saliency(const CommandLine& line, const Texts& files, DrawSaliency draw) {

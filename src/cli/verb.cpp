@@ -264,8 +264,8 @@ CommandLine plot_line() {
       .option("metric", po::value<std::string>(), "size: one metric, as auroc")
       .option("where,w", po::value<Texts>()->composing(),
               "size: column=value or column=a,b; may be given again")
-      .option("x-label", po::value<std::string>()->default_value("score"),
-              "histogram: name of the score")
+      .option("x-label", po::value<std::string>()->default_value(""),
+              "histogram: name of the x-axis; default: what the files say")
       .option("images", po::value<std::string>(),
               "saliency: places of the images in the file, as 0,3,7; default: the first four")
       .option("members", po::value<int64_t>()->default_value(8),

@@ -251,6 +251,7 @@ class Run {
       return at::cat(pieces);
     };
     KeptSet set{name, shift, {}, {}};
+    for (const auto* file : files) set.files.push_back(file->rows());
     if (files[0]->has(ensemble.name + "|right"))
       set.right = all([&](const SetColumns& file) { return file.at(ensemble.name + "|right"); });
     for (const auto& score : choices_[e].scores)

@@ -23,6 +23,7 @@ struct KeptSet {
   at::Tensor right;  ///< undefined without labels
   std::vector<at::Tensor>
       scores;  ///< in the order of the evaluation's scores; empty on a set with some of the classes
+  std::vector<int64_t> files = {};  ///< rows of each file; empty: one file
 };
 
 /// Part of a file's name: what is neither letter, digit nor one of ._+ becomes -.
@@ -44,9 +45,14 @@ std::vector<std::string> file_names(const std::vector<LoadedEnsemble>& ensembles
 /// The filled bins as points of a series.
 std::vector<FigurePoint> reliability_points(const std::string& series,
                                             const std::vector<metrics::ReliabilityBin>& bins);
-/// ROC of unknown (positive) against known scores, from 0, 0 to 1, 1: the corners of the curve, or
-/// at most 200 of its points spread evenly along it.
-std::vector<FigurePoint> roc_points(const std::string& series, const at::Tensor& unknown,
+/// ROC of unknown (positive) against known scores, from 0, 0 to 1, 1. Several sets of unknown
+/// scores (the files of a set): the mean of their curves, whose area is the mean of their AUROCs.
+/// The corners of the curve where these are at most 2,000; else every corner that is the first of
+/// its thousandth of the way along x + y, and between two of them one point that keeps the area of
+/// the corners left out, so no point is further off than the box between its neighbours. The first
+/// point has the area: that of the result row, to the last bit.
+std::vector<FigurePoint> roc_points(const std::string& series,
+                                    const std::vector<at::Tensor>& unknown,
                                     const at::Tensor& known);
 /// 40 bins of equal width from low to high; infinite values are in the outer ones. values not
 /// empty.

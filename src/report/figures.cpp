@@ -3,6 +3,7 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -67,7 +68,35 @@ std::string stroke(size_t i) {
                      series_dash(i));
 }
 
-std::string mark(size_t i) { return fmt::format("pointtype {} pointsize 0.9", 5 + 2 * (i % 4)); }
+// Filled marks, then open ones.
+std::string mark(size_t i) {
+  static constexpr int kMarks[] = {5, 7, 9, 11, 13, 4, 6, 8, 10, 12};
+  return fmt::format("pointtype {} pointsize 0.9", kMarks[i % std::size(kMarks)]);
+}
+// More lines than these are told apart by marks too.
+constexpr size_t kPlainLines = 6;
+// The outline of bins, down to 0 where some are left out: x y of each corner.
+std::string outline_block(const std::string& name, const std::vector<const FigurePoint*>& bins,
+                          bool weights) {
+  std::string text = fmt::format("${} << EOD\n", name);
+  const auto put = [&](double x, double y) { text += fmt::format("{:.9g} {:.9g}\n", x, 100 * y); };
+  double end = NAN;
+  for (const auto* bin : bins) {
+    if (*bin->low != end) {
+      if (!std::isnan(end)) put(end, 0);
+      put(*bin->low, 0);
+    }
+    const double height = weights ? bin->weight.value_or(NAN) : bin->y;
+    put(*bin->low, height);
+    put(*bin->high, height);
+    end = *bin->high;
+  }
+  put(end, 0);
+  return text + "EOD\n";
+}
+std::string outline(size_t i, const std::string& name, const std::string& title) {
+  return fmt::format("${} using 1:2 with lines {} {}", name, stroke(i), title);
+}
 // Title and legend in a plot of their own over the whole width, within a multiplot: gnuplot keeps a
 // legend within the axes that it belongs to.
 std::string legend_plot(const Header& above, const std::vector<std::string>& names, bool marks) {
@@ -90,6 +119,8 @@ std::string bars(size_t i, const char* height, const std::string& title) {
       i, height, series_colour(i), title);
 }
 
+constexpr size_t kMostBars = 3;  // of as many series bars are seen through each other
+
 std::string joined(const std::vector<std::string>& parts) {
   return fmt::format("plot {}\n", fmt::join(parts, ", \\\n  "));
 }
@@ -100,7 +131,9 @@ double calibration_error(const std::vector<const FigurePoint*>& bins) {
   return error;
 }
 
+// As the file has it, else by trapezoids.
 double area(const std::vector<const FigurePoint*>& points) {
+  if (points.front()->area) return *points.front()->area;
   double sum = 0;
   for (size_t i = 1; i < points.size(); ++i)
     sum += (points[i]->x - points[i - 1]->x) * (points[i]->y + points[i - 1]->y) / 2;
@@ -124,9 +157,14 @@ std::string panel_script(const Panel& panel, const std::vector<std::string>& nam
           fmt::format("${} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent "
                       "solid 0.18 noborder notitle",
                       name, series_colour(colour)));
+    const bool marked = line.marks || names.size() > kPlainLines;
+    const auto marks =
+        !marked      ? ""
+        : line.marks ? mark(colour)
+                     : fmt::format("{} pointinterval {}", mark(colour), points.size() / 7 + 1);
     strokes.push_back(fmt::format("${} using 1:2 with {} {} {} title {}", name,
-                                  line.marks ? "linespoints" : "lines", stroke(colour),
-                                  line.marks ? mark(colour) : "", quoted(line.name)));
+                                  marked ? "linespoints" : "lines", stroke(colour), marks,
+                                  quoted(line.name)));
   }
   text += fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel {} noenhanced\n",
                       quoted(panel.x_label), quoted(panel.y_label));
@@ -148,15 +186,17 @@ std::string lines_script(const std::vector<Panel>& panels, const Canvas& canvas)
     for (const auto& line : panel.lines)
       if (std::find(names.begin(), names.end(), line.name) == names.end())
         names.push_back(line.name);
-  const auto above = header(canvas, names.size() > 1 ? names : std::vector<std::string>{});
+  const auto legend = names.size() > 1 ? short_names(names) : std::vector<std::string>{};
+  const auto above = header(canvas, legend);
   const auto across = panels.size() == 1 ? 1.0 : 2.0,
              down = std::ceil(static_cast<double>(panels.size()) / across), width = 1 / across,
              height = above.top / down;
-  const bool marks = std::any_of(panels.begin(), panels.end(), [](const auto& panel) {
-    return !panel.lines.empty() && panel.lines[0].marks;
-  });
+  const bool marks = names.size() > kPlainLines ||
+                     std::any_of(panels.begin(), panels.end(), [](const auto& panel) {
+                       return !panel.lines.empty() && panel.lines[0].marks;
+                     });
   std::string text =
-      "set multiplot\n" + (names.size() > 1 ? legend_plot(above, names, marks) : above.script);
+      "set multiplot\n" + (names.size() > 1 ? legend_plot(above, legend, marks) : above.script);
   for (size_t p = 0; p < panels.size(); ++p) {
     const double column = static_cast<double>(p % 2), row = static_cast<double>(p / 2),
                  top = above.top - row * height;
@@ -173,6 +213,7 @@ std::string reliability_script(const std::vector<FigurePoint>& points, const Can
       "x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"},
       shares;
   std::vector<std::string> names;
+  std::string outlines;
   double most = 0;
   for (size_t i = 0; i < series.size(); ++i) {
     const double error = calibration_error(series[i].second);
@@ -183,14 +224,20 @@ std::string reliability_script(const std::vector<FigurePoint>& points, const Can
                                 mark(i), quoted(name)));
     names.push_back(name);
     if (std::isnan(error)) continue;
-    shares.push_back(bars(i, "(100*$5)", "notitle"));
+    // Bars of several series would hide each other.
+    if (series.size() == 1) {
+      shares.push_back(bars(i, "(100*$5)", "notitle"));
+    } else {
+      outlines += outline_block(fmt::format("o{}", i), series[i].second, true);
+      shares.push_back(outline(i, fmt::format("o{}", i), "notitle"));
+    }
     for (const auto* bin : series[i].second) most = std::max(most, 100 * *bin->weight);
   }
   const bool below = !shares.empty(), inside = fits_inside(names);
   const auto above = header(canvas, inside ? std::vector<std::string>{} : names);
   const double top = above.top, middle = below ? 0.34 : bottom_room(canvas),
                left = left_room(canvas), right = 1 - line_room(canvas);
-  std::string text = blocks(series) + "set multiplot\n" +
+  std::string text = blocks(series) + outlines + "set multiplot\n" +
                      (inside ? above.script : legend_plot(above, names, true)) +
                      margins(left, right, middle, top) +
                      "set xrange [0:1]\nset yrange [0:1]\nset ylabel 'accuracy'\n" +
@@ -210,12 +257,19 @@ std::string histogram_script(const std::vector<FigurePoint>& points, const Canva
                              const std::string& x_label) {
   const auto series = series_of(points);
   std::vector<std::string> parts, names;
+  std::string outlines;
   for (size_t i = 0; i < series.size(); ++i) {
-    parts.push_back(bars(i, "(100*$2)", "title " + quoted(series[i].first)));
+    const auto title = "title " + quoted(series[i].first);
     names.push_back(series[i].first);
+    if (series.size() <= kMostBars) {
+      parts.push_back(bars(i, "(100*$2)", title));
+      continue;
+    }
+    outlines += outline_block(fmt::format("o{}", i), series[i].second, false);
+    parts.push_back(outline(i, fmt::format("o{}", i), title));
   }
   const auto above = header(canvas, names);
-  return blocks(series) + above.script +
+  return blocks(series) + outlines + above.script +
          margins(left_room(canvas), 1 - line_room(canvas), bottom_room(canvas), above.top) +
          fmt::format(
              "set xlabel {} noenhanced offset 0,0.35\nset ylabel 'samples (%)'\nset yrange [0:*]\n",
@@ -227,54 +281,93 @@ std::string roc_script(const std::vector<FigurePoint>& points, const Canvas& can
   const auto series = series_of(points);
   std::vector<std::string> bands,
       lines{"x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"}, names;
+  const bool marked = series.size() > kPlainLines;
   for (size_t i = 0; i < series.size(); ++i) {
-    names.push_back(fmt::format("{} (AUROC {:.3f})", series[i].first, area(series[i].second)));
+    names.push_back(fmt::format("{} (AUROC {:.4f})", series[i].first, area(series[i].second)));
     if (series[i].second.front()->low)
       bands.push_back(
           fmt::format("$s{} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent "
                       "solid 0.18 noborder notitle",
                       i, series_colour(i)));
-    lines.push_back(fmt::format("$s{} using 1:2 with lines {} title {}", i, stroke(i),
-                                report::quoted(names[i])));
+    // Some seven marks along each curve, at other places of each.
+    const size_t interval = series[i].second.size() / 7 + 1;
+    lines.push_back(marked ? fmt::format("$s{} using 1:2 with linespoints {} {} pointinterval {} "
+                                         "title {}",
+                                         i, stroke(i), mark(i), interval, report::quoted(names[i]))
+                           : fmt::format("$s{} using 1:2 with lines {} title {}", i, stroke(i),
+                                         report::quoted(names[i])));
   }
   bands.insert(bands.end(), lines.begin(), lines.end());
   const bool inside = fits_inside(names);
   const auto above = header(canvas, inside ? std::vector<std::string>{} : names);
+  const auto label = axis_label(points);
   return blocks(series) +
-         (inside ? above.script : "set multiplot\n" + legend_plot(above, names, false)) +
+         (inside ? above.script : "set multiplot\n" + legend_plot(above, names, marked)) +
          margins(left_room(canvas), 1 - 1.5 * line_room(canvas), bottom_room(canvas), above.top) +
-         "set xrange [0:1]\nset yrange [0:1]\nset xlabel 'false positive rate' offset 0,0.35\nset "
-         "ylabel 'true positive rate'\n" +
+         "set xrange [0:1]\nset yrange [0:1]\n" +
+         fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel 'true positive rate'\n",
+                     quoted(label.empty() ? "false positive rate"
+                                          : fmt::format("false positive rate ({})", label))) +
          (inside ? "set key right bottom reverse Left\n" : "") + joined(bands) +
          (inside ? "" : "unset multiplot\n");
 }
 
 namespace {
 
-// Names of files, without what all end in: "de-seed-1-mnist-roc" and "sdde-seed-1-mnist-roc" are
-// "de" and "sdde".
-std::vector<std::string> short_names(const std::vector<std::string>& paths) {
-  std::vector<std::string> names;
-  for (const auto& path : paths) names.push_back(std::filesystem::path(path).stem().string());
-  const auto cut = [](const std::string& name) { return std::min(name.rfind('-'), name.size()); };
-  const auto alike = [&](const std::string& name) {
-    return cut(name) > 0 && cut(name) < name.size() &&
-           name.substr(cut(name)) == names[0].substr(cut(names[0]));
-  };
-  while (
-      names.size() > 1 && std::all_of(names.begin(), names.end(), alike) &&
-      std::any_of(names.begin(), names.end(), [&](const auto& name) { return name != names[0]; })) {
-    for (size_t i = names.size(); i-- > 0;) names[i].resize(cut(names[i]));
+// The pieces of a name between "-", "/" and "+"; "seed-3" is one.
+std::vector<std::string> pieces_of(const std::string& name) {
+  std::vector<std::string> pieces{""};
+  for (size_t i = 0; i < name.size(); ++i) {
+    pieces.back() += name[i];
+    const bool end = name[i] == '-' || name[i] == '/' || name[i] == '+';
+    if (end && i + 1 < name.size() && !(pieces.back() == "seed-" && std::isdigit(name[i + 1])))
+      pieces.emplace_back();
   }
-  return names;
+  return pieces;
 }
 
 }  // namespace
 
+std::vector<std::string> short_names(const std::vector<std::string>& names) {
+  std::vector<std::vector<std::string>> pieces;
+  for (const auto& name : names) pieces.push_back(pieces_of(name));
+  const auto all_alike = [&](const auto& piece_of) {
+    return std::all_of(pieces.begin(), pieces.end(), [&](const auto& own) {
+      return own.size() > 1 && piece_of(own) == piece_of(pieces[0]);
+    });
+  };
+  const bool differ =
+      std::any_of(names.begin(), names.end(), [&](const auto& name) { return name != names[0]; });
+  if (!differ) return names;
+  while (all_alike([](const auto& own) { return own.back(); }))
+    for (auto& own : pieces) own.pop_back();
+  while (all_alike([](const auto& own) { return own.front(); }))
+    for (auto& own : pieces) own.erase(own.begin());
+  std::vector<std::string> out;
+  for (const auto& own : pieces) {
+    out.push_back(fmt::format("{}", fmt::join(own, "")));
+    const size_t last = out.back().find_last_not_of("-/+");
+    if (last != std::string::npos) out.back().resize(last + 1);
+  }
+  return out;
+}
+
+std::string axis_label(const std::vector<FigurePoint>& points) {
+  std::string label;
+  for (const auto& point : points) {
+    if (point.label.empty() || point.label == label) continue;
+    if (!label.empty()) return "";
+    label = point.label;
+  }
+  return label;
+}
+
 std::vector<FigurePoint> figure_points(const std::vector<std::string>& paths,
                                        const std::string& kind) {
   std::vector<std::vector<FigurePoint>> files;
-  const auto names = short_names(paths);
+  std::vector<std::string> names;
+  for (const auto& path : paths) names.push_back(std::filesystem::path(path).stem().string());
+  names = short_names(names);
   std::map<std::string, int> owners;  // files that have a series
   for (const auto& path : paths) {
     files.push_back(read_figure(path));

@@ -36,6 +36,13 @@ std::string histogram_script(const std::vector<FigurePoint>& points, const Canva
 /// True over false positives with the area below by trapezoids in the legend.
 std::string roc_script(const std::vector<FigurePoint>& points, const Canvas& canvas);
 
+/// Names of a legend without the pieces (between "-", "/" and "+"; "seed-3" is one) that all begin
+/// or end with: "exp/de-seed-1-roc" and "exp/sdde-seed-1-roc" are "de" and "sdde". Something is
+/// left of each.
+std::vector<std::string> short_names(const std::vector<std::string>& names);
+/// What figure files say of the x-axis (FigurePoint::label), if they say one thing; else "".
+std::string axis_label(const std::vector<FigurePoint>& points);
+
 /// Points of figure files of one kind; where two files have a series of one name, the file's name
 /// tells them apart. Error::kUsage for another kind.
 std::vector<FigurePoint> figure_points(const std::vector<std::string>& paths,

@@ -103,8 +103,9 @@ std::string quoted(const std::string& text) {
 
 const char* series_colour(size_t index) {
   static const char* const colours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
-                                        "#E69F00", "#56B4E9", "#000000"};
-  return colours[index % 7];
+                                        "#E69F00", "#56B4E9", "#000000", "#6A3D9A",
+                                        "#8B4513", "#7F7F7F", "#B2182B", "#999933"};
+  return colours[index % 12];
 }
 
 const char* series_dash(size_t index) {

@@ -27,9 +27,10 @@ const char* style();
 /// Text in a script, in quotes.
 std::string quoted(const std::string& text);
 /// Okabe and Ito's colours, told apart with any kind of colour vision, in the order of use:
-/// "#0072B2". They repeat after 7.
+/// "#0072B2"; five more after these seven, which repeat after 12.
 const char* series_colour(size_t index);
-/// Dash pattern ("solid", "(6,2)"), so that series differ without colours too.
+/// Dash pattern ("solid", "(6,2)"), so that series differ without colours too: one of five, so
+/// colour and pattern together repeat after 60.
 const char* series_dash(size_t index);
 
 /// The lines above a figure: its title, and the legend in as many columns as fit. names: of the

@@ -28,6 +28,8 @@ std::string problem_of(const FigurePoint& point, const std::string& kind) {
   if (point.low.has_value() != point.high.has_value()) return "low, high: expected both or none";
   if (point.low && !(*point.low <= *point.high))
     return fmt::format("low, high: expected low <= high, found {}, {}", *point.low, *point.high);
+  if (point.area && !(*point.area >= 0 && *point.area <= 1))
+    return fmt::format("area: expected 0 .. 1, found {}", *point.area);
   return "";
 }
 
@@ -44,13 +46,24 @@ double number_of(const std::string& text, const std::string& place, const char* 
 }  // namespace
 
 void write_figure(const std::string& path, const std::vector<FigurePoint>& points) {
-  std::string text = csv_line({"kind", "series", "x", "y", "low", "high", "weight"});
+  const bool areas = std::any_of(points.begin(), points.end(),
+                                 [](const auto& point) { return point.area.has_value(); });
+  std::vector<std::string> header{"kind", "series", "x", "y", "low", "high", "weight"};
+  if (areas) header.emplace_back("area");
+  const bool labels = std::any_of(points.begin(), points.end(),
+                                  [](const auto& point) { return !point.label.empty(); });
+  if (labels) header.emplace_back("label");
+  std::string text = csv_line(header);
   for (size_t i = 0; i < points.size(); ++i) {
     const auto& p = points[i];
     const auto problem = problem_of(p, points[0].kind);
     DISSENT_CHECK(problem.empty(), kUsage, "write_figure: {}: point {}: {}", path, i, problem);
-    text += csv_line({p.kind, p.series, number_text(p.x), number_text(p.y), text_of(p.low),
-                      text_of(p.high), text_of(p.weight)});
+    std::vector<std::string> fields{p.kind,           p.series,       number_text(p.x),
+                                    number_text(p.y), text_of(p.low), text_of(p.high),
+                                    text_of(p.weight)};
+    if (areas) fields.push_back(text_of(p.area));
+    if (labels) fields.push_back(p.label);
+    text += csv_line(fields);
   }
   atomic_write_text(path, text);
 }
@@ -80,7 +93,8 @@ std::vector<FigurePoint> read_figure(const std::string& path) {
     points.push_back({fields[place_of("kind")], fields[place_of("series")],
                       number_of(fields[place_of("x")], place, "x"),
                       number_of(fields[place_of("y")], place, "y"), optional("low"),
-                      optional("high"), optional("weight")});
+                      optional("high"), optional("weight"), optional("area"),
+                      place_of("label") < header.size() ? fields[place_of("label")] : ""});
     const auto problem = problem_of(points.back(), points.front().kind);
     DISSENT_CHECK(problem.empty(), kData, "{}: {}", place, problem);
   }

@@ -91,7 +91,7 @@ double figure_of(const std::vector<Figure>& figures, const std::string& name,
 
 TEST(FigureFiles, TheRocOfThreeAndTwo) {
   // Unknown 3, 2, 0 against known 2, 1: corners by hand; ties move along both axes at once.
-  const auto points = roc_points("s", at::tensor({3.0, 2.0, 0.0}, at::kDouble),
+  const auto points = roc_points("s", {at::tensor({3.0, 2.0, 0.0}, at::kDouble)},
                                  at::tensor({2.0, 1.0}, at::kDouble));
   const std::vector<std::pair<double, double>> corners{
       {0, 0}, {0, 1.0 / 3}, {0.5, 2.0 / 3}, {1, 2.0 / 3}, {1, 1}};
@@ -101,27 +101,70 @@ TEST(FigureFiles, TheRocOfThreeAndTwo) {
     EXPECT_DOUBLE_EQ(points[i].y, corners[i].second);
     EXPECT_EQ(points[i].kind, "roc");
   }
+  EXPECT_EQ(*points[0].area, 3.5 / 6);  // pairs in order, ties one half
+  EXPECT_FALSE(points[1].area);
 }
 
-TEST(FigureFiles, ALongRocHasAtMost200PointsAndTheSameArea) {
-  const auto unknown = uniform({5000}, 1, 0, 2), known = uniform({4000}, 2, -1, 1);
-  const auto points = roc_points("s", unknown, known);
-  EXPECT_LE(points.size(), 200u);
-  EXPECT_GT(points.size(), 150u);
-  EXPECT_EQ(points.front().x + points.front().y, 0);
-  EXPECT_EQ(points.back().x + points.back().y, 2);
+// On a straight line there is no corner: 6 thresholds, and 4 of them are ends or bends.
+TEST(FigureFiles, TheRocHasItsCornersAlone) {
+  const auto points = roc_points("s", {at::tensor({9.0, 8.0, 7.0}, at::kDouble)},
+                                 at::tensor({6.0, 5.0, 4.0}, at::kDouble));
+  ASSERT_EQ(points.size(), 3u);
+  EXPECT_EQ(points[1].x, 0);
+  EXPECT_EQ(points[1].y, 1);
+  EXPECT_EQ(*points[0].area, 1);
+}
+
+double area_below(const std::vector<FigurePoint>& points) {
   double area = 0;
-  for (size_t i = 1; i < points.size(); ++i) {
-    EXPECT_GE(points[i].x, points[i - 1].x);
-    EXPECT_GE(points[i].y, points[i - 1].y);
-    EXPECT_LT(points[i].x + points[i].y - points[i - 1].x - points[i - 1].y,
-              2 * 2.0 / 197 + 1e-3);  // spread evenly
+  for (size_t i = 1; i < points.size(); ++i)
     area += (points[i].x - points[i - 1].x) * (points[i].y + points[i - 1].y) / 2;
-  }
-  const double exact =
-      unknown.unsqueeze(1).gt(known.unsqueeze(0)).to(at::kDouble).mean().item<double>();
-  EXPECT_NEAR(area, exact, 1.0 / 197);  // a chord over s of x + y is off by at most s^2 / 8; s < 4
-                                        // / 197, and all s sum to 2
+  return area;
+}
+
+// Curve, area in the file and result row are one number, for short curves, long ones, ties, and
+// values of the two sets that are far apart.
+TEST(FigureFiles, AreasOfRocsAreThoseOfTheResultRows) {
+  const auto row = [](const at::Tensor& unknown, const at::Tensor& known) {
+    EvaluateOptions options;
+    options.metrics = {"auroc", "fpr95"};
+    PlannedScore score;
+    score.name = "s";
+    return figure_of(ranking_figures(known.neg(), unknown.neg(), at::ones_like(known), score,
+                                     options, "unknown"),
+                     "auroc");
+  };
+  for (const int64_t size : {3, 50, 900, 5000, 20000})
+    for (const double shift : {-2.5, 0.0, 0.7, 2.0}) {
+      const auto unknown = uniform({size}, 1, shift, 2 + shift),
+                 known = uniform({size / 2}, 2, 0, 2);
+      const auto tied = [](const at::Tensor& values) { return (values * 16).round(); };
+      for (const auto& [a, b] : {std::pair(unknown, known), {tied(unknown), tied(known)}}) {
+        const auto points = roc_points("s", {a}, b);
+        EXPECT_LE(points.size(), 2001u);
+        EXPECT_EQ(*points[0].area, row(a, b));
+        EXPECT_NEAR(area_below(points), *points[0].area, 1e-12) << size << " " << shift;
+        EXPECT_EQ(points.front().x + points.front().y, 0);
+        EXPECT_EQ(points.back().x + points.back().y, 2);
+        for (size_t i = 1; i < points.size(); ++i) {
+          EXPECT_GE(points[i].x, points[i - 1].x);
+          EXPECT_GE(points[i].y, points[i - 1].y);
+        }
+      }
+    }
+}
+
+// As the row of a set of several files is the mean of their figures, however many rows each has.
+TEST(FigureFiles, TheRocOfSeveralFilesHasTheMeanOfTheirAreas) {
+  const auto known = uniform({400}, 3, 0, 2);
+  const std::vector<at::Tensor> files{uniform({90}, 4, 0, 3), uniform({500}, 5, 1, 2),
+                                      uniform({7}, 6, -1, 1)};
+  double mean = 0;
+  for (const auto& file : files) mean += *roc_points("s", {file}, known)[0].area;
+  const auto points = roc_points("s", files, known);
+  EXPECT_EQ(*points[0].area, mean / 3);
+  EXPECT_NEAR(area_below(points), mean / 3, 1e-12);
+  EXPECT_EQ(points.back().y, 1);
 }
 
 TEST(FigureFiles, TheHistogramCountsEveryValueOnce) {

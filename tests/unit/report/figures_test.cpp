@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "report/event_file.hpp"
 #include "report/figures.hpp"
@@ -73,7 +74,14 @@ TEST_F(Figures, LegendsHoldCalibrationErrorAndArea) {
   EXPECT_CONTAINS(
       roc_script({{"roc", "it's", 0, 0}, {"roc", "it's", 0.25, 1}, {"roc", "it's", 1, 1}},
                  Canvas{}),
-      "'it''s (AUROC 0.875)'");
+      "'it''s (AUROC 0.8750)'");
+  // The area that a file says wins over its points, which may be fewer than those of the curve.
+  EXPECT_CONTAINS(
+      roc_script({{"roc", "s", 0, 0, {}, {}, {}, 0.98125}, {"roc", "s", 1, 1}}, Canvas{}),
+      "'s (AUROC 0.9812)'");
+  write_figure(folder + "/area.csv", {{"roc", "s", 0, 0, {}, {}, {}, 0.125}, {"roc", "s", 1, 1}});
+  EXPECT_EQ(*read_figure(folder + "/area.csv")[0].area, 0.125);
+  EXPECT_FALSE(read_figure(folder + "/area.csv")[1].area);
   const auto path = folder + "/a.csv", other = folder + "/b.csv";
   write_figure(path, {{"roc", "s", 0, 0}});
   write_figure(other, {{"roc", "s", 0, 1}, {"roc", "t", 0, 1}});
@@ -88,6 +96,49 @@ TEST_F(Figures, LegendsHoldCalibrationErrorAndArea) {
                     "roc")[1]
           .series,
       "s (gradcam)");
+}
+
+TEST(Legends, LeaveOutWhatAllNamesShare) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(short_names({"cross_entropy+gradcam-seed-1-mnist-roc",
+                         "cross_entropy+gradcam-seed-2-mnist-roc"}),
+            (Names{"seed-1", "seed-2"}));
+  EXPECT_EQ(short_names({"sdde/ncl", "sdde/gradcam", "sdde/adp"}),
+            (Names{"ncl", "gradcam", "adp"}));
+  EXPECT_EQ(short_names({"cross_entropy", "cross_entropy+a2d"}),
+            (Names{"cross_entropy", "cross_entropy+a2d"}));
+  EXPECT_EQ(short_names({"mnist", "msp"}), (Names{"mnist", "msp"}));
+  EXPECT_EQ(short_names({"a-b", "a-b"}), (Names{"a-b", "a-b"}));
+  EXPECT_EQ(short_names({"roc", "a-roc"}), (Names{"roc", "a-roc"}));
+  EXPECT_EQ(short_names({"x-a", "x-a-b"}), (Names{"a", "a-b"}));
+}
+
+// Two of sixty series have the same colour and dashes only if they have the same number.
+TEST(Legends, SixtySeriesDiffer) {
+  std::set<std::pair<std::string, std::string>> looks;
+  for (size_t i = 0; i < 60; ++i) looks.emplace(series_colour(i), series_dash(i));
+  EXPECT_EQ(looks.size(), 60u);
+}
+
+TEST_F(Figures, AxesSayTheScoreAndWhereUnknownInputsAre) {
+  std::vector<FigurePoint> points;
+  for (int i = 0; i < 5; ++i)
+    points.push_back({"histogram", fmt::format("set{}", i), 0.5, 1, 0.0, 1.0});
+  points[0].label = "← unknown    msp    known →";
+  const auto path = folder + "/msp-histogram.csv", other = folder + "/energy-histogram.csv";
+  write_figure(path, points);
+  EXPECT_EQ(read_figure(path), points);
+  EXPECT_EQ(axis_label(figure_points({path}, "histogram")), points[0].label);
+  EXPECT_CONTAINS(histogram_script(points, Canvas{}, axis_label(points)),
+                  "set xlabel '← unknown    msp    known →'");
+  EXPECT_EQ(histogram_script(points, Canvas{}, "x").find("boxxyerror"), std::string::npos);
+  points[0].label = "energy";
+  write_figure(other, points);
+  EXPECT_EQ(axis_label(figure_points({path, other}, "histogram")), "");  // two scores
+  EXPECT_CONTAINS(roc_script({{"roc", "s", 0, 0, {}, {}, {}, {}, "unknown inputs are positive"},
+                              {"roc", "s", 1, 1}},
+                             Canvas{}),
+                  "set xlabel 'false positive rate (unknown inputs are positive)'");
 }
 
 TEST_F(Figures, CurvesAreMeansOverTheRunsOfAFolder) {
