@@ -7,6 +7,10 @@
 
 namespace dissent {
 
+std::string ImageSource::image_name(int64_t row) const {
+  return fmt::format("{}, image {}", name_, row);
+}
+
 at::Tensor ImageSource::image_for(int64_t row, const WantedPart&) const { return image(row); }
 
 ImagePlace check_image_source(const ImageDataOptions& options) {

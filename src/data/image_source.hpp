@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "data/images/image_part.hpp"
 #include "data/options.hpp"
@@ -19,6 +20,8 @@ class ImageSource {
   const std::string& name() const { return name_; }  ///< "fashion_mnist/train"
   int64_t rows() const { return labels_.size(0); }
   int64_t classes() const { return classes_; }  ///< C; 0: not known
+  /// Of each class, by number, where folders or a class file name them; else empty.
+  const std::vector<std::string>& class_names() const { return class_names_; }
   const at::Tensor& labels() const {
     return labels_;
   }  ///< [N] i64, in 0 .. C - 1, or -1 where unknown
@@ -26,6 +29,8 @@ class ImageSource {
   /// of the same identity give the same pixels.
   const std::string& identity() const { return identity_; }
 
+  /// What a message calls it: its path, or "cifar10/train, image 3".
+  virtual std::string image_name(int64_t row) const;
   /// The image of a row: [H, W] or [H, W, 3] u8, host, contiguous. May be called by any number of
   /// threads at once.
   /// Error::kData naming the image if it is missing or damaged.
@@ -38,6 +43,7 @@ class ImageSource {
   ImageSource() = default;
   std::string name_, identity_;
   int64_t classes_ = 0;
+  std::vector<std::string> class_names_;
   at::Tensor labels_;
 };
 

@@ -14,9 +14,11 @@ class RowRange final : public ImageSource {
     name_ = fmt::format("{}[{}:{}]", whole_->name(), first, last);
     identity_ = fmt::format("{}, rows {}:{}", whole_->identity(), first, last);
     classes_ = whole_->classes();
+    class_names_ = whole_->class_names();
     labels_ = whole_->labels().narrow(0, first, last - first);
   }
   at::Tensor image(int64_t row) const override { return whole_->image(first_ + row); }
+  std::string image_name(int64_t row) const override { return whole_->image_name(first_ + row); }
 
  private:
   std::unique_ptr<ImageSource> whole_;

@@ -70,6 +70,8 @@ class LabelledSet : public EvaluationSet {
   at::Tensor pictures(int64_t first, int64_t count) const override {
     return set_->pictures(first, count);
   }
+  std::vector<std::string> class_names() const override { return set_->class_names(); }
+  std::string row_name(int64_t row) const override { return set_->row_name(row); }
   at::Tensor labels(int64_t, int64_t count) const override {
     return at::full({count}, label_, at::kLong);
   }
@@ -110,6 +112,13 @@ class PooledSet : public EvaluationSet {
     return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) {
       return part.pictures(at, n);
     });
+  }
+  std::vector<std::string> class_names() const override { return parts_[0]->class_names(); }
+  std::string row_name(int64_t row) const override {
+    size_t part = 0;
+    for (; part + 1 < parts_.size() && row >= parts_[part]->rows(); ++part)
+      row -= parts_[part]->rows();
+    return parts_[part]->row_name(row);
   }
   at::Tensor labels(int64_t first, int64_t count) const override {
     return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) {
@@ -152,6 +161,8 @@ class PooledSet : public EvaluationSet {
 at::Tensor EvaluationSet::pictures(int64_t, int64_t) const {
   DISSENT_FAIL(kUsage, "{} holds features, no pictures", place());
 }
+
+std::string EvaluationSet::row_name(int64_t row) const { return fmt::format("row {}", row); }
 
 std::unique_ptr<EvaluationSet> open_cache_set(const std::string& path) {
   return std::make_unique<CacheSet>(path);

@@ -28,6 +28,10 @@ class EvaluationSet {
   /// Pictures as networks see them, before normalisation: [count, S, S, 3] u8. Error::kUsage for
   /// features.
   virtual at::Tensor pictures(int64_t first, int64_t count) const;
+  /// Names of the classes by number, and of the file of a row, for figures; empty where there are
+  /// none.
+  virtual std::vector<std::string> class_names() const { return {}; }
+  virtual std::string row_name(int64_t row) const;
   /// [count] i64; -1 where unknown.
   virtual at::Tensor labels(int64_t first, int64_t count) const = 0;
   /// Error::kData naming the first row whose label is not in 0 .. classes - 1.

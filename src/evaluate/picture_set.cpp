@@ -2,6 +2,7 @@
 
 #include <dissent/error.hpp>
 
+#include "data/datasets/class_names.hpp"
 #include "data/image_loader.hpp"
 #include "data/row_range.hpp"
 #include "evaluate/content_hash.hpp"
@@ -11,9 +12,11 @@ namespace {
 
 class PictureSet : public EvaluationSet {
  public:
-  PictureSet(std::unique_ptr<ImageSource> source, const TransformSpec& transform)
+  PictureSet(std::unique_ptr<ImageSource> source, const TransformSpec& transform,
+             std::vector<std::string> registered)
       : EvaluationSet(source->name(), source->name()),
         source_(std::move(source)),
+        registered_(std::move(registered)),
         transform_(transform),
         loader_(ImageLoaderOptions{}) {
     DISSENT_CHECK(
@@ -41,6 +44,10 @@ class PictureSet : public EvaluationSet {
   at::Tensor labels(int64_t first, int64_t count) const override {
     return source_->labels().narrow(0, first, count);
   }
+  std::vector<std::string> class_names() const override {
+    return source_->class_names().empty() ? registered_ : source_->class_names();
+  }
+  std::string row_name(int64_t row) const override { return source_->image_name(row); }
   void check_labels(int64_t classes) const override {
     const auto wrong = (source_->labels() < 0).logical_or(source_->labels() >= classes).nonzero();
     if (wrong.size(0) == 0) return;
@@ -54,6 +61,7 @@ class PictureSet : public EvaluationSet {
 
  private:
   std::unique_ptr<ImageSource> source_;
+  std::vector<std::string> registered_;  // names of the classes that the program knows
   TransformSpec transform_;
   mutable ImageLoader loader_;
 };
@@ -69,7 +77,11 @@ std::unique_ptr<EvaluationSet> open_picture_set(const ImageDataOptions& options,
     spec.name += fmt::format(", {} {}{}", corruption.name, corruption.severity,
                              corruption.as_stored ? " as stored" : "");
   spec.options.corruption = std::move(corruption);
-  return std::make_unique<PictureSet>(rows_of_source(open_image_source(options), range), spec);
+  // A list may number other classes than the set that it is called.
+  auto registered =
+      options.list.empty() ? registered_class_names(options.dataset) : std::vector<std::string>();
+  return std::make_unique<PictureSet>(rows_of_source(open_image_source(options), range), spec,
+                                      std::move(registered));
 }
 
 }  // namespace dissent

@@ -26,6 +26,8 @@ EnsembleSaliency ensemble_saliency(const LoadedEnsemble& ensemble, const Evaluat
   EnsembleSaliency result;
   result.maps = {at::cat(pictures), at::cat(maps, 1).transpose(0, 1).contiguous(),
                  set.labels(0, rows).contiguous(), at::cat(predictions)};
+  for (int64_t row = 0; row < rows; ++row) result.maps.names.push_back(set.row_name(row));
+  result.maps.class_names = set.class_names();
   if (ensemble.members() > 1)
     result.cosine = losses::saliency_similarity(at::cat(standardised, 1).to(at::kDouble),
                                                 losses::Similarity::kCosine)

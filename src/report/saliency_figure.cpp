@@ -71,7 +71,44 @@ std::string palette() {
   return text;
 }
 
-std::string class_text(int64_t value) { return value < 0 ? "unknown" : fmt::format("{}", value); }
+// The name of a class where there is one, else its number.
+std::string class_text(const SaliencyMaps& file, int64_t value) {
+  if (value < 0) return "unknown";
+  const auto names = static_cast<int64_t>(file.class_names.size());
+  return value < names ? file.class_names[value] : fmt::format("class {}", value);
+}
+
+// At most so many letters; the end of a file's name says more than its beginning.
+constexpr size_t kLongestName = 28;
+std::string ending_of(const std::string& text) {
+  if (text.size() <= kLongestName) return text;
+  size_t from = text.size() - kLongestName + 1;
+  while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xc0) == 0x80) ++from;
+  return "…" + text.substr(from);
+}
+
+// The lines beside an image: class, prediction, file.
+std::vector<std::string> lines_beside(const SaliencyMaps& file, int64_t image) {
+  std::vector<std::string> lines{
+      ending_of(class_text(file, file.label[image].item<int64_t>())),
+      "predicted " + ending_of(class_text(file, file.prediction[image].item<int64_t>()))};
+  if (!file.names.empty())
+    lines.push_back(ending_of(std::filesystem::path(file.names[image]).filename().string()));
+  return lines;
+}
+
+// As gnuplot wants it between double quotes.
+std::string double_quoted(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const auto& line : lines) {
+    if (!text.empty()) text += "\\n";
+    for (const char c : line)
+      text += c == '"' || c == '\\'                ? std::string("\\") + c
+              : static_cast<unsigned char>(c) < 32 ? std::string(" ")
+                                                   : std::string(1, c);
+  }
+  return "\"" + text + "\"";
+}
 
 // Room around the pictures, inches.
 struct Room {
@@ -80,8 +117,7 @@ struct Room {
 Room room_of(const SaliencyMaps& file, const std::vector<int64_t>& images, const Canvas& canvas) {
   size_t longest = 12;
   for (const int64_t image : images)
-    for (const auto& values : {file.label, file.prediction})
-      longest = std::max(longest, class_text(values[image].item<int64_t>()).size() + 10);
+    for (const auto& line : lines_beside(file, image)) longest = std::max(longest, line.size());
   const double em = canvas.font_pt / 72;
   return {0.6 * em * static_cast<double>(longest), 6 * em, (canvas.title.empty() ? 1.8 : 3.6) * em,
           0.6 * em};
@@ -107,9 +143,8 @@ std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images,
                         c == 0 ? "image" : fmt::format("member {}", c - 1),
                         c * step_x + (step_x - 8) / 2, pixels.height);
   for (size_t r = 0; r < images.size(); ++r)
-    text += fmt::format("set label \"class {}\\npredicted {}\" at 0, {} right offset -0.8,0.4\n",
-                        class_text(file.label[images[r]].item<int64_t>()),
-                        class_text(file.prediction[images[r]].item<int64_t>()),
+    text += fmt::format("set label {} at 0, {} right noenhanced offset -0.8,0.6\n",
+                        double_quoted(lines_beside(file, images[r])),
                         pixels.height - static_cast<int64_t>(r) * step_y - (step_y - 8) / 2);
   return text + fmt::format(
                     "plot {} binary array=({},{}) flipy format='%uchar' using 1:2:3 with rgbimage, "

@@ -2,6 +2,8 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
+
 #include "storage/atomic_file.hpp"
 #include "storage/h5.hpp"
 
@@ -21,6 +23,34 @@ const Field kFields[] = {{"image", &SaliencyMaps::image, at::kByte, 4},
                          {"label", &SaliencyMaps::label, at::kLong, 1},
                          {"prediction", &SaliencyMaps::prediction, at::kLong, 1}};
 
+struct TextField {
+  const char* name;
+  std::vector<std::string> SaliencyMaps::* values;
+};
+const TextField kTexts[] = {{"names", &SaliencyMaps::names},
+                            {"class_names", &SaliencyMaps::class_names}};
+
+at::Tensor bytes_of_lines(const std::vector<std::string>& lines) {
+  std::string text;
+  for (auto line : lines) {
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    text += line + "\n";
+  }
+  return at::from_blob(text.data(), {static_cast<int64_t>(text.size())}, at::kByte).clone();
+}
+
+std::vector<std::string> lines_of_bytes(const at::Tensor& bytes) {
+  const auto* first = reinterpret_cast<const char*>(bytes.const_data_ptr<uint8_t>());
+  const std::string text(first, static_cast<size_t>(bytes.numel()));
+  std::vector<std::string> lines;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return lines;
+}
+
 // What is wrong, or "".
 std::string problem_of(const SaliencyMaps& saliency) {
   for (const auto& field : kFields) {
@@ -34,6 +64,10 @@ std::string problem_of(const SaliencyMaps& saliency) {
                          saliency.image.size(0));
     if (values.numel() == 0) return fmt::format("{}: no values", field.name);
   }
+  if (!saliency.names.empty() &&
+      static_cast<int64_t>(saliency.names.size()) != saliency.image.size(0))
+    return fmt::format("names: {} names, image has {}", saliency.names.size(),
+                       saliency.image.size(0));
   const int64_t channels = saliency.image.size(3);
   return channels == 1 || channels == 3
              ? ""
@@ -50,6 +84,8 @@ void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
   DISSENT_CHECK(problem.empty(), kUsage, "write_saliency: {}", problem);
   const std::string temporary = temporary_name(path);
   int64_t bytes = 64 * 1024;
+  for (const auto& field : kTexts)
+    for (const auto& line : saliency.*field.values) bytes += static_cast<int64_t>(line.size()) + 1;
   for (const auto& field : kFields)
     bytes += (saliency.*field.values).numel() * (saliency.*field.values).element_size();
   auto self = make_self_communicator();
@@ -61,6 +97,12 @@ void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
       const auto values = (saliency.*field.values).contiguous();
       h5_add_dataset(file, field.name, values.sizes(), field.dtype, temporary);
       h5_write_rows(file, field.name, 0, values, *self, temporary);
+    }
+    for (const auto& field : kTexts) {
+      if ((saliency.*field.values).empty()) continue;
+      const auto bytes_of_text = bytes_of_lines(saliency.*field.values);
+      h5_add_dataset(file, field.name, bytes_of_text.sizes(), at::kByte, temporary);
+      h5_write_rows(file, field.name, 0, bytes_of_text, *self, temporary);
     }
     h5_close_sealed(file, temporary);
     sync_and_rename(temporary, path);
@@ -77,6 +119,14 @@ SaliencyMaps read_saliency(const std::string& path) {
     DISSENT_CHECK(h5_has(file, field.name), kData, "{}: no dataset '{}': not a saliency file", path,
                   field.name);
     saliency.*field.values = h5_read(file, field.name, path);
+  }
+  for (const auto& field : kTexts) {
+    if (!h5_has(file, field.name)) continue;
+    const auto text = h5_read(file, field.name, path);
+    DISSENT_CHECK(text.scalar_type() == at::kByte && text.dim() == 1, kData,
+                  "{}: {}: expected bytes [N], found {} [{}]", path, field.name,
+                  at::toString(text.scalar_type()), fmt::join(text.sizes(), ", "));
+    saliency.*field.values = lines_of_bytes(text.contiguous());
   }
   const auto problem = problem_of(saliency);
   DISSENT_CHECK(problem.empty(), kData, "{}: {}", path, problem);

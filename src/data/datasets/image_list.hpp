@@ -20,6 +20,7 @@ class ImageList : public ImageSource {
   at::Tensor image(int64_t row) const override;
   at::Tensor image_for(int64_t row, const WantedPart& wanted) const override;
   std::string path(int64_t row) const;
+  std::string image_name(int64_t row) const override { return path(row); }
 
  private:
   std::string root_, text_;

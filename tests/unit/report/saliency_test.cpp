@@ -105,4 +105,19 @@ TEST(SaliencyFigure, HasTheColoursOfImageAndMaps) {
   EXPECT_EQ(pixel(3 * 176 + 167, 0), (std::vector<int>{162, 128, 170}));
   EXPECT_CONTAINS(script, "class 3\\npredicted unknown");
   EXPECT_CONTAINS(script, "member 2");
+  // With the names of classes and files, also of odd ones.
+  auto named = made();
+  named.prediction.fill_(1);
+  named.names = {"/data/val/n01/a \"b\" of_a_name_that_is_too_long_to_stand_here.JPEG"};
+  named.class_names = {"cat", "T-shirt/top", "it's", "ankle\nboot"};
+  write_saliency(path, named);
+  const auto back = read_saliency(path);
+  EXPECT_EQ(back.names, named.names);
+  EXPECT_EQ(back.class_names[3], "ankle boot");
+  draw_saliency(path, {}, 8, {.outputs = {output}, .width_in = 5, .dpi = 60, .keep_script = true});
+  EXPECT_CONTAINS(read_text(output + ".gp"),
+                  "\"ankle boot\\npredicted T-shirt/top\\n…too_long_to_stand_here.JPEG\"");
+  named.names.push_back("b");
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { write_saliency(path, named); }),
+                  "names: 2 names, image has 1");
 }
