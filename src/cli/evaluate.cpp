@@ -1,8 +1,11 @@
 #include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
-#include <map>
 
 #include "cli/checks.hpp"
 #include "cli/compute.hpp"
@@ -11,6 +14,7 @@
 #include "config/resolved.hpp"
 #include "data/transforms/transform.hpp"
 #include "evaluate/evaluator.hpp"
+#include "evaluate/printed_table.hpp"
 #include "storage/atomic_file.hpp"
 #include "train/image_options.hpp"
 #include "train/options.hpp"
@@ -73,66 +77,14 @@ void check_coming_run(const EvaluateConfig& c, const std::string& run,
                 run);
 }
 
-std::string column_of(const ResultRow& row) {
-  std::string column = row.metric;
-  if (!row.score.empty()) column += " " + row.score;
-  return column + " " + row.dataset;
-}
-
-// A difference between methods a line, with its interval; three rows each.
-void print_differences(const std::vector<ResultRow>& rows) {
-  size_t width = 12;
-  for (const auto& row : rows) width = std::max(width, row.predictor.size() + 1);
-  for (size_t i = 0; i + 2 < rows.size(); i += 3) {
-    if (i == 0) fmt::print("\n{:<{}}{:>8}  95 % interval\n", "difference", width, "a - b");
-    const auto& row = rows[i];
-    fmt::print("{:<{}}{:>+8.4f}  {:+.4f} .. {:+.4f}  {}\n", row.predictor, width, row.value,
-               rows[i + 1].value, rows[i + 2].value, column_of(row));
-  }
-}
-
-// A line a predictor, a column a figure; blocks of runs below each other; differences below.
-void print_table(const std::vector<ResultRow>& all) {
-  std::vector<ResultRow> rows, differences;
-  for (const auto& row : all) (row.run.empty() ? differences : rows).push_back(row);
-  const auto key_of = [](const ResultRow& row) {
-    return RunKey{row.run, row.method, row.config_hash, row.seed};
-  };
-  std::vector<RunKey> runs;
-  for (const auto& row : rows)
-    if (std::find(runs.begin(), runs.end(), key_of(row)) == runs.end()) runs.push_back(key_of(row));
-  const auto labels = run_labels(runs);
-  std::map<std::pair<std::string, std::string>, std::map<std::string, double>> lines;
-  std::vector<std::pair<std::string, std::string>> order;
-  std::vector<std::string> columns;
-  for (const auto& row : rows) {
-    const auto& label = labels[std::find(runs.begin(), runs.end(), key_of(row)) - runs.begin()];
-    const auto line = std::pair(label, row.fidelity.empty()
-                                           ? row.predictor
-                                           : fmt::format("{} ({})", row.predictor, row.fidelity));
-    if (!lines.contains(line)) order.push_back(line);
-    const std::string column = column_of(row);
-    if (std::find(columns.begin(), columns.end(), column) == columns.end())
-      columns.push_back(column);
-    lines[line][column] = row.value;
-  }
-  size_t width = 12, run_width = 16;
-  for (const auto& line : order)
-    width = std::max(width, line.second.size() + 1),
-    run_width = std::max(run_width, line.first.size() + 1);
-  fmt::print("{:<{}}{:<{}}", "run", run_width, "predictor", width);
-  for (const auto& column : columns) fmt::print("  {}", column);
-  fmt::print("\n");
-  for (const auto& line : order) {
-    fmt::print("{:<{}}{:<{}}", line.first, run_width, line.second, width);
-    for (const auto& column : columns) {
-      const auto at = lines[line].find(column);
-      fmt::print("  {:>{}}", at == lines[line].end() ? "-" : fmt::format("{:.4f}", at->second),
-                 column.size());
-    }
-    fmt::print("\n");
-  }
-  print_differences(differences);
+// Of the terminal that stdout is, else of the variable COLUMNS, else 100.
+int64_t terminal_columns() {
+  constexpr int64_t kNarrowest = 40;
+  winsize size{};
+  int64_t columns = 0;
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) columns = size.ws_col;
+  if (const char* text = std::getenv("COLUMNS"); columns == 0 && text) columns = std::atoi(text);
+  return std::max(columns > 0 ? columns : 100, kNarrowest);
 }
 
 // <name>.csv and, if there are calibration figures, <name>.reliability.tsv; figures and saliency
@@ -224,7 +176,7 @@ int run_evaluate(Runtime& runtime, const CommandLine& line) {
     write_evaluation(name, c.config.evaluate.output + "/figures", result);
   });
   if (world.rank() == 0) {
-    print_table(result.rows);
+    fmt::print("{}", printed_table(result.rows, terminal_columns()));
     fmt::print("\n{} rows in {}.csv{}\n", result.rows.size(), name,
                result.choices.empty() ? "" : ", choices " + result.choices_hash);
     std::fflush(stdout);

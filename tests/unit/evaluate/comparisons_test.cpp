@@ -14,6 +14,7 @@
 #include "evaluate/classwise_error.hpp"
 #include "evaluate/figure_files.hpp"
 #include "evaluate/member_diversity.hpp"
+#include "evaluate/printed_table.hpp"
 #include "made_ensemble.hpp"
 #include "self.hpp"
 
@@ -238,6 +239,50 @@ TEST(LabelFigures, AreThoseOfTheLibraryUnderEveryConvention) {
       }
     }
   EXPECT_EQ(compared, 2 * (7 + 5 + 4 + 1 + 6));
+}
+
+// What is printed fits the terminal, says each set once, and has every value.
+TEST(PrintedTable, FitsTheTerminal) {
+  std::vector<ResultRow> rows;
+  const auto add = [&](const std::string& run, const std::string& predictor, const std::string& set,
+                       const std::string& shift, const std::string& score,
+                       const std::string& metric, double value) {
+    ResultRow row;
+    row.run = run, row.predictor = predictor, row.dataset = set, row.shift = shift;
+    row.split = "test", row.score = score, row.metric = metric, row.value = value;
+    row.method = "a2d", row.config_hash = "h";
+    rows.push_back(row);
+  };
+  for (const char* run : {"seed-1", "seed-2"})
+    for (const char* predictor : {"ensemble", "member:0"}) {
+      for (const char* metric : {"accuracy", "accuracy_top5", "nll", "brier", "ece", "ece_max",
+                                 "ece_equal_mass", "ece_classwise", "aurc"})
+        add(run, predictor, "cifar10", "id", "", metric, 0.25);
+      add(run, predictor, "cifar10", "id", "temperature", "nll", 1.5);
+      for (const char* score : {"msp", "average_max_logit", "mutual_information"})
+        for (const char* metric : {"auroc", "aupr_in", "aupr_out", "average_precision_in", "fpr95"})
+          add(run, predictor, "svhn", "far", score, metric, 1e-7);
+    }
+  add("", "a2d - de", "svhn", "far", "msp", "auroc_difference", 0.01);
+  add("", "a2d - de", "svhn", "far", "msp", "auroc_difference_low", -0.01);
+  add("", "a2d - de", "svhn", "far", "msp", "auroc_difference_high", 0.02);
+  for (const int64_t columns : {80, 100, 200}) {
+    const auto text = printed_table(rows, columns);
+    size_t values = 0;
+    for (size_t at = 0; at < text.size();) {
+      const size_t end = text.find('\n', at);
+      EXPECT_LE(end - at, static_cast<size_t>(columns));
+      at = end + 1;
+    }
+    for (const char* value : {" 0.2500", " 1.5000", " 1.00e-07"})
+      for (size_t at = text.find(value); at != std::string::npos; at = text.find(value, at + 1))
+        ++values;
+    EXPECT_EQ(values, rows.size() - 3) << text;
+    EXPECT_EQ(text.find("cifar10 (id)"), text.rfind("cifar10 (id)"));
+    EXPECT_NE(text.find("\nsvhn (far)\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("+0.0100  -0.0100 .. +0.0200  auroc_difference msp svhn"),
+              std::string::npos);
+  }
 }
 
 TEST(LabelFigures, DiversityNamesTheConventionThatItHas) {
