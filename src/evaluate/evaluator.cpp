@@ -52,17 +52,9 @@ void check_sets(const std::vector<LoadedEnsemble>& ensembles, const EvaluationSe
   }
 }
 
-// Soups that are asked for, or that a logits cache keeps for later.
 void add_soups(std::vector<LoadedEnsemble>& ensembles, const EvaluateOptions& options) {
-  const bool wanted = wants(options.predictors, "soup");
-  for (auto& ensemble : ensembles) {
-    if (!wanted && options.logits_cache == "none") continue;
-    try {
-      add_soup(ensemble, "soup", all_of(ensemble.members()));
-    } catch (const Error&) {
-      if (wanted) throw;
-    }
-  }
+  if (!wants(options.predictors, "soup")) return;
+  for (auto& ensemble : ensembles) add_soup(ensemble, "soup", all_of(ensemble.members()));
 }
 
 // One pass that only fills the logits caches, before fits read them out of order.

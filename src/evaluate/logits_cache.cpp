@@ -30,15 +30,21 @@ LogitsCache::LogitsCache(Communicator& comm, LogitsCacheKey key) : key_(std::mov
     if (comm.rank() != 0) return;
     make_folder(key_.folder);
     const std::string manifest = key_.folder + "/" + kManifest;
-    if (path_exists(manifest) && read_text(manifest) == identity()) return;
+    // One without the soup serves: that is computed. One with it too, if nothing is to be added.
+    const int64_t units = stored_units();
+    bool serves = units > 0;
+    for (int64_t shard = 0; units > key_.units && shard < shards(); ++shard)
+      serves = serves && fits(shard, units);
+    if (serves) return;
     for (const auto& entry : fs::directory_iterator(key_.folder))
       remove_file(entry.path().string());
-    atomic_write_text(manifest, identity());
+    atomic_write_text(manifest, identity(key_.units));
   });
   int64_t missing = 0;
   agree(comm, [&] {
+    key_.units = stored_units();
     for (int64_t shard = 0; shard < shards(); ++shard) {
-      present_.push_back(fits(shard));
+      present_.push_back(fits(shard, key_.units));
       if (!present_.back()) missing += shard_count(shard);
     }
   });
@@ -51,12 +57,23 @@ LogitsCache::LogitsCache(Communicator& comm, LogitsCacheKey key) : key_(std::mov
   });
 }
 
-std::string LogitsCache::identity() const {
+std::string LogitsCache::identity(int64_t units) const {
   return fmt::format(
       "format = \"dissent logits\"\nversion = 2\nensemble = \"{}\"\nset = \"{}\"\ndtype = "
       "\"{}\"\nrows = {}\nunits = {}\nclasses = {}\nfeatures = {}\nshard_rows = {}\n",
-      key_.ensemble, key_.set, key_.dtype, key_.rows, key_.units, key_.classes, key_.feature_dim,
+      key_.ensemble, key_.set, key_.dtype, key_.rows, units, key_.classes, key_.feature_dim,
       key_.shard_rows);
+}
+
+// Networks of the cache of this ensemble and set that is there, which one with the soup and one
+// without it are; 0: there is none.
+int64_t LogitsCache::stored_units() const {
+  const std::string manifest = key_.folder + "/" + kManifest;
+  if (!path_exists(manifest)) return 0;
+  const auto text = read_text(manifest);
+  for (const int64_t units : {key_.members, key_.members + 1})
+    if (text == identity(units)) return units;
+  return 0;
 }
 
 bool LogitsCache::complete() const {
@@ -68,7 +85,7 @@ std::string LogitsCache::shard_path(int64_t shard) const {
 }
 
 // A shard that is there but not what it should be counts as missing.
-bool LogitsCache::fits(int64_t shard) const {
+bool LogitsCache::fits(int64_t shard, int64_t units) const {
   const auto path = shard_path(shard);
   if (!path_exists(path)) return false;
   try {
@@ -77,11 +94,11 @@ bool LogitsCache::fits(int64_t shard) const {
     const auto is = [&](const char* name, int64_t width) {
       const auto info = h5_info(file, name, path);
       return info.dtype == dtype &&
-             info.shape == std::vector<int64_t>{shard_count(shard), key_.units, width};
+             info.shape == std::vector<int64_t>{shard_count(shard), units, width};
     };
     const auto value = h5_read_attribute(file, "/", "identity", path);
     const auto* text = std::get_if<std::string>(&value);
-    return text && *text == identity() && is("logits", key_.classes) &&
+    return text && *text == identity(units) && is("logits", key_.classes) &&
            (key_.feature_dim == 0 || is("features", key_.feature_dim));
   } catch (const Error&) {
     return false;
@@ -115,7 +132,8 @@ MemberOutputs LogitsCache::rounded(MemberOutputs outputs) const {
     return near;
   };
   outputs.logits = round(outputs.logits);
-  if (key_.feature_dim > 0) outputs.features = round(outputs.features);
+  if (key_.feature_dim > 0 && outputs.features.defined())
+    outputs.features = round(outputs.features);
   return outputs;
 }
 
@@ -129,7 +147,7 @@ void LogitsCache::begin(int64_t shard) {
   file_ = h5_create(path, bytes + 16384);
   h5_write_attribute(file_, "/", "format", std::string("dissent-logits"), path);
   h5_write_attribute(file_, "/", "version", int64_t{2}, path);
-  h5_write_attribute(file_, "/", "identity", identity(), path);
+  h5_write_attribute(file_, "/", "identity", identity(key_.units), path);
   h5_write_attribute(file_, "/", "set", key_.place, path);
   h5_write_attribute(file_, "/", "first_row", shard * key_.shard_rows, path);
   h5_add_dataset(file_, "logits", {rows, key_.units, key_.classes}, dtype, path);

@@ -17,7 +17,8 @@ struct LogitsCacheKey {
   std::string place;     ///< of the set, for people
   std::string dtype;     ///< "f32" or "f16"
   int64_t rows = 0;
-  int64_t units = 0;  ///< members and soups
+  int64_t members = 0;
+  int64_t units = 0;  ///< members, and one more for the soup if it is asked for
   int64_t classes = 0;
   int64_t feature_dim = 0;  ///< 0: features are the set's own and are not stored
   int64_t shard_rows = 0;
@@ -29,7 +30,8 @@ struct LogitsCacheKey {
 /// missing are made again. Shards carry the identity too.
 class LogitsCache {
  public:
-  /// Makes the folder and its manifest; what lies there of another identity is deleted.
+  /// Makes the folder and its manifest; what lies there of another identity is deleted. A cache
+  /// that is there without the soup, or whole with it, serves, and key().units says what it holds.
   /// Error::kData: no space, unwritable. Collective.
   LogitsCache(Communicator& comm, LogitsCacheKey key);
   int64_t shards() const { return (key_.rows + key_.shard_rows - 1) / key_.shard_rows; }
@@ -52,8 +54,9 @@ class LogitsCache {
 
  private:
   std::string shard_path(int64_t shard) const;
-  std::string identity() const;
-  bool fits(int64_t shard) const;
+  std::string identity(int64_t units) const;
+  int64_t stored_units() const;
+  bool fits(int64_t shard, int64_t units) const;
   int64_t shard_count(int64_t shard) const {
     return std::min(key_.shard_rows, key_.rows - shard * key_.shard_rows);
   }

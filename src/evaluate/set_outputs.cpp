@@ -46,6 +46,7 @@ SetOutputs::SetOutputs(Communicator& comm, const LoadedEnsemble& ensemble, const
         .place = set.place(),
         .dtype = options.cache,
         .rows = set.rows(),
+        .members = ensemble.members(),
         .units = cached_units(ensemble),
         .classes = ensemble.classes(),
         .feature_dim = ensemble.networks->shared_features() ? 0 : ensemble.networks->feature_dim(),
@@ -64,12 +65,14 @@ MemberOutputs SetOutputs::read(int64_t first, int64_t count, const at::Tensor& x
     return cache_ ? cache_->rounded(out) : out;
   }
   std::vector<int64_t> there, others;
-  for (const int64_t unit : units) (unit < cache_->key().units ? there : others).push_back(unit);
+  // A cache may have a soup that this ensemble has not: a unit of that number is another soup.
+  const int64_t kept = std::min(cache_->key().units, cached_units(ensemble_));
+  for (const int64_t unit : units) (unit < kept ? there : others).push_back(unit);
   const bool shared = ensemble_.networks->shared_features();
   const auto inputs = [&] { return x.defined() ? x : set_.inputs(first, count); };
   MemberOutputs out = there.empty() ? MemberOutputs{} : cache_->read(first, count, there, features);
   if (!others.empty()) {
-    const auto more = ensemble_.forward(inputs(), others, features);
+    const auto more = cache_->rounded(ensemble_.forward(inputs(), others, features));
     if (there.empty()) return more;
     out.logits = at::cat({out.logits, more.logits});
     if (features && !shared) out.features = at::cat({out.features, more.features});
@@ -98,7 +101,7 @@ MemberOutputs SetOutputs::Task::next(int64_t first, int64_t count, const at::Ten
   if (later.empty()) return select(all, units);
   std::vector<int64_t> there(units.begin(), units.end() - static_cast<int64_t>(later.size()));
   auto out = select(all, there);
-  const auto more = ensemble.forward(x, later, features);
+  const auto more = outputs_.cache_->rounded(ensemble.forward(x, later, features));
   const bool own = features && !ensemble.networks->shared_features();
   return {at::cat({out.logits, more.logits}),
           own ? at::cat({out.features, more.features}) : out.features, 0};

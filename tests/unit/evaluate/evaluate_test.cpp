@@ -65,9 +65,13 @@ class Counting : public MemberNetworks {
     return in_->forward(x, which, features);
   }
   scores::LinearHead head(int64_t member) const override { return in_->head(member); }
-  std::unique_ptr<MemberNetworks> soup(std::span<const int64_t>) const override {
-    DISSENT_FAIL(kUsage, "its heads share a trunk");
+  std::unique_ptr<MemberNetworks> soup(std::span<const int64_t> of) const override {
+    DISSENT_CHECK(has_soup, kUsage, "its heads share a trunk");
+    ++soups;
+    return in_->soup(of);
   }
+  bool has_soup = false;
+  mutable int soups = 0;
   std::string weights_hash() const override { return in_->weights_hash(); }
   mutable int64_t rows = 0;
 
@@ -164,6 +168,36 @@ TEST_F(Evaluate, AFullCacheNeedsNoForwardAndATornOneIsMadeAgain) {
   ensemble.identity = "another";  // weights or configuration: never used
   run(ensemble, config);
   EXPECT_EQ(counting->rows, 2 * 240 + 128 + 90);
+}
+
+// A cache without the soup serves an evaluation with it, one with it serves another without: the
+// figures are those without any cache, and no soup is made that nobody asked for.
+TEST_F(Evaluate, TheCacheHoldsASoupOnlyWhereItIsAskedFor) {
+  const std::string alone = "predictors = [\"ensemble\", \"mean\"]\n",
+                    with = "predictors = [\"ensemble\", \"soup\"]\n",
+                    chosen = validation() + "predictors = [\"ensemble\", \"greedy_soup\"]\n",
+                    both = validation() + "predictors = [\"soup\", \"greedy_soup\"]\n";
+  for (const char* dtype : {"f32", "f16"})
+    for (const auto& order :
+         {std::vector{alone, with, chosen, both, alone}, std::vector{both, chosen, alone, with}}) {
+      auto ensemble = made_ensemble(folder.path(), "mlp", 3, kDim, kClasses);
+      const auto counting = std::make_shared<Counting>(ensemble.networks);
+      counting->has_soup = true;
+      ensemble.networks = counting;
+      const auto cached = fmt::format("logits_cache = \"{}\"\n", dtype);
+      for (const auto& predictors : order) {
+        counting->soups = 0;
+        const auto found = run(ensemble, text(predictors + cached));
+        EXPECT_TRUE(predictors != alone || counting->soups == 0) << predictors;
+        // The same with a cache that is made for it alone.
+        auto fresh = ensemble;
+        fresh.identity += predictors;
+        EXPECT_EQ(values(run(fresh, text(predictors + cached)).rows), values(found.rows))
+            << dtype << " " << predictors;
+        run(ensemble, text(predictors + cached));
+      }
+      std::filesystem::remove_all(folder / "logits");
+    }
 }
 
 TEST_F(Evaluate, ASoupThatIsNoNetworkIsRefusedWithTheReason) {
