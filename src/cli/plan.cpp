@@ -240,6 +240,9 @@ class Planner {
     MachineRates rates{80e9 * static_cast<double>(threads), 30e9 * static_cast<double>(threads)};
     if (report_.calibrated) {
       set_threads(static_cast<int>(threads));
+      say_planning(
+          line_.flag("quiet"), world_.rank(),
+          fmt::format("measuring products and memory of this machine, threads {}", threads));
       if (world_.rank() == 0) rates = machine_rates(report_.run, {});
       const auto same = of_first(world_, {rates.flops_per_second, rates.bytes_per_second});
       rates = {same[0], same[1]};
@@ -302,6 +305,9 @@ class Planner {
       return;
     }
     set_threads(static_cast<int>(grid.threads));
+    say_planning(line_.flag("quiet"), world_.rank(),
+                 fmt::format("measuring steps, ranks {}, grid {} x {} x {}", grid.ranks,
+                             grid.shape.runs, grid.shape.members, grid.shape.data));
     world_.barrier();
     Calibration own;
     if (rank < measuring)

@@ -98,6 +98,7 @@ class ImagePlanner {
     cores_ = std::max<int64_t>(1, std::thread::hardware_concurrency());
     run_.set_bytes = images.bytes;
     set_threads(1);
+    say_planning(line.flag("quiet"), world_.rank(), "counting what a pass of one network keeps");
     count_passes(run_);
     const auto first = of_first(
         world_, {run_.pass_s, static_cast<double>(available_memory_bytes()),
@@ -202,6 +203,9 @@ class ImagePlanner {
       return;
     }
     set_threads(static_cast<int>(grid.threads));
+    say_planning(line_.flag("quiet"), world_.rank(),
+                 fmt::format("measuring steps, ranks {}, grid {} x {} x {}", grid.ranks,
+                             grid.shape.runs, grid.shape.members, grid.shape.data));
     world_.barrier();
     const bool measures = world_.rank() < measuring;
     const auto own = measures ? calibrate_images(config_, run_, grid.shape,

@@ -2,9 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
+
 #include "storage/atomic_file.hpp"
 
 namespace dissent::cli {
+
+void say_planning(bool quiet, int rank, const std::string& what) {
+  if (quiet || rank != 0) return;
+  fmt::print(stderr, "plan: {}\n", what);
+  std::fflush(stderr);
+}
 
 std::string bytes(double count) { return byte_text(static_cast<int64_t>(count)); }
 

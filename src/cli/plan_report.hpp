@@ -54,6 +54,9 @@ nlohmann::ordered_json place_json(const Grid& grid) {
   return json;
 }
 
+/// Says on stderr what is measured now, on rank 0 unless --quiet: a plan takes seconds a grid.
+void say_planning(bool quiet, int rank, const std::string& what);
+
 /// "3.2 GiB".
 std::string bytes(double count);
 /// "3.2 ms", "12.0 min".

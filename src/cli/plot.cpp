@@ -12,6 +12,7 @@
 #include "report/arguments.hpp"
 #include "report/event_file.hpp"
 #include "report/figures.hpp"
+#include "storage/atomic_file.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -90,9 +91,21 @@ void saliency(const CommandLine& line, const Texts& files, DrawSaliency draw) {
   draw(files[0], images, line.get<int64_t>("members"), canvas_of(line, 6.8, 4));
 }
 
-// What stands behind the kind.
+bool is_run(const std::string& path) { return path_exists(path + "/train.csv"); }
+
+// What stands behind the kind; with the runs behind --results, which takes all up to the next
+// option.
 Texts files_of(const CommandLine& line) {
-  return {line.positional().begin() + 1, line.positional().end()};
+  Texts files(line.positional().begin() + 1, line.positional().end());
+  for (const auto& path : line.texts("results"))
+    if (is_run(path)) files.push_back(path);
+  return files;
+}
+
+Texts results_of(const CommandLine& line) {
+  auto results = line.texts("results");
+  std::erase_if(results, is_run);
+  return results;
 }
 
 }  // namespace
@@ -111,7 +124,7 @@ void check_plot(const CommandLine& line, Files& files) {
   if (kind == "tensorboard") {
     DISSENT_CHECK(outputs.size() == 1, kUsage,
                   "plot tensorboard: expected one folder in --output, found {}", outputs.size());
-    for (const auto& path : line.texts("results")) files.find("--results", path);
+    for (const auto& path : results_of(line)) files.find("--results", path);
   } else {
     canvas_of(line, 4, 4);
   }
@@ -124,7 +137,7 @@ int run_plot(const CommandLine& line, DrawSaliency draw) {
   const std::string kind = line.positional()[0];
   const auto files = files_of(line), outputs = line.texts("output");
   if (kind == "tensorboard") {
-    for (const auto& path : report::write_event_files(files, line.texts("results"), outputs[0]))
+    for (const auto& path : report::write_event_files(files, results_of(line), outputs[0]))
       fmt::print("{}\n", path);
     return 0;
   }

@@ -57,7 +57,8 @@ CommandLine plan_line() {
               "of a message; without it measured, if there are several ranks")
       .option("bandwidth-gbs", po::value<double>()->default_value(1, "1"),
               "GB/s of messages of a rank; the same")
-      .flag("json", "as JSON: bytes and seconds");
+      .flag("json", "as JSON: bytes and seconds")
+      .flag("quiet", "does not say on stderr what is measured");
   line.option("rows", po::value<int64_t>()->default_value(0, ""),
               "rows a pass of data.train, or images, if these are not there yet")
       .option("dim", po::value<int64_t>()->default_value(0, ""), "its features")
@@ -270,8 +271,9 @@ CommandLine plot_line() {
               "saliency: places of the images in the file, as 0,3,7; default: the first four")
       .option("members", po::value<int64_t>()->default_value(8),
               "saliency: members that are shown at most")
-      .option("results", po::value<Texts>()->composing(),
-              "tensorboard: result files whose rows go to their runs");
+      .option("results", po::value<Texts>()->composing()->multitoken(),
+              "tensorboard: result files whose rows go to their runs, up to the next option; run "
+              "folders among them are runs");
   return line;
 }
 

@@ -110,6 +110,16 @@ PY
 printf '[(0, 1.0, 1767225605.0), (1, 0.25, 1767225610.0)]\n[(1, 0.91)]\n' > expected
 expect_same read expected
 
+# Several result files behind one --results, as a shell's pattern gives them; a run behind them is still a run.
+sed 's/mine,seed-1/other,seed-9/' results/mine/1.csv > results/mine/other.csv
+cp "$events" events.first
+well 1 plot tensorboard results/mine/seed-1 --results results/mine/1.csv results/mine/other.csv -o events
+expect_same events.first "$events"
+well 1 plot tensorboard --results results/mine/other.csv results/mine/1.csv results/mine/seed-1 -o events
+expect_same events.first "$events"
+refused 1 2 "plot tensorboard: expected files to draw, found none" -- plot tensorboard --results results/mine/1.csv -o events
+rm results/mine/other.csv
+
 # What would go to Weights & Biases; nothing goes without a project.
 command="send_to_wandb"
 python3 "$source_dir/scripts/send_to_wandb" results/mine/seed-1 --results results/mine/1.csv --project p --dry-run > out 2> err || failed "exit code $?"
