@@ -1,7 +1,30 @@
 # Sourced by the batch scripts beside it: starts the program in the background, passes the signal that Slurm sends before the time is over on to its
-# ranks, and queues the job again when the program has ended with 75 (a checkpoint is written).
+# ranks, and queues the job again when the program has ended with 75 (what it has done is kept).
 # shellcheck shell=bash
 set -euo pipefail
+
+# From the first line on: nothing else catches these signals yet. mpirun and srun pass USR1 on to all ranks. TERM and INT become USR1 too, since mpirun
+# would answer them by killing.
+job='' verb='' asked=0 cancelled=0
+stops() { [ "$verb" = train ] || [ "$verb" = cache ] || [ "$verb" = evaluate ]; }
+pass_on() { # no `return` in here: within a trap it would end the function that waits
+  local signal=$1
+  [ "$1" = USR1 ] || cancelled=1
+  if [ -z "$verb" ] || stops; then
+    asked=1 signal=USR1
+    echo "slurm job ${SLURM_JOB_ID:-?}: $1 received, asking ${verb:-the program} to stop"
+  elif [ "$1" = USR1 ]; then
+    signal=''
+    echo "slurm job ${SLURM_JOB_ID:-?}: the time limit is near; '$verb' cannot be stopped and go on"
+  else
+    echo "slurm job ${SLURM_JOB_ID:-?}: $1 received"
+  fi
+  if [ -n "$job" ] && [ -n "$signal" ]; then kill "-$signal" "$job" 2>/dev/null || true; fi
+}
+trap 'pass_on USR1' USR1
+trap 'pass_on TERM' TERM
+trap 'pass_on INT' INT
+
 export DISSENT_HOME=${DISSENT_HOME:-$SLURM_SUBMIT_DIR}
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 export SRUN_CPUS_PER_TASK=$OMP_NUM_THREADS # srun does not take it from the job since Slurm 22.05
@@ -19,35 +42,34 @@ launch() {
   local launcher=()
   while [ "$1" != -- ]; do launcher+=("$1"); shift; done
   shift
+  verb=$1
   export DISSENT_MAX_RESTARTS
   if [ "$1" = --job ]; then exec "$DISSENT_PROGRAM" jobs exec --list "$2" -- "${launcher[@]}"; fi
   until_done "${launcher[@]}" "$@"
 }
 
-# mpirun and srun pass USR1 on to all ranks. TERM becomes USR1 too, since mpirun would answer it by killing.
-job='' cancelled=0
-pass_on() {
-  echo "slurm job ${SLURM_JOB_ID:-?}: $1 received, asking for a checkpoint"
-  [ "$1" = USR1 ] || cancelled=1
-  [ -z "$job" ] || kill -USR1 "$job" 2>/dev/null || true
-}
-
 until_done() {
   local status=0
-  trap 'pass_on USR1' USR1
-  trap 'pass_on TERM' TERM
+  if [ "$asked" = 1 ] && stops; then queue_again; fi # before it began
   "$@" &
   job=$!
+  if [ "$asked" = 1 ] && stops; then kill -USR1 "$job" 2>/dev/null || true; fi # meanwhile
   wait "$job" || status=$?
   while [ "$status" -gt 128 ] && kill -0 "$job" 2>/dev/null; do # the wait was interrupted, the job was not
     status=0
     wait "$job" || status=$?
   done
-  if [ "$status" = 138 ] || [ "$status" = 143 ]; then # or the job ended right after the interruption
+  if [ "$status" = 138 ] || [ "$status" = 143 ] || [ "$status" = 130 ]; then # or the job ended right after the interruption
     status=0
     wait "$job" || status=$?
   fi
+  # Too early for the program or its launcher to listen: there is nothing new to be kept.
+  if [ "$status" = 138 ] && [ "$asked" = 1 ] && stops; then status=75; fi
   [ "$status" = 75 ] || exit "$status"
+  queue_again
+}
+
+queue_again() {
   [ "$cancelled" = 0 ] || exit 75 # a cancelled job stays cancelled; Slurm itself queues a preempted one again
   if [ "${SLURM_RESTART_COUNT:-0}" -ge "$DISSENT_MAX_RESTARTS" ]; then
     echo "slurm job ${SLURM_JOB_ID:-?}: queued again $SLURM_RESTART_COUNT times already (DISSENT_MAX_RESTARTS): start it by hand to go on" >&2

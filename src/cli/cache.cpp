@@ -6,6 +6,7 @@
 #include "config/resolved.hpp"
 #include "core/progress_bar.hpp"
 #include "data/feature_source.hpp"
+#include "core/stop.hpp"
 #include "models/trunk/image_trunk.hpp"
 #include "models/trunk/trunk_source.hpp"
 #include "storage/atomic_file.hpp"
@@ -144,22 +145,33 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
     const int64_t before = part->pass * source.rows + part->first_source_row,
                   first = part->first_source_row;
     std::vector<at::Tensor> pieces{at::empty({0, source.dim})};
-    for (int64_t done = 0; done < part->count; done += kPieceRows) {
-      pieces.push_back(
-          source.features(part->pass, first + done, std::min(kPieceRows, part->count - done)));
-      progress.update(std::min(rows, before + (done + pieces.back().size(0)) * world.size()), "");
+    bool stopped = false;
+    try {
+      for (int64_t done = 0; done < part->count; done += kPieceRows) {
+        throw_if_stopped();
+        pieces.push_back(
+            source.features(part->pass, first + done, std::min(kPieceRows, part->count - done)));
+        progress.update(std::min(rows, before + (done + pieces.back().size(0)) * world.size()), "");
+      }
+    } catch (const Stopped&) {
+      stopped = true;
     }
-    const auto index = at::arange(first, first + part->count, at::kLong);
-    const auto labels = config.data.labels ? source.labels(first, part->count)
-                                           : at::full({part->count}, -1, at::kLong);
     // Ranks whose part is done wait for the slowest however long it takes; one that fails ends the
     // job.
     auto& settings = world.wait_settings();
     const double timeout_s =
         std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
-    world.barrier();
+    const auto stops = all_gather_integer(world, stopped);
     settings.timeout_s = timeout_s;
     writer.write_shard(at::cat(pieces), labels, index);
+    if (std::find(stops.begin(), stops.end(), 1) != stops.end()) {
+      spdlog::info("event=cache_stopped path={} shards={}/{}", config.cache.output,
+                   writer.finished_shards(), writer.shard_count());
+      throw Stopped();  // on every rank
+    }
+    const auto index = at::arange(first, first + part->count, at::kLong);
+    const auto labels = config.data.labels ? source.labels(first, part->count)
+                                           : at::full({part->count}, -1, at::kLong);
   }
   progress.update(rows, "");
   progress.finish();

@@ -15,7 +15,7 @@ const std::vector<ExitCode>& exit_codes() {
       {exit_code(ErrorKind::kComm), "communication or device failure",
        "started again, `retries` times at most"},
       {exit_code(ErrorKind::kCheck), "a check failed", "failed"},
-      {75, "stopped on a signal with a checkpoint written", "goes on from the checkpoint"},
+      {75, "stopped on a signal, what was done is kept (checkpoint, shards)", "goes on from there"},
   };
   return table;
 }
@@ -40,7 +40,14 @@ std::string exit_codes_page() {
          "5 comes of `verify` (a case does not hold), `doctor` (a check failed), `replay` "
          "(something differs) and `jobs run` (a row failed).\n"
          "75 is EX_TEMPFAIL of sysexits.h: start the same command again, on any split of the "
-         "members over ranks.\n"
+         "members over ranks. `train`, `cache` and `evaluate` end so on SIGUSR1, SIGTERM and "
+         "SIGINT (Ctrl-C;\n"
+         "a second one ends at once).\n"
+         "Under mpirun send SIGUSR1, to mpirun, which passes it on and ends with the ranks' 75. "
+         "SIGTERM and SIGINT it answers by killing the ranks after a second, and ends with 1 or "
+         "128 + n, whatever\n"
+         "they wrote: the run goes on from the checkpoint before. The batch scripts of slurm/ and "
+         "`dissent jobs` send SIGUSR1 in their place.\n"
          "Tests end with 77 where they are skipped; programs never do.\n";
 }
 

@@ -55,17 +55,13 @@ class Described {
   std::map<std::string, std::unique_ptr<config::DescribedConfig>> configs_;
 };
 
-// Becomes dissent-compute, still called `name` (ps shows `dissent train ...`). Signals that ask to
-// stop wait until it listens for them.
+// Becomes dissent-compute, still called `name` (ps shows `dissent train ...`).
 [[noreturn]] void become_compute(std::string name, const Arguments& arguments) {
   const auto program = compute_program();
   std::vector<char*> argv{name.data()};
   auto words = arguments;
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  const size_t verb = !words.empty() && words[0] == "--mpi" ? 1 : 0;
-  const auto word = [&](size_t i) { return verb + i < words.size() ? words[verb + i] : ""; };
-  if (word(0) == "train" || (word(0) == "jobs" && word(1) == "pack")) hold_stop_signals();
   execv(program.c_str(), argv.data());
   DISSENT_FAIL(kUsage, "{} cannot be started: {}", program, std::strerror(errno));
 }
@@ -92,6 +88,15 @@ std::optional<int> run_here(const std::string& name, const CommandLine& line) {
     return run_jobs(line, job_resolver(description), description, nullptr);
   }
   return std::nullopt;
+}
+
+// Signals that ask to stop wait until dissent-compute, or `jobs exec`, listens for them.
+void hold_signals(int argc, char** argv) {
+  const int verb = argc > 1 && std::strcmp(argv[1], "--mpi") == 0 ? 2 : 1;
+  const auto word = [&](int i) { return std::string(i < argc ? argv[i] : ""); };
+  if (can_be_stopped(word(verb), word(verb + 1)) ||
+      (word(verb) == "jobs" && word(verb + 1) == "exec"))
+    hold_stop_signals();
 }
 
 int run(const std::string& program, const Arguments& arguments) {
@@ -122,6 +127,7 @@ int run(const std::string& program, const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   using namespace dissent;
+  cli::hold_signals(argc, argv);
   auto logger = spdlog::stderr_logger_st("dissent");
   logger->set_pattern("%Y-%m-%dT%H:%M:%S%z level=%l %v");
   spdlog::set_default_logger(logger);

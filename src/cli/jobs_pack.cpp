@@ -172,6 +172,8 @@ class PackGroup {
     arguments.push_back("--quiet");
     try {
       return {run_verb(runtime_, attempt_.verb, arguments), ""};
+    } catch (const Stopped&) {
+      return {kExitStopped, ""};
     } catch (const Error& error) {
       return {exit_code(error.kind()), error.what(), error.agreed()};
     } catch (const c10::Error& error) {
@@ -206,7 +208,8 @@ class PackGroup {
                     .is_final = true};
     if (outcome.code == 0) stop.reason = "done";
     if (outcome.code == kExitStopped)
-      stop.reason = "time limit", stop.message = "a checkpoint is written", stop.is_final = false;
+      stop.reason = "time limit", stop.message = jobs::kept_text(attempt_.verb),
+      stop.is_final = false;
     if (outcome.code == 4)
       stop.is_final = jobs::read_state(folder()).failures() >= attempt_.retries + 1;
     record(folder(), attempt_.number, stop);

@@ -109,6 +109,15 @@ int run(Runtime& runtime, const Arguments& arguments) {
   return run_verb(runtime, arguments[0], {arguments.begin() + 1, arguments.end()});
 }
 
+// What stays of a verb that a signal stopped before its end, and how it goes on.
+std::string stopped_text(const std::string& verb) {
+  return fmt::format("dissent: stopped by a signal: {}; the same command goes on\n",
+                     verb == "cache"
+                         ? "the shards that are complete stay"
+                         : "what was kept stays (evaluate.logits_cache, fitted states), no rows "
+                           "were written");
+}
+
 // An error that all ranks have is printed by rank 0, and all end in order. One that this rank has
 // alone, or before the others know of it, ends the job; where several have one at the same time,
 // the first prints it and its abort ends the others.
@@ -151,7 +160,7 @@ int main(int argc, char** argv) {
   const bool mpi = !arguments.empty() && arguments[0] == "--mpi";
   if (mpi) arguments.erase(arguments.begin());
   // As early as can be: until then a signal that asks to stop would kill (front.cpp holds them).
-  if (!arguments.empty() && (arguments[0] == "train" || cli::is_pack(arguments)))
+  if (!arguments.empty() && can_be_stopped(arguments[0], arguments.size() > 1 ? arguments[1] : ""))
     install_stop_handlers();
   try {
     // A build asks what `dissent` is to know.
@@ -164,6 +173,9 @@ int main(int argc, char** argv) {
     cli::start_log(runtime.world().rank());
     try {
       return cli::run(runtime, arguments);
+    } catch (const Stopped&) {
+      if (runtime.world().rank() == 0) fmt::print(stderr, "{}", cli::stopped_text(arguments[0]));
+      return cli::kExitStopped;
     } catch (const Error& error) {
       return cli::report(runtime, error.kind(), error.what(), error.agreed());
     } catch (const c10::Error& error) {

@@ -2,7 +2,10 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <cstring>
+
+#include "core/stop.hpp"
 
 namespace dissent {
 namespace {
@@ -45,10 +48,13 @@ std::vector<std::string> all_gather_text(Communicator& comm, const std::string& 
 }
 
 void agree(Communicator& comm, const std::function<void()>& work) {
+  constexpr int64_t kStopped = 1000;  // beyond every ErrorKind
   std::string message;
   int64_t kind = -1;
   try {
     work();
+  } catch (const Stopped&) {
+    kind = kStopped;
   } catch (const Error& error) {
     kind = static_cast<int64_t>(error.kind());
     message = error.what();
@@ -61,7 +67,7 @@ void agree(Communicator& comm, const std::function<void()>& work) {
   }
   const auto kinds = all_gather_integer(comm, kind);
   for (int rank = 0; rank < comm.size(); ++rank) {
-    if (kinds[rank] < 0) continue;
+    if (kinds[rank] < 0 || kinds[rank] == kStopped) continue;
     const std::string text = broadcast_text(comm, message, rank);
     Error error(static_cast<ErrorKind>(kinds[rank]),
                 comm.size() > 1 ? fmt::format("rank {}: {}", rank, text) : text, __FILE__,
@@ -69,6 +75,7 @@ void agree(Communicator& comm, const std::function<void()>& work) {
     error.set_agreed();
     throw error;
   }
+  if (std::find(kinds.begin(), kinds.end(), kStopped) != kinds.end()) throw Stopped();
 }
 
 }  // namespace dissent

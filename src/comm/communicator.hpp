@@ -68,7 +68,8 @@ std::vector<int64_t> all_gather_integer(Communicator& comm, int64_t value);
 
 /// Runs a local piece of work on every rank and lets all ranks know how it went: if it raised an
 /// Error on any, every rank throws that of the lowest such rank, marked as agreed, so that one
-/// message is printed and all ranks end together. The work must not communicate.
+/// message is printed and all ranks end together. Where none failed and some raised Stopped
+/// (core/stop.hpp), every rank throws that. The work must not communicate.
 void agree(Communicator& comm, const std::function<void()>& work);
 
 }  // namespace dissent

@@ -5,13 +5,20 @@
 namespace dissent {
 namespace {
 volatile std::sig_atomic_t g_stop = 0;
-void set_flag(int) { g_stop = 1; }
+volatile std::sig_atomic_t g_interrupted = 0;
+void set_flag(int number) {
+  if (number == SIGINT && g_interrupted) {
+    std::signal(SIGINT, SIG_DFL);
+    std::raise(SIGINT);  // comes when this handler is left
+  }
+  if (number == SIGINT) g_interrupted = 1;
+  g_stop = 1;
+}
 
 sigset_t stop_signals() {
   sigset_t set;
   sigemptyset(&set);
-  sigaddset(&set, SIGUSR1);
-  sigaddset(&set, SIGTERM);
+  for (const int number : {SIGUSR1, SIGTERM, SIGINT}) sigaddset(&set, number);
   return set;
 }
 }  // namespace
@@ -21,6 +28,11 @@ void hold_stop_signals() {
   sigprocmask(SIG_BLOCK, &set, nullptr);
 }
 
+void release_stop_signals() {
+  const auto set = stop_signals();
+  sigprocmask(SIG_UNBLOCK, &set, nullptr);
+}
+
 void install_stop_handlers() {
   struct sigaction action{};
   action.sa_handler = set_flag;
@@ -28,10 +40,21 @@ void install_stop_handlers() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGUSR1, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  const auto set = stop_signals();
-  sigprocmask(SIG_UNBLOCK, &set, nullptr);
+  struct sigaction before{};
+  sigaction(SIGINT, nullptr, &before);
+  if (before.sa_handler != SIG_IGN) sigaction(SIGINT, &action, nullptr);
+  release_stop_signals();
+}
+
+bool can_be_stopped(const std::string& verb, const std::string& word) {
+  return verb == "train" || verb == "cache" || verb == "evaluate" ||
+         (verb == "jobs" && word == "pack");
 }
 
 bool stop_requested() { return g_stop != 0; }
+
+void throw_if_stopped() {
+  if (stop_requested()) throw Stopped();
+}
 
 }  // namespace dissent

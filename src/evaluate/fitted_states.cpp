@@ -5,6 +5,7 @@
 #include <dissent/scores/shaped_energy.hpp>
 #include <dissent/scores/shaping.hpp>
 
+#include "core/stop.hpp"
 #include "evaluate/content_hash.hpp"
 #include "evaluate/figures.hpp"
 #include "evaluate/state_file.hpp"
@@ -205,6 +206,7 @@ WholeOutputs whole_outputs(const SetOutputs& outputs, const EvaluationSet& set,
   WholeOutputs whole;
   whole.labels = set.labels(0, set.rows());
   for (int64_t first = 0; (features || logits) && first < set.rows(); first += options.block_rows) {
+    throw_if_stopped();
     const int64_t count = std::min(options.block_rows, set.rows() - first);
     const auto x = outputs.needs_inputs(first) ? set.inputs(first, count) : at::Tensor();
     const auto block = outputs.read(first, count, x, predictor.units, features);
@@ -262,6 +264,7 @@ void fit_states(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles
         const auto identity = identity_of(*request, ensemble, sets, options),
                    path = path_of(*request, identity);
         if (has_state(path, identity)) continue;
+        throw_if_stopped();
         at::Tensor features, logits;
         const auto state = fitted(*request, gathered, options, features, logits);
         write_state(path, identity, state, features, logits);

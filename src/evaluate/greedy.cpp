@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/parallel.hpp"
+#include "core/stop.hpp"
 
 namespace dissent {
 namespace {
@@ -37,6 +38,7 @@ std::vector<int64_t> member_counts(Communicator& comm, const LoadedEnsemble& ens
   auto counts = at::zeros({ensemble.members()}, at::kLong);
   agree(comm, [&] {
     own_blocks(comm, set, config.evaluate.block_rows, [&](int64_t first, int64_t count) {
+      throw_if_stopped();
       const auto x = outputs.needs_inputs(first) ? set.inputs(first, count) : at::Tensor();
       const auto logits = outputs.read(first, count, x, all_of(ensemble.members()), false).logits;
       counts += logits.argmax(2).eq(set.labels(first, count)).sum(1);
@@ -55,6 +57,7 @@ std::vector<int64_t> greedy_members(Communicator& comm, const LoadedEnsemble& en
   std::vector<at::Tensor> blocks, labels, sums;
   agree(comm, [&] {
     own_blocks(comm, set, config.evaluate.block_rows, [&](int64_t first, int64_t count) {
+      throw_if_stopped();
       const auto x = outputs.needs_inputs(first) ? set.inputs(first, count) : at::Tensor();
       blocks.push_back(contributions(outputs.read(first, count, x, all_of(members), false).logits,
                                      config.evaluate));
@@ -110,6 +113,7 @@ std::vector<int64_t> greedy_soup(Communicator& comm, const LoadedEnsemble& ensem
     agree(comm, [&] {
       const auto network = ensemble.networks->soup(with);
       own_blocks(comm, set, config.evaluate.block_rows, [&](int64_t first, int64_t rows) {
+        throw_if_stopped();
         count += network->forward(set.inputs(first, rows), all_of(1), false)
                      .logits[0]
                      .argmax(1)

@@ -2,6 +2,7 @@
 
 #include "core/parallel.hpp"
 #include "core/progress_bar.hpp"
+#include "core/stop.hpp"
 #include "evaluate/columns.hpp"
 
 namespace dissent {
@@ -117,6 +118,7 @@ std::vector<SetColumns> run_pass(Communicator& comm, const EvaluationSet& set,
       }
       std::vector<std::vector<at::Tensor>> blocks(ensembles.size());
       for (int64_t first = begin; first < end; first += options.block_rows) {
+        throw_if_stopped();
         const int64_t count = std::min(options.block_rows, end - first);
         const auto x = inputs ? set.inputs(first, count) : at::Tensor();
         const auto labels = set.labels(first, count);

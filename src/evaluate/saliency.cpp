@@ -2,6 +2,8 @@
 
 #include <dissent/losses/gradcam.hpp>
 
+#include "core/stop.hpp"
+
 namespace dissent {
 namespace {
 
@@ -16,6 +18,7 @@ EnsembleSaliency ensemble_saliency(const LoadedEnsemble& ensemble, const Evaluat
   const Predictor all{"ensemble", all_of(ensemble.members()), true};
   std::vector<at::Tensor> pictures, maps, standardised, predictions;
   for (int64_t first = 0; first < rows; first += kBlockRows) {
+    throw_if_stopped();
     const int64_t block = std::min(kBlockRows, rows - first);
     pictures.push_back(set.pictures(first, block));
     const auto of = ensemble.networks->saliency(set.inputs(first, block), set.labels(first, block));

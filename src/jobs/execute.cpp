@@ -13,6 +13,7 @@
 
 #include <dissent/error.hpp>
 
+#include "core/stop.hpp"
 #include "jobs/progress.hpp"
 
 namespace dissent::jobs {
@@ -32,6 +33,7 @@ void install_handlers() {
   action.sa_handler = note;
   sigemptyset(&action.sa_mask);
   for (const int number : {SIGUSR1, SIGTERM, SIGINT}) sigaction(number, &action, nullptr);
+  release_stop_signals();  // `dissent` has held them since it started
 }
 
 void nap(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
@@ -111,14 +113,13 @@ class Execution {
 
  private:
   std::string err_path() const { return folder_ + "/stderr.txt"; }
-  // Programs that write checkpoints when they are asked to; the signal would kill others.
-  bool can_stop() const { return attempt_.verb == "train" || attempt_.verb == "jobs"; }
+  bool can_stop() const { return jobs::can_stop(attempt_.verb); }
 
   void pass_signals_on() {
     if (g_checkpoint && checkpoint_s_ == 0) {
       checkpoint_s_ = now_s();
       fmt::print(stderr, "dissent jobs: {}: the time limit is near{}\n", attempt_.name,
-                 can_stop() ? ", asking for a checkpoint" : "");
+                 can_stop() ? ", asking it to stop" : "");
       if (can_stop())
         kill(process_, SIGUSR1);
       else
@@ -127,7 +128,7 @@ class Execution {
     if (g_terminate && !terminated_) {
       terminated_ = true;
       fmt::print(stderr, "dissent jobs: {}: SIGTERM{}\n", attempt_.name,
-                 can_stop() ? ", asking for a checkpoint" : "");
+                 can_stop() ? ", asking it to stop" : "");
       kill(process_, can_stop() ? SIGUSR1 : SIGTERM);
     }
     if (g_terminate > 1 && !killed_) killed_ = kill(-process_, SIGTERM) == 0;
@@ -137,7 +138,9 @@ class Execution {
     if (!code) {
       requeue = true;
       return stop(75, "time limit",
-                  can_stop() ? "no checkpoint was written in time: it goes on from the one before"
+                  can_stop() ? fmt::format("it did not stop within {:.0f} s: it goes on from what "
+                                           "was kept before",
+                                           options_.grace_s)
                              : "it starts again",
                   false);
     }
@@ -145,18 +148,18 @@ class Execution {
     if (given_up_) return stop(4, "cancelled", "was declared lost, and ended for that", true);
     if (terminated_)
       return stop(*code, slurm_job().empty() ? "cancelled" : "terminated",
-                  *code == 75 ? "a checkpoint is written" : "", slurm_job().empty());
+                  *code == 75 ? kept_text(attempt_.verb) : "", slurm_job().empty());
     const bool too_early =
         *code == 128 + SIGUSR1;  // the signal came before the program could catch it
     if ((*code == 75 || too_early) && g_checkpoint) {
       requeue = true;
       return stop(75, "time limit",
-                  too_early ? "it had not begun to train: it goes on from the checkpoint before"
-                            : "a checkpoint is written",
+                  too_early ? "it had not begun: it goes on from what was kept before"
+                            : kept_text(attempt_.verb),
                   false);
     }
     if (*code == 75)
-      return stop(75, "cancelled", "stopped by a signal, a checkpoint is written", true);
+      return stop(75, "cancelled", "stopped by a signal, " + kept_text(attempt_.verb), true);
     std::string message = last_error_line(err_path(), err_offset_);
     if (message.empty()) message = fmt::format("no error line; see {}", err_path());
     return stop(*code, "failed", message, !may_pass(*code));
@@ -249,6 +252,16 @@ bool may_pass(int code) { return code >= 128 || code == 4; }
 std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, std::string& why) {
   if (another_runs(folder)) {
     why = "another process runs it";
+bool can_stop(const std::string& verb) {
+  return verb == "jobs" || can_be_stopped(verb, "");  // jobs: a pack
+}
+
+std::string kept_text(const std::string& verb) {
+  if (verb == "cache") return "the complete shards are kept";
+  if (verb == "evaluate") return "cached logits and fitted states are kept";
+  return "a checkpoint is written";
+}
+
     return std::nullopt;
   }
   const auto state = read_state(folder);

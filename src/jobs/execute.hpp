@@ -35,6 +35,12 @@ int execute(const std::string& folder, int64_t number, ExecuteOptions options);
 /// be started; then `why` says so.
 std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, std::string& why);
 
+/// Whether `dissent VERB` stops on a signal with 75, and goes on when it is started again; the
+/// signal would kill another one.
+bool can_stop(const std::string& verb);
+/// What stays of such a verb when it is stopped: "a checkpoint is written".
+std::string kept_text(const std::string& verb);
+
 /// Whether an exit code may be another next time: a killed rank, a lost connection.
 bool may_pass(int code);
 

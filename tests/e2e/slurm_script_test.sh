@@ -67,7 +67,7 @@ job() {
 # Through mpirun: stopped and queued again, then finished.
 job one_node USR1 train train.toml --quiet
 expect_exit 0
-expect_text "slurm job 77: USR1 received, asking for a checkpoint" "event=checkpoint" "threads_a_rank=1" "ranks=2"
+expect_text "slurm job 77: USR1 received, asking train to stop" "event=checkpoint" "threads_a_rank=1" "ranks=2"
 calls "scontrol requeue 77"
 state stopped
 SLURM_RESTART_COUNT=1 job one_node '' train train.toml --quiet
@@ -97,6 +97,75 @@ job gpu_node '' train train.toml --quiet
 expect_exit 0
 expect_text "event=resume"
 for file in checkpoint.h5 train.csv; do expect_same $run/$file whole/batch/seed-42/$file; done
+
+# The time limit is near while the launcher starts, too early for anything to be kept: queued again all the same. What cannot be stopped and go on is left alone.
+mkdir early
+printf '#!/usr/bin/env bash\nkill -USR1 $PPID\nsleep 0.2\nkill -USR1 $$\n' > early/mpirun
+chmod +x early/mpirun
+PATH=$work/early:$PATH job one_node '' cache cache.toml
+expect_exit 0
+expect_text "slurm job 77: USR1 received, asking cache to stop"
+calls "scontrol requeue 77"
+printf '#!/usr/bin/env bash\nkill -USR1 $PPID\nsleep 0.2\nexit 5\n' > early/mpirun
+PATH=$work/early:$PATH job one_node '' verify
+expect_exit 5
+expect_text "the time limit is near; 'verify' cannot be stopped and go on"
+calls ""
+
+# A cache and an evaluation go on too, to the bytes of those that were not stopped. They are made slow enough to be met: a set of many rows.
+cat > evaluate.toml <<'TOML'
+[evaluate]
+experiment = "batch"
+runs = ["whole/batch/seed-42"]
+id = "long.cache"
+logits_cache = "f32"
+block_rows = 16
+scores = ["average", "pds"]
+TOML
+cat > long.toml <<'TOML'
+[cache]
+output = "long.cache"
+shard_rows = 2048
+[trunk]
+model = "none"
+[data]
+dataset = "synthetic"
+rows = 200000
+dim = 100
+classes = 10
+TOML
+# stopped_once FILE ARGS...: the job is sent USR1 once the file is there.
+stopped_once() {
+  local file=$1
+  shift
+  command="one_node.sbatch $* (USR1 once $file is there)"
+  rm -f calls
+  "$source_dir/slurm/one_node.sbatch" "$@" > out 2> err &
+  local job=$!
+  for _ in $(seq 2000); do compgen -G "$file" > /dev/null && break; kill -0 "$job" 2>/dev/null || break; sleep 0.01; done
+  kill -USR1 "$job" || true
+  status=0
+  wait "$job" || status=$?
+  expect_exit 0
+  calls "scontrol requeue 77"
+}
+well 1 cache long.toml --quiet
+mv long.cache plain.cache
+stopped_once 'long.cache/*.h5' cache long.toml --quiet
+expect_text "event=cache_stopped" "dissent: stopped by a signal: the shards that are complete stay"
+expect_no_file long.cache/manifest.toml
+job one_node '' cache long.toml --quiet
+expect_exit 0
+expect_text "event=cache_resumed"
+diff -r plain.cache long.cache > diff.txt || failed "the caches differ: $(head -n 3 diff.txt)"
+well 1 evaluate evaluate.toml --quiet --set evaluate.output=plain --set evaluate.logits_cache=none
+stopped_once 'whole/batch/seed-42/logits/*/shard-00000.h5' evaluate evaluate.toml --quiet --set evaluate.output=stopped
+expect_text "dissent: stopped by a signal: what was kept stays"
+expect_no_file stopped/*.csv
+job one_node '' evaluate evaluate.toml --quiet --set evaluate.output=stopped
+expect_exit 0
+expect_same_rows() { diff <(sed 1d "$1" | cut -d, -f1-12) <(sed 1d "$2" | cut -d, -f1-12) > diff.txt || failed "$1 and $2 differ: $(head -n 4 diff.txt)"; }
+expect_same_rows plain/*.csv stopped/*.csv
 
 # Errors keep their exit code. An array task takes its seed from its number.
 job one_node '' train train.toml --set data.train=nothere.cache

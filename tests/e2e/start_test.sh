@@ -101,14 +101,17 @@ expect_text "thread level"
 well 1 train train.toml --quiet --set 'output="one"'
 well 1 --mpi train train.toml --quiet --set 'output="mpi"'
 expect_same one/start/seed-42/checkpoint.h5 mpi/start/seed-42/checkpoint.h5
-(export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0; refused 1 4 "SLURM_STEP_NUM_TASKS says that 2 tasks were started" "srun --mpi=pmix" -- train train.toml; exit "$((failures > 0))") || failures=$((failures + 1))
+for words in "train train.toml" "plan train.toml" "cache cache.toml" "evaluate evaluate.toml" "inspect train.cache" "verify x.h5" "export one" "doctor" "jobs pack list 1"; do
+  # shellcheck disable=SC2086
+  (export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0; refused 1 4 "SLURM_STEP_NUM_TASKS says that 2 tasks were started" "srun --mpi=pmix" -- $words; exit "$((failures > 0))") || failures=$((failures + 1))
+done
 
 # Asked to stop while LibTorch is being loaded: a checkpoint, exit code 75, and the run goes on to the bytes of one that was not stopped.
-for signal in USR1 TERM; do
+for signal in USR1 TERM INT; do
   command="dissent train, stopped by $signal at once"
   mpi=()
   [ "$signal" = TERM ] && mpi=(--mpi)
-  "$program" "${mpi[@]}" train train.toml --quiet --set "output=\"stopped-$signal\"" > out 2> err &
+  env --default-signal=INT "$program" "${mpi[@]}" train train.toml --quiet --set "output=\"stopped-$signal\"" > out 2> err &
   sleep 0.05
   kill -s "$signal" $!
   status=0; wait $! || status=$?
@@ -116,4 +119,25 @@ for signal in USR1 TERM; do
   well 1 train train.toml --quiet --set "output=\"stopped-$signal\""
   expect_same one/start/seed-42/checkpoint.h5 "stopped-$signal/start/seed-42/checkpoint.h5"
 done
+
+# The other verbs that compute for long, alike.
+printf '[evaluate]\nruns = ["one/start/seed-42"]\nid = "train.cache"\nscores = ["pds"]\n' > evaluate.toml
+well 1 evaluate evaluate.toml --quiet --set 'evaluate.output="whole"'
+for words in "cache cache.toml --set cache.output=stopped.cache --set data.root=images" "evaluate evaluate.toml --set evaluate.output=stopped"; do
+  for signal in USR1 TERM INT; do
+    command="dissent $words, stopped by $signal at once"
+    # shellcheck disable=SC2086
+    env --default-signal=INT "$program" $words --quiet > out 2> err &
+    sleep 0.05
+    kill -s "$signal" $!
+    status=0; wait $! || status=$?
+    expect_exit 75
+    expect_text "dissent: stopped by a signal"
+    expect_no_file stopped.cache/manifest.toml stopped/*.csv
+  done
+done
+well 1 cache cache.toml --quiet --set cache.output=stopped.cache --set data.root=images
+diff -r -x manifest.toml train.cache stopped.cache > diff.txt || failed "the caches differ: $(cat diff.txt)"
+well 1 evaluate evaluate.toml --quiet --set 'evaluate.output="stopped"'
+expect_same "$(ls whole/*.csv)" "$(ls stopped/*.csv)"
 finish

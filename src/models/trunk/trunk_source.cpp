@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "core/parallel.hpp"
+#include "core/stop.hpp"
 #include "data/image_loader.hpp"
 #include "models/trunk/image_trunk.hpp"
 
@@ -34,6 +35,7 @@ class TrunkRows {
     std::deque<std::future<ImageBatch>> coming;
     int64_t asked = first;
     for (int64_t row = first; row < last; row = group_end(row, together, last)) {
+      throw_if_stopped();
       for (; asked < last && std::ssize(coming) <= ahead_; asked = group_end(asked, together, last))
         coming.push_back(ask(pass, asked, group_end(asked, together, last)));
       const auto images = coming.front().get();
