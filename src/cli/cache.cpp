@@ -1,12 +1,13 @@
 #include "cli/checks.hpp"
 #include "cli/compute.hpp"
+#include "cli/lock.hpp"
 #include "cli/schemas.hpp"
 #include "comm/device.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
 #include "core/progress_bar.hpp"
-#include "data/feature_source.hpp"
 #include "core/stop.hpp"
+#include "data/feature_source.hpp"
 #include "models/trunk/image_trunk.hpp"
 #include "models/trunk/trunk_source.hpp"
 #include "storage/atomic_file.hpp"
@@ -163,7 +164,6 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
         std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
     const auto stops = all_gather_integer(world, stopped);
     settings.timeout_s = timeout_s;
-    writer.write_shard(at::cat(pieces), labels, index);
     if (std::find(stops.begin(), stops.end(), 1) != stops.end()) {
       spdlog::info("event=cache_stopped path={} shards={}/{}", config.cache.output,
                    writer.finished_shards(), writer.shard_count());
@@ -172,6 +172,7 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
     const auto index = at::arange(first, first + part->count, at::kLong);
     const auto labels = config.data.labels ? source.labels(first, part->count)
                                            : at::full({part->count}, -1, at::kLong);
+    writer.write_shard(at::cat(pieces), labels, index);
   }
   progress.update(rows, "");
   progress.finish();
@@ -245,6 +246,11 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
   const auto source = open(world, config);
   const bool again = line.flag("again");
   const auto path = again ? again_path(config.cache.output) : config.cache.output;
+  // One that is finished is only read, maybe where this user may not write.
+  const bool reads =
+      all_gather_integer(world, !line.flag("force") && path_exists(path + "/" + kManifestName))[0];
+  const auto lock =
+      reads ? nullptr : lock_folder(world, path + ".lock", path, "give another cache.output");
   auto writer =
       open_writer(world, path, config, cache_spec(config, source), line.flag("force"), again);
   const auto take_place = [&] {

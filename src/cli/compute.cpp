@@ -1,7 +1,13 @@
 #include "cli/compute.hpp"
 
+#include <filesystem>
+#include <limits>
+#include <utility>
+
+#include "cli/lock.hpp"
 #include "comm/device.hpp"
 #include "core/parallel.hpp"
+#include "storage/atomic_file.hpp"
 
 namespace dissent::cli {
 
@@ -24,6 +30,31 @@ void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double time
   set_threads(static_cast<int>(threads.value_or(runtime.default_threads())));
   spdlog::info("event=start ranks={} threads_a_rank={} host={}", runtime.world().size(),
                dissent::threads(), host_name());
+}
+
+std::unique_ptr<jobs::FolderLock> lock_folder(Communicator& comm, const std::string& place,
+                                              const std::string& what, const std::string& other) {
+  std::unique_ptr<jobs::FolderLock> lock;
+  auto& settings = comm.wait_settings();
+  const double timeout_s =
+      std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
+  try {
+    agree(comm, [&] {
+      if (comm.rank() != 0) return;
+      const auto folder = std::filesystem::path(place).parent_path().string();
+      if (!folder.empty()) make_folder(folder);
+      jobs::FolderLock::Options options;
+      options.say = [](const std::string& message) {
+        spdlog::warn("event=lock reason=\"{}\"", message);
+      };
+      lock = std::make_unique<jobs::FolderLock>(place, what, other, options);
+    });
+  } catch (const Error&) {
+    settings.timeout_s = timeout_s;
+    throw;
+  }
+  settings.timeout_s = timeout_s;
+  return lock;
 }
 
 }  // namespace dissent::cli

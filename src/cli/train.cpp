@@ -7,6 +7,7 @@
 #include "cli/checks.hpp"
 #include "cli/compute.hpp"
 #include "cli/live.hpp"
+#include "cli/lock.hpp"
 #include "cli/schemas.hpp"
 #include "comm/device.hpp"
 #include "config/describe.hpp"
@@ -98,7 +99,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
                      .device = device,
                      .trace = flags.trace};
   auto found = Found::kNothing;
-  agree(*grid.run, [&] {
+  const auto look = [&] {
     if (flags.again)
       found = find_begun_again(context, config.training.epochs);
     else if (!flags.force)
@@ -108,15 +109,20 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
         "--trace: begins at the initial weights: expected no run in {}, found one; --force "
         "trains anew and replaces it",
         context.folder);
-  });
-  if (found == Found::kFinished) {
+  };
+  agree(*grid.run, look);
+  const auto reused = [&] {
     spdlog::info("event=run_reused folder={} config_hash={}", context.folder, context.config_hash);
     return true;
-  }
-  Provenance provenance(*grid.run, grid.shape, context, data.identity);
+  };
+  if (found == Found::kFinished) return reused();
+  const auto lock = lock_folder(*grid.run, context.folder + "/lock", context.folder,
+                                "give another `experiment` or `output`");
+  if (found == Found::kNothing) agree(*grid.run, look);  // another may have trained it meanwhile
+  if (found == Found::kFinished) return reused();
+  Provenance provenance(*grid.run, grid.shape, context, data.identity, found == Found::kUnfinished);
   agree(*grid.run, [&] {
     if (grid.run->rank() != 0) return;
-    make_folder(context.folder);
     if (found == Found::kNothing) remove_file(context.folder + "/trace.h5");  // of a run before
     atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
     provenance.write("running");

@@ -7,6 +7,9 @@
 #include <dissent/scores/imagenet_subset.hpp>
 #include <dissent/scores/registry.hpp>
 
+#include <filesystem>
+#include <map>
+
 #include "data/transforms/corruption.hpp"
 #include "data/transforms/transform.hpp"
 #include "evaluate/figures.hpp"
@@ -474,13 +477,23 @@ bool wants(const std::vector<std::string>& list, const std::string& name) {
 
 std::vector<std::string> expand_paths(const std::vector<std::string>& patterns) {
   std::vector<std::string> paths;
+  std::map<std::string, std::string> named;  // what is meant, by which pattern
   for (const auto& pattern : patterns) {
     glob_t matches{};
     const int code = glob(pattern.c_str(), 0, nullptr, &matches);
     for (size_t i = 0; code == 0 && i < matches.gl_pathc; ++i)
       paths.emplace_back(matches.gl_pathv[i]);
+    const size_t count = code == 0 ? matches.gl_pathc : 0;
     globfree(&matches);
     DISSENT_CHECK(code == 0, kData, "nothing matches {}", pattern);
+    for (size_t i = paths.size() - count; i < paths.size(); ++i) {
+      std::error_code ignored;
+      auto place = std::filesystem::weakly_canonical(paths[i], ignored).string();
+      if (place.empty()) place = paths[i];
+      const auto [before, added] = named.emplace(place, pattern);
+      DISSENT_CHECK(added, kUsage, "{}: expected to be named once, found it by {} and by {}",
+                    paths[i], toml_text(before->second), toml_text(pattern));
+    }
   }
   return paths;
 }

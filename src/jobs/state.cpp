@@ -1,5 +1,6 @@
 #include "jobs/state.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -113,11 +114,23 @@ bool create_once(const std::string& path, const std::string& text) {
   if (path_exists(path)) return false;
   const std::string own = private_name(path);
   atomic_write_text(own, text);
-  const int failed = ::link(own.c_str(), path.c_str()) == 0 ? 0 : errno;
+  int failed = ::link(own.c_str(), path.c_str()) == 0 ? 0 : errno;
   // Over NFS the reply to a link that was made may be lost: the count of names says whether it was.
   struct stat status;
   const bool made = failed == 0 || (::stat(own.c_str(), &status) == 0 && status.st_nlink == 2);
   ::unlink(own.c_str());
+  if (!made && (failed == EPERM || failed == EOPNOTSUPP || failed == ENOSYS)) {
+    // A file system without hard links: the name is made exclusively, and then written.
+    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    failed = file < 0 ? errno : 0;
+    if (file >= 0) {
+      const auto bytes = ::write(file, text.data(), text.size());
+      failed = bytes == static_cast<ssize_t>(text.size()) ? 0 : bytes < 0 ? errno : ENOSPC;
+      ::close(file);
+      if (failed == 0) return true;
+      ::unlink(path.c_str());
+    }
+  }
   DISSENT_CHECK(made || failed == EEXIST, kData, "{}: cannot create: {}", path,
                 std::strerror(failed));
   return made;

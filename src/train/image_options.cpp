@@ -164,6 +164,8 @@ const TableSpec& image_training_table() {
 
 void add_conflicts(const ImageTrainConfig& c,
                    const std::function<void(bool, const std::string&, std::string)>& add) {
+  for (auto& conflict : experiment_conflicts(c.experiment))
+    add(true, conflict.key, std::move(conflict.message));
   const auto objective = image_objective(c);
   bool base = false, reads_unlabelled = false;
   for (const auto& term : objective.terms) {

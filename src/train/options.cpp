@@ -1,5 +1,9 @@
 #include "train/options.hpp"
 
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
 #include "models/head.hpp"
 
 namespace dissent {
@@ -286,12 +290,30 @@ const TableSpec& train_runtime_table() {
   return table;
 }
 
-std::vector<Conflict> conflicts(const TrainConfig& c) {
+std::vector<Conflict> experiment_conflicts(const ExperimentOptions& e) {
   std::vector<Conflict> found;
+  const std::filesystem::path name(e.experiment);
+  if (name.is_absolute() || std::find(name.begin(), name.end(), "..") != name.end())
+    found.push_back(
+        {"experiment", fmt::format("expected a name of a folder in `output` ({}), found {}, which "
+                                   "leads out of it",
+                                   toml_text(e.output), toml_text(e.experiment))});
+  if (e.seeds.empty()) found.push_back({"seeds", "expected at least one seed, found none"});
+  const std::set<int64_t> different(e.seeds.begin(), e.seeds.end());
+  for (const int64_t seed : different)
+    if (const auto times = std::count(e.seeds.begin(), e.seeds.end(), seed); times > 1)
+      found.push_back(
+          {"seeds", fmt::format("expected each seed once, found {} {} times: both would be the "
+                                "same run in the same folder",
+                                seed, times)});
+  return found;
+}
+
+std::vector<Conflict> conflicts(const TrainConfig& c) {
+  auto found = experiment_conflicts(c.experiment);
   const auto add = [&](bool wrong, const std::string& key, std::string message) {
     if (wrong) found.push_back({key, std::move(message)});
   };
-  add(c.experiment.seeds.empty(), "seeds", "expected at least one seed, found none");
   add(c.data.train.empty(), "data.train", "expected the cache to train on, found nothing");
   add(c.ensemble.active.value_or(1) > c.ensemble.members, "ensemble.active",
       fmt::format("expected at most ensemble.members ({}), found {}", c.ensemble.members,

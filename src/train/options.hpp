@@ -125,6 +125,8 @@ struct Conflict {
 };
 /// All of them, in the order of the tables.
 std::vector<Conflict> conflicts(const TrainConfig& config);
+/// Those of the experiment alone: no seed, a seed named twice, a name that leads out of `output`.
+std::vector<Conflict> experiment_conflicts(const ExperimentOptions& experiment);
 
 /// What is wrong with training.precision = "f64" on a GPU.
 inline constexpr const char* kF64OnGpu =

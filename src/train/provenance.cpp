@@ -2,8 +2,12 @@
 
 #include <fmt/chrono.h>
 
+#include <algorithm>
+#include <ctime>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "build_info.hpp"
@@ -13,9 +17,25 @@
 #include "storage/node_memory.hpp"
 
 namespace dissent {
+namespace {
+
+using WallClock = std::chrono::system_clock;
+
+std::string utc_text(WallClock::time_point time) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(WallClock::to_time_t(time)));
+}
+
+std::optional<WallClock::time_point> parsed_time(const std::string& text) {
+  std::tm time{};
+  const char* end = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time);
+  if (!end || *end) return std::nullopt;
+  return WallClock::from_time_t(timegm(&time));
+}
+
+}  // namespace
 
 Provenance::Provenance(Communicator& run, const GridShape& shape, const RunContext& context,
-                       std::string caches)
+                       std::string caches, bool resumed)
     : rank_(run.rank()),
       folder_(context.folder),
       config_hash_(context.config_hash),
@@ -24,7 +44,28 @@ Provenance::Provenance(Communicator& run, const GridShape& shape, const RunConte
       caches_(std::move(caches)),
       device_(context.device.str()),
       hosts_(all_gather_text(run, host_name())),
-      start_(std::chrono::system_clock::now()) {}
+      start_(std::chrono::system_clock::now()),
+      first_start_(start_) {
+  if (!resumed || rank_ != 0) return;
+  std::ifstream file(folder_ + "/provenance.json");
+  const auto before = file ? nlohmann::json::parse(file, nullptr, false) : nlohmann::json();
+  if (!before.is_object()) return;
+  try {
+    starts_ = before.value("starts", int64_t{1}) + 1;
+    wall_before_s_ = before.value("wall_s", 0.0);
+    const auto first = parsed_time(before.value("start", ""));
+    if (first) first_start_ = *first;
+    const auto last = parsed_time(before.value("last_start", before.value("start", "")));
+    double beat_s = 0;
+    // "running": it was killed, and did not live to write its time.
+    if (before.value("state", "") == "running" && last &&
+        std::ifstream(folder_ + "/heartbeat.0") >> beat_s)
+      wall_before_s_ +=
+          std::max(0.0, beat_s - std::chrono::duration<double>(last->time_since_epoch()).count());
+  } catch (const nlohmann::json::exception&) {  // edited by hand
+    starts_ = 1, wall_before_s_ = 0, first_start_ = start_;
+  }
+}
 
 void Provenance::write(const std::string& state) const {
   atomic_write_text(folder_ + "/provenance.json", text(state, ""));
@@ -61,9 +102,10 @@ std::string Provenance::text(const std::string& state, const std::string& error)
   json["threads_a_rank"] = threads();
   json["device"] = device_;
   json["caches"] = caches_;
-  json["start"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
-                              fmt::gmtime(std::chrono::system_clock::to_time_t(start_)));
-  json["wall_s"] = std::chrono::duration<double>(now - start_).count();
+  json["start"] = utc_text(first_start_);
+  json["starts"] = starts_;
+  json["last_start"] = utc_text(start_);
+  json["wall_s"] = wall_before_s_ + std::chrono::duration<double>(now - start_).count();
   json["peak_memory_bytes_rank_0"] = peak_memory_bytes();
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }

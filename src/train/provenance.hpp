@@ -8,12 +8,15 @@
 
 namespace dissent {
 
-/// provenance.json of a run: versions, commit, hosts, ranks, grid, start, wall time, caches.
+/// provenance.json of a run: versions, commit, hosts, ranks, grid, caches; its first start, how
+/// many there were, the last one's, and the wall time of all of them.
 /// Collective over the run when made.
 class Provenance {
  public:
+  /// resumed: the run goes on from its checkpoint, so that the time of its starts before counts
+  /// too: of one that was killed until its last sign of life.
   Provenance(Communicator& run, const GridShape& shape, const RunContext& context,
-             std::string caches);
+             std::string caches, bool resumed);
   /// Writes <folder>/provenance.json; rank 0 of the run only. state: "running", "finished",
   /// "stopped". Error::kData.
   void write(const std::string& state) const;
@@ -30,7 +33,9 @@ class Provenance {
   GridShape shape_;
   std::string caches_, device_;
   std::vector<std::string> hosts_;
-  std::chrono::system_clock::time_point start_;
+  std::chrono::system_clock::time_point start_, first_start_;
+  double wall_before_s_ = 0;
+  int64_t starts_ = 1;
 };
 
 }  // namespace dissent

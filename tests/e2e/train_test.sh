@@ -85,4 +85,52 @@ expect_other first.h5 results/e/seed-42/checkpoint.h5
 well 1 inspect --config results/e/seed-42
 expect_text "epochs = 3" "fc1.weight"
 
+# Two runs of one name would write one folder; a name may not lead out of `output`.
+refused 2 2 "seeds: expected each seed once, found 5 2 times" "the same run in the same folder" -- train train.toml --set 'seeds=[5,6,5]'
+for name in ../e a/../../e /tmp/e; do
+  refused 1 2 "experiment: expected a name of a folder in \`output\` (\"results\"), found \"$name\", which leads out of it" -- train train.toml --set "experiment=\"$name\""
+done
+well 1 train train.toml --quiet --set 'experiment="a/b..c"'
+expect_file results/a/b..c/seed-42/checkpoint.h5
+refused 1 2 "results/e/seed-42: expected to be named once, found it by \"results/e/*\" and by \"results/e/seed-42\"" -- \
+  evaluate "$source_dir/configs/sed/evaluation.toml" --set 'evaluate.runs=["results/e/*", "results/e/seed-42"]' --set 'evaluate.id="train.cache"' --set 'evaluate.sets=[]'
+
+# Two trainings of one folder at once: the second is refused, by name of the first; two folders are two. What kill -9 leaves is taken over at once.
+long=(train train.toml --quiet --set experiment=long --set training.epochs=2000 --set checkpoint.every_minutes=0.001)
+"$program" "${long[@]}" > first.out 2> first.err &
+first=$!
+for _ in $(seq 400); do [ -e results/long/seed-42/checkpoint.h5 ] && break; sleep 0.05; done
+refused 1 2 "results/long/seed-42: expected that no other process writes to it, found process $first on $(uname -n)" "results/long/seed-42/lock.1" \
+  "wait for it, stop it, or give another \`experiment\` or \`output\`" -- "${long[@]}"
+refused 2 2 "expected that no other process writes to it" -- "${long[@]}" --force
+well 1 "${long[@]}" --set 'seeds=[43]' --set training.epochs=1
+expect_no_file results/long/seed-43/lock.1
+kill -9 "$first"
+wait "$first" 2>/dev/null || true
+expect_file results/long/seed-42/lock.1
+"$program" "${long[@]}" > out 2> err &
+second=$!
+for _ in $(seq 400); do grep -q event=resume err && break; sleep 0.05; done
+kill -USR1 "$second"
+status=0
+wait "$second" || status=$?
+command="${long[*]}, after kill -9"
+expect_exit 75
+expect_text "was left behind and is taken over" "event=resume"
+expect_no_file results/long/seed-42/lock.1 results/long/seed-42/lock.2
+python3 - <<'PYTHON' || failed "provenance.json does not count both starts: $(cat results/long/seed-42/provenance.json)"
+import json, time, calendar
+p = json.load(open("results/long/seed-42/provenance.json"))
+when = lambda key: calendar.timegm(time.strptime(p[key], "%Y-%m-%dT%H:%M:%SZ"))
+assert p["starts"] == 2 and p["state"] == "stopped" and when("start") <= when("last_start"), p
+assert p["wall_s"] >= when("last_start") - when("start") - 30 and p["wall_s"] > 0.2, p
+PYTHON
+# A cache is held alike. Its lock is one of this shell's here.
+printf '{"host":"%s","pid":%d,"started":%d,"process_numbers":"%s","time":0}' "$(uname -n)" $$ "$(awk '{print $22}' /proc/$$/stat)" "$(readlink /proc/self/ns/pid)" > held.cache.lock.7
+refused 2 2 "held.cache: expected that no other process writes to it, found process $$ on" "held.cache.lock.7" "give another cache.output" -- \
+  cache cache.toml --quiet --set cache.output=held.cache --set data.root=images
+rm held.cache.lock.7
+well 2 cache cache.toml --quiet --set cache.output=held.cache --set data.root=images
+expect_no_file held.cache.lock.1 held.cache.lock.8
+
 finish

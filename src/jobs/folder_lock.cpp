@@ -1,0 +1,274 @@
+#include "jobs/folder_lock.hpp"
+
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <random>
+
+#include <dissent/error.hpp>
+#include <nlohmann/json.hpp>
+
+#include "jobs/state.hpp"
+#include "storage/atomic_file.hpp"
+
+namespace dissent::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string environment(const char* name) {
+  const char* text = std::getenv(name);
+  return text ? text : "";
+}
+
+std::string process_numbers() {
+  std::error_code ignored;
+  return fs::read_symlink("/proc/self/ns/pid", ignored).string();
+}
+
+LockHolder this_holder() {
+  std::random_device random;
+  return {.by = this_process(),
+          .processes = process_numbers(),
+          .slurm_job = environment("SLURM_JOB_ID"),
+          .slurm_restart = std::atoll(environment("SLURM_RESTART_COUNT").c_str()),
+          .time = now_s(),
+          .nonce = fmt::format("{:08x}{:08x}", random(), random())};
+}
+
+std::string text_of(const LockHolder& holder) {
+  nlohmann::ordered_json json{
+      {"format", "dissent-lock"},      {"version", 1},
+      {"host", holder.by.host},        {"pid", holder.by.pid},
+      {"started", holder.by.started},  {"process_numbers", holder.processes},
+      {"slurm_job", holder.slurm_job}, {"slurm_restart", holder.slurm_restart},
+      {"time", holder.time},           {"nonce", holder.nonce},
+  };
+  return json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+LockHolder holder_of(const std::string& text) {
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  LockHolder holder;
+  if (!json.is_object()) return holder;
+  try {
+    holder.by = {json.value("host", ""), json.value("pid", int64_t{0}),
+                 json.value("started", int64_t{0})};
+    holder.processes = json.value("process_numbers", "");
+    holder.slurm_job = json.value("slurm_job", "");
+    holder.slurm_restart = json.value("slurm_restart", int64_t{0});
+    holder.time = json.value("time", 0.0);
+  } catch (const nlohmann::json::exception&) {  // edited by hand: nobody that is known
+  }
+  return holder;
+}
+
+double modified_s(const struct stat& status) {
+  return static_cast<double>(status.st_mtim.tv_sec) +
+         1e-9 * static_cast<double>(status.st_mtim.tv_nsec);
+}
+
+// A lock's file as it was read.
+struct Found {
+  std::string file, text;
+  int64_t number = 0;
+  double renewed_s = 0;
+};
+
+std::optional<Found> read_lock(const std::string& file, int64_t number) {
+  struct stat status;
+  try {
+    if (::stat(file.c_str(), &status) != 0) return std::nullopt;
+    return Found{file, read_text(file), number, modified_s(status)};
+  } catch (const Error&) {
+    return std::nullopt;  // released meanwhile
+  }
+}
+
+// The locks of a place, the newest last.
+std::vector<Found> locks_of(const std::string& place) {
+  const fs::path at(place);
+  const auto folder = at.parent_path().empty() ? fs::path(".") : at.parent_path();
+  const auto begin = at.filename().string() + ".";
+  std::vector<Found> found;
+  std::error_code ignored;
+  for (fs::directory_iterator entry(folder, ignored), end; !ignored && entry != end;
+       entry.increment(ignored)) {
+    const auto name = entry->path().filename().string();
+    if (!name.starts_with(begin)) continue;
+    int64_t number = 0;
+    const char* last = name.data() + name.size();
+    const auto [stop, code] = std::from_chars(name.data() + begin.size(), last, number);
+    if (code != std::errc() || stop != last) continue;
+    if (auto lock = read_lock(fmt::format("{}.{}", place, number), number))
+      found.push_back(std::move(*lock));
+  }
+  std::sort(found.begin(), found.end(),
+            [](const Found& a, const Found& b) { return a.number < b.number; });
+  return found;
+}
+
+enum class Verdict { kLives, kGone, kUnknown };
+
+Verdict judge(const LockHolder& holder, const LockHolder& own, double silence_s, double silent_s) {
+  const auto alive = holder.processes == own.processes ? is_alive(holder.by) : std::nullopt;
+  if (alive) return *alive ? Verdict::kLives : Verdict::kGone;
+  if (!own.slurm_job.empty() && own.slurm_job == holder.slurm_job &&
+      own.slurm_restart > holder.slurm_restart)
+    return Verdict::kGone;
+  return silence_s >= silent_s ? Verdict::kGone : Verdict::kUnknown;
+}
+
+std::string shown_holder(const LockHolder& holder) {
+  if (holder.by.host.empty()) return "a process that its file does not name";
+  return fmt::format(
+      "process {} on {}{}, since {:%Y-%m-%d %H:%M:%S} UTC", holder.by.pid, holder.by.host,
+      holder.slurm_job.empty() ? "" : fmt::format(" (Slurm job {})", holder.slurm_job),
+      fmt::gmtime(static_cast<std::time_t>(holder.time)));
+}
+
+void nap(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
+
+}  // namespace
+
+double FolderLock::default_silent_s() {
+  const double value = std::atof(environment("DISSENT_LOCK_TIMEOUT_S").c_str());
+  return value > 0 ? value : 60;
+}
+
+FolderLock::FolderLock(std::string place, std::string what, std::string other, Options options)
+    : place_(std::move(place)),
+      what_(std::move(what)),
+      other_(std::move(other)),
+      options_(std::move(options)),
+      own_(this_holder()),
+      text_(text_of(own_)) {
+  acquire();
+  thread_ = std::thread([this] { renew(); });
+}
+
+FolderLock::~FolderLock() {
+  {
+    const std::lock_guard lock(mutex_);
+    over_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+  const auto mine = read_lock(file_, number_);
+  if (mine && mine->text == text_) ::unlink(file_.c_str());
+}
+
+// Takes the number behind the newest lock, if all that are there are left behind.
+void FolderLock::acquire() {
+  const auto say = [&](const std::string& message) {
+    if (options_.say) options_.say(message);
+  };
+  std::optional<Found> watched;  // of another host: does its time move?
+  while (true) {
+    const auto locks = locks_of(place_);
+    std::vector<std::string> left;
+    bool wait = false;
+    // A file made now has the time of the file system's own clock.
+    const std::string probe = fmt::format("{}.{}.tmp", place_, own_.nonce);
+    atomic_write_text(probe, text_);
+    struct stat status;
+    const double now = ::stat(probe.c_str(), &status) == 0 ? modified_s(status) : now_s();
+    ::unlink(probe.c_str());
+    for (const auto& lock : locks) {
+      const auto holder = holder_of(lock.text);
+      const bool moves =
+          watched && watched->text == lock.text && lock.renewed_s > watched->renewed_s;
+      const auto verdict =
+          moves ? Verdict::kLives : judge(holder, own_, now - lock.renewed_s, options_.silent_s);
+      DISSENT_CHECK(verdict != Verdict::kLives, kUsage,
+                    "{}: expected that no other process writes to it, found {} ({}): wait for it, "
+                    "stop it, or {}",
+                    what_, shown_holder(holder), lock.file, other_);
+      if (verdict == Verdict::kGone) {
+        left.push_back(lock.text);
+        continue;
+      }
+      if (!watched || watched->text != lock.text) {
+        say(fmt::format(
+            "{}: held by {}, no process of this host: it is watched for a sign of life, "
+            "for {:.0f} s at most",
+            what_, shown_holder(holder), options_.silent_s - (now - lock.renewed_s)));
+        watched = lock;
+      }
+      wait = true;
+    }
+    if (wait) {
+      nap(std::min(0.5, options_.silent_s / 10));
+      continue;
+    }
+    if (!make(locks.empty() ? 1 : locks.back().number + 1, left)) {
+      nap(0.01 * static_cast<double>(1 + own_.by.pid % 10));  // others come at the same time
+      continue;
+    }
+    for (const auto& lock : locks) {
+      say(fmt::format("{}: the lock of {} was left behind and is taken over", what_,
+                      shown_holder(holder_of(lock.text))));
+      const auto still = read_lock(lock.file, lock.number);
+      if (still && still->text == lock.text) ::unlink(lock.file.c_str());
+    }
+    return;
+  }
+}
+
+// False if another process came first, or a lock is there that is not one of those left behind.
+bool FolderLock::make(int64_t number, const std::vector<std::string>& left) {
+  const auto file = fmt::format("{}.{}", place_, number);
+  if (!create_once(file, text_)) return false;
+  for (const auto& other : locks_of(place_)) {
+    if (other.text == text_ || std::find(left.begin(), left.end(), other.text) != left.end())
+      continue;
+    ::unlink(file.c_str());
+    return false;
+  }
+  file_ = file;
+  number_ = number;
+  return true;
+}
+
+void FolderLock::renew() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  std::unique_lock lock(mutex_);
+  while (!over_) {
+    changed_.wait_for(lock, std::chrono::duration<double>(std::min(10.0, options_.silent_s / 6)));
+    if (over_) return;
+    if (::utimensat(AT_FDCWD, file_.c_str(), nullptr, 0) == 0 || errno != ENOENT) continue;
+    const auto locks = locks_of(place_);
+    if (locks.empty()) {  // deleted by hand
+      try {
+        create_once(file_, text_);
+      } catch (const Error& error) {
+        std::fprintf(stderr, "dissent: %s\n", error.what());
+      }
+      continue;
+    }
+    const auto message = fmt::format(
+        "dissent: {}: taken over by {}, which took this process for dead, since it gave no sign of "
+        "life for {:.0f} s (DISSENT_LOCK_TIMEOUT_S): it ends\n",
+        what_, shown_holder(holder_of(locks.back().text)), options_.silent_s);
+    std::fputs(message.c_str(), stderr);
+    std::fflush(stderr);
+    std::_Exit(exit_code(ErrorKind::kComm));
+  }
+}
+
+}  // namespace dissent::jobs
