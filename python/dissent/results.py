@@ -1,8 +1,11 @@
 """Result rows of evaluations."""
+import codecs
 import csv
 import glob
+import io
 import os
-import pathlib
+import re
+import warnings
 from typing import Any
 
 COLUMNS = ("experiment", "run", "config_hash", "seed", "method", "members", "predictor", "dataset", "split", "shift", "score", "metric", "convention",
@@ -14,13 +17,24 @@ _TYPES = {"seed": int, "members": int, "n": int, "value": float}
 def open_results(pattern: str | os.PathLike[str], *, frame: bool = False) -> Any:
     """Rows of all result files that match, a file or a pattern ("results/**/*.csv"): a list of dictionaries, or with frame=True a pandas DataFrame.
 
-    Columns: COLUMNS; seed, members and n are int, value is float, the others str. train.csv, the log of a training, is left out of a pattern.
-    No match: FileNotFoundError. A file that is no result file: ValueError that names file, line and column.
+    Columns: COLUMNS; seed, members and n are int, value is float, the others str. Of a pattern, files that are no result rows are passed over: the program's own
+    (train.csv, figures) quietly, others with one UserWarning that counts them and names the first. A mark of UTF-8 and any ends of lines are accepted.
+    No match: FileNotFoundError. A file that is no result file, or one with other separators or in UTF-16: ValueError that names file, line and column.
     """
-    found = sorted(glob.glob(os.fspath(pattern), recursive=True))
-    paths = [path for path in found if pathlib.Path(path).name != "train.csv" or path == os.fspath(pattern)]
+    given = os.fspath(pattern)
+    found = sorted(glob.glob(given, recursive=True))
+    paths, others = [], []
+    for path in found:
+        names = _names(path) if path != given else list(COLUMNS)
+        if all(column in names or column in LATER for column in COLUMNS):
+            paths.append(path)
+        elif names[0] != "epoch" and not {"kind", "x"} <= set(names):
+            others.append(path)
+    passed_over = f"{len(others)} CSV file{'s' if len(others) > 1 else ''} without the columns of result rows passed over, as {others[0]}" if others else ""
     if not paths:
-        raise FileNotFoundError(f"{os.fspath(pattern)}: no result file matches")
+        raise FileNotFoundError(f"{given}: no result file matches{'; ' + passed_over if others else ''}")
+    if others:
+        warnings.warn(f"{given}: {passed_over}", stacklevel=2)
     rows = [row for path in paths for row in _read(path)]
     if not frame:
         return rows
@@ -29,16 +43,42 @@ def open_results(pattern: str | os.PathLike[str], *, frame: bool = False) -> Any
     return pandas.DataFrame(rows, columns=list(COLUMNS))
 
 
+def _names(path: str) -> list[str]:
+    """The names in the first line whatever separates them and however it is encoded: reading a result file that cannot be read says why."""
+    if not os.path.isfile(path):
+        return [""]
+    with open(path, "rb") as file:
+        line = re.split(rb"[\r\n]", file.read(1 << 16).removeprefix(codecs.BOM_UTF8), maxsplit=1)[0]
+    for dropped in (b"\0", b"\xff", b"\xfe", b'"'):
+        line = line.replace(dropped, b"")
+    return re.split("[,;\t]", line.decode("utf-8", "replace"))
+
+
 def _read(path: str) -> list[dict[str, Any]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.reader(file, strict=True)
-        header = next(reader, None)
-        if header is None:
-            raise ValueError(f"{path}: empty, expected a header line")
-        for column in COLUMNS:
-            if column not in header and column not in LATER:
-                raise ValueError(f"{path}:1: no column '{column}' in the header")
-        return [_row(f"{path}:{reader.line_num}", header, fields) for fields in reader if fields]
+    with open(path, "rb") as file:
+        content = file.read()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise ValueError(f"{path}: expected text in UTF-8, found UTF-16 or a zero byte; save it as UTF-8")
+    text = content.decode("utf-8-sig")
+    first = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if "," not in first and separator in first:
+            raise ValueError(f"{path}:1: expected columns separated by commas, found {name}; save it as CSV with commas (and points in numbers)")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        return _rows(path, reader)
+    except csv.Error as error:
+        raise ValueError(f"{path}:{reader.line_num}: {error}") from None
+
+
+def _rows(path: str, reader: Any) -> list[dict[str, Any]]:
+    header = next(reader, None)
+    if header is None:
+        raise ValueError(f"{path}: empty, expected a header line")
+    for column in COLUMNS:
+        if column not in header and column not in LATER:
+            raise ValueError(f"{path}:1: no column '{column}' in the header")
+    return [_row(f"{path}:{reader.line_num}", header, fields) for fields in reader if fields]
 
 
 def _row(place: str, header: list[str], fields: list[str]) -> dict[str, Any]:

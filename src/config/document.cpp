@@ -15,6 +15,7 @@
 #include "config/errors.hpp"
 #include "config/parse.hpp"
 #include "config/variables.hpp"
+#include "core/edited_text.hpp"
 #include "core/regular_file.hpp"
 
 namespace dissent::config {
@@ -71,7 +72,11 @@ SourceFile read_file(const std::string& name) {
   errno = 0;
   std::ifstream in(name, std::ios::binary);
   if (!in) return {name, "", errno ? std::strerror(errno) : "unknown reason"};
-  return {name, std::string(std::istreambuf_iterator<char>(in), {}), ""};
+  try {
+    return {name, edited_text(std::string(std::istreambuf_iterator<char>(in), {}), name), ""};
+  } catch (const Error& error) {
+    return {name, "", std::string(error.what()).substr(name.size() + 2)};  // without "name: "
+  }
 }
 
 /// The elements of the key `include` that are strings (load_document reports the others).

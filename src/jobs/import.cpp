@@ -10,6 +10,7 @@
 
 #include <dissent/error.hpp>
 
+#include "core/edited_text.hpp"
 #include "core/options.hpp"
 #include "jobs/sheet.hpp"
 #include "storage/atomic_file.hpp"
@@ -350,6 +351,8 @@ Imported import_text(const std::string& path, const std::string& text) {
   return importer.finish();
 }
 
-Imported import_sheet(const std::string& path) { return import_text(path, read_text(path)); }
+Imported import_sheet(const std::string& path) {
+  return import_text(path, edited_text(read_text(path), path));
+}
 
 }  // namespace dissent::jobs

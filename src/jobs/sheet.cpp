@@ -9,6 +9,7 @@
 
 #include <dissent/error.hpp>
 
+#include "core/edited_text.hpp"
 #include "core/options.hpp"
 #include "jobs/expand.hpp"
 #include "storage/atomic_file.hpp"
@@ -176,7 +177,9 @@ Sheet parse_sheet(const std::string& path, const std::string& text) {
   return sheet;
 }
 
-Sheet read_sheet(const std::string& path) { return parse_sheet(path, read_text(path)); }
+Sheet read_sheet(const std::string& path) {
+  return parse_sheet(path, edited_text(read_text(path), path));
+}
 
 std::vector<SheetRow> where(const Sheet& sheet, const std::vector<std::string>& conditions) {
   auto rows = sheet.rows;

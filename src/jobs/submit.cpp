@@ -12,6 +12,7 @@
 
 #include <dissent/error.hpp>
 
+#include "core/edited_text.hpp"
 #include "storage/atomic_file.hpp"
 
 namespace dissent::jobs {
@@ -184,7 +185,7 @@ class Submitter {
         fmt::format("{}/{}.sbatch", options_.slurm_folder, job.template_name);
     DISSENT_CHECK(path_exists(script_of_site), kUsage, "template: {} is not there", script_of_site);
     const std::string script = fmt::format("{}/{}.sbatch", folder, batch.name);
-    replace(script, read_text(script_of_site));
+    replace(script, edited_text(read_text(script_of_site), script_of_site));
     std::vector<std::string> options{
         "--job-name=" + batch.name, fmt::format("--ntasks={}", job.ranks),
         fmt::format("--cpus-per-task={}", job.threads), "--requeue",

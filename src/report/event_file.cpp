@@ -22,6 +22,7 @@
 #include <dissent/error.hpp>
 #include <nlohmann/json.hpp>
 
+#include "core/edited_text.hpp"
 #include "report/result_set.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
@@ -100,7 +101,7 @@ std::optional<double> number_in(const std::string& text, const std::string& plac
 template <class Time>
 std::vector<Scalar> log_scalars(const std::string& run, const Time& time) {
   const std::string path = run + "/train.csv";
-  const auto records = parse_csv(read_text(path), path);
+  const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty() && records[0].fields[0] == "epoch", kData,
                 "{}: expected a training log, whose first column is epoch", path);
   std::vector<Scalar> scalars;

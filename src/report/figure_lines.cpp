@@ -9,6 +9,7 @@
 
 #include <fmt/ranges.h>
 
+#include "core/edited_text.hpp"
 #include "report/figures.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
@@ -72,7 +73,7 @@ Log open_log(const std::string& given) {
   const std::string path = fs::is_directory(given) ? given + "/train.csv" : given;
   DISSENT_CHECK(path_exists(path), kData, "{}: no such training log", path);
   Log log{fs::absolute(path).lexically_normal().parent_path().parent_path().filename().string(),
-          parse_csv(read_text(path), path), path};
+          parse_csv(edited_text(read_text(path), path), path), path};
   DISSENT_CHECK(!log.records.empty() && log.records[0].fields[0] == "epoch", kData,
                 "{}: expected a training log, whose first column is epoch", path);
   return log;

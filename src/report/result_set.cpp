@@ -1,11 +1,13 @@
 #include "report/result_set.hpp"
 
+#include <spdlog/spdlog.h>
 #include <dissent/error.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
 
+#include "core/edited_text.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
 #include "storage/results.hpp"
@@ -36,22 +38,54 @@ std::string missing_column(const std::vector<std::string>& header) {
   return "";
 }
 
-bool is_result_file(const std::string& path) {
-  const auto text = read_text(path);
-  const auto records = parse_csv(text.substr(0, text.find('\n')), path);
-  return !records.empty() && missing_column(records[0].fields).empty();
+// The names in a file's first line, whatever separates them and however the text is encoded: a
+// result file that cannot be read has to be found too, so that reading it says why.
+std::vector<std::string> names_in_header(const std::string& text) {
+  std::vector<std::string> names(1);
+  size_t i = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+  for (; i < text.size() && text[i] != '\n' && text[i] != '\r'; ++i) {
+    const char c = text[i];
+    if (c == ',' || c == ';' || c == '\t')
+      names.emplace_back();
+    else if (c != '"' && c != '\0' && c != '\xFF' && c != '\xFE')
+      names.back() += c;
+  }
+  return names;
 }
 
-std::vector<std::string> files_below(const std::string& folder) {
-  std::vector<std::string> files;
+void files_below(const std::string& folder, std::vector<std::string>& files,
+                 std::vector<std::string>& passed_over) {
+  std::vector<std::string> found, others;
+  std::string first_missing;
+  std::vector<std::string> paths;
   for (const auto& entry :
        fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
-    if (entry.is_regular_file() && entry.path().extension() == ".csv" &&
-        is_result_file(entry.path().string()))
-      files.push_back(entry.path().string());
-  std::sort(files.begin(), files.end());
-  DISSENT_CHECK(!files.empty(), kData, "{}: no result file below this folder", folder);
-  return files;
+    if (entry.is_regular_file() && entry.path().extension() == ".csv")
+      paths.push_back(entry.path().string());
+  std::sort(paths.begin(), paths.end());
+  for (const auto& path : paths) {
+    const auto names = names_in_header(read_text(path));
+    const auto missing = missing_column(names);
+    if (missing.empty()) {
+      found.push_back(path);
+      continue;
+    }
+    const bool training_log = names[0] == "epoch", figure = has(names, "kind") && has(names, "x");
+    if (training_log || figure) continue;
+    if (others.empty()) first_missing = missing;
+    others.push_back(path);
+  }
+  const auto counted =
+      others.empty()
+          ? ""
+          : fmt::format("; {} CSV file{} passed over, as {}, without column '{}'", others.size(),
+                        others.size() == 1 ? "" : "s", others[0], first_missing);
+  DISSENT_CHECK(!found.empty(), kData, "{}: no result file below this folder{}", folder, counted);
+  if (!others.empty())
+    spdlog::warn("event=csv_passed_over folder={} files={} first={} reason=\"no column '{}'\"",
+                 folder, others.size(), others[0], first_missing);
+  files.insert(files.end(), found.begin(), found.end());
+  passed_over.insert(passed_over.end(), others.begin(), others.end());
 }
 
 // training_hash follows from config_hash, and files of earlier versions lack it.
@@ -141,9 +175,9 @@ ResultSet read_result_files(const std::vector<std::string>& paths) {
     if (!fs::is_directory(path))
       files.push_back(path);
     else
-      for (const auto& file : files_below(path)) files.push_back(file);
+      files_below(path, files, set.passed_over);
   }
-  for (const auto& file : files) add_result_text(set, read_text(file), file);
+  for (const auto& file : files) add_result_text(set, edited_text(read_text(file), file), file);
   merge_equal_rows(set);
   DISSENT_CHECK(!set.rows.empty(), kData, "{}: no result rows", paths.front());
   return set;

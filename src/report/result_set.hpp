@@ -20,10 +20,13 @@ struct ReportRow {
 struct ResultSet {
   std::vector<std::string> columns;  ///< all that any file has
   std::vector<ReportRow> rows;
+  /// CSV files below the folders that are neither result rows nor written by this program.
+  std::vector<std::string> passed_over = {};
 };
 
-/// Reads result files, and those below folders (there, CSV files without the columns of result
-/// rows, such as train.csv, are passed over). A row that stands in several files with one value
+/// Reads result files, and those below folders. There, CSV files without the columns of result rows
+/// are passed over: this program's own (train.csv, figures) quietly, others counted and logged with
+/// the first one's name. A row that stands in several files with one value
 /// counts once. A file of published figures (it has the column `source`) may leave values empty:
 /// figures that its source has and that could not be read; these rows are passed over. Throws
 /// Error::kData naming file, line and column: no such file, no result file, a value that is no

@@ -1,10 +1,30 @@
 #include "storage/csv.hpp"
 
+#include <algorithm>
 #include <dissent/error.hpp>
+#include <string_view>
 
 namespace dissent {
+namespace {
+
+// Spreadsheets write semicolons where the comma is the decimal mark, and tabs when they are told to
+// write text: every record would be one field.
+void check_separator(std::string_view text, const std::string& path) {
+  const size_t begin = std::min(text.find_first_not_of("\r\n"), text.size());
+  const auto first = text.substr(begin, text.find_first_of("\r\n", begin) - begin);
+  if (first.find(',') != std::string_view::npos) return;
+  for (const auto& [separator, name] : {std::pair(';', "semicolons"), {'\t', "tabs"}})
+    DISSENT_CHECK(first.find(separator) == std::string_view::npos, kData,
+                  "{}:{}: expected columns separated by commas, found {}; save it as CSV with "
+                  "commas (and points in numbers)",
+                  path, 1 + std::count(text.begin(), text.begin() + static_cast<long>(begin), '\n'),
+                  name);
+}
+
+}  // namespace
 
 std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& path) {
+  check_separator(text, path);
   std::vector<CsvRecord> records;
   int64_t line = 1;
   // Without the mark that spreadsheets put first.

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "core/edited_text.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
 
@@ -69,7 +70,7 @@ void write_figure(const std::string& path, const std::vector<FigurePoint>& point
 }
 
 std::vector<FigurePoint> read_figure(const std::string& path) {
-  const auto records = parse_csv(read_text(path), path);
+  const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty(), kData, "{}: empty, expected a header line", path);
   const auto& header = records[0].fields;
   const auto place_of = [&](const char* name) {

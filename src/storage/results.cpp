@@ -7,6 +7,7 @@
 #include <limits>
 #include <variant>
 
+#include "core/edited_text.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
 
@@ -80,7 +81,7 @@ void write_results(const std::string& path, const std::vector<ResultRow>& rows) 
 }
 
 std::vector<ResultRow> read_results(const std::string& path) {
-  const auto records = parse_csv(read_text(path), path);
+  const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty(), kData, "{}: empty, expected a header line", path);
   const auto& header = records[0].fields;
   constexpr size_t kNowhere = std::numeric_limits<size_t>::max();

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <unordered_map>
 
+#include "core/edited_text.hpp"
 #include "storage/atomic_file.hpp"
 
 namespace dissent {
@@ -28,7 +29,7 @@ void add_row(std::vector<RowRange>& ranges, int64_t row) {
 }  // namespace
 
 RowSubset read_row_subset(const std::string& path, bool complement) {
-  const std::string text = read_text(path);
+  const std::string text = edited_text(read_text(path), path);
   RowSubset subset{{}, complement, path};
   std::unordered_map<int64_t, int64_t> seen;  // position -> line
   int64_t line = 0;

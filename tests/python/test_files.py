@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import tempfile
 import unittest
+import warnings
 
 import h5py
 import numpy
@@ -157,6 +158,37 @@ class Results(TemporaryTest):
         self.refused("a.csv:2: 2 columns, the header has 16", dissent.open_results, self.folder / "a.csv")
         (self.folder / "a.csv").write_text("epoch,loss\n")
         self.refused("a.csv:1: no column 'experiment' in the header", dissent.open_results, self.folder / "a.csv")
+
+    def test_what_spreadsheets_make_of_them(self):
+        row = "e,r,h,1,m,5,soup,d,,id,,accuracy,sklearn,,0.5,7\n"
+        text = self.HEADER + row
+        for kind, content in {"mark": b"\xef\xbb\xbf" + text.encode(), "CRLF": text.replace("\n", "\r\n").encode()}.items():
+            with self.subTest(kind):
+                (self.folder / "a.csv").write_bytes(content)
+                read, = dissent.open_results(self.folder / "a.csv")
+                self.assertEqual((read["experiment"], read["value"], read["n"]), ("e", 0.5, 7))
+                self.assertEqual(dissent.open_results(self.folder / "*.csv"), [read])
+        # One that cannot be read is no foreign one: a pattern finds it and says why.
+        quoted = ";".join(f'"{name}"' for name in self.HEADER.strip().split(",")) + "\n" + row.replace(",", ";")
+        for content, what in ((quoted.encode(), "a.csv:1: expected columns separated by commas, found semicolons"),
+                              (text.replace(",", "\t").encode(), "found tabs"), (text.encode("utf-16"), "expected text in UTF-8, found UTF-16"),
+                              (text.replace("0.5", '"0.5').encode(), "a.csv:2: unexpected end of data")):
+            with self.subTest(what):
+                (self.folder / "a.csv").write_bytes(content)
+                self.refused(what, dissent.open_results, self.folder / "*.csv")
+        # Foreign ones are counted, the program's own are not.
+        (self.folder / "a.csv").write_text(text)
+        (self.folder / "train.csv").write_text("epoch,loss\n0,1\n")
+        (self.folder / "roc.csv").write_text("kind,series,x,y\nroc,a,0,0\n")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.assertEqual(len(dissent.open_results(self.folder / "*.csv")), 1)
+        (self.folder / "b.csv").write_text("a,b\n1,2\n")
+        (self.folder / "c.csv").write_text("")
+        with self.assertWarnsRegex(UserWarning, "2 CSV files without the columns of result rows passed over, as .*b.csv"):
+            self.assertEqual(len(dissent.open_results(self.folder / "*.csv")), 1)
+        (self.folder / "a.csv").unlink()
+        self.assertRaisesRegex(FileNotFoundError, "no result file matches; 2 CSV files", dissent.open_results, self.folder / "*.csv")
 
 
 if __name__ == "__main__":

@@ -85,6 +85,22 @@ TEST_F(Files, MissingMainFile) {
                                      ": cannot read the configuration: No such file or directory"});
 }
 
+TEST_F(Files, AMarkAndCrlfAreNoPartOfTheText) {
+  write("sub/b.toml", "\xEF\xBB\xBF[b]\r\nx = 2\r\n");
+  const auto document = load_document(read_sources(
+      write("main.toml",
+            "\xEF\xBB\xBFinclude = [\"sub/b.toml\"]\r\na = \"\"\"\r\none\r\ntwo\"\"\"\r\n")));
+  EXPECT_EQ(text_at(document, "b.x"), "2 @ " + path("sub/b.toml") + ":2:5");
+  EXPECT_TRUE(text_at(document, "a").starts_with("\"one\\ntwo\""));
+  write("wide.toml", std::string("\xFF\xFE"
+                                 "a\0",
+                                 4));
+  EXPECT_EQ(errors("wide.toml"),
+            std::vector<std::string>{path("wide.toml") +
+                                     ": cannot read the configuration: expected text in UTF-8, "
+                                     "found the mark of UTF-16 or UTF-32; save it as UTF-8"});
+}
+
 TEST_F(Files, CycleNamesItsChain) {
   write("a.toml", "include = [\"sub/b.toml\"]\n");
   write("sub/b.toml", "\ninclude = [\"../c.toml\"]\n");

@@ -69,6 +69,15 @@ TEST(Sheet, ASpreadsheetsByteOrderMarkIsNotPartOfAName) {
   EXPECT_EQ(parse_sheet("s.csv", "\xEF\xBB\xBFverb\nv\n").columns, (Texts{"verb"}));
 }
 
+TEST(Sheet, OtherSeparatorsAreNamed) {
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", "\nname;verb;arguments\na;train;\"[\"\"x\"\", 1]\"\n"),
+                   "s.csv:2: expected columns separated by commas, found semicolons");
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", "\xEF\xBB\xBF\"name\"\t\"verb\"\na\ttrain\n"),
+                   "s.csv:1: expected columns separated by commas, found tabs");
+  // A comma that is a name's own: nothing but commas separates here.
+  EXPECT_EQ(parse_sheet("s.csv", "verb,a;b\nv,1\n").columns, (Texts{"verb", "a;b"}));
+}
+
 TEST(Sheet, EmptyRowsAndEmptyColumnsOnTheRightAreNotThere) {
   const auto sheet = parse_sheet("s.csv", "verb,x,,\nv,1,,\n,,,\nw,2\n\n");
   EXPECT_EQ(sheet.columns, (Texts{"verb", "x"}));

@@ -43,6 +43,10 @@ TEST_F(Figures, FilesComeBackAndErrorsNameTheLine) {
   EXPECT_EQ(read_text(path),
             "kind,series,x,y,low,high,weight\nreliability,\"a, "
             "b\",0.25,0.2,0,0.5,0.4\nreliability,\"a, b\",0.75,0.7,0.5,1,0.6\n");
+  EXPECT_EQ(read_figure(file("marked.csv",
+                             "\xEF\xBB\xBF"
+                             "y,x,series,kind\r\n1,0.5,s,roc\r\n")),
+            read_figure(file("plain.csv", "y,x,series,kind\n1,0.5,s,roc\n")));
   EXPECT_EQ(read_figure(file("roc.csv", "y,x,series,kind\n1,0.5,s,roc\n")),
             (std::vector<FigurePoint>{{"roc", "s", 0.5, 1}}));
   const auto wrong = [&](const std::string& row) {

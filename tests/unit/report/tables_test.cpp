@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -81,6 +83,52 @@ std::string near_rows(const std::string& method, int seed, double value) {
 }
 
 }  // namespace
+
+// Result files as spreadsheets and editors save them, and others beside them, below one folder.
+TEST(Tables, AFolderOfResultsAndOtherFiles) {
+  namespace fs = std::filesystem;
+  const auto folder = fs::temp_directory_path() / fmt::format("dissent_results_{}", ::getpid());
+  fs::remove_all(folder);
+  fs::create_directories(folder / "seed-1");
+  const auto put = [&](const char* name, const std::string& text) {
+    std::ofstream(folder / name, std::ios::binary) << text;
+  };
+  const auto read = [&] { return read_result_files({folder.string()}); };
+  put("seed-1/train.csv", "epoch,loss\n0,1\n");
+  put("roc.csv", "kind,series,x,y\nroc,a,0,0\n");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, read), "no result file below this folder");
+  put("marked.csv", "\xEF\xBB\xBF" + kHeader + row("de", 1, "tin", "near", "msp", "auroc", 0.5));
+  auto crlf = kHeader + row("de", 2, "tin", "near", "msp", "auroc", 0.5);
+  for (size_t at = 0; (at = crlf.find('\n', at)) != std::string::npos; at += 2)
+    crlf.replace(at, 1, "\r\n");
+  put("crlf.csv", crlf);
+  auto set = read();
+  EXPECT_EQ(set.rows.size(), 2u);
+  EXPECT_EQ(set.rows[0].field("n"), "100");
+  EXPECT_TRUE(set.passed_over.empty());  // those are this program's own
+  put("foreign.csv", "a,\"b\nc\"d\n\"");
+  put("empty.csv", "");
+  put("renamed.csv", "E" + kHeader.substr(1) + row("de", 3, "tin", "near", "msp", "auroc", 0.5));
+  set = read();
+  EXPECT_EQ(set.rows.size(), 2u);
+  EXPECT_EQ(set.passed_over, (std::vector<std::string>{(folder / "empty.csv").string(),
+                                                       (folder / "foreign.csv").string(),
+                                                       (folder / "renamed.csv").string()}));
+  // A result file that cannot be read is none of them: it says why.
+  auto semicolons = kHeader + row("de", 4, "tin", "near", "msp", "auroc", 0.5);
+  std::replace(semicolons.begin(), semicolons.end(), ',', ';');
+  put("saved.csv", semicolons);
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, read),
+                  "saved.csv:1: expected columns separated by commas, found semicolons");
+  std::string wide = "\xFF\xFE";
+  for (const char c : kHeader) wide += {c, '\0'};
+  put("saved.csv", wide);
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, read),
+                  "saved.csv: expected text in UTF-8, found the mark of UTF-16");
+  put("saved.csv", kHeader + "e,\"");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, read), "saved.csv:2: column 2: a quote is not closed");
+  fs::remove_all(folder);
+}
 
 // Both tables of SED's release come back byte for byte, from C-1 and C-5 as published and from 15
 // values each.

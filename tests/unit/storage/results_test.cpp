@@ -81,6 +81,15 @@ TEST_F(Results, CsvTakesCrlfAndOtherOrders) {
   EXPECT_EQ(records[3].fields, (std::vector<std::string>{"q"}));
 }
 
+TEST_F(Results, AMarkAndCrlfChangeNothing) {
+  write_results(path, {row_of(0.5)});
+  auto text = read_text(path);
+  for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 2)
+    text.replace(at, 1, "\r\n");
+  atomic_write_text(path, "\xEF\xBB\xBF" + text);
+  EXPECT_EQ(read_results(path), std::vector<ResultRow>{row_of(0.5)});
+}
+
 TEST_F(Results, AFailedWriteLeavesTheOldFile) {
   write_results(path, {row_of(1)});
   {

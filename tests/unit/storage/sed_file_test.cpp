@@ -129,7 +129,9 @@ TEST_F(SedFile, SubsetsFilterEveryPassByIndex) {
       for (int64_t i = 0; i < range.count; ++i) rows.push_back(range.first + i);
     return rows;
   };
-  atomic_write_text(folder / "list.txt", "# kept\n5\n\n 1 # one\r\n2");
+  atomic_write_text(folder / "list.txt",
+                    "\xEF\xBB\xBF"
+                    "5\n# kept\n\n 1 # one\r\n2");
   const auto subset = read_row_subset(folder / "list.txt", false);
   auto selection = select_rows(cache, 0, 3, subset);
   EXPECT_EQ(rows_of(selection), (std::vector<int64_t>{1, 2, 5, 8, 9, 12, 15, 16, 19}));

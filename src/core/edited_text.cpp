@@ -1,0 +1,50 @@
+#include "core/edited_text.hpp"
+
+#include <spdlog/spdlog.h>
+#include <dissent/error.hpp>
+
+#include <mutex>
+#include <set>
+#include <string_view>
+
+namespace dissent {
+namespace {
+
+constexpr std::string_view kUtf8Mark = "\xEF\xBB\xBF";
+
+// CRLF becomes LF in place; CR alone too where no line ends otherwise, as old spreadsheets have it.
+void end_lines_with_lf(std::string& text) {
+  if (text.find('\r') == std::string::npos) return;
+  const bool alone = text.find('\n') == std::string::npos;
+  size_t kept = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n') continue;
+    text[kept++] = alone && text[i] == '\r' ? '\n' : text[i];
+  }
+  text.resize(kept);
+}
+
+}  // namespace
+
+std::string edited_text(std::string bytes, const std::string& path) {
+  DISSENT_CHECK(!bytes.starts_with("\xFF\xFE") && !bytes.starts_with("\xFE\xFF"), kData,
+                "{}: expected text in UTF-8, found the mark of UTF-16 or UTF-32; save it as UTF-8",
+                path);
+  const size_t zero = bytes.find('\0');
+  DISSENT_CHECK(zero == std::string::npos, kData,
+                "{}: expected text in UTF-8, found a zero byte at byte {}: UTF-16, or no text; "
+                "save it as UTF-8",
+                path, zero);
+  if (bytes.starts_with(kUtf8Mark)) bytes.erase(0, kUtf8Mark.size());
+  end_lines_with_lf(bytes);
+  return bytes;
+}
+
+void warn_once(const std::string& line) {
+  static std::mutex mutex;
+  static std::set<std::string> said;
+  const std::lock_guard lock(mutex);
+  if (said.insert(line).second) spdlog::warn("{}", line);
+}
+
+}  // namespace dissent
