@@ -17,6 +17,7 @@
 #include "core/stop.hpp"
 #include "report/saliency_figure.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/h5.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -169,6 +170,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (const auto* verb = cli::verb_alone(arguments)) return cli::run_alone(*verb, arguments);
+    h5_start_before_mpi();
     Runtime runtime(argc, argv, 600, mpi ? UseMpi::kAlways : UseMpi::kIfLaunched);
     cli::start_log(runtime.world().rank());
     try {

@@ -72,6 +72,12 @@ void expect_no_seal(hid_t file, const std::string& path) {
 
 }  // namespace
 
+void h5_start_before_mpi() {
+  H5dont_atexit();
+  H5open();
+  silence();
+}
+
 std::string h5_message() {
   std::string message;
   const auto take_first = [](unsigned, const H5E_error2_t* entry, void* out) -> herr_t {

@@ -12,6 +12,12 @@
 
 namespace dissent {
 
+/// Starts HDF5 so that it closes nothing by itself, neither at exit nor in MPI_Finalize (where it
+/// would, if it were started after MPI). Owners close what they open; what an error leaves open is
+/// left to the system, since closing a file whose creation or last write has failed crashes in HDF5
+/// 1.10.8. Once, before MPI_Init.
+void h5_start_before_mpi();
+
 /// Evaluates an HDF5 call and gives its value; a negative one throws Error::kData: "<place>:
 /// <HDF5's innermost message> (<call>)". place: std::string, "file" or "file: dataset". HDF5 is not
 /// thread-safe: every function here is for one thread of the process.
@@ -28,7 +34,7 @@ T h5_checked(T result, const char* call, const std::string& place, const char* f
 
 /// One HDF5 identifier, closed once. For a file opened by all ranks H5Fclose waits for all of them:
 /// such a handle is `collective`, has to be ended by close() on every rank, and its destructor
-/// leaves it alone while an exception unwinds (HDF5 ends it in MPI_Finalize).
+/// leaves it alone while an exception unwinds.
 class UniqueHandle {
  public:
   using Closer = herr_t (*)(hid_t);
