@@ -137,6 +137,11 @@ TEST_F(CacheTest, WrongRowCount) {
 }
 
 TEST_F(CacheTest, BadManifests) {
+  std::string key = "a";
+  for (int i = 1; i < 50000; ++i) key += ".a";
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { parse_manifest("\n" + key + " = 1\n", "m.toml"); }),
+      "m.toml:2: expected keys of at most 16 parts, found one of 50000");
   write_cache(*self, path, spec);
   replace_in_manifest("version = 1", "version = 2");
   EXPECT_CONTAINS(
