@@ -237,15 +237,16 @@ void check_image_training(const ImageTrainConfig& config, Files& files) {
                          config.unlabelled.rows),
              [&] { open_image_train_data(config); });
   if (config.ensemble.weights.empty()) return;
-  files.look(
-      fmt::format("weights\n{}\n{}{}", config.ensemble.model, config.ensemble.weights, subject),
-      [&] {
-        const auto network = image_network(config, open_image_train_data(config).classes);
-        const auto parameters = at::zeros({network->layout().size()}, at::kFloat),
-                   buffers = at::zeros({network->buffer_layout().size()}, at::kFloat);
-        load_weights(*network, parameters, buffers, read_state_dict(config.ensemble.weights), {},
-                     config.ensemble.weights);
-      });
+  files.look(fmt::format("weights\n{}\n{}\n{}{}", config.ensemble.model, config.ensemble.weights,
+                         config.ensemble.prefix, subject),
+             [&] {
+               const auto network = image_network(config, open_image_train_data(config).classes);
+               const auto parameters = at::zeros({network->layout().size()}, at::kFloat),
+                          buffers = at::zeros({network->buffer_layout().size()}, at::kFloat);
+               load_weights(*network, parameters, buffers, read_state_dict(config.ensemble.weights),
+                            {.prefix = config.ensemble.prefix, .prefix_key = "ensemble.prefix"},
+                            config.ensemble.weights);
+             });
 }
 
 bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {

@@ -122,7 +122,12 @@ const TableSpec& image_ensemble_table() {
           .option("weights", &T::weights,
                   {.meaning =
                        "safetensors or .pth file that every member starts from, its classifier "
-                       "too; one of another number of classes is refused; empty: random weights"});
+                       "too; one of another number of classes is refused; empty: random weights"})
+          .option(
+              "prefix", &T::prefix,
+              {.meaning = "of the weights: only names that begin with it, without it, as "
+                          "\"model.\" of Lightning's checkpoints; \"module.\" and \"_orig_mod.\" "
+                          "need none"});
   return table;
 }
 

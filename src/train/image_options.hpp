@@ -72,6 +72,7 @@ struct ImageEnsembleOptions {
   int64_t members = 5;
   std::string model = "lenet";
   std::string weights;
+  std::string prefix;
 };
 
 /// [training] of images.

@@ -105,7 +105,8 @@ ImageTrainer::ImageTrainer(const ImageTrainConfig& config, const ImageTrainData&
                          context_.seed, parameter_type(config.training.precision), context_.device);
   if (!config.ensemble.weights.empty()) {
     auto flat = members_.values[0].cpu(), buffers = members_.buffers[0].cpu();
-    load_weights(*network, flat, buffers, read_state_dict(config.ensemble.weights), {},
+    load_weights(*network, flat, buffers, read_state_dict(config.ensemble.weights),
+                 {.prefix = config.ensemble.prefix, .prefix_key = "ensemble.prefix"},
                  config.ensemble.weights);
     members_.values.copy_(flat.unsqueeze(0).expand_as(members_.values));
     members_.buffers.copy_(buffers.unsqueeze(0).expand_as(members_.buffers));

@@ -92,7 +92,7 @@ Loaded from_file(const std::string& path, const TrunkOptions& options, int64_t i
   auto loaded = empty_network(options.model,
                               {.classes = 0, .channels = 3, .image_size = image_size, .heads = 1});
   load_weights(*loaded.network, loaded.parameters, loaded.buffers, read_state_dict(path),
-               {.prefix = options.prefix, .classifier = false}, path);
+               {.prefix = options.prefix, .prefix_key = "trunk.prefix", .classifier = false}, path);
   return loaded;
 }
 

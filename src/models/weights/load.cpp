@@ -29,12 +29,52 @@ std::string own_name(std::string name, const ImageNetwork& network) {
   return network.layout().find(other) || network.buffer_layout().find(other) ? other : name;
 }
 
+// Without what DataParallel and torch.compile put before every name, in any order.
+std::string unwrapped(std::string name) {
+  for (;;) {
+    if (name.starts_with("module."))
+      name.erase(0, 7);
+    else if (name.starts_with("_orig_mod."))
+      name.erase(0, 10);
+    else
+      return name;
+  }
+}
+
+bool is_known(const std::string& name, const ImageNetwork& network) {
+  return network.layout().find(name) || network.buffer_layout().find(name);
+}
+
+// What to try where names are missing: the prefix behind which most names of the network stand
+// (Lightning's "model.", "encoder.", ..), or else a name of the file.
+std::string proposal(const StateDict& weights, const ImageNetwork& network,
+                     const LoadOptions& options) {
+  std::map<std::string, std::pair<size_t, std::string>> prefixes;  // -> names that fit, the first
+  for (const auto& [given, tensor] : weights) {
+    const auto name = unwrapped(given);
+    for (size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
+      if (!is_known(own_name(name.substr(dot + 1), network), network)) continue;
+      auto& [count, first] = prefixes[name.substr(0, dot + 1)];
+      if (count++ == 0) first = given;
+    }
+  }
+  const auto best = std::max_element(
+      prefixes.begin(), prefixes.end(),
+      [](const auto& a, const auto& b) { return a.second.first < b.second.first; });
+  if (best != prefixes.end() && best->first != options.prefix &&
+      2 * best->second.first >= network.layout().entries().size())
+    return fmt::format("; the file's names are as {}: set {} = \"{}\"", best->second.second,
+                       options.prefix_key, best->first);
+  return weights.empty() ? "; the file has no tensors"
+                         : fmt::format("; the file has such names as {}", weights.begin()->first);
+}
+
 // The file's tensors by this network's names.
 StateDict renamed(const StateDict& weights, const ImageNetwork& network,
                   const LoadOptions& options) {
   StateDict result;
   for (const auto& [given, tensor] : weights) {
-    const auto name = given.starts_with("module.") ? given.substr(7) : given;
+    const auto name = unwrapped(given);
     if (!name.starts_with(options.prefix)) continue;
     result.emplace(own_name(name.substr(options.prefix.size()), network), tensor);
   }
@@ -84,9 +124,13 @@ void load_weights(const ImageNetwork& network, at::Tensor flat, at::Tensor buffe
       problems.push_back(fmt::format("{} [{}] has no place in this network", name,
                                      fmt::join(tensor.sizes(), ", ")));
   const size_t count = problems.size();
+  const bool missing = std::any_of(problems.begin(), problems.end(), [](const std::string& text) {
+    return text.ends_with("is not in the file");
+  });
   if (count > kMostProblems) problems.resize(kMostProblems);
-  DISSENT_CHECK(count == 0, kData, "{}: {}{}", source, fmt::join(problems, "; "),
-                count > kMostProblems ? fmt::format("; and {} more", count - kMostProblems) : "");
+  DISSENT_CHECK(count == 0, kData, "{}: {}{}{}", source, fmt::join(problems, "; "),
+                count > kMostProblems ? fmt::format("; and {} more", count - kMostProblems) : "",
+                missing ? proposal(weights, network, options) : "");
   at::NoGradGuard no_grad;
   for (auto& [from, to] : copies) to.copy_(from);
 }

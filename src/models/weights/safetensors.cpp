@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "core/regular_file.hpp"
+#include "core/edited_text.hpp"
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 
@@ -19,9 +20,22 @@ constexpr size_t kAlignment = 8;
 
 const std::vector<std::pair<std::string, at::ScalarType>>& dtypes() {
   static const std::vector<std::pair<std::string, at::ScalarType>> table{
-      {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16},
-      {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
-      {"U8", at::kByte},    {"BOOL", at::kBool}};
+      {"F64", at::kDouble},
+      {"F32", at::kFloat},
+      {"F16", at::kHalf},
+      {"BF16", at::kBFloat16},
+      {"I64", at::kLong},
+      {"I32", at::kInt},
+      {"I16", at::kShort},
+      {"I8", at::kChar},
+      {"U8", at::kByte},
+      {"BOOL", at::kBool},
+      {"U64", at::kUInt64},
+      {"U32", at::kUInt32},
+      {"U16", at::kUInt16},
+      {"F8_E4M3", at::kFloat8_e4m3fn},
+      {"F8_E5M2", at::kFloat8_e5m2},
+      {"F8_E8M0", at::kFloat8_e8m0fnu}};
   return table;
 }
 
@@ -32,8 +46,9 @@ struct Place {
 };
 
 // One entry of the header, checked against the `available` bytes of values.
-Place place_of(const std::string& path, const std::string& name, const nlohmann::json& entry,
-               uint64_t available) {
+// Nothing for a type that is not read, which other readers of the format have.
+std::optional<Place> place_of(const std::string& path, const std::string& name,
+                              const nlohmann::json& entry, uint64_t available) {
   const auto fail = [&](const std::string& what) {
     DISSENT_FAIL(kData, "{}: {}: {}", path, name, what);
   };
@@ -43,7 +58,6 @@ Place place_of(const std::string& path, const std::string& name, const nlohmann:
   const auto &dtype = entry["dtype"], &shape = entry["shape"], &offsets = entry["data_offsets"];
   const auto known = std::find_if(dtypes().begin(), dtypes().end(),
                                   [&](const auto& row) { return dtype == row.first; });
-  if (known == dtypes().end()) fail(fmt::format("values of type {} are not read", dtype.dump()));
   const auto counts = [](const nlohmann::json& list) {
     return list.is_array() && std::all_of(list.begin(), list.end(), [](const auto& value) {
              return value.is_number_unsigned();
@@ -51,6 +65,7 @@ Place place_of(const std::string& path, const std::string& name, const nlohmann:
   };
   if (!counts(shape) || !counts(offsets) || offsets.size() != 2)
     fail("shape and data_offsets are not lists of counts");
+  if (known == dtypes().end()) return {};
   Place place{known->second, shape.get<std::vector<int64_t>>(), offsets[0], 0};
   const uint64_t end = offsets[1];
   if (place.begin > end || end > available)
@@ -147,9 +162,14 @@ StateDict read_safetensors(const std::string& path) {
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
     const auto place = place_of(path, name, entry, size - first);
-    auto tensor = at::empty(place.shape, place.dtype);
-    file.seekg(static_cast<std::streamoff>(first + place.begin));
-    file.read(static_cast<char*>(tensor.data_ptr()), static_cast<std::streamsize>(place.bytes));
+    if (!place) {
+      warn_once(fmt::format("event=tensor_left_out path={} name={} type={} reason=\"not read\"",
+                            path, name, entry["dtype"].dump()));
+      continue;
+    }
+    auto tensor = at::empty(place->shape, place->dtype);
+    file.seekg(static_cast<std::streamoff>(first + place->begin));
+    file.read(static_cast<char*>(tensor.data_ptr()), static_cast<std::streamsize>(place->bytes));
     DISSENT_CHECK(file, kData, "{}: {}: cannot read: {}", path, name,
                   std::generic_category().message(errno));
     tensors.emplace(name, std::move(tensor));

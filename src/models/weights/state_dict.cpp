@@ -34,6 +34,23 @@ const PickleValue* entry_of(const PickleValue& dict, const std::string& name) {
   return nullptr;
 }
 
+// torch.save says in a record of which order its machine's bytes are; files before PyTorch 2.1 do
+// not, and are little-endian almost without exception.
+bool is_big_endian(caffe2::serialize::PyTorchStreamReader& reader, const std::string& path) {
+  if (!reader.hasRecord("byteorder")) return false;
+  std::string order(reader.getRecordSize("byteorder"), '\0');
+  reader.getRecord("byteorder", order.data(), order.size());
+  DISSENT_CHECK(order == "little" || order == "big", kData,
+                "{}: byteorder: expected little or big, found '{}'", path, order.substr(0, 32));
+  return order == "big";
+}
+
+void swap_bytes(const at::Tensor& values) {
+  const auto width = static_cast<int64_t>(values.element_size());
+  auto* bytes = static_cast<char*>(values.data_ptr());
+  for (int64_t i = 0; i < values.numel(); ++i, bytes += width) std::reverse(bytes, bytes + width);
+}
+
 // A file of torch.save is a zip archive: data.pkl refers to the values of storage KEY in data/KEY.
 PickleValue::Pointer unpickled(const std::string& path) {
   try {
@@ -46,6 +63,7 @@ PickleValue::Pointer unpickled(const std::string& path) {
                     path, record, most, bytes);
       return bytes;
     };
+    const bool big_endian = is_big_endian(reader, path);
     std::map<std::string, at::Tensor> storages;
     const auto storage = [&](const PickleValue& value) {
       if (const auto known = storages.find(value.text); known != storages.end())
@@ -59,6 +77,7 @@ PickleValue::Pointer unpickled(const std::string& path) {
       auto values = at::empty({value.integer}, value.dtype);
       reader.getRecord(record, values.data_ptr(), static_cast<size_t>(bytes));
       checksums.check(record, values.data_ptr(), bytes);
+      if (big_endian) swap_bytes(values);
       return storages.emplace(value.text, values).first->second;
     };
     std::string bytes(size_of("data.pkl"), '\0');

@@ -1,5 +1,6 @@
 #include "models/weights/load.hpp"
 
+#include <caffe2/serialize/inline_container.h>
 #include <unistd.h>
 #include <dissent/error.hpp>
 
@@ -80,7 +81,8 @@ bool same(const Flat& one, const Flat& two) {
 TEST_F(Weights, SafetensorsRoundTripEveryType) {
   StateDict tensors;
   for (const auto dtype : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt,
-                           at::kShort, at::kChar, at::kByte, at::kBool})
+                           at::kShort, at::kChar, at::kByte, at::kBool, at::kUInt16, at::kUInt32,
+                           at::kUInt64, at::kFloat8_e4m3fn, at::kFloat8_e5m2})
     tensors[std::string("t.") + at::toString(dtype)] =
         at::arange(6, at::kFloat).view({2, 3}).to(dtype);
   tensors["scalar"] = at::scalar_tensor(2.5, at::kFloat);
@@ -118,8 +120,6 @@ TEST_F(Weights, DamagedSafetensorsAreNamed) {
          "a: its shape [3] is larger than the file");
   expect(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}})", values),
          "a: 8 bytes for [1] F32, expected 4");
-  expect(safetensors(R"({"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}})", values),
-         "values of type \"F8_E4M3\" are not read");
   expect(safetensors(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", values),
          "not lists of counts");
   expect(
@@ -204,6 +204,43 @@ TEST_F(Weights, ChangedBytesOfTorchsFilesAreFound) {
     }
   }
   EXPECT_GT(errors, 100);
+}
+
+// What others write beside the weights: types that are not read are left out, and missed only by
+// name.
+TEST_F(Weights, TensorsOfUnknownTypesAreLeftOut) {
+  put(path("odd"), safetensors(R"({"scale":{"dtype":"F4","shape":[8],"data_offsets":[0,4]},)"
+                               R"("w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+                               std::string("\0\0\0\0\0\0\x80\x3f", 8)));
+  const auto read = read_state_dict(path("odd"));
+  ASSERT_EQ(read.size(), 1u);
+  EXPECT_EQ(read.at("w").item<float>(), 1);
+}
+
+// torch.save on a machine whose bytes are the other way round: the record `byteorder` says so.
+TEST_F(Weights, BytesOfTheOtherOrderAreTurned) {
+  const std::string pickle = "\x80\x02}q\x01X\x01" + std::string(3, '\0') +
+                             "actorch._utils\n_rebuild_tensor_v2\n((X\x07" + std::string(3, '\0') +
+                             "storagectorch\nFloatStorage\nX\x01" + std::string(3, '\0') +
+                             "0X\x03" + std::string(3, '\0') + "cpuK\x02tQK" +
+                             std::string(1, '\0') + "K\x02\x85K\x01\x85\x89)tRs.";
+  const std::string values("\x3f\x80\0\0\xc0\0\0\0", 8);  // 1, -2
+  const auto write = [&](const std::string& order) {
+    caffe2::serialize::PyTorchStreamWriter writer(path("big.pth"));
+    writer.writeRecord("data.pkl", pickle.data(), pickle.size());
+    if (!order.empty()) writer.writeRecord("byteorder", order.data(), order.size());
+    writer.writeRecord("data/0", values.data(), values.size());
+    writer.writeEndOfFile();
+  };
+  write("big");
+  EXPECT_TRUE(at::equal(read_state_dict(path("big.pth")).at("a"), at::tensor({1.0f, -2.0f})));
+  for (const char* order : {"little", ""}) {
+    write(order);
+    EXPECT_FALSE(at::equal(read_state_dict(path("big.pth")).at("a"), at::tensor({1.0f, -2.0f})));
+  }
+  write("middle");
+  expect_error(ErrorKind::kData, "big.pth: byteorder: expected little or big, found 'middle'",
+               [&] { read_state_dict(path("big.pth")); });
 }
 
 // {"a": tensor [2, 2] of a storage of 6 from 2 on, strides 2 and 1}, as torch.save writes it;
@@ -292,6 +329,42 @@ TEST_F(Weights, NamesOfTimmTorchvisionAndWrappersAreKnown) {
   load_weights(*target.network, target.values, target.buffers, wrapped, {.prefix = "nets.1."},
                "wrapped");
   EXPECT_TRUE(same(resnet, target));
+}
+
+// DataParallel's and torch.compile's prefixes are known; others are proposed.
+TEST_F(Weights, PrefixesOfOtherProgramsAreProposed) {
+  const auto resnet = made("resnet18_32x32", 1);
+  const auto own = state_dict(*resnet.network, resnet.values, resnet.buffers);
+  const auto behind = [&](const std::string& prefix) {
+    StateDict weights;
+    for (const auto& [name, tensor] : own) weights[prefix + name] = tensor;
+    return weights;
+  };
+  auto target = made("resnet18_32x32", 2);
+  const auto load = [&](const StateDict& weights, const std::string& prefix = "") {
+    load_weights(*target.network, target.values, target.buffers, weights,
+                 {.prefix = prefix, .prefix_key = "trunk.prefix"}, "file.pth");
+  };
+  for (const char* prefix : {"module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."}) {
+    target.values.zero_();
+    load(behind(prefix));
+    EXPECT_TRUE(same(resnet, target)) << prefix;
+  }
+  for (const char* prefix : {"model.", "state.encoder.", "_orig_mod.model."}) {
+    const std::string wanted = prefix == std::string("_orig_mod.model.") ? "model." : prefix;
+    expect_error(ErrorKind::kData,
+                 fmt::format("; the file's names are as {}bn1.bias: set trunk.prefix = \"{}\"",
+                             prefix, wanted),
+                 [&] { load(behind(prefix)); });
+    target.values.zero_();
+    load(behind(prefix), wanted);
+    EXPECT_TRUE(same(resnet, target)) << prefix;
+  }
+  expect_error(ErrorKind::kData, "set trunk.prefix = \"net.\"",
+               [&] { load(behind("net."), "nets."); });
+  expect_error(ErrorKind::kData, "; the file has such names as embedding.weight",
+               [&] { load({{"embedding.weight", at::zeros({2})}}); });
+  expect_error(ErrorKind::kData, "; the file has no tensors", [&] { load({}); });
 }
 
 TEST_F(Weights, OtherTypesAreConverted) {
