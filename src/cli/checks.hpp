@@ -13,6 +13,8 @@ namespace dissent::cli {
 
 void check_train(const CommandLine& line, const config::Document& document, int64_t ranks,
                  Files& files);
+/// The grid of a training on so many ranks: "1 x 4 x 2 (runs x members x data)". Error::kUsage.
+std::string train_grid_text(const config::Document& document, int64_t ranks);
 void check_cache(const CommandLine& line, const config::Document& document, Files& files);
 void check_evaluate(const CommandLine& line, const config::Document& document, Files& files);
 void check_export(const CommandLine& line, Files& files);

@@ -111,6 +111,8 @@ int run_here(const CommandLine& line, LoadedSheet loaded) {
   const int code = jobs::run_local(queue, options);
   auto statuses = queue.statuses();
   jobs::note_run_since(queue.jobs(), statuses, queue.state_root());
+  jobs::Slurm slurm;
+  jobs::note_not_started(queue.jobs(), queue.jobs(), statuses, queue.state_root(), slurm);
   fmt::print("{}", jobs::status_table(queue.jobs(), statuses));
   return code;
 }
@@ -202,6 +204,7 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
     for (const auto& job : loaded.picked)
       statuses.push_back(jobs::status_of(job, state_root, slurm));
     jobs::note_run_since(loaded.picked, statuses, state_root);
+    jobs::note_not_started(loaded.all, loaded.picked, statuses, state_root, slurm);
     if (line.flag("watch") && isatty(STDOUT_FILENO)) fmt::print("\x1b[H\x1b[2J");
     fmt::print("{}", jobs::status_table(loaded.picked, statuses));
     std::fflush(stdout);
@@ -295,7 +298,7 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Descr
   if (words[0] == "status" && !dry) return show_status(line, loaded);
   const auto problems = problems_of(line, loaded, again, check);
   if (dry)
-    fmt::print("{}", dry_run(loaded.picked, loaded.all,
+    fmt::print("{}", dry_run(loaded.picked, loaded.all, problems.grids,
                              line.flag("no-cost") ? Costs::kNone
                              : line.flag("times") ? Costs::kTimes
                                                   : Costs::kCounted));

@@ -214,6 +214,8 @@ SheetProblems check_rows(const std::string& sheet, const std::vector<jobs::Job>&
         kept = document;
         own.of(*kept);
       });
+      if (kept && (job.verb == "train" || job.verb == "plan"))
+        out.grids[job.key] = train_grid_text(*kept, job.ranks);
     } catch (const Error& error) {
       problems.push_back({error.kind(), error.what()});
     }

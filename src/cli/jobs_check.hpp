@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ namespace dissent::cli {
 struct SheetProblems {
   std::vector<std::string> lines;
   bool of_usage = false;  ///< some are of configurations, not only of files
+  /// The grid that each training will have, by key: "1 x 4 x 2 (runs x members x data)".
+  std::map<std::string, std::string> grids = {};
 };
 SheetProblems check_rows(const std::string& sheet, const std::vector<jobs::Job>& jobs,
                          const std::set<std::string>& start, const std::set<std::string>& done);

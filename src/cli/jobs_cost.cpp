@@ -17,7 +17,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-// The grid of so many ranks in plan's report, or nullptr.
+// The grid of so many ranks in plan's report, or nullptr. plan shows the configuration's own on one
+// rank first, which for a job of one rank is the same.
 const Json* grid_of(const Json& report, int64_t ranks) {
   for (const auto& grid : report.at("grids"))
     if (grid.value("ranks", int64_t{0}) == ranks && !grid.contains("problem")) return &grid;
@@ -38,13 +39,10 @@ std::string last_line(const std::string& text) {
 std::string cost_text(const Json& report, const jobs::Job& job) {
   const auto* grid = grid_of(report, job.ranks);
   if (!grid) return fmt::format("plan has no grid of {} ranks for it\n", job.ranks);
-  const auto& shape = grid->at("grid");
-  std::string text = fmt::format(
-      "grid {} x {} x {} (runs x members x data), {} memory a rank, {} data a node, checkpoint {}",
-      shape.at("runs").get<int64_t>(), shape.at("members").get<int64_t>(),
-      shape.at("data").get<int64_t>(), byte_text(grid->at("memory").at("rank").get<int64_t>()),
-      byte_text(grid->at("memory").at("data_node").get<int64_t>()),
-      byte_text(grid->at("storage").at("checkpoint").get<int64_t>()));
+  std::string text = fmt::format("{} memory a rank, {} data a node, checkpoint {}",
+                                 byte_text(grid->at("memory").at("rank").get<int64_t>()),
+                                 byte_text(grid->at("memory").at("data_node").get<int64_t>()),
+                                 byte_text(grid->at("storage").at("checkpoint").get<int64_t>()));
   if (grid->contains("time") && !grid->at("time").contains("epoch_s"))
     text += fmt::format(", {:.3g} s a step (number of images unknown)",
                         grid->at("time").at("step_s").get<double>());
@@ -66,8 +64,9 @@ bool is_rate(const std::string& text) {
 // What plan says of a training, or why it says nothing.
 std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std::string>& known) {
   if (job.verb != "train") return "no cost model for this verb\n";
-  std::vector<std::string> argv{jobs::program_path(),     "plan", job.config, "--json", "--ranks",
-                                std::to_string(job.ranks)};
+  std::vector<std::string> argv{
+      jobs::program_path(),      "plan",      job.config, "--json", "--ranks",
+      std::to_string(job.ranks), "--own-grid"};
   std::string alike = fmt::format("{} {}", job.config, job.ranks);
   for (const auto& text : job.overrides) {
     argv.insert(argv.end(), {"--set", text});
@@ -94,7 +93,7 @@ std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std:
 }  // namespace
 
 std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::Job>& all,
-                    Costs shown) {
+                    const std::map<std::string, std::string>& grids, Costs shown) {
   std::string text;
   std::map<std::string, std::string> names, costs;
   for (const auto& job : all) names[job.key] = job.name;
@@ -106,9 +105,11 @@ std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::
     const auto command = job.command();
     argv.insert(argv.end(), command.begin(), command.end());
     if (job.ranks > 1) argv.insert(argv.begin(), {"mpirun", "-n", std::to_string(job.ranks)});
-    text += fmt::format("{}  ({})\n  {}\n  {} ranks x {} threads{}\n", job.name, job.key,
+    const auto grid = grids.find(job.key);
+    text += fmt::format("{}  ({})\n  {}\n  {} ranks x {} threads{}{}\n", job.name, job.key,
                         jobs::shown(argv), job.ranks, job.threads,
-                        job.gpus > 0 ? fmt::format(", {} GPUs", job.gpus) : "");
+                        job.gpus > 0 ? fmt::format(", {} GPUs", job.gpus) : "",
+                        grid == grids.end() ? "" : ", grid " + grid->second);
     std::vector<std::string> after;
     for (const auto& key : job.after) after.push_back(names.at(key));
     if (!after.empty()) text += fmt::format("  after {}\n", fmt::join(after, ", "));

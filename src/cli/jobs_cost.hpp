@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <string>
 #include <vector>
 
@@ -8,11 +9,12 @@ namespace dissent::cli {
 
 enum class Costs { kNone, kCounted, kTimes };
 
-/// What would be run, a block a job: name, command as one would type it, ranks and grid, what it
+/// What would be run, a block a job: name, command as one would type it, ranks and grid (grids: of
+/// trainings, by key, SheetProblems), what it
 /// waits for, and what `dissent plan` says of memory, storage and (kTimes: a measurement of seconds
 /// a job) time. Jobs that differ in seeds, names, weights and rates only are asked for once. A job
 /// that plan knows nothing of says why.
 std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::Job>& all,
-                    Costs shown);
+                    const std::map<std::string, std::string>& grids, Costs shown);
 
 }  // namespace dissent::cli

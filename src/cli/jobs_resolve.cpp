@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <map>
+#include <memory>
+
 #include <dissent/error.hpp>
 
 #include "cli/jobs_settings.hpp"
@@ -13,11 +16,20 @@
 namespace dissent::cli {
 namespace {
 
-config::Document document_of(const std::string& verb, const std::string& config,
+// What the thousands of rows of a sheet have in common: files that were read, schemas.
+struct Common {
+  std::map<std::string, std::string> sources;
+  std::map<std::string, std::unique_ptr<config::DescribedConfig>> configs;
+};
+
+config::Document document_of(Common& common, const std::string& verb, const std::string& config,
                              const std::vector<std::string>& overrides) {
   DISSENT_CHECK(!config.empty(), kUsage,
                 "config: expected the configuration that `dissent {}` reads, found nothing", verb);
-  return config::load_document(config::read_sources(config), overrides);
+  auto at = common.sources.find(config);
+  if (at == common.sources.end())
+    at = common.sources.emplace(config, config::read_sources(config)).first;
+  return config::load_document(at->second, overrides);
 }
 
 // Value of a key as it is written; "" if it is not.
@@ -37,9 +49,9 @@ void add_runs(config::DescribedConfig& config, bool images, jobs::Resolution& ou
   out.place = output;
   const auto seeds = std::get<std::vector<int64_t>>(config.value("", "seeds"));
   for (const int64_t seed : seeds) {
-    config.set("", "seeds", std::vector<int64_t>{seed});
+    if (seeds.size() > 1) config.set("", "seeds", std::vector<int64_t>{seed});
     out.runs.push_back(fmt::format("{}/{}/seed-{}", output, experiment, seed));
-    out.hashes.push_back(config::config_hash(config.schema()));
+    out.hashes.push_back(seeds.size() > 1 ? config::config_hash(config.schema()) : out.hash);
   }
   if (images) return;
   for (const char* key : {"train", "validation", "unlabelled"})
@@ -85,6 +97,7 @@ std::vector<jobs::Written> outputs_of(const std::string& name, const std::string
 
 jobs::Resolver job_resolver(
     std::function<config::Description(const std::string& name)> description) {
+  const auto common = std::make_shared<Common>();
   return [=](const std::string& name, const std::string& path,
              const std::vector<std::string>& overrides,
              const std::vector<std::string>& arguments) -> jobs::Resolution {
@@ -100,10 +113,15 @@ jobs::Resolver job_resolver(
       out.writes = outputs_of(name, path, overrides, arguments);
       return out;
     }
-    const auto document = document_of(name, path, overrides);
+    const auto document = document_of(*common, name, path, overrides);
     const auto schema = schema_name(name, document);
     const bool images = schema == "train-images";
-    config::DescribedConfig config(description(schema));
+    auto& kept = common->configs[schema];
+    if (kept)
+      kept->reset();
+    else
+      kept = std::make_unique<config::DescribedConfig>(description(schema));
+    auto& config = *kept;
     config::read(document, config.schema());
     out.hash = config::config_hash(config.schema());
     if (trains) {

@@ -183,10 +183,18 @@ class Planner {
     add(world_.size(), node->size(), shape);
   }
 
+  // The same on so many ranks.
+  void add_own(int64_t ranks) {
+    const auto shape = resolve_grid(config_.grid, ranks, report_.runs, config_.ensemble.members,
+                                    config_.data.batch_size);
+    for (const auto& grid : report_.grids)
+      if (grid.ranks == ranks && same(grid.shape, shape)) return;
+    add(ranks, node_ranks(ranks), shape);
+  }
+
   // The best grid of so many ranks.
   void add_best(int64_t ranks) {
-    const int64_t on_node =
-        std::min(ranks, line_.has("ranks-per-node") ? line_.get<int64_t>("ranks-per-node") : ranks);
+    const int64_t on_node = node_ranks(ranks);
     const auto shape =
         best_grid(report_.run, ranks, report_.runs, rates(threads_of(on_node)), report_.messages);
     for (const auto& grid : report_.grids)
@@ -214,6 +222,11 @@ class Planner {
   const CostReport& report() const { return report_; }
 
  private:
+  int64_t node_ranks(int64_t ranks) const {
+    return std::min(ranks,
+                    line_.has("ranks-per-node") ? line_.get<int64_t>("ranks-per-node") : ranks);
+  }
+
   void read_messages() {
     report_.messages_measured =
         world_.size() > 1 && !line_.has("latency-us") && !line_.has("bandwidth-gbs");
@@ -344,18 +357,34 @@ int run_plan(Runtime& runtime, const CommandLine& line) {
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
   auto& world = runtime.world();
   Shapes shapes;
+  bool own = true;
   agree(world, [&] {
     DISSENT_CHECK(config.runtime.device != "cuda", kUsage,
                   "runtime.device = \"cuda\": the cost model is that of training on CPUs; --set "
                   "runtime.device=cpu gives it");
     shapes = ShapeReader(line, config.data).read();
-    resolve_grid(config.grid, world.size(), static_cast<int64_t>(config.experiment.seeds.size()),
-                 config.ensemble.members, config.data.batch_size);
+    const auto fits = [&](int64_t ranks) {
+      resolve_grid(config.grid, ranks, static_cast<int64_t>(config.experiment.seeds.size()),
+                   config.ensemble.members, config.data.batch_size);
+    };
+    try {
+      fits(world.size());
+    } catch (const Error&) {  // a grid for other ranks than these is fine where --ranks names them
+      if (counts.empty()) throw;
+      own = false;
+    }
+    if (line.flag("own-grid"))
+      for (const int64_t count : counts) fits(count);
   });
   Planner planner(world, line, config, shapes,
                   static_cast<int64_t>(config::result_toml(train_schema(config)).size()));
-  planner.add_own();
-  for (const int64_t count : counts) planner.add_best(count);
+  if (own) planner.add_own();
+  for (const int64_t count : counts) {
+    if (line.flag("own-grid"))
+      planner.add_own(count);
+    else
+      planner.add_best(count);
+  }
   if (world.rank() == 0)
     fmt::print("{}",
                line.flag("json") ? report_json(planner.report()) : report_text(planner.report()));

@@ -134,6 +134,10 @@ class ImagePlanner {
   void add_count(int64_t ranks) {
     const int64_t on_node =
         std::min(ranks, line_.has("ranks-per-node") ? line_.get<int64_t>("ranks-per-node") : ranks);
+    if (line_.flag("own-grid")) {
+      if (!add_own(ranks, on_node)) grids_.push_back({.ranks = ranks, .problem = problem_});
+      return;
+    }
     const bool asked = config_.grid.members || config_.grid.data.value_or(1) > 1;
     const bool own = asked && add_own(ranks, on_node);
     if (const auto best = best_image_grid(run_, ranks, runs_, threads_of(on_node), messages_))

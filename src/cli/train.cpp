@@ -317,6 +317,12 @@ void check_train(const CommandLine& line, const config::Document& document, int6
   }
 }
 
+std::string train_grid_text(const config::Document& document, int64_t ranks) {
+  const auto shape = trains_images(document) ? shape_of(read_image_train_config(document), ranks)
+                                             : shape_of(read_train_config(document), ranks);
+  return fmt::format("{} x {} x {} (runs x members x data)", shape.runs, shape.members, shape.data);
+}
+
 int run_train(Runtime& runtime, const CommandLine& line) {
   const auto document = load_configuration(runtime, line.positional()[0], train_overrides(line));
   prepare_device(runtime, document);

@@ -49,6 +49,7 @@ CommandLine plan_line() {
       .option("ranks", po::value<std::string>()->default_value("", ""),
               "numbers of ranks, as 1,2,8: the fastest grid of each, beside the configuration's "
               "own on the ranks that run this")
+      .flag("own-grid", "--ranks: the configuration's own grid on each number, in its place")
       .option("ranks-per-node", po::value<int64_t>()->default_value(1, "all"),
               "ranks of --ranks on a node")
       .flag("no-calibration", "sizes only: nothing is measured, no times")

@@ -162,6 +162,14 @@ DescribedConfig::DescribedConfig(const Description& description) {
   }
 }
 
+void DescribedConfig::reset() {
+  for (auto& place : places_) {
+    place.values.text.clear();
+    place.list.clear();
+    place.present = false;
+  }
+}
+
 const Binding& DescribedConfig::binding(const std::string& table) const {
   const auto* found = schema_.find(table);
   DISSENT_CHECK(found && found->target, kInternal, "the schema has no table '{}'", table);

@@ -38,6 +38,8 @@ class DescribedConfig {
   DescribedConfig& operator=(const DescribedConfig&) = delete;
 
   const Schema& schema() const { return schema_; }
+  /// Back to the defaults: for the next one of thousands, whose schema need not be made anew.
+  void reset();
   /// Value of a key of a table (not of a list of tables). Error::kInternal if there is none.
   Value value(const std::string& table, const std::string& key) const;
   /// Sets it. Error::kInternal if the value does not fit.

@@ -75,6 +75,11 @@ bool staged(const Attempt& attempt) {
   }
 }
 
+std::string signal_text(int number) {
+  return fmt::format("ended by signal {} ({}){}", number, strsignal(number),
+                     number == SIGKILL ? ", often for want of memory" : "");
+}
+
 class Execution {
  public:
   Execution(const std::string& folder, const Attempt& attempt, int64_t restart,
@@ -161,7 +166,7 @@ class Execution {
     if (*code == 75)
       return stop(75, "cancelled", "stopped by a signal, " + kept_text(attempt_.verb), true);
     std::string message = last_error_line(err_path(), err_offset_);
-    if (message.empty()) message = fmt::format("no error line; see {}", err_path());
+    if (message.empty()) message = *code > 128 ? signal_text(*code - 128) : "no error line";
     return stop(*code, "failed", message, !may_pass(*code));
   }
 
@@ -247,11 +252,6 @@ Attempt read_attempt(const std::string& folder, int64_t number) {
 
 }  // namespace
 
-bool may_pass(int code) { return code >= 128 || code == 4; }
-
-std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, std::string& why) {
-  if (another_runs(folder)) {
-    why = "another process runs it";
 bool can_stop(const std::string& verb) {
   return verb == "jobs" || can_be_stopped(verb, "");  // jobs: a pack
 }
@@ -262,6 +262,11 @@ std::string kept_text(const std::string& verb) {
   return "a checkpoint is written";
 }
 
+bool may_pass(int code) { return code >= 128 || code == 4; }
+
+std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, std::string& why) {
+  if (another_runs(folder)) {
+    why = "another process runs it";
     return std::nullopt;
   }
   const auto state = read_state(folder);
@@ -275,6 +280,7 @@ std::string kept_text(const std::string& verb) {
                     .slurm_job = slurm_job(),
                     .epoch = read_progress(attempt.runs).epoch,
                     .err_offset = file_bytes(folder + "/stderr.txt"),
+                    .wall_before_s = state.wall_s() - attempt.wall_before_s,
                     .abandoned = false};
   if (put_start(folder, attempt.number, restart, start)) return restart;
   why = "another process came first";
@@ -309,6 +315,8 @@ int execute(const std::string& folder, int64_t number, ExecuteOptions options) {
     if (const auto other = unmet(folder, attempt))
       return fail(3, fmt::format("waits for {}, which is not done", *other));
     bool requeue = false;
+    // What is left of the time until the limit when the scheduler has had its part.
+    if (attempt.signal_s > 0) options.grace_s = static_cast<double>(attempt.signal_s) * 5 / 6;
     if (staged(attempt)) options.environment = {{"DISSENT_STAGED", std::getenv("DISSENT_SCRATCH")}};
     auto stop = Execution(folder, attempt, *restart, options).run(requeue);
     if (requeue) return queue_again(folder, attempt, *restart, stop, options) ? 0 : 75;

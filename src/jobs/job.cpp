@@ -22,29 +22,13 @@ namespace {
 using Errors = std::vector<std::string>;
 
 // Options that dissent gives to sbatch itself, or that would run text.
-const std::set<std::string> kOwnOptions{"array",
-                                        "dependency",
-                                        "job-name",
-                                        "wrap",
-                                        "parsable",
-                                        "ntasks",
-                                        "cpus-per-task",
-                                        "output",
-                                        "error",
-                                        "chdir",
-                                        "requeue",
-                                        "no-requeue",
-                                        "signal",
-                                        "open-mode",
-                                        "export",
-                                        "export-file",
-                                        "kill-on-invalid-dep",
-                                        "comment",
-                                        "test-only",
-                                        "wait",
-                                        "version",
-                                        "help",
-                                        "usage"};
+const std::set<std::string> kOwnOptions{
+    "array",     "dependency", "job-name",      "wrap",
+    "parsable",  "ntasks",     "cpus-per-task", "output",
+    "error",     "chdir",      "requeue",       "no-requeue",
+    "open-mode", "export",     "export-file",   "kill-on-invalid-dep",
+    "comment",   "test-only",  "wait",          "version",
+    "help",      "usage"};
 
 int64_t integer_cell(const SheetRow& row, const char* column, int64_t least, int64_t fallback,
                      Errors& errors) {
@@ -107,6 +91,25 @@ std::string slurm_option(const std::string& name, const std::string& value, Erro
   return fmt::format("--{}={}", name, value);
 }
 
+// slurm:signal, as 600 or B:USR1@600: only the time is to be chosen, since USR1 to the batch script
+// is what it listens for.
+int64_t signal_cell(const SheetRow& row, Errors& errors) {
+  const auto& text = row.cell("slurm:signal");
+  if (text.empty()) return 0;
+  std::string number = text;
+  for (const char* start : {"B:", "SIGUSR1@", "USR1@", "10@"})
+    if (number.starts_with(start)) number.erase(0, std::string_view(start).size());
+  int64_t value = 0;
+  const auto [end, code] = std::from_chars(number.data(), number.data() + number.size(), value);
+  if (code == std::errc() && end == number.data() + number.size() && value >= 30 && value <= 65535)
+    return value;
+  errors.push_back(
+      fmt::format("slurm:signal: expected how many seconds before the time limit the job is asked "
+                  "to stop, 30 .. 65535, as 600 or B:USR1@600; found {}",
+                  toml_text(text)));
+  return 0;
+}
+
 std::string key_of(const Job& job, const Resolution& resolution) {
   const std::string identity =
       fmt::format("{}\n{}\n{}", job.verb, resolution.hash, resolution.place);
@@ -138,9 +141,11 @@ Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
   for (const auto& [column, cell] : row.cells) {
     if (cell.empty()) continue;
     if (column.starts_with("set:")) job.overrides.push_back(override_text(column.substr(4), cell));
-    if (column.starts_with("slurm:"))
+    if (column.starts_with("slurm:") && column != "slurm:signal")
       job.slurm.push_back(slurm_option(column.substr(6), cell, errors));
   }
+  job.signal_s = signal_cell(row, errors);
+  if (job.signal_s > 0) job.slurm.push_back(fmt::format("--signal=B:USR1@{}", job.signal_s));
   if (!errors.empty() || !job.enabled) return job;
   if (left_out) {
     job.enabled = false;

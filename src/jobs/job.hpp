@@ -45,7 +45,9 @@ struct Job {
   std::string sheet_mark;   ///< sheet_mark() of its sheet
   std::string off_key;      ///< key that it would have, were whether_to_run not 0
   std::string template_name = "one_node";
-  std::vector<std::string> slurm;        ///< options of sbatch, "--time=01:00:00"
+  std::vector<std::string> slurm;  ///< options of sbatch, "--time=01:00:00"
+  int64_t signal_s = 0;  ///< slurm:signal: before the time limit it is asked to stop; 0: as the
+                         ///< batch script says
   std::vector<std::string> after_names;  ///< cells of the column after
   std::vector<std::string> after;        ///< keys of the jobs that have to be done before
   std::vector<std::string> after_rows;   ///< their names, in the same order

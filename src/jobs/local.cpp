@@ -108,9 +108,9 @@ class LocalRunner {
       if (at->index != kPack) {
         queue_.refresh(false);
         const auto& status = queue_.status(at->index);
-        say(at->name, status.detail.empty()
-                          ? phase_name(status.phase)
-                          : fmt::format("{}: {}", phase_name(status.phase), status.detail));
+        say(at->name,
+            fmt::format("{}{}{}{}{}", phase_name(status.phase), status.detail.empty() ? "" : ": ",
+                        status.detail, status.log.empty() ? "" : "; log: ", status.log));
       } else {
         say(at->name, "ended");
       }
@@ -193,6 +193,7 @@ class LocalRunner {
 
   int report() {
     queue_.refresh(true);
+    queue_.note_not_started();
     bool all = true;
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!queue_.is_picked(i) || queue_.status(i).phase == Phase::kDone) continue;
@@ -200,8 +201,10 @@ class LocalRunner {
       const auto unmet = queue_.unmet(i);
       if (!tried_[i] && !unmet.empty())
         say(queue_.job(i).name,
-            fmt::format("not started: waits for {}, which is {}", queue_.job(unmet[0]).name,
-                        phase_name(queue_.status(unmet[0]).phase)));
+            !queue_.status(i).detail.empty()
+                ? queue_.status(i).detail
+                : fmt::format("not started: waits for {}, which is {}", queue_.job(unmet[0]).name,
+                              phase_name(queue_.status(unmet[0]).phase)));
     }
     return all ? 0 : g_stop ? 75 : exit_code(ErrorKind::kCheck);
   }

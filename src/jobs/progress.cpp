@@ -86,14 +86,41 @@ Progress read_progress(const std::vector<std::string>& runs) {
   return progress;
 }
 
+namespace {
+
+// What launchers say when a rank has ended, whatever for. Open MPI's messages stand between lines
+// of dashes; its traces and Slurm's lines begin with who speaks.
+bool is_launchers(const std::string& line) {
+  for (const char* start :
+       {"srun: ", "slurmstepd: ", "mpirun: ", "mpirun noticed that ", "mpirun has exited ",
+        "mpirun detected ", "prterun noticed that ", "prterun has exited ", "prterun detected ",
+        "PMI", "===   BAD TERMINATION", "application called MPI_Abort", "*** Error in MPI_",
+        "In: PMI_Abort"})
+    if (line.starts_with(start)) return true;
+  const auto bracket =
+      line.find("] ");  // "[n1:1234] *** Process received signal ***", "[n1:1234] [ 0] lib"
+  return line.starts_with("[") && bracket != std::string::npos && line.find(':') < bracket;
+}
+
+bool is_rule(const std::string& line) {
+  return line.size() >= 40 && line.find_first_not_of('-') == std::string::npos;
+}
+
+}  // namespace
+
 std::string last_error_line(const std::string& path, int64_t offset) {
   constexpr int64_t kMost = 1 << 16;
   std::ifstream file(path, std::ios::binary);
   file.seekg(std::max(offset, file_bytes(path) - kMost));
   std::string line, last, ours;
+  bool in_message = false;
   while (std::getline(file, line)) {
-    if (line.find_first_not_of(" \t\r-") == std::string::npos ||
-        line.find("level=info") != std::string::npos)
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+    if (is_rule(line)) in_message = !in_message;
+    if (line.starts_with("dissent: ")) in_message = false;  // ranks and launcher write at once
+    if (in_message || line.find_first_not_of(" \t-") == std::string::npos || is_launchers(line) ||
+        line.find("level=info") != std::string::npos ||
+        line.find("level=warning") != std::string::npos)
       continue;
     last = line;
     if (line.starts_with("dissent: ")) ours = line.substr(9);

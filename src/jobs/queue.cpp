@@ -53,7 +53,7 @@ std::optional<Attempt> Queue::next_attempt(size_t i, const std::string& backend,
              {.code = 4,
               .reason = "lost",
               .message = statuses_[i].detail,
-              .wall_s = 0,
+              .wall_s = state.wall_without_end_s(),
               .time = now_s(),
               .is_final = true});
     if (!read_state(folder(i)).end()) return std::nullopt;
@@ -63,6 +63,9 @@ std::optional<Attempt> Queue::next_attempt(size_t i, const std::string& backend,
   auto attempt = attempt_of(job, state.number + 1, sheet_, backend, kept || statuses_[i].again);
   attempt.batch = batch;
   attempt.index = index;
+  // What is asked for again is another result.
+  if (!(end && end->reason == "done") && !statuses_[i].again)
+    attempt.wall_before_s = state.wall_s();
   return claim(folder(i), attempt) ? std::optional(attempt) : std::nullopt;
 }
 

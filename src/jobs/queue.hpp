@@ -23,9 +23,12 @@ class Queue {
   const std::vector<Job>& jobs() const { return jobs_; }
   const std::vector<Status>& statuses() const { return statuses_; }
   const std::string& state_root() const { return state_root_; }
+  const std::string& sheet() const { return sheet_; }
   bool is_picked(size_t i) const { return picked_[i]; }
   std::string folder(size_t i) const { return job_folder(state_root_, jobs_[i].key); }
   size_t index_of(const std::string& key) const { return by_key_.at(key); }
+  /// Says of each job that will not start because of another why (jobs::note_not_started).
+  void note_not_started() { jobs::note_not_started(jobs_, jobs_, statuses_, state_root_, slurm_); }
   /// Indices of the jobs that it waits for and that are not done.
   std::vector<size_t> unmet(size_t i) const;
 

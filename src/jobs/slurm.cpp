@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <sstream>
 
 #include <dissent/error.hpp>
@@ -35,7 +36,8 @@ std::map<std::string, SlurmJob> parse_queue(const std::string& text) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     const auto parts = fields(without_end(line));
-    if (parts.size() >= 4) jobs[parts[0]] = {parts[0], parts[1], parts[2], parts[3]};
+    if (parts.size() >= 4)
+      jobs[parts[0]] = {parts[0], parts[1], parts[2], parts[3], parts.size() > 4 ? parts[4] : ""};
   }
   return jobs;
 }
@@ -58,7 +60,7 @@ void Slurm::ask() {
   Output said;
   try {
     said = run_captured(
-        {"squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%r|%j"});
+        {"squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%r|%j|%k"});
   } catch (const Error& error) {
     problem_ = error.what();
     return;
@@ -99,25 +101,43 @@ std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
     for (std::string line; std::getline(lines, line);) {
       const auto parts = fields(without_end(line));
       if (parts.size() < 4 || parts[0] != id) continue;
-      account = SlurmJob{parts[0], parts[1].substr(0, parts[1].find(' ')), parts[2],
-                         parts[3]};  // "CANCELLED by 1000"
+      account = SlurmJob{parts[0], parts[1].substr(0, parts[1].find(' ')), parts[2], parts[3],
+                         ""};  // "CANCELLED by 1000"
     }
   } catch (const Error&) {  // no accounting here
   }
   return account;
 }
 
-std::optional<SlurmJob> Slurm::find_by_name(const std::string& name, int64_t index, double time_s) {
+std::optional<SlurmJob> Slurm::find_by_batch(const std::string& batch, int64_t index,
+                                             double time_s) {
   ask();
   const std::string ending = fmt::format("_{}", index);
   const auto known = [&]() -> std::optional<SlurmJob> {
     for (const auto& [id, job] : jobs_)
-      if (job.name == name && (index < 0 || id.ends_with(ending))) return job;
+      if ((job.comment == batch || job.name == batch) && (index < 0 || id.ends_with(ending)))
+        return job;
     return std::nullopt;
   };
   if (auto job = known()) return job;
   if (there_) renew(time_s);
   return known();
+}
+
+int64_t max_array_size() {
+  constexpr int64_t kDefault = 1001;
+  try {
+    std::istringstream lines(run_captured({"scontrol", "show", "config"}).out);
+    for (std::string line; std::getline(lines, line);)
+      if (line.starts_with("MaxArraySize")) {
+        const auto equals = line.find('=');
+        const int64_t value =
+            equals == std::string::npos ? 0 : std::atoll(line.c_str() + equals + 1);
+        return value > 0 ? value : kDefault;
+      }
+  } catch (const Error&) {  // sbatch will say what is missing
+  }
+  return kDefault;
 }
 
 std::string sbatch(const std::string& submit, const std::vector<std::string>& options,

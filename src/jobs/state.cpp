@@ -22,10 +22,10 @@ namespace dissent::jobs {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ProcessName, host, pid, started);
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Attempt, number, key, name, verb, sheet, directory,
                                                 command, runs, inputs, after, ranks, threads, gpus,
-                                                retries, stage, again, backend, batch, index, by,
-                                                time);
+                                                retries, stage, again, backend, batch, index,
+                                                signal_s, wall_before_s, by, time);
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Start, by, time, slurm_job, epoch, err_offset,
-                                                abandoned);
+                                                wall_before_s, abandoned);
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Stop, code, reason, message, wall_s, time,
                                                 is_final);
 
@@ -211,15 +211,27 @@ const Start* JobState::last_start() const {
   return nullptr;
 }
 
+double JobState::wall_without_end_s() const {
+  const size_t last = starts.size();
+  if (last == 0 || !starts.back() || stops.size() >= last || !beat ||
+      beat->restart + 1 != static_cast<int64_t>(last))
+    return 0;
+  return std::max(0.0, beat->time - starts.back()->time);
+}
+
+// The last start knows of those before it; where its file is gone, the ends that were written say
+// most of it.
 double JobState::wall_s() const {
-  double sum = 0;
-  for (size_t r = 0; r < std::max(starts.size(), stops.size()); ++r) {
-    if (r < stops.size() && stops[r])
-      sum += stops[r]->wall_s;
-    else if (r < starts.size() && starts[r] && beat && beat->restart == static_cast<int64_t>(r))
-      sum += std::max(0.0, beat->time - starts[r]->time);
+  double before = 0, last = wall_without_end_s();
+  for (size_t r = 0; r < stops.size(); ++r) {
+    if (!stops[r]) continue;
+    if (r + 1 >= starts.size())
+      last += stops[r]->wall_s;
+    else
+      before += stops[r]->wall_s;
   }
-  return sum;
+  if (!starts.empty() && starts.back()) before = std::max(before, starts.back()->wall_before_s);
+  return (attempt ? attempt->wall_before_s : 0) + before + last;
 }
 
 int64_t JobState::failures() const {
@@ -292,6 +304,8 @@ Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet,
       .backend = backend,
       .batch = {},
       .index = -1,
+      .signal_s = job.signal_s,
+      .wall_before_s = 0,
       .by = this_process(),
       .time = now_s()};
   // The other verbs replace what they write when they are done.

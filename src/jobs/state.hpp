@@ -36,10 +36,12 @@ struct Attempt {
   std::vector<std::string> runs, inputs, after;
   int64_t ranks = 1, threads = 1, gpus = 0, retries = 2;
   bool stage = false;
-  bool again = false;   ///< a result is there, and stays until the new one takes its place
-  std::string backend;  ///< "local", "slurm" or "pack"
-  std::string batch;    ///< Slurm's job name, or the key of the pack
-  int64_t index = -1;   ///< in an array; -1: none
+  bool again = false;        ///< a result is there, and stays until the new one takes its place
+  std::string backend;       ///< "local", "slurm" or "pack"
+  std::string batch;         ///< Slurm's job name, or the key of the pack
+  int64_t index = -1;        ///< in an array; -1: none
+  int64_t signal_s = 0;      ///< Job::signal_s
+  double wall_before_s = 0;  ///< wall time of the attempts before, of the same result
   ProcessName by;
   double time = 0;
 };
@@ -48,8 +50,9 @@ struct Start {
   ProcessName by;
   double time = 0;
   std::string slurm_job;
-  int64_t epoch = 0;       ///< epochs done before
-  int64_t err_offset = 0;  ///< bytes of stderr.txt before
+  int64_t epoch = 0;         ///< epochs done before
+  int64_t err_offset = 0;    ///< bytes of stderr.txt before
+  double wall_before_s = 0;  ///< wall time of the starts before, lost ones included
   bool abandoned = false;
 };
 
@@ -88,8 +91,10 @@ struct JobState {
   /// of life within the lease.
   bool alive() const;
   const Start* last_start() const;
-  /// Wall time of all starts, seconds.
+  /// Wall time of all starts, seconds: of lost ones until their last sign of life.
   double wall_s() const;
+  /// Of the last start alone, which nobody wrote the end of, until its last sign of life.
+  double wall_without_end_s() const;
   /// Starts that failed or were lost, of those that are over.
   int64_t failures() const;
 };

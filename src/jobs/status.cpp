@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "storage/atomic_file.hpp"
@@ -125,7 +127,7 @@ std::string slurm_id(const JobState& state, Slurm& slurm) {
   std::string id = state.submitted;
   if (id.empty() && state.attempt && state.attempt->backend == "slurm")
     if (const auto found =
-            slurm.find_by_name(state.attempt->batch, state.attempt->index, state.attempt->time))
+            slurm.find_by_batch(state.attempt->batch, state.attempt->index, state.attempt->time))
       id = found->id;
   for (const auto& start : state.starts)
     if (id.empty() && start) id = start->slurm_job;
@@ -235,6 +237,10 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
   const auto& runs = state.attempt && !done ? state.attempt->runs : job.resolution.runs;
   status.progress = read_progress(runs);
   status.wall_s = state.wall_s();
+  if (state.beat)
+    status.host = state.beat->by.host;
+  else if (const Start* start = state.last_start(); start && !start->abandoned)
+    status.host = start->by.host;
   if (!state.submitted.empty()) status.where = "slurm " + state.submitted;
   const auto waits_again = [&] {
     status.again = asked_again(job, state);
@@ -248,9 +254,13 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
                    : end->reason == "failed" ? Phase::kFailed
                    : end->reason == "lost"   ? Phase::kLost
                                              : Phase::kCancelled;
-    if (status.phase == Phase::kFailed)
+    if (state.attempt && state.attempt->backend == "pack")
+      status.where = "in " + state.attempt->batch;
+    if (status.phase == Phase::kFailed) {
       status.detail = fmt::format("exit code {}: {}", end->code, end->message);
-    else
+      status.log = job_folder(state_root, job.key) + "/stderr.txt";
+      if (!path_exists(status.log)) status.log.clear();
+    } else
       status.detail = end->message;
     return status;
   }
@@ -305,6 +315,62 @@ void note_run_since(const std::vector<Job>& jobs, std::vector<Status>& statuses,
   for (size_t i = 0; i < jobs.size(); ++i)
     if (statuses[i].phase == Phase::kDone && statuses[i].detail.empty())
       statuses[i].detail = run_since(jobs[i], statuses[i].state, state_root);
+}
+
+std::string how_it_ended(const std::string& name, Phase phase) {
+  return fmt::format("`{}` {}{}", name, phase == Phase::kFailed ? "" : "was ", phase_name(phase));
+}
+
+void note_not_started(const std::vector<Job>& all, const std::vector<Job>& jobs,
+                      std::vector<Status>& statuses, const std::string& state_root, Slurm& slurm) {
+  std::map<std::string, const Job*> by_key;
+  for (const auto& job : all)
+    if (!job.key.empty()) by_key[job.key] = &job;
+  std::map<std::string, Status*> known;
+  for (size_t i = 0; i < jobs.size(); ++i) known[jobs[i].key] = &statuses[i];
+  std::map<std::string, Status> others;
+  const auto status_at = [&](const std::string& key) -> const Status& {
+    if (const auto at = known.find(key); at != known.end()) return *at->second;
+    const auto [at, added] = others.try_emplace(key);
+    if (added) at->second = status_of(*by_key.at(key), state_root, slurm);
+    return at->second;
+  };
+  const auto stopped = [](Phase phase) {
+    return phase == Phase::kFailed || phase == Phase::kCancelled || phase == Phase::kLost;
+  };
+  const auto never_began = [&](const Status& status) {
+    return !status.state.begun() &&
+           (stopped(status.phase) || status.phase == Phase::kWaiting ||
+            status.phase == Phase::kPending) &&
+           !(status.state.end() && status.phase == Phase::kFailed);
+  };
+  // The first of those before it that ended badly itself, by key; "" if there is none. Rows do not
+  // wait for each other in circles (make_jobs).
+  std::map<std::string, std::string> found;
+  const std::function<std::string(const Job&)> cause = [&](const Job& job) -> std::string {
+    const auto [at, added] = found.try_emplace(job.key);
+    if (!added) return at->second;
+    std::string own;
+    for (const auto& key : job.after) {
+      const auto& before = status_at(key);
+      if (before.phase == Phase::kDone) continue;
+      if (never_began(before)) own = cause(*by_key.at(key));
+      if (own.empty() && stopped(before.phase)) own = key;
+      if (!own.empty()) break;
+    }
+    return found[job.key] = own;
+  };
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    auto& status = statuses[i];
+    if (jobs[i].after.empty() || !never_began(status) || status.again) continue;
+    const auto key = cause(jobs[i]);
+    if (key.empty()) continue;
+    const auto& before = status_at(key);
+    // In Slurm's queue it still may start: whoever submits `bad` again submits this one too.
+    if (status.phase == Phase::kPending && before.phase != Phase::kFailed) continue;
+    if (status.phase == Phase::kLost) status.phase = Phase::kCancelled;
+    status.detail = "not started: " + how_it_ended(by_key.at(key)->name, before.phase);
+  }
 }
 
 void note_off(const std::vector<Job>& jobs, const std::string& state_root, Slurm& slurm) {

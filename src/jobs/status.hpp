@@ -31,6 +31,8 @@ struct Status {
   Phase phase = Phase::kWaiting;
   std::string detail;  ///< "epoch 3 of 11, 12 min left"; why it waits; the last error line
   std::string where;   ///< "slurm 123_4", "local n1:8321"
+  std::string host;    ///< of the process that runs it, or ran it last
+  std::string log;     ///< of one that failed: the file that has all that it said
   bool again = false;  ///< waits because its result is asked for anew (asked_again)
   double wall_s = 0;
   Progress progress;
@@ -46,6 +48,13 @@ Status status_of(const Job& job, const std::string& state_root, Slurm& slurm);
 /// since. For what is shown: it reads the state of all of these.
 void note_run_since(const std::vector<Job>& jobs, std::vector<Status>& statuses,
                     const std::string& state_root);
+
+/// Says in the detail of each job that has not begun, and will not, because of one that it runs
+/// after: "not started: `bad` failed". all: of the sheet, jobs: those of statuses.
+void note_not_started(const std::vector<Job>& all, const std::vector<Job>& jobs,
+                      std::vector<Status>& statuses, const std::string& state_root, Slurm& slurm);
+/// "`bad` failed", "`bad` was cancelled".
+std::string how_it_ended(const std::string& name, Phase phase);
 
 /// Notes which jobs that are done have whether_to_run = 0 in their sheet (put_off), so that a 1
 /// there is known for a change.

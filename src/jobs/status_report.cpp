@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -49,11 +50,27 @@ std::string after_text(const Job& job, const std::vector<Job>& jobs) {
   return fmt::format("{}", fmt::join(names, " "));
 }
 
+// The path as this call's user would write it.
+std::string from_here(const std::string& path) {
+  std::error_code ignored;
+  const auto near =
+      std::filesystem::path(path).lexically_proximate(std::filesystem::current_path(ignored));
+  return near.empty() || *near.begin() == ".." ? path : near.string();
+}
+
 // A terminal shows a line a job, whatever the error message holds.
-std::string one_line(std::string text) {
+std::string one_line(std::string text, const std::string& log) {
   std::replace_if(
       text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 32; }, ' ');
-  return text.size() > 200 ? text.substr(0, 200) + "..." : text;
+  if (text.size() > 200) text = text.substr(0, 200) + "...";
+  return log.empty() ? text : fmt::format("{}; log: {}", text, from_here(log));
+}
+
+// "slurm 12 on n1"; of a process of this machine's own runs the host is part of it.
+std::string place_text(const Status& status) {
+  if (status.host.empty() || status.where.find(status.host) != std::string::npos)
+    return status.where;
+  return status.where.empty() ? status.host : fmt::format("{} on {}", status.where, status.host);
 }
 
 }  // namespace
@@ -63,7 +80,7 @@ std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>
   std::map<std::string, int> counts;
   for (size_t i = 0; i < jobs.size(); ++i) {
     name = std::max(name, jobs[i].name.size());
-    where = std::max(where, statuses[i].where.size());
+    where = std::max(where, place_text(statuses[i]).size());
     ++counts[phase_name(statuses[i].phase)];
   }
   std::string text = fmt::format("{:<{}}  {:<10}  {:>8}  {:<{}}  {}\n", "name", name, "status",
@@ -71,9 +88,9 @@ std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>
   for (size_t i = 0; i < jobs.size(); ++i) {
     const auto& status = statuses[i];
     const std::string wall = status.wall_s > 0 ? duration_text(status.wall_s) : "";
-    std::string line =
-        fmt::format("{:<{}}  {:<10}  {:>8}  {:<{}}  {}", jobs[i].name, name,
-                    phase_name(status.phase), wall, status.where, where, one_line(status.detail));
+    std::string line = fmt::format("{:<{}}  {:<10}  {:>8}  {:<{}}  {}", jobs[i].name, name,
+                                   phase_name(status.phase), wall, place_text(status), where,
+                                   one_line(status.detail, status.log));
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
   }
@@ -114,8 +131,11 @@ std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
     const auto& progress = status.progress;
     line.insert(
         line.end(),
-        {jobs[i].key, phase_name(status.phase), status.detail, status.where,
-         run_folder(jobs[i], ""), status.wall_s > 0 ? fmt::format("{:.1f}", status.wall_s) : "",
+        {jobs[i].key, phase_name(status.phase),
+         status.log.empty() ? status.detail
+                            : fmt::format("{}; log: {}", status.detail, from_here(status.log)),
+         place_text(status), run_folder(jobs[i], ""),
+         status.wall_s > 0 ? fmt::format("{:.1f}", status.wall_s) : "",
          progress.epochs > 0 ? fmt::format("{}/{}", progress.epoch, progress.epochs) : ""});
     for (const auto& figure : figures)
       line.push_back(progress.last.contains(figure) ? progress.last.at(figure) : "");

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -22,7 +23,8 @@ namespace fs = std::filesystem;
 
 // What sbatch is given at once: one job, an array of equal ones, or a pack.
 struct Batch {
-  std::string name;
+  std::string name;                // which no other batch has: in Slurm's comment
+  std::string shown;               // for people: sheet and row
   Job shape;                       // ranks, threads, template, options
   std::vector<size_t> members;     // indices of jobs
   std::vector<std::string> needs;  // Slurm's numbers of the jobs to wait for
@@ -43,6 +45,17 @@ class Submitter {
   }
 
  private:
+  int64_t array_size() {
+    if (array_size_ == 0) array_size_ = max_array_size();
+    return array_size_;
+  }
+
+  // What squeue shows: sheet and row, "sdde_cifar10:gradcam-1"; of several "..+4".
+  std::string shown_name(const std::string& row, size_t count) const {
+    return fmt::format("{}:{}{}", as_name(fs::path(queue_.sheet()).stem().string()), row,
+                       count > 1 ? fmt::format("+{}", count - 1) : "");
+  }
+
   // Jobs in Slurm's queue whose submitter did not live to write their number down.
   void adopt() {
     for (size_t i = 0; i < queue_.size(); ++i) {
@@ -78,7 +91,17 @@ class Submitter {
       batch.needs = needs;
       batch.members.push_back(i);
     }
-    for (auto& [alike, batch] : batches) submit_batch(batch);
+    for (auto& [alike, batch] : batches) {
+      // No array is longer than the cluster allows.
+      auto members = std::exchange(batch.members, {});
+      const auto most = members.size() > 1 ? static_cast<size_t>(array_size()) : 1;
+      for (size_t first = 0; first < members.size(); first += most) {
+        batch.members.assign(
+            members.begin() + static_cast<std::ptrdiff_t>(first),
+            members.begin() + static_cast<std::ptrdiff_t>(std::min(members.size(), first + most)));
+        submit_batch(batch);
+      }
+    }
     return batches.empty() && ready.empty() && !std::exchange(packed_, false);
   }
 
@@ -115,7 +138,38 @@ class Submitter {
       if (id.empty()) return std::nullopt;
       ids.insert(id);
     }
-    return std::vector<std::string>(ids.begin(), ids.end());
+    return whole_arrays(ids);
+  }
+
+  // "12" for "12_0", "12_1", .. where these are, with those that are done, the array 12: thousands
+  // of numbers are more than a command line holds. (A task that failed is in no way to be waited
+  // for, whatever took its place.)
+  std::vector<std::string> whole_arrays(const std::set<std::string>& ids) const {
+    std::map<std::string, std::vector<std::string>> arrays;
+    std::vector<std::string> out;
+    for (const auto& id : ids) {
+      if (const auto at = id.find('_'); at != std::string::npos)
+        arrays[id.substr(0, at)].push_back(id);
+      else
+        out.push_back(id);
+    }
+    for (const auto& [array, needed] : arrays) {
+      size_t good = 0;
+      std::string batch;
+      for (size_t i = 0; needed.size() > 1 && i < queue_.size(); ++i) {
+        const auto& status = queue_.status(i);
+        const auto& id = status.state.submitted;
+        if (!id.starts_with(array + "_") || !status.state.attempt) continue;
+        batch = status.state.attempt->batch;
+        good += ids.contains(id) || status.phase == Phase::kDone;
+      }
+      const auto list = fmt::format("{}/batches/{}.json", queue_.state_root(), batch);
+      if (!batch.empty() && path_exists(list) && read_batch(list).size() == good)
+        out.push_back(array);
+      else
+        out.insert(out.end(), needed.begin(), needed.end());
+    }
+    return out;
   }
 
   void submit_pack(const std::vector<size_t>& group) {
@@ -127,7 +181,12 @@ class Submitter {
     const auto list =
         write_batch(queue_.state_root(), pack->attempt.batch + "-job", {{pack->folder, 1}});
     try {
-      const auto id = hand_over({pack->job.key, pack->job, {}, *needs}, list, pack->folder, 0);
+      const auto id = hand_over({pack->job.key,
+                                 shown_name(queue_.job(group[0]).name, group.size()),
+                                 pack->job,
+                                 {},
+                                 *needs},
+                                list, pack->folder, 0);
       put_submitted(pack->folder, 1, id);
       for (const size_t i : group)
         fmt::print("{}: submitted in {}, slurm {}\n", queue_.job(i).name, pack->job.key, id);
@@ -153,6 +212,7 @@ class Submitter {
       claimed.emplace_back(i, *attempt);
     }
     if (claimed.empty()) return;
+    batch.shown = shown_name(queue_.job(claimed[0].first).name, claimed.size());
     const auto list = write_batch(queue_.state_root(), batch.name, entries);
     try {
       const auto id = hand_over(batch, list, entries[0].folder, array ? claimed.size() : 0);
@@ -187,8 +247,11 @@ class Submitter {
     const std::string script = fmt::format("{}/{}.sbatch", folder, batch.name);
     replace(script, edited_text(read_text(script_of_site), script_of_site));
     std::vector<std::string> options{
-        "--job-name=" + batch.name, fmt::format("--ntasks={}", job.ranks),
-        fmt::format("--cpus-per-task={}", job.threads), "--requeue",
+        "--job-name=" + batch.shown,
+        "--comment=" + batch.name,
+        fmt::format("--ntasks={}", job.ranks),
+        fmt::format("--cpus-per-task={}", job.threads),
+        "--requeue",
         fmt::format("--output={}/batches/{}-%j.log", queue_.state_root(), batch.name)};
     if (!given(job, "ntasks-per-node")) {
       const bool one_node = job.template_name == "one_node" || job.template_name == "gpu_node";
@@ -215,6 +278,7 @@ class Submitter {
 
   int report() {
     queue_.refresh(true);
+    queue_.note_not_started();
     bool all = !refused_;
     for (size_t i = 0; i < queue_.size(); ++i) {
       const auto& status = queue_.status(i);
@@ -239,6 +303,7 @@ class Submitter {
   const SubmitOptions& options_;
   std::set<size_t> tried_;
   bool refused_ = false, packed_ = false;
+  int64_t array_size_ = 0;  // 0: not asked for yet
 };
 
 }  // namespace

@@ -24,7 +24,9 @@ expect_no_file results train.cache
 
 # A dry run shows commands, costs where plan knows them, and starts nothing.
 well_jobs run six.csv --dry-run --where 'name=[ab]'
-expect_text "a  (train-" "--set training.epochs=3" "after cache-train" "not known: " "2 jobs"
+expect_text "a  (train-" "--set training.epochs=3" "after cache-train" "not known: " "2 jobs" "2 ranks x 1 threads, grid 1 x 2 x 1 (runs x members x data)"
+well_jobs run six.csv --dry-run --no-cost --where 'name=b' --ranks 2 --set grid.members=1 --set grid.data=2
+expect_text "2 ranks x 1 threads, grid 1 x 1 x 2 (runs x members x data)"
 expect_no_file results train.cache
 
 # The undisturbed run: caches, trainings, the table. A second call finds all done and runs nothing.
@@ -64,7 +66,14 @@ sheet_more more.csv
 refused 1 3 "more.csv:5: bad: --set: data.train: nothere.cache is not there, and no row that this one runs after writes it" -- jobs run more.csv --cores 2 --where name=bad
 jobs run more.csv --cores 2 --where name=bad --no-files
 expect_exit 5
-expect_text "failed: exit code 3:" "nothere.cache"
+expect_text "failed: exit code 3:" "nothere.cache" "; log: results/jobs/train-"
+# Who waits for it says so, at any distance.
+printf 'name,verb,config,set:experiment,set:seeds,set:data.train,after\nbad,train,train.toml,more,[14],nothere.cache,\nmid,train,train.toml,more,[15],,bad\nlast,train,train.toml,more,[16],,mid\n' > chain.csv
+jobs run chain.csv --no-files
+expect_exit 5
+expect_text "mid: not started: \`bad\` failed" "last: not started: \`bad\` failed"
+well_jobs status chain.csv --where name=last
+expect_text "waiting" "not started: \`bad\` failed"
 "$program" jobs run more.csv --cores 2 --where 'name=long*' > out 2> err &
 runner=$!
 wait_for results/more/seed-11/progress.json

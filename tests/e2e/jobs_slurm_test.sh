@@ -10,7 +10,7 @@ export OMPI_MCA_btl=self,tcp # two nodes on one host
 export OMPI_MCA_mpi_yield_when_idle=1 # whose cores other programs use too
 unset DISSENT_HOME DISSENT_PROGRAM SLURM_CONF
 
-export SLURM_SANDBOX_MIN_JOB_AGE=2
+export SLURM_SANDBOX_MIN_JOB_AGE=2 SLURM_SANDBOX_MAX_ARRAY_SIZE=3
 slurm_here 17827
 export DISSENT_JOBS_LEASE_S=6
 
@@ -124,11 +124,38 @@ expect_same_table whole/table.csv "$(ls results/*.csv)"
 for seed in 1 2 3 4 5 6; do expect_same whole/results/six/seed-$seed/checkpoint.h5 results/six/seed-$seed/checkpoint.h5; done
 squeue --noheader | grep -q . && failed "jobs are left: $(squeue)"
 
+# Seven equal rows where an array has three at most: three arrays, with names that a person reads, and a table after all of them. A row that fails, and one that waits for it.
+cat > array.csv <<'CSV'
+name,verb,config,set:experiment,set:seeds,set:training.epochs,set:data.train,after,slurm:signal,arguments
+m,train,train.toml,array,[{51..57}],1,,,300,
+bad,train,train.toml,array,[60],1,nothere.cache,,,
+dependent,train,train.toml,array,[61],1,,bad,,
+next,train,train.toml,array,[62],1,,dependent,,
+all,inspect,results/array/seed-57,,,,,m,,
+CSV
+well_jobs submit array.csv --no-files
+squeue --noheader --array --states=all --format='%j %k' > names.txt
+for name in array:m-51+2 array:m-54+2 array:m-57 array:all; do grep -q "^$name dissent-" names.txt || failed "squeue has no $name: $(cat names.txt)"; done
+[ "$(for i in 51 52 53 54 55 56 57; do sed 's/_.*//; s/"//g' "$(folder_of "m-$i")/submitted.1"; done | sort -u | wc -l)" = 3 ] || failed "not three arrays: $(cat names.txt)"
+until_says array.csv 'm-*' '7 jobs: 7 done'
+until_says array.csv all 'done'
+until_says array.csv next "not started: \`bad\` failed"
+jobs status array.csv --where name=dependent
+expect_text "cancelled" "not started: \`bad\` failed"
+jobs status array.csv --where name=bad
+expect_text "exit code 3: " "nothere.cache" "; log: results/jobs/train-"
+
 # An array of packs and of equal rows; a job that sbatch refuses is said to be so.
 printf 'name,verb,config,set:experiment,set:seeds,set:training.epochs\nok,train,train.toml,pack,[{31..35}],2\n' > pack.csv
 well_jobs submit pack.csv --pack 2
 expect_text "submitted in pack-"
 until_says pack.csv 'ok*' '5 jobs: 5 done'
+jobs status pack.csv --csv packed.csv
+python3 - <<'PYTHON' || failed "rows of a pack without place, host or walltime: $(cat packed.csv)"
+import csv
+rows = list(csv.DictReader(open("packed.csv")))
+assert len(rows) == 5 and all(r["where"].startswith("in pack-") and " on " in r["where"] and float(r["walltime_s"]) > 0 for r in rows), rows
+PYTHON
 printf 'name,verb,config,set:experiment,set:seeds,set:training.epochs,slurm:partition\nno,train,train.toml,refused,[1],1,nothere\n' > refused.csv
 jobs submit refused.csv
 expect_exit 5

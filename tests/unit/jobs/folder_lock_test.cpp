@@ -47,8 +47,11 @@ struct Locked : ::testing::Test {
   }
   void leave(const nlohmann::json& json, double age_s = 0) const {
     replace(place + ".3", json.dump());
-    const auto seconds = static_cast<time_t>(now_s() - age_s);
-    const struct timespec times[2] = {{seconds, 0}, {seconds, 0}};
+    const double time = now_s() - age_s;
+    const auto seconds = static_cast<time_t>(time);
+    const struct timespec at = {seconds,
+                                static_cast<long>((time - static_cast<double>(seconds)) * 1e9)};
+    const struct timespec times[2] = {at, at};
     ASSERT_EQ(::utimensat(AT_FDCWD, (place + ".3").c_str(), times, 0), 0);
   }
 };

@@ -96,6 +96,18 @@ TEST(Job, AfterNamesRowsBeforeOrAfterExpansionOrByPattern) {
   EXPECT_ERROR_ALL(jobs_of("name,verb,config,after\na,train,x.toml,a\n"), "wait for each other: a");
 }
 
+TEST(Job, TheSignalBeforeTheTimeLimitMayComeEarlier) {
+  for (const char* cell : {"600", "B:USR1@600", "USR1@600", "B:SIGUSR1@600"}) {
+    const auto jobs = jobs_of(std::string("verb,config,slurm:signal\ntrain,x.toml,") + cell + "\n");
+    EXPECT_EQ(jobs[0].slurm, Texts{"--signal=B:USR1@600"}) << cell;
+    EXPECT_EQ(jobs[0].signal_s, 600) << cell;
+  }
+  for (const char* cell : {"TERM@600", "5", "ten", "70000", "USR1"})
+    EXPECT_ERROR_ALL(jobs_of(std::string("verb,config,slurm:signal\ntrain,x.toml,") + cell + "\n"),
+                     "slurm:signal: expected how many seconds",
+                     std::string("found \"") + cell + "\"");
+}
+
 TEST(Job, OptionsOfSbatchAreWordsAndSomeAreOurs) {
   const auto jobs = jobs_of("verb,config,slurm:time,slurm:mem\ntrain,x.toml,01:00:00,$(touch x)\n");
   EXPECT_EQ(jobs[0].slurm, (Texts{"--mem=$(touch x)", "--time=01:00:00"}));

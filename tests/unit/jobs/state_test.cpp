@@ -233,6 +233,117 @@ TEST(Progress, TheLastErrorLineIsOurs) {
   EXPECT_EQ(last_error_line(folder.path + "/none"), "");
 }
 
+TEST(Progress, WhatLaunchersSayIsNoReason) {
+  Folder folder;
+  const std::string path = folder.path + "/stderr.txt", rule(74, '-');
+  const std::string boilerplate =
+      rule +
+      "\nMPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD\nwith errorcode 3.\n\n"
+      "NOTE: invoking MPI_ABORT causes Open MPI to kill all MPI processes.\n" +
+      rule + "\n" +
+      "[n1:4242] 1 more process has sent help message help-mpi-api.txt / mpi-abort\n" + rule +
+      "\nPrimary job  terminated normally, but 1 process returned\na non-zero exit code. Per "
+      "user-direction, the job has been aborted.\n" +
+      rule + "\n";
+  // Between the launcher's lines, before them, and nowhere.
+  std::ofstream(path) << boilerplate << rule
+                      << "\nmpirun noticed that\ndissent: rank 1 on n1: x is "
+                      << "damaged\n"
+                      << boilerplate;
+  EXPECT_EQ(last_error_line(path), "rank 1 on n1: x is damaged");
+  std::ofstream(path) << "terminate called after throwing an instance of 'std::bad_alloc'\n"
+                      << "[n1:4242] *** Process received signal ***\n[n1:4242] [ 0] libc.so.6\n"
+                      << boilerplate << "srun: error: n1: task 0: Aborted\n";
+  EXPECT_EQ(last_error_line(path),
+            "terminate called after throwing an instance of 'std::bad_alloc'");
+  std::ofstream(path) << boilerplate << "slurmstepd: error: *** STEP 7.0 ON n1 CANCELLED ***\n";
+  EXPECT_EQ(last_error_line(path), "");
+}
+
+TEST_F(OneJob, WallTimesOfAllStartsAddUp) {
+  claim(own, attempt(1));
+  const auto start = [&](int64_t restart, double before_s) {
+    put_start(own, 1, restart,
+              {.by = kElsewhere, .time = now_s(), .slurm_job = "", .wall_before_s = before_s});
+  };
+  const auto beat = [&](int64_t restart, double after_s) {
+    put_beat(own, 1, {.by = kElsewhere, .time = now_s() + after_s, .restart = restart, .stop = {}});
+  };
+  start(0, 0);
+  put_stop(own, 1, 0, stop_of(75, "time limit", false));  // 2 s
+  start(1, 2);
+  beat(1, 30);  // lost with its node after half a minute
+  EXPECT_NEAR(read_state(own).wall_s(), 32, 0.5);
+  start(2, read_state(own).wall_s());
+  EXPECT_NEAR(read_state(own).wall_s(), 32, 0.5);
+  beat(2, 8);
+  EXPECT_NEAR(read_state(own).wall_s(), 40, 0.5);
+  // Whoever submits it again counts on.
+  const std::vector<Job> jobs{job};
+  setenv("DISSENT_JOBS_LEASE_S", "1e-9", 1);
+  put_beat(own, 1, {.by = kElsewhere, .time = now_s() - 1, .restart = 2, .stop = {}});
+  const double lost_s = read_state(own).wall_s();
+  Queue queue(jobs, jobs, "s.csv", folder.path);
+  ASSERT_EQ(queue.status(0).phase, Phase::kLost);
+  const auto next = queue.next_attempt(0, "local", "", -1);
+  unsetenv("DISSENT_JOBS_LEASE_S");
+  ASSERT_TRUE(next);
+  EXPECT_NEAR(next->wall_before_s, lost_s, 0.01);
+  put_start(own, 2, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
+  put_stop(own, 2, 0, stop_of(0, "done", true));
+  EXPECT_NEAR(status_in(folder, job).wall_s, lost_s + 2, 0.01);
+}
+
+TEST_F(OneJob, ADependentSaysWhichRowItWasNotStartedFor) {
+  const auto jobs = jobs_of(
+      "name,verb,config,after\nbad,train,b.toml,\nmid,train,m.toml,bad\nlast,train,l.toml,mid\n"
+      "other,train,o.toml,\nfree,train,f.toml,other\n");
+  const auto end = [&](size_t i, const Stop& stop) {
+    const auto at = job_folder(folder.path, jobs[i].key);
+    claim(at, attempt_of(jobs[i], 1, "s.csv", "local"));
+    put_start(at, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
+    put_stop(at, 1, 0, stop);
+  };
+  end(0, stop_of(3, "failed", true));
+  Slurm slurm;
+  const auto all = [&] {
+    std::vector<Status> statuses;
+    for (const auto& one : jobs) statuses.push_back(status_of(one, folder.path, slurm));
+    note_not_started(jobs, jobs, statuses, folder.path, slurm);
+    return statuses;
+  };
+  EXPECT_EQ(all()[1].detail, "not started: `bad` failed");
+  EXPECT_EQ(all()[2].detail, "not started: `bad` failed");  // not `mid`, which did nothing
+  EXPECT_EQ(all()[4].detail, "");
+  // One that was given up with its predecessor, and would be lost, was no more than not started.
+  const auto mid = job_folder(folder.path, jobs[1].key);
+  claim(mid, attempt_of(jobs[1], 1, "s.csv", "local"));
+  put_start(mid, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = {}, .abandoned = true});
+  EXPECT_EQ(all()[1].phase, Phase::kCancelled);
+  EXPECT_EQ(all()[1].detail, "not started: `bad` failed");
+  // Alone, too: the others are looked at for it.
+  std::vector<Status> one{status_of(jobs[2], folder.path, slurm)};
+  note_not_started(jobs, {jobs[2]}, one, folder.path, slurm);
+  EXPECT_EQ(one[0].detail, "not started: `bad` failed");
+  end(3, stop_of(75, "cancelled", true));
+  EXPECT_EQ(all()[4].detail, "not started: `other` was cancelled");
+}
+
+TEST_F(OneJob, AFailureNamesItsLogAndHost) {
+  claim(own, attempt(1));
+  put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
+  replace(own + "/stderr.txt", "dissent: " + std::string(300, 'x') + "\n");
+  auto stop = stop_of(3, "failed", true);
+  stop.message = std::string(300, 'x');
+  put_stop(own, 1, 0, stop);
+  const auto status = status_in(folder, job);
+  EXPECT_EQ(status.host, this_process().host);
+  EXPECT_EQ(status.log, own + "/stderr.txt");
+  const auto text = status_table({job}, {status});
+  EXPECT_NE(text.find("x...; log: " + own + "/stderr.txt"), std::string::npos) << text;
+  EXPECT_NE(text.find(this_process().host), std::string::npos) << text;
+}
+
 TEST(Stage, ACopyIsTakenOnlyOfTheCacheAsItIs) {
   Folder folder;
   const std::string cache = folder.path + "/a.cache", scratch = folder.path + "/scratch";
