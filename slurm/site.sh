@@ -8,10 +8,16 @@
 # Modules that the program was built with.
 # module load gcc openmpi hdf5/parallel
 
-# The program: of this source tree, else of the installed tree (share/dissent/slurm beside bin), or one in a container (GPUs: CONTAINER_OPTIONS=(--nv)).
+# The program: of this source tree, of the installed tree (share/dissent/slurm beside bin), or that of PATH (a copy of share/dissent anywhere); or one in a
+# container (GPUs: CONTAINER_OPTIONS=(--nv)).
 if [ -z "${DISSENT_PROGRAM:-}" ]; then
-  DISSENT_PROGRAM=$DISSENT_HOME/build/release/dissent
-  if [ ! -x "$DISSENT_PROGRAM" ]; then DISSENT_PROGRAM=$(cd "$DISSENT_HOME/../.." && pwd)/bin/dissent; fi
+  for DISSENT_PROGRAM in "$DISSENT_HOME/build/release/dissent" "$(cd "$DISSENT_HOME/../.." && pwd)/bin/dissent" "$(command -v dissent || true)" ''; do
+    if [ -x "$DISSENT_PROGRAM" ]; then break; fi
+  done
+  if [ -z "$DISSENT_PROGRAM" ]; then
+    echo "slurm/site.sh: expected dissent in $DISSENT_HOME/build/release, in bin beside the share/ of an installed tree or in PATH, found none; set DISSENT_PROGRAM" >&2
+    exit 3
+  fi
 fi
 export DISSENT_PROGRAM
 DISSENT_CONTAINER=${DISSENT_CONTAINER:-}   # dissent.sif

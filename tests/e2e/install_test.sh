@@ -54,11 +54,18 @@ says "dissent train configs/sdde/"
 well dissent jobs status jobs/sed_training.csv
 well dissent tables layouts
 
-# A batch script finds the program of its tree; sbatch is a stand-in that says which one.
+# A batch script finds the program of its tree, and a copy of the folder that of PATH; sbatch is a stand-in that says which one.
 user mkdir bin
 user sh -c 'printf "#!/bin/sh\necho \"program \$DISSENT_PROGRAM\"\n" > bin/sbatch && chmod +x bin/sbatch'
 well env PATH="$work/home/bin:/usr/bin:/bin" "$tree/share/dissent/slurm/submit" one_node doctor
 says "program $tree/bin/dissent"
+well env PATH="$work/home/bin:$tree/bin:/usr/bin:/bin" slurm/submit one_node doctor
+says "program $tree/bin/dissent"
+status=0
+user env PATH="$work/home/bin:/usr/bin:/bin" slurm/submit one_node doctor > "$work/out" 2>&1 || status=$?
+[ "$status" = 3 ] || failed "a copy of slurm/ without a program ended with $status"
+says "slurm/site.sh: expected dissent in $work/home/build/release"
+user rm -r bin
 
 # A training, its replay and an evaluation on features that are made up.
 cp "$source_dir"/tests/data/mnist/* "$work/home/"
@@ -75,6 +82,38 @@ says "rows in results/exported"
 well scripts/download sed-models --dry-run
 says "models/symlinked/ood_gen.pkl"
 well scripts/sed_tables --help
+
+# From login to table, as docs/clusters.md has it, on a real Slurm whose user this one is. Its daemons need root.
+if [ "$(id -u)" = 0 ]; then
+  . "$source_dir/tests/e2e/jobs_lib.sh"
+  "$source_dir/scripts/slurm_sandbox" start "$work/slurm" "$(free_port 29827)" > "$work/out" 2>&1 || { cat "$work/out"; exit 1; }
+  trap '"$source_dir/scripts/slurm_sandbox" stop "$work/slurm"; cd /; rm -rf "$work"' EXIT
+  chmod 755 "$work/slurm"
+  # in_slurm COMMAND...: well, with this Slurm and a copy of site.sh.
+  in_slurm() { well env SLURM_CONF="$work/slurm/slurm.conf" DISSENT_SITE="$work/home/site.sh" OMPI_MCA_btl=self,vader "$@"; }
+  well sh -c "sed 's/^MPIRUN_OPTIONS=.*/MPIRUN_OPTIONS=(--oversubscribe --bind-to none)/' slurm/site.sh > site.sh"
+  cat > "$work/home/sheet.csv" <<'CSV'
+name,verb,config,ranks,after,set:seeds,set:experiment,arguments,slurm:time,set:evaluate.runs,set:evaluate.id,set:evaluate.sets,set:evaluate.output
+train,train,train.toml,2,,[{1 | 2}],sheet,"[""--quiet""]",00:05:00,,,,
+table,evaluate,configs/sed/evaluation.toml,1,train,,,"[""--quiet""]",00:05:00,['results/sheet/seed-*'],train.cache,[],results/sheet
+CSV
+  in_slurm slurm/submit --ntasks-per-node=2 --cpus-per-task=1 --time=00:05:00 --output=doctor.log --wait one_node doctor --folder .
+  grep -q 'ok' "$work/home/doctor.log" || failed "the doctor's log: $(head -5 "$work/home/doctor.log")"
+  in_slurm slurm/submit --ntasks-per-node=2 --cpus-per-task=1 --time=00:05:00 --output=batch.log --wait one_node train train.toml --quiet --set experiment=batch
+  [ -f "$work/home/results/batch/seed-42/checkpoint.h5" ] || failed "no checkpoint: $(tail -5 "$work/home/batch.log")"
+  in_slurm dissent jobs submit sheet.csv --dry-run
+  says "2 ranks x 1 threads, grid 1 x 2 x 1 (runs x members x data)"
+  in_slurm dissent jobs submit sheet.csv
+  in_slurm timeout 120 dissent jobs status sheet.csv --watch --seconds 1
+  says "3 jobs: 3 done"
+  in_slurm dissent jobs submit sheet.csv
+  in_slurm dissent jobs status sheet.csv --csv back.csv
+  ls "$work"/home/results/sheet/*.csv > /dev/null || failed "no rows of the sheet's evaluation"
+  in_slurm sh -c 'dissent tables results/sheet/*.csv --rows experiment,predictor --columns dataset --metric accuracy'
+  "$source_dir/scripts/slurm_sandbox" stop "$work/slurm"
+else
+  echo "not run: submitting as a user needs a Slurm of one's own, which needs root"
+fi
 
 # The companion of W&B and scripts/uni are those of the tree. The client is that of the tests, in a place that nobody may be kept from: so this user runs it.
 if dissent_python=$(cd "$source_dir" && . scripts/lib.sh && python_environment); then
