@@ -50,7 +50,7 @@ std::string running_text(const Status& status, const std::vector<std::string>& r
   const auto& progress = status.progress;
   const Start* start = status.state.last_start();
   std::string text;
-  if (progress.epochs > 0) text = fmt::format("epoch {} of {}", progress.epoch, progress.epochs);
+  if (progress.epochs > 0) text = fmt::format("{} of {} epochs", progress.epoch, progress.epochs);
   if (progress.steps > 0 && progress.epoch < progress.epochs)
     text += fmt::format(", step {} of {}", progress.step, progress.steps);
   const int64_t done = start ? progress.epoch - start->epoch : 0;

@@ -495,8 +495,8 @@ void ImageTrainer::write_checkpoint(const std::string& name) {
                          context_, state_);
   settings.timeout_s = timeout_s;
   if (name == "checkpoint.h5") last_checkpoint_ = Clock::now();
-  spdlog::info("event=checkpoint path={}/{} epoch={} step={}", context_.folder, name, state_.epoch,
-               state_.step);
+  spdlog::info("event=checkpoint path={}/{} next_epoch={} next_step={}", context_.folder, name,
+               state_.epoch, state_.step);
 }
 
 void ImageTrainer::write_log() {

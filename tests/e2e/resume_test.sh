@@ -66,9 +66,9 @@ while [ "$stops" -lt 20 ] && [ "$rounds" -lt 60 ]; do
   command="train, stopped by USR1, round $rounds on $ranks ranks, residency $residency"
   if [ "$status" = 75 ]; then
     stops=$((stops + 1))
-    place=$(sed -n 's/.*event=checkpoint path=.*checkpoint.h5 \(epoch=[0-9]* step=[0-9]*\)$/\1/p' err | tail -n 1)
+    place=$(sed -n 's/.*event=checkpoint path=.*checkpoint.h5 \(next_epoch=[0-9]* next_step=[0-9]*\)$/\1/p' err | tail -n 1)
     [ "${place##*step=}" = 0 ] || middle=$((middle + 1))
-    places+=("$ranks/$residency:${place//[a-z=]/}")
+    places+=("$ranks/$residency:${place//[a-z_=]/}")
   else
     expect_exit 0
     expect_whole

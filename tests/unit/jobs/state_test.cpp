@@ -219,7 +219,8 @@ TEST_F(OneJob, RunningSaysEpochAndTimeLeft) {
           "{\"epoch\": 3, \"epochs\": 11, \"steps\": 5}");
   replace(job.resolution.runs[0] + "/train.csv", "epoch,total,nll\n0,1.5,\n2,0.5,0.25\n");
   const auto status = status_in(folder, job);
-  EXPECT_EQ(status.detail, "epoch 3 of 11, 6.7 min left");  // two epochs took 100 s, eight are left
+  EXPECT_EQ(status.detail,
+            "3 of 11 epochs, 6.7 min left");  // two epochs took 100 s, eight are left
   EXPECT_EQ(status.progress.last.at("total"), "0.5");
 }
 
