@@ -7,8 +7,8 @@
 #include <system_error>
 #include <tuple>
 
-#include "core/regular_file.hpp"
 #include "core/edited_text.hpp"
+#include "core/regular_file.hpp"
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 
