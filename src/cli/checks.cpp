@@ -9,10 +9,12 @@ void check_images(const std::string& table, const ImageDataOptions& data, Files&
   files.find(table + ".list", place.list);
   files.find(table + ".root", place.folder, place.obtain);
   const bool list = !place.list.empty();
-  files.look_at(
-      table + (list ? ".list" : ".root"), list ? place.list : place.folder,
-      fmt::format("images\n{}\n{}\n{}\n{}", data.dataset, data.split, data.list, data.root),
-      [&] { open_image_source(data); });
+  files.look_at(table + (list ? ".list" : ".root"), list ? place.list : place.folder,
+                fmt::format("images\n{}\n{}\n{}\n{}\n{}\n{}\n{}", data.dataset, data.split,
+                            data.list, data.root, data.classes.value_or(0),
+                            data.ignore_label ? std::to_string(*data.ignore_label) : "none",
+                            data.allow_empty),
+                [&] { open_image_source(data); });
 }
 
 void check_features(const std::string& key, const std::string& path, Files& files) {

@@ -1,33 +1,14 @@
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <dissent/error.hpp>
 #include <filesystem>
 #include <optional>
-#include <sstream>
 
 #include "cli/light_verbs.hpp"
 #include "data/datasets/folder_list.hpp"
 #include "storage/atomic_file.hpp"
 
 namespace dissent::cli {
-namespace {
-
-std::vector<std::string> class_names(const std::string& path) {
-  std::vector<std::string> names;
-  std::istringstream lines(read_text(path));
-  for (std::string name; std::getline(lines, name);) {
-    while (!name.empty() && (name.back() == '\r' || name.back() == ' ')) name.pop_back();
-    if (name.empty()) continue;
-    DISSENT_CHECK(std::find(names.begin(), names.end(), name) == names.end(), kData,
-                  "{}: the class {} is there twice", path, name);
-    names.push_back(name);
-  }
-  DISSENT_CHECK(!names.empty(), kData, "{}: no name of a class in it", path);
-  return names;
-}
-
-}  // namespace
 
 void check_imglist(const CommandLine& line, Files& files) {
   DISSENT_CHECK(!line.get<std::string>("output").empty(), kUsage,
@@ -47,17 +28,25 @@ int run_imglist(const CommandLine& line) {
                             .root = line.get<std::string>("root"),
                             .classes = {},
                             .class_field = line.get<int64_t>("class-field"),
-                            .label = std::nullopt};
+                            .label = std::nullopt,
+                            .allow_empty = line.flag("allow-empty")};
   if (line.has("label")) options.label = line.get<int64_t>("label");
   if (const auto names = line.get<std::string>("classes"); !names.empty())
-    options.classes = class_names(names);
+    options.classes = read_class_file(names);
   const auto output = line.get<std::string>("output");
-  const auto text = list_folders(options);
+  const auto list = list_folders(options);
+  log_skipped(list, output);
   if (const auto folder = std::filesystem::path(output).parent_path(); !folder.empty())
     make_folder(folder.string());
-  atomic_write_text(output, text);
-  spdlog::info("event=list_written path={} images={}", output,
-               std::count(text.begin(), text.end(), '\n'));
+  const auto classes = class_file_of(output);
+  DISSENT_CHECK(!list.classes.empty() || !path_exists(classes), kUsage,
+                "--output: {} is there, the class file of a list of this name, and images of one "
+                "label have no classes; remove it or give another name",
+                classes);
+  if (!list.classes.empty()) atomic_write_text(classes, class_file_text(list.classes));
+  atomic_write_text(output, list.text);
+  spdlog::info("event=list_written path={} images={} classes={}", output, list.images,
+               list.classes.empty() ? "none" : std::to_string(list.classes.size()));
   return 0;
 }
 

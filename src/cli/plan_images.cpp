@@ -66,16 +66,18 @@ Images find_images(const CommandLine& line, const ImageTrainConfig& config) {
     DISSENT_CHECK(value >= 1, kUsage, "--{}: expected an integer >= 1, found {}", option, value);
     return value;
   };
+  const auto name = image_sets(config).front().second.dataset;
   for (const auto& set : dataset_table())
-    if (set.name == config.data.dataset) images.classes = set.classes;
-  if (config.data.dataset == "imagenet")
+    if (set.name == name) images.classes = set.classes;
+  if (name == "imagenet")
     images.classes = 1000;  // of OpenOOD's lists, where the name is a name only
-  if (config.data.dataset == "imagenet200") images.classes = 200;
+  if (name == "imagenet200") images.classes = 200;
+  images.classes = config.data.classes.value_or(images.classes);
   if (line.has("classes")) images.classes = number("classes");
   DISSENT_CHECK(
       images.classes > 0, kUsage,
       "data.dataset: {} is not there; --classes (and --rows, --validation-rows) give its shape",
-      config.data.dataset);
+      name);
   if (line.has("rows"))
     images.rows = number("rows");
   else

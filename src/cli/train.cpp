@@ -230,7 +230,10 @@ void check_image_training(const ImageTrainConfig& config, Files& files) {
   std::string subject;
   for (const auto& [table, set] : image_sets(config)) {
     check_images(table, set, files);
-    subject += fmt::format("\n{}\n{}\n{}\n{}", set.dataset, set.split, set.list, set.root);
+    subject +=
+        fmt::format("\n{}\n{}\n{}\n{}\n{}\n{}\n{}", set.dataset, set.split, set.list, set.root,
+                    set.classes.value_or(0),
+                    set.ignore_label ? std::to_string(*set.ignore_label) : "none", set.allow_empty);
   }
   files.find("ensemble.weights", config.ensemble.weights);
   files.look(fmt::format("images{}\n{}\n{}\n{}", subject, config.data.rows, config.validation.rows,

@@ -130,12 +130,16 @@ CommandLine inspect_line() {
 }
 
 CommandLine imglist_line() {
-  CommandLine line("imglist",
-                   "Lists the images (*.jpg, *.jpeg, *.png) below each FOLDER in OpenOOD's layout, "
-                   "`path label` a line, sorted. The class of an image is the subfolder\n"
-                   "of FOLDER in which it lies; classes are numbered in the order of the "
-                   "subfolders' names, or of --classes.",
-                   "FOLDER...", -1);
+  CommandLine line(
+      "imglist",
+      "Lists the images (*.jpg, *.jpeg, *.png) below each FOLDER in OpenOOD's layout, "
+      "`path label` a line, sorted. The class of an image is the subfolder\n"
+      "of FOLDER in which it lies; all subfolders are numbered in the order of their "
+      "names, or as --classes has them. The class file beside the list\n"
+      "(train.txt: train.classes.txt) has the names; give it as --classes to the lists "
+      "of validation and test images. Hidden names and what operating systems leave\n"
+      "(Thumbs.db, __MACOSX, ..) are left out, files of other endings are counted.",
+      "FOLDER...", -1);
   line.option("output", po::value<std::string>()->default_value(""),
               "the list that is written, whole or not at all")
       .option("root", po::value<std::string>()->default_value(""),
@@ -150,7 +154,8 @@ CommandLine imglist_line() {
               "subfolder; of the images of model-vs-human 5. 0: the subfolder")
       .option("label", po::value<int64_t>(),
               "one label for all images instead of classes; -1: unknown, as of out-of-distribution "
-              "sets");
+              "sets")
+      .flag("allow-empty", "subfolders without an image are classes without rows, no error");
   return line;
 }
 

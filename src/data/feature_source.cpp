@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "data/constant_images.hpp"
 #include "data/datasets/registry.hpp"
 #include "data/datasets/synthetic.hpp"
 #include "data/row_range.hpp"
@@ -27,7 +28,7 @@ FeatureSource synthetic_source(const ImageDataOptions& data) {
                                                       .dim = data.dim,
                                                       .classes = classes,
                                                       .test = data.split == "test"});
-  return {.name = data.dataset + "/" + data.split,
+  return {.name = set_name(data) + "/" + data.split,
           .rows = rows,
           .dim = data.dim,
           .classes = classes,
@@ -39,7 +40,8 @@ FeatureSource synthetic_source(const ImageDataOptions& data) {
 }
 
 // value / 255 of the images of rows [first, first + count): [count, dim] f32.
-at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, int64_t count) {
+at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, int64_t count,
+                          ConstantImages& constant) {
   auto pixels = at::empty({count, dim}, at::kByte);
   for (int64_t i = 0; i < count; ++i) {
     const auto image = set.image(first + i);
@@ -47,6 +49,7 @@ at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, in
         image.numel() == dim, kData,
         "{}: image {} is [{}], the first has {} values: the trunk pixels needs images of one size",
         set.name(), first + i, fmt::join(image.sizes(), ", "), dim);
+    if (is_constant(image)) constant.add(set, first + i);
     std::memcpy(pixels.data_ptr<uint8_t>() + i * dim, image.const_data_ptr<uint8_t>(), dim);
   }
   return pixels.to(at::kFloat).div_(255);  // of no images too: a rank may have no rows of a shard
@@ -54,14 +57,17 @@ at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, in
 
 FeatureSource pixel_source(const ImageDataOptions& data) {
   const std::shared_ptr<ImageSource> set = open_images(data);
+  const auto constant = std::make_shared<ConstantImages>();
   const int64_t dim = set->rows() > 0 ? set->image(0).numel() : 0;
   return {.name = set->name(),
           .rows = set->rows(),
           .dim = dim,
           .classes = set->classes(),
           .trunk = "pixels",
-          .features = [set, dim](int64_t, int64_t first,
-                                 int64_t count) { return pixel_features(*set, dim, first, count); },
+          .features =
+              [set, dim, constant](int64_t, int64_t first, int64_t count) {
+                return pixel_features(*set, dim, first, count, *constant);
+              },
           .labels = [set](int64_t first,
                           int64_t count) { return set->labels().narrow(0, first, count); }};
 }
@@ -70,20 +76,21 @@ FeatureSource pixel_source(const ImageDataOptions& data) {
 
 std::unique_ptr<ImageSource> open_images(const ImageDataOptions& data) {
   auto set = open_image_source(data);
+  if (data.labels) check_class_gaps(*set, data);
   const bool number =
       !data.rows.empty() && data.rows.find_first_not_of("0123456789") == std::string::npos;
   return rows_of_source(std::move(set), number ? ":" + data.rows : data.rows);
 }
 
 bool has_no_images(const ImageDataOptions& data) {
-  return data.list.empty() && find_dataset(data.dataset).open == nullptr;
+  return data.list.empty() && find_dataset(set_name(data)).open == nullptr;
 }
 
 void check_source(const ImageDataOptions& data, const std::string& trunk) {
   const bool made = has_no_images(data);
   DISSENT_CHECK(
       made == (trunk == "none"), kUsage,
-      "data.dataset = \"{}\" goes with trunk.model = {}, found \"{}\"", data.dataset,
+      "data.dataset = \"{}\" goes with trunk.model = {}, found \"{}\"", set_name(data),
       made ? "\"none\": its rows are features already" : "\"pixels\" or a network: it has images",
       trunk);
   DISSENT_CHECK(data.transform == "none", kUsage,

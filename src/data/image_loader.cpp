@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "core/parallel.hpp"
+#include "data/constant_images.hpp"
 
 namespace dissent {
 namespace {
@@ -25,12 +26,24 @@ std::string damage_of(const std::exception_ptr& failure) {
   }
 }
 
+// Damage outside of the part that is wanted goes unnoticed, here too.
+char is_constant_whole(const ImageSource& source, int64_t row) {
+  try {
+    return is_constant(source.image(row));
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
 }  // namespace
 
 // A request under way. Tasks of a few rows each write to places of their own.
 struct ImageLoader::Job {
   explicit Job(ImageRequest wanted)
-      : request(std::move(wanted)), transform(*request.transform), failures(request.rows.size()) {
+      : request(std::move(wanted)),
+        transform(*request.transform),
+        failures(request.rows.size()),
+        constant(request.rows.size()) {
     const auto count = static_cast<int64_t>(request.rows.size());
     const int64_t size = transform.options().size;
     batch.rows = request.rows;
@@ -49,8 +62,14 @@ struct ImageLoader::Job {
         const auto wanted = [&](int64_t height, int64_t width) {
           return transform.part_of_row(request.seed, request.stream, row, height, width);
         };
-        transform.row(request.source->image_for(row, wanted), request.seed, request.stream, row,
-                      out + i * pixels);
+        const auto image = request.source->image_for(row, wanted);
+        // Of a part that is constant the whole is looked at; few are.
+        if (image.dim() >= 2) {
+          const auto part = wanted(image.size(0), image.size(1));
+          if (part.height > 0 && part.width > 0 && is_constant(image, part))
+            constant[i] = is_constant_whole(*request.source, row);
+        }
+        transform.row(image, request.seed, request.stream, row, out + i * pixels);
       } catch (...) {
         failures[i] = std::current_exception();
       }
@@ -61,6 +80,7 @@ struct ImageLoader::Job {
   ImageTransform transform;
   ImageBatch batch;
   std::vector<std::exception_ptr> failures;
+  std::vector<char> constant;      // of each image of the request: whether it is of one colour
   int64_t tasks = 0, waiting = 0;  // of the latter those that have not ended
   std::promise<void> done;
 };
@@ -110,6 +130,7 @@ struct ImageLoader::Pool {
   std::deque<std::pair<std::shared_ptr<Job>, int64_t>> queue;
   bool ending = false;
   std::shared_ptr<int64_t> damaged = std::make_shared<int64_t>(0);
+  std::shared_ptr<ConstantImages> constant = std::make_shared<ConstantImages>();
 };
 
 ImageLoader::ImageLoader(const ImageLoaderOptions& options) {
@@ -121,6 +142,7 @@ ImageLoader::ImageLoader(const ImageLoaderOptions& options) {
 ImageLoader::~ImageLoader() = default;
 
 int64_t ImageLoader::damaged() const { return *pool_->damaged; }
+int64_t ImageLoader::constant() const { return pool_->constant->count(); }
 
 std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
   DISSENT_CHECK(request.source && request.transform, kUsage,
@@ -134,8 +156,11 @@ std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
   pool_->start(job);
   // The rest is done in get(): the log is not for several threads.
   return std::async(
-      std::launch::deferred, [job, damaged = pool_->damaged, skip = pool_->options.skip_damaged] {
+      std::launch::deferred, [job, damaged = pool_->damaged, constant = pool_->constant,
+                              skip = pool_->options.skip_damaged] {
         job->done.get_future().wait();
+        for (size_t i = 0; i < job->constant.size(); ++i)
+          if (job->constant[i] != 0) constant->add(*job->request.source, job->request.rows[i]);
         std::vector<int64_t> kept, rows;
         for (size_t i = 0; i < job->failures.size(); ++i) {
           if (!job->failures[i]) {

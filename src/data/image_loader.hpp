@@ -44,6 +44,8 @@ class ImageLoader {
   /// have to outlive it.
   std::future<ImageBatch> load(ImageRequest request);
   int64_t damaged() const;  ///< images left out so far
+  /// Different images so far whose pixels are all of one colour (constant_images.hpp).
+  int64_t constant() const;
 
  private:
   struct Job;

@@ -20,11 +20,11 @@ class ImageSource {
   const std::string& name() const { return name_; }  ///< "fashion_mnist/train"
   int64_t rows() const { return labels_.size(0); }
   int64_t classes() const { return classes_; }  ///< C; 0: not known
-  /// Of each class, by number, where folders or a class file name them; else empty.
-  const std::vector<std::string>& class_names() const { return class_names_; }
   const at::Tensor& labels() const {
     return labels_;
   }  ///< [N] i64, in 0 .. C - 1, or -1 where unknown
+  /// Of each class, by number, where folders or a class file name them; else empty.
+  const std::vector<std::string>& class_names() const { return class_names_; }
   /// What the set holds, wherever it lies: "fashion_mnist/train, 60000 images, 9c21...". Two sets
   /// of the same identity give the same pixels.
   const std::string& identity() const { return identity_; }
@@ -53,13 +53,27 @@ struct ImagePlace {
   std::string folder;  ///< of the set or of the list's images; "": the list has whole paths
   std::string obtain;  ///< how to get the set, for messages; "" of a list
 };
+/// What a set is called in identities, checkpoints and result rows: data.dataset; where that is
+/// empty, a list by its file's name without the ending, else fashion_mnist.
+std::string set_name(const ImageDataOptions& options);
+
 /// What is refused before a file is opened. Error::kUsage: unknown set or split, a set without
-/// images, no root. Not collective.
+/// images, no root, a number of classes that is not the set's, a background that is no colour. Not
+/// collective.
 ImagePlace check_image_source(const ImageDataOptions& options);
 
 /// The split that [data] names. Error::kUsage: unknown set or split, no root. Error::kData: files
 /// missing (naming the path and how to get them) or damaged, images and labels of different count,
 /// a label out of range. Not collective.
 std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options);
+
+/// Where the number of classes follows from the labels of a list: Error::kData where classes
+/// without a row are more than half of them, or 16 and more right below the highest label, which is
+/// then rather a mark (255) than a class; fewer are logged. Nothing where options.classes or a
+/// class file give the number.
+void check_class_gaps(const ImageSource& source, const ImageDataOptions& options);
+/// Error::kData unless both sets name the same classes in the same order, or one names none.
+void check_same_classes(const ImageSource& source, const std::vector<std::string>& names,
+                        const std::string& of);
 
 }  // namespace dissent

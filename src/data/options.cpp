@@ -52,7 +52,8 @@ const TableSpec& image_data_table() {
     auto made = TableOf<T>("data", "The set that is cached");
     made.option("dataset", &T::dataset,
                 {.meaning = "a registered set (" + dataset_names() +
-                            "); with a list, only the set's name"})
+                            "); with a list, only the set's name; empty: of a list its file's "
+                            "name, else fashion_mnist"})
         .option("root", &T::root,
                 {.meaning =
                      "its folder, below which a list's paths lie; empty: where its package puts it",
@@ -72,9 +73,13 @@ const TableSpec& image_data_table() {
                     "\"-5000:\"; empty: all; of synthetic the rows a pass, empty: 60000"));
     made.option("dim", &T::dim, {.meaning = "of synthetic: features a row", .min = 1})
         .option("classes", &T::classes,
-                {.meaning = "number of classes; auto: of synthetic 1000, of a list or folder the "
-                            "highest label + 1, of other sets their own",
+                {.meaning = "number of classes; auto: of synthetic 1000, of a folder its "
+                            "subfolders, of a list those of its class file, else the highest label "
+                            "+ 1, of other sets their own",
                  .min = 1})
+        .option("ignore_label", &T::ignore_label, {.meaning = kIgnoreLabelMeaning, .word = "none"})
+        .option("allow_empty", &T::allow_empty, {.meaning = kAllowEmptyMeaning})
+        .option("background", &T::background, {.meaning = kBackgroundMeaning})
         .option("seed", &T::seed,
                 {.meaning = "of all draws: of the transform, of random weights, of synthetic's "
                             "rows and classes",

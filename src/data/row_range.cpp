@@ -19,6 +19,9 @@ class RowRange final : public ImageSource {
   }
   at::Tensor image(int64_t row) const override { return whole_->image(first_ + row); }
   std::string image_name(int64_t row) const override { return whole_->image_name(first_ + row); }
+  at::Tensor image_for(int64_t row, const WantedPart& wanted) const override {
+    return whole_->image_for(first_ + row, wanted);
+  }
 
  private:
   std::unique_ptr<ImageSource> whole_;

@@ -128,6 +128,10 @@ class PooledSet : public EvaluationSet {
   void check_labels(int64_t classes) const override {
     for (const auto& part : parts_) part->check_labels(classes);
   }
+  void check_class_names(const std::vector<std::string>& names,
+                         const std::string& of) const override {
+    for (const auto& part : parts_) part->check_class_names(names, of);
+  }
   std::string identity() const override {
     ContentHash hash;
     for (const auto& part : parts_) hash.add(part->identity() + "\n");

@@ -36,6 +36,10 @@ class EvaluationSet {
   virtual at::Tensor labels(int64_t first, int64_t count) const = 0;
   /// Error::kData naming the first row whose label is not in 0 .. classes - 1.
   virtual void check_labels(int64_t classes) const = 0;
+  /// Error::kData unless the set's classes, where it names them, are these in this order; `of` is
+  /// whose names they are.
+  virtual void check_class_names(const std::vector<std::string>& /*names*/,
+                                 const std::string& /*of*/) const {}
   /// Hash over what the set holds, wherever it lies: sets of the same identity give the same inputs
   /// and labels. May read all of it.
   virtual std::string identity() const = 0;

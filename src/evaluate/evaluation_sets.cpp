@@ -69,6 +69,9 @@ ImageDataOptions picture_data(const EvaluateSet& spec) {
   options.root = spec.root;
   options.split = spec.split;
   options.list = spec.list;
+  options.ignore_label = spec.ignore_label;
+  options.allow_empty = spec.allow_empty;
+  options.background = spec.background;
   return options;
 }
 

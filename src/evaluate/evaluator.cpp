@@ -1,5 +1,6 @@
 #include "evaluate/evaluator.hpp"
 
+#include "data/datasets/folder_list.hpp"
 #include "data/transforms/transform.hpp"
 
 #include <dissent/error.hpp>
@@ -11,6 +12,7 @@
 #include "evaluate/classwise_error.hpp"
 #include "evaluate/content_hash.hpp"
 #include "evaluate/member_diversity.hpp"
+#include "storage/atomic_file.hpp"
 
 namespace dissent {
 namespace {
@@ -19,12 +21,22 @@ constexpr const char* kFullSpectrum = "full_spectrum";  // of ResultRow::split
 
 constexpr int64_t kImagenetClasses = 1000;
 
+// The classes that a run was trained on lie beside its checkpoint where they have names.
+void check_class_names(const EvaluationSet& set, const std::vector<LoadedEnsemble>& ensembles) {
+  for (const auto& ensemble : ensembles) {
+    const auto file = (std::filesystem::path(ensemble.path).parent_path() / kRunClassFile).string();
+    if (path_exists(file)) set.check_class_names(read_class_file(file), file);
+  }
+}
+
 // Networks and sets have to fit each other; all are checked before anything is computed.
 void check_sets(const std::vector<LoadedEnsemble>& ensembles, const EvaluationSets& sets) {
   const auto check = [&](const EvaluationSet* set, bool labelled) {
     if (!set) return;
     for (const auto& ensemble : ensembles) ensemble.networks->check_input(*set, ensemble.path);
-    if (labelled) set->check_labels(ensembles.front().classes());
+    if (!labelled) return;
+    check_class_names(*set, ensembles);
+    set->check_labels(ensembles.front().classes());
   };
   check(sets.validation.get(), true);
   check(sets.id.get(), true);

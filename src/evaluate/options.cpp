@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <map>
 
+#include "data/options.hpp"
 #include "data/transforms/corruption.hpp"
 #include "data/transforms/transform.hpp"
 #include "evaluate/figures.hpp"
@@ -274,6 +275,10 @@ void add_set_conflicts(const EvaluateConfig& c,
         "is made of pictures (dataset or list), not of cached features");
     add(!pictures && set.transform != "auto", key("transform"),
         "is of pictures (dataset or list), not of cached features");
+    add(!pictures && set.ignore_label, key("ignore_label"),
+        "is of pictures (dataset or list), not of cached features");
+    add(!pictures && set.background != "none", key("background"),
+        "is of pictures (dataset or list), not of cached features");
     add(pictures && set.count > 0, key("count"), "is of caches (paths), not of pictures");
     add(set.label >= 0 && set.role != "test", key("label"),
         fmt::format("is of sets that are tested, this one has the role {}", set.role));
@@ -406,6 +411,10 @@ const TableSpec& evaluate_set_table() {
           .option("split", &T::split, {.meaning = "part of it"})
           .option("rows", &T::rows,
                   {.meaning = "of pictures: part of the set, as a slice, \"0:5000\"; empty: all"})
+          .option("ignore_label", &T::ignore_label,
+                  {.meaning = std::string("of pictures: ") + kIgnoreLabelMeaning, .word = "none"})
+          .option("allow_empty", &T::allow_empty, {.meaning = kAllowEmptyMeaning})
+          .option("background", &T::background, {.meaning = kBackgroundMeaning})
           .option("corruption", &T::corruption,
                   {.meaning = "of pictures: a corruption of ImageNet-C after the transform's crop; "
                               "all: each of the 15, figures of each, then their mean",

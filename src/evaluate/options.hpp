@@ -1,5 +1,6 @@
 #pragma once
 #include <any>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,9 @@ struct EvaluateSet {
   std::string transform = "auto";
   std::string split = "test";
   std::string rows;
+  std::optional<int64_t> ignore_label;
+  bool allow_empty = false;
+  std::string background = "none";
   std::string corruption = "none";
   int64_t severity = 1;
   bool as_stored = false;

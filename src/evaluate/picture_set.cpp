@@ -52,8 +52,12 @@ class PictureSet : public EvaluationSet {
     const auto wrong = (source_->labels() < 0).logical_or(source_->labels() >= classes).nonzero();
     if (wrong.size(0) == 0) return;
     const auto row = wrong[0].item<int64_t>();
-    DISSENT_FAIL(kData, "{}: label {} of picture {}: expected 0 .. {}", place(),
-                 source_->labels()[row].item<int64_t>(), row, classes - 1);
+    DISSENT_FAIL(kData, "{}: label of {}: expected 0 .. {}, found {}", place(),
+                 source_->image_name(row), classes - 1, source_->labels()[row].item<int64_t>());
+  }
+  void check_class_names(const std::vector<std::string>& names,
+                         const std::string& of) const override {
+    check_same_classes(*source_, names, of);
   }
   std::string identity() const override {
     return content_hash(source_->identity() + " through " + transform_.name);

@@ -2,6 +2,7 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 
@@ -22,7 +23,8 @@ enum Op : uint8_t {
   kEmptyTuple = ')', kBinBytes = 'B', kShortBinBytes = 'C', kProto = 0x80, kNewObj = 0x81,
   kTuple1 = 0x85, kTuple2 = 0x86, kTuple3 = 0x87, kNewTrue = 0x88, kNewFalse = 0x89, kLong1 = 0x8a,
   kShortBinUnicode = 0x8c, kEmptySet = 0x8f, kAddItems = 0x90, kNewObjEx = 0x92,
-  kStackGlobal = 0x93, kMemoize = 0x94, kFrame = 0x95,
+  kStackGlobal = 0x93, kMemoize = 0x94, kFrame = 0x95, kLong4 = 0x8b, kBinUnicode8 = 0x8d,
+  kBinBytes8 = 0x8e, kFrozenSet = 0x91, kByteArray8 = 0x96,
 };
 // clang-format on
 
@@ -37,7 +39,10 @@ class Reader {
       const auto op = number<uint8_t>();
       if (op == kStop) return pop();
       if (!literal(op) && !container(op) && !memo(op) && !object(op))
-        fail(fmt::format("opcode {:#04x} at byte {}", op, place_ - 1));
+        fail(fmt::format("opcode {:#04x} at byte {}{}", op, place_ - 1,
+                         bytes_.starts_with('\x80')
+                             ? ""
+                             : ": expected protocol 2 to 5, found an older one, or no pickle"));
     }
   }
 
@@ -120,10 +125,14 @@ class Reader {
       case kBinInt: return push_integer(number<int32_t>());
       case kBinInt1: return push_integer(number<uint8_t>());
       case kBinInt2: return push_integer(number<uint16_t>());
-      case kLong1: return push_integer(long_integer(take(number<uint8_t>())));
+      case kLong1: return push_long(take(number<uint8_t>()));
+      case kLong4: return push_long(take(number<uint32_t>()));
       case kBinFloat: take(8); return push(make(Kind::kOther));
       case kBinUnicode: return push_text(take(number<uint32_t>()));
       case kShortBinUnicode: return push_text(take(number<uint8_t>()));
+      case kBinUnicode8:
+      case kBinBytes8:
+      case kByteArray8: return push_text(take(number<uint64_t>()));
       case kBinString:
       case kBinBytes: return push_text(take(number<uint32_t>()));
       case kShortBinString:
@@ -132,9 +141,14 @@ class Reader {
     }
   }
 
-  // Little-endian two's complement; sizes and offsets have at most 8 bytes.
+  // A number of more than 8 bytes is none that anyone needs.
+  bool push_long(std::string_view bytes) {
+    return bytes.size() > 8 ? push(make(Kind::kOther)) : push_integer(long_integer(bytes));
+  }
+
+  // Little-endian two's complement of at most 8 bytes.
   static int64_t long_integer(std::string_view bytes) {
-    if (bytes.empty() || bytes.size() > 8) return 0;
+    if (bytes.empty()) return 0;
     uint64_t value = (bytes.back() & 0x80) != 0 ? ~uint64_t{0} : 0;
     for (size_t i = bytes.size(); i-- > 0;) value = value << 8 | static_cast<uint8_t>(bytes[i]);
     return static_cast<int64_t>(value);
@@ -151,6 +165,7 @@ class Reader {
       case kEmptyTuple:
       case kEmptySet: return push_sequence({});
       case kTuple:
+      case kFrozenSet:
       case kList: return push_sequence(pop_mark());
       case kTuple1: return push_sequence({pop()});
       case kTuple2:
@@ -262,35 +277,100 @@ class Reader {
     if (function.text == "torch._utils._rebuild_tensor_v2" && given.size() >= 4 &&
         given[0]->kind == Kind::kStorage)
       return tensor_of(given);
+    // Protocol 2 has no bytes: Python 3 writes them as text.
+    if (function.text == "_codecs.encode" && given.size() == 2 && given[1]->text == "latin1")
+      return latin1_of(given[0]->text);
+    if (function.text.ends_with("multiarray.scalar") && given.size() == 2)
+      if (auto array = array_of(*given[0], {}, false, given[1]->text)) {
+        auto value = make(Kind::kInteger);
+        value->integer = array->tensor.item<int64_t>();
+        return value;
+      }
+    // How protocol 5 has arrays.
+    if (function.text.ends_with("numeric._frombuffer") && given.size() == 4)
+      if (auto array = array_of(*given[1], given[2]->items, given[3]->text == "F", given[0]->text))
+        return array;
     auto value = make(Kind::kOther);
     value->text = function.text;
     value->items = given;
     return value;
   }
 
-  // The state of an object: for an array of numpy (version, shape, dtype, Fortran order, bytes);
-  // for others, as the versions beside a module's state dict, nothing that is needed.
-  bool build(const PickleValue& state) {
-    auto& value = *top();
-    if (value.kind != Kind::kOther || !value.text.ends_with("multiarray._reconstruct")) return true;
-    const auto& given = state.items;
-    const bool fits =
-        given.size() == 5 && given[2]->text == "numpy.dtype" && !given[2]->items.empty();
-    if (!fits) fail("an array is not as numpy writes it");
-    if (given[2]->items[0]->text != "u1" || given[3]->integer != 0)
-      return true;  // of another type: not needed by anyone
+  // The bytes that text in UTF-8 stands for, one a character.
+  Pointer latin1_of(const std::string& text) const {
+    auto value = make(Kind::kText);
+    for (size_t i = 0; i < text.size(); ++i) {
+      const auto byte = static_cast<unsigned char>(text[i]);
+      if (byte < 0x80) {
+        value->text += text[i];
+        continue;
+      }
+      if ((byte & 0xfe) != 0xc2 || ++i == text.size()) fail("a text is not of Latin-1");
+      value->text += static_cast<char>((byte & 3) << 6 | (text[i] & 0x3f));
+    }
+    return value;
+  }
+
+  // An array of numpy of this dtype: u1 as u8, other integers as i64; null where it is of something
+  // else, which nobody needs.
+  Pointer array_of(const PickleValue& dtype, const std::vector<Pointer>& extents, bool fortran,
+                   const std::string& bytes) const {
+    if (dtype.text != "numpy.dtype" || dtype.items.empty()) return nullptr;
+    const auto& type = dtype.items[0]->text;
+    const bool known = type.size() == 2 && (type[0] == 'u' || type[0] == 'i' || type == "b1") &&
+                       std::string_view("1248").find(type[1]) != std::string_view::npos;
+    if (!known) return nullptr;
+    const int64_t width = type[1] - '0';
     std::vector<int64_t> shape;
     __int128 values = 1;
-    for (const auto& extent : given[1]->items) {
+    for (const auto& extent : extents) {
       shape.push_back(extent->integer);
       values = extent->integer < 0 || values > (int64_t{1} << 40) ? -1 : values * extent->integer;
     }
-    const auto& bytes = given[4]->text;
-    if (values != static_cast<__int128>(bytes.size()))
+    if (values * width != static_cast<__int128>(bytes.size()))
       fail(fmt::format("an array [{}] has {} bytes", fmt::join(shape, ", "), bytes.size()));
-    value.kind = Kind::kTensor;
-    value.tensor = at::empty(shape, at::kByte);
-    std::memcpy(value.tensor.data_ptr(), bytes.data(), bytes.size());
+    if (fortran) std::reverse(shape.begin(), shape.end());
+    auto value = make(Kind::kTensor);
+    auto& tensor = value->tensor;
+    tensor = at::empty(shape, type == "u1" ? at::kByte : at::kLong);
+    if (type == "u1") {
+      std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
+    } else {
+      auto* out = tensor.data_ptr<int64_t>();
+      for (int64_t i = 0; i < tensor.numel(); ++i) {
+        std::string number = bytes.substr(static_cast<size_t>(i * width), width);
+        if (dtype.integer == '>') std::reverse(number.begin(), number.end());
+        if (type[0] != 'i' && width < 8) number += '\0';  // no sign
+        out[i] = long_integer(number);
+      }
+    }
+    if (fortran && shape.size() > 1) {
+      std::vector<int64_t> order(shape.size());
+      for (size_t d = 0; d < order.size(); ++d)
+        order[d] = static_cast<int64_t>(shape.size() - 1 - d);
+      tensor = tensor.permute(order).contiguous();
+    }
+    return value;
+  }
+
+  // The state of an object: for an array of numpy (version, shape, dtype, Fortran order, bytes);
+  // for a dtype (version, byte order, ...), which is kept as its integer; for others, as the
+  // versions beside a module's state dict, nothing that is needed.
+  bool build(const PickleValue& state) {
+    auto& value = *top();
+    const auto& given = state.items;
+    if (value.kind != Kind::kOther) return true;
+    if (value.text == "numpy.dtype" && given.size() > 1 && given[1]->text.size() == 1)
+      value.integer = given[1]->text[0];
+    if (!value.text.ends_with("multiarray._reconstruct")) return true;
+    const bool fits =
+        given.size() == 5 && given[2]->text == "numpy.dtype" && !given[2]->items.empty();
+    if (!fits) fail("an array is not as numpy writes it");
+    if (const auto array =
+            array_of(*given[2], given[1]->items, given[3]->integer != 0, given[4]->text)) {
+      value.kind = Kind::kTensor;
+      value.tensor = array->tensor;
+    }
     return true;
   }
 

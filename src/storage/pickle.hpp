@@ -30,10 +30,11 @@ struct PickleValue {
   ~PickleValue();
 };
 
-/// Reads a pickle (protocols 2 to 5) as data: dicts, lists, texts, numbers, tensors and u8 arrays
-/// of numpy. Anything else (a Python class, a function call) becomes a value of kind kOther that is
+/// Reads a pickle (protocols 2 to 5, by Python 2 or 3) as data: dicts, lists, texts, numbers,
+/// tensors, and arrays and scalars of numpy that hold integers: u1 arrays as u8 tensors, others as
+/// i64. Anything else (a Python class, a function call) becomes a value of kind kOther that is
 /// skipped; nothing is executed. `storage` gives the 1-d tensor of a storage value.
-/// Error::kData naming `source`: ends early, an opcode that torch.save and Python 2 do not write, a
+/// Error::kData naming `source`: ends early, an opcode that torch.save and pickle do not write, a
 /// tensor outside of its storage, an array whose bytes do not fit its shape.
 PickleValue::Pointer read_pickle_values(
     const std::string& bytes, const std::string& source,

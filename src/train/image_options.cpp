@@ -42,11 +42,27 @@ const TableSpec& data_table() {
               "kind", &T::kind,
               {.meaning = "images, through networks on images (cache: heads on cached features)",
                .choices = {"images"}})
-          .option("dataset", &T::dataset, {.meaning = "a registered set"})
+          .option(
+              "dataset", &T::dataset,
+              {.meaning = "a registered set; with a list, only the set's name; empty: of a list "
+                          "its file's name, else fashion_mnist"})
           .option("root", &T::root, {.meaning = kRoot, .scope = Scope::kExecution})
           .option("split", &T::split, {.meaning = "part of a registered set"})
           .option("list", &T::list, {.meaning = kList, .scope = Scope::kExecution})
           .option("rows", &T::rows, {.meaning = kRows})
+          .option(
+              "classes", &T::classes,
+              {.meaning = "number of classes; auto: of a folder its subfolders, of a list those "
+                          "of its class file, else the highest label + 1, of other sets their "
+                          "own. A higher label is an error",
+               .min = 1})
+          .option("ignore_label", &T::ignore_label,
+                  {.meaning = std::string(kIgnoreLabelMeaning) + "; of [validation] too",
+                   .word = "none"})
+          .option("allow_empty", &T::allow_empty,
+                  {.meaning = std::string(kAllowEmptyMeaning) + "; of [validation] too"})
+          .option("background", &T::background,
+                  {.meaning = std::string(kBackgroundMeaning) + "; of the other sets too"})
           .option("transform", &T::transform,
                   {.meaning = "what makes a network's input of an image",
                    .choices = names_of_transforms(false)})
@@ -200,22 +216,42 @@ void add_conflicts(const ImageTrainConfig& c,
   add(c.training.precision == "tf32" && c.runtime.device == "cpu", "training.precision",
       kTf32OnCpu);
   add(c.training.precision == "f64" && c.runtime.device == "cuda", "training.precision", kF64OnGpu);
+  const bool no_set = c.validation.dataset.empty() && c.validation.list.empty() &&
+                      c.data.dataset.empty() && !c.data.list.empty();
+  add(c.with_validation && no_set, "validation",
+      "expected validation.list or validation.dataset: [data] reads a list, found neither");
   add(c.training.ema_decay >= 1, "training.ema_decay",
       "expected less than 1: the average would never move");
 }
 
-ImageDataOptions data_of(const ImageSetOptions& set, const ImageTrainDataOptions& data) {
+// classes: of the labels of [data] and [validation], where they are known; nothing: labels are not
+// read.
+ImageDataOptions data_of(const ImageSetOptions& set, const ImageTrainDataOptions& data,
+                         bool labelled = true, std::optional<int64_t> classes = std::nullopt) {
   ImageDataOptions options;
-  const bool same = set.dataset.empty() || set.dataset == data.dataset;
-  options.dataset = set.dataset.empty() ? data.dataset : set.dataset;
+  options.dataset = data.dataset;
+  options.list = data.list;
+  const auto trained = set_name(options);
+  const bool same = set.dataset.empty() || set.dataset == trained;
+  // A list that is given no name has that of its file: it is not the set that another one names.
+  const bool named_by_file =
+      set.dataset.empty() && !set.list.empty() && (data.dataset.empty() || data.list.empty());
+  options.dataset = named_by_file ? "" : set.dataset.empty() ? trained : set.dataset;
   options.root = set.root.empty() && same ? data.root : set.root;
   options.split = set.split;
   options.list = set.list;
+  options.background = data.background;
+  if (named_by_file) options.dataset = set_name(options);
+  options.labels = labelled;
+  if (!labelled) return options;
+  options.classes = classes;
+  options.ignore_label = data.ignore_label;
+  options.allow_empty = data.allow_empty;
   return options;
 }
 
-TransformedSet open_set(const ImageSetOptions& set, const ImageTrainDataOptions& data) {
-  const auto options = data_of(set, data);
+TransformedSet open_set(const ImageDataOptions& options, const ImageSetOptions& set,
+                        const ImageTrainDataOptions& data) {
   const std::string transform =
       set.transform == "auto" ? test_transform(data.transform) : set.transform;
   return {rows_of_source(open_image_source(options), set.rows), find_transform(transform).options};
@@ -231,8 +267,8 @@ void check_labels_of(const ImageSource& source, int64_t classes) {
   const auto wrong = (source.labels() < 0).logical_or(source.labels() >= classes).nonzero();
   if (wrong.size(0) == 0) return;
   const auto row = wrong[0].item<int64_t>();
-  DISSENT_FAIL(kData, "{}: label {} of image {}: expected 0 .. {}", source.name(),
-               source.labels()[row].item<int64_t>(), row, classes - 1);
+  DISSENT_FAIL(kData, "{}: label of {}: expected 0 .. {}, found {}", source.name(),
+               source.image_name(row), classes - 1, source.labels()[row].item<int64_t>());
 }
 
 }  // namespace
@@ -298,15 +334,18 @@ std::shared_ptr<const ImageNetwork> image_network(const ImageTrainConfig& c, int
 
 std::vector<std::pair<std::string, ImageDataOptions>> image_sets(const ImageTrainConfig& c) {
   std::vector<std::pair<std::string, ImageDataOptions>> sets{
-      {"data", data_of(set_of(c.data), c.data)}};
+      {"data", data_of(set_of(c.data), c.data, true, c.data.classes)}};
   if (c.with_validation) sets.emplace_back("validation", data_of(set_of(c.validation), c.data));
-  if (c.with_unlabelled) sets.emplace_back("unlabelled", data_of(set_of(c.unlabelled), c.data));
+  if (c.with_unlabelled)
+    sets.emplace_back("unlabelled", data_of(set_of(c.unlabelled), c.data, false));
   return sets;
 }
 
 ImageTrainData open_image_train_data(const ImageTrainConfig& c) {
   ImageTrainData data;
-  data.train = open_set(set_of(c.data), c.data);
+  const auto trained = data_of(set_of(c.data), c.data, true, c.data.classes);
+  data.train = open_set(trained, set_of(c.data), c.data);
+  check_class_gaps(*data.train.source, trained);
   if (c.with_rand_augment) data.train.transform.rand_augment = c.rand_augment;
   if (c.with_aug_mix) data.train.transform.aug_mix = c.aug_mix;
   data.train.transform.corruption = c.corruption;
@@ -317,12 +356,17 @@ ImageTrainData open_image_train_data(const ImageTrainConfig& c) {
   check_labels_of(*data.train.source, data.classes);
   data.identity = "train " + data.train.source->identity();
   if (c.with_validation) {
-    data.validation = open_set(set_of(c.validation), c.data);
+    auto options = data_of(set_of(c.validation), c.data);
+    options.classes_of_training = data.classes;  // file and line are known where a list is read
+    data.validation = open_set(options, set_of(c.validation), c.data);
+    check_same_classes(*data.validation->source, data.train.source->class_names(),
+                       data.train.source->name());
     check_labels_of(*data.validation->source, data.classes);
     data.identity += ", validation " + data.validation->source->identity();
   }
   if (c.with_unlabelled) {
-    data.unlabelled = open_set(set_of(c.unlabelled), c.data);
+    data.unlabelled =
+        open_set(data_of(set_of(c.unlabelled), c.data, false), set_of(c.unlabelled), c.data);
     data.identity += ", unlabelled " + data.unlabelled->source->identity();
   }
   return data;

@@ -31,11 +31,15 @@ struct ImageSetOptions {
 /// [data] of training on images.
 struct ImageTrainDataOptions {
   std::string kind = "images";
-  std::string dataset = "fashion_mnist";
+  std::string dataset;
   std::string root;
   std::string split = "train";
   std::string list;
   std::string rows;
+  std::optional<int64_t> classes;
+  std::optional<int64_t> ignore_label;
+  bool allow_empty = false;
+  std::string background = "none";
   std::string transform = "mnist_train";
   int64_t batch_size = 128;
   bool same_batch = false;

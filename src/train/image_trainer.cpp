@@ -8,6 +8,7 @@
 #include "core/parallel.hpp"
 #include "core/progress_bar.hpp"
 #include "core/stop.hpp"
+#include "data/datasets/folder_list.hpp"
 #include "models/weights/load.hpp"
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
@@ -157,9 +158,11 @@ bool ImageTrainer::train(bool resume) {
   }
   // An epoch may take hours; and a run that was there before may have left another count.
   agree(*grid_.run, [&] {
-    if (grid_.run->rank() == 0)
-      write_progress(context_, state_.epoch, config_.training.epochs,
-                     ImageEpoch(plan_, state_.epoch).steps());
+    if (grid_.run->rank() != 0) return;
+    write_progress(context_, state_.epoch, config_.training.epochs,
+                   ImageEpoch(plan_, state_.epoch).steps());
+    if (const auto& names = data_.train.source->class_names(); !names.empty())
+      atomic_write_text(context_.folder + "/" + kRunClassFile, class_file_text(names));
   });
   last_checkpoint_ = Clock::now();
   try {

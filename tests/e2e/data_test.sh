@@ -57,7 +57,8 @@ mkdir -p photos/train/cat photos/train/ant
 cp "$source_dir"/tests/data/images/{png_rgb.png,jpeg_444.jpg} photos/train/cat
 cp "$source_dir"/tests/data/images/jpeg_420.jpg photos/train/ant/a.JPEG
 well 2 imglist photos/train --root photos --output photos.txt
-expect_text "event=list_written path=photos.txt images=3"
+expect_text "event=list_written path=photos.txt images=3 classes=2"
+printf 'ant\ncat\n' | diff - photos.classes.txt > out || failed "the class file of photos.txt"
 printf 'train/ant/a.JPEG 0\ntrain/cat/jpeg_444.jpg 1\ntrain/cat/png_rgb.png 1\n' | diff - photos.txt > out || failed "the list of photos/train"
 well 1 imglist photos/train/ant photos/train/cat --label -1 --output unknown.txt
 expect_text "images=3"
@@ -73,7 +74,82 @@ refused 1 2 "--class-field: expected 1 or more, found -1" -- imglist human --cla
 refused 2 3 "photos/none: no such folder" -- imglist photos/none --output none.txt
 refused 1 3 "photos/train/ant/a.JPEG: in no subfolder" -- imglist photos/train/ant --output none.txt
 refused 1 2 "--output: expected the file of the list" -- imglist photos/train
+refused 1 2 "photos.classes.txt is there, the class file of a list of this name" -- imglist photos/train --label -1 --output photos.txt
+# Folders are numbered, not the images in them: an empty class, and one whose files have another ending, are refused with counts, or rows of no image.
+mkdir -p photos/val/{ant,bee,cat,.cache}
+cp photos/train/cat/png_rgb.png photos/val/cat/
+cp photos/train/cat/png_rgb.png photos/val/.cache/
+cp photos/train/cat/png_rgb.png photos/val/bee/a.webp
+refused 1 3 "found none in 2 of 3: ant (no files); bee (1 file of other endings: .webp 1)" -- imglist photos/val --root photos --output none.txt
+well 1 imglist photos/val --root photos --allow-empty --output val.txt
+expect_text "event=list_written path=val.txt images=1 classes=3" "event=files_skipped place=val.txt class=bee" "event=classes_without_images place=val.txt classes=2 of=3 first=ant"
+[ "$(cat val.txt)" = "val/cat/png_rgb.png 2" ] || failed "val.txt is $(cat val.txt)"
+# The numbers of the training list, whatever folders there are.
+well 1 imglist photos/val --root photos --allow-empty --classes photos.classes.txt --output val_as_train.txt
+[ "$(cat val_as_train.txt)" = "val/cat/png_rgb.png 1" ] || failed "val_as_train.txt is $(cat val_as_train.txt)"
+expect_same photos.classes.txt val_as_train.classes.txt
 [ ! -e none.txt ] || failed "a refused imglist left a list"
+# Lists have the name of their file, in the text that an editor on Windows saves; labels are never cut, and 255 is no class.
+printf '\357\273\277train/cat/png_rgb.png 0\r\ntrain/cat/png_rgb.png 1\r\n' > windows.txt
+printf '[data]\nroot = "photos"\n' > pictures.toml
+pictures=(cache pictures.toml --quiet)
+well 1 "${pictures[@]}" --set data.list=windows.txt --set cache.output=windows.cache
+well 1 inspect windows.cache
+expect_text "windows/train"
+for wrong in 4294967297 255; do
+  printf 'train/cat/png_rgb.png 0\ntrain/cat/png_rgb.png %s\n' $wrong > wrong_$wrong.txt
+done
+refused 2 3 "wrong_4294967297.txt:2: label: expected -1 (unknown) or 0 .. 2147483646, the largest that is possible, found 4294967297" -- \
+  "${pictures[@]}" --set data.list=wrong_4294967297.txt --set cache.output=wrong.cache
+refused 2 3 "wrong_255.txt: labels: expected rows of each of the classes 0 .. 255" "found none of 254 of them" "data.ignore_label = 255" -- \
+  "${pictures[@]}" --set data.list=wrong_255.txt --set cache.output=wrong.cache
+refused 1 3 "wrong_255.txt:2: label: expected -1 (unknown) or 0 .. 1, found 255" -- \
+  "${pictures[@]}" --set data.list=wrong_255.txt --set data.classes=2 --set cache.output=wrong.cache
+well 1 "${pictures[@]}" --set data.list=wrong_255.txt --set data.ignore_label=255 --set cache.output=ignored.cache
+expect_text "event=rows_left_out place=wrong_255.txt label=255 rows=1 of=2" "event=cache_written path=ignored.cache rows=1"
+# A training and its evaluations number classes alike, or are refused; the sets are recorded under the names of their lists.
+cat > folders.toml <<'TOML'
+experiment = "folders"
+[data]
+kind = "images"
+root = "photos"
+transform = "mnist_train"
+batch_size = 2
+[validation]
+batch_size = 2
+[ensemble]
+members = 2
+[loss.cross_entropy]
+TOML
+folders=(train folders.toml --quiet)
+refused 2 3 'folder/val: its classes are numbered otherwise than those of folder/train: class 1: expected "cat", found "bee" (2 classes there, 3 here)' -- \
+  "${folders[@]}" --set data.dataset=folder --set data.allow_empty=true --set validation.split=val
+refused 1 3 "found none in 2 of 3" -- "${folders[@]}" --set data.dataset=folder --set validation.split=val
+refused 1 2 "validation: expected validation.list or validation.dataset: [data] reads a list, found neither" -- "${folders[@]}" --set data.list=photos.txt
+refused 1 3 'val/test: its classes are numbered otherwise than those of photos/train' -- "${folders[@]}" --set data.list=photos.txt --set validation.list=val.txt
+echo 'train/ant/a.JPEG 0' > ants.txt
+refused 1 3 "windows.txt:2: label: expected -1 (unknown) or 0 .. 0, found 1" -- "${folders[@]}" --set data.list=ants.txt --set validation.list=windows.txt
+expect_no_file results
+well 2 "${folders[@]}" --set data.list=photos.txt --set validation.list=val_as_train.txt
+expect_same photos.classes.txt results/folders/seed-42/classes.txt
+grep -q 'train photos/train, 3 images, .* validation val_as_train/test, 1 images' results/folders/seed-42/provenance.json || failed "the names of the sets in provenance.json"
+cat > of_folders.toml <<'TOML'
+[evaluate]
+runs = ["results/folders/*"]
+output = "figures_of_folders"
+[[evaluate.sets]]
+name = "val"
+role = "id"
+list = "val.txt"
+root = "photos"
+[[evaluate.sets]]
+name = "unknown"
+list = "unknown.txt"
+TOML
+refused 1 3 'val/test: its classes are numbered otherwise than those of results/folders/seed-42/classes.txt: class 1: expected "cat", found "bee"' -- evaluate of_folders.toml --quiet
+sed -i 's/val.txt/val_as_train.txt/' of_folders.toml
+well 1 evaluate of_folders.toml --quiet
+rm -r results
 listed=(cache cache.toml --quiet --set data.dataset=photos --set data.list=photos.txt --set data.root=photos)
 well 2 "${listed[@]}" --set cache.output=photos.cache
 expect_text "event=cache_written path=photos.cache rows=3 dim=2001"

@@ -42,13 +42,28 @@ Part python_part(const DatasetSpec& spec, const std::string& path) {
     if (key->text == "data" && value->kind == PickleValue::Kind::kTensor)
       part.images = value->tensor;
     if (key->text != label_key) continue;
+    if (value->kind == PickleValue::Kind::kTensor) {
+      part.labels = value->tensor.to(at::kLong).flatten();
+      continue;
+    }
     std::vector<int64_t> labels;
-    for (const auto& label : value->items) labels.push_back(label->integer);
+    for (const auto& label : value->items) {
+      DISSENT_CHECK(label->kind == PickleValue::Kind::kInteger, kData,
+                    "{}: {}: label of image {}: expected a whole number", path, label_key,
+                    labels.size());
+      labels.push_back(label->integer);
+    }
     part.labels = at::tensor(labels, at::kLong);
   }
-  DISSENT_CHECK(part.images.defined() && part.images.dim() == 2 && part.images.size(1) == kValues &&
+  DISSENT_CHECK(part.images.defined() && part.images.scalar_type() == at::kByte &&
+                    part.images.dim() == 2 && part.images.size(1) == kValues &&
                     part.labels.defined(),
-                kData, "{}: expected a pickle of data [N, {}] u8 and {}", path, kValues, label_key);
+                kData, "{}: expected a pickle of data [N, {}] u8 and {}, found data {}, {} {}",
+                path, kValues, label_key,
+                part.images.defined() ? fmt::format("[{}] {}", fmt::join(part.images.sizes(), ", "),
+                                                    at::toString(part.images.scalar_type()))
+                                      : "of another kind or none",
+                part.labels.defined() ? "and" : "no", label_key);
   DISSENT_CHECK(part.images.size(0) == part.labels.size(0), kData, "{}: {} labels for {} images",
                 path, part.labels.size(0), part.images.size(0));
   return part;
@@ -108,7 +123,8 @@ std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::stri
   for (const auto& name : names) {
     const std::string path = place + "/" + name + (binary ? ".bin" : "");
     DISSENT_CHECK(path_exists(path), kData, "{}: no such file; {}", path, spec.obtain);
-    const auto part = binary ? binary_part(spec, path) : python_part(spec, path);
+    auto part = binary ? binary_part(spec, path) : python_part(spec, path);
+    leave_out_label(part.images, part.labels, options.ignore_label, path);
     check_labels(part.labels, spec.classes, path);
     images.push_back(part.images);
     labels.push_back(part.labels);
@@ -138,6 +154,7 @@ std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::st
     labels.push_back(read_npy(label_path, first, kRows).to(at::kLong).contiguous());
     DISSENT_CHECK(labels.back().dim() == 1, kData, "{}: {} dimensions, labels have 1", label_path,
                   labels.back().dim());
+    leave_out_label(images.back(), labels.back(), options.ignore_label, label_path);
   }
   return std::make_unique<MemoryImages>(spec.name + "/" + split, at::cat(images), at::cat(labels),
                                         spec.classes, label_path);

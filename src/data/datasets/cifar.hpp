@@ -11,9 +11,9 @@ struct DatasetSpec;
 /// CIFAR-10 or CIFAR-100 (by spec.classes; of the latter the fine labels), split "train" or "test",
 /// in the binary or the Python version: `root` is the folder of the files or the one that its
 /// archive unpacks into. Binary: records of the labels (1 or 2 bytes) and 3 x 32 x 32 values.
-/// Python: pickles of data [N, 3072] u8 and labels. Error::kData naming the file: missing, of
-/// another size, a label out of range.
-/// Ref: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html
+/// Python: pickles of data [N, 3072] u8 and labels, a list or an array of integers, as Python 2 or
+/// 3 writes them (protocols 2 to 5). Error::kData naming the file: missing, of another size, a
+/// label out of range. Ref: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html
 std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::string& root,
                                         const ImageDataOptions& options);
 

@@ -1,30 +1,75 @@
 #include "data/datasets/folder_list.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
 #include <dissent/error.hpp>
 #include <filesystem>
-#include <map>
+#include <set>
 #include <sstream>
 #include <tuple>
+
+#include "core/edited_text.hpp"
+#include "storage/atomic_file.hpp"
 
 namespace dissent {
 namespace {
 
 namespace fs = std::filesystem;
 
+constexpr size_t kMostClassesNamed = 10;
+
 struct Image {
   int64_t label;
   std::string path, name;  // name: of its class
 };
 
-bool is_image(const fs::path& path) {
-  std::string end = path.extension().string();
-  std::transform(end.begin(), end.end(), end.begin(),
+std::string in_lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return end == ".jpg" || end == ".jpeg" || end == ".png";
+  return text;
+}
+
+bool is_image(const std::string& ending) {
+  return ending == ".jpg" || ending == ".jpeg" || ending == ".png";
+}
+
+// Hidden ones, and what operating systems and file servers leave in any folder.
+bool is_dropping(const fs::path& path) {
+  static const std::set<std::string> names{
+      "thumbs.db", "ehthumbs.db", "desktop.ini",  "__macosx", "@eadir",
+      "#recycle",  "lost+found",  "$recycle.bin", "icon\r",   "system volume information"};
+  const auto name = path.filename().string();
+  return name.starts_with('.') || names.contains(in_lower_case(name));
+}
+
+// What was found below the folders.
+struct Found {
+  std::vector<Image> images;
+  std::set<std::string> subfolders;
+  std::map<std::string, FolderList::Skipped> skipped;  // by subfolder
+};
+
+void count_skipped(const fs::path& file, const std::string& ending, FolderList::Skipped& skipped) {
+  ++skipped.files;
+  ++skipped.endings[ending];
+  const auto path = file.string();
+  if (skipped.first.empty() || path < skipped.first) skipped.first = path;
+}
+
+// "12 files of other endings: .webp 11, .txt 1"
+std::string text_of(const FolderList::Skipped& skipped) {
+  std::vector<std::pair<int64_t, std::string>> endings;
+  for (const auto& [ending, count] : skipped.endings)
+    endings.emplace_back(-count, fmt::format("{} {}", ending.empty() ? "none" : ending, count));
+  std::sort(endings.begin(), endings.end());
+  std::vector<std::string> texts;
+  for (const auto& [count, text] : endings) texts.push_back(text);
+  if (texts.size() > 4) texts.resize(4), texts.push_back("..");
+  return fmt::format("{} file{} of other endings: {}", skipped.files, skipped.files == 1 ? "" : "s",
+                     fmt::join(texts, ", "));
 }
 
 // The path as the list has it.
@@ -49,82 +94,162 @@ std::string name_part(const fs::path& file, int64_t n) {
   return part;
 }
 
-void add_images(const std::string& folder, const FolderListOptions& options,
-                std::vector<Image>& images) {
+void add_images(const std::string& folder, const FolderListOptions& options, Found& found) {
   DISSENT_CHECK(fs::is_directory(folder), kData, "{}: no such folder", folder);
   std::string prefix = below_root(folder, options.root);
   if (!prefix.empty() && prefix.back() != '/') prefix += '/';
-  const size_t before = images.size(), start = folder.size() + (folder.back() == '/' ? 0 : 1);
-  for (const auto& entry :
-       fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink)) {
-    if (!is_image(entry.path()) || entry.is_directory()) continue;
-    const std::string inside = entry.path().string().substr(start);
+  const size_t before = found.images.size(), start = folder.size() + (folder.back() == '/' ? 0 : 1);
+  int64_t others = 0;
+  for (auto entry = fs::recursive_directory_iterator(
+           folder, fs::directory_options::follow_directory_symlink);
+       entry != fs::recursive_directory_iterator(); ++entry) {
+    const auto& path = entry->path();
+    if (is_dropping(path)) {
+      entry.disable_recursion_pending();
+      continue;
+    }
+    const std::string inside = path.string().substr(start);
+    if (entry->is_directory()) {
+      if (entry.depth() == 0) found.subfolders.insert(inside);
+      continue;
+    }
+    const size_t slash = inside.find('/');
+    const auto subfolder = slash == std::string::npos ? "" : inside.substr(0, slash);
+    const auto ending = in_lower_case(path.extension().string());
+    if (!is_image(ending)) {
+      count_skipped(path, ending, found.skipped[subfolder]);
+      ++others;
+      continue;
+    }
     DISSENT_CHECK(inside.find('\n') == std::string::npos, kData,
                   "{}/{}: a list cannot hold a name with a line break", folder, inside);
-    const size_t slash = inside.find('/');
     DISSENT_CHECK(
         options.label || options.class_field > 0 || slash != std::string::npos, kData,
         "{}/{}: in no subfolder, whose name would be its class; give the label of such images",
         folder, inside);
     std::string name;
     if (!options.label)
-      name = options.class_field > 0 ? name_part(entry.path(), options.class_field)
-                                     : inside.substr(0, slash);
-    images.push_back({options.label.value_or(0), prefix + inside, std::move(name)});
+      name = options.class_field > 0 ? name_part(path, options.class_field) : subfolder;
+    found.images.push_back({options.label.value_or(0), prefix + inside, std::move(name)});
   }
-  DISSENT_CHECK(images.size() > before, kData, "{}: no files *.jpg, *.jpeg or *.png below it",
-                folder);
+  DISSENT_CHECK(found.images.size() > before, kData,
+                "{}: no files *.jpg, *.jpeg or *.png below it{}", folder,
+                others > 0 ? fmt::format(", {} of other endings", others) : "");
 }
 
-// Classes without an image are counted where their folder is there: of a part of ImageNet in the
-// folders of all 1,000 synsets the numbers are ImageNet's.
-void add_empty_classes(const std::string& folder, std::map<std::string, int64_t>& numbers) {
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const auto name = entry.path().filename().string();
-    if (name[0] != '.' && entry.is_directory() && fs::is_empty(entry.path()))
-      numbers.emplace(name, 0);
+// Subfolders without an image, each with what is in it instead.
+void check_empty(const FolderList& list, const FolderListOptions& options, size_t subfolders) {
+  if (list.empty.empty() || options.allow_empty) return;
+  std::vector<std::string> texts;
+  for (const auto& name : list.empty) {
+    if (texts.size() == kMostClassesNamed) {
+      texts.push_back(fmt::format("and {} more", list.empty.size() - texts.size()));
+      break;
+    }
+    const auto skipped = list.skipped.find(name);
+    texts.push_back(fmt::format(
+        "{} ({})", name, skipped == list.skipped.end() ? "no files" : text_of(skipped->second)));
   }
+  DISSENT_FAIL(kData,
+               "{}: expected images (*.jpg, *.jpeg, *.png) in each subfolder, found none in {} of "
+               "{}: {}; put images there or remove them, or allow them as classes without rows "
+               "(allow_empty)",
+               fmt::join(options.folders, ", "), list.empty.size(), subfolders,
+               fmt::join(texts, "; "));
 }
 
-std::map<std::string, int64_t> class_numbers(const std::vector<Image>& images,
-                                             const FolderListOptions& options) {
-  const auto& given = options.classes;
+// The number of each class, and the names by number.
+std::map<std::string, int64_t> class_numbers(const Found& found, const FolderListOptions& options,
+                                             std::vector<std::string>& names) {
+  std::set<std::string> sorted;
+  if (options.classes.empty() && options.class_field == 0) sorted = found.subfolders;
+  if (options.classes.empty() && options.class_field > 0)
+    for (const auto& image : found.images) sorted.insert(image.name);
+  names = options.classes;
+  names.insert(names.end(), sorted.begin(), sorted.end());
   std::map<std::string, int64_t> numbers;
-  for (const auto& name : given) numbers.emplace(name, std::ssize(numbers));
-  if (!given.empty()) return numbers;
-  for (const auto& image : images) numbers.emplace(image.name, 0);
-  if (options.class_field == 0)
-    for (const auto& folder : options.folders) add_empty_classes(folder, numbers);
-  int64_t next = 0;
-  for (auto& [name, label] : numbers) label = next++;
+  for (const auto& name : names) {
+    DISSENT_CHECK(name.find('\n') == std::string::npos, kData,
+                  "the class {}: a class file cannot hold a name with a line break", name);
+    numbers.emplace(name, std::ssize(numbers));
+  }
   return numbers;
 }
 
 }  // namespace
 
-std::string list_folders(const FolderListOptions& options) {
-  std::vector<Image> images;
+FolderList list_folders(const FolderListOptions& options) {
+  Found found;
+  FolderList list;
   try {
-    for (const auto& folder : options.folders) add_images(folder, options, images);
+    for (const auto& folder : options.folders) add_images(folder, options, found);
   } catch (const fs::filesystem_error& error) {
     DISSENT_FAIL(kData, "{}: cannot be listed: {}", error.path1().string(), error.code().message());
   }
+  list.skipped = std::move(found.skipped);
   if (!options.label) {
-    const auto numbers = class_numbers(images, options);
-    for (auto& image : images) {
-      const auto found = numbers.find(image.name);
-      DISSENT_CHECK(found != numbers.end(), kData, "{}: {} {} is none of the {} classes",
+    auto empty = found.subfolders;
+    for (const auto& image : found.images) empty.erase(image.name);
+    if (options.class_field == 0) list.empty.assign(empty.begin(), empty.end());
+    check_empty(list, options, found.subfolders.size());
+    const auto numbers = class_numbers(found, options, list.classes);
+    for (auto& image : found.images) {
+      const auto number = numbers.find(image.name);
+      DISSENT_CHECK(number != numbers.end(), kData, "{}: {} {} is none of the {} classes",
                     image.path, options.class_field > 0 ? "its name's part" : "the subfolder",
                     image.name, options.classes.size());
-      image.label = found->second;
+      image.label = number->second;
     }
   }
-  std::sort(images.begin(), images.end(), [](const Image& a, const Image& b) {
+  std::sort(found.images.begin(), found.images.end(), [](const Image& a, const Image& b) {
     return std::tie(a.label, a.path) < std::tie(b.label, b.path);
   });
-  std::string text;
-  for (const auto& image : images) text += fmt::format("{} {}\n", image.path, image.label);
-  return text;
+  for (const auto& image : found.images)
+    list.text += fmt::format("{} {}\n", image.path, image.label);
+  list.images = std::ssize(found.images);
+  return list;
+}
+
+void log_skipped(const FolderList& list, const std::string& place) {
+  int64_t files = 0;
+  size_t named = 0;
+  for (const auto& [name, skipped] : list.skipped) {
+    files += skipped.files;
+    if (++named > kMostClassesNamed) continue;
+    warn_once(fmt::format("event=files_skipped place={} class={} first={} reason=\"{}\"", place,
+                          name.empty() ? "none" : name, skipped.first, text_of(skipped)));
+  }
+  if (named > kMostClassesNamed)
+    warn_once(fmt::format("event=files_skipped place={} classes={} files={}", place, named, files));
+  if (!list.empty.empty())
+    warn_once(fmt::format("event=classes_without_images place={} classes={} of={} first={}", place,
+                          list.empty.size(), list.classes.size(), list.empty[0]));
+}
+
+std::string class_file_of(const std::string& list) {
+  const auto path = fs::path(list);
+  return (path.parent_path() / path.stem()).string() + ".classes.txt";
+}
+
+std::string class_file_text(const std::vector<std::string>& names) {
+  return fmt::format("{}\n", fmt::join(names, "\n"));
+}
+
+std::vector<std::string> read_class_file(const std::string& path) {
+  std::vector<std::string> names;
+  std::set<std::string> seen;
+  std::istringstream lines(edited_text(read_text(path), path));
+  int64_t line = 0;
+  for (std::string name; std::getline(lines, name);) {
+    ++line;
+    while (!name.empty() && name.back() == ' ') name.pop_back();
+    if (name.empty()) continue;
+    DISSENT_CHECK(seen.insert(name).second, kData, "{}:{}: the class {} is there twice", path, line,
+                  name);
+    names.push_back(name);
+  }
+  DISSENT_CHECK(!names.empty(), kData, "{}: no name of a class in it", path);
+  return names;
 }
 
 }  // namespace dissent

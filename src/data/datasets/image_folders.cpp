@@ -16,14 +16,20 @@ std::unique_ptr<ImageSource> open_image_folders(const DatasetSpec&, const std::s
   const bool whole = (split == "train" || split == "test") && !fs::is_directory(root + "/" + split);
   const std::string folder = whole ? root : root + "/" + split;
   const auto name = fs::path(folder).lexically_normal().string();
+  auto list = list_folders({.folders = {folder},
+                            .root = folder,
+                            .label = options.labels ? std::nullopt : std::optional<int64_t>(-1),
+                            .allow_empty = options.allow_empty});
+  log_skipped(list, name);
   return std::make_unique<ImageList>(
       ImageList::Origin{.name = "folder/" + split,
                         .place = name,
                         .root = folder,
-                        .classes = options.labels ? options.classes.value_or(0) : 0},
-      list_folders({.folders = {folder},
-                    .root = folder,
-                    .label = options.labels ? std::nullopt : std::optional<int64_t>(-1)}));
+                        .classes = options.labels ? options.classes.value_or(0) : 0,
+                        .class_names = list.classes,
+                        .ignore_label = options.ignore_label,
+                        .background = background_of(options.background)},
+      list.text);
 }
 
 }  // namespace dissent

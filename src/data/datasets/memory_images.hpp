@@ -1,4 +1,6 @@
 #pragma once
+#include <optional>
+
 #include "data/image_source.hpp"
 
 namespace dissent {
@@ -17,6 +19,11 @@ class MemoryImages : public ImageSource {
  private:
   at::Tensor images_;
 };
+
+/// Leaves rows with the label out of images [N, ...] and labels [N] and logs how many; nothing
+/// without a label. Error::kData: no row is left.
+void leave_out_label(at::Tensor& images, at::Tensor& labels, std::optional<int64_t> label,
+                     const std::string& place);
 
 /// Error::kData naming `place` and the first label outside of -1 .. classes - 1 (classes 0: of any
 /// that is under -1). labels [N] i64

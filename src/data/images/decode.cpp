@@ -5,6 +5,7 @@
 #include <dissent/error.hpp>
 
 #include <cerrno>
+#include <charconv>
 #include <system_error>
 
 #include "core/regular_file.hpp"
@@ -36,25 +37,51 @@ std::string bytes_of(const std::string& path) {
 
 }  // namespace
 
+Background background_of(const std::string& text) {
+  if (text == "none") return {};
+  if (text == "white") return {{255, 255, 255}};
+  if (text == "black") return {{0, 0, 0}};
+  std::array<uint8_t, 3> colour{};
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  const bool hexadecimal = text.size() == 7 && text[0] == '#';
+  bool right = true;
+  for (size_t c = 0; c < colour.size() && right; ++c) {
+    at += hexadecimal ? (c == 0) : (c > 0);  // "#", ","
+    const auto [rest, error] = hexadecimal ? std::from_chars(at, at + 2, colour[c], 16)
+                                           : std::from_chars(at, end, colour[c]);
+    right = error == std::errc() && (hexadecimal ? rest == at + 2
+                                     : c == 2    ? rest == end
+                                                 : rest != end && *rest == ',');
+    at = rest;
+  }
+  DISSENT_CHECK(right, kUsage,
+                "background: expected none, white, black, \"#rrggbb\" or \"r,g,b\" with 0 .. 255, "
+                "found \"{}\"",
+                text);
+  return colour;
+}
+
 void check_image_size(int64_t height, int64_t width, const std::string& name) {
   constexpr int64_t kMaxPixels = int64_t{1} << 28;
   DISSENT_CHECK(height >= 1 && width >= 1 && height <= kMaxPixels / width, kData,
                 "{}: damaged: its header says {} x {} pixels", name, height, width);
 }
 
-at::Tensor decode_image(const std::string& bytes, const std::string& name,
-                        const WantedPart& wanted) {
+at::Tensor decode_image(const std::string& bytes, const std::string& name, const WantedPart& wanted,
+                        const Background& background) {
   DISSENT_CHECK(!bytes.empty(), kData, "{}: empty", name);
   if (bytes.compare(0, 3, "\xff\xd8\xff") == 0) return decode_jpeg(bytes, name, wanted);
-  if (bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") == 0) return decode_png(bytes, name);
+  if (bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") == 0) return decode_png(bytes, name, background);
   std::string start;
   for (size_t i = 0; i < std::min<size_t>(8, bytes.size()); ++i)
     start += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));
   DISSENT_FAIL(kData, "{}: neither JPEG nor PNG: it starts with {}", name, start);
 }
 
-at::Tensor read_image(const std::string& path, const WantedPart& wanted) {
-  return decode_image(bytes_of(path), path, wanted);
+at::Tensor read_image(const std::string& path, const WantedPart& wanted,
+                      const Background& background) {
+  return decode_image(bytes_of(path), path, wanted, background);
 }
 
 }  // namespace dissent

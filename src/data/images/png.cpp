@@ -39,7 +39,7 @@ struct PngDecoder {
 };
 
 // No object with a destructor lives in the functions that libpng may jump out of.
-bool start(PngDecoder& decoder) {
+bool start(PngDecoder& decoder, bool keep_alpha) {
   if (setjmp(png_jmpbuf(decoder.png)) != 0) return false;
   auto* png = decoder.png;
   png_set_read_fn(png, &decoder, PngDecoder::on_read);
@@ -49,7 +49,11 @@ bool start(PngDecoder& decoder) {
   if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
   if (type == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png);
   if (type != PNG_COLOR_TYPE_GRAY && depth == 16) png_set_strip_16(png);
-  png_set_strip_alpha(png);
+  const bool wide_grey = type == PNG_COLOR_TYPE_GRAY && depth == 16;
+  if (!keep_alpha)
+    png_set_strip_alpha(png);
+  else if (!wide_grey && png_get_valid(png, decoder.info, PNG_INFO_tRNS) != 0)
+    png_set_tRNS_to_alpha(png);
   png_set_interlace_handling(png);
   png_read_update_info(png, decoder.info);
   return true;
@@ -71,12 +75,30 @@ at::Tensor narrowed(const at::Tensor& wide) {
   return grey;
 }
 
+// (colour alpha + background (255 - alpha)) / 255, rounded. Ref: Pillow 13.0,
+// src/libImaging/Paste.c, paste_mask_L
+at::Tensor blended(const at::Tensor& image, const std::array<uint8_t, 3>& background) {
+  const int64_t channels = image.size(2), colours = channels - 1;  // 1: grey
+  auto rgb = at::empty({image.size(0), image.size(1), 3}, at::kByte);
+  const auto* in = image.const_data_ptr<uint8_t>();
+  auto* out = rgb.data_ptr<uint8_t>();
+  for (int64_t i = 0; i < image.size(0) * image.size(1); ++i, in += channels)
+    for (int64_t c = 0; c < 3; ++c) {
+      const int alpha = in[colours], colour = in[colours == 1 ? 0 : c],
+                sum = background[c] * (255 - alpha) + colour * alpha + 128;
+      *out++ = static_cast<uint8_t>(((sum >> 8) + sum) >> 8);
+    }
+  return rgb;
+}
+
 }  // namespace
 
-at::Tensor decode_png(const std::string& bytes, const std::string& name) {
+at::Tensor decode_png(const std::string& bytes, const std::string& name,
+                      const Background& background) {
   PngDecoder decoder(bytes);
   DISSENT_CHECK(decoder.info, kInternal, "libpng has no memory for {}", name);
-  DISSENT_CHECK(start(decoder), kData, "{}: damaged: {}", name, decoder.text);
+  DISSENT_CHECK(start(decoder, background.has_value()), kData, "{}: damaged: {}", name,
+                decoder.text);
   const int64_t height = png_get_image_height(decoder.png, decoder.info),
                 width = png_get_image_width(decoder.png, decoder.info);
   const int64_t channels = png_get_channels(decoder.png, decoder.info),
@@ -89,7 +111,10 @@ at::Tensor decode_png(const std::string& bytes, const std::string& name) {
   std::vector<png_bytep> rows;
   for (int64_t y = 0; y < height; ++y) rows.push_back(image.data_ptr<uint8_t>() + y * row_bytes);
   DISSENT_CHECK(finish(decoder, rows.data()), kData, "{}: damaged: {}", name, decoder.text);
-  return wide ? narrowed(image) : channels == 1 ? image : image.reshape({height, width, channels});
+  if (wide) return narrowed(image);
+  if (channels == 1) return image;
+  image = image.reshape({height, width, channels});
+  return channels == 3 ? image : blended(image, *background);
 }
 
 }  // namespace dissent

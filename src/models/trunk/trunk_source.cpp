@@ -101,7 +101,7 @@ TransformOptions trunk_transform(const ImageDataOptions& data, const CorruptionO
   DISSENT_CHECK(!has_no_images(data), kUsage,
                 "data.dataset = \"{}\" has features, no images: it goes with trunk.model = "
                 "\"none\", found \"{}\"",
-                data.dataset, trunk.model);
+                set_name(data), trunk.model);
   DISSENT_CHECK(data.transform != "none", kUsage,
                 "data.transform: expected what makes an input of {}, found \"none\"", trunk.model);
   auto transform = find_transform(data.transform).options;

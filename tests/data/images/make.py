@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """tests/data/images/make.py [FOLDER]: writes the small images of this folder and pixels.npy, what Pillow (13.0) reads of them with convert("RGB"), in the
-order of their names; and larger ones, large_*, that have rows and columns to pass over. Needs numpy and Pillow."""
+order of their names; pixels_over_colour.npy, the same pasted on 250, 100, 3 with their alpha as mask; and larger ones, large_*, that have rows and columns to pass over. Needs numpy and Pillow."""
 import pathlib
 import sys
 
@@ -44,6 +44,16 @@ def main():
         wide.save(folder / f"large_jpeg_{name}.jpg", quality=85, subsampling=value)
     pixels = [numpy.asarray(Image.open(folder / name).convert("RGB")) for name in sorted(images)]
     numpy.save(folder / "pixels.npy", numpy.stack(pixels))
+    # The same with a colour behind what is transparent.
+    over = []
+    for name in sorted(images):
+        image = Image.open(folder / name)
+        below = Image.new("RGB", image.size, (250, 100, 3))
+        alpha = image.mode in ("LA", "RGBA") or "transparency" in image.info
+        image = image.convert("RGBA") if alpha else image.convert("RGB")
+        below.paste(image, mask=image.getchannel("A") if alpha else None)
+        over.append(numpy.asarray(below))
+    numpy.save(folder / "pixels_over_colour.npy", numpy.stack(over))
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ TEST_F(Registry, Errors) {
   EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "9 labels for the 10 images of");
   write(idx_text({11, 2, 3}, 66), idx_text({11}, 11));
   EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"),
-                  "label 10 of image 10, expected 0 .. 9");
+                  "label of image 10: expected 0 .. 9, or -1 (unknown), found 10");
   write(idx_text({12, 6}, 72), idx_text({12}, 12));
   EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "2 dimensions, images have 3");
 }

@@ -52,6 +52,31 @@ TEST_F(ImageFiles, PixelsArePillows) {
   }
 }
 
+// And with a colour behind what is transparent: Pillow's paste with the image's alpha as mask.
+TEST_F(ImageFiles, TransparentPixelsShowTheBackground) {
+  const auto dropped = read_npy(data_folder() + "/pixels.npy"),
+             expected = read_npy(data_folder() + "/pixels_over_colour.npy");
+  const auto background = background_of("250,100,3");
+  int64_t others = 0;
+  for (size_t i = 0; i < kNames.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    auto image = read_image(data_folder() + "/" + kNames[i], nullptr, background);
+    if (image.dim() == 2) image = image.unsqueeze(2).expand({29, 23, 3});
+    EXPECT_TRUE(at::equal(image, expected[row])) << kNames[i];
+    others += at::equal(expected[row], dropped[row]) ? 0 : 1;
+  }
+  EXPECT_EQ(others, 3);  // grey and RGB with alpha, and the palette with a transparent entry
+  EXPECT_EQ(background_of("#fa6403"), background);
+  EXPECT_EQ(background_of("white"), background_of("255,255,255"));
+  EXPECT_EQ(background_of("black"), background_of("#000000"));
+  EXPECT_FALSE(background_of("none"));
+  for (const char* text :
+       {"", "grey", "#12345", "#12345g", "1,2", "1,2,3,4", "1,2,256", "1,2,-3", "#-1-1-1"})
+    EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { background_of(text); }),
+                    "background: expected none, white, black,")
+        << text;
+}
+
 TEST_F(ImageFiles, TheFirstBytesTellTheFormat) {
   atomic_write_text(folder / "a.JPEG", read_text(data_folder() + "/png_rgb.png"));
   EXPECT_TRUE(at::equal(read_image(folder / "a.JPEG"), read_image(data_folder() + "/png_rgb.png")));

@@ -97,6 +97,34 @@ TEST(ImageLoader, DamagedImagesAreErrorsOrLeftOut) {
   }
 }
 
+// Rows 1 and 3 are of one colour, 0 differs in its last pixel, 2 in a channel, 4 in its first
+// column. Each is counted once, whatever part of it the transform looks at.
+TEST(ImageLoader, ConstantImagesAreCounted) {
+  auto images = at::full({5, 12, 12, 3}, 9, at::kByte);
+  images[1].fill_(0);
+  images[0][11][11][2] = 8;
+  images[2].select(2, 1).fill_(7);
+  images[2][5][5][1] = 9;
+  images[4].select(1, 0).fill_(3);
+  const MemoryImages source("logos", images, at::zeros({5}, at::kLong), 1, "labels"),
+      others("others", images.narrow(0, 1, 1).contiguous(), at::zeros({1}, at::kLong), 1, "labels");
+  const auto crops = crop();
+  const TransformOptions middle{.kind = TransformOptions::Kind::kCenterCrop,
+                                .resize = 12,
+                                .size = 2,
+                                .normalisation = normalisation("imagenet")};
+  for (const int64_t workers : {0, 2})
+    for (const auto* transform : {&crops, &middle}) {
+      ImageLoader loader({.workers = workers});
+      EXPECT_EQ(loader.constant(), 0);
+      for (uint64_t epoch = 0; epoch < 6; ++epoch)
+        loader.load({&source, transform, {4, 3, 2, 1, 0}, 5, epoch}).get();
+      EXPECT_EQ(loader.constant(), 2);
+      loader.load({&others, transform, {0}, 5, 0}).get();
+      EXPECT_EQ(loader.constant(), 3);
+    }
+}
+
 TEST(ImageLoader, OtherErrorsAreNotDamage) {
   const MemoryImages source("odd", at::zeros({2, 4, 4, 5}, at::kByte), at::zeros({2}, at::kLong), 1,
                             "labels");

@@ -126,7 +126,7 @@ TEST_F(ImageSets, Cifar10BinaryInFiveFiles) {
                   "data_batch_5.bin: 6147 bytes, expected records of 3073 bytes");
   atomic_write_text(last, "\x0a" + planes(0));
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
-                  "data_batch_5.bin: label 10 of image 0, expected 0 .. 9");
+                  "data_batch_5.bin: label of image 0: expected 0 .. 9, or -1 (unknown), found 10");
   remove_file(last);
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
                   "data_batch_5.bin: no such file");
@@ -158,6 +158,9 @@ TEST_F(ImageSets, Cifar10AsPythonWroteIt) {
   atomic_write_text(path(0), good.substr(0, 4000));
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
                   "data_batch_1: its pickle cannot be read: it ends early");
+  atomic_write_text(path(0), "(dp0\nS'data'\np1\n");  // protocol 0
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
+                  "expected protocol 2 to 5, found an older one, or no pickle");
   atomic_write_text(path(0), python2_pickle("fine_labels", 2, 0, 0));
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
                   "data_batch_1: expected a pickle of data [N, 3072] u8 and labels");
@@ -215,6 +218,149 @@ TEST_F(ImageSets, ALongHeaderOfNumpyIsDamaged) {
                   "long.npy: expected a header of at most 1024 bytes, found one of 600");
 }
 
+// Written by pickle and numpy themselves: tests/data/cifar/make.py.
+TEST_F(ImageSets, Cifar100AsPython3WritesIt) {
+  const auto put = [&](const std::string& name) {
+    std::filesystem::copy_file(images + "/../cifar/" + name, folder / "test",
+                               std::filesystem::copy_options::overwrite_existing);
+  };
+  for (const char* name : {"protocol2_array", "protocol4_fortran", "protocol5_list",
+                           "protocol5_bytes", "protocol5_scalars"}) {
+    put(name);
+    const auto set = open("cifar100", "test");
+    expect_pixels(*set, 2);
+    EXPECT_TRUE(at::equal(set->labels(), at::tensor({77, 99}, at::kLong))) << name;
+  }
+  put("protocol5_wide");  // 2^32 + 77 is not 77
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar100", "test"); }),
+                  "/test: label of image 1: expected 0 .. 99, or -1 (unknown), found 4294967373");
+  put("protocol5_text");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar100", "test"); }),
+                  "/test: fine_labels: label of image 1: expected a whole number");
+}
+
+TEST_F(ImageSets, RowsOfAnIgnoredLabelAreLeftOut) {
+  atomic_write_text(folder / "train.bin",
+                    "\x05\xff" + planes(3) + "\x05\x4d" + planes(0) + "\x06\x63" + planes(1));
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar100", "train"); }),
+                  "train.bin: label of image 0: expected 0 .. 99, or -1 (unknown), found 255");
+  ImageDataOptions data;
+  data.dataset = "cifar100";
+  data.root = folder.path();
+  data.ignore_label = 255;
+  expect_pixels(*open_image_source(data), 2);
+  EXPECT_TRUE(at::equal(open_image_source(data)->labels(), at::tensor({77, 99}, at::kLong)));
+  atomic_write_text(folder / "train.bin", "\x05\xff" + planes(3));
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { open_image_source(data); }),
+      "train.bin: expected rows with another label than ignore_label = 255, found none");
+
+  atomic_write_text(folder / "list.txt", "a 0\nb -100\nc 1\nd -100\n");
+  data = {};
+  data.list = folder / "list.txt";
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_image_source(data); }),
+                  "list.txt:2: label: expected -1 (unknown) or 0 .. 2147483646");
+  data.ignore_label = -100;
+  const auto set = open_image_source(data);
+  EXPECT_EQ(set->classes(), 2);
+  EXPECT_TRUE(at::equal(set->labels(), at::tensor({0, 1}, at::kLong)));
+  EXPECT_EQ(set->image_name(1), "c");
+  EXPECT_NE(set->identity().find(", without label -100"), std::string::npos);
+  atomic_write_text(folder / "list.txt", "a -100\n");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_image_source(data); }),
+                  "list.txt: expected lines with another label than ignore_label = -100");
+}
+
+// 2^32 + 1 is not 1; a mark such as 255 is not a class.
+TEST_F(ImageSets, LabelsAreNeverCutAndGapsAreSeen) {
+  for (const char* label : {"4294967297", "2147483647", "18446744073709551617", "-4294967295"})
+    EXPECT_CONTAINS(list_error(fmt::format("a 0\nb {}\n", label)),
+                    fmt::format("list.txt:2: label: expected -1 (unknown) or 0 .. 2147483646, the "
+                                "largest that is possible, found {}",
+                                label));
+  const auto gaps = [&](const std::vector<int64_t>& labels,
+                        std::optional<int64_t> classes = std::nullopt) {
+    std::string text;
+    for (const int64_t label : labels) text += fmt::format("a {}\n", label);
+    ImageDataOptions data;
+    data.list = folder / "list.txt";
+    data.classes = classes;
+    const auto set = list(text, "r", classes);
+    check_class_gaps(*set, data);
+    return set->classes();
+  };
+  EXPECT_EQ(gaps({0, 1, 2, -1}), 3);
+  EXPECT_EQ(gaps({-1, -1}), 0);
+  EXPECT_EQ(gaps({0, 1, 3, 4}), 5);  // one is missing: said, not refused
+  EXPECT_EQ(gaps({0, 1, 255}, 256), 256);
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { gaps({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 255}); }),
+                  "list.txt: labels: expected rows of each of the classes 0 .. 255 (the highest "
+                  "label), found none of 245 of them, the first 10; data.classes = 256 says that "
+                  "they are classes all the same, data.ignore_label = 255 leaves rows with that "
+                  "label out");
+  std::vector<int64_t> many(200);
+  for (int64_t i = 0; i < 200; ++i) many[i] = i;
+  many.push_back(214);
+  EXPECT_EQ(gaps(many), 215);
+  many.back() = 216;
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { gaps(many); }), "found none of 16 of them");
+}
+
+TEST_F(ImageSets, ListsHaveTheNameOfTheirFileAndTheirClassFile) {
+  const auto open_list = [&](const std::string& text, std::optional<int64_t> classes) {
+    atomic_write_text(folder / "birds.txt", text);
+    ImageDataOptions data;
+    data.list = folder / "birds.txt";
+    data.classes = classes;
+    return open_image_source(data);
+  };
+  auto set = open_list(
+      "\xEF\xBB\xBF"
+      "a 0\r\nb 1\r\n",
+      std::nullopt);
+  EXPECT_EQ(set->name(), "birds/train");
+  EXPECT_EQ(set->identity(), open_list("a 0\nb 1\n", std::nullopt)->identity());
+  EXPECT_EQ(set->image_name(0), "a");
+  atomic_write_text(folder / "birds.classes.txt", "\xEF\xBB\xBFowl\r\nwren\r\ntit\r\n");
+  set = open_list("a 0\nb 1\n", std::nullopt);
+  EXPECT_EQ(set->classes(), 3);
+  EXPECT_EQ(set->class_names(), (std::vector<std::string>{"owl", "wren", "tit"}));
+  EXPECT_EQ(open_list("a 0\n", 5)->classes(), 5);
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_list("a 0\nb 3\n", std::nullopt); }),
+                  "birds.txt:2: label: expected -1 (unknown) or 0 .. 2, found 3");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_list("a 0\n", 2); }),
+                  "birds.txt: expected at most 2 classes (classes), found the names of 3");
+  check_same_classes(*set, {"owl", "wren", "tit"}, "train");
+  check_same_classes(*set, {}, "train");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { check_same_classes(*set, {"owl", "tit"}, "birds/train"); }),
+      "birds/train: its classes are numbered otherwise than those of birds/train: class 1: "
+      "expected "
+      "\"tit\", found \"wren\" (2 classes there, 3 here)");
+  atomic_write_text(folder / "birds.classes.txt", "owl\nwren\nowl\n");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_list("a 0\n", std::nullopt); }),
+                  "birds.classes.txt:3: the class owl is there twice");
+  atomic_write_text(folder / "birds.txt", std::string("\xFF\xFE"
+                                                      "a\0 \0",
+                                                      6));
+  ImageDataOptions data;
+  data.list = folder / "birds.txt";
+  remove_file(folder / "birds.classes.txt");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_image_source(data); }),
+                  "birds.txt: expected text in UTF-8, found the mark of UTF-16");
+  data = {};
+  EXPECT_EQ(set_name(data), "fashion_mnist");
+  data.dataset = "cifar10";
+  data.classes = 7;
+  data.root = folder.path();
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { open_image_source(data); }),
+                  "classes: expected 10, those of dataset cifar10, or \"auto\"; found 7");
+  data.classes.reset();
+  data.background = "grey";
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { open_image_source(data); }),
+                  "background: expected none, white, black");
+}
+
 TEST_F(ImageSets, ListsAsOpenOodWritesThem) {
   const auto set = list("jpeg_420.jpg 3\r\n\npng_rgb.png -1\na b/c d.png 0", images);
   EXPECT_EQ(set->name(), "textures/test");
@@ -233,11 +379,15 @@ TEST_F(ImageSets, ListsAsOpenOodWritesThem) {
   EXPECT_NE(list("a 1\n", "r")->identity(), list("a 0\n", "r")->identity());
   EXPECT_EQ(dynamic_cast<const ImageList&>(*list("/x/a.png 1\n", "")).path(0), "/x/a.png");
   EXPECT_CONTAINS(list_error("a 1\nb\n"), "list.txt:2: expected `path label`, found 'b'");
-  EXPECT_CONTAINS(list_error("a 1\nb one\n"), "list.txt:2: label 'one', expected a whole number");
-  EXPECT_CONTAINS(list_error("a 1.5\n"), "list.txt:1: label '1.5'");
-  EXPECT_CONTAINS(list_error("a -2\n"), "list.txt:1: label -2, expected -1 (unknown) or 0 .. ");
+  EXPECT_CONTAINS(list_error("a 1\nb one\n"),
+                  "list.txt:2: label: expected a whole number, found 'one'");
+  EXPECT_CONTAINS(list_error("a 1.5\n"), "list.txt:1: label: expected a whole number, found '1.5'");
+  EXPECT_CONTAINS(
+      list_error("a -2\n"),
+      "list.txt:1: label: expected -1 (unknown) or 0 .. 2147483646, the largest that is "
+      "possible, found -2");
   EXPECT_CONTAINS(list_error("a 10\n", "r", 10),
-                  "list.txt:1: label 10, expected -1 (unknown) or 0 .. 9");
+                  "list.txt:1: label: expected -1 (unknown) or 0 .. 9, found 10");
   EXPECT_CONTAINS(list_error("/a 1\n"), "list.txt:1: /a: expected a path below r");
   EXPECT_CONTAINS(list_error("\n\n"), "list.txt: an image list without lines");
   ImageDataOptions data;
@@ -251,18 +401,22 @@ TEST_F(ImageSets, FoldersAreListedInTheOrderOfTheirNames) {
   copy("png_rgb.png", "train/n02/a.png");
   copy("png_grey.png", "train/n01/z.PNG");
   atomic_write_text(folder / "train/n01/notes.txt", "no image");
-  const auto text =
+  const auto listed =
       list_folders({.folders = {folder / "train"}, .root = folder.path(), .label = std::nullopt});
-  EXPECT_EQ(text, "train/n01/z.PNG 0\ntrain/n02/a.png 1\ntrain/n02/b/x.JPEG 1\n");
+  EXPECT_EQ(listed.images, 3);
+  EXPECT_EQ(listed.classes, (std::vector<std::string>{"n01", "n02"}));
+  EXPECT_EQ(listed.text, "train/n01/z.PNG 0\ntrain/n02/a.png 1\ntrain/n02/b/x.JPEG 1\n");
   EXPECT_EQ(list_folders({.folders = {folder / "train/n01/", folder / "train/n02"},
                           .root = folder / "train",
-                          .label = -1}),
+                          .label = -1})
+                .text,
             "n01/z.PNG -1\nn02/a.png -1\nn02/b/x.JPEG -1\n");
   const std::vector<std::string> classes{"n09", "n02", "n05", "n01"};
   EXPECT_EQ(list_folders({.folders = {folder / "train"},
                           .root = folder.path(),
                           .classes = classes,
-                          .label = std::nullopt}),
+                          .label = std::nullopt})
+                .text,
             "train/n02/a.png 1\ntrain/n02/b/x.JPEG 1\ntrain/n01/z.PNG 3\n");
   const auto set = open("folder", "train");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("folder", "fog/5"); }),
@@ -287,6 +441,64 @@ TEST_F(ImageSets, FoldersAreListedInTheOrderOfTheirNames) {
   std::filesystem::create_directories(folder / "empty/a");
   EXPECT_CONTAINS(error({.folders = {folder / "empty"}, .root = "", .label = -1}),
                   "empty: no files *.jpg");
+}
+
+// All subfolders are numbered, whatever lies in them: a class without images, or with files of
+// another ending, moves no label. What systems leave is none.
+TEST_F(ImageSets, FoldersAreNumberedNotTheImagesInThem) {
+  copy("png_rgb.png", "pets/yak/a.png");
+  copy("png_rgb.png", "pets/ant/a.png");
+  copy("png_rgb.png", "pets/dog/deep/b.png");
+  copy("png_rgb.png", "pets/.cache/a.png");
+  copy("png_rgb.png", "pets/__MACOSX/ant/._a.png");
+  copy("png_rgb.png", "pets/@eaDir/a.png");
+  copy("png_rgb.png", "pets/ant/.a.png");
+  copy("png_rgb.png", "pets/ant/.AppleDouble/a.png");
+  for (const char* name : {"pets/Thumbs.db", "pets/.DS_Store", "pets/ant/desktop.ini"})
+    atomic_write_text(folder / name, "x");
+  const auto with = [&](bool allow_empty) {
+    return list_folders({.folders = {folder / "pets"},
+                         .root = folder / "pets",
+                         .label = std::nullopt,
+                         .allow_empty = allow_empty});
+  };
+  EXPECT_EQ(with(false).text, "ant/a.png 0\ndog/deep/b.png 1\nyak/a.png 2\n");
+  EXPECT_TRUE(with(false).skipped.empty());
+  std::filesystem::create_directories(folder / "pets/bee/none");
+  copy("png_rgb.png", "pets/cat/a.webp");
+  copy("png_rgb.png", "pets/cat/b.WEBP");
+  atomic_write_text(folder / "pets/cat/notes.txt", "x");
+  atomic_write_text(folder / "pets/yak/README", "x");
+  const auto list = with(true);
+  EXPECT_EQ(list.text, "ant/a.png 0\ndog/deep/b.png 3\nyak/a.png 4\n");
+  EXPECT_EQ(list.classes, (std::vector<std::string>{"ant", "bee", "cat", "dog", "yak"}));
+  EXPECT_EQ(list.empty, (std::vector<std::string>{"bee", "cat"}));
+  ASSERT_EQ(list.skipped.size(), 2u);
+  EXPECT_EQ(list.skipped.at("cat").endings,
+            (std::map<std::string, int64_t>{{".txt", 1}, {".webp", 2}}));
+  EXPECT_EQ(list.skipped.at("cat").first, folder / "pets/cat/a.webp");
+  EXPECT_EQ(list.skipped.at("yak").files, 1);
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { with(false); }),
+      "expected images (*.jpg, *.jpeg, *.png) in each subfolder, found none in 2 of 5: bee (no "
+      "files); cat (3 files of other endings: .webp 2, .txt 1); put images there");
+  ImageDataOptions data;
+  data.dataset = "folder";
+  data.split = "pets";
+  data.root = folder.path();
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_image_source(data); }), "2 of 5: bee");
+  data.allow_empty = true;
+  const auto set = open_image_source(data);
+  EXPECT_EQ(set->classes(), 5);
+  EXPECT_EQ(set->class_names(), list.classes);
+  EXPECT_TRUE(at::equal(set->labels(), at::tensor({0, 3, 4}, at::kLong)));
+  data.classes = 9;
+  EXPECT_EQ(open_image_source(data)->classes(), 9);
+  data.classes = 4;
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_image_source(data); }),
+                  "expected at most 4 classes (classes), found the names of 5");
+  EXPECT_EQ(class_file_of("a.b/train.txt"), "a.b/train.classes.txt");
+  EXPECT_EQ(class_file_of("train"), "train.classes.txt");
 }
 
 // ImageNet's training set: 1.28 million lines. The bound on time is that of the issue; a slow
