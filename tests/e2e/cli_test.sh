@@ -14,7 +14,7 @@ run_program 1
 expect_exit 2
 expect_text "usage: [mpirun -n RANKS] dissent VERB [options]"
 well 1 --help
-expect_text "usage: [mpirun -n RANKS] dissent VERB [options]" "stopped on a signal with a checkpoint written"
+expect_text "usage: [mpirun -n RANKS] dissent VERB [options]" "stopped on a signal, what was done is kept (checkpoint, shards)"
 for verb in train:CONFIG plan:CONFIG cache:CONFIG evaluate:CONFIG config:VERB inspect:FILE... verify:FILE... tables:FILE... 'plot:KIND FILE...'; do
   well 1 "${verb%:*}" --help
   expect_text "usage: dissent ${verb%:*} [options] ${verb#*:}" "--help"

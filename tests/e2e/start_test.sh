@@ -114,14 +114,26 @@ for words in "train train.toml" "plan train.toml" "cache cache.toml" "evaluate e
   (export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0; refused 1 4 "SLURM_STEP_NUM_TASKS says that 2 tasks were started" "srun --mpi=pmix" -- $words; exit "$((failures > 0))") || failures=$((failures + 1))
 done
 
+# at_once SIGNAL PID: sends it as soon as the process is dissent and holds or catches USR1, which it does from its first line on; LibTorch is being loaded then.
+at_once() {
+  local mask
+  for _ in $(seq 3000); do
+    if [[ $(readlink "/proc/$2/exe") == */dissent* ]]; then
+      for mask in $(sed -n 's/^Sig\(Blk\|Cgt\):\t//p' "/proc/$2/status"); do
+        if (((16#$mask & 16#200) != 0)); then break 2; fi
+      done
+    fi
+    kill -0 "$2" 2> /dev/null || break
+  done
+  kill -s "$1" "$2"
+}
 # Asked to stop while LibTorch is being loaded: a checkpoint, exit code 75, and the run goes on to the bytes of one that was not stopped.
 for signal in USR1 TERM INT; do
   command="dissent train, stopped by $signal at once"
   mpi=()
   [ "$signal" = TERM ] && mpi=(--mpi)
   env --default-signal=INT "$program" "${mpi[@]}" train train.toml --quiet --set "output=\"stopped-$signal\"" > out 2> err &
-  sleep 0.05
-  kill -s "$signal" $!
+  at_once "$signal" $!
   status=0; wait $! || status=$?
   expect_exit 75
   well 1 train train.toml --quiet --set "output=\"stopped-$signal\""
@@ -136,8 +148,7 @@ for words in "cache cache.toml --set cache.output=stopped.cache --set data.root=
     command="dissent $words, stopped by $signal at once"
     # shellcheck disable=SC2086
     env --default-signal=INT "$program" $words --quiet > out 2> err &
-    sleep 0.05
-    kill -s "$signal" $!
+    at_once "$signal" $!
     status=0; wait $! || status=$?
     expect_exit 75
     expect_text "dissent: stopped by a signal"
