@@ -12,6 +12,7 @@ enum class ErrorKind {
   kData,      ///< bad or missing data, full disk: exit 3
   kComm,      ///< communication or device failure, timeout: exit 4
   kCheck,     ///< a check failed (`verify`): exit 5
+  kMemory,    ///< not enough memory, of the host or of a GPU: exit 6
   kInternal,  ///< a defect of this program: exit 1
 };
 
@@ -19,7 +20,7 @@ enum class ErrorKind {
 int exit_code(ErrorKind kind);
 
 /// The one exception of the project. what() is a message for users: the thing, its place, expected,
-/// found.
+/// found. A line of it over 4,000 bytes (a value or a path of megabytes) loses its middle.
 class Error : public std::exception {
  public:
   Error(ErrorKind kind, std::string message, const char* file, int line);

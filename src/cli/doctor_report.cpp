@@ -1,12 +1,11 @@
 #include "cli/doctor_report.hpp"
 
-#include <c10/util/Exception.h>
-
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "comm/runtime.hpp"
+#include "core/torch_failure.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -30,10 +29,8 @@ std::optional<std::string> failure_of(const std::function<void()>& work) {
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kComm && !error.agreed()) throw;
     return own_text(error);
-  } catch (const c10::Error& error) {
-    return error.what_without_backtrace();
-  } catch (const std::exception& error) {
-    return error.what();
+  } catch (...) {
+    return current_failure().message;
   }
   return {};
 }

@@ -19,8 +19,10 @@
 #include "cli/light_verbs.hpp"
 #include "cli/verb.hpp"
 #include "config/described.hpp"
+#include "core/failure.hpp"
 #include "core/launcher.hpp"
 #include "core/program_paths.hpp"
+#include "core/standard_output.hpp"
 #include "core/stop.hpp"
 
 namespace dissent::cli {
@@ -125,21 +127,31 @@ int run(const std::string& program, const Arguments& arguments) {
 }  // namespace
 }  // namespace dissent::cli
 
+namespace dissent::cli {
+namespace {
+
+int run_main(const std::string& program, const Arguments& arguments) {
+  try {
+    return run(program, arguments);
+  } catch (...) {
+    // An error of usage is every rank's: the first one says it.
+    const auto failure = current_light_failure();
+    if (!failure.agreed || is_first_rank()) fmt::print(stderr, "dissent: {}\n", failure.message);
+    if (failure.agreed) let_first_rank_speak();
+    return exit_code(failure.kind);
+  }
+}
+
+}  // namespace
+}  // namespace dissent::cli
+
 int main(int argc, char** argv) {
   using namespace dissent;
   cli::hold_signals(argc, argv);
+  prepare_output();
+  report_uncaught(current_light_failure);
   auto logger = spdlog::stderr_logger_st("dissent");
   logger->set_pattern("%Y-%m-%dT%H:%M:%S%z level=%l %v");
   spdlog::set_default_logger(logger);
-  try {
-    return cli::run(argv[0], {argv + 1, argv + argc});
-  } catch (const Error& error) {
-    // An error of usage is every rank's: the first one says it.
-    if (!error.agreed() || is_first_rank()) fmt::print(stderr, "dissent: {}\n", error.what());
-    if (error.agreed()) let_first_rank_speak();
-    return exit_code(error.kind());
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "dissent: {}\n", error.what());
-    return exit_code(ErrorKind::kInternal);
-  }
+  return finish_output(cli::run_main(argv[0], {argv + 1, argv + argc}));
 }

@@ -16,6 +16,7 @@
 #include "cli/jobs_settings.hpp"
 #include "cli/light_verbs.hpp"
 #include "core/options.hpp"
+#include "core/standard_output.hpp"
 #include "jobs/execute.hpp"
 #include "jobs/import.hpp"
 #include "jobs/local.hpp"
@@ -215,7 +216,7 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
     const bool over =
         std::none_of(statuses.begin(), statuses.end(),
                      [](const jobs::Status& status) { return jobs::is_under_way(status.phase); });
-    if (!line.flag("watch") || over) return 0;
+    if (!line.flag("watch") || over || output_lost()) return 0;
     std::this_thread::sleep_for(std::chrono::duration<double>(line.get<double>("seconds")));
   }
 }

@@ -12,6 +12,7 @@
 #include "cli/checks.hpp"
 #include "cli/light_verbs.hpp"
 #include "cli/verb.hpp"
+#include "core/torch_failure.hpp"
 #include "jobs/inputs.hpp"
 #include "storage/atomic_file.hpp"
 
@@ -144,8 +145,10 @@ class SheetFiles : public Files {
         into();
       } catch (const Error& error) {
         found = {error.kind(), error.what()};
-      } catch (const std::exception& error) {  // of LibTorch, by a damaged file
-        found = {ErrorKind::kData, error.what()};
+      } catch (...) {  // of a library, by a damaged file
+        found = {ErrorKind::kData, fmt::format("expected files that can be read, found a damaged "
+                                               "one ({})",
+                                               current_reason())};
       }
       if (!subject.empty()) looked_.emplace(subject, found);
     }

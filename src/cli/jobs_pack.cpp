@@ -1,4 +1,3 @@
-#include <c10/util/Exception.h>
 #include <spdlog/sinks/basic_file_sink.h>
 
 #include <charconv>
@@ -10,6 +9,7 @@
 #include "cli/compute.hpp"
 #include "comm/device.hpp"
 #include "core/stop.hpp"
+#include "core/torch_failure.hpp"
 #include "jobs/execute.hpp"
 #include "jobs/queue.hpp"
 
@@ -174,12 +174,9 @@ class PackGroup {
       return {run_verb(runtime_, attempt_.verb, arguments), ""};
     } catch (const Stopped&) {
       return {kExitStopped, ""};
-    } catch (const Error& error) {
-      return {exit_code(error.kind()), error.what(), error.agreed()};
-    } catch (const c10::Error& error) {
-      return {1, error.what_without_backtrace(), false};
-    } catch (const std::exception& error) {
-      return {1, error.what(), false};
+    } catch (...) {
+      const auto failure = current_failure();
+      return {exit_code(failure.kind), failure.message, failure.agreed};
     }
   }
 

@@ -1,5 +1,4 @@
 // dissent-compute: every verb.
-#include <c10/util/Exception.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <chrono>
@@ -14,7 +13,9 @@
 #include "cli/verb.hpp"
 #include "core/device_math.hpp"
 #include "core/launcher.hpp"
+#include "core/standard_output.hpp"
 #include "core/stop.hpp"
+#include "core/torch_failure.hpp"
 #include "report/saliency_figure.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/h5.hpp"
@@ -82,16 +83,11 @@ int run_alone(const Verb& verb, const Arguments& arguments) {
     if (!line.parse(first, {arguments.begin() + 1, arguments.end()})) return 0;
     if (verb.first_rank_alone && !first) return 0;
     return alone().at(verb.name)(line);
-  } catch (const Error& error) {
-    if (!error.agreed() || first) fmt::print(stderr, "dissent: {}\n", error.what());
-    if (error.agreed()) let_first_rank_speak();
-    return exit_code(error.kind());
-  } catch (const c10::Error& error) {
-    fmt::print(stderr, "dissent: {}\n", error.what_without_backtrace());
-    return exit_code(ErrorKind::kInternal);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "dissent: {}\n", error.what());
-    return exit_code(ErrorKind::kInternal);
+  } catch (...) {
+    const auto failure = current_failure();
+    if (!failure.agreed || first) fmt::print(stderr, "dissent: {}\n", failure.message);
+    if (failure.agreed) let_first_rank_speak();
+    return exit_code(failure.kind);
   }
 }
 
@@ -122,7 +118,8 @@ std::string stopped_text(const std::string& verb) {
 // An error that all ranks have is printed by rank 0, and all end in order. One that this rank has
 // alone, or before the others know of it, ends the job; where several have one at the same time,
 // the first prints it and its abort ends the others.
-int report(Runtime& runtime, ErrorKind kind, const std::string& message, bool agreed) {
+int report(Runtime& runtime, const Failure& failure) {
+  const auto& [kind, message, agreed] = failure;
   const int rank = runtime.world().rank(), ranks = runtime.world().size();
   if (agreed && rank == 0) fmt::print(stderr, "dissent: {}\n", message);
   if (agreed || ranks == 1) {
@@ -155,9 +152,10 @@ int run_verb(Runtime& runtime, const std::string& name, const Arguments& argumen
 
 }  // namespace dissent::cli
 
-int main(int argc, char** argv) {
-  using namespace dissent;
-  std::vector<std::string> arguments(argv + 1, argv + argc);
+namespace dissent {
+namespace {
+
+int run_main(int argc, char** argv, std::vector<std::string> arguments) {
   const bool mpi = !arguments.empty() && arguments[0] == "--mpi";
   if (mpi) arguments.erase(arguments.begin());
   // As early as can be: until then a signal that asks to stop would kill (front.cpp holds them).
@@ -178,19 +176,24 @@ int main(int argc, char** argv) {
     } catch (const Stopped&) {
       if (runtime.world().rank() == 0) fmt::print(stderr, "{}", cli::stopped_text(arguments[0]));
       return cli::kExitStopped;
-    } catch (const Error& error) {
-      return cli::report(runtime, error.kind(), error.what(), error.agreed());
-    } catch (const c10::Error& error) {
-      return cli::report(runtime, ErrorKind::kInternal, error.what_without_backtrace(), false);
-    } catch (const std::exception& error) {
-      return cli::report(runtime, ErrorKind::kInternal, error.what(), false);
+    } catch (...) {
+      return cli::report(runtime, current_failure());
     }
-  } catch (const Error& error) {  // before MPI was there; agreed: each process finds it
-    if (!error.agreed() || launched().rank == 0) fmt::print(stderr, "dissent: {}\n", error.what());
-    if (error.agreed()) let_first_rank_speak();
-    return exit_code(error.kind());
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "dissent: {}\n", error.what());
-    return exit_code(ErrorKind::kComm);
+  } catch (...) {  // before MPI was there; agreed: each process finds it
+    const auto failure = current_failure();
+    if (!failure.agreed || launched().rank == 0)
+      fmt::print(stderr, "dissent: {}\n", failure.message);
+    if (failure.agreed) let_first_rank_speak();
+    return exit_code(failure.kind);
   }
+}
+
+}  // namespace
+}  // namespace dissent
+
+int main(int argc, char** argv) {
+  using namespace dissent;
+  prepare_output();
+  report_uncaught(current_failure);
+  return finish_output(run_main(argc, argv, {argv + 1, argv + argc}));
 }

@@ -1,5 +1,3 @@
-#include <c10/util/Exception.h>
-
 #include <filesystem>
 #include <functional>
 
@@ -12,6 +10,7 @@
 #include "comm/device.hpp"
 #include "config/describe.hpp"
 #include "config/resolved.hpp"
+#include "core/torch_failure.hpp"
 #include "models/weights/load.hpp"
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
@@ -48,14 +47,9 @@ bool recorded(const Provenance& provenance, Communicator& run,
               const std::function<bool()>& training) {
   try {
     return training();
-  } catch (const Error& error) {
-    if (!error.agreed() || run.rank() == 0) provenance.write_failure(error.what());
-    throw;
-  } catch (const c10::Error& error) {
-    provenance.write_failure(error.what_without_backtrace());
-    throw;
-  } catch (const std::exception& error) {
-    provenance.write_failure(error.what());
+  } catch (...) {
+    const auto failure = current_failure();
+    if (!failure.agreed || run.rank() == 0) provenance.write_failure(failure.message);
     throw;
   }
 }

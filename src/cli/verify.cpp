@@ -5,6 +5,7 @@
 
 #include "cli/verify_case.hpp"
 #include "cli/verify_device.hpp"
+#include "core/torch_failure.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -40,10 +41,12 @@ Report run_handler(const CaseHandler& handler, const Case& reference, Checker& c
     handler.run(reference, checker);
   } catch (const Error& error) {
     return {Outcome::kFailed, error.what()};
-  } catch (const c10::Error& error) {
-    return {Outcome::kFailed, error.what_without_backtrace()};
-  } catch (const nlohmann::json::exception& error) {
-    return {Outcome::kFailed, error.what()};
+  } catch (const c10::Error&) {
+    return {Outcome::kFailed, current_reason()};
+  } catch (const nlohmann::json::exception&) {
+    return {Outcome::kFailed,
+            fmt::format("expected the case's parameters and note, found others ({})",
+                        current_reason())};
   }
   if (checker.worst()) return {Outcome::kFailed, describe(*checker.worst())};
   const auto missing = checker.missing();

@@ -1,11 +1,11 @@
 #include "comm/communicator.hpp"
 
-#include <c10/util/Exception.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "core/stop.hpp"
+
+#include "core/torch_failure.hpp"
 
 namespace dissent {
 namespace {
@@ -55,15 +55,10 @@ void agree(Communicator& comm, const std::function<void()>& work) {
     work();
   } catch (const Stopped&) {
     kind = kStopped;
-  } catch (const Error& error) {
-    kind = static_cast<int64_t>(error.kind());
-    message = error.what();
-  } catch (const c10::Error& error) {
-    kind = static_cast<int64_t>(ErrorKind::kInternal);
-    message = error.what_without_backtrace();
-  } catch (const std::exception& error) {
-    kind = static_cast<int64_t>(ErrorKind::kInternal);
-    message = error.what();
+  } catch (...) {
+    const auto failure = current_failure();
+    kind = static_cast<int64_t>(failure.kind);
+    message = failure.message;
   }
   const auto kinds = all_gather_integer(comm, kind);
   for (int rank = 0; rank < comm.size(); ++rank) {

@@ -1,6 +1,43 @@
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <string_view>
+
 namespace dissent {
+namespace {
+
+constexpr size_t kLongestLine = 4000, kKeptOfLine = 1800;
+
+// Not inside a character of UTF-8.
+size_t character_at(std::string_view text, size_t at) {
+  while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
+  return at;
+}
+
+// What is wrong stands at both ends of a line: the place at its start, "expected" or advice at its
+// end.
+std::string without_middle(std::string_view line) {
+  if (line.size() <= kLongestLine) return std::string(line);
+  const size_t first = character_at(line, kKeptOfLine),
+               last = character_at(line, line.size() - kKeptOfLine);
+  return fmt::format("{} ... ({} of {} bytes left out) ... {}", line.substr(0, first), last - first,
+                     line.size(), line.substr(last));
+}
+
+std::string shortened(std::string message) {
+  if (message.size() <= kLongestLine) return message;
+  std::string out;
+  for (std::string_view rest = message; !rest.empty();) {
+    const size_t end = std::min(rest.find('\n'), rest.size() - 1) + 1;
+    const bool ends = rest[end - 1] == '\n';
+    out += without_middle(rest.substr(0, end - (ends ? 1 : 0)));
+    if (ends) out += '\n';
+    rest.remove_prefix(end);
+  }
+  return out;
+}
+
+}  // namespace
 
 int exit_code(ErrorKind kind) {
   switch (kind) {
@@ -8,13 +45,14 @@ int exit_code(ErrorKind kind) {
     case ErrorKind::kData: return 3;
     case ErrorKind::kComm: return 4;
     case ErrorKind::kCheck: return 5;
+    case ErrorKind::kMemory: return 6;
     case ErrorKind::kInternal: return 1;
   }
   return 1;
 }
 
 Error::Error(ErrorKind kind, std::string message, const char* file, int line)
-    : kind_(kind), message_(std::move(message)), file_(file), line_(line) {}
+    : kind_(kind), message_(shortened(std::move(message))), file_(file), line_(line) {}
 
 std::string Error::where() const {
   const std::string path = file_;

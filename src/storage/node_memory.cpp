@@ -44,7 +44,7 @@ void NodeMemory::allocate(Communicator& node, int64_t bytes, const std::string& 
     if (node.size() > 1) check_free_space("/dev/shm", bytes, what);
     const auto limit = memory_limit();
     DISSENT_CHECK(
-        bytes <= available, kData, "{} needs {}, the node has {} of memory available{}", what,
+        bytes <= available, kMemory, "{} needs {}, the node has {} of memory available{}", what,
         byte_text(bytes), byte_text(available),
         limit && limit->left_bytes < bytes
             ? fmt::format(" (limit of {}: {})", limit->place, byte_text(limit->limit_bytes))

@@ -22,10 +22,10 @@ class NodeMemory {
   /// Never communicates: a window that was not freed stays until MPI_Finalize.
   ~NodeMemory();
 
-  /// Looks first whether the bytes fit the free memory and, for a window, /dev/shm: Error::kData
-  /// "<what> needs 14.7 GiB, /dev/shm has 1.0 GiB free" before anything is allocated (a full
-  /// /dev/shm shows up as a bus error otherwise). The same error on every rank. Collective over
-  /// `node`, which has to outlive this object.
+  /// Looks first whether the bytes fit the free memory (Error::kMemory) and, for a window, /dev/shm
+  /// (Error::kData): "<what> needs 14.7 GiB, /dev/shm has 1.0 GiB free" before anything is
+  /// allocated (a full /dev/shm shows up as a bus error otherwise). The same error on every rank.
+  /// Collective over `node`, which has to outlive this object.
   void allocate(Communicator& node, int64_t bytes, const std::string& what);
   char* data() const;
   /// After it, every rank sees what any rank wrote before it. Collective.

@@ -10,6 +10,7 @@
 #include <atomic>
 
 #include "comm/nccl.hpp"
+#include "core/torch_failure.hpp"
 
 namespace dissent {
 namespace {
@@ -37,8 +38,8 @@ GraphPool::GraphPool(at::Device device) {
   // A reference of its own: the memory outlives the graphs of an epoch.
   try {
     allocator::createOrIncrefPool(device.index(), id);
-  } catch (const c10::Error& error) {
-    DISSENT_FAIL(kComm, "no memory pool for CUDA graphs: {}", error.what_without_backtrace());
+  } catch (const c10::Error&) {
+    DISSENT_FAIL(kComm, "CUDA graphs: expected a memory pool, found none ({})", current_reason());
   }
   state_ = std::make_shared<State>(device, id);
 }

@@ -106,6 +106,50 @@ refused 1 2 'syntax.toml:2:1: ' -- train syntax.toml
 printf 'include = ["other.toml"]\n' > include.toml
 refused 1 2 'include.toml:1:12: include: cannot read other.toml: No such file or directory' -- train include.toml
 
+# What cannot be printed is an error, after all else is done; a pipe that its reader closes ends the program as it does others. dissent-compute prints the same.
+compute=$(dirname "$program")/dissent-compute
+[ -x "$compute" ] || compute=$(dirname "$program")/../libexec/dissent/dissent-compute
+printing=("--help" "--version" "train --help" "config train" "config losses" "config exit-codes" "tables layouts")
+for arguments in "${printing[@]}"; do
+  for each in "$program" "$compute"; do
+    [ "$each" = "$program" ] || [[ $arguments = --version || $arguments = "config losses" ]] || continue  # it takes a second to start
+    command="$each $arguments > /dev/full"
+    read -ra words <<< "$arguments"
+    status=0
+    "$each" "${words[@]}" > /dev/full 2> err || status=$?
+    expect_exit 3
+    expect_one_error_line "standard output: expected all of the text to be written, found: No space left on device"
+    command="$each $arguments >&-"
+    status=0
+    "$each" "${words[@]}" >&- 2> err || status=$?
+    expect_exit 3
+    expect_one_error_line "standard output: expected all of the text to be written, found: Bad file descriptor"
+    command="$each $arguments | true"
+    { sleep 0.1; status=0; "$each" "${words[@]}" 2> err || status=$?; echo "$status" > code; } | true
+    status=$(cat code)
+    expect_exit 141
+    [ ! -s err ] || failed "says something"
+  done
+done
+# Errors that cannot be said keep their codes.
+command="dissent train nothere.toml 2> /dev/full"
+for where in '2> /dev/full' '2>&-' '> /dev/full 2>&1' '<&- >&- 2>&-'; do
+  status=0
+  eval "\"$program\" train nothere.toml $where" || status=$?
+  expect_exit 2
+done
+
+# A value of megabytes loses its middle.
+head -c 5000000 /dev/zero | tr '\0' x > long
+printf 'experiment = ["%s"]\n' "$(cat long)" > long.toml
+run_program 1 train long.toml
+expect_exit 2
+expect_text 'long.toml:1:14: experiment: expected a string, found ["xxx'
+[ "$(wc -c < err)" -lt 10000 ] || failed "the message has $(wc -c < err) bytes"
+printf '[data]\ntrain = "%s"\n[loss.cross_entropy]\n' "$(cat long)" > long.toml
+refused 1 3 "xxx ... (" " bytes left out) ... xxx" -- train long.toml
+[ "$(wc -c < err)" -lt 10000 ] || failed "the message has $(wc -c < err) bytes"
+
 # The pages of all keys, losses, scores, metrics and exit codes are the program's.
 mkdir "$work/docs"
 "$source_dir/scripts/generate_docs" "$program" "$work/docs"

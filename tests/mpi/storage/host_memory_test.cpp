@@ -97,8 +97,8 @@ TEST_F(MpiHostMemory, CacheLargerThanSharedMemoryIsAnErrorBeforeAllocation) {
   EXPECT_GE(HostResidency::bytes(cache, all_rows(cache)), wanted - 16384 * 4);
   reset_peak_memory();
   const int64_t before = status_bytes("VmHWM:");
-  const auto message =
-      error_of(ErrorKind::kData, [&] { HostResidency::load(*node, cache, all_rows(cache)); });
+  const auto message = error_of(node->size() > 1 ? ErrorKind::kData : ErrorKind::kMemory,
+                                [&] { HostResidency::load(*node, cache, all_rows(cache)); });
   EXPECT_CONTAINS(message, "host residency of " + path + " needs ");
   EXPECT_CONTAINS(message, node->size() > 1 ? "/dev/shm has " : "of memory available");
   for (const auto& other : all_gather_text(comm, message)) EXPECT_EQ(other, message);
