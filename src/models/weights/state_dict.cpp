@@ -11,6 +11,7 @@
 
 #include "core/regular_file.hpp"
 #include "models/weights/zip_checksums.hpp"
+#include "core/torch_failure.hpp"
 #include "storage/pickle.hpp"
 
 namespace dissent {
@@ -84,10 +85,22 @@ PickleValue::Pointer unpickled(const std::string& path) {
     reader.getRecord("data.pkl", bytes.data(), bytes.size());
     checksums.check("data.pkl", bytes.data(), static_cast<int64_t>(bytes.size()));
     return read_pickle_values(bytes, path, storage);
-  } catch (const c10::Error& error) {
-    const std::string reason = error.what_without_backtrace();
-    DISSENT_FAIL(kData, "{}: not a file of torch.save, or damaged: {}", path,
-                 reason.substr(0, reason.find('\n')));
+  } catch (const c10::Error&) {
+    DISSENT_FAIL(kData, "{}: expected a file of torch.save, found another or a damaged one ({})",
+                 path, current_reason());
+  }
+}
+
+// What a reader did not foresee in a damaged file is an error of the file too, not of the program.
+StateDict well_read(const std::string& path, StateDict (*read)(const std::string& path)) {
+  try {
+    return read(path);
+  } catch (const Error&) {
+    throw;
+  } catch (...) {
+    if (current_failure().kind == ErrorKind::kMemory) throw;
+    DISSENT_FAIL(kData, "{}: expected a file of weights, found a damaged one ({})", path,
+                 current_reason());
   }
 }
 
@@ -110,8 +123,8 @@ StateDict read_state_dict(const std::string& path) {
   char start[9] = {};
   file.read(start, sizeof start);
   DISSENT_CHECK(file, kData, "{}: {} bytes are no file of weights", path, file.gcount());
-  if (std::string_view(start, 4) == "PK\3\4") return read_pickle(path);
-  if (start[8] == '{') return read_safetensors(path);
+  if (std::string_view(start, 4) == "PK\3\4") return well_read(path, read_pickle);
+  if (start[8] == '{') return well_read(path, read_safetensors);
   const bool old_pickle = start[0] == '\x80' && start[1] == '\x02';
   DISSENT_CHECK(!old_pickle, kData,
                 "{}: written by torch.save before PyTorch 1.6; load it there and save it again",

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 #include "core/random.hpp"
 #include "expect_error.hpp"
@@ -172,8 +173,11 @@ TEST_F(Weights, TorchsOwnFilesAreRead) {
   const auto bytes = bytes_of(data("plain.pth"));
   for (const size_t length : {size_t{20}, bytes.size() / 2, bytes.size() - 1}) {
     put(path("cut.pth"), bytes.substr(0, length));
-    expect_error(ErrorKind::kData, "cut.pth: not a file of torch.save, or damaged",
-                 [&] { read_state_dict(path("cut.pth")); });
+    expect_error(
+        ErrorKind::kData,
+        "cut.pth: expected a file of torch.save, found another or a damaged one (LibTorch: ", [&] {
+          read_state_dict(path("cut.pth"));
+        });
   }
 }
 
@@ -410,4 +414,55 @@ TEST_F(Weights, MisfitsAreNamedAndNothingIsCopied) {
   auto trunk = made("lenet", 2, 0);
   load_weights(*trunk.network, trunk.values, trunk.buffers, weights, {},
                "a trunk takes files with a classifier");
+}
+
+// Bytes changed, left out and put in anywhere: a file is read, or refused in our own words with its
+// name. Never a text of a library alone, never another kind of error.
+TEST_F(Weights, BrokenFilesAreRefusedInOurOwnWords) {
+  auto tensors = read_state_dict(data("plain.pth"));
+  write_safetensors(path("plain.safetensors"), tensors);
+  const auto at_path = path("broken");
+  int64_t refused = 0, read = 0;
+  for (const auto& source :
+       {data("plain.pth"), data("nested.pth"), data("objects.pth"), path("plain.safetensors")}) {
+    const auto whole = bytes_of(source);
+    for (uint64_t seed = 0; seed < 400; ++seed) {
+      std::mt19937_64 random(seed);
+      const auto below = [&](uint64_t bound) { return random() % bound; };
+      auto bytes = whole;
+      // Half of the changes in the headers: of zip at the end, of the others at the start.
+      const auto place = [&] {
+        const uint64_t near = std::min<uint64_t>(bytes.size(), 400);
+        switch (below(4)) {
+          case 0: return below(near);
+          case 1: return bytes.size() - 1 - below(near);
+          default: return below(bytes.size());
+        }
+      };
+      for (uint64_t change = 1 + below(3); change > 0; --change) switch (below(4)) {
+          case 0: bytes[place()] = static_cast<char>(below(256)); break;
+          case 1: bytes[place()] ^= static_cast<char>(1 << below(8)); break;
+          case 2: bytes.resize(1 + place()); break;
+          default: bytes.insert(place(), 1 + below(8), static_cast<char>(below(256))); break;
+        }
+      put(at_path, bytes);
+      try {
+        const auto weights = read_state_dict(at_path);
+        for (const auto& [name, tensor] : weights) tensor.sum();  // every value is there
+        ++read;
+      } catch (const Error& error) {
+        const std::string text = error.what();
+        EXPECT_EQ(error.kind(), ErrorKind::kData) << text;
+        EXPECT_TRUE(text.starts_with(at_path + ": ")) << text;
+        EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+        const auto library = text.find("Exception raised");
+        EXPECT_EQ(library, std::string::npos) << text;
+        ++refused;
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << source << ", seed " << seed << ": " << error.what();
+      }
+    }
+  }
+  EXPECT_GT(refused, 800);
+  EXPECT_GT(read, 20);
 }
