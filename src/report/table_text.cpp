@@ -58,10 +58,15 @@ const Marks kLatex{" $\\pm$ ", "$^\\dagger$", "--", latex_text};
 // "85.28 ± 0.12 (n=4 of 5)†"
 std::string cell_text(const Cell& cell, int digits, const TextOptions& options,
                       const Marks& marks) {
-  std::string text = cell.values.empty() ? marks.none : number(cell.mean(), digits);
-  if (const auto deviation = cell.deviation(options.freedom); deviation && cell.values.size() > 1)
+  const bool finite = cell.values.empty() || std::isfinite(cell.mean());
+  std::string text = cell.values.empty()       ? marks.none
+                     : std::isnan(cell.mean()) ? "NaN"
+                                               : number(cell.mean(), digits);
+  // What is not finite has no deviation; a note below the table names its seed.
+  const auto deviation = finite ? cell.deviation(options.freedom) : std::nullopt;
+  if (deviation && cell.values.size() > 1)
     text += marks.plus_minus + number(*deviation, digits);
-  else if (cell.stated_deviation)
+  else if (finite && cell.stated_deviation)
     text += marks.plus_minus + number(*cell.stated_deviation, digits);
   if (!cell.missing.empty())
     text += fmt::format(" (n={} of {})", cell.values.size(), cell.expected());
@@ -111,6 +116,7 @@ std::vector<std::string> notes(const Table& table, const TextOptions& options,
   std::set<size_t> counts;
   bool dagger = false, stated = false;
   std::map<std::string, std::vector<std::string>> missing;  // by row: "C-1 (seed 3)"
+  std::map<std::string, std::vector<std::string>> odd;  // the same of values that are not finite
   for (size_t r = 0; r < table.names.size(); ++r)
     for (size_t c = 0; c < table.cells[r].size(); ++c) {
       const auto& cell = table.cells[r][c];
@@ -122,6 +128,12 @@ std::vector<std::string> notes(const Table& table, const TextOptions& options,
                             : fmt::format("{} (seed {})", heading(table.layout.columns[c]),
                                           fmt::join(cell.missing, ", "));
       if (!cell.gaps.empty()) why += fmt::format(" [{}]", fmt::join(cell.gaps, "; "));
+      std::vector<std::string> seeds;
+      for (const auto& [seed, value] : cell.values)
+        if (!std::isfinite(value)) seeds.push_back(std::to_string(seed));
+      if (!seeds.empty())
+        odd[fmt::format("{}", fmt::join(table.names[r], " "))].push_back(
+            fmt::format("{} (seed {})", heading(table.layout.columns[c]), fmt::join(seeds, ", ")));
       if (!why.empty()) missing[fmt::format("{}", fmt::join(table.names[r], " "))].push_back(why);
     }
   const size_t most = counts.empty() ? 0 : *counts.rbegin();
@@ -135,6 +147,10 @@ std::vector<std::string> notes(const Table& table, const TextOptions& options,
                            : "One seed a figure: no deviation.");
   for (const auto& [row, list] : missing)
     lines.push_back(fmt::format("Missing: {}: {}", row, fmt::join(list, "; ")));
+  for (const auto& [row, list] : odd)
+    lines.push_back(
+        fmt::format("Not finite (NaN or infinite, and so is the mean over seeds): {}: {}", row,
+                    fmt::join(list, "; ")));
   if (!table.left_out.empty())
     lines.push_back(fmt::format("Left out: seeds {}, which are not among those expected.",
                                 fmt::join(table.left_out, ", ")));
@@ -222,9 +238,11 @@ std::string csv(const Table& table, const TextOptions& options, const Published*
       };
       const auto deviation =
           cell.values.size() > 1 ? cell.deviation(options.freedom) : cell.stated_deviation;
-      line.insert(line.end(), {show(cell.mean()), deviation ? show(*deviation) : "",
-                               fmt::format("{}", cell.values.size()),
-                               fmt::format("{}", fmt::join(cell.missing, " "))});
+      const bool no_number = !cell.values.empty() && std::isnan(cell.mean());
+      line.insert(
+          line.end(),
+          {no_number ? "nan" : show(cell.mean()), deviation ? show(*deviation) : "",
+           fmt::format("{}", cell.values.size()), fmt::format("{}", fmt::join(cell.missing, " "))});
       if (published)
         line.insert(line.end(),
                     {show(published->values[r][c]), show(cell.mean() - published->values[r][c])});

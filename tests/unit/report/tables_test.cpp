@@ -502,3 +502,22 @@ TEST(PartedRows, RowsOfEarlierVersionsBelongToTheTrainingOfTheirRun) {
     EXPECT_NEAR(table.cells[1][0].mean(), 0.25, 1e-12);
   }
 }
+
+// A seed whose value is not a number is neither dropped nor hidden: the mean is none, and the seed
+// is named.
+TEST(Tables, ASeedThatIsNotANumberIsNamed) {
+  std::string rows;
+  for (const auto& [seed, value] : {std::pair(1, 0.5), {2, std::nan("")}, {3, 0.7}})
+    rows += row("de", seed, "in_val", "id", "", "accuracy", value);
+  for (const int seed : {1, 2, 3}) rows += row("sed", seed, "in_val", "id", "", "accuracy", 0.5);
+  const auto table = table_of(rows, "sed_generalisation");
+  const auto markdown = table_text(table, {}, nullptr);
+  EXPECT_NE(markdown.find("NaN |"), std::string::npos) << markdown;
+  EXPECT_EQ(markdown.find("± -"), std::string::npos) << markdown;
+  EXPECT_NE(markdown.find("Not finite (NaN or infinite, and so is the mean over seeds): de"),
+            std::string::npos)
+      << markdown;
+  EXPECT_NE(markdown.find("(seed 2)"), std::string::npos) << markdown;
+  EXPECT_EQ(markdown.find("over seeds): sed"), std::string::npos) << markdown;
+  EXPECT_NE(table_text(table, {.format = "csv"}, nullptr).find(",nan,"), std::string::npos);
+}
