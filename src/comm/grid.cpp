@@ -25,17 +25,43 @@ const TableSpec& grid_table() {
   return table;
 }
 
+namespace {
+
+// The split of as many of the ranks as can work at all; of those the one with most parts of
+// members, then of data.
+GridShape best_shape(int64_t world_size, int64_t runs, int64_t members, int64_t batch_size) {
+  GridShape best;
+  for (int64_t m = std::min(members, world_size); m >= 1; --m)
+    for (int64_t d = std::min(batch_size, world_size / m); d >= 1; --d) {
+      const int64_t r = std::min(runs, world_size / (m * d));
+      if (r * m * d > best.runs * best.members * best.data) best = {r, m, d};
+    }
+  return best;
+}
+
+std::string what_works(int64_t world_size, int64_t runs, int64_t members, int64_t batch_size) {
+  const auto best = best_shape(world_size, runs, members, batch_size);
+  const int64_t ranks = best.runs * best.members * best.data;
+  return fmt::format("{} work: grid.runs = {}, grid.members = {}, grid.data = {}",
+                     ranks == world_size ? "all ranks" : fmt::format("{} ranks", ranks), best.runs,
+                     best.members, best.data);
+}
+
+}  // namespace
+
 GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t runs,
                        int64_t members, int64_t batch_size) {
+  const std::string works = what_works(world_size, runs, members, batch_size);
   int64_t left = world_size;
   for (const auto& given : {options.runs, options.members, options.data}) {
     if (!given) continue;
     DISSENT_CHECK(
         left % *given == 0, kUsage,
-        "the grid does not fit: {} ranks cannot be split into runs = {} x members = {} x data = {}",
+        "the grid does not fit: expected runs x members x data = {} ranks, found runs = {}, "
+        "members = {}, data = {}; {}",
         world_size, options.runs ? std::to_string(*options.runs) : "auto",
         options.members ? std::to_string(*options.members) : "auto",
-        options.data ? std::to_string(*options.data) : "auto");
+        options.data ? std::to_string(*options.data) : "auto", works);
     left /= *given;
   }
   const auto largest = [&left](int64_t limit) {
@@ -52,18 +78,18 @@ GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t r
                                         runs, members, batch_size);
   DISSENT_CHECK(left == 1, kUsage,
                 "more ranks than work: {} of {} ranks are left over with runs = {}, members = {}, "
-                "data = {} ({})",
+                "data = {} ({}); {}",
                 world_size - world_size / left, world_size, shape.runs, shape.members, shape.data,
-                where);
+                where, works);
   DISSENT_CHECK(shape.runs <= runs, kUsage,
-                "more ranks than work: grid.runs is {}, there are {} runs ({})", shape.runs, runs,
-                where);
+                "more ranks than work: grid.runs is {}, there are {} runs ({}); {}", shape.runs,
+                runs, where, works);
   DISSENT_CHECK(shape.members <= members, kUsage,
-                "more ranks than work: grid.members is {}, there are {} members ({})",
-                shape.members, members, where);
+                "more ranks than work: grid.members is {}, there are {} members ({}); {}",
+                shape.members, members, where, works);
   DISSENT_CHECK(shape.data <= batch_size, kUsage,
-                "more ranks than work: grid.data is {}, a batch has {} rows ({})", shape.data,
-                batch_size, where);
+                "more ranks than work: grid.data is {}, a batch has {} rows ({}); {}", shape.data,
+                batch_size, where, works);
   return shape;
 }
 

@@ -35,7 +35,7 @@ struct GridShape {
 /// Fills in "auto": members first (the largest number of parts not above `members` that divides
 /// what is left), then data, then runs.
 /// Error::kUsage if the product is not the world size, or if there are more ranks than work (more
-/// parts than runs or members, data parts above the batch size).
+/// parts than runs or members, data parts above the batch size); it says which split works.
 GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t runs,
                        int64_t members, int64_t batch_size);
 

@@ -26,8 +26,12 @@ class ImageNetworks : public MemberNetworks {
   void check_input(const EvaluationSet& set, const std::string& network) const override {
     const auto shape = set.input_shape();
     DISSENT_CHECK(shape.size() == 3 && shape[0] == network_->channels(), kData,
-                  "{} holds inputs [{}], {} reads pictures [{}, S, S]", set.place(),
-                  fmt::join(shape, ", "), network, network_->channels());
+                  "{}: expected pictures [{}, S, S], which {} reads, found inputs [{}]",
+                  set.place(), network_->channels(), network, fmt::join(shape, ", "));
+    const auto wanted = network_->size_misfit(shape[1], shape[2]);
+    DISSENT_CHECK(wanted.empty(), kData,
+                  "{}: expected pictures with edges of {}, which {} takes, found {} x {}",
+                  set.place(), wanted, network, shape[1], shape[2]);
   }
 
   MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "comm/device.hpp"
+#include "train/divergence.hpp"
 #include "train/gradient_probe.hpp"
 
 namespace dissent {
@@ -130,7 +131,9 @@ void BatchedStepper::run_alike(const std::vector<StepInput>& wave, int64_t epoch
       if (step_logits.defined()) whole.push_back(step_logits);
     learn(work, whole.empty() ? at::Tensor() : at::stack(whole), flats, saved, wave);
   }
-  if (!mine.empty()) pending_.push_back({late_of(mine), wave[0].step->epoch, work.figures.clone()});
+  if (!mine.empty())
+    pending_.push_back(
+        {late_of(mine), wave[0].step->epoch, wave[0].learning_rate, work.figures.clone()});
 }
 
 BatchedStepper::Work& BatchedStepper::work_of(const Shape& shape) {
@@ -332,6 +335,15 @@ at::Tensor BatchedStepper::probe(const std::vector<StepInput>& inputs, int64_t e
                          epoch_of_loss);
 }
 
+// Which members of this rank the steps have spoiled by now.
+std::string BatchedStepper::bad_weights() const {
+  const auto finite = members_.values.isfinite().all(1).cpu();
+  std::vector<int64_t> bad;
+  for (int64_t i = 0; i < members_.count(); ++i)
+    if (!finite[i].item<bool>()) bad.push_back(members_.first + i);
+  return bad.empty() ? "" : fmt::format("weights of {} are not finite", members_text(bad));
+}
+
 std::vector<LateResult> BatchedStepper::late_results(bool all) {
   if (pending_.empty() || (!all && pending_.size() < kResultsTogether)) return {};
   std::vector<at::Tensor> figures;
@@ -348,9 +360,12 @@ std::vector<LateResult> BatchedStepper::late_results(bool all) {
         late.result.losses.push_back(v[column]);
       if (!failure_ && !options_.step.skip_not_finite && !std::isfinite(v[kTotal]))
         failure_.emplace(ErrorKind::kData,
-                         fmt::format("the loss of epoch {}, step {} is {}: training has diverged "
-                                     "(training.on_nan = \"skip_step\" would pass over such steps)",
-                                     pending.epoch, late.step, v[kTotal]),
+                         divergence_message({.epoch = pending.epoch,
+                                             .step = late.step,
+                                             .found = v[kTotal],
+                                             .members = bad_weights(),
+                                             .learning_rate = pending.learning_rate},
+                                            objective_.terms, late.result.losses),
                          __FILE__, __LINE__);
       results.push_back(std::move(late));
     }

@@ -66,6 +66,7 @@ class BatchedStepper final : public WaveRunner {
   void set_scales(Work& work, const std::vector<StepInput>& wave);
   void run_alone(Work& work);
   at::Tensor gradient(const Shape& shape);
+  std::string bad_weights() const;
   StepInput on_device(const StepInput& input) const;
   bool alone() const { return grid_.run->size() == 1; }
   /// On one rank the member that A2D drew comes first in its step: recorded work can only hold a
@@ -86,7 +87,8 @@ class BatchedStepper final : public WaveRunner {
   struct Pending {
     std::vector<LateResult> results;
     int64_t epoch;
-    at::Tensor figures;  ///< [steps, 2 + terms] f64 on the device
+    double learning_rate;  ///< of the first of them
+    at::Tensor figures;    ///< [steps, 2 + terms] f64 on the device
   };
   std::vector<Pending> pending_;
   Request agreed_ = Request::kNone;

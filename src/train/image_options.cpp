@@ -204,15 +204,34 @@ void add_conflicts(const ImageTrainConfig& c,
   add(!base, "loss",
       "expected a loss that trains members on their labels, as [loss.cross_entropy]; found none");
   add(c.with_unlabelled && !reads_unlabelled, "unlabelled",
-      "is not used: there is no loss between members and no loss.oe");
+      "expected none, since there is no loss between members and no loss.oe that reads it, found "
+      "one");
   const bool balanced = c.data.sampler == "class_balanced";
   add(balanced && c.data.batch_size % c.data.samples_per_class != 0, "data.batch_size",
       fmt::format("expected a multiple of data.samples_per_class ({}), found {}",
                   c.data.samples_per_class, c.data.batch_size));
+  const auto check_size = [&](const std::string& key, const std::string& transform) {
+    const auto size = find_transform(transform).options.size;
+    const auto network = make_image_network(
+        c.ensemble.model, {.classes = 1,
+                           .channels = 3,
+                           .image_size = find_transform(c.data.transform).options.size,
+                           .heads = 1});
+    const auto wanted = network->size_misfit(size, size);
+    add(!wanted.empty(), key,
+        fmt::format("expected one to images with edges of {}, which ensemble.model = \"{}\" takes, "
+                    "found \"{}\" ({} pixels)",
+                    wanted, c.ensemble.model, transform, size));
+  };
+  check_size("data.transform", c.data.transform);
+  if (c.with_validation && c.validation.transform != "auto")
+    check_size("validation.transform", c.validation.transform);
+  if (c.with_unlabelled && c.unlabelled.transform != "auto")
+    check_size("unlabelled.transform", c.unlabelled.transform);
   add(c.multihead() && !c.data.same_batch, "data.same_batch",
       "expected true: the heads of a multihead network see the same images");
   add(c.training.precision == "f16" && c.runtime.device == "cpu", "training.precision",
-      "\"f16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+      "\"f16\" needs a GPU: expected another runtime.device, found \"cpu\"");
   add(c.training.precision == "tf32" && c.runtime.device == "cpu", "training.precision",
       kTf32OnCpu);
   add(c.training.precision == "f64" && c.runtime.device == "cuda", "training.precision", kF64OnGpu);
@@ -352,7 +371,8 @@ ImageTrainData open_image_train_data(const ImageTrainConfig& c) {
   data.classes = data.train.source->classes();
   if (data.classes == 0 && data.train.source->rows() > 0)
     data.classes = data.train.source->labels().max().item<int64_t>() + 1;
-  DISSENT_CHECK(data.classes > 0, kData, "{}: no labelled image in it", data.train.source->name());
+  DISSENT_CHECK(data.classes > 0, kData, "{}: expected labelled images, found none",
+                data.train.source->name());
   check_labels_of(*data.train.source, data.classes);
   data.identity = "train " + data.train.source->identity();
   if (c.with_validation) {

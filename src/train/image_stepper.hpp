@@ -57,6 +57,12 @@ struct ImageStepOptions {
       false;  ///< statistics of the whole batch, not of each data rank's part
 };
 
+/// Where an update stands in the training, for its error.
+struct UpdatePlace {
+  int64_t epoch = 0, step = 0;
+  at::Tensor figures = {};  ///< this rank's of the step [columns] f64
+};
+
 /// Forward and backward passes of the networks that this rank holds, and their update.
 ///   total = 1/M sum over members m of sum over base losses w_k l_k(z_m)  +  sum over the others
 ///       w_k L_k(all members)
@@ -97,8 +103,9 @@ class ImageStepper {
     Request agreed = Request::kNone;  ///< the largest request of any rank
   };
   /// One step of the optimiser with what was accumulated. Error::kData on every rank if the
-  /// gradient is not finite. Collective over the run.
-  Outcome update(Optimizer& optimizer, double learning_rate, Request request);
+  /// gradient is not finite: place, terms and members that are not. Collective over the run.
+  Outcome update(Optimizer& optimizer, double learning_rate, Request request,
+                 const UpdatePlace& place = {});
 
   LossScale& loss_scale() { return scale_; }
 

@@ -300,7 +300,9 @@ void ImageTrainer::train_step(const ImageEpoch& epoch, int64_t step, Request& pe
           trace_step(epoch, input, share, stepper_->term_values((figures - before) / share)));
   }
   const double rate = schedule_->rate(state_.epoch, last - 1);
-  const auto outcome = stepper_->update(*optimizer_, rate, own_request());
+  const auto outcome =
+      stepper_->update(*optimizer_, rate, own_request(),
+                       {state_.epoch, step, row.narrow(0, 1, stepper_->columns())});
   if (outcome.skipped && grid_.run->rank() == 0) row[0] = 1;
   if (!outcome.skipped) average_weights();
   for (size_t i = 0; i < traced.size(); ++i) {

@@ -1,6 +1,7 @@
 // What becomes of a gradient: added up, judged over all members, given to the optimiser.
 #include <cmath>
 
+#include "train/divergence.hpp"
 #include "train/image_stepper.hpp"
 
 namespace dissent {
@@ -26,7 +27,7 @@ void ImageStepper::add_gradient(int64_t network, const std::vector<at::Tensor>& 
 }
 
 ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning_rate,
-                                           Request request) {
+                                           Request request, const UpdatePlace& place) {
   const at::NoGradGuard no_graph;
   const int64_t networks = members_.networks();
   if (grid_.shape.data > 1)
@@ -48,10 +49,15 @@ ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning
 
   Outcome outcome;
   double square = 0;
+  std::vector<int64_t> bad;  // networks
   const auto* number = all.const_data_ptr<double>();
-  for (int64_t rank = 0; rank < grid_.run->size(); ++rank) {
-    for (int64_t i = 0; i + 1 < counts[rank]; ++i, ++number)
-      if (rank % grid_.shape.data == 0) square += *number;
+  for (int64_t rank = 0, network = 0; rank < grid_.run->size(); ++rank) {
+    for (int64_t i = 0; i + 1 < counts[rank]; ++i, ++number) {
+      if (rank % grid_.shape.data != 0) continue;
+      square += *number;
+      if (!std::isfinite(*number)) bad.push_back(network);
+      ++network;
+    }
     outcome.agreed =
         std::max(outcome.agreed, static_cast<Request>(static_cast<int64_t>(*number++)));
   }
@@ -59,10 +65,21 @@ ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning
   const bool finite = std::isfinite(outcome.norm);
   outcome.skipped = !finite && (options_.skip_not_finite || scale_.active);
   if (!finite && !outcome.skipped) {
-    Error error(ErrorKind::kData,
-                "the gradient is not finite: training has diverged (training.on_nan = "
-                "\"skip_step\" would pass over such steps)",
-                __FILE__, __LINE__);
+    auto figures = place.figures.defined() ? place.figures.clone() : at::Tensor();
+    if (figures.defined()) grid_.run->all_reduce(figures, ReduceOp::kSum);
+    Error error(
+        ErrorKind::kData,
+        divergence_message(
+            {.what = "gradient",
+             .epoch = place.epoch,
+             .step = place.step,
+             .found = outcome.norm,
+             .members = members_.multihead() || bad.empty()
+                            ? ""
+                            : fmt::format("the gradient of {} is not finite", members_text(bad)),
+             .learning_rate = learning_rate},
+            objective_.terms, figures.defined() ? term_values(figures) : std::vector<double>{}),
+        __FILE__, __LINE__);
     error.set_agreed();
     throw error;
   }

@@ -7,6 +7,7 @@
 
 #include "core/parallel.hpp"
 #include "models/linear.hpp"
+#include "train/divergence.hpp"
 #include "train/gradient_probe.hpp"
 
 namespace dissent {
@@ -76,10 +77,12 @@ std::vector<StepResult> Stepper::run(const std::vector<StepInput>& wave, int64_t
   });
   for (size_t s = 0; s < wave.size(); ++s)
     if (results[s].known && !options_.skip_not_finite && !std::isfinite(results[s].total))
-      fail(
-          fmt::format("the loss of epoch {}, step {} is {}: training has diverged (training.on_nan "
-                      "= \"skip_step\" would pass over such steps)",
-                      wave[s].step->epoch, wave[s].step->index, results[s].total));
+      fail(divergence_message({.epoch = wave[s].step->epoch,
+                               .step = wave[s].step->index,
+                               .found = results[s].total,
+                               .members = bad_members(logits[s], wave[s].step->active),
+                               .learning_rate = wave[s].learning_rate},
+                              objective_.terms, results[s].losses));
   if (!update_members) return results;
   backward(wave, gradients, pairs);
   judge(wave, pairs, results);
@@ -162,25 +165,35 @@ void Stepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs
       square[i] = pairs[i].flat_gradient.to(at::kDouble).square().sum().item<double>();
   if (!exchange) {
     for (size_t i = 0; i < pairs.size(); ++i)
-      if (!std::isfinite(square[i]))
-        fail(fmt::format(
-            "the gradient of member {} in epoch {}, step {} is not finite: training has diverged",
-            pairs[i].member, wave[pairs[i].step].step->epoch, wave[pairs[i].step].step->index));
+      if (!std::isfinite(square[i])) fail_gradient(wave, pairs[i], square[i], results);
     return;
   }
 
   const auto sums =
       sum_over_members(*grid_.run, grid_.shape, grid_.data_part, members_, wave, squares);
-  for (auto& pair : pairs) {
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    auto& pair = pairs[i];
     const double norm = std::sqrt(sums[pair.step]);
     pair.skip = options_.skip_not_finite && !std::isfinite(norm);
-    if (!pair.skip && !std::isfinite(norm))
-      fail(fmt::format("the gradient of epoch {}, step {} is not finite: training has diverged",
-                       wave[pair.step].step->epoch, wave[pair.step].step->index));
+    // Where it is finite here, the rank that holds the other member says so.
+    if (!pair.skip && !std::isfinite(square[i])) fail_gradient(wave, pair, square[i], results);
     if (options_.clip_norm > 0) pair.scale = std::min(1.0, options_.clip_norm / (norm + 1e-6));
   }
   for (const auto& pair : pairs)
     if (pair.skip) results[pair.step].skipped = true;
+}
+
+void Stepper::fail_gradient(const std::vector<StepInput>& wave, const Pair& pair, double square,
+                            const std::vector<StepResult>& results) {
+  const auto& input = wave[pair.step];
+  fail(divergence_message(
+      {.what = "gradient",
+       .epoch = input.step->epoch,
+       .step = input.step->index,
+       .found = std::sqrt(square),
+       .members = fmt::format("the gradient of member {} is not finite", pair.member),
+       .learning_rate = input.learning_rate},
+      objective_.terms, results[pair.step].losses));
 }
 
 void Stepper::update(const std::vector<StepInput>& wave, std::vector<Pair>& pairs) {

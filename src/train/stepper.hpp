@@ -53,6 +53,8 @@ class Stepper final : public WaveRunner {
   StepperOptions options_;
   Grid& grid_;
   void fail(std::string message);
+  void fail_gradient(const std::vector<StepInput>& wave, const Pair& pair, double square,
+                     const std::vector<StepResult>& results);
   Request agreed_ = Request::kNone;
   std::optional<Error> failure_;
 };

@@ -20,14 +20,19 @@ epochs = 2
 TOML
 
 # Ranks and work.
-refused 3 2 "more ranks than work" "3 ranks, 1 runs, 2 members, batch size 50" -- train train.toml --set ensemble.members=2 --set grid.data=1
-refused 3 2 "the grid does not fit: 3 ranks cannot be split into runs = 1 x members = 2 x data" -- train train.toml --set grid.runs=1 --set grid.members=2
+refused 3 2 "more ranks than work" "3 ranks, 1 runs, 2 members, batch size 50" "all ranks work: grid.runs = 1, grid.members = 1, grid.data = 3" -- train train.toml --set ensemble.members=2 --set grid.data=1
+refused 3 2 "the grid does not fit: expected runs x members x data = 3 ranks, found runs = 1, members = 2, data = 1" "all ranks work: grid.runs = 1, grid.members = 3, grid.data = 1" -- train train.toml --set grid.runs=1 --set grid.members=2
 refused 3 2 "more ranks than work: grid.runs is 3, there are 1 runs" -- train train.toml --set grid.runs=3
-refused 2 2 "more ranks than work: grid.data is 2, a batch has 1 rows" -- train train.toml --set grid.data=2 --set data.batch_size=1
+refused 2 2 "more ranks than work: grid.data is 2, a batch has 1 rows" "all ranks work: grid.runs = 1, grid.members = 2, grid.data = 1" -- train train.toml --set grid.data=2 --set data.batch_size=1
+refused 3 2 "2 ranks work: grid.runs = 1, grid.members = 2, grid.data = 1" -- train train.toml --set ensemble.members=2 --set data.batch_size=1
 expect_no_file results
 
+# More memory than there is: an error of its own, with numbers and what to lower.
+refused 1 6 "memory of the host: expected " " more, found " " free" "data.batch_size" -- train train.toml --quiet --set ensemble.members=100000 --set ensemble.hidden=100000
+rm -rf results
+
 # A loss that is not finite: known to all ranks at once, or to the ranks of one member alone.
-refused 3 3 "the loss of epoch 0, step 1 is" "training has diverged" -- train train.toml --quiet --set optimizer.learning_rate=1e38
+refused 3 3 "training (epoch 0, step 1): expected a finite loss, found" "training has diverged: loss.cross_entropy is" "member" "a smaller optimizer.learning_rate (1e+38 in this step)" -- train train.toml --quiet --set optimizer.learning_rate=1e38
 failed_with() { # RANKS TEXT: the run's provenance says so
   python3 - results/e/seed-42/provenance.json "$@" <<'PYTHON' || failed "provenance.json does not say that the run failed: $2"
 import json, sys
@@ -36,9 +41,9 @@ assert provenance["state"] == "failed" and provenance["ranks"] == int(sys.argv[2
 PYTHON
 }
 failed_with 3 "training has diverged"
-refused 1 3 "the loss of epoch 0, step 1 is" -- train train.toml --quiet --set optimizer.learning_rate=1e38
-failed_with 1 "the loss of epoch 0, step 1 is"
-refused 3 3 "of epoch 0, step" "training has diverged" -- train train.toml --quiet --set optimizer.learning_rate=1e38 --set ensemble.active=1
+refused 1 3 "training (epoch 0, step 1): expected a finite loss, found" -- train train.toml --quiet --set optimizer.learning_rate=1e38
+failed_with 1 "training (epoch 0, step 1): expected a finite loss"
+refused 3 3 "training (epoch 0, step" "training has diverged" -- train train.toml --quiet --set optimizer.learning_rate=1e38 --set ensemble.active=1
 failed_with 3 "training has diverged"
 expect_nothing_half_written results
 well 3 train train.toml --quiet --set optimizer.learning_rate=1e38 --set 'training.on_nan="skip_step"' --set experiment=skip
@@ -76,7 +81,7 @@ well 2 train train.toml --quiet --set runtime.threads=1
 expect_text "event=run_reused folder=results/e/seed-42"
 expect_same first.h5 results/e/seed-42/checkpoint.h5
 [ ! results/e/seed-42/checkpoint.h5 -nt first.h5 ] || failed "the checkpoint was written anew"
-refused 2 2 "results/e/seed-42 holds a run of another configuration" "optimizer.learning_rate: 0.001 in the file, 0.1 in this configuration" \
+refused 2 2 "results/e/seed-42: expected no run, or one of this configuration, found one of another configuration" "optimizer.learning_rate: 0.001 in the file, 0.1 in this configuration" \
   "training.epochs: 2 in the file, 3 in this configuration" "--force to train anew and replace it" -- \
   train train.toml --quiet --set training.epochs=3 --set optimizer.learning_rate=0.1
 expect_same first.h5 results/e/seed-42/checkpoint.h5

@@ -75,7 +75,7 @@ done
 trunk 1 half trunk.precision=bf16
 expect_exit 0
 expect_other half.cache/shard-00000.h5 whole.cache/shard-00000.h5
-refused 1 2 "a cache of another configuration (data.seed: 42 in the file, 7 in this configuration)" -- cache trunk.toml --quiet --set data.seed=7
+refused 1 2 "expected no cache, or one of this configuration, found one of another configuration (data.seed: 42 in the file, 7 in this configuration)" -- cache trunk.toml --quiet --set data.seed=7
 
 # Features of members that were trained, and heads on them.
 cat > train.toml <<'TOML'
@@ -114,7 +114,7 @@ model = "linear"
 [loss.cross_entropy]
 TOML
 well 1 train heads.toml --quiet
-refused 1 3 "member0.cache has features of lenet/features with the weights xxh3:" ", member1.cache of lenet/features with xxh3:" -- \
+refused 1 3 "member0.cache: expected features of lenet/features with the weights xxh3:" ", as member1.cache has, found lenet/features with xxh3:" -- \
   train heads.toml --quiet --set data.validation=member0.cache
 
 # What is refused.
@@ -129,7 +129,16 @@ refused_trunk 1 2 "trunk.model: expected \"lenet\", which $run/checkpoint.h5 hol
 refused_trunk 2 2 "trunk.cut: lenet has features, found \"layer3\"" trunk.cut=layer3
 refused_trunk 1 2 "cache.passes: expected 1, found 2: data.transform = \"mnist_test\" draws nothing" data.transform=mnist_test
 refused_trunk 1 2 "trunk.weights: expected the weights of lenet" 'trunk.weights=""'
-refused_trunk 1 3 "nowhere.pth" trunk.weights=nowhere.pth
+for settings in 'trunk.member=0' 'data.root=nowhere' 'trunk.prefix="nets.0."'; do
+  refused_trunk 1 3 "trunk.weights (nowhere.pth): expected a safetensors or .pth file, a run folder or a checkpoint, found nothing of this name" trunk.weights=nowhere.pth "$settings"
+done
+mkdir empty_run
+refused_trunk 1 3 "trunk.weights (empty_run): expected a run folder with checkpoint.h5, found a folder without" trunk.weights=empty_run
+printf 'no weights at all' > text.pth
+refused_trunk 1 3 "text.pth: " trunk.weights=text.pth
+# A transform to other sizes than the network's: before images or weights are looked at.
+refused_trunk 1 2 'data.transform: expected one to images with edges of 28 .. 31 pixels, which trunk.model = "lenet" takes, found "cifar10_test" (32 pixels)' \
+  trunk.weights=nowhere.pth data.transform=cifar10_test data.root=nowhere
 refused_trunk 1 2 "corruption and trunk.weights go with a network" trunk.model=pixels
 mkdir -p pictures/a pictures/b
 cp "$source_dir"/tests/data/photographs/*.jpg pictures/a/
@@ -148,7 +157,8 @@ mkdir published
 cd published
 for config in "$source_dir"/configs/sed/caching_*.toml; do
   case $config in *_base.toml) continue ;; esac
-  refused 1 3 "data/datasets/" "no such folder" -- cache "$config" --set runtime.device=cpu
+  refused 1 3 "trunk.weights (data/weights/" "found nothing of this name" -- cache "$config" --set runtime.device=cpu
+  refused 1 3 "data/datasets/" "no such folder" -- cache "$config" --set runtime.device=cpu --set 'trunk.weights="random"'
 done
 cd ..
 expect_no_file published/data

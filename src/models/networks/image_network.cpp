@@ -8,7 +8,7 @@ namespace dissent {
 
 std::vector<at::Tensor> unpack(const at::Tensor& flat, const ParameterLayout& layout) {
   DISSENT_CHECK(flat.dim() == 1 && flat.size(0) == layout.size(), kUsage,
-                "unpack: flat: wanted [{}], given {}", layout.size(), describe(flat));
+                "unpack: flat: expected [{}], found {}", layout.size(), describe(flat));
   const auto& entries = layout.entries();
   std::vector<int64_t> extents;  // with the padding behind each
   for (size_t i = 0; i < entries.size(); ++i)
@@ -22,7 +22,7 @@ std::vector<at::Tensor> unpack(const at::Tensor& flat, const ParameterLayout& la
 
 void ImageNetwork::initialise(at::Tensor flat, uint64_t seed, int64_t member) const {
   DISSENT_CHECK(flat.dim() == 1 && flat.size(0) == layout().size(), kUsage,
-                "initialise: flat: wanted [{}], given {}", layout().size(), describe(flat));
+                "initialise: flat: expected [{}], found {}", layout().size(), describe(flat));
   flat.zero_();
   for (size_t i = 0; i < parts_.initial.size(); ++i) {
     const auto values = parameter(flat, layout().entry(i));
@@ -45,17 +45,20 @@ void ImageNetwork::initialise_buffers(at::Tensor flat) const {
 Pass ImageNetwork::make_pass(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers,
                              const at::Tensor& x, bool training, Communicator* data) const {
   DISSENT_CHECK(parameters.size() == layout().entries().size(), kUsage,
-                "image network: parameters: wanted {} tensors, given {}", layout().entries().size(),
-                parameters.size());
+                "image network: parameters: expected {} tensors, found {}",
+                layout().entries().size(), parameters.size());
   const int64_t least = training && data ? 0 : 1;
   DISSENT_CHECK(x.defined() && x.dim() == 4 && x.size(0) >= least && x.size(1) == channels_, kUsage,
-                "image network: x: wanted [B >= {}, {}, H, W], given {}", least, channels_,
+                "image network: x: expected [B >= {}, {}, H, W], found {}", least, channels_,
                 describe(x));
   const bool fits = buffer_layout().size() == 0 || (buffers.defined() && buffers.dim() == 1 &&
                                                     buffers.size(0) == buffer_layout().size());
-  DISSENT_CHECK(fits, kUsage, "image network: buffers: wanted [{}], given {}",
+  DISSENT_CHECK(fits, kUsage, "image network: buffers: expected [{}], found {}",
                 buffer_layout().size(), describe(buffers));
-  check_size(x);
+  const auto wanted = size_misfit(x.size(2), x.size(3));
+  DISSENT_CHECK(wanted.empty(), kUsage,
+                "image network: x: expected images with edges of {}, found {}", wanted,
+                describe(x));
   if (buffer_layout().size() == 0) return {parameters, {}, training, data};
   auto views =
       unpack(!training && at::GradMode::is_enabled() ? buffers.clone() : buffers, buffer_layout());

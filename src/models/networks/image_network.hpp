@@ -56,6 +56,9 @@ class ImageNetwork {
   ImageOutput forward(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers,
                       const at::Tensor& x, bool training, Communicator* data = nullptr) const;
 
+  /// What the edges of images have to be, if h x w do not fit: "28 .. 31 pixels"; else empty.
+  virtual std::string size_misfit(int64_t /*height*/, int64_t /*width*/) const { return {}; }
+
   /// Layers at which features for a cache can be taken; the first is "features".
   virtual std::vector<std::string> cuts() const { return {"features"}; }
   /// Features [B, D] at a cut, evaluation mode. Error::kUsage for an unknown cut.
@@ -72,8 +75,6 @@ class ImageNetwork {
   /// Checks arguments; evaluation mode unless training.
   Pass make_pass(const std::vector<at::Tensor>& parameters, const at::Tensor& buffers,
                  const at::Tensor& x, bool training, Communicator* data = nullptr) const;
-  /// What else x has to be: Error::kUsage.
-  virtual void check_size(const at::Tensor&) const {}
 
   NetworkParts parts_;
 

@@ -16,11 +16,10 @@ LeNet::LeNet(int64_t channels, int64_t classes) : ImageNetwork(channels, classes
   if (classes > 0) fc_ = add_linear(parts_, "fc", {.in = kFeatures, .out = classes});
 }
 
-void LeNet::check_size(const at::Tensor& x) const {
+std::string LeNet::size_misfit(int64_t height, int64_t width) const {
   // Two halvings with 4 lost between them have to leave 5 x 5.
   const auto fits = [](int64_t edge) { return edge >= 28 && edge < 32; };
-  DISSENT_CHECK(fits(x.size(2)) && fits(x.size(3)), kUsage,
-                "lenet: x: wanted images of 28 x 28, given {}", describe(x));
+  return fits(height) && fits(width) ? "" : "28 .. 31 pixels";
 }
 
 ImageOutput LeNet::run(const Pass& pass, const at::Tensor& x) const {

@@ -13,7 +13,7 @@ class LeNet final : public ImageNetwork {
   ImageOutput run(const Pass& pass, const at::Tensor& x) const override;
 
  protected:
-  void check_size(const at::Tensor& x) const override;
+  std::string size_misfit(int64_t height, int64_t width) const override;
 
  private:
   Convolution block1_, block2_, block3_;

@@ -14,6 +14,9 @@ class Multihead final : public ImageNetwork {
  public:
   /// trunk: a network without classifier (classes 0).
   Multihead(std::unique_ptr<const ImageNetwork> trunk, int64_t heads, int64_t classes);
+  std::string size_misfit(int64_t height, int64_t width) const override {
+    return trunk_->size_misfit(height, width);
+  }
   int64_t heads() const override { return static_cast<int64_t>(heads_.size()); }
   ImageOutput run(const Pass& pass, const at::Tensor& x) const override;
 

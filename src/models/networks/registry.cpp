@@ -77,7 +77,7 @@ const std::vector<ImageNetworkSpec>& image_network_registry() {
 std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
                                                  const ImageNetworkOptions& options) {
   DISSENT_CHECK(options.classes >= 0 && options.channels >= 1 && options.heads >= 1, kUsage,
-                "model '{}': wanted classes >= 0, channels >= 1, heads >= 1, given {}, {}, {}",
+                "model '{}': expected classes >= 0, channels >= 1, heads >= 1, found {}, {}, {}",
                 name, options.classes, options.channels, options.heads);
   const bool multihead = name.ends_with(kMultihead);
   const auto base = multihead ? name.substr(0, name.size() - kMultihead.size()) : name;
@@ -92,9 +92,15 @@ std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
   }
   const auto near = nearest(base, names);
   DISSENT_FAIL(kUsage,
-               "unknown model '{}'{}; models on images: {}, each with '{}' for heads on one trunk",
-               name, near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "),
-               kMultihead);
+               "model on images: expected one of {}, each with '{}' for heads on one trunk, found "
+               "'{}'{}",
+               fmt::join(names, ", "), kMultihead, name,
+               near ? fmt::format("; did you mean '{}'?", *near) : "");
+}
+
+std::string image_size_misfit(const std::string& name, int64_t edge) {
+  return make_image_network(name, {.classes = 1, .channels = 3, .image_size = edge, .heads = 1})
+      ->size_misfit(edge, edge);
 }
 
 }  // namespace dissent

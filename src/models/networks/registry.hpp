@@ -1,6 +1,7 @@
 #pragma once
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "models/networks/image_network.hpp"
 
@@ -31,5 +32,10 @@ const std::vector<ImageNetworkSpec>& image_network_registry();
 /// Error::kUsage for an unknown name (naming the nearest) or sizes below 1.
 std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
                                                  const ImageNetworkOptions& options);
+
+/// Whether the model takes square images of this edge, in pixels; transformers take any that holds
+/// a patch, as they are made for the edge. Reads no weights.
+/// returns  nothing, or what it expects: "28 .. 31 pixels"
+std::string image_size_misfit(const std::string& name, int64_t edge);
 
 }  // namespace dissent

@@ -73,6 +73,15 @@ at::Tensor ResNet::run_block(const Block& block, const Pass& pass, const at::Ten
   return y.relu_();
 }
 
+std::string ResNet::size_misfit(int64_t height, int64_t width) const {
+  if (options_.pool == 0) return "";
+  // Strides of 2, rounded up: three stages, and stem and pooling of torchvision's.
+  const int64_t stride = options_.torchvision ? 32 : 8, least = (options_.pool - 1) * stride + 1,
+                most = (2 * options_.pool - 1) * stride;
+  const auto fits = [&](int64_t edge) { return edge >= least && edge <= most; };
+  return fits(height) && fits(width) ? "" : fmt::format("{} .. {} pixels", least, most);
+}
+
 at::Tensor ResNet::pooled(const at::Tensor& x) const {
   if (options_.pool == 0) return x.mean(at::IntArrayRef{2, 3});
   const bool one = x.size(2) / options_.pool == 1 && x.size(3) / options_.pool == 1;

@@ -36,6 +36,7 @@ class ResNet final : public ImageNetwork {
   };
   Block add_block(const std::string& name, int64_t in, int64_t planes, int64_t stride);
   at::Tensor run_block(const Block& block, const Pass& pass, const at::Tensor& x) const;
+  std::string size_misfit(int64_t height, int64_t width) const override;
   at::Tensor pooled(const at::Tensor& x) const;
 
   ResNetOptions options_;

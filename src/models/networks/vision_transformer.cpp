@@ -15,11 +15,11 @@ VisionTransformer::VisionTransformer(const VisionTransformerOptions& options)
   DISSENT_CHECK(options.depth >= 1 && options.attention_heads >= 1 &&
                     options.dim % options.attention_heads == 0,
                 kUsage,
-                "vision transformer: wanted depth >= 1 and a width that its attention heads "
-                "divide, given depth {}, width {}, heads {}",
+                "vision transformer: expected depth >= 1 and a width that its attention heads "
+                "divide, found depth {}, width {}, heads {}",
                 options.depth, options.dim, options.attention_heads);
   DISSENT_CHECK(options.patch_size >= 1 && options.image_size >= options.patch_size, kUsage,
-                "vision transformer: image_size: wanted at least a patch of {}, given {}",
+                "vision transformer: image_size: expected at least a patch of {}, found {}",
                 options.patch_size, options.image_size);
   const int64_t edge = options.image_size / options.patch_size;
   cls_token_ = add_parameter(parts_, "cls_token", {1, 1, options.dim},
@@ -57,10 +57,9 @@ VisionTransformer::Block VisionTransformer::add_block(const std::string& name) {
   return block;
 }
 
-void VisionTransformer::check_size(const at::Tensor& x) const {
-  DISSENT_CHECK(x.size(2) == options_.image_size && x.size(3) == options_.image_size, kUsage,
-                "vision transformer: x: wanted images of {} x {}, given {}", options_.image_size,
-                options_.image_size, describe(x));
+std::string VisionTransformer::size_misfit(int64_t height, int64_t width) const {
+  if (height == options_.image_size && width == options_.image_size) return "";
+  return fmt::format("{} pixels", options_.image_size);
 }
 
 at::Tensor VisionTransformer::embedded(const Pass& pass, const at::Tensor& x) const {

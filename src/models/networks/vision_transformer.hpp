@@ -50,7 +50,7 @@ class VisionTransformer final : public ImageNetwork {
                          const at::Tensor& buffers, const at::Tensor& x) const override;
 
  protected:
-  void check_size(const at::Tensor& x) const override;
+  std::string size_misfit(int64_t height, int64_t width) const override;
 
  private:
   struct Block {

@@ -43,9 +43,11 @@ template <class T>
 T config_value(const config::Document& document, const char* key, const std::string& path) {
   const auto* node = document.find(key);
   const auto* value = node ? std::get_if<T>(&node->data) : nullptr;
-  DISSENT_CHECK(value, kData,
-                "{}: its configuration has no {}: not a checkpoint of an image ensemble", path,
-                key);
+  DISSENT_CHECK(
+      value, kData,
+      "{}: expected a checkpoint of an image ensemble, found one whose configuration has no "
+      "{}",
+      path, key);
   return *value;
 }
 
@@ -85,10 +87,11 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
 }
 
 Loaded from_file(const std::string& path, const TrunkOptions& options, int64_t image_size) {
-  DISSENT_CHECK(!options.member, kUsage,
-                "trunk.member goes with a checkpoint of an ensemble; {} holds one network "
-                "(trunk.prefix chooses among several)",
-                path);
+  DISSENT_CHECK(
+      !options.member, kUsage,
+      "trunk.member: expected none: {} is no checkpoint of an ensemble, it holds one network "
+      "(trunk.prefix chooses among several)",
+      path);
   auto loaded = empty_network(options.model,
                               {.classes = 0, .channels = 3, .image_size = image_size, .heads = 1});
   load_weights(*loaded.network, loaded.parameters, loaded.buffers, read_state_dict(path),
@@ -109,12 +112,21 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
     loaded.network->initialise(loaded.parameters, seed, options.member.value_or(0));
     return loaded;
   }
+  DISSENT_CHECK(
+      fs::exists(options.weights), kData,
+      "trunk.weights ({}): expected a safetensors or .pth file, a run folder or a "
+      "checkpoint, found nothing of this name; a training that writes it has to end first",
+      options.weights);
   const std::string path =
       fs::is_directory(options.weights) ? options.weights + "/checkpoint.h5" : options.weights;
+  DISSENT_CHECK(fs::exists(path), kData,
+                "trunk.weights ({}): expected a run folder with checkpoint.h5, found a folder "
+                "without; has its training written one?",
+                options.weights);
   if (path != options.weights || is_hdf5(path)) return from_checkpoint(path, options, image_size);
   DISSENT_CHECK(!multihead, kUsage,
-                "trunk.model = \"{}\" goes with a checkpoint; of a file take its trunk, without "
-                "\"_multihead\"",
+                "trunk.model: expected a model without \"_multihead\", since the weights are no "
+                "checkpoint of an ensemble; found \"{}\"",
                 options.model);
   return from_file(path, options, image_size);
 }

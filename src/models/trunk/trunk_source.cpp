@@ -7,6 +7,7 @@
 #include "core/parallel.hpp"
 #include "core/stop.hpp"
 #include "data/image_loader.hpp"
+#include "models/networks/registry.hpp"
 #include "models/trunk/image_trunk.hpp"
 
 namespace dissent {
@@ -16,9 +17,9 @@ class TrunkRows {
  public:
   TrunkRows(const ImageDataOptions& data, const TransformOptions& transform,
             const TrunkOptions& options, at::Device device)
-      : images_(open_images(data)),
-        transform_(transform),
+      : transform_(transform),
         trunk_(options, transform.size, static_cast<uint64_t>(data.seed), device),
+        images_(open_images(data)),
         loader_({.workers = data.workers}),
         seed_(static_cast<uint64_t>(data.seed)),
         batch_(options.batch_size),
@@ -81,9 +82,9 @@ class TrunkRows {
     for (int64_t i = 0; i < batches; ++i) task(i);
   }
 
-  std::unique_ptr<ImageSource> images_;
   TransformOptions transform_;
   ImageTrunk trunk_;
+  std::unique_ptr<ImageSource> images_;  // after it: what is wrong with weights shows at once
   ImageLoader loader_;
   uint64_t seed_;
   int64_t batch_, ahead_;
@@ -105,6 +106,11 @@ TransformOptions trunk_transform(const ImageDataOptions& data, const CorruptionO
   DISSENT_CHECK(data.transform != "none", kUsage,
                 "data.transform: expected what makes an input of {}, found \"none\"", trunk.model);
   auto transform = find_transform(data.transform).options;
+  const auto wanted = image_size_misfit(trunk.model, transform.size);
+  DISSENT_CHECK(wanted.empty(), kUsage,
+                "data.transform: expected one to images with edges of {}, which trunk.model = "
+                "\"{}\" takes, found \"{}\" ({} pixels)",
+                wanted, trunk.model, data.transform, transform.size);
   transform.corruption = corruption;
   return transform;
 }

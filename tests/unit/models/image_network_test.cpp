@@ -293,33 +293,56 @@ TEST(ImageNetworks, InitialValuesAreTheReferencesDistributions) {
   EXPECT_EQ(spread("deit3_small_patch16_224", "blocks.3.gamma_2").second, 1e-4f);
 }
 
+TEST(ImageNetworks, SizesThatFitAreKnownWithoutWeightsOrImages) {
+  EXPECT_EQ(image_size_misfit("lenet", 28), "");
+  EXPECT_EQ(image_size_misfit("lenet", 32), "28 .. 31 pixels");
+  EXPECT_EQ(image_size_misfit("lenet_multihead", 224), "28 .. 31 pixels");
+  EXPECT_EQ(image_size_misfit("resnet18_32x32", 57), "");
+  EXPECT_EQ(image_size_misfit("resnet18_64x64", 32), "57 .. 120 pixels");
+  EXPECT_EQ(image_size_misfit("deit3_small_patch16_224", 32), "");
+  // What it says is what a pass finds.
+  const ResNet pooled({.classes = 3, .blocks = {1, 1, 1, 1}, .pool = 8, .width = 2});
+  const auto values = values_of(pooled), buffers = buffers_of(pooled);
+  for (const int64_t edge : {57, 120})
+    EXPECT_EQ(
+        forward(pooled, values, buffers, at::zeros({1, 3, edge, edge}, at::kDouble)).logits.numel(),
+        3);
+  for (const int64_t edge : {56, 121})
+    expect_error(ErrorKind::kUsage, "expected images with edges of 57 .. 120 pixels", [&] {
+      forward(pooled, values, buffers, at::zeros({1, 3, edge, edge}, at::kDouble));
+    });
+}
+
 TEST(ImageNetworks, WrongArgumentsAreNamed) {
   expect_error(ErrorKind::kUsage, "did you mean 'resnet50'",
                [] { make_image_network("resnet51", {}); });
-  expect_error(ErrorKind::kUsage, "wanted classes >= 0",
+  expect_error(ErrorKind::kUsage, "expected classes >= 0",
                [] { make_image_network("lenet", {.classes = -1}); });
   const auto lenet = make_image_network("lenet", {.channels = 1});
   const auto flat = values_of(*lenet);
   const auto run = [&](at::IntArrayRef shape) {
     forward(*lenet, flat, {}, at::zeros(shape, at::kDouble));
   };
-  expect_error(ErrorKind::kUsage, "x: wanted [B >= 1, 1, H, W], given [2, 3, 28, 28]",
+  expect_error(ErrorKind::kUsage, "x: expected [B >= 1, 1, H, W], found [2, 3, 28, 28]",
                [&] { run({2, 3, 28, 28}); });
-  expect_error(ErrorKind::kUsage, "wanted images of 28 x 28, given [2, 1, 32, 32]",
+  expect_error(ErrorKind::kUsage,
+               "x: expected images with edges of 28 .. 31 pixels, found [2, 1, 32, 32]",
                [&] { run({2, 1, 32, 32}); });
-  expect_error(ErrorKind::kUsage, "unpack: flat: wanted",
+  expect_error(ErrorKind::kUsage, "unpack: flat: expected",
                [&] { unpack(flat.narrow(0, 1, 5), lenet->layout()); });
-  expect_error(ErrorKind::kUsage, "parameters: wanted 10 tensors, given 0",
+  expect_error(ErrorKind::kUsage, "parameters: expected 10 tensors, found 0",
                [&] { lenet->forward({}, {}, at::zeros({1, 1, 28, 28}), false); });
   const ResNet pooled({.classes = 3, .blocks = {1, 1, 1, 1}, .pool = 8, .width = 2});
   const auto values = values_of(pooled), buffers = buffers_of(pooled);
   EXPECT_EQ(forward(pooled, values, buffers, at::zeros({1, 3, 64, 64}, at::kDouble)).logits.numel(),
             3);
-  expect_error(ErrorKind::kUsage, "pooling over 8",
+  expect_error(ErrorKind::kUsage, "expected images with edges of 57 .. 120 pixels, found",
                [&] { forward(pooled, values, buffers, at::zeros({1, 3, 128, 128}, at::kDouble)); });
-  expect_error(ErrorKind::kUsage, "buffers: wanted",
+  expect_error(ErrorKind::kUsage, "buffers: expected",
                [&] { forward(pooled, values, {}, at::zeros({1, 3, 64, 64}, at::kDouble)); });
+  const ResNet narrow({.classes = 3, .blocks = {1, 1, 1, 1}, .width = 2});
   expect_error(ErrorKind::kUsage, "more than one value a channel", [&] {
-    forward(pooled, values, buffers.clone(), at::zeros({1, 3, 8, 8}, at::kDouble), true);
+    forward(narrow, values_of(narrow), buffers_of(narrow), at::zeros({1, 3, 8, 8}, at::kDouble),
+            true);
   });
 }

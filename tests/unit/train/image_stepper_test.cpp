@@ -13,12 +13,14 @@
 #include <functional>
 
 #include "core/parallel.hpp"
+#include "expect_error.hpp"
 #include "models/networks/autocast.hpp"
 #include "models/networks/lenet.hpp"
 #include "models/networks/multihead.hpp"
 #include "models/networks/resnet.hpp"
 
 using namespace dissent;
+using dissent::testing::expect_error;
 
 namespace {
 
@@ -121,7 +123,18 @@ TEST(ImageStepper, GradientThatIsNotFiniteStopsOrIsPassedOver) {
     own[1].x[0].fill_(std::numeric_limits<double>::quiet_NaN());
     stepper.accumulate(input_of(own), 1, figures_of(stepper));
     if (!skip) {
-      EXPECT_THROW(stepper.update(f.optimizer, 1, Request::kNone), Error);
+      const auto figures = figures_of(stepper);
+      figures[1] = std::numeric_limits<double>::infinity();
+      const auto place = UpdatePlace{.epoch = 3, .step = 17, .figures = figures};
+      for (const char* text :
+           {"training (epoch 3, step 17): expected a finite gradient, found nan",
+            "loss.cross_entropy is inf", "the gradient of member 1 is not finite",
+            "a smaller optimizer.learning_rate (0.5 in this step)"}) {
+        auto again = f.stepper({kCrossEntropy}, {});
+        again.accumulate(input_of(own), 1, figures_of(again));
+        expect_error(ErrorKind::kData, text,
+                     [&] { again.update(f.optimizer, 0.5, Request::kNone, place); });
+      }
       continue;
     }
     EXPECT_TRUE(stepper.update(f.optimizer, 1, Request::kNone).skipped);

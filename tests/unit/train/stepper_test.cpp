@@ -1,4 +1,5 @@
 #include "train/stepper.hpp"
+#include "train/divergence.hpp"
 #include "train/waves.hpp"
 
 #include <gtest/gtest.h>
@@ -140,4 +141,26 @@ TEST(NotFinite, DoubtIsSettledByLooking) {
   const auto results = stepper.run({{&step, 1e-3, x, at::zeros({2}, at::kLong)}}, 0, true);
   EXPECT_TRUE(members.values.isfinite().all().item<bool>());
   EXPECT_EQ(results[0].skipped, !std::isfinite(results[0].total));
+}
+
+TEST(Divergence, SaysWhichMemberAndWhichTermAndWhatToTry) {
+  auto outputs = at::ones({3, 2, 4});
+  outputs[1][0][2] = -7;
+  EXPECT_EQ(bad_members(outputs, {2, 5, 6}),
+            "outputs of all members are finite, the largest is 7 of member 5");
+  outputs[0][1][0] = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(bad_members(outputs, {2, 5, 6}), "outputs of member 2 are not finite");
+  outputs[2][1][3] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(bad_members(outputs, {2, 5, 6}), "outputs of members 2, 6 are not finite");
+  EXPECT_EQ(
+      divergence_message({.epoch = 3,
+                          .step = 17,
+                          .found = std::nan(""),
+                          .members = "outputs of member 2 are not finite",
+                          .learning_rate = 0.1},
+                         {{"cross_entropy", {}, {}}, {"a2d", {}, {}}}, {2.5, std::nan("")}),
+      "training (epoch 3, step 17): expected a finite loss, found nan: training has diverged: "
+      "loss.cross_entropy is 2.5, loss.a2d is nan, outputs of member 2 are not finite; try a "
+      "smaller optimizer.learning_rate (0.1 in this step), training.clip_norm, a smaller "
+      "loss.a2d.weight; training.on_nan = \"skip_step\" passes over such steps");
 }
