@@ -6,7 +6,7 @@
 #include <string>
 
 // Checks of tensor arguments, shared by losses, scores and metrics. Each throws Error::kUsage that
-// names function, argument, what is wanted and what is given.
+// names function, argument, what is expected and what was found.
 namespace dissent {
 
 /// "[2, 8, 10] Double cpu"
@@ -22,7 +22,7 @@ inline void check_outputs(const char* function, const char* name, const at::Tens
   const bool fits = outputs.defined() && outputs.dim() == 3 && outputs.size(0) >= min_members &&
                     outputs.size(1) >= min_rows && outputs.size(2) >= 1 &&
                     (outputs.scalar_type() == at::kFloat || outputs.scalar_type() == at::kDouble);
-  DISSENT_CHECK(fits, kUsage, "{}: {}: wanted [M >= {}, B >= {}, C >= 1] of f32 or f64, given {}",
+  DISSENT_CHECK(fits, kUsage, "{}: {}: expected [M >= {}, B >= {}, C >= 1] of f32 or f64, found {}",
                 function, name, min_members, min_rows, describe(outputs));
 }
 
@@ -33,19 +33,19 @@ inline void check_labels(const char* function, const char* name, const at::Tenso
                          int64_t rows, int64_t classes, at::Device device, int64_t lowest = 0) {
   DISSENT_CHECK(labels.defined() && labels.dim() == 1 && labels.size(0) == rows &&
                     labels.scalar_type() == at::kLong && labels.device() == device,
-                kUsage, "{}: {}: wanted [{}] Long {}, given {}", function, name, rows, device.str(),
-                describe(labels));
+                kUsage, "{}: {}: expected [{}] Long {}, found {}", function, name, rows,
+                device.str(), describe(labels));
   if (rows == 0 || !device.is_cpu()) return;
   const auto [low, high] = at::aminmax(labels);
   const auto smallest = low.item<int64_t>(), largest = high.item<int64_t>();
   DISSENT_CHECK(smallest >= lowest && largest < classes, kUsage,
-                "{}: {}: wanted class numbers {} .. {}, given {} .. {}", function, name, lowest,
+                "{}: {}: expected class numbers {} .. {}, found {} .. {}", function, name, lowest,
                 classes - 1, smallest, largest);
 }
 
 /// An index in 0 .. bound - 1.
 inline void check_index(const char* function, const char* name, int64_t index, int64_t bound) {
-  DISSENT_CHECK(index >= 0 && index < bound, kUsage, "{}: {}: wanted 0 .. {}, given {}", function,
+  DISSENT_CHECK(index >= 0 && index < bound, kUsage, "{}: {}: expected 0 .. {}, found {}", function,
                 name, bound - 1, index);
 }
 
@@ -53,7 +53,8 @@ inline void check_index(const char* function, const char* name, int64_t index, i
 inline void check_range(const char* function, const char* name, double value, double low,
                         double high) {
   DISSENT_CHECK(value >= low && value <= high, kUsage,
-                "{}: {}: wanted a number in {} .. {}, given {}", function, name, low, high, value);
+                "{}: {}: expected a number in {} .. {}, found {}", function, name, low, high,
+                value);
 }
 
 }  // namespace dissent

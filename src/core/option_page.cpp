@@ -30,9 +30,9 @@ void set_option(const std::string& owner, const TableSpec& table, void* options,
     std::vector<std::string> known;
     for (const auto& option : table.options) known.push_back(option.key);
     const auto near = nearest(key, known);
-    DISSENT_FAIL(kUsage, "{}: {}: unknown option{}; known: {}", owner, key,
-                 near ? fmt::format("; did you mean '{}'?", *near) : "",
-                 known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
+    DISSENT_FAIL(kUsage, "{}: expected {}, found option '{}'{}", owner,
+                 known.empty() ? "no options" : fmt::format("options {}", fmt::join(known, ", ")),
+                 key, near ? fmt::format("; did you mean '{}'?", *near) : "");
   }
   const auto expected = spec->assign(options, value);
   DISSENT_CHECK(!expected, kUsage, "{}: {}: expected {}, found {}", owner, key, *expected,

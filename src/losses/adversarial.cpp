@@ -10,11 +10,12 @@ at::Tensor adversarial_inputs(const at::Tensor& loss, const at::Tensor& inputs, 
   DISSENT_CHECK(
       inputs.defined() && inputs.requires_grad() && at::isFloatingType(inputs.scalar_type()),
       kUsage,
-      "adversarial_inputs: inputs: wanted a floating-point tensor that requires a gradient, given "
+      "adversarial_inputs: inputs: expected a floating-point tensor that requires a gradient, "
+      "found "
       "{}{}",
       describe(inputs), inputs.defined() && !inputs.requires_grad() ? " without one" : "");
   DISSENT_CHECK(loss.defined() && loss.dim() == 0 && loss.requires_grad(), kUsage,
-                "adversarial_inputs: loss: wanted a scalar computed from the inputs, given {}",
+                "adversarial_inputs: loss: expected a scalar computed from the inputs, found {}",
                 describe(loss));
   check_range("adversarial_inputs", "epsilon", epsilon, 0, std::numeric_limits<double>::max());
   check_range("adversarial_inputs", "scale", scale, std::numeric_limits<double>::min(),
@@ -24,7 +25,7 @@ at::Tensor adversarial_inputs(const at::Tensor& loss, const at::Tensor& inputs, 
                                            /*create_graph=*/false, /*allow_unused=*/true)[0];
   DISSENT_CHECK(
       slope.defined(), kUsage,
-      "adversarial_inputs: loss: wanted one that depends on the inputs, given one that does not");
+      "adversarial_inputs: loss: expected one that depends on the inputs, found one that does not");
   const at::NoGradGuard no_grad;
   if (overflow) *overflow = (slope * 0).sum();
   return inputs + slope.sign().mul_(epsilon);

@@ -14,13 +14,13 @@ constexpr uint64_t kBalanced =
 std::vector<std::vector<int64_t>> rows_of_classes(const at::Tensor& labels) {
   const bool fits = labels.defined() && labels.dim() == 1 && labels.numel() > 0 &&
                     labels.scalar_type() == at::kLong && labels.device().is_cpu();
-  DISSENT_CHECK(fits, kUsage, "rows_of_classes: labels: wanted [N >= 1] Long cpu, given {}",
+  DISSENT_CHECK(fits, kUsage, "rows_of_classes: labels: expected [N >= 1] Long cpu, found {}",
                 describe(labels));
   const auto given = labels.contiguous();
   const auto* label = given.const_data_ptr<int64_t>();
   const auto [low, high] = std::minmax_element(label, label + given.numel());
-  DISSENT_CHECK(*low >= 0, kUsage, "rows_of_classes: labels: wanted class numbers from 0, given {}",
-                *low);
+  DISSENT_CHECK(*low >= 0, kUsage,
+                "rows_of_classes: labels: expected class numbers from 0, found {}", *low);
   std::vector<std::vector<int64_t>> rows(*high + 1);
   for (int64_t row = 0; row < given.numel(); ++row) rows[label[row]].push_back(row);
   return rows;
@@ -31,7 +31,7 @@ std::vector<int64_t> balanced_rows(const std::vector<std::vector<int64_t>>& rows
                                    int64_t epoch, int64_t step) {
   DISSENT_CHECK(
       samples_per_class >= 1 && batch_size >= 1 && batch_size % samples_per_class == 0, kUsage,
-      "balanced_rows: batch_size: wanted a positive multiple of samples_per_class ({}), given {}",
+      "balanced_rows: batch_size: expected a positive multiple of samples_per_class ({}), found {}",
       samples_per_class, batch_size);
   std::vector<const std::vector<int64_t>*> left;
   int64_t total = 0;
@@ -42,10 +42,10 @@ std::vector<int64_t> balanced_rows(const std::vector<std::vector<int64_t>>& rows
   }
   const int64_t classes = batch_size / samples_per_class;
   DISSENT_CHECK(classes <= static_cast<int64_t>(left.size()), kUsage,
-                "balanced_rows: batch_size: wanted at most {} classes of {} samples, given {}",
+                "balanced_rows: batch_size: expected at most {} classes of {} samples, found {}",
                 left.size(), samples_per_class, batch_size);
   DISSENT_CHECK(total <= UINT32_MAX, kUsage,
-                "balanced_rows: rows_of_classes: wanted at most {} rows, given {}", UINT32_MAX,
+                "balanced_rows: rows_of_classes: expected at most {} rows, found {}", UINT32_MAX,
                 total);
   Random random(seed, Purpose::kOrder, epoch, kBalanced + step);
   std::vector<int64_t> batch;

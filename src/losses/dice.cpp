@@ -16,10 +16,11 @@ at::Tensor dice(const at::Tensor& pair_logits, const DiceOptions& options) {
   const bool fits =
       pair_logits.defined() && pair_logits.dim() == 2 && pair_logits.numel() > 0 &&
       (pair_logits.scalar_type() == at::kFloat || pair_logits.scalar_type() == at::kDouble);
-  DISSENT_CHECK(fits, kUsage, "dice: pair_logits: wanted [P >= 1, B >= 1] of f32 or f64, given {}",
+  DISSENT_CHECK(fits, kUsage,
+                "dice: pair_logits: expected [P >= 1, B >= 1] of f32 or f64, found {}",
                 describe(pair_logits));
   DISSENT_CHECK(options.tau > 0 && std::isfinite(options.tau), kUsage,
-                "dice: tau: wanted a number > 0, given {}", options.tau);
+                "dice: tau: expected a number > 0, found {}", options.tau);
   const auto bound = at::full({}, -std::log(kDiceEps), pair_logits.options());
   const auto ratio = at::minimum(pair_logits, bound) - at::softplus(-(pair_logits - bound).abs());
   return ((ratio / options.tau).tanh() * options.tau).mean();
@@ -28,7 +29,7 @@ at::Tensor dice(const at::Tensor& pair_logits, const DiceOptions& options) {
 at::Tensor roll_within_class(const at::Tensor& labels) {
   DISSENT_CHECK(labels.defined() && labels.dim() == 1 && labels.numel() > 0 &&
                     labels.scalar_type() == at::kLong,
-                kUsage, "roll_within_class: labels: wanted [B >= 1] Long, given {}",
+                kUsage, "roll_within_class: labels: expected [B >= 1] Long, found {}",
                 describe(labels));
   const auto order = labels.argsort(/*stable=*/true, /*dim=*/0, /*descending=*/false);
   const auto sorted = labels.index_select(0, order);

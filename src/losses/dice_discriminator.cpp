@@ -15,8 +15,8 @@ void check_parameters(const std::vector<at::Tensor>& parameters, const at::Tenso
   DISSENT_CHECK(parameters.size() >= 3 && parameters.size() % 2 == 1 && parameters[0].defined() &&
                     parameters[0].dim() == 2,
                 kUsage,
-                "dice_discriminator: parameters: wanted label_embedding [C, E], then W and b of "
-                "each layer, given {} tensors",
+                "dice_discriminator: parameters: expected label_embedding [C, E], then W and b of "
+                "each layer, found {} tensors",
                 parameters.size());
   DiceOptions given = options;
   given.label_dim = parameters[0].size(1);
@@ -30,7 +30,7 @@ void check_parameters(const std::vector<at::Tensor>& parameters, const at::Tenso
     const bool fits = tensor.defined() && tensor.sizes() == at::IntArrayRef(shapes[i]) &&
                       tensor.scalar_type() == features.scalar_type() &&
                       tensor.device() == features.device();
-    DISSENT_CHECK(fits, kUsage, "dice_discriminator: parameters[{}]: wanted [{}] {} {}, given {}",
+    DISSENT_CHECK(fits, kUsage, "dice_discriminator: parameters[{}]: expected [{}] {} {}, found {}",
                   i, fmt::join(shapes[i], ", "), c10::toString(features.scalar_type()),
                   features.device().str(), describe(tensor));
   }
@@ -55,7 +55,7 @@ at::Tensor remaining_layers(const std::vector<at::Tensor>& parameters, at::Tenso
 std::vector<std::vector<int64_t>> dice_discriminator_shapes(int64_t classes, int64_t features,
                                                             const DiceOptions& options) {
   const auto at_least_one = [](const char* name, int64_t value) {
-    DISSENT_CHECK(value >= 1, kUsage, "dice_discriminator: {}: wanted 1 or more, given {}", name,
+    DISSENT_CHECK(value >= 1, kUsage, "dice_discriminator: {}: expected 1 or more, found {}", name,
                   value);
   };
   at_least_one("classes", classes);
@@ -129,8 +129,8 @@ DiscriminatorLoss dice_discriminator_loss(const at::Tensor& joint, const at::Ten
                     joint.scalar_type() == product.scalar_type() &&
                     joint.device() == product.device() && at::isFloatingType(joint.scalar_type());
   DISSENT_CHECK(fits, kUsage,
-                "dice_discriminator_loss: joint, product: wanted two of one shape [P >= 1, B >= "
-                "1], dtype and device, given {} and {}",
+                "dice_discriminator_loss: joint, product: expected two of one shape [P >= 1, B >= "
+                "1], dtype and device, found {} and {}",
                 describe(joint), describe(product));
   const auto value = -0.5 * (at::log_sigmoid(joint).mean() + at::log_sigmoid(product.neg()).mean());
   const at::NoGradGuard no_grad;
@@ -141,9 +141,10 @@ DiscriminatorLoss dice_discriminator_loss(const at::Tensor& joint, const at::Ten
 DiscriminatorLoss dice_discriminator_loss(const std::vector<at::Tensor>& parameters,
                                           const at::Tensor& features, const at::Tensor& labels,
                                           const DiceOptions& options) {
-  DISSENT_CHECK(features.defined(), kUsage,
-                "dice_discriminator_loss: features: wanted [M >= 2, B >= 1, D >= 1] of f32 or f64, "
-                "given nothing");
+  DISSENT_CHECK(
+      features.defined(), kUsage,
+      "dice_discriminator_loss: features: expected [M >= 2, B >= 1, D >= 1] of f32 or f64, "
+      "found nothing");
   const auto constant = features.detach();
   return dice_discriminator_loss(
       dice_pair_logits(parameters, constant, labels, options),

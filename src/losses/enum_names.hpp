@@ -20,7 +20,8 @@ class EnumNames {
   Enum value(const std::string& name) const {
     for (const auto& [known, value] : table_)
       if (known == name) return value;
-    DISSENT_FAIL(kUsage, "unknown {} '{}'; known: {}", what_, name, fmt::join(names_, ", "));
+    DISSENT_FAIL(kUsage, "{}: expected one of {}, found '{}'", what_, fmt::join(names_, ", "),
+                 name);
   }
   std::string name(Enum value) const {
     for (const auto& [name, known] : table_)

@@ -31,7 +31,7 @@ const std::any& options_or_default(const LossInfo& loss, const std::any& options
 
 void check_options(const LossInfo& loss, const std::any& options) {
   const bool same = options.type() == loss.default_options.type();
-  DISSENT_CHECK(same, kUsage, "{}: options: wanted those of this loss, given those of another",
+  DISSENT_CHECK(same, kUsage, "{}: options: expected those of this loss, found those of another",
                 loss.name);
 }
 
@@ -70,7 +70,7 @@ const LossInfo& find_loss(const std::string& name) {
     if (loss.name == name) return loss;
     known.push_back(loss.name);
   }
-  DISSENT_FAIL(kUsage, "unknown loss '{}'; known: {}", name, fmt::join(known, ", "));
+  DISSENT_FAIL(kUsage, "loss: expected one of {}, found '{}'", fmt::join(known, ", "), name);
 }
 
 const TableSpec& weight_table() {
@@ -115,7 +115,7 @@ LossTraits traits_of(const LossInfo& loss, const std::any& options) {
 at::Tensor evaluate(const std::string& name, const LossInput& input, const std::any& options) {
   const auto& loss = find_loss(name);
   for (const auto field : traits_of(loss, options).needs)
-    DISSENT_CHECK(is_given(input, field), kUsage, "{}: {}: wanted, given nothing", name,
+    DISSENT_CHECK(is_given(input, field), kUsage, "{}: {}: expected it, found nothing", name,
                   field_name(field));
   return loss.function(input, options_or_default(loss, options));
 }

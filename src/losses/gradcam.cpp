@@ -62,13 +62,13 @@ void check_arguments(const at::Tensor& logits, const at::Tensor& labels,
   const int64_t classes =
       options.target == GradCamTarget::kGtLogit || options.target == GradCamTarget::kGtProb ? 1 : 2;
   DISSENT_CHECK(logits.size(2) >= classes, kUsage,
-                "gradcam: logits: wanted C >= 2 for target {}, given {}", to_string(options.target),
-                describe(logits));
+                "gradcam: logits: expected C >= 2 for target {}, found {}",
+                to_string(options.target), describe(logits));
   if (options.target == GradCamTarget::kSmallLogits) {
     const bool fits = noise.defined() && noise.sizes() == logits.sizes() &&
                       noise.scalar_type() == logits.scalar_type() &&
                       noise.device() == logits.device();
-    DISSENT_CHECK(fits, kUsage, "gradcam: noise: wanted {} for target small_logits, given {}",
+    DISSENT_CHECK(fits, kUsage, "gradcam: noise: expected {} for target small_logits, found {}",
                   describe(logits), describe(noise));
   } else {
     check_labels("gradcam", "labels", labels, logits.size(1), logits.size(2), logits.device());
@@ -77,7 +77,7 @@ void check_arguments(const at::Tensor& logits, const at::Tensor& labels,
   const auto& first = feature_maps.tensors().front();
   for (const auto& tensor : feature_maps.tensors())
     DISSENT_CHECK(tensor.size(-1) == first.size(-1) && tensor.size(-2) == first.size(-2), kUsage,
-                  "gradcam: feature_maps: wanted H x W = {} x {} as in member 0, given {}",
+                  "gradcam: feature_maps: expected H x W = {} x {} as in member 0, found {}",
                   first.size(-2), first.size(-1), describe(tensor));
 }
 
@@ -121,7 +121,7 @@ at::Tensor saliency_maps(const at::Tensor& logits, const at::Tensor& labels,
       activation_maps(logits, labels, feature_maps, options, noise, create_graph, scale);
   const int64_t most = (std::min(maps.size(2), maps.size(3)) - 1) / 2;
   DISSENT_CHECK(options.crop >= 0 && options.crop <= most, kUsage,
-                "gradcam: crop: wanted 0 .. {} for maps of {} x {}, given {}", most, maps.size(2),
+                "gradcam: crop: expected 0 .. {} for maps of {} x {}, found {}", most, maps.size(2),
                 maps.size(3), options.crop);
   at::AutoGradMode mode(create_graph);
   const int64_t height = maps.size(2) - 2 * options.crop, width = maps.size(3) - 2 * options.crop;
@@ -130,7 +130,7 @@ at::Tensor saliency_maps(const at::Tensor& logits, const at::Tensor& labels,
 
 at::Tensor saliency_similarity(const at::Tensor& maps, Similarity kind) {
   DISSENT_CHECK(maps.defined() && maps.dim() == 4, kUsage,
-                "saliency_similarity: maps: wanted [M, B, h, w], given {}", describe(maps));
+                "saliency_similarity: maps: expected [M, B, h, w], found {}", describe(maps));
   return similarity(maps.flatten(2), kind);
 }
 

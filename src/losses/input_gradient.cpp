@@ -48,7 +48,7 @@ at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels,
   std::vector<at::Tensor> rows;
   for (const auto& gradient : gradients) {
     DISSENT_CHECK(gradient.numel() == gradients[0].numel(), kUsage,
-                  "input_gradient: images: wanted as many elements as in member 0, {}, given {}",
+                  "input_gradient: images: expected as many elements as in member 0, {}, found {}",
                   gradients[0].numel(), gradient.numel());
     rows.push_back(gradient.flatten(1));
   }

@@ -17,7 +17,7 @@ at::Tensor kl_backward(const at::Tensor& logits, const at::Tensor& source_mean) 
                     source_mean.size(0) == logits.size(2) &&
                     source_mean.scalar_type() == logits.scalar_type() &&
                     source_mean.device() == logits.device(),
-                kUsage, "kl_backward: source_mean: wanted [{}] {} {}, given {}", logits.size(2),
+                kUsage, "kl_backward: source_mean: expected [{}] {} {}, found {}", logits.size(2),
                 c10::toString(logits.scalar_type()), logits.device().str(), describe(source_mean));
   const double smallest = logits.scalar_type() == at::kFloat ? std::numeric_limits<float>::min()
                                                              : std::numeric_limits<double>::min();

@@ -31,22 +31,22 @@ void check_inputs(Argument argument, const at::Tensor& logits, const MemberInput
   const int64_t members = logits.size(0), leading = kind == MemberInputs::Kind::kStacked ? 2 : 1;
   const auto count = static_cast<int64_t>(inputs.tensors().size());
   DISSENT_CHECK(kind != MemberInputs::Kind::kEach || count == members, kUsage,
-                "{}: {}: wanted {} tensors, given {}", function, name, members, count);
+                "{}: {}: expected {} tensors, found {}", function, name, members, count);
   for (const auto& tensor : inputs.tensors()) {
     bool fits = tensor.defined() && tensor.scalar_type() == logits.scalar_type() &&
                 tensor.device() == logits.device() && tensor.numel() > 0;
     fits = fits && (dims == 0 ? tensor.dim() > leading : tensor.dim() == leading - 1 + dims) &&
            tensor.size(leading - 1) == logits.size(1);
     fits = fits && (leading == 1 || tensor.size(0) == members);
-    DISSENT_CHECK(fits, kUsage, "{}: {}: wanted {}, given {}", function, name,
+    DISSENT_CHECK(fits, kUsage, "{}: {}: expected {}, found {}", function, name,
                   wanted_shape(kind, logits, dims), describe(tensor));
     DISSENT_CHECK(
         tensor.requires_grad(), kUsage,
-        "{}: {}: wanted a tensor that requires gradients and that the logits were computed from",
+        "{}: {}: expected a tensor that requires gradients and that the logits were computed from",
         function, name);
   }
   DISSENT_CHECK(logits.requires_grad(), kUsage,
-                "{}: logits: wanted logits with their graph, given ones without", function);
+                "{}: logits: expected logits with their graph, found ones without", function);
 }
 
 std::vector<at::Tensor> parts(const MemberInputs& inputs, int64_t members) {

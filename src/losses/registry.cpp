@@ -45,7 +45,7 @@ at::Tensor mean_of(const char* name, const at::Tensor& logits, const at::Tensor&
   if (labels.dim() != 2) return loss(logits, labels).mean(1).mean();
   check_outputs(name, "logits", logits, 1);
   DISSENT_CHECK(labels.size(0) == logits.size(0), kUsage,
-                "{}: labels: wanted [B] or [{}, B] Long, given {}", name, logits.size(0),
+                "{}: labels: expected [B] or [{}, B] Long, found {}", name, logits.size(0),
                 describe(labels));
   std::vector<at::Tensor> values;
   for (int64_t m = 0; m < logits.size(0); ++m)

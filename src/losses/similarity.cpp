@@ -57,7 +57,7 @@ at::Tensor similarity(const at::Tensor& x, Similarity kind) {
   const bool fits = x.defined() && x.dim() == 3 && x.size(0) >= least && x.numel() > 0 &&
                     (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
   DISSENT_CHECK(fits, kUsage,
-                "similarity {}: x: wanted [M >= {}, B >= 1, D >= 1] of f32 or f64, given {}",
+                "similarity {}: x: expected [M >= {}, B >= 1, D >= 1] of f32 or f64, found {}",
                 to_string(kind), least, describe(x));
   const auto pairs = static_cast<double>(x.size(0) * (x.size(0) - 1) * x.size(1));
   switch (kind) {

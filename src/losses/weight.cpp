@@ -6,7 +6,7 @@
 namespace dissent::losses {
 
 double weight_at(const LossWeight& weight, int64_t epoch, int64_t step) {
-  DISSENT_CHECK(weight.period >= 1, kUsage, "weight_at: period: wanted 1 or more, given {}",
+  DISSENT_CHECK(weight.period >= 1, kUsage, "weight_at: period: expected 1 or more, found {}",
                 weight.period);
   if (epoch < weight.from_epoch || (weight.to_epoch && epoch >= *weight.to_epoch)) return 0;
   const bool every_step = epoch < weight.every_step_before ||

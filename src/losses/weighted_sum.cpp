@@ -20,7 +20,7 @@ WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& ba
   if (sum.total.defined()) return sum;
   const auto& like = base.logits.defined() ? base.logits : diversity.logits;
   DISSENT_CHECK(like.defined(), kUsage,
-                "weighted_sum: terms: wanted one that is on, or logits; given neither");
+                "weighted_sum: terms: expected one that is on, or logits; found neither");
   sum.total = at::zeros({}, like.options());
   return sum;
 }

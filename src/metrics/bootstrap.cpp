@@ -65,10 +65,10 @@ DifferenceInterval resample(int64_t seeds, const std::vector<int64_t>& pools,
 }
 
 void check_options(const char* function, const BootstrapOptions& options) {
-  DISSENT_CHECK(options.resamples >= 2, kUsage, "{}: resamples: wanted 2 or more, given {}",
+  DISSENT_CHECK(options.resamples >= 2, kUsage, "{}: resamples: expected 2 or more, found {}",
                 function, options.resamples);
   DISSENT_CHECK(options.level > 0 && options.level < 1, kUsage,
-                "{}: level: wanted above 0 and below 1, given {}", function, options.level);
+                "{}: level: expected above 0 and below 1, found {}", function, options.level);
 }
 
 // [S, N] f64 on the CPU of [N] or [S, N].
@@ -78,15 +78,15 @@ at::Tensor seed_rows(const char* function, const char* name, const at::Tensor& v
                     (values.scalar_type() == at::kFloat || values.scalar_type() == at::kDouble ||
                      values.scalar_type() == at::kBool);
   DISSENT_CHECK(fits && values.size(-1) < (int64_t{1} << 32), kUsage,
-                "{}: {}: wanted [N >= 1] or [S >= 1, N] of f32, f64 or bool, given {}", function,
+                "{}: {}: expected [N >= 1] or [S >= 1, N] of f32, f64 or bool, found {}", function,
                 name, describe(values));
   return at::atleast_2d(values.detach().to(at::kCPU, at::kDouble)).contiguous();
 }
 
 void check_same(const char* function, const char* name, const at::Tensor& given,
                 const at::Tensor& like) {
-  DISSENT_CHECK(given.sizes() == like.sizes(), kUsage, "{}: {}: wanted [{}], given [{}]", function,
-                name, fmt::join(like.sizes().begin(), like.sizes().end(), ", "),
+  DISSENT_CHECK(given.sizes() == like.sizes(), kUsage, "{}: {}: expected [{}], found [{}]",
+                function, name, fmt::join(like.sizes().begin(), like.sizes().end(), ", "),
                 fmt::join(given.sizes().begin(), given.sizes().end(), ", "));
 }
 
@@ -133,7 +133,7 @@ std::vector<SortedRun> sorted_runs(const char* name, const ScoredSets& sets, at:
   positive = seed_rows(kFunction, fmt::format("{}.positive", name).c_str(), sets.positive);
   negative = seed_rows(kFunction, fmt::format("{}.negative", name).c_str(), sets.negative);
   DISSENT_CHECK(positive.size(0) == negative.size(0), kUsage,
-                "{}: {}: wanted as many seeds of both sets, given {} and {}", kFunction, name,
+                "{}: {}: expected as many seeds of both sets, found {} and {}", kFunction, name,
                 positive.size(0), negative.size(0));
   check_no_nan(kFunction, positive);
   check_no_nan(kFunction, negative);
@@ -176,7 +176,7 @@ DifferenceInterval paired_bootstrap_auroc(const ScoredSets& a, const ScoredSets&
   check_same("paired_bootstrap_auroc", "b.negative", negative_b, negative_a);
   DISSENT_CHECK(
       positive_a.size(1) < (int64_t{1} << 31) / negative_a.size(1) * (int64_t{1} << 31), kUsage,
-      "paired_bootstrap_auroc: {} positive and {} negative samples: wanted fewer pairs than 2^62",
+      "paired_bootstrap_auroc: {} positive and {} negative samples: expected fewer pairs than 2^62",
       positive_a.size(1), negative_a.size(1));
   const auto difference = [&](int64_t seed, const std::vector<Draws>& draws) {
     return first[seed].auroc(draws[0], draws[1]) - second[seed].auroc(draws[0], draws[1]);

@@ -10,7 +10,7 @@ namespace {
 void check_logits(const char* function, const at::Tensor& logits, const at::Tensor& labels) {
   DISSENT_CHECK(logits.defined() && logits.dim() == 2 &&
                     (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kDouble),
-                kUsage, "{}: logits: wanted [N, C] of f32 or f64, given {}", function,
+                kUsage, "{}: logits: expected [N, C] of f32 or f64, found {}", function,
                 describe(logits));
   check_labels(function, "labels", labels, logits.size(0), logits.size(1), logits.device());
 }
@@ -84,7 +84,7 @@ void Calibration::merge(const Calibration& other) {
 }
 
 std::vector<Calibration::Bin> Calibration::fill(int64_t bins, TopBin top) const {
-  DISSENT_CHECK(bins >= 1, kUsage, "calibration: bins: wanted 1 or more, given {}", bins);
+  DISSENT_CHECK(bins >= 1, kUsage, "calibration: bins: expected 1 or more, found {}", bins);
   std::vector<double> edges(bins + 1);
   for (int64_t i = 0; i <= bins; ++i) edges[i] = static_cast<double>(i) / static_cast<double>(bins);
   std::vector<Bin> filled(bins + 1);

@@ -8,7 +8,7 @@ namespace dissent::metrics {
 
 Classification::Classification(int64_t classes, bool classwise)
     : classes_(classes), has_classwise_(classwise), classwise_(classwise ? classes : 1) {
-  DISSENT_CHECK(classes >= 1, kUsage, "classification: classes: wanted 1 or more, given {}",
+  DISSENT_CHECK(classes >= 1, kUsage, "classification: classes: expected 1 or more, found {}",
                 classes);
 }
 
@@ -16,7 +16,7 @@ void Classification::update(const at::Tensor& logits, const at::Tensor& labels) 
   DISSENT_CHECK(logits.defined() && logits.dim() == 2 && logits.size(0) >= 1 &&
                     logits.size(1) == classes_ &&
                     (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kDouble),
-                kUsage, "classification: logits: wanted [N >= 1, {}] of f32 or f64, given {}",
+                kUsage, "classification: logits: expected [N >= 1, {}] of f32 or f64, found {}",
                 classes_, describe(logits));
   const auto z = logits.detach();
   check_labels("classification", "labels", labels, z.size(0), classes_, z.device());
@@ -34,7 +34,7 @@ void Classification::update(const at::Tensor& logits, const at::Tensor& labels) 
 
 void Classification::merge(const Classification& other) {
   DISSENT_CHECK(classes_ == other.classes_ && has_classwise_ == other.has_classwise_, kUsage,
-                "classification: merge: wanted the same classes");
+                "classification: merge: expected the same classes");
   from_state(state() + other.state());
 }
 
@@ -45,14 +45,14 @@ const Reliability& Classification::reliability(const std::string& convention) co
   if (convention == "torch_uncertainty") return own_;
   DISSENT_FAIL(
       kUsage,
-      "reliability: convention: wanted sklearn, sdde, openood or torch_uncertainty, given {}",
+      "reliability: convention: expected sklearn, sdde, openood or torch_uncertainty, found {}",
       convention);
 }
 
 double Classification::finish(const std::string& metric, const std::string& convention) const {
   const auto& info = find_metric(metric);
   DISSENT_CHECK(info.has_convention(convention), kUsage,
-                "metric {}: convention: wanted one that has it, given {}", metric, convention);
+                "metric {}: convention: expected one that has it, found {}", metric, convention);
   DISSENT_CHECK(samples() > 0, kData, "{}: no sample was counted", metric);
   if (metric == "accuracy") return accuracy_.finish();
   if (metric == "accuracy_top5") return top5_.finish();
@@ -61,7 +61,8 @@ double Classification::finish(const std::string& metric, const std::string& conv
   if (metric == "ece") return reliability(convention).expected_error();
   if (metric == "ece_max") return reliability(convention).largest_error();
   DISSENT_CHECK(metric == "ece_classwise" && has_classwise_, kUsage,
-                "classification: metric: wanted one that is a sum over samples, given {}", metric);
+                "classification: metric: expected one that is a sum over samples, found {}",
+                metric);
   return classwise_.expected_error();
 }
 

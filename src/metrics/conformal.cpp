@@ -17,13 +17,13 @@ at::Tensor checked_probabilities(const char* function, const at::Tensor& probabi
   DISSENT_CHECK(
       probabilities.defined() && probabilities.dim() == 2 && probabilities.size(1) >= 1 &&
           (probabilities.scalar_type() == at::kFloat || probabilities.scalar_type() == at::kDouble),
-      kUsage, "{}: probabilities: wanted [N, C >= 1] of f32 or f64, given {}", function,
+      kUsage, "{}: probabilities: expected [N, C >= 1] of f32 or f64, found {}", function,
       describe(probabilities));
   DISSENT_CHECK(options.level > 0 && options.level < 1, kUsage,
-                "{}: level: wanted above 0 and below 1, given {}", function, options.level);
+                "{}: level: expected above 0 and below 1, found {}", function, options.level);
   DISSENT_CHECK(options.penalty >= 0 && std::isfinite(options.penalty), kUsage,
-                "{}: penalty: wanted 0 or more, given {}", function, options.penalty);
-  DISSENT_CHECK(options.free_ranks >= 0, kUsage, "{}: free_ranks: wanted 0 or more, given {}",
+                "{}: penalty: expected 0 or more, found {}", function, options.penalty);
+  DISSENT_CHECK(options.free_ranks >= 0, kUsage, "{}: free_ranks: expected 0 or more, found {}",
                 function, options.free_ranks);
   const auto outside =
       probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
@@ -108,7 +108,7 @@ at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
                           const ConformalOptions& options, int64_t first_row) {
   const auto p = checked_probabilities("conformal_sets", probabilities, options);
   DISSENT_CHECK(!std::isnan(quantile), kUsage,
-                "conformal_sets: quantile: wanted a number, given NaN");
+                "conformal_sets: quantile: expected a number, found NaN");
   const int64_t classes = p.size(1);
   auto sets = at::empty({p.size(0), classes}, at::kBool);
   RowScores row(classes, options, ConformalPart::kTest);
@@ -127,7 +127,7 @@ at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
 
 void ConformalCounts::update(const at::Tensor& sets, const at::Tensor& labels) {
   DISSENT_CHECK(sets.defined() && sets.dim() == 2 && sets.scalar_type() == at::kBool, kUsage,
-                "conformal_counts: sets: wanted [N, C] Bool, given {}", describe(sets));
+                "conformal_counts: sets: expected [N, C] Bool, found {}", describe(sets));
   check_labels("conformal_counts", "labels", labels, sets.size(0), sets.size(1), sets.device());
   const auto sizes = sets.sum(1);
   samples_ += sets.size(0);

@@ -19,13 +19,13 @@ Diversity::Diversity(int64_t members, bool pairwise_divergence)
       pairwise_divergence_(pairwise_divergence),
       different_(members * members),
       both_right_(members * members) {
-  DISSENT_CHECK(members >= 2, kUsage, "diversity: members: wanted 2 or more, given {}", members);
+  DISSENT_CHECK(members >= 2, kUsage, "diversity: members: expected 2 or more, found {}", members);
 }
 
 void Diversity::update(const at::Tensor& outputs, const at::Tensor& labels, MemberOutputs kind) {
   check_outputs("diversity", "outputs", outputs, members_, 0);
   DISSENT_CHECK(outputs.size(0) == members_, kUsage,
-                "diversity: outputs: wanted {} members, given {}", members_, describe(outputs));
+                "diversity: outputs: expected {} members, found {}", members_, describe(outputs));
   if (labels.defined())
     check_labels("diversity", "labels", labels, outputs.size(1), outputs.size(2), outputs.device());
   const int64_t rows = outputs.size(1), classes = outputs.size(2),
@@ -93,7 +93,7 @@ void Diversity::add_row(const double* p, const double* log_p, int64_t rows, int6
 
 void Diversity::merge(const Diversity& other) {
   DISSENT_CHECK(members_ == other.members_ && pairwise_divergence_ == other.pairwise_divergence_,
-                kUsage, "diversity: merge: wanted the same members");
+                kUsage, "diversity: merge: expected the same members");
   rows_ += other.rows_;
   labelled_ += other.labelled_;
   for (size_t i = 0; i < different_.size(); ++i) {
@@ -133,7 +133,7 @@ void Diversity::finish_pairs(DiversityFigures& figures) const {
 DiversityFigures Diversity::finish() const {
   DISSENT_CHECK(rows_ > 0, kData, "diversity: no sample was counted");
   DISSENT_CHECK(labelled_ == 0 || labelled_ == rows_, kUsage,
-                "diversity: labels: wanted for all {} samples or none, given for {}", rows_,
+                "diversity: labels: expected for all {} samples or none, found for {}", rows_,
                 labelled_);
   const auto n = static_cast<double>(rows_);
   int64_t different = 0;

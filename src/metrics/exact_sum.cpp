@@ -29,7 +29,7 @@ void ExactSum::add(double value) {
 void ExactSum::add(const at::Tensor& values) {
   DISSENT_CHECK(values.defined() &&
                     (values.scalar_type() == at::kFloat || values.scalar_type() == at::kDouble),
-                kUsage, "sum: values: wanted f32 or f64, given {}", describe(values));
+                kUsage, "sum: values: expected f32 or f64, found {}", describe(values));
   const auto host = values.detach().to(at::kCPU, at::kDouble).contiguous();
   const auto* value = host.const_data_ptr<double>();
   for (int64_t i = 0; i < host.numel(); ++i) add(value[i]);

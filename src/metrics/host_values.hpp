@@ -18,7 +18,7 @@ inline void append_values(std::vector<double>& to, const at::Tensor& values) {
 inline void check_values(const char* function, const char* name, const at::Tensor& values) {
   DISSENT_CHECK(values.defined() && values.dim() == 1 &&
                     (values.scalar_type() == at::kFloat || values.scalar_type() == at::kDouble),
-                kUsage, "{}: {}: wanted [N] of f32 or f64, given {}", function, name,
+                kUsage, "{}: {}: expected [N] of f32 or f64, found {}", function, name,
                 describe(values));
 }
 
@@ -27,7 +27,7 @@ inline void check_beside(const char* function, const char* name, const at::Tenso
                          const at::Tensor& values, at::ScalarType type) {
   DISSENT_CHECK(tensor.defined() && tensor.sizes() == values.sizes() &&
                     tensor.scalar_type() == type && tensor.device() == values.device(),
-                kUsage, "{}: {}: wanted [{}] {} {}, given {}", function, name, values.size(0),
+                kUsage, "{}: {}: expected [{}] {} {}, found {}", function, name, values.size(0),
                 c10::toString(type), values.device().str(), describe(tensor));
 }
 
@@ -58,7 +58,7 @@ inline __int128 read_integer(const char* function, const int64_t* words) {
 inline void check_state(const char* function, const at::Tensor& state, at::IntArrayRef shape) {
   DISSENT_CHECK(state.defined() && state.sizes() == shape && state.scalar_type() == at::kLong &&
                     state.is_contiguous() && state.device().is_cpu(),
-                kUsage, "{}: state: wanted [{}] Long cpu, given {}", function,
+                kUsage, "{}: state: expected [{}] Long cpu, found {}", function,
                 fmt::join(shape.begin(), shape.end(), ", "), describe(state));
 }
 

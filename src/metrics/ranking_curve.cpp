@@ -40,7 +40,7 @@ double auroc(const RankingCurve& curve) {
 
 double fpr_at_recall(const RankingCurve& curve, double recall, RocPoints points) {
   DISSENT_CHECK(recall >= 0 && recall <= 1, kUsage,
-                "fpr_at_recall: recall: wanted 0 .. 1, given {}", recall);
+                "fpr_at_recall: recall: expected 0 .. 1, found {}", recall);
   if (recall == 0) return 0;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
     if (points == RocPoints::kDropCollinear && !kept(curve, i)) continue;

@@ -298,7 +298,7 @@ const MetricInfo& find_metric(const std::string& name) {
     if (metric.name == name) return metric;
     known.push_back(metric.name);
   }
-  DISSENT_FAIL(kUsage, "unknown metric '{}'; known: {}", name, fmt::join(known, ", "));
+  DISSENT_FAIL(kUsage, "metric: expected one of {}, found '{}'", fmt::join(known, ", "), name);
 }
 
 const std::vector<std::string>& metric_conventions() {
@@ -311,7 +311,7 @@ double detection_value(const RankingFigures& figures, const std::string& metric,
                        const std::string& convention) {
   const auto& info = find_metric(metric);
   DISSENT_CHECK(info.has_convention(convention), kUsage,
-                "metric {}: convention: wanted one that has it, given {}", metric, convention);
+                "metric {}: convention: expected one that has it, found {}", metric, convention);
   const bool sdde = convention == "sdde", near = convention == "torch_uncertainty";
   const auto &in = figures.negative, &out = figures.positive;
   const auto fpr = [&](const RankingSide& side) {
@@ -319,7 +319,7 @@ double detection_value(const RankingFigures& figures, const std::string& metric,
                          : sdde || convention == "openood" ? side.fpr_dropped
                                                            : side.fpr;
     DISSENT_CHECK(values.size() == 1, kUsage,
-                  "detection_value: figures: wanted one recall, given {}", values.size());
+                  "detection_value: figures: expected one recall, found {}", values.size());
     return values[0];
   };
   if (metric == "auroc") return figures.auroc;
@@ -329,7 +329,7 @@ double detection_value(const RankingFigures& figures, const std::string& metric,
   if (metric == "average_precision_out") return out.average_precision;
   if (metric == "fpr95") return fpr(out);
   if (metric == "fpr95_in") return fpr(in);
-  DISSENT_FAIL(kUsage, "detection_value: metric: wanted one of scores alone, given {}", metric);
+  DISSENT_FAIL(kUsage, "detection_value: metric: expected one of scores alone, found {}", metric);
 }
 
 }  // namespace dissent::metrics

@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t kBinWords = 2 + ExactSum::kWords;
 
 std::vector<double> equal_edges(int64_t bins) {
-  DISSENT_CHECK(bins >= 1, kUsage, "reliability: bins: wanted 1 or more, given {}", bins);
+  DISSENT_CHECK(bins >= 1, kUsage, "reliability: bins: expected 1 or more, found {}", bins);
   std::vector<double> edges(bins + 1);
   for (int64_t i = 0; i <= bins; ++i) edges[i] = static_cast<double>(i) / static_cast<double>(bins);
   return edges;
@@ -59,7 +59,7 @@ Reliability::Reliability(int64_t bins, TopBin top)
 Reliability::Reliability(std::vector<double> inner_edges)
     : edges_(std::move(inner_edges)), equal_width_(false) {
   DISSENT_CHECK(std::is_sorted(edges_.begin(), edges_.end()), kUsage,
-                "reliability: inner_edges: wanted ascending edges");
+                "reliability: inner_edges: expected ascending edges");
   const auto kept = edges_.size() + 1;
   count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
 }
@@ -91,7 +91,7 @@ void Reliability::update(const at::Tensor& confidence, const at::Tensor& right) 
 
 void Reliability::merge(const Reliability& other) {
   DISSENT_CHECK(edges_ == other.edges_ && equal_width_ == other.equal_width_ && top_ == other.top_,
-                kUsage, "reliability: merge: wanted the same bins");
+                kUsage, "reliability: merge: expected the same bins");
   for (size_t b = 0; b < count_.size(); ++b) {
     count_[b] += other.count_[b];
     right_[b] += other.right_[b];
@@ -137,7 +137,7 @@ void Reliability::from_state(const at::Tensor& state) {
 
 std::vector<int64_t> quantile_positions(int64_t count, int64_t bins) {
   DISSENT_CHECK(count >= 1, kData, "equal_mass_error: no sample was counted");
-  DISSENT_CHECK(bins >= 1, kUsage, "equal_mass_error: bins: wanted 1 or more, given {}", bins);
+  DISSENT_CHECK(bins >= 1, kUsage, "equal_mass_error: bins: expected 1 or more, found {}", bins);
   std::vector<int64_t> positions;
   for (int64_t i = 1; i < bins; ++i) {
     const int64_t below = i * (count - 1) / bins;
@@ -150,7 +150,7 @@ std::vector<int64_t> quantile_positions(int64_t count, int64_t bins) {
 std::vector<double> quantile_edges(const std::vector<double>& at_positions, int64_t count,
                                    int64_t bins) {
   DISSENT_CHECK(static_cast<int64_t>(at_positions.size()) == 2 * (bins - 1), kUsage,
-                "equal_mass_error: wanted {} order statistics, given {}", 2 * (bins - 1),
+                "equal_mass_error: expected {} order statistics, found {}", 2 * (bins - 1),
                 at_positions.size());
   std::vector<double> edges;
   for (int64_t i = 1; i < bins; ++i) {
@@ -177,8 +177,8 @@ double equal_mass_error(const at::Tensor& confidence, const at::Tensor& right, i
 
 ClasswiseReliability::ClasswiseReliability(int64_t classes, int64_t bins)
     : classes_(classes), bins_(bins), edges_(equal_edges(bins)) {
-  DISSENT_CHECK(classes >= 1, kUsage, "classwise_reliability: classes: wanted 1 or more, given {}",
-                classes);
+  DISSENT_CHECK(classes >= 1, kUsage,
+                "classwise_reliability: classes: expected 1 or more, found {}", classes);
   const auto kept = static_cast<size_t>(classes * bins);
   count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
 }
@@ -187,7 +187,7 @@ void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Ten
   DISSENT_CHECK(
       probabilities.defined() && probabilities.dim() == 2 && probabilities.size(1) == classes_ &&
           (probabilities.scalar_type() == at::kFloat || probabilities.scalar_type() == at::kDouble),
-      kUsage, "classwise_reliability: probabilities: wanted [N, {}] of f32 or f64, given {}",
+      kUsage, "classwise_reliability: probabilities: expected [N, {}] of f32 or f64, found {}",
       classes_, describe(probabilities));
   check_labels("classwise_reliability", "labels", labels, probabilities.size(0), classes_,
                probabilities.device());
@@ -210,7 +210,7 @@ void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Ten
 
 void ClasswiseReliability::merge(const ClasswiseReliability& other) {
   DISSENT_CHECK(classes_ == other.classes_ && bins_ == other.bins_, kUsage,
-                "classwise_reliability: merge: wanted the same classes and bins");
+                "classwise_reliability: merge: expected the same classes and bins");
   for (size_t b = 0; b < count_.size(); ++b) {
     count_[b] += other.count_[b];
     right_[b] += other.right_[b];

@@ -38,7 +38,7 @@ LabelledScores full_spectrum(const LabelledScores& id,
     check_beside("full_spectrum", "labels", part.labels, part.confidence, at::kLong);
     DISSENT_CHECK(part.confidence.scalar_type() == id.confidence.scalar_type() &&
                       part.confidence.device() == id.confidence.device(),
-                  kUsage, "full_spectrum: confidence: wanted {} {}, given {}",
+                  kUsage, "full_spectrum: confidence: expected {} {}, found {}",
                   c10::toString(id.confidence.scalar_type()), id.confidence.device().str(),
                   describe(part.confidence));
     confidence.push_back(part.confidence);

@@ -15,7 +15,7 @@ Aggregation aggregation(const std::string& name) {
   const auto& names = aggregation_names();
   for (size_t i = 0; i < names.size(); ++i)
     if (names[i] == name) return static_cast<Aggregation>(i);
-  DISSENT_FAIL(kUsage, "unknown aggregation '{}'; known: {}", name, fmt::join(names, ", "));
+  DISSENT_FAIL(kUsage, "aggregation: expected one of {}, found '{}'", fmt::join(names, ", "), name);
 }
 
 int64_t min_members(Aggregation aggregation) {
@@ -32,9 +32,9 @@ at::Tensor aggregate(Aggregation aggregation, const at::Tensor& logits,
   const bool fits = !ensemble.defined() || (ensemble.sizes() == logits.sizes().slice(1) &&
                                             ensemble.scalar_type() == logits.scalar_type() &&
                                             ensemble.device() == logits.device());
-  DISSENT_CHECK(fits, kUsage, "{}: ensemble: wanted [{}, {}] {} {}, given {}", name, logits.size(1),
-                logits.size(2), c10::toString(logits.scalar_type()), logits.device().str(),
-                describe(ensemble));
+  DISSENT_CHECK(fits, kUsage, "{}: ensemble: expected [{}, {}] {} {}, found {}", name,
+                logits.size(1), logits.size(2), c10::toString(logits.scalar_type()),
+                logits.device().str(), describe(ensemble));
   if (logits.size(1) == 0) return logits.new_empty({0});  // deviations would warn
   const auto mean = [&] { return ensemble.defined() ? ensemble : mean_logits(logits); };
   const auto confidences = [&] { return at::softmax(logits, -1).amax(-1); };  // [M, B]

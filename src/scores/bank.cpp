@@ -10,7 +10,7 @@ at::Tensor unit_rows(const at::Tensor& rows) {
 }
 
 State bank_state(const char* name, State state, int64_t block_rows) {
-  DISSENT_CHECK(block_rows >= 1, kUsage, "{}: block_rows: wanted 1 or more, given {}", name,
+  DISSENT_CHECK(block_rows >= 1, kUsage, "{}: block_rows: expected 1 or more, found {}", name,
                 block_rows);
   state["block_rows"] = at::scalar_tensor(block_rows, at::kLong);
   return state;

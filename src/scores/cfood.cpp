@@ -43,7 +43,8 @@ at::Tensor drawn_rows(const FitData& data, const CfoodOptions& options, int64_t 
   const auto count =
       options.alpha < 1 ? static_cast<int64_t>(options.alpha * static_cast<double>(n)) : n;
   DISSENT_CHECK(count >= 2, kUsage,
-                "cfood: alpha: wanted a reference set of 2 rows or more, given {} of {}", count, n);
+                "cfood: alpha: expected a reference set of 2 rows or more, found {} of {}", count,
+                n);
   if (options.alpha >= 1) return at::arange(n, at::TensorOptions(at::kLong).device(device));
   const auto& order = data.order;
   if (!order.defined()) {
@@ -86,7 +87,7 @@ at::Tensor neighbour_distances(const at::Tensor& bank, const at::Tensor& positio
 State fit_cfood(const FitData& data, const CfoodOptions& options) {
   const auto features = checked_features("cfood", "training", data.train);
   DISSENT_CHECK(options.alpha > 0 && options.alpha <= 1, kUsage,
-                "cfood: alpha: wanted a number above 0 and at most 1, given {}", options.alpha);
+                "cfood: alpha: expected a number above 0 and at most 1, found {}", options.alpha);
   check_range("cfood", "k", options.k, 0, 1);
   State state =
       bank_state("cfood", {{"k", at::scalar_tensor(options.k, at::kDouble)}}, options.block_rows);

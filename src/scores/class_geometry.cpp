@@ -64,7 +64,7 @@ at::Tensor score_fdbd(const State& state, const at::Tensor& features, const at::
 
 State fit_nci(const FitData& data, const NciOptions& options) {
   const auto features = checked_features("nci", "training", data.train);
-  DISSENT_CHECK(options.alpha >= 0, kUsage, "nci: alpha: wanted a number from 0, given {}",
+  DISSENT_CHECK(options.alpha >= 0, kUsage, "nci: alpha: expected a number from 0, found {}",
                 options.alpha);
   return {{"train_mean", row_mean(features)},
           {"weight", checked_head("nci", data.head, features.size(1)).weight},
@@ -86,7 +86,7 @@ at::Tensor score_nci(const State& state, const at::Tensor& features, const at::T
 
 at::Tensor score_gradnorm(const State&, const at::Tensor& features, const at::Tensor& logits) {
   const bool fits = features.defined() && features.dim() == 2 && features.size(1) >= 1;
-  DISSENT_CHECK(fits, kUsage, "gradnorm: features: wanted [N, D >= 1] of f32 or f64, given {}",
+  DISSENT_CHECK(fits, kUsage, "gradnorm: features: expected [N, D >= 1] of f32 or f64, found {}",
                 describe(features));
   return score_rows({"gradnorm", features, logits, features.size(1), -1},
                     [](const at::Tensor& h, const at::Tensor& z) {

@@ -7,7 +7,7 @@ namespace {
 void check_rows(const char* function, const at::Tensor& rows) {
   DISSENT_CHECK(rows.defined() && rows.dim() >= 1 && rows.size(-1) >= 1 &&
                     (rows.scalar_type() == at::kFloat || rows.scalar_type() == at::kDouble),
-                kUsage, "{}: outputs: wanted [..., C >= 1] of f32 or f64, given {}", function,
+                kUsage, "{}: outputs: expected [..., C >= 1] of f32 or f64, found {}", function,
                 describe(rows));
 }
 
@@ -17,11 +17,11 @@ at::Tensor votes_in_subset(const at::Tensor& outputs, const at::Tensor& mask) {
   check_rows("votes_in_subset", outputs);
   const bool fits = mask.defined() && mask.dim() == 1 && mask.size(0) == outputs.size(-1) &&
                     mask.scalar_type() == at::kBool && mask.device() == outputs.device();
-  DISSENT_CHECK(fits, kUsage, "votes_in_subset: mask: wanted [{}] Bool {}, given {}",
+  DISSENT_CHECK(fits, kUsage, "votes_in_subset: mask: expected [{}] Bool {}, found {}",
                 outputs.size(-1), outputs.device().str(), describe(mask));
   const auto kept = mask.nonzero().squeeze(1);
   DISSENT_CHECK(kept.size(0) > 0, kUsage,
-                "votes_in_subset: mask: wanted at least one class, given none");
+                "votes_in_subset: mask: expected at least one class, found none");
   return outputs.argmax(-1, true).eq(kept).to(outputs.scalar_type());
 }
 
@@ -31,19 +31,20 @@ at::Tensor category_means(const at::Tensor& outputs, InputKind kind, const at::T
                     categories.size(1) == outputs.size(-1) &&
                     categories.scalar_type() == at::kBool &&
                     categories.device() == outputs.device();
-  DISSENT_CHECK(fits, kUsage, "category_means: categories: wanted [K >= 1, {}] Bool {}, given {}",
+  DISSENT_CHECK(fits, kUsage, "category_means: categories: expected [K >= 1, {}] Bool {}, found {}",
                 outputs.size(-1), outputs.device().str(), describe(categories));
   const auto count = categories.sum(1);
   const auto empty = count.eq(0).sum().item<int64_t>();
   DISSENT_CHECK(
       empty == 0, kUsage,
-      "category_means: categories: wanted at least one class in each, given {} without any", empty);
+      "category_means: categories: expected at least one class in each, found {} without any",
+      empty);
   const auto weights = categories.to(outputs.scalar_type()) / count.unsqueeze(1);
   return at::matmul(probabilities(outputs, kind), weights.t());
 }
 
 at::Tensor category_mask(const at::Tensor& class_to_category, int64_t categories) {
-  DISSENT_CHECK(categories >= 1, kUsage, "category_mask: categories: wanted 1 or more, given {}",
+  DISSENT_CHECK(categories >= 1, kUsage, "category_mask: categories: expected 1 or more, found {}",
                 categories);
   check_labels("category_mask", "class_to_category", class_to_category,
                class_to_category.defined() ? class_to_category.numel() : 0, categories,

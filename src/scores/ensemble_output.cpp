@@ -28,11 +28,11 @@ at::Tensor product_of_experts(const at::Tensor& logits) {
 at::Tensor normalized_weights(const at::Tensor& weights) {
   DISSENT_CHECK(weights.defined() && weights.dim() == 1 && weights.size(0) >= 1 &&
                     at::isFloatingType(weights.scalar_type()),
-                kUsage, "normalized_weights: weights: wanted [M >= 1] of f32 or f64, given {}",
+                kUsage, "normalized_weights: weights: expected [M >= 1] of f32 or f64, found {}",
                 describe(weights));
   const auto norm = weights.norm();
   DISSENT_CHECK(norm.item<double>() > 0, kUsage,
-                "normalized_weights: weights: wanted an L2 norm above 0, given {}",
+                "normalized_weights: weights: expected an L2 norm above 0, found {}",
                 norm.item<double>());
   return weights / norm;
 }
@@ -42,7 +42,7 @@ at::Tensor weighted_logits(const at::Tensor& logits, const at::Tensor& weights) 
   const bool fits = weights.defined() && weights.dim() == 1 && weights.size(0) == logits.size(0) &&
                     weights.scalar_type() == logits.scalar_type() &&
                     weights.device() == logits.device();
-  DISSENT_CHECK(fits, kUsage, "weighted_logits: weights: wanted [{}] {} {}, given {}",
+  DISSENT_CHECK(fits, kUsage, "weighted_logits: weights: expected [{}] {} {}, found {}",
                 logits.size(0), c10::toString(logits.scalar_type()), logits.device().str(),
                 describe(weights));
   return (normalized_weights(weights).view({-1, 1, 1}) * logits).mean(0);
@@ -51,7 +51,7 @@ at::Tensor weighted_logits(const at::Tensor& logits, const at::Tensor& weights) 
 at::Tensor uniform_soup(const at::Tensor& stacked) {
   DISSENT_CHECK(stacked.defined() && stacked.dim() >= 1 && stacked.size(0) >= 1 &&
                     at::isFloatingType(stacked.scalar_type()),
-                kUsage, "uniform_soup: stacked: wanted [M >= 1, ...] of f32 or f64, given {}",
+                kUsage, "uniform_soup: stacked: expected [M >= 1, ...] of f32 or f64, found {}",
                 describe(stacked));
   return stacked.mean(0);
 }

@@ -14,7 +14,7 @@ bool is_matrix(const at::Tensor& t) {
 void check_finite(const char* name, const char* set_name, const char* what,
                   const at::Tensor& rows) {
   const int64_t bad = count_not_finite(rows);
-  DISSENT_CHECK(bad == 0, kData, "{}: {} {}: wanted finite values, given {} that are not", name,
+  DISSENT_CHECK(bad == 0, kData, "{}: {} {}: expected finite values, found {} that are not", name,
                 set_name, what, bad);
 }
 
@@ -22,8 +22,8 @@ void check_finite(const char* name, const char* set_name, const char* what,
 
 at::Tensor checked_features(const char* name, const char* set_name, const FeatureSet& set) {
   DISSENT_CHECK(is_matrix(set.features), kUsage,
-                "{}: {} features: wanted [N >= 1, D >= 1] of f32 or f64, given {}", name, set_name,
-                describe(set.features));
+                "{}: {} features: expected [N >= 1, D >= 1] of f32 or f64, found {}", name,
+                set_name, describe(set.features));
   const auto features = set.features.detach();
   check_finite(name, set_name, "features", features);
   return features;
@@ -41,13 +41,13 @@ at::Tensor checked_logits(const char* name, const char* set_name, const FeatureS
     return logits;
   }
   DISSENT_CHECK(is_matrix(set.logits), kUsage,
-                "{}: {} logits: wanted [N >= 1, C >= 1] of f32 or f64, given {}", name, set_name,
+                "{}: {} logits: expected [N >= 1, C >= 1] of f32 or f64, found {}", name, set_name,
                 describe(set.logits));
   const bool same_rows = !set.features.defined() || (set.features.size(0) == set.logits.size(0) &&
                                                      set.features.device() == set.logits.device());
   DISSENT_CHECK(same_rows, kUsage,
-                "{}: {} logits: wanted a row for each of the features {}, given {}", name, set_name,
-                describe(set.features), describe(set.logits));
+                "{}: {} logits: expected a row for each of the features {}, found {}", name,
+                set_name, describe(set.features), describe(set.logits));
   const auto logits = set.logits.detach();
   check_finite(name, set_name, "logits", logits);
   return logits;
@@ -61,13 +61,13 @@ at::Tensor checked_labels(const char* name, const char* set_name, const FeatureS
 
 LinearHead checked_head(const char* name, const LinearHead& head, int64_t dimension) {
   DISSENT_CHECK(is_matrix(head.weight) && head.weight.size(1) == dimension, kUsage,
-                "{}: head weight: wanted [C >= 1, {}] of f32 or f64, given {}", name, dimension,
+                "{}: head weight: expected [C >= 1, {}] of f32 or f64, found {}", name, dimension,
                 describe(head.weight));
   const bool fits = head.bias.defined() && head.bias.dim() == 1 &&
                     head.bias.size(0) == head.weight.size(0) &&
                     head.bias.scalar_type() == head.weight.scalar_type() &&
                     head.bias.device() == head.weight.device();
-  DISSENT_CHECK(fits, kUsage, "{}: head bias: wanted [{}] {} {}, given {}", name,
+  DISSENT_CHECK(fits, kUsage, "{}: head bias: expected [{}] {} {}, found {}", name,
                 head.weight.size(0), c10::toString(head.weight.scalar_type()),
                 head.weight.device().str(), describe(head.bias));
   return {head.weight.detach().to(at::kDouble), head.bias.detach().to(at::kDouble)};

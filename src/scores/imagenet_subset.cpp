@@ -99,15 +99,15 @@ const ImagenetSubset& imagenet_subset(const std::string& name) {
   static const std::vector<ImagenetSubset> subsets = all_subsets();
   for (const auto& subset : subsets)
     if (subset.name == name) return subset;
-  DISSENT_FAIL(kUsage, "unknown class subset '{}'; known: {}", name,
-               fmt::join(imagenet_subset_names(), ", "));
+  DISSENT_FAIL(kUsage, "class subset: expected one of {}, found '{}'",
+               fmt::join(imagenet_subset_names(), ", "), name);
 }
 
 at::Tensor subset_outputs(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset,
                           SubsetRule rule) {
   DISSENT_CHECK(outputs.defined() && outputs.dim() >= 1 && outputs.size(-1) == kImagenetCount &&
                     (outputs.scalar_type() == at::kFloat || outputs.scalar_type() == at::kDouble),
-                kUsage, "subset_outputs: outputs: wanted [..., {}] of f32 or f64, given {}",
+                kUsage, "subset_outputs: outputs: expected [..., {}] of f32 or f64, found {}",
                 kImagenetCount, describe(outputs));
   if (rule == SubsetRule::kMaskedSoftmax) return masked_softmax(outputs, kind, subset);
   const auto output_of_class = subset.output_of_class.to(outputs.device());

@@ -31,7 +31,7 @@ at::Tensor score_maxlogit(const State&, const at::Tensor&, const at::Tensor& log
 
 State fit_energy(const FitData&, const EnergyOptions& options) {
   DISSENT_CHECK(options.temperature > 0, kUsage,
-                "energy: temperature: wanted a number above 0, given {}", options.temperature);
+                "energy: temperature: expected a number above 0, found {}", options.temperature);
   return {{"temperature", number(options.temperature)}};
 }
 
@@ -42,9 +42,9 @@ at::Tensor score_energy(const State& state, const at::Tensor&, const at::Tensor&
 }
 
 State fit_gen(const FitData&, const GenOptions& options) {
-  DISSENT_CHECK(options.gamma > 0, kUsage, "gen: gamma: wanted a number above 0, given {}",
+  DISSENT_CHECK(options.gamma > 0, kUsage, "gen: gamma: expected a number above 0, found {}",
                 options.gamma);
-  DISSENT_CHECK(options.m >= 0, kUsage, "gen: m: wanted 0 or more, given {}", options.m);
+  DISSENT_CHECK(options.m >= 0, kUsage, "gen: m: expected 0 or more, found {}", options.m);
   return {{"gamma", number(options.gamma)}, {"m", at::scalar_tensor(options.m, at::kLong)}};
 }
 

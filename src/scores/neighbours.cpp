@@ -14,7 +14,7 @@ namespace {
 constexpr double kNnguideEps = 1e-10, kRelationEps = 1e-10;
 
 void check_neighbours(const char* name, int64_t k, int64_t rows) {
-  DISSENT_CHECK(k >= 1 && k <= rows, kUsage, "{}: k: wanted 1 .. {} (rows of the bank), given {}",
+  DISSENT_CHECK(k >= 1 && k <= rows, kUsage, "{}: k: expected 1 .. {} (rows of the bank), found {}",
                 name, rows, k);
 }
 
@@ -64,9 +64,9 @@ State fit_nnguide(const FitData& data, const NnguideOptions& options) {
   const auto features = checked_features("nnguide", "training", data.train);
   const auto logits = checked_logits("nnguide", "training", data.train, data.head);
   DISSENT_CHECK(options.alpha > 0 && options.alpha <= 1, kUsage,
-                "nnguide: alpha: wanted a number above 0 and at most 1, given {}", options.alpha);
-  DISSENT_CHECK(options.batch_rows >= 1, kUsage, "nnguide: batch_rows: wanted 1 or more, given {}",
-                options.batch_rows);
+                "nnguide: alpha: expected a number above 0 and at most 1, found {}", options.alpha);
+  DISSENT_CHECK(options.batch_rows >= 1, kUsage,
+                "nnguide: batch_rows: expected 1 or more, found {}", options.batch_rows);
   const int64_t n = features.size(0),
                 share = static_cast<int64_t>(static_cast<double>(n) * options.alpha);
   const int64_t rows = std::min(n, (share / options.batch_rows + 1) * options.batch_rows);
@@ -102,10 +102,10 @@ at::Tensor score_nnguide(const State& state, const at::Tensor& features, const a
 State fit_relation(const FitData& data, const RelationOptions& options) {
   const auto features = checked_features("relation", "training", data.train);
   const auto logits = checked_logits("relation", "training", data.train, data.head);
-  DISSENT_CHECK(options.power > 0, kUsage, "relation: power: wanted a number above 0, given {}",
+  DISSENT_CHECK(options.power > 0, kUsage, "relation: power: expected a number above 0, found {}",
                 options.power);
   DISSENT_CHECK(options.threshold >= 0, kUsage,
-                "relation: threshold: wanted a number from 0, given {}", options.threshold);
+                "relation: threshold: expected a number from 0, found {}", options.threshold);
   State state = {{"bank", features},
                  {"bank_logits", logits},
                  {"power", at::scalar_tensor(options.power, at::kDouble)},

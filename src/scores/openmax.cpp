@@ -35,9 +35,9 @@ std::vector<std::vector<double>> class_distances(const at::Tensor& logits,
 }  // namespace
 
 State fit_openmax(const FitData& data, const OpenmaxOptions& options) {
-  DISSENT_CHECK(options.alpha >= 1, kUsage, "openmax: alpha: wanted 1 or more, given {}",
+  DISSENT_CHECK(options.alpha >= 1, kUsage, "openmax: alpha: expected 1 or more, found {}",
                 options.alpha);
-  DISSENT_CHECK(options.tail >= 2, kUsage, "openmax: tail: wanted 2 or more, given {}",
+  DISSENT_CHECK(options.tail >= 2, kUsage, "openmax: tail: expected 2 or more, found {}",
                 options.tail);
   const auto logits = checked_logits("openmax", "training", data.train, data.head);
   const auto labels = checked_labels("openmax", "training", data.train, logits.size(0),
@@ -65,7 +65,7 @@ at::Tensor openmax_probabilities(const State& state, const at::Tensor& logits) {
   const auto alpha = count_from_state("openmax", state, "alpha"),
              revised = std::min(alpha, means.size(0));
   DISSENT_CHECK(logits.defined() && logits.dim() == 2 && logits.size(1) == means.size(0), kUsage,
-                "openmax: logits: wanted [N, {}], given {}", means.size(0), describe(logits));
+                "openmax: logits: expected [N, {}], found {}", means.size(0), describe(logits));
   const auto z = logits.detach().to(at::kDouble);
   const auto beyond =
       (at::cdist(z, means, 2.0, kDistanceByDifferences) - weibull.select(1, 0)).clamp_min(0) /

@@ -27,7 +27,7 @@ bool is_given(const FitData& data, FitField field) {
 void check_options(const PostprocessorInfo& postprocessor, const std::any& options) {
   const bool same = options.type() == postprocessor.default_options.type();
   DISSENT_CHECK(same, kUsage,
-                "{}: options: wanted those of this post-processor, given those of another",
+                "{}: options: expected those of this post-processor, found those of another",
                 postprocessor.name);
 }
 
@@ -62,7 +62,8 @@ const PostprocessorInfo& find_postprocessor(const std::string& name) {
     if (postprocessor.name == name) return postprocessor;
     known.push_back(postprocessor.name);
   }
-  DISSENT_FAIL(kUsage, "unknown post-processor '{}'; known: {}", name, fmt::join(known, ", "));
+  DISSENT_FAIL(kUsage, "post-processor: expected one of {}, found '{}'", fmt::join(known, ", "),
+               name);
 }
 
 void set_option(const PostprocessorInfo& postprocessor, std::any& options, const std::string& key,
@@ -77,7 +78,7 @@ State fit(const PostprocessorInfo& postprocessor, const FitData& data, const std
   const auto& given = options.has_value() ? options : postprocessor.default_options;
   check_options(postprocessor, given);
   for (const auto field : postprocessor.needs)
-    DISSENT_CHECK(is_given(data, field), kUsage, "{}: {}: wanted, given nothing",
+    DISSENT_CHECK(is_given(data, field), kUsage, "{}: {}: expected it, found nothing",
                   postprocessor.name, fit_field_name(field));
   return postprocessor.fit_function(data, given);
 }

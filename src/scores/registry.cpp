@@ -120,7 +120,7 @@ const ScoreInfo& find_score(const std::string& name) {
     if (score.name == name) return score;
     known.push_back(score.name);
   }
-  DISSENT_FAIL(kUsage, "unknown score '{}'; known: {}", name, fmt::join(known, ", "));
+  DISSENT_FAIL(kUsage, "score: expected one of {}, found '{}'", fmt::join(known, ", "), name);
 }
 
 const ScoreInfo* find_released_score(const std::string& released_name) {

@@ -13,7 +13,7 @@ void check(const char* name, const char* what, const at::Tensor& rows, int64_t c
   const bool fits = rows.defined() && rows.dim() == 2 &&
                     (rows.size(1) == columns || (columns < 0 && rows.size(1) >= 1)) &&
                     (rows.scalar_type() == at::kFloat || rows.scalar_type() == at::kDouble);
-  DISSENT_CHECK(fits, kUsage, "{}: {}: wanted [N, {}] of f32 or f64, given {}", name, what,
+  DISSENT_CHECK(fits, kUsage, "{}: {}: expected [N, {}] of f32 or f64, found {}", name, what,
                 columns < 0 ? "C >= 1" : fmt::format("{}", columns), describe(rows));
 }
 
@@ -41,7 +41,7 @@ at::Tensor score_rows(const Scored& scored,
   if (has_logits) check(scored.name, "logits", scored.logits, scored.classes);
   const auto& rows = has_features ? scored.features : scored.logits;
   DISSENT_CHECK(!has_logits || scored.logits.size(0) == rows.size(0), kUsage,
-                "{}: logits: wanted a row for each of the features {}, given {}", scored.name,
+                "{}: logits: expected a row for each of the features {}, found {}", scored.name,
                 describe(rows), describe(scored.logits));
   auto scores = at::empty({rows.size(0)}, rows.options().dtype(at::kDouble));
   const auto block = [&](int64_t task) {

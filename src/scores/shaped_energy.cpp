@@ -43,7 +43,7 @@ at::Tensor changed_logits(const char* name, const State& state, const at::Tensor
                           Change change) {
   const auto &weight = from_state(name, state, "weight"), &bias = from_state(name, state, "bias");
   DISSENT_CHECK(features.defined() && features.dim() == 2 && features.size(1) == weight.size(1),
-                kUsage, "{}: features: wanted [N, {}], given {}", name, weight.size(1),
+                kUsage, "{}: features: expected [N, {}], found {}", name, weight.size(1),
                 describe(features));
   return head_logits(change(state, features.detach().to(at::kDouble)), weight, bias);
 }
@@ -81,7 +81,7 @@ State fit_scale(const FitData& data, const ScaleOptions& options) {
 
 State fit_vra(const FitData& data, const VraOptions& options) {
   DISSENT_CHECK(options.percentile_low <= options.percentile_high, kUsage,
-                "vra: percentile_low: wanted at most percentile_high ({}), given {}",
+                "vra: percentile_low: expected at most percentile_high ({}), found {}",
                 options.percentile_high, options.percentile_low);
   auto state = head_state("vra", data.head);
   const auto features = checked_features("vra", "validation", data.validation);

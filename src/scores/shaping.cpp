@@ -15,7 +15,7 @@ bool is_floating(const at::Tensor& values) {
 
 void check_features(const char* function, const at::Tensor& features) {
   DISSENT_CHECK(is_floating(features) && features.dim() >= 1 && features.size(-1) >= 1, kUsage,
-                "{}: features: wanted [.., D >= 1] of f32 or f64, given {}", function,
+                "{}: features: expected [.., D >= 1] of f32 or f64, found {}", function,
                 describe(features));
 }
 
@@ -66,7 +66,8 @@ at::Tensor scale_factor(const at::Tensor& features, const at::Tensor& kept) {
 double percentile(const at::Tensor& values, double p) {
   check_percentile("percentile", p);
   DISSENT_CHECK(is_floating(values) && values.numel() >= 1, kUsage,
-                "percentile: values: wanted one or more of f32 or f64, given {}", describe(values));
+                "percentile: values: expected one or more of f32 or f64, found {}",
+                describe(values));
   const auto copy = values.detach().reshape({-1}).clone().cpu();
   if (copy.scalar_type() == at::kFloat)
     return percentile_of(copy.data_ptr<float>(), copy.numel(), p);
@@ -92,7 +93,8 @@ at::Tensor react(const at::Tensor& features, const at::Tensor& threshold) {
   const bool fits = is_floating(threshold) && threshold.dim() == 1 &&
                     (threshold.size(0) == 1 || threshold.size(0) == features.size(0)) &&
                     threshold.device() == features.device();
-  DISSENT_CHECK(fits, kUsage, "react: threshold: wanted [1] or [{}] of f32 or f64 on {}, given {}",
+  DISSENT_CHECK(fits, kUsage,
+                "react: threshold: expected [1] or [{}] of f32 or f64 on {}, found {}",
                 features.size(0), features.device().str(), describe(threshold));
   return at::minimum(features, threshold.to(features.scalar_type()).view({-1, 1, 1}));
 }
@@ -126,7 +128,7 @@ at::Tensor scale(const at::Tensor& features, double p) {
 
 at::Tensor vra(const at::Tensor& features, double low, double high) {
   check_features("vra", features);
-  DISSENT_CHECK(low <= high, kUsage, "vra: low: wanted at most high ({}), given {}", high, low);
+  DISSENT_CHECK(low <= high, kUsage, "vra: low: expected at most high ({}), found {}", high, low);
   return features.clamp(low, high);
 }
 
@@ -143,10 +145,11 @@ at::Tensor head_logits(const at::Tensor& features, const at::Tensor& weight,
       weight.size(-1) == features.size(-1) && same(bias) && bias.dim() == rank - 1 &&
       bias.size(-1) == weight.size(-2) &&
       (rank == 2 || (weight.size(0) == features.size(0) && bias.size(0) == features.size(0)));
-  DISSENT_CHECK(fits, kUsage,
-                "head_logits: weight and bias: wanted [C, {0}] and [C], or [M, C, {0}] and [M, C], "
-                "for features {1}, given {2} and {3}",
-                features.size(-1), describe(features), describe(weight), describe(bias));
+  DISSENT_CHECK(
+      fits, kUsage,
+      "head_logits: weight and bias: expected [C, {0}] and [C], or [M, C, {0}] and [M, C], "
+      "for features {1}, found {2} and {3}",
+      features.size(-1), describe(features), describe(weight), describe(bias));
   return at::matmul(features, weight.transpose(-1, -2)) + bias.unsqueeze(-2);
 }
 

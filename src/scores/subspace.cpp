@@ -11,7 +11,7 @@ namespace {
 
 State fit(const char* name, const at::Tensor& features, const LinearHead& given, int64_t dim) {
   const int64_t d = features.size(1);
-  DISSENT_CHECK(dim >= 0 && dim < d, kUsage, "{}: dim: wanted 0 .. {} for {} features, given {}",
+  DISSENT_CHECK(dim >= 0 && dim < d, kUsage, "{}: dim: expected 0 .. {} for {} features, found {}",
                 name, d - 1, d, dim);
   const auto head = checked_head(name, given, d);
   const auto u = at::mv(at::linalg_pinv(head.weight), head.bias).neg();

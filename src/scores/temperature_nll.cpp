@@ -15,7 +15,7 @@ TemperatureNll::TemperatureNll(const char* function, const at::Tensor& logits,
   const bool fits = logits.defined() && logits.dim() == 2 && logits.size(0) >= 1 &&
                     logits.size(1) >= 1 &&
                     (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kDouble);
-  DISSENT_CHECK(fits, kUsage, "{}: logits: wanted [N >= 1, C >= 1] of f32 or f64, given {}",
+  DISSENT_CHECK(fits, kUsage, "{}: logits: expected [N >= 1, C >= 1] of f32 or f64, found {}",
                 function, describe(logits));
   check_labels(function, "labels", labels, logits.size(0), logits.size(1), logits.device());
 }
@@ -40,7 +40,7 @@ TemperatureNll::Point TemperatureNll::at_beta(double beta) const {
 void check_bounds(const char* function, TemperatureBounds bounds) {
   DISSENT_CHECK(
       bounds.lowest > 0 && bounds.lowest < bounds.highest && std::isfinite(bounds.highest), kUsage,
-      "{}: bounds: wanted 0 < lowest < highest, given {} and {}", function, bounds.lowest,
+      "{}: bounds: expected 0 < lowest < highest, found {} and {}", function, bounds.lowest,
       bounds.highest);
 }
 

@@ -123,8 +123,8 @@ TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& 
                                     double tolerance, TemperatureBounds bounds) {
   const TemperatureNll nll("fit_temperature_sdde", logits, labels);
   check_bounds("fit_temperature_sdde", bounds);
-  DISSENT_CHECK(tolerance > 0, kUsage, "fit_temperature_sdde: tolerance: wanted above 0, given {}",
-                tolerance);
+  DISSENT_CHECK(tolerance > 0, kUsage,
+                "fit_temperature_sdde: tolerance: expected above 0, found {}", tolerance);
   const auto loss = [&](double log_t) { return nll.at_temperature(std::exp(log_t)); };
   const double last = std::log(bounds.highest);
   double low = std::log(bounds.lowest), high = low + 1, value = loss(high);

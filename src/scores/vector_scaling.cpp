@@ -102,7 +102,7 @@ VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& lab
                                  VectorScalingOptions options) {
   DISSENT_CHECK(
       options.tolerance > 0 && options.most_steps >= 0, kUsage,
-      "fit_vector_scaling: options: wanted tolerance > 0 and most_steps >= 0, given {} and {}",
+      "fit_vector_scaling: options: expected tolerance > 0 and most_steps >= 0, found {} and {}",
       options.tolerance, options.most_steps);
   const auto temperature = fit_temperature(logits, labels);  // checks logits and labels
   const auto z = logits.detach();
@@ -139,7 +139,7 @@ at::Tensor scale_logits(const at::Tensor& logits, const VectorScaling& scaling) 
   DISSENT_CHECK(scaling.scale.defined() && logits.defined() && logits.dim() >= 1 &&
                     logits.size(-1) == scaling.scale.size(0) &&
                     at::isFloatingType(logits.scalar_type()),
-                kUsage, "scale_logits: logits: wanted [..., {}] of f32 or f64, given {}",
+                kUsage, "scale_logits: logits: expected [..., {}] of f32 or f64, found {}",
                 scaling.scale.defined() ? scaling.scale.size(0) : 0, describe(logits));
   return (logits.to(at::kDouble) * scaling.scale.to(logits.device()) +
           scaling.shift.to(logits.device()))

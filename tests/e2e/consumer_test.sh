@@ -28,7 +28,7 @@ expected=$(awk 'BEGIN { p = 1 / (1 + exp(1)); q = 1 / (1 + exp(-3)); d = p - q; 
 "$work/app/app" > "$work/out" || failed "the program ended with $?"
 found=$(awk 'NR == 1 { printf "%.5f %.5f", $1, $2 }' "$work/out")
 [ "$found" = "$expected" ] || failed "loss and derivative are $found, expected $expected"
-grep -qF 'ncl: logits: wanted [M >= 2, B >= 1, C >= 1] of f32 or f64, given [1, 2] Double cpu' "$work/out" ||
+grep -qF 'ncl: logits: expected [M >= 2, B >= 1, C >= 1] of f32 or f64, found [1, 2] Double cpu' "$work/out" ||
   failed "no error for a wrong shape: $(cat "$work/out")"
 for library in mpi hdf5 boost fmt spdlog toml gomp; do
   if readelf -d "$work/app/app" | grep NEEDED | grep -qi "$library"; then failed "the program needs $library"; fi

@@ -45,7 +45,7 @@ computations() { grep -v '^failed\|^not covered' out | grep -c " $1: "; }
 [ "$(computations f64)" = $((tensors - steps)) ] || failed "$(computations f64) computations in f64, expected $((tensors - steps))"
 [ "$(computations f32)" -gt 200 ] || failed "$(computations f32) computations in f32, expected more than 200"
 # On values: with zeros nothing lies outside of a subspace, weights have no norm, a mask has no class.
-zeros='vim: .*nothing is left outside of it|normalized_weights: .*given 0$|votes_in_subset: mask: .*given none$'
+zeros='vim: .*nothing is left outside of it|normalized_weights: .*found 0$|votes_in_subset: mask: .*found none$'
 expect_no_errors_but "$zeros"
 [ "$(grep -cE "^failed .*($zeros)" out)" -lt 20 ] || failed "$(grep -cE "^failed .*($zeros)" out) cases end at a check of their values"
 

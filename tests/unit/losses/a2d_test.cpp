@@ -79,11 +79,11 @@ TEST(A2d, OrderOfTheOthersDoesNotMatter) {
 }
 
 TEST(A2d, OneMemberAndAnIndexOutsideAreErrors) {
-  expect_error(ErrorKind::kUsage, "a2d: logits: wanted [M >= 2, B >= 1, C >= 1]",
+  expect_error(ErrorKind::kUsage, "a2d: logits: expected [M >= 2, B >= 1, C >= 1]",
                [] { a2d(made_logits(1, 4, 5), 0); });
-  expect_error(ErrorKind::kUsage, "a2d: m: wanted 0 .. 1, given 2",
+  expect_error(ErrorKind::kUsage, "a2d: m: expected 0 .. 1, found 2",
                [] { a2d(made_logits(2, 4, 5), 2); });
-  expect_error(ErrorKind::kUsage, "a2d: m: wanted 0 .. 1, given -1",
+  expect_error(ErrorKind::kUsage, "a2d: m: expected 0 .. 1, found -1",
                [] { a2d(made_logits(2, 4, 5), -1); });
 }
 

@@ -77,11 +77,11 @@ TEST(Adp, OneMemberHasADeterminantOfItsOwn) {
 
 TEST(Adp, RefusalsNameArgumentWantedAndGiven) {
   const auto logits = made_logits(2, 4, 5);
-  expect_error(ErrorKind::kUsage, "adp: labels: wanted class numbers 0 .. 4, given 0 .. 5",
+  expect_error(ErrorKind::kUsage, "adp: labels: expected class numbers 0 .. 4, found 0 .. 5",
                [&] { adp(logits, at::tensor({0, 5, 1, 1}, at::kLong)); });
-  expect_error(ErrorKind::kUsage, "adp: alpha: wanted a number in 0 ..",
+  expect_error(ErrorKind::kUsage, "adp: alpha: expected a number in 0 ..",
                [&] { adp(logits, labels(4, 5), {.alpha = -1, .beta = 0}); });
-  expect_error(ErrorKind::kUsage, "adp: beta: wanted a number in 0 ..",
+  expect_error(ErrorKind::kUsage, "adp: beta: expected a number in 0 ..",
                [&] { adp(logits, labels(4, 5), {.alpha = 1, .beta = std::nan("")}); });
 }
 

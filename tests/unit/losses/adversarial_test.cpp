@@ -38,14 +38,14 @@ TEST(AdversarialInputs, EpsilonZeroMovesNothing) {
 TEST(AdversarialInputs, RefusalsNameArgumentWantedAndGiven) {
   const auto x = point(), other = point();
   expect_error(ErrorKind::kUsage,
-               "inputs: wanted a floating-point tensor that requires a gradient, given [2, 3, 4] "
+               "inputs: expected a floating-point tensor that requires a gradient, found [2, 3, 4] "
                "Double cpu without one",
                [&] { adversarial_inputs(x.sum(), x.detach(), 0.1); });
   expect_error(ErrorKind::kUsage,
-               "loss: wanted a scalar computed from the inputs, given [2, 3, 4] Double cpu",
+               "loss: expected a scalar computed from the inputs, found [2, 3, 4] Double cpu",
                [&] { adversarial_inputs(x * 2, x, 0.1); });
-  expect_error(ErrorKind::kUsage, "loss: wanted one that depends on the inputs",
+  expect_error(ErrorKind::kUsage, "loss: expected one that depends on the inputs",
                [&] { adversarial_inputs(other.sum(), x, 0.1); });
-  expect_error(ErrorKind::kUsage, "epsilon: wanted a number in 0 ..",
+  expect_error(ErrorKind::kUsage, "epsilon: expected a number in 0 ..",
                [&] { adversarial_inputs(x.sum(), x, -0.1); });
 }

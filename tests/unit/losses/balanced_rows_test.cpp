@@ -24,9 +24,9 @@ at::Tensor unbalanced_labels() {
 TEST(BalancedRows, RowsOfClassesArePartedByLabel) {
   const auto rows = rows_of_classes(at::tensor({2, 0, 2, 2, 0}, at::kLong));
   EXPECT_EQ(rows, (std::vector<std::vector<int64_t>>{{1, 4}, {}, {0, 2, 3}}));
-  expect_error(ErrorKind::kUsage, "labels: wanted class numbers from 0, given -1",
+  expect_error(ErrorKind::kUsage, "labels: expected class numbers from 0, found -1",
                [] { rows_of_classes(at::tensor({1, -1}, at::kLong)); });
-  expect_error(ErrorKind::kUsage, "labels: wanted [N >= 1] Long cpu, given [0] Long cpu",
+  expect_error(ErrorKind::kUsage, "labels: expected [N >= 1] Long cpu, found [0] Long cpu",
                [] { rows_of_classes(at::zeros({0}, at::kLong)); });
 }
 
@@ -77,8 +77,8 @@ TEST(BalancedRows, IsAPureFunctionOfSeedEpochAndStep) {
 TEST(BalancedRows, RefusalsNameArgumentWantedAndGiven) {
   const auto rows = rows_of_classes(unbalanced_labels());
   expect_error(ErrorKind::kUsage,
-               "batch_size: wanted a positive multiple of samples_per_class (4), given 6",
+               "batch_size: expected a positive multiple of samples_per_class (4), found 6",
                [&] { balanced_rows(rows, 6, 4, 0, 0, 0); });
-  expect_error(ErrorKind::kUsage, "batch_size: wanted at most 3 classes of 4 samples, given 16",
+  expect_error(ErrorKind::kUsage, "batch_size: expected at most 3 classes of 4 samples, found 16",
                [&] { balanced_rows(rows, 16, 4, 0, 0, 0); });
 }

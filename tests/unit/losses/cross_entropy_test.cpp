@@ -52,20 +52,20 @@ TEST(CrossEntropy, IsFiniteForLogitsFarApart) {
 
 TEST(CrossEntropy, RefusalsNameArgumentWantedAndGiven) {
   const auto logits = made_logits(2, 4, 5);
-  expect_error(ErrorKind::kUsage, "labels: wanted class numbers 0 .. 4, given 0 .. 5",
+  expect_error(ErrorKind::kUsage, "labels: expected class numbers 0 .. 4, found 0 .. 5",
                [&] { cross_entropy(logits, at::tensor({0, 5, 1, 1}, at::kLong)); });
-  expect_error(ErrorKind::kUsage, "wanted class numbers 0 .. 4, given -1 .. 1",
+  expect_error(ErrorKind::kUsage, "expected class numbers 0 .. 4, found -1 .. 1",
                [&] { cross_entropy(logits, at::tensor({0, -1, 1, 1}, at::kLong)); });
-  expect_error(ErrorKind::kUsage, "labels: wanted [4] Long cpu, given [3] Long cpu",
+  expect_error(ErrorKind::kUsage, "labels: expected [4] Long cpu, found [3] Long cpu",
                [&] { cross_entropy(logits, at::zeros({3}, at::kLong)); });
-  expect_error(ErrorKind::kUsage, "given [4] Int cpu",
+  expect_error(ErrorKind::kUsage, "found [4] Int cpu",
                [&] { cross_entropy(logits, cross_entropy_labels().to(at::kInt)); });
   expect_error(ErrorKind::kUsage,
-               "logits: wanted [M >= 1, B >= 1, C >= 1] of f32 or f64, given [4, 5] Double",
+               "logits: expected [M >= 1, B >= 1, C >= 1] of f32 or f64, found [4, 5] Double",
                [&] { cross_entropy(logits[0], cross_entropy_labels()); });
   expect_error(ErrorKind::kUsage, "Half",
                [&] { cross_entropy(logits.to(at::kHalf), cross_entropy_labels()); });
-  expect_error(ErrorKind::kUsage, "smoothing: wanted a number in 0 .. 1, given 1.5",
+  expect_error(ErrorKind::kUsage, "smoothing: expected a number in 0 .. 1, found 1.5",
                [&] { cross_entropy(logits, cross_entropy_labels(), 1.5); });
 }
 

@@ -37,7 +37,7 @@ TEST(DiceDiscriminator, ShapesOfTheReference) {
   const std::vector<std::vector<int64_t>> expected = {
       {10, 64}, {256, 1088}, {256}, {256, 256}, {256}, {100, 256}, {100}, {1, 100}, {1}};
   EXPECT_EQ(shapes, expected);
-  expect_error(ErrorKind::kUsage, "dice_discriminator: units: wanted 1 or more, given 0",
+  expect_error(ErrorKind::kUsage, "dice_discriminator: units: expected 1 or more, found 0",
                [] { dice_discriminator_shapes(2, 3, {.units = {0}}); });
 }
 
@@ -144,21 +144,21 @@ TEST(DiceDiscriminatorLoss, LearnsThatOneMemberCopiesTheOther) {
 
 TEST(DicePairLogits, RefusalsNameArgumentWantedAndGiven) {
   const auto p = discriminator();
-  expect_error(ErrorKind::kUsage, "dice_pair_logits: features: wanted [M >= 2",
+  expect_error(ErrorKind::kUsage, "dice_pair_logits: features: expected [M >= 2",
                [&] { dice_pair_logits(p, made_logits(1, 6, 5), discriminator_labels(), kSmall); });
   expect_error(ErrorKind::kUsage,
-               "parameters[1]: wanted [7, 11] Double cpu, given [7, 13] Double cpu",
+               "parameters[1]: expected [7, 11] Double cpu, found [7, 13] Double cpu",
                [&] { dice_pair_logits(p, made_logits(2, 6, 4), discriminator_labels(), kSmall); });
   expect_error(
       ErrorKind::kUsage,
-      "parameters: wanted label_embedding [C, E], then W and b of each layer, given 2 tensors",
+      "parameters: expected label_embedding [C, E], then W and b of each layer, found 2 tensors",
       [&] {
         dice_pair_logits({p[0], p[1]}, made_logits(2, 6, 5), discriminator_labels(), kSmall);
       });
-  expect_error(ErrorKind::kUsage, "parameters[0]: wanted [3, 3] Float cpu", [&] {
+  expect_error(ErrorKind::kUsage, "parameters[0]: expected [3, 3] Float cpu", [&] {
     dice_pair_logits(p, made_logits(2, 6, 5).to(at::kFloat), discriminator_labels(), kSmall);
   });
-  expect_error(ErrorKind::kUsage, "labels: wanted class numbers 0 .. 2, given 0 .. 3", [&] {
+  expect_error(ErrorKind::kUsage, "labels: expected class numbers 0 .. 2, found 0 .. 3", [&] {
     dice_pair_logits(p, made_logits(2, 6, 5), at::tensor({0, 3, 1, 2, 0, 2}, at::kLong), kSmall);
   });
 }

@@ -56,10 +56,11 @@ TEST(Dice, SinglePrecisionStaysNearDouble) {
 }
 
 TEST(Dice, NoPairAndAWrongTauAreErrors) {
-  expect_error(ErrorKind::kUsage,
-               "dice: pair_logits: wanted [P >= 1, B >= 1] of f32 or f64, given [0, 4] Double cpu",
-               [] { dice(at::zeros({0, 4}, at::kDouble)); });
-  expect_error(ErrorKind::kUsage, "dice: tau: wanted a number > 0, given 0",
+  expect_error(
+      ErrorKind::kUsage,
+      "dice: pair_logits: expected [P >= 1, B >= 1] of f32 or f64, found [0, 4] Double cpu",
+      [] { dice(at::zeros({0, 4}, at::kDouble)); });
+  expect_error(ErrorKind::kUsage, "dice: tau: expected a number > 0, found 0",
                [] { dice(pair_logits(), {.tau = 0}); });
 }
 
@@ -88,6 +89,6 @@ TEST(RollWithinClass, IsThePlainLoopOnManyLabels) {
 
 TEST(RollWithinClass, WrongLabelsAreAnError) {
   expect_error(ErrorKind::kUsage,
-               "roll_within_class: labels: wanted [B >= 1] Long, given [2] Double cpu",
+               "roll_within_class: labels: expected [B >= 1] Long, found [2] Double cpu",
                [] { roll_within_class(at::zeros({2}, at::kDouble)); });
 }

@@ -115,7 +115,7 @@ TEST(DivDis, NanReachesTheValue) {
 }
 
 TEST(DivDis, OneMemberIsAnError) {
-  expect_error(ErrorKind::kUsage, "divdis: logits: wanted [M >= 2",
+  expect_error(ErrorKind::kUsage, "divdis: logits: expected [M >= 2",
                [] { divdis(made_logits(1, 4, 5), kMi, kMean); });
 }
 

@@ -105,27 +105,27 @@ TEST(GradCamEdge, WrongArgumentsAreErrors) {
     expect_error(ErrorKind::kUsage, text, [&] { gradcam(z, net.labels, maps, options, noise); });
   };
   const SaliencyNetwork one(1, 2, 3);
-  fails("gradcam: logits: wanted [M >= 2", one.logits(one.f), MemberInputs::stacked(one.f), {});
-  fails("gradcam: crop: wanted 0 .. 2 for maps of 5 x 6, given 3", logits, stack, {.crop = 3});
-  fails("gradcam: crop: wanted 0 .. 2 for maps of 5 x 6, given -1", logits, stack, {.crop = -1});
-  fails("gradcam: noise: wanted [2, 2, 3] Double cpu for target small_logits, given nothing",
+  fails("gradcam: logits: expected [M >= 2", one.logits(one.f), MemberInputs::stacked(one.f), {});
+  fails("gradcam: crop: expected 0 .. 2 for maps of 5 x 6, found 3", logits, stack, {.crop = 3});
+  fails("gradcam: crop: expected 0 .. 2 for maps of 5 x 6, found -1", logits, stack, {.crop = -1});
+  fails("gradcam: noise: expected [2, 2, 3] Double cpu for target small_logits, found nothing",
         logits, stack, {.target = GradCamTarget::kSmallLogits});
-  fails("gradcam: feature_maps: wanted 2 tensors, given 1", logits, MemberInputs::each({net.f}),
+  fails("gradcam: feature_maps: expected 2 tensors, found 1", logits, MemberInputs::each({net.f}),
         {});
-  fails("gradcam: feature_maps: wanted [2, 2, K, H, W] Double cpu, given [2, 3, 5, 6]", logits,
+  fails("gradcam: feature_maps: expected [2, 2, K, H, W] Double cpu, found [2, 3, 5, 6]", logits,
         MemberInputs::stacked(net.f.select(0, 0)), {});
-  fails("gradcam: feature_maps: wanted [2, K, H, W] Double cpu, given [2, 2, 3, 5, 6]", logits,
+  fails("gradcam: feature_maps: expected [2, K, H, W] Double cpu, found [2, 2, 3, 5, 6]", logits,
         MemberInputs::shared(net.f), {});
-  fails("gradcam: feature_maps: wanted a tensor that requires gradients", logits,
+  fails("gradcam: feature_maps: expected a tensor that requires gradients", logits,
         MemberInputs::stacked(net.f.detach()), {});
   fails("gradcam: feature_maps: the logits do not depend on it", logits,
         MemberInputs::stacked(net.f.clone()), {});
-  fails("gradcam: logits: wanted logits with their graph", logits.detach(), stack, {});
-  fails("wanted C >= 2 for target alt_probs", logits.narrow(2, 0, 1), stack,
+  fails("gradcam: logits: expected logits with their graph", logits.detach(), stack, {});
+  fails("expected C >= 2 for target alt_probs", logits.narrow(2, 0, 1), stack,
         {.target = GradCamTarget::kAltProbs});
-  expect_error(ErrorKind::kUsage, "gradcam: labels: wanted class numbers 0 .. 2, given 1 .. 3",
+  expect_error(ErrorKind::kUsage, "gradcam: labels: expected class numbers 0 .. 2, found 1 .. 3",
                [&] { gradcam(logits, at::tensor({1, 3}, at::kLong), stack, {}); });
-  expect_error(ErrorKind::kUsage, "saliency_similarity: maps: wanted [M, B, h, w]",
+  expect_error(ErrorKind::kUsage, "saliency_similarity: maps: expected [M, B, h, w]",
                [&] { saliency_similarity(logits, Similarity::kDot); });
 }
 
@@ -134,10 +134,11 @@ TEST(GradCamEdge, NamesGoBothWays) {
     EXPECT_EQ(to_string(grad_cam_target(name)), name);
   for (const auto& name : map_activation_names()) EXPECT_EQ(to_string(map_activation(name)), name);
   expect_error(ErrorKind::kUsage,
-               "unknown target of gradcam 'logit'; known: gt_logit, gt_prob, alt_logits, "
+               "target of gradcam: expected one of gt_logit, gt_prob, alt_logits, "
                "alt_probs, small_logits",
                [] { grad_cam_target("logit"); });
-  expect_error(ErrorKind::kUsage, "unknown activation of maps 'gelu'; known: relu, abs, none",
+  expect_error(ErrorKind::kUsage,
+               "activation of maps: expected one of relu, abs, none, found 'gelu'",
                [] { map_activation("gelu"); });
 }
 

@@ -113,18 +113,20 @@ TEST(InputGradient, WrongArgumentsAreErrors) {
   const auto fails = [&](const std::string& text, const at::Tensor& z, const MemberInputs& images) {
     expect_error(ErrorKind::kUsage, text, [&] { input_gradient(z, net.labels, images, {}); });
   };
-  fails("input_gradient: logits: wanted [M >= 2", one.logits(one.f), MemberInputs::stacked(one.f));
-  fails("input_gradient: images: wanted [2, 2, ...] Double cpu, given [3, 2]", logits,
+  fails("input_gradient: logits: expected [M >= 2", one.logits(one.f),
+        MemberInputs::stacked(one.f));
+  fails("input_gradient: images: expected [2, 2, ...] Double cpu, found [3, 2]", logits,
         MemberInputs::stacked(at::zeros({3, 2}, at::kDouble)));
   fails("input_gradient: images: the logits do not depend on it", logits,
         MemberInputs::stacked(net.f.clone()));
-  expect_error(ErrorKind::kUsage, "input_gradient: labels: wanted [2] Long cpu, given nothing",
+  expect_error(ErrorKind::kUsage, "input_gradient: labels: expected [2] Long cpu, found nothing",
                [&] { input_gradient(logits, {}, MemberInputs::stacked(net.f), {}); });
   EXPECT_NO_THROW(
       input_gradient(logits, {}, MemberInputs::stacked(net.f), {InputGradientMode::kMax}));
   for (const auto& name : input_gradient_mode_names())
     EXPECT_EQ(to_string(input_gradient_mode(name)), name);
-  expect_error(ErrorKind::kUsage, "unknown mode of input_gradient 'mean'; known: max, min, gt, sum",
+  expect_error(ErrorKind::kUsage,
+               "mode of input_gradient: expected one of max, min, gt, sum, found 'mean'",
                [] { input_gradient_mode("mean"); });
 }
 

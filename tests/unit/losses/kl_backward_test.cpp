@@ -45,6 +45,6 @@ TEST(KlBackward, ClassesThatNeverOccurStayFinite) {
 }
 
 TEST(KlBackward, ASourceOfAnotherLengthIsAnError) {
-  expect_error(ErrorKind::kUsage, "source_mean: wanted [5] Double cpu, given [4] Double cpu",
+  expect_error(ErrorKind::kUsage, "source_mean: expected [5] Double cpu, found [4] Double cpu",
                [] { kl_backward(made_logits(2, 4, 5), at::full({4}, 0.25, at::kDouble)); });
 }

@@ -65,9 +65,9 @@ TEST(LogitNorm, MembersAreNotCoupled) {
 }
 
 TEST(LogitNorm, RefusalsNameArgumentWantedAndGiven) {
-  expect_error(ErrorKind::kUsage, "logit_norm: tau: wanted a number > 0, given 0",
+  expect_error(ErrorKind::kUsage, "logit_norm: tau: expected a number > 0, found 0",
                [] { logit_norm(made_logits(1, 4, 5), logit_norm_labels(), {0}); });
-  expect_error(ErrorKind::kUsage, "logit_norm: labels: wanted [3] Long cpu",
+  expect_error(ErrorKind::kUsage, "logit_norm: labels: expected [3] Long cpu",
                [] { logit_norm(made_logits(1, 3, 5), logit_norm_labels()); });
 }
 

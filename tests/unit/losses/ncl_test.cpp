@@ -54,7 +54,8 @@ TEST(Ncl, OrderOfMembersDoesNotMatter) {
 
 TEST(Ncl, OneSampleIsEnoughAndOneMemberIsNot) {
   EXPECT_LT(ncl(made_logits(2, 1, 3)).item<double>(), 0);
-  expect_error(ErrorKind::kUsage, "ncl: logits: wanted [M >= 2", [] { ncl(made_logits(1, 4, 5)); });
+  expect_error(ErrorKind::kUsage, "ncl: logits: expected [M >= 2",
+               [] { ncl(made_logits(1, 4, 5)); });
 }
 
 TEST(Ncl, SinglePrecisionStaysNearDoubleWithinItsMemory) {

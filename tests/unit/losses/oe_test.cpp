@@ -40,7 +40,7 @@ TEST(Oe, MembersAreNotCoupled) {
 }
 
 TEST(Oe, WrongShapesAreAnError) {
-  expect_error(ErrorKind::kUsage, "oe: logits: wanted [M >= 1, B >= 1, C >= 1]",
+  expect_error(ErrorKind::kUsage, "oe: logits: expected [M >= 1, B >= 1, C >= 1]",
                [] { oe(made_logits(2, 3, 4)[0]); });
 }
 

@@ -59,7 +59,7 @@ TEST(LossTable, NamesAreUniqueAndFoundAndLinesAreFull) {
                  loss.traits.needs.empty())
         << loss.name;
   }
-  expect_error(ErrorKind::kUsage, "unknown loss 'a2s'; known: cross_entropy, logit_norm, ",
+  expect_error(ErrorKind::kUsage, "loss: expected one of cross_entropy, logit_norm, ",
                [] { find_loss("a2s"); });
 }
 
@@ -105,7 +105,7 @@ TEST(LossTable, FewestMembersAreEnoughAndOneLessIsAnError) {
         variant, made.input(fewest == 1 ? std::vector<int64_t>{1} : std::vector<int64_t>{1, 2}))))
         << variant.name;
     if (fewest == 2)
-      expect_error(ErrorKind::kUsage, "wanted [M >= 2",
+      expect_error(ErrorKind::kUsage, "expected [M >= 2",
                    [&] { value_of(variant, made.input({1})); });
   }
 }
@@ -168,7 +168,7 @@ TEST(LossTable, WhatIsNeededIsAskedForByNameAndNothingElseIsRead) {
       auto rest = needs;
       std::erase(rest, missing);
       expect_error(ErrorKind::kUsage,
-                   variant.name + ": " + field_name(missing) + ": wanted, given nothing",
+                   variant.name + ": " + field_name(missing) + ": expected it, found nothing",
                    [&] { value_of(variant, with(rest)); });
     }
   }
@@ -186,7 +186,7 @@ TEST(LossTable, BaseLossesTakeALabelledBatchOfEachMember) {
                 1e-14)
         << name;
     both.labels = both.labels.narrow(0, 0, 1);
-    expect_error(ErrorKind::kUsage, "labels: wanted [B] or [2, B] Long, given [1, 6]",
+    expect_error(ErrorKind::kUsage, "labels: expected [B] or [2, B] Long, found [1, 6]",
                  [&] { evaluate(name, both); });
   }
 }
@@ -201,9 +201,9 @@ TEST(LossOptions, AreSetByKey) {
   EXPECT_EQ(std::any_cast<GradCamOptions>(saliency).similarity, Similarity::kIou);
   EXPECT_EQ(std::any_cast<GradCamOptions>(saliency).crop, 0);
   expect_error(ErrorKind::kUsage,
-               "adp: alhpa: unknown option; did you mean 'alpha'?; known: alpha, beta",
+               "adp: expected options alpha, beta, found option 'alhpa'; did you mean 'alpha'?",
                [&] { set_option(find_loss("adp"), options, "alhpa", 1.0); });
-  expect_error(ErrorKind::kUsage, "ncl: tau: unknown option; known: none", [] {
+  expect_error(ErrorKind::kUsage, "ncl: expected no options, found option 'tau'", [] {
     std::any none;
     set_option(find_loss("ncl"), none, "tau", 1.0);
   });
@@ -214,7 +214,7 @@ TEST(LossOptions, AreSetByKey) {
       "gradcam: similarity: expected one of dot, cosine, expcosine, iou, logdet, found \"cos\"",
       [&] { set_option(find_loss("gradcam"), saliency, "similarity", std::string("cos")); });
   expect_error(ErrorKind::kUsage,
-               "dice: options: wanted those of this loss, given those of another",
+               "dice: options: expected those of this loss, found those of another",
                [&] { evaluate("dice", {}, options); });
 }
 

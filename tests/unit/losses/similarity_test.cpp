@@ -152,14 +152,14 @@ TEST(Similarity, OneMemberIsAnErrorButForTheDeterminant) {
   const auto one = made_logits(1, 2, 3);
   for (const auto kind :
        {Similarity::kDot, Similarity::kCosine, Similarity::kExpCosine, Similarity::kIou})
-    expect_error(ErrorKind::kUsage, "similarity " + to_string(kind) + ": x: wanted [M >= 2",
+    expect_error(ErrorKind::kUsage, "similarity " + to_string(kind) + ": x: expected [M >= 2",
                  [&] { similarity(one, kind); });
   const auto length = one.norm(2, -1);
   const auto expected = -((length / (length + 1e-6)).square() + 1e-5).log().mean().item<double>();
   EXPECT_NEAR(value_of(one, Similarity::kLogDet), expected, 1e-14);
-  expect_error(ErrorKind::kUsage, "given [2, 3] Double cpu",
+  expect_error(ErrorKind::kUsage, "found [2, 3] Double cpu",
                [] { similarity(at::zeros({2, 3}, at::kDouble), Similarity::kDot); });
-  expect_error(ErrorKind::kUsage, "given [2, 0, 3] Double cpu",
+  expect_error(ErrorKind::kUsage, "found [2, 0, 3] Double cpu",
                [] { similarity(at::zeros({2, 0, 3}, at::kDouble), Similarity::kLogDet); });
   expect_error(ErrorKind::kUsage, "Long",
                [] { similarity(at::zeros({2, 1, 3}, at::kLong), Similarity::kDot); });
@@ -169,7 +169,7 @@ TEST(Similarity, NamesGoBothWays) {
   for (const auto kind : kAll) EXPECT_EQ(similarity_kind(to_string(kind)), kind);
   EXPECT_EQ(similarity_names().size(), 5u);
   expect_error(ErrorKind::kUsage,
-               "unknown similarity 'cos'; known: dot, cosine, expcosine, iou, logdet",
+               "similarity: expected one of dot, cosine, expcosine, iou, logdet, found 'cos'",
                [] { similarity_kind("cos"); });
 }
 

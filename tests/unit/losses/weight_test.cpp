@@ -37,6 +37,7 @@ TEST(LossWeight, FollowsItsPeriodButInTheEpochsThatHaveEveryStep) {
 }
 
 TEST(LossWeight, APeriodOfZeroIsAnError) {
-  dissent::testing::expect_error(ErrorKind::kUsage, "weight_at: period: wanted 1 or more, given 0",
+  dissent::testing::expect_error(ErrorKind::kUsage,
+                                 "weight_at: period: expected 1 or more, found 0",
                                  [] { weight_at({.period = 0}, 0, 0); });
 }

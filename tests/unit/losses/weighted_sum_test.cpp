@@ -40,7 +40,7 @@ TEST(WeightedSum, TermsThatAreOffAreNotComputed) {
   EXPECT_EQ(weighted_sum(terms, no_features, no_features, 1, 0).values.size(), 1u);
   EXPECT_EQ(weighted_sum(terms, no_features, no_features, 2, 0).values.size(),
             1u);  // the ramp begins with 0
-  expect_error(ErrorKind::kUsage, "dice: features: wanted, given nothing",
+  expect_error(ErrorKind::kUsage, "dice: features: expected it, found nothing",
                [&] { weighted_sum(terms, no_features, no_features, 3, 0); });
   const std::vector<LossTerm> ramping = {{"ncl", {.weight = 2, .ramp_epochs = 4}, {}}};
   const auto sum = weighted_sum(ramping, input, input, 3, 0);
@@ -54,7 +54,7 @@ TEST(WeightedSum, NoTermGivesZero) {
   const auto sum = weighted_sum({{"ncl", {.weight = 0}, {}}}, input, {}, 0, 0);
   EXPECT_EQ(number(sum.total), 0);
   EXPECT_EQ(sum.total.scalar_type(), at::kFloat);
-  expect_error(ErrorKind::kUsage, "weighted_sum: terms: wanted one that is on",
+  expect_error(ErrorKind::kUsage, "weighted_sum: terms: expected one that is on",
                [] { weighted_sum({}, {}, {}, 0, 0); });
 }
 

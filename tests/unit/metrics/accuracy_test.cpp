@@ -44,9 +44,9 @@ TEST(Accuracy, NoSampleIsAnErrorNotNan) {
 
 TEST(Accuracy, WrongInputsAreErrors) {
   Accuracy accuracy;
-  expect_error(ErrorKind::kUsage, "labels: wanted [2] or [2, K] Long cpu, given [3]",
+  expect_error(ErrorKind::kUsage, "labels: expected [2] or [2, K] Long cpu, found [3]",
                [&] { accuracy.update(longs({1, 2}), longs({1, 2, 3})); });
-  expect_error(ErrorKind::kUsage, "predictions: wanted [N] Long",
+  expect_error(ErrorKind::kUsage, "predictions: expected [N] Long",
                [&] { accuracy.update(at::zeros({2}), longs({1, 2})); });
 }
 
@@ -56,7 +56,7 @@ TEST(TopK, GrowsWithKToEverythingRight) {
   EXPECT_TRUE(at::equal(right_in_top_k(logits, labels, 1), longs({0, 1}).ne(0)));
   EXPECT_TRUE(right_in_top_k(logits, labels, 2).all().item<bool>());
   EXPECT_TRUE(right_in_top_k(logits, labels, 9).all().item<bool>());
-  expect_error(ErrorKind::kUsage, "k: wanted 1 or more, given 0",
+  expect_error(ErrorKind::kUsage, "k: expected 1 or more, found 0",
                [&] { right_in_top_k(logits, labels, 0); });
 }
 

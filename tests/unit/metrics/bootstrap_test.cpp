@@ -102,16 +102,16 @@ TEST(BootstrapAuroc, SeveralSeedsAverage) {
 
 TEST(PairedBootstrap, WrongInputsAreErrors) {
   const auto a = at::zeros({4}), nan = at::full({4}, std::nan(""));
-  expect_error(ErrorKind::kUsage, "b: wanted [1, 4], given [1, 3]",
+  expect_error(ErrorKind::kUsage, "b: expected [1, 4], found [1, 3]",
                [&] { paired_bootstrap(a, at::zeros({3})); });
-  expect_error(ErrorKind::kUsage, "level: wanted above 0 and below 1, given 1",
+  expect_error(ErrorKind::kUsage, "level: expected above 0 and below 1, found 1",
                [&] { paired_bootstrap(a, a, {.level = 1}); });
-  expect_error(ErrorKind::kUsage, "resamples: wanted 2 or more, given 1",
+  expect_error(ErrorKind::kUsage, "resamples: expected 2 or more, found 1",
                [&] { paired_bootstrap(a, a, {.resamples = 1}); });
   expect_error(ErrorKind::kData, "4 of 4 differences are not finite",
                [&] { paired_bootstrap(a, nan); });
   expect_error(ErrorKind::kData, "4 of 4 scores are NaN",
                [&] { paired_bootstrap_auroc({nan, a}, {a, a}); });
-  expect_error(ErrorKind::kUsage, "b.negative: wanted [1, 4], given [1, 2]",
+  expect_error(ErrorKind::kUsage, "b.negative: expected [1, 4], found [1, 2]",
                [&] { paired_bootstrap_auroc({a, a}, {a, at::zeros({2})}); });
 }

@@ -76,7 +76,7 @@ TEST(Likelihood, EqualLogitsGiveLogCAndTheUniformBrier) {
   EXPECT_LT((negative_log_likelihood(logits, labels) - std::log(4.0)).abs().max().item<double>(),
             1e-15);
   EXPECT_LT((brier(logits, labels) - expected).abs().max().item<double>(), 1e-15);
-  expect_error(ErrorKind::kUsage, "wanted class numbers 0 .. 3, given 0 .. 4",
+  expect_error(ErrorKind::kUsage, "expected class numbers 0 .. 3, found 0 .. 4",
                [&] { brier(logits, at::tensor({0, 1, 4}, at::kLong)); });
 }
 

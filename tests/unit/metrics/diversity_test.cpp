@@ -101,13 +101,14 @@ TEST(Diversity, AnySplitAndOrderOfMembersAgree) {
 
 TEST(Diversity, WrongInputsAreErrors) {
   Diversity state(3, false);
-  expect_error(ErrorKind::kUsage, "members: wanted 2 or more, given 1", [] { Diversity(1); });
-  expect_error(ErrorKind::kUsage, "wanted 3 members", [&] { state.update(made_logits(4, 5, 6)); });
-  expect_error(ErrorKind::kUsage, "labels: wanted [5] Long",
+  expect_error(ErrorKind::kUsage, "members: expected 2 or more, found 1", [] { Diversity(1); });
+  expect_error(ErrorKind::kUsage, "expected 3 members",
+               [&] { state.update(made_logits(4, 5, 6)); });
+  expect_error(ErrorKind::kUsage, "labels: expected [5] Long",
                [&] { state.update(made_logits(3, 5, 6), at::zeros({4}, at::kLong)); });
   expect_error(ErrorKind::kData, "no sample", [&] { state.finish(); });
   state.update(made_logits(3, 5, 6));
   EXPECT_TRUE(std::isnan(state.finish().jensen_shannon));
   state.update(made_logits(3, 5, 6), at::zeros({5}, at::kLong));
-  expect_error(ErrorKind::kUsage, "all 10 samples or none, given for 5", [&] { state.finish(); });
+  expect_error(ErrorKind::kUsage, "all 10 samples or none, found for 5", [&] { state.finish(); });
 }

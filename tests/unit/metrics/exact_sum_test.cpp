@@ -60,7 +60,7 @@ TEST(ExactSum, NanAndInfinityComeOutAsAdditionHasThem) {
 TEST(ExactSum, WhatDoesNotFitIsAnError) {
   expect_error(ErrorKind::kData, "beyond 2^62", [] { sum_of({1e300}); });
   expect_error(ErrorKind::kData, "beyond 2^63", [] { sum_of({0x1p61, 0x1p61, 0x1p61, 0x1p61}); });
-  expect_error(ErrorKind::kUsage, "wanted f32 or f64",
+  expect_error(ErrorKind::kUsage, "expected f32 or f64",
                [] { ExactSum().add(at::zeros({2}, at::kLong)); });
 }
 
@@ -75,6 +75,6 @@ TEST(ExactMean, MergedStatesAreTheWhole) {
   EXPECT_EQ(first.finish(), whole.finish());
   EXPECT_DOUBLE_EQ(whole.finish(), 4.5 / 7);
   expect_error(ErrorKind::kData, "no sample", [] { ExactMean().finish(); });
-  expect_error(ErrorKind::kUsage, "state: wanted [8] Long cpu",
+  expect_error(ErrorKind::kUsage, "state: expected [8] Long cpu",
                [] { ExactMean::from_state(at::zeros({3}, at::kLong)); });
 }

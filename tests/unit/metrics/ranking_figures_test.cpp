@@ -168,8 +168,7 @@ TEST(MetricTable, NamesAreUniqueAndConventionsKnown) {
                              convention.name) == 1)
           << metric.name;
   }
-  expect_error(ErrorKind::kUsage, "unknown metric 'acc'; known: accuracy, ",
-               [] { find_metric("acc"); });
+  expect_error(ErrorKind::kUsage, "metric: expected one of accuracy, ", [] { find_metric("acc"); });
   EXPECT_NE(metrics_page().find("| `fpr95` |"), std::string::npos);
 }
 
@@ -182,9 +181,9 @@ TEST(MetricTable, ConventionsOfDetection) {
             figures.positive.average_precision);
   EXPECT_EQ(detection_value(figures, "fpr95", "openood"), figures.positive.fpr_dropped[0]);
   EXPECT_EQ(detection_value(figures, "fpr95_in"), figures.negative.fpr[0]);
-  expect_error(ErrorKind::kUsage, "convention: wanted one that has it, given sdde",
+  expect_error(ErrorKind::kUsage, "convention: expected one that has it, found sdde",
                [&] { detection_value(figures, "fpr95_in", "sdde"); });
-  expect_error(ErrorKind::kUsage, "given accuracy", [&] { detection_value(figures, "accuracy"); });
+  expect_error(ErrorKind::kUsage, "found accuracy", [&] { detection_value(figures, "accuracy"); });
   for (const auto& metric : metric_table()) {
     if (metric.needs != std::vector{MetricNeed::kOodScores}) continue;
     for (const auto& convention : metric.conventions)

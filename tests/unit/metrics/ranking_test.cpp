@@ -117,9 +117,9 @@ TEST(Ranking, AMissingClassIsAnError) {
 
 TEST(Ranking, WrongInputsAreErrors) {
   Ranking ranking;
-  expect_error(ErrorKind::kUsage, "positive: wanted [2] Bool cpu, given [3]",
+  expect_error(ErrorKind::kUsage, "positive: expected [2] Bool cpu, found [3]",
                [&] { ranking.update(at::zeros({2}), at::zeros({3}, at::kBool)); });
-  expect_error(ErrorKind::kUsage, "scores: wanted [N] of f32 or f64",
+  expect_error(ErrorKind::kUsage, "scores: expected [N] of f32 or f64",
                [&] { ranking.update(at::zeros({2}, at::kLong), at::zeros({2}, at::kBool)); });
 }
 

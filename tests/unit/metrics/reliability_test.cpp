@@ -68,7 +68,7 @@ TEST(Reliability, SumsOfStatesAreTheWhole) {
   EXPECT_EQ(merged.expected_error(), whole.expected_error());
   first.merge(second);
   EXPECT_TRUE(at::equal(first.state(), whole.state()));
-  expect_error(ErrorKind::kUsage, "wanted the same bins", [&] { first.merge(Reliability(10)); });
+  expect_error(ErrorKind::kUsage, "expected the same bins", [&] { first.merge(Reliability(10)); });
   expect_error(ErrorKind::kData, "1 of 2 scores are NaN", [&] {
     whole.update(at::tensor({0.1, std::nan("")}, at::kDouble), longs({1, 1}).ne(0));
   });
@@ -131,8 +131,8 @@ TEST(ClassificationState, GivesTheMetricsOfTheWhole) {
       EXPECT_EQ(value != split, of_batches) << metric.name << " " << convention.name;
     }
   }
-  expect_error(ErrorKind::kUsage, "given aurc", [&] { whole.finish("aurc"); });
-  expect_error(ErrorKind::kUsage, "convention: wanted one that has it, given sed",
+  expect_error(ErrorKind::kUsage, "found aurc", [&] { whole.finish("aurc"); });
+  expect_error(ErrorKind::kUsage, "convention: expected one that has it, found sed",
                [&] { whole.finish("nll", "sed"); });
   expect_error(ErrorKind::kData, "accuracy: no sample",
                [] { Classification(3).finish("accuracy"); });
@@ -162,6 +162,6 @@ TEST(SetMeans, FullSpectrumJoinsCovariateShiftToId) {
   Accuracy accuracy;
   accuracy.update(joined.predictions, joined.labels);
   EXPECT_EQ(accuracy.finish(), 0.75);
-  expect_error(ErrorKind::kUsage, "predictions: wanted [1] Long cpu, given [2]",
+  expect_error(ErrorKind::kUsage, "predictions: expected [1] Long cpu, found [2]",
                [&] { full_spectrum(id, {{shifted.confidence, longs({1, 2}), longs({1})}}); });
 }

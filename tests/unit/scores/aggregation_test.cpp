@@ -50,7 +50,7 @@ TEST(Aggregation, NamesAreInTheOrderOfTheEnumeration) {
   EXPECT_EQ(aggregation("average"), Aggregation::kAverage);
   EXPECT_EQ(aggregation("average_minmax"), Aggregation::kAverageMinmax);
   EXPECT_EQ(aggregation("average_energy"), Aggregation::kAverageEnergy);
-  expect_error(ErrorKind::kUsage, "unknown aggregation 'minmix'; known: average, ",
+  expect_error(ErrorKind::kUsage, "aggregation: expected one of average, ",
                [] { aggregation("minmix"); });
 }
 
@@ -64,7 +64,7 @@ TEST(Aggregation, TheEnsembleMayPredictOtherwise) {
                       at::tensor({9.0, 0.0, 0.0}, at::kDouble).unsqueeze(0))
                 .item<double>(),
             1);
-  expect_error(ErrorKind::kUsage, "energy: ensemble: wanted [1, 3] Double cpu, given [3]",
+  expect_error(ErrorKind::kUsage, "energy: ensemble: expected [1, 3] Double cpu, found [3]",
                [] { aggregate(Aggregation::kEnergy, kTwoMembers, at::ones({3}, at::kDouble)); });
 }
 
@@ -80,7 +80,7 @@ TEST(Aggregation, OneMemberAndOneSampleAreEnoughExceptForDeviations) {
     if (min_members(which) == 1)
       EXPECT_TRUE(std::isfinite(value(which, one))) << name;
     else
-      expect_error(ErrorKind::kUsage, name + ": logits: wanted [M >= 2",
+      expect_error(ErrorKind::kUsage, name + ": logits: expected [M >= 2",
                    [&] { value(which, one); });
     EXPECT_EQ(aggregate(which, made_logits(2, 3, 4).narrow(1, 0, 0)).numel(), 0) << name;
   }

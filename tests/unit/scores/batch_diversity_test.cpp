@@ -52,5 +52,5 @@ TEST(BatchDiversity, KlIsNegativeAndZeroForEqualMembers) {
 TEST(BatchDiversity, OneMemberIsAnError) {
   for (const auto measure :
        {variance, standard_deviation, max_variance, divdis_information, kl_divergence})
-    expect_error(ErrorKind::kUsage, "wanted [M >= 2", [&] { measure(made_logits(1, 4, 5)); });
+    expect_error(ErrorKind::kUsage, "expected [M >= 2", [&] { measure(made_logits(1, 4, 5)); });
 }

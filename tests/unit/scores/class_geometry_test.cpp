@@ -72,7 +72,7 @@ TEST(Nci, ClosedFormAndTheMeanItself) {
   EXPECT_NEAR(score_nci(state, row({5.75, 6}), row({1, 0, 0})).item<double>(),
               3.0 / 5 + 0.5 * 11.75, 1e-14);
   EXPECT_NEAR(score_nci(state, row({2.75, 2}), row({1, 0, 0})).item<double>(), 0.5 * 4.75, 1e-15);
-  expect_error(ErrorKind::kUsage, "nci: alpha: wanted a number from 0",
+  expect_error(ErrorKind::kUsage, "nci: alpha: expected a number from 0",
                [] { fit_nci(small(), {-1}); });
 }
 
@@ -129,15 +129,15 @@ TEST(ShapedEnergy, ChangedLogitsAreThoseOfTheEnergy) {
 
 TEST(ShapedEnergy, WrongPercentilesAreErrors) {
   const MadeFeatures made;
-  expect_error(ErrorKind::kUsage, "ash: percentile: wanted a number in 0 .. 100",
+  expect_error(ErrorKind::kUsage, "ash: percentile: expected a number in 0 .. 100",
                [&] { fit_ash(made.data(), {101}); });
-  expect_error(ErrorKind::kUsage, "scale: percentile: wanted a number in 0 .. 100",
+  expect_error(ErrorKind::kUsage, "scale: percentile: expected a number in 0 .. 100",
                [&] { fit_scale(made.data(), {-1}); });
   expect_error(ErrorKind::kUsage,
-               "vra: percentile_low: wanted at most percentile_high (10), given 90",
+               "vra: percentile_low: expected at most percentile_high (10), found 90",
                [&] { fit_vra(made.data(), {10, 90}); });
   auto data = made.data();
   data.head.bias = data.head.bias.narrow(0, 0, 4);
-  expect_error(ErrorKind::kUsage, "react: head bias: wanted [5] Double cpu, given [4]",
+  expect_error(ErrorKind::kUsage, "react: head bias: expected [5] Double cpu, found [4]",
                [&] { fit_react(data); });
 }

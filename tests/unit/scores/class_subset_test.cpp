@@ -47,14 +47,14 @@ TEST(ClassSubset, LogitsAreTurnedIntoProbabilitiesOverAllClassesFirst) {
 
 TEST(ClassSubset, WrongMasksAreErrors) {
   const auto logits = made_logits(2, 3, 4);
-  expect_error(ErrorKind::kUsage, "mask: wanted [4] Bool cpu, given [3]",
+  expect_error(ErrorKind::kUsage, "mask: expected [4] Bool cpu, found [3]",
                [&] { votes_in_subset(logits, bools({1, 0, 1})); });
   expect_error(ErrorKind::kUsage, "at least one class",
                [&] { votes_in_subset(logits, bools({0, 0, 0, 0})); });
-  expect_error(ErrorKind::kUsage, "given 1 without any", [&] {
+  expect_error(ErrorKind::kUsage, "found 1 without any", [&] {
     category_means(logits, InputKind::kLogits,
                    category_mask(at::tensor({0, 0, 0, 0}, at::kLong), 2));
   });
-  expect_error(ErrorKind::kUsage, "wanted class numbers -1 .. 1, given 0 .. 2",
+  expect_error(ErrorKind::kUsage, "expected class numbers -1 .. 1, found 0 .. 2",
                [] { category_mask(at::tensor({0, 2}, at::kLong), 2); });
 }

@@ -16,7 +16,7 @@ TEST(EnsembleOutput, WeightsAreNormalisedByL2ThenDividedByMembers) {
   EXPECT_NEAR(output[0][1].item<double>(), (0.6 * 2 + 0.8 * 20) / 2, 1e-15);
   expect_error(ErrorKind::kUsage, "L2 norm above 0",
                [&] { weighted_logits(logits, at::zeros({2}, at::kDouble)); });
-  expect_error(ErrorKind::kUsage, "weights: wanted [2] Double cpu, given [3]",
+  expect_error(ErrorKind::kUsage, "weights: expected [2] Double cpu, found [3]",
                [&] { weighted_logits(logits, at::ones({3}, at::kDouble)); });
 }
 

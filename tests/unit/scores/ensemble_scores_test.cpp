@@ -97,9 +97,9 @@ TEST(EnsembleScores, AnEmptyBatchGivesNoScores) {
 }
 
 TEST(EnsembleScores, WrongInputsAreErrors) {
-  expect_error(ErrorKind::kUsage, "a2d_score: outputs: wanted [M >= 2",
+  expect_error(ErrorKind::kUsage, "a2d_score: outputs: expected [M >= 2",
                [] { a2d_score(made_logits(1, 4, 5), kLogits); });
-  expect_error(ErrorKind::kUsage, "pds: outputs: wanted [M >= 1",
+  expect_error(ErrorKind::kUsage, "pds: outputs: expected [M >= 1",
                [] { pds(made_logits(2, 4, 5)[0], kLogits); });
   expect_error(ErrorKind::kUsage, "Long",
                [] { pds(at::zeros({2, 4, 5}, at::kLong), kProbabilities); });

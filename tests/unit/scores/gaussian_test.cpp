@@ -137,7 +137,7 @@ TEST(Mds, SameBitsForAnyThreadsAndAStateWithoutPoints) {
   EXPECT_TRUE(at::equal(score_rmds(state, h, {}), score));
   data.train.features[77][3] = std::numeric_limits<float>::infinity();
   expect_error(ErrorKind::kData,
-               "mds: training features: wanted finite values, given 1 that are not",
+               "mds: training features: expected finite values, found 1 that are not",
                [&] { fit_mds(data); });
 }
 
@@ -177,9 +177,9 @@ TEST(Vim, DimensionsHaveToLeaveSomething) {
   const MadeFeatures made;
   for (const int64_t dim : {20, 256, -1})
     expect_error(ErrorKind::kUsage,
-                 fmt::format("vim: dim: wanted 0 .. 19 for 20 features, given {}", dim),
+                 fmt::format("vim: dim: expected 0 .. 19 for 20 features, found {}", dim),
                  [&] { fit_vim(made.data(), {dim}); });
-  expect_error(ErrorKind::kUsage, "residual: dim: wanted 0 .. 19 for 20 features, given 512",
+  expect_error(ErrorKind::kUsage, "residual: dim: expected 0 .. 19 for 20 features, found 512",
                [&] { fit_residual(made.data()); });
   auto data = made.data();
   data.train.features = at::mm(made_logits(1, 150, 3, 1.0, 7)[0],

@@ -25,7 +25,7 @@ TEST(ImagenetSubset, HasTheClassesOfTheFile) {
   EXPECT_EQ(imagenet_subset("human16").outputs.front(), "airplane");
   EXPECT_EQ(imagenet_subset("imagenet_r").outputs.front(), "n01443537");  // class 1, goldfish
   EXPECT_EQ(imagenet_subset("imagenet9").output_of_class[0].item<int64_t>(), 8);  // class 0, a fish
-  expect_error(ErrorKind::kUsage, "unknown class subset 'imagenet_v2'; known: imagenet_a, ",
+  expect_error(ErrorKind::kUsage, "class subset: expected one of imagenet_a, ",
                [] { imagenet_subset("imagenet_v2"); });
 }
 
@@ -73,11 +73,11 @@ TEST(ImagenetSubset, LabelsFollow) {
                                     imagenet_subset("imagenet_r"));
   EXPECT_EQ(labels[0].item<int64_t>(), -1);
   EXPECT_EQ(labels[1].item<int64_t>(), 0);
-  expect_error(ErrorKind::kUsage, "wanted [..., 1000]", [] {
+  expect_error(ErrorKind::kUsage, "expected [..., 1000]", [] {
     subset_outputs(at::zeros({2, 10}), InputKind::kLogits, imagenet_subset("imagenet_a"),
                    SubsetRule::kReleased);
   });
-  expect_error(ErrorKind::kUsage, "wanted class numbers 0 .. 999", [] {
+  expect_error(ErrorKind::kUsage, "expected class numbers 0 .. 999", [] {
     subset_labels(at::tensor(std::vector<int64_t>{0, 1000}, at::kLong),
                   imagenet_subset("imagenet_a"));
   });

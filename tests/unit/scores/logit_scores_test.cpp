@@ -54,7 +54,7 @@ TEST(Gen, TakesTheLargestProbabilitiesOrAll) {
   EXPECT_NEAR(score(2), -term(5.0 / 8) - term(2.0 / 8), 1e-15);
   for (const int64_t all : {0, 3, 100})
     EXPECT_NEAR(score(all), -term(5.0 / 8) - term(2.0 / 8) - term(1.0 / 8), 1e-15) << all;
-  expect_error(ErrorKind::kUsage, "gen: gamma: wanted a number above 0",
+  expect_error(ErrorKind::kUsage, "gen: gamma: expected a number above 0",
                [] { fit_gen({}, {0, 1}); });
 }
 
@@ -166,6 +166,6 @@ TEST(Openmax, MoreRanksThanClassesReviseAll) {
                   .isfinite()
                   .all()
                   .item<bool>());
-  expect_error(ErrorKind::kUsage, "openmax: tail: wanted 2 or more",
+  expect_error(ErrorKind::kUsage, "openmax: tail: expected 2 or more",
                [&] { fit_openmax(made.data(), {.tail = 1}); });
 }

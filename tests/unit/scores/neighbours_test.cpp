@@ -86,11 +86,11 @@ TEST(Knn, AZeroFeatureIsAtDistanceOneFromAll) {
 
 TEST(Knn, MoreNeighboursThanSamplesAreAnError) {
   const auto data = directions({0, 10, 30});
-  expect_error(ErrorKind::kUsage, "knn: k: wanted 1 .. 3 (rows of the bank), given 50",
+  expect_error(ErrorKind::kUsage, "knn: k: expected 1 .. 3 (rows of the bank), found 50",
                [&] { fit_knn(data); });
-  expect_error(ErrorKind::kUsage, "nnguide: k: wanted 1 .. 3 (rows of the bank), given 100",
+  expect_error(ErrorKind::kUsage, "nnguide: k: expected 1 .. 3 (rows of the bank), found 100",
                [&] { fit_nnguide(data); });
-  expect_error(ErrorKind::kUsage, "knn: block_rows: wanted 1 or more",
+  expect_error(ErrorKind::kUsage, "knn: block_rows: expected 1 or more",
                [&] { fit_knn(data, {1, 0}); });
 }
 
@@ -124,7 +124,7 @@ TEST(Nnguide, EqualsThePlainFormula) {
   EXPECT_EQ(fit_nnguide(made.data(), {.k = 9, .alpha = 1}).at("bank").size(0), 150);
   EXPECT_EQ(fit_nnguide(made.data(), {.k = 2, .alpha = 0.01, .batch_rows = 1}).at("bank").size(0),
             2);  // int(1.5) + 1
-  expect_error(ErrorKind::kUsage, "nnguide: alpha: wanted a number above 0 and at most 1",
+  expect_error(ErrorKind::kUsage, "nnguide: alpha: expected a number above 0 and at most 1",
                [&] { fit_nnguide(made.data(), {.alpha = 0}); });
 }
 
@@ -139,7 +139,7 @@ TEST(Relation, LeavesOutSmallEdgesBeforeThePower) {
   EXPECT_NEAR(score(2, 0.03), 0.25 + 0.0625, 1e-9);
   EXPECT_NEAR(score(2, 0.3), 0.25, 1e-9);
   EXPECT_EQ(score(1, 0.6), 0);
-  expect_error(ErrorKind::kUsage, "relation: power: wanted a number above 0",
+  expect_error(ErrorKind::kUsage, "relation: power: expected a number above 0",
                [&] { fit_relation(data, {0, 0}); });
 }
 
@@ -189,11 +189,11 @@ TEST(Cfood, TheReferenceSetIsGivenOrDrawnBySeed) {
   EXPECT_TRUE(at::equal(drawn(1), drawn(1)));
   EXPECT_FALSE(at::equal(drawn(1), drawn(2)));
   expect_error(ErrorKind::kUsage,
-               "cfood: alpha: wanted a reference set of 2 rows or more, given 1 of 150",
+               "cfood: alpha: expected a reference set of 2 rows or more, found 1 of 150",
                [&] { fit_cfood(made.data(), {.alpha = 0.01}); });
-  expect_error(ErrorKind::kUsage, "cfood: k: wanted a number in 0 .. 1",
+  expect_error(ErrorKind::kUsage, "cfood: k: expected a number in 0 .. 1",
                [&] { fit_cfood(made.data(), {.k = 2}); });
   data.order = data.order.narrow(0, 0, 100);
-  expect_error(ErrorKind::kUsage, "cfood: order: wanted [150] Long",
+  expect_error(ErrorKind::kUsage, "cfood: order: expected [150] Long",
                [&] { fit_cfood(data, {.alpha = 0.1}); });
 }

@@ -70,7 +70,7 @@ TEST(PostprocessorTable, NamesAreUniqueAndFoundAndLinesAreFull) {
     EXPECT_TRUE(info.scores_features || info.scores_logits) << info.name;
   }
   EXPECT_EQ(names.size(), 26u);
-  expect_error(ErrorKind::kUsage, "unknown post-processor 'vin'; known: msp, maxlogit, ",
+  expect_error(ErrorKind::kUsage, "post-processor: expected one of msp, maxlogit, ",
                [] { find_postprocessor("vin"); });
 }
 
@@ -147,7 +147,7 @@ TEST(PostprocessorTable, WhatIsNeededIsAskedForByNameAndNothingElseIsRead) {
                                      less.train.features.defined() && less.head.weight.defined());
       if (made_of_features) continue;
       expect_error(ErrorKind::kUsage,
-                   info.name + ": " + fit_field_name(missing) + ": wanted, given nothing",
+                   info.name + ": " + fit_field_name(missing) + ": expected it, found nothing",
                    [&] { score_of(info, less, test); });
     }
   }
@@ -329,7 +329,7 @@ TEST(PostprocessorTable, ANumberThatIsNotFiniteIsNeitherFittedNorScored) {
       return f == FitField::kTrainFeatures || f == FitField::kValidationFeatures;
     });
     if (read)
-      expect_error(ErrorKind::kData, "features: wanted finite values, given 1 that are not",
+      expect_error(ErrorKind::kData, "features: expected finite values, found 1 that are not",
                    [&] { fit(info, data, small_options(info)); });
   }
 }
@@ -340,10 +340,10 @@ TEST(PostprocessorTable, WrongShapesAreErrors) {
     const auto state = fit(info, made.data(), small_options(info));
     if (info.scores_features && info.name != "gradnorm")
       expect_error(
-          ErrorKind::kUsage, "features: wanted [N, 20] of f32 or f64, given [40, 19] Double cpu",
+          ErrorKind::kUsage, "features: expected [N, 20] of f32 or f64, found [40, 19] Double cpu",
           [&] { info.score(state, made.test.features.narrow(1, 0, 19), made.test.logits); });
     if (info.scores_features && info.scores_logits)
-      expect_error(ErrorKind::kUsage, "logits: wanted a row for each of the features", [&] {
+      expect_error(ErrorKind::kUsage, "logits: expected a row for each of the features", [&] {
         info.score(state, made.test.features, made.test.logits.narrow(0, 0, 39));
       });
     if (!state.empty())
@@ -353,7 +353,7 @@ TEST(PostprocessorTable, WrongShapesAreErrors) {
       auto data = made.data();
       data.train.labels = data.train.labels + 1;
       expect_error(ErrorKind::kUsage,
-                   info.name + ": training labels: wanted class numbers 0 .. 4, given 1 .. 5",
+                   info.name + ": training labels: expected class numbers 0 .. 4, found 1 .. 5",
                    [&] { fit(info, data, small_options(info)); });
     }
   }
@@ -379,11 +379,10 @@ TEST(PostprocessorOptions, DefaultsAndSearchListsFitTheirSpecs) {
   }
   EXPECT_EQ(search_settings(find_postprocessor("gen")).size(), 42u);
   expect_error(ErrorKind::kUsage,
-               "knn: options: wanted those of this post-processor, given those of another",
+               "knn: options: expected those of this post-processor, found those of another",
                [] { fit(find_postprocessor("knn"), {}, VimOptions{}); });
   std::any options;
-  expect_error(ErrorKind::kUsage,
-               "knn: block_row: unknown option; did you mean 'block_rows'?; known: k, block_rows",
+  expect_error(ErrorKind::kUsage, "knn: expected options k, block_rows",
                [&] { set_option(find_postprocessor("knn"), options, "block_row", int64_t{3}); });
 }
 

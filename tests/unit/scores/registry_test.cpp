@@ -22,7 +22,7 @@ TEST(ScoreTable, NamesAreUniqueAndFound) {
     }
     EXPECT_FALSE(score.meaning.empty() || score.citation.empty()) << score.name;
   }
-  expect_error(ErrorKind::kUsage, "unknown score 'pdss'; known: pds, ", [] { find_score("pdss"); });
+  expect_error(ErrorKind::kUsage, "score: expected one of pds, ", [] { find_score("pdss"); });
   EXPECT_EQ(find_released_score("pds"), nullptr);
   EXPECT_EQ(find_released_score(""), nullptr);
 }
@@ -74,7 +74,7 @@ TEST(ScoreTable, TooFewMembersAreAnError) {
     };
     EXPECT_NO_THROW(run(score.min_members)) << score.name;
     EXPECT_TRUE(run(score.min_members).isfinite().all().item<bool>()) << score.name;
-    if (score.min_members > 1) expect_error(ErrorKind::kUsage, "wanted [M >= 2", [&] { run(1); });
+    if (score.min_members > 1) expect_error(ErrorKind::kUsage, "expected [M >= 2", [&] { run(1); });
   }
 }
 

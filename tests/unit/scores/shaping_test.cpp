@@ -40,9 +40,9 @@ TEST(Percentile, AgreesWithQuantileOnManyValues) {
 TEST(Percentile, WrongArgumentsAreErrors) {
   expect_error(ErrorKind::kData, "1 of 2 are NaN",
                [] { percentile(at::tensor({1.0, std::nan("")}, at::kDouble), 50); });
-  expect_error(ErrorKind::kUsage, "percentile: wanted a number in 0 .. 100, given 101",
+  expect_error(ErrorKind::kUsage, "percentile: expected a number in 0 .. 100, found 101",
                [] { percentile(at::ones({2}, at::kDouble), 101); });
-  expect_error(ErrorKind::kUsage, "values: wanted one or more",
+  expect_error(ErrorKind::kUsage, "values: expected one or more",
                [] { percentile(at::ones({0}, at::kDouble), 50); });
 }
 
@@ -54,7 +54,7 @@ TEST(React, OfMembersWithOneThresholdOrTheirOwn) {
                    at::tensor({1.0, 2.0, 3.0, 4.0}, at::kDouble).view({2, 1, 2})));
   EXPECT_TRUE(near(react_threshold(features, 50, true), at::tensor({3.0, 6.0}, at::kDouble)));
   EXPECT_TRUE(near(react_threshold(features, 50, false), at::tensor({4.0}, at::kDouble)));
-  expect_error(ErrorKind::kUsage, "react: threshold: wanted [1] or [2]",
+  expect_error(ErrorKind::kUsage, "react: threshold: expected [1] or [2]",
                [&] { react(features, at::ones({3}, at::kDouble)); });
 }
 
@@ -63,7 +63,7 @@ TEST(Ash, CountsHalvesToEven) {
   EXPECT_EQ(kept_count(10, 75), 2);  // 7.5 -> 8
   EXPECT_EQ(kept_count(10, 0), 10);
   EXPECT_EQ(kept_count(10, 100), 0);
-  expect_error(ErrorKind::kUsage, "percentile: wanted a number in 0 .. 100",
+  expect_error(ErrorKind::kUsage, "percentile: expected a number in 0 .. 100",
                [] { kept_count(10, -1); });
 }
 
@@ -110,7 +110,7 @@ TEST(Ash, AnyLeadingDimensions) {
 
 TEST(Vra, ClipsBothEnds) {
   EXPECT_TRUE(near(vra(row({-1, 0.5, 3}), 0, 1), row({0, 0.5, 1})));
-  expect_error(ErrorKind::kUsage, "vra: low: wanted at most high (0), given 1",
+  expect_error(ErrorKind::kUsage, "vra: low: expected at most high (0), found 1",
                [] { vra(row({1}), 1, 0); });
 }
 
@@ -122,8 +122,8 @@ TEST(HeadLogits, OfOneHeadAndOfMembers) {
   for (int64_t m = 0; m < 3; ++m)
     EXPECT_LT((all[m] - at::linear(h[m], w[m], b[m])).abs().max().item<double>(), 1e-14);
   EXPECT_LT((head_logits(h[0], w[0], b[0]) - all[0]).abs().max().item<double>(), 1e-14);
-  expect_error(ErrorKind::kUsage, "head_logits: weight and bias: wanted",
+  expect_error(ErrorKind::kUsage, "head_logits: weight and bias: expected",
                [&] { head_logits(h, w[0], b[0]); });
-  expect_error(ErrorKind::kUsage, "head_logits: weight and bias: wanted",
+  expect_error(ErrorKind::kUsage, "head_logits: weight and bias: expected",
                [&] { head_logits(h[0], w[0], b[0].to(at::kFloat)); });
 }

@@ -128,12 +128,12 @@ TEST(Temperature, SddeWithoutAMinimumEndsAtABoundOrAtOne) {
 
 TEST(Temperature, WrongArgumentsAreErrors) {
   const auto s = drawn(10);
-  expect_error(ErrorKind::kUsage, "fit_temperature: logits: wanted [N >= 1, C >= 1]",
+  expect_error(ErrorKind::kUsage, "fit_temperature: logits: expected [N >= 1, C >= 1]",
                [&] { fit_temperature(s.logits[0], s.labels); });
-  expect_error(ErrorKind::kUsage, "fit_temperature: labels: wanted [10] Long",
+  expect_error(ErrorKind::kUsage, "fit_temperature: labels: expected [10] Long",
                [&] { fit_temperature(s.logits, s.labels.narrow(0, 0, 9)); });
-  expect_error(ErrorKind::kUsage, "bounds: wanted 0 < lowest < highest",
+  expect_error(ErrorKind::kUsage, "bounds: expected 0 < lowest < highest",
                [&] { fit_temperature(s.logits, s.labels, {0, 1}); });
-  expect_error(ErrorKind::kUsage, "tolerance: wanted above 0",
+  expect_error(ErrorKind::kUsage, "tolerance: expected above 0",
                [&] { fit_temperature_sdde(s.logits, s.labels, 0); });
 }

@@ -88,7 +88,7 @@ TEST(VectorScaling, WrongInputsAreErrors) {
                [] { fit_vector_scaling(at::zeros({2, 3}), at::zeros({3}, at::kLong)); });
   expect_error(ErrorKind::kUsage, "tolerance > 0",
                [] { fit_vector_scaling(at::zeros({2, 3}), at::zeros({2}, at::kLong), {0, 1}); });
-  expect_error(ErrorKind::kUsage, "wanted [..., 3]", [] {
+  expect_error(ErrorKind::kUsage, "expected [..., 3]", [] {
     scale_logits(at::zeros({2, 4}),
                  fit_vector_scaling(at::zeros({2, 3}), at::zeros({2}, at::kLong)));
   });
