@@ -4,10 +4,12 @@ In the project's tree the sources are copied into native/ first, so that a sourc
 They are compiled as two units, about a minute. The version of torch is written into dissent/_build.py, and the package asks for that version.
 """
 import importlib.util
+import json
+import os
 import pathlib
 import shutil
+import subprocess
 import sys
-import sysconfig
 
 from setuptools import setup
 
@@ -17,12 +19,23 @@ CORE = ("error.cpp", "random.cpp", "random.hpp", "options.cpp", "options.hpp", "
 
 
 def find_torch():
-    """pip builds in an environment of its own, which hides the torch of the one it installs into: that torch is the one to compile for."""
-    if importlib.util.find_spec("torch") is None:
-        bases = {sys.prefix, sys.base_prefix}
-        sys.path += [sysconfig.get_path("purelib", vars={"base": base, "platbase": base}) for base in bases]
-    if importlib.util.find_spec("torch") is None:
-        sys.exit("dissent: torch is not installed. Install it first")
+    """pip builds in an environment of its own, which hides the torch of the one it installs into. Compiled for is what `import torch` finds there."""
+    if importlib.util.find_spec("torch") is not None:
+        return
+    # The interpreter as the user starts it: with site-packages, the user's own, .pth files. PYTHONPATH is the build's by now.
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONNOUSERSITE")}
+    for python in dict.fromkeys([sys.executable, getattr(sys, "_base_executable", sys.executable)]):
+        found = subprocess.run([python, "-c", "import json, sys, torch; print(json.dumps([sys.path, torch.__file__]))"],
+                               capture_output=True, text=True, env=environment, cwd="/")
+        if found.returncode == 0:
+            path, torch_file = json.loads(found.stdout.splitlines()[-1])
+            sys.path += [entry for entry in path if entry and entry not in sys.path]
+            importlib.invalidate_caches()
+            print(f"dissent: compiling for {torch_file}")
+            return
+    reason = (found.stderr.strip().splitlines() or ["nothing"])[-1]
+    sys.exit(f"dissent: torch: expected the torch that `{sys.executable} -c 'import torch'` finds, found: {reason}. Install torch first; where it is found by "
+             "PYTHONPATH alone, which pip hides from builds: pip install setuptools wheel, then pip install --no-build-isolation ./python")
 
 
 def copy_sources(tree):

@@ -43,7 +43,7 @@ Tensor or_nothing(const MaybeTensor& tensor) { return tensor.value_or(Tensor());
 
 losses::MemberInputs member_inputs(const std::vector<Tensor>& tensors, bool stacked) {
   DISSENT_CHECK(!stacked || tensors.size() == 1, kUsage,
-                "stacked: wanted one tensor of all members, given {}", tensors.size());
+                "stacked: expected one tensor of all members, found {}", tensors.size());
   return stacked ? losses::MemberInputs::stacked(tensors[0]) : losses::MemberInputs::each(tensors);
 }
 
@@ -99,9 +99,9 @@ std::tuple<Tensor, Tensor> dice_discriminator_loss(const Tensor& joint, const Te
 Tensor divdis(const Tensor& logits, const std::string& mode, const std::string& reduction) {
   return run([&] {
     DISSENT_CHECK(mode == "mi" || mode == "l1", kUsage,
-                  "unknown mode of divdis '{}'; known: mi, l1", mode);
+                  "mode of divdis: expected one of mi, l1, found '{}'", mode);
     DISSENT_CHECK(reduction == "mean" || reduction == "min_each", kUsage,
-                  "unknown reduction of divdis '{}'; known: mean, min_each", reduction);
+                  "reduction of divdis: expected one of mean, min_each, found '{}'", reduction);
     return losses::divdis(
         logits, mode == "mi" ? losses::DivDisMode::kMutualInformation : losses::DivDisMode::kL1,
         reduction == "mean" ? losses::DivDisReduction::kMean : losses::DivDisReduction::kMinEach);
@@ -147,6 +147,15 @@ Tensor input_gradient(const Tensor& logits, const MaybeTensor& labels,
   return run([&] {
     return losses::input_gradient(logits, or_nothing(labels), member_inputs(images, stacked),
                                   {losses::input_gradient_mode(mode)}, create_graph);
+  });
+}
+
+Tensor input_gradients(const Tensor& logits, const MaybeTensor& labels,
+                       const std::vector<Tensor>& images, bool stacked, const std::string& mode,
+                       bool create_graph) {
+  return run([&] {
+    return losses::input_gradients(logits, or_nothing(labels), member_inputs(images, stacked),
+                                   {losses::input_gradient_mode(mode)}, create_graph);
   });
 }
 
@@ -213,6 +222,10 @@ TORCH_LIBRARY(dissent, m) {
       "input_gradient(Tensor logits, Tensor? labels, Tensor[] images, bool stacked=False, str "
       "mode='gt', bool create_graph=True) -> Tensor",
       &input_gradient);
+  m.def(
+      "input_gradients(Tensor logits, Tensor? labels, Tensor[] images, bool stacked=False, str "
+      "mode='gt', bool create_graph=True) -> Tensor",
+      &input_gradients);
   m.def("kl_backward(Tensor logits, Tensor source_mean) -> Tensor", &kl_backward);
   m.def("logit_norm(Tensor logits, Tensor labels, float tau=0.04) -> Tensor", &logit_norm);
   m.def("mean_prediction(Tensor logits) -> Tensor", &mean_prediction);

@@ -16,10 +16,10 @@ def open_file(path: pathlib.Path, what: str) -> Any:
     except ImportError as error:
         raise ImportError(f"dissent: reading a {what} needs h5py: pip install h5py") from error
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such {what}")
+        raise FileNotFoundError(f"{path}: expected a {what}, found nothing of this name")
     if not path.is_file():  # a FIFO would be waited for
         raise ValueError(f"{path}: expected a file, found something else")
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: expected a {what} in HDF5, found another or a damaged file ({str(error).splitlines()[0]})") from error

@@ -57,11 +57,11 @@ class FeatureCache:
         if isinstance(rows, slice):
             first, stop, step = rows.indices(len(self))
             if step != 1:
-                raise ValueError(f"{self.path}: rows: wanted a slice of step 1, given step {step}")
+                raise ValueError(f"{self.path}: rows: expected a slice of step 1, found step {step}")
             return self.read(first, max(stop - first, 0))
         row = rows + len(self) if rows < 0 else rows
         if not 0 <= row < len(self):
-            raise IndexError(f"{self.path}: row {rows} of {len(self)}")
+            raise IndexError(f"{self.path}: rows: expected 0 .. {len(self) - 1}, found {rows}")
         features, labels, _ = self.read(row, 1)
         return features[0], int(labels[0])
 
@@ -69,7 +69,7 @@ class FeatureCache:
         """Rows [first, first + count), to the end without a count."""
         count = len(self) - first if count is None else count
         if first < 0 or count < 0 or first + count > len(self):
-            raise ValueError(f"{self.path}: rows: wanted some of 0 .. {len(self) - 1}, given {first} .. {first + count - 1}")
+            raise ValueError(f"{self.path}: rows: expected some of 0 .. {len(self) - 1}, found {first} .. {first + count - 1}")
         parts = {name: self._column(name, first, count) for name in ("embed", "label", "index")}
         index = parts["index"] if self._first_index is None else self._first_index + numpy.arange(first, first + count) % self.rows_per_pass
         arrays = CacheRows(parts["embed"].astype(numpy.float32, copy=False), parts["label"].astype(numpy.int64), index.astype(numpy.int64))
@@ -105,7 +105,7 @@ def open_cache(path: str | os.PathLike[str]) -> FeatureCache:
     """
     place = pathlib.Path(path)
     if not place.exists():
-        raise FileNotFoundError(f"{place}: no such feature cache")
+        raise FileNotFoundError(f"{place}: expected a feature cache, found nothing of this name")
     return _open_folder(place) if place.is_dir() else _open_sed_file(place)
 
 
@@ -113,16 +113,16 @@ def _open_folder(folder: pathlib.Path) -> FeatureCache:
     path = folder / "manifest.toml"
     if not path.exists():
         partial = (folder / "manifest.toml.partial").exists()
-        raise ValueError(f"{folder}: " + ("incomplete; run `dissent cache` again to go on" if partial else "no manifest.toml: not a feature cache"))
+        raise ValueError(f"{folder}: " + "expected a finished feature cache, found " + ("an incomplete one; run `dissent cache` again to go on" if partial else "no manifest.toml"))
     manifest = tomllib.loads(path.read_text(encoding="utf-8"))
     if manifest.get("format") != "dissent-cache" or manifest.get("version") != 1:
-        raise ValueError(f"{path}: format \"{manifest.get('format')}\" version {manifest.get('version')}, expected \"dissent-cache\" version 1")
+        raise ValueError(f"{path}: expected format \"dissent-cache\" version 1, found \"{manifest.get('format')}\" version {manifest.get('version')}")
     shards = [_Shard(folder / entry["file"], entry["first_row"], entry["rows"], open_file(folder / entry["file"], "shard")) for entry in manifest["shard"]]
     for shard in shards:
         _check_shape(shard.path, shard.file, shard.rows, manifest["dim"], _DTYPES[manifest["dtype"]])
     found = sum(shard.rows for shard in shards)
     if found != manifest["rows"]:
-        raise ValueError(f"{path}: the shards have {found} rows, the cache {manifest['rows']}")
+        raise ValueError(f"{path}: expected shards of {manifest['rows']} rows together, found {found}")
     return FeatureCache(folder, shards, manifest["dim"], manifest["passes"], manifest["classes"], manifest, None)
 
 
@@ -131,14 +131,14 @@ def _open_sed_file(path: pathlib.Path) -> FeatureCache:
     file = open_file(path, "feature cache")
     for name in ("embed", "label", "index"):
         if name not in file:
-            raise ValueError(f"{path}: no dataset '{name}'")
+            raise ValueError(f"{path}: expected a dataset '{name}', found none")
     rows, dim = file["embed"].shape
     _check_shape(path, file, rows, dim, file["embed"].dtype.name)
     labels, index = (_whole_numbers(path, name, file[name][()].reshape(-1)) for name in ("label", "index"))
     starts = numpy.flatnonzero(index == index[0])
     per_pass = starts[1] if len(starts) > 1 else rows
     if rows != per_pass * len(starts) or (starts != per_pass * numpy.arange(len(starts))).any():
-        raise ValueError(f"{path}: index restarts at rows {starts[:8].tolist()} of {rows}: passes of different length")
+        raise ValueError(f"{path}: index: expected passes of one length, found restarts at rows {starts[:8].tolist()} of {rows}")
     counted = index[0] + numpy.arange(rows) % per_pass
     counts_up = (index == counted.astype(file["index"].dtype)).all()
     if not counts_up and file["index"].dtype == numpy.float32 and index.max() >= 2**24:
@@ -148,10 +148,10 @@ def _open_sed_file(path: pathlib.Path) -> FeatureCache:
 
 def _check_shape(path: pathlib.Path, file: Any, rows: int, dim: int, dtype: str) -> None:
     if file["embed"].shape != (rows, dim) or file["embed"].dtype.name != dtype:
-        raise ValueError(f"{path}: embed is {list(file['embed'].shape)} {file['embed'].dtype}, expected [{rows}, {dim}] {dtype}")
+        raise ValueError(f"{path}: embed: expected [{rows}, {dim}] {dtype}, found {list(file['embed'].shape)} {file['embed'].dtype}")
     for name in ("label", "index"):
         if file[name].shape not in ((rows,), (rows, 1)):
-            raise ValueError(f"{path}: {name} is {list(file[name].shape)}, expected [{rows}] or [{rows}, 1]")
+            raise ValueError(f"{path}: {name}: expected [{rows}] or [{rows}, 1], found {list(file[name].shape)}")
 
 
 def _whole_numbers(path: pathlib.Path, name: str, values: numpy.ndarray) -> numpy.ndarray:
@@ -159,5 +159,5 @@ def _whole_numbers(path: pathlib.Path, name: str, values: numpy.ndarray) -> nump
     broken = ~(numpy.isfinite(values) & (numpy.floor(values) == values))
     if broken.any():
         row = int(broken.argmax())
-        raise ValueError(f"{path}: {name} of row {row} is {values[row]}, not a whole number")
+        raise ValueError(f"{path}: {name} of row {row}: expected a whole number, found {values[row]}")
     return values

@@ -37,6 +37,14 @@ class Discriminator(torch.nn.Module):
         """Logits [P, B] of all pairs of members, features [M, B, D]; the second of a pair reads row partner_rows[b]."""
         return losses.dice_pair_logits(self.operator_parameters(), features, labels, self.leaky_slope, partner_rows)
 
+    def pair_loss(self, embeddings1: Tensor, embeddings2: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of one pair of members, whose features are [B, D] and keep their graph, and how often the discriminator is right."""
+        features = torch.stack([embeddings1, embeddings2])
+        joint = self.pair_logits(features, labels)
+        product = self.pair_logits(features, labels, losses.roll_within_class(labels))
+        value, accuracy = losses.dice_discriminator_loss(joint, product)
+        return value, accuracy.mean()
+
     def loss(self, embeddings: Sequence[Tensor] | Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
         """What trains the discriminator, on features of M members that are constants here; any number of samples a class."""
         features = (embeddings if isinstance(embeddings, Tensor) else torch.stack(list(embeddings))).detach()

@@ -44,9 +44,9 @@ def load_ensemble(path: str | os.PathLike[str]) -> Ensemble:
     place = place / "checkpoint.h5" if place.is_dir() else place
     with open_file(place, "checkpoint") as file:
         if plain(file.attrs.get("format")) != "dissent-checkpoint":
-            raise ValueError(f"{place}: not a checkpoint: its format is not \"dissent-checkpoint\"")
+            raise ValueError(f"{place}: expected a checkpoint of format \"dissent-checkpoint\", found {plain(file.attrs.get('format'))!r}")
         if file.attrs["version"] not in (1, 2):
-            raise ValueError(f"{place}: a checkpoint of version {file.attrs['version']}, expected version 1 or 2")
+            raise ValueError(f"{place}: expected a checkpoint of version 1 or 2, found version {file.attrs['version']}")
         text = file["config"].asstr()[()]
         progress = {key: plain(value) for key, value in file["progress"].attrs.items()}
         parameters = {name: torch.from_numpy(values[()]) for name, values in sorted(file["members"].items())}

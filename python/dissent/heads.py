@@ -43,7 +43,7 @@ class Heads(torch.nn.Module):
     def __init__(self, model: str, parameters: Mapping[str, Tensor]):
         super().__init__()
         if model not in _FORWARD:
-            raise ValueError(f"Heads: model: wanted one of {', '.join(_FORWARD)}, given '{model}'")
+            raise ValueError(f"Heads: model: expected one of {', '.join(_FORWARD)}, found '{model}'")
         self.model = model
         self._names = list(parameters)
         for name, values in parameters.items():
@@ -59,5 +59,5 @@ class Heads(torch.nn.Module):
         stacked = {name: self.get_parameter(name) for name in self._names}
         dim = stacked["norm2.weight" if self.model == "block_head" else "fc1.weight" if self.model == "mlp" else "head.weight"].shape[-1]
         if x.dim() != 2 or x.shape[1] != dim:
-            raise ValueError(f"Heads: x: wanted features [B, {dim}], given {list(x.shape)}")
+            raise ValueError(f"Heads: x: expected features [B, {dim}], found {list(x.shape)}")
         return _FORWARD[self.model](stacked, x)

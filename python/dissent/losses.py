@@ -1,7 +1,7 @@
 """The losses as functions of tensors: outputs of members stacked as [M, B, C], labels [B] of int64.
 
 Shape letters: M members, B batch, C classes, D features, K maps of H x W, P = M (M - 1) / 2 pairs of members. Tensors are of float32 or float64, all of
-one dtype and device. A wrong argument is a ValueError that names it, what is wanted and what is given. Each function is the C++ function of the same
+one dtype and device. A wrong argument is a ValueError that names it, what is expected and what was found. Each function is the C++ function of the same
 name; formula, edge cases and source stand in its header, include/dissent/losses/<name>.hpp.
 """
 from collections.abc import Sequence
@@ -107,6 +107,12 @@ def input_gradient(logits: Tensor, labels: Tensor | None, images: MemberTensors,
     """Likeness of the members' input gradients; mode: max, min, gt, sum. images: [B, ...] of each member, requiring gradients."""
     tensors, stacked = _members(images)
     return operators.input_gradient(logits, labels, tensors, stacked, mode, create_graph)
+
+
+def input_gradients(logits: Tensor, labels: Tensor | None, images: MemberTensors, *, mode: str = "gt", create_graph: bool = False) -> Tensor:
+    """The input gradients themselves, flattened: [M, B, elements of an image]."""
+    tensors, stacked = _members(images)
+    return operators.input_gradients(logits, labels, tensors, stacked, mode, create_graph)
 
 
 def similarity(x: Tensor, kind: str = "cosine") -> Tensor:

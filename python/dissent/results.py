@@ -32,7 +32,7 @@ def open_results(pattern: str | os.PathLike[str], *, frame: bool = False) -> Any
             others.append(path)
     passed_over = f"{len(others)} CSV file{'s' if len(others) > 1 else ''} without the columns of result rows passed over, as {others[0]}" if others else ""
     if not paths:
-        raise FileNotFoundError(f"{given}: no result file matches{'; ' + passed_over if others else ''}")
+        raise FileNotFoundError(f"{given}: expected result files of this name or pattern, found none{'; ' + passed_over if others else ''}")
     if others:
         warnings.warn(f"{given}: {passed_over}", stacklevel=2)
     rows = [row for path in paths for row in _read(path)]
@@ -74,16 +74,16 @@ def _read(path: str) -> list[dict[str, Any]]:
 def _rows(path: str, reader: Any) -> list[dict[str, Any]]:
     header = next(reader, None)
     if header is None:
-        raise ValueError(f"{path}: empty, expected a header line")
+        raise ValueError(f"{path}: expected a header line, found nothing")
     for column in COLUMNS:
         if column not in header and column not in LATER:
-            raise ValueError(f"{path}:1: no column '{column}' in the header")
+            raise ValueError(f"{path}:1: expected a column '{column}' in the header, found none")
     return [_row(f"{path}:{reader.line_num}", header, fields) for fields in reader if fields]
 
 
 def _row(place: str, header: list[str], fields: list[str]) -> dict[str, Any]:
     if len(fields) != len(header):
-        raise ValueError(f"{place}: {len(fields)} columns, the header has {len(header)}")
+        raise ValueError(f"{place}: expected {len(header)} columns, as the header has, found {len(fields)}")
     values = LATER | dict(zip(header, fields))
     row: dict[str, Any] = {}
     for column in COLUMNS:
@@ -91,5 +91,5 @@ def _row(place: str, header: list[str], fields: list[str]) -> dict[str, Any]:
         try:
             row[column] = kind(values[column])
         except ValueError:
-            raise ValueError(f"{place}: column {column}: '{values[column]}' is not {'a number' if kind is float else 'an integer'}") from None
+            raise ValueError(f"{place}: column {column}: expected {'a number' if kind is float else 'an integer'}, found '{values[column]}'") from None
     return row

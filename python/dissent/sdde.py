@@ -41,7 +41,7 @@ class Given:
     def need(self, name: str) -> Any:
         value = getattr(self, name)
         if value is None or len(value) == 0:
-            raise ValueError(f"{self.loss}: {name}: wanted it, given nothing")
+            raise ValueError(f"{self.loss}: {name}: expected it, found nothing")
         return full_precision(value) if name == "logits" else value
 
 
@@ -99,6 +99,23 @@ class GradCAMDiversityLoss(DiversityLoss):
         return losses.gradcam(given.need("logits"), labels, given.need("feature_maps"), target=self.mode, activation=self.activation,
                               crop=self.padding, similarity=self.similarity)
 
+    def _get_outputs(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        """What is differentiated by the maps of each member, [M]: its chosen outputs, summed over samples. For looking at; the loss has its own."""
+        if self.mode in ("gt_prob", "alt_probs"):
+            logits = logits.softmax(-1)
+        if self.mode == "small_logits":
+            order = (logits + torch.randn_like(logits) * 1e-4).detach().argsort(-1)
+            return logits.take_along_dim(order[..., :logits.shape[-1] // 2], -1).mean(-1).sum(1)
+        if labels is None:
+            raise ValueError(f"GradCAMDiversityLoss: labels: expected them for mode {self.mode}, found nothing")
+        of_label = logits.take_along_dim(labels[None, :, None], 2).squeeze(2)
+        if self.mode in ("gt_logit", "gt_prob"):
+            return of_label.sum(1)
+        if self.mode in ("alt_logits", "alt_probs"):
+            whole = logits.sum(2) if self.mode == "alt_logits" else 1
+            return ((whole - of_label) / (logits.shape[2] - 1)).sum(1)
+        raise ValueError(f"GradCAMDiversityLoss: mode: expected one of gt_logit, gt_prob, alt_logits, alt_probs, small_logits, found {self.mode!r}")
+
     def get_salience_maps(self, images: MemberTensors | None, labels: Tensor | None, logits: Tensor, feature_maps: MemberTensors) -> Tensor:
         """The maps [M, B, H, W] after the activation and before the crop, with their graph."""
         return losses.activation_maps(full_precision(logits), labels, feature_maps, target=self.mode, activation=self.activation, create_graph=True)
@@ -114,6 +131,11 @@ class InputGradientDiversityLoss(DiversityLoss):
         labels = given.need("labels") if self.mode == "gt" else None
         return losses.input_gradient(given.need("logits"), labels, given.need("images"), mode=self.mode)
 
+    def get_salience_maps(self, images: MemberTensors, labels: Tensor | None, logits: Tensor) -> Tensor:
+        """The input gradients [M, B, ...] of the images' shape, with their graph."""
+        gradients = losses.input_gradients(full_precision(logits), labels if self.mode == "gt" else None, images, mode=self.mode, create_graph=True)
+        return gradients.reshape(*gradients.shape[:2], *images[0].shape[1:])
+
 
 class DiceDiversityLoss(DiversityLoss):
     """Information that two members' features share beyond the label.
@@ -125,12 +147,47 @@ class DiceDiversityLoss(DiversityLoss):
         self.discriminator = discriminator
         self.tau = tau
 
+    def pair_diversity(self, features1: Tensor, features2: Tensor, labels: Tensor) -> Tensor:
+        """The term of one pair of members, whose features are [B, D]: a scalar."""
+        return losses.dice(full_precision(self.discriminator(full_precision(features1), full_precision(features2), labels)).unsqueeze(0), self.tau)
+
     def value(self, given: Given) -> Tensor:
         features, labels = given.need("features"), given.need("labels")
         stacked = full_precision(features if isinstance(features, Tensor) else torch.stack(list(features)))
         if isinstance(self.discriminator, Discriminator):
             return losses.dice(self.discriminator.pair_logits(stacked, labels), self.tau)
         if len(stacked) < 2:
-            raise ValueError(f"DiceDiversityLoss: features: wanted those of 2 members or more, given {len(stacked)}")
+            raise ValueError(f"DiceDiversityLoss: features: expected those of 2 members or more, found {len(stacked)}")
         pairs = [full_precision(self.discriminator(stacked[i], stacked[j], labels)) for i in range(len(stacked)) for j in range(i + 1, len(stacked))]
         return losses.dice(torch.stack(pairs), self.tau)
+
+
+# The functions of SDDE's `common`, of tensors [M, B, ...] with one statistic a member and sample.
+
+
+def non_diag(a: Tensor) -> Tensor:
+    """What does not lie on the diagonal of matrices [..., M, M], in order of rows: [..., M, M - 1]."""
+    m = a.shape[-1]
+    return a[..., ~torch.eye(m, dtype=torch.bool, device=a.device)].reshape(*a.shape[:-1], m - 1)
+
+
+def cosine_similarity(stats: Tensor, normalize: bool = True) -> Tensor:
+    """Mean over pairs of members and samples of the cosine, or of the product (normalize=False)."""
+    return losses.similarity(stats.flatten(2), "cosine" if normalize else "dot")
+
+
+def exp_cosine_similarity(stats: Tensor, normalize: bool = True) -> Tensor:
+    """Logarithm of half the sum over pairs and samples of exp(cosine)."""
+    if not normalize:
+        raise ValueError("exp_cosine_similarity: normalize: expected True, found False")
+    return losses.similarity(stats.flatten(2), "expcosine")
+
+
+def neglogdet_similarity(stats: Tensor) -> Tensor:
+    """Minus the log-determinant of the members' cosines."""
+    return losses.similarity(stats.flatten(2), "logdet")
+
+
+def iou_similarity(stats: Tensor) -> Tensor:
+    """Jaccard likeness of statistics that are scaled to 0 .. 1."""
+    return losses.similarity(stats.flatten(2), "iou")

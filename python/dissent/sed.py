@@ -16,7 +16,7 @@ class A2DLoss(DiversityLoss):
 
     def __init__(self, sample_weight: str = "none", generator: torch.Generator | None = None):
         if sample_weight not in ("none", "hard"):
-            raise ValueError(f"A2DLoss: sample_weight: wanted one of none, hard, given '{sample_weight}'")
+            raise ValueError(f"A2DLoss: sample_weight: expected one of none, hard, found '{sample_weight}'")
         self.sample_weight = sample_weight
         self.generator = generator
 

@@ -45,7 +45,7 @@ class Caches(TemporaryTest):
             torch.testing.assert_close(batch, [everything.features[125:132], everything.labels[125:132]])
             torch.testing.assert_close(cache[-1][0], everything.features[299])
             self.assertRaises(IndexError, lambda: cache[300])
-            self.refused("rows: wanted some of 0 .. 299, given 298 .. 300", cache.read, 298, 3)
+            self.refused("rows: expected some of 0 .. 299, found 298 .. 300", cache.read, 298, 3)
 
     def test_bf16(self):
         with dissent.open_cache(FILES / "test.cache") as cache:
@@ -55,15 +55,15 @@ class Caches(TemporaryTest):
             self.assertGreater(features.std().item(), 0.1)
 
     def test_broken_folders(self):
-        self.assertRaisesRegex(FileNotFoundError, "no such feature cache", dissent.open_cache, self.folder / "none.cache")
-        self.refused("no manifest.toml: not a feature cache", dissent.open_cache, self.folder)
+        self.assertRaisesRegex(FileNotFoundError, "expected a feature cache, found nothing of this name", dissent.open_cache, self.folder / "none.cache")
+        self.refused("expected a finished feature cache, found no manifest.toml", dissent.open_cache, self.folder)
         broken = self.folder / "broken.cache"
         shutil.copytree(FILES / "train.cache", broken)
         manifest = (broken / "manifest.toml").read_text()
         (broken / "manifest.toml").write_text(manifest.replace("rows = 300\n", "rows = 301\n", 1))
-        self.refused("the shards have 300 rows, the cache 301", dissent.open_cache, broken)
+        self.refused("expected shards of 301 rows together, found 300", dissent.open_cache, broken)
         (broken / "manifest.toml").write_text(manifest.replace("dim = 196", "dim = 197"))
-        self.refused("shard-00000.h5: embed is [128, 196] float32, expected [128, 197] float32", dissent.open_cache, broken)
+        self.refused("shard-00000.h5: embed: expected [128, 197] float32, found [128, 196] float32", dissent.open_cache, broken)
         (broken / "manifest.toml").rename(broken / "manifest.toml.partial")
         self.refused("incomplete", dissent.open_cache, broken)
 
@@ -88,8 +88,8 @@ class Caches(TemporaryTest):
             self.assertEqual((cache.passes, cache.read().index.tolist()), (2, [3, 1, 3, 1]))
 
     def test_broken_sed_files(self):
-        self.refused("label of row 1 is 0.5, not a whole number", dissent.open_cache, self.sed_file([0, 0.5], [0, 1]))
-        self.refused("passes of different length", dissent.open_cache, self.sed_file([0] * 5, [0, 1, 2, 0, 1]))
+        self.refused("label of row 1: expected a whole number, found 0.5", dissent.open_cache, self.sed_file([0, 0.5], [0, 1]))
+        self.refused("index: expected passes of one length", dissent.open_cache, self.sed_file([0] * 5, [0, 1, 2, 0, 1]))
         self.refused("exact to 2^24 only", dissent.open_cache, self.sed_file([0, 0], [2**24 + 8, 0]))
         (self.folder / "text.hdf5").write_text("text")
         self.refused("text.hdf5", dissent.open_cache, self.folder / "text.hdf5")
@@ -131,11 +131,11 @@ class Ensembles(TemporaryTest):
         torch.testing.assert_close(heads(features)[1], alone)
         dissent.NCLDiversityLoss()(logits=heads(features)).backward()
         self.assertGreater(heads.fc1.weight.grad.abs().sum().item(), 0)
-        self.refused("Heads: x: wanted features [B, 196], given [4, 7]", heads, torch.zeros(4, 7))
+        self.refused("Heads: x: expected features [B, 196], found [4, 7]", heads, torch.zeros(4, 7))
 
     def test_broken(self):
-        self.assertRaisesRegex(FileNotFoundError, "no such checkpoint", dissent.load_ensemble, self.folder / "none")
-        self.refused("not a checkpoint", dissent.load_ensemble, FILES / "train.cache" / "shard-00000.h5")
+        self.assertRaisesRegex(FileNotFoundError, "expected a checkpoint, found nothing of this name", dissent.load_ensemble, self.folder / "none")
+        self.refused("expected a checkpoint of format", dissent.load_ensemble, FILES / "train.cache" / "shard-00000.h5")
 
 
 class Results(TemporaryTest):
@@ -151,13 +151,13 @@ class Results(TemporaryTest):
         self.assertEqual((row["run"], row["n"], row["value"] != row["value"]), ("r,1", 7, True))
 
     def test_broken(self):
-        self.assertRaisesRegex(FileNotFoundError, "no result file matches", dissent.open_results, self.folder / "*.csv")
+        self.assertRaisesRegex(FileNotFoundError, "expected result files of this name or pattern, found none", dissent.open_results, self.folder / "*.csv")
         (self.folder / "a.csv").write_text(self.HEADER + "e,r,h,1,m,5,soup,d,,id,,accuracy,sklearn,,x,7\n")
-        self.refused("a.csv:2: column value: 'x' is not a number", dissent.open_results, self.folder / "a.csv")
+        self.refused("a.csv:2: column value: expected a number, found 'x'", dissent.open_results, self.folder / "a.csv")
         (self.folder / "a.csv").write_text(self.HEADER + "e,r\n")
-        self.refused("a.csv:2: 2 columns, the header has 16", dissent.open_results, self.folder / "a.csv")
+        self.refused("a.csv:2: expected 16 columns, as the header has, found 2", dissent.open_results, self.folder / "a.csv")
         (self.folder / "a.csv").write_text("epoch,loss\n")
-        self.refused("a.csv:1: no column 'experiment' in the header", dissent.open_results, self.folder / "a.csv")
+        self.refused("a.csv:1: expected a column 'experiment' in the header, found none", dissent.open_results, self.folder / "a.csv")
 
     def test_what_spreadsheets_make_of_them(self):
         row = "e,r,h,1,m,5,soup,d,,id,,accuracy,sklearn,,0.5,7\n"

@@ -1,4 +1,4 @@
-"""Derivatives by finite differences, errors that name argument, wanted and given, dtypes, and that every loss of the program is here."""
+"""Derivatives by finite differences, errors that name argument, expected and found, dtypes, and that every loss of the program is here."""
 import unittest
 
 import torch
@@ -95,23 +95,23 @@ class Calls(unittest.TestCase):
 
     def test_errors_name_argument_wanted_and_given(self):
         logits = draw(MEMBERS, BATCH, CLASSES)
-        self.refused("ncl: logits: wanted [M >= 2, B >= 1, C >= 1] of f32 or f64, given [1, 4, 5] Double cpu", losses.ncl, logits[:1])
-        self.refused("adp: labels: wanted [4] Long cpu, given [3] Long cpu", losses.adp, logits, self.labels[:3])
-        self.refused("labels: wanted class numbers 0 .. 4, given 0 .. 9", losses.adp, logits, torch.tensor([0, 1, 2, 9]))
-        self.refused("a2d: m: wanted 0 .. 2, given 3", losses.a2d, logits, 3)
-        self.refused("gradcam: feature_maps: wanted 3 tensors, given 2", losses.gradcam, logits, self.labels, [logits, logits])
-        self.refused("gradcam: feature_maps: wanted [4, K, H, W] Double cpu, given [4, 5] Double cpu", losses.gradcam, logits, self.labels, list(logits))
-        self.refused("wanted a tensor that requires gradients", losses.gradcam, logits, self.labels, torch.zeros(3, 4, 2, 5, 5, dtype=torch.double))
+        self.refused("ncl: logits: expected [M >= 2, B >= 1, C >= 1] of f32 or f64, found [1, 4, 5] Double cpu", losses.ncl, logits[:1])
+        self.refused("adp: labels: expected [4] Long cpu, found [3] Long cpu", losses.adp, logits, self.labels[:3])
+        self.refused("labels: expected class numbers 0 .. 4, found 0 .. 9", losses.adp, logits, torch.tensor([0, 1, 2, 9]))
+        self.refused("a2d: m: expected 0 .. 2, found 3", losses.a2d, logits, 3)
+        self.refused("gradcam: feature_maps: expected 3 tensors, found 2", losses.gradcam, logits, self.labels, [logits, logits])
+        self.refused("gradcam: feature_maps: expected [4, K, H, W] Double cpu, found [4, 5] Double cpu", losses.gradcam, logits, self.labels, list(logits))
+        self.refused("expected a tensor that requires gradients", losses.gradcam, logits, self.labels, torch.zeros(3, 4, 2, 5, 5, dtype=torch.double))
         maps = draw(3, 4, 2, 5, 5)
         self.refused("gradcam: feature_maps: the logits do not depend on it", losses.gradcam, logits * 1, self.labels, maps)
-        self.refused("unknown similarity 'euclid'; known: dot, cosine, expcosine, iou, logdet", losses.similarity, logits, "euclid")
-        self.refused("unknown mode of divdis 'l2'; known: mi, l1", losses.divdis, logits, "l2")
-        self.refused("dice: pair_logits: wanted [P >= 1, B >= 1]", losses.dice, logits)
+        self.refused("similarity: expected one of dot, cosine, expcosine, iou, logdet, found 'euclid'", losses.similarity, logits, "euclid")
+        self.refused("mode of divdis: expected one of mi, l1, found 'l2'", losses.divdis, logits, "l2")
+        self.refused("dice: pair_logits: expected [P >= 1, B >= 1]", losses.dice, logits)
 
     def test_classes_name_what_they_miss(self):
-        self.refused("GradCAMDiversityLoss: feature_maps: wanted it, given nothing", dissent.GradCAMDiversityLoss(), labels=self.labels, logits=draw(3, 4, 5))
-        self.refused("DiceDiversityLoss: features: wanted it, given nothing", dissent.DiceDiversityLoss(None), labels=self.labels, features=[])
-        self.refused("A2DLoss: sample_weight: wanted one of none, hard", dissent.A2DLoss, "soft")
+        self.refused("GradCAMDiversityLoss: feature_maps: expected it, found nothing", dissent.GradCAMDiversityLoss(), labels=self.labels, logits=draw(3, 4, 5))
+        self.refused("DiceDiversityLoss: features: expected it, found nothing", dissent.DiceDiversityLoss(None), labels=self.labels, features=[])
+        self.refused("A2DLoss: sample_weight: expected one of none, hard", dissent.A2DLoss, "soft")
 
     def test_a_second_derivative_that_is_not_there_is_an_error(self):
         logits = draw(3, 4, 5)
@@ -141,6 +141,20 @@ class Calls(unittest.TestCase):
         value = loss(labels=None, logits=logits, feature_maps=maps, features=None, images=None)
         expected = losses.gradcam(logits, None, maps, target="small_logits", noise=torch.zeros_like(logits))
         torch.testing.assert_close(value, expected)  # the noise is smaller than the gaps
+
+    def test_outputs_that_saliency_maps_differentiate(self):
+        """Those of SDDE's own test (tests/test_deed.py)."""
+        labels = torch.tensor([3, 0, 2])
+        logits = torch.tensor([[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]], [[0, -1, 2, -3], [4, -5, 6, -7], [8, -9, 10, -11]]]).float()
+        expected = {"gt_logit": [[3, 4, 10], [-3, 4, 10]], "alt_logits": [[1, 6, 28 / 3], [1 / 3, -2, -4]], "small_logits": [[.5, 4.5, 8.5], [-2, -6, -10]]}
+        for mode, outputs in expected.items():
+            found = dissent.GradCAMDiversityLoss(mode=mode)._get_outputs(logits, labels)
+            torch.testing.assert_close(found, torch.tensor(outputs).float().sum(1))
+        probabilities = torch.tensor([[[.1, .4, .2, .3], [.4, .2, .2, .2], [0, 0, 1, 0]], [[.1, .2, .1, .6], [.8, 0, 0, .2], [0, 0, .8, .2]]])
+        for mode, outputs in {"gt_prob": [1.7, 2.2], "alt_probs": [1.3 / 3, .8 / 3]}.items():
+            found = dissent.GradCAMDiversityLoss(mode=mode)._get_outputs(probabilities.log(), labels)
+            torch.testing.assert_close(found, torch.tensor(outputs))
+        self.refused("mode: expected one of gt_logit", dissent.GradCAMDiversityLoss(mode="gt")._get_outputs, logits, labels)
 
     def test_every_loss_of_the_program_is_here(self):
         functions = {"adversarial_cross_entropy": "adversarial_inputs"}

@@ -75,7 +75,19 @@ class References(ReferenceTest):
             images = case["images"]
             logits = (images.flatten(2) @ case["W1"].transpose(1, 2)).tanh() @ case["W2"].transpose(1, 2)
             loss = dissent.InputGradientDiversityLoss(mode=case.params["mode"])
-            self.expect_value(case, loss(images=images, labels=case["labels"], logits=logits, features=None, feature_maps=None))
+            value = loss(images=images, labels=case["labels"], logits=logits, features=None, feature_maps=None)
+            gradients = loss.get_salience_maps(images, case["labels"], logits)
+            self.assertEqual(gradients.shape, images.shape)
+            torch.testing.assert_close(dissent.sdde.cosine_similarity(gradients), value)
+            self.expect_value(case, value)
+
+    def test_functions_of_common(self):
+        functions = {"dot": lambda s: dissent.sdde.cosine_similarity(s, normalize=False), "cosine": dissent.sdde.cosine_similarity,
+                     "expcosine": dissent.sdde.exp_cosine_similarity, "iou": dissent.sdde.iou_similarity, "logdet": dissent.sdde.neglogdet_similarity}
+        for kind, function in functions.items():
+            for case in cases("sdde_losses.h5", f"similarity_{kind}"):
+                self.expect_value(case, function(case["stats"]))
+        self.assertEqual(dissent.sdde.non_diag(torch.arange(9).reshape(1, 3, 3)).tolist(), [[[1, 2], [3, 5], [6, 7]]])
 
     def test_similarity(self):
         for kind in ("dot", "cosine", "expcosine", "iou", "logdet"):
@@ -89,6 +101,21 @@ class References(ReferenceTest):
             for network in (discriminator, lambda a, b, y: discriminator(a, b, y)):  # all pairs at once; pair by pair
                 loss = dissent.DiceDiversityLoss(network, tau=case.params["tau"])
                 self.expect_value(case, loss(images=None, labels=case["labels"], logits=None, features=features, feature_maps=None))
+
+    def test_dice_pair_by_pair(self):
+        for case in cases("sdde_losses.h5", "dice"):
+            discriminator, _ = discriminator_of(case)
+            loss, z = dissent.DiceDiversityLoss(discriminator, tau=case.params["tau"]), case["features"]
+            pairs = [loss.pair_diversity(z[i], z[j], case["labels"]) for i in range(len(z)) for j in range(i + 1, len(z))]
+            self.expect_value(case, sum(pairs) / len(pairs))
+
+    def test_dice_discriminator_pair_by_pair(self):
+        for case in cases("sdde_losses.h5", "dice_discriminator"):
+            discriminator, _ = discriminator_of(case)
+            z = case["features"]
+            values, accuracies = zip(*[discriminator.pair_loss(z[i], z[j], case["labels"]) for i in range(len(z)) for j in range(i + 1, len(z))])
+            self.expect_output(case, "value", sum(values) / len(values))
+            self.assertAlmostEqual(float(sum(accuracies) / len(accuracies)), case.outputs["accuracy"].item(), delta=1e-6)
 
     def test_dice_discriminator(self):
         for case in cases("sdde_losses.h5", "dice_discriminator"):
