@@ -98,7 +98,7 @@ std::string gpu_identity(int index) {
       "{} {:02x}", host_name(),
       fmt::join(std::string_view(properties.uuid.bytes, sizeof properties.uuid.bytes), ""));
 #else
-  DISSENT_FAIL(kUsage, "no CUDA in this build, wanted GPU {}", index);
+  DISSENT_FAIL(kUsage, "no CUDA in this build: expected one with it for GPU {}", index);
 #endif
 }
 
@@ -110,8 +110,8 @@ std::string gpu_name(at::Device device) {
     return properties.name;
   }
 #endif
-  DISSENT_CHECK(device.is_cpu(), kUsage, "no CUDA in this build, wanted the name of {}",
-                device.str());
+  DISSENT_CHECK(device.is_cpu(), kUsage,
+                "no CUDA in this build: expected one with it for the name of {}", device.str());
   return "CPU";
 }
 
@@ -123,7 +123,7 @@ void use_gpu(int index) {
   c10::cuda::setCurrentCUDAStream(
       c10::cuda::getStreamFromPool(false, static_cast<c10::DeviceIndex>(index)));
 #else
-  DISSENT_FAIL(kUsage, "no CUDA in this build, wanted GPU {}", index);
+  DISSENT_FAIL(kUsage, "no CUDA in this build: expected one with it for GPU {}", index);
 #endif
 }
 
@@ -138,8 +138,8 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::
   check_one_rank_per_gpu(group, device);
   return make_nccl_communicator(group, device.index());
 #else
-  DISSENT_FAIL(kUsage, "no CUDA in this build, wanted a group of {} ranks on {}", group.size(),
-               device.str());
+  DISSENT_FAIL(kUsage, "no CUDA in this build: expected one with it for a group of {} ranks on {}",
+               group.size(), device.str());
 #endif
 }
 

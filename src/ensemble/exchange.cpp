@@ -89,7 +89,7 @@ void check_fields(Communicator& group, const std::string& caller,
     const bool usable =
         first[kDefined] != 0 && first[kDims] >= least_dims && first[kDims] <= kMostDims;
     DISSENT_CHECK(usable, kUsage,
-                  "{}: {}: rank 0: wanted a tensor of {} .. {} dimensions, given {}", caller,
+                  "{}: {}: rank 0: expected a tensor of {} .. {} dimensions, found {}", caller,
                   fields[f].name, least_dims, kMostDims, text(first));
     for (int64_t rank = 0; rank < group.size(); ++rank) {
       auto wanted = first;
@@ -97,7 +97,7 @@ void check_fields(Communicator& group, const std::string& caller,
         wanted[kSizes] = part_of(first[kMembers], group.size() / data, rank / data).count;
       if (first[kRows] >= 0) wanted[kSizes + 1] = part_of(first[kRows], data, rank % data).count;
       const auto& given = headers[rank][f];
-      DISSENT_CHECK(given == wanted, kUsage, "{}: {}: rank {}: wanted {}, given {}", caller,
+      DISSENT_CHECK(given == wanted, kUsage, "{}: {}: rank {}: expected {}, found {}", caller,
                     fields[f].name, rank, text(wanted), text(given));
     }
   }

@@ -34,7 +34,7 @@ void check_unlabelled(const at::Tensor& unlabelled, const at::Tensor& logits) {
   const bool fits = unlabelled.size(0) == logits.size(0) && unlabelled.size(2) == logits.size(2) &&
                     unlabelled.scalar_type() == logits.scalar_type() &&
                     unlabelled.device() == logits.device();
-  DISSENT_CHECK(fits, kUsage, "objective: unlabelled: wanted [{}, B, {}] {} {}, given {}",
+  DISSENT_CHECK(fits, kUsage, "objective: unlabelled: expected [{}, B, {}] {} {}, found {}",
                 logits.size(0), logits.size(2), c10::toString(logits.scalar_type()),
                 logits.device().str(), describe(unlabelled));
 }
@@ -117,9 +117,9 @@ bool uses_drawn_member(const ObjectiveOptions& options) {
 
 void check(const ObjectiveOptions& options) {
   DISSENT_CHECK(!options.terms.empty(), kUsage,
-                "objective: terms: wanted at least one loss, given none");
+                "objective: terms: expected at least one loss, found none");
   DISSENT_CHECK(options.terms.size() <= 64, kUsage,
-                "objective: terms: wanted at most 64 losses, given {}", options.terms.size());
+                "objective: terms: expected at most 64 losses, found {}", options.terms.size());
   if (options.below_threshold)
     check_range("objective", "below_threshold", *options.below_threshold, 0, 1);
   const bool unlabelled = options.repulsion_on == RepulsionOn::kUnlabelled;
@@ -128,12 +128,12 @@ void check(const ObjectiveOptions& options) {
   for (const auto& term : options.terms) {
     const auto& loss = losses::find_loss(term.name);
     DISSENT_CHECK(std::find(names.begin(), names.end(), term.name) == names.end(), kUsage,
-                  "objective: {}: wanted each loss once, given twice", term.name);
+                  "objective: {}: expected each loss once, found twice", term.name);
     names.push_back(term.name);
     const auto reason = impossible_on_features(loss);
     DISSENT_CHECK(!reason, kUsage, "objective: {}: {}", term.name, reason.value_or(""));
     DISSENT_CHECK(std::isfinite(term.weight.weight) && term.weight.weight >= 0, kUsage,
-                  "objective: {}: weight: wanted a number >= 0, given {}", term.name,
+                  "objective: {}: weight: expected a number >= 0, found {}", term.name,
                   term.weight.weight);
     if (loss.kind == LossKind::kBase) continue;
     others = true;

@@ -77,10 +77,10 @@ at::Tensor map_loss(const std::string& name, Field field, const LossInput& local
   at::Tensor maps;
   agree(split.run, [&] {
     const auto& source = saliency ? local.feature_maps : local.images;
-    DISSENT_CHECK(source, kUsage, "{}: {}: wanted, given nothing", name,
+    DISSENT_CHECK(source, kUsage, "{}: {}: expected it, found nothing", name,
                   losses::field_name(saliency ? Field::kFeatureMaps : Field::kImages));
     DISSENT_CHECK(split.rows >= split.data.size(), kUsage,
-                  "{}: rows: wanted at least one for each of {} data ranks, given {}", name,
+                  "{}: rows: expected at least one for each of {} data ranks, found {}", name,
                   split.data.size(), split.rows);
     maps = saliency ? losses::saliency_maps(local.logits, local.labels, *source,
                                             options_of<losses::GradCamOptions>(name, options),
@@ -153,7 +153,7 @@ at::Tensor split_loss(const std::string& name, const LossInput& local, const std
   const auto& given = options.has_value() ? options : loss.default_options;
   const int64_t least = std::max<int64_t>(traits.min_members, split.members.size());
   DISSENT_CHECK(split.total >= least, kUsage,
-                "{}: members: wanted at least {} ({} ranks share them), given {}", name, least,
+                "{}: members: expected at least {} ({} ranks share them), found {}", name, least,
                 split.members.size(), split.total);
   for (const auto field : {Field::kSaliencyMaps, Field::kInputGradients})
     if (has(traits.exchanged, field)) return map_loss(name, field, local, given, split);

@@ -56,7 +56,7 @@ const std::vector<HeadSpec>& head_registry() {
 std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optional<int64_t> hidden,
                                 int64_t classes) {
   DISSENT_CHECK(dim >= 1 && classes >= 1 && hidden.value_or(1) >= 1, kUsage,
-                "model '{}': sizes have to be at least 1, found dim {}, hidden {}, classes {}",
+                "model '{}': expected sizes of at least 1, found dim {}, hidden {}, classes {}",
                 name, dim, hidden.value_or(0), classes);
   std::vector<std::string> names;
   for (const auto& spec : head_registry()) {
@@ -64,8 +64,9 @@ std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optio
     names.push_back(spec.name);
   }
   const auto near = nearest(name, names);
-  DISSENT_FAIL(kUsage, "unknown model '{}'{}; models on features: {}", name,
-               near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
+  DISSENT_FAIL(kUsage, "model on features: expected one of {}, found '{}'{}",
+               fmt::join(names, ", "), name,
+               near ? fmt::format("; did you mean '{}'?", *near) : "");
 }
 
 }  // namespace dissent

@@ -6,10 +6,10 @@ namespace dissent {
 
 Multihead::Multihead(std::unique_ptr<const ImageNetwork> trunk, int64_t heads, int64_t classes)
     : ImageNetwork(trunk->channels(), classes, trunk->feature_dim()), trunk_(std::move(trunk)) {
-  DISSENT_CHECK(
-      heads >= 1 && classes >= 1 && trunk_->classes() == 0, kUsage,
-      "multihead: wanted heads >= 1, classes >= 1 and a trunk without classifier, given {}, {}, {}",
-      heads, classes, trunk_->classes());
+  DISSENT_CHECK(heads >= 1 && classes >= 1 && trunk_->classes() == 0, kUsage,
+                "multihead: expected heads >= 1, classes >= 1 and a trunk without classifier, "
+                "found {}, {}, {}",
+                heads, classes, trunk_->classes());
   // The trunk's parameters and buffers come first, so its positions hold here too.
   const auto& own = trunk_->parts();
   for (size_t i = 0; i < own.initial.size(); ++i)

@@ -101,10 +101,11 @@ struct Statistics {
 };
 
 void check_count(double count, const at::Tensor& x) {
-  DISSENT_CHECK(count > 1, kUsage,
-                "batch norm: x: training mode wants more than one value a channel over all ranks, "
-                "given {} on this one",
-                describe(x));
+  DISSENT_CHECK(
+      count > 1, kUsage,
+      "batch norm: x: expected more than one value a channel over all ranks in training mode, "
+      "found {} on this one",
+      describe(x));
 }
 
 void move_running(const SplitBatchNorm& layer, const at::Tensor& mean, const at::Tensor& squares,

@@ -81,12 +81,12 @@ TEST(Exchange, PartsThatDoNotFitAreAnErrorOfEveryRank) {
   const auto count = good.size(0);
   member_error(
       numbers().narrow(0, 0, own(kMembers).count + 1 <= kMembers ? own(kMembers).count + 1 : 1),
-      fmt::format("all_members: logits: rank {}: wanted [", last));
+      fmt::format("all_members: logits: rank {}: expected [", last));
   if (last == 0) return;
   const auto last_count = part_of(kMembers, world().size(), last).count;
   const auto wanted = fmt::format(
-      "all_members: logits: rank {}: wanted [{}, 11, 3] Double cpu of 7 members x any number of "
-      "rows, given ",
+      "all_members: logits: rank {}: expected [{}, 11, 3] Double cpu of 7 members x any number of "
+      "rows, found ",
       last, last_count);
   member_error(good.narrow(2, 0, 2), wanted + fmt::format("[{}, 11, 2] Double", last_count));
   member_error(good.to(at::kFloat), wanted + fmt::format("[{}, 11, 3] Float", last_count));
@@ -94,18 +94,18 @@ TEST(Exchange, PartsThatDoNotFitAreAnErrorOfEveryRank) {
   member_error({}, wanted + "nothing");
   expect_error(
       ErrorKind::kUsage,
-      fmt::format("of 7 members x any number of rows, given [{}, 11, 3] Double cpu of 8 members",
+      fmt::format("of 7 members x any number of rows, found [{}, 11, 3] Double cpu of 8 members",
                   last_count),
       [&] { all_members(world(), good, wrong ? 8 : 7); });
   const auto rows = of_own(numbers(), 1);
   expect_error(
-      ErrorKind::kUsage, fmt::format("whole_batch: features: rank {}: wanted [7, ", last),
+      ErrorKind::kUsage, fmt::format("whole_batch: features: rank {}: expected [7, ", last),
       [&] { whole_batch(world(), wrong ? rows.narrow(0, 0, 6) : rows, kRows, "features"); });
   expect_error(
-      ErrorKind::kUsage, fmt::format("whole_batch: features: rank {}: wanted [7, ", last), [&] {
+      ErrorKind::kUsage, fmt::format("whole_batch: features: rank {}: expected [7, ", last), [&] {
         whole_batch(world(), wrong ? rows.narrow(1, 1, rows.size(1) - 1) : rows, kRows, "features");
       });
   expect_error(ErrorKind::kUsage,
-               "whole_batch: labels: rank 0: wanted a tensor of 2 .. 8 dimensions, given [",
+               "whole_batch: labels: rank 0: expected a tensor of 2 .. 8 dimensions, found [",
                [&] { whole_batch(world(), at::arange(own(kRows).count), kRows, "labels"); });
 }

@@ -258,13 +258,13 @@ TEST(SplitLoss, OneMemberIsAnErrorOfEveryRank) {
                                part_of(E::kUnlabelled, world().size(), grid.data_part));
   for (const auto& one : cases()) {
     if (traits_of(find_loss(one.loss), one.options).min_members < 2 || one.stacked) continue;
-    expect_error(ErrorKind::kUsage, one.loss + ": members: wanted at least 2",
+    expect_error(ErrorKind::kUsage, one.loss + ": members: expected at least 2",
                  [&] { split_loss(one.loss, local.input, one.options, split); });
   }
   Grid members(world(), {1, world().size(), 1});
   auto few = split_of(members);
   few.total = world().size() - 1;
-  expect_error(ErrorKind::kUsage, "a2d: members: wanted at least",
+  expect_error(ErrorKind::kUsage, "a2d: members: expected at least",
                [&] { split_loss("a2d", local.input, {}, few); });
 }
 
@@ -288,7 +288,7 @@ TEST(SplitLoss, AMistakeOfOneRankIsAnErrorOfEveryRank) {
       return size == 1 ? text : fmt::format("rank {}: {}", last, text);
     };
     const auto field = [&](const std::string& text) {
-      return fmt::format("{}: rank {}: wanted", text, last);
+      return fmt::format("{}: rank {}: expected", text, last);
     };
     const auto longer = [](at::Tensor& tensor, int64_t dim) {
       tensor = at::cat({tensor, tensor.narrow(dim, 0, 1)}, dim);
@@ -308,19 +308,19 @@ TEST(SplitLoss, AMistakeOfOneRankIsAnErrorOfEveryRank) {
       expect("divdis", field("divdis: logits") + " [",
              [&](LossInput& in) { in.logits = at::Tensor(); });
     }
-    expect("cross_entropy", "cross_entropy: labels: wanted class numbers 0 .. 5, given",
+    expect("cross_entropy", "cross_entropy: labels: expected class numbers 0 .. 5, found",
            [&](LossInput& in) { in.labels = in.labels + 6; });
-    expect("adp", "adp: labels: wanted class numbers 0 .. 5, given",
+    expect("adp", "adp: labels: expected class numbers 0 .. 5, found",
            [&](LossInput& in) { in.labels = in.labels + 6; });
-    expect("gradcam", by_rank("gradcam: labels: wanted ["),
+    expect("gradcam", by_rank("gradcam: labels: expected ["),
            [&](LossInput& in) { longer(in.labels, 0); });
-    expect("gradcam", by_rank("gradcam: feature maps: wanted, given nothing"),
+    expect("gradcam", by_rank("gradcam: feature maps: expected it, found nothing"),
            [&](LossInput& in) { in.feature_maps.reset(); });
-    expect("input_gradient", by_rank("input_gradient: images: wanted, given nothing"),
+    expect("input_gradient", by_rank("input_gradient: images: expected it, found nothing"),
            [&](LossInput& in) { in.images.reset(); });
     auto few = split_of(grid);
     few.rows = 0;
-    expect_error(ErrorKind::kUsage, "rows: wanted at least one for each of",
+    expect_error(ErrorKind::kUsage, "rows: expected at least one for each of",
                  [&] { split_loss("gradcam", good, {}, few); });
   }
 }

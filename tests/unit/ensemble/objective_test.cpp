@@ -114,7 +114,7 @@ TEST(Objective, UnlabelledBatchRepelsAndWithoutOneNothingDoes) {
   EXPECT_NEAR(number(objective(logits, labels(), other, 1, 0, 0, options).terms[kA2d]),
               number(losses::a2d(other, 1).mean()), 1e-14);
   EXPECT_EQ(number(objective(logits, labels(), {}, 1, 0, 0, options).terms[kA2d]), 0);
-  expect_error(ErrorKind::kUsage, "unlabelled: wanted [2, B, 5] Double cpu, given [3, 9, 5]",
+  expect_error(ErrorKind::kUsage, "unlabelled: expected [2, B, 5] Double cpu, found [3, 9, 5]",
                [&] { objective(logits, labels(), made_logits(3, 9, 5), 1, 0, 0, options); });
 }
 
@@ -154,7 +154,7 @@ TEST(Objective, OneActiveMemberTrainsWithoutRepulsionAndIsAnErrorWithIt) {
   const auto logits = made_logits(1, 6, 5);
   EXPECT_NO_THROW(
       objective(logits, labels(), {}, 0, 0, 0, Options{.terms = {cross_entropy_term()}}));
-  expect_error(ErrorKind::kUsage, "wanted [M >= 2",
+  expect_error(ErrorKind::kUsage, "expected [M >= 2",
                [&] { objective(logits, labels(), {}, 0, 0, 0, a2d_options()); });
 }
 
@@ -178,9 +178,9 @@ TEST(Objective, ContradictionsAreRefused) {
   });
   refused("at least one loss", [](Options& o) { o.terms.clear(); });
   refused("each loss once", [](Options& o) { o.terms.push_back(o.terms[0]); });
-  refused("unknown loss 'ncll'", [](Options& o) { o.terms.push_back(term("ncll", 1)); });
+  refused("found 'ncll'", [](Options& o) { o.terms.push_back(term("ncll", 1)); });
   refused("gradcam: needs feature maps", [](Options& o) { o.terms.push_back(term("gradcam", 1)); });
-  refused("cross_entropy: weight: wanted a number >= 0, given -1",
+  refused("cross_entropy: weight: expected a number >= 0, found -1",
           [](Options& o) { o.terms[kCrossEntropy].weight.weight = -1; });
   refused("a2d: weight", [](Options& o) { o.terms[kA2d].weight.weight = std::nan(""); });
 }
