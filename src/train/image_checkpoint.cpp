@@ -78,7 +78,8 @@ ImageRunState read_image_checkpoint(const std::string& path, const ImageRun& run
   const at::NoGradGuard no_graph;
   const CheckpointReader file(path);
   const std::string sets = file.text("caches");
-  DISSENT_CHECK(sets == run.identity, kData, "{}: was trained on other images: {} there, {} here",
+  DISSENT_CHECK(sets == run.identity, kData,
+                "{}: expected a run on the same images, found one on others: {} there, {} here",
                 path, sets, run.identity);
   each_stack(run, [&](const std::string& prefix, const at::Tensor& stack,
                       const ParameterLayout& layout) {

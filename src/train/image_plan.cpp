@@ -22,15 +22,15 @@ int64_t batches_per_epoch(const ImagePlanOptions& options) {
   const int64_t batches =
       (options.rows + (whole_only ? 0 : options.batch_size - 1)) / options.batch_size;
   DISSENT_CHECK(batches > 0, kUsage,
-                "data.batch_size: wanted at most the {} images of the set, given {}", options.rows,
-                options.batch_size);
+                "data.batch_size: expected at most the {} images of the set, found {}",
+                options.rows, options.batch_size);
   return batches;
 }
 
 ImageEpoch::ImageEpoch(const ImagePlanOptions& options, int64_t epoch)
     : options_(options), epoch_(epoch) {
   DISSENT_CHECK(options.rows < int64_t{1} << 31, kUsage,
-                "image plan: rows: wanted fewer than 2^31, given {}", options.rows);
+                "image plan: rows: expected fewer than 2^31, found {}", options.rows);
 }
 
 int64_t ImageEpoch::batches() const { return batches_per_epoch(options_); }

@@ -40,10 +40,10 @@ Optimizer::Optimizer(const OptimizerOptions& options, at::Tensor values)
   kind_ = options.name == "adamw"  ? Kind::kAdamW
           : options.name == "adam" ? Kind::kAdam
                                    : Kind::kSgd;
-  DISSENT_CHECK(kind_ != Kind::kSgd || options.name == "sgd", kUsage, "unknown optimizer '{}'",
-                options.name);
+  DISSENT_CHECK(kind_ != Kind::kSgd || options.name == "sgd", kUsage,
+                "optimizer.name: expected one of adamw, adam, sgd, found '{}'", options.name);
   DISSENT_CHECK(kind_ != Kind::kSgd || !options.nesterov || options.momentum > 0, kUsage,
-                "optimizer.nesterov needs a momentum above 0, found {}", options.momentum);
+                "optimizer.nesterov: expected a momentum above 0, found {}", options.momentum);
   weight_decay_ = options.weight_decay.value_or(kind_ == Kind::kAdamW ? 0.01 : 0.0);
   if (kind_ != Kind::kSgd || options.momentum > 0) first_ = at::zeros_like(values_);
   if (kind_ != Kind::kSgd) second_ = at::zeros_like(values_);

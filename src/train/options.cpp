@@ -62,7 +62,7 @@ void add_loss_conflicts(const TrainConfig& c,
                                   losses::Field::kLabels) != traits.needs.end();
     const bool hard_a2d = term.name == "a2d" && labels;
     add(labels && c.disagreement.on == "unlabelled", hard_a2d ? "loss.a2d.sample_weight" : key,
-        fmt::format("{}needs labels: it cannot go with disagreement.on = \"unlabelled\"",
+        fmt::format("{}needs labels: expected disagreement.on = \"labelled\", found \"unlabelled\"",
                     hard_a2d ? "\"hard\" " : ""));
     hard = hard || hard_a2d;
   }
@@ -70,15 +70,18 @@ void add_loss_conflicts(const TrainConfig& c,
       "expected at least one loss table, as [loss.cross_entropy]; found none");
   const bool threshold = c.disagreement.below_threshold.has_value();
   add(hard && threshold, "loss.a2d.sample_weight",
-      "\"hard\" and disagreement.below_threshold exclude each other");
+      "expected \"none\" with disagreement.below_threshold, found \"hard\"");
   add(threshold && c.disagreement.on == "unlabelled", "disagreement.below_threshold",
-      "a threshold splits the labelled batch: it cannot go with disagreement.on = \"unlabelled\"");
+      "a threshold splits the labelled batch: expected disagreement.on = \"labelled\", found "
+      "\"unlabelled\"");
   add(threshold && !others, "disagreement.below_threshold",
-      "needs a loss beside those of kind base for the samples that it takes from them");
+      "expected a loss beside those of kind base, for the samples that it takes from them; found "
+      "none");
   add(unlabelled && c.data.unlabelled.empty(), "data.unlabelled",
       "expected a cache, since a loss reads unlabelled rows; found nothing");
   add(!unlabelled && !c.data.unlabelled.empty(), "data.unlabelled",
-      "is not used: no loss reads unlabelled rows (disagreement.on = \"labelled\", no loss.oe)");
+      "expected none, since no loss reads unlabelled rows (disagreement.on = \"labelled\", no "
+      "loss.oe), found one");
 }
 
 }  // namespace
@@ -320,17 +323,22 @@ std::vector<Conflict> conflicts(const TrainConfig& c) {
                   c.ensemble.active.value_or(0)));
   add_loss_conflicts(c, add);
   add(c.training.precision == "bf16" && c.runtime.device == "cpu", "training.precision",
-      "\"bf16\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+      "\"bf16\" needs a GPU: expected another runtime.device, found \"cpu\"");
   add(c.training.precision == "tf32" && c.runtime.device == "cpu", "training.precision",
       kTf32OnCpu);
   add(c.training.precision == "f64" && c.runtime.device == "cuda", "training.precision", kF64OnGpu);
   add(c.data.residency == "device" && c.runtime.device == "cpu", "data.residency",
-      "\"device\" needs a GPU: it cannot go with runtime.device = \"cpu\"");
+      "\"device\" needs a GPU: expected another runtime.device, found \"cpu\"");
   add(c.optimizer.nesterov && (c.optimizer.name != "sgd" || c.optimizer.momentum == 0),
-      "optimizer.nesterov", "needs sgd with a momentum above 0");
+      "optimizer.nesterov",
+      fmt::format("expected false, or optimizer.name = \"sgd\" with a momentum above 0, found true "
+                  "with \"{}\" and {}",
+                  c.optimizer.name, c.optimizer.momentum));
   add(c.schedule.name == "plateau" &&
           c.schedule.warmup_epochs > static_cast<double>(c.training.epochs),
-      "schedule.warmup_epochs", "is longer than the training");
+      "schedule.warmup_epochs",
+      fmt::format("expected at most training.epochs ({}), found {}", c.training.epochs,
+                  c.schedule.warmup_epochs));
   return found;
 }
 

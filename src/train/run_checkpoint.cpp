@@ -65,7 +65,8 @@ RunState read_run_checkpoint(const std::string& path, const TrainData& data, Mem
   const CheckpointReader file(path);
   const std::string caches = file.text("caches");
   DISSENT_CHECK(caches == data.identity, kData,
-                "{}: was trained on other caches: {} there, {} here", path, caches, data.identity);
+                "{}: expected a run on the same caches, found one on others: {} there, {} here",
+                path, caches, data.identity);
   const auto read = [&](const std::string& prefix, const at::Tensor& stack) {
     for (const auto& entry : members.head->layout().entries()) {
       file.expect_shape(prefix + entry.name, members.total, entry.shape, members.first);

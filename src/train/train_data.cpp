@@ -9,7 +9,7 @@ namespace {
 
 FeatureCache open_checked(const std::string& path, const char* key) {
   auto cache = FeatureCache::open(staged_path(path));
-  DISSENT_CHECK(cache.rows() > 0, kData, "{}: {} has no rows", key, path);
+  DISSENT_CHECK(cache.rows() > 0, kData, "{} ({}): expected rows, found none", key, path);
   return cache;
 }
 
@@ -18,8 +18,9 @@ void check_same_network(const FeatureCache& train, const FeatureCache& other) {
   const auto &here = train.spec(), &there = other.spec();
   DISSENT_CHECK(here.weights.empty() || there.weights.empty() ||
                     (here.weights == there.weights && here.trunk == there.trunk),
-                kData, "{} has features of {} with the weights {}, {} of {} with {}", other.path(),
-                there.trunk, there.weights, train.path(), here.trunk, here.weights);
+                kData,
+                "{}: expected features of {} with the weights {}, as {} has, found {} with {}",
+                other.path(), here.trunk, here.weights, train.path(), there.trunk, there.weights);
 }
 
 // What [data] names, open.
@@ -37,13 +38,15 @@ TrainCaches open_caches(const CacheDataOptions& options) {
     caches.unlabelled.emplace(open_checked(options.unlabelled, "data.unlabelled"));
   const auto& train = caches.train;
   const int64_t classes = train.classes(), dim = train.dim();
-  DISSENT_CHECK(classes >= 1, kData, "data.train: {} has no labelled rows: every label is -1",
+  DISSENT_CHECK(classes >= 1, kData,
+                "data.train ({}): expected labelled rows, found none: every label is -1",
                 options.train);
   train.check_labels(classes, false);
   for (const auto* other : {&caches.validation, &caches.unlabelled}) {
     if (!*other) continue;
-    DISSENT_CHECK((*other)->dim() == dim, kData, "{} has {} features a row, {} has {}",
-                  (*other)->path(), (*other)->dim(), options.train, dim);
+    DISSENT_CHECK((*other)->dim() == dim, kData,
+                  "{}: expected {} features a row, as {} has, found {}", (*other)->path(), dim,
+                  options.train, (*other)->dim());
     check_same_network(train, **other);
   }
   if (caches.validation) caches.validation->check_labels(classes, false);
