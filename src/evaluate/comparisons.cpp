@@ -31,8 +31,9 @@ std::vector<Pair> pairs_of(const std::vector<LoadedEnsemble>& ensembles,
   if (!wants(options.compare, "*")) {
     for (const auto& name : options.compare)
       DISSENT_CHECK(wants(methods, name), kUsage,
-                    "evaluate.compare: no run of method \"{}\" is loaded; there are: {}", name,
-                    fmt::join(methods, ", "));
+                    "evaluate.compare: expected methods of the runs that are loaded ({}), found "
+                    "\"{}\"",
+                    fmt::join(methods, ", "), name);
     methods = options.compare;
   }
   std::vector<Pair> pairs;

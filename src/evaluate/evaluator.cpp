@@ -339,15 +339,17 @@ class Run {
 
 void check_members(const EvaluateOptions& options, int64_t members, const std::string& path) {
   DISSENT_CHECK(options.weights.empty() || static_cast<int64_t>(options.weights.size()) == members,
-                kUsage, "evaluate.weights has {} values, the ensemble in {} has {} members",
-                options.weights.size(), path, members);
+                kUsage, "evaluate.weights: expected {} values, one a member of {}, found {}",
+                members, path, options.weights.size());
   DISSENT_CHECK(options.diversity.empty() || members > 1, kUsage,
-                "evaluate.diversity: is of at least 2 members, {} has {}", path, members);
+                "evaluate.diversity: expected an ensemble of at least 2 members, found {} of {}",
+                path, members);
   for (const auto& name : options.scores)
     for (const auto& score : scores::score_table())
-      DISSENT_CHECK(score.name != name || members >= score.min_members, kUsage,
-                    "evaluate.scores: {} is of at least {} members, {} has {}", name,
-                    score.min_members, path, members);
+      DISSENT_CHECK(
+          score.name != name || members >= score.min_members, kUsage,
+          "evaluate.scores: {}: expected an ensemble of at least {} members, found {} of {}", name,
+          score.min_members, path, members);
 }
 
 EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, EvaluateConfig& config) {

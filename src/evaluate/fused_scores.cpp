@@ -284,7 +284,7 @@ at::Tensor fused_scores(const at::Tensor& logits, const std::vector<std::string>
                         double divisor) {
   check_outputs("fused_scores", "logits", logits, 1, 0);
   DISSENT_CHECK(logits.scalar_type() == at::kFloat && logits.device().is_cpu(), kUsage,
-                "fused_scores: logits: wanted f32 on the host, given {}", describe(logits));
+                "fused_scores: logits: expected f32 on the host, found {}", describe(logits));
   const auto rows_first =
       logits.stride(2) == 1 && logits.stride(1) == logits.size(2) ? logits : logits.contiguous();
   const int64_t members = logits.size(0), rows = logits.size(1), classes = logits.size(2);
@@ -295,7 +295,7 @@ at::Tensor fused_scores(const at::Tensor& logits, const std::vector<std::string>
     DISSENT_CHECK(place < kCount, kUsage, "fused_scores: no score '{}'", score);
     DISSENT_CHECK(members > 1 || (place != kA2d && place != kProbMaxstd && place != kMaxstd &&
                                   place != kStdmax),
-                  kUsage, "{}: wanted two members or more, given one", score);
+                  kUsage, "{}: expected two members or more, found one", score);
     places.push_back(place);
     wanted[place] = true;
   }

@@ -32,10 +32,12 @@ class HeadNetworks : public MemberNetworks {
 
   void check_input(const EvaluationSet& set, const std::string& network) const override {
     const auto shape = set.input_shape();
-    DISSENT_CHECK(shape.size() == 1, kData, "{} holds pictures [{}], {} reads features",
-                  set.place(), fmt::join(shape, ", "), network);
-    DISSENT_CHECK(shape[0] == dim_, kData, "{} has {} features a row, {} was trained on {}",
-                  set.place(), shape[0], network, dim_);
+    DISSENT_CHECK(shape.size() == 1, kData,
+                  "{}: expected features, which {} reads, found pictures [{}]", set.place(),
+                  network, fmt::join(shape, ", "));
+    DISSENT_CHECK(shape[0] == dim_, kData,
+                  "{}: expected {} features a row, on which {} was trained, found {}", set.place(),
+                  dim_, network, shape[0]);
   }
 
   MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,

@@ -239,11 +239,14 @@ void add_calibration_conflicts(
     return other.role == "calibration" && other.name == set.name;
   };
   add(std::count_if(c.sets.begin(), c.sets.end(), same) > 1, key("name"),
-      fmt::format("two sets of role calibration are named \"{}\"", set.name));
+      fmt::format("expected one set of role calibration of this name, found two named \"{}\"",
+                  set.name));
   add(std::none_of(c.sets.begin(), c.sets.end(),
                    [&](const auto& other) { return other.calibration == set.name; }),
       key("role"),
-      fmt::format("no set has calibration = \"{}\": this one would not be read", set.name));
+      fmt::format(
+          "expected a set with calibration = \"{}\", found none: this one would not be read",
+          set.name));
   add(c.evaluate.temperature == "none" && !c.evaluate.vector_scaling &&
           c.evaluate.conformal == "none",
       key("role"), "nothing is fitted on it: expected evaluate.temperature, found none");
@@ -264,38 +267,38 @@ void add_set_conflicts(const EvaluateConfig& c,
                  other.split == set.split && other.shift == set.shift;
         });
     add(twice && !set.name.empty(), key("name"),
-        fmt::format("'{}' is the name of an earlier set of this split and shift: result rows could "
-                    "not be told apart",
-                    set.name));
+        fmt::format(
+            "expected another name than that of an earlier set of this split and shift, found "
+            "'{}' again: result rows could not be told apart",
+            set.name));
     add(set.paths.empty() && !pictures, key("paths"),
         "expected caches (or a list or dataset of pictures), found none");
-    add(!set.paths.empty() && pictures, key("paths"),
-        "a set is of caches or of pictures, not both");
+    add(!set.paths.empty() && pictures, key("paths"), "expected caches or pictures, found both");
     add(!pictures && set.corruption != "none", key("corruption"),
-        "is made of pictures (dataset or list), not of cached features");
+        "expected pictures (dataset or list), of which it is made, found cached features");
     add(!pictures && set.transform != "auto", key("transform"),
-        "is of pictures (dataset or list), not of cached features");
+        "expected pictures (dataset or list), found cached features");
     add(!pictures && set.ignore_label, key("ignore_label"),
-        "is of pictures (dataset or list), not of cached features");
+        "expected pictures (dataset or list), found cached features");
     add(!pictures && set.background != "none", key("background"),
-        "is of pictures (dataset or list), not of cached features");
-    add(pictures && set.count > 0, key("count"), "is of caches (paths), not of pictures");
+        "expected pictures (dataset or list), found cached features");
+    add(pictures && set.count > 0, key("count"), "expected caches (paths), found pictures");
     add(set.label >= 0 && set.role != "test", key("label"),
-        fmt::format("is of sets that are tested, this one has the role {}", set.role));
+        fmt::format("expected a set that is tested, found one of the role {}", set.role));
     add(set.as_stored && set.corruption == "none", key("as_stored"),
         "is of corrupted pictures: expected a corruption, found none");
     outside = outside || set.role == "validation_ood";
     const bool once = set.role == "id" || set.role == "validation" || set.role == "fit";
     add(once && wants(roles, set.role), key("role"),
-        fmt::format("there is a set of role {} already", set.role));
+        fmt::format("expected one set of role {}, found another before", set.role));
     roles.push_back(set.role);
     add(!set.calibration.empty() && set.role != "test", key("calibration"),
-        fmt::format("is of sets that are tested, this one has the role {}", set.role));
+        fmt::format("expected a set that is tested, found one of the role {}", set.role));
     if (set.role == "calibration") add_calibration_conflicts(c, set, key, add);
   }
   const auto twice = [&](const std::string& value, const char* role) {
     add(!value.empty() && wants(roles, role), fmt::format("evaluate.{}", role),
-        fmt::format("there is a set of role {} too", role));
+        fmt::format("expected this key or a set of role {}, found both", role));
   };
   twice(c.evaluate.id, "id");
   twice(c.evaluate.validation, "validation");
@@ -315,7 +318,7 @@ void add_set_conflicts(const EvaluateConfig& c,
   add(c.evaluate.full_spectrum && std::none_of(c.sets.begin(), c.sets.end(), shifted),
       "evaluate.full_spectrum", "expected a set of shift covariate, found none");
   add(c.evaluate.search && !outside, "evaluate.search",
-      "needs sets of role validation_ood: options are never chosen on test sets");
+      "expected sets of role validation_ood, found none: options are never chosen on test sets");
 }
 
 // What is chosen or fitted needs a set to do it on.
@@ -331,17 +334,18 @@ void add_missing_sets(const EvaluateConfig& c,
              fit = given(e.fit, "fit");
   for (const char* name : {"best", "greedy", "greedy_soup"})
     add(wants(e.predictors, name) && !validation, "evaluate.predictors",
-        fmt::format("\"{}\" is chosen on evaluate.validation, which is not given; a choice on test "
-                    "sets needs evaluate.allow_test_selection = true",
-                    name));
+        fmt::format(
+            "\"{}\": expected evaluate.validation, on which it is chosen, found none; a choice "
+            "on test sets needs evaluate.allow_test_selection = true",
+            name));
   add(e.temperature != "none" && !validation, "evaluate.temperature",
-      "is fitted on evaluate.validation, which is not given");
+      "expected evaluate.validation, on which it is fitted, found none");
   add(e.vector_scaling && !validation, "evaluate.vector_scaling",
-      "is fitted on evaluate.validation, which is not given");
+      "expected evaluate.validation, on which it is fitted, found none");
   add(e.conformal != "none" && !validation, "evaluate.conformal",
-      "is calibrated on evaluate.validation, which is not given");
+      "expected evaluate.validation, on which it is calibrated, found none");
   add(wants(e.shaping, "react") && !validation, "evaluate.shaping",
-      "\"react\" is fitted on evaluate.validation, which is not given");
+      "\"react\": expected evaluate.validation, on which it is fitted, found none");
   for (const auto& name : e.scores) {
     const auto& table = scores::postprocessor_table();
     const auto info =
@@ -352,7 +356,7 @@ void add_missing_sets(const EvaluateConfig& c,
                             field == FitField::kTrainLabels;
       if (field == FitField::kHead || (training ? fit : validation)) continue;
       add(true, "evaluate.scores",
-          fmt::format("\"{}\" is fitted on evaluate.{}, which is not given", name,
+          fmt::format("\"{}\": expected evaluate.{}, on which it is fitted, found none", name,
                       training ? "fit" : "validation"));
       break;
     }
@@ -469,12 +473,13 @@ std::vector<EvaluateConflict> conflicts(const EvaluateConfig& c) {
   const auto& e = c.evaluate;
   add(e.runs.empty(), "evaluate.runs", "expected run folders or checkpoint files, found none");
   add(!e.weights.empty() && e.combine != "mean_logits", "evaluate.weights",
-      "go with combine = \"mean_logits\" only");
+      "expected combine = \"mean_logits\", which alone reads them, found another");
   for (const auto& metric : e.metrics)
     add(!metrics::find_metric(metric).has_convention(e.convention), "evaluate.metrics",
-        fmt::format("\"{}\" has no convention \"{}\"", metric, e.convention));
+        fmt::format("\"{}\": expected a convention that it has, found \"{}\"", metric,
+                    e.convention));
   add(e.temperature_in_scores && e.temperature == "none", "evaluate.temperature_in_scores",
-      "needs evaluate.temperature");
+      "expected evaluate.temperature, found none");
   add_set_conflicts(c, add);
   add_missing_sets(c, add);
   return found;
@@ -494,7 +499,8 @@ std::vector<std::string> expand_paths(const std::vector<std::string>& patterns) 
       paths.emplace_back(matches.gl_pathv[i]);
     const size_t count = code == 0 ? matches.gl_pathc : 0;
     globfree(&matches);
-    DISSENT_CHECK(code == 0, kData, "nothing matches {}", pattern);
+    DISSENT_CHECK(code == 0, kData,
+                  "{}: expected files or folders of this name or pattern, found none", pattern);
     for (size_t i = paths.size() - count; i < paths.size(); ++i) {
       std::error_code ignored;
       auto place = std::filesystem::weakly_canonical(paths[i], ignored).string();

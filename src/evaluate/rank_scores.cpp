@@ -148,7 +148,7 @@ metrics::RankingFigures rank_scores(Communicator& comm, const SortedScores& posi
                                     const SortedScores& negative,
                                     const metrics::RankingWants& wants, RankOptions options) {
   DISSENT_CHECK(options.round_values >= 1, kUsage,
-                "rank_scores: round_values: wanted 1 or more, given {}", options.round_values);
+                "rank_scores: round_values: expected 1 or more, found {}", options.round_values);
   agree(comm, [&] {
     const bool enough = wants.risk ? positive.total() + negative.total() > 0
                                    : positive.total() > 0 && negative.total() > 0;

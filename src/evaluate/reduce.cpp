@@ -25,7 +25,7 @@ double value_of(uint64_t key) {
 at::Tensor merged_state(Communicator& comm, at::Tensor state) {
   DISSENT_CHECK(state.defined() && state.scalar_type() == at::kLong && state.is_contiguous() &&
                     state.device().is_cpu(),
-                kUsage, "merged_state: state: wanted contiguous Long cpu, given {}",
+                kUsage, "merged_state: state: expected contiguous Long cpu, found {}",
                 describe(state));
   state = state.clone();
   comm.all_reduce(state, ReduceOp::kSum);
@@ -37,8 +37,8 @@ SortedScores::SortedScores(Communicator& comm, const at::Tensor& scores, const s
   agree(comm, [&] {
     DISSENT_CHECK(scores.defined() && scores.dim() == 1 &&
                       (scores.scalar_type() == at::kFloat || scores.scalar_type() == at::kDouble),
-                  kUsage, "sorted_scores: {} of {}: wanted [n] of f32 or f64, given {}", score, set,
-                  describe(scores));
+                  kUsage, "sorted_scores: {} of {}: expected [n] of f32 or f64, found {}", score,
+                  set, describe(scores));
   });
   const auto host = scores.detach().to(at::kCPU).contiguous();
   values_.reserve(host.numel());
@@ -86,7 +86,7 @@ std::vector<double> scores_at(Communicator& comm, const SortedScores& scores,
                               const std::vector<int64_t>& positions) {
   for (const int64_t position : positions)
     DISSENT_CHECK(position >= 0 && position < scores.total(), kUsage,
-                  "scores_at: position: wanted 0 .. {}, given {}", scores.total() - 1, position);
+                  "scores_at: position: expected 0 .. {}, found {}", scores.total() - 1, position);
   // The largest key at or above which more than `position` samples lie.
   std::vector<uint64_t> low(positions.size(), key_of(-HUGE_VAL)),
       high(positions.size(), key_of(HUGE_VAL));

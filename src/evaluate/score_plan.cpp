@@ -77,7 +77,8 @@ std::vector<PlannedScore> plan_scores(const EvaluateConfig& config) {
                       .options = {}});
       continue;
     }
-    DISSENT_CHECK(post, kUsage, "unknown score '{}'", name);
+    DISSENT_CHECK(post, kUsage,
+                  "evaluate.scores: expected scores of `dissent config scores`, found '{}'", name);
     const auto forms =
         post->scores_features ? std::vector<std::string>{"output"} : config.evaluate.score_of;
     for (const auto& form : forms)

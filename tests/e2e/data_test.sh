@@ -202,7 +202,7 @@ copy minus
 unseal minus.cache/shard-00001.h5
 damage minus.cache/shard-00001.h5 "$label_at" '\377\377\377\377'
 bad 1 minus "minus.cache: the label of row 107 is -1, expected 0 .. 9 (-1 is unknown, and labels are needed here)"
-bad 1 unknown "data.train: unknown.cache has no labelled rows: every label is -1"
+bad 1 unknown "data.train (unknown.cache): expected labelled rows, found none: every label is -1"
 
 # Damage that no other check can see: checksums.
 run_program 1 inspect --verify good.cache
@@ -249,7 +249,7 @@ printf 'include = ["/dev/zero"]\n' > endless.toml
 refused 1 2 "cannot read /dev/zero: expected a file, found a character device" -- train endless.toml
 
 # Sets that do not fit each other.
-refused 3 3 "small.cache has 196 features a row, good.cache has 784" -- train train.toml --set data.validation=small.cache
+refused 3 3 "small.cache: expected 784 features a row, as good.cache has, found 196" -- train train.toml --set data.validation=small.cache
 refused 1 3 "unknown.cache: the label of row 0 is -1, expected 0 .. 9" -- train train.toml --set data.validation=unknown.cache
 printf '3\n3\n' > twice.txt
 refused 1 3 "twice.txt:2: 3 is there twice, first in line 1" -- train train.toml --set data.subset=twice.txt
@@ -266,12 +266,12 @@ output = "figures"
 name = "unknown"
 paths = ["unknown.cache"]
 TOML
-refused 3 3 "small.cache has 196 features a row, results/bad/seed-42/checkpoint.h5 was trained on 784" -- evaluate evaluate.toml --set evaluate.id=small.cache
-refused 3 3 "nothing matches nowhere/*" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",paths=["nowhere/*"]}]'
+refused 3 3 "small.cache: expected 784 features a row, on which results/bad/seed-42/checkpoint.h5 was trained, found 196" -- evaluate evaluate.toml --set evaluate.id=small.cache
+refused 3 3 "nowhere/*: expected files or folders of this name or pattern, found none" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",paths=["nowhere/*"]}]'
 refused 1 3 "unknown.cache: the label of row 0 is -1, expected 0 .. 9" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",shift="covariate",paths=["unknown.cache"]}]'
 refused 1 3 "undefined.cache: row 105, column 0: the feature is nan" -- evaluate evaluate.toml --set evaluate.id=undefined.cache
 refused 1 3 "good.cache/shard-00001.h5: not a checkpoint" -- evaluate evaluate.toml --set 'evaluate.runs=["good.cache/shard-00001.h5"]'
-refused 1 2 "evaluate.weights has 2 values, the ensemble in results/bad/seed-42/checkpoint.h5 has 3 members" -- evaluate evaluate.toml --set 'evaluate.weights=[1,2]'
+refused 1 2 "evaluate.weights: expected 3 values, one a member of results/bad/seed-42/checkpoint.h5, found 2" -- evaluate evaluate.toml --set 'evaluate.weights=[1,2]'
 expect_no_file figures
 well 2 evaluate evaluate.toml --quiet
 expect_text "auroc msp unknown"

@@ -128,7 +128,7 @@ TEST(RankScores, AMissingClassIsAnErrorOfAllRanks) {
              none = own_scores(at::zeros({0}), lies);
   expect_error(ErrorKind::kData, "10 positive and 0 negative",
                [&] { rank_scores(world(), some, none); });
-  expect_error(ErrorKind::kUsage, "wanted [n] of f32 or f64",
+  expect_error(ErrorKind::kUsage, "expected [n] of f32 or f64",
                [] { SortedScores(world(), at::zeros({2}, at::kLong), "set", "score"); });
 }
 
@@ -154,7 +154,7 @@ TEST(ScoresAt, AreThoseOfTheSortedWhole) {
     }
   }
   const auto scores = own_scores(made_scores(10, 1, 0, 0), distributions()[0]);
-  expect_error(ErrorKind::kUsage, "wanted 0 .. 9, given 10",
+  expect_error(ErrorKind::kUsage, "expected 0 .. 9, found 10",
                [&] { scores_at(world(), scores, {10}); });
 }
 

@@ -458,7 +458,7 @@ TEST(Comparison, WhatCannotBeComparedIsRefused) {
   EXPECT_NO_THROW(check_comparison(ensembles, comparing({"*"})));
   EXPECT_NO_THROW(check_comparison(ensembles, comparing({})));
   EXPECT_CONTAINS(refusal({"good", "gud"}),
-                  "no run of method \"gud\" is loaded; there are: good, poor");
+                  "expected methods of the runs that are loaded (good, poor), found \"gud\"");
   EXPECT_CONTAINS(refusal({"good"}), "at least two methods");
   ensembles.back().seed = 7;
   EXPECT_CONTAINS(refusal({"*"}),

@@ -83,5 +83,5 @@ TEST(FusedScores, ARowThatIsNotFiniteIsNan) {
 TEST(FusedScores, OneMemberHasNoSpread) {
   EXPECT_CONTAINS(
       error_of(ErrorKind::kUsage, [] { fused_scores(logits_of(1, 2, 3, 1), {"maxstd"}); }),
-      "wanted two members");
+      "expected two members");
 }

@@ -116,7 +116,9 @@ TEST_F(SedTree, AMissingCorruptionFolderIsNotSilentlyLeftOut) {
     evaluate(*self, {made_ensemble(folder.path(), "linear", 2, kTreeDim, kTreeClasses)}, config,
              false, [](const Evaluation&) {});
   });
-  EXPECT_CONTAINS(message, "nothing matches data/datasets/cached/*_3/*.hdf5");
+  EXPECT_CONTAINS(message,
+                  "data/datasets/cached/*_3/*.hdf5: expected files or folders of this name or "
+                  "pattern, found none");
   std::filesystem::remove_all(cached + "/Zoom Blur_5");
   config = read_evaluate(
       config::load_document(config::read_sources(std::string(std::getenv("DISSENT_SOURCE_DIR")) +
