@@ -131,8 +131,9 @@ void check_cache_place(const CacheConfig& given) {
     if (there.configuration_hash == config::config_hash(schema)) return;
     DISSENT_FAIL(
         kUsage,
-        "{}: a cache of another configuration ({}); give another name, or --force to replace it "
-        "(in a sheet: column arguments, [\"--force\"])",
+        "{}: expected no cache, or one of this configuration, found one of another configuration "
+        "({}); give another "
+        "name, or --force to replace it (in a sheet: column arguments, [\"--force\"])",
         path,
         config::difference(there.configuration, config::result_toml(schema), schema, manifest));
   }
@@ -187,7 +188,9 @@ CacheWriter open_writer(Communicator& world, const std::string& path, const Cach
     const auto& place = config.cache.output;
     DISSENT_CHECK(!path_exists(place) || path_exists(place + "/" + kManifestName) ||
                       path_exists(place + "/" + kPartialManifestName),
-                  kUsage, "{}: is there and is no feature cache; give another name", place);
+                  kUsage,
+                  "{}: expected no file, or a feature cache, found another; give another name",
+                  place);
   });
   try {
     return CacheWriter::open(world, path, spec, false);

@@ -21,8 +21,8 @@ int run_config(const CommandLine& line, const Descriptions& descriptions) {
   }
   DISSENT_CHECK(
       name == "train" || name == "train-images" || name == "cache" || name == "evaluate", kUsage,
-      "'{}' takes no configuration; verbs that do: train, train-images (train with data.kind = "
-      "\"images\"), cache, evaluate",
+      "config: expected one of train, train-images (train with data.kind = \"images\"), cache, "
+      "evaluate, losses, scores, metrics, exit-codes, found '{}'",
       name);
   fmt::print("{}", config::describe(descriptions.schema(name), line.flag("markdown")
                                                                    ? config::Format::kMarkdown

@@ -89,7 +89,8 @@ void inspect_results(const std::string& path) {
 }
 
 void inspect(const std::string& path, bool verify, bool show_config) {
-  DISSENT_CHECK(fs::exists(path), kData, "{}: no such file or folder", path);
+  DISSENT_CHECK(fs::exists(path), kData,
+                "{}: expected a file or folder, found nothing of this name", path);
   if (fs::is_directory(path) && fs::exists(path + "/checkpoint.h5"))
     return inspect_checkpoint(path + "/checkpoint.h5", verify, show_config);
   if (fs::is_directory(path)) return inspect_cache(path, verify);

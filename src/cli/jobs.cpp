@@ -102,7 +102,8 @@ int run_here(const CommandLine& line, LoadedSheet loaded) {
                              .pack_ranks = line.get<int64_t>("pack")};
   if (const auto cores = line.get<int64_t>("cores"); cores > 0) {
     DISSENT_CHECK(cores <= static_cast<int64_t>(options.cores.size()), kUsage,
-                  "--cores: {} given, this process may use {}", cores, options.cores.size());
+                  "--cores: expected 1 .. {}, which this process may use, found {}",
+                  options.cores.size(), cores);
     options.cores.resize(static_cast<size_t>(cores));
   }
   if (any_needs_mpirun(loaded, options.pack_ranks))

@@ -87,7 +87,8 @@ class ShapeReader {
     }
     describe("train", options_.train, *shape);
     DISSENT_CHECK(shape->classes >= 1, kData,
-                  "data.train: {} has no labelled rows: every label is -1", options_.train);
+                  "data.train ({}): expected labelled rows, found none: every label is -1",
+                  options_.train);
     if (options_.subset.empty()) return *shape;
     const auto listed = static_cast<int64_t>(
         read_row_subset(options_.subset, options_.subset_complement).positions.size());
@@ -109,8 +110,9 @@ class ShapeReader {
       shape->passes = 1;
     }
     describe(key + 5, path, *shape);
-    DISSENT_CHECK(shape->dim == train.dim, kData, "{} has {} features a row, {} has {}", path,
-                  shape->dim, options_.train, train.dim);
+    DISSENT_CHECK(shape->dim == train.dim, kData,
+                  "{}: expected {} features a row, as {} has, found {}", path, train.dim,
+                  options_.train, shape->dim);
     return *shape;
   }
 

@@ -115,12 +115,13 @@ void check_plot(const CommandLine& line, Files& files) {
   const Texts kinds{"curves", "size", "reliability", "roc", "histogram", "saliency", "tensorboard"};
   const auto near = nearest(kind, kinds);
   DISSENT_CHECK(std::find(kinds.begin(), kinds.end(), kind) != kinds.end(), kUsage,
-                "plot: unknown kind '{}'{}; kinds: {}", kind,
-                near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(kinds, ", "));
+                "plot: kind: expected one of {}, found '{}'{}", fmt::join(kinds, ", "), kind,
+                near ? fmt::format("; did you mean '{}'?", *near) : "");
   DISSENT_CHECK(!files_of(line).empty(), kUsage, "plot {}: expected files to draw, found none",
                 kind);
   const auto outputs = line.texts("output");
-  DISSENT_CHECK(!outputs.empty(), kUsage, "plot {}: --output is missing", kind);
+  DISSENT_CHECK(!outputs.empty(), kUsage, "plot {}: --output: expected a file to write, found none",
+                kind);
   if (kind == "tensorboard") {
     DISSENT_CHECK(outputs.size() == 1, kUsage,
                   "plot tensorboard: expected one folder in --output, found {}", outputs.size());

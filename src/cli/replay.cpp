@@ -204,7 +204,8 @@ int run_replay(const CommandLine& line) {
   const std::string output = line.get<std::string>("output").empty()
                                  ? record.folder + "/replay"
                                  : line.get<std::string>("output");
-  DISSENT_CHECK(!path_exists(output), kUsage, "{}: is there already; give another --output",
+  DISSENT_CHECK(!path_exists(output), kUsage,
+                "{}: expected no file or folder of this name, found one; give another --output",
                 output);
   make_folder(output);
   const auto argv = training(record, line, output);

@@ -35,8 +35,10 @@ Found find_run(const RunContext& context, int64_t epochs, const config::Schema& 
   if (file.config_hash() == context.config_hash)
     return file.integer("epoch") == epochs ? Found::kFinished : Found::kUnfinished;
   DISSENT_FAIL(kUsage,
-               "{} holds a run of another configuration ({}); give another `experiment`, or "
-               "--force to train anew and replace it (in a sheet: column arguments, [\"--force\"])",
+               "{}: expected no run, or one of this configuration, found one of another "
+               "configuration ({}); give "
+               "another `experiment`, or --force to train anew and replace it (in a sheet: column "
+               "arguments, [\"--force\"])",
                context.folder,
                config::difference(file.config_text(), context.config_text, schema, path));
 }

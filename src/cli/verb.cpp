@@ -395,11 +395,10 @@ const Verb& verb(const std::string& name) {
     names.emplace_back(candidate.name);
   }
   const auto near = nearest(name, names);
-  Error error(
-      ErrorKind::kUsage,
-      fmt::format("unknown verb '{}'{}; verbs: {}", name,
-                  near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", ")),
-      __FILE__, __LINE__);
+  Error error(ErrorKind::kUsage,
+              fmt::format("verb: expected one of {}; found '{}'{}", fmt::join(names, ", "), name,
+                          near ? fmt::format("; did you mean '{}'?", *near) : ""),
+              __FILE__, __LINE__);
   error.set_agreed();
   throw error;
 }

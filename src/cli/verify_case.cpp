@@ -26,8 +26,8 @@ at::Tensor read_tensor(hid_t file, const std::string& name, const std::string& p
 template <class T>
 T attribute(hid_t file, const std::string& key, const std::string& name, const std::string& path) {
   const auto value = h5_read_attribute(file, key, name, path);
-  DISSENT_CHECK(std::holds_alternative<T>(value), kData, "{}: attribute {} of {}: wanted {}", path,
-                name, key, std::is_same_v<T, double> ? "a floating-point number" : "a text");
+  DISSENT_CHECK(std::holds_alternative<T>(value), kData, "{}: attribute {} of {}: expected {}",
+                path, name, key, std::is_same_v<T, double> ? "a floating-point number" : "a text");
   return std::get<T>(value);
 }
 
@@ -44,8 +44,8 @@ Case read_attributes(hid_t file, const std::string& key, const std::string& path
   read.atol = attribute<double>(file, key, "atol", path);
   read.params =
       nlohmann::json::parse(attribute<std::string>(file, key, "params", path), nullptr, false);
-  DISSENT_CHECK(read.params.is_object(), kData, "{}: attribute params of {}: wanted a JSON object",
-                path, key);
+  DISSENT_CHECK(read.params.is_object(), kData,
+                "{}: attribute params of {}: expected a JSON object", path, key);
   return read;
 }
 
@@ -57,12 +57,12 @@ std::vector<Case> read_cases(const std::string& path) {
   for (const auto& name : h5_dataset_names(file, "/", path)) {
     const auto first = name.find('/'), second = name.find('/', first + 1);
     DISSENT_CHECK(first != std::string::npos && second != std::string::npos, kData,
-                  "{}: dataset '{}': wanted <case>/in|out|grad/<name>", path, name);
+                  "{}: dataset '{}': expected <case>/in|out|grad/<name>", path, name);
     const auto key = name.substr(0, first), group = name.substr(first + 1, second - first - 1);
     if (cases.count(key) == 0) cases.emplace(key, read_attributes(file, key, path));
     auto& read = cases.at(key);
     const bool known = group == "in" || group == "out" || group == "grad";
-    DISSENT_CHECK(known, kData, "{}: dataset '{}': wanted <case>/in|out|grad/<name>", path, name);
+    DISSENT_CHECK(known, kData, "{}: dataset '{}': expected <case>/in|out|grad/<name>", path, name);
     auto& tensors = group == "in" ? read.in : group == "out" ? read.out : read.grad;
     tensors.emplace(name.substr(second + 1), read_tensor(file, name, path));
   }

@@ -123,12 +123,11 @@ class Variables {
   void unknown(const std::string& name, const Source& source, const std::string& key,
                const std::vector<std::string>& known) {
     const auto near = nearest(name, known);
-    errors_.add(
-        source, key,
-        fmt::format("unknown variable '{}'{}; {}", name,
-                    near ? fmt::format("; did you mean '{}'?", *near) : "",
-                    known.empty() ? std::string("the configuration has no [variables]")
-                                  : fmt::format("[variables] has {}", fmt::join(known, ", "))));
+    errors_.add(source, key,
+                fmt::format("expected a variable of [variables] ({}), found '{}'{}",
+                            known.empty() ? std::string("which is not there")
+                                          : fmt::format("{}", fmt::join(known, ", ")),
+                            name, near ? fmt::format("; did you mean '{}'?", *near) : ""));
   }
 
   ConfigErrors& errors_;

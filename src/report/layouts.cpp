@@ -217,8 +217,8 @@ const Layout& find_layout(const std::string& name) {
     names.push_back(layout.name);
   }
   const auto near = nearest(name, names);
-  DISSENT_FAIL(kUsage, "unknown layout '{}'{}; layouts: {}", name,
-               near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
+  DISSENT_FAIL(kUsage, "layout: expected one of {}, found '{}'{}", fmt::join(names, ", "), name,
+               near ? fmt::format("; did you mean '{}'?", *near) : "");
 }
 
 bool has_released_form(const Layout& layout) {
@@ -231,8 +231,8 @@ Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
   Layout layout{"pivot", "rows and columns by the values of result columns", "", rows, {}, where};
   for (const auto& column : columns)
     DISSENT_CHECK(std::find(set.columns.begin(), set.columns.end(), column) != set.columns.end(),
-                  kUsage, "--columns: the result files have no column '{}'; they have {}", column,
-                  fmt::join(set.columns, ", "));
+                  kUsage, "--columns: expected columns of the result files ({}), found '{}'",
+                  fmt::join(set.columns, ", "), column);
   std::vector<std::vector<std::string>> found;  // in the order of the files
   for (const auto& row : set.rows) {
     if (!std::all_of(where.begin(), where.end(),

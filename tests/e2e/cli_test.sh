@@ -4,11 +4,11 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 # The command line, said once by however many ranks.
-refused 3 2 "unknown verb 'trian'; did you mean 'train'?" "verbs: train, plan, cache, evaluate, config, inspect" -- trian
+refused 3 2 "verb: expected one of train, plan, cache, evaluate, config, inspect" "; found 'trian'; did you mean 'train'?" -- trian
 refused 1 2 "unrecognised option '--froce'; did you mean '--force'?" "usage: dissent train [options] CONFIG" -- train --froce a.toml
 refused 1 2 "the required argument for option '--set' is missing" -- train a.toml --set
 refused 1 2 "too many positional options" "usage: dissent train [options] CONFIG" -- train a.toml b.toml
-refused 1 2 "'trian' takes no configuration; verbs that do: train, train-images" -- config trian
+refused 1 2 "config: expected one of train, train-images" -- config trian
 refused 3 2 "nothere.toml: cannot read the configuration: No such file or directory" -- train nothere.toml
 run_program 1
 expect_exit 2
@@ -34,7 +34,7 @@ refused 1 2 "evaluate.runs: expected run folders or checkpoint files, found none
 expect_text "evaluate.id: expected the cache of the in-distribution set, found nothing"
 refused 1 3 "nothere.cache: no such feature cache" -- train train.toml --set data.train=nothere.cache --set loss.cross_entropy.weight=1
 refused 1 3 "nothere/t10k-images-idx3-ubyte.gz: no such file" -- cache cache.toml --set cache.output=a.cache --set data.split=test --set data.root=nothere
-refused 1 3 "nothing matches nothere/*" -- evaluate evaluate.toml --set 'evaluate.runs=["nothere/*"]' --set evaluate.id=nothere.cache
+refused 1 3 "nothere/*: expected files or folders of this name or pattern, found none" -- evaluate evaluate.toml --set 'evaluate.runs=["nothere/*"]' --set evaluate.id=nothere.cache
 refused 1 2 "cache.output: expected a folder NAME.cache, found \"a\"" -- cache cache.toml --set cache.output=a --set data.dataset=mnist --set data.split=test \
   --set "data.root=$source_dir/tests/data/mnist"
 expect_no_file a a.cache
@@ -90,14 +90,14 @@ conflict() {
   for setting in "$@"; do settings+=(--set "$setting"); done
   refused 1 2 "$message" -- train good.toml "${settings[@]}"
 }
-conflict 'loss.a2d.sample_weight: "hard" and disagreement.below_threshold exclude each other' loss.a2d.sample_weight=hard disagreement.below_threshold=0.5
-conflict 'loss.a2d.sample_weight: "hard" needs labels: it cannot go with disagreement.on = "unlabelled"' loss.a2d.sample_weight=hard disagreement.on=unlabelled data.unlabelled=b.cache
+conflict 'loss.a2d.sample_weight: expected "none" with disagreement.below_threshold, found "hard"' loss.a2d.sample_weight=hard disagreement.below_threshold=0.5
+conflict 'loss.a2d.sample_weight: "hard" needs labels: expected disagreement.on = "labelled", found "unlabelled"' loss.a2d.sample_weight=hard disagreement.on=unlabelled data.unlabelled=b.cache
 conflict 'a threshold splits the labelled batch' disagreement.below_threshold=0.5 disagreement.on=unlabelled data.unlabelled=b.cache
 conflict 'data.unlabelled: expected a cache, since a loss reads unlabelled rows; found nothing' disagreement.on=unlabelled
-conflict 'data.unlabelled: is not used: no loss reads unlabelled rows' data.unlabelled=b.cache
+conflict 'data.unlabelled: expected none, since no loss reads unlabelled rows' data.unlabelled=b.cache
 conflict 'loss.a2d: members can only repel each other if at least 2 are active, found 1' ensemble.active=1
 conflict 'loss.a2d: members can only repel each other if at least 2 are active, found 1' ensemble.selection=round_robin
-conflict 'optimizer.nesterov: needs sgd with a momentum above 0' optimizer.nesterov=true
+conflict 'optimizer.nesterov: expected false, or optimizer.name = "sgd" with a momentum above 0, found true with "adamw" and 0' optimizer.nesterov=true
 conflict '--set: seeds: expected at least one seed, found none' 'seeds=[]'
 conflict '--set: training.epochs: expected an integer >= 1, found "many"' training.epochs=many
 conflict '--set: "training": expected table.key=value on one line' training

@@ -120,7 +120,7 @@ says 3 "heads: train.toml:4:14: data.validation: test.cache is not there; 'cache
 says 3 "images: images.toml:" "ensemble.weights: resnet.pth is not there" -- images.toml 's/^model = .*/&\nweights = "resnet.pth"/'
 says 2 "images: dataset mnist has no split 'tset'" -- images.toml '0,/split = "test"/s//split = "tset"/'
 # Evaluation.
-says 2 "all.csv:5: heads-table: heads.toml:" "evaluate.predictors: \"best\" is chosen on evaluate.validation, which is not given" -- heads.toml 's/^output = .*/&\npredictors = ["best"]/'
+says 2 "all.csv:5: heads-table: heads.toml:" "evaluate.predictors: \"best\": expected evaluate.validation, on which it is chosen, found none" -- heads.toml 's/^output = .*/&\npredictors = ["best"]/'
 says 2 "evaluate.scores[0]: expected one of" "did you mean 'msp'" -- heads.toml 's/^output = .*/&\nscores = ["mspp"]/'
 says 2 "evaluate.metrics[0]: expected one of" -- heads.toml 's/^output = .*/&\nmetrics = ["acuracy"]/'
 says 3 "heads-table: heads.toml:" "evaluate.runs: results/sixx/seed-* is not there" -- heads.toml 's#results/six/#results/sixx/#'
@@ -130,22 +130,22 @@ says 2 "pictures: pictures.toml:4:13: evaluate.transform: expected one of" -- pi
 says 3 "pictures: pictures.toml:" "evaluate.sets[1].list: fog.txt is not there" -- pictures.toml 's/^dataset = "mnist"$/&/; /^name = "fog"/s/$/\nlist = "fog.txt"/'
 says 2 "heads-table: heads.toml:" "evaluate.saliency: heads on cached features have no saliency maps" -- heads.toml 's/^output = .*/&\nsaliency = 4/'
 # Of runs that are to come their configuration says what they will be.
-says 2 "heads-table: evaluate.weights has 2 values, the ensemble in results/six/seed-42 has 4 members" -- heads.toml 's/^output = .*/&\nweights = [1.0, 1.0]/'
+says 2 "heads-table: evaluate.weights: expected 4 values, one a member of results/six/seed-42, found 2" -- heads.toml 's/^output = .*/&\nweights = [1.0, 1.0]/'
 says 2 "heads-table: evaluate.sets: results/six/seed-42 is of heads on cached features" -- heads.toml '$a[[evaluate.sets]]\nname = "p"\ndataset = "mnist"\nroot = "images"'
 says 2 "pictures: evaluate.sets: results/images/seed-42 is of networks on images" -- pictures.toml '$a[[evaluate.sets]]\nname = "c"\npaths = ["train.cache"]'
 # Without a validation set there is no best.h5.
 says 3 "evaluate.runs: results/images/seed-42/best.h5 is not there" -- images.toml '/^\[validation\]/,$d'
 # Verbs without a configuration.
 says 2 "all.csv:9: table: unrecognised option '--layot'; did you mean '--layout'?" -- all.csv 's/""--rows"", ""experiment,predictor""/""--layot"", ""x""/'
-says 2 "table: unknown layout 'sedd'" -- all.csv 's/""--rows"", ""experiment,predictor"", ""--columns"", ""dataset,metric""/""--layout"", ""sedd""/'
+says 2 "table: layout: expected one of" "found 'sedd'" -- all.csv 's/""--rows"", ""experiment,predictor"", ""--columns"", ""dataset,metric""/""--layout"", ""sedd""/'
 says 2 "table: --format: expected csv, markdown or latex, found 'html'" -- all.csv 's/""--rows"", ""experiment,predictor""/""--format"", ""html"", &/'
 says 2 "table: --rows: result files have no column 'predictr'; did you mean 'predictor'?" -- all.csv 's/experiment,predictor/experiment,predictr/'
 says 2 "table: --where: result files have no column 'datset'; did you mean 'dataset'?" -- all.csv 's/""--score"", ""msp""/""--where"", ""datset=id""/'
 says 3 "table: FILE: results/row is not there" -- all.csv 's#results/rows#results/row#'
-says 2 "weights: --output FOLDER is missing" -- all.csv 's/, ""--output"", ""exported""//'
+says 2 "weights: --output: expected a folder to write into, found none" -- all.csv 's/, ""--output"", ""exported""//'
 says 3 "weights: RUN: results/images/seed-41 is not there" -- all.csv 's#""results/images/seed-42"", ""--output"", ""exported""#""results/images/seed-41"", ""--output"", ""exported""#'
 says 3 "list: FOLDER: flders is not there" -- all.csv 's/""folders""/""flders""/'
-says 2 "curves: plot: unknown kind 'curve'" -- all.csv 's/""curves"", ""res/""curve"", ""res/'
+says 2 "curves: plot: kind: expected one of" -- all.csv 's/""curves"", ""res/""curve"", ""res/'
 # Two rows that write one place.
 says 2 "all.csv:3: 'cache-test' writes train.cache, as 'cache-train' of line 2 does" -- all.csv 's/,test.cache$/,.\/train.cache/; s/cache-test,cache,cache.toml,,,/cache-test,cache,frozen.toml,images,,/'
 # All of a sheet at once, and without files what they would be refused for is not looked at.
@@ -181,10 +181,10 @@ expect_exit 3
 expect_text "data.train: train.cache is not there; 'cache-train' wrote it and is done: jobs again --where name=cache-train writes it anew"
 run_program 1 jobs run all.csv --set data.dim=16 --where 'name=cache-*'
 expect_exit 2
-expect_text "all.csv:3: cache-test: --set: cache.output: test.cache: a cache of another configuration (data.dim: 32 in the file, 16 in this configuration); give another name"
+expect_text "all.csv:3: cache-test: --set: cache.output: test.cache: expected no cache, or one of this configuration, found one of another configuration (data.dim: 32 in the file, 16 in this configuration); give another name"
 well 1 cache cache.toml --quiet --set data.dim=16 --set cache.output=train.cache
 sed -i 's/test.cache/train.cache/' heads.toml
 run_program 1 jobs run all.csv --where name=heads-table
 expect_exit 3
-expect_text "all.csv:5: heads-table: train.cache has 16 features a row, results/six/seed-42/checkpoint.h5 was trained on 32"
+expect_text "all.csv:5: heads-table: train.cache: expected 32 features a row, on which results/six/seed-42/checkpoint.h5 was trained, found 16"
 finish

@@ -150,7 +150,7 @@ done
 [ "$("$program" jobs run jobs/sdde_cifar10.csv --dry-run --no-cost --no-files --state "$work/none" | grep -c '^train-\|^evaluate-')" = 70 ] || failed "jobs/sdde_cifar10.csv has not 7 methods x 5 seeds"
 cd "$work"
 for set in mnist cifar10 cifar100 imagenet200 imagenet; do
-  refused 1 3 "nothing matches results/sdde/sdde_${set}_*/seed-*/best.h5" -- evaluate "$source_dir/configs/sdde/$set/evaluate.toml"
+  refused 1 3 "results/sdde/sdde_${set}_*/seed-*/best.h5: expected files or folders of this name or pattern, found none" -- evaluate "$source_dir/configs/sdde/$set/evaluate.toml"
   refused 1 3 "no such image list" -- evaluate "$source_dir/configs/sdde/$set/evaluate.toml" --set 'evaluate.runs=["plain/lenets/seed-4/best.h5"]'
 done
 finish

@@ -54,7 +54,7 @@ expect_text '`sed_generalisation`' 'arXiv:2409.16797'
 sed 's/,0.91,/,0.17,/' results/mine/1.csv > other.csv
 refused 3 3 'results/mine/1.csv:2 and other.csv:2: the same row with two values, 0.91 and 0.17' -- tables --layout sdde results other.csv
 refused 1 2 'they differ in method' '--where method=' -- tables --layout openood results
-refused 1 2 "unknown layout 'sded'; did you mean 'sdde'?" -- tables --layout sded results
+refused 1 2 "found 'sded'; did you mean 'sdde'?" -- tables --layout sded results
 refused 1 2 'expected --layout, or --rows and --columns' -- tables results
 refused 1 3 'nothere.csv: no such file or folder' -- tables --layout sdde nothere.csv
 refused 1 3 'train.csv:1: no column' 'not a result file' -- tables --layout sdde results/mine/seed-1/train.csv
@@ -90,10 +90,10 @@ printf '#!/bin/sh\necho "line 3: nonsense"\nexit 1\n' > bin/gnuplot
 chmod +x bin/gnuplot
 PATH=$work/bin:$PATH refused 1 3 'gnuplot failed on a.png.gp: line 3: nonsense' -- plot roc roc.csv -o a.png
 expect_no_file a.png a.png.gp a.png.partial a.png.log
-refused 1 2 "unknown kind 'rok'; did you mean 'roc'?" -- plot rok roc.csv -o a.png
+refused 1 2 "found 'rok'; did you mean 'roc'?" -- plot rok roc.csv -o a.png
 refused 1 2 "expected a name that ends in .png or .svg, found 'a.pdf'" -- plot roc roc.csv -o a.pdf
 refused 1 2 'its points are of kind roc, expected histogram' -- plot histogram roc.csv -o a.png
-refused 1 2 'plot roc: --output is missing' -- plot roc roc.csv
+refused 1 2 'plot roc: --output: expected a file to write, found none' -- plot roc roc.csv
 
 # Event files, read by TensorBoard itself.
 well 1 plot tensorboard results/mine/seed-1 --results results/mine/1.csv -o events

@@ -76,14 +76,14 @@ same plot curve x --output a.png
 # Several ranks: one speaks.
 well 3 config train
 [ "$(grep -c '^experiment = ' out)" = 1 ] || failed "$(grep -c '^experiment = ' out) ranks print the page"
-refused 3 2 "unknown verb 'trian'" -- trian
+refused 3 2 "found 'trian'" -- trian
 
 "$source_dir/scripts/mpirun" 3 "$compute" config train > out 2> err
 [ "$(grep -c '^experiment = ' out)" = 1 ] || failed "dissent-compute: $(grep -c '^experiment = ' out) ranks print the page"
 command="dissent trian, the first rank later than the others"
 "$source_dir/scripts/mpirun" 1 sh -c 'sleep 0.5; exec "$0" trian' "$program" : -n 2 "$program" trian > out 2> err && status=0 || status=$?
 expect_exit 2
-expect_one_error_line "unknown verb 'trian'"
+expect_one_error_line "found 'trian'"
 # Tasks of a step without PMI do not know of each other: each does what it is told.
 (export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=1; well 1 config train; expect_text "experiment = "; exit "$((failures > 0))") || failures=$((failures + 1))
 

@@ -268,15 +268,16 @@ TEST_F(Files, WrongVariablesAreNamedWithTheirPlaces) {
             "\"${y}\"\ny = \"${x}\"\n[t]\nc = \"${x}\"\n");
   EXPECT_EQ(errors("main.toml"),
             (std::vector<std::string>{
-                main + ":1:5: a: unknown variable 'folde'; did you mean 'folder'?; [variables] has "
-                       "flag, folder, x, y",
+                main + ":1:5: a: expected a variable of [variables] (flag, folder, x, y), found "
+                       "'folde'; did you mean 'folder'?",
                 main + ":2:5: b: expected } after '${open'",
                 main + ":5:8: variables.flag: expected a string or a number, found true",
                 main + ":6:5: variables.x: refers to itself: x -> y -> x"}));
   write("none.toml", "a = \"${x}\"\n");
   EXPECT_EQ(errors("none.toml"),
-            (std::vector<std::string>{path("none.toml") + ":1:5: a: unknown variable 'x'; the "
-                                                          "configuration has no [variables]"}));
+            (std::vector<std::string>{path("none.toml") +
+                                      ":1:5: a: expected a variable of "
+                                      "[variables] (which is not there), found 'x'"}));
 }
 
 // A variable of an override that no file has is one that a text refers to, or misspelt.
@@ -287,8 +288,8 @@ TEST_F(Files, AnOverrideOfAnUnknownVariableIsAnError) {
     return error_lines([&] { load_document(read_sources(main), {text}); });
   };
   EXPECT_EQ(overridden("variables.formt=hdf5"),
-            (std::vector<std::string>{"--set: variables.formt: unknown variable 'formt'; did you "
-                                      "mean 'format'?; [variables] has format, unread"}));
+            (std::vector<std::string>{"--set: variables.formt: expected a variable of [variables] "
+                                      "(format, unread), found 'formt'; did you mean 'format'?"}));
   EXPECT_NO_THROW(load_document(read_sources(main), {"variables.unread=2"}));
   EXPECT_NO_THROW(
       load_document(read_sources(main), {"variables.other=2", "a=\"${other}.${format}\""}));
