@@ -10,8 +10,8 @@
 #include <system_error>
 
 #include "core/regular_file.hpp"
-#include "models/weights/zip_checksums.hpp"
 #include "core/torch_failure.hpp"
+#include "models/weights/zip_checksums.hpp"
 #include "storage/pickle.hpp"
 
 namespace dissent {
