@@ -30,7 +30,7 @@ run_program 1 verify --require-all renamed.h5
 expect_exit 5
 
 head -c 100000 "$reference" > broken.h5
-refused 2 3 "broken.h5: truncated file" -- verify broken.h5
+refused 2 3 "broken.h5: expected an HDF5 file, found one that HDF5 cannot open: truncated file" -- verify broken.h5
 printf 'text\n' > text.h5
 refused 1 3 "text.h5: not an HDF5 file" -- verify text.h5
 refused 1 3 "nothere.h5" -- verify nothere.h5
