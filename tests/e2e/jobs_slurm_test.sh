@@ -126,14 +126,15 @@ squeue --noheader | grep -q . && failed "jobs are left: $(squeue)"
 
 # Seven equal rows where an array has three at most: three arrays, with names that a person reads, and a table after all of them. A row that fails, and one that waits for it.
 cat > array.csv <<'CSV'
-name,verb,config,set:experiment,set:seeds,set:training.epochs,set:data.train,after,slurm:signal,arguments
-m,train,train.toml,array,[{51..57}],1,,,300,
+name,verb,config,set:experiment,set:seeds,set:training.epochs,set:data.train,after,slurm:signal,slurm:begin
+m,train,train.toml,array,[{51..57}],1,,,300,now+10
 bad,train,train.toml,array,[60],1,nothere.cache,,,
 dependent,train,train.toml,array,[61],1,,bad,,
 next,train,train.toml,array,[62],1,,dependent,,
 all,inspect,results/array/seed-57,,,,,m,,
 CSV
-well_jobs submit array.csv --no-files
+jobs submit array.csv --no-files
+[ "$status" = 0 ] || expect_exit 5 # `bad` has failed before the last one is submitted
 squeue --noheader --array --states=all --format='%j %k' > names.txt
 for name in array:m-51+2 array:m-54+2 array:m-57 array:all; do grep -q "^$name dissent-" names.txt || failed "squeue has no $name: $(cat names.txt)"; done
 [ "$(for i in 51 52 53 54 55 56 57; do sed 's/_.*//; s/"//g' "$(folder_of "m-$i")/submitted.1"; done | sort -u | wc -l)" = 3 ] || failed "not three arrays: $(cat names.txt)"
