@@ -194,7 +194,6 @@ TEST_F(Evaluate, TheCacheHoldsASoupOnlyWhereItIsAskedFor) {
         fresh.identity += predictors;
         EXPECT_EQ(values(run(fresh, text(predictors + cached)).rows), values(found.rows))
             << dtype << " " << predictors;
-        run(ensemble, text(predictors + cached));
       }
       std::filesystem::remove_all(folder / "logits");
     }
