@@ -5,6 +5,7 @@
 #include <dissent/losses/input_gradient.hpp>
 
 #include <cmath>
+#include <utility>
 
 #include "comm/device.hpp"
 #include "core/parallel.hpp"
@@ -390,7 +391,43 @@ void ImageStepper::check_rows(const ImageRows& rows) const {
   throw error;
 }
 
-void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Tensor figures) {
+// A step that may take long can be abandoned between the passes of networks. The one before it
+// tells: what ranks say in update() is the same on all. The first of a training may take any time.
+void ImageStepper::begin_step() {
+  constexpr double kLongStepS = 1;
+  if (in_step_) return;
+  const at::NoGradGuard no_graph;
+  in_step_ = true;
+  step_start_ = std::chrono::steady_clock::now();
+  watches_ = options_.stop && longest_s_ > kLongStepS;
+  buffers_before_ =
+      watches_ && members_.buffers.size(1) > 0 ? members_.buffers.clone() : at::Tensor();
+}
+
+// Whether any rank wants to stop; then nothing is left of the step. Collective over the run.
+bool ImageStepper::abandoned() {
+  if (!watches_) return false;
+  auto stop = at::full({1}, static_cast<int64_t>(options_.stop()), at::kLong);
+  if (grid_.run->size() > 1) {
+    // A rank that passed over its passes waits for others that do not know yet: as long as a step
+    // takes, which is no sign of a stuck rank.
+    auto& settings = grid_.run->wait_settings();
+    const double more_s = options_.stop() ? longest_s_ : 0;
+    const double timeout_s = std::exchange(settings.timeout_s, settings.timeout_s + more_s);
+    grid_.run->all_reduce(stop, ReduceOp::kMax);
+    settings.timeout_s = timeout_s;
+  }
+  if (stop.item<int64_t>() == 0) return false;
+  const at::NoGradGuard no_graph;
+  gradients_.zero_();
+  if (buffers_before_.defined()) members_.buffers.copy_(buffers_before_);
+  if (discriminator_) discriminator_->discard();
+  in_step_ = false;
+  return true;
+}
+
+bool ImageStepper::accumulate(const ImageStepInput& input, double share, at::Tensor figures) {
+  begin_step();
   auto* row = figures.data_ptr<double>();
   const bool other_batch = reads_diversity_batch(input);
   const bool others =
@@ -428,25 +465,31 @@ void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Ten
   for (int64_t i = 0; any_order && i < networks; ++i)
     first.push_back([&diversity, i] { diversity(i); });
   run_pieces(first, batch_norm_ != nullptr);
+  if (abandoned()) return false;
   if (others) {
     const auto labels = labels_of(common, graphs);
-    if (!common.labels.defined())
+    if (!common.labels.defined()) {
       each_network(members_, [&](int64_t i) {
+        if (wants_to_stop()) return;
         const at::AutoGradMode on(true);
         compute_maps(i, input, labels, graphs[i]);
       });
+      if (abandoned()) return false;
+    }
     const auto derivatives = pull(input, graphs, labels, row, share);
     for (int64_t i = 0; i < networks; ++i)
       second.push_back([&, this, i] { backward(i, derivatives, graphs[i], share); });
     for (int64_t i = full; fills && i < networks; ++i)
       second.push_back([&, this, i] { base_backward(graphs[i].own_loss, graphs[i], share); });
     run_pieces(second, batch_norm_ && keep);
+    if (abandoned()) return false;
   }
   each_network(members_, [&](int64_t i) {
     add_gradient(i, graphs[i].base_gradient);
     add_gradient(i, graphs[i].gradient);
     graphs[i] = {};
   });
+  return true;
 }
 
 // On the threads of this process; one after the other, in order, on a GPU and where pieces wait for
@@ -454,6 +497,7 @@ void ImageStepper::accumulate(const ImageStepInput& input, double share, at::Ten
 void ImageStepper::run_pieces(const std::vector<std::function<void()>>& pieces,
                               bool in_order) const {
   const auto run = [&](int64_t i) {
+    if (!in_order && wants_to_stop()) return;  // abandoned() follows
     const at::AutoGradMode on(true);
     pieces[i]();
   };

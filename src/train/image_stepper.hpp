@@ -1,7 +1,9 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,6 +57,9 @@ struct ImageStepOptions {
   at::ScalarType compute = at::kFloat;  ///< of the products: f32, or bf16 and f16 through autocast
   bool synchronised_batch_norm =
       false;  ///< statistics of the whole batch, not of each data rank's part
+  /// Whether this rank wants to end; once true it stays so. Looked at between the passes of
+  /// networks, by any thread, in steps that take long. Empty: never.
+  std::function<bool()> stop = {};
 };
 
 /// Where an update stands in the training, for its error.
@@ -95,7 +100,12 @@ class ImageStepper {
   /// Adds share times the gradient of the batch to what is accumulated, and share times this rank's
   /// figures to `figures` [columns] f64, of which every other rank's stay 0. Collective over the
   /// run.
-  void accumulate(const ImageStepInput& input, double share, at::Tensor figures);
+  /// False, on every rank, if a rank wanted to stop meanwhile: the step is abandoned then, all that
+  /// it had changed is as before its first batch, and `figures` hold anything. A rank that wants to
+  /// stop passes over its remaining passes, so it ends within that of one network (with
+  /// synchronised statistics: within half a batch); steps of less than a second are finished
+  /// instead.
+  bool accumulate(const ImageStepInput& input, double share, at::Tensor figures);
 
   struct Outcome {
     bool skipped = false;             ///< not finite, and on_nan = "skip_step" or half precision
@@ -133,6 +143,9 @@ class ImageStepper {
   at::Tensor labels_of(const ImageRows& rows, const std::vector<Graph>& graphs);
   bool is_on(const losses::LossTerm& term, const ImageStepInput& input) const;
   EnsembleSplit split(int64_t rows);
+  void begin_step();
+  bool wants_to_stop() const { return watches_ && options_.stop(); }
+  bool abandoned();
 
   ImageMembers& members_;
   ImageObjective objective_;
@@ -146,6 +159,11 @@ class ImageStepper {
   std::vector<int64_t> column_;  // first column of each term
   int64_t columns_ = 0;
   at::Tensor gradients_;  // [n, P]
+  bool in_step_ = false;  // a batch of the step has begun
+  bool watches_ = false;  // this step may take long: the same on every rank
+  std::chrono::steady_clock::time_point step_start_;
+  at::Tensor buffers_before_;  // running statistics before the step, where it is watched
+  double longest_s_ = std::numeric_limits<double>::infinity();  // of the step before, on any rank
   LossScale scale_;
 };
 

@@ -137,6 +137,7 @@ bool ImageTrainer::train(bool resume) {
   ImageStepOptions options{.clip_norm = config_.training.clip_norm,
                            .skip_not_finite = config_.training.on_nan == "skip_step"};
   options.synchronised_batch_norm = config_.training.batch_norm == "synchronised";
+  options.stop = stop_requested;
   if (config_.training.precision == "bf16" || config_.training.precision == "f16")
     options.compute = config_.training.precision == "bf16" ? at::kBFloat16 : at::kHalf;
   stepper_ =
@@ -258,23 +259,36 @@ bool ImageTrainer::run_epoch() {
   asked_ = state_.step * plan_.accumulation;
   Request pending = Request::kNone;
   while (state_.step < epoch.steps()) {
-    train_step(epoch, state_.step, pending);
+    if (!train_step(epoch, state_.step, pending)) {
+      spdlog::info("event=step_abandoned folder={} epoch={} step={}", context_.folder, state_.epoch,
+                   state_.step);
+      write_inside_epoch();
+      return false;
+    }
     ++state_.step;
     if (pending == Request::kNone || state_.step == epoch.steps()) continue;
-    state_.steps = table_.narrow(0, 0, state_.step).clone();
-    grid_.run->all_reduce(state_.steps, ReduceOp::kSum);
-    write_checkpoint("checkpoint.h5");
-    state_.steps = at::Tensor();
+    write_inside_epoch();
     if (pending == Request::kStop) return false;
     pending = Request::kNone;
   }
-  finish_epoch(epoch);
+  if (!finish_epoch(epoch)) return false;
   if (pending != Request::kNone && state_.epoch < config_.training.epochs)
     write_checkpoint("checkpoint.h5");
   return pending != Request::kStop || state_.epoch == config_.training.epochs;
 }
 
-void ImageTrainer::train_step(const ImageEpoch& epoch, int64_t step, Request& pending) {
+// After state_.step steps of the epoch.
+void ImageTrainer::write_inside_epoch() {
+  if (state_.step > 0) {
+    state_.steps = table_.narrow(0, 0, state_.step).clone();
+    grid_.run->all_reduce(state_.steps, ReduceOp::kSum);
+  }
+  write_checkpoint("checkpoint.h5");
+  state_.steps = at::Tensor();
+}
+
+// False if all ranks left the step in the middle to stop: nothing of it has happened.
+bool ImageTrainer::train_step(const ImageEpoch& epoch, int64_t step, Request& pending) {
   const int64_t first = step * plan_.accumulation,
                 last = std::min(first + plan_.accumulation, epoch.batches());
   auto row = table_[step];
@@ -294,7 +308,10 @@ void ImageTrainer::train_step(const ImageEpoch& epoch, int64_t step, Request& pe
     const double share = 1.0 / static_cast<double>(last - first);
     const auto figures = row.narrow(0, 1, stepper_->columns());
     const auto before = trace_ ? figures.clone() : at::Tensor();
-    stepper_->accumulate(input, share, figures);
+    if (!stepper_->accumulate(input, share, figures)) {
+      row.zero_();
+      return false;
+    }
     if (trace_ && trace_->wants_more())
       traced.push_back(
           trace_step(epoch, input, share, stepper_->term_values((figures - before) / share)));
@@ -316,6 +333,7 @@ void ImageTrainer::train_step(const ImageEpoch& epoch, int64_t step, Request& pe
   progress_->update(
       images, fmt::format("epoch {} step {}/{} loss {:.4f}", state_.epoch, step, epoch.steps(),
                           stepper_->term_values(row.narrow(0, 1, stepper_->columns()))[0]));
+  return true;
 }
 
 NamedTensors ImageTrainer::weights() const {
@@ -395,7 +413,9 @@ void ImageTrainer::average_weights() {
   average_.lerp_(members_.values, 1 - config_.training.ema_decay);
 }
 
-void ImageTrainer::finish_epoch(const ImageEpoch& epoch) {
+// False if all ranks left the validation in the middle to stop: the checkpoint holds all steps of
+// the epoch then, and a resumed training begins with the validation.
+bool ImageTrainer::finish_epoch(const ImageEpoch& epoch) {
   grid_.run->all_reduce(table_, ReduceOp::kSum);
   EpochRecord record;
   record.epoch = state_.epoch;
@@ -419,7 +439,13 @@ void ImageTrainer::finish_epoch(const ImageEpoch& epoch) {
   for (auto& loss : record.losses) loss /= counted;
   record.learning_rate = schedule_->rate(state_.epoch, epoch.batches() - 1);
   record.accuracy_ensemble = record.accuracy_best = record.accuracy_mean = record.nll = kNaN;
-  if (data_.validation) validate(record);
+  if (data_.validation && !validate(record)) {
+    spdlog::info("event=validation_abandoned folder={} epoch={}", context_.folder, state_.epoch);
+    state_.steps = table_.clone();  // summed over ranks already
+    write_checkpoint("checkpoint.h5");
+    state_.steps = at::Tensor();
+    return false;
+  }
   schedule_->observe(data_.validation ? record.nll : record.total);
   state_.records.push_back(record);
   ++state_.epoch;
@@ -429,9 +455,12 @@ void ImageTrainer::finish_epoch(const ImageEpoch& epoch) {
     state_.best_accuracy = record.accuracy_ensemble;
     write_checkpoint("best.h5");
   }
+  return true;
 }
 
-void ImageTrainer::validate(EpochRecord& record) {
+// Passes of single networks are left out once a rank wants to stop, and all ranks leave together
+// behind the block of that; then false.
+bool ImageTrainer::validate(EpochRecord& record) {
   const at::NoGradGuard no_graph;
   const auto& set = *data_.validation;
   const int64_t rows = set.source->rows(), members = members_.total,
@@ -449,16 +478,17 @@ void ImageTrainer::validate(EpochRecord& record) {
   };
   std::future<ImageBatch> next;
   if (grid_.data_part < blocks) next = ask_for(grid_.data_part);
-  for (int64_t b = grid_.data_part; b < blocks; b += grid_.shape.data) {
+  const auto evaluate_block = [&](int64_t b) {
     ImageBatch batch;
     agree(*grid_.members, [&] { batch = next.get(); });
     if (b + grid_.shape.data < blocks) next = ask_for(b + grid_.shape.data);
     const auto x = batch.x.to(members_.values.options());
     const int64_t count = x.size(0);
-    if (count == 0) continue;
+    if (count == 0) return;
     auto local = at::empty({members_.count(), count, data_.classes},
                            at::TensorOptions().dtype(members_.values.scalar_type()));
     each_network(members_, [&](int64_t i) {
+      if (stop_requested()) return;
       const at::NoGradGuard no_graph_here;
       const auto out = members_.network->forward(unpack(weights[i], members_.network->layout()),
                                                  members_.buffers[i], x, false);
@@ -470,13 +500,19 @@ void ImageTrainer::validate(EpochRecord& record) {
       counts.push_back(part_of(members, grid_.shape.members, g).count * count * data_.classes);
     const auto logits =
         grid_.members->all_gather(local, counts).view({members, count, data_.classes});
-    if (grid_.member_part != 0) continue;
+    if (grid_.member_part != 0) return;
     const auto mean = logits.mean(0);
     table[b].narrow(0, 0, members).copy_(logits.argmax(2).eq(batch.labels).sum(1));
     table[b][members].copy_(mean.argmax(1).eq(batch.labels).sum());
     table[b][members + 1].copy_(
         at::log_softmax(mean.to(at::kDouble), 1).gather(1, batch.labels.unsqueeze(1)).neg_().sum());
     table[b][members + 2].fill_(static_cast<double>(count));
+  };
+  for (int64_t round = 0; round < blocks; round += grid_.shape.data) {
+    if (round + grid_.data_part < blocks) evaluate_block(round + grid_.data_part);
+    auto stop = at::full({1}, static_cast<int64_t>(stop_requested()), at::kLong);
+    if (grid_.run->size() > 1) grid_.run->all_reduce(stop, ReduceOp::kMax);
+    if (stop.item<int64_t>() != 0) return false;
   }
   grid_.run->all_reduce(table, ReduceOp::kSum);
   auto sums = table.sum(0);
@@ -486,6 +522,7 @@ void ImageTrainer::validate(EpochRecord& record) {
   record.accuracy_mean = accuracies.mean().item<double>();
   record.accuracy_ensemble = sums[members].item<double>();
   record.nll = sums[members + 1].item<double>();
+  return true;
 }
 
 void ImageTrainer::write_checkpoint(const std::string& name) {

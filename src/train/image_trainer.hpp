@@ -36,11 +36,12 @@ class ImageTrainer {
   bool run_epoch();
   Pending ask(const ImageEpoch& epoch, int64_t batch);
   ImageStepInput receive(Pending& pending) const;
-  void train_step(const ImageEpoch& epoch, int64_t step, Request& pending);
+  bool train_step(const ImageEpoch& epoch, int64_t step, Request& pending);
+  void write_inside_epoch();
   void prefetch(const ImageEpoch& epoch);
   Request own_request() const;
-  void finish_epoch(const ImageEpoch& epoch);
-  void validate(EpochRecord& record);
+  bool finish_epoch(const ImageEpoch& epoch);
+  bool validate(EpochRecord& record);
   void average_weights();
   void write_checkpoint(const std::string& name);
   void write_log();

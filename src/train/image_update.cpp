@@ -32,27 +32,29 @@ ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning
   const int64_t networks = members_.networks();
   if (grid_.shape.data > 1)
     (device_data_ ? *device_data_ : *grid_.data).all_reduce(gradients_, ReduceOp::kSum);
-  auto local = at::zeros({networks + 1}, at::kDouble);
+  auto local = at::zeros({networks + 2}, at::kDouble);
   auto* numbers = local.data_ptr<double>();
   each_network(members_, [&](int64_t i) {
     numbers[i] = gradients_[i].to(at::kDouble).square().sum().item<double>();
   });
   numbers[networks] = static_cast<double>(request);
+  numbers[networks + 1] =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - step_start_).count();
   std::vector<int64_t> counts;
   for (int64_t rank = 0; rank < grid_.run->size(); ++rank)
     counts.push_back(
         (members_.multihead()
              ? 1
              : part_of(members_.total, grid_.shape.members, rank / grid_.shape.data).count) +
-        1);
+        2);
   const auto all = grid_.run->all_gather(local, counts);
 
   Outcome outcome;
-  double square = 0;
+  double square = 0, longest_s = 0;
   std::vector<int64_t> bad;  // networks
   const auto* number = all.const_data_ptr<double>();
   for (int64_t rank = 0, network = 0; rank < grid_.run->size(); ++rank) {
-    for (int64_t i = 0; i + 1 < counts[rank]; ++i, ++number) {
+    for (int64_t i = 0; i + 2 < counts[rank]; ++i, ++number) {
       if (rank % grid_.shape.data != 0) continue;
       square += *number;
       if (!std::isfinite(*number)) bad.push_back(network);
@@ -60,7 +62,10 @@ ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning
     }
     outcome.agreed =
         std::max(outcome.agreed, static_cast<Request>(static_cast<int64_t>(*number++)));
+    longest_s = std::max(longest_s, *number++);
   }
+  longest_s_ = longest_s;
+  in_step_ = false;
   outcome.norm = std::sqrt(square) / scale_.value;
   const bool finite = std::isfinite(outcome.norm);
   outcome.skipped = !finite && (options_.skip_not_finite || scale_.active);

@@ -138,6 +138,36 @@ expect_exit 0
 train resnet-2 2 base --set ensemble.model=resnet18_32x32 --set data.transform=cifar10_train --set data.rows=:12 --set data.batch_size=6 --set validation.rows=12:16 --set ensemble.members=2 --set training.epochs=1
 expect_exit 0
 expect_same_run resnet-1 resnet-2
+# A step that takes long is left between the passes of networks, on all ranks though one alone gets the signal: nothing of it is kept, and the run goes on
+# from the step before to the same bytes.
+long_step=(--set ensemble.model=resnet18_32x32 --set data.transform=cifar10_train --set data.rows=:32 --set data.batch_size=8 --set training.accumulation=4
+  --set validation.rows=32:36 --set ensemble.members=4 --set training.epochs=1)
+train step-whole 1 base "${long_step[@]}"
+expect_exit 0
+mkdir step-broken
+cd step-broken
+for ranks in 1 2; do
+  rm -f results/images/seed-3/heartbeat.0
+  "$source_dir/scripts/mpirun" "$ranks" "$program" train ../base.toml --quiet "${long_step[@]}" > out 2> err &
+  job=$!
+  for _ in $(seq 600); do
+    sleep 0.1
+    grep -q training results/images/seed-3/heartbeat.0 2> /dev/null && break
+    kill -0 "$job" 2> /dev/null || break
+  done
+  kill -USR1 "$(pgrep -P "$job" | tail -n 1)" || failed "no rank to stop"
+  status=0
+  wait "$job" || status=$?
+  command="train, one of $ranks ranks stopped by USR1 in a long step"
+  [ "$status" != 0 ] || failed "exit code 0: the step was not left"
+  expect_text "event=step_abandoned" "next_epoch=0 next_step=0"
+done
+cd ..
+train step-broken 2 base "${long_step[@]}"
+expect_exit 0
+expect_text "event=resume"
+expect_same_run step-whole step-broken
+
 train bf16 1 gradcam --set training.precision=bf16 --set training.epochs=1
 expect_exit 0
 expect_other bf16/results/images/seed-3/checkpoint.h5 gradcam-1/results/images/seed-3/checkpoint.h5

@@ -202,6 +202,77 @@ TEST(ImageStepper, ThreadsChangeNoBitOfNetworksWithRunningStatistics) {
   EXPECT_TRUE(at::equal(one_figures, two_figures));
 }
 
+// Wherever a stop arrives, between whichever passes, in the first batch of a step or the second:
+// the step leaves nothing behind, and done again it has the bits of one that was never stopped.
+TEST(ImageStepper, AnAbandonedStepLeavesNothing) {
+  const std::vector<losses::LossTerm> couples{kCrossEntropy, {"gradcam", {.weight = 0.5}, {}}};
+  for (const auto& terms : {std::vector{kCrossEntropy}, couples})
+    for (const bool same_batch : {false, true}) {
+      int asked = 0, stop_at = 0;  // the question at which a stop arrives; 0: never
+      ImageStepOptions options;
+      options.stop = [&] { return ++asked >= stop_at && stop_at > 0; };
+      const auto make = [] {
+        return Fixture(std::make_shared<ResNet>(ResNetOptions{.blocks = {1, 1, 1, 1}, .width = 2}),
+                       2, 0.1);
+      };
+      const auto step = [&](ImageStepper& stepper, Fixture& f, const at::Tensor& figures) {
+        for (int64_t part = 0; part < 2; ++part) {
+          std::vector<ImageRows> own{batch(2, 1 + part)};
+          if (!same_batch) own.push_back(batch(2, 3 + part));
+          if (!stepper.accumulate(input_of(own, same_batch ? ImageRows() : own[1]), 0.5, figures))
+            return false;
+        }
+        stepper.update(f.optimizer, 0.1, Request::kNone);
+        return true;
+      };
+      auto whole = make();
+      auto plain = whole.stepper(terms, options, same_batch);
+      const auto expected = figures_of(plain);
+      ASSERT_TRUE(step(plain, whole, expected));
+      const int questions = asked;
+      EXPECT_GE(questions, 4);
+      int abandoned = 0;
+      for (stop_at = 1; stop_at <= questions; ++stop_at) {
+        auto f = make();
+        const auto values = f.members.values.clone(), buffers = f.members.buffers.clone();
+        auto stepper = f.stepper(terms, options, same_batch);
+        asked = 0;
+        const bool finished = step(stepper, f, figures_of(stepper));
+        const int last = stop_at;
+        if (!finished) {
+          ++abandoned;
+          EXPECT_TRUE(at::equal(values, f.members.values)) << last;
+          EXPECT_TRUE(at::equal(buffers, f.members.buffers)) << last;
+          stop_at = 0;
+          const auto figures = figures_of(stepper);
+          EXPECT_TRUE(step(stepper, f, figures));
+          EXPECT_TRUE(at::equal(figures, expected)) << last;
+          stop_at = last;
+        }
+        EXPECT_TRUE(at::equal(whole.members.values, f.members.values)) << last;
+        EXPECT_TRUE(at::equal(whole.members.buffers, f.members.buffers)) << last;
+      }
+      EXPECT_EQ(abandoned, questions);  // a stop is never put off to the next step
+      stop_at = 0;
+    }
+}
+
+// Steps of less than a second are finished: they cost no message and no copy.
+TEST(ImageStepper, ShortStepsAreFinished) {
+  Fixture f(std::make_shared<LeNet>(3, 10));
+  bool stop = false;
+  ImageStepOptions options;
+  options.stop = [&] { return stop; };
+  auto stepper = f.stepper({kCrossEntropy}, options);
+  const auto step = [&] {
+    return stepper.accumulate(input_of({batch(4, 1), batch(4, 2)}), 1, figures_of(stepper));
+  };
+  ASSERT_TRUE(step());  // the first may take any time, so it is watched
+  stepper.update(f.optimizer, 1, Request::kNone);
+  stop = true;
+  EXPECT_TRUE(step());
+}
+
 TEST(ImageStepper, MultiheadMembersShareTheirTrunk) {
   const auto network = std::make_shared<Multihead>(std::make_unique<LeNet>(3, 0), 3, 10);
   Fixture f(network, 3);
