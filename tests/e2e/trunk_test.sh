@@ -158,8 +158,8 @@ cd published
 for config in "$source_dir"/configs/sed/caching_*.toml; do
   case $config in *_base.toml) continue ;; esac
   refused 1 3 "trunk.weights (data/weights/" "found nothing of this name" -- cache "$config" --set runtime.device=cpu
-  refused 1 3 "data/datasets/" "no such folder" -- cache "$config" --set runtime.device=cpu --set 'trunk.weights="random"'
 done
+refused 1 3 "data/datasets/" "no such folder" -- cache "$config" --set runtime.device=cpu --set 'trunk.weights="random"'
 cd ..
 expect_no_file published/data
 finish
