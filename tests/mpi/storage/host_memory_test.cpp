@@ -74,12 +74,11 @@ TEST_F(MpiHostMemory, FourRanksHoldOneCopy) {
   node->barrier();
   const auto after = all_gather_integer(comm, proportional_bytes());
   const int64_t grown = sum(after) - sum(before);
-  EXPECT_GE(
-      static_cast<double>(grown),
-      0.95 *
-          static_cast<double>(
-              bytes));  // on a machine short of memory pages of program files are dropped meanwhile
-  EXPECT_LE(static_cast<double>(grown), 1.1 * static_cast<double>(bytes));
+  if (kMeasures) {
+    // On a machine short of memory pages of program files are dropped meanwhile.
+    EXPECT_GE(static_cast<double>(grown), 0.95 * static_cast<double>(bytes));
+    EXPECT_LE(static_cast<double>(grown), 1.1 * static_cast<double>(bytes));
+  }
   if (comm.rank() == 0)
     fmt::print("host: {} bytes of rows, proportional set sizes of {} ranks grew by {}\n", bytes,
                comm.size(), grown);

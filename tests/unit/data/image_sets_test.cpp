@@ -528,8 +528,12 @@ TEST_F(ImageSets, AListOfMillionsIsLean) {
               "imagenet_1k/train/n00000166/n00000166_1281166.JPEG");
     // The text twice while it is read, 16 bytes a line: with some 150 MB of the program and its
     // libraries far below 500 MB.
-    EXPECT_LT(status_bytes("VmHWM:") - before, 2 * text_bytes + 20 * kLines);
+    if (kMeasures) {
+      EXPECT_LT(status_bytes("VmHWM:") - before, 2 * text_bytes + 20 * kLines);
+    }
   }
-  EXPECT_LT(best, 3) << "seconds";
+  if (kMeasures) {
+    EXPECT_LT(best, 3) << "seconds";
+  }
   RecordProperty("seconds", std::to_string(best));
 }
