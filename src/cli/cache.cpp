@@ -252,11 +252,12 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
   // One that is finished is only read, maybe where this user may not write.
   const bool reads =
       all_gather_integer(world, !line.flag("force") && path_exists(path + "/" + kManifestName))[0];
-  const auto lock =
+  auto lock =
       reads ? nullptr : lock_folder(world, path + ".lock", path, "give another cache.output");
   auto writer =
       open_writer(world, path, config, cache_spec(config, source), line.flag("force"), again);
   const auto take_place = [&] {
+    lock.reset();  // its file lies in the folder of --again, which goes when it is empty
     agree(world, [&] {
       if (again && world.rank() == 0) replace_path(path, config.cache.output);
     });
