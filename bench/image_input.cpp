@@ -127,7 +127,7 @@ int main(int argc, char** argv) {
   set_threads(count);
   fill(folder);
   const ImageList source({.name = "images", .place = folder, .root = folder},
-                         list_folders({.folders = {folder}, .root = folder, .label = -1}));
+                         list_folders({.folders = {folder}, .root = folder, .label = -1}).text);
   for (const auto* name : {"imagenet_train", "imagenet_test"})
     time_transform(source, name, workers);
   return 0;
