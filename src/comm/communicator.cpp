@@ -2,12 +2,37 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 
 #include "core/stop.hpp"
-
 #include "core/torch_failure.hpp"
 
 namespace dissent {
+namespace {
+
+// Of a rank whose own work failed, in seconds: the others may stand in a library that waits for it
+// without an end (HDF5 and MPI-IO, where one rank alone meets an error of the disk), or take long
+// for work that is in vain now.
+constexpr double kPatienceOfFailed_s = 20;
+
+// How it went on each rank. Where they do not come to the rank that failed, its error is thrown as
+// its own: that ends the job.
+std::vector<int64_t> gather_outcomes(Communicator& comm, int64_t kind, std::exception_ptr own) {
+  if (!own) return all_gather_integer(comm, kind);
+  auto& timeout_s = comm.wait_settings().timeout_s;
+  const double before = timeout_s;
+  timeout_s = std::min(before, kPatienceOfFailed_s);
+  try {
+    const auto kinds = all_gather_integer(comm, kind);
+    timeout_s = before;
+    return kinds;
+  } catch (const Error&) {
+    timeout_s = before;
+    std::rethrow_exception(own);
+  }
+}
+
+}  // namespace
 namespace {
 
 // Texts travel as u8 tensors; with NCCL groups the caller uses the MPI group for them.
@@ -51,16 +76,18 @@ void agree(Communicator& comm, const std::function<void()>& work) {
   constexpr int64_t kStopped = 1000;  // beyond every ErrorKind
   std::string message;
   int64_t kind = -1;
+  std::exception_ptr own;
   try {
     work();
   } catch (const Stopped&) {
     kind = kStopped;
   } catch (...) {
+    own = std::current_exception();
     const auto failure = current_failure();
     kind = static_cast<int64_t>(failure.kind);
     message = failure.message;
   }
-  const auto kinds = all_gather_integer(comm, kind);
+  const auto kinds = gather_outcomes(comm, kind, own);
   for (int rank = 0; rank < comm.size(); ++rank) {
     if (kinds[rank] < 0 || kinds[rank] == kStopped) continue;
     const std::string text = broadcast_text(comm, message, rank);

@@ -69,7 +69,9 @@ std::vector<int64_t> all_gather_integer(Communicator& comm, int64_t value);
 /// Runs a local piece of work on every rank and lets all ranks know how it went: if it raised an
 /// Error on any, every rank throws that of the lowest such rank, marked as agreed, so that one
 /// message is printed and all ranks end together. Where none failed and some raised Stopped
-/// (core/stop.hpp), every rank throws that. The work must not communicate.
+/// (core/stop.hpp), every rank throws that. The work must not communicate by `comm`; where it waits
+/// inside of a library (collective HDF5) for a rank whose work has failed, that rank throws its own
+/// error after 20 s, not agreed, which ends the job.
 void agree(Communicator& comm, const std::function<void()>& work);
 
 }  // namespace dissent

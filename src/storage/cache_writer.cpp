@@ -220,21 +220,17 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
     UniqueHandle file;
     agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
     std::vector<DataRange> ranges;
-    std::optional<Error> error;
-    try {
-      agree(*comm_, [&] { h5_write_rows(file, "embed", first, embed, *comm_, temporary); });
-      agree(*comm_, [&] { h5_write_rows(file, "label", first, label, *comm_, temporary); });
-      agree(*comm_, [&] { h5_write_rows(file, "index", first, index, *comm_, temporary); });
-      agree(*comm_, [&] { h5_flush(file, temporary); });
-      agree(*comm_, [&] { h5_check_rows(file, "embed", first, embed, temporary); });
-      agree(*comm_, [&] { h5_check_rows(file, "label", first, label, temporary); });
-      agree(*comm_, [&] { h5_check_rows(file, "index", first, index, temporary); });
-      agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
-    } catch (const Error& caught) {
-      error = caught;  // the file has to be closed by all ranks first
-    }
+    // A file that could not be written is not closed: closing waits for all ranks inside of HDF5,
+    // which on a disk that fails writes again and never comes back (h5_start_before_mpi).
+    agree(*comm_, [&] { h5_write_rows(file, "embed", first, embed, *comm_, temporary); });
+    agree(*comm_, [&] { h5_write_rows(file, "label", first, label, *comm_, temporary); });
+    agree(*comm_, [&] { h5_write_rows(file, "index", first, index, *comm_, temporary); });
+    agree(*comm_, [&] { h5_flush(file, temporary); });
+    agree(*comm_, [&] { h5_check_rows(file, "embed", first, embed, temporary); });
+    agree(*comm_, [&] { h5_check_rows(file, "label", first, label, temporary); });
+    agree(*comm_, [&] { h5_check_rows(file, "index", first, index, temporary); });
+    agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
     agree(*comm_, [&] { file.close(temporary); });
-    if (error) throw *error;
     write_seal(temporary, std::move(ranges), *comm_);
     agree(*comm_, [&] {
       if (comm_->rank() == 0) sync_and_rename(temporary, path_ + "/" + entry.file);

@@ -103,24 +103,20 @@ void CheckpointWriter::write_slabs(const std::string& temporary) const {
   UniqueHandle file;
   agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
   std::vector<DataRange> ranges;
-  std::optional<Error> error;
-  try {
-    for (const auto& slab : slabs_) {
-      agree(*comm_, [&] {
-        h5_write_rows(file, slab.name, slab.first, host_copy(slab.local), *comm_, temporary);
-      });
-    }
-    agree(*comm_, [&] { h5_flush(file, temporary); });
-    for (const auto& slab : slabs_) {
-      agree(*comm_,
-            [&] { h5_check_rows(file, slab.name, slab.first, host_copy(slab.local), temporary); });
-    }
-    agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
-  } catch (const Error& caught) {
-    error = caught;  // the file has to be closed by all ranks first
+  // A file that could not be written is not closed: closing waits for all ranks inside of HDF5,
+  // which on a disk that fails writes again and never comes back (h5_start_before_mpi).
+  for (const auto& slab : slabs_) {
+    agree(*comm_, [&] {
+      h5_write_rows(file, slab.name, slab.first, host_copy(slab.local), *comm_, temporary);
+    });
   }
+  agree(*comm_, [&] { h5_flush(file, temporary); });
+  for (const auto& slab : slabs_) {
+    agree(*comm_,
+          [&] { h5_check_rows(file, slab.name, slab.first, host_copy(slab.local), temporary); });
+  }
+  agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
   agree(*comm_, [&] { file.close(temporary); });
-  if (error) throw *error;
   write_seal(temporary, std::move(ranges), *comm_);
 }
 

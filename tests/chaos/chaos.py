@@ -718,7 +718,7 @@ class Trial:
             allowed = allowed | KILLED | {1}  # mpirun's own way to end
         if code not in allowed and not (self.way.name == "jobs" and code == 5):
             raise Fault(f"exit code {code}, expected 0 or one of {sorted(allowed)}: {text[-800:]}")
-        if code == 3 and not re.search(r"^dissent: .*(No space left|Input/output error)", text, re.M):
+        if code == 3 and not re.search(r"^dissent: .*(No space left|Input/output error|file write failed)", text, re.M):
             raise Fault(f"exit code 3, but no error line names the disk's error: {text[-800:]}")
 
     def last(self):
