@@ -274,5 +274,5 @@ refused 1 3 "good.cache/shard-00001.h5: not a checkpoint" -- evaluate evaluate.t
 refused 1 2 "evaluate.weights: expected 3 values, one a member of results/bad/seed-42/checkpoint.h5, found 2" -- evaluate evaluate.toml --set 'evaluate.weights=[1,2]'
 expect_no_file figures
 well 2 evaluate evaluate.toml --quiet
-expect_text "auroc msp unknown"
+expect_text "unknown (far)" "seed-42  ensemble   msp       0.5000"
 finish

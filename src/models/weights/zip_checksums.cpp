@@ -25,9 +25,10 @@ ZipChecksums::ZipChecksums(const std::string& path) : path_(path) {
   constexpr size_t kEndBytes = 22, kLocatorBytes = 20, kEnd64Bytes = 56, kEntryBytes = 46,
                    kMostComment = 65535;
   const auto fail = [&](const std::string& what) {
-    DISSENT_FAIL(kData,
-                 "{}: not a file of torch.save, or damaged: expected a zip archive, found {}", path,
-                 what);
+    DISSENT_FAIL(
+        kData,
+        "{}: expected a file of torch.save, found another or a damaged one (a zip archive with {})",
+        path, what);
   };
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path));
   const auto read = [&](int64_t first, int64_t count) {
@@ -72,7 +73,8 @@ ZipChecksums::ZipChecksums(const std::string& path) : path_(path) {
 
 void ZipChecksums::check(const std::string& record, const void* bytes, int64_t count) const {
   const auto known = crcs_.find(record);
-  DISSENT_CHECK(known != crcs_.end(), kData, "{}: no record {} in its directory", path_, record);
+  DISSENT_CHECK(known != crcs_.end(), kData,
+                "{}: expected a record {} in its directory, found none", path_, record);
   if (known->second == 0) return;
   constexpr int64_t kPiece = int64_t{1} << 30;
   uLong found = crc32(0, nullptr, 0);

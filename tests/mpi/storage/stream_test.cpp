@@ -278,6 +278,6 @@ TEST_F(MpiStream, ChecksMemoryFirst) {
   const auto cache = FeatureCache::open(path);
   RowSelection huge{{{0, 3000}}, 1, int64_t{1} << 40};
   const auto message = error_of(
-      ErrorKind::kData, [&] { ChunkStream::open(*node, FeatureCache::open(path), huge, 0); });
+      ErrorKind::kMemory, [&] { ChunkStream::open(*node, FeatureCache::open(path), huge, 0); });
   EXPECT_CONTAINS(message, "set.cache needs 56.0 TiB, ");
 }

@@ -275,7 +275,7 @@ TEST(Transform, RowsDoNotDependOnBatchOrThreads) {
   EXPECT_TRUE(at::equal(
       all[7], transform_image(options, images[7],
                               draw_transform(options, 28, 28, Random(3, Purpose::kCrop, 1, 7)))));
-  expect_error(ErrorKind::kUsage, "rows: wanted 0 .. 39, given 40",
+  expect_error(ErrorKind::kUsage, "rows: expected 0 .. 39, found 40",
                [&] { transform_rows(options, images, at::full({1}, 40, at::kLong), 3, 1); });
 }
 

@@ -514,8 +514,10 @@ TEST(Tables, ASeedThatIsNotANumberIsNamed) {
   const auto markdown = table_text(table, {}, nullptr);
   EXPECT_NE(markdown.find("NaN |"), std::string::npos) << markdown;
   EXPECT_EQ(markdown.find("± -"), std::string::npos) << markdown;
-  EXPECT_NE(markdown.find("Not finite (NaN or infinite, and so is the mean over seeds): de"),
-            std::string::npos)
+  EXPECT_NE(
+      markdown.find(
+          "Not finite (NaN or infinite, and so is the mean over seeds): e de 5 ensemble: val"),
+      std::string::npos)
       << markdown;
   EXPECT_NE(markdown.find("(seed 2)"), std::string::npos) << markdown;
   EXPECT_EQ(markdown.find("over seeds): sed"), std::string::npos) << markdown;

@@ -39,7 +39,8 @@ TEST(BatchedStepper, LossThatIsNotFiniteIsAFailureThatNamesTheStep) {
   run.poison = 9;
   const auto result = train_small(run, grid, at::kCPU, BatchedOptions{});
   ASSERT_TRUE(result.failure.has_value());
-  EXPECT_NE(std::string(result.failure->what()).find("epoch 0, step 9 is"), std::string::npos)
+  EXPECT_NE(std::string(result.failure->what()).find("(epoch 0, step 9): expected a finite loss"),
+            std::string::npos)
       << result.failure->what();
 }
 
