@@ -41,7 +41,7 @@ class LocalRunner {
         elsewhere_(queue.size(), false) {}
 
   int run() {
-    for (const int number : {SIGINT, SIGTERM}) signal(number, note_stop);
+    for (const int number : {SIGINT, SIGTERM, SIGUSR1}) signal(number, note_stop);
     double slurm_s = now_s();
     while (true) {
       if (g_stop > stopped_) stop();
