@@ -44,12 +44,12 @@ void check_sets(const std::vector<LoadedEnsemble>& ensembles, const EvaluationSe
   check(sets.validation_ood.get(), false);
   for (const auto& test : sets.tests) {
     for (const auto& file : test.files) {
-      check(file.get(), test.labelled() && test.spec.classes.empty());
       DISSENT_CHECK(file->input_shape() == sets.id->input_shape(), kUsage,
-                    "evaluate.sets: {}: its inputs are [{}] through its transform \"{}\", those of "
-                    "the in-distribution set [{}]: expected the same",
-                    test.spec.name, fmt::join(file->input_shape(), ", "), test.spec.transform,
-                    fmt::join(sets.id->input_shape(), ", "));
+                    "evaluate.sets: {}: expected inputs [{}] as those of the in-distribution set, "
+                    "found [{}] through its transform \"{}\"",
+                    test.spec.name, fmt::join(sets.id->input_shape(), ", "),
+                    fmt::join(file->input_shape(), ", "), test.spec.transform);
+      check(file.get(), test.labelled() && test.spec.classes.empty());
       if (test.spec.classes.empty()) continue;
       for (const auto& ensemble : ensembles)
         DISSENT_CHECK(ensemble.classes() == kImagenetClasses, kUsage,

@@ -221,7 +221,7 @@ sed -i 's/, "resnet-none[^]]*//' evaluate.toml
 refused 2 2 'runtime.device: "cuda": evaluation computes on CPUs: expected "cpu" or "auto"' -- evaluate evaluate.toml --set runtime.device=cuda
 sed 's/^corruption.*/transform = "cifar10_test"/; /^severity/d' evaluate.toml > larger.toml
 sed '/^corruption/d; /^severity/s/.*/as_stored = true/' evaluate.toml > stored.toml
-refused 2 2 'noise: its inputs are [3, 32, 32] through its transform "cifar10_test"' "in-distribution set [3, 28, 28]" -- evaluate larger.toml
+refused 2 2 'noise: expected inputs [3, 28, 28] as those of the in-distribution set, found [3, 32, 32] through its transform "cifar10_test"' -- evaluate larger.toml
 refused 1 2 "evaluate.sets[2].as_stored" "expected a corruption, found none" -- evaluate stored.toml
 well 1 evaluate evaluate.toml --quiet
 mv evaluated evaluated-1

@@ -130,7 +130,7 @@ large=(--quiet --set training.epochs=1 --set training.precision=f32 --set ensemb
   --set validation.rows=:2 --set output=large)
 well 1 train configs/sdde/imagenet/gradcam.toml "${large[@]}" --set 'ensemble.weights=""'
 well 1 train configs/sdde/imagenet200/gradcam_oe.toml "${large[@]}" --set unlabelled.batch_size=2
-refused 1 3 "imagenet_c/test: expected pictures with edges of 28 .. 31 pixels, which" "found 224 x 224" -- evaluate configs/sdde/imagenet/evaluate_fsood.toml --set 'evaluate.runs=["results/sdde/sdde_imagenet_gradcam/seed-1/best.h5"]'
+refused 1 2 "imagenet_c: expected inputs [3, 28, 28]" "found [3, 224, 224]" -- evaluate configs/sdde/imagenet/evaluate_fsood.toml --set 'evaluate.runs=["results/sdde/sdde_imagenet_gradcam/seed-1/best.h5"]'
 walk "dissent evaluate configs/sdde/imagenet/evaluate_fsood.toml --set 'evaluate.runs=[\"results/sdde/sdde_imagenet_gradcam/seed-1/best.h5\"]'" \
   --set 'evaluate.runs=["large/sdde_imagenet_gradcam/seed-1/best.h5"]'
 grep -q "imagenet+covariate,full_spectrum" results/sdde/imagenet_fsood/*.csv || failed "no row of the full spectrum"
