@@ -70,10 +70,10 @@ runner=$!
 wait_for results/lenets/seed-7/progress.json
 for _ in $(seq 600); do
   well_jobs status long.csv
-  grep -q 'epoch [1-9][0-9]* of 400, step [0-4] of 4, .* left' out && break
+  grep -q '[1-9][0-9]* of 400 epochs, step [0-4] of 4, .* left' out && break
   sleep 0.2
 done
-grep -q 'epoch [1-9][0-9]* of 400, step [0-4] of 4, .* left' out || failed "status of a running job"
+grep -q '[1-9][0-9]* of 400 epochs, step [0-4] of 4, .* left' out || failed "status of a running job"
 kill -INT "$runner"
 status=0
 wait "$runner" || status=$?

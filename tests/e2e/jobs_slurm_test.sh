@@ -67,14 +67,14 @@ rm -f results/six/seed-1/heartbeat.0
 scontrol release "$a"
 wait_for results/six/seed-1/heartbeat.0
 { grep '^name' first.csv; grep -v '^name' first.csv | sort -r; } > sorted.csv
-until_says sorted.csv a 'epoch '
+until_says sorted.csv a 'of 60 epochs'
 scancel --batch --signal=USR1 "$a"
 wait_for "$(folder_of a)/stop.1.1"
 grep -q 'a checkpoint is written' "$(folder_of a)/stop.1.1" || failed "a did not stop for its time limit: $(cat "$(folder_of a)/stop.1.1")"
 
 # b, on both nodes: a rank is killed, and it starts again by itself; then a node goes.
 scontrol update jobid="$(id_of sorted.csv b)" StartTime=now
-until_says sorted.csv b 'epoch '
+until_says sorted.csv b 'of 60 epochs'
 kill -9 "$(pgrep -f -- "$program train train.toml .*seeds=\[2\]" | tail -n 1)"
 until_says sorted.csv b 'start 2, after 1 that failed'
 scontrol update nodename=n2 state=down reason=test
@@ -83,7 +83,7 @@ scontrol update nodename=n2 state=resume 2> resume.txt || true # it may have com
 
 # c: cancelled while it runs. d: fails by its path. f: cancelled before it began, and Slurm forgets it. e: a state file is deleted while it runs.
 scontrol update jobid="$(id_of sorted.csv c)" StartTime=now
-until_says sorted.csv c 'epoch '
+until_says sorted.csv c 'of 60 epochs'
 scancel "$(id_of sorted.csv c)"
 until_says sorted.csv c cancelled
 until_says sorted.csv d 'failed'
@@ -93,7 +93,7 @@ scancel "$forgotten"
 until_says sorted.csv f "lost"
 until_says sorted.csv f "Slurm has no job $forgotten any more; it never began"
 scontrol update jobid="$(id_of sorted.csv e)" StartTime=now
-until_says sorted.csv e 'epoch '
+until_says sorted.csv e 'of 60 epochs'
 number=$(id_of sorted.csv e)
 rm "$(folder_of e)/submitted.1" "$(folder_of e)/start.1.0"
 until_says sorted.csv e "slurm $number"
