@@ -188,7 +188,7 @@ class Results(TemporaryTest):
         with self.assertWarnsRegex(UserWarning, "2 CSV files without the columns of result rows passed over, as .*b.csv"):
             self.assertEqual(len(dissent.open_results(self.folder / "*.csv")), 1)
         (self.folder / "a.csv").unlink()
-        self.assertRaisesRegex(FileNotFoundError, "no result file matches; 2 CSV files", dissent.open_results, self.folder / "*.csv")
+        self.assertRaisesRegex(FileNotFoundError, "found none; 2 CSV files", dissent.open_results, self.folder / "*.csv")
 
 
 if __name__ == "__main__":
