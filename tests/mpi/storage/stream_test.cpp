@@ -277,7 +277,9 @@ TEST_F(MpiStream, ChecksMemoryFirst) {
   write(small_spec());
   const auto cache = FeatureCache::open(path);
   RowSelection huge{{{0, 3000}}, 1, int64_t{1} << 40};
-  const auto message = error_of(
-      ErrorKind::kMemory, [&] { ChunkStream::open(*node, FeatureCache::open(path), huge, 0); });
+  // Several ranks share a window in /dev/shm, which is full as a disk is.
+  const auto message = error_of(node->size() > 1 ? ErrorKind::kData : ErrorKind::kMemory, [&] {
+    ChunkStream::open(*node, FeatureCache::open(path), huge, 0);
+  });
   EXPECT_CONTAINS(message, "set.cache needs 56.0 TiB, ");
 }
