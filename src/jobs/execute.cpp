@@ -149,6 +149,15 @@ class Execution {
                              : "it starts again",
                   false);
     }
+    // mpirun may end with 0 although its ranks were stopped: by Slurm, which signals them itself
+    // when a node fails.
+    if (*code == 0 && cut_short()) {
+      if (!terminated_ && !g_checkpoint)
+        return stop(4, "failed",
+                    "the launcher ended with 0, but the run's folder says that it is not finished",
+                    false);
+      code = 75;
+    }
     if (*code == 0) return stop(0, "done", "", true);
     if (given_up_) return stop(4, "cancelled", "was declared lost, and ended for that", true);
     if (terminated_)
@@ -168,6 +177,11 @@ class Execution {
     std::string message = last_error_line(err_path(), err_offset_);
     if (message.empty()) message = *code > 128 ? signal_text(*code - 128) : "no error line";
     return stop(*code, "failed", message, !may_pass(*code));
+  }
+
+  bool cut_short() const {
+    return attempt_.verb == "train" && !attempt_.runs.empty() &&
+           !read_progress(attempt_.runs).finished;
   }
 
   Stop stop(int code, const std::string& reason, const std::string& message, bool is_final) const {
