@@ -141,7 +141,7 @@ class Disturbance:
     environment: dict = dataclasses.field(default_factory=dict)
     act: object = None  # act(start, rng): once, at the drawn moment
     still: bool = False  # ranks stand still: the rest has to notice within the timeout
-    hit: pathlib.Path | None = None  # appears when it has taken effect
+    hit: pathlib.Path | None = None  # appears when it has taken effect; without it the start has to go well
     damage: bool = False  # a checkpoint is damaged before the start: it has to be refused
 
 
@@ -353,7 +353,6 @@ timeout_s = TIMEOUT
 
 class Way:
     name = ""
-    config = ""  # file of the world
     outputs = ()  # patterns below the folder of a trial: what an undisturbed run leaves
     checkpoint = None
 
@@ -362,11 +361,12 @@ class Way:
         self.reference = {}
         self.seconds = 0.0
 
-    def arguments(self, rng):
+    def arguments(self):
+        """Verb and configuration."""
         raise NotImplementedError
 
     def layout(self, rng):
-        """[launcher..., settings...]"""
+        """How many ranks, and settings that change none of the results."""
         raise NotImplementedError
 
     def command(self, rng):
@@ -722,6 +722,8 @@ class Trial:
             if wrong := self.way.differences(self.folder):
                 raise Fault(f"exit code 0, but these files are not those of the undisturbed run: {wrong}")
             return
+        if disturbance.hit and not disturbance.hit.exists():
+            raise Fault(f"exit code {code}, though its disk never failed: {text[-800:]}")
         by_launcher = "scripts/mpirun" in start.arguments[0]
         allowed = disturbance.codes
         if allowed is None:

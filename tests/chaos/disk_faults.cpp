@@ -157,8 +157,7 @@ ssize_t write(int file, const void* data, size_t count) {
 DISSENT_PWRITE(pwrite, off_t)
 DISSENT_PWRITE(pwrite64, off64_t)
 
-// The half of a write of several parts is none of them: the call may write less than asked, which
-// is 0 here only in name, so it fails at once.
+// Half of a write of several parts is half of the parts; of one part, the whole.
 ssize_t writev(int file, const iovec* parts, int count) {
   static const auto real = next<ssize_t(int, const iovec*, int)>("writev");
   return written(

@@ -144,4 +144,16 @@ run_program 1 replay results/six/seed-1 --set 'optimizer.learning_rate=2e-3'
 expect_exit 5
 expect_text "configuration:" "members/" "train.csv: epoch 0, total:" "differences"
 expect_no_file results/six/seed-1/replay
+
+# A launcher that ends with 0 although its ranks were stopped: the row is not done.
+mkdir lying
+printf '#!/bin/sh\nexit 0\n' > lying/mpirun
+chmod +x lying/mpirun
+printf 'name,verb,config,ranks,set:experiment,set:seeds,retries\nearly,train,train.toml,2,early,[1],0\n' > early.csv
+honest=$PATH
+PATH=$work/lying:$PATH
+jobs run early.csv
+PATH=$honest
+expect_exit 5
+expect_text "early: failed: exit code 4: the launcher ended with 0, but the run's folder says that it is not finished"
 finish

@@ -13,7 +13,7 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kLargestLabel = std::numeric_limits<int32_t>::max() - 1;
+constexpr int64_t kLargestListLabel = std::numeric_limits<int32_t>::max() - 1;
 
 }  // namespace
 
@@ -29,7 +29,7 @@ ImageList::ImageList(const Origin& origin, std::string text)
   labels_ = at::empty({lines}, at::kLong);
   auto *places = places_.data_ptr<int64_t>(), *labels = labels_.data_ptr<int64_t>();
   const std::string_view whole = text_;
-  const int64_t largest = classes > 0 ? classes - 1 : kLargestLabel;
+  const int64_t largest = classes > 0 ? classes - 1 : kLargestListLabel;
   int64_t rows = 0, line = 0, highest = -1, left_out = 0;
   for (size_t begin = 0; begin < whole.size(); ++line) {
     const size_t end = std::min(whole.find('\n', begin), whole.size());
