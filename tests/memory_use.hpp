@@ -26,13 +26,14 @@ inline int64_t status_bytes(const std::string& field) {
 /// Sets VmHWM to the present VmRSS.
 inline void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
-/// Sum of the proportional set sizes of all mappings: a page that n processes map counts 1/n in
-/// each.
+/// Sum of the proportional set sizes of anonymous and shared memory: a page that n processes map
+/// counts 1/n in each. Pages of files are left out, which the kernel drops when it likes.
 inline int64_t proportional_bytes() {
-  std::ifstream file("/proc/self/smaps");
+  std::ifstream file("/proc/self/smaps_rollup");
   int64_t sum = 0;
   for (std::string line; std::getline(file, line);)
-    if (line.starts_with("Pss:")) sum += std::stoll(line.substr(4)) * 1024;
+    for (const std::string field : {"Pss_Anon:", "Pss_Shmem:"})
+      if (line.starts_with(field)) sum += std::stoll(line.substr(field.size())) * 1024;
   return sum;
 }
 

@@ -18,6 +18,7 @@
 #include "core/torch_failure.hpp"
 #include "report/saliency_figure.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/exit_record.hpp"
 #include "storage/h5.hpp"
 
 namespace dissent::cli {
@@ -155,7 +156,7 @@ int run_verb(Runtime& runtime, const std::string& name, const Arguments& argumen
 namespace dissent {
 namespace {
 
-int run_main(int argc, char** argv, std::vector<std::string> arguments) {
+int run_main(int argc, char** argv, std::vector<std::string> arguments, ExitRecord& record) {
   const bool mpi = !arguments.empty() && arguments[0] == "--mpi";
   if (mpi) arguments.erase(arguments.begin());
   // As early as can be: until then a signal that asks to stop would kill (front.cpp holds them).
@@ -170,6 +171,7 @@ int run_main(int argc, char** argv, std::vector<std::string> arguments) {
     if (const auto* verb = cli::verb_alone(arguments)) return cli::run_alone(*verb, arguments);
     h5_start_before_mpi();
     Runtime runtime(argc, argv, 600, mpi ? UseMpi::kAlways : UseMpi::kIfLaunched);
+    if (runtime.world().rank() == 0) record.begin();
     cli::start_log(runtime.world().rank());
     try {
       return cli::run(runtime, arguments);
@@ -195,5 +197,8 @@ int main(int argc, char** argv) {
   using namespace dissent;
   prepare_output();
   report_uncaught(current_failure);
-  return finish_output(run_main(argc, argv, {argv + 1, argv + argc}));
+  ExitRecord record;
+  const int code = finish_output(run_main(argc, argv, {argv + 1, argv + argc}, record));
+  record.end(code);
+  return code;
 }

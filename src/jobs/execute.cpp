@@ -15,6 +15,8 @@
 
 #include "core/stop.hpp"
 #include "jobs/progress.hpp"
+#include "storage/atomic_file.hpp"
+#include "storage/exit_record.hpp"
 
 namespace dissent::jobs {
 namespace {
@@ -97,9 +99,12 @@ class Execution {
     std::vector<std::string> argv = options_.launcher;
     argv.insert(argv.end(), attempt_.command.begin(), attempt_.command.end());
     std::optional<int> code;
+    auto environment = options_.environment;
+    environment.emplace_back(kExitRecordVariable, record_path());
     try {
+      remove_file(record_path());
       process_ = start({.argv = argv,
-                        .environment = options_.environment,
+                        .environment = environment,
                         .out = folder_ + "/stdout.txt",
                         .err = err_path(),
                         .cores = options_.cores});
@@ -149,14 +154,12 @@ class Execution {
                              : "it starts again",
                   false);
     }
-    // mpirun may end with 0 although its ranks were stopped: by Slurm, which signals them itself
-    // when a node fails.
-    if (*code == 0 && cut_short()) {
+    if (*code == 0) code = own_code();
+    if (*code == kNoExit) {
       if (!terminated_ && !g_checkpoint)
         return stop(4, "failed",
-                    "the launcher ended with 0, but the run's folder says that it is not finished",
-                    false);
-      code = 75;
+                    "the launcher ended with 0, but the program did not come to its end", false);
+      code = 75;  // it was asked to stop, and was killed before it had
     }
     if (*code == 0) return stop(0, "done", "", true);
     if (given_up_) return stop(4, "cancelled", "was declared lost, and ended for that", true);
@@ -179,9 +182,18 @@ class Execution {
     return stop(*code, "failed", message, !may_pass(*code));
   }
 
-  bool cut_short() const {
-    return attempt_.verb == "train" && !attempt_.runs.empty() &&
-           !read_progress(attempt_.runs).finished;
+  std::string record_path() const { return std::filesystem::absolute(folder_ + "/exit").string(); }
+
+  // How the program ended where its launcher says 0. Where the launcher did not pass the variable
+  // on, a training's folder still tells; of the other verbs the launcher is believed.
+  int own_code() const {
+    if (const auto said = read_exit_record(record_path())) return *said;
+    if (attempt_.verb != "train" || attempt_.runs.empty()) return 0;
+    // With --again the runs are in their place, and gone from where they were made.
+    const auto is_whole = [&](const std::string& run) {
+      return attempt_.again ? !path_exists(run) : read_progress({run}).finished;
+    };
+    return std::all_of(attempt_.runs.begin(), attempt_.runs.end(), is_whole) ? 0 : kNoExit;
   }
 
   Stop stop(int code, const std::string& reason, const std::string& message, bool is_final) const {

@@ -24,6 +24,7 @@ namespace dissent::jobs {
 //   again.<n>       the result of this attempt is asked for anew
 //   off-<sheet>.<n>
 //       a sheet's cell whether_to_run was 0 when this attempt was done
+//   exit            what the program itself says of its end (storage/exit_record.hpp)
 //   stdout.txt, stderr.txt
 // Any one of them may be deleted: what it said follows from the others, from Slurm and from the
 // run's folder.

@@ -145,15 +145,39 @@ expect_exit 5
 expect_text "configuration:" "members/" "train.csv: epoch 0, total:" "differences"
 expect_no_file results/six/seed-1/replay
 
-# A launcher that ends with 0 although its ranks were stopped: the row is not done.
+# A launcher that ends with 0 although its ranks were stopped: the row is not done. One that passes no variables on is believed, but not of a training
+# whose folder says otherwise; one whose ranks were killed before their end, or that hides their exit code, is not believed of any verb.
 mkdir lying
-printf '#!/bin/sh\nexit 0\n' > lying/mpirun
-chmod +x lying/mpirun
-printf 'name,verb,config,ranks,set:experiment,set:seeds,retries\nearly,train,train.toml,2,early,[1],0\n' > early.csv
+lying() { # lying NAME COMMANDS: rows of sheet NAME.csv, with an mpirun of these commands
+  printf '#!/bin/sh\n%s\n' "$2" > lying/mpirun
+  chmod +x lying/mpirun
+  PATH=$work/lying:$honest jobs run "$1.csv"
+}
 honest=$PATH
-PATH=$work/lying:$PATH
-jobs run early.csv
-PATH=$honest
+printf 'name,verb,config,ranks,set:experiment,set:seeds,retries\nearly,train,train.toml,2,early,[1],0\n' > early.csv
+lying early 'exit 0'
 expect_exit 5
-expect_text "early: failed: exit code 4: the launcher ended with 0, but the run's folder says that it is not finished"
+expect_text "early: failed: exit code 4: the launcher ended with 0, but the program did not come to its end"
+printf 'name,verb,config,ranks,retries,set:cache.output\nkilled,cache,cache.toml,2,0,killed.cache\n' > killed.csv
+printf 'name,verb,config,ranks,retries,set:evaluate.id\nkilled,evaluate,evaluate.toml,2,0,train.cache\n' > killed_too.csv
+for sheet in killed killed_too; do
+  # shellcheck disable=SC2016
+  lying $sheet 'echo running > "$DISSENT_EXIT_RECORD"'
+  expect_exit 5
+  expect_text "killed: failed: exit code 4: the launcher ended with 0, but the program did not come to its end"
+  # shellcheck disable=SC2016
+  lying $sheet 'PATH='"$honest"'; mpirun "$@"; echo 75 > "$DISSENT_EXIT_RECORD"'
+  expect_exit 5
+  expect_text "killed: cancelled: stopped by a signal"
+done
+well_jobs run killed.csv
+expect_text "1 jobs: 1 done"
+
+# The program's part: its first rank's word, on one rank and on two.
+for ranks in 1 2; do
+  DISSENT_EXIT_RECORD=$work/said well $ranks inspect train.cache
+  [ "$(cat said)" = 0 ] || failed "the exit record of a good end on $ranks ranks says $(cat said)"
+  DISSENT_EXIT_RECORD=$work/said run_program $ranks train train.toml --set data.train=nothere.cache
+  [ "$(cat said)" = "$status" ] || failed "the exit record says $(cat said) of exit code $status on $ranks ranks"
+done
 finish

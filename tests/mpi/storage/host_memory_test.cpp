@@ -75,7 +75,6 @@ TEST_F(MpiHostMemory, FourRanksHoldOneCopy) {
   const auto after = all_gather_integer(comm, proportional_bytes());
   const int64_t grown = sum(after) - sum(before);
   if (kMeasures) {
-    // On a machine short of memory pages of program files are dropped meanwhile.
     EXPECT_GE(static_cast<double>(grown), 0.95 * static_cast<double>(bytes));
     EXPECT_LE(static_cast<double>(grown), 1.1 * static_cast<double>(bytes));
   }
