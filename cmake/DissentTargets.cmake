@@ -112,6 +112,6 @@ function(dissent_add_mpi_test NAME)
   foreach(ranks IN LISTS ARG_RANKS)
     add_test(NAME ${NAME}_mpi_${ranks} COMMAND ${PROJECT_SOURCE_DIR}/tests/mpirun ${ranks} $<TARGET_FILE:${NAME}_mpi_test>)
     set_tests_properties(${NAME}_mpi_${ranks} PROPERTIES PROCESSORS ${ranks} TIMEOUT ${ARG_TIMEOUT} LABELS mpi
-      ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0;OMP_NUM_THREADS=1;DISSENT_EXPECTED_RANKS=${ranks};DISSENT_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
+      ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1;OMP_NUM_THREADS=1;DISSENT_EXPECTED_RANKS=${ranks};DISSENT_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
   endforeach()
 endfunction()

@@ -4,11 +4,13 @@
 #include <fstream>
 #include <string>
 
+#include "core/sanitizer.hpp"
+
 namespace dissent::testing {
 
 /// Whether figures of memory and time are those of the program: the address sanitizer keeps what is
 /// freed, to find later uses, and takes several times as long.
-#ifdef __SANITIZE_ADDRESS__
+#ifdef DISSENT_SANITIZED
 inline constexpr bool kMeasures = false;
 #else
 inline constexpr bool kMeasures = true;

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "core/cgroup.hpp"
+#include "core/sanitizer.hpp"
 
 namespace dissent {
 namespace {
@@ -145,7 +146,7 @@ void note_failed_allocation(uint64_t bytes) { t_asked_bytes = bytes; }
 }  // namespace dissent
 
 // As the standard library's, which does not say how much was asked for. A sanitizer brings its own.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef DISSENT_SANITIZED
 void* operator new(std::size_t bytes) {
   while (true) {
     if (void* memory = std::malloc(bytes > 0 ? bytes : 1)) return memory;

@@ -35,7 +35,7 @@ UniqueHandle simple_space(const std::vector<hsize_t>& sizes, const std::string& 
 // Selects rows [first, first + count) of the file's space and gives the memory space for them.
 UniqueHandle select_rows(hid_t space, int64_t first, int64_t count, const std::string& place) {
   auto sizes = extent(space, place);
-  DISSENT_CHECK(!sizes.empty(), kData, "{}: a single value, expected rows", place);
+  DISSENT_CHECK(!sizes.empty(), kData, "{}: expected rows, found a single value", place);
   DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= static_cast<int64_t>(sizes[0]),
                 kInternal, "{}: rows {} .. {} of {}", place, first, first + count, sizes[0]);
   std::vector<hsize_t> start(sizes.size(), 0);
@@ -115,7 +115,12 @@ int64_t expect_stored(hid_t file, hid_t dataset, hid_t space, hid_t type, hid_t 
                                       : "external storage: its values lie in others");
   DISSENT_CHECK(H5Sget_simple_extent_type(space) != H5S_NULL, kData,
                 "{}: expected values, found a dataset without any", place);
-  auto bytes = static_cast<int64_t>(H5Tget_size(type));
+  constexpr size_t kMostValueBytes = 1 << 20;
+  const size_t value_bytes = H5Tget_size(type);
+  DISSENT_CHECK(value_bytes >= 1 && value_bytes <= kMostValueBytes, kData,
+                "{}: damaged: expected values of 1 .. {} bytes, found {}", place, kMostValueBytes,
+                value_bytes);
+  auto bytes = static_cast<int64_t>(value_bytes);
   const bool empty = std::find(sizes.begin(), sizes.end(), hsize_t{0}) != sizes.end();
   if (empty) return 0;
   bool countable = true;
@@ -127,6 +132,9 @@ int64_t expect_stored(hid_t file, hid_t dataset, hid_t space, hid_t type, hid_t 
     expect_filters(creation, place);
     std::vector<hsize_t> chunk(sizes.size());
     DISSENT_H5(H5Pget_chunk(creation, static_cast<int>(chunk.size()), chunk.data()), place);
+    DISSENT_CHECK(std::find(chunk.begin(), chunk.end(), hsize_t{0}) == chunk.end(), kData,
+                  "{}: damaged: expected chunks of at least 1 value, found {}", place,
+                  size_text(chunk));
     hsize_t wanted = 1;
     for (size_t d = 0; d < sizes.size(); ++d) {
       const auto along = (sizes[d] - 1) / chunk[d] + 1;
@@ -203,7 +211,7 @@ bool h5_has(hid_t file, const std::string& name) {
 
 DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path) {
   const std::string place = place_of(path, name);
-  DISSENT_CHECK(h5_has(file, name), kData, "{}: no dataset '{}'", path, name);
+  DISSENT_CHECK(h5_has(file, name), kData, "{}: expected a dataset '{}', found none", path, name);
   const auto dataset = open_dataset(file, name, path);
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   const UniqueHandle type(DISSENT_H5(H5Dget_type(dataset), place), H5Tclose);
@@ -218,7 +226,7 @@ DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path
     info.offset = static_cast<int64_t>(offset);
   if (const auto seal = h5_seal(file); seal && info.offset >= 0)
     DISSENT_CHECK(seal->find(info.offset, bytes) >= 0, kData,
-                  "{}: damaged: there are no checksums of its values", place);
+                  "{}: damaged: expected checksums of its values, found none", place);
   return info;
 }
 
@@ -316,7 +324,8 @@ void h5_read_rows(hid_t file, const std::string& name, int64_t first, int64_t co
 at::Tensor h5_read(hid_t file, const std::string& name, int64_t first, int64_t count,
                    const std::string& path) {
   auto info = h5_info(file, name, path);
-  DISSENT_CHECK(!info.shape.empty(), kData, "{}: {} is a single value, expected rows", path, name);
+  DISSENT_CHECK(!info.shape.empty(), kData, "{}: {}: expected rows, found a single value", path,
+                name);
   info.shape[0] = count;
   auto values = at::empty(info.shape, info.dtype);
   h5_read_rows(file, name, first, count, values.data_ptr(), info.dtype, path);
@@ -334,8 +343,8 @@ void h5_write_attribute(hid_t file, const std::string& object, const std::string
   const UniqueHandle space(DISSENT_H5(H5Screate(H5S_SCALAR), place), H5Sclose);
   const auto* text = std::get_if<std::string>(&value);
   DISSENT_CHECK(!text || text->size() <= kMostAttributeText, kInternal,
-                "{}: a text of {} bytes, expected at most {}", place, text ? text->size() : 0,
-                kMostAttributeText);
+                "{0}: expected a text of at most {2} bytes, found {1}", place,
+                text ? text->size() : 0, kMostAttributeText);
   const auto type = text ? text_type(std::max<size_t>(1, text->size()), place)
                          : h5_type(std::holds_alternative<double>(value) ? at::kDouble : at::kLong);
   const UniqueHandle attribute(
@@ -403,7 +412,7 @@ void h5_write_text(hid_t file, const std::string& name, const std::string& text,
 
 std::string h5_read_text(hid_t file, const std::string& name, const std::string& path) {
   const std::string place = place_of(path, name);
-  DISSENT_CHECK(h5_has(file, name), kData, "{}: no dataset '{}'", path, name);
+  DISSENT_CHECK(h5_has(file, name), kData, "{}: expected a dataset '{}', found none", path, name);
   const auto dataset = open_dataset(file, name, path);
   const UniqueHandle type(DISSENT_H5(H5Dget_type(dataset), place), H5Tclose);
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
@@ -414,7 +423,8 @@ std::string h5_read_text(hid_t file, const std::string& name, const std::string&
     const auto bytes = static_cast<int64_t>(H5Tget_size(type));
     const auto number =
         offset == HADDR_UNDEF ? -1 : seal->find(static_cast<int64_t>(offset), bytes);
-    DISSENT_CHECK(number >= 0, kData, "{}: damaged: there are no checksums of its values", place);
+    DISSENT_CHECK(number >= 0, kData, "{}: damaged: expected checksums of its values, found none",
+                  place);
     seal->check(number, 0, bytes);
   }
   return read_one_text(

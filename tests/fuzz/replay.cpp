@@ -23,6 +23,7 @@
 #include <random>
 
 #include "core/parallel.hpp"
+#include "core/sanitizer.hpp"
 #include "fuzz.hpp"
 
 namespace {
@@ -147,7 +148,7 @@ class Mutator {
 };
 
 void limit_memory() {
-#ifndef __SANITIZE_ADDRESS__  // which claims terabytes
+#ifndef DISSENT_SANITIZED  // which claims terabytes
   rlim_t pages = 0;
   std::ifstream("/proc/self/statm") >> pages;
   const auto most = pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE)) + kMostMemory;
