@@ -71,6 +71,13 @@ bool in_range(long double number, const OptionInfo& info) {
   return (!info.min || number >= *info.min) && (!info.max || number <= *info.max);
 }
 
+// The bounds that hold for an integer.
+OptionInfo bounds_of(int64_t value, const OptionInfo& info) {
+  OptionInfo bounds = info;
+  if (info.min && !info.max && static_cast<double>(value) > kMostInteger) bounds.max = kMostInteger;
+  return bounds;
+}
+
 /// The value as a V, or nothing if type, range or choice does not fit.
 template <class V>
 std::optional<V> take(const Value& value, const OptionInfo& info) {
@@ -86,8 +93,11 @@ std::optional<V> take(const Value& value, const OptionInfo& info) {
             return std::nullopt;
           else {
             V out;
+            OptionInfo bounds = info;
+            if (std::is_same_v<typename V::value_type, int64_t> && !info.max)
+              bounds.max = kAnyInteger;
             for (const auto& element : found) {
-              auto taken = take<typename V::value_type>(Value(element), info);
+              auto taken = take<typename V::value_type>(Value(element), bounds);
               if (!taken) return std::nullopt;
               out.push_back(std::move(*taken));
             }
@@ -101,7 +111,9 @@ std::optional<V> take(const Value& value, const OptionInfo& info) {
         return static_cast<double>(*integer);
     const auto* found = std::get_if<V>(&value);
     if (!found) return std::nullopt;
-    if constexpr (std::is_same_v<V, int64_t> || std::is_same_v<V, double>)
+    if constexpr (std::is_same_v<V, int64_t>)
+      if (!in_range(*found, bounds_of(*found, info))) return std::nullopt;
+    if constexpr (std::is_same_v<V, double>)
       if (!in_range(*found, info)) return std::nullopt;
     if constexpr (std::is_same_v<V, std::string>)
       if (!info.choices.empty() &&
@@ -140,7 +152,10 @@ template <class V>
 std::optional<std::string> OptionType<V>::assign(V& out, const Value& value,
                                                  const OptionInfo& info) {
   auto taken = take<V>(value, info);
-  if (!taken) return expected_text(name(info), info);
+  if (!taken) {
+    const auto* integer = std::get_if<int64_t>(&value);
+    return expected_text(name(info), integer ? bounds_of(*integer, info) : info);
+  }
   out = std::move(*taken);
   return std::nullopt;
 }
@@ -182,9 +197,10 @@ std::string range_text(const OptionInfo& info) {
     for (const auto& choice : info.choices) shown.push_back(choice.empty() ? "\"\"" : choice);
     return fmt::format("one of {}", fmt::join(shown, ", "));
   }
-  if (info.min && info.max) return fmt::format("{} .. {}", *info.min, *info.max);
+  const bool bounded = info.max && *info.max < kAnyInteger;
+  if (info.min && bounded) return fmt::format("{} .. {}", *info.min, *info.max);
   if (info.min) return fmt::format(">= {}", *info.min);
-  return info.max ? fmt::format("<= {}", *info.max) : "";
+  return bounded ? fmt::format("<= {}", *info.max) : "";
 }
 
 std::string expected_text(const std::string& type, const OptionInfo& info) {
@@ -198,7 +214,7 @@ std::string expected_text(const std::string& type, const OptionInfo& info) {
   // "a number >= 0" would be true of inf, which a bound on one side does not let in.
   if (text == "number" && info.min.has_value() != info.max.has_value()) text = "finite number";
   text = (text == "integer" ? "an " : "a ") + text;
-  if (!range.empty()) text += (info.min && info.max ? " in " : " ") + range;
+  if (!range.empty()) text += (range.find(" .. ") != std::string::npos ? " in " : " ") + range;
   return text + type.substr(end);
 }
 

@@ -17,6 +17,12 @@ enum class Scope { kResult, kExecution };
 using Value = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>,
                            std::vector<double>, std::vector<std::string>>;
 
+/// The largest integer of an option that has a lower bound alone, such as a number of rows: sizes
+/// and sums made of it fit into 64 bits. Lists are without it, as seeds are.
+constexpr double kMostInteger = 0x1p40;
+/// As `max` of an integer: any that 64 bits hold.
+constexpr double kAnyInteger = 0x1p63;
+
 /// What a table's author says of a key beside its type and default.
 struct OptionInfo {
   std::string meaning;  ///< one line for users, unit included

@@ -83,7 +83,8 @@ const TableSpec& image_data_table() {
         .option("seed", &T::seed,
                 {.meaning = "of all draws: of the transform, of random weights, of synthetic's "
                             "rows and classes",
-                 .min = 0})
+                 .min = 0,
+                 .max = kAnyInteger})
         .option("transform", &T::transform,
                 {.meaning = "what makes a network's input of an image; pass p of the cache has "
                             "draws of its own, keyed by seed, p and row",

@@ -100,7 +100,9 @@ std::vector<PostprocessorInfo> neighbour_rows() {
                        .min = 0,
                        .max = 1})
               .option("seed", &CfoodOptions::seed,
-                      {.meaning = "draws the reference set, where alpha is below 1", .min = 0})
+                      {.meaning = "draws the reference set, where alpha is below 1",
+                       .min = 0,
+                       .max = kAnyInteger})
               .option("block_rows", &CfoodOptions::block_rows, block_info()),
           fit_cfood, score_cfood),
   };

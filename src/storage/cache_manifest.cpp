@@ -41,7 +41,7 @@ std::string block(const std::string& text) {
 template <class T>
 T value_of(const toml::table& table, const char* key, const std::string& path) {
   const auto value = table[key].value_exact<T>();
-  DISSENT_CHECK(value, kData, "{}: key '{}' is missing or not {}", path, key,
+  DISSENT_CHECK(value, kData, "{}: key '{}': expected {}, found none", path, key,
                 std::is_same_v<T, std::string> ? "a string" : "an integer");
   return *value;
 }
@@ -50,7 +50,7 @@ int64_t count_of(const toml::table& table, const char* key, int64_t least,
                  const std::string& path) {
   const auto value = value_of<int64_t>(table, key, path);
   DISSENT_CHECK(value >= least && value < (int64_t{1} << 48), kData,
-                "{}: {} is {}, expected at least {}", path, key, value, least);
+                "{0}: {1}: expected at least {3}, found {2}", path, key, value, least);
   return value;
 }
 
@@ -58,10 +58,11 @@ ShardEntry parse_shard(const toml::table& table, int64_t first_row, const std::s
   ShardEntry shard{value_of<std::string>(table, "file", path),
                    count_of(table, "first_row", 0, path), count_of(table, "rows", 1, path),
                    value_of<std::string>(table, "checksum", path)};
-  DISSENT_CHECK(shard.first_row == first_row, kData, "{}: {} starts at row {}, expected {}", path,
-                shard.file, shard.first_row, first_row);
+  DISSENT_CHECK(shard.first_row == first_row, kData,
+                "{0}: {1}: expected to start at row {3}, found {2}", path, shard.file,
+                shard.first_row, first_row);
   DISSENT_CHECK(!shard.file.empty() && shard.file.find('/') == std::string::npos, kData,
-                "{}: shard file '{}' is not a name in the folder", path, shard.file);
+                "{}: shard: expected a file name in the folder, found '{}'", path, shard.file);
   return shard;
 }
 
@@ -77,17 +78,23 @@ std::string dtype_name(at::ScalarType dtype) {
     case at::kHalf: return "f16";
     case at::kBFloat16: return "bf16";
     default:
-      DISSENT_FAIL(kInternal, "a feature cache is f32, f16 or bf16, not {}", at::toString(dtype));
+      DISSENT_FAIL(kInternal, "feature cache: expected f32, f16 or bf16, found {}",
+                   at::toString(dtype));
   }
 }
 
 at::ScalarType dtype_from_name(const std::string& name, const std::string& place) {
   for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16})
     if (name == dtype_name(dtype)) return dtype;
-  DISSENT_FAIL(kData, "{}: dtype is \"{}\", expected f32, f16 or bf16", place, name);
+  DISSENT_FAIL(kData, "{}: dtype: expected f32, f16 or bf16, found \"{}\"", place, name);
 }
 
 std::vector<ShardEntry> plan_shards(const CacheSpec& spec) {
+  const int64_t per_pass = (spec.rows_per_pass - 1) / spec.shard_rows + 1;
+  DISSENT_CHECK(per_pass <= kMostShards / spec.passes, kUsage,
+                "cache.shard_rows: expected at most {} shards, found {} of {} rows in each of {} "
+                "passes",
+                kMostShards, per_pass, spec.shard_rows, spec.passes);
   std::vector<ShardEntry> shards;
   for (int64_t pass = 0; pass < spec.passes; ++pass) {
     for (int64_t row = 0; row < spec.rows_per_pass; row += spec.shard_rows) {
@@ -131,8 +138,8 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
   const auto format = value_of<std::string>(table, "format", path);
   const auto version = value_of<int64_t>(table, "version", path);
   DISSENT_CHECK(format == kFormat && version == kVersion, kData,
-                "{}: format \"{}\" version {}, expected \"{}\" version {}", path, format, version,
-                kFormat, kVersion);
+                "{0}: expected format \"{3}\" version {4}, found \"{1}\" version {2}", path, format,
+                version, kFormat, kVersion);
   CacheManifest manifest;
   manifest.creator = value_of<std::string>(table, "creator", path);
   auto& spec = manifest.spec;
@@ -140,14 +147,15 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
   spec.dtype = dtype_from_name(value_of<std::string>(table, "dtype", path), path);
   spec.passes = count_of(table, "passes", 1, path);
   const int64_t rows = count_of(table, "rows", 1, path);
-  DISSENT_CHECK(rows % spec.passes == 0, kData, "{}: {} rows are not {} whole passes", path, rows,
+  DISSENT_CHECK(rows % spec.passes == 0, kData,
+                "{0}: expected a multiple of {2} rows ({2} passes), found {1}", path, rows,
                 spec.passes);
   spec.rows_per_pass = rows / spec.passes;
   spec.classes = count_of(table, "classes", 0, path);
   spec.shard_rows = count_of(table, "shard_rows", 1, path);
   spec.source = value_of<std::string>(table, "source", path);
   const auto* trunk = table["trunk"].as_table();
-  DISSENT_CHECK(trunk, kData, "{}: key 'trunk' is missing or not a table of name and weights",
+  DISSENT_CHECK(trunk, kData, "{}: key 'trunk': expected a table of name and weights, found none",
                 path);
   spec.trunk = value_of<std::string>(*trunk, "name", path);
   spec.weights = value_of<std::string>(*trunk, "weights", path);
@@ -157,13 +165,14 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
   int64_t first_row = 0;
   if (const auto* shards = table["shard"].as_array()) {
     for (const auto& entry : *shards) {
-      DISSENT_CHECK(entry.is_table(), kData, "{}: key 'shard' is not a list of tables", path);
+      DISSENT_CHECK(entry.is_table(), kData,
+                    "{}: key 'shard': expected a list of tables, found another value in it", path);
       manifest.shards.push_back(parse_shard(*entry.as_table(), first_row, path));
       first_row += manifest.shards.back().rows;
     }
   }
-  DISSENT_CHECK(first_row <= rows, kData, "{}: the shards have {} rows, the cache {}", path,
-                first_row, rows);
+  DISSENT_CHECK(first_row <= rows, kData, "{0}: expected shards of {2} rows together, found {1}",
+                path, first_row, rows);
   return manifest;
 }
 

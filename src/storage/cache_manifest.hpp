@@ -44,7 +44,11 @@ struct CacheManifest {
 inline constexpr const char* kManifestName = "manifest.toml";
 inline constexpr const char* kPartialManifestName = "manifest.toml.partial";
 
+/// More shards than anybody has files in a folder.
+inline constexpr int64_t kMostShards = 1'000'000;
+
 /// Files, first rows and row counts of every shard, checksums empty. A pass is whole shards.
+/// Error::kUsage beyond kMostShards.
 std::vector<ShardEntry> plan_shards(const CacheSpec& spec);
 std::string manifest_text(const CacheManifest& manifest);
 /// Throws Error::kData naming the path and key: no TOML, another format or version, a key missing,

@@ -119,6 +119,12 @@ TEST(Read, ValuesOutOfRangeOrNotAmongTheChoices) {
   EXPECT_EQ(error("epochs = -9223372036854775808"),
             "run.toml:2:10: training.epochs: expected an integer in 1 .. 10000, found "
             "-9223372036854775808");
+  // A bound on one side, and what a product of sizes can hold.
+  EXPECT_EQ(error("threads = 0"),
+            "run.toml:2:11: training.threads: expected an integer >= 1 or \"auto\", found 0");
+  EXPECT_EQ(error("threads = 9223372036854775807"),
+            "run.toml:2:11: training.threads: expected an integer in 1 .. 1099511627776 or "
+            "\"auto\", found 9223372036854775807");
   EXPECT_EQ(error("learning_rate = -1e-3"),
             "run.toml:2:17: training.learning_rate: expected a finite number >= 0, found -0.001");
   EXPECT_EQ(error("learning_rate = inf"),
@@ -132,6 +138,10 @@ TEST(Read, ValuesOutOfRangeOrNotAmongTheChoices) {
             "run.toml:2:13: training.precision: expected one of f32, bf16, f16; found \"double\"");
   EXPECT_EQ(error("precision = 16"),
             "run.toml:2:13: training.precision: expected one of f32, bf16, f16; found 16");
+}
+
+TEST(Read, SeedsAreAnyIntegerFromZero) {
+  EXPECT_EQ(sample_errors("seeds = [9223372036854775807]\n"), Lines{"no error"});
 }
 
 TEST(Read, EveryBadElementOfAListIsNamed) {

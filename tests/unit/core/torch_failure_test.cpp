@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <limits>
 #include <string>
 
 namespace dissent {
@@ -30,6 +31,15 @@ TEST(TorchFailure, MemoryOfTheHost) {
   EXPECT_EQ(failure.kind, ErrorKind::kMemory);
   expect_texts(failure.message, {"memory of the host: expected 576.5 PB more, found ", " free",
                                  "data.batch_size", "(LibTorch: "});
+}
+
+TEST(TorchFailure, SizesOfMoreThanSixtyFourBitsAreMemory) {
+  const int64_t most = std::numeric_limits<int64_t>::max();
+  for (const auto& sizes : {std::vector<int64_t>{most, 2768}, {most / 2, 4, 1}}) {
+    const auto failure = torch_failure_of([&] { at::empty(sizes, at::kFloat); });
+    EXPECT_EQ(failure.kind, ErrorKind::kMemory);
+    expect_texts(failure.message, {"memory of the host: expected 18.4 EB more, found "});
+  }
 }
 
 TEST(TorchFailure, MemoryOfAGpu) {
