@@ -102,7 +102,7 @@ void check_cache_config(const CacheConfig& config) {
         config.trunk.model);
   } else {
     DISSENT_CHECK(config.corruption.name == "none" && config.trunk.weights.empty(), kUsage,
-                  "corruption and trunk.weights go with a network, found trunk.model = \"{}\"",
+                  "trunk.model: expected a network with corruption or trunk.weights, found \"{}\"",
                   config.trunk.model);
     check_source(config.data, config.trunk.model);
   }

@@ -119,8 +119,8 @@ double reduce_on_devices(Communicator& world, int device) {
   auto values = at::full({16 << 20}, static_cast<double>(world.rank() + 1), on);
   group->all_reduce(values, ReduceOp::kSum);
   const double expected = 0.5 * world.size() * (world.size() + 1);
-  DISSENT_CHECK(values.eq(expected).all().item<bool>(), kCheck, "all_reduce gave {}, expected {}",
-                values[0].item<double>(), expected);
+  DISSENT_CHECK(values.eq(expected).all().item<bool>(), kCheck,
+                "all_reduce: expected {1}, found {0}", values[0].item<double>(), expected);
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < rounds; ++i) group->all_reduce(values, ReduceOp::kMax);
   return static_cast<double>(values.nbytes()) * rounds /

@@ -27,9 +27,9 @@ void expect_sum(Communicator& world) {
   const auto expected = at::tensor({static_cast<double>(ranks * (ranks + 1) / 2),
                                     static_cast<double>(ranks * (ranks + 1) * (2 * ranks + 1) / 6)},
                                    at::kDouble);
-  DISSENT_CHECK(at::equal(sums, expected), kCheck, "all_reduce gave {} and {}, expected {} and {}",
-                sums[0].item<double>(), sums[1].item<double>(), expected[0].item<double>(),
-                expected[1].item<double>());
+  DISSENT_CHECK(at::equal(sums, expected), kCheck,
+                "all_reduce: expected {2} and {3}, found {0} and {1}", sums[0].item<double>(),
+                sums[1].item<double>(), expected[0].item<double>(), expected[1].item<double>());
 }
 
 // Rank r gives r + 1 values r.

@@ -93,7 +93,8 @@ class ShapeReader {
     const auto listed = static_cast<int64_t>(
         read_row_subset(options_.subset, options_.subset_complement).positions.size());
     shape->rows_per_pass = options_.subset_complement ? shape->rows_per_pass - listed : listed;
-    DISSENT_CHECK(shape->rows_per_pass >= 1, kData, "{}: leaves no row of {}", options_.subset,
+    DISSENT_CHECK(shape->rows_per_pass >= 1, kData,
+                  "{}: expected at least one row, found none left of {}", options_.subset,
                   options_.train);
     text_ += fmt::format("    of these, data.subset: {} rows a pass\n", shape->rows_per_pass);
     return *shape;

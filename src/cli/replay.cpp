@@ -35,7 +35,7 @@ Record read_record(const std::string& folder) {
     record.threads = record.provenance.at("threads_a_rank");
     record.device = record.provenance.at("device");
     DISSENT_CHECK(record.provenance.at("state") == "finished", kData,
-                  "{}: the run is not finished: its state is {}", folder,
+                  "{}: expected a finished run, found state {}", folder,
                   record.provenance.at("state").get<std::string>());
   } catch (const nlohmann::json::exception& error) {
     DISSENT_FAIL(kData, "{}/provenance.json: {}", folder, error.what());
@@ -164,7 +164,7 @@ std::vector<std::string> training(const Record& record, const CommandLine& line,
 std::string run_below(const std::string& output) {
   for (const auto& entry : fs::recursive_directory_iterator(output))
     if (entry.path().filename() == "checkpoint.h5") return entry.path().parent_path().string();
-  DISSENT_FAIL(kData, "{}: the training left no checkpoint", output);
+  DISSENT_FAIL(kData, "{}: expected a checkpoint of the training, found none", output);
 }
 
 int compare(const Record& record, const std::string& again, double tolerance) {

@@ -78,10 +78,10 @@ TableRequest table_request(const CommandLine& line) {
   request.options.part_rows = !line.has("rows") && !released;
   if (!released) return request;
   DISSENT_CHECK(!line.has("format") || text.format == "csv", kUsage,
-                "--format: layout {} is a release's CSV file, found '{}'", layout->name,
-                text.format);
+                "--format: expected csv (layout {} is a release's CSV file), found '{}'",
+                layout->name, text.format);
   DISSENT_CHECK(!line.has("published"), kUsage,
-                "--published goes with the layouts that stand for tables of a paper, not with {}",
+                "--published: expected a layout that stands for a table of a paper, found {}",
                 layout->name);
   return request;
 }
@@ -115,8 +115,8 @@ void check_spelling(const std::string& option, const Texts& names) {
     if (std::find(columns.begin(), columns.end(), name) != columns.end()) continue;
     for (const auto& column : columns)
       DISSENT_CHECK(column.size() < 3 || edit_distance(name, column) > 1, kUsage,
-                    "{}: result files have no column '{}'; did you mean '{}'?", option, name,
-                    column);
+                    "{}: expected a column of result files, found '{}'; did you mean '{}'?", option,
+                    name, column);
   }
 }
 

@@ -182,7 +182,7 @@ void check_device(const std::string& precision, at::Device device, int64_t trace
   DISSENT_CHECK(device.is_cpu() || precision != "f64", kUsage, "training.precision = {}",
                 kF64OnGpu);
   DISSENT_CHECK(device.is_cuda() || precision != "tf32", kUsage,
-                "training.precision = \"tf32\" needs a GPU, none was found");
+                "training.precision = \"tf32\": expected a GPU, found none");
   DISSENT_CHECK(device.is_cpu() || trace == 0, kUsage,
                 "--trace: is written on CPUs: expected runtime.device = \"cpu\", found {}",
                 device.str());
@@ -260,10 +260,10 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   agree(world, [&] {
     check_device(config.training.precision, device, flags.trace);
     DISSENT_CHECK(device.is_cuda() || config.training.precision != "bf16", kUsage,
-                  "training.precision = \"{}\" needs a GPU, none was found",
+                  "training.precision = \"{}\": expected a GPU, found none",
                   config.training.precision);
     DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage,
-                  "data.residency = \"device\" needs a GPU, none was found");
+                  "data.residency = \"device\": expected a GPU, found none");
   });
   auto data = load_train_data(world, *node, *run_node, config.data, device);
   spdlog::info(
@@ -289,7 +289,11 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
   agree(world, [&] {
     check_device(config.training.precision, device, flags.trace);
     DISSENT_CHECK(device.is_cuda() || config.training.precision != "f16", kUsage,
-                  "training.precision = \"f16\" needs a GPU, none was found");
+                  "training.precision = \"f16\": expected a GPU, found none");
+    const auto& weights = config.ensemble.weights;  // before data are read, which may take minutes
+    DISSENT_CHECK(weights.empty() || path_exists(weights), kData,
+                  "ensemble.weights ({}): expected a safetensors or .pth file, found none",
+                  weights);
     data = open_image_train_data(config);
   });
   spdlog::info(

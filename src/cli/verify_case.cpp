@@ -66,7 +66,7 @@ std::vector<Case> read_cases(const std::string& path) {
     auto& tensors = group == "in" ? read.in : group == "out" ? read.out : read.grad;
     tensors.emplace(name.substr(second + 1), read_tensor(file, name, path));
   }
-  DISSENT_CHECK(!cases.empty(), kData, "{}: no reference case in it", path);
+  DISSENT_CHECK(!cases.empty(), kData, "{}: expected a reference case, found none", path);
   std::vector<Case> list;
   for (auto& [key, read] : cases) list.push_back(std::move(read));
   return list;
@@ -115,7 +115,7 @@ void Checker::compare(const std::string& group, const NamedTensors& references,
   const std::string output = group + "/" + name;
   compared_.insert(output);
   DISSENT_CHECK(value.sizes() == found->second.sizes(), kCheck,
-                "{}: our shape is [{}], the reference's [{}]", output,
+                "{0}: expected the shape [{2}] of the reference, found ours of [{1}]", output,
                 fmt::join(value.sizes(), ", "), fmt::join(found->second.sizes(), ", "));
   const auto ours = value.detach().to(at::kCPU, at::kDouble).contiguous(),
              reference = found->second.to(at::kDouble).contiguous();

@@ -44,7 +44,8 @@ struct Case {
   }
   template <class T>
   T param(const std::string& parameter) const {
-    DISSENT_CHECK(has(parameter), kData, "{}: case {}: no parameter '{}'", file, key, parameter);
+    DISSENT_CHECK(has(parameter), kData, "{}: case {}: expected a parameter '{}', found none", file,
+                  key, parameter);
     return params.at(parameter).get<T>();
   }
 };

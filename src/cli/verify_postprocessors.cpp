@@ -102,8 +102,9 @@ void check_gaussian(const Case& reference, Checker& checker) {
 void check_nnguide(const Case& reference, Checker& checker) {
   const std::string before = "Loader batch size ";
   const auto place = reference.note.find(before);
-  DISSENT_CHECK(place != std::string::npos, kData, "{}: case {}: no '{}' in its note",
-                reference.file, reference.key, before);
+  DISSENT_CHECK(place != std::string::npos, kData,
+                "{}: case {}: expected '{}' in its note, found none", reference.file, reference.key,
+                before);
   const int64_t batch = std::stoll(reference.note.substr(place + before.size()));
   const auto& info = scores::find_postprocessor("nnguide");
   const auto state = fit_and_score(reference, checker, [&](std::any& options) {

@@ -47,9 +47,9 @@ void check_one_rank_per_gpu(Communicator& group, at::Device device) {
     for (int rank = 0; rank < group.size(); ++rank) {
       const auto first = std::find(gpus.begin(), gpus.end(), gpus[rank]) - gpus.begin();
       DISSENT_CHECK(first == rank, kUsage,
-                    "runtime.device = \"cuda\": ranks {} and {} of a run share one GPU, expected "
-                    "one rank per GPU; start as many ranks per node as it has GPUs, or as many "
-                    "runs (grid.runs) as ranks",
+                    "runtime.device = \"cuda\": expected one rank per GPU, found that ranks {} and "
+                    "{} of a run share one; start as many ranks per node as it has GPUs, or as "
+                    "many runs (grid.runs) as ranks",
                     first, rank);
     }
   });
@@ -74,8 +74,10 @@ at::Device choose_device(const std::string& wanted, Communicator& world, Communi
   const bool everywhere = *std::min_element(counts.begin(), counts.end()) > 0;
   if (wanted == "auto" && !everywhere) return at::kCPU;
   agree(world, [&] {
-    DISSENT_CHECK(gpus.count > 0, kUsage, "runtime.device = \"cuda\": rank {} finds no GPU: {}",
-                  world.rank(), gpus.reason);
+    DISSENT_CHECK(
+        gpus.count > 0, kUsage,
+        "runtime.device = \"cuda\": expected a GPU for each rank, found none on rank {}: {}",
+        world.rank(), gpus.reason);
   });
 #ifdef DISSENT_KERNELS_CUDA
   const auto index = static_cast<c10::DeviceIndex>(node.rank() % gpus.count);

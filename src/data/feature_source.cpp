@@ -45,10 +45,10 @@ at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, in
   auto pixels = at::empty({count, dim}, at::kByte);
   for (int64_t i = 0; i < count; ++i) {
     const auto image = set.image(first + i);
-    DISSENT_CHECK(
-        image.numel() == dim, kData,
-        "{}: image {} is [{}], the first has {} values: the trunk pixels needs images of one size",
-        set.name(), first + i, fmt::join(image.sizes(), ", "), dim);
+    DISSENT_CHECK(image.numel() == dim, kData,
+                  "{0}: image {1}: expected {3} values as the first has (the trunk pixels needs "
+                  "images of one size), found [{2}]",
+                  set.name(), first + i, fmt::join(image.sizes(), ", "), dim);
     if (is_constant(image)) constant.add(set, first + i);
     std::memcpy(pixels.data_ptr<uint8_t>() + i * dim, image.const_data_ptr<uint8_t>(), dim);
   }
@@ -88,13 +88,13 @@ bool has_no_images(const ImageDataOptions& data) {
 
 void check_source(const ImageDataOptions& data, const std::string& trunk) {
   const bool made = has_no_images(data);
-  DISSENT_CHECK(
-      made == (trunk == "none"), kUsage,
-      "data.dataset = \"{}\" goes with trunk.model = {}, found \"{}\"", set_name(data),
-      made ? "\"none\": its rows are features already" : "\"pixels\" or a network: it has images",
-      trunk);
+  DISSENT_CHECK(made == (trunk == "none"), kUsage,
+                "trunk.model: expected {1} (data.dataset = \"{0}\"), found \"{2}\"", set_name(data),
+                made ? "\"none\", since rows are features already"
+                     : "\"pixels\" or a network, since there are images",
+                trunk);
   DISSENT_CHECK(data.transform == "none", kUsage,
-                "data.transform = \"{}\" goes with a network, found trunk.model = \"{}\"",
+                "data.transform: expected \"none\" where trunk.model is \"{1}\", found \"{0}\"",
                 data.transform, trunk);
 }
 

@@ -134,7 +134,7 @@ struct ImageLoader::Pool {
 };
 
 ImageLoader::ImageLoader(const ImageLoaderOptions& options) {
-  DISSENT_CHECK(options.workers >= 0, kUsage, "image loader: workers: wanted >= 0, given {}",
+  DISSENT_CHECK(options.workers >= 0, kUsage, "image loader: workers: expected >= 0, found {}",
                 options.workers);
   pool_ = std::make_unique<Pool>(options);
 }
@@ -146,11 +146,11 @@ int64_t ImageLoader::constant() const { return pool_->constant->count(); }
 
 std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
   DISSENT_CHECK(request.source && request.transform, kUsage,
-                "image loader: request: wanted a source and a transform, given {}",
+                "image loader: request: expected a source and a transform, found {}",
                 request.source ? "no transform" : "no source");
   for (const int64_t row : request.rows)
     DISSENT_CHECK(row >= 0 && row < request.source->rows(), kUsage,
-                  "image loader: rows: wanted 0 .. {} ({}), given {}", request.source->rows() - 1,
+                  "image loader: rows: expected 0 .. {} ({}), found {}", request.source->rows() - 1,
                   request.source->name(), row);
   const auto job = std::make_shared<Job>(std::move(request));
   pool_->start(job);

@@ -26,17 +26,19 @@ ImagePlace check_image_source(const ImageDataOptions& options) {
   if (!options.list.empty()) return {options.list, options.root, ""};
   const auto& spec = find_dataset(set_name(options));
   DISSENT_CHECK(spec.open, kUsage,
-                "dataset {} has features, no images: it goes with trunk.model = \"none\"",
+                "dataset {}: expected images, found features, which go with trunk.model = \"none\"",
                 spec.name);
   DISSENT_CHECK(spec.classes == 0 || options.classes.value_or(spec.classes) == spec.classes, kUsage,
                 "classes: expected {}, those of dataset {}, or \"auto\"; found {}", spec.classes,
                 spec.name, *options.classes);
   const std::string folder = options.root.empty() ? spec.default_root : options.root;
-  DISSENT_CHECK(!folder.empty(), kUsage, "dataset {} needs data.root: {}", spec.name, spec.obtain);
+  DISSENT_CHECK(!folder.empty(), kUsage,
+                "data.root: expected a folder for dataset {}, found none: {}", spec.name,
+                spec.obtain);
   DISSENT_CHECK(spec.splits.empty() || std::find(spec.splits.begin(), spec.splits.end(),
                                                  options.split) != spec.splits.end(),
-                kUsage, "dataset {} has no split '{}'; there are {}", spec.name, options.split,
-                fmt::join(spec.splits, ", "));
+                kUsage, "data.split: expected one of {2} (dataset {0}), found '{1}'", spec.name,
+                options.split, fmt::join(spec.splits, ", "));
   return {"", folder, spec.obtain};
 }
 

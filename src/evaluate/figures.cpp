@@ -58,8 +58,8 @@ bool is_correct_rate(const std::string& metric) { return metric.starts_with("ccr
 
 void check_values(const at::Tensor& values, const std::string& score, const std::string& set) {
   const auto bad = values.isnan().sum().item<int64_t>();
-  DISSENT_CHECK(bad == 0, kData, "score {} of {}: {} of {} values are NaN", score, set, bad,
-                values.numel());
+  DISSENT_CHECK(bad == 0, kData, "score {0} of {1}: expected numbers, found {2} of {3} NaN", score,
+                set, bad, values.numel());
 }
 
 }  // namespace

@@ -127,7 +127,8 @@ MemberOutputs LogitsCache::rounded(MemberOutputs outputs) const {
     const auto lost =
         near.isfinite().logical_not().logical_and(values.isfinite()).sum().item<int64_t>();
     DISSENT_CHECK(lost == 0, kData,
-                  "{}: {} outputs are beyond the range of f16: use evaluate.logits_cache = \"f32\"",
+                  "{}: expected outputs in the range of f16, found {} beyond it: use "
+                  "evaluate.logits_cache = \"f32\"",
                   key_.place, lost);
     return near;
   };

@@ -152,9 +152,10 @@ metrics::RankingFigures rank_scores(Communicator& comm, const SortedScores& posi
   agree(comm, [&] {
     const bool enough = wants.risk ? positive.total() + negative.total() > 0
                                    : positive.total() > 0 && negative.total() > 0;
-    DISSENT_CHECK(enough, kData,
-                  "ranking: {} positive and {} negative samples; at least one of each is needed",
-                  positive.total(), negative.total());
+    DISSENT_CHECK(
+        enough, kData,
+        "ranking: expected at least one positive and one negative sample, found {} and {}",
+        positive.total(), negative.total());
     metrics::RankingPiece::words(wants);  // checks what is wanted
   });
   const SortedScores* classes[kClasses] = {&positive, &negative};

@@ -58,8 +58,8 @@ SortedScores::SortedScores(Communicator& comm, const at::Tensor& scores, const s
   total_ = counts[1].item<int64_t>();
   const auto all_nan = counts[0].item<int64_t>();
   agree(comm, [&] {
-    DISSENT_CHECK(all_nan == 0, kData, "set {}: score {}: {} of {} values are NaN", set, score,
-                  all_nan, total_);
+    DISSENT_CHECK(all_nan == 0, kData, "set {}: score {}: expected numbers, found {} of {} NaN",
+                  set, score, all_nan, total_);
   });
   std::sort(values_.begin(), values_.end(), std::greater<>());
 }
@@ -120,7 +120,7 @@ std::vector<double> ccr_over_ranks(Communicator& comm, const SortedScores& right
   std::vector<int64_t> positions;
   agree(comm, [&] {
     DISSENT_CHECK(id_count > 0 && ood.total() > 0, kData,
-                  "ccr: {} ID and {} OOD samples; at least one of each is needed", id_count,
+                  "ccr: expected at least one ID and one OOD sample, found {} and {}", id_count,
                   ood.total());
     for (const double fpr : fprs) check_range("ccr", "fpr", fpr, 0, 1);
   });
@@ -157,7 +157,8 @@ double equal_mass_error_over_ranks(Communicator& comm, const SortedScores& sorte
 double conformal_quantile_over_ranks(Communicator& comm, const SortedScores& scores, double level) {
   agree(comm, [&] {
     check_range("conformal_quantile", "level", level, 0, 1);
-    DISSENT_CHECK(scores.total() > 0, kData, "conformal_quantile: no calibration sample");
+    DISSENT_CHECK(scores.total() > 0, kData,
+                  "conformal_quantile: expected at least one calibration sample, found none");
   });
   const auto position = metrics::conformal_position(scores.total(), level);
   return position < 0 ? HUGE_VAL : scores_at(comm, scores, {scores.total() - 1 - position})[0];

@@ -57,7 +57,8 @@ std::optional<std::vector<std::string>> range(const std::string& column, const s
                 "{}: {{{}}}: expected a range upwards with a step >= 1", column, text);
   DISSENT_CHECK(static_cast<uint64_t>(*last) - static_cast<uint64_t>(*first) <
                     kMostRows * static_cast<uint64_t>(*step),
-                kUsage, "{}: {{{}}}: more than {} values", column, text, kMostRows);
+                kUsage, "{0}: {{{1}}}: expected at most {2} values, found more", column, text,
+                kMostRows);
   std::vector<std::string> values;
   for (int64_t value = *first; value <= *last; value += *step) {
     values.push_back(std::to_string(value));
@@ -88,8 +89,8 @@ Cell parse_cell(const std::string& column, const std::string& text,
     const bool doubled = at + 1 < text.size() && text[at + 1] == text[at];
     if (text[at] == '{' && !doubled) {
       const size_t end = text.find('}', at);
-      DISSENT_CHECK(end != std::string::npos, kUsage, "{}: a brace is not closed: {}", column,
-                    text);
+      DISSENT_CHECK(end != std::string::npos, kUsage,
+                    "{}: expected a brace that closes, found the end: {}", column, text);
       if (!plain.empty()) cell.push_back(Piece{{std::exchange(plain, "")}, ""});
       cell.push_back(brace(column, text.substr(at + 1, end - at - 1), columns));
       at = end;
@@ -99,7 +100,9 @@ Cell parse_cell(const std::string& column, const std::string& text,
       ++at;
     else
       DISSENT_CHECK(text[at] != '}', kUsage,
-                    "{}: a brace is not opened: {} ({{{{ and }}}} are plain braces)", column, text);
+                    "{}: expected a brace that opens before one that closes, found none: {} ({{{{ "
+                    "and }}}} are plain braces)",
+                    column, text);
     plain += text[at];
   }
   if (!plain.empty() || cell.empty()) cell.push_back({{plain}, ""});
@@ -140,8 +143,10 @@ class Combination {
  private:
   // references: of the cell so far; columns that each name another one twice would double it.
   std::string text(size_t c, size_t depth, size_t& references) const {
-    DISSENT_CHECK(depth <= columns_.size(), kUsage, "{}: columns refer to each other in a circle",
-                  columns_[c]);
+    DISSENT_CHECK(
+        depth <= columns_.size(), kUsage,
+        "{}: expected columns in an order, found a circle of columns that refer to each other",
+        columns_[c]);
     DISSENT_CHECK(references++ <= kMostReferences, kUsage,
                   "{}: expected a cell that stands for at most {} others, found more", columns_[c],
                   kMostReferences);
@@ -170,8 +175,8 @@ std::vector<Expansion> expand(const std::vector<std::string>& columns,
     parsed.push_back(parse_cell(columns[c], cells[c], columns));
     for (const auto& piece : parsed.back()) {
       count *= std::max<size_t>(1, piece.alternatives.size());
-      DISSENT_CHECK(count <= kMostRows, kUsage, "{}: more than {} combinations", columns[c],
-                    kMostRows);
+      DISSENT_CHECK(count <= kMostRows, kUsage, "{}: expected at most {} combinations, found more",
+                    columns[c], kMostRows);
     }
   }
   DISSENT_CHECK(count <= kMostCells / std::max<size_t>(1, cells.size()), kUsage,

@@ -151,8 +151,8 @@ class LocalRunner {
   }
   bool fits(const Job& job) const {
     DISSENT_CHECK(job.gpus <= static_cast<int64_t>(options_.gpus.size()), kUsage,
-                  "{}: needs {} GPUs, --gpus gives {}; --gpus none runs the rows without", job.name,
-                  job.gpus, options_.gpus.size());
+                  "{0}: expected {1} GPUs, found {2} (--gpus); --gpus none runs the rows without",
+                  job.name, job.gpus, options_.gpus.size());
     return cores_of(job) <= static_cast<int64_t>(cores_.size()) &&
            job.gpus <= static_cast<int64_t>(gpus_.size());
   }

@@ -30,7 +30,7 @@ void Accuracy::merge(const Accuracy& other) {
 }
 
 double Accuracy::finish() const {
-  DISSENT_CHECK(total_ > 0, kData, "accuracy: no sample was counted");
+  DISSENT_CHECK(total_ > 0, kData, "accuracy: expected at least one sample, found none");
   return static_cast<double>(right_) / static_cast<double>(total_);
 }
 

@@ -154,7 +154,8 @@ DifferenceInterval paired_bootstrap(const at::Tensor& a, const at::Tensor& b,
   check_same("paired_bootstrap", "b", second, first);
   const auto difference = first - second;
   const auto bad = difference.isfinite().logical_not().sum().item<int64_t>();
-  DISSENT_CHECK(bad == 0, kData, "paired_bootstrap: {} of {} differences are not finite", bad,
+  DISSENT_CHECK(bad == 0, kData,
+                "paired_bootstrap: expected finite differences, found {} of {} that are not", bad,
                 difference.numel());
   const int64_t count = difference.size(1);
   const auto mean = [&](int64_t seed, const std::vector<Draws>& draws) {

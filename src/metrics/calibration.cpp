@@ -47,7 +47,7 @@ void SampleMean::merge(const SampleMean& other) {
 }
 
 double SampleMean::finish() const {
-  DISSENT_CHECK(!values_.empty(), kData, "mean: no sample was counted");
+  DISSENT_CHECK(!values_.empty(), kData, "mean: expected at least one sample, found none");
   auto sorted = values_;
   // NaN has no place in an order, so it is looked for first.
   for (const double value : sorted)

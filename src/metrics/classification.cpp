@@ -53,7 +53,7 @@ double Classification::finish(const std::string& metric, const std::string& conv
   const auto& info = find_metric(metric);
   DISSENT_CHECK(info.has_convention(convention), kUsage,
                 "metric {}: convention: expected one that has it, found {}", metric, convention);
-  DISSENT_CHECK(samples() > 0, kData, "{}: no sample was counted", metric);
+  DISSENT_CHECK(samples() > 0, kData, "{}: expected at least one sample, found none", metric);
   if (metric == "accuracy") return accuracy_.finish();
   if (metric == "accuracy_top5") return top5_.finish();
   if (metric == "nll") return (info.averages_batches(convention) ? batch_nll_ : nll_).finish();

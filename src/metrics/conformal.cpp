@@ -27,8 +27,8 @@ at::Tensor checked_probabilities(const char* function, const at::Tensor& probabi
                 function, options.free_ranks);
   const auto outside =
       probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
-  DISSENT_CHECK(outside == 0, kData, "{}: {} of {} probabilities are outside of [0, 1]", function,
-                outside, probabilities.numel());
+  DISSENT_CHECK(outside == 0, kData, "{}: expected probabilities in [0, 1], found {} of {} outside",
+                function, outside, probabilities.numel());
   return probabilities.detach().to(at::kCPU, at::kDouble).contiguous();
 }
 
@@ -97,7 +97,8 @@ double conformal_quantile(const at::Tensor& scores, double level) {
   check_no_nan("conformal_quantile", scores);
   std::vector<double> sorted;
   append_values(sorted, scores);
-  DISSENT_CHECK(!sorted.empty(), kData, "conformal_quantile: no calibration sample");
+  DISSENT_CHECK(!sorted.empty(), kData,
+                "conformal_quantile: expected at least one calibration sample, found none");
   const auto position = conformal_position(static_cast<int64_t>(sorted.size()), level);
   if (position < 0) return std::numeric_limits<double>::infinity();
   std::nth_element(sorted.begin(), sorted.begin() + position, sorted.end());
@@ -137,7 +138,7 @@ void ConformalCounts::update(const at::Tensor& sets, const at::Tensor& labels) {
 }
 
 double ConformalCounts::share_of(int64_t count) const {
-  DISSENT_CHECK(samples_ > 0, kData, "conformal_counts: no sample was counted");
+  DISSENT_CHECK(samples_ > 0, kData, "conformal_counts: expected at least one sample, found none");
   return static_cast<double>(count) / static_cast<double>(samples_);
 }
 

@@ -26,9 +26,10 @@ void CorrectClassification::merge(const CorrectClassification& other) {
 
 double CorrectClassification::finish(double fpr) const {
   check_range("correct_classification", "fpr", fpr, 0, 1);
-  DISSENT_CHECK(id_count_ > 0 && !ood_.empty(), kData,
-                "correct_classification: {} ID and {} OOD samples; at least one of each is needed",
-                id_count_, ood_.size());
+  DISSENT_CHECK(
+      id_count_ > 0 && !ood_.empty(), kData,
+      "correct_classification: expected at least one ID and one OOD sample, found {} and {}",
+      id_count_, ood_.size());
   auto ood = ood_;
   std::sort(ood.begin(), ood.end(), std::greater<>());
   const auto allowed = static_cast<size_t>(std::ceil(fpr * static_cast<double>(ood.size())));

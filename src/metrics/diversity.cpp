@@ -131,7 +131,7 @@ void Diversity::finish_pairs(DiversityFigures& figures) const {
 }
 
 DiversityFigures Diversity::finish() const {
-  DISSENT_CHECK(rows_ > 0, kData, "diversity: no sample was counted");
+  DISSENT_CHECK(rows_ > 0, kData, "diversity: expected at least one sample, found none");
   DISSENT_CHECK(labelled_ == 0 || labelled_ == rows_, kUsage,
                 "diversity: labels: expected for all {} samples or none, found for {}", rows_,
                 labelled_);
@@ -152,7 +152,7 @@ DiversityFigures Diversity::finish() const {
 }
 
 at::Tensor Diversity::disagreement_matrix() const {
-  DISSENT_CHECK(rows_ > 0, kData, "diversity: no sample was counted");
+  DISSENT_CHECK(rows_ > 0, kData, "diversity: expected at least one sample, found none");
   const auto counts = at::tensor(different_, at::kLong).view({members_, members_}).to(at::kDouble);
   return (counts + counts.t()) / static_cast<double>(rows_);
 }

@@ -78,7 +78,7 @@ void ExactMean::merge(const ExactMean& other) {
 }
 
 double ExactMean::finish() const {
-  DISSENT_CHECK(count_ > 0, kData, "mean: no sample was counted");
+  DISSENT_CHECK(count_ > 0, kData, "mean: expected at least one sample, found none");
   return sum_.finish() / static_cast<double>(count_);
 }
 

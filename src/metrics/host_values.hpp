@@ -34,7 +34,8 @@ inline void check_beside(const char* function, const char* name, const at::Tenso
 /// Throws Error::kData naming how many of the values are NaN.
 inline void check_no_nan(const char* function, const at::Tensor& values) {
   const auto count = values.isnan().sum().item<int64_t>();
-  DISSENT_CHECK(count == 0, kData, "{}: {} of {} scores are NaN", function, count, values.numel());
+  DISSENT_CHECK(count == 0, kData, "{}: expected scores that are numbers, found {} of {} NaN",
+                function, count, values.numel());
 }
 
 /// A 128-bit integer as four words of 32 bits, the top one signed: element-wise sums of words are

@@ -19,7 +19,7 @@ void Ranking::merge(const Ranking& other) {
 
 RankingCurve Ranking::finish() const {
   DISSENT_CHECK(!positive_.empty() && !negative_.empty(), kData,
-                "ranking: {} positive and {} negative samples; at least one of each is needed",
+                "ranking: expected at least one positive and one negative sample, found {} and {}",
                 positive_.size(), negative_.size());
   auto positive = positive_, negative = negative_;
   std::sort(positive.begin(), positive.end(), std::greater<>());

@@ -66,7 +66,7 @@ RankingFigures ranking_figures(const std::vector<RankingPiece>& pieces, TieGroup
   const bool enough = wants.risk ? total.positives + total.negatives > 0
                                  : total.positives > 0 && total.negatives > 0;
   DISSENT_CHECK(enough, kData,
-                "ranking: {} positive and {} negative samples; at least one of each is needed",
+                "ranking: expected at least one positive and one negative sample, found {} and {}",
                 total.positives, total.negatives);
   RankingFigures figures{total.positives, total.negatives, 0, {}, {}, 0, 0};
   __int128 twice = 0;

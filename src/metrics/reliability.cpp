@@ -136,7 +136,7 @@ void Reliability::from_state(const at::Tensor& state) {
 }
 
 std::vector<int64_t> quantile_positions(int64_t count, int64_t bins) {
-  DISSENT_CHECK(count >= 1, kData, "equal_mass_error: no sample was counted");
+  DISSENT_CHECK(count >= 1, kData, "equal_mass_error: expected at least one sample, found none");
   DISSENT_CHECK(bins >= 1, kUsage, "equal_mass_error: bins: expected 1 or more, found {}", bins);
   std::vector<int64_t> positions;
   for (int64_t i = 1; i < bins; ++i) {
@@ -194,8 +194,8 @@ void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Ten
   const auto outside =
       probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
   DISSENT_CHECK(outside == 0, kData,
-                "classwise_reliability: {} of {} probabilities are outside of [0, 1]", outside,
-                probabilities.numel());
+                "classwise_reliability: expected probabilities in [0, 1], found {} of {} outside",
+                outside, probabilities.numel());
   const auto values = probabilities.detach().to(at::kCPU, at::kDouble).contiguous(),
              right = labels.to(at::kCPU).contiguous();
   const auto* value = values.const_data_ptr<double>();
@@ -225,7 +225,8 @@ double ClasswiseReliability::expected_error() const {
     counted += count_[b];
     sum += std::abs(static_cast<double>(right_[b]) - confidence_[b].finish());
   }
-  DISSENT_CHECK(counted > 0, kData, "classwise_reliability: no sample was counted");
+  DISSENT_CHECK(counted > 0, kData,
+                "classwise_reliability: expected at least one sample, found none");
   return sum / static_cast<double>(counted);  // samples x classes
 }
 

@@ -72,7 +72,7 @@ Times times_of(const std::string& run) {
     std::tm time{};
     const auto text = json.at("start").get<std::string>();
     DISSENT_CHECK(strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time), kData,
-                  "{}: start: '{}' is no time", path, text);
+                  "{}: start: expected a time, found '{}'", path, text);
     return {static_cast<double>(timegm(&time)), json.value("wall_s", 0.0),
             json.value("config_hash", "")};
   } catch (const nlohmann::json::exception& error) {
@@ -93,7 +93,7 @@ std::optional<double> number_in(const std::string& text, const std::string& plac
   double out = 0;
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
   DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
-                "{}: '{}' is not a number", place, text);
+                "{}: expected a number, found '{}'", place, text);
   return out;
 }
 
@@ -108,8 +108,8 @@ std::vector<Scalar> log_scalars(const std::string& run, const Time& time) {
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& fields = records[i].fields;
     DISSENT_CHECK(fields.size() == records[0].fields.size(), kData,
-                  "{}:{}: {} columns, the header has {}", path, records[i].line, fields.size(),
-                  records[0].fields.size());
+                  "{0}:{1}: expected {3} columns as the header has, found {2}", path,
+                  records[i].line, fields.size(), records[0].fields.size());
     const auto step = static_cast<int64_t>(number_in(fields[0], path).value_or(0));
     const double at = time(static_cast<double>(i), static_cast<double>(records.size() - 1));
     for (size_t c = 1; c < fields.size(); ++c)

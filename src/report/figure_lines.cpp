@@ -48,7 +48,7 @@ double number_of(const std::string& text, const std::string& place) {
   double out = 0;
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
   DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
-                "{}: '{}' is not a number", place, text);
+                "{}: expected a number, found '{}'", place, text);
   return out;
 }
 
@@ -84,14 +84,14 @@ void add_column(const Log& log, const std::string& column, std::map<double, Mome
   const auto& header = log.records[0].fields;
   const auto at =
       static_cast<size_t>(std::find(header.begin(), header.end(), column) - header.begin());
-  DISSENT_CHECK(at < header.size(), kData, "{}: no column '{}'; it has {}", log.path, column,
-                fmt::join(header, ", "));
+  DISSENT_CHECK(at < header.size(), kData, "{0}: expected a column '{1}', found {2}", log.path,
+                column, fmt::join(header, ", "));
   for (size_t i = 1; i < log.records.size(); ++i) {
     const auto& record = log.records[i];
     const auto place = fmt::format("{}:{}: column {}", log.path, record.line, column);
     DISSENT_CHECK(record.fields.size() == header.size(), kData,
-                  "{}:{}: {} columns, the header has {}", log.path, record.line,
-                  record.fields.size(), header.size());
+                  "{0}:{1}: expected {3} columns as the header has, found {2}", log.path,
+                  record.line, record.fields.size(), header.size());
     if (record.fields[at].empty()) continue;
     const double value = number_of(record.fields[at], place);
     if (std::isfinite(value)) points[number_of(record.fields[0], place)].values.push_back(value);
@@ -149,7 +149,7 @@ std::vector<Panel> training_panels(const std::vector<std::string>& paths,
       if (!points.empty()) panel.lines.push_back(line_of(group, points, false));
     if (!panel.lines.empty()) panels.push_back(std::move(panel));
   }
-  DISSENT_CHECK(!panels.empty(), kData, "{}: no values to draw", paths.front());
+  DISSENT_CHECK(!panels.empty(), kData, "{}: expected values to draw, found none", paths.front());
   return panels;
 }
 
@@ -161,7 +161,8 @@ std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::stri
           return holds(condition, row);
         }))
       rows.push_back(&row);
-  DISSENT_CHECK(!rows.empty(), kData, "no row has a predictor of a size (size:2, ensemble, mean)");
+  DISSENT_CHECK(!rows.empty(), kData,
+                "expected rows with predictors of a size (size:2, ensemble, mean), found none");
   for (const char* column : {"metric", "dataset", "score", "convention", "split"})
     if (std::find(series.begin(), series.end(), column) == series.end()) check_one(rows, column);
   std::map<std::string, std::map<double, std::map<int64_t, Moments>>> lines;  // series, size, seed

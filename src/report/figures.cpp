@@ -372,7 +372,7 @@ std::vector<FigurePoint> figure_points(const std::vector<std::string>& paths,
   for (const auto& path : paths) {
     files.push_back(read_figure(path));
     DISSENT_CHECK(files.back()[0].kind == kind, kUsage,
-                  "{}: its points are of kind {}, expected {}", path, files.back()[0].kind, kind);
+                  "{0}: expected points of kind {2}, found {1}", path, files.back()[0].kind, kind);
     for (const auto& [name, points] : series_of(files.back())) ++owners[name];
   }
   std::vector<FigurePoint> all;

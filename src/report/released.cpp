@@ -54,7 +54,8 @@ std::string sed_text(const Table& table, int precision) {
                          : fmt::format("{:.{}f}", std::abs(value), precision));
     }
     DISSENT_CHECK(lines.try_emplace(name, csv_line(line)).second, kUsage,
-                  "layout {}: two rows are named '{}' in it", table.layout.name, name);
+                  "layout {}: expected one row of each name, found two of '{}'", table.layout.name,
+                  name);
   }
   std::string text = csv_line(head) + csv_line(groups);
   for (const auto& [name, line] : lines) text += line;

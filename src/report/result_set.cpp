@@ -27,7 +27,7 @@ T number_of(const std::string& text, const std::string& place, const char* colum
   T out{};
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
   DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
-                "{}: column {}: '{}' is not {}", place, column, text, kind);
+                "{0}: column {1}: expected {3}, found '{2}'", place, column, text, kind);
   return out;
 }
 
@@ -107,18 +107,20 @@ const std::string& ReportRow::field(const std::string& column) const {
 
 void add_result_text(ResultSet& set, const std::string& text, const std::string& path) {
   const auto records = parse_csv(text, path);
-  DISSENT_CHECK(!records.empty(), kData, "{}: empty, expected a header line", path);
+  DISSENT_CHECK(!records.empty(), kData, "{}: expected a header line, found an empty file", path);
   const auto& header = records[0].fields;
   const auto missing = missing_column(header);
-  DISSENT_CHECK(missing.empty(), kData, "{}:{}: no column '{}' in the header: not a result file",
-                path, records[0].line, missing);
+  DISSENT_CHECK(missing.empty(), kData,
+                "{}:{}: not a result file: expected a column '{}', found none", path,
+                records[0].line, missing);
   for (const auto& column : header)
     if (!has(set.columns, column)) set.columns.push_back(column);
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& record = records[i];
     const std::string place = fmt::format("{}:{}", path, record.line);
-    DISSENT_CHECK(record.fields.size() == header.size(), kData, "{}: {} columns, the header has {}",
-                  place, record.fields.size(), header.size());
+    DISSENT_CHECK(record.fields.size() == header.size(), kData,
+                  "{0}: expected {2} columns as the header has, found {1}", place,
+                  record.fields.size(), header.size());
     ReportRow row;
     for (size_t c = 0; c < header.size(); ++c) row.fields[header[c]] = record.fields[c];
     row.seed = number_of<int64_t>(row.field("seed"), place, "seed", "an integer");
@@ -179,7 +181,7 @@ ResultSet read_result_files(const std::vector<std::string>& paths) {
   }
   for (const auto& file : files) add_result_text(set, edited_text(read_text(file), file), file);
   merge_equal_rows(set);
-  DISSENT_CHECK(!set.rows.empty(), kData, "{}: no result rows", paths.front());
+  DISSENT_CHECK(!set.rows.empty(), kData, "{}: expected result rows, found none", paths.front());
   return set;
 }
 

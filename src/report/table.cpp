@@ -115,7 +115,7 @@ double stated_deviation(const ReportRow& row, const std::string& text) {
   double value = 0;
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), value);
   DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
-                "{}: column deviation: '{}' is not a number", row.place, text);
+                "{}: column deviation: expected a number, found '{}'", row.place, text);
   return value;
 }
 

@@ -281,10 +281,12 @@ Published match_published(const Table& table, const Table& published,
   };
   for (const auto& [our, their] : experiments) {
     DISSENT_CHECK(known(our, table), kUsage,
-                  "--published-as {}={}: the table has no experiment '{}'", our, their, our);
-    DISSENT_CHECK(known(their, published), kUsage,
-                  "--published-as {}={}: the published figures have no experiment '{}'", our, their,
-                  their);
+                  "--published-as {}={}: expected an experiment of the table, found '{}'", our,
+                  their, our);
+    DISSENT_CHECK(
+        known(their, published), kUsage,
+        "--published-as {}={}: expected an experiment of the published figures, found '{}'", our,
+        their, their);
   }
   for (size_t r = 0; r < table.names.size(); ++r) {
     out.values.emplace_back(table.layout.columns.size(), std::nan(""));

@@ -21,8 +21,10 @@ void check(const char* name, const char* what, const at::Tensor& rows, int64_t c
 
 const at::Tensor& from_state(const char* name, const State& state, const std::string& key) {
   const auto found = state.find(key);
-  DISSENT_CHECK(found != state.end(), kUsage,
-                "{}: state: no tensor '{}': it was fitted by another post-processor", name, key);
+  DISSENT_CHECK(
+      found != state.end(), kUsage,
+      "{}: state: expected a tensor '{}', found none: it was fitted by another post-processor",
+      name, key);
   return found->second;
 }
 

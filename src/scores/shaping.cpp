@@ -27,7 +27,8 @@ void check_percentile(const char* function, double p) {
 template <class T>
 double percentile_of(T* values, int64_t n, double p) {
   const int64_t bad = std::count_if(values, values + n, [](T value) { return std::isnan(value); });
-  DISSENT_CHECK(bad == 0, kData, "percentile: values: {} of {} are NaN", bad, n);
+  DISSENT_CHECK(bad == 0, kData, "percentile: values: expected numbers, found {} of {} NaN", bad,
+                n);
   const double place = p / 100 * static_cast<double>(n - 1);
   const auto below = std::min(static_cast<int64_t>(place), n - 1);
   const double part = place - static_cast<double>(below);

@@ -39,10 +39,11 @@ State fit_vim(const FitData& data, const VimOptions& options) {
   });
   const double noise =
       static_cast<double>(u.size(0)) * std::numeric_limits<double>::epsilon() * length;
-  DISSENT_CHECK(outside > noise, kUsage,
-                "vim: dim: the training features lie in a space of {} dimensions, nothing is left "
-                "outside of it; take a smaller one",
-                options.dim);
+  DISSENT_CHECK(
+      outside > noise, kUsage,
+      "vim: dim: expected one below the dimensions of the training "
+      "features, found that nothing is left outside of {}; take a smaller postprocessor.vim.dim",
+      options.dim);
   state["alpha"] = at::scalar_tensor(largest / outside, at::kDouble);
   return state;
 }

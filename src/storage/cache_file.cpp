@@ -15,7 +15,8 @@ void check_column(const DatasetInfo& info, const char* name, int64_t rows,
                   const std::string& path) {
   const bool fits = (info.shape.size() == 1 || (info.shape.size() == 2 && info.shape[1] == 1)) &&
                     info.shape[0] == rows;
-  DISSENT_CHECK(fits, kData, "{}: {} is [{}], expected [{}] or [{}, 1] as embed has {} rows", path,
+  DISSENT_CHECK(fits, kData,
+                "{0}: {1}: expected [{3}] or [{4}, 1] as embed has {5} rows, found [{2}]", path,
                 name, fmt::join(info.shape, ", "), rows, rows, rows);
 }
 
@@ -26,8 +27,8 @@ at::Tensor whole_numbers(const at::Tensor& column, const char* name, int64_t fir
   const auto whole = at::isfinite(values).logical_and(values.floor() == values);
   if (!whole.all().item<bool>()) {
     const auto at = whole.logical_not().nonzero()[0].item<int64_t>();
-    DISSENT_FAIL(kData, "{}: {} of row {} is {}, not a whole number", path, name, first + at,
-                 values[at].item<double>());
+    DISSENT_FAIL(kData, "{}: {} of row {}: expected a whole number, found {}", path, name,
+                 first + at, values[at].item<double>());
   }
   return values;
 }
@@ -65,8 +66,8 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
     }
   }
   DISSENT_CHECK(counted || !rounds || largest < 0x1p24, kData,
-                "{}: index reaches {} as f32, which is exact to 2^24 only, and does not count up "
-                "row by row, so positions cannot be told",
+                "{}: index: expected values that count up row by row, or below 2^24 (as far as f32 "
+                "is exact), found {}",
                 file.path, largest);
   return counted;
 }
@@ -100,10 +101,10 @@ CacheFile CacheFile::open(const std::string& path) {
   result.index = h5_info(file, "index", path);
   const auto& shape = result.embed.shape;
   DISSENT_CHECK(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, kData,
-                "{}: embed is [{}], expected [rows, D]", path, fmt::join(shape, ", "));
+                "{}: embed: expected [rows, D], found [{}]", path, fmt::join(shape, ", "));
   const auto dtype = result.embed.dtype;
   DISSENT_CHECK(dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16, kData,
-                "{}: embed is {}, expected f32, f16 or bf16", path, at::toString(dtype));
+                "{}: embed: expected f32, f16 or bf16, found {}", path, at::toString(dtype));
   result.rows = shape[0];
   check_column(result.label, "label", result.rows, path);
   check_column(result.index, "index", result.rows, path);
@@ -141,12 +142,13 @@ CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const C
   const std::string path = folder + "/" + entry.file;
   std::error_code code;
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, code));
-  DISSENT_CHECK(!code, kData, "{}: the manifest names it, but {}", path, code.message());
+  DISSENT_CHECK(!code, kData, "{}: expected this shard, which the manifest names, found none: {}",
+                path, code.message());
   DISSENT_CHECK(size >= entry.rows * spec.row_bytes(), kData,
-                "{}: truncated: {} bytes found, its {} rows take at least {}", path, size,
-                entry.rows, entry.rows * spec.row_bytes());
+                "{0}: truncated: expected at least {3} bytes for its {2} rows, found {1}", path,
+                size, entry.rows, entry.rows * spec.row_bytes());
   auto file = CacheFile::open(path);
-  DISSENT_CHECK(file.rows == entry.rows, kData, "{}: {} rows expected, {} found", path, entry.rows,
+  DISSENT_CHECK(file.rows == entry.rows, kData, "{}: expected {} rows, found {}", path, entry.rows,
                 file.rows);
   DISSENT_CHECK(file.embed.shape[1] == spec.dim, kData, "{}: embed with D = {} expected, {} found",
                 path, spec.dim, file.embed.shape[1]);

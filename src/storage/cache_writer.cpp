@@ -16,13 +16,13 @@ namespace {
 constexpr int64_t kFileOverhead = 16384;  // bytes of a shard beside its values, at most
 
 void check_spec(const CacheSpec& spec, const std::string& path) {
-  DISSENT_CHECK(path.ends_with(".cache"), kUsage, "{}: the name of a feature cache ends in .cache",
-                path);
+  DISSENT_CHECK(path.ends_with(".cache"), kUsage,
+                "{}: expected the name of a feature cache to end in .cache, found another", path);
   DISSENT_CHECK(spec.dim >= 1 && spec.passes >= 1 && spec.rows_per_pass >= 1 && spec.classes >= 0 &&
                     spec.shard_rows >= 1,
                 kUsage,
-                "{}: a cache of {} passes of {} rows, {} features, {} classes, {} rows a shard: "
-                "each has to be positive",
+                "{}: expected positive sizes, found {} passes of {} rows, {} features, {} classes, "
+                "{} rows a shard",
                 path, spec.passes, spec.rows_per_pass, spec.dim, spec.classes, spec.shard_rows);
   dtype_name(spec.dtype);
 }
@@ -74,7 +74,7 @@ void check_shards(const std::string& path, const std::string& name, const CacheM
     const auto& entry = manifest.shards[shard];
     DISSENT_CHECK(
         shard < plan.size() && entry.file == plan[shard].file && entry.rows == plan[shard].rows,
-        kData, "{}: shard {} is {} with {} rows, which is not how this cache is split", name, shard,
+        kData, "{}: shard {}: expected the split of this cache, found {} with {} rows", name, shard,
         entry.file, entry.rows);
     open_shard(path, entry, manifest.spec);
   }
@@ -85,12 +85,14 @@ Found look(const std::string& path, const CacheSpec& spec, bool force) {
   Found found{CacheWriter::State::kNew, {spec, DISSENT_VERSION, {}}};
   std::error_code ignored;
   if (!path_exists(path)) return found;
-  DISSENT_CHECK(fs::is_directory(path, ignored), kUsage, "{}: is there and is not a folder", path);
+  DISSENT_CHECK(fs::is_directory(path, ignored), kUsage,
+                "{}: expected a folder or nothing, found another file", path);
   const bool finished = path_exists(path + "/" + kManifestName);
   const std::string name = path + "/" + (finished ? kManifestName : kPartialManifestName);
   if (!path_exists(name)) {
     DISSENT_CHECK(names_in(path).empty(), kUsage,
-                  "{}: is there, holds other things and is no feature cache; give another name",
+                  "{}: expected a feature cache or nothing, found a folder of other things; give "
+                  "another name",
                   path);
     return found;
   }

@@ -148,20 +148,23 @@ CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   DISSENT_CHECK(has_attribute("format") && has_attribute("version"), kData,
-                "{}: not a checkpoint: no format and version", path_);
+                "{}: not a checkpoint: expected format and version, found none", path_);
   const auto format = h5_read_attribute(file_, "/", "format", path_),
              version = h5_read_attribute(file_, "/", "version", path_);
   DISSENT_CHECK(format == H5Value(kCheckpointFormat), kData,
-                "{}: not a checkpoint: its format is not \"{}\"", path_, kCheckpointFormat);
+                "{}: not a checkpoint: expected the format \"{}\", found another", path_,
+                kCheckpointFormat);
   const auto* number = std::get_if<int64_t>(&version);
   DISSENT_CHECK(number && *number >= 1 && *number <= kCheckpointVersion, kData,
-                "{}: a checkpoint of another version than 1 .. {}", path_, kCheckpointVersion);
+                "{}: expected a checkpoint of version 1 .. {}, found another", path_,
+                kCheckpointVersion);
   config_text_ = h5_read_text(file_, "config", path_);
   const auto hash = h5_read_attribute(file_, "config", "hash", path_);
   DISSENT_CHECK(std::holds_alternative<std::string>(hash), kData,
-                "{}: the hash of its configuration is not a text", path_);
+                "{}: expected a text as the hash of its configuration, found another value", path_);
   config_hash_ = std::get<std::string>(hash);
-  DISSENT_CHECK(h5_has(file_, "progress"), kData, "{}: no group 'progress'", path_);
+  DISSENT_CHECK(h5_has(file_, "progress"), kData, "{}: expected a group 'progress', found none",
+                path_);
   for (const auto& name : h5_attribute_names(file_, "progress", path_))
     progress_[name] = h5_read_attribute(file_, "progress", name, path_);
 }
@@ -169,14 +172,14 @@ CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
 int64_t CheckpointReader::integer(const std::string& key) const {
   const auto at = progress_.find(key);
   DISSENT_CHECK(at != progress_.end() && std::holds_alternative<int64_t>(at->second), kData,
-                "{}: no integer '{}' in its progress", path_, key);
+                "{}: expected an integer '{}' in its progress, found none", path_, key);
   return std::get<int64_t>(at->second);
 }
 
 double CheckpointReader::number(const std::string& key) const {
   const auto at = progress_.find(key);
   DISSENT_CHECK(at != progress_.end() && !std::holds_alternative<std::string>(at->second), kData,
-                "{}: no number '{}' in its progress", path_, key);
+                "{}: expected a number '{}' in its progress, found none", path_, key);
   if (const auto* value = std::get_if<int64_t>(&at->second)) return static_cast<double>(*value);
   return std::get<double>(at->second);
 }
@@ -184,7 +187,7 @@ double CheckpointReader::number(const std::string& key) const {
 std::string CheckpointReader::text(const std::string& key) const {
   const auto at = progress_.find(key);
   DISSENT_CHECK(at != progress_.end() && std::holds_alternative<std::string>(at->second), kData,
-                "{}: no text '{}' in its progress", path_, key);
+                "{}: expected a text '{}' in its progress, found none", path_, key);
   return std::get<std::string>(at->second);
 }
 
@@ -202,8 +205,8 @@ at::Tensor CheckpointReader::read_slab(const std::string& name, int64_t first,
                                        int64_t count) const {
   const auto rows = shape(name).at(0);
   DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= rows, kData,
-                "{}: {} has {} members, {} .. {} were asked for", path_, parameter_of(name), rows,
-                first, first + count - 1);
+                "{0}: {1}: expected members {3} .. {4}, found {2} members", path_,
+                parameter_of(name), rows, first, first + count - 1);
   return h5_read(file_, name, first, count, path_);
 }
 
@@ -213,10 +216,10 @@ void CheckpointReader::expect_shape(const std::string& name, int64_t members,
   const auto found = shape(name);
   const at::IntArrayRef found_member = at::IntArrayRef(found).slice(found.empty() ? 0 : 1);
   DISSENT_CHECK(found_member == at::IntArrayRef(member_shape), kData,
-                "{}: member {}: {} is {} in the file, {} in this configuration", path_, member,
-                parameter_of(name), shape_text(found_member), shape_text(member_shape));
+                "{0}: member {1}: {2}: expected {4} as in this configuration, found {3}", path_,
+                member, parameter_of(name), shape_text(found_member), shape_text(member_shape));
   DISSENT_CHECK(!found.empty() && found[0] == members, kData,
-                "{}: {} has {} members in the file, {} in this configuration", path_,
+                "{0}: {1}: expected {3} members as in this configuration, found {2}", path_,
                 parameter_of(name), found.empty() ? 0 : found[0], members);
 }
 

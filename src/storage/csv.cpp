@@ -38,7 +38,8 @@ std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& pat
       const bool quoted = at < text.size() && text[at] == '"';
       if (quoted) {
         for (++at;; ++at) {
-          DISSENT_CHECK(at < text.size(), kData, "{}: a quote is not closed", place());
+          DISSENT_CHECK(at < text.size(), kData, "{}: expected a quote that closes, found the end",
+                        place());
           if (text[at] == '"' && (at + 1 == text.size() || text[++at] != '"')) break;
           line += text[at] == '\n';
           field += text[at];
@@ -47,7 +48,7 @@ std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& pat
       }
       while (at < text.size() && text[at] != ',' && text[at] != '\n' && text[at] != '\r') {
         DISSENT_CHECK(!quoted && text[at] != '"', kData,
-                      "{}: a quote has to enclose the whole field", place());
+                      "{}: expected quotes around the whole field, found one inside", place());
         field += text[at++];
       }
       record.fields.push_back(std::move(field));

@@ -82,15 +82,19 @@ FeatureCache FeatureCache::open(const std::string& path) {
   const std::string name = path + "/" + kManifestName, partial = path + "/" + kPartialManifestName;
   if (!path_exists(name) && path_exists(partial)) {
     const auto manifest = parse_manifest(read_text(partial), partial);
-    DISSENT_FAIL(kData, "{}: incomplete, {} of {} shards; run `dissent cache` again to go on", path,
-                 manifest.shards.size(), plan_shards(manifest.spec).size());
+    DISSENT_FAIL(
+        kData,
+        "{0}: incomplete: expected {2} shards, found {1}; run `dissent cache` again to go on", path,
+        manifest.shards.size(), plan_shards(manifest.spec).size());
   }
-  DISSENT_CHECK(path_exists(name), kData, "{}: no {}: not a feature cache", path, kManifestName);
+  DISSENT_CHECK(path_exists(name), kData, "{}: not a feature cache: expected {}, found none", path,
+                kManifestName);
   auto manifest = parse_manifest(read_text(name), name);
   const int64_t found =
       manifest.shards.empty() ? 0 : manifest.shards.back().first_row + manifest.shards.back().rows;
-  DISSENT_CHECK(found == manifest.spec.rows(), kData, "{}: the shards have {} rows, the cache {}",
-                name, found, manifest.spec.rows());
+  DISSENT_CHECK(found == manifest.spec.rows(), kData,
+                "{0}: expected shards of {2} rows together, found {1}", name, found,
+                manifest.spec.rows());
   for (const auto& shard : manifest.shards)
     impl->files.push_back(open_shard(path, shard, manifest.spec));
   impl->spec = std::move(manifest.spec);
@@ -207,8 +211,8 @@ void check_label_range(const at::Tensor& labels, int64_t first_row, int64_t clas
   const auto* data = labels.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < labels.numel(); ++i) {
     DISSENT_CHECK(data[i] >= least && data[i] < classes, kData,
-                  "{}: the label of row {} is {}, expected {} .. {}{}", path, first_row + i,
-                  data[i], least, classes - 1,
+                  "{0}: the label of row {1}: expected {3} .. {4}{5}, found {2}", path,
+                  first_row + i, data[i], least, classes - 1,
                   data[i] == -1 ? " (-1 is unknown, and labels are needed here)" : "");
   }
 }

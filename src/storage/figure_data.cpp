@@ -40,7 +40,7 @@ double number_of(const std::string& text, const std::string& place, const char* 
   double out = 0;
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
   DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
-                "{}: column {}: '{}' is not a number", place, column, text);
+                "{}: column {}: expected a number, found '{}'", place, column, text);
   return out;
 }
 
@@ -71,21 +71,22 @@ void write_figure(const std::string& path, const std::vector<FigurePoint>& point
 
 std::vector<FigurePoint> read_figure(const std::string& path) {
   const auto records = parse_csv(edited_text(read_text(path), path), path);
-  DISSENT_CHECK(!records.empty(), kData, "{}: empty, expected a header line", path);
+  DISSENT_CHECK(!records.empty(), kData, "{}: expected a header line, found an empty file", path);
   const auto& header = records[0].fields;
   const auto place_of = [&](const char* name) {
     return static_cast<size_t>(std::find(header.begin(), header.end(), name) - header.begin());
   };
   for (const char* name : {"kind", "series", "x", "y"})
     DISSENT_CHECK(place_of(name) < header.size(), kData,
-                  "{}:{}: no column '{}' in the header: not a figure file", path, records[0].line,
-                  name);
+                  "{}:{}: not a figure file: expected a column '{}', found none", path,
+                  records[0].line, name);
   std::vector<FigurePoint> points;
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& fields = records[i].fields;
     const auto place = fmt::format("{}:{}", path, records[i].line);
-    DISSENT_CHECK(fields.size() == header.size(), kData, "{}: {} columns, the header has {}", place,
-                  fields.size(), header.size());
+    DISSENT_CHECK(fields.size() == header.size(), kData,
+                  "{0}: expected {2} columns as the header has, found {1}", place, fields.size(),
+                  header.size());
     const auto optional = [&](const char* name) -> std::optional<double> {
       const size_t at = place_of(name);
       if (at == header.size() || fields[at].empty()) return std::nullopt;
@@ -99,7 +100,7 @@ std::vector<FigurePoint> read_figure(const std::string& path) {
     const auto problem = problem_of(points.back(), points.front().kind);
     DISSENT_CHECK(problem.empty(), kData, "{}: {}", place, problem);
   }
-  DISSENT_CHECK(!points.empty(), kData, "{}: no points", path);
+  DISSENT_CHECK(!points.empty(), kData, "{}: expected points, found none", path);
   return points;
 }
 

@@ -49,7 +49,7 @@ template <class T>
 void parse_field(T& out, const std::string& text, const std::string& place) {
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
   DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
-                "{}: '{}' is not {}", place, text,
+                "{0}: expected {2}, found '{1}'", place, text,
                 std::is_same_v<T, double> ? "a number" : "an integer");
 }
 
@@ -82,22 +82,23 @@ void write_results(const std::string& path, const std::vector<ResultRow>& rows) 
 
 std::vector<ResultRow> read_results(const std::string& path) {
   const auto records = parse_csv(edited_text(read_text(path), path), path);
-  DISSENT_CHECK(!records.empty(), kData, "{}: empty, expected a header line", path);
+  DISSENT_CHECK(!records.empty(), kData, "{}: expected a header line, found an empty file", path);
   const auto& header = records[0].fields;
   constexpr size_t kNowhere = std::numeric_limits<size_t>::max();
   std::vector<size_t> places;  // of each column in the file
   for (const auto& column : kColumns) {
     const auto at = std::find(header.begin(), header.end(), column.name);
     DISSENT_CHECK(at != header.end() || is_later_column(column.name), kData,
-                  "{}:{}: no column '{}' in the header", path, records[0].line, column.name);
+                  "{}:{}: expected a column '{}' in the header, found none", path, records[0].line,
+                  column.name);
     places.push_back(at == header.end() ? kNowhere : at - header.begin());
   }
   std::vector<ResultRow> rows;
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& record = records[i];
     DISSENT_CHECK(record.fields.size() == header.size(), kData,
-                  "{}:{}: {} columns, the header has {}", path, record.line, record.fields.size(),
-                  header.size());
+                  "{0}:{1}: expected {3} columns as the header has, found {2}", path, record.line,
+                  record.fields.size(), header.size());
     ResultRow row;
     for (size_t c = 0; c < places.size(); ++c) {
       if (places[c] == kNowhere) continue;

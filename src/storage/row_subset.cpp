@@ -41,10 +41,11 @@ RowSubset read_row_subset(const std::string& path, bool complement) {
     int64_t position = -1;
     const auto [stop, code] = std::from_chars(word.data(), word.data() + word.size(), position);
     DISSENT_CHECK(code == std::errc() && stop == word.data() + word.size() && position >= 0, kData,
-                  "{}:{}: '{}' is not a position (an integer from 0)", path, line + 1, word);
+                  "{}:{}: expected a position (an integer from 0), found '{}'", path, line + 1,
+                  word);
     const auto [before, added] = seen.emplace(position, line + 1);
-    DISSENT_CHECK(added, kData, "{}:{}: {} is there twice, first in line {}", path, line + 1,
-                  position, before->second);
+    DISSENT_CHECK(added, kData, "{0}:{1}: expected each position once, found {2} in line {3} too",
+                  path, line + 1, position, before->second);
     subset.positions.push_back(position);
   }
   return subset;
@@ -55,8 +56,8 @@ RowSelection all_rows(const FeatureCache& cache) { return select_rows(cache, 0, 
 RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t passes,
                          const std::optional<RowSubset>& subset) {
   DISSENT_CHECK(first_pass >= 0 && passes >= 1 && first_pass + passes <= cache.passes(), kUsage,
-                "{}: passes {} .. {} asked for, it has 0 .. {}", cache.path(), first_pass,
-                first_pass + passes - 1, cache.passes() - 1);
+                "{0}: passes: expected a part of 0 .. {3}, found {1} .. {2}", cache.path(),
+                first_pass, first_pass + passes - 1, cache.passes() - 1);
   const int64_t per_pass = cache.rows_per_pass();
   if (!subset) return {{{first_pass * per_pass, passes * per_pass}}, passes, per_pass};
   auto positions = subset->positions;
@@ -76,14 +77,16 @@ RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t 
       ++kept;
     }
     DISSENT_CHECK(selection.rows_per_pass < 0 || selection.rows_per_pass == kept, kData,
-                  "{}: the subset of {} has {} rows in pass {}, {} in pass {}", subset->path,
-                  cache.path(), selection.rows_per_pass, first_pass, kept, pass);
+                  "{0}: the subset of {1}: expected as many rows in each pass, found {2} in pass "
+                  "{3}, {4} in pass {5}",
+                  subset->path, cache.path(), selection.rows_per_pass, first_pass, kept, pass);
     selection.rows_per_pass = kept;
   }
   if (const auto missing = std::find(found.begin(), found.end(), false); missing != found.end())
-    DISSENT_FAIL(kData, "{}: position {} is not in {}", subset->path,
+    DISSENT_FAIL(kData, "{0}: expected positions of {2}, found {1}", subset->path,
                  positions[missing - found.begin()], cache.path());
-  DISSENT_CHECK(selection.rows_per_pass > 0, kData, "{}: {} no row of {}", subset->path,
+  DISSENT_CHECK(selection.rows_per_pass > 0, kData,
+                "{0}: expected at least one row, found that it {1} none of {2}", subset->path,
                 subset->complement ? "leaves" : "keeps", cache.path());
   return selection;
 }

@@ -116,8 +116,8 @@ SaliencyMaps read_saliency(const std::string& path) {
   const auto file = h5_open(path);
   SaliencyMaps saliency;
   for (const auto& field : kFields) {
-    DISSENT_CHECK(h5_has(file, field.name), kData, "{}: no dataset '{}': not a saliency file", path,
-                  field.name);
+    DISSENT_CHECK(h5_has(file, field.name), kData,
+                  "{}: not a saliency file: expected a dataset '{}', found none", path, field.name);
     saliency.*field.values = h5_read(file, field.name, path);
   }
   for (const auto& field : kTexts) {

@@ -38,8 +38,8 @@ bool keeps_on_device(Communicator& node, const FeatureCache& cache, const RowSel
                 free = free_device_bytes(node, device);
   agree(node, [&] {
     DISSENT_CHECK(options.residency == "auto" || needed < free, kData,
-                  "data.residency = \"device\": the rows take {}, {} has {} free; use \"host\", or "
-                  "fewer rows",
+                  "data.residency = \"device\": expected {0} free on {1}, found {2}; use \"host\", "
+                  "or fewer rows",
                   byte_text(needed), device.str(), byte_text(free));
   });
   const auto fits = all_gather_integer(node, needed <= free / 4 * 3);

@@ -34,14 +34,14 @@ bad() {
 
 bad 3 missing "missing.cache: no such feature cache"
 mkdir empty.cache
-bad 1 empty "empty.cache: no manifest.toml: not a feature cache"
-refused 1 3 "train.toml: not an HDF5 file" -- train train.toml --set data.train=train.toml
+bad 1 empty "empty.cache: not a feature cache: expected manifest.toml, found none"
+refused 1 3 "train.toml: expected an HDF5 file, found another" -- train train.toml --set data.train=train.toml
 
 # A cache whose writer stopped after one shard says so, and the next `dissent cache` goes on with it.
 copy stopped
 awk '/^\[\[shard\]\]/ { shards++ } shards < 2' stopped.cache/manifest.toml > stopped.cache/manifest.toml.partial
 rm stopped.cache/manifest.toml stopped.cache/shard-0000[12].h5
-bad 3 stopped 'stopped.cache: incomplete, 1 of 3 shards; run `dissent cache` again to go on'
+bad 3 stopped 'stopped.cache: incomplete: expected 3 shards, found 1; run `dissent cache` again to go on'
 cache 2 stopped images cache.shard_rows=100
 expect_exit 0
 expect_text "event=cache_resumed path=stopped.cache shards=1/3"
@@ -158,8 +158,8 @@ refused 1 3 "photos/train/cat/jpeg_444.jpg: damaged: " -- "${listed[@]}" --set c
 
 copy truncated
 truncate -s 100000 truncated.cache/shard-00001.h5
-bad 3 truncated "truncated.cache/shard-00001.h5: truncated: 100000 bytes found, its 100 rows take at least 314800"
-refused 2 3 "truncated.cache/shard-00001.h5: truncated: 100000 bytes found" "--force writes the cache anew" -- \
+bad 3 truncated "truncated.cache/shard-00001.h5: truncated: expected at least 314800 bytes for its 100 rows, found 100000"
+refused 2 3 "truncated.cache/shard-00001.h5: truncated: expected at least" "--force writes the cache anew" -- \
   cache cache.toml --quiet --set cache.output=truncated.cache --set data.root=images --set cache.shard_rows=100
 well 3 cache cache.toml --quiet --force --set cache.output=truncated.cache --set data.root=images --set cache.shard_rows=100
 expect_text "event=cache_written path=truncated.cache rows=300"
@@ -168,9 +168,9 @@ copy shortened
 truncate -s -1000 shortened.cache/shard-00001.h5
 bad 1 shortened "shortened.cache/shard-00001.h5: expected an HDF5 file, found one that HDF5 cannot open: truncated file"
 rm shortened.cache/shard-00001.h5
-bad 1 shortened "shortened.cache/shard-00001.h5: the manifest names it, but No such file or directory"
+bad 1 shortened "shortened.cache/shard-00001.h5: expected this shard, which the manifest names, found none: No such file or directory"
 head -c 400000 /dev/zero > shortened.cache/shard-00001.h5
-bad 1 shortened "shortened.cache/shard-00001.h5: not an HDF5 file"
+bad 1 shortened "shortened.cache/shard-00001.h5: expected an HDF5 file, found another"
 image_set tall 300 56
 cache 1 wide tall cache.shard_rows=100
 copy mixed
@@ -197,11 +197,11 @@ bad 1 infinite "infinite.cache: row 105, column 0: the feature is inf"
 copy range
 unseal range.cache/shard-00001.h5
 damage range.cache/shard-00001.h5 "$label_at" '\14\0\0\0'
-bad 3 range "range.cache: the label of row 107 is 12, expected 0 .. 9"
+bad 3 range "range.cache: the label of row 107: expected 0 .. 9, found 12"
 copy minus
 unseal minus.cache/shard-00001.h5
 damage minus.cache/shard-00001.h5 "$label_at" '\377\377\377\377'
-bad 1 minus "minus.cache: the label of row 107 is -1, expected 0 .. 9 (-1 is unknown, and labels are needed here)"
+bad 1 minus "minus.cache: the label of row 107: expected 0 .. 9 (-1 is unknown, and labels are needed here), found -1"
 bad 1 unknown "data.train (unknown.cache): expected labelled rows, found none: every label is -1"
 
 # Damage that no other check can see: checksums.
@@ -250,11 +250,11 @@ refused 1 2 "cannot read /dev/zero: expected a file, found a character device" -
 
 # Sets that do not fit each other.
 refused 3 3 "small.cache: expected 784 features a row, as good.cache has, found 196" -- train train.toml --set data.validation=small.cache
-refused 1 3 "unknown.cache: the label of row 0 is -1, expected 0 .. 9" -- train train.toml --set data.validation=unknown.cache
+refused 1 3 "unknown.cache: the label of row 0: expected 0 .. 9" -- train train.toml --set data.validation=unknown.cache
 printf '3\n3\n' > twice.txt
-refused 1 3 "twice.txt:2: 3 is there twice, first in line 1" -- train train.toml --set data.subset=twice.txt
+refused 1 3 "twice.txt:2: expected each position once, found 3 in line 1 too" -- train train.toml --set data.subset=twice.txt
 printf '300\n' > outside.txt
-refused 1 3 "outside.txt: position 300 is not in good.cache" -- train train.toml --set data.subset=outside.txt
+refused 1 3 "outside.txt: expected positions of good.cache, found 300" -- train train.toml --set data.subset=outside.txt
 expect_no_file results
 well 1 train train.toml --quiet
 cat > evaluate.toml <<'TOML'
@@ -268,7 +268,7 @@ paths = ["unknown.cache"]
 TOML
 refused 3 3 "small.cache: expected 784 features a row, on which results/bad/seed-42/checkpoint.h5 was trained, found 196" -- evaluate evaluate.toml --set evaluate.id=small.cache
 refused 3 3 "nowhere/*: expected files or folders of this name or pattern, found none" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",paths=["nowhere/*"]}]'
-refused 1 3 "unknown.cache: the label of row 0 is -1, expected 0 .. 9" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",shift="covariate",paths=["unknown.cache"]}]'
+refused 1 3 "unknown.cache: the label of row 0: expected 0 .. 9" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",shift="covariate",paths=["unknown.cache"]}]'
 refused 1 3 "undefined.cache: row 105, column 0: the feature is nan" -- evaluate evaluate.toml --set evaluate.id=undefined.cache
 refused 1 3 "good.cache/shard-00001.h5: not a checkpoint" -- evaluate evaluate.toml --set 'evaluate.runs=["good.cache/shard-00001.h5"]'
 refused 1 2 "evaluate.weights: expected 3 values, one a member of results/bad/seed-42/checkpoint.h5, found 2" -- evaluate evaluate.toml --set 'evaluate.weights=[1,2]'

@@ -272,6 +272,8 @@ refused 1 2 "data.same_batch" "multihead" -- train ../base.toml --set ensemble.m
 refused 2 2 "grid.members" "multihead" -- train ../base.toml --set ensemble.model=lenet_multihead --set data.same_batch=true --set grid.members=2 --set experiment=other
 refused 1 2 "kl_backward" -- train ../base.toml --set loss.kl_backward=true
 refused 2 3 "../nowhere" -- train ../base.toml --set data.root=../nowhere --set experiment=other
+# The weights are looked for before the images, which may take minutes.
+refused 2 3 "ensemble.weights (nothere.pth): expected a safetensors or .pth file, found none" -- train ../base.toml --set data.root=../nowhere --set ensemble.weights=nothere.pth --set experiment=other
 refused 1 2 "rows" "200:300" -- train ../base.toml --set data.rows=200:300 --set experiment=other
 refused 1 2 "another configuration" "learning_rate" -- train ../long.toml --set optimizer.learning_rate=0.2
 
@@ -279,6 +281,6 @@ refused 1 2 "another configuration" "learning_rate" -- train ../long.toml --set 
 cd "$source_dir"
 for config in configs/sdde/{mnist,cifar10,cifar100,imagenet200,imagenet}/{de,ncl,adp,dice,gradcam,oe,gradcam_oe}.toml; do
   cd "$work"
-  refused 1 3 "no such image list" -- train "$source_dir/$config" --set runtime.device=cpu --set training.precision=f32 --set output=out-sdde
+  refused 1 3 "no such image list" -- train "$source_dir/$config" --set runtime.device=cpu --set training.precision=f32 --set 'ensemble.weights=""' --set output=out-sdde
 done
 finish

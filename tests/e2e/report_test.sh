@@ -57,7 +57,7 @@ refused 1 2 'they differ in method' '--where method=' -- tables --layout openood
 refused 1 2 "found 'sded'; did you mean 'sdde'?" -- tables --layout sded results
 refused 1 2 'expected --layout, or --rows and --columns' -- tables results
 refused 1 3 'nothere.csv: no such file or folder' -- tables --layout sdde nothere.csv
-refused 1 3 'train.csv:1: no column' 'not a result file' -- tables --layout sdde results/mine/seed-1/train.csv
+refused 1 3 'train.csv:1: not a result file: expected a column' -- tables --layout sdde results/mine/seed-1/train.csv
 
 # Figures: complete files of the right kind, nothing left beside them; without gnuplot a plain answer.
 png_size() { od -An -tu1 -j16 -N8 "$1" | awk '{ print $3 * 256 + $4 "x" $7 * 256 + $8 }'; }
@@ -92,7 +92,7 @@ PATH=$work/bin:$PATH refused 1 3 'gnuplot failed on a.png.gp: line 3: nonsense' 
 expect_no_file a.png a.png.gp a.png.partial a.png.log
 refused 1 2 "found 'rok'; did you mean 'roc'?" -- plot rok roc.csv -o a.png
 refused 1 2 "expected a name that ends in .png or .svg, found 'a.pdf'" -- plot roc roc.csv -o a.pdf
-refused 1 2 'its points are of kind roc, expected histogram' -- plot histogram roc.csv -o a.png
+refused 1 2 'expected points of kind histogram, found roc' -- plot histogram roc.csv -o a.png
 refused 1 2 'plot roc: --output: expected a file to write, found none' -- plot roc roc.csv
 
 # Event files, read by TensorBoard itself.

@@ -100,7 +100,7 @@ well 1 train heads.toml --quiet --set output=stopped --set 'training.precision="
 for kind in heads images; do
   refused 1 2 "training.precision" "\"f64\" is computed on CPUs only" -- train $kind.toml --set 'training.precision="f64"' --set runtime.device=cuda
   refused 1 2 "training.precision" "\"tf32\" needs a GPU" -- train $kind.toml --set 'training.precision="tf32"' --set runtime.device=cpu
-  CUDA_VISIBLE_DEVICES='' refused 1 2 'training.precision = "tf32" needs a GPU, none was found' -- train $kind.toml --set 'training.precision="tf32"' --set output=none
+  CUDA_VISIBLE_DEVICES='' refused 1 2 'training.precision = "tf32": expected a GPU, found none' -- train $kind.toml --set 'training.precision="tf32"' --set output=none
 done
 
 # runtime.deterministic is for GPUs: on the CPU the same bytes with and without it, one run to the program.

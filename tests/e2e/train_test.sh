@@ -67,7 +67,7 @@ for ranks in 1 3; do
      cache cache.toml --quiet --set cache.output=full.cache --set data.root=many
    [ "$failures" = 0 ]) || failures=$((failures + 1))
   expect_nothing_half_written full full.cache
-  refused 1 3 "full.cache: incomplete, 0 of 1 shards" -- inspect full.cache
+  refused 1 3 "full.cache: incomplete: expected 1 shards, found 0" -- inspect full.cache
   well "$ranks" cache cache.toml --quiet --set cache.output=full.cache --set data.root=many
   rm -r full full.cache
 done

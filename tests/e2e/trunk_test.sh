@@ -126,7 +126,7 @@ refused_trunk() {
 }
 refused_trunk 3 2 "trunk.member: expected 0 .. 1, the network of $run/checkpoint.h5 that is meant, found nothing" "trunk.weights=$run"
 refused_trunk 1 2 "trunk.model: expected \"lenet\", which $run/checkpoint.h5 holds, found \"resnet18_32x32\"" "trunk.weights=$run" trunk.model=resnet18_32x32
-refused_trunk 2 2 "trunk.cut: lenet has features, found \"layer3\"" trunk.cut=layer3
+refused_trunk 2 2 "trunk.cut: expected one of features (lenet), found \"layer3\"" trunk.cut=layer3
 refused_trunk 1 2 "cache.passes: expected 1, found 2: data.transform = \"mnist_test\" draws nothing" data.transform=mnist_test
 refused_trunk 1 2 "trunk.weights: expected the weights of lenet" 'trunk.weights=""'
 for settings in 'trunk.member=0' 'data.root=nowhere' 'trunk.prefix="nets.0."'; do
@@ -139,7 +139,7 @@ refused_trunk 1 3 "text.pth: " trunk.weights=text.pth
 # A transform to other sizes than the network's: before images or weights are looked at.
 refused_trunk 1 2 'data.transform: expected one to images with edges of 28 .. 31 pixels, which trunk.model = "lenet" takes, found "cifar10_test" (32 pixels)' \
   trunk.weights=nowhere.pth data.transform=cifar10_test data.root=nowhere
-refused_trunk 1 2 "corruption and trunk.weights go with a network" trunk.model=pixels
+refused_trunk 1 2 "trunk.model: expected a network with corruption or trunk.weights" trunk.model=pixels
 mkdir -p pictures/a pictures/b
 cp "$source_dir"/tests/data/photographs/*.jpg pictures/a/
 cp pictures/a/chelsea.jpg pictures/b/

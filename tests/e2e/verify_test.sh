@@ -32,12 +32,12 @@ expect_exit 5
 head -c 100000 "$reference" > broken.h5
 refused 2 3 "broken.h5: expected an HDF5 file, found one that HDF5 cannot open: truncated file" -- verify broken.h5
 printf 'text\n' > text.h5
-refused 1 3 "text.h5: not an HDF5 file" -- verify text.h5
+refused 1 3 "text.h5: expected an HDF5 file, found another" -- verify text.h5
 refused 1 3 "nothere.h5" -- verify nothere.h5
 
 # A GPU where there is none: refused before a file is read.
-CUDA_VISIBLE_DEVICES="" refused 1 2 'runtime.device = "cuda": rank 0 finds no GPU' -- verify --device cuda nothere.h5
-CUDA_VISIBLE_DEVICES="" refused 2 2 'runtime.device = "cuda": rank 0 finds no GPU' -- verify --device cuda "$reference"
+CUDA_VISIBLE_DEVICES="" refused 1 2 'runtime.device = "cuda": expected a GPU for each rank, found none on rank 0' -- verify --device cuda nothere.h5
+CUDA_VISIBLE_DEVICES="" refused 2 2 'runtime.device = "cuda": expected a GPU for each rank, found none on rank 0' -- verify --device cuda "$reference"
 [ ! -s out ] || failed "something was computed: $(head -n 1 out)"
 refused 1 2 "--device: expected cpu or cuda, found 'gpu'" -- verify --device gpu "$reference"
 well 1 verify --device cpu "$reference"

@@ -23,8 +23,8 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
   const auto bytes = read_text(path);
   const int64_t size = static_cast<int64_t>(bytes.size()), record = label_bytes + kValues;
   DISSENT_CHECK(size > 0 && size % record == 0, kData,
-                "{}: {} bytes, expected records of {} bytes: truncated, or not of {}", path, size,
-                record, spec.name);
+                "{0}: expected records of {2} bytes, found {1} bytes: truncated, or not of {3}",
+                path, size, record, spec.name);
   const auto records =
       at::from_blob(const_cast<char*>(bytes.data()), {size / record, record}, at::kByte);
   return {records.narrow(1, label_bytes, kValues).clone(),
@@ -34,7 +34,7 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
 Part python_part(const DatasetSpec& spec, const std::string& path) {
   const auto bytes = read_text(path);
   const auto content = read_pickle_values(bytes, path, [&](const PickleValue&) -> at::Tensor {
-    DISSENT_FAIL(kData, "{}: holds tensors of torch", path);
+    DISSENT_FAIL(kData, "{}: expected arrays of numpy, found tensors of torch", path);
   });
   const std::string label_key = spec.classes == 100 ? "fine_labels" : "labels";
   Part part;
@@ -64,8 +64,9 @@ Part python_part(const DatasetSpec& spec, const std::string& path) {
                                                     at::toString(part.images.scalar_type()))
                                       : "of another kind or none",
                 part.labels.defined() ? "and" : "no", label_key);
-  DISSENT_CHECK(part.images.size(0) == part.labels.size(0), kData, "{}: {} labels for {} images",
-                path, part.labels.size(0), part.images.size(0));
+  DISSENT_CHECK(part.images.size(0) == part.labels.size(0), kData,
+                "{0}: expected a label for each of {2} images, found {1} labels", path,
+                part.labels.size(0), part.images.size(0));
   return part;
 }
 
@@ -97,7 +98,8 @@ std::vector<std::string> corruption_files(const DatasetSpec& spec, const std::st
     if (entry.path().extension() == ".npy" && entry.path().stem() != "labels")
       files.push_back(entry.path().string());
   std::sort(files.begin(), files.end());
-  DISSENT_CHECK(!files.empty(), kData, "{}: no .npy files of corruptions; {}", root, spec.obtain);
+  DISSENT_CHECK(!files.empty(), kData, "{}: expected .npy files of corruptions, found none; {}",
+                root, spec.obtain);
   return files;
 }
 
@@ -148,12 +150,12 @@ std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::st
     images.push_back(read_npy(path, first, kRows));
     const bool fits = images.back().dim() == 4 && images.back().size(3) == 3 &&
                       images.back().scalar_type() == at::kByte;
-    DISSENT_CHECK(fits, kData, "{}: rows of {} [{}], expected Byte [{}, 32, 32, 3]", path,
+    DISSENT_CHECK(fits, kData, "{0}: expected rows of Byte [{3}, 32, 32, 3], found {1} [{2}]", path,
                   at::toString(images.back().scalar_type()),
                   fmt::join(images.back().sizes().slice(1), ", "), kRows * kSeverities);
     labels.push_back(read_npy(label_path, first, kRows).to(at::kLong).contiguous());
-    DISSENT_CHECK(labels.back().dim() == 1, kData, "{}: {} dimensions, labels have 1", label_path,
-                  labels.back().dim());
+    DISSENT_CHECK(labels.back().dim() == 1, kData, "{}: expected labels [N], found {} dimensions",
+                  label_path, labels.back().dim());
     leave_out_label(images.back(), labels.back(), options.ignore_label, label_path);
   }
   return std::make_unique<MemoryImages>(spec.name + "/" + split, at::cat(images), at::cat(labels),

@@ -77,8 +77,8 @@ std::string below_root(const std::string& folder, const std::string& root) {
   if (root.empty()) return fs::path(folder).lexically_normal().string();
   const auto relative = fs::absolute(folder).lexically_normal().lexically_relative(
       fs::absolute(root).lexically_normal());
-  DISSENT_CHECK(!relative.empty() && *relative.begin() != "..", kData, "{}: not below the root {}",
-                folder, root);
+  DISSENT_CHECK(!relative.empty() && *relative.begin() != "..", kData,
+                "{0}: expected a folder below the root {1}, found another", folder, root);
   return relative == "." ? "" : relative.string();
 }
 
@@ -195,9 +195,10 @@ FolderList list_folders(const FolderListOptions& options) {
     const auto numbers = class_numbers(found, options, list.classes);
     for (auto& image : found.images) {
       const auto number = numbers.find(image.name);
-      DISSENT_CHECK(number != numbers.end(), kData, "{}: {} {} is none of the {} classes",
-                    image.path, options.class_field > 0 ? "its name's part" : "the subfolder",
-                    image.name, options.classes.size());
+      DISSENT_CHECK(number != numbers.end(), kData,
+                    "{0}: {1} {2}: expected one of the {3} classes, found another name", image.path,
+                    options.class_field > 0 ? "its name's part" : "the subfolder", image.name,
+                    options.classes.size());
       image.label = number->second;
     }
   }
@@ -244,11 +245,11 @@ std::vector<std::string> read_class_file(const std::string& path) {
     ++line;
     while (!name.empty() && name.back() == ' ') name.pop_back();
     if (name.empty()) continue;
-    DISSENT_CHECK(seen.insert(name).second, kData, "{}:{}: the class {} is there twice", path, line,
-                  name);
+    DISSENT_CHECK(seen.insert(name).second, kData,
+                  "{}:{}: expected each class once, found {} twice", path, line, name);
     names.push_back(name);
   }
-  DISSENT_CHECK(!names.empty(), kData, "{}: no name of a class in it", path);
+  DISSENT_CHECK(!names.empty(), kData, "{}: expected names of classes, found none", path);
   return names;
 }
 

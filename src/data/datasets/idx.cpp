@@ -64,17 +64,20 @@ at::Tensor read_idx(const std::string& path) {
   DISSENT_CHECK(found == 4 && magic[0] == 0 && magic[1] == 0 && magic[2] == 8 && magic[3] >= 1 &&
                     magic[3] <= 4,
                 kData,
-                "{}: not an IDX file of bytes: it starts with {:02x}{:02x}{:02x}{:02x}, expected "
-                "000008 and 1 to 4 dimensions",
+                "{}: expected an IDX file of bytes, which starts with 000008 and 1 to 4 "
+                "dimensions, found {:02x}{:02x}{:02x}{:02x}",
                 path, magic[0], magic[1], magic[2], magic[3]);
   std::vector<int64_t> shape;
   int64_t values = 1;
   for (int d = 0; d < magic[3]; ++d) {
     unsigned char size[4] = {};
-    DISSENT_CHECK(reader.read(size, 4) == 4, kData, "{}: truncated in its header", path);
+    DISSENT_CHECK(reader.read(size, 4) == 4, kData,
+                  "{}: truncated: expected a whole header, found its beginning", path);
     shape.push_back(int64_t{size[0]} << 24 | size[1] << 16 | size[2] << 8 | size[3]);
     DISSENT_CHECK(shape.back() > 0 && shape.back() < (int64_t{1} << 40) / values, kData,
-                  "{}: its header gives the shape [{}]", path, fmt::join(shape, ", "));
+                  "{}: expected extents of at least 1 and fewer than 2^40 values, found a header "
+                  "with the shape [{}]",
+                  path, fmt::join(shape, ", "));
     values *= shape.back();
   }
   // Grows with the file: a damaged header may ask for any amount.
@@ -85,14 +88,17 @@ at::Tensor read_idx(const std::string& path) {
     data.resize_({done + piece});
     const int64_t count = reader.read(static_cast<char*>(data.data_ptr()) + done, piece);
     done += count;
-    DISSENT_CHECK(count == piece, kData, "{}: truncated: {} values found, its header [{}] says {}",
-                  path, done, fmt::join(shape, ", "), values);
+    DISSENT_CHECK(count == piece, kData,
+                  "{0}: truncated: expected {3} values as its header [{2}] says, found {1}", path,
+                  done, fmt::join(shape, ", "), values);
   }
   char extra;
-  DISSENT_CHECK(reader.read(&extra, 1) == 0, kData, "{}: longer than its header [{}] says", path,
+  DISSENT_CHECK(reader.read(&extra, 1) == 0, kData,
+                "{0}: expected the values of its header [{1}], found more", path,
                 fmt::join(shape, ", "));
   DISSENT_CHECK(reader.whole(), kData,
-                "{}: truncated: its compressed data end before their checksum", path);
+                "{}: truncated: expected a checksum behind the compressed data, found their end",
+                path);
   return data.reshape(shape);
 }
 

@@ -38,7 +38,8 @@ void check_labels(const at::Tensor& labels, int64_t classes, const std::string& 
 MemoryImages::MemoryImages(const std::string& name, at::Tensor images, at::Tensor labels,
                            int64_t classes, const std::string& label_place)
     : images_(std::move(images)) {
-  DISSENT_CHECK(labels.size(0) == images_.size(0), kData, "{}: {} labels for the {} images of {}",
+  DISSENT_CHECK(labels.size(0) == images_.size(0), kData,
+                "{0}: expected a label for each of the {2} images of {3}, found {1} labels",
                 label_place, labels.size(0), images_.size(0), name);
   check_labels(labels, classes, label_place);
   name_ = name;

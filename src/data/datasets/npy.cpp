@@ -24,7 +24,7 @@ Header header_of(std::ifstream& file, const std::string& path) {
   unsigned char start[12] = {};
   file.read(reinterpret_cast<char*>(start), 10);
   DISSENT_CHECK(file && std::string_view(reinterpret_cast<char*>(start), 6) == "\x93NUMPY", kData,
-                "{}: not a .npy file", path);
+                "{}: expected a .npy file, found another", path);
   int64_t length = start[8] | start[9] << 8, begin = 10;
   if (start[6] > 1) {
     file.read(reinterpret_cast<char*>(start + 10), 2);
@@ -38,12 +38,13 @@ Header header_of(std::ifstream& file, const std::string& path) {
                 kMostHeaderBytes, length);
   std::string text(static_cast<size_t>(length), '\0');
   file.read(text.data(), length);
-  DISSENT_CHECK(file, kData, "{}: truncated in its header", path);
+  DISSENT_CHECK(file, kData, "{}: truncated: expected a whole header, found its beginning", path);
   std::smatch descr, order, shape;
   const bool complete = std::regex_search(text, descr, std::regex("'descr': *'([^']*)'")) &&
                         std::regex_search(text, order, std::regex("'fortran_order': *(\\w+)")) &&
                         std::regex_search(text, shape, std::regex("'shape': *\\(([0-9, ]*)\\)"));
-  DISSENT_CHECK(complete, kData, "{}: its header cannot be read: {}", path, text);
+  DISSENT_CHECK(complete, kData,
+                "{}: expected a header with descr, fortran_order and shape, found {}", path, text);
   const auto type = types.find(descr[1]);
   DISSENT_CHECK(type != types.end() && order[1] == "False", kData,
                 "{}: expected |u1, <i4 or <i8 in C order, found {}{}", path, descr[1].str(),
@@ -54,14 +55,18 @@ Header header_of(std::ifstream& file, const std::string& path) {
   int64_t values = 1;
   for (auto i = std::sregex_iterator(extents.begin(), extents.end(), number);
        i != std::sregex_iterator(); ++i) {
-    DISSENT_CHECK(i->length() <= 12, kData, "{}: damaged: its header gives the shape ({})", path,
-                  extents);
+    DISSENT_CHECK(i->length() <= 12, kData,
+                  "{}: expected extents of at most 12 digits, found a header with the shape ({})",
+                  path, extents);
     header.shape.push_back(std::stoll(i->str()));
     DISSENT_CHECK(header.shape.back() > 0 && header.shape.back() < (int64_t{1} << 40) / values,
-                  kData, "{}: its header gives the shape ({})", path, extents);
+                  kData,
+                  "{}: expected extents of at least 1 and fewer than 2^40 values, found a header "
+                  "with the shape ({})",
+                  path, extents);
     values *= header.shape.back();
   }
-  DISSENT_CHECK(!header.shape.empty(), kData, "{}: a single number, no rows", path);
+  DISSENT_CHECK(!header.shape.empty(), kData, "{}: expected rows, found a single number", path);
   return header;
 }
 
@@ -78,16 +83,18 @@ at::Tensor read_npy(const std::string& path, int64_t first, int64_t count) {
                 bytes = static_cast<int64_t>(std::filesystem::file_size(path)) - header.start;
   int64_t row_bytes = static_cast<int64_t>(c10::elementSize(header.dtype));
   for (size_t d = 1; d < header.shape.size(); ++d) row_bytes *= header.shape[d];
-  DISSENT_CHECK(bytes == rows * row_bytes, kData, "{}: {} bytes of values, its header says {}",
-                path, bytes, rows * row_bytes);
+  DISSENT_CHECK(bytes == rows * row_bytes, kData,
+                "{0}: expected {2} bytes of values as its header says, found {1}", path, bytes,
+                rows * row_bytes);
   if (count < 0) count = std::max<int64_t>(0, rows - first);
-  DISSENT_CHECK(first >= 0 && count <= rows - first, kData, "{}: {} rows, expected {} .. {}", path,
-                rows, first, first + count - 1);
+  DISSENT_CHECK(first >= 0 && count <= rows - first, kData,
+                "{0}: expected rows {2} .. {3}, found {1} rows", path, rows, first,
+                first + count - 1);
   header.shape[0] = count;
   auto values = at::empty(header.shape, header.dtype);
   file.seekg(header.start + first * row_bytes);
   file.read(static_cast<char*>(values.data_ptr()), count * row_bytes);
-  DISSENT_CHECK(file, kData, "{}: cannot be read", path);
+  DISSENT_CHECK(file, kData, "{}: cannot read all of its values", path);
   return values;
 }
 

@@ -18,8 +18,9 @@ at::Tensor read_present(const DatasetSpec& spec, const std::string& path, int64_
   const std::string& found = path_exists(path) || !path_exists(plain) ? path : plain;
   DISSENT_CHECK(path_exists(found), kData, "{}: no such file; {}", found, spec.obtain);
   const auto values = read_idx(found);
-  DISSENT_CHECK(values.dim() == dimensions, kData, "{}: {} dimensions, {} have {}", found,
-                values.dim(), what, dimensions);
+  DISSENT_CHECK(values.dim() == dimensions, kData,
+                "{0}: expected {3} dimensions as {2} have, found {1}", found, values.dim(), what,
+                dimensions);
   return values;
 }
 
@@ -98,7 +99,7 @@ const DatasetSpec& find_dataset(const std::string& name) {
     if (spec.name == name) return spec;
     names.push_back(spec.name);
   }
-  DISSENT_FAIL(kUsage, "unknown dataset '{}'; there are {}", name, fmt::join(names, ", "));
+  DISSENT_FAIL(kUsage, "dataset: expected one of {1}, found '{0}'", name, fmt::join(names, ", "));
 }
 
 }  // namespace dissent

@@ -31,8 +31,8 @@ void add_normal(const float* base, float scale, const float* quantiles, Random r
 
 SyntheticSet::SyntheticSet(const SyntheticOptions& options) : options_(options) {
   DISSENT_CHECK(options.rows >= 1 && options.dim >= 1 && options.classes >= 1, kUsage,
-                "a synthetic set of {} rows, {} features, {} classes", options.rows, options.dim,
-                options.classes);
+                "synthetic set: expected rows, features and classes >= 1, found {}, {} and {}",
+                options.rows, options.dim, options.classes);
   const auto probability = at::arange(kLevels, at::kDouble).add_(0.5).div_(kLevels);
   quantiles_ = probability.mul(2).sub_(1).erfinv_().mul_(std::sqrt(2.0)).to(at::kFloat);
   means_ = at::zeros({options.classes, options.dim}, at::kFloat);
@@ -64,7 +64,8 @@ at::Tensor SyntheticSet::features(int64_t pass, int64_t first, int64_t count) co
 
 at::Tensor SyntheticSet::labels(int64_t first, int64_t count) const {
   DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= options_.rows, kInternal,
-                "rows {} .. {} of {}", first, first + count, options_.rows);
+                "expected rows inside of a set of {2}, found {0} .. {1}", first, first + count,
+                options_.rows);
   auto values = at::empty({count}, at::kLong);
   auto* out = values.data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i)

@@ -65,7 +65,8 @@ Background background_of(const std::string& text) {
 void check_image_size(int64_t height, int64_t width, const std::string& name) {
   constexpr int64_t kMaxPixels = int64_t{1} << 28;
   DISSENT_CHECK(height >= 1 && width >= 1 && height <= kMaxPixels / width, kData,
-                "{}: damaged: its header says {} x {} pixels", name, height, width);
+                "{}: damaged: expected 1 .. 2^28 pixels, found a header of {} x {}", name, height,
+                width);
 }
 
 at::Tensor decode_image(const std::string& bytes, const std::string& name, const WantedPart& wanted,
@@ -76,7 +77,7 @@ at::Tensor decode_image(const std::string& bytes, const std::string& name, const
   std::string start;
   for (size_t i = 0; i < std::min<size_t>(8, bytes.size()); ++i)
     start += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));
-  DISSENT_FAIL(kData, "{}: neither JPEG nor PNG: it starts with {}", name, start);
+  DISSENT_FAIL(kData, "{}: expected JPEG or PNG, found a file that starts with {}", name, start);
 }
 
 at::Tensor read_image(const std::string& path, const WantedPart& wanted,

@@ -118,7 +118,7 @@ at::Tensor decode_jpeg(const std::string& bytes, const std::string& name,
                 channels = decoder.num_components;
   check_image_size(height, width, name);
   DISSENT_CHECK(channels == 1 || channels == 3 || channels == 4, kData,
-                "{}: a JPEG of {} channels, expected 1, 3 or 4", name, channels);
+                "{}: expected a JPEG of 1, 3 or 4 channels, found {}", name, channels);
   auto image = at::empty({height, width, channels}, at::kByte);
   const bool complete = bytes.ends_with("\xff\xd9");  // else what is missing has to be met
   const ImagePart part =

@@ -106,7 +106,8 @@ at::Tensor decode_png(const std::string& bytes, const std::string& name,
   check_image_size(height, width, name);
   const bool wide = channels == 1 && row_bytes == 2 * width;
   DISSENT_CHECK(wide || row_bytes == width * channels, kInternal,
-                "{}: rows of {} bytes for {} x {}", name, row_bytes, width, channels);
+                "{0}: expected rows of {2} x {3} bytes, found {1}", name, row_bytes, width,
+                channels);
   auto image = at::empty({height, row_bytes}, at::kByte);
   std::vector<png_bytep> rows;
   for (int64_t y = 0; y < height; ++y) rows.push_back(image.data_ptr<uint8_t>() + y * row_bytes);

@@ -84,10 +84,10 @@ Names<Interpolation> interpolations() {
 
 std::vector<PixelStep> draw_rand_augment(const RandAugmentOptions& options, int64_t height,
                                          int64_t width, Random& random) {
-  DISSENT_CHECK(options.num_ops >= 0, kUsage, "rand_augment: num_ops: wanted >= 0, given {}",
+  DISSENT_CHECK(options.num_ops >= 0, kUsage, "rand_augment: num_ops: expected >= 0, found {}",
                 options.num_ops);
   DISSENT_CHECK(options.bins >= 2 && options.magnitude >= 0 && options.magnitude < options.bins,
-                kUsage, "rand_augment: magnitude: wanted 0 .. bins - 1, given {} of {}",
+                kUsage, "rand_augment: magnitude: expected 0 .. bins - 1, found {} of {}",
                 options.magnitude, options.bins);
   auto ranges = ranges_of(150.0 / 331.0 * static_cast<double>(width),
                           150.0 / 331.0 * static_cast<double>(height), 8);
@@ -110,10 +110,10 @@ at::Tensor rand_augment(const RandAugmentOptions& options, const at::Tensor& ima
 AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t width,
                          Random& random) {
   DISSENT_CHECK(options.severity >= 1 && options.severity <= kAugMixBins, kUsage,
-                "aug_mix: severity: wanted 1 .. {}, given {}", kAugMixBins, options.severity);
-  DISSENT_CHECK(options.mixture_width >= 1, kUsage, "aug_mix: mixture_width: wanted >= 1, given {}",
-                options.mixture_width);
-  DISSENT_CHECK(options.alpha > 0, kUsage, "aug_mix: alpha: wanted > 0, given {}", options.alpha);
+                "aug_mix: severity: expected 1 .. {}, found {}", kAugMixBins, options.severity);
+  DISSENT_CHECK(options.mixture_width >= 1, kUsage,
+                "aug_mix: mixture_width: expected >= 1, found {}", options.mixture_width);
+  DISSENT_CHECK(options.alpha > 0, kUsage, "aug_mix: alpha: expected > 0, found {}", options.alpha);
   auto ranges = ranges_of(static_cast<double>(width) / 3, static_cast<double>(height) / 3, 4);
   if (options.all_ops) add_colours(ranges);
   const auto blend = draw_dirichlet(random, options.alpha, 2),

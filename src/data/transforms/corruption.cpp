@@ -191,14 +191,14 @@ const CorruptionSpec& find_corruption(const std::string& name) {
     if (spec.name == name) return spec;
   const auto names = corruption_names();
   const auto near = nearest(name, names);
-  DISSENT_FAIL(kUsage, "unknown corruption '{}'{}; there are {}", name,
+  DISSENT_FAIL(kUsage, "corruption: expected one of {2}, found '{0}'{1}", name,
                near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
 }
 
 const std::vector<double>& corruption_row(const CorruptionSpec& spec, int64_t severity,
                                           int64_t height, int64_t width) {
   DISSENT_CHECK(severity >= 1 && severity <= kSeverities, kUsage,
-                "corrupt: severity: wanted 1 .. {}, given {}", kSeverities, severity);
+                "corrupt: severity: expected 1 .. {}, found {}", kSeverities, severity);
   const int64_t edge = std::min(height, width);
   const auto& rows = edge <= kMostCifarEdge  ? spec.cifar
                      : edge <= kMostTinyEdge ? spec.tiny_imagenet
@@ -212,7 +212,7 @@ at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t sev
                     image.scalar_type() == at::kByte && image.device().is_cpu() &&
                     image.is_contiguous() && std::min(image.size(0), image.size(1)) >= kLeastEdge;
   DISSENT_CHECK(fits, kUsage,
-                "corrupt: image: wanted [H, W, 3] Byte cpu, contiguous, H and W >= {}, given {}",
+                "corrupt: image: expected [H, W, 3] Byte cpu, contiguous, H and W >= {}, found {}",
                 kLeastEdge, describe(image));
   const auto& spec = find_corruption(name);
   return spec.apply(image, corruption_row(spec, severity, image.size(0), image.size(1)), random);

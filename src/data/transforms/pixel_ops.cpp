@@ -107,7 +107,7 @@ at::Tensor moved_bilinear(const at::Tensor& image, const Matrix& m) {
 at::Tensor moved(const at::Tensor& image, const Matrix& matrix, Interpolation interpolation) {
   const bool nearest = interpolation == Interpolation::kNearest;
   DISSENT_CHECK(nearest || interpolation == Interpolation::kBilinear, kUsage,
-                "apply_pixel_op: interpolation: wanted nearest or bilinear, given another");
+                "apply_pixel_op: interpolation: expected nearest or bilinear, found another");
   return nearest ? moved_nearest(image, matrix) : moved_bilinear(image, matrix);
 }
 
@@ -253,7 +253,7 @@ at::Tensor apply_pixel_op(const at::Tensor& image, PixelOp op, double magnitude,
                     image.scalar_type() == at::kByte && image.device().is_cpu() &&
                     image.is_contiguous() && image.numel() > 0;
   DISSENT_CHECK(fits, kUsage,
-                "apply_pixel_op: image: wanted [H, W, 3] Byte cpu, contiguous, given {}",
+                "apply_pixel_op: image: expected [H, W, 3] Byte cpu, contiguous, found {}",
                 describe(image));
   const double shear = degrees(std::atan(magnitude)), pixels = std::trunc(magnitude);
   switch (op) {

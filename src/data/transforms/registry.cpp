@@ -82,7 +82,7 @@ const TransformSpec& find_transform(const std::string& name) {
     names.push_back(spec.name);
   }
   const auto near = nearest(name, names);
-  DISSENT_FAIL(kUsage, "unknown transform '{}'{}; there are {}", name,
+  DISSENT_FAIL(kUsage, "transform: expected one of {2}, found '{0}'{1}", name,
                near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
 }
 

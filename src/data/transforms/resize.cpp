@@ -165,7 +165,7 @@ at::Tensor down(const at::Tensor& image, const Edge& edge) {
 
 Interpolation interpolation(const std::string& name) {
   DISSENT_CHECK(name == "nearest" || name == "bilinear" || name == "bicubic", kUsage,
-                "interpolation: wanted nearest, bilinear or bicubic, given {}", name);
+                "interpolation: expected nearest, bilinear or bicubic, found {}", name);
   return name == "nearest"    ? Interpolation::kNearest
          : name == "bilinear" ? Interpolation::kBilinear
                               : Interpolation::kBicubic;
@@ -181,15 +181,16 @@ at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width,
   const bool fits = image.defined() && image.dim() == 3 && image.scalar_type() == at::kByte &&
                     image.device().is_cpu() && image.numel() > 0 && image.stride(2) == 1 &&
                     image.stride(1) == image.size(2);
-  DISSENT_CHECK(fits, kUsage, "resize: image: wanted [H, W, C] Byte cpu, rows contiguous, given {}",
+  DISSENT_CHECK(fits, kUsage,
+                "resize: image: expected [H, W, C] Byte cpu, rows contiguous, found {}",
                 describe(image));
   DISSENT_CHECK(height >= 1 && width >= 1, kUsage,
-                "resize: height, width: wanted >= 1, given {} x {}", height, width);
+                "resize: height, width: expected >= 1, found {} x {}", height, width);
   const bool inside = part.top >= 0 && part.left >= 0 && part.height >= 1 && part.width >= 1 &&
                       part.top + part.height <= height && part.left + part.width <= width;
   DISSENT_CHECK(inside, kUsage,
-                "resize: part: wanted one inside {} x {}, given {} x {} at ({}, {})", height, width,
-                part.height, part.width, part.top, part.left);
+                "resize: part: expected one inside {} x {}, found {} x {} at ({}, {})", height,
+                width, part.height, part.width, part.top, part.left);
   if (interpolation == Interpolation::kNearest)
     return resize_nearest(image, height, width)
         .narrow(0, part.top, part.height)
@@ -230,7 +231,7 @@ std::array<int64_t, 2> shorter_to(int64_t height, int64_t width, int64_t size) {
 
 at::Tensor resize_shorter(const at::Tensor& image, int64_t size, Interpolation interpolation) {
   DISSENT_CHECK(image.defined() && image.dim() == 3 && image.numel() > 0, kUsage,
-                "resize_shorter: image: wanted [H, W, C], given {}", describe(image));
+                "resize_shorter: image: expected [H, W, C], found {}", describe(image));
   const auto [height, width] = shorter_to(image.size(0), image.size(1), size);
   return resize(image, height, width, interpolation);
 }

@@ -81,7 +81,7 @@ at::Tensor checked(const at::Tensor& image) {
       image.numel() > 0 &&
       (image.dim() == 2 || (image.dim() == 3 && (image.size(2) == 1 || image.size(2) == kPlanes)));
   DISSENT_CHECK(fits, kUsage,
-                "transform: image: wanted [H, W], [H, W, 1] or [H, W, 3] Byte cpu, given {}",
+                "transform: image: expected [H, W], [H, W, 1] or [H, W, 3] Byte cpu, found {}",
                 describe(image));
   return (image.dim() == 2 ? image.unsqueeze(2) : image).contiguous();
 }
@@ -109,7 +109,7 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image,
                       draws.top + draws.height <= image.size(0) &&
                       draws.left + draws.width <= image.size(1);
     DISSENT_CHECK(fits, kUsage,
-                  "transform: window: wanted one inside {}, given {} x {} at ({}, {})",
+                  "transform: window: expected one inside {}, found {} x {} at ({}, {})",
                   describe(image), draws.height, draws.width, draws.top, draws.left);
     const auto part = image.narrow(0, draws.top, draws.height).narrow(1, draws.left, draws.width);
     return cut(resize(part, options.size, options.size, options.interpolation),
@@ -120,7 +120,8 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image,
   if (options.kind == Kind::kPaddedCrop) {
     const bool fits = draws.top >= 0 && draws.left >= 0 && draws.top <= 2 * options.pad &&
                       draws.left <= 2 * options.pad;
-    DISSENT_CHECK(fits, kUsage, "transform: window: wanted top and left in 0 .. {}, given ({}, {})",
+    DISSENT_CHECK(fits, kUsage,
+                  "transform: window: expected top and left in 0 .. {}, found ({}, {})",
                   2 * options.pad, draws.top, draws.left);
     window.top = draws.top - options.pad;
     window.left = draws.left - options.pad;
@@ -188,7 +189,7 @@ void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws,
   const bool corrupted = options_.corruption.name != "none";
   DISSENT_CHECK(
       draws.values || !(mix || rand || corrupted), kUsage,
-      "transform: draws: wanted values to draw from (draw_transform gives them), given none");
+      "transform: draws: expected values to draw from (draw_transform gives them), found none");
   auto values = draws.values;
   auto image = checked(given);
   if (rand && rand->first)
@@ -217,7 +218,7 @@ ImagePart ImageTransform::part_of_row(uint64_t seed, uint64_t stream, int64_t ro
 void ImageTransform::row(const at::Tensor& image, uint64_t seed, uint64_t stream, int64_t row,
                          float* out) const {
   DISSENT_CHECK(image.defined() && image.dim() >= 2, kUsage,
-                "transform: image: wanted [H, W] or [H, W, C], given {}", describe(image));
+                "transform: image: expected [H, W] or [H, W, C], found {}", describe(image));
   apply(image,
         draw_transform(options_, image.size(0), image.size(1),
                        Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row))),
@@ -234,11 +235,11 @@ at::Tensor transform_image(const TransformOptions& options, const at::Tensor& im
 at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& images,
                           const at::Tensor& rows, uint64_t seed, uint64_t stream) {
   DISSENT_CHECK(images.defined() && images.dim() >= 3 && images.is_contiguous(), kUsage,
-                "transform: images: wanted [N, H, W] or [N, H, W, C], contiguous, given {}",
+                "transform: images: expected [N, H, W] or [N, H, W, C], contiguous, found {}",
                 describe(images));
   DISSENT_CHECK(
       rows.defined() && rows.dim() == 1 && rows.scalar_type() == at::kLong && rows.is_contiguous(),
-      kUsage, "transform: rows: wanted [B] Long, given {}", describe(rows));
+      kUsage, "transform: rows: expected [B] Long, found {}", describe(rows));
   const int64_t count = rows.size(0);
   const auto* index = rows.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i) check_index("transform", "rows", index[i], images.size(0));

@@ -85,10 +85,10 @@ std::string ResNet::size_misfit(int64_t height, int64_t width) const {
 at::Tensor ResNet::pooled(const at::Tensor& x) const {
   if (options_.pool == 0) return x.mean(at::IntArrayRef{2, 3});
   const bool one = x.size(2) / options_.pool == 1 && x.size(3) / options_.pool == 1;
-  DISSENT_CHECK(
-      one, kUsage,
-      "resnet: x: pooling over {} x {} has to leave one value a channel, the last map is {}",
-      options_.pool, options_.pool, describe(x));
+  DISSENT_CHECK(one, kUsage,
+                "resnet: x: expected a last map that pooling over {} x {} makes one value a "
+                "channel, found {}",
+                options_.pool, options_.pool, describe(x));
   return at::avg_pool2d(x, {options_.pool, options_.pool}).flatten(1);
 }
 

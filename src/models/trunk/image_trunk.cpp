@@ -148,12 +148,13 @@ ImageTrunk::ImageTrunk(const TrunkOptions& options, int64_t image_size, uint64_t
                        at::Device device)
     : cut_(options.cut), compute_(precision_of(options.precision)), device_(device) {
   DISSENT_CHECK(device.is_cuda() || (options.precision != "f16" && options.precision != "tf32"),
-                kUsage, "trunk.precision = \"{}\" needs a GPU, none was found", options.precision);
+                kUsage, "trunk.precision = \"{}\": expected a GPU, found none", options.precision);
   auto loaded = load(options, image_size, seed);
   const auto cuts = loaded.network->cuts();
   const auto near = nearest(cut_, cuts);
   DISSENT_CHECK(std::find(cuts.begin(), cuts.end(), cut_) != cuts.end(), kUsage,
-                "trunk.cut: {} has {}, found \"{}\"{}", options.model, fmt::join(cuts, ", "), cut_,
+                "trunk.cut: expected one of {1} ({0}), found \"{2}\"{3}", options.model,
+                fmt::join(cuts, ", "), cut_,
                 near ? fmt::format("; did you mean '{}'?", *near) : "");
   checksum_ = checksum_of(loaded);
   network_ = std::move(loaded.network);

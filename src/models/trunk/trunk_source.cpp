@@ -100,8 +100,8 @@ bool draws(const TransformOptions& options) {
 TransformOptions trunk_transform(const ImageDataOptions& data, const CorruptionOptions& corruption,
                                  const TrunkOptions& trunk) {
   DISSENT_CHECK(!has_no_images(data), kUsage,
-                "data.dataset = \"{}\" has features, no images: it goes with trunk.model = "
-                "\"none\", found \"{}\"",
+                "trunk.model: expected \"none\" (data.dataset = \"{}\" has features, no images), "
+                "found \"{}\"",
                 set_name(data), trunk.model);
   DISSENT_CHECK(data.transform != "none", kUsage,
                 "data.transform: expected what makes an input of {}, found \"none\"", trunk.model);

@@ -112,7 +112,7 @@ void match(const ParameterLayout& layout, const at::Tensor& flat, const LoadOpti
 void load_weights(const ImageNetwork& network, at::Tensor flat, at::Tensor buffers,
                   const StateDict& weights, const LoadOptions& options, const std::string& source) {
   DISSENT_CHECK(flat.defined() && flat.dim() == 1 && flat.size(0) == network.layout().size(),
-                kUsage, "load_weights: flat: wanted [{}], given {}", network.layout().size(),
+                kUsage, "load_weights: flat: expected [{}], found {}", network.layout().size(),
                 describe(flat));
   auto left = renamed(weights, network, options);
   std::vector<Copy> copies;

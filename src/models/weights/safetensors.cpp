@@ -79,8 +79,8 @@ std::optional<Place> place_of(const std::string& path, const std::string& name,
     wanted *= static_cast<uint64_t>(extent);
   }
   if (wanted != place.bytes)
-    fail(fmt::format("{} bytes for [{}] {}, expected {}", place.bytes, fmt::join(place.shape, ", "),
-                     known->first, wanted));
+    fail(fmt::format("expected {3} bytes for [{1}] {2}, found {0}", place.bytes,
+                     fmt::join(place.shape, ", "), known->first, wanted));
   return place;
 }
 
@@ -148,12 +148,15 @@ StateDict read_safetensors(const std::string& path) {
   file.read(reinterpret_cast<char*>(&header_bytes), sizeof header_bytes);
   DISSENT_CHECK(
       file && header_bytes <= kMostHeaderBytes && header_bytes + sizeof header_bytes <= size, kData,
-      "{}: not a safetensors file: a header of {} bytes in a file of {}", path, header_bytes, size);
+      "{0}: not a safetensors file: expected a header within {2} bytes, found one of {1}", path,
+      header_bytes, size);
   std::string text(header_bytes, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   const auto header = header_of(path, text);
-  DISSENT_CHECK(file && header.is_object(), kData,
-                "{}: not a safetensors file: its header is no JSON object", path);
+  DISSENT_CHECK(
+      file && header.is_object(), kData,
+      "{}: not a safetensors file: expected a header that is a JSON object, found another text",
+      path);
   const uint64_t first = sizeof header_bytes + header_bytes;
   for (const auto& [name, entry] : header.items())
     if (name != "__metadata__") place_of(path, name, entry, size - first);

@@ -73,8 +73,8 @@ PickleValue::Pointer unpickled(const std::string& path) {
       const auto bytes = static_cast<int64_t>(size_of(record)),
                  element = static_cast<int64_t>(c10::elementSize(value.dtype));
       DISSENT_CHECK(value.integer >= 0 && bytes / element == value.integer && bytes % element == 0,
-                    kData, "{}: {} has {} bytes, expected {} values of {}", path, record, bytes,
-                    value.integer, at::toString(value.dtype));
+                    kData, "{0}: {1}: expected {3} values of {4}, found {2} bytes", path, record,
+                    bytes, value.integer, at::toString(value.dtype));
       auto values = at::empty({value.integer}, value.dtype);
       reader.getRecord(record, values.data_ptr(), static_cast<size_t>(bytes));
       checksums.check(record, values.data_ptr(), bytes);
@@ -108,11 +108,12 @@ StateDict well_read(const std::string& path, StateDict (*read)(const std::string
 
 StateDict read_pickle(const std::string& path) {
   const auto value = unpickled(path);
-  DISSENT_CHECK(value->kind == Kind::kDict, kData, "{}: wanted a dict of tensors", path);
+  DISSENT_CHECK(value->kind == Kind::kDict, kData,
+                "{}: expected a dict of tensors, found another value", path);
   for (const char* nested : {"state_dict", "model", "model_state_dict", "net"})
     if (const auto* dict = entry_of(*value, nested)) return tensors_of(*dict);
   auto tensors = tensors_of(*value);
-  DISSENT_CHECK(!tensors.empty(), kData, "{}: no tensors in its dict", path);
+  DISSENT_CHECK(!tensors.empty(), kData, "{}: expected a dict with tensors, found none", path);
   return tensors;
 }
 
@@ -122,14 +123,15 @@ StateDict read_state_dict(const std::string& path) {
   DISSENT_CHECK(file, kData, "{}: cannot open: {}", path, std::generic_category().message(errno));
   char start[9] = {};
   file.read(start, sizeof start);
-  DISSENT_CHECK(file, kData, "{}: {} bytes are no file of weights", path, file.gcount());
+  DISSENT_CHECK(file, kData, "{}: expected a file of weights, found {} bytes", path, file.gcount());
   if (std::string_view(start, 4) == "PK\3\4") return well_read(path, read_pickle);
   if (start[8] == '{') return well_read(path, read_safetensors);
   const bool old_pickle = start[0] == '\x80' && start[1] == '\x02';
   DISSENT_CHECK(!old_pickle, kData,
-                "{}: written by torch.save before PyTorch 1.6; load it there and save it again",
+                "{}: expected a file of torch.save since PyTorch 1.6, found an older one; load it "
+                "there and save it again",
                 path);
-  DISSENT_FAIL(kData, "{}: neither a safetensors file nor one of torch.save", path);
+  DISSENT_FAIL(kData, "{}: expected a safetensors file or one of torch.save, found another", path);
 }
 
 }  // namespace dissent

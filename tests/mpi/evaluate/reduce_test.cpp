@@ -117,7 +117,7 @@ TEST(RankScores, NanIsAnErrorOfAllRanksThatNamesSetAndCount) {
   scores[5] = scores[39] = std::nan("");
   for (const auto& lies : distributions()) {
     const auto own = scores.index_select(0, own_rows(lies, 40));
-    expect_error(ErrorKind::kData, "set far: score pds: 2 of 40 values are NaN",
+    expect_error(ErrorKind::kData, "set far: score pds: expected numbers, found 2 of 40 NaN",
                  [&] { SortedScores(world(), own, "far", "pds"); });
   }
 }
@@ -126,8 +126,7 @@ TEST(RankScores, AMissingClassIsAnErrorOfAllRanks) {
   const auto lies = distributions()[0];
   const auto some = own_scores(made_scores(10, 1, 0, 0), lies),
              none = own_scores(at::zeros({0}), lies);
-  expect_error(ErrorKind::kData, "10 positive and 0 negative",
-               [&] { rank_scores(world(), some, none); });
+  expect_error(ErrorKind::kData, "found 10 and 0", [&] { rank_scores(world(), some, none); });
   expect_error(ErrorKind::kUsage, "expected [n] of f32 or f64",
                [] { SortedScores(world(), at::zeros({2}, at::kLong), "set", "score"); });
 }

@@ -68,7 +68,7 @@ TEST_F(MpiCache, ResumesWhereItStopped) {
   EXPECT_EQ(write_cache(comm, path, spec, 3), CacheWriter::State::kNew);
   comm.barrier();
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { FeatureCache::open(path); }),
-                  "incomplete, 3 of 9 shards");
+                  "incomplete: expected 9 shards, found 3");
   comm.barrier();
   const auto before = std::filesystem::last_write_time(path + "/shard-00002.h5");
   if (comm.rank() == 0)
@@ -122,7 +122,7 @@ TEST_F(MpiCache, OneRanksBadValueStopsAll) {
     writer.write_shard(features_of(spec, 0, part.first_source_row, part.count), labels,
                        index_of(part.first_source_row, part.count));
   });
-  EXPECT_CONTAINS(message, "the label of row 599 is 10, expected -1 .. 9");
+  EXPECT_CONTAINS(message, "the label of row 599: expected -1 .. 9, found 10");
   EXPECT_EQ(writer.finished_shards(), 0);
 }
 

@@ -117,7 +117,7 @@ TEST(Corruption, TakesAnySizeFromEightPixelsOn) {
       EXPECT_EQ(corrupted(image, spec.name, 5).sizes(), image.sizes()) << spec.name;
     }
   expect_error(ErrorKind::kUsage, "H and W >= 8", [] { corrupted(constant(3, 7), "fog", 1); });
-  expect_error(ErrorKind::kUsage, "severity: wanted 1 .. 5, given 6",
+  expect_error(ErrorKind::kUsage, "severity: expected 1 .. 5, found 6",
                [] { corrupted(constant(3), "fog", 6); });
   expect_error(ErrorKind::kUsage, "did you mean 'glass_blur'",
                [] { corrupted(constant(3), "glas_blur", 1); });

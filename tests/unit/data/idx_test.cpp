@@ -50,16 +50,20 @@ TEST_F(Idx, PlainAndGzip) {
 }
 
 TEST_F(Idx, BadFiles) {
-  EXPECT_CONTAINS(error("GIF89a, not IDX"),
-                  "set-idx: not an IDX file of bytes: it starts with 47494638");
-  EXPECT_CONTAINS(error(""), "not an IDX file");
+  EXPECT_CONTAINS(
+      error("GIF89a, not IDX"),
+      "set-idx: expected an IDX file of bytes, which starts with 000008 and 1 to 4 dimensions, "
+      "found 47494638");
+  EXPECT_CONTAINS(error(""), "expected an IDX file");
   EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 23)),
-                  "set-idx: truncated: 23 values found, its header [4, 2, 3] says 24");
-  EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 25)), "set-idx: longer than its header [4, 2, 3] says");
-  EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 0).substr(0, 10)), "truncated in its header");
+                  "set-idx: truncated: expected 24 values as its header [4, 2, 3] says, found 23");
+  EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 25)),
+                  "set-idx: expected the values of its header [4, 2, 3], found more");
+  EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 0).substr(0, 10)),
+                  "truncated: expected a whole header");
   EXPECT_CONTAINS(error(idx_text({0x7fffffff, 0x7fffffff, 0x7fffffff}, 10)),
-                  "its header gives the shape");
-  EXPECT_CONTAINS(error(idx_text({0x7fffffff}, 10)), "truncated: 10 values found");
+                  "found a header with the shape");
+  EXPECT_CONTAINS(error(idx_text({0x7fffffff}, 10)), "truncated: expected 2147483647 values");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_idx(folder / "none"); }),
                   "none: no such file");
 }
@@ -132,22 +136,25 @@ TEST_F(Registry, IdentityFollowsTheValues) {
 
 TEST_F(Registry, Errors) {
   EXPECT_CONTAINS(error(ErrorKind::kUsage, "mnits", "train"),
-                  "unknown dataset 'mnits'; there are fashion_mnist, mnist");
+                  "dataset: expected one of fashion_mnist, mnist, cifar10, cifar100, cifar10_c, "
+                  "cifar100_c, folder, synthetic, found 'mnits'");
   EXPECT_CONTAINS(error(ErrorKind::kUsage, "mnist", "val"),
-                  "has no split 'val'; there are train, test");
+                  "data.split: expected one of train, test (dataset mnist), found 'val'");
   EXPECT_CONTAINS(
       error_of(ErrorKind::kUsage, [] { open_image_source(data_of("mnist", "", "train")); }),
-      "dataset mnist needs data.root");
+      "data.root: expected a folder for dataset mnist, found none");
   EXPECT_CONTAINS(
       error(ErrorKind::kData, "fashion_mnist", "test"),
       "t10k-images-idx3-ubyte.gz: no such file; install the Debian package dataset-fashion-mnist");
   write(idx_text({10, 2, 3}, 60), idx_text({9}, 9));
-  EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "9 labels for the 10 images of");
+  EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"),
+                  "expected a label for each of the 10 images of ");
   write(idx_text({11, 2, 3}, 66), idx_text({11}, 11));
   EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"),
                   "label of image 10: expected 0 .. 9, or -1 (unknown), found 10");
   write(idx_text({12, 6}, 72), idx_text({12}, 12));
-  EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"), "2 dimensions, images have 3");
+  EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"),
+                  "expected 3 dimensions as images have, found 2");
 }
 
 // The set of the Debian package, where it is installed: its known counts, and sums that a wrong

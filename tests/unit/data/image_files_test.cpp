@@ -81,7 +81,7 @@ TEST_F(ImageFiles, TheFirstBytesTellTheFormat) {
   atomic_write_text(folder / "a.JPEG", read_text(data_folder() + "/png_rgb.png"));
   EXPECT_TRUE(at::equal(read_image(folder / "a.JPEG"), read_image(data_folder() + "/png_rgb.png")));
   EXPECT_CONTAINS(error("a.jpg", "GIF89a..."),
-                  "a.jpg: neither JPEG nor PNG: it starts with 474946383961");
+                  "a.jpg: expected JPEG or PNG, found a file that starts with 474946383961");
   EXPECT_CONTAINS(error("a.jpg", ""), "a.jpg: empty");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_image(folder / "none.jpg"); }),
                   "none.jpg: cannot open: No such file");
@@ -170,16 +170,17 @@ TEST_F(ImageFiles, NpyRowsAndErrors) {
     atomic_write_text(folder / "a.npy", text);
     return error_of(ErrorKind::kData, [&] { read_npy(folder / "a.npy"); });
   };
-  EXPECT_CONTAINS(message("nothing of the kind"), "a.npy: not a .npy file");
-  EXPECT_CONTAINS(message(bytes.substr(0, 40)), "a.npy: truncated in its header");
+  EXPECT_CONTAINS(message("nothing of the kind"), "a.npy: expected a .npy file, found another");
+  EXPECT_CONTAINS(message(bytes.substr(0, 40)), "a.npy: truncated: expected a whole header");
   EXPECT_CONTAINS(message(bytes.substr(0, 2000)),
-                  "a.npy: 1872 bytes of values, its header says 32016");
-  EXPECT_CONTAINS(message(bytes + "1"), "a.npy: 32017 bytes of values");
+                  "a.npy: expected 32016 bytes of values as its header says, found 1872");
+  EXPECT_CONTAINS(message(bytes + "1"),
+                  "a.npy: expected 32016 bytes of values as its header says, found 32017");
   auto floats = bytes;
   floats.replace(floats.find("|u1"), 3, "<f4");
   EXPECT_CONTAINS(message(floats), "a.npy: expected |u1, <i4 or <i8 in C order, found <f4");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_npy(path, 10, 7); }),
-                  "16 rows, expected 10 .. 16");
+                  "expected rows 10 .. 16, found 16 rows");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_npy(folder / "b.npy"); }),
                   "b.npy: no such file");
 }

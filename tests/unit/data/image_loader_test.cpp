@@ -132,10 +132,10 @@ TEST(ImageLoader, OtherErrorsAreNotDamage) {
   ImageLoader loader({.workers = 1, .skip_damaged = true});
   EXPECT_CONTAINS(
       error_of(ErrorKind::kUsage, [&] { loader.load({&source, &transform, {1}, 5, 2}).get(); }),
-      "transform: image: wanted [H, W]");
+      "transform: image: expected [H, W]");
   EXPECT_CONTAINS(
       error_of(ErrorKind::kUsage, [&] { loader.load({&source, &transform, {2}, 5, 2}); }),
-      "rows: wanted 0 .. 1 (odd), given 2");
+      "rows: expected 0 .. 1 (odd), found 2");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { loader.load({&source, nullptr, {1}, 5, 2}); }),
                   "no transform");
   EXPECT_EQ(loader.load({&source, &transform, {}, 5, 2}).get().x.size(0), 0);

@@ -123,7 +123,7 @@ TEST_F(ImageSets, Cifar10BinaryInFiveFiles) {
   const auto last = folder / "cifar-10-batches-bin/data_batch_5.bin";
   atomic_write_text(last, read_text(last) + "x");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
-                  "data_batch_5.bin: 6147 bytes, expected records of 3073 bytes");
+                  "data_batch_5.bin: expected records of 3073 bytes, found 6147 bytes");
   atomic_write_text(last, "\x0a" + planes(0));
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
                   "data_batch_5.bin: label of image 0: expected 0 .. 9, or -1 (unknown), found 10");
@@ -205,7 +205,7 @@ TEST_F(ImageSets, CifarCTakesTheRowsOfASeverity) {
                   "frost.npy: no such file; give the folder of CIFAR-10-C's");
   atomic_write_text(folder / "frost.npy", npy("|u1", {50000}, labels));
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10_c", "frost/1"); }),
-                  "frost.npy: rows of Byte [], expected");
+                  "frost.npy: expected rows of Byte [50000, 32, 32, 3], found");
 }
 
 // Whatever is between its quotes: std::regex would end the stack.
@@ -339,7 +339,7 @@ TEST_F(ImageSets, ListsHaveTheNameOfTheirFileAndTheirClassFile) {
       "\"tit\", found \"wren\" (2 classes there, 3 here)");
   atomic_write_text(folder / "birds.classes.txt", "owl\nwren\nowl\n");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_list("a 0\n", std::nullopt); }),
-                  "birds.classes.txt:3: the class owl is there twice");
+                  "birds.classes.txt:3: expected each class once, found owl twice");
   atomic_write_text(folder / "birds.txt", std::string("\xFF\xFE"
                                                       "a\0 \0",
                                                       6));
@@ -432,12 +432,12 @@ TEST_F(ImageSets, FoldersAreListedInTheOrderOfTheirNames) {
   EXPECT_CONTAINS(error({.folders = {folder / "val"}, .root = "", .label = -1}),
                   "val: no such folder");
   EXPECT_CONTAINS(error({.folders = {folder / "train"}, .root = folder / "train/n01", .label = -1}),
-                  "not below the root");
+                  "expected a folder below the root");
   EXPECT_CONTAINS(error({.folders = {folder / "train"},
                          .root = "",
                          .classes = {"n02", "n03"},
                          .label = std::nullopt}),
-                  "train/n01/z.PNG: the subfolder n01 is none of the 2 classes");
+                  "train/n01/z.PNG: the subfolder n01: expected one of the 2 classes");
   std::filesystem::create_directories(folder / "empty/a");
   EXPECT_CONTAINS(error({.folders = {folder / "empty"}, .root = "", .label = -1}),
                   "empty: no files *.jpg");

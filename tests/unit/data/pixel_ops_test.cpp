@@ -83,9 +83,9 @@ TEST(PixelOps, ClosedForms) {
   for (const auto mode : {Interpolation::kNearest, Interpolation::kBilinear})
     EXPECT_TRUE(at::equal(apply_pixel_op(image, PixelOp::kTranslateX, 3.9, mode), shifted));
   EXPECT_EQ(apply_pixel_op(image, PixelOp::kBrightness, -1).max().item<int>(), 0);
-  expect_error(ErrorKind::kUsage, "wanted [H, W, 3]",
+  expect_error(ErrorKind::kUsage, "expected [H, W, 3]",
                [&] { apply_pixel_op(image.narrow(2, 0, 1), PixelOp::kIdentity, 0); });
-  expect_error(ErrorKind::kUsage, "wanted nearest or bilinear",
+  expect_error(ErrorKind::kUsage, "expected nearest or bilinear",
                [&] { apply_pixel_op(image, PixelOp::kRotate, 3, Interpolation::kBicubic); });
 }
 
@@ -118,7 +118,7 @@ TEST(RandAugment, DrawsEveryOperationAsOftenWithEitherSign) {
                                              {"Equalize", 0}};
   for (const auto& [name, value] : wanted)
     EXPECT_NEAR(magnitude[name], value, 1e-5 * value) << name;  // f32, as torchvision's
-  expect_error(ErrorKind::kUsage, "wanted 0 .. bins - 1, given 31 of 31",
+  expect_error(ErrorKind::kUsage, "expected 0 .. bins - 1, found 31 of 31",
                [&] { draw_rand_augment({.magnitude = 31}, 8, 8, random); });
 }
 
@@ -200,6 +200,6 @@ TEST(Augmentation, FollowsTheGeometryAndItsKey) {
   options.rand_augment = RandAugmentOptions{.first = true};
   EXPECT_EQ(transform_rows(options, images.select(3, 0).contiguous(), rows, 3, 1).sizes(),
             (at::IntArrayRef{3, 3, 32, 32}));
-  expect_error(ErrorKind::kUsage, "wanted values to draw from",
+  expect_error(ErrorKind::kUsage, "expected values to draw from",
                [&] { transform_image(options, images[0], {.top = 1, .left = 1}); });
 }

@@ -96,7 +96,7 @@ TEST(Resize, PartsAreThoseOfTheWhole) {
               << height << " x " << width << " at " << part.top << ", " << part.left;
         }
       }
-  expect_error(ErrorKind::kUsage, "inside 8 x 8, given 4 x 4 at (5, 0)",
+  expect_error(ErrorKind::kUsage, "inside 8 x 8, found 4 x 4 at (5, 0)",
                [&] { resize_part(frame, 8, 8, Interpolation::kBilinear, {5, 0, 4, 4}); });
 }
 
@@ -282,12 +282,12 @@ TEST(Transform, RowsDoNotDependOnBatchOrThreads) {
 TEST(Transform, WrongArgumentsAreNamed) {
   expect_error(ErrorKind::kUsage, "did you mean 'mnist_train'",
                [] { find_transform("mnist_trian"); });
-  expect_error(ErrorKind::kUsage, "wanted nearest, bilinear or bicubic, given cubic",
+  expect_error(ErrorKind::kUsage, "expected nearest, bilinear or bicubic, found cubic",
                [] { interpolation("cubic"); });
-  expect_error(ErrorKind::kUsage, "image: wanted [H, W], [H, W, 1] or [H, W, 3]", [] {
+  expect_error(ErrorKind::kUsage, "image: expected [H, W], [H, W, 1] or [H, W, 3]", [] {
     transform_image(plain(Kind::kCenterCrop, 4, 4), at::zeros({4, 4, 4}, at::kByte), {});
   });
-  expect_error(ErrorKind::kUsage, "top and left in 0 .. 4, given (5, 0)", [] {
+  expect_error(ErrorKind::kUsage, "top and left in 0 .. 4, found (5, 0)", [] {
     transform_image(plain(Kind::kPaddedCrop, 4, 4, 2), at::zeros({4, 4}, at::kByte), {.top = 5});
   });
 }

@@ -39,7 +39,7 @@ TEST(Accuracy, MergedPartsAreTheWhole) {
 }
 
 TEST(Accuracy, NoSampleIsAnErrorNotNan) {
-  expect_error(ErrorKind::kData, "no sample", [] { Accuracy().finish(); });
+  expect_error(ErrorKind::kData, "expected at least one sample", [] { Accuracy().finish(); });
 }
 
 TEST(Accuracy, WrongInputsAreErrors) {

@@ -108,9 +108,9 @@ TEST(PairedBootstrap, WrongInputsAreErrors) {
                [&] { paired_bootstrap(a, a, {.level = 1}); });
   expect_error(ErrorKind::kUsage, "resamples: expected 2 or more, found 1",
                [&] { paired_bootstrap(a, a, {.resamples = 1}); });
-  expect_error(ErrorKind::kData, "4 of 4 differences are not finite",
+  expect_error(ErrorKind::kData, "expected finite differences, found 4 of 4",
                [&] { paired_bootstrap(a, nan); });
-  expect_error(ErrorKind::kData, "4 of 4 scores are NaN",
+  expect_error(ErrorKind::kData, "found 4 of 4 NaN",
                [&] { paired_bootstrap_auroc({nan, a}, {a, a}); });
   expect_error(ErrorKind::kUsage, "b.negative: expected [1, 4], found [1, 2]",
                [&] { paired_bootstrap_auroc({a, a}, {a, at::zeros({2})}); });

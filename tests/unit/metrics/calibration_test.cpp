@@ -59,13 +59,13 @@ TEST(Calibration, AnySplitGivesTheSameBits) {
 }
 
 TEST(Calibration, NanIsAnErrorThatNamesTheCount) {
-  expect_error(ErrorKind::kData, "1 of 2 scores are NaN",
+  expect_error(ErrorKind::kData, "found 1 of 2 NaN",
                [] { calibration({0.5, std::nan("")}, {1, 1}); });
 }
 
 TEST(SampleMean, NanAndEmptinessShow) {
   SampleMean state;
-  expect_error(ErrorKind::kData, "no sample", [&] { state.finish(); });
+  expect_error(ErrorKind::kData, "expected at least one sample", [&] { state.finish(); });
   state.update(at::tensor({1.0, std::nan("")}, at::kDouble));
   EXPECT_TRUE(std::isnan(state.finish()));
 }
@@ -92,5 +92,6 @@ TEST(CorrectClassification, CountsRightSamplesStrictlyAboveTheThreshold) {
   EXPECT_DOUBLE_EQ(first.finish(0.5), 2.0 / 4);   // above 3
   EXPECT_DOUBLE_EQ(first.finish(0.75), 2.0 / 4);  // above 2, strictly
   EXPECT_DOUBLE_EQ(first.finish(0), 3.0 / 4);     // as released: above the smallest
-  expect_error(ErrorKind::kData, "0 ID and 0 OOD", [] { CorrectClassification().finish(0.1); });
+  expect_error(ErrorKind::kData, "expected at least one ID and one OOD sample, found 0 and 0",
+               [] { CorrectClassification().finish(0.1); });
 }

@@ -117,13 +117,14 @@ TEST(Conformal, EmptySetsAreAllowedOrGetTheFirstClass) {
 }
 
 TEST(Conformal, WrongInputsAreErrors) {
-  expect_error(ErrorKind::kData, "1 of 3 probabilities are outside",
+  expect_error(ErrorKind::kData, "expected probabilities in [0, 1], found 1 of 3",
                [] { conformal_sets(one_row() * 2, 0.5); });
   expect_error(ErrorKind::kUsage, "level: expected above 0",
                [] { conformal_sets(one_row(), 0.5, {.level = 0}); });
   expect_error(ErrorKind::kUsage, "penalty: expected 0 or more",
                [] { conformal_sets(one_row(), 0.5, {.penalty = -1}); });
-  expect_error(ErrorKind::kData, "no calibration sample",
+  expect_error(ErrorKind::kData, "expected at least one calibration sample",
                [] { conformal_quantile(at::zeros({0}), 0.9); });
-  expect_error(ErrorKind::kData, "no sample", [] { ConformalCounts().coverage(); });
+  expect_error(ErrorKind::kData, "expected at least one sample",
+               [] { ConformalCounts().coverage(); });
 }

@@ -106,7 +106,7 @@ TEST(Diversity, WrongInputsAreErrors) {
                [&] { state.update(made_logits(4, 5, 6)); });
   expect_error(ErrorKind::kUsage, "labels: expected [5] Long",
                [&] { state.update(made_logits(3, 5, 6), at::zeros({4}, at::kLong)); });
-  expect_error(ErrorKind::kData, "no sample", [&] { state.finish(); });
+  expect_error(ErrorKind::kData, "expected at least one sample", [&] { state.finish(); });
   state.update(made_logits(3, 5, 6));
   EXPECT_TRUE(std::isnan(state.finish().jensen_shannon));
   state.update(made_logits(3, 5, 6), at::zeros({5}, at::kLong));

@@ -74,7 +74,7 @@ TEST(ExactMean, MergedStatesAreTheWhole) {
   first.merge(second);
   EXPECT_EQ(first.finish(), whole.finish());
   EXPECT_DOUBLE_EQ(whole.finish(), 4.5 / 7);
-  expect_error(ErrorKind::kData, "no sample", [] { ExactMean().finish(); });
+  expect_error(ErrorKind::kData, "expected at least one sample", [] { ExactMean().finish(); });
   expect_error(ErrorKind::kUsage, "state: expected [8] Long cpu",
                [] { ExactMean::from_state(at::zeros({3}, at::kLong)); });
 }

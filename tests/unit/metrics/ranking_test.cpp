@@ -106,13 +106,14 @@ TEST(Ranking, NanIsAnErrorThatNamesTheCount) {
   auto samples = made_samples(10);
   samples.scores[4] = std::nan("");
   samples.scores[7] = std::nan("");
-  expect_error(ErrorKind::kData, "2 of 10 scores are NaN", [&] { curve(samples); });
+  expect_error(ErrorKind::kData, "found 2 of 10 NaN", [&] { curve(samples); });
 }
 
 TEST(Ranking, AMissingClassIsAnError) {
-  expect_error(ErrorKind::kData, "0 positive and 2 negative",
+  expect_error(ErrorKind::kData,
+               "expected at least one positive and one negative sample, found 0 and 2",
                [] { curve(samples_of({}, {1, 2})); });
-  expect_error(ErrorKind::kData, "1 positive and 0 negative", [] { curve(samples_of({1}, {})); });
+  expect_error(ErrorKind::kData, "found 1 and 0", [] { curve(samples_of({1}, {})); });
 }
 
 TEST(Ranking, WrongInputsAreErrors) {

@@ -69,7 +69,7 @@ TEST(Reliability, SumsOfStatesAreTheWhole) {
   first.merge(second);
   EXPECT_TRUE(at::equal(first.state(), whole.state()));
   expect_error(ErrorKind::kUsage, "expected the same bins", [&] { first.merge(Reliability(10)); });
-  expect_error(ErrorKind::kData, "1 of 2 scores are NaN", [&] {
+  expect_error(ErrorKind::kData, "found 1 of 2 NaN", [&] {
     whole.update(at::tensor({0.1, std::nan("")}, at::kDouble), longs({1, 1}).ne(0));
   });
 }
@@ -84,7 +84,7 @@ TEST(EqualMass, BinsHoldEqualCountsAndTiesShareOne) {
   EXPECT_NEAR(equal_mass_error(tied, right, 4), (0.0 + 0.4) / 2, 1e-14);
   EXPECT_EQ(quantile_positions(5, 2), (std::vector<int64_t>{2, 3}));
   EXPECT_EQ(quantile_edges({1, 2}, 4, 2), (std::vector<double>{1.5}));
-  expect_error(ErrorKind::kData, "no sample",
+  expect_error(ErrorKind::kData, "expected at least one sample",
                [] { equal_mass_error(at::zeros({0}), at::zeros({0}, at::kBool)); });
 }
 
@@ -96,7 +96,7 @@ TEST(Classwise, TwoClassesInClosedForm) {
   ClasswiseReliability merged(2, 1);
   merged.from_state(state.state() + state.state());
   EXPECT_EQ(merged.expected_error(), state.expected_error());
-  expect_error(ErrorKind::kData, "1 of 2 probabilities are outside",
+  expect_error(ErrorKind::kData, "expected probabilities in [0, 1], found 1 of 2",
                [&] { state.update(at::tensor({1.5, 0.2}, at::kDouble).view({1, 2}), longs({0})); });
 }
 
@@ -134,7 +134,7 @@ TEST(ClassificationState, GivesTheMetricsOfTheWhole) {
   expect_error(ErrorKind::kUsage, "found aurc", [&] { whole.finish("aurc"); });
   expect_error(ErrorKind::kUsage, "convention: expected one that has it, found sed",
                [&] { whole.finish("nll", "sed"); });
-  expect_error(ErrorKind::kData, "accuracy: no sample",
+  expect_error(ErrorKind::kData, "accuracy: expected at least one sample",
                [] { Classification(3).finish("accuracy"); });
 }
 

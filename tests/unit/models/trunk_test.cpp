@@ -163,9 +163,9 @@ TEST_F(Trunk, HalfPrecisionIsNear) {
   EXPECT_LE((exact - rounded).abs().max().item<double>(),
             8 * 0.0078125 * exact.abs().max().item<double>());  // five layers of bf16
   options.precision = "f16";
-  EXPECT_CONTAINS(usage(), "trunk.precision = \"f16\" needs a GPU");
+  EXPECT_CONTAINS(usage(), "trunk.precision = \"f16\": expected a GPU, found none");
   options.precision = "tf32";
-  EXPECT_CONTAINS(usage(), "trunk.precision = \"tf32\" needs a GPU");
+  EXPECT_CONTAINS(usage(), "trunk.precision = \"tf32\": expected a GPU, found none");
 }
 
 TEST_F(Trunk, CutsOfDeit) {
@@ -185,8 +185,9 @@ TEST_F(Trunk, CutsOfDeit) {
 
 TEST_F(Trunk, ErrorsNameWhatDoesNotFit) {
   options.cut = "fetures";
-  EXPECT_CONTAINS(usage(),
-                  "trunk.cut: lenet has features, found \"fetures\"; did you mean 'features'?");
+  EXPECT_CONTAINS(
+      usage(),
+      "trunk.cut: expected one of features (lenet), found \"fetures\"; did you mean 'features'?");
   options.cut = "features";
   data.transform = "none";
   EXPECT_CONTAINS(usage(), "data.transform: expected what makes an input of lenet, found \"none\"");
@@ -210,7 +211,8 @@ TEST_F(Trunk, ErrorsNameWhatDoesNotFit) {
   options.weights = folder / "none.pth";
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open(); }), "none.pth");
   data.dataset = "synthetic";
-  EXPECT_CONTAINS(usage(), "it goes with trunk.model = \"none\"");
+  EXPECT_CONTAINS(usage(),
+                  "trunk.model: expected \"none\" (data.dataset = \"synthetic\" has features");
 }
 
 TEST_F(Trunk, ADamagedImageIsNamed) {

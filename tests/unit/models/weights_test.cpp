@@ -120,7 +120,7 @@ TEST_F(Weights, DamagedSafetensorsAreNamed) {
   expect(safetensors(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", values),
          "a: its shape [3] is larger than the file");
   expect(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}})", values),
-         "a: 8 bytes for [1] F32, expected 4");
+         "a: expected 4 bytes for [1] F32, found 8");
   expect(safetensors(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", values),
          "not lists of counts");
   expect(
@@ -147,16 +147,16 @@ TEST_F(Weights, DamagedSafetensorsAreNamed) {
                      R"("a":{"dtype":"I32","shape":[2],"data_offsets":[0,8]}})",
                      values),
          "expected each tensor once, found a twice");
-  expect(safetensors("{\"a\":", values), "no JSON object");
+  expect(safetensors("{\"a\":", values), "expected a header that is a JSON object");
   expect(std::string("\xff\xff\xff\xff\xff\xff\xff\xff", 8) + "{", "not a safetensors file");
   expect_error(ErrorKind::kData, "cannot open", [&] { read_state_dict(path("no_such_file")); });
   put(path("bad"), "something else");
-  expect_error(ErrorKind::kData, "neither a safetensors file nor one of torch.save",
+  expect_error(ErrorKind::kData, "expected a safetensors file or one of torch.save",
                [&] { read_state_dict(path("bad")); });
   put(path("bad"), std::string("\x80\x02\x8a\nl\xfc\x9c"
                                "F\xf9 j",
                                11));
-  expect_error(ErrorKind::kData, "before PyTorch 1.6", [&] { read_state_dict(path("bad")); });
+  expect_error(ErrorKind::kData, "since PyTorch 1.6", [&] { read_state_dict(path("bad")); });
 }
 
 TEST_F(Weights, TorchsOwnFilesAreRead) {

@@ -53,7 +53,7 @@ TEST_F(Figures, FilesComeBackAndErrorsNameTheLine) {
     return error_of(ErrorKind::kData,
                     [&] { read_figure(file("w.csv", "kind,series,x,y,low,high,weight\n" + row)); });
   };
-  EXPECT_CONTAINS(wrong("roc,s,a,1,,,\n"), "w.csv:2: column x: 'a' is not a number");
+  EXPECT_CONTAINS(wrong("roc,s,a,1,,,\n"), "w.csv:2: column x: expected a number, found 'a'");
   EXPECT_CONTAINS(wrong("rok,s,0,1,,,\n"),
                   "w.csv:2: kind: expected one of reliability, histogram, roc, curve; found 'rok'");
   EXPECT_CONTAINS(wrong("roc,s,0,0,,,\ncurve,s,0,1,,,\n"),
@@ -65,7 +65,7 @@ TEST_F(Figures, FilesComeBackAndErrorsNameTheLine) {
       error_of(ErrorKind::kUsage, [&] { write_figure(path, {{"histogram", "s", 0, 1}}); }),
       "point 0: low, high");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { figure_points({path}, "roc"); }),
-                  "its points are of kind reliability, expected roc");
+                  "expected points of kind roc, found reliability");
 }
 
 // Legends hold what can be checked by hand: sum of share |accuracy - confidence|, and the area of a
@@ -163,7 +163,7 @@ TEST_F(Figures, CurvesAreMeansOverTheRunsOfAFolder) {
   EXPECT_EQ(panels[2].lines[0].points.size(), 1u);  // an empty field is no point
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { training_panels({folder + "/de/seed-1"}, {"brier"}); }),
-      "no column 'brier'; it has epoch, steps");
+      "expected a column 'brier', found epoch, steps");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { training_panels({folder + "/de"}, {}); }),
                   "de/train.csv: no such training log");
 }

@@ -68,7 +68,7 @@ TEST(SaliencyFile, ComesBackAndRefusesWhatDoesNotFit) {
     h5_add_dataset(other, "image", {1, 2, 2, 3}, at::kByte, "o.h5");
   }
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_saliency(folder / "o.h5"); }),
-                  "o.h5: no dataset 'maps': not a saliency file");
+                  "o.h5: not a saliency file: expected a dataset 'maps', found none");
 }
 
 // The pixels that gnuplot gets: 2 pixels for one of the image, 8 white ones between pictures.

@@ -126,7 +126,8 @@ TEST(Tables, AFolderOfResultsAndOtherFiles) {
   EXPECT_CONTAINS(error_of(ErrorKind::kData, read),
                   "saved.csv: expected text in UTF-8, found the mark of UTF-16");
   put("saved.csv", kHeader + "e,\"");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, read), "saved.csv:2: column 2: a quote is not closed");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, read),
+                  "saved.csv:2: column 2: expected a quote that closes");
   fs::remove_all(folder);
 }
 
@@ -308,7 +309,7 @@ TEST(Tables, UnknownColumnsAreKept) {
                            }),
                   "no column 'datset'; did you mean 'dataset'?");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { add_result_text(set, "a,b\n1,2\n", "c.csv"); }),
-                  "c.csv:1: no column 'experiment' in the header: not a result file");
+                  "c.csv:1: not a result file: expected a column 'experiment', found none");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { find_layout("sed_detecton"); }),
                   "did you mean 'sed_detection'?");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { seed_list("--seeds", "1..x"); }),
@@ -330,7 +331,7 @@ TEST(Tables, PublishedFiguresStandBesideOurs) {
   EXPECT_CONTAINS(table_text(ours, {.format = "csv"}, &beside), ",0.932022101,");
   EXPECT_CONTAINS(
       error_of(ErrorKind::kUsage, [&] { match_published(ours, other, {{"e", "none"}}, ""); }),
-      "the published figures have no experiment 'none'");
+      "expected an experiment of the published figures, found 'none'");
 }
 
 // Rows of one training on MNIST's sets, seeds 1 and 2, by two scores.
@@ -402,7 +403,7 @@ TEST(Tables, PublishedFiguresOfSddeNameTheirSource) {
                                              kHeader + "e,r,h,1,m,5,ensemble,a,test,id,,nll,,,,9\n",
                                              "a.csv");
                            }),
-                  "a.csv:2: column value: '' is not a number");
+                  "a.csv:2: column value: expected a number, found ''");
 }
 
 TEST(Tables, PivotByAnyColumns) {

@@ -185,7 +185,9 @@ TEST(Vim, DimensionsHaveToLeaveSomething) {
   data.train.features = at::mm(made_logits(1, 150, 3, 1.0, 7)[0],
                                made_logits(1, 3, 20, 1.0, 8)[0]);  // of 3 dimensions
   data.head.bias = at::zeros({5}, at::kDouble);                    // u = 0
-  expect_error(ErrorKind::kUsage, "vim: dim: the training features lie in a space of 3 dimensions",
+  expect_error(ErrorKind::kUsage,
+               "vim: dim: expected one below the dimensions of the "
+               "training features",
                [&] { fit_vim(data, {3}); });
   EXPECT_NO_THROW(fit_vim(data, {2}));
 }

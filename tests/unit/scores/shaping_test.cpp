@@ -38,7 +38,7 @@ TEST(Percentile, AgreesWithQuantileOnManyValues) {
 }
 
 TEST(Percentile, WrongArgumentsAreErrors) {
-  expect_error(ErrorKind::kData, "1 of 2 are NaN",
+  expect_error(ErrorKind::kData, "found 1 of 2 NaN",
                [] { percentile(at::tensor({1.0, std::nan("")}, at::kDouble), 50); });
   expect_error(ErrorKind::kUsage, "percentile: expected a number in 0 .. 100, found 101",
                [] { percentile(at::ones({2}, at::kDouble), 101); });

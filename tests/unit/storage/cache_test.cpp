@@ -64,7 +64,7 @@ TEST_F(CacheTest, VerifyFindsAChangedByte) {
 
 TEST_F(CacheTest, StoppedCacheIsIncomplete) {
   write_cache(*self, path, spec, 4);
-  EXPECT_CONTAINS(open_error(), "set.cache: incomplete, 4 of 9 shards");
+  EXPECT_CONTAINS(open_error(), "set.cache: incomplete: expected 9 shards, found 4");
 }
 
 TEST_F(CacheTest, TruncatedShard) {
@@ -72,10 +72,13 @@ TEST_F(CacheTest, TruncatedShard) {
   std::filesystem::resize_file(shard(2), 1000);
   EXPECT_CONTAINS(
       open_error(),
-      fmt::format("shard-00002.h5: truncated: 1000 bytes found, its 142 rows take at least {}",
-                  142 * 32));
+      fmt::format(
+          "shard-00002.h5: truncated: expected at least {} bytes for its 142 rows, found 1000",
+          142 * 32));
   std::filesystem::remove(shard(2));
-  EXPECT_CONTAINS(open_error(), "shard-00002.h5: the manifest names it, but No such file");
+  EXPECT_CONTAINS(
+      open_error(),
+      "shard-00002.h5: expected this shard, which the manifest names, found none: No such file");
 }
 
 TEST_F(CacheTest, ForceWritesADamagedCacheAnew) {
@@ -131,9 +134,9 @@ TEST_F(CacheTest, ShardOfAnotherShapeOrType) {
 TEST_F(CacheTest, WrongRowCount) {
   write_cache(*self, path, spec);
   std::filesystem::copy_file(shard(0), shard(2), std::filesystem::copy_options::overwrite_existing);
-  EXPECT_CONTAINS(open_error(), "shard-00002.h5: 142 rows expected, 429 found");
+  EXPECT_CONTAINS(open_error(), "shard-00002.h5: expected 142 rows, found 429");
   replace_in_manifest("rows = 3000", "rows = 3003");
-  EXPECT_CONTAINS(open_error(), "manifest.toml: the shards have 3000 rows, the cache 3003");
+  EXPECT_CONTAINS(open_error(), "manifest.toml: expected shards of 3003 rows together, found 3000");
 }
 
 TEST_F(CacheTest, BadManifests) {
@@ -144,17 +147,17 @@ TEST_F(CacheTest, BadManifests) {
       "m.toml:2: expected keys of at most 16 parts, found one of 50000");
   write_cache(*self, path, spec);
   replace_in_manifest("version = 1", "version = 2");
-  EXPECT_CONTAINS(
-      open_error(),
-      "manifest.toml: format \"dissent-cache\" version 2, expected \"dissent-cache\" version 1");
+  EXPECT_CONTAINS(open_error(),
+                  "manifest.toml: expected format \"dissent-cache\" version 1, found "
+                  "\"dissent-cache\" version 2");
   replace_in_manifest("version = 2\n", "");
-  EXPECT_CONTAINS(open_error(), "manifest.toml: key 'version' is missing or not an integer");
+  EXPECT_CONTAINS(open_error(), "manifest.toml: key 'version': expected an integer, found none");
   replace_in_manifest("dim = 5", "version = 1\ndim = \"five\"");
-  EXPECT_CONTAINS(open_error(), "key 'dim' is missing or not an integer");
+  EXPECT_CONTAINS(open_error(), "key 'dim': expected an integer, found none");
   atomic_write_text(path + "/manifest.toml", "format = \n");
   EXPECT_CONTAINS(open_error(), "manifest.toml:1: ");
   std::filesystem::remove(path + "/manifest.toml");
-  EXPECT_CONTAINS(open_error(), "no manifest.toml: not a feature cache");
+  EXPECT_CONTAINS(open_error(), "not a feature cache: expected manifest.toml, found none");
 }
 
 TEST_F(CacheTest, LabelsOutOfRange) {
@@ -163,7 +166,7 @@ TEST_F(CacheTest, LabelsOutOfRange) {
   const auto cache = FeatureCache::open(path);
   cache.check_labels(11, false);
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { cache.check_labels(9, false); }),
-                  "the label of row 9 is 9, expected 0 .. 8");
+                  "the label of row 9: expected 0 .. 8, found 9");
 }
 
 TEST_F(CacheTest, UnknownLabelsOnlyWhereNoneAreNeeded) {
@@ -171,7 +174,7 @@ TEST_F(CacheTest, UnknownLabelsOnlyWhereNoneAreNeeded) {
   check_label_range(labels, 100, 4, true, "set");
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { check_label_range(labels, 100, 4, false, "set"); }),
-      "set: the label of row 101 is -1, expected 0 .. 3");
+      "set: the label of row 101: expected 0 .. 3 (");
 }
 
 TEST_F(CacheTest, WriterRefusesValuesThatAreNotFinite) {
@@ -197,8 +200,20 @@ TEST_F(CacheTest, FolderThatIsNoCacheIsLeftAlone) {
   for (const bool force : {false, true})
     EXPECT_CONTAINS(
         error_of(ErrorKind::kUsage, [&] { CacheWriter::open(*self, path, spec, force); }),
-        "is no feature cache");
+        "expected a feature cache or nothing");
   EXPECT_EQ(read_text(path + "/thesis.txt"), "years of work");
+}
+
+// A plan that would fill the memory with names, also where a manifest asks for it.
+TEST_F(CacheTest, TooManyShardsAreRefused) {
+  spec.rows_per_pass = int64_t{1} << 40;
+  spec.shard_rows = 1;
+  const std::string expected = "cache.shard_rows: expected at most 1000000 shards, found ";
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { CacheWriter::open(*self, path, spec, false); }),
+                  expected);
+  std::filesystem::create_directory(path);
+  atomic_write_text(path + "/" + kPartialManifestName, manifest_text({spec, "test", {}}));
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { FeatureCache::open(path); }), expected);
 }
 
 TEST_F(CacheTest, NeedsTheSpaceBeforeItStarts) {

@@ -50,20 +50,22 @@ TEST_F(CheckpointTest, NamesWhatDoesNotFit) {
   write(7);
   const CheckpointReader reader(path);
   reader.expect_shape("members/head.weight", 5, {3, 2});
-  EXPECT_CONTAINS(error_of(ErrorKind::kData,
-                           [&] { reader.expect_shape("members/head.weight", 5, {10, 784}, 3); }),
-                  "checkpoint.h5: member 3: head.weight is [3, 2] in the file, [10, 784] in this "
-                  "configuration");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData,
+               [&] { reader.expect_shape("members/head.weight", 5, {10, 784}, 3); }),
+      "checkpoint.h5: member 3: head.weight: expected [10, 784] as in this configuration, "
+      "found [3, 2]");
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { reader.expect_shape("members/head.weight", 50, {3, 2}); }),
-      "head.weight has 5 members in the file, 50 in this configuration");
+      "head.weight: expected 50 members as in this configuration, found 5");
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { reader.expect_shape("members/head.bias", 5, {3}); }),
-      "no dataset 'members/head.bias'");
+      "expected a dataset 'members/head.bias', found none");
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { reader.read_slab("members/head.weight", 4, 2); }),
-      "head.weight has 5 members, 4 .. 5 were asked for");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { reader.integer("best"); }), "no integer 'best'");
+      "head.weight: expected members 4 .. 5, found 5 members");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { reader.integer("best"); }),
+                  "expected an integer 'best'");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { CheckpointReader(folder / "none.h5"); }),
                   "none.h5: no such checkpoint");
   h5_create(folder / "other.h5");

@@ -98,10 +98,10 @@ TEST(H5, ErrorsCarryHdf5sReasonAndTheFile) {
                   "none.h5: cannot open: No such file or directory");
   atomic_write_text(folder / "text.h5", "this is no HDF5 file");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_open(folder / "text.h5"); }),
-                  "text.h5: not an HDF5 file");
+                  "text.h5: expected an HDF5 file, found another");
   auto file = h5_create(folder / "empty.h5");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { h5_info(file, "embed", "empty.h5"); }),
-                  "empty.h5: no dataset 'embed'");
+                  "empty.h5: expected a dataset 'embed', found none");
 }
 
 TEST(H5, HandlesMoveAndCloseOnce) {

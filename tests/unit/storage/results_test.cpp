@@ -51,14 +51,17 @@ TEST_F(Results, ComeBackTheSame) {
 }
 
 TEST_F(Results, ErrorsNameLineAndColumn) {
-  EXPECT_CONTAINS(error("0.5,", "half,"), "rows.csv:4: column value: 'half' is not a number");
-  EXPECT_CONTAINS(error("0.5,50000", "0.5,50e3"), "rows.csv:4: column n: '50e3' is not an integer");
-  EXPECT_CONTAINS(error(",50000", ""), "rows.csv:4: 17 columns, the header has 18");
+  EXPECT_CONTAINS(error("0.5,", "half,"),
+                  "rows.csv:4: column value: expected a number, found 'half'");
+  EXPECT_CONTAINS(error("0.5,50000", "0.5,50e3"),
+                  "rows.csv:4: column n: expected an integer, found '50e3'");
+  EXPECT_CONTAINS(error(",50000", ""),
+                  "rows.csv:4: expected 18 columns as the header has, found 17");
   EXPECT_CONTAINS(error("fidelity,value", "fidelity,val"),
-                  "rows.csv:1: no column 'value' in the header");
+                  "rows.csv:1: expected a column 'value' in the header, found none");
   EXPECT_CONTAINS(error("\"released", "\"\"released"),
-                  "rows.csv:4: column 14: a quote has to enclose the whole field");
-  EXPECT_CONTAINS(error("all\"", "all"), "column 14: a quote is not closed");
+                  "rows.csv:4: column 14: expected quotes around the whole field");
+  EXPECT_CONTAINS(error("all\"", "all"), "column 14: expected a quote that closes");
 }
 
 TEST_F(Results, FilesOfEarlierVersionsLackTheEvaluation) {
