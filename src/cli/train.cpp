@@ -43,6 +43,16 @@ Found find_run(const RunContext& context, int64_t epochs, const config::Schema& 
                config::difference(file.config_text(), context.config_text, schema, path));
 }
 
+// Exit code 0 says that the files of the run are whole, also where nothing is left to train.
+void verify_finished(const std::string& folder) {
+  for (const char* name : {"checkpoint.h5", "best.h5"}) {
+    const std::string path = fmt::format("{}/{}", folder, name);
+    if (!fs::exists(path)) continue;
+    const auto file = h5_open(path);
+    if (const auto seal = h5_seal(file)) seal->verify();
+  }
+}
+
 // An error ends the state "running". One that all ranks have is written by the first, another by
 // those that have it: the first may be the one that is gone.
 bool recorded(const Provenance& provenance, Communicator& run,
@@ -108,6 +118,9 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
   };
   agree(*grid.run, look);
   const auto reused = [&] {
+    agree(*grid.run, [&] {
+      if (grid.run->rank() == 0) verify_finished(context.folder);
+    });
     spdlog::info("event=run_reused folder={} config_hash={}", context.folder, context.config_hash);
     return true;
   };

@@ -247,7 +247,8 @@ bool queue_again(const std::string& folder, const Attempt& attempt, int64_t rest
   if (problem.empty()) {
     record(folder, attempt.number, restart, stop);
     const auto said = run_captured({"scontrol", "requeue", id});
-    if (said.code == 0) return true;
+    // Where a node failed meanwhile Slurm may have queued the job again by itself.
+    if (said.code == 0 || said.err.find("is pending execution") != std::string::npos) return true;
     problem = fmt::format("scontrol requeue {} failed: {}", id, said.err);
   }
   stop.is_final = true;

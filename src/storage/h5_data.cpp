@@ -1,6 +1,7 @@
 // Datasets and attributes.
 #include <cstring>
 
+#include "storage/atomic_file.hpp"
 #include "storage/h5.hpp"
 
 namespace dissent {
@@ -295,9 +296,9 @@ void h5_check_rows(hid_t file, const std::string& name, int64_t first, const at:
     const auto memory = select_rows(space, first + row, count, place);
     DISSENT_H5(H5Dread(dataset, type, memory, space, H5P_DEFAULT, buffer.data()), place);
     DISSENT_CHECK(std::memcmp(buffer.data(), data + row * row_bytes, count * row_bytes) == 0, kData,
-                  "{}: rows {} .. {} read back differently than written: the MPI library or the "
-                  "file system lost a write",
-                  place, first + row, first + row + count - 1);
+                  "{}: expected rows {} .. {} as they were written, found others on reading back: "
+                  "the MPI library or the file system lost a write ({} free there)",
+                  place, first + row, first + row + count - 1, byte_text(free_bytes(path)));
   }
 }
 

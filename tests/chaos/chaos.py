@@ -734,7 +734,9 @@ class Trial:
             return  # still checking the sheet: there was nothing to stop
         if code not in allowed and not (self.way.name == "jobs" and code == 5):
             raise Fault(f"exit code {code}, expected 0 or one of {sorted(allowed)}: {text[-800:]}")
-        if code == 3 and not re.search(r"^dissent: .*(No space left|Input/output error|file write failed|MPI_File_\w+ failed)", text, re.M):
+        # MPI-IO may say nothing of an operation that failed: then what was written is not what is read back.
+        reasons = r"No space left|Input/output error|file write failed|MPI_File_\w+ failed|lost a write"
+        if code == 3 and not re.search(rf"^dissent: .*({reasons})", text, re.M):
             raise Fault(f"exit code 3, but no error line names the disk's error: {text[-800:]}")
 
     def last(self):

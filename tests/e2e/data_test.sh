@@ -227,6 +227,9 @@ damage "$checkpoint" "$value" "\\$(printf %o $((255 - $(od -An -tu1 -j "$value" 
 refused 1 3 "checkpoint.h5: " ": damaged: bytes " -- inspect --verify "$checkpoint"
 refused 1 3 "checkpoint.h5: members/" ": damaged: bytes " -- export whole/bad/seed-42 --output exported
 [ ! -e exported/ensemble.json ] || failed "a damaged checkpoint was exported"
+for ranks in 1 2; do # nothing is left to train, and the file is not what exit code 0 would say
+  refused $ranks 3 "checkpoint.h5: " ": damaged: bytes " -- train train.toml --quiet --set output=whole
+done
 printf '[evaluate]\nruns = ["whole/bad/seed-42"]\nid = "good.cache"\n' > evaluate.toml
 refused 2 3 "checkpoint.h5: members/" ": damaged: bytes " -- evaluate evaluate.toml --quiet
 long=(train train.toml --quiet --set output=halted --set training.epochs=100000)

@@ -183,4 +183,30 @@ status=0
 "$source_dir/slurm/submit" nothere train train.toml > out 2> err || status=$?
 expect_exit 2
 expect_text "SCRIPT: one_node"
+
+# A job of a sheet whose time is nearly over while Slurm, since a node failed, has queued it again itself: it goes on when it is started.
+mkdir queued
+printf '#!/bin/sh\necho 78\n' > queued/sbatch
+printf '#!/bin/sh\necho "scontrol $*" >> "%s/calls"\necho "Job is pending execution for job 78" >&2\nexit 1\n' "$work" > queued/scontrol
+printf '#!/bin/sh\necho "78|PENDING|BeginTime|queued:a|"\n' > queued/squeue
+printf '#!/bin/sh\n' > queued/sacct
+chmod +x queued/*
+export PATH=$work/queued:$PATH SLURM_JOB_ID=78
+rm -f calls
+printf 'name,verb,config,set:experiment\na,train,train.toml,queued\n' > queued.csv
+well 1 jobs submit queued.csv
+started() { "$program" jobs exec --list "$(echo results/jobs/batches/*.json)" -- "$program" > out 2> err; }
+started & job=$!
+for _ in $(seq 1000); do sleep 0.02; [ ! -s results/queued/seed-42/heartbeat.0 ] || break; done
+pkill -USR1 -P "$job" || true
+status=0; wait "$job" || status=$?
+expect_exit 0
+calls "scontrol requeue 78"
+well 1 jobs status queued.csv
+expect_text "in the queue again: BeginTime"
+started || failed "the second start ended with $?"
+SLURM_RESTART_COUNT=1 well 1 jobs status queued.csv
+expect_text "1 jobs: 1 done"
+well 1 train train.toml --quiet --set experiment=queued --set output=whole
+expect_same whole/queued/seed-42/checkpoint.h5 results/queued/seed-42/checkpoint.h5
 finish
