@@ -231,6 +231,14 @@ class Reader {
       }
       case kStackGlobal: {
         const auto name = pop(), module = pop();
+        // Of texts alone: a name made of names doubles with each instruction.
+        constexpr size_t kMostName = 1000;
+        if (module->kind != Kind::kText || name->kind != Kind::kText ||
+            module->text.size() + name->text.size() > kMostName)
+          fail(
+              fmt::format("expected the name of a class as two texts of at most {} characters, "
+                          "found other values",
+                          kMostName));
         return push_text(module->text + "." + name->text, Kind::kGlobal);
       }
       case kBinPersId: return push(storage_of(*pop()));
