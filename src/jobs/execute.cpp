@@ -349,7 +349,7 @@ int execute(const std::string& folder, int64_t number, ExecuteOptions options) {
     if (requeue) return queue_again(folder, attempt, *restart, stop, options) ? 0 : 75;
     stop.is_final = stop.is_final || (stop.reason == "failed" && lost >= attempt.retries);
     record(folder, number, *restart, stop);
-    if (stop.is_final || stop.reason != "failed") return stop.code;
+    if (stop.is_final || stop.reason != "failed") return static_cast<int>(stop.code);
     fmt::print(stderr, "dissent jobs: {}: exit code {} ({}); start {} of {}\n", attempt.name,
                stop.code, stop.message, lost + 2, attempt.retries + 1);
     nap(static_cast<double>(int64_t{1} << std::min<int64_t>(lost, 6)));

@@ -23,6 +23,7 @@
 
 #include "jobs/state.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/json_record.hpp"
 
 namespace dissent::jobs {
 namespace {
@@ -61,7 +62,7 @@ std::string text_of(const LockHolder& holder) {
 }
 
 LockHolder holder_of(const std::string& text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
+  const auto json = parse_record(text, false);
   LockHolder holder;
   if (!json.is_object()) return holder;
   try {

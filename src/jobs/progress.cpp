@@ -8,6 +8,7 @@
 
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
+#include "storage/json_record.hpp"
 
 namespace dissent::jobs {
 namespace {
@@ -17,7 +18,7 @@ using Json = nlohmann::json;
 // A run may be rewriting or deleting its files: what cannot be read now is left out.
 Json read_json(const std::string& path) {
   std::ifstream file(path);
-  return file ? Json::parse(file, nullptr, false) : Json();
+  return file ? parse_record(file, false) : Json();
 }
 
 double modified_s(const std::string& path) {

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "storage/atomic_file.hpp"
+#include "storage/json_record.hpp"
 
 namespace dissent::jobs {
 
@@ -102,7 +103,7 @@ std::string write_batch(const std::string& state_root, const std::string& batch,
 std::vector<BatchEntry> read_batch(const std::string& path) {
   std::vector<BatchEntry> entries;
   try {
-    for (const auto& entry : nlohmann::json::parse(read_text(path)))
+    for (const auto& entry : parse_record(read_text(path)))
       entries.push_back({entry.at("folder"), entry.at("attempt")});
   } catch (const nlohmann::json::exception& error) {
     DISSENT_FAIL(kData, "{}: {}", path, error.what());

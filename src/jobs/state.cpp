@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "storage/atomic_file.hpp"
+#include "storage/json_record.hpp"
 
 namespace dissent::jobs {
 
@@ -55,7 +56,7 @@ template <class T>
 std::optional<T> read_record(const std::string& path) {
   if (!path_exists(path)) return std::nullopt;
   try {
-    return Json::parse(read_text(path)).get<T>();
+    return parse_record(read_text(path)).get<T>();
   } catch (const Error&) {
     return std::nullopt;  // deleted meanwhile
   } catch (const Json::exception&) {

@@ -58,7 +58,7 @@ struct Start {
 };
 
 struct Stop {
-  int code = 0;
+  int64_t code = 0;     ///< an exit code, as wide as a record's number
   std::string reason;   ///< "done", "failed", "time limit", "terminated", "cancelled"
   std::string message;  ///< last error line
   double wall_s = 0;    ///< since the start

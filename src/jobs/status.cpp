@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "storage/atomic_file.hpp"
+#include "storage/json_record.hpp"
 
 namespace dissent::jobs {
 namespace {
@@ -21,8 +22,7 @@ bool finished_elsewhere(const Job& job, const Progress& progress) {
     return false;
   for (size_t i = 0; i < job.resolution.runs.size(); ++i) {
     try {
-      const auto json =
-          nlohmann::json::parse(read_text(job.resolution.runs[i] + "/provenance.json"));
+      const auto json = parse_record(read_text(job.resolution.runs[i] + "/provenance.json"));
       if (json.value("config_hash", "") != job.resolution.hashes[i]) return false;
     } catch (const std::exception&) {
       return false;

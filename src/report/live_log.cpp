@@ -25,6 +25,7 @@
 
 #include "core/program_paths.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/json_record.hpp"
 
 extern char** environ;
 
@@ -249,8 +250,9 @@ void WandbProcess::look() noexcept {
   try {
     const auto path = folder_ + "/wandb.json";
     if (!path_exists(path)) return;
-    const auto json = nlohmann::json::parse(read_text(path));
-    if (json.value("state", "") == "starting" || json.value("process", 0) != process_) return;
+    const auto json = parse_record(read_text(path));
+    if (json.value("state", "") == "starting" || json.value("process", int64_t{0}) != process_)
+      return;
     shown_ = true;
     const auto reason = json.value("reason", "");
     warned_ = !reason.empty();

@@ -38,19 +38,24 @@ std::string block(const std::string& text) {
   return plain ? fmt::format("'''\n{}'''", text) : quoted(text);
 }
 
+const char* found_at(const toml::table& table, const char* key) {
+  return table.contains(key) ? "another value" : "none";
+}
+
 template <class T>
 T value_of(const toml::table& table, const char* key, const std::string& path) {
   const auto value = table[key].value_exact<T>();
-  DISSENT_CHECK(value, kData, "{}: key '{}': expected {}, found none", path, key,
-                std::is_same_v<T, std::string> ? "a string" : "an integer");
+  DISSENT_CHECK(value, kData, "{}: key '{}': expected {}, found {}", path, key,
+                std::is_same_v<T, std::string> ? "a string" : "an integer", found_at(table, key));
   return *value;
 }
 
 int64_t count_of(const toml::table& table, const char* key, int64_t least,
                  const std::string& path) {
   const auto value = value_of<int64_t>(table, key, path);
-  DISSENT_CHECK(value >= least && value < (int64_t{1} << 48), kData,
-                "{0}: {1}: expected at least {3}, found {2}", path, key, value, least);
+  constexpr int64_t kMost = (int64_t{1} << 48) - 1;
+  DISSENT_CHECK(value >= least && value <= kMost, kData, "{}: {}: expected {} .. {}, found {}",
+                path, key, least, kMost, value);
   return value;
 }
 
@@ -155,8 +160,8 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
   spec.shard_rows = count_of(table, "shard_rows", 1, path);
   spec.source = value_of<std::string>(table, "source", path);
   const auto* trunk = table["trunk"].as_table();
-  DISSENT_CHECK(trunk, kData, "{}: key 'trunk': expected a table of name and weights, found none",
-                path);
+  DISSENT_CHECK(trunk, kData, "{}: key 'trunk': expected a table of name and weights, found {}",
+                path, found_at(table, "trunk"));
   spec.trunk = value_of<std::string>(*trunk, "name", path);
   spec.weights = value_of<std::string>(*trunk, "weights", path);
   spec.transform = value_of<std::string>(table, "transform", path);

@@ -156,8 +156,8 @@ CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
                 kCheckpointFormat);
   const auto* number = std::get_if<int64_t>(&version);
   DISSENT_CHECK(number && *number >= 1 && *number <= kCheckpointVersion, kData,
-                "{}: expected a checkpoint of version 1 .. {}, found another", path_,
-                kCheckpointVersion);
+                "{}: expected a checkpoint of version 1 .. {}, found {}", path_, kCheckpointVersion,
+                number ? std::to_string(*number) : "another value");
   config_text_ = h5_read_text(file_, "config", path_);
   const auto hash = h5_read_attribute(file_, "config", "hash", path_);
   DISSENT_CHECK(std::holds_alternative<std::string>(hash), kData,

@@ -14,6 +14,7 @@
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/json_record.hpp"
 #include "storage/node_memory.hpp"
 
 namespace dissent {
@@ -48,7 +49,7 @@ Provenance::Provenance(Communicator& run, const GridShape& shape, const RunConte
       first_start_(start_) {
   if (!resumed || rank_ != 0) return;
   std::ifstream file(folder_ + "/provenance.json");
-  const auto before = file ? nlohmann::json::parse(file, nullptr, false) : nlohmann::json();
+  const auto before = file ? parse_record(file, false) : nlohmann::json();
   if (!before.is_object()) return;
   try {
     starts_ = before.value("starts", int64_t{1}) + 1;

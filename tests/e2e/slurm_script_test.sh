@@ -204,8 +204,8 @@ expect_exit 0
 calls "scontrol requeue 78"
 well 1 jobs status queued.csv
 expect_text "in the queue again: BeginTime"
-started || failed "the second start ended with $?"
-SLURM_RESTART_COUNT=1 well 1 jobs status queued.csv
+SLURM_RESTART_COUNT=1 started || failed "the second start ended with $?"
+well 1 jobs status queued.csv
 expect_text "1 jobs: 1 done"
 well 1 train train.toml --quiet --set experiment=queued --set output=whole
 expect_same whole/queued/seed-42/checkpoint.h5 results/queued/seed-42/checkpoint.h5

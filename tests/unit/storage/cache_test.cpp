@@ -153,7 +153,9 @@ TEST_F(CacheTest, BadManifests) {
   replace_in_manifest("version = 2\n", "");
   EXPECT_CONTAINS(open_error(), "manifest.toml: key 'version': expected an integer, found none");
   replace_in_manifest("dim = 5", "version = 1\ndim = \"five\"");
-  EXPECT_CONTAINS(open_error(), "key 'dim': expected an integer, found none");
+  EXPECT_CONTAINS(open_error(), "key 'dim': expected an integer, found another value");
+  replace_in_manifest("dim = \"five\"", "dim = 281474976710656");
+  EXPECT_CONTAINS(open_error(), "dim: expected 1 .. 281474976710655, found 281474976710656");
   atomic_write_text(path + "/manifest.toml", "format = \n");
   EXPECT_CONTAINS(open_error(), "manifest.toml:1: ");
   std::filesystem::remove(path + "/manifest.toml");
