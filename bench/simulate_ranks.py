@@ -13,7 +13,7 @@ LOOK_AHEAD, STEPS = 64, 1500
 
 
 class Heads:
-    """SED's 50 heads, 2 active, batch 16, one core a rank. Measured: docs/performance.md, bench_head_step on one core."""
+    """SED's 50 heads, 2 active, batch 16, one core per rank. Measured: docs/performance.md, bench_head_step on one core."""
     name, members, active, batch = "50 heads (SED), 2 active, batch 16, one core per rank", 50, 2, 16
     pair_s, fixed_s = 15.0e-3, 6.5e-3        # per pair (step, member); fixed_s is the update of the weights, which every data rank computes (measured: 29.9 ms per step, 13.7 ms of products)
     gradient_bytes = 0.5e6                   # per pair: the two factors of each layer's gradient are gathered rather than the 22 MB gradient summed
