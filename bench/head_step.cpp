@@ -2,10 +2,10 @@
 // Prints one JSON object per line.
 //   bench_head_step [--threads N] [--only adamw|sgd|all|wave|evaluate] [--device cpu|cuda]
 //       [--precision f32|tf32|bf16]; tf32 and bf16 on a GPU
-// Under mpirun the members are split over the ranks. On a GPU the steps use BatchedStepper with all
-// rows on the device, and the achieved share of --peak_gb_s (memory bandwidth of the device,
-// default: that of one H100 SXM, 3,350) is printed, counting only the bytes that the update and the
-// products have to move.
+// Under mpirun the members are split over the ranks. On a GPU the steps go through BatchedStepper
+// with all rows on the device, and the share of --peak_gb_s (memory bandwidth of the device,
+// default that of one H100 SXM, 3,350) is printed that the update's and the products' own bytes
+// reach.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
