@@ -1,7 +1,7 @@
 // Time of value and gradient of the diversity losses on maps as the number of members grows: the
-// form of this project ("dissent": sums over members where an identity allows it, else one Gram
-// matrix) against a Gram matrix in all cases ("gram", as in PyTorch code) and a loop over pairs
-// ("pairs"). Prints one JSON object per line.
+// form of this project ("dissent": sums over members where an identity allows, else one Gram
+// matrix) against a Gram matrix always ("gram", as PyTorch code does it) and a loop over pairs
+// ("pairs"). One JSON object a line.
 //   bench_diversity_losses [--threads N] [--members MOST]
 #include <dissent/losses/gradcam.hpp>
 
@@ -25,8 +25,8 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Minimum over ten windows of about 30 ms, in milliseconds per call: the time on an otherwise idle
-// machine.
+// The least of ten windows of about 30 ms, in milliseconds a call: what the work takes where
+// nothing else runs.
 double time_of(const std::function<void()>& call) {
   call();
   auto start = Clock::now();
@@ -76,8 +76,8 @@ void time_similarity(int64_t members, const std::string& what, const char* form,
          time_of([&] { torch::autograd::grad({similar(x)}, {x}); }));
 }
 
-// A member's network above the maps is very small (mean, linear, softplus, linear), so the time is
-// that of the loss: maps and both derivatives.
+// A member's network above the maps is next to nothing (mean, linear, softplus, linear), so the
+// time is that of the loss: maps and both derivatives.
 void time_gradcam(int64_t members, const char* form, const Similar& similar) {
   const auto f = at::randn({members, 16, 64, 8, 8}).set_requires_grad(true);
   const auto w1 = at::randn({members, 64, 64}).set_requires_grad(true),

@@ -1,6 +1,6 @@
-// Time of an evaluation of SED's heads: the forward pass against its products alone, and the work
-// after the logits (twelve scores and their AUROCs); the same work as bench/peers/evaluate.py.
-// Prints one JSON object per line.
+// Time of an evaluation of SED's heads: the forward pass against its products alone, and what comes
+// after the logits (twelve scores and their AUROCs); the same work as bench/peers/evaluate.py. One
+// JSON object a line.
 //   bench_evaluate [--threads N] [--rows N]
 #include <chrono>
 #include <cstdio>
@@ -45,7 +45,7 @@ void report(const char* what, double seconds, int64_t rows) {
   std::fflush(stdout);
 }
 
-// The three products of a member on its blocks, split as in the forward pass.
+// The three products of a member on its blocks, split as the forward pass splits them.
 void products(const at::Tensor& x, const std::vector<at::Tensor>& weights) {
   parallel_tasks(kMembers * x.size(0) / 256, [&](int64_t task) {
     const auto part = x.narrow(0, task % (x.size(0) / 256) * 256, 256);

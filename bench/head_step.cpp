@@ -1,5 +1,5 @@
 // Time of a training step and of evaluation of heads; the same work as bench/peers/head_step.py.
-// Prints one JSON object per line.
+// One JSON object a line.
 //   bench_head_step [--threads N] [--only adamw|sgd|all|wave|evaluate] [--device cpu|cuda]
 //       [--precision f32|tf32|bf16]; tf32 and bf16 on a GPU
 // Under mpirun the members are split over the ranks. On a GPU the steps go through BatchedStepper
@@ -45,17 +45,17 @@ struct Work {
 
 ObjectiveOptions a2d_hard() { return testing::sed_objective(0.5, 0.5, 2.5); }
 
-void report(Communicator& world, const std::string& what, double milliseconds,
-            double rows_per_second, double gflops) {
+void report(Communicator& world, const std::string& what, double milliseconds, double rows_a_second,
+            double gflops) {
   if (world.rank() != 0) return;
   std::printf(
       "{\"bench\": \"head_step\", \"peer\": \"dissent\", \"what\": \"%s\", \"ranks\": %d, "
       "\"threads\": %d, \"ms\": %.3f, \"rows_per_s\": %.0f, \"gflops\": %.1f}\n",
-      what.c_str(), world.size(), threads(), milliseconds, rows_per_second, gflops);
+      what.c_str(), world.size(), threads(), milliseconds, rows_a_second, gflops);
   std::fflush(stdout);
 }
 
-// Time of a step: median over five windows.
+// Median over five windows of the time of a step.
 void time_steps(Communicator& world, const Work& work, const Where& where) {
   Grid grid(world, {1, world.size(), 1});
   std::shared_ptr<const Head> head = make_head("block_head", kDim, kHidden, kClasses);
@@ -116,8 +116,8 @@ void time_steps(Communicator& world, const Work& work, const Where& where) {
   report(world, work.what, median * 1e3, static_cast<double>(work.batch) / median,
          flops / median * 1e-9);
   if (where.device.is_cpu() || world.rank() != 0) return;
-  // The products read the parameters twice (forward, input gradient); the gradient is written and
-  // read, values and state are read and written.
+  // Parameters are read by the products (twice: forward, input gradient), their gradient is written
+  // and read, values and state are read and written.
   const double states = work.optimizer.name == "sgd" ? 1 : 2,
                width = where.compute == at::kFloat ? 4 : 2;
   const double bytes = static_cast<double>(head->layout().parameter_count() * work.active) *
@@ -128,7 +128,7 @@ void time_steps(Communicator& world, const Work& work, const Where& where) {
       work.what.c_str(), bytes / median * 1e-9, bytes / median * 1e-9 / where.peak_gb_s);
 }
 
-// The products of the forward pass alone, and the complete forward pass, in blocks of 1024 rows.
+// The products of the forward pass alone, and the whole of it, in blocks of 1024 rows.
 void time_evaluation(Communicator& world) {
   const int64_t members = 5, rows = 50000, block = 1024;
   std::shared_ptr<const Head> head = make_head("block_head", kDim, kHidden, kClasses);
@@ -180,25 +180,25 @@ void run(Runtime& runtime, int argc, char** argv) {
   const OptimizerOptions sgd{
       .name = "sgd", .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
   const ObjectiveOptions cross_entropy{.terms = {testing::cross_entropy_term()}};
-  const auto selected = [&](const char* name) { return only.empty() || only == name; };
-  if (selected("adamw"))
+  const auto wanted = [&](const char* name) { return only.empty() || only == name; };
+  if (wanted("adamw"))
     time_steps(world,
                {"step 5 members 2 active batch 32 adamw", 5, 2, 32, adamw, a2d_hard(), 1, 20, 40},
                where);
-  if (selected("sgd"))
+  if (wanted("sgd"))
     time_steps(world,
                {"step 50 members 2 active batch 16 sgd", 50, 2, 16, sgd, cross_entropy, 1, 120, 40},
                where);
-  if (selected("all"))
+  if (wanted("all"))
     time_steps(world,
                {"step 6 members all active batch 32 adamw", 6, 6, 32, adamw, a2d_hard(), 1, 10, 12},
                where);
-  if (selected("wave"))
+  if (wanted("wave"))
     time_steps(world,
                {"step 50 members 2 active batch 16 sgd, waves", 50, 2, 16, sgd, cross_entropy, 64,
                 128, 128},
                where);
-  if (selected("evaluate") && world.size() == 1 && where.device.is_cpu()) time_evaluation(world);
+  if (wanted("evaluate") && world.size() == 1 && where.device.is_cpu()) time_evaluation(world);
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // Time from JPEG files to normalised tensors, decode and transform alone; the same work as
-// bench/peers/image_input.py on the same files. Prints one JSON object per line.
+// bench/peers/image_input.py on the same files. One JSON object a line.
 //   bench_image_input [--threads N] [--images FOLDER] [--workers]
-// FOLDER has *.jpg files (default: results/bench/images; if it is empty, images of smooth noise,
-// 500 x 375, are written into it). --workers: N workers of the loader instead of N threads of the
-// process.
+// FOLDER holds *.jpg (default results/bench/images, which is filled with pictures of smooth noise,
+// 500 x 375, where it is empty). --workers: through N workers of the loader instead of N threads of
+// the process.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -27,8 +27,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Noise of six scales whose strength decreases with the frequency, as in photographs: about 5 bits
-// per pixel at quality 92.
+// Noise of six scales whose strength falls with the frequency, as in photographs: about 5 bits a
+// pixel at quality 92.
 std::vector<unsigned char> picture(int64_t width, int64_t height, uint64_t number) {
   auto sum = at::zeros({1, 3, height, width});
   for (int64_t scale = 0; scale < 6; ++scale) {
@@ -83,8 +83,8 @@ void fill(const std::string& folder) {
   }
 }
 
-// Milliseconds per image: median over repeated passes over all images. cpu_ms is the mean processor
-// time, which other work on the machine affects less.
+// Milliseconds an image, median over repeats of a pass over all images; cpu_ms: of processor time,
+// the mean, which other work on the machine changes less.
 void time_transform(const ImageSource& source, const std::string& name, bool workers) {
   constexpr int64_t kRepeats = 9;
   const auto transform = find_transform(name).options;

@@ -1,7 +1,7 @@
 // Time of a training step of image ensembles as SDDE trains them; the same work as
-// bench/peers/image_step.py. Prints one JSON object per line.
+// bench/peers/image_step.py. One JSON object a line.
 //   bench_image_step [--threads N] [--only lenet|lenet6|resnet18|resnet50] [--device cpu|cuda]
-//       [--precision f32|tf32|bf16|f16]; tf32 and f16 on a GPU only; on CPUs resnet50 runs only with --only
+//       [--precision f32|tf32|bf16|f16]; tf32 and f16 on a GPU, and resnet50 unless it is asked for
 // Under mpirun the members are split over the ranks.
 #include <chrono>
 #include <cstdio>
@@ -24,8 +24,8 @@ struct Work {
   int64_t members, size, batch, warm_up, steps;
 };
 
-// SDDE's loss: cross-entropy on own batches, and saliency maps on a common batch. Median over the
-// times of the steps.
+// Own batches, cross-entropy, and saliency maps of a common batch: SDDE's loss. Median of the
+// steps' times.
 void time_steps(Communicator& world, const Work& work, const bench::Where& where) {
   Grid grid(world, {1, world.size(), 1});
   ImageNetworkOptions options;
@@ -57,7 +57,7 @@ void time_steps(Communicator& world, const Work& work, const bench::Where& where
     const auto start = Clock::now();
     stepper.accumulate(input, 1, at::zeros({stepper.columns()}, at::kDouble));
     stepper.update(optimizer, 0.01, Request::kNone);
-    synchronise(where.device);  // the kernels of the update may still be running
+    synchronise(where.device);  // the update's kernels are under way
     world.barrier();
     if (s >= work.warm_up)
       times.push_back(std::chrono::duration<double>(Clock::now() - start).count());

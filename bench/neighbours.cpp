@@ -1,11 +1,11 @@
 // Time of the scores that read the whole training set, against their matrix products alone in the
 // same blocks, of the same type, on the same threads:
 //   knn
-//       the k-th nearest row of the bank for each sample; products in f32 (and in f64, for
-//       comparison: the distances would need f64 without the selection by f32)
+//       the k-th nearest of the bank for each sample; products f32 (and f64, in which the answer
+//       would be without the choice by f32)
 //   mds         the distance to the nearest of 1,000 class means; products f64
-//   mds_fit     class means and covariance; products f64, X^T X as one product
-// Prints one JSON object per line; bytes are those of the process, before the work and at its peak.
+//   mds_fit     class means and covariance; products f64, X^T X in whole
+// One JSON object a line; bytes are of the process, before the work and at its peak.
 //   bench_neighbours [--threads N] [--only knn|mds|mds_fit] [--bank N] [--dim D] [--rows N] [--k K]
 //       [--block N] [--double 0|1]
 #include <dissent/scores/gaussian.hpp>
@@ -50,8 +50,8 @@ void report(const Sizes& sizes, const std::string& what, double seconds, double 
   std::fflush(stdout);
 }
 
-// Uniform random numbers around a centre for each class, so that distances differ as between real
-// features. Computed on all threads.
+// Uniform numbers about a centre for each class, so that neighbours differ as those of features do.
+// Made on all threads.
 at::Tensor made_features(int64_t rows, int64_t dim, uint64_t seed) {
   constexpr int64_t kPart = 4096;
   auto centres = at::empty({kClasses, dim}, at::kFloat),
@@ -66,7 +66,7 @@ at::Tensor made_features(int64_t rows, int64_t dim, uint64_t seed) {
   return features;
 }
 
-// Products of all rows with the whole bank, in blocks: the threads take blocks of the bank in
+// Products of all rows with the whole bank, in blocks: every thread takes blocks of the bank in
 // turn.
 double knn_products(const Sizes& sizes, const at::Tensor& rows, const at::Tensor& bank,
                     at::ScalarType dtype) {
@@ -154,11 +154,11 @@ int main(int count, char** arguments) {
       if (key == name) *number = std::atol(arguments[i + 1]);
   }
   set_threads(thread_count);
-  const auto selected = [&](const char* name) { return sizes.only.empty() || sizes.only == name; };
+  const auto wanted = [&](const char* name) { return sizes.only.empty() || sizes.only == name; };
   const auto bank =
-      selected("knn") || selected("mds_fit") ? made_features(sizes.bank, sizes.dim, 1) : at::Tensor();
-  if (selected("knn")) bench_knn(sizes, bank);
-  if (selected("mds")) bench_mds(sizes);
-  if (selected("mds_fit")) bench_mds_fit(sizes, bank);
+      wanted("knn") || wanted("mds_fit") ? made_features(sizes.bank, sizes.dim, 1) : at::Tensor();
+  if (wanted("knn")) bench_knn(sizes, bank);
+  if (wanted("mds")) bench_mds(sizes);
+  if (wanted("mds_fit")) bench_mds_fit(sizes, bank);
   return 0;
 }

@@ -1,9 +1,9 @@
-// Time and memory of the ranking metrics over scores on several ranks (src/evaluate/reduce.hpp):
-// sorting, and AUROC, AUPR, average precision and FPR of all scores. Rank 0 prints one JSON object
-// per line; bytes are those of the rank with the largest use. The values do not depend on the
-// number of ranks.
+// Time and memory of the ranking metrics over scores that lie on several ranks
+// (src/evaluate/reduce.hpp): sorting, and AUROC, AUPR, average precision and FPR of all. One JSON
+// object a line, from rank 0; bytes are of the rank that took most. The values are of any number of
+// ranks the same.
 //   scripts/mpirun 4 bench_ranking [--samples N]
-//       to limit the address space: ulimit -v, see docs/performance.md
+//       a limit on the address space: ulimit -v, docs/performance.md
 #include <dissent/metrics/ranking_figures.hpp>
 
 #include <chrono>
@@ -30,8 +30,8 @@ double uniform(uint64_t counter) {
   return static_cast<double>((x ^ (x >> 31)) >> 11) * 0x1p-53;
 }
 
-// This rank's part of `count` scores of one class: bell-shaped around a shift; every fourth score
-// is on a grid of 1 / 1024, so that many are equal.
+// This rank's part of `count` scores of one class: bell-shaped about a shift; every fourth lies on
+// a grid of 1 / 1024, so that many are equal.
 at::Tensor made_scores(const Communicator& comm, int64_t count, uint64_t key, double shift) {
   const int64_t first = count * comm.rank() / comm.size(),
                 last = count * (comm.rank() + 1) / comm.size();

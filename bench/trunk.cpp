@@ -1,9 +1,9 @@
 // Time of the network of `dissent cache`: images [32, 3, 224, 224] to DeiT-3 Base's class token
-// after the last attention; the same work as bench/peers/trunk.py.
+// behind the last attention; the same work as bench/peers/trunk.py.
 //   bench_trunk [--threads N] [--model NAME] [--cut NAME] [--batch ROWS] [--device cpu|cuda]
 //       [--precision f32|tf32|bf16|f16] [--steps N]; tf32 and f16 on a GPU
-// Batches of 32 rows are split over the threads, as in trunk_source.cpp with trunk.batch_size =
-// 32 / threads. Prints one JSON object per line.
+// Batches of 32 rows are split over the threads, as trunk_source.cpp does with trunk.batch_size =
+// 32 / threads. One JSON object a line.
 #include <chrono>
 #include <cstdio>
 #include <cstring>

@@ -1,4 +1,4 @@
-// --device and --precision of the benchmarks that also run on a GPU, with the values of the
+// --device and --precision of the benchmarks that run on a GPU too, by the words of the
 // configuration (runtime.device, training.precision).
 #pragma once
 #include <algorithm>
@@ -17,8 +17,8 @@ struct Where {
   at::ScalarType compute = at::kFloat;  ///< of the products, as ImageStepOptions and BatchedOptions
 };
 
-/// Throws kUsage for a device other than "cpu" and "cuda", and for a precision that the benchmark
-/// or the CPU does not support. Collective over world.
+/// Error::kUsage for another device than "cpu" and "cuda", for a precision that is not among those
+/// of the benchmark, or that the CPU does not have. Collective over world.
 inline Where where(Communicator& world, const std::string& device, const std::string& precision,
                    const std::vector<std::string>& of_cpu, const std::vector<std::string>& of_gpu) {
   DISSENT_CHECK(device == "cpu" || device == "cuda", kUsage,
@@ -34,7 +34,7 @@ inline Where where(Communicator& world, const std::string& device, const std::st
                                : at::kFloat};
 }
 
-/// Runs a benchmark; an error is printed as one line on stderr and gives exit code 2.
+/// Runs a benchmark; an error is a line on stderr and exit code 2.
 inline int run(const char* name, const std::function<void()>& benchmark) {
   try {
     benchmark();

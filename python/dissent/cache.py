@@ -1,4 +1,4 @@
-"""Feature caches: Dissent's folders (manifest.toml and shards) and SED's single HDF5 files."""
+"""Feature caches: folders of ours (manifest.toml and shards) and SED's single HDF5 files."""
 import bisect
 import dataclasses
 import os
@@ -11,7 +11,7 @@ import torch
 
 from ._hdf5 import open_file
 
-_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "float32"}  # types returned by h5py
+_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "float32"}  # as h5py reads them
 
 
 class CacheRows(NamedTuple):
@@ -31,7 +31,7 @@ class _Shard:
 
 
 class FeatureCache:
-    """Rows [0, len(cache)), pass after pass: pass k is rows k * rows_per_pass .. (k + 1) * rows_per_pass - 1. Not safe for several threads.
+    """Rows [0, len(cache)), pass after pass: pass k is rows k * rows_per_pass .. (k + 1) * rows_per_pass - 1. For use by one thread.
 
     cache[7] is the feature and label of one row, so a cache is a map-style dataset of torch; cache[10:20] and cache.read(10, 10) are CacheRows.
     """
@@ -40,8 +40,8 @@ class FeatureCache:
         self.path = path
         self.dim = dim
         self.passes = passes
-        self.classes = classes    #: number of classes; 0 if every label is unknown
-        self.manifest = manifest  #: for a folder: source, trunk, transform, configuration, ...; for a SED file: empty
+        self.classes = classes    #: labels are below; 0 if every label is unknown
+        self.manifest = manifest  #: of a folder: source, trunk, transform, configuration, ...; of a SED file empty
         self._shards = shards
         self._first_rows = [shard.first_row for shard in shards]
         self._first_index = first_index
@@ -66,7 +66,7 @@ class FeatureCache:
         return features[0], int(labels[0])
 
     def read(self, first: int = 0, count: int | None = None, *, numpy_arrays: bool = False) -> CacheRows:
-        """Rows [first, first + count); without a count, up to the end."""
+        """Rows [first, first + count), to the end without a count."""
         count = len(self) - first if count is None else count
         if first < 0 or count < 0 or first + count > len(self):
             raise ValueError(f"{self.path}: rows: expected some of 0 .. {len(self) - 1}, found {first} .. {first + count - 1}")
@@ -101,11 +101,11 @@ class FeatureCache:
 def open_cache(path: str | os.PathLike[str]) -> FeatureCache:
     """Opens a cache folder or one of SED's files; needs h5py.
 
-    Missing: FileNotFoundError. Incomplete, damaged or with an unexpected shape: ValueError with the file, the expected and the found value.
+    Missing: FileNotFoundError. Incomplete, damaged or of another shape than said: ValueError that names the file, what is expected and what is found.
     """
     place = pathlib.Path(path)
     if not place.exists():
-        raise FileNotFoundError(f"{place}: expected a feature cache, found no such file or folder")
+        raise FileNotFoundError(f"{place}: expected a feature cache, found nothing of this name")
     return _open_folder(place) if place.is_dir() else _open_sed_file(place)
 
 
@@ -113,7 +113,7 @@ def _open_folder(folder: pathlib.Path) -> FeatureCache:
     path = folder / "manifest.toml"
     if not path.exists():
         partial = (folder / "manifest.toml.partial").exists()
-        raise ValueError(f"{folder}: " + "expected a finished feature cache, found " + ("an incomplete one; run `dissent cache` again to complete it" if partial else "no manifest.toml"))
+        raise ValueError(f"{folder}: " + "expected a finished feature cache, found " + ("an incomplete one; run `dissent cache` again to go on" if partial else "no manifest.toml"))
     manifest = tomllib.loads(path.read_text(encoding="utf-8"))
     if manifest.get("format") != "dissent-cache" or manifest.get("version") != 1:
         raise ValueError(f"{path}: expected format \"dissent-cache\" version 1, found \"{manifest.get('format')}\" version {manifest.get('version')}")
@@ -122,12 +122,12 @@ def _open_folder(folder: pathlib.Path) -> FeatureCache:
         _check_shape(shard.path, shard.file, shard.rows, manifest["dim"], _DTYPES[manifest["dtype"]])
     found = sum(shard.rows for shard in shards)
     if found != manifest["rows"]:
-        raise ValueError(f"{path}: expected shards with {manifest['rows']} rows in total, found {found}")
+        raise ValueError(f"{path}: expected shards of {manifest['rows']} rows together, found {found}")
     return FeatureCache(folder, shards, manifest["dim"], manifest["passes"], manifest["classes"], manifest, None)
 
 
 def _open_sed_file(path: pathlib.Path) -> FeatureCache:
-    """A pass begins wherever the index returns to its first value. float32 is exact only up to 2^24, so positions that count up are computed, not read."""
+    """Passes begin where the index is at its first value again. float32 is exact to 2^24 only, so positions that count up are counted."""
     file = open_file(path, "feature cache")
     for name in ("embed", "label", "index"):
         if name not in file:
@@ -138,11 +138,11 @@ def _open_sed_file(path: pathlib.Path) -> FeatureCache:
     starts = numpy.flatnonzero(index == index[0])
     per_pass = starts[1] if len(starts) > 1 else rows
     if rows != per_pass * len(starts) or (starts != per_pass * numpy.arange(len(starts))).any():
-        raise ValueError(f"{path}: index: expected passes of equal length, found restarts at rows {starts[:8].tolist()} of {rows}")
+        raise ValueError(f"{path}: index: expected passes of one length, found restarts at rows {starts[:8].tolist()} of {rows}")
     counted = index[0] + numpy.arange(rows) % per_pass
     counts_up = (index == counted.astype(file["index"].dtype)).all()
     if not counts_up and file["index"].dtype == numpy.float32 and index.max() >= 2**24:
-        raise ValueError(f"{path}: index reaches {index.max():.0f} as float32, which is exact only up to 2^24, and does not count up")
+        raise ValueError(f"{path}: index reaches {index.max():.0f} as float32, which is exact to 2^24 only, and does not count up")
     return FeatureCache(path, [_Shard(path, 0, rows, file)], dim, len(starts), int(labels.max()) + 1, {}, int(index[0]) if counts_up else None)
 
 

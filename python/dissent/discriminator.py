@@ -8,9 +8,9 @@ from . import losses
 
 
 class Discriminator(torch.nn.Module):
-    """D(z1, z2, y): an MLP on [z1, z2, embedding of y] whose logit distinguishes pairs z1, z2 from the same sample and from two samples of class y.
+    """D(z1, z2, y): an MLP on [z1, z2, embedding of y] whose logit says whether z1 and z2 are of the same sample, or of two samples of class y.
 
-    Parameters have the names of SDDE's Discriminator, so its state dicts can be loaded. Ref: sdde openood/networks/discriminator.py.
+    Parameters have the names of SDDE's Discriminator, so its state dicts fit. Ref: sdde openood/networks/discriminator.py.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, units: Sequence[int] = (256, 256, 100), label_dim: int = 64, leaky_slope: float = 0.2):
@@ -29,7 +29,7 @@ class Discriminator(torch.nn.Module):
         return self.net(torch.cat([embeddings1, embeddings2, self.label_embedder(labels)], -1)).squeeze(-1)
 
     def operator_parameters(self) -> list[Tensor]:
-        """Label embedding, then weight and bias of each layer, in the order of losses.dice_pair_logits."""
+        """Label embedding, then weight and bias of each layer, as losses.dice_pair_logits takes them."""
         layers = [layer for layer in self.net if isinstance(layer, torch.nn.Linear)]
         return [self.label_embedder.weight, *(tensor for layer in layers for tensor in (layer.weight, layer.bias))]
 
@@ -38,7 +38,7 @@ class Discriminator(torch.nn.Module):
         return losses.dice_pair_logits(self.operator_parameters(), features, labels, self.leaky_slope, partner_rows)
 
     def pair_loss(self, embeddings1: Tensor, embeddings2: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of one pair of members, whose features are [B, D] and keep their graph, and the accuracy of the discriminator."""
+        """The loss of one pair of members, whose features are [B, D] and keep their graph, and how often the discriminator is right."""
         features = torch.stack([embeddings1, embeddings2])
         joint = self.pair_logits(features, labels)
         product = self.pair_logits(features, labels, losses.roll_within_class(labels))
@@ -46,7 +46,7 @@ class Discriminator(torch.nn.Module):
         return value, accuracy.mean()
 
     def loss(self, embeddings: Sequence[Tensor] | Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The training loss of the discriminator, on features of M members as constants; any number of samples per class."""
+        """What trains the discriminator, on features of M members that are constants here; any number of samples a class."""
         features = (embeddings if isinstance(embeddings, Tensor) else torch.stack(list(embeddings))).detach()
         joint = self.pair_logits(features, labels)
         product = self.pair_logits(features, labels, losses.roll_within_class(labels))

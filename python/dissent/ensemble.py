@@ -14,7 +14,7 @@ from .heads import Heads
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """The members of a checkpoint and their settings."""
+    """What a checkpoint holds of its members."""
 
     path: pathlib.Path
     run: str                         #: name of the run's folder
@@ -30,7 +30,7 @@ class Ensemble:
 
     @property
     def soup(self) -> dict[str, Tensor]:
-        """The mean of the members' parameters, as one member: [1, ...]."""
+        """The mean of the members, as one member: [1, ...]."""
         return {name: values.mean(0, keepdim=True) for name, values in self.parameters.items()}
 
     def module(self, parameters: dict[str, Tensor] | None = None) -> Heads:
@@ -39,7 +39,7 @@ class Ensemble:
 
 
 def load_ensemble(path: str | os.PathLike[str]) -> Ensemble:
-    """Loads a run folder (its checkpoint.h5) or a checkpoint file; needs h5py. Missing: FileNotFoundError. Not a checkpoint: ValueError with the file."""
+    """From a run folder (its checkpoint.h5) or a checkpoint file; needs h5py. Missing: FileNotFoundError. No checkpoint: ValueError naming the file."""
     place = pathlib.Path(path)
     place = place / "checkpoint.h5" if place.is_dir() else place
     with open_file(place, "checkpoint") as file:

@@ -35,9 +35,9 @@ _FORWARD = {"block_head": _block_head, "mlp": _mlp, "linear": _linear_head}
 
 
 class Heads(torch.nn.Module):
-    """M heads of one type, block_head, mlp or linear: features [B, D] -> logits [M, B, C].
+    """M heads of one kind, block_head, mlp or linear: features [B, D] -> logits [M, B, C].
 
-    Parameters are stacked, [M, ...], under the names of the checkpoint: state_dict() and load_state_dict() use the same dictionaries.
+    Parameters are stacked, [M, ...], under the names of the checkpoint: state_dict() and load_state_dict() take the same dictionaries.
     """
 
     def __init__(self, model: str, parameters: Mapping[str, Tensor]):

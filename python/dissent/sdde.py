@@ -1,6 +1,6 @@
-"""Losses as objects with the names, arguments and calls of SDDE's package, so that only the import has to be replaced.
+"""Losses as objects with the names, arguments and call of SDDE's package: replacing the import is enough.
 
-Each is called with keyword arguments `images`, `labels`, `logits`, `features`, `feature_maps`, or with these five in this order, and uses those that it needs:
+Each is called with keyword arguments `images`, `labels`, `logits`, `features`, `feature_maps`, or with these five in this order, and reads what it needs:
 
     labels        [B] int64
     logits        [M, B, C]
@@ -23,13 +23,13 @@ from .losses import MemberTensors
 
 
 def full_precision(tensor: Tensor) -> Tensor:
-    """Converts half precision (the output of autocast) to float32, which the losses need."""
+    """Of half precision (autocast gives such outputs) the float32, as the losses need."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """The arguments of a loss. need(name) returns one of them, or raises ValueError if it is missing."""
+    """What a loss was called with. need(name) is one of it; ValueError if it is not there."""
 
     loss: str
     images: MemberTensors | None
@@ -46,7 +46,7 @@ class Given:
 
 
 class DiversityLoss:
-    """A loss to be minimised: returns a scalar tensor."""
+    """Number to be minimised, a scalar tensor."""
 
     def __call__(self, images: MemberTensors | None = None, labels: Tensor | None = None, logits: Tensor | None = None,
                  features: MemberTensors | None = None, feature_maps: MemberTensors | None = None) -> Tensor:
@@ -82,9 +82,9 @@ class OEDiversityLoss(DiversityLoss):
 
 
 class GradCAMDiversityLoss(DiversityLoss):
-    """Similarity of saliency maps: SDDE.
+    """Likeness of saliency maps: SDDE.
 
-    mode: gt_logit, gt_prob, alt_logits, alt_probs, small_logits; similarity: cosine, logdet, iou, expcosine; padding: pixels cropped from each side of a
+    mode: gt_logit, gt_prob, alt_logits, alt_probs, small_logits; similarity: cosine, logdet, iou, expcosine; padding: pixels cut from each side of a
     map; activation: relu, abs, none.
     """
 
@@ -100,14 +100,14 @@ class GradCAMDiversityLoss(DiversityLoss):
                               crop=self.padding, similarity=self.similarity)
 
     def _get_outputs(self, logits: Tensor, labels: Tensor | None) -> Tensor:
-        """The output of each member that is differentiated with respect to its maps, [M]: summed over samples. For inspection; the loss computes its own."""
+        """What is differentiated by the maps of each member, [M]: its chosen outputs, summed over samples. For looking at; the loss has its own."""
         if self.mode in ("gt_prob", "alt_probs"):
             logits = logits.softmax(-1)
         if self.mode == "small_logits":
             order = (logits + torch.randn_like(logits) * 1e-4).detach().argsort(-1)
             return logits.take_along_dim(order[..., :logits.shape[-1] // 2], -1).mean(-1).sum(1)
         if labels is None:
-            raise ValueError(f"GradCAMDiversityLoss: labels: expected labels for mode {self.mode}, found none")
+            raise ValueError(f"GradCAMDiversityLoss: labels: expected them for mode {self.mode}, found nothing")
         of_label = logits.take_along_dim(labels[None, :, None], 2).squeeze(2)
         if self.mode in ("gt_logit", "gt_prob"):
             return of_label.sum(1)
@@ -122,7 +122,7 @@ class GradCAMDiversityLoss(DiversityLoss):
 
 
 class InputGradientDiversityLoss(DiversityLoss):
-    """Similarity of input gradients; mode: max, min, gt, sum."""
+    """Likeness of input gradients; mode: max, min, gt, sum."""
 
     def __init__(self, mode: str = "gt"):
         self.mode = mode
@@ -140,7 +140,7 @@ class InputGradientDiversityLoss(DiversityLoss):
 class DiceDiversityLoss(DiversityLoss):
     """Information that two members' features share beyond the label.
 
-    discriminator: called with features [B, D], features [B, D], labels [B], returns logits [B]; a dissent.Discriminator is evaluated for all pairs at once.
+    discriminator: called with features [B, D], features [B, D], labels [B], gives logits [B]; a dissent.Discriminator is computed for all pairs at once.
     """
 
     def __init__(self, discriminator: Callable[[Tensor, Tensor, Tensor], Tensor], tau: float = 10.0):
@@ -157,16 +157,16 @@ class DiceDiversityLoss(DiversityLoss):
         if isinstance(self.discriminator, Discriminator):
             return losses.dice(self.discriminator.pair_logits(stacked, labels), self.tau)
         if len(stacked) < 2:
-            raise ValueError(f"DiceDiversityLoss: features: expected at least 2 members, found {len(stacked)}")
+            raise ValueError(f"DiceDiversityLoss: features: expected those of 2 members or more, found {len(stacked)}")
         pairs = [full_precision(self.discriminator(stacked[i], stacked[j], labels)) for i in range(len(stacked)) for j in range(i + 1, len(stacked))]
         return losses.dice(torch.stack(pairs), self.tau)
 
 
-# The functions of SDDE's `common`, for tensors [M, B, ...] with one statistic per member and sample.
+# The functions of SDDE's `common`, of tensors [M, B, ...] with one statistic a member and sample.
 
 
 def non_diag(a: Tensor) -> Tensor:
-    """The off-diagonal elements of matrices [..., M, M], row by row: [..., M, M - 1]."""
+    """What does not lie on the diagonal of matrices [..., M, M], in order of rows: [..., M, M - 1]."""
     m = a.shape[-1]
     return a[..., ~torch.eye(m, dtype=torch.bool, device=a.device)].reshape(*a.shape[:-1], m - 1)
 
@@ -189,5 +189,5 @@ def neglogdet_similarity(stats: Tensor) -> Tensor:
 
 
 def iou_similarity(stats: Tensor) -> Tensor:
-    """Jaccard similarity of statistics scaled to 0 .. 1."""
+    """Jaccard likeness of statistics that are scaled to 0 .. 1."""
     return losses.similarity(stats.flatten(2), "iou")

@@ -1,4 +1,4 @@
-"""Losses of SED and of the methods that it compares with, called as those of sdde.py: keyword arguments `labels`, `logits`; others are ignored."""
+"""Losses of SED and of what it compares with, called as those of sdde.py: keyword arguments `labels`, `logits`; others are not read."""
 import torch
 from torch import Tensor
 
@@ -10,8 +10,8 @@ from .sdde import DiversityLoss, Given, full_precision
 class A2DLoss(DiversityLoss):
     """Repulsion of one drawn member from all others, mean over the batch.
 
-    sample_weight: "none", or "hard" for SED's weight of samples that the ensemble misclassifies.
-    Each call draws a member, from torch's generator or the given one; loss(..., member=2) uses member 2.
+    sample_weight: "none", or "hard" for SED's weight of samples that the ensemble gets wrong.
+    Each call draws a member, from torch's generator or the one that is given; loss(..., member=2) takes that one.
     """
 
     def __init__(self, sample_weight: str = "none", generator: torch.Generator | None = None):

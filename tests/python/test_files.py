@@ -55,13 +55,13 @@ class Caches(TemporaryTest):
             self.assertGreater(features.std().item(), 0.1)
 
     def test_broken_folders(self):
-        self.assertRaisesRegex(FileNotFoundError, "expected a feature cache, found no such file or folder", dissent.open_cache, self.folder / "none.cache")
+        self.assertRaisesRegex(FileNotFoundError, "expected a feature cache, found nothing of this name", dissent.open_cache, self.folder / "none.cache")
         self.refused("expected a finished feature cache, found no manifest.toml", dissent.open_cache, self.folder)
         broken = self.folder / "broken.cache"
         shutil.copytree(FILES / "train.cache", broken)
         manifest = (broken / "manifest.toml").read_text()
         (broken / "manifest.toml").write_text(manifest.replace("rows = 300\n", "rows = 301\n", 1))
-        self.refused("expected shards with 301 rows in total, found 300", dissent.open_cache, broken)
+        self.refused("expected shards of 301 rows together, found 300", dissent.open_cache, broken)
         (broken / "manifest.toml").write_text(manifest.replace("dim = 196", "dim = 197"))
         self.refused("shard-00000.h5: embed: expected [128, 197] float32, found [128, 196] float32", dissent.open_cache, broken)
         (broken / "manifest.toml").rename(broken / "manifest.toml.partial")
@@ -89,8 +89,8 @@ class Caches(TemporaryTest):
 
     def test_broken_sed_files(self):
         self.refused("label of row 1: expected a whole number, found 0.5", dissent.open_cache, self.sed_file([0, 0.5], [0, 1]))
-        self.refused("index: expected passes of equal length", dissent.open_cache, self.sed_file([0] * 5, [0, 1, 2, 0, 1]))
-        self.refused("exact only up to 2^24", dissent.open_cache, self.sed_file([0, 0], [2**24 + 8, 0]))
+        self.refused("index: expected passes of one length", dissent.open_cache, self.sed_file([0] * 5, [0, 1, 2, 0, 1]))
+        self.refused("exact to 2^24 only", dissent.open_cache, self.sed_file([0, 0], [2**24 + 8, 0]))
         (self.folder / "text.hdf5").write_text("text")
         self.refused("text.hdf5", dissent.open_cache, self.folder / "text.hdf5")
 
@@ -134,7 +134,7 @@ class Ensembles(TemporaryTest):
         self.refused("Heads: x: expected features [B, 196], found [4, 7]", heads, torch.zeros(4, 7))
 
     def test_broken(self):
-        self.assertRaisesRegex(FileNotFoundError, "expected a checkpoint, found no such file", dissent.load_ensemble, self.folder / "none")
+        self.assertRaisesRegex(FileNotFoundError, "expected a checkpoint, found nothing of this name", dissent.load_ensemble, self.folder / "none")
         self.refused("expected a checkpoint of format", dissent.load_ensemble, FILES / "train.cache" / "shard-00000.h5")
 
 
@@ -151,11 +151,11 @@ class Results(TemporaryTest):
         self.assertEqual((row["run"], row["n"], row["value"] != row["value"]), ("r,1", 7, True))
 
     def test_broken(self):
-        self.assertRaisesRegex(FileNotFoundError, "expected result files with this name or pattern, found none", dissent.open_results, self.folder / "*.csv")
+        self.assertRaisesRegex(FileNotFoundError, "expected result files of this name or pattern, found none", dissent.open_results, self.folder / "*.csv")
         (self.folder / "a.csv").write_text(self.HEADER + "e,r,h,1,m,5,soup,d,,id,,accuracy,sklearn,,x,7\n")
         self.refused("a.csv:2: column value: expected a number, found 'x'", dissent.open_results, self.folder / "a.csv")
         (self.folder / "a.csv").write_text(self.HEADER + "e,r\n")
-        self.refused("a.csv:2: expected 16 columns, as in the header, found 2", dissent.open_results, self.folder / "a.csv")
+        self.refused("a.csv:2: expected 16 columns, as the header has, found 2", dissent.open_results, self.folder / "a.csv")
         (self.folder / "a.csv").write_text("epoch,loss\n")
         self.refused("a.csv:1: expected a column 'experiment' in the header, found none", dissent.open_results, self.folder / "a.csv")
 
@@ -185,7 +185,7 @@ class Results(TemporaryTest):
             self.assertEqual(len(dissent.open_results(self.folder / "*.csv")), 1)
         (self.folder / "b.csv").write_text("a,b\n1,2\n")
         (self.folder / "c.csv").write_text("")
-        with self.assertWarnsRegex(UserWarning, "2 CSV files skipped, without the columns of result rows, such as .*b.csv"):
+        with self.assertWarnsRegex(UserWarning, "2 CSV files without the columns of result rows passed over, as .*b.csv"):
             self.assertEqual(len(dissent.open_results(self.folder / "*.csv")), 1)
         (self.folder / "a.csv").unlink()
         self.assertRaisesRegex(FileNotFoundError, "found none; 2 CSV files", dissent.open_results, self.folder / "*.csv")

@@ -34,21 +34,21 @@ class Import(unittest.TestCase):
     def test_missing_operators(self):
         library = self.package / "_library.abi3.so"
         library.rename(self.package / "elsewhere.so")
-        self.fails(str(library), "the compiled operators were not found")
+        self.fails("its compiled operators", str(library), "are not there")
 
     def test_broken_operators(self):
         (self.package / "_library.abi3.so").write_bytes(b"not a library")
-        self.fails("the compiled operators cannot be loaded")
+        self.fails("its compiled operators cannot be loaded")
 
     def test_another_torch(self):
         from dissent._build import TORCH_VERSION
 
         (self.package / "_build.py").write_text('TORCH_VERSION = "1.2.3"\n')
-        self.fails("expected torch 1.2.3", f"found torch {TORCH_VERSION}")
+        self.fails("compiled for torch 1.2.3", f"the torch that is installed is {TORCH_VERSION}")
 
     def test_no_record_of_torch(self):
         (self.package / "_build.py").unlink()
-        self.fails("_build.py", "does not exist")
+        self.fails("_build.py", "is not there")
 
     def test_typed(self):
         self.assertTrue((self.package / "py.typed").exists())
