@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""bench/simulate_ranks.py [RANKS...]: how a training would scale to so many ranks (8, 64 and 1,000 unless given), and what bounds it.
+"""bench/simulate_ranks.py [RANKS...]: estimates how a training scales to these numbers of ranks (default: 8, 64 and 1,000), and what limits it.
 
 Steps are drawn and put into waves as `dissent train` does (steps that share no member, looking 64 ahead). A wave takes as long as its busiest rank, with noise of each rank, plus
-messages; every grid runs x members x data of the ranks is tried and the fastest shown. Beside it: what of the time is lost to uneven shares, to messages, to the
-part of the work that a split of the batch does not split, to noise, to reading pictures. The constants of each case are measured (docs/performance.md) where it says so and
-assumed where not; change them here.
+messages. Every grid runs x members x data of the ranks is tried and the fastest one is printed, together with the time lost to uneven shares, to messages, to the part of the
+work that is not divided by splitting the batch, to noise and to reading images. Constants that are marked as measured come from docs/performance.md, the others are assumed;
+change them here.
 """
 import random
 import sys
@@ -13,29 +13,29 @@ LOOK_AHEAD, STEPS = 64, 1500
 
 
 class Heads:
-    """SED's 50 heads, 2 active, batch 16, one core a rank. Measured: docs/performance.md, bench_head_step on one core."""
-    name, members, active, batch = "50 heads (SED), 2 active, batch 16, a core a rank", 50, 2, 16
-    pair_s, fixed_s = 15.0e-3, 6.5e-3        # a pair (step, member); of it the update of weights, which every data rank does (measured: 29.9 ms a step, 13.7 ms of products)
-    gradient_bytes = 0.5e6                   # of a pair: the two factors of each layer's gradient are gathered rather than the 22 MB gradient summed
+    """SED's 50 heads, 2 active, batch 16, one core per rank. Measured: docs/performance.md, bench_head_step on one core."""
+    name, members, active, batch = "50 heads (SED), 2 active, batch 16, one core per rank", 50, 2, 16
+    pair_s, fixed_s = 15.0e-3, 6.5e-3        # per pair (step, member); fixed_s is the update of the weights, which every data rank computes (measured: 29.9 ms per step, 13.7 ms of products)
+    gradient_bytes = 0.5e6                   # per pair: the two factors of each layer's gradient are gathered rather than the 22 MB gradient summed
     exchange_bytes = 16 * 1000 * 4           # logits of a member's batch
     latency_s, bytes_per_s = 5e-6, 1.0e9     # assumed, between nodes
     node_ranks, node_bytes_per_s = 32, 8e9   # measured between two ranks of a node
     noise = 0.05                             # relative, of each rank in each wave: assumed
-    loader_s = 0.0                           # features lie in the node's memory
+    loader_s = 0.0                           # features are in the node's memory
     runs_start_s, epochs, rows = 20.0, 11, 1281167
 
 
 class Images:
-    """SDDE's ResNet50 on ImageNet, 5 members, batch 128, a GPU a rank. Nothing of it is measured: 57 GFLOP a picture and member (cross-entropy 3 forwards, saliency 4) at 60 TFLOP/s,
-    gradients of 102 MB a member over NVLink within 8 GPUs, InfiniBand beyond."""
-    name, members, active, batch = "5 ResNet50 (SDDE, ImageNet), batch 128, a GPU a rank", 5, 5, 128
+    """SDDE's ResNet50 on ImageNet, 5 members, batch 128, one GPU per rank. None of these values is measured: 57 GFLOP per image and member (cross-entropy 3 forwards, saliency 4) at 60 TFLOP/s,
+    gradients of 102 MB per member over NVLink within 8 GPUs, InfiniBand beyond."""
+    name, members, active, batch = "5 ResNet50 (SDDE, ImageNet), batch 128, one GPU per rank", 5, 5, 128
     pair_s, fixed_s = 128 * 57e9 / 60e12, 1.0e-3
     gradient_bytes = 102e6
     exchange_bytes = 128 * 14 * 14 * 4       # saliency maps of a member's batch
     latency_s, bytes_per_s = 10e-6, 20e9     # assumed, between nodes
     node_ranks, node_bytes_per_s = 8, 150e9  # assumed, NVLink
     noise = 0.03
-    loader_s = 1 / 4000.0                    # a picture, from JPEG: 8 cores a GPU at 500 a second each, assumed
+    loader_s = 1 / 4000.0                    # per image, from JPEG: 8 cores per GPU at 500 images per second each, assumed
     runs_start_s, epochs, rows = 60.0, 30, 1281167
 
 
@@ -64,7 +64,7 @@ def group_of(case, parts):
 
 
 def step_seconds(case, waves, parts, data):
-    """Seconds a step of one run on parts x data ranks, and what of them is lost to what."""
+    """Seconds per step of one run on parts x data ranks, and the part of them lost to each cause."""
     part = group_of(case, parts)
     split_s = (case.pair_s - case.fixed_s) / data + case.fixed_s
     ideal = even = uneven = noisy = messages = 0.0
@@ -79,7 +79,7 @@ def step_seconds(case, waves, parts, data):
         ideal += pairs * case.pair_s / ranks
         even += pairs * split_s / parts
         uneven += most * split_s
-        # The slowest of the ranks that have as much to do: the mean of the largest of n exponential draws is 1 + 1/2 + .. + 1/n.
+        # The slowest of the equally loaded ranks: the mean of the largest of n exponential draws is 1 + 1/2 + .. + 1/n.
         busy = sum(1 for own in load if own == most) * data
         noisy += most * split_s * (1 + case.noise * _log(busy))
         if ranks > 1:
@@ -124,7 +124,7 @@ def best(case, ranks, runs, known):
 
 def report(case, counts):
     print(f"\n{case.name}\n")
-    print("| runs | ranks | grid | ms a step | all of it | times one rank | of ideal | lost most to |\n|---|---|---|---|---|---|---|---|")
+    print("| runs | ranks | grid | ms per step | total | speedup | efficiency | largest losses |\n|---|---|---|---|---|---|---|---|")
     known = {"waves": waves_of(case, random.Random(1))}
     for runs in (1, 5, 40):
         alone = None
@@ -138,11 +138,11 @@ def report(case, counts):
             if idle < 0.98:
                 names.insert(0, f"runs do not divide: {100 * (1 - idle):.0f} %")
             if used < 0.95 * ranks:
-                names.insert(0, f"{ranks - used} ranks without work")
+                names.insert(0, f"{ranks - used} idle ranks")
             print(f"| {runs} | {ranks} | {side} x {parts} x {data} | {step_s * 1e3:.3g} | {total / 3600:.2f} h | {alone / total:.1f} | {100 * alone / total / ranks:.0f} % | {', '.join(names) or '-'} |")
 
 
 if __name__ == "__main__":
-    wanted = [int(word) for word in sys.argv[1:]] or [8, 64, 1000]
+    counts = [int(word) for word in sys.argv[1:]] or [8, 64, 1000]
     for kind in (Heads, Images):
-        report(kind, wanted)
+        report(kind, counts)

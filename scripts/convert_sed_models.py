@@ -1,27 +1,27 @@
 #!/usr/bin/env python3
-"""scripts/convert_sed_models.py FILE|FOLDER ... --to FOLDER: published models of SED, SDDE and OpenOOD as folders that `dissent evaluate` reads.
+"""scripts/convert_sed_models.py FILE|FOLDER ... --to FOLDER: converts published models of SED, SDDE and OpenOOD to folders that `dissent evaluate` reads.
 
-SED's models (models/symlinked/*.pkl) are whole objects: reading them asks for SED's code. Here no class of theirs is needed and none of their
-code runs: objects of unknown classes become stubs that only hold their attributes, and the names of the weights follow from these, as
-state_dict gives them. SDDE's checkpoints (state dicts of an ensemble) and those of OpenOOD (a network each) are read too.
+SED's models (models/symlinked/*.pkl) are pickled objects, which normally need SED's code. This script needs none of their classes and runs none of
+their code: objects of unknown classes become stubs that only have attributes, from which the names of the weights are derived as by
+state_dict. SDDE's checkpoints (state dicts of an ensemble) and those of OpenOOD (one network each) are read too.
 
-An ensemble (SED: submodels.N, SDDE: nets.N) becomes FOLDER/STEM with a file a member, member-N.safetensors, and ensemble.json, which says which
-network the members are (docs/export.md); what is beside them (soup, DICE's discriminator) goes to rest.safetensors. --ensemble NAME makes
-one ensemble of several files with a network each; a FOLDER with s0/best.ckpt, s1/best.ckpt, .. (OpenOOD's releases) is one ensemble of its name.
-A single network becomes an ensemble of one. A folder appears whole or not at all, and replaces the one that was there; two sources of one call with the
-same place are refused before anything is written.
+An ensemble (SED: submodels.N, SDDE: nets.N) becomes FOLDER/STEM with one file per member, member-N.safetensors, and ensemble.json, which names the
+network of the members (docs/export.md). Other tensors (soup, DICE's discriminator) go to rest.safetensors. --ensemble NAME makes one ensemble of
+several files with one network each. A FOLDER with s0/best.ckpt, s1/best.ckpt, .. (OpenOOD's releases) becomes one ensemble with its name. A single
+network becomes an ensemble of one member. A folder is replaced as a whole. Two sources of one call with the same output folder are rejected before
+anything is written.
 
-A folder EXP with 1/best.ckpt, 2/best.ckpt, .. (SDDE's releases: an ensemble in a file, a file a seed) becomes FOLDER/EXP/seed-1, FOLDER/EXP/seed-2, ..,
-with experiment EXP and these seeds in result rows; evaluate.runs = ["FOLDER/EXP/seed-*"] reads all. EXP/1 alone becomes FOLDER/EXP/seed-1; another folder
-with a best.ckpt becomes FOLDER/ITS-NAME.
+A folder EXP with 1/best.ckpt, 2/best.ckpt, .. (SDDE's releases: an ensemble per file, a file per seed) becomes FOLDER/EXP/seed-1, FOLDER/EXP/seed-2,
+.., with experiment EXP and these seeds in result rows; evaluate.runs = ["FOLDER/EXP/seed-*"] reads all of them. EXP/1 alone becomes
+FOLDER/EXP/seed-1; another folder with a best.ckpt becomes FOLDER/ITS-NAME.
 
-The network is found by the names and shapes of the weights: SED's block_head, lenet, resnet18_32x32, resnet18_64x64 (200 classes; else --model),
-resnet18_224x224, resnet50, deit3_*_patch16_224, and *_multihead. Result rows name the training by --experiment (default: STEM, or EXP; of SED's
-four files that of configs/sed), the losses by --method and the seed by --seed.
+The network is identified by the names and shapes of the weights: SED's block_head, lenet, resnet18_32x32, resnet18_64x64 (200 classes; otherwise use
+--model), resnet18_224x224, resnet50, deit3_*_patch16_224, and *_multihead. In result rows --experiment sets the name of the training (default: STEM or
+EXP; for SED's four files that of configs/sed), --method its losses and --seed its seed.
 
---weights-only: safetensors alone, of any network: FOLDER/STEM.safetensors, or a file a member; --whole: one file whatever is in it.
-Files of torch.save (new and old layout) and of pickle. Calls of a function that is not on the list ALLOWED are refused, with its name.
-Needs PyTorch. Exit codes: 2 wrong usage, 3 a file that cannot be read or holds none of these networks.
+--weights-only writes only safetensors, for any network: FOLDER/STEM.safetensors, or one file per member; --whole writes one file in any case.
+Reads files of torch.save (new and old layout) and of pickle. Calls of functions that are not in the list ALLOWED are rejected with their name.
+Needs PyTorch. Exit codes: 2 wrong usage, 3 a file cannot be read or contains none of these networks.
 """
 import argparse
 import collections
@@ -39,17 +39,17 @@ import zipfile
 
 import torch
 
-WRAPPED, INNER = "ModuleDelegatingWrapper_custom_attrs", "ModuleDelegatingWrapper_inner_object"  # of SED's wrappers around a member
+WRAPPED, INNER = "ModuleDelegatingWrapper_custom_attrs", "ModuleDelegatingWrapper_inner_object"  # attributes of SED's wrappers around a member
 MEMBERS = re.compile(r"^(?:module\.)?(?:submodels|nets)\.(\d+)\.(.+)$")
-# What SED's four published files were trained as: experiment and losses of configs/sed.
+# Experiment and losses, as in configs/sed, with which SED's four published files were trained.
 SED_FILES = {"50_models": ("sed_50_models", "cross_entropy"), "ood_gen": ("sed_ood_gen", "cross_entropy"),
              "ood_det_cov": ("sed_ood_det_covariate", "cross_entropy+a2d_hard"), "ood_det_sem": ("sed_ood_det_semantic", "cross_entropy+a2d_hard")}
 SED_SEED = 42
 BLOCK_HEAD = {"norm2.weight", "norm2.bias", "mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight", "mlp.fc2.bias", "gamma_2", "norm.weight", "norm.bias", "head.weight", "head.bias"}
 DEIT_SIZES = {384: "small", 768: "base", 1024: "large"}
 TRANSFORMS = {"lenet": "mnist_train", "resnet18_32x32": "cifar10_train", "resnet18_64x64": "tin_train", "resnet18_224x224": "imagenet_train", "resnet50": "imagenet_train"}
-IMAGE_SIZES = {"mnist": 28, "cifar10": 32, "cifar100": 32, "tin": 64, "imagenet": 224, "sed": 224}  # of transforms, by the word before _train
-CONTAINERS = ("state_dict", "model", "model_state_dict", "net")  # where checkpoints keep their weights
+IMAGE_SIZES = {"mnist": 28, "cifar10": 32, "cifar100": 32, "tin": 64, "imagenet": 224, "sed": 224}  # by the part of a transform's name before _train
+CONTAINERS = ("state_dict", "model", "model_state_dict", "net")  # keys of the weights in checkpoints
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.int32: "I32",
           torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL"}
@@ -59,18 +59,18 @@ STORAGES = {"DoubleStorage": torch.float64, "FloatStorage": torch.float32, "Half
 
 
 class Refused(Exception):
-    """What a file wants and is not given, or why it cannot be read."""
+    """A file asks for something that is not allowed, or cannot be read; the message gives the reason."""
 
 
 class StubType(type):
-    """The type of stub classes. An object of one is made without a call; a call would run somebody's code, so it is refused."""
+    """The type of stub classes. Their objects are created without a call. A call would run foreign code, so it is rejected."""
 
     def __call__(cls, *arguments, **options):
-        raise Refused(f"wants to call {cls.__module__}.{cls.__qualname__}, which is not on the list of allowed ones")
+        raise Refused(f"calls {cls.__module__}.{cls.__qualname__}, which is not on the list of allowed functions")
 
 
 class Stub(metaclass=StubType):
-    """An object whose class is not known: attributes, and items where it is a kind of dict or list."""
+    """An object of an unknown class: its attributes, and its items if it is derived from dict or list."""
 
     def __new__(cls, *arguments, **options):
         return object.__new__(cls)
@@ -97,7 +97,7 @@ def stub_class(module, name):
 
 
 def inert(module, name):
-    """Stands in for a callable whose result carries no weights: an object that is nothing."""
+    """Replaces a callable whose result contains no weights; returns an empty object."""
     cls = stub_class(module, name)
     return lambda *arguments, **options: object.__new__(cls)
 
@@ -111,7 +111,7 @@ def rebuild_parameter(data, *unused):
 
 
 def load_from_bytes(content):
-    """A storage inside of a plain pickle: a file of torch.save of its own, which PyTorch's reader for weights alone may read."""
+    """A storage inside a plain pickle: a complete file of torch.save, which PyTorch may read with weights_only."""
     storage = torch.load(io.BytesIO(content), weights_only=True)
     return torch.tensor([], dtype=storage.dtype).set_(storage)
 
@@ -132,7 +132,7 @@ ALLOWED = {
 
 
 class Reader(pickle.Unpickler):
-    """Reads a pickle with stubs; `storage(dtype, key, count)` gives the elements of a storage of torch.save, [count]."""
+    """Reads a pickle with stubs; `storage(dtype, key, count)` returns the elements of a storage of torch.save, [count]."""
 
     def __init__(self, file, storage=None):
         super().__init__(file, encoding="utf-8")
@@ -148,10 +148,10 @@ class Reader(pickle.Unpickler):
 
     def persistent_load(self, identity):
         kind = identity[0]
-        if kind == "module" and len(identity) == 4:  # of old files: a class with its source text
+        if kind == "module" and len(identity) == 4:  # in old files: a class with its source text
             return identity[1]
         if kind != "storage" or self.storage is None:
-            raise Refused(f"holds a reference of an unknown kind: {kind}")
+            raise Refused(f"contains a reference of unknown type {kind}")
         return self.storage(identity[1], str(identity[2]), identity[4])
 
 
@@ -159,7 +159,7 @@ def read_archive(path):
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(names) != 1:
-            raise Refused("a zip archive, but none of torch.save")
+            raise Refused("expected a file of torch.save, found another zip archive")
         folder, storages = names[0].removesuffix("data.pkl"), {}
 
         def storage(dtype, key, count):
@@ -172,7 +172,7 @@ def read_archive(path):
 
 
 def read_legacy(file):
-    """After magic number, version and machine: the object, the keys of its storages, then these in that order."""
+    """Reads the part after magic number, version and machine: the object, the keys of its storages, then the storages in that order."""
     storages = {}
 
     def storage(dtype, key, count):
@@ -203,7 +203,7 @@ def read_object(path):
     except FileNotFoundError as error:
         raise Refused("no such file or folder") from error
     except IsADirectoryError as error:
-        raise Refused("is a folder: expected a file with one network") from error
+        raise Refused("expected a file with one network, found a folder") from error
     except Exception as error:  # a damaged pickle can raise anything
         raise Refused(f"damaged, or not of torch.save or pickle: {type(error).__name__}: {error}") from error
 
@@ -213,7 +213,7 @@ def is_module(value):
 
 
 def module_weights(module, prefix=""):
-    """(name, tensor) as state_dict has them: parameters, buffers that are kept, then those of the modules inside."""
+    """(name, tensor) in the order of state_dict: parameters, persistent buffers, then those of the inner modules."""
     attributes = vars(module)
     if WRAPPED in attributes:
         yield from module_weights(attributes[WRAPPED][INNER], prefix)
@@ -228,7 +228,7 @@ def module_weights(module, prefix=""):
 
 
 def weights_of(value):
-    """The weights in what a file holds, by name, and what that is."""
+    """The weights in the object of a file, by name, and the type of the object."""
     if is_module(value):
         inner = vars(value).get(WRAPPED, {}).get(INNER, value)
         return dict(module_weights(value)), f"{type(inner).__module__}.{type(inner).__qualname__}"
@@ -247,7 +247,7 @@ def write_safetensors(path, weights, metadata):
     header, place = {"__metadata__": metadata}, 0
     for name, tensor in weights.items():
         if tensor.dtype not in DTYPES:
-            raise Refused(f"{name}: values of type {tensor.dtype} have no place in safetensors")
+            raise Refused(f"{name}: type {tensor.dtype} cannot be stored in safetensors")
         end = place + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
         place = end
@@ -263,19 +263,19 @@ def write_safetensors(path, weights, metadata):
 
 
 def bytes_of(tensor):
-    """The values of a tensor as they lie in memory; without numpy, which PyTorch does not bring."""
+    """The values of a tensor as bytes; without numpy, which PyTorch does not install."""
     values = tensor.detach().cpu().contiguous()
     return ctypes.string_at(values.data_ptr(), values.numel() * values.element_size()) if values.numel() else b""
 
 
 def heads_of(tensors):
-    """Members on the one trunk of a multihead network, or None."""
+    """Number of members on the shared trunk of a multihead network, or None."""
     numbers = [int(found[1]) for name in tensors if (found := re.match(r"heads\.(\d+)\.", name))]
     return max(numbers) + 1 if numbers else None
 
 
 def model_of(tensors, classes):
-    """The network's name by names and shapes of its weights, or None."""
+    """The name of the network, from names and shapes of its weights, or None."""
     if {name.replace("ls2.gamma", "gamma_2") for name in tensors} == BLOCK_HEAD:
         return "block_head"
     trunk = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()}
@@ -301,7 +301,7 @@ def classes_of(tensors):
 
 
 def description(tensors, kind, files, name, options, source):
-    """What ensemble.json says of members like this one."""
+    """The contents of ensemble.json for members like this one."""
     classes, heads = classes_of(tensors), heads_of(tensors)
     model = options.model or model_of(tensors, classes)
     if model is None or classes is None:
@@ -328,16 +328,16 @@ def transform_of(model, classes):
 
 
 def network_of(path):
-    """The weights of a file that holds one network, without "module.", and what it is."""
+    """The weights of a file with one network, without "module.", and the type of its object."""
     weights, kind = weights_of(read_object(path))
     weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
     if any(MEMBERS.match(name) for name in weights):
-        raise Refused("holds an ensemble itself: expected a file with one network")
+        raise Refused("expected a file with one network, found an ensemble")
     return weights, kind
 
 
 def replace_folder(part, target):
-    """Puts a finished folder in the place of another."""
+    """Replaces a folder by a finished one."""
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -347,7 +347,7 @@ def replace_folder(part, target):
 
 
 def write_ensemble(folder, name, members, rest, kind, options, source, metadata):
-    """FOLDER/NAME with the members and, unless weights_only, ensemble.json."""
+    """Writes FOLDER/NAME with the members and, unless weights_only, ensemble.json."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [f"member-{number}.safetensors" for number in range(len(members))]
     described = None if options.weights_only else description(members[0], kind, files, name, options, source)
@@ -355,7 +355,7 @@ def write_ensemble(folder, name, members, rest, kind, options, source, metadata)
         shapes = [{key: value.shape for key, value in some.items()} for some in (members[0], tensors)]
         if described and shapes[0] != shapes[1]:
             differs = sorted(set(shapes[0].items()) ^ set(shapes[1].items()))[0]
-            raise Refused(f"member {number} is another network than member 0: {differs[0]} {list(differs[1])} is in one of them alone")
+            raise Refused(f"member {number} differs from member 0: only one of them has {differs[0]} {list(differs[1])}")
     part = folder / f".{name}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
@@ -371,7 +371,7 @@ def write_ensemble(folder, name, members, rest, kind, options, source, metadata)
 
 
 class Work:
-    """What becomes one ensemble: a file, or several with a network each; its place below --to, and what result rows say of it."""
+    """One ensemble to write, from one file or from several with one network each: its path below --to, and its entries in result rows."""
 
     def __init__(self, source, paths, name, joined=False, experiment=None, seed=None):
         self.source, self.paths, self.name, self.joined, self.experiment, self.seed = source, paths, name, joined, experiment, seed
@@ -396,7 +396,7 @@ def work_of(path):
     """The ensembles in a file or folder."""
     if not path.is_dir():
         return [Work(path, [path], path.stem)]
-    named = pathlib.Path(os.path.abspath(path))  # of "." too
+    named = pathlib.Path(os.path.abspath(path))  # also for "."
     folders = {inner.name: inner / "best.ckpt" for inner in path.iterdir() if inner.is_dir()}
     members = {int(name[1:]): file for name, file in folders.items() if re.fullmatch("s[0-9]+", name)}
     if any(file.is_file() for file in members.values()):
@@ -410,29 +410,29 @@ def work_of(path):
     if any(file.is_file() for file in seeds.values()):
         for name, file in seeds.items():
             if not file.is_file():
-                raise Refused(f"{name}/best.ckpt is missing: expected one in each of {', '.join(sorted(seeds, key=int))}; the folders of seeds can be given one by one")
+                raise Refused(f"{name}/best.ckpt is missing: expected one in each of {', '.join(sorted(seeds, key=int))}; the folders of single seeds can be given instead")
         return [Work(seeds[name], [seeds[name]], f"seed-{int(name)}", experiment=named.name, seed=int(name)) for name in sorted(seeds, key=int)]
     if (path / "best.ckpt").is_file():
         file = path / "best.ckpt"
         if is_number(named.name):
             return [Work(file, [file], f"seed-{int(named.name)}", experiment=named.parent.name, seed=int(named.name))]
         return [Work(file, [file], named.name)]
-    raise Refused("a folder without s0/best.ckpt, s1/best.ckpt, .. (OpenOOD), 1/best.ckpt, 2/best.ckpt, .. (SDDE) or best.ckpt")
+    raise Refused("expected a folder with s0/best.ckpt, s1/best.ckpt, .. (OpenOOD), 1/best.ckpt, 2/best.ckpt, .. (SDDE) or best.ckpt")
 
 
 def check_places(works, to):
-    """Two sources must not become the same folder, nor one a folder that holds the other."""
+    """Rejects two sources with the same output folder, or with one output folder inside the other."""
     for number, work in enumerate(works):
         for other in works[:number]:
             for outer, inner in ((other, work), (work, other)):
                 if outer.place == inner.place or outer.place in inner.place.parents:
                     where = f"both become {to / outer.place}" if outer.place == inner.place else f"become {to / other.place} and {to / work.place}, one inside the other"
-                    raise Refused(f"{other.source} and {work.source} would {where}: call it once for each, with another folder as --to, or pass the release's folder "
-                                  "(EXP with 1/best.ckpt, 2/best.ckpt, ..), whose seeds get a folder each")
+                    raise Refused(f"{other.source} and {work.source} would {where}: call the script once for each, with another folder as --to, or pass the release's folder "
+                                  "(EXP with 1/best.ckpt, 2/best.ckpt, ..), which writes one folder per seed")
 
 
 def convert(path, stem, folder, options):
-    """FOLDER/STEM of a file with an ensemble or a network."""
+    """Writes FOLDER/STEM for a file with an ensemble or a network."""
     value = read_object(path)
     weights, kind = weights_of(value)
     source = path.name if path.stem == stem else f"{path.parent.name}/{path.name}"
@@ -458,7 +458,7 @@ def convert(path, stem, folder, options):
 
 
 def join(paths, name, folder, options):
-    """One ensemble of files with a network each."""
+    """Writes one ensemble for files with one network each."""
     members = []
     for path in paths:
         try:
@@ -474,20 +474,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=pathlib.Path, metavar="FILE|FOLDER")
     parser.add_argument("--to", type=pathlib.Path, required=True, metavar="FOLDER")
-    parser.add_argument("--ensemble", metavar="NAME", help="all files, a network each, are one ensemble")
-    parser.add_argument("--model", metavar="NAME", help="the network, where names and shapes do not tell it")
-    parser.add_argument("--transform", metavar="NAME", help="of its training's pictures; else by network and classes: mnist_train, cifar10_train, ..")
+    parser.add_argument("--ensemble", metavar="NAME", help="make one ensemble of all files, which have one network each")
+    parser.add_argument("--model", metavar="NAME", help="the network, if names and shapes do not identify it")
+    parser.add_argument("--transform", metavar="NAME", help="transform of the training images; default: by network and classes: mnist_train, cifar10_train, ..")
     parser.add_argument("--experiment", metavar="NAME", help="name of the training in result rows")
-    parser.add_argument("--method", metavar="NAME", help="its losses in result rows; else released")
-    parser.add_argument("--seed", type=int, help="in result rows; else N of seed-N, 42 for SED's heads, 0")
-    parser.add_argument("--weights-only", action="store_true", help="safetensors alone, without ensemble.json")
-    parser.add_argument("--whole", action="store_true", help="one file of weights, whatever is in it")
+    parser.add_argument("--method", metavar="NAME", help="its losses in result rows; default: released")
+    parser.add_argument("--seed", type=int, help="seed in result rows; default: N of seed-N, 42 for SED's heads, else 0")
+    parser.add_argument("--weights-only", action="store_true", help="write only safetensors, without ensemble.json")
+    parser.add_argument("--whole", action="store_true", help="write one file of weights in any case")
     options = parser.parse_args()
     options.weights_only = options.weights_only or options.whole
     if options.transform and options.transform.split("_")[0] not in IMAGE_SIZES:
         parser.error(f"--transform: expected one of {', '.join(f'{name}_train' for name in IMAGE_SIZES)}; found {options.transform}")
     if options.ensemble and options.weights_only:
-        parser.error("--ensemble goes without --weights-only and --whole")
+        parser.error("--ensemble cannot be combined with --weights-only or --whole")
     works, failures = [], 0
 
     def failed(name, error):
@@ -507,9 +507,9 @@ def main():
     except Refused as error:
         parser.error(str(error))
     if options.experiment and len({work.experiment or str(work.place) for work in works}) > 1:
-        parser.error("--experiment: one name for several ensembles; give one file, or --ensemble")
+        parser.error("--experiment: expected one ensemble; pass one file, or use --ensemble")
     if options.seed is not None and len({work.seed for work in works if work.seed is not None}) > 1:
-        parser.error("--seed: one seed for the folders of several seeds, which are named by theirs; leave it out, or give one of them")
+        parser.error("--seed: expected the folder of one seed, found several; omit --seed, or pass one of the folders")
     for work in works:
         try:
             work.run(options)

@@ -1,4 +1,4 @@
-# Shared by the scripts of this folder: sourced, not run. Sets `root`, the top of the tree, and works from there.
+# Functions shared by the scripts in this folder. Source it; it sets `root`, the top of the tree, and changes to that folder.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
@@ -8,7 +8,7 @@ fail() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 # The torch version that requirements.txt pins.
 pinned_torch() { sed -n 's/^torch==//p' "$root/requirements.txt"; }
 
-# The pythons that may hold LibTorch, in the order of cmake/FindLibTorch.cmake.
+# Prints the pythons that may have LibTorch, in the order of cmake/FindLibTorch.cmake.
 python_candidates() {
   local prefix
   for prefix in "${VIRTUAL_ENV:-}" "$root/.venv" "${CONDA_PREFIX:-}"; do
@@ -17,7 +17,7 @@ python_candidates() {
   command -v python3 || true
 }
 
-# The python with the pinned torch, or nothing. Reads torch/version.py instead of importing it, which takes seconds.
+# Prints the python with the pinned torch, or nothing. Reads torch/version.py, since importing torch takes seconds.
 torch_python() {
   local python
   while read -r python; do
@@ -35,15 +35,15 @@ PY
   done < <(python_candidates)
 }
 
-# The folder of that torch (include/, lib/), or nothing.
+# Prints the folder of that torch (include/, lib/), or nothing.
 torch_root() {
   local python
   python=$(torch_python)
   if [ -n "$python" ]; then "$python" -c 'import importlib.util, os; print(os.path.dirname(importlib.util.find_spec("torch").origin))'; fi
 }
 
-# python_environment: prints the python that runs tests/python, an environment in build/python with python/requirements-test.txt, on top of the python
-# that has torch. Made when it is missing or was made for something else.
+# Prints the python that runs tests/python: an environment in build/python with python/requirements-test.txt, based on the python that has torch. Creates it
+# if it is missing or was created for other versions.
 python_environment() {
   local base environment=$root/build/python made_for
   base=$(torch_python)
@@ -59,7 +59,7 @@ python_environment() {
   echo "$environment/bin/python3"
 }
 
-# Compilers at once: one a core, and about 2 GiB of free memory each (a container's limit counts).
+# Prints the number of parallel compilations: one per core, with about 2 GiB of free memory each (within a container's limit).
 build_jobs() {
   local cores memory_kib limit jobs
   cores=$(nproc)

@@ -1,4 +1,4 @@
-"""--device and --precision of the peers, by the words of bench_head_step, bench_image_step and bench_trunk."""
+"""--device and --precision of the peers, with the values of bench_head_step, bench_image_step and bench_trunk."""
 import contextlib
 import sys
 
@@ -8,14 +8,14 @@ HALF = {"bf16": torch.bfloat16, "f16": torch.float16}
 
 
 def add_arguments(parser, cpu, gpu):
-    """cpu, gpu: the precisions there, f32 first."""
+    """cpu, gpu: the precisions supported there, f32 first."""
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=gpu, default="f32", help=f"on a CPU: {', '.join(cpu)}")
     parser.set_defaults(precisions_of_cpu=cpu)
 
 
 def choose(args):
-    """The device; f32 is IEEE f32 there in products and convolutions, tf32 is TF32 in both. Ends the program where it cannot be had."""
+    """The device, with f32 set to IEEE f32 and tf32 to TF32 in products and convolutions. Ends the program if the device or the precision is not available."""
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("--device cuda: PyTorch finds no GPU")
     if args.device == "cpu" and args.precision not in args.precisions_of_cpu:
@@ -25,17 +25,17 @@ def choose(args):
 
 
 def synchronise(device):
-    """Before a time is read: a GPU computes on while the program goes on."""
+    """Waits for the GPU, which computes asynchronously, before a time is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def autocast(args):
-    """Products in half precision, if that is asked for."""
+    """Products in half precision, if requested."""
     half = HALF.get(args.precision)
     return torch.autocast(args.device, half) if half else contextlib.nullcontext()
 
 
 def scaler(args):
-    """The loss scale of f16; does nothing for the others."""
+    """The loss scale for f16; disabled for other precisions."""
     return torch.amp.GradScaler(args.device, enabled=args.precision == "f16")

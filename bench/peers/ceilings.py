@@ -1,4 +1,4 @@
-"""Ceilings of a device, by PyTorch: what copies, products and launches reach. One JSON object a line.
+"""Limits of a device, measured with PyTorch: throughput of copies, products and launches. Prints one JSON object per line.
 
 python bench/peers/ceilings.py [--device cuda] [--mib 1024] [--side 8192]
 """
@@ -10,7 +10,7 @@ import torch
 
 
 def seconds_of(work, device, repeats):
-    """Median seconds of a piece of work, after two that do not count."""
+    """Median seconds of a piece of work, after two warm-up runs."""
     times = []
     for i in range(repeats + 2):
         if device == "cuda":
@@ -31,8 +31,8 @@ def say(what, seconds, **figures):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
-    parser.add_argument("--mib", type=int, default=1024, help="MiB of a copy")
-    parser.add_argument("--side", type=int, default=8192, help="rows and columns of a product's matrices")
+    parser.add_argument("--mib", type=int, default=1024, help="size of a copy in MiB")
+    parser.add_argument("--side", type=int, default=8192, help="rows and columns of the matrices of a product")
     args = parser.parse_args()
     device = args.device
 

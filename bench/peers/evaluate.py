@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The release's way of what bench_evaluate times: batches of 32, each score of each sample appended to a Python list, AUROC of the lists.
+"""The work of bench_evaluate as in SED's release: batches of 32, each score of each sample appended to a Python list, AUROC of the lists.
 
-Prints one JSON object a line: forward, scores (after the logits) and auroc.
+Prints one JSON object per line: forward, scores (after the logits) and auroc.
 """
 import argparse
 import json
@@ -47,7 +47,7 @@ SCORES = {
 
 
 def auroc(positive, negative):
-    """Ties one half, by ranks, as scikit-learn's value."""
+    """From ranks, ties count one half: the same value as scikit-learn's."""
     import numpy
 
     values = numpy.concatenate([positive, negative])
@@ -88,7 +88,7 @@ def main():
             for value in score(z):
                 lists[name].append(value.item())
     report("scores", start)
-    if device.type == "cuda":  # of lists on the host: the same as on the CPU
+    if device.type == "cuda":  # it uses lists on the host, as on the CPU
         return
     start = time.perf_counter()
     for values in lists.values():

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The plain PyTorch way of what bench_head_step times: training steps and evaluation of SED's heads on cached features.
+"""The work of bench_head_step in plain PyTorch: training steps and evaluation of SED's heads on cached features.
 
 Cases: adamw (5 members, batch 32, cross-entropy and weighted A2D), sgd (50 members, batch 16, cross-entropy), evaluate (5 members).
-Prints one JSON object a line, see scripts/bench.
+Prints one JSON object per line, see scripts/bench.
 """
 import argparse
 import json
@@ -64,7 +64,7 @@ def objective(logits, labels, smoothing, repulsion, drawn):
 
 
 class Trainer:
-    """One optimiser over all members; two members, drawn anew, are active in a step. The others have no gradient and are passed over."""
+    """One optimiser over all members. In each step two members are drawn and active; the others have no gradient and are skipped."""
 
     def __init__(self, args, members, batch, make_optimizer, smoothing, repulsion):
         torch.manual_seed(0)
@@ -77,7 +77,7 @@ class Trainer:
         self.queue = []
 
     def active(self):
-        """Random pairs; each permutation of the members is used up first, so that after M / 2 steps every member has its optimiser state."""
+        """Random pairs from successive permutations of the members, so that after M / 2 steps every member has its optimiser state."""
         if len(self.queue) < 2:
             self.queue = torch.randperm(len(self.heads)).tolist()
         return sorted((self.queue.pop(), self.queue.pop()))
@@ -94,7 +94,7 @@ class Trainer:
         return loss
 
     def run(self, steps):
-        """Milliseconds a step."""
+        """Milliseconds per step."""
         synchronise(self.device)
         start = time.perf_counter()
         for _ in range(steps):
@@ -123,7 +123,7 @@ def train_case(args, what, members, batch, optimizers, warmup, smoothing, repuls
 
 
 def products(heads, x):
-    """The three products of each member, nothing else."""
+    """Only the three products of each member."""
     for head in heads:
         hidden = x @ head.fc1.weight.t()
         out = hidden @ head.fc2.weight.t()
@@ -159,12 +159,12 @@ def main():
     parser.add_argument("--features", type=int, default=768)
     parser.add_argument("--hidden", type=int, default=3072)
     parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=20000, help="rows that batches are drawn from")
-    parser.add_argument("--steps", type=int, default=30, help="steps of a repeat")
+    parser.add_argument("--rows", type=int, default=20000, help="number of rows from which batches are drawn")
+    parser.add_argument("--steps", type=int, default=30, help="steps per repetition")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--evaluate-rows", type=int, default=50000)
     parser.add_argument("--evaluate-repeats", type=int, default=3)
-    parser.add_argument("--block", type=int, default=1024, help="rows of a forward pass in the evaluation")
+    parser.add_argument("--block", type=int, default=1024, help="rows per forward pass in the evaluation")
     add_arguments(parser, ["f32"], ["f32", "tf32", "bf16"])
     args = parser.parse_args()
     args.torch_device = choose(args)

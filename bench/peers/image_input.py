@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""torchvision's way of what bench_image_input times: JPEG files to normalised tensors, decode and transform alone, on the files of that benchmark
+"""The work of bench_image_input with torchvision: JPEG files to normalised tensors, decode and transform alone, on the files of that benchmark
 (results/bench/images, which it writes). Images are opened with PIL as torchvision's datasets do; the work is split over --threads processes (a DataLoader's
 workers without its queue: each process goes through its share, and the slowest counts) and over threads of one process (--kind threads).
-cpu_ms is processor time. Prints one JSON object a line, see scripts/bench. Needs torchvision and Pillow."""
+cpu_ms is processor time. Prints one JSON object per line, see scripts/bench. Needs torchvision and Pillow."""
 import argparse
 import concurrent.futures
 import itertools
@@ -21,7 +21,7 @@ try:
     from torchvision import io, transforms
     from torchvision.transforms import v2
 except ImportError as error:
-    print(f"image_input.py is left out: {error}", file=sys.stderr)
+    print(f"skipping image_input.py: {error}", file=sys.stderr)
     sys.exit(0)
 
 NORMALISE = [transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
@@ -30,7 +30,7 @@ TRANSFORMS = {
     "jpeg to imagenet_test": transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), *NORMALISE]),
 }
 
-# The same on tensors of bytes, decoded by torchvision itself; resizing gives other pixels than PIL's here and there.
+# The same on tensors of bytes, decoded by torchvision itself; in places resizing gives other pixels than PIL's.
 NORMALISE_V2 = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
 TENSOR_TRANSFORMS = {
     "jpeg to imagenet_train": v2.Compose([v2.RandomResizedCrop(224), v2.RandomHorizontalFlip(), *NORMALISE_V2]),
@@ -39,7 +39,7 @@ TENSOR_TRANSFORMS = {
 
 
 def work(share):
-    """Milliseconds of processor time that the share takes."""
+    """Milliseconds of processor time for the share."""
     what, peer, paths = share
     torch.set_num_threads(1)
     start = time.process_time()
@@ -62,7 +62,7 @@ def main():
     torch.set_num_threads(1)
     paths = sorted(map(str, pathlib.Path(args.images).glob("*.jpg")))
     if not paths:
-        sys.exit(f"{args.images}: no *.jpg; bench_image_input writes them")
+        sys.exit(f"{args.images}: expected *.jpg files, found none; bench_image_input writes them")
     pool = multiprocessing.get_context("fork").Pool(args.threads) if args.kind == "processes" else concurrent.futures.ThreadPoolExecutor(args.threads)
     for what, peer in itertools.product(TRANSFORMS, ("torch", "torch tensors")):
         shares, times, used = [(what, peer, paths[i :: args.threads]) for i in range(args.threads)], [], []

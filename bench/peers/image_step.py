@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The plain PyTorch way of what bench_image_step times: SDDE's training step of image ensembles.
+"""The work of bench_image_step in plain PyTorch: SDDE's training step of image ensembles.
 
 Each member's cross-entropy on its own batch, then one batch through all members in evaluation mode, Grad-CAM of the true logit with a graph, mean cosine
-of the pairs of maps, one backward pass, SGD with Nesterov momentum. Prints one JSON object a line, see scripts/bench.
+of the pairs of maps, one backward pass, SGD with Nesterov momentum. Prints one JSON object per line, see scripts/bench.
 """
 import argparse
 import json
@@ -17,7 +17,7 @@ from _device import add_arguments, autocast, choose, scaler, synchronise
 
 
 class LeNet(nn.Module):
-    """SDDE's LeNet; forward gives the logits and the second block's maps."""
+    """SDDE's LeNet; forward returns the logits and the second block's maps."""
 
     def __init__(self):
         super().__init__()
@@ -66,7 +66,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """torchvision's ResNet50; forward gives the logits and the maps of layer3."""
+    """torchvision's ResNet50; forward returns the logits and the maps of layer3."""
 
     def __init__(self):
         super().__init__()
@@ -90,7 +90,7 @@ class ResNet50(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """The ResNet18 of 32 x 32 images; forward gives the logits and the maps of layer3."""
+    """The ResNet18 for 32 x 32 images; forward returns the logits and the maps of layer3."""
 
     def __init__(self):
         super().__init__()

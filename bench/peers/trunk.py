@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The plain PyTorch way of what bench_trunk times: DeiT-3 Base's class token behind the last attention, of 32 images.
+"""The work of bench_trunk in plain PyTorch: DeiT-3 Base's class token after the last attention, for 32 images.
 
-The network as the DeiT repository and timm write it, with PyTorch's fused attention, in evaluation mode under torch.inference_mode(). Prints one JSON
+The network as in the DeiT repository and timm, with PyTorch's fused attention, in evaluation mode under torch.inference_mode(). Prints one JSON
 object, see scripts/bench.
 """
 import argparse
@@ -60,7 +60,7 @@ def main():
     device = choose(args)
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
-    trunk, x = Trunk().eval().to(device), torch.randn(args.batch, 3, 224, 224)  # images come from the host, features go there
+    trunk, x = Trunk().eval().to(device), torch.randn(args.batch, 3, 224, 224)  # images are copied from the host, features to the host
     times = []
     with torch.inference_mode(), autocast(args):
         for _ in range(args.steps + 1):  # the first one warms up

@@ -1,5 +1,5 @@
-/* The random bytes of glibc 2.36, which Debian 12's libevent asks for, on an older C library: scripts/bundle puts this in its place, with libevent behind
-   it. Where the C library has them, libevent still takes these; they are the kernel's. */
+/* Provides the random number functions of glibc 2.36, which Debian 12's libevent needs, on an older C library: scripts/bundle puts this library in place of
+   libevent, and links it to libevent. If the C library has these functions, libevent still uses these ones; the random bytes come from the kernel. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -181,11 +181,11 @@ mkdir -p other/torch
 printf '__version__ = "2.0.1+cu118"\n' > other/torch/version.py
 touch other/torch/__init__.py
 refused 2 "expected torch 2" env DISSENT_TORCH=python3 PYTHONPATH="$PWD/other" "$dissent" --version
-says "found 2.0.1 of python3"
+says "found 2.0.1 in python3"
 printf '#!/bin/sh\nexec python3 -I -S "$@"\n' > bare
 chmod +x bare
 refused 2 "bare has no torch; expected torch 2" env DISSENT_TORCH="$PWD/bare" "$dissent" --version
-refused 2 "/lib/libtorch_cpu.so, which is not there" env DISSENT_TORCH="$PWD/other" "$dissent" --version
+refused 2 "/lib/libtorch_cpu.so, found no such file" env DISSENT_TORCH="$PWD/other" "$dissent" --version
 
 # Libraries of a module, which come first in LD_LIBRARY_PATH, do not come before the bundle's.
 mkdir module

@@ -34,7 +34,7 @@ planted() {
 }
 
 check 0 "$architectures"
-expect_text 'CUDA code: [1-9][0-9]* kernels for [1-9][0-9]* architectures are as they should be'
+expect_text 'CUDA code: [1-9][0-9]* kernels for [1-9][0-9]* architectures pass all checks'
 echo "$output"
 
 planted update_members_kernel 'expected 4 16-byte loads, found 0 of [1-9]' 'expected 3 16-byte stores, found 0 of [1-9]' \
@@ -51,7 +51,7 @@ planted update_members_kernel 'expected no spilled registers, found [1-9]' 'expe
 #pragma unroll
   for (int k = 0; k < 100; ++k) x[k * 1024 + i] = v[k] * sum;
 CUDA
-planted other_kernel 'other_kernel.*: a kernel without a row' <<<'x[i] = y[i];'
+planted other_kernel 'other_kernel.*: a kernel without an entry' <<<'x[i] = y[i];'
 
 [ "$failures" = 0 ] && echo "cuda_code: every planted fault was found"
 exit "$((failures > 0))"

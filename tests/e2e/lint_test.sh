@@ -73,5 +73,22 @@ no gnuplot here
 
 [  SKIPPED ] A.B (0 ms)"; report 1 "skipped    t: no gnuplot here  <- not allowed here"
 
+# scripts/check_words finds banned phrases: on one line, over two lines of a comment, in adjacent string literals, in other files, and as part of a name.
+fresh
+expect check_words 1 ''
+printf 'int is_there = 0;  // "is" not, there\nconst char* kKey = "\\"threads_a_rank\\"";\n' > "$tree/src/core/g.cpp"
+expect check_words 0 'no banned phrase in 1 files'
+# planted FILE LINE PHRASE TEXT...: the check finds the phrase on this line of a file with these lines.
+planted() { printf '%s\n' "${@:4}" > "$tree/$1"; expect check_words 1 "$1:$2: '$3': "; rm "$tree/$1"; }
+planted src/core/h.cpp 2 "is not there" "int f();" '// The file is not there.'
+planted src/core/h.cpp 1 "is not there" '// The file is not' '// there.'
+planted src/core/h.cpp 2 "is not there" 'fail("{}: the file "' '     "is not there");'
+planted src/core/h.cpp 1 "threads a rank" '/* Number of threads a rank. */'
+planted src/core/h.cpp 1 "rows_a_step" 'int rows_a_step();'
+planted src/core/h.cpp 1 "2.5 ms a step" 'const char* kText = R"(took 2.5 ms a step)";'
+planted tests/h.py 3 "goes on" 'def f():' '    """Goes nowhere,' '    goes on."""'
+planted tests/h.md 1 "if wanted" 'A table, if' 'wanted.'
+planted tests/h.toml 2 "nobody's" 'a = 1' "# nobody's"
+
 [ "$failures" = 0 ] && echo "lint: every planted fault was found"
 exit "$failures"

@@ -126,7 +126,7 @@ python3 "$source_dir/scripts/send_to_wandb" results/mine/seed-1 --results result
 expect_text 'group mine, run mine-seed-1 (id mine-seed-1-h): 2 settings, 2 epochs, 4 results' 'epoch 1: train/steps 9, train/total 1,' 'validation/nll 0.25' \
   'test/tin/auroc/msp/ensemble/sklearn 0.91' 'nothing was sent'
 python3 "$source_dir/scripts/send_to_wandb" results/mine/seed-1 > out 2> err || failed "exit code $?"
-expect_text 'nothing was sent: --project is not given'
+expect_text 'nothing was sent: --project is not set'
 if python3 "$source_dir/scripts/send_to_wandb" results --project p > out 2> err; then failed "a folder without a run is taken"; fi
-expect_text 'send_to_wandb: results: no run folder: it has no provenance.json'
+expect_text 'send_to_wandb: results: expected a run folder, found no provenance.json in it'
 finish

@@ -14,7 +14,7 @@ uni() {
 # expect_uni CODE TEXT... -- ARGS...
 expect_uni() { local code=$1 texts=(); shift; while [ "$1" != -- ]; do texts+=("$1"); shift; done; shift; uni "$@"; expect_exit "$code"; expect_text "${texts[@]}"; }
 
-expect_uni 2 'uni: jobs/sdde_mnist.csv: not here' -- de mnist
+expect_uni 2 'uni: jobs/sdde_mnist.csv: no such file' -- de mnist
 cp -r "$source_dir/configs" "$source_dir/jobs" .
 
 # The lists and images that the sheet's configurations name; unknown sets are inverted, transposed or noisy digits.
@@ -85,13 +85,13 @@ expect_uni 2 "DATASET: expected one of mnist, cifar10" "found 'svhn'" -- de svhn
 expect_uni 2 '--seeds: the sheets have 1..5' -- de mnist --seeds 0..2
 for ranks in 0 -1 two ''; do expect_uni 2 "--ranks: expected an integer >= 1, found '$ranks'" -- de mnist --seeds 2 "--ranks=$ranks" --dry-run; done
 expect_uni 2 "--cores: expected an integer >= 1, found '0'" -- de mnist --cores 0
-expect_uni 2 '--gpus none: for jobs that run here' 'columns threads and gpus of jobs/sdde_mnist.csv' -- de mnist --submit --gpus none
+expect_uni 2 '--gpus none: only for jobs that run here' 'columns threads and gpus of jobs/sdde_mnist.csv' -- de mnist --submit --gpus none
 # Settings that would part a training, its evaluation and the table.
 for key in output experiment evaluate.output evaluate.experiment evaluate.runs; do
-  expect_uni 2 "uni: --set $key: jobs/sdde_mnist.csv gives each row its own" 'copy the sheet instead' "set:$key" -- de mnist --set training.epochs=1 --set "$key=x"
+  expect_uni 2 "uni: --set $key: jobs/sdde_mnist.csv sets it for each row" 'copy the sheet instead' "set:$key" -- de mnist --set training.epochs=1 --set "$key=x"
 done
 expect_uni 2 '--set output: jobs/sdde_mnist.csv' -- de mnist -- --no-cost --set output=x
-expect_uni 2 '--set seeds: the sheet gives each row its seed; --seeds chooses' -- de mnist --set 'seeds=[7]'
+expect_uni 2 '--set seeds: the sheet sets the seed of each row; --seeds selects' -- de mnist --set 'seeds=[7]'
 COLUMNS=200 expect_uni 0 '--gpus LIST' '--cores N' 'evaluate.runs: copy the sheet' -- --help
 DISSENT_PROGRAM=$work/nowhere expect_uni 2 nowhere -- de mnist
 export WANDB_MODE=disabled

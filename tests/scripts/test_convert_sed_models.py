@@ -204,7 +204,7 @@ class ConvertTest(unittest.TestCase):
     def test_nothing_is_executed(self):
         for value in (self.classes.Evil(), {"weight": torch.ones(1), "extra": self.classes.Evil()}):
             said = self.run_script(self.save(value), code=3)
-            self.assertRegex(said, r"wants to call (posix|nt)\.system, which is not on the list")
+            self.assertRegex(said, r"calls (posix|nt)\.system, which is not on the list")
         with open(self.folder / "evil.pkl", "wb") as file:
             pickle.dump(self.classes.Evil(), file, protocol=0)
         self.assertIn("posix.system", self.run_script("evil.pkl", code=3))
@@ -273,10 +273,10 @@ class ConvertTest(unittest.TestCase):
         self.assertEqual([self.described("two")[key] for key in ("members", "transform", "image_size", "experiment")], [2, "cifar10_train", 32, "two"])
         self.assert_same("two/member-0.safetensors", states[2])
         self.save(self.lenet(11, 5), "run/s1/best.ckpt")
-        self.assertIn("run: member 1 is another network than member 0: fc.", self.run_whole("run", code=3))
+        self.assertIn("run: member 1 differs from member 0: only one of them has fc.", self.run_whole("run", code=3))
         self.assertEqual(self.described("run")["members"], 3)  # the one before stays
         (self.folder / "empty").mkdir()
-        self.assertIn("empty: a folder without s0/best.ckpt", self.run_whole("empty", code=3))
+        self.assertIn("empty: expected a folder with s0/best.ckpt", self.run_whole("empty", code=3))
 
     def test_a_gap_in_the_seeds_of_an_ensemble_is_named(self):
         for missing, present in ((1, (0, 2, 4)), (0, (1, 2, 3))):
@@ -326,7 +326,7 @@ class ConvertTest(unittest.TestCase):
         self.save_release("exp", (1, 2, 3))
         self.save_release("elsewhere/exp", (2,))
         self.save(self.lenet(10, 1), "exp.ckpt")
-        for given, wanted in (((f"exp/{seed}/best.ckpt" for seed in (1, 2, 3)), "exp/1/best.ckpt and exp/2/best.ckpt would both become out/best: call it once for each"),
+        for given, wanted in (((f"exp/{seed}/best.ckpt" for seed in (1, 2, 3)), "exp/1/best.ckpt and exp/2/best.ckpt would both become out/best: call the script once for each"),
                               (("exp", "elsewhere/exp"), "exp/2/best.ckpt and elsewhere/exp/2/best.ckpt would both become out/exp/seed-2"),
                               (("exp/1", "exp.ckpt"), "exp/1/best.ckpt and exp.ckpt would become out/exp/seed-1 and out/exp, one inside the other")):
             said = io.StringIO()

@@ -167,10 +167,10 @@ class FetchTest(DownloadCase):
 
     def test_fetched_checked_and_renamed(self):
         self.add()
-        self.assertIn("fetched, sha256 holds", self.run_script("file"))
+        self.assertIn("fetched, sha256 matches", self.run_script("file"))
         self.assert_whole()
         self.source.unlink()  # a second run needs no source
-        self.assertIn("is there, sha256 holds", self.run_script("group"))
+        self.assertIn("exists, sha256 matches", self.run_script("group"))
 
     def test_only_is_the_same(self):
         self.add()
@@ -185,7 +185,7 @@ class FetchTest(DownloadCase):
     def test_interrupted_goes_on(self):
         self.add()
         self.keep_part(CONTENT[:1_234_567])
-        self.assertIn("goes on at byte 1234567", self.run_script("file"))
+        self.assertIn("resumes at byte 1234567", self.run_script("file"))
         self.assert_whole()
 
     def test_going_on_does_not_read_the_beginning_again(self):
@@ -204,10 +204,10 @@ class FetchTest(DownloadCase):
     def test_cut_off_source_keeps_the_part(self):
         self.source.write_bytes(CONTENT[:500_000])
         self.add()
-        self.assertIn("500000 bytes, expected 3000000; run again to go on", self.run_script("file", code=3))
+        self.assertIn("500000 bytes, expected 3000000; run again to resume", self.run_script("file", code=3))
         self.assertFalse(self.target.exists())
         self.source.write_bytes(CONTENT)
-        self.assertIn("goes on at byte 500000", self.run_script("file"))
+        self.assertIn("resumes at byte 500000", self.run_script("file"))
         self.assert_whole()
 
     def test_wrong_checksum_is_removed(self):
@@ -218,7 +218,7 @@ class FetchTest(DownloadCase):
     def test_web_page_is_no_file(self):
         self.source.write_text("<!DOCTYPE html><title>quota</title>")
         self.add(bytes="", checksum="")
-        self.assertIn("is a web page, expected the file itself; removed", self.run_script("file", code=3))
+        self.assertIn("expected the file itself, found a web page; removed", self.run_script("file", code=3))
         self.assertEqual(self.tree(), [])
 
     def test_damaged_target_is_named(self):
@@ -233,7 +233,7 @@ class FetchTest(DownloadCase):
         self.add("file", bytes="", checksum="")
         said = self.run_script("group", code=3)
         self.assertIn("gone.bin: No such file or directory", said)
-        self.assertIn(f"unknown: cannot be fetched by itself: ask the authors; expected at {self.to / 'unknown.bin'}", said)
+        self.assertIn(f"unknown: cannot be fetched automatically: ask the authors; expected at {self.to / 'unknown.bin'}", said)
         self.assertIn("unchecked: the table has neither size nor checksum", said)
         self.assertIn("2 of 3 missing", said)
         self.assert_whole()
@@ -258,7 +258,7 @@ class FetchTest(DownloadCase):
     def test_drive_with_gdown(self):
         self.add(url="gdrive:1abc")
         gdown = self.gdown(f'[ "$1 $2 $3" = "--continue https://drive.google.com/uc?id=1abc -O" ] && cp {self.source} "$4"\n')
-        self.assertIn("fetched, sha256 holds", self.run_script("file", gdown=gdown))
+        self.assertIn("fetched, sha256 matches", self.run_script("file", gdown=gdown))
         self.assert_whole()
 
     def test_drive_that_refuses(self):
@@ -269,25 +269,25 @@ class FetchTest(DownloadCase):
     def test_server_with_ranges(self):
         self.add(url=self.server() + "/ranges")
         self.keep_part(CONTENT[:2_000_000])
-        self.assertIn("goes on at byte 2000000", self.run_script("file"))
+        self.assertIn("resumes at byte 2000000", self.run_script("file"))
         self.assert_whole()
         self.assertEqual(Server.requested, [("/ranges", "bytes=2000000-")])
 
     def test_server_without_ranges(self):
         self.add(url=self.server() + "/whole")
         self.keep_part(CONTENT[:2_000_000])
-        self.assertIn("cannot go on at byte 2000000: from the start", self.run_script("file"))
+        self.assertIn("cannot resume at byte 2000000: starting from the beginning", self.run_script("file"))
         self.assert_whole()
 
     def test_server_that_breaks_off(self):
         self.add(url=self.server() + "/breaks", bytes="", checksum="")
-        self.assertIn("run again to go on", self.run_script("file", code=3))
+        self.assertIn("run again to resume", self.run_script("file", code=3))
         self.assertEqual(self.part.stat().st_size, len(CONTENT) // 2)
         self.assertFalse(self.target.exists())
 
     def test_server_that_breaks_off_once_is_asked_again(self):
         self.add(url=self.server() + "/once")
-        self.assertIn("once more in 1 s", self.run_script("file", "--tries", "2"))
+        self.assertIn("retrying in 1 s", self.run_script("file", "--tries", "2"))
         self.assert_whole()
         self.assertEqual(Server.requested, [("/once", None), ("/once", f"bytes={len(CONTENT) // 2}-")])
 
@@ -300,9 +300,9 @@ class FetchTest(DownloadCase):
     def test_wrong_usage(self):
         self.add()
         self.assertIn("no name or group 'fil' in the table; the nearest is 'file'", self.run_script("fil", code=2))
-        self.assertIn("name what to fetch", self.run_script(code=2))
+        self.assertIn("expected a name or group", self.run_script(code=2))
         self.assertIn("set/file.bin", self.run_script("--list"))
-        self.assertIn("expected a number from 1 on", self.run_script("file", "--tries", "0", code=2))
+        self.assertIn("expected a number >= 1", self.run_script("file", "--tries", "0", code=2))
         self.rows[0]["target"] = "../file.bin"
         self.assertIn("a target below the folder, found '../file.bin'", self.run_script("file", code=2))
         self.rows[0] |= {"target": "file.bin", "bytes": "5 GB"}
@@ -318,9 +318,9 @@ class UnpackTest(DownloadCase):
         }  # fmt: skip
         for number, (file, content) in enumerate(archives.items()):
             self.add_archive(content, file, name=f"set{number}", target=f"sets/{number}", contains="{a/one,b/two}.txt")
-        self.assertEqual(self.run_script("group").count("md5 holds; unpacking"), len(archives))
+        self.assertEqual(self.run_script("group").count("md5 matches; unpacking"), len(archives))
         self.assertEqual(self.tree(), sorted(f"sets/{number}/{name}" for number in range(len(archives)) for name in members))
-        self.assertEqual(self.run_script("group").count("is there: "), len(archives))
+        self.assertEqual(self.run_script("group").count("exists: "), len(archives))
 
     def test_single_files(self):
         self.add_archive(gzip.compress(b"idx"), "labels.gz", target="sets/labels")
@@ -328,7 +328,7 @@ class UnpackTest(DownloadCase):
         self.run_script("group")
         self.assertEqual(self.tree(), ["sets/labels", "sets/text"])
         self.assertEqual((self.to / "sets/labels").read_bytes(), b"idx")
-        self.assertIn("is there: ", self.run_script("group"))
+        self.assertIn("exists: ", self.run_script("group"))
 
     def test_folder_in_the_archive_becomes_the_target(self):
         self.add_archive(zip_of({"set/a.txt": b"", "__MACOSX/set/._a.txt": b"", "set/.DS_Store": b""}), "one.zip", name="one")
@@ -351,7 +351,7 @@ class UnpackTest(DownloadCase):
             with self.subTest(number):
                 self.rows.clear()
                 self.add_archive(damaged, "set.tar.gz", contains="a.txt")
-                self.assertIn("damaged or not whole", self.run_script("set", code=3))
+                self.assertIn("damaged or incomplete", self.run_script("set", code=3))
                 self.assertEqual(self.tree(), [])
 
     def test_damaged_archive_of_a_person_is_kept(self):
@@ -360,7 +360,7 @@ class UnpackTest(DownloadCase):
         archive = self.to / "sets/set.zip"
         archive.parent.mkdir(parents=True)
         archive.write_bytes(b"PK no zip")
-        self.assertIn("Remove the file to fetch it anew", self.run_script("set", code=3))
+        self.assertIn("Remove the file to fetch it again", self.run_script("set", code=3))
         archive.write_bytes(zip_of({"a.txt": b""}))
         self.run_script("set")
         self.assertEqual(self.tree(), ["sets/set/a.txt"])
@@ -369,7 +369,7 @@ class UnpackTest(DownloadCase):
         content = bytearray(zip_of({"a.txt": CONTENT}))
         content[len(content) // 2] ^= 1
         self.add_archive(bytes(content), "set.zip")
-        self.assertIn("damaged or not whole", self.run_script("set", code=3))
+        self.assertIn("damaged or incomplete", self.run_script("set", code=3))
         self.assertEqual(self.tree(), [])
 
     def test_members_outside_the_folder(self):
@@ -386,8 +386,8 @@ class UnpackTest(DownloadCase):
         rest = self.to / "sets/.set.unpacking"
         rest.mkdir(parents=True)
         (rest / "a.txt").write_bytes(b"half")
-        self.assertIn("half unpacked", self.run_script("set", "--dry-run"))
-        self.assertIn("an unpacking was broken off: anew", self.run_script("set"))
+        self.assertIn("partly unpacked", self.run_script("set", "--dry-run"))
+        self.assertIn("an earlier unpacking was interrupted: starting again", self.run_script("set"))
         self.assertEqual(self.tree(), ["sets/set/a.txt", "sets/set/b.txt"])
         self.assertEqual((self.to / "sets/set/a.txt").read_bytes(), b"new")
 
@@ -405,7 +405,7 @@ class UnpackTest(DownloadCase):
         if (self.to / "sets/set").exists():  # it was faster than this test
             self.assertEqual(len(list((self.to / "sets/set").iterdir())), 200)
         else:
-            self.assertIn("half unpacked", self.run_script("set", "--dry-run"))
+            self.assertIn("partly unpacked", self.run_script("set", "--dry-run"))
         self.run_script("set")
         self.assertEqual(self.tree(), sorted(f"sets/set/{name}" for name in members))
 
@@ -413,7 +413,7 @@ class UnpackTest(DownloadCase):
         self.add_archive(tar_of({"fog/1/a.png": b"", "snow/1/a.png": b""}, "w"), "weather.tar", name="weather", contains="{fog,snow}/1")
         self.add_archive(tar_of({"noise/1/a.png": b""}, "w"), "noise.tar", name="noise", contains="noise/1")
         self.assertRegex(self.run_script("weather"), "unpacked")
-        self.assertRegex(self.run_script("group", "--dry-run"), r"weather +there[^\n]*\nnoise +missing")
+        self.assertRegex(self.run_script("group", "--dry-run"), r"weather +complete[^\n]*\nnoise +missing")
         self.run_script("noise")
         self.assertEqual(self.tree(), ["sets/set/fog/1/a.png", "sets/set/noise/1/a.png", "sets/set/snow/1/a.png"])
         (self.to / "sets/set/fog/1/a.png").unlink()
@@ -429,8 +429,8 @@ class UnpackTest(DownloadCase):
             (place / name).write_text(name)
         self.add_archive(zip_of({"lists/same": b"same", "lists/other": b"theirs", "lists/new": b"new"}), "set.zip", contains="lists/new")
         said = self.run_script("set")
-        self.assertIn("lists/other was there and differs from the archive's: kept", said)
-        self.assertNotIn("lists/same was", said)
+        self.assertIn("lists/other already exists and differs from the file in the archive: kept", said)
+        self.assertNotIn("lists/same already exists", said)
         self.assertEqual({path.name: path.read_text() for path in place.iterdir()}, {"same": "same", "other": "other", "own": "own", "new": "new"})
 
     def test_archive_is_kept_where_asked(self):
@@ -441,19 +441,19 @@ class UnpackTest(DownloadCase):
     def test_archive_from_a_server_interrupted_and_resumed(self):
         content = tar_of({f"set/{number}": CONTENT[:50_000] for number in range(30)}, "w")
         self.add("set", self.server(content) + "/breaks", len(content), "", "sets/set", file="set.tar", contains="*=30")
-        self.assertIn("run again to go on", self.run_script("set", code=3))
+        self.assertIn("run again to resume", self.run_script("set", code=3))
         self.assertIn("kB fetched" if len(content) < 2_000_000 else "fetched", self.run_script("set", "--dry-run"))
         self.rows[0]["url"] = self.rows[0]["url"].replace("breaks", "ranges")
-        self.assertIn(f"goes on at byte {len(content) // 2}", self.run_script("set"))
+        self.assertIn(f"resumes at byte {len(content) // 2}", self.run_script("set"))
         self.assertEqual(len(self.tree()), 30)
 
     def test_links(self):
         self.add("link", "link:sets/train", "", "", "other/train", note="fetch train first")
-        self.assertIn("sets/train, which is not there. fetch train first", self.run_script("link", code=3))
+        self.assertIn("sets/train, which does not exist. fetch train first", self.run_script("link", code=3))
         (self.to / "sets/train").mkdir(parents=True)
         self.run_script("link")
         self.assertEqual(os.readlink(self.to / "other/train"), "../sets/train")
-        self.assertIn("is there", self.run_script("link"))
+        self.assertIn("exists", self.run_script("link"))
 
     def test_dry_run_changes_nothing(self):
         self.add(url="gdrive:1abc")
@@ -557,7 +557,7 @@ class ProjectTableTest(DownloadCase):
         self.assertEqual(len(list(cached.glob("*_5/*.hdf5"))), 15)
         self.assertEqual(len(list(cached.glob("*.hdf5"))), 6)
         self.assertEqual(own.read_bytes(), b"cached here")
-        self.assertIn("is there: ", self.run_script("sed-caches"))
+        self.assertIn("exists: ", self.run_script("sed-caches"))
         self.assertEqual([path.name for path in cached.parent.iterdir()], ["cached"])
 
     def test_sed_caches_with_a_missing_member(self):
@@ -624,7 +624,7 @@ class ProjectTableTest(DownloadCase):
         for name in ("sed-imagenet-train", "sdde-checkpoints", "sdde-c1-lists"):
             self.add_project_row(name)
         said = self.run_script("all", code=3)
-        for text in ("log in at https://image-net.org/download.php", "publishes no trained ensembles", "publishes neither them nor what makes them"):
+        for text in ("log in at https://image-net.org/download.php", "publishes no trained ensembles", "publishes neither them nor the code that makes them"):
             self.assertIn(text, said)
 
     def test_mnist(self):
