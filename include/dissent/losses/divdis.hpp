@@ -10,8 +10,13 @@ enum class DivDisMode {
 };
 enum class DivDisReduction {
   kMean,     ///< mean over the pairs
-  kMinEach,  ///< `min_each`: for each member its most alike partner (largest MI, smallest
-             ///< distance), mean over members
+  kMinEach,  ///< `min_each`: for each member the pair with its most similar partner (largest MI,
+             ///< smallest distance), mean over members
+};
+
+struct DivDisOptions {
+  DivDisMode mode = DivDisMode::kMutualInformation;
+  DivDisReduction reduction = DivDisReduction::kMean;
 };
 
 /// Pairwise repulsion of DivDis (to be minimised), over unordered pairs (g, h) of members:
