@@ -1,7 +1,7 @@
 """Compiles the operators of the Python package from the project's own sources.
 
 In the project's tree the sources are copied into native/ first, so that a source distribution, which carries native/, builds without the tree.
-They are compiled as two units, about a minute. The version of torch is written into dissent/_build.py, and the package asks for that version.
+They are compiled as three units, about a minute. The version of torch is written into dissent/_build.py, and the package asks for that version.
 """
 import importlib.util
 import json
@@ -58,7 +58,7 @@ def operators():
     from torch.utils.cpp_extension import CppExtension
 
     return CppExtension(
-        "dissent._library", ["csrc/operators.cpp", "native/library.cpp"], py_limited_api=True,
+        "dissent._library", ["csrc/operators.cpp", "csrc/loss_operators.cpp", "native/library.cpp"], py_limited_api=True,
         include_dirs=[str(NATIVE / "src"), str(NATIVE / "include")], define_macros=[("FMT_HEADER_ONLY", "1")],
         extra_compile_args=["-std=c++20", "-O2", "-g0", "-fvisibility=hidden", "-Wno-unknown-pragmas"])
 

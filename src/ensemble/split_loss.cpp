@@ -123,9 +123,9 @@ at::Tensor split_map_loss(const std::string& name, const at::Tensor& local, cons
   const auto& given = options.has_value() ? options : loss.default_options;
   DISSENT_CHECK(loss.compare_maps, kInternal,
                 "split_map_loss: expected a loss that compares maps, found {}", name);
-  check_fields(
-      split.run, name,
-      {split_field(losses::field_name(losses::traits_of(loss, options).exchanged.at(0)), local, split.rows, split)});
+  check_fields(split.run, name,
+               {split_field(losses::field_name(losses::traits_of(loss, options).exchanged.at(0)),
+                            local, split.rows, split)});
   return loss.compare_maps(gather_all(local, split.rows, split), given);
 }
 

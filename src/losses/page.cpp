@@ -1,4 +1,4 @@
-// docs/losses.md.
+// The text of docs/losses.md.
 #include "core/option_page.hpp"
 #include "losses/registry.hpp"
 
