@@ -46,6 +46,16 @@ void adjust_cross_entropy(const CrossEntropyOptions& options, LossTraits& traits
 }  // namespace
 
 LossInfo cross_entropy_info() {
+  const auto keys =
+      OptionTable<CrossEntropyOptions>("loss.cross_entropy", "Cross-entropy")
+          .option("label_smoothing", &CrossEntropyOptions::label_smoothing,
+                  {.meaning = "amount of label smoothing, eps", .min = 0, .max = 1})
+          .choice("output", &CrossEntropyOptions::output,
+                  {{"members", CrossEntropyOutput::kMembers},
+                   {"product_of_experts", CrossEntropyOutput::kProductOfExperts}},
+                  "cross-entropy of each member, or of the product of experts (sum of the "
+                  "members' log-probabilities)");
+
   return loss_info<CrossEntropyOptions>(
       {.name = "cross_entropy",
        .summary = "Cross-entropy of each member, optionally against smoothed labels",
@@ -57,15 +67,7 @@ LossInfo cross_entropy_info() {
        .traits = {.needs = {Field::kLogits, Field::kLabels}},
        .traits_note = "output = product_of_experts: ranks exchange logits, and all members train "
                       "on the same batch"},
-      OptionTable<CrossEntropyOptions>("loss.cross_entropy", "Cross-entropy")
-          .option("label_smoothing", &CrossEntropyOptions::label_smoothing,
-                  {.meaning = "amount of label smoothing, eps", .min = 0, .max = 1})
-          .choice("output", &CrossEntropyOptions::output,
-                  {{"members", CrossEntropyOutput::kMembers},
-                   {"product_of_experts", CrossEntropyOutput::kProductOfExperts}},
-                  "cross-entropy of each member, or of the product of experts (sum of the "
-                  "members' log-probabilities)"),
-      evaluate_cross_entropy, adjust_cross_entropy);
+      keys, evaluate_cross_entropy, adjust_cross_entropy);
 }
 
 }  // namespace dissent::losses

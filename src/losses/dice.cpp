@@ -62,6 +62,18 @@ at::Tensor evaluate_dice(const LossInput& input, const DiceOptions& options) {
 }  // namespace
 
 LossInfo dice_info() {
+  const auto keys =
+      OptionTable<DiceOptions>("loss.dice", "DICE")
+          .option("tau", &DiceOptions::tau,
+                  {.meaning = "the log ratio is clipped to -tau .. tau, > 0", .min = 1e-6})
+          .option("units", &DiceOptions::units,
+                  {.meaning = "sizes of the discriminator's hidden layers", .min = 1})
+          .option("label_dim", &DiceOptions::label_dim,
+                  {.meaning = "size of the discriminator's label embedding", .min = 1})
+          .option(
+              "leaky_slope", &DiceOptions::leaky_slope,
+              {.meaning = "negative slope of the discriminator's LeakyReLU", .min = 0, .max = 1});
+
   return loss_info<DiceOptions>(
       {.name = "dice",
        .summary = "Information that the features of two members share beyond the label, estimated "
@@ -76,17 +88,7 @@ LossInfo dice_info() {
                   .trains_discriminator = true},
        .traits_note = "the discriminator's own loss compares samples of the same class, so it is "
                       "not a mean over samples"},
-      OptionTable<DiceOptions>("loss.dice", "DICE")
-          .option("tau", &DiceOptions::tau,
-                  {.meaning = "the log ratio is clipped to -tau .. tau, > 0", .min = 1e-6})
-          .option("units", &DiceOptions::units,
-                  {.meaning = "sizes of the discriminator's hidden layers", .min = 1})
-          .option("label_dim", &DiceOptions::label_dim,
-                  {.meaning = "size of the discriminator's label embedding", .min = 1})
-          .option(
-              "leaky_slope", &DiceOptions::leaky_slope,
-              {.meaning = "negative slope of the discriminator's LeakyReLU", .min = 0, .max = 1}),
-      evaluate_dice);
+      keys, evaluate_dice);
 }
 
 }  // namespace dissent::losses

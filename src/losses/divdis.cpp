@@ -111,6 +111,15 @@ at::Tensor divdis(const at::Tensor& logits, DivDisMode mode, DivDisReduction red
 }
 
 LossInfo divdis_info() {
+  const auto keys =
+      OptionTable<DivDisOptions>("loss.divdis", "DivDis")
+          .choice("mode", &DivDisOptions::mode,
+                  {{"mi", DivDisMode::kMutualInformation}, {"l1", DivDisMode::kL1}},
+                  "value of a pair: mutual information, or negative L1 distance")
+          .choice("reduction", &DivDisOptions::reduction,
+                  {{"mean", DivDisReduction::kMean}, {"min_each", DivDisReduction::kMinEach}},
+                  "mean over pairs, or mean over members of the most similar pair");
+
   return loss_info<DivDisOptions>(
       {.name = "divdis",
        .summary = "Statistical dependence between the predictions of two members over the batch",
@@ -122,14 +131,7 @@ LossInfo divdis_info() {
                   .exchanged = {Field::kLogits},
                   .min_members = 2,
                   .nonlinear_in_batch = true}},
-      OptionTable<DivDisOptions>("loss.divdis", "DivDis")
-          .choice("mode", &DivDisOptions::mode,
-                  {{"mi", DivDisMode::kMutualInformation}, {"l1", DivDisMode::kL1}},
-                  "value of a pair: mutual information, or negative L1 distance")
-          .choice("reduction", &DivDisOptions::reduction,
-                  {{"mean", DivDisReduction::kMean}, {"min_each", DivDisReduction::kMinEach}},
-                  "mean over pairs, or mean over members of the most similar pair"),
-      [](const LossInput& input, const DivDisOptions& options) {
+      keys, [](const LossInput& input, const DivDisOptions& options) {
         return divdis(input.logits, options.mode, options.reduction);
       });
 }

@@ -75,11 +75,12 @@ const LossInfo& find_loss(const std::string& name) {
 
 const TableSpec& weight_table() {
   using W = LossWeight;
+
   static const TableSpec table =
       TableOf<W>("loss.<name>", "Keys of every loss")
           .option("weight", &W::weight, {.meaning = "weight in the objective", .min = 0})
           .option("from_epoch", &W::from_epoch,
-                  {.meaning = "first epoch with this loss, counted from 0 without a frozen epoch",
+                  {.meaning = "first epoch with this loss, from 0; a frozen epoch is not counted",
                    .min = 0})
           .option("to_epoch", &W::to_epoch,
                   {.meaning = "first later epoch without this loss", .min = 0, .word = "end"})

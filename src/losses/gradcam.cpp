@@ -193,6 +193,19 @@ void adjust_gradcam(const GradCamOptions& options, LossTraits& traits) {
 }  // namespace
 
 LossInfo gradcam_info() {
+  const auto keys =
+      OptionTable<GradCamOptions>("loss.gradcam", "Saliency maps")
+          .choice("target", &GradCamOptions::target,
+                  names_of(grad_cam_target_names(), grad_cam_target),
+                  "output o whose derivative weights the channels")
+          .choice("activation", &GradCamOptions::activation,
+                  names_of(map_activation_names(), map_activation),
+                  "function act that is applied to the map")
+          .option("crop", &GradCamOptions::crop,
+                  {.meaning = "pixels removed from each side of the map", .min = 0})
+          .choice("similarity", &GradCamOptions::similarity,
+                  names_of(similarity_names(), similarity_kind), "similarity measure of the maps");
+
   auto info = loss_info<GradCamOptions>(
       {.name = "gradcam",
        .summary = "Similarity of the members' saliency maps (SDDE)",
@@ -207,21 +220,13 @@ LossInfo gradcam_info() {
        .traits_note = "target = small_logits: needs logit noise instead of labels; similarity = "
                       "expcosine: not a mean over samples; similarity = logdet: one member is "
                       "enough"},
-      OptionTable<GradCamOptions>("loss.gradcam", "Saliency maps")
-          .choice("target", &GradCamOptions::target,
-                  names_of(grad_cam_target_names(), grad_cam_target),
-                  "output o whose derivative weights the channels")
-          .choice("activation", &GradCamOptions::activation,
-                  names_of(map_activation_names(), map_activation),
-                  "function act that is applied to the map")
-          .option("crop", &GradCamOptions::crop,
-                  {.meaning = "pixels removed from each side of the map", .min = 0})
-          .choice("similarity", &GradCamOptions::similarity,
-                  names_of(similarity_names(), similarity_kind), "similarity measure of the maps"),
+      keys,
       [](const LossInput& input, const GradCamOptions& options) {
         return gradcam(input.logits, input.labels, *input.feature_maps, options, input.logit_noise);
       },
       adjust_gradcam);
+
+  // Ranks exchange the maps of their members, not the feature maps.
   info.member_maps = [](const LossInput& input, const std::any& options, bool create_graph) {
     return saliency_maps(input.logits, input.labels, *input.feature_maps,
                          options_as<GradCamOptions>(options), input.logit_noise, create_graph);

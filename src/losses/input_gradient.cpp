@@ -71,6 +71,11 @@ at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels,
 }
 
 LossInfo input_gradient_info() {
+  const auto keys = OptionTable<InputGradientOptions>("loss.input_gradient", "Input gradients")
+                        .choice("mode", &InputGradientOptions::mode,
+                                names_of(input_gradient_mode_names(), input_gradient_mode),
+                                "output o that is differentiated");
+
   auto info = loss_info<InputGradientOptions>(
       {.name = "input_gradient",
        .summary = "Similarity of the members' input gradients",
@@ -83,16 +88,15 @@ LossInfo input_gradient_info() {
                   .exchanged = {Field::kInputGradients},
                   .min_members = 2},
        .traits_note = "mode = max, min or sum: needs no labels"},
-      OptionTable<InputGradientOptions>("loss.input_gradient", "Input gradients")
-          .choice("mode", &InputGradientOptions::mode,
-                  names_of(input_gradient_mode_names(), input_gradient_mode),
-                  "output o that is differentiated"),
+      keys,
       [](const LossInput& input, const InputGradientOptions& options) {
         return input_gradient(input.logits, input.labels, *input.images, options);
       },
       [](const InputGradientOptions& options, LossTraits& traits) {
         if (options.mode != InputGradientMode::kGt) std::erase(traits.needs, Field::kLabels);
       });
+
+  // Ranks exchange the gradients of their members, not the images.
   info.member_maps = [](const LossInput& input, const std::any& options, bool create_graph) {
     return input_gradients(input.logits, input.labels, *input.images,
                            options_as<InputGradientOptions>(options), create_graph);
