@@ -79,8 +79,8 @@ std::optional<losses::LossInput> input_of(const LossTerm& term, const Batches& b
     input.logits = batches.trained;
     input.labels = batches.trained_labels;
   } else if (has(traits.needs, Field::kUnlabelledLogits)) {
-    // A loss that compares both batches takes the repelled one, which is labelled with a threshold
-    // or repulsion_on = "labelled"; other losses always read the unlabelled set.
+    // A loss that compares two batches reads the trained one and the repelling one. All others read
+    // the unlabelled set, even if repulsion takes place on the labelled one.
     input.logits = batches.trained;
     input.unlabelled_logits =
         traits.needs_labelled_and_unlabelled_batch ? batches.repelled : batches.unlabelled;
@@ -152,19 +152,25 @@ void check(const ObjectiveOptions& options) {
     others = true;
     const auto traits = traits_of(term);
     const bool labels = loss.kind == LossKind::kDiversity && has(traits.needs, Field::kLabels);
-    DISSENT_CHECK(!labels || !unlabelled, kUsage,
-                  "objective: {}: needs labels, so repulsion_on has to be \"labelled\"", term.name);
+    DISSENT_CHECK(
+        !labels || !unlabelled, kUsage,
+        "objective: {}: expected repulsion_on = \"labelled\", because the loss needs labels; "
+        "found \"unlabelled\"",
+        term.name);
     DISSENT_CHECK(!traits.weights_hard_samples || !options.below_threshold, kUsage,
-                  "objective: sample_weight \"hard\" and below_threshold cannot be given together");
+                  "objective: {}: expected sample_weight \"hard\" or below_threshold, found both",
+                  term.name);
   }
 
   // The threshold selects samples of the labelled batch, and takes them from the base losses.
-  DISSENT_CHECK(!options.below_threshold || !unlabelled, kUsage,
-                "objective: below_threshold splits the labelled batch, so repulsion_on has to be "
-                "\"labelled\"");
-  DISSENT_CHECK(!options.below_threshold || others, kUsage,
-                "objective: below_threshold needs a repulsion or a regulariser for the samples "
-                "that it takes from the cross-entropy");
+  DISSENT_CHECK(
+      !options.below_threshold || !unlabelled, kUsage,
+      "objective: below_threshold: expected repulsion_on = \"labelled\", because the threshold "
+      "splits the labelled batch; found \"unlabelled\"");
+  DISSENT_CHECK(
+      !options.below_threshold || others, kUsage,
+      "objective: below_threshold: expected a diversity loss or a regulariser, for the samples "
+      "that the threshold takes from the cross-entropy; found none");
 }
 
 ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,

@@ -74,8 +74,10 @@ std::vector<at::Tensor> member_gradients(Argument argument, const at::Tensor& ou
     const auto scaled = scale == 1 ? output : output * scale;
     auto gradients = torch::autograd::grad({scaled}, of, {}, true, create_graph, true);
     for (auto& gradient : gradients) {
-      DISSENT_CHECK(gradient.defined(), kUsage, "{}: {}: the logits do not depend on it",
-                    argument.function, argument.name);
+      DISSENT_CHECK(
+          gradient.defined(), kUsage,
+          "{}: {}: expected a tensor that the logits depend on, found one that they do not",
+          argument.function, argument.name);
       if (scale == 1) continue;
       const at::AutoGradMode mode(create_graph);
       const auto overflow = (gradient.detach() * 0).sum();  // 0, or NaN

@@ -105,7 +105,7 @@ class Calls(unittest.TestCase):
         self.refused("gradcam: feature_maps: expected [4, K, H, W] Double cpu, found [4, 5] Double cpu", losses.gradcam, logits, self.labels, list(logits))
         self.refused("expected a tensor that requires gradients", losses.gradcam, logits, self.labels, torch.zeros(3, 4, 2, 5, 5, dtype=torch.double))
         maps = draw(3, 4, 2, 5, 5)
-        self.refused("gradcam: feature_maps: the logits do not depend on it", losses.gradcam, logits * 1, self.labels, maps)
+        self.refused("gradcam: feature_maps: expected a tensor that the logits depend on, found one that they do not", losses.gradcam, logits * 1, self.labels, maps)
         self.refused("similarity: expected one of dot, cosine, expcosine, iou, logdet, found 'euclid'", losses.similarity, logits, "euclid")
         self.refused("divdis: mode: expected one of mi, l1, found \"l2\"", losses.divdis, logits, "l2")
         self.refused("dice: pair_logits: expected [P >= 1, B >= 1]", losses.dice, logits)
