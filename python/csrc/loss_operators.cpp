@@ -91,6 +91,7 @@ std::vector<Argument> arguments_of(const LossInfo& loss) {
   for (const auto& needs : all_needs)
     for (const auto field : needs)
       if (!contains(fields, field)) fields.push_back(field);
+
   std::vector<Argument> arguments;
   for (const auto field : fields) {
     const bool always = std::all_of(all_needs.begin(), all_needs.end(),
@@ -193,6 +194,9 @@ std::map<std::string, LossOperator>& made_operators() {
 at::Tensor evaluate_operator(const LossOperator& made, c10::ArrayRef<c10::IValue> values) {
   const auto& options = made.loss->options.options;
   const size_t first_option = made.arguments.size();
+
+  // The values of the fields come first; `stacked` is at the booleans of member_tensors, the last
+  // values of all.
   size_t stacked = first_option + options.size();
   LossInput input;
   for (size_t i = 0; i < first_option; ++i) {
@@ -200,6 +204,8 @@ at::Tensor evaluate_operator(const LossOperator& made, c10::ArrayRef<c10::IValue
     const bool one_tensor = is_member_tensors(argument) && values[stacked++].toBool();
     if (!values[i].isNone()) set_field(input, argument.of.field, values[i], one_tensor);
   }
+
+  // Every option is set, defaults too, so each value is checked as one from a configuration.
   auto given = made.loss->default_options;
   for (size_t i = 0; i < options.size(); ++i)
     losses::set_option(*made.loss, given, options[i].key, option_value(values[first_option + i]));
@@ -215,7 +221,7 @@ void loss_kernel(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
   torch::jit::push(*stack, value);
 }
 
-// JSON.
+// The description as JSON.
 
 std::string quoted(const std::string& text) {
   std::string out = "\"";
@@ -233,10 +239,13 @@ std::string joined(const std::vector<std::string>& values) {
 std::string described(const LossOperator& made) {
   const auto& loss = *made.loss;
   std::vector<std::string> arguments, options;
+
   for (const auto& argument : made.arguments)
     arguments.push_back(fmt::format(R"({{"name": {}, "kind": {}, "meaning": {}, "optional": {}}})",
                                     quoted(argument.name), quoted(argument.of.kind),
                                     quoted(argument.of.meaning), argument.optional));
+
+  // The default of an option is TOML, which is JSON for all types that operators have.
   for (const auto& option : loss.options.options) {
     std::vector<std::string> choices;
     for (const auto& choice : option.info.choices) choices.push_back(quoted(choice));
@@ -245,6 +254,7 @@ std::string described(const LossOperator& made) {
                     quoted(option.key), quoted(option.type), option.default_text,
                     quoted(option.info.meaning), joined(choices)));
   }
+
   return fmt::format(
       R"({{"name": {}, "operator": {}, "summary": {}, "formula": {}, "citation": {}, "note": {}, )"
       R"("arguments": {}, "options": {}}})",
@@ -256,8 +266,10 @@ std::string described(const LossOperator& made) {
 
 void define_loss_operators(torch::Library& library) {
   for (const auto& loss : losses::loss_table()) {
+    // A function written by hand, with other arguments, keeps the name of its loss.
     const bool taken =
         c10::Dispatcher::singleton().findSchema({"dissent::" + loss.name, ""}).has_value();
+
     LossOperator made{&loss, taken ? loss.name + "_loss" : loss.name, arguments_of(loss)};
     library.def(schema_of(made).c_str(), torch::CppFunction::makeFromBoxedFunction<&loss_kernel>());
     const auto key = "dissent::" + made.name;

@@ -91,8 +91,8 @@ TEST(LossTable, FewestMembersAreEnoughAndOneLessIsAnError) {
   }
 }
 
-// A loss may declare itself coupled over the batch at options where it happens to be a mean, but not
-// at all of them.
+// A loss may declare itself coupled over the batch at options where it happens to be a mean, but
+// not at all of them.
 TEST(LossTable, ALossThatIsAMeanOverSamplesIsThatOfItsHalves) {
   const MadeEnsemble made;
   std::map<std::string, double> coupling;
