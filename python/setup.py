@@ -1,7 +1,7 @@
 """Compiles the operators of the Python package from the project's own sources.
 
-In the project's tree the sources are copied into native/ first, so that a source distribution, which carries native/, builds without the tree.
-They are compiled as two units, about a minute. The version of torch is written into dissent/_build.py, and the package asks for that version.
+In the project's tree the sources are first copied into native/, which is part of a source distribution, so that the distribution builds without the tree.
+They are compiled as three units, about a minute. The version of torch is written into dissent/_build.py, and the package requires that version.
 """
 import importlib.util
 import json
@@ -19,10 +19,10 @@ CORE = ("error.cpp", "random.cpp", "random.hpp", "options.cpp", "options.hpp", "
 
 
 def find_torch():
-    """pip builds in an environment of its own, which hides the torch of the one it installs into. Compiled for is what `import torch` finds there."""
+    """pip builds in an isolated environment, which hides the torch of the environment that it installs into. The operators are compiled for that torch."""
     if importlib.util.find_spec("torch") is not None:
         return
-    # The interpreter as the user starts it: with site-packages, the user's own, .pth files. PYTHONPATH is the build's by now.
+    # The interpreter as the user starts it: with site-packages, user site-packages and .pth files. PYTHONPATH was set by the build.
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONNOUSERSITE")}
     for python in dict.fromkeys([sys.executable, getattr(sys, "_base_executable", sys.executable)]):
         found = subprocess.run([python, "-c", "import json, sys, torch; print(json.dumps([sys.path, torch.__file__]))"],
@@ -39,7 +39,7 @@ def find_torch():
 
 
 def copy_sources(tree):
-    """native/ from the project's tree: losses, the public headers, what they need of core, licence and version."""
+    """Makes native/ from the project's tree: losses, public headers, the parts of core that they need, licence and version."""
     shutil.rmtree(NATIVE, ignore_errors=True)
     shutil.copytree(tree / "include" / "dissent", NATIVE / "include" / "dissent")
     shutil.copytree(tree / "src" / "losses", NATIVE / "src" / "losses")
@@ -58,7 +58,7 @@ def operators():
     from torch.utils.cpp_extension import CppExtension
 
     return CppExtension(
-        "dissent._library", ["csrc/operators.cpp", "native/library.cpp"], py_limited_api=True,
+        "dissent._library", ["csrc/operators.cpp", "csrc/loss_operators.cpp", "native/library.cpp"], py_limited_api=True,
         include_dirs=[str(NATIVE / "src"), str(NATIVE / "include")], define_macros=[("FMT_HEADER_ONLY", "1")],
         extra_compile_args=["-std=c++20", "-O2", "-g0", "-fvisibility=hidden", "-Wno-unknown-pragmas"])
 
@@ -79,7 +79,7 @@ def build_command():
 
 
 def torch_version():
-    """Without the local part: 2.11.0 of 2.11.0+cu130. The operators link what is common to all variants of a version."""
+    """The version without its local part: 2.11.0 for 2.11.0+cu130. The operators link only libraries that all variants of a version have."""
     import torch
 
     return torch.__version__.split("+")[0]
@@ -89,7 +89,7 @@ find_torch()
 if (HERE.parent / "src" / "losses").is_dir():
     copy_sources(HERE.parent)
 elif not NATIVE.is_dir():
-    sys.exit(f"dissent: neither the project's sources beside {HERE} nor {NATIVE} are there")
+    sys.exit(f"dissent: sources: expected the project's tree around {HERE} or {NATIVE}, found neither")
 
 setup(
     version=(NATIVE / "VERSION").read_text().strip(),

@@ -1,5 +1,8 @@
 // Terms of objectives, as tests and benchmarks write them.
 #pragma once
+#include <dissent/losses/a2d.hpp>
+#include <dissent/losses/cross_entropy.hpp>
+
 #include "ensemble/objective.hpp"
 
 namespace dissent::testing {

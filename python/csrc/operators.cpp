@@ -1,51 +1,36 @@
-// The losses as operators of torch, torch.ops.dissent.<name>. They are registered for every backend
-// and for autograd at once: their derivatives are those of the operations that they are made of, on
-// whatever device the tensors lie. What each computes is said in include/dissent/losses/<name>.hpp.
+// The functions of the losses as operators of torch, torch.ops.dissent.<name>. They are registered
+// for every backend and for autograd at once: their derivatives are those of the operations that
+// they consist of, on the device of their tensors. include/dissent/losses/<name>.hpp describes what
+// each of them computes.
+//
+// Written by hand are only the functions whose arguments are not those of the table of losses:
+// values per sample, parts of a loss, functions to look at. Losses themselves come from the table
+// (loss_operators.hpp), so a new one needs no line here.
 #include "core/prelude.hpp"
 
 #include <torch/library.h>
 
-#include <dissent/error.hpp>
 #include <dissent/losses/a2d.hpp>
-#include <dissent/losses/adp.hpp>
 #include <dissent/losses/adversarial.hpp>
 #include <dissent/losses/cross_entropy.hpp>
 #include <dissent/losses/dice_discriminator.hpp>
-#include <dissent/losses/divdis.hpp>
 #include <dissent/losses/gradcam.hpp>
 #include <dissent/losses/hard_sample_weight.hpp>
 #include <dissent/losses/input_gradient.hpp>
 #include <dissent/losses/kl_backward.hpp>
 #include <dissent/losses/logit_norm.hpp>
-#include <dissent/losses/ncl.hpp>
-#include <dissent/losses/oe.hpp>
+
+#include "loss_operators.hpp"
+#include "operator_support.hpp"
 
 namespace {
 
 using namespace dissent;
 using at::Tensor;
-using MaybeTensor = std::optional<Tensor>;
-
-// Runs a loss in the dtype of its arguments, also under autocast. A wrong argument becomes a
-// ValueError of Python, any other error a RuntimeError.
-template <class Loss>
-auto run(Loss loss) {
-  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  try {
-    return loss();
-  } catch (const Error& error) {
-    TORCH_CHECK_VALUE(error.kind() != ErrorKind::kUsage, error.what());
-    TORCH_CHECK(false, error.what());
-  }
-}
-
-Tensor or_nothing(const MaybeTensor& tensor) { return tensor.value_or(Tensor()); }
-
-losses::MemberInputs member_inputs(const std::vector<Tensor>& tensors, bool stacked) {
-  DISSENT_CHECK(!stacked || tensors.size() == 1, kUsage,
-                "stacked: expected one tensor of all members, found {}", tensors.size());
-  return stacked ? losses::MemberInputs::stacked(tensors[0]) : losses::MemberInputs::each(tensors);
-}
+using python::MaybeTensor;
+using python::member_inputs;
+using python::or_undefined;
+using python::run;
 
 Tensor a2d(const Tensor& logits, int64_t m) {
   return run([&] { return losses::a2d(logits, m); });
@@ -57,10 +42,6 @@ Tensor a2d_probabilities(const Tensor& probabilities, int64_t m) {
 
 Tensor above_threshold(const Tensor& logits, const Tensor& labels, double threshold) {
   return run([&] { return losses::above_threshold(logits, labels, threshold); });
-}
-
-Tensor adp(const Tensor& logits, const Tensor& labels, double alpha, double beta) {
-  return run([&] { return losses::adp(logits, labels, {.alpha = alpha, .beta = beta}); });
 }
 
 Tensor adversarial_inputs(const Tensor& loss, const Tensor& inputs, double epsilon) {
@@ -85,7 +66,7 @@ Tensor dice_pair_logits(const std::vector<Tensor>& parameters, const Tensor& fea
     losses::DiceOptions options;
     options.leaky_slope = leaky_slope;
     return losses::dice_pair_logits(parameters, features, labels, options,
-                                    or_nothing(partner_rows));
+                                    or_undefined(partner_rows));
   });
 }
 
@@ -93,18 +74,6 @@ std::tuple<Tensor, Tensor> dice_discriminator_loss(const Tensor& joint, const Te
   return run([&] {
     const auto loss = losses::dice_discriminator_loss(joint, product);
     return std::tuple(loss.value, loss.accuracy);
-  });
-}
-
-Tensor divdis(const Tensor& logits, const std::string& mode, const std::string& reduction) {
-  return run([&] {
-    DISSENT_CHECK(mode == "mi" || mode == "l1", kUsage,
-                  "mode of divdis: expected one of mi, l1, found '{}'", mode);
-    DISSENT_CHECK(reduction == "mean" || reduction == "min_each", kUsage,
-                  "reduction of divdis: expected one of mean, min_each, found '{}'", reduction);
-    return losses::divdis(
-        logits, mode == "mi" ? losses::DivDisMode::kMutualInformation : losses::DivDisMode::kL1,
-        reduction == "mean" ? losses::DivDisReduction::kMean : losses::DivDisReduction::kMinEach);
   });
 }
 
@@ -121,8 +90,8 @@ Tensor gradcam(const Tensor& logits, const MaybeTensor& labels,
     auto options = gradcam_options(target, activation);
     options.crop = crop;
     options.similarity = losses::similarity_kind(similarity);
-    return losses::gradcam(logits, or_nothing(labels), member_inputs(feature_maps, stacked),
-                           options, or_nothing(noise), create_graph);
+    return losses::gradcam(logits, or_undefined(labels), member_inputs(feature_maps, stacked),
+                           options, or_undefined(noise), create_graph);
   });
 }
 
@@ -131,9 +100,9 @@ Tensor activation_maps(const Tensor& logits, const MaybeTensor& labels,
                        const std::string& target, const std::string& activation,
                        const MaybeTensor& noise, bool create_graph) {
   return run([&] {
-    return losses::activation_maps(logits, or_nothing(labels), member_inputs(feature_maps, stacked),
-                                   gradcam_options(target, activation), or_nothing(noise),
-                                   create_graph);
+    return losses::activation_maps(
+        logits, or_undefined(labels), member_inputs(feature_maps, stacked),
+        gradcam_options(target, activation), or_undefined(noise), create_graph);
   });
 }
 
@@ -145,7 +114,7 @@ Tensor input_gradient(const Tensor& logits, const MaybeTensor& labels,
                       const std::vector<Tensor>& images, bool stacked, const std::string& mode,
                       bool create_graph) {
   return run([&] {
-    return losses::input_gradient(logits, or_nothing(labels), member_inputs(images, stacked),
+    return losses::input_gradient(logits, or_undefined(labels), member_inputs(images, stacked),
                                   {losses::input_gradient_mode(mode)}, create_graph);
   });
 }
@@ -154,7 +123,7 @@ Tensor input_gradients(const Tensor& logits, const MaybeTensor& labels,
                        const std::vector<Tensor>& images, bool stacked, const std::string& mode,
                        bool create_graph) {
   return run([&] {
-    return losses::input_gradients(logits, or_nothing(labels), member_inputs(images, stacked),
+    return losses::input_gradients(logits, or_undefined(labels), member_inputs(images, stacked),
                                    {losses::input_gradient_mode(mode)}, create_graph);
   });
 }
@@ -169,14 +138,6 @@ Tensor logit_norm(const Tensor& logits, const Tensor& labels, double tau) {
 
 Tensor mean_prediction(const Tensor& logits) {
   return run([&] { return losses::mean_prediction(logits); });
-}
-
-Tensor ncl(const Tensor& logits) {
-  return run([&] { return losses::ncl(logits); });
-}
-
-Tensor oe(const Tensor& logits) {
-  return run([&] { return losses::oe(logits); });
 }
 
 Tensor roll_within_class(const Tensor& labels) {
@@ -194,7 +155,6 @@ TORCH_LIBRARY(dissent, m) {
   m.def("a2d_probabilities(Tensor probabilities, int m) -> Tensor", &a2d_probabilities);
   m.def("above_threshold(Tensor logits, Tensor labels, float threshold) -> Tensor",
         &above_threshold);
-  m.def("adp(Tensor logits, Tensor labels, float alpha=2.0, float beta=0.5) -> Tensor", &adp);
   m.def("adversarial_inputs(Tensor loss, Tensor inputs, float epsilon) -> Tensor",
         &adversarial_inputs);
   m.def("cross_entropy(Tensor logits, Tensor labels, float smoothing=0.0) -> Tensor",
@@ -206,7 +166,6 @@ TORCH_LIBRARY(dissent, m) {
       &dice_pair_logits);
   m.def("dice_discriminator_loss(Tensor joint, Tensor product) -> (Tensor value, Tensor accuracy)",
         &dice_discriminator_loss);
-  m.def("divdis(Tensor logits, str mode='mi', str reduction='mean') -> Tensor", &divdis);
   m.def(
       "gradcam(Tensor logits, Tensor? labels, Tensor[] feature_maps, bool stacked=False, str "
       "target='gt_logit', str activation='relu', int crop=1, "
@@ -229,8 +188,9 @@ TORCH_LIBRARY(dissent, m) {
   m.def("kl_backward(Tensor logits, Tensor source_mean) -> Tensor", &kl_backward);
   m.def("logit_norm(Tensor logits, Tensor labels, float tau=0.04) -> Tensor", &logit_norm);
   m.def("mean_prediction(Tensor logits) -> Tensor", &mean_prediction);
-  m.def("ncl(Tensor logits) -> Tensor", &ncl);
-  m.def("oe(Tensor logits) -> Tensor", &oe);
   m.def("roll_within_class(Tensor labels) -> Tensor", &roll_within_class);
   m.def("similarity(Tensor x, str kind='cosine') -> Tensor", &similarity);
+
+  m.def("describe_losses() -> str", &python::describe_losses);
+  python::define_loss_operators(m);  // last: it looks which names are taken
 }

@@ -1,4 +1,4 @@
-"""Feature caches: folders of ours (manifest.toml and shards) and SED's single HDF5 files."""
+"""Feature caches: Dissent's folders (manifest.toml and shards) and SED's single HDF5 files."""
 import bisect
 import dataclasses
 import os
@@ -11,7 +11,7 @@ import torch
 
 from ._hdf5 import open_file
 
-_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "float32"}  # as h5py reads them
+_DTYPES = {"f32": "float32", "f16": "float16", "bf16": "float32"}  # the dtypes that h5py returns
 
 
 class CacheRows(NamedTuple):
@@ -31,7 +31,7 @@ class _Shard:
 
 
 class FeatureCache:
-    """Rows [0, len(cache)), pass after pass: pass k is rows k * rows_per_pass .. (k + 1) * rows_per_pass - 1. For use by one thread.
+    """Rows [0, len(cache)) of all passes: pass k is rows k * rows_per_pass .. (k + 1) * rows_per_pass - 1. Not thread-safe.
 
     cache[7] is the feature and label of one row, so a cache is a map-style dataset of torch; cache[10:20] and cache.read(10, 10) are CacheRows.
     """
@@ -40,8 +40,8 @@ class FeatureCache:
         self.path = path
         self.dim = dim
         self.passes = passes
-        self.classes = classes    #: labels are below; 0 if every label is unknown
-        self.manifest = manifest  #: of a folder: source, trunk, transform, configuration, ...; of a SED file empty
+        self.classes = classes    #: labels are less than this; 0 if every label is unknown
+        self.manifest = manifest  #: source, trunk, transform, configuration, ... of a folder; empty for a SED file
         self._shards = shards
         self._first_rows = [shard.first_row for shard in shards]
         self._first_index = first_index
@@ -66,10 +66,10 @@ class FeatureCache:
         return features[0], int(labels[0])
 
     def read(self, first: int = 0, count: int | None = None, *, numpy_arrays: bool = False) -> CacheRows:
-        """Rows [first, first + count), to the end without a count."""
+        """Rows [first, first + count); without a count, all rows from `first`."""
         count = len(self) - first if count is None else count
         if first < 0 or count < 0 or first + count > len(self):
-            raise ValueError(f"{self.path}: rows: expected some of 0 .. {len(self) - 1}, found {first} .. {first + count - 1}")
+            raise ValueError(f"{self.path}: rows: expected a range within 0 .. {len(self) - 1}, found {first} .. {first + count - 1}")
         parts = {name: self._column(name, first, count) for name in ("embed", "label", "index")}
         index = parts["index"] if self._first_index is None else self._first_index + numpy.arange(first, first + count) % self.rows_per_pass
         arrays = CacheRows(parts["embed"].astype(numpy.float32, copy=False), parts["label"].astype(numpy.int64), index.astype(numpy.int64))
@@ -101,7 +101,8 @@ class FeatureCache:
 def open_cache(path: str | os.PathLike[str]) -> FeatureCache:
     """Opens a cache folder or one of SED's files; needs h5py.
 
-    Missing: FileNotFoundError. Incomplete, damaged or of another shape than said: ValueError that names the file, what is expected and what is found.
+    FileNotFoundError if it does not exist. ValueError with the file, what was expected and what was found if it is incomplete, damaged or of another shape than
+    its manifest states.
     """
     place = pathlib.Path(path)
     if not place.exists():
@@ -113,7 +114,7 @@ def _open_folder(folder: pathlib.Path) -> FeatureCache:
     path = folder / "manifest.toml"
     if not path.exists():
         partial = (folder / "manifest.toml.partial").exists()
-        raise ValueError(f"{folder}: " + "expected a finished feature cache, found " + ("an incomplete one; run `dissent cache` again to go on" if partial else "no manifest.toml"))
+        raise ValueError(f"{folder}: " + "expected a finished feature cache, found " + ("an incomplete one; run `dissent cache` again to continue" if partial else "no manifest.toml"))
     manifest = tomllib.loads(path.read_text(encoding="utf-8"))
     if manifest.get("format") != "dissent-cache" or manifest.get("version") != 1:
         raise ValueError(f"{path}: expected format \"dissent-cache\" version 1, found \"{manifest.get('format')}\" version {manifest.get('version')}")
@@ -127,7 +128,7 @@ def _open_folder(folder: pathlib.Path) -> FeatureCache:
 
 
 def _open_sed_file(path: pathlib.Path) -> FeatureCache:
-    """Passes begin where the index is at its first value again. float32 is exact to 2^24 only, so positions that count up are counted."""
+    """A pass begins at each row whose index is the first value again. float32 is exact up to 2^24 only, so consecutive positions are counted, not read."""
     file = open_file(path, "feature cache")
     for name in ("embed", "label", "index"):
         if name not in file:
@@ -142,7 +143,7 @@ def _open_sed_file(path: pathlib.Path) -> FeatureCache:
     counted = index[0] + numpy.arange(rows) % per_pass
     counts_up = (index == counted.astype(file["index"].dtype)).all()
     if not counts_up and file["index"].dtype == numpy.float32 and index.max() >= 2**24:
-        raise ValueError(f"{path}: index reaches {index.max():.0f} as float32, which is exact to 2^24 only, and does not count up")
+        raise ValueError(f"{path}: index: expected consecutive positions or values below 2^24, where float32 is exact, found {index.max():.0f}")
     return FeatureCache(path, [_Shard(path, 0, rows, file)], dim, len(starts), int(labels.max()) + 1, {}, int(index[0]) if counts_up else None)
 
 

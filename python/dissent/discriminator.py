@@ -8,9 +8,9 @@ from . import losses
 
 
 class Discriminator(torch.nn.Module):
-    """D(z1, z2, y): an MLP on [z1, z2, embedding of y] whose logit says whether z1 and z2 are of the same sample, or of two samples of class y.
+    """D(z1, z2, y): an MLP on [z1, z2, embedding of y] that predicts whether z1 and z2 come from the same sample or from two samples of class y.
 
-    Parameters have the names of SDDE's Discriminator, so its state dicts fit. Ref: sdde openood/networks/discriminator.py.
+    Parameters have the names of SDDE's Discriminator, so its state dicts can be loaded. Ref: sdde openood/networks/discriminator.py.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, units: Sequence[int] = (256, 256, 100), label_dim: int = 64, leaky_slope: float = 0.2):
@@ -34,11 +34,11 @@ class Discriminator(torch.nn.Module):
         return [self.label_embedder.weight, *(tensor for layer in layers for tensor in (layer.weight, layer.bias))]
 
     def pair_logits(self, features: Tensor, labels: Tensor, partner_rows: Tensor | None = None) -> Tensor:
-        """Logits [P, B] of all pairs of members, features [M, B, D]; the second of a pair reads row partner_rows[b]."""
+        """Logits [P, B] of all pairs of members, features [M, B, D]; the second member of a pair reads row partner_rows[b]."""
         return losses.dice_pair_logits(self.operator_parameters(), features, labels, self.leaky_slope, partner_rows)
 
     def pair_loss(self, embeddings1: Tensor, embeddings2: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of one pair of members, whose features are [B, D] and keep their graph, and how often the discriminator is right."""
+        """The discriminator's loss and accuracy for one pair of members, with features [B, D] that keep their graph."""
         features = torch.stack([embeddings1, embeddings2])
         joint = self.pair_logits(features, labels)
         product = self.pair_logits(features, labels, losses.roll_within_class(labels))
@@ -46,7 +46,7 @@ class Discriminator(torch.nn.Module):
         return value, accuracy.mean()
 
     def loss(self, embeddings: Sequence[Tensor] | Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """What trains the discriminator, on features of M members that are constants here; any number of samples a class."""
+        """The loss that trains the discriminator, and its metrics. The features of the M members are constants here; classes may have any number of samples."""
         features = (embeddings if isinstance(embeddings, Tensor) else torch.stack(list(embeddings))).detach()
         joint = self.pair_logits(features, labels)
         product = self.pair_logits(features, labels, losses.roll_within_class(labels))

@@ -14,7 +14,7 @@ from .heads import Heads
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """What a checkpoint holds of its members."""
+    """The members in a checkpoint, and its configuration."""
 
     path: pathlib.Path
     run: str                         #: name of the run's folder
@@ -39,7 +39,7 @@ class Ensemble:
 
 
 def load_ensemble(path: str | os.PathLike[str]) -> Ensemble:
-    """From a run folder (its checkpoint.h5) or a checkpoint file; needs h5py. Missing: FileNotFoundError. No checkpoint: ValueError naming the file."""
+    """Reads a run folder (its checkpoint.h5) or a checkpoint file; needs h5py. FileNotFoundError if it does not exist, ValueError if it is not a checkpoint."""
     place = pathlib.Path(path)
     place = place / "checkpoint.h5" if place.is_dir() else place
     with open_file(place, "checkpoint") as file:

@@ -1,4 +1,4 @@
-"""Heads on features as a module: all members at once."""
+"""Heads on features as one module for all members."""
 from collections.abc import Mapping
 
 import torch

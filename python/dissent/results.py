@@ -10,16 +10,16 @@ from typing import Any
 
 COLUMNS = ("experiment", "run", "config_hash", "seed", "method", "members", "predictor", "dataset", "split", "shift", "score", "metric", "convention",
            "fidelity", "value", "n", "evaluation", "training_hash")
-LATER = {"evaluation": "", "training_hash": ""}  # columns that result files of earlier versions lack
+LATER = {"evaluation": "", "training_hash": ""}  # columns that result files of earlier versions do not have
 _TYPES = {"seed": int, "members": int, "n": int, "value": float}
 
 
 def open_results(pattern: str | os.PathLike[str], *, frame: bool = False) -> Any:
     """Rows of all result files that match, a file or a pattern ("results/**/*.csv"): a list of dictionaries, or with frame=True a pandas DataFrame.
 
-    Columns: COLUMNS; seed, members and n are int, value is float, the others str. Of a pattern, files that are no result rows are passed over: the program's own
-    (train.csv, figures) quietly, others with one UserWarning that counts them and names the first. A mark of UTF-8 and any ends of lines are accepted.
-    No match: FileNotFoundError. A file that is no result file, or one with other separators or in UTF-16: ValueError that names file, line and column.
+    Columns: COLUMNS; seed, members and n are int, value is float, the others str. Files that match a pattern but have no result rows are skipped: the program's
+    own (train.csv, figures) silently, others with one UserWarning that counts them and names the first. A UTF-8 byte order mark and any line ends are accepted.
+    FileNotFoundError if nothing matches. ValueError with file, line and column for a file without result rows, with other separators or in UTF-16.
     """
     given = os.fspath(pattern)
     found = sorted(glob.glob(given, recursive=True))
@@ -30,11 +30,11 @@ def open_results(pattern: str | os.PathLike[str], *, frame: bool = False) -> Any
             paths.append(path)
         elif names[0] != "epoch" and not {"kind", "x"} <= set(names):
             others.append(path)
-    passed_over = f"{len(others)} CSV file{'s' if len(others) > 1 else ''} without the columns of result rows passed over, as {others[0]}" if others else ""
+    skipped = f"skipped {len(others)} CSV file{'s' if len(others) > 1 else ''} without the columns of result rows, such as {others[0]}" if others else ""
     if not paths:
-        raise FileNotFoundError(f"{given}: expected result files of this name or pattern, found none{'; ' + passed_over if others else ''}")
+        raise FileNotFoundError(f"{given}: expected result files of this name or pattern, found none{'; ' + skipped if others else ''}")
     if others:
-        warnings.warn(f"{given}: {passed_over}", stacklevel=2)
+        warnings.warn(f"{given}: {skipped}", stacklevel=2)
     rows = [row for path in paths for row in _read(path)]
     if not frame:
         return rows
@@ -44,7 +44,7 @@ def open_results(pattern: str | os.PathLike[str], *, frame: bool = False) -> Any
 
 
 def _names(path: str) -> list[str]:
-    """The names in the first line whatever separates them and however it is encoded: reading a result file that cannot be read says why."""
+    """The names in the first line, for any separator and encoding, so that _read can report what is wrong with a result file."""
     if not os.path.isfile(path):
         return [""]
     with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Losses as objects with the names, arguments and call of SDDE's package: replacing the import is enough.
+"""Losses as objects with the names, arguments and calls of SDDE's package: only the import has to be changed.
 
 Each is called with keyword arguments `images`, `labels`, `logits`, `features`, `feature_maps`, or with these five in this order, and reads what it needs:
 
@@ -23,13 +23,13 @@ from .losses import MemberTensors
 
 
 def full_precision(tensor: Tensor) -> Tensor:
-    """Of half precision (autocast gives such outputs) the float32, as the losses need."""
+    """The tensor in float32 if it has half precision (as outputs under autocast have), which the losses do not take."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What a loss was called with. need(name) is one of it; ValueError if it is not there."""
+    """The arguments of a call of a loss. need(name) returns one of them, or raises a ValueError if it is missing."""
 
     loss: str
     images: MemberTensors | None
@@ -46,7 +46,7 @@ class Given:
 
 
 class DiversityLoss:
-    """Number to be minimised, a scalar tensor."""
+    """A loss to be minimised; calling it returns a scalar tensor."""
 
     def __call__(self, images: MemberTensors | None = None, labels: Tensor | None = None, logits: Tensor | None = None,
                  features: MemberTensors | None = None, feature_maps: MemberTensors | None = None) -> Tensor:
@@ -82,9 +82,9 @@ class OEDiversityLoss(DiversityLoss):
 
 
 class GradCAMDiversityLoss(DiversityLoss):
-    """Likeness of saliency maps: SDDE.
+    """Similarity of saliency maps (SDDE).
 
-    mode: gt_logit, gt_prob, alt_logits, alt_probs, small_logits; similarity: cosine, logdet, iou, expcosine; padding: pixels cut from each side of a
+    mode: gt_logit, gt_prob, alt_logits, alt_probs, small_logits; similarity: cosine, logdet, iou, expcosine; padding: pixels removed from each side of a
     map; activation: relu, abs, none.
     """
 
@@ -100,7 +100,7 @@ class GradCAMDiversityLoss(DiversityLoss):
                               crop=self.padding, similarity=self.similarity)
 
     def _get_outputs(self, logits: Tensor, labels: Tensor | None) -> Tensor:
-        """What is differentiated by the maps of each member, [M]: its chosen outputs, summed over samples. For looking at; the loss has its own."""
+        """The output of each member that the maps differentiate, [M]: its selected outputs, summed over samples. For inspection; the loss does not call it."""
         if self.mode in ("gt_prob", "alt_probs"):
             logits = logits.softmax(-1)
         if self.mode == "small_logits":
@@ -117,12 +117,12 @@ class GradCAMDiversityLoss(DiversityLoss):
         raise ValueError(f"GradCAMDiversityLoss: mode: expected one of gt_logit, gt_prob, alt_logits, alt_probs, small_logits, found {self.mode!r}")
 
     def get_salience_maps(self, images: MemberTensors | None, labels: Tensor | None, logits: Tensor, feature_maps: MemberTensors) -> Tensor:
-        """The maps [M, B, H, W] after the activation and before the crop, with their graph."""
+        """The maps [M, B, H, W] after the activation and before cropping, with their graph."""
         return losses.activation_maps(full_precision(logits), labels, feature_maps, target=self.mode, activation=self.activation, create_graph=True)
 
 
 class InputGradientDiversityLoss(DiversityLoss):
-    """Likeness of input gradients; mode: max, min, gt, sum."""
+    """Similarity of input gradients; mode: max, min, gt, sum."""
 
     def __init__(self, mode: str = "gt"):
         self.mode = mode
@@ -132,15 +132,15 @@ class InputGradientDiversityLoss(DiversityLoss):
         return losses.input_gradient(given.need("logits"), labels, given.need("images"), mode=self.mode)
 
     def get_salience_maps(self, images: MemberTensors, labels: Tensor | None, logits: Tensor) -> Tensor:
-        """The input gradients [M, B, ...] of the images' shape, with their graph."""
+        """The input gradients [M, B, ...] in the shape of the images, with their graph."""
         gradients = losses.input_gradients(full_precision(logits), labels if self.mode == "gt" else None, images, mode=self.mode, create_graph=True)
         return gradients.reshape(*gradients.shape[:2], *images[0].shape[1:])
 
 
 class DiceDiversityLoss(DiversityLoss):
-    """Information that two members' features share beyond the label.
+    """Information that the features of two members share beyond the label.
 
-    discriminator: called with features [B, D], features [B, D], labels [B], gives logits [B]; a dissent.Discriminator is computed for all pairs at once.
+    discriminator: maps features [B, D], features [B, D], labels [B] to logits [B]; a dissent.Discriminator is evaluated for all pairs at once.
     """
 
     def __init__(self, discriminator: Callable[[Tensor, Tensor, Tensor], Tensor], tau: float = 10.0):
@@ -157,16 +157,16 @@ class DiceDiversityLoss(DiversityLoss):
         if isinstance(self.discriminator, Discriminator):
             return losses.dice(self.discriminator.pair_logits(stacked, labels), self.tau)
         if len(stacked) < 2:
-            raise ValueError(f"DiceDiversityLoss: features: expected those of 2 members or more, found {len(stacked)}")
+            raise ValueError(f"DiceDiversityLoss: features: expected those of at least 2 members, found {len(stacked)}")
         pairs = [full_precision(self.discriminator(stacked[i], stacked[j], labels)) for i in range(len(stacked)) for j in range(i + 1, len(stacked))]
         return losses.dice(torch.stack(pairs), self.tau)
 
 
-# The functions of SDDE's `common`, of tensors [M, B, ...] with one statistic a member and sample.
+# The functions of SDDE's `common`, on tensors [M, B, ...] with one statistic per member and sample.
 
 
 def non_diag(a: Tensor) -> Tensor:
-    """What does not lie on the diagonal of matrices [..., M, M], in order of rows: [..., M, M - 1]."""
+    """The elements of matrices [..., M, M] outside the diagonal, row by row: [..., M, M - 1]."""
     m = a.shape[-1]
     return a[..., ~torch.eye(m, dtype=torch.bool, device=a.device)].reshape(*a.shape[:-1], m - 1)
 
@@ -177,7 +177,7 @@ def cosine_similarity(stats: Tensor, normalize: bool = True) -> Tensor:
 
 
 def exp_cosine_similarity(stats: Tensor, normalize: bool = True) -> Tensor:
-    """Logarithm of half the sum over pairs and samples of exp(cosine)."""
+    """Logarithm of half the sum of exp(cosine) over pairs and samples."""
     if not normalize:
         raise ValueError("exp_cosine_similarity: normalize: expected True, found False")
     return losses.similarity(stats.flatten(2), "expcosine")
@@ -189,5 +189,5 @@ def neglogdet_similarity(stats: Tensor) -> Tensor:
 
 
 def iou_similarity(stats: Tensor) -> Tensor:
-    """Jaccard likeness of statistics that are scaled to 0 .. 1."""
+    """Jaccard similarity of statistics that are scaled to 0 .. 1."""
     return losses.similarity(stats.flatten(2), "iou")

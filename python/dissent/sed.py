@@ -1,4 +1,4 @@
-"""Losses of SED and of what it compares with, called as those of sdde.py: keyword arguments `labels`, `logits`; others are not read."""
+"""Losses of SED and of its baselines, called like those of sdde.py: they read the keyword arguments `labels` and `logits` only."""
 import torch
 from torch import Tensor
 
@@ -10,8 +10,8 @@ from .sdde import DiversityLoss, Given, full_precision
 class A2DLoss(DiversityLoss):
     """Repulsion of one drawn member from all others, mean over the batch.
 
-    sample_weight: "none", or "hard" for SED's weight of samples that the ensemble gets wrong.
-    Each call draws a member, from torch's generator or the one that is given; loss(..., member=2) takes that one.
+    sample_weight: "none", or "hard" for SED's weight, which is large for samples that the ensemble gets wrong.
+    Each call draws a member with torch's default generator, or with `generator`; loss(..., member=2) uses member 2 instead.
     """
 
     def __init__(self, sample_weight: str = "none", generator: torch.Generator | None = None):
@@ -33,7 +33,7 @@ class A2DLoss(DiversityLoss):
 
 
 class DivDisLoss(DiversityLoss):
-    """Dependence of the members' predictions over the batch: mode "mi" or "l1", reduction "mean" or "min_each"."""
+    """Statistical dependence of the members' predictions over the batch: mode "mi" or "l1", reduction "mean" or "min_each"."""
 
     def __init__(self, mode: str = "mi", reduction: str = "mean"):
         self.mode = mode
@@ -44,7 +44,7 @@ class DivDisLoss(DiversityLoss):
 
 
 class LogitNormLoss(torch.nn.Module):
-    """Cross-entropy of normalised logits [B, C] of one network or [M, B, C] of members, mean."""
+    """Mean cross-entropy of normalised logits, [B, C] of one network or [M, B, C] of members."""
 
     def __init__(self, tau: float = 0.04):
         super().__init__()

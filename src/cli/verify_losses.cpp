@@ -1,5 +1,6 @@
 // Cases of sed_losses.h5.
 #include <dissent/losses/a2d.hpp>
+#include <dissent/losses/cross_entropy.hpp>
 #include <dissent/losses/divdis.hpp>
 #include <dissent/losses/hard_sample_weight.hpp>
 

@@ -1,5 +1,7 @@
 // Cases that need a head, an optimiser or a whole evaluation. They run the program's own stepper,
 // so what trains is what is verified.
+#include <dissent/losses/a2d.hpp>
+#include <dissent/losses/cross_entropy.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 
 #include "cli/verify_case.hpp"

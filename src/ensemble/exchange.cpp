@@ -10,6 +10,8 @@ namespace dissent {
 namespace {
 
 constexpr int64_t kMostDims = 8;
+
+// Places in a header.
 enum Number : int64_t {
   kMembers,
   kRows,
@@ -22,8 +24,8 @@ enum Number : int64_t {
   kNumbers = kSizes + kMostDims
 };
 
-// What a rank has of a field, and what it takes the whole to be: all ranks judge by the same
-// numbers.
+// Shape, dtype and device of a rank's part, and the sizes of the whole field as this rank knows
+// them. All ranks compare the headers of all ranks, so that all come to the same result.
 using Header = std::array<int64_t, kNumbers>;
 
 Header header_of(const SplitField& field) {
@@ -53,18 +55,20 @@ std::string text(const Header& header) {
       number(header[kMembers]), number(header[kRows]));
 }
 
-// [ranks, fields]
+// Headers of all ranks, [ranks, fields], by one all-gather of integers.
 std::vector<std::vector<Header>> all_headers(Communicator& group,
                                              const std::vector<SplitField>& fields) {
   const auto count = static_cast<int64_t>(fields.size()) * kNumbers;
   auto own = at::empty({count}, at::kLong);
   auto* number = own.data_ptr<int64_t>();
   for (const auto& field : fields) number = std::ranges::copy(header_of(field), number).out;
+
   const bool on_device = std::string_view(group.backend()) == "nccl";
   const auto all = group
                        .all_gather(on_device ? own.to(at::kCUDA) : own,
                                    std::vector<int64_t>(group.size(), count))
                        .cpu();
+
   const auto* from = all.const_data_ptr<int64_t>();
   std::vector<std::vector<Header>> headers(group.size(), std::vector<Header>(fields.size()));
   for (auto& of_rank : headers)
@@ -84,6 +88,7 @@ void check_fields(Communicator& group, const std::string& caller,
                   const std::vector<SplitField>& fields) {
   const auto headers = all_headers(group, fields);
   for (size_t f = 0; f < fields.size(); ++f) {
+    // Rank 0 defines what is expected of the others.
     const auto& first = headers[0][f];
     const int64_t least_dims = first[kRows] >= 0 ? 2 : 1, data = first[kData];
     const bool usable =
@@ -91,14 +96,15 @@ void check_fields(Communicator& group, const std::string& caller,
     DISSENT_CHECK(usable, kUsage,
                   "{}: {}: rank 0: expected a tensor of {} .. {} dimensions, found {}", caller,
                   fields[f].name, least_dims, kMostDims, text(first));
+
     for (int64_t rank = 0; rank < group.size(); ++rank) {
-      auto wanted = first;
+      auto expected = first;
       if (first[kMembers] >= 0)
-        wanted[kSizes] = part_of(first[kMembers], group.size() / data, rank / data).count;
-      if (first[kRows] >= 0) wanted[kSizes + 1] = part_of(first[kRows], data, rank % data).count;
-      const auto& given = headers[rank][f];
-      DISSENT_CHECK(given == wanted, kUsage, "{}: {}: rank {}: expected {}, found {}", caller,
-                    fields[f].name, rank, text(wanted), text(given));
+        expected[kSizes] = part_of(first[kMembers], group.size() / data, rank / data).count;
+      if (first[kRows] >= 0) expected[kSizes + 1] = part_of(first[kRows], data, rank % data).count;
+      const auto& found = headers[rank][f];
+      DISSENT_CHECK(found == expected, kUsage, "{}: {}: rank {}: expected {}, found {}", caller,
+                    fields[f].name, rank, text(expected), text(found));
     }
   }
 }
@@ -110,6 +116,8 @@ at::Tensor gather_members(Communicator& members, const at::Tensor& local, int64_
   for (int64_t rank = 0; rank < members.size(); ++rank)
     counts.push_back(part_of(total, members.size(), rank).count * elements(local));
   shape[0] = total;
+
+  // Other ranks' members are constants; the own part replaces its gathered copy to keep its graph.
   const auto all = members.all_gather(own.detach(), counts).view(shape);
   if (!local.requires_grad()) return all;
   const Part part = part_of(total, members.size(), members.rank());
@@ -124,6 +132,8 @@ at::Tensor gather_rows(Communicator& data, const at::Tensor& local, int64_t rows
   const int64_t per_row = local.size(0) * c10::multiply_integers(local.sizes().slice(2));
   for (int64_t rank = 0; rank < data.size(); ++rank)
     counts.push_back(part_of(rows, data.size(), rank).count * per_row);
+
+  // As in gather_members, but rows are the second dimension: each rank's piece is [M, rows, ...].
   auto pieces = data.all_gather(own.detach(), counts).split_with_sizes(counts);
   for (int64_t rank = 0; rank < data.size(); ++rank) {
     shape[1] = part_of(rows, data.size(), rank).count;

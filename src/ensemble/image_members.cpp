@@ -10,7 +10,8 @@ ImageMembers make_image_members(std::shared_ptr<const ImageNetwork> network, int
                                 Part part, uint64_t seed, at::ScalarType dtype, at::Device device) {
   const int64_t heads = network->heads();
   DISSENT_CHECK(heads == 0 || heads == total, kUsage,
-                "image members: a network of {} heads for {} members", heads, total);
+                "image members: expected a network with {} heads, one per member, found {}", total,
+                heads);
   if (heads > 0) part = {0, 1};
   const auto options = at::TensorOptions().dtype(dtype);
   auto values = at::empty({part.count, network->layout().size()}, options);

@@ -29,13 +29,13 @@ struct ImageMembers {
   }
 };
 
-/// Members of part `part` of `parts` with their initial values, drawn by seed and member: the same
-/// for every split.
+/// The members of one part of the ensemble with initial values. They are drawn from the seed and
+/// the member's number, so they are the same for every split.
 ImageMembers make_image_members(std::shared_ptr<const ImageNetwork> network, int64_t total,
                                 Part part, uint64_t seed, at::ScalarType dtype, at::Device device);
 
-/// Runs task(i) for each of the n networks: on the threads of this process, one network a thread;
-/// one after the other on a GPU.
+/// Runs task(i) for each of the n networks: in parallel on the threads of this process, one network
+/// per thread; sequentially on a GPU.
 void each_network(const ImageMembers& members, const std::function<void(int64_t)>& task);
 
 }  // namespace dissent

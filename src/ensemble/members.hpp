@@ -18,12 +18,12 @@ struct MemberStack {
 
   int64_t count() const { return values.size(0); }
   bool holds(int64_t member) const { return member >= first && member < first + count(); }
-  /// Flat vector [P] of a member by its number in the ensemble.
+  /// Flat vector [P] of the member with this number in the ensemble.
   at::Tensor member(int64_t number) const { return values[number - first]; }
 };
 
-/// Members of part `part` of `parts`, with their initial values (drawn by seed and member: the same
-/// for every split).
+/// The members of one part of the ensemble with initial values. They are drawn from the seed and
+/// the member's number, so they are the same for every split.
 MemberStack make_members(std::shared_ptr<const Head> head, int64_t total, Part part, uint64_t seed,
                          at::ScalarType dtype, at::Device device);
 

@@ -22,7 +22,8 @@ losses::LossTraits traits_of(const LossTerm& term) {
   return losses::traits_of(losses::find_loss(term.name), term.options);
 }
 
-// The weight of its schedule, were it 1: 0 only where the term is off.
+// Whether the schedule computes the term in this step. A term of weight 0 is still computed and
+// reported, so the schedule is evaluated as if the weight were 1.
 bool is_on(const LossTerm& term, int64_t epoch, int64_t step) {
   auto unit = term.weight;
   unit.weight = 1;
@@ -39,21 +40,25 @@ void check_unlabelled(const at::Tensor& unlabelled, const at::Tensor& logits) {
                 logits.device().str(), describe(unlabelled));
 }
 
-// The batches of a step: those that are trained, those that repel, the unlabelled ones. Undefined
-// or without rows where there are none.
+// Logits and labels of the batches of a step. Undefined or without rows if there are no samples.
 struct Batches {
-  at::Tensor trained, trained_labels, repelled, repelled_labels, unlabelled;
+  at::Tensor trained, trained_labels;    // of the base losses
+  at::Tensor repelled, repelled_labels;  // of the diversity losses
+  at::Tensor unlabelled;                 // of regularisers such as oe
 };
 
-Batches split(const at::Tensor& logits, const at::Tensor& labels,
-              const std::optional<at::Tensor>& unlabelled, bool others_on,
-              const ObjectiveOptions& options) {
+Batches batches_of_step(const at::Tensor& logits, const at::Tensor& labels,
+                        const std::optional<at::Tensor>& unlabelled, bool others_on,
+                        const ObjectiveOptions& options) {
   Batches batches{logits, labels, logits, labels, unlabelled.value_or(at::Tensor())};
   if (options.repulsion_on == RepulsionOn::kUnlabelled) {
     batches.repelled = batches.unlabelled;
     batches.repelled_labels = at::Tensor();
   }
   if (!others_on || !options.below_threshold) return batches;
+
+  // With a threshold each sample belongs to one of the two: samples that every member predicts well
+  // are trained, the others repel.
   const auto above = losses::above_threshold(logits, labels, *options.below_threshold);
   const auto rows = above.nonzero().squeeze(1), rest = above.logical_not().nonzero().squeeze(1);
   batches.trained = logits.index_select(1, rows);
@@ -63,25 +68,28 @@ Batches split(const at::Tensor& logits, const at::Tensor& labels,
   return batches;
 }
 
-bool filled(const at::Tensor& outputs) { return outputs.defined() && outputs.size(1) > 0; }
+bool has_samples(const at::Tensor& outputs) { return outputs.defined() && outputs.size(1) > 0; }
 
-// What a term reads; nothing if a batch of it is missing.
+// The input of a term; nothing if one of its batches has no samples.
 std::optional<losses::LossInput> input_of(const LossTerm& term, const Batches& batches, int64_t m) {
   losses::LossInput input;
   input.drawn_member = m;
-  const auto needs = traits_of(term).needs;
+  const auto traits = traits_of(term);
   if (is_base(term)) {
     input.logits = batches.trained;
     input.labels = batches.trained_labels;
-  } else if (has(needs, Field::kUnlabelledLogits)) {
-    input.logits = batches.trained;  // kl_backward's source
-    input.unlabelled_logits = term.name == "kl_backward" ? batches.repelled : batches.unlabelled;
-    if (!filled(input.unlabelled_logits)) return {};
+  } else if (has(traits.needs, Field::kUnlabelledLogits)) {
+    // A loss that compares two batches reads the trained one and the repelling one. All others read
+    // the unlabelled set, even if repulsion takes place on the labelled one.
+    input.logits = batches.trained;
+    input.unlabelled_logits =
+        traits.needs_labelled_and_unlabelled_batch ? batches.repelled : batches.unlabelled;
+    if (!has_samples(input.unlabelled_logits)) return {};
   } else {
     input.logits = batches.repelled;
     input.labels = batches.repelled_labels;
   }
-  if (has(needs, Field::kLogits) && !filled(input.logits)) return {};
+  if (has(traits.needs, Field::kLogits) && !has_samples(input.logits)) return {};
   return input;
 }
 
@@ -98,8 +106,9 @@ std::optional<std::string> impossible_on_features(const losses::LossInfo& loss) 
 
 bool reads_unlabelled(const LossTerm& term, const ObjectiveOptions& options) {
   if (is_base(term)) return false;
-  return options.repulsion_on == RepulsionOn::kUnlabelled ||
-         (has(traits_of(term).needs, Field::kUnlabelledLogits) && term.name != "kl_backward");
+  if (options.repulsion_on == RepulsionOn::kUnlabelled) return true;
+  const auto traits = traits_of(term);
+  return has(traits.needs, Field::kUnlabelledLogits) && !traits.needs_labelled_and_unlabelled_batch;
 }
 
 uint64_t terms_on(const ObjectiveOptions& options, int64_t epoch, int64_t step) {
@@ -122,6 +131,8 @@ void check(const ObjectiveOptions& options) {
                 "objective: terms: expected at most 64 losses, found {}", options.terms.size());
   if (options.below_threshold)
     check_range("objective", "below_threshold", *options.below_threshold, 0, 1);
+
+  // Each term by itself, and together with where the repulsion takes place.
   const bool unlabelled = options.repulsion_on == RepulsionOn::kUnlabelled;
   std::vector<std::string> names;
   bool others = false;
@@ -130,27 +141,36 @@ void check(const ObjectiveOptions& options) {
     DISSENT_CHECK(std::find(names.begin(), names.end(), term.name) == names.end(), kUsage,
                   "objective: {}: expected each loss once, found twice", term.name);
     names.push_back(term.name);
+
     const auto reason = impossible_on_features(loss);
     DISSENT_CHECK(!reason, kUsage, "objective: {}: {}", term.name, reason.value_or(""));
     DISSENT_CHECK(std::isfinite(term.weight.weight) && term.weight.weight >= 0, kUsage,
                   "objective: {}: weight: expected a number >= 0, found {}", term.name,
                   term.weight.weight);
     if (loss.kind == LossKind::kBase) continue;
+
     others = true;
-    const bool labels =
-        loss.kind == LossKind::kDiversity && has(traits_of(term).needs, Field::kLabels);
-    DISSENT_CHECK(!labels || !unlabelled, kUsage,
-                  "objective: {}: needs labels, so repulsion_on has to be \"labelled\"", term.name);
-    const bool hard = term.name == "a2d" && labels;
-    DISSENT_CHECK(!hard || !options.below_threshold, kUsage,
-                  "objective: sample_weight \"hard\" and below_threshold cannot be given together");
+    const auto traits = traits_of(term);
+    const bool labels = loss.kind == LossKind::kDiversity && has(traits.needs, Field::kLabels);
+    DISSENT_CHECK(
+        !labels || !unlabelled, kUsage,
+        "objective: {}: expected repulsion_on = \"labelled\", because the loss needs labels; "
+        "found \"unlabelled\"",
+        term.name);
+    DISSENT_CHECK(!traits.weights_hard_samples || !options.below_threshold, kUsage,
+                  "objective: {}: expected sample_weight \"hard\" or below_threshold, found both",
+                  term.name);
   }
-  DISSENT_CHECK(!options.below_threshold || !unlabelled, kUsage,
-                "objective: below_threshold splits the labelled batch, so repulsion_on has to be "
-                "\"labelled\"");
-  DISSENT_CHECK(!options.below_threshold || others, kUsage,
-                "objective: below_threshold needs a repulsion or a regulariser for the samples "
-                "that it takes from the cross-entropy");
+
+  // The threshold selects samples of the labelled batch, and takes them from the base losses.
+  DISSENT_CHECK(
+      !options.below_threshold || !unlabelled, kUsage,
+      "objective: below_threshold: expected repulsion_on = \"labelled\", because the threshold "
+      "splits the labelled batch; found \"unlabelled\"");
+  DISSENT_CHECK(
+      !options.below_threshold || others, kUsage,
+      "objective: below_threshold: expected a diversity loss or a regulariser, for the samples "
+      "that the threshold takes from the cross-entropy; found none");
 }
 
 ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
@@ -161,11 +181,13 @@ ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
   check_labels("objective", "labels", labels, logits.size(1), logits.size(2), logits.device());
   if (unlabelled) check_unlabelled(*unlabelled, logits);
 
+  // Bit i of `on`: term i is computed in this step. Without any loss beside the base losses, the
+  // batch is not split by the threshold.
   const auto on = terms_on(options, epoch, step);
   bool others_on = false;
   for (size_t i = 0; i < options.terms.size(); ++i)
     others_on = others_on || ((on >> i & 1) != 0 && !is_base(options.terms[i]));
-  const auto batches = split(logits, labels, unlabelled, others_on, options);
+  const auto batches = batches_of_step(logits, labels, unlabelled, others_on, options);
 
   const auto zero = at::zeros({}, logits.options());
   ObjectiveValue value{zero, zero, zero, {}};
@@ -176,8 +198,9 @@ ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
       value.terms.push_back(zero);
       continue;
     }
+
+    // A term of weight 0 is reported only, so it needs no graph.
     const double weight = losses::weight_at(term.weight, epoch, step);
-    // Without a graph where nothing is to be learned from it.
     const at::AutoGradMode graph(at::GradMode::is_enabled() && weight > 0);
     const auto loss = losses::evaluate(term.name, *input, term.options);
     value.terms.push_back(loss.detach());

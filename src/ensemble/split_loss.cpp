@@ -1,9 +1,6 @@
 #include "ensemble/split_loss.hpp"
 
 #include <dissent/error.hpp>
-#include <dissent/losses/gradcam.hpp>
-#include <dissent/losses/input_gradient.hpp>
-#include <dissent/losses/similarity.hpp>
 
 #include <algorithm>
 
@@ -20,7 +17,8 @@ bool has(const std::vector<Field>& fields, Field field) {
   return std::find(fields.begin(), fields.end(), field) != fields.end();
 }
 
-// Where a loss reads this output of members [M, B, ..]; nullptr: the field is none.
+// The member of LossInput that holds this output of members, [M, B, ..]; nullptr: the field is not
+// an output.
 at::Tensor LossInput::* place_of(Field field) {
   switch (field) {
     case Field::kLogits: return &LossInput::logits;
@@ -31,12 +29,12 @@ at::Tensor LossInput::* place_of(Field field) {
   }
 }
 
-// An output that a loss reads, and whether ranks with other members send theirs.
+// An output of members that a loss reads.
 struct Output {
   at::Tensor LossInput::* place;
   std::string name;
   int64_t rows;
-  bool exchanged;
+  bool exchanged;  // over ranks with different members
 };
 
 std::vector<Output> outputs_of(const losses::LossTraits& traits, const EnsembleSplit& split) {
@@ -49,13 +47,6 @@ std::vector<Output> outputs_of(const losses::LossTraits& traits, const EnsembleS
   return outputs;
 }
 
-template <class O>
-const O& options_of(const std::string& name, const std::any& options) {
-  const auto* found = std::any_cast<O>(&options);
-  DISSENT_CHECK(found, kInternal, "split_loss: {}: no code for the field that it exchanges", name);
-  return *found;
-}
-
 SplitField split_field(std::string name, const at::Tensor& local, int64_t rows,
                        const EnsembleSplit& split) {
   return {.name = std::move(name),
@@ -65,60 +56,57 @@ SplitField split_field(std::string name, const at::Tensor& local, int64_t rows,
           .data = split.data.size()};
 }
 
-at::Tensor whole(const at::Tensor& local, int64_t rows, const EnsembleSplit& split) {
+at::Tensor gather_all(const at::Tensor& local, int64_t rows, const EnsembleSplit& split) {
   return gather_rows(split.data, gather_members(split.members, local, split.total), rows);
 }
 
-// Likeness of saliency maps or input gradients: a derivative of each member's own network, then a
-// function of all of them.
-at::Tensor map_loss(const std::string& name, Field field, const LossInput& local,
-                    const std::any& options, const EnsembleSplit& split) {
-  const bool saliency = field == Field::kSaliencyMaps, graph = at::GradMode::is_enabled();
+// A loss that compares a derivative of each member's own network (saliency maps, input gradients).
+// Each rank differentiates its own members; only the derivatives are sent.
+at::Tensor map_loss(const losses::LossInfo& loss, const LossInput& local, const std::any& options,
+                    const EnsembleSplit& split) {
   at::Tensor maps;
   agree(split.run, [&] {
-    const auto& source = saliency ? local.feature_maps : local.images;
-    DISSENT_CHECK(source, kUsage, "{}: {}: expected it, found nothing", name,
-                  losses::field_name(saliency ? Field::kFeatureMaps : Field::kImages));
+    losses::check_needs(loss, local, options);
     DISSENT_CHECK(split.rows >= split.data.size(), kUsage,
-                  "{}: rows: expected at least one for each of {} data ranks, found {}", name,
+                  "{}: rows: expected at least one for each of {} data ranks, found {}", loss.name,
                   split.data.size(), split.rows);
-    maps = saliency ? losses::saliency_maps(local.logits, local.labels, *source,
-                                            options_of<losses::GradCamOptions>(name, options),
-                                            local.logit_noise, graph)
-                    : losses::input_gradients(
-                          local.logits, local.labels, *source,
-                          options_of<losses::InputGradientOptions>(name, options), graph);
+    maps = loss.member_maps(local, options, at::GradMode::is_enabled());
   });
-  return split_map_loss(name, maps, options, split);
+  return split_map_loss(loss.name, maps, options, split);
 }
 
-// Outputs and labels of the whole batch; outputs that are exchanged, of all members.
-LossInput gathered(const std::string& name, const std::vector<Output>& outputs, bool labelled,
-                   const LossInput& local, const EnsembleSplit& split) {
+// The input of the loss on the whole batch: outputs and labels of all rows; outputs that are
+// exchanged also of all members.
+LossInput gathered_input(const std::string& name, const std::vector<Output>& outputs, bool labelled,
+                         const LossInput& local, const EnsembleSplit& split) {
   LossInput input = local;
-  const bool shared =
-      local.labels.defined() && local.labels.dim() == 1;  // one batch for all members
+  const bool common_batch = local.labels.defined() && local.labels.dim() == 1;
+
+  // All ranks compare shapes before anything is sent, so that a mistake of one rank becomes an
+  // error of all. Labels of a common batch are checked like the output of one member.
   std::vector<SplitField> fields;
   for (const auto& output : outputs)
     fields.push_back(split_field(output.name, local.*output.place, output.rows, split));
   if (labelled) {
-    if (shared) input.labels = local.labels.unsqueeze(0);
+    if (common_batch) input.labels = local.labels.unsqueeze(0);
     fields.push_back(split_field("labels", input.labels, split.rows, split));
-    if (shared) fields.back().members = -1;
+    if (common_batch) fields.back().members = -1;
   }
   check_fields(split.run, name, fields);
+
   for (const auto& output : outputs) {
     auto& tensor = input.*output.place;
-    tensor = output.exchanged ? whole(tensor, output.rows, split)
+    tensor = output.exchanged ? gather_all(tensor, output.rows, split)
                               : gather_rows(split.data, tensor, output.rows);
   }
   if (labelled) input.labels = gather_rows(split.data, input.labels, split.rows);
-  if (labelled && shared) input.labels = input.labels.squeeze(0);
+  if (labelled && common_batch) input.labels = input.labels.squeeze(0);
   return input;
 }
 
-// A member of this rank: its part of what was not exchanged.
-LossInput of_member(const std::vector<Output>& outputs, const LossInput& input, int64_t member) {
+// The input of one member of this rank: its own part of every output that was not exchanged.
+LossInput input_of_member(const std::vector<Output>& outputs, const LossInput& input,
+                          int64_t member) {
   LossInput one = input;
   for (const auto& output : outputs)
     if (!output.exchanged) one.*output.place = (input.*output.place).narrow(0, member, 1);
@@ -133,17 +121,12 @@ at::Tensor split_map_loss(const std::string& name, const at::Tensor& local, cons
                           const EnsembleSplit& split) {
   const auto& loss = losses::find_loss(name);
   const auto& given = options.has_value() ? options : loss.default_options;
-  const bool saliency = name == "gradcam";
-  DISSENT_CHECK(saliency || name == "input_gradient", kInternal,
-                "split_map_loss: {} is no loss of maps", name);
-  check_fields(
-      split.run, name,
-      {split_field(losses::field_name(saliency ? Field::kSaliencyMaps : Field::kInputGradients),
-                   local, split.rows, split)});
-  const auto maps = whole(local, split.rows, split);
-  return saliency ? losses::saliency_similarity(
-                        maps, options_of<losses::GradCamOptions>(name, given).similarity)
-                  : losses::similarity(maps, losses::Similarity::kCosine);
+  DISSENT_CHECK(loss.compare_maps, kInternal,
+                "split_map_loss: expected a loss that compares maps, found {}", name);
+  check_fields(split.run, name,
+               {split_field(losses::field_name(losses::traits_of(loss, options).exchanged.at(0)),
+                            local, split.rows, split)});
+  return loss.compare_maps(gather_all(local, split.rows, split), given);
 }
 
 at::Tensor split_loss(const std::string& name, const LossInput& local, const std::any& options,
@@ -155,11 +138,14 @@ at::Tensor split_loss(const std::string& name, const LossInput& local, const std
   DISSENT_CHECK(split.total >= least, kUsage,
                 "{}: members: expected at least {} ({} ranks share them), found {}", name, least,
                 split.members.size(), split.total);
-  for (const auto field : {Field::kSaliencyMaps, Field::kInputGradients})
-    if (has(traits.exchanged, field)) return map_loss(name, field, local, given, split);
+  if (loss.member_maps) return map_loss(loss, local, given, split);
 
   const auto outputs = outputs_of(traits, split);
-  const auto input = gathered(name, outputs, has(traits.needs, Field::kLabels), local, split);
+  const auto input = gathered_input(name, outputs, has(traits.needs, Field::kLabels), local, split);
+
+  // If all outputs are exchanged, every rank computes the loss of the whole ensemble. Otherwise the
+  // loss is a mean over members: every rank computes the values of its own members, and the M
+  // values are gathered in member order, so that the mean has the same bits on every split.
   const bool coupled = std::all_of(outputs.begin(), outputs.end(),
                                    [](const auto& output) { return output.exchanged; });
   at::Tensor value;
@@ -168,10 +154,10 @@ at::Tensor split_loss(const std::string& name, const LossInput& local, const std
       value = losses::evaluate(name, input, given);
       return;
     }
+    const auto own = part_of(split.total, split.members.size(), split.members.rank());
     std::vector<at::Tensor> values;
-    for (int64_t m = 0; m < part_of(split.total, split.members.size(), split.members.rank()).count;
-         ++m)
-      values.push_back(losses::evaluate(name, of_member(outputs, input, m), given));
+    for (int64_t m = 0; m < own.count; ++m)
+      values.push_back(losses::evaluate(name, input_of_member(outputs, input, m), given));
     value = at::stack(values);
   });
   return coupled ? value : gather_members(split.members, value, split.total).mean();

@@ -9,13 +9,13 @@
 
 namespace dissent {
 
-/// An ensemble and a batch that the ranks of a run share (comm/grid.hpp): rank = member part * data
-/// parts + data part.
+/// An ensemble and a batch that are split over the ranks of a run (comm/grid.hpp): rank = member
+/// part
+/// * data parts + data part.
 struct EnsembleSplit {
-  Communicator&
-      run;  ///< all of them, over host memory: what is wrong on one rank becomes an error of all
-  Communicator& members;        ///< those with the same rows, over memory of the tensors' device
-  Communicator& data;           ///< those with the same members, over the same
+  Communicator& run;  ///< all ranks, over host memory: an error of one rank becomes an error of all
+  Communicator& members;        ///< ranks with the same rows, over memory of the tensors' device
+  Communicator& data;           ///< ranks with the same members, over the same memory
   int64_t total = 0;            ///< M, members of the ensemble
   int64_t rows = 0;             ///< B, rows of the batch
   int64_t unlabelled_rows = 0;  ///< B', of unlabelled_logits
@@ -30,22 +30,21 @@ struct EnsembleSplit {
 ///   local.labels         [b], or [m, b] where each member has a batch of its own
 ///   local.drawn_member
 ///       an index into the M members;  local.discriminator: whole, the same on every rank
-/// Ranks exchange over members what the loss declares (LossTraits::exchanged; saliency maps and
-/// input gradients are computed here, of own members only). A loss that exchanges nothing is the
-/// mean of M values, one a member, and these are sent. Over data ranks every field that is read
-/// goes to all, whether the loss is a mean over the batch or not: the loss then has the same bits
-/// on every rank.
-/// On the CPU, at one thread, value and derivative have the same bits for every split of the
-/// members; a split of the batch re-orders the sum over rows.
-/// Throws Error::kUsage on every rank of the run, before it waits for anything else, for what
-/// evaluate() refuses, for parts that do not fit together (check_fields), for fewer members than
-/// member ranks, and for fewer rows than data ranks where maps or input gradients are wanted.
-/// Collective over the run.
+/// Ranks exchange over members what the loss declares (LossTraits::exchanged); saliency maps and
+/// input gradients are computed here, for the members of this rank only. A loss that does not
+/// exchange all outputs that it reads is the mean of M values, one per member, and these are
+/// exchanged. Over data ranks every field that the loss reads is gathered, even if the loss is a
+/// mean over samples, so that the loss has the same bits on every rank. On the CPU with one thread,
+/// value and derivative have the same bits for every split of the members; a split of the batch
+/// changes the order of the sum over rows. Throws Error::kUsage on every rank of the run, before
+/// any other communication: for the errors of evaluate(), for parts that do not fit together
+/// (check_fields), for fewer members than member ranks, and for fewer rows than data ranks if the
+/// loss compares maps or input gradients. Collective over the run.
 at::Tensor split_loss(const std::string& name, const losses::LossInput& local,
                       const std::any& options, const EnsembleSplit& split);
 
-/// The same for gradcam and input_gradient from what they compare, already computed: local [m, b,
-/// ..] saliency maps or input gradients of this rank's members and rows.
+/// split_loss for a loss that compares maps (LossInfo::compare_maps: gradcam, input_gradient), from
+/// maps that are already computed: local [m, b, ..] of this rank's members and rows.
 at::Tensor split_map_loss(const std::string& name, const at::Tensor& local, const std::any& options,
                           const EnsembleSplit& split);
 

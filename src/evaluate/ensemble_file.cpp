@@ -1,6 +1,7 @@
 #include "evaluate/ensemble_file.hpp"
 
 #include <dissent/error.hpp>
+#include <dissent/losses/a2d.hpp>
 
 #include <filesystem>
 

@@ -1,5 +1,6 @@
 #include "evaluate/fused_scores.hpp"
 
+#include <dissent/shared_constants.hpp>
 #include <dissent/tensor_check.hpp>
 
 #include <bit>
@@ -20,7 +21,6 @@ namespace dissent {
 namespace {
 
 constexpr int64_t kScoreRows = 32;
-constexpr float kA2dEps = 1e-9F;  // as in scores/ensemble_scores.cpp
 const char* const kNames[] = {"pds",
                               "different_predictions",
                               "ensemble_entropy",
@@ -188,7 +188,7 @@ double a2d_of(const RowSpace& space, int64_t members, int64_t classes) {
       if (m == i) continue;
       const float own = space.p[i * classes + space.top[i]],
                   other = space.p[m * classes + space.top[i]];
-      sum += std::log(own * (1 - other) + other * (1 - own) + kA2dEps);
+      sum += std::log(own * (1 - other) + other * (1 - own) + static_cast<float>(kA2dEps));
     }
   return sum / static_cast<double>(members * (members - 1));
 }

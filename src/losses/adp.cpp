@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "losses/loss_info.hpp"
+
 namespace dissent::losses {
 
 at::Tensor adp(const at::Tensor& logits, const at::Tensor& labels, const AdpOptions& options) {
@@ -13,11 +15,35 @@ at::Tensor adp(const at::Tensor& logits, const at::Tensor& labels, const AdpOpti
   check_range("adp", "beta", options.beta, 0, std::numeric_limits<double>::max());
   const auto p = at::softmax(logits, -1);
   const auto q = p.mean(0);
-  // An entry of 0 is as good as one that is left out: norms and products are the same.
+
+  // The vectors of wrong classes: setting the label's entry to 0 gives the same norms and products
+  // as removing it, and keeps the shape.
   const auto target =
       at::arange(logits.size(2), labels.options()).eq(labels.unsqueeze(1));  // [B, C]
   const auto others = similarity(p.masked_fill(target, 0), Similarity::kLogDet);
+
   return (q * (q + kAdpLogEps).log()).sum(-1).mean() * options.alpha + others * options.beta;
+}
+
+LossInfo adp_info() {
+  return loss_info<AdpOptions>(
+      {.name = "adp",
+       .summary = "Keeps the mean prediction uncertain and makes the members' probabilities of "
+                  "wrong classes differ",
+       .formula = "mean over b of alpha sum_c q_c log(q_c + 1e-20) - beta log det(V V^T + 1e-5 "
+                  "I),  V the members' normalised probabilities of wrong classes",
+       .citation = "Pang et al., Improving Adversarial Robustness via Promoting Ensemble "
+                   "Diversity, ICML 2019",
+       .kind = LossKind::kDiversity,
+       .traits = {.needs = {Field::kLogits, Field::kLabels}, .exchanged = {Field::kLogits}}},
+      OptionTable<AdpOptions>("loss.adp", "ADP")
+          .option("alpha", &AdpOptions::alpha,
+                  {.meaning = "weight of the negative entropy of the mean prediction", .min = 0})
+          .option("beta", &AdpOptions::beta,
+                  {.meaning = "weight of the negative log-determinant", .min = 0}),
+      [](const LossInput& input, const AdpOptions& options) {
+        return adp(input.logits, input.labels, options);
+      });
 }
 
 }  // namespace dissent::losses

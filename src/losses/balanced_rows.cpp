@@ -6,8 +6,8 @@
 namespace dissent::losses {
 namespace {
 
-constexpr uint64_t kBalanced =
-    uint64_t{1} << 32;  // added to the step, so that no chunk's order has the same key
+// Added to the step, so that the draw has another key than the order of any chunk of rows.
+constexpr uint64_t kBalanced = uint64_t{1} << 32;
 
 }  // namespace
 
@@ -16,6 +16,7 @@ std::vector<std::vector<int64_t>> rows_of_classes(const at::Tensor& labels) {
                     labels.scalar_type() == at::kLong && labels.device().is_cpu();
   DISSENT_CHECK(fits, kUsage, "rows_of_classes: labels: expected [N >= 1] Long cpu, found {}",
                 describe(labels));
+
   const auto given = labels.contiguous();
   const auto* label = given.const_data_ptr<int64_t>();
   const auto [low, high] = std::minmax_element(label, label + given.numel());
@@ -33,6 +34,8 @@ std::vector<int64_t> balanced_rows(const std::vector<std::vector<int64_t>>& rows
       samples_per_class >= 1 && batch_size >= 1 && batch_size % samples_per_class == 0, kUsage,
       "balanced_rows: batch_size: expected a positive multiple of samples_per_class ({}), found {}",
       samples_per_class, batch_size);
+
+  // Classes that can still be drawn; empty ones cannot.
   std::vector<const std::vector<int64_t>*> left;
   int64_t total = 0;
   for (const auto& rows : rows_of_classes) {
@@ -40,6 +43,7 @@ std::vector<int64_t> balanced_rows(const std::vector<std::vector<int64_t>>& rows
     left.push_back(&rows);
     total += static_cast<int64_t>(rows.size());
   }
+
   const int64_t classes = batch_size / samples_per_class;
   DISSENT_CHECK(classes <= static_cast<int64_t>(left.size()), kUsage,
                 "balanced_rows: batch_size: expected at most {} classes of {} samples, found {}",
@@ -47,17 +51,23 @@ std::vector<int64_t> balanced_rows(const std::vector<std::vector<int64_t>>& rows
   DISSENT_CHECK(total <= UINT32_MAX, kUsage,
                 "balanced_rows: rows_of_classes: expected at most {} rows, found {}", UINT32_MAX,
                 total);
+
   Random random(seed, Purpose::kOrder, epoch, kBalanced + step);
   std::vector<int64_t> batch;
   for (int64_t k = 0; k < classes; ++k) {
-    // A row of those left says which class.
+    // A uniform draw among the rows of the remaining classes chooses a class by its frequency.
     int64_t place = random.below(static_cast<uint32_t>(total));
     size_t c = 0;
-    while (place >= static_cast<int64_t>(left[c]->size()))
-      place -= static_cast<int64_t>(left[c++]->size());
+    while (place >= static_cast<int64_t>(left[c]->size())) {
+      place -= static_cast<int64_t>(left[c]->size());
+      ++c;
+    }
+
     const auto& rows = *left[c];
     for (int64_t i = 0; i < samples_per_class; ++i)
       batch.push_back(rows[random.below(static_cast<uint32_t>(rows.size()))]);
+
+    // Each class occurs at most once in a batch.
     total -= static_cast<int64_t>(rows.size());
     left.erase(left.begin() + static_cast<int64_t>(c));
   }

@@ -8,7 +8,8 @@
 namespace dissent::losses {
 namespace {
 
-constexpr uint64_t kDiscriminator = uint64_t{1} << 32;  // in the place of a member's number
+// Key of the random numbers in place of a member's number, which is always below.
+constexpr uint64_t kDiscriminator = uint64_t{1} << 32;
 
 void check_parameters(const std::vector<at::Tensor>& parameters, const at::Tensor& features,
                       const DiceOptions& options) {
@@ -18,12 +19,16 @@ void check_parameters(const std::vector<at::Tensor>& parameters, const at::Tenso
                 "dice_discriminator: parameters: expected label_embedding [C, E], then W and b of "
                 "each layer, found {} tensors",
                 parameters.size());
+
+  // The sizes of the layers are those of the parameters themselves, so that any options are
+  // accepted; only what follows from them is checked.
   DiceOptions given = options;
   given.label_dim = parameters[0].size(1);
   given.units.clear();
   for (size_t i = 1; i + 2 < parameters.size(); i += 2)
     given.units.push_back(parameters[i].defined() && parameters[i].dim() > 0 ? parameters[i].size(0)
                                                                              : 1);
+
   const auto shapes = dice_discriminator_shapes(parameters[0].size(0), features.size(2), given);
   for (size_t i = 0; i < shapes.size(); ++i) {
     const auto& tensor = parameters[i];
@@ -61,6 +66,8 @@ std::vector<std::vector<int64_t>> dice_discriminator_shapes(int64_t classes, int
   at_least_one("classes", classes);
   at_least_one("features", features);
   at_least_one("label_dim", options.label_dim);
+
+  // The label embedding, then weight and bias of each layer down to the one output.
   std::vector<std::vector<int64_t>> shapes = {{classes, options.label_dim}};
   int64_t width = 2 * features + options.label_dim;
   for (const int64_t units : options.units) {
@@ -79,12 +86,13 @@ std::vector<at::Tensor> make_dice_discriminator(int64_t classes, int64_t feature
   for (const auto& shape : dice_discriminator_shapes(classes, features, options)) {
     const Random random(seed, Purpose::kWeights, kDiscriminator, parameters.size());
     if (parameters.empty()) {
-      // A uniform number of (-1, 1), neither end in it, through the inverse of the normal
-      // distribution.
+      // The embedding: standard normal numbers, by the inverse error function of uniform ones in
+      // (-1, 1), both ends excluded.
       parameters.push_back(
           (uniform(shape, 1, random) + 0x1p-32).erfinv().mul(std::sqrt(2.0)).to(dtype));
       continue;
     }
+    // The bound of a weight holds for the bias that follows it too.
     if (shape.size() == 2) bound = 1 / std::sqrt(static_cast<double>(shape[1]));
     parameters.push_back(uniform(shape, bound, random).to(dtype));
   }
@@ -98,6 +106,7 @@ at::Tensor dice_pair_logits(const std::vector<at::Tensor>& parameters, const at:
   check_parameters(parameters, features, options);
   check_labels("dice_pair_logits", "labels", labels, features.size(1), parameters[0].size(0),
                features.device());
+
   std::vector<int64_t> first, second;
   for (const auto& [i, j] : member_pairs(features.size(0))) {
     first.push_back(i);
@@ -106,6 +115,9 @@ at::Tensor dice_pair_logits(const std::vector<at::Tensor>& parameters, const at:
   const auto index = [&](const std::vector<int64_t>& members) {
     return at::tensor(members, at::kLong).to(features.device());
   };
+
+  // The first layer is linear in [z1, z2, embedding]: its three parts are computed once per member
+  // and added for each pair.
   const int64_t dim = features.size(2);
   const auto& weight = parameters[1];
   const auto as_first = at::linear(features, weight.narrow(1, 0, dim));
@@ -115,6 +127,7 @@ at::Tensor dice_pair_logits(const std::vector<at::Tensor>& parameters, const at:
                  features.size(1), features.device());
     as_second = as_second.index_select(1, partner_rows);
   }
+
   const auto of_label =
       at::linear(parameters[0].index_select(0, labels),
                  weight.narrow(1, 2 * dim, weight.size(1) - 2 * dim), parameters[2]);  // [B, U0]
@@ -132,6 +145,7 @@ DiscriminatorLoss dice_discriminator_loss(const at::Tensor& joint, const at::Ten
                 "dice_discriminator_loss: joint, product: expected two of one shape [P >= 1, B >= "
                 "1], dtype and device, found {} and {}",
                 describe(joint), describe(product));
+
   const auto value = -0.5 * (at::log_sigmoid(joint).mean() + at::log_sigmoid(product.neg()).mean());
   const at::NoGradGuard no_grad;
   const auto share = [](const at::Tensor& right) { return right.to(at::kFloat).mean(1); };  // [P]

@@ -9,7 +9,7 @@
 
 namespace dissent::losses {
 
-/// Names of an enumeration, in the order of the docs.
+/// Names of an enumeration, in the order of the documentation. `what` begins the error messages.
 template <class Enum>
 class EnumNames {
  public:

@@ -1,4 +1,4 @@
-// What is done with a row of the table.
+// Operations on the table of losses: finding a loss, its options and traits, evaluating it.
 #include <dissent/error.hpp>
 
 #include "core/option_page.hpp"
@@ -22,7 +22,7 @@ bool is_given(const LossInput& input, Field field) {
     case Field::kSaliencyMaps:
     case Field::kInputGradients: break;
   }
-  DISSENT_FAIL(kInternal, "'{}' is no input of a loss", field_name(field));
+  DISSENT_FAIL(kInternal, "field '{}': expected an input of a loss", field_name(field));
 }
 
 const std::any& options_or_default(const LossInfo& loss, const std::any& options) {
@@ -75,25 +75,30 @@ const LossInfo& find_loss(const std::string& name) {
 
 const TableSpec& weight_table() {
   using W = LossWeight;
+
   static const TableSpec table =
       TableOf<W>("loss.<name>", "Keys of every loss")
           .option("weight", &W::weight, {.meaning = "weight in the objective", .min = 0})
           .option("from_epoch", &W::from_epoch,
-                  {.meaning = "first updating epoch with this loss, from 0", .min = 0})
+                  {.meaning = "first epoch with this loss, from 0; a frozen epoch is not counted",
+                   .min = 0})
           .option("to_epoch", &W::to_epoch,
-                  {.meaning = "first epoch without it again", .min = 0, .word = "end"})
-          .option(
-              "ramp_epochs", &W::ramp_epochs,
-              {.meaning = "epochs in which the weight grows from 0 to its value, epoch by epoch",
-               .min = 0})
+                  {.meaning = "first later epoch without this loss", .min = 0, .word = "end"})
+          .option("ramp_epochs", &W::ramp_epochs,
+                  {.meaning = "number of epochs in which the weight grows from 0 to its value",
+                   .min = 0})
           .option("period", &W::period,
-                  {.meaning = "only every so many steps of an epoch", .min = 1})
+                  {.meaning = "compute the loss only on every n-th step of an epoch", .min = 1})
+          .option("every_step_before", &W::every_step_before,
+                  {.meaning =
+                       "epochs before this one have the loss on every step, regardless of period",
+                   .min = 0})
           .option(
-              "every_step_before", &W::every_step_before,
-              {.meaning = "epochs before this one have the loss on every step, whatever the period",
-               .min = 0})
-          .option("every_step_from", &W::every_step_from,
-                  {.meaning = "so have this epoch and those after it", .min = 0, .word = "never"});
+              "every_step_from", &W::every_step_from,
+              {.meaning = "this epoch and later ones have the loss on every step, regardless of "
+                          "period",
+               .min = 0,
+               .word = "never"});
   return table;
 }
 
@@ -112,11 +117,15 @@ LossTraits traits_of(const LossInfo& loss, const std::any& options) {
   return traits;
 }
 
+void check_needs(const LossInfo& loss, const LossInput& input, const std::any& options) {
+  for (const auto field : traits_of(loss, options).needs)
+    DISSENT_CHECK(is_given(input, field), kUsage, "{}: {}: expected it, found nothing", loss.name,
+                  field_name(field));
+}
+
 at::Tensor evaluate(const std::string& name, const LossInput& input, const std::any& options) {
   const auto& loss = find_loss(name);
-  for (const auto field : traits_of(loss, options).needs)
-    DISSENT_CHECK(is_given(input, field), kUsage, "{}: {}: expected it, found nothing", name,
-                  field_name(field));
+  check_needs(loss, input, options);
   return loss.function(input, options_or_default(loss, options));
 }
 

@@ -1,19 +1,21 @@
 #include <dissent/losses/gradcam.hpp>
 #include <dissent/tensor_check.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/random.hpp"
 #include "losses/enum_names.hpp"
+#include "losses/loss_info.hpp"
 #include "losses/member_gradients.hpp"
 #include "losses/root.hpp"
 
 namespace dissent::losses {
 namespace {
 
-constexpr uint64_t kLogitStream =
-    uint64_t{1}
-    << 40;  // apart from the other draws of noise; numbers are written into runs: never change it
+// Stream of random numbers, apart from the other draws of noise. Changing it would change the
+// results of every run with small_logits.
+constexpr uint64_t kLogitStream = uint64_t{1} << 40;
 constexpr Argument kMaps = {"gradcam", "feature_maps"};
 
 const EnumNames<GradCamTarget>& targets() {
@@ -34,14 +36,15 @@ const EnumNames<MapActivation>& activations() {
   return names;
 }
 
-// [M, B]. Stable, so that equal logits go by class number.
+// Mean of the smaller half of the logits, [M, B]. The sort is stable: of equal logits the one with
+// the lower class number counts as smaller.
 at::Tensor mean_of_small(const at::Tensor& logits, const at::Tensor& noise) {
   const auto noisy = logits.detach() + noise * kLogitNoise;
   const auto order = std::get<1>(noisy.sort(true, -1, false));
   return logits.gather(-1, order.narrow(-1, 0, logits.size(-1) / 2)).mean(-1);
 }
 
-// [M, B], with graph.
+// The outputs o that are differentiated, [M, B], with graph.
 at::Tensor target_outputs(const at::Tensor& logits, const at::Tensor& labels, GradCamTarget target,
                           const at::Tensor& noise) {
   const auto others = static_cast<double>(logits.size(-1) - 1);
@@ -64,6 +67,8 @@ void check_arguments(const at::Tensor& logits, const at::Tensor& labels,
   DISSENT_CHECK(logits.size(2) >= classes, kUsage,
                 "gradcam: logits: expected C >= 2 for target {}, found {}",
                 to_string(options.target), describe(logits));
+
+  // small_logits reads noise instead of labels.
   if (options.target == GradCamTarget::kSmallLogits) {
     const bool fits = noise.defined() && noise.sizes() == logits.sizes() &&
                       noise.scalar_type() == logits.scalar_type() &&
@@ -73,6 +78,8 @@ void check_arguments(const at::Tensor& logits, const at::Tensor& labels,
   } else {
     check_labels("gradcam", "labels", labels, logits.size(1), logits.size(2), logits.device());
   }
+
+  // Channels may differ between members; the maps that are compared have to be of one size.
   check_inputs(kMaps, logits, feature_maps, 4);
   const auto& first = feature_maps.tensors().front();
   for (const auto& tensor : feature_maps.tensors())
@@ -88,7 +95,7 @@ at::Tensor activated(const at::Tensor& maps, MapActivation activation) {
 }
 
 at::Tensor standardised(const at::Tensor& maps) {
-  // From the first pixel on, so that a constant map is 0 to the last bit and its deviation too.
+  // Subtracting the first pixel first makes a constant map, and so its deviation, exactly 0.
   const auto shifted = maps - maps.detach().narrow(-1, 0, 1).narrow(-2, 0, 1);
   const auto centred = shifted - shifted.mean(at::IntArrayRef{-2, -1}, true);
   return centred / (root(centred.square().mean(at::IntArrayRef{-2, -1}, true)) + kStdEps);
@@ -100,9 +107,14 @@ at::Tensor activation_maps(const at::Tensor& logits, const at::Tensor& labels,
                            const MemberInputs& feature_maps, const GradCamOptions& options,
                            const at::Tensor& noise, bool create_graph, double scale) {
   check_arguments(logits, labels, feature_maps, options, noise);
+
+  // A sample's output depends on its own maps only, so the gradient of the sum over the batch holds
+  // every sample's gradient.
   at::AutoGradMode with_graph(true);
   const auto outputs = target_outputs(logits, labels, options.target, noise).sum(1);
   const auto gradients = member_gradients(kMaps, outputs, feature_maps, create_graph, scale);
+
+  // sum_k a_k f_k, where the weight a_k of a channel is the spatial mean of its gradient.
   at::AutoGradMode mode(create_graph);
   const auto features = parts(feature_maps, logits.size(0));
   std::vector<at::Tensor> maps;
@@ -123,6 +135,7 @@ at::Tensor saliency_maps(const at::Tensor& logits, const at::Tensor& labels,
   DISSENT_CHECK(options.crop >= 0 && options.crop <= most, kUsage,
                 "gradcam: crop: expected 0 .. {} for maps of {} x {}, found {}", most, maps.size(2),
                 maps.size(3), options.crop);
+
   at::AutoGradMode mode(create_graph);
   const int64_t height = maps.size(2) - 2 * options.crop, width = maps.size(3) - 2 * options.crop;
   return standardised(maps.narrow(2, options.crop, height).narrow(3, options.crop, width));
@@ -146,14 +159,17 @@ at::Tensor gradcam(const at::Tensor& logits, const at::Tensor& labels,
 at::Tensor logit_noise(const at::Tensor& like, uint64_t seed, uint64_t step, int64_t first_member) {
   check_outputs("logit_noise", "like", like, 1);
   check_range("logit_noise", "first_member", static_cast<double>(first_member), 0, 0x1p53);
+
+  // Each member has a random stream of its own number in the ensemble: the same on every split.
   const at::NoGradGuard no_grad;
   auto noise = at::empty(like.sizes(), at::kDouble);
   for (int64_t m = 0; m < like.size(0); ++m)
     fill_uniform(noise[m], 0, 1,
                  Random(seed, Purpose::kNoise,
                         kLogitStream + static_cast<uint64_t>(first_member + m), step));
-  // Centres of 2^32 cells of (-1, 1), never an end of it, through the inverse of the normal
-  // distribution.
+
+  // To standard normal numbers by the inverse error function, of the centres of 2^32 intervals of
+  // (-1, 1): the ends of the interval, which are infinite, never occur.
   noise.mul_(2).add_(0x1p-32 - 1).erfinv_().mul_(std::sqrt(2.0));
   return noise.to(like.device(), like.scalar_type());
 }
@@ -164,5 +180,61 @@ const std::vector<std::string>& grad_cam_target_names() { return targets().names
 MapActivation map_activation(const std::string& name) { return activations().value(name); }
 std::string to_string(MapActivation activation) { return activations().name(activation); }
 const std::vector<std::string>& map_activation_names() { return activations().names(); }
+
+namespace {
+
+void adjust_gradcam(const GradCamOptions& options, LossTraits& traits) {
+  if (options.target == GradCamTarget::kSmallLogits)
+    std::replace(traits.needs.begin(), traits.needs.end(), Field::kLabels, Field::kLogitNoise);
+  if (options.similarity == Similarity::kLogDet) traits.min_members = 1;
+  traits.nonlinear_in_batch = options.similarity == Similarity::kExpCosine;
+}
+
+}  // namespace
+
+LossInfo gradcam_info() {
+  const auto keys =
+      OptionTable<GradCamOptions>("loss.gradcam", "Saliency maps")
+          .choice("target", &GradCamOptions::target,
+                  names_of(grad_cam_target_names(), grad_cam_target),
+                  "output o whose derivative weights the channels")
+          .choice("activation", &GradCamOptions::activation,
+                  names_of(map_activation_names(), map_activation),
+                  "function act that is applied to the map")
+          .option("crop", &GradCamOptions::crop,
+                  {.meaning = "pixels removed from each side of the map", .min = 0})
+          .choice("similarity", &GradCamOptions::similarity,
+                  names_of(similarity_names(), similarity_kind), "similarity measure of the maps");
+
+  auto info = loss_info<GradCamOptions>(
+      {.name = "gradcam",
+       .summary = "Similarity of the members' saliency maps (SDDE)",
+       .formula = "similarity of the standardised maps act(sum_k a_k f_k),  a_k = spatial mean "
+                  "of d o / d f_k",
+       .citation = "Dereka et al., Diversifying Deep Ensembles: A Saliency Map Approach, arXiv "
+                   "2305.11616",
+       .kind = LossKind::kDiversity,
+       .traits = {.needs = {Field::kLogits, Field::kLabels, Field::kFeatureMaps},
+                  .exchanged = {Field::kSaliencyMaps},
+                  .min_members = 2},
+       .traits_note = "target = small_logits: needs logit noise instead of labels; similarity = "
+                      "expcosine: not a mean over samples; similarity = logdet: one member is "
+                      "enough"},
+      keys,
+      [](const LossInput& input, const GradCamOptions& options) {
+        return gradcam(input.logits, input.labels, *input.feature_maps, options, input.logit_noise);
+      },
+      adjust_gradcam);
+
+  // Ranks exchange the maps of their members, not the feature maps.
+  info.member_maps = [](const LossInput& input, const std::any& options, bool create_graph) {
+    return saliency_maps(input.logits, input.labels, *input.feature_maps,
+                         options_as<GradCamOptions>(options), input.logit_noise, create_graph);
+  };
+  info.compare_maps = [](const at::Tensor& maps, const std::any& options) {
+    return saliency_similarity(maps, options_as<GradCamOptions>(options).similarity);
+  };
+  return info;
+}
 
 }  // namespace dissent::losses

@@ -14,7 +14,7 @@ at::Tensor ensemble_cross_entropy(const at::Tensor& logits, const at::Tensor& la
 
 at::Tensor hard_sample_weight_from(const at::Tensor& cross_entropy, const at::Tensor& batch_mean) {
   const at::NoGradGuard no_grad;
-  // Divided twice: the square of a small mean would vanish in f32.
+  // Divided twice, because the square of a small mean would underflow to 0 in f32.
   const auto weight = cross_entropy / batch_mean / batch_mean;
   return at::where(batch_mean.eq(0), at::ones_like(weight), weight);
 }

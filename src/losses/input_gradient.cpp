@@ -3,6 +3,7 @@
 #include <dissent/tensor_check.hpp>
 
 #include "losses/enum_names.hpp"
+#include "losses/loss_info.hpp"
 #include "losses/member_gradients.hpp"
 
 namespace dissent::losses {
@@ -19,7 +20,7 @@ const EnumNames<InputGradientMode>& modes() {
   return names;
 }
 
-// [M, B], with graph.
+// The outputs o that are differentiated, [M, B], with graph.
 at::Tensor mode_outputs(const at::Tensor& logits, const at::Tensor& labels,
                         InputGradientMode mode) {
   switch (mode) {
@@ -41,9 +42,14 @@ at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels,
     check_labels("input_gradient", "labels", labels, logits.size(1), logits.size(2),
                  logits.device());
   check_inputs(kImages, logits, images, 0);
+
+  // A sample's output depends on its own image only, so the gradient of the sum over the batch
+  // holds every sample's gradient.
   at::AutoGradMode with_graph(true);
   const auto outputs = mode_outputs(logits, labels, options.mode).sum(1);
   const auto gradients = member_gradients(kImages, outputs, images, create_graph, scale);
+
+  // Flattened to one vector per member and sample, which is what similarity() compares.
   at::AutoGradMode mode(create_graph);
   std::vector<at::Tensor> rows;
   for (const auto& gradient : gradients) {
@@ -62,6 +68,43 @@ at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels,
   const auto gradients = input_gradients(logits, labels, images, options, create_graph);
   at::AutoGradMode mode(create_graph);
   return similarity(gradients, Similarity::kCosine);
+}
+
+LossInfo input_gradient_info() {
+  const auto keys = OptionTable<InputGradientOptions>("loss.input_gradient", "Input gradients")
+                        .choice("mode", &InputGradientOptions::mode,
+                                names_of(input_gradient_mode_names(), input_gradient_mode),
+                                "output o that is differentiated");
+
+  auto info = loss_info<InputGradientOptions>(
+      {.name = "input_gradient",
+       .summary = "Similarity of the members' input gradients",
+       .formula = "mean over b, i != j of cos(d o_i / d x, d o_j / d x)",
+       .citation =
+           "Dereka et al., arXiv 2305.11616 (as a baseline); Kariyappa and Qureshi, Improving "
+           "Adversarial Robustness of Ensembles with Diversity Training, 2019",
+       .kind = LossKind::kDiversity,
+       .traits = {.needs = {Field::kLogits, Field::kLabels, Field::kImages},
+                  .exchanged = {Field::kInputGradients},
+                  .min_members = 2},
+       .traits_note = "mode = max, min or sum: needs no labels"},
+      keys,
+      [](const LossInput& input, const InputGradientOptions& options) {
+        return input_gradient(input.logits, input.labels, *input.images, options);
+      },
+      [](const InputGradientOptions& options, LossTraits& traits) {
+        if (options.mode != InputGradientMode::kGt) std::erase(traits.needs, Field::kLabels);
+      });
+
+  // Ranks exchange the gradients of their members, not the images.
+  info.member_maps = [](const LossInput& input, const std::any& options, bool create_graph) {
+    return input_gradients(input.logits, input.labels, *input.images,
+                           options_as<InputGradientOptions>(options), create_graph);
+  };
+  info.compare_maps = [](const at::Tensor& gradients, const std::any&) {
+    return similarity(gradients, Similarity::kCosine);
+  };
+  return info;
 }
 
 InputGradientMode input_gradient_mode(const std::string& name) { return modes().value(name); }

@@ -5,7 +5,7 @@
 
 namespace dissent::losses {
 
-/// A loss' argument, for its messages.
+/// A function and one of its arguments, for error messages.
 struct Argument {
   const char* function;
   const char* name;
@@ -20,10 +20,10 @@ void check_inputs(Argument argument, const at::Tensor& logits, const MemberInput
 std::vector<at::Tensor> parts(const MemberInputs& inputs, int64_t members);
 
 /// d outputs_m / d (m-th part), M tensors [B, ...]; outputs [M], with graph. The graph of outputs
-/// stays usable. With create_graph the gradients can be differentiated. scale * outputs are
-/// differentiated and the result divided by it; with a scale other than 1 a tensor whose
-/// derivatives are not all finite is NaN. Throws Error::kUsage where outputs do not depend on the
-/// inputs, or where scale is not above 0.
+/// stays usable. With create_graph the gradients can be differentiated again. scale * outputs are
+/// differentiated and the result is divided by scale; with a scale other than 1, a tensor whose
+/// derivatives are not all finite is set to NaN. Throws Error::kUsage if the outputs do not depend
+/// on the inputs, or if scale is not positive.
 std::vector<at::Tensor> member_gradients(Argument argument, const at::Tensor& outputs,
                                          const MemberInputs& inputs, bool create_graph,
                                          double scale = 1);

@@ -1,4 +1,4 @@
-// docs/losses.md.
+// The text of docs/losses.md.
 #include "core/option_page.hpp"
 #include "losses/registry.hpp"
 
@@ -20,7 +20,7 @@ std::string section(const LossInfo& loss) {
                      joined(loss.traits.needs), joined(loss.traits.exchanged));
   out += fmt::format("- over the batch: {}\n",
                      loss.traits.nonlinear_in_batch
-                         ? "not a mean over samples; ranks that split it exchange it first"
+                         ? "not a mean over samples; ranks that split the batch exchange it first"
                          : "a mean over samples");
   if (!loss.traits_note.empty()) out += fmt::format("- note: {}\n", loss.traits_note);
   return out + fmt::format("- source: {}\n\n", loss.citation) + markdown_keys(loss.options);
@@ -31,12 +31,12 @@ std::string section(const LossInfo& loss) {
 std::string losses_page() {
   std::string out =
       "# Losses\n\n"
-      "Written by `scripts/generate_docs` from what `dissent config losses` prints; do not edit. "
-      "Each is a function of the library,\n"
-      "`include/dissent/losses/<name>.hpp`, whose header has shapes, dtypes, derivatives, edge "
-      "cases and memory, and a line of the table in\n"
-      "`src/losses/registry.cpp`. Which of them a training takes, as `[loss.<name>]`, is said in "
-      "[configuration.md](configuration.md).\n\n"
+      "Written by `scripts/generate_docs` from the output of `dissent config losses`; do not edit. "
+      "Each loss is a function of the library,\n"
+      "`include/dissent/losses/<name>.hpp`, whose header describes shapes, dtypes, derivatives, "
+      "edge cases and memory. A training\n"
+      "uses the losses that have a table `[loss.<name>]` in its configuration "
+      "([configuration.md](configuration.md)).\n\n"
       "z are logits, p = softmax(z), y labels, m, i, j members, b samples, c classes.\n\n"
       "| loss | kind | members | ranks exchange | over the batch |\n|---|---|---|---|---|\n";
   for (const auto& loss : loss_table())

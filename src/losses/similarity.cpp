@@ -19,12 +19,13 @@ const EnumNames<Similarity>& table() {
 at::Tensor row_norm(const at::Tensor& x) { return root(x.square().sum(-1)); }
 at::Tensor normalised(const at::Tensor& x) { return x / (row_norm(x) + kNormEps).unsqueeze(-1); }
 
-// [B, M, M] of x [M, B, D].
+// Products <x_i, x_j> of all pairs of members for each sample: [B, M, M] from x [M, B, D].
 at::Tensor gram(const at::Tensor& x) { return at::bmm(x.transpose(0, 1), x.permute({1, 2, 0})); }
 
 // Sum over ordered pairs and the batch of a symmetric [B, M, M].
 at::Tensor sum_over_pairs(const at::Tensor& values) { return values.triu(1).sum() * 2; }
 
+// Sum over pairs and the batch of the cosine, without a Gram matrix: |sum_i v_i|^2 - sum_i |v_i|^2.
 at::Tensor cosine_sum(const at::Tensor& x) {
   const auto length = row_norm(x), scale = (length + kNormEps).reciprocal();
   return (x * scale.unsqueeze(-1)).sum(0).square().sum() - (length * scale).square().sum();
@@ -59,6 +60,7 @@ at::Tensor similarity(const at::Tensor& x, Similarity kind) {
   DISSENT_CHECK(fits, kUsage,
                 "similarity {}: x: expected [M >= {}, B >= 1, D >= 1] of f32 or f64, found {}",
                 to_string(kind), least, describe(x));
+
   const auto pairs = static_cast<double>(x.size(0) * (x.size(0) - 1) * x.size(1));
   switch (kind) {
     case Similarity::kDot: return (x.sum(0).square().sum() - x.square().sum()) / pairs;

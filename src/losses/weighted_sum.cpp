@@ -18,6 +18,8 @@ WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& ba
     sum.total = sum.total.defined() ? sum.total + weight * value : weight * value;
   }
   if (sum.total.defined()) return sum;
+
+  // No term is on: the objective is 0, with the dtype and device of the logits.
   const auto& like = base.logits.defined() ? base.logits : diversity.logits;
   DISSENT_CHECK(like.defined(), kUsage,
                 "weighted_sum: terms: expected one that is on, or logits; found neither");

@@ -13,7 +13,7 @@ struct LossTerm {
   std::any options = {};  ///< the struct of the loss, or empty for its defaults
 };
 
-/// Whether the term is a loss of kind base: of each member by itself.
+/// Whether the term is a loss of kind base, which trains each member for its task.
 bool is_base(const LossTerm& term);
 
 struct WeightedSum {
@@ -28,12 +28,12 @@ struct WeightedSum {
 
 /// The objective of one step:  sum over terms of weight_at(term, epoch, step) * loss.  Terms whose
 /// weight is 0 are not computed. Losses of kind base read `base`: each member's own batch. All
-/// others read `diversity`: one batch that every member saw, with the labels that it has or, for
-/// outliers, the classes that the mean logits predict (predicted_labels). For a common batch give
-/// the same twice.
-/// Throws Error::kUsage as evaluate(), and where no term is on and no logits say what dtype and
-/// device a zero has.
-/// Ref: sdde openood/trainers/deed_trainer.py DEEDTrainer.train_epoch; cases sdde_losses.h5 total.
+/// others read `diversity`: one batch that every member saw, with its labels or, for outliers, with
+/// the classes that the mean logits predict (predicted_labels). For a common batch pass the same
+/// input twice.
+/// Throws Error::kUsage like evaluate(), and if no term is on and no logits give the dtype and
+/// device of a zero. Ref: sdde openood/trainers/deed_trainer.py DEEDTrainer.train_epoch; cases
+/// sdde_losses.h5 total.
 WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& base,
                          const LossInput& diversity, int64_t epoch, int64_t step);
 

@@ -1,11 +1,9 @@
 #include <dissent/scores/ensemble_scores.hpp>
+#include <dissent/shared_constants.hpp>
 #include <dissent/tensor_check.hpp>
 
 namespace dissent::scores {
 namespace {
-
-// As in losses/a2d.hpp; scores do not link the losses.
-constexpr double kA2dEps = 1e-9;
 
 at::Tensor checked(const char* score, const at::Tensor& outputs, InputKind kind,
                    int64_t min_members = 1) {

@@ -45,7 +45,7 @@ class Caches(TemporaryTest):
             torch.testing.assert_close(batch, [everything.features[125:132], everything.labels[125:132]])
             torch.testing.assert_close(cache[-1][0], everything.features[299])
             self.assertRaises(IndexError, lambda: cache[300])
-            self.refused("rows: expected some of 0 .. 299, found 298 .. 300", cache.read, 298, 3)
+            self.refused("rows: expected a range within 0 .. 299, found 298 .. 300", cache.read, 298, 3)
 
     def test_bf16(self):
         with dissent.open_cache(FILES / "test.cache") as cache:
@@ -90,7 +90,7 @@ class Caches(TemporaryTest):
     def test_broken_sed_files(self):
         self.refused("label of row 1: expected a whole number, found 0.5", dissent.open_cache, self.sed_file([0, 0.5], [0, 1]))
         self.refused("index: expected passes of one length", dissent.open_cache, self.sed_file([0] * 5, [0, 1, 2, 0, 1]))
-        self.refused("exact to 2^24 only", dissent.open_cache, self.sed_file([0, 0], [2**24 + 8, 0]))
+        self.refused("values below 2^24, where float32 is exact", dissent.open_cache, self.sed_file([0, 0], [2**24 + 8, 0]))
         (self.folder / "text.hdf5").write_text("text")
         self.refused("text.hdf5", dissent.open_cache, self.folder / "text.hdf5")
 
@@ -185,10 +185,10 @@ class Results(TemporaryTest):
             self.assertEqual(len(dissent.open_results(self.folder / "*.csv")), 1)
         (self.folder / "b.csv").write_text("a,b\n1,2\n")
         (self.folder / "c.csv").write_text("")
-        with self.assertWarnsRegex(UserWarning, "2 CSV files without the columns of result rows passed over, as .*b.csv"):
+        with self.assertWarnsRegex(UserWarning, "skipped 2 CSV files without the columns of result rows, such as .*b.csv"):
             self.assertEqual(len(dissent.open_results(self.folder / "*.csv")), 1)
         (self.folder / "a.csv").unlink()
-        self.assertRaisesRegex(FileNotFoundError, "found none; 2 CSV files", dissent.open_results, self.folder / "*.csv")
+        self.assertRaisesRegex(FileNotFoundError, "found none; skipped 2 CSV files", dissent.open_results, self.folder / "*.csv")
 
 
 if __name__ == "__main__":

@@ -34,21 +34,21 @@ class Import(unittest.TestCase):
     def test_missing_operators(self):
         library = self.package / "_library.abi3.so"
         library.rename(self.package / "elsewhere.so")
-        self.fails("its compiled operators", str(library), "are not there")
+        self.fails("expected the compiled operators", str(library), "found no such file")
 
     def test_broken_operators(self):
         (self.package / "_library.abi3.so").write_bytes(b"not a library")
-        self.fails("its compiled operators cannot be loaded")
+        self.fails("compiled operators: expected a library that can be loaded")
 
     def test_another_torch(self):
         from dissent._build import TORCH_VERSION
 
         (self.package / "_build.py").write_text('TORCH_VERSION = "1.2.3"\n')
-        self.fails("compiled for torch 1.2.3", f"the torch that is installed is {TORCH_VERSION}")
+        self.fails("torch: expected version 1.2.3, for which the operators were compiled", f"found {TORCH_VERSION}")
 
     def test_no_record_of_torch(self):
         (self.package / "_build.py").unlink()
-        self.fails("_build.py", "is not there")
+        self.fails("_build.py", "found no such file")
 
     def test_typed(self):
         self.assertTrue((self.package / "py.typed").exists())

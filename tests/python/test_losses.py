@@ -1,4 +1,6 @@
 """Derivatives by finite differences, errors that name argument, expected and found, dtypes, and that every loss of the program is here."""
+import inspect
+import json
 import unittest
 
 import torch
@@ -103,9 +105,9 @@ class Calls(unittest.TestCase):
         self.refused("gradcam: feature_maps: expected [4, K, H, W] Double cpu, found [4, 5] Double cpu", losses.gradcam, logits, self.labels, list(logits))
         self.refused("expected a tensor that requires gradients", losses.gradcam, logits, self.labels, torch.zeros(3, 4, 2, 5, 5, dtype=torch.double))
         maps = draw(3, 4, 2, 5, 5)
-        self.refused("gradcam: feature_maps: the logits do not depend on it", losses.gradcam, logits * 1, self.labels, maps)
+        self.refused("gradcam: feature_maps: expected a tensor that the logits depend on, found one that they do not", losses.gradcam, logits * 1, self.labels, maps)
         self.refused("similarity: expected one of dot, cosine, expcosine, iou, logdet, found 'euclid'", losses.similarity, logits, "euclid")
-        self.refused("mode of divdis: expected one of mi, l1, found 'l2'", losses.divdis, logits, "l2")
+        self.refused("divdis: mode: expected one of mi, l1, found \"l2\"", losses.divdis, logits, "l2")
         self.refused("dice: pair_logits: expected [P >= 1, B >= 1]", losses.dice, logits)
 
     def test_classes_name_what_they_miss(self):
@@ -115,7 +117,7 @@ class Calls(unittest.TestCase):
 
     def test_a_second_derivative_that_is_not_there_is_an_error(self):
         logits = draw(3, 4, 5)
-        with self.assertRaisesRegex(RuntimeError, "divdis: a second derivative was asked for; it has a first one only"):
+        with self.assertRaisesRegex(RuntimeError, "divdis: expected a first derivative only, found a request for a second derivative"):
             torch.autograd.grad(losses.divdis(logits), logits, create_graph=True)
 
     def test_half_precision_and_autocast(self):
@@ -157,13 +159,79 @@ class Calls(unittest.TestCase):
         self.refused("mode: expected one of gt_logit", dissent.GradCAMDiversityLoss(mode="gt")._get_outputs, logits, labels)
 
     def test_every_loss_of_the_program_is_here(self):
-        functions = {"adversarial_cross_entropy": "adversarial_inputs"}
         page = (SOURCE_DIR / "docs" / "losses.md").read_text()
         names = [line.removeprefix("## `").removesuffix("`") for line in page.splitlines() if line.startswith("## `")]
         self.assertGreaterEqual(len(names), 12)
-        for name in names:
-            here = callable(getattr(losses, functions.get(name, name), None))
-            self.assertTrue(here, f"{name} has no operator: python/csrc/operators.cpp, python/dissent/losses.py")
+        described = {loss["name"]: loss["operator"] for loss in json.loads(torch.ops.dissent.describe_losses())}
+        self.assertEqual(list(described), names)
+        for function in described.values():
+            self.assertTrue(getattr(losses, function).__doc__, function)
+
+
+class EveryLoss(unittest.TestCase):
+    """The functions that are made from the table of losses."""
+
+    def setUp(self):
+        torch.manual_seed(3)
+        self.labels, filters, weights = torch.tensor([0, 3, 1, 3]), draw(MEMBERS, 3, 2), draw(MEMBERS, CLASSES, 3)
+        images = draw(MEMBERS, BATCH, 2, 5, 5)
+        maps = torch.einsum("mkc,mbcxy->mbkxy", filters, images).exp().log1p()
+        features = maps.tanh().mean((3, 4))
+        logits = torch.einsum("mlk,mbk->mbl", weights, features)
+        self.discriminator = dissent.Discriminator(CLASSES, 3, units=(4,), label_dim=2).double()
+        self.given = {"logits": logits, "labels": self.labels, "drawn_member": 1, "feature_maps": maps, "images": images, "features": features,
+                      "logit_noise": torch.randn_like(logits), "discriminator": self.discriminator.operator_parameters(),
+                      "unlabelled_logits": draw(MEMBERS, BATCH, CLASSES)}
+        self.leaves = (filters, weights)
+
+    def call(self, loss, **options):
+        arguments = {argument["name"]: self.given[argument["name"]] for argument in loss["arguments"]}
+        return getattr(losses, loss["operator"])(**arguments, **options)
+
+    def test_is_a_scalar_with_a_gradient_at_every_choice(self):
+        for loss in json.loads(torch.ops.dissent.describe_losses()):
+            variants = [{}] + [{option["name"]: choice} for option in loss["options"] for choice in option["choices"]]
+            for options in variants:
+                with self.subTest(loss["operator"], options=options):
+                    value = self.call(loss, **options)
+                    self.assertEqual((value.shape, value.dtype), (torch.Size([]), torch.double))
+                    found = torch.autograd.grad(value, (*self.leaves, self.given["unlabelled_logits"]), retain_graph=True, allow_unused=True)
+                    self.assertTrue(any(gradient is not None and gradient.isfinite().all() and gradient.abs().max() > 0 for gradient in found))
+
+    def test_is_the_mean_of_the_function_per_sample(self):
+        logits, features, maps, images = (self.given[name] for name in ("logits", "features", "feature_maps", "images"))
+        other = self.given["unlabelled_logits"]
+        pairs = {
+            "cross_entropy": (losses.cross_entropy_loss(logits, self.labels, 0.1), losses.cross_entropy(logits, self.labels, 0.1).mean()),
+            "logit_norm": (losses.logit_norm_loss(logits, self.labels, tau=0.5), losses.logit_norm(logits, self.labels, 0.5).mean()),
+            "adversarial_cross_entropy": (losses.adversarial_cross_entropy(logits, self.labels), losses.cross_entropy(logits, self.labels).mean()),
+            "a2d": (losses.a2d_loss(logits, 1), losses.a2d(logits, 1).mean()),
+            "a2d hard": (losses.a2d_loss(logits, 1, self.labels, sample_weight="hard"), dissent.A2DLoss("hard")(logits=logits, labels=self.labels, member=1)),
+            "gradcam": (losses.gradcam_loss(logits, maps, self.labels, crop=0), losses.gradcam(logits, self.labels, maps, crop=0)),
+            "input_gradient": (losses.input_gradient_loss(logits, images, mode="sum"), losses.input_gradient(logits, None, images, mode="sum")),
+            "dice": (losses.dice_loss(features, self.labels, self.discriminator.operator_parameters(), tau=3.0),
+                     losses.dice(self.discriminator.pair_logits(features, self.labels), 3.0)),
+            "kl_backward": (losses.kl_backward_loss(logits, other), losses.kl_backward(other, losses.mean_prediction(logits))),
+        }
+        for name, (found, expected) in pairs.items():
+            with self.subTest(name):
+                torch.testing.assert_close(found, expected)
+
+    def test_signatures_and_documentation(self):
+        self.assertEqual(str(inspect.signature(losses.adp)).split(" -> ")[0].replace("torch.", ""), "(logits: Tensor, labels: Tensor, alpha: float = 2.0, beta: float = 0.5)")
+        self.assertEqual(list(inspect.signature(losses.divdis).parameters), ["logits", "mode", "reduction"])
+        self.assertEqual([list(inspect.signature(function).parameters) for function in (losses.ncl, losses.oe)], [["logits"], ["logits"]])
+        self.assertIn("Pang et al.", losses.adp.__doc__)
+        self.assertEqual(losses.adp.__name__, "adp")
+
+    def test_wrong_arguments(self):
+        logits = self.given["logits"]
+        with self.assertRaisesRegex(TypeError, r"adp\(\): missing a required argument: 'labels'"):
+            losses.adp(logits)
+        with self.assertRaisesRegex(ValueError, "adp: beta: expected a finite number >= 0, found -1.0"):
+            losses.adp(logits, self.labels, beta=-1)
+        with self.assertRaisesRegex(ValueError, "a2d: labels: expected it, found nothing"):
+            losses.a2d_loss(logits, 1, sample_weight="hard")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,15 @@
 
 namespace dissent::losses {
 
+/// Which output the cross-entropy of [loss.cross_entropy] is computed for.
+enum class CrossEntropyOutput { kMembers, kProductOfExperts };
+
+/// Options of the loss `cross_entropy`, mean over members and samples.
+struct CrossEntropyOptions {
+  double label_smoothing = 0;  ///< 0 .. 1
+  CrossEntropyOutput output = CrossEntropyOutput::kMembers;
+};
+
 /// Cross-entropy of each member and sample against smoothed targets t = (1 - smoothing) onehot(y) +
 /// smoothing / C:
 ///   l_mb = -sum_c t_bc log softmax(z_mb)_c
@@ -17,8 +26,8 @@ namespace dissent::losses {
 at::Tensor cross_entropy(const at::Tensor& logits, const at::Tensor& labels,
                          double smoothing = 0.0);
 
-/// Samples on which EVERY member gives the true class more than `threshold` (strictly): those are
-/// trained, the others repel.
+/// Samples on which EVERY member gives the true class a probability above `threshold` (strictly).
+/// Base losses are trained on these, diversity losses on the others.
 ///   mask_b = min over m of softmax(z_mb)_{y_b} > threshold
 /// Shapes as above; threshold 0 .. 1. Returns bool [B] on the device of logits, no gradient.
 /// Ref: SED DivDisLossWrapper.forward (disagree_below_threshold).

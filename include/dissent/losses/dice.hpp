@@ -6,14 +6,14 @@
 
 namespace dissent::losses {
 
-/// Inside the logarithm of the density ratio: bounds it by -log(1e-6) = 13.82 from above.
+/// Added inside the logarithm of the density ratio: bounds it by -log(1e-6) = 13.82 from above.
 inline constexpr double kDiceEps = 1e-6;
 
 struct DiceOptions {
   double tau = 10.0;  ///< the log ratio is clipped to (-tau, tau) by tau * tanh(r / tau); > 0
-  std::vector<int64_t> units = {256, 256, 100};  ///< hidden layers of the discriminator
-  int64_t label_dim = 64;                        ///< width of its label embedding
-  double leaky_slope = 0.2;                      ///< of its LeakyReLU
+  std::vector<int64_t> units = {256, 256, 100};  ///< sizes of the discriminator's hidden layers
+  int64_t label_dim = 64;                        ///< size of its label embedding
+  double leaky_slope = 0.2;                      ///< negative slope of its LeakyReLU
 };
 
 /// Unordered pairs (i, j), i < j, of M members: (0, 1), (0, 2), .., (M - 2, M - 1). P = M (M - 1) /
@@ -35,11 +35,12 @@ std::vector<std::pair<int64_t, int64_t>> member_pairs(int64_t members);
 ///      sdde openood/trainers/diversity/dice.py; cases sdde_losses.h5 dice.
 at::Tensor dice(const at::Tensor& pair_logits, const DiceOptions& options = {});
 
-/// For each sample the one before it among those of its class, in order of appearance; the first
-/// gets the last, a class of one sample itself: index_select with it is a roll by one inside each
-/// class. The reference wants equal counts of all classes; here any will do. labels [B] i64, any
-/// device, B >= 1. Returns [B] i64 there: a permutation of 0 .. B - 1.
-/// Ref: sdde openood/networks/discriminator.py group_by_class, pair_loss.
+/// For each sample the index of the previous sample of its class, in order of appearance; for the
+/// first sample of a class the index of the last, for a class of one sample its own index. So
+/// index_select with it rolls each class by one. The reference requires equal counts of all
+/// classes; here they may differ. labels [B] i64, any device, B >= 1. Returns [B] i64 there: a
+/// permutation of 0 .. B - 1. Ref: sdde openood/networks/discriminator.py group_by_class,
+/// pair_loss.
 at::Tensor roll_within_class(const at::Tensor& labels);
 
 }  // namespace dissent::losses

@@ -4,8 +4,8 @@
 namespace dissent::losses {
 
 /// The discriminator of DICE: D(z1, z2, y) = MLP([z1, z2, embedding of y]), LeakyReLU between its
-/// layers, one output. Its parameters are a list of tensors, so that an optimiser may own them in
-/// any form (views of one vector, for instance):
+/// layers, one output. Its parameters are a list of tensors, so that an optimiser may store them in
+/// any form (as views of one vector, for instance):
 ///   label_embedding [C, E],  then W, b of each layer: W0 [U0, 2 D + E], b0 [U0], .., Wn [1,
 ///       U(n-1)], bn [1]
 /// Ref: sdde openood/networks/discriminator.py Discriminator; cases sdde_losses.h5 dice,
@@ -13,9 +13,9 @@ namespace dissent::losses {
 std::vector<std::vector<int64_t>> dice_discriminator_shapes(int64_t classes, int64_t features,
                                                             const DiceOptions& options = {});
 
-/// New parameters of these shapes on the CPU, as torch draws them: embedding N(0, 1), weights and
-/// biases uniform in +-1 / sqrt(inputs). Drawn from counters keyed by the seed. dtype f32 or f64.
-/// Throws Error::kUsage (sizes < 1).
+/// Initial parameters of these shapes on the CPU, with torch's distributions: embedding N(0, 1),
+/// weights and biases uniform in +-1 / sqrt(inputs). Drawn from a counter-based generator with this
+/// seed. dtype f32 or f64. Throws Error::kUsage (sizes < 1).
 std::vector<at::Tensor> make_dice_discriminator(int64_t classes, int64_t features, uint64_t seed,
                                                 const DiceOptions& options = {},
                                                 at::ScalarType dtype = at::kFloat);
@@ -29,21 +29,21 @@ std::vector<at::Tensor> make_dice_discriminator(int64_t classes, int64_t feature
 /// partner_rows  [B]        i64, or undefined for b' = b (joint pairs); roll_within_class(labels)
 ///               for pairs of the product distribution
 /// returns       [P, B]
-/// D(z1, z2, y) is not D(z2, z1, y): the order of members matters. The first layer is linear in z1,
-/// z2 and the embedding, so it is computed once a member, not once a pair. Memory: about three P x
-/// B x U0 and two P x B x U of each further layer, forward and backward. Throws Error::kUsage (one
-/// member, shapes, dtypes, labels).
+/// D(z1, z2, y) differs from D(z2, z1, y): the order of members matters. The first layer is linear
+/// in z1, z2 and the embedding, so it is computed once per member, not once per pair. Memory: about
+/// three P x B x U0 and two P x B x U of each further layer, forward and backward. Throws
+/// Error::kUsage (one member, shapes, dtypes, labels).
 at::Tensor dice_pair_logits(const std::vector<at::Tensor>& parameters, const at::Tensor& features,
                             const at::Tensor& labels, const DiceOptions& options = {},
                             const at::Tensor& partner_rows = {});
 
-/// Loss that the discriminator is trained with, and how often it is right. One half of the binary
-/// cross-entropy of joint against product pairs:
+/// The loss that trains the discriminator, and its accuracy. One half of the binary cross-entropy
+/// of joint against product pairs:
 ///   value = -1/2 ( mean log sigmoid(joint) + mean log sigmoid(-product) )
 struct DiscriminatorLoss {
   at::Tensor value;     ///< scalar, nats; differentiable
-  at::Tensor accuracy;  ///< [P] f32, 0 .. 1, no gradient: of each pair half the share of joint > 0
-                        ///< plus half that of product < 0
+  at::Tensor accuracy;  ///< [P] f32, 0 .. 1, no gradient: for each pair half the share of joint > 0
+                        ///< plus half the share of product < 0
 };
 /// joint, product [P, B] f32 or f64 of one dtype and device. Ties (0) count as wrong, so equal
 /// logits give 0.5 and zeros give 0.

@@ -10,8 +10,13 @@ enum class DivDisMode {
 };
 enum class DivDisReduction {
   kMean,     ///< mean over the pairs
-  kMinEach,  ///< `min_each`: for each member its most alike partner (largest MI, smallest
-             ///< distance), mean over members
+  kMinEach,  ///< `min_each`: for each member the pair with its most similar partner (largest MI,
+             ///< smallest distance), mean over members
+};
+
+struct DivDisOptions {
+  DivDisMode mode = DivDisMode::kMutualInformation;
+  DivDisReduction reduction = DivDisReduction::kMean;
 };
 
 /// Pairwise repulsion of DivDis (to be minimised), over unordered pairs (g, h) of members:
@@ -22,9 +27,9 @@ enum class DivDisReduction {
 /// logits   [M, B, C]  f32 or f64, M >= 2, any device. C = 1: the probabilities are (sigmoid z, 1 -
 ///          sigmoid z), else softmax z
 /// returns  scalar, nats or L1 distance; differentiable once (a second derivative is Error::kUsage)
-/// Pairs whose v is exactly 0 are left out of the mean and of the maxima, as in the reference
-/// (equal members in l1). None left: 0 with zero gradient (reference: NaN, or an exception). 0 log
-/// 0 = 0 (reference: NaN as soon as a probability is exactly 0 in the whole batch).
+/// Pairs whose v is exactly 0 are excluded from the mean and from the maxima, as in the reference
+/// (equal members in l1). If no pair remains: 0 with zero gradient (reference: NaN, or an
+/// exception). 0 log 0 = 0 (reference: NaN if a probability is exactly 0 in the whole batch).
 /// Memory: the probabilities plus three C x C for one pair at a time, forward and backward
 /// (recomputed); never B x M x M x C x C. Symmetric in the order of the members. Throws
 /// Error::kUsage (one member, shape, dtype).

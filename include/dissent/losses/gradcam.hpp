@@ -9,31 +9,31 @@
 
 namespace dissent::losses {
 
-/// Added to a map's standard deviation before it divides; deviation of the noise that breaks ties
-/// of small_logits.
+/// Added to a map's standard deviation before division; standard deviation of the noise that breaks
+/// ties of small_logits.
 inline constexpr double kStdEps = 1e-6;
 inline constexpr double kLogitNoise = 1e-4;
 
-/// The output o_mb whose derivative weighs the channels; p = softmax z, y the label.
+/// The output o_mb whose derivative weights the channels; p = softmax z, y the label.
 enum class GradCamTarget {
   kGtLogit,      ///< `gt_logit`: z_y
   kGtProb,       ///< `gt_prob`: p_y
   kAltLogits,    ///< `alt_logits`: mean of the other C - 1 logits
   kAltProbs,     ///< `alt_probs`: (1 - p_y) / (C - 1)
-  kSmallLogits,  ///< `small_logits`: mean of the floor(C / 2) smallest of z + kLogitNoise * noise,
-                 ///< taken without the noise; needs no label
+  kSmallLogits,  ///< `small_logits`: mean of floor(C / 2) logits, those with the smallest z +
+                 ///< kLogitNoise * noise; needs no label
 };
 enum class MapActivation { kRelu, kAbs, kNone };
 
 struct GradCamOptions {
   GradCamTarget target = GradCamTarget::kGtLogit;
   MapActivation activation = MapActivation::kRelu;
-  int64_t crop = 1;  ///< pixels cut from each side of the map (`padding` of the reference); 0 ..
-                     ///< (min(H, W) - 1) / 2
+  int64_t crop = 1;  ///< pixels removed from each side of the map (`padding` of the reference);
+                     ///< 0 .. (min(H, W) - 1) / 2
   Similarity similarity = Similarity::kCosine;
 };
 
-/// Saliency maps of members and how alike they are (SDDE's diversity loss, to be minimised):
+/// Saliency maps of the members and their similarity (SDDE's diversity loss, to be minimised):
 ///   a_mbk = mean over h, w of d o_mb / d f_mbkhw   s_mbhw = act(sum_k a_mbk f_mbkhw)
 ///       activation_maps  [M, B, H, W]
 ///   n_mb  = (s - mean s) / (std s + kStdEps) of the cropped map, std with divisor h w
@@ -48,21 +48,22 @@ struct GradCamOptions {
 /// noise         [M, B, C]  standard normal draws of logits' dtype and device, for small_logits
 ///               only (logit_noise gives them)
 /// create_graph  false: maps without graph, for evaluation; the graph of the logits stays usable in
-///               both cases. Grad mode need not be on.
-/// scale    > 0: the outputs are multiplied by it before they are differentiated, and the
-/// derivatives
-///          divided by it: the same value (the same bits for 1), but through f16 layers (autocast)
-///          small derivatives do not become 0. Where it is not 1, a derivative that is not finite
-///          makes all of that tensor NaN, so that no activation hides it
-/// The derivative of the loss is the total one: through f and, a second derivative of the network,
-/// through a. It is with respect to whatever the graph reaches. A sample's maps depend on that
-/// sample alone in networks that keep samples apart (batch norm in eval mode).
-/// Constant maps standardise to 0 exactly, and the derivative of a std of 0 is 0: value and
+///               both cases. Grad mode may be off.
+/// scale         > 0: the outputs are multiplied by it before they are differentiated, and the
+///               derivatives are divided by it. The value is the same (bitwise for 1), but small
+///               derivatives do not underflow to 0 in f16 layers (autocast). With a scale other
+///               than 1 a derivative that is not finite makes the whole tensor NaN, so that no
+///               activation hides it
+/// The derivative of the loss is the total one: through f and, by a second derivative of the
+/// network, through a, with respect to every leaf of the graph. The maps of a sample depend on that
+/// sample alone if the network does not mix samples (batch norm in eval mode).
+/// A constant map is standardised to exactly 0, and the derivative of a std of 0 is 0: value and
 /// gradient are finite.
 /// Cost: one pass through the part of the network above the maps (MemberInputs says when M), O(M)
 /// in time and memory; then similarity.hpp. saliency_maps takes M >= 1 (the members of one rank),
-/// saliency_similarity the maps of all members, gathered; gradcam is both, M >= 2. Equal noisy
-/// logits at the cut of small_logits go by class number (the reference raises an error).
+/// saliency_similarity the gathered maps of all members; gradcam does both, M >= 2. If noisy logits
+/// of small_logits are equal, the lower class number counts as smaller (the reference raises an
+/// error).
 /// Throws Error::kUsage (shape, dtype, device, label out of range, crop too large, logits that do
 /// not depend on the maps, too few members).
 /// Ref: SDDE (arXiv 2306.06494); Grad-CAM (arXiv 1610.02391); sdde
@@ -79,12 +80,13 @@ at::Tensor gradcam(const at::Tensor& logits, const at::Tensor& labels,
                    const MemberInputs& feature_maps, const GradCamOptions& options,
                    const at::Tensor& noise = {}, bool create_graph = true);
 
-/// Noise of small_logits, [M, B, C] of the dtype and device of `like` [M, B, C], from counters:
-/// member first_member + m of step `step` draws the same numbers on any split of the members.
+/// Noise of small_logits, [M, B, C] with the dtype and device of `like` [M, B, C]. It comes from a
+/// counter-based generator: member first_member + m of step `step` draws the same numbers on every
+/// split of the members.
 at::Tensor logit_noise(const at::Tensor& like, uint64_t seed, uint64_t step,
                        int64_t first_member = 0);
 
-/// By name and back. Throws Error::kUsage that lists the known names.
+/// Conversion from and to names. Throws Error::kUsage that lists the known names.
 GradCamTarget grad_cam_target(const std::string& name);
 std::string to_string(GradCamTarget target);
 const std::vector<std::string>& grad_cam_target_names();

@@ -6,7 +6,7 @@ namespace dissent::losses {
 /// Weight of each sample in the repulsion: large where the ensemble is wrong (the hardness in SED's
 /// hardness-based diversification regulariser; `budget` in its code).
 ///   h_b = CE(mean over m of z_mb, y_b)
-///       with the HARD label, whatever the smoothing of the training loss
+///       with the HARD label, regardless of the smoothing of the training loss
 ///   w_b = h_b / (mean over b of h_b)^2
 /// logits   [M, B, C]  f32 or f64, M >= 1: the ACTIVE members; labels [B] i64, 0 .. C - 1, same
 ///          device
@@ -18,8 +18,8 @@ namespace dissent::losses {
 /// budget_modifier; cases sed_losses.h5 budget_modifier.
 at::Tensor hard_sample_weight(const at::Tensor& logits, const at::Tensor& labels);
 
-/// The two halves, for a batch split over ranks: h [B], and the weights from h and its mean over
-/// the whole batch (a scalar tensor).
+/// hard_sample_weight in two steps, for a batch that is split over ranks: h [B], then the weights
+/// from h and its mean over the whole batch (a scalar tensor).
 at::Tensor ensemble_cross_entropy(const at::Tensor& logits, const at::Tensor& labels);
 at::Tensor hard_sample_weight_from(const at::Tensor& cross_entropy, const at::Tensor& batch_mean);
 

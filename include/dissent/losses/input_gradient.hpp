@@ -8,7 +8,7 @@
 
 namespace dissent::losses {
 
-/// The output whose derivative with respect to the image is taken.
+/// The output that is differentiated with respect to the image.
 enum class InputGradientMode {
   kMax,  ///< `max`: the largest logit (one class on ties)
   kMin,  ///< `min`: the smallest logit
@@ -20,7 +20,7 @@ struct InputGradientOptions {
   InputGradientMode mode = InputGradientMode::kGt;
 };
 
-/// How alike the members' input gradients are (to be minimised):
+/// Similarity of the members' input gradients (to be minimised):
 ///   g_mb = d o_mb / d image_mb, flattened to D = all elements of an image
 ///       input_gradients  [M, B, D]
 ///   loss = similarity(g, Similarity::kCosine)   input_gradient   scalar, -1 / (M - 1) .. 1
@@ -29,14 +29,13 @@ struct InputGradientOptions {
 /// images   [B, ...] of each member, stacked, or shared (member_inputs.hpp), same dtype and device,
 ///          requiring gradients
 /// create_graph  false: without graph, for evaluation; the logits' graph stays usable in both
-///               cases. Grad mode need not be on.
+///               cases. Grad mode may be off.
 /// scale    > 0: the outputs are multiplied by it before they are differentiated, and the
-/// derivatives
-///          divided by it: the same value (the same bits for 1), but through f16 layers (autocast)
-///          small derivatives do not become 0. Where it is not 1, a derivative that is not finite
-///          makes all of that tensor NaN, so that no activation hides it
-/// The derivative of the loss passes through the network twice. A gradient of 0 gives cosine 0 and
-/// a finite derivative.
+///          derivatives are divided by it. The value is the same (bitwise for 1), but small
+///          derivatives do not underflow to 0 in f16 layers (autocast). With a scale other than 1 a
+///          derivative that is not finite makes the whole tensor NaN
+/// The derivative of the loss is a second derivative of the network. A gradient of 0 gives cosine 0
+/// and a finite derivative.
 /// Cost: one pass through the networks (MemberInputs says when M), O(M) in time and memory.
 /// input_gradients takes M >= 1 (the members of one rank).
 /// Throws Error::kUsage (shape, dtype, device, label out of range, logits that do not depend on the
@@ -49,7 +48,7 @@ at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels,
                           const MemberInputs& images, const InputGradientOptions& options,
                           bool create_graph = true);
 
-/// By name and back. Throws Error::kUsage that lists the known names.
+/// Conversion from and to names. Throws Error::kUsage that lists the known names.
 InputGradientMode input_gradient_mode(const std::string& name);
 std::string to_string(InputGradientMode mode);
 const std::vector<std::string>& input_gradient_mode_names();

@@ -3,15 +3,15 @@
 
 namespace dissent::losses {
 
-/// Added to the norm before it divides.
+/// Added to the norm before division.
 inline constexpr double kLogitNormEps = 1e-7;
 
 struct LogitNormOptions {
-  double tau = 0.04;  ///< temperature, > 0; SDDE's trainer uses 0.04 whatever its option says
+  double tau = 0.04;  ///< temperature, > 0; SDDE's trainer always uses 0.04
 };
 
-/// Cross-entropy of normalised logits, for each member and sample (to be minimised): the loss does
-/// not fall by growing the logits.
+/// Cross-entropy of normalised logits, for each member and sample (to be minimised): larger logits
+/// do not reduce the loss.
 ///   l_mb = -log softmax( z_mb / (|z_mb| + 1e-7) / tau )_{y_b}
 /// logits   [M, B, C]  f32 or f64, M >= 1, any device
 /// labels   [B]        i64, 0 .. C - 1, same device

@@ -4,21 +4,21 @@
 
 namespace dissent::losses {
 
-/// Weight of a loss over a training, the keys that every loss has. Epochs and steps count from 0; a
-/// frozen first epoch is none.
+/// Weight of a loss over a training: the keys common to all losses. Epochs and steps count from 0;
+/// a frozen first epoch is not counted.
 struct LossWeight {
   double weight = 1;                     ///< in the objective, >= 0
   int64_t from_epoch = 0;                ///< first epoch with this loss
-  std::optional<int64_t> to_epoch = {};  ///< first epoch without it again; none: to the end
-  int64_t ramp_epochs = 0;  ///< the weight grows from 0 in from_epoch to its full value after so
-                            ///< many epochs, epoch by epoch
+  std::optional<int64_t> to_epoch = {};  ///< first later epoch without this loss; none: to the end
+  int64_t ramp_epochs = 0;  ///< the weight grows, epoch by epoch, from 0 in from_epoch to its full
+                            ///< value this many epochs later
   int64_t period = 1;  ///< on every period-th step of an epoch: steps period - 1, 2 period - 1, ..
   int64_t every_step_before =
-      0;  ///< epochs before this one have the loss on every step, whatever the period
-  std::optional<int64_t> every_step_from = {};  ///< so have this epoch and those after it
+      0;  ///< epochs before this one have the loss on every step, regardless of the period
+  std::optional<int64_t> every_step_from = {};  ///< this epoch and later ones have it on every step
 };
 
-/// Weight in this step; 0 where the loss is off, so that it need not be computed:
+/// Weight in this step; 0 if the loss is off, so that it need not be computed:
 ///   weight * min((epoch - from_epoch) / ramp_epochs, 1)
 ///       in  from_epoch <= epoch < to_epoch, on the steps of the period
 /// SDDE's keys (its epochs and steps count from 1): diversity_loss_period is `period`,

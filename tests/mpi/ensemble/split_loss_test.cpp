@@ -2,13 +2,11 @@
 // one rank.
 #include "ensemble/split_loss.hpp"
 
-#include <dissent/losses/adp.hpp>
-#include <dissent/losses/logit_norm.hpp>
-
-#include <set>
+#include <algorithm>
 
 #include "ensemble/exchange.hpp"
 #include "expect_error.hpp"
+#include "loss_variants.hpp"
 #include "mpi/ensemble/split_ensemble.hpp"
 #include "mpi_main.hpp"
 
@@ -21,57 +19,30 @@ using E = SplitEnsemble;
 
 namespace {
 
-struct Case {
-  std::string loss, note;
-  std::any options;
-  bool stacked = false, own_labels = false;
+struct Case : dissent::testing::LossVariant {
+  bool stacked = false;     // maps and images of all members in one tensor
+  bool own_labels = false;  // each member has its own batch
 };
 
-// By hand, not from the table: a loss that nobody has put here is told by CoversEveryLoss.
+// Made from the table of losses, so that a new loss is covered without a line here: every variant
+// of its options; stacked inputs if it reads what members computed, or were given, one by one;
+// labels of each member for base losses, whose members may have their own batches.
 std::vector<Case> cases() {
-  const auto hard = A2dOptions{.sample_weight = SampleWeight::kHard};
-  std::vector<Case> all{
-      {"cross_entropy", "", {}},
-      {"cross_entropy", "smoothed, a batch of each member",
-       CrossEntropyOptions{.label_smoothing = 0.1}, false, true},
-      {"cross_entropy", "product of experts",
-       CrossEntropyOptions{.label_smoothing = 0.1,
-                           .output = CrossEntropyOutput::kProductOfExperts}},
-      {"logit_norm", "", {}},
-      {"logit_norm", "a batch of each member", LogitNormOptions{.tau = 0.3}, false, true},
-      {"adversarial_cross_entropy", "", {}},
-      {"adversarial_cross_entropy", "a batch of each member", {}, true, true},
-      {"a2d", "", {}},
-      {"a2d", "hard", hard},
-      {"ncl", "", {}},
-      {"adp", "", {}},
-      {"dice", "", E{}.dice},
-      {"oe", "", {}},
-      {"kl_backward", "", {}}};
-  for (const auto mode : {DivDisMode::kMutualInformation, DivDisMode::kL1})
-    for (const auto reduction : {DivDisReduction::kMean, DivDisReduction::kMinEach})
-      all.push_back({"divdis", "", DivDisOptions{mode, reduction}});
-  for (const auto& name : similarity_names())
-    all.push_back({"gradcam", name, GradCamOptions{.similarity = similarity_kind(name)}});
-  for (const auto& name : similarity_names())
-    all.push_back(
-        {"gradcam", name + ", gt_prob, stacked",
-         GradCamOptions{
-             .target = GradCamTarget::kGtProb, .crop = 0, .similarity = similarity_kind(name)},
-         true});
-  for (const auto& name : grad_cam_target_names())
-    all.push_back(
-        {"gradcam", name,
-         GradCamOptions{.target = grad_cam_target(name), .activation = MapActivation::kAbs}});
-  for (const auto& name : input_gradient_mode_names())
-    for (const bool stacked : {false, true})
-      all.push_back(
-          {"input_gradient", name, InputGradientOptions{input_gradient_mode(name)}, stacked});
+  std::vector<Case> all;
+  for (const auto& variant : dissent::testing::all_loss_variants()) {
+    const auto& loss = find_loss(variant.loss);
+    const auto traits = traits_of(loss, variant.options);
+    all.push_back({variant});
+    if (loss.member_maps || traits.needs_moved_inputs) all.push_back({variant, true});
+    if (loss.kind == LossKind::kBase && traits.exchanged.empty())
+      all.push_back({variant, traits.needs_moved_inputs, true});
+  }
   return all;
 }
 
 std::string text(const Case& one) {
-  return fmt::format("{} {} on {} ranks", one.loss, one.note, world().size());
+  return fmt::format("{}{}{}{} on {} ranks", one.loss, one.note, one.stacked ? " stacked" : "",
+                     one.own_labels ? " a batch of each member" : "", world().size());
 }
 
 struct Result {
@@ -153,30 +124,31 @@ class CountingCommunicator final : public Communicator {
   Communicator& inner_;
 };
 
-// Numbers of the declared field that one member has.
-int64_t declared(const Case& one, Field field) {
-  const int64_t side = E::kSide - 2;
+// Elements that one member has of a field that is exchanged.
+int64_t elements_per_member(const Case& one, Field field) {
   switch (field) {
     case Field::kLogits: return E::kRows * E::kClasses;
     case Field::kFeatures: return E::kRows * E::kMaps;
-    case Field::kInputGradients: return E::kRows * 3 * E::kSide * E::kSide;
+    case Field::kInputGradients:
     case Field::kSaliencyMaps: {
-      const int64_t crop = 2 * std::any_cast<GradCamOptions>(one.options).crop;
-      return E::kRows * (side - crop) * (side - crop);
+      const auto all = made(one, at::kFloat).local({0, 1}, {0, E::kRows}, {0, E::kUnlabelled});
+      return find_loss(one.loss).member_maps(all.input, one.options, false).numel();
     }
     default: return -1000000;
   }
 }
 
-}  // namespace
-
-TEST(SplitLoss, CoversEveryLoss) {
-  std::set<std::string> covered, known;
-  for (const auto& one : cases()) covered.insert(one.loss);
-  for (const auto& loss : loss_table()) known.insert(loss.name);
-  EXPECT_EQ(covered, known) << "cases() of this file wants every loss of the table, at the options "
-                               "that change what it computes";
+// Whether a loss reads outputs of members that it does not exchange: ranks then send values.
+bool sends_values(const LossTraits& traits) {
+  const auto outputs = {Field::kLogits, Field::kFeatures, Field::kUnlabelledLogits,
+                        Field::kAdversarialLogits};
+  return std::ranges::any_of(traits.needs, [&](Field field) {
+    return std::ranges::count(outputs, field) > 0 &&
+           std::ranges::count(traits.exchanged, field) == 0;
+  });
 }
+
+}  // namespace
 
 TEST(SplitLoss, MembersOverRanksGiveTheBitsOfOneRank) {
   Grid grid(world(), {1, world().size(), 1});
@@ -223,10 +195,11 @@ TEST(SplitLoss, RowsOverRanksGiveTheValueOfOneRankToRounding) {
 TEST(SplitLoss, SendsOverMembersWhatTheLossDeclares) {
   Grid grid(world(), {1, world().size(), 1});
   for (const auto& one : cases()) {
-    const auto traits = traits_of(find_loss(one.loss), one.options);
+    const auto& loss = find_loss(one.loss);
+    const auto traits = traits_of(loss, one.options);
     int64_t expected = 0;
-    for (const auto field : traits.exchanged) expected += declared(one, field);
-    if (one.loss == "kl_backward" || traits.exchanged.empty()) expected += 1;  // the member's value
+    for (const auto field : traits.exchanged) expected += elements_per_member(one, field);
+    if (!loss.member_maps && sends_values(traits)) expected += 1;
     CountingCommunicator counted(*grid.members);
     const auto local = local_part(made(one, at::kFloat), grid);
     const auto value =

@@ -165,14 +165,14 @@ TEST(Objective, ContradictionsAreRefused) {
     expect_error(ErrorKind::kUsage, text, [&] { check(options); });
   };
   EXPECT_NO_THROW(check(a2d_options()));
-  refused("below_threshold cannot be given together", [](Options& o) { o.below_threshold = 0.5; });
+  refused("or below_threshold, found both", [](Options& o) { o.below_threshold = 0.5; });
   refused("needs labels", [](Options& o) { o.repulsion_on = Options::RepulsionOn::kUnlabelled; });
   refused("splits the labelled batch", [](Options& o) {
     o.terms[kA2d] = a2d_term(1, false);
     o.below_threshold = 0.5;
     o.repulsion_on = Options::RepulsionOn::kUnlabelled;
   });
-  refused("needs a repulsion", [](Options& o) {
+  refused("expected a diversity loss or a regulariser", [](Options& o) {
     o.terms.pop_back();
     o.below_threshold = 0.5;
   });

@@ -118,8 +118,10 @@ TEST(GradCamEdge, WrongArgumentsAreErrors) {
         MemberInputs::shared(net.f), {});
   fails("gradcam: feature_maps: expected a tensor that requires gradients", logits,
         MemberInputs::stacked(net.f.detach()), {});
-  fails("gradcam: feature_maps: the logits do not depend on it", logits,
-        MemberInputs::stacked(net.f.clone()), {});
+  fails(
+      "gradcam: feature_maps: expected a tensor that the logits depend on, found one that they do "
+      "not",
+      logits, MemberInputs::stacked(net.f.clone()), {});
   fails("gradcam: logits: expected logits with their graph", logits.detach(), stack, {});
   fails("expected C >= 2 for target alt_probs", logits.narrow(2, 0, 1), stack,
         {.target = GradCamTarget::kAltProbs});

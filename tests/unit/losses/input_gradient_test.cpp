@@ -117,8 +117,10 @@ TEST(InputGradient, WrongArgumentsAreErrors) {
         MemberInputs::stacked(one.f));
   fails("input_gradient: images: expected [2, 2, ...] Double cpu, found [3, 2]", logits,
         MemberInputs::stacked(at::zeros({3, 2}, at::kDouble)));
-  fails("input_gradient: images: the logits do not depend on it", logits,
-        MemberInputs::stacked(net.f.clone()));
+  fails(
+      "input_gradient: images: expected a tensor that the logits depend on, found one that they do "
+      "not",
+      logits, MemberInputs::stacked(net.f.clone()));
   expect_error(ErrorKind::kUsage, "input_gradient: labels: expected [2] Long cpu, found nothing",
                [&] { input_gradient(logits, {}, MemberInputs::stacked(net.f), {}); });
   EXPECT_NO_THROW(
