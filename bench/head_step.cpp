@@ -2,7 +2,7 @@
 // One JSON object a line.
 //   bench_head_step [--threads N] [--only adamw|sgd|all|wave|evaluate] [--device cpu|cuda]
 //       [--precision f32|tf32|bf16]; tf32 and bf16 on a GPU
-// Under mpirun the members are split over the ranks. On a GPU the steps go through BatchedStepper
+// Under mpirun the members are split over the ranks. On a GPU the steps go through DeviceStepper
 // with all rows on the device, and the share of --peak_gb_s (memory bandwidth of the device,
 // default that of one H100 SXM, 3,350) is printed that the update's and the products' own bytes
 // reach.
@@ -15,9 +15,9 @@
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "objectives.hpp"
-#include "train/batched_stepper.hpp"
-#include "train/stepper.hpp"
-#include "train/waves.hpp"
+#include "train/heads/device_stepper.hpp"
+#include "train/heads/host_stepper.hpp"
+#include "train/heads/waves.hpp"
 #include "where.hpp"
 
 using namespace dissent;
@@ -62,12 +62,12 @@ void time_steps(Communicator& world, const Work& work, const Where& where) {
   auto members = make_members(head, work.members, part_of(work.members, world.size(), world.rank()),
                               1, at::kFloat, where.device);
   Optimizer optimizer(work.optimizer, members.values);
-  std::unique_ptr<WaveRunner> stepper;
+  std::unique_ptr<WaveStepper> stepper;
   if (where.device.is_cpu()) {
-    stepper = std::make_unique<Stepper>(members, optimizer, work.objective, StepperOptions{}, grid);
+    stepper = std::make_unique<HostStepper>(members, optimizer, work.objective, StepperOptions{}, grid);
   } else {
-    stepper = std::make_unique<BatchedStepper>(members, optimizer, work.objective,
-                                               BatchedOptions{.compute = where.compute}, grid);
+    stepper = std::make_unique<DeviceStepper>(members, optimizer, work.objective,
+                                               DeviceStepperOptions{.compute = where.compute}, grid);
   }
   const auto x = at::randn({kRows, kDim}).to(where.device);
   const auto labels = at::randint(kClasses, {kRows}, at::kLong).to(where.device);

@@ -10,7 +10,7 @@
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
 #include "models/networks/registry.hpp"
-#include "train/image_stepper.hpp"
+#include "train/images/image_stepper.hpp"
 #include "where.hpp"
 
 using namespace dissent;

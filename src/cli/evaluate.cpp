@@ -16,9 +16,9 @@
 #include "evaluate/evaluator.hpp"
 #include "evaluate/printed_table.hpp"
 #include "storage/atomic_file.hpp"
-#include "train/image_options.hpp"
-#include "train/options.hpp"
-#include "train/schema.hpp"
+#include "train/config/image_options.hpp"
+#include "train/config/options.hpp"
+#include "train/config/schema.hpp"
 
 namespace dissent::cli {
 namespace {

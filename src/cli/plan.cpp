@@ -13,8 +13,8 @@
 #include "storage/feature_cache.hpp"
 #include "storage/node_memory.hpp"
 #include "storage/row_subset.hpp"
-#include "train/image_options.hpp"
-#include "train/schema.hpp"
+#include "train/config/image_options.hpp"
+#include "train/config/schema.hpp"
 
 namespace dissent::cli {
 namespace {

@@ -9,7 +9,7 @@
 #include "data/datasets/registry.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/node_memory.hpp"
-#include "train/image_calibration.hpp"
+#include "train/cost/image_calibration.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -30,7 +30,7 @@ struct ImageGridCost {
 
 // The sets, as far as they are there.
 struct Images {
-  std::optional<ImageTrainData> data;
+  std::optional<ImageData> data;
   int64_t classes = 0;
   std::optional<int64_t> rows, validation_rows;
   int64_t bytes = 0;  // of memory that they take
@@ -44,7 +44,7 @@ Images find_images(const CommandLine& line, const ImageTrainConfig& config) {
   Images images;
   const int64_t before = peak_memory_bytes();
   try {
-    images.data = open_image_train_data(config);
+    images.data = open_image_data(config);
     images.bytes = peak_memory_bytes() - before;
     images.classes = images.data->classes;
     images.rows = images.data->train.source->rows();

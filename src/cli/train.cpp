@@ -15,10 +15,10 @@
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
-#include "train/head_trainer.hpp"
-#include "train/image_trainer.hpp"
-#include "train/provenance.hpp"
-#include "train/schema.hpp"
+#include "train/heads/head_engine.hpp"
+#include "train/images/image_engine.hpp"
+#include "train/run/provenance.hpp"
+#include "train/config/schema.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -232,7 +232,7 @@ void check_heads(const TrainConfig& config, Files& files) {
   files.find("data.subset", data.subset);
   files.look(fmt::format("caches\n{}\n{}\n{}\n{}\n{}", data.train, data.validation, data.unlabelled,
                          data.subset, data.subset_complement),
-             [&] { check_train_caches(data); });
+             [&] { check_head_data(data); });
 }
 
 void check_image_training(const ImageTrainConfig& config, Files& files) {
@@ -247,12 +247,12 @@ void check_image_training(const ImageTrainConfig& config, Files& files) {
   files.find("ensemble.weights", config.ensemble.weights);
   files.look(fmt::format("images{}\n{}\n{}\n{}", subject, config.data.rows, config.validation.rows,
                          config.unlabelled.rows),
-             [&] { open_image_train_data(config); });
+             [&] { open_image_data(config); });
   if (config.ensemble.weights.empty()) return;
   files.look(fmt::format("weights\n{}\n{}\n{}{}", config.ensemble.model, config.ensemble.weights,
                          config.ensemble.prefix, subject),
              [&] {
-               const auto network = image_network(config, open_image_train_data(config).classes);
+               const auto network = image_network(config, open_image_data(config).classes);
                const auto parameters = at::zeros({network->layout().size()}, at::kFloat),
                           buffers = at::zeros({network->buffer_layout().size()}, at::kFloat);
                load_weights(*network, parameters, buffers, read_state_dict(config.ensemble.weights),
@@ -278,7 +278,7 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
     DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage,
                   "data.residency = \"device\": expected a GPU, found none");
   });
-  auto data = load_train_data(world, *node, *run_node, config.data, device);
+  auto data = load_head_data(world, *node, *run_node, config.data, device);
   spdlog::info(
       "event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{} device={} "
       "residency={}",
@@ -298,7 +298,7 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
   const auto device =
       choose_device(config.runtime.device, world, *node,
                     device_math(config.training.precision, config.runtime.deterministic));
-  ImageTrainData data;
+  ImageData data;
   agree(world, [&] {
     check_device(config.training.precision, device, flags.trace);
     DISSENT_CHECK(device.is_cuda() || config.training.precision != "f16", kUsage,
@@ -307,7 +307,7 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
     DISSENT_CHECK(weights.empty() || path_exists(weights), kData,
                   "ensemble.weights ({}): expected a safetensors or .pth file, found none",
                   weights);
-    data = open_image_train_data(config);
+    data = open_image_data(config);
   });
   spdlog::info(
       "event=data images={} classes={} validation={} unlabelled={} grid={}x{}x{} device={}",

@@ -1,8 +1,8 @@
 // Cases of sdde_losses.h5 of kind step: several steps of SDDE's trainer. They run the program's own
 // stepper, so what trains is what is verified.
 #include "cli/verify_sdde.hpp"
-#include "train/image_stepper.hpp"
-#include "train/schedule.hpp"
+#include "train/images/image_stepper.hpp"
+#include "train/update/schedule.hpp"
 
 namespace dissent::cli {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "cli/verify_sdde.hpp"
 #include "losses/weighted_sum.hpp"
-#include "train/schedule.hpp"
+#include "train/update/schedule.hpp"
 
 namespace dissent::cli {
 namespace {

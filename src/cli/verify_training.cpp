@@ -3,10 +3,10 @@
 #include <dissent/scores/ensemble_output.hpp>
 
 #include "cli/verify_case.hpp"
-#include "train/batched_stepper.hpp"
-#include "train/schedule.hpp"
-#include "train/stepper.hpp"
-#include "train/waves.hpp"
+#include "train/heads/device_stepper.hpp"
+#include "train/update/schedule.hpp"
+#include "train/heads/host_stepper.hpp"
+#include "train/heads/waves.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -111,12 +111,12 @@ void check_train_step(const Case& reference, Checker& checker) {
   const auto optimizer_options = optimizer_of(reference);
   Optimizer optimizer(optimizer_options, members.values);
   const auto objective = objective_of(reference);
-  std::unique_ptr<WaveRunner> stepper;
+  std::unique_ptr<WaveStepper> stepper;
   if (reference.as_device)
     stepper =
-        std::make_unique<BatchedStepper>(members, optimizer, objective, BatchedOptions{}, grid);
+        std::make_unique<DeviceStepper>(members, optimizer, objective, DeviceStepperOptions{}, grid);
   else
-    stepper = std::make_unique<Stepper>(members, optimizer, objective, StepperOptions{}, grid);
+    stepper = std::make_unique<HostStepper>(members, optimizer, objective, StepperOptions{}, grid);
   const auto count = reference.param<int64_t>("steps");
   const bool frozen = reference.has("freeze_model_on_first_epoch") &&
                       reference.param<bool>("freeze_model_on_first_epoch");

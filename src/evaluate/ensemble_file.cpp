@@ -11,8 +11,8 @@
 #include "evaluate/head_networks.hpp"
 #include "evaluate/image_networks.hpp"
 #include "storage/checkpoint.hpp"
-#include "train/image_options.hpp"
-#include "train/schema.hpp"
+#include "train/config/image_options.hpp"
+#include "train/config/schema.hpp"
 
 namespace dissent {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "models/networks/resnet.hpp"
 #include "mpi_main.hpp"
-#include "train/image_stepper.hpp"
+#include "train/images/image_stepper.hpp"
 
 using namespace dissent;
 using dissent::testing::world;
