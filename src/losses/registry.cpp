@@ -143,7 +143,8 @@ std::vector<LossInfo> base_losses() {
            .citation = "Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty "
                        "Estimation using Deep Ensembles, NeurIPS 2017",
            .kind = LossKind::kBase,
-           .traits = {.needs = {Field::kAdversarialLogits, Field::kLabels}}},
+           .traits = {.needs = {Field::kAdversarialLogits, Field::kLabels},
+                      .needs_moved_inputs = true}},
           OptionTable<AdversarialOptions>("loss.adversarial_cross_entropy", "Adversarial training")
               .option("epsilon", &AdversarialOptions::epsilon,
                       {.meaning = "length of the step, in the unit of the normalised inputs",
@@ -286,7 +287,8 @@ std::vector<LossInfo> representation_losses() {
            .kind = LossKind::kDiversity,
            .traits = {.needs = {Field::kFeatures, Field::kLabels, Field::kDiscriminator},
                       .exchanged = {Field::kFeatures},
-                      .min_members = 2},
+                      .min_members = 2,
+                      .trains_discriminator = true},
            .traits_note = "the discriminator's own loss pairs samples of a class: it is not a mean "
                           "over samples"},
           OptionTable<DiceOptions>("loss.dice", "DICE")
@@ -310,7 +312,7 @@ std::vector<LossInfo> unlabelled_losses() {
            .formula = "mean over m, b of log sum_c exp z_c - mean over c of z_c",
            .citation = "Hendrycks et al., Deep Anomaly Detection with Outlier Exposure, ICLR 2019",
            .kind = LossKind::kRegulariser,
-           .traits = {.needs = {Field::kUnlabelledLogits}}},
+           .traits = {.needs = {Field::kUnlabelledLogits}, .needs_outliers = true}},
           OptionTable<NoOptions>("loss.oe", "Outlier exposure"),
           [](const LossInput& in, const NoOptions&) { return oe(in.unlabelled_logits); }),
       row<NoOptions>(
@@ -323,7 +325,8 @@ std::vector<LossInfo> unlabelled_losses() {
            .kind = LossKind::kRegulariser,
            .traits = {.needs = {Field::kLogits, Field::kUnlabelledLogits},
                       .exchanged = {Field::kLogits},
-                      .nonlinear_in_batch = true}},
+                      .nonlinear_in_batch = true,
+                      .needs_labelled_and_unlabelled_batch = true}},
           OptionTable<NoOptions>("loss.kl_backward", "KL regulariser"),
           [](const LossInput& in, const NoOptions&) {
             return kl_backward(in.unlabelled_logits, mean_prediction(in.logits));

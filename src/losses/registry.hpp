@@ -67,6 +67,22 @@ struct LossTraits {
   int64_t min_members = 1;
   bool nonlinear_in_batch =
       false;  ///< not a mean over samples: ranks that split a batch exchange it first
+
+  // What the trainers have to prepare beyond one labelled batch and its forward pass.
+
+  /// The unlabelled logits have to come from a set of outliers that the configuration names; an
+  /// unlabelled batch taken from the training set would not do.
+  bool needs_outliers = false;
+  /// Reads two batches in the same step, both seen by all members: `logits` on the labelled one and
+  /// `unlabelled_logits` on the one that the diversity losses read.
+  bool needs_labelled_and_unlabelled_batch = false;
+  /// Reads `adversarial_logits`, a second forward pass on inputs that were moved along the gradient
+  /// of the other base losses (adversarial.hpp); the length of the step is
+  /// AdversarialOptions::epsilon.
+  bool needs_moved_inputs = false;
+  /// Has a discriminator with its own optimiser, trained beside the members on their gathered
+  /// features (dice_discriminator.hpp).
+  bool trains_discriminator = false;
 };
 
 /// One row of the table.
