@@ -154,7 +154,7 @@ inline std::vector<std::pair<const char*, SmallRun>> small_runs() {
     runs.emplace_back(name, run);
   };
   const auto sgd = [](SmallRun& run, double momentum, bool nesterov) {
-    run.optimizer.name = "sgd";
+    run.optimizer.kind = OptimizerKind::kSgd;
     run.optimizer.learning_rate = 1e-2;
     run.optimizer.weight_decay = 1e-4;
     run.optimizer.momentum = momentum;
@@ -162,7 +162,7 @@ inline std::vector<std::pair<const char*, SmallRun>> small_runs() {
   };
   add("adamw a2d", [](SmallRun&) {});
   add("adam", [](SmallRun& run) {
-    run.optimizer.name = "adam";
+    run.optimizer.kind = OptimizerKind::kAdam;
     run.optimizer.weight_decay = 0.01;
   });
   add("sgd with momentum", [&](SmallRun& run) { sgd(run, 0.9, false); });

@@ -6,7 +6,9 @@
 #include "core/random.hpp"
 #include "core/timing.hpp"
 #include "train/heads/gradient_probe.hpp"
+#include "train/heads/head_engine.hpp"
 #include "train/heads/host_stepper.hpp"
+#include "train/heads/plan_options.hpp"
 #include "train/heads/waves.hpp"
 
 namespace dissent {
@@ -140,7 +142,8 @@ double time_probes(HostStepper& stepper, const std::vector<Step>& steps, const R
 // Forward of a block of rows by as many members as there are threads, and the figures of the block
 // on the first group; scaled to the set.
 double time_validation(const RunShape& run, const GridShape& grid, const MemberStack& members) {
-  const int64_t block = validation_block(run), team = std::min<int64_t>(members.count(), threads());
+  const int64_t block = validation_block_rows(run.plan.members, run.train.classes),
+                team = std::min<int64_t>(members.count(), threads());
   const auto x = at::randn({block, run.train.dim});
   const auto forward = [&] {
     parallel_tasks(team, [&](int64_t i) { run.head->forward(members.values[i], x, nullptr); });
@@ -173,10 +176,8 @@ Calibration calibrate(const TrainConfig& config, const RunShape& run, const Grid
   auto members = same_members(run, part_of(run.plan.members, shape.members, member_part));
   if (run.validation) calibration.validation_s = time_validation(run, shape, members);
   Optimizer optimizer(config.optimizer, members.values);
-  HostStepper stepper(members, optimizer, objective_options(config),
-                  {.clip_norm = config.training.clip_norm,
-                   .skip_not_finite = config.training.on_nan == "skip_step"},
-                  grid);
+  HostStepper stepper(members, optimizer, objective_options(config), head_step_options(config),
+                      grid);
   const double rate = config.optimizer.learning_rate;
   if (run.frozen_first_epoch)
     calibration.frozen_wave_s =

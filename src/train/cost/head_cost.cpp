@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "train/heads/gradient_probe.hpp"
+#include "train/heads/plan_options.hpp"
 #include "train/heads/waves.hpp"
 
 namespace dissent {
@@ -65,24 +66,19 @@ RunShape run_shape(const TrainConfig& config, const RowsShape& train,
   std::vector<at::Tensor> saved;
   run.head->forward(at::zeros({run.flat()}), at::zeros({1, train.dim}), &saved);
   for (const auto& tensor : saved) run.saved_per_row += tensor.numel();
-  run.states = config.optimizer.name != "sgd" ? 2 : config.optimizer.momentum > 0 ? 1 : 0;
+  run.states = optimizer_states(config.optimizer);
   run.whole_gradient = config.training.clip_norm > 0;
-  run.gathers_norms = run.whole_gradient || config.training.on_nan == "skip_step";
+  run.gathers_norms = run.whole_gradient || config.training.on_nan == OnNan::kSkipStep;
   run.epochs = config.training.epochs;
   run.frozen_first_epoch = config.training.frozen_first_epoch;
   run.look_ahead = config.training.look_ahead;
   run.gradient_samples =
       has_both_kinds(objective_options(config)) ? config.training.gradient_samples : 0;
   run.config_bytes = config_bytes;
-  run.plan = {.seed = static_cast<uint64_t>(config.experiment.seeds.at(0)),
-              .rows_per_pass = train.rows_per_pass,
-              .passes = train.passes,
-              .batch_size = std::min(config.data.batch_size, train.rows_per_pass),
-              .unlabelled_rows = unlabelled ? unlabelled->rows() : 0,
-              .members = config.ensemble.members,
-              .active = config.active_members(),
-              .round_robin = config.ensemble.selection == "round_robin",
-              .chunk_rows = config.data.chunk_rows};
+  run.plan = plan_options(config, static_cast<uint64_t>(config.experiment.seeds.at(0)),
+                          {.rows_per_pass = train.rows_per_pass,
+                           .passes = train.passes,
+                           .unlabelled_rows = unlabelled ? unlabelled->rows() : 0});
   run.train = train;
   run.validation = validation;
   run.unlabelled = unlabelled;
@@ -171,7 +167,7 @@ MemoryCost memory_cost(const RunShape& run, const GridShape& grid, const WaveSim
                              8 * (run.plan.active + run.rows_a_step()) + 3 * 16 + 5 * 8;
   cost.plan = 8 * (run.plan.rows_per_pass + run.plan.unlabelled_rows) + plan_steps * step_bytes;
   if (run.validation) {
-    const int64_t block = validation_block(run),
+    const int64_t block = validation_block_rows(run.plan.members, run.train.classes),
                   own = members * block * run.train.classes * kFloatBytes;
     cost.validation =
         own + (grid.members > 1 ? run.plan.members * block * run.train.classes * kFloatBytes : 0) +
@@ -188,9 +184,9 @@ DataCost data_cost(const RunShape& run, const CacheDataOptions& options, int64_t
                    int64_t available_bytes) {
   DataCost cost;
   const int64_t host = host_bytes(run.train);
-  cost.stream =
-      options.residency == "stream" ||
-      (options.residency == "auto" && options.chunk_rows > 0 && host > available_bytes / 4 * 3);
+  cost.stream = options.residency == Residency::kStream ||
+                (options.residency == Residency::kAuto && options.chunk_rows > 0 &&
+                 host > available_bytes / 4 * 3);
   cost.node_bytes = cost.stream ? runs_on_node * stream_bytes(run.train, options.chunk_rows) : host;
   if (run.validation) {
     auto one_pass = *run.validation;
@@ -225,10 +221,6 @@ double MessageCost::all_reduce(int64_t ranks, double bytes) const {
   return ranks < 2 ? 0 : 2 * (n - 1) * latency_s + 2 * (n - 1) / n * bytes / bytes_per_second;
 }
 
-int64_t validation_block(const RunShape& run) {
-  return std::clamp<int64_t>((int64_t{1} << 24) / (run.plan.members * run.train.classes), 16, 1024);
-}
-
 TimeCost time_cost(const RunShape& run, const GridShape& grid, int64_t runs,
                    const WaveSimulation& waves, const RankTimes& times,
                    const MessageCost& messages) {
@@ -260,7 +252,7 @@ TimeCost time_cost(const RunShape& run, const GridShape& grid, int64_t runs,
   cost.step_s = compute / looked_at + cost.exchange_s;
   cost.busy = working / (compute + gather + rest);
   if (run.validation) {
-    const int64_t block = validation_block(run),
+    const int64_t block = validation_block_rows(run.plan.members, run.train.classes),
                   blocks = ((run.validation->rows_per_pass + block - 1) / block + grid.data - 1) /
                            grid.data;
     const double bytes =

@@ -8,7 +8,7 @@
 
 #include "comm/grid.hpp"
 #include "models/head.hpp"
-#include "train/config/options.hpp"
+#include "train/config/head_config.hpp"
 #include "train/heads/head_plan.hpp"
 
 namespace dissent {
@@ -187,9 +187,6 @@ struct TimeCost {
 TimeCost time_cost(const RunShape& run, const GridShape& grid, int64_t runs,
                    const WaveSimulation& waves, const RankTimes& times,
                    const MessageCost& messages);
-
-/// Rows of a block of validation, as head_trainer.cpp takes them.
-int64_t validation_block(const RunShape& run);
 
 /// Rates of one rank.
 struct MachineRates {

@@ -10,6 +10,7 @@
 #include "core/parallel.hpp"
 #include "core/timing.hpp"
 #include "data/image_loader.hpp"
+#include "train/images/image_engine.hpp"
 
 namespace dissent {
 namespace {
@@ -133,7 +134,7 @@ ImageStepInput random_input(const ImageTrainConfig& config, const ImageRunShape&
                             int64_t own, int64_t common, int64_t classes) {
   const auto rows = [&](int64_t count) {
     const int64_t each =
-        config.data.sampler == "class_balanced" ? config.data.samples_per_class : 1;
+        config.data.sampler == Sampler::kClassBalanced ? config.data.samples_per_class : 1;
     return ImageRows{at::rand({count, run.network->channels(), run.size, run.size}),
                      at::arange(count, at::kLong).div(each, "floor").remainder(classes), count};
   };
@@ -188,15 +189,13 @@ ImageRankTimes calibrate_images(const ImageTrainConfig& config, const ImageRunSh
   auto members = make_image_members(run.network, run.multihead() ? run.members : measured,
                                     {0, measured}, 1, at::kFloat, at::kCPU);
   Optimizer optimizer(config.optimizer, members.values);
-  std::unique_ptr<Discriminator> discriminator;
-  for (const auto& term : run.objective.terms)
-    if (const auto* dice =
-            term.name == "dice" ? std::any_cast<losses::DiceOptions>(&term.options) : nullptr)
-      discriminator = std::make_unique<Discriminator>(
-          losses::make_dice_discriminator(classes, run.network->feature_dim(), 1, *dice), *dice,
-          config.discriminator, 0, config.training.clip_norm);
-  ImageStepOptions options{.clip_norm = config.training.clip_norm, .skip_not_finite = true};
-  if (config.training.precision == "bf16") options.compute = at::kBFloat16;
+  const auto discriminator =
+      make_discriminator(config, run.objective, *run.network, 1, members.values.options());
+  auto options = image_step_options(config);
+  options.skip_not_finite = true;
+  options.synchronised_batch_norm = false;
+  // f16 is for GPUs; `dissent plan` gives the cost in f32 then.
+  if (options.compute == at::kHalf) options.compute = at::kFloat;
   ImageStepper stepper(members, run.objective, options, alone, discriminator.get());
   auto input =
       random_input(config, run, run.objective.same_batch ? 1 : measured, own, common, classes);
@@ -207,7 +206,7 @@ ImageRankTimes calibrate_images(const ImageTrainConfig& config, const ImageRunSh
   input.epoch = run.epochs;
   while (batches.size() < kLeastSteps + 1 || seconds_since(start) < seconds) {
     const auto batch_start = Clock::now();
-    stepper.accumulate(input, 1, at::zeros({stepper.columns()}, at::kDouble));
+    stepper.accumulate(input, 1);
     batches.push_back(seconds_since(batch_start));
     const auto update_start = Clock::now();
     stepper.update(optimizer, 1e-6, Request::kNone);

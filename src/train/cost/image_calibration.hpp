@@ -1,5 +1,6 @@
 #pragma once
 #include "train/cost/image_cost.hpp"
+#include "train/images/image_data.hpp"
 
 namespace dissent {
 

@@ -1,12 +1,11 @@
 #include "train/cost/image_cost.hpp"
 
-#include <dissent/losses/dice.hpp>
-#include <dissent/losses/dice_discriminator.hpp>
-
 #include <cmath>
 
 #include "ensemble/split_loss.hpp"
 #include "train/cost/cost_constants.hpp"
+#include "train/images/image_engine.hpp"
+#include "train/images/plan_options.hpp"
 
 namespace dissent {
 namespace {
@@ -60,20 +59,13 @@ ImageRunShape image_run_shape(const ImageTrainConfig& c, int64_t classes,
   run.accumulation = c.training.accumulation;
   run.prefetch = c.data.workers > 0 ? c.data.prefetch : 0;
   run.epochs = c.training.epochs;
-  run.states = c.optimizer.name != "sgd" ? 2 : c.optimizer.momentum > 0 ? 1 : 0;
-  for (const auto& term : run.objective.terms)
-    if (term.name == "dice")
-      for (const auto& parameter :
-           losses::make_dice_discriminator(classes, run.network->feature_dim(), 1,
-                                           *std::any_cast<losses::DiceOptions>(&term.options)))
-        run.discriminator += parameter.numel();
+  run.states = optimizer_states(c.optimizer);
+  if (const auto discriminator = make_discriminator(c, run.objective, *run.network, 1, at::kFloat))
+    for (const auto& parameter : discriminator->parameters())
+      run.discriminator += parameter.numel();
   run.ema = c.training.ema_decay > 0;
   run.rows = rows;
-  // As batches_per_epoch: class-balanced batches and dropped ones are whole.
-  if (rows)
-    run.batches = std::max<int64_t>(1, c.data.drop_last || c.data.sampler == "class_balanced"
-                                           ? *rows / run.batch
-                                           : up(*rows, run.batch));
+  if (rows) run.batches = batches_per_epoch(image_plan_options(c, /*seed=*/0, *rows, 0));
   run.validation_rows = validation_rows;
   run.validation_batch = c.with_validation ? c.validation.batch_size : 0;
   run.config_bytes = config_bytes;

@@ -4,8 +4,8 @@
 #include <optional>
 
 #include "models/networks/image_network.hpp"
+#include "train/config/image_config.hpp"
 #include "train/cost/head_cost.hpp"
-#include "train/config/image_options.hpp"
 
 namespace dissent {
 

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "comm/device.hpp"
-#include "train/run/divergence.hpp"
 #include "train/heads/gradient_probe.hpp"
+#include "train/run/divergence.hpp"
 
 namespace dissent {
 namespace {
@@ -54,8 +54,8 @@ struct DeviceStepper::Work {
 };
 
 DeviceStepper::DeviceStepper(MemberStack& members, Optimizer& optimizer,
-                               const ObjectiveOptions& objective, const DeviceStepperOptions& options,
-                               Grid& grid)
+                             const ObjectiveOptions& objective, const DeviceStepperOptions& options,
+                             Grid& grid)
     : members_(members),
       optimizer_(optimizer),
       objective_(objective),
@@ -75,7 +75,7 @@ DeviceStepper::DeviceStepper(MemberStack& members, Optimizer& optimizer,
 DeviceStepper::~DeviceStepper() = default;
 
 std::vector<StepResult> DeviceStepper::run(const std::vector<StepInput>& wave,
-                                            int64_t epoch_of_loss, bool update, Request request) {
+                                           int64_t epoch_of_loss, bool update, Request request) {
   // A batched product takes batches of one size: the short one at the end of an epoch is a piece of
   // its own.
   std::map<std::tuple<size_t, size_t, uint64_t>, std::vector<StepInput>> alike;
@@ -93,7 +93,7 @@ std::vector<StepResult> DeviceStepper::run(const std::vector<StepInput>& wave,
 }
 
 void DeviceStepper::run_alike(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
-                               bool update, Request request) {
+                              bool update, Request request) {
   std::vector<const StepInput*> mine;
   std::vector<int64_t> place_of_step(wave.size(), -1);
   for (size_t s = 0; s < wave.size(); ++s) {
@@ -164,7 +164,7 @@ at::Tensor DeviceStepper::gradient(const Shape& shape) {
 }
 
 void DeviceStepper::fill(Work& work, const std::vector<const StepInput*>& mine,
-                          const std::vector<LocalPair>& pairs) {
+                         const std::vector<LocalPair>& pairs) {
   const auto active = static_cast<int64_t>(mine[0]->step->active.size());
   if (!work.x.defined())
     work.x = at::empty({work.shape.steps, mine[0]->x.size(0), mine[0]->x.size(1)},
@@ -205,7 +205,7 @@ void DeviceStepper::fill(Work& work, const std::vector<const StepInput*>& mine,
 
 // Logits [n, b + u, C] f32 of the local pairs.
 at::Tensor DeviceStepper::forward(Work& work, at::Tensor& flats,
-                                   std::vector<at::Tensor>& saved) const {
+                                  std::vector<at::Tensor>& saved) const {
   const bool every =
       work.shape.pairs == members_.count() && work.shape.steps == 1 && !drawn_first();
   flats = every ? members_.values : members_.values.index_select(0, work.slots);
@@ -217,8 +217,8 @@ at::Tensor DeviceStepper::forward(Work& work, at::Tensor& flats,
 // Losses from the logits [S, A, B + U, C] of all members, then gradient and update of the local
 // ones.
 void DeviceStepper::learn(Work& work, const at::Tensor& logits, const at::Tensor& flats,
-                           const std::vector<at::Tensor>& saved,
-                           const std::vector<StepInput>& wave) {
+                          const std::vector<at::Tensor>& saved,
+                          const std::vector<StepInput>& wave) {
   const auto& shape = work.shape;
   at::Tensor dlogits, gradients;
   if (shape.pairs > 0) {

@@ -7,8 +7,8 @@
 #include "ensemble/objective.hpp"
 #include "train/heads/device_graph.hpp"
 #include "train/heads/logit_exchange.hpp"
-#include "train/update/optimizer.hpp"
 #include "train/heads/wave_stepper.hpp"
+#include "train/update/optimizer.hpp"
 
 namespace dissent {
 
@@ -30,7 +30,7 @@ class DeviceStepper final : public WaveStepper {
  public:
   /// Collective over grid.run. All arguments have to outlive this object.
   DeviceStepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective,
-                 const DeviceStepperOptions& options, Grid& grid);
+                const DeviceStepperOptions& options, Grid& grid);
   ~DeviceStepper() override;
 
   std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,

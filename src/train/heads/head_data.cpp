@@ -2,7 +2,7 @@
 
 #include "storage/row_subset.hpp"
 #include "storage/staged.hpp"
-#include "train/heads/head_engine.hpp"
+#include "train/heads/head_data.hpp"
 
 namespace dissent {
 namespace {
@@ -79,7 +79,7 @@ void HeadData::close() {
 void check_head_data(const CacheDataOptions& options) { open_caches(options); }
 
 HeadData load_head_data(Communicator& world, Communicator& node, Communicator& run_node,
-                          const CacheDataOptions& options, at::Device device) {
+                        const CacheDataOptions& options, at::Device device) {
   std::optional<TrainCaches> caches;
   agree(world, [&] { caches.emplace(open_caches(options)); });
   const auto& [train, validation, unlabelled, selection] = *caches;

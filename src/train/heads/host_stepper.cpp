@@ -7,8 +7,8 @@
 
 #include "core/parallel.hpp"
 #include "models/linear.hpp"
-#include "train/run/divergence.hpp"
 #include "train/heads/gradient_probe.hpp"
+#include "train/run/divergence.hpp"
 
 namespace dissent {
 
@@ -45,8 +45,9 @@ bool surely_finite(const HeadGradient& gradient) {
 
 }  // namespace
 
-HostStepper::HostStepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective,
-                 const StepperOptions& options, Grid& grid)
+HostStepper::HostStepper(MemberStack& members, Optimizer& optimizer,
+                         const ObjectiveOptions& objective, const StepperOptions& options,
+                         Grid& grid)
     : members_(members),
       optimizer_(optimizer),
       objective_(objective),
@@ -58,7 +59,7 @@ void HostStepper::fail(std::string message) {
 }
 
 std::vector<StepResult> HostStepper::run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
-                                     bool update_members, Request request) {
+                                         bool update_members, Request request) {
   std::vector<Pair> pairs;
   for (const auto& pair : local_pairs(wave, members_))
     pairs.push_back({pair, {}, {}, {}, {}, 1, false});
@@ -104,7 +105,8 @@ void HostStepper::forward(const std::vector<StepInput>& wave, std::vector<Pair>&
 }
 
 StepResult HostStepper::differentiate(const StepInput& input, const at::Tensor& logits,
-                                  int64_t epoch_of_loss, bool update, at::Tensor& gradient) const {
+                                      int64_t epoch_of_loss, bool update,
+                                      at::Tensor& gradient) const {
   const auto labelled = static_cast<int64_t>(input.step->rows.size()),
              unlabelled = static_cast<int64_t>(input.step->unlabelled_rows.size());
   auto leaf = logits.detach();
@@ -121,8 +123,9 @@ StepResult HostStepper::differentiate(const StepInput& input, const at::Tensor& 
   return result;
 }
 
-void HostStepper::backward(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& gradients,
-                       std::vector<Pair>& pairs) const {
+void HostStepper::backward(const std::vector<StepInput>& wave,
+                           const std::vector<at::Tensor>& gradients,
+                           std::vector<Pair>& pairs) const {
   parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
     auto& pair = pairs[i];
     const auto& input = wave[pair.step];
@@ -153,7 +156,7 @@ void HostStepper::materialise(std::vector<Pair>& pairs) {
 }
 
 void HostStepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs,
-                    std::vector<StepResult>& results) {
+                        std::vector<StepResult>& results) {
   const bool exchange = options_.clip_norm > 0 || options_.skip_not_finite;
   materialise(pairs);
 
@@ -184,7 +187,7 @@ void HostStepper::judge(const std::vector<StepInput>& wave, std::vector<Pair>& p
 }
 
 void HostStepper::fail_gradient(const std::vector<StepInput>& wave, const Pair& pair, double square,
-                            const std::vector<StepResult>& results) {
+                                const std::vector<StepResult>& results) {
   const auto& input = wave[pair.step];
   fail(divergence_message(
       {.what = "gradient",

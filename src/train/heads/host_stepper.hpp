@@ -7,8 +7,8 @@
 #include "ensemble/members.hpp"
 #include "ensemble/objective.hpp"
 #include "train/heads/logit_exchange.hpp"
-#include "train/update/optimizer.hpp"
 #include "train/heads/wave_stepper.hpp"
+#include "train/update/optimizer.hpp"
 
 namespace dissent {
 
@@ -23,7 +23,7 @@ namespace dissent {
 class HostStepper final : public WaveStepper {
  public:
   HostStepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective,
-          const StepperOptions& options, Grid& grid);
+              const StepperOptions& options, Grid& grid);
 
   std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
                               bool update, Request request = Request::kNone) override;

@@ -32,18 +32,20 @@ bool auto_streams(Communicator& node, const FeatureCache& cache, const RowSelect
 
 bool keeps_on_device(Communicator& node, const FeatureCache& cache, const RowSelection& selection,
                      const CacheDataOptions& options, at::Device device) {
-  if (device.is_cpu() || (options.residency != "auto" && options.residency != "device"))
+  if (device.is_cpu() ||
+      (options.residency != Residency::kAuto && options.residency != Residency::kDevice))
     return false;
   const int64_t needed = HostResidency::bytes(cache, selection),
                 free = free_device_bytes(node, device);
   agree(node, [&] {
-    DISSENT_CHECK(options.residency == "auto" || needed < free, kData,
+    DISSENT_CHECK(options.residency == Residency::kAuto || needed < free, kData,
                   "data.residency = \"device\": expected {0} free on {1}, found {2}; use \"host\", "
                   "or fewer rows",
                   byte_text(needed), device.str(), byte_text(free));
   });
   const auto fits = all_gather_integer(node, needed <= free / 4 * 3);
-  return options.residency == "device" || std::find(fits.begin(), fits.end(), 0) == fits.end();
+  return options.residency == Residency::kDevice ||
+         std::find(fits.begin(), fits.end(), 0) == fits.end();
 }
 
 // Raises unless the buffers of all groups of the node fit memory_gib.
@@ -100,8 +102,8 @@ TrainRows TrainRows::load(Communicator& node, Communicator& run_node, const Feat
   rows.run_node_ = &run_node;
   const bool on_device = keeps_on_device(node, cache, selection, options, device);
   if (on_device ||
-      (options.residency != "stream" &&
-       !(options.residency == "auto" && auto_streams(node, cache, selection, options)))) {
+      (options.residency != Residency::kStream &&
+       !(options.residency == Residency::kAuto && auto_streams(node, cache, selection, options)))) {
     rows.host_.emplace(HostResidency::load(node, cache, selection));
     if (on_device) {
       rows.device_.emplace(DeviceRows::copy(*rows.host_, device));

@@ -6,7 +6,7 @@
 
 #include "storage/chunk_stream.hpp"
 #include "storage/residency.hpp"
-#include "train/config/options.hpp"
+#include "train/config/head_config.hpp"
 
 namespace dissent {
 
@@ -20,8 +20,8 @@ struct DeviceRows {
 
 /// The training rows, wherever they are kept: on the GPU (residency device), all in the node's
 /// memory (host) or chunk by chunk (stream). Rows are places in the selection, pass *
-/// rows_per_pass() + row. The trainer goes through the plan's chunks (train/heads/head_plan.hpp) whatever the
-/// residency:
+/// rows_per_pass() + row. The trainer goes through the plan's chunks (train/heads/head_plan.hpp)
+/// whatever the residency:
 ///   rows.start_pass(plan.pass(), plan.chunk_of(first_step));
 ///   for each chunk: rows.chunk(*grid.run, chunk); its steps: rows.take(batch),
 ///       rows.take_labels(batch)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "train/heads/head_plan.hpp"
+#include "train/run/run_state.hpp"
 
 namespace dissent {
 
@@ -17,10 +18,6 @@ struct StepInput {
                  ///< if the rank holds no active member
   at::Tensor labels;  ///< [B] i64, of the whole batch
 };
-
-/// What a rank wants of the others, agreed on with the step's own exchange: the largest wish of any
-/// rank of the run.
-enum class Request : int64_t { kNone = 0, kCheckpoint = 1, kStop = 2, kFail = 3 };
 
 /// What a step gave. Known on the ranks that hold one of its active members (`known`).
 struct StepResult {

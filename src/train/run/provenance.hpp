@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "comm/grid.hpp"
-#include "train/heads/head_engine.hpp"
+#include "train/run/epoch_record.hpp"
 
 namespace dissent {
 

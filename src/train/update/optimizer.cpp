@@ -7,19 +7,36 @@
 
 namespace dissent {
 namespace {
-constexpr int64_t kOnePassRows =
-    64;  // of longer batches the product alone is faster: it is then bound by arithmetic
+// For longer batches the product alone is faster: it is then bound by arithmetic.
+constexpr int64_t kOnePassRows = 64;
+
+const Names<OptimizerKind>& optimizer_names() {
+  static const Names<OptimizerKind> names{{"adamw", OptimizerKind::kAdamW},
+                                          {"adam", OptimizerKind::kAdam},
+                                          {"sgd", OptimizerKind::kSgd}};
+  return names;
+}
+
+}  // namespace
+
+std::string optimizer_name(OptimizerKind kind) {
+  for (const auto& [name, value] : optimizer_names())
+    if (value == kind) return name;
+  return "";
+}
+
+int64_t optimizer_states(const OptimizerOptions& options) {
+  if (options.kind != OptimizerKind::kSgd) return 2;
+  return options.momentum > 0 ? 1 : 0;
 }
 
 const TableSpec& optimizer_table() {
   using O = OptimizerOptions;
   static const TableSpec table =
-      TableOf<O>("optimizer", "How members are updated")
-          .option(
-              "name", &O::name,
-              {.meaning = "the optimiser, as torch.optim's", .choices = {"adamw", "adam", "sgd"}})
+      OptionTable<O>("optimizer", "How members are updated")
+          .choice("name", &O::kind, optimizer_names(), "the optimiser, as in torch.optim")
           .option("learning_rate", &O::learning_rate,
-                  {.meaning = "learning rate at the start", .min = 0})
+                  {.meaning = "initial learning rate", .min = 0})
           .option(
               "weight_decay", &O::weight_decay,
               {.meaning =
@@ -37,16 +54,12 @@ const TableSpec& optimizer_table() {
 
 Optimizer::Optimizer(const OptimizerOptions& options, at::Tensor values)
     : options_(options), values_(std::move(values)) {
-  kind_ = options.name == "adamw"  ? Kind::kAdamW
-          : options.name == "adam" ? Kind::kAdam
-                                   : Kind::kSgd;
-  DISSENT_CHECK(kind_ != Kind::kSgd || options.name == "sgd", kUsage,
-                "optimizer.name: expected one of adamw, adam, sgd, found '{}'", options.name);
-  DISSENT_CHECK(kind_ != Kind::kSgd || !options.nesterov || options.momentum > 0, kUsage,
+  const bool sgd = options.kind == OptimizerKind::kSgd;
+  DISSENT_CHECK(!sgd || !options.nesterov || options.momentum > 0, kUsage,
                 "optimizer.nesterov: expected a momentum above 0, found {}", options.momentum);
-  weight_decay_ = options.weight_decay.value_or(kind_ == Kind::kAdamW ? 0.01 : 0.0);
-  if (kind_ != Kind::kSgd || options.momentum > 0) first_ = at::zeros_like(values_);
-  if (kind_ != Kind::kSgd) second_ = at::zeros_like(values_);
+  weight_decay_ = options.weight_decay.value_or(options.kind == OptimizerKind::kAdamW ? 0.01 : 0.0);
+  if (optimizer_states(options) > 0) first_ = at::zeros_like(values_);
+  if (!sgd) second_ = at::zeros_like(values_);
   steps_ = at::zeros({values_.size(0)}, values_.options().dtype(at::kFloat));
 }
 
@@ -58,14 +71,14 @@ void Optimizer::update(int64_t i, int64_t offset, const at::Tensor& gradient,
   };
   const std::vector<at::Tensor> gradients{gradient.reshape({n})};
   const auto p = slice(values_);
-  if (kind_ == Kind::kSgd) {
+  if (options_.kind == OptimizerKind::kSgd) {
     at::_fused_sgd_(p, gradients, first_.defined() ? slice(first_) : std::vector<at::Tensor>{},
                     weight_decay_, options_.momentum, learning_rate, /*dampening=*/0,
                     options_.nesterov, /*maximize=*/false, /*is_first_step=*/false);
     return;
   }
   const std::vector<at::Tensor> steps{steps_[i]};
-  if (kind_ == Kind::kAdamW) {
+  if (options_.kind == OptimizerKind::kAdamW) {
     at::_fused_adamw_(p, gradients, slice(first_), slice(second_), {}, steps, learning_rate,
                       options_.beta1, options_.beta2, weight_decay_, options_.epsilon,
                       /*amsgrad=*/false, /*maximize=*/false);
@@ -99,7 +112,7 @@ bool Optimizer::one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Ten
 void Optimizer::update_linear(int64_t i, const ParameterEntry& entry, int64_t first, int64_t count,
                               const at::Tensor& dy, const at::Tensor& x, double learning_rate) {
   const auto columns = dy.narrow(1, first, count).t();
-  if (kind_ == Kind::kSgd && first_.defined() && !options_.nesterov) {
+  if (options_.kind == OptimizerKind::kSgd && first_.defined() && !options_.nesterov) {
     const auto rows = [&](const at::Tensor& stack) {
       return parameter(stack[i], entry).narrow(0, first, count);
     };
@@ -114,7 +127,7 @@ void Optimizer::update_linear(int64_t i, const ParameterEntry& entry, int64_t fi
 }
 
 std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
-  if (kind_ != Kind::kSgd) return {{"exp_avg", first_}, {"exp_avg_sq", second_}};
+  if (options_.kind != OptimizerKind::kSgd) return {{"exp_avg", first_}, {"exp_avg_sq", second_}};
   if (first_.defined()) return {{"momentum", first_}};
   return {};
 }
@@ -128,11 +141,11 @@ void Optimizer::update_stack(const at::Tensor& slots, const at::Tensor& gradient
                                  .beta2 = options_.beta2,
                                  .epsilon = options_.epsilon};
   using Rule = kernels::UpdateRule;
-  options.rule = kind_ == Kind::kAdamW  ? Rule::kAdamW
-                 : kind_ == Kind::kAdam ? Rule::kAdam
-                 : !first_.defined()    ? Rule::kPlain
-                 : options_.nesterov    ? Rule::kNesterov
-                                        : Rule::kMomentum;
+  options.rule = options_.kind == OptimizerKind::kAdamW  ? Rule::kAdamW
+                 : options_.kind == OptimizerKind::kAdam ? Rule::kAdam
+                 : !first_.defined()                     ? Rule::kPlain
+                 : options_.nesterov                     ? Rule::kNesterov
+                                                         : Rule::kMomentum;
   kernels::update_members(options, values_, first_, second_, steps_, slots, gradient, rates,
                           scales);
 }

@@ -5,14 +5,18 @@
 #include <string>
 #include <vector>
 
-#include "core/options.hpp"
+#include "core/option_table.hpp"
 #include "models/head.hpp"
 
 namespace dissent {
 
+enum class OptimizerKind { kAdamW, kAdam, kSgd };
+/// "adamw", "adam", "sgd".
+std::string optimizer_name(OptimizerKind kind);
+
 /// [optimizer]
 struct OptimizerOptions {
-  std::string name = "adamw";
+  OptimizerKind kind = OptimizerKind::kAdamW;
   double learning_rate = 1e-3;
   std::optional<double> weight_decay = {};
   double beta1 = 0.9;
@@ -21,6 +25,8 @@ struct OptimizerOptions {
   double momentum = 0.9;
   bool nesterov = false;
 };
+/// Tensors of the parameters' shape that the optimiser keeps: two moments, a momentum, or none.
+int64_t optimizer_states(const OptimizerOptions& options);
 const TableSpec& optimizer_table();
 
 /// Optimiser of a stack of members [m, P]; state and step counts are per member, and only the
@@ -64,7 +70,6 @@ class Optimizer {
   /// where it is not the faster way or cannot be had.
   bool one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Tensor& dy, const at::Tensor& x,
                 int64_t first, double learning_rate) const;
-  enum class Kind { kAdamW, kAdam, kSgd } kind_;
   OptimizerOptions options_;
   double weight_decay_;
   at::Tensor values_;

@@ -1,5 +1,6 @@
 #include "train/update/schedule.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -9,28 +10,30 @@ namespace dissent {
 const TableSpec& schedule_table() {
   using S = ScheduleOptions;
   static const TableSpec table =
-      TableOf<S>("schedule", "How the learning rate changes")
-          .option("name", &S::name,
-                  {.meaning = "shape", .choices = {"constant", "cosine", "plateau"}})
+      OptionTable<S>("schedule", "How the learning rate changes")
+          .choice("name", &S::kind,
+                  {{"constant", ScheduleKind::kConstant},
+                   {"cosine", ScheduleKind::kCosine},
+                   {"plateau", ScheduleKind::kPlateau}},
+                  "shape")
           .option(
               "t_max_epochs", &S::t_max_epochs,
               {.meaning = "cosine: epochs until the minimum; auto: all training epochs", .min = 1})
-          .option("per", &S::per,
-                  {.meaning = "cosine: the rate changes at each epoch or at each step",
-                   .choices = {"epoch", "step"}})
+          .choice("per", &S::per, {{"epoch", ScheduleUnit::kEpoch}, {"step", ScheduleUnit::kStep}},
+                  "cosine: the rate changes once per epoch or once per step")
           .option("minimum", &S::minimum,
                   {.meaning = "cosine, plateau: lowest learning rate", .min = 0})
-          .option(
-              "after_end", &S::after_end,
-              {.meaning = "cosine past t_max_epochs: hold the minimum, or rise again as torch does",
-               .choices = {"hold", "rise"}})
+          .choice("after_end", &S::after_end,
+                  {{"hold", AfterEnd::kHold}, {"rise", AfterEnd::kRise}},
+                  "cosine past t_max_epochs: hold the minimum, or rise again as torch does")
           .option("warmup_epochs", &S::warmup_epochs,
-                  {.meaning = "epochs of linear warm-up from 0, step by step; may be a fraction",
+                  {.meaning = "epochs of linear warm-up from 0, step by step; may be fractional",
                    .min = 0})
           .option("factor", &S::factor,
                   {.meaning = "plateau: the rate is multiplied by this", .min = 0, .max = 1})
           .option("patience", &S::patience,
-                  {.meaning = "plateau: epochs without improvement that are waited for", .min = 0})
+                  {.meaning = "plateau: epochs without improvement before the rate is reduced",
+                   .min = 0})
           .option("threshold", &S::threshold,
                   {.meaning = "plateau: relative improvement that counts", .min = 0});
   return table;
@@ -54,13 +57,13 @@ double Schedule::rate(int64_t epoch, int64_t step) const {
       static_cast<double>(epoch) +
       static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, steps_per_epoch_));
   double rate = start_;
-  if (options_.name == "cosine") {
+  if (options_.kind == ScheduleKind::kCosine) {
     const double t_max =
         static_cast<double>(options_.t_max_epochs.value_or(std::max<int64_t>(1, training_epochs_)));
     rate = cosine_rate(start_, options_.minimum,
-                       options_.per == "step" ? at : static_cast<double>(epoch), t_max,
-                       options_.after_end == "hold");
-  } else if (options_.name == "plateau") {
+                       options_.per == ScheduleUnit::kStep ? at : static_cast<double>(epoch), t_max,
+                       options_.after_end == AfterEnd::kHold);
+  } else if (options_.kind == ScheduleKind::kPlateau) {
     rate = std::max(options_.minimum, start_ * state_.scale);
   }
   if (at < options_.warmup_epochs)

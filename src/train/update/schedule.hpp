@@ -3,17 +3,23 @@
 #include <optional>
 #include <string>
 
-#include "core/options.hpp"
+#include "core/option_table.hpp"
 
 namespace dissent {
 
+enum class ScheduleKind { kConstant, kCosine, kPlateau };
+/// How often a cosine schedule changes the rate.
+enum class ScheduleUnit { kEpoch, kStep };
+/// What a cosine schedule does past t_max_epochs.
+enum class AfterEnd { kHold, kRise };
+
 /// [schedule]
 struct ScheduleOptions {
-  std::string name = "constant";
+  ScheduleKind kind = ScheduleKind::kConstant;
   std::optional<int64_t> t_max_epochs = {};
-  std::string per = "epoch";
+  ScheduleUnit per = ScheduleUnit::kEpoch;
   double minimum = 0;
-  std::string after_end = "hold";
+  AfterEnd after_end = AfterEnd::kHold;
   double warmup_epochs = 0;
   double factor = 0.1;
   int64_t patience = 10;

@@ -42,7 +42,7 @@ std::vector<Setting> settings() {
   std::vector<Setting> all{a2d_hard()};
   auto sgd = a2d_hard();
   sgd.name = "a2d_hard, sgd with momentum";
-  sgd.optimizer.name = "sgd";
+  sgd.optimizer.kind = OptimizerKind::kSgd;
   sgd.optimizer.learning_rate = 0.05;
   all.push_back(sgd);
   auto clipped = sgd;

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "storage/chunk_stream.hpp"
+#include "storage/residency.hpp"
 #include "storage_helpers.hpp"
 #include "train/cost/head_calibration.hpp"
 #include "train/run/run_checkpoint.hpp"
@@ -81,15 +82,17 @@ TEST(Cost, MessagesOfAStep) {
 TEST(Cost, OptimiserStates) {
   auto config = sed(4, 2, 8);
   config.ensemble.model = "mlp";
-  for (const auto& [name, momentum, states] :
-       {std::tuple("adamw", 0.9, 2), {"adam", 0.9, 2}, {"sgd", 0.9, 1}, {"sgd", 0.0, 0}}) {
-    config.optimizer.name = name;
+  for (const auto& [kind, momentum, states] : {std::tuple(OptimizerKind::kAdamW, 0.9, 2),
+                                               {OptimizerKind::kAdam, 0.9, 2},
+                                               {OptimizerKind::kSgd, 0.9, 1},
+                                               {OptimizerKind::kSgd, 0.0, 0}}) {
+    config.optimizer.kind = kind;
     config.optimizer.momentum = momentum;
     const auto run =
         run_shape(config, {.rows_per_pass = 100, .passes = 1, .dim = 16, .classes = 3}, {}, {}, 0);
     EXPECT_EQ(run.states,
               static_cast<int64_t>(Optimizer(config.optimizer, at::zeros({1, 1})).state().size()))
-        << name;
+        << optimizer_name(kind);
     EXPECT_EQ(run.states, states);
     const auto memory = memory_cost(run, {1, 2, 1}, simulate_waves(run, 2), 1);
     EXPECT_EQ(memory.parameters, 2 * run.flat() * 4);
@@ -167,19 +170,30 @@ TEST(Cost, BytesOfACheckpoint) {
   const dissent::testing::TempFolder folder(*self);
   const RowsShape rows{.rows_per_pass = 100, .passes = 1, .dim = 16, .classes = 10};
   for (const auto& head : head_registry())
-    for (const char* name : {"adamw", "sgd"}) {
+    for (const auto kind : {OptimizerKind::kAdamW, OptimizerKind::kSgd}) {
+      const std::string name = optimizer_name(kind);
       auto config = sed(3, 2, 8);
       config.ensemble.model = head.name;
       config.ensemble.hidden = 32;
-      config.optimizer.name = name;
+      config.optimizer.kind = kind;
       config.training.epochs = 4;
       const std::string text(900, 'x');
       const auto run = run_shape(config, rows, {}, {}, static_cast<int64_t>(text.size()));
       auto members = make_members(run.head, 3, {0, 3}, 1, at::kFloat, at::kCPU);
       const Optimizer optimizer(config.optimizer, members.values);
       const Schedule schedule(config.schedule, 1e-3, 4, 13);
-      HeadData data;
-      data.dim = 16, data.classes = 10, data.identity = "train 100x16 0123456789abcdef";
+      const RunContents contents{
+          .data_kind = "caches",
+          .data = "train 100x16 0123456789abcdef",
+          .dim = 16,
+          .classes = 10,
+          .networks = 3,
+          .first_network = 0,
+          .local_networks = 3,
+          .writes_networks = true,
+          .stacks = {{"members/", members.values, &members.head->layout()}},
+          .shared = {},
+          .loss_scale = nullptr};
       RunState state;
       state.epoch = 4;
       state.records.resize(4);
@@ -190,7 +204,7 @@ TEST(Cost, BytesOfACheckpoint) {
                             .config_hash = "0123456789abcdef",
                             .seed = 1,
                             .show_progress = false},
-                           data, members, optimizer, schedule, state);
+                           contents, optimizer, schedule, state);
       const auto written = static_cast<double>(std::filesystem::file_size(path));
       EXPECT_NEAR(static_cast<double>(storage_cost(run, 1).checkpoint) / written, 1, 0.05)
           << head.name << " " << name << " " << written;
@@ -268,7 +282,7 @@ TEST(Calibration, MeasuresARankOfAnyGrid) {
   config.training.frozen_first_epoch = true;
   config.training.epochs = 2;
   turn_on(config, "a2d");
-  config.disagreement.on = "unlabelled";
+  config.disagreement.on = ObjectiveOptions::RepulsionOn::kUnlabelled;
   const RowsShape rows{.rows_per_pass = 100, .passes = 1, .dim = 16, .classes = 10};
   for (const double clip_norm : {0.0, 1.0})
     for (const GridShape& grid : {GridShape{1, 1, 1}, GridShape{1, 3, 1}, GridShape{1, 2, 3}}) {

@@ -26,7 +26,8 @@ TEST(DeviceStepper, Bf16StaysNear) {
   SmallRun run;
   run.objective = sed_objective(0.5, 0.1, 0.5);
   const auto host = train_small(run, grid, at::kCPU, std::nullopt);
-  const auto half = train_small(run, grid, at::kCPU, DeviceStepperOptions{.compute = at::kBFloat16});
+  const auto half =
+      train_small(run, grid, at::kCPU, DeviceStepperOptions{.compute = at::kBFloat16});
   EXPECT_FALSE(at::equal(host.weights, half.weights));
   for (size_t s = 0; s < host.steps.size(); ++s)
     EXPECT_NEAR(host.steps[s].losses[0], half.steps[s].losses[0], 0.05) << "step " << s;

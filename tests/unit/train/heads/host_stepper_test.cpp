@@ -1,6 +1,6 @@
 #include "train/heads/host_stepper.hpp"
-#include "train/run/divergence.hpp"
 #include "train/heads/waves.hpp"
+#include "train/run/divergence.hpp"
 
 #include <gtest/gtest.h>
 
@@ -79,7 +79,7 @@ void expect_same(const Run& a, const Run& b) {
 }
 
 std::vector<std::pair<const char*, std::pair<OptimizerOptions, StepperOptions>>> forms() {
-  const OptimizerOptions adamw{}, sgd{.name = "sgd", .weight_decay = 1e-4};
+  const OptimizerOptions adamw{}, sgd{.kind = OptimizerKind::kSgd, .weight_decay = 1e-4};
   return {{"adamw", {adamw, {}}},
           {"sgd", {sgd, {}}},
           {"clipped", {sgd, {.clip_norm = 0.3}}},

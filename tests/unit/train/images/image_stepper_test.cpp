@@ -34,7 +34,8 @@ struct Fixture {
   explicit Fixture(std::shared_ptr<const ImageNetwork> network, int64_t total = 2, double rate = 1)
       : members(
             make_image_members(std::move(network), total, {0, total}, 3, at::kDouble, at::kCPU)),
-        optimizer({.name = "sgd", .learning_rate = rate, .momentum = 0}, members.values) {}
+        optimizer({.kind = OptimizerKind::kSgd, .learning_rate = rate, .momentum = 0},
+                  members.values) {}
 
   ImageStepper stepper(std::vector<losses::LossTerm> terms, ImageStepOptions options = {},
                        bool same_batch = false) {
@@ -62,7 +63,7 @@ ImageStepInput input_of(std::vector<ImageRows> own, ImageRows diversity = {}) {
   return input;
 }
 
-at::Tensor figures_of(const ImageStepper& stepper) {
+at::Tensor values_of(const ImageStepper& stepper) {
   return at::zeros({stepper.columns()}, at::kDouble);
 }
 const losses::LossTerm kCrossEntropy{"cross_entropy", {.weight = 1}, {}};
@@ -72,8 +73,7 @@ TEST(ImageStepper, CrossEntropyIsTheMeanOverMembersOnTheirOwnBatches) {
   const auto before = f.members.values.clone();
   auto stepper = f.stepper({kCrossEntropy});
   const std::vector<ImageRows> own{batch(4, 1), batch(4, 2)};
-  auto figures = figures_of(stepper);
-  stepper.accumulate(input_of(own), 1, figures);
+  const auto values = *stepper.accumulate(input_of(own), 1);
   stepper.update(f.optimizer, 1, Request::kNone);
   double mean = 0;
   for (int64_t m = 0; m < 2; ++m) {
@@ -85,7 +85,7 @@ TEST(ImageStepper, CrossEntropyIsTheMeanOverMembersOnTheirOwnBatches) {
     const auto gradient = torch::autograd::grad({loss / 2}, {flat})[0];
     EXPECT_TRUE(at::allclose(before[m] - f.members.values[m], gradient, 1e-10, 1e-13));
   }
-  EXPECT_NEAR(stepper.term_values(figures)[0], mean, 1e-12);
+  EXPECT_NEAR(stepper.term_values(values)[0], mean, 1e-12);
 }
 
 TEST(ImageStepper, AccumulatedHalvesAreTheWholeBatch) {
@@ -95,7 +95,7 @@ TEST(ImageStepper, AccumulatedHalvesAreTheWholeBatch) {
     for (int64_t i = 0; i < (halves ? 2 : 1); ++i) {
       const int64_t first = halves ? 4 * i : 0, count = halves ? 4 : 8;
       const std::vector<ImageRows> own{batch(8, 1, first, count), batch(8, 2, first, count)};
-      stepper.accumulate(input_of(own, own[0]), halves ? 0.5 : 1, figures_of(stepper));
+      stepper.accumulate(input_of(own, own[0]), halves ? 0.5 : 1);
     }
     stepper.update(f.optimizer, 1, Request::kNone);
     return f.members.values;
@@ -107,7 +107,7 @@ TEST(ImageStepper, ClipsTheNormOverAllMembers) {
   Fixture f(std::make_shared<LeNet>(3, 10));
   const auto before = f.members.values.clone();
   auto stepper = f.stepper({kCrossEntropy}, {.clip_norm = 1e-3});
-  stepper.accumulate(input_of({batch(4, 1), batch(4, 2)}), 1, figures_of(stepper));
+  stepper.accumulate(input_of({batch(4, 1), batch(4, 2)}), 1);
   const auto outcome = stepper.update(f.optimizer, 1, Request::kNone);
   EXPECT_GT(outcome.norm, 1e-2);
   EXPECT_NEAR((f.members.values - before).norm().item<double>(),
@@ -121,17 +121,17 @@ TEST(ImageStepper, GradientThatIsNotFiniteStopsOrIsPassedOver) {
     auto stepper = f.stepper({kCrossEntropy}, {.skip_not_finite = skip});
     auto own = std::vector<ImageRows>{batch(4, 1), batch(4, 2)};
     own[1].x[0].fill_(std::numeric_limits<double>::quiet_NaN());
-    stepper.accumulate(input_of(own), 1, figures_of(stepper));
+    stepper.accumulate(input_of(own), 1);
     if (!skip) {
-      const auto figures = figures_of(stepper);
-      figures[1] = std::numeric_limits<double>::infinity();
-      const auto place = UpdatePlace{.epoch = 3, .step = 17, .figures = figures};
+      const auto values = values_of(stepper);
+      values[1] = std::numeric_limits<double>::infinity();
+      const auto place = UpdatePlace{.epoch = 3, .step = 17, .values = values};
       for (const char* text :
            {"training (epoch 3, step 17): expected a finite gradient, found nan",
             "loss.cross_entropy is inf", "the gradient of member 1 is not finite",
             "a smaller optimizer.learning_rate (0.5 in this step)"}) {
         auto again = f.stepper({kCrossEntropy}, {});
-        again.accumulate(input_of(own), 1, figures_of(again));
+        again.accumulate(input_of(own), 1);
         expect_error(ErrorKind::kData, text,
                      [&] { again.update(f.optimizer, 0.5, Request::kNone, place); });
       }
@@ -140,7 +140,7 @@ TEST(ImageStepper, GradientThatIsNotFiniteStopsOrIsPassedOver) {
     EXPECT_TRUE(stepper.update(f.optimizer, 1, Request::kNone).skipped);
     EXPECT_TRUE(at::equal(before, f.members.values));
     own[1] = batch(4, 2);
-    stepper.accumulate(input_of(own), 1, figures_of(stepper));
+    stepper.accumulate(input_of(own), 1);
     EXPECT_FALSE(stepper.update(f.optimizer, 1, Request::kNone)
                      .skipped);  // nothing of the bad gradient is left
     EXPECT_TRUE(f.members.values.isfinite().all().item<bool>());
@@ -159,7 +159,7 @@ TEST(ImageStepper, DiversityBatchIsSeenInEvaluationModeAfterTheTrainingPass) {
   auto buffers = f.members.buffers.clone();
   const auto before = f.members.values.clone();
   auto stepper = f.stepper({{"cross_entropy", {.weight = 0}, {}}, {"ncl", {.weight = 0.3}, {}}});
-  stepper.accumulate(input_of(own, own[1]), 1, figures_of(stepper));
+  stepper.accumulate(input_of(own, own[1]), 1);
   stepper.update(f.optimizer, 1, Request::kNone);
   std::vector<at::Tensor> flats, logits;
   for (int64_t m = 0; m < 2; ++m) {
@@ -180,26 +180,27 @@ TEST(ImageStepper, DiversityBatchIsSeenInEvaluationModeAfterTheTrainingPass) {
 }
 
 // Of three networks on two threads the last one's own backward pass is put off: weights, running
-// statistics and figures stay the same, bit for bit.
+// statistics and values stay the same, bit for bit.
 TEST(ImageStepper, ThreadsChangeNoBitOfNetworksWithRunningStatistics) {
   const auto run = [](int count) {
     set_threads(count);
     Fixture f(std::make_shared<ResNet>(ResNetOptions{.blocks = {1, 1, 1, 1}, .width = 8}), 3, 0.1);
     auto stepper = f.stepper({kCrossEntropy, {"gradcam", {.weight = 0.5}, {}}});
-    auto figures = figures_of(stepper);
+    auto values = values_of(stepper);
     for (int64_t part = 0; part < 2; ++part)
-      stepper.accumulate(input_of({batch(4, 1 + part), batch(4, 3 + part), batch(4, 5 + part)},
-                                  batch(4, 7 + part)),
-                         0.5, figures);
+      values +=
+          *stepper.accumulate(input_of({batch(4, 1 + part), batch(4, 3 + part), batch(4, 5 + part)},
+                                       batch(4, 7 + part)),
+                              0.5);
     stepper.update(f.optimizer, 0.1, Request::kNone);
     set_threads(1);
-    return std::tuple(f.members.values, f.members.buffers, figures);
+    return std::tuple(f.members.values, f.members.buffers, values);
   };
-  const auto [one, one_buffers, one_figures] = run(1);
-  const auto [two, two_buffers, two_figures] = run(2);
+  const auto [one, one_buffers, one_values] = run(1);
+  const auto [two, two_buffers, two_values] = run(2);
   EXPECT_TRUE(at::equal(one, two));
   EXPECT_TRUE(at::equal(one_buffers, two_buffers));
-  EXPECT_TRUE(at::equal(one_figures, two_figures));
+  EXPECT_TRUE(at::equal(one_values, two_values));
 }
 
 // Wherever a stop arrives, between whichever passes, in the first batch of a step or the second:
@@ -215,19 +216,21 @@ TEST(ImageStepper, AnAbandonedStepLeavesNothing) {
         return Fixture(std::make_shared<ResNet>(ResNetOptions{.blocks = {1, 1, 1, 1}, .width = 2}),
                        2, 0.1);
       };
-      const auto step = [&](ImageStepper& stepper, Fixture& f, const at::Tensor& figures) {
+      const auto step = [&](ImageStepper& stepper, Fixture& f, const at::Tensor& values) {
         for (int64_t part = 0; part < 2; ++part) {
           std::vector<ImageRows> own{batch(2, 1 + part)};
           if (!same_batch) own.push_back(batch(2, 3 + part));
-          if (!stepper.accumulate(input_of(own, same_batch ? ImageRows() : own[1]), 0.5, figures))
-            return false;
+          const auto part_values =
+              stepper.accumulate(input_of(own, same_batch ? ImageRows() : own[1]), 0.5);
+          if (!part_values) return false;
+          values.add_(*part_values);
         }
         stepper.update(f.optimizer, 0.1, Request::kNone);
         return true;
       };
       auto whole = make();
       auto plain = whole.stepper(terms, options, same_batch);
-      const auto expected = figures_of(plain);
+      const auto expected = values_of(plain);
       ASSERT_TRUE(step(plain, whole, expected));
       const int questions = asked;
       EXPECT_GE(questions, 4);
@@ -237,16 +240,16 @@ TEST(ImageStepper, AnAbandonedStepLeavesNothing) {
         const auto values = f.members.values.clone(), buffers = f.members.buffers.clone();
         auto stepper = f.stepper(terms, options, same_batch);
         asked = 0;
-        const bool finished = step(stepper, f, figures_of(stepper));
+        const bool finished = step(stepper, f, values_of(stepper));
         const int last = stop_at;
         if (!finished) {
           ++abandoned;
           EXPECT_TRUE(at::equal(values, f.members.values)) << last;
           EXPECT_TRUE(at::equal(buffers, f.members.buffers)) << last;
           stop_at = 0;
-          const auto figures = figures_of(stepper);
-          EXPECT_TRUE(step(stepper, f, figures));
-          EXPECT_TRUE(at::equal(figures, expected)) << last;
+          const auto values = values_of(stepper);
+          EXPECT_TRUE(step(stepper, f, values));
+          EXPECT_TRUE(at::equal(values, expected)) << last;
           stop_at = last;
         }
         EXPECT_TRUE(at::equal(whole.members.values, f.members.values)) << last;
@@ -265,7 +268,7 @@ TEST(ImageStepper, ShortStepsAreFinished) {
   options.stop = [&] { return stop; };
   auto stepper = f.stepper({kCrossEntropy}, options);
   const auto step = [&] {
-    return stepper.accumulate(input_of({batch(4, 1), batch(4, 2)}), 1, figures_of(stepper));
+    return stepper.accumulate(input_of({batch(4, 1), batch(4, 2)}), 1).has_value();
   };
   ASSERT_TRUE(step());  // the first may take any time, so it is watched
   stepper.update(f.optimizer, 1, Request::kNone);
@@ -278,8 +281,7 @@ TEST(ImageStepper, MultiheadMembersShareTheirTrunk) {
   Fixture f(network, 3);
   const auto before = f.members.values.clone();
   auto stepper = f.stepper({kCrossEntropy, {"gradcam", {.weight = 0.1}, {}}}, {}, true);
-  auto figures = figures_of(stepper);
-  stepper.accumulate(input_of({batch(4, 1)}), 1, figures);
+  stepper.accumulate(input_of({batch(4, 1)}), 1);
   stepper.update(f.optimizer, 1, Request::kNone);
   auto flat = before[0].clone().requires_grad_();
   const auto rows = batch(4, 1);
@@ -402,7 +404,8 @@ struct HalfFixture {
   HalfFixture(std::shared_ptr<const ImageNetwork> network, std::vector<losses::LossTerm> terms,
               at::ScalarType compute)
       : members(make_image_members(std::move(network), 2, {0, 2}, 3, at::kFloat, at::kCPU)),
-        optimizer({.name = "sgd", .learning_rate = 1e-3, .momentum = 0}, members.values),
+        optimizer({.kind = OptimizerKind::kSgd, .learning_rate = 1e-3, .momentum = 0},
+                  members.values),
         stepper(members, {.terms = std::move(terms), .same_batch = false, .unlabelled = false},
                 {.compute = compute}, grid, nullptr) {}
   void scale_fc(double factor) {
@@ -410,10 +413,9 @@ struct HalfFixture {
   }
   // The terms' values of one step.
   std::vector<double> step(const std::vector<ImageRows>& own) {
-    auto figures = figures_of(stepper);
-    stepper.accumulate(input_of(own, own[0]), 1, figures);
+    const auto values = *stepper.accumulate(input_of(own, own[0]), 1);
     outcome = stepper.update(optimizer, 1e-3, Request::kNone);
-    return stepper.term_values(figures);
+    return stepper.term_values(values);
   }
   ImageStepper::Outcome outcome;
 };

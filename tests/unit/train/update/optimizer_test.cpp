@@ -37,12 +37,17 @@ struct Scalar {
   }
 };
 
+OptimizerKind kind_of(const std::string& name) {
+  if (name == "adamw") return OptimizerKind::kAdamW;
+  return name == "adam" ? OptimizerKind::kAdam : OptimizerKind::kSgd;
+}
+
 }  // namespace
 
 TEST(Optimizer, FollowsTheTextbook) {
   for (const std::string name : {"adamw", "adam", "sgd", "nesterov"}) {
     SCOPED_TRACE(name);
-    OptimizerOptions options{.name = name == "nesterov" ? "sgd" : name,
+    OptimizerOptions options{.kind = kind_of(name),
                              .learning_rate = 0.03,
                              .weight_decay = 0.2,
                              .nesterov = name == "nesterov"};
@@ -70,7 +75,7 @@ TEST(Optimizer, FactoredGradientGivesTheSameStep) {
   ParameterLayout layout;
   layout.add("w", {6, 8});
   for (const std::string name : {"adamw", "sgd"}) {
-    const OptimizerOptions options{.name = name, .weight_decay = 0.1};
+    const OptimizerOptions options{.kind = kind_of(name), .weight_decay = 0.1};
     auto a = draws({1, layout.size()}, 1), b = a.clone();
     Optimizer factored(options, a), plain(options, b);
     for (int t = 0; t < 3; ++t) {

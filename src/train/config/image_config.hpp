@@ -1,24 +1,31 @@
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
-#include "comm/grid.hpp"
 #include "config/document.hpp"
 #include "config/schema.hpp"
-#include "core/options.hpp"
-#include "data/image_source.hpp"
+#include "data/datasets/registry.hpp"
 #include "data/transforms/transform.hpp"
 #include "models/networks/registry.hpp"
-#include "train/images/image_plan.hpp"
-#include "train/images/image_stepper.hpp"
-#include "train/config/options.hpp"
+#include "train/config/common_config.hpp"
+#include "train/images/discriminator.hpp"
+#include "train/images/image_objective.hpp"
 
 namespace dissent {
 
-/// What names an image set in a configuration: [data], [validation], [unlabelled] of training.
+/// validation.transform and unlabelled.transform: the test transform of data.transform.
+inline constexpr const char* kAutoTransform = "auto";
+
+/// Order of the training images.
+enum class Sampler { kShuffled, kClassBalanced };
+/// What happens to a damaged image.
+enum class OnDamaged { kError, kSkip };
+/// Statistics that BatchNorm uses where data ranks share a batch.
+enum class BatchNormMode { kLocal, kSynchronised };
+
+/// The keys that name an image set: [data], [validation] and [unlabelled] have them.
 struct ImageSetOptions {
   std::string dataset;
   std::string root;
@@ -44,11 +51,11 @@ struct ImageTrainDataOptions {
   int64_t batch_size = 128;
   bool same_batch = false;
   bool drop_last = false;
-  std::string sampler = "shuffled";
+  Sampler sampler = Sampler::kShuffled;
   int64_t samples_per_class = 16;
   int64_t workers = 0;
   int64_t prefetch = 2;
-  std::string on_damaged = "error";
+  OnDamaged on_damaged = OnDamaged::kError;
 };
 /// [validation]
 struct ImageValidationOptions {
@@ -71,7 +78,7 @@ struct ImageUnlabelledOptions {
   int64_t batch_size = 128;
 };
 
-/// [ensemble] of images.
+/// [ensemble] of training on images.
 struct ImageEnsembleOptions {
   int64_t members = 5;
   std::string model = "lenet";
@@ -79,21 +86,19 @@ struct ImageEnsembleOptions {
   std::string prefix;
 };
 
-/// [training] of images.
+/// [training] of training on images.
 struct ImageTrainingOptions {
   int64_t epochs = 1;
-  std::string on_nan = "error";
+  OnNan on_nan = OnNan::kError;
   double clip_norm = 0;
   int64_t accumulation = 1;
-  std::string precision = "f32";
+  Precision precision = Precision::kF32;
   double ema_decay = 0;
-  std::string batch_norm = "local";
+  BatchNormMode batch_norm = BatchNormMode::kLocal;
 };
 
-/// Everything that `dissent train CONFIG` is told where data.kind = "images".
-struct ImageTrainConfig {
-  ExperimentOptions experiment;
-  GridOptions grid;
+/// A configuration of `dissent train` with data.kind = "images".
+struct ImageTrainConfig : CommonTrainConfig {
   ImageTrainDataOptions data;
   ImageValidationOptions validation;
   bool with_validation = false;
@@ -105,45 +110,23 @@ struct ImageTrainConfig {
   bool with_aug_mix = false;
   CorruptionOptions corruption;
   ImageEnsembleOptions ensemble;
-  std::vector<LossTable> losses = default_losses();
   DiscriminatorOptions discriminator;
-  OptimizerOptions optimizer;
-  ScheduleOptions schedule;
   ImageTrainingOptions training;
-  CheckpointOptions checkpoint;
-  RuntimeOptions runtime;
 
   bool multihead() const { return ensemble.model.ends_with("_multihead"); }
 };
 
-/// The tables, bound to a configuration that has to outlive the schema.
+/// The tables of the configuration, bound to it; it has to outlive the schema.
 config::Schema image_train_schema(ImageTrainConfig& config);
-/// Reads and checks the document, conflicts included. Error::kUsage with a line for each thing that
-/// is wrong. Not collective.
+/// Reads and checks the document. Error::kUsage with one line per error, conflicts included. Not
+/// collective.
 ImageTrainConfig read_image_train_config(const config::Document& document);
-/// True if the document asks for training on images (data.kind = "images").
+/// True if the document trains on images (data.kind = "images").
 bool trains_images(const config::Document& document);
 
+/// The objective that the loss tables describe.
 ImageObjective image_objective(const ImageTrainConfig& config);
 /// The network of the configuration for images of the training transform's size.
 std::shared_ptr<const ImageNetwork> image_network(const ImageTrainConfig& config, int64_t classes);
-
-/// A set and the transform that its images go through.
-struct TransformedSet {
-  std::unique_ptr<ImageSource> source;
-  TransformOptions transform;
-};
-/// The sets of a configuration, opened: labels and lists in memory, images perhaps not.
-struct ImageData {
-  TransformedSet train;
-  std::optional<TransformedSet> validation, unlabelled;
-  int64_t classes = 0;
-  std::string identity;  ///< what the sets hold, wherever they lie
-};
-/// The sets as they are opened, by table: data, validation, unlabelled, those that there are.
-std::vector<std::pair<std::string, ImageDataOptions>> image_sets(const ImageTrainConfig& config);
-/// Error::kUsage, kData: see open_image_source; labels that are unknown or beyond the training
-/// set's classes. Not collective.
-ImageData open_image_data(const ImageTrainConfig& config);
 
 }  // namespace dissent
