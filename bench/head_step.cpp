@@ -2,7 +2,7 @@
 // One JSON object a line.
 //   bench_head_step [--threads N] [--only adamw|sgd|all|wave|evaluate] [--device cpu|cuda]
 //       [--precision f32|tf32|bf16]; tf32 and bf16 on a GPU
-// Under mpirun the members are split over the ranks. On a GPU the steps go through BatchedStepper
+// Under mpirun the members are split over the ranks. On a GPU the steps go through DeviceStepper
 // with all rows on the device, and the share of --peak_gb_s (memory bandwidth of the device,
 // default that of one H100 SXM, 3,350) is printed that the update's and the products' own bytes
 // reach.
@@ -15,9 +15,9 @@
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "objectives.hpp"
-#include "train/batched_stepper.hpp"
-#include "train/stepper.hpp"
-#include "train/waves.hpp"
+#include "train/heads/device_stepper.hpp"
+#include "train/heads/host_stepper.hpp"
+#include "train/heads/waves.hpp"
 #include "where.hpp"
 
 using namespace dissent;
@@ -62,12 +62,13 @@ void time_steps(Communicator& world, const Work& work, const Where& where) {
   auto members = make_members(head, work.members, part_of(work.members, world.size(), world.rank()),
                               1, at::kFloat, where.device);
   Optimizer optimizer(work.optimizer, members.values);
-  std::unique_ptr<WaveRunner> stepper;
+  std::unique_ptr<WaveStepper> stepper;
   if (where.device.is_cpu()) {
-    stepper = std::make_unique<Stepper>(members, optimizer, work.objective, StepperOptions{}, grid);
+    stepper =
+        std::make_unique<HostStepper>(members, optimizer, work.objective, StepperOptions{}, grid);
   } else {
-    stepper = std::make_unique<BatchedStepper>(members, optimizer, work.objective,
-                                               BatchedOptions{.compute = where.compute}, grid);
+    stepper = std::make_unique<DeviceStepper>(members, optimizer, work.objective,
+                                              DeviceStepperOptions{.compute = where.compute}, grid);
   }
   const auto x = at::randn({kRows, kDim}).to(where.device);
   const auto labels = at::randint(kClasses, {kRows}, at::kLong).to(where.device);
@@ -118,7 +119,7 @@ void time_steps(Communicator& world, const Work& work, const Where& where) {
   if (where.device.is_cpu() || world.rank() != 0) return;
   // Parameters are read by the products (twice: forward, input gradient), their gradient is written
   // and read, values and state are read and written.
-  const double states = work.optimizer.name == "sgd" ? 1 : 2,
+  const double states = work.optimizer.kind == OptimizerKind::kSgd ? 1 : 2,
                width = where.compute == at::kFloat ? 4 : 2;
   const double bytes = static_cast<double>(head->layout().parameter_count() * work.active) *
                        (2 * width + 4 * (2 + 2 + 2 * states));
@@ -176,9 +177,10 @@ void run(Runtime& runtime, int argc, char** argv) {
   auto& world = runtime.world();
   static_cast<bench::Where&>(where) =
       bench::where(world, device, precision, {"f32"}, {"f32", "tf32", "bf16"});
-  const OptimizerOptions adamw{.name = "adamw", .learning_rate = 1e-3, .weight_decay = 0.1};
+  const OptimizerOptions adamw{
+      .kind = OptimizerKind::kAdamW, .learning_rate = 1e-3, .weight_decay = 0.1};
   const OptimizerOptions sgd{
-      .name = "sgd", .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
+      .kind = OptimizerKind::kSgd, .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
   const ObjectiveOptions cross_entropy{.terms = {testing::cross_entropy_term()}};
   const auto wanted = [&](const char* name) { return only.empty() || only == name; };
   if (wanted("adamw"))

@@ -10,7 +10,7 @@
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
 #include "models/networks/registry.hpp"
-#include "train/image_stepper.hpp"
+#include "train/images/image_stepper.hpp"
 #include "where.hpp"
 
 using namespace dissent;
@@ -33,7 +33,7 @@ void time_steps(Communicator& world, const Work& work, const bench::Where& where
   auto members =
       make_image_members(network, work.members, part_of(work.members, world.size(), world.rank()),
                          1, at::kFloat, where.device);
-  OptimizerOptions sgd{.name = "sgd",
+  OptimizerOptions sgd{.kind = OptimizerKind::kSgd,
                        .learning_rate = 0.01,
                        .weight_decay = 5e-4,
                        .momentum = 0.9,
@@ -55,7 +55,7 @@ void time_steps(Communicator& world, const Work& work, const bench::Where& where
     synchronise(where.device);
     world.barrier();
     const auto start = Clock::now();
-    stepper.accumulate(input, 1, at::zeros({stepper.columns()}, at::kDouble));
+    stepper.accumulate(input, 1);
     stepper.update(optimizer, 0.01, Request::kNone);
     synchronise(where.device);  // the update's kernels are under way
     world.barrier();

@@ -14,7 +14,8 @@ namespace dissent::bench {
 
 struct Where {
   at::Device device = at::kCPU;
-  at::ScalarType compute = at::kFloat;  ///< of the products, as ImageStepOptions and BatchedOptions
+  at::ScalarType compute =
+      at::kFloat;  ///< of the products, as ImageStepOptions and DeviceStepperOptions
 };
 
 /// Error::kUsage for another device than "cpu" and "cuda", for a precision that is not among those

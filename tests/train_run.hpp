@@ -3,9 +3,9 @@
 
 #include "core/random.hpp"
 #include "objectives.hpp"
-#include "train/batched_stepper.hpp"
-#include "train/stepper.hpp"
-#include "train/waves.hpp"
+#include "train/heads/device_stepper.hpp"
+#include "train/heads/host_stepper.hpp"
+#include "train/heads/waves.hpp"
 
 namespace dissent::testing {
 
@@ -26,7 +26,7 @@ struct SmallResult {
   std::vector<int64_t> counts;    ///< optimiser steps of each member
   std::vector<StepResult> steps;  ///< in step order, those that this rank knows
   std::optional<Error> failure;
-  BatchedStepper::GraphCounts graphs;
+  DeviceStepper::GraphCounts graphs;
 };
 
 inline PlanOptions plan_options(const SmallRun& run) {
@@ -40,9 +40,9 @@ inline PlanOptions plan_options(const SmallRun& run) {
           .round_robin = false};
 }
 
-/// The runner for these members: Stepper, or BatchedStepper with the given options.
+/// The runner for these members: HostStepper, or DeviceStepper with the given options.
 inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device device,
-                               const std::optional<BatchedOptions>& batched,
+                               const std::optional<DeviceStepperOptions>& batched,
                                int64_t look_ahead = 64) {
   auto x = at::empty({run.rows, run.dim}, at::kDouble);
   fill_uniform(x, -2, 2, Random(5, Purpose::kNoise, 1));
@@ -52,13 +52,13 @@ inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device devic
   auto members = make_members(make_head(run.model, run.dim, 32, run.classes), run.members, part, 2,
                               at::kFloat, device);
   Optimizer optimizer(run.optimizer, members.values);
-  std::unique_ptr<WaveRunner> runner;
+  std::unique_ptr<WaveStepper> runner;
   if (batched) {
     auto options = *batched;
     options.step = run.step;
-    runner = std::make_unique<BatchedStepper>(members, optimizer, run.objective, options, grid);
+    runner = std::make_unique<DeviceStepper>(members, optimizer, run.objective, options, grid);
   } else {
-    runner = std::make_unique<Stepper>(members, optimizer, run.objective, run.step, grid);
+    runner = std::make_unique<HostStepper>(members, optimizer, run.objective, run.step, grid);
   }
   const EpochPlan plan(plan_options(run), 0);
   std::vector<Step> steps;
@@ -87,7 +87,7 @@ inline SmallResult train_small(const SmallRun& run, Grid& grid, at::Device devic
   result.weights = members.values.cpu().clone();
   result.counts = optimizer.steps();
   result.failure = runner->failure();
-  if (const auto* stepper = dynamic_cast<const BatchedStepper*>(runner.get()))
+  if (const auto* stepper = dynamic_cast<const DeviceStepper*>(runner.get()))
     result.graphs = stepper->graph_counts();
   return result;
 }
@@ -99,12 +99,12 @@ inline at::Tensor probe_small(const SmallRun& run, Grid& grid, at::Device device
   auto members = make_members(make_head(run.model, run.dim, 32, run.classes), run.members, part, 2,
                               at::kFloat, device);
   Optimizer optimizer(run.optimizer, members.values);
-  std::unique_ptr<WaveRunner> runner;
+  std::unique_ptr<WaveStepper> runner;
   if (device.is_cpu())
-    runner = std::make_unique<Stepper>(members, optimizer, run.objective, run.step, grid);
+    runner = std::make_unique<HostStepper>(members, optimizer, run.objective, run.step, grid);
   else
     runner =
-        std::make_unique<BatchedStepper>(members, optimizer, run.objective, BatchedOptions{}, grid);
+        std::make_unique<DeviceStepper>(members, optimizer, run.objective, DeviceStepperOptions{}, grid);
   const EpochPlan plan(plan_options(run), 0);
   std::vector<Step> steps;
   for (int64_t s = 0; s < 3; ++s) steps.push_back(plan.step(s));
@@ -154,7 +154,7 @@ inline std::vector<std::pair<const char*, SmallRun>> small_runs() {
     runs.emplace_back(name, run);
   };
   const auto sgd = [](SmallRun& run, double momentum, bool nesterov) {
-    run.optimizer.name = "sgd";
+    run.optimizer.kind = OptimizerKind::kSgd;
     run.optimizer.learning_rate = 1e-2;
     run.optimizer.weight_decay = 1e-4;
     run.optimizer.momentum = momentum;
@@ -162,7 +162,7 @@ inline std::vector<std::pair<const char*, SmallRun>> small_runs() {
   };
   add("adamw a2d", [](SmallRun&) {});
   add("adam", [](SmallRun& run) {
-    run.optimizer.name = "adam";
+    run.optimizer.kind = OptimizerKind::kAdam;
     run.optimizer.weight_decay = 0.01;
   });
   add("sgd with momentum", [&](SmallRun& run) { sgd(run, 0.9, false); });

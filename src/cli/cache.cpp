@@ -13,7 +13,7 @@
 #include "storage/atomic_file.hpp"
 #include "storage/cache_writer.hpp"
 #include "storage/feature_cache.hpp"
-#include "train/options.hpp"
+#include "train/config/common_config.hpp"
 
 namespace dissent::cli {
 namespace {

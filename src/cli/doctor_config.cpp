@@ -5,8 +5,8 @@
 #include "storage/feature_cache.hpp"
 #include "storage/node_memory.hpp"
 #include "storage/residency.hpp"
-#include "train/image_options.hpp"
-#include "train/schema.hpp"
+#include "train/config/head_config.hpp"
+#include "train/images/image_data.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -48,7 +48,7 @@ Finding check_training(Communicator& world, const config::Document& document) {
         "{}: a training on {} x {} x {} ranks (runs, members, data), its caches take {} of a "
         "node's memory",
         document.name(), shape.runs, shape.members, shape.data, byte_text(bytes));
-    return bytes > room && config.data.residency != "stream"
+    return bytes > room && config.data.residency != Residency::kStream
                ? warning(
                      fmt::format("{}, {} are free", text, byte_text(room)),
                      "ask for more memory, or set data.residency = \"stream\" and data.chunk_rows")
@@ -68,7 +68,7 @@ Finding check_image_training(Communicator& world, const config::Document& docume
                          static_cast<int64_t>(config.experiment.seeds.size()),
                          config.ensemble.members, config.data.batch_size);
   });
-  steps.run([&] { images = open_image_train_data(config).train.source->rows(); });
+  steps.run([&] { images = open_image_data(config).train.source->rows(); });
   return steps.finding(kConfigAdvice, [&] {
     return ok(fmt::format(
         "{}: a training of {} on {} images on {} x {} x {} ranks (runs, members, data)",

@@ -16,9 +16,8 @@
 #include "evaluate/evaluator.hpp"
 #include "evaluate/printed_table.hpp"
 #include "storage/atomic_file.hpp"
-#include "train/image_options.hpp"
-#include "train/options.hpp"
-#include "train/schema.hpp"
+#include "train/config/head_config.hpp"
+#include "train/config/image_config.hpp"
 
 namespace dissent::cli {
 namespace {

@@ -6,8 +6,8 @@
 #include "cli/command_line.hpp"
 #include "comm/communicator.hpp"
 #include "report/live_log.hpp"
-#include "train/epoch_record.hpp"
-#include "train/options.hpp"
+#include "train/config/common_config.hpp"
+#include "train/run/epoch_record.hpp"
 
 namespace dissent::cli {
 

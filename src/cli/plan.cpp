@@ -13,8 +13,8 @@
 #include "storage/feature_cache.hpp"
 #include "storage/node_memory.hpp"
 #include "storage/row_subset.hpp"
-#include "train/image_options.hpp"
-#include "train/schema.hpp"
+#include "train/config/head_config.hpp"
+#include "train/config/image_config.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -170,11 +170,11 @@ class Planner {
     report_.shm_bytes = static_cast<int64_t>(free[1]);
     report_.disk_bytes = static_cast<int64_t>(free[2]);
     const auto& run = report_.run;
-    report_.model =
-        fmt::format("{} members ({}, {} parameters each), {} active a step, batch {}{}, {}",
-                    run.plan.members, config.ensemble.model, run.head->layout().parameter_count(),
-                    run.plan.active, run.plan.batch_size,
-                    run.unlabelled ? " and as many unlabelled rows" : "", config.optimizer.name);
+    report_.model = fmt::format(
+        "{} members ({}, {} parameters each), {} active a step, batch {}{}, {}", run.plan.members,
+        config.ensemble.model, run.head->layout().parameter_count(), run.plan.active,
+        run.plan.batch_size, run.unlabelled ? " and as many unlabelled rows" : "",
+        optimizer_name(config.optimizer.kind));
     read_messages();
   }
 
@@ -305,10 +305,11 @@ class Planner {
       grid.notes.push_back(
           "the batch is split: values agree with those of other grids to a tolerance, not bit for "
           "bit");
-    if (config_.training.precision == "bf16" || config_.training.precision == "tf32")
+    if (config_.training.precision == Precision::kBf16 ||
+        config_.training.precision == Precision::kTf32)
       grid.notes.push_back(fmt::format("{} is for GPUs: this is the cost in f32 on CPUs",
-                                       config_.training.precision));
-    if (config_.training.precision == "f64") grid.notes.push_back(kF64Note);
+                                       precision_name(config_.training.precision)));
+    if (config_.training.precision == Precision::kF64) grid.notes.push_back(kF64Note);
     if (report_.calibrated) time(grid, waves);
     report_.grids.push_back(std::move(grid));
   }

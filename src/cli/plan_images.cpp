@@ -9,7 +9,7 @@
 #include "data/datasets/registry.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/node_memory.hpp"
-#include "train/image_calibration.hpp"
+#include "train/cost/image_calibration.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -30,7 +30,7 @@ struct ImageGridCost {
 
 // The sets, as far as they are there.
 struct Images {
-  std::optional<ImageTrainData> data;
+  std::optional<ImageData> data;
   int64_t classes = 0;
   std::optional<int64_t> rows, validation_rows;
   int64_t bytes = 0;  // of memory that they take
@@ -44,7 +44,7 @@ Images find_images(const CommandLine& line, const ImageTrainConfig& config) {
   Images images;
   const int64_t before = peak_memory_bytes();
   try {
-    images.data = open_image_train_data(config);
+    images.data = open_image_data(config);
     images.bytes = peak_memory_bytes() - before;
     images.classes = images.data->classes;
     images.rows = images.data->train.source->rows();
@@ -193,10 +193,11 @@ class ImagePlanner {
       grid.notes.push_back(
           "the batch is split: values agree with those of other grids to a tolerance, not bit for "
           "bit");
-    if (config_.training.precision == "f16" || config_.training.precision == "tf32")
+    if (config_.training.precision == Precision::kF16 ||
+        config_.training.precision == Precision::kTf32)
       grid.notes.push_back(fmt::format("{} is for GPUs: this is the cost in f32 on CPUs",
-                                       config_.training.precision));
-    if (config_.training.precision == "f64") grid.notes.push_back(kF64Note);
+                                       precision_name(config_.training.precision)));
+    if (config_.training.precision == Precision::kF64) grid.notes.push_back(kF64Note);
     if (!line_.flag("no-calibration")) time(grid);
     grids_.push_back(std::move(grid));
   }
@@ -248,7 +249,7 @@ std::string ImagePlanner::sizes_text() const {
                   run_.network->layout().parameter_count(), run_.batch, run_.size, run_.size,
                   run_.objective.same_batch ? ", the same for all" : " each",
                   run_.unlabelled > 0 ? fmt::format(", {} unlabelled", run_.unlabelled) : "",
-                  config_.optimizer.name);
+                  optimizer_name(config_.optimizer.kind));
   const int64_t a_step =
       run_.accumulation * (run_.batch * run_.networks() +
                            (run_.common_batch() ? run_.common_images() * run_.networks() : 0));

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "train/calibration.hpp"
+#include "train/cost/head_calibration.hpp"
 
 namespace dissent::cli {
 

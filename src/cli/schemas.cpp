@@ -6,8 +6,8 @@
 #include "config/described.hpp"
 #include "losses/registry.hpp"
 #include "scores/postprocessors.hpp"
-#include "train/image_options.hpp"
-#include "train/schema.hpp"
+#include "train/config/head_config.hpp"
+#include "train/config/image_config.hpp"
 
 namespace dissent::cli {
 namespace {

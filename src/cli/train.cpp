@@ -15,10 +15,11 @@
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
-#include "train/head_trainer.hpp"
-#include "train/image_trainer.hpp"
-#include "train/provenance.hpp"
-#include "train/schema.hpp"
+#include "train/config/head_config.hpp"
+#include "train/heads/head_engine.hpp"
+#include "train/images/image_engine.hpp"
+#include "train/run/ensemble_trainer.hpp"
+#include "train/run/provenance.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -90,9 +91,8 @@ std::string run_folder(const Config& config, int64_t seed) {
   return fmt::format("{}/{}/seed-{}", config.experiment.output, config.experiment.experiment, seed);
 }
 
-// One run on the ranks of its group; false if it was stopped by a signal. Trainer(configuration,
-// data, grid, context) does the work.
-template <class Trainer, class Config, class Data>
+// One run on the ranks of its group; false if it was stopped by a signal.
+template <class Engine, class Config, class Data>
 bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid,
                at::Device device, Flags flags, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
@@ -138,7 +138,12 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
     flags.live->begin(context, found == Found::kUnfinished, flags.force);
   });
   const bool finished = recorded(provenance, *grid.run, [&] {
-    Trainer trainer(config, data, grid, context);
+    Engine engine(config, data, grid, context);
+    EnsembleTrainer trainer({.epochs = config.training.epochs,
+                             .optimizer = config.optimizer,
+                             .schedule = config.schedule,
+                             .checkpoint_minutes = config.checkpoint.every_minutes},
+                            engine, grid, context);
     return trainer.train(found == Found::kUnfinished);
   });
   agree(*grid.run, [&] {
@@ -151,7 +156,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
 
 // The runs of a configuration, one a seed, dealt out to the groups of ranks. schema_of binds a
 // configuration's tables.
-template <class Trainer, class Config, class Data>
+template <class Engine, class Config, class Data>
 bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data& data,
                 Communicator& world, Grid& grid, at::Device device, Flags flags) {
   bool finished = true;
@@ -159,8 +164,8 @@ bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data
        r += grid.shape.runs) {
     Config run_config = config;
     run_config.experiment.seeds = {config.experiment.seeds[r]};
-    finished = train_run<Trainer>(run_config, schema_of(run_config), data, grid, device, flags,
-                                  world.rank() == 0 && !flags.quiet);
+    finished = train_run<Engine>(run_config, schema_of(run_config), data, grid, device, flags,
+                                 world.rank() == 0 && !flags.quiet);
   }
   const auto all = all_gather_integer(world, finished);
   const bool all_finished = std::find(all.begin(), all.end(), 0) == all.end();
@@ -191,11 +196,15 @@ GridShape grid_of(const Config& config, Communicator& world) {
   return shape;
 }
 
-void check_device(const std::string& precision, at::Device device, int64_t trace) {
-  DISSENT_CHECK(device.is_cpu() || precision != "f64", kUsage, "training.precision = {}",
+// The device that runtime.device = "auto" chose may not support the precision.
+void check_device(Precision precision, bool bf16_on_cpus, at::Device device, int64_t trace) {
+  DISSENT_CHECK(device.is_cpu() || precision != Precision::kF64, kUsage, "training.precision = {}",
                 kF64OnGpu);
-  DISSENT_CHECK(device.is_cuda() || precision != "tf32", kUsage,
-                "training.precision = \"tf32\": expected a GPU, found none");
+  const bool needs_gpu = precision == Precision::kTf32 || precision == Precision::kF16 ||
+                         (precision == Precision::kBf16 && !bf16_on_cpus);
+  DISSENT_CHECK(device.is_cuda() || !needs_gpu, kUsage,
+                "training.precision = \"{}\": expected a GPU, found none",
+                precision_name(precision));
   DISSENT_CHECK(device.is_cpu() || trace == 0, kUsage,
                 "--trace: is written on CPUs: expected runtime.device = \"cpu\", found {}",
                 device.str());
@@ -232,7 +241,7 @@ void check_heads(const TrainConfig& config, Files& files) {
   files.find("data.subset", data.subset);
   files.look(fmt::format("caches\n{}\n{}\n{}\n{}\n{}", data.train, data.validation, data.unlabelled,
                          data.subset, data.subset_complement),
-             [&] { check_train_caches(data); });
+             [&] { check_head_data(data); });
 }
 
 void check_image_training(const ImageTrainConfig& config, Files& files) {
@@ -247,12 +256,12 @@ void check_image_training(const ImageTrainConfig& config, Files& files) {
   files.find("ensemble.weights", config.ensemble.weights);
   files.look(fmt::format("images{}\n{}\n{}\n{}", subject, config.data.rows, config.validation.rows,
                          config.unlabelled.rows),
-             [&] { open_image_train_data(config); });
+             [&] { open_image_data(config); });
   if (config.ensemble.weights.empty()) return;
   files.look(fmt::format("weights\n{}\n{}\n{}{}", config.ensemble.model, config.ensemble.weights,
                          config.ensemble.prefix, subject),
              [&] {
-               const auto network = image_network(config, open_image_train_data(config).classes);
+               const auto network = image_network(config, open_image_data(config).classes);
                const auto parameters = at::zeros({network->layout().size()}, at::kFloat),
                           buffers = at::zeros({network->buffer_layout().size()}, at::kFloat);
                load_weights(*network, parameters, buffers, read_state_dict(config.ensemble.weights),
@@ -269,23 +278,21 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   auto run_node = grid.run->split_by_node();
   const auto device =
       choose_device(config.runtime.device, world, *node,
-                    device_math(config.training.precision, config.runtime.deterministic));
+                    DeviceMath{.tf32 = config.training.precision == Precision::kTf32,
+                               .deterministic = config.runtime.deterministic});
   agree(world, [&] {
-    check_device(config.training.precision, device, flags.trace);
-    DISSENT_CHECK(device.is_cuda() || config.training.precision != "bf16", kUsage,
-                  "training.precision = \"{}\": expected a GPU, found none",
-                  config.training.precision);
-    DISSENT_CHECK(device.is_cuda() || config.data.residency != "device", kUsage,
+    check_device(config.training.precision, /*bf16_on_cpus=*/false, device, flags.trace);
+    DISSENT_CHECK(device.is_cuda() || config.data.residency != Residency::kDevice, kUsage,
                   "data.residency = \"device\": expected a GPU, found none");
   });
-  auto data = load_train_data(world, *node, *run_node, config.data, device);
+  auto data = load_head_data(world, *node, *run_node, config.data, device);
   spdlog::info(
       "event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{} device={} "
       "residency={}",
       data.train.rows_per_pass(), data.train.passes(), data.dim, data.classes, shape.runs,
       shape.members, shape.data, device.str(), data.train.residency());
   const bool finished =
-      train_runs<HeadTrainer>(config, train_schema, data, world, grid, device, flags);
+      train_runs<HeadEngine>(config, train_schema, data, world, grid, device, flags);
   data.close();
   return finished;
 }
@@ -297,17 +304,16 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
   auto node = world.split_by_node();
   const auto device =
       choose_device(config.runtime.device, world, *node,
-                    device_math(config.training.precision, config.runtime.deterministic));
-  ImageTrainData data;
+                    DeviceMath{.tf32 = config.training.precision == Precision::kTf32,
+                               .deterministic = config.runtime.deterministic});
+  ImageData data;
   agree(world, [&] {
-    check_device(config.training.precision, device, flags.trace);
-    DISSENT_CHECK(device.is_cuda() || config.training.precision != "f16", kUsage,
-                  "training.precision = \"f16\": expected a GPU, found none");
+    check_device(config.training.precision, /*bf16_on_cpus=*/true, device, flags.trace);
     const auto& weights = config.ensemble.weights;  // before data are read, which may take minutes
     DISSENT_CHECK(weights.empty() || path_exists(weights), kData,
                   "ensemble.weights ({}): expected a safetensors or .pth file, found none",
                   weights);
-    data = open_image_train_data(config);
+    data = open_image_data(config);
   });
   spdlog::info(
       "event=data images={} classes={} validation={} unlabelled={} grid={}x{}x{} device={}",
@@ -315,7 +321,7 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
       data.validation ? data.validation->source->rows() : 0,
       data.unlabelled ? data.unlabelled->source->rows() : 0, shape.runs, shape.members, shape.data,
       device.str());
-  return train_runs<ImageTrainer>(config, image_train_schema, data, world, grid, device, flags);
+  return train_runs<ImageEngine>(config, image_train_schema, data, world, grid, device, flags);
 }
 
 }  // namespace

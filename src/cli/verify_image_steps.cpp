@@ -1,8 +1,8 @@
 // Cases of sdde_losses.h5 of kind step: several steps of SDDE's trainer. They run the program's own
 // stepper, so what trains is what is verified.
 #include "cli/verify_sdde.hpp"
-#include "train/image_stepper.hpp"
-#include "train/schedule.hpp"
+#include "train/images/image_stepper.hpp"
+#include "train/update/schedule.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -64,7 +64,7 @@ void check_steps(const Case& reference, Checker& checker) {
   const double weight_decay = reference.param<double>("weight_decay"),
                clip = reference.has("grad_clip") ? reference.param<double>("grad_clip") : 0;
   const double rate = reference.param<double>("lr"), momentum = reference.param<double>("momentum");
-  OptimizerOptions options{.name = "sgd",
+  OptimizerOptions options{.kind = OptimizerKind::kSgd,
                            .learning_rate = rate,
                            .weight_decay = weight_decay,
                            .momentum = momentum,
@@ -90,16 +90,15 @@ void check_steps(const Case& reference, Checker& checker) {
                         .unlabelled = reference.has_input("unlabelled")},
                        step_options, grid, discriminator ? &*discriminator : nullptr);
   ScheduleOptions cosine;
-  cosine.name = "cosine";
-  cosine.per = "step";
+  cosine.kind = ScheduleKind::kCosine;
+  cosine.per = ScheduleUnit::kStep;
   cosine.minimum = reference.param<double>("lr_min");
-  cosine.after_end = "rise";
+  cosine.after_end = AfterEnd::kRise;
   const Schedule schedule(cosine, rate, reference.param<int64_t>("num_epochs"),
                           reference.param<int64_t>("steps_per_epoch"));
   const int64_t steps = reference.input("images").size(0);
   for (int64_t s = 0; s < steps; ++s) {
-    stepper.accumulate(step_of(reference, s, members.total), 1,
-                       at::zeros({stepper.columns()}, at::kDouble));
+    stepper.accumulate(step_of(reference, s, members.total), 1);
     stepper.update(optimizer, schedule.rate(0, s), Request::kNone);
   }
   checker.host_output("lr", at::scalar_tensor(schedule.rate(0, steps), at::kDouble));

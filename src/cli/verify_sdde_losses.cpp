@@ -10,7 +10,7 @@
 
 #include "cli/verify_sdde.hpp"
 #include "losses/weighted_sum.hpp"
-#include "train/schedule.hpp"
+#include "train/update/schedule.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -217,10 +217,10 @@ void check_cosine_rate(const Case& reference, Checker& checker) {
   const auto epochs = reference.param<int64_t>("num_epochs"),
              per_epoch = reference.param<int64_t>("steps_per_epoch");
   ScheduleOptions options;
-  options.name = "cosine";
-  options.per = "step";
+  options.kind = ScheduleKind::kCosine;
+  options.per = ScheduleUnit::kStep;
   options.minimum = reference.param<double>("lr_min");
-  options.after_end = "rise";  // as released; ours holds the minimum unless told otherwise
+  options.after_end = AfterEnd::kRise;  // as released; ours holds the minimum unless told otherwise
   const Schedule schedule(options, reference.param<double>("lr"), epochs, per_epoch);
   const auto& steps = reference.input("step");
   auto rates = at::empty(steps.sizes(), at::kDouble);

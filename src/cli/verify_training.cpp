@@ -5,10 +5,10 @@
 #include <dissent/scores/ensemble_output.hpp>
 
 #include "cli/verify_case.hpp"
-#include "train/batched_stepper.hpp"
-#include "train/schedule.hpp"
-#include "train/stepper.hpp"
-#include "train/waves.hpp"
+#include "train/heads/device_stepper.hpp"
+#include "train/heads/host_stepper.hpp"
+#include "train/heads/waves.hpp"
+#include "train/update/schedule.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -64,7 +64,7 @@ OptimizerOptions optimizer_of(const Case& reference) {
   const auto& given = reference.params.at("optimizer");
   const bool sgd = given.at("type") == "sgd";
   OptimizerOptions options;
-  options.name = sgd ? "sgd" : "adamw";
+  options.kind = sgd ? OptimizerKind::kSgd : OptimizerKind::kAdamW;
   options.learning_rate = given.at("start_lr");
   const auto& own = given.value(sgd ? "sgd" : "adamW", nlohmann::json::object());
   if (own.contains("weight_decay")) options.weight_decay = own.at("weight_decay").get<double>();
@@ -100,9 +100,9 @@ std::vector<int64_t> integers(const at::Tensor& values) {
 
 ScheduleOptions cosine(int64_t t_max) {
   ScheduleOptions options;
-  options.name = "cosine";
+  options.kind = ScheduleKind::kCosine;
   options.t_max_epochs = t_max;
-  options.after_end = "rise";  // as torch's scheduler
+  options.after_end = AfterEnd::kRise;  // as torch's scheduler
   return options;
 }
 
@@ -113,12 +113,12 @@ void check_train_step(const Case& reference, Checker& checker) {
   const auto optimizer_options = optimizer_of(reference);
   Optimizer optimizer(optimizer_options, members.values);
   const auto objective = objective_of(reference);
-  std::unique_ptr<WaveRunner> stepper;
+  std::unique_ptr<WaveStepper> stepper;
   if (reference.as_device)
-    stepper =
-        std::make_unique<BatchedStepper>(members, optimizer, objective, BatchedOptions{}, grid);
+    stepper = std::make_unique<DeviceStepper>(members, optimizer, objective, DeviceStepperOptions{},
+                                              grid);
   else
-    stepper = std::make_unique<Stepper>(members, optimizer, objective, StepperOptions{}, grid);
+    stepper = std::make_unique<HostStepper>(members, optimizer, objective, StepperOptions{}, grid);
   const auto count = reference.param<int64_t>("steps");
   const bool frozen = reference.has("freeze_model_on_first_epoch") &&
                       reference.param<bool>("freeze_model_on_first_epoch");

@@ -31,7 +31,11 @@ class OptionTable : public TableOf<T> {
   }
   template <class Enum>
   OptionTable& choice(std::string key, Enum T::* member, Names<Enum> names, std::string meaning) {
-    OptionInfo info{.meaning = std::move(meaning)};
+    return choice(std::move(key), member, std::move(names),
+                  OptionInfo{.meaning = std::move(meaning)});
+  }
+  template <class Enum>
+  OptionTable& choice(std::string key, Enum T::* member, Names<Enum> names, OptionInfo info) {
     for (const auto& [name, value] : names) info.choices.push_back(name);
     const auto text_of = [names, member](const void* table) {
       for (const auto& [name, value] : names)

@@ -12,8 +12,8 @@
 #include "evaluate/head_networks.hpp"
 #include "evaluate/image_networks.hpp"
 #include "storage/checkpoint.hpp"
-#include "train/image_options.hpp"
-#include "train/schema.hpp"
+#include "train/config/image_config.hpp"
+#include "train/config/head_config.hpp"
 
 namespace dissent {
 namespace {

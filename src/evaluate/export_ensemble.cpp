@@ -12,7 +12,7 @@
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
 #include "storage/seal.hpp"
-#include "train/image_options.hpp"
+#include "train/config/image_config.hpp"
 
 namespace dissent {
 namespace {

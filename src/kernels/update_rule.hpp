@@ -12,7 +12,7 @@
 
 namespace dissent::kernels {
 
-/// Rules of train/optimizer.hpp.
+/// Rules of train/update/optimizer.hpp.
 enum class UpdateRule : int { kAdamW, kAdam, kMomentum, kNesterov, kPlain };
 
 struct UpdateOptions {

@@ -15,7 +15,7 @@ namespace dissent {
 /// a node. While one chunk is used, a background thread of each rank reads its share of the next
 /// one. Rows of a pass are chunks 0 .. chunks() - 1 in file order, the last one may be short; the
 /// plan shuffles inside each chunk, so the order of rows is the same as with the rows held in
-/// memory (train/plan.hpp, PlanOptions::chunk_rows).
+/// memory (train/heads/head_plan.hpp, PlanOptions::chunk_rows).
 ///   auto stream = ChunkStream::open(*node, FeatureCache::open(path), all_rows(cache), 131072);
 ///   stream.start_pass(0);
 ///   for (int64_t k = 0; k < stream.chunks(); ++k) {

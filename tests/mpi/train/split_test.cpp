@@ -5,8 +5,8 @@
 #include "core/random.hpp"
 #include "mpi_main.hpp"
 #include "objectives.hpp"
-#include "train/stepper.hpp"
-#include "train/waves.hpp"
+#include "train/heads/host_stepper.hpp"
+#include "train/heads/waves.hpp"
 #include "train_run.hpp"
 
 using namespace dissent;
@@ -42,7 +42,7 @@ std::vector<Setting> settings() {
   std::vector<Setting> all{a2d_hard()};
   auto sgd = a2d_hard();
   sgd.name = "a2d_hard, sgd with momentum";
-  sgd.optimizer.name = "sgd";
+  sgd.optimizer.kind = OptimizerKind::kSgd;
   sgd.optimizer.learning_rate = 0.05;
   all.push_back(sgd);
   auto clipped = sgd;
@@ -95,7 +95,7 @@ at::Tensor probe(const GridShape& shape, const Setting& setting) {
   const Step step{0, 0, std::vector<int64_t>(kBatch), {}, {0, 2, 4}, 1};
   const Part rows = part_of(kBatch, shape.data, grid.data_part);
   Optimizer optimizer(setting.optimizer, members.values);
-  Stepper stepper(members, optimizer, setting.objective, setting.stepper, grid);
+  HostStepper stepper(members, optimizer, setting.objective, setting.stepper, grid);
   const std::vector<StepInput> wave{
       {&step, 0.1, x.narrow(0, rows.first, rows.count), at::arange(kBatch).remainder(kClasses)}};
   const auto local = stepper.probe(wave, 0);
@@ -129,7 +129,7 @@ Outcome train(Communicator& comm, const GridShape& shape, const Setting& setting
   auto members = make_members(head, kMembers, part_of(kMembers, shape.members, grid.member_part),
                               11, at::kFloat, at::kCPU);
   Optimizer optimizer(setting.optimizer, members.values);
-  Stepper stepper(members, optimizer, setting.objective, setting.stepper, grid);
+  HostStepper stepper(members, optimizer, setting.objective, setting.stepper, grid);
   const PlanOptions plan{.seed = 3,
                          .rows_per_pass = kRows,
                          .passes = 1,
@@ -220,7 +220,7 @@ TEST(DataSplit, GivesTheResultToRounding) {
 }
 
 // The device path, on the CPU's memory: the same exchange, the members or the batch over the ranks.
-TEST(BatchedStepper, SplitsAgreeWithTheHost) {
+TEST(DeviceStepper, SplitsAgreeWithTheHost) {
   auto& world = dissent::testing::world();
   for (const GridShape shape : {GridShape{1, world.size(), 1}, GridShape{1, 1, world.size()}}) {
     Grid grid(world, shape);
@@ -231,7 +231,7 @@ TEST(BatchedStepper, SplitsAgreeWithTheHost) {
         continue;
       const auto host = dissent::testing::train_small(run, grid, at::kCPU, std::nullopt);
       dissent::testing::expect_close(
-          host, dissent::testing::train_small(run, grid, at::kCPU, BatchedOptions{}), 3e-5);
+          host, dissent::testing::train_small(run, grid, at::kCPU, DeviceStepperOptions{}), 3e-5);
     }
   }
 }

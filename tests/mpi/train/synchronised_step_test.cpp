@@ -6,7 +6,7 @@
 
 #include "models/networks/resnet.hpp"
 #include "mpi_main.hpp"
-#include "train/image_stepper.hpp"
+#include "train/images/image_stepper.hpp"
 
 using namespace dissent;
 using dissent::testing::world;
@@ -27,7 +27,7 @@ losses::LossTerm weighted_term(const char* name, double weight) {
 }
 
 struct Result {
-  at::Tensor values, buffers, figures;
+  at::Tensor values, buffers, step_values;
 };
 
 // Plain steps of all members. On `whole` every rank does all of the work by itself.
@@ -36,14 +36,15 @@ Result train(const Case& c, Grid& grid, bool synchronised, double clip_norm = 0)
       std::make_shared<ResNet>(ResNetOptions{.classes = 4, .blocks = {1, 1, 1, 1}, .width = 4});
   auto members =
       make_image_members(network, kStepMembers, {0, kStepMembers}, 3, at::kDouble, at::kCPU);
-  Optimizer optimizer({.name = "sgd", .learning_rate = 0.05, .momentum = 0.9}, members.values);
+  Optimizer optimizer({.kind = OptimizerKind::kSgd, .learning_rate = 0.05, .momentum = 0.9},
+                      members.values);
   ImageStepper stepper(members, {.terms = c.terms, .same_batch = c.same_batch, .unlabelled = false},
                        {.clip_norm = clip_norm,
                         .skip_not_finite = true,
                         .compute = at::kDouble,
                         .synchronised_batch_norm = synchronised},
                        grid, nullptr);
-  auto figures = at::zeros({stepper.columns()}, at::kDouble);
+  auto step_values = at::zeros({stepper.columns()}, at::kDouble);
   at::manual_seed(4);
   for (size_t s = 0; s < c.rows.size(); ++s) {
     const int64_t rows = c.rows[s];
@@ -54,11 +55,11 @@ Result train(const Case& c, Grid& grid, bool synchronised, double clip_norm = 0)
           {at::randn({rows, 3, kSide, kSide}, at::kDouble).narrow(0, part.first, part.count),
            at::arange(rows).remainder(4).narrow(0, part.first, part.count), rows});
     if (!c.same_batch) input.diversity = input.own[s % kStepMembers];
-    stepper.accumulate(input, 1, figures);
+    step_values += *stepper.accumulate(input, 1);
     stepper.update(optimizer, 0.05, Request::kNone);
   }
-  grid.run->all_reduce(figures, ReduceOp::kSum);
-  return {members.values, members.buffers, figures};
+  grid.run->all_reduce(step_values, ReduceOp::kSum);
+  return {members.values, members.buffers, step_values};
 }
 
 std::vector<Case> cases() {
@@ -95,7 +96,7 @@ TEST(SynchronisedStep, IsThatOfOneRank) {
     // A step of momentum passes rounding on some tenfold.
     EXPECT_LE(difference(given.values, wanted.values), 1e-10);
     EXPECT_LE(difference(given.buffers, wanted.buffers), 1e-10);
-    EXPECT_LE(difference(given.figures, wanted.figures), 1e-10);
+    EXPECT_LE(difference(given.step_values, wanted.step_values), 1e-10);
     auto first = at::cat({given.values.view(-1), given.buffers.view(-1)});
     const auto mine = first.clone();
     world().broadcast(first, 0);

@@ -101,7 +101,7 @@ TEST(UpdateMembers, KernelsLeaveOtherMomentsAlone) {
   }
 }
 
-// The formulas of train/optimizer.hpp in f64.
+// The formulas of train/update/optimizer.hpp in f64.
 TEST(UpdateMembers, FollowsTheFormulas) {
   using Rule = kernels::UpdateRule;
   constexpr double kRounding = 8 * 1.2e-7;  // a few roundings of f32, of the largest element

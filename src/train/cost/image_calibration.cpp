@@ -1,0 +1,249 @@
+#include "train/cost/image_calibration.hpp"
+
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+#include <dissent/losses/gradcam.hpp>
+#include <dissent/losses/input_gradient.hpp>
+
+#include <chrono>
+
+#include "core/parallel.hpp"
+#include "core/timing.hpp"
+#include "data/image_loader.hpp"
+#include "train/images/image_engine.hpp"
+
+namespace dissent {
+namespace {
+
+using losses::Field;
+constexpr int64_t kLeastSteps = 3, kReadImages = 256;
+
+// Bytes of tensors that this thread, and backward passes that it starts, allocate and free while it
+// is set.
+class Counter final : public c10::MemoryReportingInfoBase {
+ public:
+  void reportMemoryUsage(void*, int64_t size, size_t, size_t, c10::Device) override {
+    now_ += size;
+    peak_ = std::max(peak_, now_);
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+  int64_t now() const { return now_; }
+  int64_t peak() const { return peak_; }
+
+ private:
+  int64_t now_ = 0, peak_ = 0;
+};
+
+// work() -> what has to stay alive; returns bytes that do, and the peak.
+template <class Work>
+std::pair<int64_t, int64_t> counted(const Work& work) {
+  const auto counter = std::make_shared<Counter>();
+  const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, counter);
+  const auto kept = work();
+  return {counter->now(), counter->peak()};
+}
+
+// Through the bytes for one and for two images.
+PassBytes line(int64_t one, int64_t two) {
+  return {std::max<int64_t>(0, 2 * one - two), std::max<int64_t>(0, two - one)};
+}
+
+// What the passes of one network keep for so many images.
+struct Counts {
+  int64_t training = 0, common = 0, derivative = 0, backward = 0, forward = 0;
+};
+
+class OneNetwork {
+ public:
+  explicit OneNetwork(ImageRunShape& run)
+      : run_(run),
+        members_(make_image_members(run.network, run.members, {0, 1}, 1, at::kFloat, at::kCPU)),
+        parameters_(leaves()) {}
+
+  Counts count(int64_t images) {
+    const auto x = at::rand({images, run_.network->channels(), run_.size, run_.size});
+    const auto labels = at::zeros({images}, at::kLong);
+    Counts counts;
+    const at::AutoGradMode on(true);
+    const auto start = Clock::now();
+    counts.training = counted([&] { return forward(x, true); }).first;
+    run_.pass_s = seconds_since(start) / static_cast<double>(images);
+    const auto both = counted([&] {
+      return torch::autograd::grad({forward(x, true).logits.sum()}, parameters_, {}, {}, false,
+                                   /*allow_unused=*/true);
+    });
+    counts.backward =
+        both.second - counts.training - both.first;  // the gradients are counted elsewhere
+    const bool common_batch = run_.common_batch();
+    const auto image = x.clone().requires_grad_();
+    ImageOutput output;
+    counts.common = counted([&] { return output = forward(image, !common_batch); }).first;
+    run_.map_pixels = 0;
+    counts.derivative = counted([&] { return derivatives(output, image, labels); }).first;
+    const at::NoGradGuard off;
+    counts.forward = counted([&] { return forward(x, false).logits; }).second;
+    return counts;
+  }
+
+ private:
+  std::vector<at::Tensor> leaves() const {
+    std::vector<at::Tensor> out;
+    for (const auto& entry : run_.network->layout().entries())
+      out.push_back(parameter(members_.values[0], entry).detach().requires_grad_());
+    return out;
+  }
+  ImageOutput forward(const at::Tensor& x, bool training) const {
+    return members_.network->forward(parameters_, members_.buffers[0], x, training);
+  }
+
+  // Saliency maps and input gradients, as far as losses read them.
+  std::vector<at::Tensor> derivatives(const ImageOutput& output, const at::Tensor& image,
+                                      const at::Tensor& labels) {
+    std::vector<at::Tensor> out;
+    const auto logits = output.logits.dim() == 3 ? output.logits : output.logits.unsqueeze(0);
+    for (const auto& term : run_.objective.terms) {
+      const auto exchanged =
+          losses::traits_of(losses::find_loss(term.name), term.options).exchanged;
+      for (const auto field : exchanged) {
+        if (field == Field::kSaliencyMaps) {
+          out.push_back(losses::saliency_maps(logits, labels, read(output.maps),
+                                              *std::any_cast<losses::GradCamOptions>(&term.options),
+                                              losses::logit_noise(logits.detach(), 1, 1)));
+          run_.map_pixels = out.back().size(2) * out.back().size(3);
+        }
+        if (field == Field::kInputGradients)
+          out.push_back(
+              losses::input_gradients(logits, labels, read(image),
+                                      *std::any_cast<losses::InputGradientOptions>(&term.options)));
+      }
+    }
+    return out;
+  }
+  losses::MemberInputs read(const at::Tensor& source) const {
+    return run_.multihead() ? losses::MemberInputs::shared(source)
+                            : losses::MemberInputs::each({source});
+  }
+
+  ImageRunShape& run_;
+  ImageMembers members_;
+  std::vector<at::Tensor> parameters_;
+};
+
+// A batch of random images for each network.
+ImageStepInput random_input(const ImageTrainConfig& config, const ImageRunShape& run, int64_t loads,
+                            int64_t own, int64_t common, int64_t classes) {
+  const auto rows = [&](int64_t count) {
+    const int64_t each =
+        config.data.sampler == Sampler::kClassBalanced ? config.data.samples_per_class : 1;
+    return ImageRows{at::rand({count, run.network->channels(), run.size, run.size}),
+                     at::arange(count, at::kLong).div(each, "floor").remainder(classes), count};
+  };
+  ImageStepInput input;
+  for (int64_t i = 0; i < loads; ++i) input.own.push_back(rows(own));
+  if (run.common_batch()) input.diversity = rows(common);
+  if (run.objective.unlabelled) input.diversity.labels = at::Tensor();
+  return input;
+}
+
+double read_seconds(const ImageTrainConfig& config, const TransformedSet& set) {
+  ImageLoader loader({.workers = 0, .skip_damaged = true});
+  const int64_t workers = std::max<int64_t>(1, config.data.workers);
+  std::vector<int64_t> rows;
+  for (int64_t row = 0; row < std::min(kReadImages, set.source->rows()); ++row) rows.push_back(row);
+  const auto read = [&] {
+    const auto start = Clock::now();
+    loader.load({set.source.get(), &set.transform, rows, 1, 1}).get();
+    return seconds_since(start);
+  };
+  read();
+  // load() works on all threads of the rank; workers are as many of their own.
+  const double one = read() / static_cast<double>(rows.size());
+  return config.data.workers > 0 ? one * threads() / static_cast<double>(workers) : one;
+}
+
+}  // namespace
+
+void count_passes(ImageRunShape& run) {
+  OneNetwork network(run);
+  network.count(1);  // what is made once
+  const auto one = network.count(1), two = network.count(2);
+  run.training = line(one.training, two.training);
+  run.common = line(one.common, two.common);
+  run.derivative = line(one.derivative, two.derivative);
+  run.backward = line(one.backward, two.backward);
+  run.forward = line(one.forward, two.forward);
+}
+
+ImageRankTimes calibrate_images(const ImageTrainConfig& config, const ImageRunShape& run,
+                                const GridShape& grid, const TransformedSet* set, double seconds) {
+  ImageRankTimes times;
+  const int64_t networks = run.multihead() ? 1 : part_of(run.members, grid.members, 0).count,
+                classes = run.network->classes(), team = threads();
+  const int64_t own = part_of(run.batch, grid.data, 0).count,
+                common = part_of(run.common_images(), grid.data, 0).count;
+  const bool halved = networks == 1 && run.couples() && !run.multihead();
+  const int64_t measured = halved ? 2 : networks;
+  if (halved) set_threads(1);
+  auto self = make_self_communicator();
+  Grid alone(*self, {});
+  auto members = make_image_members(run.network, run.multihead() ? run.members : measured,
+                                    {0, measured}, 1, at::kFloat, at::kCPU);
+  Optimizer optimizer(config.optimizer, members.values);
+  const auto discriminator =
+      make_discriminator(config, run.objective, *run.network, 1, members.values.options());
+  auto options = image_step_options(config);
+  options.skip_not_finite = true;
+  options.synchronised_batch_norm = false;
+  // f16 is for GPUs; `dissent plan` gives the cost in f32 then.
+  if (options.compute == at::kHalf) options.compute = at::kFloat;
+  ImageStepper stepper(members, run.objective, options, alone, discriminator.get());
+  auto input =
+      random_input(config, run, run.objective.same_batch ? 1 : measured, own, common, classes);
+  std::vector<double> batches, updates;
+  const auto start = Clock::now();
+  // The first step is a warm-up; ramps of weights are over, and losses that are on in some epochs
+  // only are on as in the last.
+  input.epoch = run.epochs;
+  while (batches.size() < kLeastSteps + 1 || seconds_since(start) < seconds) {
+    const auto batch_start = Clock::now();
+    stepper.accumulate(input, 1);
+    batches.push_back(seconds_since(batch_start));
+    const auto update_start = Clock::now();
+    stepper.update(optimizer, 1e-6, Request::kNone);
+    updates.push_back(seconds_since(update_start));
+    if (batches.size() == 2 && seconds_since(start) > 4 * seconds)
+      break;  // large networks: one step counts
+  }
+  batches.erase(batches.begin());
+  updates.erase(updates.begin());
+  times.batch_s = median(batches) / (halved ? 2 : 1);
+  times.update_s = median(updates) / (halved ? 2 : 1);
+  if (halved) set_threads(static_cast<int>(team));
+  if (set) times.image_s = read_seconds(config, *set);
+  if (!run.validation_rows) return times;
+  const int64_t block = std::min(run.validation_batch, *run.validation_rows);
+  const at::NoGradGuard off;
+  const auto x = at::rand({block, run.network->channels(), run.size, run.size});
+  const auto forward_start = Clock::now();
+  each_network(members, [&](int64_t i) {
+    const at::NoGradGuard no_graph;
+    if (i < networks)
+      members.network->forward(unpack(members.values[i], members.network->layout()),
+                               members.buffers[i], x, false);
+  });
+  times.validation_s = static_cast<double>(*run.validation_rows) / static_cast<double>(grid.data) *
+                       (seconds_since(forward_start) / static_cast<double>(block) + times.image_s);
+  return times;
+}
+
+ImageRankTimes merge(Communicator& comm, const ImageRankTimes& own, bool measured) {
+  auto table =
+      measured
+          ? at::tensor({own.batch_s, own.update_s, own.image_s, own.validation_s, 1.0}, at::kDouble)
+          : at::zeros({5}, at::kDouble);
+  comm.all_reduce(table, ReduceOp::kSum);
+  const auto* sum = table.const_data_ptr<double>();
+  return {sum[0] / sum[4], sum[1] / sum[4], sum[2] / sum[4], sum[3] / sum[4]};
+}
+
+}  // namespace dissent

@@ -1,0 +1,148 @@
+#include "train/heads/train_rows.hpp"
+
+#include <cmath>
+
+#include "comm/device.hpp"
+#include "storage/atomic_file.hpp"
+#include "storage/node_memory.hpp"
+
+namespace dissent {
+namespace {
+
+// Groups of ranks on this node that each hold a stream of their own.
+int64_t groups_of(const Communicator& node, const Communicator& run_node) {
+  return (node.size() + run_node.size() - 1) / run_node.size();
+}
+
+// "auto" streams only where the plan has chunks and the rows do not fit: at most three quarters of
+// what is free, the rest is for the training itself.
+bool auto_streams(Communicator& node, const FeatureCache& cache, const RowSelection& selection,
+                  const CacheDataOptions& options) {
+  if (options.chunk_rows == 0) return false;
+  int64_t streams = 0;
+  agree(node, [&] {
+    if (node.rank() != 0) return;
+    const int64_t free = node.size() > 1
+                             ? std::min(free_bytes("/dev/shm"), available_memory_bytes())
+                             : available_memory_bytes();
+    streams = HostResidency::bytes(cache, selection) > free / 4 * 3;
+  });
+  return all_gather_integer(node, streams)[0] != 0;
+}
+
+bool keeps_on_device(Communicator& node, const FeatureCache& cache, const RowSelection& selection,
+                     const CacheDataOptions& options, at::Device device) {
+  if (device.is_cpu() ||
+      (options.residency != Residency::kAuto && options.residency != Residency::kDevice))
+    return false;
+  const int64_t needed = HostResidency::bytes(cache, selection),
+                free = free_device_bytes(node, device);
+  agree(node, [&] {
+    DISSENT_CHECK(options.residency == Residency::kAuto || needed < free, kData,
+                  "data.residency = \"device\": expected {0} free on {1}, found {2}; use \"host\", "
+                  "or fewer rows",
+                  byte_text(needed), device.str(), byte_text(free));
+  });
+  const auto fits = all_gather_integer(node, needed <= free / 4 * 3);
+  return options.residency == Residency::kDevice ||
+         std::find(fits.begin(), fits.end(), 0) == fits.end();
+}
+
+// Raises unless the buffers of all groups of the node fit memory_gib.
+void check_bound(const FeatureCache& cache, const RowSelection& selection,
+                 const CacheDataOptions& options, int64_t groups) {
+  const int64_t pass = selection.rows_per_pass,
+                rows = options.chunk_rows > 0 ? std::min(options.chunk_rows, pass) : pass;
+  const auto bound = static_cast<int64_t>(options.memory_gib * 0x1p30);
+  const int64_t needed = groups * ChunkStream::bytes(cache, rows);
+  if (needed <= bound) return;
+  int64_t fits = ChunkStream::largest_chunk(cache, bound / groups);
+  if (fits > options.batch_size) fits -= fits % options.batch_size;  // no short batches
+  const std::string advice = fits > 0 ? fmt::format(
+                                            "set data.chunk_rows = {} (rows are then shuffled "
+                                            "within chunks), or raise data.memory_gib",
+                                            fits)
+                                      : "raise data.memory_gib";
+  DISSENT_FAIL(kData,
+               "data.residency = \"stream\": two buffers of {} rows{} take {}{}, data.memory_gib = "
+               "{} allows {}; {}",
+               rows,
+               options.chunk_rows == 0 ? " (data.chunk_rows = 0: a whole pass)"
+                                       : fmt::format(" (data.chunk_rows = {})", options.chunk_rows),
+               byte_text(needed),
+               groups > 1 ? fmt::format(" for the {} runs of a node", groups) : "",
+               options.memory_gib, byte_text(bound), advice);
+}
+
+}  // namespace
+
+namespace {
+at::Tensor places_of(std::span<const int64_t> rows, at::Device device) {
+  return to_device(at::tensor(at::ArrayRef<int64_t>(rows.data(), rows.size()), at::kLong), device);
+}
+}  // namespace
+
+DeviceRows DeviceRows::copy(const HostResidency& host, at::Device device) {
+  return {host.embed().to(device, host.embed().scalar_type(), false, true),
+          host.labels().to(device, at::kLong, false, true)};
+}
+
+at::Tensor DeviceRows::take(std::span<const int64_t> rows) const {
+  return embed.index_select(0, places_of(rows, embed.device())).to(at::kFloat);
+}
+
+at::Tensor DeviceRows::take_labels(std::span<const int64_t> rows) const {
+  return labels.index_select(0, places_of(rows, labels.device()));
+}
+
+TrainRows TrainRows::load(Communicator& node, Communicator& run_node, const FeatureCache& cache,
+                          const RowSelection& selection, const CacheDataOptions& options,
+                          at::Device device) {
+  TrainRows rows;
+  rows.run_node_ = &run_node;
+  const bool on_device = keeps_on_device(node, cache, selection, options, device);
+  if (on_device ||
+      (options.residency != Residency::kStream &&
+       !(options.residency == Residency::kAuto && auto_streams(node, cache, selection, options)))) {
+    rows.host_.emplace(HostResidency::load(node, cache, selection));
+    if (on_device) {
+      rows.device_.emplace(DeviceRows::copy(*rows.host_, device));
+      rows.host_->close();
+    }
+    return rows;
+  }
+  std::optional<FeatureCache> own;  // the stream keeps one
+  agree(node, [&] {
+    check_bound(cache, selection, options, groups_of(node, run_node));
+    own.emplace(FeatureCache::open(cache.path()));
+  });
+  rows.stream_.emplace(ChunkStream::open(run_node, std::move(*own), selection, options.chunk_rows));
+  return rows;
+}
+
+void TrainRows::chunk(Communicator& run, int64_t chunk) {
+  if (stream_) agree_beyond(run, *run_node_, [&] { stream_->chunk(chunk); });
+}
+
+void agree_beyond(Communicator& whole, const Communicator& part,
+                  const std::function<void()>& work) {
+  if (whole.size() == part.size()) return work();
+  std::optional<Error> error;
+  try {
+    work();
+  } catch (const Error& caught) {
+    if (!caught.agreed()) throw;
+    error = caught;
+  }
+  agree(whole, [&] {
+    if (error) throw *error;
+  });
+}
+
+void TrainRows::close() {
+  if (host_ && !device_) host_->close();
+  device_.reset();
+  if (stream_) stream_->close();
+}
+
+}  // namespace dissent

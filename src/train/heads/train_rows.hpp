@@ -1,0 +1,83 @@
+#pragma once
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "storage/chunk_stream.hpp"
+#include "storage/residency.hpp"
+#include "train/config/head_config.hpp"
+
+namespace dissent {
+
+/// Rows in the memory of a device: every rank its own copy, in the file's dtype.
+struct DeviceRows {
+  at::Tensor embed, labels;  ///< [R, D], [R] i64
+  static DeviceRows copy(const HostResidency& host, at::Device device);
+  at::Tensor take(std::span<const int64_t> rows) const;         ///< [B, D] f32 on the device
+  at::Tensor take_labels(std::span<const int64_t> rows) const;  ///< [B] i64 on the device
+};
+
+/// The training rows, wherever they are kept: on the GPU (residency device), all in the node's
+/// memory (host) or chunk by chunk (stream). Rows are places in the selection, pass *
+/// rows_per_pass() + row. The trainer goes through the plan's chunks (train/heads/head_plan.hpp)
+/// whatever the residency:
+///   rows.start_pass(plan.pass(), plan.chunk_of(first_step));
+///   for each chunk: rows.chunk(*grid.run, chunk); its steps: rows.take(batch),
+///       rows.take_labels(batch)
+class TrainRows {
+ public:
+  /// Which residency, and its memory, by [data] residency, chunk_rows, memory_gib (options.hpp).
+  /// `node`: ranks of a node, which share one host copy.
+  /// `run_node`: those of them that train one run together and so go through the chunks together.
+  /// Error::kData, the same on every rank of the node: a chunk that does not fit memory_gib
+  /// (proposes one that does), too little memory, what HostResidency::load and ChunkStream::open
+  /// find.
+  /// Collective over node and run_node, which have to outlive this object.
+  /// device: where the training runs; rows are kept there if it is a GPU and they take at most 3/4
+  /// of its free memory, or residency says so.
+  static TrainRows load(Communicator& node, Communicator& run_node, const FeatureCache& cache,
+                        const RowSelection& selection, const CacheDataOptions& options,
+                        at::Device device = at::kCPU);
+
+  const char* residency() const { return device_ ? "device" : host_ ? "host" : "stream"; }
+  int64_t passes() const { return host_ ? host_->passes() : stream_->passes(); }
+  int64_t rows_per_pass() const {
+    return host_ ? host_->rows_per_pass() : stream_->rows_per_pass();
+  }
+
+  /// Said once an epoch, before its first chunk.
+  void start_pass(int64_t pass, int64_t first_chunk = 0) {
+    if (stream_) stream_->start_pass(pass, first_chunk);
+  }
+  /// Makes a chunk of the pass current: rows of other chunks cannot be taken until it is their
+  /// turn. Nothing happens if it is current already.
+  /// Error::kData, the same on every rank of `run`. Collective over run, the ranks of all nodes
+  /// that train this run.
+  void chunk(Communicator& run, int64_t chunk);
+  /// Local; may run in several threads.
+  at::Tensor take(std::span<const int64_t> rows) const {
+    return device_ ? device_->take(rows) : host_ ? host_->take(rows) : stream_->take(rows);
+  }  ///< [B, D] f32
+  /// [B] i64
+  at::Tensor take_labels(std::span<const int64_t> rows) const {
+    return device_ ? device_->take_labels(rows)
+           : host_ ? host_->take_labels(rows)
+                   : stream_->take_labels(rows);
+  }
+
+  /// Frees the memory. Collective over node and run_node.
+  void close();
+
+ private:
+  std::optional<DeviceRows> device_;
+  std::optional<HostResidency> host_;  ///< behind device_ it keeps the shapes; its memory is freed
+  std::optional<ChunkStream> stream_;
+  Communicator* run_node_ = nullptr;
+};
+
+/// Runs a piece of work that is collective over `part` of `whole` and throws errors that are agreed
+/// over the part: then every rank of `whole` throws.
+void agree_beyond(Communicator& whole, const Communicator& part, const std::function<void()>& work);
+
+}  // namespace dissent

@@ -1,0 +1,130 @@
+#include "train/images/ensemble_losses.hpp"
+
+#include <algorithm>
+
+#include "ensemble/exchange.hpp"
+
+namespace dissent {
+namespace {
+
+using losses::Field;
+using losses::LossInput;
+
+// One output of all networks of this rank as a leaf [members, ...]; undefined where no network has
+// it.
+template <class OutputOf>
+at::Tensor leaf(const std::vector<NetworkState>& states, const OutputOf& output_of) {
+  std::vector<at::Tensor> outputs;
+  for (const auto& state : states)
+    if (const at::Tensor output = output_of(state); output.defined())
+      outputs.push_back(output.detach());
+  return outputs.empty() ? at::Tensor() : at::cat(outputs).contiguous().requires_grad_();
+}
+
+// What members exchange, cut from the networks' graphs: the derivative stops at these leaves, and
+// NetworkPasses continues it network by network.
+OutputGradients output_leaves(const ImageMembers& members, const ImageObjective& objective,
+                              const std::vector<NetworkState>& states) {
+  const bool reads_features =
+      std::any_of(objective.terms.begin(), objective.terms.end(),
+                  [](const auto& term) { return reads(traits_of(term), Field::kFeatures); });
+  OutputGradients leaves;
+  leaves.logits = leaf(states, [](const NetworkState& state) { return state.logits; });
+  if (reads_features)
+    leaves.features = leaf(states, [&](const NetworkState& state) {
+      return state.output.features.unsqueeze(0).expand({members.members_each(), -1, -1});
+    });
+  leaves.saliency = leaf(states, [](const NetworkState& state) { return state.saliency; });
+  leaves.input_gradients =
+      leaf(states, [](const NetworkState& state) { return state.input_gradients; });
+  return leaves;
+}
+
+// The discriminator learns on the features of all members and rows, the same on every rank.
+void train_discriminator(const ImageMembers& members, const at::Tensor& features,
+                         const BatchContext& batch, const EnsembleSplit& ranks,
+                         Discriminator& discriminator) {
+  const int64_t rows = batch.common.total;
+  const auto local = features.detach();
+  const auto all_members_features =
+      members.multihead() ? local : gather_members(ranks.members, local, members.total);
+  const auto all_features = gather_rows(ranks.data, all_members_features, rows);
+  const auto all_labels = gather_rows(ranks.data, batch.common_labels.unsqueeze(0), rows);
+  discriminator.accumulate(all_features, all_labels.squeeze(0), batch.share);
+}
+
+OutputGradients differentiate(const at::Tensor& total, const OutputGradients& leaves) {
+  OutputGradients gradients;
+  std::vector<at::Tensor> inputs;
+  std::vector<at::Tensor*> targets;
+  const auto add = [&](const at::Tensor& input, at::Tensor& target) {
+    if (!input.defined()) return;
+    inputs.push_back(input);
+    targets.push_back(&target);
+  };
+  add(leaves.logits, gradients.logits);
+  add(leaves.features, gradients.features);
+  add(leaves.saliency, gradients.saliency);
+  add(leaves.input_gradients, gradients.input_gradients);
+
+  const auto derivatives =
+      torch::autograd::grad({total}, inputs, {}, {}, false, /*allow_unused=*/true);
+  for (size_t i = 0; i < targets.size(); ++i) *targets[i] = derivatives[i];
+  return gradients;
+}
+
+}  // namespace
+
+at::Tensor common_labels(const ImageMembers& members, const ImageRows& rows,
+                         const std::vector<NetworkState>& states, const EnsembleSplit& ranks) {
+  if (rows.labels.defined()) return rows.labels;
+  std::vector<at::Tensor> logits;
+  for (const auto& state : states) logits.push_back(state.logits.detach());
+  const auto local = at::cat(logits).contiguous();
+  return losses::predicted_labels(
+      members.multihead() ? local : all_members(ranks.members, local, members.total, "logits"));
+}
+
+EnsembleLossValues ensemble_losses(const ImageMembers& members, const ImageObjective& objective,
+                                   const BatchContext& batch,
+                                   const std::vector<NetworkState>& states,
+                                   const EnsembleSplit& ranks, double loss_scale,
+                                   Discriminator* discriminator) {
+  const auto leaves = output_leaves(members, objective, states);
+  LossInput fields;
+  fields.logits = fields.unlabelled_logits = leaves.logits;
+  fields.labels = batch.common_labels;
+  fields.features = leaves.features;
+  fields.drawn_member = batch.input.drawn;
+  if (discriminator) fields.discriminator = discriminator->parameters();
+
+  EnsembleLossValues result;
+  result.values.assign(objective.terms.size(), 0);
+  at::Tensor total;
+  for (size_t t = 0; t < objective.terms.size(); ++t) {
+    const auto& term = objective.terms[t];
+    if (is_base(term) || !is_on(term, batch.input)) continue;
+    const double weight = weight_of(term, batch.input);
+    const auto traits = traits_of(term);
+
+    // Maps and input gradients were computed network by network; every other loss reads fields.
+    const at::AutoGradMode graph(weight > 0);
+    const auto value = exchanges(traits, Field::kSaliencyMaps)
+                           ? split_map_loss(term.name, leaves.saliency, term.options, ranks)
+                       : exchanges(traits, Field::kInputGradients)
+                           ? split_map_loss(term.name, leaves.input_gradients, term.options, ranks)
+                           : split_loss(term.name, fields, term.options, ranks);
+    result.values[t] = value.item<double>();
+
+    if (traits.trains_discriminator)
+      train_discriminator(members, leaves.features, batch, ranks, *discriminator);
+    if (weight == 0) continue;
+    const auto weighted = value * (weight * batch.share * loss_scale);
+    total = total.defined() ? total + weighted : weighted;
+  }
+
+  if (total.defined() && total.requires_grad()) result.gradients = differentiate(total, leaves);
+  return result;
+}
+
+}  // namespace dissent

@@ -1,0 +1,78 @@
+#include "train/run/epoch_record.hpp"
+
+#include <cmath>
+
+#include "storage/atomic_file.hpp"
+
+namespace dissent {
+
+std::string csv_number(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
+
+std::vector<double> numbers_of(const EpochRecord& r) {
+  std::vector<double> numbers{static_cast<double>(r.epoch), static_cast<double>(r.steps),
+                              static_cast<double>(r.skipped), r.learning_rate, r.total};
+  numbers.insert(numbers.end(), r.losses.begin(), r.losses.end());
+  numbers.insert(numbers.end(), {r.accuracy_ensemble, r.accuracy_best, r.accuracy_mean, r.nll});
+  numbers.insert(numbers.end(), r.gradients.begin(), r.gradients.end());
+  return numbers;
+}
+
+at::Tensor records_tensor(const std::vector<EpochRecord>& records) {
+  std::vector<at::Tensor> rows;
+  for (const auto& record : records) rows.push_back(at::tensor(numbers_of(record), at::kDouble));
+  return rows.empty() ? at::Tensor() : at::stack(rows);
+}
+
+EpochRecord record_of(const std::vector<double>& n, size_t losses) {
+  const auto after = n.begin() + 5 + static_cast<std::ptrdiff_t>(losses);
+  return {.epoch = static_cast<int64_t>(n[0]),
+          .steps = static_cast<int64_t>(n[1]),
+          .skipped = static_cast<int64_t>(n[2]),
+          .learning_rate = n[3],
+          .total = n[4],
+          .losses = {n.begin() + 5, after},
+          .accuracy_ensemble = after[0],
+          .accuracy_best = after[1],
+          .accuracy_mean = after[2],
+          .nll = after[3],
+          .gradients = {after + 4, n.end()}};
+}
+
+std::string train_csv(const std::vector<EpochRecord>& records,
+                      const std::vector<std::string>& losses) {
+  std::string text = "epoch,steps,skipped,learning_rate,total," +
+                     fmt::format("{}", fmt::join(losses, ",")) +
+                     ",accuracy_ensemble,accuracy_best,accuracy_mean,nll";
+  const size_t members = records.empty() ? 0 : records[0].gradients.size() / 3;
+  for (size_t m = 0; m < members; ++m)
+    text += fmt::format(",gradient_base_{0},gradient_diversity_{0},gradient_angle_{0}", m);
+  text += "\n";
+  for (const auto& record : records) {
+    std::vector<std::string> fields;
+    for (const double number : numbers_of(record)) fields.push_back(csv_number(number));
+    text += fmt::format("{}\n", fmt::join(fields, ","));
+  }
+  return text;
+}
+
+void write_progress(const RunContext& context, int64_t epoch, int64_t epochs, int64_t steps) {
+  atomic_write_text(
+      context.folder + "/progress.json",
+      fmt::format("{{\"epoch\": {}, \"epochs\": {}, \"steps\": {}}}\n", epoch, epochs, steps));
+}
+
+void write_epoch_log(const RunContext& context, const std::vector<std::string>& losses,
+                     const std::vector<EpochRecord>& records, int64_t epochs) {
+  const auto& last = records.back();
+  atomic_write_text(context.folder + "/train.csv", train_csv(records, losses));
+  write_progress(context, last.epoch + 1, epochs, last.steps);
+  std::string values;
+  for (size_t i = 0; i < losses.size(); ++i)
+    values += fmt::format(" {}={:.6g}", losses[i], last.losses[i]);
+  spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g}{} accuracy={}",
+               context.seed, last.epoch, last.steps, last.skipped, last.total, values,
+               csv_number(last.accuracy_ensemble));
+  if (context.after_epoch) context.after_epoch();
+}
+
+}  // namespace dissent

@@ -1,0 +1,114 @@
+#include "train/run/provenance.hpp"
+
+#include <fmt/chrono.h>
+
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "build_info.hpp"
+#include "comm/runtime.hpp"
+#include "core/parallel.hpp"
+#include "storage/atomic_file.hpp"
+#include "storage/json_record.hpp"
+#include "storage/node_memory.hpp"
+
+namespace dissent {
+namespace {
+
+using WallClock = std::chrono::system_clock;
+
+std::string utc_text(WallClock::time_point time) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(WallClock::to_time_t(time)));
+}
+
+std::optional<WallClock::time_point> parsed_time(const std::string& text) {
+  std::tm time{};
+  const char* end = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time);
+  if (!end || *end) return std::nullopt;
+  return WallClock::from_time_t(timegm(&time));
+}
+
+}  // namespace
+
+Provenance::Provenance(Communicator& run, const GridShape& shape, const RunContext& context,
+                       std::string caches, bool resumed)
+    : rank_(run.rank()),
+      folder_(context.folder),
+      config_hash_(context.config_hash),
+      seed_(context.seed),
+      shape_(shape),
+      caches_(std::move(caches)),
+      device_(context.device.str()),
+      hosts_(all_gather_text(run, host_name())),
+      start_(std::chrono::system_clock::now()),
+      first_start_(start_) {
+  if (!resumed || rank_ != 0) return;
+  std::ifstream file(folder_ + "/provenance.json");
+  const auto before = file ? parse_record(file, false) : nlohmann::json();
+  if (!before.is_object()) return;
+  try {
+    starts_ = before.value("starts", int64_t{1}) + 1;
+    wall_before_s_ = before.value("wall_s", 0.0);
+    const auto first = parsed_time(before.value("start", ""));
+    if (first) first_start_ = *first;
+    const auto last = parsed_time(before.value("last_start", before.value("start", "")));
+    double beat_s = 0;
+    // "running": it was killed, and did not live to write its time.
+    if (before.value("state", "") == "running" && last &&
+        std::ifstream(folder_ + "/heartbeat.0") >> beat_s)
+      wall_before_s_ +=
+          std::max(0.0, beat_s - std::chrono::duration<double>(last->time_since_epoch()).count());
+  } catch (const nlohmann::json::exception&) {  // edited by hand
+    starts_ = 1, wall_before_s_ = 0, first_start_ = start_;
+  }
+}
+
+void Provenance::write(const std::string& state) const {
+  atomic_write_text(folder_ + "/provenance.json", text(state, ""));
+}
+
+void Provenance::write_failure(const std::string& message) const noexcept {
+  try {
+    const std::string own =
+        fmt::format("{}/provenance.json.{}", folder_, rank_);  // a name that no other rank renames
+    atomic_write_text(own, text("failed", message));
+    std::filesystem::rename(own, folder_ + "/provenance.json");
+  } catch (const std::exception& error) {
+    spdlog::warn("event=provenance_not_written folder={} reason=\"{}\"", folder_, error.what());
+  }
+}
+
+std::string Provenance::text(const std::string& state, const std::string& error) const {
+  const auto now = std::chrono::system_clock::now();
+  nlohmann::ordered_json json;
+  json["format"] = "dissent-provenance";
+  json["version"] = 1;
+  json["state"] = state;
+  if (!error.empty()) json["error"] = error, json["error_rank"] = rank_;
+  json["program"] = {{"dissent", DISSENT_VERSION},
+                     {"commit", DISSENT_COMMIT},
+                     {"build_type", DISSENT_BUILD_TYPE},
+                     {"libtorch", DISSENT_LIBTORCH_VERSION},
+                     {"hdf5", DISSENT_HDF5_VERSION}};
+  json["config_hash"] = config_hash_;
+  json["seed"] = seed_;
+  json["ranks"] = hosts_.size();
+  json["hosts"] = std::set<std::string>(hosts_.begin(), hosts_.end());
+  json["grid"] = {{"runs", shape_.runs}, {"members", shape_.members}, {"data", shape_.data}};
+  json["threads_a_rank"] = threads();
+  json["device"] = device_;
+  json["caches"] = caches_;
+  json["start"] = utc_text(first_start_);
+  json["starts"] = starts_;
+  json["last_start"] = utc_text(start_);
+  json["wall_s"] = wall_before_s_ + std::chrono::duration<double>(now - start_).count();
+  json["peak_memory_bytes_rank_0"] = peak_memory_bytes();
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace dissent
