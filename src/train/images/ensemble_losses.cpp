@@ -23,11 +23,11 @@ at::Tensor leaf(const std::vector<NetworkState>& states, const OutputOf& output_
 
 // What members exchange, cut from the networks' graphs: the derivative stops at these leaves, and
 // NetworkPasses continues it network by network.
-OutputGradients output_leaves(const ImageMembers& members, const ImageObjective& objective,
+OutputGradients output_leaves(const ImageMembers& members, const ActiveTerms& terms,
                               const std::vector<NetworkState>& states) {
   const bool reads_features =
-      std::any_of(objective.terms.begin(), objective.terms.end(),
-                  [](const auto& term) { return reads(traits_of(term), Field::kFeatures); });
+      std::any_of(terms.ensemble.begin(), terms.ensemble.end(),
+                  [](const auto& active) { return reads(active.traits, Field::kFeatures); });
   OutputGradients leaves;
   leaves.logits = leaf(states, [](const NetworkState& state) { return state.logits; });
   if (reads_features)
@@ -90,7 +90,7 @@ EnsembleLossValues ensemble_losses(const ImageMembers& members, const ImageObjec
                                    const std::vector<NetworkState>& states,
                                    const EnsembleSplit& ranks, double loss_scale,
                                    Discriminator* discriminator) {
-  const auto leaves = output_leaves(members, objective, states);
+  const auto leaves = output_leaves(members, batch.terms, states);
   LossInput fields;
   fields.logits = fields.unlabelled_logits = leaves.logits;
   fields.labels = batch.common_labels;
@@ -101,11 +101,8 @@ EnsembleLossValues ensemble_losses(const ImageMembers& members, const ImageObjec
   EnsembleLossValues result;
   result.values.assign(objective.terms.size(), 0);
   at::Tensor total;
-  for (size_t t = 0; t < objective.terms.size(); ++t) {
-    const auto& term = objective.terms[t];
-    if (is_base(term) || !is_on(term, batch.input)) continue;
-    const double weight = weight_of(term, batch.input);
-    const auto traits = traits_of(term);
+  for (const auto& [index, term_pointer, traits, weight] : batch.terms.ensemble) {
+    const auto& term = *term_pointer;
 
     // Maps and input gradients were computed network by network; every other loss reads fields.
     const at::AutoGradMode graph(weight > 0);
@@ -114,7 +111,7 @@ EnsembleLossValues ensemble_losses(const ImageMembers& members, const ImageObjec
                        : exchanges(traits, Field::kInputGradients)
                            ? split_map_loss(term.name, leaves.input_gradients, term.options, ranks)
                            : split_loss(term.name, fields, term.options, ranks);
-    result.values[t] = value.item<double>();
+    result.values[index] = value.item<double>();
 
     if (traits.trains_discriminator)
       train_discriminator(members, leaves.features, batch, ranks, *discriminator);

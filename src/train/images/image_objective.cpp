@@ -1,6 +1,6 @@
 #include "train/images/image_objective.hpp"
 
-#include <algorithm>
+#include <utility>
 
 namespace dissent {
 
@@ -28,13 +28,19 @@ bool is_on(const losses::LossTerm& term, const ImageStepInput& input) {
   return losses::weight_at(unit, input.epoch, input.batch) > 0;
 }
 
-bool ensemble_losses_on(const ImageObjective& objective, const ImageStepInput& input) {
-  return std::any_of(objective.terms.begin(), objective.terms.end(),
-                     [&](const auto& term) { return !is_base(term) && is_on(term, input); });
-}
-
-double weight_of(const losses::LossTerm& term, const ImageStepInput& input) {
-  return losses::weight_at(term.weight, input.epoch, input.batch);
+ActiveTerms active_terms(const ImageObjective& objective, const ImageStepInput& input) {
+  ActiveTerms active;
+  for (size_t i = 0; i < objective.terms.size(); ++i) {
+    const auto& term = objective.terms[i];
+    if (!is_on(term, input)) continue;
+    ActiveTerm entry{i, &term, traits_of(term),
+                     losses::weight_at(term.weight, input.epoch, input.batch)};
+    auto& kind = !is_base(term)                    ? active.ensemble
+                 : entry.traits.needs_moved_inputs ? active.moved_inputs
+                                                   : active.base;
+    kind.push_back(std::move(entry));
+  }
+  return active;
 }
 
 }  // namespace dissent

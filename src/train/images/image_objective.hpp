@@ -62,10 +62,22 @@ inline bool exchanges(const losses::LossTraits& traits, losses::Field field) {
 
 /// True if the loss is computed for this batch, whatever its weight: a ramp that starts at 0 is on.
 bool is_on(const losses::LossTerm& term, const ImageStepInput& input);
-/// True if an ensemble loss is computed for this batch.
-bool ensemble_losses_on(const ImageObjective& objective, const ImageStepInput& input);
-/// Its weight in this batch.
-double weight_of(const losses::LossTerm& term, const ImageStepInput& input);
+
+/// A term of the objective that is computed for a batch.
+struct ActiveTerm {
+  size_t index;                  ///< in ImageObjective::terms
+  const losses::LossTerm* term;  ///< points into the objective
+  losses::LossTraits traits;     ///< at its options
+  double weight;                 ///< in this batch; 0: computed and reported only
+};
+/// The terms that are on in a batch, by what they need.
+struct ActiveTerms {
+  std::vector<ActiveTerm> base;          ///< base losses on each member's own batch
+  std::vector<ActiveTerm> moved_inputs;  ///< base losses on inputs that the others' gradient moves
+  std::vector<ActiveTerm> ensemble;      ///< losses between members
+};
+ActiveTerms active_terms(const ImageObjective& objective, const ImageStepInput& input);
+
 /// Options of a term as the struct of its loss, the defaults if it has none.
 template <class Options>
 const Options& options_of(const losses::LossTerm& term) {

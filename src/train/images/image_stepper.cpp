@@ -54,53 +54,58 @@ EnsembleSplit ImageStepper::split(int64_t rows) {
 }
 
 bool ImageStepper::reads_diversity_batch(const ImageStepInput& input) const {
-  return objective_.has_common_batch() && ensemble_losses_on(objective_, input);
+  return objective_.has_common_batch() && !active_terms(objective_, input).ensemble.empty();
 }
 
-const ImageRows& ImageStepper::common_rows(const ImageStepInput& input) const {
-  return reads_diversity_batch(input) ? input.diversity : input.own[0];
+// Everything that is decided about a batch before any pass runs.
+BatchContext ImageStepper::plan_batch(const ImageStepInput& input, double share) const {
+  auto terms = active_terms(objective_, input);
+  const bool ensemble_losses = !terms.ensemble.empty();
+  const bool common_batch = ensemble_losses && objective_.has_common_batch();
+  const auto& common = common_batch ? input.diversity : input.own[0];
+  return {.input = input,
+          .share = share,
+          .terms = std::move(terms),
+          .common = common,
+          .common_labels = common.labels,
+          .schedule = schedule_passes({.networks = members_.networks(),
+                                       .threads = threads(),
+                                       .on_host = members_.values.is_cpu(),
+                                       .ensemble_losses = ensemble_losses,
+                                       .common_batch = objective_.has_common_batch(),
+                                       .labelled = common.labels.defined(),
+                                       .running_statistics = members_.buffers.size(1) > 0,
+                                       .synchronised_statistics = batch_norm_ != nullptr}),
+          .gradients = {}};
 }
 
 PassSchedule ImageStepper::schedule(const ImageStepInput& input) const {
-  return schedule_passes({.networks = members_.networks(),
-                          .threads = threads(),
-                          .on_host = members_.values.is_cpu(),
-                          .ensemble_losses = ensemble_losses_on(objective_, input),
-                          .common_batch = objective_.has_common_batch(),
-                          .labelled = common_rows(input).labels.defined(),
-                          .running_statistics = members_.buffers.size(1) > 0,
-                          .synchronised_statistics = batch_norm_ != nullptr});
+  return plan_batch(input, /*share=*/1).schedule;
 }
 
 std::optional<at::Tensor> ImageStepper::accumulate(const ImageStepInput& input, double share) {
   begin_step();
-  const bool ensemble_on = ensemble_losses_on(objective_, input);
-  const auto& common = common_rows(input);
-  if (ensemble_on) check_rows(common);
-
-  const auto plan = schedule(input);
-  BatchContext batch{.input = input,
-                     .share = share,
-                     .common = common,
-                     .common_labels = common.labels,
-                     .gradients = {}};
+  auto batch = plan_batch(input, share);
+  const bool ensemble_on = !batch.terms.ensemble.empty();
+  if (ensemble_on) check_rows(batch.common);
   std::vector<NetworkState> states;
   for (int64_t i = 0; i < members_.networks(); ++i) states.push_back(passes_->begin(i));
 
   // Each network by itself: base losses on its own batch, outputs on the common one.
-  if (!run_stage(plan.before, batch, states)) return std::nullopt;
+  if (!run_stage(batch.schedule.before, batch, states)) return std::nullopt;
 
   // All members together: the losses between them and the derivatives with respect to their
   // outputs; then each network by itself again, from these derivatives to its parameters.
   EnsembleLossValues ensemble;
   if (ensemble_on) {
-    const auto ranks = split(common.total);
-    batch.common_labels = common_labels(members_, common, states, ranks);
-    if (!plan.maps.tasks.empty() && !run_stage(plan.maps, batch, states)) return std::nullopt;
+    const auto ranks = split(batch.common.total);
+    batch.common_labels = common_labels(members_, batch.common, states, ranks);
+    const auto& maps = batch.schedule.maps;
+    if (!maps.tasks.empty() && !run_stage(maps, batch, states)) return std::nullopt;
     ensemble =
         ensemble_losses(members_, objective_, batch, states, ranks, scale_.value, discriminator_);
     batch.gradients = ensemble.gradients;
-    if (!run_stage(plan.after, batch, states)) return std::nullopt;
+    if (!run_stage(batch.schedule.after, batch, states)) return std::nullopt;
   }
 
   const auto values = values_of(states, ensemble_on ? &ensemble : nullptr, share);
@@ -122,7 +127,7 @@ bool ImageStepper::run_stage(const PassStage& stage, const BatchContext& batch,
     const at::AutoGradMode with_graph(true);
     const auto& task = stage.tasks[i];
     for (const auto pass : task.passes)
-      passes_->run(pass, task.network, batch, states[task.network]);
+      passes_->run_pass(pass, task.network, batch, states[task.network]);
   };
   const auto tasks = static_cast<int64_t>(stage.tasks.size());
   if (members_.values.is_cpu() && !stage.in_order) {

@@ -96,7 +96,7 @@ class ImageStepper {
 
  private:
   struct GatheredNorms;
-  const ImageRows& common_rows(const ImageStepInput& input) const;
+  BatchContext plan_batch(const ImageStepInput& input, double share) const;
   void check_rows(const ImageRows& rows) const;
   bool run_stage(const PassStage& stage, const BatchContext& batch,
                  std::vector<NetworkState>& states);

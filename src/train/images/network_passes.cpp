@@ -34,10 +34,10 @@ struct NetworkPasses::TrainOutput {
 // thread. Passes that extend one graph may run on different threads: each continues behind the
 // numbers of the pass before, so that sums have the same order, and the same bits, on any of them.
 // The other passes have graphs of their own, and may run at the same time as these.
-void NetworkPasses::run(PassKind pass, int64_t network, const BatchContext& batch,
-                        NetworkState& state) const {
-  const bool extends_common_graph = pass == PassKind::kSharedForward ||
-                                    pass == PassKind::kEvaluate || pass == PassKind::kMaps;
+void NetworkPasses::run_pass(PassKind pass, int64_t network, const BatchContext& batch,
+                             NetworkState& state) const {
+  const bool extends_common_graph =
+      pass == PassKind::kSharedForward || pass == PassKind::kEvaluate || pass == PassKind::kMaps;
   if (!extends_common_graph) return compute(pass, network, batch, state);
 
   while (at::sequence_number::peek() < state.sequence) at::sequence_number::get_and_increment();
@@ -47,12 +47,12 @@ void NetworkPasses::run(PassKind pass, int64_t network, const BatchContext& batc
 
 void NetworkPasses::compute(PassKind pass, int64_t network, const BatchContext& batch,
                             NetworkState& state) const {
+  const bool moves_inputs = !batch.terms.moved_inputs.empty();
   switch (pass) {
     case PassKind::kTrain:
-      return train_backward(train_forward(network, batch, moves_inputs(), state).loss, batch,
-                            state);
+      return train_backward(train_forward(network, batch, moves_inputs, state).loss, batch, state);
     case PassKind::kTrainForward:
-      state.pending_loss = train_forward(network, batch, moves_inputs(), state).loss;
+      state.pending_loss = train_forward(network, batch, moves_inputs, state).loss;
       return;
     case PassKind::kTrainBackward:
       train_backward(state.pending_loss, batch, state);
@@ -81,11 +81,6 @@ ImageOutput NetworkPasses::forward(int64_t network, const std::vector<at::Tensor
 
 const ImageRows& NetworkPasses::own_rows(int64_t network, const ImageStepInput& input) const {
   return input.own[objective_.same_batch || members_.multihead() ? 0 : network];
-}
-
-bool NetworkPasses::moves_inputs() const {
-  return std::any_of(objective_.terms.begin(), objective_.terms.end(),
-                     [](const auto& term) { return traits_of(term).needs_moved_inputs; });
 }
 
 NetworkPasses::TrainOutput NetworkPasses::train_forward(int64_t network, const BatchContext& batch,
@@ -123,27 +118,23 @@ at::Tensor NetworkPasses::base_loss(int64_t network, const BatchContext& batch,
     return local_rows > 0 ? losses::evaluate(term.name, read, term.options) : outputs.sum();
   };
   at::Tensor total;
-  const auto add = [&](size_t t, const at::Tensor& value) {
-    state.base_values[t] = batch.share * row_share * value.item<double>();
-    const double weight = weight_of(objective_.terms[t], batch.input);
-    const auto weighted = value * (weight * member_share * row_share);
+  const auto add = [&](const ActiveTerm& active, const at::Tensor& value) {
+    state.base_values[active.index] = batch.share * row_share * value.item<double>();
+    const auto weighted = value * (active.weight * member_share * row_share);
     total = total.defined() ? total + weighted : weighted;
   };
 
-  for (size_t t = 0; t < objective_.terms.size(); ++t) {
-    const auto& term = objective_.terms[t];
-    if (!is_base(term) || traits_of(term).needs_moved_inputs || !is_on(term, batch.input)) continue;
+  for (const auto& active : batch.terms.base) {
     LossInput read;
     read.logits = logits;
     read.labels = rows.labels;
-    add(t, value_of(term, read, logits));
+    add(active, value_of(*active.term, read, logits));
   }
 
   // Inputs move along the gradient of the losses so far, so these terms come last. The moved inputs
   // take a second forward pass.
-  for (size_t t = 0; t < objective_.terms.size(); ++t) {
-    const auto& term = objective_.terms[t];
-    if (!traits_of(term).needs_moved_inputs || !is_on(term, batch.input)) continue;
+  for (const auto& active : batch.terms.moved_inputs) {
+    const auto& term = *active.term;
     DISSENT_CHECK(total.defined(), kUsage,
                   "loss.{}: expected another base loss whose gradient moves the inputs, found none",
                   term.name);
@@ -161,7 +152,7 @@ at::Tensor NetworkPasses::base_loss(int64_t network, const BatchContext& batch,
     read.labels = rows.labels;
     read.adversarial_logits =
         with_member_dimension(forward(network, state.parameters, moved[0], true).logits);
-    add(t, value_of(term, read, read.adversarial_logits));
+    add(active, value_of(term, read, read.adversarial_logits));
   }
   return total;
 }
@@ -177,8 +168,8 @@ void NetworkPasses::train_backward(const at::Tensor& loss, const BatchContext& b
 void NetworkPasses::evaluate(int64_t network, const BatchContext& batch,
                              NetworkState& state) const {
   state.x = batch.common.x.detach();
-  for (const auto& term : objective_.terms)
-    if (reads(traits_of(term), Field::kImages)) state.x.requires_grad_();
+  for (const auto& active : batch.terms.ensemble)
+    if (reads(active.traits, Field::kImages)) state.x.requires_grad_();
   state.output = forward(network, state.parameters, state.x, /*training=*/false);
   state.logits = with_member_dimension(state.output.logits);
 }
@@ -188,16 +179,15 @@ void NetworkPasses::compute_maps(int64_t network, const BatchContext& batch,
   const auto inputs_of = [&](const at::Tensor& source) {
     return members_.multihead() ? MemberInputs::shared(source) : MemberInputs::each({source});
   };
-  for (const auto& term : objective_.terms) {
-    if (!is_on(term, batch.input)) continue;
-    const auto traits = traits_of(term);
+  for (const auto& active : batch.terms.ensemble) {
+    const auto& term = *active.term;
     // A loss of weight 0 is reported only: its maps need no graph of second order.
-    const bool learns = weight_of(term, batch.input) > 0;
-    if (exchanges(traits, Field::kInputGradients)) {
+    const bool learns = active.weight > 0;
+    if (exchanges(active.traits, Field::kInputGradients)) {
       state.input_gradients = losses::input_gradients(
           state.logits, batch.common_labels, inputs_of(state.x),
           options_of<losses::InputGradientOptions>(term), learns, scale_.of_outputs());
-    } else if (exchanges(traits, Field::kSaliencyMaps)) {
+    } else if (exchanges(active.traits, Field::kSaliencyMaps)) {
       const auto& options = options_of<losses::GradCamOptions>(term);
       at::Tensor noise;
       if (options.target == losses::GradCamTarget::kSmallLogits)

@@ -43,8 +43,10 @@ struct OutputGradients {
 struct BatchContext {
   const ImageStepInput& input;
   double share;               ///< of the update's gradient: 1 / batches per update
+  ActiveTerms terms;          ///< of the objective, that are on in this batch
   const ImageRows& common;    ///< rows that the ensemble losses read
   at::Tensor common_labels;   ///< [b] i64: their labels, or the predicted ones
+  PassSchedule schedule;      ///< which passes run, and in which order
   OutputGradients gradients;  ///< of the ensemble losses, once they are computed
 };
 
@@ -63,7 +65,8 @@ class NetworkPasses {
   /// A state before the first pass, its leaves views of the network's parameters.
   NetworkState begin(int64_t network) const;
   /// Runs one pass, on any thread.
-  void run(PassKind pass, int64_t network, const BatchContext& batch, NetworkState& state) const;
+  void run_pass(PassKind pass, int64_t network, const BatchContext& batch,
+                NetworkState& state) const;
 
  private:
   struct TrainOutput;
@@ -82,7 +85,6 @@ class NetworkPasses {
   at::Tensor small_logits_noise(int64_t network, const BatchContext& batch,
                                 const at::Tensor& logits) const;
   void ensemble_backward(int64_t network, const BatchContext& batch, NetworkState& state) const;
-  bool moves_inputs() const;
 
   ImageMembers& members_;
   const ImageObjective& objective_;
