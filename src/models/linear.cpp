@@ -6,8 +6,6 @@ namespace dissent {
 namespace {
 
 constexpr int64_t kForwardBlock = 512;  // output columns of one product
-constexpr int64_t kGradientBlock =
-    96 * 1024;  // elements of one block of a weight gradient: 384 KiB in f32
 
 // Block `index` of `blocks` nearly equal ones, cut at multiples of 16.
 RowBlock cut(int64_t extent, int64_t blocks, int64_t index) {
@@ -68,7 +66,8 @@ void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tens
 
 int64_t weight_blocks(int64_t out, int64_t in, bool cuda) {
   if (cuda) return 1;
-  const int64_t rows = std::max<int64_t>(16, kGradientBlock / std::max<int64_t>(in, 1) / 16 * 16);
+  const int64_t rows =
+      std::max<int64_t>(16, kWeightGradientBlock / std::max<int64_t>(in, 1) / 16 * 16);
   return std::max<int64_t>(1, (out + rows - 1) / rows);
 }
 

@@ -24,6 +24,10 @@ at::Tensor stacked_linear_input_gradient(const at::Tensor& dy, const at::Tensor&
 void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor dw,
                              at::Tensor db);
 
+/// Elements of one block of a weight gradient: 384 KiB in f32, which stay in a core's cache. A
+/// weight's block has 16 rows at least.
+inline constexpr int64_t kWeightGradientBlock = 96 * 1024;
+
 /// A block of rows of a weight [out, in].
 struct RowBlock {
   int64_t first;

@@ -12,11 +12,11 @@ namespace {
 constexpr int64_t kPieceBytes = 16 << 20;  // read and checked at once
 constexpr int64_t kNoChunk = -1;
 
-int64_t feature_bytes(const FeatureCache& cache) {
-  return cache.dim() * static_cast<int64_t>(c10::elementSize(cache.dtype()));
+int64_t feature_bytes(int64_t dim, at::ScalarType dtype) {
+  return dim * static_cast<int64_t>(c10::elementSize(dtype));
 }
-int64_t row_bytes(const FeatureCache& cache) {
-  return feature_bytes(cache) + static_cast<int64_t>(sizeof(int64_t));
+int64_t feature_bytes(const FeatureCache& cache) {
+  return feature_bytes(cache.dim(), cache.dtype());
 }
 
 }  // namespace
@@ -192,10 +192,13 @@ void ChunkStream::close() {
 }
 
 int64_t ChunkStream::bytes(const FeatureCache& cache, int64_t chunk_rows) {
-  return 2 * chunk_rows * row_bytes(cache);
+  return bytes(chunk_rows, cache.dim(), cache.dtype());
+}
+int64_t ChunkStream::bytes(int64_t chunk_rows, int64_t dim, at::ScalarType dtype) {
+  return 2 * chunk_rows * (feature_bytes(dim, dtype) + static_cast<int64_t>(sizeof(int64_t)));
 }
 int64_t ChunkStream::largest_chunk(const FeatureCache& cache, int64_t bytes) {
-  return bytes / (2 * row_bytes(cache));
+  return bytes / ChunkStream::bytes(cache, 1);
 }
 
 }  // namespace dissent

@@ -67,6 +67,8 @@ class ChunkStream {
 
   /// Bytes of a node's two buffers.
   static int64_t bytes(const FeatureCache& cache, int64_t chunk_rows);
+  /// The same for rows of these shapes, before the cache exists.
+  static int64_t bytes(int64_t chunk_rows, int64_t dim, at::ScalarType dtype);
   /// The most rows a chunk can have if the two buffers have to fit `bytes`; may be 0.
   static int64_t largest_chunk(const FeatureCache& cache, int64_t bytes);
 

@@ -108,6 +108,8 @@ void h5_write_rows(hid_t file, const std::string& name, int64_t first, const at:
                    Communicator& comm, const std::string& path);
 /// Hands all writes to the disk, so that every rank sees those of the others. Collective.
 void h5_flush(hid_t file, const std::string& path);
+/// Bytes that h5_check_rows reads at a time.
+inline constexpr int64_t kReadBackBytes = int64_t{16} << 20;
 /// Reads the same rows back after h5_flush: Error::kData if they differ. Needed because Open MPI
 /// 4.1 drops some failures of a collective write (its pwritev fails, MPI_File_write_at_all returns
 /// success; seen with 3 ranks). Collective, but only this rank's rows are read.

@@ -9,7 +9,6 @@ namespace {
 
 // MPI-IO counts are 32-bit integers in many places; each rank writes at most this much a call.
 constexpr int64_t kCallBytes = int64_t{1} << 30;
-constexpr int64_t kCheckBytes = int64_t{1} << 24;
 constexpr size_t kMostAttributeText =
     64000;  // of a header's message: 65,535 bytes, its type included
 
@@ -288,7 +287,7 @@ void h5_check_rows(hid_t file, const std::string& name, int64_t first, const at:
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   const int64_t rows = local.size(0),
                 row_bytes = rows > 0 ? static_cast<int64_t>(local.nbytes()) / rows : 1;
-  const int64_t piece = std::max<int64_t>(1, kCheckBytes / std::max<int64_t>(1, row_bytes));
+  const int64_t piece = std::max<int64_t>(1, kReadBackBytes / std::max<int64_t>(1, row_bytes));
   std::vector<char> buffer(std::min(piece, rows) * row_bytes);
   const auto* data = static_cast<const char*>(local.const_data_ptr());
   for (int64_t row = 0; row < rows; row += piece) {

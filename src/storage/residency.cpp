@@ -14,8 +14,8 @@ int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; 
 
 // Where embed, labels and index lie in one allocation.
 struct Layout {
-  Layout(const FeatureCache& cache, int64_t rows)
-      : labels(aligned(rows * cache.dim() * static_cast<int64_t>(c10::elementSize(cache.dtype())))),
+  Layout(int64_t rows, int64_t dim, at::ScalarType dtype)
+      : labels(aligned(rows * dim * static_cast<int64_t>(c10::elementSize(dtype)))),
         index(labels + aligned(rows * 8)),
         total(index + aligned(rows * 8)) {}
   int64_t labels, index, total;
@@ -42,7 +42,11 @@ HostResidency& HostResidency::operator=(HostResidency&&) noexcept = default;
 HostResidency::~HostResidency() = default;
 
 int64_t HostResidency::bytes(const FeatureCache& cache, const RowSelection& selection) {
-  return Layout(cache, selection.rows()).total;
+  return bytes(selection.rows(), cache.dim(), cache.dtype());
+}
+
+int64_t HostResidency::bytes(int64_t rows, int64_t dim, at::ScalarType dtype) {
+  return Layout(rows, dim, dtype).total;
 }
 
 HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
@@ -50,7 +54,7 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
   HostResidency result;
   result.selection_ = selection;
   const int64_t rows = selection.rows();
-  const Layout layout(cache, rows);
+  const Layout layout(rows, cache.dim(), cache.dtype());
   auto& memory = result.memory_;
   memory.allocate(node, layout.total, "host residency of " + cache.path());
   auto* labels = reinterpret_cast<int64_t*>(memory.data() + layout.labels);

@@ -51,6 +51,8 @@ class HostResidency {
   void close();
   /// Bytes that a selection takes on a node.
   static int64_t bytes(const FeatureCache& cache, const RowSelection& selection);
+  /// The same for this many rows of these shapes, before the cache exists.
+  static int64_t bytes(int64_t rows, int64_t dim, at::ScalarType dtype);
 
  private:
   HostResidency();

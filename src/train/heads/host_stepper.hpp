@@ -12,6 +12,10 @@
 
 namespace dissent {
 
+/// Tensors of the logits' shape that the losses of a step and their derivative hold at a time, as
+/// `dissent plan` counts them.
+inline constexpr int64_t kLossTemporaries = 6;
+
 /// Waves on the host: one product a member, one thread a product.
 /// Per wave: forward of the local (step, member) pairs; one gather of the logits over the run's
 /// ranks; the objective of each step on its full

@@ -14,8 +14,7 @@ int64_t groups_of(const Communicator& node, const Communicator& run_node) {
   return (node.size() + run_node.size() - 1) / run_node.size();
 }
 
-// "auto" streams only where the plan has chunks and the rows do not fit: at most three quarters of
-// what is free, the rest is for the training itself.
+// "auto" streams only where the plan has chunks and the rows do not fit.
 bool auto_streams(Communicator& node, const FeatureCache& cache, const RowSelection& selection,
                   const CacheDataOptions& options) {
   if (options.chunk_rows == 0) return false;
@@ -25,7 +24,7 @@ bool auto_streams(Communicator& node, const FeatureCache& cache, const RowSelect
     const int64_t free = node.size() > 1
                              ? std::min(free_bytes("/dev/shm"), available_memory_bytes())
                              : available_memory_bytes();
-    streams = HostResidency::bytes(cache, selection) > free / 4 * 3;
+    streams = HostResidency::bytes(cache, selection) > most_resident_bytes(free);
   });
   return all_gather_integer(node, streams)[0] != 0;
 }
@@ -43,9 +42,8 @@ bool keeps_on_device(Communicator& node, const FeatureCache& cache, const RowSel
                   "or fewer rows",
                   byte_text(needed), device.str(), byte_text(free));
   });
-  const auto fits = all_gather_integer(node, needed <= free / 4 * 3);
-  return options.residency == Residency::kDevice ||
-         std::find(fits.begin(), fits.end(), 0) == fits.end();
+  const auto fits = all_gather_integer(node, needed <= most_resident_bytes(free));
+  return options.residency == Residency::kDevice || std::find(fits.begin(), fits.end(), 0) == fits.end();
 }
 
 // Raises unless the buffers of all groups of the node fit memory_gib.

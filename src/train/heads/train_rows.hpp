@@ -10,6 +10,10 @@
 
 namespace dissent {
 
+/// The most bytes of rows that residency "auto" keeps in one place: three quarters of what is free
+/// there, the rest is for the training itself.
+inline int64_t most_resident_bytes(int64_t free_bytes) { return free_bytes / 4 * 3; }
+
 /// Rows in the memory of a device: every rank its own copy, in the file's dtype.
 struct DeviceRows {
   at::Tensor embed, labels;  ///< [R, D], [R] i64

@@ -9,8 +9,10 @@ namespace dissent {
 std::string csv_number(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
 
 std::vector<double> numbers_of(const EpochRecord& r) {
-  std::vector<double> numbers{static_cast<double>(r.epoch), static_cast<double>(r.steps),
-                              static_cast<double>(r.skipped), r.learning_rate, r.total};
+  std::vector<double> numbers;
+  numbers.reserve(kRecordNumbers + r.losses.size() + r.gradients.size());
+  numbers.insert(numbers.end(), {static_cast<double>(r.epoch), static_cast<double>(r.steps),
+                                 static_cast<double>(r.skipped), r.learning_rate, r.total});
   numbers.insert(numbers.end(), r.losses.begin(), r.losses.end());
   numbers.insert(numbers.end(), {r.accuracy_ensemble, r.accuracy_best, r.accuracy_mean, r.nll});
   numbers.insert(numbers.end(), r.gradients.begin(), r.gradients.end());

@@ -22,6 +22,9 @@ struct EpochRecord {
 };
 inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
+/// Numbers of a record besides those per loss and per member, and gradient values per member.
+inline constexpr int64_t kRecordNumbers = 9, kRecordNumbersPerMember = 3;
+
 /// The record as numbers, and back; losses: number of the objective's terms.
 std::vector<double> numbers_of(const EpochRecord& record);
 /// Records as rows [epochs, numbers] f64; undefined without any.
