@@ -130,10 +130,10 @@ bytes=$(stat -c %s timed/lenets/seed-1/checkpoint.h5)
 predicted=$(number checkpoint <(sed -n '/"storage"/,$p' before.json))
 within "$((predicted * 90 / 100))" "$bytes" "$((predicted * 110 / 100))" "bytes of the checkpoint"
 well 2 plan lenet.toml --no-calibration --ranks 1,3,6,100 --set data.root=nowhere
-expect_text "the images are not there" "number of images unknown" "1 x 3 x 1" "1 x 3 x 2" "100 ranks: more ranks than work"
+expect_text "the images were not found" "number of images unknown" "1 x 3 x 1" "1 x 3 x 2" "100 ranks: more ranks than work"
 well 1 plan lenet.toml --no-calibration --set data.root=nowhere --rows 1000
-expect_text "40 batches, 40 steps an epoch"
-refused 1 2 "--rows is for images that are not there" -- plan lenet.toml --rows 9
+expect_text "40 batches, 40 steps per epoch"
+refused 1 2 "--rows is for images that do not exist yet" -- plan lenet.toml --rows 9
 refused 1 2 "--dim is for a cache" -- plan lenet.toml --dim 9
 refused 2 2 "the grid does not fit" -- plan lenet.toml --set grid.data=3
 

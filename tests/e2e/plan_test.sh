@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# plan_test.sh PROGRAM: what `dissent plan` says of a training, against that training on 1 and 2 ranks; and that it needs no data and writes nothing.
+# plan_test.sh PROGRAM: what `dissent plan` predicts against that training on 1 and 2 ranks; and that it needs no data and writes nothing.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -35,26 +35,29 @@ weight = 0.1
 sample_weight = "hard"
 TOML
 
-# Nothing is there yet: the options give the shape, or the message asks for them.
-refused 3 2 "data.train: train.cache is not there; --rows, --dim and --classes (and --passes, --dtype) give its shape" -- plan train.toml --dim 256
+# No data exist yet: the options give the shape, or the message names them.
+refused 3 2 "data.train: train.cache does not exist; --rows, --dim and --classes (and --passes, --dtype) give its shape" -- plan train.toml --dim 256
 well 2 plan train.toml --rows 4000 --dim 256 --classes 100 --ranks 1,24,25,1000 --no-calibration
-expect_text "train.cache: 4000 rows x 256 features" "not there: the shape is that of the options" "1 x 24 x 1" "1 x 5 x 5" "1000 ranks: more ranks than work" \
+expect_text "train.cache: 4000 rows x 256 features" "does not exist yet: shape from the options" "1 x 24 x 1" "1 x 5 x 5" "1000 ranks: more ranks than work" \
   "the batch is split: values agree with those of other grids to a tolerance"
-! grep -q "an epoch  " out || failed "times without a calibration"
+! grep -q "per epoch  " out || failed "times without a calibration"
 refused 1 2 "--ranks: expected numbers of ranks, as 1,2,8; found '1,x'" -- plan train.toml --rows 1 --dim 1 --classes 1 --ranks 1,x
 refused 1 2 "--rows: expected an integer >= 1, found -3" -- plan train.toml --rows -3 --dim 1 --classes 1
-refused 1 2 "data.validation: v.cache is not there; --validation-rows gives its number of rows" -- plan train.toml --rows 9 --dim 1 --classes 1 --set data.validation=v.cache
+refused 1 2 "data.validation: v.cache does not exist; --validation-rows gives its number of rows" -- plan train.toml --rows 9 --dim 1 --classes 1 --set data.validation=v.cache
 refused 1 2 "the grid does not fit: expected runs x members x data = 1 ranks, found runs = 1, members = auto, data = 2; all ranks work: grid.runs = 1, grid.members = 1, grid.data = 1" -- plan train.toml --rows 9 --dim 9 --classes 2 --set grid.data=2
+# A grid that does not fit is a problem of that number of ranks alone.
+well 1 plan train.toml --rows 4000 --dim 256 --classes 100 --own-grid --ranks 2,7 --no-calibration --set grid.data=2
+expect_text "1 x 1 x 2" "7 ranks: the grid does not fit"
 expect_no_file results train.cache
 well 1 cache cache.toml --quiet
-refused 1 2 "--rows is for a cache that is not there" -- plan train.toml --rows 9
+refused 1 2 "--rows is for a cache that does not exist yet" -- plan train.toml --rows 9
 # The manifest is enough.
 mkdir manifest.cache
 cp train.cache/manifest.toml manifest.cache
 well 1 plan train.toml --no-calibration --json --set data.train=manifest.cache
 mv out manifest.json
 [ "$(number cache_bytes manifest.json)" = $((4000 * (256 * 4 + 12))) ] || failed "the cache has $(number cache_bytes manifest.json) bytes"
-[ "$(number parameters_a_member manifest.json)" = $((256 * 1024 * 2 + 1024 + 256 + 5 * 256 + 256 * 100 + 100)) ] || failed "wrong number of parameters"
+[ "$(number parameters_per_member manifest.json)" = $((256 * 1024 * 2 + 1024 + 256 + 5 * 256 + 256 * 100 + 100)) ] || failed "wrong number of parameters"
 
 for ranks in 1 2; do
   # Other programs on the machine make one of the two slower than the other: what is asked is that prediction and training agree in one of four tries.

@@ -1,6 +1,7 @@
 #include "train/cost/head_calibration.hpp"
 
-#include <chrono>
+#include <algorithm>
+#include <limits>
 
 #include "core/parallel.hpp"
 #include "core/random.hpp"
@@ -14,13 +15,14 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kTableBytes = int64_t{64}
-                                << 20;  // of random features, and of each array that traffic is
-                                        // measured on: more than the last cache holds
+// Of random features, and of each array that memory traffic is measured on: more than the last
+// cache holds.
+constexpr int64_t kTableBytes = int64_t{64} << 20;
 constexpr size_t kProbes = 5;
-constexpr int64_t kWarmUp = 2, kLeastWaves = 3;
+constexpr int64_t kWarmUpWaves = 2, kLeastWaves = 3;
+constexpr int kRateRepetitions = 8;
 
-// One of `size` ranks, alone: what the others would send is zeros.
+// One of `size` ranks, alone: zeros stand in for what the others would send.
 class StandIn final : public Communicator {
  public:
   StandIn(int64_t rank, int64_t size)
@@ -66,7 +68,7 @@ Grid stand_in_grid(const GridShape& shape, int64_t member_part) {
 
 // As make_members, but the draws of one member serve for all: they take longer than the
 // measurement.
-MemberStack same_members(const RunShape& run, Part part) {
+MemberStack same_members(const HeadRunShape& run, Part part) {
   MemberStack stack{run.head, run.plan.members, part.first, at::empty({part.count, run.flat()})};
   run.head->initialise(stack.values[0], run.plan.seed, 0);
   parallel_tasks(part.count - 1, [&](int64_t i) { stack.values[i + 1].copy_(stack.values[0]); });
@@ -75,17 +77,20 @@ MemberStack same_members(const RunShape& run, Part part) {
 
 // Random rows, and the batches of steps from them.
 struct Rows {
-  explicit Rows(const RunShape& run)
+  explicit Rows(const HeadRunShape& run)
       : x(at::randn({std::max(run.plan.batch_size,
                               std::min(run.train.rows(), kTableBytes / (run.train.dim * 4))),
                      run.train.dim})),
         labels(at::randint(run.train.classes, {x.size(0)}, at::kLong)) {}
-  StepInput input(const Step& step, const GridShape& grid, double rate, bool wanted) const {
+  // takes_part: the rank has a member of the step; others of a wave have no rows.
+  StepInput input(const Step& step, const GridShape& grid, double rate, bool takes_part) const {
     StepInput input{&step, rate, {}, {}};
-    if (!wanted) return input;
+    if (!takes_part) return input;
+
     const auto rows = at::tensor(step.rows, at::kLong).remainder(x.size(0));
     input.labels = labels.index_select(0, rows);
     input.x = x.index_select(0, rows.narrow(0, 0, part_of(rows.size(0), grid.data, 0).count));
+
     const auto extra = static_cast<int64_t>(step.unlabelled_rows.size());
     if (extra > 0) input.x = at::cat({input.x, x.narrow(0, 0, part_of(extra, grid.data, 0).count)});
     return input;
@@ -93,38 +98,66 @@ struct Rows {
   at::Tensor x, labels;
 };
 
-// Waves until the time is over, round and round the steps; median by pairs.
-std::map<int64_t, double> time_waves(HostStepper& stepper, const std::vector<Step>& steps,
-                                     const RunShape& run, const GridShape& grid,
-                                     const MemberStack& members, double rate, bool update,
-                                     double seconds) {
-  const Rows rows(run);
-  std::map<int64_t, std::vector<double>> samples;
-  const auto start = Clock::now();
-  int64_t done = 0;
-  while (true) {
-    WavePlanner planner(steps, 0, static_cast<int64_t>(steps.size()), run.look_ahead);
-    for (auto wave = planner.next(); !wave.empty(); wave = planner.next(), ++done) {
-      const auto wave_start = Clock::now();
-      std::vector<StepInput> inputs;
-      int64_t pairs = 0;
-      for (const int64_t s : wave) {
-        inputs.push_back(rows.input(steps[s], grid, rate, stepper.takes_part(steps[s])));
-        pairs += std::count_if(steps[s].active.begin(), steps[s].active.end(),
-                               [&](int64_t member) { return members.holds(member); });
+// Runs the waves of these steps on one rank.
+class WaveTimer {
+ public:
+  WaveTimer(HostStepper& stepper, const std::vector<Step>& steps, const HeadRunShape& run,
+            const GridShape& grid, const MemberStack& members)
+      : stepper_(stepper), steps_(steps), run_(run), grid_(grid), members_(members), rows_(run) {}
+
+  // Median seconds of a wave by its pairs, from waves over about `seconds`; begins again where the
+  // steps end.
+  std::map<int64_t, double> measure(double rate, bool update, double seconds) {
+    std::map<int64_t, std::vector<double>> samples;
+    const auto start = Clock::now();
+    const auto enough = [&](int64_t waves) {
+      return waves >= kWarmUpWaves + kLeastWaves && seconds_since(start) >= seconds;
+    };
+
+    int64_t waves = 0;
+    for (bool done = false; !done;) {
+      WavePlanner planner(steps_, 0, static_cast<int64_t>(steps_.size()), run_.look_ahead);
+      for (auto wave = planner.next(); !wave.empty() && !done; wave = planner.next()) {
+        const auto [pairs, wave_s] = run_wave(wave, rate, update);
+        if (waves >= kWarmUpWaves) samples[pairs].push_back(wave_s);
+        done = enough(waves);
+        ++waves;
       }
-      stepper.run(inputs, std::numeric_limits<int64_t>::max(), update);
-      if (done >= kWarmUp) samples[pairs].push_back(seconds_since(wave_start));
-      if (done < kWarmUp + kLeastWaves || seconds_since(start) < seconds) continue;
-      std::map<int64_t, double> medians;
-      for (auto& [count, times] : samples) medians[count] = median(std::move(times));
-      return medians;
     }
+
+    std::map<int64_t, double> medians;
+    for (auto& [pairs, times] : samples) medians[pairs] = median(std::move(times));
+    return medians;
   }
-}
+
+ private:
+  // Pairs of the rank in a wave, and its seconds. Taking the rows is part of the step.
+  std::pair<int64_t, double> run_wave(const std::vector<int64_t>& wave, double rate, bool update) {
+    const auto start = Clock::now();
+    std::vector<StepInput> inputs;
+    int64_t pairs = 0;
+    for (const int64_t s : wave) {
+      const auto& step = steps_[s];
+      inputs.push_back(rows_.input(step, grid_, rate, stepper_.takes_part(step)));
+      pairs += std::count_if(step.active.begin(), step.active.end(),
+                             [&](int64_t member) { return members_.holds(member); });
+    }
+
+    // In the last epoch every loss has its full weight.
+    stepper_.run(inputs, std::numeric_limits<int64_t>::max(), update);
+    return {pairs, seconds_since(start)};
+  }
+
+  HostStepper& stepper_;
+  const std::vector<Step>& steps_;
+  const HeadRunShape& run_;
+  const GridShape& grid_;
+  const MemberStack& members_;
+  Rows rows_;
+};
 
 // Probes of a few steps that the rank takes part in, one at a time; scaled to those of an epoch.
-double time_probes(HostStepper& stepper, const std::vector<Step>& steps, const RunShape& run,
+double time_probes(HostStepper& stepper, const std::vector<Step>& steps, const HeadRunShape& run,
                    const GridShape& grid) {
   const Rows rows(run);
   const auto probed = probed_steps(steps, run.plan.members, run.gradient_samples);
@@ -134,170 +167,204 @@ double time_probes(HostStepper& stepper, const std::vector<Step>& steps, const R
     const auto start = Clock::now();
     stepper.probe({rows.input(steps[s], grid, 0, true)}, std::numeric_limits<int64_t>::max());
     times.push_back(seconds_since(start));
+
     if (times.size() == kProbes) break;
   }
   return times.empty() ? 0 : median(std::move(times)) * static_cast<double>(probed.size());
 }
 
-// Forward of a block of rows by as many members as there are threads, and the figures of the block
-// on the first group; scaled to the set.
-double time_validation(const RunShape& run, const GridShape& grid, const MemberStack& members) {
-  const int64_t block = validation_block_rows(run.plan.members, run.train.classes),
-                team = std::min<int64_t>(members.count(), threads());
+// Seconds of a forward pass of all members over a block, from one pass per thread.
+double forward_seconds(const HeadRunShape& run, const MemberStack& members, int64_t block) {
+  const int64_t team = std::min<int64_t>(members.count(), threads());
   const auto x = at::randn({block, run.train.dim});
   const auto forward = [&] {
     parallel_tasks(team, [&](int64_t i) { run.head->forward(members.values[i], x, nullptr); });
   };
+
   forward();
-  auto start = Clock::now();
+  const auto start = Clock::now();
   forward();
-  double seconds = seconds_since(start) * static_cast<double>((members.count() + team - 1) / team);
+  return seconds_since(start) * static_cast<double>(divide_up(members.count(), team));
+}
+
+// Seconds to score the gathered logits of a block, as the first member group does.
+double scoring_seconds(const HeadRunShape& run, int64_t block) {
   const auto logits = at::zeros({run.plan.members, block, run.train.classes});
-  start = Clock::now();
+  const auto start = Clock::now();
   const auto mean = logits.mean(0);
   logits.argmax(2).eq(mean.argmax(1)).sum(1);
   at::log_softmax(mean.to(at::kDouble), 1);
-  seconds += seconds_since(start);
+  return seconds_since(start);
+}
+
+// A block of rows is validated and scaled to the set.
+double time_validation(const HeadRunShape& run, const GridShape& grid, const MemberStack& members) {
+  const int64_t block = validation_block_rows(run.plan.members, run.train.classes);
+  double seconds = forward_seconds(run, members, block);
+  seconds += scoring_seconds(run, block);
   return seconds * static_cast<double>(run.validation->rows_per_pass) /
          static_cast<double>(block * grid.data);
 }
 
-}  // namespace
+// Least squares through the measured seconds by pairs, not below 0.
+std::function<double(int64_t)> seconds_by_pairs(const std::map<int64_t, double>& measured) {
+  double n = 0, x = 0, y = 0, xx = 0, xy = 0;
+  for (const auto& [pairs, seconds] : measured) {
+    const auto p = static_cast<double>(pairs);
+    n += 1;
+    x += p;
+    y += seconds;
+    xx += p * p;
+    xy += p * seconds;
+  }
 
-Calibration calibrate(const TrainConfig& config, const RunShape& run, const GridShape& shape,
-                      int64_t member_part, double seconds) {
-  Calibration calibration;
-  const auto start = Clock::now();
-  const EpochPlan plan(run.plan, 0);
-  std::vector<Step> steps;
-  for (int64_t s = 0; s < plan.steps(); ++s) steps.push_back(plan.step(s));
-  calibration.plan_s = seconds_since(start);
-  Grid grid = stand_in_grid(shape, member_part);
-  auto members = same_members(run, part_of(run.plan.members, shape.members, member_part));
-  if (run.validation) calibration.validation_s = time_validation(run, shape, members);
-  Optimizer optimizer(config.optimizer, members.values);
-  HostStepper stepper(members, optimizer, objective_options(config), head_step_options(config),
-                      grid);
-  const double rate = config.optimizer.learning_rate;
-  if (run.frozen_first_epoch)
-    calibration.frozen_wave_s =
-        time_waves(stepper, steps, run, shape, members, rate, false, seconds / 4);
-  calibration.wave_s = time_waves(stepper, steps, run, shape, members, rate, true, seconds);
-  if (run.gradient_samples > 0) calibration.probe_s = time_probes(stepper, steps, run, shape);
-  return calibration;
+  // One measured point gives a line through the origin, none gives 0.
+  const double spread = n * xx - x * x;
+  double slope = 0, start = 0;
+  if (spread > 0) {
+    slope = (n * xy - x * y) / spread;
+    start = (y - slope * x) / n;
+  } else if (x > 0) {
+    slope = y / x;
+  }
+
+  return [measured, slope, start](int64_t pairs) {
+    const auto found = measured.find(pairs);
+    if (found != measured.end()) return found->second;
+    return std::max(0.0, start + slope * static_cast<double>(pairs));
+  };
 }
 
-Calibration merge(Communicator& comm, const Calibration& own, int64_t most_pairs) {
-  // Rows: by pairs, and one of the other figures; columns: sum and count of wave_s (plan_s), of
-  // frozen_wave_s (validation_s), of probe_s in the last row.
-  auto table = at::zeros({most_pairs + 2, 6}, at::kDouble);
+// Columns of the table in which ranks add up what they measured. There is one row by pairs, and a
+// last one whose columns are sums and counts of plan_s, validation_s and probe_s.
+enum MergeColumn : int64_t { kWaveSum = 0, kFrozenSum = 2, kProbeSum = 4, kMergeColumns = 6 };
+
+at::Tensor merge_table(const HeadCalibration& own, int64_t most_pairs) {
+  auto table = at::zeros({most_pairs + 2, kMergeColumns}, at::kDouble);
   auto values = table.accessor<double, 2>();
   const auto put = [&](int64_t row, int64_t column, double value) {
     values[row][column] += value;
     values[row][column + 1] += 1;
   };
-  for (const auto& [pairs, seconds] : own.wave_s) put(std::min(pairs, most_pairs), 0, seconds);
+
+  for (const auto& [pairs, seconds] : own.wave_s)
+    put(std::min(pairs, most_pairs), kWaveSum, seconds);
   for (const auto& [pairs, seconds] : own.frozen_wave_s)
-    put(std::min(pairs, most_pairs), 2, seconds);
-  if (!own.wave_s.empty()) {
-    put(most_pairs + 1, 0, own.plan_s);
-    put(most_pairs + 1, 2, own.validation_s);
-    put(most_pairs + 1, 4, own.probe_s);
+    put(std::min(pairs, most_pairs), kFrozenSum, seconds);
+  if (own.wave_s.empty()) return table;
+
+  put(most_pairs + 1, kWaveSum, own.plan_s);
+  put(most_pairs + 1, kFrozenSum, own.validation_s);
+  put(most_pairs + 1, kProbeSum, own.probe_s);
+  return table;
+}
+
+const ParameterEntry& widest_weight(const Head& head) {
+  const auto& entries = head.layout().entries();
+  const ParameterEntry* widest = &entries[0];
+  for (const auto& entry : entries)
+    if (entry.shape.size() == 2 && entry.numel > widest->numel) widest = &entry;
+  return *widest;
+}
+
+// Seconds of work(thread) on all threads: the fastest of several times `repetitions`.
+double fastest(int64_t repetitions, const std::function<void(int64_t)>& work) {
+  double best = 1e9;
+  for (int i = 0; i < kRateRepetitions; ++i) {
+    const auto start = Clock::now();
+    parallel_tasks(threads(), [&](int64_t thread) {
+      for (int64_t repetition = 0; repetition < repetitions; ++repetition) work(thread);
+    });
+    best = std::min(best, seconds_since(start) / static_cast<double>(repetitions));
   }
+  return best;
+}
+
+double product_rate(int64_t rows, int64_t columns, int64_t inner) {
+  const int64_t team = threads();
+  const auto x = at::randn({team, rows, inner}), weight = at::randn({team, columns, inner});
+  auto product = at::empty({team, rows, columns});
+  const double flops = 2.0 * static_cast<double>(team * rows * columns * inner);
+
+  // About 0.4 GFLOP per thread and repetition: long beside the start of the threads.
+  const auto repetitions = static_cast<int64_t>(4e8 * static_cast<double>(team) / flops);
+  return flops / fastest(std::clamp<int64_t>(repetitions, 1, 10000), [&](int64_t thread) {
+           auto out = product[thread];
+           at::mm_out(out, x[thread], weight[thread].t());
+         });
+}
+
+// a += b: two arrays are read, one is written.
+double traffic_rate() {
+  const int64_t team = threads(), part = kTableBytes / kFloatBytes;
+  auto a = at::zeros({team, part});
+  const auto b = at::ones({team, part});
+  const double bytes = 3.0 * static_cast<double>(team * part * kFloatBytes);
+  return bytes / fastest(1, [&](int64_t thread) { a[thread].add_(b[thread]); });
+}
+
+}  // namespace
+
+HeadCalibration calibrate_heads(const TrainConfig& config, const HeadRunShape& run,
+                                const GridShape& shape, int64_t member_part, double seconds) {
+  HeadCalibration calibration;
+  const auto start = Clock::now();
+  const EpochPlan plan(run.plan, 0);
+  std::vector<Step> steps;
+  for (int64_t s = 0; s < plan.steps(); ++s) steps.push_back(plan.step(s));
+  calibration.plan_s = seconds_since(start);
+
+  // The objects of a training, with this rank's members and stand-ins for the other ranks.
+  Grid grid = stand_in_grid(shape, member_part);
+  auto members = same_members(run, part_of(run.plan.members, shape.members, member_part));
+  Optimizer optimizer(config.optimizer, members.values);
+  HostStepper stepper(members, optimizer, objective_options(config), head_step_options(config),
+                      grid);
+
+  // Validation comes first, on initial weights: updates at a fixed rate may diverge.
+  if (run.validation) calibration.validation_s = time_validation(run, shape, members);
+  WaveTimer timer(stepper, steps, run, shape, members);
+  const double rate = config.optimizer.learning_rate;
+  if (run.frozen_first_epoch)
+    calibration.frozen_wave_s = timer.measure(rate, /*update=*/false, seconds / 4);
+  calibration.wave_s = timer.measure(rate, /*update=*/true, seconds);
+  if (run.gradient_samples > 0) calibration.probe_s = time_probes(stepper, steps, run, shape);
+  return calibration;
+}
+
+HeadCalibration merge(Communicator& comm, const HeadCalibration& own, int64_t most_pairs) {
+  auto table = merge_table(own, most_pairs);
   comm.all_reduce(table, ReduceOp::kSum);
-  Calibration merged;
+
+  const auto values = table.accessor<double, 2>();
+  const auto mean = [&](int64_t row, int64_t column) {
+    return values[row][column] / values[row][column + 1];
+  };
+  HeadCalibration merged;
   for (int64_t pairs = 0; pairs <= most_pairs; ++pairs) {
-    if (values[pairs][1] > 0) merged.wave_s[pairs] = values[pairs][0] / values[pairs][1];
-    if (values[pairs][3] > 0) merged.frozen_wave_s[pairs] = values[pairs][2] / values[pairs][3];
+    if (values[pairs][kWaveSum + 1] > 0) merged.wave_s[pairs] = mean(pairs, kWaveSum);
+    if (values[pairs][kFrozenSum + 1] > 0) merged.frozen_wave_s[pairs] = mean(pairs, kFrozenSum);
   }
-  const auto last = values[most_pairs + 1];
-  if (last[1] > 0) {
-    merged.plan_s = last[0] / last[1];
-    merged.validation_s = last[2] / last[3];
-    merged.probe_s = last[4] / last[5];
-  }
+
+  const int64_t last = most_pairs + 1;
+  if (values[last][kWaveSum + 1] == 0) return merged;
+  merged.plan_s = mean(last, kWaveSum);
+  merged.validation_s = mean(last, kFrozenSum);
+  merged.probe_s = mean(last, kProbeSum);
   return merged;
 }
 
-RankTimes rank_times(const Calibration& calibration) {
-  const auto function = [](const std::map<int64_t, double>& measured) {
-    double n = 0, x = 0, y = 0, xx = 0, xy = 0;
-    for (const auto& [pairs, seconds] : measured) {
-      const auto p = static_cast<double>(pairs);
-      n += 1, x += p, y += seconds, xx += p * p, xy += p * seconds;
-    }
-    const double spread = n * xx - x * x,
-                 slope = spread > 0 ? (n * xy - x * y) / spread
-                         : x > 0    ? y / x
-                                    : 0,
-                 start = n > 0 && spread > 0 ? (y - slope * x) / n : 0;
-    return [measured, slope, start](int64_t pairs) {
-      const auto at = measured.find(pairs);
-      return at != measured.end() ? at->second
-                                  : std::max(0.0, start + slope * static_cast<double>(pairs));
-    };
-  };
-  return {function(calibration.wave_s), function(calibration.frozen_wave_s), calibration.plan_s,
-          calibration.probe_s, calibration.validation_s};
+HeadRankTimes rank_times(const HeadCalibration& calibration) {
+  return {seconds_by_pairs(calibration.wave_s), seconds_by_pairs(calibration.frozen_wave_s),
+          calibration.plan_s, calibration.probe_s, calibration.validation_s};
 }
 
-MachineRates machine_rates(const RunShape& run, const GridShape& grid) {
-  const ParameterEntry* widest = &run.head->layout().entries()[0];
-  for (const auto& entry : run.head->layout().entries())
-    if (entry.shape.size() == 2 && entry.numel > widest->numel) widest = &entry;
-  const int64_t rows = std::max<int64_t>(1, run.rows_a_step() / grid.data),
-                columns = std::min<int64_t>(512, widest->shape[0]), team = threads(),
-                part = kTableBytes / 4;
-  const auto x = at::randn({team, rows, widest->shape[1]}),
-             weight = at::randn({team, columns, widest->shape[1]});
-  auto product = at::empty({team, rows, columns}), a = at::zeros({team, part});
-  const auto b = at::ones({team, part});
-  const auto fastest = [&](int64_t repetitions, const std::function<void(int64_t)>& work) {
-    double best = 1e9;
-    for (int repetition = 0; repetition < 8; ++repetition) {
-      const auto start = Clock::now();
-      parallel_tasks(team, [&](int64_t thread) {
-        for (int64_t i = 0; i < repetitions; ++i) work(thread);
-      });
-      best = std::min(best, seconds_since(start) / static_cast<double>(repetitions));
-    }
-    return best;
-  };
-  const double flops = 2.0 * static_cast<double>(team * rows * columns * widest->shape[1]);
-  const int64_t repetitions =
-      std::clamp<int64_t>(static_cast<int64_t>(4e8 * static_cast<double>(team) / flops), 1, 10000);
-  const double product_s = fastest(repetitions, [&](int64_t thread) {
-    auto out = product[thread];
-    at::mm_out(out, x[thread], weight[thread].t());
-  });
-  const double traffic_s = fastest(1, [&](int64_t thread) { a[thread].add_(b[thread]); });
-  return {flops / product_s, 3.0 * static_cast<double>(team * part * 4) / traffic_s};
-}
-
-MessageCost message_cost(Communicator& world) {
-  MessageCost cost;
-  if (world.size() < 2) return cost;
-  const auto ranks = static_cast<int64_t>(world.size());
-  const auto fastest = [&](int64_t values) {
-    const std::vector<int64_t> counts(ranks, std::max<int64_t>(1, values / ranks));
-    const auto local = at::zeros({counts[0]});
-    double best = 1e9;
-    for (int repetition = 0; repetition < 20; ++repetition) {
-      world.barrier();
-      const auto start = Clock::now();
-      world.all_gather(local, counts);
-      best = std::min(best, seconds_since(start));
-    }
-    auto slowest = at::full({1}, best, at::kDouble);
-    world.all_reduce(slowest, ReduceOp::kMax);
-    return slowest.item<double>();
-  };
-  const double small = fastest(1), large = fastest(int64_t{1} << 20),
-               received =
-                   static_cast<double>(int64_t{4} << 20) * (1 - 1 / static_cast<double>(ranks));
-  cost.latency_s = small / static_cast<double>(ranks - 1);
-  cost.bytes_per_second = received / std::max(large - small, 1e-9);
-  return cost;
+MachineRates machine_rates(const HeadRunShape& run, const GridShape& grid) {
+  const auto& widest = widest_weight(*run.head);
+  const int64_t rows = std::max<int64_t>(1, run.rows_per_step() / grid.data),
+                columns = std::min<int64_t>(512, widest.shape[0]);
+  const double flops_per_second = product_rate(rows, columns, widest.shape[1]);
+  return {flops_per_second, traffic_rate()};
 }
 
 }  // namespace dissent

@@ -8,7 +8,7 @@ namespace dissent {
 
 /// What one rank of a grid takes, measured by running the code of a training step (HostStepper) on
 /// random data of the real shapes, on threads() threads.
-struct Calibration {
+struct HeadCalibration {
   std::map<int64_t, double>
       wave_s;  ///< median seconds of the rank's share of a wave, by the pairs in it
   std::map<int64_t, double> frozen_wave_s;  ///< the same with losses only
@@ -18,27 +18,23 @@ struct Calibration {
 };
 
 /// Measures the rank at `member_part` (and data part 0) of a run's grid for about `seconds`, in
-/// this process alone: the other ranks are stood in for by zeros, so the cost of messages is not in
-/// it. Holds what that rank of a training holds, up to 64 MiB of features. Not collective. Ranks
-/// that share memory should do it at the same time: the time of an update depends on who else is at
-/// the memory.
-Calibration calibrate(const TrainConfig& config, const RunShape& run, const GridShape& grid,
-                      int64_t member_part, double seconds);
+/// this process alone: zeros stand in for the other ranks, so the cost of messages is not
+/// included. Uses as much memory as that rank of a training, with up to 64 MiB of features. Not
+/// collective. Ranks that share memory should do it at the same time: the time of an update depends
+/// on the traffic of all of them.
+HeadCalibration calibrate_heads(const TrainConfig& config, const HeadRunShape& run,
+                                const GridShape& grid, int64_t member_part, double seconds);
 
 /// Mean over the ranks that have a value; ranks that measured nothing give an empty one.
 /// Collective.
-Calibration merge(Communicator& comm, const Calibration& own, int64_t most_pairs);
+HeadCalibration merge(Communicator& comm, const HeadCalibration& own, int64_t most_pairs);
 
 /// wave_s and frozen_wave_s as functions: the measured value, else from the straight line through
 /// the measured ones (least squares, not below 0).
-RankTimes rank_times(const Calibration& calibration);
+HeadRankTimes rank_times(const HeadCalibration& calibration);
 
 /// Rates of products as those of a step (its batch, its widest weight) and of memory traffic (a +=
 /// b), on all threads; fastest of several repetitions.
-MachineRates machine_rates(const RunShape& run, const GridShape& grid);
-
-/// Latency and bandwidth from gathers of a few bytes and of 4 MiB over all ranks, fastest of 20;
-/// with one rank the defaults. Collective.
-MessageCost message_cost(Communicator& world);
+MachineRates machine_rates(const HeadRunShape& run, const GridShape& grid);
 
 }  // namespace dissent

@@ -4,17 +4,17 @@
 
 namespace dissent {
 
-/// Fills in what is counted of a network: bytes that its passes allocate (each tensor of a pass
-/// over one and over two random images, on one thread), the map's pixels, and pass_s. Takes some
-/// passes of one network. Not collective.
+/// Fills in what is counted in passes of one network: bytes that they allocate (each tensor of a
+/// pass over one and over two random images, on one thread), the map's pixels, and pass_s. Not
+/// collective.
 void count_passes(ImageRunShape& run);
 
 /// Measures what a rank of this grid computes, for about `seconds`: ImageStepper and Optimizer
 /// themselves, on random images of the real shapes, with the most networks and images that a rank
 /// of the grid has, on threads() threads. Members of other ranks are left out of the losses between
-/// members; where a rank has one network and there are such losses, two are measured on a thread
-/// and halved. `set`: images that reading is measured on, the first of the training set; nullptr:
-/// reading is not known. Not collective. Ranks that share a machine should do it at the same time.
+/// members; where a rank has one network and such losses are used, two are measured on one thread
+/// and halved. `set`: reading is measured on its first images; nullptr: reading is unknown. Not
+/// collective. Ranks that share a machine should do it at the same time.
 ImageRankTimes calibrate_images(const ImageTrainConfig& config, const ImageRunShape& run,
                                 const GridShape& grid, const TransformedSet* set, double seconds);
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "ensemble/members.hpp"
 #include "storage/chunk_stream.hpp"
 #include "storage/residency.hpp"
 #include "storage_helpers.hpp"
@@ -32,15 +33,16 @@ TrainConfig sed(int64_t members, int64_t active, int64_t batch) {
 
 const RowsShape kImagenet{.rows_per_pass = 1281167, .passes = 4, .dim = 768, .classes = 1000};
 
-RunShape imagenet(int64_t members, int64_t active, int64_t batch) {
-  return run_shape(sed(members, active, batch), kImagenet, {}, {}, 0);
+HeadRunShape imagenet(int64_t members, int64_t active, int64_t batch) {
+  return head_run_shape(sed(members, active, batch), kImagenet, {}, {}, 0);
 }
 
-// As imagenet, with a head that takes no time to make: for what does not depend on it.
-RunShape small(int64_t members, int64_t active, int64_t batch, int64_t rows = 160000) {
+// Like imagenet with a head that takes no time to make, for costs that do not depend on it.
+HeadRunShape small(int64_t members, int64_t active, int64_t batch, int64_t rows = 160000) {
   auto config = sed(members, active, batch);
   config.ensemble.model = "linear";
-  return run_shape(config, {.rows_per_pass = rows, .passes = 1, .dim = 8, .classes = 4}, {}, {}, 0);
+  return head_run_shape(config, {.rows_per_pass = rows, .passes = 1, .dim = 8, .classes = 4}, {},
+                        {}, 0);
 }
 
 double linear_time(int64_t pairs) { return static_cast<double>(pairs); }
@@ -54,7 +56,7 @@ TEST(Cost, CountsOfSedsHead) {
   EXPECT_EQ(run.head->layout().parameter_count(), 5495272);
   EXPECT_EQ(run.flat(), 5495280);  // the classifier's bias of 1,000 is padded to 1,008
   EXPECT_EQ(run.saved_per_row, 4 * 768 + 2 * 3072 + 4);
-  const auto cost = step_cost(run, {});
+  const auto cost = head_step_cost(run, {});
   const double weights = 768.0 * 3072 * 2 + 768 * 1000;
   EXPECT_DOUBLE_EQ(cost.flops, 3 * 2 * weights * 32 * 2);
   EXPECT_DOUBLE_EQ(
@@ -68,10 +70,10 @@ TEST(Cost, CountsOfSedsHead) {
 
 TEST(Cost, MessagesOfAStep) {
   const auto run = imagenet(50, 2, 16);
-  const auto cost = step_cost(run, {1, 4, 2});
+  const auto cost = head_step_cost(run, {1, 4, 2});
   EXPECT_DOUBLE_EQ(cost.gather_bytes, 2 * 16 * 1000 * 4 * 7.0 / 8);
   EXPECT_DOUBLE_EQ(cost.reduce_bytes, 2.0 / 4 * 4 * 5495280 * 2 * 1 / 2);
-  EXPECT_DOUBLE_EQ(cost.weight_bytes - step_cost(run, {1, 8, 1}).weight_bytes,
+  EXPECT_DOUBLE_EQ(cost.weight_bytes - head_step_cost(run, {1, 8, 1}).weight_bytes,
                    2 * 4.0 * 5495280 * 2);  // the gradient is written and read
   const MessageCost messages{.latency_s = 1e-6, .bytes_per_second = 1e9};
   EXPECT_EQ(messages.all_gather(1, 1e9), 0);
@@ -88,19 +90,19 @@ TEST(Cost, OptimiserStates) {
                                                {OptimizerKind::kSgd, 0.0, 0}}) {
     config.optimizer.kind = kind;
     config.optimizer.momentum = momentum;
-    const auto run =
-        run_shape(config, {.rows_per_pass = 100, .passes = 1, .dim = 16, .classes = 3}, {}, {}, 0);
+    const auto run = head_run_shape(
+        config, {.rows_per_pass = 100, .passes = 1, .dim = 16, .classes = 3}, {}, {}, 0);
     EXPECT_EQ(run.states,
               static_cast<int64_t>(Optimizer(config.optimizer, at::zeros({1, 1})).state().size()))
         << optimizer_name(kind);
     EXPECT_EQ(run.states, states);
-    const auto memory = memory_cost(run, {1, 2, 1}, simulate_waves(run, 2), 1);
+    const auto memory = head_memory_cost(run, {1, 2, 1}, simulate_waves(run, 2), 1);
     EXPECT_EQ(memory.parameters, 2 * run.flat() * 4);
     EXPECT_EQ(memory.optimizer, states * memory.parameters);
   }
 }
 
-// The figures of docs/architecture.md, over 10,000 steps.
+// The values in docs/architecture.md, over 10,000 steps.
 TEST(Cost, MeanWidthOfWaves) {
   EXPECT_NEAR(simulate_waves(small(50, 2, 16), 1).mean_width(), 7.9, 0.1);
   EXPECT_NEAR(simulate_waves(small(5, 2, 16), 1).mean_width(), 1.33, 0.02);
@@ -134,11 +136,8 @@ TEST(Cost, BytesOfCaches) {
     const std::string path = folder / (std::string(at::toString(dtype)) + ".cache");
     dissent::testing::write_cache(*self, path, dissent::testing::small_spec(dtype));
     const auto cache = FeatureCache::open(path);
-    const RowsShape rows{.rows_per_pass = 1000,
-                         .passes = 3,
-                         .dim = 5,
-                         .classes = 10,
-                         .element_bytes = dtype == at::kFloat ? 4 : 2};
+    const RowsShape rows{
+        .rows_per_pass = 1000, .passes = 3, .dim = 5, .classes = 10, .dtype = dtype};
     EXPECT_EQ(host_bytes(rows), HostResidency::bytes(cache, all_rows(cache)));
     EXPECT_EQ(stream_bytes(rows, 300), ChunkStream::bytes(cache, 300));
     EXPECT_EQ(stream_bytes(rows, 0), ChunkStream::bytes(cache, 1000));
@@ -151,7 +150,7 @@ TEST(Cost, DataOfANode) {
   auto config = sed(4, 2, 8);
   config.ensemble.model = "linear";
   const RowsShape train{.rows_per_pass = 1000, .passes = 1, .dim = 8, .classes = 4};
-  const auto run = run_shape(config, train, other, other, 0);
+  const auto run = head_run_shape(config, train, other, other, 0);
   const int64_t rest =
       host_bytes({.rows_per_pass = 50, .passes = 1, .dim = 8, .classes = 4}) + host_bytes(other);
   config.data.chunk_rows = 100;
@@ -163,7 +162,7 @@ TEST(Cost, DataOfANode) {
   EXPECT_EQ(scarce.node_bytes, 3 * stream_bytes(train, 100) + rest);
 }
 
-// The size of a checkpoint that is really written, of every head and optimiser.
+// Against the size of a checkpoint that is really written, for every head and optimiser.
 TEST(Cost, BytesOfACheckpoint) {
   auto self = make_self_communicator();
   Grid grid(*self, {});
@@ -178,22 +177,21 @@ TEST(Cost, BytesOfACheckpoint) {
       config.optimizer.kind = kind;
       config.training.epochs = 4;
       const std::string text(900, 'x');
-      const auto run = run_shape(config, rows, {}, {}, static_cast<int64_t>(text.size()));
+      const auto run = head_run_shape(config, rows, {}, {}, static_cast<int64_t>(text.size()));
       auto members = make_members(run.head, 3, {0, 3}, 1, at::kFloat, at::kCPU);
       const Optimizer optimizer(config.optimizer, members.values);
       const Schedule schedule(config.schedule, 1e-3, 4, 13);
-      const RunContents contents{
-          .data_kind = "caches",
-          .data = "train 100x16 0123456789abcdef",
-          .dim = 16,
-          .classes = 10,
-          .networks = 3,
-          .first_network = 0,
-          .local_networks = 3,
-          .writes_networks = true,
-          .stacks = {{"members/", members.values, &members.head->layout()}},
-          .shared = {},
-          .loss_scale = nullptr};
+      const RunContents contents{.data_kind = "caches",
+                                 .data = "train 100x16 0123456789abcdef",
+                                 .dim = 16,
+                                 .classes = 10,
+                                 .networks = 3,
+                                 .first_network = 0,
+                                 .local_networks = 3,
+                                 .writes_networks = true,
+                                 .stacks = {{"members/", members.values, &members.head->layout()}},
+                                 .shared = {},
+                                 .loss_scale = nullptr};
       RunState state;
       state.epoch = 4;
       state.records.resize(4);
@@ -206,7 +204,7 @@ TEST(Cost, BytesOfACheckpoint) {
                             .show_progress = false},
                            contents, optimizer, schedule, state);
       const auto written = static_cast<double>(std::filesystem::file_size(path));
-      EXPECT_NEAR(static_cast<double>(storage_cost(run, 1).checkpoint) / written, 1, 0.05)
+      EXPECT_NEAR(static_cast<double>(head_storage_cost(run, 1).checkpoint) / written, 1, 0.05)
           << head.name << " " << name << " " << written;
     }
 }
@@ -215,15 +213,15 @@ TEST(Cost, TimeIsThatOfTheBusiestGroup) {
   const auto run = small(6, 6, 16, 1600);  // 100 steps, all members in each
   const MessageCost free{.latency_s = 0, .bytes_per_second = 1e30},
       slow{.latency_s = 1, .bytes_per_second = 1e30};
-  const RankTimes times{linear_time, linear_time, 7, 2, 0};
-  const auto one = time_cost(run, {}, 1, simulate_waves(run, 1), times, free);
+  const HeadRankTimes times{linear_time, linear_time, 7, 2, 0};
+  const auto one = head_time_cost(run, {}, 1, simulate_waves(run, 1), times, free);
   EXPECT_DOUBLE_EQ(one.step_s, 6);
   EXPECT_DOUBLE_EQ(one.busy, 1);
-  EXPECT_DOUBLE_EQ(one.epoch_s, 609);
-  const auto four = time_cost(run, {1, 4, 1}, 1, simulate_waves(run, 4), times, free);
+  EXPECT_DOUBLE_EQ(*one.epoch_s, 609);
+  const auto four = head_time_cost(run, {1, 4, 1}, 1, simulate_waves(run, 4), times, free);
   EXPECT_DOUBLE_EQ(four.step_s, 2);
   EXPECT_DOUBLE_EQ(four.busy, 0.75);
-  const auto messages = time_cost(run, {1, 4, 1}, 1, simulate_waves(run, 4), times, slow);
+  const auto messages = head_time_cost(run, {1, 4, 1}, 1, simulate_waves(run, 4), times, slow);
   EXPECT_DOUBLE_EQ(messages.step_s, 2 + 3);  // a ring of four
   EXPECT_DOUBLE_EQ(messages.exchange_s, 3);
 }
@@ -234,23 +232,23 @@ TEST(Cost, EpochsRunsAndValidation) {
   config.training.epochs = 3;
   config.training.frozen_first_epoch = true;
   const RowsShape rows{.rows_per_pass = 1600, .passes = 1, .dim = 8, .classes = 4};
-  const auto run = run_shape(config, rows, rows, {}, 0);
-  const RankTimes times{linear_time, [](int64_t pairs) { return 0.5 * static_cast<double>(pairs); },
-                        1, 4, 10};
-  const auto cost = time_cost(run, {2, 3, 1}, 5, simulate_waves(run, 3), times,
-                              {.latency_s = 0, .bytes_per_second = 1e30});
-  EXPECT_DOUBLE_EQ(cost.epoch_s, 200 + 1 + 4 + 10);
-  EXPECT_NEAR(cost.run_s, 2 * 215 + 100 + 11, 1e-6);
-  EXPECT_NEAR(cost.total_s, 3 * cost.run_s, 1e-6);  // five runs, two at a time
+  const auto run = head_run_shape(config, rows, rows, {}, 0);
+  const HeadRankTimes times{
+      linear_time, [](int64_t pairs) { return 0.5 * static_cast<double>(pairs); }, 1, 4, 10};
+  const auto cost = head_time_cost(run, {2, 3, 1}, 5, simulate_waves(run, 3), times,
+                                   {.latency_s = 0, .bytes_per_second = 1e30});
+  EXPECT_DOUBLE_EQ(*cost.epoch_s, 200 + 1 + 4 + 10);
+  EXPECT_NEAR(*cost.run_s, 2 * 215 + 100 + 11, 1e-6);
+  EXPECT_NEAR(*cost.total_s, 3 * *cost.run_s, 1e-6);  // five runs, two at a time
 }
 
 TEST(Cost, BestGrid) {
   const MachineRates rates{};
   const MessageCost messages{};
   const auto run = imagenet(50, 2, 16);
-  const auto expect = [&](const RunShape& shape, int64_t ranks, int64_t runs,
+  const auto expect = [&](const HeadRunShape& shape, int64_t ranks, int64_t runs,
                           const GridShape& wanted) {
-    const auto grid = best_grid(shape, ranks, runs, rates, messages);
+    const auto grid = best_head_grid(shape, ranks, runs, rates, messages);
     ASSERT_TRUE(grid);
     EXPECT_EQ(std::tuple(grid->runs, grid->members, grid->data),
               std::tuple(wanted.runs, wanted.members, wanted.data))
@@ -260,11 +258,11 @@ TEST(Cost, BestGrid) {
   expect(run, 8, 1, {1, 8, 1});
   expect(run, 25, 1, {1, 25, 1});
   expect(run, 4, 4, {4, 1, 1});  // runs need no message and wait for nobody
-  EXPECT_FALSE(best_grid(small(2, 2, 1), 3, 1, rates, messages));
+  EXPECT_FALSE(best_head_grid(small(2, 2, 1), 3, 1, rates, messages));
 }
 
 TEST(Calibration, MissingPairsLieOnTheLine) {
-  Calibration calibration;
+  HeadCalibration calibration;
   calibration.wave_s = {{1, 3.0}, {2, 5.0}};
   const auto times = rank_times(calibration);
   EXPECT_DOUBLE_EQ(times.wave_s(2), 5);
@@ -287,8 +285,8 @@ TEST(Calibration, MeasuresARankOfAnyGrid) {
   for (const double clip_norm : {0.0, 1.0})
     for (const GridShape& grid : {GridShape{1, 1, 1}, GridShape{1, 3, 1}, GridShape{1, 2, 3}}) {
       config.training.clip_norm = clip_norm;
-      const auto run = run_shape(config, rows, rows, rows, 0);
-      const auto calibration = calibrate(config, run, grid, grid.members - 1, 0.02);
+      const auto run = head_run_shape(config, rows, rows, rows, 0);
+      const auto calibration = calibrate_heads(config, run, grid, grid.members - 1, 0.02);
       EXPECT_FALSE(calibration.wave_s.empty());
       EXPECT_FALSE(calibration.frozen_wave_s.empty());
       EXPECT_GT(calibration.validation_s, 0);

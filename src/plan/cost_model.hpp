@@ -1,0 +1,108 @@
+#pragma once
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/grid.hpp"
+#include "train/config/common_config.hpp"
+#include "train/cost/shared_costs.hpp"
+
+namespace dissent::plan {
+
+using Json = nlohmann::ordered_json;
+using Cells = std::vector<std::string>;
+
+/// What is free on this node.
+struct NodeResources {
+  int64_t memory_bytes = 0, shm_bytes = 0, disk_bytes = 0;
+  int64_t cores = 1;
+};
+
+/// Where the ranks of a grid run.
+struct Placement {
+  int64_t ranks = 1, ranks_per_node = 1, threads_per_rank = 1;
+};
+
+/// What a training costs on one grid. Bytes of memory, seconds.
+struct GridCost {
+  Placement placement = {};
+  std::string problem = {};  ///< why there is no such grid; the rest is empty then
+  GridShape shape = {};
+  int64_t rank_bytes = 0;       ///< of a process at its peak
+  int64_t node_data_bytes = 0;  ///< of the data that the ranks of a node share
+  StorageCost storage = {};
+  std::optional<TimeCost> time = {};  ///< nothing without calibration
+  std::vector<std::string> notes = {};
+
+  // Values of the kind of training. For the JSON report: parts of the memory, further sections,
+  // further times.
+  Json memory = Json::object(), sections = Json::object(), times = Json::object();
+  // For the tables, below the headings of the model.
+  Cells memory_cells = {}, message_cells = {}, time_cells = {};
+
+  int64_t node_bytes() const { return placement.ranks_per_node * rank_bytes + node_data_bytes; }
+};
+
+/// A table of the report, beside the columns that all models have.
+struct TableText {
+  std::string caption;  ///< continues the heading line
+  Cells headings;
+  std::string explanation;  ///< lines below the table
+};
+
+/// What `dissent plan` knows of one kind of training. The planner (plan/planner.hpp) decides which
+/// grids are compared and the report (plan/report.hpp) writes them; a model says what a run
+/// computes and what it costs on one grid. A new kind of training adds a model.
+class CostModel {
+ public:
+  virtual ~CostModel() = default;
+
+  // What a run computes.
+  virtual const CommonTrainConfig& config() const = 0;
+  virtual int64_t members() const = 0;
+  virtual int64_t batch_size() const = 0;
+  virtual Precision precision() const = 0;
+  /// The precision is for GPUs: costs are those of f32 on CPUs.
+  virtual bool precision_needs_gpu() const = 0;
+  virtual bool validates() const = 0;
+  /// Lines of the report about model, steps and data.
+  virtual std::string run_text() const = 0;
+  virtual void add_run_json(Json& json) const = 0;
+
+  // Grids.
+  /// Parts that the fastest grid may have at most.
+  virtual GridLimits limits() const = 0;
+  /// The fastest grid, from rates and sizes. Collective.
+  virtual std::optional<GridShape> best_grid(int64_t ranks, int64_t threads_per_rank,
+                                             const MessageCost& messages) = 0;
+  /// --ranks shows the configuration's own grid beside the fastest one.
+  virtual bool compares_own_grid() const { return false; }
+
+  // One grid.
+  /// Everything but the time. Collective.
+  virtual GridCost cost(const Placement& placement, const GridShape& shape,
+                        const NodeResources& node) = 0;
+  /// Measures this rank as a rank of the grid if `measures`, and fills in the time from the mean
+  /// over ranks. Collective.
+  virtual void measure(GridCost& grid, bool measures, double seconds,
+                       const MessageCost& messages) = 0;
+  /// How results change where the batch is split.
+  virtual std::string split_batch_note() const;
+
+  // The report.
+  virtual TableText memory_table() const = 0;
+  virtual TableText message_table() const = 0;
+  virtual TableText time_table() const = 0;
+  /// Lines about one step of the first grid.
+  virtual std::string step_text(const GridCost& first) const = 0;
+};
+
+/// Bytes of a mean: "3.2 GiB".
+std::string mean_bytes_text(double bytes);
+/// "3.2 ms", "12.0 min".
+std::string seconds_text(double seconds);
+/// "1 x 4 x 2": runs x members x data.
+std::string shape_text(const GridShape& shape);
+
+}  // namespace dissent::plan
