@@ -1,5 +1,8 @@
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <charconv>
-#include <cstdio>
+#include <optional>
 
 #include "cli/compute.hpp"
 #include "config/resolved.hpp"

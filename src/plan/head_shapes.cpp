@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <set>
+#include <utility>
 
 #include "storage/atomic_file.hpp"
 #include "storage/feature_cache.hpp"

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <initializer_list>
+#include <utility>
+
 #include "data/datasets/registry.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/node_memory.hpp"

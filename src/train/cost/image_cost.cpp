@@ -47,7 +47,7 @@ double rounds(const ImageRunShape& run, const GridShape& grid, int64_t threads) 
   return static_cast<double>(divide_up(most_networks(run, grid), threads));
 }
 
-// Adds up what a rank receives for the losses of a step.
+// Adds up what a rank receives per step for losses between members.
 class Gathers {
  public:
   Gathers(const ImageRunShape& run, const GridShape& grid)
@@ -194,8 +194,8 @@ ImageStepCost image_step_cost(const ImageRunShape& run, const GridShape& grid) {
       static_cast<double>(networks * run.flat() * kFloatBytes) * 2 * (data - 1) / data;
   if (grid.members * grid.data == 1) return cost;
 
-  // Each loss between members gathers its fields; the ensemble's predictions on unlabelled images
-  // are gathered besides; one message has norms and what ranks ask for.
+  // Each loss between members gathers its fields, and losses on unlabelled images the ensemble's
+  // predictions there. One more message per step has gradient norms and stop requests.
   Gathers gathers(run, grid);
   for (const auto& term : run.objective.terms)
     if (!is_base(term)) gather_fields(term, gathers);
