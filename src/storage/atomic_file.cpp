@@ -22,7 +22,7 @@ namespace {
   DISSENT_FAIL(kData, "{}: cannot {}: {}", path, action, std::generic_category().message(code));
 }
 
-// A file descriptor of this process.
+// An open file descriptor, closed at the end of the scope.
 struct Descriptor {
   Descriptor(const std::string& path, int flags, const char* action)
       : value(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
@@ -136,8 +136,13 @@ void replace_path(const std::string& fresh, const std::string& path) {
     std::filesystem::remove_all(what, code);
     if (code) fail(what, "delete", code.value());
   };
+
+  // A call that was killed may have left its copy of the old result.
   const std::string old = fresh + ".old";
-  remove(old);  // of a call that was killed
+  remove(old);
+
+  // Three cases: nothing to replace; an atomic exchange of both names, so that a reader never finds
+  // the path empty; and, on file systems without an exchange, two renames.
   if (!path_exists(path)) {
     if (::rename(fresh.c_str(), path.c_str()) != 0)
       fail(path, "rename the new result to it", errno);
@@ -149,8 +154,11 @@ void replace_path(const std::string& fresh, const std::string& path) {
       fail(path, "rename the new result to it", errno);
     remove(old);
   }
+
+  // The folder of again_path is removed with its last entry.
   const auto folder = std::filesystem::path(fresh).parent_path();
-  if (folder.filename() == ".again") std::filesystem::remove(folder, code);  // unless others use it
+  if (folder.filename() == ".again")
+    std::filesystem::remove(folder, code);  // fails, rightly, unless it is empty
 }
 
 int64_t free_bytes(const std::string& path) {

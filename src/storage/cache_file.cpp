@@ -20,7 +20,7 @@ void check_column(const DatasetInfo& info, const char* name, int64_t rows,
                 name, fmt::join(info.shape, ", "), rows, rows, rows);
 }
 
-// Whole numbers of a column as f64 (exact for every f32, i32 and any position that exists).
+// A column as f64, which is exact for every f32, every i32 and every position of a real set.
 at::Tensor whole_numbers(const at::Tensor& column, const char* name, int64_t first,
                          const std::string& path) {
   auto values = column.to(at::kDouble);
@@ -33,7 +33,7 @@ at::Tensor whole_numbers(const at::Tensor& column, const char* name, int64_t fir
   return values;
 }
 
-// Rows at which the index is at its first value again. Order inside a pass does not matter.
+// Rows where the index takes its first value again. The order inside a pass does not matter.
 std::vector<int64_t> pass_starts(const CacheFile& file) {
   std::vector<int64_t> starts;
   double first_value = 0;
@@ -72,7 +72,7 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
   return counted;
 }
 
-// Raises at the first label that can be none.
+// The largest label; raises at the first value that cannot be a label.
 int64_t largest_label(const CacheFile& file) {
   int64_t largest = -1;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
@@ -99,6 +99,8 @@ CacheFile CacheFile::open(const std::string& path) {
   result.embed = h5_info(file, "embed", path);
   result.label = h5_info(file, "label", path);
   result.index = h5_info(file, "index", path);
+
+  // The features define the number of rows; labels and positions have to agree with it.
   const auto& shape = result.embed.shape;
   DISSENT_CHECK(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, kData,
                 "{}: embed: expected [rows, D], found [{}]", path, fmt::join(shape, ", "));
@@ -108,6 +110,8 @@ CacheFile CacheFile::open(const std::string& path) {
   result.rows = shape[0];
   check_column(result.label, "label", result.rows, path);
   check_column(result.index, "index", result.rows, path);
+
+  // HDF5 stays open only where a dataset cannot be read with pread.
   result.seal = h5_seal(file);
   if (result.embed.offset < 0 || result.label.offset < 0 || result.index.offset < 0)
     result.file = std::move(file);
@@ -139,6 +143,7 @@ at::Tensor CacheFile::read_index(int64_t first, int64_t count) const {
 }
 
 CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const CacheSpec& spec) {
+  // The size first: it needs no HDF5, and a truncated shard is the most frequent damage.
   const std::string path = folder + "/" + entry.file;
   std::error_code code;
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, code));
@@ -147,6 +152,8 @@ CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const C
   DISSENT_CHECK(size >= entry.rows * spec.row_bytes(), kData,
                 "{0}: truncated: expected at least {3} bytes for its {2} rows, found {1}", path,
                 size, entry.rows, entry.rows * spec.row_bytes());
+
+  // Then everything that the manifest states about the contents.
   auto file = CacheFile::open(path);
   DISSENT_CHECK(file.rows == entry.rows, kData, "{}: expected {} rows, found {}", path, entry.rows,
                 file.rows);
@@ -161,6 +168,8 @@ CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const C
 }
 
 SedLayout scan_sed_file(const CacheFile& file) {
+  // A SED file does not store its number of passes: a pass begins wherever the index returns to its
+  // first value.
   const auto starts = pass_starts(file);
   SedLayout layout;
   auto& spec = layout.spec;
@@ -168,6 +177,8 @@ SedLayout scan_sed_file(const CacheFile& file) {
   spec.dtype = file.embed.dtype;
   spec.passes = static_cast<int64_t>(starts.size());
   spec.rows_per_pass = starts.size() > 1 ? starts[1] : file.rows;
+
+  // All passes have to have the same length, else a row has no counterpart in the other passes.
   for (int64_t pass = 0; pass < spec.passes; ++pass) {
     DISSENT_CHECK(
         starts[pass] == pass * spec.rows_per_pass && file.rows == spec.rows(), kData,
@@ -175,6 +186,8 @@ SedLayout scan_sed_file(const CacheFile& file) {
         fmt::join(starts.begin(), starts.begin() + std::min<size_t>(starts.size(), 8), ", "),
         file.rows);
   }
+
+  // The whole file is one shard. Positions and labels are read once, which also validates them.
   spec.shard_rows = file.rows;
   layout.first_index = file.read_index(0, 1).to(at::kLong).item<int64_t>();
   layout.counted_index = counts_up(file, spec.rows_per_pass, layout.first_index);

@@ -9,9 +9,9 @@ namespace dissent {
 namespace {
 
 constexpr const char* kCheckpointFormat = "dissent-checkpoint";
-constexpr int64_t kCheckpointVersion = 2;  // 1: before there were seals; read too
-constexpr int64_t kObjectBytes =
-    4096;  // of a dataset, group or attribute beside its values, at most
+constexpr int64_t kCheckpointVersion = 2;  // version 1 has no seal; it can be read too
+// Upper bound for a dataset, group or attribute without its values.
+constexpr int64_t kObjectBytes = 4096;
 
 std::string shape_text(at::IntArrayRef shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
@@ -39,6 +39,7 @@ void CheckpointWriter::add(const std::string& name, std::vector<int64_t> full_sh
 }
 
 void CheckpointWriter::check_layout() const {
+  // Each rank checks its own slabs and describes them.
   std::string description;
   std::vector<int64_t> places;  // first and count of each slab
   agree(*comm_, [&] {
@@ -58,10 +59,15 @@ void CheckpointWriter::check_layout() const {
       places.insert(places.end(), {slab.first, slab.local.size(0)});
     }
   });
+
+  // Collective writes need the same datasets in the same order on every rank.
   const auto descriptions = all_gather_text(*comm_, description);
   for (const auto& other : descriptions)
     DISSENT_CHECK(other == descriptions[0], kInternal,
                   "{}: ranks write different slabs:\n{}and\n{}", path_, descriptions[0], other);
+
+  // Gather (first, count) of each slab from each rank: sorted by `first`, the parts of a dataset
+  // must follow one another without gap or overlap.
   const std::vector<int64_t> counts(comm_->size(), static_cast<int64_t>(places.size()));
   const auto gathered = comm_->all_gather(at::tensor(places, at::kLong), counts);
   const auto* all = gathered.const_data_ptr<int64_t>();
@@ -85,6 +91,7 @@ void CheckpointWriter::create(const std::string& temporary) const {
                   kObjectBytes * static_cast<int64_t>(8 + progress_.size() + slabs_.size());
   for (const auto& slab : slabs_)
     bytes += c10::multiply_integers(slab.shape) * slab.local.element_size();
+
   auto file = h5_create(temporary, bytes);
   h5_write_attribute(file, "/", "format", kCheckpointFormat, temporary);
   h5_write_attribute(file, "/", "version", kCheckpointVersion, temporary);
@@ -93,8 +100,11 @@ void CheckpointWriter::create(const std::string& temporary) const {
   h5_add_group(file, "progress", temporary);
   for (const auto& [key, value] : progress_)
     h5_write_attribute(file, "progress", key, value, temporary);
+
+  // The slabs get their space now and their values from all ranks later.
   for (const auto& slab : slabs_)
     h5_add_dataset(file, slab.name, slab.shape, slab.local.scalar_type(), temporary);
+
   file.close(temporary);
   reserve_space(temporary);
 }
@@ -102,19 +112,24 @@ void CheckpointWriter::create(const std::string& temporary) const {
 void CheckpointWriter::write_slabs(const std::string& temporary) const {
   UniqueHandle file;
   agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
+
   std::vector<DataRange> ranges;
-  // A file that could not be written is not closed: closing waits for all ranks inside of HDF5,
-  // which on a disk that fails writes again and never comes back (h5_start_before_mpi).
+  // After a failed write the file is not closed: H5Fclose waits for all ranks inside HDF5, retries
+  // the write on the failing disk and never returns (h5_start_before_mpi).
   for (const auto& slab : slabs_) {
     agree(*comm_, [&] {
       h5_write_rows(file, slab.name, slab.first, host_copy(slab.local), *comm_, temporary);
     });
   }
+
+  // Each rank reads its own rows back: a write that MPI lost is found here (h5_check_rows).
   agree(*comm_, [&] { h5_flush(file, temporary); });
   for (const auto& slab : slabs_) {
     agree(*comm_,
           [&] { h5_check_rows(file, slab.name, slab.first, host_copy(slab.local), temporary); });
   }
+
+  // The seal is appended to the closed file and needs to know where the values lie.
   agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
   agree(*comm_, [&] { file.close(temporary); });
   write_seal(temporary, std::move(ranges), *comm_);
@@ -124,8 +139,8 @@ void CheckpointWriter::commit() {
   check_layout();
   const std::string temporary = temporary_name(path_);
   try {
-    // One rank lays the file out and claims its disk space: a full disk is found here, before any
-    // collective write.
+    // One rank creates the datasets and allocates their disk space: a full disk is detected here,
+    // before any collective write.
     agree(*comm_, [&] {
       if (comm_->rank() == 0) create(temporary);
     });
@@ -143,6 +158,8 @@ void CheckpointWriter::commit() {
 CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
   DISSENT_CHECK(path_exists(path_), kData, "{}: no such checkpoint", path_);
   file_ = h5_open(path_);
+
+  // A file that is not a checkpoint is reported as such, before any key is missed.
   const auto names = h5_attribute_names(file_, "/", path_);
   const auto has_attribute = [&](const char* name) {
     return std::find(names.begin(), names.end(), name) != names.end();
@@ -154,15 +171,20 @@ CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
   DISSENT_CHECK(format == H5Value(kCheckpointFormat), kData,
                 "{}: not a checkpoint: expected the format \"{}\", found another", path_,
                 kCheckpointFormat);
+
   const auto* number = std::get_if<int64_t>(&version);
   DISSENT_CHECK(number && *number >= 1 && *number <= kCheckpointVersion, kData,
                 "{}: expected a checkpoint of version 1 .. {}, found {}", path_, kCheckpointVersion,
                 number ? std::to_string(*number) : "another value");
+
+  // The configuration that the run was trained with, and its hash.
   config_text_ = h5_read_text(file_, "config", path_);
   const auto hash = h5_read_attribute(file_, "config", "hash", path_);
   DISSENT_CHECK(std::holds_alternative<std::string>(hash), kData,
                 "{}: expected a text as the hash of its configuration, found another value", path_);
   config_hash_ = std::get<std::string>(hash);
+
+  // Counters of the run.
   DISSENT_CHECK(h5_has(file_, "progress"), kData, "{}: expected a group 'progress', found none",
                 path_);
   for (const auto& name : h5_attribute_names(file_, "progress", path_))

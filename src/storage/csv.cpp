@@ -7,8 +7,8 @@
 namespace dissent {
 namespace {
 
-// Spreadsheets write semicolons where the comma is the decimal mark, and tabs when they are told to
-// write text: every record would be one field.
+// Spreadsheets write semicolons where the comma is the decimal mark, and tabs when they export
+// text: every record would be a single field.
 void check_separator(std::string_view text, const std::string& path) {
   const size_t begin = std::min(text.find_first_not_of("\r\n"), text.size());
   const auto first = text.substr(begin, text.find_first_of("\r\n", begin) - begin);
@@ -25,9 +25,10 @@ void check_separator(std::string_view text, const std::string& path) {
 
 std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& path) {
   check_separator(text, path);
+
   std::vector<CsvRecord> records;
   int64_t line = 1;
-  // Without the mark that spreadsheets put first.
+  // Skip the byte order mark that spreadsheets write.
   for (size_t at = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; at < text.size();) {
     CsvRecord record{line, {}};
     for (bool more = true; more;) {
@@ -35,6 +36,9 @@ std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& pat
       const auto place = [&] {
         return fmt::format("{}:{}: column {}", path, line, record.fields.size() + 1);
       };
+
+      // A quoted field ends at a quote that is not doubled; commas and line breaks inside belong to
+      // it.
       const bool quoted = at < text.size() && text[at] == '"';
       if (quoted) {
         for (++at;; ++at) {
@@ -46,15 +50,21 @@ std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& pat
         }
         if (text[at] == '"') ++at;  // the closing quote is the last character
       }
+
+      // A plain field ends at a comma or at the end of the line. After a quoted field nothing may
+      // remain here.
       while (at < text.size() && text[at] != ',' && text[at] != '\n' && text[at] != '\r') {
         DISSENT_CHECK(!quoted && text[at] != '"', kData,
                       "{}: expected quotes around the whole field, found one inside", place());
         field += text[at++];
       }
+
       record.fields.push_back(std::move(field));
       more = at < text.size() && text[at] == ',';
       at += more;
     }
+
+    // End of the record: LF or CRLF. A blank line gives one empty field and is skipped.
     if (at < text.size() && text[at] == '\r') ++at;
     if (at < text.size() && text[at] == '\n') ++at;
     ++line;

@@ -9,11 +9,11 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kReadRows = 64 * kHashBlockRows;  // rows a piece where a buffer is needed
+constexpr int64_t kReadRows = 64 * kHashBlockRows;  // rows per piece where a buffer is needed
 constexpr int64_t kLabelRows = 1 << 20;
 
-// Whether any value has all bits of its exponent set (NaN or Inf). Integers, since at::isfinite
-// makes three temporaries of the values' size.
+// Whether any value is NaN or Inf, that is, has all bits of its exponent set. Done on the bits,
+// since at::isfinite allocates three temporaries of the values' size.
 template <class Bits>
 bool any_exponent_full(const void* values, int64_t count, Bits exponent) {
   const auto* bits = static_cast<const Bits*>(values);
@@ -72,6 +72,8 @@ FeatureCache FeatureCache::open(const std::string& path) {
   impl->path = path;
   std::error_code ignored;
   DISSENT_CHECK(path_exists(path), kData, "{}: no such feature cache", path);
+
+  // A single HDF5 file is a cache of SED: the whole file is one shard without a checksum.
   if (!fs::is_directory(path, ignored)) {
     impl->files.push_back(CacheFile::open(path));
     impl->sed = scan_sed_file(impl->files[0]);
@@ -79,6 +81,8 @@ FeatureCache FeatureCache::open(const std::string& path) {
     impl->shards.push_back({fs::path(path).filename().string(), 0, impl->spec.rows(), ""});
     return FeatureCache(std::move(impl));
   }
+
+  // A cache without its final manifest is still being written, or its writer was stopped.
   const std::string name = path + "/" + kManifestName, partial = path + "/" + kPartialManifestName;
   if (!path_exists(name) && path_exists(partial)) {
     const auto manifest = parse_manifest(read_text(partial), partial);
@@ -89,6 +93,8 @@ FeatureCache FeatureCache::open(const std::string& path) {
   }
   DISSENT_CHECK(path_exists(name), kData, "{}: not a feature cache: expected {}, found none", path,
                 kManifestName);
+
+  // The shards of the manifest have to cover all rows, and each has to be present and intact.
   auto manifest = parse_manifest(read_text(name), name);
   const int64_t found =
       manifest.shards.empty() ? 0 : manifest.shards.back().first_row + manifest.shards.back().rows;
@@ -97,6 +103,7 @@ FeatureCache FeatureCache::open(const std::string& path) {
                 manifest.spec.rows());
   for (const auto& shard : manifest.shards)
     impl->files.push_back(open_shard(path, shard, manifest.spec));
+
   impl->spec = std::move(manifest.spec);
   impl->shards = std::move(manifest.shards);
   impl->has_checksums = true;
@@ -169,6 +176,7 @@ void FeatureCache::verify_shard(size_t shard) const {
     const auto hashes = block_hashes(embed, file.read_label(row, rows), file.read_index(row, rows));
     blocks.insert(blocks.end(), hashes.begin(), hashes.end());
   }
+
   const auto found = shard_checksum(blocks);
   DISSENT_CHECK(found == impl_->shards[shard].checksum, kData,
                 "{}: damaged: checksum {} expected, {} found", file.path,

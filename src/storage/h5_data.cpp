@@ -7,11 +7,11 @@
 namespace dissent {
 namespace {
 
-// MPI-IO counts are 32-bit integers in many places; each rank writes at most this much a call.
+// MPI-IO uses 32-bit counts in many places; each rank writes at most this many bytes per call.
 constexpr int64_t kCallBytes = int64_t{1} << 30;
 constexpr int64_t kCheckBytes = int64_t{1} << 24;
-constexpr size_t kMostAttributeText =
-    64000;  // of a header's message: 65,535 bytes, its type included
+// An object header message has at most 65,535 bytes, including the type.
+constexpr size_t kMostAttributeText = 64000;
 
 std::string place_of(const std::string& path, const std::string& name) {
   return path + ": " + name;
@@ -33,16 +33,19 @@ UniqueHandle simple_space(const std::vector<hsize_t>& sizes, const std::string& 
       H5Sclose};
 }
 
-// Selects rows [first, first + count) of the file's space and gives the memory space for them.
+// Selects rows [first, first + count) of the file's space; returns the memory space for them.
 UniqueHandle select_rows(hid_t space, int64_t first, int64_t count, const std::string& place) {
   auto sizes = extent(space, place);
   DISSENT_CHECK(!sizes.empty(), kData, "{}: expected rows, found a single value", place);
   DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= static_cast<int64_t>(sizes[0]),
                 kInternal, "{}: rows {} .. {} of {}", place, first, first + count, sizes[0]);
+
   std::vector<hsize_t> start(sizes.size(), 0);
   start[0] = first;
   sizes[0] = std::max<int64_t>(count, 1);
   auto memory = simple_space(sizes, place);
+
+  // A collective call needs a selection from every rank, also an empty one.
   if (count == 0) {
     DISSENT_H5(H5Sselect_none(space), place);
     DISSENT_H5(H5Sselect_none(memory), place);
@@ -54,7 +57,7 @@ UniqueHandle select_rows(hid_t space, int64_t first, int64_t count, const std::s
   return memory;
 }
 
-// What the filters that HDF5 does not bring are called at the registry of The HDF Group.
+// Names of filters that are not part of HDF5, from the registry of The HDF Group.
 std::string filter_name(H5Z_filter_t filter, const std::string& registered) {
   static const std::map<H5Z_filter_t, const char*> known{{H5Z_FILTER_DEFLATE, "gzip"},
                                                          {H5Z_FILTER_SZIP, "szip"},
@@ -89,7 +92,7 @@ void expect_filters(hid_t creation, const std::string& place) {
   }
 }
 
-// Whether the dataset lies in this file, and not behind a link into another one.
+// Whether the dataset is in this file, and not linked from another one.
 bool in_file(hid_t file, hid_t dataset, const std::string& place) {
   const auto name_of = [&](hid_t object) {
     std::string name(static_cast<size_t>(DISSENT_H5(H5Fget_name(object, nullptr, 0), place)), '\0');
@@ -103,11 +106,12 @@ std::string size_text(const std::vector<hsize_t>& sizes) {
   return fmt::format("[{}]", fmt::join(sizes, ", "));
 }
 
-// Raises unless every value that a dataset declares is stored. Gives their bytes.
+// Raises unless every value that a dataset declares is stored. Returns their size in bytes.
 int64_t expect_stored(hid_t file, hid_t dataset, hid_t space, hid_t type, hid_t creation,
                       const std::string& place) {
   constexpr int64_t kMostBytes = int64_t{1} << 56;
   const auto sizes = extent(space, place);
+
   const auto layout = H5Pget_layout(creation);
   const bool elsewhere = layout == H5D_VIRTUAL || H5Pget_external_count(creation) > 0;
   DISSENT_CHECK(!elsewhere, kData,
@@ -217,14 +221,19 @@ DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   const UniqueHandle type(DISSENT_H5(H5Dget_type(dataset), place), H5Tclose);
   const UniqueHandle creation(DISSENT_H5(H5Dget_create_plist(dataset), place), H5Pclose);
+
   DatasetInfo info;
   for (const hsize_t size : extent(space, place)) info.shape.push_back(static_cast<int64_t>(size));
   info.dtype = h5_dtype(type, place);
   const auto bytes = expect_stored(file, dataset, space, type, creation, place);
+
+  // An offset is given only where the bytes in the file are the tensor's bytes; all else is read
+  // through HDF5.
   const bool plain = H5Pget_layout(creation) == H5D_CONTIGUOUS &&
                      H5Tequal(type, h5_type(info.dtype)) > 0 && in_file(file, dataset, place);
   if (const haddr_t offset = H5Dget_offset(dataset); plain && offset != HADDR_UNDEF)
     info.offset = static_cast<int64_t>(offset);
+
   if (const auto seal = h5_seal(file); seal && info.offset >= 0)
     DISSENT_CHECK(seal->find(info.offset, bytes) >= 0, kData,
                   "{}: damaged: expected checksums of its values, found none", place);
@@ -258,11 +267,13 @@ void h5_write_rows(hid_t file, const std::string& name, int64_t first, const at:
     DISSENT_H5(H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE), place);
   UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   const auto sizes = extent(space, place);
+
+  // Split into calls of at most kCallBytes.
   int64_t row_bytes = local.element_size();
   for (size_t d = 1; d < sizes.size(); ++d) row_bytes *= static_cast<int64_t>(sizes[d]);
   const int64_t call_rows = std::max<int64_t>(1, kCallBytes / std::max<int64_t>(1, row_bytes));
-  // Every rank makes as many calls as one that held the whole dataset would, and goes on after an
-  // error: the others wait in theirs.
+  // Every rank makes as many calls as a rank with the whole dataset would, and continues after an
+  // error, since the other ranks wait in their calls.
   std::string message;
   for (int64_t done = 0; done == 0 || done < static_cast<int64_t>(sizes[0]); done += call_rows) {
     const int64_t rows = std::clamp<int64_t>(local.size(0) - done, 0, call_rows);
@@ -286,6 +297,8 @@ void h5_check_rows(hid_t file, const std::string& name, int64_t first, const at:
       open_dataset(file, name, path);  // collective: also where this rank has no rows
   const auto type = h5_type(local.scalar_type());
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
+
+  // Compare piece by piece, in bounded memory.
   const int64_t rows = local.size(0),
                 row_bytes = rows > 0 ? static_cast<int64_t>(local.nbytes()) / rows : 1;
   const int64_t piece = std::max<int64_t>(1, kCheckBytes / std::max<int64_t>(1, row_bytes));
@@ -309,6 +322,9 @@ void h5_read_rows(hid_t file, const std::string& name, int64_t first, int64_t co
   const auto dataset = open_dataset(file, name, path);
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   const auto memory = select_rows(space, first, count, place);
+
+  // Values of sealed files are compared with their checksums: read through the seal where the dtype
+  // is the file's own, else checked first and converted by HDF5.
   if (const auto seal = h5_seal(file)) {
     const auto info = h5_info(file, name, path);
     int64_t row_bytes = static_cast<int64_t>(c10::elementSize(info.dtype));
@@ -346,6 +362,7 @@ void h5_write_attribute(hid_t file, const std::string& object, const std::string
   DISSENT_CHECK(!text || text->size() <= kMostAttributeText, kInternal,
                 "{0}: expected a text of at most {2} bytes, found {1}", place,
                 text ? text->size() : 0, kMostAttributeText);
+
   const auto type = text ? text_type(std::max<size_t>(1, text->size()), place)
                          : h5_type(std::holds_alternative<double>(value) ? at::kDouble : at::kLong);
   const UniqueHandle attribute(
@@ -353,6 +370,7 @@ void h5_write_attribute(hid_t file, const std::string& object, const std::string
                                    H5P_DEFAULT, H5P_DEFAULT),
                  place),
       H5Aclose);
+
   const void* data = text
                          ? static_cast<const void*>(text->c_str())
                          : std::visit([](const auto& held) -> const void* { return &held; }, value);
@@ -369,6 +387,7 @@ H5Value h5_read_attribute(hid_t file, const std::string& object, const std::stri
   const UniqueHandle type(DISSENT_H5(H5Aget_type(attribute), place), H5Tclose);
   const UniqueHandle space(DISSENT_H5(H5Aget_space(attribute), place), H5Sclose);
   DISSENT_CHECK(H5Sget_simple_extent_npoints(space) == 1, kData, "{}: expected one value", place);
+
   const auto read = [&](hid_t memory_type, void* buffer) {
     return H5Aread(attribute, memory_type, buffer);
   };
@@ -378,6 +397,7 @@ H5Value h5_read_attribute(hid_t file, const std::string& object, const std::stri
     DISSENT_H5(read(H5T_NATIVE_DOUBLE, &value), place);
     return value;
   }
+
   int64_t value = 0;
   DISSENT_H5(read(H5T_NATIVE_INT64, &value), place);
   return value;
@@ -415,10 +435,12 @@ std::string h5_read_text(hid_t file, const std::string& name, const std::string&
   const std::string place = place_of(path, name);
   DISSENT_CHECK(h5_has(file, name), kData, "{}: expected a dataset '{}', found none", path, name);
   const auto dataset = open_dataset(file, name, path);
+
   const UniqueHandle type(DISSENT_H5(H5Dget_type(dataset), place), H5Tclose);
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   DISSENT_CHECK(H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_npoints(space) == 1, kData,
                 "{}: expected one text", place);
+
   if (const auto seal = h5_seal(file)) {
     const auto offset = H5Dget_offset(dataset);
     const auto bytes = static_cast<int64_t>(H5Tget_size(type));
@@ -428,6 +450,7 @@ std::string h5_read_text(hid_t file, const std::string& name, const std::string&
                   place);
     seal->check(number, 0, bytes);
   }
+
   return read_one_text(
       type,
       [&](hid_t memory_type, void* buffer) {

@@ -12,7 +12,7 @@ constexpr int64_t kLoadBytes = 16 << 20;  // read and checked at once
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
-// Where embed, labels and index lie in one allocation.
+// Offsets of labels and index behind embed in one allocation.
 struct Layout {
   Layout(const FeatureCache& cache, int64_t rows)
       : labels(aligned(rows * cache.dim() * static_cast<int64_t>(c10::elementSize(cache.dtype())))),
@@ -51,6 +51,8 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
   result.selection_ = selection;
   const int64_t rows = selection.rows();
   const Layout layout(cache, rows);
+
+  // One allocation for the whole node: features, labels, index.
   auto& memory = result.memory_;
   memory.allocate(node, layout.total, "host residency of " + cache.path());
   auto* labels = reinterpret_cast<int64_t*>(memory.data() + layout.labels);
@@ -58,6 +60,8 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
   result.embed_ = at::from_blob(memory.data(), {rows, cache.dim()}, cache.dtype());
   result.labels_ = at::from_blob(labels, {rows}, at::kLong);
   result.index_ = at::from_blob(index, {rows}, at::kLong);
+
+  // Each rank reads its share in pieces, and checks a piece while it is in the processor's cache.
   const int64_t first = rows * node.rank() / node.size(),
                 end = rows * (node.rank() + 1) / node.size();
   try {
@@ -71,6 +75,7 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
         check_finite(result.embed_.narrow(0, row, stop - row), row, cache.path());
       }
     });
+
     memory.publish();
   } catch (const Error& error) {
     if (error.agreed()) result.close();

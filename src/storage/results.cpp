@@ -83,6 +83,8 @@ void write_results(const std::string& path, const std::vector<ResultRow>& rows) 
 std::vector<ResultRow> read_results(const std::string& path) {
   const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty(), kData, "{}: expected a header line, found an empty file", path);
+
+  // Columns are found by name, so files of earlier versions and reordered ones are read too.
   const auto& header = records[0].fields;
   constexpr size_t kNowhere = std::numeric_limits<size_t>::max();
   std::vector<size_t> places;  // of each column in the file
@@ -93,6 +95,8 @@ std::vector<ResultRow> read_results(const std::string& path) {
                   column.name);
     places.push_back(at == header.end() ? kNowhere : at - header.begin());
   }
+
+  // Convert each record field by field; errors name line and column.
   std::vector<ResultRow> rows;
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& record = records[i];

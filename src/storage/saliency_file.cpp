@@ -51,7 +51,7 @@ std::vector<std::string> lines_of_bytes(const at::Tensor& bytes) {
   return lines;
 }
 
-// What is wrong, or "".
+// The first field that does not fit, as a message; "" if all fit.
 std::string problem_of(const SaliencyMaps& saliency) {
   for (const auto& field : kFields) {
     const auto& values = saliency.*field.values;
@@ -64,6 +64,7 @@ std::string problem_of(const SaliencyMaps& saliency) {
                          saliency.image.size(0));
     if (values.numel() == 0) return fmt::format("{}: no values", field.name);
   }
+
   if (!saliency.names.empty() &&
       static_cast<int64_t>(saliency.names.size()) != saliency.image.size(0))
     return fmt::format("names: {} names, image has {}", saliency.names.size(),
@@ -82,12 +83,15 @@ void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
                   "write_saliency: {}: expected a tensor, found none", field.name);
   const auto problem = problem_of(saliency);
   DISSENT_CHECK(problem.empty(), kUsage, "write_saliency: {}", problem);
+
+  // The disk space is claimed before the file is created; 64 KiB are more than all headers.
   const std::string temporary = temporary_name(path);
   int64_t bytes = 64 * 1024;
   for (const auto& field : kTexts)
     for (const auto& line : saliency.*field.values) bytes += static_cast<int64_t>(line.size()) + 1;
   for (const auto& field : kFields)
     bytes += (saliency.*field.values).numel() * (saliency.*field.values).element_size();
+
   auto self = make_self_communicator();
   try {
     auto file = h5_create(temporary, bytes);
@@ -98,12 +102,14 @@ void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
       h5_add_dataset(file, field.name, values.sizes(), field.dtype, temporary);
       h5_write_rows(file, field.name, 0, values, *self, temporary);
     }
+
     for (const auto& field : kTexts) {
       if ((saliency.*field.values).empty()) continue;
       const auto bytes_of_text = bytes_of_lines(saliency.*field.values);
       h5_add_dataset(file, field.name, bytes_of_text.sizes(), at::kByte, temporary);
       h5_write_rows(file, field.name, 0, bytes_of_text, *self, temporary);
     }
+
     h5_close_sealed(file, temporary);
     sync_and_rename(temporary, path);
   } catch (...) {
@@ -120,6 +126,8 @@ SaliencyMaps read_saliency(const std::string& path) {
                   "{}: not a saliency file: expected a dataset '{}', found none", path, field.name);
     saliency.*field.values = h5_read(file, field.name, path);
   }
+
+  // Names are optional: older files have none.
   for (const auto& field : kTexts) {
     if (!h5_has(file, field.name)) continue;
     const auto text = h5_read(file, field.name, path);
@@ -128,6 +136,7 @@ SaliencyMaps read_saliency(const std::string& path) {
                   at::toString(text.scalar_type()), fmt::join(text.sizes(), ", "));
     saliency.*field.values = lines_of_bytes(text.contiguous());
   }
+
   const auto problem = problem_of(saliency);
   DISSENT_CHECK(problem.empty(), kData, "{}: {}", path, problem);
   return saliency;

@@ -20,7 +20,7 @@ namespace {
 constexpr char kMagic[] = "DSNTSEAL";
 constexpr uint64_t kSealVersion = 1;
 constexpr int64_t kMagicBytes = 8, kTrailerBytes = 4 * 8 + kMagicBytes;
-constexpr int64_t kPieceBytes = int64_t{1} << 20;  // of metadata, hashed at once
+constexpr int64_t kPieceBytes = int64_t{1} << 20;  // of metadata, hashed in one call
 constexpr const char* kAdvice =
     "it was changed after it was written: copy it again, or make it anew";
 
@@ -65,7 +65,7 @@ int64_t block_bytes(int64_t bytes, int64_t block) {
   return std::min(kSealBlockBytes, bytes - block * kSealBlockBytes);
 }
 
-// XXH3 of all bytes of the HDF5 part outside of the ranges, which are in order.
+// XXH3 of all bytes of the HDF5 part outside the ranges, which are sorted by offset.
 uint64_t metadata_hash(const InputFile& file, const std::vector<DataRange>& ranges, int64_t end) {
   XXH3_state_t state;
   XXH3_64bits_reset(&state);
@@ -91,8 +91,8 @@ void put(std::string& text, uint64_t value) {
   text.append(reinterpret_cast<const char*>(&value), sizeof value);
 }
 
-// Takes numbers and texts off a table whose checksum held; what does not fit is an error all the
-// same.
+// Reads numbers and texts from a table whose checksum was right; inconsistent contents are an error
+// nevertheless.
 class TableReader {
  public:
   TableReader(const std::string& text, const std::string& path) : text_(text), path_(path) {}
@@ -105,7 +105,7 @@ class TableReader {
     std::memcpy(&value, take(sizeof value).data(), sizeof value);
     return value;
   }
-  // At most so many things of 8 bytes each can follow.
+  // A number of entries, each of at least `bytes_each` bytes, that can follow in the table.
   uint64_t count(uint64_t bytes_each) {
     const auto value = number();
     if (value > (text_.size() - at_) / bytes_each) fail();
@@ -168,10 +168,14 @@ void write_seal(const std::string& path, std::vector<DataRange> ranges, Communic
             [](const DataRange& a, const DataRange& b) { return a.offset < b.offset; });
   int64_t total = 0;
   for (const auto& range : ranges) total += blocks_of(range.bytes);
+
+  // Blocks are numbered through all datasets and shared out evenly over the ranks.
   const auto first_of = [&](int rank) { return total * rank / comm.size(); };
   std::vector<int64_t> own, counts;
   for (int rank = 0; rank < comm.size(); ++rank)
     counts.push_back(first_of(rank + 1) - first_of(rank));
+
+  // Each rank hashes its share of the blocks.
   int64_t size = 0;
   agree(comm, [&] {
     const InputFile file(path);
@@ -191,6 +195,8 @@ void write_seal(const std::string& path, std::vector<DataRange> ranges, Communic
       }
     }
   });
+
+  // Rank 0 appends table and trailer behind the HDF5 part.
   const auto all = comm.all_gather(at::tensor(own, at::kLong), counts);
   agree(comm, [&] {
     if (comm.rank() != 0) return;
@@ -213,15 +219,21 @@ std::shared_ptr<const Seal> Seal::of(const std::string& path) {
   if (size < kTrailerBytes) return nullptr;
   file.read(size - kTrailerBytes, kTrailerBytes, trailer);
   if (std::memcmp(trailer + kTrailerBytes - kMagicBytes, kMagic, kMagicBytes) != 0) return nullptr;
+
   uint64_t numbers[4];
   std::memcpy(numbers, trailer, sizeof numbers);
   const auto [hdf5_bytes, table_bytes, version, checksum] = numbers;
+
+  // The trailer's sizes have to add up to the file before anything is read by them.
   const auto whole = static_cast<uint64_t>(size);
   DISSENT_CHECK(table_bytes < whole && hdf5_bytes < whole &&
                     hdf5_bytes + table_bytes + kTrailerBytes == whole,
                 kData,
                 "{}: damaged: expected {} bytes and their checksums, found a file of {} bytes; {}",
                 path, hdf5_bytes, whole, kAdvice);
+
+  // The last checksum covers table and trailer, so everything read from them below is as it was
+  // written.
   std::string text(table_bytes + 3 * sizeof(uint64_t), '\0');
   file.read(static_cast<int64_t>(hdf5_bytes), static_cast<int64_t>(text.size()), text.data());
   const auto found = XXH3_64bits(text.data(), text.size());
@@ -233,6 +245,8 @@ std::shared_ptr<const Seal> Seal::of(const std::string& path) {
                 "{}: its checksums: expected version {}, found {}; read it with the version of "
                 "Dissent that wrote it, or a later one",
                 path, kSealVersion, version);
+
+  // Ranges and block checksums of each dataset.
   TableReader table(text, path);
   auto seal = std::make_shared<Seal>();
   seal->path_ = path;
@@ -254,6 +268,9 @@ std::shared_ptr<const Seal> Seal::of(const std::string& path) {
     ranges.push_back(range);
     seal->data_.push_back(std::move(data));
   }
+
+  // All bytes outside of the datasets are HDF5's metadata; they are checked before HDF5 parses
+  // them.
   const uint64_t expected = table.number(),
                  metadata = metadata_hash(file, ranges, static_cast<int64_t>(hdf5_bytes));
   DISSENT_CHECK(metadata == expected, kData,
@@ -292,6 +309,7 @@ void Seal::read(int64_t dataset, int64_t first, int64_t bytes, void* out) const 
   DISSENT_CHECK(first >= 0 && bytes >= 0 && bytes <= data.range.bytes - first, kInternal,
                 "{}: {}: bytes {} .. {} of {}", path_, data.range.name, first, first + bytes,
                 data.range.bytes);
+
   const InputFile file(path_);
   thread_local std::vector<char> buffer;
   auto* to = static_cast<char*>(out);
@@ -299,6 +317,9 @@ void Seal::read(int64_t dataset, int64_t first, int64_t bytes, void* out) const 
     const int64_t block = first / kSealBlockBytes, begin = block * kSealBlockBytes,
                   whole = block_bytes(data.range.bytes, block),
                   count = std::min(end, begin + whole) - first;
+
+    // Whole blocks are always checked. Of a block that is read in part, all of it is read and
+    // checked once, and later reads take only the bytes that they need.
     if (count == whole) {
       file.read(data.range.offset + begin, whole, to);
       check_block(data, block, to);  // while it is in the processor's cache
@@ -319,6 +340,7 @@ void Seal::check(int64_t dataset, int64_t first, int64_t bytes) const {
   if (bytes == 0) return;
   const InputFile file(path_);
   std::vector<char> buffer(kSealBlockBytes);
+
   for (int64_t block = first / kSealBlockBytes; block <= (first + bytes - 1) / kSealBlockBytes;
        ++block) {
     if (data.checked.at(static_cast<size_t>(block)).load(std::memory_order_relaxed)) continue;
