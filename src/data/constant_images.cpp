@@ -10,7 +10,7 @@ bool is_constant(const at::Tensor& image, const ImagePart& part) {
   for (int64_t y = 0; y < part.height; ++y) {
     const auto* row = first + y * stride;
     if (std::memcmp(row, first, static_cast<size_t>(channels)) != 0) return false;
-    // A row is constant where it equals itself one pixel on.
+    // A row is constant if it equals itself shifted by one pixel.
     if (std::memcmp(row, row + channels, static_cast<size_t>((part.width - 1) * channels)) != 0)
       return false;
   }

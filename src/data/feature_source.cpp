@@ -22,6 +22,7 @@ FeatureSource synthetic_source(const ImageDataOptions& data) {
   const auto [rest, error] = std::from_chars(data.rows.data(), end, rows);
   DISSENT_CHECK(data.rows.empty() || (error == std::errc() && rest == end && rows >= 1), kUsage,
                 "data.rows of synthetic: expected a number of rows, found \"{}\"", data.rows);
+
   auto set =
       std::make_shared<SyntheticSet>(SyntheticOptions{.seed = static_cast<uint64_t>(data.seed),
                                                       .rows = rows,
@@ -52,7 +53,7 @@ at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, in
     if (is_constant(image)) constant.add(set, first + i);
     std::memcpy(pixels.data_ptr<uint8_t>() + i * dim, image.const_data_ptr<uint8_t>(), dim);
   }
-  return pixels.to(at::kFloat).div_(255);  // of no images too: a rank may have no rows of a shard
+  return pixels.to(at::kFloat).div_(255);  // also with no rows, as a rank may have none of a shard
 }
 
 FeatureSource pixel_source(const ImageDataOptions& data) {

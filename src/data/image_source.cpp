@@ -53,6 +53,9 @@ void check_class_gaps(const ImageSource& source, const ImageDataOptions& options
   if (options.list.empty() || options.classes || !source.class_names().empty()) return;
   const auto present = std::get<0>(at::_unique(source.labels(), true));
   const auto* labels = present.const_data_ptr<int64_t>();
+
+  // Count the classes below the highest label that have no row, and those right below the highest
+  // label.
   int64_t expected = 0, without = 0, first_without = -1, below_highest = 0, highest = -1;
   for (int64_t i = 0; i < present.numel(); ++i) {
     if (labels[i] < 0) continue;
@@ -63,6 +66,7 @@ void check_class_gaps(const ImageSource& source, const ImageDataOptions& options
     expected = highest + 1;
   }
   if (without == 0) return;
+
   constexpr int64_t kFarBelow = 16;
   DISSENT_CHECK(
       2 * without <= highest + 1 && below_highest < kFarBelow, kData,
@@ -78,6 +82,7 @@ void check_same_classes(const ImageSource& source, const std::vector<std::string
                         const std::string& of) {
   const auto& own = source.class_names();
   if (own.empty() || names.empty() || own == names) return;
+
   size_t at = 0;
   while (at < std::min(own.size(), names.size()) && own[at] == names[at]) ++at;
   const auto name = [&](const std::vector<std::string>& list) {

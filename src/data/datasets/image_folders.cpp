@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 std::unique_ptr<ImageSource> open_image_folders(const DatasetSpec&, const std::string& root,
                                                 const ImageDataOptions& options) {
   const auto& split = options.split;
-  // A split that was asked for by name is not taken for the whole.
+  // Only train and test may stand for the whole folder; any other split has to exist.
   const bool whole = (split == "train" || split == "test") && !fs::is_directory(root + "/" + split);
   const std::string folder = whole ? root : root + "/" + split;
   const auto name = fs::path(folder).lexically_normal().string();

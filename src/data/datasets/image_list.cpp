@@ -24,6 +24,8 @@ ImageList::ImageList(const Origin& origin, std::string text)
                 "{}: expected at most {} classes (classes), found the names of {}", origin.place,
                 origin.classes, class_names_.size());
   const int64_t classes = origin.classes > 0 ? origin.classes : std::ssize(class_names_);
+
+  // At most one row per line; the tensors are cut to the rows in the end.
   const auto lines = std::count(text_.begin(), text_.end(), '\n') + 1;
   places_ = at::empty({lines}, at::kLong);
   labels_ = at::empty({lines}, at::kLong);
@@ -61,6 +63,7 @@ ImageList::ImageList(const Origin& origin, std::string text)
     }
     begin = end + 1;
   }
+
   DISSENT_CHECK(rows > 0 || left_out == 0, kData,
                 "{}: expected lines with another label than ignore_label = {}, found none",
                 origin.place, *origin.ignore_label);
@@ -68,8 +71,12 @@ ImageList::ImageList(const Origin& origin, std::string text)
   if (left_out > 0)
     warn_once(fmt::format("event=rows_left_out place={} label={} rows={} of={}", origin.place,
                           *origin.ignore_label, left_out, rows + left_out));
+
   places_ = places_.narrow(0, 0, rows);
   labels_ = labels_.narrow(0, 0, rows);
+
+  // The identity names what decides the pixels: the lines, the label that was left out, the
+  // background.
   name_ = origin.name;
   classes_ = classes > 0 ? classes : highest + 1;
   identity_ =

@@ -11,7 +11,7 @@
 namespace dissent {
 namespace {
 
-// The compressed file, or the same without .gz where only that is there.
+// The compressed file, or the same without .gz if only that exists.
 at::Tensor read_present(const DatasetSpec& spec, const std::string& path, int64_t dimensions,
                         const char* what) {
   const std::string plain = path.substr(0, path.size() - 3);

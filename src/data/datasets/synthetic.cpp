@@ -14,7 +14,7 @@ constexpr int64_t kLevels = 65536;
 constexpr int64_t kTaskRows = 1024;
 constexpr double kDistance = 4;  // between the means of two classes, in deviations of a feature
 
-// What a draw of this set is for: the first part of its key.
+// Purpose of a draw: the first part of its key.
 enum Stream : uint64_t { kMeans, kTrainLabels, kTestLabels, kFeatures };
 
 // values[i] = base[i] + scale * quantile of half a draw.

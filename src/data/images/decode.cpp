@@ -13,7 +13,7 @@
 namespace dissent {
 namespace {
 
-// Read in one go: a file of a list is opened once an epoch.
+// Read with one system call where possible: every file of a list is opened once per epoch.
 std::string bytes_of(const std::string& path) {
   const int file = open_regular_file(path);
   const auto closed =
@@ -41,6 +41,7 @@ Background background_of(const std::string& text) {
   if (text == "none") return {};
   if (text == "white") return {{255, 255, 255}};
   if (text == "black") return {{0, 0, 0}};
+
   std::array<uint8_t, 3> colour{};
   const char* at = text.data();
   const char* const end = at + text.size();

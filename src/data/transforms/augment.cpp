@@ -17,8 +17,8 @@ constexpr int64_t kAugMixBins = 10;
 struct Magnitudes {
   PixelOp op;
   bool either_sign;
-  double low, high;   // of the first and last bin; equal: no magnitude
-  int64_t most_bits;  // of Posterize, whose bins are whole numbers from this one down by four
+  double low, high;   // for the first and last bin; equal: no magnitude
+  int64_t most_bits;  // for Posterize: its bins are integers from this one down to four less
 };
 
 Magnitudes signed_range(PixelOp op, double high) { return {op, true, 0, high, 0}; }
@@ -63,7 +63,7 @@ std::vector<double> draw_dirichlet(Random& random, double alpha, int64_t count) 
   std::vector<double> values;
   double sum = 0;
   for (int64_t i = 0; i < count; ++i) sum += values.emplace_back(draw_gamma(random, alpha));
-  // Of tiny alphas every draw may be 0: one of them takes all, as in the limit.
+  // For tiny alphas every draw may be 0: one value becomes 1, as in the limit.
   if (sum == 0) sum = values[random.below(static_cast<uint32_t>(count))] = 1;
   for (auto& value : values) value /= sum;
   return values;
@@ -89,10 +89,12 @@ std::vector<PixelStep> draw_rand_augment(const RandAugmentOptions& options, int6
   DISSENT_CHECK(options.bins >= 2 && options.magnitude >= 0 && options.magnitude < options.bins,
                 kUsage, "rand_augment: magnitude: expected 0 .. bins - 1, found {} of {}",
                 options.magnitude, options.bins);
+
   auto ranges = ranges_of(150.0 / 331.0 * static_cast<double>(width),
                           150.0 / 331.0 * static_cast<double>(height), 8);
   add_colours(ranges);
   ranges.push_back(plain_range(PixelOp::kIdentity));
+
   std::vector<PixelStep> steps;
   for (int64_t i = 0; i < options.num_ops; ++i) {
     const auto& range = ranges[random.below(static_cast<uint32_t>(ranges.size()))];
@@ -114,10 +116,14 @@ AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t w
   DISSENT_CHECK(options.mixture_width >= 1, kUsage,
                 "aug_mix: mixture_width: expected >= 1, found {}", options.mixture_width);
   DISSENT_CHECK(options.alpha > 0, kUsage, "aug_mix: alpha: expected > 0, found {}", options.alpha);
+
   auto ranges = ranges_of(static_cast<double>(width) / 3, static_cast<double>(height) / 3, 4);
   if (options.all_ops) add_colours(ranges);
+
+  // (m0, 1 - m0) ~ Dirichlet(alpha, alpha) and w ~ Dirichlet(alpha, ...) over the chains.
   const auto blend = draw_dirichlet(random, options.alpha, 2),
              weights = draw_dirichlet(random, options.alpha, options.mixture_width);
+
   AugMixDraws draws{static_cast<float>(blend[0]), {}};
   for (const double weight : weights) {
     AugMixDraws::Chain chain{static_cast<float>(weight * blend[1]), {}};

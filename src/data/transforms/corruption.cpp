@@ -22,6 +22,7 @@ std::vector<CorruptionSpec> noise() {
        {{{0.04}, {0.08}, {0.12}, {0.15}, {0.18}}},
        {{{0.08}, {0.12}, {0.18}, {0.26}, {0.38}}},
        corruptions::gaussian_noise},
+
       {"shot_noise",
        "noise",
        "counts of photons",
@@ -29,6 +30,7 @@ std::vector<CorruptionSpec> noise() {
        {{{250}, {100}, {50}, {30}, {15}}},
        {{{60}, {25}, {12}, {5}, {3}}},
        corruptions::shot_noise},
+
       {"impulse_noise",
        "noise",
        "some values black or white",
@@ -48,6 +50,7 @@ std::vector<CorruptionSpec> blur() {
        {{{0.5, 0.6}, {1, 0.1}, {1.5, 0.1}, {2.5, 0.01}, {3, 0.1}}},
        {{{3, 0.1}, {4, 0.5}, {6, 0.5}, {8, 0.5}, {10, 0.5}}},
        corruptions::defocus_blur},
+
       {"glass_blur",
        "blur",
        "pixels of neighbours, between two Gaussian blurs",
@@ -55,6 +58,7 @@ std::vector<CorruptionSpec> blur() {
        {{{0.1, 1, 1}, {0.5, 1, 1}, {0.6, 1, 2}, {0.7, 2, 1}, {0.9, 2, 2}}},
        {{{0.7, 1, 2}, {0.9, 2, 1}, {1, 2, 3}, {1.1, 3, 2}, {1.5, 4, 2}}},
        corruptions::glass_blur},
+
       {"motion_blur",
        "blur",
        "along a line at -45 to 45 degrees",
@@ -62,6 +66,7 @@ std::vector<CorruptionSpec> blur() {
        {{{10, 1}, {10, 1.5}, {10, 2}, {10, 2.5}, {12, 3}}},
        {{{10, 3}, {15, 5}, {15, 8}, {15, 12}, {20, 15}}},
        corruptions::motion_blur},
+
       {"zoom_blur",
        "blur",
        "mean of enlarged images",
@@ -93,6 +98,7 @@ std::vector<CorruptionSpec> weather() {
          {0.55, 0.3, 4.5, 0.85, 12, 8, 0.65},
          {0.55, 0.3, 2.5, 0.85, 12, 12, 0.55}}},
        corruptions::snow},
+
       {"frost",
        "weather",
        "crystals on a pane",
@@ -104,6 +110,7 @@ std::vector<CorruptionSpec> weather() {
          {0.7, 0.55, 10 / 3.0}}},
        {{{1, 0.4, 1}, {0.8, 0.6, 1}, {0.7, 0.7, 1}, {0.65, 0.7, 1}, {0.6, 0.75, 1}}},
        corruptions::frost},
+
       {"fog",
        "weather",
        "a fractal haze",
@@ -115,7 +122,7 @@ std::vector<CorruptionSpec> weather() {
 }
 
 std::vector<CorruptionSpec> digital() {
-  // Multiples of 244, as in the reference, which says that 224 was meant.
+  // Multiples of 244 as in the reference, whose comment says that 224 was intended.
   constexpr double k = 244;
   return {
       {"brightness",
@@ -125,6 +132,7 @@ std::vector<CorruptionSpec> digital() {
        {{{0.1}, {0.2}, {0.3}, {0.4}, {0.5}}},
        {{{0.1}, {0.2}, {0.3}, {0.4}, {0.5}}},
        corruptions::brightness},
+
       {"contrast",
        "digital",
        "values closer to their mean",
@@ -132,6 +140,7 @@ std::vector<CorruptionSpec> digital() {
        {{{0.4}, {0.3}, {0.2}, {0.1}, {0.05}}},
        {{{0.4}, {0.3}, {0.2}, {0.1}, {0.05}}},
        corruptions::contrast},
+
       {"elastic_transform",
        "digital",
        "a random affine map and local displacements",
@@ -151,6 +160,7 @@ std::vector<CorruptionSpec> digital() {
          {k * 0.07, k * 0.01, k * 0.02},
          {k * 0.12, k * 0.01, k * 0.02}}},
        corruptions::elastic_transform},
+
       {"pixelate",
        "digital",
        "made smaller and larger again",
@@ -158,6 +168,7 @@ std::vector<CorruptionSpec> digital() {
        {{{0.9}, {0.8}, {0.7}, {0.6}, {0.5}}},
        {{{0.6}, {0.5}, {0.4}, {0.3}, {0.25}}},
        corruptions::pixelate},
+
       {"jpeg_compression",
        "digital",
        "through JPEG",

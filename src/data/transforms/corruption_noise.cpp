@@ -8,13 +8,15 @@
 namespace dissent::corruptions {
 namespace {
 
-constexpr double kGlassTruncate = 4;  // of skimage's gaussian
+constexpr double kGlassTruncate = 4;  // default of skimage's gaussian
 
-// Of radius r on a grid of 17 x 17 or more, each pixel inside or outside, then blurred over 3 x 3
-// or 5 x 5 pixels.
+// A disk of this radius on a grid of at least 17 x 17 pixels, blurred over 3 x 3 or 5 x 5 pixels.
+// Sums to 1.
 Picture disk(double radius, double edge_sigma) {
   const auto reach = radius <= 8 ? int64_t{8} : static_cast<int64_t>(radius),
              edge = radius <= 8 ? int64_t{1} : int64_t{2}, size = 2 * reach + 1;
+
+  // The disk: 1 inside the radius, 0 outside.
   Picture whole(size, size, 1), result = whole;
   double count = 0, sum = 0;
   for (int64_t y = -reach; y <= reach; ++y)
@@ -23,10 +25,14 @@ Picture disk(double radius, double edge_sigma) {
         whole.at(y + reach, x + reach, 0) = 1;
         ++count;
       }
+
+  // The Gaussian kernel, which is the product of two one-dimensional ones.
   std::vector<double> kernel;
   for (int64_t i = -edge; i <= edge; ++i)
     sum +=
         kernel.emplace_back(std::exp(-static_cast<double>(i * i) / (2 * edge_sigma * edge_sigma)));
+
+  // Blur the edge; dividing by the number of pixels makes the weights sum to 1.
   for (int64_t y = 0; y < size; ++y)
     for (int64_t x = 0; x < size; ++x)
       for (int64_t i = -edge; i <= edge; ++i)
@@ -74,8 +80,9 @@ at::Tensor defocus_blur(const at::Tensor& image, const Row& row, Random&) {
   return levels_of(result);
 }
 
-// The reference means to swap two pixels, but assigns views of one array, so that the first gets
-// the other's values and the other keeps its own; ImageNet-C was made so, and so it is here.
+// The reference intends to swap two pixels, but assigns views of one array: the first pixel gets
+// the values of the second, and the second keeps its own. ImageNet-C was made that way, so it is
+// reproduced here.
 at::Tensor glass_blur(const at::Tensor& image, const Row& row, Random& random) {
   auto levels = levels_of(blurred(picture_of(image), row[0], kGlassTruncate, Border::kEdge));
   const auto far = static_cast<int64_t>(row[1]);

@@ -9,7 +9,7 @@ namespace {
 // In (0, 1]: its logarithm is finite.
 double positive(Random& random) { return 1 - random.uniform(); }
 
-// Transformed rejection with squeeze, for means from 10 on.
+// Transformed rejection with squeeze (PTRS), for means >= 10.
 double draw_large_poisson(Random& random, double mean) {
   const double slope = 0.931 + 2.53 * std::sqrt(mean), a = -0.059 + 0.02483 * slope,
                inverse = 1.1239 + 1.1328 / (slope - 3.4), squeeze = 0.9277 - 3.6224 / (slope - 2);

@@ -61,7 +61,7 @@ const std::vector<TransformSpec>& transform_table() {
       test_spec("tin_test", 64, 64, "imagenet", kOpenOod),
       resized_crop_spec("imagenet_train", kOpenOod),
       test_spec("imagenet_test", 256, 224, "imagenet", kOpenOod),
-      // Stored crops of 224 x 224 as they are: OpenOOD's ImageNetCPreProcessor.
+      // Stored crops of 224 x 224, unchanged: OpenOOD's ImageNetCPreProcessor.
       test_spec("imagenet_c_test", 224, 224, "imagenet", kOpenOod),
       resized_crop_spec("sed_train", kSed),
       test_spec("sed_eval", 256, 224, "imagenet", kSed),
