@@ -34,8 +34,8 @@ Gpus find_gpus() {
 }
 
 #ifdef DISSENT_KERNELS_CUDA
-// NCCL refuses two ranks on one GPU of one host ("Duplicate GPU detected") after a while. What
-// NCCL_HOSTID says is a host to it.
+// NCCL rejects two ranks on the same GPU of a host ("Duplicate GPU detected"), but only after a
+// while. It takes NCCL_HOSTID, if set, as the name of the host.
 void check_one_rank_per_gpu(Communicator& group, at::Device device) {
   std::string own;
   agree(group, [&] {
@@ -82,7 +82,7 @@ at::Device choose_device(const std::string& wanted, Communicator& world, Communi
 #ifdef DISSENT_KERNELS_CUDA
   const auto index = static_cast<c10::DeviceIndex>(node.rank() % gpus.count);
   agree(world, [&] {
-    set_device_math(math);  // before the first product: it decides on cuBLAS' workspace
+    set_device_math(math);  // before the first product, which fixes cuBLAS' workspace
     use_gpu(index);
   });
   return {at::kCUDA, index};
@@ -121,7 +121,7 @@ void use_gpu(int index) {
 #ifdef DISSENT_KERNELS_CUDA
   load_cuda();
   DISSENT_CUDA(cudaSetDevice(index));
-  // Not the default stream: that one cannot be captured into a graph.
+  // Not the default stream, which cannot be captured into a graph.
   c10::cuda::setCurrentCUDAStream(
       c10::cuda::getStreamFromPool(false, static_cast<c10::DeviceIndex>(index)));
 #else
@@ -163,7 +163,7 @@ int64_t free_device_bytes(Communicator& node, at::Device device) {
       own = gpu_identity(device.index());
       DISSENT_CUDA(cudaMemGetInfo(&free, &total));
     });
-    // Every rank has read before any goes on to allocate.
+    // All ranks read the free memory before any of them allocates.
     const auto used = all_gather_text(node, own);
     return static_cast<int64_t>(free) / std::count(used.begin(), used.end(), used[node.rank()]);
   }

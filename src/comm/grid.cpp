@@ -27,8 +27,8 @@ const TableSpec& grid_table() {
 
 namespace {
 
-// The split of as many of the ranks as can work at all; of those the one with most parts of
-// members, then of data.
+// The split that uses the most ranks; among those the one with the most parts of members, then of
+// data.
 GridShape best_shape(int64_t world_size, int64_t runs, int64_t members, int64_t batch_size) {
   GridShape best;
   for (int64_t m = std::min(members, world_size); m >= 1; --m)

@@ -59,8 +59,8 @@ MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned,
 }
 
 MpiCommunicator::~MpiCommunicator() {
-  // MPI_Comm_free is collective in name; Open MPI and MPICH free locally. While unwinding, the
-  // process ends anyway.
+  // MPI_Comm_free is collective by the standard; Open MPI and MPICH free locally. During stack
+  // unwinding the process is about to end, so nothing is freed.
   int finalized = 0;
   if (owned_ && std::uncaught_exceptions() == 0 && MPI_Finalized(&finalized) == MPI_SUCCESS &&
       !finalized)
@@ -75,15 +75,21 @@ void MpiCommunicator::wait(MPI_Request request, const char* operation) {
   for (int64_t round = 0;; ++round) {
     DISSENT_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
     if (done) return;
+
+    // Spin first, then yield, then sleep: short waits stay fast, long ones leave the core to other
+    // ranks.
     if (round < 200) continue;  // a message within a node takes microseconds
     sched_yield();              // ranks may share a core
     if (round % 64 != 0) continue;
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited > 0.02) std::this_thread::sleep_for(std::chrono::microseconds(50));
+
+    // A heartbeat about once per second.
     if (waited > next_sign) {
       next_sign = waited + 1;
       if (settings_->while_waiting) settings_->while_waiting();
     }
+
     if (waited > settings_->timeout_s) {
       char host[256] = "?";
       gethostname(host, sizeof host - 1);
@@ -110,6 +116,7 @@ at::Tensor MpiCommunicator::all_gather(const at::Tensor& local, std::span<const 
                 kInternal, "all_gather: rank {} gives {} elements, the counts are [{}]", rank_,
                 local.numel(), fmt::join(counts, ", "));
   if (size_ == 1) return local.reshape({-1});
+
   std::vector<int> sizes, offsets;
   int64_t total = 0;
   for (const int64_t count : counts) {

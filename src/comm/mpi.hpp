@@ -19,7 +19,7 @@ namespace dissent {
 /// until done or timeout_s.
 class MpiCommunicator final : public Communicator {
  public:
-  /// Takes the handle over if `owned`.
+  /// Takes ownership of the handle if `owned`.
   MpiCommunicator(MPI_Comm handle, bool owned, double timeout_s);
   /// The same with the settings of another group.
   MpiCommunicator(MPI_Comm handle, bool owned, std::shared_ptr<WaitSettings> settings);

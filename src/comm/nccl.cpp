@@ -34,7 +34,7 @@ cudaStream_t current_stream(int device) {
   return c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device)).stream();
 }
 
-// NCCL's id from rank 0; a rank without its device is known to all before any rank enters NCCL.
+// NCCL's id from rank 0. Failures to select the device are shared before any rank enters NCCL.
 ncclUniqueId shared_id(Communicator& group, int device) {
   ncclUniqueId id{};
   agree(group, [&] {
@@ -63,7 +63,7 @@ void raise_cuda_error(cudaError_t code, const char* call, const char* file, int 
 }
 
 void load_cuda() {
-  // Found through this program's run path, like LibTorch's other libraries.
+  // Found through the program's run path, like LibTorch's other libraries.
   if (!dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_GLOBAL))
     DISSENT_FAIL(kComm, "LibTorch's CUDA library could not be loaded: {}", dlerror());
   DISSENT_CHECK(at::globalContext().hasCUDART(), kInternal,
@@ -86,7 +86,7 @@ NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Comm
     DISSENT_NCCL(ncclCommInitRankConfig(&comm_, group_->size(), id, group_->rank(), &config));
     wait("NCCL's start", false);
   } catch (...) {
-    abort();  // no destructor runs for a half-made object
+    abort();  // the destructor does not run if the constructor throws
     throw;
   }
 }
@@ -128,7 +128,8 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
   const auto start = Clock::now();
   const cudaStream_t stream = with_stream ? current_stream(device_) : nullptr;
   double next_sign = 1;
-  bool taken = false;  // until NCCL has taken the call, the stream may look idle
+  bool taken = false;  // until NCCL has accepted the call, the stream may seem idle
+
   for (int64_t round = 0;; ++round) {
     ncclResult_t state = ncclSuccess;
     ncclResult_t code = ncclCommGetAsyncError(comm_, &state);
@@ -139,6 +140,8 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
       DISSENT_FAIL(kComm, "{} failed (rank {} of {}, host {}): {}: {}", operation, rank(), size(),
                    host_name(), ncclGetErrorString(code), detail);
     }
+
+    // The work is finished when NCCL has enqueued it and the stream has reached its end.
     taken = taken || code == ncclSuccess;
     if (taken && !with_stream) return;
     if (taken) {
@@ -150,6 +153,9 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
         raise_cuda_error(status, operation, __FILE__, __LINE__);
       }
     }
+
+    // Not finished: give the core away, send a heartbeat about once per second, and stop at the
+    // timeout.
     if (round > 200) sched_yield();
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited > 0.02) std::this_thread::sleep_for(std::chrono::microseconds(50));
@@ -157,6 +163,7 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
       next_sign = waited + 1;
       if (settings_->while_waiting) settings_->while_waiting();
     }
+
     if (waited > settings_->timeout_s) {
       const double timeout_s = settings_->timeout_s;
       abort();
@@ -184,12 +191,15 @@ at::Tensor NcclCommunicator::all_gather(const at::Tensor& local, std::span<const
                 kInternal, "all_gather: rank {} gives {} elements, the counts are [{}]", rank(),
                 local.numel(), fmt::join(counts, ", "));
   if (size() == 1) return local.reshape({-1});
+
   const c10::cuda::CUDAGuard guard(local.device());
   auto gathered =
       at::empty({std::accumulate(counts.begin(), counts.end(), int64_t{0})}, local.options());
   const ncclDataType_t type = nccl_type(local.scalar_type());
   const cudaStream_t stream = current_stream(device_);
-  // NCCL's own all-gather knows one count only: a broadcast from each rank, run as one.
+  // NCCL's own all-gather needs equal counts: use one broadcast per rank, grouped into one
+  // operation.
+
   DISSENT_NCCL(ncclGroupStart());
   auto* at = static_cast<char*>(gathered.data_ptr());
   for (int root = 0; root < size(); ++root) {
@@ -199,6 +209,7 @@ at::Tensor NcclCommunicator::all_gather(const at::Tensor& local, std::span<const
     at += counts[root] * local.element_size();
   }
   DISSENT_NCCL(ncclGroupEnd());
+
   wait("all_gather", true);
   return gathered;
 }

@@ -16,7 +16,7 @@ class SelfCommunicator final : public Communicator {
   at::Tensor all_gather(const at::Tensor& local, std::span<const int64_t> counts) override {
     DISSENT_CHECK(counts.size() == 1 && counts[0] == local.numel(), kInternal,
                   "all_gather: counts do not fit one rank's {} elements", local.numel());
-    return local.reshape({-1}).clone();  // as with ranks: not the memory of `local`
+    return local.reshape({-1}).clone();  // a copy, as with several ranks
   }
   void broadcast(at::Tensor&, int) override {}
   void barrier() override {}

@@ -27,7 +27,7 @@ std::string line_comment(const OptionSpec& option) {
 }
 
 std::string toml(const Binding& binding) {
-  // Taking "#: " away from all lines of a table puts it in force.
+  // Removing "#: " from all lines of a table enables it.
   const std::string mark = binding.kind == Binding::Kind::kTable ? "" : "#: ";
   const std::string about = presence_text(binding);
   std::string out;

@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What read_sources found of one file: its text, or why it cannot be read.
+/// One file of read_sources: its text, or why it cannot be read.
 struct SourceFile {
   std::string name;
   std::string text;
@@ -79,7 +79,7 @@ SourceFile read_file(const std::string& name) {
   }
 }
 
-/// The elements of the key `include` that are strings (load_document reports the others).
+/// The strings in the key `include` (load_document reports elements of other types).
 std::vector<std::string> includes_of(const SourceFile& file) {
   ConfigErrors ignored;
   const Document document(file.name, parse_toml(file.text, file.name, ignored));
@@ -107,7 +107,7 @@ std::string read_all(SourceFile first) {
   return out;
 }
 
-/// Merges files along their includes; `chain` holds the files on the way, for cycles.
+/// Merges files along their includes; chain_ has the files being merged, to detect cycles.
 class Merger {
  public:
   Merger(const std::vector<SourceFile>& files, ConfigErrors& errors)
@@ -119,7 +119,7 @@ class Merger {
     DISSENT_CHECK(at != files_.end(), kInternal,
                   "configuration sources: expected the file {}, found {} others", name,
                   files_.size());
-    // A file that two others include is read twice; its syntax error is one.
+    // A file that is included twice is parsed twice, but its syntax errors are reported once.
     ConfigErrors again;
     Node own = parse_toml(at->text, name, parsed_.insert(name).second ? errors_ : again);
     auto& table = std::get<Table>(own.data);
@@ -179,14 +179,20 @@ std::string read_sources(const std::string& name, const std::string& text) {
 Document load_document(const std::string& sources, const std::vector<std::string>& overrides) {
   const std::vector<SourceFile> files = unpack(sources);
   DISSENT_CHECK(!files.empty(), kInternal, "configuration sources: expected a file, found none");
+
+  // Errors of all stages are collected, so that the user sees all of them at once.
   ConfigErrors errors;
   if (!files[0].problem.empty())
     errors.add(Source{files[0].name}, "",
                fmt::format("cannot read the configuration: {}", files[0].problem));
+
+  // Order matters: files, then overrides (which may set variables), then the variables in all
+  // strings.
   Node root = Merger(files, errors).file(files[0].name);
   const auto of_files = variable_names(root);
   for (const auto& override_text : overrides) merge(root, parse_override(override_text, errors));
   auto variables = put_variables(root, of_files, errors);
+
   errors.raise();
   root.source = root.key_source = Source{files[0].name};
   return Document(files[0].name, std::move(root), std::move(variables));

@@ -91,7 +91,7 @@ void merge(Node& base, Node over) {
     const auto [at, added] = below->try_emplace(key, node);
     if (!added) merge(at->second, std::move(node));
   }
-  if (over.source.line > 0) {  // an override has no header to point at, a file has
+  if (over.source.line > 0) {  // an override has no line to point at
     base.source = over.source;
     base.key_source = over.key_source;
   }

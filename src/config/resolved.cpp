@@ -96,7 +96,7 @@ class Comparison {
     for (size_t i = 0; i < std::min(a, b); ++i) keys(binding, fmt::format("{}[{}]", name, i));
   }
 
-  /// Keys of the file that this program does not know; they may have changed its results.
+  /// Keys in the file that this program does not know; they may have changed the results.
   void unknown(const Node& node, const std::string& name, const std::string& shown) {
     const Binding* binding = schema_.find(name);
     for (const auto& [key, child] : *node.table()) {

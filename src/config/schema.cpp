@@ -79,6 +79,8 @@ Schema& Schema::add(Binding binding) {
   DISSENT_CHECK(!find(name), kInternal, "table [{}]: expected one binding, found two", name);
   DISSENT_CHECK(!name.empty() || binding.kind == Binding::Kind::kTable, kInternal,
                 "the keys at the top cannot be optional or a list");
+
+  // A path must name either a key or a table: check the new keys against all tables ...
   std::vector<std::string> keys;
   for (const auto& option : binding.spec.options) {
     const std::string path = join_path(name, option.key);
@@ -90,6 +92,8 @@ Schema& Schema::add(Binding binding) {
                   "key {}: there is a table of this name", path);
     keys.push_back(option.key);
   }
+
+  // ... and the new table against all keys.
   for (const auto& other : bindings_) {
     for (const auto& option : other.spec.options) {
       const std::string path = join_path(other.spec.name, option.key);
@@ -97,6 +101,7 @@ Schema& Schema::add(Binding binding) {
                     "table [{}]: there is a key {}", name, path);
     }
   }
+
   bindings_.push_back(std::move(binding));
   return *this;
 }

@@ -26,20 +26,22 @@ void set_device_math(const DeviceMath& math) {
         "\"{}\"",
         kWorkspace, found);
   }
+
   auto& context = at::globalContext();
-  // LibTorch keeps two records of TF32 and throws where they differ: Context::allowTF32CuBLAS(),
-  // which its products ask, in 2.11. The older functions write both; what they leave open (NONE,
-  // which a parent may decide) is then set by name.
+  // LibTorch 2.11 stores the TF32 setting twice, and its products throw if the two differ
+  // (Context::allowTF32CuBLAS()). The older functions set both; what they leave undecided (NONE,
+  // inherited from a parent) is then set explicitly.
   context.setAllowTF32CuBLAS(math.tf32);
   context.setAllowTF32CuDNN(math.tf32);
   const auto precision = math.tf32 ? at::Float32Precision::TF32 : at::Float32Precision::IEEE;
   for (const auto op : {at::Float32Op::MATMUL, at::Float32Op::CONV, at::Float32Op::RNN})
     context.setFloat32Precision(at::Float32Backend::CUDA, op, precision);
+
   context.setDeterministicAlgorithms(math.deterministic, /*warn_only=*/false);
   context.setDeterministicCuDNN(math.deterministic);
   context.setBenchmarkCuDNN(false);
-  // LibTorch's default fills new memory with NaN under deterministic algorithms: it finds reads of
-  // what was never written, at a pass over each tensor.
+  // With deterministic algorithms LibTorch by default fills new memory with NaN, to find reads of
+  // uninitialised values; that costs a pass over each tensor.
   context.setDeterministicFillUninitializedMemory(!math.deterministic);
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kUtf8Mark = "\xEF\xBB\xBF";
 
-// CRLF becomes LF in place; CR alone too where no line ends otherwise, as old spreadsheets have it.
+// Converts CRLF to LF in place; also a single CR if there is no LF at all (old spreadsheets).
 void end_lines_with_lf(std::string& text) {
   if (text.find('\r') == std::string::npos) return;
   const bool alone = text.find('\n') == std::string::npos;

@@ -9,8 +9,8 @@
 namespace dissent {
 namespace {
 int g_threads = 1;
-// Aligned like the data that follows it: mold 1.10 puts a lone byte on a page of its own now and
-// then, and the program then does not start.
+// Aligned like the data that follows it: mold 1.10 sometimes places a single byte on its own page,
+// and the program then does not start.
 alignas(64) thread_local bool t_inside = false;
 }  // namespace
 

@@ -5,7 +5,7 @@
 namespace dissent {
 namespace {
 
-// splitmix64 finaliser: spreads the key over the 64 bits that Philox takes as subsequence.
+// splitmix64 finaliser: spreads the key over the 64 bits of Philox' subsequence.
 uint64_t mix(uint64_t x) {
   x += 0x9e3779b97f4a7c15ULL;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
@@ -66,8 +66,7 @@ std::vector<int64_t> Random::choose(int64_t n, int64_t k) {
 
 void fill_truncated_normal(at::Tensor values, double deviation, Random random) {
   fill(values, [&] { return 2.0 * (random.uniform() + 0x1p-33) - 1.0; });
-  // In f32 the outermost draws (3 in 10^8) round to +-1, whose inverse is infinite: a weight of
-  // +-2.
+  // In f32 the outermost draws (3 in 10^8) round to +-1, where erfinv is infinite: a weight of +-2.
   if (values.scalar_type() == at::kFloat) values.clamp_(-0x1.fffffep-1, 0x1.fffffep-1);
   values.erfinv_().mul_(deviation * std::sqrt(2.0)).clamp_(-2.0, 2.0);
 }

@@ -36,7 +36,7 @@ void expect_regular_file(const std::string& path) {
 }
 
 int open_regular_file(const std::string& path) {
-  expect_regular_file(path);  // opening a device may already do something
+  expect_regular_file(path);  // before opening: opening a device may have side effects
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path,
                 std::generic_category().message(errno));

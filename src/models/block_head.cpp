@@ -55,16 +55,20 @@ HeadGradient BlockHead::backward(const at::Tensor& flat, const at::Tensor& x,
                                  at::Tensor* dx) const {
   const auto p = [&](size_t entry) { return parameter(flat, layout_.entry(entry)); };
   const auto dn = linear_input_gradient(dlogits, p(head_weight_));
+
+  // Classifier and final norm, then through the scaled MLP branch y = x + gamma f.
   auto [dy, dnorm_weight, dnorm_bias] =
       at::native_layer_norm_backward(dn, saved[kY], {dim_}, saved[kMean], saved[kRstd],
                                      p(norm_weight_), p(norm_bias_), {true, true, true});
   const auto df = dy * p(gamma_);
   const auto dz = at::gelu_backward(linear_input_gradient(df, p(fc2_weight_)), saved[kZ]);
   const auto du = linear_input_gradient(dz, p(fc1_weight_));
+
   auto [dx_norm, dnorm2_weight, dnorm2_bias] =
       at::native_layer_norm_backward(du, x, {dim_}, saved[kMean2], saved[kRstd2], p(norm2_weight_),
                                      p(norm2_bias_), {dx != nullptr, true, true});
   if (dx) *dx = dy + dx_norm;
+
   return {{{fc1_weight_, dz, saved[kU]},
            {fc2_weight_, df, saved[kA]},
            {head_weight_, dlogits, saved[kN]}},
@@ -78,7 +82,7 @@ HeadGradient BlockHead::backward(const at::Tensor& flat, const at::Tensor& x,
            {head_bias_, dlogits.sum(0)}}};
 }
 
-// Without the affine part, which differs from member to member.
+// Layer norms without their affine part, which differs between members and is applied separately.
 at::Tensor BlockHead::forward_stack(const at::Tensor& flats, const at::Tensor& x,
                                     std::vector<at::Tensor>* saved) const {
   const auto p = [&](size_t entry) { return stacked_parameter(flats, layout_.entry(entry)); };
@@ -102,10 +106,14 @@ void BlockHead::backward_stack(const at::Tensor& flats, const at::Tensor&,
   const auto p = [&](size_t entry) { return stacked_parameter(flats, layout_.entry(entry)); };
   const auto g = [&](size_t entry) { return stacked_parameter(gradient, layout_.entry(entry)); };
   const auto &x_hat = saved[kN + 1], &y_hat = saved[kN + 2];
+
+  // Classifier and final norm.
   stacked_linear_gradient(dlogits, saved[kN], g(head_weight_), g(head_bias_));
   const auto dn = stacked_linear_input_gradient(dlogits, p(head_weight_));
   g(norm_weight_).copy_((dn * y_hat).sum(1));
   g(norm_bias_).copy_(dn.sum(1));
+
+  // The MLP branch, from its scale gamma back to norm2.
   const auto dy = std::get<0>(
       at::native_layer_norm_backward(dn * p(norm_weight_).unsqueeze(1), saved[kY], {dim_},
                                      saved[kMean], saved[kRstd], {}, {}, {true, false, false}));
@@ -114,6 +122,7 @@ void BlockHead::backward_stack(const at::Tensor& flats, const at::Tensor&,
   stacked_linear_gradient(df, saved[kA], g(fc2_weight_), g(fc2_bias_));
   const auto dz = at::gelu_backward(stacked_linear_input_gradient(df, p(fc2_weight_)), saved[kZ]);
   stacked_linear_gradient(dz, saved[kU], g(fc1_weight_), g(fc1_bias_));
+
   const auto du = stacked_linear_input_gradient(dz, p(fc1_weight_));
   g(norm2_weight_).copy_((du * x_hat).sum(1));
   g(norm2_bias_).copy_(du.sum(1));

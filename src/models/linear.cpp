@@ -6,10 +6,10 @@ namespace dissent {
 namespace {
 
 constexpr int64_t kForwardBlock = 512;  // output columns of one product
-constexpr int64_t kGradientBlock =
-    96 * 1024;  // elements of one block of a weight gradient: 384 KiB in f32
+// Elements of one block of a weight gradient: 384 KiB in f32.
+constexpr int64_t kGradientBlock = 96 * 1024;
 
-// Block `index` of `blocks` nearly equal ones, cut at multiples of 16.
+// Block `index` of `blocks` nearly equal ones, with boundaries at multiples of 16.
 RowBlock cut(int64_t extent, int64_t blocks, int64_t index) {
   const auto edge = [&](int64_t i) {
     return i == blocks ? extent : std::min(extent, (extent * i / blocks + 15) / 16 * 16);

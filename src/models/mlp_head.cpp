@@ -8,7 +8,7 @@
 namespace dissent {
 namespace {
 
-// torch.nn.Linear: kaiming_uniform with a = sqrt(5) is uniform within 1/sqrt(in), and so is the
+// As torch.nn.Linear: kaiming_uniform with a = sqrt(5) is uniform in +-1/sqrt(in), and so is the
 // bias.
 void initialise_linear(const at::Tensor& flat, const ParameterLayout& layout, size_t weight,
                        size_t bias, uint64_t seed, int64_t member) {

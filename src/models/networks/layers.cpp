@@ -51,8 +51,8 @@ void pool_plane(const T* x, int64_t width, int64_t out_height, int64_t out_width
   }
 }
 
-// Forward by the loop above, backward (and the derivative of that) by ATen's operators, which read
-// its indices.
+// The forward pass uses the loop above; the backward pass and its derivative use ATen's operators,
+// which read the indices of the maxima.
 struct MaxPool2x2 : torch::autograd::Function<MaxPool2x2> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x) {
     const int64_t height = x.size(2), width = x.size(3), out_height = height / 2,

@@ -17,7 +17,7 @@ LeNet::LeNet(int64_t channels, int64_t classes) : ImageNetwork(channels, classes
 }
 
 std::string LeNet::size_misfit(int64_t height, int64_t width) const {
-  // Two halvings with 4 lost between them have to leave 5 x 5.
+  // The third convolution needs 5 x 5: the edge is halved, loses 4 pixels and is halved again.
   const auto fits = [](int64_t edge) { return edge >= 28 && edge < 32; };
   return fits(height) && fits(width) ? "" : "28 .. 31 pixels";
 }

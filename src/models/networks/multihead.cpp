@@ -10,7 +10,7 @@ Multihead::Multihead(std::unique_ptr<const ImageNetwork> trunk, int64_t heads, i
                 "multihead: expected heads >= 1, classes >= 1 and a trunk without classifier, "
                 "found {}, {}, {}",
                 heads, classes, trunk_->classes());
-  // The trunk's parameters and buffers come first, so its positions hold here too.
+  // The trunk's parameters and buffers come first, so their positions stay valid.
   const auto& own = trunk_->parts();
   for (size_t i = 0; i < own.initial.size(); ++i)
     add_parameter(parts_, "backbone." + own.parameters.entry(i).name, own.parameters.entry(i).shape,

@@ -47,6 +47,7 @@ constexpr const char* kDeit3Citation =
 const std::vector<ImageNetworkSpec>& image_network_registry() {
   static const std::vector<ImageNetworkSpec> registry{
       {"lenet", "LeNet-5 with ReLU and max pooling, for 28 x 28", kLeNetCitation, 28, make_lenet},
+
       {"resnet18_32x32", "ResNet-18 with a 3 x 3 stem without stride, any image size",
        kResNetCitation, 32,
        [](const ImageNetworkOptions& options) { return make_resnet(options, {}); }},
@@ -64,6 +65,7 @@ const std::vector<ImageNetworkSpec>& image_network_registry() {
          return make_resnet(options,
                             {.blocks = {3, 4, 6, 3}, .bottleneck = true, .torchvision = true});
        }},
+
       {"deit3_small_patch16_224", "DeiT-3 Small: 384 wide, 12 blocks, 6 heads", kDeit3Citation, 224,
        make_deit3<384, 12, 6>},
       {"deit3_base_patch16_224", "DeiT-3 Base: 768 wide, 12 blocks, 12 heads; SED's trunk",

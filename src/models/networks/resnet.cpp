@@ -23,6 +23,7 @@ ResNet::ResNet(const ResNetOptions& options)
                 .in = options.channels, .out = options.width, .kernel = 3, .padding = 1};
   stem_ = add_convolution(parts_, "conv1", stem, options.torchvision);
   stem_norm_ = add_batch_norm(parts_, "bn1", options.width);
+
   int64_t in = options.width;
   for (int64_t l = 0; l < 4; ++l)
     for (int64_t b = 0; b < options.blocks[l]; ++b) {
@@ -46,6 +47,7 @@ ResNet::Block ResNet::add_block(const std::string& name, int64_t in, int64_t pla
   else
     shapes = {{.in = in, .out = planes, .kernel = 3, .stride = stride, .padding = 1},
               {.in = planes, .out = planes, .kernel = 3, .padding = 1}};
+
   Block block;
   for (size_t i = 0; i < shapes.size(); ++i) {
     block.convolutions.push_back(add_convolution(parts_, fmt::format("{}.conv{}", name, i + 1),
@@ -53,6 +55,8 @@ ResNet::Block ResNet::add_block(const std::string& name, int64_t in, int64_t pla
     block.norms.push_back(
         add_batch_norm(parts_, fmt::format("{}.bn{}", name, i + 1), shapes[i].out));
   }
+
+  // A projection where the shortcut changes its shape.
   if (stride != 1 || in != out) {
     const std::string shortcut = name + (options_.torchvision ? ".downsample" : ".shortcut");
     block.shortcut.push_back(add_convolution(parts_, shortcut + ".0",
@@ -75,7 +79,7 @@ at::Tensor ResNet::run_block(const Block& block, const Pass& pass, const at::Ten
 
 std::string ResNet::size_misfit(int64_t height, int64_t width) const {
   if (options_.pool == 0) return "";
-  // Strides of 2, rounded up: three stages, and stem and pooling of torchvision's.
+  // Total stride: 2 in three stages, and in torchvision's stem and pooling; sizes are rounded up.
   const int64_t stride = options_.torchvision ? 32 : 8, least = (options_.pool - 1) * stride + 1,
                 most = (2 * options_.pool - 1) * stride;
   const auto fits = [&](int64_t edge) { return edge >= least && edge <= most; };

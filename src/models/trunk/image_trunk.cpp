@@ -38,7 +38,7 @@ bool is_hdf5(const std::string& path) {
   return std::string_view(first, 4) == "\x89HDF";
 }
 
-// A key of the configuration that a checkpoint holds.
+// A value of the configuration stored in a checkpoint.
 template <class T>
 T config_value(const config::Document& document, const char* key, const std::string& path) {
   const auto* node = document.find(key);
@@ -55,6 +55,8 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
   const CheckpointReader file(path);
   const auto document = config::load_document(
       config::read_sources(path + " (its configuration)", file.config_text()));
+
+  // The network is the one of the checkpoint's configuration.
   const auto model = config_value<std::string>(document, "ensemble.model", path);
   DISSENT_CHECK(model == options.model, kUsage,
                 "trunk.model: expected \"{}\", which {} holds, found \"{}\"", model, path,
@@ -64,6 +66,8 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
                             .channels = 3,
                             .image_size = image_size,
                             .heads = config_value<int64_t>(document, "ensemble.members", path)});
+
+  // A run has one network per member, or a single multihead network.
   const auto& entries = loaded.network->layout().entries();
   const int64_t networks = file.shape("members/" + entries.front().name).at(0);
   DISSENT_CHECK(options.member || networks == 1, kUsage,
@@ -73,6 +77,8 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
   DISSENT_CHECK(member < networks, kUsage,
                 "trunk.member: expected 0 .. {}, the networks of {}, found {}", networks - 1, path,
                 member);
+
+  // The moving average of the weights is preferred over the weights themselves.
   const auto read = [&](const std::string& group, const ParameterLayout& layout,
                         const at::Tensor& flat) {
     for (const auto& entry : layout.entries()) {
@@ -104,6 +110,7 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
                 "trunk.weights: expected the weights of {}: a file, a run folder, a checkpoint, or "
                 "\"random\"; found nothing",
                 options.model);
+
   const bool multihead = options.model.ends_with("_multihead");
   if (options.weights == "random") {
     auto loaded = empty_network(
@@ -112,6 +119,8 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
     loaded.network->initialise(loaded.parameters, seed, options.member.value_or(0));
     return loaded;
   }
+
+  // A file is distinguished from a checkpoint by its contents, not by its name.
   DISSENT_CHECK(
       fs::exists(options.weights), kData,
       "trunk.weights ({}): expected a safetensors or .pth file, a run folder or a "
@@ -123,6 +132,7 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
                 "trunk.weights ({}): expected a run folder with checkpoint.h5, found a folder "
                 "without; has its training written one?",
                 options.weights);
+
   if (path != options.weights || is_hdf5(path)) return from_checkpoint(path, options, image_size);
   DISSENT_CHECK(!multihead, kUsage,
                 "trunk.model: expected a model without \"_multihead\", since the weights are no "
@@ -150,12 +160,14 @@ ImageTrunk::ImageTrunk(const TrunkOptions& options, int64_t image_size, uint64_t
   DISSENT_CHECK(device.is_cuda() || (options.precision != "f16" && options.precision != "tf32"),
                 kUsage, "trunk.precision = \"{}\": expected a GPU, found none", options.precision);
   auto loaded = load(options, image_size, seed);
+
   const auto cuts = loaded.network->cuts();
   const auto near = nearest(cut_, cuts);
   DISSENT_CHECK(std::find(cuts.begin(), cuts.end(), cut_) != cuts.end(), kUsage,
                 "trunk.cut: expected one of {1} ({0}), found \"{2}\"{3}", options.model,
                 fmt::join(cuts, ", "), cut_,
                 near ? fmt::format("; did you mean '{}'?", *near) : "");
+
   checksum_ = checksum_of(loaded);
   network_ = std::move(loaded.network);
   parameters_ = loaded.parameters.to(device);

@@ -28,7 +28,7 @@ class TrunkRows {
   const ImageSource& images() const { return *images_; }
   const ImageTrunk& trunk() const { return trunk_; }
 
-  // [count, D] of rows [first, first + count) of a pass.
+  // Features [count, D] of rows [first, first + count) of a pass.
   at::Tensor features(int64_t pass, int64_t first, int64_t count) {
     auto out = at::empty({count, trunk_.dim()}, at::kFloat);
     const int64_t last = first + count,
@@ -68,11 +68,14 @@ class TrunkRows {
     const auto task = [&](int64_t i) {
       const int64_t start = (first_batch + i) * batch_, begin = std::max(first, start),
                     count = std::min(last, start + batch_) - begin;
+
       const auto own = x.narrow(0, begin - first, count);
       if (count == batch_) {
         out.narrow(0, begin - first, count).copy_(trunk_.features(own));
         return;
       }
+
+      // A partial batch is filled up with zeros, so that its rows keep their positions.
       auto filled = at::zeros({batch_, x.size(1), x.size(2), x.size(3)}, x.options());
       filled.narrow(0, begin - start, count).copy_(own);
       out.narrow(0, begin - first, count)
@@ -84,7 +87,8 @@ class TrunkRows {
 
   TransformOptions transform_;
   ImageTrunk trunk_;
-  std::unique_ptr<ImageSource> images_;  // after it: what is wrong with weights shows at once
+  std::unique_ptr<ImageSource>
+      images_;  // after trunk_: errors of the weights are found before the images are opened
   ImageLoader loader_;
   uint64_t seed_;
   int64_t batch_, ahead_;

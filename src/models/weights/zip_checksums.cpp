@@ -11,7 +11,7 @@
 namespace dissent {
 namespace {
 
-// Little-endian numbers at a place of a text; whoever calls has checked its length.
+// A little-endian number at an offset; the caller has checked the length.
 template <class T>
 T number_at(const std::string& bytes, size_t place) {
   T value;
@@ -30,6 +30,7 @@ ZipChecksums::ZipChecksums(const std::string& path) : path_(path) {
         "{}: expected a file of torch.save, found another or a damaged one (a zip archive with {})",
         path, what);
   };
+
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path));
   const auto read = [&](int64_t first, int64_t count) {
     if (first < 0 || count < 0 || count > size - first) fail("a directory outside of the file");
@@ -37,13 +38,16 @@ ZipChecksums::ZipChecksums(const std::string& path) : path_(path) {
     read_file_bytes(path, first, count, bytes.data());
     return bytes;
   };
-  // The end of the directory stands at the end of the file, before a comment.
+  // The end-of-directory record is at the end of the file, followed only by a comment.
   const int64_t tail_bytes = std::min<int64_t>(size, kEndBytes + kMostComment);
   const auto tail = read(size - tail_bytes, tail_bytes);
   const auto end = tail.rfind("PK\5\6");
   if (end == std::string::npos || tail.size() - end < kEndBytes) fail("no directory at its end");
   uint64_t entries = number_at<uint16_t>(tail, end + 10),
            bytes = number_at<uint32_t>(tail, end + 12), first = number_at<uint32_t>(tail, end + 16);
+
+  // Archives of more than 4 GiB have the 64-bit record, found through a locator in front of the old
+  // one.
   const int64_t end_place = size - tail_bytes + static_cast<int64_t>(end);
   if (end_place >= static_cast<int64_t>(kLocatorBytes)) {
     const auto locator = read(end_place - kLocatorBytes, kLocatorBytes);
@@ -55,6 +59,8 @@ ZipChecksums::ZipChecksums(const std::string& path) : path_(path) {
       first = number_at<uint64_t>(end64, 48);
     }
   }
+
+  // One entry per record: its CRC-32 and name, then an extra field and a comment that are skipped.
   const auto directory = read(static_cast<int64_t>(first), static_cast<int64_t>(bytes));
   size_t at = 0;
   for (uint64_t entry = 0; entry < entries; ++entry) {
