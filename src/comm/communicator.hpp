@@ -19,9 +19,13 @@ struct WaitSettings {
 
 enum class ReduceOp { kSum, kMin, kMax };
 
+/// How a group communicates: not at all (one process), MPI over host memory, NCCL over device
+/// memory.
+enum class Backend { kSelf, kMpi, kNccl };
+
 /// A group of ranks. Every function except rank(), size() and backend() is collective over the
 /// group: each rank calls it, in the same order. Tensors are contiguous, of f32, f64, i32, i64 or
-/// u8; on the host for `self` and `mpi`, on the device for `nccl`.
+/// u8; on the device for Backend::kNccl, else on the host.
 /// A call that does not finish within the timeout throws Error::kComm (exit code 4) with the
 /// operation, the rank and the host.
 class Communicator {
@@ -33,8 +37,7 @@ class Communicator {
   void share_wait_settings(const Communicator& other) { settings_ = other.settings_; }
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  /// "self", "mpi" or "nccl".
-  virtual const char* backend() const = 0;
+  virtual Backend backend() const = 0;
 
   /// In place: values = op over ranks of values; same shape on every rank. The order of summation
   /// is fixed for a fixed group size.

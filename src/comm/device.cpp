@@ -58,21 +58,21 @@ void check_one_rank_per_gpu(Communicator& group, at::Device device) {
 
 }  // namespace
 
-void prepare_device(const std::string& wanted) {
+void prepare_device(const std::string& choice) {
 #ifdef DISSENT_KERNELS_CUDA
-  if (wanted != "cpu" && find_gpus().count > 0) load_cuda();
+  if (choice != "cpu" && find_gpus().count > 0) load_cuda();
 #endif
-  static_cast<void>(wanted);
+  static_cast<void>(choice);
 }
 
-at::Device choose_device(const std::string& wanted, Communicator& world, Communicator& node,
+at::Device choose_device(const std::string& choice, Communicator& world, Communicator& node,
                          const DeviceMath& math) {
   set_device_math({});
-  if (wanted == "cpu") return at::kCPU;
+  if (choice == "cpu") return at::kCPU;
   const auto gpus = find_gpus();
   const auto counts = all_gather_integer(world, gpus.count);
   const bool everywhere = *std::min_element(counts.begin(), counts.end()) > 0;
-  if (wanted == "auto" && !everywhere) return at::kCPU;
+  if (choice == "auto" && !everywhere) return at::kCPU;
   agree(world, [&] {
     DISSENT_CHECK(
         gpus.count > 0, kUsage,
@@ -100,7 +100,7 @@ std::string gpu_identity(int index) {
       "{} {:02x}", host_name(),
       fmt::join(std::string_view(properties.uuid.bytes, sizeof properties.uuid.bytes), ""));
 #else
-  DISSENT_FAIL(kUsage, "no CUDA in this build: expected one with it for GPU {}", index);
+  DISSENT_FAIL(kUsage, "GPU {}: expected a build with CUDA, found one without", index);
 #endif
 }
 
@@ -112,8 +112,8 @@ std::string gpu_name(at::Device device) {
     return properties.name;
   }
 #endif
-  DISSENT_CHECK(device.is_cpu(), kUsage,
-                "no CUDA in this build: expected one with it for the name of {}", device.str());
+  DISSENT_CHECK(device.is_cpu(), kUsage, "{}: expected a build with CUDA, found one without",
+                device.str());
   return "CPU";
 }
 
@@ -125,7 +125,7 @@ void use_gpu(int index) {
   c10::cuda::setCurrentCUDAStream(
       c10::cuda::getStreamFromPool(false, static_cast<c10::DeviceIndex>(index)));
 #else
-  DISSENT_FAIL(kUsage, "no CUDA in this build: expected one with it for GPU {}", index);
+  DISSENT_FAIL(kUsage, "GPU {}: expected a build with CUDA, found one without", index);
 #endif
 }
 
@@ -140,7 +140,7 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::
   check_one_rank_per_gpu(group, device);
   return make_nccl_communicator(group, device.index());
 #else
-  DISSENT_FAIL(kUsage, "no CUDA in this build: expected one with it for a group of {} ranks on {}",
+  DISSENT_FAIL(kUsage, "group of {} ranks on {}: expected a build with CUDA, found one without",
                group.size(), device.str());
 #endif
 }

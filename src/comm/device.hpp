@@ -9,11 +9,11 @@
 
 namespace dissent {
 
-/// Loads LibTorch's CUDA library if `wanted` (a runtime.device) is not "cpu" and this node has
+/// Loads LibTorch's CUDA library if `choice` (a runtime.device) is not "cpu" and this node has
 /// GPUs. Called at the start of programs that may choose a GPU later: after a convolution, batch
 /// norm, a backward pass or at::manual_seed on the CPU it is too late (Error::kInternal).
 /// Error::kComm if the library cannot be loaded. Not collective.
-void prepare_device(const std::string& wanted);
+void prepare_device(const std::string& choice);
 
 /// The device of this rank for `runtime.device`: "cpu"; "cuda": GPU number (rank on its node)
 /// modulo (GPUs of the node); "auto": cuda if this build has it and every node has a GPU. With
@@ -21,7 +21,7 @@ void prepare_device(const std::string& wanted);
 /// computes is set for the process (set_device_math): `math` on a GPU, LibTorch's defaults on the
 /// CPU, whose results do not depend on it. Error::kUsage, the same on every rank, if "cuda" is not
 /// available: the build has no CUDA, or a rank finds no GPU. Collective over world and node.
-at::Device choose_device(const std::string& wanted, Communicator& world, Communicator& node,
+at::Device choose_device(const std::string& choice, Communicator& world, Communicator& node,
                          const DeviceMath& math = {});
 
 /// Host and UUID of a GPU or MIG instance: the same text in every process that uses it, independent

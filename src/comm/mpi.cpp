@@ -26,14 +26,14 @@ MPI_Op mpi_op(ReduceOp op) {
 }
 
 int checked_count(int64_t count) {
-  DISSENT_CHECK(count <= INT_MAX, kInternal, "a message of {} elements is over MPI's limit of {}",
-                count, INT_MAX);
+  DISSENT_CHECK(count <= INT_MAX, kInternal, "MPI message: expected at most {} elements, found {}",
+                INT_MAX, count);
   return static_cast<int>(count);
 }
 
 void check_host(const at::Tensor& tensor, const char* operation) {
   DISSENT_CHECK(tensor.device().is_cpu() && tensor.is_contiguous(), kInternal,
-                "{}: the tensor has to be contiguous on the host", operation);
+                "{}: expected a contiguous tensor on the host, found another", operation);
 }
 
 }  // namespace
@@ -113,8 +113,8 @@ void MpiCommunicator::all_reduce(at::Tensor& values, ReduceOp op) {
 at::Tensor MpiCommunicator::all_gather(const at::Tensor& local, std::span<const int64_t> counts) {
   check_host(local, "all_gather");
   DISSENT_CHECK(static_cast<int>(counts.size()) == size_ && counts[rank_] == local.numel(),
-                kInternal, "all_gather: rank {} gives {} elements, the counts are [{}]", rank_,
-                local.numel(), fmt::join(counts, ", "));
+                kInternal, "all_gather: expected counts [{2}], found {1} elements on rank {0}",
+                rank_, local.numel(), fmt::join(counts, ", "));
   if (size_ == 1) return local.reshape({-1});
 
   std::vector<int> sizes, offsets;
@@ -162,8 +162,8 @@ std::unique_ptr<Communicator> MpiCommunicator::split_by_node() {
 
 MPI_Comm mpi_handle(const Communicator& comm) {
   if (const auto* mpi = dynamic_cast<const MpiCommunicator*>(&comm)) return mpi->handle();
-  DISSENT_CHECK(comm.size() == 1, kInternal, "the group of {} ranks ({}) has no MPI handle",
-                comm.size(), comm.backend());
+  DISSENT_CHECK(comm.size() == 1, kInternal,
+                "MPI handle: expected an MPI group, found another one of {} ranks", comm.size());
   return MPI_COMM_SELF;
 }
 

@@ -29,7 +29,7 @@ class MpiCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  const char* backend() const override { return "mpi"; }
+  Backend backend() const override { return Backend::kMpi; }
   void all_reduce(at::Tensor& values, ReduceOp op) override;
   at::Tensor all_gather(const at::Tensor& local, std::span<const int64_t> counts) override;
   void broadcast(at::Tensor& values, int root) override;

@@ -66,10 +66,11 @@ void load_cuda() {
   // Found through the program's run path, like LibTorch's other libraries.
   if (!dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_GLOBAL))
     DISSENT_FAIL(kComm, "LibTorch's CUDA library could not be loaded: {}", dlerror());
-  DISSENT_CHECK(at::globalContext().hasCUDART(), kInternal,
-                "LibTorch's CUDA library was loaded too late: LibTorch has found before that there "
-                "is no CUDA (a convolution, batch norm, a backward pass and a seed ask) and keeps "
-                "this answer. A program that may want a GPU calls prepare_device() first");
+  DISSENT_CHECK(
+      at::globalContext().hasCUDART(), kInternal,
+      "LibTorch's CUDA library: expected to load it before LibTorch first checks for CUDA "
+      "(in a convolution, batch norm, backward pass or seed), found that it already has; "
+      "call prepare_device() first");
 }
 
 NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed,
@@ -112,15 +113,15 @@ void NcclCommunicator::close() {
 }
 
 void NcclCommunicator::check_open(const char* operation) const {
-  DISSENT_CHECK(comm_, kComm, "{}: this NCCL group was closed, or ended by an earlier failure",
-                operation);
+  DISSENT_CHECK(comm_, kComm,
+                "{}: expected an open NCCL group, found one that was closed or aborted", operation);
 }
 
 void NcclCommunicator::check(const at::Tensor& tensor, const char* operation) const {
   check_open(operation);
   DISSENT_CHECK(tensor.is_cuda() && tensor.device().index() == device_ && tensor.is_contiguous(),
-                kInternal, "{}: the tensor has to be contiguous on cuda:{}, it is on {}", operation,
-                device_, tensor.device().str());
+                kInternal, "{}: expected a contiguous tensor on cuda:{}, found one on {}",
+                operation, device_, tensor.device().str());
 }
 
 void NcclCommunicator::wait(const char* operation, bool with_stream) {
@@ -188,8 +189,8 @@ void NcclCommunicator::all_reduce(at::Tensor& values, ReduceOp op) {
 at::Tensor NcclCommunicator::all_gather(const at::Tensor& local, std::span<const int64_t> counts) {
   check(local, "all_gather");
   DISSENT_CHECK(static_cast<int>(counts.size()) == size() && counts[rank()] == local.numel(),
-                kInternal, "all_gather: rank {} gives {} elements, the counts are [{}]", rank(),
-                local.numel(), fmt::join(counts, ", "));
+                kInternal, "all_gather: expected counts [{2}], found {1} elements on rank {0}",
+                rank(), local.numel(), fmt::join(counts, ", "));
   if (size() == 1) return local.reshape({-1});
 
   const c10::cuda::CUDAGuard guard(local.device());

@@ -52,7 +52,7 @@ class NcclCommunicator final : public Communicator {
 
   int rank() const override { return group_->rank(); }
   int size() const override { return group_->size(); }
-  const char* backend() const override { return "nccl"; }
+  Backend backend() const override { return Backend::kNccl; }
   void all_reduce(at::Tensor& values, ReduceOp op) override;
   at::Tensor all_gather(const at::Tensor& local, std::span<const int64_t> counts) override;
   void broadcast(at::Tensor& values, int root) override;

@@ -51,20 +51,20 @@ namespace {
 Runtime::Runtime(int argc, char** argv, double timeout_s, UseMpi use) {
   const auto launch = launched();
   if (!launch.has_mpi && launch.ranks > 1)
-    refuse(
-        fmt::format("{} says that {} tasks were started, but none of PMIX_RANK, PMIX_NAMESPACE and "
-                    "PMI_FD is set: MPI would see {} programs of one rank. Start it with srun "
-                    "--mpi=pmix (srun --mpi=list says what there is) or mpirun; a process that is "
-                    "meant to be alone, with env -u {}",
-                    launch.by, launch.ranks, launch.ranks, launch.by));
+    refuse(fmt::format(
+        "{}: expected PMIX_RANK, PMIX_NAMESPACE or PMI_FD with {} tasks, found none of "
+        "them: MPI would see {} programs of one rank. Start with srun --mpi=pmix (srun "
+        "--mpi=list shows what is available) or mpirun; to run a single process, use env "
+        "-u {}",
+        launch.by, launch.ranks, launch.ranks, launch.by));
 
   mpi_ = use == UseMpi::kAlways || launch.has_mpi;
   if (mpi_) {
     int provided = 0;
     DISSENT_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
     DISSENT_CHECK(provided >= MPI_THREAD_FUNNELED, kComm,
-                  "this MPI gives thread level {}, MPI_THREAD_FUNNELED ({}) is needed", provided,
-                  MPI_THREAD_FUNNELED);
+                  "MPI: expected thread level MPI_THREAD_FUNNELED ({}), found {}",
+                  MPI_THREAD_FUNNELED, provided);
 
     // Errors are returned, so that they become exceptions with a message instead of MPI's abort.
     DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
@@ -72,10 +72,10 @@ Runtime::Runtime(int argc, char** argv, double timeout_s, UseMpi use) {
     world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, timeout_s);
 
     if (world_->size() == 1 && launch.ranks > 1)
-      refuse(
-          fmt::format("{} says that {} ranks were started, MPI knows of one: the launcher "
-                      "belongs to another MPI than the program's ({})",
-                      launch.by, launch.ranks, mpi_library()));
+      refuse(fmt::format(
+          "{}: expected {} ranks, found one in MPI: the launcher belongs to another MPI "
+          "than the program's ({})",
+          launch.by, launch.ranks, mpi_library()));
   } else {
     world_ = make_self_communicator();
     world_->wait_settings().timeout_s = timeout_s;

@@ -18,4 +18,7 @@ enum class Format {
 ///   kMarkdown  one section per table: key | type | default | range | meaning | scope
 std::string describe(const Schema& schema, Format format);
 
+/// "result" or "execution".
+const char* scope_name(Scope scope);
+
 }  // namespace dissent::config

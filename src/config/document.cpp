@@ -84,7 +84,7 @@ std::vector<std::string> includes_of(const SourceFile& file) {
   ConfigErrors ignored;
   const Document document(file.name, parse_toml(file.text, file.name, ignored));
   std::vector<std::string> out;
-  const Node* include = document.find("include");
+  const Node* include = document.find(kIncludeKey);
   if (!include || !include->list()) return out;
   for (const auto& element : *include->list())
     if (const auto* name = std::get_if<std::string>(&element.data))
@@ -124,7 +124,7 @@ class Merger {
     Node own = parse_toml(at->text, name, parsed_.insert(name).second ? errors_ : again);
     auto& table = std::get<Table>(own.data);
     Node merged{Table{}, Source{name}, {}};
-    if (const auto include = table.find("include"); include != table.end()) {
+    if (const auto include = table.find(kIncludeKey); include != table.end()) {
       const Node list = std::move(include->second);
       table.erase(include);
       chain_.push_back(name);
@@ -138,14 +138,14 @@ class Merger {
  private:
   void add_includes(const std::string& name, const Node& list, Node& merged) {
     if (!list.list())
-      return errors_.add(list.source, "include",
+      return errors_.add(list.source, kIncludeKey,
                          fmt::format("expected a list of strings, found {}", list.text()));
     for (const auto& element : *list.list()) {
       const auto* path = std::get_if<std::string>(&element.data);
       if (path)
         add_include(resolve(name, *path), element.source, merged);
       else
-        errors_.add(element.source, "include",
+        errors_.add(element.source, kIncludeKey,
                     fmt::format("expected a string, found {}", element.text()));
     }
   }
@@ -153,11 +153,11 @@ class Merger {
   void add_include(const std::string& name, const Source& source, Node& merged) {
     if (std::find(chain_.begin(), chain_.end(), name) != chain_.end())
       return errors_.add(
-          source, "include",
+          source, kIncludeKey,
           fmt::format("files include each other: {} -> {}", fmt::join(chain_, " -> "), name));
     for (const auto& file : files_)
       if (file.name == name && !file.problem.empty())
-        return errors_.add(source, "include",
+        return errors_.add(source, kIncludeKey,
                            fmt::format("cannot read {}: {}", name, file.problem));
     merge(merged, file(name));
   }

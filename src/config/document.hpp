@@ -6,6 +6,9 @@
 
 namespace dissent::config {
 
+/// The key of a file's includes.
+inline constexpr const char* kIncludeKey = "include";
+
 /// A configuration as written: files merged, overrides applied, every value with its place; not yet
 /// checked against a schema.
 class Document {

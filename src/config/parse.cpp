@@ -9,6 +9,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "config/document.hpp"
 #include "core/toml_keys.hpp"
 
 namespace dissent::config {
@@ -137,7 +138,7 @@ Node parse_override(const std::string& text, ConfigErrors& errors) {
         fmt::format("expected a key such as loss.a2d.weight before '=', found \"{}\"", key));
 
   if (value.empty()) return fail("expected a value after '=' (the empty string is \"\")");
-  if (key == "include") return fail("include belongs into a file");
+  if (key == kIncludeKey) return fail("expected include in a file, found it in an override");
 
   // A value that is not TOML is taken as a string, since shells remove quotes.
   std::string problem;

@@ -142,7 +142,7 @@ std::vector<std::string> differing_keys(const std::string& file_text, const std:
 std::string difference(const std::string& file_text, const std::string& this_text,
                        const Schema& schema, const std::string& file) {
   const auto keys = differing_keys(file_text, this_text, schema, file);
-  if (keys.empty()) return "of the same keys, written by another version of the program";
+  if (keys.empty()) return "the same keys, written by another version of the program";
   return fmt::format("{}", fmt::join(keys, "; "));
 }
 

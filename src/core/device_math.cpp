@@ -10,8 +10,30 @@ namespace {
 constexpr const char* kWorkspace = "CUBLAS_WORKSPACE_CONFIG";
 }
 
+const std::vector<std::pair<std::string, ComputePrecision>>& precision_names() {
+  static const std::vector<std::pair<std::string, ComputePrecision>> names{
+      {"f64", ComputePrecision::kF64},
+      {"f32", ComputePrecision::kF32},
+      {"tf32", ComputePrecision::kTf32},
+      {"bf16", ComputePrecision::kBf16},
+      {"f16", ComputePrecision::kF16}};
+  return names;
+}
+
+std::string precision_name(ComputePrecision precision) {
+  for (const auto& [name, value] : precision_names())
+    if (value == precision) return name;
+  return "";
+}
+
+DeviceMath device_math(ComputePrecision precision, bool deterministic) {
+  return {.tf32 = precision == ComputePrecision::kTf32, .deterministic = deterministic};
+}
+
 DeviceMath device_math(const std::string& precision, bool deterministic) {
-  return {.tf32 = precision == "tf32", .deterministic = deterministic};
+  return device_math(precision == precision_name(ComputePrecision::kTf32) ? ComputePrecision::kTf32
+                                                                          : ComputePrecision::kF32,
+                     deterministic);
 }
 
 void keep_cublas_deterministic() { setenv(kWorkspace, ":4096:8", /*overwrite=*/0); }

@@ -1,7 +1,16 @@
 #pragma once
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace dissent {
+
+/// Precision of products and convolutions. kTf32: f32 whose products round their operands to TF32
+/// on a GPU; kBf16 and kF16: half precision by autocast.
+enum class ComputePrecision { kF64, kF32, kTf32, kBf16, kF16 };
+/// Their names in configurations: f64, f32, tf32, bf16, f16.
+const std::vector<std::pair<std::string, ComputePrecision>>& precision_names();
+std::string precision_name(ComputePrecision precision);
 
 /// How the GPUs of this process compute, until set again. No effect on CPUs.
 struct DeviceMath {
@@ -12,7 +21,9 @@ struct DeviceMath {
   bool deterministic = false;
 };
 
-/// From training.precision or trunk.precision ("tf32": TF32, else IEEE) and runtime.deterministic.
+/// TF32 for kTf32, else IEEE; runtime.deterministic.
+DeviceMath device_math(ComputePrecision precision, bool deterministic);
+/// The same with the name of a precision.
 DeviceMath device_math(const std::string& precision, bool deterministic);
 
 /// Sets everything in LibTorch's global context that DeviceMath decides. With `deterministic`,

@@ -42,9 +42,9 @@ std::string edited_text(std::string bytes, const std::string& path) {
 
 void warn_once(const std::string& line) {
   static std::mutex mutex;
-  static std::set<std::string> said;
+  static std::set<std::string> logged;
   const std::lock_guard lock(mutex);
-  if (said.insert(line).second) spdlog::warn("{}", line);
+  if (logged.insert(line).second) spdlog::warn("{}", line);
 }
 
 }  // namespace dissent

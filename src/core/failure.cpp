@@ -27,8 +27,8 @@ thread_local uint64_t t_asked_bytes = 0;
 Failure (*g_current_failure)() = nullptr;
 
 constexpr const char* kNeedsLess =
-    "smaller batches (data.batch_size, evaluate.batch_rows, trunk.batch_size), fewer members a "
-    "rank (more ranks) and data.residency = \"stream\" need less; `dissent plan` says what a "
+    "smaller batches (data.batch_size, evaluate.batch_rows, trunk.batch_size), fewer members per "
+    "rank (more ranks) and data.residency = \"stream\" need less; `dissent plan` estimates what a "
     "training needs";
 
 std::string bytes_text(uint64_t bytes) {
@@ -129,8 +129,7 @@ Failure current_light_failure() {
     if (error.code() == std::errc::resource_unavailable_try_again)
       return {ErrorKind::kMemory,
               fmt::format("threads of the host: expected one more, found: {} (limits: ulimit -u, "
-                          "pids.max of the control group); fewer data.workers and runtime.threads "
-                          "need less",
+                          "pids.max of the control group); reduce data.workers and runtime.threads",
                           error.code().message())};
     return {ErrorKind::kInternal, defect_message(first_line(error.what()))};
   } catch (const std::exception& error) {

@@ -20,7 +20,7 @@ uint64_t key(Purpose purpose, uint64_t a, uint64_t b) {
 template <class Draw>
 void fill(const at::Tensor& values, Draw draw) {
   DISSENT_CHECK(values.is_contiguous() && values.device().is_cpu(), kInternal,
-                "random fill needs a contiguous tensor on the CPU");
+                "random fill: expected a contiguous tensor on the CPU, found another");
   AT_DISPATCH_FLOATING_TYPES(values.scalar_type(), "fill", [&] {
     auto* out = values.data_ptr<scalar_t>();
     for (int64_t i = 0; i < values.numel(); ++i) out[i] = static_cast<scalar_t>(draw());
@@ -46,7 +46,7 @@ uint32_t Random::below(uint32_t bound) {
 
 std::vector<int64_t> Random::permutation(int64_t n) {
   DISSENT_CHECK(n >= 0 && n <= UINT32_MAX, kUsage,
-                "an order of {} rows was asked for, at most {} are supported", n, UINT32_MAX);
+                "random order: expected at most {1} rows, found {0}", n, UINT32_MAX);
   std::vector<int64_t> order(n);
   for (int64_t i = 0; i < n; ++i) order[i] = i;
   for (int64_t i = n - 1; i > 0; --i)
@@ -55,7 +55,8 @@ std::vector<int64_t> Random::permutation(int64_t n) {
 }
 
 std::vector<int64_t> Random::choose(int64_t n, int64_t k) {
-  DISSENT_CHECK(k >= 0 && k <= n, kUsage, "{} of {} cannot be drawn", k, n);
+  DISSENT_CHECK(k >= 0 && k <= n, kUsage, "random choice: expected 0 .. {1} numbers, found {0}", k,
+                n);
   std::vector<int64_t> pool(n);
   for (int64_t i = 0; i < n; ++i) pool[i] = i;
   for (int64_t i = 0; i < k; ++i) std::swap(pool[i], pool[i + below(static_cast<uint32_t>(n - i))]);

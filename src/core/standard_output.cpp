@@ -72,8 +72,8 @@ int finish_output(int code) {
     std::signal(SIGPIPE, SIG_DFL);
     std::raise(SIGPIPE);
   }
-  std::fputs(fmt::format("dissent: standard output: expected all of the text to be written, found: "
-                         "{}; files of the command are complete\n",
+  std::fputs(fmt::format("dissent: standard output: expected all text to be written, found: {}; "
+                         "files of the command are complete\n",
                          std::strerror(g_output_error))
                  .c_str(),
              stderr);

@@ -34,8 +34,8 @@ std::string device_memory_message(const std::string& text) {
              left = between(text, " of which ", " is free");
   return fmt::format(
       "memory of GPU {}: expected {}, found {} free{}; smaller batches (data.batch_size, "
-      "evaluate.batch_rows, trunk.batch_size) and fewer members a rank (more ranks) need less; "
-      "`dissent plan` says what a training needs (LibTorch: {})",
+      "evaluate.batch_rows, trunk.batch_size) and fewer members per rank (more ranks) need less; "
+      "`dissent plan` estimates what a training needs (LibTorch: {})",
       device.value_or("of this rank"), asked ? *asked + " more" : "enough",
       left.value_or("an unknown amount"), total ? " of " + *total : "", first_line(text));
 }
@@ -57,9 +57,9 @@ Failure of_torch(const c10::Error& error) {
     return {
         ErrorKind::kComm,
         fmt::format("GPU of this rank: expected its work to succeed, found: {}; `dissent doctor` "
-                    "looks at the device",
+                    "checks the device",
                     line)};
-  return {ErrorKind::kInternal, defect_message("a call of LibTorch was refused: " + line)};
+  return {ErrorKind::kInternal, defect_message("a call of LibTorch failed: " + line)};
 }
 
 }  // namespace

@@ -100,7 +100,7 @@ void sync_and_rename(const std::string& temporary, const std::string& path) {
 void reserve_space(const std::string& path) {
   Descriptor file(path, O_RDWR, "open");
   struct stat status;
-  if (::fstat(file.value, &status) != 0) fail(path, "look at", errno);
+  if (::fstat(file.value, &status) != 0) fail(path, "read its status", errno);
   allocate(file.value, status.st_size, path);
 }
 
@@ -121,7 +121,7 @@ void remove_file(const std::string& path) {
 void make_folder(const std::string& path) {
   std::error_code code;
   std::filesystem::create_directories(path, code);
-  if (code) fail(path, "make the folder", code.value());
+  if (code) fail(path, "create the folder", code.value());
 }
 
 std::string again_path(const std::string& path) {
@@ -149,7 +149,7 @@ void replace_path(const std::string& fresh, const std::string& path) {
   } else if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
     remove(fresh);
   } else {
-    if (::rename(path.c_str(), old.c_str()) != 0) fail(path, "put it aside", errno);
+    if (::rename(path.c_str(), old.c_str()) != 0) fail(path, "rename the previous result", errno);
     if (::rename(fresh.c_str(), path.c_str()) != 0)
       fail(path, "rename the new result to it", errno);
     remove(old);
@@ -163,7 +163,8 @@ void replace_path(const std::string& fresh, const std::string& path) {
 
 int64_t free_bytes(const std::string& path) {
   struct statvfs status;
-  if (::statvfs(path.c_str(), &status) != 0) fail(path, "look at its file system", errno);
+  if (::statvfs(path.c_str(), &status) != 0)
+    fail(path, "read the status of its file system", errno);
   return static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
 }
 

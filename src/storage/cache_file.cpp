@@ -39,7 +39,7 @@ std::vector<int64_t> pass_starts(const CacheFile& file) {
   double first_value = 0;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
     const auto values = whole_numbers(file.read_index(row, std::min(kScanRows, file.rows - row)),
-                                      "index", row, file.path);
+                                      kIndexDataset, row, file.path);
     const auto* data = values.const_data_ptr<double>();
     if (row == 0) first_value = data[0];
     for (int64_t i = 0; i < values.numel(); ++i)
@@ -56,7 +56,7 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
   const bool rounds = file.index.dtype == at::kFloat;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
     const auto values = whole_numbers(file.read_index(row, std::min(kScanRows, file.rows - row)),
-                                      "index", row, file.path);
+                                      kIndexDataset, row, file.path);
     const auto* data = values.const_data_ptr<double>();
     for (int64_t i = 0; i < values.numel(); ++i) {
       const auto position = static_cast<double>(first_value + (row + i) % rows_per_pass);
@@ -77,7 +77,7 @@ int64_t largest_label(const CacheFile& file) {
   int64_t largest = -1;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
     const auto values = whole_numbers(file.read_label(row, std::min(kScanRows, file.rows - row)),
-                                      "label", row, file.path);
+                                      kLabelDataset, row, file.path);
     const auto* data = values.const_data_ptr<double>();
     for (int64_t i = 0; i < values.numel(); ++i) {
       DISSENT_CHECK(data[i] >= -1 && data[i] <= static_cast<double>(kLargestLabel), kData,
@@ -96,9 +96,9 @@ CacheFile CacheFile::open(const std::string& path) {
   CacheFile result;
   result.path = path;
   UniqueHandle file = h5_open(path);
-  result.embed = h5_info(file, "embed", path);
-  result.label = h5_info(file, "label", path);
-  result.index = h5_info(file, "index", path);
+  result.embed = h5_info(file, kEmbedDataset, path);
+  result.label = h5_info(file, kLabelDataset, path);
+  result.index = h5_info(file, kIndexDataset, path);
 
   // The features define the number of rows; labels and positions have to agree with it.
   const auto& shape = result.embed.shape;
@@ -108,8 +108,8 @@ CacheFile CacheFile::open(const std::string& path) {
   DISSENT_CHECK(dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16, kData,
                 "{}: embed: expected f32, f16 or bf16, found {}", path, at::toString(dtype));
   result.rows = shape[0];
-  check_column(result.label, "label", result.rows, path);
-  check_column(result.index, "index", result.rows, path);
+  check_column(result.label, kLabelDataset, result.rows, path);
+  check_column(result.index, kIndexDataset, result.rows, path);
 
   // HDF5 stays open only where a dataset cannot be read with pread.
   result.seal = h5_seal(file);
@@ -132,13 +132,13 @@ void CacheFile::read(const DatasetInfo& info, const char* name, int64_t first, i
 
 at::Tensor CacheFile::read_label(int64_t first, int64_t count) const {
   auto values = at::empty({count}, label.dtype);
-  read(label, "label", first, count, values.data_ptr());
+  read(label, kLabelDataset, first, count, values.data_ptr());
   return values;
 }
 
 at::Tensor CacheFile::read_index(int64_t first, int64_t count) const {
   auto values = at::empty({count}, index.dtype);
-  read(index, "index", first, count, values.data_ptr());
+  read(index, kIndexDataset, first, count, values.data_ptr());
   return values;
 }
 
@@ -147,8 +147,8 @@ CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const C
   const std::string path = folder + "/" + entry.file;
   std::error_code code;
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, code));
-  DISSENT_CHECK(!code, kData, "{}: expected this shard, which the manifest names, found none: {}",
-                path, code.message());
+  DISSENT_CHECK(!code, kData, "{}: expected this shard of the manifest, found none: {}", path,
+                code.message());
   DISSENT_CHECK(size >= entry.rows * spec.row_bytes(), kData,
                 "{0}: truncated: expected at least {3} bytes for its {2} rows, found {1}", path,
                 size, entry.rows, entry.rows * spec.row_bytes());
@@ -157,12 +157,12 @@ CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const C
   auto file = CacheFile::open(path);
   DISSENT_CHECK(file.rows == entry.rows, kData, "{}: expected {} rows, found {}", path, entry.rows,
                 file.rows);
-  DISSENT_CHECK(file.embed.shape[1] == spec.dim, kData, "{}: embed with D = {} expected, {} found",
+  DISSENT_CHECK(file.embed.shape[1] == spec.dim, kData, "{}: embed: expected D = {}, found {}",
                 path, spec.dim, file.embed.shape[1]);
-  DISSENT_CHECK(file.embed.dtype == spec.dtype, kData, "{}: embed of {} expected, {} found", path,
+  DISSENT_CHECK(file.embed.dtype == spec.dtype, kData, "{}: embed: expected {}, found {}", path,
                 dtype_name(spec.dtype), dtype_name(file.embed.dtype));
   DISSENT_CHECK(file.label.dtype == at::kInt && file.index.dtype == at::kLong, kData,
-                "{}: label of i32 and index of i64 expected, {} and {} found", path,
+                "{}: label and index: expected i32 and i64, found {} and {}", path,
                 at::toString(file.label.dtype), at::toString(file.index.dtype));
   return file;
 }
@@ -182,7 +182,8 @@ SedLayout scan_sed_file(const CacheFile& file) {
   for (int64_t pass = 0; pass < spec.passes; ++pass) {
     DISSENT_CHECK(
         starts[pass] == pass * spec.rows_per_pass && file.rows == spec.rows(), kData,
-        "{}: index restarts at rows {} of {}: passes of different length", file.path,
+        "{}: index: expected passes of equal length, found it restarting at rows {} of {}",
+        file.path,
         fmt::join(starts.begin(), starts.begin() + std::min<size_t>(starts.size(), 8), ", "),
         file.rows);
   }

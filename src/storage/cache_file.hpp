@@ -12,6 +12,14 @@ namespace dissent {
 /// damaged or not a class, and each class costs memory in every network.
 inline constexpr int64_t kLargestLabel = (int64_t{1} << 20) - 1;
 
+/// Datasets of a shard or a SED file.
+inline constexpr const char* kEmbedDataset = "embed";
+inline constexpr const char* kLabelDataset = "label";
+inline constexpr const char* kIndexDataset = "index";
+/// Format of a shard. Version 1 had no seal.
+inline constexpr const char* kShardFormat = "dissent-cache-shard";
+inline constexpr int64_t kShardVersion = 2;
+
 /// One HDF5 file with embed [rows, D], label and index [rows] or [rows, 1]: a shard of a feature
 /// cache or a SED file.
 /// Datasets stored exactly as in memory are read with pread, by any thread; others through HDF5, by
@@ -31,7 +39,7 @@ struct CacheFile {
   void read(const DatasetInfo& info, const char* name, int64_t first, int64_t count,
             void* out) const;
   void read_embed(int64_t first, int64_t count, void* out) const {
-    read(embed, "embed", first, count, out);
+    read(embed, kEmbedDataset, first, count, out);
   }
   at::Tensor read_label(int64_t first, int64_t count) const;  ///< [count], file's dtype
   at::Tensor read_index(int64_t first, int64_t count) const;  ///< [count], file's dtype

@@ -97,7 +97,7 @@ at::ScalarType dtype_from_name(const std::string& name, const std::string& place
 std::vector<ShardEntry> plan_shards(const CacheSpec& spec) {
   const int64_t per_pass = (spec.rows_per_pass - 1) / spec.shard_rows + 1;
   DISSENT_CHECK(per_pass <= kMostShards / spec.passes, kUsage,
-                "cache.shard_rows: expected at most {} shards, found {} of {} rows in each of {} "
+                "cache.shard_rows: expected at most {} shards, found {} with {} rows in each of {} "
                 "passes",
                 kMostShards, per_pass, spec.shard_rows, spec.passes);
   std::vector<ShardEntry> shards;
@@ -191,7 +191,7 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
       first_row += manifest.shards.back().rows;
     }
   }
-  DISSENT_CHECK(first_row <= rows, kData, "{0}: expected shards of {2} rows together, found {1}",
+  DISSENT_CHECK(first_row <= rows, kData, "{0}: expected shards with {2} rows in total, found {1}",
                 path, first_row, rows);
   return manifest;
 }

@@ -17,12 +17,12 @@ constexpr int64_t kFileOverhead = 16384;  // upper bound of a shard's bytes with
 
 void check_spec(const CacheSpec& spec, const std::string& path) {
   DISSENT_CHECK(path.ends_with(".cache"), kUsage,
-                "{}: expected the name of a feature cache to end in .cache, found another", path);
+                "{}: expected a feature cache whose name ends in .cache, found another name", path);
   DISSENT_CHECK(spec.dim >= 1 && spec.passes >= 1 && spec.rows_per_pass >= 1 && spec.classes >= 0 &&
                     spec.shard_rows >= 1,
                 kUsage,
                 "{}: expected positive sizes, found {} passes of {} rows, {} features, {} classes, "
-                "{} rows a shard",
+                "{} rows per shard",
                 path, spec.passes, spec.rows_per_pass, spec.dim, spec.classes, spec.shard_rows);
   dtype_name(spec.dtype);
 }
@@ -88,18 +88,19 @@ Found look(const std::string& path, const CacheSpec& spec, bool force) {
   // An absent path is a new cache.
   std::error_code ignored;
   if (!path_exists(path)) return found;
-  DISSENT_CHECK(fs::is_directory(path, ignored), kUsage,
-                "{}: expected a folder or nothing, found another file", path);
+  DISSENT_CHECK(fs::is_directory(path, ignored), kUsage, "{}: expected a folder, found a file",
+                path);
 
   // A folder without either manifest is accepted only while it is empty: `force` must never delete
   // files that are not ours.
   const bool finished = path_exists(path + "/" + kManifestName);
   const std::string name = path + "/" + (finished ? kManifestName : kPartialManifestName);
   if (!path_exists(name)) {
-    DISSENT_CHECK(names_in(path).empty(), kUsage,
-                  "{}: expected a feature cache or nothing, found a folder of other things; give "
-                  "another name",
-                  path);
+    DISSENT_CHECK(
+        names_in(path).empty(), kUsage,
+        "{}: expected a feature cache or an empty folder, found a folder with other files; "
+        "choose another name",
+        path);
     return found;
   }
 
@@ -114,15 +115,16 @@ Found look(const std::string& path, const CacheSpec& spec, bool force) {
   try {
     auto manifest = parse_manifest(read_text(name), name);
     const auto difference = spec_difference(manifest.spec, spec);
-    DISSENT_CHECK(
-        difference.empty(), kUsage,
-        "{}: a cache of another configuration: {}; give another name, or --force to replace it",
-        path, difference);
+    DISSENT_CHECK(difference.empty(), kUsage,
+                  "{}: expected a cache of this configuration, found another one: {}; choose "
+                  "another name, or "
+                  "replace it with --force",
+                  path, difference);
     check_shards(path, name, manifest, finished);
     found.manifest = std::move(manifest);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kData) throw;
-    DISSENT_FAIL(kData, "{}; --force writes the cache anew", error.what());
+    DISSENT_FAIL(kData, "{}; --force replaces the cache", error.what());
   }
 
   found.state = finished ? CacheWriter::State::kFinished : CacheWriter::State::kResumed;
@@ -131,11 +133,10 @@ Found look(const std::string& path, const CacheSpec& spec, bool force) {
 
 void create_shard(const std::string& path, const ShardEntry& entry, const CacheSpec& spec) {
   auto file = h5_create(path, entry.rows * spec.row_bytes() + kFileOverhead);
-  h5_write_attribute(file, "/", "format", "dissent-cache-shard", path);
-  h5_write_attribute(file, "/", "version", int64_t{2}, path);
-  h5_add_dataset(file, "embed", {entry.rows, spec.dim}, spec.dtype, path);
-  h5_add_dataset(file, "label", {entry.rows}, at::kInt, path);
-  h5_add_dataset(file, "index", {entry.rows}, at::kLong, path);
+  h5_write_format(file, {kShardFormat, kShardVersion}, path);
+  h5_add_dataset(file, kEmbedDataset, {entry.rows, spec.dim}, spec.dtype, path);
+  h5_add_dataset(file, kLabelDataset, {entry.rows}, at::kInt, path);
+  h5_add_dataset(file, kIndexDataset, {entry.rows}, at::kLong, path);
   file.close(path);
   reserve_space(path);
 }
@@ -173,7 +174,8 @@ CacheWriter CacheWriter::open(Communicator& comm, const std::string& path, const
   agree(comm, [&] {
     writer.manifest_ = parse_manifest(text, path);
     const auto difference = spec_difference(writer.manifest_.spec, spec);
-    DISSENT_CHECK(difference.empty(), kInternal, "{}: ranks ask for different caches: {}", path,
+    DISSENT_CHECK(difference.empty(), kInternal,
+                  "{}: expected the same cache on every rank, found different ones: {}", path,
                   difference);
   });
 
@@ -193,7 +195,8 @@ std::optional<ShardPart> CacheWriter::next_shard() const {
 
 void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label,
                               const at::Tensor& index) {
-  DISSENT_CHECK(finished_shards() < shard_count(), kInternal, "{}: every shard is written", path_);
+  DISSENT_CHECK(finished_shards() < shard_count(), kInternal,
+                "{}: expected a shard that is not written yet, found all written", path_);
   ShardEntry entry = plan_[finished_shards()];
   const auto& spec = manifest_.spec;
   const auto [first, count] = part_of(entry.rows, comm_->rank(), comm_->size());
@@ -205,9 +208,10 @@ void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label,
   agree(*comm_, [&, first = first, count = count] {
     const std::vector<int64_t> shape{count, spec.dim}, column{count};
     DISSENT_CHECK(embed.sizes() == shape && label.sizes() == column && index.sizes() == column,
-                  kUsage, "{}: embed {}, label {}, index {}; expected [{}, {}], [{}], [{}]",
-                  entry.file, fmt::join(embed.sizes(), " x "), fmt::join(label.sizes(), " x "),
-                  fmt::join(index.sizes(), " x "), count, spec.dim, count, count);
+                  kUsage,
+                  "{}: embed, label, index: expected [{}, {}], [{}], [{}], found [{}], [{}], [{}]",
+                  entry.file, count, spec.dim, count, count, fmt::join(embed.sizes(), ", "),
+                  fmt::join(label.sizes(), ", "), fmt::join(index.sizes(), ", "));
     features = embed.detach().cpu().to(spec.dtype).contiguous();
     check_finite(features, entry.first_row + first, path_);
     const auto wide = label.cpu().to(at::kLong).contiguous();
@@ -255,16 +259,16 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
     std::vector<DataRange> ranges;
     // After a failed write the file is not closed: H5Fclose waits for all ranks inside HDF5,
     // retries the write on the failing disk and never returns (h5_start_before_mpi).
-    agree(*comm_, [&] { h5_write_rows(file, "embed", first, embed, *comm_, temporary); });
-    agree(*comm_, [&] { h5_write_rows(file, "label", first, label, *comm_, temporary); });
-    agree(*comm_, [&] { h5_write_rows(file, "index", first, index, *comm_, temporary); });
+    agree(*comm_, [&] { h5_write_rows(file, kEmbedDataset, first, embed, *comm_, temporary); });
+    agree(*comm_, [&] { h5_write_rows(file, kLabelDataset, first, label, *comm_, temporary); });
+    agree(*comm_, [&] { h5_write_rows(file, kIndexDataset, first, index, *comm_, temporary); });
 
     // Read back what this rank wrote (see h5_check_rows), then seal the file.
 
     agree(*comm_, [&] { h5_flush(file, temporary); });
-    agree(*comm_, [&] { h5_check_rows(file, "embed", first, embed, temporary); });
-    agree(*comm_, [&] { h5_check_rows(file, "label", first, label, temporary); });
-    agree(*comm_, [&] { h5_check_rows(file, "index", first, index, temporary); });
+    agree(*comm_, [&] { h5_check_rows(file, kEmbedDataset, first, embed, temporary); });
+    agree(*comm_, [&] { h5_check_rows(file, kLabelDataset, first, label, temporary); });
+    agree(*comm_, [&] { h5_check_rows(file, kIndexDataset, first, index, temporary); });
     agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
     agree(*comm_, [&] { file.close(temporary); });
     write_seal(temporary, std::move(ranges), *comm_);
@@ -280,8 +284,9 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
 
 void CacheWriter::finish() {
   if (state_ == State::kFinished) return;
-  DISSENT_CHECK(finished_shards() == shard_count(), kInternal, "{}: finish after {} of {} shards",
-                path_, finished_shards(), shard_count());
+  DISSENT_CHECK(finished_shards() == shard_count(), kInternal,
+                "{}: expected all {} shards before finish, found {}", path_, shard_count(),
+                finished_shards());
   agree(*comm_, [&] {
     if (comm_->rank() != 0) return;
     atomic_write_text(path_ + "/" + kManifestName, manifest_text(manifest_));

@@ -8,8 +8,9 @@
 namespace dissent {
 namespace {
 
-constexpr const char* kCheckpointFormat = "dissent-checkpoint";
-constexpr int64_t kCheckpointVersion = 2;  // version 1 has no seal; it can be read too
+constexpr const char* kHashAttribute = "hash";
+constexpr const char* kProgressGroup = "progress";
+
 // Upper bound for a dataset, group or attribute without its values.
 constexpr int64_t kObjectBytes = 4096;
 
@@ -20,7 +21,8 @@ std::string shape_text(at::IntArrayRef shape) {
 at::Tensor host_copy(const at::Tensor& values) { return values.detach().cpu().contiguous(); }
 
 std::string parameter_of(const std::string& name) {
-  return name.starts_with("members/") ? name.substr(8) : name;
+  const std::string_view prefix = kMembersPrefix;
+  return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
 
 }  // namespace
@@ -45,14 +47,14 @@ void CheckpointWriter::check_layout() const {
   agree(*comm_, [&] {
     std::set<std::string> names;
     for (const auto& slab : slabs_) {
-      DISSENT_CHECK(names.insert(slab.name).second, kInternal, "{}: {} is given twice", path_,
-                    slab.name);
+      DISSENT_CHECK(names.insert(slab.name).second, kInternal,
+                    "{}: expected each slab once, found {} twice", path_, slab.name);
       DISSENT_CHECK(!slab.shape.empty() &&
                         slab.local.dim() == static_cast<int64_t>(slab.shape.size()) &&
                         (slab.local.size(0) == 0 ||
                          slab.local.sizes().slice(1) == at::IntArrayRef(slab.shape).slice(1)),
-                    kInternal, "{}: {} is {}, its part on this rank {}", path_, slab.name,
-                    shape_text(slab.shape), shape_text(slab.local.sizes()));
+                    kInternal, "{}: {}: expected a part of {} on this rank, found {}", path_,
+                    slab.name, shape_text(slab.shape), shape_text(slab.local.sizes()));
       h5_type(slab.local.scalar_type());
       description += fmt::format("{} {} {}\n", slab.name, shape_text(slab.shape),
                                  at::toString(slab.local.scalar_type()));
@@ -64,7 +66,8 @@ void CheckpointWriter::check_layout() const {
   const auto descriptions = all_gather_text(*comm_, description);
   for (const auto& other : descriptions)
     DISSENT_CHECK(other == descriptions[0], kInternal,
-                  "{}: ranks write different slabs:\n{}and\n{}", path_, descriptions[0], other);
+                  "{}: expected the same slabs on every rank, found\n{}and\n{}", path_,
+                  descriptions[0], other);
 
   // Gather (first, count) of each slab from each rank: sorted by `first`, the parts of a dataset
   // must follow one another without gap or overlap.
@@ -81,7 +84,8 @@ void CheckpointWriter::check_layout() const {
     int64_t covered = 0;
     for (const auto& [first, count] : parts) covered = first == covered ? covered + count : -1;
     DISSENT_CHECK(covered == slabs_[s].shape[0], kInternal,
-                  "{}: {} of {} rows: the ranks' parts [{}] (first, count) overlap or leave a gap",
+                  "{}: {}: expected parts of the ranks that cover {} rows without gap or overlap, "
+                  "found (first, count) = [{}]",
                   path_, slabs_[s].name, slabs_[s].shape[0], fmt::join(parts, ", "));
   }
 }
@@ -93,13 +97,12 @@ void CheckpointWriter::create(const std::string& temporary) const {
     bytes += c10::multiply_integers(slab.shape) * slab.local.element_size();
 
   auto file = h5_create(temporary, bytes);
-  h5_write_attribute(file, "/", "format", kCheckpointFormat, temporary);
-  h5_write_attribute(file, "/", "version", kCheckpointVersion, temporary);
-  h5_write_text(file, "config", config_text_, temporary);
-  h5_write_attribute(file, "config", "hash", config_hash_, temporary);
-  h5_add_group(file, "progress", temporary);
+  h5_write_format(file, {kCheckpointFormat, kCheckpointVersion}, temporary);
+  h5_write_text(file, kConfigDataset, config_text_, temporary);
+  h5_write_attribute(file, kConfigDataset, kHashAttribute, config_hash_, temporary);
+  h5_add_group(file, kProgressGroup, temporary);
   for (const auto& [key, value] : progress_)
-    h5_write_attribute(file, "progress", key, value, temporary);
+    h5_write_attribute(file, kProgressGroup, key, value, temporary);
 
   // The slabs get their space now and their values from all ranks later.
   for (const auto& slab : slabs_)
@@ -160,35 +163,26 @@ CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
   file_ = h5_open(path_);
 
   // A file that is not a checkpoint is reported as such, before any key is missed.
-  const auto names = h5_attribute_names(file_, "/", path_);
-  const auto has_attribute = [&](const char* name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
-  DISSENT_CHECK(has_attribute("format") && has_attribute("version"), kData,
-                "{}: not a checkpoint: expected format and version, found none", path_);
-  const auto format = h5_read_attribute(file_, "/", "format", path_),
-             version = h5_read_attribute(file_, "/", "version", path_);
-  DISSENT_CHECK(format == H5Value(kCheckpointFormat), kData,
-                "{}: not a checkpoint: expected the format \"{}\", found another", path_,
-                kCheckpointFormat);
-
-  const auto* number = std::get_if<int64_t>(&version);
-  DISSENT_CHECK(number && *number >= 1 && *number <= kCheckpointVersion, kData,
+  const auto format = h5_read_format(file_, path_);
+  DISSENT_CHECK(format.name == kCheckpointFormat, kData,
+                "{}: not a checkpoint: expected the format \"{}\", found {}", path_,
+                kCheckpointFormat, format.name.empty() ? "none" : '"' + format.name + '"');
+  DISSENT_CHECK(format.version >= 1 && format.version <= kCheckpointVersion, kData,
                 "{}: expected a checkpoint of version 1 .. {}, found {}", path_, kCheckpointVersion,
-                number ? std::to_string(*number) : "another value");
+                format.version < 0 ? "none" : std::to_string(format.version));
 
   // The configuration that the run was trained with, and its hash.
-  config_text_ = h5_read_text(file_, "config", path_);
-  const auto hash = h5_read_attribute(file_, "config", "hash", path_);
+  config_text_ = h5_read_text(file_, kConfigDataset, path_);
+  const auto hash = h5_read_attribute(file_, kConfigDataset, kHashAttribute, path_);
   DISSENT_CHECK(std::holds_alternative<std::string>(hash), kData,
-                "{}: expected a text as the hash of its configuration, found another value", path_);
+                "{}: hash of the configuration: expected a text, found another value", path_);
   config_hash_ = std::get<std::string>(hash);
 
   // Counters of the run.
-  DISSENT_CHECK(h5_has(file_, "progress"), kData, "{}: expected a group 'progress', found none",
-                path_);
-  for (const auto& name : h5_attribute_names(file_, "progress", path_))
-    progress_[name] = h5_read_attribute(file_, "progress", name, path_);
+  DISSENT_CHECK(h5_has(file_, kProgressGroup), kData, "{}: expected a group '{}', found none",
+                path_, kProgressGroup);
+  for (const auto& name : h5_attribute_names(file_, kProgressGroup, path_))
+    progress_[name] = h5_read_attribute(file_, kProgressGroup, name, path_);
 }
 
 int64_t CheckpointReader::integer(const std::string& key) const {

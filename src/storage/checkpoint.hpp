@@ -10,6 +10,21 @@
 
 namespace dissent {
 
+/// Format of a checkpoint. Version 1 had no seal.
+inline constexpr const char* kCheckpointFormat = "dissent-checkpoint";
+inline constexpr int64_t kCheckpointVersion = 2;
+/// Prefixes of dataset names: the parameters of all members, the moving average of these,
+/// BatchNorm's buffers, the optimiser's state, and the discriminator of DICE.
+inline constexpr const char* kMembersPrefix = "members/";
+inline constexpr const char* kAveragePrefix = "average/";
+inline constexpr const char* kBuffersPrefix = "buffers/";
+inline constexpr const char* kOptimizerPrefix = "optimizer/";
+inline constexpr const char* kDiscriminatorPrefix = "discriminator/";
+/// Step counts of the members.
+inline constexpr const char* kOptimizerSteps = "optimizer/steps";
+/// The dataset with the configuration, which our other HDF5 files have too.
+inline constexpr const char* kConfigDataset = "config";
+
 /// Counters and texts of a run's progress: epoch, step, best so far.
 using Progress = std::map<std::string, H5Value>;
 

@@ -120,12 +120,13 @@ struct ChunkStream::Impl {
 
   template <class Copy>
   void for_rows(std::span<const int64_t> rows, const Copy& copy) const {
-    DISSENT_CHECK(current != kNoChunk, kInternal, "{}: no chunk is current", cache.path());
+    DISSENT_CHECK(current != kNoChunk, kInternal, "{}: expected a current chunk, found none",
+                  cache.path());
     const int64_t first = first_place(current), count = rows_of(current);
     for (const int64_t row : rows) {
       DISSENT_CHECK(row >= first && row < first + count, kInternal,
-                    "{}: row {} taken while rows {} .. {} are current", cache.path(), row, first,
-                    first + count - 1);
+                    "{0}: expected a row of the current chunk, {2} .. {3}, found {1}", cache.path(),
+                    row, first, first + count - 1);
       copy(row - first);
     }
   }
@@ -138,9 +139,10 @@ ChunkStream::~ChunkStream() = default;
 
 ChunkStream ChunkStream::open(Communicator& node, FeatureCache cache, RowSelection selection,
                               int64_t chunk_rows) {
-  DISSENT_CHECK(chunk_rows >= 0 && selection.rows_per_pass > 0 && selection.passes > 0, kInternal,
-                "{}: a stream of {} passes of {} rows in chunks of {}", cache.path(),
-                selection.passes, selection.rows_per_pass, chunk_rows);
+  DISSENT_CHECK(
+      chunk_rows >= 0 && selection.rows_per_pass > 0 && selection.passes > 0, kInternal,
+      "{}: expected positive sizes, found a stream of {} passes of {} rows in chunks of {}",
+      cache.path(), selection.passes, selection.rows_per_pass, chunk_rows);
   auto impl = std::make_unique<Impl>(node, std::move(cache), std::move(selection), chunk_rows);
   impl->memory.allocate(node, bytes(impl->cache, impl->chunk_rows),
                         "stream of " + impl->cache.path());
@@ -156,14 +158,15 @@ int64_t ChunkStream::chunks() const { return impl_->chunks; }
 
 void ChunkStream::start_pass(int64_t pass, int64_t first_chunk) {
   DISSENT_CHECK(pass >= 0 && pass < passes() && first_chunk >= 0 && first_chunk < chunks(),
-                kInternal, "chunk {} of {} in pass {} of {}", first_chunk, chunks(), pass,
-                passes());
+                kInternal, "expected chunk 0 .. {} of pass 0 .. {}, found chunk {} of pass {}",
+                chunks() - 1, passes() - 1, first_chunk, pass);
   impl_->pass = pass;
   impl_->fetch(pass * chunks() + first_chunk);
 }
 
 void ChunkStream::chunk(int64_t chunk) {
-  DISSENT_CHECK(chunk >= 0 && chunk < chunks(), kInternal, "chunk {} of {}", chunk, chunks());
+  DISSENT_CHECK(chunk >= 0 && chunk < chunks(), kInternal, "expected chunk 0 .. {}, found {}",
+                chunks() - 1, chunk);
   impl_->make_current(impl_->pass * chunks() + chunk);
 }
 

@@ -57,25 +57,15 @@ bool has_signature(const std::string& path) {
   return false;
 }
 
-// Raises for a file of ours without its seal: it was truncated.
+// Raises for a file of ours without its seal: it was truncated. Version 1 of our formats had no
+// seals yet; every later file has to end in one.
 void expect_no_seal(hid_t file, const std::string& path) {
-  // From the list of names, which dissent-h5check has read too; H5Aexists takes another path in
-  // HDF5.
-  const auto names = h5_attribute_names(file, "/", path);
-  for (const char* name : {"format", "version"})
-    if (std::find(names.begin(), names.end(), name) == names.end()) return;
-
-  const auto format = h5_read_attribute(file, "/", "format", path),
-             version = h5_read_attribute(file, "/", "version", path);
-
-  // Version 1 of our formats had no seals yet; every later file has to end in one.
-  const auto* name = std::get_if<std::string>(&format);
-  const auto* number = std::get_if<int64_t>(&version);
+  const auto format = h5_read_format(file, path);
   DISSENT_CHECK(
-      !name || !name->starts_with("dissent-") || !number || *number < kFirstSealedVersion, kData,
+      !format.name.starts_with("dissent-") || format.version < kFirstSealedVersion, kData,
       "{}: damaged: expected the checksums of a {} of version {} at its end, found none: it "
-      "was cut short or changed; copy it again, or make it anew",
-      path, *name, *number);
+      "was truncated or changed; copy it again, or recreate it",
+      path, format.name, format.version);
 }
 
 }  // namespace
@@ -95,7 +85,7 @@ std::string h5_message() {
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &message);
 
-  if (message.empty()) return "HDF5 gives no reason";
+  if (message.empty()) return "HDF5 reports no reason";
   // System errors are a long list of values with the reason in the middle: errno = 28, error
   // message = 'No space left on device', buf = ...
   constexpr std::string_view key = "error message = '";
@@ -146,7 +136,8 @@ std::shared_ptr<const Seal> h5_seal(hid_t file) {
 UniqueHandle h5_open(const std::string& path) {
   const auto seal = Seal::of(path);
   if (!seal) {
-    DISSENT_CHECK(has_signature(path), kData, "{}: expected an HDF5 file, found another", path);
+    DISSENT_CHECK(has_signature(path), kData, "{}: expected an HDF5 file, found another format",
+                  path);
     check_h5_in_child(path);
   }
 
@@ -154,7 +145,7 @@ UniqueHandle h5_open(const std::string& path) {
   const auto access = access_list(path);
   const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
   DISSENT_CHECK(file >= 0 || h5_message() != "file signature not found", kData,
-                "{}: expected an HDF5 file, found another", path);
+                "{}: expected an HDF5 file, found another format", path);
   UniqueHandle handle(h5_checked(file, "H5Fopen", path, __FILE__, __LINE__), close_sealed_file);
 
   // Readers of values look the seal up by the file's handle (h5_seal).
@@ -175,7 +166,7 @@ UniqueHandle h5_create(const std::string& path, int64_t bytes) {
 
 UniqueHandle h5_open_shared(const std::string& path, Communicator& comm) {
   const auto access = access_list(path);
-  const bool shared = std::string_view(comm.backend()) == "mpi";
+  const bool shared = comm.backend() == Backend::kMpi;
   if (shared) {
     DISSENT_H5(H5Pset_fapl_mpio(access, mpi_handle(comm), MPI_INFO_NULL), path);
     DISSENT_H5(H5Pset_all_coll_metadata_ops(access, true), path);

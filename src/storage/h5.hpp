@@ -133,6 +133,13 @@ void h5_write_attribute(hid_t file, const std::string& object, const std::string
                         const H5Value& value, const std::string& path);
 H5Value h5_read_attribute(hid_t file, const std::string& object, const std::string& name,
                           const std::string& path);
+/// The attributes "format" and "version" of all our HDF5 files.
+struct H5Format {
+  std::string name;      ///< "dissent-checkpoint"; "" if one is missing or this is not a text
+  int64_t version = -1;  ///< -1 if one is missing or this is not an integer
+};
+void h5_write_format(hid_t file, const H5Format& format, const std::string& path);
+H5Format h5_read_format(hid_t file, const std::string& path);
 std::vector<std::string> h5_attribute_names(hid_t file, const std::string& object,
                                             const std::string& path);
 /// A scalar dataset of text, of fixed length.

@@ -27,7 +27,7 @@ constexpr size_t kMostMessage = 512;
 
 // Standard output of the child, and its status from waitpid.
 struct ChildEnd {
-  std::string said;
+  std::string output;
   int status = 0;
 };
 
@@ -74,7 +74,7 @@ ChildEnd run_child(const std::string& program, const std::string& path) {
     count = ::read(ends[0], buffer, sizeof buffer);
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) break;
-    if (end.said.size() < kMostMessage) end.said.append(buffer, static_cast<size_t>(count));
+    if (end.output.size() < kMostMessage) end.output.append(buffer, static_cast<size_t>(count));
   }
   ::close(ends[0]);
 
@@ -96,7 +96,7 @@ void check_h5_in_child(const std::string& path) {
   static std::mutex mutex;
   static std::set<FileState> good;
   struct stat status{};
-  DISSENT_CHECK(::stat(path.c_str(), &status) == 0, kData, "{}: cannot look at: {}", path,
+  DISSENT_CHECK(::stat(path.c_str(), &status) == 0, kData, "{}: cannot read its status: {}", path,
                 std::generic_category().message(errno));
 
   // Files that passed are remembered; a change of size or time gives another state.
@@ -112,19 +112,20 @@ void check_h5_in_child(const std::string& path) {
   if (WIFSIGNALED(end.status)) {
     const int signal = WTERMSIG(end.status);
     const auto how = signal == SIGXCPU || signal == SIGKILL
-                         ? fmt::format("does not end within {} s", kH5CheckSeconds)
-                         : fmt::format("ends in a crash ({})", ::strsignal(signal));
-    DISSENT_FAIL(kData,
-                 "{}: expected an HDF5 file, found one whose reading by HDF5 {}: it is damaged; "
-                 "copy it again, or make it anew",
-                 path, how);
+                         ? fmt::format("does not finish within {} s", kH5CheckSeconds)
+                         : fmt::format("crashes ({})", ::strsignal(signal));
+    DISSENT_FAIL(
+        kData,
+        "{}: expected an HDF5 file, found a damaged one: HDF5 {} while reading it; copy it "
+        "again, or recreate it",
+        path, how);
   }
 
-  // Otherwise the child says on its standard output what it found.
+  // Otherwise the child has written its finding to its standard output.
   DISSENT_CHECK(WEXITSTATUS(end.status) == 0, kData, "{}: expected an HDF5 file, found {}", path,
-                end.said.empty() ? "one that cannot be read: " + std::string(kProgram) +
-                                       fmt::format(" ended with {}", WEXITSTATUS(end.status))
-                                 : end.said);
+                end.output.empty() ? "one that cannot be read: " + std::string(kProgram) +
+                                         fmt::format(" exited with {}", WEXITSTATUS(end.status))
+                                   : end.output);
   good.insert(state);
 }
 

@@ -60,9 +60,9 @@ void look_at_failure() {
       },
       &memory);
   if (memory)
-    end_with("one that makes HDF5 ask for more than " +
+    end_with("a damaged one: HDF5 needs more than " +
              std::to_string(dissent::kH5CheckMemory >> 30) +
-             " GiB of memory: it is damaged; copy it again, or make it anew");
+             " GiB of memory to read it; copy it again, or recreate it");
 }
 
 hid_t looked_at(hid_t id) {

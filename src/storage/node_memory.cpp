@@ -25,8 +25,8 @@ struct NodeMemory::State {
     MPI_Aint size = 0;
     int unit = 0;
     DISSENT_MPI(MPI_Win_shared_query(handle, 0, &size, &unit, &base));
-    DISSENT_CHECK(size >= bytes, kComm, "the shared window has {} bytes, {} were asked for", size,
-                  bytes);
+    DISSENT_CHECK(size >= bytes, kComm, "shared-memory window: expected {} bytes, found {}", bytes,
+                  size);
     data = static_cast<char*>(base);
     DISSENT_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, handle));
   }

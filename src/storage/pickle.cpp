@@ -52,7 +52,7 @@ class Reader {
   }
 
   std::string_view take(uint64_t count) {
-    if (count > bytes_.size() - place_) fail("it ends early");
+    if (count > bytes_.size() - place_) fail("unexpected end");
     const std::string_view part(bytes_.data() + place_, count);
     place_ += count;
     return part;
@@ -65,7 +65,7 @@ class Reader {
   }
   std::string_view line() {
     const auto end = bytes_.find('\n', place_);
-    if (end == std::string::npos) fail("it ends early");
+    if (end == std::string::npos) fail("unexpected end");
     const auto part = take(end - place_);
     ++place_;
     return part;
@@ -96,7 +96,7 @@ class Reader {
     return push(value);
   }
   Pointer pop() {
-    if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail("its stack runs empty");
+    if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail("its stack is empty");
     auto value = stack_.back();
     stack_.pop_back();
     return value;
@@ -221,7 +221,7 @@ class Reader {
   }
   Pointer remembered(uint64_t key) const {
     const auto found = memo_.find(key);
-    if (found == memo_.end()) fail(fmt::format("value {} is not in its memory", key));
+    if (found == memo_.end()) fail(fmt::format("unknown memo entry {}", key));
     return found->second;
   }
 
@@ -272,7 +272,8 @@ class Reader {
         {"torch.LongStorage", at::kLong},   {"torch.IntStorage", at::kInt},
         {"torch.ShortStorage", at::kShort}, {"torch.CharStorage", at::kChar},
         {"torch.ByteStorage", at::kByte},   {"torch.BoolStorage", at::kBool}};
-    if (id.items.size() < 5) fail("a storage is not as torch.save writes it");
+    if (id.items.size() < 5)
+      fail("expected a storage as written by torch.save, found another object");
     const auto type = types.find(id.items[1]->text);
     if (type == types.end()) return make(Kind::kOther);
     auto value = make(Kind::kStorage);
@@ -323,7 +324,8 @@ class Reader {
         value->text += text[i];
         continue;
       }
-      if ((byte & 0xfe) != 0xc2 || ++i == text.size()) fail("a text is not of Latin-1");
+      if ((byte & 0xfe) != 0xc2 || ++i == text.size())
+        fail("expected Latin-1 text, found other characters");
       value->text += static_cast<char>((byte & 3) << 6 | (text[i] & 0x3f));
     }
     return value;
@@ -390,7 +392,7 @@ class Reader {
 
     const bool fits =
         given.size() == 5 && given[2]->text == "numpy.dtype" && !given[2]->items.empty();
-    if (!fits) fail("an array is not as numpy writes it");
+    if (!fits) fail("expected an array as written by numpy, found another object");
     if (const auto array =
             array_of(*given[2], given[1]->items, given[3]->integer != 0, given[4]->text)) {
       value.kind = Kind::kTensor;
@@ -419,7 +421,7 @@ class Reader {
       last += static_cast<__int128>(shape[d] - 1) * strides[d];
 
     if (!counts || (!empty && last >= storage.numel()))
-      fail(fmt::format("a tensor [{}] lies outside of its storage of {}", fmt::join(shape, ", "),
+      fail(fmt::format("a tensor [{}] is outside its storage of {}", fmt::join(shape, ", "),
                        storage.numel()));
 
     auto value = make(Kind::kTensor);

@@ -28,7 +28,8 @@ at::Tensor take_values(const at::Tensor& values, std::span<const int64_t> rows) 
   T* to = out.data_ptr<T>();
   const int64_t size = values.size(0);
   for (const int64_t row : rows) {
-    DISSENT_CHECK(row >= 0 && row < size, kInternal, "row {} of {} taken", row, size);
+    DISSENT_CHECK(row >= 0 && row < size, kInternal, "expected a row inside 0 .. {1}, found {0}",
+                  row, size - 1);
     *to++ = from[row];
   }
   return out;
@@ -90,7 +91,8 @@ at::Tensor HostResidency::take(std::span<const int64_t> rows) const {
   const auto* from = static_cast<const char*>(embed_.const_data_ptr());
   auto* to = static_cast<char*>(out.data_ptr());
   for (const int64_t row : rows) {
-    DISSENT_CHECK(row >= 0 && row < size, kInternal, "row {} of {} taken", row, size);
+    DISSENT_CHECK(row >= 0 && row < size, kInternal, "expected a row inside 0 .. {1}, found {0}",
+                  row, size - 1);
     std::memcpy(to, from + row * row_bytes, row_bytes);
     to += row_bytes;
   }

@@ -47,7 +47,7 @@ RowSubset read_row_subset(const std::string& path, bool complement) {
 
     // A position listed twice is refused: it would be used once, not twice as one may expect.
     const auto [before, added] = seen.emplace(position, line + 1);
-    DISSENT_CHECK(added, kData, "{0}:{1}: expected each position once, found {2} in line {3} too",
+    DISSENT_CHECK(added, kData, "{0}:{1}: expected each position once, found {2} also in line {3}",
                   path, line + 1, position, before->second);
     subset.positions.push_back(position);
   }
@@ -59,7 +59,7 @@ RowSelection all_rows(const FeatureCache& cache) { return select_rows(cache, 0, 
 RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t passes,
                          const std::optional<RowSubset>& subset) {
   DISSENT_CHECK(first_pass >= 0 && passes >= 1 && first_pass + passes <= cache.passes(), kUsage,
-                "{0}: passes: expected a part of 0 .. {3}, found {1} .. {2}", cache.path(),
+                "{0}: passes: expected a range inside 0 .. {3}, found {1} .. {2}", cache.path(),
                 first_pass, first_pass + passes - 1, cache.passes() - 1);
 
   // Without a list the passes are one contiguous range.
@@ -87,8 +87,8 @@ RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t 
 
     // Augmented copies of a row have to be selected together.
     DISSENT_CHECK(selection.rows_per_pass < 0 || selection.rows_per_pass == kept, kData,
-                  "{0}: the subset of {1}: expected as many rows in each pass, found {2} in pass "
-                  "{3}, {4} in pass {5}",
+                  "{0}: subset of {1}: expected the same number of rows in each pass, found {2} in "
+                  "pass {3}, {4} in pass {5}",
                   subset->path, cache.path(), selection.rows_per_pass, first_pass, kept, pass);
     selection.rows_per_pass = kept;
   }
@@ -98,8 +98,8 @@ RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t 
     DISSENT_FAIL(kData, "{0}: expected positions of {2}, found {1}", subset->path,
                  positions[missing - found.begin()], cache.path());
   DISSENT_CHECK(selection.rows_per_pass > 0, kData,
-                "{0}: expected at least one row, found that it {1} none of {2}", subset->path,
-                subset->complement ? "leaves" : "keeps", cache.path());
+                "{0}: expected a list that {1} at least one row of {2}, found none", subset->path,
+                subset->complement ? "leaves" : "selects", cache.path());
   return selection;
 }
 

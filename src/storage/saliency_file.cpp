@@ -11,6 +11,7 @@ namespace dissent {
 namespace {
 
 constexpr const char* kSaliencyFormat = "dissent-saliency";
+constexpr int64_t kSaliencyVersion = 2;
 
 struct Field {
   const char* name;
@@ -60,15 +61,15 @@ std::string problem_of(const SaliencyMaps& saliency) {
                          at::toString(field.dtype), field.dims, at::toString(values.scalar_type()),
                          fmt::join(values.sizes(), ", "));
     if (values.size(0) != saliency.image.size(0))
-      return fmt::format("{}: {} images, image has {}", field.name, values.size(0),
-                         saliency.image.size(0));
-    if (values.numel() == 0) return fmt::format("{}: no values", field.name);
+      return fmt::format("{}: expected {} images like the field image, found {}", field.name,
+                         saliency.image.size(0), values.size(0));
+    if (values.numel() == 0) return fmt::format("{}: expected values, found none", field.name);
   }
 
   if (!saliency.names.empty() &&
       static_cast<int64_t>(saliency.names.size()) != saliency.image.size(0))
-    return fmt::format("names: {} names, image has {}", saliency.names.size(),
-                       saliency.image.size(0));
+    return fmt::format("names: expected {} names like the field image, found {}",
+                       saliency.image.size(0), saliency.names.size());
   const int64_t channels = saliency.image.size(3);
   return channels == 1 || channels == 3
              ? ""
@@ -95,8 +96,7 @@ void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
   auto self = make_self_communicator();
   try {
     auto file = h5_create(temporary, bytes);
-    h5_write_attribute(file, "/", "format", std::string(kSaliencyFormat), temporary);
-    h5_write_attribute(file, "/", "version", int64_t{2}, temporary);
+    h5_write_format(file, {kSaliencyFormat, kSaliencyVersion}, temporary);
     for (const auto& field : kFields) {
       const auto values = (saliency.*field.values).contiguous();
       h5_add_dataset(file, field.name, values.sizes(), field.dtype, temporary);

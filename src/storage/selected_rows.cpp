@@ -46,7 +46,7 @@ void read_selected(const FeatureCache& cache, const RowSelection& selection, int
     if (gaps) buffer.resize(rows * row_bytes);
     cache.read_raw(first, rows, gaps ? buffer.data() : embed);
 
-    // Copy the wanted parts of the piece.
+    // Copy the selected parts of the piece.
     for (; at < stop; ++at) {
       const int64_t skip = ranges[at].first - first, count = ranges[at].count;
       if (gaps) std::memcpy(embed, buffer.data() + skip * row_bytes, count * row_bytes);

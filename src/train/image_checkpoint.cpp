@@ -10,11 +10,11 @@ template <class Visit>
 void each_stack(const ImageRun& run, const Visit& visit) {
   const auto &parameters = run.members.network->layout(),
              &buffers = run.members.network->buffer_layout();
-  visit("members/", run.members.values, parameters);
-  visit("buffers/", run.members.buffers, buffers);
-  if (run.average.defined()) visit("average/", run.average, parameters);
+  visit(kMembersPrefix, run.members.values, parameters);
+  visit(kBuffersPrefix, run.members.buffers, buffers);
+  if (run.average.defined()) visit(kAveragePrefix, run.average, parameters);
   for (const auto& [name, stack] : run.optimizer.state())
-    visit("optimizer/" + name + "/", stack, parameters);
+    visit(kOptimizerPrefix + name + "/", stack, parameters);
 }
 
 template <class Visit>
@@ -22,7 +22,7 @@ void each_discriminator_tensor(const ImageRun& run, const Visit& visit) {
   if (!run.discriminator) return;
   for (const auto& [state, tensors] : run.discriminator->state())
     for (size_t i = 0; i < tensors.size(); ++i)
-      visit(fmt::format("discriminator/{}/{}", state, i), tensors[i]);
+      visit(fmt::format("{}{}/{}", kDiscriminatorPrefix, state, i), tensors[i]);
 }
 
 }  // namespace
@@ -61,7 +61,7 @@ void write_image_checkpoint(const std::string& path, const ImageRun& run, const 
                      mine(stacked_parameter(stack, entry)));
         }
       });
-  writer.add("optimizer/steps", {networks}, run.members.first,
+  writer.add(kOptimizerSteps, {networks}, run.members.first,
              mine(at::tensor(run.optimizer.steps(), at::kLong)));
   const auto whole = [&](const std::string& name, const at::Tensor& table) {
     if (table.defined() && table.numel() > 0)
@@ -93,7 +93,7 @@ ImageRunState read_image_checkpoint(const std::string& path, const ImageRun& run
   each_discriminator_tensor(run, [&](const std::string& name, at::Tensor tensor) {
     tensor.copy_(file.read_slab(name, 0, tensor.size(0)));
   });
-  const auto steps = file.read_slab("optimizer/steps", run.members.first, run.members.networks());
+  const auto steps = file.read_slab(kOptimizerSteps, run.members.first, run.members.networks());
   run.optimizer.set_steps(
       {steps.const_data_ptr<int64_t>(), steps.const_data_ptr<int64_t>() + steps.numel()});
   run.schedule.set_state({file.number("plateau_best"), file.integer("plateau_bad_epochs"),

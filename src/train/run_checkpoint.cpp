@@ -45,9 +45,9 @@ void write_run_checkpoint(const std::string& path, Grid& grid, const RunContext&
       writer.add(prefix + entry.name, shape, members.first, mine(stacked_parameter(stack, entry)));
     }
   };
-  add("members/", members.values);
-  for (const auto& [name, stack] : optimizer.state()) add("optimizer/" + name + "/", stack);
-  writer.add("optimizer/steps", {members.total}, members.first,
+  add(kMembersPrefix, members.values);
+  for (const auto& [name, stack] : optimizer.state()) add(kOptimizerPrefix + name + "/", stack);
+  writer.add(kOptimizerSteps, {members.total}, members.first,
              mine(at::tensor(optimizer.steps(), at::kLong)));
   const auto whole = [&](const char* name, const at::Tensor& table) {
     if (table.defined() && table.numel() > 0)
@@ -74,9 +74,9 @@ RunState read_run_checkpoint(const std::string& path, const TrainData& data, Mem
           .copy_(file.read_slab(prefix + entry.name, members.first, members.count()));
     }
   };
-  read("members/", members.values);
-  for (const auto& [name, stack] : optimizer.state()) read("optimizer/" + name + "/", stack);
-  const auto steps = file.read_slab("optimizer/steps", members.first, members.count());
+  read(kMembersPrefix, members.values);
+  for (const auto& [name, stack] : optimizer.state()) read(kOptimizerPrefix + name + "/", stack);
+  const auto steps = file.read_slab(kOptimizerSteps, members.first, members.count());
   optimizer.set_steps(
       {steps.const_data_ptr<int64_t>(), steps.const_data_ptr<int64_t>() + steps.numel()});
   schedule.set_state({file.number("plateau_best"), file.integer("plateau_bad_epochs"),
