@@ -1,6 +1,7 @@
 #include "cli/plan_images.hpp"
 
 #include <cstdlib>
+#include <dissent/scores/imagenet_subset.hpp>
 #include <thread>
 
 #include "cli/plan_report.hpp"
@@ -70,7 +71,8 @@ Images find_images(const CommandLine& line, const ImageTrainConfig& config) {
   for (const auto& set : dataset_table())
     if (set.name == name) images.classes = set.classes;
   if (name == "imagenet")
-    images.classes = 1000;  // of OpenOOD's lists, where the name is a name only
+    images.classes =
+        scores::kImagenetClassCount;  // of OpenOOD's lists, where the name is a name only
   if (name == "imagenet200") images.classes = 200;
   images.classes = config.data.classes.value_or(images.classes);
   if (line.has("classes")) images.classes = number("classes");

@@ -31,8 +31,8 @@ void ConstantImages::add(const ImageSource& source, int64_t row) {
   if (!rows_.emplace(source.identity(), row).second || rows_.size() > 1) return;
   first_ = source.image_name(row);
   spdlog::warn(
-      "event=constant_image name=\"{}\" reason=\"all pixels have one colour; what is in their "
-      "transparency is dropped unless there is a background; further ones are counted\"",
+      "event=constant_image name=\"{}\" reason=\"all pixels have the same colour; content of the "
+      "alpha channel is dropped unless a background is set; further images are only counted\"",
       first_);
 }
 

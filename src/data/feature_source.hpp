@@ -2,10 +2,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
-#include <memory>
 #include <string>
 
-#include "data/image_source.hpp"
+#include "data/options.hpp"
 
 namespace dissent {
 
@@ -25,10 +24,6 @@ struct FeatureSource {
       features;                                                    ///< [count, dim] f32, host
   std::function<at::Tensor(int64_t first, int64_t count)> labels;  ///< [count] i64
 };
-
-/// Opens the images selected by [data], data.rows of them. Errors: see open_image_source and
-/// rows_of_source. Not collective.
-std::unique_ptr<ImageSource> open_images(const ImageDataOptions& data);
 
 /// The checks of open_source that need no file. Error::kUsage. Not collective.
 void check_source(const ImageDataOptions& data, const std::string& trunk);

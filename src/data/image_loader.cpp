@@ -39,8 +39,8 @@ char is_constant_whole(const ImageSource& source, int64_t row) {
 
 // A running request. Its tasks, a few rows each, write to disjoint parts of the batch.
 struct ImageLoader::Job {
-  explicit Job(ImageRequest wanted)
-      : request(std::move(wanted)),
+  explicit Job(ImageRequest requested)
+      : request(std::move(requested)),
         transform(*request.transform),
         failures(request.rows.size()),
         constant(request.rows.size()) {
@@ -59,15 +59,15 @@ struct ImageLoader::Job {
          i < std::min<int64_t>(std::ssize(request.rows), (task + 1) * kLoadRows); ++i) {
       try {
         const int64_t row = request.rows[i];
-        const auto wanted = [&](int64_t height, int64_t width) {
+        const auto needed = [&](int64_t height, int64_t width) {
           return transform.part_of_row(request.seed, request.stream, row, height, width);
         };
 
         // Only the part of the image that the transform reads needs to be decoded.
-        const auto image = request.source->image_for(row, wanted);
+        const auto image = request.source->image_for(row, needed);
         // If the part is constant, check the whole image; few are.
         if (image.dim() >= 2) {
-          const auto part = wanted(image.size(0), image.size(1));
+          const auto part = needed(image.size(0), image.size(1));
           if (part.height > 0 && part.width > 0 && is_constant(image, part))
             constant[i] = is_constant_whole(*request.source, row);
         }
@@ -178,7 +178,7 @@ std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
           const auto what = damage_of(job->failures[i]);
           if ((*damaged)++ < kNamed)
             spdlog::warn("event=image_left_out {}{}", what,
-                         *damaged == kNamed ? " (further ones are counted only)" : "");
+                         *damaged == kNamed ? " (further ones are only counted)" : "");
         }
 
         if (kept.size() == job->failures.size()) return std::move(job->batch);

@@ -19,8 +19,8 @@ class RowRange final : public ImageSource {
   }
   at::Tensor image(int64_t row) const override { return whole_->image(first_ + row); }
   std::string image_name(int64_t row) const override { return whole_->image_name(first_ + row); }
-  at::Tensor image_for(int64_t row, const WantedPart& wanted) const override {
-    return whole_->image_for(first_ + row, wanted);
+  at::Tensor image_for(int64_t row, const NeededPart& needed) const override {
+    return whole_->image_for(first_ + row, needed);
   }
 
  private:
@@ -45,10 +45,11 @@ std::unique_ptr<ImageSource> rows_of_source(std::unique_ptr<ImageSource> source,
   };
   const int64_t first = right ? bound(range.substr(0, colon), 0) : 0,
                 last = right ? bound(range.substr(colon + 1), rows) : 0;
-  DISSENT_CHECK(
-      right && first < last, kUsage,
-      "rows \"{}\" of {}: expected a range as \"0:55000\" or \"-5000:\" with rows of the {} in it",
-      range, source->name(), rows);
+  DISSENT_CHECK(right && first < last, kUsage,
+                "data.rows: expected a range such as \"0:55000\" or \"-5000:\" with at least one "
+                "of the {} rows "
+                "of {}, found \"{}\"",
+                rows, source->name(), range);
   return std::make_unique<RowRange>(std::move(source), first, last);
 }
 

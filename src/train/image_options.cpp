@@ -6,6 +6,7 @@
 
 #include "config/read.hpp"
 #include "data/datasets/registry.hpp"
+#include "data/open_images.hpp"
 #include "data/row_range.hpp"
 #include "losses/registry.hpp"
 

@@ -10,6 +10,7 @@
 #include "config/schema.hpp"
 #include "core/options.hpp"
 #include "data/image_source.hpp"
+#include "data/options.hpp"
 #include "data/transforms/transform.hpp"
 #include "models/networks/registry.hpp"
 #include "train/image_plan.hpp"

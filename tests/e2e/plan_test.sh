@@ -44,7 +44,7 @@ expect_text "train.cache: 4000 rows x 256 features" "not there: the shape is tha
 refused 1 2 "--ranks: expected numbers of ranks, as 1,2,8; found '1,x'" -- plan train.toml --rows 1 --dim 1 --classes 1 --ranks 1,x
 refused 1 2 "--rows: expected an integer >= 1, found -3" -- plan train.toml --rows -3 --dim 1 --classes 1
 refused 1 2 "data.validation: v.cache is not there; --validation-rows gives its number of rows" -- plan train.toml --rows 9 --dim 1 --classes 1 --set data.validation=v.cache
-refused 1 2 "the grid does not fit: expected runs x members x data = 1 ranks, found runs = 1, members = auto, data = 2; all ranks work: grid.runs = 1, grid.members = 1, grid.data = 1" -- plan train.toml --rows 9 --dim 9 --classes 2 --set grid.data=2
+refused 1 2 "grid: expected runs x members x data = 1 ranks, found runs = 1, members = auto, data = 2; all ranks work: grid.runs = 1, grid.members = 1, grid.data = 1" -- plan train.toml --rows 9 --dim 9 --classes 2 --set grid.data=2
 expect_no_file results train.cache
 well 1 cache cache.toml --quiet
 refused 1 2 "--rows is for a cache that is not there" -- plan train.toml --rows 9

@@ -34,7 +34,7 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
 Part python_part(const DatasetSpec& spec, const std::string& path) {
   const auto bytes = read_text(path);
   const auto content = read_pickle_values(bytes, path, [&](const PickleValue&) -> at::Tensor {
-    DISSENT_FAIL(kData, "{}: expected arrays of numpy, found tensors of torch", path);
+    DISSENT_FAIL(kData, "{}: expected numpy arrays, found torch tensors", path);
   });
 
   // The pickle is a dict. Its labels are a list of integers, or an array in files that other
@@ -52,8 +52,8 @@ Part python_part(const DatasetSpec& spec, const std::string& path) {
     std::vector<int64_t> labels;
     for (const auto& label : value->items) {
       DISSENT_CHECK(label->kind == PickleValue::Kind::kInteger, kData,
-                    "{}: {}: label of image {}: expected a whole number", path, label_key,
-                    labels.size());
+                    "{}: {}: label of image {}: expected an integer, found another value", path,
+                    label_key, labels.size());
       labels.push_back(label->integer);
     }
     part.labels = at::tensor(labels, at::kLong);
@@ -78,7 +78,7 @@ Part python_part(const DatasetSpec& spec, const std::string& path) {
 // File names without .bin: those of the Python version have no suffix.
 std::vector<std::string> parts_of(const DatasetSpec& spec, const std::string& split) {
   if (spec.classes == 100) return {split};
-  if (split == "test") return {"test_batch"};
+  if (split == kTestSplit) return {"test_batch"};
   return {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"};
 }
 
@@ -88,8 +88,8 @@ int64_t severity_of(const DatasetSpec& spec, const std::string& split) {
                     split.back() >= '1' && split.back() <= '5' &&
                     split.find("..") == std::string::npos;
   DISSENT_CHECK(fits, kUsage,
-                "dataset {} has no split '{}'; expected CORRUPTION/SEVERITY, as fog/3 or all/1, "
-                "severity 1 .. 5",
+                "data.split: expected CORRUPTION/SEVERITY for dataset {} (fog/3 or all/1, severity "
+                "1 .. 5), found '{}'",
                 spec.name, split);
   return split.back() - '0';
 }

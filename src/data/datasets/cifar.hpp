@@ -3,6 +3,7 @@
 #include <string>
 
 #include "data/image_source.hpp"
+#include "data/options.hpp"
 
 namespace dissent {
 

@@ -4,9 +4,11 @@
 
 namespace dissent {
 
-/// Class names of a registered set by number, for plots: fashion_mnist, mnist, cifar10 and cifar100
-/// (and their corrupted sets); empty for others.
-/// Ref: the READMEs and batches.meta, meta of these sets.
-std::vector<std::string> registered_class_names(const std::string& dataset);
+// Class names by number, for the dataset table. Ref: the READMEs and batches.meta, meta of these
+// sets.
+std::vector<std::string> fashion_mnist_classes();
+std::vector<std::string> digit_classes();
+std::vector<std::string> cifar10_classes();
+std::vector<std::string> cifar100_classes();
 
 }  // namespace dissent

@@ -89,7 +89,7 @@ std::string name_part(const fs::path& file, int64_t n) {
   int64_t found = 0;
   while (found < n && std::getline(parts, part, '_')) ++found;
   DISSENT_CHECK(found == n && !part.empty(), kData,
-                "{}: expected its class as part {} of its name, cut at \"_\", found {} part{}",
+                "{}: expected its class as part {} of its name, split at \"_\", found {} part{}",
                 file.string(), n, found, found == 1 ? "" : "s");
   return part;
 }
@@ -126,10 +126,11 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
     }
 
     DISSENT_CHECK(inside.find('\n') == std::string::npos, kData,
-                  "{}/{}: a list cannot hold a name with a line break", folder, inside);
+                  "{}/{}: expected a name without a line break, found one", folder, inside);
     DISSENT_CHECK(
         options.label || options.class_field > 0 || slash != std::string::npos, kData,
-        "{}/{}: in no subfolder, whose name would be its class; give the label of such images",
+        "{}/{}: expected the image in a subfolder named after its class, found it in none; set the "
+        "label of such images (--label)",
         folder, inside);
 
     // The class of an image is fixed now, its number only when the names of all classes are known.
@@ -140,8 +141,8 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
   }
 
   DISSENT_CHECK(found.images.size() > before, kData,
-                "{}: no files *.jpg, *.jpeg or *.png below it{}", folder,
-                others > 0 ? fmt::format(", {} of other endings", others) : "");
+                "{}: expected files *.jpg, *.jpeg or *.png below it, found none{}", folder,
+                others > 0 ? fmt::format(" ({} with other suffixes)", others) : "");
 }
 
 // Raises for subfolders without an image, with what they contain instead.
@@ -158,12 +159,12 @@ void check_empty(const FolderList& list, const FolderListOptions& options, size_
         "{} ({})", name, skipped == list.skipped.end() ? "no files" : text_of(skipped->second)));
   }
 
-  DISSENT_FAIL(kData,
-               "{}: expected images (*.jpg, *.jpeg, *.png) in each subfolder, found none in {} of "
-               "{}: {}; put images there or remove them, or allow them as classes without rows "
-               "(allow_empty)",
-               fmt::join(options.folders, ", "), list.empty.size(), subfolders,
-               fmt::join(texts, "; "));
+  DISSENT_FAIL(
+      kData,
+      "{}: expected images (*.jpg, *.jpeg, *.png) in each subfolder, found none in {} of "
+      "{}: {}; add images or remove these subfolders, or allow them as classes without rows "
+      "(allow_empty)",
+      fmt::join(options.folders, ", "), list.empty.size(), subfolders, fmt::join(texts, "; "));
 }
 
 // The number of each class, and the names by number.
@@ -178,7 +179,7 @@ std::map<std::string, int64_t> class_numbers(const Found& found, const FolderLis
   std::map<std::string, int64_t> numbers;
   for (const auto& name : names) {
     DISSENT_CHECK(name.find('\n') == std::string::npos, kData,
-                  "the class {}: a class file cannot hold a name with a line break", name);
+                  "class {}: expected a name without a line break, found one", name);
     numbers.emplace(name, std::ssize(numbers));
   }
   return numbers;
@@ -192,7 +193,7 @@ FolderList list_folders(const FolderListOptions& options) {
   try {
     for (const auto& folder : options.folders) add_images(folder, options, found);
   } catch (const fs::filesystem_error& error) {
-    DISSENT_FAIL(kData, "{}: cannot be listed: {}", error.path1().string(), error.code().message());
+    DISSENT_FAIL(kData, "{}: cannot list: {}", error.path1().string(), error.code().message());
   }
 
   list.skipped = std::move(found.skipped);

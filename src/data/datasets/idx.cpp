@@ -75,7 +75,7 @@ at::Tensor read_idx(const std::string& path) {
   for (int d = 0; d < magic[3]; ++d) {
     unsigned char size[4] = {};
     DISSENT_CHECK(reader.read(size, 4) == 4, kData,
-                  "{}: truncated: expected a whole header, found its beginning", path);
+                  "{}: truncated: expected a complete header, found its beginning", path);
     shape.push_back(int64_t{size[0]} << 24 | size[1] << 16 | size[2] << 8 | size[3]);
     DISSENT_CHECK(shape.back() > 0 && shape.back() < (int64_t{1} << 40) / values, kData,
                   "{}: expected extents of at least 1 and fewer than 2^40 values, found a header "
@@ -92,17 +92,17 @@ at::Tensor read_idx(const std::string& path) {
     const int64_t count = reader.read(static_cast<char*>(data.data_ptr()) + done, piece);
     done += count;
     DISSENT_CHECK(count == piece, kData,
-                  "{0}: truncated: expected {3} values as its header [{2}] says, found {1}", path,
-                  done, fmt::join(shape, ", "), values);
+                  "{0}: truncated: expected {3} values, the shape [{2}] of its header, found {1}",
+                  path, done, fmt::join(shape, ", "), values);
   }
 
   // Nothing may follow the values; for a compressed file zlib then compares the checksum.
   char extra;
   DISSENT_CHECK(reader.read(&extra, 1) == 0, kData,
-                "{0}: expected the values of its header [{1}], found more", path,
+                "{0}: expected values of the shape [{1}] of its header, found more", path,
                 fmt::join(shape, ", "));
   DISSENT_CHECK(reader.whole(), kData,
-                "{}: truncated: expected a checksum behind the compressed data, found their end",
+                "{}: truncated: expected a checksum after the compressed data, found the end",
                 path);
 
   return data.reshape(shape);

@@ -3,6 +3,7 @@
 
 #include "data/image_source.hpp"
 #include "data/images/decode.hpp"
+#include "data/options.hpp"
 
 namespace dissent {
 
@@ -27,7 +28,7 @@ class ImageList : public ImageSource {
   /// names.
   ImageList(const Origin& origin, std::string text);
   at::Tensor image(int64_t row) const override;
-  at::Tensor image_for(int64_t row, const WantedPart& wanted) const override;
+  at::Tensor image_for(int64_t row, const NeededPart& needed) const override;
   std::string image_name(int64_t row) const override { return path(row); }
   std::string path(int64_t row) const;
 

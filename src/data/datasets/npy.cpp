@@ -27,7 +27,7 @@ Header header_of(std::ifstream& file, const std::string& path) {
   unsigned char start[12] = {};
   file.read(reinterpret_cast<char*>(start), 10);
   DISSENT_CHECK(file && std::string_view(reinterpret_cast<char*>(start), 6) == "\x93NUMPY", kData,
-                "{}: expected a .npy file, found another", path);
+                "{}: expected a .npy file, found another format", path);
   int64_t length = start[8] | start[9] << 8, begin = 10;
   if (start[6] > 1) {
     file.read(reinterpret_cast<char*>(start + 10), 2);
@@ -41,7 +41,8 @@ Header header_of(std::ifstream& file, const std::string& path) {
                 kMostHeaderBytes, length);
   std::string text(static_cast<size_t>(length), '\0');
   file.read(text.data(), length);
-  DISSENT_CHECK(file, kData, "{}: truncated: expected a whole header, found its beginning", path);
+  DISSENT_CHECK(file, kData, "{}: truncated: expected a complete header, found its beginning",
+                path);
 
   // The fields that numpy.save writes.
   std::smatch descr, order, shape;
@@ -93,10 +94,10 @@ at::Tensor read_npy(const std::string& path, int64_t first, int64_t count) {
   int64_t row_bytes = static_cast<int64_t>(c10::elementSize(header.dtype));
   for (size_t d = 1; d < header.shape.size(); ++d) row_bytes *= header.shape[d];
   DISSENT_CHECK(bytes == rows * row_bytes, kData,
-                "{0}: expected {2} bytes of values as its header says, found {1}", path, bytes,
+                "{0}: expected {2} bytes of values by its header, found {1}", path, bytes,
                 rows * row_bytes);
 
-  // Only the rows that are asked for are read: a file of CIFAR-10-C has five severities.
+  // Only the requested rows are read: a file of CIFAR-10-C has five severities.
   if (count < 0) count = std::max<int64_t>(0, rows - first);
   DISSENT_CHECK(first >= 0 && count <= rows - first, kData,
                 "{0}: expected rows {2} .. {3}, found {1} rows", path, rows, first,

@@ -64,8 +64,8 @@ at::Tensor SyntheticSet::features(int64_t pass, int64_t first, int64_t count) co
 
 at::Tensor SyntheticSet::labels(int64_t first, int64_t count) const {
   DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= options_.rows, kInternal,
-                "expected rows inside of a set of {2}, found {0} .. {1}", first, first + count,
-                options_.rows);
+                "synthetic set: expected rows inside a set of {2}, found {0} .. {1}", first,
+                first + count, options_.rows);
   auto values = at::empty({count}, at::kLong);
   auto* out = values.data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i)

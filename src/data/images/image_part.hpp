@@ -11,6 +11,6 @@ struct ImagePart {
 
 /// Returns the part of an image of this height and width that will be read; decoders may leave the
 /// pixels outside of it undefined.
-using WantedPart = std::function<ImagePart(int64_t height, int64_t width)>;
+using NeededPart = std::function<ImagePart(int64_t height, int64_t width)>;
 
 }  // namespace dissent

@@ -117,7 +117,7 @@ at::Tensor rgb_of_cmyk(const at::Tensor& inverted) {
 }  // namespace
 
 at::Tensor decode_jpeg(const std::string& bytes, const std::string& name,
-                       const WantedPart& wanted) {
+                       const NeededPart& needed) {
   JpegDecoder decoder;
   DISSENT_CHECK(start(decoder, bytes), kData, "{}: damaged: {}", name, decoder.messages.text);
 
@@ -132,7 +132,7 @@ at::Tensor decode_jpeg(const std::string& bytes, const std::string& name,
       bytes.ends_with("\xff\xd9");  // has its end marker; without it, decode everything, so that
                                     // the missing data is an error
   const ImagePart part =
-      wanted && complete ? wanted(height, width) : ImagePart{0, 0, height, width};
+      needed && complete ? needed(height, width) : ImagePart{0, 0, height, width};
   DISSENT_CHECK(finish(decoder, image.data_ptr<uint8_t>(), part), kData, "{}: damaged: {}", name,
                 decoder.messages.text);
   return channels == 1 ? image.squeeze(2) : channels == 4 ? rgb_of_cmyk(image) : image;

@@ -100,7 +100,7 @@ at::Tensor blended(const at::Tensor& image, const std::array<uint8_t, 3>& backgr
 at::Tensor decode_png(const std::string& bytes, const std::string& name,
                       const Background& background) {
   PngDecoder decoder(bytes);
-  DISSENT_CHECK(decoder.info, kInternal, "libpng has no memory for {}", name);
+  DISSENT_CHECK(decoder.info, kInternal, "{}: libpng cannot allocate memory", name);
   DISSENT_CHECK(start(decoder, background.has_value()), kData, "{}: damaged: {}", name,
                 decoder.text);
 

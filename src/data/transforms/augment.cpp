@@ -76,8 +76,9 @@ at::Tensor applied(const std::vector<PixelStep>& steps, at::Tensor image,
   return image;
 }
 
+// The interpolations that apply_pixel_op supports.
 Names<Interpolation> interpolations() {
-  return {{"nearest", Interpolation::kNearest}, {"bilinear", Interpolation::kBilinear}};
+  return names_of<Interpolation>({"nearest", "bilinear"}, interpolation);
 }
 
 }  // namespace
@@ -149,36 +150,36 @@ at::Tensor aug_mix(const AugMixOptions& options, const at::Tensor& image, Random
 
 TableSpec rand_augment_table(const std::string& name) {
   using T = RandAugmentOptions;
-  return OptionTable<T>(name, "RandAugment: operations drawn anew for each image")
-      .option("num_ops", &T::num_ops, {.meaning = "operations an image", .min = 0})
-      .option("magnitude", &T::magnitude, {.meaning = "their strength, 0 .. bins - 1", .min = 0})
+  return OptionTable<T>(name, "RandAugment: random operations, drawn for each image")
+      .option("num_ops", &T::num_ops, {.meaning = "operations per image", .min = 0})
+      .option("magnitude", &T::magnitude,
+              {.meaning = "strength of the operations, 0 .. bins - 1", .min = 0})
       .option("bins", &T::bins,
-              {.meaning = "steps of strength between none and the largest", .min = 2})
-      .option(
-          "first", &T::first,
-          {.meaning =
-               "before resizing and cropping, as OpenOOD has it for small images; false: after"})
+              {.meaning = "number of levels of strength between zero and the maximum", .min = 2})
+      .option("first", &T::first,
+              {.meaning = "apply before resizing and cropping, as OpenOOD does for small images; "
+                          "false: after"})
       .choice("interpolation", &T::interpolation, interpolations(),
-              "of shears, shifts and rotations");
+              "interpolation of shears, shifts and rotations");
 }
 
 TableSpec aug_mix_table(const std::string& name) {
   using T = AugMixOptions;
-  return OptionTable<T>(name, "AugMix: chains of operations, mixed with the image")
+  return OptionTable<T>(name, "AugMix: chains of random operations, mixed with the image")
       .option("severity", &T::severity,
-              {.meaning = "of ten steps of strength, those that are drawn",
+              {.meaning = "operations draw their strength from the first SEVERITY of ten levels",
                .min = 1,
                .max = static_cast<double>(kAugMixBins)})
-      .option("mixture_width", &T::mixture_width, {.meaning = "chains", .min = 1})
+      .option("mixture_width", &T::mixture_width, {.meaning = "number of chains", .min = 1})
       .option("chain_depth", &T::chain_depth,
-              {.meaning = "operations a chain; <= 0: 1 to 3, drawn"})
+              {.meaning = "operations per chain; <= 0: drawn from 1 to 3"})
       .option("alpha", &T::alpha,
-              {.meaning = "of the Dirichlet distributions of the weights", .min = 1e-3})
+              {.meaning = "parameter of the Dirichlet distributions of the weights", .min = 1e-3})
       .option("all_ops", &T::all_ops,
-              {.meaning = "with brightness, colour, contrast and sharpness, which resemble "
+              {.meaning = "include brightness, colour, contrast and sharpness, which resemble "
                           "corruptions of ImageNet-C"})
       .choice("interpolation", &T::interpolation, interpolations(),
-              "of shears, shifts and rotations");
+              "interpolation of shears, shifts and rotations");
 }
 
 }  // namespace dissent

@@ -17,7 +17,7 @@ std::vector<CorruptionSpec> noise() {
   return {
       {"gaussian_noise",
        "noise",
-       "normal noise on each value",
+       "Gaussian noise on each value",
        {{{0.04}, {0.06}, {0.08}, {0.09}, {0.10}}},
        {{{0.04}, {0.08}, {0.12}, {0.15}, {0.18}}},
        {{{0.08}, {0.12}, {0.18}, {0.26}, {0.38}}},
@@ -25,7 +25,7 @@ std::vector<CorruptionSpec> noise() {
 
       {"shot_noise",
        "noise",
-       "counts of photons",
+       "Poisson noise of photon counts",
        {{{500}, {250}, {100}, {75}, {50}}},
        {{{250}, {100}, {50}, {30}, {15}}},
        {{{60}, {25}, {12}, {5}, {3}}},
@@ -33,7 +33,7 @@ std::vector<CorruptionSpec> noise() {
 
       {"impulse_noise",
        "noise",
-       "some values black or white",
+       "random values set to black or white",
        {{{0.01}, {0.02}, {0.03}, {0.05}, {0.07}}},
        {{{0.01}, {0.02}, {0.05}, {0.08}, {0.14}}},
        {{{0.03}, {0.06}, {0.09}, {0.17}, {0.27}}},
@@ -45,7 +45,7 @@ std::vector<CorruptionSpec> blur() {
   return {
       {"defocus_blur",
        "blur",
-       "a disk for each pixel",
+       "each pixel spread over a disk",
        {{{0.3, 0.4}, {0.4, 0.5}, {0.5, 0.6}, {1, 0.2}, {1.5, 0.1}}},
        {{{0.5, 0.6}, {1, 0.1}, {1.5, 0.1}, {2.5, 0.01}, {3, 0.1}}},
        {{{3, 0.1}, {4, 0.5}, {6, 0.5}, {8, 0.5}, {10, 0.5}}},
@@ -53,7 +53,7 @@ std::vector<CorruptionSpec> blur() {
 
       {"glass_blur",
        "blur",
-       "pixels of neighbours, between two Gaussian blurs",
+       "pixels replaced by neighbours, between two Gaussian blurs",
        {{{0.05, 1, 1}, {0.25, 1, 1}, {0.4, 1, 1}, {0.25, 1, 2}, {0.4, 1, 2}}},
        {{{0.1, 1, 1}, {0.5, 1, 1}, {0.6, 1, 2}, {0.7, 2, 1}, {0.9, 2, 2}}},
        {{{0.7, 1, 2}, {0.9, 2, 1}, {1, 2, 3}, {1.1, 3, 2}, {1.5, 4, 2}}},
@@ -61,7 +61,7 @@ std::vector<CorruptionSpec> blur() {
 
       {"motion_blur",
        "blur",
-       "along a line at -45 to 45 degrees",
+       "blur along a line at -45 to 45 degrees",
        {{{6, 1}, {6, 1.5}, {6, 2}, {8, 2}, {9, 2.5}}},
        {{{10, 1}, {10, 1.5}, {10, 2}, {10, 2.5}, {12, 3}}},
        {{{10, 3}, {15, 5}, {15, 8}, {15, 12}, {20, 15}}},
@@ -69,7 +69,7 @@ std::vector<CorruptionSpec> blur() {
 
       {"zoom_blur",
        "blur",
-       "mean of enlarged images",
+       "mean of progressively enlarged images",
        {{{7, 0.01}, {12, 0.01}, {16, 0.01}, {21, 0.01}, {26, 0.01}}},
        {{{7, 0.01}, {12, 0.01}, {16, 0.01}, {21, 0.01}, {26, 0.01}}},
        {{{12, 0.01}, {16, 0.01}, {11, 0.02}, {13, 0.02}, {11, 0.03}}},
@@ -81,7 +81,7 @@ std::vector<CorruptionSpec> weather() {
   return {
       {"snow",
        "weather",
-       "flakes, driven, on a whitened image",
+       "wind-blown flakes on a whitened image",
        {{{0.1, 0.2, 1, 0.6, 8, 3, 0.95},
          {0.1, 0.2, 1, 0.5, 10, 4, 0.9},
          {0.15, 0.3, 1.75, 0.55, 10, 4, 0.9},
@@ -101,7 +101,7 @@ std::vector<CorruptionSpec> weather() {
 
       {"frost",
        "weather",
-       "crystals on a pane",
+       "ice crystals on a pane",
        {{{1, 0.2, 5}, {1, 0.3, 5}, {0.9, 0.4, 5}, {0.85, 0.4, 5}, {0.75, 0.45, 5}}},
        {{{1, 0.3, 10 / 3.0},
          {0.9, 0.4, 10 / 3.0},
@@ -113,7 +113,7 @@ std::vector<CorruptionSpec> weather() {
 
       {"fog",
        "weather",
-       "a fractal haze",
+       "fractal haze",
        {{{0.2, 3}, {0.5, 3}, {0.75, 2.5}, {1, 2}, {1.5, 1.75}}},
        {{{0.4, 3}, {0.7, 3}, {1, 2.5}, {1.5, 2}, {2, 1.75}}},
        {{{1.5, 2}, {2, 2}, {2.5, 1.7}, {2.5, 1.5}, {3, 1.4}}},
@@ -127,7 +127,7 @@ std::vector<CorruptionSpec> digital() {
   return {
       {"brightness",
        "digital",
-       "more light",
+       "increased brightness",
        {{{0.05}, {0.1}, {0.15}, {0.2}, {0.3}}},
        {{{0.1}, {0.2}, {0.3}, {0.4}, {0.5}}},
        {{{0.1}, {0.2}, {0.3}, {0.4}, {0.5}}},
@@ -135,7 +135,7 @@ std::vector<CorruptionSpec> digital() {
 
       {"contrast",
        "digital",
-       "values closer to their mean",
+       "values moved towards their mean",
        {{{0.75}, {0.5}, {0.4}, {0.3}, {0.15}}},
        {{{0.4}, {0.3}, {0.2}, {0.1}, {0.05}}},
        {{{0.4}, {0.3}, {0.2}, {0.1}, {0.05}}},
@@ -143,7 +143,7 @@ std::vector<CorruptionSpec> digital() {
 
       {"elastic_transform",
        "digital",
-       "a random affine map and local displacements",
+       "random affine map and local displacements",
        {{{0, 0, 32 * 0.08},
          {32 * 0.05, 32 * 0.2, 32 * 0.07},
          {32 * 0.08, 32 * 0.06, 32 * 0.06},
@@ -163,7 +163,7 @@ std::vector<CorruptionSpec> digital() {
 
       {"pixelate",
        "digital",
-       "made smaller and larger again",
+       "downsampled and upsampled again",
        {{{0.95}, {0.9}, {0.85}, {0.75}, {0.65}}},
        {{{0.9}, {0.8}, {0.7}, {0.6}, {0.5}}},
        {{{0.6}, {0.5}, {0.4}, {0.3}, {0.25}}},
@@ -171,7 +171,7 @@ std::vector<CorruptionSpec> digital() {
 
       {"jpeg_compression",
        "digital",
-       "through JPEG",
+       "JPEG compression",
        {{{80}, {65}, {58}, {50}, {40}}},
        {{{65}, {58}, {50}, {40}, {25}}},
        {{{25}, {18}, {15}, {10}, {7}}},
@@ -232,13 +232,15 @@ at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t sev
 TableSpec corruption_options_table(const std::string& name) {
   using T = CorruptionOptions;
   auto names = corruption_names();
-  names.insert(names.begin(), "none");
+  names.insert(names.begin(), kNoCorruption);
   return TableOf<T>(name,
-                    "A corruption of ImageNet-C, made from the clean images, on the crop and "
-                    "before normalising")
-      .option("name", &T::name, {.meaning = "which one; none: clean images", .choices = names})
+                    "A corruption of ImageNet-C, applied to the crop of clean images before "
+                    "normalisation")
+      .option("name", &T::name, {.meaning = "the corruption; none: clean images", .choices = names})
       .option("severity", &T::severity,
-              {.meaning = "1 (C-1) to 5 (C-5)", .min = 1, .max = static_cast<double>(kSeverities)});
+              {.meaning = "severity, 1 (C-1) to 5 (C-5)",
+               .min = 1,
+               .max = static_cast<double>(kSeverities)});
 }
 
 }  // namespace dissent

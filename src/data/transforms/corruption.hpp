@@ -42,13 +42,18 @@ const std::vector<double>& corruption_row(const CorruptionSpec& spec, int64_t se
 at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t severity,
                    Random& random);
 
+/// The name that selects no corruption.
+inline constexpr const char* kNoCorruption = "none";
+
 /// A corruption as part of a transform.
 struct CorruptionOptions {
-  std::string name = "none";  ///< of the table, or none
+  std::string name = kNoCorruption;  ///< a name of the table, or none
   int64_t severity = 1;
   /// Treats the corrupted crop as a stored image, as ImageNet-C's files are: it is resized and
   /// cropped by the transform once more. Only for transforms that draw no window.
   bool as_stored = false;
+
+  bool enabled() const { return name != kNoCorruption; }
 };
 
 /// The options as a configuration table of this name.

@@ -145,7 +145,7 @@ Picture zoomed(const Picture& picture, double factor) {
   struct Axis {
     int64_t begin, cut;  // begin: first pixel of the part that is enlarged; cut: pixels of the
                          // enlarged part before the result
-    double step;  // pixels of the part per pixel of the result
+    double step;         // pixels of the part per pixel of the result
     double last;
   };
 

@@ -170,11 +170,13 @@ at::Tensor down(const at::Tensor& image, const Edge& edge) {
 }  // namespace
 
 Interpolation interpolation(const std::string& name) {
-  DISSENT_CHECK(name == "nearest" || name == "bilinear" || name == "bicubic", kUsage,
+  static const std::map<std::string, Interpolation> known{{"nearest", Interpolation::kNearest},
+                                                          {"bilinear", Interpolation::kBilinear},
+                                                          {"bicubic", Interpolation::kBicubic}};
+  const auto found = known.find(name);
+  DISSENT_CHECK(found != known.end(), kUsage,
                 "interpolation: expected nearest, bilinear or bicubic, found {}", name);
-  return name == "nearest"    ? Interpolation::kNearest
-         : name == "bilinear" ? Interpolation::kBilinear
-                              : Interpolation::kBicubic;
+  return found->second;
 }
 
 at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width,

@@ -186,17 +186,19 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
 
 ImageTransform::ImageTransform(const TransformOptions& options)
     : options_(options), values_(values_of(options.normalisation)) {
-  DISSENT_CHECK(!options.corruption.as_stored || options.kind == Kind::kCenterCrop, kUsage,
-                "transform: corruption.as_stored: wanted a transform that draws no window");
+  DISSENT_CHECK(
+      !options.corruption.as_stored || options.kind == Kind::kCenterCrop, kUsage,
+      "transform: corruption.as_stored: expected a transform without a random window, found "
+      "one with");
 }
 
 void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws, float* out) const {
   const auto& rand = options_.rand_augment;
   const auto& mix = options_.aug_mix;
-  const bool corrupted = options_.corruption.name != "none";
+  const bool corrupted = options_.corruption.enabled();
   DISSENT_CHECK(
       draws.values || !(mix || rand || corrupted), kUsage,
-      "transform: draws: expected values to draw from (draw_transform gives them), found none");
+      "transform: draws: expected a random stream `values` (set by draw_transform), found none");
 
   // The order is that of the references; the draws are taken in the same order, so each
   // augmentation has the same draws whatever follows it.

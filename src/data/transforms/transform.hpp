@@ -95,6 +95,7 @@ struct TransformSpec {
   std::string meaning;
   std::string citation;
   TransformOptions options;
+  std::string test = {};  ///< for a training transform: the test transform that belongs to it
 };
 
 /// {mnist,cifar10,cifar100,tin,imagenet}_{train,test}, imagenet_c_test, sed_train, sed_eval.

@@ -56,9 +56,9 @@ Pass ImageNetwork::make_pass(const std::vector<at::Tensor>& parameters, const at
                                                     buffers.size(0) == buffer_layout().size());
   DISSENT_CHECK(fits, kUsage, "image network: buffers: expected [{}], found {}",
                 buffer_layout().size(), describe(buffers));
-  const auto wanted = size_misfit(x.size(2), x.size(3));
-  DISSENT_CHECK(wanted.empty(), kUsage,
-                "image network: x: expected images with edges of {}, found {}", wanted,
+  const auto expected = size_misfit(x.size(2), x.size(3));
+  DISSENT_CHECK(expected.empty(), kUsage,
+                "image network: x: expected images with edges of {}, found {}", expected,
                 describe(x));
 
   if (buffer_layout().size() == 0) return {parameters, {}, training, data};
@@ -85,8 +85,8 @@ ImageOutput ImageNetwork::forward(const std::vector<at::Tensor>& parameters,
 at::Tensor ImageNetwork::features_at(const std::string& cut,
                                      const std::vector<at::Tensor>& parameters,
                                      const at::Tensor& buffers, const at::Tensor& x) const {
-  DISSENT_CHECK(cut == "features", kUsage, "cut '{}': this network has {}", cut,
-                fmt::join(cuts(), ", "));
+  DISSENT_CHECK(cut == kFeaturesCut, kUsage, "cut: expected one of {}, found '{}'",
+                fmt::join(cuts(), ", "), cut);
   return forward(parameters, buffers, x, false).features;
 }
 

@@ -18,6 +18,9 @@ struct ImageOutput {
                     ///< the logits are computed from this tensor object
 };
 
+/// The cut that every network has: its penultimate features, which the classifier reads.
+inline constexpr const char* kFeaturesCut = "features";
+
 /// A network on images, as a function of named parameters: x [B, channels, H, W] f32 or f64 ->
 /// logits. Stateless: parameters are views into a member's flat vector [P] (parameters.hpp),
 /// BatchNorm's running statistics are another flat vector [Q]. Derivatives of any order come from
@@ -61,7 +64,7 @@ class ImageNetwork {
   virtual std::string size_misfit(int64_t /*height*/, int64_t /*width*/) const { return {}; }
 
   /// Layers whose features can be cached; the first is "features".
-  virtual std::vector<std::string> cuts() const { return {"features"}; }
+  virtual std::vector<std::string> cuts() const { return {kFeaturesCut}; }
   /// Features [B, D] at a cut, evaluation mode. Error::kUsage for an unknown cut.
   virtual at::Tensor features_at(const std::string& cut, const std::vector<at::Tensor>& parameters,
                                  const at::Tensor& buffers, const at::Tensor& x) const;

@@ -128,7 +128,7 @@ at::Tensor BatchNorm::operator()(const Pass& pass, const at::Tensor& x) const {
   if (pass.training) {
     DISSENT_CHECK(
         pass.data || x.size(0) * x.size(2) * x.size(3) > 1, kUsage,
-        "batch norm: x: expected more than one value a channel in training mode, found {}",
+        "batch norm: x: expected more than one value per channel in training mode, found {}",
         describe(x));
     at::NoGradGuard no_grad;
     at::Tensor(pass.buffers[count]).add_(1);

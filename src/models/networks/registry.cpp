@@ -11,8 +11,6 @@
 namespace dissent {
 namespace {
 
-constexpr std::string_view kMultihead = "_multihead";
-
 std::unique_ptr<ImageNetwork> make_lenet(const ImageNetworkOptions& options) {
   return std::make_unique<LeNet>(options.channels, options.classes);
 }
@@ -53,7 +51,7 @@ const std::vector<ImageNetworkSpec>& image_network_registry() {
        [](const ImageNetworkOptions& options) { return make_resnet(options, {}); }},
       {"resnet18_64x64", "the same with 8 x 8 average pooling, for 64 x 64", kResNetCitation, 64,
        [](const ImageNetworkOptions& options) { return make_resnet(options, {.pool = 8}); }},
-      {"resnet18_224x224", "torchvision's ResNet-18: 7 x 7 stem with stride, max pooling",
+      {"resnet18_224x224", "torchvision's ResNet-18: 7 x 7 stem with stride 2, max pooling",
        kResNetCitation, 224,
        [](const ImageNetworkOptions& options) {
          return make_resnet(options, {.torchvision = true});
@@ -76,13 +74,22 @@ const std::vector<ImageNetworkSpec>& image_network_registry() {
   return registry;
 }
 
+std::vector<std::string> image_network_names() {
+  std::vector<std::string> names;
+  for (const auto& spec : image_network_registry()) {
+    names.push_back(spec.name);
+    names.push_back(spec.name + std::string(kMultiheadSuffix));
+  }
+  return names;
+}
+
 std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
                                                  const ImageNetworkOptions& options) {
   DISSENT_CHECK(options.classes >= 0 && options.channels >= 1 && options.heads >= 1, kUsage,
                 "model '{}': expected classes >= 0, channels >= 1, heads >= 1, found {}, {}, {}",
                 name, options.classes, options.channels, options.heads);
-  const bool multihead = name.ends_with(kMultihead);
-  const auto base = multihead ? name.substr(0, name.size() - kMultihead.size()) : name;
+  const bool multihead = is_multihead(name);
+  const auto base = multihead ? name.substr(0, name.size() - kMultiheadSuffix.size()) : name;
   std::vector<std::string> names;
   for (const auto& spec : image_network_registry()) {
     names.push_back(spec.name);
@@ -96,7 +103,7 @@ std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
   DISSENT_FAIL(kUsage,
                "model on images: expected one of {}, each with '{}' for heads on one trunk, found "
                "'{}'{}",
-               fmt::join(names, ", "), kMultihead, name,
+               fmt::join(names, ", "), kMultiheadSuffix, name,
                near ? fmt::format("; did you mean '{}'?", *near) : "");
 }
 

@@ -2,6 +2,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "models/networks/image_network.hpp"
 
@@ -28,6 +30,12 @@ struct ImageNetworkSpec {
 /// deit3_{small,base,large}_patch16_224. Each also has a variant with M heads on one trunk, named
 /// with the suffix "_multihead".
 const std::vector<ImageNetworkSpec>& image_network_registry();
+
+/// The suffix of the variants with heads.
+inline constexpr std::string_view kMultiheadSuffix = "_multihead";
+inline bool is_multihead(std::string_view model) { return model.ends_with(kMultiheadSuffix); }
+/// All names: each network, followed by its multihead variant.
+std::vector<std::string> image_network_names();
 
 /// Error::kUsage for an unknown name (with the nearest known one) or sizes below 1.
 std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,

@@ -90,7 +90,7 @@ at::Tensor ResNet::pooled(const at::Tensor& x) const {
   if (options_.pool == 0) return x.mean(at::IntArrayRef{2, 3});
   const bool one = x.size(2) / options_.pool == 1 && x.size(3) / options_.pool == 1;
   DISSENT_CHECK(one, kUsage,
-                "resnet: x: expected a last map that pooling over {} x {} makes one value a "
+                "resnet: x: expected a last map that {} x {} pooling reduces to one value per "
                 "channel, found {}",
                 options_.pool, options_.pool, describe(x));
   return at::avg_pool2d(x, {options_.pool, options_.pool}).flatten(1);

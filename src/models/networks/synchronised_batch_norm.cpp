@@ -103,8 +103,8 @@ struct Statistics {
 void check_count(double count, const at::Tensor& x) {
   DISSENT_CHECK(
       count > 1, kUsage,
-      "batch norm: x: expected more than one value a channel over all ranks in training mode, "
-      "found {} on this one",
+      "batch norm: x: expected more than one value per channel over all ranks in training mode, "
+      "found {} on this rank",
       describe(x));
 }
 

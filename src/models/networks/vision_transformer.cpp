@@ -138,8 +138,7 @@ ImageOutput VisionTransformer::run(const Pass& pass, const at::Tensor& x) const 
 at::Tensor VisionTransformer::features_at(const std::string& cut,
                                           const std::vector<at::Tensor>& parameters,
                                           const at::Tensor& buffers, const at::Tensor& x) const {
-  if (cut != "cls_after_last_attention")
-    return ImageNetwork::features_at(cut, parameters, buffers, x);
+  if (cut != kClassTokenCut) return ImageNetwork::features_at(cut, parameters, buffers, x);
   return attended_tokens(make_pass(parameters, buffers, x, false), x).cached_cls.contiguous();
 }
 

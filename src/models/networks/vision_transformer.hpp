@@ -3,6 +3,9 @@
 
 namespace dissent {
 
+/// The cut of a vision transformer after the attention half of the last block: what SED caches.
+inline constexpr const char* kClassTokenCut = "cls_after_last_attention";
+
 struct VisionTransformerOptions {
   int64_t channels = 3;
   int64_t classes = 1000;  ///< 0: no classifier
@@ -43,9 +46,7 @@ class VisionTransformer final : public ImageNetwork {
   at::Tensor features_of(const Pass& pass, const at::Tensor& tokens) const;
 
   ImageOutput run(const Pass& pass, const at::Tensor& x) const override;
-  std::vector<std::string> cuts() const override {
-    return {"features", "cls_after_last_attention"};
-  }
+  std::vector<std::string> cuts() const override { return {kFeaturesCut, kClassTokenCut}; }
   at::Tensor features_at(const std::string& cut, const std::vector<at::Tensor>& parameters,
                          const at::Tensor& buffers, const at::Tensor& x) const override;
 

@@ -59,7 +59,7 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
   // The network is the one of the checkpoint's configuration.
   const auto model = config_value<std::string>(document, "ensemble.model", path);
   DISSENT_CHECK(model == options.model, kUsage,
-                "trunk.model: expected \"{}\", which {} holds, found \"{}\"", model, path,
+                "trunk.model: expected \"{}\" (the network of {}), found \"{}\"", model, path,
                 options.model);
   auto loaded =
       empty_network(model, {.classes = file.integer("classes"),
@@ -69,13 +69,13 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
 
   // A run has one network per member, or a single multihead network.
   const auto& entries = loaded.network->layout().entries();
-  const int64_t networks = file.shape("members/" + entries.front().name).at(0);
+  const int64_t networks = file.shape(kMembersPrefix + entries.front().name).at(0);
   DISSENT_CHECK(options.member || networks == 1, kUsage,
-                "trunk.member: expected 0 .. {}, the network of {} that is meant, found nothing",
-                networks - 1, path);
+                "trunk.member: expected 0 .. {} (one network of {}), found nothing", networks - 1,
+                path);
   const int64_t member = options.member.value_or(0);
   DISSENT_CHECK(member < networks, kUsage,
-                "trunk.member: expected 0 .. {}, the networks of {}, found {}", networks - 1, path,
+                "trunk.member: expected 0 .. {} (one network of {}), found {}", networks - 1, path,
                 member);
 
   // The moving average of the weights is preferred over the weights themselves.
@@ -86,18 +86,18 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
       parameter(flat, entry).copy_(file.read_slab(group + entry.name, member, 1)[0]);
     }
   };
-  read(file.has("average/" + entries.front().name) ? "average/" : "members/",
+  read(file.has(kAveragePrefix + entries.front().name) ? kAveragePrefix : kMembersPrefix,
        loaded.network->layout(), loaded.parameters);
-  read("buffers/", loaded.network->buffer_layout(), loaded.buffers);
+  read(kBuffersPrefix, loaded.network->buffer_layout(), loaded.buffers);
   return loaded;
 }
 
 Loaded from_file(const std::string& path, const TrunkOptions& options, int64_t image_size) {
   DISSENT_CHECK(
       !options.member, kUsage,
-      "trunk.member: expected none: {} is no checkpoint of an ensemble, it holds one network "
-      "(trunk.prefix chooses among several)",
-      path);
+      "trunk.member: expected none, since {} is not a checkpoint of an ensemble, found {} "
+      "(trunk.prefix selects one of several networks in a file)",
+      path, *options.member);
   auto loaded = empty_network(options.model,
                               {.classes = 0, .channels = 3, .image_size = image_size, .heads = 1});
   load_weights(*loaded.network, loaded.parameters, loaded.buffers, read_state_dict(path),
@@ -111,8 +111,8 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
                 "\"random\"; found nothing",
                 options.model);
 
-  const bool multihead = options.model.ends_with("_multihead");
-  if (options.weights == "random") {
+  const bool multihead = is_multihead(options.model);
+  if (options.has_random_weights()) {
     auto loaded = empty_network(
         options.model,
         {.classes = multihead ? 1 : 0, .channels = 3, .image_size = image_size, .heads = 1});
@@ -121,28 +121,31 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
   }
 
   // A file is distinguished from a checkpoint by its contents, not by its name.
-  DISSENT_CHECK(
-      fs::exists(options.weights), kData,
-      "trunk.weights ({}): expected a safetensors or .pth file, a run folder or a "
-      "checkpoint, found nothing of this name; a training that writes it has to end first",
-      options.weights);
+  DISSENT_CHECK(fs::exists(options.weights), kData,
+                "trunk.weights ({}): expected a safetensors or .pth file, a run folder or a "
+                "checkpoint, found nothing; a training that writes it has to finish first",
+                options.weights);
   const std::string path =
       fs::is_directory(options.weights) ? options.weights + "/checkpoint.h5" : options.weights;
   DISSENT_CHECK(fs::exists(path), kData,
                 "trunk.weights ({}): expected a run folder with checkpoint.h5, found a folder "
-                "without; has its training written one?",
+                "without; its training may not have written one yet",
                 options.weights);
 
   if (path != options.weights || is_hdf5(path)) return from_checkpoint(path, options, image_size);
   DISSENT_CHECK(!multihead, kUsage,
-                "trunk.model: expected a model without \"_multihead\", since the weights are no "
+                "trunk.model: expected a model without \"{}\", since the weights are not a "
                 "checkpoint of an ensemble; found \"{}\"",
-                options.model);
+                kMultiheadSuffix, options.model);
   return from_file(path, options, image_size);
 }
 
-at::ScalarType precision_of(const std::string& name) {
-  return name == "bf16" ? at::kBFloat16 : name == "f16" ? at::kHalf : at::kFloat;
+at::ScalarType compute_dtype(ComputePrecision precision) {
+  switch (precision) {
+    case ComputePrecision::kBf16: return at::kBFloat16;
+    case ComputePrecision::kF16: return at::kHalf;
+    default: return at::kFloat;
+  }
 }
 
 std::string checksum_of(const Loaded& loaded) {
@@ -156,9 +159,12 @@ std::string checksum_of(const Loaded& loaded) {
 
 ImageTrunk::ImageTrunk(const TrunkOptions& options, int64_t image_size, uint64_t seed,
                        at::Device device)
-    : cut_(options.cut), compute_(precision_of(options.precision)), device_(device) {
-  DISSENT_CHECK(device.is_cuda() || (options.precision != "f16" && options.precision != "tf32"),
-                kUsage, "trunk.precision = \"{}\": expected a GPU, found none", options.precision);
+    : cut_(options.cut), compute_(compute_dtype(options.precision)), device_(device) {
+  const bool needs_gpu =
+      options.precision == ComputePrecision::kF16 || options.precision == ComputePrecision::kTf32;
+  DISSENT_CHECK(device.is_cuda() || !needs_gpu, kUsage,
+                "trunk.precision = \"{}\": expected a GPU, found none",
+                precision_name(options.precision));
   auto loaded = load(options, image_size, seed);
 
   const auto cuts = loaded.network->cuts();

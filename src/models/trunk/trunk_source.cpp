@@ -7,6 +7,7 @@
 #include "core/parallel.hpp"
 #include "core/stop.hpp"
 #include "data/image_loader.hpp"
+#include "data/open_images.hpp"
 #include "models/networks/registry.hpp"
 #include "models/trunk/image_trunk.hpp"
 
@@ -98,23 +99,24 @@ class TrunkRows {
 
 bool draws(const TransformOptions& options) {
   return options.kind != TransformOptions::Kind::kCenterCrop || options.aug_mix ||
-         options.rand_augment || options.corruption.name != "none";
+         options.rand_augment || options.corruption.enabled();
 }
 
 TransformOptions trunk_transform(const ImageDataOptions& data, const CorruptionOptions& corruption,
                                  const TrunkOptions& trunk) {
   DISSENT_CHECK(!has_no_images(data), kUsage,
-                "trunk.model: expected \"none\" (data.dataset = \"{}\" has features, no images), "
+                "trunk.model: expected \"none\" (data.dataset = \"{}\" has features, not images), "
                 "found \"{}\"",
                 set_name(data), trunk.model);
-  DISSENT_CHECK(data.transform != "none", kUsage,
-                "data.transform: expected what makes an input of {}, found \"none\"", trunk.model);
+  DISSENT_CHECK(data.has_transform(), kUsage,
+                "data.transform: expected the transform to inputs of {}, found \"none\"",
+                trunk.model);
   auto transform = find_transform(data.transform).options;
-  const auto wanted = image_size_misfit(trunk.model, transform.size);
-  DISSENT_CHECK(wanted.empty(), kUsage,
-                "data.transform: expected one to images with edges of {}, which trunk.model = "
-                "\"{}\" takes, found \"{}\" ({} pixels)",
-                wanted, trunk.model, data.transform, transform.size);
+  const auto needed = image_size_misfit(trunk.model, transform.size);
+  DISSENT_CHECK(needed.empty(), kUsage,
+                "data.transform: expected a transform to images with edges of {} for trunk.model = "
+                "\"{}\", found \"{}\" ({} pixels)",
+                needed, trunk.model, data.transform, transform.size);
   transform.corruption = corruption;
   return transform;
 }
@@ -132,9 +134,9 @@ FeatureSource open_trunk_source(const ImageDataOptions& data, const CorruptionOp
       .draws = draws(transform),
       .trunk = trunk.model + "/" + trunk.cut,
       .weights = rows->trunk().checksum(),
-      .transform = corruption.name == "none" ? data.transform
-                                             : fmt::format("{}, {} {}", data.transform,
-                                                           corruption.name, corruption.severity),
+      .transform = corruption.enabled() ? fmt::format("{}, {} {}", data.transform, corruption.name,
+                                                      corruption.severity)
+                                        : data.transform,
       .features = [rows](int64_t pass, int64_t first,
                          int64_t count) { return rows->features(pass, first, count); },
       .labels = [rows](int64_t first,

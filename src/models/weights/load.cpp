@@ -64,10 +64,10 @@ std::string proposal(const StateDict& weights, const ImageNetwork& network,
       [](const auto& a, const auto& b) { return a.second.first < b.second.first; });
   if (best != prefixes.end() && best->first != options.prefix &&
       2 * best->second.first >= network.layout().entries().size())
-    return fmt::format("; the file's names are as {}: set {} = \"{}\"", best->second.second,
+    return fmt::format("; names in the file look like {}: set {} = \"{}\"", best->second.second,
                        options.prefix_key, best->first);
   return weights.empty() ? "; the file has no tensors"
-                         : fmt::format("; the file has such names as {}", weights.begin()->first);
+                         : fmt::format("; the file has names such as {}", weights.begin()->first);
 }
 
 // The file's tensors with this network's names.

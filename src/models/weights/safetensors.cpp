@@ -54,7 +54,7 @@ std::optional<Place> place_of(const std::string& path, const std::string& name,
   };
   if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") ||
       !entry.contains("data_offsets"))
-    fail("its header wants dtype, shape, data_offsets");
+    fail("header: expected dtype, shape and data_offsets, found another entry");
 
   const auto &dtype = entry["dtype"], &shape = entry["shape"], &offsets = entry["data_offsets"];
   const auto known = std::find_if(dtypes().begin(), dtypes().end(),
@@ -65,7 +65,7 @@ std::optional<Place> place_of(const std::string& path, const std::string& name,
            });
   };
   if (!counts(shape) || !counts(offsets) || offsets.size() != 2)
-    fail("shape and data_offsets are not lists of counts");
+    fail("shape, data_offsets: expected lists of counts, found other values");
   if (known == dtypes().end()) return {};
 
   // The bytes have to lie inside the file and to match shape and dtype. Products are checked before
@@ -73,18 +73,20 @@ std::optional<Place> place_of(const std::string& path, const std::string& name,
   Place place{known->second, shape.get<std::vector<int64_t>>(), offsets[0], 0};
   const uint64_t end = offsets[1];
   if (place.begin > end || end > available)
-    fail(fmt::format("bytes {} .. {} of {}: the file is truncated or damaged", place.begin, end,
-                     available));
+    fail(fmt::format(
+        "expected bytes inside 0 .. {}, found {} .. {}: the file is truncated or damaged",
+        available, place.begin, end));
   place.bytes = end - place.begin;
-  uint64_t wanted = c10::elementSize(place.dtype);
+  uint64_t needed = c10::elementSize(place.dtype);
   for (const int64_t extent : place.shape) {
-    if (extent > 0 && wanted > available / static_cast<uint64_t>(extent))
-      fail(fmt::format("its shape [{}] is larger than the file", fmt::join(place.shape, ", ")));
-    wanted *= static_cast<uint64_t>(extent);
+    if (extent > 0 && needed > available / static_cast<uint64_t>(extent))
+      fail(fmt::format("expected a shape that fits the file, found [{}]",
+                       fmt::join(place.shape, ", ")));
+    needed *= static_cast<uint64_t>(extent);
   }
-  if (wanted != place.bytes)
+  if (needed != place.bytes)
     fail(fmt::format("expected {3} bytes for [{1}] {2}, found {0}", place.bytes,
-                     fmt::join(place.shape, ", "), known->first, wanted));
+                     fmt::join(place.shape, ", "), known->first, needed));
   return place;
 }
 
@@ -128,7 +130,7 @@ void expect_no_gaps(const std::string& path, const nlohmann::json& header, uint6
   uint64_t end = 0;
   for (const auto& part : parts) {
     DISSENT_CHECK(part.begin == end, kData,
-                  "{}: {}: expected its values from byte {} on, right behind those before, found "
+                  "{}: {}: expected its values at byte {}, directly after the previous ones, found "
                   "{} .. {}: {}; the file is damaged",
                   path, part.name, end, part.begin, part.end,
                   part.begin < end ? "they overlap" : "there is a gap");
@@ -136,8 +138,8 @@ void expect_no_gaps(const std::string& path, const nlohmann::json& header, uint6
   }
   DISSENT_CHECK(
       end == available, kData,
-      "{}: expected {} bytes of values, as its header says, found {}: the file is damaged "
-      "or was added to",
+      "{}: expected {} bytes of values by its header, found {}: the file is damaged or has "
+      "additional bytes",
       path, end, available);
 }
 
@@ -153,7 +155,7 @@ StateDict read_safetensors(const std::string& path) {
   file.read(reinterpret_cast<char*>(&header_bytes), sizeof header_bytes);
   DISSENT_CHECK(
       file && header_bytes <= kMostHeaderBytes && header_bytes + sizeof header_bytes <= size, kData,
-      "{0}: not a safetensors file: expected a header within {2} bytes, found one of {1}", path,
+      "{0}: not a safetensors file: expected a header inside its {2} bytes, found one of {1}", path,
       header_bytes, size);
 
   std::string text(header_bytes, '\0');
@@ -199,7 +201,7 @@ void write_safetensors(const std::string& path, const StateDict& tensors,
       return tensor.scalar_type() == row.second;
     });
     DISSENT_CHECK(known != dtypes().end(), kUsage,
-                  "write_safetensors: {}: values of type {} are not written", name,
+                  "write_safetensors: {}: expected a dtype of the format, found {}", name,
                   at::toString(tensor.scalar_type()));
     const uint64_t end = place + tensor.nbytes();
     header[name] = {

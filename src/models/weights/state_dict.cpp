@@ -90,7 +90,7 @@ PickleValue::Pointer unpickled(const std::string& path) {
     checksums.check("data.pkl", bytes.data(), static_cast<int64_t>(bytes.size()));
     return read_pickle_values(bytes, path, storage);
   } catch (const c10::Error&) {
-    DISSENT_FAIL(kData, "{}: expected a file of torch.save, found another or a damaged one ({})",
+    DISSENT_FAIL(kData, "{}: expected a file of torch.save, found another format or damage ({})",
                  path, current_reason());
   }
 }
@@ -132,11 +132,13 @@ StateDict read_state_dict(const std::string& path) {
   if (std::string_view(start, 4) == "PK\3\4") return well_read(path, read_pickle);
   if (start[8] == '{') return well_read(path, read_safetensors);
   const bool old_pickle = start[0] == '\x80' && start[1] == '\x02';
-  DISSENT_CHECK(!old_pickle, kData,
-                "{}: expected a file of torch.save since PyTorch 1.6, found an older one; load it "
-                "there and save it again",
-                path);
-  DISSENT_FAIL(kData, "{}: expected a safetensors file or one of torch.save, found another", path);
+  DISSENT_CHECK(
+      !old_pickle, kData,
+      "{}: expected a file of torch.save of PyTorch 1.6 or later, found an older one; load "
+      "it in PyTorch and save it again",
+      path);
+  DISSENT_FAIL(kData, "{}: expected a safetensors file or one of torch.save, found another format",
+               path);
 }
 
 }  // namespace dissent

@@ -17,7 +17,7 @@ StateDict read_state_dict(const std::string& path);
 /// values. Reads F64, F32, F16, BF16, F8_E4M3, F8_E5M2, F8_E8M0, I64, I32, I16, I8, U64, U32, U16,
 /// U8 and BOOL; tensors of other types are skipped and logged. Error::kData with path and tensor:
 /// truncated, offsets outside the file or that do not match shape and dtype, overlap or leave a gap
-/// (also behind the last tensor), a duplicate name.
+/// (also after the last tensor), a duplicate name.
 /// Ref: huggingface/safetensors, README
 StateDict read_safetensors(const std::string& path);
 
