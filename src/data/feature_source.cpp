@@ -87,6 +87,8 @@ void check_source(const ImageDataOptions& data, const std::string& trunk) {
                 made ? "\"none\", since the set has features"
                      : "\"pixels\" or a network, since the set has images",
                 trunk);
+
+  // Transforms make a network's input, so they need a network.
   DISSENT_CHECK(!data.has_transform(), kUsage,
                 "data.transform: expected \"none\" where trunk.model is \"{1}\", found \"{0}\"",
                 data.transform, trunk);

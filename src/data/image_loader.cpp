@@ -106,6 +106,8 @@ struct ImageLoader::Pool {
     for (;;) {
       wake.wait(lock, [this] { return ending || !queue.empty(); });
       if (queue.empty()) return;
+
+      // Tasks run without the lock. The last task of a job completes it.
       const auto [job, task] = queue.front();
       queue.pop_front();
       lock.unlock();
@@ -121,6 +123,7 @@ struct ImageLoader::Pool {
       job->done.set_value();
       return;
     }
+
     const std::lock_guard lock(mutex);
     for (int64_t task = 0; task < job->tasks; ++task) queue.emplace_back(job, task);
     wake.notify_all();

@@ -19,6 +19,8 @@ std::string set_name(const ImageDataOptions& options) {
 ImagePlace check_image_source(const ImageDataOptions& options) {
   background_of(options.background);
   if (!options.list.empty()) return {options.list, options.root, ""};
+
+  // A registered set: its classes, folder and split have to fit.
   const auto& spec = find_dataset(set_name(options));
   DISSENT_CHECK(spec.open, kUsage,
                 "dataset {}: expected images, found features, which need trunk.model = \"none\"",
@@ -47,6 +49,8 @@ std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options) 
 std::unique_ptr<ImageSource> open_images(const ImageDataOptions& options) {
   auto set = open_image_source(options);
   if (options.labels) check_class_gaps(*set, options);
+
+  // A plain number N stands for the first N rows.
   const bool number =
       !options.rows.empty() && options.rows.find_first_not_of("0123456789") == std::string::npos;
   return rows_of_source(std::move(set), number ? ":" + options.rows : options.rows);

@@ -36,6 +36,9 @@ std::unique_ptr<ImageSource> rows_of_source(std::unique_ptr<ImageSource> source,
   const auto colon = range.find(':');
   const int64_t rows = source->rows();
   bool right = colon != std::string::npos;
+
+  // Python's rules: an empty bound is the start or the end of the set, negative ones count from the
+  // end, and bounds are clamped.
   const auto bound = [&](const std::string& text, int64_t absent) {
     if (text.empty()) return absent;
     int64_t value = 0;

@@ -29,6 +29,8 @@ void BlockHead::initialise(at::Tensor flat, uint64_t seed, int64_t member) const
   flat.zero_();
   for (const size_t entry : {norm2_weight_, norm_weight_})
     parameter(flat, layout_.entry(entry)).fill_(1);
+
+  // A small gamma_2 makes the residual branch start near 0, as LayerScale does.
   parameter(flat, layout_.entry(gamma_)).fill_(kGammaStart);
   for (const size_t entry : {fc1_weight_, fc2_weight_, head_weight_})
     fill_truncated_normal(parameter(flat, layout_.entry(entry)), kWeightDeviation,
@@ -38,12 +40,16 @@ void BlockHead::initialise(at::Tensor flat, uint64_t seed, int64_t member) const
 at::Tensor BlockHead::forward(const at::Tensor& flat, const at::Tensor& x,
                               std::vector<at::Tensor>* saved) const {
   const auto p = [&](size_t entry) { return parameter(flat, layout_.entry(entry)); };
+
+  // y = x + gamma_2 * fc2(gelu(fc1(norm2(x)))), the MLP branch of the transformer block.
   auto [u, mean2, rstd2] =
       at::native_layer_norm(x, {dim_}, p(norm2_weight_), p(norm2_bias_), kNormEps);
   auto z = linear(u, p(fc1_weight_), p(fc1_bias_));
   auto a = at::gelu(z);
   auto f = linear(a, p(fc2_weight_), p(fc2_bias_));
   auto y = at::addcmul(x, f, p(gamma_));
+
+  // logits = head(norm(y))
   auto [n, mean, rstd] = at::native_layer_norm(y, {dim_}, p(norm_weight_), p(norm_bias_), kNormEps);
   auto logits = linear(n, p(head_weight_), p(head_bias_));
   if (saved) *saved = {u, mean2, rstd2, z, a, f, y, mean, rstd, n};
@@ -87,12 +93,16 @@ at::Tensor BlockHead::forward_stack(const at::Tensor& flats, const at::Tensor& x
                                     std::vector<at::Tensor>* saved) const {
   const auto p = [&](size_t entry) { return stacked_parameter(flats, layout_.entry(entry)); };
   const auto row = [&](size_t entry) { return p(entry).unsqueeze(1); };
+
+  // The MLP branch.
   auto [x_hat, mean2, rstd2] = at::native_layer_norm(x, {dim_}, {}, {}, kNormEps);
   auto u = at::addcmul(row(norm2_bias_), x_hat, row(norm2_weight_));
   auto z = stacked_linear(u, p(fc1_weight_), p(fc1_bias_));
   auto a = at::gelu(z);
   auto f = stacked_linear(a, p(fc2_weight_), p(fc2_bias_));
   auto y = at::addcmul(x, f, row(gamma_));
+
+  // Final norm and classifier.
   auto [y_hat, mean, rstd] = at::native_layer_norm(y, {dim_}, {}, {}, kNormEps);
   auto n = at::addcmul(row(norm_bias_), y_hat, row(norm_weight_));
   auto logits = stacked_linear(n, p(head_weight_), p(head_bias_));

@@ -68,6 +68,8 @@ void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tens
 
 int64_t weight_blocks(int64_t out, int64_t in, bool cuda) {
   if (cuda) return 1;
+
+  // Rows whose block of dw has about kGradientBlock elements.
   const int64_t rows = std::max<int64_t>(16, kGradientBlock / std::max<int64_t>(in, 1) / 16 * 16);
   return std::max<int64_t>(1, (out + rows - 1) / rows);
 }

@@ -47,6 +47,8 @@ HeadGradient MlpHead::backward(const at::Tensor& flat, const at::Tensor& x,
                                at::Tensor* dx) const {
   const auto p = [&](size_t entry) { return parameter(flat, layout_.entry(entry)); };
   const auto& a = saved[0];
+
+  // Through the ReLU: a > 0 where its input was.
   const auto dz = at::threshold_backward(linear_input_gradient(dlogits, p(fc2_weight_)), a, 0);
   if (dx) *dx = linear_input_gradient(dz, p(fc1_weight_));
   return {{{fc1_weight_, dz, x}, {fc2_weight_, dlogits, a}},

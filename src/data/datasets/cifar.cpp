@@ -25,6 +25,7 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
   DISSENT_CHECK(size > 0 && size % record == 0, kData,
                 "{0}: expected records of {2} bytes, found {1} bytes: truncated, or not of {3}",
                 path, size, record, spec.name);
+
   const auto records =
       at::from_blob(const_cast<char*>(bytes.data()), {size / record, record}, at::kByte);
   return {records.narrow(1, label_bytes, kValues).clone(),
@@ -97,6 +98,7 @@ int64_t severity_of(const DatasetSpec& spec, const std::string& split) {
 std::vector<std::string> corruption_files(const DatasetSpec& spec, const std::string& root,
                                           const std::string& corruption) {
   if (corruption != "all") return {root + "/" + corruption + ".npy"};
+
   std::vector<std::string> files;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(root, ignored))

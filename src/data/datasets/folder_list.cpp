@@ -65,6 +65,8 @@ std::string text_of(const FolderList::Skipped& skipped) {
   for (const auto& [ending, count] : skipped.endings)
     endings.emplace_back(-count, fmt::format("{} {}", ending.empty() ? "none" : ending, count));
   std::sort(endings.begin(), endings.end());
+
+  // The most frequent suffixes first, at most four.
   std::vector<std::string> texts;
   for (const auto& [count, text] : endings) texts.push_back(text);
   if (texts.size() > 4) texts.resize(4), texts.push_back("..");
@@ -174,6 +176,8 @@ std::map<std::string, int64_t> class_numbers(const Found& found, const FolderLis
   if (options.classes.empty() && options.class_field == 0) sorted = found.subfolders;
   if (options.classes.empty() && options.class_field > 0)
     for (const auto& image : found.images) sorted.insert(image.name);
+
+  // A class file fixes the numbers; without one classes are numbered in alphabetical order.
   names = options.classes;
   names.insert(names.end(), sorted.begin(), sorted.end());
   std::map<std::string, int64_t> numbers;
@@ -234,6 +238,7 @@ void log_skipped(const FolderList& list, const std::string& place) {
     warn_once(fmt::format("event=files_skipped place={} class={} first={} reason=\"{}\"", place,
                           name.empty() ? "none" : name, skipped.first, text_of(skipped)));
   }
+
   if (named > kMostClassesNamed)
     warn_once(fmt::format("event=files_skipped place={} classes={} files={}", place, named, files));
   if (!list.empty.empty())

@@ -18,6 +18,7 @@ std::unique_ptr<ImageSource> open_image_folders(const DatasetSpec&, const std::s
       (split == kTrainSplit || split == kTestSplit) && !fs::is_directory(root + "/" + split);
   const std::string folder = whole ? root : root + "/" + split;
   const auto name = fs::path(folder).lexically_normal().string();
+
   auto list = list_folders({.folders = {folder},
                             .root = folder,
                             .label = options.labels ? std::nullopt : std::optional<int64_t>(-1),

@@ -33,8 +33,13 @@ SyntheticSet::SyntheticSet(const SyntheticOptions& options) : options_(options) 
   DISSENT_CHECK(options.rows >= 1 && options.dim >= 1 && options.classes >= 1, kUsage,
                 "synthetic set: expected rows, features and classes >= 1, found {}, {} and {}",
                 options.rows, options.dim, options.classes);
+
+  // Quantiles of the normal distribution at the centres of equal probabilities.
   const auto probability = at::arange(kLevels, at::kDouble).add_(0.5).div_(kLevels);
   quantiles_ = probability.mul(2).sub_(1).erfinv_().mul_(std::sqrt(2.0)).to(at::kFloat);
+
+  // Each mean has deviation scale per feature, so two means are sqrt(2 dim) scale = kDistance
+  // apart.
   means_ = at::zeros({options.classes, options.dim}, at::kFloat);
   const auto scale =
       static_cast<float>(kDistance / std::sqrt(2.0 * static_cast<double>(options.dim)));
@@ -52,6 +57,8 @@ at::Tensor SyntheticSet::features(int64_t pass, int64_t first, int64_t count) co
   const float *means = means_.const_data_ptr<float>(),
               *quantiles = quantiles_.const_data_ptr<float>();
   float* out = values.data_ptr<float>();
+
+  // Every (pass, split) has its own stream of draws.
   const uint64_t stream = kFeatures + 2 * static_cast<uint64_t>(pass) + (options_.test ? 1 : 0);
   parallel_tasks((count + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
     for (int64_t row = task * kTaskRows; row < std::min(count, (task + 1) * kTaskRows); ++row)

@@ -75,6 +75,7 @@ at::Tensor decode_image(const std::string& bytes, const std::string& name, const
   DISSENT_CHECK(!bytes.empty(), kData, "{}: expected an image, found an empty file", name);
   if (bytes.compare(0, 3, "\xff\xd8\xff") == 0) return decode_jpeg(bytes, name, needed);
   if (bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") == 0) return decode_png(bytes, name, background);
+
   std::string start;
   for (size_t i = 0; i < std::min<size_t>(8, bytes.size()); ++i)
     start += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));

@@ -62,6 +62,7 @@ PixelStep step_of(const Magnitudes& range, int64_t bin, int64_t bins, Random& ra
 std::vector<double> draw_dirichlet(Random& random, double alpha, int64_t count) {
   std::vector<double> values;
   double sum = 0;
+  // Independent gamma draws, normalised.
   for (int64_t i = 0; i < count; ++i) sum += values.emplace_back(draw_gamma(random, alpha));
   // For tiny alphas every draw may be 0: one value becomes 1, as in the limit.
   if (sum == 0) sum = values[random.below(static_cast<uint32_t>(count))] = 1;
@@ -141,6 +142,8 @@ AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t w
 
 at::Tensor aug_mix(const AugMixOptions& options, const at::Tensor& image, Random& random) {
   const auto draws = draw_aug_mix(options, image.size(0), image.size(1), random);
+
+  // In f32, as torchvision mixes.
   auto mixed = image.to(at::kFloat).mul_(draws.original);
   for (const auto& chain : draws.chains)
     mixed.add_(

@@ -225,6 +225,7 @@ at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t sev
   DISSENT_CHECK(fits, kUsage,
                 "corrupt: image: expected [H, W, 3] Byte cpu, contiguous, H and W >= {}, found {}",
                 kLeastEdge, describe(image));
+
   const auto& spec = find_corruption(name);
   return spec.apply(image, corruption_row(spec, severity, image.size(0), image.size(1)), random);
 }

@@ -73,6 +73,8 @@ at::Tensor defocus_blur(const at::Tensor& image, const Row& row, Random&) {
   const auto picture = picture_of(image), kernel = disk(row[0], row[1]);
   Picture result(picture.height, picture.width, picture.channels);
   const int64_t reach = kernel.height / 2;
+
+  // Convolution as a sum of shifted images, over the nonzero pixels of the disk.
   const auto wide = padded(picture, reach, Border::kMirrorMiddle);
   for (int64_t i = 0; i < kernel.height; ++i)
     for (int64_t j = 0; j < kernel.width; ++j)
@@ -88,9 +90,11 @@ at::Tensor glass_blur(const at::Tensor& image, const Row& row, Random& random) {
   const auto far = static_cast<int64_t>(row[1]);
   const int64_t height = levels.size(0), width = levels.size(1), channels = levels.size(2);
   auto* values = levels.data_ptr<uint8_t>();
+
   const auto near = [&] {
     return static_cast<int64_t>(random.below(static_cast<uint32_t>(2 * far))) - far;
   };
+
   for (int64_t round = 0; round < static_cast<int64_t>(row[2]); ++round)
     for (int64_t y = height - far; y > far; --y)
       for (int64_t x = width - far; x > far; --x) {
@@ -113,6 +117,8 @@ at::Tensor motion_blur(const at::Tensor& image, const Row& row, Random& random) 
 at::Tensor zoom_blur(const at::Tensor& image, const Row& row, Random&) {
   auto sum = picture_of(image, Precision::kSingle);
   const auto picture = sum;
+
+  // The image and its enlargements by 1, 1 + step, ... are averaged.
   for (int64_t i = 0; i < static_cast<int64_t>(row[0]); ++i) {
     const auto layer = zoomed(picture, 1 + static_cast<double>(i) * row[1]);
     for (size_t k = 0; k < sum.values.size(); ++k) sum.values[k] += layer.values[k];

@@ -140,8 +140,12 @@ at::Tensor frost(const at::Tensor& image, const Row& row, Random& random) {
 at::Tensor fog(const at::Tensor& image, const Row& row, Random& random) {
   auto picture = picture_of(image);
   const double most = *std::max_element(picture.values.begin(), picture.values.end());
+
+  // The fractal needs a power of two; its upper left part covers the image.
   const auto size = std::bit_ceil(static_cast<uint64_t>(std::max(picture.height, picture.width)));
   const auto heights = plasma(static_cast<int64_t>(size), row[1], random);
+
+  // Add the fog and rescale, so that values stay in the range of the image.
   for (int64_t y = 0; y < picture.height; ++y)
     for (int64_t x = 0; x < picture.width; ++x)
       for (int64_t c = 0; c < picture.channels; ++c)
@@ -159,6 +163,7 @@ at::Tensor brightness(const at::Tensor& image, const Row& row, Random&) {
 at::Tensor contrast(const at::Tensor& image, const Row& row, Random&) {
   auto picture = picture_of(image);
   std::array<double, 3> means{};
+
   for (size_t i = 0; i < picture.values.size(); ++i) means[i % 3] += picture.values[i];
   for (auto& mean : means) mean /= static_cast<double>(picture.height * picture.width);
   for (size_t i = 0; i < picture.values.size(); ++i)
@@ -170,6 +175,8 @@ at::Tensor elastic_transform(const at::Tensor& image, const Row& row, Random& ra
   const auto picture = shifted_corners(picture_of(image, Precision::kSingle), row[2], random);
   const auto right = displacement(picture, row[0], row[1], random),
              down = displacement(picture, row[0], row[1], random);
+
+  // Each pixel is sampled at its displaced position.
   Picture result(picture.height, picture.width, picture.channels);
   for (int64_t y = 0; y < picture.height; ++y)
     for (int64_t x = 0; x < picture.width; ++x)

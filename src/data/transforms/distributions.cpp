@@ -40,6 +40,8 @@ double draw_gamma(Random& random, double shape) {
     const double grown = draw_gamma(random, shape + 1);
     return grown * std::pow(positive(random), 1 / shape);
   }
+
+  // Marsaglia and Tsang: x normal, v = (1 + c x)^3, accepted with the right probability.
   const double d = shape - 1.0 / 3, c = 1 / std::sqrt(9 * d);
   for (;;) {
     const double x = draw_normal(random), root = 1 + c * x;
@@ -51,6 +53,8 @@ double draw_gamma(Random& random, double shape) {
 
 double draw_poisson(Random& random, double mean) {
   if (mean >= 10) return draw_large_poisson(random, mean);
+
+  // The number of uniform draws whose product stays above exp(-mean).
   const double bound = std::exp(-mean);
   double k = 0;
   for (double product = positive(random); product > bound; product *= positive(random)) ++k;

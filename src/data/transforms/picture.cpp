@@ -21,6 +21,8 @@ std::vector<BlurRow> blur_rows(int64_t n, double sigma, double truncate, Border 
   double sum = 0;
   for (int64_t i = -radius; i <= radius; ++i)
     sum += kernel.emplace_back(std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma)));
+
+  // Weights that the border maps to the same pixel are added.
   std::vector<BlurRow> rows;
   for (int64_t i = 0; i < n; ++i) {
     std::vector<double> whole(static_cast<size_t>(n));
@@ -62,6 +64,7 @@ at::Tensor levels_of(const Picture& picture, Precision precision) {
 int64_t inside(int64_t position, int64_t extent, Border border) {
   if (position >= 0 && position < extent) return position;
   if (border == Border::kEdge || extent == 1) return std::clamp<int64_t>(position, 0, extent - 1);
+
   const int64_t period = border == Border::kMirror ? 2 * extent : 2 * extent - 2;
   const int64_t turned = ((position % period) + period) % period;
   if (turned < extent) return turned;

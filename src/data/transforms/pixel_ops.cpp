@@ -144,6 +144,7 @@ at::Tensor smoothed(const at::Tensor& image) {
   auto result = image.clone();
   const auto* in = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
+
   constexpr float kOuter = 1.0f / 13, kInner = 5.0f / 13;
   const auto line = [](const uint8_t* at, float middle) {
     return static_cast<float>(at[-kChannels]) * kOuter + static_cast<float>(at[0]) * middle +
@@ -203,6 +204,7 @@ at::Tensor auto_contrast(const at::Tensor& image) {
   auto table = table_of([](int v) { return v; });
   const auto counts = counts_of(image);
   for (size_t c = 0; c < kChannels; ++c) {
+    // The occupied range of levels is stretched to 0 .. 255.
     int low = 0, high = 255;
     while (low < 255 && counts[c][static_cast<size_t>(low)] == 0) ++low;
     while (high > 0 && counts[c][static_cast<size_t>(high)] == 0) --high;
@@ -221,6 +223,7 @@ at::Tensor equalized(const at::Tensor& image) {
   const auto counts = counts_of(image);
   const int64_t pixels = image.numel() / kChannels;
   for (size_t c = 0; c < kChannels; ++c) {
+    // Pillow's ImageOps.equalize: the count of the last occupied level does not enter the step.
     int64_t last = 0;
     for (const int64_t count : counts[c])
       if (count > 0) last = count;

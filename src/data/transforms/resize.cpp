@@ -119,6 +119,7 @@ uint8_t rounded(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kBi
 // Specialised for three channels: the sums stay in registers.
 void pass_colours(const uint8_t* in, const Edge& edge, uint8_t* out) {
   for (const auto& window : edge.windows) {
+    // Half a unit, so that the shift in rounded() rounds to nearest.
     int32_t red = 1 << (kBits - 1), green = red, blue = red;
     const uint8_t* source = in + 3 * window.first;
     for (const int32_t weight : window.weights) {
@@ -225,6 +226,7 @@ ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int
                         Interpolation interpolation, const ImagePart& part) {
   if (interpolation == Interpolation::kNearest) return {0, 0, in_height, in_width};
   const auto filter = filter_of(interpolation);
+
   const auto range = [&](int64_t in, int64_t out, int64_t begin, int64_t count) {
     if (in == out) return Range{begin, begin + count};
     return Range{under_filter(in, out, filter, begin).first,

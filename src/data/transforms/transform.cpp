@@ -171,6 +171,7 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
                               Random random) {
   TransformDraws draws;
   if (options.kind != Kind::kCenterCrop) {
+    // The order of draws is fixed: the flip, then the window.
     const bool flip = random.below(2) == 1;
     if (options.kind == Kind::kResizedCrop) {
       draws = draw_window(options, height, width, random);
@@ -218,6 +219,7 @@ void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws,
 ImagePart ImageTransform::part_of_row(uint64_t seed, uint64_t stream, int64_t row, int64_t height,
                                       int64_t width) const {
   if (options_.rand_augment && options_.rand_augment->first) return {0, 0, height, width};
+
   if (options_.kind == Kind::kResizedCrop) {
     const auto draws = draw_transform(
         options_, height, width, Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row)));

@@ -14,6 +14,8 @@ std::vector<at::Tensor> unpack(const at::Tensor& flat, const ParameterLayout& la
   for (size_t i = 0; i < entries.size(); ++i)
     extents.push_back((i + 1 < entries.size() ? entries[i + 1].offset : layout.size()) -
                       entries[i].offset);
+
+  // One split has one backward node; separate narrows would each add a full-size gradient.
   auto tensors = entries.empty() ? std::vector<at::Tensor>{} : at::split_with_sizes(flat, extents);
   for (size_t i = 0; i < tensors.size(); ++i)
     tensors[i] = tensors[i].narrow(0, 0, entries[i].numel).view(entries[i].shape);
@@ -27,6 +29,8 @@ void ImageNetwork::initialise(at::Tensor flat, uint64_t seed, int64_t member) co
   for (size_t i = 0; i < parts_.initial.size(); ++i) {
     const auto values = parameter(flat, layout().entry(i));
     const auto [kind, value] = parts_.initial[i];
+
+    // A key per parameter: the draws do not depend on the order or size of other parameters.
     const Random random(seed, Purpose::kWeights, member, i);
     switch (kind) {
       case Initial::Kind::kConstant: values.fill_(value); break;

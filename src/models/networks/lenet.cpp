@@ -25,6 +25,7 @@ std::string LeNet::size_misfit(int64_t height, int64_t width) const {
 ImageOutput LeNet::run(const Pass& pass, const at::Tensor& x) const {
   ImageOutput out;
   const auto first = max_pool_2x2(block1_(pass, x).relu_());
+  // The second block's output is the map that saliency losses differentiate with respect to.
   out.maps = as_parameters(pass, max_pool_2x2(block2_(pass, first).relu_()));
   out.features = classifier1_(pass, block3_(pass, out.maps).relu_().flatten(1)).relu_();
   if (classes() > 0) out.logits = fc_(pass, out.features);

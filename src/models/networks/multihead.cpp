@@ -18,6 +18,8 @@ Multihead::Multihead(std::unique_ptr<const ImageNetwork> trunk, int64_t heads, i
   for (const auto& entry : own.buffers.entries())
     parts_.buffers.add("backbone." + entry.name, entry.shape);
   parts_.buffer_initial = own.buffer_initial;
+
+  // Each head is linear, ReLU, linear; the names are those of a torch.nn.Sequential.
   const int64_t dim = feature_dim();
   for (int64_t m = 0; m < heads; ++m) {
     const std::string name = fmt::format("heads.{}", m);

@@ -88,6 +88,8 @@ std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
   DISSENT_CHECK(options.classes >= 0 && options.channels >= 1 && options.heads >= 1, kUsage,
                 "model '{}': expected classes >= 0, channels >= 1, heads >= 1, found {}, {}, {}",
                 name, options.classes, options.channels, options.heads);
+
+  // A multihead variant is the network without classifier, with heads on its features.
   const bool multihead = is_multihead(name);
   const auto base = multihead ? name.substr(0, name.size() - kMultiheadSuffix.size()) : name;
   std::vector<std::string> names;

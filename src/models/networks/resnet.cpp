@@ -71,6 +71,7 @@ at::Tensor ResNet::run_block(const Block& block, const Pass& pass, const at::Ten
   auto y = x;
   for (size_t i = 0; i < block.convolutions.size(); ++i) {
     y = block.norms[i](pass, block.convolutions[i](pass, y));
+    // The last ReLU comes after the addition of the shortcut.
     if (i + 1 < block.convolutions.size()) y.relu_();
   }
   y.add_(block.shortcut.empty() ? x : block.shortcut_norm[0](pass, block.shortcut[0](pass, x)));
@@ -102,6 +103,7 @@ ImageOutput ResNet::run(const Pass& pass, const at::Tensor& x) const {
   ImageOutput out;
   for (int64_t l = 0; l < 4; ++l) {
     for (const auto& block : layers_[l]) y = run_block(block, pass, y);
+    // The output of layer3 is the map that saliency losses differentiate with respect to.
     if (l == 2) out.maps = y = as_parameters(pass, y);
   }
   out.features = pooled(y);

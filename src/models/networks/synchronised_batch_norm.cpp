@@ -55,6 +55,8 @@ std::vector<Moments> moments_of(const T* x, const Planes& planes) {
     Moments own{static_cast<double>(planes.area), 0, 0};
     own.mean =
         sum_of(planes.area, [&](int64_t i) { return static_cast<double>(plane[i]); }) / own.count;
+    // Two passes over a plane, while it is in cache: the sum of squares about the mean does not
+    // cancel.
     own.squares = sum_of(planes.area, [&](int64_t i) {
       const double distance = static_cast<double>(plane[i]) - own.mean;
       return distance * distance;
@@ -111,6 +113,8 @@ void check_count(double count, const at::Tensor& x) {
 void move_running(const SplitBatchNorm& layer, const at::Tensor& mean, const at::Tensor& squares,
                   double count) {
   if (!layer.running_mean.defined()) return;
+
+  // running <- (1 - momentum) running + momentum now, in f64, with the unbiased variance.
   const at::NoGradGuard no_graph;
   const auto move = [&](const at::Tensor& running, const at::Tensor& now) {
     running.copy_(running.to(at::kDouble).mul_(1 - layer.momentum).add_(now, layer.momentum));
@@ -276,6 +280,7 @@ struct Normalise : torch::autograd::Function<Normalise> {
     context->saved_data["eps"] = eps;
     context->saved_data["data"] = reinterpret_cast<int64_t>(data);
     auto y = at::empty(x.sizes(), x.options());
+
     const auto factor = all.inverse * weight.to(at::kDouble), offset = bias.to(at::kDouble);
     AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "synchronised_batch_norm", [&] {
       normalise(x.const_data_ptr<scalar_t>(), Planes(x), numbers(all.mean), numbers(factor),
@@ -312,6 +317,8 @@ at::Tensor composed_batch_norm(const at::Tensor& x, const SplitBatchNorm& layer)
 
 at::Tensor synchronised_batch_norm(const at::Tensor& x, const SplitBatchNorm& layer) {
   if (!x.is_cpu()) return composed_batch_norm(x, layer);
+
+  // The statistics are computed outside the graph: Normalise has the whole derivative.
   const auto dense = x.contiguous();
   Statistics all;
   {

@@ -81,6 +81,7 @@ at::Tensor VisionTransformer::attended(const Block& block, const Pass& pass,
                        .view({rows, tokens, 3, options_.attention_heads, head_dim})
                        .permute({2, 0, 3, 1, 4})
                        .unbind(0);
+
   at::Tensor mixed;
   if (at::GradMode::is_enabled()) {
     const double scale = 1 / std::sqrt(static_cast<double>(head_dim));
@@ -104,6 +105,8 @@ VisionTransformer::Tokens VisionTransformer::attended_tokens(const Pass& pass,
   auto t = embedded(pass, x);
   for (size_t b = 0; b + 1 < blocks_.size(); ++b)
     t = transformed(blocks_[b], pass, attended(blocks_[b], pass, t));
+
+  // The patch tokens that enter the last block are the maps.
   Tokens out;
   const int64_t edge = options_.image_size / options_.patch_size;
   t = as_parameters(pass, t);

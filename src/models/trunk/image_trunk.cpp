@@ -98,6 +98,8 @@ Loaded from_file(const std::string& path, const TrunkOptions& options, int64_t i
       "trunk.member: expected none, since {} is not a checkpoint of an ensemble, found {} "
       "(trunk.prefix selects one of several networks in a file)",
       path, *options.member);
+
+  // The classifier of a file is not read: caches need features only.
   auto loaded = empty_network(options.model,
                               {.classes = 0, .channels = 3, .image_size = image_size, .heads = 1});
   load_weights(*loaded.network, loaded.parameters, loaded.buffers, read_state_dict(path),
@@ -149,6 +151,7 @@ at::ScalarType compute_dtype(ComputePrecision precision) {
 }
 
 std::string checksum_of(const Loaded& loaded) {
+  // Of values, not of files: the same weights have the same checksum in every format.
   std::array<uint64_t, 2> hashes{};
   for (size_t i = 0; const auto& flat : {loaded.parameters, loaded.buffers})
     hashes[i++] = XXH3_64bits(flat.const_data_ptr<float>(), flat.nbytes());

@@ -34,6 +34,8 @@ class TrunkRows {
     auto out = at::empty({count, trunk_.dim()}, at::kFloat);
     const int64_t last = first + count,
                   together = batch_ * (trunk_.device().is_cpu() ? threads() : 1);
+
+    // Keep ahead_ groups of batches in preparation while the network computes.
     std::deque<std::future<ImageBatch>> coming;
     int64_t asked = first;
     for (int64_t row = first; row < last; row = group_end(row, together, last)) {
@@ -82,6 +84,7 @@ class TrunkRows {
       out.narrow(0, begin - first, count)
           .copy_(trunk_.features(filled).narrow(0, begin - start, count));
     };
+
     if (trunk_.device().is_cpu()) return parallel_tasks(batches, task);
     for (int64_t i = 0; i < batches; ++i) task(i);
   }
@@ -111,6 +114,7 @@ TransformOptions trunk_transform(const ImageDataOptions& data, const CorruptionO
   DISSENT_CHECK(data.has_transform(), kUsage,
                 "data.transform: expected the transform to inputs of {}, found \"none\"",
                 trunk.model);
+
   auto transform = find_transform(data.transform).options;
   const auto needed = image_size_misfit(trunk.model, transform.size);
   DISSENT_CHECK(needed.empty(), kUsage,

@@ -22,6 +22,8 @@ void replace(std::string& text, const std::string& from, const std::string& to) 
 // The network's own name for a parameter.
 std::string own_name(std::string name, const ImageNetwork& network) {
   if (network.layout().find(name) || network.buffer_layout().find(name)) return name;
+
+  // timm's names for LayerScale, then torchvision's for shortcuts.
   replace(name, ".ls1.gamma", ".gamma_1");
   replace(name, ".ls2.gamma", ".gamma_2");
   auto other = name;
@@ -99,6 +101,7 @@ void match(const ParameterLayout& layout, const at::Tensor& flat, const LoadOpti
             fmt::format("{} [{}] is not in the file", entry.name, fmt::join(entry.shape, ", ")));
       continue;
     }
+
     if (found->second.sizes() != at::IntArrayRef(entry.shape))
       problems.push_back(fmt::format("{} is [{}] in the file, [{}] in this network", entry.name,
                                      fmt::join(found->second.sizes(), ", "),
@@ -151,6 +154,8 @@ StateDict state_dict(const ImageNetwork& network, const at::Tensor& flat, const 
     }
     result.emplace(name, parameter(flat, entry).detach().cpu().clone());
   }
+
+  // BatchNorm's counts are floats here and i64 in PyTorch.
   for (const auto& entry : network.buffer_layout().entries()) {
     const auto values = parameter(buffers, entry).detach().cpu().clone();
     result.emplace(entry.name, is_count(entry.name) ? values.to(at::kLong) : values);

@@ -115,6 +115,8 @@ StateDict read_pickle(const std::string& path) {
   const auto value = unpickled(path);
   DISSENT_CHECK(value->kind == Kind::kDict, kData,
                 "{}: expected a dict of tensors, found another value", path);
+
+  // Checkpoints of common trainers have the weights under one of these keys.
   for (const char* nested : {"state_dict", "model", "model_state_dict", "net"})
     if (const auto* dict = entry_of(*value, nested)) return tensors_of(*dict);
   auto tensors = tensors_of(*value);
@@ -129,8 +131,11 @@ StateDict read_state_dict(const std::string& path) {
   char start[9] = {};
   file.read(start, sizeof start);
   DISSENT_CHECK(file, kData, "{}: expected a file of weights, found {} bytes", path, file.gcount());
+
+  // A zip archive, or the JSON header of safetensors after its 8 bytes of length.
   if (std::string_view(start, 4) == "PK\3\4") return well_read(path, read_pickle);
   if (start[8] == '{') return well_read(path, read_safetensors);
+
   const bool old_pickle = start[0] == '\x80' && start[1] == '\x02';
   DISSENT_CHECK(
       !old_pickle, kData,
