@@ -55,6 +55,7 @@ std::string broadcast_text(Communicator& comm, std::string text, int root) {
   auto length = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);
   comm.broadcast(length, root);
   text.resize(length.item<int64_t>());
+
   auto bytes = to_bytes(text);
   if (bytes.numel() > 0) comm.broadcast(bytes, root);
   return {static_cast<const char*>(bytes.const_data_ptr()), static_cast<size_t>(bytes.numel())};

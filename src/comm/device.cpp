@@ -69,6 +69,8 @@ at::Device choose_device(const std::string& choice, Communicator& world, Communi
                          const DeviceMath& math) {
   set_device_math({});
   if (choice == "cpu") return at::kCPU;
+
+  // The decision must be the same on all ranks, so each learns the counts of all.
   const auto gpus = find_gpus();
   const auto counts = all_gather_integer(world, gpus.count);
   const bool everywhere = *std::min_element(counts.begin(), counts.end()) > 0;

@@ -52,6 +52,9 @@ std::string what_works(int64_t world_size, int64_t runs, int64_t members, int64_
 GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t runs,
                        int64_t members, int64_t batch_size) {
   const std::string works = what_works(world_size, runs, members, batch_size);
+
+  // The fixed factors have to divide the number of ranks; the rest is distributed over those set to
+  // auto.
   int64_t left = world_size;
   for (const auto& given : {options.runs, options.members, options.data}) {
     if (!given) continue;
@@ -63,6 +66,7 @@ GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t r
                   options.data ? std::to_string(*options.data) : "auto", works);
     left /= *given;
   }
+
   const auto largest = [&left](int64_t limit) {
     int64_t parts = std::min(limit, left);
     while (left % parts != 0) --parts;
@@ -73,6 +77,7 @@ GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t r
   shape.members = options.members ? *options.members : largest(members);
   shape.data = options.data ? *options.data : largest(batch_size);
   shape.runs = options.runs ? *options.runs : largest(runs);
+
   const std::string where = fmt::format("{} ranks, {} runs, {} members, batch size {}", world_size,
                                         runs, members, batch_size);
   DISSENT_CHECK(left == 1, kUsage,
@@ -97,6 +102,8 @@ Grid::Grid(Communicator& world, const GridShape& grid_shape) : shape(grid_shape)
   DISSENT_CHECK(shape.runs * shape.members * shape.data == world.size(), kInternal,
                 "grid: expected {} ranks, found {} x {} x {}", world.size(), shape.runs,
                 shape.members, shape.data);
+
+  // Data ranks are innermost, so that ranks of a batch are neighbours on a node.
   const int64_t per_run = shape.members * shape.data;
   run_part = world.rank() / per_run;
   member_part = world.rank() % per_run / shape.data;

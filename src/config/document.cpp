@@ -37,6 +37,7 @@ void put(std::string& out, const std::string& text) {
 }
 
 std::string get(const std::string& in, size_t& at) {
+  // A field is "SIZE TEXT\n".
   size_t size = 0;
   const auto [end, problem] = std::from_chars(in.data() + at, in.data() + in.size(), size);
   const size_t begin = static_cast<size_t>(end - in.data()) + 1;
@@ -94,6 +95,7 @@ std::vector<std::string> includes_of(const SourceFile& file) {
 
 std::string read_all(SourceFile first) {
   std::vector<SourceFile> files = {std::move(first)};
+  // Breadth first; a file that several others include is read once.
   for (size_t i = 0; i < files.size(); ++i) {
     for (const auto& name : includes_of(files[i])) {
       const bool known = std::any_of(files.begin(), files.end(),
@@ -155,6 +157,7 @@ class Merger {
       return errors_.add(
           source, kIncludeKey,
           fmt::format("files include each other: {} -> {}", fmt::join(chain_, " -> "), name));
+
     for (const auto& file : files_)
       if (file.name == name && !file.problem.empty())
         return errors_.add(source, kIncludeKey,
@@ -199,6 +202,7 @@ Document load_document(const std::string& sources, const std::vector<std::string
 }
 
 const Node* Document::find(const std::string& key) const {
+  // Follow the path step by step: ".key" into a table, "[i]" into a list.
   const Node* node = &root_;
   for (size_t at = 0; at < key.size();) {
     const size_t end = std::min(key.find_first_of(".[", at + 1), key.size());
@@ -220,6 +224,7 @@ const Node* Document::find(const std::string& key) const {
 }
 
 Source Document::source_of(const std::string& key) const {
+  // Shorten the path until a node exists.
   std::string path = key;
   while (!path.empty()) {
     if (const Node* node = find(path)) return node->source;

@@ -122,6 +122,7 @@ void read(const Document& document, const Schema& schema, ConfigErrors& errors) 
     if (binding.set_present) binding.set_present(false);
     if (binding.clear) binding.clear();
   }
+
   const Binding* top = schema.find("");
   Reader(schema, errors)
       .table(*document.root().table(), "", "", top ? &top->spec : nullptr,

@@ -24,6 +24,7 @@ std::string resolved(const Schema& schema, bool results_only) {
   std::string text;
   for (const Binding* binding : schema.printed_order()) {
     if (results_only && !binding->changes_results()) continue;
+    // A list of tables prints each of its elements.
     for (const void* instance : binding->instances()) {
       if (!text.empty()) text += "\n";
       text += table_text(*binding, instance, results_only);
@@ -76,6 +77,7 @@ class Comparison {
     for (const auto& option : binding.spec.options) {
       if (option.info.scope != Scope::kResult) continue;
       const std::string key = join_path(table, option.key);
+      // A key that is not written counts with its default.
       const std::string a = value_text(file_.find(key), option),
                         b = value_text(current_.find(key), option);
       const auto shown = [&](const Document& document, const std::string& text) {

@@ -49,6 +49,8 @@ std::vector<std::string> Schema::names_in(const std::string& path) const {
   std::vector<std::string> names;
   if (const Binding* binding = find(path))
     for (const auto& option : binding->spec.options) names.push_back(option.key);
+
+  // Direct subtables: the next part of each longer path, once.
   const std::string prefix = path.empty() ? "" : path + ".";
   for (const auto& binding : bindings_) {
     const std::string& name = binding.spec.name;

@@ -73,6 +73,7 @@ class Variables {
   std::string filled(const std::string& text, const Source& source, const std::string& key) {
     std::string out;
     for (size_t at = 0; at < text.size();) {
+      // Copy up to the next variable, then its value.
       const size_t begin = text.find("${", at);
       out += text.substr(at, begin - at);
       if (begin == std::string::npos) break;

@@ -35,6 +35,7 @@ bool lists(const std::string& text, const std::string& word) {
 std::optional<std::string> group_path(const std::string& root, const std::string& controller,
                                       bool unified) {
   std::ifstream file(root + "/proc/self/cgroup");
+  // A line is "number:controllers:path"; cgroup v2 has number 0 and no controllers.
   for (std::string line; std::getline(file, line);) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
@@ -107,6 +108,7 @@ std::optional<MemoryLimit> memory_limit(const std::string& root) {
       const auto used =
           number_in(folder + (group.unified ? "/memory.current" : "/memory.usage_in_bytes"));
       if (!limit || !used || *limit >= kNoLimit) return;
+      // Page cache counts as used memory, but is freed under pressure.
       const int64_t left =
           std::clamp<int64_t>(*limit - *used + file_pages(folder, group.unified), 0, *limit);
       if (!tightest || left < tightest->left_bytes)
@@ -120,6 +122,7 @@ std::optional<double> cpu_quota(const std::string& root) {
   std::optional<double> smallest;
   for (const auto& group : groups(root, "cpu")) {
     each_level(group, [&](const std::string& folder) {
+      // v2 has quota and period in one file, v1 in two.
       double quota = 0, period = 0;
       std::ifstream file(folder + (group.unified
                                        ? "/cpu.max"

@@ -26,6 +26,8 @@ std::string without_middle(std::string_view line) {
 
 std::string shortened(std::string message) {
   if (message.size() <= kLongestLine) return message;
+
+  // Line by line, since each line of a message is an error of its own.
   std::string out;
   for (std::string_view rest = message; !rest.empty();) {
     const size_t end = std::min(rest.find('\n'), rest.size() - 1) + 1;

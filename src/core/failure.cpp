@@ -33,6 +33,7 @@ constexpr const char* kNeedsLess =
 
 std::string bytes_text(uint64_t bytes) {
   if (bytes < 10'000) return fmt::format("{} bytes", bytes);
+
   const char* units[] = {"KB", "MB", "GB", "TB", "PB", "EB"};
   double value = static_cast<double>(bytes) / 1e3;
   size_t unit = 0;
@@ -85,6 +86,8 @@ std::string free_text() {
   } catch (...) {
     failure = g_current_failure();
   }
+
+  // No destructors: the state of the process is unknown.
   std::fputs(("dissent: " + failure.message + "\n").c_str(), stderr);
   std::fflush(stderr);
   std::_Exit(exit_code(failure.kind));

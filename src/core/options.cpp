@@ -201,6 +201,7 @@ std::string range_text(const OptionInfo& info) {
     for (const auto& choice : info.choices) shown.push_back(choice.empty() ? "\"\"" : choice);
     return fmt::format("one of {}", fmt::join(shown, ", "));
   }
+
   const bool bounded = info.max && *info.max < kAnyInteger;
   if (info.min && bounded) return fmt::format("{} .. {}", *info.min, *info.max);
   if (info.min) return fmt::format(">= {}", *info.min);
@@ -212,6 +213,7 @@ std::string expected_text(const std::string& type, const OptionInfo& info) {
   if (type == "boolean") return "true or false";
   if (!info.choices.empty())
     return type == "string" ? range : fmt::format("a {}, each {}", type, range);
+
   const auto end = std::min(type.find(" or "), type.size());  // before the word for "no value"
   std::string text = type.substr(0, end);
   // inf satisfies "a number >= 0", but a one-sided bound excludes it.
@@ -251,6 +253,9 @@ std::string toml_text(const Value& value) {
 size_t edit_distance(const std::string& a, const std::string& b) {
   const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
   std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
+
+  // d[i][j] is the distance of the first i characters of a and the first j of b (optimal string
+  // alignment).
   for (size_t i = 0; i <= a.size(); ++i) {
     for (size_t j = 0; j <= b.size(); ++j) {
       if (i == 0 || j == 0) {
@@ -273,6 +278,7 @@ std::optional<std::string> nearest(const std::string& word,
   for (const auto& candidate : candidates) {
     const size_t distance = edit_distance(word, candidate);
     const size_t longer = std::max(word.size(), candidate.size());
+    // Close enough to be a typing error: at most a third of the longer word.
     const bool near = distance <= std::max<size_t>(1, longer / 3) &&
                       distance < std::min(word.size(), candidate.size());
     if (near && (!best || distance < best_distance)) {

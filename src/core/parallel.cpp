@@ -29,6 +29,8 @@ void parallel_tasks(int64_t count, const std::function<void(int64_t)>& task) {
     for (int64_t i = 0; i < count; ++i) task(i);
     return;
   }
+
+  // An exception must not leave an OpenMP region; the first one is kept.
   std::exception_ptr first;
   std::mutex mutex;
 #pragma omp parallel for num_threads(team) schedule(dynamic, 1)

@@ -57,6 +57,8 @@ std::vector<int64_t> Random::permutation(int64_t n) {
 std::vector<int64_t> Random::choose(int64_t n, int64_t k) {
   DISSENT_CHECK(k >= 0 && k <= n, kUsage, "random choice: expected 0 .. {1} numbers, found {0}", k,
                 n);
+
+  // The first k steps of a shuffle; sorted, since the result is a set.
   std::vector<int64_t> pool(n);
   for (int64_t i = 0; i < n; ++i) pool[i] = i;
   for (int64_t i = 0; i < k; ++i) std::swap(pool[i], pool[i + below(static_cast<uint32_t>(n - i))]);

@@ -58,6 +58,8 @@ void prepare_output() {
     action.sa_flags = SA_RESTART;
     sigaction(SIGPIPE, &action, nullptr);
   }
+
+  // Line buffering on a terminal, as the C library does by default.
   if (auto* stream = stream_of(write_output, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF))
     stdout = stream;
   if (auto* stream = stream_of(write_error, _IONBF)) stderr = stream;
@@ -68,6 +70,7 @@ bool output_lost() { return g_output_error != 0; }
 int finish_output(int code) {
   std::fflush(stdout);
   if (g_output_error == 0 || code != 0) return code;
+
   if (g_output_error == EPIPE) {
     std::signal(SIGPIPE, SIG_DFL);
     std::raise(SIGPIPE);

@@ -32,6 +32,7 @@ std::string device_memory_message(const std::string& text) {
              device = between(text, "GPU ", " has a total capacity of "),
              total = between(text, "total capacity of ", " of which "),
              left = between(text, " of which ", " is free");
+
   return fmt::format(
       "memory of GPU {}: expected {}, found {} free{}; smaller batches (data.batch_size, "
       "evaluate.batch_rows, trunk.batch_size) and fewer members per rank (more ranks) need less; "
