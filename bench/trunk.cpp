@@ -20,7 +20,7 @@ void run(int argc, char** argv) {
   using Clock = std::chrono::steady_clock;
   int count = 2, steps = 2;
   int64_t rows = 32;
-  std::string device = "cpu";
+  std::string device = "cpu", precision = "f32";
   TrunkOptions options{
       .model = "deit3_base_patch16_224", .weights = "random", .cut = "cls_after_last_attention"};
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -30,13 +30,15 @@ void run(int argc, char** argv) {
     if (key == "--cut") options.cut = value;
     if (key == "--batch") rows = std::stoi(value);
     if (key == "--device") device = value;
-    if (key == "--precision") options.precision = value;
+    if (key == "--precision") precision = value;
     if (key == "--steps") steps = std::stoi(value);
   }
   set_threads(count);
   const auto world = make_self_communicator();
-  const auto where = bench::where(*world, device, options.precision, {"f32", "bf16"},
-                                  {"f32", "tf32", "bf16", "f16"});
+  const auto where =
+      bench::where(*world, device, precision, {"f32", "bf16"}, {"f32", "tf32", "bf16", "f16"});
+  for (const auto& [name, known] : precision_names())
+    if (name == precision) options.precision = known;
   const ImageTrunk trunk(options, 224, 1, where.device);
   const int64_t parts = where.device.is_cpu() ? count : 1, each = rows / parts;
   const auto x = at::randn({rows, 3, 224, 224});
@@ -53,7 +55,7 @@ void run(int argc, char** argv) {
   std::printf(
       "{\"bench\": \"trunk\", \"peer\": \"dissent\", \"what\": \"%s %s\", \"threads\": %d, "
       "\"rows\": %ld, \"ms\": %.1f, \"rows_per_s\": %.2f}\n",
-      options.model.c_str(), options.precision.c_str(), count, static_cast<long>(rows), best * 1e3,
+      options.model.c_str(), precision.c_str(), count, static_cast<long>(rows), best * 1e3,
       static_cast<double>(rows) / best);
 }
 

@@ -19,8 +19,8 @@ enum class ErrorKind {
 /// Exit code of the program for an error of this kind.
 int exit_code(ErrorKind kind);
 
-/// The one exception of the project. what() is a message for users: the thing, its place, expected,
-/// found. A line of it over 4,000 bytes (a value or a path of megabytes) loses its middle.
+/// The exception type of the project. what() is a message for users: name, place, expected, found.
+/// Lines of more than 4,000 bytes (a value or a path of megabytes) are shortened in the middle.
 class Error : public std::exception {
  public:
   Error(ErrorKind kind, std::string message, const char* file, int line);
@@ -28,8 +28,8 @@ class Error : public std::exception {
   ErrorKind kind() const { return kind_; }
   /// Source file and line that raised it (for defect reports, shown with --verbose).
   std::string where() const;
-  /// True when every rank of the job raises this same error at the same point: rank 0 alone prints
-  /// it and all ranks finalise together. False: the raising rank prints it and ends the job.
+  /// True if every rank of the job raises the same error at the same point: only rank 0 prints it,
+  /// and all ranks finalise together. False: the raising rank prints it and aborts the job.
   bool agreed() const { return agreed_; }
   void set_agreed() { agreed_ = true; }
 
@@ -43,8 +43,8 @@ class Error : public std::exception {
 
 }  // namespace dissent
 
-/// Throws dissent::Error of the given kind: DISSENT_FAIL(kData, "{}: {} rows, expected {}", path,
-/// found, expected)
+/// Throws dissent::Error of the given kind: DISSENT_FAIL(kData, "{}: expected {} rows, found {}",
+/// path, expected, found)
 #define DISSENT_FAIL(kind, ...) \
   throw ::dissent::Error(::dissent::ErrorKind::kind, ::fmt::format(__VA_ARGS__), __FILE__, __LINE__)
 

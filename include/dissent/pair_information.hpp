@@ -3,8 +3,8 @@
 
 namespace dissent {
 
-/// Added to each log ratio of the mutual information: J (log J - log Q + 1e-9). As J sums to 1 it
-/// adds 1e-9 to the value.
+/// Added to each log ratio of the mutual information: J (log J - log Q + 1e-9). Since J sums to 1,
+/// it adds 1e-9 to the value.
 inline constexpr double kPairInformationEps = 1e-9;
 
 /// Joint distribution of two members' classes over a batch, and log J - log Q + eps with Q the

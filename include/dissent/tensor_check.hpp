@@ -5,8 +5,8 @@
 
 #include <string>
 
-// Checks of tensor arguments, shared by losses, scores and metrics. Each throws Error::kUsage that
-// names function, argument, what is expected and what was found.
+// Checks of tensor arguments, shared by losses, scores and metrics. Each throws Error::kUsage with
+// function, argument, expected and found.
 namespace dissent {
 
 /// "[2, 8, 10] Double cpu"
@@ -27,8 +27,8 @@ inline void check_outputs(const char* function, const char* name, const at::Tens
 }
 
 /// Class numbers [rows] of i64 on the given device, each in lowest .. classes - 1. The range is
-/// read only where labels lie in host memory: on a device it would stop the stream at every step,
-/// so there the reader of the data checks it once.
+/// checked only for labels in host memory: on a GPU the check would synchronise the stream in every
+/// step, so there the code that reads the data checks it once.
 inline void check_labels(const char* function, const char* name, const at::Tensor& labels,
                          int64_t rows, int64_t classes, at::Device device, int64_t lowest = 0) {
   DISSENT_CHECK(labels.defined() && labels.dim() == 1 && labels.size(0) == rows &&

@@ -114,7 +114,7 @@ def _open_folder(folder: pathlib.Path) -> FeatureCache:
     path = folder / "manifest.toml"
     if not path.exists():
         partial = (folder / "manifest.toml.partial").exists()
-        raise ValueError(f"{folder}: " + "expected a finished feature cache, found " + ("an incomplete one; run `dissent cache` again to continue" if partial else "no manifest.toml"))
+        raise ValueError(f"{folder}: " + "expected a finished feature cache, found " + ("an incomplete one; run `dissent cache` again to resume" if partial else "no manifest.toml"))
     manifest = tomllib.loads(path.read_text(encoding="utf-8"))
     if manifest.get("format") != "dissent-cache" or manifest.get("version") != 1:
         raise ValueError(f"{path}: expected format \"dissent-cache\" version 1, found \"{manifest.get('format')}\" version {manifest.get('version')}")

@@ -18,7 +18,7 @@
 namespace dissent::cli {
 namespace {
 
-constexpr int64_t kPieceRows = 4096;  // between two looks at the progress
+constexpr int64_t kPieceRows = 4096;  // between two updates of the progress bar
 
 struct CacheConfig {
   CacheOptions cache;
@@ -41,7 +41,7 @@ config::Schema cache_schema_of(CacheConfig& c) {
 CacheSpec cache_spec(CacheConfig config, const FeatureSource& source) {
   const auto schema = cache_schema_of(config);
   return {.dim = source.dim,
-          .dtype = dtype_from_name(config.cache.dtype, "cache.dtype"),
+          .dtype = config.cache.dtype,
           .passes = config.cache.passes,
           .rows_per_pass = source.rows,
           .classes = config.data.labels ? source.classes : 0,
@@ -54,7 +54,7 @@ CacheSpec cache_spec(CacheConfig config, const FeatureSource& source) {
           .configuration_hash = config::config_hash(schema)};
 }
 
-// The set through the trunk. Collective.
+// Opens the set and the trunk. Collective.
 FeatureSource open(Communicator& world, const CacheConfig& config) {
   auto device = at::Device(at::kCPU);
   if (config.trunk.is_network()) {
@@ -87,33 +87,37 @@ CacheConfig read_cache_config(const config::Document& document) {
   return config;
 }
 
-// What does not go together.
+// Raises for options that contradict each other.
 void check_cache_config(const CacheConfig& config) {
   const bool network = config.trunk.is_network();
-  DISSENT_CHECK(!network || config.trunk.precision != "tf32" || config.runtime.device != "cpu",
+  DISSENT_CHECK(!network || config.trunk.precision != ComputePrecision::kTf32 ||
+                    config.runtime.device != "cpu",
                 kUsage, "trunk.precision = {}", kTf32OnCpu);
+
   bool passes_differ = has_no_images(config.data);
   if (network) {
     passes_differ = draws(trunk_transform(config.data, config.corruption, config.trunk));
+
     DISSENT_CHECK(
         !config.trunk.weights.empty(), kUsage,
         "trunk.weights: expected the weights of {}: a file, a run folder, a checkpoint, or "
         "\"random\"; found nothing",
         config.trunk.model);
   } else {
-    DISSENT_CHECK(config.corruption.name == "none" && config.trunk.weights.empty(), kUsage,
+    DISSENT_CHECK(!config.corruption.enabled() && config.trunk.weights.empty(), kUsage,
                   "trunk.model: expected a network with corruption or trunk.weights, found \"{}\"",
                   config.trunk.model);
     check_source(config.data, config.trunk.model);
   }
   DISSENT_CHECK(
       config.cache.passes == 1 || passes_differ, kUsage,
-      "cache.passes: expected 1, found {}: {} draws nothing, so every pass would be the same",
+      "cache.passes: expected 1, found {}: {} is not random, so every pass would be the same",
       config.cache.passes,
       network ? "data.transform = \"" + config.data.transform + "\"" : "trunk.model = \"pixels\"");
 }
 
-// A cache of another configuration is refused, as CacheWriter does when it knows all of it.
+// Raises for an existing cache of another configuration. CacheWriter checks the same later, when
+// the whole specification is known.
 void check_cache_place(const CacheConfig& given) {
   auto config = given;
   const auto& path = config.cache.output;
@@ -125,15 +129,16 @@ void check_cache_place(const CacheConfig& given) {
       there = parse_manifest(read_text(manifest), manifest).spec;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kData) throw;
-      DISSENT_FAIL(kData, "{}; --force writes the cache anew", error.what());
+      DISSENT_FAIL(kData, "{}; --force replaces the cache", error.what());
     }
+
     const auto schema = cache_schema_of(config);
     if (there.configuration_hash == config::config_hash(schema)) return;
     DISSENT_FAIL(
         kUsage,
-        "{}: expected no cache, or one of this configuration, found one of another configuration "
-        "({}); give another "
-        "name, or --force to replace it (in a sheet: column arguments, [\"--force\"])",
+        "{}: expected a cache of this configuration, found another one ({}); choose another name, "
+        "or "
+        "replace it with --force (in a sheet: column arguments, [\"--force\"])",
         path,
         config::difference(there.configuration, config::result_toml(schema), schema, manifest));
   }
@@ -146,6 +151,8 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
   while (const auto part = writer.next_shard()) {
     const int64_t before = part->pass * source.rows + part->first_source_row,
                   first = part->first_source_row;
+
+    // Features in pieces: between two of them the writer can be stopped.
     std::vector<at::Tensor> pieces{at::empty({0, source.dim})};
     bool stopped = false;
     try {
@@ -158,8 +165,9 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
     } catch (const Stopped&) {
       stopped = true;
     }
-    // Ranks whose part is done wait for the slowest however long it takes; one that fails ends the
-    // job.
+
+    // Ranks that have finished wait for the slowest one without a timeout; a rank that fails aborts
+    // the job.
     auto& settings = world.wait_settings();
     const double timeout_s =
         std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
@@ -170,6 +178,7 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
                    writer.finished_shards(), writer.shard_count());
       throw Stopped();  // on every rank
     }
+
     const auto index = at::arange(first, first + part->count, at::kLong);
     const auto labels = config.data.labels ? source.labels(first, part->count)
                                            : at::full({part->count}, -1, at::kLong);
@@ -179,8 +188,9 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
   progress.finish();
 }
 
-// With --again what is replaced has to be a cache, and what an earlier call left beside it may be
-// of another configuration or damaged. Collective.
+// With --again the path to replace has to be a cache, and the new one is written next to it. What
+// an earlier call left there may have another configuration or be damaged; it is then deleted.
+// Collective.
 CacheWriter open_writer(Communicator& world, const std::string& path, const CacheConfig& config,
                         const CacheSpec& spec, bool force, bool again) {
   if (!again) return CacheWriter::open(world, path, spec, force);
@@ -189,7 +199,7 @@ CacheWriter open_writer(Communicator& world, const std::string& path, const Cach
     DISSENT_CHECK(!path_exists(place) || path_exists(place + "/" + kManifestName) ||
                       path_exists(place + "/" + kPartialManifestName),
                   kUsage,
-                  "{}: expected no file, or a feature cache, found another; give another name",
+                  "{}: expected a feature cache, found another file or folder; choose another name",
                   place);
   });
   try {
@@ -211,10 +221,13 @@ void check_cache(const CommandLine& line, const config::Document& document, File
   const auto config = read_cache_config(document);
   DISSENT_CHECK(
       !line.flag("force") || !line.flag("again"), kUsage,
-      "--force replaces the cache at once, --again when the new one is finished: expected "
-      "one of them, found both");
+      "--force, --again: expected one of them, found both (--force replaces the cache at once, "
+      "--again when the new one is finished)");
+
   check_cache_config(config);
   if (!has_no_images(config.data)) check_images("data", config.data, files);
+
+  // Loading the weights finds files that are missing or do not fit before a job is queued.
   const auto& trunk = config.trunk;
   if (trunk.is_network()) {
     const auto transform = trunk_transform(config.data, config.corruption, trunk);
@@ -225,11 +238,13 @@ void check_cache(const CommandLine& line, const config::Document& document, File
     const std::string subject =
         fmt::format("trunk\n{}\n{}\n{}\n{}\n{}\n{}", trunk.model, trunk.weights,
                     trunk.member.value_or(-1), trunk.prefix, trunk.cut, transform.size);
-    if (trunk.weights != "random") files.find("trunk.weights", trunk.weights);
+    if (!trunk.has_random_weights()) files.find("trunk.weights", trunk.weights);
     // f16 needs the GPU of the machine that the row will run on.
-    if (trunk.precision == "f32")
-      files.look_at("trunk.weights", trunk.weights == "random" ? "" : trunk.weights, subject, load);
+    if (trunk.precision == ComputePrecision::kF32)
+      files.look_at("trunk.weights", trunk.has_random_weights() ? "" : trunk.weights, subject,
+                    load);
   }
+
   if (line.flag("force") || line.flag("again")) return;
   files.look_at("cache.output", config.cache.output, "", [&] { check_cache_place(config); });
 }
@@ -245,37 +260,40 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
     if (!line.flag("force") && !line.flag("again")) check_cache_place(config);
   });
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
+
   auto& world = runtime.world();
   const auto source = open(world, config);
   const bool again = line.flag("again");
   const auto path = again ? again_path(config.cache.output) : config.cache.output;
-  // One that is finished is only read, maybe where this user may not write.
+
+  // A finished cache is only read, perhaps in a folder that this user cannot write: no lock.
   const bool reads =
       all_gather_integer(world, !line.flag("force") && path_exists(path + "/" + kManifestName))[0];
   auto lock =
       reads ? nullptr : lock_folder(world, path + ".lock", path, "give another cache.output");
   auto writer =
       open_writer(world, path, config, cache_spec(config, source), line.flag("force"), again);
-  const auto take_place = [&] {
-    lock.reset();  // its file lies in the folder of --again, which goes when it is empty
-    agree(world, [&] {
-      if (again && world.rank() == 0) replace_path(path, config.cache.output);
-    });
-  };
-  if (writer.state() == CacheWriter::State::kFinished) {
-    take_place();
-    spdlog::info("event=cache_reused path={} rows={}", config.cache.output,
-                 config.cache.passes * source.rows);
-    return 0;
-  }
+
   if (writer.state() == CacheWriter::State::kResumed)
     spdlog::info("event=cache_resumed path={} shards={}/{}", config.cache.output,
                  writer.finished_shards(), writer.shard_count());
-  write_shards(world, writer, config, source, world.rank() == 0 && !line.flag("quiet"));
-  writer.finish();
-  take_place();
-  spdlog::info("event=cache_written path={} rows={} dim={} shards={}", config.cache.output,
-               config.cache.passes * source.rows, source.dim, writer.shard_count());
+  const bool reused = writer.state() == CacheWriter::State::kFinished;
+  if (!reused) {
+    write_shards(world, writer, config, source, world.rank() == 0 && !line.flag("quiet"));
+    writer.finish();
+  }
+
+  // The lock's file is in the folder of --again, which is removed when it is empty.
+  lock.reset();
+  agree(world, [&] {
+    if (again && world.rank() == 0) replace_path(path, config.cache.output);
+  });
+  if (reused)
+    spdlog::info("event=cache_reused path={} rows={}", config.cache.output,
+                 config.cache.passes * source.rows);
+  else
+    spdlog::info("event=cache_written path={} rows={} dim={} shards={}", config.cache.output,
+                 config.cache.passes * source.rows, source.dim, writer.shard_count());
   return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "cli/checks.hpp"
 
+#include "data/open_images.hpp"
 #include "storage/feature_cache.hpp"
 
 namespace dissent::cli {

@@ -2,7 +2,7 @@
 #include "cli/command_line.hpp"
 #include "cli/files.hpp"
 #include "config/document.hpp"
-#include "data/image_source.hpp"
+#include "data/options.hpp"
 
 namespace dissent::cli {
 

@@ -182,7 +182,7 @@ Finding check_hdf5(Communicator& world, const TrialFolder& folder) {
     return ok(world.rank() == 0
                   ? fmt::format("{} written by {} through {} and read back by each, in {:.2f} s",
                                 byte_text(all * 8), count_text(world.size(), "rank"),
-                                std::string_view(world.backend()) == "mpi"
+                                world.backend() == Backend::kMpi
                                     ? "MPI-IO"
                                     : "HDF5's own driver (MPI-IO is for ranks of MPI)",
                                 seconds)

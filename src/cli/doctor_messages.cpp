@@ -77,7 +77,7 @@ void share_window(Communicator& node, Steps& steps) {
 }  // namespace
 
 Finding check_launcher(Communicator& world) {
-  if (std::string_view(world.backend()) == "self")
+  if (world.backend() == Backend::kSelf)
     return ok(fmt::format("1 rank on 1 host ({}); no launcher started it, so MPI is not started",
                           host_name()));
   const auto hosts = all_gather_text(world, host_name());

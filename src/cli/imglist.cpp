@@ -24,6 +24,7 @@ void check_imglist(const CommandLine& line, Files& files) {
 int run_imglist(const CommandLine& line) {
   Files own;
   check_imglist(line, own);
+
   FolderListOptions options{.folders = line.positional(),
                             .root = line.get<std::string>("root"),
                             .classes = {},
@@ -33,16 +34,21 @@ int run_imglist(const CommandLine& line) {
   if (line.has("label")) options.label = line.get<int64_t>("label");
   if (const auto names = line.get<std::string>("classes"); !names.empty())
     options.classes = read_class_file(names);
+
   const auto output = line.get<std::string>("output");
   const auto list = list_folders(options);
   log_skipped(list, output);
   if (const auto folder = std::filesystem::path(output).parent_path(); !folder.empty())
     make_folder(folder.string());
+
+  // A class file of an earlier list would be read together with this one.
   const auto classes = class_file_of(output);
-  DISSENT_CHECK(!list.classes.empty() || !path_exists(classes), kUsage,
-                "--output: {} is there, the class file of a list of this name, and images of one "
-                "label have no classes; remove it or give another name",
-                classes);
+  DISSENT_CHECK(
+      !list.classes.empty() || !path_exists(classes), kUsage,
+      "--output: expected no class file for images with one label, found {}; remove it or "
+      "choose another name",
+      classes);
+
   if (!list.classes.empty()) atomic_write_text(classes, class_file_text(list.classes));
   atomic_write_text(output, list.text);
   spdlog::info("event=list_written path={} images={} classes={}", output, list.images,

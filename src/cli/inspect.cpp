@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "cli/compute.hpp"
+#include "storage/cache_file.hpp"
 #include "storage/checkpoint.hpp"
 #include "storage/feature_cache.hpp"
 #include "storage/h5.hpp"
@@ -12,17 +13,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// All checksums of one HDF5 file; those of the metadata were checked when it was opened.
+// Checks all checksums of one HDF5 file; the metadata was checked when it was opened.
 void verify_file(const std::string& path) {
   const auto file = h5_open(path);
   const auto seal = h5_seal(file);
   if (!seal) {
-    fmt::print(
-        "  no checksums in it: of another program, or of Dissent before files carried them\n");
+    fmt::print("  no checksums: written by another program, or by an old version of Dissent\n");
     return;
   }
   seal->verify();
-  fmt::print("  checksums hold: the metadata and {} blocks of {} datasets\n", seal->blocks(),
+  fmt::print("  checksums correct: the metadata and {} blocks of {} datasets\n", seal->blocks(),
              seal->datasets());
 }
 
@@ -38,24 +38,26 @@ void inspect_cache(const std::string& path, bool verify) {
                                    {"weights", spec.weights},
                                    {"transform", spec.transform}})
     if (!value.empty()) fmt::print("  {:<10} {}\n", key, value);
+
   fmt::print("  shards     {}\n", cache.shards().size());
   for (const auto& shard : cache.shards())
     fmt::print("    {}  rows {} .. {}  {}\n", shard.file, shard.first_row,
                shard.first_row + shard.rows - 1, shard.checksum);
+
   if (!verify) return;
   cache.verify();
   if (fs::is_directory(path))
-    fmt::print("  checksums hold\n");
+    fmt::print("  checksums correct\n");
   else
     verify_file(path);
 }
 
-// A trace, maps, logits, a fitted state: what it holds by name.
+// A trace, saliency maps, logits or a fitted state: lists its datasets.
 void inspect_other(const std::string& path, const std::string& format, bool verify) {
   const auto file = h5_open(path);
   fmt::print("{}: {}\n", path, format);
   for (const auto& name : h5_dataset_names(file, "/", path)) {
-    if (name == "config") continue;
+    if (name == kConfigDataset) continue;
     const auto info = h5_info(file, name, path);
     fmt::print("    {:<34} {} [{}]\n", name, at::toString(info.dtype), fmt::join(info.shape, ", "));
   }
@@ -67,11 +69,13 @@ void inspect_checkpoint(const std::string& path, bool verify, bool show_config) 
   fmt::print("{}: checkpoint, configuration {}\n", path, file.config_hash());
   for (const auto& [key, value] : file.progress())
     std::visit([&](const auto& v) { fmt::print("  {:<18} {}\n", key, v); }, value);
-  for (const char* group : {"members", "average", "buffers", "optimizer", "discriminator"}) {
-    if (file.names(group).empty()) continue;
-    fmt::print("  {}/\n", group);
-    for (const auto& name : file.names(group)) {
-      const std::string full = fmt::format("{}/{}", group, name);
+  for (const std::string prefix :
+       {kMembersPrefix, kAveragePrefix, kBuffersPrefix, kOptimizerPrefix, kDiscriminatorPrefix}) {
+    const auto names = file.names(prefix.substr(0, prefix.size() - 1));
+    if (names.empty()) continue;
+    fmt::print("  {}\n", prefix);
+    for (const auto& name : names) {
+      const std::string full = prefix + name;
       fmt::print("    {:<34} {} [{}]\n", name, at::toString(file.dtype(full)),
                  fmt::join(file.shape(full), ", "));
     }
@@ -89,24 +93,21 @@ void inspect_results(const std::string& path) {
 }
 
 void inspect(const std::string& path, bool verify, bool show_config) {
-  DISSENT_CHECK(fs::exists(path), kData,
-                "{}: expected a file or folder, found nothing of this name", path);
+  DISSENT_CHECK(fs::exists(path), kData, "{}: expected a file or folder, found nothing", path);
   if (fs::is_directory(path) && fs::exists(path + "/checkpoint.h5"))
     return inspect_checkpoint(path + "/checkpoint.h5", verify, show_config);
   if (fs::is_directory(path)) return inspect_cache(path, verify);
   if (fs::path(path).extension() == ".csv") return inspect_results(path);
+
+  // A single HDF5 file: one of ours says what it is, any other one is taken for a SED file.
   std::string format;
   {
     const auto file = h5_open(path);
-    const auto names = h5_attribute_names(file, "/", path);
-    if (std::find(names.begin(), names.end(), "format") != names.end()) {
-      const auto value = h5_read_attribute(file, "/", "format", path);
-      if (const auto* text = std::get_if<std::string>(&value)) format = *text;
-    }
-    if (h5_has(file, "members")) format = "dissent-checkpoint";
+    format = h5_read_format(file, path).name;
+    if (h5_has(file, "members")) format = kCheckpointFormat;
   }
-  if (format == "dissent-checkpoint") return inspect_checkpoint(path, verify, show_config);
-  if (format.starts_with("dissent-") && format != "dissent-cache-shard")
+  if (format == kCheckpointFormat) return inspect_checkpoint(path, verify, show_config);
+  if (format.starts_with("dissent-") && format != kShardFormat)
     return inspect_other(path, format, verify);
   inspect_cache(path, verify);
 }

@@ -10,13 +10,13 @@
 namespace dissent {
 namespace {
 
-// Of a rank whose own work failed, in seconds: the others may stand in a library that waits for it
-// without an end (HDF5 and MPI-IO, where one rank alone meets an error of the disk), or take long
-// for work that is in vain now.
+// How long a rank whose work failed waits for the others, in seconds. They may be blocked in a
+// library that waits for it forever (HDF5 and MPI-IO, if a single rank gets an error of the disk),
+// or take long for work that is now useless.
 constexpr double kPatienceOfFailed_s = 20;
 
-// How it went on each rank. Where they do not come to the rank that failed, its error is thrown as
-// its own: that ends the job.
+// The outcome on each rank. If the others do not arrive in time, a failed rank throws its own
+// error, which aborts the job.
 std::vector<int64_t> gather_outcomes(Communicator& comm, int64_t kind, std::exception_ptr own) {
   if (!own) return all_gather_integer(comm, kind);
   auto& timeout_s = comm.wait_settings().timeout_s;
@@ -35,7 +35,7 @@ std::vector<int64_t> gather_outcomes(Communicator& comm, int64_t kind, std::exce
 }  // namespace
 namespace {
 
-// Texts travel as u8 tensors; with NCCL groups the caller uses the MPI group for them.
+// Texts are sent as u8 tensors; callers with an NCCL group use its MPI group for them.
 at::Tensor to_bytes(const std::string& text) {
   auto bytes = at::empty({static_cast<int64_t>(text.size())}, at::kByte);
   if (!text.empty()) std::memcpy(bytes.data_ptr(), text.data(), text.size());
@@ -55,6 +55,7 @@ std::string broadcast_text(Communicator& comm, std::string text, int root) {
   auto length = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);
   comm.broadcast(length, root);
   text.resize(length.item<int64_t>());
+
   auto bytes = to_bytes(text);
   if (bytes.numel() > 0) comm.broadcast(bytes, root);
   return {static_cast<const char*>(bytes.const_data_ptr()), static_cast<size_t>(bytes.numel())};
@@ -73,10 +74,12 @@ std::vector<std::string> all_gather_text(Communicator& comm, const std::string& 
 }
 
 void agree(Communicator& comm, const std::function<void()>& work) {
-  constexpr int64_t kStopped = 1000;  // beyond every ErrorKind
+  constexpr int64_t kStopped = 1000;  // above every ErrorKind
   std::string message;
   int64_t kind = -1;
   std::exception_ptr own;
+
+  // Every rank has to reach the exchange below, so all exceptions are caught here.
   try {
     work();
   } catch (const Stopped&) {
@@ -87,6 +90,8 @@ void agree(Communicator& comm, const std::function<void()>& work) {
     kind = static_cast<int64_t>(failure.kind);
     message = failure.message;
   }
+
+  // The first failed rank in rank order decides, so that all ranks throw the same error.
   const auto kinds = gather_outcomes(comm, kind, own);
   for (int rank = 0; rank < comm.size(); ++rank) {
     if (kinds[rank] < 0 || kinds[rank] == kStopped) continue;
@@ -97,6 +102,7 @@ void agree(Communicator& comm, const std::function<void()>& work) {
     error.set_agreed();
     throw error;
   }
+
   if (std::find(kinds.begin(), kinds.end(), kStopped) != kinds.end()) throw Stopped();
 }
 

@@ -12,32 +12,35 @@ namespace dissent {
 
 /// How a group waits for messages.
 struct WaitSettings {
-  double timeout_s = 600;  ///< a message that does not come within this time ends the job
-  std::function<void()> while_waiting =
-      {};  ///< called about once a second while a rank waits: its sign of life
+  double timeout_s = 600;  ///< timeout of a collective before the job aborts
+  /// Called about once per second while a rank waits: its heartbeat.
+  std::function<void()> while_waiting = {};
 };
 
 enum class ReduceOp { kSum, kMin, kMax };
 
-/// A group of ranks. Every function but rank(), size(), backend() is collective over the group:
-/// each rank calls it, in the same order. Tensors are contiguous, of f32, f64, i32, i64 or u8; on
-/// the host for `self` and `mpi`, on the device for `nccl`.
-/// A call that does not end within the timeout throws Error::kComm (exit code 4) naming the
+/// How a group communicates: not at all (one process), MPI over host memory, NCCL over device
+/// memory.
+enum class Backend { kSelf, kMpi, kNccl };
+
+/// A group of ranks. Every function except rank(), size() and backend() is collective over the
+/// group: each rank calls it, in the same order. Tensors are contiguous, of f32, f64, i32, i64 or
+/// u8; on the device for Backend::kNccl, else on the host.
+/// A call that does not finish within the timeout throws Error::kComm (exit code 4) with the
 /// operation, the rank and the host.
 class Communicator {
  public:
   virtual ~Communicator() = default;
-  /// Shared by a group, those split from it and those over device memory made of it.
+  /// Shared by a group, the groups split from it and its device-memory groups.
   WaitSettings& wait_settings() { return *settings_; }
-  /// From now on those of another group.
+  /// Uses the settings of another group from now on.
   void share_wait_settings(const Communicator& other) { settings_ = other.settings_; }
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  /// "self", "mpi" or "nccl".
-  virtual const char* backend() const = 0;
+  virtual Backend backend() const = 0;
 
-  /// In place: values = op over ranks of values; same shape on every rank. The order of a sum is
-  /// fixed for a fixed group size.
+  /// In place: values = op over ranks of values; same shape on every rank. The order of summation
+  /// is fixed for a fixed group size.
   virtual void all_reduce(at::Tensor& values, ReduceOp op) = 0;
   /// Gathers flat pieces of different lengths in rank order: counts[r] elements from rank r.
   /// `local` has counts[rank()] elements.
@@ -46,32 +49,32 @@ class Communicator {
   /// In place, from root; same shape and dtype on every rank.
   virtual void broadcast(at::Tensor& values, int root) = 0;
   virtual void barrier() = 0;
-  /// Ranks that give the same colour form a new group, ordered by (key, rank). Every rank belongs
-  /// to one.
+  /// Ranks with the same colour form a new group, ordered by (key, rank). Every rank belongs to
+  /// one.
   virtual std::unique_ptr<Communicator> split(int colour, int key) = 0;
-  /// Ranks that share a node's memory form a new group.
+  /// Ranks on the same node form a new group.
   virtual std::unique_ptr<Communicator> split_by_node() = 0;
 
  protected:
   std::shared_ptr<WaitSettings> settings_ = std::make_shared<WaitSettings>();
 };
 
-/// The group of this one process: no messages, no MPI.
+/// The group of this process alone: no messages, no MPI.
 std::unique_ptr<Communicator> make_self_communicator();
 
 /// Text from root to all ranks (any length).
 std::string broadcast_text(Communicator& comm, std::string text, int root);
-/// One text a rank, in rank order, on every rank.
+/// One text per rank, in rank order, on every rank.
 std::vector<std::string> all_gather_text(Communicator& comm, const std::string& text);
-/// One integer a rank, in rank order, on every rank.
+/// One integer per rank, in rank order, on every rank.
 std::vector<int64_t> all_gather_integer(Communicator& comm, int64_t value);
 
-/// Runs a local piece of work on every rank and lets all ranks know how it went: if it raised an
-/// Error on any, every rank throws that of the lowest such rank, marked as agreed, so that one
-/// message is printed and all ranks end together. Where none failed and some raised Stopped
-/// (core/stop.hpp), every rank throws that. The work must not communicate by `comm`; where it waits
-/// inside of a library (collective HDF5) for a rank whose work has failed, that rank throws its own
-/// error after 20 s, not agreed, which ends the job.
+/// Runs local work on every rank and shares the outcome: if it raised an Error on any rank, every
+/// rank throws the error of the lowest such rank, marked as agreed, so that one message is printed
+/// and all ranks end together. If none failed and some raised Stopped (core/stop.hpp), every rank
+/// throws Stopped. The work must not communicate over `comm`. If other ranks wait inside a library
+/// (collective HDF5) for a rank whose work failed, that rank throws its own error after 20 s, not
+/// agreed, which aborts the job.
 void agree(Communicator& comm, const std::function<void()>& work);
 
 }  // namespace dissent

@@ -34,8 +34,8 @@ Gpus find_gpus() {
 }
 
 #ifdef DISSENT_KERNELS_CUDA
-// NCCL refuses two ranks on one GPU of one host ("Duplicate GPU detected") after a while. What
-// NCCL_HOSTID says is a host to it.
+// NCCL rejects two ranks on the same GPU of a host ("Duplicate GPU detected"), but only after a
+// while. It takes NCCL_HOSTID, if set, as the name of the host.
 void check_one_rank_per_gpu(Communicator& group, at::Device device) {
   std::string own;
   agree(group, [&] {
@@ -58,21 +58,23 @@ void check_one_rank_per_gpu(Communicator& group, at::Device device) {
 
 }  // namespace
 
-void prepare_device(const std::string& wanted) {
+void prepare_device(const std::string& choice) {
 #ifdef DISSENT_KERNELS_CUDA
-  if (wanted != "cpu" && find_gpus().count > 0) load_cuda();
+  if (choice != "cpu" && find_gpus().count > 0) load_cuda();
 #endif
-  static_cast<void>(wanted);
+  static_cast<void>(choice);
 }
 
-at::Device choose_device(const std::string& wanted, Communicator& world, Communicator& node,
+at::Device choose_device(const std::string& choice, Communicator& world, Communicator& node,
                          const DeviceMath& math) {
   set_device_math({});
-  if (wanted == "cpu") return at::kCPU;
+  if (choice == "cpu") return at::kCPU;
+
+  // The decision must be the same on all ranks, so each learns the counts of all.
   const auto gpus = find_gpus();
   const auto counts = all_gather_integer(world, gpus.count);
   const bool everywhere = *std::min_element(counts.begin(), counts.end()) > 0;
-  if (wanted == "auto" && !everywhere) return at::kCPU;
+  if (choice == "auto" && !everywhere) return at::kCPU;
   agree(world, [&] {
     DISSENT_CHECK(
         gpus.count > 0, kUsage,
@@ -82,7 +84,7 @@ at::Device choose_device(const std::string& wanted, Communicator& world, Communi
 #ifdef DISSENT_KERNELS_CUDA
   const auto index = static_cast<c10::DeviceIndex>(node.rank() % gpus.count);
   agree(world, [&] {
-    set_device_math(math);  // before the first product: it decides on cuBLAS' workspace
+    set_device_math(math);  // before the first product, which fixes cuBLAS' workspace
     use_gpu(index);
   });
   return {at::kCUDA, index};
@@ -100,7 +102,7 @@ std::string gpu_identity(int index) {
       "{} {:02x}", host_name(),
       fmt::join(std::string_view(properties.uuid.bytes, sizeof properties.uuid.bytes), ""));
 #else
-  DISSENT_FAIL(kUsage, "no CUDA in this build: expected one with it for GPU {}", index);
+  DISSENT_FAIL(kUsage, "GPU {}: expected a build with CUDA, found one without", index);
 #endif
 }
 
@@ -112,8 +114,8 @@ std::string gpu_name(at::Device device) {
     return properties.name;
   }
 #endif
-  DISSENT_CHECK(device.is_cpu(), kUsage,
-                "no CUDA in this build: expected one with it for the name of {}", device.str());
+  DISSENT_CHECK(device.is_cpu(), kUsage, "{}: expected a build with CUDA, found one without",
+                device.str());
   return "CPU";
 }
 
@@ -121,11 +123,11 @@ void use_gpu(int index) {
 #ifdef DISSENT_KERNELS_CUDA
   load_cuda();
   DISSENT_CUDA(cudaSetDevice(index));
-  // Not the default stream: that one cannot be captured into a graph.
+  // Not the default stream, which cannot be captured into a graph.
   c10::cuda::setCurrentCUDAStream(
       c10::cuda::getStreamFromPool(false, static_cast<c10::DeviceIndex>(index)));
 #else
-  DISSENT_FAIL(kUsage, "no CUDA in this build: expected one with it for GPU {}", index);
+  DISSENT_FAIL(kUsage, "GPU {}: expected a build with CUDA, found one without", index);
 #endif
 }
 
@@ -140,7 +142,7 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::
   check_one_rank_per_gpu(group, device);
   return make_nccl_communicator(group, device.index());
 #else
-  DISSENT_FAIL(kUsage, "no CUDA in this build: expected one with it for a group of {} ranks on {}",
+  DISSENT_FAIL(kUsage, "group of {} ranks on {}: expected a build with CUDA, found one without",
                group.size(), device.str());
 #endif
 }
@@ -163,7 +165,7 @@ int64_t free_device_bytes(Communicator& node, at::Device device) {
       own = gpu_identity(device.index());
       DISSENT_CUDA(cudaMemGetInfo(&free, &total));
     });
-    // Every rank has read before any goes on to allocate.
+    // All ranks read the free memory before any of them allocates.
     const auto used = all_gather_text(node, own);
     return static_cast<int64_t>(free) / std::count(used.begin(), used.end(), used[node.rank()]);
   }

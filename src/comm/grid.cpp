@@ -11,7 +11,7 @@ const TableSpec& grid_table() {
   static const TableSpec table =
       TableOf<GridOptions>("grid", "How the ranks are split: world size = runs x members x data")
           .option("runs", &GridOptions::runs,
-                  {.meaning = "runs (configuration x seed) that are trained at the same time",
+                  {.meaning = "runs (configuration x seed) trained at the same time",
                    .scope = Scope::kExecution,
                    .min = 1})
           .option("members", &GridOptions::members,
@@ -27,8 +27,8 @@ const TableSpec& grid_table() {
 
 namespace {
 
-// The split of as many of the ranks as can work at all; of those the one with most parts of
-// members, then of data.
+// The split that uses the most ranks; among those the one with the most parts of members, then of
+// data.
 GridShape best_shape(int64_t world_size, int64_t runs, int64_t members, int64_t batch_size) {
   GridShape best;
   for (int64_t m = std::min(members, world_size); m >= 1; --m)
@@ -52,18 +52,21 @@ std::string what_works(int64_t world_size, int64_t runs, int64_t members, int64_
 GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t runs,
                        int64_t members, int64_t batch_size) {
   const std::string works = what_works(world_size, runs, members, batch_size);
+
+  // The fixed factors have to divide the number of ranks; the rest is distributed over those set to
+  // auto.
   int64_t left = world_size;
   for (const auto& given : {options.runs, options.members, options.data}) {
     if (!given) continue;
-    DISSENT_CHECK(
-        left % *given == 0, kUsage,
-        "the grid does not fit: expected runs x members x data = {} ranks, found runs = {}, "
-        "members = {}, data = {}; {}",
-        world_size, options.runs ? std::to_string(*options.runs) : "auto",
-        options.members ? std::to_string(*options.members) : "auto",
-        options.data ? std::to_string(*options.data) : "auto", works);
+    DISSENT_CHECK(left % *given == 0, kUsage,
+                  "grid: expected runs x members x data = {} ranks, found runs = {}, "
+                  "members = {}, data = {}; {}",
+                  world_size, options.runs ? std::to_string(*options.runs) : "auto",
+                  options.members ? std::to_string(*options.members) : "auto",
+                  options.data ? std::to_string(*options.data) : "auto", works);
     left /= *given;
   }
+
   const auto largest = [&left](int64_t limit) {
     int64_t parts = std::min(limit, left);
     while (left % parts != 0) --parts;
@@ -74,29 +77,33 @@ GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t r
   shape.members = options.members ? *options.members : largest(members);
   shape.data = options.data ? *options.data : largest(batch_size);
   shape.runs = options.runs ? *options.runs : largest(runs);
+
   const std::string where = fmt::format("{} ranks, {} runs, {} members, batch size {}", world_size,
                                         runs, members, batch_size);
   DISSENT_CHECK(left == 1, kUsage,
-                "more ranks than work: {} of {} ranks are left over with runs = {}, members = {}, "
-                "data = {} ({}); {}",
-                world_size - world_size / left, world_size, shape.runs, shape.members, shape.data,
-                where, works);
+                "more ranks than work: expected work for {} ranks, found it for {}: runs = {}, "
+                "members = {}, data = {} ({}); {}",
+                world_size, world_size / left, shape.runs, shape.members, shape.data, where, works);
   DISSENT_CHECK(shape.runs <= runs, kUsage,
-                "more ranks than work: grid.runs is {}, there are {} runs ({}); {}", shape.runs,
-                runs, where, works);
+                "more ranks than work: grid.runs: expected at most {} (runs), found {} ({}); {}",
+                runs, shape.runs, where, works);
   DISSENT_CHECK(shape.members <= members, kUsage,
-                "more ranks than work: grid.members is {}, there are {} members ({}); {}",
-                shape.members, members, where, works);
+                "more ranks than work: grid.members: expected at most {} (members), found {} ({}); "
+                "{}",
+                members, shape.members, where, works);
   DISSENT_CHECK(shape.data <= batch_size, kUsage,
-                "more ranks than work: grid.data is {}, a batch has {} rows ({}); {}", shape.data,
-                batch_size, where, works);
+                "more ranks than work: grid.data: expected at most {} (rows of a batch), found {} "
+                "({}); {}",
+                batch_size, shape.data, where, works);
   return shape;
 }
 
 Grid::Grid(Communicator& world, const GridShape& grid_shape) : shape(grid_shape) {
   DISSENT_CHECK(shape.runs * shape.members * shape.data == world.size(), kInternal,
-                "grid of {} x {} x {} on {} ranks", shape.runs, shape.members, shape.data,
-                world.size());
+                "grid: expected {} ranks, found {} x {} x {}", world.size(), shape.runs,
+                shape.members, shape.data);
+
+  // Data ranks are innermost, so that ranks of a batch are neighbours on a node.
   const int64_t per_run = shape.members * shape.data;
   run_part = world.rank() / per_run;
   member_part = world.rank() % per_run / shape.data;

@@ -9,8 +9,8 @@
 
 namespace dissent {
 
-/// Part `index` of a range of `total` split into `parts` contiguous, nearly equal ones (the first
-/// are the longer; may be empty).
+/// Part `index` of a range of `total` split into `parts` contiguous, nearly equal parts (the first
+/// ones are longer; parts may be empty).
 struct Part {
   int64_t first = 0;
   int64_t count = 0;
@@ -32,14 +32,14 @@ struct GridShape {
   int64_t data = 1;
 };
 
-/// Fills in "auto": members first (the largest number of parts not above `members` that divides
-/// what is left), then data, then runs.
+/// Resolves "auto": members first (the largest number of parts up to `members` that divides the
+/// remaining ranks), then data, then runs.
 /// Error::kUsage if the product is not the world size, or if there are more ranks than work (more
-/// parts than runs or members, data parts above the batch size); it says which split works.
+/// parts than runs or members, more data parts than rows of a batch); it names a split that works.
 GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t runs,
                        int64_t members, int64_t batch_size);
 
-/// This rank's place, and the groups it works in. Collective over `world`.
+/// This rank's position in the grid, and its groups. Collective over `world`.
 class Grid {
  public:
   Grid(Communicator& world, const GridShape& shape);

@@ -26,14 +26,14 @@ MPI_Op mpi_op(ReduceOp op) {
 }
 
 int checked_count(int64_t count) {
-  DISSENT_CHECK(count <= INT_MAX, kInternal, "a message of {} elements is over MPI's limit of {}",
-                count, INT_MAX);
+  DISSENT_CHECK(count <= INT_MAX, kInternal, "MPI message: expected at most {} elements, found {}",
+                INT_MAX, count);
   return static_cast<int>(count);
 }
 
 void check_host(const at::Tensor& tensor, const char* operation) {
   DISSENT_CHECK(tensor.device().is_cpu() && tensor.is_contiguous(), kInternal,
-                "{}: the tensor has to be contiguous on the host", operation);
+                "{}: expected a contiguous tensor on the host, found another", operation);
 }
 
 }  // namespace
@@ -59,8 +59,8 @@ MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned,
 }
 
 MpiCommunicator::~MpiCommunicator() {
-  // MPI_Comm_free is collective in name; Open MPI and MPICH free locally. While unwinding, the
-  // process ends anyway.
+  // MPI_Comm_free is collective by the standard; Open MPI and MPICH free locally. During stack
+  // unwinding the process is about to end, so nothing is freed.
   int finalized = 0;
   if (owned_ && std::uncaught_exceptions() == 0 && MPI_Finalized(&finalized) == MPI_SUCCESS &&
       !finalized)
@@ -75,15 +75,21 @@ void MpiCommunicator::wait(MPI_Request request, const char* operation) {
   for (int64_t round = 0;; ++round) {
     DISSENT_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
     if (done) return;
+
+    // Spin first, then yield, then sleep: short waits stay fast, long ones leave the core to other
+    // ranks.
     if (round < 200) continue;  // a message within a node takes microseconds
     sched_yield();              // ranks may share a core
     if (round % 64 != 0) continue;
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited > 0.02) std::this_thread::sleep_for(std::chrono::microseconds(50));
+
+    // A heartbeat about once per second.
     if (waited > next_sign) {
       next_sign = waited + 1;
       if (settings_->while_waiting) settings_->while_waiting();
     }
+
     if (waited > settings_->timeout_s) {
       char host[256] = "?";
       gethostname(host, sizeof host - 1);
@@ -107,9 +113,10 @@ void MpiCommunicator::all_reduce(at::Tensor& values, ReduceOp op) {
 at::Tensor MpiCommunicator::all_gather(const at::Tensor& local, std::span<const int64_t> counts) {
   check_host(local, "all_gather");
   DISSENT_CHECK(static_cast<int>(counts.size()) == size_ && counts[rank_] == local.numel(),
-                kInternal, "all_gather: rank {} gives {} elements, the counts are [{}]", rank_,
-                local.numel(), fmt::join(counts, ", "));
+                kInternal, "all_gather: expected counts [{2}], found {1} elements on rank {0}",
+                rank_, local.numel(), fmt::join(counts, ", "));
   if (size_ == 1) return local.reshape({-1});
+
   std::vector<int> sizes, offsets;
   int64_t total = 0;
   for (const int64_t count : counts) {
@@ -155,8 +162,8 @@ std::unique_ptr<Communicator> MpiCommunicator::split_by_node() {
 
 MPI_Comm mpi_handle(const Communicator& comm) {
   if (const auto* mpi = dynamic_cast<const MpiCommunicator*>(&comm)) return mpi->handle();
-  DISSENT_CHECK(comm.size() == 1, kInternal, "the group of {} ranks ({}) has no MPI handle",
-                comm.size(), comm.backend());
+  DISSENT_CHECK(comm.size() == 1, kInternal,
+                "MPI handle: expected an MPI group, found another one of {} ranks", comm.size());
   return MPI_COMM_SELF;
 }
 

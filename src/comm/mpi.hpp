@@ -19,7 +19,7 @@ namespace dissent {
 /// until done or timeout_s.
 class MpiCommunicator final : public Communicator {
  public:
-  /// Takes the handle over if `owned`.
+  /// Takes ownership of the handle if `owned`.
   MpiCommunicator(MPI_Comm handle, bool owned, double timeout_s);
   /// The same with the settings of another group.
   MpiCommunicator(MPI_Comm handle, bool owned, std::shared_ptr<WaitSettings> settings);
@@ -29,7 +29,7 @@ class MpiCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  const char* backend() const override { return "mpi"; }
+  Backend backend() const override { return Backend::kMpi; }
   void all_reduce(at::Tensor& values, ReduceOp op) override;
   at::Tensor all_gather(const at::Tensor& local, std::span<const int64_t> counts) override;
   void broadcast(at::Tensor& values, int root) override;

@@ -3,11 +3,11 @@
 
 namespace dissent {
 
-/// The MPI library that this process runs with: "Open MPI v4.1.4". MPI has to be started.
+/// The MPI library of this process: "Open MPI v4.1.4". MPI has to be initialised.
 std::string mpi_library();
-/// "MPI 3.1", of the library.
+/// The version of the standard that the library implements: "MPI 3.1".
 std::string mpi_standard();
-/// What MPI gave when it was started: "single", "funneled", "serialized" or "multiple".
+/// The thread level that MPI provides: "single", "funneled", "serialized" or "multiple".
 std::string mpi_thread_level();
 
 }  // namespace dissent

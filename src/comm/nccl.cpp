@@ -34,7 +34,7 @@ cudaStream_t current_stream(int device) {
   return c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device)).stream();
 }
 
-// NCCL's id from rank 0; a rank without its device is known to all before any rank enters NCCL.
+// NCCL's id from rank 0. Failures to select the device are shared before any rank enters NCCL.
 ncclUniqueId shared_id(Communicator& group, int device) {
   ncclUniqueId id{};
   agree(group, [&] {
@@ -63,13 +63,14 @@ void raise_cuda_error(cudaError_t code, const char* call, const char* file, int 
 }
 
 void load_cuda() {
-  // Found through this program's run path, like LibTorch's other libraries.
+  // Found through the program's run path, like LibTorch's other libraries.
   if (!dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_GLOBAL))
     DISSENT_FAIL(kComm, "LibTorch's CUDA library could not be loaded: {}", dlerror());
-  DISSENT_CHECK(at::globalContext().hasCUDART(), kInternal,
-                "LibTorch's CUDA library was loaded too late: LibTorch has found before that there "
-                "is no CUDA (a convolution, batch norm, a backward pass and a seed ask) and keeps "
-                "this answer. A program that may want a GPU calls prepare_device() first");
+  DISSENT_CHECK(
+      at::globalContext().hasCUDART(), kInternal,
+      "LibTorch's CUDA library: expected to load it before LibTorch first checks for CUDA "
+      "(in a convolution, batch norm, backward pass or seed), found that it already has; "
+      "call prepare_device() first");
 }
 
 NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed,
@@ -86,7 +87,7 @@ NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Comm
     DISSENT_NCCL(ncclCommInitRankConfig(&comm_, group_->size(), id, group_->rank(), &config));
     wait("NCCL's start", false);
   } catch (...) {
-    abort();  // no destructor runs for a half-made object
+    abort();  // the destructor does not run if the constructor throws
     throw;
   }
 }
@@ -112,15 +113,15 @@ void NcclCommunicator::close() {
 }
 
 void NcclCommunicator::check_open(const char* operation) const {
-  DISSENT_CHECK(comm_, kComm, "{}: this NCCL group was closed, or ended by an earlier failure",
-                operation);
+  DISSENT_CHECK(comm_, kComm,
+                "{}: expected an open NCCL group, found one that was closed or aborted", operation);
 }
 
 void NcclCommunicator::check(const at::Tensor& tensor, const char* operation) const {
   check_open(operation);
   DISSENT_CHECK(tensor.is_cuda() && tensor.device().index() == device_ && tensor.is_contiguous(),
-                kInternal, "{}: the tensor has to be contiguous on cuda:{}, it is on {}", operation,
-                device_, tensor.device().str());
+                kInternal, "{}: expected a contiguous tensor on cuda:{}, found one on {}",
+                operation, device_, tensor.device().str());
 }
 
 void NcclCommunicator::wait(const char* operation, bool with_stream) {
@@ -128,7 +129,8 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
   const auto start = Clock::now();
   const cudaStream_t stream = with_stream ? current_stream(device_) : nullptr;
   double next_sign = 1;
-  bool taken = false;  // until NCCL has taken the call, the stream may look idle
+  bool taken = false;  // until NCCL has accepted the call, the stream may seem idle
+
   for (int64_t round = 0;; ++round) {
     ncclResult_t state = ncclSuccess;
     ncclResult_t code = ncclCommGetAsyncError(comm_, &state);
@@ -139,6 +141,8 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
       DISSENT_FAIL(kComm, "{} failed (rank {} of {}, host {}): {}: {}", operation, rank(), size(),
                    host_name(), ncclGetErrorString(code), detail);
     }
+
+    // The work is finished when NCCL has enqueued it and the stream has reached its end.
     taken = taken || code == ncclSuccess;
     if (taken && !with_stream) return;
     if (taken) {
@@ -150,6 +154,9 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
         raise_cuda_error(status, operation, __FILE__, __LINE__);
       }
     }
+
+    // Not finished: give the core away, send a heartbeat about once per second, and stop at the
+    // timeout.
     if (round > 200) sched_yield();
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited > 0.02) std::this_thread::sleep_for(std::chrono::microseconds(50));
@@ -157,6 +164,7 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
       next_sign = waited + 1;
       if (settings_->while_waiting) settings_->while_waiting();
     }
+
     if (waited > settings_->timeout_s) {
       const double timeout_s = settings_->timeout_s;
       abort();
@@ -181,15 +189,18 @@ void NcclCommunicator::all_reduce(at::Tensor& values, ReduceOp op) {
 at::Tensor NcclCommunicator::all_gather(const at::Tensor& local, std::span<const int64_t> counts) {
   check(local, "all_gather");
   DISSENT_CHECK(static_cast<int>(counts.size()) == size() && counts[rank()] == local.numel(),
-                kInternal, "all_gather: rank {} gives {} elements, the counts are [{}]", rank(),
-                local.numel(), fmt::join(counts, ", "));
+                kInternal, "all_gather: expected counts [{2}], found {1} elements on rank {0}",
+                rank(), local.numel(), fmt::join(counts, ", "));
   if (size() == 1) return local.reshape({-1});
+
   const c10::cuda::CUDAGuard guard(local.device());
   auto gathered =
       at::empty({std::accumulate(counts.begin(), counts.end(), int64_t{0})}, local.options());
   const ncclDataType_t type = nccl_type(local.scalar_type());
   const cudaStream_t stream = current_stream(device_);
-  // NCCL's own all-gather knows one count only: a broadcast from each rank, run as one.
+  // NCCL's own all-gather needs equal counts: use one broadcast per rank, grouped into one
+  // operation.
+
   DISSENT_NCCL(ncclGroupStart());
   auto* at = static_cast<char*>(gathered.data_ptr());
   for (int root = 0; root < size(); ++root) {
@@ -199,6 +210,7 @@ at::Tensor NcclCommunicator::all_gather(const at::Tensor& local, std::span<const
     at += counts[root] * local.element_size();
   }
   DISSENT_NCCL(ncclGroupEnd());
+
   wait("all_gather", true);
   return gathered;
 }

@@ -6,8 +6,8 @@
 
 namespace dissent {
 
-/// Throws Error::kComm with NCCL's own message unless the call succeeded or goes on in the
-/// background (communicators here never block).
+/// Throws Error::kComm with NCCL's own message unless the call succeeded or is in progress
+/// (communicators here are non-blocking).
 #define DISSENT_NCCL(call)                                                       \
   do {                                                                           \
     const ncclResult_t dissent_nccl_code = (call);                               \
@@ -24,35 +24,35 @@ namespace dissent {
 [[noreturn]] void raise_nccl_error(ncclResult_t code, const char* call, const char* file, int line);
 [[noreturn]] void raise_cuda_error(cudaError_t code, const char* call, const char* file, int line);
 
-/// Loads LibTorch's CUDA library, which programs do not link: its second of start-up is for those
-/// that use a GPU. Call it before anything asks LibTorch about CUDA (the answer is kept): before
-/// the first convolution, batch norm, backward pass or seed, on the CPU too (prepare_device).
-/// Error::kComm where it cannot be loaded, Error::kInternal where that was too late.
+/// Loads LibTorch's CUDA library. Programs do not link it, since it costs a second of start-up that
+/// only runs on a GPU need. Has to be called before LibTorch first checks for CUDA (it caches the
+/// answer): before the first convolution, batch norm, backward pass or seed, also on the CPU
+/// (prepare_device). Error::kComm if it cannot be loaded, Error::kInternal if it was too late.
 void load_cuda();
 
-/// Device-memory group over NCCL: one GPU a rank. Each operation goes onto the device's current
-/// stream, behind the work that makes its values, and returns when it has ended there; meanwhile
-/// NCCL's errors are polled and the group's signs of life are given. Timeout and signs are the
-/// wait settings of the MPI group. After a timeout or an error the group is aborted and of no more
-/// use.
-/// Sums may be added in another order than MpiCommunicator's: equal to a tolerance, the same from
-/// run to run for a fixed group.
+/// Device-memory group over NCCL with one GPU per rank. Each operation is enqueued on the device's
+/// current stream, after the work that computes its values, and returns when it has finished there;
+/// meanwhile NCCL's errors are polled and heartbeats are sent. Timeout and heartbeat are the wait
+/// settings of the MPI group. After a timeout or an error the group is aborted and cannot be used
+/// any more.
+/// Sums may be added in another order than by MpiCommunicator: equal up to a tolerance, and bitwise
+/// the same from run to run for a fixed group.
 class NcclCommunicator final : public Communicator {
  public:
-  /// Collective over the MPI group, whose rank 0 makes NCCL's id. The group carries barrier() and
-  /// split() too.
-  /// mpi_group  the ranks of the new group, or nullptr where `borrowed` is given; host memory
-  /// device     index of this rank's GPU; ranks that share one need NCCL_HOSTID to differ (for
+  /// Collective over the MPI group, whose rank 0 creates NCCL's id. barrier() and split() use the
+  /// MPI group too. mpi_group  the ranks of the new group, or nullptr if `borrowed` is given; host
+  /// memory device     index of this rank's GPU; ranks that share a GPU need different NCCL_HOSTID
+  /// (for
   ///            tests)
   NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed, int device);
-  /// Closes; while unwinding it aborts instead, which needs no other rank.
+  /// Closes the group; during stack unwinding aborts it instead, which needs no other rank.
   ~NcclCommunicator() override;
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
   int rank() const override { return group_->rank(); }
   int size() const override { return group_->size(); }
-  const char* backend() const override { return "nccl"; }
+  Backend backend() const override { return Backend::kNccl; }
   void all_reduce(at::Tensor& values, ReduceOp op) override;
   at::Tensor all_gather(const at::Tensor& local, std::span<const int64_t> counts) override;
   void broadcast(at::Tensor& values, int root) override;
@@ -60,7 +60,7 @@ class NcclCommunicator final : public Communicator {
   void barrier() override;
   std::unique_ptr<Communicator> split(int colour, int key) override;
   std::unique_ptr<Communicator> split_by_node() override;
-  /// Collective: ends the group. Nothing to do where it was aborted.
+  /// Ends the group; does nothing if it was aborted. Collective.
   void close();
 
  private:
@@ -68,8 +68,8 @@ class NcclCommunicator final : public Communicator {
   void check_open(const char* operation) const;
   /// The same, and Error::kInternal unless the tensor is contiguous on this rank's GPU.
   void check(const at::Tensor& tensor, const char* operation) const;
-  /// Until NCCL has taken the call (poll of its error state) and, with_stream, the stream has done
-  /// it.
+  /// Waits until NCCL has accepted the call (polling its error state) and, if with_stream, the
+  /// stream has executed it.
   void wait(const char* operation, bool with_stream);
   void abort() noexcept;
 

@@ -12,8 +12,8 @@
 
 namespace dissent {
 
-// A number in memory that the ranks of a node share; 0 until one of them fails. Where there is no
-// such memory every rank is the first.
+// A flag in memory shared by the ranks of a node; 0 until one of them fails. If there is no shared
+// memory, every rank is the first.
 struct Runtime::FailureMark {
   explicit FailureMark(Communicator& world) {
     if (world.size() == 1) return;
@@ -39,7 +39,7 @@ struct Runtime::FailureMark {
 
 namespace {
 
-// What every process of the job finds alike, before its ranks can talk.
+// An error that every process of the job finds, before its ranks can communicate.
 [[noreturn]] void refuse(std::string message) {
   Error error(ErrorKind::kComm, std::move(message), __FILE__, __LINE__);
   error.set_agreed();
@@ -51,31 +51,36 @@ namespace {
 Runtime::Runtime(int argc, char** argv, double timeout_s, UseMpi use) {
   const auto launch = launched();
   if (!launch.has_mpi && launch.ranks > 1)
-    refuse(
-        fmt::format("{} says that {} tasks were started, but none of PMIX_RANK, PMIX_NAMESPACE and "
-                    "PMI_FD is set: MPI would see {} programs of one rank. Start it with srun "
-                    "--mpi=pmix (srun --mpi=list says what there is) or mpirun; a process that is "
-                    "meant to be alone, with env -u {}",
-                    launch.by, launch.ranks, launch.ranks, launch.by));
+    refuse(fmt::format(
+        "{}: expected PMIX_RANK, PMIX_NAMESPACE or PMI_FD with {} tasks, found none of "
+        "them: MPI would see {} programs of one rank. Start with srun --mpi=pmix (srun "
+        "--mpi=list shows what is available) or mpirun; to run a single process, use env "
+        "-u {}",
+        launch.by, launch.ranks, launch.ranks, launch.by));
+
   mpi_ = use == UseMpi::kAlways || launch.has_mpi;
   if (mpi_) {
     int provided = 0;
     DISSENT_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
     DISSENT_CHECK(provided >= MPI_THREAD_FUNNELED, kComm,
-                  "this MPI gives thread level {}, MPI_THREAD_FUNNELED ({}) is needed", provided,
-                  MPI_THREAD_FUNNELED);
+                  "MPI: expected thread level MPI_THREAD_FUNNELED ({}), found {}",
+                  MPI_THREAD_FUNNELED, provided);
+
+    // Errors are returned, so that they become exceptions with a message instead of MPI's abort.
     DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
     world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, timeout_s);
+
     if (world_->size() == 1 && launch.ranks > 1)
-      refuse(
-          fmt::format("{} says that {} ranks were started, MPI knows of one: the launcher "
-                      "belongs to another MPI than the program's ({})",
-                      launch.by, launch.ranks, mpi_library()));
+      refuse(fmt::format(
+          "{}: expected {} ranks, found one in MPI: the launcher belongs to another MPI "
+          "than the program's ({})",
+          launch.by, launch.ranks, mpi_library()));
   } else {
     world_ = make_self_communicator();
     world_->wait_settings().timeout_s = timeout_s;
   }
+
   mark_ = std::make_unique<FailureMark>(*world_);
 }
 
@@ -98,13 +103,16 @@ int Runtime::default_threads() {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     if (const int count = std::atoi(text); count > 0) return count;
   }
+
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   const int cores = CPU_COUNT(&set);
-  // Ranks of this node with the same set of cores share it.
+  // Ranks of this node with the same set of cores share it; a set is identified by first core and
+  // size.
   int64_t first = 0;
   while (first < CPU_SETSIZE && !CPU_ISSET(first, &set)) ++first;
+
   auto node = world_->split_by_node();
   const auto sets = all_gather_integer(*node, first * CPU_SETSIZE + cores);
   const auto sharing = std::count(sets.begin(), sets.end(), first * CPU_SETSIZE + cores);

@@ -6,35 +6,35 @@
 
 namespace dissent {
 
-/// When MPI is started: where a launcher started this process (core/launcher.hpp), or in any case.
-/// Without it the world is a self communicator, and HDF5 uses its own driver.
+/// When MPI is initialised: if a launcher started this process (core/launcher.hpp), or always.
+/// Without MPI the world is a self communicator, and HDF5 uses its own driver.
 enum class UseMpi { kIfLaunched, kAlways };
 
-/// Owns the state of the libraries that have any: MPI, and the order in which they are taken down.
-/// One lives in main (and in the main of MPI tests).
+/// Owns the global state of libraries, in particular MPI, and the order in which it is finalised.
+/// There is one object, in main (and in the main of MPI tests).
 class Runtime {
  public:
-  /// Starts MPI (MPI_THREAD_FUNNELED) and sets MPI_ERRORS_RETURN. Error::kComm where a launcher
-  /// started several processes that MPI does not know of each other (srun without PMI).
+  /// Initialises MPI (MPI_THREAD_FUNNELED) and sets MPI_ERRORS_RETURN. Error::kComm if a launcher
+  /// started several processes that MPI cannot connect (srun without PMI).
   Runtime(int argc, char** argv, double timeout_s = 600, UseMpi use = UseMpi::kIfLaunched);
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
   Communicator& world() { return *world_; }
-  /// Takes another group for the world and returns the one before: each job of a pack has a world
-  /// of its own. Not collective.
+  /// Replaces the world by another group and returns the previous one: each job of a pack has its
+  /// own world. Not collective.
   std::unique_ptr<Communicator> exchange_world(std::unique_ptr<Communicator> world) {
     world_.swap(world);
     return world;
   }
-  /// Ends every rank of the job at once with this exit code; for an error that only this rank has.
+  /// Aborts all ranks of the job with this exit code; for an error that only this rank has.
   [[noreturn]] void abort(int code);
-  /// True for the first rank of its node that asks: where several ranks have an error of their own,
-  /// one of them says so. Sends no message.
+  /// True for the first rank of its node that calls it: if several ranks fail independently, only
+  /// one of them prints its error. Does not communicate.
   bool first_to_fail();
-  /// Cores that this process may use, shared fairly with the other ranks of the node that have the
-  /// same set; OMP_NUM_THREADS wins.
+  /// Number of cores that this process may use, divided by the number of ranks of the node with the
+  /// same set of cores; OMP_NUM_THREADS takes precedence.
   int default_threads();
 
  private:

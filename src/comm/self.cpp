@@ -11,12 +11,13 @@ class SelfCommunicator final : public Communicator {
   }
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  const char* backend() const override { return "self"; }
+  Backend backend() const override { return Backend::kSelf; }
   void all_reduce(at::Tensor&, ReduceOp) override {}
   at::Tensor all_gather(const at::Tensor& local, std::span<const int64_t> counts) override {
     DISSENT_CHECK(counts.size() == 1 && counts[0] == local.numel(), kInternal,
-                  "all_gather: counts do not fit one rank's {} elements", local.numel());
-    return local.reshape({-1}).clone();  // as with ranks: not the memory of `local`
+                  "all_gather: expected the count of one rank, {} elements, found other counts",
+                  local.numel());
+    return local.reshape({-1}).clone();  // a copy, as with several ranks
   }
   void broadcast(at::Tensor&, int) override {}
   void barrier() override {}

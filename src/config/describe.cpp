@@ -4,17 +4,17 @@
 
 #include <algorithm>
 
+#include "core/option_page.hpp"
+
 namespace dissent::config {
 namespace {
 
 constexpr size_t kWidestAligned = 40;
 
-const char* scope_text(Scope scope) { return scope == Scope::kResult ? "result" : "execution"; }
-
 std::string presence_text(const Binding& binding) {
   switch (binding.kind) {
     case Binding::Kind::kTable: return "";
-    case Binding::Kind::kOptional: return "optional: used if written";
+    case Binding::Kind::kOptional: return "optional: enabled if present";
     case Binding::Kind::kList: return "any number of these";
   }
   return "";
@@ -23,11 +23,11 @@ std::string presence_text(const Binding& binding) {
 std::string line_comment(const OptionSpec& option) {
   const std::string range = range_text(option.info);
   const std::string type = option.type + (range.empty() ? "" : ", " + range);
-  return fmt::format("{} ({}; {})", option.info.meaning, type, scope_text(option.info.scope));
+  return fmt::format("{} ({}; {})", option.info.meaning, type, scope_name(option.info.scope));
 }
 
 std::string toml(const Binding& binding) {
-  // Taking "#: " away from all lines of a table puts it in force.
+  // Removing "#: " from all lines of a table enables it.
   const std::string mark = binding.kind == Binding::Kind::kTable ? "" : "#: ";
   const std::string about = presence_text(binding);
   std::string out;
@@ -46,28 +46,24 @@ std::string toml(const Binding& binding) {
   return out;
 }
 
-std::string cell(const std::string& text) {
-  std::string out;
-  for (const char c : text)
-    out += c == '|' ? std::string("\\|") : c == '<' ? std::string("&lt;") : std::string(1, c);
-  return out;
-}
-
 std::string markdown(const Binding& binding) {
   const std::string name = binding.header(), about = presence_text(binding);
-  std::string out = name.empty() ? "## Keys at the top\n\n" : fmt::format("## `{}`\n\n", name);
+  std::string out = name.empty() ? "## Top-level keys\n\n" : fmt::format("## `{}`\n\n", name);
   if (!binding.spec.meaning.empty())
     out += binding.spec.meaning + (about.empty() ? "" : " (" + about + ")") + "\n\n";
   if (binding.spec.options.empty()) return out + "No keys.\n";
   out += "| key | type | default | range | meaning | scope |\n|---|---|---|---|---|---|\n";
   for (const auto& option : binding.spec.options)
-    out += fmt::format("| `{}` | {} | `{}` | {} | {} | {} |\n", option.key, cell(option.type),
-                       cell(option.default_text), cell(range_text(option.info)),
-                       cell(option.info.meaning), scope_text(option.info.scope));
+    out +=
+        fmt::format("| `{}` | {} | `{}` | {} | {} | {} |\n", option.key, markdown_cell(option.type),
+                    markdown_cell(option.default_text), markdown_cell(range_text(option.info)),
+                    markdown_cell(option.info.meaning), scope_name(option.info.scope));
   return out;
 }
 
 }  // namespace
+
+const char* scope_name(Scope scope) { return scope == Scope::kResult ? "result" : "execution"; }
 
 std::string describe(const Schema& schema, Format format) {
   std::string out;

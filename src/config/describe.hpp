@@ -13,9 +13,12 @@ enum class Format {
 /// Every key of the schema with default, type, range or choices, meaning and scope (`result`:
 /// changes results; `execution`: does not).
 ///   kToml
-///       a valid configuration, all at its defaults, a comment a key; optional tables and arrays of
-///       tables are commented out by "#: "
-///   kMarkdown  a section a table: key | type | default | range | meaning | scope
+///       a valid configuration with all defaults and one comment per key; optional tables and
+///       arrays of tables are commented out by "#: "
+///   kMarkdown  one section per table: key | type | default | range | meaning | scope
 std::string describe(const Schema& schema, Format format);
+
+/// "result" or "execution".
+const char* scope_name(Scope scope);
 
 }  // namespace dissent::config

@@ -6,6 +6,7 @@
 #include <dissent/error.hpp>
 #include <nlohmann/json.hpp>
 
+#include "config/describe.hpp"
 #include "config/parse.hpp"
 
 namespace dissent::config {
@@ -26,7 +27,7 @@ Json option_json(const OptionSpec& option) {
             {"type", option.type},
             {"default", option.default_text},
             {"meaning", option.info.meaning},
-            {"scope", option.info.scope == Scope::kResult ? "result" : "execution"}};
+            {"scope", scope_name(option.info.scope)}};
   if (option.info.min) json["min"] = *option.info.min;
   if (option.info.max) json["max"] = *option.info.max;
   if (!option.info.choices.empty()) json["choices"] = option.info.choices;
@@ -37,7 +38,8 @@ Json option_json(const OptionSpec& option) {
 OptionSpec option_of(const Json& json) {
   OptionSpec option{json.at("key"), json.at("type"), json.at("default"), {}, {}, {}};
   option.info.meaning = json.at("meaning");
-  option.info.scope = json.at("scope") == "result" ? Scope::kResult : Scope::kExecution;
+  option.info.scope =
+      json.at("scope") == scope_name(Scope::kResult) ? Scope::kResult : Scope::kExecution;
   if (json.contains("min")) option.info.min = json.at("min").get<double>();
   if (json.contains("max")) option.info.max = json.at("max").get<double>();
   if (json.contains("choices"))

@@ -9,14 +9,14 @@
 
 namespace dissent::config {
 
-/// A schema as data: what `dissent config` prints and what a configuration's text is checked
-/// against and hashed by, without the structs that the program computes with. So it can be written
-/// down by the program that has the structs and read by one that has not.
+/// A schema as data: enough to print `dissent config` and to check and hash a configuration,
+/// without the structs that the program computes with. It can be written by the program that has
+/// the structs and read by one that does not.
 class Description {
  public:
-  /// Of a schema.
+  /// Describes a schema.
   static Description of(const Schema& schema);
-  /// Of to_json's text. Error::kInternal if it is none.
+  /// Reads the text of to_json. Error::kInternal if it is not such a text.
   static Description from_json(const std::string& text);
   std::string to_json() const;
 
@@ -29,7 +29,7 @@ class Description {
   std::vector<Table> tables_;
 };
 
-/// A configuration held as text, all at its defaults until config::read fills it. Its schema gives
+/// A configuration stored as text, with all defaults until config::read fills it. Its schema gives
 /// the same pages, errors, resolved text and hash as the schema that was described.
 class DescribedConfig {
  public:
@@ -38,15 +38,15 @@ class DescribedConfig {
   DescribedConfig& operator=(const DescribedConfig&) = delete;
 
   const Schema& schema() const { return schema_; }
-  /// Back to the defaults: for the next one of thousands, whose schema need not be made anew.
+  /// Resets to the defaults, so that thousands of configurations can be read with one schema.
   void reset();
-  /// Value of a key of a table (not of a list of tables). Error::kInternal if there is none.
+  /// Value of a key of a table (not of a list of tables). Error::kInternal if it does not exist.
   Value value(const std::string& table, const std::string& key) const;
-  /// Sets it. Error::kInternal if the value does not fit.
+  /// Sets a value. Error::kInternal if it does not fit.
   void set(const std::string& table, const std::string& key, const Value& value);
 
  private:
-  // What was assigned, as TOML; other keys are at their defaults.
+  // The assigned values as TOML text; other keys have their defaults.
   struct Values {
     std::map<std::string, std::string> text;
   };

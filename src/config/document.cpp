@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What read_sources found of one file: its text, or why it cannot be read.
+/// One file of read_sources: its text, or why it cannot be read.
 struct SourceFile {
   std::string name;
   std::string text;
@@ -37,6 +37,7 @@ void put(std::string& out, const std::string& text) {
 }
 
 std::string get(const std::string& in, size_t& at) {
+  // A field is "SIZE TEXT\n".
   size_t size = 0;
   const auto [end, problem] = std::from_chars(in.data() + at, in.data() + in.size(), size);
   const size_t begin = static_cast<size_t>(end - in.data()) + 1;
@@ -79,12 +80,12 @@ SourceFile read_file(const std::string& name) {
   }
 }
 
-/// The elements of the key `include` that are strings (load_document reports the others).
+/// The strings in the key `include` (load_document reports elements of other types).
 std::vector<std::string> includes_of(const SourceFile& file) {
   ConfigErrors ignored;
   const Document document(file.name, parse_toml(file.text, file.name, ignored));
   std::vector<std::string> out;
-  const Node* include = document.find("include");
+  const Node* include = document.find(kIncludeKey);
   if (!include || !include->list()) return out;
   for (const auto& element : *include->list())
     if (const auto* name = std::get_if<std::string>(&element.data))
@@ -94,6 +95,7 @@ std::vector<std::string> includes_of(const SourceFile& file) {
 
 std::string read_all(SourceFile first) {
   std::vector<SourceFile> files = {std::move(first)};
+  // Breadth first; a file that several others include is read once.
   for (size_t i = 0; i < files.size(); ++i) {
     for (const auto& name : includes_of(files[i])) {
       const bool known = std::any_of(files.begin(), files.end(),
@@ -107,7 +109,7 @@ std::string read_all(SourceFile first) {
   return out;
 }
 
-/// Merges files along their includes; `chain` holds the files on the way, for cycles.
+/// Merges files along their includes; chain_ has the files being merged, to detect cycles.
 class Merger {
  public:
   Merger(const std::vector<SourceFile>& files, ConfigErrors& errors)
@@ -119,12 +121,12 @@ class Merger {
     DISSENT_CHECK(at != files_.end(), kInternal,
                   "configuration sources: expected the file {}, found {} others", name,
                   files_.size());
-    // A file that two others include is read twice; its syntax error is one.
+    // A file that is included twice is parsed twice, but its syntax errors are reported once.
     ConfigErrors again;
     Node own = parse_toml(at->text, name, parsed_.insert(name).second ? errors_ : again);
     auto& table = std::get<Table>(own.data);
     Node merged{Table{}, Source{name}, {}};
-    if (const auto include = table.find("include"); include != table.end()) {
+    if (const auto include = table.find(kIncludeKey); include != table.end()) {
       const Node list = std::move(include->second);
       table.erase(include);
       chain_.push_back(name);
@@ -138,14 +140,14 @@ class Merger {
  private:
   void add_includes(const std::string& name, const Node& list, Node& merged) {
     if (!list.list())
-      return errors_.add(list.source, "include",
+      return errors_.add(list.source, kIncludeKey,
                          fmt::format("expected a list of strings, found {}", list.text()));
     for (const auto& element : *list.list()) {
       const auto* path = std::get_if<std::string>(&element.data);
       if (path)
         add_include(resolve(name, *path), element.source, merged);
       else
-        errors_.add(element.source, "include",
+        errors_.add(element.source, kIncludeKey,
                     fmt::format("expected a string, found {}", element.text()));
     }
   }
@@ -153,11 +155,12 @@ class Merger {
   void add_include(const std::string& name, const Source& source, Node& merged) {
     if (std::find(chain_.begin(), chain_.end(), name) != chain_.end())
       return errors_.add(
-          source, "include",
+          source, kIncludeKey,
           fmt::format("files include each other: {} -> {}", fmt::join(chain_, " -> "), name));
+
     for (const auto& file : files_)
       if (file.name == name && !file.problem.empty())
-        return errors_.add(source, "include",
+        return errors_.add(source, kIncludeKey,
                            fmt::format("cannot read {}: {}", name, file.problem));
     merge(merged, file(name));
   }
@@ -179,20 +182,27 @@ std::string read_sources(const std::string& name, const std::string& text) {
 Document load_document(const std::string& sources, const std::vector<std::string>& overrides) {
   const std::vector<SourceFile> files = unpack(sources);
   DISSENT_CHECK(!files.empty(), kInternal, "configuration sources: expected a file, found none");
+
+  // Errors of all stages are collected, so that the user sees all of them at once.
   ConfigErrors errors;
   if (!files[0].problem.empty())
     errors.add(Source{files[0].name}, "",
                fmt::format("cannot read the configuration: {}", files[0].problem));
+
+  // Order matters: files, then overrides (which may set variables), then the variables in all
+  // strings.
   Node root = Merger(files, errors).file(files[0].name);
   const auto of_files = variable_names(root);
   for (const auto& override_text : overrides) merge(root, parse_override(override_text, errors));
   auto variables = put_variables(root, of_files, errors);
+
   errors.raise();
   root.source = root.key_source = Source{files[0].name};
   return Document(files[0].name, std::move(root), std::move(variables));
 }
 
 const Node* Document::find(const std::string& key) const {
+  // Follow the path step by step: ".key" into a table, "[i]" into a list.
   const Node* node = &root_;
   for (size_t at = 0; at < key.size();) {
     const size_t end = std::min(key.find_first_of(".[", at + 1), key.size());
@@ -214,6 +224,7 @@ const Node* Document::find(const std::string& key) const {
 }
 
 Source Document::source_of(const std::string& key) const {
+  // Shorten the path until a node exists.
   std::string path = key;
   while (!path.empty()) {
     if (const Node* node = find(path)) return node->source;

@@ -22,12 +22,15 @@ void ConfigErrors::add(const std::string& key, const std::string& message) {
 
 void ConfigErrors::raise() const {
   if (lines_.empty()) return;
+
+  // In the order of the files, as compilers report errors.
   std::vector<Line> sorted = lines_;
   const auto place = [](const Line& line) {
     return std::tie(line.source.file, line.source.line, line.source.column);
   };
   std::stable_sort(sorted.begin(), sorted.end(),
                    [&](const Line& a, const Line& b) { return place(a) < place(b); });
+
   std::vector<std::string> texts;
   for (const auto& line : sorted) {
     std::string text = line.source.text();

@@ -9,8 +9,8 @@ namespace dissent::config {
 
 class Document;
 
-/// The errors of a configuration, raised together. Add only what every rank finds alike: the error
-/// is raised as one that all ranks agree on.
+/// Collects the errors of a configuration, to raise them together. Add only errors that every rank
+/// finds: the error is raised as agreed by all ranks.
 class ConfigErrors {
  public:
   ConfigErrors() = default;
@@ -20,15 +20,15 @@ class ConfigErrors {
   /// An error at a place; `key` may be empty (syntax errors).
   void add(const Source& source, const std::string& key, const std::string& message);
 
-  /// An error of meaning, found by a module after reading ("ensemble.active", "expected at most
-  /// ensemble.members (5), found 7"). The place is that of the key, or of its table where the key
-  /// is not written. Left out if the key has an error already, which this one may follow from.
+  /// A semantic error, found by a module after reading ("ensemble.active", "expected at most
+  /// ensemble.members (5), found 7"). Its place is that of the key, or of its table if the key is
+  /// not written. Ignored if the key already has an error, which may be the cause of this one.
   void add(const std::string& key, const std::string& message);
 
   bool empty() const { return lines_.empty(); }
 
-  /// Throws Error::kUsage, agreed, if there is any error: a line each, "run.toml:12:5:
-  /// training.epochs: expected ...", by file, line and column.
+  /// Throws Error::kUsage, agreed, if there is any error: one line per error, "run.toml:12:5:
+  /// training.epochs: expected ...", sorted by file, line and column.
   void raise() const;
 
  private:

@@ -26,6 +26,8 @@ std::vector<T> elements(const List& list) {
 std::optional<Value> list_value(const List& list) {
   if (every<int64_t>(list)) return elements<int64_t>(list);
   if (every<std::string>(list)) return elements<std::string>(list);
+
+  // Integers and numbers may be mixed; anything else is not a value of an option.
   std::vector<double> numbers;
   for (const auto& node : list) {
     if (const auto* number = std::get_if<double>(&node.data))
@@ -87,11 +89,12 @@ void merge(Node& base, Node over) {
     base = std::move(over);
     return;
   }
+
   for (auto& [key, node] : *above) {
     const auto [at, added] = below->try_emplace(key, node);
     if (!added) merge(at->second, std::move(node));
   }
-  if (over.source.line > 0) {  // an override has no header to point at, a file has
+  if (over.source.line > 0) {  // an override has no line to point at
     base.source = over.source;
     base.key_source = over.key_source;
   }

@@ -1,8 +1,7 @@
 #include "config/parse.hpp"
 
 #include <fmt/format.h>
-// Where toml++ is header-only: release 3.3 asserts on "[=]", which it reports as an error right
-// after.
+// For header-only toml++: release 3.3 asserts on "[=]", although it reports the error right after.
 #define TOML_ASSERT(expression) static_cast<void>(0)
 #include <toml++/toml.h>
 
@@ -10,6 +9,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "config/document.hpp"
 #include "core/toml_keys.hpp"
 
 namespace dissent::config {
@@ -34,6 +34,7 @@ Node convert_table(const toml::table& from, const std::string& file) {
 
 Node convert(const toml::node& from, const std::string& file) {
   if (const auto* table = from.as_table()) return convert_table(*table, file);
+
   Node node{false, place(from.source(), file), {}};
   if (const auto* array = from.as_array()) {
     List list;
@@ -48,6 +49,7 @@ Node convert(const toml::node& from, const std::string& file) {
   } else if (const auto* string = from.as_string()) {
     node.data = string->get();
   } else {
+    // Only dates and times remain: no key takes one, so their text is enough.
     std::ostringstream text;
     from.visit([&](const auto& value) { text << value; });
     node.data = Date{text.str()};
@@ -81,7 +83,7 @@ std::optional<Node> parsed(const std::string& text, std::string* problem = nullp
   }
 }
 
-/// The place of the '=' that ends the key (a quoted key may hold one).
+/// Position of the '=' that ends the key (a quoted key may contain one).
 size_t equals_sign(const std::string& text) {
   char quote = 0;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -123,6 +125,8 @@ Node parse_override(const std::string& text, ConfigErrors& errors) {
     errors.add(source, "", fmt::format("{}: {}", toml_text(text), message));
     return nothing;
   };
+
+  // Split into key and value first: their errors get clearer messages than a TOML parser's.
   const size_t equals = equals_sign(text);
   if (equals == std::string::npos || text.find('\n') != std::string::npos)
     return fail("expected table.key=value on one line");
@@ -132,13 +136,17 @@ Node parse_override(const std::string& text, ConfigErrors& errors) {
   if (!parsed(key + "=0"))
     return fail(
         fmt::format("expected a key such as loss.a2d.weight before '=', found \"{}\"", key));
+
   if (value.empty()) return fail("expected a value after '=' (the empty string is \"\")");
-  if (key == "include") return fail("include belongs into a file");
+  if (key == kIncludeKey) return fail("expected include in a file, found it in an override");
+
+  // A value that is not TOML is taken as a string, since shells remove quotes.
   std::string problem;
   auto node = parsed(text, &problem);
   if (!node && value.find_first_of("\"'[]{}") == std::string::npos)
     node = parsed(key + "=" + toml_text(value));
   if (!node) return fail(problem);
+
   forget_places(*node);
   return *node;
 }

@@ -51,7 +51,7 @@ class Reader {
     if (wrong) expected(node, path, *wrong, &option.info);
   }
 
-  /// Each element is tried alone, so that the message can point at it.
+  /// Each element is checked separately, so that the message can point at it.
   void list_value(const OptionSpec& option, const std::string& element, const Node& node,
                   const std::string& path, void* target) {
     bool fits = true;
@@ -92,7 +92,7 @@ class Reader {
     }
   }
 
-  /// A table without keys of its own, as [loss] above [loss.a2d].
+  /// A table without own keys, such as [loss] above [loss.a2d].
   void between(const Node& node, const std::string& name, const std::string& shown) {
     if (!node.table()) return expected(node, shown, "a table");
     table(*node.table(), name, shown, nullptr, nullptr);
@@ -122,6 +122,7 @@ void read(const Document& document, const Schema& schema, ConfigErrors& errors) 
     if (binding.set_present) binding.set_present(false);
     if (binding.clear) binding.clear();
   }
+
   const Binding* top = schema.find("");
   Reader(schema, errors)
       .table(*document.root().table(), "", "", top ? &top->spec : nullptr,

@@ -5,11 +5,11 @@
 
 namespace dissent::config {
 
-/// Fills the structs of the schema from the document. What is not written keeps its value; optional
-/// tables become present or not, lists start empty. Every unknown key or table, wrong type, value
-/// out of range or not among the choices is added to `errors`, with its place, what was expected,
-/// what was found and the nearest known name. Integers are taken where numbers are expected, not
-/// the reverse.
+/// Fills the structs of the schema from the document. Keys that are not written keep their values;
+/// optional tables become present or not, lists start empty. Every unknown key or table, wrong
+/// type, value out of range or not among the choices is added to `errors`, with place, expected,
+/// found and the nearest known name. Integers are accepted where numbers are expected, not the
+/// reverse.
 ///   ConfigErrors errors(document);
 ///   read(document, schema, errors);
 ///   if (options.active > options.members) errors.add("ensemble.active", "...");

@@ -24,6 +24,7 @@ std::string resolved(const Schema& schema, bool results_only) {
   std::string text;
   for (const Binding* binding : schema.printed_order()) {
     if (results_only && !binding->changes_results()) continue;
+    // A list of tables prints each of its elements.
     for (const void* instance : binding->instances()) {
       if (!text.empty()) text += "\n";
       text += table_text(*binding, instance, results_only);
@@ -76,6 +77,7 @@ class Comparison {
     for (const auto& option : binding.spec.options) {
       if (option.info.scope != Scope::kResult) continue;
       const std::string key = join_path(table, option.key);
+      // A key that is not written counts with its default.
       const std::string a = value_text(file_.find(key), option),
                         b = value_text(current_.find(key), option);
       const auto shown = [&](const Document& document, const std::string& text) {
@@ -96,7 +98,7 @@ class Comparison {
     for (size_t i = 0; i < std::min(a, b); ++i) keys(binding, fmt::format("{}[{}]", name, i));
   }
 
-  /// Keys of the file that this program does not know; they may have changed its results.
+  /// Keys in the file that this program does not know; they may have changed the results.
   void unknown(const Node& node, const std::string& name, const std::string& shown) {
     const Binding* binding = schema_.find(name);
     for (const auto& [key, child] : *node.table()) {
@@ -142,7 +144,7 @@ std::vector<std::string> differing_keys(const std::string& file_text, const std:
 std::string difference(const std::string& file_text, const std::string& this_text,
                        const Schema& schema, const std::string& file) {
   const auto keys = differing_keys(file_text, this_text, schema, file);
-  if (keys.empty()) return "of the same keys, written by another version of the program";
+  if (keys.empty()) return "the same keys, written by another version of the program";
   return fmt::format("{}", fmt::join(keys, "; "));
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <dissent/error.hpp>
 
+#include "config/document.hpp"
 #include "config/node.hpp"
 
 namespace dissent::config {
@@ -48,6 +49,8 @@ std::vector<std::string> Schema::names_in(const std::string& path) const {
   std::vector<std::string> names;
   if (const Binding* binding = find(path))
     for (const auto& option : binding->spec.options) names.push_back(option.key);
+
+  // Direct subtables: the next part of each longer path, once.
   const std::string prefix = path.empty() ? "" : path + ".";
   for (const auto& binding : bindings_) {
     const std::string& name = binding.spec.name;
@@ -78,25 +81,30 @@ Schema& Schema::add(Binding binding) {
   const std::string& name = binding.spec.name;
   DISSENT_CHECK(!find(name), kInternal, "table [{}]: expected one binding, found two", name);
   DISSENT_CHECK(!name.empty() || binding.kind == Binding::Kind::kTable, kInternal,
-                "the keys at the top cannot be optional or a list");
+                "top-level keys: expected a plain table, found an optional table or a list");
+
+  // A path must name either a key or a table: check the new keys against all tables ...
   std::vector<std::string> keys;
   for (const auto& option : binding.spec.options) {
     const std::string path = join_path(name, option.key);
-    DISSENT_CHECK(key_text(option.key) == option.key && path != "include", kInternal,
+    DISSENT_CHECK(key_text(option.key) == option.key && path != kIncludeKey, kInternal,
                   "key {}: expected a name that needs no quotes and is not include", path);
     DISSENT_CHECK(std::find(keys.begin(), keys.end(), option.key) == keys.end(), kInternal,
                   "key {}: expected once, found twice", path);
     DISSENT_CHECK(!find(path) && !holds_tables_below(path), kInternal,
-                  "key {}: there is a table of this name", path);
+                  "key {}: expected a name that no table has, found a table", path);
     keys.push_back(option.key);
   }
+
+  // ... and the new table against all keys.
   for (const auto& other : bindings_) {
     for (const auto& option : other.spec.options) {
       const std::string path = join_path(other.spec.name, option.key);
       DISSENT_CHECK(name != path && !name.starts_with(path + "."), kInternal,
-                    "table [{}]: there is a key {}", name, path);
+                    "table [{}]: expected a name that no key has, found the key {}", name, path);
     }
   }
+
   bindings_.push_back(std::move(binding));
   return *this;
 }

@@ -12,9 +12,9 @@ namespace dissent::config {
 /// A table of the configuration and the struct, or structs, that it fills.
 struct Binding {
   enum class Kind {
-    kTable,     ///< always there; keys that are not written keep their defaults
-    kOptional,  ///< there if written, as [loss.a2d]; `loss.a2d = false` leaves it out again, `true`
-                ///< takes its defaults
+    kTable,     ///< always present; keys that are not written keep their defaults
+    kOptional,  ///< present if written, such as [loss.a2d]; `loss.a2d = false` removes it again,
+                ///< `true` enables it with its defaults
     kList,      ///< any number of [[evaluate.sets]]
   };
   Kind kind;
@@ -25,22 +25,23 @@ struct Binding {
       {};                  ///< kList: a new element; the pointer holds until the next append
   void* target = nullptr;  ///< kTable, kOptional; nullptr if the table has no keys
   std::function<std::vector<const void*>()> instances =
-      {};  ///< the structs now there: none or one, for kList any number
+      {};  ///< the current structs: none or one, for kList any number
 
-  /// True if the table takes part in the configuration hash: some key does, or it is optional
+  /// True if the table is part of the configuration hash: one of its keys is, or it is optional
   /// without keys.
   bool changes_results() const;
   /// "[loss.a2d]", "[[evaluate.sets]]", or "" for the keys at the top.
   std::string header() const;
 };
 
-/// All tables of one verb, in the order in which they are printed. Holds pointers: the structs must
-/// outlive it.
+/// All tables of one verb, in the order in which they are printed. Stores pointers: the structs
+/// must outlive it.
 ///   Schema schema;
-///   schema.table(run_spec(), options.run).table(grid_spec(),
-///       options.grid).optional_table(a2d_spec(), options.a2d, options.with_a2d);
+///   schema.table(run_spec(), options.run)
+///       .table(grid_spec(), options.grid)
+///       .optional_table(a2d_spec(), options.a2d, options.with_a2d);
 /// Every function throws Error::kInternal for a table bound twice, a spec of another struct, a key
-/// that needs quotes or is a table as well.
+/// that needs quotes or has the name of a table.
 class Schema {
  public:
   template <class T>
@@ -78,13 +79,13 @@ class Schema {
   }
 
   const std::vector<Binding>& bindings() const { return bindings_; }
-  /// The bindings with the keys at the top first: below a header they would belong to its table.
+  /// The bindings, the top-level keys first: after a table header they would belong to that table.
   std::vector<const Binding*> printed_order() const;
   /// The binding of this table name, or nullptr.
   const Binding* find(const std::string& name) const;
-  /// True if a table lies below this path: "loss" for [loss.a2d].
+  /// True if there is a table below this path: "loss" for [loss.a2d].
   bool holds_tables_below(const std::string& path) const;
-  /// What may stand in the table of this path: its keys and the tables right below.
+  /// The names allowed in the table of this path: its keys and its direct subtables.
   std::vector<std::string> names_in(const std::string& path) const;
 
  private:

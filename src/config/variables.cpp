@@ -15,8 +15,7 @@ namespace {
 
 const char* const kTable = "variables";
 
-// Of one text: a few variables that name each other twice would double what they stand for at each
-// step.
+// Limits for one string: variables that each refer to the next one twice would grow exponentially.
 constexpr int64_t kMostSteps = 1000;
 constexpr size_t kMostBytes = 1 << 16;
 
@@ -41,7 +40,7 @@ class Variables {
     return names;
   }
 
-  // Of those that no file has, one that no text refers to is misspelt.
+  // An override of a variable that no file defines and no string uses is a typing error.
   void check_used(const std::vector<std::string>& of_files) {
     for (const auto& [name, node] : values_)
       if (!used_.contains(name) &&
@@ -74,6 +73,7 @@ class Variables {
   std::string filled(const std::string& text, const Source& source, const std::string& key) {
     std::string out;
     for (size_t at = 0; at < text.size();) {
+      // Copy up to the next variable, then its value.
       const size_t begin = text.find("${", at);
       out += text.substr(at, begin - at);
       if (begin == std::string::npos) break;
@@ -84,7 +84,7 @@ class Variables {
       }
       out += value(text.substr(begin + 2, end - begin - 2), source, key);
       if (steps_ > kMostSteps) return "";
-      if (out.size() > kMostBytes) steps_ = kMostSteps;  // the next one is too much
+      if (out.size() > kMostBytes) steps_ = kMostSteps;  // makes the next variable an error
       at = end + 1;
     }
     return out;
@@ -97,17 +97,22 @@ class Variables {
       return "";
     }
     used_.insert(name);
+
+    // Report exceeding the limit once, then stop expanding.
     if (steps_++ == kMostSteps)
       errors_.add(source, key,
                   fmt::format("expected variables that stand for at most {} others and {} bytes, "
                               "found more",
                               kMostSteps, kMostBytes));
     if (steps_ > kMostSteps) return "";
+
     const Node& node = at->second;
     if (const auto* integer = std::get_if<int64_t>(&node.data)) return fmt::format("{}", *integer);
     if (const auto* number = std::get_if<double>(&node.data)) return fmt::format("{}", *number);
     const auto* text = std::get_if<std::string>(&node.data);
     if (!text) return "";  // an error already
+
+    // A string is expanded recursively; chain_ has the variables being expanded.
     const std::string own = fmt::format("{}.{}", kTable, key_text(name));
     if (std::find(chain_.begin(), chain_.end(), name) != chain_.end()) {
       errors_.add(node.source, own,
@@ -125,7 +130,7 @@ class Variables {
     const auto near = nearest(name, known);
     errors_.add(source, key,
                 fmt::format("expected a variable of [variables] ({}), found '{}'{}",
-                            known.empty() ? std::string("which is not there")
+                            known.empty() ? std::string("which does not exist")
                                           : fmt::format("{}", fmt::join(known, ", ")),
                             name, near ? fmt::format("; did you mean '{}'?", *near) : ""));
   }
@@ -134,7 +139,7 @@ class Variables {
   Table values_;
   std::set<std::string> used_;
   std::vector<std::string> chain_;
-  int64_t steps_ = 0;  ///< variables put into the text at hand
+  int64_t steps_ = 0;  ///< variables expanded in the current string
 };
 
 }  // namespace

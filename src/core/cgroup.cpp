@@ -8,12 +8,12 @@
 namespace dissent {
 namespace {
 
-// Version 1 says "no limit" by a number near 2^63.
+// cgroup v1 encodes "no limit" as a number near 2^63.
 constexpr int64_t kNoLimit = int64_t{1} << 60;
 
 struct Group {
-  std::string mount;  // where its hierarchy is mounted
-  std::string path;   // of the group below it: "/job_7", or ""
+  std::string mount;  // mount point of its hierarchy
+  std::string path;   // of the group below the mount point: "/job_7", or ""
   bool unified;       // cgroup v2
 };
 
@@ -30,11 +30,12 @@ bool lists(const std::string& text, const std::string& word) {
   return false;
 }
 
-// The group's path in a hierarchy, as /proc/self/cgroup has it: "4:memory:/job_7" (v1), "0::/job_7"
+// The group's path in a hierarchy, from /proc/self/cgroup: "4:memory:/job_7" (v1), "0::/job_7"
 // (v2).
 std::optional<std::string> group_path(const std::string& root, const std::string& controller,
                                       bool unified) {
   std::ifstream file(root + "/proc/self/cgroup");
+  // A line is "number:controllers:path"; cgroup v2 has number 0 and no controllers.
   for (std::string line; std::getline(file, line);) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
@@ -59,7 +60,8 @@ std::vector<Group> groups(const std::string& root, const std::string& controller
     if (!unified && (right[0] != "cgroup" || !lists(right[2], controller))) continue;
     auto path = group_path(root, controller, unified);
     if (!path) continue;
-    // A container may see its own group as the top, with the path still counted from the host's.
+    // A container may see its own group as the root, while the path still starts at the host's
+    // root.
     if (left[3] != "/" && (*path == left[3] || path->starts_with(left[3] + "/")))
       path = path->substr(left[3].size());
     if (*path == "/") path = "";
@@ -75,7 +77,7 @@ std::optional<int64_t> number_in(const std::string& path) {
   return {};
 }
 
-// Page cache of files, of the group and those below it; what lies in /dev/shm is not in it.
+// Page cache of files in the group and its children; files in /dev/shm are not included.
 int64_t file_pages(const std::string& folder, bool unified) {
   const std::string prefix = unified ? "" : "total_";
   std::ifstream file(folder + "/memory.stat");
@@ -85,8 +87,7 @@ int64_t file_pages(const std::string& folder, bool unified) {
   return bytes;
 }
 
-// The group's folder and those above it, up to the mount; a folder that this process does not see
-// is passed over.
+// Visits the group's folder and its parents, up to the mount point.
 template <class Visit>
 void each_level(const Group& group, const Visit& visit) {
   for (std::string path = group.path;; path = path.substr(0, path.rfind('/'))) {
@@ -103,10 +104,11 @@ std::optional<MemoryLimit> memory_limit(const std::string& root) {
     each_level(group, [&](const std::string& folder) {
       const auto limit =
           number_in(folder + (group.unified ? "/memory.max"
-                                            : "/memory.limit_in_bytes"));  // "max" is no number
+                                            : "/memory.limit_in_bytes"));  // "max" is not a number
       const auto used =
           number_in(folder + (group.unified ? "/memory.current" : "/memory.usage_in_bytes"));
       if (!limit || !used || *limit >= kNoLimit) return;
+      // Page cache counts as used memory, but is freed under pressure.
       const int64_t left =
           std::clamp<int64_t>(*limit - *used + file_pages(folder, group.unified), 0, *limit);
       if (!tightest || left < tightest->left_bytes)
@@ -120,6 +122,7 @@ std::optional<double> cpu_quota(const std::string& root) {
   std::optional<double> smallest;
   for (const auto& group : groups(root, "cpu")) {
     each_level(group, [&](const std::string& folder) {
+      // v2 has quota and period in one file, v1 in two.
       double quota = 0, period = 0;
       std::ifstream file(folder + (group.unified
                                        ? "/cpu.max"

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kUtf8Mark = "\xEF\xBB\xBF";
 
-// CRLF becomes LF in place; CR alone too where no line ends otherwise, as old spreadsheets have it.
+// Converts CRLF to LF in place; also a single CR if there is no LF at all (old spreadsheets).
 void end_lines_with_lf(std::string& text) {
   if (text.find('\r') == std::string::npos) return;
   const bool alone = text.find('\n') == std::string::npos;
@@ -42,9 +42,9 @@ std::string edited_text(std::string bytes, const std::string& path) {
 
 void warn_once(const std::string& line) {
   static std::mutex mutex;
-  static std::set<std::string> said;
+  static std::set<std::string> logged;
   const std::lock_guard lock(mutex);
-  if (said.insert(line).second) spdlog::warn("{}", line);
+  if (logged.insert(line).second) spdlog::warn("{}", line);
 }
 
 }  // namespace dissent

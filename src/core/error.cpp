@@ -8,14 +8,14 @@ namespace {
 
 constexpr size_t kLongestLine = 4000, kKeptOfLine = 1800;
 
-// Not inside a character of UTF-8.
+// The start of the UTF-8 character at this byte.
 size_t character_at(std::string_view text, size_t at) {
   while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
   return at;
 }
 
-// What is wrong stands at both ends of a line: the place at its start, "expected" or advice at its
-// end.
+// The important parts of a line are at its ends: the place at the start, expected, found and advice
+// at the end.
 std::string without_middle(std::string_view line) {
   if (line.size() <= kLongestLine) return std::string(line);
   const size_t first = character_at(line, kKeptOfLine),
@@ -26,6 +26,8 @@ std::string without_middle(std::string_view line) {
 
 std::string shortened(std::string message) {
   if (message.size() <= kLongestLine) return message;
+
+  // Line by line, since each line of a message is an error of its own.
   std::string out;
   for (std::string_view rest = message; !rest.empty();) {
     const size_t end = std::min(rest.find('\n'), rest.size() - 1) + 1;

@@ -21,18 +21,19 @@
 namespace dissent {
 namespace {
 
-// What the last allocation that failed in this thread asked for.
+// Size of the last failed allocation in this thread.
 thread_local uint64_t t_asked_bytes = 0;
 
 Failure (*g_current_failure)() = nullptr;
 
 constexpr const char* kNeedsLess =
-    "smaller batches (data.batch_size, evaluate.batch_rows, trunk.batch_size), fewer members a "
-    "rank (more ranks) and data.residency = \"stream\" need less; `dissent plan` says what a "
+    "smaller batches (data.batch_size, evaluate.batch_rows, trunk.batch_size), fewer members per "
+    "rank (more ranks) and data.residency = \"stream\" need less; `dissent plan` estimates what a "
     "training needs";
 
 std::string bytes_text(uint64_t bytes) {
   if (bytes < 10'000) return fmt::format("{} bytes", bytes);
+
   const char* units[] = {"KB", "MB", "GB", "TB", "PB", "EB"};
   double value = static_cast<double>(bytes) / 1e3;
   size_t unit = 0;
@@ -49,11 +50,13 @@ std::optional<uint64_t> proc_field(const char* path, const std::string& field) {
   return {};
 }
 
-// "12.3 GB free (limit of the address space, ulimit -v: 20.0 GB)": the tightest of what bounds this
+// "12.3 GB free (limit of the address space, ulimit -v: 20.0 GB)": the tightest limit of this
 // process.
 std::string free_text() {
   std::optional<uint64_t> least = proc_field("/proc/meminfo", "MemAvailable:");
   std::string why;
+
+  // A batch job is usually limited by its control group, well below the memory of the node.
   if (const auto limit = memory_limit()) {
     const auto left = static_cast<uint64_t>(std::max<int64_t>(0, limit->left_bytes));
     if (!least || left < *least) {
@@ -62,6 +65,7 @@ std::string free_text() {
                         bytes_text(static_cast<uint64_t>(limit->limit_bytes)));
     }
   }
+
   rlimit space{};
   if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) {
     const uint64_t used = proc_field("/proc/self/status", "VmSize:").value_or(0),
@@ -71,6 +75,7 @@ std::string free_text() {
       why = fmt::format(" (limit of the address space, ulimit -v: {})", bytes_text(space.rlim_cur));
     }
   }
+
   return (least ? bytes_text(*least) : "an unknown amount") + " free" + why;
 }
 
@@ -81,6 +86,8 @@ std::string free_text() {
   } catch (...) {
     failure = g_current_failure();
   }
+
+  // No destructors: the state of the process is unknown.
   std::fputs(("dissent: " + failure.message + "\n").c_str(), stderr);
   std::fflush(stderr);
   std::_Exit(exit_code(failure.kind));
@@ -105,6 +112,8 @@ std::string defect_message(const std::string& message, const std::string& place)
 
 Failure current_light_failure() {
   const uint64_t asked = std::exchange(t_asked_bytes, 0);
+
+  // Rethrowing the current exception is the only way to learn its type.
   try {
     throw;
   } catch (const Error& error) {
@@ -123,8 +132,7 @@ Failure current_light_failure() {
     if (error.code() == std::errc::resource_unavailable_try_again)
       return {ErrorKind::kMemory,
               fmt::format("threads of the host: expected one more, found: {} (limits: ulimit -u, "
-                          "pids.max of the control group); fewer data.workers and runtime.threads "
-                          "need less",
+                          "pids.max of the control group); reduce data.workers and runtime.threads",
                           error.code().message())};
     return {ErrorKind::kInternal, defect_message(first_line(error.what()))};
   } catch (const std::exception& error) {
@@ -145,7 +153,7 @@ void note_failed_allocation(uint64_t bytes) { t_asked_bytes = bytes; }
 
 }  // namespace dissent
 
-// As the standard library's, which does not say how much was asked for. A sanitizer brings its own.
+// As the standard library's, but records the size of a failed request. Sanitizers have their own.
 #ifndef DISSENT_SANITIZED
 void* operator new(std::size_t bytes) {
   while (true) {

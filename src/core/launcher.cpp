@@ -27,7 +27,7 @@ bool any_set(const std::vector<const char*>& names) {
 }  // namespace
 
 Launched launched() {
-  // What starts ranks, by the variables that it sets for each: number of the rank, number of ranks.
+  // Launchers, by the variables that they set for each process: its rank and the number of ranks.
   struct Launcher {
     const char *rank, *ranks;
   };
@@ -37,13 +37,13 @@ Launched launched() {
         Launcher{"MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"}})
     if (const auto found = number(rank))
       return {*found, std::max(1, number(ranks).value_or(1)), true, rank};
-  // A step of Slurm; a batch script, which is no step, has SLURM_PROCID too. Without PMI
-  // (--mpi=none) its tasks cannot find each other.
+  // A Slurm job step. Batch scripts are not steps but have SLURM_PROCID too. Without PMI
+  // (--mpi=none) the tasks of a step cannot connect to each other.
   const auto tasks = number("SLURM_STEP_NUM_TASKS");
   if (tasks && std::getenv("SLURM_STEP_ID"))
     return {number("SLURM_PROCID").value_or(0), *tasks,
             any_set({"PMIX_RANK", "PMIX_NAMESPACE", "PMI_FD"}), "SLURM_STEP_NUM_TASKS"};
-  // Others that speak PMIx (prterun) say no number of ranks.
+  // Other PMIx launchers (prterun) do not set the number of ranks.
   if (const auto found = number("PMIX_RANK")) return {*found, 1, true, "PMIX_RANK"};
   return {};
 }

@@ -3,21 +3,21 @@
 
 namespace dissent {
 
-/// What a launcher (mpirun, srun) told this process, from its environment.
+/// Rank and size as set by a launcher (mpirun, srun) in the environment of this process.
 struct Launched {
   int rank = 0;
   int ranks = 0;         ///< 0: no launcher
-  bool has_mpi = false;  ///< the launcher offers a process manager that MPI can ask
-  std::string by;        ///< the variable that says so
+  bool has_mpi = false;  ///< the launcher provides a process manager for MPI (PMI, PMIx)
+  std::string by;        ///< the environment variable that was found
 };
 Launched launched();
 
-/// Whether this process is the one of its job that speaks, and writes what one process writes: rank
-/// 0, or any process that cannot know of others.
+/// Whether this process prints messages and writes files on behalf of its job: rank 0, or any
+/// process without a launcher that MPI can use.
 bool is_first_rank();
 
-/// For an error that every rank of a job finds: waits a moment on the others, so that the first one
-/// has said it before a launcher ends the job because of them.
+/// For an error that every rank raises: ranks other than the first wait for a moment, so that the
+/// first rank prints it before the launcher kills the job because of them.
 void let_first_rank_speak();
 
 }  // namespace dissent

@@ -14,7 +14,7 @@ std::string markdown_cell(const std::string& text) {
 }
 
 std::string markdown_keys(const TableSpec& table) {
-  if (table.options.empty()) return "No keys of its own.\n";
+  if (table.options.empty()) return "No options.\n";
   std::string out = "| key | type | default | range | meaning |\n|---|---|---|---|---|\n";
   for (const auto& option : table.options)
     out += fmt::format("| `{}` | {} | `{}` | {} | {} |\n", option.key, markdown_cell(option.type),

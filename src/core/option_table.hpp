@@ -7,11 +7,11 @@
 
 namespace dissent {
 
-/// Names of an enumeration and their values, in the order of the docs.
+/// Names of an enumeration's values, in the order of the docs.
 template <class Enum>
 using Names = std::vector<std::pair<std::string, Enum>>;
 
-/// The same from a list of names and the function that reads one.
+/// The same from a list of names and the function that converts one.
 template <class Enum>
 Names<Enum> names_of(const std::vector<std::string>& names, Enum (*value)(const std::string&)) {
   Names<Enum> pairs;
@@ -19,7 +19,7 @@ Names<Enum> names_of(const std::vector<std::string>& names, Enum (*value)(const 
   return pairs;
 }
 
-/// TableOf with keys for members that are enumerations: strings in the file.
+/// TableOf with keys for members that are enumerations. They are strings in the configuration.
 template <class T>
 class OptionTable : public TableOf<T> {
  public:
@@ -37,11 +37,13 @@ class OptionTable : public TableOf<T> {
   template <class Enum>
   OptionTable& choice(std::string key, Enum T::* member, Names<Enum> names, OptionInfo info) {
     for (const auto& [name, value] : names) info.choices.push_back(name);
+
     const auto text_of = [names, member](const void* table) {
       for (const auto& [name, value] : names)
         if (value == static_cast<const T*>(table)->*member) return toml_text(name);
       return std::string();
     };
+
     OptionSpec spec{std::move(key), "string", {}, info, {}, text_of};
     const T defaults{};
     spec.default_text = text_of(&defaults);
@@ -55,6 +57,7 @@ class OptionTable : public TableOf<T> {
           }
       return expected_text("string", info);
     };
+
     this->options.push_back(std::move(spec));
     return *this;
   }

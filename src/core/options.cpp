@@ -21,10 +21,10 @@ template <class T>
 constexpr bool is_vector<std::vector<T>> = true;
 
 std::string number_text(double number) {
-  std::string text =
-      fmt::format("{}", number);  // the shortest digits that read back as the same number
-  if (text.find_first_of(".en") == std::string::npos)
-    text += ".0";  // else TOML reads an integer; the n is that of nan and inf
+  // The shortest digits that read back as the same number.
+  std::string text = fmt::format("{}", number);
+  // Without a point or exponent TOML would read an integer; the n is for nan and inf.
+  if (text.find_first_of(".en") == std::string::npos) text += ".0";
   return text;
 }
 
@@ -61,7 +61,7 @@ std::string scalar_name() {
     return "string";
 }
 
-// A long double holds every int64_t, so that bounds near 2^63 compare exactly.
+// A long double represents every int64_t, so bounds near 2^63 compare exactly.
 bool in_range(long double number, const OptionInfo& info) {
   if (std::isnan(number)) return !info.min && !info.max;
   if (std::isinf(number)) {
@@ -71,7 +71,7 @@ bool in_range(long double number, const OptionInfo& info) {
   return (!info.min || number >= *info.min) && (!info.max || number <= *info.max);
 }
 
-// The bounds that hold for an integer.
+// The bounds that apply to an integer.
 OptionInfo bounds_of(int64_t value, const OptionInfo& info) {
   OptionInfo bounds = info;
   if (info.min && !info.max && static_cast<double>(value) > kMostInteger) bounds.max = kMostInteger;
@@ -84,6 +84,7 @@ std::optional<V> take(const Value& value, const OptionInfo& info) {
   if constexpr (is_optional<V>) {
     const auto* string = std::get_if<std::string>(&value);
     if (string && *string == info.word) return V();
+
     auto number = take<typename V::value_type>(value, info);
     return number ? std::optional<V>(V(*number)) : std::nullopt;
   } else if constexpr (is_vector<V>) {
@@ -106,11 +107,14 @@ std::optional<V> take(const Value& value, const OptionInfo& info) {
         },
         value);
   } else {
+    // A TOML integer is accepted where a number is expected.
     if constexpr (std::is_same_v<V, double>)
       if (const auto* integer = std::get_if<int64_t>(&value); integer && in_range(*integer, info))
         return static_cast<double>(*integer);
+
     const auto* found = std::get_if<V>(&value);
     if (!found) return std::nullopt;
+
     if constexpr (std::is_same_v<V, int64_t>)
       if (!in_range(*found, bounds_of(*found, info))) return std::nullopt;
     if constexpr (std::is_same_v<V, double>)
@@ -197,6 +201,7 @@ std::string range_text(const OptionInfo& info) {
     for (const auto& choice : info.choices) shown.push_back(choice.empty() ? "\"\"" : choice);
     return fmt::format("one of {}", fmt::join(shown, ", "));
   }
+
   const bool bounded = info.max && *info.max < kAnyInteger;
   if (info.min && bounded) return fmt::format("{} .. {}", *info.min, *info.max);
   if (info.min) return fmt::format(">= {}", *info.min);
@@ -208,10 +213,10 @@ std::string expected_text(const std::string& type, const OptionInfo& info) {
   if (type == "boolean") return "true or false";
   if (!info.choices.empty())
     return type == "string" ? range : fmt::format("a {}, each {}", type, range);
-  const auto end =
-      std::min(type.find(" or "), type.size());  // before the word that stands for no number
+
+  const auto end = std::min(type.find(" or "), type.size());  // before the word for "no value"
   std::string text = type.substr(0, end);
-  // "a number >= 0" would be true of inf, which a bound on one side does not let in.
+  // inf satisfies "a number >= 0", but a one-sided bound excludes it.
   if (text == "number" && info.min.has_value() != info.max.has_value()) text = "finite number";
   text = (text == "integer" ? "an " : "a ") + text;
   if (!range.empty()) text += (range.find(" .. ") != std::string::npos ? " in " : " ") + range;
@@ -248,6 +253,9 @@ std::string toml_text(const Value& value) {
 size_t edit_distance(const std::string& a, const std::string& b) {
   const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
   std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
+
+  // d[i][j] is the distance of the first i characters of a and the first j of b (optimal string
+  // alignment).
   for (size_t i = 0; i <= a.size(); ++i) {
     for (size_t j = 0; j <= b.size(); ++j) {
       if (i == 0 || j == 0) {
@@ -270,6 +278,7 @@ std::optional<std::string> nearest(const std::string& word,
   for (const auto& candidate : candidates) {
     const size_t distance = edit_distance(word, candidate);
     const size_t longer = std::max(word.size(), candidate.size());
+    // Close enough to be a typing error: at most a third of the longer word.
     const bool near = distance <= std::max<size_t>(1, longer / 3) &&
                       distance < std::min(word.size(), candidate.size());
     if (near && (!best || distance < best_distance)) {

@@ -9,8 +9,8 @@
 namespace dissent {
 namespace {
 int g_threads = 1;
-// Aligned like the data that follows it: mold 1.10 puts a lone byte on a page of its own now and
-// then, and the program then does not start.
+// Aligned like the data that follows it: mold 1.10 sometimes places a single byte on its own page,
+// and the program then does not start.
 alignas(64) thread_local bool t_inside = false;
 }  // namespace
 
@@ -29,6 +29,8 @@ void parallel_tasks(int64_t count, const std::function<void(int64_t)>& task) {
     for (int64_t i = 0; i < count; ++i) task(i);
     return;
   }
+
+  // An exception must not leave an OpenMP region; the first one is kept.
   std::exception_ptr first;
   std::mutex mutex;
 #pragma omp parallel for num_threads(team) schedule(dynamic, 1)

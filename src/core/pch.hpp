@@ -1,6 +1,6 @@
-// The precompiled header of every target with LibTorch: what most sources need. Not torch/torch.h
-// (3 s more a unit) and not torch/csrc/autograd/custom_function.h (1.4 s), whose templates each
-// unit would instantiate.
+// The precompiled header of every target with LibTorch: headers that most sources need. Without
+// torch/torch.h (3 s more per translation unit) and torch/csrc/autograd/custom_function.h (1.4 s),
+// whose templates every unit would instantiate.
 #pragma once
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>

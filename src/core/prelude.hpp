@@ -1,6 +1,6 @@
-// What sources of losses, scores, metrics and core find included: pch.hpp without spdlog. For
-// builds that compile them as one unit and link LibTorch alone: the installed library and the
-// Python package.
+// Headers that the sources of losses, scores, metrics and core expect to be included: pch.hpp
+// without spdlog. For builds that compile them as one unit and link only LibTorch: the installed
+// library and the Python package.
 #pragma once
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>

@@ -29,8 +29,8 @@ std::string compute_program() {
   const auto installed = (folder / "../libexec/dissent" / kCompute).lexically_normal();
   for (const auto& place : {beside, installed})
     if (fs::exists(place)) return place;
-  DISSENT_FAIL(kUsage, "{} is not there, which {} needs for this verb; looked for {} and {}",
-               kCompute, running.string(), beside.string(), installed.string());
+  DISSENT_FAIL(kUsage, "{}: expected {} or {}, which {} needs for this verb, found neither",
+               kCompute, beside.string(), installed.string(), running.string());
 }
 
 std::string helper_program(const std::string& name) {
@@ -39,9 +39,8 @@ std::string helper_program(const std::string& name) {
              installed = (folder / "../libexec/dissent" / name).lexically_normal();
   for (const auto& place : {beside, above, installed})
     if (fs::exists(place)) return place;
-  DISSENT_FAIL(kUsage,
-               "{} is not there, which belongs to this installation; looked for {}, {} and {}",
-               name, beside.string(), above.string(), installed.string());
+  DISSENT_FAIL(kUsage, "{}: expected {}, {} or {}, a part of this installation, found none", name,
+               beside.string(), above.string(), installed.string());
 }
 
 }  // namespace dissent

@@ -44,6 +44,7 @@ std::string ProgressBar::line(int64_t done, const std::string& detail) const {
   const std::string left = done > 0 && done < total_ ? duration_text(elapsed * (1 - share) / share)
                            : done >= total_          ? "0:00"
                                                      : "?";
+
   const int filled = static_cast<int>(share * kBarWidth);
   const std::string bar = terminal_ ? fmt::format(" [{}{}]", std::string(filled, '='),
                                                   std::string(kBarWidth - filled, ' '))
@@ -56,6 +57,8 @@ void ProgressBar::update(int64_t done, const std::string& detail) {
   done_ = done;
   detail_ = detail;
   if (silent_) return;
+
+  // Redrawing is limited, so that logs and terminals are not flooded.
   const auto now = Clock::now();
   if (seconds_between(last_, now) < (terminal_ ? kRedrawSeconds : plain_every_s_)) return;
   last_ = now;

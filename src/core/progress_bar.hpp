@@ -5,19 +5,19 @@
 
 namespace dissent {
 
-/// Progress of a long piece of work, shown by one rank: a line that redraws itself on a terminal
-/// (about 5 times a second), else a plain line every `plain_every_s` seconds and at the end.
+/// Progress of long work, shown by one rank: a line that is redrawn on a terminal (about 5 times
+/// per second), else a plain line every `plain_every_s` seconds and at the end.
 class ProgressBar {
  public:
-  /// total: units of the whole work; unit: what a unit is ("rows"). A silent one prints nothing.
+  /// total: units of the whole work; unit: name of a unit ("rows"). silent: print nothing.
   ProgressBar(std::string title, int64_t total, std::string unit, bool silent,
               double plain_every_s = 10);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
-  /// `done` units are done; `detail` is shown behind them ("epoch 3 step 120 loss 0.512").
+  /// `done` units are finished; `detail` is shown after them ("epoch 3 step 120 loss 0.512").
   void update(int64_t done, const std::string& detail);
-  /// Ends the line.
+  /// Prints the final state and ends the line.
   void finish();
 
  private:

@@ -5,7 +5,7 @@
 namespace dissent {
 namespace {
 
-// splitmix64 finaliser: spreads the key over the 64 bits that Philox takes as subsequence.
+// splitmix64 finaliser: spreads the key over the 64 bits of Philox' subsequence.
 uint64_t mix(uint64_t x) {
   x += 0x9e3779b97f4a7c15ULL;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
@@ -20,7 +20,7 @@ uint64_t key(Purpose purpose, uint64_t a, uint64_t b) {
 template <class Draw>
 void fill(const at::Tensor& values, Draw draw) {
   DISSENT_CHECK(values.is_contiguous() && values.device().is_cpu(), kInternal,
-                "random fill needs a contiguous tensor on the CPU");
+                "random fill: expected a contiguous tensor on the CPU, found another");
   AT_DISPATCH_FLOATING_TYPES(values.scalar_type(), "fill", [&] {
     auto* out = values.data_ptr<scalar_t>();
     for (int64_t i = 0; i < values.numel(); ++i) out[i] = static_cast<scalar_t>(draw());
@@ -46,7 +46,7 @@ uint32_t Random::below(uint32_t bound) {
 
 std::vector<int64_t> Random::permutation(int64_t n) {
   DISSENT_CHECK(n >= 0 && n <= UINT32_MAX, kUsage,
-                "an order of {} rows was asked for, at most {} are supported", n, UINT32_MAX);
+                "random order: expected at most {1} rows, found {0}", n, UINT32_MAX);
   std::vector<int64_t> order(n);
   for (int64_t i = 0; i < n; ++i) order[i] = i;
   for (int64_t i = n - 1; i > 0; --i)
@@ -55,7 +55,10 @@ std::vector<int64_t> Random::permutation(int64_t n) {
 }
 
 std::vector<int64_t> Random::choose(int64_t n, int64_t k) {
-  DISSENT_CHECK(k >= 0 && k <= n, kUsage, "{} of {} cannot be drawn", k, n);
+  DISSENT_CHECK(k >= 0 && k <= n, kUsage, "random choice: expected 0 .. {1} numbers, found {0}", k,
+                n);
+
+  // The first k steps of a shuffle; sorted, since the result is a set.
   std::vector<int64_t> pool(n);
   for (int64_t i = 0; i < n; ++i) pool[i] = i;
   for (int64_t i = 0; i < k; ++i) std::swap(pool[i], pool[i + below(static_cast<uint32_t>(n - i))]);
@@ -66,8 +69,7 @@ std::vector<int64_t> Random::choose(int64_t n, int64_t k) {
 
 void fill_truncated_normal(at::Tensor values, double deviation, Random random) {
   fill(values, [&] { return 2.0 * (random.uniform() + 0x1p-33) - 1.0; });
-  // In f32 the outermost draws (3 in 10^8) round to +-1, whose inverse is infinite: a weight of
-  // +-2.
+  // In f32 the outermost draws (3 in 10^8) round to +-1, where erfinv is infinite: a weight of +-2.
   if (values.scalar_type() == at::kFloat) values.clamp_(-0x1.fffffep-1, 0x1.fffffep-1);
   values.erfinv_().mul_(deviation * std::sqrt(2.0)).clamp_(-2.0, 2.0);
 }

@@ -7,9 +7,9 @@
 
 namespace dissent {
 
-/// What a random number is for. Every draw of the program is keyed by (seed, purpose, a, b), so no
-/// generator has a state to store, and a resumed or re-laid-out run draws the same numbers. Values
-/// are written into runs: never renumber.
+/// Purpose of a random number. Every draw of the program is keyed by (seed, purpose, a, b), so
+/// there is no generator state to store, and a run that is resumed or uses another grid draws the
+/// same numbers. The values decide results: never renumber.
 enum class Purpose : uint32_t {
   kWeights = 1,
   kOrder = 2,
@@ -22,8 +22,8 @@ enum class Purpose : uint32_t {
   kUnlabelledOrder = 9
 };
 
-/// Counter-based stream (Philox 4x32-10 of ATen) for one key: a and b are, by purpose, member,
-/// epoch, step.
+/// Counter-based stream (ATen's Philox 4x32-10) for one key. The meaning of a and b depends on the
+/// purpose: member, epoch, step.
 class Random {
  public:
   Random(uint64_t seed, Purpose purpose, uint64_t a = 0, uint64_t b = 0);

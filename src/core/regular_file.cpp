@@ -36,10 +36,12 @@ void expect_regular_file(const std::string& path) {
 }
 
 int open_regular_file(const std::string& path) {
-  expect_regular_file(path);  // opening a device may already do something
+  expect_regular_file(path);  // before opening: opening a device may have side effects
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path,
                 std::generic_category().message(errno));
+
+  // Check again after opening: the path may have been replaced in between.
   struct stat status{};
   const std::string found = ::fstat(file, &status) == 0 ? kind_of(status.st_mode) : "";
   if (!found.empty()) ::close(file);

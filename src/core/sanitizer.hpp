@@ -1,8 +1,8 @@
 #pragma once
 
-/// DISSENT_SANITIZED: an address or thread sanitizer is in this program. It brings its own operator
-/// new, claims terabytes of address space and keeps what is freed for later checks. GCC says so by
-/// a macro, clang by a feature.
+/// DISSENT_SANITIZED: defined in builds with an address or thread sanitizer. These have their own
+/// operator new, reserve terabytes of address space and keep freed memory. GCC defines a macro,
+/// clang a feature.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define DISSENT_SANITIZED
 #elif defined(__has_feature)

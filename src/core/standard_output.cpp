@@ -12,9 +12,9 @@
 namespace dissent {
 namespace {
 
-int g_output_error = 0;  // of the first write to stdout that failed
+int g_output_error = 0;  // errno of the first failed write to stdout
 
-// All of it, or errno.
+// Writes everything; returns 0 or errno.
 int write_all(int descriptor, const char* data, size_t size) {
   while (size > 0) {
     const ssize_t written = write(descriptor, data, size);
@@ -26,7 +26,7 @@ int write_all(int descriptor, const char* data, size_t size) {
   return 0;
 }
 
-// To the C library every write succeeds.
+// For the C library every write succeeds.
 ssize_t write_output(void*, const char* data, size_t size) {
   if (g_output_error == 0) g_output_error = write_all(STDOUT_FILENO, data, size);
   return static_cast<ssize_t>(size);
@@ -42,22 +42,24 @@ FILE* stream_of(cookie_write_function_t* write_function, int buffering) {
   return stream;
 }
 
-void note_broken_pipe(int) {}  // the write says so
+void note_broken_pipe(int) {}  // the write reports it
 
 }  // namespace
 
 void prepare_output() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF)
-      // For reading alone, so that writing is still an error.
-      static_cast<void>(open("/dev/null", O_RDONLY));  // gets the lowest number that is free
-  // A handler, not SIG_IGN, which programs that are started would inherit.
+      // Read-only, so that writing is still an error.
+      static_cast<void>(open("/dev/null", O_RDONLY));  // gets the lowest free number
+  // A handler instead of SIG_IGN, which child processes would inherit.
   struct sigaction action{};
   if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
     action.sa_handler = note_broken_pipe;
     action.sa_flags = SA_RESTART;
     sigaction(SIGPIPE, &action, nullptr);
   }
+
+  // Line buffering on a terminal, as the C library does by default.
   if (auto* stream = stream_of(write_output, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF))
     stdout = stream;
   if (auto* stream = stream_of(write_error, _IONBF)) stderr = stream;
@@ -68,12 +70,13 @@ bool output_lost() { return g_output_error != 0; }
 int finish_output(int code) {
   std::fflush(stdout);
   if (g_output_error == 0 || code != 0) return code;
+
   if (g_output_error == EPIPE) {
     std::signal(SIGPIPE, SIG_DFL);
     std::raise(SIGPIPE);
   }
-  std::fputs(fmt::format("dissent: standard output: expected all of the text to be written, found: "
-                         "{}; files of the command are complete\n",
+  std::fputs(fmt::format("dissent: standard output: expected all text to be written, found: {}; "
+                         "files of the command are complete\n",
                          std::strerror(g_output_error))
                  .c_str(),
              stderr);

@@ -9,7 +9,7 @@ volatile std::sig_atomic_t g_interrupted = 0;
 void set_flag(int number) {
   if (number == SIGINT && g_interrupted) {
     std::signal(SIGINT, SIG_DFL);
-    std::raise(SIGINT);  // comes when this handler is left
+    std::raise(SIGINT);  // delivered when this handler returns
   }
   if (number == SIGINT) g_interrupted = 1;
   g_stop = 1;

@@ -10,7 +10,7 @@ bool is_bare(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
 }
 
-// Where a part of a key that begins here ends; `at` itself if none does.
+// End of the key part that begins at `at`; `at` itself if none begins there.
 size_t end_of_part(std::string_view text, size_t at) {
   if (text[at] == '"' || text[at] == '\'') {
     for (size_t end = at + 1; end < text.size() && text[end] != '\n'; ++end) {
@@ -36,6 +36,9 @@ size_t past_blanks(std::string_view text, size_t at) {
 std::optional<LongKey> long_key(std::string_view text) {
   int64_t line = 1;
   size_t line_begin = 0;
+
+  // A scan, not a parser: it counts parts of everything that looks like a dotted key, and skips
+  // comments.
   for (size_t at = 0; at < text.size();) {
     const size_t begin = at;
     int64_t parts = 0;
@@ -45,8 +48,10 @@ std::optional<LongKey> long_key(std::string_view text) {
       if (at == text.size() || text[at] != '.') break;
       at = past_blanks(text, at + 1);
     }
+
     if (parts > kMostKeyParts)
       return LongKey{line, static_cast<int64_t>(begin - line_begin) + 1, parts};
+
     if (at == begin) {
       if (text[at] == '#') {
         at = std::min(text.find('\n', at), text.size());

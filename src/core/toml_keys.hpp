@@ -5,8 +5,9 @@
 
 namespace dissent {
 
-/// A dotted TOML key, "a.b.c", of more parts than any table of ours is deep. Readers of TOML make
-/// a table of each part, and walk and delete them by recursion: tens of thousands end the stack.
+/// A dotted TOML key, "a.b.c", with more parts than any of our tables has. TOML parsers make a
+/// table of each part and traverse and delete them recursively: tens of thousands overflow the
+/// stack.
 struct LongKey {
   int64_t line = 0;    ///< from 1, of its first part
   int64_t column = 0;  ///< from 1, in bytes
@@ -14,9 +15,8 @@ struct LongKey {
 };
 inline constexpr int64_t kMostKeyParts = 16;
 
-/// The first key of more than kMostKeyParts parts, bare or quoted, wherever one may stand; asked
-/// before a text is parsed. Inside of a text of several lines a word with so many points in it
-/// counts too.
+/// The first key with more than kMostKeyParts parts, bare or quoted; called before a text is
+/// parsed. Inside a multi-line string, a word with that many dots counts too.
 std::optional<LongKey> long_key(std::string_view text);
 
 }  // namespace dissent

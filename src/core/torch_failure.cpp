@@ -9,7 +9,7 @@
 namespace dissent {
 namespace {
 
-// What follows a text up to another: "2.00 GiB" of "Tried to allocate 2.00 GiB. GPU 0 has".
+// The text between two others: "2.00 GiB" in "Tried to allocate 2.00 GiB. GPU 0 has".
 std::optional<std::string> between(const std::string& text, std::string_view before,
                                    std::string_view after) {
   const auto found = text.find(before);
@@ -32,10 +32,11 @@ std::string device_memory_message(const std::string& text) {
              device = between(text, "GPU ", " has a total capacity of "),
              total = between(text, "total capacity of ", " of which "),
              left = between(text, " of which ", " is free");
+
   return fmt::format(
       "memory of GPU {}: expected {}, found {} free{}; smaller batches (data.batch_size, "
-      "evaluate.batch_rows, trunk.batch_size) and fewer members a rank (more ranks) need less; "
-      "`dissent plan` says what a training needs (LibTorch: {})",
+      "evaluate.batch_rows, trunk.batch_size) and fewer members per rank (more ranks) need less; "
+      "`dissent plan` estimates what a training needs (LibTorch: {})",
       device.value_or("of this rank"), asked ? *asked + " more" : "enough",
       left.value_or("an unknown amount"), total ? " of " + *total : "", first_line(text));
 }
@@ -46,7 +47,7 @@ Failure of_torch(const c10::Error& error) {
   if (const auto asked = between(text, "you tried to allocate ", " bytes"))
     return {ErrorKind::kMemory,
             host_memory_message(std::strtoull(asked->c_str(), nullptr, 10), "LibTorch: " + line)};
-  // Sizes whose product has more than 64 bits.
+  // Sizes whose product overflows 64 bits.
   if (holds(line, {"Storage size calculation overflowed", "numel: integer multiplication overflow",
                    "cannot be represented as a SymInt"}))
     return {ErrorKind::kMemory, host_memory_message(~uint64_t{0}, "LibTorch: " + line)};
@@ -57,9 +58,9 @@ Failure of_torch(const c10::Error& error) {
     return {
         ErrorKind::kComm,
         fmt::format("GPU of this rank: expected its work to succeed, found: {}; `dissent doctor` "
-                    "looks at the device",
+                    "checks the device",
                     line)};
-  return {ErrorKind::kInternal, defect_message("a call of LibTorch was refused: " + line)};
+  return {ErrorKind::kInternal, defect_message("a call of LibTorch failed: " + line)};
 }
 
 }  // namespace
@@ -78,7 +79,7 @@ std::string current_reason() {
   try {
     throw;
   } catch (const c10::Error& error) {
-    // Its sentences after the first are advice of PyTorch's authors.
+    // Sentences after the first are advice for Python users.
     const auto line = first_line(error.what_without_backtrace());
     return "LibTorch: " + line.substr(0, line.find(". "));
   } catch (const std::exception& error) {

@@ -3,13 +3,13 @@
 
 namespace dissent {
 
-/// current_light_failure, with LibTorch's errors: memory of the host or of a GPU as kMemory with
-/// the bytes that were asked for and that are free, a failure of CUDA as kComm, any other as
-/// kInternal. Of what LibTorch says the first line follows in brackets.
+/// current_light_failure extended to LibTorch's errors: out of memory on the host or a GPU becomes
+/// kMemory with the bytes requested and free, a failure of CUDA kComm, any other kInternal. The
+/// first line of LibTorch's message follows in brackets.
 Failure current_failure();
 
-/// What the exception that is being handled says, in one line, for brackets behind a message of our
-/// own: "LibTorch: PytorchStreamReader failed ...".
+/// Message of the exception being handled, in one line, to be put in brackets after a message of
+/// ours: "LibTorch: PytorchStreamReader failed ...".
 std::string current_reason();
 
 }  // namespace dissent

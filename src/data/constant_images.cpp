@@ -7,10 +7,11 @@ namespace dissent {
 bool is_constant(const at::Tensor& image, const ImagePart& part) {
   const int64_t channels = image.dim() == 3 ? image.size(2) : 1, stride = image.size(1) * channels;
   const auto* first = image.const_data_ptr<uint8_t>() + part.top * stride + part.left * channels;
+  // Every row has to begin with the first pixel and to be constant itself.
   for (int64_t y = 0; y < part.height; ++y) {
     const auto* row = first + y * stride;
     if (std::memcmp(row, first, static_cast<size_t>(channels)) != 0) return false;
-    // A row is constant where it equals itself one pixel on.
+    // A row is constant if it equals itself shifted by one pixel.
     if (std::memcmp(row, row + channels, static_cast<size_t>((part.width - 1) * channels)) != 0)
       return false;
   }
@@ -31,8 +32,8 @@ void ConstantImages::add(const ImageSource& source, int64_t row) {
   if (!rows_.emplace(source.identity(), row).second || rows_.size() > 1) return;
   first_ = source.image_name(row);
   spdlog::warn(
-      "event=constant_image name=\"{}\" reason=\"all pixels have one colour; what is in their "
-      "transparency is dropped unless there is a background; further ones are counted\"",
+      "event=constant_image name=\"{}\" reason=\"all pixels have the same colour; content of the "
+      "alpha channel is dropped unless a background is set; further images are only counted\"",
       first_);
 }
 

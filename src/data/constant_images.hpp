@@ -12,12 +12,12 @@ namespace dissent {
 
 /// Whether all pixels of the part have one colour. image [H, W] or [H, W, 3] u8, host, contiguous
 bool is_constant(const at::Tensor& image, const ImagePart& part);
-/// The same of a whole image of several pixels.
+/// The same for a whole image of more than one pixel.
 bool is_constant(const at::Tensor& image);
 
-/// Counts images whose pixels have one colour, as pictures have whose content is in their alpha:
-/// each once, however often it is read. The first is logged by name, their number when this ends.
-/// One thread at a time.
+/// Counts images whose pixels all have the same colour, for example images whose content is only in
+/// their alpha channel. An image counts once, however often it is read. The first is logged by
+/// name, the count in the destructor. Not thread-safe.
 class ConstantImages {
  public:
   ConstantImages() = default;

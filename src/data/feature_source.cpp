@@ -8,32 +8,34 @@
 #include "data/constant_images.hpp"
 #include "data/datasets/registry.hpp"
 #include "data/datasets/synthetic.hpp"
-#include "data/row_range.hpp"
+#include "data/open_images.hpp"
 
 namespace dissent {
 namespace {
 
-constexpr int64_t kSyntheticRows = 60000;
+// Defaults of a generated set: the rows of MNIST and the classes of ImageNet.
+constexpr int64_t kSyntheticRows = 60000, kSyntheticClasses = 1000;
 
 FeatureSource synthetic_source(const ImageDataOptions& data) {
-  const int64_t classes = data.classes.value_or(1000);
+  const int64_t classes = data.classes.value_or(kSyntheticClasses);
   int64_t rows = kSyntheticRows;
   const auto* end = data.rows.data() + data.rows.size();
   const auto [rest, error] = std::from_chars(data.rows.data(), end, rows);
   DISSENT_CHECK(data.rows.empty() || (error == std::errc() && rest == end && rows >= 1), kUsage,
-                "data.rows of synthetic: expected a number of rows, found \"{}\"", data.rows);
+                "data.rows: expected a number of rows for synthetic, found \"{}\"", data.rows);
+
   auto set =
       std::make_shared<SyntheticSet>(SyntheticOptions{.seed = static_cast<uint64_t>(data.seed),
                                                       .rows = rows,
                                                       .dim = data.dim,
                                                       .classes = classes,
-                                                      .test = data.split == "test"});
+                                                      .test = data.split == kTestSplit});
   return {.name = set_name(data) + "/" + data.split,
           .rows = rows,
           .dim = data.dim,
           .classes = classes,
           .draws = true,
-          .trunk = "none",
+          .trunk = kNoTrunk,
           .features = [set](int64_t pass, int64_t first,
                             int64_t count) { return set->features(pass, first, count); },
           .labels = [set](int64_t first, int64_t count) { return set->labels(first, count); }};
@@ -46,13 +48,13 @@ at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, in
   for (int64_t i = 0; i < count; ++i) {
     const auto image = set.image(first + i);
     DISSENT_CHECK(image.numel() == dim, kData,
-                  "{0}: image {1}: expected {3} values as the first has (the trunk pixels needs "
-                  "images of one size), found [{2}]",
+                  "{0}: image {1}: expected {3} values like the first image (trunk.model = "
+                  "\"pixels\" needs images of one size), found [{2}]",
                   set.name(), first + i, fmt::join(image.sizes(), ", "), dim);
     if (is_constant(image)) constant.add(set, first + i);
     std::memcpy(pixels.data_ptr<uint8_t>() + i * dim, image.const_data_ptr<uint8_t>(), dim);
   }
-  return pixels.to(at::kFloat).div_(255);  // of no images too: a rank may have no rows of a shard
+  return pixels.to(at::kFloat).div_(255);  // also with no rows, as a rank may have none of a shard
 }
 
 FeatureSource pixel_source(const ImageDataOptions& data) {
@@ -63,7 +65,7 @@ FeatureSource pixel_source(const ImageDataOptions& data) {
           .rows = set->rows(),
           .dim = dim,
           .classes = set->classes(),
-          .trunk = "pixels",
+          .trunk = kPixelTrunk,
           .features =
               [set, dim, constant](int64_t, int64_t first, int64_t count) {
                 return pixel_features(*set, dim, first, count, *constant);
@@ -74,26 +76,20 @@ FeatureSource pixel_source(const ImageDataOptions& data) {
 
 }  // namespace
 
-std::unique_ptr<ImageSource> open_images(const ImageDataOptions& data) {
-  auto set = open_image_source(data);
-  if (data.labels) check_class_gaps(*set, data);
-  const bool number =
-      !data.rows.empty() && data.rows.find_first_not_of("0123456789") == std::string::npos;
-  return rows_of_source(std::move(set), number ? ":" + data.rows : data.rows);
-}
-
 bool has_no_images(const ImageDataOptions& data) {
   return data.list.empty() && find_dataset(set_name(data)).open == nullptr;
 }
 
 void check_source(const ImageDataOptions& data, const std::string& trunk) {
   const bool made = has_no_images(data);
-  DISSENT_CHECK(made == (trunk == "none"), kUsage,
+  DISSENT_CHECK(made == (trunk == kNoTrunk), kUsage,
                 "trunk.model: expected {1} (data.dataset = \"{0}\"), found \"{2}\"", set_name(data),
-                made ? "\"none\", since rows are features already"
-                     : "\"pixels\" or a network, since there are images",
+                made ? "\"none\", since the set has features"
+                     : "\"pixels\" or a network, since the set has images",
                 trunk);
-  DISSENT_CHECK(data.transform == "none", kUsage,
+
+  // Transforms make a network's input, so they need a network.
+  DISSENT_CHECK(!data.has_transform(), kUsage,
                 "data.transform: expected \"none\" where trunk.model is \"{1}\", found \"{0}\"",
                 data.transform, trunk);
 }

@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kLoadRows = 8;
 constexpr int64_t kNamed = 10;  // damaged images that are logged one by one
 
-// What a damaged image's error says; rethrows anything else.
+// Message of a damaged image's error; rethrows anything else.
 std::string damage_of(const std::exception_ptr& failure) {
   try {
     std::rethrow_exception(failure);
@@ -26,7 +26,7 @@ std::string damage_of(const std::exception_ptr& failure) {
   }
 }
 
-// Damage outside of the part that is wanted goes unnoticed, here too.
+// Damage outside of the part that a transform reads is ignored, as it is there.
 char is_constant_whole(const ImageSource& source, int64_t row) {
   try {
     return is_constant(source.image(row));
@@ -37,10 +37,10 @@ char is_constant_whole(const ImageSource& source, int64_t row) {
 
 }  // namespace
 
-// A request under way. Tasks of a few rows each write to places of their own.
+// A running request. Its tasks, a few rows each, write to disjoint parts of the batch.
 struct ImageLoader::Job {
-  explicit Job(ImageRequest wanted)
-      : request(std::move(wanted)),
+  explicit Job(ImageRequest requested)
+      : request(std::move(requested)),
         transform(*request.transform),
         failures(request.rows.size()),
         constant(request.rows.size()) {
@@ -59,16 +59,19 @@ struct ImageLoader::Job {
          i < std::min<int64_t>(std::ssize(request.rows), (task + 1) * kLoadRows); ++i) {
       try {
         const int64_t row = request.rows[i];
-        const auto wanted = [&](int64_t height, int64_t width) {
+        const auto needed = [&](int64_t height, int64_t width) {
           return transform.part_of_row(request.seed, request.stream, row, height, width);
         };
-        const auto image = request.source->image_for(row, wanted);
-        // Of a part that is constant the whole is looked at; few are.
+
+        // Only the part of the image that the transform reads needs to be decoded.
+        const auto image = request.source->image_for(row, needed);
+        // If the part is constant, check the whole image; few are.
         if (image.dim() >= 2) {
-          const auto part = wanted(image.size(0), image.size(1));
+          const auto part = needed(image.size(0), image.size(1));
           if (part.height > 0 && part.width > 0 && is_constant(image, part))
             constant[i] = is_constant_whole(*request.source, row);
         }
+
         transform.row(image, request.seed, request.stream, row, out + i * pixels);
       } catch (...) {
         failures[i] = std::current_exception();
@@ -80,8 +83,8 @@ struct ImageLoader::Job {
   ImageTransform transform;
   ImageBatch batch;
   std::vector<std::exception_ptr> failures;
-  std::vector<char> constant;      // of each image of the request: whether it is of one colour
-  int64_t tasks = 0, waiting = 0;  // of the latter those that have not ended
+  std::vector<char> constant;      // per image of the request: whether all pixels have one colour
+  int64_t tasks = 0, waiting = 0;  // waiting: tasks that have not finished
   std::promise<void> done;
 };
 
@@ -103,6 +106,8 @@ struct ImageLoader::Pool {
     for (;;) {
       wake.wait(lock, [this] { return ending || !queue.empty(); });
       if (queue.empty()) return;
+
+      // Tasks run without the lock. The last task of a job completes it.
       const auto [job, task] = queue.front();
       queue.pop_front();
       lock.unlock();
@@ -118,6 +123,7 @@ struct ImageLoader::Pool {
       job->done.set_value();
       return;
     }
+
     const std::lock_guard lock(mutex);
     for (int64_t task = 0; task < job->tasks; ++task) queue.emplace_back(job, task);
     wake.notify_all();
@@ -152,15 +158,18 @@ std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
     DISSENT_CHECK(row >= 0 && row < request.source->rows(), kUsage,
                   "image loader: rows: expected 0 .. {} ({}), found {}", request.source->rows() - 1,
                   request.source->name(), row);
+
   const auto job = std::make_shared<Job>(std::move(request));
   pool_->start(job);
-  // The rest is done in get(): the log is not for several threads.
+  // The rest is done in get(), by the caller: counters and log belong to one thread.
   return std::async(
       std::launch::deferred, [job, damaged = pool_->damaged, constant = pool_->constant,
                               skip = pool_->options.skip_damaged] {
         job->done.get_future().wait();
         for (size_t i = 0; i < job->constant.size(); ++i)
           if (job->constant[i] != 0) constant->add(*job->request.source, job->request.rows[i]);
+
+        // Damaged images are left out of the batch, or are the error of the whole request.
         std::vector<int64_t> kept, rows;
         for (size_t i = 0; i < job->failures.size(); ++i) {
           if (!job->failures[i]) {
@@ -172,8 +181,9 @@ std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
           const auto what = damage_of(job->failures[i]);
           if ((*damaged)++ < kNamed)
             spdlog::warn("event=image_left_out {}{}", what,
-                         *damaged == kNamed ? " (further ones are counted only)" : "");
+                         *damaged == kNamed ? " (further ones are only counted)" : "");
         }
+
         if (kept.size() == job->failures.size()) return std::move(job->batch);
         const auto index = at::tensor(kept, at::kLong);
         return ImageBatch{job->batch.x.index_select(0, index),

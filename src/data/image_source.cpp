@@ -1,93 +1,11 @@
 #include "data/image_source.hpp"
 
-#include <dissent/error.hpp>
-
-#include "core/edited_text.hpp"
-#include "data/datasets/image_list.hpp"
-#include "data/datasets/registry.hpp"
-#include "data/images/decode.hpp"
-
 namespace dissent {
 
 std::string ImageSource::image_name(int64_t row) const {
   return fmt::format("{}, image {}", name_, row);
 }
 
-at::Tensor ImageSource::image_for(int64_t row, const WantedPart&) const { return image(row); }
-
-std::string set_name(const ImageDataOptions& options) {
-  if (!options.dataset.empty()) return options.dataset;
-  if (!options.list.empty()) return std::filesystem::path(options.list).stem().string();
-  return "fashion_mnist";
-}
-
-ImagePlace check_image_source(const ImageDataOptions& options) {
-  background_of(options.background);
-  if (!options.list.empty()) return {options.list, options.root, ""};
-  const auto& spec = find_dataset(set_name(options));
-  DISSENT_CHECK(spec.open, kUsage,
-                "dataset {}: expected images, found features, which go with trunk.model = \"none\"",
-                spec.name);
-  DISSENT_CHECK(spec.classes == 0 || options.classes.value_or(spec.classes) == spec.classes, kUsage,
-                "classes: expected {}, those of dataset {}, or \"auto\"; found {}", spec.classes,
-                spec.name, *options.classes);
-  const std::string folder = options.root.empty() ? spec.default_root : options.root;
-  DISSENT_CHECK(!folder.empty(), kUsage,
-                "data.root: expected a folder for dataset {}, found none: {}", spec.name,
-                spec.obtain);
-  DISSENT_CHECK(spec.splits.empty() || std::find(spec.splits.begin(), spec.splits.end(),
-                                                 options.split) != spec.splits.end(),
-                kUsage, "data.split: expected one of {2} (dataset {0}), found '{1}'", spec.name,
-                options.split, fmt::join(spec.splits, ", "));
-  return {"", folder, spec.obtain};
-}
-
-std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options) {
-  const auto place = check_image_source(options);
-  if (!options.list.empty()) return open_image_list(options);
-  const auto& spec = find_dataset(set_name(options));
-  return spec.open(spec, place.folder, options);
-}
-
-void check_class_gaps(const ImageSource& source, const ImageDataOptions& options) {
-  if (options.list.empty() || options.classes || !source.class_names().empty()) return;
-  const auto present = std::get<0>(at::_unique(source.labels(), true));
-  const auto* labels = present.const_data_ptr<int64_t>();
-  int64_t expected = 0, without = 0, first_without = -1, below_highest = 0, highest = -1;
-  for (int64_t i = 0; i < present.numel(); ++i) {
-    if (labels[i] < 0) continue;
-    highest = labels[i];
-    below_highest = highest - expected;
-    without += below_highest;
-    if (below_highest > 0 && first_without < 0) first_without = expected;
-    expected = highest + 1;
-  }
-  if (without == 0) return;
-  constexpr int64_t kFarBelow = 16;
-  DISSENT_CHECK(
-      2 * without <= highest + 1 && below_highest < kFarBelow, kData,
-      "{}: labels: expected rows of each of the classes 0 .. {} (the highest label), found none of "
-      "{} of them, the first {}; data.classes = {} says that they are classes all the same, "
-      "data.ignore_label = {} leaves rows with that label out",
-      options.list, highest, without, first_without, highest + 1, highest);
-  warn_once(fmt::format("event=classes_without_rows list={} classes={} without={} first={}",
-                        options.list, highest + 1, without, first_without));
-}
-
-void check_same_classes(const ImageSource& source, const std::vector<std::string>& names,
-                        const std::string& of) {
-  const auto& own = source.class_names();
-  if (own.empty() || names.empty() || own == names) return;
-  size_t at = 0;
-  while (at < std::min(own.size(), names.size()) && own[at] == names[at]) ++at;
-  const auto name = [&](const std::vector<std::string>& list) {
-    return at < list.size() ? "\"" + list[at] + "\"" : std::string("nothing");
-  };
-  DISSENT_FAIL(kData,
-               "{}: its classes are numbered otherwise than those of {}: class {}: expected {}, "
-               "found {} ({} classes there, {} here); number both by one class file (dissent "
-               "imglist --classes)",
-               source.name(), of, at, name(names), name(own), names.size(), own.size());
-}
+at::Tensor ImageSource::image_for(int64_t row, const NeededPart&) const { return image(row); }
 
 }  // namespace dissent

@@ -1,7 +1,9 @@
 #include "data/options.hpp"
 
+#include "core/option_table.hpp"
 #include "data/datasets/registry.hpp"
 #include "data/transforms/transform.hpp"
+#include "storage/cache_manifest.hpp"
 
 namespace dissent {
 namespace {
@@ -13,12 +15,19 @@ std::string dataset_names() {
 }
 
 std::vector<std::string> transform_names() {
-  std::vector<std::string> names{"none"};
+  std::vector<std::string> names{kNoneSelected};
   for (const auto& spec : transform_table()) names.push_back(spec.name);
   return names;
 }
 
-// A whole number or a string, kept as text.
+Names<at::ScalarType> cache_dtypes() {
+  Names<at::ScalarType> names;
+  for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16})
+    names.emplace_back(dtype_name(dtype), dtype);
+  return names;
+}
+
+// An integer or a string, stored as text.
 OptionSpec rows_option(std::string meaning) {
   OptionSpec spec{"rows", "integer or string", "\"\"", {.meaning = std::move(meaning)}, {}, {}};
   spec.assign = [](void* table, const Value& value) {
@@ -30,76 +39,99 @@ OptionSpec rows_option(std::string meaning) {
   return spec;
 }
 
+using ImageTable = TableOf<ImageDataOptions>;
+
+// Which set and which of its rows.
+void add_set_keys(ImageTable& table) {
+  using T = ImageDataOptions;
+  table
+      .option("dataset", &T::dataset,
+              {.meaning = "a registered set (" + dataset_names() +
+                          "); with a list, only the name of the set; empty: the file name of the "
+                          "list, or fashion_mnist without a list"})
+      .option("root", &T::root,
+              {.meaning = "folder of the set, to which paths in a list are relative; empty: the "
+                          "folder where the set's package installs it",
+               .scope = Scope::kExecution})
+      .option("split", &T::split,
+              {.meaning = "part of the set: train or test; CORRUPTION/SEVERITY for cifar10_c and "
+                          "cifar100_c, for example fog/3; a folder below root for folder"})
+      .option("list", &T::list,
+              {.meaning = "file with one `path label` per line: the images of the set; empty: the "
+                          "set's own files"})
+      .option("labels", &T::labels,
+              {.meaning = "false: write -1 (unknown), for sets that are only used as unknown "
+                          "inputs"});
+  table.options.push_back(
+      rows_option("rows to use: a number (the first ones) or a slice such as \"0:55000\" or "
+                  "\"-5000:\"; empty: all; for synthetic: rows per pass, empty: 60000"));
+}
+
+// Shape and labels.
+void add_label_keys(ImageTable& table) {
+  using T = ImageDataOptions;
+  table.option("dim", &T::dim, {.meaning = "for synthetic: features per row", .min = 1})
+      .option(
+          "classes", &T::classes,
+          {.meaning = "number of classes; auto: 1000 for synthetic, the number of subfolders for "
+                      "folder, the class file of a list or else its highest label + 1, for other "
+                      "sets their own",
+           .min = 1})
+      .option("ignore_label", &T::ignore_label, {.meaning = kIgnoreLabelMeaning, .word = "none"})
+      .option("allow_empty", &T::allow_empty, {.meaning = kAllowEmptyMeaning})
+      .option("background", &T::background, {.meaning = kBackgroundMeaning});
+}
+
+// How images become a network's input.
+void add_transform_keys(ImageTable& table) {
+  using T = ImageDataOptions;
+  table
+      .option("seed", &T::seed,
+              {.meaning = "seed of all random draws: the transform, random weights, the rows and "
+                          "classes of synthetic",
+               .min = 0,
+               .max = kAnyInteger})
+      .option(
+          "transform", &T::transform,
+          {.meaning = "transform from images to a network's input; each pass of the cache has its "
+                      "own random draws, keyed by seed, pass and row",
+           .choices = transform_names()})
+      .option(
+          "workers", &T::workers,
+          {.meaning = "background threads per rank that decode and transform images; 0: use the "
+                      "rank's own threads between forward passes",
+           .scope = Scope::kExecution,
+           .min = 0,
+           .max = 256})
+      .option("prefetch", &T::prefetch,
+              {.meaning = "number of batches that the workers prepare in advance",
+               .scope = Scope::kExecution,
+               .min = 1,
+               .max = 64});
+}
+
 }  // namespace
 
 const TableSpec& cache_table() {
   using T = CacheOptions;
   static const TableSpec table =
-      TableOf<T>("cache", "The feature cache that is written")
+      OptionTable<T>("cache", "The feature cache to write")
           .option("output", &T::output,
-                  {.meaning = "folder, NAME.cache", .scope = Scope::kExecution})
-          .option("passes", &T::passes, {.meaning = "augmented copies of the set", .min = 1})
-          .option("dtype", &T::dtype,
-                  {.meaning = "of the features in the file", .choices = {"f32", "f16", "bf16"}})
+                  {.meaning = "folder of the cache, NAME.cache", .scope = Scope::kExecution})
+          .option("passes", &T::passes,
+                  {.meaning = "number of augmented copies of the set", .min = 1})
+          .choice("dtype", &T::dtype, cache_dtypes(), "dtype of the features in the file")
           .option("shard_rows", &T::shard_rows,
-                  {.meaning = "rows a file", .scope = Scope::kExecution, .min = 1});
+                  {.meaning = "rows per file", .scope = Scope::kExecution, .min = 1});
   return table;
 }
 
 const TableSpec& image_data_table() {
-  using T = ImageDataOptions;
   static const TableSpec table = [] {
-    auto made = TableOf<T>("data", "The set that is cached");
-    made.option("dataset", &T::dataset,
-                {.meaning = "a registered set (" + dataset_names() +
-                            "); with a list, only the set's name; empty: of a list its file's "
-                            "name, else fashion_mnist"})
-        .option("root", &T::root,
-                {.meaning =
-                     "its folder, below which a list's paths lie; empty: where its package puts it",
-                 .scope = Scope::kExecution})
-        .option("split", &T::split,
-                {.meaning = "part of the set: train or test; of cifar10_c and cifar100_c "
-                            "CORRUPTION/SEVERITY, as fog/3; of folder a folder below root"})
-        .option(
-            "list", &T::list,
-            {.meaning =
-                 "file of lines `path label`: the images of the set; empty: the set's own files"})
-        .option("labels", &T::labels,
-                {.meaning =
-                     "false writes -1 (unknown), as for sets that are only ever unknown inputs"});
-    made.options.push_back(
-        rows_option("part of the set: a number, the first ones, or a slice as \"0:55000\", "
-                    "\"-5000:\"; empty: all; of synthetic the rows a pass, empty: 60000"));
-    made.option("dim", &T::dim, {.meaning = "of synthetic: features a row", .min = 1})
-        .option("classes", &T::classes,
-                {.meaning = "number of classes; auto: of synthetic 1000, of a folder its "
-                            "subfolders, of a list those of its class file, else the highest label "
-                            "+ 1, of other sets their own",
-                 .min = 1})
-        .option("ignore_label", &T::ignore_label, {.meaning = kIgnoreLabelMeaning, .word = "none"})
-        .option("allow_empty", &T::allow_empty, {.meaning = kAllowEmptyMeaning})
-        .option("background", &T::background, {.meaning = kBackgroundMeaning})
-        .option("seed", &T::seed,
-                {.meaning = "of all draws: of the transform, of random weights, of synthetic's "
-                            "rows and classes",
-                 .min = 0,
-                 .max = kAnyInteger})
-        .option("transform", &T::transform,
-                {.meaning = "what makes a network's input of an image; pass p of the cache has "
-                            "draws of its own, keyed by seed, p and row",
-                 .choices = transform_names()})
-        .option("workers", &T::workers,
-                {.meaning = "threads a rank that decode and transform in the background; 0: on the "
-                            "rank's own threads between forward passes",
-                 .scope = Scope::kExecution,
-                 .min = 0,
-                 .max = 256})
-        .option("prefetch", &T::prefetch,
-                {.meaning = "batches ahead that the workers prepare",
-                 .scope = Scope::kExecution,
-                 .min = 1,
-                 .max = 64});
+    ImageTable made("data", "The set to cache");
+    add_set_keys(made);
+    add_label_keys(made);
+    add_transform_keys(made);
     return made;
   }();
   return table;

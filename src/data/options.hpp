@@ -1,4 +1,6 @@
 #pragma once
+#include <c10/core/ScalarType.h>
+
 #include <optional>
 #include <string>
 
@@ -6,11 +8,17 @@
 
 namespace dissent {
 
+/// The value of data.transform and corruption.name that selects nothing.
+inline constexpr const char* kNoneSelected = "none";
+/// Trunks without a network (trunk.model): the pixels of images, and features of the set itself.
+inline constexpr const char* kPixelTrunk = "pixels";
+inline constexpr const char* kNoTrunk = "none";
+
 /// [cache]
 struct CacheOptions {
   std::string output;
   int64_t passes = 1;
-  std::string dtype = "f32";
+  at::ScalarType dtype = at::kFloat;
   int64_t shard_rows = 131072;
 };
 /// [data] of caching and of training on images: which set
@@ -23,26 +31,30 @@ struct ImageDataOptions {
   std::string rows;  ///< a number or a slice
   int64_t dim = 768;
   std::optional<int64_t> classes;
-  /// No key: the classes of the training set, which labels of a list without class names are below.
+  /// Not a key: number of classes of the training set, the limit for labels of a list without class
+  /// names.
   std::optional<int64_t> classes_of_training;
   std::optional<int64_t> ignore_label;
   bool allow_empty = false;
   std::string background = "none";
   int64_t seed = 42;
-  std::string transform = "none";
+  std::string transform = kNoneSelected;
   int64_t workers = 0;
   int64_t prefetch = 2;
+
+  bool has_transform() const { return transform != kNoneSelected; }
 };
 
-/// What the keys of image sets mean that several tables have.
+/// Descriptions of keys that several tables of image sets have.
 constexpr const char* kIgnoreLabelMeaning =
-    "rows with this label are left out and counted in the log, as 255 or -100 of sets with "
+    "skip rows with this label and log their number, for example 255 or -100 in sets with "
     "unlabelled parts";
 constexpr const char* kAllowEmptyMeaning =
-    "of folder: subfolders without an image are classes without rows; false: an error";
+    "for dataset = \"folder\": subfolders without images are classes without rows; false: they are "
+    "an error";
 constexpr const char* kBackgroundMeaning =
-    "behind transparent pixels of PNG files: white, black, \"#rrggbb\" or \"r,g,b\"; none: "
-    "transparency is dropped, as PIL's convert(\"RGB\") does";
+    "colour behind transparent pixels of PNG files: white, black, \"#rrggbb\" or \"r,g,b\"; none: "
+    "drop the alpha channel, as PIL's convert(\"RGB\") does";
 
 const TableSpec& cache_table();
 const TableSpec& image_data_table();

@@ -19,8 +19,8 @@ class RowRange final : public ImageSource {
   }
   at::Tensor image(int64_t row) const override { return whole_->image(first_ + row); }
   std::string image_name(int64_t row) const override { return whole_->image_name(first_ + row); }
-  at::Tensor image_for(int64_t row, const WantedPart& wanted) const override {
-    return whole_->image_for(first_ + row, wanted);
+  at::Tensor image_for(int64_t row, const NeededPart& needed) const override {
+    return whole_->image_for(first_ + row, needed);
   }
 
  private:
@@ -36,6 +36,9 @@ std::unique_ptr<ImageSource> rows_of_source(std::unique_ptr<ImageSource> source,
   const auto colon = range.find(':');
   const int64_t rows = source->rows();
   bool right = colon != std::string::npos;
+
+  // Python's rules: an empty bound is the start or the end of the set, negative ones count from the
+  // end, and bounds are clamped.
   const auto bound = [&](const std::string& text, int64_t absent) {
     if (text.empty()) return absent;
     int64_t value = 0;
@@ -45,10 +48,11 @@ std::unique_ptr<ImageSource> rows_of_source(std::unique_ptr<ImageSource> source,
   };
   const int64_t first = right ? bound(range.substr(0, colon), 0) : 0,
                 last = right ? bound(range.substr(colon + 1), rows) : 0;
-  DISSENT_CHECK(
-      right && first < last, kUsage,
-      "rows \"{}\" of {}: expected a range as \"0:55000\" or \"-5000:\" with rows of the {} in it",
-      range, source->name(), rows);
+  DISSENT_CHECK(right && first < last, kUsage,
+                "data.rows: expected a range such as \"0:55000\" or \"-5000:\" with at least one "
+                "of the {} rows "
+                "of {}, found \"{}\"",
+                rows, source->name(), range);
   return std::make_unique<RowRange>(std::move(source), first, last);
 }
 

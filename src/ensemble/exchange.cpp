@@ -63,7 +63,7 @@ std::vector<std::vector<Header>> all_headers(Communicator& group,
   auto* number = own.data_ptr<int64_t>();
   for (const auto& field : fields) number = std::ranges::copy(header_of(field), number).out;
 
-  const bool on_device = std::string_view(group.backend()) == "nccl";
+  const bool on_device = group.backend() == Backend::kNccl;
   const auto all = group
                        .all_gather(on_device ? own.to(at::kCUDA) : own,
                                    std::vector<int64_t>(group.size(), count))

@@ -34,9 +34,9 @@ std::unique_ptr<MemberNetworks> read_heads(const CheckpointReader& file,
   const std::shared_ptr<const Head> head = make_head(options.model, dim, options.hidden, classes);
   const auto members = at::zeros({options.members, head->layout().size()}, at::kFloat);
   for (const auto& entry : head->layout().entries()) {
-    file.expect_shape("members/" + entry.name, options.members, entry.shape);
+    file.expect_shape(kMembersPrefix + entry.name, options.members, entry.shape);
     stacked_parameter(members, entry)
-        .copy_(file.read_slab("members/" + entry.name, 0, options.members));
+        .copy_(file.read_slab(kMembersPrefix + entry.name, 0, options.members));
   }
   return head_networks(head, members, dim, classes);
 }
@@ -55,8 +55,9 @@ std::unique_ptr<MemberNetworks> read_images(const CheckpointReader& file,
     return stack;
   };
   return image_networks(
-      network, read(config.training.ema_decay > 0 ? "average/" : "members/", network->layout()),
-      read("buffers/", network->buffer_layout()));
+      network,
+      read(config.training.ema_decay > 0 ? kAveragePrefix : kMembersPrefix, network->layout()),
+      read(kBuffersPrefix, network->buffer_layout()));
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ namespace {
 
 constexpr const char* kFullSpectrum = "full_spectrum";  // of ResultRow::split
 
-constexpr int64_t kImagenetClasses = 1000;
+constexpr int64_t kImagenetClasses = scores::kImagenetClassCount;
 
 // The classes that a run was trained on lie beside its checkpoint where they have names.
 void check_class_names(const EvaluationSet& set, const std::vector<LoadedEnsemble>& ensembles) {

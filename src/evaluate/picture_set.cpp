@@ -2,8 +2,9 @@
 
 #include <dissent/error.hpp>
 
-#include "data/datasets/class_names.hpp"
+#include "data/datasets/registry.hpp"
 #include "data/image_loader.hpp"
+#include "data/open_images.hpp"
 #include "data/row_range.hpp"
 #include "evaluate/content_hash.hpp"
 

@@ -9,8 +9,8 @@ struct Numbers {
 
 #if defined(__x86_64__)
 
-// Vectors of the compiler's own; the code of a tile is inlined into functions for one instruction
-// set each.
+// Uses the compiler's vector extension; the code of a tile is inlined into one function per
+// instruction set.
 template <int kBytes>
 struct Vector {
   using Type [[gnu::vector_size(kBytes)]] = float;
@@ -22,7 +22,7 @@ struct Vector {
   }
 };
 
-// kRows rows of kVectors vectors at (row, column), held in registers over the batch.
+// kRows rows of kVectors vectors at (row, column), kept in registers over the batch.
 template <int kBytes, int kRows, int kVectors>
 [[gnu::always_inline]] inline void tile(const LinearBlock& block, const Numbers& n, int64_t row,
                                         int64_t column) {
@@ -37,8 +37,8 @@ template <int kBytes, int kRows, int kVectors>
       const int64_t at = first + r * block.columns + v * kWidth, next = at + kRows * block.columns;
       Vector<kBytes>::load(sum[r][v], block.velocity + at);
       sum[r][v] *= n.momentum;
-      // The rows below: short pieces of many rows are more streams than the processor's own
-      // prefetching follows (measured: 3 times the speed from memory).
+      // Prefetch the next rows: short pieces of many rows are more streams than the hardware
+      // prefetcher tracks (measured: 3 times the speed from memory).
       __builtin_prefetch(block.velocity + next, 1, 2);
       __builtin_prefetch(block.weight + next, 1, 2);
     }
@@ -66,7 +66,7 @@ template <int kBytes, int kRows, int kVectors>
     }
 }
 
-// The same for single elements: what the tiles leave at the right.
+// The same for the elements to the right of the last tile.
 [[gnu::always_inline]] inline void elements(const LinearBlock& block, const Numbers& n, int64_t row,
                                             int64_t column) {
   for (; column < block.columns; ++column) {
@@ -100,8 +100,8 @@ template <int kBytes, int kRows, int kVectors>
   }
 }
 
-// The contracted multiply and add of both functions is one rounding: gcc's default for these
-// instruction sets.
+// In both functions multiply and add are contracted to one operation with one rounding, gcc's
+// default for these instruction sets.
 [[gnu::target("avx512f")]] void with_avx512(const LinearBlock& block, const Numbers& n) {
   all<64, 8, 2>(block, n);
 }

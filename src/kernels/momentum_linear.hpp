@@ -3,8 +3,8 @@
 
 namespace dissent::kernels {
 
-/// Where a block of rows of a linear weight [rows, columns] and its momentum lie, and the factors
-/// of its gradient dw = dy' x.
+/// Pointers to a block of rows of a linear weight [rows, columns] and its momentum, and to the
+/// factors of its gradient dw = dy' x.
 struct LinearBlock {
   float* weight;
   float* velocity;
@@ -17,9 +17,9 @@ struct LinearBlock {
 
 /// SGD with momentum in one pass over weight and momentum, each element read and written once:
 ///   v = momentum v + sum over b of dy_b x_b + weight_decay w;   w -= learning_rate v
-/// The sum is added in the order of b, so the bits of an element do not depend on how a weight is
-/// cut into blocks. One thread.
-/// False, and nothing done, where the processor has neither AVX-512 nor AVX2 with FMA.
+/// The sum is added in the order of b, so the result is bitwise independent of the blocks into
+/// which a weight is split. One thread. Returns false and does nothing if the processor has neither
+/// AVX-512 nor AVX2 with FMA.
 bool momentum_linear(const LinearBlock& block, float momentum, float weight_decay,
                      float learning_rate);
 

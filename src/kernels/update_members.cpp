@@ -36,7 +36,7 @@ void check(const char* name, const at::Tensor& tensor, at::ScalarType type, at::
                 fmt::join(tensor.strides().begin(), tensor.strides().end(), ", "));
 }
 
-// A tensor of elements, which a thread of the kernel reads and writes 16 bytes at a time.
+// A tensor of elements; a thread of the kernel reads and writes 16 bytes at a time.
 void check_elements(const char* name, const at::Tensor& tensor, at::IntArrayRef shape,
                     at::Device device) {
   check(name, tensor, at::kFloat, shape, device);
@@ -46,7 +46,7 @@ void check_elements(const char* name, const at::Tensor& tensor, at::IntArrayRef 
                 name, rest);
 }
 
-// A moment is there where the rule has it and nowhere else.
+// A moment has to be given if and only if the rule uses it.
 void check_moment(const char* name, const at::Tensor& tensor, bool expected,
                   const at::Tensor& values) {
   if (expected) return check_elements(name, tensor, values.sizes(), values.device());
@@ -63,6 +63,9 @@ void update_members(const UpdateOptions& options, const at::Tensor& values, cons
   DISSENT_CHECK(values.defined() && values.dim() == 2 && values.size(1) % 4 == 0, kInternal,
                 "update_members: values: expected [m, P] with P a multiple of 4, found {}",
                 describe(values));
+
+  // The kernels trust their arguments, so all shapes, dtypes, devices and alignments are checked
+  // here.
   const auto device = values.device();
   const int64_t count = slots.defined() ? slots.numel() : 0, size = values.size(1);
   check_elements("values", values, values.sizes(), device);

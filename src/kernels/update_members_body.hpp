@@ -1,8 +1,8 @@
 #pragma once
 #include "kernels/update_rule.hpp"
 
-// The kernels of update_members.cu. The host's compiler takes them too, where blockIdx, blockDim
-// and threadIdx are declared before (tests/cuda_shim.hpp).
+// The kernels of update_members.cu. The host compiler accepts them too, if blockIdx, blockDim and
+// threadIdx are declared before (tests/cuda_shim.hpp).
 #ifdef __CUDACC__
 #define DISSENT_KERNEL static __global__
 #else
@@ -14,7 +14,7 @@ namespace dissent::kernels {
 constexpr int kPrepareThreads = 128;
 constexpr int kUpdateThreads = 256;
 
-/// Neighbouring elements of one thread: one 16-byte access.
+/// The neighbouring elements of one thread: one 16-byte access.
 struct alignas(16) Elements {
   static constexpr int kCount = 4;
   float at[kCount];
@@ -29,14 +29,14 @@ constexpr int64_t update_blocks(int64_t size) {
   return ceil_div(size, int64_t{kUpdateThreads} * Elements::kCount);
 }
 
-/// arrays.members: one thread a member. All arithmetic in f64 of an update is here.
+/// Computes arrays.members, one thread per member. All f64 arithmetic of an update is here.
 DISSENT_KERNEL void prepare_members_kernel(double beta1, double beta2, UpdateArrays arrays) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < arrays.count) arrays.members[i] = member_numbers(arrays, beta1, beta2, i);
 }
 
-/// The update: one block has 1,024 neighbouring elements of the member at position blockIdx.y. The
-/// loads of the elements wait for the member's numbers alone and are under way together.
+/// The update: one block handles 1,024 neighbouring elements of the member at position blockIdx.y.
+/// The loads of elements depend only on the member's numbers, so they are in flight together.
 DISSENT_KERNEL void update_members_kernel(UpdateNumbers numbers, UpdateArrays arrays) {
   const int64_t i = blockIdx.y;
   const int64_t e =

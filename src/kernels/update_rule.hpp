@@ -2,8 +2,8 @@
 #include <cmath>
 #include <cstdint>
 
-// The update of one element, shared by the plain loop and the kernel; no torch header, so that nvcc
-// compiles it in a second.
+// The update of one element, shared by the plain loop and the kernel. Without torch headers, so
+// that nvcc compiles it in a second.
 #ifdef __CUDACC__
 #define DISSENT_HOST_DEVICE __host__ __device__
 #else
@@ -20,11 +20,12 @@ struct UpdateOptions {
   double weight_decay = 0, momentum = 0, beta1 = 0, beta2 = 0, epsilon = 0;
 };
 
-/// What is the same for all members.
+/// Constants of all members.
 struct UpdateNumbers {
   UpdateRule rule;
   float weight_decay, momentum, beta2, epsilon;
-  float rest1, rest2;  ///< 1 - beta1, 1 - beta2 of f64: 1 - 0.999f is off by 5e-5 of itself
+  float rest1, rest2;  ///< 1 - beta1, 1 - beta2, computed in f64: 1 - 0.999f has a relative error
+                       ///< of 5e-5
 };
 
 inline UpdateNumbers update_numbers(const UpdateOptions& options) {
@@ -37,27 +38,27 @@ inline UpdateNumbers update_numbers(const UpdateOptions& options) {
           static_cast<float>(1 - options.beta2)};
 }
 
-/// What is the same for all elements of a member.
+/// Constants of all elements of a member.
 struct MemberNumbers {
-  int64_t offset;  ///< its first element in the stack; -1: the member is left as it is
+  int64_t offset;  ///< its first element in the stack; -1: the member is not changed
   float scale;     ///< factor of the gradient
   float rate;
   float step;              ///< rate / (1 - beta1^t), t: steps taken, this one included
   float correction2_sqrt;  ///< sqrt(1 - beta2^t)
 };
 
-/// Where the stack and the numbers of its update lie, all in the memory of one device. Shapes,
+/// Pointers to the stack and to the numbers of its update, all in the memory of one device. Shapes,
 /// dtypes and limits: update_members.hpp.
 struct UpdateArrays {
   float* values;
-  float* first;   ///< null where the rule has none
-  float* second;  ///< null where the rule has none
+  float* first;   ///< null if the rule has none
+  float* second;  ///< null if the rule has none
   const float* steps;
   const int64_t* slots;
   const float* gradient;
   const double* rates;
   const double* scales;
-  MemberNumbers* members;  ///< [count], written by the first kernel; the plain loop needs none
+  MemberNumbers* members;  ///< [count], written by the first kernel; unused by the plain loop
   int64_t count;           ///< members of this update
   int64_t size;            ///< elements of a member
 };
@@ -73,7 +74,7 @@ DISSENT_HOST_DEVICE inline MemberNumbers member_numbers(const UpdateArrays& arra
           static_cast<float>(sqrt(1 - pow(beta2, steps)))};
 }
 
-/// One element; first and second are read and written by the rules that have them only.
+/// Updates one element; first and second are accessed only by rules that have them.
 DISSENT_HOST_DEVICE inline void update_element(const UpdateNumbers& n, const MemberNumbers& member,
                                                float* value, float* first, float* second,
                                                float gradient) {
@@ -100,9 +101,9 @@ DISSENT_HOST_DEVICE inline void update_element(const UpdateNumbers& n, const Mem
 }
 
 #ifdef DISSENT_KERNELS_CUDA
-/// Starts the kernels of update_members_body.hpp on a stream (a cudaStream_t) of the current
-/// device; neither synchronises nor allocates, so a CUDA graph may record it. Pointers of the
-/// device's memory. Returns a cudaError_t.
+/// Launches the kernels of update_members_body.hpp on a stream (a cudaStream_t) of the current
+/// device; neither synchronises nor allocates, so it can be captured in a CUDA graph. All pointers
+/// are to device memory. Returns a cudaError_t.
 int launch_update_members(const UpdateOptions& options, const UpdateArrays& arrays, void* stream);
 #endif
 

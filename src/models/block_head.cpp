@@ -29,6 +29,8 @@ void BlockHead::initialise(at::Tensor flat, uint64_t seed, int64_t member) const
   flat.zero_();
   for (const size_t entry : {norm2_weight_, norm_weight_})
     parameter(flat, layout_.entry(entry)).fill_(1);
+
+  // A small gamma_2 makes the residual branch start near 0, as LayerScale does.
   parameter(flat, layout_.entry(gamma_)).fill_(kGammaStart);
   for (const size_t entry : {fc1_weight_, fc2_weight_, head_weight_})
     fill_truncated_normal(parameter(flat, layout_.entry(entry)), kWeightDeviation,
@@ -38,12 +40,16 @@ void BlockHead::initialise(at::Tensor flat, uint64_t seed, int64_t member) const
 at::Tensor BlockHead::forward(const at::Tensor& flat, const at::Tensor& x,
                               std::vector<at::Tensor>* saved) const {
   const auto p = [&](size_t entry) { return parameter(flat, layout_.entry(entry)); };
+
+  // y = x + gamma_2 * fc2(gelu(fc1(norm2(x)))), the MLP branch of the transformer block.
   auto [u, mean2, rstd2] =
       at::native_layer_norm(x, {dim_}, p(norm2_weight_), p(norm2_bias_), kNormEps);
   auto z = linear(u, p(fc1_weight_), p(fc1_bias_));
   auto a = at::gelu(z);
   auto f = linear(a, p(fc2_weight_), p(fc2_bias_));
   auto y = at::addcmul(x, f, p(gamma_));
+
+  // logits = head(norm(y))
   auto [n, mean, rstd] = at::native_layer_norm(y, {dim_}, p(norm_weight_), p(norm_bias_), kNormEps);
   auto logits = linear(n, p(head_weight_), p(head_bias_));
   if (saved) *saved = {u, mean2, rstd2, z, a, f, y, mean, rstd, n};
@@ -55,16 +61,20 @@ HeadGradient BlockHead::backward(const at::Tensor& flat, const at::Tensor& x,
                                  at::Tensor* dx) const {
   const auto p = [&](size_t entry) { return parameter(flat, layout_.entry(entry)); };
   const auto dn = linear_input_gradient(dlogits, p(head_weight_));
+
+  // Classifier and final norm, then through the scaled MLP branch y = x + gamma f.
   auto [dy, dnorm_weight, dnorm_bias] =
       at::native_layer_norm_backward(dn, saved[kY], {dim_}, saved[kMean], saved[kRstd],
                                      p(norm_weight_), p(norm_bias_), {true, true, true});
   const auto df = dy * p(gamma_);
   const auto dz = at::gelu_backward(linear_input_gradient(df, p(fc2_weight_)), saved[kZ]);
   const auto du = linear_input_gradient(dz, p(fc1_weight_));
+
   auto [dx_norm, dnorm2_weight, dnorm2_bias] =
       at::native_layer_norm_backward(du, x, {dim_}, saved[kMean2], saved[kRstd2], p(norm2_weight_),
                                      p(norm2_bias_), {dx != nullptr, true, true});
   if (dx) *dx = dy + dx_norm;
+
   return {{{fc1_weight_, dz, saved[kU]},
            {fc2_weight_, df, saved[kA]},
            {head_weight_, dlogits, saved[kN]}},
@@ -78,17 +88,21 @@ HeadGradient BlockHead::backward(const at::Tensor& flat, const at::Tensor& x,
            {head_bias_, dlogits.sum(0)}}};
 }
 
-// Without the affine part, which differs from member to member.
+// Layer norms without their affine part, which differs between members and is applied separately.
 at::Tensor BlockHead::forward_stack(const at::Tensor& flats, const at::Tensor& x,
                                     std::vector<at::Tensor>* saved) const {
   const auto p = [&](size_t entry) { return stacked_parameter(flats, layout_.entry(entry)); };
   const auto row = [&](size_t entry) { return p(entry).unsqueeze(1); };
+
+  // The MLP branch.
   auto [x_hat, mean2, rstd2] = at::native_layer_norm(x, {dim_}, {}, {}, kNormEps);
   auto u = at::addcmul(row(norm2_bias_), x_hat, row(norm2_weight_));
   auto z = stacked_linear(u, p(fc1_weight_), p(fc1_bias_));
   auto a = at::gelu(z);
   auto f = stacked_linear(a, p(fc2_weight_), p(fc2_bias_));
   auto y = at::addcmul(x, f, row(gamma_));
+
+  // Final norm and classifier.
   auto [y_hat, mean, rstd] = at::native_layer_norm(y, {dim_}, {}, {}, kNormEps);
   auto n = at::addcmul(row(norm_bias_), y_hat, row(norm_weight_));
   auto logits = stacked_linear(n, p(head_weight_), p(head_bias_));
@@ -102,10 +116,14 @@ void BlockHead::backward_stack(const at::Tensor& flats, const at::Tensor&,
   const auto p = [&](size_t entry) { return stacked_parameter(flats, layout_.entry(entry)); };
   const auto g = [&](size_t entry) { return stacked_parameter(gradient, layout_.entry(entry)); };
   const auto &x_hat = saved[kN + 1], &y_hat = saved[kN + 2];
+
+  // Classifier and final norm.
   stacked_linear_gradient(dlogits, saved[kN], g(head_weight_), g(head_bias_));
   const auto dn = stacked_linear_input_gradient(dlogits, p(head_weight_));
   g(norm_weight_).copy_((dn * y_hat).sum(1));
   g(norm_bias_).copy_(dn.sum(1));
+
+  // The MLP branch, from its scale gamma back to norm2.
   const auto dy = std::get<0>(
       at::native_layer_norm_backward(dn * p(norm_weight_).unsqueeze(1), saved[kY], {dim_},
                                      saved[kMean], saved[kRstd], {}, {}, {true, false, false}));
@@ -114,6 +132,7 @@ void BlockHead::backward_stack(const at::Tensor& flats, const at::Tensor&,
   stacked_linear_gradient(df, saved[kA], g(fc2_weight_), g(fc2_bias_));
   const auto dz = at::gelu_backward(stacked_linear_input_gradient(df, p(fc2_weight_)), saved[kZ]);
   stacked_linear_gradient(dz, saved[kU], g(fc1_weight_), g(fc1_bias_));
+
   const auto du = stacked_linear_input_gradient(dz, p(fc1_weight_));
   g(norm2_weight_).copy_((du * x_hat).sum(1));
   g(norm2_bias_).copy_(du.sum(1));

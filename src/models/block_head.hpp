@@ -3,8 +3,8 @@
 
 namespace dissent {
 
-/// SED's member: the second half of a transformer's last block on the class token, the final norm
-/// and the classifier.
+/// The member network of SED: the second half of a transformer's last block, applied to the class
+/// token, the final norm and the classifier.
 ///   y = x + gamma_2 * fc2(gelu(fc1(norm2(x))));  logits = head(norm(y))
 /// LayerNorm with eps 1e-6 and biased variance, exact (erf) GELU. Linear weights truncated normal
 /// with deviation 0.02, biases 0, norms 1 and 0, gamma_2 1e-4. 5,495,272 parameters at 768 / 3072 /

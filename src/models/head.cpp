@@ -13,6 +13,8 @@ namespace dissent {
 at::Tensor flatten(const HeadGradient& gradient, const ParameterLayout& layout) {
   auto flat = at::zeros({layout.size()}, gradient.linear[0].dy.options());
   const bool cuda = flat.is_cuda();
+
+  // dw = dy' x, block by block as the optimiser computes it, so the bits are the same.
   for (const auto& part : gradient.linear) {
     const auto& entry = layout.entry(part.entry);
     parallel_tasks(weight_blocks(entry.shape[0], entry.shape[1], cuda), [&](int64_t b) {
@@ -28,6 +30,8 @@ at::Tensor flatten(const HeadGradient& gradient, const ParameterLayout& layout) 
 
 int64_t Head::forward_flops() const {
   int64_t flops = 0;
+
+  // One multiplication and one addition per element of a weight; vectors are negligible.
   for (const auto& entry : layout_.entries())
     if (entry.shape.size() == 2) flops += 2 * entry.numel;
   return flops;

@@ -10,9 +10,9 @@
 
 namespace dissent {
 
-/// Gradient of a linear weight [out, in], kept as the two factors of dw = dy' x: the optimiser
-/// multiplies them block by block and updates the weight while the block is in cache, so that the
-/// gradient itself need not reach memory.
+/// Gradient of a linear weight [out, in], stored as the two factors of dw = dy' x: the optimiser
+/// multiplies them block by block and updates the weight while the block is in cache, so the
+/// gradient itself need not be written to memory.
 struct LinearGradient {
   size_t entry;   ///< position in the layout
   at::Tensor dy;  ///< [B, out]
@@ -30,12 +30,12 @@ struct HeadGradient {
   std::vector<VectorGradient> vectors;
 };
 
-/// The whole gradient [P] of a member, products multiplied out; 0 between the entries.
+/// The whole gradient [P] of a member with all products computed; 0 between the entries.
 at::Tensor flatten(const HeadGradient& gradient, const ParameterLayout& layout);
 
 /// A member network on features: x [B, D] -> logits [B, C]. Stateless: the parameters are a
-/// member's flat vector [P] (parameters.hpp). f32 or f64, any device; the derivative is written out
-/// (heads are few and small, and autograd would allocate every weight gradient each step).
+/// member's flat vector [P] (parameters.hpp). f32 or f64, any device. The derivative is written by
+/// hand (heads are few and small, and autograd would allocate every weight gradient in each step).
 class Head {
  public:
   virtual ~Head() = default;
@@ -43,11 +43,11 @@ class Head {
   /// Fills a member's flat vector [P] on the CPU with its initial values; draws are keyed by seed
   /// and member.
   virtual void initialise(at::Tensor flat, uint64_t seed, int64_t member) const = 0;
-  /// logits [B, C]. With `saved`, keeps there what backward needs.
+  /// logits [B, C]. With `saved`, stores there what backward needs.
   virtual at::Tensor forward(const at::Tensor& flat, const at::Tensor& x,
                              std::vector<at::Tensor>* saved) const = 0;
-  /// Gradient of sum(dlogits * logits). Reads the parameters as they were in forward. With `dx`,
-  /// also the one with respect to x [B, D].
+  /// Gradient of sum(dlogits * logits), with the parameters of the forward pass. With `dx`, also
+  /// the gradient with respect to x [B, D].
   virtual HeadGradient backward(const at::Tensor& flat, const at::Tensor& x,
                                 const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
                                 at::Tensor* dx = nullptr) const = 0;
@@ -55,8 +55,8 @@ class Head {
   /// bf16, x [n, B, D] of the same dtype, logits [n, B, C].
   virtual at::Tensor forward_stack(const at::Tensor& flats, const at::Tensor& x,
                                    std::vector<at::Tensor>* saved) const = 0;
-  /// Writes the gradient of every entry into `gradient` [n, P] (f32 or f64); what lies between the
-  /// entries is left as it is.
+  /// Writes the gradient of every entry into `gradient` [n, P] (f32 or f64); values between the
+  /// entries are not changed.
   virtual void backward_stack(const at::Tensor& flats, const at::Tensor& x,
                               const std::vector<at::Tensor>& saved, const at::Tensor& dlogits,
                               at::Tensor& gradient) const = 0;
@@ -76,11 +76,11 @@ struct HeadSpec {
   std::unique_ptr<Head> (*make)(int64_t dim, int64_t hidden, int64_t classes);
 };
 
-/// The one table of heads: block_head, mlp, linear.
+/// The table of heads: block_head, mlp, linear.
 const std::vector<HeadSpec>& head_registry();
 
-/// hidden: nothing for 4 * dim. Error::kUsage for an unknown name (naming the nearest) or sizes
-/// below 1.
+/// hidden: empty for 4 * dim. Error::kUsage for an unknown name (with the nearest known one) or
+/// sizes below 1.
 std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optional<int64_t> hidden,
                                 int64_t classes);
 

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kForwardBlock = 512;  // output columns of one product
 
-// Block `index` of `blocks` nearly equal ones, cut at multiples of 16.
+// Block `index` of `blocks` nearly equal ones, with boundaries at multiples of 16.
 RowBlock cut(int64_t extent, int64_t blocks, int64_t index) {
   const auto edge = [&](int64_t i) {
     return i == blocks ? extent : std::min(extent, (extent * i / blocks + 15) / 16 * 16);
@@ -66,6 +66,8 @@ void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tens
 
 int64_t weight_blocks(int64_t out, int64_t in, bool cuda) {
   if (cuda) return 1;
+
+  // Rows whose block of dw has about kWeightGradientBlock elements.
   const int64_t rows =
       std::max<int64_t>(16, kWeightGradientBlock / std::max<int64_t>(in, 1) / 16 * 16);
   return std::max<int64_t>(1, (out + rows - 1) / rows);

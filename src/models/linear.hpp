@@ -5,9 +5,9 @@
 
 namespace dissent {
 
-/// Products of a linear layer, cut into blocks of fixed size that depend on the shapes alone. A
-/// block is one product on one thread; blocks run as tasks (core/parallel.hpp). So the bits are the
-/// same for any number of threads. On a CUDA device a product is one block.
+/// Products of a linear layer, split into blocks whose sizes depend on the shapes alone. A block is
+/// one product on one thread; blocks run as tasks (core/parallel.hpp). The result is therefore
+/// bitwise the same for any number of threads. On a CUDA device a product is one block.
 
 /// y = x w' + b.   x [B, in], w [out, in], b [out]; returns [B, out]
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b);
@@ -20,7 +20,7 @@ at::Tensor linear_input_gradient(const at::Tensor& dy, const at::Tensor& w);
 at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b);
 /// dy [n, B, out], w [n, out, in]; returns [n, B, in]
 at::Tensor stacked_linear_input_gradient(const at::Tensor& dy, const at::Tensor& w);
-/// dw = dy' x into the entries [n, out, in] and db into [n, out] of another dtype, maybe.
+/// Writes dw = dy' x [n, out, in] and db [n, out], converting to their dtype.
 void stacked_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor dw,
                              at::Tensor db);
 

@@ -8,7 +8,7 @@
 namespace dissent {
 namespace {
 
-// torch.nn.Linear: kaiming_uniform with a = sqrt(5) is uniform within 1/sqrt(in), and so is the
+// As torch.nn.Linear: kaiming_uniform with a = sqrt(5) is uniform in +-1/sqrt(in), and so is the
 // bias.
 void initialise_linear(const at::Tensor& flat, const ParameterLayout& layout, size_t weight,
                        size_t bias, uint64_t seed, int64_t member) {
@@ -47,6 +47,8 @@ HeadGradient MlpHead::backward(const at::Tensor& flat, const at::Tensor& x,
                                at::Tensor* dx) const {
   const auto p = [&](size_t entry) { return parameter(flat, layout_.entry(entry)); };
   const auto& a = saved[0];
+
+  // Through the ReLU: a > 0 where its input was.
   const auto dz = at::threshold_backward(linear_input_gradient(dlogits, p(fc2_weight_)), a, 0);
   if (dx) *dx = linear_input_gradient(dz, p(fc1_weight_));
   return {{{fc1_weight_, dz, x}, {fc2_weight_, dlogits, a}},

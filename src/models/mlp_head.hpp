@@ -3,8 +3,8 @@
 
 namespace dissent {
 
-/// logits = fc2(relu(fc1(x))); PyTorch's default initial values: uniform within 1/sqrt(in) for
-/// weights and biases.
+/// logits = fc2(relu(fc1(x))). Initialised as by PyTorch's default: weights and biases uniform in
+/// +-1/sqrt(in).
 class MlpHead final : public Head {
  public:
   MlpHead(int64_t dim, int64_t hidden, int64_t classes);
@@ -24,7 +24,7 @@ class MlpHead final : public Head {
   size_t fc1_weight_, fc1_bias_, fc2_weight_, fc2_bias_;
 };
 
-/// logits = head(x), one linear layer; initial values as above.
+/// logits = head(x), one linear layer; initialised as MlpHead.
 class LinearHead final : public Head {
  public:
   LinearHead(int64_t dim, int64_t classes);

@@ -15,9 +15,9 @@ struct ParameterEntry {
   int64_t numel;
 };
 
-/// How one member's parameters lie in a flat vector [P]. Every entry starts at a multiple of 16
-/// elements, so that it is aligned to 64 bytes in every member of a stack, and a product over it
-/// gives the same bits wherever the member sits.
+/// Layout of one member's parameters in a flat vector [P]. Every entry starts at a multiple of 16
+/// elements, so it is aligned to 64 bytes in every member of a stack, and a product over it gives
+/// the same bits at any position in the stack.
 class ParameterLayout {
  public:
   /// Appends a parameter and returns its position.

@@ -9,7 +9,7 @@ namespace {
 constexpr std::string_view kImagenetClasses =
 #include "imagenet_classes.inc"
     ;
-constexpr int64_t kImagenetCount = 1000;
+constexpr int64_t kImagenetCount = kImagenetClassCount;
 // Columns of the file.
 constexpr size_t kWnid = 1, kInA = 2, kInR = 3, kIn9 = 4, kHuman = 5, kColumns = 6;
 

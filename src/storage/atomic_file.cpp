@@ -22,7 +22,7 @@ namespace {
   DISSENT_FAIL(kData, "{}: cannot {}: {}", path, action, std::generic_category().message(code));
 }
 
-// A file descriptor of this process.
+// An open file descriptor, closed at the end of the scope.
 struct Descriptor {
   Descriptor(const std::string& path, int flags, const char* action)
       : value(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
@@ -100,7 +100,7 @@ void sync_and_rename(const std::string& temporary, const std::string& path) {
 void reserve_space(const std::string& path) {
   Descriptor file(path, O_RDWR, "open");
   struct stat status;
-  if (::fstat(file.value, &status) != 0) fail(path, "look at", errno);
+  if (::fstat(file.value, &status) != 0) fail(path, "read its status", errno);
   allocate(file.value, status.st_size, path);
 }
 
@@ -121,7 +121,7 @@ void remove_file(const std::string& path) {
 void make_folder(const std::string& path) {
   std::error_code code;
   std::filesystem::create_directories(path, code);
-  if (code) fail(path, "make the folder", code.value());
+  if (code) fail(path, "create the folder", code.value());
 }
 
 std::string again_path(const std::string& path) {
@@ -136,26 +136,35 @@ void replace_path(const std::string& fresh, const std::string& path) {
     std::filesystem::remove_all(what, code);
     if (code) fail(what, "delete", code.value());
   };
+
+  // A call that was killed may have left its copy of the old result.
   const std::string old = fresh + ".old";
-  remove(old);  // of a call that was killed
+  remove(old);
+
+  // Three cases: nothing to replace; an atomic exchange of both names, so that a reader never finds
+  // the path empty; and, on file systems without an exchange, two renames.
   if (!path_exists(path)) {
     if (::rename(fresh.c_str(), path.c_str()) != 0)
       fail(path, "rename the new result to it", errno);
   } else if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
     remove(fresh);
   } else {
-    if (::rename(path.c_str(), old.c_str()) != 0) fail(path, "put it aside", errno);
+    if (::rename(path.c_str(), old.c_str()) != 0) fail(path, "rename the previous result", errno);
     if (::rename(fresh.c_str(), path.c_str()) != 0)
       fail(path, "rename the new result to it", errno);
     remove(old);
   }
+
+  // The folder of again_path is removed with its last entry.
   const auto folder = std::filesystem::path(fresh).parent_path();
-  if (folder.filename() == ".again") std::filesystem::remove(folder, code);  // unless others use it
+  if (folder.filename() == ".again")
+    std::filesystem::remove(folder, code);  // fails, rightly, unless it is empty
 }
 
 int64_t free_bytes(const std::string& path) {
   struct statvfs status;
-  if (::statvfs(path.c_str(), &status) != 0) fail(path, "look at its file system", errno);
+  if (::statvfs(path.c_str(), &status) != 0)
+    fail(path, "read the status of its file system", errno);
   return static_cast<int64_t>(status.f_bavail) * static_cast<int64_t>(status.f_frsize);
 }
 

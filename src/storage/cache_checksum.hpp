@@ -13,8 +13,8 @@ namespace dissent {
 inline constexpr int64_t kHashBlockRows = 256;
 
 /// XXH3_64 of each block of 256 rows: the block's bytes of embed, then of label, then of index, as
-/// they lie in the file. embed [n, D] of the file's dtype, label i32 [n], index i64 [n];
-/// contiguous, host; row 0 starts a block.
+/// stored in the file. embed [n, D] in the file's dtype, label i32 [n], index i64 [n]; contiguous,
+/// host; row 0 is the first row of a block.
 std::vector<int64_t> block_hashes(const at::Tensor& embed, const at::Tensor& label,
                                   const at::Tensor& index);
 /// Checksum of a shard: XXH3_64 over its block hashes (8 bytes each, little-endian) in row order;

@@ -20,7 +20,7 @@ void check_column(const DatasetInfo& info, const char* name, int64_t rows,
                 name, fmt::join(info.shape, ", "), rows, rows, rows);
 }
 
-// Whole numbers of a column as f64 (exact for every f32, i32 and any position that exists).
+// A column as f64, which is exact for every f32, every i32 and every position of a real set.
 at::Tensor whole_numbers(const at::Tensor& column, const char* name, int64_t first,
                          const std::string& path) {
   auto values = column.to(at::kDouble);
@@ -33,13 +33,13 @@ at::Tensor whole_numbers(const at::Tensor& column, const char* name, int64_t fir
   return values;
 }
 
-// Rows at which the index is at its first value again. Order inside a pass does not matter.
+// Rows where the index takes its first value again. The order inside a pass does not matter.
 std::vector<int64_t> pass_starts(const CacheFile& file) {
   std::vector<int64_t> starts;
   double first_value = 0;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
     const auto values = whole_numbers(file.read_index(row, std::min(kScanRows, file.rows - row)),
-                                      "index", row, file.path);
+                                      kIndexDataset, row, file.path);
     const auto* data = values.const_data_ptr<double>();
     if (row == 0) first_value = data[0];
     for (int64_t i = 0; i < values.numel(); ++i)
@@ -56,7 +56,7 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
   const bool rounds = file.index.dtype == at::kFloat;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
     const auto values = whole_numbers(file.read_index(row, std::min(kScanRows, file.rows - row)),
-                                      "index", row, file.path);
+                                      kIndexDataset, row, file.path);
     const auto* data = values.const_data_ptr<double>();
     for (int64_t i = 0; i < values.numel(); ++i) {
       const auto position = static_cast<double>(first_value + (row + i) % rows_per_pass);
@@ -72,12 +72,12 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
   return counted;
 }
 
-// Raises at the first label that can be none.
+// The largest label; raises at the first value that cannot be a label.
 int64_t largest_label(const CacheFile& file) {
   int64_t largest = -1;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
     const auto values = whole_numbers(file.read_label(row, std::min(kScanRows, file.rows - row)),
-                                      "label", row, file.path);
+                                      kLabelDataset, row, file.path);
     const auto* data = values.const_data_ptr<double>();
     for (int64_t i = 0; i < values.numel(); ++i) {
       DISSENT_CHECK(data[i] >= -1 && data[i] <= static_cast<double>(kLargestLabel), kData,
@@ -96,9 +96,11 @@ CacheFile CacheFile::open(const std::string& path) {
   CacheFile result;
   result.path = path;
   UniqueHandle file = h5_open(path);
-  result.embed = h5_info(file, "embed", path);
-  result.label = h5_info(file, "label", path);
-  result.index = h5_info(file, "index", path);
+  result.embed = h5_info(file, kEmbedDataset, path);
+  result.label = h5_info(file, kLabelDataset, path);
+  result.index = h5_info(file, kIndexDataset, path);
+
+  // The features define the number of rows; labels and positions have to agree with it.
   const auto& shape = result.embed.shape;
   DISSENT_CHECK(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, kData,
                 "{}: embed: expected [rows, D], found [{}]", path, fmt::join(shape, ", "));
@@ -106,8 +108,10 @@ CacheFile CacheFile::open(const std::string& path) {
   DISSENT_CHECK(dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16, kData,
                 "{}: embed: expected f32, f16 or bf16, found {}", path, at::toString(dtype));
   result.rows = shape[0];
-  check_column(result.label, "label", result.rows, path);
-  check_column(result.index, "index", result.rows, path);
+  check_column(result.label, kLabelDataset, result.rows, path);
+  check_column(result.index, kIndexDataset, result.rows, path);
+
+  // HDF5 stays open only where a dataset cannot be read with pread.
   result.seal = h5_seal(file);
   if (result.embed.offset < 0 || result.label.offset < 0 || result.index.offset < 0)
     result.file = std::move(file);
@@ -128,39 +132,44 @@ void CacheFile::read(const DatasetInfo& info, const char* name, int64_t first, i
 
 at::Tensor CacheFile::read_label(int64_t first, int64_t count) const {
   auto values = at::empty({count}, label.dtype);
-  read(label, "label", first, count, values.data_ptr());
+  read(label, kLabelDataset, first, count, values.data_ptr());
   return values;
 }
 
 at::Tensor CacheFile::read_index(int64_t first, int64_t count) const {
   auto values = at::empty({count}, index.dtype);
-  read(index, "index", first, count, values.data_ptr());
+  read(index, kIndexDataset, first, count, values.data_ptr());
   return values;
 }
 
 CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const CacheSpec& spec) {
+  // The size first: it needs no HDF5, and a truncated shard is the most frequent damage.
   const std::string path = folder + "/" + entry.file;
   std::error_code code;
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, code));
-  DISSENT_CHECK(!code, kData, "{}: expected this shard, which the manifest names, found none: {}",
-                path, code.message());
+  DISSENT_CHECK(!code, kData, "{}: expected this shard of the manifest, found none: {}", path,
+                code.message());
   DISSENT_CHECK(size >= entry.rows * spec.row_bytes(), kData,
                 "{0}: truncated: expected at least {3} bytes for its {2} rows, found {1}", path,
                 size, entry.rows, entry.rows * spec.row_bytes());
+
+  // Then everything that the manifest states about the contents.
   auto file = CacheFile::open(path);
   DISSENT_CHECK(file.rows == entry.rows, kData, "{}: expected {} rows, found {}", path, entry.rows,
                 file.rows);
-  DISSENT_CHECK(file.embed.shape[1] == spec.dim, kData, "{}: embed with D = {} expected, {} found",
+  DISSENT_CHECK(file.embed.shape[1] == spec.dim, kData, "{}: embed: expected D = {}, found {}",
                 path, spec.dim, file.embed.shape[1]);
-  DISSENT_CHECK(file.embed.dtype == spec.dtype, kData, "{}: embed of {} expected, {} found", path,
+  DISSENT_CHECK(file.embed.dtype == spec.dtype, kData, "{}: embed: expected {}, found {}", path,
                 dtype_name(spec.dtype), dtype_name(file.embed.dtype));
   DISSENT_CHECK(file.label.dtype == at::kInt && file.index.dtype == at::kLong, kData,
-                "{}: label of i32 and index of i64 expected, {} and {} found", path,
+                "{}: label and index: expected i32 and i64, found {} and {}", path,
                 at::toString(file.label.dtype), at::toString(file.index.dtype));
   return file;
 }
 
 SedLayout scan_sed_file(const CacheFile& file) {
+  // A SED file does not store its number of passes: a pass begins wherever the index returns to its
+  // first value.
   const auto starts = pass_starts(file);
   SedLayout layout;
   auto& spec = layout.spec;
@@ -168,13 +177,18 @@ SedLayout scan_sed_file(const CacheFile& file) {
   spec.dtype = file.embed.dtype;
   spec.passes = static_cast<int64_t>(starts.size());
   spec.rows_per_pass = starts.size() > 1 ? starts[1] : file.rows;
+
+  // All passes have to have the same length, else a row has no counterpart in the other passes.
   for (int64_t pass = 0; pass < spec.passes; ++pass) {
     DISSENT_CHECK(
         starts[pass] == pass * spec.rows_per_pass && file.rows == spec.rows(), kData,
-        "{}: index restarts at rows {} of {}: passes of different length", file.path,
+        "{}: index: expected passes of equal length, found it restarting at rows {} of {}",
+        file.path,
         fmt::join(starts.begin(), starts.begin() + std::min<size_t>(starts.size(), 8), ", "),
         file.rows);
   }
+
+  // The whole file is one shard. Positions and labels are read once, which also validates them.
   spec.shard_rows = file.rows;
   layout.first_index = file.read_index(0, 1).to(at::kLong).item<int64_t>();
   layout.counted_index = counts_up(file, spec.rows_per_pass, layout.first_index);

@@ -8,36 +8,44 @@
 
 namespace dissent {
 
-/// The largest label that a file without a manifest may have, so 2^20 classes: a larger one is a
-/// damaged value or no class, and each class costs memory in every network.
+/// The largest label that a file without a manifest may have (2^20 classes): a larger value is
+/// damaged or not a class, and each class costs memory in every network.
 inline constexpr int64_t kLargestLabel = (int64_t{1} << 20) - 1;
 
-/// One HDF5 file with embed [rows, D], label and index [rows] or [rows, 1]: a shard of ours or a
-/// SED file.
-/// Datasets that lie in the file as they do in memory are read with pread by any thread; others
-/// through HDF5, by one thread.
+/// Datasets of a shard or a SED file.
+inline constexpr const char* kEmbedDataset = "embed";
+inline constexpr const char* kLabelDataset = "label";
+inline constexpr const char* kIndexDataset = "index";
+/// Format of a shard. Version 1 had no seal.
+inline constexpr const char* kShardFormat = "dissent-cache-shard";
+inline constexpr int64_t kShardVersion = 2;
+
+/// One HDF5 file with embed [rows, D], label and index [rows] or [rows, 1]: a shard of a feature
+/// cache or a SED file.
+/// Datasets stored exactly as in memory are read with pread, by any thread; others through HDF5, by
+/// one thread.
 struct CacheFile {
   std::string path;
   int64_t rows = 0;
   DatasetInfo embed, label, index;
-  std::shared_ptr<const Seal> seal;  ///< of our own: values are checked as they are read
+  std::shared_ptr<const Seal> seal;  ///< of a file of ours: values are checked while they are read
   UniqueHandle file;                 ///< kept open only when some dataset needs HDF5
 
-  /// Error::kData naming file, expected and found: no HDF5, cut short, a dataset missing or of a
-  /// wrong shape or type.
+  /// Error::kData with file, expected and found: not an HDF5 file, truncated, a dataset missing or
+  /// with a wrong shape or type.
   static CacheFile open(const std::string& path);
   bool concurrent_reads() const { return !file.valid(); }
   /// Rows [first, first + count) of one of the three, in its own dtype.
   void read(const DatasetInfo& info, const char* name, int64_t first, int64_t count,
             void* out) const;
   void read_embed(int64_t first, int64_t count, void* out) const {
-    read(embed, "embed", first, count, out);
+    read(embed, kEmbedDataset, first, count, out);
   }
   at::Tensor read_label(int64_t first, int64_t count) const;  ///< [count], file's dtype
   at::Tensor read_index(int64_t first, int64_t count) const;  ///< [count], file's dtype
 };
 
-/// Opens a shard and checks it against the manifest: presence, size, rows, D, dtypes.
+/// Opens a shard and compares it with the manifest: existence, size, rows, D, dtypes.
 CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const CacheSpec& spec);
 
 /// What a file without a manifest (SED's layout) holds.
@@ -48,8 +56,8 @@ struct SedLayout {
   int64_t first_index = 0;
 };
 /// Reads all labels and indices. Error::kData: labels or positions that are not whole numbers,
-/// labels beyond
-/// kLargestLabel or below -1, passes of different length, positions that f32 cannot hold.
+/// labels above kLargestLabel or below -1, passes of different length, positions that f32 cannot
+/// represent.
 SedLayout scan_sed_file(const CacheFile& file);
 
 }  // namespace dissent

@@ -31,7 +31,7 @@ std::string quoted(const std::string& text) {
   return out + "\"";
 }
 
-// Texts of several lines stay readable as a multi-line literal where they can.
+// A multi-line literal where the text allows it, so that the manifest stays readable.
 std::string block(const std::string& text) {
   const bool plain = text.find("'''") == std::string::npos &&
                      text.find('\r') == std::string::npos && !text.empty() && text.back() == '\n';
@@ -97,7 +97,7 @@ at::ScalarType dtype_from_name(const std::string& name, const std::string& place
 std::vector<ShardEntry> plan_shards(const CacheSpec& spec) {
   const int64_t per_pass = (spec.rows_per_pass - 1) / spec.shard_rows + 1;
   DISSENT_CHECK(per_pass <= kMostShards / spec.passes, kUsage,
-                "cache.shard_rows: expected at most {} shards, found {} of {} rows in each of {} "
+                "cache.shard_rows: expected at most {} shards, found {} with {} rows in each of {} "
                 "passes",
                 kMostShards, per_pass, spec.shard_rows, spec.passes);
   std::vector<ShardEntry> shards;
@@ -113,6 +113,8 @@ std::vector<ShardEntry> plan_shards(const CacheSpec& spec) {
 
 std::string manifest_text(const CacheManifest& manifest) {
   const auto& spec = manifest.spec;
+
+  // Identity of the format, then shape, origin and configuration of the features.
   std::string text = fmt::format("format = \"{}\"\nversion = {}\ncreator = {}\n", kFormat, kVersion,
                                  quoted(manifest.creator));
   text += fmt::format(
@@ -123,6 +125,8 @@ std::string manifest_text(const CacheManifest& manifest) {
                       quoted(spec.transform));
   text += fmt::format("configuration_hash = {}\nconfiguration = {}\n",
                       quoted(spec.configuration_hash), block(spec.configuration));
+
+  // One table per finished shard.
   for (const auto& shard : manifest.shards) {
     text += fmt::format("\n[[shard]]\nfile = {}\nfirst_row = {}\nrows = {}\nchecksum = {}\n",
                         quoted(shard.file), shard.first_row, shard.rows, quoted(shard.checksum));
@@ -131,6 +135,7 @@ std::string manifest_text(const CacheManifest& manifest) {
 }
 
 CacheManifest parse_manifest(const std::string& text, const std::string& path) {
+  // A key of very many parts would exhaust the stack of the recursive TOML parser.
   if (const auto key = long_key(text))
     DISSENT_FAIL(kData, "{}:{}: expected keys of at most {} parts, found one of {}", path,
                  key->line, kMostKeyParts, key->parts);
@@ -140,17 +145,23 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
   } catch (const toml::parse_error& error) {
     DISSENT_FAIL(kData, "{}:{}: {}", path, error.source().begin.line, error.description());
   }
+
+  // The format decides how the other keys are read, so it is checked first.
   const auto format = value_of<std::string>(table, "format", path);
   const auto version = value_of<int64_t>(table, "version", path);
   DISSENT_CHECK(format == kFormat && version == kVersion, kData,
                 "{0}: expected format \"{3}\" version {4}, found \"{1}\" version {2}", path, format,
                 version, kFormat, kVersion);
+
+  // What the features are: shape, dtype, passes.
   CacheManifest manifest;
   manifest.creator = value_of<std::string>(table, "creator", path);
   auto& spec = manifest.spec;
   spec.dim = count_of(table, "dim", 1, path);
   spec.dtype = dtype_from_name(value_of<std::string>(table, "dtype", path), path);
   spec.passes = count_of(table, "passes", 1, path);
+
+  // The manifest stores the total number of rows; every pass has an equal part of it.
   const int64_t rows = count_of(table, "rows", 1, path);
   DISSENT_CHECK(rows % spec.passes == 0, kData,
                 "{0}: expected a multiple of {2} rows ({2} passes), found {1}", path, rows,
@@ -158,6 +169,8 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
   spec.rows_per_pass = rows / spec.passes;
   spec.classes = count_of(table, "classes", 0, path);
   spec.shard_rows = count_of(table, "shard_rows", 1, path);
+
+  // How the features were made.
   spec.source = value_of<std::string>(table, "source", path);
   const auto* trunk = table["trunk"].as_table();
   DISSENT_CHECK(trunk, kData, "{}: key 'trunk': expected a table of name and weights, found {}",
@@ -167,6 +180,8 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
   spec.transform = value_of<std::string>(table, "transform", path);
   spec.configuration_hash = value_of<std::string>(table, "configuration_hash", path);
   spec.configuration = value_of<std::string>(table, "configuration", path);
+
+  // Shards follow one another without gaps. A partial manifest lists fewer rows than the cache has.
   int64_t first_row = 0;
   if (const auto* shards = table["shard"].as_array()) {
     for (const auto& entry : *shards) {
@@ -176,7 +191,7 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
       first_row += manifest.shards.back().rows;
     }
   }
-  DISSENT_CHECK(first_row <= rows, kData, "{0}: expected shards of {2} rows together, found {1}",
+  DISSENT_CHECK(first_row <= rows, kData, "{0}: expected shards with {2} rows in total, found {1}",
                 path, first_row, rows);
   return manifest;
 }
@@ -189,6 +204,8 @@ std::string spec_difference(const CacheSpec& there, const CacheSpec& here) {
   const auto compare_text = [&](const char* name, const std::string& a, const std::string& b) {
     compare(name, quoted(a), quoted(b));
   };
+
+  // Shape first, then origin: the order in which a user looks for the cause.
   compare("dim", there.dim, here.dim);
   compare("dtype", dtype_name(there.dtype), dtype_name(here.dtype));
   compare("passes", there.passes, here.passes);

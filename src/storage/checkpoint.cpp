@@ -8,10 +8,11 @@
 namespace dissent {
 namespace {
 
-constexpr const char* kCheckpointFormat = "dissent-checkpoint";
-constexpr int64_t kCheckpointVersion = 2;  // 1: before there were seals; read too
-constexpr int64_t kObjectBytes =
-    4096;  // of a dataset, group or attribute beside its values, at most
+constexpr const char* kHashAttribute = "hash";
+constexpr const char* kProgressGroup = "progress";
+
+// Upper bound for a dataset, group or attribute without its values.
+constexpr int64_t kObjectBytes = 4096;
 
 std::string shape_text(at::IntArrayRef shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
@@ -20,7 +21,8 @@ std::string shape_text(at::IntArrayRef shape) {
 at::Tensor host_copy(const at::Tensor& values) { return values.detach().cpu().contiguous(); }
 
 std::string parameter_of(const std::string& name) {
-  return name.starts_with("members/") ? name.substr(8) : name;
+  const std::string_view prefix = kMembersPrefix;
+  return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
 
 }  // namespace
@@ -39,29 +41,36 @@ void CheckpointWriter::add(const std::string& name, std::vector<int64_t> full_sh
 }
 
 void CheckpointWriter::check_layout() const {
+  // Each rank checks its own slabs and describes them.
   std::string description;
   std::vector<int64_t> places;  // first and count of each slab
   agree(*comm_, [&] {
     std::set<std::string> names;
     for (const auto& slab : slabs_) {
-      DISSENT_CHECK(names.insert(slab.name).second, kInternal, "{}: {} is given twice", path_,
-                    slab.name);
+      DISSENT_CHECK(names.insert(slab.name).second, kInternal,
+                    "{}: expected each slab once, found {} twice", path_, slab.name);
       DISSENT_CHECK(!slab.shape.empty() &&
                         slab.local.dim() == static_cast<int64_t>(slab.shape.size()) &&
                         (slab.local.size(0) == 0 ||
                          slab.local.sizes().slice(1) == at::IntArrayRef(slab.shape).slice(1)),
-                    kInternal, "{}: {} is {}, its part on this rank {}", path_, slab.name,
-                    shape_text(slab.shape), shape_text(slab.local.sizes()));
+                    kInternal, "{}: {}: expected a part of {} on this rank, found {}", path_,
+                    slab.name, shape_text(slab.shape), shape_text(slab.local.sizes()));
       h5_type(slab.local.scalar_type());
       description += fmt::format("{} {} {}\n", slab.name, shape_text(slab.shape),
                                  at::toString(slab.local.scalar_type()));
       places.insert(places.end(), {slab.first, slab.local.size(0)});
     }
   });
+
+  // Collective writes need the same datasets in the same order on every rank.
   const auto descriptions = all_gather_text(*comm_, description);
   for (const auto& other : descriptions)
     DISSENT_CHECK(other == descriptions[0], kInternal,
-                  "{}: ranks write different slabs:\n{}and\n{}", path_, descriptions[0], other);
+                  "{}: expected the same slabs on every rank, found\n{}and\n{}", path_,
+                  descriptions[0], other);
+
+  // Gather (first, count) of each slab from each rank: sorted by `first`, the parts of a dataset
+  // must follow one another without gap or overlap.
   const std::vector<int64_t> counts(comm_->size(), static_cast<int64_t>(places.size()));
   const auto gathered = comm_->all_gather(at::tensor(places, at::kLong), counts);
   const auto* all = gathered.const_data_ptr<int64_t>();
@@ -75,7 +84,8 @@ void CheckpointWriter::check_layout() const {
     int64_t covered = 0;
     for (const auto& [first, count] : parts) covered = first == covered ? covered + count : -1;
     DISSENT_CHECK(covered == slabs_[s].shape[0], kInternal,
-                  "{}: {} of {} rows: the ranks' parts [{}] (first, count) overlap or leave a gap",
+                  "{}: {}: expected parts of the ranks that cover {} rows without gap or overlap, "
+                  "found (first, count) = [{}]",
                   path_, slabs_[s].name, slabs_[s].shape[0], fmt::join(parts, ", "));
   }
 }
@@ -85,16 +95,19 @@ void CheckpointWriter::create(const std::string& temporary) const {
                   kObjectBytes * static_cast<int64_t>(8 + progress_.size() + slabs_.size());
   for (const auto& slab : slabs_)
     bytes += c10::multiply_integers(slab.shape) * slab.local.element_size();
+
   auto file = h5_create(temporary, bytes);
-  h5_write_attribute(file, "/", "format", kCheckpointFormat, temporary);
-  h5_write_attribute(file, "/", "version", kCheckpointVersion, temporary);
-  h5_write_text(file, "config", config_text_, temporary);
-  h5_write_attribute(file, "config", "hash", config_hash_, temporary);
-  h5_add_group(file, "progress", temporary);
+  h5_write_format(file, {kCheckpointFormat, kCheckpointVersion}, temporary);
+  h5_write_text(file, kConfigDataset, config_text_, temporary);
+  h5_write_attribute(file, kConfigDataset, kHashAttribute, config_hash_, temporary);
+  h5_add_group(file, kProgressGroup, temporary);
   for (const auto& [key, value] : progress_)
-    h5_write_attribute(file, "progress", key, value, temporary);
+    h5_write_attribute(file, kProgressGroup, key, value, temporary);
+
+  // The slabs get their space now and their values from all ranks later.
   for (const auto& slab : slabs_)
     h5_add_dataset(file, slab.name, slab.shape, slab.local.scalar_type(), temporary);
+
   file.close(temporary);
   reserve_space(temporary);
 }
@@ -102,19 +115,24 @@ void CheckpointWriter::create(const std::string& temporary) const {
 void CheckpointWriter::write_slabs(const std::string& temporary) const {
   UniqueHandle file;
   agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
+
   std::vector<DataRange> ranges;
-  // A file that could not be written is not closed: closing waits for all ranks inside of HDF5,
-  // which on a disk that fails writes again and never comes back (h5_start_before_mpi).
+  // After a failed write the file is not closed: H5Fclose waits for all ranks inside HDF5, retries
+  // the write on the failing disk and never returns (h5_start_before_mpi).
   for (const auto& slab : slabs_) {
     agree(*comm_, [&] {
       h5_write_rows(file, slab.name, slab.first, host_copy(slab.local), *comm_, temporary);
     });
   }
+
+  // Each rank reads its own rows back: a write that MPI lost is found here (h5_check_rows).
   agree(*comm_, [&] { h5_flush(file, temporary); });
   for (const auto& slab : slabs_) {
     agree(*comm_,
           [&] { h5_check_rows(file, slab.name, slab.first, host_copy(slab.local), temporary); });
   }
+
+  // The seal is appended to the closed file and needs to know where the values lie.
   agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
   agree(*comm_, [&] { file.close(temporary); });
   write_seal(temporary, std::move(ranges), *comm_);
@@ -124,8 +142,8 @@ void CheckpointWriter::commit() {
   check_layout();
   const std::string temporary = temporary_name(path_);
   try {
-    // One rank lays the file out and claims its disk space: a full disk is found here, before any
-    // collective write.
+    // One rank creates the datasets and allocates their disk space: a full disk is detected here,
+    // before any collective write.
     agree(*comm_, [&] {
       if (comm_->rank() == 0) create(temporary);
     });
@@ -143,30 +161,28 @@ void CheckpointWriter::commit() {
 CheckpointReader::CheckpointReader(std::string path) : path_(std::move(path)) {
   DISSENT_CHECK(path_exists(path_), kData, "{}: no such checkpoint", path_);
   file_ = h5_open(path_);
-  const auto names = h5_attribute_names(file_, "/", path_);
-  const auto has_attribute = [&](const char* name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
-  DISSENT_CHECK(has_attribute("format") && has_attribute("version"), kData,
-                "{}: not a checkpoint: expected format and version, found none", path_);
-  const auto format = h5_read_attribute(file_, "/", "format", path_),
-             version = h5_read_attribute(file_, "/", "version", path_);
-  DISSENT_CHECK(format == H5Value(kCheckpointFormat), kData,
-                "{}: not a checkpoint: expected the format \"{}\", found another", path_,
-                kCheckpointFormat);
-  const auto* number = std::get_if<int64_t>(&version);
-  DISSENT_CHECK(number && *number >= 1 && *number <= kCheckpointVersion, kData,
+
+  // A file that is not a checkpoint is reported as such, before any key is missed.
+  const auto format = h5_read_format(file_, path_);
+  DISSENT_CHECK(format.name == kCheckpointFormat, kData,
+                "{}: not a checkpoint: expected the format \"{}\", found {}", path_,
+                kCheckpointFormat, format.name.empty() ? "none" : '"' + format.name + '"');
+  DISSENT_CHECK(format.version >= 1 && format.version <= kCheckpointVersion, kData,
                 "{}: expected a checkpoint of version 1 .. {}, found {}", path_, kCheckpointVersion,
-                number ? std::to_string(*number) : "another value");
-  config_text_ = h5_read_text(file_, "config", path_);
-  const auto hash = h5_read_attribute(file_, "config", "hash", path_);
+                format.version < 0 ? "none" : std::to_string(format.version));
+
+  // The configuration that the run was trained with, and its hash.
+  config_text_ = h5_read_text(file_, kConfigDataset, path_);
+  const auto hash = h5_read_attribute(file_, kConfigDataset, kHashAttribute, path_);
   DISSENT_CHECK(std::holds_alternative<std::string>(hash), kData,
-                "{}: expected a text as the hash of its configuration, found another value", path_);
+                "{}: hash of the configuration: expected a text, found another value", path_);
   config_hash_ = std::get<std::string>(hash);
-  DISSENT_CHECK(h5_has(file_, "progress"), kData, "{}: expected a group 'progress', found none",
-                path_);
-  for (const auto& name : h5_attribute_names(file_, "progress", path_))
-    progress_[name] = h5_read_attribute(file_, "progress", name, path_);
+
+  // Counters of the run.
+  DISSENT_CHECK(h5_has(file_, kProgressGroup), kData, "{}: expected a group '{}', found none",
+                path_, kProgressGroup);
+  for (const auto& name : h5_attribute_names(file_, kProgressGroup, path_))
+    progress_[name] = h5_read_attribute(file_, kProgressGroup, name, path_);
 }
 
 int64_t CheckpointReader::integer(const std::string& key) const {

@@ -21,7 +21,7 @@ int64_t feature_bytes(const FeatureCache& cache) {
 
 }  // namespace
 
-// Chunks are numbered through all passes: id = pass * chunks + chunk.
+// Chunks are numbered across all passes: id = pass * chunks + chunk.
 struct ChunkStream::Impl {
   Communicator* node;
   FeatureCache cache;
@@ -30,7 +30,7 @@ struct ChunkStream::Impl {
   NodeMemory memory;
   int64_t pass = 0;
   int64_t current = kNoChunk;              // id of the chunk in use
-  int64_t held[2] = {kNoChunk, kNoChunk};  // id in each buffer, from the start of its read
+  int64_t held[2] = {kNoChunk, kNoChunk};  // id in each buffer, set when its read starts
   int current_slot = 0;
   std::future<void> read;  // of the buffer that is not current
 
@@ -58,13 +58,13 @@ struct ChunkStream::Impl {
   int64_t rows_of(int64_t id) const {
     return std::min(chunk_rows, selection.rows_per_pass - id % chunks * chunk_rows);
   }
-  // The buffer that holds a chunk or is to hold it: never the current one for another chunk.
+  // The buffer for a chunk. The current buffer is never given to another chunk.
   int slot_of(int64_t id) const {
     return id == current ? current_slot : current == kNoChunk ? 0 : 1 - current_slot;
   }
 
   // Reads this rank's share. A rank always fills the same rows of a buffer, whatever the chunk's
-  // length: an abandoned read of one rank and the next read of another never meet.
+  // length, so an abandoned read of one rank never overlaps the next read of another.
   void read_share(int64_t id, int slot) const {
     const int64_t rows = rows_of(id), place = first_place(id), bytes = feature_bytes(cache),
                   piece = std::max<int64_t>(1, kPieceBytes / bytes);
@@ -80,14 +80,14 @@ struct ChunkStream::Impl {
     }
   }
 
-  // Waits for the read under way without looking at how it went.
+  // Waits for the running read and ignores its outcome.
   void settle() noexcept {
     if (!read.valid()) return;
     if (read.wait_for(std::chrono::seconds(0)) != std::future_status::deferred) read.wait();
     read = {};
   }
 
-  // Starts to read a chunk into the buffer that is not current, unless it is there.
+  // Starts reading a chunk into the buffer that is not current, unless it already holds the chunk.
   void fetch(int64_t id) {
     const int slot = slot_of(id);
     if (held[slot] == id) return;
@@ -110,20 +110,23 @@ struct ChunkStream::Impl {
         throw;
       }
       memory.publish();
+
+      // The chunk is complete once every rank has read its share.
       current = id, current_slot = slot;
     }
-    // All ranks have come here from the chunk before, so its buffer is free.
+    // Every rank has finished with the previous chunk, so its buffer is free.
     fetch((id + 1) % (chunks * selection.passes));
   }
 
   template <class Copy>
   void for_rows(std::span<const int64_t> rows, const Copy& copy) const {
-    DISSENT_CHECK(current != kNoChunk, kInternal, "{}: no chunk is current", cache.path());
+    DISSENT_CHECK(current != kNoChunk, kInternal, "{}: expected a current chunk, found none",
+                  cache.path());
     const int64_t first = first_place(current), count = rows_of(current);
     for (const int64_t row : rows) {
       DISSENT_CHECK(row >= first && row < first + count, kInternal,
-                    "{}: row {} taken while rows {} .. {} are current", cache.path(), row, first,
-                    first + count - 1);
+                    "{0}: expected a row of the current chunk, {2} .. {3}, found {1}", cache.path(),
+                    row, first, first + count - 1);
       copy(row - first);
     }
   }
@@ -136,9 +139,10 @@ ChunkStream::~ChunkStream() = default;
 
 ChunkStream ChunkStream::open(Communicator& node, FeatureCache cache, RowSelection selection,
                               int64_t chunk_rows) {
-  DISSENT_CHECK(chunk_rows >= 0 && selection.rows_per_pass > 0 && selection.passes > 0, kInternal,
-                "{}: a stream of {} passes of {} rows in chunks of {}", cache.path(),
-                selection.passes, selection.rows_per_pass, chunk_rows);
+  DISSENT_CHECK(
+      chunk_rows >= 0 && selection.rows_per_pass > 0 && selection.passes > 0, kInternal,
+      "{}: expected positive sizes, found a stream of {} passes of {} rows in chunks of {}",
+      cache.path(), selection.passes, selection.rows_per_pass, chunk_rows);
   auto impl = std::make_unique<Impl>(node, std::move(cache), std::move(selection), chunk_rows);
   impl->memory.allocate(node, bytes(impl->cache, impl->chunk_rows),
                         "stream of " + impl->cache.path());
@@ -154,14 +158,15 @@ int64_t ChunkStream::chunks() const { return impl_->chunks; }
 
 void ChunkStream::start_pass(int64_t pass, int64_t first_chunk) {
   DISSENT_CHECK(pass >= 0 && pass < passes() && first_chunk >= 0 && first_chunk < chunks(),
-                kInternal, "chunk {} of {} in pass {} of {}", first_chunk, chunks(), pass,
-                passes());
+                kInternal, "expected chunk 0 .. {} of pass 0 .. {}, found chunk {} of pass {}",
+                chunks() - 1, passes() - 1, first_chunk, pass);
   impl_->pass = pass;
   impl_->fetch(pass * chunks() + first_chunk);
 }
 
 void ChunkStream::chunk(int64_t chunk) {
-  DISSENT_CHECK(chunk >= 0 && chunk < chunks(), kInternal, "chunk {} of {}", chunk, chunks());
+  DISSENT_CHECK(chunk >= 0 && chunk < chunks(), kInternal, "expected chunk 0 .. {}, found {}",
+                chunks() - 1, chunk);
   impl_->make_current(impl_->pass * chunks() + chunk);
 }
 

@@ -7,8 +7,8 @@
 namespace dissent {
 namespace {
 
-// Spreadsheets write semicolons where the comma is the decimal mark, and tabs when they are told to
-// write text: every record would be one field.
+// Spreadsheets write semicolons where the comma is the decimal mark, and tabs when they export
+// text: every record would be a single field.
 void check_separator(std::string_view text, const std::string& path) {
   const size_t begin = std::min(text.find_first_not_of("\r\n"), text.size());
   const auto first = text.substr(begin, text.find_first_of("\r\n", begin) - begin);
@@ -21,44 +21,78 @@ void check_separator(std::string_view text, const std::string& path) {
                   name);
 }
 
+// Reads the fields of a text one after another.
+class CsvReader {
+ public:
+  CsvReader(const std::string& text, const std::string& path) : text_(text), path_(path) {
+    if (text_.starts_with("\xEF\xBB\xBF")) at_ = 3;  // the byte order mark that spreadsheets write
+  }
+
+  bool at_end() const { return at_ >= text_.size(); }
+
+  CsvRecord record() {
+    CsvRecord record{line_, {}};
+    do record.fields.push_back(field(record.fields.size() + 1));
+    while (take(','));
+    // The end of a line is LF or CRLF.
+    take('\r');
+    take('\n');
+    ++line_;
+    return record;
+  }
+
+ private:
+  bool take(char c) {
+    const bool found = at_ < text_.size() && text_[at_] == c;
+    if (found) ++at_;
+    return found;
+  }
+
+  std::string field(size_t column) {
+    const bool quoted = take('"');
+    std::string field = quoted ? quoted_text(column) : "";
+
+    // A plain field ends at a comma or at the end of the line. After a quoted field nothing may
+    // remain here.
+    while (!at_end() && text_[at_] != ',' && text_[at_] != '\n' && text_[at_] != '\r') {
+      DISSENT_CHECK(!quoted && text_[at_] != '"', kData,
+                    "{}:{}: column {}: expected quotes around the whole field, found one inside",
+                    path_, line_, column);
+      field += text_[at_++];
+    }
+    return field;
+  }
+
+  // Ends at a quote that is not doubled; commas and line breaks inside belong to the field.
+  std::string quoted_text(size_t column) {
+    std::string text;
+    while (true) {
+      DISSENT_CHECK(!at_end(), kData,
+                    "{}:{}: column {}: expected a closing quote, found the end of the file", path_,
+                    line_, column);
+      const char c = text_[at_++];
+      if (c == '"' && !take('"')) return text;
+      if (c == '\n') ++line_;
+      text += c;
+    }
+  }
+
+  const std::string& text_;
+  const std::string& path_;
+  size_t at_ = 0;
+  int64_t line_ = 1;
+};
+
 }  // namespace
 
 std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& path) {
   check_separator(text, path);
   std::vector<CsvRecord> records;
-  int64_t line = 1;
-  // Without the mark that spreadsheets put first.
-  for (size_t at = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; at < text.size();) {
-    CsvRecord record{line, {}};
-    for (bool more = true; more;) {
-      std::string field;
-      const auto place = [&] {
-        return fmt::format("{}:{}: column {}", path, line, record.fields.size() + 1);
-      };
-      const bool quoted = at < text.size() && text[at] == '"';
-      if (quoted) {
-        for (++at;; ++at) {
-          DISSENT_CHECK(at < text.size(), kData, "{}: expected a quote that closes, found the end",
-                        place());
-          if (text[at] == '"' && (at + 1 == text.size() || text[++at] != '"')) break;
-          line += text[at] == '\n';
-          field += text[at];
-        }
-        if (text[at] == '"') ++at;  // the closing quote is the last character
-      }
-      while (at < text.size() && text[at] != ',' && text[at] != '\n' && text[at] != '\r') {
-        DISSENT_CHECK(!quoted && text[at] != '"', kData,
-                      "{}: expected quotes around the whole field, found one inside", place());
-        field += text[at++];
-      }
-      record.fields.push_back(std::move(field));
-      more = at < text.size() && text[at] == ',';
-      at += more;
-    }
-    if (at < text.size() && text[at] == '\r') ++at;
-    if (at < text.size() && text[at] == '\n') ++at;
-    ++line;
-    if (record.fields.size() > 1 || !record.fields[0].empty()) records.push_back(std::move(record));
+  CsvReader reader(text, path);
+  while (!reader.at_end()) {
+    auto record = reader.record();
+    const bool blank = record.fields.size() == 1 && record.fields[0].empty();
+    if (!blank) records.push_back(std::move(record));
   }
   return records;
 }

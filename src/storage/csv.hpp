@@ -13,8 +13,8 @@ struct CsvRecord {
 
 /// Splits RFC 4180 text: commas, quoted fields that may hold commas, doubled quotes and line
 /// breaks; LF or CRLF. Blank lines are skipped.
-/// Error::kData naming path, line and column for a quote that is not closed or stands inside a
-/// plain field; naming the separator where the first line has semicolons or tabs and no comma.
+/// Error::kData with path, line and column for a quote that is not closed or inside a plain field;
+/// with the separator where the first line has semicolons or tabs and no comma.
 std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& path);
 /// The field, in quotes if it holds a comma, a quote or a line break.
 std::string csv_field(const std::string& value);

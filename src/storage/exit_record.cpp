@@ -14,7 +14,7 @@ namespace {
 void write(const std::string& path, const std::string& text) {
   try {
     atomic_write_text(path, text + "\n");
-  } catch (const Error&) {  // a full disk is no reason to end a run
+  } catch (const Error&) {  // a full disk must not end a run
   }
 }
 

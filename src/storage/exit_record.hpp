@@ -4,22 +4,21 @@
 
 namespace dissent {
 
-// The exit code of a launcher is not always that of its ranks: mpirun may end with 0 after Slurm
-// has stopped them, as it does when a node fails. So a program that runs for a sheet says itself
-// how it ended: DISSENT_EXIT_RECORD names the file where its first rank writes "running" as soon as
-// MPI is there, and its exit code at the end.
+// The exit code of a launcher is not always that of its ranks: mpirun may exit with 0 after Slurm
+// has stopped them, for example when a node fails. A program that runs for a sheet therefore
+// records its own exit code: DISSENT_EXIT_RECORD names the file to which its first rank writes
+// "running" once MPI is initialised, and the exit code at the end.
 
 constexpr const char* kExitRecordVariable = "DISSENT_EXIT_RECORD";
-/// What a record says of a program that has not come to its end, or was killed before.
+/// Exit code in the record of a program that is still running or was killed.
 constexpr int kNoExit = -1;
 
-/// The program's side: one record a process. Trouble with the file is passed over, since the work
-/// goes on without it.
+/// Writes the record. Failures to write the file are ignored: the program can do its work without.
 class ExitRecord {
  public:
-  /// Takes the variable out of the environment, so that what the program starts has none.
+  /// Removes the variable from the environment, so that child processes do not inherit it.
   ExitRecord();
-  /// By the rank that keeps the record; the others' `end` does nothing.
+  /// Called by the rank that writes the record; `end` does nothing on other ranks.
   void begin();
   void end(int code);
 
@@ -28,8 +27,8 @@ class ExitRecord {
   bool begun_ = false;
 };
 
-/// What the record at this path says: an exit code, or kNoExit; nothing where there is none, as
-/// where a launcher does not pass the environment on.
+/// Exit code in the record at this path, or kNoExit; nothing if the file does not exist, for
+/// example because the launcher does not pass the environment on.
 std::optional<int> read_exit_record(const std::string& path);
 
 }  // namespace dissent

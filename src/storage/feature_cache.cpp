@@ -9,11 +9,11 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kReadRows = 64 * kHashBlockRows;  // rows a piece where a buffer is needed
+constexpr int64_t kReadRows = 64 * kHashBlockRows;  // rows per piece where a buffer is needed
 constexpr int64_t kLabelRows = 1 << 20;
 
-// Whether any value has all bits of its exponent set (NaN or Inf). Integers, since at::isfinite
-// makes three temporaries of the values' size.
+// Whether any value is NaN or Inf, that is, has all bits of its exponent set. Done on the bits,
+// since at::isfinite allocates three temporaries of the values' size.
 template <class Bits>
 bool any_exponent_full(const void* values, int64_t count, Bits exponent) {
   const auto* bits = static_cast<const Bits*>(values);
@@ -48,7 +48,8 @@ struct FeatureCache::Impl {
   template <class Piece>
   void for_each(int64_t first, int64_t count, const Piece& piece) const {
     DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= spec.rows(), kInternal,
-                  "{}: rows {} .. {} of {}", path, first, first + count, spec.rows());
+                  "{0}: expected rows inside 0 .. {3}, found {1} .. {2}", path, first,
+                  first + count - 1, spec.rows() - 1);
     auto at = std::upper_bound(
         shards.begin(), shards.end(), first,
         [](int64_t row, const ShardEntry& shard) { return row < shard.first_row; });
@@ -72,6 +73,8 @@ FeatureCache FeatureCache::open(const std::string& path) {
   impl->path = path;
   std::error_code ignored;
   DISSENT_CHECK(path_exists(path), kData, "{}: no such feature cache", path);
+
+  // A single HDF5 file is a cache of SED: the whole file is one shard without a checksum.
   if (!fs::is_directory(path, ignored)) {
     impl->files.push_back(CacheFile::open(path));
     impl->sed = scan_sed_file(impl->files[0]);
@@ -79,24 +82,29 @@ FeatureCache FeatureCache::open(const std::string& path) {
     impl->shards.push_back({fs::path(path).filename().string(), 0, impl->spec.rows(), ""});
     return FeatureCache(std::move(impl));
   }
+
+  // A cache without its final manifest is still being written, or its writer was stopped.
   const std::string name = path + "/" + kManifestName, partial = path + "/" + kPartialManifestName;
   if (!path_exists(name) && path_exists(partial)) {
     const auto manifest = parse_manifest(read_text(partial), partial);
     DISSENT_FAIL(
         kData,
-        "{0}: incomplete: expected {2} shards, found {1}; run `dissent cache` again to go on", path,
-        manifest.shards.size(), plan_shards(manifest.spec).size());
+        "{0}: incomplete: expected {2} shards, found {1}; run `dissent cache` again to resume",
+        path, manifest.shards.size(), plan_shards(manifest.spec).size());
   }
   DISSENT_CHECK(path_exists(name), kData, "{}: not a feature cache: expected {}, found none", path,
                 kManifestName);
+
+  // The shards of the manifest have to cover all rows, and each has to be present and intact.
   auto manifest = parse_manifest(read_text(name), name);
   const int64_t found =
       manifest.shards.empty() ? 0 : manifest.shards.back().first_row + manifest.shards.back().rows;
   DISSENT_CHECK(found == manifest.spec.rows(), kData,
-                "{0}: expected shards of {2} rows together, found {1}", name, found,
+                "{0}: expected shards with {2} rows in total, found {1}", name, found,
                 manifest.spec.rows());
   for (const auto& shard : manifest.shards)
     impl->files.push_back(open_shard(path, shard, manifest.spec));
+
   impl->spec = std::move(manifest.spec);
   impl->shards = std::move(manifest.shards);
   impl->has_checksums = true;
@@ -169,9 +177,10 @@ void FeatureCache::verify_shard(size_t shard) const {
     const auto hashes = block_hashes(embed, file.read_label(row, rows), file.read_index(row, rows));
     blocks.insert(blocks.end(), hashes.begin(), hashes.end());
   }
+
   const auto found = shard_checksum(blocks);
   DISSENT_CHECK(found == impl_->shards[shard].checksum, kData,
-                "{}: damaged: checksum {} expected, {} found", file.path,
+                "{}: damaged: expected checksum {}, found {}", file.path,
                 impl_->shards[shard].checksum, found);
 }
 
@@ -200,8 +209,8 @@ void check_finite(const at::Tensor& values, int64_t first_row, const std::string
     if (all_finite(block)) continue;
     const auto at = at::isfinite(block).logical_not().nonzero()[0];
     const int64_t i = at[0].item<int64_t>(), column = at[1].item<int64_t>();
-    DISSENT_FAIL(kData, "{}: row {}, column {}: the feature is {}", path, first_row + row + i,
-                 column, block[i][column].item<double>());
+    DISSENT_FAIL(kData, "{}: row {}, column {}: expected a finite feature, found {}", path,
+                 first_row + row + i, column, block[i][column].item<double>());
   }
 }
 
@@ -211,9 +220,9 @@ void check_label_range(const at::Tensor& labels, int64_t first_row, int64_t clas
   const auto* data = labels.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < labels.numel(); ++i) {
     DISSENT_CHECK(data[i] >= least && data[i] < classes, kData,
-                  "{0}: the label of row {1}: expected {3} .. {4}{5}, found {2}", path,
-                  first_row + i, data[i], least, classes - 1,
-                  data[i] == -1 ? " (-1 is unknown, and labels are needed here)" : "");
+                  "{0}: label of row {1}: expected {3} .. {4}{5}, found {2}", path, first_row + i,
+                  data[i], least, classes - 1,
+                  data[i] == -1 ? " (-1 means unknown, and labels are required here)" : "");
   }
 }
 

@@ -15,9 +15,9 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kFirstSealedVersion = 2;  // of all our formats
+constexpr int64_t kFirstSealedVersion = 2;  // the same for all our formats
 
-// Errors come as exceptions; HDF5 would also print its stack.
+// HDF5 would print its error stack; errors are reported as exceptions instead.
 void silence() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
 
 UniqueHandle access_list(const std::string& path) {
@@ -29,7 +29,7 @@ UniqueHandle access_list(const std::string& path) {
   return list;
 }
 
-// Files of which the seal is known, by HDF5's number of the open file.
+// The seals of all open files, by HDF5's identifier of the file.
 std::mutex sealed_mutex;
 std::map<hid_t, std::shared_ptr<const Seal>>& sealed_files() {
   static std::map<hid_t, std::shared_ptr<const Seal>> files;
@@ -44,7 +44,7 @@ herr_t close_sealed_file(hid_t file) {
   return H5Fclose(file);
 }
 
-// HDF5's signature stands at byte 0, 512, 1024, 2048, ...
+// HDF5's signature is at byte 0, 512, 1024, 2048, ...
 bool has_signature(const std::string& path) {
   constexpr char signature[] = "\x89HDF\r\n\x1a\n";
   constexpr int64_t bytes = 8;
@@ -57,21 +57,15 @@ bool has_signature(const std::string& path) {
   return false;
 }
 
-// A file of ours that has lost its seal, which is how one ends that was cut short.
+// Raises for a file of ours without its seal: it was truncated. Version 1 of our formats had no
+// seals yet; every later file has to end in one.
 void expect_no_seal(hid_t file, const std::string& path) {
-  // By their list, which dissent-h5check has read too; H5Aexists takes another way through HDF5.
-  const auto names = h5_attribute_names(file, "/", path);
-  for (const char* name : {"format", "version"})
-    if (std::find(names.begin(), names.end(), name) == names.end()) return;
-  const auto format = h5_read_attribute(file, "/", "format", path),
-             version = h5_read_attribute(file, "/", "version", path);
-  const auto* name = std::get_if<std::string>(&format);
-  const auto* number = std::get_if<int64_t>(&version);
+  const auto format = h5_read_format(file, path);
   DISSENT_CHECK(
-      !name || !name->starts_with("dissent-") || !number || *number < kFirstSealedVersion, kData,
+      !format.name.starts_with("dissent-") || format.version < kFirstSealedVersion, kData,
       "{}: damaged: expected the checksums of a {} of version {} at its end, found none: it "
-      "was cut short or changed; copy it again, or make it anew",
-      path, *name, *number);
+      "was truncated or changed; copy it again, or recreate it",
+      path, format.name, format.version);
 }
 
 }  // namespace
@@ -90,7 +84,8 @@ std::string h5_message() {
     return 0;
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &message);
-  if (message.empty()) return "HDF5 gives no reason";
+
+  if (message.empty()) return "HDF5 reports no reason";
   // System errors are a long list of values with the reason in the middle: errno = 28, error
   // message = 'No space left on device', buf = ...
   constexpr std::string_view key = "error message = '";
@@ -141,14 +136,19 @@ std::shared_ptr<const Seal> h5_seal(hid_t file) {
 UniqueHandle h5_open(const std::string& path) {
   const auto seal = Seal::of(path);
   if (!seal) {
-    DISSENT_CHECK(has_signature(path), kData, "{}: expected an HDF5 file, found another", path);
+    DISSENT_CHECK(has_signature(path), kData, "{}: expected an HDF5 file, found another format",
+                  path);
     check_h5_in_child(path);
   }
+
+  // From here on HDF5 parses the file.
   const auto access = access_list(path);
   const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
   DISSENT_CHECK(file >= 0 || h5_message() != "file signature not found", kData,
-                "{}: expected an HDF5 file, found another", path);
+                "{}: expected an HDF5 file, found another format", path);
   UniqueHandle handle(h5_checked(file, "H5Fopen", path, __FILE__, __LINE__), close_sealed_file);
+
+  // Readers of values look the seal up by the file's handle (h5_seal).
   if (seal) {
     const std::lock_guard lock(sealed_mutex);
     sealed_files()[file] = seal;
@@ -166,7 +166,7 @@ UniqueHandle h5_create(const std::string& path, int64_t bytes) {
 
 UniqueHandle h5_open_shared(const std::string& path, Communicator& comm) {
   const auto access = access_list(path);
-  const bool shared = std::string_view(comm.backend()) == "mpi";
+  const bool shared = comm.backend() == Backend::kMpi;
   if (shared) {
     DISSENT_H5(H5Pset_fapl_mpio(access, mpi_handle(comm), MPI_INFO_NULL), path);
     DISSENT_H5(H5Pset_all_coll_metadata_ops(access, true), path);
@@ -178,6 +178,9 @@ UniqueHandle h5_open_shared(const std::string& path, Communicator& comm) {
 UniqueHandle h5_type(at::ScalarType dtype) {
   const std::string place = "HDF5 type";
   silence();
+
+  // HDF5 predefines all types but the 16-bit floats; these are narrowed copies of f32: the mantissa
+  // from bit 0, then the exponent, the sign in bit 15.
   const auto copy = [&](hid_t type) {
     return UniqueHandle(DISSENT_H5(H5Tcopy(type), place), H5Tclose);
   };
@@ -189,6 +192,7 @@ UniqueHandle h5_type(at::ScalarType dtype) {
     DISSENT_H5(H5Tset_ebias(type, bias), place);
     return type;
   };
+
   switch (dtype) {
     case at::kFloat: return copy(H5T_IEEE_F32LE);
     case at::kDouble: return copy(H5T_IEEE_F64LE);
@@ -202,6 +206,7 @@ UniqueHandle h5_type(at::ScalarType dtype) {
 }
 
 at::ScalarType h5_dtype(hid_t type, const std::string& place) {
+  // Integers widen to i32 or i64, since only u8 of the unsigned types has a tensor dtype.
   const size_t size = H5Tget_size(type);  // 0 on failure
   const H5T_class_t kind = H5Tget_class(type);
   if (kind == H5T_INTEGER) {
@@ -209,6 +214,8 @@ at::ScalarType h5_dtype(hid_t type, const std::string& place) {
       return size == 1 ? at::kByte : size == 2 ? at::kInt : at::kLong;
     return size <= 4 ? at::kInt : at::kLong;
   }
+
+  // The two 16-bit floats differ by their exponent: 5 bits in f16, 8 in bf16.
   if (kind == H5T_FLOAT && size == 4) return at::kFloat;
   if (kind == H5T_FLOAT && size == 8) return at::kDouble;
   if (kind == H5T_FLOAT && size == 2) {

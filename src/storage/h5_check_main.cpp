@@ -1,8 +1,7 @@
-// dissent-h5check FILE: opens an HDF5 file and goes through all that it holds, as a reader would.
-// The other programs start it for files that carry no checksums of ours (storage/h5_check.hpp),
-// since a damaged one can crash HDF5 or keep it busy without end. Ends with 0 if HDF5 came through,
-// else with 3 and what was found on the standard output, or by a signal. HDF5 alone is linked: it
-// starts in milliseconds.
+// dissent-h5check FILE: opens an HDF5 file and traverses all its objects, as a reader would. The
+// other programs start it for files without checksums of ours (storage/h5_check.hpp), since a
+// damaged file can crash HDF5 or make it loop forever. Exits with 0 if HDF5 succeeded, with 3 and
+// the finding on standard output, or by a signal. Links only HDF5, so it starts in milliseconds.
 #include <hdf5.h>
 #include <sys/resource.h>
 
@@ -18,7 +17,7 @@
 
 namespace {
 
-constexpr int kMostDepth = 64;  // of groups in groups
+constexpr int kMostDepth = 64;  // of nested groups
 constexpr hsize_t kMostValueBytes = hsize_t{64}
                                     << 20;  // read of one file: enough for what HDF5 does
 
@@ -47,8 +46,8 @@ std::string first_reason() {
   return text;
 }
 
-// Ends the program where the last failure was for want of memory: without a limit it would be a
-// process that grows. Others are met, and said, by whoever needs that part of the file.
+// Ends the program if the last failure was a lack of memory: without a limit, the reading process
+// would grow. Other failures are reported by the reader that needs that part of the file.
 void look_at_failure() {
   bool memory = false;
   H5Ewalk2(
@@ -61,9 +60,9 @@ void look_at_failure() {
       },
       &memory);
   if (memory)
-    end_with("one that makes HDF5 ask for more than " +
+    end_with("a damaged one: HDF5 needs more than " +
              std::to_string(dissent::kH5CheckMemory >> 30) +
-             " GiB of memory: it is damaged; copy it again, or make it anew");
+             " GiB of memory to read it; copy it again, or recreate it");
 }
 
 hid_t looked_at(hid_t id) {
@@ -83,9 +82,10 @@ class Walk {
     };
     if (H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, &at, add, &names) < 0) look_at_failure();
     if (H5Lexists(group, "no link of this name", H5P_DEFAULT) < 0) look_at_failure();
+
     for (const auto& name : names) {
       if (H5Lexists(group, name.c_str(), H5P_DEFAULT) < 0) look_at_failure();
-      // Whatever kind the link is: one into another file is followed by readers too.
+      // Links of every kind are followed, as readers follow links into other files too.
       const hid_t object = looked_at(H5Oopen(group, name.c_str(), H5P_DEFAULT));
       if (object < 0) continue;
       visit(object, depth);
@@ -120,6 +120,7 @@ class Walk {
       return 0;
     };
     if (H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, &at, add, &names) < 0) look_at_failure();
+
     for (const auto& name : names) {
       const hid_t attribute = looked_at(H5Aopen(object, name.c_str(), H5P_DEFAULT));
       if (attribute < 0) continue;
@@ -134,10 +135,15 @@ class Walk {
 
   void dataset(hid_t dataset) {
     attributes(dataset);
+
+    // The calls that a reader makes before it reads values.
     const hid_t type = looked_at(H5Dget_type(dataset)), space = looked_at(H5Dget_space(dataset)),
                 creation = looked_at(H5Dget_create_plist(dataset));
     H5Dget_offset(dataset);
     H5Dget_storage_size(dataset);
+
+    // Filters and the index of chunks have structures of their own, which a damaged file can point
+    // anywhere.
     if (creation >= 0) {
       char name[64];
       for (int filter = 0; filter < H5Pget_nfilters(creation); ++filter) {
@@ -147,11 +153,12 @@ class Walk {
                        sizeof name, name, &config);
       }
 #if H5_VERSION_GE(1, 10, 5)
-      hsize_t chunks = 0;  // goes through their index
+      hsize_t chunks = 0;  // counting them reads their index
       if (H5Pget_layout(creation) == H5D_CHUNKED && H5Dget_num_chunks(dataset, space, &chunks) < 0)
         look_at_failure();
 #endif
     }
+
     read(type, space,
          [&](void* out) { return H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out); });
     if (creation >= 0) H5Pclose(creation);
@@ -159,7 +166,8 @@ class Walk {
     if (type >= 0) H5Tclose(type);
   }
 
-  // Values of small things, and of large ones nothing: what is left then is bytes, not structure.
+  // Reads the values of small objects. Large ones are skipped: their values are plain bytes without
+  // structure.
   template <class Read>
   void read(hid_t type, hid_t space, const Read& values) {
     if (type < 0 || space < 0) return;
@@ -191,26 +199,33 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "dissent-h5check FILE: expected one file, found %d\n", count - 1);
     return 2;
   }
+
+  // The limits turn an endless loop or a runaway allocation of HDF5 into the end of this process.
   limit(RLIMIT_CPU, dissent::kH5CheckSeconds, dissent::kH5CheckSeconds + 1);
   limit(RLIMIT_CORE, 0, 0);
 #ifndef DISSENT_SANITIZED  // whose shadow is larger than any limit
   limit(RLIMIT_AS, dissent::kH5CheckMemory, dissent::kH5CheckMemory);
 #endif
+
+  // Same access as h5_open: no file locks.
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
 #if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && H5_VERSION_LE(1, 10, 99))
   H5Pset_file_locking(access, false, true);
 #endif
+
   const hid_t file = H5Fopen(arguments[1], H5F_ACC_RDONLY, access);
   if (file < 0) {
     look_at_failure();
     end_with("one that HDF5 cannot open: " + first_reason());
   }
+
   const hid_t root = H5Gopen2(file, "/", H5P_DEFAULT);
   if (root < 0) {
     look_at_failure();
     end_with("one whose root HDF5 cannot open: " + first_reason());
   }
+
   Walk().group(root, 0);
   H5Gclose(root);
   H5Fclose(file);

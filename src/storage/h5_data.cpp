@@ -7,10 +7,13 @@
 namespace dissent {
 namespace {
 
-// MPI-IO counts are 32-bit integers in many places; each rank writes at most this much a call.
+// MPI-IO uses 32-bit counts in many places; each rank writes at most this many bytes per call.
 constexpr int64_t kCallBytes = int64_t{1} << 30;
-constexpr size_t kMostAttributeText =
-    64000;  // of a header's message: 65,535 bytes, its type included
+constexpr const char* kFormatAttribute = "format";
+constexpr const char* kVersionAttribute = "version";
+
+// An object header message has at most 65,535 bytes, including the type.
+constexpr size_t kMostAttributeText = 64000;
 
 std::string place_of(const std::string& path, const std::string& name) {
   return path + ": " + name;
@@ -32,16 +35,20 @@ UniqueHandle simple_space(const std::vector<hsize_t>& sizes, const std::string& 
       H5Sclose};
 }
 
-// Selects rows [first, first + count) of the file's space and gives the memory space for them.
+// Selects rows [first, first + count) of the file's space; returns the memory space for them.
 UniqueHandle select_rows(hid_t space, int64_t first, int64_t count, const std::string& place) {
   auto sizes = extent(space, place);
   DISSENT_CHECK(!sizes.empty(), kData, "{}: expected rows, found a single value", place);
   DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= static_cast<int64_t>(sizes[0]),
-                kInternal, "{}: rows {} .. {} of {}", place, first, first + count, sizes[0]);
+                kInternal, "{}: expected rows inside 0 .. {}, found {} .. {}", place, sizes[0] - 1,
+                first, first + count - 1);
+
   std::vector<hsize_t> start(sizes.size(), 0);
   start[0] = first;
   sizes[0] = std::max<int64_t>(count, 1);
   auto memory = simple_space(sizes, place);
+
+  // A collective call needs a selection from every rank, also an empty one.
   if (count == 0) {
     DISSENT_H5(H5Sselect_none(space), place);
     DISSENT_H5(H5Sselect_none(memory), place);
@@ -53,7 +60,7 @@ UniqueHandle select_rows(hid_t space, int64_t first, int64_t count, const std::s
   return memory;
 }
 
-// What the filters that HDF5 does not bring are called at the registry of The HDF Group.
+// Names of filters that are not part of HDF5, from the registry of The HDF Group.
 std::string filter_name(H5Z_filter_t filter, const std::string& registered) {
   static const std::map<H5Z_filter_t, const char*> known{{H5Z_FILTER_DEFLATE, "gzip"},
                                                          {H5Z_FILTER_SZIP, "szip"},
@@ -67,7 +74,7 @@ std::string filter_name(H5Z_filter_t filter, const std::string& registered) {
                                                          {32026, "blosc2"}};
   const auto found = known.find(filter);
   if (found != known.end()) return found->second;
-  return registered.empty() ? "of no known name" : registered;
+  return registered.empty() ? "unknown name" : registered;
 }
 
 void expect_filters(hid_t creation, const std::string& place) {
@@ -80,15 +87,16 @@ void expect_filters(hid_t creation, const std::string& place) {
         DISSENT_H5(H5Pget_filter2(creation, static_cast<unsigned>(i), &flags, &values, nullptr,
                                   sizeof registered - 1, registered, &config),
                    place);
-    DISSENT_CHECK(H5Zfilter_avail(filter) > 0, kData,
-                  "{}: expected values that this HDF5 can read, found them behind filter {} ({}), "
-                  "which it does not have; write the file anew without it (h5repack -f NONE, or "
-                  "h5py without compression), or set HDF5_PLUGIN_PATH to a folder with the filter",
-                  place, static_cast<int>(filter), filter_name(filter, registered));
+    DISSENT_CHECK(
+        H5Zfilter_avail(filter) > 0, kData,
+        "{}: expected values that this HDF5 can read, found filter {} ({}), which it does "
+        "not have; rewrite the file without it (h5repack -f NONE, or h5py without "
+        "compression), or set HDF5_PLUGIN_PATH to a folder with the filter",
+        place, static_cast<int>(filter), filter_name(filter, registered));
   }
 }
 
-// Whether the dataset lies in this file, and not behind a link into another one.
+// Whether the dataset is in this file, and not linked from another one.
 bool in_file(hid_t file, hid_t dataset, const std::string& place) {
   const auto name_of = [&](hid_t object) {
     std::string name(static_cast<size_t>(DISSENT_H5(H5Fget_name(object, nullptr, 0), place)), '\0');
@@ -102,74 +110,104 @@ std::string size_text(const std::vector<hsize_t>& sizes) {
   return fmt::format("[{}]", fmt::join(sizes, ", "));
 }
 
-// Raises unless every value that a dataset declares is stored. Gives their bytes.
-int64_t expect_stored(hid_t file, hid_t dataset, hid_t space, hid_t type, hid_t creation,
-                      const std::string& place) {
-  constexpr int64_t kMostBytes = int64_t{1} << 56;
-  const auto sizes = extent(space, place);
-  const auto layout = H5Pget_layout(creation);
-  const bool elsewhere = layout == H5D_VIRTUAL || H5Pget_external_count(creation) > 0;
-  DISSENT_CHECK(!elsewhere, kData,
+constexpr int64_t kMostBytes = int64_t{1} << 56;  // of a dataset: products of extents fit into i64
+
+// The handles of a dataset that is being checked.
+struct DatasetHandles {
+  hid_t file, dataset, space, type, creation;
+};
+
+// Raises for values that are in other files.
+void expect_values_in_file(const DatasetHandles& handles, const std::string& place) {
+  const bool is_virtual = H5Pget_layout(handles.creation) == H5D_VIRTUAL;
+  DISSENT_CHECK(!is_virtual && H5Pget_external_count(handles.creation) <= 0, kData,
                 "{}: expected values in the file itself, found {}; copy them into one file", place,
-                layout == H5D_VIRTUAL ? "a virtual dataset, whose values lie in others"
-                                      : "external storage: its values lie in others");
-  DISSENT_CHECK(H5Sget_simple_extent_type(space) != H5S_NULL, kData,
-                "{}: expected values, found a dataset without any", place);
+                is_virtual ? "a virtual dataset, whose values are in other files"
+                           : "external storage, whose values are in other files");
+  DISSENT_CHECK(H5Sget_simple_extent_type(handles.space) != H5S_NULL, kData,
+                "{}: expected values, found an empty dataset", place);
+}
+
+// Raises unless a chunked dataset has all of its chunks, and this HDF5 all of its filters.
+void expect_chunks(const DatasetHandles& handles, const std::vector<hsize_t>& sizes,
+                   const std::string& place) {
+  expect_filters(handles.creation, place);
+  std::vector<hsize_t> chunk(sizes.size());
+  DISSENT_H5(H5Pget_chunk(handles.creation, static_cast<int>(chunk.size()), chunk.data()), place);
+  DISSENT_CHECK(std::find(chunk.begin(), chunk.end(), hsize_t{0}) == chunk.end(), kData,
+                "{}: damaged: expected chunks of at least 1 value, found {}", place,
+                size_text(chunk));
+
+  // The product over dimensions of ceil(size / chunk), with ~0 for more than 2^56.
+  constexpr hsize_t kTooMany = ~hsize_t{0};
+  hsize_t needed = 1;
+  for (size_t d = 0; d < sizes.size(); ++d) {
+    const auto along = (sizes[d] - 1) / chunk[d] + 1;
+    needed = needed > static_cast<hsize_t>(kMostBytes) / along ? kTooMany : needed * along;
+  }
+
+#if H5_VERSION_GE(1, 10, 5)
+  hsize_t found = 0;
+  DISSENT_H5(H5Dget_num_chunks(handles.dataset, handles.space, &found), place);
+#else
+  const hsize_t found = H5Dget_storage_size(handles.dataset) > 0 ? needed : 0;
+#endif
+  DISSENT_CHECK(found >= needed, kData,
+                "{}: damaged: expected {} chunks ({} in chunks of {}), found {}", place,
+                needed == kTooMany ? "more than 2^56" : std::to_string(needed), size_text(sizes),
+                size_text(chunk), found);
+}
+
+// Raises unless the `bytes` of a contiguous dataset lie inside the file; nothing: more than 2^56.
+void expect_contiguous(const DatasetHandles& handles, const std::vector<hsize_t>& sizes,
+                       std::optional<int64_t> bytes, const std::string& place) {
+  const UniqueHandle own(DISSENT_H5(H5Iget_file_id(handles.dataset), place), H5Fclose);
+  hsize_t file_bytes = 0;
+  DISSENT_H5(H5Fget_filesize(own.valid() ? static_cast<hid_t>(own) : handles.file, &file_bytes),
+             place);
+
+  const auto offset = H5Dget_offset(handles.dataset);
+  const bool fits = bytes && offset != HADDR_UNDEF && offset <= file_bytes &&
+                    static_cast<hsize_t>(*bytes) <= file_bytes - offset;
+  DISSENT_CHECK(
+      fits, kData,
+      "{}: damaged: expected {} values of {} bytes in the file, found {} in a file of {} bytes",
+      place, size_text(sizes), H5Tget_size(handles.type),
+      offset == HADDR_UNDEF ? std::string("none") : fmt::format("them at byte {}", offset),
+      file_bytes);
+}
+
+// Raises unless every value that a dataset declares is stored. Returns their size in bytes.
+int64_t expect_stored(const DatasetHandles& handles, const std::string& place) {
+  const auto sizes = extent(handles.space, place);
+  expect_values_in_file(handles, place);
+
   constexpr size_t kMostValueBytes = 1 << 20;
-  const size_t value_bytes = H5Tget_size(type);
+  const size_t value_bytes = H5Tget_size(handles.type);
   DISSENT_CHECK(value_bytes >= 1 && value_bytes <= kMostValueBytes, kData,
                 "{}: damaged: expected values of 1 .. {} bytes, found {}", place, kMostValueBytes,
                 value_bytes);
-  auto bytes = static_cast<int64_t>(value_bytes);
-  const bool empty = std::find(sizes.begin(), sizes.end(), hsize_t{0}) != sizes.end();
-  if (empty) return 0;
-  bool countable = true;
+
+  // The declared size in bytes. A damaged header may declare any extents, so products are bounded.
+  if (std::find(sizes.begin(), sizes.end(), hsize_t{0}) != sizes.end()) return 0;
+  std::optional<int64_t> bytes = static_cast<int64_t>(value_bytes);
   for (const auto size : sizes) {
-    countable = countable && size <= static_cast<hsize_t>(kMostBytes / bytes);
-    if (countable) bytes *= static_cast<int64_t>(size);
+    if (!bytes) break;
+    if (size <= static_cast<hsize_t>(kMostBytes / *bytes))
+      *bytes *= static_cast<int64_t>(size);
+    else
+      bytes.reset();
   }
-  if (layout == H5D_CHUNKED) {
-    expect_filters(creation, place);
-    std::vector<hsize_t> chunk(sizes.size());
-    DISSENT_H5(H5Pget_chunk(creation, static_cast<int>(chunk.size()), chunk.data()), place);
-    DISSENT_CHECK(std::find(chunk.begin(), chunk.end(), hsize_t{0}) == chunk.end(), kData,
-                  "{}: damaged: expected chunks of at least 1 value, found {}", place,
-                  size_text(chunk));
-    hsize_t wanted = 1;
-    for (size_t d = 0; d < sizes.size(); ++d) {
-      const auto along = (sizes[d] - 1) / chunk[d] + 1;
-      wanted = wanted > static_cast<hsize_t>(kMostBytes) / along ? ~hsize_t{0} : wanted * along;
-    }
-#if H5_VERSION_GE(1, 10, 5)
-    hsize_t found = 0;
-    DISSENT_H5(H5Dget_num_chunks(dataset, space, &found), place);
-#else
-    const hsize_t found = H5Dget_storage_size(dataset) > 0 ? wanted : 0;
-#endif
-    DISSENT_CHECK(found >= wanted, kData,
-                  "{}: more rows than the file holds: {} in chunks of {} are {} chunks, found {}",
-                  place, size_text(sizes), size_text(chunk),
-                  wanted == ~hsize_t{0} ? "more than 2^56" : std::to_string(wanted), found);
-    DISSENT_CHECK(countable, kData, "{}: more rows than a file can hold: {}", place,
-                  size_text(sizes));
-    return bytes;
+
+  // Compact values are in the header, which HDF5 checks.
+  switch (H5Pget_layout(handles.creation)) {
+    case H5D_CHUNKED: expect_chunks(handles, sizes, place); break;
+    case H5D_CONTIGUOUS: expect_contiguous(handles, sizes, bytes, place); break;
+    default: break;
   }
-  if (layout != H5D_CONTIGUOUS) return bytes;  // compact: in the header, which HDF5 checks
-  const UniqueHandle own(DISSENT_H5(H5Iget_file_id(dataset), place), H5Fclose);
-  hsize_t file_bytes = 0;
-  DISSENT_H5(H5Fget_filesize(own.valid() ? static_cast<hid_t>(own) : file, &file_bytes), place);
-  const auto offset = H5Dget_offset(dataset);
-  const bool fits = countable && offset != HADDR_UNDEF && offset <= file_bytes &&
-                    static_cast<hsize_t>(bytes) <= file_bytes - offset;
-  DISSENT_CHECK(
-      fits, kData,
-      "{}: more rows than the file can hold: {} of {} bytes a value, found {} in a file of "
-      "{} bytes",
-      place, size_text(sizes), H5Tget_size(type),
-      offset == HADDR_UNDEF ? std::string("no values")
-                            : fmt::format("them from byte {} on", offset),
-      file_bytes);
-  return bytes;
+  DISSENT_CHECK(bytes, kData, "{}: damaged: expected at most 2^56 bytes, found {}", place,
+                size_text(sizes));
+  return *bytes;
 }
 
 UniqueHandle text_type(size_t size, const std::string& place) {
@@ -216,14 +254,19 @@ DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   const UniqueHandle type(DISSENT_H5(H5Dget_type(dataset), place), H5Tclose);
   const UniqueHandle creation(DISSENT_H5(H5Dget_create_plist(dataset), place), H5Pclose);
+
   DatasetInfo info;
   for (const hsize_t size : extent(space, place)) info.shape.push_back(static_cast<int64_t>(size));
   info.dtype = h5_dtype(type, place);
-  const auto bytes = expect_stored(file, dataset, space, type, creation, place);
+  const auto bytes = expect_stored({file, dataset, space, type, creation}, place);
+
+  // An offset is given only where the bytes in the file are the tensor's bytes; all else is read
+  // through HDF5.
   const bool plain = H5Pget_layout(creation) == H5D_CONTIGUOUS &&
                      H5Tequal(type, h5_type(info.dtype)) > 0 && in_file(file, dataset, place);
   if (const haddr_t offset = H5Dget_offset(dataset); plain && offset != HADDR_UNDEF)
     info.offset = static_cast<int64_t>(offset);
+
   if (const auto seal = h5_seal(file); seal && info.offset >= 0)
     DISSENT_CHECK(seal->find(info.offset, bytes) >= 0, kData,
                   "{}: damaged: expected checksums of its values, found none", place);
@@ -253,15 +296,17 @@ void h5_write_rows(hid_t file, const std::string& name, int64_t first, const at:
   const auto dataset = open_dataset(file, name, path);
   const auto type = h5_type(local.scalar_type());
   const UniqueHandle transfer(DISSENT_H5(H5Pcreate(H5P_DATASET_XFER), place), H5Pclose);
-  if (std::string_view(comm.backend()) == "mpi")
+  if (comm.backend() == Backend::kMpi)
     DISSENT_H5(H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE), place);
   UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   const auto sizes = extent(space, place);
+
+  // Split into calls of at most kCallBytes.
   int64_t row_bytes = local.element_size();
   for (size_t d = 1; d < sizes.size(); ++d) row_bytes *= static_cast<int64_t>(sizes[d]);
   const int64_t call_rows = std::max<int64_t>(1, kCallBytes / std::max<int64_t>(1, row_bytes));
-  // Every rank makes as many calls as one that held the whole dataset would, and goes on after an
-  // error: the others wait in theirs.
+  // Every rank makes as many calls as a rank with the whole dataset would, and continues after an
+  // error, since the other ranks wait in their calls.
   std::string message;
   for (int64_t done = 0; done == 0 || done < static_cast<int64_t>(sizes[0]); done += call_rows) {
     const int64_t rows = std::clamp<int64_t>(local.size(0) - done, 0, call_rows);
@@ -285,6 +330,8 @@ void h5_check_rows(hid_t file, const std::string& name, int64_t first, const at:
       open_dataset(file, name, path);  // collective: also where this rank has no rows
   const auto type = h5_type(local.scalar_type());
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
+
+  // Compare piece by piece, in bounded memory.
   const int64_t rows = local.size(0),
                 row_bytes = rows > 0 ? static_cast<int64_t>(local.nbytes()) / rows : 1;
   const int64_t piece = std::max<int64_t>(1, kReadBackBytes / std::max<int64_t>(1, row_bytes));
@@ -294,10 +341,11 @@ void h5_check_rows(hid_t file, const std::string& name, int64_t first, const at:
     const int64_t count = std::min(piece, rows - row);
     const auto memory = select_rows(space, first + row, count, place);
     DISSENT_H5(H5Dread(dataset, type, memory, space, H5P_DEFAULT, buffer.data()), place);
-    DISSENT_CHECK(std::memcmp(buffer.data(), data + row * row_bytes, count * row_bytes) == 0, kData,
-                  "{}: expected rows {} .. {} as they were written, found others on reading back: "
-                  "the MPI library or the file system lost a write ({} free there)",
-                  place, first + row, first + row + count - 1, byte_text(free_bytes(path)));
+    DISSENT_CHECK(
+        std::memcmp(buffer.data(), data + row * row_bytes, count * row_bytes) == 0, kData,
+        "{}: expected rows {} .. {} as written, found other values when reading them back: "
+        "the MPI library or the file system lost a write ({} free on the file system)",
+        place, first + row, first + row + count - 1, byte_text(free_bytes(path)));
   }
 }
 
@@ -308,6 +356,9 @@ void h5_read_rows(hid_t file, const std::string& name, int64_t first, int64_t co
   const auto dataset = open_dataset(file, name, path);
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   const auto memory = select_rows(space, first, count, place);
+
+  // Values of sealed files are compared with their checksums: read through the seal where the dtype
+  // is the file's own, else checked first and converted by HDF5.
   if (const auto seal = h5_seal(file)) {
     const auto info = h5_info(file, name, path);
     int64_t row_bytes = static_cast<int64_t>(c10::elementSize(info.dtype));
@@ -345,6 +396,7 @@ void h5_write_attribute(hid_t file, const std::string& object, const std::string
   DISSENT_CHECK(!text || text->size() <= kMostAttributeText, kInternal,
                 "{0}: expected a text of at most {2} bytes, found {1}", place,
                 text ? text->size() : 0, kMostAttributeText);
+
   const auto type = text ? text_type(std::max<size_t>(1, text->size()), place)
                          : h5_type(std::holds_alternative<double>(value) ? at::kDouble : at::kLong);
   const UniqueHandle attribute(
@@ -352,6 +404,7 @@ void h5_write_attribute(hid_t file, const std::string& object, const std::string
                                    H5P_DEFAULT, H5P_DEFAULT),
                  place),
       H5Aclose);
+
   const void* data = text
                          ? static_cast<const void*>(text->c_str())
                          : std::visit([](const auto& held) -> const void* { return &held; }, value);
@@ -368,6 +421,7 @@ H5Value h5_read_attribute(hid_t file, const std::string& object, const std::stri
   const UniqueHandle type(DISSENT_H5(H5Aget_type(attribute), place), H5Tclose);
   const UniqueHandle space(DISSENT_H5(H5Aget_space(attribute), place), H5Sclose);
   DISSENT_CHECK(H5Sget_simple_extent_npoints(space) == 1, kData, "{}: expected one value", place);
+
   const auto read = [&](hid_t memory_type, void* buffer) {
     return H5Aread(attribute, memory_type, buffer);
   };
@@ -377,9 +431,30 @@ H5Value h5_read_attribute(hid_t file, const std::string& object, const std::stri
     DISSENT_H5(read(H5T_NATIVE_DOUBLE, &value), place);
     return value;
   }
+
   int64_t value = 0;
   DISSENT_H5(read(H5T_NATIVE_INT64, &value), place);
   return value;
+}
+
+void h5_write_format(hid_t file, const H5Format& format, const std::string& path) {
+  h5_write_attribute(file, "/", kFormatAttribute, format.name, path);
+  h5_write_attribute(file, "/", kVersionAttribute, format.version, path);
+}
+
+H5Format h5_read_format(hid_t file, const std::string& path) {
+  // From the list of names, which dissent-h5check has read too; H5Aexists takes another path in
+  // HDF5.
+  const auto names = h5_attribute_names(file, "/", path);
+  for (const char* name : {kFormatAttribute, kVersionAttribute})
+    if (std::find(names.begin(), names.end(), name) == names.end()) return {};
+
+  H5Format format;
+  const auto name = h5_read_attribute(file, "/", kFormatAttribute, path),
+             version = h5_read_attribute(file, "/", kVersionAttribute, path);
+  if (const auto* text = std::get_if<std::string>(&name)) format.name = *text;
+  if (const auto* number = std::get_if<int64_t>(&version)) format.version = *number;
+  return format;
 }
 
 std::vector<std::string> h5_attribute_names(hid_t file, const std::string& object,
@@ -414,10 +489,12 @@ std::string h5_read_text(hid_t file, const std::string& name, const std::string&
   const std::string place = place_of(path, name);
   DISSENT_CHECK(h5_has(file, name), kData, "{}: expected a dataset '{}', found none", path, name);
   const auto dataset = open_dataset(file, name, path);
+
   const UniqueHandle type(DISSENT_H5(H5Dget_type(dataset), place), H5Tclose);
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   DISSENT_CHECK(H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_npoints(space) == 1, kData,
                 "{}: expected one text", place);
+
   if (const auto seal = h5_seal(file)) {
     const auto offset = H5Dget_offset(dataset);
     const auto bytes = static_cast<int64_t>(H5Tget_size(type));
@@ -427,6 +504,7 @@ std::string h5_read_text(hid_t file, const std::string& name, const std::string&
                   place);
     seal->check(number, 0, bytes);
   }
+
   return read_one_text(
       type,
       [&](hid_t memory_type, void* buffer) {

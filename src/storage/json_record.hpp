@@ -4,10 +4,10 @@
 
 namespace dissent {
 
-/// Parses a record that this program wrote and somebody may have edited. Numbers with a fraction or
-/// an exponent that reach 2^53 are left out, as if they were not there: reading one of them as an
-/// integer would be undefined, and no time or size is as large. Input: a text or a stream. Without
-/// exceptions, what is no JSON gives a discarded value (is_object() is false).
+/// Parses a record that this program wrote and somebody may have edited. Floating-point numbers of
+/// magnitude 2^53 and more are treated as missing: converting one to an integer would be undefined,
+/// and no time or size is that large. Input: a text or a stream. Without exceptions, invalid JSON
+/// gives a discarded value (is_object() is false).
 template <class Input>
 nlohmann::json parse_record(Input&& input, bool exceptions = true) {
   const auto keep = [](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {

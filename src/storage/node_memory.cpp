@@ -16,7 +16,7 @@ struct NodeMemory::State {
   at::Tensor own;
   char* data = nullptr;
 
-  // Rank 0's segment is the whole; the pages settle where the rank that first writes them runs.
+  // Rank 0 allocates all of it; a page is placed on the NUMA node of the rank that first writes it.
   void allocate_window(int64_t bytes) {
     void* base = nullptr;
     DISSENT_MPI(MPI_Win_allocate_shared(node->rank() == 0 ? bytes : 0, 1, MPI_INFO_NULL,
@@ -25,8 +25,8 @@ struct NodeMemory::State {
     MPI_Aint size = 0;
     int unit = 0;
     DISSENT_MPI(MPI_Win_shared_query(handle, 0, &size, &unit, &base));
-    DISSENT_CHECK(size >= bytes, kComm, "the shared window has {} bytes, {} were asked for", size,
-                  bytes);
+    DISSENT_CHECK(size >= bytes, kComm, "shared-memory window: expected {} bytes, found {}", bytes,
+                  size);
     data = static_cast<char*>(base);
     DISSENT_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, handle));
   }
@@ -50,6 +50,7 @@ void NodeMemory::allocate(Communicator& node, int64_t bytes, const std::string& 
             ? fmt::format(" (limit of {}: {})", limit->place, byte_text(limit->limit_bytes))
             : "");
   });
+
   state_->node = &node;
   agree(node, [&] {
     if (node.size() > 1) return state_->allocate_window(bytes);
@@ -79,7 +80,7 @@ void NodeMemory::free() {
 
 namespace {
 
-// A field in KiB of a file of /proc, in bytes; `otherwise` where it is not there.
+// A field in KiB of a file of /proc, in bytes; `otherwise` if it does not exist.
 int64_t proc_bytes(const std::string& path, const std::string& field, int64_t otherwise) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);)

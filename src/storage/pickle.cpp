@@ -12,7 +12,7 @@ namespace {
 using Kind = PickleValue::Kind;
 using Pointer = PickleValue::Pointer;
 
-// Opcodes of Python's pickle, by their bytes.
+// Opcodes of Python's pickle (Lib/pickle.py), by their bytes.
 // clang-format off
 enum Op : uint8_t {
   kMark = '(', kStop = '.', kPop = '0', kPopMark = '1', kDup = '2', kBinFloat = 'G', kBinInt = 'J',
@@ -52,7 +52,7 @@ class Reader {
   }
 
   std::string_view take(uint64_t count) {
-    if (count > bytes_.size() - place_) fail("it ends early");
+    if (count > bytes_.size() - place_) fail("unexpected end");
     const std::string_view part(bytes_.data() + place_, count);
     place_ += count;
     return part;
@@ -65,7 +65,7 @@ class Reader {
   }
   std::string_view line() {
     const auto end = bytes_.find('\n', place_);
-    if (end == std::string::npos) fail("it ends early");
+    if (end == std::string::npos) fail("unexpected end");
     const auto part = take(end - place_);
     ++place_;
     return part;
@@ -96,7 +96,7 @@ class Reader {
     return push(value);
   }
   Pointer pop() {
-    if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail("its stack runs empty");
+    if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail("its stack is empty");
     auto value = stack_.back();
     stack_.pop_back();
     return value;
@@ -115,6 +115,7 @@ class Reader {
     return items;
   }
 
+  // Each group of opcodes below returns false for an opcode of another group.
   bool literal(uint8_t op) {
     switch (op) {
       case kProto: take(1); return true;
@@ -141,7 +142,7 @@ class Reader {
     }
   }
 
-  // A number of more than 8 bytes is none that anyone needs.
+  // Integers of more than 8 bytes are not needed by any reader.
   bool push_long(std::string_view bytes) {
     return bytes.size() > 8 ? push(make(Kind::kOther)) : push_integer(long_integer(bytes));
   }
@@ -174,6 +175,7 @@ class Reader {
         for (size_t i = items.size(); i-- > 0;) items[i] = pop();
         return push_sequence(items);
       }
+
       case kAppend:
       case kAppends:
       case kAddItems: {
@@ -219,7 +221,7 @@ class Reader {
   }
   Pointer remembered(uint64_t key) const {
     const auto found = memo_.find(key);
-    if (found == memo_.end()) fail(fmt::format("value {} is not in its memory", key));
+    if (found == memo_.end()) fail(fmt::format("unknown memo entry {}", key));
     return found->second;
   }
 
@@ -231,7 +233,8 @@ class Reader {
       }
       case kStackGlobal: {
         const auto name = pop(), module = pop();
-        // Of texts alone: a name made of names doubles with each instruction.
+        // Only of plain texts: a name made from a name would double its length with every
+        // instruction.
         constexpr size_t kMostName = 1000;
         if (module->kind != Kind::kText || name->kind != Kind::kText ||
             module->text.size() + name->text.size() > kMostName)
@@ -241,6 +244,7 @@ class Reader {
                           kMostName));
         return push_text(module->text + "." + name->text, Kind::kGlobal);
       }
+
       case kBinPersId: return push(storage_of(*pop()));
       case kReduce: {
         const auto arguments = pop(), function = pop();
@@ -268,7 +272,8 @@ class Reader {
         {"torch.LongStorage", at::kLong},   {"torch.IntStorage", at::kInt},
         {"torch.ShortStorage", at::kShort}, {"torch.CharStorage", at::kChar},
         {"torch.ByteStorage", at::kByte},   {"torch.BoolStorage", at::kBool}};
-    if (id.items.size() < 5) fail("a storage is not as torch.save writes it");
+    if (id.items.size() < 5)
+      fail("expected a storage as written by torch.save, found another object");
     const auto type = types.find(id.items[1]->text);
     if (type == types.end()) return make(Kind::kOther);
     auto value = make(Kind::kStorage);
@@ -280,31 +285,37 @@ class Reader {
 
   Pointer called(const PickleValue& function, const PickleValue& arguments) const {
     const auto& given = arguments.items;
+
+    // What torch.save writes.
     if (function.text == "collections.OrderedDict") return make(Kind::kDict);
     if (function.text == "torch._utils._rebuild_parameter" && !given.empty()) return given[0];
     if (function.text == "torch._utils._rebuild_tensor_v2" && given.size() >= 4 &&
         given[0]->kind == Kind::kStorage)
       return tensor_of(given);
-    // Protocol 2 has no bytes: Python 3 writes them as text.
+    // Protocol 2 has no byte strings: Python 3 writes them as Latin-1 text.
     if (function.text == "_codecs.encode" && given.size() == 2 && given[1]->text == "latin1")
       return latin1_of(given[0]->text);
+
+    // Scalars and arrays of numpy.
     if (function.text.ends_with("multiarray.scalar") && given.size() == 2)
       if (auto array = array_of(*given[0], {}, false, given[1]->text)) {
         auto value = make(Kind::kInteger);
         value->integer = array->tensor.item<int64_t>();
         return value;
       }
-    // How protocol 5 has arrays.
+    // The form of arrays in protocol 5.
     if (function.text.ends_with("numeric._frombuffer") && given.size() == 4)
       if (auto array = array_of(*given[1], given[2]->items, given[3]->text == "F", given[0]->text))
         return array;
+
+    // Every other call is kept by name, and never executed.
     auto value = make(Kind::kOther);
     value->text = function.text;
     value->items = given;
     return value;
   }
 
-  // The bytes that text in UTF-8 stands for, one a character.
+  // The Latin-1 bytes of a UTF-8 text, one byte per character.
   Pointer latin1_of(const std::string& text) const {
     auto value = make(Kind::kText);
     for (size_t i = 0; i < text.size(); ++i) {
@@ -313,14 +324,15 @@ class Reader {
         value->text += text[i];
         continue;
       }
-      if ((byte & 0xfe) != 0xc2 || ++i == text.size()) fail("a text is not of Latin-1");
+      if ((byte & 0xfe) != 0xc2 || ++i == text.size())
+        fail("expected Latin-1 text, found other characters");
       value->text += static_cast<char>((byte & 3) << 6 | (text[i] & 0x3f));
     }
     return value;
   }
 
-  // An array of numpy of this dtype: u1 as u8, other integers as i64; null where it is of something
-  // else, which nobody needs.
+  // A numpy array of this dtype: u1 as u8, other integers as i64; null for other dtypes, which no
+  // reader needs.
   Pointer array_of(const PickleValue& dtype, const std::vector<Pointer>& extents, bool fortran,
                    const std::string& bytes) const {
     if (dtype.text != "numpy.dtype" || dtype.items.empty()) return nullptr;
@@ -328,6 +340,8 @@ class Reader {
     const bool known = type.size() == 2 && (type[0] == 'u' || type[0] == 'i' || type == "b1") &&
                        std::string_view("1248").find(type[1]) != std::string_view::npos;
     if (!known) return nullptr;
+
+    // The shape comes from the file: multiply in 128 bits, and compare with the bytes that exist.
     const int64_t width = type[1] - '0';
     std::vector<int64_t> shape;
     __int128 values = 1;
@@ -337,6 +351,8 @@ class Reader {
     }
     if (values * width != static_cast<__int128>(bytes.size()))
       fail(fmt::format("an array [{}] has {} bytes", fmt::join(shape, ", "), bytes.size()));
+
+    // Fortran order is C order of the reversed shape; the dimensions are permuted back at the end.
     if (fortran) std::reverse(shape.begin(), shape.end());
     auto value = make(Kind::kTensor);
     auto& tensor = value->tensor;
@@ -352,6 +368,7 @@ class Reader {
         out[i] = long_integer(number);
       }
     }
+
     if (fortran && shape.size() > 1) {
       std::vector<int64_t> order(shape.size());
       for (size_t d = 0; d < order.size(); ++d)
@@ -361,19 +378,21 @@ class Reader {
     return value;
   }
 
-  // The state of an object: for an array of numpy (version, shape, dtype, Fortran order, bytes);
-  // for a dtype (version, byte order, ...), which is kept as its integer; for others, as the
-  // versions beside a module's state dict, nothing that is needed.
+  // The state of an object. For a numpy array: (version, shape, dtype, Fortran order, bytes). For a
+  // dtype: (version, byte order, ...), stored in its `integer`. For other objects, such as the
+  // versions in a module's state dict, it is ignored.
   bool build(const PickleValue& state) {
     auto& value = *top();
     const auto& given = state.items;
+
     if (value.kind != Kind::kOther) return true;
     if (value.text == "numpy.dtype" && given.size() > 1 && given[1]->text.size() == 1)
       value.integer = given[1]->text[0];
     if (!value.text.ends_with("multiarray._reconstruct")) return true;
+
     const bool fits =
         given.size() == 5 && given[2]->text == "numpy.dtype" && !given[2]->items.empty();
-    if (!fits) fail("an array is not as numpy writes it");
+    if (!fits) fail("expected an array as written by numpy, found another object");
     if (const auto array =
             array_of(*given[2], given[1]->items, given[3]->integer != 0, given[4]->text)) {
       value.kind = Kind::kTensor;
@@ -387,6 +406,9 @@ class Reader {
     std::vector<int64_t> shape, strides;
     for (const auto& extent : given[2]->items) shape.push_back(extent->integer);
     for (const auto& stride : given[3]->items) strides.push_back(stride->integer);
+
+    // A tensor is a view of its storage: its last element, offset + sum over d of (shape[d] - 1)
+    // strides[d], has to lie inside. 128 bits, since a damaged file may hold any numbers.
     const auto storage = storage_(*given[0]);
     const int64_t offset = given[1]->integer;
     const bool counts =
@@ -397,9 +419,11 @@ class Reader {
     __int128 last = offset;
     for (size_t d = 0; counts && d < shape.size(); ++d)
       last += static_cast<__int128>(shape[d] - 1) * strides[d];
+
     if (!counts || (!empty && last >= storage.numel()))
-      fail(fmt::format("a tensor [{}] lies outside of its storage of {}", fmt::join(shape, ", "),
+      fail(fmt::format("a tensor [{}] is outside its storage of {}", fmt::join(shape, ", "),
                        storage.numel()));
+
     auto value = make(Kind::kTensor);
     value->tensor =
         empty ? at::empty(shape, storage.options()) : storage.as_strided(shape, strides, offset);

@@ -8,8 +8,8 @@
 
 namespace dissent {
 
-/// A value of a pickle of torch.save, or of the sets that are published as pickles (CIFAR).
-/// Containers are shared, as Python's are: a dict is referred to before it is filled.
+/// A value of a pickle written by torch.save, or of a data set published as a pickle (CIFAR).
+/// Containers are shared, as in Python: a dict is referenced before it is filled.
 struct PickleValue {
   enum class Kind { kNone, kInteger, kText, kSequence, kDict, kGlobal, kStorage, kTensor, kOther };
   using Pointer = std::shared_ptr<PickleValue>;
@@ -25,17 +25,17 @@ struct PickleValue {
   PickleValue() = default;
   PickleValue(const PickleValue&) = delete;
   PickleValue& operator=(const PickleValue&) = delete;
-  /// Of any depth: a damaged file may nest a million lists, and nothing here goes down into them by
-  /// recursion.
+  /// Iterative, for values of any depth: a damaged file may nest a million lists, which would
+  /// exhaust the stack of a recursive destructor.
   ~PickleValue();
 };
 
-/// Reads a pickle (protocols 2 to 5, by Python 2 or 3) as data: dicts, lists, texts, numbers,
-/// tensors, and arrays and scalars of numpy that hold integers: u1 arrays as u8 tensors, others as
-/// i64. Anything else (a Python class, a function call) becomes a value of kind kOther that is
-/// skipped; nothing is executed. `storage` gives the 1-d tensor of a storage value.
-/// Error::kData naming `source`: ends early, an opcode that torch.save and pickle do not write, a
-/// tensor outside of its storage, an array whose bytes do not fit its shape.
+/// Reads a pickle (protocols 2 to 5, written by Python 2 or 3) as data: dicts, lists, texts,
+/// numbers, tensors, and numpy arrays and scalars of integers (u1 arrays as u8 tensors, others as
+/// i64). Anything else (a Python class, a function call) becomes a value of kind kOther, which
+/// readers ignore; nothing is executed. `storage` returns the 1-d tensor of a storage value.
+/// Error::kData with `source`: truncated, an opcode that neither torch.save nor pickle writes, a
+/// tensor outside its storage, an array whose bytes do not fit its shape.
 PickleValue::Pointer read_pickle_values(
     const std::string& bytes, const std::string& source,
     const std::function<at::Tensor(const PickleValue& storage)>& storage);

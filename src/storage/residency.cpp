@@ -12,7 +12,7 @@ constexpr int64_t kLoadBytes = 16 << 20;  // read and checked at once
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
-// Where embed, labels and index lie in one allocation.
+// Offsets of labels and index behind embed in one allocation.
 struct Layout {
   Layout(int64_t rows, int64_t dim, at::ScalarType dtype)
       : labels(aligned(rows * dim * static_cast<int64_t>(c10::elementSize(dtype)))),
@@ -28,7 +28,8 @@ at::Tensor take_values(const at::Tensor& values, std::span<const int64_t> rows) 
   T* to = out.data_ptr<T>();
   const int64_t size = values.size(0);
   for (const int64_t row : rows) {
-    DISSENT_CHECK(row >= 0 && row < size, kInternal, "row {} of {} taken", row, size);
+    DISSENT_CHECK(row >= 0 && row < size, kInternal, "expected a row inside 0 .. {1}, found {0}",
+                  row, size - 1);
     *to++ = from[row];
   }
   return out;
@@ -55,6 +56,8 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
   result.selection_ = selection;
   const int64_t rows = selection.rows();
   const Layout layout(rows, cache.dim(), cache.dtype());
+
+  // One allocation for the whole node: features, labels, index.
   auto& memory = result.memory_;
   memory.allocate(node, layout.total, "host residency of " + cache.path());
   auto* labels = reinterpret_cast<int64_t*>(memory.data() + layout.labels);
@@ -62,6 +65,8 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
   result.embed_ = at::from_blob(memory.data(), {rows, cache.dim()}, cache.dtype());
   result.labels_ = at::from_blob(labels, {rows}, at::kLong);
   result.index_ = at::from_blob(index, {rows}, at::kLong);
+
+  // Each rank reads its share in pieces, and checks a piece while it is in the processor's cache.
   const int64_t first = rows * node.rank() / node.size(),
                 end = rows * (node.rank() + 1) / node.size();
   try {
@@ -75,6 +80,7 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
         check_finite(result.embed_.narrow(0, row, stop - row), row, cache.path());
       }
     });
+
     memory.publish();
   } catch (const Error& error) {
     if (error.agreed()) result.close();
@@ -89,7 +95,8 @@ at::Tensor HostResidency::take(std::span<const int64_t> rows) const {
   const auto* from = static_cast<const char*>(embed_.const_data_ptr());
   auto* to = static_cast<char*>(out.data_ptr());
   for (const int64_t row : rows) {
-    DISSENT_CHECK(row >= 0 && row < size, kInternal, "row {} of {} taken", row, size);
+    DISSENT_CHECK(row >= 0 && row < size, kInternal, "expected a row inside 0 .. {1}, found {0}",
+                  row, size - 1);
     std::memcpy(to, from + row * row_bytes, row_bytes);
     to += row_bytes;
   }

@@ -13,13 +13,13 @@ namespace dissent {
 
 /// Selected rows of a cache in the memory of a node, one copy for all its ranks (an MPI-3
 /// shared-memory window, backed by /dev/shm; an ordinary allocation for a group of one). Features
-/// keep the file's dtype, so an f16 or bf16 cache takes half the memory; take() gives f32.
+/// keep the file's dtype, so an f16 or bf16 cache takes half the memory; take() returns f32.
 ///   auto node = world.split_by_node();
 ///   auto rows = HostResidency::load(*node, cache, all_rows(cache));
 ///   auto x = rows.take(batch);  auto y = rows.take_labels(batch);
 ///   rows.close();
-/// R below: selected rows, in the order of the selection. Everything but load and close is local
-/// and may run in several threads.
+/// R below: selected rows, in the order of the selection. Everything except load and close is local
+/// and thread-safe.
 class HostResidency {
  public:
   /// Each rank reads its share of the rows. Checks /dev/shm's free space first ("needs 14.7 GiB,
@@ -46,10 +46,10 @@ class HostResidency {
   at::Tensor take_labels(std::span<const int64_t> rows) const;  ///< [B] i64
   at::Tensor take_index(std::span<const int64_t> rows) const;   ///< [B] i64
 
-  /// Frees the memory; tensors from embed(), labels(), index() end with it. Collective over the
-  /// node's group.
+  /// Frees the memory; tensors from embed(), labels() and index() become invalid. Collective over
+  /// the node's group.
   void close();
-  /// Bytes that a selection takes on a node.
+  /// Bytes per node that a selection needs.
   static int64_t bytes(const FeatureCache& cache, const RowSelection& selection);
   /// The same for this many rows of these shapes, before the cache exists.
   static int64_t bytes(int64_t rows, int64_t dim, at::ScalarType dtype);

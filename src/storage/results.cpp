@@ -14,11 +14,12 @@
 namespace dissent {
 namespace {
 
-// One column: its name and the member that holds it.
+// One column: its name and the member that it fills. `later`: files of earlier versions lack it.
 using Member = std::variant<std::string ResultRow::*, int64_t ResultRow::*, double ResultRow::*>;
 struct Column {
   const char* name;
   Member member;
+  bool later = false;
 };
 const Column kColumns[] = {{"experiment", &ResultRow::experiment},
                            {"run", &ResultRow::run},
@@ -36,8 +37,8 @@ const Column kColumns[] = {{"experiment", &ResultRow::experiment},
                            {"fidelity", &ResultRow::fidelity},
                            {"value", &ResultRow::value},
                            {"n", &ResultRow::n},
-                           {"evaluation", &ResultRow::evaluation},
-                           {"training_hash", &ResultRow::training_hash}};
+                           {"evaluation", &ResultRow::evaluation, true},
+                           {"training_hash", &ResultRow::training_hash, true}};
 
 std::string field_text(const std::string& value) { return value; }
 std::string field_text(int64_t value) { return fmt::format("{}", value); }
@@ -65,7 +66,8 @@ const std::vector<std::string>& result_columns() {
 }
 
 bool is_later_column(const std::string& name) {
-  return name == "evaluation" || name == "training_hash";
+  return std::any_of(std::begin(kColumns), std::end(kColumns),
+                     [&](const Column& column) { return column.later && column.name == name; });
 }
 
 void write_results(const std::string& path, const std::vector<ResultRow>& rows) {
@@ -83,16 +85,20 @@ void write_results(const std::string& path, const std::vector<ResultRow>& rows) 
 std::vector<ResultRow> read_results(const std::string& path) {
   const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty(), kData, "{}: expected a header line, found an empty file", path);
+
+  // Columns are found by name, so files of earlier versions and reordered ones are read too.
   const auto& header = records[0].fields;
   constexpr size_t kNowhere = std::numeric_limits<size_t>::max();
   std::vector<size_t> places;  // of each column in the file
   for (const auto& column : kColumns) {
     const auto at = std::find(header.begin(), header.end(), column.name);
-    DISSENT_CHECK(at != header.end() || is_later_column(column.name), kData,
+    DISSENT_CHECK(at != header.end() || column.later, kData,
                   "{}:{}: expected a column '{}' in the header, found none", path, records[0].line,
                   column.name);
     places.push_back(at == header.end() ? kNowhere : at - header.begin());
   }
+
+  // Convert each record field by field; errors name line and column.
   std::vector<ResultRow> rows;
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& record = records[i];

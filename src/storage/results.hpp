@@ -31,13 +31,14 @@ struct ResultRow {
 
 /// The column names, in the order of the file.
 const std::vector<std::string>& result_columns();
-/// Writes header and rows whole and renames (a reader sees the old file or the new one). One rank
-/// only. Error::kData: folder missing, disk full.
+/// Writes header and rows to a temporary file and renames it: a reader sees the old file or the new
+/// one. Called by one rank. Error::kData: folder missing, disk full.
 void write_results(const std::string& path, const std::vector<ResultRow>& rows);
-/// Whether result files of earlier versions, in which it would be empty, lack this column.
+/// Whether this column was added later: result files of earlier versions lack it, and their rows
+/// read as empty there.
 bool is_later_column(const std::string& name);
-/// Columns may come in any order; all but later ones have to be there. Error::kData naming path,
-/// line, column and what was found.
+/// Columns may be in any order; all except later ones are required. Error::kData with path, line,
+/// column and what was found.
 std::vector<ResultRow> read_results(const std::string& path);
 
 }  // namespace dissent

@@ -38,13 +38,16 @@ RowSubset read_row_subset(const std::string& path, bool complement) {
     const auto word = trimmed(std::string_view(text).substr(start, end - start));
     start = end + 1;
     if (word.empty()) continue;
+
     int64_t position = -1;
     const auto [stop, code] = std::from_chars(word.data(), word.data() + word.size(), position);
     DISSENT_CHECK(code == std::errc() && stop == word.data() + word.size() && position >= 0, kData,
                   "{}:{}: expected a position (an integer from 0), found '{}'", path, line + 1,
                   word);
+
+    // A position listed twice is refused: it would be used once, not twice as one may expect.
     const auto [before, added] = seen.emplace(position, line + 1);
-    DISSENT_CHECK(added, kData, "{0}:{1}: expected each position once, found {2} in line {3} too",
+    DISSENT_CHECK(added, kData, "{0}:{1}: expected each position once, found {2} also in line {3}",
                   path, line + 1, position, before->second);
     subset.positions.push_back(position);
   }
@@ -56,14 +59,19 @@ RowSelection all_rows(const FeatureCache& cache) { return select_rows(cache, 0, 
 RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t passes,
                          const std::optional<RowSubset>& subset) {
   DISSENT_CHECK(first_pass >= 0 && passes >= 1 && first_pass + passes <= cache.passes(), kUsage,
-                "{0}: passes: expected a part of 0 .. {3}, found {1} .. {2}", cache.path(),
+                "{0}: passes: expected a range inside 0 .. {3}, found {1} .. {2}", cache.path(),
                 first_pass, first_pass + passes - 1, cache.passes() - 1);
+
+  // Without a list the passes are one contiguous range.
   const int64_t per_pass = cache.rows_per_pass();
   if (!subset) return {{{first_pass * per_pass, passes * per_pass}}, passes, per_pass};
+
   auto positions = subset->positions;
   std::sort(positions.begin(), positions.end());
   std::vector<bool> found(positions.size(), false);
   RowSelection selection{{}, passes, -1};
+
+  // Each pass is filtered by its own index, since the order of rows may differ between passes.
   for (int64_t pass = first_pass; pass < first_pass + passes; ++pass) {
     const auto index = cache.read_index(pass * per_pass, per_pass);
     const auto* data = index.const_data_ptr<int64_t>();
@@ -76,18 +84,22 @@ RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t 
       add_row(selection.ranges, pass * per_pass + row);
       ++kept;
     }
+
+    // Augmented copies of a row have to be selected together.
     DISSENT_CHECK(selection.rows_per_pass < 0 || selection.rows_per_pass == kept, kData,
-                  "{0}: the subset of {1}: expected as many rows in each pass, found {2} in pass "
-                  "{3}, {4} in pass {5}",
+                  "{0}: subset of {1}: expected the same number of rows in each pass, found {2} in "
+                  "pass {3}, {4} in pass {5}",
                   subset->path, cache.path(), selection.rows_per_pass, first_pass, kept, pass);
     selection.rows_per_pass = kept;
   }
+
+  // A position that the cache does not have points to a list of another set.
   if (const auto missing = std::find(found.begin(), found.end(), false); missing != found.end())
     DISSENT_FAIL(kData, "{0}: expected positions of {2}, found {1}", subset->path,
                  positions[missing - found.begin()], cache.path());
   DISSENT_CHECK(selection.rows_per_pass > 0, kData,
-                "{0}: expected at least one row, found that it {1} none of {2}", subset->path,
-                subset->complement ? "leaves" : "keeps", cache.path());
+                "{0}: expected a list that {1} at least one row of {2}, found none", subset->path,
+                subset->complement ? "leaves" : "selects", cache.path());
   return selection;
 }
 

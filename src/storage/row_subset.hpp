@@ -14,7 +14,7 @@ struct RowRange {
   int64_t count = 0;
 };
 
-/// Which rows of a cache are used: ascending, disjoint ranges. The same number of rows in each
+/// The selected rows of a cache: ascending, disjoint ranges with the same number of rows in each
 /// pass.
 struct RowSelection {
   std::vector<RowRange> ranges;
@@ -23,22 +23,23 @@ struct RowSelection {
   int64_t rows() const { return passes * rows_per_pass; }
 };
 
-/// A list of positions in the source set (values of `index`), kept or, with `complement`, left out.
+/// A list of positions in the source set (values of `index`) to select or, with `complement`, to
+/// exclude.
 struct RowSubset {
   std::vector<int64_t> positions;
   bool complement = false;
   std::string path;  ///< where the list came from, for messages
 };
 
-/// Reads a list: one integer >= 0 a line; blank lines and what follows '#' are skipped.
-/// Error::kData naming file and line: no integer, a duplicate.
+/// Reads a list: one integer >= 0 per line; blank lines and comments (from '#' on) are skipped.
+/// Error::kData with file and line: not an integer, a duplicate.
 RowSubset read_row_subset(const std::string& path, bool complement);
 
 /// Every row of every pass.
 RowSelection all_rows(const FeatureCache& cache);
-/// Rows of passes [first_pass, first_pass + passes), filtered in each pass by `index`.
-/// Error::kData: a position of the list that the cache does not have, no row left, passes that keep
-/// different numbers of rows. Error::kUsage: passes that are not there.
+/// Rows of passes [first_pass, first_pass + passes), each pass filtered by its `index`.
+/// Error::kData: a position of the list that the cache does not have, no row selected, passes with
+/// different numbers of selected rows. Error::kUsage: passes that do not exist.
 RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t passes,
                          const std::optional<RowSubset>& subset = {});
 

@@ -11,6 +11,7 @@ namespace dissent {
 namespace {
 
 constexpr const char* kSaliencyFormat = "dissent-saliency";
+constexpr int64_t kSaliencyVersion = 2;
 
 struct Field {
   const char* name;
@@ -51,7 +52,7 @@ std::vector<std::string> lines_of_bytes(const at::Tensor& bytes) {
   return lines;
 }
 
-// What is wrong, or "".
+// The first field that does not fit, as a message; "" if all fit.
 std::string problem_of(const SaliencyMaps& saliency) {
   for (const auto& field : kFields) {
     const auto& values = saliency.*field.values;
@@ -60,14 +61,15 @@ std::string problem_of(const SaliencyMaps& saliency) {
                          at::toString(field.dtype), field.dims, at::toString(values.scalar_type()),
                          fmt::join(values.sizes(), ", "));
     if (values.size(0) != saliency.image.size(0))
-      return fmt::format("{}: {} images, image has {}", field.name, values.size(0),
-                         saliency.image.size(0));
-    if (values.numel() == 0) return fmt::format("{}: no values", field.name);
+      return fmt::format("{}: expected {} images like the field image, found {}", field.name,
+                         saliency.image.size(0), values.size(0));
+    if (values.numel() == 0) return fmt::format("{}: expected values, found none", field.name);
   }
+
   if (!saliency.names.empty() &&
       static_cast<int64_t>(saliency.names.size()) != saliency.image.size(0))
-    return fmt::format("names: {} names, image has {}", saliency.names.size(),
-                       saliency.image.size(0));
+    return fmt::format("names: expected {} names like the field image, found {}",
+                       saliency.image.size(0), saliency.names.size());
   const int64_t channels = saliency.image.size(3);
   return channels == 1 || channels == 3
              ? ""
@@ -82,28 +84,32 @@ void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
                   "write_saliency: {}: expected a tensor, found none", field.name);
   const auto problem = problem_of(saliency);
   DISSENT_CHECK(problem.empty(), kUsage, "write_saliency: {}", problem);
+
+  // The disk space is claimed before the file is created; 64 KiB are more than all headers.
   const std::string temporary = temporary_name(path);
   int64_t bytes = 64 * 1024;
   for (const auto& field : kTexts)
     for (const auto& line : saliency.*field.values) bytes += static_cast<int64_t>(line.size()) + 1;
   for (const auto& field : kFields)
     bytes += (saliency.*field.values).numel() * (saliency.*field.values).element_size();
+
   auto self = make_self_communicator();
   try {
     auto file = h5_create(temporary, bytes);
-    h5_write_attribute(file, "/", "format", std::string(kSaliencyFormat), temporary);
-    h5_write_attribute(file, "/", "version", int64_t{2}, temporary);
+    h5_write_format(file, {kSaliencyFormat, kSaliencyVersion}, temporary);
     for (const auto& field : kFields) {
       const auto values = (saliency.*field.values).contiguous();
       h5_add_dataset(file, field.name, values.sizes(), field.dtype, temporary);
       h5_write_rows(file, field.name, 0, values, *self, temporary);
     }
+
     for (const auto& field : kTexts) {
       if ((saliency.*field.values).empty()) continue;
       const auto bytes_of_text = bytes_of_lines(saliency.*field.values);
       h5_add_dataset(file, field.name, bytes_of_text.sizes(), at::kByte, temporary);
       h5_write_rows(file, field.name, 0, bytes_of_text, *self, temporary);
     }
+
     h5_close_sealed(file, temporary);
     sync_and_rename(temporary, path);
   } catch (...) {
@@ -120,6 +126,8 @@ SaliencyMaps read_saliency(const std::string& path) {
                   "{}: not a saliency file: expected a dataset '{}', found none", path, field.name);
     saliency.*field.values = h5_read(file, field.name, path);
   }
+
+  // Names are optional: older files have none.
   for (const auto& field : kTexts) {
     if (!h5_has(file, field.name)) continue;
     const auto text = h5_read(file, field.name, path);
@@ -128,6 +136,7 @@ SaliencyMaps read_saliency(const std::string& path) {
                   at::toString(text.scalar_type()), fmt::join(text.sizes(), ", "));
     saliency.*field.values = lines_of_bytes(text.contiguous());
   }
+
   const auto problem = problem_of(saliency);
   DISSENT_CHECK(problem.empty(), kData, "{}: {}", path, problem);
   return saliency;

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -20,9 +21,9 @@ namespace {
 constexpr char kMagic[] = "DSNTSEAL";
 constexpr uint64_t kSealVersion = 1;
 constexpr int64_t kMagicBytes = 8, kTrailerBytes = 4 * 8 + kMagicBytes;
-constexpr int64_t kPieceBytes = int64_t{1} << 20;  // of metadata, hashed at once
+constexpr int64_t kPieceBytes = int64_t{1} << 20;  // of metadata, hashed in one call
 constexpr const char* kAdvice =
-    "it was changed after it was written: copy it again, or make it anew";
+    "it was changed after it was written: copy it again, or recreate it";
 
 std::string checksum_text(uint64_t hash) { return fmt::format("xxh3:{:016x}", hash); }
 
@@ -36,7 +37,7 @@ class InputFile {
 
   int64_t size() const {
     struct stat status{};
-    DISSENT_CHECK(::fstat(file_, &status) == 0, kData, "{}: cannot look at: {}", path_,
+    DISSENT_CHECK(::fstat(file_, &status) == 0, kData, "{}: cannot read its status: {}", path_,
                   std::generic_category().message(errno));
     return status.st_size;
   }
@@ -65,7 +66,7 @@ int64_t block_bytes(int64_t bytes, int64_t block) {
   return std::min(kSealBlockBytes, bytes - block * kSealBlockBytes);
 }
 
-// XXH3 of all bytes of the HDF5 part outside of the ranges, which are in order.
+// XXH3 of all bytes of the HDF5 part outside the ranges, which are sorted by offset.
 uint64_t metadata_hash(const InputFile& file, const std::vector<DataRange>& ranges, int64_t end) {
   XXH3_state_t state;
   XXH3_64bits_reset(&state);
@@ -91,8 +92,8 @@ void put(std::string& text, uint64_t value) {
   text.append(reinterpret_cast<const char*>(&value), sizeof value);
 }
 
-// Takes numbers and texts off a table whose checksum held; what does not fit is an error all the
-// same.
+// Reads numbers and texts from a table whose checksum was right; inconsistent contents are an error
+// nevertheless.
 class TableReader {
  public:
   TableReader(const std::string& text, const std::string& path) : text_(text), path_(path) {}
@@ -105,15 +106,14 @@ class TableReader {
     std::memcpy(&value, take(sizeof value).data(), sizeof value);
     return value;
   }
-  // At most so many things of 8 bytes each can follow.
+  // A number of entries, each of at least `bytes_each` bytes, that can follow in the table.
   uint64_t count(uint64_t bytes_each) {
     const auto value = number();
     if (value > (text_.size() - at_) / bytes_each) fail();
     return value;
   }
   [[noreturn]] void fail() const {
-    DISSENT_FAIL(kData, "{}: damaged: its table of checksums is not as it is written; {}", path_,
-                 kAdvice);
+    DISSENT_FAIL(kData, "{}: damaged: its table of checksums is inconsistent; {}", path_, kAdvice);
   }
 
  private:
@@ -163,35 +163,57 @@ std::string file_checksum(const std::string& path) {
   return checksum_text(metadata_hash(file, {}, file.size()));
 }
 
+namespace {
+
+// Checksums of blocks first .. last - 1, numbered through all ranges. Raises unless the ranges are
+// separate and inside the file.
+std::vector<int64_t> block_checksums(const InputFile& file, const std::string& path,
+                                     const std::vector<DataRange>& ranges, int64_t first,
+                                     int64_t last) {
+  const int64_t size = file.size();
+  std::vector<int64_t> hashes;
+  std::vector<char> buffer(kSealBlockBytes);
+  int64_t number = 0, end = 0;
+  for (const auto& range : ranges) {
+    DISSENT_CHECK(range.offset >= end && range.bytes >= 0 && range.bytes <= size - range.offset,
+                  kInternal, "{}: {}: expected a separate range inside {} bytes, found {} .. {}",
+                  path, range.name, size, range.offset, range.offset + range.bytes);
+    end = range.offset + range.bytes;
+    for (int64_t block = 0; block < blocks_of(range.bytes); ++block, ++number) {
+      if (number < first || number >= last) continue;
+      const int64_t bytes = block_bytes(range.bytes, block);
+      file.read(range.offset + block * kSealBlockBytes, bytes, buffer.data());
+      hashes.push_back(
+          static_cast<int64_t>(XXH3_64bits(buffer.data(), static_cast<size_t>(bytes))));
+    }
+  }
+  return hashes;
+}
+
+}  // namespace
+
 void write_seal(const std::string& path, std::vector<DataRange> ranges, Communicator& comm) {
   std::sort(ranges.begin(), ranges.end(),
             [](const DataRange& a, const DataRange& b) { return a.offset < b.offset; });
+
+  // Blocks are numbered through all datasets and shared out evenly over the ranks.
   int64_t total = 0;
   for (const auto& range : ranges) total += blocks_of(range.bytes);
   const auto first_of = [&](int rank) { return total * rank / comm.size(); };
   std::vector<int64_t> own, counts;
   for (int rank = 0; rank < comm.size(); ++rank)
     counts.push_back(first_of(rank + 1) - first_of(rank));
+
+  // Each rank hashes its share of the blocks.
   int64_t size = 0;
   agree(comm, [&] {
     const InputFile file(path);
     size = file.size();
-    int64_t at = 0, end = 0;
-    std::vector<char> buffer(kSealBlockBytes);
-    for (const auto& range : ranges) {
-      DISSENT_CHECK(range.offset >= end && range.bytes >= 0 && range.bytes <= size - range.offset,
-                    kInternal, "{}: {} at bytes {} .. {} of {}", path, range.name, range.offset,
-                    range.offset + range.bytes, size);
-      end = range.offset + range.bytes;
-      for (int64_t block = 0; block < blocks_of(range.bytes); ++block, ++at) {
-        if (at < first_of(comm.rank()) || at >= first_of(comm.rank() + 1)) continue;
-        const int64_t bytes = block_bytes(range.bytes, block);
-        file.read(range.offset + block * kSealBlockBytes, bytes, buffer.data());
-        own.push_back(static_cast<int64_t>(XXH3_64bits(buffer.data(), static_cast<size_t>(bytes))));
-      }
-    }
+    own = block_checksums(file, path, ranges, first_of(comm.rank()), first_of(comm.rank() + 1));
   });
   const auto all = comm.all_gather(at::tensor(own, at::kLong), counts);
+
+  // Rank 0 appends table and trailer to the HDF5 part.
   agree(comm, [&] {
     if (comm.rank() != 0) return;
     const auto* values = all.const_data_ptr<int64_t>();
@@ -206,56 +228,92 @@ void write_seal(const std::string& path, std::vector<DataRange> ranges, Communic
   });
 }
 
-std::shared_ptr<const Seal> Seal::of(const std::string& path) {
-  const InputFile file(path);
+namespace {
+
+// The trailer's numbers.
+struct Trailer {
+  uint64_t hdf5_bytes, table_bytes, version, checksum;
+};
+
+// Nothing for a file without a seal. The trailer's sizes have to add up to the file before anything
+// is read by them.
+std::optional<Trailer> trailer_of(const InputFile& file, const std::string& path) {
   const int64_t size = file.size();
-  char trailer[kTrailerBytes];
-  if (size < kTrailerBytes) return nullptr;
-  file.read(size - kTrailerBytes, kTrailerBytes, trailer);
-  if (std::memcmp(trailer + kTrailerBytes - kMagicBytes, kMagic, kMagicBytes) != 0) return nullptr;
+  char bytes[kTrailerBytes];
+  if (size < kTrailerBytes) return {};
+  file.read(size - kTrailerBytes, kTrailerBytes, bytes);
+  if (std::memcmp(bytes + kTrailerBytes - kMagicBytes, kMagic, kMagicBytes) != 0) return {};
+
   uint64_t numbers[4];
-  std::memcpy(numbers, trailer, sizeof numbers);
-  const auto [hdf5_bytes, table_bytes, version, checksum] = numbers;
+  std::memcpy(numbers, bytes, sizeof numbers);
+  const Trailer trailer{numbers[0], numbers[1], numbers[2], numbers[3]};
   const auto whole = static_cast<uint64_t>(size);
-  DISSENT_CHECK(table_bytes < whole && hdf5_bytes < whole &&
-                    hdf5_bytes + table_bytes + kTrailerBytes == whole,
-                kData,
+  const bool fits = trailer.table_bytes < whole && trailer.hdf5_bytes < whole &&
+                    trailer.hdf5_bytes + trailer.table_bytes + kTrailerBytes == whole;
+  DISSENT_CHECK(fits, kData,
                 "{}: damaged: expected {} bytes and their checksums, found a file of {} bytes; {}",
-                path, hdf5_bytes, whole, kAdvice);
-  std::string text(table_bytes + 3 * sizeof(uint64_t), '\0');
-  file.read(static_cast<int64_t>(hdf5_bytes), static_cast<int64_t>(text.size()), text.data());
+                path, trailer.hdf5_bytes, whole, kAdvice);
+  return trailer;
+}
+
+// The table and the trailer's first three numbers, which the last checksum covers: everything read
+// from this text is as it was written.
+std::string checked_table(const InputFile& file, const Trailer& trailer, const std::string& path) {
+  std::string text(trailer.table_bytes + 3 * sizeof(uint64_t), '\0');
+  file.read(static_cast<int64_t>(trailer.hdf5_bytes), static_cast<int64_t>(text.size()),
+            text.data());
   const auto found = XXH3_64bits(text.data(), text.size());
-  DISSENT_CHECK(found == checksum, kData,
+  DISSENT_CHECK(found == trailer.checksum, kData,
                 "{}: damaged: bytes {} .. {}, its table of checksums: expected {}, found {}; {}",
-                path, hdf5_bytes, hdf5_bytes + text.size() - 1, checksum_text(checksum),
-                checksum_text(found), kAdvice);
-  DISSENT_CHECK(version == kSealVersion, kData,
+                path, trailer.hdf5_bytes, trailer.hdf5_bytes + text.size() - 1,
+                checksum_text(trailer.checksum), checksum_text(found), kAdvice);
+  DISSENT_CHECK(trailer.version == kSealVersion, kData,
                 "{}: its checksums: expected version {}, found {}; read it with the version of "
                 "Dissent that wrote it, or a later one",
-                path, kSealVersion, version);
+                path, kSealVersion, trailer.version);
+  return text;
+}
+
+// The next range of the table, which has to begin behind `end` and to lie inside the HDF5 part.
+DataRange next_range(TableReader& table, int64_t end, int64_t hdf5_bytes) {
+  DataRange range;
+  range.name = table.take(table.number());
+  range.offset = static_cast<int64_t>(table.number());
+  range.bytes = static_cast<int64_t>(table.number());
+  if (range.offset < end || range.offset > hdf5_bytes || range.bytes < 0 ||
+      range.bytes > hdf5_bytes - range.offset)
+    table.fail();
+  return range;
+}
+
+}  // namespace
+
+std::shared_ptr<const Seal> Seal::of(const std::string& path) {
+  const InputFile file(path);
+  const auto trailer = trailer_of(file, path);
+  if (!trailer) return nullptr;
+  const auto text = checked_table(file, *trailer, path);
+
+  // Ranges and block checksums of each dataset.
   TableReader table(text, path);
   auto seal = std::make_shared<Seal>();
   seal->path_ = path;
   if (table.number() != kSealBlockBytes) table.fail();
+  const auto hdf5_bytes = static_cast<int64_t>(trailer->hdf5_bytes);
   std::vector<DataRange> ranges;
   for (auto datasets = table.count(3 * 8); datasets > 0; --datasets) {
-    auto data = std::make_unique<Data>();
-    auto& range = data->range;
-    range.name = table.take(table.number());
-    range.offset = static_cast<int64_t>(table.number());
-    range.bytes = static_cast<int64_t>(table.number());
     const int64_t end = ranges.empty() ? 0 : ranges.back().offset + ranges.back().bytes;
-    if (range.offset < end || range.offset > static_cast<int64_t>(hdf5_bytes) || range.bytes < 0 ||
-        range.bytes > static_cast<int64_t>(hdf5_bytes) - range.offset)
-      table.fail();
-    for (int64_t block = 0; block < blocks_of(range.bytes); ++block)
+    auto data = std::make_unique<Data>();
+    data->range = next_range(table, end, hdf5_bytes);
+    for (int64_t block = 0; block < blocks_of(data->range.bytes); ++block)
       data->hashes.push_back(table.number());
     data->checked = std::vector<std::atomic<bool>>(data->hashes.size());
-    ranges.push_back(range);
+    ranges.push_back(data->range);
     seal->data_.push_back(std::move(data));
   }
-  const uint64_t expected = table.number(),
-                 metadata = metadata_hash(file, ranges, static_cast<int64_t>(hdf5_bytes));
+
+  // All bytes outside the datasets are HDF5's metadata; they are checked before HDF5 parses them.
+  const uint64_t expected = table.number(), metadata = metadata_hash(file, ranges, hdf5_bytes);
   DISSENT_CHECK(metadata == expected, kData,
                 "{}: damaged: its HDF5 metadata: expected {}, found {}; {}", path,
                 checksum_text(expected), checksum_text(metadata), kAdvice);
@@ -290,8 +348,9 @@ void Seal::check_block(const Data& data, int64_t block, const void* bytes) const
 void Seal::read(int64_t dataset, int64_t first, int64_t bytes, void* out) const {
   const auto& data = *data_.at(static_cast<size_t>(dataset));
   DISSENT_CHECK(first >= 0 && bytes >= 0 && bytes <= data.range.bytes - first, kInternal,
-                "{}: {}: bytes {} .. {} of {}", path_, data.range.name, first, first + bytes,
-                data.range.bytes);
+                "{}: {}: expected bytes inside 0 .. {}, found {} .. {}", path_, data.range.name,
+                data.range.bytes, first, first + bytes);
+
   const InputFile file(path_);
   thread_local std::vector<char> buffer;
   auto* to = static_cast<char*>(out);
@@ -299,6 +358,9 @@ void Seal::read(int64_t dataset, int64_t first, int64_t bytes, void* out) const 
     const int64_t block = first / kSealBlockBytes, begin = block * kSealBlockBytes,
                   whole = block_bytes(data.range.bytes, block),
                   count = std::min(end, begin + whole) - first;
+
+    // Whole blocks are always checked. Of a block that is read in part, all of it is read and
+    // checked once, and later reads take only the bytes that they need.
     if (count == whole) {
       file.read(data.range.offset + begin, whole, to);
       check_block(data, block, to);  // while it is in the processor's cache
@@ -319,6 +381,7 @@ void Seal::check(int64_t dataset, int64_t first, int64_t bytes) const {
   if (bytes == 0) return;
   const InputFile file(path_);
   std::vector<char> buffer(kSealBlockBytes);
+
   for (int64_t block = first / kSealBlockBytes; block <= (first + bytes - 1) / kSealBlockBytes;
        ++block) {
     if (data.checked.at(static_cast<size_t>(block)).load(std::memory_order_relaxed)) continue;

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kSpanBytes = 4 << 20;
 
-// Ranges of cache rows behind places [first, end) of the selection.
+// Ranges of cache rows for places [first, end) of the selection.
 std::vector<RowRange> cut(const std::vector<RowRange>& ranges, int64_t first, int64_t end) {
   std::vector<RowRange> out;
   int64_t place = 0;
@@ -27,12 +27,17 @@ void read_selected(const FeatureCache& cache, const RowSelection& selection, int
   const auto ranges = cut(selection.ranges, first_place, end_place);
   const int64_t row_bytes = cache.dim() * static_cast<int64_t>(c10::elementSize(cache.dtype()));
   const int64_t span_rows = std::max<int64_t>(1, kSpanBytes / row_bytes);
+
+  // Ranges that lie within span_rows of each other are read in one piece, gaps included: one long
+  // read is faster than many short ones.
   std::vector<char> buffer;
   for (size_t at = 0; at < ranges.size();) {
     size_t stop = at + 1;
     while (stop < ranges.size() &&
            ranges[stop].first + ranges[stop].count - ranges[at].first <= span_rows)
       ++stop;
+
+    // Without gaps the features are read directly to their destination.
     const bool gaps = stop > at + 1;
     const int64_t first = ranges[at].first,
                   rows = ranges[stop - 1].first + ranges[stop - 1].count - first;
@@ -40,6 +45,8 @@ void read_selected(const FeatureCache& cache, const RowSelection& selection, int
     const auto span_index = index ? cache.read_index(first, rows) : at::Tensor();
     if (gaps) buffer.resize(rows * row_bytes);
     cache.read_raw(first, rows, gaps ? buffer.data() : embed);
+
+    // Copy the selected parts of the piece.
     for (; at < stop; ++at) {
       const int64_t skip = ranges[at].first - first, count = ranges[at].count;
       if (gaps) std::memcpy(embed, buffer.data() + skip * row_bytes, count * row_bytes);

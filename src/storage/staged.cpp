@@ -30,7 +30,7 @@ std::string staged_path(const std::string& path) {
   try {
     const auto copy = staged_name(folder, path);
     return path_exists(copy) ? copy : path;
-  } catch (const std::exception&) {  // what is wrong with the path is said where it is opened
+  } catch (const std::exception&) {  // an invalid path is reported where it is opened
     return path;
   }
 }

@@ -3,12 +3,12 @@
 
 namespace dissent {
 
-/// A cache may have been copied to a faster place, this node's own disk: DISSENT_STAGED names the
-/// folder. Then its copy's path, if it is there, else the path itself. A copy is known by the
-/// absolute path of the cache and its manifest (or a file's size and time), so that one of an older
-/// cache is not taken.
+/// A cache may have been copied to this node's local disk, in the folder DISSENT_STAGED. Returns
+/// the path of that copy if it exists, else the path itself. A copy is identified by the absolute
+/// path of the cache and its manifest (or a file's size and time), so a copy of an older cache is
+/// not used.
 std::string staged_path(const std::string& path);
-/// Where in the folder a copy of the cache belongs.
+/// Path in the folder for the copy of a cache.
 std::string staged_name(const std::string& folder, const std::string& path);
 
 }  // namespace dissent

@@ -118,12 +118,12 @@ for arguments in "${printing[@]}"; do
     status=0
     "$each" "${words[@]}" > /dev/full 2> err || status=$?
     expect_exit 3
-    expect_one_error_line "standard output: expected all of the text to be written, found: No space left on device"
+    expect_one_error_line "standard output: expected all text to be written, found: No space left on device"
     command="$each $arguments >&-"
     status=0
     "$each" "${words[@]}" >&- 2> err || status=$?
     expect_exit 3
-    expect_one_error_line "standard output: expected all of the text to be written, found: Bad file descriptor"
+    expect_one_error_line "standard output: expected all text to be written, found: Bad file descriptor"
     command="$each $arguments | true"
     { sleep 0.1; status=0; "$each" "${words[@]}" 2> err || status=$?; echo "$status" > code; } | true
     status=$(cat code)

@@ -41,14 +41,14 @@ refused 1 3 "train.toml: expected an HDF5 file, found another" -- train train.to
 copy stopped
 awk '/^\[\[shard\]\]/ { shards++ } shards < 2' stopped.cache/manifest.toml > stopped.cache/manifest.toml.partial
 rm stopped.cache/manifest.toml stopped.cache/shard-0000[12].h5
-bad 3 stopped 'stopped.cache: incomplete: expected 3 shards, found 1; run `dissent cache` again to go on'
+bad 3 stopped 'stopped.cache: incomplete: expected 3 shards, found 1; run `dissent cache` again to resume'
 cache 2 stopped images cache.shard_rows=100
 expect_exit 0
 expect_text "event=cache_resumed path=stopped.cache shards=1/3"
 diff -r good.cache stopped.cache > out || failed "the resumed cache differs from one written at once"
 cache 2 stopped images cache.shard_rows=100
 expect_text "event=cache_reused path=stopped.cache rows=300"
-refused 2 2 "stopped.cache: a cache of another configuration: dim is 784 there, 196 here" "--force to replace it" -- \
+refused 2 2 "stopped.cache: expected a cache of this configuration, found another one: dim is 784 there, 196 here" "replace it with --force" -- \
   cache cache.toml --set cache.output=stopped.cache --set data.root=small
 diff -r good.cache stopped.cache > out || failed "the refused command changed the cache"
 
@@ -72,9 +72,9 @@ printf 'session-1/0002_sty_dnn_0_bear_07_truck.png 0\nsession-1/0001_sty_dnn_0_b
 refused 1 3 "expected its class as part 9 of its name" "found 7 parts" -- imglist human --class-field 9 --output none.txt
 refused 1 2 "--class-field: expected 1 or more, found -1" -- imglist human --class-field -1 --output none.txt
 refused 2 3 "photos/none: no such folder" -- imglist photos/none --output none.txt
-refused 1 3 "photos/train/ant/a.JPEG: in no subfolder" -- imglist photos/train/ant --output none.txt
+refused 1 3 "photos/train/ant/a.JPEG: expected the image in a subfolder" -- imglist photos/train/ant --output none.txt
 refused 1 2 "--output: expected the file of the list" -- imglist photos/train
-refused 1 2 "photos.classes.txt is there, the class file of a list of this name" -- imglist photos/train --label -1 --output photos.txt
+refused 1 2 "--output: expected no class file for images with one label, found photos.classes.txt" -- imglist photos/train --label -1 --output photos.txt
 # Folders are numbered, not the images in them: an empty class, and one whose files have another ending, are refused with counts, or rows of no image.
 mkdir -p photos/val/{ant,bee,cat,.cache}
 cp photos/train/cat/png_rgb.png photos/val/cat/
@@ -99,9 +99,9 @@ expect_text "windows/train"
 for wrong in 4294967297 255; do
   printf 'train/cat/png_rgb.png 0\ntrain/cat/png_rgb.png %s\n' $wrong > wrong_$wrong.txt
 done
-refused 2 3 "wrong_4294967297.txt:2: label: expected -1 (unknown) or 0 .. 2147483646, the largest that is possible, found 4294967297" -- \
+refused 2 3 "wrong_4294967297.txt:2: label: expected -1 (unknown) or 0 .. 2147483646 (the largest label), found 4294967297" -- \
   "${pictures[@]}" --set data.list=wrong_4294967297.txt --set cache.output=wrong.cache
-refused 2 3 "wrong_255.txt: labels: expected rows of each of the classes 0 .. 255" "found none of 254 of them" "data.ignore_label = 255" -- \
+refused 2 3 "wrong_255.txt: labels: expected rows for each of the classes 0 .. 255" "found none for 254 of them" "data.ignore_label = 255" -- \
   "${pictures[@]}" --set data.list=wrong_255.txt --set cache.output=wrong.cache
 refused 1 3 "wrong_255.txt:2: label: expected -1 (unknown) or 0 .. 1, found 255" -- \
   "${pictures[@]}" --set data.list=wrong_255.txt --set data.classes=2 --set cache.output=wrong.cache
@@ -122,11 +122,11 @@ members = 2
 [loss.cross_entropy]
 TOML
 folders=(train folders.toml --quiet)
-refused 2 3 'folder/val: its classes are numbered otherwise than those of folder/train: class 1: expected "cat", found "bee" (2 classes there, 3 here)' -- \
+refused 2 3 'folder/val: classes: expected the numbering of folder/train: class 1: expected "cat", found "bee" (2 classes there, 3 here)' -- \
   "${folders[@]}" --set data.dataset=folder --set data.allow_empty=true --set validation.split=val
 refused 1 3 "found none in 2 of 3" -- "${folders[@]}" --set data.dataset=folder --set validation.split=val
 refused 1 2 "validation: expected validation.list or validation.dataset: [data] reads a list, found neither" -- "${folders[@]}" --set data.list=photos.txt
-refused 1 3 'val/test: its classes are numbered otherwise than those of photos/train' -- "${folders[@]}" --set data.list=photos.txt --set validation.list=val.txt
+refused 1 3 'val/test: classes: expected the numbering of photos/train' -- "${folders[@]}" --set data.list=photos.txt --set validation.list=val.txt
 echo 'train/ant/a.JPEG 0' > ants.txt
 refused 1 3 "windows.txt:2: label: expected -1 (unknown) or 0 .. 0, found 1" -- "${folders[@]}" --set data.list=ants.txt --set validation.list=windows.txt
 expect_no_file results
@@ -146,7 +146,7 @@ root = "photos"
 name = "unknown"
 list = "unknown.txt"
 TOML
-refused 1 3 'val/test: its classes are numbered otherwise than those of results/folders/seed-42/classes.txt: class 1: expected "cat", found "bee"' -- evaluate of_folders.toml --quiet
+refused 1 3 'val/test: classes: expected the numbering of results/folders/seed-42/classes.txt: class 1: expected "cat", found "bee"' -- evaluate of_folders.toml --quiet
 sed -i 's/val.txt/val_as_train.txt/' of_folders.toml
 well 1 evaluate of_folders.toml --quiet
 rm -r results
@@ -159,7 +159,7 @@ refused 1 3 "photos/train/cat/jpeg_444.jpg: damaged: " -- "${listed[@]}" --set c
 copy truncated
 truncate -s 100000 truncated.cache/shard-00001.h5
 bad 3 truncated "truncated.cache/shard-00001.h5: truncated: expected at least 314800 bytes for its 100 rows, found 100000"
-refused 2 3 "truncated.cache/shard-00001.h5: truncated: expected at least" "--force writes the cache anew" -- \
+refused 2 3 "truncated.cache/shard-00001.h5: truncated: expected at least" "--force replaces the cache" -- \
   cache cache.toml --quiet --set cache.output=truncated.cache --set data.root=images --set cache.shard_rows=100
 well 3 cache cache.toml --quiet --force --set cache.output=truncated.cache --set data.root=images --set cache.shard_rows=100
 expect_text "event=cache_written path=truncated.cache rows=300"
@@ -168,14 +168,14 @@ copy shortened
 truncate -s -1000 shortened.cache/shard-00001.h5
 bad 1 shortened "shortened.cache/shard-00001.h5: expected an HDF5 file, found one that HDF5 cannot open: truncated file"
 rm shortened.cache/shard-00001.h5
-bad 1 shortened "shortened.cache/shard-00001.h5: expected this shard, which the manifest names, found none: No such file or directory"
+bad 1 shortened "shortened.cache/shard-00001.h5: expected this shard of the manifest, found none: No such file or directory"
 head -c 400000 /dev/zero > shortened.cache/shard-00001.h5
 bad 1 shortened "shortened.cache/shard-00001.h5: expected an HDF5 file, found another"
 image_set tall 300 56
 cache 1 wide tall cache.shard_rows=100
 copy mixed
 cp wide.cache/shard-00001.h5 mixed.cache/
-bad 3 mixed "mixed.cache/shard-00001.h5: embed with D = 784 expected, 3136 found"
+bad 3 mixed "mixed.cache/shard-00001.h5: embed: expected D = 784, found 3136"
 
 # Where a shard's bytes lie: two shards that differ in one label, and in one pixel (0 and 255 as f32 differ from the third byte on).
 variant() { rm -rf variant "$1.cache"; cp -r images variant; damage "variant/t10k-$2-ubyte.gz" "$3" "$4"; cache 1 "$1" variant cache.shard_rows=100; }
@@ -189,25 +189,25 @@ label_at=$(first_difference good.cache/shard-00001.h5 label.cache/shard-00001.h5
 copy undefined
 unseal undefined.cache/shard-00001.h5
 damage undefined.cache/shard-00001.h5 "$pixel_at" '\0\0\300\177'
-bad 3 undefined "undefined.cache: row 105, column 0: the feature is nan"
+bad 3 undefined "undefined.cache: row 105, column 0: expected a finite feature, found nan"
 copy infinite
 unseal infinite.cache/shard-00001.h5
 damage infinite.cache/shard-00001.h5 "$pixel_at" '\0\0\200\177'
-bad 1 infinite "infinite.cache: row 105, column 0: the feature is inf"
+bad 1 infinite "infinite.cache: row 105, column 0: expected a finite feature, found inf"
 copy range
 unseal range.cache/shard-00001.h5
 damage range.cache/shard-00001.h5 "$label_at" '\14\0\0\0'
-bad 3 range "range.cache: the label of row 107: expected 0 .. 9, found 12"
+bad 3 range "range.cache: label of row 107: expected 0 .. 9, found 12"
 copy minus
 unseal minus.cache/shard-00001.h5
 damage minus.cache/shard-00001.h5 "$label_at" '\377\377\377\377'
-bad 1 minus "minus.cache: the label of row 107: expected 0 .. 9 (-1 is unknown, and labels are needed here), found -1"
+bad 1 minus "minus.cache: label of row 107: expected 0 .. 9 (-1 means unknown, and labels are required here), found -1"
 bad 1 unknown "data.train (unknown.cache): expected labelled rows, found none: every label is -1"
 
 # Damage that no other check can see: checksums.
 run_program 1 inspect --verify good.cache
 expect_exit 0
-expect_text "rows       300 (1 passes of 300)" "shard-00001.h5  rows 100 .. 199  xxh3:" "checksums hold"
+expect_text "rows       300 (1 passes of 300)" "shard-00001.h5  rows 100 .. 199  xxh3:" "checksums correct"
 copy flipped
 damage flipped.cache/shard-00001.h5 "$((pixel_at + 4))" '\1'
 refused 1 3 "flipped.cache/shard-00001.h5: embed: damaged: bytes " "of the file: expected xxh3:" ", found xxh3:" -- inspect --verify flipped.cache
@@ -215,13 +215,13 @@ run_program 1 inspect flipped.cache
 expect_exit 0
 bad 3 flipped "flipped.cache/shard-00001.h5: embed: damaged: bytes "
 unseal flipped.cache/shard-00001.h5
-refused 1 3 "flipped.cache/shard-00001.h5: damaged: checksum xxh3:" "expected, xxh3:" "found" -- inspect --verify flipped.cache
+refused 1 3 "flipped.cache/shard-00001.h5: damaged: expected checksum xxh3:" "found xxh3:" -- inspect --verify flipped.cache
 
 # A checkpoint with one changed value is not gone on with, evaluated, exported or passed.
 well 1 train train.toml --quiet --set output=whole
 checkpoint=whole/bad/seed-42/checkpoint.h5
 well 1 inspect --verify "$checkpoint"
-expect_text "checksums hold: the metadata and "
+expect_text "checksums correct: the metadata and "
 value=$(($(stat -c %s "$checkpoint") / 6)) # weights come before what the optimiser keeps
 damage "$checkpoint" "$value" "\\$(printf %o $((255 - $(od -An -tu1 -j "$value" -N 1 "$checkpoint"))))"
 refused 1 3 "checkpoint.h5: " ": damaged: bytes " -- inspect --verify "$checkpoint"
@@ -253,7 +253,7 @@ refused 1 2 "cannot read /dev/zero: expected a file, found a character device" -
 
 # Sets that do not fit each other.
 refused 3 3 "small.cache: expected 784 features a row, as good.cache has, found 196" -- train train.toml --set data.validation=small.cache
-refused 1 3 "unknown.cache: the label of row 0: expected 0 .. 9" -- train train.toml --set data.validation=unknown.cache
+refused 1 3 "unknown.cache: label of row 0: expected 0 .. 9" -- train train.toml --set data.validation=unknown.cache
 printf '3\n3\n' > twice.txt
 refused 1 3 "twice.txt:2: expected each position once, found 3 in line 1 too" -- train train.toml --set data.subset=twice.txt
 printf '300\n' > outside.txt
@@ -271,8 +271,8 @@ paths = ["unknown.cache"]
 TOML
 refused 3 3 "small.cache: expected 784 features a row, on which results/bad/seed-42/checkpoint.h5 was trained, found 196" -- evaluate evaluate.toml --set evaluate.id=small.cache
 refused 3 3 "nowhere/*: expected files or folders of this name or pattern, found none" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",paths=["nowhere/*"]}]'
-refused 1 3 "unknown.cache: the label of row 0: expected 0 .. 9" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",shift="covariate",paths=["unknown.cache"]}]'
-refused 1 3 "undefined.cache: row 105, column 0: the feature is nan" -- evaluate evaluate.toml --set evaluate.id=undefined.cache
+refused 1 3 "unknown.cache: label of row 0: expected 0 .. 9" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",shift="covariate",paths=["unknown.cache"]}]'
+refused 1 3 "undefined.cache: row 105, column 0: expected a finite feature, found nan" -- evaluate evaluate.toml --set evaluate.id=undefined.cache
 refused 1 3 "good.cache/shard-00001.h5: not a checkpoint" -- evaluate evaluate.toml --set 'evaluate.runs=["good.cache/shard-00001.h5"]'
 refused 1 2 "evaluate.weights: expected 3 values, one a member of results/bad/seed-42/checkpoint.h5, found 2" -- evaluate evaluate.toml --set 'evaluate.weights=[1,2]'
 expect_no_file figures

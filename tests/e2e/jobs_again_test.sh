@@ -86,7 +86,7 @@ expect_no_file results/more/.again
 # The verb by itself: two flags that exclude each other; a folder that is no cache is not replaced.
 refused 1 2 "expected one of them, found both" -- train train.toml --again --force --quiet --set experiment=six
 mkdir other.cache && touch other.cache/mine
-refused 1 2 "other.cache: expected no file, or a feature cache, found another" -- cache cache.toml --again --quiet --set cache.output=other.cache
+refused 1 2 "other.cache: expected a feature cache, found another file or folder" -- cache cache.toml --again --quiet --set cache.output=other.cache
 expect_file other.cache/mine
 # A result that no job made is asked for again too.
 mv results/jobs gone

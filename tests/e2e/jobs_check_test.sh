@@ -103,9 +103,9 @@ says() {
 }
 # Caching.
 says 2 "all.csv:2: cache-train (and cache-test): dataset: expected one of " -- cache.toml 's/"synthetic"/"imagenet"/'
-says 2 "all.csv:2: cache-train (and cache-test): trunk.model: expected \"none\", since rows are features already (data.dataset = \"synthetic\"), found \"pixels\"" -- cache.toml 's/"none"/"pixels"/'
+says 2 "all.csv:2: cache-train (and cache-test): trunk.model: expected \"none\", since the set has features (data.dataset = \"synthetic\"), found \"pixels\"" -- cache.toml 's/"none"/"pixels"/'
 says 2 "cache-train (and cache-test): trunk.model: expected a network with corruption or trunk.weights" -- cache.toml 's/^model = .*/&\nweights = "x.pth"/'
-says 2 "frozen: data.transform: expected what makes an input of lenet, found \"none\"" -- frozen.toml '/^transform/d'
+says 2 "frozen: data.transform: expected the transform to inputs of lenet, found \"none\"" -- frozen.toml '/^transform/d'
 says 2 "frozen: trunk.weights: expected the weights of lenet" -- frozen.toml '/^weights/d; /^member/d'
 says 2 "frozen: data.split: expected one of train, test (dataset mnist), found 'val'" -- frozen.toml 's/^split = .*/split = "val"/'
 says 2 "frozen: cache.passes: expected 1, found 2" -- frozen.toml 's/^output = .*/&\npasses = 2/'
@@ -114,7 +114,7 @@ says 3 "all.csv:7: frozen: frozen.toml:5:11: trunk.weights: results/other/seed-4
 says 3 "frozen: frozen.toml:9:8: data.root: nowhere is not there" "give the folder that holds the four files of MNIST" -- frozen.toml 's#root = "images"#root = "nowhere"#'
 # Training.
 says 2 "all.csv:4: heads: train.toml:7:9: ensemble.model: expected one of" -- train.toml 's/"mlp"/"mpl"/'
-says 2 "heads: the grid does not fit" -- train.toml 's/^\[data\]/[grid]\ndata = 3\n[data]/'
+says 2 "heads: grid: expected runs x members x data" -- train.toml 's/^\[data\]/[grid]\ndata = 3\n[data]/'
 says 3 "all.csv:4: heads: train.toml:3:9: data.train: trian.cache is not there" -- train.toml 's/train.cache/trian.cache/'
 says 3 "heads: train.toml:4:14: data.validation: test.cache is not there; 'cache-test' writes it, which this row does not run after (column after)" -- train.toml 's/^train = .*/&\nvalidation = "test.cache"/'
 says 3 "images: images.toml:" "ensemble.weights: resnet.pth is not there" -- images.toml 's/^model = .*/&\nweights = "resnet.pth"/'
@@ -181,7 +181,7 @@ expect_exit 3
 expect_text "data.train: train.cache is not there; 'cache-train' wrote it and is done: jobs again --where name=cache-train writes it anew"
 run_program 1 jobs run all.csv --set data.dim=16 --where 'name=cache-*'
 expect_exit 2
-expect_text "all.csv:3: cache-test: --set: cache.output: test.cache: expected no cache, or one of this configuration, found one of another configuration (data.dim: 32 in the file, 16 in this configuration); give another name"
+expect_text "all.csv:3: cache-test: --set: cache.output: test.cache: expected a cache of this configuration, found another one (data.dim: 32 in the file, 16 in this configuration); choose another name"
 well 1 cache cache.toml --quiet --set data.dim=16 --set cache.output=train.cache
 sed -i 's/test.cache/train.cache/' heads.toml
 run_program 1 jobs run all.csv --where name=heads-table

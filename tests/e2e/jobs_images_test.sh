@@ -135,7 +135,7 @@ well 1 plan lenet.toml --no-calibration --set data.root=nowhere --rows 1000
 expect_text "40 batches, 40 steps per epoch"
 refused 1 2 "--rows is for images that do not exist yet" -- plan lenet.toml --rows 9
 refused 1 2 "--dim is for a cache" -- plan lenet.toml --dim 9
-refused 2 2 "the grid does not fit" -- plan lenet.toml --set grid.data=3
+refused 2 2 "grid: expected runs x members x data" -- plan lenet.toml --set grid.data=3
 
 # Every sheet of the project, some with what their rows cost; then SDDE's evaluations.
 cd "$source_dir"

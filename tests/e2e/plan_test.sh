@@ -44,10 +44,10 @@ expect_text "train.cache: 4000 rows x 256 features" "does not exist yet: shape f
 refused 1 2 "--ranks: expected numbers of ranks, as 1,2,8; found '1,x'" -- plan train.toml --rows 1 --dim 1 --classes 1 --ranks 1,x
 refused 1 2 "--rows: expected an integer >= 1, found -3" -- plan train.toml --rows -3 --dim 1 --classes 1
 refused 1 2 "data.validation: v.cache does not exist; --validation-rows gives its number of rows" -- plan train.toml --rows 9 --dim 1 --classes 1 --set data.validation=v.cache
-refused 1 2 "the grid does not fit: expected runs x members x data = 1 ranks, found runs = 1, members = auto, data = 2; all ranks work: grid.runs = 1, grid.members = 1, grid.data = 1" -- plan train.toml --rows 9 --dim 9 --classes 2 --set grid.data=2
+refused 1 2 "grid: expected runs x members x data = 1 ranks, found runs = 1, members = auto, data = 2; all ranks work: grid.runs = 1, grid.members = 1, grid.data = 1" -- plan train.toml --rows 9 --dim 9 --classes 2 --set grid.data=2
 # A grid that does not fit is a problem of that number of ranks alone.
 well 1 plan train.toml --rows 4000 --dim 256 --classes 100 --own-grid --ranks 2,7 --no-calibration --set grid.data=2
-expect_text "1 x 1 x 2" "7 ranks: the grid does not fit"
+expect_text "1 x 1 x 2" "7 ranks: grid: expected runs x members x data = 7 ranks"
 expect_no_file results train.cache
 well 1 cache cache.toml --quiet
 refused 1 2 "--rows is for a cache that does not exist yet" -- plan train.toml --rows 9

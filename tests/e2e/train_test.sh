@@ -21,9 +21,9 @@ TOML
 
 # Ranks and work.
 refused 3 2 "more ranks than work" "3 ranks, 1 runs, 2 members, batch size 50" "all ranks work: grid.runs = 1, grid.members = 1, grid.data = 3" -- train train.toml --set ensemble.members=2 --set grid.data=1
-refused 3 2 "the grid does not fit: expected runs x members x data = 3 ranks, found runs = 1, members = 2, data = 1" "all ranks work: grid.runs = 1, grid.members = 3, grid.data = 1" -- train train.toml --set grid.runs=1 --set grid.members=2
-refused 3 2 "more ranks than work: grid.runs is 3, there are 1 runs" -- train train.toml --set grid.runs=3
-refused 2 2 "more ranks than work: grid.data is 2, a batch has 1 rows" "all ranks work: grid.runs = 1, grid.members = 2, grid.data = 1" -- train train.toml --set grid.data=2 --set data.batch_size=1
+refused 3 2 "grid: expected runs x members x data = 3 ranks, found runs = 1, members = 2, data = 1" "all ranks work: grid.runs = 1, grid.members = 3, grid.data = 1" -- train train.toml --set grid.runs=1 --set grid.members=2
+refused 3 2 "more ranks than work: grid.runs: expected at most 1 (runs), found 3" -- train train.toml --set grid.runs=3
+refused 2 2 "more ranks than work: grid.data: expected at most 1 (rows of a batch), found 2" "all ranks work: grid.runs = 1, grid.members = 2, grid.data = 1" -- train train.toml --set grid.data=2 --set data.batch_size=1
 refused 3 2 "2 ranks work: grid.runs = 1, grid.members = 2, grid.data = 1" -- train train.toml --set ensemble.members=2 --set data.batch_size=1
 expect_no_file results
 

@@ -46,7 +46,7 @@ trunk 2 workers runtime.threads=2 data.workers=2
 same_shards whole workers
 well 1 inspect --verify whole.cache
 expect_text "rows       1600 (2 passes of 800)" "features   84 f32" "source     mnist/test, 800 images, " "trunk      lenet/features" "weights    xxh3:" "transform  mnist_train" \
-  "checksums hold"
+  "checksums correct"
 
 # Killed at any time it goes on, on another number of ranks.
 "$program" cache trunk.toml --quiet --set cache.output=killed.cache --set cache.shard_rows=100 --set cache.passes=3 > out 2> err &
@@ -75,7 +75,7 @@ done
 trunk 1 half trunk.precision=bf16
 expect_exit 0
 expect_other half.cache/shard-00000.h5 whole.cache/shard-00000.h5
-refused 1 2 "expected no cache, or one of this configuration, found one of another configuration (data.seed: 42 in the file, 7 in this configuration)" -- cache trunk.toml --quiet --set data.seed=7
+refused 1 2 "expected a cache of this configuration, found another one (data.seed: 42 in the file, 7 in this configuration)" -- cache trunk.toml --quiet --set data.seed=7
 
 # Features of members that were trained, and heads on them.
 cat > train.toml <<'TOML'
@@ -124,20 +124,20 @@ refused_trunk() {
   for setting in "$@"; do settings+=(--set "$setting"); done
   refused "$ranks" "$code" "$text" -- cache trunk.toml --quiet --set cache.output=refused.cache "${settings[@]}"
 }
-refused_trunk 3 2 "trunk.member: expected 0 .. 1, the network of $run/checkpoint.h5 that is meant, found nothing" "trunk.weights=$run"
-refused_trunk 1 2 "trunk.model: expected \"lenet\", which $run/checkpoint.h5 holds, found \"resnet18_32x32\"" "trunk.weights=$run" trunk.model=resnet18_32x32
+refused_trunk 3 2 "trunk.member: expected 0 .. 1 (one network of $run/checkpoint.h5), found nothing" "trunk.weights=$run"
+refused_trunk 1 2 "trunk.model: expected \"lenet\" (the network of $run/checkpoint.h5), found \"resnet18_32x32\"" "trunk.weights=$run" trunk.model=resnet18_32x32
 refused_trunk 2 2 "trunk.cut: expected one of features (lenet), found \"layer3\"" trunk.cut=layer3
 refused_trunk 1 2 "cache.passes: expected 1, found 2: data.transform = \"mnist_test\" draws nothing" data.transform=mnist_test
 refused_trunk 1 2 "trunk.weights: expected the weights of lenet" 'trunk.weights=""'
 for settings in 'trunk.member=0' 'data.root=nowhere' 'trunk.prefix="nets.0."'; do
-  refused_trunk 1 3 "trunk.weights (nowhere.pth): expected a safetensors or .pth file, a run folder or a checkpoint, found nothing of this name" trunk.weights=nowhere.pth "$settings"
+  refused_trunk 1 3 "trunk.weights (nowhere.pth): expected a safetensors or .pth file, a run folder or a checkpoint, found nothing" trunk.weights=nowhere.pth "$settings"
 done
 mkdir empty_run
 refused_trunk 1 3 "trunk.weights (empty_run): expected a run folder with checkpoint.h5, found a folder without" trunk.weights=empty_run
 printf 'no weights at all' > text.pth
 refused_trunk 1 3 "text.pth: " trunk.weights=text.pth
 # A transform to other sizes than the network's: before images or weights are looked at.
-refused_trunk 1 2 'data.transform: expected one to images with edges of 28 .. 31 pixels, which trunk.model = "lenet" takes, found "cifar10_test" (32 pixels)' \
+refused_trunk 1 2 'data.transform: expected a transform to images with edges of 28 .. 31 pixels for trunk.model = "lenet", found "cifar10_test" (32 pixels)' \
   trunk.weights=nowhere.pth data.transform=cifar10_test data.root=nowhere
 refused_trunk 1 2 "trunk.model: expected a network with corruption or trunk.weights" trunk.model=pixels
 mkdir -p pictures/a pictures/b
@@ -157,7 +157,7 @@ mkdir published
 cd published
 for config in "$source_dir"/configs/sed/caching_*.toml; do
   case $config in *_base.toml) continue ;; esac
-  refused 1 3 "trunk.weights (data/weights/" "found nothing of this name" -- cache "$config" --set runtime.device=cpu
+  refused 1 3 "trunk.weights (data/weights/" "found nothing" -- cache "$config" --set runtime.device=cpu
 done
 refused 1 3 "data/datasets/" "no such folder" -- cache "$config" --set runtime.device=cpu --set 'trunk.weights="random"'
 cd ..

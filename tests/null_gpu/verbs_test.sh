@@ -23,7 +23,7 @@ TOML
 on_gpu 1 cache trunk.toml --quiet
 on_gpu 2 cache trunk.toml --quiet --set cache.output=two.cache
 well 1 inspect --verify two.cache
-expect_text "rows       120" "features   84 f32" "checksums hold"
+expect_text "rows       120" "features   84 f32" "checksums correct"
 
 # Training on it: stopped and resumed; exported; evaluated on the CPU, to a table.
 cat > heads.toml <<'TOML'

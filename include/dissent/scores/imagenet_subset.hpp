@@ -6,6 +6,9 @@
 
 namespace dissent::scores {
 
+/// Classes of ImageNet.
+inline constexpr int64_t kImagenetClassCount = 1000;
+
 /// How the 1,000 ImageNet classes map to those of an evaluation set. Data:
 /// data/classes/imagenet_classes.csv, compiled in.
 struct ImagenetSubset {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kEdge = 32, kValues = 3 * kEdge * kEdge;
 
-// Rows of one file: images [n, 3072], planes after each other, and labels [n].
+// Rows of one file: images [n, 3072], one colour plane after the other, and labels [n].
 struct Part {
   at::Tensor images, labels;
 };
@@ -25,6 +25,7 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
   DISSENT_CHECK(size > 0 && size % record == 0, kData,
                 "{0}: expected records of {2} bytes, found {1} bytes: truncated, or not of {3}",
                 path, size, record, spec.name);
+
   const auto records =
       at::from_blob(const_cast<char*>(bytes.data()), {size / record, record}, at::kByte);
   return {records.narrow(1, label_bytes, kValues).clone(),
@@ -34,8 +35,11 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
 Part python_part(const DatasetSpec& spec, const std::string& path) {
   const auto bytes = read_text(path);
   const auto content = read_pickle_values(bytes, path, [&](const PickleValue&) -> at::Tensor {
-    DISSENT_FAIL(kData, "{}: expected arrays of numpy, found tensors of torch", path);
+    DISSENT_FAIL(kData, "{}: expected numpy arrays, found torch tensors", path);
   });
+
+  // The pickle is a dict. Its labels are a list of integers, or an array in files that other
+  // programs have written.
   const std::string label_key = spec.classes == 100 ? "fine_labels" : "labels";
   Part part;
   for (const auto& [key, value] : content->pairs) {
@@ -49,12 +53,13 @@ Part python_part(const DatasetSpec& spec, const std::string& path) {
     std::vector<int64_t> labels;
     for (const auto& label : value->items) {
       DISSENT_CHECK(label->kind == PickleValue::Kind::kInteger, kData,
-                    "{}: {}: label of image {}: expected a whole number", path, label_key,
-                    labels.size());
+                    "{}: {}: label of image {}: expected an integer, found another value", path,
+                    label_key, labels.size());
       labels.push_back(label->integer);
     }
     part.labels = at::tensor(labels, at::kLong);
   }
+
   DISSENT_CHECK(part.images.defined() && part.images.scalar_type() == at::kByte &&
                     part.images.dim() == 2 && part.images.size(1) == kValues &&
                     part.labels.defined(),
@@ -64,16 +69,17 @@ Part python_part(const DatasetSpec& spec, const std::string& path) {
                                                     at::toString(part.images.scalar_type()))
                                       : "of another kind or none",
                 part.labels.defined() ? "and" : "no", label_key);
+
   DISSENT_CHECK(part.images.size(0) == part.labels.size(0), kData,
                 "{0}: expected a label for each of {2} images, found {1} labels", path,
                 part.labels.size(0), part.images.size(0));
   return part;
 }
 
-// The names without .bin, which the Python version does not have.
+// File names without .bin: those of the Python version have no suffix.
 std::vector<std::string> parts_of(const DatasetSpec& spec, const std::string& split) {
   if (spec.classes == 100) return {split};
-  if (split == "test") return {"test_batch"};
+  if (split == kTestSplit) return {"test_batch"};
   return {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"};
 }
 
@@ -83,8 +89,8 @@ int64_t severity_of(const DatasetSpec& spec, const std::string& split) {
                     split.back() >= '1' && split.back() <= '5' &&
                     split.find("..") == std::string::npos;
   DISSENT_CHECK(fits, kUsage,
-                "dataset {} has no split '{}'; expected CORRUPTION/SEVERITY, as fog/3 or all/1, "
-                "severity 1 .. 5",
+                "data.split: expected CORRUPTION/SEVERITY for dataset {} (fog/3 or all/1, severity "
+                "1 .. 5), found '{}'",
                 spec.name, split);
   return split.back() - '0';
 }
@@ -92,6 +98,7 @@ int64_t severity_of(const DatasetSpec& spec, const std::string& split) {
 std::vector<std::string> corruption_files(const DatasetSpec& spec, const std::string& root,
                                           const std::string& corruption) {
   if (corruption != "all") return {root + "/" + corruption + ".npy"};
+
   std::vector<std::string> files;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(root, ignored))
@@ -110,6 +117,9 @@ std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::stri
   const auto& split = options.split;
   const std::string stem = spec.classes == 100 ? "/cifar-100-" : "/cifar-10-batches-";
   const auto names = parts_of(spec, split);
+
+  // Four places, in this order: the binary files in the folder itself or in the archive's folder,
+  // then the Python files likewise.
   std::string place;
   const auto is_there = [&](const std::string& folder, const std::string& end) {
     if (!place.empty() || !path_exists(root + folder + "/" + names[0] + end)) return false;
@@ -121,6 +131,7 @@ std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::stri
   const bool binary = is_there("", ".bin") || is_there(binary_folder, ".bin");
   DISSENT_CHECK(binary || is_there("", "") || is_there(python_folder, ""), kData,
                 "{}/{}.bin: no such file, nor {}; {}", root, names[0], names[0], spec.obtain);
+
   std::vector<at::Tensor> images, labels;
   for (const auto& name : names) {
     const std::string path = place + "/" + name + (binary ? ".bin" : "");
@@ -131,6 +142,8 @@ std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::stri
     images.push_back(part.images);
     labels.push_back(part.labels);
   }
+
+  // A record has the three colour planes one after another; images are [H, W, 3].
   const auto pixels =
       at::cat(images).view({-1, 3, kEdge, kEdge}).permute({0, 2, 3, 1}).contiguous();
   return std::make_unique<MemoryImages>(spec.name + "/" + split, pixels, at::cat(labels),
@@ -143,6 +156,8 @@ std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::st
   constexpr int64_t kRows = 10000, kSeverities = 5;
   const int64_t first = (severity_of(spec, split) - 1) * kRows;
   const std::string label_path = root + "/labels.npy";
+
+  // Each file has the five severities one after another, 10,000 rows each.
   std::vector<at::Tensor> images, labels;
   for (const auto& path : corruption_files(spec, root, split.substr(0, split.find('/')))) {
     DISSENT_CHECK(path_exists(path) && path_exists(label_path), kData, "{}: no such file; {}",

@@ -39,12 +39,11 @@ std::vector<std::string> names_of(const char* const (&names)[N]) {
 
 }  // namespace
 
-std::vector<std::string> registered_class_names(const std::string& dataset) {
-  if (dataset == "fashion_mnist") return names_of(kFashionMnist);
-  if (dataset == "mnist") return {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
-  if (dataset == "cifar10" || dataset == "cifar10_c") return names_of(kCifar10);
-  if (dataset == "cifar100" || dataset == "cifar100_c") return names_of(kCifar100);
-  return {};
+std::vector<std::string> fashion_mnist_classes() { return names_of(kFashionMnist); }
+std::vector<std::string> digit_classes() {
+  return {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
 }
+std::vector<std::string> cifar10_classes() { return names_of(kCifar10); }
+std::vector<std::string> cifar100_classes() { return names_of(kCifar100); }
 
 }  // namespace dissent

@@ -4,9 +4,11 @@
 
 namespace dissent {
 
-/// Names of the classes of a registered set, by number, for figures: those of fashion_mnist, mnist,
-/// cifar10 and cifar100 (and of their corrupted sets); empty for others.
-/// Ref: the READMEs and batches.meta, meta of these sets.
-std::vector<std::string> registered_class_names(const std::string& dataset);
+// Class names by number, for the dataset table. Ref: the READMEs and batches.meta, meta of these
+// sets.
+std::vector<std::string> fashion_mnist_classes();
+std::vector<std::string> digit_classes();
+std::vector<std::string> cifar10_classes();
+std::vector<std::string> cifar100_classes();
 
 }  // namespace dissent

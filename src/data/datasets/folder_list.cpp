@@ -23,7 +23,7 @@ constexpr size_t kMostClassesNamed = 10;
 
 struct Image {
   int64_t label;
-  std::string path, name;  // name: of its class
+  std::string path, name;  // name: its class
 };
 
 std::string in_lower_case(std::string text) {
@@ -36,7 +36,7 @@ bool is_image(const std::string& ending) {
   return ending == ".jpg" || ending == ".jpeg" || ending == ".png";
 }
 
-// Hidden ones, and what operating systems and file servers leave in any folder.
+// Hidden files, and what operating systems and file servers create in any folder.
 bool is_dropping(const fs::path& path) {
   static const std::set<std::string> names{
       "thumbs.db", "ehthumbs.db", "desktop.ini",  "__macosx", "@eadir",
@@ -45,7 +45,7 @@ bool is_dropping(const fs::path& path) {
   return name.starts_with('.') || names.contains(in_lower_case(name));
 }
 
-// What was found below the folders.
+// Contents of the folders.
 struct Found {
   std::vector<Image> images;
   std::set<std::string> subfolders;
@@ -65,6 +65,8 @@ std::string text_of(const FolderList::Skipped& skipped) {
   for (const auto& [ending, count] : skipped.endings)
     endings.emplace_back(-count, fmt::format("{} {}", ending.empty() ? "none" : ending, count));
   std::sort(endings.begin(), endings.end());
+
+  // The most frequent suffixes first, at most four.
   std::vector<std::string> texts;
   for (const auto& [count, text] : endings) texts.push_back(text);
   if (texts.size() > 4) texts.resize(4), texts.push_back("..");
@@ -72,7 +74,7 @@ std::string text_of(const FolderList::Skipped& skipped) {
                      fmt::join(texts, ", "));
 }
 
-// The path as the list has it.
+// The folder's path in the list, relative to the root.
 std::string below_root(const std::string& folder, const std::string& root) {
   if (root.empty()) return fs::path(folder).lexically_normal().string();
   const auto relative = fs::absolute(folder).lexically_normal().lexically_relative(
@@ -82,14 +84,14 @@ std::string below_root(const std::string& folder, const std::string& root) {
   return relative == "." ? "" : relative.string();
 }
 
-// The n-th part of a file's name, cut at "_".
+// The n-th part of a file's name, split at "_".
 std::string name_part(const fs::path& file, int64_t n) {
   std::istringstream parts(file.stem().string());
   std::string part;
   int64_t found = 0;
   while (found < n && std::getline(parts, part, '_')) ++found;
   DISSENT_CHECK(found == n && !part.empty(), kData,
-                "{}: expected its class as part {} of its name, cut at \"_\", found {} part{}",
+                "{}: expected its class as part {} of its name, split at \"_\", found {} part{}",
                 file.string(), n, found, found == 1 ? "" : "s");
   return part;
 }
@@ -100,6 +102,7 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
   if (!prefix.empty() && prefix.back() != '/') prefix += '/';
   const size_t before = found.images.size(), start = folder.size() + (folder.back() == '/' ? 0 : 1);
   int64_t others = 0;
+
   for (auto entry = fs::recursive_directory_iterator(
            folder, fs::directory_options::follow_directory_symlink);
        entry != fs::recursive_directory_iterator(); ++entry) {
@@ -108,11 +111,13 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
       entry.disable_recursion_pending();
       continue;
     }
+
     const std::string inside = path.string().substr(start);
     if (entry->is_directory()) {
       if (entry.depth() == 0) found.subfolders.insert(inside);
       continue;
     }
+
     const size_t slash = inside.find('/');
     const auto subfolder = slash == std::string::npos ? "" : inside.substr(0, slash);
     const auto ending = in_lower_case(path.extension().string());
@@ -121,23 +126,28 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
       ++others;
       continue;
     }
+
     DISSENT_CHECK(inside.find('\n') == std::string::npos, kData,
-                  "{}/{}: a list cannot hold a name with a line break", folder, inside);
+                  "{}/{}: expected a name without a line break, found one", folder, inside);
     DISSENT_CHECK(
         options.label || options.class_field > 0 || slash != std::string::npos, kData,
-        "{}/{}: in no subfolder, whose name would be its class; give the label of such images",
+        "{}/{}: expected the image in a subfolder named after its class, found it in none; set the "
+        "label of such images (--label)",
         folder, inside);
+
+    // The class of an image is fixed now, its number only when the names of all classes are known.
     std::string name;
     if (!options.label)
       name = options.class_field > 0 ? name_part(path, options.class_field) : subfolder;
     found.images.push_back({options.label.value_or(0), prefix + inside, std::move(name)});
   }
+
   DISSENT_CHECK(found.images.size() > before, kData,
-                "{}: no files *.jpg, *.jpeg or *.png below it{}", folder,
-                others > 0 ? fmt::format(", {} of other endings", others) : "");
+                "{}: expected files *.jpg, *.jpeg or *.png below it, found none{}", folder,
+                others > 0 ? fmt::format(" ({} with other suffixes)", others) : "");
 }
 
-// Subfolders without an image, each with what is in it instead.
+// Raises for subfolders without an image, with what they contain instead.
 void check_empty(const FolderList& list, const FolderListOptions& options, size_t subfolders) {
   if (list.empty.empty() || options.allow_empty) return;
   std::vector<std::string> texts;
@@ -150,12 +160,13 @@ void check_empty(const FolderList& list, const FolderListOptions& options, size_
     texts.push_back(fmt::format(
         "{} ({})", name, skipped == list.skipped.end() ? "no files" : text_of(skipped->second)));
   }
-  DISSENT_FAIL(kData,
-               "{}: expected images (*.jpg, *.jpeg, *.png) in each subfolder, found none in {} of "
-               "{}: {}; put images there or remove them, or allow them as classes without rows "
-               "(allow_empty)",
-               fmt::join(options.folders, ", "), list.empty.size(), subfolders,
-               fmt::join(texts, "; "));
+
+  DISSENT_FAIL(
+      kData,
+      "{}: expected images (*.jpg, *.jpeg, *.png) in each subfolder, found none in {} of "
+      "{}: {}; add images or remove these subfolders, or allow them as classes without rows "
+      "(allow_empty)",
+      fmt::join(options.folders, ", "), list.empty.size(), subfolders, fmt::join(texts, "; "));
 }
 
 // The number of each class, and the names by number.
@@ -165,12 +176,14 @@ std::map<std::string, int64_t> class_numbers(const Found& found, const FolderLis
   if (options.classes.empty() && options.class_field == 0) sorted = found.subfolders;
   if (options.classes.empty() && options.class_field > 0)
     for (const auto& image : found.images) sorted.insert(image.name);
+
+  // A class file fixes the numbers; without one classes are numbered in alphabetical order.
   names = options.classes;
   names.insert(names.end(), sorted.begin(), sorted.end());
   std::map<std::string, int64_t> numbers;
   for (const auto& name : names) {
     DISSENT_CHECK(name.find('\n') == std::string::npos, kData,
-                  "the class {}: a class file cannot hold a name with a line break", name);
+                  "class {}: expected a name without a line break, found one", name);
     numbers.emplace(name, std::ssize(numbers));
   }
   return numbers;
@@ -184,9 +197,12 @@ FolderList list_folders(const FolderListOptions& options) {
   try {
     for (const auto& folder : options.folders) add_images(folder, options, found);
   } catch (const fs::filesystem_error& error) {
-    DISSENT_FAIL(kData, "{}: cannot be listed: {}", error.path1().string(), error.code().message());
+    DISSENT_FAIL(kData, "{}: cannot list: {}", error.path1().string(), error.code().message());
   }
+
   list.skipped = std::move(found.skipped);
+
+  // Classes are numbered in the order of their names over all folders together.
   if (!options.label) {
     auto empty = found.subfolders;
     for (const auto& image : found.images) empty.erase(image.name);
@@ -202,6 +218,8 @@ FolderList list_folders(const FolderListOptions& options) {
       image.label = number->second;
     }
   }
+
+  // The order of a directory listing depends on the file system; the list must not.
   std::sort(found.images.begin(), found.images.end(), [](const Image& a, const Image& b) {
     return std::tie(a.label, a.path) < std::tie(b.label, b.path);
   });
@@ -220,6 +238,7 @@ void log_skipped(const FolderList& list, const std::string& place) {
     warn_once(fmt::format("event=files_skipped place={} class={} first={} reason=\"{}\"", place,
                           name.empty() ? "none" : name, skipped.first, text_of(skipped)));
   }
+
   if (named > kMostClassesNamed)
     warn_once(fmt::format("event=files_skipped place={} classes={} files={}", place, named, files));
   if (!list.empty.empty())

@@ -23,7 +23,7 @@ class Reader {
     gzbuffer(file_.get(), 1 << 18);
   }
 
-  // Fewer bytes than asked for only at the end of the file.
+  // Returns fewer than `bytes` only at the end of the file.
   int64_t read(void* out, int64_t bytes) {
     int64_t done = 0;
     while (done < bytes) {
@@ -40,7 +40,7 @@ class Reader {
     return done;
   }
 
-  // Whether a compressed stream was read up to its checksum, which zlib compares.
+  // Whether a compressed stream was read including its checksum, which zlib compares.
   bool whole() {
     int code = Z_OK;
     gzerror(file_.get(), &code);
@@ -58,6 +58,8 @@ at::Tensor read_idx(const std::string& path) {
   std::error_code ignored;
   expect_regular_file(path);
   DISSENT_CHECK(std::filesystem::exists(path, ignored), kData, "{}: no such file", path);
+
+  // Header: magic number, then one big-endian size per dimension.
   Reader reader(path);
   unsigned char magic[4] = {};
   const int64_t found = reader.read(magic, 4);
@@ -67,12 +69,13 @@ at::Tensor read_idx(const std::string& path) {
                 "{}: expected an IDX file of bytes, which starts with 000008 and 1 to 4 "
                 "dimensions, found {:02x}{:02x}{:02x}{:02x}",
                 path, magic[0], magic[1], magic[2], magic[3]);
+
   std::vector<int64_t> shape;
   int64_t values = 1;
   for (int d = 0; d < magic[3]; ++d) {
     unsigned char size[4] = {};
     DISSENT_CHECK(reader.read(size, 4) == 4, kData,
-                  "{}: truncated: expected a whole header, found its beginning", path);
+                  "{}: truncated: expected a complete header, found its beginning", path);
     shape.push_back(int64_t{size[0]} << 24 | size[1] << 16 | size[2] << 8 | size[3]);
     DISSENT_CHECK(shape.back() > 0 && shape.back() < (int64_t{1} << 40) / values, kData,
                   "{}: expected extents of at least 1 and fewer than 2^40 values, found a header "
@@ -80,7 +83,7 @@ at::Tensor read_idx(const std::string& path) {
                   path, fmt::join(shape, ", "));
     values *= shape.back();
   }
-  // Grows with the file: a damaged header may ask for any amount.
+  // The tensor grows with the data read: a damaged header may declare any size.
   auto data = at::empty({0}, at::kByte);
   constexpr int64_t kPiece = int64_t{1} << 26;
   for (int64_t done = 0; done < values;) {
@@ -89,16 +92,19 @@ at::Tensor read_idx(const std::string& path) {
     const int64_t count = reader.read(static_cast<char*>(data.data_ptr()) + done, piece);
     done += count;
     DISSENT_CHECK(count == piece, kData,
-                  "{0}: truncated: expected {3} values as its header [{2}] says, found {1}", path,
-                  done, fmt::join(shape, ", "), values);
+                  "{0}: truncated: expected {3} values, the shape [{2}] of its header, found {1}",
+                  path, done, fmt::join(shape, ", "), values);
   }
+
+  // Nothing may follow the values; for a compressed file zlib then compares the checksum.
   char extra;
   DISSENT_CHECK(reader.read(&extra, 1) == 0, kData,
-                "{0}: expected the values of its header [{1}], found more", path,
+                "{0}: expected values of the shape [{1}] of its header, found more", path,
                 fmt::join(shape, ", "));
   DISSENT_CHECK(reader.whole(), kData,
-                "{}: truncated: expected a checksum behind the compressed data, found their end",
+                "{}: truncated: expected a checksum after the compressed data, found the end",
                 path);
+
   return data.reshape(shape);
 }
 

@@ -4,6 +4,7 @@
 
 #include "data/datasets/folder_list.hpp"
 #include "data/datasets/image_list.hpp"
+#include "data/datasets/registry.hpp"
 
 namespace dissent {
 
@@ -12,10 +13,12 @@ namespace fs = std::filesystem;
 std::unique_ptr<ImageSource> open_image_folders(const DatasetSpec&, const std::string& root,
                                                 const ImageDataOptions& options) {
   const auto& split = options.split;
-  // A split that was asked for by name is not taken for the whole.
-  const bool whole = (split == "train" || split == "test") && !fs::is_directory(root + "/" + split);
+  // Only train and test may stand for the whole folder; any other split has to exist.
+  const bool whole =
+      (split == kTrainSplit || split == kTestSplit) && !fs::is_directory(root + "/" + split);
   const std::string folder = whole ? root : root + "/" + split;
   const auto name = fs::path(folder).lexically_normal().string();
+
   auto list = list_folders({.folders = {folder},
                             .root = folder,
                             .label = options.labels ? std::nullopt : std::optional<int64_t>(-1),

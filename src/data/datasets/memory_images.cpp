@@ -42,6 +42,8 @@ MemoryImages::MemoryImages(const std::string& name, at::Tensor images, at::Tenso
                 "{0}: expected a label for each of the {2} images of {3}, found {1} labels",
                 label_place, labels.size(0), images_.size(0), name);
   check_labels(labels, classes, label_place);
+
+  // The identity is a hash of pixels and labels, so it does not depend on paths.
   name_ = name;
   classes_ = classes;
   labels_ = std::move(labels);

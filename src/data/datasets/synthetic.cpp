@@ -14,7 +14,7 @@ constexpr int64_t kLevels = 65536;
 constexpr int64_t kTaskRows = 1024;
 constexpr double kDistance = 4;  // between the means of two classes, in deviations of a feature
 
-// What a draw of this set is for: the first part of its key.
+// Purpose of a draw: the first part of its key.
 enum Stream : uint64_t { kMeans, kTrainLabels, kTestLabels, kFeatures };
 
 // values[i] = base[i] + scale * quantile of half a draw.
@@ -33,8 +33,13 @@ SyntheticSet::SyntheticSet(const SyntheticOptions& options) : options_(options) 
   DISSENT_CHECK(options.rows >= 1 && options.dim >= 1 && options.classes >= 1, kUsage,
                 "synthetic set: expected rows, features and classes >= 1, found {}, {} and {}",
                 options.rows, options.dim, options.classes);
+
+  // Quantiles of the normal distribution at the centres of equal probabilities.
   const auto probability = at::arange(kLevels, at::kDouble).add_(0.5).div_(kLevels);
   quantiles_ = probability.mul(2).sub_(1).erfinv_().mul_(std::sqrt(2.0)).to(at::kFloat);
+
+  // Each mean has deviation scale per feature, so two means are sqrt(2 dim) scale = kDistance
+  // apart.
   means_ = at::zeros({options.classes, options.dim}, at::kFloat);
   const auto scale =
       static_cast<float>(kDistance / std::sqrt(2.0 * static_cast<double>(options.dim)));
@@ -52,6 +57,8 @@ at::Tensor SyntheticSet::features(int64_t pass, int64_t first, int64_t count) co
   const float *means = means_.const_data_ptr<float>(),
               *quantiles = quantiles_.const_data_ptr<float>();
   float* out = values.data_ptr<float>();
+
+  // Every (pass, split) has its own stream of draws.
   const uint64_t stream = kFeatures + 2 * static_cast<uint64_t>(pass) + (options_.test ? 1 : 0);
   parallel_tasks((count + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
     for (int64_t row = task * kTaskRows; row < std::min(count, (task + 1) * kTaskRows); ++row)
@@ -64,8 +71,8 @@ at::Tensor SyntheticSet::features(int64_t pass, int64_t first, int64_t count) co
 
 at::Tensor SyntheticSet::labels(int64_t first, int64_t count) const {
   DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= options_.rows, kInternal,
-                "expected rows inside of a set of {2}, found {0} .. {1}", first, first + count,
-                options_.rows);
+                "synthetic set: expected rows inside a set of {2}, found {0} .. {1}", first,
+                first + count, options_.rows);
   auto values = at::empty({count}, at::kLong);
   auto* out = values.data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i)

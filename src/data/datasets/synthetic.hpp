@@ -8,22 +8,22 @@ namespace dissent {
 
 struct SyntheticOptions {
   uint64_t seed = 42;
-  int64_t rows = 0;     ///< of a pass
+  int64_t rows = 0;     ///< per pass
   int64_t dim = 0;      ///< D
   int64_t classes = 0;  ///< C
   bool test = false;    ///< the test split: other rows of the same classes
 };
 
-/// Made-up features of any size: x = mean[label] + z, z ~ N(0, 1) in each feature, labels uniform
-/// over the classes. The means of two classes are about 4 apart, so heads learn something and not
-/// everything. Each row follows from (seed, split, pass, row) alone, so any part may be made by any
-/// rank. z has 65,536 levels (the quantiles of the normal distribution, at most 4.3), one of which
-/// a half of a counter-based draw picks.
+/// Generated features of any size: x = mean[label] + z, z ~ N(0, 1) in each feature, labels uniform
+/// over the classes. The means of two classes are about 4 apart, so the classes overlap and heads
+/// learn well, but not perfectly. Each row depends on (seed, split, pass, row) alone, so any rank
+/// can generate any part. z takes one of 65,536 levels (the quantiles of the normal distribution,
+/// at most 4.3), chosen by half of a 32-bit counter-based draw.
 class SyntheticSet {
  public:
   explicit SyntheticSet(const SyntheticOptions& options);
-  /// Rows [first, first + count) of a pass: [count, D] f32, made on the threads of this process.
-  /// Passes differ as augmented copies do: same labels.
+  /// Rows [first, first + count) of a pass: [count, D] f32, computed on the threads of this
+  /// process. Passes differ like augmented copies: other features, same labels.
   at::Tensor features(int64_t pass, int64_t first, int64_t count) const;
   at::Tensor labels(int64_t first, int64_t count) const;  ///< [count] i64
 

@@ -13,13 +13,13 @@
 namespace dissent {
 namespace {
 
-// Read in one go: a file of a list is opened once an epoch.
+// Read with one system call where possible: every file of a list is opened once per epoch.
 std::string bytes_of(const std::string& path) {
   const int file = open_regular_file(path);
   const auto closed =
       std::unique_ptr<const int, void (*)(const int*)>(&file, [](const int* f) { ::close(*f); });
   struct stat status{};
-  DISSENT_CHECK(::fstat(file, &status) == 0, kData, "{}: cannot look at: {}", path,
+  DISSENT_CHECK(::fstat(file, &status) == 0, kData, "{}: cannot read its status: {}", path,
                 std::generic_category().message(errno));
   std::string bytes(static_cast<size_t>(status.st_size), '\0');
   size_t done = 0;
@@ -41,6 +41,7 @@ Background background_of(const std::string& text) {
   if (text == "none") return {};
   if (text == "white") return {{255, 255, 255}};
   if (text == "black") return {{0, 0, 0}};
+
   std::array<uint8_t, 3> colour{};
   const char* at = text.data();
   const char* const end = at + text.size();
@@ -69,20 +70,21 @@ void check_image_size(int64_t height, int64_t width, const std::string& name) {
                 width);
 }
 
-at::Tensor decode_image(const std::string& bytes, const std::string& name, const WantedPart& wanted,
+at::Tensor decode_image(const std::string& bytes, const std::string& name, const NeededPart& needed,
                         const Background& background) {
-  DISSENT_CHECK(!bytes.empty(), kData, "{}: empty", name);
-  if (bytes.compare(0, 3, "\xff\xd8\xff") == 0) return decode_jpeg(bytes, name, wanted);
+  DISSENT_CHECK(!bytes.empty(), kData, "{}: expected an image, found an empty file", name);
+  if (bytes.compare(0, 3, "\xff\xd8\xff") == 0) return decode_jpeg(bytes, name, needed);
   if (bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") == 0) return decode_png(bytes, name, background);
+
   std::string start;
   for (size_t i = 0; i < std::min<size_t>(8, bytes.size()); ++i)
     start += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));
   DISSENT_FAIL(kData, "{}: expected JPEG or PNG, found a file that starts with {}", name, start);
 }
 
-at::Tensor read_image(const std::string& path, const WantedPart& wanted,
+at::Tensor read_image(const std::string& path, const NeededPart& needed,
                       const Background& background) {
-  return decode_image(bytes_of(path), path, wanted, background);
+  return decode_image(bytes_of(path), path, needed, background);
 }
 
 }  // namespace dissent

@@ -15,8 +15,8 @@
 namespace dissent {
 namespace {
 
-// libjpeg reports through function pointers and may not return to where it failed: errors jump, and
-// become exceptions outside of its frames.
+// libjpeg reports errors through function pointers that must not return: they jump out of libjpeg's
+// frames with longjmp, and the caller throws the exception.
 struct Messages : jpeg_error_mgr {
   std::jmp_buf failed;
   char text[JMSG_LENGTH_MAX] = {};
@@ -28,8 +28,8 @@ void on_error(j_common_ptr info) {
   std::longjmp(messages->failed, 1);
 }
 
-// Level -1 is a warning. Those of data that is missing are errors here; stray bytes between markers
-// and the like change no pixel.
+// Level -1 is a warning. Warnings about missing data are errors here; others, such as stray bytes
+// between markers, do not change a pixel.
 void on_message(j_common_ptr info, int level) {
   if (level >= 0) return;
   const int code = info->err->msg_code;
@@ -51,7 +51,7 @@ struct JpegDecoder : jpeg_decompress_struct {
   ~JpegDecoder() { jpeg_destroy_decompress(this); }
 };
 
-// No object with a destructor lives in the functions that libjpeg may jump out of.
+// The functions that libjpeg may jump out of must not hold objects with destructors.
 bool start(JpegDecoder& decoder, const std::string& bytes) {
   if (setjmp(decoder.messages.failed) != 0) return false;
   jpeg_create_decompress(&decoder);
@@ -63,14 +63,17 @@ bool start(JpegDecoder& decoder, const std::string& bytes) {
   return true;
 }
 
-// Rows and columns of the part; others stay as they are. Smooth upsampling looks one sample beyond,
-// so two blocks more are decoded at each side.
+// Decodes rows and columns of the part; others stay unset. Smooth upsampling reads one sample
+// beyond the part, so two more blocks are decoded at each side.
 bool finish(JpegDecoder& decoder, unsigned char* pixels, ImagePart part) {
   if (setjmp(decoder.messages.failed) != 0) return false;
   jpeg_start_decompress(&decoder);
+
   const auto channels = static_cast<size_t>(decoder.output_components),
              stride = static_cast<size_t>(decoder.output_width) * channels;
   const auto height = decoder.output_height, width = decoder.output_width;
+
+  // Columns: a crop of whole blocks around the part.
   JDIMENSION left = 0;
   if (part.width < width) {
     constexpr int64_t kMargin = 32;
@@ -78,8 +81,11 @@ bool finish(JpegDecoder& decoder, unsigned char* pixels, ImagePart part) {
     JDIMENSION count =
         static_cast<JDIMENSION>(std::min<int64_t>(width, part.left + part.width + kMargin)) - left;
     if (count < width)
-      jpeg_crop_scanline(&decoder, &left, &count);  // left moves to the edge of a block
+      jpeg_crop_scanline(&decoder, &left, &count);  // moves `left` to the edge of a block
   }
+
+  // Rows above the part are skipped, rows below it are not read. Finishing reads to the end of the
+  // file, so it is done only when the last row was read.
   if (part.top > 0) jpeg_skip_scanlines(&decoder, static_cast<JDIMENSION>(part.top));
   const auto end = static_cast<JDIMENSION>(part.top + part.height);
   while (decoder.output_scanline < end) {
@@ -96,7 +102,7 @@ int product(int a, int b) {
   return ((value >> 8) + value) >> 8;
 }
 
-// Adobe's files hold inverted inks, and PIL takes all for such. Ref: Pillow 13.0,
+// Adobe's files store inverted inks, and PIL treats all CMYK files that way. Ref: Pillow 13.0,
 // src/libImaging/Convert.c, cmyk2rgb
 at::Tensor rgb_of_cmyk(const at::Tensor& inverted) {
   auto rgb = at::empty({inverted.size(0), inverted.size(1), 3}, at::kByte);
@@ -111,18 +117,22 @@ at::Tensor rgb_of_cmyk(const at::Tensor& inverted) {
 }  // namespace
 
 at::Tensor decode_jpeg(const std::string& bytes, const std::string& name,
-                       const WantedPart& wanted) {
+                       const NeededPart& needed) {
   JpegDecoder decoder;
   DISSENT_CHECK(start(decoder, bytes), kData, "{}: damaged: {}", name, decoder.messages.text);
+
   const int64_t height = decoder.image_height, width = decoder.image_width,
                 channels = decoder.num_components;
   check_image_size(height, width, name);
   DISSENT_CHECK(channels == 1 || channels == 3 || channels == 4, kData,
                 "{}: expected a JPEG of 1, 3 or 4 channels, found {}", name, channels);
+
   auto image = at::empty({height, width, channels}, at::kByte);
-  const bool complete = bytes.ends_with("\xff\xd9");  // else what is missing has to be met
+  const bool complete =
+      bytes.ends_with("\xff\xd9");  // has its end marker; without it, decode everything, so that
+                                    // the missing data is an error
   const ImagePart part =
-      wanted && complete ? wanted(height, width) : ImagePart{0, 0, height, width};
+      needed && complete ? needed(height, width) : ImagePart{0, 0, height, width};
   DISSENT_CHECK(finish(decoder, image.data_ptr<uint8_t>(), part), kData, "{}: damaged: {}", name,
                 decoder.messages.text);
   return channels == 1 ? image.squeeze(2) : channels == 4 ? rgb_of_cmyk(image) : image;

@@ -8,8 +8,8 @@
 namespace dissent {
 namespace {
 
-// libpng reports errors through a function that may not return: it jumps, and the jump becomes an
-// exception outside of its frames.
+// libpng reports errors through a function that must not return: it jumps out of libpng's frames
+// with longjmp, and the caller throws the exception.
 struct PngDecoder {
   png_structp png = nullptr;
   png_infop info = nullptr;
@@ -38,7 +38,7 @@ struct PngDecoder {
   }
 };
 
-// No object with a destructor lives in the functions that libpng may jump out of.
+// The functions that libpng may jump out of must not hold objects with destructors.
 bool start(PngDecoder& decoder, bool keep_alpha) {
   if (setjmp(png_jmpbuf(decoder.png)) != 0) return false;
   auto* png = decoder.png;
@@ -46,10 +46,14 @@ bool start(PngDecoder& decoder, bool keep_alpha) {
   png_read_info(png, decoder.info);
   const int type = png_get_color_type(png, decoder.info),
             depth = png_get_bit_depth(png, decoder.info);
+
+  // As PIL's convert("RGB"): palettes looked up, 8 bits per value. 16-bit grey stays wide for now,
+  // since PIL clips it and does not take the high byte.
   if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
   if (type == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png);
   if (type != PNG_COLOR_TYPE_GRAY && depth == 16) png_set_strip_16(png);
   const bool wide_grey = type == PNG_COLOR_TYPE_GRAY && depth == 16;
+
   if (!keep_alpha)
     png_set_strip_alpha(png);
   else if (!wide_grey && png_get_valid(png, decoder.info, PNG_INFO_tRNS) != 0)
@@ -96,9 +100,10 @@ at::Tensor blended(const at::Tensor& image, const std::array<uint8_t, 3>& backgr
 at::Tensor decode_png(const std::string& bytes, const std::string& name,
                       const Background& background) {
   PngDecoder decoder(bytes);
-  DISSENT_CHECK(decoder.info, kInternal, "libpng has no memory for {}", name);
+  DISSENT_CHECK(decoder.info, kInternal, "{}: libpng cannot allocate memory", name);
   DISSENT_CHECK(start(decoder, background.has_value()), kData, "{}: damaged: {}", name,
                 decoder.text);
+
   const int64_t height = png_get_image_height(decoder.png, decoder.info),
                 width = png_get_image_width(decoder.png, decoder.info);
   const int64_t channels = png_get_channels(decoder.png, decoder.info),
@@ -108,10 +113,12 @@ at::Tensor decode_png(const std::string& bytes, const std::string& name,
   DISSENT_CHECK(wide || row_bytes == width * channels, kInternal,
                 "{0}: expected rows of {2} x {3} bytes, found {1}", name, row_bytes, width,
                 channels);
+
   auto image = at::empty({height, row_bytes}, at::kByte);
   std::vector<png_bytep> rows;
   for (int64_t y = 0; y < height; ++y) rows.push_back(image.data_ptr<uint8_t>() + y * row_bytes);
   DISSENT_CHECK(finish(decoder, rows.data()), kData, "{}: damaged: {}", name, decoder.text);
+
   if (wide) return narrowed(image);
   if (channels == 1) return image;
   image = image.reshape({height, width, channels});

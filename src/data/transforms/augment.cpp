@@ -17,8 +17,8 @@ constexpr int64_t kAugMixBins = 10;
 struct Magnitudes {
   PixelOp op;
   bool either_sign;
-  double low, high;   // of the first and last bin; equal: no magnitude
-  int64_t most_bits;  // of Posterize, whose bins are whole numbers from this one down by four
+  double low, high;   // for the first and last bin; equal: no magnitude
+  int64_t most_bits;  // for Posterize: its bins are integers from this one down to four less
 };
 
 Magnitudes signed_range(PixelOp op, double high) { return {op, true, 0, high, 0}; }
@@ -62,8 +62,9 @@ PixelStep step_of(const Magnitudes& range, int64_t bin, int64_t bins, Random& ra
 std::vector<double> draw_dirichlet(Random& random, double alpha, int64_t count) {
   std::vector<double> values;
   double sum = 0;
+  // Independent gamma draws, normalised.
   for (int64_t i = 0; i < count; ++i) sum += values.emplace_back(draw_gamma(random, alpha));
-  // Of tiny alphas every draw may be 0: one of them takes all, as in the limit.
+  // For tiny alphas every draw may be 0: one value becomes 1, as in the limit.
   if (sum == 0) sum = values[random.below(static_cast<uint32_t>(count))] = 1;
   for (auto& value : values) value /= sum;
   return values;
@@ -76,8 +77,9 @@ at::Tensor applied(const std::vector<PixelStep>& steps, at::Tensor image,
   return image;
 }
 
+// The interpolations that apply_pixel_op supports.
 Names<Interpolation> interpolations() {
-  return {{"nearest", Interpolation::kNearest}, {"bilinear", Interpolation::kBilinear}};
+  return names_of<Interpolation>({"nearest", "bilinear"}, interpolation);
 }
 
 }  // namespace
@@ -89,10 +91,12 @@ std::vector<PixelStep> draw_rand_augment(const RandAugmentOptions& options, int6
   DISSENT_CHECK(options.bins >= 2 && options.magnitude >= 0 && options.magnitude < options.bins,
                 kUsage, "rand_augment: magnitude: expected 0 .. bins - 1, found {} of {}",
                 options.magnitude, options.bins);
+
   auto ranges = ranges_of(150.0 / 331.0 * static_cast<double>(width),
                           150.0 / 331.0 * static_cast<double>(height), 8);
   add_colours(ranges);
   ranges.push_back(plain_range(PixelOp::kIdentity));
+
   std::vector<PixelStep> steps;
   for (int64_t i = 0; i < options.num_ops; ++i) {
     const auto& range = ranges[random.below(static_cast<uint32_t>(ranges.size()))];
@@ -114,10 +118,14 @@ AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t w
   DISSENT_CHECK(options.mixture_width >= 1, kUsage,
                 "aug_mix: mixture_width: expected >= 1, found {}", options.mixture_width);
   DISSENT_CHECK(options.alpha > 0, kUsage, "aug_mix: alpha: expected > 0, found {}", options.alpha);
+
   auto ranges = ranges_of(static_cast<double>(width) / 3, static_cast<double>(height) / 3, 4);
   if (options.all_ops) add_colours(ranges);
+
+  // (m0, 1 - m0) ~ Dirichlet(alpha, alpha) and w ~ Dirichlet(alpha, ...) over the chains.
   const auto blend = draw_dirichlet(random, options.alpha, 2),
              weights = draw_dirichlet(random, options.alpha, options.mixture_width);
+
   AugMixDraws draws{static_cast<float>(blend[0]), {}};
   for (const double weight : weights) {
     AugMixDraws::Chain chain{static_cast<float>(weight * blend[1]), {}};
@@ -134,6 +142,8 @@ AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t w
 
 at::Tensor aug_mix(const AugMixOptions& options, const at::Tensor& image, Random& random) {
   const auto draws = draw_aug_mix(options, image.size(0), image.size(1), random);
+
+  // In f32, as torchvision mixes.
   auto mixed = image.to(at::kFloat).mul_(draws.original);
   for (const auto& chain : draws.chains)
     mixed.add_(
@@ -143,36 +153,36 @@ at::Tensor aug_mix(const AugMixOptions& options, const at::Tensor& image, Random
 
 TableSpec rand_augment_table(const std::string& name) {
   using T = RandAugmentOptions;
-  return OptionTable<T>(name, "RandAugment: operations drawn anew for each image")
-      .option("num_ops", &T::num_ops, {.meaning = "operations an image", .min = 0})
-      .option("magnitude", &T::magnitude, {.meaning = "their strength, 0 .. bins - 1", .min = 0})
+  return OptionTable<T>(name, "RandAugment: random operations, drawn for each image")
+      .option("num_ops", &T::num_ops, {.meaning = "operations per image", .min = 0})
+      .option("magnitude", &T::magnitude,
+              {.meaning = "strength of the operations, 0 .. bins - 1", .min = 0})
       .option("bins", &T::bins,
-              {.meaning = "steps of strength between none and the largest", .min = 2})
-      .option(
-          "first", &T::first,
-          {.meaning =
-               "before resizing and cropping, as OpenOOD has it for small images; false: after"})
+              {.meaning = "number of levels of strength between zero and the maximum", .min = 2})
+      .option("first", &T::first,
+              {.meaning = "apply before resizing and cropping, as OpenOOD does for small images; "
+                          "false: after"})
       .choice("interpolation", &T::interpolation, interpolations(),
-              "of shears, shifts and rotations");
+              "interpolation of shears, shifts and rotations");
 }
 
 TableSpec aug_mix_table(const std::string& name) {
   using T = AugMixOptions;
-  return OptionTable<T>(name, "AugMix: chains of operations, mixed with the image")
+  return OptionTable<T>(name, "AugMix: chains of random operations, mixed with the image")
       .option("severity", &T::severity,
-              {.meaning = "of ten steps of strength, those that are drawn",
+              {.meaning = "operations draw their strength from the first SEVERITY of ten levels",
                .min = 1,
                .max = static_cast<double>(kAugMixBins)})
-      .option("mixture_width", &T::mixture_width, {.meaning = "chains", .min = 1})
+      .option("mixture_width", &T::mixture_width, {.meaning = "number of chains", .min = 1})
       .option("chain_depth", &T::chain_depth,
-              {.meaning = "operations a chain; <= 0: 1 to 3, drawn"})
+              {.meaning = "operations per chain; <= 0: drawn from 1 to 3"})
       .option("alpha", &T::alpha,
-              {.meaning = "of the Dirichlet distributions of the weights", .min = 1e-3})
+              {.meaning = "parameter of the Dirichlet distributions of the weights", .min = 1e-3})
       .option("all_ops", &T::all_ops,
-              {.meaning = "with brightness, colour, contrast and sharpness, which resemble "
+              {.meaning = "include brightness, colour, contrast and sharpness, which resemble "
                           "corruptions of ImageNet-C"})
       .choice("interpolation", &T::interpolation, interpolations(),
-              "of shears, shifts and rotations");
+              "interpolation of shears, shifts and rotations");
 }
 
 }  // namespace dissent

@@ -16,19 +16,19 @@ struct PixelStep {
   double magnitude;  ///< pixel_ops.hpp
 };
 
-/// `num_ops` of the 14 operations, each drawn anew, all of the same strength: bin `magnitude` of
-/// `bins` between none and the largest, with either sign.
+/// `num_ops` operations drawn independently from the 14, all with the same strength: bin
+/// `magnitude` of `bins` between zero and the maximum, with a random sign.
 struct RandAugmentOptions {
   int64_t num_ops = 2;
   int64_t magnitude = 9;
   int64_t bins = 31;
-  /// Before resizing and cropping, as OpenOOD has it for images of up to 64 x 64; false: after, as
-  /// OpenOOD has it for ImageNet.
+  /// Apply before resizing and cropping, as OpenOOD does for images up to 64 x 64; false: after, as
+  /// OpenOOD does for ImageNet.
   bool first = false;
   Interpolation interpolation = Interpolation::kNearest;
 };
 
-/// The steps for an image of height x width. Error::kUsage: an option out of its range.
+/// The steps for an image of height x width. Error::kUsage: an option out of range.
 /// Ref: Cubuk et al. 2020; torchvision 0.26, RandAugment
 std::vector<PixelStep> draw_rand_augment(const RandAugmentOptions& options, int64_t height,
                                          int64_t width, Random& random);
@@ -36,9 +36,9 @@ std::vector<PixelStep> draw_rand_augment(const RandAugmentOptions& options, int6
 /// image [H, W, 3] u8 -> [H, W, 3] u8.
 at::Tensor rand_augment(const RandAugmentOptions& options, const at::Tensor& image, Random& random);
 
-/// m0 x + (1 - m0) sum over i of w_i chain_i(x), cut off to u8: `mixture_width` chains of
-/// `chain_depth` operations (<= 0: 1 to 3, drawn), (m0, 1 - m0) ~ Dirichlet(alpha, alpha), w ~
-/// Dirichlet(alpha, ...); strengths drawn among the first `severity` of ten bins.
+/// m0 x + (1 - m0) sum over i of w_i chain_i(x), truncated to u8: `mixture_width` chains of
+/// `chain_depth` operations (<= 0: drawn from 1 to 3), (m0, 1 - m0) ~ Dirichlet(alpha, alpha), w ~
+/// Dirichlet(alpha, ...); strengths drawn from the first `severity` of ten bins.
 struct AugMixOptions {
   int64_t severity = 3;
   int64_t mixture_width = 3;
@@ -58,17 +58,17 @@ struct AugMixDraws {
   std::vector<Chain> chains;
 };
 
-/// Error::kUsage: an option out of its range.
-/// Ref: Hendrycks et al. 2020; torchvision 0.26, AugMix (which takes its operations on tensors;
-/// these are those on PIL images)
+/// Error::kUsage: an option out of range.
+/// Ref: Hendrycks et al. 2020; torchvision 0.26, AugMix (with the operations on PIL images instead
+/// of torchvision's operations on tensors)
 AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t width,
                          Random& random);
 
-/// image [H, W, 3] u8 -> [H, W, 3] u8: one view. OpenOOD's trainer takes two beside the image
-/// itself: two calls.
+/// image [H, W, 3] u8 -> [H, W, 3] u8: one view. OpenOOD's trainer uses two views and the image
+/// itself: call it twice.
 at::Tensor aug_mix(const AugMixOptions& options, const at::Tensor& image, Random& random);
 
-/// Keys of the options, for a table of this name.
+/// The options as a configuration table of this name.
 TableSpec rand_augment_table(const std::string& name);
 TableSpec aug_mix_table(const std::string& name);
 

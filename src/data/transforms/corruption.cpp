@@ -17,21 +17,23 @@ std::vector<CorruptionSpec> noise() {
   return {
       {"gaussian_noise",
        "noise",
-       "normal noise on each value",
+       "Gaussian noise on each value",
        {{{0.04}, {0.06}, {0.08}, {0.09}, {0.10}}},
        {{{0.04}, {0.08}, {0.12}, {0.15}, {0.18}}},
        {{{0.08}, {0.12}, {0.18}, {0.26}, {0.38}}},
        corruptions::gaussian_noise},
+
       {"shot_noise",
        "noise",
-       "counts of photons",
+       "Poisson noise of photon counts",
        {{{500}, {250}, {100}, {75}, {50}}},
        {{{250}, {100}, {50}, {30}, {15}}},
        {{{60}, {25}, {12}, {5}, {3}}},
        corruptions::shot_noise},
+
       {"impulse_noise",
        "noise",
-       "some values black or white",
+       "random values set to black or white",
        {{{0.01}, {0.02}, {0.03}, {0.05}, {0.07}}},
        {{{0.01}, {0.02}, {0.05}, {0.08}, {0.14}}},
        {{{0.03}, {0.06}, {0.09}, {0.17}, {0.27}}},
@@ -43,28 +45,31 @@ std::vector<CorruptionSpec> blur() {
   return {
       {"defocus_blur",
        "blur",
-       "a disk for each pixel",
+       "each pixel spread over a disk",
        {{{0.3, 0.4}, {0.4, 0.5}, {0.5, 0.6}, {1, 0.2}, {1.5, 0.1}}},
        {{{0.5, 0.6}, {1, 0.1}, {1.5, 0.1}, {2.5, 0.01}, {3, 0.1}}},
        {{{3, 0.1}, {4, 0.5}, {6, 0.5}, {8, 0.5}, {10, 0.5}}},
        corruptions::defocus_blur},
+
       {"glass_blur",
        "blur",
-       "pixels of neighbours, between two Gaussian blurs",
+       "pixels replaced by neighbours, between two Gaussian blurs",
        {{{0.05, 1, 1}, {0.25, 1, 1}, {0.4, 1, 1}, {0.25, 1, 2}, {0.4, 1, 2}}},
        {{{0.1, 1, 1}, {0.5, 1, 1}, {0.6, 1, 2}, {0.7, 2, 1}, {0.9, 2, 2}}},
        {{{0.7, 1, 2}, {0.9, 2, 1}, {1, 2, 3}, {1.1, 3, 2}, {1.5, 4, 2}}},
        corruptions::glass_blur},
+
       {"motion_blur",
        "blur",
-       "along a line at -45 to 45 degrees",
+       "blur along a line at -45 to 45 degrees",
        {{{6, 1}, {6, 1.5}, {6, 2}, {8, 2}, {9, 2.5}}},
        {{{10, 1}, {10, 1.5}, {10, 2}, {10, 2.5}, {12, 3}}},
        {{{10, 3}, {15, 5}, {15, 8}, {15, 12}, {20, 15}}},
        corruptions::motion_blur},
+
       {"zoom_blur",
        "blur",
-       "mean of enlarged images",
+       "mean of progressively enlarged images",
        {{{7, 0.01}, {12, 0.01}, {16, 0.01}, {21, 0.01}, {26, 0.01}}},
        {{{7, 0.01}, {12, 0.01}, {16, 0.01}, {21, 0.01}, {26, 0.01}}},
        {{{12, 0.01}, {16, 0.01}, {11, 0.02}, {13, 0.02}, {11, 0.03}}},
@@ -76,7 +81,7 @@ std::vector<CorruptionSpec> weather() {
   return {
       {"snow",
        "weather",
-       "flakes, driven, on a whitened image",
+       "wind-blown flakes on a whitened image",
        {{{0.1, 0.2, 1, 0.6, 8, 3, 0.95},
          {0.1, 0.2, 1, 0.5, 10, 4, 0.9},
          {0.15, 0.3, 1.75, 0.55, 10, 4, 0.9},
@@ -93,9 +98,10 @@ std::vector<CorruptionSpec> weather() {
          {0.55, 0.3, 4.5, 0.85, 12, 8, 0.65},
          {0.55, 0.3, 2.5, 0.85, 12, 12, 0.55}}},
        corruptions::snow},
+
       {"frost",
        "weather",
-       "crystals on a pane",
+       "ice crystals on a pane",
        {{{1, 0.2, 5}, {1, 0.3, 5}, {0.9, 0.4, 5}, {0.85, 0.4, 5}, {0.75, 0.45, 5}}},
        {{{1, 0.3, 10 / 3.0},
          {0.9, 0.4, 10 / 3.0},
@@ -104,9 +110,10 @@ std::vector<CorruptionSpec> weather() {
          {0.7, 0.55, 10 / 3.0}}},
        {{{1, 0.4, 1}, {0.8, 0.6, 1}, {0.7, 0.7, 1}, {0.65, 0.7, 1}, {0.6, 0.75, 1}}},
        corruptions::frost},
+
       {"fog",
        "weather",
-       "a fractal haze",
+       "fractal haze",
        {{{0.2, 3}, {0.5, 3}, {0.75, 2.5}, {1, 2}, {1.5, 1.75}}},
        {{{0.4, 3}, {0.7, 3}, {1, 2.5}, {1.5, 2}, {2, 1.75}}},
        {{{1.5, 2}, {2, 2}, {2.5, 1.7}, {2.5, 1.5}, {3, 1.4}}},
@@ -115,26 +122,28 @@ std::vector<CorruptionSpec> weather() {
 }
 
 std::vector<CorruptionSpec> digital() {
-  // Multiples of 244, as in the reference, which says that 224 was meant.
+  // Multiples of 244 as in the reference, whose comment says that 224 was intended.
   constexpr double k = 244;
   return {
       {"brightness",
        "digital",
-       "more light",
+       "increased brightness",
        {{{0.05}, {0.1}, {0.15}, {0.2}, {0.3}}},
        {{{0.1}, {0.2}, {0.3}, {0.4}, {0.5}}},
        {{{0.1}, {0.2}, {0.3}, {0.4}, {0.5}}},
        corruptions::brightness},
+
       {"contrast",
        "digital",
-       "values closer to their mean",
+       "values moved towards their mean",
        {{{0.75}, {0.5}, {0.4}, {0.3}, {0.15}}},
        {{{0.4}, {0.3}, {0.2}, {0.1}, {0.05}}},
        {{{0.4}, {0.3}, {0.2}, {0.1}, {0.05}}},
        corruptions::contrast},
+
       {"elastic_transform",
        "digital",
-       "a random affine map and local displacements",
+       "random affine map and local displacements",
        {{{0, 0, 32 * 0.08},
          {32 * 0.05, 32 * 0.2, 32 * 0.07},
          {32 * 0.08, 32 * 0.06, 32 * 0.06},
@@ -151,16 +160,18 @@ std::vector<CorruptionSpec> digital() {
          {k * 0.07, k * 0.01, k * 0.02},
          {k * 0.12, k * 0.01, k * 0.02}}},
        corruptions::elastic_transform},
+
       {"pixelate",
        "digital",
-       "made smaller and larger again",
+       "downsampled and upsampled again",
        {{{0.95}, {0.9}, {0.85}, {0.75}, {0.65}}},
        {{{0.9}, {0.8}, {0.7}, {0.6}, {0.5}}},
        {{{0.6}, {0.5}, {0.4}, {0.3}, {0.25}}},
        corruptions::pixelate},
+
       {"jpeg_compression",
        "digital",
-       "through JPEG",
+       "JPEG compression",
        {{{80}, {65}, {58}, {50}, {40}}},
        {{{65}, {58}, {50}, {40}, {25}}},
        {{{25}, {18}, {15}, {10}, {7}}},
@@ -214,6 +225,7 @@ at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t sev
   DISSENT_CHECK(fits, kUsage,
                 "corrupt: image: expected [H, W, 3] Byte cpu, contiguous, H and W >= {}, found {}",
                 kLeastEdge, describe(image));
+
   const auto& spec = find_corruption(name);
   return spec.apply(image, corruption_row(spec, severity, image.size(0), image.size(1)), random);
 }
@@ -221,13 +233,15 @@ at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t sev
 TableSpec corruption_options_table(const std::string& name) {
   using T = CorruptionOptions;
   auto names = corruption_names();
-  names.insert(names.begin(), "none");
+  names.insert(names.begin(), kNoCorruption);
   return TableOf<T>(name,
-                    "A corruption of ImageNet-C, made from the clean images, on the crop and "
-                    "before normalising")
-      .option("name", &T::name, {.meaning = "which one; none: clean images", .choices = names})
+                    "A corruption of ImageNet-C, applied to the crop of clean images before "
+                    "normalisation")
+      .option("name", &T::name, {.meaning = "the corruption; none: clean images", .choices = names})
       .option("severity", &T::severity,
-              {.meaning = "1 (C-1) to 5 (C-5)", .min = 1, .max = static_cast<double>(kSeverities)});
+              {.meaning = "severity, 1 (C-1) to 5 (C-5)",
+               .min = 1,
+               .max = static_cast<double>(kSeverities)});
 }
 
 }  // namespace dissent

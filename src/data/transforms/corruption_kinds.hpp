@@ -5,8 +5,8 @@
 
 #include "core/random.hpp"
 
-/// The corruptions of the table in corruption.hpp: image [H, W, 3] u8, `row` its parameters at one
-/// severity.
+/// The corruptions of corruption_table(): image [H, W, 3] u8, `row` the parameters at one severity,
+/// named behind each function.
 namespace dissent::corruptions {
 
 using Row = std::vector<double>;

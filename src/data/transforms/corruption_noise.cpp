@@ -8,13 +8,15 @@
 namespace dissent::corruptions {
 namespace {
 
-constexpr double kGlassTruncate = 4;  // of skimage's gaussian
+constexpr double kGlassTruncate = 4;  // default of skimage's gaussian
 
-// Of radius r on a grid of 17 x 17 or more, each pixel inside or outside, then blurred over 3 x 3
-// or 5 x 5 pixels.
+// A disk of this radius on a grid of at least 17 x 17 pixels, blurred over 3 x 3 or 5 x 5 pixels.
+// Sums to 1.
 Picture disk(double radius, double edge_sigma) {
   const auto reach = radius <= 8 ? int64_t{8} : static_cast<int64_t>(radius),
              edge = radius <= 8 ? int64_t{1} : int64_t{2}, size = 2 * reach + 1;
+
+  // The disk: 1 inside the radius, 0 outside.
   Picture whole(size, size, 1), result = whole;
   double count = 0, sum = 0;
   for (int64_t y = -reach; y <= reach; ++y)
@@ -23,10 +25,14 @@ Picture disk(double radius, double edge_sigma) {
         whole.at(y + reach, x + reach, 0) = 1;
         ++count;
       }
+
+  // The Gaussian kernel, which is the product of two one-dimensional ones.
   std::vector<double> kernel;
   for (int64_t i = -edge; i <= edge; ++i)
     sum +=
         kernel.emplace_back(std::exp(-static_cast<double>(i * i) / (2 * edge_sigma * edge_sigma)));
+
+  // Blur the edge; dividing by the number of pixels makes the weights sum to 1.
   for (int64_t y = 0; y < size; ++y)
     for (int64_t x = 0; x < size; ++x)
       for (int64_t i = -edge; i <= edge; ++i)
@@ -67,6 +73,8 @@ at::Tensor defocus_blur(const at::Tensor& image, const Row& row, Random&) {
   const auto picture = picture_of(image), kernel = disk(row[0], row[1]);
   Picture result(picture.height, picture.width, picture.channels);
   const int64_t reach = kernel.height / 2;
+
+  // Convolution as a sum of shifted images, over the nonzero pixels of the disk.
   const auto wide = padded(picture, reach, Border::kMirrorMiddle);
   for (int64_t i = 0; i < kernel.height; ++i)
     for (int64_t j = 0; j < kernel.width; ++j)
@@ -74,16 +82,19 @@ at::Tensor defocus_blur(const at::Tensor& image, const Row& row, Random&) {
   return levels_of(result);
 }
 
-// The reference means to swap two pixels, but assigns views of one array, so that the first gets
-// the other's values and the other keeps its own; ImageNet-C was made so, and so it is here.
+// The reference intends to swap two pixels, but assigns views of one array: the first pixel gets
+// the values of the second, and the second keeps its own. ImageNet-C was made that way, so it is
+// reproduced here.
 at::Tensor glass_blur(const at::Tensor& image, const Row& row, Random& random) {
   auto levels = levels_of(blurred(picture_of(image), row[0], kGlassTruncate, Border::kEdge));
   const auto far = static_cast<int64_t>(row[1]);
   const int64_t height = levels.size(0), width = levels.size(1), channels = levels.size(2);
   auto* values = levels.data_ptr<uint8_t>();
+
   const auto near = [&] {
     return static_cast<int64_t>(random.below(static_cast<uint32_t>(2 * far))) - far;
   };
+
   for (int64_t round = 0; round < static_cast<int64_t>(row[2]); ++round)
     for (int64_t y = height - far; y > far; --y)
       for (int64_t x = width - far; x > far; --x) {
@@ -106,6 +117,8 @@ at::Tensor motion_blur(const at::Tensor& image, const Row& row, Random& random) 
 at::Tensor zoom_blur(const at::Tensor& image, const Row& row, Random&) {
   auto sum = picture_of(image, Precision::kSingle);
   const auto picture = sum;
+
+  // The image and its enlargements by 1, 1 + step, ... are averaged.
   for (int64_t i = 0; i < static_cast<int64_t>(row[0]); ++i) {
     const auto layer = zoomed(picture, 1 + static_cast<double>(i) * row[1]);
     for (size_t k = 0; k < sum.values.size(); ++k) sum.values[k] += layer.values[k];

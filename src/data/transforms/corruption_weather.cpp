@@ -16,7 +16,7 @@ struct Point {
 };
 
 // The affine map that takes each `from` to its `to`: x' = m0 x + m1 y + m2, y' = m3 x + m4 y + m5;
-// zeros where the three lie on a line.
+// zeros if the three points are collinear.
 std::array<double, 6> affine_map(const std::array<Point, 3>& from, const std::array<Point, 3>& to) {
   const Point a{from[1].x - from[0].x, from[1].y - from[0].y},
       b{from[2].x - from[0].x, from[2].y - from[0].y};
@@ -31,21 +31,24 @@ std::array<double, 6> affine_map(const std::array<Point, 3>& from, const std::ar
   return {x[0], x[1], x[2], y[0], y[1], y[2]};
 }
 
-// The image with three of its inner points shifted by up to `most` pixels along each axis.
+// The image under the affine map that shifts three inner points by up to `most` pixels per axis.
 Picture shifted_corners(const Picture& picture, double most, Random& random) {
   const auto half_y = static_cast<double>(picture.height / 2),
              half_x = static_cast<double>(picture.width / 2);
   const auto square = static_cast<double>(std::min(picture.height, picture.width) / 3);
-  // The reference takes (height, width) for (x, y); the same for a square image, which all of its
-  // images are.
+  // The reference uses (height, width) as (x, y), which is the same for square images; all of its
+  // images are square.
   const std::array<Point, 3> before{{{half_x + square, half_y + square},
                                      {half_x + square, half_y - square},
                                      {half_x - square, half_y - square}}};
+
   auto after = before;
   for (auto& point : after) {
     point.x += draw_uniform(random, -most, most);
     point.y += draw_uniform(random, -most, most);
   }
+
+  // Each output pixel is sampled at its place under the inverse map, after -> before.
   const auto m = affine_map(after, before);
   Picture result(picture.height, picture.width, picture.channels);
   for (int64_t y = 0; y < picture.height; ++y)
@@ -58,7 +61,7 @@ Picture shifted_corners(const Picture& picture, double most, Random& random) {
   return result;
 }
 
-// Uniform in -1 .. 1 at each pixel, smoothed, times `length`.
+// Uniform noise in -1 .. 1 per pixel, smoothed, times `length`.
 Picture displacement(const Picture& picture, double length, double sigma, Random& random) {
   constexpr double kTruncate = 3;
   Picture field(picture.height, picture.width, 1);
@@ -68,10 +71,12 @@ Picture displacement(const Picture& picture, double length, double sigma, Random
   return field;
 }
 
-// V of HSV plus `added`, as skimage's rgb2hsv and hsv2rgb compute it.
+// Adds `added` to V of HSV, computed as skimage's rgb2hsv and hsv2rgb.
 void brighten(double* rgb, double added) {
   const double red = rgb[0], green = rgb[1], blue = rgb[2], most = std::max({red, green, blue}),
                delta = most - std::min({red, green, blue});
+
+  // RGB to HSV, hue in [0, 1).
   double hue = 0, saturation = 0;
   if (delta > 0) {
     saturation = delta / most;
@@ -83,6 +88,9 @@ void brighten(double* rgb, double added) {
       hue = (green - blue) / delta;
     hue = hue / 6 - std::floor(hue / 6);
   }
+
+  // Back to RGB with the larger value: in each sixth of the hue circle the channels are another
+  // permutation of v, p, q, t.
   const double v = std::clamp(most + added, 0.0, 1.0), sector = std::floor(hue * 6),
                f = hue * 6 - sector;
   const double p = v * (1 - saturation), q = v * (1 - f * saturation),
@@ -96,12 +104,16 @@ void brighten(double* rgb, double added) {
 
 at::Tensor snow(const at::Tensor& image, const Row& row, Random& random) {
   auto picture = picture_of(image, Precision::kSingle);
+
+  // The flakes: normal noise, enlarged, cut at a threshold, blurred along a random direction.
   Picture layer(picture.height, picture.width, 1);
   for (auto& value : layer.values) value = row[0] + row[1] * draw_normal(random);
   layer = zoomed(layer, row[2]);
   for (auto& value : layer.values)
     value = value < row[3] ? 0 : std::floor(std::clamp(value, 0.0, 1.0) * 255) / 255;
   layer = motion_blurred(layer, row[4], row[5], draw_uniform(random, -135, -45));
+
+  // The image fades towards grey; the layer is added twice, the second time turned by 180 degrees.
   for (int64_t y = 0; y < picture.height; ++y)
     for (int64_t x = 0; x < picture.width; ++x) {
       const double grey =
@@ -113,6 +125,7 @@ at::Tensor snow(const at::Tensor& image, const Row& row, Random& random) {
         value = row[6] * value + (1 - row[6]) * std::max(value, grey * 1.5 + 0.5) + flakes;
       }
     }
+
   return levels_of(picture);
 }
 
@@ -127,8 +140,12 @@ at::Tensor frost(const at::Tensor& image, const Row& row, Random& random) {
 at::Tensor fog(const at::Tensor& image, const Row& row, Random& random) {
   auto picture = picture_of(image);
   const double most = *std::max_element(picture.values.begin(), picture.values.end());
+
+  // The fractal needs a power of two; its upper left part covers the image.
   const auto size = std::bit_ceil(static_cast<uint64_t>(std::max(picture.height, picture.width)));
   const auto heights = plasma(static_cast<int64_t>(size), row[1], random);
+
+  // Add the fog and rescale, so that values stay in the range of the image.
   for (int64_t y = 0; y < picture.height; ++y)
     for (int64_t x = 0; x < picture.width; ++x)
       for (int64_t c = 0; c < picture.channels; ++c)
@@ -146,6 +163,7 @@ at::Tensor brightness(const at::Tensor& image, const Row& row, Random&) {
 at::Tensor contrast(const at::Tensor& image, const Row& row, Random&) {
   auto picture = picture_of(image);
   std::array<double, 3> means{};
+
   for (size_t i = 0; i < picture.values.size(); ++i) means[i % 3] += picture.values[i];
   for (auto& mean : means) mean /= static_cast<double>(picture.height * picture.width);
   for (size_t i = 0; i < picture.values.size(); ++i)
@@ -157,6 +175,8 @@ at::Tensor elastic_transform(const at::Tensor& image, const Row& row, Random& ra
   const auto picture = shifted_corners(picture_of(image, Precision::kSingle), row[2], random);
   const auto right = displacement(picture, row[0], row[1], random),
              down = displacement(picture, row[0], row[1], random);
+
+  // Each pixel is sampled at its displaced position.
   Picture result(picture.height, picture.width, picture.channels);
   for (int64_t y = 0; y < picture.height; ++y)
     for (int64_t x = 0; x < picture.width; ++x)

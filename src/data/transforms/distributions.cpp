@@ -9,7 +9,7 @@ namespace {
 // In (0, 1]: its logarithm is finite.
 double positive(Random& random) { return 1 - random.uniform(); }
 
-// Transformed rejection with squeeze, for means from 10 on.
+// Transformed rejection with squeeze (PTRS), for means >= 10.
 double draw_large_poisson(Random& random, double mean) {
   const double slope = 0.931 + 2.53 * std::sqrt(mean), a = -0.059 + 0.02483 * slope,
                inverse = 1.1239 + 1.1328 / (slope - 3.4), squeeze = 0.9277 - 3.6224 / (slope - 2);
@@ -40,6 +40,8 @@ double draw_gamma(Random& random, double shape) {
     const double grown = draw_gamma(random, shape + 1);
     return grown * std::pow(positive(random), 1 / shape);
   }
+
+  // Marsaglia and Tsang: x normal, v = (1 + c x)^3, accepted with the right probability.
   const double d = shape - 1.0 / 3, c = 1 / std::sqrt(9 * d);
   for (;;) {
     const double x = draw_normal(random), root = 1 + c * x;
@@ -51,6 +53,8 @@ double draw_gamma(Random& random, double shape) {
 
 double draw_poisson(Random& random, double mean) {
   if (mean >= 10) return draw_large_poisson(random, mean);
+
+  // The number of uniform draws whose product stays above exp(-mean).
   const double bound = std::exp(-mean);
   double k = 0;
   for (double product = positive(random); product > bound; product *= positive(random)) ++k;

@@ -3,8 +3,8 @@
 
 namespace dissent {
 
-/// One draw each, from the counters of `random`; how many counters a draw takes depends on what is
-/// drawn, never on threads or ranks.
+/// Each function makes one draw from the counters of `random`. The number of counters used depends
+/// on the values drawn, never on threads or ranks.
 
 /// Uniform in [low, high).
 double draw_uniform(Random& random, double low, double high);
@@ -12,7 +12,8 @@ double draw_uniform(Random& random, double low, double high);
 double draw_normal(Random& random);
 /// Gamma with scale 1, shape > 0. Ref: Marsaglia and Tsang 2000
 double draw_gamma(Random& random, double shape);
-/// Poisson of this mean, >= 0. Ref: products of uniforms below 10, else Hormann 1993 (PTRS)
+/// Poisson with this mean, >= 0. Ref: products of uniforms for means below 10, else Hormann 1993
+/// (PTRS)
 double draw_poisson(Random& random, double mean);
 
 }  // namespace dissent

@@ -1,5 +1,4 @@
-// Frost: the reference lays photographs over the image; this is a texture of our own with their
-// colours.
+// Frost: the reference overlays photographs; this is a generated texture with their colours.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -10,8 +9,8 @@
 namespace dissent {
 namespace {
 
-// Mean and deviation a channel of the five photographs that the reference draws from (levels; two
-// of them are one picture).
+// Mean and deviation per channel of the five photographs that the reference draws from, in levels
+// (two of them are the same picture).
 struct Tint {
   std::array<double, 3> mean, deviation;
 };
@@ -27,8 +26,8 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// A random function of the plane with features of size 1, in -1 .. 1: values at whole positions,
-// smoothly joined.
+// A random function of the plane with features of size 1, in -1 .. 1: random values at integer
+// positions, interpolated smoothly.
 struct Noise {
   uint64_t seed;
   explicit Noise(Random& random) : seed((uint64_t{random.next()} << 32) | random.next()) {}
@@ -49,7 +48,7 @@ struct Noise {
   }
 };
 
-// Ridges (where a noise crosses 0) along one direction: long in one axis, narrow in the other.
+// Ridges (where the noise crosses 0) along one direction: long along it, narrow across it.
 struct Crystals {
   Noise noise;
   double cosine, sine, width, strength;
@@ -60,14 +59,14 @@ struct Crystals {
     sine = std::sin(turn);
   }
   double operator()(double x, double y) const {
-    constexpr double kLength = 3.5;  // of a crystal, in its widths
+    constexpr double kLength = 3.5;  // length of a crystal over its width
     const double along = (cosine * x + sine * y) / (kLength * width),
                  across = (cosine * y - sine * x) / width;
     return strength * (1 - 2 * std::abs(noise(along, across)));
   }
 };
 
-// To mean 0 and deviation 1.
+// Scales the values to mean 0 and deviation 1.
 void standardise(std::vector<double>& values) {
   double sum = 0, squares = 0;
   for (const double value : values) sum += value;
@@ -89,12 +88,17 @@ Picture frost_texture(int64_t height, int64_t width, double step, Random& random
       kRoughness = 0.2;  // features in pixels of the photographs; strength ~ feature ^ roughness
   constexpr int kDirections = 3;
   constexpr double kBend = 24, kBendSize = 70;
+
+  // One tint per image; layers of crystals of halving size, each with several directions.
   const auto& tint = kTints[random.below(kTints.size())];
   const Noise bend_x(random), bend_y(random);
   std::vector<Crystals> layers;
   for (double feature = kLargest; feature >= kSmallest && feature >= 2 * step; feature /= 2)
     for (int i = 0; i < kDirections; ++i)
       layers.emplace_back(random, feature, std::pow(feature, kRoughness));
+
+  // The height of a pixel is the sum over layers of their highest ridge. Positions are bent by a
+  // smooth noise first, since straight crystals look drawn.
   std::vector<double> heights;
   for (int64_t y = 0; y < height; ++y)
     for (int64_t x = 0; x < width; ++x) {
@@ -110,6 +114,8 @@ Picture frost_texture(int64_t height, int64_t width, double step, Random& random
       }
       heights.push_back(sum);
     }
+
+  // The heights get the mean and deviation of the tint in each channel.
   standardise(heights);
   Picture pane(height, width, 3);
   for (size_t i = 0; i < pane.values.size(); ++i)

@@ -1,4 +1,4 @@
-// An image through JPEG in memory.
+// Encodes an image as JPEG in memory and decodes it again.
 #include <dissent/error.hpp>
 
 #include <cstdio>
@@ -24,7 +24,7 @@ jpeg_error_mgr* errors(jpeg_error_mgr& manager) {
   return made;
 }
 
-// libjpeg's memory, given back by free().
+// Memory allocated by libjpeg, released with free().
 using Bytes = std::unique_ptr<unsigned char, decltype(&std::free)>;
 
 struct Encoder {

@@ -21,6 +21,8 @@ std::vector<BlurRow> blur_rows(int64_t n, double sigma, double truncate, Border 
   double sum = 0;
   for (int64_t i = -radius; i <= radius; ++i)
     sum += kernel.emplace_back(std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma)));
+
+  // Weights that the border maps to the same pixel are added.
   std::vector<BlurRow> rows;
   for (int64_t i = 0; i < n; ++i) {
     std::vector<double> whole(static_cast<size_t>(n));
@@ -62,6 +64,7 @@ at::Tensor levels_of(const Picture& picture, Precision precision) {
 int64_t inside(int64_t position, int64_t extent, Border border) {
   if (position >= 0 && position < extent) return position;
   if (border == Border::kEdge || extent == 1) return std::clamp<int64_t>(position, 0, extent - 1);
+
   const int64_t period = border == Border::kMirror ? 2 * extent : 2 * extent - 2;
   const int64_t turned = ((position % period) + period) % period;
   if (turned < extent) return turned;
@@ -71,9 +74,13 @@ int64_t inside(int64_t position, int64_t extent, Border border) {
 Picture blurred(const Picture& picture, double sigma, double truncate, Border border) {
   if (sigma <= 0) return picture;
   Picture down(picture.height, picture.width, picture.channels), result = down;
+
   const int64_t line = picture.width * picture.channels;
   const auto rows = blur_rows(picture.height, sigma, truncate, border),
              columns = blur_rows(picture.width, sigma, truncate, border);
+
+  // The Gaussian is separable: first along columns, then along rows.
+
   for (int64_t y = 0; y < picture.height; ++y) {
     const auto& row = rows[static_cast<size_t>(y)];
     auto* out = down.values.data() + y * line;
@@ -90,6 +97,7 @@ Picture blurred(const Picture& picture, double sigma, double truncate, Border bo
           result.at(y, x, c) +=
               column.weights[k] * down.at(y, column.first + static_cast<int64_t>(k), c);
     }
+
   return result;
 }
 
@@ -116,10 +124,14 @@ void add_shifted(Picture& sum, double weight, const Picture& picture, int64_t to
 Picture motion_blurred(const Picture& picture, double radius, double sigma, double angle) {
   const auto taps = static_cast<int64_t>(2 * std::ceil(radius) + 1);
   const double turn = angle * std::numbers::pi / 180;
+
+  // The positive half of a Gaussian, normalised.
   std::vector<double> weights;
   double sum = 0;
   for (int64_t i = 0; i < taps; ++i)
     sum += weights.emplace_back(std::exp(-static_cast<double>(i * i) / (2 * sigma * sigma)));
+
+  // Step i of the line is the pixel nearest to i along the direction.
   const auto wide = padded(picture, taps, Border::kEdge);
   Picture result(picture.height, picture.width, picture.channels);
   for (int64_t i = 0; i < taps; ++i) {
@@ -127,17 +139,19 @@ Picture motion_blurred(const Picture& picture, double radius, double sigma, doub
                dy = static_cast<int64_t>(std::ceil(static_cast<double>(i) * std::sin(turn) - 0.5));
     add_shifted(result, weights[static_cast<size_t>(i)] / sum, wide, taps + dy, taps + dx);
   }
+
   for (auto& value : result.values) value = std::floor(value * 255 + 0.5) / 255;
   return result;
 }
 
 Picture zoomed(const Picture& picture, double factor) {
   struct Axis {
-    int64_t begin, cut;  // first pixel of the part that is enlarged; pixels of the enlarged part
-                         // before those that are kept
-    double step;         // pixels of the part a pixel of the result
+    int64_t begin, cut;  // begin: first pixel of the part that is enlarged; cut: pixels of the
+                         // enlarged part before the result
+    double step;         // pixels of the part per pixel of the result
     double last;
   };
+
   const auto axis = [&](int64_t extent) {
     const auto part = static_cast<int64_t>(std::ceil(static_cast<double>(extent) / factor));
     const auto grown = static_cast<int64_t>(std::nearbyint(static_cast<double>(part) * factor));
@@ -145,8 +159,11 @@ Picture zoomed(const Picture& picture, double factor) {
                 grown > 1 ? static_cast<double>(part - 1) / static_cast<double>(grown - 1) : 0,
                 static_cast<double>(part - 1)};
   };
+
   const auto rows = axis(picture.height), columns = axis(picture.width);
   Picture result(picture.height, picture.width, picture.channels);
+
+  // Positions of the result map linearly onto the part in the middle.
   for (int64_t y = 0; y < picture.height; ++y)
     for (int64_t x = 0; x < picture.width; ++x) {
       const double in_y = static_cast<double>(rows.begin) +
@@ -177,7 +194,7 @@ double sampled(const Picture& picture, double y, double x, int64_t channel, Bord
 Picture plasma(int64_t size, double decay, Random& random) {
   Picture map(size, size, 1);
   double wibble = 100;
-  // The mean of four points and a displacement; the map repeats itself.
+  // The mean of four neighbours plus a displacement; the map is periodic.
   const auto set = [&](int64_t y, int64_t x, int64_t half, bool square) {
     const auto point = [&](int64_t dy, int64_t dx) {
       return map.at((y + dy + size) % size, (x + dx + size) % size, 0);
@@ -187,6 +204,9 @@ Picture plasma(int64_t size, double decay, Random& random) {
                : point(-half, 0) + point(half, 0) + point(0, -half) + point(0, half);
     map.at(y, x, 0) = sum / 4 + wibble * draw_uniform(random, -wibble, wibble);
   };
+
+  // Diamond-square: per step first the centres of squares, then the centres of both kinds of edges;
+  // the displacement shrinks from step to step.
   for (int64_t step = size; step >= 2; step /= 2, wibble /= decay) {
     const int64_t half = step / 2;
     for (int64_t y = half; y < size; y += step)
@@ -196,6 +216,7 @@ Picture plasma(int64_t size, double decay, Random& random) {
     for (int64_t y = half; y < size; y += step)
       for (int64_t x = 0; x < size; x += step) set(y, x, half, false);
   }
+
   const auto [low, high] = std::minmax_element(map.values.begin(), map.values.end());
   const double from = *low, range = *high - *low;
   for (auto& value : map.values) value = (value - from) / range;

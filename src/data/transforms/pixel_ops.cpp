@@ -29,7 +29,7 @@ Matrix shear_matrix(double shear_x, double shear_y) {
   return {d, -b, 0, -c, a, 0};
 }
 
-// To 15 decimals, as Python's round does.
+// Rounds to 15 decimals, as torchvision does with Python's round.
 double rounded(double value) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%.15f", value);
@@ -47,7 +47,7 @@ Matrix rotation_matrix(double angle, int64_t height, int64_t width) {
           minus,  cosine, minus * -x + cosine * -y + 0.0 + y};
 }
 
-// 16.16 fixed point, steps added up.
+// Pillow's arithmetic: 16.16 fixed point, positions by adding up steps.
 at::Tensor moved_nearest(const at::Tensor& image, const Matrix& m) {
   const auto fixed = [](double value) {
     return static_cast<int64_t>(std::floor(value * 65536.0 + 0.5));
@@ -56,8 +56,10 @@ at::Tensor moved_nearest(const at::Tensor& image, const Matrix& m) {
   auto result = at::zeros_like(image);
   const auto* in = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
+
   int64_t row_x = fixed(m[2] + m[0] * 0.5 + m[1] * 0.5),
           row_y = fixed(m[5] + m[3] * 0.5 + m[4] * 0.5);
+
   for (int64_t y = 0; y < height; ++y, row_x += fixed(m[1]), row_y += fixed(m[4])) {
     int64_t xx = row_x, yy = row_y;
     for (int64_t x = 0; x < width; ++x, out += kChannels, xx += fixed(m[0]), yy += fixed(m[3])) {
@@ -69,7 +71,7 @@ at::Tensor moved_nearest(const at::Tensor& image, const Matrix& m) {
   return result;
 }
 
-// Values are cut off, not rounded.
+// Pillow's arithmetic: interpolated values are truncated, not rounded.
 at::Tensor moved_bilinear(const at::Tensor& image, const Matrix& m) {
   const int64_t height = image.size(0), width = image.size(1);
   auto result = at::zeros_like(image);
@@ -77,12 +79,15 @@ at::Tensor moved_bilinear(const at::Tensor& image, const Matrix& m) {
   auto* out = result.data_ptr<uint8_t>();
   for (int64_t y = 0; y < height; ++y)
     for (int64_t x = 0; x < width; ++x, out += kChannels) {
+      // The input position of the pixel's centre. Outside of the image the result stays black.
       const double center_x = static_cast<double>(x) + 0.5, center_y = static_cast<double>(y) + 0.5;
       const double in_x = m[0] * center_x + m[1] * center_y + m[2],
                    in_y = m[3] * center_x + m[4] * center_y + m[5];
       if (in_x < 0 || in_x >= static_cast<double>(width) || in_y < 0 ||
           in_y >= static_cast<double>(height))
         continue;
+
+      // The four neighbours, clamped at the border, and the weights between them.
       const double left = std::floor(in_x - 0.5), top = std::floor(in_y - 0.5),
                    dx = in_x - 0.5 - left, dy = in_y - 0.5 - top;
       const auto column = [&](double value) {
@@ -92,6 +97,7 @@ at::Tensor moved_bilinear(const at::Tensor& image, const Matrix& m) {
       const int64_t y0 = std::clamp<int64_t>(static_cast<int64_t>(top), 0, height - 1),
                     y1 =
                         static_cast<int64_t>(top) + 1 < height ? static_cast<int64_t>(top) + 1 : y0;
+
       for (int64_t c = 0; c < kChannels; ++c) {
         const auto pixel = [&](int64_t row, int64_t col) {
           return static_cast<double>(in[(row * width + col) * kChannels + c]);
@@ -138,6 +144,7 @@ at::Tensor smoothed(const at::Tensor& image) {
   auto result = image.clone();
   const auto* in = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
+
   constexpr float kOuter = 1.0f / 13, kInner = 5.0f / 13;
   const auto line = [](const uint8_t* at, float middle) {
     return static_cast<float>(at[-kChannels]) * kOuter + static_cast<float>(at[0]) * middle +
@@ -154,7 +161,7 @@ at::Tensor smoothed(const at::Tensor& image) {
   return result;
 }
 
-// from + factor (to - from), cut off.
+// from + factor (to - from), truncated.
 at::Tensor blended(const at::Tensor& from, const at::Tensor& to, double factor) {
   const auto alpha = static_cast<float>(factor);
   if (alpha == 0) return from;
@@ -197,10 +204,12 @@ at::Tensor auto_contrast(const at::Tensor& image) {
   auto table = table_of([](int v) { return v; });
   const auto counts = counts_of(image);
   for (size_t c = 0; c < kChannels; ++c) {
+    // The occupied range of levels is stretched to 0 .. 255.
     int low = 0, high = 255;
     while (low < 255 && counts[c][static_cast<size_t>(low)] == 0) ++low;
     while (high > 0 && counts[c][static_cast<size_t>(high)] == 0) --high;
     if (high <= low) continue;
+
     const double scale = 255.0 / (high - low), offset = -low * scale;
     for (int v = 0; v < 256; ++v)
       table[c][static_cast<size_t>(v)] =
@@ -214,6 +223,7 @@ at::Tensor equalized(const at::Tensor& image) {
   const auto counts = counts_of(image);
   const int64_t pixels = image.numel() / kChannels;
   for (size_t c = 0; c < kChannels; ++c) {
+    // Pillow's ImageOps.equalize: the count of the last occupied level does not enter the step.
     int64_t last = 0;
     for (const int64_t count : counts[c])
       if (count > 0) last = count;
@@ -255,6 +265,7 @@ at::Tensor apply_pixel_op(const at::Tensor& image, PixelOp op, double magnitude,
   DISSENT_CHECK(fits, kUsage,
                 "apply_pixel_op: image: expected [H, W, 3] Byte cpu, contiguous, found {}",
                 describe(image));
+
   const double shear = degrees(std::atan(magnitude)), pixels = std::trunc(magnitude);
   switch (op) {
     case PixelOp::kIdentity: return image;

@@ -21,32 +21,36 @@ TransformSpec train_spec(const std::string& set, int64_t size, const std::string
                            .normalisation = normalisation(values)};
   return {
       set + "_train",
-      fmt::format("resize {0}, middle {0}, mirrored or not, padded by 4 and cropped to {0}", size),
-      kOpenOod, options};
+      fmt::format("resize to {0}, center crop {0}, random flip, pad by 4, random crop {0}", size),
+      kOpenOod, options, set + "_test"};
 }
 
 TransformSpec test_spec(const std::string& name, int64_t resize, int64_t size,
                         const std::string& values, const char* citation) {
   TransformOptions options{.resize = resize, .size = size, .normalisation = normalisation(values)};
-  return {name, fmt::format("resize {}, middle {}", resize, size), citation, options};
+  return {name, fmt::format("resize to {}, center crop {}", resize, size), citation, options};
 }
 
-TransformSpec resized_crop_spec(const std::string& name, const char* citation) {
+TransformSpec resized_crop_spec(const std::string& name, const std::string& test,
+                                const char* citation) {
   TransformOptions options{.kind = TransformOptions::Kind::kResizedCrop,
                            .size = 224,
                            .normalisation = normalisation("imagenet")};
-  return {name,
-          "a window of 8 to 100 % of the area, ratio 3/4 to 4/3, resized to 224, mirrored or not",
-          citation, options};
+  return {
+      name,
+      "random window of 8 to 100 % of the area with ratio 3/4 to 4/3, resized to 224, random flip",
+      citation, options, test};
 }
 
 }  // namespace
 
 Normalisation normalisation(const std::string& set) {
-  if (set == "cifar10") return {{0.4914, 0.4822, 0.4465}, {0.2470, 0.2435, 0.2616}};
-  if (set == "cifar100") return {{0.5071, 0.4867, 0.4408}, {0.2675, 0.2565, 0.2761}};
-  if (set == "imagenet") return {{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}};
-  return {{0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}};
+  static const std::map<std::string, Normalisation> known{
+      {"cifar10", {{0.4914, 0.4822, 0.4465}, {0.2470, 0.2435, 0.2616}}},
+      {"cifar100", {{0.5071, 0.4867, 0.4408}, {0.2675, 0.2565, 0.2761}}},
+      {"imagenet", {{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}}}};
+  const auto found = known.find(set);
+  return found != known.end() ? found->second : Normalisation{{0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}};
 }
 
 const std::vector<TransformSpec>& transform_table() {
@@ -59,19 +63,19 @@ const std::vector<TransformSpec>& transform_table() {
       test_spec("cifar100_test", 32, 32, "cifar100", kOpenOod),
       train_spec("tin", 64, "imagenet"),
       test_spec("tin_test", 64, 64, "imagenet", kOpenOod),
-      resized_crop_spec("imagenet_train", kOpenOod),
+      resized_crop_spec("imagenet_train", "imagenet_test", kOpenOod),
       test_spec("imagenet_test", 256, 224, "imagenet", kOpenOod),
-      // Stored crops of 224 x 224 as they are: OpenOOD's ImageNetCPreProcessor.
+      // Stored crops of 224 x 224, unchanged: OpenOOD's ImageNetCPreProcessor.
       test_spec("imagenet_c_test", 224, 224, "imagenet", kOpenOod),
-      resized_crop_spec("sed_train", kSed),
+      resized_crop_spec("sed_train", "sed_eval", kSed),
       test_spec("sed_eval", 256, 224, "imagenet", kSed),
   };
   return table;
 }
 
 std::string test_transform(std::string name) {
-  if (const auto at = name.rfind("_train"); at != std::string::npos)
-    name.replace(at, 6, name == "sed_train" ? "_eval" : "_test");
+  for (const auto& spec : transform_table())
+    if (spec.name == name && !spec.test.empty()) return spec.test;
   return name;
 }
 

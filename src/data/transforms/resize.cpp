@@ -7,9 +7,9 @@
 namespace dissent {
 namespace {
 
-constexpr int kBits =
-    32 - 8 -
-    2;  // of a weight's fraction: a sum of 8-bit values keeps a sign and one bit of overshoot
+// Fractional bits of a weight, as in Pillow: a sum of 8-bit values leaves a sign and one bit of
+// overshoot.
+constexpr int kBits = 32 - 8 - 2;
 
 struct Filter {
   double support;
@@ -32,8 +32,8 @@ Filter filter_of(Interpolation interpolation) {
   return interpolation == Interpolation::kBilinear ? Filter{1, triangle} : Filter{2, cubic};
 }
 
-// What a pass along an edge makes: output positions [begin, begin + count). For each the first
-// input position and the weights of those from it on; none where the edge keeps its length.
+// A pass along one axis: output positions [begin, begin + count), each with its first input
+// position and the weights from there on; no windows if the axis keeps its length.
 struct Edge {
   struct Window {
     int64_t first;
@@ -41,13 +41,13 @@ struct Edge {
   };
   int64_t begin, count;
   std::vector<Window> windows = {};
-  // Input positions that are read; windows never move to the left.
+  // Range of input positions that are read; windows never move to the left.
   int64_t first() const { return windows.empty() ? begin : windows.front().first; }
   int64_t end() const {
     return windows.empty() ? begin + count
                            : windows.back().first + std::ssize(windows.back().weights);
   }
-  // For an input without its first n positions.
+  // Adapts to an input without its first n positions.
   void drop(int64_t n) {
     begin -= n;
     for (auto& window : windows) window.first -= n;
@@ -70,17 +70,23 @@ Range under_filter(int64_t in, int64_t out, const Filter& filter, int64_t positi
 Edge edge_of(int64_t in, int64_t out, const Filter& filter, int64_t begin, int64_t count) {
   Edge edge{begin, count};
   if (in == out) return edge;
+
+  // Where the edge shrinks, the filter is widened by the same factor: antialiasing.
   const double scale = static_cast<double>(in) / static_cast<double>(out),
                stretch = std::max(scale, 1.0);
   std::vector<double> exact;
   for (int64_t position = begin; position < begin + count; ++position) {
     const double center = (static_cast<double>(position) + 0.5) * scale;
     const auto [first, end] = under_filter(in, out, filter, position);
+
+    // Weights of the pixels under the filter, normalised, then rounded to fixed point as Pillow
+    // does.
     double sum = 0;
     exact.clear();
     for (int64_t i = first; i < end; ++i)
       sum +=
           exact.emplace_back(filter.value((static_cast<double>(i) - center + 0.5) * (1 / stretch)));
+
     Edge::Window window{first, {}};
     for (double value : exact) {
       if (sum != 0) value /= sum;
@@ -92,8 +98,8 @@ Edge edge_of(int64_t in, int64_t out, const Filter& filter, int64_t begin, int64
   return edge;
 }
 
-// The input position of each output position; PIL adds up the steps, which decides where a centre
-// falls between two pixels.
+// The input position of each output position. PIL adds up the steps, and the rounding errors of
+// that sum decide ties between two pixels.
 std::vector<int64_t> nearest_positions(int64_t in, int64_t out) {
   const double step = static_cast<double>(in) / static_cast<double>(out);
   std::vector<int64_t> positions;
@@ -110,9 +116,10 @@ at::Tensor resize_nearest(const at::Tensor& image, int64_t height, int64_t width
 
 uint8_t rounded(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kBits, 0, 255)); }
 
-// Pixels of three values: the sums stay in registers.
+// Specialised for three channels: the sums stay in registers.
 void pass_colours(const uint8_t* in, const Edge& edge, uint8_t* out) {
   for (const auto& window : edge.windows) {
+    // Half a unit, so that the shift in rounded() rounds to nearest.
     int32_t red = 1 << (kBits - 1), green = red, blue = red;
     const uint8_t* source = in + 3 * window.first;
     for (const int32_t weight : window.weights) {
@@ -127,8 +134,8 @@ void pass_colours(const uint8_t* in, const Edge& edge, uint8_t* out) {
   }
 }
 
-// out[p, v] = sum over i of weight[p][i] in[first[p] + i, v]; `values` values a position, positions
-// `stride` apart.
+// out[p, v] = sum over i of weight[p][i] in[first[p] + i, v]; `values` values per position,
+// positions `stride` apart.
 void pass(const uint8_t* in, int64_t stride, int64_t values, const Edge& edge, uint8_t* out) {
   std::vector<int32_t> sums(values);
   for (const auto& window : edge.windows) {
@@ -164,11 +171,13 @@ at::Tensor down(const at::Tensor& image, const Edge& edge) {
 }  // namespace
 
 Interpolation interpolation(const std::string& name) {
-  DISSENT_CHECK(name == "nearest" || name == "bilinear" || name == "bicubic", kUsage,
+  static const std::map<std::string, Interpolation> known{{"nearest", Interpolation::kNearest},
+                                                          {"bilinear", Interpolation::kBilinear},
+                                                          {"bicubic", Interpolation::kBicubic}};
+  const auto found = known.find(name);
+  DISSENT_CHECK(found != known.end(), kUsage,
                 "interpolation: expected nearest, bilinear or bicubic, found {}", name);
-  return name == "nearest"    ? Interpolation::kNearest
-         : name == "bilinear" ? Interpolation::kBilinear
-                              : Interpolation::kBicubic;
+  return found->second;
 }
 
 at::Tensor resize(const at::Tensor& image, int64_t height, int64_t width,
@@ -191,18 +200,22 @@ at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width,
   DISSENT_CHECK(inside, kUsage,
                 "resize: part: expected one inside {} x {}, found {} x {} at ({}, {})", height,
                 width, part.height, part.width, part.top, part.left);
+
   if (interpolation == Interpolation::kNearest)
     return resize_nearest(image, height, width)
         .narrow(0, part.top, part.height)
         .narrow(1, part.left, part.width)
         .contiguous();
+
   const auto filter = filter_of(interpolation);
   auto rows = edge_of(image.size(0), height, filter, part.top, part.height);
   const auto columns = edge_of(image.size(1), width, filter, part.left, part.width);
-  // Each pass rounds, so their order shows.
+  // Each pass rounds, so the order of passes changes the result.
   const int64_t lost_height = image.size(0) - height, lost_width = image.size(1) - width;
   if (lost_height > 0 && lost_height > 2 * lost_width)
     return across(down(image, rows), columns).contiguous();
+
+  // Only the rows that the vertical pass reads go through the horizontal one.
   const int64_t first = rows.first();
   const auto narrow = across(image.narrow(0, first, rows.end() - first), columns);
   rows.drop(first);
@@ -213,6 +226,7 @@ ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int
                         Interpolation interpolation, const ImagePart& part) {
   if (interpolation == Interpolation::kNearest) return {0, 0, in_height, in_width};
   const auto filter = filter_of(interpolation);
+
   const auto range = [&](int64_t in, int64_t out, int64_t begin, int64_t count) {
     if (in == out) return Range{begin, begin + count};
     return Range{under_filter(in, out, filter, begin).first,

@@ -14,7 +14,7 @@ constexpr int64_t kTransformRows = 8;
 using Kind = TransformOptions::Kind;
 using ValuesOfLevels = std::array<std::array<float, 256>, kPlanes>;
 
-// In f32 and in this order, as torchvision's ToTensor and Normalize.
+// In f32 and in this order of operations, as torchvision's ToTensor and Normalize.
 ValuesOfLevels values_of(const Normalisation& normalisation) {
   ValuesOfLevels table;
   for (int64_t c = 0; c < kPlanes; ++c)
@@ -24,34 +24,37 @@ ValuesOfLevels values_of(const Normalisation& normalisation) {
   return table;
 }
 
-// round(edge - size) / 2, half to even, as Python's round; negative where the image has to be
-// padded, which rounds down on the left.
+// round((edge - size) / 2), half to even, as Python's round; negative if the image has to be
+// padded, where the left padding is rounded down.
 int64_t middle(int64_t edge, int64_t size) {
   if (edge < size) return -((size - edge) / 2);
   return static_cast<int64_t>(std::nearbyint(static_cast<double>(edge - size) / 2));
 }
 
-// Where the result's pixels come from: window row y is at top + y of a frame of size x size whose
-// pixel (0, 0) is at (frame_top, frame_left) of the image; mirrored: inside the frame.
+// Where the result's pixels come from: row y of the window is row top + y of a frame of size x size
+// whose pixel (0, 0) is at (frame_top, frame_left) of the image. flip mirrors the frame.
 struct Window {
   int64_t size, top, left, frame_top, frame_left;
   bool flip;
 };
 
-// [size, size, 3]; the image itself where nothing is cut off, so what follows does not write into
-// it.
+// [size, size, 3]; the image itself if nothing is cut off, so the caller must not write into it.
 at::Tensor cut(const at::Tensor& image, const Window& window) {
   const int64_t height = image.size(0), width = image.size(1), channels = image.size(2),
                 size = window.size;
   const bool whole = height == size && width == size && channels == kPlanes && window.top == 0 &&
                      window.left == 0 && window.frame_top == 0 && window.frame_left == 0;
   if (whole && !window.flip) return image;
+
   auto result = at::empty({size, size, kPlanes}, at::kByte);
   const auto* pixels = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
   const auto inside = [](int64_t position, int64_t extent) {
     return position >= 0 && position < extent;
   };
+
+  // A pixel is copied if it lies both in the frame and in the image, else it is black. Grey images
+  // give three equal channels.
   for (int64_t y = 0; y < size; ++y) {
     const int64_t frame_y = window.top + y, image_y = window.frame_top + frame_y;
     const bool row = inside(frame_y, size) && inside(image_y, height);
@@ -86,8 +89,9 @@ at::Tensor checked(const at::Tensor& image) {
   return (image.dim() == 2 ? image.unsqueeze(2) : image).contiguous();
 }
 
-// Of an image that is resized: to what, the middle of it that is made, and where that lies in the
-// crop's frame: at (0, 0) or, smaller than it, inside.
+// Resizing with a centre crop: the full size after resizing, the centred part of it that is
+// computed, and the place of that part in the crop's frame: (0, 0), or inside if it is smaller than
+// the crop.
 struct Middle {
   int64_t height, width;
   ImagePart part;
@@ -139,6 +143,7 @@ TransformDraws draw_window(const TransformOptions& options, int64_t height, int6
   const auto uniform = [&](double low, double high) {
     return low + (high - low) * random.uniform();
   };
+
   TransformDraws draws;
   for (int i = 0; i < kTries; ++i) {
     const double area = h * w * uniform(options.scale[0], options.scale[1]);
@@ -151,6 +156,8 @@ TransformDraws draw_window(const TransformOptions& options, int64_t height, int6
     draws.left = below(random, width - draws.width + 1);
     return draws;
   }
+
+  // No window fitted in ten tries: the largest window in the middle whose ratio is allowed.
   draws.height = w / h < options.ratio[0] ? nearest_integer(w / options.ratio[0]) : height;
   draws.width = w / h > options.ratio[1] ? nearest_integer(h * options.ratio[1]) : width;
   draws.top = (height - draws.height) / 2;
@@ -164,6 +171,7 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
                               Random random) {
   TransformDraws draws;
   if (options.kind != Kind::kCenterCrop) {
+    // The order of draws is fixed: the flip, then the window.
     const bool flip = random.below(2) == 1;
     if (options.kind == Kind::kResizedCrop) {
       draws = draw_window(options, height, width, random);
@@ -179,17 +187,22 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
 
 ImageTransform::ImageTransform(const TransformOptions& options)
     : options_(options), values_(values_of(options.normalisation)) {
-  DISSENT_CHECK(!options.corruption.as_stored || options.kind == Kind::kCenterCrop, kUsage,
-                "transform: corruption.as_stored: wanted a transform that draws no window");
+  DISSENT_CHECK(
+      !options.corruption.as_stored || options.kind == Kind::kCenterCrop, kUsage,
+      "transform: corruption.as_stored: expected a transform without a random window, found "
+      "one with");
 }
 
 void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws, float* out) const {
   const auto& rand = options_.rand_augment;
   const auto& mix = options_.aug_mix;
-  const bool corrupted = options_.corruption.name != "none";
+  const bool corrupted = options_.corruption.enabled();
   DISSENT_CHECK(
       draws.values || !(mix || rand || corrupted), kUsage,
-      "transform: draws: expected values to draw from (draw_transform gives them), found none");
+      "transform: draws: expected a random stream `values` (set by draw_transform), found none");
+
+  // The order is that of the references; the draws are taken in the same order, so each
+  // augmentation has the same draws whatever follows it.
   auto values = draws.values;
   auto image = checked(given);
   if (rand && rand->first)
@@ -206,6 +219,7 @@ void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws,
 ImagePart ImageTransform::part_of_row(uint64_t seed, uint64_t stream, int64_t row, int64_t height,
                                       int64_t width) const {
   if (options_.rand_augment && options_.rand_augment->first) return {0, 0, height, width};
+
   if (options_.kind == Kind::kResizedCrop) {
     const auto draws = draw_transform(
         options_, height, width, Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row)));
@@ -240,9 +254,11 @@ at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& ima
   DISSENT_CHECK(
       rows.defined() && rows.dim() == 1 && rows.scalar_type() == at::kLong && rows.is_contiguous(),
       kUsage, "transform: rows: expected [B] Long, found {}", describe(rows));
+
   const int64_t count = rows.size(0);
   const auto* index = rows.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i) check_index("transform", "rows", index[i], images.size(0));
+
   auto result = at::empty({count, kPlanes, options.size, options.size}, at::kFloat);
   auto* out = result.data_ptr<float>();
   const ImageTransform transform(options);

@@ -13,29 +13,29 @@
 
 namespace dissent {
 
-/// (value / 255 - mean) / std a channel.
+/// (value / 255 - mean) / std per channel.
 struct Normalisation {
   std::array<double, 3> mean, std;
 };
 
-/// Those of the references by the name of the training set: cifar10, cifar100, imagenet; 0.5 and
-/// 0.5 for any other (mnist).
+/// The references' normalisation for a training set: cifar10, cifar100, imagenet; 0.5 and 0.5 for
+/// any other (mnist).
 /// Ref: SDDE and OpenOOD, openood/preprocessors/transform.py
 Normalisation normalisation(const std::string& set);
 
-/// What makes a network's input of an image.
-///   center_crop:   resize the shorter edge, cut out the middle
-///   padded_crop:   the same, mirror perhaps, pad with black, cut out a random window
-///   resized_crop:  cut out a random window, resize it, mirror perhaps
-/// An edge shorter than the crop is padded with black. Black is 0 before normalising. Then, on the
-/// crop and before normalising: AugMix, RandAugment, the corruption, each if there.
+/// Turns an image into a network's input.
+///   center_crop:   resize the shorter edge, crop the centre
+///   padded_crop:   the same, flip at random, pad with black, crop a random window
+///   resized_crop:  crop a random window, resize it, flip at random
+/// An edge shorter than the crop is padded with black (0 before normalisation). Then, on the crop
+/// and before normalisation: AugMix, RandAugment and the corruption, if set.
 struct TransformOptions {
   enum class Kind { kCenterCrop, kPaddedCrop, kResizedCrop } kind = Kind::kCenterCrop;
-  int64_t resize = 0;                    ///< shorter edge before the crop; resized_crop has none
+  int64_t resize = 0;                    ///< shorter edge before the crop; unused by resized_crop
   int64_t size = 0;                      ///< edge of the result
-  int64_t pad = 0;                       ///< of padded_crop, on each side
-  std::array<double, 2> scale{0.08, 1};  ///< of resized_crop: part of the area
-  std::array<double, 2> ratio{3.0 / 4, 4.0 / 3};  ///< of resized_crop: width over height
+  int64_t pad = 0;                       ///< padded_crop: pixels on each side
+  std::array<double, 2> scale{0.08, 1};  ///< resized_crop: range of the fraction of the area
+  std::array<double, 2> ratio{3.0 / 4, 4.0 / 3};  ///< resized_crop: range of width over height
   Interpolation interpolation = Interpolation::kBilinear;
   Normalisation normalisation;
   std::optional<AugMixOptions> aug_mix = {};
@@ -43,68 +43,67 @@ struct TransformOptions {
   CorruptionOptions corruption = {};
 };
 
-/// The random part of one image's transform.
+/// The random draws of one image's transform.
 struct TransformDraws {
-  int64_t top = 0,
-          left =
-              0;  ///< of the window: in the padded image (padded_crop), in the image (resized_crop)
-  int64_t height = 0, width = 0;  ///< of resized_crop's window
-  bool flip = false;              ///< mirror left and right
-  std::optional<Random> values =
-      {};  ///< what goes on drawing for that which changes pixels' values
+  /// Corner of the window: in the padded image (padded_crop), in the image (resized_crop).
+  int64_t top = 0, left = 0;
+  int64_t height = 0, width = 0;      ///< of resized_crop's window
+  bool flip = false;                  ///< mirror left and right
+  std::optional<Random> values = {};  ///< stream for AugMix, RandAugment and the corruption
 };
 
-/// Draws for an image of height x width. Windows of resized_crop as torchvision's
-/// RandomResizedCrop.get_params: area and log ratio uniform, ten tries, then the largest window in
-/// the middle whose ratio is allowed. center_crop draws no window.
+/// The draws for an image of height x width. The window of resized_crop is drawn as by
+/// torchvision's RandomResizedCrop.get_params: area and log ratio uniform, ten tries, then the
+/// largest centred window with an allowed ratio. center_crop draws no window.
 TransformDraws draw_transform(const TransformOptions& options, int64_t height, int64_t width,
                               Random random);
 
-/// image [H, W] or [H, W, 1] (grey, taken for three equal channels) or [H, W, 3], u8, CPU; returns
-/// [3, size, size] f32. Error::kUsage: another shape or dtype, a window outside of the image, no
-/// `values` where some are to be drawn.
+/// image [H, W] or [H, W, 1] (grey, used as three equal channels) or [H, W, 3], u8, CPU; returns
+/// [3, size, size] f32. Error::kUsage: another shape or dtype, a window outside the image, no
+/// `values` where they are needed.
 at::Tensor transform_image(const TransformOptions& options, const at::Tensor& image,
                            const TransformDraws& draws);
 
-/// A transform whose tables are made, for many images. May be used by several threads at once.
+/// A transform with precomputed tables, for many images. Thread-safe.
 class ImageTransform {
  public:
   explicit ImageTransform(const TransformOptions& options);
   const TransformOptions& options() const { return options_; }
-  /// transform_image into memory of the caller: out has 3 * size * size values.
+  /// transform_image into the caller's memory: out has 3 * size * size values.
   void apply(const at::Tensor& image, const TransformDraws& draws, float* out) const;
-  /// The same with the draws of row `row` of a set, keyed by (seed, stream, row) alone.
+  /// The same with the draws for row `row` of a set, keyed by (seed, stream, row) alone.
   void row(const at::Tensor& image, uint64_t seed, uint64_t stream, int64_t row, float* out) const;
-  /// What row() looks at of an image of this height and width.
+  /// The part of an image of this height and width that row() reads.
   ImagePart part_of_row(uint64_t seed, uint64_t stream, int64_t row, int64_t height,
                         int64_t width) const;
 
  private:
   TransformOptions options_;
-  std::array<std::array<float, 256>, 3> values_;  // of a channel's levels
+  std::array<std::array<float, 256>, 3> values_;  // normalised value of each level, per channel
 };
 
-/// Rows of a set: images [N, H, W] or [N, H, W, C] u8, rows [B] i64; returns [B, 3, size, size]
-/// f32. Draws of row r are keyed by (seed, stream, r), so they depend on neither order nor batches;
-/// `stream` is, say, the epoch of a member. Made on the threads of this process; same bits for any
-/// number.
+/// Transforms rows of a set: images [N, H, W] or [N, H, W, C] u8, rows [B] i64; returns [B, 3,
+/// size, size] f32. The draws of row r are keyed by (seed, stream, r), so they depend on neither
+/// order nor batches; `stream` is, for example, the epoch of a member. Runs on the threads of this
+/// process; bitwise the same for any number of threads.
 at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& images,
                           const at::Tensor& rows, uint64_t seed, uint64_t stream);
 
-/// One line of the table of transforms.
+/// One entry of the table of transforms.
 struct TransformSpec {
   std::string name;
   std::string meaning;
   std::string citation;
   TransformOptions options;
+  std::string test = {};  ///< for a training transform: the test transform that belongs to it
 };
 
 /// {mnist,cifar10,cifar100,tin,imagenet}_{train,test}, imagenet_c_test, sed_train, sed_eval.
 const std::vector<TransformSpec>& transform_table();
-/// The transform for testing that goes with one for training: "mnist_train" -> "mnist_test",
-/// "sed_train" -> "sed_eval"; others stay what they are.
+/// The test transform that belongs to a training transform: "mnist_train" -> "mnist_test",
+/// "sed_train" -> "sed_eval"; other names are returned unchanged.
 std::string test_transform(std::string name);
-/// Error::kUsage for an unknown name, with the nearest.
+/// Error::kUsage for an unknown name, with the nearest known one.
 const TransformSpec& find_transform(const std::string& name);
 
 }  // namespace dissent

@@ -3,7 +3,8 @@
 
 namespace dissent {
 
-/// Products of this thread in half precision (f16, bf16) while it lives; nothing for f32 and f64.
+/// While it lives, products of this thread are computed in half precision (f16, bf16); no effect
+/// for f32 and f64.
 class Autocast {
  public:
   Autocast(at::DeviceType device, at::ScalarType dtype)

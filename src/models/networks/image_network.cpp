@@ -10,10 +10,12 @@ std::vector<at::Tensor> unpack(const at::Tensor& flat, const ParameterLayout& la
   DISSENT_CHECK(flat.dim() == 1 && flat.size(0) == layout.size(), kUsage,
                 "unpack: flat: expected [{}], found {}", layout.size(), describe(flat));
   const auto& entries = layout.entries();
-  std::vector<int64_t> extents;  // with the padding behind each
+  std::vector<int64_t> extents;  // with the padding after each
   for (size_t i = 0; i < entries.size(); ++i)
     extents.push_back((i + 1 < entries.size() ? entries[i + 1].offset : layout.size()) -
                       entries[i].offset);
+
+  // One split has one backward node; separate narrows would each add a full-size gradient.
   auto tensors = entries.empty() ? std::vector<at::Tensor>{} : at::split_with_sizes(flat, extents);
   for (size_t i = 0; i < tensors.size(); ++i)
     tensors[i] = tensors[i].narrow(0, 0, entries[i].numel).view(entries[i].shape);
@@ -27,6 +29,8 @@ void ImageNetwork::initialise(at::Tensor flat, uint64_t seed, int64_t member) co
   for (size_t i = 0; i < parts_.initial.size(); ++i) {
     const auto values = parameter(flat, layout().entry(i));
     const auto [kind, value] = parts_.initial[i];
+
+    // A key per parameter: the draws do not depend on the order or size of other parameters.
     const Random random(seed, Purpose::kWeights, member, i);
     switch (kind) {
       case Initial::Kind::kConstant: values.fill_(value); break;
@@ -51,19 +55,21 @@ Pass ImageNetwork::make_pass(const std::vector<at::Tensor>& parameters, const at
   DISSENT_CHECK(x.defined() && x.dim() == 4 && x.size(0) >= least && x.size(1) == channels_, kUsage,
                 "image network: x: expected [B >= {}, {}, H, W], found {}", least, channels_,
                 describe(x));
+
   const bool fits = buffer_layout().size() == 0 || (buffers.defined() && buffers.dim() == 1 &&
                                                     buffers.size(0) == buffer_layout().size());
   DISSENT_CHECK(fits, kUsage, "image network: buffers: expected [{}], found {}",
                 buffer_layout().size(), describe(buffers));
-  const auto wanted = size_misfit(x.size(2), x.size(3));
-  DISSENT_CHECK(wanted.empty(), kUsage,
-                "image network: x: expected images with edges of {}, found {}", wanted,
+  const auto expected = size_misfit(x.size(2), x.size(3));
+  DISSENT_CHECK(expected.empty(), kUsage,
+                "image network: x: expected images with edges of {}, found {}", expected,
                 describe(x));
+
   if (buffer_layout().size() == 0) return {parameters, {}, training, data};
   auto views =
       unpack(!training && at::GradMode::is_enabled() ? buffers.clone() : buffers, buffer_layout());
-  // Training saves the running statistics for a derivative that does not read them; aliases with
-  // version counters of their own let later updates pass.
+  // In training mode autograd saves the running statistics although their values are not used.
+  // Aliases with separate version counters allow them to be updated before the backward pass.
   if (training)
     for (auto& view : views) view = view.variable_data();
   return {parameters, std::move(views), training, data};
@@ -73,7 +79,7 @@ ImageOutput ImageNetwork::forward(const std::vector<at::Tensor>& parameters,
                                   const at::Tensor& buffers, const at::Tensor& x, bool training,
                                   Communicator* data) const {
   auto out = run(make_pass(parameters, buffers, x, training, data), x);
-  // Under autocast layers give half precision; losses want that of the parameters.
+  // Under autocast layers return half precision; losses need the precision of the parameters.
   const auto dtype = parameters.empty() ? x.scalar_type() : parameters[0].scalar_type();
   if (out.logits.defined()) out.logits = out.logits.to(dtype);
   out.features = out.features.to(dtype);
@@ -83,8 +89,8 @@ ImageOutput ImageNetwork::forward(const std::vector<at::Tensor>& parameters,
 at::Tensor ImageNetwork::features_at(const std::string& cut,
                                      const std::vector<at::Tensor>& parameters,
                                      const at::Tensor& buffers, const at::Tensor& x) const {
-  DISSENT_CHECK(cut == "features", kUsage, "cut '{}': this network has {}", cut,
-                fmt::join(cuts(), ", "));
+  DISSENT_CHECK(cut == kFeaturesCut, kUsage, "cut: expected one of {}, found '{}'",
+                fmt::join(cuts(), ", "), cut);
   return forward(parameters, buffers, x, false).features;
 }
 

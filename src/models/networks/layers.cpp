@@ -38,6 +38,8 @@ void pool_plane(const T* x, int64_t width, int64_t out_height, int64_t out_width
     const T *top = x + 2 * i * width, *bottom = top + width;
     for (int64_t j = 0; j < out_width; ++j) {
       const T values[4] = {top[2 * j], top[2 * j + 1], bottom[2 * j], bottom[2 * j + 1]};
+
+      // The first of equal values wins, and NaN always wins.
       T best = values[0];
       int64_t place = 0;
       for (int64_t k = 1; k < 4; ++k) {
@@ -51,8 +53,8 @@ void pool_plane(const T* x, int64_t width, int64_t out_height, int64_t out_width
   }
 }
 
-// Forward by the loop above, backward (and the derivative of that) by ATen's operators, which read
-// its indices.
+// The forward pass uses the loop above; the backward pass and its derivative use ATen's operators,
+// which read the indices of the maxima.
 struct MaxPool2x2 : torch::autograd::Function<MaxPool2x2> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x) {
     const int64_t height = x.size(2), width = x.size(3), out_height = height / 2,
@@ -100,6 +102,7 @@ Convolution add_convolution(NetworkParts& parts, const std::string& name,
   const auto initial = normal_fan_out
                            ? normal(std::sqrt(2.0 / static_cast<double>(shape.out * area)))
                            : default_initial(shape.in * area);
+
   Convolution layer{add_parameter(parts, name + ".weight",
                                   {shape.out, shape.in, shape.kernel, shape.kernel}, initial),
                     0, shape.bias, shape.stride, shape.padding};
@@ -128,11 +131,12 @@ at::Tensor BatchNorm::operator()(const Pass& pass, const at::Tensor& x) const {
   if (pass.training) {
     DISSENT_CHECK(
         pass.data || x.size(0) * x.size(2) * x.size(3) > 1, kUsage,
-        "batch norm: x: expected more than one value a channel in training mode, found {}",
+        "batch norm: x: expected more than one value per channel in training mode, found {}",
         describe(x));
     at::NoGradGuard no_grad;
     at::Tensor(pass.buffers[count]).add_(1);
   }
+
   if (pass.training && pass.data)
     return synchronised_batch_norm(
         x, {pass.parameters[weight], pass.parameters[bias], pass.buffers[mean],

@@ -10,42 +10,42 @@ namespace dissent {
 
 class Communicator;
 
-/// How a parameter starts: a constant, uniform in +-value, or normal with deviation `value`
-/// truncated at +-2 (absolute, as timm's trunc_normal_ does; for the deviations of networks, at
-/// most 0.2, that is no truncation).
+/// Initial value of a parameter: a constant, uniform in +-value, or normal with deviation `value`
+/// truncated at +-2 (absolute, as timm's trunc_normal_; for the deviations of networks, at most
+/// 0.2, this truncates nothing).
 struct Initial {
   enum class Kind { kConstant, kUniform, kNormal } kind;
   double value;
 };
 
-/// PyTorch's default of convolutions and linear layers, weight and bias: uniform within 1 /
-/// sqrt(fan_in).
+/// PyTorch's default for weights and biases of convolutions and linear layers: uniform in
+/// +-1/sqrt(fan_in).
 Initial default_initial(int64_t fan_in);
 
 /// Parameters and buffers of a network, in the order in which its layers add them: PyTorch's order
 /// of named_parameters().
 struct NetworkParts {
   ParameterLayout parameters;
-  std::vector<Initial> initial;  ///< one a parameter
-  ParameterLayout buffers;       ///< of BatchNorm: running_mean, running_var, num_batches_tracked
+  std::vector<Initial> initial;  ///< one per parameter
+  ParameterLayout buffers;       ///< BatchNorm's running_mean, running_var, num_batches_tracked
   std::vector<double> buffer_initial;
 };
 
-/// What a forward pass reads and, in training mode, updates.
+/// The data that a forward pass reads and, in training mode, updates.
 struct Pass {
   const std::vector<at::Tensor>& parameters;  ///< in the order of the layout
   std::vector<at::Tensor> buffers;  ///< views of the flat buffers, in the order of the layout
   bool training;
-  Communicator* data =
-      nullptr;  ///< ranks that share the batch, where BatchNorm's statistics are those of all of it
+  /// Ranks that share the batch, if BatchNorm uses the statistics of the whole batch; else null.
+  Communicator* data = nullptr;
 };
 
-/// A parameter on its own. Returns its position.
+/// Adds a single parameter and returns its position.
 size_t add_parameter(NetworkParts& parts, std::string name, std::vector<int64_t> shape,
                      Initial initial);
 
-/// x in the dtype of the parameters: what a saliency loss reads is not half precision under
-/// autocast either.
+/// x in the dtype of the parameters, so that saliency losses do not read half precision under
+/// autocast.
 inline at::Tensor as_parameters(const Pass& pass, const at::Tensor& x) {
   return x.to(pass.parameters[0].scalar_type());
 }
@@ -61,25 +61,25 @@ struct ConvolutionShape {
   int64_t in, out, kernel, stride = 1, padding = 0;
   bool bias = false;
 };
-/// Default initial values, or weights normal with deviation sqrt(2 / (out k k)) (torchvision's
-/// ResNet: He et al. 2015, fan out).
+/// With PyTorch's default initialisation, or weights normal with deviation sqrt(2 / (out k k))
+/// (torchvision's ResNet: He et al. 2015, fan out).
 Convolution add_convolution(NetworkParts& parts, const std::string& name,
                             const ConvolutionShape& shape, bool normal_fan_out = false);
 
-/// y = (x - mean) / sqrt(var + 1e-5) * weight + bias, per channel of x [B, K, H, W]. Training: mean
-/// and biased variance of the batch, and the running values move by 0.1 towards the batch's mean
-/// and unbiased variance; where Pass::data is set, of the batch of all these ranks
-/// (synchronised_batch_norm.hpp). Evaluation: the running values. Twice differentiable in both
-/// modes.
+/// y = (x - mean) / sqrt(var + 1e-5) * weight + bias, per channel of x [B, K, H, W]. In training
+/// mode: mean and biased variance of the batch, and the running values move by 0.1 towards the
+/// batch's mean and unbiased variance; if Pass::data is set, over the batch of all these ranks
+/// (synchronised_batch_norm.hpp). In evaluation mode: the running values. Twice differentiable in
+/// both modes.
 struct BatchNorm {
   size_t weight, bias, mean, variance, count;
   at::Tensor operator()(const Pass& pass, const at::Tensor& x) const;
 };
 BatchNorm add_batch_norm(NetworkParts& parts, const std::string& name, int64_t channels);
 
-/// Maxima of windows of 2 x 2, as at::max_pool2d(x, 2) to the last bit (an odd last line or column
-/// is left out, NaN wins, of equal values the first takes the gradient), differentiable any number
-/// of times. On the CPU five times as fast, and LeNet's step a fifth.
+/// Maxima of 2 x 2 windows, bitwise as at::max_pool2d(x, 2) (an odd last row or column is dropped,
+/// NaN wins, the first of equal values gets the gradient), differentiable any number of times. Five
+/// times as fast as LibTorch's on the CPU, where it takes a fifth of LeNet's step.
 at::Tensor max_pool_2x2(const at::Tensor& x);
 
 /// y = x w' + b: weight [out, in].
@@ -92,9 +92,9 @@ struct LinearShape {
   int64_t in, out;
   bool bias = true;
 };
-/// Default initial values.
+/// With PyTorch's default initialisation.
 Linear add_linear(NetworkParts& parts, const std::string& name, const LinearShape& shape);
-/// Transformers': weights truncated normal with deviation 0.02, biases 0.
+/// With the initialisation of transformers: weights truncated normal with deviation 0.02, biases 0.
 Linear add_transformer_linear(NetworkParts& parts, const std::string& name,
                               const LinearShape& shape);
 

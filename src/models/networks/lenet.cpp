@@ -17,7 +17,7 @@ LeNet::LeNet(int64_t channels, int64_t classes) : ImageNetwork(channels, classes
 }
 
 std::string LeNet::size_misfit(int64_t height, int64_t width) const {
-  // Two halvings with 4 lost between them have to leave 5 x 5.
+  // The third convolution needs 5 x 5: the edge is halved, loses 4 pixels and is halved again.
   const auto fits = [](int64_t edge) { return edge >= 28 && edge < 32; };
   return fits(height) && fits(width) ? "" : "28 .. 31 pixels";
 }
@@ -25,6 +25,7 @@ std::string LeNet::size_misfit(int64_t height, int64_t width) const {
 ImageOutput LeNet::run(const Pass& pass, const at::Tensor& x) const {
   ImageOutput out;
   const auto first = max_pool_2x2(block1_(pass, x).relu_());
+  // The second block's output is the map that saliency losses differentiate with respect to.
   out.maps = as_parameters(pass, max_pool_2x2(block2_(pass, first).relu_()));
   out.features = classifier1_(pass, block3_(pass, out.maps).relu_().flatten(1)).relu_();
   if (classes() > 0) out.logits = fc_(pass, out.features);

@@ -5,7 +5,7 @@ namespace dissent {
 
 /// LeNet-5 with ReLU and max pooling, for 28 x 28: convolutions 6@5x5 (padding 2), 16@5x5, 120@5x5,
 /// then 84 and C. D = 84; maps: the second block after its pooling, [B, 16, 5, 5]. No
-/// normalisation, so both modes are the same. PyTorch's default initial values.
+/// normalisation, so training and evaluation mode are the same. PyTorch's default initialisation.
 /// Ref: LeCun et al. 1998; SDDE and OpenOOD, openood/networks/lenet.py
 class LeNet final : public ImageNetwork {
  public:

@@ -10,7 +10,7 @@ Multihead::Multihead(std::unique_ptr<const ImageNetwork> trunk, int64_t heads, i
                 "multihead: expected heads >= 1, classes >= 1 and a trunk without classifier, "
                 "found {}, {}, {}",
                 heads, classes, trunk_->classes());
-  // The trunk's parameters and buffers come first, so its positions hold here too.
+  // The trunk's parameters and buffers come first, so their positions stay valid.
   const auto& own = trunk_->parts();
   for (size_t i = 0; i < own.initial.size(); ++i)
     add_parameter(parts_, "backbone." + own.parameters.entry(i).name, own.parameters.entry(i).shape,
@@ -18,6 +18,8 @@ Multihead::Multihead(std::unique_ptr<const ImageNetwork> trunk, int64_t heads, i
   for (const auto& entry : own.buffers.entries())
     parts_.buffers.add("backbone." + entry.name, entry.shape);
   parts_.buffer_initial = own.buffer_initial;
+
+  // Each head is linear, ReLU, linear; the names are those of a torch.nn.Sequential.
   const int64_t dim = feature_dim();
   for (int64_t m = 0; m < heads; ++m) {
     const std::string name = fmt::format("heads.{}", m);

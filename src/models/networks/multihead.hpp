@@ -6,8 +6,8 @@
 namespace dissent {
 
 /// M heads on one trunk: logits [M, B, C], head m = linear D-D, ReLU, linear D-C on the trunk's
-/// features. features and maps are the trunk's: the members share them
-/// (losses::MemberInputs::shared). Parameters: "backbone." before those of the trunk, then
+/// features. features and maps are the trunk's and are shared by the members
+/// (losses::MemberInputs::shared). Parameters: those of the trunk with the prefix "backbone.", then
 /// "heads.m.0.weight", ".0.bias", ".2.weight", ".2.bias".
 /// Ref: SDDE, openood/networks/ensemble.py ResNet18_32x32_Multihead
 class Multihead final : public ImageNetwork {

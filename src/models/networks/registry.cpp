@@ -11,8 +11,6 @@
 namespace dissent {
 namespace {
 
-constexpr std::string_view kMultihead = "_multihead";
-
 std::unique_ptr<ImageNetwork> make_lenet(const ImageNetworkOptions& options) {
   return std::make_unique<LeNet>(options.channels, options.classes);
 }
@@ -47,12 +45,13 @@ constexpr const char* kDeit3Citation =
 const std::vector<ImageNetworkSpec>& image_network_registry() {
   static const std::vector<ImageNetworkSpec> registry{
       {"lenet", "LeNet-5 with ReLU and max pooling, for 28 x 28", kLeNetCitation, 28, make_lenet},
+
       {"resnet18_32x32", "ResNet-18 with a 3 x 3 stem without stride, any image size",
        kResNetCitation, 32,
        [](const ImageNetworkOptions& options) { return make_resnet(options, {}); }},
       {"resnet18_64x64", "the same with 8 x 8 average pooling, for 64 x 64", kResNetCitation, 64,
        [](const ImageNetworkOptions& options) { return make_resnet(options, {.pool = 8}); }},
-      {"resnet18_224x224", "torchvision's ResNet-18: 7 x 7 stem with stride, max pooling",
+      {"resnet18_224x224", "torchvision's ResNet-18: 7 x 7 stem with stride 2, max pooling",
        kResNetCitation, 224,
        [](const ImageNetworkOptions& options) {
          return make_resnet(options, {.torchvision = true});
@@ -64,6 +63,7 @@ const std::vector<ImageNetworkSpec>& image_network_registry() {
          return make_resnet(options,
                             {.blocks = {3, 4, 6, 3}, .bottleneck = true, .torchvision = true});
        }},
+
       {"deit3_small_patch16_224", "DeiT-3 Small: 384 wide, 12 blocks, 6 heads", kDeit3Citation, 224,
        make_deit3<384, 12, 6>},
       {"deit3_base_patch16_224", "DeiT-3 Base: 768 wide, 12 blocks, 12 heads; SED's trunk",
@@ -74,13 +74,24 @@ const std::vector<ImageNetworkSpec>& image_network_registry() {
   return registry;
 }
 
+std::vector<std::string> image_network_names() {
+  std::vector<std::string> names;
+  for (const auto& spec : image_network_registry()) {
+    names.push_back(spec.name);
+    names.push_back(spec.name + std::string(kMultiheadSuffix));
+  }
+  return names;
+}
+
 std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
                                                  const ImageNetworkOptions& options) {
   DISSENT_CHECK(options.classes >= 0 && options.channels >= 1 && options.heads >= 1, kUsage,
                 "model '{}': expected classes >= 0, channels >= 1, heads >= 1, found {}, {}, {}",
                 name, options.classes, options.channels, options.heads);
-  const bool multihead = name.ends_with(kMultihead);
-  const auto base = multihead ? name.substr(0, name.size() - kMultihead.size()) : name;
+
+  // A multihead variant is the network without classifier, with heads on its features.
+  const bool multihead = is_multihead(name);
+  const auto base = multihead ? name.substr(0, name.size() - kMultiheadSuffix.size()) : name;
   std::vector<std::string> names;
   for (const auto& spec : image_network_registry()) {
     names.push_back(spec.name);
@@ -94,7 +105,7 @@ std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
   DISSENT_FAIL(kUsage,
                "model on images: expected one of {}, each with '{}' for heads on one trunk, found "
                "'{}'{}",
-               fmt::join(names, ", "), kMultihead, name,
+               fmt::join(names, ", "), kMultiheadSuffix, name,
                near ? fmt::format("; did you mean '{}'?", *near) : "");
 }
 

@@ -2,6 +2,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "models/networks/image_network.hpp"
 
@@ -10,9 +12,9 @@ namespace dissent {
 struct ImageNetworkOptions {
   int64_t classes = 10;                    ///< C; 0: no classifier
   int64_t channels = 3;                    ///< of the images
-  std::optional<int64_t> image_size = {};  ///< edge of the images, where the network depends on it
-                                           ///< (transformers); nothing: the one in its name
-  int64_t heads = 5;                       ///< M of a multihead network
+  std::optional<int64_t> image_size = {};  ///< edge of the images, for networks that depend on it
+                                           ///< (transformers); empty: the edge in the name
+  int64_t heads = 5;                       ///< M for a multihead network
 };
 
 /// A registered network.
@@ -20,22 +22,28 @@ struct ImageNetworkSpec {
   std::string name;
   std::string meaning;
   std::string citation;
-  int64_t image_size;  ///< edge of the images that it was made for
+  int64_t image_size;  ///< edge of the images that it was designed for
   std::unique_ptr<ImageNetwork> (*make)(const ImageNetworkOptions& options);
 };
 
-/// The one table of image networks: lenet, resnet18_32x32, resnet18_64x64, resnet18_224x224,
-/// resnet50, deit3_{small,base,large}_patch16_224. Each has a variant with M heads on one trunk,
-/// under its name with "_multihead" behind it.
+/// The table of image networks: lenet, resnet18_32x32, resnet18_64x64, resnet18_224x224, resnet50,
+/// deit3_{small,base,large}_patch16_224. Each also has a variant with M heads on one trunk, named
+/// with the suffix "_multihead".
 const std::vector<ImageNetworkSpec>& image_network_registry();
 
-/// Error::kUsage for an unknown name (naming the nearest) or sizes below 1.
+/// The suffix of the variants with heads.
+inline constexpr std::string_view kMultiheadSuffix = "_multihead";
+inline bool is_multihead(std::string_view model) { return model.ends_with(kMultiheadSuffix); }
+/// All names: each network, followed by its multihead variant.
+std::vector<std::string> image_network_names();
+
+/// Error::kUsage for an unknown name (with the nearest known one) or sizes below 1.
 std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
                                                  const ImageNetworkOptions& options);
 
-/// Whether the model takes square images of this edge, in pixels; transformers take any that holds
-/// a patch, as they are made for the edge. Reads no weights.
-/// returns  nothing, or what it expects: "28 .. 31 pixels"
+/// Whether the network accepts square images of this edge, in pixels; transformers accept any edge
+/// of at least a patch, since they are built for it. Reads no weights. returns  empty if it does,
+/// else what it expects: "28 .. 31 pixels"
 std::string image_size_misfit(const std::string& name, int64_t edge);
 
 }  // namespace dissent

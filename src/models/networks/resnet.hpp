@@ -9,12 +9,13 @@ struct ResNetOptions {
   int64_t channels = 3;
   int64_t classes = 10;  ///< 0: no classifier
   std::array<int64_t, 4> blocks{2, 2, 2, 2};
-  bool bottleneck =
-      false;  ///< 1x1, 3x3 (with the stride), 1x1 with four times the width; else two 3x3
-  bool torchvision = false;  ///< stem 7x7 stride 2 and max pooling, "downsample", normal initial
-                             ///< values (fan out); else stem 3x3, "shortcut", PyTorch's default
+  /// Blocks of 1x1, 3x3 (with the stride), 1x1 with four times the width; else two 3x3.
+  bool bottleneck = false;
+  bool torchvision = false;  ///< stem 7x7 stride 2 and max pooling, "downsample", normal
+                             ///< initialisation (fan out); else stem 3x3, "shortcut", PyTorch's
+                             ///< default
   int64_t pool = 0;  ///< edge of the average pooling before the classifier, which has to leave one
-                     ///< value a channel; 0: over all
+                     ///< value per channel; 0: global
   int64_t width = 64;  ///< channels of the first stage; they double at each of the next three
 };
 

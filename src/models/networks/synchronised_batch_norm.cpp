@@ -11,7 +11,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Values of x in the order in which they lie: rows x channels planes of `area`.
+// The planes of a contiguous x [rows, channels, H, W]; `area` = H W values each.
 struct Planes {
   int64_t rows, channels, area;
   explicit Planes(const at::Tensor& x)
@@ -23,7 +23,7 @@ struct Planes {
   }
 };
 
-// Mean and sum of squared distances from it, of `count` values.
+// Mean of `count` values and the sum of their squared distances from it.
 struct Moments {
   double count = 0, mean = 0, squares = 0;
   void merge(const Moments& other) {
@@ -35,7 +35,7 @@ struct Moments {
   }
 };
 
-// Eight sums that a vector unit can keep at once, in an order that is always the same.
+// Sums in eight lanes, as many as a vector unit holds, in a fixed order of additions.
 template <class F>
 double sum_of(int64_t n, F&& value) {
   double lanes[8] = {};
@@ -55,6 +55,8 @@ std::vector<Moments> moments_of(const T* x, const Planes& planes) {
     Moments own{static_cast<double>(planes.area), 0, 0};
     own.mean =
         sum_of(planes.area, [&](int64_t i) { return static_cast<double>(plane[i]); }) / own.count;
+    // Two passes over a plane, while it is in cache: the sum of squares about the mean does not
+    // cancel.
     own.squares = sum_of(planes.area, [&](int64_t i) {
       const double distance = static_cast<double>(plane[i]) - own.mean;
       return distance * distance;
@@ -93,24 +95,26 @@ at::ScalarType compute_type(const at::Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
-// Of the whole batch, for one layer.
+// Statistics of the whole batch for one layer.
 struct Statistics {
   double count = 0;
   at::Tensor mean, inverse;  // [K] f64; inverse: 1 / sqrt(var + eps)
-  at::Tensor normalised;     // of differentiable operators: (x - mean) inverse
+  at::Tensor normalised;     // from differentiable operators: (x - mean) inverse
 };
 
 void check_count(double count, const at::Tensor& x) {
   DISSENT_CHECK(
       count > 1, kUsage,
-      "batch norm: x: expected more than one value a channel over all ranks in training mode, "
-      "found {} on this one",
+      "batch norm: x: expected more than one value per channel over all ranks in training mode, "
+      "found {} on this rank",
       describe(x));
 }
 
 void move_running(const SplitBatchNorm& layer, const at::Tensor& mean, const at::Tensor& squares,
                   double count) {
   if (!layer.running_mean.defined()) return;
+
+  // running <- (1 - momentum) running + momentum now, in f64, with the unbiased variance.
   const at::NoGradGuard no_graph;
   const auto move = [&](const at::Tensor& running, const at::Tensor& now) {
     running.copy_(running.to(at::kDouble).mul_(1 - layer.momentum).add_(now, layer.momentum));
@@ -125,24 +129,30 @@ Statistics composed_statistics(const at::Tensor& x, const SplitBatchNorm& layer)
   const auto own_count = at::full({1}, static_cast<double>(x.size(0) * x.size(2) * x.size(3)),
                                   work.options().dtype(at::kDouble));
   const auto sums = sum_over_ranks(at::cat({channel_sums(work), own_count}), layer.data);
+
   Statistics all;
   all.count = sums[channels].item<double>();
   check_count(all.count, x);
   all.mean = sums.narrow(0, 0, channels) / all.count;
+
+  // Two passes, mean first, since the sum of squares about 0 would cancel.
   const auto centred = work - by_channel(all.mean.to(work.scalar_type()));
   const auto squares = sum_over_ranks(channel_sums(centred.square()), layer.data);
   all.inverse = (squares / all.count + layer.eps).rsqrt();
   all.normalised = centred * by_channel(all.inverse.to(work.scalar_type()));
+
   move_running(layer, all.mean.detach(), squares.detach(), all.count);
   return all;
 }
 
-// The plain loops: forwards, and backwards where nobody asks for a graph of it.
+// Plain loops, for the forward pass and for a backward pass without a graph.
 Statistics fast_statistics(const at::Tensor& x, const SplitBatchNorm& layer) {
   const Planes planes(x);
   std::vector<Moments> own;
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "synchronised_batch_norm",
                                  [&] { own = moments_of(x.const_data_ptr<scalar_t>(), planes); });
+
+  // Each rank sends its count and, per channel, mean and sum of squares.
   auto sent = at::empty({2 * planes.channels + 1}, at::kDouble);
   auto* number = sent.data_ptr<double>();
   number[0] = static_cast<double>(planes.rows * planes.area);
@@ -151,6 +161,8 @@ Statistics fast_statistics(const at::Tensor& x, const SplitBatchNorm& layer) {
     number[2 + 2 * k] = own[k].squares;
   }
   const auto all = gather(sent, layer.data);
+
+  // Chan, Golub, LeVeque: merge the moments in rank order, so that every rank gets the same bits.
   Statistics result;
   result.mean = at::empty({planes.channels}, at::kDouble);
   result.inverse = at::empty({planes.channels}, at::kDouble);
@@ -166,6 +178,7 @@ Statistics fast_statistics(const at::Tensor& x, const SplitBatchNorm& layer) {
     result.inverse.data_ptr<double>()[k] = 1 / std::sqrt(whole.squares / whole.count + layer.eps);
     squares.data_ptr<double>()[k] = whole.squares;
   }
+
   check_count(result.count, x);
   move_running(layer, result.mean, squares, result.count);
   return result;
@@ -212,7 +225,7 @@ void backward_values(const T* dy, const T* x, const Planes& planes, const double
 
 const double* numbers(const at::Tensor& values) { return values.const_data_ptr<double>(); }
 
-// Backwards where nobody asks for a graph of it.
+// Backward pass without a graph.
 variable_list fast_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
                             const at::Tensor& mean, const at::Tensor& inverse, double count,
                             Communicator& data) {
@@ -222,8 +235,10 @@ variable_list fast_backward(const at::Tensor& dy, const at::Tensor& x, const at:
     add_backward(dy.const_data_ptr<scalar_t>(), x.const_data_ptr<scalar_t>(), planes, numbers(mean),
                  own.data_ptr<double>());
   });
+
   const auto means = sum_over_ranks(own.view(-1), data).view({2, -1}) / count;
   const auto factor = inverse * weight.to(at::kDouble), slope = means[1] * inverse * inverse;
+
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "synchronised_batch_norm", [&] {
     backward_values(dy.const_data_ptr<scalar_t>(), x.const_data_ptr<scalar_t>(), planes,
                     numbers(mean), numbers(factor), numbers(means), numbers(slope),
@@ -232,7 +247,7 @@ variable_list fast_backward(const at::Tensor& dy, const at::Tensor& x, const at:
   return {dx, (own[1] * inverse).to(weight.scalar_type()), own[0].to(weight.scalar_type())};
 }
 
-// Backwards with a graph: the same formula by differentiable operators, statistics included, so
+// Backward pass with a graph: the same formula by differentiable operators, statistics included, so
 // that their derivatives cross ranks too.
 variable_list composed_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
                                 double eps, Communicator& data) {
@@ -241,10 +256,14 @@ variable_list composed_backward(const at::Tensor& dy, const at::Tensor& x, const
   const auto derivative = dy.to(type), product = derivative * all.normalised;
   const auto inner = derivative * by_channel(weight.to(type)),
              inner_product = product * by_channel(weight.to(type));
+
+  // With g = dy weight and n the normalised x: dx = (g - mean(g) - n mean(g n)) / sqrt(var + eps),
+  // the means over the whole batch.
   const auto means =
       sum_over_ranks(at::cat({channel_sums(inner), channel_sums(inner_product)}), data)
           .view({2, -1}) /
       all.count;
+
   const auto dx =
       (inner - by_channel(means[0].to(type)) - all.normalised * by_channel(means[1].to(type))) *
       by_channel(all.inverse.to(type));
@@ -261,6 +280,7 @@ struct Normalise : torch::autograd::Function<Normalise> {
     context->saved_data["eps"] = eps;
     context->saved_data["data"] = reinterpret_cast<int64_t>(data);
     auto y = at::empty(x.sizes(), x.options());
+
     const auto factor = all.inverse * weight.to(at::kDouble), offset = bias.to(at::kDouble);
     AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "synchronised_batch_norm", [&] {
       normalise(x.const_data_ptr<scalar_t>(), Planes(x), numbers(all.mean), numbers(factor),
@@ -277,7 +297,7 @@ struct Normalise : torch::autograd::Function<Normalise> {
                                             context->saved_data["eps"].toDouble(), data)
                         : fast_backward(gradients[0].contiguous(), x, weight, mean, inverse,
                                         context->saved_data["count"].toDouble(), data);
-    result.resize(6);  // nothing for what is no variable
+    result.resize(6);  // no gradient for arguments that are not tensors
     return result;
   }
 };
@@ -297,6 +317,8 @@ at::Tensor composed_batch_norm(const at::Tensor& x, const SplitBatchNorm& layer)
 
 at::Tensor synchronised_batch_norm(const at::Tensor& x, const SplitBatchNorm& layer) {
   if (!x.is_cpu()) return composed_batch_norm(x, layer);
+
+  // The statistics are computed outside the graph: Normalise has the whole derivative.
   const auto dense = x.contiguous();
   Statistics all;
   {

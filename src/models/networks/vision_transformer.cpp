@@ -21,6 +21,8 @@ VisionTransformer::VisionTransformer(const VisionTransformerOptions& options)
   DISSENT_CHECK(options.patch_size >= 1 && options.image_size >= options.patch_size, kUsage,
                 "vision transformer: image_size: expected at least a patch of {}, found {}",
                 options.patch_size, options.image_size);
+
+  // Parameters are added in the order of the reference's state dict.
   const int64_t edge = options.image_size / options.patch_size;
   cls_token_ = add_parameter(parts_, "cls_token", {1, 1, options.dim},
                              {Initial::Kind::kNormal, kTokenDeviation});
@@ -32,6 +34,7 @@ VisionTransformer::VisionTransformer(const VisionTransformerOptions& options)
                                   .kernel = options.patch_size,
                                   .stride = options.patch_size,
                                   .bias = true});
+
   for (int64_t b = 0; b < options.depth; ++b)
     blocks_.push_back(add_block(fmt::format("blocks.{}", b)));
   norm_ = add_layer_norm(parts_, "norm", options.dim, options.norm_eps);
@@ -68,7 +71,7 @@ at::Tensor VisionTransformer::embedded(const Pass& pass, const at::Tensor& x) co
   return at::cat({pass.parameters[cls_token_].expand({x.size(0), -1, -1}), patches}, 1);
 }
 
-// The attention half of a block. Written out where a gradient may be asked for: the fused kernel
+// The attention half of a block. Written out where gradients are enabled, since the fused kernel
 // has no second derivative.
 at::Tensor VisionTransformer::attended(const Block& block, const Pass& pass,
                                        const at::Tensor& x) const {
@@ -78,6 +81,7 @@ at::Tensor VisionTransformer::attended(const Block& block, const Pass& pass,
                        .view({rows, tokens, 3, options_.attention_heads, head_dim})
                        .permute({2, 0, 3, 1, 4})
                        .unbind(0);
+
   at::Tensor mixed;
   if (at::GradMode::is_enabled()) {
     const double scale = 1 / std::sqrt(static_cast<double>(head_dim));
@@ -89,7 +93,7 @@ at::Tensor VisionTransformer::attended(const Block& block, const Pass& pass,
                  block.proj(pass, mixed.transpose(1, 2).reshape({rows, tokens, options_.dim}));
 }
 
-// The other half.
+// The MLP half of a block.
 at::Tensor VisionTransformer::transformed(const Block& block, const Pass& pass,
                                           const at::Tensor& x) const {
   return x + pass.parameters[block.gamma_2] *
@@ -101,11 +105,13 @@ VisionTransformer::Tokens VisionTransformer::attended_tokens(const Pass& pass,
   auto t = embedded(pass, x);
   for (size_t b = 0; b + 1 < blocks_.size(); ++b)
     t = transformed(blocks_[b], pass, attended(blocks_[b], pass, t));
+
+  // The patch tokens that enter the last block are the maps.
   Tokens out;
   const int64_t edge = options_.image_size / options_.patch_size;
   t = as_parameters(pass, t);
   out.maps = t.narrow(1, 1, edge * edge).transpose(1, 2).unflatten(2, {edge, edge});
-  // From the maps on, so that the logits depend on this very tensor.
+  // Rebuild the tokens from the maps, so that the logits depend on that tensor object.
   if (at::GradMode::is_enabled())
     t = at::cat({t.narrow(1, 0, 1), out.maps.flatten(2).transpose(1, 2)}, 1);
   out.tokens = attended(blocks_.back(), pass, t);
@@ -135,8 +141,7 @@ ImageOutput VisionTransformer::run(const Pass& pass, const at::Tensor& x) const 
 at::Tensor VisionTransformer::features_at(const std::string& cut,
                                           const std::vector<at::Tensor>& parameters,
                                           const at::Tensor& buffers, const at::Tensor& x) const {
-  if (cut != "cls_after_last_attention")
-    return ImageNetwork::features_at(cut, parameters, buffers, x);
+  if (cut != kClassTokenCut) return ImageNetwork::features_at(cut, parameters, buffers, x);
   return attended_tokens(make_pass(parameters, buffers, x, false), x).cached_cls.contiguous();
 }
 

@@ -38,7 +38,7 @@ bool is_hdf5(const std::string& path) {
   return std::string_view(first, 4) == "\x89HDF";
 }
 
-// A key of the configuration that a checkpoint holds.
+// A value of the configuration stored in a checkpoint.
 template <class T>
 T config_value(const config::Document& document, const char* key, const std::string& path) {
   const auto* node = document.find(key);
@@ -55,24 +55,30 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
   const CheckpointReader file(path);
   const auto document = config::load_document(
       config::read_sources(path + " (its configuration)", file.config_text()));
+
+  // The network is the one of the checkpoint's configuration.
   const auto model = config_value<std::string>(document, "ensemble.model", path);
   DISSENT_CHECK(model == options.model, kUsage,
-                "trunk.model: expected \"{}\", which {} holds, found \"{}\"", model, path,
+                "trunk.model: expected \"{}\" (the network of {}), found \"{}\"", model, path,
                 options.model);
   auto loaded =
       empty_network(model, {.classes = file.integer("classes"),
                             .channels = 3,
                             .image_size = image_size,
                             .heads = config_value<int64_t>(document, "ensemble.members", path)});
+
+  // A run has one network per member, or a single multihead network.
   const auto& entries = loaded.network->layout().entries();
-  const int64_t networks = file.shape("members/" + entries.front().name).at(0);
+  const int64_t networks = file.shape(kMembersPrefix + entries.front().name).at(0);
   DISSENT_CHECK(options.member || networks == 1, kUsage,
-                "trunk.member: expected 0 .. {}, the network of {} that is meant, found nothing",
-                networks - 1, path);
+                "trunk.member: expected 0 .. {} (one network of {}), found nothing", networks - 1,
+                path);
   const int64_t member = options.member.value_or(0);
   DISSENT_CHECK(member < networks, kUsage,
-                "trunk.member: expected 0 .. {}, the networks of {}, found {}", networks - 1, path,
+                "trunk.member: expected 0 .. {} (one network of {}), found {}", networks - 1, path,
                 member);
+
+  // The moving average of the weights is preferred over the weights themselves.
   const auto read = [&](const std::string& group, const ParameterLayout& layout,
                         const at::Tensor& flat) {
     for (const auto& entry : layout.entries()) {
@@ -80,18 +86,20 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
       parameter(flat, entry).copy_(file.read_slab(group + entry.name, member, 1)[0]);
     }
   };
-  read(file.has("average/" + entries.front().name) ? "average/" : "members/",
+  read(file.has(kAveragePrefix + entries.front().name) ? kAveragePrefix : kMembersPrefix,
        loaded.network->layout(), loaded.parameters);
-  read("buffers/", loaded.network->buffer_layout(), loaded.buffers);
+  read(kBuffersPrefix, loaded.network->buffer_layout(), loaded.buffers);
   return loaded;
 }
 
 Loaded from_file(const std::string& path, const TrunkOptions& options, int64_t image_size) {
   DISSENT_CHECK(
       !options.member, kUsage,
-      "trunk.member: expected none: {} is no checkpoint of an ensemble, it holds one network "
-      "(trunk.prefix chooses among several)",
-      path);
+      "trunk.member: expected none, since {} is not a checkpoint of an ensemble, found {} "
+      "(trunk.prefix selects one of several networks in a file)",
+      path, *options.member);
+
+  // The classifier of a file is not read: caches need features only.
   auto loaded = empty_network(options.model,
                               {.classes = 0, .channels = 3, .image_size = image_size, .heads = 1});
   load_weights(*loaded.network, loaded.parameters, loaded.buffers, read_state_dict(path),
@@ -104,38 +112,46 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
                 "trunk.weights: expected the weights of {}: a file, a run folder, a checkpoint, or "
                 "\"random\"; found nothing",
                 options.model);
-  const bool multihead = options.model.ends_with("_multihead");
-  if (options.weights == "random") {
+
+  const bool multihead = is_multihead(options.model);
+  if (options.has_random_weights()) {
     auto loaded = empty_network(
         options.model,
         {.classes = multihead ? 1 : 0, .channels = 3, .image_size = image_size, .heads = 1});
     loaded.network->initialise(loaded.parameters, seed, options.member.value_or(0));
     return loaded;
   }
-  DISSENT_CHECK(
-      fs::exists(options.weights), kData,
-      "trunk.weights ({}): expected a safetensors or .pth file, a run folder or a "
-      "checkpoint, found nothing of this name; a training that writes it has to end first",
-      options.weights);
+
+  // A file is distinguished from a checkpoint by its contents, not by its name.
+  DISSENT_CHECK(fs::exists(options.weights), kData,
+                "trunk.weights ({}): expected a safetensors or .pth file, a run folder or a "
+                "checkpoint, found nothing; a training that writes it has to finish first",
+                options.weights);
   const std::string path =
       fs::is_directory(options.weights) ? options.weights + "/checkpoint.h5" : options.weights;
   DISSENT_CHECK(fs::exists(path), kData,
                 "trunk.weights ({}): expected a run folder with checkpoint.h5, found a folder "
-                "without; has its training written one?",
+                "without; its training may not have written one yet",
                 options.weights);
+
   if (path != options.weights || is_hdf5(path)) return from_checkpoint(path, options, image_size);
   DISSENT_CHECK(!multihead, kUsage,
-                "trunk.model: expected a model without \"_multihead\", since the weights are no "
+                "trunk.model: expected a model without \"{}\", since the weights are not a "
                 "checkpoint of an ensemble; found \"{}\"",
-                options.model);
+                kMultiheadSuffix, options.model);
   return from_file(path, options, image_size);
 }
 
-at::ScalarType precision_of(const std::string& name) {
-  return name == "bf16" ? at::kBFloat16 : name == "f16" ? at::kHalf : at::kFloat;
+at::ScalarType compute_dtype(ComputePrecision precision) {
+  switch (precision) {
+    case ComputePrecision::kBf16: return at::kBFloat16;
+    case ComputePrecision::kF16: return at::kHalf;
+    default: return at::kFloat;
+  }
 }
 
 std::string checksum_of(const Loaded& loaded) {
+  // Of values, not of files: the same weights have the same checksum in every format.
   std::array<uint64_t, 2> hashes{};
   for (size_t i = 0; const auto& flat : {loaded.parameters, loaded.buffers})
     hashes[i++] = XXH3_64bits(flat.const_data_ptr<float>(), flat.nbytes());
@@ -146,16 +162,21 @@ std::string checksum_of(const Loaded& loaded) {
 
 ImageTrunk::ImageTrunk(const TrunkOptions& options, int64_t image_size, uint64_t seed,
                        at::Device device)
-    : cut_(options.cut), compute_(precision_of(options.precision)), device_(device) {
-  DISSENT_CHECK(device.is_cuda() || (options.precision != "f16" && options.precision != "tf32"),
-                kUsage, "trunk.precision = \"{}\": expected a GPU, found none", options.precision);
+    : cut_(options.cut), compute_(compute_dtype(options.precision)), device_(device) {
+  const bool needs_gpu =
+      options.precision == ComputePrecision::kF16 || options.precision == ComputePrecision::kTf32;
+  DISSENT_CHECK(device.is_cuda() || !needs_gpu, kUsage,
+                "trunk.precision = \"{}\": expected a GPU, found none",
+                precision_name(options.precision));
   auto loaded = load(options, image_size, seed);
+
   const auto cuts = loaded.network->cuts();
   const auto near = nearest(cut_, cuts);
   DISSENT_CHECK(std::find(cuts.begin(), cuts.end(), cut_) != cuts.end(), kUsage,
                 "trunk.cut: expected one of {1} ({0}), found \"{2}\"{3}", options.model,
                 fmt::join(cuts, ", "), cut_,
                 near ? fmt::format("; did you mean '{}'?", *near) : "");
+
   checksum_ = checksum_of(loaded);
   network_ = std::move(loaded.network);
   parameters_ = loaded.parameters.to(device);

@@ -7,6 +7,7 @@
 #include "core/parallel.hpp"
 #include "core/stop.hpp"
 #include "data/image_loader.hpp"
+#include "data/open_images.hpp"
 #include "models/networks/registry.hpp"
 #include "models/trunk/image_trunk.hpp"
 
@@ -28,11 +29,13 @@ class TrunkRows {
   const ImageSource& images() const { return *images_; }
   const ImageTrunk& trunk() const { return trunk_; }
 
-  // [count, D] of rows [first, first + count) of a pass.
+  // Features [count, D] of rows [first, first + count) of a pass.
   at::Tensor features(int64_t pass, int64_t first, int64_t count) {
     auto out = at::empty({count, trunk_.dim()}, at::kFloat);
     const int64_t last = first + count,
                   together = batch_ * (trunk_.device().is_cpu() ? threads() : 1);
+
+    // Keep ahead_ groups of batches in preparation while the network computes.
     std::deque<std::future<ImageBatch>> coming;
     int64_t asked = first;
     for (int64_t row = first; row < last; row = group_end(row, together, last)) {
@@ -68,23 +71,28 @@ class TrunkRows {
     const auto task = [&](int64_t i) {
       const int64_t start = (first_batch + i) * batch_, begin = std::max(first, start),
                     count = std::min(last, start + batch_) - begin;
+
       const auto own = x.narrow(0, begin - first, count);
       if (count == batch_) {
         out.narrow(0, begin - first, count).copy_(trunk_.features(own));
         return;
       }
+
+      // A partial batch is filled up with zeros, so that its rows keep their positions.
       auto filled = at::zeros({batch_, x.size(1), x.size(2), x.size(3)}, x.options());
       filled.narrow(0, begin - start, count).copy_(own);
       out.narrow(0, begin - first, count)
           .copy_(trunk_.features(filled).narrow(0, begin - start, count));
     };
+
     if (trunk_.device().is_cpu()) return parallel_tasks(batches, task);
     for (int64_t i = 0; i < batches; ++i) task(i);
   }
 
   TransformOptions transform_;
   ImageTrunk trunk_;
-  std::unique_ptr<ImageSource> images_;  // after it: what is wrong with weights shows at once
+  std::unique_ptr<ImageSource>
+      images_;  // after trunk_: errors of the weights are found before the images are opened
   ImageLoader loader_;
   uint64_t seed_;
   int64_t batch_, ahead_;
@@ -94,23 +102,25 @@ class TrunkRows {
 
 bool draws(const TransformOptions& options) {
   return options.kind != TransformOptions::Kind::kCenterCrop || options.aug_mix ||
-         options.rand_augment || options.corruption.name != "none";
+         options.rand_augment || options.corruption.enabled();
 }
 
 TransformOptions trunk_transform(const ImageDataOptions& data, const CorruptionOptions& corruption,
                                  const TrunkOptions& trunk) {
   DISSENT_CHECK(!has_no_images(data), kUsage,
-                "trunk.model: expected \"none\" (data.dataset = \"{}\" has features, no images), "
+                "trunk.model: expected \"none\" (data.dataset = \"{}\" has features, not images), "
                 "found \"{}\"",
                 set_name(data), trunk.model);
-  DISSENT_CHECK(data.transform != "none", kUsage,
-                "data.transform: expected what makes an input of {}, found \"none\"", trunk.model);
+  DISSENT_CHECK(data.has_transform(), kUsage,
+                "data.transform: expected the transform to inputs of {}, found \"none\"",
+                trunk.model);
+
   auto transform = find_transform(data.transform).options;
-  const auto wanted = image_size_misfit(trunk.model, transform.size);
-  DISSENT_CHECK(wanted.empty(), kUsage,
-                "data.transform: expected one to images with edges of {}, which trunk.model = "
-                "\"{}\" takes, found \"{}\" ({} pixels)",
-                wanted, trunk.model, data.transform, transform.size);
+  const auto needed = image_size_misfit(trunk.model, transform.size);
+  DISSENT_CHECK(needed.empty(), kUsage,
+                "data.transform: expected a transform to images with edges of {} for trunk.model = "
+                "\"{}\", found \"{}\" ({} pixels)",
+                needed, trunk.model, data.transform, transform.size);
   transform.corruption = corruption;
   return transform;
 }
@@ -128,9 +138,9 @@ FeatureSource open_trunk_source(const ImageDataOptions& data, const CorruptionOp
       .draws = draws(transform),
       .trunk = trunk.model + "/" + trunk.cut,
       .weights = rows->trunk().checksum(),
-      .transform = corruption.name == "none" ? data.transform
-                                             : fmt::format("{}, {} {}", data.transform,
-                                                           corruption.name, corruption.severity),
+      .transform = corruption.enabled() ? fmt::format("{}, {} {}", data.transform, corruption.name,
+                                                      corruption.severity)
+                                        : data.transform,
       .features = [rows](int64_t pass, int64_t first,
                          int64_t count) { return rows->features(pass, first, count); },
       .labels = [rows](int64_t first,

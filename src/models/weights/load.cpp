@@ -19,9 +19,11 @@ void replace(std::string& text, const std::string& from, const std::string& to) 
   if (found != std::string::npos) text.replace(found, from.size(), to);
 }
 
-// As this network calls it.
+// The network's own name for a parameter.
 std::string own_name(std::string name, const ImageNetwork& network) {
   if (network.layout().find(name) || network.buffer_layout().find(name)) return name;
+
+  // timm's names for LayerScale, then torchvision's for shortcuts.
   replace(name, ".ls1.gamma", ".gamma_1");
   replace(name, ".ls2.gamma", ".gamma_2");
   auto other = name;
@@ -29,7 +31,7 @@ std::string own_name(std::string name, const ImageNetwork& network) {
   return network.layout().find(other) || network.buffer_layout().find(other) ? other : name;
 }
 
-// Without what DataParallel and torch.compile put before every name, in any order.
+// Removes the prefixes of DataParallel and torch.compile, in any order.
 std::string unwrapped(std::string name) {
   for (;;) {
     if (name.starts_with("module."))
@@ -45,11 +47,12 @@ bool is_known(const std::string& name, const ImageNetwork& network) {
   return network.layout().find(name) || network.buffer_layout().find(name);
 }
 
-// What to try where names are missing: the prefix behind which most names of the network stand
-// (Lightning's "model.", "encoder.", ..), or else a name of the file.
+// A suggestion for missing names: the prefix that most names of the network have in the file
+// (Lightning's "model.", "encoder.", ..), or else a name from the file.
 std::string proposal(const StateDict& weights, const ImageNetwork& network,
                      const LoadOptions& options) {
-  std::map<std::string, std::pair<size_t, std::string>> prefixes;  // -> names that fit, the first
+  std::map<std::string, std::pair<size_t, std::string>>
+      prefixes;  // prefix -> number of names that fit, the first one
   for (const auto& [given, tensor] : weights) {
     const auto name = unwrapped(given);
     for (size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
@@ -63,13 +66,13 @@ std::string proposal(const StateDict& weights, const ImageNetwork& network,
       [](const auto& a, const auto& b) { return a.second.first < b.second.first; });
   if (best != prefixes.end() && best->first != options.prefix &&
       2 * best->second.first >= network.layout().entries().size())
-    return fmt::format("; the file's names are as {}: set {} = \"{}\"", best->second.second,
+    return fmt::format("; names in the file look like {}: set {} = \"{}\"", best->second.second,
                        options.prefix_key, best->first);
   return weights.empty() ? "; the file has no tensors"
-                         : fmt::format("; the file has such names as {}", weights.begin()->first);
+                         : fmt::format("; the file has names such as {}", weights.begin()->first);
 }
 
-// The file's tensors by this network's names.
+// The file's tensors with this network's names.
 StateDict renamed(const StateDict& weights, const ImageNetwork& network,
                   const LoadOptions& options) {
   StateDict result;
@@ -85,7 +88,7 @@ struct Copy {
   at::Tensor from, to;
 };
 
-// What is copied into a flat vector; what does not fit goes to `problems`. Takes used names out of
+// Collects the copies into a flat vector; misfits are added to `problems`. Removes used names from
 // `weights`.
 void match(const ParameterLayout& layout, const at::Tensor& flat, const LoadOptions& options,
            StateDict& weights, std::vector<Copy>& copies, std::vector<std::string>& problems) {
@@ -98,6 +101,7 @@ void match(const ParameterLayout& layout, const at::Tensor& flat, const LoadOpti
             fmt::format("{} [{}] is not in the file", entry.name, fmt::join(entry.shape, ", ")));
       continue;
     }
+
     if (found->second.sizes() != at::IntArrayRef(entry.shape))
       problems.push_back(fmt::format("{} is [{}] in the file, [{}] in this network", entry.name,
                                      fmt::join(found->second.sizes(), ", "),
@@ -114,6 +118,8 @@ void load_weights(const ImageNetwork& network, at::Tensor flat, at::Tensor buffe
   DISSENT_CHECK(flat.defined() && flat.dim() == 1 && flat.size(0) == network.layout().size(),
                 kUsage, "load_weights: flat: expected [{}], found {}", network.layout().size(),
                 describe(flat));
+
+  // Match all names first: the error lists every misfit, and nothing is copied unless all fit.
   auto left = renamed(weights, network, options);
   std::vector<Copy> copies;
   std::vector<std::string> problems;
@@ -123,6 +129,7 @@ void load_weights(const ImageNetwork& network, at::Tensor flat, at::Tensor buffe
     if (!is_classifier(name) || (options.classifier && network.classes() > 0))
       problems.push_back(fmt::format("{} [{}] has no place in this network", name,
                                      fmt::join(tensor.sizes(), ", ")));
+
   const size_t count = problems.size();
   const bool missing = std::any_of(problems.begin(), problems.end(), [](const std::string& text) {
     return text.ends_with("is not in the file");
@@ -131,6 +138,7 @@ void load_weights(const ImageNetwork& network, at::Tensor flat, at::Tensor buffe
   DISSENT_CHECK(count == 0, kData, "{}: {}{}{}", source, fmt::join(problems, "; "),
                 count > kMostProblems ? fmt::format("; and {} more", count - kMostProblems) : "",
                 missing ? proposal(weights, network, options) : "");
+
   at::NoGradGuard no_grad;
   for (auto& [from, to] : copies) to.copy_(from);
 }
@@ -146,6 +154,8 @@ StateDict state_dict(const ImageNetwork& network, const at::Tensor& flat, const 
     }
     result.emplace(name, parameter(flat, entry).detach().cpu().clone());
   }
+
+  // BatchNorm's counts are floats here and i64 in PyTorch.
   for (const auto& entry : network.buffer_layout().entries()) {
     const auto values = parameter(buffers, entry).detach().cpu().clone();
     result.emplace(entry.name, is_count(entry.name) ? values.to(at::kLong) : values);

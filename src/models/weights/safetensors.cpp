@@ -15,7 +15,7 @@
 namespace dissent {
 namespace {
 
-constexpr uint64_t kMostHeaderBytes = 100'000'000;  // of the format's own reader
+constexpr uint64_t kMostHeaderBytes = 100'000'000;  // limit of the format's reference reader
 constexpr size_t kAlignment = 8;
 
 const std::vector<std::pair<std::string, at::ScalarType>>& dtypes() {
@@ -45,8 +45,8 @@ struct Place {
   uint64_t begin, bytes;
 };
 
-// One entry of the header, checked against the `available` bytes of values.
-// Nothing for a type that is not read, which other readers of the format have.
+// One entry of the header, checked against the `available` bytes of values. Nothing for a dtype of
+// the format that LibTorch does not have.
 std::optional<Place> place_of(const std::string& path, const std::string& name,
                               const nlohmann::json& entry, uint64_t available) {
   const auto fail = [&](const std::string& what) {
@@ -54,7 +54,8 @@ std::optional<Place> place_of(const std::string& path, const std::string& name,
   };
   if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") ||
       !entry.contains("data_offsets"))
-    fail("its header wants dtype, shape, data_offsets");
+    fail("header: expected dtype, shape and data_offsets, found another entry");
+
   const auto &dtype = entry["dtype"], &shape = entry["shape"], &offsets = entry["data_offsets"];
   const auto known = std::find_if(dtypes().begin(), dtypes().end(),
                                   [&](const auto& row) { return dtype == row.first; });
@@ -64,27 +65,32 @@ std::optional<Place> place_of(const std::string& path, const std::string& name,
            });
   };
   if (!counts(shape) || !counts(offsets) || offsets.size() != 2)
-    fail("shape and data_offsets are not lists of counts");
+    fail("shape, data_offsets: expected lists of counts, found other values");
   if (known == dtypes().end()) return {};
+
+  // The bytes have to lie inside the file and to match shape and dtype. Products are checked before
+  // they are computed, since a damaged header may hold any numbers.
   Place place{known->second, shape.get<std::vector<int64_t>>(), offsets[0], 0};
   const uint64_t end = offsets[1];
   if (place.begin > end || end > available)
-    fail(fmt::format("bytes {} .. {} of {}: the file is truncated or damaged", place.begin, end,
-                     available));
+    fail(fmt::format(
+        "expected bytes inside 0 .. {}, found {} .. {}: the file is truncated or damaged",
+        available, place.begin, end));
   place.bytes = end - place.begin;
-  uint64_t wanted = c10::elementSize(place.dtype);
+  uint64_t needed = c10::elementSize(place.dtype);
   for (const int64_t extent : place.shape) {
-    if (extent > 0 && wanted > available / static_cast<uint64_t>(extent))
-      fail(fmt::format("its shape [{}] is larger than the file", fmt::join(place.shape, ", ")));
-    wanted *= static_cast<uint64_t>(extent);
+    if (extent > 0 && needed > available / static_cast<uint64_t>(extent))
+      fail(fmt::format("expected a shape that fits the file, found [{}]",
+                       fmt::join(place.shape, ", ")));
+    needed *= static_cast<uint64_t>(extent);
   }
-  if (wanted != place.bytes)
+  if (needed != place.bytes)
     fail(fmt::format("expected {3} bytes for [{1}] {2}, found {0}", place.bytes,
-                     fmt::join(place.shape, ", "), known->first, wanted));
+                     fmt::join(place.shape, ", "), known->first, needed));
   return place;
 }
 
-// The header, in which a name stands once: parsers differ in which of two they take.
+// Parses the header. A name may appear once only: parsers differ in which of two they take.
 nlohmann::json header_of(const std::string& path, const std::string& text) {
   std::set<std::string> names;
   std::string twice;
@@ -100,8 +106,8 @@ nlohmann::json header_of(const std::string& path, const std::string& text) {
   return header;
 }
 
-// The format's own rule: tensors lie one after another without gap or overlap, from the first byte
-// behind the header to the last one of the file.
+// A rule of the format: tensors are stored one after another without gap or overlap, from the first
+// byte after the header to the last byte of the file.
 void expect_no_gaps(const std::string& path, const nlohmann::json& header, uint64_t available) {
   struct Part {
     uint64_t begin, end;
@@ -117,13 +123,14 @@ void expect_no_gaps(const std::string& path, const nlohmann::json& header, uint6
                   offsets.dump());
     parts.push_back({offsets[0], offsets[1], name});
   }
+
   std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
     return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
   });
   uint64_t end = 0;
   for (const auto& part : parts) {
     DISSENT_CHECK(part.begin == end, kData,
-                  "{}: {}: expected its values from byte {} on, right behind those before, found "
+                  "{}: {}: expected its values at byte {}, directly after the previous ones, found "
                   "{} .. {}: {}; the file is damaged",
                   path, part.name, end, part.begin, part.end,
                   part.begin < end ? "they overlap" : "there is a gap");
@@ -131,8 +138,8 @@ void expect_no_gaps(const std::string& path, const nlohmann::json& header, uint6
   }
   DISSENT_CHECK(
       end == available, kData,
-      "{}: expected {} bytes of values, as its header says, found {}: the file is damaged "
-      "or was added to",
+      "{}: expected {} bytes of values by its header, found {}: the file is damaged or has "
+      "additional bytes",
       path, end, available);
 }
 
@@ -148,8 +155,9 @@ StateDict read_safetensors(const std::string& path) {
   file.read(reinterpret_cast<char*>(&header_bytes), sizeof header_bytes);
   DISSENT_CHECK(
       file && header_bytes <= kMostHeaderBytes && header_bytes + sizeof header_bytes <= size, kData,
-      "{0}: not a safetensors file: expected a header within {2} bytes, found one of {1}", path,
+      "{0}: not a safetensors file: expected a header inside its {2} bytes, found one of {1}", path,
       header_bytes, size);
+
   std::string text(header_bytes, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   const auto header = header_of(path, text);
@@ -157,10 +165,13 @@ StateDict read_safetensors(const std::string& path) {
       file && header.is_object(), kData,
       "{}: not a safetensors file: expected a header that is a JSON object, found another text",
       path);
+
+  // All entries are checked before any tensor is allocated.
   const uint64_t first = sizeof header_bytes + header_bytes;
   for (const auto& [name, entry] : header.items())
     if (name != "__metadata__") place_of(path, name, entry, size - first);
   expect_no_gaps(path, header, size - first);
+
   StateDict tensors;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
@@ -190,15 +201,18 @@ void write_safetensors(const std::string& path, const StateDict& tensors,
       return tensor.scalar_type() == row.second;
     });
     DISSENT_CHECK(known != dtypes().end(), kUsage,
-                  "write_safetensors: {}: values of type {} are not written", name,
+                  "write_safetensors: {}: expected a dtype of the format, found {}", name,
                   at::toString(tensor.scalar_type()));
     const uint64_t end = place + tensor.nbytes();
     header[name] = {
         {"dtype", known->first}, {"shape", tensor.sizes().vec()}, {"data_offsets", {place, end}}};
     place = end;
   }
+
+  // The header is padded with spaces, so that the values start at a multiple of 8 bytes.
   auto text = header.dump();
   text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+
   const auto temporary = temporary_name(path);
   {
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);

@@ -19,7 +19,7 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
-// The tensors of a dict whose keys are texts.
+// The tensors of a dict with string keys.
 StateDict tensors_of(const PickleValue& dict) {
   StateDict tensors;
   for (const auto& [key, value] : dict.pairs)
@@ -35,8 +35,8 @@ const PickleValue* entry_of(const PickleValue& dict, const std::string& name) {
   return nullptr;
 }
 
-// torch.save says in a record of which order its machine's bytes are; files before PyTorch 2.1 do
-// not, and are little-endian almost without exception.
+// torch.save writes a record with the byte order of its machine; files of PyTorch before 2.1 have
+// none, and are little-endian almost without exception.
 bool is_big_endian(caffe2::serialize::PyTorchStreamReader& reader, const std::string& path) {
   if (!reader.hasRecord("byteorder")) return false;
   std::string order(reader.getRecordSize("byteorder"), '\0');
@@ -52,18 +52,21 @@ void swap_bytes(const at::Tensor& values) {
   for (int64_t i = 0; i < values.numel(); ++i, bytes += width) std::reverse(bytes, bytes + width);
 }
 
-// A file of torch.save is a zip archive: data.pkl refers to the values of storage KEY in data/KEY.
+// A file of torch.save is a zip archive: data.pkl refers to a storage KEY, whose values are in
+// data/KEY.
 PickleValue::Pointer unpickled(const std::string& path) {
   try {
     const ZipChecksums checksums(path);
     caffe2::serialize::PyTorchStreamReader reader(path);
-    // Records are stored as they are: none is larger than the file.
+    // Records are not compressed, so none is larger than the file.
     const auto size_of = [&, most = std::filesystem::file_size(path)](const std::string& record) {
       const auto bytes = reader.getRecordSize(record);
       DISSENT_CHECK(bytes <= most, kData, "{}: {}: expected at most the file's {} bytes, found {}",
                     path, record, most, bytes);
       return bytes;
     };
+
+    // Storages may be shared by several tensors: each is read once.
     const bool big_endian = is_big_endian(reader, path);
     std::map<std::string, at::Tensor> storages;
     const auto storage = [&](const PickleValue& value) {
@@ -81,17 +84,19 @@ PickleValue::Pointer unpickled(const std::string& path) {
       if (big_endian) swap_bytes(values);
       return storages.emplace(value.text, values).first->second;
     };
+
     std::string bytes(size_of("data.pkl"), '\0');
     reader.getRecord("data.pkl", bytes.data(), bytes.size());
     checksums.check("data.pkl", bytes.data(), static_cast<int64_t>(bytes.size()));
     return read_pickle_values(bytes, path, storage);
   } catch (const c10::Error&) {
-    DISSENT_FAIL(kData, "{}: expected a file of torch.save, found another or a damaged one ({})",
+    DISSENT_FAIL(kData, "{}: expected a file of torch.save, found another format or damage ({})",
                  path, current_reason());
   }
 }
 
-// What a reader did not foresee in a damaged file is an error of the file too, not of the program.
+// Any other exception while reading is an error of the file too (damaged in a way that the reader
+// did not foresee), not a defect of the program. Except for lack of memory.
 StateDict well_read(const std::string& path, StateDict (*read)(const std::string& path)) {
   try {
     return read(path);
@@ -110,6 +115,8 @@ StateDict read_pickle(const std::string& path) {
   const auto value = unpickled(path);
   DISSENT_CHECK(value->kind == Kind::kDict, kData,
                 "{}: expected a dict of tensors, found another value", path);
+
+  // Checkpoints of common trainers have the weights under one of these keys.
   for (const char* nested : {"state_dict", "model", "model_state_dict", "net"})
     if (const auto* dict = entry_of(*value, nested)) return tensors_of(*dict);
   auto tensors = tensors_of(*value);
@@ -124,14 +131,19 @@ StateDict read_state_dict(const std::string& path) {
   char start[9] = {};
   file.read(start, sizeof start);
   DISSENT_CHECK(file, kData, "{}: expected a file of weights, found {} bytes", path, file.gcount());
+
+  // A zip archive, or the JSON header of safetensors after its 8 bytes of length.
   if (std::string_view(start, 4) == "PK\3\4") return well_read(path, read_pickle);
   if (start[8] == '{') return well_read(path, read_safetensors);
+
   const bool old_pickle = start[0] == '\x80' && start[1] == '\x02';
-  DISSENT_CHECK(!old_pickle, kData,
-                "{}: expected a file of torch.save since PyTorch 1.6, found an older one; load it "
-                "there and save it again",
-                path);
-  DISSENT_FAIL(kData, "{}: expected a safetensors file or one of torch.save, found another", path);
+  DISSENT_CHECK(
+      !old_pickle, kData,
+      "{}: expected a file of torch.save of PyTorch 1.6 or later, found an older one; load "
+      "it in PyTorch and save it again",
+      path);
+  DISSENT_FAIL(kData, "{}: expected a safetensors file or one of torch.save, found another format",
+               path);
 }
 
 }  // namespace dissent

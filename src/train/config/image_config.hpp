@@ -6,7 +6,7 @@
 
 #include "config/document.hpp"
 #include "config/schema.hpp"
-#include "data/datasets/registry.hpp"
+#include "data/options.hpp"
 #include "data/transforms/transform.hpp"
 #include "models/networks/registry.hpp"
 #include "train/config/common_config.hpp"

@@ -29,7 +29,7 @@ class StandIn final : public Communicator {
       : rank_(static_cast<int>(rank)), size_(static_cast<int>(size)) {}
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  const char* backend() const override { return "self"; }
+  Backend backend() const override { return Backend::kSelf; }
   void all_reduce(at::Tensor&, ReduceOp) override {}
   at::Tensor all_gather(const at::Tensor& local, std::span<const int64_t> counts) override {
     int64_t total = 0, offset = 0;

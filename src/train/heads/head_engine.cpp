@@ -6,6 +6,7 @@
 
 #include "comm/device.hpp"
 #include "core/parallel.hpp"
+#include "storage/checkpoint.hpp"
 #include "train/heads/device_stepper.hpp"
 #include "train/heads/gradient_probe.hpp"
 #include "train/heads/host_stepper.hpp"
@@ -73,14 +74,14 @@ RunContents HeadEngine::contents() {
           .first_network = members_.first,
           .local_networks = members_.count(),
           .writes_networks = grid_.data_part == 0,
-          .stacks = {{"members/", members_.values, &members_.head->layout()}},
+          .stacks = {{kMembersPrefix, members_.values, &members_.head->layout()}},
           .shared = {},
           .loss_scale = nullptr};
 }
 
 NamedTensors HeadEngine::weights() const {
   NamedTensors tensors;
-  add_stack(tensors, "members/", members_.values, members_.head->layout());
+  add_stack(tensors, kMembersPrefix, members_.values, members_.head->layout());
   return tensors;
 }
 

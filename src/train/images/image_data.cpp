@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "data/datasets/registry.hpp"
+#include "data/open_images.hpp"
 #include "data/row_range.hpp"
 
 namespace dissent {

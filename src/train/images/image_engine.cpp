@@ -12,6 +12,7 @@
 #include "models/weights/load.hpp"
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/checkpoint.hpp"
 #include "train/images/plan_options.hpp"
 
 namespace dissent {
@@ -163,25 +164,25 @@ RunContents ImageEngine::contents() {
       .first_network = members_.first,
       .local_networks = members_.networks(),
       .writes_networks = grid_.data_part == 0 && (!members_.multihead() || grid_.member_part == 0),
-      .stacks = {{"members/", members_.values, &network.layout()},
-                 {"buffers/", members_.buffers, &network.buffer_layout()}},
+      .stacks = {{kMembersPrefix, members_.values, &network.layout()},
+                 {kBuffersPrefix, members_.buffers, &network.buffer_layout()}},
       .shared = {},
       .loss_scale = &stepper_->loss_scale()};
-  if (average_.defined()) contents.stacks.push_back({"average/", average_, &network.layout()});
+  if (average_.defined()) contents.stacks.push_back({kAveragePrefix, average_, &network.layout()});
   if (discriminator_)
     for (const auto& [state, tensors] : discriminator_->state())
       for (size_t i = 0; i < tensors.size(); ++i)
-        contents.shared.emplace_back(fmt::format("discriminator/{}/{}", state, i), tensors[i]);
+        contents.shared.emplace_back(fmt::format("{}{}/{}", kDiscriminatorPrefix, state, i), tensors[i]);
   return contents;
 }
 
 NamedTensors ImageEngine::weights() const {
   NamedTensors tensors;
-  add_stack(tensors, "members/", members_.values, members_.network->layout());
-  add_stack(tensors, "buffers/", members_.buffers, members_.network->buffer_layout());
+  add_stack(tensors, kMembersPrefix, members_.values, members_.network->layout());
+  add_stack(tensors, kBuffersPrefix, members_.buffers, members_.network->buffer_layout());
   if (discriminator_)
     for (size_t i = 0; i < discriminator_->parameters().size(); ++i)
-      tensors.emplace_back(fmt::format("discriminator/{}", i), discriminator_->parameters()[i]);
+      tensors.emplace_back(fmt::format("{}{}", kDiscriminatorPrefix, i), discriminator_->parameters()[i]);
   return tensors;
 }
 

@@ -12,7 +12,7 @@ namespace {
 std::vector<CheckpointStack> all_stacks(const RunContents& contents, const Optimizer& optimizer) {
   auto stacks = contents.stacks;
   for (const auto& [name, values] : optimizer.state())
-    stacks.push_back({"optimizer/" + name + "/", values, contents.stacks[0].layout});
+    stacks.push_back({kOptimizerPrefix + name + "/", values, contents.stacks[0].layout});
   return stacks;
 }
 
@@ -63,7 +63,7 @@ void write_run_checkpoint(const std::string& path, Grid& grid, const RunContext&
                  own_part(stacked_parameter(stack.values, entry)));
     }
   }
-  writer.add("optimizer/steps", {contents.networks}, contents.first_network,
+  writer.add(kOptimizerSteps, {contents.networks}, contents.first_network,
              own_part(at::tensor(optimizer.steps(), at::kLong)));
 
   // What every rank holds alike is written by the first one.
@@ -101,7 +101,7 @@ RunState read_run_checkpoint(const std::string& path, const RunContents& content
   }
 
   const auto steps =
-      file.read_slab("optimizer/steps", contents.first_network, contents.local_networks);
+      file.read_slab(kOptimizerSteps, contents.first_network, contents.local_networks);
   const auto* first_step = steps.const_data_ptr<int64_t>();
   optimizer.set_steps({first_step, first_step + steps.numel()});
   schedule.set_state({file.number("plateau_best"), file.integer("plateau_bad_epochs"),

@@ -107,7 +107,7 @@ TEST(Nccl, TimeoutNamesTheOperation) {
     int64_t signs = 0;
     nccl->wait_settings().while_waiting = [&] { ++signs; };
     for (const char* expected :
-         {"all_reduce did not end within 5 s", "this NCCL group was closed"}) {
+         {"all_reduce did not end within 5 s", "expected an open NCCL group"}) {
       try {
         nccl->all_reduce(values, ReduceOp::kSum);
         FAIL() << "no error";

@@ -104,7 +104,7 @@ class CountingCommunicator final : public Communicator {
   int64_t elements = 0;
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
-  const char* backend() const override { return inner_.backend(); }
+  Backend backend() const override { return inner_.backend(); }
   void all_reduce(at::Tensor& values, ReduceOp op) override {
     elements += values.numel();
     inner_.all_reduce(values, op);

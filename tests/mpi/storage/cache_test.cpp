@@ -122,7 +122,7 @@ TEST_F(MpiCache, OneRanksBadValueStopsAll) {
     writer.write_shard(features_of(spec, 0, part.first_source_row, part.count), labels,
                        index_of(part.first_source_row, part.count));
   });
-  EXPECT_CONTAINS(message, "the label of row 599: expected -1 .. 9, found 10");
+  EXPECT_CONTAINS(message, "label of row 599: expected -1 .. 9, found 10");
   EXPECT_EQ(writer.finished_shards(), 0);
 }
 

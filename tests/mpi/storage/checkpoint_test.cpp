@@ -91,9 +91,9 @@ TEST_F(MpiCheckpoint, RanksThatDoNotFitTogether) {
                          last               ? 5
                          : comm.rank() == 0 ? 1
                                             : 0),
-                  "overlap or leave a gap");
+                  "without gap or overlap");
   EXPECT_CONTAINS(commit(last ? "members/b" : "members/w", 0, comm.rank() == 0 ? 5 : 0),
-                  "ranks write different slabs");
+                  "expected the same slabs on every rank");
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 

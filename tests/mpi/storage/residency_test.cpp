@@ -98,7 +98,7 @@ TEST_F(MpiResidency, ValueThatIsNotFinite) {
   const auto cache = FeatureCache::open(path);
   const auto message =
       error_of(ErrorKind::kData, [&] { HostResidency::load(*node, cache, all_rows(cache)); });
-  EXPECT_CONTAINS(message, "set.cache: row 2999, column 4: the feature is nan");
+  EXPECT_CONTAINS(message, "set.cache: row 2999, column 4: expected a finite feature, found nan");
   EXPECT_EQ(all_gather_text(comm, message).back(), message);
   auto rows = HostResidency::load(*node, cache, select_rows(cache, 0, 2));
   EXPECT_EQ(rows.rows(), 2000);

@@ -121,7 +121,7 @@ TEST_F(MpiStream, TakesAnyOrderWithinTheCurrentChunkOnly) {
   EXPECT_EQ(stream.take({}).sizes().vec(), (std::vector<int64_t>{0, 5}));
   for (const int64_t wrong : {int64_t{1599}, int64_t{1900}, int64_t{600}, int64_t{-1}})
     EXPECT_CONTAINS(error_of(ErrorKind::kInternal, [&] { stream.take({&wrong, 1}); }),
-                    "while rows 1600 .. 1899 are current");
+                    "expected a row of the current chunk, 1600 .. 1899");
   // Back, over the read-ahead of chunk 3, and forth.
   for (const int64_t k : {0, 3, 3, 1, 2}) {
     stream.chunk(k);
@@ -251,7 +251,7 @@ TEST_F(MpiStream, ValueThatIsNotFiniteStopsItsChunk) {
     stream.start_pass(0);
     for (int64_t k = 0; k < 3; ++k) stream.chunk(k);
     EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { stream.chunk(3); }),
-                    "set.cache: row 600, column 2: the feature is -inf");
+                    "set.cache: row 600, column 2: expected a finite feature, found -inf");
     stream.close();
   }
 }

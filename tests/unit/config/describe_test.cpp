@@ -25,12 +25,12 @@ milestones = []         # Epochs of decay (list of numbers, >= 0; result)
 metrics = ["accuracy"]  # What to print (list of strings, one of accuracy, auroc; execution)
 offset = 0.0            # Any number (number; result)
 
-# Disagreement (optional: used if written)
+# Disagreement (optional: enabled if present)
 #: [loss.a2d]
 #: weight = 1.0            # Factor (number, >= 0; result)
 #: sample_weight = "none"  # Weights of samples (string, one of none, hard; result)
 
-# Entropy bonus (optional: used if written)
+# Entropy bonus (optional: enabled if present)
 #: [loss.entropy]
 
 # A set to score (any number of these)
@@ -62,7 +62,7 @@ TEST(Describe, TomlLoadsWithTheMarksTakenAway) {
 TEST(Describe, MarkdownHasARowAKey) {
   Sample sample;
   const std::string text = describe(sample.schema(), Format::kMarkdown);
-  EXPECT_TRUE(text.starts_with(R"(## Keys at the top
+  EXPECT_TRUE(text.starts_with(R"(## Top-level keys
 
 The run
 
@@ -79,7 +79,7 @@ How long and how
        {"| `precision` | string | `\"f32\"` | one of f32, bf16, f16 | Number type \\| autocast | "
         "result |\n",
         "| `threads` | integer or \"auto\" | `\"auto\"` | >= 1 | Threads a rank | execution |\n",
-        "## `[loss.entropy]`\n\nEntropy bonus (optional: used if written)\n\nNo keys.\n",
+        "## `[loss.entropy]`\n\nEntropy bonus (optional: enabled if present)\n\nNo keys.\n",
         "## `[[evaluate.sets]]`\n\nA set to score (any number of these)\n"})
     EXPECT_NE(text.find(row), std::string::npos) << row << "\nin\n" << text;
 }

@@ -226,7 +226,7 @@ TEST(Document, BadOverridesAreAllNamed) {
   EXPECT_TRUE(lines[4].starts_with("--set: \"a=[1\": Error while parsing array")) << lines[4];
   EXPECT_TRUE(lines[5].starts_with("--set: \"a=\\\"x\": Error while parsing string")) << lines[5];
   EXPECT_EQ(lines[6], "--set: \"a=1\\nb=2\": expected table.key=value on one line");
-  EXPECT_EQ(lines[7], "--set: \"include=x\": include belongs into a file");
+  EXPECT_EQ(lines[7], "--set: \"include=x\": expected include in a file, found it in an override");
 }
 
 TEST(Document, FindsElementsAndPlacesOfWhatIsNotWritten) {
@@ -277,7 +277,7 @@ TEST_F(Files, WrongVariablesAreNamedWithTheirPlaces) {
   EXPECT_EQ(errors("none.toml"),
             (std::vector<std::string>{path("none.toml") +
                                       ":1:5: a: expected a variable of "
-                                      "[variables] (which is not there), found 'x'"}));
+                                      "[variables] (which does not exist), found 'x'"}));
 }
 
 // A variable of an override that no file has is one that a text refers to, or misspelt.

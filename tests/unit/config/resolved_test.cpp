@@ -148,7 +148,7 @@ TEST(Resolved, FilesOfOtherVersionsCompareByDefaults) {
                                 "training.warp: 2 in the file, unknown in this configuration"}));
   Sample same;
   EXPECT_EQ(difference("", toml_of(same), current.schema(), "f"),
-            "of the same keys, written by another version of the program");
+            "the same keys, written by another version of the program");
   EXPECT_EQ(difference("", toml_of(current), current.schema(), "f"),
             "training.epochs: 1 (default) in the file, 5 in this configuration");
   EXPECT_EQ(error_lines([&] { differences("a = = 1", toml_of(current)); })[0].substr(0, 16),

@@ -62,9 +62,8 @@ TEST(TorchFailure, DevicesAndDefects) {
                {"GPU of this rank: expected its work to succeed, found: CUDA error"});
   failure = torch_failure_of([] { at::zeros({2}) + at::zeros({3}); });
   EXPECT_EQ(failure.kind, ErrorKind::kInternal);
-  expect_texts(
-      failure.message,
-      {"a defect of the program: a call of LibTorch was refused: The size", "; please report it"});
+  expect_texts(failure.message, {"a defect of the program: a call of LibTorch failed: The size",
+                                 "; please report it"});
   failure = torch_failure_of([] { DISSENT_FAIL(kUsage, "a key: expected 1, found 2"); });
   EXPECT_EQ(failure.kind, ErrorKind::kUsage);
   EXPECT_EQ(failure.message, "a key: expected 1, found 2");

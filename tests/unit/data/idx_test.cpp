@@ -5,6 +5,7 @@
 #include "data/datasets/memory_images.hpp"
 #include "data/datasets/registry.hpp"
 #include "data/feature_source.hpp"
+#include "data/open_images.hpp"
 #include "self.hpp"
 #include "storage_helpers.hpp"
 
@@ -55,12 +56,13 @@ TEST_F(Idx, BadFiles) {
       "set-idx: expected an IDX file of bytes, which starts with 000008 and 1 to 4 dimensions, "
       "found 47494638");
   EXPECT_CONTAINS(error(""), "expected an IDX file");
-  EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 23)),
-                  "set-idx: truncated: expected 24 values as its header [4, 2, 3] says, found 23");
+  EXPECT_CONTAINS(
+      error(idx_text({4, 2, 3}, 23)),
+      "set-idx: truncated: expected 24 values, the shape [4, 2, 3] of its header, found 23");
   EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 25)),
-                  "set-idx: expected the values of its header [4, 2, 3], found more");
+                  "set-idx: expected values of the shape [4, 2, 3] of its header, found more");
   EXPECT_CONTAINS(error(idx_text({4, 2, 3}, 0).substr(0, 10)),
-                  "truncated: expected a whole header");
+                  "truncated: expected a complete header");
   EXPECT_CONTAINS(error(idx_text({0x7fffffff, 0x7fffffff, 0x7fffffff}, 10)),
                   "found a header with the shape");
   EXPECT_CONTAINS(error(idx_text({0x7fffffff}, 10)), "truncated: expected 2147483647 values");
@@ -154,7 +156,7 @@ TEST_F(Registry, Errors) {
                   "label of image 10: expected 0 .. 9, or -1 (unknown), found 10");
   write(idx_text({12, 6}, 72), idx_text({12}, 12));
   EXPECT_CONTAINS(error(ErrorKind::kData, "mnist", "train"),
-                  "expected 3 dimensions as images have, found 2");
+                  "expected images with 3 dimensions, found 2");
 }
 
 // The set of the Debian package, where it is installed: its known counts, and sums that a wrong

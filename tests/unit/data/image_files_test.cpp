@@ -82,7 +82,7 @@ TEST_F(ImageFiles, TheFirstBytesTellTheFormat) {
   EXPECT_TRUE(at::equal(read_image(folder / "a.JPEG"), read_image(data_folder() + "/png_rgb.png")));
   EXPECT_CONTAINS(error("a.jpg", "GIF89a..."),
                   "a.jpg: expected JPEG or PNG, found a file that starts with 474946383961");
-  EXPECT_CONTAINS(error("a.jpg", ""), "a.jpg: empty");
+  EXPECT_CONTAINS(error("a.jpg", ""), "a.jpg: expected an image, found an empty file");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_image(folder / "none.jpg"); }),
                   "none.jpg: cannot open: No such file");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { read_image(folder.path()); }),
@@ -171,11 +171,11 @@ TEST_F(ImageFiles, NpyRowsAndErrors) {
     return error_of(ErrorKind::kData, [&] { read_npy(folder / "a.npy"); });
   };
   EXPECT_CONTAINS(message("nothing of the kind"), "a.npy: expected a .npy file, found another");
-  EXPECT_CONTAINS(message(bytes.substr(0, 40)), "a.npy: truncated: expected a whole header");
+  EXPECT_CONTAINS(message(bytes.substr(0, 40)), "a.npy: truncated: expected a complete header");
   EXPECT_CONTAINS(message(bytes.substr(0, 2000)),
-                  "a.npy: expected 32016 bytes of values as its header says, found 1872");
+                  "a.npy: expected 32016 bytes of values by its header, found 1872");
   EXPECT_CONTAINS(message(bytes + "1"),
-                  "a.npy: expected 32016 bytes of values as its header says, found 32017");
+                  "a.npy: expected 32016 bytes of values by its header, found 32017");
   auto floats = bytes;
   floats.replace(floats.find("|u1"), 3, "<f4");
   EXPECT_CONTAINS(message(floats), "a.npy: expected |u1, <i4 or <i8 in C order, found <f4");

@@ -4,6 +4,7 @@
 #include "data/datasets/image_list.hpp"
 #include "data/datasets/npy.hpp"
 #include "data/datasets/registry.hpp"
+#include "data/open_images.hpp"
 #include "memory_use.hpp"
 #include "self.hpp"
 #include "storage_helpers.hpp"
@@ -157,7 +158,7 @@ TEST_F(ImageSets, Cifar10AsPythonWroteIt) {
   const auto good = read_text(path(0));
   atomic_write_text(path(0), good.substr(0, 4000));
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
-                  "data_batch_1: its pickle cannot be read: it ends early");
+                  "data_batch_1: its pickle cannot be read: unexpected end");
   atomic_write_text(path(0), "(dp0\nS'data'\np1\n");  // protocol 0
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
                   "expected protocol 2 to 5, found an older one, or no pickle");
@@ -236,7 +237,7 @@ TEST_F(ImageSets, Cifar100AsPython3WritesIt) {
                   "/test: label of image 1: expected 0 .. 99, or -1 (unknown), found 4294967373");
   put("protocol5_text");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar100", "test"); }),
-                  "/test: fine_labels: label of image 1: expected a whole number");
+                  "/test: fine_labels: label of image 1: expected an integer");
 }
 
 TEST_F(ImageSets, RowsOfAnIgnoredLabelAreLeftOut) {
@@ -275,8 +276,8 @@ TEST_F(ImageSets, RowsOfAnIgnoredLabelAreLeftOut) {
 TEST_F(ImageSets, LabelsAreNeverCutAndGapsAreSeen) {
   for (const char* label : {"4294967297", "2147483647", "18446744073709551617", "-4294967295"})
     EXPECT_CONTAINS(list_error(fmt::format("a 0\nb {}\n", label)),
-                    fmt::format("list.txt:2: label: expected -1 (unknown) or 0 .. 2147483646, the "
-                                "largest that is possible, found {}",
+                    fmt::format("list.txt:2: label: expected -1 (unknown) or 0 .. 2147483646 (the "
+                                "largest label), found {}",
                                 label));
   const auto gaps = [&](const std::vector<int64_t>& labels,
                         std::optional<int64_t> classes = std::nullopt) {
@@ -293,17 +294,17 @@ TEST_F(ImageSets, LabelsAreNeverCutAndGapsAreSeen) {
   EXPECT_EQ(gaps({-1, -1}), 0);
   EXPECT_EQ(gaps({0, 1, 3, 4}), 5);  // one is missing: said, not refused
   EXPECT_EQ(gaps({0, 1, 255}, 256), 256);
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { gaps({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 255}); }),
-                  "list.txt: labels: expected rows of each of the classes 0 .. 255 (the highest "
-                  "label), found none of 245 of them, the first 10; data.classes = 256 says that "
-                  "they are classes all the same, data.ignore_label = 255 leaves rows with that "
-                  "label out");
+  EXPECT_CONTAINS(
+      error_of(ErrorKind::kData, [&] { gaps({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 255}); }),
+      "list.txt: labels: expected rows for each of the classes 0 .. 255 (the highest "
+      "label), found none for 245 of them, the first 10; set data.classes = 256 if these "
+      "are classes without rows, or data.ignore_label = 255 to skip rows with that label");
   std::vector<int64_t> many(200);
   for (int64_t i = 0; i < 200; ++i) many[i] = i;
   many.push_back(214);
   EXPECT_EQ(gaps(many), 215);
   many.back() = 216;
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { gaps(many); }), "found none of 16 of them");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { gaps(many); }), "found none for 16 of them");
 }
 
 TEST_F(ImageSets, ListsHaveTheNameOfTheirFileAndTheirClassFile) {
@@ -329,14 +330,14 @@ TEST_F(ImageSets, ListsHaveTheNameOfTheirFileAndTheirClassFile) {
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_list("a 0\nb 3\n", std::nullopt); }),
                   "birds.txt:2: label: expected -1 (unknown) or 0 .. 2, found 3");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_list("a 0\n", 2); }),
-                  "birds.txt: expected at most 2 classes (classes), found the names of 3");
+                  "birds.txt: expected at most 2 classes (data.classes), found 3 class names");
   check_same_classes(*set, {"owl", "wren", "tit"}, "train");
   check_same_classes(*set, {}, "train");
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { check_same_classes(*set, {"owl", "tit"}, "birds/train"); }),
-      "birds/train: its classes are numbered otherwise than those of birds/train: class 1: "
-      "expected "
-      "\"tit\", found \"wren\" (2 classes there, 3 here)");
+      "birds/train: classes: expected the numbering of birds/train: class 1: expected \"tit\", "
+      "found "
+      "\"wren\" (2 classes there, 3 here)");
   atomic_write_text(folder / "birds.classes.txt", "owl\nwren\nowl\n");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_list("a 0\n", std::nullopt); }),
                   "birds.classes.txt:3: expected each class once, found owl twice");
@@ -354,7 +355,7 @@ TEST_F(ImageSets, ListsHaveTheNameOfTheirFileAndTheirClassFile) {
   data.classes = 7;
   data.root = folder.path();
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { open_image_source(data); }),
-                  "classes: expected 10, those of dataset cifar10, or \"auto\"; found 7");
+                  "classes: expected 10 (dataset cifar10) or \"auto\", found 7");
   data.classes.reset();
   data.background = "grey";
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { open_image_source(data); }),
@@ -380,16 +381,15 @@ TEST_F(ImageSets, ListsAsOpenOodWritesThem) {
   EXPECT_EQ(dynamic_cast<const ImageList&>(*list("/x/a.png 1\n", "")).path(0), "/x/a.png");
   EXPECT_CONTAINS(list_error("a 1\nb\n"), "list.txt:2: expected `path label`, found 'b'");
   EXPECT_CONTAINS(list_error("a 1\nb one\n"),
-                  "list.txt:2: label: expected a whole number, found 'one'");
-  EXPECT_CONTAINS(list_error("a 1.5\n"), "list.txt:1: label: expected a whole number, found '1.5'");
+                  "list.txt:2: label: expected an integer, found 'one'");
+  EXPECT_CONTAINS(list_error("a 1.5\n"), "list.txt:1: label: expected an integer, found '1.5'");
   EXPECT_CONTAINS(
       list_error("a -2\n"),
-      "list.txt:1: label: expected -1 (unknown) or 0 .. 2147483646, the largest that is "
-      "possible, found -2");
+      "list.txt:1: label: expected -1 (unknown) or 0 .. 2147483646 (the largest label), found -2");
   EXPECT_CONTAINS(list_error("a 10\n", "r", 10),
                   "list.txt:1: label: expected -1 (unknown) or 0 .. 9, found 10");
   EXPECT_CONTAINS(list_error("/a 1\n"), "list.txt:1: /a: expected a path below r");
-  EXPECT_CONTAINS(list_error("\n\n"), "list.txt: an image list without lines");
+  EXPECT_CONTAINS(list_error("\n\n"), "list.txt: expected lines `path label`, found none");
   ImageDataOptions data;
   data.list = folder / "none.txt";
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_image_source(data); }),
@@ -428,7 +428,7 @@ TEST_F(ImageSets, FoldersAreListedInTheOrderOfTheirNames) {
     return error_of(ErrorKind::kData, [&] { list_folders(options); });
   };
   EXPECT_CONTAINS(error({.folders = {folder / "train/n01"}, .root = "", .label = std::nullopt}),
-                  "n01/z.PNG: in no subfolder");
+                  "n01/z.PNG: expected the image in a subfolder");
   EXPECT_CONTAINS(error({.folders = {folder / "val"}, .root = "", .label = -1}),
                   "val: no such folder");
   EXPECT_CONTAINS(error({.folders = {folder / "train"}, .root = folder / "train/n01", .label = -1}),
@@ -440,7 +440,7 @@ TEST_F(ImageSets, FoldersAreListedInTheOrderOfTheirNames) {
                   "train/n01/z.PNG: the subfolder n01: expected one of the 2 classes");
   std::filesystem::create_directories(folder / "empty/a");
   EXPECT_CONTAINS(error({.folders = {folder / "empty"}, .root = "", .label = -1}),
-                  "empty: no files *.jpg");
+                  "empty: expected files *.jpg");
 }
 
 // All subfolders are numbered, whatever lies in them: a class without images, or with files of
@@ -481,7 +481,7 @@ TEST_F(ImageSets, FoldersAreNumberedNotTheImagesInThem) {
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { with(false); }),
       "expected images (*.jpg, *.jpeg, *.png) in each subfolder, found none in 2 of 5: bee (no "
-      "files); cat (3 files of other endings: .webp 2, .txt 1); put images there");
+      "files); cat (3 files of other endings: .webp 2, .txt 1); add images");
   ImageDataOptions data;
   data.dataset = "folder";
   data.split = "pets";
@@ -496,7 +496,7 @@ TEST_F(ImageSets, FoldersAreNumberedNotTheImagesInThem) {
   EXPECT_EQ(open_image_source(data)->classes(), 9);
   data.classes = 4;
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_image_source(data); }),
-                  "expected at most 4 classes (classes), found the names of 5");
+                  "expected at most 4 classes (data.classes), found 5 class names");
   EXPECT_EQ(class_file_of("a.b/train.txt"), "a.b/train.classes.txt");
   EXPECT_EQ(class_file_of("train"), "train.classes.txt");
 }

@@ -200,6 +200,6 @@ TEST(Augmentation, FollowsTheGeometryAndItsKey) {
   options.rand_augment = RandAugmentOptions{.first = true};
   EXPECT_EQ(transform_rows(options, images.select(3, 0).contiguous(), rows, 3, 1).sizes(),
             (at::IntArrayRef{3, 3, 32, 32}));
-  expect_error(ErrorKind::kUsage, "expected values to draw from",
+  expect_error(ErrorKind::kUsage, "expected a random stream",
                [&] { transform_image(options, images[0], {.top = 1, .left = 1}); });
 }

@@ -341,7 +341,7 @@ TEST(ImageNetworks, WrongArgumentsAreNamed) {
   expect_error(ErrorKind::kUsage, "buffers: expected",
                [&] { forward(pooled, values, {}, at::zeros({1, 3, 64, 64}, at::kDouble)); });
   const ResNet narrow({.classes = 3, .blocks = {1, 1, 1, 1}, .width = 2});
-  expect_error(ErrorKind::kUsage, "more than one value a channel", [&] {
+  expect_error(ErrorKind::kUsage, "more than one value per channel", [&] {
     forward(narrow, values_of(narrow), buffers_of(narrow), at::zeros({1, 3, 8, 8}, at::kDouble),
             true);
   });

@@ -1,6 +1,7 @@
 #include "models/trunk/image_trunk.hpp"
 
 #include "core/parallel.hpp"
+#include "data/open_images.hpp"
 #include "data/transforms/transform.hpp"
 #include "models/networks/registry.hpp"
 #include "models/trunk/trunk_source.hpp"
@@ -157,14 +158,14 @@ TEST_F(Trunk, TheSameWeightsFromFileAndCheckpoint) {
 
 TEST_F(Trunk, HalfPrecisionIsNear) {
   const auto exact = features();
-  options.precision = "bf16";
+  options.precision = ComputePrecision::kBf16;
   const auto rounded = features();
   EXPECT_FALSE(at::equal(exact, rounded));
   EXPECT_LE((exact - rounded).abs().max().item<double>(),
             8 * 0.0078125 * exact.abs().max().item<double>());  // five layers of bf16
-  options.precision = "f16";
+  options.precision = ComputePrecision::kF16;
   EXPECT_CONTAINS(usage(), "trunk.precision = \"f16\": expected a GPU, found none");
-  options.precision = "tf32";
+  options.precision = ComputePrecision::kTf32;
   EXPECT_CONTAINS(usage(), "trunk.precision = \"tf32\": expected a GPU, found none");
 }
 
@@ -190,17 +191,18 @@ TEST_F(Trunk, ErrorsNameWhatDoesNotFit) {
       "trunk.cut: expected one of features (lenet), found \"fetures\"; did you mean 'features'?");
   options.cut = "features";
   data.transform = "none";
-  EXPECT_CONTAINS(usage(), "data.transform: expected what makes an input of lenet, found \"none\"");
+  EXPECT_CONTAINS(usage(),
+                  "data.transform: expected the transform to inputs of lenet, found \"none\"");
   data.transform = "mnist_test";
   options.weights = "";
   EXPECT_CONTAINS(usage(), "trunk.weights: expected the weights of lenet");
   write_checkpoint(folder / "checkpoint.h5", 3, "members/");
   options.weights = folder / "checkpoint.h5";
-  EXPECT_CONTAINS(usage(), "trunk.member: expected 0 .. 2, the network of ");
+  EXPECT_CONTAINS(usage(), "trunk.member: expected 0 .. 2 (one network of ");
   options.member = 3;
   EXPECT_CONTAINS(usage(), "found 3");
   options.model = "resnet18_32x32";
-  EXPECT_CONTAINS(usage(), "trunk.model: expected \"lenet\", which ");
+  EXPECT_CONTAINS(usage(), "trunk.model: expected \"lenet\" (the network of ");
   options.member = {};
   const auto lenet = make_image_network("lenet", {});
   write_safetensors(folder / "lenet.safetensors",

@@ -116,17 +116,17 @@ TEST_F(Weights, DamagedSafetensorsAreNamed) {
     expect_error(ErrorKind::kData, text, [&] { read_safetensors(path("bad")); });
   };
   expect(safetensors(good, values.substr(1)),
-         "a: bytes 0 .. 8 of 7: the file is truncated or damaged");
+         "a: expected bytes inside 0 .. 7, found 0 .. 8: the file is truncated or damaged");
   expect(safetensors(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", values),
-         "a: its shape [3] is larger than the file");
+         "a: expected a shape that fits the file, found [3]");
   expect(safetensors(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}})", values),
          "a: expected 4 bytes for [1] F32, found 8");
   expect(safetensors(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", values),
-         "not lists of counts");
+         "expected lists of counts");
   expect(
       safetensors(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296,2],"data_offsets":[0,8]}})",
                   values),
-      "larger than the file");
+      "expected a shape that fits the file");
   // The format's rule: no gap, no overlap, nothing behind the last one.
   const auto two = [&](const char* first, const char* second) {
     return fmt::format(R"({{"a":{{"dtype":"U8","shape":[4],"data_offsets":[{}]}},)"
@@ -136,13 +136,12 @@ TEST_F(Weights, DamagedSafetensorsAreNamed) {
   put(path("bad"), safetensors(two("4,8", "0,4"), values));  // any order
   EXPECT_EQ(read_safetensors(path("bad")).size(), 2u);
   expect(safetensors(two("0,4", "2,6"), values.substr(2)),
-         "b: expected its values from byte 4 on, right behind those before, found 2 .. 6: they "
+         "b: expected its values at byte 4, directly after the previous ones, found 2 .. 6: they "
          "overlap");
   expect(safetensors(two("0,4", "0,4"), values.substr(4)), "they overlap");
   expect(safetensors(two("0,4", "5,9"), values + " "), "found 5 .. 9: there is a gap");
   expect(safetensors(two("1,5", "5,9"), values + " "), "found 1 .. 5: there is a gap");
-  expect(safetensors(good, values + "more"),
-         "expected 8 bytes of values, as its header says, found 12");
+  expect(safetensors(good, values + "more"), "expected 8 bytes of values by its header, found 12");
   expect(safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
                      R"("a":{"dtype":"I32","shape":[2],"data_offsets":[0,8]}})",
                      values),
@@ -156,7 +155,7 @@ TEST_F(Weights, DamagedSafetensorsAreNamed) {
   put(path("bad"), std::string("\x80\x02\x8a\nl\xfc\x9c"
                                "F\xf9 j",
                                11));
-  expect_error(ErrorKind::kData, "since PyTorch 1.6", [&] { read_state_dict(path("bad")); });
+  expect_error(ErrorKind::kData, "of PyTorch 1.6 or later", [&] { read_state_dict(path("bad")); });
 }
 
 TEST_F(Weights, TorchsOwnFilesAreRead) {
@@ -174,9 +173,8 @@ TEST_F(Weights, TorchsOwnFilesAreRead) {
   for (const size_t length : {size_t{20}, bytes.size() / 2, bytes.size() - 1}) {
     put(path("cut.pth"), bytes.substr(0, length));
     expect_error(ErrorKind::kData,
-                 "cut.pth: expected a file of torch.save, found another or a damaged one (a zip "
-                 "archive with "
-                 "no directory at its end)",
+                 "cut.pth: expected a file of torch.save, found another format or damage (a zip "
+                 "archive with no directory at its end)",
                  [&] { read_state_dict(path("cut.pth")); });
   }
 }
@@ -264,7 +262,7 @@ TEST_F(Weights, PicklesOfDamagedFilesAreErrors) {
   const auto value = read(good);
   ASSERT_EQ(value->pairs.size(), 1u);
   EXPECT_TRUE(at::equal(value->pairs[0].second->tensor, storage.narrow(0, 2, 4).view({2, 2})));
-  expect_error(ErrorKind::kData, "a tensor [2, 2] lies outside of its storage of 6",
+  expect_error(ErrorKind::kData, "a tensor [2, 2] is outside its storage of 6",
                [&] { read(pickled("K\x03K\x02K\x02\x86K\x02K\x01\x86")); });
   for (size_t length = 0; length < good.size(); ++length)
     EXPECT_THROW(read(good.substr(0, length)), Error) << length;
@@ -290,7 +288,7 @@ TEST_F(Weights, NestedPicklesEndWithoutAnOverflow) {
   };
   const auto value = read("\x80\x02)" + std::string(1000000, '\x85') + ".");
   EXPECT_EQ(value->items.size(), 1u);
-  expect_error(ErrorKind::kData, "ends early",
+  expect_error(ErrorKind::kData, "unexpected end",
                [&] { read("\x80\x02)" + std::string(300000, '\x85')); });
   std::string dicts = "\x80\x02";  // {None: {None: ...}}
   for (int i = 0; i < 300000; ++i) dicts += "}N";
@@ -357,7 +355,7 @@ TEST_F(Weights, PrefixesOfOtherProgramsAreProposed) {
   for (const char* prefix : {"model.", "state.encoder.", "_orig_mod.model."}) {
     const std::string wanted = prefix == std::string("_orig_mod.model.") ? "model." : prefix;
     expect_error(ErrorKind::kData,
-                 fmt::format("; the file's names are as {}bn1.bias: set trunk.prefix = \"{}\"",
+                 fmt::format("; names in the file look like {}bn1.bias: set trunk.prefix = \"{}\"",
                              prefix, wanted),
                  [&] { load(behind(prefix)); });
     target.values.zero_();
@@ -366,7 +364,7 @@ TEST_F(Weights, PrefixesOfOtherProgramsAreProposed) {
   }
   expect_error(ErrorKind::kData, "set trunk.prefix = \"net.\"",
                [&] { load(behind("net."), "nets."); });
-  expect_error(ErrorKind::kData, "; the file has such names as embedding.weight",
+  expect_error(ErrorKind::kData, "; the file has names such as embedding.weight",
                [&] { load({{"embedding.weight", at::zeros({2})}}); });
   expect_error(ErrorKind::kData, "; the file has no tensors", [&] { load({}); });
 }

@@ -127,7 +127,7 @@ TEST(Tables, AFolderOfResultsAndOtherFiles) {
                   "saved.csv: expected text in UTF-8, found the mark of UTF-16");
   put("saved.csv", kHeader + "e,\"");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, read),
-                  "saved.csv:2: column 2: expected a quote that closes");
+                  "saved.csv:2: column 2: expected a closing quote");
   fs::remove_all(folder);
 }
 

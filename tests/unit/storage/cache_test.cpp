@@ -76,9 +76,8 @@ TEST_F(CacheTest, TruncatedShard) {
           "shard-00002.h5: truncated: expected at least {} bytes for its 142 rows, found 1000",
           142 * 32));
   std::filesystem::remove(shard(2));
-  EXPECT_CONTAINS(
-      open_error(),
-      "shard-00002.h5: expected this shard, which the manifest names, found none: No such file");
+  EXPECT_CONTAINS(open_error(),
+                  "shard-00002.h5: expected this shard of the manifest, found none: No such file");
 }
 
 TEST_F(CacheTest, ForceWritesADamagedCacheAnew) {
@@ -97,7 +96,7 @@ TEST_F(CacheTest, ForceWritesADamagedCacheAnew) {
     damage();
     EXPECT_CONTAINS(
         error_of(ErrorKind::kData, [&] { CacheWriter::open(*self, path, spec, false); }),
-        "; --force writes the cache anew");
+        "; --force replaces the cache");
     EXPECT_EQ(write_cache(*self, path, spec, 1 << 20, true), CacheWriter::State::kNew);
     EXPECT_EQ(read_text(shard(2)), whole);
     EXPECT_EQ(read_text(path + "/manifest.toml"), manifest);
@@ -118,7 +117,7 @@ TEST_F(CacheTest, ShardOfAnotherShapeOrType) {
   write_cache(*self, folder / "six.cache", other);
   std::filesystem::copy_file(folder / "six.cache/shard-00001.h5", shard(1),
                              std::filesystem::copy_options::overwrite_existing);
-  EXPECT_CONTAINS(open_error(), "shard-00001.h5: embed with D = 5 expected, 6 found");
+  EXPECT_CONTAINS(open_error(), "shard-00001.h5: embed: expected D = 5, found 6");
   other = spec;
   other.dtype = at::kDouble;
   EXPECT_CONTAINS(
@@ -128,7 +127,7 @@ TEST_F(CacheTest, ShardOfAnotherShapeOrType) {
   replace_in_manifest("dim = 5", "dim = 2");  // so that the file is long enough
   std::filesystem::copy_file(folder / "half.cache/shard-00000.h5", shard(0),
                              std::filesystem::copy_options::overwrite_existing);
-  EXPECT_CONTAINS(open_error(), "shard-00000.h5: embed with D = 2 expected, 5 found");
+  EXPECT_CONTAINS(open_error(), "shard-00000.h5: embed: expected D = 2, found 5");
 }
 
 TEST_F(CacheTest, WrongRowCount) {
@@ -136,7 +135,8 @@ TEST_F(CacheTest, WrongRowCount) {
   std::filesystem::copy_file(shard(0), shard(2), std::filesystem::copy_options::overwrite_existing);
   EXPECT_CONTAINS(open_error(), "shard-00002.h5: expected 142 rows, found 429");
   replace_in_manifest("rows = 3000", "rows = 3003");
-  EXPECT_CONTAINS(open_error(), "manifest.toml: expected shards of 3003 rows together, found 3000");
+  EXPECT_CONTAINS(open_error(),
+                  "manifest.toml: expected shards with 3003 rows in total, found 3000");
 }
 
 TEST_F(CacheTest, BadManifests) {
@@ -168,7 +168,7 @@ TEST_F(CacheTest, LabelsOutOfRange) {
   const auto cache = FeatureCache::open(path);
   cache.check_labels(11, false);
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { cache.check_labels(9, false); }),
-                  "the label of row 9: expected 0 .. 8, found 9");
+                  "label of row 9: expected 0 .. 8, found 9");
 }
 
 TEST_F(CacheTest, UnknownLabelsOnlyWhereNoneAreNeeded) {
@@ -176,7 +176,7 @@ TEST_F(CacheTest, UnknownLabelsOnlyWhereNoneAreNeeded) {
   check_label_range(labels, 100, 4, true, "set");
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { check_label_range(labels, 100, 4, false, "set"); }),
-      "set: the label of row 101: expected 0 .. 3 (");
+      "set: label of row 101: expected 0 .. 3 (");
 }
 
 TEST_F(CacheTest, WriterRefusesValuesThatAreNotFinite) {
@@ -187,7 +187,7 @@ TEST_F(CacheTest, WriterRefusesValuesThatAreNotFinite) {
   const auto message = error_of(ErrorKind::kData, [&] {
     writer.write_shard(features, labels_of(spec, 0, 429), index_of(0, 429));
   });
-  EXPECT_CONTAINS(message, "set.cache: row 300, column 2: the feature is inf");
+  EXPECT_CONTAINS(message, "set.cache: row 300, column 2: expected a finite feature, found inf");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage,
                            [&] {
                              writer.write_shard(features.narrow(0, 0, 428), labels_of(spec, 0, 429),
@@ -202,7 +202,7 @@ TEST_F(CacheTest, FolderThatIsNoCacheIsLeftAlone) {
   for (const bool force : {false, true})
     EXPECT_CONTAINS(
         error_of(ErrorKind::kUsage, [&] { CacheWriter::open(*self, path, spec, force); }),
-        "expected a feature cache or nothing");
+        "expected a feature cache or an empty folder");
   EXPECT_EQ(read_text(path + "/thesis.txt"), "years of work");
 }
 

@@ -93,7 +93,7 @@ TEST_F(CheckpointTest, SlabsHaveToCoverTheMembers) {
       writer.commit();
     });
   };
-  EXPECT_CONTAINS(commit(0, 4), "overlap or leave a gap");
-  EXPECT_CONTAINS(commit(1, 4), "overlap or leave a gap");
+  EXPECT_CONTAINS(commit(0, 4), "without gap or overlap");
+  EXPECT_CONTAINS(commit(1, 4), "without gap or overlap");
   EXPECT_FALSE(std::filesystem::exists(path));
 }

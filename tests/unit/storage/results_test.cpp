@@ -61,7 +61,7 @@ TEST_F(Results, ErrorsNameLineAndColumn) {
                   "rows.csv:1: expected a column 'value' in the header, found none");
   EXPECT_CONTAINS(error("\"released", "\"\"released"),
                   "rows.csv:4: column 14: expected quotes around the whole field");
-  EXPECT_CONTAINS(error("all\"", "all"), "column 14: expected a quote that closes");
+  EXPECT_CONTAINS(error("all\"", "all"), "column 14: expected a closing quote");
 }
 
 TEST_F(Results, FilesOfEarlierVersionsLackTheEvaluation) {

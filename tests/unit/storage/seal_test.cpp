@@ -224,8 +224,8 @@ TEST_F(SealTest, WhatCrashesHdf5IsAnError) {
   overwrite(static_cast<int64_t>(at) + 14, "\x08");
   const auto message = open_error();
   EXPECT_CONTAINS(message,
-                  "file.h5: expected an HDF5 file, found one whose reading by HDF5 ends in a "
-                  "crash (Segmentation fault)");
+                  "file.h5: expected an HDF5 file, found a damaged one: HDF5 crashes (Segmentation "
+                  "fault) while reading it");
   EXPECT_EQ(open_error(), message);  // also the second time
 }
 
@@ -235,7 +235,7 @@ TEST_F(SealTest, WhatNeverEndsIsAnError) {
   const auto heap = static_cast<int64_t>(read_text(path).find("GCOL"));
   overwrite(heap + 16 + 16 + 24, std::string(16, '\0'));  // the header of the second text
   EXPECT_CONTAINS(open_error(),
-                  fmt::format("whose reading by HDF5 does not end within {} s", kH5CheckSeconds));
+                  fmt::format("HDF5 does not finish within {} s while reading", kH5CheckSeconds));
 }
 
 // Whatever a changed byte does to a file without checksums, it is an error or it is read.
@@ -270,16 +270,16 @@ TEST_F(SealTest, MoreRowsThanTheFileCanHold) {
   const hsize_t rows = hsize_t{1} << 40;
   declare({rows, 4}, [](hid_t) {});
   EXPECT_CONTAINS(info_error(),
-                  "file.h5: x: more rows than the file can hold: [1099511627776, 4] of 4 bytes a "
-                  "value, found no values in a file of ");
+                  "file.h5: x: damaged: expected [1099511627776, 4] values of 4 bytes in the file, "
+                  "found none in a file of ");
   declare({rows, 4}, [](hid_t creation) {
     const hsize_t chunk[] = {1024, 4};
     H5Pset_chunk(creation, 2, chunk);
   });
-  EXPECT_CONTAINS(
-      info_error(),
-      "file.h5: x: more rows than the file holds: [1099511627776, 4] in chunks of [1024, "
-      "4] are 1073741824 chunks, found 0");
+  EXPECT_CONTAINS(info_error(),
+                  "file.h5: x: damaged: expected 1073741824 chunks ([1099511627776, 4] in chunks "
+                  "of [1024, 4]), "
+                  "found 0");
 }
 
 TEST_F(SealTest, ValuesInOtherFilesAreRefused) {
@@ -290,7 +290,7 @@ TEST_F(SealTest, ValuesInOtherFilesAreRefused) {
     const UniqueHandle space(H5Screate_simple(1, size, nullptr), H5Sclose);
     H5Pset_virtual(creation, space, "other.h5", "x", space);
   });
-  EXPECT_CONTAINS(info_error(), "found a virtual dataset, whose values lie in others");
+  EXPECT_CONTAINS(info_error(), "found a virtual dataset, whose values are in other files");
 }
 
 TEST_F(SealTest, MissingFiltersAreNamed) {
@@ -300,8 +300,8 @@ TEST_F(SealTest, MissingFiltersAreNamed) {
     H5Pset_filter(creation, 32000, H5Z_FLAG_OPTIONAL, 0, nullptr);
   });
   EXPECT_CONTAINS(info_error(),
-                  "behind filter 32000 (lzf), which it does not have; write the file "
-                  "anew without it (h5repack -f NONE");
+                  "found filter 32000 (lzf), which it does not have; rewrite the file without it "
+                  "(h5repack -f NONE");
 }
 
 // The other file's values, not those that lie at their place in this one.

@@ -99,8 +99,9 @@ TEST_F(SedFile, LabelsThatAreNotWhole) {
 TEST_F(SedFile, PassesOfDifferentLength) {
   embed = embed.narrow(0, 0, 20).clone(), label = label.narrow(0, 0, 20).clone(),
   index = index.narrow(0, 0, 20).clone();
-  EXPECT_CONTAINS(open_error(),
-                  "index restarts at rows 0, 7, 14 of 20: passes of different length");
+  EXPECT_CONTAINS(
+      open_error(),
+      "index: expected passes of equal length, found it restarting at rows 0, 7, 14 of 20");
 }
 
 TEST_F(SedFile, DatasetsThatDoNotFit) {
@@ -142,7 +143,7 @@ TEST_F(SedFile, SubsetsFilterEveryPassByIndex) {
   EXPECT_EQ(rows_of(selection), (std::vector<int64_t>{7, 10, 11, 13, 14, 17, 18, 20}));
   EXPECT_EQ(rows_of(all_rows(cache)).size(), 21u);
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { select_rows(cache, 2, 2); }),
-                  "passes: expected a part of 0 .. 2, found 2 .. 3");
+                  "passes: expected a range inside 0 .. 2, found 2 .. 3");
 }
 
 TEST_F(SedFile, BadSubsets) {
@@ -157,11 +158,12 @@ TEST_F(SedFile, BadSubsets) {
   EXPECT_CONTAINS(error("1\n7\n", false), "list.txt: expected positions of");
   EXPECT_CONTAINS(error("1\n7\n", true), "list.txt: expected positions of");
   EXPECT_CONTAINS(error("1\n2\n1\n", false),
-                  "list.txt:3: expected each position once, found 1 in line 1 too");
+                  "list.txt:3: expected each position once, found 1 also in line 1");
   EXPECT_CONTAINS(error("1\n-2\n", false),
                   "list.txt:2: expected a position (an integer from 0), found '-2'");
   EXPECT_CONTAINS(error("1\n2.0\n", false),
                   "list.txt:2: expected a position (an integer from 0), found '2.0'");
-  EXPECT_CONTAINS(error("# nothing\n", false), "found that it keeps none of");
-  EXPECT_CONTAINS(error("0\n1\n2\n3\n4\n5\n6\n", true), "found that it leaves none of");
+  EXPECT_CONTAINS(error("# nothing\n", false), "expected a list that selects at least one row of");
+  EXPECT_CONTAINS(error("0\n1\n2\n3\n4\n5\n6\n", true),
+                  "expected a list that leaves at least one row of");
 }
