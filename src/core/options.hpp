@@ -31,6 +31,7 @@ struct OptionInfo {
   std::optional<double> max = {};         ///< inclusive
   std::vector<std::string> choices = {};  ///< allowed strings; empty: any
   std::string word = "auto";  ///< for std::optional members: the string that stands for "no number"
+  std::vector<std::string> former_names = {};  ///< earlier spellings of the key, still accepted
 };
 
 /// One key of a table: name, type, default, range, meaning, and how it goes into its struct. The
@@ -59,6 +60,7 @@ struct TableSpec {
   std::vector<OptionSpec> options;
   const std::type_info* struct_type =
       nullptr;  ///< of T, so that a binding to another struct is caught
+  /// The option of this key, or one that had this name before; nullptr if there is none.
   const OptionSpec* find(const std::string& key) const;
 };
 

@@ -196,6 +196,8 @@ void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Ten
   DISSENT_CHECK(outside == 0, kData,
                 "classwise_reliability: expected probabilities in [0, 1], found {} of {} outside",
                 outside, probabilities.numel());
+
+  // Every class has its own bins: class c is "correct" for the samples with this label.
   const auto values = probabilities.detach().to(at::kCPU, at::kDouble).contiguous(),
              right = labels.to(at::kCPU).contiguous();
   const auto* value = values.const_data_ptr<double>();

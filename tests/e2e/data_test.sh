@@ -269,7 +269,7 @@ output = "figures"
 name = "unknown"
 paths = ["unknown.cache"]
 TOML
-refused 3 3 "small.cache: expected 784 features a row, on which results/bad/seed-42/checkpoint.h5 was trained, found 196" -- evaluate evaluate.toml --set evaluate.id=small.cache
+refused 3 3 "small.cache: expected 784 features per row, as in the training of results/bad/seed-42/checkpoint.h5, found 196" -- evaluate evaluate.toml --set evaluate.id=small.cache
 refused 3 3 "nowhere/*: expected files or folders of this name or pattern, found none" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",paths=["nowhere/*"]}]'
 refused 1 3 "unknown.cache: the label of row 0: expected 0 .. 9" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",shift="covariate",paths=["unknown.cache"]}]'
 refused 1 3 "undefined.cache: row 105, column 0: the feature is nan" -- evaluate evaluate.toml --set evaluate.id=undefined.cache

@@ -186,5 +186,5 @@ well 1 cache cache.toml --quiet --set data.dim=16 --set cache.output=train.cache
 sed -i 's/test.cache/train.cache/' heads.toml
 run_program 1 jobs run all.csv --where name=heads-table
 expect_exit 3
-expect_text "all.csv:5: heads-table: train.cache: expected 32 features a row, on which results/six/seed-42/checkpoint.h5 was trained, found 16"
+expect_text "all.csv:5: heads-table: train.cache: expected 32 features per row, as in the training of results/six/seed-42/checkpoint.h5, found 16"
 finish

@@ -13,7 +13,7 @@ enum class MemberOutputs { kLogits, kProbabilities };
 /// How different the members of an ensemble are, over samples. p_m are probabilities [N, C]; i, j
 /// are members, pairs i < j. Larger is more diverse, but for q_statistic, correlation and
 /// double_fault.
-struct DiversityFigures {
+struct DiversityValues {
   /// Of predictions and probabilities alone.
   double disagreement = 0;  ///< share of (pair, sample) with different predictions
   double kl = 0;  ///< mean over ordered pairs and samples of sum_c p_i log(p_i / p_j), nats
@@ -54,7 +54,7 @@ class Diversity {
               MemberOutputs kind = MemberOutputs::kLogits);
   void merge(const Diversity& other);
   /// Throws Error::kData without samples.
-  DiversityFigures finish() const;
+  DiversityValues finish() const;
   /// [i][j] share of samples that members i and j predict differently: [M, M] f64.
   at::Tensor disagreement_matrix() const;
 
@@ -66,7 +66,7 @@ class Diversity {
  private:
   void count_predictions(const at::Tensor& predictions, const at::Tensor& labels);
   void add_row(const double* p, const double* log_p, int64_t rows, int64_t classes);
-  void finish_pairs(DiversityFigures& figures) const;
+  void finish_pairs(DiversityValues& values) const;
   int64_t members_;
   bool pairwise_divergence_;
   int64_t rows_ = 0, labelled_ = 0;
