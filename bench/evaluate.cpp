@@ -8,9 +8,9 @@
 
 #include "core/parallel.hpp"
 #include "core/random.hpp"
-#include "evaluate/values/metric_values.hpp"
 #include "evaluate/scoring/fused_scores.hpp"
 #include "evaluate/subjects/head_networks.hpp"
+#include "evaluate/values/metric_values.hpp"
 
 using namespace dissent;
 
@@ -88,8 +88,7 @@ int main(int count, char** arguments) {
   for (const auto& name : kScores) infos.push_back(&scores::find_score(name));
   std::vector<at::Tensor> blocks;
   report("scores", seconds([&] {
-           for (int64_t r = 0; r < rows; r += kBlock)
-             blocks.push_back(fused_scores(logits, infos));
+           for (int64_t r = 0; r < rows; r += kBlock) blocks.push_back(fused_scores(logits, infos));
          }),
          rows);
   const auto values = at::cat(blocks, 1) +

@@ -41,8 +41,7 @@ void check_subset(const EvaluateSet& spec, const EvaluationSet& file,
                   "classes, found {} with {}",
                   spec.name, spec.classes, scores::kImagenetClasses, ensemble.path,
                   ensemble.classes());
-  const auto outputs =
-      static_cast<int64_t>(scores::imagenet_subset(spec.classes).outputs.size());
+  const auto outputs = static_cast<int64_t>(scores::imagenet_subset(spec.classes).outputs.size());
   file.check_labels(spec.labels == LabelNumbers::kAll ? scores::kImagenetClasses : outputs);
 }
 

@@ -27,10 +27,9 @@ struct Evaluation {
   std::vector<ReliabilityRow> reliability;
   std::vector<PlotFile> plots;  ///< if evaluate.plots
   std::vector<std::pair<std::string, SaliencyMaps>>
-      saliency;  ///< if evaluate.saliency: file name without extension
-  std::string
-      choices;  ///< TOML: chosen members, temperatures and options per run, and the sets on which
-                ///< they were chosen; empty if nothing was chosen
+      saliency;         ///< if evaluate.saliency: file name without extension
+  std::string choices;  ///< TOML: chosen members, temperatures and options per run, and the sets on
+                        ///< which they were chosen; empty if nothing was chosen
   std::string choices_hash;  ///< of that text
 };
 
@@ -39,8 +38,8 @@ struct Evaluation {
 /// becomes that of the ensembles. Error::kUsage, Error::kData. Not collective.
 EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, EvaluateConfig& config);
 
-/// Checks scores and metrics that need more members than an ensemble has, and the number of weights;
-/// `path`: of the ensemble, for messages. Error::kUsage.
+/// Checks scores and metrics that need more members than an ensemble has, and the number of
+/// weights; `path`: of the ensemble, for messages. Error::kUsage.
 void check_members(const EvaluateOptions& options, int64_t members, const std::string& path);
 
 /// Evaluates all ensembles: makes the choices on validation sets, passes them to `record` (rank 0

@@ -90,6 +90,8 @@ TableSpec score_option_table(const scores::PostprocessorInfo& score) {
 
 void add_input_options(OptionTable<EvaluateOptions>& table) {
   using T = EvaluateOptions;
+
+  // Networks and in-distribution inputs.
   table
       .option("experiment", &T::experiment,
               {.meaning = "name of this evaluation, column `evaluation` of the result rows; their "
@@ -107,12 +109,15 @@ void add_input_options(OptionTable<EvaluateOptions>& table) {
       .option("transform", &T::transform,
               {.meaning = "transform of images; auto: the transform of the first ensemble's "
                           "training, with _test in place of _train",
-               .choices = transform_choices()})
-      .option("validation", &T::validation,
-              {.meaning =
-                   "feature cache of the in-distribution validation set, on which temperatures, "
-                   "options, `best` and greedy members are chosen; alternatively a set of role "
-                   "validation"})
+               .choices = transform_choices()});
+
+  // Sets for choices and fits.
+  table
+      .option(
+          "validation", &T::validation,
+          {.meaning = "feature cache of the in-distribution validation set, on which temperatures, "
+                      "options, `best` and greedy members are chosen; alternatively a set of role "
+                      "validation"})
       .option("fit", &T::fit,
               {.meaning = "feature cache of in-distribution training rows, for scores that are "
                           "fitted on them; alternatively a set of role fit. The features of one "
@@ -121,6 +126,8 @@ void add_input_options(OptionTable<EvaluateOptions>& table) {
 
 void add_result_options(OptionTable<EvaluateOptions>& table) {
   using T = EvaluateOptions;
+
+  // Scores of unknown inputs.
   table
       .option("scores", &T::scores,
               {.meaning = "scores that tell unknown from known inputs: scores of ensembles and "
@@ -136,7 +143,10 @@ void add_result_options(OptionTable<EvaluateOptions>& table) {
                "input of post-processors on logits for an ensemble. output: its output; "
                "mean_probabilities: the log of the members' mean probabilities (rows are named "
                "gen:mean_probabilities); mean_score: each member, averaging the scores "
-               "(gen:mean_score)")
+               "(gen:mean_score)");
+
+  // What is reported.
+  table
       .choices("predictors", &T::predictors, option_names<ReportedPredictor>(),
                "predictors whose metrics are reported. mean: mean over the members; best: the most "
                "accurate member on the validation set; greedy, greedy_soup: chosen on the "
@@ -149,6 +159,8 @@ void add_result_options(OptionTable<EvaluateOptions>& table) {
 
 void add_method_options(OptionTable<EvaluateOptions>& table) {
   using T = EvaluateOptions;
+
+  // The ensemble's output and its calibration.
   table
       .choice("combine", &T::combine, option_names<Combine>(),
               "how the members' outputs become the output of the ensemble")
@@ -176,12 +188,18 @@ void add_method_options(OptionTable<EvaluateOptions>& table) {
       .option("batch_rows", &T::batch_rows,
               {.meaning = "rows per batch for metrics that are means of batch means: nll under "
                           "sdde and openood, the means of scores in `diversity` under sed",
-               .min = 1})
+               .min = 1});
+
+  // Choices on validation sets.
+  table
       .option("search", &T::search,
               {.meaning = "searches the options of scores over OpenOOD's values, for the largest "
                           "AUROC of the validation set against the sets of role validation_ood"})
       .option("allow_test_selection", &T::allow_test_selection,
-              {.meaning = "allows choices on test sets; the result rows say so"})
+              {.meaning = "allows choices on test sets; the result rows say so"});
+
+  // Further results.
+  table
       .option("sub_ensembles", &T::sub_ensembles,
               {.meaning = "for each size, reports mean and standard deviation over at most this "
                           "many sub-ensembles; 0: none",
@@ -193,14 +211,14 @@ void add_method_options(OptionTable<EvaluateOptions>& table) {
                           "calibration of these sets and the test set as one set, "
                           "<name>+covariate, and detects unknown inputs against it; the split of "
                           "these rows is full_spectrum"})
-      .option("diversity", &T::diversity,
-              {.meaning =
-                   "reports how much the members differ on each set, as rows of metric "
-                   "`diversity`: metrics of `dissent config metrics` that need members' logits, "
-                   "with the same definition under every convention (those of correct and wrong "
-                   "predictions only on labelled sets); and the means of the scores "
-                   "different_predictions and pds",
-               .choices = diversity_choices()})
+      .option(
+          "diversity", &T::diversity,
+          {.meaning = "reports how much the members differ on each set, as rows of metric "
+                      "`diversity`: metrics of `dissent config metrics` that need members' logits, "
+                      "with the same definition under every convention (those of correct and wrong "
+                      "predictions only on labelled sets); and the means of the scores "
+                      "different_predictions and pds",
+           .choices = diversity_choices()})
       .option("compare", &T::compare,
               {.meaning =
                    "methods, named as in the result rows (\"*\": all loaded methods), whose "
@@ -211,6 +229,7 @@ void add_method_options(OptionTable<EvaluateOptions>& table) {
 
 void add_execution_options(OptionTable<EvaluateOptions>& table) {
   using T = EvaluateOptions;
+
   table
       .option("saliency", &T::saliency,
               {.meaning = "writes saliency maps of this many images of the in-distribution set to "
@@ -221,15 +240,19 @@ void add_execution_options(OptionTable<EvaluateOptions>& table) {
       .choice("convention", &T::convention, metrics::convention_names(),
               "definitions to use. sklearn: the usual definitions; sed: scores as oriented and "
               "defined in SED's release; sdde, openood, torch_uncertainty: FPR, AUPR and ECE as "
-              "defined there")
+              "defined there");
+
+  // Memory, caches and files.
+  table
       .option("block_rows", &T::block_rows,
               {.meaning = "rows per forward pass; bounds memory", .min = 16, .max = 1 << 20})
       .choice("logits_cache", &T::logits_cache, option_names<CacheDtype>(),
               "stores the members' logits and penultimate features beside each checkpoint, so that "
               "a later evaluation needs no forward pass")
-      .option("work", &T::work,
-              {.meaning = "folder of cached logits and fitted states; empty: beside each checkpoint",
-               .scope = Scope::kExecution})
+      .option(
+          "work", &T::work,
+          {.meaning = "folder of cached logits and fitted states; empty: beside each checkpoint",
+           .scope = Scope::kExecution})
       .option("plots", &T::plots,
               {.meaning = "writes the data of plots for `dissent plot` to <output>/figures: "
                           "<run>-<set>-reliability.csv, <run>-<set>-roc.csv, "
@@ -272,6 +295,7 @@ void add_calibration_conflicts(const EvaluateConfig& config, size_t number, Conf
   const bool is_used = std::any_of(config.sets.begin(), config.sets.end(), [&](const auto& other) {
     return other.calibration == set.name;
   });
+
   list.add_if(std::count_if(config.sets.begin(), config.sets.end(), has_its_name) > 1,
               set_key(number, "name"),
               fmt::format("expected one set of role calibration with this name, found two named "
@@ -326,15 +350,15 @@ void add_set_conflicts(const EvaluateConfig& config, size_t number, ConflictList
   add_input_conflicts(set, number, list);
 
   // Keys that only tested sets have.
-  const auto needs_test = fmt::format("expected a set of role test, found one of role {}",
-                                      option_name(set.role));
+  const auto needs_test =
+      fmt::format("expected a set of role test, found one of role {}", option_name(set.role));
   list.add_if(set.label >= 0 && set.role != SetRole::kTest, set_key(number, "label"), needs_test);
   list.add_if(set.as_stored && set.corruption == "none", set_key(number, "as_stored"),
               "expected a corruption, found none");
 
   // The evaluation reads one set of each of these roles.
-  const bool single_role = set.role == SetRole::kId || set.role == SetRole::kValidation ||
-                           set.role == SetRole::kFit;
+  const bool single_role =
+      set.role == SetRole::kId || set.role == SetRole::kValidation || set.role == SetRole::kFit;
   const bool repeated =
       std::any_of(config.sets.begin(), config.sets.begin() + static_cast<ptrdiff_t>(number),
                   [&](const auto& other) { return other.role == set.role; });
@@ -349,10 +373,9 @@ void add_set_conflicts(const EvaluateConfig& config, size_t number, ConflictList
 void add_role_conflicts(const EvaluateConfig& config, ConflictList& list) {
   const auto& options = config.evaluate;
   const auto given_twice = [&](const std::string& path, SetRole role) {
-    list.add_if(!path.empty() && has_role(config, role),
-                fmt::format("evaluate.{}", option_name(role)),
-                fmt::format("expected this key or a set of role {}, found both",
-                            option_name(role)));
+    list.add_if(
+        !path.empty() && has_role(config, role), fmt::format("evaluate.{}", option_name(role)),
+        fmt::format("expected this key or a set of role {}, found both", option_name(role)));
   };
   given_twice(options.id, SetRole::kId);
   given_twice(options.validation, SetRole::kValidation);
@@ -360,11 +383,10 @@ void add_role_conflicts(const EvaluateConfig& config, ConflictList& list) {
   list.add_if(options.id.empty() && !has_role(config, SetRole::kId), "evaluate.id",
               "expected the feature cache of the in-distribution set, found nothing");
 
-  const bool cached_id =
-      !options.id.empty() ||
-      std::any_of(config.sets.begin(), config.sets.end(), [](const auto& set) {
-        return set.role == SetRole::kId && !set.paths.empty();
-      });
+  const bool cached_id = !options.id.empty() ||
+                         std::any_of(config.sets.begin(), config.sets.end(), [](const auto& set) {
+                           return set.role == SetRole::kId && !set.paths.empty();
+                         });
   list.add_if(options.saliency > 0 && cached_id, "evaluate.saliency",
               "expected an in-distribution set of images, found a cache: heads on cached features "
               "have no saliency maps");
@@ -388,12 +410,12 @@ bool is_training_field(scores::FitField field) {
 // Choices and fits need a set to be made on.
 void add_missing_set_conflicts(const EvaluateConfig& config, ConflictList& list) {
   const auto& options = config.evaluate;
-  const bool validation = !options.validation.empty() ||
-                          has_role(config, SetRole::kValidation) || options.allow_test_selection;
+  const bool validation = !options.validation.empty() || has_role(config, SetRole::kValidation) ||
+                          options.allow_test_selection;
   const bool fit = !options.fit.empty() || has_role(config, SetRole::kFit);
 
-  for (const auto predictor : {ReportedPredictor::kBest, ReportedPredictor::kGreedy,
-                               ReportedPredictor::kGreedySoup})
+  for (const auto predictor :
+       {ReportedPredictor::kBest, ReportedPredictor::kGreedy, ReportedPredictor::kGreedySoup})
     list.add_if(contains(options.predictors, predictor) && !validation, "evaluate.predictors",
                 fmt::format("\"{}\": expected evaluate.validation, on which it is chosen, found "
                             "none; a choice on test sets needs evaluate.allow_test_selection = "
@@ -472,8 +494,7 @@ const TableSpec& evaluate_set_table() {
                  .min = 0})
         .option("list", &T::list,
                 {.meaning = "list of images in OpenOOD's layout (one path and label per line)"})
-        .option("root", &T::root,
-                {.meaning = "folder of the images", .scope = Scope::kExecution})
+        .option("root", &T::root, {.meaning = "folder of the images", .scope = Scope::kExecution})
         .option("dataset", &T::dataset, {.meaning = "a registered image set"})
         .option("transform", &T::transform,
                 {.meaning = "transform of images; auto: evaluate.transform. imagenet_c_test takes "

@@ -41,8 +41,8 @@ class TestEvaluation {
  public:
   TestEvaluation(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles,
                  const EvaluationSets& sets, const EvaluateConfig& config,
-                 std::vector<Choices> choices, std::vector<FittedStates> states,
-                 bool show_progress, Evaluation& result)
+                 std::vector<Choices> choices, std::vector<FittedStates> states, bool show_progress,
+                 Evaluation& result)
       : comm_(comm),
         ensembles_(ensembles),
         sets_(sets),
@@ -119,8 +119,8 @@ class TestEvaluation {
     }
   }
 
-  // Rows of a set: metrics of labels, and of telling it apart from `known`. With `joined` the rows of
-  // the set are appended to `joined` instead, as in-distribution inputs.
+  // Rows of a set: metrics of labels, and of telling it apart from `known`. With `joined` the rows
+  // of the set are appended to `joined` instead, as in-distribution inputs.
   void evaluate_test_set(const TestSet& test, const std::vector<PassResult>& known,
                          std::vector<PassResult>* joined) {
     const bool detected = !joined && test.spec.shift != Shift::kId && test.spec.classes.empty();
@@ -159,8 +159,8 @@ class TestEvaluation {
     std::vector<MemberDiversity> diversity;
     std::deque<ClasswiseErrors> classwise;
     diversity.reserve(ensembles_.size());  // column groups refer to the elements
-    const bool has_classwise = contains(options_.metrics, "ece_classwise") && request.labelled &&
-                               !request.some_classes();
+    const bool has_classwise =
+        contains(options_.metrics, "ece_classwise") && request.labelled && !request.some_classes();
     for (size_t e = 0; e < ensembles_.size(); ++e) {
       const auto calibrators =
           calibration ? fit_calibrators(comm_, ensembles_, e, predictors_[e], *calibration, config_)
@@ -191,8 +191,7 @@ class TestEvaluation {
   void add_classwise(ColumnPlan& plan, size_t e, const CalibratorMap& calibrators,
                      ClasswiseErrors& classwise) const {
     const auto& predictors = predictors_[e];
-    for (const auto* list :
-         {&predictors.combined, &predictors.networks, &predictors.sub_ensembles})
+    for (const auto* list : {&predictors.combined, &predictors.networks, &predictors.sub_ensembles})
       for (const auto& predictor : *list)
         plan.groups.push_back(
             classwise.group(plan.units, predictor, find_calibrators(calibrators, predictor)));
@@ -280,12 +279,11 @@ class TestEvaluation {
       for (auto& row : rows)
         if (row.metric != "diversity" || std::isfinite(row.value))
           result_.rows.push_back(std::move(row));
-    append(result_.rows,
-           comparison_rows(ensembles_, set_scores_, choices_[0].scores, options_));
+    append(result_.rows, comparison_rows(ensembles_, set_scores_, choices_[0].scores, options_));
     if (!options_.plots) return;
     for (size_t e = 0; e < ensembles_.size(); ++e)
-      append(result_.plots, score_plots(file_names_[e], choices_[e].scores, set_scores_[e],
-                                        options_.convention));
+      append(result_.plots,
+             score_plots(file_names_[e], choices_[e].scores, set_scores_[e], options_.convention));
   }
 
   RowContext context(size_t e) const {

@@ -51,11 +51,13 @@ DifferenceInterval resample(int64_t seeds, const std::vector<int64_t>& pools,
     values[r] =
         mean_over_seeds(difference, draws, draw(seeds, Random(options.seed, kResampling, r, 0)));
   });
+
   std::sort(values.begin(), values.end());
   DifferenceInterval interval;
   interval.difference = mean_over_seeds(difference, once, Draws(seeds, 1));
   interval.low = percentile(values, (1 - options.level) / 2);
   interval.high = percentile(values, (1 + options.level) / 2);
+
   const double mean =
       std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   double squares = 0;

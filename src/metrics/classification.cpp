@@ -67,8 +67,8 @@ double Classification::finish(const std::string& metric, Convention convention) 
       break;
     default: break;
   }
-  DISSENT_FAIL(kUsage,
-               "classification: metric: expected one that is a sum over samples, found {}", metric);
+  DISSENT_FAIL(kUsage, "classification: metric: expected one that is a sum over samples, found {}",
+               metric);
 }
 
 at::Tensor Classification::state() const {

@@ -88,8 +88,8 @@ at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& l
 }
 
 int64_t conformal_position(int64_t n, double level) {
-  const auto wanted = static_cast<int64_t>(std::ceil(static_cast<double>(n + 1) * level));
-  return wanted > n ? -1 : std::max<int64_t>(wanted, 1) - 1;
+  const auto count = static_cast<int64_t>(std::ceil(static_cast<double>(n + 1) * level));
+  return count > n ? -1 : std::max<int64_t>(count, 1) - 1;
 }
 
 double conformal_quantile(const at::Tensor& scores, double level) {

@@ -1,4 +1,4 @@
-// One piece of the sorted scores: what of it the ranking metrics need.
+// One piece of the sorted scores, reduced to the integers from which ranking metrics are computed.
 #include <dissent/metrics/ranking_values.hpp>
 
 #include "metrics/host_values.hpp"
@@ -29,7 +29,7 @@ uint64_t needed_for(double recall, uint64_t positives) {
   return count;
 }
 
-// Samples from both ends change places: positives become negatives, the top the bottom.
+// Exchanges the classes and reverses the order: the other class becomes the positive one.
 std::vector<TieGroup> turned(const std::vector<TieGroup>& groups) {
   std::vector<TieGroup> out;
   out.reserve(groups.size());
@@ -113,6 +113,7 @@ void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGro
       side.false_bend = false_at;
     }
 
+    // The group in which each recall is reached, and the first point from there on that is kept.
     for (size_t r = 0; r < request.recalls.size(); ++r) {
       auto& crossing = side.crossings[r];
       if (above.positives < needed[r] && at.positives >= needed[r]) {
@@ -126,8 +127,11 @@ void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGro
         waiting[r] = true;
       }
       const bool first = above.positives + above.negatives == 0;
-      if (waiting[r] && (first || bends))
-        crossing.kept = 1, crossing.false_kept = false_at, waiting[r] = false;
+      if (waiting[r] && (first || bends)) {
+        crossing.kept = 1;
+        crossing.false_kept = false_at;
+        waiting[r] = false;
+      }
     }
     above = at;
   }

@@ -13,8 +13,8 @@ double ratio_of(uint64_t part, uint64_t whole) {
 
 }  // namespace
 
-// From the point that crosses the recall on: the first at which the two steps beside it differ, or
-// an end of the curve.
+// False-positive rate at the first point, from the crossing of the recall on, at which the curve
+// bends or ends: the points that scikit-learn's drop_intermediate keeps.
 double RankingPiece::dropped(const std::vector<const Side*>& sides, size_t recall,
                              uint64_t negatives) {
   const Side* pending = nullptr;
@@ -62,12 +62,13 @@ RankingSide RankingPiece::finish(const std::vector<const Side*>& sides, TieGroup
 }
 
 RankingValues ranking_values(const std::vector<RankingPiece>& pieces, TieGroup total,
-                               const RankingRequest& request) {
+                             const RankingRequest& request) {
   const bool enough = request.risk ? total.positives + total.negatives > 0
-                                 : total.positives > 0 && total.negatives > 0;
+                                   : total.positives > 0 && total.negatives > 0;
   DISSENT_CHECK(enough, kData,
                 "ranking: expected at least one positive and one negative sample, found {} and {}",
                 total.positives, total.negatives);
+
   RankingValues values{total.positives, total.negatives, 0, {}, {}, 0, 0};
   __int128 twice = 0;
   ExactSum risk;
@@ -78,11 +79,15 @@ RankingValues ranking_values(const std::vector<RankingPiece>& pieces, TieGroup t
     down.push_back(&piece.sides_[0]);
     up.insert(up.begin(), &piece.sides_[1]);
   }
+
+  // With the other class as the positive one, pieces are in reverse order.
   const auto pairs =
       static_cast<__int128>(total.positives) * static_cast<__int128>(total.negatives);
   values.auroc = static_cast<double>(twice) / static_cast<double>(2 * pairs);
   values.positive = RankingPiece::finish(down, total, request);
   values.negative = RankingPiece::finish(up, {total.negatives, total.positives}, request);
+
+  // AURC, and the trapezoid over coverages, which needs the risk at both ends.
   const auto count = static_cast<double>(total.positives + total.negatives);
   values.aurc = risk.finish() / count;
   const auto top =
@@ -109,7 +114,7 @@ RankingValues ranking_values(const Ranking& ranking, const RankingRequest& reque
              negative = sorted(ranking.negative_scores());
   const TieGroup total{positive.size(), negative.size()};
   return ranking_values({RankingPiece(tie_groups(positive, negative), {}, total, request)}, total,
-                         request);
+                        request);
 }
 
 }  // namespace dissent::metrics

@@ -27,7 +27,8 @@ std::vector<MetricInfo> classification_rows() {
   const std::vector<MetricNeed> needs{kLogits, kLabels};
   return {
       // Accuracy
-      {Metric::kAccuracy, "accuracy",
+      {Metric::kAccuracy,
+       "accuracy",
        "share of correct predictions",
        needs,
        kHigher,
@@ -37,7 +38,8 @@ std::vector<MetricInfo> classification_rows() {
         {kOpenood, ""},
         {kSed, "one-hot votes on ImageNet-A and -R; best member chosen on the test set"},
         {kTorchUncertainty, ""}}},
-      {Metric::kAccuracyTop5, "accuracy_top5",
+      {Metric::kAccuracyTop5,
+       "accuracy_top5",
        "share of samples whose label is among the five largest logits",
        needs,
        kHigher,
@@ -45,17 +47,18 @@ std::vector<MetricInfo> classification_rows() {
        {{kSklearn, ""}, {kTorchUncertainty, ""}}},
 
       // Proper scoring rules
-      {Metric::kNll, "nll",
+      {Metric::kNll,
+       "nll",
        "mean over samples of -log p_y, nats",
        needs,
        kLower,
        "",
        {{kSklearn, ""},
-        {kSdde, "mean of the batch means: a short last batch counts as much as a full one",
-         true},
+        {kSdde, "mean of the batch means: a short last batch counts as much as a full one", true},
         {kOpenood, "as sdde", true},
         {kTorchUncertainty, ""}}},
-      {Metric::kBrier, "brier",
+      {Metric::kBrier,
+       "brier",
        "mean over samples of sum_c (p_c - [c = y])^2, 0 .. 2",
        needs,
        kLower,
@@ -63,7 +66,8 @@ std::vector<MetricInfo> classification_rows() {
        {{kSklearn, ""}, {kSdde, ""}, {kTorchUncertainty, ""}}},
 
       // Calibration errors
-      {Metric::kEce, "ece",
+      {Metric::kEce,
+       "ece",
        "sum over 15 bins of equal width [a, b), the last closed, of share * |accuracy - mean "
        "confidence|",
        needs,
@@ -75,7 +79,8 @@ std::vector<MetricInfo> classification_rows() {
         {kSdde, "a confidence of 1 is in no bin, and shares are relative to the binned samples"},
         {kOpenood, "as sdde, with the largest LOGIT in place of the confidence"},
         {kTorchUncertainty, "a confidence of 1 has its own bin (torchmetrics)"}}},
-      {Metric::kEceMax, "ece_max",
+      {Metric::kEceMax,
+       "ece_max",
        "largest |accuracy - mean confidence| over the filled bins of ece",
        needs,
        kLower,
@@ -84,14 +89,16 @@ std::vector<MetricInfo> classification_rows() {
         {kSdde, "as in ece"},
         {kOpenood, "as in ece"},
         {kTorchUncertainty, "as in ece"}}},
-      {Metric::kEceEqualMass, "ece_equal_mass",
+      {Metric::kEceEqualMass,
+       "ece_equal_mass",
        "ece over bins (a, b] between the quantiles i / 15 of the confidences",
        needs,
        kLower,
        "Nguyen and O'Connor, Posterior Calibration and Exploratory Analysis for Natural Language "
        "Processing Models, 2015",
        {{kSklearn, "quantiles and bins of calibration_curve(strategy='quantile')"}}},
-      {Metric::kEceClasswise, "ece_classwise",
+      {Metric::kEceClasswise,
+       "ece_classwise",
        "mean over classes of the ece of p_c against [y = c]",
        needs,
        kLower,
@@ -100,7 +107,8 @@ std::vector<MetricInfo> classification_rows() {
        {{kSklearn, ""}}},
 
       // Selective classification
-      {Metric::kAurc, "aurc",
+      {Metric::kAurc,
+       "aurc",
        "mean over k of the share of errors among the k most confident samples; tied samples count "
        "with their mean over all orders",
        needs,
@@ -112,22 +120,24 @@ std::vector<MetricInfo> classification_rows() {
 }
 
 MetricInfo ccr_row(int exponent) {
-  return {.id = static_cast<Metric>(static_cast<int>(Metric::kCcr1) + exponent - 1),
-          .name = fmt::format("ccr{}", exponent),
-          .meaning = fmt::format("share of ID samples that are predicted correctly and are strictly "
-                                 "more confident than all but 1e-{} of the OOD samples",
-                                 exponent),
-          .needs = {kLogits, kLabels, kOodScores},
-          .better = kHigher,
-          .citation = kOpenOod,
-          .conventions = {{kSklearn, ""}, {kOpenood, ""}}};
+  return {
+      .id = static_cast<Metric>(static_cast<int>(Metric::kCcr1) + exponent - 1),
+      .name = fmt::format("ccr{}", exponent),
+      .meaning = fmt::format("share of ID samples that are predicted correctly and are strictly "
+                             "more confident than all but 1e-{} of the OOD samples",
+                             exponent),
+      .needs = {kLogits, kLabels, kOodScores},
+      .better = kHigher,
+      .citation = kOpenOod,
+      .conventions = {{kSklearn, ""}, {kOpenood, ""}}};
 }
 
 std::vector<MetricInfo> detection_rows() {
   const std::vector<MetricNeed> needs{kOodScores};
   std::vector<MetricInfo> rows{
       // Areas
-      {Metric::kAuroc, "auroc",
+      {Metric::kAuroc,
+       "auroc",
        "probability that an OOD sample scores above an ID sample, ties one half",
        needs,
        kHigher,
@@ -138,7 +148,8 @@ std::vector<MetricInfo> detection_rows() {
         {kOpenood, ""},
         {kSed, "positive class as released, which gives 1 - AUROC for two scores (scores.md)"},
         {kTorchUncertainty, ""}}},
-      {Metric::kAuprIn, "aupr_in",
+      {Metric::kAuprIn,
+       "aupr_in",
        "trapezoid area under the precision-recall curve, ID positive",
        needs,
        kHigher,
@@ -146,7 +157,8 @@ std::vector<MetricInfo> detection_rows() {
        {{kSklearn, "auc(recall, precision) of precision_recall_curve"},
         {kSdde, "OOD positive"},
         {kOpenood, ""}}},
-      {Metric::kAuprOut, "aupr_out",
+      {Metric::kAuprOut,
+       "aupr_out",
        "the same, OOD positive",
        needs,
        kHigher,
@@ -155,13 +167,15 @@ std::vector<MetricInfo> detection_rows() {
         {kSdde, "ID positive"},
         {kOpenood, ""},
         {kTorchUncertainty, "average precision, OOD positive"}}},
-      {Metric::kAveragePrecisionIn, "average_precision_in",
+      {Metric::kAveragePrecisionIn,
+       "average_precision_in",
        "sum over thresholds of recall steps times precision, ID positive",
        needs,
        kHigher,
        "",
        {{kSklearn, "average_precision_score"}}},
-      {Metric::kAveragePrecisionOut, "average_precision_out",
+      {Metric::kAveragePrecisionOut,
+       "average_precision_out",
        "the same, OOD positive",
        needs,
        kHigher,
@@ -169,7 +183,8 @@ std::vector<MetricInfo> detection_rows() {
        {{kSklearn, "average_precision_score"}, {kTorchUncertainty, ""}}},
 
       // Rates at a recall
-      {Metric::kFpr95, "fpr95",
+      {Metric::kFpr95,
+       "fpr95",
        "share of ID samples at the largest threshold that recalls at least 95 % of the OOD samples",
        needs,
        kLower,
@@ -179,7 +194,8 @@ std::vector<MetricInfo> detection_rows() {
         {kSdde, "only at the ROC points that roc_curve keeps by default: can be larger"},
         {kOpenood, "as sdde"},
         {kTorchUncertainty, "at the recall nearest to 95 %"}}},
-      {Metric::kFpr95In, "fpr95_in",
+      {Metric::kFpr95In,
+       "fpr95_in",
        "share of OOD samples at the largest threshold that recalls at least 95 % of the ID samples",
        needs,
        kLower,
@@ -196,13 +212,15 @@ std::vector<MetricInfo> diversity_rows() {
   const std::vector<MetricConvention> sklearn_only{{kSklearn, ""}};
   return {
       // From predictions and probabilities
-      {Metric::kDisagreement, "disagreement",
+      {Metric::kDisagreement,
+       "disagreement",
        "share of (pair of members, sample) with different predictions",
        outputs,
        kHigher,
        kKuncheva,
        {{kSklearn, ""}, {kTorchUncertainty, ""}}},
-      {Metric::kKl, "kl",
+      {Metric::kKl,
+       "kl",
        "mean over ordered pairs and samples of KL(p_i || p_j), nats",
        outputs,
        kHigher,
@@ -212,40 +230,48 @@ std::vector<MetricInfo> diversity_rows() {
          "minus the mean over pairs i < j of KL(p_j || p_i) with 1e-8 added, mean of batch values "
          "(kl_divergence)",
          true}}},
-      {Metric::kJensenShannon, "jensen_shannon", "mean over pairs and samples of the Jensen-Shannon divergence, nats",
-       outputs, kHigher, "Lin, Divergence Measures Based on the Shannon Entropy, 1991", sklearn_only},
-      {Metric::kVariance, "variance",
+      {Metric::kJensenShannon, "jensen_shannon",
+       "mean over pairs and samples of the Jensen-Shannon divergence, nats", outputs, kHigher,
+       "Lin, Divergence Measures Based on the Shannon Entropy, 1991", sklearn_only},
+      {Metric::kVariance,
+       "variance",
        "mean over samples and classes of the variance over members of p (M - 1)",
        outputs,
        kHigher,
        "",
        {{kSklearn, ""}, {kSed, "minus this value, mean of batch values", true}}},
-      {Metric::kMutualInformation, "mutual_information",
+      {Metric::kMutualInformation,
+       "mutual_information",
        "mean entropy of the mean prediction minus mean entropy of the members, nats",
        outputs,
        kHigher,
        kDepeweg,
        {{kSklearn, ""}, {kTorchUncertainty, ""}}},
-      {Metric::kTotalEntropy, "total_entropy",
+      {Metric::kTotalEntropy,
+       "total_entropy",
        "mean entropy of the mean prediction, nats",
        outputs,
        kNeither,
        kDepeweg,
        {{kSklearn, ""}, {kTorchUncertainty, ""}}},
-      {Metric::kMemberEntropy, "member_entropy", "mean entropy of the members, nats", outputs, kNeither, kDepeweg, sklearn_only},
+      {Metric::kMemberEntropy, "member_entropy", "mean entropy of the members, nats", outputs,
+       kNeither, kDepeweg, sklearn_only},
 
       // From correct and wrong predictions
       {Metric::kQStatistic, "q_statistic",
        "mean over pairs of (ad - bc) / (ad + bc), with a: both correct, b and c: only one correct, "
        "d: both wrong; pairs with 0 / 0 are omitted",
        both, kLower, "Yule, On the Association of Attributes in Statistics, 1900", sklearn_only},
-      {Metric::kCorrelation, "correlation", "mean over pairs of (ad - bc) / sqrt((a+b)(c+d)(a+c)(b+d)), with the same a, b, c, d", both,
+      {Metric::kCorrelation, "correlation",
+       "mean over pairs of (ad - bc) / sqrt((a+b)(c+d)(a+c)(b+d)), with the same a, b, c, d", both,
        kLower, kKuncheva, sklearn_only},
-      {Metric::kDoubleFault, "double_fault", "mean over pairs of the share of samples that both predict wrongly", both, kLower,
+      {Metric::kDoubleFault, "double_fault",
+       "mean over pairs of the share of samples that both predict wrongly", both, kLower,
        "Giacinto and Roli, Design of Effective Neural Network Ensembles, 2001", sklearn_only},
-      {Metric::kUnequalSuccess, "unequal_success", "mean over pairs of the share of samples that exactly one predicts correctly",
-       both, kHigher,
-       "Skalak, The Sources of Increased Accuracy for Two Proposed Boosting Algorithms, 1996", sklearn_only},
+      {Metric::kUnequalSuccess, "unequal_success",
+       "mean over pairs of the share of samples that exactly one predicts correctly", both, kHigher,
+       "Skalak, The Sources of Increased Accuracy for Two Proposed Boosting Algorithms, 1996",
+       sklearn_only},
   };
 }
 
@@ -256,12 +282,14 @@ std::vector<MetricInfo> conformal_rows() {
       {Metric::kApsCoverage, "aps_coverage",
        "share of samples whose label is in the adaptive prediction set calibrated for 90 %", needs,
        kNeither, kRomano, sklearn_only},
-      {Metric::kApsSize, "aps_size", "mean number of classes in these sets", needs, kLower, kRomano, sklearn_only},
+      {Metric::kApsSize, "aps_size", "mean number of classes in these sets", needs, kLower, kRomano,
+       sklearn_only},
       {Metric::kRapsCoverage, "raps_coverage",
        "share of samples whose label is in the regularised adaptive prediction set calibrated for "
        "90 %",
        needs, kNeither, kAngelopoulos, sklearn_only},
-      {Metric::kRapsSize, "raps_size", "mean number of classes in these sets", needs, kLower, kAngelopoulos, sklearn_only},
+      {Metric::kRapsSize, "raps_size", "mean number of classes in these sets", needs, kLower,
+       kAngelopoulos, sklearn_only},
   };
 }
 
@@ -361,10 +389,9 @@ double detection_value(const RankingValues& values, const std::string& metric,
 
   // Each program reads the false-positive rate at other points of the ROC curve (RankingSide).
   const auto fpr = [&](const RankingSide& side) {
-    const auto& at_recalls =
-        convention == kTorchUncertainty                      ? side.fpr_nearest
-        : convention == kSdde || convention == kOpenood ? side.fpr_dropped
-                                                        : side.fpr;
+    const auto& at_recalls = convention == kTorchUncertainty                 ? side.fpr_nearest
+                             : convention == kSdde || convention == kOpenood ? side.fpr_dropped
+                                                                             : side.fpr;
     DISSENT_CHECK(at_recalls.size() == 1, kUsage,
                   "detection_value: values: expected one recall, found {}", at_recalls.size());
     return at_recalls[0];

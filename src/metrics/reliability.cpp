@@ -52,16 +52,20 @@ int64_t equal_bin(const std::vector<double>& edges, double p) {
 
 Reliability::Reliability(int64_t bins, TopBin top)
     : edges_(equal_edges(bins)), equal_width_(true), top_(top) {
-  const auto kept = static_cast<size_t>(bins + (top == TopBin::kOwn));
-  count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
+  const auto total_bins = static_cast<size_t>(bins + (top == TopBin::kOwn));
+  count_.resize(total_bins);
+  right_.resize(total_bins);
+  confidence_.resize(total_bins);
 }
 
 Reliability::Reliability(std::vector<double> inner_edges)
     : edges_(std::move(inner_edges)), equal_width_(false) {
   DISSENT_CHECK(std::is_sorted(edges_.begin(), edges_.end()), kUsage,
                 "reliability: inner_edges: expected ascending edges");
-  const auto kept = edges_.size() + 1;
-  count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
+  const auto total_bins = edges_.size() + 1;
+  count_.resize(total_bins);
+  right_.resize(total_bins);
+  confidence_.resize(total_bins);
 }
 
 int64_t Reliability::bin_of(double confidence) const {
@@ -179,8 +183,10 @@ ClasswiseReliability::ClasswiseReliability(int64_t classes, int64_t bins)
     : classes_(classes), bins_(bins), edges_(equal_edges(bins)) {
   DISSENT_CHECK(classes >= 1, kUsage,
                 "classwise_reliability: classes: expected 1 or more, found {}", classes);
-  const auto kept = static_cast<size_t>(classes * bins);
-  count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
+  const auto total_bins = static_cast<size_t>(classes * bins);
+  count_.resize(total_bins);
+  right_.resize(total_bins);
+  confidence_.resize(total_bins);
 }
 
 void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Tensor& labels) {

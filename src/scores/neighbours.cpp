@@ -36,6 +36,8 @@ at::Tensor score_knn(const State& state, const at::Tensor& features, const at::T
   const auto& bank = from_state("knn", state, "bank");
   const auto k = count_from_state("knn", state, "k"),
              block_rows = count_from_state("knn", state, "block_rows");
+
+  // On the CPU f32 products select candidates, whose distances are then computed in f64.
   if (bank.device().is_cpu() && (!features.defined() || features.device().is_cpu())) {
     const auto nearest = [&](const at::Tensor& h, const at::Tensor&) {
       return kth_distances(h, bank, k, block_rows).neg();
@@ -47,9 +49,11 @@ at::Tensor score_knn(const State& state, const at::Tensor& features, const at::T
                        .wide = true},
                       nearest, std::clamp<int64_t>(block_rows * block_rows / k, 1, block_rows));
   }
+
+  // Elsewhere minus squared distances of unit vectors from products: 2 <q, t> - |t|^2 - |q|^2.
   const auto score = [&](const at::Tensor& h, const at::Tensor&) {
     const auto query = unit_rows(h),
-               length = query.square().sum(1, true);  // 1, or 0 of a zero feature
+               length = query.square().sum(1, true);  // 1, or 0 for a zero feature
     TopK nearest(h.size(0), k, h.device());
     for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t) {
       const auto other = unit_rows(block);

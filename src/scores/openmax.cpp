@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kDistanceByDifferences = 2;  // cdist without a product
 
-// The distances to its mean of each class's correct samples.
+// For each class the distances of its correctly classified samples to their mean.
 std::vector<std::vector<double>> class_distances(const at::Tensor& logits,
                                                  const at::Tensor& class_of_row,
                                                  const at::Tensor& means) {
@@ -42,8 +42,12 @@ State fit_openmax(const FitData& data, const OpenmaxOptions& options) {
   const auto logits = checked_logits("openmax", "training", data.train, data.head);
   const auto labels = checked_labels("openmax", "training", data.train, logits.size(0),
                                      logits.size(1), logits.device());
+
+  // Class means of the correctly classified samples.
   const auto right = labels.masked_fill(logits.argmax(1).ne(labels), -1);
   const auto means = class_means(logits, right, logits.size(1)).mean;
+
+  // One Weibull distribution per class, fitted to its largest distances.
   auto weibulls = at::empty({logits.size(1), 3}, at::kDouble);
   auto distances = class_distances(logits, right, means);
   for (size_t c = 0; c < distances.size(); ++c) {

@@ -21,13 +21,13 @@ bool is_given(const FitData& data, FitField field) {
     case FitField::kValidationLabels: return data.validation.labels.defined();
     case FitField::kHead: return data.head.weight.defined() && data.head.bias.defined();
   }
-  DISSENT_FAIL(kInternal, "field {} is no input of a fit", static_cast<int>(field));
+  DISSENT_FAIL(kInternal, "field {}: expected an input of a fit", static_cast<int>(field));
 }
 
 void check_options(const PostprocessorInfo& postprocessor, const std::any& options) {
   const bool same = options.type() == postprocessor.default_options.type();
   DISSENT_CHECK(same, kUsage,
-                "{}: options: expected those of this post-processor, found those of another",
+                "{}: options: expected options of this post-processor, found those of another",
                 postprocessor.name);
 }
 

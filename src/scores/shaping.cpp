@@ -54,7 +54,7 @@ at::Tensor scatter(const at::Tensor& features, const at::Tensor& indices,
   return at::zeros_like(features).scatter_(-1, indices, values);
 }
 
-// exp(sum of all / sum of the kept), [.., 1].
+// exp(sum of all / sum of the k largest), [.., 1].
 at::Tensor scale_factor(const at::Tensor& features, const at::Tensor& kept) {
   const double most = features.scalar_type() == at::kFloat ? 80 : 600;
   const auto all = features.sum(-1, true), part = kept.sum(-1, true);

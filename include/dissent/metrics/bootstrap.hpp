@@ -5,7 +5,7 @@
 
 namespace dissent::metrics {
 
-// How far apart two methods a and b are, and how sure that is: paired bootstrap. Both methods are
+// Difference between two methods a and b with an interval: paired bootstrap. Both methods are
 // evaluated on the same samples, so each resample draws samples, with replacement, once for both;
 // with several seeds it also draws seeds (a pair of runs, one of each method), independently:
 // two-way resampling of crossed factors, which is conservative. Draws come from counters (seed,

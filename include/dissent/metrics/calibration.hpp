@@ -6,7 +6,7 @@
 
 namespace dissent::metrics {
 
-/// What values on labels read of each sample, [N] each, of the logits' dtype and on their device.
+/// Values of each sample for metrics of labels, [N] each, of the logits' dtype and on their device.
 struct CalibrationValues {
   at::Tensor nll;         ///< -log p_y, nats
   at::Tensor brier;       ///< sum_c (p_c - [c = y])^2, 0 .. 2

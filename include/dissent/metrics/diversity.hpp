@@ -18,7 +18,7 @@ struct DiversityValues {
   double disagreement = 0;  ///< share of (pair, sample) with different predictions
   double kl = 0;  ///< mean over ordered pairs and samples of sum_c p_i log(p_i / p_j), nats
   double jensen_shannon = 0;  ///< mean over pairs and samples of H((p_i + p_j) / 2) - (H(p_i) +
-                              ///< H(p_j)) / 2, nats; NaN if it was not asked for
+                              ///< H(p_j)) / 2, nats; NaN if it was not requested
   double variance = 0;  ///< mean over samples and classes of the variance over members of p (M - 1)
   double mutual_information =
       0;                      ///< mean entropy of the mean minus mean entropy of the members, nats

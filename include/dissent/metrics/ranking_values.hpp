@@ -9,11 +9,11 @@
 
 namespace dissent::metrics {
 
-// The ranking metrics from consecutive pieces of the sorted scores, so that no process need hold
-// all of them. Everything in a piece is an integer (ExactSum is one), and pieces are put together
-// by adding integers: any division of the scores into pieces gives the same bits.
-// src/evaluate/reduce.hpp makes the pieces of scores that lie on several ranks; ranking_figures
-// below takes all scores as one piece.
+// Ranking metrics from consecutive pieces of the sorted scores, so that no process needs all
+// scores. Everything in a piece is an integer (ExactSum is one), and pieces are merged by adding
+// integers: any division of the scores into pieces gives the same bits.
+// src/evaluate/values/reduce.hpp makes the pieces of scores that are distributed over ranks;
+// ranking_values below takes all scores as one piece.
 
 /// Samples with one score.
 struct TieGroup {
@@ -24,7 +24,7 @@ struct TieGroup {
 std::vector<TieGroup> tie_groups(std::span<const double> positive,
                                  std::span<const double> negative);
 
-/// What is wanted beside AUROC, AUPR and average precision.
+/// What is computed beside AUROC, AUPR and average precision.
 struct RankingRequest {
   std::vector<double> recalls{0.95};  ///< each in 0 .. 1: FPR at these
   bool risk = false;  ///< AURC: positives are right predictions, negatives wrong ones, the scores
@@ -68,7 +68,7 @@ class RankingPiece {
 
  private:
   friend RankingValues ranking_values(const std::vector<RankingPiece>&, TieGroup,
-                                        const RankingRequest&);
+                                      const RankingRequest&);
   /// Where recall is reached. Counts are of the whole curve up to and with a group.
   struct Crossing {
     int64_t found = 0, true_before = 0, false_before = 0, true_at = 0, false_at = 0;
@@ -98,12 +98,13 @@ class RankingPiece {
   std::array<Side, 2> sides_;
 };
 
-/// All pieces in descending order of their scores. Throws Error::kData if positives or negatives
-/// are missing; with request.risk one of them may be missing (AURC is defined, what is not is NaN).
+/// The values of all pieces, given in descending order of their scores. Throws Error::kData if
+/// positives or negatives are missing; with request.risk one of them may be missing (AURC is
+/// defined, undefined values are NaN).
 RankingValues ranking_values(const std::vector<RankingPiece>& pieces, TieGroup total,
-                               const RankingRequest& request);
+                             const RankingRequest& request);
 
-/// The same of scores that are all here.
+/// The same for scores of one process.
 RankingValues ranking_values(const Ranking& ranking, const RankingRequest& request = {});
 
 }  // namespace dissent::metrics

@@ -67,7 +67,8 @@ struct ScoreInfo {
   FusedScore fused = FusedScore::kNone;
   bool constant_for_one_member = false;  ///< says nothing about a single network
   bool diversity_mean = false;           ///< `evaluate.diversity` can report its mean over a set
-  bool postprocessor_preferred = false;  ///< `evaluate.scores` means the post-processor of this name
+  bool postprocessor_preferred =
+      false;  ///< `evaluate.scores` means the post-processor of this name
 };
 
 /// All scores, in the order of the docs.

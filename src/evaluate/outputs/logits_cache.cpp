@@ -183,8 +183,8 @@ void LogitsCache::write(const MemberOutputs& outputs, const at::Tensor& labels) 
 
 void LogitsCache::commit() {
   const auto path = shard_path(writing_);
-  DISSENT_CHECK(written_ == shard_count(writing_), kInternal, "{}: expected {} written rows, found {}",
-                path, shard_count(writing_), written_);
+  DISSENT_CHECK(written_ == shard_count(writing_), kInternal,
+                "{}: expected {} written rows, found {}", path, shard_count(writing_), written_);
   h5_close_sealed(file_, temporary_name(path));
   sync_and_rename(temporary_name(path), path);
   present_[writing_] = true;

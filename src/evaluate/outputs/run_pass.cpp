@@ -70,7 +70,8 @@ at::Tensor assemble(Communicator& comm, const std::vector<at::Tensor>& local, in
   return values;
 }
 
-// One pass over a set. A task is what a rank takes at a time: a block, or a shard of a logits cache.
+// One pass over a set. A task is what a rank takes at a time: a block, or a shard of a logits
+// cache.
 class Pass {
  public:
   Pass(Communicator& comm, const EvaluationSet& set, const std::vector<LoadedEnsemble>& ensembles,

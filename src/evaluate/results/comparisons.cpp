@@ -116,10 +116,10 @@ std::vector<ResultRow> comparison_rows(const std::vector<LoadedEnsemble>& ensemb
       const auto& set = sets[first][k];
       const auto correct = [&](size_t e) { return sets[e][k].correct; };
       if (set.correct.defined())
-        rows.add(
-            set, "", "accuracy_difference",
-            metrics::paired_bootstrap(stacked(pair.seeds_a, correct), stacked(pair.seeds_b, correct)),
-            set.correct.numel());
+        rows.add(set, "", "accuracy_difference",
+                 metrics::paired_bootstrap(stacked(pair.seeds_a, correct),
+                                           stacked(pair.seeds_b, correct)),
+                 set.correct.numel());
 
       // Scores tell every other set from the in-distribution set, which comes first. Unknown inputs
       // are the positive class.

@@ -35,9 +35,9 @@ struct RunKey {
   int64_t seed = 0;
   bool operator==(const RunKey&) const = default;
 };
-/// Names of runs for people: "seed-3"; "a2d+cross_entropy/seed-3" if a run of another method has the
-/// same name; followed by the configuration's hash, or the seed, if only these differ. Equal keys
-/// get equal names.
+/// Names of runs for people: "seed-3"; "a2d+cross_entropy/seed-3" if a run of another method has
+/// the same name; followed by the configuration's hash, or the seed, if only these differ. Equal
+/// keys get equal names.
 std::vector<std::string> run_labels(const std::vector<RunKey>& runs);
 /// The same for files ("a2d+cross_entropy-seed-3"), all different: "+" is added.
 std::vector<std::string> file_names(const std::vector<LoadedEnsemble>& ensembles);
@@ -47,10 +47,10 @@ std::vector<FigurePoint> reliability_points(const std::string& series,
                                             const std::vector<metrics::ReliabilityBin>& bins);
 /// ROC of unknown (positive) against known scores, from 0, 0 to 1, 1. Several lists of unknown
 /// scores (the files of a set): the mean of their curves, whose area is the mean of their AUROCs.
-/// At most 2,000 corners are all points; of more corners the first of each thousandth along x + y is
-/// kept, with one point between neighbours that preserves the area of the omitted corners, so that
-/// no point is outside of the box between its neighbours. The first point has the area: that of the
-/// result row, to the last bit.
+/// At most 2,000 corners are all points; of more corners the first of each thousandth along x + y
+/// is kept, with one point between neighbours that preserves the area of the omitted corners, so
+/// that no point is outside of the box between its neighbours. The first point has the area: that
+/// of the result row, to the last bit.
 std::vector<FigurePoint> roc_points(const std::string& series,
                                     const std::vector<at::Tensor>& unknown,
                                     const at::Tensor& known);

@@ -11,7 +11,7 @@
 namespace dissent {
 namespace {
 
-// What a line of a part is: run, predictor, score.
+// A line of a part: run, predictor, score.
 using Line = std::vector<std::string>;
 
 struct SetPart {
@@ -46,12 +46,15 @@ std::vector<SetPart> parts_of(const std::vector<ResultRow>& rows) {
   std::vector<RunKey> runs;
   for (const auto& row : rows) add_once(runs, key_of(row));
   const auto labels = run_labels(runs);
+
+  // One part per set, in the order of the rows; lines and metrics in order of appearance.
   std::vector<SetPart> parts;
   for (const auto& row : rows) {
     const auto title = title_of(row);
     auto part = std::find_if(parts.begin(), parts.end(),
                              [&](const auto& other) { return other.title == title; });
     if (part == parts.end()) part = parts.insert(part, SetPart{title, {}, {}, {}});
+
     const auto run = std::find(runs.begin(), runs.end(), key_of(row)) - runs.begin();
     const Line line{
         labels[run],
@@ -64,18 +67,20 @@ std::vector<SetPart> parts_of(const std::vector<ResultRow>& rows) {
   return parts;
 }
 
-// Metrics of the same lines stand together: those of probabilities (no score, or after scaling),
-// then those of scores.
+// Metrics of probabilities (of lines without a score), then metrics of scores: they have different
+// lines, so each kind has its own table.
 std::vector<std::vector<std::string>> kinds_of(const SetPart& part) {
   std::vector<std::vector<std::string>> kinds(2);
-  for (const auto& metric : part.metrics)
-    kinds[std::none_of(part.lines.begin(), part.lines.end(), [&](const Line& line) {
-      return line[2].empty() && part.values.contains({line, metric});
-    })].push_back(metric);
+  for (const auto& metric : part.metrics) {
+    const bool of_probabilities = std::any_of(
+        part.lines.begin(), part.lines.end(),
+        [&](const Line& line) { return line[2].empty() && part.values.contains({line, metric}); });
+    kinds[of_probabilities ? 0 : 1].push_back(metric);
+  }
   return kinds;
 }
 
-// One table: the lines that have any of these metrics.
+// The lines that have any of these metrics, as one or several tables that fit into the columns.
 std::string table_of(const SetPart& part, const std::vector<std::string>& metrics,
                      int64_t columns) {
   std::vector<Line> lines;
@@ -83,6 +88,8 @@ std::string table_of(const SetPart& part, const std::vector<std::string>& metric
     if (std::any_of(metrics.begin(), metrics.end(),
                     [&](const auto& metric) { return part.values.contains({line, metric}); }))
       lines.push_back(line);
+
+  // Columns for names; a column without any name is left out.
   const char* const heads[] = {"run", "predictor", "score"};
   std::vector<size_t> widths;
   size_t names = 0;
@@ -95,6 +102,8 @@ std::string table_of(const SetPart& part, const std::vector<std::string>& metric
   const auto width_of = [](const std::string& metric) {
     return std::max<size_t>(metric.size(), 7) + 2;
   };
+
+  // As many metrics beside each other as fit, but at least one.
   std::string text;
   for (size_t first = 0, last = 0; first < metrics.size(); first = last) {
     size_t width = names;
@@ -102,6 +111,7 @@ std::string table_of(const SetPart& part, const std::vector<std::string>& metric
       width += width_of(metrics[last]);
       if (last > first && width > static_cast<size_t>(columns)) break;
     }
+
     const auto add = [&](const auto& name_of, const auto& cell_of) {
       std::string line;
       for (size_t c = 0; c < 3; ++c) line += fmt::format("{:<{}}", name_of(c), widths[c]);
@@ -121,7 +131,7 @@ std::string table_of(const SetPart& part, const std::vector<std::string>& metric
   return text;
 }
 
-// A difference between methods a line, with its interval; three rows each.
+// One line per difference between methods, from three rows: value, low, high.
 std::string differences_text(const std::vector<ResultRow>& rows) {
   size_t width = 12;
   for (const auto& row : rows) width = std::max(width, row.predictor.size() + 1);

@@ -24,11 +24,11 @@ double mean_of_list(const std::vector<double>& values) {
 // convention.
 Convention convention_of(const MetricValue& value, const EvaluateOptions& options) {
   const auto& table = metrics::metric_table();
-  const bool fixed = value.metric == "diversity" &&
-                     std::any_of(table.begin(), table.end(), [&](const auto& metric) {
-                       return metric.name == value.score &&
-                              !metric.has_default_definition(options.convention);
-                     });
+  const bool fixed =
+      value.metric == "diversity" &&
+      std::any_of(table.begin(), table.end(), [&](const auto& metric) {
+        return metric.name == value.score && !metric.has_default_definition(options.convention);
+      });
   return fixed ? Convention::kSklearn : options.convention;
 }
 

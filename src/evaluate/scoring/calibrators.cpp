@@ -73,8 +73,7 @@ CalibratorMap fit_calibrators(Communicator& comm, const std::vector<LoadedEnsemb
     const auto& state = states[e].at(state_key(request.predictor, request.target));
     auto& fitted = calibrators[request.predictor.name];
     if (std::holds_alternative<VectorScalingFit>(request.target)) {
-      fitted.vector =
-          scores::VectorScaling{.scale = state.at("scale"), .shift = state.at("shift")};
+      fitted.vector = scores::VectorScaling{.scale = state.at("scale"), .shift = state.at("shift")};
       continue;
     }
     if (std::holds_alternative<ConformalFit>(request.target)) {

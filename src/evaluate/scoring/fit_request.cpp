@@ -43,9 +43,7 @@ std::string options_text(const scores::PostprocessorInfo& post, std::any options
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-std::string StateKey::text() const {
-  return fmt::format("{}|{}|{}", predictor, target, options);
-}
+std::string StateKey::text() const { return fmt::format("{}|{}|{}", predictor, target, options); }
 
 StateKey state_key(const Predictor& predictor, const FitTarget& target) {
   return {predictor.name, std::visit(TargetName{predictor}, target),

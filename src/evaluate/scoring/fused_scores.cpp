@@ -234,8 +234,7 @@ DISSENT_CLONES void score_row(const float* const* z, float inverse, int64_t memb
 
   // Scores with their own loops over members or pairs of members.
   const auto is_requested = [requested](FusedScore score) { return requested[place_of(score)]; };
-  if (is_requested(FusedScore::kA2d))
-    value(FusedScore::kA2d) = a2d_of(space, members, classes);
+  if (is_requested(FusedScore::kA2d)) value(FusedScore::kA2d) = a2d_of(space, members, classes);
   if (is_requested(FusedScore::kSimilarity))
     value(FusedScore::kSimilarity) = similarity_of(space, members, classes);
   if (is_requested(FusedScore::kProbMaxstd))
@@ -270,8 +269,9 @@ at::Tensor fused_scores(const at::Tensor& logits,
     DISSENT_CHECK(is_fused(*score), kUsage,
                   "fused_scores: expected scores that are computed in one pass, found '{}'",
                   score->name);
-    DISSENT_CHECK(members >= score->min_members, kUsage, "{}: expected {} members or more, found {}",
-                  score->name, score->min_members, members);
+    DISSENT_CHECK(members >= score->min_members, kUsage,
+                  "{}: expected {} members or more, found {}", score->name, score->min_members,
+                  members);
     requested[place_of(score->fused)] = true;
   }
 

@@ -91,8 +91,7 @@ PredictorSet predictors_of(const LoadedEnsemble& ensemble, const std::vector<Pla
 at::Tensor output_logits(const at::Tensor& logits, const Predictor& predictor,
                          const EvaluateOptions& options) {
   if (!predictor.combined) return logits[0];
-  if (options.combine == Combine::kMeanProbabilities)
-    return scores::log_mean_probabilities(logits);
+  if (options.combine == Combine::kMeanProbabilities) return scores::log_mean_probabilities(logits);
   if (options.combine == Combine::kProductOfExperts) return scores::product_of_experts(logits);
   if (options.weights.empty()) return scores::mean_logits(logits);
   std::vector<double> weights;

@@ -11,7 +11,7 @@ struct PlannedScore;
 
 /// What predicts: one network (a member, a soup), or several whose outputs are combined.
 struct Predictor {
-  std::string name;  ///< "ensemble", "member:3", "soup", "greedy", "size:2:0"
+  std::string name;            ///< "ensemble", "member:3", "soup", "greedy", "size:2:0"
   std::vector<int64_t> units;  ///< of the ensemble, ascending
   bool combined = false;       ///< whether the outputs of several networks are combined
 };

@@ -69,10 +69,9 @@ ColumnGroup postprocessor_column(const ColumnPlan& plan, const Predictor& predic
   const auto values = [=, units = plan.units, post = score.post](const MemberOutputs& outputs,
                                                                  const at::Tensor&) {
     const auto logits = unit_rows(outputs.logits, units, predictor.units);
-    const auto z = means ? scores::log_mean_probabilities(logits)
-                         : output_logits(logits, predictor, options);
-    const auto h =
-        post->scores_features ? features_of(outputs, units, predictor)[0] : at::Tensor();
+    const auto z =
+        means ? scores::log_mean_probabilities(logits) : output_logits(logits, predictor, options);
+    const auto h = post->scores_features ? features_of(outputs, units, predictor)[0] : at::Tensor();
     return post->score(state, h, z);
   };
   return {{score_key(predictor, score)}, values, score.post->wide};
@@ -101,8 +100,8 @@ ColumnGroup shaped_score_column(const LoadedEnsemble& ensemble, const ColumnPlan
                                 const Predictor& predictor, const PlannedScore& score,
                                 const FittedStates& states, const EvaluateOptions& options) {
   // Only ReAct has a fitted state; the others depend on each sample alone.
-  const auto state = score.shaping == Shaping::kReact ? find_state(states, predictor, score)
-                                                      : scores::State();
+  const auto state =
+      score.shaping == Shaping::kReact ? find_state(states, predictor, score) : scores::State();
   std::vector<scores::LinearHead> heads;
   for (const int64_t unit : predictor.units) heads.push_back(ensemble.head(unit));
   const auto values = [=, units = plan.units, function = score_function(score, options)](
@@ -147,8 +146,7 @@ std::vector<PlannedScore> plan_scores(const EvaluateConfig& config) {
   std::vector<PlannedScore> plan;
   const auto add_postprocessor = [&](const scores::PostprocessorInfo& post, ScoreForm form) {
     PlannedScore score;
-    score.name =
-        form == ScoreForm::kOutput ? post.name : post.name + ":" + option_name(form);
+    score.name = form == ScoreForm::kOutput ? post.name : post.name + ":" + option_name(form);
     score.post = &post;
     score.form = form;
     score.options = options_of(config, post.name);

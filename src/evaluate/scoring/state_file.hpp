@@ -11,9 +11,10 @@ namespace dissent {
 inline constexpr const char* kFeatureBank = "features";
 inline constexpr const char* kLogitBank = "logits";
 
-/// Writes a state under a temporary name, then renames it. A tensor that is the first rows of a bank
-/// (same memory, all columns) is stored as this number of rows only, and the reader of the state
-/// has to provide the bank. identity: what the state belongs to. One rank. Error::kData: disk full,
+/// Writes a state under a temporary name, then renames it. A tensor that is the first rows of a
+/// bank (same memory, all columns) is stored as this number of rows only, and the reader of the
+/// state has to provide the bank. identity: what the state belongs to. One rank. Error::kData: disk
+/// full,
 /// ..
 void write_state(const std::string& path, const std::string& identity, const scores::State& state,
                  const at::Tensor& features = {}, const at::Tensor& logits = {});

@@ -56,8 +56,8 @@ class OptionSearch {
     for (size_t e = 0; e < ensembles_.size(); ++e) plans.push_back(plan(e, choices[e].scores));
     const auto id =
         run_pass(comm_, validation_, ensembles_, plans, config_.outputs(), show_progress);
-    const auto ood = run_pass(comm_, *sets_.validation_ood, ensembles_, plans, config_.outputs(),
-                              show_progress);
+    const auto ood =
+        run_pass(comm_, *sets_.validation_ood, ensembles_, plans, config_.outputs(), show_progress);
     for (size_t e = 0; e < ensembles_.size(); ++e)
       for (size_t s = 0; s < choices[e].scores.size(); ++s)
         choose_options(e, s, id[e], ood[e], choices[e]);
@@ -200,9 +200,9 @@ std::string choice_text(const LoadedEnsemble& ensemble, const Choices& choice,
   if (!choice.searched.empty()) text += "[choice.options]\n";
   for (const auto& score : choice.scores)
     if (choice.searched.contains(score.name))
-      text += fmt::format("\"{}\" = {{ options = {}, auroc = {} }}\n", score.name,
-                          toml_text(score.options_text()),
-                          toml_text(choice.searched.at(score.name)));
+      text +=
+          fmt::format("\"{}\" = {{ options = {}, auroc = {} }}\n", score.name,
+                      toml_text(score.options_text()), toml_text(choice.searched.at(score.name)));
   return text;
 }
 

@@ -6,7 +6,8 @@
 
 namespace dissent {
 
-/// XXH3_64 (seed 0) over everything that was added, in order. Identifies sets, networks and choices.
+/// XXH3_64 (seed 0) over everything that was added, in order. Identifies sets, networks and
+/// choices.
 class ContentHash {
  public:
   ContentHash();

@@ -61,7 +61,8 @@ std::unique_ptr<MemberNetworks> read_images(const CheckpointReader& file,
 }  // namespace
 
 std::string LoadedEnsemble::unit_name(int64_t unit) const {
-  return unit < members() ? fmt::format("member:{}", unit) : option_name(soups[unit - members()].predictor);
+  return unit < members() ? fmt::format("member:{}", unit)
+                          : option_name(soups[unit - members()].predictor);
 }
 
 scores::LinearHead LoadedEnsemble::head(int64_t unit) const {

@@ -104,8 +104,8 @@ void copy_head(const Head& head, const at::Tensor& flat, const StateDict& given,
   for (const auto& entry : head.layout().entries()) {
     const auto found = weights.find(entry.name);
     if (found == weights.end()) {
-      problems.push_back(
-          fmt::format("{}: expected [{}], found nothing", entry.name, fmt::join(entry.shape, ", ")));
+      problems.push_back(fmt::format("{}: expected [{}], found nothing", entry.name,
+                                     fmt::join(entry.shape, ", ")));
     } else if (found->second.sizes() != at::IntArrayRef(entry.shape)) {
       problems.push_back(fmt::format("{}: expected [{}], found [{}]", entry.name,
                                      fmt::join(entry.shape, ", "),
@@ -116,9 +116,8 @@ void copy_head(const Head& head, const at::Tensor& flat, const StateDict& given,
     if (found != weights.end()) weights.erase(found);
   }
   for (const auto& [name, tensor] : weights)
-    problems.push_back(
-        fmt::format("{}: expected no such tensor in this network, found [{}]", name,
-                    fmt::join(tensor.sizes(), ", ")));
+    problems.push_back(fmt::format("{}: expected no such tensor in this network, found [{}]", name,
+                                   fmt::join(tensor.sizes(), ", ")));
   DISSENT_CHECK(problems.empty(), kData, "{}: {}", source, fmt::join(problems, "; "));
 }
 
@@ -149,8 +148,8 @@ std::unique_ptr<MemberNetworks> read_image_files(const Description& description,
   const auto files = description.files();
   const auto count = static_cast<int64_t>(files.size());
   DISSENT_CHECK(network->heads() == 0 || count == 1, kData,
-                "{}: files: expected one file for a multihead network, found {}", description.path(),
-                count);
+                "{}: files: expected one file for a multihead network, found {}",
+                description.path(), count);
   auto members = at::zeros({count, network->layout().size()}, at::kFloat),
        buffers = at::zeros({count, network->buffer_layout().size()}, at::kFloat);
   for (int64_t m = 0; m < count; ++m) {

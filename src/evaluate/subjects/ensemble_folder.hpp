@@ -12,7 +12,8 @@ namespace dissent {
 /// ------------|-----------------|---------------------------------------------------------------
 /// format      | string          | "dissent ensemble"
 /// version     | integer         | 1
-/// files       | list of strings | one file of weights per member (one file for a multihead network):
+/// files       | list of strings | one file of weights per member (one file for a multihead
+/// network):
 ///             |                 | safetensors, or a state dict of torch.save; inside the folder
 /// model       | string          | ensemble.model of the configuration
 /// classes     | integer         | C
@@ -20,7 +21,8 @@ namespace dissent {
 /// image_size  | integer or null | networks on images: edge of the images in pixels
 /// heads       | integer or null | multihead networks: number of members
 /// transform   | string or null  | transform of the images in the training
-/// run, experiment, method, config_hash, training_hash | string | columns of result rows; all except
+/// run, experiment, method, config_hash, training_hash | string | columns of result rows; all
+/// except
 ///             |                 | method may be missing
 /// seed        | integer         |
 ///

@@ -76,9 +76,10 @@ class LabelledSet : public EvaluationSet {
     return at::full({count}, label_, at::kLong);
   }
   void check_labels(int64_t classes) const override {
-    DISSENT_CHECK(label_ < classes, kUsage,
-                  "evaluate.sets: label of {}: expected 0 .. {}, the classes of the networks, found {}",
-                  place(), classes - 1, label_);
+    DISSENT_CHECK(
+        label_ < classes, kUsage,
+        "evaluate.sets: label of {}: expected 0 .. {}, the classes of the networks, found {}",
+        place(), classes - 1, label_);
   }
   std::string identity() const override {  // the logits cache keeps labels beside the logits
     return content_hash(fmt::format("{} label {}", set_->identity(), label_));

@@ -51,7 +51,8 @@ class EvaluationSet {
   std::string place_, name_;
 };
 
-/// A feature cache: a folder written by `dissent cache` or a file of SED. Error::kData as FeatureCache::open.
+/// A feature cache: a folder written by `dissent cache` or a file of SED. Error::kData as
+/// FeatureCache::open.
 std::unique_ptr<EvaluationSet> open_cache_set(const std::string& path);
 /// The same inputs, all with this label.
 std::unique_ptr<EvaluationSet> set_of_label(std::unique_ptr<EvaluationSet> set, int64_t label);

@@ -109,9 +109,10 @@ std::vector<int64_t> all_of(int64_t count) {
 }
 
 MemberSaliency MemberNetworks::saliency(const at::Tensor&, const at::Tensor&) const {
-  DISSENT_FAIL(kUsage,
-               "evaluate.saliency: expected networks on images, found heads on features, which have "
-               "no saliency maps");
+  DISSENT_FAIL(
+      kUsage,
+      "evaluate.saliency: expected networks on images, found heads on features, which have "
+      "no saliency maps");
 }
 
 std::unique_ptr<MemberNetworks> head_networks(std::shared_ptr<const Head> head, at::Tensor members,

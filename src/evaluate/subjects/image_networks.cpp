@@ -30,8 +30,8 @@ class ImageNetworks : public MemberNetworks {
                   set.place(), network_->channels(), network, fmt::join(shape, ", "));
     const auto needed = network_->size_misfit(shape[1], shape[2]);
     DISSENT_CHECK(needed.empty(), kData,
-                  "{}: expected images with edges of {}, as {} needs, found {} x {}",
-                  set.place(), needed, network, shape[1], shape[2]);
+                  "{}: expected images with edges of {}, as {} needs, found {} x {}", set.place(),
+                  needed, network, shape[1], shape[2]);
   }
 
   MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,
@@ -91,7 +91,7 @@ class ImageNetworks : public MemberNetworks {
       const auto weights = members_[n].detach().requires_grad_();
       const auto given =
           network_->forward(unpack(weights, network_->layout()), buffers_[n], x, false);
-      DISSENT_CHECK(given.maps.defined(), kUsage, 
+      DISSENT_CHECK(given.maps.defined(), kUsage,
                     "evaluate.saliency: expected a network with feature maps, found one without");
 
       // A multihead network has one set of maps for all members.

@@ -13,9 +13,9 @@ namespace dissent {
 
 /// Outputs of networks for a block of B inputs.
 struct MemberOutputs {
-  at::Tensor logits;    ///< [n, B, C] f32
-  at::Tensor features;  ///< [n, B, D] f32, inputs of each network's classifier; [1, B, D] if they
-                        ///< are the same for all; undefined if not requested
+  at::Tensor logits;      ///< [n, B, C] f32
+  at::Tensor features;    ///< [n, B, D] f32, inputs of each network's classifier; [1, B, D] if they
+                          ///< are the same for all; undefined if not requested
   int64_t first_row = 0;  ///< of the block in its set, if it belongs to one
 };
 

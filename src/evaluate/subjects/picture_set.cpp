@@ -19,11 +19,11 @@ class PictureSet : public EvaluationSet {
         registered_(std::move(registered)),
         transform_(transform),
         loader_(ImageLoaderOptions{}) {
-    DISSENT_CHECK(
-        transform.options.kind == TransformOptions::Kind::kCenterCrop, kUsage,
-        "evaluate.transform: expected a transform for testing, as {}_test, found \"{}\", which crops "
-        "at random",
-        transform.name.substr(0, transform.name.find('_')), transform.name);
+    DISSENT_CHECK(transform.options.kind == TransformOptions::Kind::kCenterCrop, kUsage,
+                  "evaluate.transform: expected a transform for testing, as {}_test, found \"{}\", "
+                  "which crops "
+                  "at random",
+                  transform.name.substr(0, transform.name.find('_')), transform.name);
   }
   int64_t rows() const override { return source_->rows(); }
   std::vector<int64_t> input_shape() const override {
@@ -40,7 +40,9 @@ class PictureSet : public EvaluationSet {
     const auto per_channel = [](const std::array<double, 3>& values) {
       return at::tensor(at::ArrayRef<double>(values), at::kDouble).view({1, 3, 1, 1});
     };
-    const auto levels = (inputs(first, count).to(at::kDouble) * per_channel(used.std) + per_channel(used.mean)) * 255;
+    const auto levels =
+        (inputs(first, count).to(at::kDouble) * per_channel(used.std) + per_channel(used.mean)) *
+        255;
     return levels.round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
   }
   at::Tensor labels(int64_t first, int64_t count) const override {

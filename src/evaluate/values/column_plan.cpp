@@ -8,8 +8,7 @@ std::vector<int64_t> needed_units(const LoadedEnsemble& ensemble, const Predicto
                                   const EvaluateOptions& options) {
   std::vector<bool> needed(ensemble.units(), false);
   if (!options.diversity.empty()) std::fill_n(needed.begin(), ensemble.members(), true);
-  for (const auto* list :
-       {&predictors.combined, &predictors.networks, &predictors.sub_ensembles})
+  for (const auto* list : {&predictors.combined, &predictors.networks, &predictors.sub_ensembles})
     for (const auto& predictor : *list)
       for (const int64_t unit : predictor.units) needed[unit] = true;
 
@@ -45,8 +44,7 @@ ColumnPlan column_plan(const LoadedEnsemble& ensemble, const PredictorSet& predi
     if (!fused.empty()) plan.groups.push_back(fused_columns(plan, predictor, fused, temperature));
   };
 
-  for (const auto* list :
-       {&predictors.combined, &predictors.networks, &predictors.sub_ensembles})
+  for (const auto* list : {&predictors.combined, &predictors.networks, &predictors.sub_ensembles})
     for (const auto& predictor : *list) {
       if (request.some_classes()) {
         if (request.labelled)

@@ -9,13 +9,13 @@
 
 namespace dissent {
 
-/// evaluate.diversity of one ensemble on one set, accumulated block by block during a pass. Integers
-/// and exact sums, so the bits do not depend on ranks.
+/// evaluate.diversity of one ensemble on one set, accumulated block by block during a pass.
+/// Integers and exact sums, so the bits do not depend on ranks.
 ///
-/// Scores (different_predictions, pds) are columns whose mean is reported. Under convention sed they
-/// follow its release: on a set with some of ImageNet's classes they read the members' one-hot votes
-/// (votes_in_subset), and the mean is the mean of the means of evaluate.batch_rows rows. The other
-/// values read the members' logits over all classes.
+/// Scores (different_predictions, pds) are columns whose mean is reported. Under convention sed
+/// they follow its release: on a set with some of ImageNet's classes they read the members' one-hot
+/// votes (votes_in_subset), and the mean is the mean of the means of evaluate.batch_rows rows. The
+/// other values read the members' logits over all classes.
 class MemberDiversity {
  public:
   /// labelled: labels are classes of the networks, so values of correct and wrong predictions are

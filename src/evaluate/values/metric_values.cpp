@@ -204,13 +204,12 @@ ColumnGroup subset_columns(const ColumnPlan& plan, const Predictor& predictor,
     const auto logits = unit_rows(outputs.logits, units, predictor.units);
     // SED's release averages the subset outputs of the members; else the subset of the combined
     // output is taken.
-    const auto rows =
-        released ? scores::subset_outputs(logits, scores::InputKind::kLogits, subset,
-                                          scores::SubsetRule::kReleased)
-                       .mean(0)
-                 : scores::subset_outputs(output_logits(logits, predictor, options),
-                                          scores::InputKind::kLogits, subset,
-                                          scores::SubsetRule::kMaskedSoftmax);
+    const auto rows = released ? scores::subset_outputs(logits, scores::InputKind::kLogits, subset,
+                                                        scores::SubsetRule::kReleased)
+                                     .mean(0)
+                               : scores::subset_outputs(output_logits(logits, predictor, options),
+                                                        scores::InputKind::kLogits, subset,
+                                                        scores::SubsetRule::kMaskedSoftmax);
     return scores::subset_predictions(rows)
         .eq(all_labels ? scores::subset_labels(labels, subset) : labels)
         .to(at::kDouble);
@@ -269,8 +268,8 @@ std::vector<MetricValue> detection_values(const at::Tensor& id, const at::Tensor
   // AUROC alone needs no other values of the ranking.
   const int64_t n = id.numel() + ood.numel();
   if (requested.size() == 1 && requested[0]->id == Metric::kAuroc)
-    return {{score.name, requested[0]->name,
-             auroc_of(id, ood, score, options.convention, ood_name), n, true}};
+    return {{score.name, requested[0]->name, auroc_of(id, ood, score, options.convention, ood_name),
+             n, true}};
   check_no_nan_scores(id, score.name, "the in-distribution set");
   check_no_nan_scores(ood, score.name, ood_name);
 
@@ -293,10 +292,9 @@ std::vector<MetricValue> detection_values(const at::Tensor& id, const at::Tensor
 
   std::vector<MetricValue> values;
   for (const auto* metric : requested) {
-    const double value =
-        is_correct_rate(metric->id)
-            ? rates.finish(false_positive_rate(metric->id))
-            : metrics::detection_value(ranking, metric->name, options.convention);
+    const double value = is_correct_rate(metric->id)
+                             ? rates.finish(false_positive_rate(metric->id))
+                             : metrics::detection_value(ranking, metric->name, options.convention);
     values.push_back({score.name, metric->name, value, n, true});
   }
   return values;
@@ -308,9 +306,8 @@ at::Tensor score_values(const SetColumns& columns, const LoadedEnsemble& ensembl
     return columns.at(score_key(predictor, score));
   at::Tensor sum;
   for (const int64_t unit : predictor.units) {
-    const auto values = columns.at({.kind = ColumnKind::kScore,
-                                    .predictor = ensemble.unit_name(unit),
-                                    .score = score.name});
+    const auto values = columns.at(
+        {.kind = ColumnKind::kScore, .predictor = ensemble.unit_name(unit), .score = score.name});
     sum = sum.defined() ? sum + values : values.clone();
   }
   return sum / static_cast<double>(predictor.units.size());

@@ -15,7 +15,7 @@ struct MetricValue {
   std::string score;  ///< empty for metrics of probabilities
   std::string metric;
   double value = 0;
-  int64_t n = 0;                ///< samples
+  int64_t n = 0;               ///< samples
   bool compares_sets = false;  ///< computed from scores of two sets
 };
 

@@ -151,13 +151,13 @@ std::array<std::vector<double>, kClasses> gather_round(Communicator& comm,
 }  // namespace
 
 metrics::RankingValues rank_scores(Communicator& comm, const SortedScores& positive,
-                                    const SortedScores& negative,
-                                    const metrics::RankingRequest& request, RankOptions options) {
+                                   const SortedScores& negative,
+                                   const metrics::RankingRequest& request, RankOptions options) {
   DISSENT_CHECK(options.round_values >= 1, kUsage,
                 "rank_scores: round_values: expected 1 or more, found {}", options.round_values);
   agree(comm, [&] {
     const bool enough = request.risk ? positive.total() + negative.total() > 0
-                                   : positive.total() > 0 && negative.total() > 0;
+                                     : positive.total() > 0 && negative.total() > 0;
     DISSENT_CHECK(
         enough, kData,
         "ranking: expected at least one positive and one negative sample, found {} and {}",

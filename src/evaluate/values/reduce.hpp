@@ -50,9 +50,9 @@ struct RankOptions {
 /// cuts) bytes; no rank holds all scores. Time: n log n for the rank's own scores, and N scores
 /// received by each rank.
 metrics::RankingValues rank_scores(Communicator& comm, const SortedScores& positive,
-                                    const SortedScores& negative,
-                                    const metrics::RankingRequest& request = {},
-                                    RankOptions options = {});
+                                   const SortedScores& negative,
+                                   const metrics::RankingRequest& request = {},
+                                   RankOptions options = {});
 
 /// The scores at positions of the joint descending order (0: the largest), each in 0 .. total - 1.
 /// By bisection of the 64-bit keys: 64 sums of one number per position.

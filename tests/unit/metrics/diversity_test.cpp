@@ -78,7 +78,7 @@ TEST(Diversity, EqualMembersHaveNoneAndUndefinedPairsAreLeftOut) {
   EXPECT_EQ(values.q_statistic, 1);
   EXPECT_NEAR(values.correlation, 1, 1e-15);
   values = values_of(at::ones({2, 3, 2}, at::kDouble),
-                       at::zeros({3}, at::kLong));  // always right: no pair is defined
+                     at::zeros({3}, at::kLong));  // always right: no pair is defined
   EXPECT_TRUE(std::isnan(values.q_statistic) && std::isnan(values.correlation));
   EXPECT_EQ(values.double_fault, 0);
 }

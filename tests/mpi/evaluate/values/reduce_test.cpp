@@ -61,7 +61,7 @@ SortedScores own_scores(const at::Tensor& all, const Lies& lies) {
 }
 
 metrics::RankingValues whole_values(const at::Tensor& positive, const at::Tensor& negative,
-                                      const metrics::RankingRequest& request) {
+                                    const metrics::RankingRequest& request) {
   return metrics::ranking_values(metrics::Ranking::from_scores(positive, negative), request);
 }
 

@@ -11,13 +11,13 @@
 #include <cmath>
 #include <set>
 
-#include "evaluate/values/classwise_error.hpp"
+#include "../made_ensemble.hpp"
 #include "evaluate/results/comparisons.hpp"
 #include "evaluate/results/plot_files.hpp"
-#include "evaluate/values/member_diversity.hpp"
 #include "evaluate/results/printed_table.hpp"
 #include "evaluate/results/result_rows.hpp"
-#include "../made_ensemble.hpp"
+#include "evaluate/values/classwise_error.hpp"
+#include "evaluate/values/member_diversity.hpp"
 #include "self.hpp"
 
 using namespace dissent;
@@ -83,7 +83,7 @@ SetColumns in_blocks(const ColumnGroup& group, const at::Tensor& logits, const a
 }
 
 double value_of_metric(const std::vector<MetricValue>& values, const std::string& name,
-                 const std::string& score = "") {
+                       const std::string& score = "") {
   for (const auto& value : values)
     if (value.metric == name && (score.empty() || value.score == score)) return value.value;
   ADD_FAILURE() << name << ": not found";
@@ -134,8 +134,8 @@ TEST(PlotFiles, AreasOfRocsAreThoseOfTheResultRows) {
     PlannedScore score;
     score.name = "s";
     return value_of_metric(detection_values(known.neg(), unknown.neg(), at::ones_like(known), score,
-                                     options, "unknown"),
-                     "auroc");
+                                            options, "unknown"),
+                           "auroc");
   };
   for (const int64_t size : {3, 50, 900, 5000, 20000})
     for (const double shift : {-2.5, 0.0, 0.7, 2.0}) {
@@ -451,7 +451,8 @@ TEST(DetectionValues, CorrectClassificationRatesAreThoseOfTheLibrary) {
   const auto known = at::tensor({9.5, 9.6, 9.7, 9.8, 1.0, 9.0, 9.9, 9.9, 0.0, 0.0}, at::kDouble),
              unknown = at::arange(10).to(at::kDouble);  // threshold: 9
   EXPECT_DOUBLE_EQ(
-      value_of_metric(detection_values(known, unknown, right, msp()[0], options, "ood"), "ccr1"), 0.4);
+      value_of_metric(detection_values(known, unknown, right, msp()[0], options, "ood"), "ccr1"),
+      0.4);
 }
 
 TEST(Comparison, WhatCannotBeComparedIsRefused) {
@@ -483,9 +484,11 @@ TEST(Comparison, TheBetterMethodHasAPositiveDifferenceInItsInterval) {
     const auto draw = [&](uint64_t seed) {
       return uniform({200}, 10 * seed + static_cast<uint64_t>(ensembles[e].seed), 0, 1);
     };
-    sets.push_back(
-        {{"id", Shift::kId, draw(1).lt(good ? 0.9 : 0.6).to(at::kDouble), {draw(2) + (good ? 0.5 : 0.1)}},
-         {"ood", Shift::kFar, {}, {draw(3)}}});
+    sets.push_back({{"id",
+                     Shift::kId,
+                     draw(1).lt(good ? 0.9 : 0.6).to(at::kDouble),
+                     {draw(2) + (good ? 0.5 : 0.1)}},
+                    {"ood", Shift::kFar, {}, {draw(3)}}});
   }
   const auto options = comparing({"*"});
   const auto rows = comparison_rows(ensembles, sets, msp(), options);
