@@ -9,7 +9,7 @@ namespace dissent::cli {
 void check_export(const CommandLine& line, Files& files) {
   const auto names = line.get<std::string>("names");
   DISSENT_CHECK(!line.get<std::string>("output").empty(), kUsage,
-                "--output: expected a folder for the exported files, found none");
+                "--output: expected a folder to write into, found none");
   DISSENT_CHECK(names == "own" || names == "timm", kUsage,
                 "--names: expected own or timm, found {}", names);
   files.find("RUN", line.positional()[0]);
