@@ -46,6 +46,7 @@ void check_subset(const EvaluateSet& spec, const EvaluationSet& file,
 }
 
 void check_sets(const std::vector<LoadedEnsemble>& ensembles, const EvaluationSets& sets) {
+  // Sets on which something is fitted or measured need labels; unknown inputs have none.
   check_set(sets.validation.get(), ensembles, true);
   check_set(sets.id.get(), ensembles, true);
   check_set(sets.fit.get(), ensembles, true);
@@ -83,6 +84,8 @@ void check_members(const EvaluateOptions& options, int64_t members, const std::s
   DISSENT_CHECK(options.diversity.empty() || members > 1, kUsage,
                 "evaluate.diversity: expected an ensemble of at least 2 members, found {} with {}",
                 path, members);
+
+  // Some scores are deviations over members.
   for (const auto& name : options.scores)
     for (const auto& score : scores::score_table())
       DISSENT_CHECK(score.name != name || members >= score.min_members, kUsage,

@@ -97,6 +97,7 @@ class SortedRun {
  public:
   SortedRun(const double* positive, int64_t positives, const double* negative, int64_t negatives)
       : positives_(positives) {
+    // Positives are numbered from 0, negatives follow.
     std::vector<std::pair<double, int64_t>> scores;
     for (int64_t i = 0; i < positives; ++i) scores.emplace_back(positive[i], i);
     for (int64_t i = 0; i < negatives; ++i) scores.emplace_back(negative[i], positives + i);
@@ -114,6 +115,8 @@ class SortedRun {
         tied_positives += positive[order_[i]];
       else
         tied_negatives += negative[order_[i] - positives_];
+
+      // At the end of a tie: pairs with positives above count twice, tied pairs once.
       if (!ends_tie_[i]) continue;
       twice += tied_negatives * (2 * above + tied_positives);
       above += tied_positives;
@@ -159,6 +162,8 @@ DifferenceInterval paired_bootstrap(const at::Tensor& a, const at::Tensor& b,
   DISSENT_CHECK(bad == 0, kData,
                 "paired_bootstrap: expected finite differences, found {} of {} that are not", bad,
                 difference.numel());
+
+  // The mean difference of one seed with each sample as often as it was drawn.
   const int64_t count = difference.size(1);
   const auto mean = [&](int64_t seed, const std::vector<Draws>& draws) {
     const auto* value = difference.const_data_ptr<double>() + seed * count;

@@ -19,6 +19,8 @@ void Classification::update(const at::Tensor& logits, const at::Tensor& labels) 
                 classes_, describe(logits));
   const auto z = logits.detach();
   check_labels("classification", "labels", labels, z.size(0), classes_, z.device());
+
+  // One softmax for all metrics; every convention has its own bins.
   const auto values = calibration_values(z, labels);
   const auto right = z.argmax(-1).eq(labels);
   accuracy_.update(right);

@@ -42,10 +42,14 @@ class RowScores {
     std::iota(order_.begin(), order_.end(), 0);
     std::stable_sort(order_.begin(), order_.end(),
                      [p](int64_t a, int64_t b) { return p[a] > p[b]; });
+
+    // One draw per sample, keyed by its row.
     const double u =
         options_.randomised
             ? Random(options_.seed, kConformalDraw, row, static_cast<uint64_t>(part_)).uniform()
             : 1;
+
+    // before: mass of the classes with larger probabilities.
     double before = 0;
     for (size_t i = 0; i < order_.size(); ++i) {
       const auto beyond = static_cast<int64_t>(i) + 1 - options_.free_ranks;

@@ -157,11 +157,14 @@ DiversityValues Diversity::finish() const {
                 "diversity: labels: expected for all {} samples or none, found for {}", rows_,
                 labelled_);
   const auto n = static_cast<double>(rows_);
+
+  // Only the upper triangle of different_ is filled: each pair counts once.
   int64_t different = 0;
   for (const int64_t count : different_) different += count;
   DiversityValues values;
   values.disagreement =
       static_cast<double>(different) / (n * static_cast<double>(members_ * (members_ - 1) / 2));
+
   values.kl = kl_.finish() / n;
   values.jensen_shannon = pairwise_divergence_ ? jensen_shannon_.finish() / n : std::nan("");
   values.variance = variance_.finish() / n;
@@ -195,6 +198,7 @@ void Diversity::from_state(const at::Tensor& state) {
   const auto* words = state.const_data_ptr<int64_t>();
   rows_ = words[0];
   labelled_ = words[1];
+
   words += 2;
   for (auto* counts : {&different_, &both_right_}) {
     counts->assign(words, words + squares);

@@ -42,6 +42,8 @@ void read_bins(const char* name, const at::Tensor& state, std::vector<int64_t>& 
 // Of p in [0, 1]: the bin [lo, hi), and the last for 1.
 int64_t equal_bin(const std::vector<double>& edges, double p) {
   const auto bins = static_cast<int64_t>(edges.size()) - 1;
+
+  // The product may round to a neighbouring bin, so the edges decide.
   auto bin = std::min(bins - 1, static_cast<int64_t>(p * static_cast<double>(bins)));
   while (p < edges[bin]) --bin;
   while (bin + 1 < bins && p >= edges[bin + 1]) ++bin;

@@ -75,6 +75,8 @@ std::vector<ImagenetSubset> all_subsets() {
 at::Tensor masked_softmax(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset) {
   const auto output_of_class = subset.output_of_class.to(outputs.device());
   const auto kept = output_of_class.ge(0).nonzero().squeeze(1);
+
+  // Probabilities within the subset sum to 1; a row without mass in the subset stays 0.
   auto p = outputs.index_select(-1, kept);
   if (kind == InputKind::kLogits) {
     p = at::softmax(p, -1);
@@ -82,6 +84,8 @@ at::Tensor masked_softmax(const at::Tensor& outputs, InputKind kind, const Image
     const auto sum = p.sum(-1, true);
     p = p / sum.masked_fill(sum.eq(0), 1);
   }
+
+  // A category gets the sum over its classes.
   if (!subset.categories) return p;
   auto sizes = outputs.sizes().vec();
   sizes.back() = static_cast<int64_t>(subset.outputs.size());

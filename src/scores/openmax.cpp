@@ -70,15 +70,21 @@ at::Tensor openmax_probabilities(const State& state, const at::Tensor& logits) {
              revised = std::min(alpha, means.size(0));
   DISSENT_CHECK(logits.defined() && logits.dim() == 2 && logits.size(1) == means.size(0), kUsage,
                 "openmax: logits: expected [N, {}], found {}", means.size(0), describe(logits));
+
+  // w: probability under each class's Weibull distribution that a known sample is nearer to the
+  // class mean.
   const auto z = logits.detach().to(at::kDouble);
   const auto beyond =
       (at::cdist(z, means, 2.0, kDistanceByDifferences) - weibull.select(1, 0)).clamp_min(0) /
       weibull.select(1, 1);
   const auto w = beyond.pow(weibull.select(1, 2)).neg().expm1().neg();
+
+  // The largest logits are reduced, the first one most; what they lose goes to the unknown class.
   const auto rank_weight =
       at::arange(alpha, alpha - revised, -1, z.options()) / static_cast<double>(alpha);
   const auto omega = at::zeros_like(z).scatter_(1, std::get<1>(z.topk(revised, 1)),
                                                 rank_weight.expand({z.size(0), revised}));
+
   const auto taken = z * w * omega;
   return at::softmax(at::cat({z - taken, taken.sum(1, true)}, 1), 1);
 }

@@ -86,6 +86,7 @@ State fit(const PostprocessorInfo& postprocessor, const FitData& data, const std
 std::vector<Setting> search_settings(const PostprocessorInfo& postprocessor) {
   std::vector<Setting> settings = {{}};
   for (const auto& list : postprocessor.search) {
+    // The product of the lists so far with one more list.
     std::vector<Setting> longer;
     for (const auto& setting : settings)
       for (const auto& value : list.values) {

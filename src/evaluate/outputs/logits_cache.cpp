@@ -130,6 +130,8 @@ MemberOutputs LogitsCache::read(int64_t first, int64_t count, const std::vector<
 
 MemberOutputs LogitsCache::rounded(MemberOutputs outputs) const {
   if (key_.dtype != "f16") return outputs;
+
+  // Values beyond f16 would become infinite without notice.
   const auto round = [&](const at::Tensor& values) {
     auto nearest = values.to(at::kHalf).to(at::kFloat);
     const auto lost =
@@ -155,6 +157,8 @@ void LogitsCache::begin(int64_t shard) {
                                 8);
 
   file_ = h5_create(path, bytes + 16384);
+
+  // The identity is in every shard, so that a shard of another evaluation is never read.
   h5_write_attribute(file_, "/", "format", std::string("dissent-logits"), path);
   h5_write_attribute(file_, "/", "version", int64_t{2}, path);
   h5_write_attribute(file_, "/", "identity", identity(key_.units), path);

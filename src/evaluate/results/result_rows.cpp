@@ -93,6 +93,8 @@ PredictorValues compute_values(const RowContext& context, const SetColumns& colu
     const auto scores_in = [&](const SetColumns& of_set) {
       return score_values(of_set, context.ensemble, *job.predictor, *job.score);
     };
+
+    // ccr counts correct predictions in distribution.
     const auto correct = id->at({ColumnKind::kCorrect, job.predictor->name});
     job.values = detection_values(scores_in(*id), scores_in(columns), correct, *job.score,
                                   context.options, set.name);
@@ -189,6 +191,7 @@ void add_sizes(RowCollector& rows, const RowContext& context, const PredictorVal
       std::vector<double> of_subsets;
       for (const auto* list : lists) of_subsets.push_back((*list)[i].value);
       const auto spread = metrics::mean_std(of_subsets);
+
       const auto predictor = fmt::format("size:{}", size);
       auto value = (*lists[0])[i];
       value.value = spread.mean;

@@ -37,6 +37,8 @@ std::vector<std::vector<int64_t>> subsets_of(int64_t members, int64_t size, int6
     while (next_subset(subset, members));
     return subsets;
   }
+
+  // Too many to list: draws without repetition.
   for (int64_t draw = 0; static_cast<int64_t>(subsets.size()) < limit; ++draw) {
     auto subset = Random(1, Purpose::kNoise, size, draw).choose(members, size);
     if (!contains(subsets, subset)) subsets.push_back(std::move(subset));

@@ -20,6 +20,8 @@ std::vector<PlannedScore> candidates_of(const PlannedScore& score) {
   if (!score.fit_target()) return {};
   const auto& info = searched_postprocessor(score);
   std::vector<PlannedScore> candidates;
+
+  // The empty setting stands for a post-processor without a search.
   for (const auto& setting : scores::search_settings(info)) {
     if (setting.empty()) continue;
     auto candidate = score;
@@ -72,6 +74,8 @@ class OptionSearch {
       of_ensemble.push_back(candidates_of(score));
       all.insert(all.end(), of_ensemble.back().begin(), of_ensemble.back().end());
     }
+
+    // Predictors depend on the kinds of scores: some need the members' own scores.
     predictors_.push_back(predictors_of(ensembles_[e], all, {}, options_));
 
     std::vector<PlannedScore> fitted;

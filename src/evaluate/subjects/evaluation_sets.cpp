@@ -67,6 +67,7 @@ void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
                   key, chosen_on->place(), test.place());
   };
 
+  // Everything that is chosen or fitted on a set is compared with every test set.
   sets.chosen_on_test = !sets.validation && config.evaluate.allow_test_selection;
   check(sets.validation.get(), *sets.id, "validation");
   for (const auto& test : sets.tests)

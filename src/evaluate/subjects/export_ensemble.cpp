@@ -91,6 +91,9 @@ json description(const CheckpointReader& file, const std::string& weights, int64
   auto files = json::array();
   for (int64_t m = 0; m < members; ++m) files.push_back(fmt::format("member-{}.safetensors", m));
   const auto model = value_at(document, "ensemble.model");
+
+  // Heads on features have a dimension and a hidden width, networks on images an image size and a
+  // transform.
   const auto names = training_names(document);
   const bool features = !trains_images(document),
              multihead = model.is_string() && model.get<std::string>().ends_with("_multihead");

@@ -49,6 +49,7 @@ std::vector<double> common_cuts(Communicator& comm, const SortedScores* const* c
     for (int64_t i = every - 1; i < static_cast<int64_t>(values.size()); i += every)
       own.push_back(values[i]);
   }
+
   const auto counts = all_gather_integer(comm, static_cast<int64_t>(own.size()));
   const auto gathered = comm.all_gather(at::tensor(own, at::kDouble), counts);
   std::vector<double> cuts(gathered.const_data_ptr<double>(),
@@ -101,6 +102,8 @@ std::vector<Round> make_rounds(const std::vector<Segment>& segments, uint64_t ro
   for (size_t s = 0; s < segments.size(); ++s) {
     const auto& total = segments[s].total;
     if (size_of(total) == 0) continue;
+
+    // A segment that does not fit into the round begins a new one.
     if (rounds.empty() || size_of(rounds.back().total) + size_of(total) > round_values)
       rounds.push_back({s, s, before, {}});
     auto& round = rounds.back();
