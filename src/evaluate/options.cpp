@@ -69,6 +69,8 @@ std::vector<std::string> diversity_choices() {
 // The options of a post-processor, bound to ScoreTable::options.
 TableSpec score_option_table(const scores::PostprocessorInfo& score) {
   TableSpec table{"score." + score.name, score.summary, {}, &typeid(ScoreTable)};
+
+  // The options of a post-processor are a struct inside an any, so every access goes through it.
   const auto struct_of = [&score](void* target) {
     return score.struct_of(static_cast<ScoreTable*>(target)->options);
   };
@@ -301,6 +303,8 @@ void add_calibration_conflicts(const EvaluateConfig& config, size_t number, Conf
               fmt::format("expected one set of role calibration with this name, found two named "
                           "\"{}\"",
                           set.name));
+
+  // A set that nothing reads is probably a misspelt name.
   list.add_if(!is_used, set_key(number, "role"),
               fmt::format("expected a set with calibration = \"{}\", found none: this set would "
                           "not be read",
@@ -377,6 +381,8 @@ void add_role_conflicts(const EvaluateConfig& config, ConflictList& list) {
         !path.empty() && has_role(config, role), fmt::format("evaluate.{}", option_name(role)),
         fmt::format("expected this key or a set of role {}, found both", option_name(role)));
   };
+
+  // A key of [evaluate] and a set of the same role would name two sets.
   given_twice(options.id, SetRole::kId);
   given_twice(options.validation, SetRole::kValidation);
   given_twice(options.fit, SetRole::kFit);
@@ -391,6 +397,7 @@ void add_role_conflicts(const EvaluateConfig& config, ConflictList& list) {
               "expected an in-distribution set of images, found a cache: heads on cached features "
               "have no saliency maps");
 
+  // Options that need sets of a kind.
   const bool has_covariate =
       std::any_of(config.sets.begin(), config.sets.end(), [](const EvaluateSet& set) {
         return set.role == SetRole::kTest && set.shift == Shift::kCovariate && set.classes.empty();
@@ -563,6 +570,8 @@ const std::vector<TableSpec>& score_option_tables() {
 std::vector<EvaluateConflict> conflicts(const EvaluateConfig& config) {
   ConflictList list;
   const auto& options = config.evaluate;
+
+  // Keys of [evaluate] that contradict each other.
   list.add_if(options.runs.empty(), "evaluate.runs",
               "expected run folders or checkpoint files, found none");
   list.add_if(!options.weights.empty() && options.combine != Combine::kMeanLogits,
@@ -578,6 +587,7 @@ std::vector<EvaluateConflict> conflicts(const EvaluateConfig& config) {
   list.add_if(options.temperature_in_scores && options.temperature == TemperatureMethod::kNone,
               "evaluate.temperature_in_scores", "expected evaluate.temperature, found none");
 
+  // Then each set, the sets together, and what choices and fits need.
   for (size_t number = 0; number < config.sets.size(); ++number)
     add_set_conflicts(config, number, list);
   add_role_conflicts(config, list);

@@ -109,6 +109,7 @@ class TestEvaluation {
     for (const auto& test : sets_.tests)
       if (is_in_full_spectrum(test)) evaluate_test_set(test, known, &known);
 
+    // From here on unknown inputs are told apart from the joined set, so its scores come first.
     const RowSet set{sets_.id_name + "+covariate", Shift::kId};
     for (size_t e = 0; e < ensembles_.size(); ++e) {
       auto rows = result_rows(context(e), known[e].columns, nullptr, set, true);
@@ -231,6 +232,8 @@ class TestEvaluation {
       agree(comm_, [&] {
         found = ensemble_saliency(ensembles_[e], *sets_.id, options_.saliency, options_);
       });
+
+      // A single member has maps but no cosine.
       if (found.cosine)
         append(rows_[e],
                ensemble_rows(context(e),
@@ -246,6 +249,8 @@ class TestEvaluation {
         for (const auto scaling : kScalings) {
           const ColumnKey confidence{ColumnKind::kConfidence, predictor.name, scaling};
           if (!columns.has(confidence)) continue;
+
+          // Bins of the convention, from the confidences of the pass.
           auto bins = empty_bins(options_);
           bins.update(columns.at(confidence),
                       columns.at({ColumnKind::kCorrect, predictor.name}).ne(0));
@@ -253,6 +258,7 @@ class TestEvaluation {
             add_reliability_plot(
                 fmt::format("{}-{}-reliability", file_names_[e], file_part(dataset)),
                 reliability_points(series_name(predictor, scaling), bins.finish()));
+
           for (const auto& bin : bins.finish())
             result_.reliability.push_back({run_labels_[e], predictor.name, dataset,
                                            temperature_text(scaling, options_), bin});

@@ -90,6 +90,8 @@ void Classification::from_state(const at::Tensor& state) {
     at += like.numel();
     return part;
   };
+
+  // The parts are concatenated in the order of state().
   accuracy_ = Accuracy::from_state(take(accuracy_.state()));
   top5_ = Accuracy::from_state(take(top5_.state()));
   for (auto* mean : {&nll_, &batch_nll_, &brier_})

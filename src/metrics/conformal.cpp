@@ -103,6 +103,8 @@ double conformal_quantile(const at::Tensor& scores, double level) {
   append_values(sorted, scores);
   DISSENT_CHECK(!sorted.empty(), kData,
                 "conformal_quantile: expected at least one calibration sample, found none");
+
+  // With few samples no score reaches the level, and every set has all classes.
   const auto position = conformal_position(static_cast<int64_t>(sorted.size()), level);
   if (position < 0) return std::numeric_limits<double>::infinity();
   std::nth_element(sorted.begin(), sorted.begin() + position, sorted.end());

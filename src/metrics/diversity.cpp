@@ -105,6 +105,7 @@ void Diversity::add_row(const double* p, const double* log_p, int64_t rows, int6
 void Diversity::merge(const Diversity& other) {
   DISSENT_CHECK(members_ == other.members_ && pairwise_divergence_ == other.pairwise_divergence_,
                 kUsage, "diversity: merge: expected the same members");
+
   rows_ += other.rows_;
   labelled_ += other.labelled_;
   for (size_t i = 0; i < different_.size(); ++i) {
@@ -200,6 +201,8 @@ void Diversity::from_state(const at::Tensor& state) {
   labelled_ = words[1];
 
   words += 2;
+
+  // In the order of state().
   for (auto* counts : {&different_, &both_right_}) {
     counts->assign(words, words + squares);
     words += squares;

@@ -51,6 +51,7 @@ double fpr_at_recall(const RankingCurve& curve, double recall, RocPoints points)
 }
 
 double aupr(const RankingCurve& curve) {
+  // Trapezoids from recall 0, where precision is 1 by convention.
   double area = 0, recall_before = 0, precision_before = 1;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
     const double recall = share(curve.true_positives[i], curve.positives);
@@ -64,6 +65,7 @@ double aupr(const RankingCurve& curve) {
 }
 
 double average_precision(const RankingCurve& curve) {
+  // Steps instead of trapezoids: no interpolation between thresholds.
   double sum = 0, recall_before = 0;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
     const double recall = share(curve.true_positives[i], curve.positives);

@@ -112,6 +112,8 @@ RankingValues ranking_values(const Ranking& ranking, const RankingRequest& reque
   };
   const auto positive = sorted(ranking.positive_scores()),
              negative = sorted(ranking.negative_scores());
+
+  // All scores are one piece.
   const TieGroup total{positive.size(), negative.size()};
   return ranking_values({RankingPiece(tie_groups(positive, negative), {}, total, request)}, total,
                         request);

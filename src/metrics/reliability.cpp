@@ -88,6 +88,8 @@ void Reliability::update(const at::Tensor& confidence, const at::Tensor& right) 
   for (int64_t i = 0; i < values.numel(); ++i) {
     const double value = values.const_data_ptr<double>()[i];
     const auto bin = bin_of(value);
+
+    // Conventions may leave out a confidence of 1.
     if (bin < 0) continue;
     ++count_[bin];
     right_[bin] += flags.const_data_ptr<bool>()[i];
@@ -175,6 +177,8 @@ double equal_mass_error(const at::Tensor& confidence, const at::Tensor& right, i
   append_values(sorted, confidence);
   std::sort(sorted.begin(), sorted.end());
   const auto count = static_cast<int64_t>(sorted.size());
+
+  // The edges are quantiles of the confidences.
   for (const int64_t position : quantile_positions(count, bins)) chosen.push_back(sorted[position]);
   Reliability state(quantile_edges(chosen, count, bins));
   state.update(confidence, right);

@@ -93,6 +93,8 @@ State fit_cfood(const FitData& data, const CfoodOptions& options) {
       bank_state("cfood", {{"k", at::scalar_tensor(options.k, at::kDouble)}}, options.block_rows);
   const auto bank =
       features.index_select(0, drawn_rows(data, options, features.size(0), features.device()));
+
+  // Distances of each reference row to its neighbours on the grid: its neighbourhoods.
   const auto grid = neighbour_grid(bank.size(0));
   state["bank"] = bank;
   state["kval"] = grid.fraction.to(bank.device());

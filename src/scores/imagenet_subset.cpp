@@ -26,6 +26,8 @@ std::vector<std::vector<std::string>> imagenet_rows() {
   std::vector<std::vector<std::string>> rows;
   for (size_t at = kImagenetClassTable.find('\n') + 1; at < kImagenetClassTable.size();) {
     const auto end = std::min(kImagenetClassTable.find('\n', at), kImagenetClassTable.size());
+
+    // The first line has the names of the columns. Rows are numbered, so a lost row is noticed.
     rows.push_back(cells_of(kImagenetClassTable.substr(at, end - at)));
     DISSENT_CHECK(
         rows.back().size() == kColumns && rows.back()[0] == std::to_string(rows.size() - 1),

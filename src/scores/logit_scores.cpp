@@ -64,6 +64,8 @@ State fit_temp_scaling(const FitData& data, const TempScalingOptions& options) {
   const auto logits = checked_logits("temp_scaling", "validation", data.validation, data.head);
   const auto labels = checked_labels("temp_scaling", "validation", data.validation, logits.size(0),
                                      logits.size(1), logits.device());
+
+  // Three conventions of the same quantity, with different search methods.
   const TemperatureBounds bounds{options.lowest, options.highest};
 
   const auto fit = options.convention == TemperatureConvention::kOpenood

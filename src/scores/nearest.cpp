@@ -85,6 +85,7 @@ Queries<P> queries_of(const at::Tensor& rows) {
   const auto* from = rows.const_data_ptr<double>();
   auto* to = queries.unit.template mutable_data_ptr<double>();
   for (int64_t row = 0; row < n; ++row) {
+    // A row of zeros has no direction and is handled apart.
     const double inverse = inverse_norm(from + row * d, d);
     queries.is_zero[row] = inverse == 0;
     for (int64_t i = row * d; inverse != 0 && i < (row + 1) * d; ++i) to[i] = from[i] * inverse;
@@ -134,6 +135,7 @@ class Worker {
       for (int64_t i = row * d_; i < (row + 1) * d_; ++i)
         unit[i] = static_cast<P>(static_cast<double>(rows[i]) * inverse);
     }
+
     zeros_ += static_cast<int64_t>(zero_rows_.size());
   }
   // |q - t|^2 = 1 + |q|^2 - 2 product, where the product with a row of zeros, at distance 1, is set

@@ -45,6 +45,8 @@ void add_columns(const at::Tensor& rows, const int64_t* place, int64_t first, in
 void add_by_place(const at::Tensor& rows, const at::Tensor& place, at::Tensor& sum) {
   constexpr int64_t kColumns = 128;
   const int64_t d = rows.size(1);
+
+  // Tasks write to different columns, so they need no locks.
   const auto* places = place.const_data_ptr<int64_t>();
   auto* to = sum.mutable_data_ptr<double>();
   parallel_tasks(parts_of(d, kColumns), [&](int64_t task) {
@@ -75,6 +77,7 @@ int64_t count_not_finite(const at::Tensor& rows) {
     else
       bad[i] = not_finite(block.const_data_ptr<double>(), block.numel());
   });
+
   int64_t all = 0;
   for (const int64_t count : bad) all += count;
   return all;

@@ -98,6 +98,8 @@ bool LogitsCache::fits(int64_t shard, int64_t units) const {
   try {
     const auto file = h5_open(path);
     const auto dtype = dtype_from_name(key_.dtype, path);
+
+    // Identity and shapes are checked; a file that cannot be opened counts as missing too.
     const auto has_shape = [&](const char* name, int64_t width) {
       const auto info = h5_info(file, name, path);
       return info.dtype == dtype &&

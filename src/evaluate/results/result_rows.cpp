@@ -190,6 +190,8 @@ void add_sizes(RowCollector& rows, const RowContext& context, const PredictorVal
     for (size_t i = 0; i < lists[0]->size(); ++i) {
       std::vector<double> of_subsets;
       for (const auto* list : lists) of_subsets.push_back((*list)[i].value);
+
+      // All sub-ensembles of a size have the same metrics in the same order.
       const auto spread = metrics::mean_std(of_subsets);
 
       const auto predictor = fmt::format("size:{}", size);

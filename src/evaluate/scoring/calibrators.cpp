@@ -21,6 +21,8 @@ std::vector<FitTarget> calibration_targets(const EvaluateOptions& options) {
     scores::set_option(post, temperature.options, "convention", option_name(options.temperature));
     targets.emplace_back(std::move(temperature));
   }
+
+  // Vector scaling and conformal sets have no options of their own.
   if (options.vector_scaling) targets.emplace_back(VectorScalingFit{});
   if (options.conformal != ConformalMethod::kNone) targets.emplace_back(ConformalFit{});
   return targets;

@@ -112,6 +112,7 @@ class PredictorOutputs {
     scores::FitData data;
     if (inputs.train.needed)
       fill(data.train, train_, *train_outputs_, *sets_.train, request, inputs.train);
+
     if (inputs.validation.needed)
       fill(data.validation, validation_, *validation_outputs_, *sets_.validation, request,
            inputs.validation);
@@ -203,6 +204,8 @@ struct Fit {
   // The quantile of the conformal scores of the validation set, which are computed in blocks.
   Fitted operator()(const ConformalFit&) const {
     const auto data = outputs.fit_data(request);
+
+    // Blocks bound the memory of the softmax. The first row of a block keys its random numbers.
     const auto conformal = conformal_options(options);
     const auto& logits = data.validation.logits;
     std::vector<at::Tensor> all;
@@ -332,6 +335,8 @@ void fit_states(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles
   agree(comm, [&] {
     for (size_t t = comm.rank(); t < tasks.size(); t += comm.size()) {
       const auto& ensemble = ensembles[tasks[t].ensemble];
+
+      // The outputs of a predictor are computed once for all of its states.
       auto outputs = outputs_of(tasks[t]);
       make_folder(work_folder(ensemble, config.outputs(), "states"));
       for (const auto* request : tasks[t].requests) {

@@ -148,6 +148,8 @@ double a2d_of(const RowSpace& space, int64_t members, int64_t classes) {
   for (int64_t i = 0; i < members; ++i)
     for (int64_t m = 0; m < members; ++m) {
       if (m == i) continue;
+
+      // Probabilities of member i and member m for the class that i predicts.
       const float own = space.p[i * classes + space.top[i]],
                   other = space.p[m * classes + space.top[i]];
       sum += std::log(own * (1 - other) + other * (1 - own) + kA2dEps);
@@ -159,6 +161,7 @@ DISSENT_INLINE double similarity_of(const RowSpace& space, int64_t members, int6
   double sum = 0;
   for (int64_t i = 0; i < members; ++i)
     for (int64_t m = i + 1; m < members; ++m) {
+      // Each unordered pair counts twice in the mean over the M x M matrix.
       const float *a = space.p.data() + i * classes, *b = space.p.data() + m * classes;
       float square = 0;
 #pragma omp simd reduction(+ : square)

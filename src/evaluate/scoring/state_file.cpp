@@ -75,6 +75,8 @@ bool has_state(const std::string& path, const std::string& identity) {
   if (!path_exists(path)) return false;
   try {
     const auto file = h5_open(path);
+
+    // A damaged file is not an error: the state is fitted again.
     const auto has_text = [&](const char* name, const std::string& expected) {
       const auto value = h5_read_attribute(file, "/", name, path);
       const auto* text = std::get_if<std::string>(&value);
@@ -104,6 +106,8 @@ std::optional<scores::State> read_state(
     if (std::find(attributes.begin(), attributes.end(), "scalar:" + name) != attributes.end())
       state[name] = state[name].reshape({});
   }
+
+  // Tensors that are rows of a bank.
   for (const auto& attribute : attributes) {
     if (!attribute.starts_with("bank:")) continue;
     const auto text = std::get<std::string>(h5_read_attribute(file, "/", attribute, path));

@@ -103,6 +103,7 @@ class OptionSearch {
                  {sets_.fit.get(), &validation_}, config_, states_);
       return true;
     } catch (const Error& error) {
+      // Only a refusal of the options is expected here.
       if (error.kind() != ErrorKind::kUsage) throw;
       if (candidates.size() == 1 && comm_.rank() == 0)
         spdlog::info("event=setting_left_out score=\"{}\" reason=\"{}\"", candidates[0].name,

@@ -110,6 +110,8 @@ TrainingNames training_names(const config::Document& document) {
 
 std::string training_hash(const std::string& config_text) {
   std::string text;
+
+  // Keys before the first table header belong to the top of the configuration.
   bool in_table = false;
   for (size_t at = 0; at < config_text.size();) {
     const size_t end = std::min(config_text.find('\n', at), config_text.size() - 1) + 1;

@@ -40,6 +40,8 @@ class CacheSet : public EvaluationSet {
     ContentHash hash;
     hash.add(fmt::format("rows {} dim {} dtype {}", cache_.rows(), cache_.dim(),
                          dtype_name(cache_.dtype())));
+
+    // Checksums of the shards identify the values without reading them.
     bool summed = !cache_.shards().empty();
     for (const auto& shard : cache_.shards()) {
       hash.add(fmt::format(" {} {}", shard.rows, shard.checksum));

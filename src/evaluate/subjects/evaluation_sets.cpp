@@ -44,6 +44,8 @@ TestSet open_test_set(const EvaluateConfig& config, const EvaluateSet& spec) {
       .spec = spec, .files = open_sets(spec, config.evaluate.transform), .calibration = nullptr};
   if (spec.label >= 0)
     for (auto& file : test.files) file = set_of_label(std::move(file), spec.label);
+
+  // Pooled files are one set: metrics are computed over all rows together.
   if (spec.pool) {
     auto all = pooled_set(std::move(test.files));
     test.files.clear();
@@ -134,6 +136,7 @@ EvaluationSets open_evaluation_sets(const EvaluateConfig& config) {
   for (const auto& spec : config.sets)
     if (spec.role == SetRole::kId && options.id_name.empty()) sets.id_name = spec.name;
 
+  // Sets for choices and fits may be missing.
   sets.validation = open_role(config, options.validation, SetRole::kValidation);
   sets.fit = open_role(config, options.fit, SetRole::kFit);
   sets.validation_ood = open_role(config, "", SetRole::kValidationOod);

@@ -68,6 +68,8 @@ int64_t members_of(const CheckpointReader& file, const std::string& weights) {
   const auto names = file.names(weights);
   DISSENT_CHECK(!names.empty(), kData, "{}: expected a group {}/, found none", file.path(),
                 weights);
+
+  // Every dataset has the members as its first dimension.
   const int64_t members = file.shape(weights + "/" + names[0])[0];
   for (const std::string& group : {weights, std::string("buffers")})
     for (const auto& name : file.names(group)) {

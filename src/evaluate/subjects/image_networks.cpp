@@ -64,6 +64,8 @@ class ImageNetworks : public MemberNetworks {
                   "expected networks with a linear classifier on their features, found a multihead "
                   "network, whose members classify by two layers");
     const auto& layout = network_->layout();
+
+    // Vision transformers name their classifier head, ResNets and LeNet fc.
     const std::string name = layout.find("head.weight") ? "head" : "fc";
     const auto *weight = layout.find(name + ".weight"), *bias = layout.find(name + ".bias");
     DISSENT_CHECK(weight && bias, kInternal,

@@ -87,6 +87,7 @@ at::Tensor MemberDiversity::update(const at::Tensor& logits, const at::Tensor& l
 }
 
 std::vector<MetricValue> MemberDiversity::finish(Communicator& comm, const SetColumns& columns) {
+  // Ranks saw different rows: their integer states are added.
   const auto n = merged_state(comm, at::tensor({rows_}, at::kLong)).item<int64_t>();
   DiversityValues diversity;
   if (has_metrics_) {
@@ -97,6 +98,8 @@ std::vector<MetricValue> MemberDiversity::finish(Communicator& comm, const SetCo
   std::vector<MetricValue> values;
   for (const auto& name : options_.diversity) {
     const auto* metric = find_diversity_metric(name);
+
+    // Without labels nobody knows which predictions are correct.
     if (metric && !labelled_ && metric->needs_input(metrics::MetricNeed::kLabels)) continue;
     const double value = metric ? value_of(diversity, *metric)
                                 : mean_over_rows(columns.at(diversity_key(name)), options_);

@@ -26,6 +26,8 @@ double mean_of_values(const at::Tensor& values, const EvaluateOptions& options, 
     mean.update(values);
     return mean.finish();
   }
+
+  // As in the releases, a short last batch counts as much as a full one.
   for (int64_t first = 0; first < values.size(0); first += options.batch_rows)
     mean.update(values.narrow(0, first, std::min(options.batch_rows, values.size(0) - first))
                     .mean()

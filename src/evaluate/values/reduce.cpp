@@ -70,6 +70,7 @@ SortedScores::SortedScores(Communicator& comm, const at::Tensor& scores, const s
 SortedScores SortedScores::joined(std::vector<SortedScores> parts) {
   SortedScores all;
   for (auto& part : parts) {
+    // Parts are sorted, so merging keeps the order.
     const auto middle = static_cast<std::ptrdiff_t>(all.values_.size());
     all.values_.insert(all.values_.end(), part.values_.begin(), part.values_.end());
     std::inplace_merge(all.values_.begin(), all.values_.begin() + middle, all.values_.end(),
