@@ -7,14 +7,14 @@
 
 namespace dissent::metrics {
 
-/// What outputs of members are, for Diversity.
+/// Kind of the members' outputs, for Diversity.
 enum class MemberOutputs { kLogits, kProbabilities };
 
-/// How different the members of an ensemble are, over samples. p_m are probabilities [N, C]; i, j
+/// Diversity of the members of an ensemble over samples. p_m are probabilities [N, C]; i, j
 /// are members, pairs i < j. Larger is more diverse, but for q_statistic, correlation and
 /// double_fault.
 struct DiversityValues {
-  /// Of predictions and probabilities alone.
+  /// From predictions and probabilities.
   double disagreement = 0;  ///< share of (pair, sample) with different predictions
   double kl = 0;  ///< mean over ordered pairs and samples of sum_c p_i log(p_i / p_j), nats
   double jensen_shannon = 0;  ///< mean over pairs and samples of H((p_i + p_j) / 2) - (H(p_i) +
@@ -24,8 +24,8 @@ struct DiversityValues {
       0;                      ///< mean entropy of the mean minus mean entropy of the members, nats
   double total_entropy = 0;   ///< mean entropy of the mean, nats
   double member_entropy = 0;  ///< mean entropy of the members, nats
-  /// Of right and wrong, NaN without labels. Counts of a pair: a both right, b and c one alone, d
-  /// both wrong.
+  /// From correct and wrong predictions, NaN without labels. Counts of a pair: a both correct, b
+  /// and c only one correct, d both wrong.
   double q_statistic =
       std::numeric_limits<double>::quiet_NaN();  ///< mean over pairs of (a d - b c) / (a d + b c);
                                                  ///< pairs with 0 / 0 are left out

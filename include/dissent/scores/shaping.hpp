@@ -19,7 +19,7 @@ at::Tensor react_threshold(const at::Tensor& features, double percentile, bool p
 
 /// min(h, threshold) (Sun et al., ReAct, 2021).
 at::Tensor react(const at::Tensor& features, double threshold);
-/// Of members: features [M, B, D], threshold [M] or [1].
+/// The same for members: features [M, B, D], threshold [M] or [1].
 at::Tensor react(const at::Tensor& features, const at::Tensor& threshold);
 
 /// Number of values that ASH and SCALE look at: k = D - round(D p / 100), halves to even; p in 0 ..
