@@ -8,9 +8,9 @@
 
 #include "core/parallel.hpp"
 #include "core/random.hpp"
-#include "evaluate/figures.hpp"
-#include "evaluate/fused_scores.hpp"
-#include "evaluate/head_networks.hpp"
+#include "evaluate/scoring/fused_scores.hpp"
+#include "evaluate/subjects/head_networks.hpp"
+#include "evaluate/values/metric_values.hpp"
 
 using namespace dissent;
 
@@ -84,24 +84,22 @@ int main(int count, char** arguments) {
          rows);
 
   auto logits = at::randn({kMembers, kBlock, kClasses}) * 3;
+  std::vector<const scores::ScoreInfo*> infos;
+  for (const auto& name : kScores) infos.push_back(&scores::find_score(name));
   std::vector<at::Tensor> blocks;
   report("scores", seconds([&] {
-           for (int64_t r = 0; r < rows; r += kBlock)
-             blocks.push_back(fused_scores(logits, kScores));
+           for (int64_t r = 0; r < rows; r += kBlock) blocks.push_back(fused_scores(logits, infos));
          }),
          rows);
   const auto values = at::cat(blocks, 1) +
                       at::rand({static_cast<int64_t>(kScores.size()), rows}, at::kDouble) * 1e-3;
   report("auroc", seconds([&] {
            parallel_tasks(static_cast<int64_t>(kScores.size()), [&](int64_t s) {
-             PlannedScore score{.name = kScores[s],
-                                .info = &scores::find_score(kScores[s]),
-                                .post = nullptr,
-                                .shaping = {},
-                                .form = "output",
-                                .options = {}};
+             PlannedScore score;
+             score.name = kScores[s];
+             score.info = infos[s];
              auroc_of(values[s].narrow(0, 0, rows / 2), values[s].narrow(0, rows / 2, rows / 2),
-                      score, "sklearn", "bench");
+                      score, metrics::Convention::kSklearn, "bench");
            });
          }),
          rows);

@@ -4,7 +4,7 @@
 // ranks the same.
 //   scripts/mpirun 4 bench_ranking [--samples N]
 //       a limit on the address space: ulimit -v, docs/performance.md
-#include <dissent/metrics/ranking_figures.hpp>
+#include <dissent/metrics/ranking_values.hpp>
 
 #include <chrono>
 #include <cstdio>
@@ -13,7 +13,7 @@
 
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
-#include "evaluate/reduce.hpp"
+#include "evaluate/values/reduce.hpp"
 #include "memory_use.hpp"
 
 using namespace dissent;
@@ -65,7 +65,7 @@ void run(Communicator& comm, int64_t samples) {
     sorted.emplace_back(comm, made_scores(comm, samples / 2, 1, 0.3), "far", "bench");
     sorted.emplace_back(comm, made_scores(comm, samples - samples / 2, 2, 0), "id", "bench");
   });
-  metrics::RankingFigures figures;
+  metrics::RankingValues figures;
   const double ranking =
       milliseconds_of(comm, [&] { figures = rank_scores(comm, sorted[0], sorted[1]); });
   const auto address_space = most_of(comm, dissent::testing::status_bytes("VmPeak:")),

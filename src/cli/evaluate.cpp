@@ -14,7 +14,7 @@
 #include "config/resolved.hpp"
 #include "data/transforms/transform.hpp"
 #include "evaluate/evaluator.hpp"
-#include "evaluate/printed_table.hpp"
+#include "evaluate/results/printed_table.hpp"
 #include "storage/atomic_file.hpp"
 #include "train/config/head_config.hpp"
 #include "train/config/image_config.hpp"
@@ -45,7 +45,7 @@ EvaluateVerbConfig read_evaluate_config(const config::Document& document) {
   for (const auto& conflict : conflicts(c.config)) errors.add(conflict.key, conflict.message);
   if (c.runtime.device == "cuda")
     errors.add("runtime.device",
-               "\"cuda\": evaluation computes on CPUs: expected \"cpu\" or \"auto\"");
+               "expected \"cpu\" or \"auto\", found \"cuda\": evaluation runs on CPUs");
   errors.raise();
   return c;
 }
@@ -56,7 +56,7 @@ std::vector<LoadedEnsemble> load_ensembles(const EvaluateOptions& options) {
   return ensembles;
 }
 
-// Runs that a row before is going to train, as its configuration says what they will be.
+// Checks a run that an earlier job of a sheet will train, from the configuration of that training.
 void check_coming_run(const EvaluateConfig& c, const std::string& run,
                       const config::Document& training) {
   const bool images = trains_images(training);
@@ -64,19 +64,22 @@ void check_coming_run(const EvaluateConfig& c, const std::string& run,
                 images ? read_image_train_config(training).ensemble.members
                        : read_train_config(training).ensemble.members,
                 run);
-  std::string cached = c.evaluate.id + c.evaluate.validation + c.evaluate.fit, pictures;
-  for (const auto& set : c.sets) (set.paths.empty() ? pictures : cached) += set.name;
-  DISSENT_CHECK(images || pictures.empty(), kUsage,
-                "evaluate.sets: {} is of heads on cached features: expected caches (paths), found "
-                "pictures",
+
+  const auto& options = c.evaluate;
+  bool has_caches = !options.id.empty() || !options.validation.empty() || !options.fit.empty();
+  bool has_images = false;
+  for (const auto& set : c.sets) (set.paths.empty() ? has_images : has_caches) = true;
+  DISSENT_CHECK(images || !has_images, kUsage,
+                "evaluate.sets: expected feature caches (paths) for {}, which trains heads on "
+                "cached features, found images",
                 run);
-  DISSENT_CHECK(!images || cached.empty(), kUsage,
-                "evaluate.sets: {} is of networks on images: expected pictures (dataset or list), "
-                "found caches",
+  DISSENT_CHECK(!images || !has_caches, kUsage,
+                "evaluate.sets: expected images (dataset or list) for {}, which trains networks on "
+                "images, found feature caches",
                 run);
 }
 
-// Of the terminal that stdout is, else of the variable COLUMNS, else 100.
+// Width of the terminal at stdout, else the variable COLUMNS, else 100.
 int64_t terminal_columns() {
   constexpr int64_t kNarrowest = 40;
   winsize size{};
@@ -86,15 +89,16 @@ int64_t terminal_columns() {
   return std::max(columns > 0 ? columns : 100, kNarrowest);
 }
 
-// <name>.csv and, if there are calibration figures, <name>.reliability.tsv; figures and saliency
-// maps in a folder beside.
+// <name>.csv and, if there are reliability bins, <name>.reliability.tsv; data of plots and saliency
+// maps in `folder`.
 void write_evaluation(const std::string& name, const std::string& folder,
                       const Evaluation& result) {
-  if (!result.figures.empty() || !result.saliency.empty()) make_folder(folder);
-  for (const auto& file : result.figures)
+  if (!result.plots.empty() || !result.saliency.empty()) make_folder(folder);
+  for (const auto& file : result.plots)
     write_figure(fmt::format("{}/{}.csv", folder, file.name), file.points);
   for (const auto& [file, maps] : result.saliency)
     write_saliency(fmt::format("{}/{}.h5", folder, file), maps);
+
   std::string text =
       "run\tpredictor\tdataset\ttemperature\tlow\thigh\tcount\taccuracy\tconfidence\n";
   for (const auto& row : result.reliability)
@@ -102,6 +106,8 @@ void write_evaluation(const std::string& name, const std::string& folder,
                         row.temperature, row.bin.low, row.bin.high, row.bin.count,
                         row.bin.accuracy(), row.bin.mean_confidence());
   if (!result.reliability.empty()) atomic_write_text(name + ".reliability.tsv", text);
+
+  // Last, since a result file says that the evaluation is complete.
   write_results(name + ".csv", result.rows);
 }
 
@@ -122,6 +128,7 @@ void check_evaluate(const CommandLine&, const config::Document& document, Files&
       check_coming_run(c, run, training);
     });
   }
+
   check_features("evaluate.id", evaluate.id, files);
   check_features("evaluate.validation", evaluate.validation, files);
   check_features("evaluate.fit", evaluate.fit, files);
@@ -129,12 +136,14 @@ void check_evaluate(const CommandLine&, const config::Document& document, Files&
     const auto table = fmt::format("evaluate.sets[{}]", i);
     for (const auto& path : c.sets[i].paths) check_features(table + ".paths", path, files);
     const auto& calibration = c.sets[i].calibration;
-    const bool of_a_set = std::any_of(c.sets.begin(), c.sets.end(), [&](const auto& other) {
-      return other.role == "calibration" && other.name == calibration;
+    const bool names_a_set = std::any_of(c.sets.begin(), c.sets.end(), [&](const auto& other) {
+      return other.role == SetRole::kCalibration && other.name == calibration;
     });
-    if (!of_a_set) check_features(table + ".calibration", calibration, files);
+    if (!names_a_set) check_features(table + ".calibration", calibration, files);
     if (c.sets[i].paths.empty()) check_images(table, picture_data(c.sets[i]), files);
   }
+
+  // Everything that needs the contents of the files.
   files.look("", [&] {
     auto config = c;
     auto ensembles = load_ensembles(config.evaluate);
@@ -148,15 +157,18 @@ int run_evaluate(Runtime& runtime, const CommandLine& line) {
   auto c = read_evaluate_config(document);
   apply_runtime(runtime, c.runtime.threads, c.runtime.timeout_s);
   auto& world = runtime.world();
+
   std::vector<LoadedEnsemble> ensembles;
   agree(world, [&] {
     Files own;
     check_evaluate(line, document, own);
     ensembles = load_ensembles(c.config.evaluate);
   });
+
   const std::string name =
       fmt::format("{}/{}", c.config.evaluate.output, config::config_hash(evaluate_schema_of(c)));
-  // Before any test score; with --again beside the choices that belong to the rows that are there.
+  // Choices are written before any test score. With --again they first go to another file, since
+  // the existing choices belong to the existing rows.
   const auto choices_path = name + ".choices.toml",
              first_path = line.flag("again") ? again_path(choices_path) : choices_path;
   const auto record = [&](const Evaluation& chosen) {
@@ -165,6 +177,7 @@ int run_evaluate(Runtime& runtime, const CommandLine& line) {
     atomic_write_text(first_path, chosen.choices);
     spdlog::info("event=choices path={} hash={}", first_path, chosen.choices_hash);
   };
+
   const auto result = evaluate(world, std::move(ensembles), c.config,
                                world.rank() == 0 && !line.flag("quiet"), record);
   agree(world, [&] {
@@ -174,6 +187,7 @@ int run_evaluate(Runtime& runtime, const CommandLine& line) {
       replace_path(first_path, choices_path);
     write_evaluation(name, c.config.evaluate.output + "/figures", result);
   });
+
   if (world.rank() == 0) {
     fmt::print("{}", printed_table(result.rows, terminal_columns()));
     fmt::print("\n{} rows in {}.csv{}\n", result.rows.size(), name,

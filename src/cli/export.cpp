@@ -2,7 +2,7 @@
 
 #include "cli/checks.hpp"
 #include "cli/compute.hpp"
-#include "evaluate/export_ensemble.hpp"
+#include "evaluate/subjects/export_ensemble.hpp"
 
 namespace dissent::cli {
 

@@ -55,11 +55,11 @@ void check_mean_std(const Case& reference, Checker& checker) {
 }
 
 // conf is larger for ID, so OOD is positive with -conf.
-metrics::RankingFigures figures(const Case& reference, double recall = 0.95) {
+metrics::RankingValues figures(const Case& reference, double recall = 0.95) {
   const auto &conf = reference.input("conf"), &label = reference.input("label");
   metrics::Ranking ranking;
   ranking.update(conf.neg(), label.eq(-1));
-  return metrics::ranking_figures(ranking, {{recall}, false});
+  return metrics::ranking_values(ranking, {{recall}, false});
 }
 
 std::string convention(const Case& reference) { return reference.param<std::string>("convention"); }
@@ -71,8 +71,9 @@ void check_auroc(const Case& reference, Checker& checker) {
 
 // aupr_in, aupr_out: what convention takes which class for positive is the table's matter.
 void check_aupr(const Case& reference, Checker& checker) {
-  checker.output(
-      "value", metrics::detection_value(figures(reference), reference.name, convention(reference)));
+  checker.output("value",
+                 metrics::detection_value(figures(reference), reference.name,
+                                          metrics::find_convention(convention(reference))));
 }
 
 metrics::RankingSide positive_side(const Case& reference, double recall) {

@@ -32,6 +32,7 @@ Json option_json(const OptionSpec& option) {
   if (option.info.max) json["max"] = *option.info.max;
   if (!option.info.choices.empty()) json["choices"] = option.info.choices;
   if (option.type.ends_with('"')) json["word"] = option.info.word;
+  if (!option.info.former_names.empty()) json["former_names"] = option.info.former_names;
   return json;
 }
 
@@ -45,6 +46,8 @@ OptionSpec option_of(const Json& json) {
   if (json.contains("choices"))
     option.info.choices = json.at("choices").get<std::vector<std::string>>();
   if (json.contains("word")) option.info.word = json.at("word");
+  if (json.contains("former_names"))
+    option.info.former_names = json.at("former_names").get<std::vector<std::string>>();
   return option;
 }
 

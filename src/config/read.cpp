@@ -17,7 +17,11 @@ class Reader {
       const std::string path = join_path(name, key_text(key));
       const std::string shown_path = join_path(shown, key_text(key));
       const OptionSpec* option = spec ? spec->find(key) : nullptr;
-      if (option)
+      if (option && option->key != key && table.contains(option->key))
+        errors_.add(node.key_source, shown_path,
+                    fmt::format("expected only '{}', the present name of this key, found both",
+                                option->key));
+      else if (option)
         value(*option, node, shown_path, target);
       else if (const Binding* binding = schema_.find(path))
         bound(*binding, node, shown_path);

@@ -61,6 +61,37 @@ class OptionTable : public TableOf<T> {
     this->options.push_back(std::move(spec));
     return *this;
   }
+  /// A list of enumerators: a list of strings in the file.
+  template <class Enum>
+  OptionTable& choices(std::string key, std::vector<Enum> T::* member, Names<Enum> names,
+                       std::string meaning) {
+    using Strings = OptionType<std::vector<std::string>>;
+    OptionInfo info{.meaning = std::move(meaning)};
+    for (const auto& [name, value] : names) info.choices.push_back(name);
+    const auto text_of = [names, member, info](const void* table) {
+      std::vector<std::string> texts;
+      for (const Enum value : static_cast<const T*>(table)->*member)
+        for (const auto& [name, known] : names)
+          if (known == value) texts.push_back(name);
+      return Strings::text(texts, info);
+    };
+    OptionSpec spec{std::move(key), Strings::name(info), {}, info, {}, text_of};
+    const T defaults{};
+    spec.default_text = text_of(&defaults);
+    spec.assign = [names, member, info](void* table,
+                                        const Value& value) -> std::optional<std::string> {
+      std::vector<std::string> texts;
+      if (auto expected = Strings::assign(texts, value, info)) return expected;
+      auto& list = static_cast<T*>(table)->*member;
+      list.clear();
+      for (const auto& text : texts)
+        for (const auto& [name, known] : names)
+          if (name == text) list.push_back(known);
+      return std::nullopt;
+    };
+    this->options.push_back(std::move(spec));
+    return *this;
+  }
 };
 
 }  // namespace dissent

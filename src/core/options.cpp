@@ -182,8 +182,10 @@ template struct OptionType<std::vector<double>>;
 template struct OptionType<std::vector<std::string>>;
 
 const OptionSpec* TableSpec::find(const std::string& key) const {
-  const auto at = std::find_if(options.begin(), options.end(),
-                               [&](const OptionSpec& option) { return option.key == key; });
+  const auto at = std::find_if(options.begin(), options.end(), [&](const OptionSpec& option) {
+    const auto& former = option.info.former_names;
+    return option.key == key || std::find(former.begin(), former.end(), key) != former.end();
+  });
   return at == options.end() ? nullptr : &*at;
 }
 

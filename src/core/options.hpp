@@ -31,6 +31,7 @@ struct OptionInfo {
   std::optional<double> max = {};         ///< inclusive
   std::vector<std::string> choices = {};  ///< allowed strings; empty: any
   std::string word = "auto";              ///< for std::optional members: the string for "no value"
+  std::vector<std::string> former_names = {};  ///< earlier spellings of the key, still accepted
 };
 
 /// One key of a table: name, type, default, range, meaning, and how it is assigned. The single
@@ -60,6 +61,7 @@ struct TableSpec {
   std::vector<OptionSpec> options;
   const std::type_info* struct_type =
       nullptr;  ///< type of T, so that a binding to another struct is an error
+  /// The option of this key, or one that had this name before; nullptr if there is none.
   const OptionSpec* find(const std::string& key) const;
 };
 

@@ -1,11 +1,15 @@
 #pragma once
+#include <dissent/metrics/registry.hpp>
+
+#include <algorithm>
 #include <any>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/options.hpp"
-#include "evaluate/set_outputs.hpp"
+#include "evaluate/option_names.hpp"
+#include "evaluate/outputs/set_outputs.hpp"
 
 namespace dissent {
 
@@ -19,16 +23,17 @@ struct EvaluateOptions {
   std::string validation;
   std::string fit;
   std::vector<std::string> scores{"msp", "pds"};
-  std::vector<std::string> shaping;
-  std::vector<std::string> score_of{"output"};
-  std::vector<std::string> predictors{"ensemble", "soup", "mean"};
+  std::vector<Shaping> shaping;
+  std::vector<ScoreForm> score_of{ScoreForm::kOutput};
+  std::vector<ReportedPredictor> predictors{ReportedPredictor::kEnsemble, ReportedPredictor::kSoup,
+                                            ReportedPredictor::kMean};
   std::vector<std::string> metrics{"accuracy", "auroc"};
-  std::string combine = "mean_logits";
+  Combine combine = Combine::kMeanLogits;
   std::vector<double> weights;
-  std::string temperature = "none";
+  TemperatureMethod temperature = TemperatureMethod::kNone;
   bool temperature_in_scores = false;
   bool vector_scaling = false;
-  std::string conformal = "none";
+  ConformalMethod conformal = ConformalMethod::kNone;
   double conformal_level = 0.9;
   int64_t bins = 15;
   int64_t batch_rows = 64;
@@ -39,10 +44,10 @@ struct EvaluateOptions {
   std::vector<std::string> diversity;
   std::vector<std::string> compare;
   int64_t saliency = 0;
-  bool figures = false;
-  std::string convention = "sklearn";
+  bool plots = false;
+  metrics::Convention convention = metrics::Convention::kSklearn;
   int64_t block_rows = 1024;
-  std::string logits_cache = "none";
+  CacheDtype logits_cache = CacheDtype::kNone;
   std::string work;
   std::string output = "results";
 };
@@ -50,8 +55,8 @@ struct EvaluateOptions {
 /// [[evaluate.sets]]
 struct EvaluateSet {
   std::string name;
-  std::string role = "test";
-  std::string shift = "far";
+  SetRole role = SetRole::kTest;
+  Shift shift = Shift::kFar;
   std::vector<std::string> paths;
   int64_t count = 0;
   std::string list;
@@ -69,17 +74,17 @@ struct EvaluateSet {
   bool pool = false;
   std::string calibration;
   std::string classes;
-  std::string labels = "subset";
+  LabelNumbers labels = LabelNumbers::kSubset;
   int64_t label = -1;
 };
 
-/// [score.<name>] of one post-processor.
+/// [score.<name>], the options of one post-processor.
 struct ScoreTable {
   bool present = false;
   std::any options;  ///< the struct of the post-processor
 };
 
-/// Everything that `dissent evaluate CONFIG` is told beside [runtime].
+/// The configuration of `dissent evaluate`, except [runtime].
 struct EvaluateConfig {
   EvaluateOptions evaluate;
   std::vector<EvaluateSet> sets;
@@ -94,18 +99,21 @@ struct EvaluateConfig {
 
 const TableSpec& evaluate_table();
 const TableSpec& evaluate_set_table();
-/// One a post-processor, in the order of scores::postprocessor_table(); bound to ScoreTable.
-/// Without keys where it has none.
+/// One table per post-processor, in the order of scores::postprocessor_table(), bound to
+/// ScoreTable; without keys if the post-processor has no options.
 const std::vector<TableSpec>& score_option_tables();
 
-/// What does not go together: key ("evaluate.weights") and message.
+/// A contradiction in the configuration: key ("evaluate.weights") and message.
 struct EvaluateConflict {
   std::string key, message;
 };
 std::vector<EvaluateConflict> conflicts(const EvaluateConfig& config);
 
-/// Whether a list of names holds this one.
-bool wants(const std::vector<std::string>& list, const std::string& name);
+/// Whether a list holds this value.
+template <class T, class U>
+bool contains(const std::vector<T>& list, const U& value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
 
 /// Paths that match shell patterns (sorted); a pattern without a match is Error::kData naming it.
 std::vector<std::string> expand_paths(const std::vector<std::string>& patterns);

@@ -12,6 +12,8 @@ void Accuracy::update(const at::Tensor& predictions, const at::Tensor& labels) {
                     labels.device() == predictions.device();
   DISSENT_CHECK(fits, kUsage, "accuracy: labels: expected [{0}] or [{0}, K] Long {1}, found {2}",
                 predictions.size(0), predictions.device().str(), describe(labels));
+
+  // With several labels a prediction is correct if it is any of them; -1 is never correct.
   const auto equal =
       labels.dim() == 1 ? labels.eq(predictions) : labels.eq(predictions.unsqueeze(1)).any(1);
   update(equal.logical_and(predictions.ge(0)));

@@ -51,11 +51,13 @@ DifferenceInterval resample(int64_t seeds, const std::vector<int64_t>& pools,
     values[r] =
         mean_over_seeds(difference, draws, draw(seeds, Random(options.seed, kResampling, r, 0)));
   });
+
   std::sort(values.begin(), values.end());
   DifferenceInterval interval;
   interval.difference = mean_over_seeds(difference, once, Draws(seeds, 1));
   interval.low = percentile(values, (1 - options.level) / 2);
   interval.high = percentile(values, (1 + options.level) / 2);
+
   const double mean =
       std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   double squares = 0;
@@ -95,6 +97,7 @@ class SortedRun {
  public:
   SortedRun(const double* positive, int64_t positives, const double* negative, int64_t negatives)
       : positives_(positives) {
+    // Positives are numbered from 0, negatives follow.
     std::vector<std::pair<double, int64_t>> scores;
     for (int64_t i = 0; i < positives; ++i) scores.emplace_back(positive[i], i);
     for (int64_t i = 0; i < negatives; ++i) scores.emplace_back(negative[i], positives + i);
@@ -112,6 +115,8 @@ class SortedRun {
         tied_positives += positive[order_[i]];
       else
         tied_negatives += negative[order_[i] - positives_];
+
+      // At the end of a tie: pairs with positives above count twice, tied pairs once.
       if (!ends_tie_[i]) continue;
       twice += tied_negatives * (2 * above + tied_positives);
       above += tied_positives;
@@ -157,6 +162,8 @@ DifferenceInterval paired_bootstrap(const at::Tensor& a, const at::Tensor& b,
   DISSENT_CHECK(bad == 0, kData,
                 "paired_bootstrap: expected finite differences, found {} of {} that are not", bad,
                 difference.numel());
+
+  // The mean difference of one seed with each sample as often as it was drawn.
   const int64_t count = difference.size(1);
   const auto mean = [&](int64_t seed, const std::vector<Draws>& draws) {
     const auto* value = difference.const_data_ptr<double>() + seed * count;

@@ -87,6 +87,9 @@ std::vector<Calibration::Bin> Calibration::fill(int64_t bins, TopBin top) const 
   DISSENT_CHECK(bins >= 1, kUsage, "calibration: bins: expected 1 or more, found {}", bins);
   std::vector<double> edges(bins + 1);
   for (int64_t i = 0; i <= bins; ++i) edges[i] = static_cast<double>(i) / static_cast<double>(bins);
+
+  // Sums run over the sorted samples, so the bits do not depend on their order. The last bin is for
+  // a confidence of 1.
   std::vector<Bin> filled(bins + 1);
   auto sorted = samples_;
   std::sort(sorted.begin(), sorted.end());

@@ -1,6 +1,5 @@
 #include <dissent/metrics/calibration.hpp>
 #include <dissent/metrics/classification.hpp>
-#include <dissent/metrics/registry.hpp>
 
 #include "metrics/host_values.hpp"
 
@@ -20,6 +19,8 @@ void Classification::update(const at::Tensor& logits, const at::Tensor& labels) 
                 classes_, describe(logits));
   const auto z = logits.detach();
   check_labels("classification", "labels", labels, z.size(0), classes_, z.device());
+
+  // One softmax for all metrics; every convention has its own bins.
   const auto values = calibration_values(z, labels);
   const auto right = z.argmax(-1).eq(labels);
   accuracy_.update(right);
@@ -38,32 +39,38 @@ void Classification::merge(const Classification& other) {
   from_state(state() + other.state());
 }
 
-const Reliability& Classification::reliability(const std::string& convention) const {
-  if (convention == "sklearn") return closed_;
-  if (convention == "sdde") return dropped_;
-  if (convention == "openood") return of_logits_;
-  if (convention == "torch_uncertainty") return own_;
+const Reliability& Classification::reliability(Convention convention) const {
+  switch (convention) {
+    case Convention::kSklearn: return closed_;
+    case Convention::kSdde: return dropped_;
+    case Convention::kOpenood: return of_logits_;
+    case Convention::kTorchUncertainty: return own_;
+    case Convention::kSed: break;
+  }
   DISSENT_FAIL(
       kUsage,
       "reliability: convention: expected sklearn, sdde, openood or torch_uncertainty, found {}",
-      convention);
+      convention_name(convention));
 }
 
-double Classification::finish(const std::string& metric, const std::string& convention) const {
+double Classification::finish(const std::string& metric, Convention convention) const {
   const auto& info = find_metric(metric);
-  DISSENT_CHECK(info.has_convention(convention), kUsage,
-                "metric {}: convention: expected one that has it, found {}", metric, convention);
+  check_convention(info, convention);
   DISSENT_CHECK(samples() > 0, kData, "{}: expected at least one sample, found none", metric);
-  if (metric == "accuracy") return accuracy_.finish();
-  if (metric == "accuracy_top5") return top5_.finish();
-  if (metric == "nll") return (info.averages_batches(convention) ? batch_nll_ : nll_).finish();
-  if (metric == "brier") return brier_.finish();
-  if (metric == "ece") return reliability(convention).expected_error();
-  if (metric == "ece_max") return reliability(convention).largest_error();
-  DISSENT_CHECK(metric == "ece_classwise" && has_classwise_, kUsage,
-                "classification: metric: expected one that is a sum over samples, found {}",
-                metric);
-  return classwise_.expected_error();
+  switch (info.id) {
+    case Metric::kAccuracy: return accuracy_.finish();
+    case Metric::kAccuracyTop5: return top5_.finish();
+    case Metric::kNll: return (info.averages_batches(convention) ? batch_nll_ : nll_).finish();
+    case Metric::kBrier: return brier_.finish();
+    case Metric::kEce: return reliability(convention).expected_error();
+    case Metric::kEceMax: return reliability(convention).largest_error();
+    case Metric::kEceClasswise:
+      if (has_classwise_) return classwise_.expected_error();
+      break;
+    default: break;
+  }
+  DISSENT_FAIL(kUsage, "classification: metric: expected one that is a sum over samples, found {}",
+               metric);
 }
 
 at::Tensor Classification::state() const {
@@ -83,6 +90,8 @@ void Classification::from_state(const at::Tensor& state) {
     at += like.numel();
     return part;
   };
+
+  // The parts are concatenated in the order of state().
   accuracy_ = Accuracy::from_state(take(accuracy_.state()));
   top5_ = Accuracy::from_state(take(top5_.state()));
   for (auto* mean : {&nll_, &batch_nll_, &brier_})

@@ -42,10 +42,14 @@ class RowScores {
     std::iota(order_.begin(), order_.end(), 0);
     std::stable_sort(order_.begin(), order_.end(),
                      [p](int64_t a, int64_t b) { return p[a] > p[b]; });
+
+    // One draw per sample, keyed by its row.
     const double u =
         options_.randomised
             ? Random(options_.seed, kConformalDraw, row, static_cast<uint64_t>(part_)).uniform()
             : 1;
+
+    // before: mass of the classes with larger probabilities.
     double before = 0;
     for (size_t i = 0; i < order_.size(); ++i) {
       const auto beyond = static_cast<int64_t>(i) + 1 - options_.free_ranks;
@@ -88,8 +92,8 @@ at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& l
 }
 
 int64_t conformal_position(int64_t n, double level) {
-  const auto wanted = static_cast<int64_t>(std::ceil(static_cast<double>(n + 1) * level));
-  return wanted > n ? -1 : std::max<int64_t>(wanted, 1) - 1;
+  const auto count = static_cast<int64_t>(std::ceil(static_cast<double>(n + 1) * level));
+  return count > n ? -1 : std::max<int64_t>(count, 1) - 1;
 }
 
 double conformal_quantile(const at::Tensor& scores, double level) {
@@ -99,6 +103,8 @@ double conformal_quantile(const at::Tensor& scores, double level) {
   append_values(sorted, scores);
   DISSENT_CHECK(!sorted.empty(), kData,
                 "conformal_quantile: expected at least one calibration sample, found none");
+
+  // With few samples no score reaches the level, and every set has all classes.
   const auto position = conformal_position(static_cast<int64_t>(sorted.size()), level);
   if (position < 0) return std::numeric_limits<double>::infinity();
   std::nth_element(sorted.begin(), sorted.begin() + position, sorted.end());

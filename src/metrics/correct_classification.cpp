@@ -30,6 +30,8 @@ double CorrectClassification::finish(double fpr) const {
       id_count_ > 0 && !ood_.empty(), kData,
       "correct_classification: expected at least one ID and one OOD sample, found {} and {}",
       id_count_, ood_.size());
+
+  // The threshold is the score that the allowed number of OOD samples reach.
   auto ood = ood_;
   std::sort(ood.begin(), ood.end(), std::greater<>());
   const auto allowed = static_cast<size_t>(std::ceil(fpr * static_cast<double>(ood.size())));

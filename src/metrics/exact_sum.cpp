@@ -16,6 +16,8 @@ void ExactSum::add(double value) {
     negative_infinite_ += value < 0;
     return;
   }
+
+  // The integer and the fraction in units of 2^-64; the fraction is cut towards 0.
   const double size = std::abs(value);
   DISSENT_CHECK(size < kMostSum, kData, "sum: {} is beyond 2^62", value);
   const auto whole = static_cast<int64_t>(size);

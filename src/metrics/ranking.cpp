@@ -21,9 +21,13 @@ RankingCurve Ranking::finish() const {
   DISSENT_CHECK(!positive_.empty() && !negative_.empty(), kData,
                 "ranking: expected at least one positive and one negative sample, found {} and {}",
                 positive_.size(), negative_.size());
+
   auto positive = positive_, negative = negative_;
   std::sort(positive.begin(), positive.end(), std::greater<>());
   std::sort(negative.begin(), negative.end(), std::greater<>());
+
+  // Merges both descending lists. Samples with equal scores form one point of the curve, so ties
+  // are resolved in no particular order.
   RankingCurve curve;
   curve.positives = positive.size();
   curve.negatives = negative.size();

@@ -12,7 +12,7 @@ double share(uint64_t part, uint64_t whole) {
 
 // Whether scikit-learn keeps point i: the ends, and every point off the straight line through its
 // two neighbours in index.
-bool kept(const RankingCurve& curve, size_t i) {
+bool is_kept(const RankingCurve& curve, size_t i) {
   const auto bends = [i](const std::vector<uint64_t>& counts) {
     return counts[i + 1] - counts[i] != counts[i] - counts[i - 1];
   };
@@ -43,7 +43,7 @@ double fpr_at_recall(const RankingCurve& curve, double recall, RocPoints points)
                 "fpr_at_recall: recall: expected 0 .. 1, found {}", recall);
   if (recall == 0) return 0;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
-    if (points == RocPoints::kDropCollinear && !kept(curve, i)) continue;
+    if (points == RocPoints::kDropCollinear && !is_kept(curve, i)) continue;
     if (share(curve.true_positives[i], curve.positives) >= recall)
       return share(curve.false_positives[i], curve.negatives);
   }
@@ -51,6 +51,7 @@ double fpr_at_recall(const RankingCurve& curve, double recall, RocPoints points)
 }
 
 double aupr(const RankingCurve& curve) {
+  // Trapezoids from recall 0, where precision is 1 by convention.
   double area = 0, recall_before = 0, precision_before = 1;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
     const double recall = share(curve.true_positives[i], curve.positives);
@@ -64,6 +65,7 @@ double aupr(const RankingCurve& curve) {
 }
 
 double average_precision(const RankingCurve& curve) {
+  // Steps instead of trapezoids: no interpolation between thresholds.
   double sum = 0, recall_before = 0;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
     const double recall = share(curve.true_positives[i], curve.positives);

@@ -1,5 +1,5 @@
-// One piece of the sorted scores: what of it the ranking metrics need.
-#include <dissent/metrics/ranking_figures.hpp>
+// One piece of the sorted scores, reduced to the integers from which ranking metrics are computed.
+#include <dissent/metrics/ranking_values.hpp>
 
 #include "metrics/host_values.hpp"
 
@@ -29,7 +29,7 @@ uint64_t needed_for(double recall, uint64_t positives) {
   return count;
 }
 
-// Samples from both ends change places: positives become negatives, the top the bottom.
+// Exchanges the classes and reverses the order: the other class becomes the positive one.
 std::vector<TieGroup> turned(const std::vector<TieGroup>& groups) {
   std::vector<TieGroup> out;
   out.reserve(groups.size());
@@ -56,40 +56,46 @@ std::vector<TieGroup> tie_groups(std::span<const double> positive,
   return groups;
 }
 
-RankingPiece::RankingPiece(const RankingWants& wants) {
-  for (const double recall : wants.recalls) check_range("ranking", "recall", recall, 0, 1);
-  for (auto& side : sides_) side.crossings.resize(wants.recalls.size());
+RankingPiece::RankingPiece(const RankingRequest& request) {
+  for (const double recall : request.recalls) check_range("ranking", "recall", recall, 0, 1);
+  for (auto& side : sides_) side.crossings.resize(request.recalls.size());
 }
 
 RankingPiece::RankingPiece(const std::vector<TieGroup>& groups, TieGroup before, TieGroup total,
-                           const RankingWants& wants)
-    : RankingPiece(wants) {
+                           const RankingRequest& request)
+    : RankingPiece(request) {
   auto above = before;
   for (const auto& group : groups) {
     twice_pairs_ += static_cast<__int128>(group.negatives) *
                     static_cast<__int128>(2 * above.positives + group.positives);
     above = plus(above, group);
   }
-  sweep(sides_[0], groups, before, total, wants);
+  sweep(sides_[0], groups, before, total, request);
   sweep(sides_[1], turned(groups),
         {total.negatives - above.negatives, total.positives - above.positives},
-        {total.negatives, total.positives}, wants);
-  if (wants.risk) add_risk(groups, before);
+        {total.negatives, total.positives}, request);
+  if (request.risk) add_risk(groups, before);
 }
 
 void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGroup before,
-                         TieGroup total, const RankingWants& wants) {
+                         TieGroup total, const RankingRequest& request) {
   const size_t count = groups.size();
   if (count == 0) return;
+
   side.groups = static_cast<int64_t>(count);
   side.first = groups.front();
   side.last = groups.back();
+
+  // Counts above the current group, continued from the pieces with larger scores.
   auto above = before;
   double precision_above = precision_of(above);
+
+  // Recalls become numbers of true positives, so that crossings are exact.
   std::vector<uint64_t> needed;
-  for (const double recall : wants.recalls) needed.push_back(needed_for(recall, total.positives));
-  std::vector<bool> waiting(wants.recalls.size(), false);
+  for (const double recall : request.recalls) needed.push_back(needed_for(recall, total.positives));
+  std::vector<bool> waiting(request.recalls.size(), false);
   for (size_t i = 0; i < count; ++i) {
+    // Area below the precision-recall curve: as a trapezoid, and as average precision.
     const auto at = plus(above, groups[i]);
     const double precision = precision_of(at), gained = static_cast<double>(groups[i].positives);
     if (groups[i].positives > 0) {
@@ -97,11 +103,18 @@ void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGro
       side.steps.add(gained * precision);
     }
     precision_above = precision;
+
+    // scikit-learn's roc_curve keeps the points at which the curve bends or ends.
     const bool last = at.positives == total.positives && at.negatives == total.negatives;
     const bool bends = last || (i + 1 < count && !same(groups[i], groups[i + 1]));
     const auto false_at = static_cast<int64_t>(at.negatives);
-    if (bends && !side.bends) side.bends = 1, side.false_bend = false_at;
-    for (size_t r = 0; r < wants.recalls.size(); ++r) {
+    if (bends && !side.bends) {
+      side.bends = 1;
+      side.false_bend = false_at;
+    }
+
+    // The group in which each recall is reached, and the first point from there on that is kept.
+    for (size_t r = 0; r < request.recalls.size(); ++r) {
       auto& crossing = side.crossings[r];
       if (above.positives < needed[r] && at.positives >= needed[r]) {
         crossing = {1,
@@ -114,8 +127,11 @@ void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGro
         waiting[r] = true;
       }
       const bool first = above.positives + above.negatives == 0;
-      if (waiting[r] && (first || bends))
-        crossing.kept = 1, crossing.false_kept = false_at, waiting[r] = false;
+      if (waiting[r] && (first || bends)) {
+        crossing.kept = 1;
+        crossing.false_kept = false_at;
+        waiting[r] = false;
+      }
     }
     above = at;
   }
@@ -149,8 +165,8 @@ void RankingPiece::Side::each_integer(F f) {
         f(c.false_kept);
 }
 
-int64_t RankingPiece::words(const RankingWants& wants) {
-  RankingPiece piece(wants);
+int64_t RankingPiece::words(const RankingRequest& request) {
+  RankingPiece piece(request);
   int64_t integers = 0;
   for (auto& side : piece.sides_) side.each_integer([&](int64_t&) { ++integers; });
   return 4 + ExactSum::kWords + 2 * 2 * ExactSum::kWords + integers;
@@ -167,8 +183,8 @@ void RankingPiece::write(int64_t* words) const {
   }
 }
 
-RankingPiece RankingPiece::read(const int64_t* words, const RankingWants& wants) {
-  RankingPiece piece(wants);
+RankingPiece RankingPiece::read(const int64_t* words, const RankingRequest& request) {
+  RankingPiece piece(request);
   piece.twice_pairs_ = read_integer("ranking", words);
   words += 4;
   const auto take = [&words] {

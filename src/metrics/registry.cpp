@@ -6,6 +6,7 @@ namespace {
 
 using enum MetricNeed;
 using enum Better;
+using enum Convention;
 
 constexpr auto kSddePaper =
     "Dereka et al., Diversifying Deep Ensembles: A Saliency Map Approach for Enhanced OOD "
@@ -25,155 +26,182 @@ constexpr auto kAngelopoulos =
 std::vector<MetricInfo> classification_rows() {
   const std::vector<MetricNeed> needs{kLogits, kLabels};
   return {
-      {"accuracy",
-       "share of right predictions",
+      // Accuracy
+      {Metric::kAccuracy,
+       "accuracy",
+       "share of correct predictions",
        needs,
        kHigher,
        "",
-       {{"sklearn", ""},
-        {"sdde", ""},
-        {"openood", ""},
-        {"sed", "one-hot votes on ImageNet-A and -R; best member chosen on the test set"},
-        {"torch_uncertainty", ""}}},
-      {"accuracy_top5",
+       {{kSklearn, ""},
+        {kSdde, ""},
+        {kOpenood, ""},
+        {kSed, "one-hot votes on ImageNet-A and -R; best member chosen on the test set"},
+        {kTorchUncertainty, ""}}},
+      {Metric::kAccuracyTop5,
+       "accuracy_top5",
        "share of samples whose label is among the five largest logits",
        needs,
        kHigher,
        "",
-       {{"sklearn", ""}, {"torch_uncertainty", ""}}},
-      {"nll",
+       {{kSklearn, ""}, {kTorchUncertainty, ""}}},
+
+      // Proper scoring rules
+      {Metric::kNll,
+       "nll",
        "mean over samples of -log p_y, nats",
        needs,
        kLower,
        "",
-       {{"sklearn", ""},
-        {"sdde", "mean of the batches' means: a short last batch counts as much as a full one",
-         true},
-        {"openood", "as sdde", true},
-        {"torch_uncertainty", ""}}},
-      {"brier",
+       {{kSklearn, ""},
+        {kSdde, "mean of the batch means: a short last batch counts as much as a full one", true},
+        {kOpenood, "as sdde", true},
+        {kTorchUncertainty, ""}}},
+      {Metric::kBrier,
+       "brier",
        "mean over samples of sum_c (p_c - [c = y])^2, 0 .. 2",
        needs,
        kLower,
        "Brier, Verification of Forecasts Expressed in Terms of Probability, 1950",
-       {{"sklearn", ""}, {"sdde", ""}, {"torch_uncertainty", ""}}},
-      {"ece",
+       {{kSklearn, ""}, {kSdde, ""}, {kTorchUncertainty, ""}}},
+
+      // Calibration errors
+      {Metric::kEce,
+       "ece",
        "sum over 15 bins of equal width [a, b), the last closed, of share * |accuracy - mean "
        "confidence|",
        needs,
        kLower,
        kGuo,
-       {{"sklearn",
-         "bins as in sklearn.calibration.calibration_curve, but for a confidence on an edge, which "
+       {{kSklearn,
+         "bins as in sklearn.calibration.calibration_curve, except that a confidence on an edge "
          "belongs to the upper bin"},
-        {"sdde", "a confidence of 1 is in no bin, and shares are of what is binned"},
-        {"openood", "as sdde, and the largest LOGIT stands for the confidence"},
-        {"torch_uncertainty", "a confidence of 1 has a bin of its own (torchmetrics)"}}},
-      {"ece_max",
+        {kSdde, "a confidence of 1 is in no bin, and shares are relative to the binned samples"},
+        {kOpenood, "as sdde, with the largest LOGIT in place of the confidence"},
+        {kTorchUncertainty, "a confidence of 1 has its own bin (torchmetrics)"}}},
+      {Metric::kEceMax,
+       "ece_max",
        "largest |accuracy - mean confidence| over the filled bins of ece",
        needs,
        kLower,
        kGuo,
-       {{"sklearn", ""},
-        {"sdde", "as in ece"},
-        {"openood", "as in ece"},
-        {"torch_uncertainty", "as in ece"}}},
-      {"ece_equal_mass",
+       {{kSklearn, ""},
+        {kSdde, "as in ece"},
+        {kOpenood, "as in ece"},
+        {kTorchUncertainty, "as in ece"}}},
+      {Metric::kEceEqualMass,
+       "ece_equal_mass",
        "ece over bins (a, b] between the quantiles i / 15 of the confidences",
        needs,
        kLower,
        "Nguyen and O'Connor, Posterior Calibration and Exploratory Analysis for Natural Language "
        "Processing Models, 2015",
-       {{"sklearn", "quantiles and bins of calibration_curve(strategy='quantile')"}}},
-      {"ece_classwise",
+       {{kSklearn, "quantiles and bins of calibration_curve(strategy='quantile')"}}},
+      {Metric::kEceClasswise,
+       "ece_classwise",
        "mean over classes of the ece of p_c against [y = c]",
        needs,
        kLower,
        "Kull et al., Beyond Temperature Scaling: Obtaining Well-Calibrated Multi-Class "
        "Probabilities with Dirichlet Calibration, 2019",
-       {{"sklearn", ""}}},
-      {"aurc",
-       "mean over k of the share of errors among the k most confident samples; ties count with "
-       "their mean over all orders",
+       {{kSklearn, ""}}},
+
+      // Selective classification
+      {Metric::kAurc,
+       "aurc",
+       "mean over k of the share of errors among the k most confident samples; tied samples count "
+       "with their mean over all orders",
        needs,
        kLower,
        "Geifman and El-Yaniv, Selective Classification for Deep Neural Networks, 2017",
-       {{"sklearn", ""},
-        {"torch_uncertainty", "trapezoid over coverages 1/N .. 1, divided by 1 - 1/N"}}},
+       {{kSklearn, ""},
+        {kTorchUncertainty, "trapezoid over coverages 1/N .. 1, divided by 1 - 1/N"}}},
   };
 }
 
 MetricInfo ccr_row(int exponent) {
-  return {.name = fmt::format("ccr{}", exponent),
-          .meaning = fmt::format("share of ID samples that are right and more confident than all "
-                                 "but 1e-{} of the OOD samples (strictly)",
-                                 exponent),
-          .needs = {kLogits, kLabels, kOodScores},
-          .better = kHigher,
-          .citation = kOpenOod,
-          .conventions = {{"sklearn", ""}, {"openood", ""}}};
+  return {
+      .id = static_cast<Metric>(static_cast<int>(Metric::kCcr1) + exponent - 1),
+      .name = fmt::format("ccr{}", exponent),
+      .meaning = fmt::format("share of ID samples that are predicted correctly and are strictly "
+                             "more confident than all but 1e-{} of the OOD samples",
+                             exponent),
+      .needs = {kLogits, kLabels, kOodScores},
+      .better = kHigher,
+      .citation = kOpenOod,
+      .conventions = {{kSklearn, ""}, {kOpenood, ""}}};
 }
 
 std::vector<MetricInfo> detection_rows() {
   const std::vector<MetricNeed> needs{kOodScores};
   std::vector<MetricInfo> rows{
-      {"auroc",
+      // Areas
+      {Metric::kAuroc,
+       "auroc",
        "probability that an OOD sample scores above an ID sample, ties one half",
        needs,
        kHigher,
        "Hendrycks and Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution "
        "Examples in Neural Networks, 2017",
-       {{"sklearn", ""},
-        {"sdde", ""},
-        {"openood", ""},
-        {"sed", "positive class as released, which for two scores gives 1 - AUROC (scores.md)"},
-        {"torch_uncertainty", ""}}},
-      {"aupr_in",
+       {{kSklearn, ""},
+        {kSdde, ""},
+        {kOpenood, ""},
+        {kSed, "positive class as released, which gives 1 - AUROC for two scores (scores.md)"},
+        {kTorchUncertainty, ""}}},
+      {Metric::kAuprIn,
+       "aupr_in",
        "trapezoid area under the precision-recall curve, ID positive",
        needs,
        kHigher,
        kSddePaper,
-       {{"sklearn", "auc(recall, precision) of precision_recall_curve"},
-        {"sdde", "OOD positive"},
-        {"openood", ""}}},
-      {"aupr_out",
+       {{kSklearn, "auc(recall, precision) of precision_recall_curve"},
+        {kSdde, "OOD positive"},
+        {kOpenood, ""}}},
+      {Metric::kAuprOut,
+       "aupr_out",
        "the same, OOD positive",
        needs,
        kHigher,
        kSddePaper,
-       {{"sklearn", ""},
-        {"sdde", "ID positive"},
-        {"openood", ""},
-        {"torch_uncertainty", "average precision, OOD positive"}}},
-      {"average_precision_in",
+       {{kSklearn, ""},
+        {kSdde, "ID positive"},
+        {kOpenood, ""},
+        {kTorchUncertainty, "average precision, OOD positive"}}},
+      {Metric::kAveragePrecisionIn,
+       "average_precision_in",
        "sum over thresholds of recall steps times precision, ID positive",
        needs,
        kHigher,
        "",
-       {{"sklearn", "average_precision_score"}}},
-      {"average_precision_out",
+       {{kSklearn, "average_precision_score"}}},
+      {Metric::kAveragePrecisionOut,
+       "average_precision_out",
        "the same, OOD positive",
        needs,
        kHigher,
        "",
-       {{"sklearn", "average_precision_score"}, {"torch_uncertainty", ""}}},
-      {"fpr95",
+       {{kSklearn, "average_precision_score"}, {kTorchUncertainty, ""}}},
+
+      // Rates at a recall
+      {Metric::kFpr95,
+       "fpr95",
        "share of ID samples at the largest threshold that recalls at least 95 % of the OOD samples",
        needs,
        kLower,
        "Liang et al., Enhancing The Reliability of Out-of-distribution Image Detection in Neural "
        "Networks, 2018",
-       {{"sklearn", "roc_curve(drop_intermediate=False)"},
-        {"sdde", "only at ROC points that roc_curve keeps by default: can be larger"},
-        {"openood", "as sdde"},
-        {"torch_uncertainty", "at the recall nearest to 95 %"}}},
-      {"fpr95_in",
+       {{kSklearn, "roc_curve(drop_intermediate=False)"},
+        {kSdde, "only at the ROC points that roc_curve keeps by default: can be larger"},
+        {kOpenood, "as sdde"},
+        {kTorchUncertainty, "at the recall nearest to 95 %"}}},
+      {Metric::kFpr95In,
+       "fpr95_in",
        "share of OOD samples at the largest threshold that recalls at least 95 % of the ID samples",
        needs,
        kLower,
        "Liang et al., Enhancing The Reliability of Out-of-distribution Image Detection in Neural "
        "Networks, 2018",
-       {{"sklearn", ""}}},
+       {{kSklearn, ""}}},
   };
   for (const int exponent : {1, 2, 3, 4}) rows.push_back(ccr_row(exponent));
   return rows;
@@ -181,72 +209,87 @@ std::vector<MetricInfo> detection_rows() {
 
 std::vector<MetricInfo> diversity_rows() {
   const std::vector<MetricNeed> outputs{kMemberLogits}, both{kMemberLogits, kLabels};
-  const std::vector<MetricConvention> own{{"sklearn", ""}};
+  const std::vector<MetricConvention> sklearn_only{{kSklearn, ""}};
   return {
-      {"disagreement",
+      // From predictions and probabilities
+      {Metric::kDisagreement,
+       "disagreement",
        "share of (pair of members, sample) with different predictions",
        outputs,
        kHigher,
        kKuncheva,
-       {{"sklearn", ""}, {"torch_uncertainty", ""}}},
-      {"kl",
+       {{kSklearn, ""}, {kTorchUncertainty, ""}}},
+      {Metric::kKl,
+       "kl",
        "mean over ordered pairs and samples of KL(p_i || p_j), nats",
        outputs,
        kHigher,
        "",
-       {{"sklearn", ""},
-        {"sed",
+       {{kSklearn, ""},
+        {kSed,
          "minus the mean over pairs i < j of KL(p_j || p_i) with 1e-8 added, mean of batch values "
          "(kl_divergence)",
          true}}},
-      {"jensen_shannon", "mean over pairs and samples of the Jensen-Shannon divergence, nats",
-       outputs, kHigher, "Lin, Divergence Measures Based on the Shannon Entropy, 1991", own},
-      {"variance",
+      {Metric::kJensenShannon, "jensen_shannon",
+       "mean over pairs and samples of the Jensen-Shannon divergence, nats", outputs, kHigher,
+       "Lin, Divergence Measures Based on the Shannon Entropy, 1991", sklearn_only},
+      {Metric::kVariance,
+       "variance",
        "mean over samples and classes of the variance over members of p (M - 1)",
        outputs,
        kHigher,
        "",
-       {{"sklearn", ""}, {"sed", "minus that, mean of batch values", true}}},
-      {"mutual_information",
+       {{kSklearn, ""}, {kSed, "minus this value, mean of batch values", true}}},
+      {Metric::kMutualInformation,
+       "mutual_information",
        "mean entropy of the mean prediction minus mean entropy of the members, nats",
        outputs,
        kHigher,
        kDepeweg,
-       {{"sklearn", ""}, {"torch_uncertainty", ""}}},
-      {"total_entropy",
+       {{kSklearn, ""}, {kTorchUncertainty, ""}}},
+      {Metric::kTotalEntropy,
+       "total_entropy",
        "mean entropy of the mean prediction, nats",
        outputs,
        kNeither,
        kDepeweg,
-       {{"sklearn", ""}, {"torch_uncertainty", ""}}},
-      {"member_entropy", "mean entropy of the members, nats", outputs, kNeither, kDepeweg, own},
-      {"q_statistic",
-       "mean over pairs of (ad - bc) / (ad + bc); a both right, b, c one alone, d both wrong; "
-       "pairs with 0 / 0 are left out",
-       both, kLower, "Yule, On the Association of Attributes in Statistics, 1900", own},
-      {"correlation", "mean over pairs of (ad - bc) / sqrt((a+b)(c+d)(a+c)(b+d)), likewise", both,
-       kLower, kKuncheva, own},
-      {"double_fault", "mean over pairs of the share of samples that both have wrong", both, kLower,
-       "Giacinto and Roli, Design of Effective Neural Network Ensembles, 2001", own},
-      {"unequal_success", "mean over pairs of the share of samples that one of the two has right",
-       both, kHigher,
-       "Skalak, The Sources of Increased Accuracy for Two Proposed Boosting Algorithms, 1996", own},
+       {{kSklearn, ""}, {kTorchUncertainty, ""}}},
+      {Metric::kMemberEntropy, "member_entropy", "mean entropy of the members, nats", outputs,
+       kNeither, kDepeweg, sklearn_only},
+
+      // From correct and wrong predictions
+      {Metric::kQStatistic, "q_statistic",
+       "mean over pairs of (ad - bc) / (ad + bc), with a: both correct, b and c: only one correct, "
+       "d: both wrong; pairs with 0 / 0 are omitted",
+       both, kLower, "Yule, On the Association of Attributes in Statistics, 1900", sklearn_only},
+      {Metric::kCorrelation, "correlation",
+       "mean over pairs of (ad - bc) / sqrt((a+b)(c+d)(a+c)(b+d)), with the same a, b, c, d", both,
+       kLower, kKuncheva, sklearn_only},
+      {Metric::kDoubleFault, "double_fault",
+       "mean over pairs of the share of samples that both predict wrongly", both, kLower,
+       "Giacinto and Roli, Design of Effective Neural Network Ensembles, 2001", sklearn_only},
+      {Metric::kUnequalSuccess, "unequal_success",
+       "mean over pairs of the share of samples that exactly one predicts correctly", both, kHigher,
+       "Skalak, The Sources of Increased Accuracy for Two Proposed Boosting Algorithms, 1996",
+       sklearn_only},
   };
 }
 
 std::vector<MetricInfo> conformal_rows() {
   const std::vector<MetricNeed> needs{kLogits, kLabels, kCalibrationSet};
-  const std::vector<MetricConvention> own{{"sklearn", ""}};
+  const std::vector<MetricConvention> sklearn_only{{kSklearn, ""}};
   return {
-      {"aps_coverage",
+      {Metric::kApsCoverage, "aps_coverage",
        "share of samples whose label is in the adaptive prediction set calibrated for 90 %", needs,
-       kNeither, kRomano, own},
-      {"aps_size", "mean number of classes in these sets", needs, kLower, kRomano, own},
-      {"raps_coverage",
+       kNeither, kRomano, sklearn_only},
+      {Metric::kApsSize, "aps_size", "mean number of classes in these sets", needs, kLower, kRomano,
+       sklearn_only},
+      {Metric::kRapsCoverage, "raps_coverage",
        "share of samples whose label is in the regularised adaptive prediction set calibrated for "
        "90 %",
-       needs, kNeither, kAngelopoulos, own},
-      {"raps_size", "mean number of classes in these sets", needs, kLower, kAngelopoulos, own},
+       needs, kNeither, kAngelopoulos, sklearn_only},
+      {Metric::kRapsSize, "raps_size", "mean number of classes in these sets", needs, kLower,
+       kAngelopoulos, sklearn_only},
   };
 }
 
@@ -270,21 +313,28 @@ std::string metric_need_name(MetricNeed need) {
   DISSENT_FAIL(kInternal, "need {} has no name", static_cast<int>(need));
 }
 
-bool MetricInfo::has_convention(const std::string& convention) const {
-  return std::any_of(conventions.begin(), conventions.end(),
-                     [&](const MetricConvention& own) { return own.name == convention; });
+const MetricConvention* MetricInfo::find_convention(Convention convention) const {
+  for (const auto& entry : conventions)
+    if (entry.convention == convention) return &entry;
+  return nullptr;
 }
 
-bool MetricInfo::has_as_said(const std::string& convention) const {
-  return std::any_of(conventions.begin(), conventions.end(), [&](const MetricConvention& own) {
-    return own.name == convention && own.meaning.empty();
-  });
+bool MetricInfo::has_convention(Convention convention) const {
+  return find_convention(convention) != nullptr;
 }
 
-bool MetricInfo::averages_batches(const std::string& convention) const {
-  return std::any_of(conventions.begin(), conventions.end(), [&](const MetricConvention& own) {
-    return own.name == convention && own.batch_means;
-  });
+bool MetricInfo::has_default_definition(Convention convention) const {
+  const auto* entry = find_convention(convention);
+  return entry && entry->meaning.empty();
+}
+
+bool MetricInfo::averages_batches(Convention convention) const {
+  const auto* entry = find_convention(convention);
+  return entry && entry->batch_means;
+}
+
+bool MetricInfo::needs_input(MetricNeed need) const {
+  return std::find(needs.begin(), needs.end(), need) != needs.end();
 }
 
 const std::vector<MetricInfo>& metric_table() {
@@ -301,35 +351,71 @@ const MetricInfo& find_metric(const std::string& name) {
   DISSENT_FAIL(kUsage, "metric: expected one of {}, found '{}'", fmt::join(known, ", "), name);
 }
 
-const std::vector<std::string>& metric_conventions() {
-  static const std::vector<std::string> names{"sklearn", "sdde", "openood", "sed",
-                                              "torch_uncertainty"};
+const std::vector<std::pair<std::string, Convention>>& convention_names() {
+  static const std::vector<std::pair<std::string, Convention>> names{
+      {"sklearn", kSklearn},
+      {"sdde", kSdde},
+      {"openood", kOpenood},
+      {"sed", kSed},
+      {"torch_uncertainty", kTorchUncertainty}};
   return names;
 }
 
-double detection_value(const RankingFigures& figures, const std::string& metric,
-                       const std::string& convention) {
+const std::string& convention_name(Convention convention) {
+  for (const auto& [name, value] : convention_names())
+    if (value == convention) return name;
+  DISSENT_FAIL(kInternal, "convention {} has no name", static_cast<int>(convention));
+}
+
+Convention find_convention(const std::string& name) {
+  std::vector<std::string> known;
+  for (const auto& [known_name, value] : convention_names()) {
+    if (known_name == name) return value;
+    known.push_back(known_name);
+  }
+  DISSENT_FAIL(kUsage, "convention: expected one of {}, found '{}'", fmt::join(known, ", "), name);
+}
+
+void check_convention(const MetricInfo& metric, Convention convention) {
+  DISSENT_CHECK(metric.has_convention(convention), kUsage,
+                "metric {}: convention: expected one that defines it, found {}", metric.name,
+                convention_name(convention));
+}
+
+double detection_value(const RankingValues& values, const std::string& metric,
+                       Convention convention) {
   const auto& info = find_metric(metric);
-  DISSENT_CHECK(info.has_convention(convention), kUsage,
-                "metric {}: convention: expected one that has it, found {}", metric, convention);
-  const bool sdde = convention == "sdde", near = convention == "torch_uncertainty";
-  const auto &in = figures.negative, &out = figures.positive;
+  check_convention(info, convention);
+
+  // Each program reads the false-positive rate at other points of the ROC curve (RankingSide).
   const auto fpr = [&](const RankingSide& side) {
-    const auto& values = near                              ? side.fpr_nearest
-                         : sdde || convention == "openood" ? side.fpr_dropped
-                                                           : side.fpr;
-    DISSENT_CHECK(values.size() == 1, kUsage,
-                  "detection_value: figures: expected one recall, found {}", values.size());
-    return values[0];
+    const auto& at_recalls = convention == kTorchUncertainty                 ? side.fpr_nearest
+                             : convention == kSdde || convention == kOpenood ? side.fpr_dropped
+                                                                             : side.fpr;
+    DISSENT_CHECK(at_recalls.size() == 1, kUsage,
+                  "detection_value: values: expected one recall, found {}", at_recalls.size());
+    return at_recalls[0];
   };
-  if (metric == "auroc") return figures.auroc;
-  if (metric == "aupr_in") return sdde ? out.aupr : in.aupr;
-  if (metric == "aupr_out") return sdde ? in.aupr : near ? out.average_precision : out.aupr;
-  if (metric == "average_precision_in") return in.average_precision;
-  if (metric == "average_precision_out") return out.average_precision;
-  if (metric == "fpr95") return fpr(out);
-  if (metric == "fpr95_in") return fpr(in);
-  DISSENT_FAIL(kUsage, "detection_value: metric: expected one of scores alone, found {}", metric);
+
+  // OOD samples are the positive class. SDDE names the areas by the other class, and
+  // torch-uncertainty reports average precision as the area.
+  const auto &id = values.negative, &ood = values.positive;
+  switch (info.id) {
+    case Metric::kAuroc: return values.auroc;
+    case Metric::kAuprIn: return convention == kSdde ? ood.aupr : id.aupr;
+    case Metric::kAuprOut:
+      if (convention == kTorchUncertainty) return ood.average_precision;
+      return convention == kSdde ? id.aupr : ood.aupr;
+    case Metric::kAveragePrecisionIn: return id.average_precision;
+    case Metric::kAveragePrecisionOut: return ood.average_precision;
+    case Metric::kFpr95: return fpr(ood);
+    case Metric::kFpr95In: return fpr(id);
+    default:
+      DISSENT_FAIL(kUsage,
+                   "detection_value: metric: expected one that is computed from scores alone, "
+                   "found {}",
+                   metric);
+  }
 }
 
 }  // namespace dissent::metrics

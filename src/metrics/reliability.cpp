@@ -42,6 +42,8 @@ void read_bins(const char* name, const at::Tensor& state, std::vector<int64_t>& 
 // Of p in [0, 1]: the bin [lo, hi), and the last for 1.
 int64_t equal_bin(const std::vector<double>& edges, double p) {
   const auto bins = static_cast<int64_t>(edges.size()) - 1;
+
+  // The product may round to a neighbouring bin, so the edges decide.
   auto bin = std::min(bins - 1, static_cast<int64_t>(p * static_cast<double>(bins)));
   while (p < edges[bin]) --bin;
   while (bin + 1 < bins && p >= edges[bin + 1]) ++bin;
@@ -52,16 +54,20 @@ int64_t equal_bin(const std::vector<double>& edges, double p) {
 
 Reliability::Reliability(int64_t bins, TopBin top)
     : edges_(equal_edges(bins)), equal_width_(true), top_(top) {
-  const auto kept = static_cast<size_t>(bins + (top == TopBin::kOwn));
-  count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
+  const auto total_bins = static_cast<size_t>(bins + (top == TopBin::kOwn));
+  count_.resize(total_bins);
+  right_.resize(total_bins);
+  confidence_.resize(total_bins);
 }
 
 Reliability::Reliability(std::vector<double> inner_edges)
     : edges_(std::move(inner_edges)), equal_width_(false) {
   DISSENT_CHECK(std::is_sorted(edges_.begin(), edges_.end()), kUsage,
                 "reliability: inner_edges: expected ascending edges");
-  const auto kept = edges_.size() + 1;
-  count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
+  const auto total_bins = edges_.size() + 1;
+  count_.resize(total_bins);
+  right_.resize(total_bins);
+  confidence_.resize(total_bins);
 }
 
 int64_t Reliability::bin_of(double confidence) const {
@@ -82,6 +88,8 @@ void Reliability::update(const at::Tensor& confidence, const at::Tensor& right) 
   for (int64_t i = 0; i < values.numel(); ++i) {
     const double value = values.const_data_ptr<double>()[i];
     const auto bin = bin_of(value);
+
+    // Conventions may leave out a confidence of 1.
     if (bin < 0) continue;
     ++count_[bin];
     right_[bin] += flags.const_data_ptr<bool>()[i];
@@ -169,6 +177,8 @@ double equal_mass_error(const at::Tensor& confidence, const at::Tensor& right, i
   append_values(sorted, confidence);
   std::sort(sorted.begin(), sorted.end());
   const auto count = static_cast<int64_t>(sorted.size());
+
+  // The edges are quantiles of the confidences.
   for (const int64_t position : quantile_positions(count, bins)) chosen.push_back(sorted[position]);
   Reliability state(quantile_edges(chosen, count, bins));
   state.update(confidence, right);
@@ -179,8 +189,10 @@ ClasswiseReliability::ClasswiseReliability(int64_t classes, int64_t bins)
     : classes_(classes), bins_(bins), edges_(equal_edges(bins)) {
   DISSENT_CHECK(classes >= 1, kUsage,
                 "classwise_reliability: classes: expected 1 or more, found {}", classes);
-  const auto kept = static_cast<size_t>(classes * bins);
-  count_.resize(kept), right_.resize(kept), confidence_.resize(kept);
+  const auto total_bins = static_cast<size_t>(classes * bins);
+  count_.resize(total_bins);
+  right_.resize(total_bins);
+  confidence_.resize(total_bins);
 }
 
 void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Tensor& labels) {
@@ -196,6 +208,8 @@ void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Ten
   DISSENT_CHECK(outside == 0, kData,
                 "classwise_reliability: expected probabilities in [0, 1], found {} of {} outside",
                 outside, probabilities.numel());
+
+  // Every class has its own bins: class c is "correct" for the samples with this label.
   const auto values = probabilities.detach().to(at::kCPU, at::kDouble).contiguous(),
              right = labels.to(at::kCPU).contiguous();
   const auto* value = values.const_data_ptr<double>();

@@ -12,6 +12,8 @@ std::vector<SetValue> shift_means(const std::vector<SetValue>& values,
     std::vector<int64_t> sets;
     for (const auto& value : values) {
       if (value.shift != shift) continue;
+
+      // One mean per metric, in order of appearance.
       auto found = std::find_if(of_shift.begin(), of_shift.end(),
                                 [&](const SetValue& mean) { return mean.metric == value.metric; });
       if (found == of_shift.end()) {

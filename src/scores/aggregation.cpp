@@ -36,6 +36,8 @@ at::Tensor aggregate(Aggregation aggregation, const at::Tensor& logits,
                 logits.size(1), logits.size(2), c10::toString(logits.scalar_type()),
                 logits.device().str(), describe(ensemble));
   if (logits.size(1) == 0) return logits.new_empty({0});  // deviations would warn
+
+  // Computed only by the cases that need them.
   const auto mean = [&] { return ensemble.defined() ? ensemble : mean_logits(logits); };
   const auto confidences = [&] { return at::softmax(logits, -1).amax(-1); };  // [M, B]
   switch (aggregation) {

@@ -3,10 +3,10 @@
 
 namespace dissent::scores {
 
-/// Rows over their L2 norm; a row of zeros stays as it is.
+/// Rows divided by their L2 norm; a row of zeros is not changed.
 at::Tensor unit_rows(const at::Tensor& rows);
 
-/// The state with block_rows, which has to be 1 or more.
+/// Adds block_rows, 1 or more, to the state.
 State bank_state(const char* name, State state, int64_t block_rows);
 
 }  // namespace dissent::scores

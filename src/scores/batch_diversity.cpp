@@ -29,6 +29,8 @@ at::Tensor standard_deviation(const at::Tensor& outputs) {
 at::Tensor max_variance(const at::Tensor& outputs) {
   const auto p = checked("max_variance", outputs);
   const auto predicted = p.argmax(-1).flatten();
+
+  // The variance does not depend on the predicted class, so it is computed once per class and read.
   const auto variance_of_class = p.var(0, true).mean(0);
   return variance_of_class.index_select(0, predicted).mean();
 }
@@ -36,6 +38,8 @@ at::Tensor max_variance(const at::Tensor& outputs) {
 at::Tensor divdis_information(const at::Tensor& outputs) {
   const auto p = checked("divdis_information", outputs);
   const auto log_marginal = p.mean(1).log();
+
+  // Pairs with information 0 do not count, as in the reference.
   auto sum = at::zeros({}, p.options()), pairs = at::zeros({}, p.options());
   for (int64_t g = 0; g < p.size(0); ++g)
     for (int64_t h = g + 1; h < p.size(0); ++h) {

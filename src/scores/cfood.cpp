@@ -11,12 +11,12 @@ namespace dissent::scores {
 namespace {
 
 constexpr double kNormEps = 1e-10;
-constexpr int64_t kCfoodByDifferences = 2;  // cdist without a product
-constexpr uint64_t kOrderKey = 0xcf00d;     // apart from the orders of a training
+constexpr int64_t kCfoodByDifferences = 2;  // cdist without a matrix product
+constexpr uint64_t kOrderKey = 0xcf00d;     // other random numbers than the orders of a training
 
 at::Tensor scaled(const at::Tensor& rows) { return rows / (rows.norm(2, {1}, true) + kNormEps); }
 
-// numpy.linspace, bit by bit: positions below depend on it.
+// numpy.linspace with the same bits: positions are truncated below.
 at::Tensor linspace(double first, double last, int64_t count) {
   auto values = at::arange(count, at::kDouble)
                     .mul((last - first) / static_cast<double>(count - 1))
@@ -93,6 +93,8 @@ State fit_cfood(const FitData& data, const CfoodOptions& options) {
       bank_state("cfood", {{"k", at::scalar_tensor(options.k, at::kDouble)}}, options.block_rows);
   const auto bank =
       features.index_select(0, drawn_rows(data, options, features.size(0), features.device()));
+
+  // Distances of each reference row to its neighbours on the grid: its neighbourhoods.
   const auto grid = neighbour_grid(bank.size(0));
   state["bank"] = bank;
   state["kval"] = grid.fraction.to(bank.device());
@@ -107,11 +109,12 @@ at::Tensor score_cfood(const State& state, const at::Tensor& features, const at:
              &distances = from_state("cfood", state, "distances"),
              &fraction = from_state("cfood", state, "kval");
   const double k = number_from_state("cfood", state, "k");
+
   const auto block_rows = count_from_state("cfood", state, "block_rows"), grid = distances.size(1);
   const auto score = [&](const at::Tensor& h, const at::Tensor&) {
     const auto query = scaled(h);
-    // How many reference rows have the sample in their neighbourhood from grid place j on; the last
-    // place: in none.
+    // enter[j]: number of reference rows whose neighbourhood contains the sample from grid place j
+    // on; the last place: in no neighbourhood.
     auto enter = at::zeros({grid + 1, h.size(0)}, h.options());
     for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t first) {
       const auto to_query = at::cdist(scaled(block), query, 2.0, kCfoodByDifferences);
@@ -119,6 +122,8 @@ at::Tensor score_cfood(const State& state, const at::Tensor& features, const at:
           at::searchsorted(distances.narrow(0, first, block.size(0)).contiguous(), to_query);
       enter.scatter_add_(0, place, at::ones_like(to_query));
     });
+
+    // The smallest grid fraction at which a share of k of the reference rows contains the sample.
     const auto share = enter.narrow(0, 0, grid).cumsum(0) / static_cast<double>(bank.size(0));
     const auto held = share.ge(k);
     const auto smallest = fraction.index_select(0, held.to(at::kLong).argmax(0));

@@ -22,6 +22,8 @@ State fit_she(const FitData& data, const SheOptions& options) {
   const auto logits = checked_logits("she", "training", data.train, data.head);
   const auto labels = checked_labels("she", "training", data.train, features.size(0),
                                      logits.size(1), features.device());
+
+  // Wrongly classified samples belong to no class.
   const auto right = labels.masked_fill(logits.argmax(1).ne(labels), -1);
   return {{"patterns", class_means(features, right, logits.size(1)).mean},
           {"metric", at::scalar_tensor(static_cast<int64_t>(options.metric), at::kLong)}};
@@ -56,6 +58,9 @@ at::Tensor score_fdbd(const State& state, const at::Tensor& features, const at::
       {"fdbd", features, logits, mean.size(0), distance.size(0)},
       [&](const at::Tensor& h, const at::Tensor& z) {
         const auto [top, predicted] = z.max(1, true);
+
+        // Distance to the boundary with each other class: difference of logits over that of
+        // weights.
         const auto boundaries =
             over((z - top).abs(), distance.index_select(0, predicted.squeeze(1))).sum(1);
         return over(boundaries, (centred ? h - mean : h).norm(2, {1}));

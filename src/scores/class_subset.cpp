@@ -19,9 +19,12 @@ at::Tensor votes_in_subset(const at::Tensor& outputs, const at::Tensor& mask) {
                     mask.scalar_type() == at::kBool && mask.device() == outputs.device();
   DISSENT_CHECK(fits, kUsage, "votes_in_subset: mask: expected [{}] Bool {}, found {}",
                 outputs.size(-1), outputs.device().str(), describe(mask));
+
   const auto kept = mask.nonzero().squeeze(1);
   DISSENT_CHECK(kept.size(0) > 0, kUsage,
                 "votes_in_subset: mask: expected at least one class, found none");
+
+  // One-hot votes for the classes of the mask; a vote for another class gives zeros.
   return outputs.argmax(-1, true).eq(kept).to(outputs.scalar_type());
 }
 
@@ -33,12 +36,15 @@ at::Tensor category_means(const at::Tensor& outputs, InputKind kind, const at::T
                     categories.device() == outputs.device();
   DISSENT_CHECK(fits, kUsage, "category_means: categories: expected [K >= 1, {}] Bool {}, found {}",
                 outputs.size(-1), outputs.device().str(), describe(categories));
+
   const auto count = categories.sum(1);
   const auto empty = count.eq(0).sum().item<int64_t>();
   DISSENT_CHECK(
       empty == 0, kUsage,
       "category_means: categories: expected at least one class in each, found {} without any",
       empty);
+
+  // A matrix product with rows of 1 / size gives the means of all categories.
   const auto weights = categories.to(outputs.scalar_type()) / count.unsqueeze(1);
   return at::matmul(probabilities(outputs, kind), weights.t());
 }

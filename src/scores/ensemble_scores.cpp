@@ -20,6 +20,8 @@ at::Tensor pds(const at::Tensor& outputs, InputKind kind) {
 at::Tensor different_predictions(const at::Tensor& outputs, InputKind kind) {
   const auto sorted =
       std::get<0>(checked("different_predictions", outputs, kind).argmax(-1).sort(0));
+
+  // Classes are sorted over members: each change is one more class.
   const int64_t members = outputs.size(0);
   const auto changes = sorted.slice(0, 1, members).ne(sorted.slice(0, 0, members - 1)).sum(0);
   return (changes + 1).to(outputs.scalar_type());

@@ -15,11 +15,12 @@ constexpr auto kGaussianAnswers =
 OptionTable<GaussianOptions> gaussian_options(const std::string& name) {
   return OptionTable<GaussianOptions>("postprocessor." + name, "Gaussian")
       .option("block_rows", &GaussianOptions::block_rows,
-              {.meaning = "samples of a block", .scope = Scope::kExecution, .min = 1});
+              {.meaning = "samples per block", .scope = Scope::kExecution, .min = 1});
 }
 
 std::vector<PostprocessorInfo> class_rows() {
   return {
+      // Gradients
       postprocessor_row<NoOptions>(
           {.name = "gradnorm",
            .summary = "Size of the head's gradient under a uniform target",
@@ -31,9 +32,11 @@ std::vector<PostprocessorInfo> class_rows() {
            .scores_logits = true},
           OptionTable<NoOptions>("postprocessor.gradnorm", "GradNorm"),
           [](const FitData&, const NoOptions&) { return State{}; }, score_gradnorm),
+
+      // Patterns of classes
       postprocessor_row<SheOptions>(
           {.name = "she",
-           .summary = "Likeness to the stored pattern of the predicted class",
+           .summary = "Similarity to the stored pattern of the predicted class",
            .formula = "<h, s>, -|h - s| or cos(h, s),  s the mean of the class's correctly "
                       "classified training features",
            .citation = "Zhang et al., Out-of-Distribution Detection based on In-Distribution Data "
@@ -47,8 +50,10 @@ std::vector<PostprocessorInfo> class_rows() {
                       {{"inner_product", SheMetric::kInnerProduct},
                        {"euclidean", SheMetric::kEuclidean},
                        {"cosine", SheMetric::kCosine}},
-                      "likeness"),
+                      "measure of similarity"),
           fit_she, score_she),
+
+      // Weights of classes
       postprocessor_row<FdbdOptions>(
           {.name = "fdbd",
            .summary = "Distances to the decision boundaries of the predicted class",
@@ -67,7 +72,7 @@ std::vector<PostprocessorInfo> class_rows() {
           fit_fdbd, score_fdbd),
       postprocessor_row<NciOptions>(
           {.name = "nci",
-           .summary = "Nearness to the weight of the predicted class, plus norm",
+           .summary = "Closeness to the weight of the predicted class, plus the norm",
            .formula = "<w_y, h - m> / |h - m| + alpha |h|_1,  y = argmax z, m = mean(h_train)",
            .citation = "Liu and Qin, Detecting Out-of-Distribution through the Lens of Neural "
                        "Collapse, CVPR 2025",
@@ -84,6 +89,7 @@ std::vector<PostprocessorInfo> class_rows() {
 
 std::vector<PostprocessorInfo> space_rows() {
   return {
+      // Gaussians
       postprocessor_row<GaussianOptions>(
           {.name = "mds",
            .summary = "Mahalanobis distance to the nearest class",
@@ -98,7 +104,7 @@ std::vector<PostprocessorInfo> space_rows() {
           gaussian_options("mds"), fit_mds, score_mds),
       postprocessor_row<GaussianOptions>(
           {.name = "rmds",
-           .summary = "Mahalanobis distance relative to that of all classes in one",
+           .summary = "Mahalanobis distance relative to that under one Gaussian of all classes",
            .formula = "max_c -(h - mu_c)^T P (h - mu_c) + (h - mu)^T P_0 (h - mu)",
            .citation = "Ren et al., A Simple Fix to Mahalanobis Distance for Improving Near-OOD "
                        "Detection, 2021",
@@ -107,20 +113,22 @@ std::vector<PostprocessorInfo> space_rows() {
            .scores_features = true,
            .wide = true},
           gaussian_options("rmds"), fit_rmds, score_rmds),
+
+      // Principal spaces
       postprocessor_row<VimOptions>(
           {.name = "vim",
            .summary = "Energy less the distance to the principal space of the training features",
            .formula = "log sum_c exp z_c - alpha |R^T (h + pinv(W) b)|",
            .citation =
                "Wang et al., ViM: Out-Of-Distribution with Virtual-logit Matching, CVPR 2022",
-           .answers = "dim from D on, or nothing outside of the space: an error",
+           .answers = "dim of D or more, or training features inside of the space: an error",
            .needs = {F::kTrainFeatures, F::kTrainLogits, F::kHead},
            .scores_features = true,
            .scores_logits = true,
            .search = {{"dim", {int64_t{256}, int64_t{1000}}}}},
           OptionTable<VimOptions>("postprocessor.vim", "ViM")
               .option("dim", &VimOptions::dim,
-                      {.meaning = "of the principal space, below D", .min = 0}),
+                      {.meaning = "dimension of the principal space, below D", .min = 0}),
           fit_vim, score_vim),
       postprocessor_row<ResidualOptions>(
           {.name = "residual",
@@ -128,12 +136,12 @@ std::vector<PostprocessorInfo> space_rows() {
            .formula = "-|R^T (h + pinv(W) b)|",
            .citation =
                "Wang et al., ViM: Out-Of-Distribution with Virtual-logit Matching, CVPR 2022",
-           .answers = "dim from D on: an error",
+           .answers = "dim of D or more: an error",
            .needs = {F::kValidationFeatures, F::kHead},
            .scores_features = true},
           OptionTable<ResidualOptions>("postprocessor.residual", "Residual")
               .option("dim", &ResidualOptions::dim,
-                      {.meaning = "of the principal space, below D", .min = 0}),
+                      {.meaning = "dimension of the principal space, below D", .min = 0}),
           fit_residual, score_residual),
   };
 }

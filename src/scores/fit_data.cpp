@@ -31,6 +31,7 @@ at::Tensor checked_features(const char* name, const char* set_name, const Featur
 
 at::Tensor checked_logits(const char* name, const char* set_name, const FeatureSet& set,
                           const LinearHead& head) {
+  // Logits follow from features and head, block by block.
   if (!set.logits.defined() && set.features.defined() && head.weight.defined()) {
     const auto features = checked_features(name, set_name, set);
     const auto wide = checked_head(name, head, features.size(1));

@@ -3,29 +3,29 @@
 
 #include <functional>
 
-// What fits share: checks that name the post-processor, and sums over blocks of rows in f64
-// (row_sums.cpp), which on the CPU run on the process's threads: the same bits for any number of
-// them.
+// Shared by fits: checks that name the post-processor, and sums over blocks of rows in f64
+// (row_sums.cpp), which run on the process's threads on the CPU, with the same bits for any number
+// of threads.
 namespace dissent::scores {
 
 /// The features of a set, [N >= 1, D >= 1] and finite; set_name for messages: "training",
 /// "validation".
 at::Tensor checked_features(const char* name, const char* set_name, const FeatureSet& set);
-/// The logits of a set [N >= 1, C >= 1]: those given, or else those of the head.
+/// The logits of a set [N >= 1, C >= 1]: as given, else computed by the head.
 at::Tensor checked_logits(const char* name, const char* set_name, const FeatureSet& set,
                           const LinearHead& head);
-/// The labels, of 0 .. classes - 1.
+/// The labels, in 0 .. classes - 1.
 at::Tensor checked_labels(const char* name, const char* set_name, const FeatureSet& set,
                           int64_t rows, int64_t classes, at::Device device);
 /// The head for features of D dimensions, as f64.
 LinearHead checked_head(const char* name, const LinearHead& head, int64_t dimension);
-/// C, from the head, the logits or, where there is neither, the largest label.
+/// C, from the head, the logits, or else the largest label.
 int64_t class_count(const FitData& data);
 
-/// f(block of rows in f64, first row) in order.
+/// Calls f(block of rows in f64, first row) for all blocks in order.
 void for_blocks(const at::Tensor& rows, int64_t block_rows,
                 const std::function<void(const at::Tensor& block, int64_t first)>& f);
-/// How many values are not finite.
+/// Number of values that are not finite.
 int64_t count_not_finite(const at::Tensor& rows);
 /// Mean over rows, [D] f64.
 at::Tensor row_mean(const at::Tensor& rows);

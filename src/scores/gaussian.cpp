@@ -27,20 +27,24 @@ State fit(const char* name, const FitData& data, const GaussianOptions& options,
   const auto labels =
       checked_labels(name, "training", data.train, features.size(0), classes, features.device());
   const auto [class_mean, class_count] = class_means(features, labels, classes);
+
+  // The covariance is about the class means, found in a first pass: sums of squares about the
+  // origin would cancel.
   const auto share = (class_count / static_cast<double>(features.size(0))).unsqueeze(1);
   const auto mean = (class_mean * share).sum(0), centres = class_mean - mean;
   const auto covariance =
       second_moment(features, [&, &means = class_mean](at::Tensor& block, int64_t first) {
         block.sub_(means.index_select(0, labels.narrow(0, first, block.size(0))));
       });
+
   const auto a = whitening(covariance);
   State state = {{"class_mean", class_mean},
                  {"class_count", class_count},
                  {"whole_mean", mean},
                  {"whitening", a},
                  {"class_points", at::mm(centres, a)}};
-  // About the mean of all: within classes and between them, both sums of squares, so nothing
-  // cancels.
+
+  // The covariance about the mean of all samples is that within classes plus that between classes.
   if (relative)
     state["whole_whitening"] = whitening(covariance + at::mm(centres.t(), centres * share));
   return bank_state(name, std::move(state), options.block_rows);

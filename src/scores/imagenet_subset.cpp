@@ -6,10 +6,9 @@
 namespace dissent::scores {
 namespace {
 
-constexpr std::string_view kImagenetClasses =
+constexpr std::string_view kImagenetClassTable =
 #include "imagenet_classes.inc"
     ;
-constexpr int64_t kImagenetCount = kImagenetClassCount;
 // Columns of the file.
 constexpr size_t kWnid = 1, kInA = 2, kInR = 3, kIn9 = 4, kHuman = 5, kColumns = 6;
 
@@ -25,23 +24,26 @@ std::vector<std::string> cells_of(std::string_view line) {
 
 std::vector<std::vector<std::string>> imagenet_rows() {
   std::vector<std::vector<std::string>> rows;
-  for (size_t at = kImagenetClasses.find('\n') + 1; at < kImagenetClasses.size();) {
-    const auto end = std::min(kImagenetClasses.find('\n', at), kImagenetClasses.size());
-    rows.push_back(cells_of(kImagenetClasses.substr(at, end - at)));
+  for (size_t at = kImagenetClassTable.find('\n') + 1; at < kImagenetClassTable.size();) {
+    const auto end = std::min(kImagenetClassTable.find('\n', at), kImagenetClassTable.size());
+
+    // The first line has the names of the columns. Rows are numbered, so a lost row is noticed.
+    rows.push_back(cells_of(kImagenetClassTable.substr(at, end - at)));
     DISSENT_CHECK(
         rows.back().size() == kColumns && rows.back()[0] == std::to_string(rows.size() - 1),
-        kInternal, "imagenet_classes.csv: row {} is not one", rows.size());
+        kInternal, "imagenet_classes.csv: row {}: expected {} columns and its number, found {}",
+        rows.size(), kColumns, fmt::join(rows.back(), ","));
     at = end + 1;
   }
-  DISSENT_CHECK(static_cast<int64_t>(rows.size()) == kImagenetCount, kInternal,
-                "imagenet_classes.csv: {} rows", rows.size());
+  DISSENT_CHECK(static_cast<int64_t>(rows.size()) == kImagenetClasses, kInternal,
+                "imagenet_classes.csv: expected {} rows, found {}", kImagenetClasses, rows.size());
   return rows;
 }
 
 ImagenetSubset subset_of_classes(const std::string& name,
                                  const std::vector<std::vector<std::string>>& rows, size_t column) {
-  ImagenetSubset subset{name, at::full({kImagenetCount}, -1, at::kLong), {}, false};
-  for (int64_t c = 0; c < kImagenetCount; ++c) {
+  ImagenetSubset subset{name, at::full({kImagenetClasses}, -1, at::kLong), {}, false};
+  for (int64_t c = 0; c < kImagenetClasses; ++c) {
     if (rows[c][column] != "1") continue;
     subset.output_of_class[c] = static_cast<int64_t>(subset.outputs.size());
     subset.outputs.push_back(rows[c][kWnid]);
@@ -57,8 +59,8 @@ ImagenetSubset subset_of_categories(const std::string& name,
   for (const auto& row : rows)
     if (!row[column].empty() && row[column] != "-1") names.insert(row[column]);
   ImagenetSubset subset{
-      name, at::full({kImagenetCount}, -1, at::kLong), {names.begin(), names.end()}, true};
-  for (int64_t c = 0; c < kImagenetCount; ++c) {
+      name, at::full({kImagenetClasses}, -1, at::kLong), {names.begin(), names.end()}, true};
+  for (int64_t c = 0; c < kImagenetClasses; ++c) {
     const auto found = std::find(subset.outputs.begin(), subset.outputs.end(), rows[c][column]);
     if (found != subset.outputs.end()) subset.output_of_class[c] = found - subset.outputs.begin();
   }
@@ -75,6 +77,8 @@ std::vector<ImagenetSubset> all_subsets() {
 at::Tensor masked_softmax(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset) {
   const auto output_of_class = subset.output_of_class.to(outputs.device());
   const auto kept = output_of_class.ge(0).nonzero().squeeze(1);
+
+  // Probabilities within the subset sum to 1; a row without mass in the subset stays 0.
   auto p = outputs.index_select(-1, kept);
   if (kind == InputKind::kLogits) {
     p = at::softmax(p, -1);
@@ -82,6 +86,8 @@ at::Tensor masked_softmax(const at::Tensor& outputs, InputKind kind, const Image
     const auto sum = p.sum(-1, true);
     p = p / sum.masked_fill(sum.eq(0), 1);
   }
+
+  // A category gets the sum over its classes.
   if (!subset.categories) return p;
   auto sizes = outputs.sizes().vec();
   sizes.back() = static_cast<int64_t>(subset.outputs.size());
@@ -105,10 +111,10 @@ const ImagenetSubset& imagenet_subset(const std::string& name) {
 
 at::Tensor subset_outputs(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset,
                           SubsetRule rule) {
-  DISSENT_CHECK(outputs.defined() && outputs.dim() >= 1 && outputs.size(-1) == kImagenetCount &&
+  DISSENT_CHECK(outputs.defined() && outputs.dim() >= 1 && outputs.size(-1) == kImagenetClasses &&
                     (outputs.scalar_type() == at::kFloat || outputs.scalar_type() == at::kDouble),
                 kUsage, "subset_outputs: outputs: expected [..., {}] of f32 or f64, found {}",
-                kImagenetCount, describe(outputs));
+                kImagenetClasses, describe(outputs));
   if (rule == SubsetRule::kMaskedSoftmax) return masked_softmax(outputs, kind, subset);
   const auto output_of_class = subset.output_of_class.to(outputs.device());
   if (!subset.categories) return votes_in_subset(outputs, output_of_class.ge(0));
@@ -118,7 +124,7 @@ at::Tensor subset_outputs(const at::Tensor& outputs, InputKind kind, const Image
 
 at::Tensor subset_labels(const at::Tensor& labels, const ImagenetSubset& subset) {
   check_labels("subset_labels", "labels", labels, labels.defined() ? labels.numel() : 0,
-               kImagenetCount, labels.defined() ? labels.device() : at::Device(at::kCPU));
+               kImagenetClasses, labels.defined() ? labels.device() : at::Device(at::kCPU));
   return subset.output_of_class.to(labels.device()).index_select(0, labels);
 }
 

@@ -11,7 +11,9 @@ State nothing(const FitData&, const NoOptions&) { return {}; }
 
 std::vector<PostprocessorInfo> logit_rows() {
   using F = FitField;
+
   return {
+      // Confidences of the logits
       postprocessor_row<NoOptions>(
           {.name = "msp",
            .summary = "Largest probability",
@@ -56,20 +58,21 @@ std::vector<PostprocessorInfo> logit_rows() {
                         int64_t{1000}}}}},
           OptionTable<GenOptions>("postprocessor.gen", "GEN")
               .option("gamma", &GenOptions::gamma, {.meaning = "exponent, above 0", .min = 1e-12})
-              .option(
-                  "m", &GenOptions::m,
-                  {.meaning =
-                       "largest probabilities that count; 0, or more than there are classes: all",
-                   .min = 0}),
+              .option("m", &GenOptions::m,
+                      {.meaning = "number of largest probabilities to use; 0, or more than the "
+                                  "number of classes: all",
+                       .min = 0}),
           fit_gen, score_gen),
+
+      // Fitted on the validation set
       postprocessor_row<TempScalingOptions>(
           {.name = "temp_scaling",
            .summary = "Largest probability at the temperature that fits the validation set best",
            .formula = "max_c softmax(z / T)_c,  T at the least validation cross-entropy",
            .citation = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017",
-           .answers =
-               "all predictions right, or no better than chance: T is a bound, equal logits: "
-               "T is 1, and the state's `end` says so",
+           .answers = "all predictions correct, or no better than chance: T is a bound; equal "
+                      "logits: T is 1; "
+                      "the state's `end` tells the case",
            .needs = {F::kValidationLogits, F::kValidationLabels},
            .scores_logits = true},
           OptionTable<TempScalingOptions>("postprocessor.temp_scaling", "Temperature scaling")
@@ -77,13 +80,13 @@ std::vector<PostprocessorInfo> logit_rows() {
                       {{"optimum", TemperatureConvention::kOptimum},
                        {"sdde", TemperatureConvention::kSdde},
                        {"openood", TemperatureConvention::kOpenood}},
-                      "optimum: inside the bounds; sdde: golden section, to 1e-3 of log T; "
-                      "openood: where one LBFGS call from 1.5 stops, far from it and even "
-                      "below 0")
+                      "optimum: the minimum inside the bounds; sdde: golden section, to 1e-3 of "
+                      "log T; openood: the result of one LBFGS call from 1.5, which may be far "
+                      "from the minimum and even below 0")
               .option("lowest", &TempScalingOptions::lowest,
-                      {.meaning = "least T, above 0; where sdde's bracket begins", .min = 1e-12})
+                      {.meaning = "smallest T, above 0; start of sdde's bracket", .min = 1e-12})
               .option("highest", &TempScalingOptions::highest,
-                      {.meaning = "largest T; where sdde's bracket stops growing", .min = 1e-12}),
+                      {.meaning = "largest T; limit of sdde's bracket", .min = 1e-12}),
           fit_temp_scaling, score_temp_scaling),
       postprocessor_row<NoOptions>(
           {.name = "klm",
@@ -98,6 +101,8 @@ std::vector<PostprocessorInfo> logit_rows() {
            .scores_logits = true},
           OptionTable<NoOptions>("postprocessor.klm", "KL matching"),
           [](const FitData& data, const NoOptions&) { return fit_klm(data); }, score_klm),
+
+      // Fitted on the training set
       postprocessor_row<OpenmaxOptions>(
           {.name = "openmax",
            .summary = "Probability of an unknown class, from Weibull tails of the distances to "
@@ -105,15 +110,17 @@ std::vector<PostprocessorInfo> logit_rows() {
            .formula = "-softmax(z', sum_c (z_c - z'_c))_unknown,  z'_c = z_c (1 - w_c omega_c)",
            .citation = "Bendale and Boult, Towards Open Set Deep Networks, CVPR 2016; tails as "
                        "libMR fits them",
-           .answers = "a class with less than 2 different distances (none classified correctly, "
-                      "..): its logit is not revised",
+           .answers =
+               "class with fewer than 2 different distances (none classified correctly, ..): "
+               "its logit is not revised",
            .needs = {F::kTrainLogits, F::kTrainLabels},
            .scores_logits = true},
           OptionTable<OpenmaxOptions>("postprocessor.openmax", "OpenMax")
               .option("alpha", &OpenmaxOptions::alpha,
-                      {.meaning = "largest logits that are revised", .min = 1})
+                      {.meaning = "number of largest logits that are revised", .min = 1})
               .option("tail", &OpenmaxOptions::tail,
-                      {.meaning = "largest distances of a class that its Weibull is fitted to",
+                      {.meaning =
+                           "number of largest distances per class to which the Weibull is fitted",
                        .min = 2}),
           fit_openmax, score_openmax),
   };

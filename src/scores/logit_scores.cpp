@@ -53,6 +53,8 @@ at::Tensor score_gen(const State& state, const at::Tensor&, const at::Tensor& lo
   const auto m = count_from_state("gen", state, "m");
   return score_logits("gen", logits, -1, [&](const at::Tensor& z) {
     auto p = at::softmax(z, 1);
+
+    // Only the m largest probabilities count.
     if (m > 0 && m < p.size(1)) p = std::get<0>(p.topk(m, 1));
     return (p.pow(gamma) * (1 - p).pow(gamma)).sum(1).neg();
   });
@@ -62,7 +64,10 @@ State fit_temp_scaling(const FitData& data, const TempScalingOptions& options) {
   const auto logits = checked_logits("temp_scaling", "validation", data.validation, data.head);
   const auto labels = checked_labels("temp_scaling", "validation", data.validation, logits.size(0),
                                      logits.size(1), logits.device());
+
+  // Three conventions of the same quantity, with different search methods.
   const TemperatureBounds bounds{options.lowest, options.highest};
+
   const auto fit = options.convention == TemperatureConvention::kOpenood
                        ? fit_temperature_openood(logits, labels)
                    : options.convention == TemperatureConvention::kSdde
@@ -82,6 +87,8 @@ at::Tensor score_temp_scaling(const State& state, const at::Tensor&, const at::T
 State fit_klm(const FitData& data) {
   const auto logits = checked_logits("klm", "validation", data.validation, data.head);
   const auto classes = logits.size(1);
+
+  // Means of the predictions by predicted class.
   auto sum = at::zeros({classes, classes}, logits.options().dtype(at::kDouble)),
        count = at::zeros({classes, 1}, sum.options());
   for_blocks(logits, kBlockRows, [&](const at::Tensor& block, int64_t) {

@@ -85,6 +85,7 @@ Queries<P> queries_of(const at::Tensor& rows) {
   const auto* from = rows.const_data_ptr<double>();
   auto* to = queries.unit.template mutable_data_ptr<double>();
   for (int64_t row = 0; row < n; ++row) {
+    // A row of zeros has no direction and is handled apart.
     const double inverse = inverse_norm(from + row * d, d);
     queries.is_zero[row] = inverse == 0;
     for (int64_t i = row * d; inverse != 0 && i < (row + 1) * d; ++i) to[i] = from[i] * inverse;
@@ -112,6 +113,8 @@ class Worker {
     const int64_t n = queries_.unit.size(0), b = block.size(0);
     const auto* rows = block.const_data_ptr<B>();
     make_unit(rows, b);
+
+    // One matrix product gives all products of the samples with the block.
     auto products = products_.narrow(0, 0, n * b).view({n, b});
     at::mm_out(products, queries_.product, unit_.narrow(0, 0, b).t());
     auto* values = products.template mutable_data_ptr<P>();
@@ -132,6 +135,7 @@ class Worker {
       for (int64_t i = row * d_; i < (row + 1) * d_; ++i)
         unit[i] = static_cast<P>(static_cast<double>(rows[i]) * inverse);
     }
+
     zeros_ += static_cast<int64_t>(zero_rows_.size());
   }
   // |q - t|^2 = 1 + |q|^2 - 2 product, where the product with a row of zeros, at distance 1, is set
@@ -141,8 +145,13 @@ class Worker {
     const auto* q = queries_.unit.template const_data_ptr<double>() + row * d_;
     auto* heap = heaps_.data() + row * k_;
     for (const int64_t zero : zero_rows_) values[zero] = 0.5;
+
+    // Only rows whose product is at least this may be nearer than the k-th so far.
     const auto floor = [&] { return static_cast<P>(1 - heap[0] / 2 - error_); };
     P least = floor();
+
+    // Groups without such a row are skipped by one vectorised comparison. Constant group sizes let
+    // the compiler unroll it.
     for (int64_t first = 0; first < b; first += kGroup) {
       const int64_t count = std::min(kGroup, b - first);
       if (count == kGroup ? !any_from(values + first, kGroup, least)
@@ -170,6 +179,8 @@ at::Tensor nearest_of(const at::Tensor& rows, const at::Tensor& bank, int64_t k,
   const auto queries = queries_of<P>(rows.contiguous());
   const int64_t n = rows.size(0), size = std::min(block_rows, bank.size(0)),
                 blocks = (bank.size(0) + size - 1) / size;
+
+  // One worker per thread; inside a parallel task the calling thread is the only one.
   const int64_t count = in_parallel_task() ? 1 : std::min<int64_t>(threads(), blocks);
   std::vector<std::unique_ptr<Worker<B, P>>> workers(count);
   std::atomic<int64_t> next = 0;
@@ -179,6 +190,9 @@ at::Tensor nearest_of(const at::Tensor& rows, const at::Tensor& bank, int64_t k,
       workers[w]->show(
           bank.narrow(0, block * size, std::min(size, bank.size(0) - block * size)).contiguous());
   });
+
+  // The k-th of all workers' nearest rows. A zero sample is at distance 0 from zero rows, and at
+  // distance 1 from all others.
   int64_t zeros = 0;
   for (const auto& worker : workers) zeros += worker->zeros();
   auto distances = at::empty({n}, at::kDouble);
@@ -197,6 +211,8 @@ at::Tensor kth_distances(const at::Tensor& rows, const at::Tensor& bank, int64_t
                          int64_t block_rows) {
   const auto precision =
       at::globalContext().float32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL);
+
+  // Products in reduced precision would break the error bound, so they are then computed in f64.
   const bool single =
       precision == at::Float32Precision::NONE || precision == at::Float32Precision::IEEE;
   if (bank.scalar_type() == at::kFloat)

@@ -36,6 +36,8 @@ at::Tensor score_knn(const State& state, const at::Tensor& features, const at::T
   const auto& bank = from_state("knn", state, "bank");
   const auto k = count_from_state("knn", state, "k"),
              block_rows = count_from_state("knn", state, "block_rows");
+
+  // On the CPU f32 products select candidates, whose distances are then computed in f64.
   if (bank.device().is_cpu() && (!features.defined() || features.device().is_cpu())) {
     const auto nearest = [&](const at::Tensor& h, const at::Tensor&) {
       return kth_distances(h, bank, k, block_rows).neg();
@@ -47,9 +49,11 @@ at::Tensor score_knn(const State& state, const at::Tensor& features, const at::T
                        .wide = true},
                       nearest, std::clamp<int64_t>(block_rows * block_rows / k, 1, block_rows));
   }
+
+  // Elsewhere minus squared distances of unit vectors from products: 2 <q, t> - |t|^2 - |q|^2.
   const auto score = [&](const at::Tensor& h, const at::Tensor&) {
     const auto query = unit_rows(h),
-               length = query.square().sum(1, true);  // 1, or 0 of a zero feature
+               length = query.square().sum(1, true);  // 1, or 0 for a zero feature
     TopK nearest(h.size(0), k, h.device());
     for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t) {
       const auto other = unit_rows(block);
@@ -67,14 +71,19 @@ State fit_nnguide(const FitData& data, const NnguideOptions& options) {
                 "nnguide: alpha: expected a number above 0 and at most 1, found {}", options.alpha);
   DISSENT_CHECK(options.batch_rows >= 1, kUsage,
                 "nnguide: batch_rows: expected 1 or more, found {}", options.batch_rows);
+
+  // As in the reference, the bank consists of whole batches and is one batch larger than the share.
   const int64_t n = features.size(0),
                 share = static_cast<int64_t>(static_cast<double>(n) * options.alpha);
   const int64_t rows = std::min(n, (share / options.batch_rows + 1) * options.batch_rows);
   check_neighbours("nnguide", options.k, rows);
+
+  // Energies of the bank rows weight their similarities.
   auto energy = at::empty({rows}, features.options().dtype(at::kDouble));
   for_blocks(logits.narrow(0, 0, rows), kBlockRows, [&](const at::Tensor& block, int64_t first) {
     energy.narrow(0, first, block.size(0)).copy_(block.logsumexp(1));
   });
+
   State state = {{"bank", features.narrow(0, 0, rows)},
                  {"bank_energy", energy},
                  {"k", at::scalar_tensor(options.k, at::kLong)}};
@@ -87,6 +96,7 @@ at::Tensor score_nnguide(const State& state, const at::Tensor& features, const a
   const auto k = count_from_state("nnguide", state, "k"),
              block_rows = count_from_state("nnguide", state, "block_rows");
   const auto score = [&](const at::Tensor& h, const at::Tensor& z) {
+    // The largest products of the sample with bank rows scaled by their energies.
     const auto query = unit_rows(h) + kNnguideEps;
     TopK largest(h.size(0), k, h.device());
     for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t first) {
@@ -121,12 +131,14 @@ at::Tensor score_relation(const State& state, const at::Tensor& features,
                threshold = number_from_state("relation", state, "threshold");
   const auto block_rows = count_from_state("relation", state, "block_rows");
   const auto score = [&](const at::Tensor& h, const at::Tensor& z) {
+    // Edges: cosine of the features, cut at 0, times the product of the predictions.
     const auto query = relation_unit(h), p = at::softmax(z, 1);
     auto sum = at::zeros({h.size(0)}, h.options());
     for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t first) {
       const auto other =
           at::softmax(bank_logits.narrow(0, first, block.size(0)).to(at::kDouble), 1);
       auto edges = at::mm(query, relation_unit(block).t()).clamp_min_(0).mul_(at::mm(p, other.t()));
+
       edges.masked_fill_(edges.le(threshold), 0);
       sum += (power == 1 ? edges : edges.pow_(power)).sum(1);
     });

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kDistanceByDifferences = 2;  // cdist without a product
 
-// The distances to its mean of each class's correct samples.
+// For each class the distances of its correctly classified samples to their mean.
 std::vector<std::vector<double>> class_distances(const at::Tensor& logits,
                                                  const at::Tensor& class_of_row,
                                                  const at::Tensor& means) {
@@ -42,8 +42,12 @@ State fit_openmax(const FitData& data, const OpenmaxOptions& options) {
   const auto logits = checked_logits("openmax", "training", data.train, data.head);
   const auto labels = checked_labels("openmax", "training", data.train, logits.size(0),
                                      logits.size(1), logits.device());
+
+  // Class means of the correctly classified samples.
   const auto right = labels.masked_fill(logits.argmax(1).ne(labels), -1);
   const auto means = class_means(logits, right, logits.size(1)).mean;
+
+  // One Weibull distribution per class, fitted to its largest distances.
   auto weibulls = at::empty({logits.size(1), 3}, at::kDouble);
   auto distances = class_distances(logits, right, means);
   for (size_t c = 0; c < distances.size(); ++c) {
@@ -66,15 +70,21 @@ at::Tensor openmax_probabilities(const State& state, const at::Tensor& logits) {
              revised = std::min(alpha, means.size(0));
   DISSENT_CHECK(logits.defined() && logits.dim() == 2 && logits.size(1) == means.size(0), kUsage,
                 "openmax: logits: expected [N, {}], found {}", means.size(0), describe(logits));
+
+  // w: probability under each class's Weibull distribution that a known sample is nearer to the
+  // class mean.
   const auto z = logits.detach().to(at::kDouble);
   const auto beyond =
       (at::cdist(z, means, 2.0, kDistanceByDifferences) - weibull.select(1, 0)).clamp_min(0) /
       weibull.select(1, 1);
   const auto w = beyond.pow(weibull.select(1, 2)).neg().expm1().neg();
+
+  // The largest logits are reduced, the first one most; what they lose goes to the unknown class.
   const auto rank_weight =
       at::arange(alpha, alpha - revised, -1, z.options()) / static_cast<double>(alpha);
   const auto omega = at::zeros_like(z).scatter_(1, std::get<1>(z.topk(revised, 1)),
                                                 rank_weight.expand({z.size(0), revised}));
+
   const auto taken = z * w * omega;
   return at::softmax(at::cat({z - taken, taken.sum(1, true)}, 1), 1);
 }

@@ -62,20 +62,22 @@ std::string scores_page() {
       "# Scores\n\n"
       "Written by `scripts/generate_docs` from what `dissent config scores` prints; do not "
       "edit.\n\n"
-      "# Of ensembles\n\n"
-      "Each is a function of the members' outputs in `include/dissent/scores/`, and a line of the "
-      "table in `src/scores/registry.cpp`. Which of them an\n"
-      "evaluation reports is said in [configuration.md](configuration.md).\n\n" +
+      "# Scores of ensembles\n\n"
+      "Each score is a function of the members' outputs in `include/dissent/scores/`, and an entry "
+      "of the table in `src/scores/registry.cpp`. `evaluate.scores`\n"
+      "selects the scores of an evaluation ([configuration.md](configuration.md)).\n\n" +
       ensemble_scores() +
       "\n# Post-processors\n\n"
-      "Fitted on cached features of one network and applied to others; larger is more in "
-      "distribution. Functions `fit_<name>` and `score_<name>` of the\n"
-      "library: `include/dissent/scores/postprocessor.hpp` says what all share, the headers beside "
-      "it have shapes, states, memory and edge cases, and the\n"
-      "tables are `src/scores/*_rows.cpp`.\n\n"
-      "h are features, z = W h + b logits, p = softmax(z), N samples, D features, C classes. Where "
-      "a fit reads logits, features and head do as well.\n\n"
+      "A post-processor is fitted on features of one network on one set and scores features of "
+      "other "
+      "sets; larger scores are expected in distribution. The functions are\n"
+      "`fit_<name>` and `score_<name>`: `include/dissent/scores/postprocessor.hpp` describes what "
+      "they have in common, the headers beside it describe shapes, states,\n"
+      "memory and edge cases, and the tables are in `src/scores/*_rows.cpp`.\n\n"
+      "h are features, z = W h + b logits, p = softmax(z), N samples, D features, C classes. A fit "
+      "that reads logits also accepts features and head.\n\n"
       "| post-processor | fit reads | score reads |\n|---|---|---|\n";
+
   for (const auto& row : postprocessor_table())
     out += fmt::format("| [`{}`](#{}) | {} | {} |\n", row.name, row.name, joined(row.needs),
                        reads(row));

@@ -10,7 +10,7 @@ namespace dissent::scores {
 struct NoOptions {};
 using Score = at::Tensor (*)(const State&, const at::Tensor&, const at::Tensor&);
 
-/// A row: its text, its keys, and the two functions.
+/// An entry of the table: its text, its options, and the two functions.
 template <class O>
 PostprocessorInfo postprocessor_row(PostprocessorInfo text, OptionTable<O> options,
                                     State (*fit)(const FitData&, const O&), Score score) {
@@ -24,10 +24,11 @@ PostprocessorInfo postprocessor_row(PostprocessorInfo text, OptionTable<O> optio
   return text;
 }
 
-/// The rows by file.
-std::vector<PostprocessorInfo> logit_rows();      ///< logits alone
-std::vector<PostprocessorInfo> shaping_rows();    ///< changed features or head
-std::vector<PostprocessorInfo> feature_rows();    ///< features, by class, Gaussian, subspace
-std::vector<PostprocessorInfo> neighbour_rows();  ///< features beside those of the training set
+/// The entries by file.
+std::vector<PostprocessorInfo> logit_rows();    ///< logits alone
+std::vector<PostprocessorInfo> shaping_rows();  ///< changed features or head
+std::vector<PostprocessorInfo> feature_rows();  ///< features, by class, Gaussian, subspace
+std::vector<PostprocessorInfo>
+neighbour_rows();  ///< features compared with those of the training set
 
 }  // namespace dissent::scores

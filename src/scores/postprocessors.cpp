@@ -21,13 +21,13 @@ bool is_given(const FitData& data, FitField field) {
     case FitField::kValidationLabels: return data.validation.labels.defined();
     case FitField::kHead: return data.head.weight.defined() && data.head.bias.defined();
   }
-  DISSENT_FAIL(kInternal, "field {} is no input of a fit", static_cast<int>(field));
+  DISSENT_FAIL(kInternal, "field {}: expected an input of a fit", static_cast<int>(field));
 }
 
 void check_options(const PostprocessorInfo& postprocessor, const std::any& options) {
   const bool same = options.type() == postprocessor.default_options.type();
   DISSENT_CHECK(same, kUsage,
-                "{}: options: expected those of this post-processor, found those of another",
+                "{}: options: expected options of this post-processor, found those of another",
                 postprocessor.name);
 }
 
@@ -86,6 +86,7 @@ State fit(const PostprocessorInfo& postprocessor, const FitData& data, const std
 std::vector<Setting> search_settings(const PostprocessorInfo& postprocessor) {
   std::vector<Setting> settings = {{}};
   for (const auto& list : postprocessor.search) {
+    // The product of the lists so far with one more list.
     std::vector<Setting> longer;
     for (const auto& setting : settings)
       for (const auto& value : list.values) {

@@ -11,7 +11,7 @@ namespace {
 
 int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-// On the CPU in parallel, elsewhere one after the other.
+// In parallel on the CPU, else one after another.
 void tasks_on(const at::Tensor& rows, int64_t count, const std::function<void(int64_t)>& task) {
   if (rows.device().is_cpu())
     parallel_tasks(count, task);
@@ -40,11 +40,13 @@ void add_columns(const at::Tensor& rows, const int64_t* place, int64_t first, in
   }
 }
 
-// Sums of rows by place, on the CPU: a task has some columns, so each value is added up in the
-// rows' order.
+// Sums of rows by place, on the CPU. A task has some of the columns, so each sum is in row order
+// for any number of threads.
 void add_by_place(const at::Tensor& rows, const at::Tensor& place, at::Tensor& sum) {
   constexpr int64_t kColumns = 128;
   const int64_t d = rows.size(1);
+
+  // Tasks write to different columns, so they need no locks.
   const auto* places = place.const_data_ptr<int64_t>();
   auto* to = sum.mutable_data_ptr<double>();
   parallel_tasks(parts_of(d, kColumns), [&](int64_t task) {
@@ -75,14 +77,15 @@ int64_t count_not_finite(const at::Tensor& rows) {
     else
       bad[i] = not_finite(block.const_data_ptr<double>(), block.numel());
   });
+
   int64_t all = 0;
   for (const int64_t count : bad) all += count;
   return all;
 }
 
 at::Tensor row_mean(const at::Tensor& rows) {
-  constexpr int64_t kParts =
-      64;  // whatever the number of threads: partial sums are added in their order
+  // A fixed number of partial sums, added in order, whatever the number of threads.
+  constexpr int64_t kParts = 64;
   const int64_t n = rows.size(0), size = parts_of(n, kParts), parts = parts_of(n, size);
   auto sums = at::zeros({parts, rows.size(1)}, rows.options().dtype(at::kDouble));
   tasks_on(rows, parts, [&](int64_t part) {
@@ -119,6 +122,8 @@ at::Tensor second_moment(const at::Tensor& rows,
       upper;  // tiles on and above the diagonal; the sum is symmetric
   for (int64_t i = 0; i < tiles; ++i)
     for (int64_t j = i; j < tiles; ++j) upper.emplace_back(i * kTile, j * kTile);
+
+  // Two buffers: one block is prepared (copied and centred) while the other is multiplied.
   const auto count_of = [&](int64_t block) {
     return std::clamp<int64_t>(n - block * kRows, 0, kRows);
   };
@@ -136,8 +141,8 @@ at::Tensor second_moment(const at::Tensor& rows,
     const auto left = columns(row), right = columns(column);
     moment.narrow(0, row, left.size(1)).narrow(1, column, right.size(1)).addmm_(left.t(), right);
   };
-  // Products of a block beside the preparation of the next, so that threads seldom wait for each
-  // other.
+
+  // The products of one block run beside the preparation of the next, so that threads seldom wait.
   for (int64_t block = -1; block * kRows < n; ++block) {
     const auto products = block < 0 ? 0 : static_cast<int64_t>(upper.size());
     tasks_on(rows, products + parts_of(count_of(block + 1), kPiece), [&](int64_t i) {

@@ -23,7 +23,7 @@ const at::Tensor& from_state(const char* name, const State& state, const std::st
   const auto found = state.find(key);
   DISSENT_CHECK(
       found != state.end(), kUsage,
-      "{}: state: expected a tensor '{}', found none: it was fitted by another post-processor",
+      "{}: state: expected a tensor '{}', found none: the state belongs to another post-processor",
       name, key);
   return found->second;
 }

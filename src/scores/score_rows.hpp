@@ -5,23 +5,23 @@
 
 namespace dissent::scores {
 
-/// A tensor of the state, or Error::kUsage that names the post-processor and what is missing.
+/// A tensor of the state; Error::kUsage naming the post-processor and the tensor if it is missing.
 const at::Tensor& from_state(const char* name, const State& state, const std::string& key);
 double number_from_state(const char* name, const State& state, const std::string& key);
 int64_t count_from_state(const char* name, const State& state, const std::string& key);
 
-/// What is scored: features [N, D] and logits [N, C], each only where it is read (wanted columns
-/// given).
+/// Inputs of a score: features [N, D] and logits [N, C]; an input is read if its number of columns
+/// is given.
 struct Scored {
   const char* name;
   at::Tensor features, logits;
-  int64_t dimension = 0;  ///< D wanted; 0: features are not read
-  int64_t classes = 0;    ///< C wanted; -1: any; 0: logits are not read
-  bool wide = false;      ///< f runs on all threads itself: blocks come one after the other
+  int64_t dimension = 0;  ///< expected D; 0: features are not read
+  int64_t classes = 0;    ///< expected C; -1: any; 0: logits are not read
+  bool wide = false;      ///< f uses all threads: blocks are computed one after another
 };
 
-/// f on blocks of rows (h, z in f64; undefined where they are not read), on the process's threads;
-/// its values [rows] joined to [N] f64. Rows with a feature that is not finite become NaN.
+/// Computes f on blocks of rows (h, z in f64; undefined if not read), on the process's threads, and
+/// concatenates its values [rows] to [N] f64. Rows with a feature that is not finite become NaN.
 at::Tensor score_rows(const Scored& scored,
                       const std::function<at::Tensor(const at::Tensor& h, const at::Tensor& z)>& f,
                       int64_t block_rows = kBlockRows);

@@ -26,9 +26,12 @@ void check_percentile(const char* function, double p) {
 // numpy's order: the order statistics around p / 100 (n - 1), joined from the nearer end.
 template <class T>
 double percentile_of(T* values, int64_t n, double p) {
+  // An order statistic is undefined with NaN.
   const int64_t bad = std::count_if(values, values + n, [](T value) { return std::isnan(value); });
   DISSENT_CHECK(bad == 0, kData, "percentile: values: expected numbers, found {} of {} NaN", bad,
                 n);
+
+  // Interpolates between two neighbouring order statistics, with numpy's rounding.
   const double place = p / 100 * static_cast<double>(n - 1);
   const auto below = std::min(static_cast<int64_t>(place), n - 1);
   const double part = place - static_cast<double>(below);
@@ -54,7 +57,7 @@ at::Tensor scatter(const at::Tensor& features, const at::Tensor& indices,
   return at::zeros_like(features).scatter_(-1, indices, values);
 }
 
-// exp(sum of all / sum of the kept), [.., 1].
+// exp(sum of all / sum of the k largest), [.., 1].
 at::Tensor scale_factor(const at::Tensor& features, const at::Tensor& kept) {
   const double most = features.scalar_type() == at::kFloat ? 80 : 600;
   const auto all = features.sum(-1, true), part = kept.sum(-1, true);

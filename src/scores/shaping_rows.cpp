@@ -15,12 +15,12 @@ OptionTable<AshOptions> ash_options(const std::string& name) {
                .max = 100});
 }
 
-PostprocessorInfo ash_row(const std::string& name, const std::string& kept,
+PostprocessorInfo ash_row(const std::string& name, const std::string& remaining,
                           const std::string& answers, Score score) {
   return postprocessor_row<AshOptions>(
       {.name = name,
-       .summary =
-           "Energy with all but the largest activations of a sample pruned; the kept ones " + kept,
+       .summary = "Energy after pruning all but the largest activations of a sample; the others " +
+                  remaining,
        .formula =
            "log sum_c exp(W h' + b)_c,  h' of the k = D - round(D q / 100) largest activations",
        .citation = "Djurisic et al., Extremely Simple Activation Shaping for Out-of-Distribution "
@@ -36,6 +36,7 @@ PostprocessorInfo ash_row(const std::string& name, const std::string& kept,
 
 std::vector<PostprocessorInfo> shaping_rows() {
   return {
+      // Clipped, pruned and scaled features
       postprocessor_row<ReactOptions>(
           {.name = "react",
            .summary = "Energy of clipped features",
@@ -48,17 +49,18 @@ std::vector<PostprocessorInfo> shaping_rows() {
            .scores_features = true,
            .search = {{"percentile", {85.0, 90.0, 95.0, 99.0}}}},
           OptionTable<ReactOptions>("postprocessor.react", "ReAct")
-              .option("percentile", &ReactOptions::percentile,
-                      {.meaning = "of all validation activations, %", .min = 0, .max = 100}),
+              .option(
+                  "percentile", &ReactOptions::percentile,
+                  {.meaning = "percentile of all validation activations, %", .min = 0, .max = 100}),
           fit_react, score_react),
-      ash_row("ash_p", "stay as they are", {}, score_ash_p),
+      ash_row("ash_p", "are not changed", {}, score_ash_p),
       ash_row("ash_b", "share the sum of all equally", {}, score_ash_b),
-      ash_row("ash_s", "are scaled by exp(sum of all / sum of the kept)",
-              "sum of the kept 0 (zero feature, 100 %): not scaled; the exponent is at most 600",
+      ash_row("ash_s", "are scaled by exp(sum of all / their sum)",
+              "their sum is 0 (zero feature, 100 %): not scaled; the exponent is at most 600",
               score_ash_s),
       postprocessor_row<ScaleOptions>(
           {.name = "scale",
-           .summary = "Energy of features scaled by how much of their sum the largest have",
+           .summary = "Energy of features scaled by the share of the largest ones in their sum",
            .formula = "log sum_c exp(W h exp(sum h / sum of the k largest) + b)_c,  k = D - "
                       "round(D q / 100)",
            .citation = "Xu et al., Scaling for Training Time and Post-hoc Out-of-distribution "
@@ -70,12 +72,14 @@ std::vector<PostprocessorInfo> shaping_rows() {
            .search = {{"percentile", {65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0}}}},
           OptionTable<ScaleOptions>("postprocessor.scale", "SCALE")
               .option("percentile", &ScaleOptions::percentile,
-                      {.meaning = "q: the k largest are the rest, %", .min = 0, .max = 100}),
+                      {.meaning = "q, share of the activations that are not among the k largest, %",
+                       .min = 0,
+                       .max = 100}),
           fit_scale, score_scale),
       postprocessor_row<VraOptions>(
           {.name = "vra",
            .summary =
-               "Energy of features clipped at both ends; small ones are raised, as OpenOOD has it",
+               "Energy of features clipped at both ends; small values are raised, as in OpenOOD",
            .formula = "log sum_c exp(W clip(h, low, high) + b)_c,  percentiles of all validation "
                       "activations",
            .citation = "Xu et al., VRA: Variational Rectified Activation for Out-of-distribution "
@@ -86,14 +90,18 @@ std::vector<PostprocessorInfo> shaping_rows() {
            .search = {{"percentile_high", {85.0, 90.0, 95.0, 99.0}},
                       {"percentile_low", {1.0, 5.0, 10.0, 15.0}}}},
           OptionTable<VraOptions>("postprocessor.vra", "VRA")
-              .option("percentile_high", &VraOptions::percentile_high,
-                      {.meaning = "of all validation activations, %", .min = 0, .max = 100})
-              .option("percentile_low", &VraOptions::percentile_low,
-                      {.meaning = "of all validation activations, %", .min = 0, .max = 100}),
+              .option(
+                  "percentile_high", &VraOptions::percentile_high,
+                  {.meaning = "percentile of all validation activations, %", .min = 0, .max = 100})
+              .option(
+                  "percentile_low", &VraOptions::percentile_low,
+                  {.meaning = "percentile of all validation activations, %", .min = 0, .max = 100}),
           fit_vra, score_vra),
+
+      // Pruned weights
       postprocessor_row<DiceOptions>(
           {.name = "dice",
-           .summary = "Energy with the weights of largest mean contribution alone",
+           .summary = "Energy with only the weights of largest mean contribution",
            .formula = "log sum_c exp(W' h + b)_c,  W'_cj = W_cj where W_cj mean(h_j) is above the "
                       "percentile, else 0",
            .citation = "Sun and Li, DICE: Leveraging Sparsification for Out-of-Distribution "

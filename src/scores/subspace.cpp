@@ -13,6 +13,8 @@ State fit(const char* name, const at::Tensor& features, const LinearHead& given,
   const int64_t d = features.size(1);
   DISSENT_CHECK(dim >= 0 && dim < d, kUsage, "{}: dim: expected 0 .. {} for {} features, found {}",
                 name, d - 1, d, dim);
+
+  // The origin: minus the minimum-norm solution of W u = b, so the logits of u are smallest.
   const auto head = checked_head(name, given, d);
   const auto u = at::mv(at::linalg_pinv(head.weight), head.bias).neg();
   const auto moment = second_moment(features, [&](at::Tensor& block, int64_t) { block.sub_(u); });
@@ -31,12 +33,16 @@ State fit_vim(const FitData& data, const VimOptions& options) {
   const auto logits = checked_logits("vim", "training", data.train, data.head);
   auto state = fit("vim", features, data.head, options.dim);
   const auto &u = state.at("u"), &space = state.at("residual_space");
+
+  // alpha matches the mean residual to the mean largest logit of the training set.
   double outside = 0, length = 0, largest = 0;
   for_blocks(features, kBlockRows, [&](const at::Tensor& block, int64_t first) {
     outside += residual(block, u, space).sum().item<double>();
     length += (block - u).norm(2, {1}).sum().item<double>();
     largest += logits.narrow(0, first, block.size(0)).to(at::kDouble).amax(1).sum().item<double>();
   });
+
+  // A residual of the size of rounding errors has no direction.
   const double noise =
       static_cast<double>(u.size(0)) * std::numeric_limits<double>::epsilon() * length;
   DISSENT_CHECK(
@@ -44,6 +50,7 @@ State fit_vim(const FitData& data, const VimOptions& options) {
       "vim: dim: expected one below the dimensions of the training "
       "features, found that nothing is left outside of {}; take a smaller postprocessor.vim.dim",
       options.dim);
+
   state["alpha"] = at::scalar_tensor(largest / outside, at::kDouble);
   return state;
 }

@@ -17,7 +17,11 @@ double optimal_beta(const TemperatureNll& nll, double low, double high) {
   for (int step = 0; step < kMostSteps && high - low > kAccuracy * high; ++step) {
     const auto at = nll.at_beta(beta);
     if (at.slope == 0) return beta;
+
+    // The slope increases in beta, so its sign says on which side the zero is.
     (at.slope < 0 ? low : high) = beta;
+
+    // A Newton step that leaves the bracket is replaced by the geometric mean of the bounds.
     const double newton = at.curvature > 0 ? beta - at.slope / at.curvature : low;
     const double next = newton > low && newton < high ? newton : std::sqrt(low * high);
     if (std::abs(next - beta) <= kAccuracy * beta) return next;
@@ -47,6 +51,8 @@ TemperatureFit fit_temperature(const at::Tensor& logits, const at::Tensor& label
   const auto fit = [&](double temperature, TemperatureEnd end) {
     return TemperatureFit{temperature, nll.at_temperature(temperature), end};
   };
+
+  // The NLL is convex in beta = 1 / T: the signs of the slope at both ends tell the cases apart.
   if (slope_low == 0 && slope_high == 0)
     return fit(std::min(std::max(1.0, bounds.lowest), bounds.highest), TemperatureEnd::kFlat);
   if (slope_low >= 0) return fit(bounds.highest, TemperatureEnd::kUpperBound);

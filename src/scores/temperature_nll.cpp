@@ -25,13 +25,18 @@ TemperatureNll::Point TemperatureNll::at_beta(double beta) const {
   for (int64_t first = 0; first < logits_.size(0); first += kNllBlockRows) {
     const auto count = std::min(kNllBlockRows, logits_.size(0) - first);
     const auto block = logits_.narrow(0, first, count).to(at::kDouble);
+
+    // Differences to the logit of the label have the same softmax and smaller values.
     const auto right = block.gather(1, labels_.narrow(0, first, count).unsqueeze(1));
     const auto z = block - right;  // the NLL is that of the differences to the right logit
     const auto log_p = at::log_softmax(z * beta, 1), p = log_p.exp();
+
+    // Derivatives with respect to beta: the mean and the variance of z under p.
     const auto mean = (p * z).sum(1, true);
     const auto value = log_p.gather(1, labels_.narrow(0, first, count).unsqueeze(1)).neg();
     sums += at::stack({value.sum(), mean.sum(), (p * (z - mean).square()).sum()});
   }
+
   sums = sums.div(static_cast<double>(logits_.size(0))).cpu();
   const auto* s = sums.data_ptr<double>();
   return {s[0], s[1], s[2]};

@@ -1,4 +1,4 @@
-// Temperatures as the references' optimisers leave them.
+// Temperatures as found by the optimisers of the reference implementations.
 #include <dissent/scores/temperature.hpp>
 #include <dissent/tensor_check.hpp>
 
@@ -18,19 +18,26 @@ struct Bracket {
   double a, b, c;  ///< f(b) below f(a) and f(c), b between them
 };
 
-// scipy.optimize.bracket: from two points downhill, by golden steps and parabolas through the last
-// three points. Nothing where scipy finds none: the values fall without end, or are all the same.
+// scipy.optimize.bracket: goes downhill from two points, by golden steps and parabolas through the
+// last three points. Nothing if scipy finds no bracket: the values fall without end, or are all the
+// same.
 std::optional<Bracket> bracket(const Function& f, double a, double b) {
   constexpr double kGolden = 1.618034, kTiny = 1e-21, kGrowLimit = 110;
   constexpr int kMostSteps = 1000;
+
+  // f falls from a to b.
   double fa = f(a), fb = f(b);
   if (fa < fb) {
     std::swap(a, b);
     std::swap(fa, fb);
   }
+
+  // Until f rises: a, b, c are three points in one direction.
   double c = b + kGolden * (b - a), fc = f(c);
   for (int step = 0; fc < fb; ++step) {
     if (step > kMostSteps) return std::nullopt;
+
+    // w: the minimum of the parabola through the three points.
     const double left = (b - a) * (fb - fc), right = (b - c) * (fb - fa), difference = right - left;
     const double denominator = 2 * (std::abs(difference) < kTiny ? kTiny : difference);
     const double limit = b + kGrowLimit * (c - b);
@@ -39,6 +46,9 @@ std::optional<Bracket> bracket(const Function& f, double a, double b) {
       w = c + kGolden * (c - b);
       fw = f(w);
     };
+
+    // The cases are those of scipy: w between b and c, beyond the limit, or between c and the
+    // limit.
     if ((w - c) * (b - w) > 0) {
       fw = f(w);
       if (fw < fc) return Bracket{b, w, c};
@@ -59,6 +69,7 @@ std::optional<Bracket> bracket(const Function& f, double a, double b) {
     } else {
       golden();
     }
+
     a = b;
     b = c;
     c = w;
@@ -66,13 +77,15 @@ std::optional<Bracket> bracket(const Function& f, double a, double b) {
     fb = fc;
     fc = fw;
   }
+
+  // scipy raises an error for what is not a bracket.
   const bool lower = (fb < fc && fb <= fa) || (fb < fa && fb <= fc),
              between = (a < b && b < c) || (c < b && b < a);
   if (!lower || !between || !std::isfinite(a) || !std::isfinite(c)) return std::nullopt;
   return Bracket{a, b, c};
 }
 
-// Where there is no minimum: the bound that is better, or 1 where all temperatures are alike.
+// If there is no minimum: the better bound, or 1 if all temperatures are equally good.
 TemperatureFit better_bound(const TemperatureNll& nll, TemperatureBounds bounds) {
   const double at_lowest = nll.at_temperature(bounds.lowest),
                at_highest = nll.at_temperature(bounds.highest);
@@ -89,6 +102,8 @@ TemperatureFit better_bound(const TemperatureNll& nll, TemperatureBounds bounds)
 double golden_section(const Function& f, const Bracket& start, double tolerance) {
   constexpr double kRatio = 0.61803399, kRest = 1 - kRatio;
   constexpr int kMostSteps = 5000;
+
+  // Two inner points x1 < x2, one of which is the middle of the bracket.
   double x0 = start.a, x3 = start.c, x1, x2;
   if (std::abs(start.c - start.b) > std::abs(start.b - start.a)) {
     x1 = start.b;
@@ -97,6 +112,8 @@ double golden_section(const Function& f, const Bracket& start, double tolerance)
     x2 = start.b;
     x1 = start.b - kRest * (start.b - start.a);
   }
+
+  // Drops the part beyond the worse inner point, which costs one evaluation per step.
   double f1 = f(x1), f2 = f(x2);
   for (int step = 0;
        step < kMostSteps && std::abs(x3 - x0) > tolerance * (std::abs(x1) + std::abs(x2)); ++step) {
@@ -154,8 +171,9 @@ TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tenso
     gradient = -at.slope / (t * t);
   };
   evaluate();
-  // In one dimension the two-loop recursion of LBFGS keeps the last pair only: the step is the
-  // secant's, times the rate.
+
+  // In one dimension the two-loop recursion of LBFGS depends only on the last pair: the step is
+  // that of the secant method, times the rate.
   double inverse_curvature = 1, step = 0, previous_value = 0, previous_gradient = 0;
   for (int iteration = 1; iteration <= kIterations && std::abs(gradient) > kGradientTolerance;
        ++iteration) {
@@ -163,6 +181,8 @@ TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tenso
       const double change = gradient - previous_gradient;
       if (change * step > kLeastCurvature) inverse_curvature = step / change;
     }
+
+    // The first step is limited by the gradient's size, as in torch.
     previous_value = value;
     previous_gradient = gradient;
     const double direction = -inverse_curvature * gradient;

@@ -9,7 +9,7 @@
 namespace dissent::scores {
 namespace {
 
-// Most values of a block are below the smallest that is kept: one comparison each.
+// Most values are below the smallest value in the heap and cost one comparison.
 void update_heap(double* heap, int64_t k, const double* values, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     if (!(values[i] > heap[0])) continue;

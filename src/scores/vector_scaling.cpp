@@ -27,6 +27,8 @@ ScalingPoint evaluate_scaling(const at::Tensor& logits, const at::Tensor& labels
                 blocks = (rows + kScalingBlockRows - 1) / kScalingBlockRows;
   const auto scale = x.narrow(0, 0, classes), shift = x.narrow(0, classes, classes);
   std::vector<at::Tensor> sums(blocks);
+
+  // Sums over a block of rows: gradient with respect to scale and shift, and the NLL.
   const auto block = [&](int64_t b) {
     const int64_t first = b * kScalingBlockRows, count = std::min(kScalingBlockRows, rows - first);
     const auto z = logits.narrow(0, first, count).to(at::kDouble);
@@ -40,6 +42,8 @@ ScalingPoint evaluate_scaling(const at::Tensor& logits, const at::Tensor& labels
     parallel_tasks(blocks, block);
   else
     for (int64_t b = 0; b < blocks; ++b) block(b);
+
+  // Blocks are added in row order, so the bits do not depend on the number of threads.
   auto sum = sums[0];
   for (int64_t b = 1; b < blocks; ++b) sum += sums[b];
   sum /= static_cast<double>(rows);
@@ -63,12 +67,16 @@ class InverseHessian {
   at::Tensor times(const at::Tensor& gradient) const {
     auto q = gradient.clone();
     std::vector<double> alpha(history_.size());
+
+    // First loop of the two-loop recursion, from the newest pair to the oldest.
     for (size_t i = history_.size(); i-- > 0;) {
       alpha[i] = dot_product(history_[i].step, q) / history_[i].curvature;
       q -= alpha[i] * history_[i].change;
     }
     if (!history_.empty())
       q *= history_.back().curvature / dot_product(history_.back().change, history_.back().change);
+
+    // Second loop, from the oldest pair to the newest.
     for (size_t i = 0; i < history_.size(); ++i)
       q += (alpha[i] - dot_product(history_[i].change, q) / history_[i].curvature) *
            history_[i].step;
@@ -108,6 +116,8 @@ VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& lab
   const auto z = logits.detach();
   const int64_t classes = z.size(1);
   const auto number = z.options().dtype(at::kDouble);
+
+  // The start is temperature scaling: the same scale for all classes, no shift.
   auto at = evaluate_scaling(z, labels,
                              at::cat({at::full({classes}, 1 / temperature.temperature, number),
                                       at::zeros({classes}, number)}));
@@ -126,6 +136,8 @@ VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& lab
     inverse.add(next.x - at.x, next.gradient - at.gradient);
     at = std::move(next);
   }
+
+  // A constant added to all shifts changes no probability: the shifts are centred.
   const auto shift = at.x.narrow(0, classes, classes);
   fit.scale = at.x.narrow(0, 0, classes).clone();
   fit.shift = shift - shift.mean();

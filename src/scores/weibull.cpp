@@ -7,8 +7,8 @@
 namespace dissent::scores {
 namespace {
 
-// d log-likelihood / d shape, over the number of values, at the best scale for it; falls in shape.
-// x in (0, 1], the largest 1.
+// d log-likelihood / d shape, divided by the number of values, at the best scale for this shape;
+// decreases in shape. x in (0, 1], the largest 1.
 double slope(const std::vector<double>& x, double mean_log, double shape) {
   double sum = 0, weighted = 0;
   for (const double value : x) {
@@ -27,6 +27,8 @@ Weibull fit_weibull(const std::vector<double>& distances) {
   const auto [smallest, largest] = std::minmax_element(distances.begin(), distances.end());
   const double shift = *smallest - 1, top = *largest - shift;
   if (!(top > 1)) return none;
+
+  // Scaled to (0, 1], so that no power overflows.
   std::vector<double> x;
   double mean_log = 0;
   for (const double distance : distances) {
@@ -34,6 +36,8 @@ Weibull fit_weibull(const std::vector<double>& distances) {
     mean_log += std::log(x.back()) / static_cast<double>(distances.size());
   }
   if (mean_log == 0) return none;
+
+  // Bisection for the zero of the derivative.
   double low = 1e-3, high = 1;
   while (slope(x, mean_log, low) < 0) low /= 2;
   while (slope(x, mean_log, high) > 0) high *= 2;
@@ -42,6 +46,8 @@ Weibull fit_weibull(const std::vector<double>& distances) {
     if (middle <= low || middle >= high) break;
     (slope(x, mean_log, middle) > 0 ? low : high) = middle;
   }
+
+  // The best scale for this shape.
   double sum = 0;
   for (const double value : x) sum += std::pow(value, high);
   return {shift, top * std::pow(sum / static_cast<double>(x.size()), 1 / high), high};

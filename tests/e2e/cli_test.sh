@@ -31,7 +31,7 @@ refused 1 2 "train.toml:" "loss: expected at least one loss table, as [loss.cros
 expect_text "data.train: expected the cache to train on, found nothing"
 refused 1 2 "cache.output: expected a folder NAME.cache, found nothing" -- cache cache.toml
 refused 1 2 "evaluate.runs: expected run folders or checkpoint files, found none" -- evaluate evaluate.toml
-expect_text "evaluate.id: expected the cache of the in-distribution set, found nothing"
+expect_text "evaluate.id: expected the feature cache of the in-distribution set, found nothing"
 refused 1 3 "nothere.cache: no such feature cache" -- train train.toml --set data.train=nothere.cache --set loss.cross_entropy.weight=1
 refused 1 3 "nothere/t10k-images-idx3-ubyte.gz: no such file" -- cache cache.toml --set cache.output=a.cache --set data.split=test --set data.root=nothere
 refused 1 3 "nothere/*: expected files or folders of this name or pattern, found none" -- evaluate evaluate.toml --set 'evaluate.runs=["nothere/*"]' --set evaluate.id=nothere.cache

@@ -269,12 +269,12 @@ output = "figures"
 name = "unknown"
 paths = ["unknown.cache"]
 TOML
-refused 3 3 "small.cache: expected 784 features a row, on which results/bad/seed-42/checkpoint.h5 was trained, found 196" -- evaluate evaluate.toml --set evaluate.id=small.cache
+refused 3 3 "small.cache: expected 784 features per row, as in the training of results/bad/seed-42/checkpoint.h5, found 196" -- evaluate evaluate.toml --set evaluate.id=small.cache
 refused 3 3 "nowhere/*: expected files or folders of this name or pattern, found none" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",paths=["nowhere/*"]}]'
 refused 1 3 "unknown.cache: label of row 0: expected 0 .. 9" -- evaluate evaluate.toml --set 'evaluate.sets=[{name="a",shift="covariate",paths=["unknown.cache"]}]'
 refused 1 3 "undefined.cache: row 105, column 0: expected a finite feature, found nan" -- evaluate evaluate.toml --set evaluate.id=undefined.cache
 refused 1 3 "good.cache/shard-00001.h5: not a checkpoint" -- evaluate evaluate.toml --set 'evaluate.runs=["good.cache/shard-00001.h5"]'
-refused 1 2 "evaluate.weights: expected 3 values, one a member of results/bad/seed-42/checkpoint.h5, found 2" -- evaluate evaluate.toml --set 'evaluate.weights=[1,2]'
+refused 1 2 "evaluate.weights: expected 3 values, one per member of results/bad/seed-42/checkpoint.h5, found 2" -- evaluate evaluate.toml --set 'evaluate.weights=[1,2]'
 expect_no_file figures
 well 2 evaluate evaluate.toml --quiet
 expect_text "unknown (far)" "seed-42  ensemble   msp       0.5000"

@@ -218,10 +218,10 @@ severity = 5
 TOML
 refused 1 3 "resnet-none" -- evaluate evaluate.toml --quiet
 sed -i 's/, "resnet-none[^]]*//' evaluate.toml
-refused 2 2 'runtime.device: "cuda": evaluation computes on CPUs: expected "cpu" or "auto"' -- evaluate evaluate.toml --set runtime.device=cuda
+refused 2 2 'runtime.device: expected "cpu" or "auto", found "cuda"' -- evaluate evaluate.toml --set runtime.device=cuda
 sed 's/^corruption.*/transform = "cifar10_test"/; /^severity/d' evaluate.toml > larger.toml
 sed '/^corruption/d; /^severity/s/.*/as_stored = true/' evaluate.toml > stored.toml
-refused 2 2 'noise: expected inputs [3, 28, 28] as those of the in-distribution set, found [3, 32, 32] through its transform "cifar10_test"' -- evaluate larger.toml
+refused 2 2 'noise: expected inputs [3, 28, 28] as in the in-distribution set, found [3, 32, 32] after its transform "cifar10_test"' -- evaluate larger.toml
 refused 1 2 "evaluate.sets[2].as_stored" "expected a corruption, found none" -- evaluate stored.toml
 well 1 evaluate evaluate.toml --quiet
 mv evaluated evaluated-1
@@ -244,7 +244,7 @@ done
 
 # Figures, differences between methods, diversity and saliency: rows and files have the same bytes for any number of ranks, and are drawn.
 sed -e 's/^runs = .*/runs = ["gradcam-1\/results\/images\/seed-3", "dice-1\/results\/images\/seed-3"]/' \
-  -e 's/^metrics = .*/metrics = ["accuracy", "ece_classwise", "auroc", "ccr1"]\nfigures = true\ncompare = ["*"]\ndiversity = ["disagreement", "q_statistic", "pds"]\nsaliency = 5/' \
+  -e 's/^metrics = .*/metrics = ["accuracy", "ece_classwise", "auroc", "ccr1"]\nplots = true\ncompare = ["*"]\ndiversity = ["disagreement", "q_statistic", "pds"]\nsaliency = 5/' \
   -e 's/^output = .*/output = "figured"/' evaluate.toml > figures.toml
 well 1 evaluate figures.toml --quiet
 expect_text "cross_entropy+gradcam/seed-3" "cross_entropy+gradcam - " "auroc_difference average noise" "pds " "saliency_cosine" "ece_classwise" "ccr1"

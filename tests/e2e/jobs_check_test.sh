@@ -128,11 +128,11 @@ says 3 "evaluate.id: other.cache is not there" -- heads.toml 's/test.cache/other
 says 2 "pictures: dataset: expected one of " -- pictures.toml '0,/"mnist"/s//"mnits"/'
 says 2 "pictures: pictures.toml:4:13: evaluate.transform: expected one of" -- pictures.toml 's/^output = .*/&\ntransform = "mnist_tset"/'
 says 3 "pictures: pictures.toml:" "evaluate.sets[1].list: fog.txt is not there" -- pictures.toml 's/^dataset = "mnist"$/&/; /^name = "fog"/s/$/\nlist = "fog.txt"/'
-says 2 "heads-table: heads.toml:" "evaluate.saliency: heads on cached features have no saliency maps" -- heads.toml 's/^output = .*/&\nsaliency = 4/'
+says 2 "heads-table: heads.toml:" "evaluate.saliency: expected an in-distribution set of images, found a cache" -- heads.toml 's/^output = .*/&\nsaliency = 4/'
 # Of runs that are to come their configuration says what they will be.
-says 2 "heads-table: evaluate.weights: expected 4 values, one a member of results/six/seed-42, found 2" -- heads.toml 's/^output = .*/&\nweights = [1.0, 1.0]/'
-says 2 "heads-table: evaluate.sets: results/six/seed-42 is of heads on cached features" -- heads.toml '$a[[evaluate.sets]]\nname = "p"\ndataset = "mnist"\nroot = "images"'
-says 2 "pictures: evaluate.sets: results/images/seed-42 is of networks on images" -- pictures.toml '$a[[evaluate.sets]]\nname = "c"\npaths = ["train.cache"]'
+says 2 "heads-table: evaluate.weights: expected 4 values, one per member of results/six/seed-42, found 2" -- heads.toml 's/^output = .*/&\nweights = [1.0, 1.0]/'
+says 2 "heads-table: evaluate.sets: expected feature caches (paths) for results/six/seed-42" -- heads.toml '$a[[evaluate.sets]]\nname = "p"\ndataset = "mnist"\nroot = "images"'
+says 2 "pictures: evaluate.sets: expected images (dataset or list) for results/images/seed-42" -- pictures.toml '$a[[evaluate.sets]]\nname = "c"\npaths = ["train.cache"]'
 # Without a validation set there is no best.h5.
 says 3 "evaluate.runs: results/images/seed-42/best.h5 is not there" -- images.toml '/^\[validation\]/,$d'
 # Verbs without a configuration.
@@ -186,5 +186,5 @@ well 1 cache cache.toml --quiet --set data.dim=16 --set cache.output=train.cache
 sed -i 's/test.cache/train.cache/' heads.toml
 run_program 1 jobs run all.csv --where name=heads-table
 expect_exit 3
-expect_text "all.csv:5: heads-table: train.cache: expected 32 features a row, on which results/six/seed-42/checkpoint.h5 was trained, found 16"
+expect_text "all.csv:5: heads-table: train.cache: expected 32 features per row, as in the training of results/six/seed-42/checkpoint.h5, found 16"
 finish

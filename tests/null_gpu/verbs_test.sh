@@ -63,7 +63,7 @@ NULL_GPU_DEVICES=1 run_program 2 doctor
 expect_text "2 ranks share a GPU"
 
 # Refused.
-refused 1 2 'runtime.device' '"cuda": evaluation computes on CPUs' -- evaluate evaluate.toml --set runtime.device=cuda
+refused 1 2 'runtime.device' 'found "cuda": evaluation runs on CPUs' -- evaluate evaluate.toml --set runtime.device=cuda
 NULL_GPU_DEVICES=1 refused 2 2 "expected one rank per GPU, found that ranks 0 and 1 of a run share one" -- train heads.toml --quiet --set experiment=shared --set training.epochs=2
 NULL_GPU_DEVICES=1 NCCL_HOSTID=same refused 2 2 "ranks 0 and 1 of a run share one" -- train heads.toml --quiet --set experiment=shared --set training.epochs=2
 NULL_GPU_DEVICES=1 HOST_PER_RANK=1 on_gpu 2 train heads.toml --quiet --set experiment=shared --set training.epochs=2

@@ -4,7 +4,7 @@
 //   metrics_peer SAMPLES CLASSES MEMBERS OOD_SAMPLES
 #include <dissent/metrics/classification.hpp>
 #include <dissent/metrics/diversity.hpp>
-#include <dissent/metrics/ranking_figures.hpp>
+#include <dissent/metrics/ranking_values.hpp>
 #include <dissent/metrics/registry.hpp>
 #include <dissent/scores/ensemble_scores.hpp>
 
@@ -109,7 +109,7 @@ class Peer {
         put(who + "." + name, predictors_[i].finish(name));
     }
     for (const auto& [score, ranking] : {std::pair("msp", &msp_), std::pair("pds", &pds_)}) {
-      const auto figures = metrics::ranking_figures(*ranking);
+      const auto figures = metrics::ranking_values(*ranking);
       for (const auto& metric : metrics::metric_table())
         if (metric.needs == std::vector{metrics::MetricNeed::kOodScores})
           put(fmt::format("{}.{}", score, metric.name),
@@ -119,7 +119,7 @@ class Peer {
     put("ensemble.ece_equal_mass", metrics::equal_mass_error(confidence, right));
     metrics::Ranking risk;
     risk.update(confidence, right);
-    put("ensemble.aurc", metrics::ranking_figures(risk, {{}, true}).aurc);
+    put("ensemble.aurc", metrics::ranking_values(risk, {{}, true}).aurc);
     const auto diversity = diversity_.finish();
     put("disagreement", diversity.disagreement);
     put("kl", diversity.kl);

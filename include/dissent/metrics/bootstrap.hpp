@@ -5,7 +5,7 @@
 
 namespace dissent::metrics {
 
-// How far apart two methods a and b are, and how sure that is: paired bootstrap. Both methods are
+// Difference between two methods a and b with an interval: paired bootstrap. Both methods are
 // evaluated on the same samples, so each resample draws samples, with replacement, once for both;
 // with several seeds it also draws seeds (a pair of runs, one of each method), independently:
 // two-way resampling of crossed factors, which is conservative. Draws come from counters (seed,
@@ -26,10 +26,9 @@ struct DifferenceInterval {
   double standard_error = 0;  ///< deviation of the resampled differences (resamples - 1)
 };
 
-/// Of the mean over samples (accuracy, NLL, Brier: values of one sample). a, b [N >= 1] or [S >= 1
-/// seeds, N], f32, f64 or bool, finite, any device.
-/// Throws Error::kUsage for shape, dtype and options; Error::kData naming how many values are not
-/// finite.
+/// Difference of means over samples (accuracy, NLL, Brier: values of one sample). a, b [N >= 1] or
+/// [S >= 1 seeds, N], f32, f64 or bool, finite, any device. Throws Error::kUsage for shape, dtype
+/// and options; Error::kData naming how many values are not finite.
 DifferenceInterval paired_bootstrap(const at::Tensor& a, const at::Tensor& b,
                                     BootstrapOptions options = {});
 
@@ -39,9 +38,9 @@ struct ScoredSets {
   at::Tensor positive, negative;
 };
 
-/// Of the AUROC, ties one half; of several seeds its mean. Positive and negative samples are drawn
-/// apart. Each seed's scores are sorted once, and a resample is one pass over them with the number
-/// of times that each sample was drawn. +-inf are scores; NaN is Error::kData.
+/// Difference of AUROCs, ties one half; the mean over several seeds. Positive and negative samples
+/// are drawn apart. Each seed's scores are sorted once, and a resample is one pass over them with
+/// the number of times that each sample was drawn. +-inf are scores; NaN is Error::kData.
 DifferenceInterval paired_bootstrap_auroc(const ScoredSets& a, const ScoredSets& b,
                                           BootstrapOptions options = {});
 

@@ -6,7 +6,7 @@
 
 namespace dissent::metrics {
 
-/// What figures on labels read of each sample, [N] each, of the logits' dtype and on their device.
+/// Values of each sample for metrics of labels, [N] each, of the logits' dtype and on their device.
 struct CalibrationValues {
   at::Tensor nll;         ///< -log p_y, nats
   at::Tensor brier;       ///< sum_c (p_c - [c = y])^2, 0 .. 2
@@ -24,7 +24,7 @@ at::Tensor negative_log_likelihood(const at::Tensor& logits, const at::Tensor& l
 /// [N] i64; returns [N].
 at::Tensor brier(const at::Tensor& logits, const at::Tensor& labels);
 
-/// Mean of values over samples; 8 bytes a sample. The sum runs over the sorted values, so it has
+/// Mean of values over samples; 8 bytes per sample. The sum runs over the sorted values, so it has
 /// the same bits for any order or split.
 class SampleMean {
  public:
@@ -42,13 +42,13 @@ class SampleMean {
 /// Where a confidence of exactly 1 goes; bins are [lo, hi) of width 1 / bins otherwise.
 enum class TopBin {
   kClosed,   ///< into the last bin, [lo, 1]: the usual definition
-  kOwn,      ///< into a bin of its own (torchmetrics)
+  kOwn,      ///< into its own bin (torchmetrics)
   kDropped,  ///< into none, and weights are relative to what is binned (sdde; openood, which bins
              ///< the largest LOGIT)
 };
 
-/// Confidences and whether the prediction was right; 16 bytes a sample, any order or split gives
-/// the same bits.
+/// Confidences and whether the prediction was correct; 16 bytes per sample, any order or split
+/// gives the same bits.
 class Calibration {
  public:
   /// confidence [N] f32 or f64; right [N] bool, same device. Values outside [0, 1] are in no bin.

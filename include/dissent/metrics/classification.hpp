@@ -1,12 +1,13 @@
 #pragma once
 #include <dissent/metrics/accuracy.hpp>
+#include <dissent/metrics/registry.hpp>
 #include <dissent/metrics/reliability.hpp>
 
 #include <string>
 
 namespace dissent::metrics {
 
-/// All figures of one predictor on a labelled set that are sums over samples, under every
+/// All values of one predictor on a labelled set that are sums over samples, under every
 /// convention: accuracy, accuracy_top5, nll, brier, ece, ece_max, ece_classwise (registry.hpp says
 /// what they are). ece_equal_mass and aurc need sorted confidences and are elsewhere
 /// (reliability.hpp, ranking_figures.hpp).
@@ -14,16 +15,16 @@ class Classification {
  public:
   /// classwise: whether ece_classwise is computed, at N x C additions and 15 x C bins of state.
   explicit Classification(int64_t classes, bool classwise = true);
-  /// logits [N >= 1, C] f32 or f64, any device: what the predictor predicts with (of mean
-  /// probabilities, their log). labels [N] i64. Each call is one batch of nll under sdde and
-  /// openood; all else does not depend on the batches.
+  /// logits [N >= 1, C] f32 or f64, any device: those that the predictor predicts with (for mean
+  /// probabilities, their logarithm). labels [N] i64. Each call is one batch for nll under sdde and
+  /// openood; nothing else depends on the batches.
   void update(const at::Tensor& logits, const at::Tensor& labels);
   void merge(const Classification& other);
   /// The metric under the convention. Throws Error::kUsage for one that is not among the above or
-  /// that the convention does not have; Error::kData without samples.
-  double finish(const std::string& metric, const std::string& convention = "sklearn") const;
+  /// that the convention does not define; Error::kData without samples.
+  double finish(const std::string& metric, Convention convention = Convention::kSklearn) const;
   /// Reliability diagram of 15 bins under a convention (sklearn, sdde, openood, torch_uncertainty).
-  const Reliability& reliability(const std::string& convention = "sklearn") const;
+  const Reliability& reliability(Convention convention = Convention::kSklearn) const;
   int64_t samples() const { return accuracy_.total(); }
 
   /// Flat i64 on the CPU: sums of these are merges. from_state: into this one, made with the same

@@ -7,25 +7,25 @@
 
 namespace dissent::metrics {
 
-/// What outputs of members are, for Diversity.
+/// Kind of the members' outputs, for Diversity.
 enum class MemberOutputs { kLogits, kProbabilities };
 
-/// How different the members of an ensemble are, over samples. p_m are probabilities [N, C]; i, j
+/// Diversity of the members of an ensemble over samples. p_m are probabilities [N, C]; i, j
 /// are members, pairs i < j. Larger is more diverse, but for q_statistic, correlation and
 /// double_fault.
-struct DiversityFigures {
-  /// Of predictions and probabilities alone.
+struct DiversityValues {
+  /// From predictions and probabilities.
   double disagreement = 0;  ///< share of (pair, sample) with different predictions
   double kl = 0;  ///< mean over ordered pairs and samples of sum_c p_i log(p_i / p_j), nats
   double jensen_shannon = 0;  ///< mean over pairs and samples of H((p_i + p_j) / 2) - (H(p_i) +
-                              ///< H(p_j)) / 2, nats; NaN if it was not asked for
+                              ///< H(p_j)) / 2, nats; NaN if it was not requested
   double variance = 0;  ///< mean over samples and classes of the variance over members of p (M - 1)
   double mutual_information =
       0;                      ///< mean entropy of the mean minus mean entropy of the members, nats
   double total_entropy = 0;   ///< mean entropy of the mean, nats
   double member_entropy = 0;  ///< mean entropy of the members, nats
-  /// Of right and wrong, NaN without labels. Counts of a pair: a both right, b and c one alone, d
-  /// both wrong.
+  /// From correct and wrong predictions, NaN without labels. Counts of a pair: a both correct, b
+  /// and c only one correct, d both wrong.
   double q_statistic =
       std::numeric_limits<double>::quiet_NaN();  ///< mean over pairs of (a d - b c) / (a d + b c);
                                                  ///< pairs with 0 / 0 are left out
@@ -54,7 +54,7 @@ class Diversity {
               MemberOutputs kind = MemberOutputs::kLogits);
   void merge(const Diversity& other);
   /// Throws Error::kData without samples.
-  DiversityFigures finish() const;
+  DiversityValues finish() const;
   /// [i][j] share of samples that members i and j predict differently: [M, M] f64.
   at::Tensor disagreement_matrix() const;
 
@@ -66,7 +66,7 @@ class Diversity {
  private:
   void count_predictions(const at::Tensor& predictions, const at::Tensor& labels);
   void add_row(const double* p, const double* log_p, int64_t rows, int64_t classes);
-  void finish_pairs(DiversityFigures& figures) const;
+  void finish_pairs(DiversityValues& values) const;
   int64_t members_;
   bool pairwise_divergence_;
   int64_t rows_ = 0, labelled_ = 0;

@@ -17,8 +17,8 @@ struct RankingCurve {
   uint64_t negatives = 0;
 };
 
-/// Collects scores of positive and negative samples (8 bytes a sample); larger scores are expected
-/// of positives (negate others).
+/// Collects scores of positive and negative samples (8 bytes per sample); larger scores are
+/// expected of positives (negate others).
 class Ranking {
  public:
   /// scores [N] f32 or f64, +-inf allowed; positive [N] bool, same device. Throws Error::kData

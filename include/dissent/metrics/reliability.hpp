@@ -20,13 +20,13 @@ struct ReliabilityBin {
   }
 };
 
-/// Reliability diagram and the calibration errors that it gives, in constant memory (Calibration
-/// keeps every sample, for any number of bins). Any order, split and rank count gives the same
+/// Reliability diagram and its calibration errors in constant memory (Calibration stores every
+/// sample, for any number of bins). Any order, split and rank count gives the same
 /// bits.
 class Reliability {
  public:
-  /// Equal width: [lo, hi) of width 1 / bins; what happens to a confidence of 1 is said by top
-  /// (kOwn: a bin more). bins >= 1.
+  /// Equal width: [lo, hi) of width 1 / bins; top: bin of a confidence of 1 (kOwn: one more
+  /// bin). bins >= 1.
   explicit Reliability(int64_t bins = 15, TopBin top = TopBin::kClosed);
   /// Bins (lo, hi] between inner edges in ascending order, the first and last without end:
   /// sklearn.calibration.calibration_curve.
@@ -57,7 +57,7 @@ class Reliability {
 
 /// Inner edges of bins of equal mass: the quantiles i / bins of the confidences, between order
 /// statistics by linear interpolation (numpy.percentile), so that equal confidences share a bin.
-/// Two ascending positions (from 0) an edge, at which the confidence is needed: bins - 1 pairs.
+/// Two ascending positions (from 0) per edge, at which the confidence is needed: bins - 1 pairs.
 /// count >= 1, bins >= 1.
 std::vector<int64_t> quantile_positions(int64_t count, int64_t bins);
 /// The edges from the confidences at these positions.

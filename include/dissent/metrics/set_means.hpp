@@ -7,11 +7,10 @@
 
 namespace dissent::metrics {
 
-/// One figure of one set of inputs.
+/// One metric of one set of inputs.
 struct SetValue {
   std::string set, shift;  ///< shift: id, covariate, near, far, semantic
-  std::string
-      metric;  ///< with all that tells figures apart (score, predictor): means are over equal ones
+  std::string metric;      ///< with score and predictor: means are over values of equal names
   double value = 0;
   int64_t samples = 0;
 };
@@ -23,7 +22,7 @@ struct SetValue {
 std::vector<SetValue> shift_means(const std::vector<SetValue>& values,
                                   const std::vector<std::string>& shifts = {"near", "far"});
 
-/// What evaluations of one set need: confidence [N], predictions [N] i64, labels [N] i64.
+/// Inputs of metrics of one set: confidence [N], predictions [N] i64, labels [N] i64.
 struct LabelledScores {
   at::Tensor confidence, predictions, labels;
 };

@@ -2,7 +2,7 @@
 #include <dissent/scores/postprocessor.hpp>
 
 // Post-processors that look at a feature beside the class that the logits predict, y^ = argmax z,
-// first on ties (postprocessor.hpp says what all share).
+// first on ties (postprocessor.hpp describes what they share).
 namespace dissent::scores {
 
 enum class SheMetric { kInnerProduct, kEuclidean, kCosine };

@@ -8,10 +8,11 @@ namespace dissent::scores {
 // Ref: SED diverse_universe/local_models/wrappers.py, model_vs_human; cases sed_scores.h5
 // imagenet_ar_wrapper, in9_wrapper, mvh_wrapper.
 
-/// ImageNet-A and -R as released: each row votes one-hot for its argmax over ALL classes (first
-/// index on ties), then only the columns of the mask stay. A row whose class is outside gives
-/// zeros: it abstains. The mean over members of the result counts the votes. outputs [..., C] f32
-/// or f64 (logits or probabilities), mask [C] bool with K true; returns [..., K] of the same dtype
+/// ImageNet-A and -R as in SED's release: each row votes one-hot for its argmax over ALL classes
+/// (first index on ties), then only the columns of the mask stay. A row whose class is outside
+/// gives zeros: it abstains. The mean over members of the result counts the votes. outputs [..., C]
+/// f32 or f64 (logits or probabilities), mask [C] bool with K true; returns [..., K] of the same
+/// dtype
 at::Tensor votes_in_subset(const at::Tensor& outputs, const at::Tensor& mask);
 
 /// ImageNet-9 and model-vs-human: MEAN of the probabilities of each category's classes; rows do not
@@ -28,7 +29,7 @@ at::Tensor category_mask(const at::Tensor& class_to_category, int64_t categories
 /// lowest index on ties; -1 for a row of zeros (all abstained).
 at::Tensor subset_predictions(const at::Tensor& rows);
 
-/// Confidence that goes with it: the largest value of the row; of a row of zeros 0.
+/// Confidence of this prediction: the largest value of the row; 0 for a row of zeros.
 at::Tensor subset_confidence(const at::Tensor& rows);
 
 }  // namespace dissent::scores

@@ -38,11 +38,11 @@ enum class MutualInformation {
 at::Tensor mutual_information(const at::Tensor& outputs, InputKind kind,
                               MutualInformation definition = MutualInformation::kPerSample);
 
-/// Mean over members of -log sum_c exp z_mc. The outputs are taken as logits whatever they are.
+/// Mean over members of -log sum_c exp z_mc. The outputs are always treated as logits.
 /// Larger: OOD. [average_energy_per_sample]
 at::Tensor average_energy(const at::Tensor& logits);
 
-/// MINUS the mean over members of max_c z_mc. Outputs are taken as logits. Larger: OOD (the
+/// MINUS the mean over members of max_c z_mc. Outputs are treated as logits. Larger: OOD (the
 /// reference takes ID as positive).
 /// [average_max_logit_per_sample]
 at::Tensor average_max_logit(const at::Tensor& logits);

@@ -1,7 +1,7 @@
 #pragma once
 #include <dissent/scores/postprocessor.hpp>
 
-// Distances under Gaussians fitted to the training features (postprocessor.hpp says what all
+// Distances under Gaussians fitted to the training features (postprocessor.hpp describes what they
 // share). Covariances are of the features about their class mean, divided by N; their inverse is
 // the symmetric pseudo-inverse, so directions without spread (dead units) fall out: eigenvalues up
 // to D 2^-52 times the largest count as 0. The means are found in a first pass and the covariance

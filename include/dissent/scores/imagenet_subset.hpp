@@ -6,8 +6,8 @@
 
 namespace dissent::scores {
 
-/// Classes of ImageNet.
-inline constexpr int64_t kImagenetClassCount = 1000;
+/// Number of classes of ImageNet.
+inline constexpr int64_t kImagenetClasses = 1000;
 
 /// How the 1,000 ImageNet classes map to those of an evaluation set. Data:
 /// data/classes/imagenet_classes.csv, compiled in.
@@ -33,7 +33,7 @@ enum class SubsetRule {
                    ///< its classes. Rows sum to 1
 };
 
-/// outputs [..., 1000] f32 or f64, any device; returns [..., K] of the same dtype, to be taken as
+/// outputs [..., 1000] f32 or f64, any device; returns [..., K] of the same dtype, to be used as
 /// probabilities. Under kMaskedSoftmax probabilities are divided by their sum over the subset (a
 /// row with none of it stays 0).
 at::Tensor subset_outputs(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset,

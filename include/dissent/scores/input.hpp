@@ -3,11 +3,11 @@
 
 namespace dissent::scores {
 
-/// What the outputs of members are. Always given: the reference guesses (all values of the stack
-/// within [0, 1]: probabilities), which fails on one-hot votes and on small logits.
+/// Kind of the members' outputs. It is an argument of every score: the reference guesses it (all
+/// values within [0, 1]: probabilities), which fails on one-hot votes and on small logits.
 enum class InputKind {
   kLogits,         ///< softmax is applied where a score needs probabilities
-  kProbabilities,  ///< taken as they are; rows need not sum to 1 (category means, votes)
+  kProbabilities,  ///< used unchanged; rows need not sum to 1 (category means, votes)
 };
 
 /// Probabilities [M, B, C] of outputs [M, B, C]: their softmax, or the outputs themselves.

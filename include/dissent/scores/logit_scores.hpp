@@ -2,8 +2,8 @@
 #include <dissent/scores/postprocessor.hpp>
 #include <dissent/scores/temperature.hpp>
 
-// Post-processors that read logits alone (postprocessor.hpp says what all share; the features may
-// be left undefined).
+// Post-processors that read only logits (postprocessor.hpp describes what they share; the features
+// may be left undefined).
 namespace dissent::scores {
 
 /// max_c softmax(z)_c. (Hendrycks and Gimpel, 2017) State: empty.
@@ -47,10 +47,10 @@ State fit_klm(const FitData& data);
 at::Tensor score_klm(const State& state, const at::Tensor& features, const at::Tensor& logits);
 
 struct OpenmaxOptions {
-  int64_t alpha = 3;  ///< largest logits that are revised, 1 or more; above C: all C, with weights
-                      ///< as if there were alpha
-  int64_t tail = 20;  ///< largest distances of a class that its Weibull is fitted to, 2 or more;
-                      ///< fewer samples: all of them
+  int64_t alpha = 3;  ///< number of largest logits that are revised, 1 or more; above C: all C,
+                      ///< with the weights for alpha
+  int64_t tail = 20;  ///< number of largest distances per class to which the Weibull is fitted, 2
+                      ///< or more; fewer samples: all of them
 };
 /// MINUS the probability of an unknown class. With d_c = |z - mu_c|, mu_c the mean logits of the
 /// class's correctly classified training samples, w_c = 1 - exp(-(max(d_c - shift_c, 0) /

@@ -1,13 +1,13 @@
 #pragma once
 #include <dissent/scores/postprocessor.hpp>
 
-// Post-processors that compare a sample with rows of the training set (postprocessor.hpp says what
-// all share). Products are taken of block_rows samples with block_rows rows of the bank at a time:
-// memory beside the inputs is a few block_rows^2 x 8 bytes a thread, whatever N.
+// Post-processors that compare a sample with rows of the training set (postprocessor.hpp describes
+// what they share). Products are computed for block_rows samples and block_rows rows of the bank at
+// a time: memory beside the inputs is a few block_rows^2 x 8 bytes per thread, for any N.
 namespace dissent::scores {
 
 struct KnnOptions {
-  int64_t k = 50;  ///< which neighbour, 1 .. N
+  int64_t k = 50;  ///< rank of the neighbour, 1 .. N
   int64_t block_rows = 1024;
 };
 /// MINUS the squared distance to the k-th nearest of the training features, all divided by their

@@ -9,23 +9,22 @@
 //   fit_<name>(data, options) -> State
 //       reads training or validation data once or twice, in blocks of rows
 //   score_<name>(state, features, logits) -> [N]
-//       of each sample alone: the batch it comes in does not matter
+//       depends on each sample alone, not on its batch
 // Scores are f64 and larger for samples in distribution. All arithmetic is f64, on blocks of rows
-// of what is given (f32 or f64), on the device of the inputs; on the CPU blocks run on the threads
-// of core/parallel.hpp, with the same bits for any number of them. No input is changed. A sample
-// with a feature that is not finite scores NaN. Everything that scoring needs is in the state,
-// which can be saved as it is; it shares the memory of the inputs where it holds them unchanged
-// (the features of knn).
-// Throw Error::kUsage for shape, dtype, device, an input that is missing, an option outside of its
-// range; Error::kData for values that are not finite.
+// of the inputs (f32 or f64), on their device; on the CPU blocks run on the threads of
+// core/parallel.hpp, with the same bits for any number of threads. No input is changed. A sample
+// with a feature that is not finite scores NaN. The state has everything that scoring needs and can
+// be saved; it shares the memory of inputs that it holds unchanged (the features of knn).
+// Throw Error::kUsage for shape, dtype, device, a missing input, an option outside of its range;
+// Error::kData for values that are not finite.
 namespace dissent::scores {
 
 /// Cached outputs of a network on one set, in the set's order.
 struct FeatureSet {
-  at::Tensor features;  ///< h [N, D] f32 or f64, what the head reads
-  at::Tensor logits;  ///< z [N, C], dtype of the features; may be left out where the head is given:
-                      ///< then h W^T + b
-  at::Tensor labels;  ///< y [N] i64
+  at::Tensor features;  ///< h [N, D] f32 or f64, inputs of the head
+  at::Tensor logits;    ///< z [N, C], dtype of the features; may be undefined if the head is given:
+                        ///< then h W^T + b
+  at::Tensor labels;    ///< y [N] i64
 };
 
 /// z = h W^T + b
@@ -34,18 +33,18 @@ struct LinearHead {
   at::Tensor bias;    ///< [C]
 };
 
-/// What a post-processor is fitted on; each says which of these it reads.
+/// Inputs of fits; each post-processor documents which of them it reads.
 struct FitData {
   FeatureSet train, validation;
   LinearHead head;
-  at::Tensor order;  ///< [N] i64, an order of the training rows: cfood takes the first of them;
-                     ///< left out: drawn by its seed
+  at::Tensor order;  ///< [N] i64, an order of the training rows, of which cfood takes the first;
+                     ///< undefined: drawn by its seed
 };
 
-/// What was fitted, by name. Options that scoring reads are tensors of no dimension.
+/// Fitted tensors by name. Options that scoring reads are tensors without dimensions.
 using State = std::map<std::string, at::Tensor>;
 
-/// Rows of a block where that is no option.
+/// Rows per block for post-processors without an option for it.
 constexpr int64_t kBlockRows = 1024;
 
 }  // namespace dissent::scores

@@ -2,8 +2,8 @@
 #include <dissent/scores/postprocessor.hpp>
 
 // Energy, LSE(z) = log sum_c exp z_c, of logits from changed features or a changed head
-// (postprocessor.hpp says what all share, shaping.hpp the changes). logits_<name> gives the changed
-// logits [N, C] f64 themselves, which the reference also predicts with; the logits given to
+// (postprocessor.hpp describes what they share, shaping.hpp the changes). logits_<name> gives the
+// changed logits [N, C] f64 themselves, which the reference also predicts with; the logits given to
 // score_<name> are not read. The head is part of each state: weight [C, D], bias [C].
 namespace dissent::scores {
 

@@ -19,7 +19,7 @@ at::Tensor react_threshold(const at::Tensor& features, double percentile, bool p
 
 /// min(h, threshold) (Sun et al., ReAct, 2021).
 at::Tensor react(const at::Tensor& features, double threshold);
-/// Of members: features [M, B, D], threshold [M] or [1].
+/// The same for members: features [M, B, D], threshold [M] or [1].
 at::Tensor react(const at::Tensor& features, const at::Tensor& threshold);
 
 /// Number of values that ASH and SCALE look at: k = D - round(D p / 100), halves to even; p in 0 ..
@@ -30,12 +30,12 @@ int64_t kept_count(int64_t dimension, double p);
 // stay, the others become 0. Of equal values at the border at::topk chooses. Ref: OpenOOD and SDDE
 // openood/networks/ash_net.py; cases ash_* of sdde_scores.h5 and postprocessors.h5.
 
-/// The kept ones as they are.
+/// The k largest values are not changed.
 at::Tensor ash_p(const at::Tensor& features, double p);
-/// Each kept one becomes (sum of all before) / k, also one that was 0 or negative; k = 0 gives
+/// Each of the k largest becomes (sum of all before) / k, even if it was 0 or negative; k = 0 gives
 /// zeros.
 at::Tensor ash_b(const at::Tensor& features, double p);
-/// The kept ones times exp(sum before / sum of the kept), with the exponent of `scale`.
+/// The k largest times exp(sum of all before / their sum), with the exponent of `scale`.
 at::Tensor ash_s(const at::Tensor& features, double p);
 
 /// h exp(sum of h / sum of the k largest): nothing is pruned (Xu et al., Scaling for Training Time

@@ -5,7 +5,7 @@
 
 namespace dissent::scores {
 
-/// Vector scaling: a factor and a shift a class, z'_c = scale_c z_c + shift_c. Guo et al., On
+/// Vector scaling: one factor and one shift per class, z'_c = scale_c z_c + shift_c. Guo et al., On
 /// Calibration of Modern Neural Networks, 2017, 4.2.
 struct VectorScaling {
   at::Tensor scale, shift;  ///< [C] f64, device of the logits it was fitted on; the shifts sum to 0

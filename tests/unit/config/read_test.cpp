@@ -220,6 +220,25 @@ TEST(Read, LongValuesAreCutBetweenCharacters) {
                   shown + "..."});
 }
 
+TEST(Read, FormerNamesOfKeysAreAcceptedButNotBesideThePresentName) {
+  struct Renamed {
+    bool plots = false;
+  } renamed;
+  const TableSpec spec =
+      TableOf<Renamed>("evaluate", "")
+          .option("plots", &Renamed::plots, {.meaning = "", .former_names = {"figures"}});
+  Schema schema;
+  schema.table(spec, renamed);
+  read(document_of("[evaluate]\nfigures = true\n"), schema);
+  EXPECT_TRUE(renamed.plots);
+  EXPECT_EQ(error_lines([&] { read(document_of("[evaluate]\nfigures = 3\n"), schema); }),
+            Lines{"run.toml:2:11: evaluate.figures: expected true or false, found 3"});
+  EXPECT_EQ(
+      error_lines([&] { read(document_of("[evaluate]\nplots = true\nfigures = true\n"), schema); }),
+      Lines{"run.toml:3:1: evaluate.figures: expected only 'plots', the present name of this "
+            "key, found both"});
+}
+
 TEST(Schema, DefectsOfBindingsAreFound) {
   Sample sample;
   bool present = false;

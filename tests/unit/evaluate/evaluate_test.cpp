@@ -4,7 +4,7 @@
 #include <dissent/scores/shaping.hpp>
 
 #include "core/parallel.hpp"
-#include "evaluate/greedy.hpp"
+#include "evaluate/selection/greedy.hpp"
 #include "expect_error.hpp"
 #include "made_ensemble.hpp"
 #include "self.hpp"
@@ -384,7 +384,7 @@ TEST_F(Evaluate, CalibrationSetsThatNothingReadsOrThatAreTestedAreRefused) {
         text(more, set("x", "valood", "shift = \"covariate\"\ncalibration = \"othr\"\n")));
   });
   const auto leak = set("other", "valood", "role = \"calibration\"\n");
-  expect_error(ErrorKind::kUsage, "holds the rows of the test set",
+  expect_error(ErrorKind::kUsage, "expected other rows than those of the test set",
                [&] { run(ensemble, text(more, reads + leak)); });
 }
 

@@ -6,7 +6,7 @@
 #include "config/read.hpp"
 #include "core/random.hpp"
 #include "evaluate/evaluator.hpp"
-#include "evaluate/head_networks.hpp"
+#include "evaluate/subjects/head_networks.hpp"
 #include "storage_helpers.hpp"
 
 namespace dissent::testing {

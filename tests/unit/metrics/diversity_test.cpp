@@ -11,7 +11,7 @@ using namespace dissent::testing;
 
 namespace {
 
-DiversityFigures figures_of(const at::Tensor& logits, const at::Tensor& labels = {}) {
+DiversityValues values_of(const at::Tensor& logits, const at::Tensor& labels = {}) {
   Diversity state(logits.size(0));
   state.update(logits, labels);
   return state.finish();
@@ -32,7 +32,7 @@ at::Tensor voting(std::vector<std::vector<int64_t>> predictions) {
 TEST(Diversity, EqualsTheLoopsOverPairs) {
   const auto logits = made_logits(4, 50, 6);
   const auto p = at::softmax(logits, -1);
-  const auto figures = figures_of(logits);
+  const auto values = values_of(logits);
   double kl = 0, js = 0, different = 0;
   for (int64_t i = 0; i < 4; ++i)
     for (int64_t j = 0; j < 4; ++j) {
@@ -41,13 +41,13 @@ TEST(Diversity, EqualsTheLoopsOverPairs) {
       js += entropy_of((p[i] + p[j]) / 2) - (entropy_of(p[i]) + entropy_of(p[j])) / 2;
       different += p[i].argmax(-1).ne(p[j].argmax(-1)).to(at::kDouble).mean().item<double>();
     }
-  EXPECT_NEAR(figures.kl, kl / 12, 1e-13);
-  EXPECT_NEAR(figures.jensen_shannon, js / 12, 1e-13);
-  EXPECT_NEAR(figures.disagreement, different / 12, 1e-14);
-  EXPECT_NEAR(figures.variance, p.var(0, true).mean().item<double>(), 1e-14);
-  EXPECT_NEAR(figures.total_entropy, entropy_of(p.mean(0)), 1e-13);
-  EXPECT_NEAR(figures.mutual_information, entropy_of(p.mean(0)) - entropy_of(p), 1e-13);
-  EXPECT_TRUE(std::isnan(figures.q_statistic) && std::isnan(figures.double_fault));
+  EXPECT_NEAR(values.kl, kl / 12, 1e-13);
+  EXPECT_NEAR(values.jensen_shannon, js / 12, 1e-13);
+  EXPECT_NEAR(values.disagreement, different / 12, 1e-14);
+  EXPECT_NEAR(values.variance, p.var(0, true).mean().item<double>(), 1e-14);
+  EXPECT_NEAR(values.total_entropy, entropy_of(p.mean(0)), 1e-13);
+  EXPECT_NEAR(values.mutual_information, entropy_of(p.mean(0)) - entropy_of(p), 1e-13);
+  EXPECT_TRUE(std::isnan(values.q_statistic) && std::isnan(values.double_fault));
 }
 
 TEST(Diversity, RightAndWrongInClosedForm) {
@@ -55,32 +55,32 @@ TEST(Diversity, RightAndWrongInClosedForm) {
   const auto outputs = voting({{0, 0, 0, 0, 0, 0, 1, 1}, {0, 0, 0, 0, 1, 1, 0, 2}});
   Diversity state(2);
   state.update(outputs, at::zeros({8}, at::kLong), MemberOutputs::kProbabilities);
-  const auto figures = state.finish();
-  EXPECT_DOUBLE_EQ(figures.q_statistic, (4.0 * 1 - 2 * 1) / (4.0 * 1 + 2 * 1));
-  EXPECT_DOUBLE_EQ(figures.correlation, 2 / std::sqrt(6.0 * 2 * 5 * 3));
-  EXPECT_DOUBLE_EQ(figures.double_fault, 1.0 / 8);
-  EXPECT_DOUBLE_EQ(figures.unequal_success, 3.0 / 8);
-  EXPECT_DOUBLE_EQ(figures.disagreement, 4.0 / 8);  // also where both are wrong, differently
+  const auto values = state.finish();
+  EXPECT_DOUBLE_EQ(values.q_statistic, (4.0 * 1 - 2 * 1) / (4.0 * 1 + 2 * 1));
+  EXPECT_DOUBLE_EQ(values.correlation, 2 / std::sqrt(6.0 * 2 * 5 * 3));
+  EXPECT_DOUBLE_EQ(values.double_fault, 1.0 / 8);
+  EXPECT_DOUBLE_EQ(values.unequal_success, 3.0 / 8);
+  EXPECT_DOUBLE_EQ(values.disagreement, 4.0 / 8);  // also where both are wrong, differently
   EXPECT_DOUBLE_EQ(state.disagreement_matrix()[1][0].item<double>(), 0.5);
-  EXPECT_EQ(figures.kl, HUGE_VAL);                                // certain and different
-  EXPECT_NEAR(figures.jensen_shannon, std::log(2.0) / 2, 1e-15);  // log 2 where they differ
-  EXPECT_NEAR(figures.mutual_information, std::log(2.0) / 2, 1e-15);
+  EXPECT_EQ(values.kl, HUGE_VAL);                                // certain and different
+  EXPECT_NEAR(values.jensen_shannon, std::log(2.0) / 2, 1e-15);  // log 2 where they differ
+  EXPECT_NEAR(values.mutual_information, std::log(2.0) / 2, 1e-15);
 }
 
 TEST(Diversity, EqualMembersHaveNoneAndUndefinedPairsAreLeftOut) {
   const auto one = made_logits(1, 20, 5);
   const auto labels = at::zeros({20}, at::kLong);
-  auto figures = figures_of(one.expand({3, 20, 5}), labels);
-  EXPECT_EQ(figures.disagreement, 0);
-  EXPECT_NEAR(figures.kl, 0, 1e-15);
-  EXPECT_NEAR(figures.jensen_shannon, 0, 1e-15);
-  EXPECT_NEAR(figures.variance, 0, 1e-15);
-  EXPECT_EQ(figures.q_statistic, 1);
-  EXPECT_NEAR(figures.correlation, 1, 1e-15);
-  figures = figures_of(at::ones({2, 3, 2}, at::kDouble),
-                       at::zeros({3}, at::kLong));  // always right: no pair is defined
-  EXPECT_TRUE(std::isnan(figures.q_statistic) && std::isnan(figures.correlation));
-  EXPECT_EQ(figures.double_fault, 0);
+  auto values = values_of(one.expand({3, 20, 5}), labels);
+  EXPECT_EQ(values.disagreement, 0);
+  EXPECT_NEAR(values.kl, 0, 1e-15);
+  EXPECT_NEAR(values.jensen_shannon, 0, 1e-15);
+  EXPECT_NEAR(values.variance, 0, 1e-15);
+  EXPECT_EQ(values.q_statistic, 1);
+  EXPECT_NEAR(values.correlation, 1, 1e-15);
+  values = values_of(at::ones({2, 3, 2}, at::kDouble),
+                     at::zeros({3}, at::kLong));  // always right: no pair is defined
+  EXPECT_TRUE(std::isnan(values.q_statistic) && std::isnan(values.correlation));
+  EXPECT_EQ(values.double_fault, 0);
 }
 
 TEST(Diversity, AnySplitAndOrderOfMembersAgree) {
@@ -94,7 +94,7 @@ TEST(Diversity, AnySplitAndOrderOfMembersAgree) {
   EXPECT_TRUE(at::equal(merged.state(), whole.state()));
   first.merge(second);
   EXPECT_TRUE(at::equal(first.state(), whole.state()));
-  const auto turned = figures_of(logits.flip(0), labels), straight = whole.finish();
+  const auto turned = values_of(logits.flip(0), labels), straight = whole.finish();
   EXPECT_NEAR(turned.kl, straight.kl, 1e-14);
   EXPECT_NEAR(turned.correlation, straight.correlation, 1e-14);
 }

@@ -115,25 +115,27 @@ TEST(ClassificationState, GivesTheMetricsOfTheWhole) {
   EXPECT_NEAR(whole.finish("brier"), brier(logits, labels).mean().item<double>(), 1e-14);
   Calibration of_logits;
   of_logits.update(logits.amax(-1), right);
-  EXPECT_NEAR(whole.finish("ece", "openood"), of_logits.expected_error(15, TopBin::kDropped),
-              1e-14);
+  EXPECT_NEAR(whole.finish("ece", Convention::kOpenood),
+              of_logits.expected_error(15, TopBin::kDropped), 1e-14);
   for (const auto& metric : metric_table()) {
     if (metric.needs != std::vector{MetricNeed::kLogits, MetricNeed::kLabels} ||
         metric.name == "ece_equal_mass" || metric.name == "aurc")
       continue;
     for (const auto& convention : metric.conventions) {
-      if (convention.name == "sed") continue;
-      const double value = whole.finish(metric.name, convention.name),
-                   split = parts.finish(metric.name, convention.name);
+      if (convention.convention == Convention::kSed) continue;
+      const double value = whole.finish(metric.name, convention.convention),
+                   split = parts.finish(metric.name, convention.convention);
       const bool of_batches =
-          metric.name == "nll" && (convention.name == "sdde" || convention.name == "openood");
+          metric.name == "nll" && (convention.convention == Convention::kSdde ||
+                                   convention.convention == Convention::kOpenood);
       EXPECT_TRUE(std::isfinite(value)) << metric.name;
-      EXPECT_EQ(value != split, of_batches) << metric.name << " " << convention.name;
+      EXPECT_EQ(value != split, of_batches)
+          << metric.name << " " << convention_name(convention.convention);
     }
   }
   expect_error(ErrorKind::kUsage, "found aurc", [&] { whole.finish("aurc"); });
-  expect_error(ErrorKind::kUsage, "convention: expected one that has it, found sed",
-               [&] { whole.finish("nll", "sed"); });
+  expect_error(ErrorKind::kUsage, "convention: expected one that defines it, found sed",
+               [&] { whole.finish("nll", Convention::kSed); });
   expect_error(ErrorKind::kData, "accuracy: expected at least one sample",
                [] { Classification(3).finish("accuracy"); });
 }

@@ -379,7 +379,7 @@ TEST(PostprocessorOptions, DefaultsAndSearchListsFitTheirSpecs) {
   }
   EXPECT_EQ(search_settings(find_postprocessor("gen")).size(), 42u);
   expect_error(ErrorKind::kUsage,
-               "knn: options: expected those of this post-processor, found those of another",
+               "knn: options: expected options of this post-processor, found those of another",
                [] { fit(find_postprocessor("knn"), {}, VimOptions{}); });
   std::any options;
   expect_error(ErrorKind::kUsage, "knn: expected options k, block_rows",

@@ -1,0 +1,37 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "evaluate/subjects/ensemble_file.hpp"
+
+namespace dissent {
+
+/// Reads FOLDER/ensemble.json, as written by `dissent export` and scripts/convert_sed_models.py.
+///
+/// key         | type            |
+/// ------------|-----------------|---------------------------------------------------------------
+/// format      | string          | "dissent ensemble"
+/// version     | integer         | 1
+/// files       | list of strings | one file of weights per member (one file for a multihead
+/// network):
+///             |                 | safetensors, or a state dict of torch.save; inside the folder
+/// model       | string          | ensemble.model of the configuration
+/// classes     | integer         | C
+/// dim, hidden | integer or null | heads on features: D, and the width of the hidden layer
+/// image_size  | integer or null | networks on images: edge of the images in pixels
+/// heads       | integer or null | multihead networks: number of members
+/// transform   | string or null  | transform of the images in the training
+/// run, experiment, method, config_hash, training_hash | string | columns of result rows; all
+/// except
+///             |                 | method may be missing
+/// seed        | integer         |
+///
+/// Other keys are ignored. Error::kData naming file and key, what was expected and what was found,
+/// for text that is not JSON, a missing key, a key of another type and an unknown model; naming
+/// file and tensor for weights that do not fit the model.
+LoadedEnsemble load_ensemble_folder(const std::string& folder);
+
+/// Whether `path` is a folder with an ensemble.json.
+bool is_ensemble_folder(const std::string& path);
+
+}  // namespace dissent
