@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "core/process.hpp"
 #include "report/event_file.hpp"
 
 namespace dissent::cli {
@@ -48,8 +49,8 @@ void Live::begin(RunContext& context, bool resumed, bool anew) {
 }
 
 void Live::finish(bool stopped) noexcept {
-  // A signal leaves a job little time.
-  const double deadline = report::steady_s() + (stopped ? finish_s_ / 3 : finish_s_);
+  // After a signal little time is left to a job.
+  const double deadline = steady_s() + (stopped ? finish_s_ / 3 : finish_s_);
   for (const auto& process : processes_) process->finish(deadline);
   processes_.clear();
 }

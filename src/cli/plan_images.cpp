@@ -327,19 +327,19 @@ std::string ImagePlanner::text() const {
         "\nMemory at the peak; each rank {} of libraries besides; `then`: the larger of validation "
         "and checkpoint, if that is more than activations, saliency and images; free now {}\n",
         byte_text(kBaseBytes), byte_text(available_bytes_));
-    text += text_table(memory, 2) +
+    text += grid_table(memory) +
             "  n networks of P parameters and Q running statistics: n (P + Q) [+ n P of a moving "
             "average], states n P, gradients n P summed and n P a pass;\n"
             "  activations: what passes keep and a backward pass adds, counted in passes of one "
             "and two images; sets: what opening them took; not in it: what the allocator keeps\n";
     text += "\nA step: images through the networks of the busiest rank, and its messages\n" +
-            text_table(messages, 2) +
+            grid_table(messages) +
             "  received: accumulation x values of all members and images but its own (logits, "
             "features, maps or input gradients), a loss; gradients: 2 (d - 1) / d n P over d data "
             "ranks\n";
   }
   if (times.size() > 1) {
-    text += "\nTime on CPUs; grid = runs x members x data\n" + text_table(times, 2);
+    text += "\nTime on CPUs; grid = runs x members x data\n" + grid_table(times);
     text += fmt::format(
         "  model: a step takes accumulation x (passes + reading) + update, measured here on random "
         "images, and its messages ({:.3g} us each and {:.3g} GB/s, {});\n"

@@ -49,7 +49,7 @@ std::string memory_table(const CostReport& report) {
                                                static_cast<double>(report.available_bytes)));
     lines.push_back(line);
   }
-  return text_table(lines, 2);
+  return grid_table(lines);
 }
 
 std::string message_table(const CostReport& report) {
@@ -65,7 +65,7 @@ std::string message_table(const CostReport& report) {
       line.push_back(cell);
     lines.push_back(line);
   }
-  return text_table(lines, 2);
+  return grid_table(lines);
 }
 
 std::string time_table(const CostReport& report) {
@@ -85,7 +85,7 @@ std::string time_table(const CostReport& report) {
       line.push_back(cell);
     lines.push_back(line);
   }
-  return text_table(lines, 2);
+  return grid_table(lines);
 }
 
 std::string notes_text(const CostReport& report) {
@@ -150,20 +150,8 @@ std::string duration(double seconds) {
   return fmt::format("{:.1f} d", seconds / 86400);
 }
 
-std::string text_table(const std::vector<std::vector<std::string>>& lines, size_t left) {
-  std::vector<size_t> widths(lines[0].size(), 0);
-  for (const auto& line : lines)
-    for (size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], line[c].size());
-  std::string text;
-  for (const auto& line : lines) {
-    text += " ";
-    for (size_t c = 0; c < line.size(); ++c)
-      text += c < left ? fmt::format(" {:<{}}", line[c], widths[c])
-                       : fmt::format("  {:>{}}", line[c], widths[c]);
-    text.erase(text.find_last_not_of(' ') + 1);
-    text += '\n';
-  }
-  return text;
+std::string grid_table(const TableRows& rows) {
+  return plain_table(rows, left_then_right(2, rows[0].size() - 2), 2);
 }
 
 std::vector<double> of_first(Communicator& world, const std::vector<double>& values) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/text_table.hpp"
 #include "train/calibration.hpp"
 
 namespace dissent::cli {
@@ -61,8 +62,9 @@ void say_planning(bool quiet, int rank, const std::string& what);
 std::string bytes(double count);
 /// "3.2 ms", "12.0 min".
 std::string duration(double seconds);
-/// Cells to a table, the first `left` columns to the left; the first line is the header.
-std::string text_table(const std::vector<std::vector<std::string>>& lines, size_t left);
+/// A table of grids: ranks and grid on the left, then right-aligned numbers; the first row is the
+/// header.
+std::string grid_table(const TableRows& rows);
 /// Rank 0's numbers on every rank, so that all decide alike. Collective.
 std::vector<double> of_first(Communicator& world, const std::vector<double>& values);
 

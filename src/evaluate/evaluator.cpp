@@ -315,7 +315,7 @@ class Run {
 
   // Series of one set stand in one file.
   static void reliability_figure(Evaluation& result, const std::string& name,
-                                 std::vector<FigurePoint> points) {
+                                 std::vector<PlotPoint> points) {
     auto file = std::find_if(result.figures.begin(), result.figures.end(),
                              [&](const auto& other) { return other.name == name; });
     if (file == result.figures.end()) file = result.figures.insert(file, {name, {}});

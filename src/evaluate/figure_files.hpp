@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "evaluate/figures.hpp"
-#include "storage/figure_data.hpp"
+#include "storage/plot_data.hpp"
 #include "storage/results.hpp"
 
 namespace dissent {
@@ -13,7 +13,7 @@ namespace dissent {
 /// A figure file to be written: <output>/figures/<name>.csv.
 struct FigureFile {
   std::string name;
-  std::vector<FigurePoint> points;
+  std::vector<PlotPoint> points;
 };
 
 /// What figures and comparisons read of the ensemble's output on one set, all its files: [N] f64
@@ -43,21 +43,20 @@ std::vector<std::string> run_labels(const std::vector<RunKey>& runs);
 std::vector<std::string> file_names(const std::vector<LoadedEnsemble>& ensembles);
 
 /// The filled bins as points of a series.
-std::vector<FigurePoint> reliability_points(const std::string& series,
-                                            const std::vector<metrics::ReliabilityBin>& bins);
+std::vector<PlotPoint> reliability_points(const std::string& series,
+                                          const std::vector<metrics::ReliabilityBin>& bins);
 /// ROC of unknown (positive) against known scores, from 0, 0 to 1, 1. Several sets of unknown
 /// scores (the files of a set): the mean of their curves, whose area is the mean of their AUROCs.
 /// The corners of the curve where these are at most 2,000; else every corner that is the first of
 /// its thousandth of the way along x + y, and between two of them one point that keeps the area of
 /// the corners left out, so no point is further off than the box between its neighbours. The first
 /// point has the area: that of the result row, to the last bit.
-std::vector<FigurePoint> roc_points(const std::string& series,
-                                    const std::vector<at::Tensor>& unknown,
-                                    const at::Tensor& known);
+std::vector<PlotPoint> roc_points(const std::string& series, const std::vector<at::Tensor>& unknown,
+                                  const at::Tensor& known);
 /// 40 bins of equal width from low to high; infinite values are in the outer ones. values not
 /// empty.
-std::vector<FigurePoint> histogram_points(const std::string& series, const at::Tensor& values,
-                                          double low, double high);
+std::vector<PlotPoint> histogram_points(const std::string& series, const at::Tensor& values,
+                                        double low, double high);
 
 /// Of one ensemble: <run>-<set>-roc, a series a score, for each set but the first (the
 /// in-distribution one); <run>-<score>-histogram, a series a set.

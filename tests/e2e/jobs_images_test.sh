@@ -145,7 +145,7 @@ for sheet in jobs/*.csv; do
   case $sheet in jobs/sdde_mnist.csv | jobs/sdde_cifar10.csv | jobs/sed_training.csv | jobs/quickstart.csv) costs=() ;; esac
   "$program" jobs run "$sheet" --dry-run --no-files "${costs[@]}" --state "$work/none" > "$work/out" 2> "$work/err" || { cd "$work"; failed "$sheet is not understood"; cd "$source_dir"; }
   # Caches that are not there leave the cost of a training on them open; trainings on images have one.
-  grep 'not known: ' "$work/out" | grep -v -e '--rows, --dim and --classes' && failed "$sheet: no cost"
+  grep 'unknown: ' "$work/out" | grep -v -e '--rows, --dim and --classes' && failed "$sheet: no cost"
 done
 [ "$("$program" jobs run jobs/sdde_cifar10.csv --dry-run --no-cost --no-files --state "$work/none" | grep -c '^train-\|^evaluate-')" = 70 ] || failed "jobs/sdde_cifar10.csv has not 7 methods x 5 seeds"
 cd "$work"

@@ -10,7 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "core/edited_text.hpp"
-#include "report/figures.hpp"
+#include "report/plots.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
 
@@ -36,7 +36,7 @@ struct Moments {
 Line line_of(const std::string& name, const std::map<double, Moments>& points, bool marks) {
   Line line{name, {}, marks};
   for (const auto& [x, at] : points) {
-    line.points.push_back({.kind = "curve", .series = name, .x = x, .y = at.mean()});
+    line.points.push_back({.kind = PlotKind::kCurve, .series = name, .x = x, .y = at.mean()});
     if (at.values.size() < 2) continue;
     line.points.back().low = at.mean() - at.deviation();
     line.points.back().high = at.mean() + at.deviation();
@@ -63,6 +63,7 @@ std::string label_of(const std::string& column) {
   return text;
 }
 
+// A training log; group: the name of the folder above the run, which its seeds share.
 struct Log {
   std::string group;
   std::vector<CsvRecord> records;
@@ -79,7 +80,7 @@ Log open_log(const std::string& given) {
   return log;
 }
 
-// Finite values of a column by epoch, added to `points`.
+// Adds the finite values of a column to `points`, by epoch.
 void add_column(const Log& log, const std::string& column, std::map<double, Moments>& points) {
   const auto& header = log.records[0].fields;
   const auto at =
@@ -98,12 +99,12 @@ void add_column(const Log& log, const std::string& column, std::map<double, Mome
   }
 }
 
-// size:3, or sub:3:0 for one of several.
+// Predictor "size:3", or "sub:3:0" for one of several ensembles of a size.
 bool is_sub_ensemble(const ReportRow& row) {
   return row.field("predictor").starts_with("size:") || row.field("predictor").starts_with("sub:");
 }
 
-// Members of a row's predictor; 0 if it is no ensemble of a size.
+// Number of members of a row's predictor; 0 if it is not such an ensemble.
 double size_of(const ReportRow& row) {
   const auto& predictor = row.field("predictor");
   if (is_sub_ensemble(row)) {
@@ -128,8 +129,9 @@ void check_one(const std::vector<const ReportRow*>& rows, const char* column) {
   for (const auto* row : rows) found.insert(row->field(column));
   DISSENT_CHECK(
       found.size() <= 1, kUsage,
-      "the rows have several values of {}: {}; choose with --where {}=... or give it in --rows",
-      column, fmt::join(found, ", "), column);
+      "{0}: expected one value in all rows, found {1}; choose one with --where {0}=... or name the "
+      "column in --series",
+      column, fmt::join(found, ", "));
 }
 
 }  // namespace
@@ -153,33 +155,48 @@ std::vector<Panel> training_panels(const std::vector<std::string>& paths,
   return panels;
 }
 
+namespace {
+
+// The rows that meet the conditions and whose predictor is an ensemble of a known size.
+std::vector<const ReportRow*> sized_rows(const ResultSet& set,
+                                         const std::vector<Condition>& where) {
+  std::vector<const ReportRow*> rows;
+  for (const auto& row : set.rows) {
+    const bool meets_all = std::all_of(
+        where.begin(), where.end(), [&](const auto& condition) { return holds(condition, row); });
+    if (size_of(row) > 0 && meets_all) rows.push_back(&row);
+  }
+  return rows;
+}
+
+using SeedValues = std::map<int64_t, Moments>;  // values of several ensembles per seed
+
+}  // namespace
+
 std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::string>& series,
                                const std::vector<Condition>& where) {
-  std::vector<const ReportRow*> rows;
-  for (const auto& row : set.rows)
-    if (size_of(row) > 0 && std::all_of(where.begin(), where.end(), [&](const auto& condition) {
-          return holds(condition, row);
-        }))
-      rows.push_back(&row);
+  const auto rows = sized_rows(set, where);
   DISSENT_CHECK(!rows.empty(), kData,
                 "expected rows with predictors of a size (size:2, ensemble, mean), found none");
   for (const char* column : {"metric", "dataset", "score", "convention", "split"})
     if (std::find(series.begin(), series.end(), column) == series.end()) check_one(rows, column);
-  std::map<std::string, std::map<double, std::map<int64_t, Moments>>> lines;  // series, size, seed
-  std::map<std::string, std::set<double>> said;  // by rows of sub-ensembles
+
+  // Rows of sub-ensembles count; `ensemble` and `mean` only fill sizes that have none.
+  std::map<std::string, std::set<double>> sizes_with_rows;
   for (const auto* row : rows)
-    if (is_sub_ensemble(*row)) said[name_of(*row, series)].insert(size_of(*row));
+    if (is_sub_ensemble(*row)) sizes_with_rows[name_of(*row, series)].insert(size_of(*row));
+  std::map<std::string, std::map<double, SeedValues>> lines;  // by series and size
   for (const auto* row : rows) {
     const auto name = name_of(*row, series);
     const double size = size_of(*row);
-    if (is_sub_ensemble(*row) || !said[name].contains(size))
+    if (is_sub_ensemble(*row) || !sizes_with_rows[name].contains(size))
       lines[name][size][row->seed].values.push_back(row->value);
   }
+
   const auto& first = *rows[0];
+  const auto score = first.field("score").empty() ? "" : " of " + first.field("score");
   Panel panel{"ensemble size (members)",
-              fmt::format("{}{}, {}", first.field("metric"),
-                          first.field("score").empty() ? "" : " of " + first.field("score"),
-                          first.field("dataset")),
+              fmt::format("{}{}, {}", first.field("metric"), score, first.field("dataset")),
               {},
               true};
   for (const auto& [name, sizes] : lines) {
