@@ -58,6 +58,7 @@ LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::R
                 "--ranks: expected an integer >= 1, found {}", line.get<int64_t>("ranks"));
   apply_settings(loaded.sheet, line.get<std::vector<std::string>>("set"),
                  line.get<int64_t>("ranks"), description);
+
   loaded.all = jobs::make_jobs(loaded.sheet, resolve);
   const auto conditions = line.get<std::vector<std::string>>("where");
   loaded.picked = jobs::picked(loaded.all, loaded.sheet, conditions);
@@ -127,6 +128,7 @@ int run_here(const CommandLine& line, LoadedSheet loaded) {
     for (auto* list : {&loaded.all, &loaded.picked})
       for (auto& job : *list) job.gpus = 0;
   const auto options = local_options(line, loaded);
+
   jobs::Queue queue(loaded.all, loaded.picked, line.positional()[1],
                     absolute(line.get<std::string>("state")));
   const int code = jobs::run_local(queue, options);
@@ -206,6 +208,7 @@ SheetProblems problems_of(const CommandLine& line, const LoadedSheet& loaded, bo
   jobs::Slurm slurm;
   std::set<std::string> picked, start, done;
   for (const auto& job : loaded.picked) picked.insert(job.key);
+
   for (const auto& job : loaded.all) {
     if (job.key.empty()) continue;
     const auto phase = jobs::status_of(job, state_root, slurm).phase;
@@ -213,6 +216,7 @@ SheetProblems problems_of(const CommandLine& line, const LoadedSheet& loaded, bo
     if (phase == jobs::Phase::kDone && !rerun) done.insert(job.key);
     if (picked.contains(job.key) && (rerun || jobs::may_start(phase))) start.insert(job.key);
   }
+
   if (line.flag("no-files")) start.clear();
   return check(loaded.sheet.path, loaded.all, start, done);
 }

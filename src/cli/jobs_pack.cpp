@@ -97,6 +97,7 @@ class PackGroup {
       if (!wait) break;
       if (chosen < 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
+
     chosen_ = of_leader(chosen);
     restart_ = of_leader(restart_);
     if (chosen_ < 0) return false;
@@ -195,6 +196,7 @@ class PackGroup {
     const auto codes = all_gather_integer(*control_, own.code),
                intact = all_gather_integer(*control_, own.intact);
     const auto messages = all_gather_text(*control_, own.message);
+
     Outcome out;
     for (size_t r = 0; r < codes.size(); ++r) {
       out.intact = out.intact && intact[r];
@@ -214,15 +216,18 @@ class PackGroup {
                     .wall_s = wall_s,
                     .time = now_s(),
                     .is_final = true};
+
     if (outcome.code == 0) stop.reason = jobs::EndReason::kDone;
     if (outcome.code == kExitStopped) {
       stop.reason = jobs::EndReason::kTimeLimit;
       stop.message = jobs::kept_text(attempt_.verb);
       stop.is_final = false;
     }
+
     // A timeout may be transient: the next start of the pack tries the job again.
     if (outcome.code == 4)
       stop.is_final = jobs::read_state(folder()).failures() >= attempt_.retries + 1;
+
     record(folder(), attempt_.number, stop);
     fmt::print(stderr, "{}: {}{}{}\n", attempt_.name, jobs::end_name(stop.reason),
                outcome.message.empty() ? "" : ": ", outcome.message);

@@ -47,12 +47,15 @@ std::string text_of(const config::DescribedConfig& config, const char* table, co
 void add_runs(config::DescribedConfig& config, bool images, jobs::Resolution& out) {
   const auto output = text_of(config, "", "output"), experiment = text_of(config, "", "experiment");
   out.place = output;
+
   const auto seeds = std::get<std::vector<int64_t>>(config.value("", "seeds"));
   for (const int64_t seed : seeds) {
     if (seeds.size() > 1) config.set("", "seeds", std::vector<int64_t>{seed});
     out.runs.push_back(fmt::format("{}/{}/seed-{}", output, experiment, seed));
     out.hashes.push_back(seeds.size() > 1 ? config::config_hash(config.schema()) : out.hash);
   }
+
+  // Images are read once per epoch from where they are; caches are worth a copy on the node.
   if (images) return;
   for (const char* key : {"train", "validation", "unlabelled"})
     if (const auto path = text_of(config, "data", key); !path.empty()) out.inputs.push_back(path);

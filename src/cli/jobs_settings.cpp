@@ -41,6 +41,7 @@ std::string schema_of(const jobs::SheetRow& row) {
   if (verb_kind == jobs::VerbKind::kOther) return "";
   if (verb_kind == jobs::VerbKind::kCache || verb_kind == jobs::VerbKind::kEvaluate)
     return verb_name;
+
   try {
     const auto& kind = row.cell("set:data.kind");
     if (!kind.empty()) return kind == "images" ? kImageSchema : "train";
@@ -123,6 +124,7 @@ class SettingsOfSheet {
       schemas.push_back(name);
       all.insert(all.end(), known.begin(), known.end());
     }
+
     const auto near = nearest(key, all);
     return fmt::format("--set {}: expected a key of a row's configuration in {}{}, found none{}",
                        key, sheet_.path,

@@ -28,6 +28,7 @@ report::Canvas canvas_of(const CommandLine& line, double width, double height) {
                         .font_pt = line.get<double>("font"),
                         .title = line.get<std::string>("title"),
                         .keep_script = line.flag("keep-script")};
+
   DISSENT_CHECK(canvas.width_in >= 1 && canvas.width_in <= 40 && canvas.height_in >= 1 &&
                     canvas.height_in <= 40,
                 kUsage, "--width, --height: expected 1 .. 40 inches, found {} x {}",
@@ -159,6 +160,7 @@ void check_plot(const CommandLine& line, Files& files) {
                 name);
   DISSENT_CHECK(!outputs.empty(), kUsage, "plot {}: --output: expected a file to write, found none",
                 name);
+
   if (drawing == Drawing::kTensorboard) {
     DISSENT_CHECK(outputs.size() == 1, kUsage,
                   "plot tensorboard: --output: expected one folder, found {}", outputs.size());
@@ -185,6 +187,7 @@ int run_plot(const CommandLine& line, DrawSaliency draw) {
         fmt::print("{}\n", path);
       return 0;
   }
+
   for (const auto& path : outputs) fmt::print("{}\n", path);
   return 0;
 }

@@ -35,6 +35,7 @@ Record read_record(const std::string& folder) {
     record.data = record.provenance.at("grid").at("data");
     record.threads = record.provenance.at("threads_a_rank");
     record.device = record.provenance.at("device");
+
     DISSENT_CHECK(record.provenance.at("state") == "finished", kData,
                   "{}: expected a finished run, found state {}", folder,
                   record.provenance.at("state").get<std::string>());
@@ -66,6 +67,8 @@ class Comparison {
       return note(fmt::format("{}: the shape or type differs", name));
     const auto bytes = static_cast<size_t>(before.nbytes());
     if (std::memcmp(before.const_data_ptr(), now.const_data_ptr(), bytes) == 0) return;
+
+    // Not the same bits: by how much, relative to the largest value of the tensor.
     const auto a = before.to(at::kDouble), b = now.to(at::kDouble);
     const double scale = std::max(a.abs().max().item<double>(), 1e-300),
                  worst = (a - b).abs().max().item<double>() / scale;
@@ -129,6 +132,7 @@ void print_environment(const Record& record) {
   const auto print = [](const char* what, const std::string& before, const std::string& now) {
     if (before != now) fmt::print("  {}: {} before, {} now\n", what, before, now);
   };
+
   print("dissent", program.value("dissent", ""), DISSENT_VERSION);
   print("commit", program.value("commit", ""), DISSENT_COMMIT);
   print("build type", program.value("build_type", ""), DISSENT_BUILD_TYPE);
@@ -216,6 +220,7 @@ int run_replay(const CommandLine& line) {
   DISSENT_CHECK(!path_exists(output), kUsage,
                 "{}: expected no file or folder of this name, found one; give another --output",
                 output);
+
   make_folder(output);
   const auto argv = train_command(record, line, output);
   fmt::print(stderr, "replay: {}\n", shell_text(argv));

@@ -32,6 +32,7 @@ std::optional<report::Layout> named_layout(const CommandLine& line) {
     if (has_rows) layout.rows = report::comma_list(line.get<std::string>("rows"));
     return layout;
   }
+
   DISSENT_CHECK(has_rows && line.has("columns"), kUsage,
                 "expected --layout, or --rows and --columns");
   return std::nullopt;
@@ -98,6 +99,8 @@ void tables(const CommandLine& line) {
   const auto output = line.get<std::string>("output");
   if (report::has_released_form(layout))
     return report::write_output(output, report::released_text(table, text));
+
+  // Published rows may lack some rows of ours, and all of them.
   std::optional<report::Published> published;
   if (line.has("published")) {
     const auto path = line.get<std::string>("published");
@@ -133,6 +136,7 @@ void check_tables(const CommandLine& line, Files& files) {
     if (line.has(option))
       check_spelling(fmt::format("--{}", option),
                      report::comma_list(line.get<std::string>(option)));
+
   for (const auto& path : line.positional()) files.find_below("FILE", path);
   if (!line.has("published")) return;
   files.find("--published", line.get<std::string>("published"));

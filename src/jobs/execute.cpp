@@ -75,11 +75,13 @@ class SignalRelay {
              can_stop_ ? "requesting `{}` to stop" : "`{}` cannot be stopped and resumed");
       if (can_stop_) kill(process, SIGUSR1);
     }
+
     if (g_terminate && !terminated_) {
       terminated_ = true;
       report("SIGTERM received", can_stop_ ? "requesting `{}` to stop" : "passed on to `{}`");
       kill(process, can_stop_ ? SIGUSR1 : SIGTERM);
     }
+
     // A second one does not wait for a checkpoint, and reaches the launcher and its ranks at once.
     if (g_terminate > 1 && !killed_) killed_ = kill(-process, SIGTERM) == 0;
   }
@@ -204,6 +206,7 @@ class Execution {
   void start_program() {
     std::vector<std::string> argv = options_.launcher;
     argv.insert(argv.end(), attempt_.command.begin(), attempt_.command.end());
+
     auto environment = options_.environment;
     environment.emplace_back(kExitRecordVariable, record_path());
     remove_file(record_path());
@@ -451,6 +454,7 @@ int execute(const std::string& folder, int64_t number, ExecuteOptions options) {
   const Attempt attempt = read_attempt(folder, number);
   DISSENT_CHECK(chdir(attempt.directory.c_str()) == 0, kData, "{}: cannot change to folder: {}",
                 attempt.directory, std::strerror(errno));
+
   while (true) {
     std::string why;
     const auto restart = begin(folder, attempt, why);
@@ -478,6 +482,7 @@ int execute_command(const std::vector<std::string>& command, const ExecuteOption
     argv.insert(argv.end(), command.begin(), command.end());
     const pid_t process =
         start_process({.argv = argv, .environment = options.environment, .cores = options.cores});
+
     std::optional<int> ended;
     while (!(ended = poll_exit_code(process))) {
       relay.pass_on(process);

@@ -53,12 +53,15 @@ std::optional<std::vector<std::string>> range(const std::string& column, const s
   const auto first = integer(parts[0]), last = integer(parts[1]),
              step = parts.size() == 3 ? integer(parts[2]) : std::optional<int64_t>(1);
   if (!first || !last || !step) return std::nullopt;
+
   DISSENT_CHECK(*step >= 1 && *first <= *last, kUsage,
                 "{}: {{{}}}: expected an ascending range with a step >= 1", column, text);
   DISSENT_CHECK(static_cast<uint64_t>(*last) - static_cast<uint64_t>(*first) <
                     kMaxRows * static_cast<uint64_t>(*step),
                 kUsage, "{0}: {{{1}}}: expected at most {2} values, found more", column, text,
                 kMaxRows);
+
+  // The loop ends before value + step could overflow.
   std::vector<std::string> values;
   for (int64_t value = *first; value <= *last; value += *step) {
     values.push_back(std::to_string(value));
@@ -150,6 +153,7 @@ class Combination {
     DISSENT_CHECK(references++ <= kMaxReferences, kUsage,
                   "{}: expected a cell with at most {} references, found more", columns_[c],
                   kMaxReferences);
+
     std::string out;
     for (size_t p = 0; p < cells_[c].size(); ++p) {
       const auto& piece = cells_[c][p];
@@ -179,9 +183,11 @@ std::vector<Expansion> expand(const std::vector<std::string>& columns,
                     columns[c], kMaxRows);
     }
   }
+
   DISSENT_CHECK(count <= kMaxCells / std::max<size_t>(1, cells.size()), kUsage,
                 "expected at most {} cells, found {} combinations of {} columns", kMaxCells, count,
                 cells.size());
+
   std::vector<Expansion> out;
   Combination combination(columns, parsed);
   do out.push_back(combination.expansion());

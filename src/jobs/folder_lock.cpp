@@ -104,6 +104,7 @@ std::vector<Found> locks_of(const std::string& place) {
   const fs::path at(place);
   const auto folder = at.parent_path().empty() ? fs::path(".") : at.parent_path();
   const auto begin = at.filename().string() + ".";
+
   std::vector<Found> found;
   std::error_code ignored;
   for (fs::directory_iterator entry(folder, ignored), end; !ignored && entry != end;
@@ -117,6 +118,7 @@ std::vector<Found> locks_of(const std::string& place) {
     if (auto lock = read_lock(fmt::format("{}.{}", place, number), number))
       found.push_back(std::move(*lock));
   }
+
   std::sort(found.begin(), found.end(),
             [](const Found& a, const Found& b) { return a.number < b.number; });
   return found;
@@ -246,12 +248,15 @@ void FolderLock::acquire() {
 bool FolderLock::make(int64_t number, const std::vector<std::string>& stale) {
   const auto file = fmt::format("{}.{}", place_, number);
   if (!create_once(file, text_)) return false;
+
+  // A lock that was created meanwhile with another number wins, so that one of both remains.
   for (const auto& other : locks_of(place_)) {
     if (other.text == text_ || std::find(stale.begin(), stale.end(), other.text) != stale.end())
       continue;
     ::unlink(file.c_str());
     return false;
   }
+
   file_ = file;
   number_ = number;
   return true;
@@ -262,6 +267,7 @@ void FolderLock::renew() {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
+
   const std::chrono::duration<double> interval(std::min(10.0, options_.silent_s / 6));
   std::unique_lock lock(mutex_);
   while (!over_) {

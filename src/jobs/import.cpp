@@ -158,9 +158,11 @@ class Importer {
     DISSENT_CHECK(record.fields.size() == columns_.size(), kData,
                   "{}:{}: expected {} cells, found {}", path_, record.line, columns_.size(),
                   record.fields.size());
+
     const Origin origin{record, number};
     const std::string stem =
         lower(fs::path(cell(origin, "path_to_default_config")).stem().string());
+
     Row row;
     row[kWhetherToRun] = cell(origin, kWhetherToRun).empty() ? "1" : cell(origin, kWhetherToRun);
     switch (value_in(kSedSheets, stem).value_or(SedSheet::kTraining)) {
@@ -372,6 +374,7 @@ Imported import_text(const std::string& path, const std::string& text) {
                 "{}: expected a sheet of stuned.run_from_csv, with the columns path_to_main and "
                 "path_to_default_config",
                 path);
+
   Importer importer(path, records);
   importer.check_columns();
   for (size_t r = 1; r < records.size(); ++r) importer.add(records[r], r);

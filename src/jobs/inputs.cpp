@@ -42,6 +42,7 @@ std::set<std::string> dependencies_of(const std::vector<Job>& jobs, const Job& r
   std::map<std::string, const Job*> by_key;
   for (const auto& job : jobs)
     if (!job.key.empty()) by_key[job.key] = &job;
+
   std::set<std::string> found;
   std::vector<std::string> next = reader.after;
   while (!next.empty()) {

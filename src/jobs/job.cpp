@@ -55,6 +55,8 @@ bool flag_cell(const SheetRow& row, const char* column, bool fallback, Errors& e
 
 std::vector<std::string> list_cell(const std::string& text, const char* column, Errors& errors) {
   if (text.empty()) return {};
+
+  // The cell is a TOML value, as in configurations.
   config::ConfigErrors ignored;
   const auto node = config::parse_toml("list = " + text, "", ignored);
   std::vector<std::string> out;
@@ -62,6 +64,7 @@ std::vector<std::string> list_cell(const std::string& text, const char* column, 
   const auto* list = ignored.empty() && table->size() == 1 ? table->at("list").list() : nullptr;
   for (size_t i = 0; list && i < list->size(); ++i)
     if (const auto* word = std::get_if<std::string>(&(*list)[i].data)) out.push_back(*word);
+
   if (!list || out.size() != list->size())
     errors.push_back(
         fmt::format("{}: expected a list of strings, as [\"--seeds\", \"5\"], found {}", column,
@@ -84,6 +87,7 @@ std::string slurm_option(const std::string& name, const std::string& value, Erro
       !name.empty() && name[0] != '-' && std::all_of(name.begin(), name.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
       });
+
   if (!plain || name.size() < 2)
     errors.push_back(fmt::format(
         "slurm:{}: expected the long name of an option of sbatch, as slurm:time", name));
@@ -99,10 +103,13 @@ int64_t signal_cell(const SheetRow& row, Errors& errors) {
   std::string number = text;
   for (const char* start : {"B:", "SIGUSR1@", "USR1@", "10@"})
     if (number.starts_with(start)) number.erase(0, std::string_view(start).size());
+
+  // Less than 30 s are too few for a checkpoint; 65535 is the limit of sbatch.
   int64_t value = 0;
   const auto [end, code] = std::from_chars(number.data(), number.data() + number.size(), value);
   if (code == std::errc() && end == number.data() + number.size() && value >= 30 && value <= 65535)
     return value;
+
   errors.push_back(
       fmt::format("slurm:signal: expected how many seconds before the time limit the job is asked "
                   "to stop, 30 .. 65535, as 600 or B:USR1@600; found {}",

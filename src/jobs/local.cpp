@@ -79,6 +79,7 @@ class LocalRunner {
   bool waiting() const {
     for (size_t i = 0; i < queue_.size(); ++i)
       if (queue_.is_picked(i) && !tried_[i] && is_under_way(queue_.status(i).phase)) return true;
+
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!startable(i)) continue;
       const auto unmet = queue_.unmet(i);
@@ -110,8 +111,11 @@ class LocalRunner {
         ++at;
         continue;
       }
+
       cores_.insert(cores_.end(), at->cores.begin(), at->cores.end());
       gpus_.insert(gpus_.end(), at->gpus.begin(), at->gpus.end());
+
+      // The jobs of a pack have statuses of their own.
       if (at->index != kPack) {
         queue_.refresh(false);
         const auto& status = queue_.status(at->index);
@@ -129,8 +133,11 @@ class LocalRunner {
     std::vector<size_t> ready;
     for (size_t i = 0; i < queue_.size(); ++i)
       if (startable(i) && queue_.unmet(i).empty()) ready.push_back(i);
+
     if (options_.pack_ranks > 0)
       for (const auto& group : pack_groups(queue_, ready, options_.pack_ranks)) start_pack(group);
+
+    // A small job may overtake a large one that does not fit yet.
     for (const size_t i : ready) {
       const auto& job = queue_.job(i);
       if (tried_[i] || !fits(job)) continue;
@@ -215,6 +222,8 @@ class LocalRunner {
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!queue_.is_picked(i) || queue_.status(i).phase == Phase::kDone) continue;
       all = false;
+
+      // Jobs that were tried have been reported when they ended.
       const auto unmet = queue_.unmet(i);
       if (tried_[i] || unmet.empty()) continue;
       std::string why = queue_.status(i).detail;
@@ -223,6 +232,7 @@ class LocalRunner {
                           phase_name(queue_.status(unmet[0]).phase));
       report_event(queue_.job(i).name, why);
     }
+
     if (all) return 0;
     return g_stop ? kExitStopped : exit_code(ErrorKind::kCheck);
   }

@@ -114,10 +114,12 @@ std::string last_error_line(const std::string& path, int64_t offset) {
   constexpr int64_t kMost = 1 << 16;
   std::ifstream file(path, std::ios::binary);
   file.seekg(std::max(offset, file_bytes(path) - kMost));
+
   std::string line, last, ours;
   bool in_message = false;
   while (std::getline(file, line)) {
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+
     if (is_rule(line)) in_message = !in_message;
     // Ranks and launcher write at the same time.
     if (line.starts_with("dissent: ")) in_message = false;
@@ -125,6 +127,7 @@ std::string last_error_line(const std::string& path, int64_t offset) {
         line.find("level=info") != std::string::npos ||
         line.find("level=warning") != std::string::npos)
       continue;
+
     last = line;
     if (line.starts_with("dissent: ")) ours = line.substr(9);
   }

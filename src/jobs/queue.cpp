@@ -19,6 +19,7 @@ Queue::Queue(std::vector<Job> jobs, const std::vector<Job>& picked, std::string 
     : jobs_(std::move(jobs)), sheet_(std::move(sheet)), state_root_(std::move(state_root)) {
   std::set<std::string> names;
   for (const auto& job : picked) names.insert(job.name);
+
   for (size_t i = 0; i < jobs_.size(); ++i) {
     picked_.push_back(names.contains(jobs_[i].name) && jobs_[i].enabled);
     if (!jobs_[i].key.empty()) by_key_[jobs_[i].key] = i;

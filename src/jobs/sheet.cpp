@@ -69,6 +69,8 @@ void add_rows(Sheet& sheet, const CsvRecord& record) {
     ++uses[row.group];
     rows.push_back(std::move(row));
   }
+
+  // Alternatives in a name distinguish the rows of one record.
   for (size_t i = 0; i < rows.size(); ++i) {
     rows[i].name = rows[i].group;
     if (uses[rows[i].group] == 1) continue;
@@ -85,6 +87,7 @@ void check_names(const Sheet& sheet, std::vector<std::string>& errors) {
     if (row.name != as_name(row.name))
       errors.push_back(fmt::format("{}: name: expected letters, digits and . _ + = -, found {}",
                                    place, toml_text(row.name)));
+
     const auto [at, added] = first.emplace(row.name, &row);
     if (!added)
       errors.push_back(fmt::format("{}: name: expected unique names, found '{}' in line {} too",
@@ -136,6 +139,7 @@ void drop_empty_edges(std::vector<CsvRecord>& records) {
   for (auto& record : records)
     while (record.fields.size() > columns.size() && record.fields.back().empty())
       record.fields.pop_back();
+
   std::erase_if(records, [&](const CsvRecord& record) {
     return &record != &records[0] &&
            std::all_of(record.fields.begin(), record.fields.end(),
@@ -199,11 +203,14 @@ std::vector<SheetRow> where(const Sheet& sheet, const std::vector<std::string>& 
                       pattern = equals == std::string::npos ? "" : condition.substr(equals + 1);
     DISSENT_CHECK(equals != std::string::npos, kUsage, "--where: expected column=value, found {}",
                   toml_text(condition));
+
+    // `name` is a column even of a sheet that does not have it.
     const bool is_name = column == "name";
     const auto near = nearest(column, sheet.columns);
     DISSENT_CHECK(is_name || has(sheet.columns, column), kUsage,
                   "--where: expected a column of {}, found '{}'{}", sheet.path, column,
                   near ? fmt::format("; did you mean '{}'?", *near) : "");
+
     std::erase_if(rows, [&](const SheetRow& row) {
       return fnmatch(pattern.c_str(), (is_name ? row.name : row.cell(column)).c_str(), 0) != 0;
     });

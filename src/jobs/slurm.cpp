@@ -69,6 +69,7 @@ void Slurm::ask() {
   asked_ = true;
   asked_s_ = now_s();
   exists_ = answers_ = false;
+
   CapturedOutput output;
   try {
     output = run_captured(
@@ -77,6 +78,7 @@ void Slurm::ask() {
     problem_ = error.what();
     return;
   }
+
   exists_ = true;
   answers_ = output.code == 0;
   problem_ = without_end(output.err);
@@ -103,8 +105,11 @@ std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
   ask();
   if (!id.empty() && exists_ && !jobs_.contains(id)) renew(time_s);
   if (const auto at = jobs_.find(id); at != jobs_.end()) return at->second;
+
+  // Slurm forgets jobs that ended a while ago; accounting, if configured, knows them.
   if (!exists_ || id.empty()) return std::nullopt;
   if (const auto known = accounts_.find(id); known != accounts_.end()) return known->second;
+
   auto& account = accounts_[id];
   try {
     const auto output = run_captured({"sacct", "--noheader", "--parsable2", "--allocations",

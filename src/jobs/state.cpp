@@ -322,6 +322,7 @@ double JobState::wall_s() const {
     else
       before += stops[r]->wall_s;
   }
+
   if (!starts.empty() && starts.back()) before = std::max(before, starts.back()->wall_before_s);
   return (attempt ? attempt->wall_before_s : 0) + before + last;
 }

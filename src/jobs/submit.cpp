@@ -103,6 +103,7 @@ class Submitter {
       batch.dependencies = dependencies;
       batch.members.push_back(i);
     }
+
     std::vector<Batch> out;
     for (auto& [requirements, batch] : batches) out.push_back(std::move(batch));
     return out;
@@ -169,6 +170,7 @@ class Submitter {
       else
         arrays[id.substr(0, at)].push_back(id);
     }
+
     for (const auto& [array, tasks] : arrays) {
       if (tasks.size() > 1 && all_done_or_among(ids, array))
         out.push_back(array);
@@ -189,6 +191,8 @@ class Submitter {
       batch = status.state.attempt->batch;
       if (ids.contains(id) || status.phase == Phase::kDone) ++good;
     }
+
+    // The batch lists all tasks of the array, including those of rows that have left the sheet.
     const auto list = fmt::format("{}/batches/{}.json", queue_.state_root(), batch);
     return !batch.empty() && path_exists(list) && read_batch(list).size() == good;
   }
@@ -352,9 +356,12 @@ std::string find_slurm_folder() {
   std::vector<std::string> places;
   if (const char* home = std::getenv("DISSENT_HOME"))
     places.push_back(std::string(home) + "/slurm");
+
+  // A build folder of the source tree, or the bin folder of an installation.
   const auto program = fs::path(front_program());
   for (const char* up : {"../slurm", "../../slurm", "../../../slurm", "../share/dissent/slurm"})
     places.push_back((program.parent_path() / up).lexically_normal().string());
+
   for (const auto& place : places)
     if (path_exists(place + "/job.sh")) return fs::absolute(place).string();
   DISSENT_FAIL(

@@ -40,11 +40,13 @@ std::vector<int64_t> seed_list(const std::string& option, const std::string& tex
     const int64_t first = integer_of(option, part.substr(0, dots), text);
     const int64_t last =
         dots == std::string::npos ? first : integer_of(option, part.substr(dots + 2), text);
+
     DISSENT_CHECK(first <= last && last - first < 10000, kUsage,
                   "{}: expected a range first..last of at most 10000 numbers, found '{}'", option,
                   part);
     for (int64_t seed = first; seed <= last; ++seed) seeds.insert(seed);
   }
+
   DISSENT_CHECK(!seeds.empty(), kUsage, "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option,
                 text);
   return {seeds.begin(), seeds.end()};

@@ -104,12 +104,14 @@ std::vector<Scalar> log_scalars(const std::string& run, const Time& time) {
   const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty() && records[0].fields[0] == "epoch", kData,
                 "{}: expected a training log, whose first column is epoch", path);
+
   std::vector<Scalar> scalars;
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& fields = records[i].fields;
     DISSENT_CHECK(fields.size() == records[0].fields.size(), kData,
                   "{0}:{1}: expected {3} columns as the header has, found {2}", path,
                   records[i].line, fields.size(), records[0].fields.size());
+
     const auto step = static_cast<int64_t>(number_in(fields[0], path).value_or(0));
     const double at = time(static_cast<double>(i), static_cast<double>(records.size() - 1));
     for (size_t c = 1; c < fields.size(); ++c)
@@ -187,9 +189,11 @@ CompleteEpochs complete_epochs(const std::string& text) {
 void append_at_once(const std::string& path, const std::vector<Scalar>& scalars) {
   const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path, std::strerror(errno));
+
   struct stat found{};
   const bool is_new = fstat(file, &found) == 0 && found.st_size == 0;
   const auto bytes = is_new ? event_file(scalars) : event_records(scalars);
+
   const ssize_t written = write(file, bytes.data(), bytes.size());
   const int code = errno;
   close(file);
@@ -209,6 +213,7 @@ uint32_t crc32c(const std::string& bytes) {
     }
     return entries;
   }();
+
   uint32_t crc = ~0u;
   for (const char c : bytes) crc = (crc >> 8) ^ table[(crc ^ static_cast<uint8_t>(c)) & 255];
   return ~crc;
@@ -239,9 +244,12 @@ std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
   for (const auto& run : runs) {
     const auto place = fs::absolute(run + "/.").lexically_normal().parent_path();
     const auto times = times_of(run);
+
+    // The log has no times: they are spread evenly over the training.
     auto scalars = log_scalars(
         run, [&](double row, double rows) { return times.start + times.wall_s * row / rows; });
     add_results(scalars, set, place.filename().string(), times);
+
     const auto target = fs::path(folder) / place.parent_path().filename() / place.filename();
     make_folder(target.string());
     paths.push_back(
@@ -261,6 +269,7 @@ EventLog::EventLog(std::string run, bool resume) : run_(std::move(run)) {
     path_ = files.empty() ? fmt::format("{}/{}{:.0f}{}", run_, kLivePrefix, now_s(), kLiveSuffix)
                           : files.back();
     if (files.empty()) return;
+
     // A rank that was killed while writing may have left half a record: readers would stop there.
     const auto complete = complete_epochs(read_text(path_));
     fs::resize_file(path_, complete.bytes);
@@ -278,6 +287,7 @@ void EventLog::append() noexcept {
     auto scalars = log_scalars(run_, [&](double, double) { return now; });
     std::erase_if(scalars, [&](const Scalar& scalar) { return scalar.step <= last_; });
     if (scalars.empty()) return;
+
     append_at_once(path_, scalars);
     last_ = scalars.back().step;
   } catch (const std::exception& error) {

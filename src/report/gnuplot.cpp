@@ -23,6 +23,7 @@ void run_gnuplot(const std::string& script) {
     DISSENT_FAIL(kData, "{}; plots are drawn by gnuplot 5.4 or later (Debian: gnuplot-nox)",
                  error.what());
   }
+
   const auto message = output.out + output.err;
   DISSENT_CHECK(output.code == 0, kData, "gnuplot {}: expected exit code 0, found {}: {}", script,
                 output.code, message.empty() ? "no message" : message);
@@ -40,6 +41,7 @@ std::string terminal(const Canvas& canvas, PlotFormat format) {
         "linewidth 1\n",
         std::lround(canvas.width_in * 96), std::lround(canvas.height_in * 96),
         canvas.font_pt * 96 / 72);
+
   const double scale = canvas.dpi / 72.0;
   return fmt::format(
       "set terminal pngcairo size {},{} enhanced font 'DejaVu Sans,{}' fontscale {:.4f} linewidth "

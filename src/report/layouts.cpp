@@ -112,6 +112,7 @@ Layout sed_released_detection() {
                 {"experiment"},
                 {},
                 {{"metric", {"auroc"}}, {"predictor", {"ensemble"}}}};
+
   for (const auto& column :
        {corrupted("C-1", 1), corrupted("C-5", 5), one_set("iNaturalist", inaturalist()),
         one_set("OpenImages", openimages())})
@@ -139,6 +140,7 @@ std::vector<Selection> calibration(const char* shift) {
         .optional = *score != 0};
     return formatted({selection}, scale, digits)[0];
   };
+
   return {
       column("accuracy (%)", "accuracy", "", 100, 2), column("NLL", "nll", "", 1, 4),
       column("ECE (%)", "ece", "", 100, 2),           column("Brier", "brier", "", 1, 4),
@@ -155,6 +157,7 @@ Layout sdde() {
                      .scale = 100,
                      .digits = 2};
   };
+
   Layout layout{"sdde",
                 "near and far OOD detection (AUROC, per cent, plain mean over the data sets of "
                 "each kind), accuracy and calibration on the in-distribution test set; "
@@ -163,6 +166,7 @@ Layout sdde() {
                 {"experiment", "method", "members", "score"},
                 {ranking("near (%)", "near"), ranking("far (%)", "far")},
                 {{"predictor", {"ensemble"}}}};
+
   for (auto& column : calibration("id")) layout.columns.push_back(std::move(column));
   layout.common_scores = {"", kScaled};
   return layout;
@@ -186,6 +190,7 @@ Layout openood() {
                 {"dataset"},
                 {},
                 {{"predictor", {"ensemble"}}}};
+
   layout.by_dataset = true;
   for (const auto& [name, metric] : {std::pair("FPR@95", "fpr95"),
                                      {"AUROC", "auroc"},
@@ -240,6 +245,7 @@ Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
     DISSENT_CHECK(std::find(set.columns.begin(), set.columns.end(), column) != set.columns.end(),
                   kUsage, "--columns: expected columns of the result files ({}), found '{}'",
                   fmt::join(set.columns, ", "), column);
+
   std::vector<std::vector<std::string>> found;  // in the order of the files
   for (const auto& row : set.rows) {
     if (!std::all_of(where.begin(), where.end(),
@@ -249,6 +255,7 @@ Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
     for (const auto& column : columns) names.push_back(row.field(column));
     if (std::find(found.begin(), found.end(), names) == found.end()) found.push_back(names);
   }
+
   for (const auto& names : found) {
     std::vector<std::string> shown_names;
     std::copy_if(names.begin(), names.end(), std::back_inserter(shown_names),

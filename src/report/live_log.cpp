@@ -51,10 +51,12 @@ std::string send_to_wandb_script() {
   std::vector<std::string> places;
   if (const auto home = variable("DISSENT_HOME"); !home.empty())
     places.push_back(home + "/scripts");
+
   const auto program = fs::path(front_program()).parent_path();
   for (const char* up :
        {"../scripts", "../../scripts", "../../../scripts", "../share/dissent/scripts"})
     places.push_back((program / up).lexically_normal().string());
+
   for (const auto& place : places)
     if (path_exists(place + "/send_to_wandb")) return place + "/send_to_wandb";
   DISSENT_FAIL(kUsage,

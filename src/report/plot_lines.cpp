@@ -87,12 +87,15 @@ void add_column(const Log& log, const std::string& column, std::map<double, Mome
       static_cast<size_t>(std::find(header.begin(), header.end(), column) - header.begin());
   DISSENT_CHECK(at < header.size(), kData, "{0}: expected a column '{1}', found {2}", log.path,
                 column, fmt::join(header, ", "));
+
   for (size_t i = 1; i < log.records.size(); ++i) {
     const auto& record = log.records[i];
     const auto place = fmt::format("{}:{}: column {}", log.path, record.line, column);
     DISSENT_CHECK(record.fields.size() == header.size(), kData,
                   "{0}:{1}: expected {3} columns as the header has, found {2}", log.path,
                   record.line, record.fields.size(), header.size());
+
+    // Epochs without this value, or with one that cannot be drawn, are left out.
     if (record.fields[at].empty()) continue;
     const double value = number_of(record.fields[at], place);
     if (std::isfinite(value)) points[number_of(record.fields[0], place)].values.push_back(value);
@@ -140,17 +143,20 @@ std::vector<Panel> training_panels(const std::vector<std::string>& paths,
                                    const std::vector<std::string>& columns) {
   std::vector<Log> logs;
   for (const auto& path : paths) logs.push_back(open_log(path));
+
   std::vector<Panel> panels;
   for (const auto& column : columns.empty() ? std::vector<std::string>{"total", "accuracy_ensemble",
                                                                        "accuracy_mean", "nll"}
                                             : columns) {
     std::map<std::string, std::map<double, Moments>> groups;
     for (const auto& log : logs) add_column(log, column, groups[log.group]);
+
     Panel panel{"epoch", label_of(column), {}, true};
     for (const auto& [group, points] : groups)
       if (!points.empty()) panel.lines.push_back(line_of(group, points, false));
     if (!panel.lines.empty()) panels.push_back(std::move(panel));
   }
+
   DISSENT_CHECK(!panels.empty(), kData, "{}: expected values to draw, found none", paths.front());
   return panels;
 }

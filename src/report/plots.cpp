@@ -424,6 +424,7 @@ std::vector<PlotPoint> plot_points(const std::vector<std::string>& paths, PlotKi
   std::vector<std::string> names;
   for (const auto& path : paths) names.push_back(std::filesystem::path(path).stem().string());
   names = short_names(names);
+
   std::map<std::string, int> owners;  // number of files with a series of this name
   for (const auto& path : paths) {
     files.push_back(read_plot(path));
@@ -432,6 +433,7 @@ std::vector<PlotPoint> plot_points(const std::vector<std::string>& paths, PlotKi
                   plot_kind_name(files.back()[0].kind), plot_kind_name(kind));
     for (const auto& [name, points] : series_of(files.back())) ++owners[name];
   }
+
   std::vector<PlotPoint> all;
   for (size_t f = 0; f < files.size(); ++f)
     for (auto& point : files[f]) {

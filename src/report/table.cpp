@@ -86,6 +86,7 @@ Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const
                const std::string& label) {
   Cell cell;
   std::vector<std::map<int64_t, const ReportRow*>> sets;
+
   std::set<int64_t> seeds;
   for (const auto& name : datasets) {
     sets.push_back(
@@ -166,6 +167,7 @@ void note_missing(std::vector<Cell>& cells, const std::vector<int64_t>& seeds) {
       for (const auto& [seed, value] : cell.values) expected.insert(seed);
       for (const auto& gap : cell.gaps) expected.insert(seed_of_gap(gap));
     }
+
   for (auto& cell : cells) {
     std::erase_if(cell.values, [&](const auto& entry) { return !expected.contains(entry.first); });
     std::erase_if(cell.gaps, [&](const auto& gap) { return !expected.contains(seed_of_gap(gap)); });

@@ -249,7 +249,7 @@ command="send_to_wandb results/slow/seed-1 --follow"
 status=0
 with "${slow[@]}" -- "$python" "$send_to_wandb" results/slow/seed-1 --follow --init-timeout 3 > out 2> err || status=$?
 expect_exit 10
-expect_text 'going on offline'
+expect_text 'continuing offline'
 [ "$(field results/slow/seed-1/wandb.json state) $(field results/slow/seed-1/wandb.json mode)" = "offline offline" ] || failed "$(cat results/slow/seed-1/wandb.json)"
 "$python" offline.py results/slow/seed-1 > read 2>&1 || { cp read out; failed "W&B's file after the server did not answer"; }
 

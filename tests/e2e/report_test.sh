@@ -128,5 +128,5 @@ expect_text 'group mine, run mine-seed-1 (id mine-seed-1-h): 2 settings, 2 epoch
 python3 "$source_dir/scripts/send_to_wandb" results/mine/seed-1 > out 2> err || failed "exit code $?"
 expect_text 'nothing was sent: --project is not given'
 if python3 "$source_dir/scripts/send_to_wandb" results --project p > out 2> err; then failed "a folder without a run is taken"; fi
-expect_text 'send_to_wandb: results: no run folder: it has no provenance.json'
+expect_text 'send_to_wandb: results: expected a run folder with provenance.json, found none'
 finish

@@ -203,7 +203,7 @@ TEST_F(Figures, SizesComeFromSubEnsemblesAndTheWhole) {
                       "e,r,h,1,de,4,ensemble,kmnist,test,far,msp,auroc,sklearn,,0.9,9\n",
                   "b.csv");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { size_panels(set, {"method"}, {}); }),
-                  "several values of dataset: kmnist, mnist");
+                  "dataset: expected one value in all rows, found kmnist, mnist");
 }
 
 // The check value of CRC-32C; and a file whose bytes follow from the format: a record is 8 + 4 +

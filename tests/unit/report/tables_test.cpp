@@ -308,7 +308,7 @@ TEST(Tables, UnknownColumnsAreKept) {
                              build_table(set, find_layout("sed_generalisation"),
                                          {.seeds = {}, .where = conditions({"datset=a"})});
                            }),
-                  "no column 'datset'; did you mean 'dataset'?");
+                  "fidelity; did you mean 'dataset'?");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { add_result_text(set, "a,b\n1,2\n", "c.csv"); }),
                   "c.csv:1: not a result file: expected a column 'experiment', found none");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { find_layout("sed_detecton"); }),
