@@ -104,7 +104,7 @@ well_jobs run w.csv
 expect_text "1 jobs: 1 off"
 sed -i 's/train.toml,0,/train.toml,1,/' w.csv
 well_jobs status w.csv
-expect_text "waiting" "asked for again"
+expect_text "waiting" "to be run again"
 well_jobs run w.csv
 expect_text "1 jobs: 1 done"
 [ "$(number_of results/w/seed-1/checkpoint.h5)" != "$first" ] || failed "whether_to_run 0 and then 1 did not run the row anew"
@@ -115,5 +115,5 @@ well_jobs status w.csv
 expect_text "1 jobs: 1 done"
 sed -i 's/train.toml,0,/train.toml,1,/' back.csv
 well_jobs status back.csv
-expect_text "asked for again"
+expect_text "to be run again"
 finish

@@ -81,9 +81,9 @@ expect_exit 75
 
 # Replay: bit for bit, of a run that was stopped and went on too; another image is another result, and is named.
 well 1 replay results/lenets/seed-2
-expect_text "bit for bit" "the same"
+expect_text "bit for bit" "identical"
 well 1 replay results/lenets/seed-2 --ranks 3
-expect_text "the same"
+expect_text "identical"
 well 1 train lenet.toml --quiet --set 'seeds=[8]' --set training.epochs=10 --set output=whole
 cp lenet.toml stopped.toml
 "$program" train stopped.toml --quiet --set 'seeds=[8]' --set training.epochs=10 > out 2> err &
@@ -96,7 +96,7 @@ wait "$job" || status=$?
 well 2 train stopped.toml --quiet --set 'seeds=[8]' --set training.epochs=10
 expect_same whole/lenets/seed-8/checkpoint.h5 results/lenets/seed-8/checkpoint.h5
 well 1 replay results/lenets/seed-8
-expect_text "the same"
+expect_text "identical"
 cp -r images kept
 damage images/t10k-images-idx3-ubyte.gz 1000 '\377\0\377\0\377'
 run_program 1 replay results/lenets/seed-2

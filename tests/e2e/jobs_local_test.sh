@@ -137,9 +137,9 @@ expect_same plain/pack/seed-33/checkpoint.h5 results/pack/seed-33/checkpoint.h5
 
 # Replay: the same bits; another seed is not the same, and what differs is named.
 well 1 replay results/six/seed-1
-expect_text "bit for bit" "the same"
+expect_text "bit for bit" "identical"
 well 1 replay results/six/seed-1 --ranks 2
-expect_text "the same"
+expect_text "identical"
 run_program 1 replay results/six/seed-1 --set 'optimizer.learning_rate=2e-3'
 expect_exit 5
 expect_text "configuration:" "members/" "train.csv: epoch 0, total:" "differences"
