@@ -477,7 +477,9 @@ int execute_command(const std::vector<std::string>& command, const ExecuteOption
   int code = kExitStopped;
   SignalRelay relay(name, verb, resumes);
   const bool stopped_before = resumes && (g_time_limit || g_terminate);
-  if (!stopped_before) {
+  if (stopped_before) {
+    fmt::print(stderr, "dissent jobs: {}: stopped by a signal before `{}` started\n", name, verb);
+  } else {
     auto argv = options.launcher;
     argv.insert(argv.end(), command.begin(), command.end());
     const pid_t process =

@@ -111,6 +111,15 @@ PATH=$work/early:$PATH job one_node '' verify
 expect_exit 5
 expect_text "the time limit is near; \`verify\` cannot be stopped and resumed"
 calls ""
+# While the script itself still runs, as during `module load`: requeued without a start; a cancelled job is not.
+for signal in USR1 TERM; do sed "\$a kill -$signal \$\$" site.sh > "early_$signal.sh"; done
+DISSENT_SITE=$work/early_USR1.sh job one_node '' cache cache.toml
+expect_exit 0
+expect_text "slurm job 77: stopped by a signal before \`cache\` started"
+calls "scontrol requeue 77"
+DISSENT_SITE=$work/early_TERM.sh job one_node '' cache cache.toml
+expect_exit 75
+calls ""
 
 # A cache and an evaluation go on too, to the bytes of those that were not stopped. They are made slow enough to be met: a set of many rows.
 cat > evaluate.toml <<'TOML'
