@@ -95,7 +95,7 @@ void write_evaluation(const std::string& name, const std::string& folder,
                       const Evaluation& result) {
   if (!result.plots.empty() || !result.saliency.empty()) make_folder(folder);
   for (const auto& file : result.plots)
-    write_figure(fmt::format("{}/{}.csv", folder, file.name), file.points);
+    write_plot(fmt::format("{}/{}.csv", folder, file.name), file.points);
   for (const auto& [file, maps] : result.saliency)
     write_saliency(fmt::format("{}/{}.h5", folder, file), maps);
 

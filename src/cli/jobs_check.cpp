@@ -26,7 +26,7 @@ struct Problem {
   std::string text;
 };
 
-// What is wrong in the same words with several rows is said once, with the first of them.
+// Reports a problem that several rows share once, with the first of them.
 class SharedLines {
  public:
   void add(const std::string& text, const jobs::Job& job) {
@@ -53,10 +53,11 @@ class SharedLines {
   std::map<std::string, std::vector<const jobs::Job*>> rows_;
 };
 
-// What rows of the same subject found, so that each file is opened once for all of them.
-using Looked = std::map<std::string, std::optional<Problem>>;
+// Results of checks by subject, so that each file is opened once for all rows.
+using Checked = std::map<std::string, std::optional<Problem>>;
 
-bool is_there(const std::string& path) {
+// Whether a file exists, or one that matches the shell pattern.
+bool any_exists(const std::string& path) {
   if (path.find_first_of("*?[") == std::string::npos || path_exists(path)) return path_exists(path);
   glob_t matches{};
   const int code = glob(path.c_str(), 0, nullptr, &matches);
@@ -64,27 +65,27 @@ bool is_there(const std::string& path) {
   return code == 0;
 }
 
-// The files of a row: on the disk, or written by rows before.
+// The files of a row: on the disk, or written by earlier rows.
 class SheetFiles : public Files {
  public:
   SheetFiles(const std::vector<jobs::Job>& jobs, const jobs::Job& job,
-             const std::set<std::string>& done, Looked& looked, std::vector<Problem>& problems)
-      : jobs_(jobs), job_(job), done_(done), looked_(looked), problems_(problems) {}
+             const std::set<std::string>& done, Checked& checked, std::vector<Problem>& problems)
+      : jobs_(jobs), job_(job), done_(done), checked_(checked), problems_(problems) {}
 
-  // Where the keys stand.
-  void of(const config::Document& document) { document_ = &document; }
+  // The configuration, for the places of its keys in messages.
+  void set_document(const config::Document& document) { document_ = &document; }
 
   void find(const std::string& key, const std::string& path, const std::string& obtain) override {
-    if (!path.empty()) here(key, path, obtain, false);
+    if (!path.empty()) check_exists(key, path, obtain, false);
   }
   void find_below(const std::string& key, const std::string& path) override {
-    here(key, path, "", true);
+    check_exists(key, path, "", true);
   }
   void trained(const std::string& path,
                const std::function<void(const std::string& run, const config::Document& training)>&
                    f) override {
     for (const auto* job : jobs::writers_before(jobs_, job_, done_, path)) {
-      if (job->verb != "train") continue;
+      if (jobs::verb_kind(job->verb) != jobs::VerbKind::kTrain) continue;
       try {
         const auto training =
             config::load_document(config::read_sources(job->config), job->overrides);
@@ -99,31 +100,34 @@ class SheetFiles : public Files {
   }
   void look_at(const std::string& key, const std::string& path, const std::string& subject,
                const std::function<void()>& into) override {
-    // What is built on a file that is refused says no more.
-    if ((path.empty() || (is_there(path) && !comes(path))) && !run(subject, key, into))
-      all_here_ = false;
+    // Files that are still to be written cannot be opened yet.
+    const bool can_be_opened = path.empty() || (any_exists(path) && !is_coming(path));
+    // Checks that build on a refused file would only repeat its problem.
+    if (can_be_opened && !run(subject, key, into)) all_here_ = false;
   }
 
  private:
-  bool comes(const std::string& path, bool below = false) const {
-    return jobs::writer_of(jobs_, job_, done_, path, below).from == jobs::Writer::From::kComing;
+  // Whether an earlier row that is not done writes the file.
+  bool is_coming(const std::string& path) const {
+    return jobs::writer_of(jobs_, job_, done_, path).from == jobs::Writer::From::kComing;
   }
 
-  void here(const std::string& key, const std::string& path, const std::string& obtain,
-            bool below) {
+  void check_exists(const std::string& key, const std::string& path, const std::string& obtain,
+                    bool below) {
     using From = jobs::Writer::From;
     const auto writer = jobs::writer_of(jobs_, job_, done_, path, below);
-    if (writer.from != From::kComing && is_there(path)) return;
+    if (writer.from != From::kComing && any_exists(path)) return;
     all_here_ = false;
     if (writer.from == From::kComing) return;
-    std::string text = fmt::format("{}{}: {} is not there", place(key), key, path);
-    if (writer.from == From::kNobody) text += ", and no row that this one runs after writes it";
+
+    std::string text = fmt::format("{}{}: {} does not exist", place(key), key, path);
+    if (writer.from == From::kNobody) text += ", and no earlier row (column after) writes it";
     if (writer.from == From::kUnordered)
-      text += fmt::format("; '{}' writes it, which this row does not run after (column after)",
+      text += fmt::format("; '{}' writes it, but this row does not run after it (column after)",
                           writer.name);
     if (writer.from == From::kDone)
       text += fmt::format(
-          "; '{0}' wrote it and is done: jobs again --where name={0} writes it anew", writer.name);
+          "; '{0}' wrote it and is done: jobs again --where name={0} writes it again", writer.name);
     if (!obtain.empty()) text += "; " + obtain;
     problems_.push_back({ErrorKind::kData, text});
   }
@@ -134,24 +138,25 @@ class SheetFiles : public Files {
     return text.empty() ? "" : text + ": ";
   }
 
-  // False if something was wrong.
+  // Runs a check, unless another row has run it. False if there is a problem.
   bool run(const std::string& subject, const std::string& key, const std::function<void()>& into) {
     std::optional<Problem> found;
-    const auto known = subject.empty() ? looked_.end() : looked_.find(subject);
-    if (known != looked_.end()) {
+    const auto known = subject.empty() ? checked_.end() : checked_.find(subject);
+    if (known != checked_.end()) {
       found = known->second;
     } else {
       try {
         into();
       } catch (const Error& error) {
         found = {error.kind(), error.what()};
-      } catch (...) {  // of a library, by a damaged file
+      } catch (...) {  // a library's exception about a damaged file
         found = {ErrorKind::kData, fmt::format("expected files that can be read, found a damaged "
                                                "one ({})",
                                                current_reason())};
       }
-      if (!subject.empty()) looked_.emplace(subject, found);
+      if (!subject.empty()) checked_.emplace(subject, found);
     }
+
     if (!found) return true;
     if (!key.empty()) found->text = fmt::format("{}{}: {}", place(key), key, found->text);
     problems_.push_back(*found);
@@ -161,11 +166,11 @@ class SheetFiles : public Files {
   const std::vector<jobs::Job>& jobs_;
   const jobs::Job& job_;
   const std::set<std::string>& done_;
-  Looked& looked_;
+  Checked& checked_;
   std::vector<Problem>& problems_;
   const config::Document* document_ = nullptr;
   bool all_here_ = true;
-  std::set<std::string> wrong_;  // trainings that do not go with the row
+  std::set<std::string> wrong_;  // trainings whose results do not suit the row
 };
 
 void check_words(const CommandLine& line, const Texts& known) {
@@ -174,19 +179,8 @@ void check_words(const CommandLine& line, const Texts& known) {
                   "config: expected one of {}, found '{}'", fmt::join(known, ", "), word);
 }
 
-void check_job(const jobs::Job& job, Files& files,
-               const std::function<void(const config::Document&)>& of) {
-  auto line = verb(job.verb).line();
-  const auto command = job.command();
-  if (!line.parse(false, {command.begin() + 1, command.end()})) return;
-  const auto& name = job.verb;
-  if (name == "train" || name == "plan" || name == "cache" || name == "evaluate") {
-    const auto document = config::load_document(config::read_sources(job.config), job.overrides);
-    of(document);
-    if (name == "cache") return check_cache(line, document, files);
-    if (name == "evaluate") return check_evaluate(line, document, files);
-    return check_train(line, document, job.ranks, files);
-  }
+// The verbs without a configuration.
+void check_options(const std::string& name, const CommandLine& line, Files& files) {
   if (name == "tables") return check_tables(line, files);
   if (name == "plot") return check_plot(line, files);
   if (name == "imglist") return check_imglist(line, files);
@@ -198,33 +192,49 @@ void check_job(const jobs::Job& job, Files& files,
   for (const auto& path : line.positional()) files.find("FILE", path);  // inspect, verify
 }
 
+void check_job(const jobs::Job& job, Files& files,
+               const std::function<void(const config::Document&)>& set_document) {
+  auto line = verb(job.verb).line();
+  const auto command = job.command();
+  if (!line.parse(false, {command.begin() + 1, command.end()})) return;
+
+  const auto kind = jobs::verb_kind(job.verb);
+  if (kind == jobs::VerbKind::kOther) return check_options(job.verb, line, files);
+  const auto document = config::load_document(config::read_sources(job.config), job.overrides);
+  set_document(document);
+  if (kind == jobs::VerbKind::kCache) return check_cache(line, document, files);
+  if (kind == jobs::VerbKind::kEvaluate) return check_evaluate(line, document, files);
+  check_train(line, document, job.ranks, files);
+}
+
 }  // namespace
 
 SheetProblems check_rows(const std::string& sheet, const std::vector<jobs::Job>& jobs,
                          const std::set<std::string>& start, const std::set<std::string>& done) {
   SheetProblems out;
-  Looked looked;
+  Checked checked;
   SharedLines found;
   for (const auto& job : jobs) {
     if (job.key.empty()) continue;
     std::vector<Problem> problems;
     Files none;
-    SheetFiles own(jobs, job, done, looked, problems);
+    SheetFiles own(jobs, job, done, checked, problems);
     const bool starts = start.contains(job.key);
-    std::optional<config::Document> kept;  // SheetFiles names places in it
+    std::optional<config::Document> kept;  // for as long as SheetFiles names places in it
     try {
       check_job(job, starts ? own : none, [&](const config::Document& document) {
         kept = document;
-        own.of(*kept);
+        own.set_document(*kept);
       });
-      if (kept && (job.verb == "train" || job.verb == "plan"))
-        out.grids[job.key] = train_grid_text(*kept, job.ranks);
+      const auto kind = jobs::verb_kind(job.verb);
+      const bool trains = kind == jobs::VerbKind::kTrain || kind == jobs::VerbKind::kPlan;
+      if (kept && trains) out.grids[job.key] = train_grid_text(*kept, job.ranks);
     } catch (const Error& error) {
       problems.push_back({error.kind(), error.what()});
     }
     for (const auto& problem : problems) {
       out.of_usage = out.of_usage || problem.kind == ErrorKind::kUsage;
-      for (size_t at = 0; at < problem.text.size();) {  // a line each
+      for (size_t at = 0; at < problem.text.size();) {  // line by line
         const size_t end = std::min(problem.text.find('\n', at), problem.text.size());
         found.add(problem.text.substr(at, end - at), job);
         at = end + 1;

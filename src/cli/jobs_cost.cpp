@@ -7,7 +7,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "jobs/process.hpp"
+#include "core/process.hpp"
+#include "core/program_paths.hpp"
 #include "jobs/progress.hpp"
 #include "jobs/status.hpp"
 #include "storage/atomic_file.hpp"
@@ -17,8 +18,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-// The grid of so many ranks in plan's report, or nullptr. plan shows the configuration's own on one
-// rank first, which for a job of one rank is the same.
+// The grid with this number of ranks in plan's report, or nullptr. plan reports the configuration's
+// own grid first, on one rank, which is the same for a job with one rank.
 const Json* grid_of(const Json& report, int64_t ranks) {
   for (const auto& grid : report.at("grids"))
     if (grid.value("ranks", int64_t{0}) == ranks && !grid.contains("problem")) return &grid;
@@ -38,22 +39,22 @@ std::string last_line(const std::string& text) {
 
 std::string cost_text(const Json& report, const jobs::Job& job) {
   const auto* grid = grid_of(report, job.ranks);
-  if (!grid) return fmt::format("plan has no grid of {} ranks for it\n", job.ranks);
-  std::string text = fmt::format("{} memory a rank, {} data a node, checkpoint {}",
+  if (!grid) return fmt::format("plan found no grid of {} ranks\n", job.ranks);
+  std::string text = fmt::format("{} memory per rank, {} data per node, checkpoint {}",
                                  byte_text(grid->at("memory").at("rank").get<int64_t>()),
                                  byte_text(grid->at("memory").at("data_node").get<int64_t>()),
                                  byte_text(grid->at("storage").at("checkpoint").get<int64_t>()));
   if (grid->contains("time") && !grid->at("time").contains("epoch_s"))
-    text += fmt::format(", {:.3g} s a step (number of images unknown)",
+    text += fmt::format(", {:.3g} s per step (number of images unknown)",
                         grid->at("time").at("step_s").get<double>());
   else if (grid->contains("time"))
-    text += fmt::format(", {} an epoch, {} in all",
+    text += fmt::format(", {} per epoch, {} in total",
                         jobs::duration_text(grid->at("time").at("epoch_s").get<double>()),
                         jobs::duration_text(grid->at("time").at("total_s").get<double>()));
   return text + "\n";
 }
 
-// "key=value" of a number that no cost depends on: a loss' weight or a rate of learning.
+// "key=value" of a number that does not change the cost: a loss weight or a learning rate.
 bool is_rate(const std::string& text) {
   const auto key = text.substr(0, text.find('='));
   return (key.starts_with("loss.") &&
@@ -61,32 +62,36 @@ bool is_rate(const std::string& text) {
          key.ends_with(".learning_rate");
 }
 
-// What plan says of a training, or why it says nothing.
+// The cost of a training that plan reports, or why there is none. known: costs of earlier jobs.
 std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std::string>& known) {
-  if (job.verb != "train") return "no cost model for this verb\n";
-  std::vector<std::string> argv{
-      jobs::program_path(),      "plan",      job.config, "--json", "--ranks",
-      std::to_string(job.ranks), "--own-grid"};
-  std::string alike = fmt::format("{} {}", job.config, job.ranks);
+  if (jobs::verb_kind(job.verb) != jobs::VerbKind::kTrain) return "no cost model for this verb\n";
+  std::vector<std::string> argv{front_program(), "plan",    job.config,
+                                "--json",        "--ranks", std::to_string(job.ranks),
+                                "--own-grid"};
+
+  // Settings that do not change the cost are left out of the name under which it is kept.
+  std::string kept_under = fmt::format("{} {}", job.config, job.ranks);
   for (const auto& text : job.overrides) {
     argv.insert(argv.end(), {"--set", text});
-    if (!text.starts_with("seeds=") && !text.starts_with("experiment=") &&
-        !text.starts_with("output="))
-      alike += "\n" + (is_rate(text) ? text.substr(0, text.find('=')) : text);
+    if (text.starts_with("seeds=") || text.starts_with("experiment=") ||
+        text.starts_with("output="))
+      continue;
+    kept_under += "\n" + (is_rate(text) ? text.substr(0, text.find('=')) : text);
   }
+  auto& cost = known[kept_under];
+  if (!cost.empty()) return cost;
+
   if (times)
     argv.insert(argv.end(), {"--seconds", "0.5"});
   else
     argv.emplace_back("--no-calibration");
-  auto& cost = known[alike];
-  if (!cost.empty()) return cost;
-  const auto said = jobs::run_captured(argv, 300);
+  const auto output = run_captured(argv, 300);
   try {
-    cost = said.code == 0 ? cost_text(Json::parse(said.out), job) : "";
+    if (output.code == 0) cost = cost_text(Json::parse(output.out), job);
   } catch (const Json::exception& error) {
-    cost = fmt::format("plan's answer is not understood: {}\n", error.what());
+    cost = fmt::format("unknown: cannot parse the report of plan: {}\n", error.what());
   }
-  if (cost.empty()) cost = fmt::format("not known: {}\n", last_line(said.err));
+  if (cost.empty()) cost = fmt::format("unknown: {}\n", last_line(output.err));
   return cost;
 }
 
@@ -107,13 +112,13 @@ std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::
     if (job.ranks > 1) argv.insert(argv.begin(), {"mpirun", "-n", std::to_string(job.ranks)});
     const auto grid = grids.find(job.key);
     text += fmt::format("{}  ({})\n  {}\n  {} ranks x {} threads{}{}\n", job.name, job.key,
-                        jobs::shown(argv), job.ranks, job.threads,
+                        shell_text(argv), job.ranks, job.threads,
                         job.gpus > 0 ? fmt::format(", {} GPUs", job.gpus) : "",
                         grid == grids.end() ? "" : ", grid " + grid->second);
     std::vector<std::string> after;
     for (const auto& key : job.after) after.push_back(names.at(key));
     if (!after.empty()) text += fmt::format("  after {}\n", fmt::join(after, ", "));
-    if (!job.slurm.empty()) text += fmt::format("  sbatch {}\n", jobs::shown(job.slurm));
+    if (!job.slurm.empty()) text += fmt::format("  sbatch {}\n", shell_text(job.slurm));
     if (shown != Costs::kNone) text += "  " + cost_of(job, shown == Costs::kTimes, costs);
   }
   return text + fmt::format("{} jobs\n", count);

@@ -16,7 +16,7 @@
 namespace dissent::cli {
 namespace {
 
-// What the thousands of rows of a sheet have in common: files that were read, schemas.
+// What the rows of a sheet share, which may be thousands: files that were read, schemas.
 struct Common {
   std::map<std::string, std::string> sources;
   std::map<std::string, std::unique_ptr<config::DescribedConfig>> configs;
@@ -25,14 +25,14 @@ struct Common {
 config::Document document_of(Common& common, const std::string& verb, const std::string& config,
                              const std::vector<std::string>& overrides) {
   DISSENT_CHECK(!config.empty(), kUsage,
-                "config: expected the configuration that `dissent {}` reads, found nothing", verb);
+                "config: expected the configuration of `dissent {}`, found an empty cell", verb);
   auto at = common.sources.find(config);
   if (at == common.sources.end())
     at = common.sources.emplace(config, config::read_sources(config)).first;
   return config::load_document(at->second, overrides);
 }
 
-// Value of a key as it is written; "" if it is not.
+// The text of a key in the document; "" if the document does not have it.
 std::string written(const config::Document& document, const std::string& key) {
   const auto* node = document.find(key);
   const auto* text = node ? std::get_if<std::string>(&node->data) : nullptr;
@@ -43,22 +43,25 @@ std::string text_of(const config::DescribedConfig& config, const char* table, co
   return std::get<std::string>(config.value(table, key));
 }
 
-// Of a training: a run and a hash a seed, and the caches that it reads.
+// For a training: one run and one hash per seed, and the caches that it reads.
 void add_runs(config::DescribedConfig& config, bool images, jobs::Resolution& out) {
   const auto output = text_of(config, "", "output"), experiment = text_of(config, "", "experiment");
   out.place = output;
+
   const auto seeds = std::get<std::vector<int64_t>>(config.value("", "seeds"));
   for (const int64_t seed : seeds) {
     if (seeds.size() > 1) config.set("", "seeds", std::vector<int64_t>{seed});
     out.runs.push_back(fmt::format("{}/{}/seed-{}", output, experiment, seed));
     out.hashes.push_back(seeds.size() > 1 ? config::config_hash(config.schema()) : out.hash);
   }
+
+  // Images are read once per epoch from where they are; caches are worth a copy on the node.
   if (images) return;
   for (const char* key : {"train", "validation", "unlabelled"})
     if (const auto path = text_of(config, "data", key); !path.empty()) out.inputs.push_back(path);
 }
 
-// What a training leaves in the folder of each run, for rows that come after.
+// The files that a training writes to the folder of each run, which later rows may read.
 void add_run_files(const config::DescribedConfig& config, bool images,
                    const config::Document& document, jobs::Resolution& out) {
   const bool validates = images ? document.find("validation") != nullptr
@@ -71,7 +74,7 @@ void add_run_files(const config::DescribedConfig& config, bool images,
   }
 }
 
-// What the verbs without a configuration write, as far as their options say it.
+// What the verbs without a configuration write, as far as their options tell.
 std::vector<jobs::Written> outputs_of(const std::string& name, const std::string& path,
                                       const std::vector<std::string>& overrides,
                                       std::vector<std::string> arguments) {
@@ -81,7 +84,7 @@ std::vector<jobs::Written> outputs_of(const std::string& name, const std::string
   try {
     if (!overrides.empty() || !line.parse(false, arguments)) return {};
   } catch (const Error&) {
-    return {};  // the check of the row says it
+    return {};  // the check of the row reports it
   }
   std::vector<jobs::Written> out;
   if (name == "plot") {
@@ -95,44 +98,73 @@ std::vector<jobs::Written> outputs_of(const std::string& name, const std::string
 
 }  // namespace
 
-jobs::Resolver job_resolver(
-    std::function<config::Description(const std::string& name)> description) {
-  const auto common = std::make_shared<Common>();
-  return [=](const std::string& name, const std::string& path,
-             const std::vector<std::string>& overrides,
-             const std::vector<std::string>& arguments) -> jobs::Resolution {
-    verb(name);  // it exists
-    DISSENT_CHECK(name != "jobs" && name != "replay", kUsage, "verb: `dissent {}` is no experiment",
-                  name);
-    const bool trains = name == "train" || name == "plan";
+namespace {
+
+// Reads one row for job_resolver.
+class RowResolver {
+ public:
+  RowResolver(std::function<config::Description(const std::string& name)> description)
+      : description_(std::move(description)) {}
+
+  jobs::Resolution resolve(const std::string& name, const std::string& path,
+                           const std::vector<std::string>& overrides,
+                           const std::vector<std::string>& arguments) {
+    verb(name);  // throws for an unknown one
+    DISSENT_CHECK(name != "jobs" && name != "replay", kUsage,
+                  "verb: expected a verb that runs an experiment, found '{}'", name);
+    const auto kind = jobs::verb_kind(name);
     const std::string words =
         fmt::format("{}\n{}", fmt::join(overrides, "\n"), fmt::join(arguments, "\n"));
+
     jobs::Resolution out;
-    if (!trains && name != "cache" && name != "evaluate") {
+    if (kind == jobs::VerbKind::kOther) {
       out.hash = path + "\n" + words;
       out.writes = outputs_of(name, path, overrides, arguments);
       return out;
     }
-    const auto document = document_of(*common, name, path, overrides);
+    const auto document = document_of(common_, name, path, overrides);
     const auto schema = schema_name(name, document);
-    const bool images = schema == "train-images";
-    auto& kept = common->configs[schema];
-    if (kept)
-      kept->reset();
-    else
-      kept = std::make_unique<config::DescribedConfig>(description(schema));
-    auto& config = *kept;
+    auto& config = config_of(schema);
     config::read(document, config.schema());
     out.hash = config::config_hash(config.schema());
-    if (trains) {
+
+    if (kind == jobs::VerbKind::kTrain || kind == jobs::VerbKind::kPlan) {
+      const bool images = schema == kImageSchema;
       add_runs(config, images, out);
-      if (name == "train") add_run_files(config, images, document, out);
+      if (kind == jobs::VerbKind::kTrain) add_run_files(config, images, document, out);
     } else {
       out.place = written(document, name + ".output");
-      out.writes.push_back({text_of(config, name.c_str(), "output"), name == "evaluate"});
+      out.writes.push_back(
+          {text_of(config, name.c_str(), "output"), kind == jobs::VerbKind::kEvaluate});
     }
     if (!arguments.empty()) out.hash += "\n" + words;
     return out;
+  }
+
+ private:
+  // With default values. Building one takes longer than reading a row, so they are kept.
+  config::DescribedConfig& config_of(const std::string& schema) {
+    auto& config = common_.configs[schema];
+    if (config)
+      config->reset();
+    else
+      config = std::make_unique<config::DescribedConfig>(description_(schema));
+    return *config;
+  }
+
+  std::function<config::Description(const std::string& name)> description_;
+  Common common_;
+};
+
+}  // namespace
+
+jobs::Resolver job_resolver(
+    std::function<config::Description(const std::string& name)> description) {
+  const auto resolver = std::make_shared<RowResolver>(std::move(description));
+  return [resolver](const std::string& name, const std::string& path,
+                    const std::vector<std::string>& overrides,
+                    const std::vector<std::string>& arguments) {
+    return resolver->resolve(name, path, overrides, arguments);
   };
 }
 

@@ -8,9 +8,9 @@
 
 namespace dissent::cli {
 
-/// What each job of a sheet is, from its configuration: jobs::Resolver.
-/// description  of the schema of a verb that takes a configuration (train, train-images, cache,
-///              evaluate)
+/// Resolves each job of a sheet from its configuration: jobs::Resolver.
+/// description  returns the schema of a verb that takes a configuration (train, train-images,
+///              cache, evaluate)
 jobs::Resolver job_resolver(
     std::function<config::Description(const std::string& name)> description);
 

@@ -18,7 +18,7 @@ namespace {
 
 using Texts = std::vector<std::string>;
 
-// "loss.a2d.weight", and the tables themselves, since `loss.a2d=false` is a setting too.
+// "loss.a2d.weight", and the tables themselves, because `loss.a2d=false` is a setting too.
 Texts keys_of(const config::Description& description) {
   const config::DescribedConfig config(description);
   Texts keys;
@@ -33,22 +33,25 @@ Texts keys_of(const config::Description& description) {
 
 bool is_off(const jobs::SheetRow& row) { return jobs::yes_or_no(row.cell("enabled")) == false; }
 
-// Which schema the row's configuration has; "" if there is none or it cannot be read, which
-// make_jobs says.
+// The schema of the row's configuration; "" if it has none, or one that cannot be read, which
+// make_jobs reports.
 std::string schema_of(const jobs::SheetRow& row) {
   const auto& verb_name = row.cell("verb");
-  if (verb_name == "cache" || verb_name == "evaluate") return verb_name;
-  if (verb_name != "train" && verb_name != "plan") return "";
+  const auto verb_kind = jobs::verb_kind(verb_name);
+  if (verb_kind == jobs::VerbKind::kOther) return "";
+  if (verb_kind == jobs::VerbKind::kCache || verb_kind == jobs::VerbKind::kEvaluate)
+    return verb_name;
+
   try {
     const auto& kind = row.cell("set:data.kind");
-    if (!kind.empty()) return kind == "images" ? "train-images" : "train";
+    if (!kind.empty()) return kind == "images" ? kImageSchema : "train";
     return schema_name(verb_name, config::load_document(config::read_sources(row.cell("config"))));
   } catch (const Error&) {
     return "";
   }
 }
 
-// "variables.format", .. of the row's configuration; none if it cannot be read.
+// "variables.format", ... of the row's configuration; none if it cannot be read.
 Texts variables_of(const jobs::SheetRow& row) {
   Texts keys;
   try {
@@ -69,11 +72,72 @@ bool ranks_run(const std::string& name) {
 }  // namespace
 
 std::string schema_name(const std::string& verb, const config::Document& document) {
-  if (verb != "train" && verb != "plan") return verb;
+  const auto verb_kind = jobs::verb_kind(verb);
+  if (verb_kind != jobs::VerbKind::kTrain && verb_kind != jobs::VerbKind::kPlan) return verb;
   const auto* node = document.find("data.kind");
   const auto* kind = node ? std::get_if<std::string>(&node->data) : nullptr;
-  return kind && *kind == "images" ? "train-images" : "train";
+  return kind && *kind == "images" ? kImageSchema : "train";
 }
+
+namespace {
+
+// Applies settings to the rows of a sheet whose configurations have their keys.
+class SettingsOfSheet {
+ public:
+  SettingsOfSheet(jobs::Sheet& sheet,
+                  const std::function<config::Description(const std::string& name)>& description)
+      : sheet_(sheet) {
+    for (const auto& row : sheet.rows) {
+      schemas_.push_back(is_off(row) ? "" : schema_of(row));
+      const auto& name = schemas_.back();
+      if (!name.empty() && !keys_.contains(name)) keys_[name] = keys_of(description(name));
+    }
+  }
+
+  // What is wrong with the setting, or "".
+  std::string apply(const std::string& setting) {
+    const auto equals = setting.find('=');
+    const auto key = setting.substr(0, equals);
+    if (equals == std::string::npos || key.empty())
+      return fmt::format("--set: expected table.key=value, found {}", toml_text(setting));
+
+    bool applies = false;
+    for (size_t i = 0; i < sheet_.rows.size(); ++i) {
+      if (!has_key(i, key)) continue;
+      sheet_.rows[i].cells["set:" + key] = setting.substr(equals + 1);
+      applies = true;
+    }
+    return applies ? "" : unknown_key_text(key);
+  }
+
+ private:
+  bool has_key(size_t row, const std::string& key) {
+    if (schemas_[row].empty()) return false;
+    const auto known =
+        key.starts_with("variables.") ? variables_of(sheet_.rows[row]) : keys_[schemas_[row]];
+    return std::find(known.begin(), known.end(), key) != known.end();
+  }
+
+  std::string unknown_key_text(const std::string& key) const {
+    Texts all, schemas;
+    for (const auto& [name, known] : keys_) {
+      schemas.push_back(name);
+      all.insert(all.end(), known.begin(), known.end());
+    }
+
+    const auto near = nearest(key, all);
+    return fmt::format("--set {}: expected a key of a row's configuration in {}{}, found none{}",
+                       key, sheet_.path,
+                       schemas.empty() ? "" : fmt::format(" ({})", fmt::join(schemas, ", ")),
+                       near ? fmt::format("; did you mean '{}'?", *near) : "");
+  }
+
+  jobs::Sheet& sheet_;
+  Texts schemas_;                      // of each row; "" where settings do not apply
+  std::map<std::string, Texts> keys_;  // of each schema
+};
+
+}  // namespace
 
 void apply_settings(
     jobs::Sheet& sheet, const Texts& settings, int64_t ranks,
@@ -83,41 +147,11 @@ void apply_settings(
     for (auto& row : sheet.rows)
       if (ranks_run(row.cell("verb"))) row.cells["ranks"] = std::to_string(ranks);
   if (settings.empty()) return;
-  std::map<std::string, Texts> keys;
-  Texts schemas, errors;
-  std::set<std::string> used;
-  for (const auto& row : sheet.rows) {
-    schemas.push_back(is_off(row) ? "" : schema_of(row));
-    if (const auto& name = schemas.back(); !name.empty() && used.insert(name).second)
-      keys[name] = keys_of(description(name));
-  }
-  for (const auto& setting : settings) {
-    const auto equals = setting.find('=');
-    const auto key = setting.substr(0, equals);
-    if (equals == std::string::npos || key.empty()) {
-      errors.push_back(
-          fmt::format("--set: expected table.key=value, found {}", toml_text(setting)));
-      continue;
-    }
-    bool taken = false;
-    const bool variable = key.starts_with("variables.");
-    for (size_t i = 0; i < sheet.rows.size(); ++i) {
-      const auto known = !variable            ? keys[schemas[i]]
-                         : schemas[i].empty() ? Texts()
-                                              : variables_of(sheet.rows[i]);
-      if (std::find(known.begin(), known.end(), key) == known.end()) continue;
-      sheet.rows[i].cells["set:" + key] = setting.substr(equals + 1);
-      taken = true;
-    }
-    if (taken) continue;
-    Texts all;
-    for (const auto& [name, known] : keys) all.insert(all.end(), known.begin(), known.end());
-    const auto near = nearest(key, all);
-    errors.push_back(fmt::format("--set {}: no row of {} has this key in its configuration{}{}",
-                                 key, sheet.path,
-                                 used.empty() ? "" : fmt::format(" ({})", fmt::join(used, ", ")),
-                                 near ? fmt::format("; did you mean '{}'?", *near) : ""));
-  }
+
+  SettingsOfSheet of_sheet(sheet, description);
+  Texts errors;
+  for (const auto& setting : settings)
+    if (const auto problem = of_sheet.apply(setting); !problem.empty()) errors.push_back(problem);
   DISSENT_CHECK(errors.empty(), kUsage, "{}", fmt::join(errors, "\n"));
 }
 

@@ -9,19 +9,21 @@
 
 namespace dissent::cli {
 
-/// Puts `--set table.key=value` and `--ranks N` into the cells of a sheet's rows, over what they
-/// hold, whether or not --where picks the rows: what one row waits for is what another runs.
-///   set    taken by each row that is enabled and whose verb's configuration has the key (of a
-///          training: that of its data.kind), or for variables.NAME has the variable; other rows
-///          stay as they are. Error::kUsage for a setting that no row takes ("did you mean ...?"),
-///          or that is no table.key=value
-///   ranks  0: as the sheet says; else of each row whose verb ranks run together (not tables, plot,
+/// Overrides the cells of a sheet's rows by `--set table.key=value` and `--ranks N`, whether or not
+/// --where picks the rows, because rows depend on each other.
+///   set    applies to each enabled row whose verb's configuration has the key (for a training: the
+///          configuration of its data.kind), or for variables.NAME has the variable. Error::kUsage
+///          for a setting that applies to no row ("did you mean ...?"), or is not table.key=value
+///   ranks  0: as in the sheet; else for each row whose verb runs on several ranks (not tables,
+///   plot,
 ///          imglist, config)
-/// description: as of job_resolver.
+/// description: as in job_resolver.
 void apply_settings(jobs::Sheet& sheet, const std::vector<std::string>& settings, int64_t ranks,
                     const std::function<config::Description(const std::string& name)>& description);
 
-/// "train-images" for a training on images, else the verb: the name of a row's schema.
+/// Schema of trainings on images.
+inline constexpr const char* kImageSchema = "train-images";
+/// Name of a row's schema: kImageSchema for a training on images, else the verb.
 std::string schema_name(const std::string& verb, const config::Document& document);
 
 }  // namespace dissent::cli

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "core/process.hpp"
 #include "report/event_file.hpp"
 
 namespace dissent::cli {
@@ -12,6 +13,8 @@ std::vector<std::string> train_overrides(const CommandLine& line) {
     all.push_back(fmt::format("runtime.wandb=\"{}\"", mode));
   if (const char* on = std::getenv("DISSENT_TENSORBOARD"); on && *on)
     all.push_back(fmt::format("runtime.tensorboard={}", on));
+
+  // Later overrides replace earlier ones.
   const auto given = line.get<std::vector<std::string>>("set");
   all.insert(all.end(), given.begin(), given.end());
   if (line.has("wandb"))
@@ -27,6 +30,7 @@ Live::Live(Communicator& world, const RuntimeOptions& options)
       plan_ = report::plan_wandb({options.wandb, options.wandb_project, options.wandb_entity});
   });
   if (!plan_.note.empty()) spdlog::warn("event=wandb_off reason=\"{}\"", plan_.note);
+
   const auto text =
       broadcast_text(world, fmt::format("{}{}", tensorboard_ ? "t" : "-", plan_.to_text()), 0);
   tensorboard_ = text[0] == 't';
@@ -41,6 +45,7 @@ void Live::begin(RunContext& context, bool resumed, bool anew) {
     wandb = std::make_shared<report::WandbProcess>(plan_, context.folder, anew);
     processes_.push_back(wandb);
   }
+
   context.after_epoch = [events, wandb] {
     if (events) events->append();
     if (wandb) wandb->look();
@@ -48,8 +53,8 @@ void Live::begin(RunContext& context, bool resumed, bool anew) {
 }
 
 void Live::finish(bool stopped) noexcept {
-  // A signal leaves a job little time.
-  const double deadline = report::steady_s() + (stopped ? finish_s_ / 3 : finish_s_);
+  // After a signal little time is left to a job.
+  const double deadline = steady_s() + (stopped ? finish_s_ / 3 : finish_s_);
   for (const auto& process : processes_) process->finish(deadline);
   processes_.clear();
 }

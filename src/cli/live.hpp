@@ -11,21 +11,21 @@
 
 namespace dissent::cli {
 
-/// The overrides of a training's command line: those that `dissent jobs --wandb, --tensorboard`
-/// hand down (DISSENT_WANDB, DISSENT_TENSORBOARD), --set, then --wandb and --tensorboard.
+/// The overrides of a training's command line: those of `dissent jobs --wandb, --tensorboard`
+/// (DISSENT_WANDB, DISSENT_TENSORBOARD), --set, then --wandb and --tensorboard.
 std::vector<std::string> train_overrides(const CommandLine& line);
 
-/// What a training tells Weights & Biases and TensorBoard while it runs.
+/// Sends a training's values to Weights & Biases and TensorBoard while it runs.
 class Live {
  public:
-  /// Rank 0 of the world decides, for all. Error::kUsage, agreed, where W&B is asked for by name
-  /// and something is missing. Collective.
+  /// Rank 0 of the world decides for all ranks. Error::kUsage on all ranks if W&B is requested by
+  /// name and the client or its key is missing. Collective.
   Live(Communicator& world, const RuntimeOptions& options);
-  /// A run begins; its first rank calls this once its folder holds provenance.json. resumed: from a
-  /// checkpoint; anew: whatever is there belongs to another run. Sets context.after_epoch.
+  /// Begins a run; its first rank calls this once its folder has provenance.json. resumed: from a
+  /// checkpoint; anew: existing files belong to another run. Sets context.after_epoch.
   void begin(RunContext& context, bool resumed, bool anew);
-  /// Waits for what is still being sent, for as long as the configuration says. Last thing of a
-  /// training: others may wait for this rank in MPI_Finalize only.
+  /// Waits for data that are still being sent, for as long as the configuration allows. The last
+  /// step of a training: other ranks wait for this one only in MPI_Finalize.
   void finish(bool stopped) noexcept;
 
  private:

@@ -16,7 +16,7 @@
 #include "core/standard_output.hpp"
 #include "core/stop.hpp"
 #include "core/torch_failure.hpp"
-#include "report/saliency_figure.hpp"
+#include "report/saliency_plot.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/exit_record.hpp"
 #include "storage/h5.hpp"

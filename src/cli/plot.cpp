@@ -8,10 +8,11 @@
 #include <set>
 
 #include "cli/light_verbs.hpp"
+#include "core/enum_names.hpp"
 #include "core/options.hpp"
 #include "report/arguments.hpp"
 #include "report/event_file.hpp"
-#include "report/figures.hpp"
+#include "report/plots.hpp"
 #include "storage/atomic_file.hpp"
 
 namespace dissent::cli {
@@ -27,6 +28,7 @@ report::Canvas canvas_of(const CommandLine& line, double width, double height) {
                         .font_pt = line.get<double>("font"),
                         .title = line.get<std::string>("title"),
                         .keep_script = line.flag("keep-script")};
+
   DISSENT_CHECK(canvas.width_in >= 1 && canvas.width_in <= 40 && canvas.height_in >= 1 &&
                     canvas.height_in <= 40,
                 kUsage, "--width, --height: expected 1 .. 40 inches, found {} x {}",
@@ -57,30 +59,47 @@ void size(const CommandLine& line, const Texts& files) {
                    canvas));
 }
 
-// What --x-label says, else what the files do.
-std::string x_label_of(const CommandLine& line, const std::vector<FigurePoint>& points) {
-  const auto given = line.get<std::string>("x-label"), said = report::axis_label(points);
-  return !given.empty() ? given : !said.empty() ? said : "score";
+// The label of --x-label, else that of the files.
+std::string x_label_of(const CommandLine& line, const std::vector<PlotPoint>& points) {
+  auto label = line.get<std::string>("x-label");
+  if (label.empty()) label = report::axis_label(points);
+  return label.empty() ? "score" : label;
 }
 
-void binned(const CommandLine& line, const std::string& kind, const Texts& files) {
-  const auto points = report::figure_points(files, kind);
-  // Room for a legend above: about 0.07 inches a letter, and beyond four series a line each.
+// Inches that the default size gets for a legend above the axes.
+struct LegendRoom {
+  double width, height;
+};
+LegendRoom legend_room(const std::vector<PlotPoint>& points) {
   size_t longest = 0;
   std::set<std::string> series;
-  for (const auto& point : points)
-    series.insert(point.series), longest = std::max(longest, point.series.size());
-  const double legend = std::min(6.8, 0.07 * static_cast<double>(longest + 24)),
-               lines = series.size() > 4 ? 0.17 * static_cast<double>(series.size()) : 0;
-  const auto canvas = kind == "histogram" ? canvas_of(line, 4.2, 3)
-                                          : canvas_of(line, std::max(3.4, legend),
-                                                      (kind == "roc" ? 3.4 : 4) + lines);
-  if (kind == "reliability")
-    draw(canvas, report::reliability_script(points, canvas));
-  else if (kind == "roc")
-    draw(canvas, report::roc_script(points, canvas));
-  else
-    draw(canvas, report::histogram_script(points, canvas, x_label_of(line, points)));
+  for (const auto& point : points) {
+    series.insert(point.series);
+    longest = std::max(longest, point.series.size());
+  }
+  // About 0.07 inches per letter; more than four series take a line each.
+  return {std::min(6.8, 0.07 * static_cast<double>(longest + 24)),
+          series.size() > 4 ? 0.17 * static_cast<double>(series.size()) : 0};
+}
+
+void reliability(const CommandLine& line, const Texts& files) {
+  const auto points = report::plot_points(files, PlotKind::kReliability);
+  const auto legend = legend_room(points);
+  const auto canvas = canvas_of(line, std::max(3.4, legend.width), 4 + legend.height);
+  draw(canvas, report::reliability_script(points, canvas));
+}
+
+void roc(const CommandLine& line, const Texts& files) {
+  const auto points = report::plot_points(files, PlotKind::kRoc);
+  const auto legend = legend_room(points);
+  const auto canvas = canvas_of(line, std::max(3.4, legend.width), 3.4 + legend.height);
+  draw(canvas, report::roc_script(points, canvas));
+}
+
+void histogram(const CommandLine& line, const Texts& files) {
+  const auto points = report::plot_points(files, PlotKind::kHistogram);
+  const auto canvas = canvas_of(line, 4.2, 3);
+  draw(canvas, report::histogram_script(points, canvas, x_label_of(line, points)));
 }
 
 void saliency(const CommandLine& line, const Texts& files, DrawSaliency draw) {
@@ -93,8 +112,8 @@ void saliency(const CommandLine& line, const Texts& files, DrawSaliency draw) {
 
 bool is_run(const std::string& path) { return path_exists(path + "/train.csv"); }
 
-// What stands behind the kind; with the runs behind --results, which takes all up to the next
-// option.
+// The arguments behind the kind. --results takes all arguments up to the next option, so run
+// folders among them are added.
 Texts files_of(const CommandLine& line) {
   Texts files(line.positional().begin() + 1, line.positional().end());
   for (const auto& path : line.texts("results"))
@@ -110,21 +129,41 @@ Texts results_of(const CommandLine& line) {
 
 }  // namespace
 
+namespace {
+
+// The first argument of `dissent plot`.
+enum class Drawing { kCurves, kSize, kReliability, kRoc, kHistogram, kSaliency, kTensorboard };
+constexpr EnumName<Drawing> kDrawings[] = {
+    {Drawing::kCurves, "curves"},           {Drawing::kSize, "size"},
+    {Drawing::kReliability, "reliability"}, {Drawing::kRoc, "roc"},
+    {Drawing::kHistogram, "histogram"},     {Drawing::kSaliency, "saliency"},
+    {Drawing::kTensorboard, "tensorboard"}};
+
+Drawing drawing_of(const CommandLine& line) {
+  const auto& word = line.positional()[0];
+  Texts names;
+  for (const auto& entry : kDrawings) names.emplace_back(entry.name);
+  const auto near = nearest(word, names);
+  const auto drawing = value_in(kDrawings, word);
+  DISSENT_CHECK(drawing, kUsage, "plot: kind: expected one of {}, found '{}'{}",
+                names_in(kDrawings), word, near ? fmt::format("; did you mean '{}'?", *near) : "");
+  return *drawing;
+}
+
+}  // namespace
+
 void check_plot(const CommandLine& line, Files& files) {
-  const std::string kind = line.positional()[0];
-  const Texts kinds{"curves", "size", "reliability", "roc", "histogram", "saliency", "tensorboard"};
-  const auto near = nearest(kind, kinds);
-  DISSENT_CHECK(std::find(kinds.begin(), kinds.end(), kind) != kinds.end(), kUsage,
-                "plot: kind: expected one of {}, found '{}'{}", fmt::join(kinds, ", "), kind,
-                near ? fmt::format("; did you mean '{}'?", *near) : "");
-  DISSENT_CHECK(!files_of(line).empty(), kUsage, "plot {}: expected files to draw, found none",
-                kind);
+  const auto drawing = drawing_of(line);
+  const auto& name = line.positional()[0];
   const auto outputs = line.texts("output");
+  DISSENT_CHECK(!files_of(line).empty(), kUsage, "plot {}: expected files to draw, found none",
+                name);
   DISSENT_CHECK(!outputs.empty(), kUsage, "plot {}: --output: expected a file to write, found none",
-                kind);
-  if (kind == "tensorboard") {
+                name);
+
+  if (drawing == Drawing::kTensorboard) {
     DISSENT_CHECK(outputs.size() == 1, kUsage,
-                  "plot tensorboard: expected one folder in --output, found {}", outputs.size());
+                  "plot tensorboard: --output: expected one folder, found {}", outputs.size());
     for (const auto& path : results_of(line)) files.find("--results", path);
   } else {
     canvas_of(line, 4, 4);
@@ -135,21 +174,20 @@ void check_plot(const CommandLine& line, Files& files) {
 int run_plot(const CommandLine& line, DrawSaliency draw) {
   Files own;
   check_plot(line, own);
-  const std::string kind = line.positional()[0];
   const auto files = files_of(line), outputs = line.texts("output");
-  if (kind == "tensorboard") {
-    for (const auto& path : report::write_event_files(files, results_of(line), outputs[0]))
-      fmt::print("{}\n", path);
-    return 0;
+  switch (drawing_of(line)) {
+    case Drawing::kCurves: curves(line, files); break;
+    case Drawing::kSize: size(line, files); break;
+    case Drawing::kReliability: reliability(line, files); break;
+    case Drawing::kRoc: roc(line, files); break;
+    case Drawing::kHistogram: histogram(line, files); break;
+    case Drawing::kSaliency: saliency(line, files, draw); break;
+    case Drawing::kTensorboard:
+      for (const auto& path : report::write_event_files(files, results_of(line), outputs[0]))
+        fmt::print("{}\n", path);
+      return 0;
   }
-  if (kind == "curves")
-    curves(line, files);
-  else if (kind == "size")
-    size(line, files);
-  else if (kind == "saliency")
-    saliency(line, files, draw);
-  else
-    binned(line, kind, files);
+
   for (const auto& path : outputs) fmt::print("{}\n", path);
   return 0;
 }

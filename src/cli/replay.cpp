@@ -8,7 +8,8 @@
 
 #include "build_info.hpp"
 #include "cli/compute.hpp"
-#include "jobs/process.hpp"
+#include "core/process.hpp"
+#include "core/program_paths.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
 #include "storage/csv.hpp"
@@ -18,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What a run wrote down of itself.
+// What a run has recorded about itself.
 struct Record {
   std::string folder, config;
   nlohmann::json provenance;
@@ -34,6 +35,7 @@ Record read_record(const std::string& folder) {
     record.data = record.provenance.at("grid").at("data");
     record.threads = record.provenance.at("threads_a_rank");
     record.device = record.provenance.at("device");
+
     DISSENT_CHECK(record.provenance.at("state") == "finished", kData,
                   "{}: expected a finished run, found state {}", folder,
                   record.provenance.at("state").get<std::string>());
@@ -43,7 +45,7 @@ Record read_record(const std::string& folder) {
   return record;
 }
 
-// Counts and names what differs; the first few of each part in full.
+// Counts differences and prints the first few of each part.
 class Comparison {
  public:
   explicit Comparison(double tolerance) : tolerance_(tolerance) {}
@@ -58,13 +60,15 @@ class Comparison {
     if (shown_ == 11) fmt::print("  ...\n");
   }
   void compare(const std::string& what, const std::string& before, const std::string& now) {
-    if (before != now) note(fmt::format("{}: {} then, {} now", what, before, now));
+    if (before != now) note(fmt::format("{}: {} before, {} now", what, before, now));
   }
   void compare(const std::string& name, const at::Tensor& before, const at::Tensor& now) {
     if (before.sizes() != now.sizes() || before.dtype() != now.dtype())
-      return note(fmt::format("{}: another shape or type", name));
+      return note(fmt::format("{}: the shape or type differs", name));
     const auto bytes = static_cast<size_t>(before.nbytes());
     if (std::memcmp(before.const_data_ptr(), now.const_data_ptr(), bytes) == 0) return;
+
+    // Not the same bits: by how much, relative to the largest value of the tensor.
     const auto a = before.to(at::kDouble), b = now.to(at::kDouble);
     const double scale = std::max(a.abs().max().item<double>(), 1e-300),
                  worst = (a - b).abs().max().item<double>() / scale;
@@ -89,12 +93,13 @@ at::Tensor whole(const CheckpointReader& file, const std::string& name) {
 void compare_checkpoints(const std::string& before, const std::string& now,
                          Comparison& comparison) {
   const CheckpointReader a(before), b(now);
-  // Of trainings on images also running statistics, the moving average and DICE's discriminator.
+  // Trainings on images also have running statistics, a moving average and DICE's discriminator.
   for (const char* group : {"members", "buffers", "average", "optimizer", "discriminator"}) {
     if (!a.has(group) && !b.has(group)) continue;
     const bool both = a.has(group) && b.has(group);
     const auto names = both ? a.names(group) : std::vector<std::string>{};
-    if (!both || names != b.names(group)) comparison.note(fmt::format("{}: other datasets", group));
+    if (!both || names != b.names(group))
+      comparison.note(fmt::format("{}: the datasets differ", group));
     for (const auto& name : names) {
       const auto full = fmt::format("{}/{}", group, name);
       if (b.has(full)) comparison.compare(full, whole(a, full), whole(b, full));
@@ -108,48 +113,53 @@ void compare_logs(const std::string& before, const std::string& now, double tole
   const auto a = parse_csv(read_text(before), before), b = parse_csv(read_text(now), now);
   if (a.size() != b.size())
     return comparison.note(
-        fmt::format("train.csv: {} epochs then, {} now", a.size() - 1, b.size() - 1));
+        fmt::format("train.csv: {} epochs before, {} now", a.size() - 1, b.size() - 1));
   for (size_t r = 0; r < a.size(); ++r) {
     for (size_t c = 0; c < std::min(a[r].fields.size(), b[r].fields.size()); ++c) {
       const auto &x = a[r].fields[c], &y = b[r].fields[c];
       const double u = std::strtod(x.c_str(), nullptr), v = std::strtod(y.c_str(), nullptr);
       if (x != y &&
           !(tolerance > 0 && r > 0 && std::abs(u - v) <= tolerance * std::max(std::abs(u), 1.0)))
-        comparison.note(fmt::format("train.csv: epoch {}, {}: {} then, {} now", a[r].fields[0],
+        comparison.note(fmt::format("train.csv: epoch {}, {}: {} before, {} now", a[r].fields[0],
                                     a[0].fields[c], x, y));
     }
   }
 }
 
-// What may be the reason of a difference.
-void print_surroundings(const Record& record) {
+// Versions and hosts, which may explain a difference.
+void print_environment(const Record& record) {
   const auto& program = record.provenance["program"];
-  const auto say = [](const char* what, const std::string& then, const std::string& now) {
-    if (then != now) fmt::print("  {}: {} then, {} now\n", what, then, now);
+  const auto print = [](const char* what, const std::string& before, const std::string& now) {
+    if (before != now) fmt::print("  {}: {} before, {} now\n", what, before, now);
   };
-  say("dissent", program.value("dissent", ""), DISSENT_VERSION);
-  say("commit", program.value("commit", ""), DISSENT_COMMIT);
-  say("build type", program.value("build_type", ""), DISSENT_BUILD_TYPE);
-  say("LibTorch", program.value("libtorch", ""), DISSENT_LIBTORCH_VERSION);
+
+  print("dissent", program.value("dissent", ""), DISSENT_VERSION);
+  print("commit", program.value("commit", ""), DISSENT_COMMIT);
+  print("build type", program.value("build_type", ""), DISSENT_BUILD_TYPE);
+  print("LibTorch", program.value("libtorch", ""), DISSENT_LIBTORCH_VERSION);
   const auto hosts = record.provenance.value("hosts", std::vector<std::string>{});
-  say("hosts", fmt::format("{}", fmt::join(hosts, " ")), jobs::this_process().host);
+  print("hosts", fmt::format("{}", fmt::join(hosts, " ")), this_process().host);
 }
 
-std::vector<std::string> training(const Record& record, const CommandLine& line,
-                                  const std::string& output) {
+// The command that trains the run again.
+std::vector<std::string> train_command(const Record& record, const CommandLine& line,
+                                       const std::string& output) {
   const int64_t ranks =
       line.get<int64_t>("ranks") > 0 ? line.get<int64_t>("ranks") : record.members * record.data;
   std::vector<std::string> argv;
   if (ranks > 1) {
-    argv = {line.get<std::string>("mpirun"), "-n", std::to_string(ranks)};
-    if (line.get<std::string>("mpirun") == "mpirun")
-      argv.insert(argv.end(), {"--oversubscribe", "--bind-to", "none"});
-    if (line.get<std::string>("mpirun") == "mpirun" && geteuid() == 0)
-      argv.emplace_back("--allow-run-as-root");
+    // Options of Open MPI's mpirun; another launcher has others.
+    const auto launcher = line.get<std::string>("mpirun");
+    argv = {launcher, "-n", std::to_string(ranks)};
+    if (launcher == "mpirun") argv.insert(argv.end(), {"--oversubscribe", "--bind-to", "none"});
+    if (launcher == "mpirun" && geteuid() == 0) argv.emplace_back("--allow-run-as-root");
   }
-  argv.insert(argv.end(), {jobs::program_path(), "train", record.config, "--quiet", "--set",
+
+  argv.insert(argv.end(), {front_program(), "train", record.config, "--quiet", "--set",
                            "output=" + toml_text(output), "--set", "grid.runs=1", "--wandb", "off",
                            "--set", "runtime.tensorboard=false"});
+  // Another number of ranks is another split of the members, which gives the same bits; the number
+  // of data ranks changes them.
   const bool as_before = ranks == record.members * record.data;
   argv.insert(
       argv.end(),
@@ -160,8 +170,8 @@ std::vector<std::string> training(const Record& record, const CommandLine& line,
   return argv;
 }
 
-// The folder of the run below `output`: the only one with a checkpoint.
-std::string run_below(const std::string& output) {
+// The run folder below `output`: the only one with a checkpoint.
+std::string run_folder_in(const std::string& output) {
   for (const auto& entry : fs::recursive_directory_iterator(output))
     if (entry.path().filename() == "checkpoint.h5") return entry.path().parent_path().string();
   DISSENT_FAIL(kData, "{}: expected a checkpoint of the training, found none", output);
@@ -173,6 +183,7 @@ int compare(const Record& record, const std::string& again, double tolerance) {
              tolerance > 0 ? fmt::format("to {:.3g} of each tensor's largest value", tolerance)
                            : "bit for bit");
   Comparison comparison(tolerance);
+
   comparison.compare("configuration", record.provenance.value("config_hash", ""),
                      now.provenance.value("config_hash", ""));
   comparison.compare("data", record.provenance.value("caches", ""),
@@ -181,19 +192,21 @@ int compare(const Record& record, const std::string& again, double tolerance) {
   comparison.begin("");
   compare_logs(record.folder + "/train.csv", again + "/train.csv", tolerance, comparison);
   comparison.begin("best.h5: ");
-  const bool then_best = path_exists(record.folder + "/best.h5"),
-             now_best = path_exists(again + "/best.h5");
-  if (then_best != now_best) comparison.note(then_best ? "not there now" : "was not there");
-  if (then_best && now_best)
+  const bool best_before = path_exists(record.folder + "/best.h5"),
+             best_now = path_exists(again + "/best.h5");
+  if (best_before != best_now)
+    comparison.note(best_before ? "exists before, not now" : "exists now, not before");
+  if (best_before && best_now)
     compare_checkpoints(record.folder + "/best.h5", again + "/best.h5", comparison);
+
   if (comparison.count() == 0) {
-    fmt::print("  the same{}\n", comparison.worst() > 0
-                                     ? fmt::format(": differences up to {:.3g}", comparison.worst())
-                                     : "");
+    fmt::print("  identical{}\n", comparison.worst() > 0 ? fmt::format(": differences up to {:.3g}",
+                                                                       comparison.worst())
+                                                         : "");
     return 0;
   }
-  fmt::print("{} differences. What else is not as it was:\n", comparison.count());
-  print_surroundings(record);
+  fmt::print("{} differences. What else has changed:\n", comparison.count());
+  print_environment(record);
   return exit_code(ErrorKind::kCheck);
 }
 
@@ -207,19 +220,18 @@ int run_replay(const CommandLine& line) {
   DISSENT_CHECK(!path_exists(output), kUsage,
                 "{}: expected no file or folder of this name, found one; give another --output",
                 output);
+
   make_folder(output);
-  const auto argv = training(record, line, output);
-  fmt::print(stderr, "replay: {}\n", jobs::shown(argv));
-  const int code = *jobs::ended(
-      jobs::start(
-          {.argv = argv, .environment = {{"OMP_NUM_THREADS", std::to_string(record.threads)}}}),
-      true);
-  DISSENT_CHECK(code == 0, kData, "the training ended with exit code {}", code);
+  const auto argv = train_command(record, line, output);
+  fmt::print(stderr, "replay: {}\n", shell_text(argv));
+  const int code = wait_for_exit(start_process(
+      {.argv = argv, .environment = {{"OMP_NUM_THREADS", std::to_string(record.threads)}}}));
+  DISSENT_CHECK(code == 0, kData, "training: expected exit code 0, found {}", code);
+
+  // On a GPU sums are not always added in the same order.
   const double given = line.get<double>("tolerance");
-  const int result = compare(record, run_below(output),
-                             given >= 0                          ? given
-                             : record.device.starts_with("cuda") ? 1e-3
-                                                                 : 0);
+  const double usual = record.device.starts_with("cuda") ? 1e-3 : 0;
+  const int result = compare(record, run_folder_in(output), given >= 0 ? given : usual);
   if (!line.flag("keep")) fs::remove_all(output);
   return result;
 }

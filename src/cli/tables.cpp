@@ -17,20 +17,22 @@ namespace {
 
 using Texts = std::vector<std::string>;
 
-// The layout of this name; nothing without --layout, where the result rows say what the columns
-// are.
+// The layout of --layout; nothing without it, where the values in the result rows become columns.
 std::optional<report::Layout> named_layout(const CommandLine& line) {
   const bool has_rows = line.has("rows");
   if (line.has("layout")) {
     DISSENT_CHECK(
         !line.has("columns") && !line.flag("percent"), kUsage,
-        "--layout has columns and scales of its own: --columns and --percent go without it");
+        "--layout: expected neither --columns nor --percent beside it: a layout defines both");
     auto layout = report::find_layout(line.get<std::string>("layout"));
-    DISSENT_CHECK(!has_rows || !layout.by_dataset, kUsage,
-                  "--rows: the rows of layout {} are the data sets", layout.name);
+    DISSENT_CHECK(
+        !has_rows || !layout.by_dataset, kUsage,
+        "--rows: expected a layout with other rows, found {}, whose rows are the data sets",
+        layout.name);
     if (has_rows) layout.rows = report::comma_list(line.get<std::string>("rows"));
     return layout;
   }
+
   DISSENT_CHECK(has_rows && line.has("columns"), kUsage,
                 "expected --layout, or --rows and --columns");
   return std::nullopt;
@@ -57,32 +59,35 @@ struct TableRequest {
   report::TextOptions text;
 };
 
-// What the options say, checked.
-TableRequest table_request(const CommandLine& line) {
-  TableRequest request;
-  request.options.seeds = line.has("seeds")
-                              ? report::seed_list("--seeds", line.get<std::string>("seeds"))
-                              : std::vector<int64_t>{};
-  request.options.where = where_of(line);
-  auto& text = request.text;
-  text = {.format = line.get<std::string>("format"),
-          .precision = line.has("precision") ? line.get<int>("precision") : -1,
-          .freedom = report::freedom_of(line.get<std::string>("deviation"))};
+report::TextOptions text_options(const CommandLine& line) {
+  const report::TextOptions text{
+      .format = report::table_format("--format", line.get<std::string>("format")),
+      .precision = line.has("precision") ? line.get<int>("precision") : -1,
+      .freedom = report::freedom_of(line.get<std::string>("deviation"))};
   DISSENT_CHECK(!line.has("precision") || (text.precision >= 0 && text.precision <= 20), kUsage,
                 "--precision: expected 0 .. 20, found {}", text.precision);
-  DISSENT_CHECK(text.format == "markdown" || text.format == "csv" || text.format == "latex", kUsage,
-                "--format: expected csv, markdown or latex, found '{}'", text.format);
+  return text;
+}
+
+// The options, checked.
+TableRequest table_request(const CommandLine& line) {
+  TableRequest request;
+  if (line.has("seeds"))
+    request.options.seeds = report::seed_list("--seeds", line.get<std::string>("seeds"));
+  request.options.where = where_of(line);
+  request.text = text_options(line);
   report::name_pairs("--published-as", line.texts("published-as"));
   const auto layout = named_layout(line);
   const bool released = layout && report::has_released_form(*layout);
   request.options.part_rows = !line.has("rows") && !released;
   if (!released) return request;
-  DISSENT_CHECK(!line.has("format") || text.format == "csv", kUsage,
-                "--format: expected csv (layout {} is a release's CSV file), found '{}'",
-                layout->name, text.format);
+
+  // A release's file has one form, and no table of a paper to compare with.
+  DISSENT_CHECK(!line.has("format") || request.text.format == report::TableFormat::kCsv, kUsage,
+                "--format: expected csv (layout {} is a CSV file of a release), found '{}'",
+                layout->name, line.get<std::string>("format"));
   DISSENT_CHECK(!line.has("published"), kUsage,
-                "--published: expected a layout that stands for a table of a paper, found {}",
-                layout->name);
+                "--published: expected a layout of a paper's table, found {}", layout->name);
   return request;
 }
 
@@ -94,6 +99,8 @@ void tables(const CommandLine& line) {
   const auto output = line.get<std::string>("output");
   if (report::has_released_form(layout))
     return report::write_output(output, report::released_text(table, text));
+
+  // Published rows may lack some rows of ours, and all of them.
   std::optional<report::Published> published;
   if (line.has("published")) {
     const auto path = line.get<std::string>("published");
@@ -106,9 +113,8 @@ void tables(const CommandLine& line) {
   report::write_output(output, report::table_text(table, text, published ? &*published : nullptr));
 }
 
-// The files need not be there yet, and may have columns of their own: a name that is one letter, or
-// two that changed places, away from a result column is taken for misspelt (not of `n`: that is
-// every single letter).
+// The files may not exist yet, and may have more columns. So only a name at edit distance 1 from a
+// result column counts as misspelt (except for `n`, which is that close to every single letter).
 void check_spelling(const std::string& option, const Texts& names) {
   const auto& columns = result_columns();
   for (const auto& name : names) {
@@ -130,6 +136,7 @@ void check_tables(const CommandLine& line, Files& files) {
     if (line.has(option))
       check_spelling(fmt::format("--{}", option),
                      report::comma_list(line.get<std::string>(option)));
+
   for (const auto& path : line.positional()) files.find_below("FILE", path);
   if (!line.has("published")) return;
   files.find("--published", line.get<std::string>("published"));

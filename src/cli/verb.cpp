@@ -203,165 +203,174 @@ CommandLine doctor_line() {
 CommandLine tables_line() {
   CommandLine line(
       "tables",
-      "Tables over seeds (mean, deviation, count; what is missing is shown) from result files, or "
-      "from all below folders. `dissent tables layouts` lists the layouts.",
+      "Tables over seeds (mean, deviation, count, missing seeds) from result files, or from all "
+      "result files below folders. `dissent tables layouts` lists the layouts.",
       "FILE...", -1);
   line.option("layout,l", po::value<std::string>(),
-              "a layout of the list that `dissent tables layouts` prints")
+              "a layout from the list of `dissent tables layouts`")
       .option("rows", po::value<std::string>(),
-              "result columns that name a row, as experiment,method; default: those of the layout")
+              "result columns whose values name a row, as experiment,method; default: those of the "
+              "layout")
       .option("columns", po::value<std::string>(),
               "without --layout: result columns whose values become the columns, as dataset or "
               "dataset,metric")
       .option("metric", po::value<std::string>(),
               "one metric, as auroc: the same as --where metric=auroc")
       .option("score", po::value<std::string>(),
-              "one score, as pds; figures that depend on no score stay")
-      .option(
-          "where,w", po::value<Texts>()->composing(),
-          "column=value, or column=a,b for any of several: rows that are taken; may be given again")
+              "one score, as pds; values that do not depend on a score stay");
+
+  line.option("where,w", po::value<Texts>()->composing(),
+              "column=value, or column=a,b for any of several: use only matching rows; may be "
+              "repeated")
       .option("seeds,s", po::value<std::string>(),
-              "seeds that are expected of every row, as 1..5; default: all that a row has in any "
+              "seeds that every row should have, as 1..5; default: all seeds that a row has in any "
               "column")
       .option("format,f", po::value<std::string>()->default_value("markdown"),
               "csv (all digits), markdown or latex (booktabs)")
-      .option("precision,p", po::value<int>(), "digits after the point")
-      .flag("percent", "without --layout: values times 100")
+      .option("precision,p", po::value<int>(), "number of decimals")
+      .flag("percent", "without --layout: multiply values by 100")
       .option("deviation", po::value<std::string>()->default_value("sample"),
-              "standard deviation over seeds: sample (n - 1) or population (n)")
-      .option(
-          "published", po::value<std::string>(),
-          "result rows of published figures (results/published/sed.csv, sdde.csv), set beside ours "
-          "with the difference")
+              "standard deviation over seeds: sample (n - 1) or population (n)");
+
+  line.option("published", po::value<std::string>(),
+              "result rows of published values (results/published/sed.csv, sdde.csv), to be shown "
+              "with the difference to ours")
       .option("published-as", po::value<Texts>()->composing(),
-              "ours=theirs: which published experiment a row of ours is compared with, where "
-              "the names differ")
-      .option("output,o", po::value<std::string>()->default_value("-"),
-              "file; - is the standard output");
+              "ours=theirs: name of an experiment of ours in the published rows, if it differs")
+      .option("output,o", po::value<std::string>()->default_value("-"), "file; -: stdout");
   return line;
 }
 
 CommandLine plot_line() {
   CommandLine line(
       "plot",
-      "Draws figures with gnuplot, or writes TensorBoard's event files. KIND and what it reads:\n"
-      "  curves       run folders or train.csv: losses and figures over epochs, mean and deviation "
+      "Draws plots with gnuplot, or writes TensorBoard event files. KIND and its input:\n"
+      "  curves       run folders or train.csv: losses and metrics over epochs, mean and deviation "
       "over the runs of a folder\n"
       "  size         result files: a metric over the number of members (predictors size:<k>, "
       "ensemble, mean)\n"
-      "  reliability  figure files of `dissent evaluate`: accuracy over confidence\n"
-      "  roc          figure files: true over false positives\n"
-      "  histogram    figure files: distribution of a score\n"
+      "  reliability  plot files of `dissent evaluate`: accuracy over confidence\n"
+      "  roc          plot files: true over false positives\n"
+      "  histogram    plot files: distribution of a score\n"
       "  saliency     a saliency file: the maps of the members over the images\n"
       "  tensorboard  run folders: event files below the folder --output",
       "KIND FILE...", -1);
   line.option("output,o", po::value<Texts>()->composing(),
-              "NAME.png or NAME.svg; may be given again; tensorboard: a folder")
-      .option("title", po::value<std::string>()->default_value(""), "above the figure")
+              "NAME.png or NAME.svg; may be repeated; tensorboard: a folder")
+      .option("title", po::value<std::string>()->default_value(""), "title above the plot")
       .option("width", po::value<double>(), "inches")
       .option("height", po::value<double>(), "inches")
-      .option("dpi", po::value<int>()->default_value(300), "of PNG")
-      .option("font", po::value<double>()->default_value(8), "size of text, points")
-      .flag("keep-script",
-            "leave the gnuplot script, with its data, beside the figure: NAME.png.gp")
-      .option("columns", po::value<std::string>(),
-              "curves: columns of train.csv, a panel each, as total,nll")
+      .option("dpi", po::value<int>()->default_value(300), "resolution of PNG")
+      .option("font", po::value<double>()->default_value(8), "font size in points")
+      .flag("keep-script", "keep the gnuplot script, with its data, beside the plot: NAME.png.gp");
+
+  // Options of single kinds.
+  line.option("columns", po::value<std::string>(),
+              "curves: columns of train.csv, one panel per column, as total,nll")
       .option("series", po::value<std::string>()->default_value("method"),
-              "size: result columns whose values make a line each")
+              "size: result columns; each combination of their values is a line")
       .option("metric", po::value<std::string>(), "size: one metric, as auroc")
       .option("where,w", po::value<Texts>()->composing(),
-              "size: column=value or column=a,b; may be given again")
+              "size: column=value or column=a,b; may be repeated")
       .option("x-label", po::value<std::string>()->default_value(""),
-              "histogram: name of the x-axis; default: what the files say")
+              "histogram: name of the x-axis; default: that of the files")
       .option("images", po::value<std::string>(),
-              "saliency: places of the images in the file, as 0,3,7; default: the first four")
+              "saliency: indices of images in the file, as 0,3,7; default: the first four")
       .option("members", po::value<int64_t>()->default_value(8),
-              "saliency: members that are shown at most")
-      .option("results", po::value<Texts>()->composing()->multitoken(),
-              "tensorboard: result files whose rows go to their runs, up to the next option; run "
-              "folders among them are runs");
+              "saliency: maximum number of members")
+      .option(
+          "results", po::value<Texts>()->composing()->multitoken(),
+          "tensorboard: result files whose rows are added to their runs, up to the next option; "
+          "run folders among them count as runs");
   return line;
 }
 
 CommandLine jobs_line() {
   CommandLine line(
       "jobs",
-      "Runs the experiments of a CSV sheet, one a row. Rows are known by verb and resolved "
-      "configuration: a sheet may be sorted or extended at any time, and no\n"
-      "job is run twice, however many call this.\n\n"
-      "  jobs run SHEET       here, as many at a time as cores and GPUs allow\n"
-      "  jobs submit SHEET    on Slurm\n"
-      "  jobs status SHEET    what is true of each row\n"
-      "  jobs again SHEET     runs finished rows (--where) anew, here or with --slurm there; their "
-      "old "
-      "results stay until the new ones are done\n"
-      "  jobs import CSV      SED's sheets (stuned.run_from_csv) as sheets of dissent, to stdout\n"
-      "  jobs exec ...        one attempt, in a batch script; jobs pack ...: many jobs in one MPI "
-      "job. Called by the others\n\n"
+      "Runs the experiments of a CSV sheet, one per row. Rows are identified by verb and resolved\n"
+      "configuration, so a sheet may be sorted or extended at any time. No job runs twice, even "
+      "if\n"
+      "several users or programs run the same sheet.\n\n"
+      "  jobs run SHEET       runs rows on this machine, as many at a time as cores and GPUs "
+      "allow\n"
+      "  jobs submit SHEET    submits rows to Slurm\n"
+      "  jobs status SHEET    shows the status of each row\n"
+      "  jobs again SHEET     runs finished rows (--where) again, here or with --slurm on Slurm; "
+      "old\n"
+      "                       results stay until the new ones are complete\n"
+      "  jobs import CSV      converts SED's sheets (stuned.run_from_csv), to stdout\n"
+      "  jobs exec ...        runs one job in a batch script; jobs pack ...: runs many jobs in one "
+      "MPI\n"
+      "                       job. Both are called by run, submit and slurm/*.sbatch\n\n"
       "Columns: verb, config, set:table.key, ranks, threads, gpus, after, enabled, name, "
-      "arguments, "
+      "arguments,\n"
       "retries, template, stage, slurm:flag, whether_to_run; others are free text.\n"
-      "Cells may hold {a | b}, {1..5} and {column}. docs/clusters.md has more.",
+      "Cells may contain {a | b}, {1..5} and {column}. See docs/clusters.md.",
       "run|submit|status|again|import SHEET", -1);
   const auto text = [](const char* value) {
     return po::value<std::string>()->default_value(value, value);
   };
-  line.option("where", list(), "column=value: only rows that fit, * and ? allowed; may be repeated")
+  const auto number = [](int64_t value, const char* shown) {
+    return po::value<int64_t>()->default_value(value, shown);
+  };
+  line.option("where", list(), "column=value: only matching rows, * and ? allowed; may be repeated")
       .option("set", list(),
-              "table.key=value, over the sheet's cells, for every row whose configuration has the "
-              "key; may be repeated. Other settings are other jobs: give status the same")
-      .option("ranks", po::value<int64_t>()->default_value(0, "the sheet's"),
-              "ranks of every row whose verb ranks run together")
-      .flag("slurm", "again: on Slurm, as submit")
+              "table.key=value for every row whose configuration has the key, overriding the "
+              "sheet; may be repeated. Other settings make other jobs: use the same with status")
+      .option("ranks", number(0, "as in the sheet"),
+              "ranks of every row whose verb runs on several ranks")
+      .flag("slurm", "again: submit to Slurm")
       .option("state", text("results/jobs"),
               "folder of the jobs' states; the same for all who share the work")
       .flag("dry-run",
-            "show every job, its command, its grid and what `dissent plan` "
-            "says that it costs, and what every row would be refused for; start nothing")
-      .flag("no-files",
-            "run, submit, again: do not look whether the files that rows read are there, or into "
-            "them")
-      .flag("times", "--dry-run: measure times too (seconds a job)")
+            "show every job with command, grid and the cost that `dissent plan` predicts, and "
+            "every problem; start nothing")
+      .flag("no-files", "run, submit, again: do not check the files that rows read")
+      .flag("times", "--dry-run: also measure times (seconds per job)")
       .flag("no-cost", "--dry-run: no costs (those of large networks take seconds)")
-      .option("pack", po::value<int64_t>()->default_value(0, "0"),
-              "run, submit: jobs of fewer ranks are packed into MPI jobs of so many")
-      .option("cores", po::value<int64_t>()->default_value(0, "all"), "run: cores to use")
-      .option("gpus", text(""), "run: GPUs to use, as 0,1; none: no row gets any")
+      .option("pack", number(0, "0"),
+              "run, submit: pack jobs of fewer ranks into MPI jobs with this number of ranks")
       .option("wandb", text(""),
               "run, submit: --wandb of each training: online, offline, off, auto")
-      .flag("tensorboard", "run, submit: --tensorboard of each training")
-      .option("mpirun", text(""), "run: launcher of several ranks");
-  line.option("templates", text(""), "submit: folder of batch scripts (slurm/ of this program)")
-      .option("throttle", po::value<int64_t>()->default_value(0, "all"),
-              "submit: jobs of an array at a time")
-      .flag("no-arrays", "submit: a job of Slurm each")
-      .flag("watch", "status: redraw until nothing is under way")
-      .option("seconds", po::value<double>()->default_value(5, "5"), "status: between drawings")
-      .option(
-          "csv", text(""),
-          "status: write the sheet with status, run folder, walltime and last figures to this file")
-      .option("list", text(""), "exec: the batch")
+      .flag("tensorboard", "run, submit: --tensorboard of each training");
+
+  // Options of single actions.
+  line.option("cores", number(0, "all"), "run: number of cores to use")
+      .option("gpus", text(""), "run: GPUs to use, as 0,1; none: run all rows without GPUs")
+      .option("mpirun", text(""), "run: launcher for several ranks")
+      .option("templates", text(""), "submit: folder of batch scripts (slurm/ of this program)")
+      .option("throttle", number(0, "all"), "submit: tasks of an array that run at a time")
+      .flag("no-arrays", "submit: one Slurm job per row")
+      .flag("watch", "status: refresh until no job is under way")
+      .option("seconds", po::value<double>()->default_value(5, "5"), "status: interval of --watch")
+      .option("csv", text(""),
+              "status: write the sheet with status, run folder, walltime and last values to this "
+              "file")
+      .option("list", text(""), "exec: list of the batch")
+      .flag("command", "exec: run the command after a second --, which is not a job of a sheet")
       .option("grace", po::value<double>()->default_value(100, "100"),
-              "exec: seconds to write a checkpoint in, before the job is queued again without");
+              "exec: seconds for writing a checkpoint before the job is requeued without one");
   return line;
 }
 
 CommandLine replay_line() {
   CommandLine line("replay",
-                   "Trains again what the folder RUN records (config.toml, provenance.json: grid, "
-                   "ranks, threads), into another folder, and compares weights, optimiser\n"
-                   "states and train.csv: bit for bit if it was on CPUs, else to a tolerance. "
-                   "Names what differs. Exit code 5 if something does.",
+                   "Trains again from the record in the folder RUN (config.toml, provenance.json: "
+                   "grid, ranks, threads), into another folder, and compares weights, optimiser\n"
+                   "states and train.csv: bit for bit on CPUs, to a tolerance on GPUs. Reports "
+                   "each difference; exit code 5 if there is one.",
                    "RUN", 1);
-  line.option("ranks", po::value<int64_t>()->default_value(0, "as then"),
-              "ranks; others than then are another split of the members, which gives the same bits")
+  line.option("ranks", po::value<int64_t>()->default_value(0, "as recorded"),
+              "number of ranks; another number splits the members differently, with the same bits")
       .option("tolerance", po::value<double>()->default_value(-1, "0; 1e-3 on a GPU"),
-              "relative to a tensor's largest value")
-      .option("output", po::value<std::string>()->default_value("", "RUN/replay"), "where to")
+              "relative to the largest value of a tensor")
+      .option("output", po::value<std::string>()->default_value("", "RUN/replay"),
+              "folder of the new run")
       .option("mpirun", po::value<std::string>()->default_value("mpirun", "mpirun"),
-              "launcher of several ranks")
-      .flag("keep", "leave the new run there")
-      .option("set", list(), "table.key=value: where the data are now, for one");
+              "launcher for several ranks")
+      .flag("keep", "keep the new run")
+      .option("set", list(), "table.key=value, for example where the data are now");
   return line;
 }
 
@@ -380,10 +389,10 @@ const std::vector<Verb>& verbs() {
       {"verify", "compare this program with reference cases", verify_line},
       {"export", "write a trained ensemble as safetensors, one file a member", export_line},
       {"doctor", "say whether this machine, job and folder are ready", doctor_line},
-      {"tables", "tables over seeds from result files", tables_line, true},
-      {"plot", "figures of runs and results, TensorBoard event files", plot_line, true},
-      {"jobs", "run the experiments of a CSV sheet, here or on Slurm; their state", jobs_line},
-      {"replay", "run again from a run's own record, and compare", replay_line},
+      {"tables", "make tables over seeds from result files", tables_line, true},
+      {"plot", "plot runs and results, or write TensorBoard event files", plot_line, true},
+      {"jobs", "run the experiments of a CSV sheet, here or on Slurm", jobs_line},
+      {"replay", "train again from a run's record, and compare", replay_line},
   };
   return table;
 }

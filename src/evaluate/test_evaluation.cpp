@@ -272,7 +272,7 @@ class TestEvaluation {
   }
 
   // All series of a set are in one file.
-  void add_reliability_plot(const std::string& name, std::vector<FigurePoint> points) {
+  void add_reliability_plot(const std::string& name, std::vector<PlotPoint> points) {
     auto file = std::find_if(result_.plots.begin(), result_.plots.end(),
                              [&](const auto& other) { return other.name == name; });
     if (file == result_.plots.end()) file = result_.plots.insert(file, {name, {}});

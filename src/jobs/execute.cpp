@@ -13,6 +13,8 @@
 
 #include <dissent/error.hpp>
 
+#include "core/process.hpp"
+#include "core/program_paths.hpp"
 #include "core/stop.hpp"
 #include "jobs/progress.hpp"
 #include "storage/atomic_file.hpp"
@@ -21,16 +23,29 @@
 namespace dissent::jobs {
 namespace {
 
-volatile std::sig_atomic_t g_checkpoint = 0;  // SIGUSR1: the time limit is near
-volatile std::sig_atomic_t g_terminate = 0;   // SIGTERM, SIGINT: how often
+constexpr int kExitStopped = 75;     // the program stopped on a signal and can be resumed
+constexpr int kEndedBySignal = 128;  // plus the signal's number
+constexpr double kPollS = 0.05;      // between looks at the program
+constexpr double kStageTimeoutS = 6 * 3600;
+
+volatile std::sig_atomic_t g_time_limit = 0;  // SIGUSR1: the time limit is near
+volatile std::sig_atomic_t g_terminate = 0;   // number of SIGTERM and SIGINT
+
 void note(int number) {
   if (number == SIGUSR1)
-    g_checkpoint = 1;
+    g_time_limit = 1;
   else
     g_terminate = g_terminate + 1;
 }
 
 void install_handlers() {
+  // A signal that the batch script received before it became this process. The programs that are
+  // started must not see the variable: they may be `jobs exec` themselves.
+  if (const char* early = std::getenv(kEarlySignalVariable); early && *early) {
+    note(std::strcmp(early, "USR1") == 0 ? SIGUSR1 : SIGTERM);
+    unsetenv(kEarlySignalVariable);
+  }
+
   struct sigaction action{};
   action.sa_handler = note;
   sigemptyset(&action.sa_mask);
@@ -38,165 +53,233 @@ void install_handlers() {
   release_stop_signals();  // `dissent` has held them since it started
 }
 
-void nap(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
+void wait_s(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
 std::string slurm_job() {
   const char* id = std::getenv("SLURM_JOB_ID");
   return id ? id : "";
 }
 
+// Passes the signals of the batch script on to the program.
+class SignalRelay {
+ public:
+  // name: for messages. can_stop: the program stops on SIGUSR1 and can be resumed.
+  SignalRelay(std::string name, std::string verb, bool can_stop)
+      : name_(std::move(name)), verb_(std::move(verb)), can_stop_(can_stop) {}
+
+  // To be called regularly while the program runs.
+  void pass_on(pid_t process) {
+    if (g_time_limit && time_limit_s_ == 0) {
+      time_limit_s_ = now_s();
+      report("the time limit is near",
+             can_stop_ ? "requesting `{}` to stop" : "`{}` cannot be stopped and resumed");
+      if (can_stop_) kill(process, SIGUSR1);
+    }
+
+    if (g_terminate && !terminated_) {
+      terminated_ = true;
+      report("SIGTERM received", can_stop_ ? "requesting `{}` to stop" : "passed on to `{}`");
+      kill(process, can_stop_ ? SIGUSR1 : SIGTERM);
+    }
+
+    // A second one does not wait for a checkpoint, and reaches the launcher and its ranks at once.
+    if (g_terminate > 1 && !killed_) killed_ = kill(-process, SIGTERM) == 0;
+  }
+
+  bool terminated() const { return terminated_; }
+  // The time limit was signalled more than `grace_s` ago, or the program cannot react to it.
+  bool is_overdue(double grace_s) const {
+    return time_limit_s_ > 0 && (!can_stop_ || now_s() > time_limit_s_ + grace_s);
+  }
+
+ private:
+  void report(const char* event, const char* reaction) const {
+    fmt::print(stderr, "dissent jobs: {}: {}; {}\n", name_, event,
+               fmt::format(fmt::runtime(reaction), verb_));
+  }
+
+  std::string name_, verb_;
+  bool can_stop_, terminated_ = false, killed_ = false;
+  double time_limit_s_ = 0;  // when SIGUSR1 was seen; 0: not yet
+};
+
+// Has Slurm requeue the job of this process. Returns why it was not, or "".
+std::string requeue_in_slurm() {
+  const auto id = slurm_job();
+  if (id.empty()) return "not a job of Slurm";
+  const auto answer = run_captured({"scontrol", "requeue", id});
+  // Where a node failed meanwhile, Slurm may have requeued the job itself.
+  const bool pending = answer.err.find("is pending execution") != std::string::npos;
+  if (answer.code == 0 || pending) return "";
+  return fmt::format("scontrol requeue {} failed: {}", id, answer.err);
+}
+
 // Waits for as long as another process may still run the attempt; true if it does.
-bool another_runs(const std::string& folder) {
+bool runs_elsewhere(const std::string& folder) {
   const double end = now_s() + lease_s();
   while (true) {
     const auto state = read_state(folder);
     if (!state.alive()) return false;
     if (now_s() > end) return true;
-    nap(0.2);
+    wait_s(0.2);
   }
 }
 
-// Copies the caches to every node's own disk; true if the program will find them there. What goes
-// wrong costs time only: the job reads them where they are.
-bool staged(const Attempt& attempt) {
+// Copies the caches to the local disk of every node; true if the program will find them there. A
+// failure costs time only: the job reads them from where they are.
+bool stage_inputs(const Attempt& attempt) {
   const char* scratch = std::getenv("DISSENT_SCRATCH");
   if (!attempt.stage || !scratch || !*scratch || attempt.inputs.empty()) return false;
+
   std::vector<std::string> argv;
   const char* nodes = std::getenv("SLURM_JOB_NUM_NODES");
   if (nodes && std::atoi(nodes) > 1)
     argv = {"srun", fmt::format("--ntasks={}", nodes), "--ntasks-per-node=1"};
-  argv.insert(argv.end(), {program_path(), "jobs", "stage", scratch});
+  argv.insert(argv.end(), {front_program(), "jobs", "stage", scratch});
   argv.insert(argv.end(), attempt.inputs.begin(), attempt.inputs.end());
   try {
-    const auto said = run_captured(argv, 6 * 3600);
-    fmt::print(stderr, "{}", said.err);
-    return said.code == 0;
+    const auto output = run_captured(argv, kStageTimeoutS);
+    fmt::print(stderr, "{}", output.err);
+    return output.code == 0;
   } catch (const Error& error) {
-    fmt::print(stderr, "dissent jobs: {}: not staged: {}\n", attempt.name, error.what());
+    fmt::print(stderr, "dissent jobs: {}: caches not staged: {}\n", attempt.name, error.what());
     return false;
   }
 }
 
 std::string signal_text(int number) {
   return fmt::format("ended by signal {} ({}){}", number, strsignal(number),
-                     number == SIGKILL ? ", often for want of memory" : "");
+                     number == SIGKILL ? ", often because memory ran out" : "");
 }
 
+// One start of an attempt, and its state files.
+struct StartedAttempt {
+  const std::string& folder;
+  const Attempt& attempt;
+  int64_t restart;
+
+  void record(const Stop& stop) const {
+    put_stop(folder, attempt.number, restart, stop);
+    put_beat(folder, attempt.number,
+             {.by = this_process(), .time = stop.time, .restart = restart, .stop = stop});
+  }
+};
+
+// Runs the program of one start to its end.
 class Execution {
  public:
-  Execution(const std::string& folder, const Attempt& attempt, int64_t restart,
-            const ExecuteOptions& options)
-      : folder_(folder),
-        attempt_(attempt),
-        restart_(restart),
+  Execution(const StartedAttempt& started, const ExecuteOptions& options)
+      : started_(started),
+        attempt_(started.attempt),
         options_(options),
+        relay_(attempt_.name, attempt_.verb, can_stop(attempt_.verb)),
         start_s_(now_s()) {}
 
-  // How this start ended; `requeue`: it is to be queued again.
+  // How this start ended. requeue: set if Slurm is to requeue the job.
   Stop run(bool& requeue) {
+    // Error lines before this offset are those of earlier starts.
     err_offset_ = file_bytes(err_path());
-    beat(true);
-    std::vector<std::string> argv = options_.launcher;
-    argv.insert(argv.end(), attempt_.command.begin(), attempt_.command.end());
-    std::optional<int> code;
-    auto environment = options_.environment;
-    environment.emplace_back(kExitRecordVariable, record_path());
+    write_heartbeat(true);
     try {
-      remove_file(record_path());
-      process_ = start({.argv = argv,
-                        .environment = environment,
-                        .out = folder_ + "/stdout.txt",
-                        .err = err_path(),
-                        .cores = options_.cores});
+      start_program();
     } catch (const Error& error) {
-      return stop(3, "failed", error.what(), true);
+      return stop(3, EndReason::kFailed, error.what(), true);
     }
-    while (!(code = ended(process_))) {
-      pass_signals_on();
-      if (given_up_) kill(-process_, SIGKILL);
-      if (g_checkpoint && now_s() > checkpoint_s_ + options_.grace_s) break;
-      beat(false);
-      nap(0.05);
+
+    std::optional<int> code;
+    while (!(code = poll_exit_code(process_))) {
+      relay_.pass_on(process_);
+      if (declared_lost_) kill(-process_, SIGKILL);
+      if (relay_.is_overdue(options_.grace_s)) break;
+      write_heartbeat(false);
+      wait_s(kPollS);
     }
-    return judge(code, requeue);
+    return outcome_of(code, requeue);
   }
 
  private:
-  std::string err_path() const { return folder_ + "/stderr.txt"; }
-  bool can_stop() const { return jobs::can_stop(attempt_.verb); }
-
-  void pass_signals_on() {
-    if (g_checkpoint && checkpoint_s_ == 0) {
-      checkpoint_s_ = now_s();
-      fmt::print(stderr, "dissent jobs: {}: the time limit is near{}\n", attempt_.name,
-                 can_stop() ? ", asking it to stop" : "");
-      if (can_stop())
-        kill(process_, SIGUSR1);
-      else
-        checkpoint_s_ -= options_.grace_s;
-    }
-    if (g_terminate && !terminated_) {
-      terminated_ = true;
-      fmt::print(stderr, "dissent jobs: {}: SIGTERM{}\n", attempt_.name,
-                 can_stop() ? ", asking it to stop" : "");
-      kill(process_, can_stop() ? SIGUSR1 : SIGTERM);
-    }
-    if (g_terminate > 1 && !killed_) killed_ = kill(-process_, SIGTERM) == 0;
+  std::string err_path() const { return started_.folder + "/stderr.txt"; }
+  std::string record_path() const {
+    return std::filesystem::absolute(started_.folder + "/exit").string();
   }
 
-  Stop judge(std::optional<int> code, bool& requeue) {
+  void start_program() {
+    std::vector<std::string> argv = options_.launcher;
+    argv.insert(argv.end(), attempt_.command.begin(), attempt_.command.end());
+
+    auto environment = options_.environment;
+    environment.emplace_back(kExitRecordVariable, record_path());
+    remove_file(record_path());
+    process_ = start_process({.argv = argv,
+                              .environment = environment,
+                              .out = started_.folder + "/stdout.txt",
+                              .err = err_path(),
+                              .cores = options_.cores});
+  }
+
+  // code: of the launcher; nothing if it still runs and is given up.
+  Stop outcome_of(std::optional<int> code, bool& requeue) {
     if (!code) {
       requeue = true;
-      return stop(75, "time limit",
-                  can_stop() ? fmt::format("it did not stop within {:.0f} s: it goes on from what "
-                                           "was kept before",
-                                           options_.grace_s)
-                             : "it starts again",
-                  false);
+      return stop(
+          kExitStopped, EndReason::kTimeLimit,
+          can_stop(attempt_.verb)
+              ? fmt::format("did not stop within {:.0f} s; resumes from what was kept before",
+                            options_.grace_s)
+              : "starts again from the beginning",
+          false);
     }
-    if (*code == 0) code = own_code();
+
+    // mpirun may end with 0 although Slurm stopped the ranks.
+    if (*code == 0) code = program_code();
     if (*code == kNoExit) {
-      if (!terminated_ && !g_checkpoint)
-        return stop(4, "failed",
-                    "the launcher ended with 0, but the program did not come to its end", false);
-      code = 75;  // it was asked to stop, and was killed before it had
+      if (!relay_.terminated() && !g_time_limit)
+        return stop(4, EndReason::kFailed,
+                    "the launcher ended with exit code 0, but the program did not finish", false);
+      code = kExitStopped;  // it was requested to stop and killed before it had stopped
     }
-    if (*code == 0) return stop(0, "done", "", true);
-    if (given_up_) return stop(4, "cancelled", "was declared lost, and ended for that", true);
-    if (terminated_)
-      return stop(*code, slurm_job().empty() ? "cancelled" : "terminated",
-                  *code == 75 ? kept_text(attempt_.verb) : "", slurm_job().empty());
-    const bool too_early =
-        *code == 128 + SIGUSR1;  // the signal came before the program could catch it
-    if ((*code == 75 || too_early) && g_checkpoint) {
+    if (*code == 0) return stop(0, EndReason::kDone, "", true);
+    if (declared_lost_)
+      return stop(4, EndReason::kCancelled, "stopped: already declared lost", true);
+
+    // Under Slurm only Slurm knows whether the job was preempted, and comes back, or cancelled.
+    const std::string kept = kept_text(attempt_.verb);
+    if (relay_.terminated()) {
+      const bool slurm = !slurm_job().empty();
+      return stop(*code, slurm ? EndReason::kTerminated : EndReason::kCancelled,
+                  *code == kExitStopped ? kept : "", !slurm);
+    }
+
+    const bool too_early = *code == kEndedBySignal + SIGUSR1;  // before the program listened
+    if ((*code == kExitStopped || too_early) && g_time_limit) {
       requeue = true;
-      return stop(75, "time limit",
-                  too_early ? "it had not begun: it goes on from what was kept before"
-                            : kept_text(attempt_.verb),
-                  false);
+      return stop(kExitStopped, EndReason::kTimeLimit,
+                  too_early ? "it had not begun; resumes from what was kept before" : kept, false);
     }
-    if (*code == 75)
-      return stop(75, "cancelled", "stopped by a signal, " + kept_text(attempt_.verb), true);
+    if (*code == kExitStopped)
+      return stop(kExitStopped, EndReason::kCancelled, "stopped by a signal, " + kept, true);
+
     std::string message = last_error_line(err_path(), err_offset_);
-    if (message.empty()) message = *code > 128 ? signal_text(*code - 128) : "no error line";
-    return stop(*code, "failed", message, !may_pass(*code));
+    if (message.empty())
+      message = *code > kEndedBySignal ? signal_text(*code - kEndedBySignal) : "no error message";
+    return stop(*code, EndReason::kFailed, message, !is_transient(*code));
   }
 
-  std::string record_path() const { return std::filesystem::absolute(folder_ + "/exit").string(); }
+  // The program's exit code where its launcher says 0. Where the launcher did not pass the variable
+  // of the record on, a training's folder still tells; for other verbs the launcher is believed.
+  int program_code() const {
+    if (const auto code = read_exit_record(record_path())) return *code;
+    if (verb_kind(attempt_.verb) != VerbKind::kTrain || attempt_.runs.empty()) return 0;
 
-  // How the program ended where its launcher says 0. Where the launcher did not pass the variable
-  // on, a training's folder still tells; of the other verbs the launcher is believed.
-  int own_code() const {
-    if (const auto said = read_exit_record(record_path())) return *said;
-    if (attempt_.verb != "train" || attempt_.runs.empty()) return 0;
-    // With --again the runs are in their place, and gone from where they were made.
-    const auto is_whole = [&](const std::string& run) {
+    // With --again the finished runs have moved from the folder where they were trained.
+    const auto is_complete = [&](const std::string& run) {
       return attempt_.again ? !path_exists(run) : read_progress({run}).finished;
     };
-    return std::all_of(attempt_.runs.begin(), attempt_.runs.end(), is_whole) ? 0 : kNoExit;
+    const bool complete = std::all_of(attempt_.runs.begin(), attempt_.runs.end(), is_complete);
+    return complete ? 0 : kNoExit;
   }
 
-  Stop stop(int code, const std::string& reason, const std::string& message, bool is_final) const {
+  Stop stop(int code, EndReason reason, const std::string& message, bool is_final) const {
     return {.code = code,
             .reason = reason,
             .message = message,
@@ -205,59 +288,56 @@ class Execution {
             .is_final = is_final};
   }
 
-  void beat(bool now) {
-    const double every_s = std::min(10.0, lease_s() / 6);
-    if (!now && now_s() - last_beat_s_ < every_s) return;
+  void write_heartbeat(bool at_once) {
+    const double interval_s = std::min(10.0, lease_s() / 6);
+    if (!at_once && now_s() - last_beat_s_ < interval_s) return;
     last_beat_s_ = now_s();
-    const auto state =
-        read_state(folder_);  // one that was taken for lost ends, so that nothing runs twice
-    given_up_ = state.number > attempt_.number || (state.number == attempt_.number && state.end());
-    if (given_up_) return;
+
+    // An attempt that another process declared lost ends here, so that nothing runs twice.
+    const auto state = read_state(started_.folder);
+    declared_lost_ = state.number > attempt_.number ||
+                     (state.number == attempt_.number && state.end().has_value());
+    if (declared_lost_) return;
+
     try {
-      put_beat(folder_, attempt_.number,
-               {.by = this_process(), .time = last_beat_s_, .restart = restart_, .stop = {}});
+      put_beat(
+          started_.folder, attempt_.number,
+          {.by = this_process(), .time = last_beat_s_, .restart = started_.restart, .stop = {}});
     } catch (const Error& error) {  // a full disk is no reason to end a run
       fmt::print(stderr, "dissent jobs: {}\n", error.what());
     }
   }
 
-  const std::string& folder_;
+  const StartedAttempt& started_;
   const Attempt& attempt_;
-  int64_t restart_;
   const ExecuteOptions& options_;
-  double start_s_, checkpoint_s_ = 0, last_beat_s_ = 0;
+  SignalRelay relay_;
+  double start_s_, last_beat_s_ = 0;
   int64_t err_offset_ = 0;
   pid_t process_ = -1;
-  bool terminated_ = false, killed_ = false, given_up_ = false;
+  bool declared_lost_ = false;
 };
 
-void record(const std::string& folder, int64_t number, int64_t restart, const Stop& stop) {
-  put_stop(folder, number, restart, stop);
-  put_beat(folder, number,
-           {.by = this_process(), .time = stop.time, .restart = restart, .stop = stop});
-}
-
-// Has Slurm queue the job again; false, with the attempt ended, if that is not possible.
-bool queue_again(const std::string& folder, const Attempt& attempt, int64_t restart, Stop stop,
-                 const ExecuteOptions& options) {
-  const std::string id = slurm_job();
-  std::string problem = id.empty() ? "not a job of Slurm" : "";
-  if (problem.empty() && restart + 1 >= options.most_restarts)
-    problem = fmt::format("started {} times already (DISSENT_MAX_RESTARTS)", restart + 1);
+// Has Slurm requeue the job; false, with the attempt ended, if that is not possible.
+bool requeue(const StartedAttempt& started, Stop stop, const ExecuteOptions& options) {
+  std::string problem = slurm_job().empty() ? "not a job of Slurm" : "";
+  if (problem.empty() && started.restart + 1 >= options.max_restarts)
+    problem = fmt::format("started {} times already (DISSENT_MAX_RESTARTS)", started.restart + 1);
   if (problem.empty()) {
-    record(folder, attempt.number, restart, stop);
-    const auto said = run_captured({"scontrol", "requeue", id});
-    // Where a node failed meanwhile Slurm may have queued the job again by itself.
-    if (said.code == 0 || said.err.find("is pending execution") != std::string::npos) return true;
-    problem = fmt::format("scontrol requeue {} failed: {}", id, said.err);
+    // Recorded first: Slurm kills this process as soon as it requeues the job.
+    started.record(stop);
+    problem = requeue_in_slurm();
+    if (problem.empty()) return true;
   }
+
   stop.is_final = true;
-  stop.message += fmt::format("; not queued again: {}; submit it again to go on", problem);
-  fmt::print(stderr, "dissent jobs: {}: {}\n", attempt.name, stop.message);
-  record(folder, attempt.number, restart, stop);
+  stop.message += fmt::format("; not requeued: {}; submit it again to resume", problem);
+  fmt::print(stderr, "dissent jobs: {}: {}\n", started.attempt.name, stop.message);
+  started.record(stop);
   return false;
 }
 
+// Name of a job that has to be done first and is not; nothing if there is none.
 std::optional<std::string> unmet(const std::string& folder, const Attempt& attempt) {
   const auto state_root = std::filesystem::path(folder).parent_path().string();
   for (const auto& key : attempt.after) {
@@ -272,9 +352,59 @@ std::optional<std::string> unmet(const std::string& folder, const Attempt& attem
 Attempt read_attempt(const std::string& folder, int64_t number) {
   const auto state = read_state(folder);
   DISSENT_CHECK(state.number == number && state.attempt, kData,
-                "{}/attempt.{}: not there, or not the newest: submit the sheet again", folder,
-                number);
+                "{}/attempt.{}: expected the newest attempt, found {}; submit the sheet again",
+                folder, number,
+                state.attempt ? fmt::format("attempt.{}", state.number) : "no such file");
   return *state.attempt;
+}
+
+// Why a claimed start may not run, with its exit code; nothing if it may.
+struct Refusal {
+  int code;
+  std::string message;
+};
+std::optional<Refusal> refusal_of(const StartedAttempt& started, int64_t failures) {
+  if (failures > started.attempt.retries)
+    return Refusal{4, fmt::format("failed or was lost with its node {} times", failures)};
+  if (const auto other = unmet(started.folder, started.attempt))
+    return Refusal{3, fmt::format("waits for {}, which is not done", *other)};
+  return std::nullopt;
+}
+
+// One start of the attempt. Returns the exit code for the batch script, or nothing if the attempt
+// is to be started again.
+std::optional<int> run_start(const StartedAttempt& started, ExecuteOptions options) {
+  const auto& attempt = started.attempt;
+  const int64_t failures = read_state(started.folder).failures();
+  if (const auto refusal = refusal_of(started, failures)) {
+    started.record({.code = refusal->code,
+                    .reason = EndReason::kFailed,
+                    .message = refusal->message,
+                    .wall_s = 0,
+                    .time = now_s(),
+                    .is_final = true});
+    return refusal->code;
+  }
+
+  // Slurm sends the signal up to a minute late: a sixth of the time until the limit is left to it.
+  if (attempt.signal_s > 0) options.grace_s = static_cast<double>(attempt.signal_s) * 5 / 6;
+  if (stage_inputs(attempt))
+    options.environment = {{"DISSENT_STAGED", std::getenv("DISSENT_SCRATCH")}};
+
+  bool to_requeue = false;
+  auto stop = Execution(started, options).run(to_requeue);
+  if (to_requeue) return requeue(started, stop, options) ? 0 : kExitStopped;
+
+  const bool failed = stop.reason == EndReason::kFailed;
+  stop.is_final = stop.is_final || (failed && failures >= attempt.retries);
+  started.record(stop);
+  if (stop.is_final || !failed) return static_cast<int>(stop.code);
+
+  // A crowded node or file system may need a moment: 1, 2, 4, ... seconds.
+  fmt::print(stderr, "dissent jobs: {}: exit code {} ({}); start {} of {}\n", attempt.name,
+             stop.code, stop.message, failures + 2, attempt.retries + 1);
+  wait_s(static_cast<double>(int64_t{1} << std::min<int64_t>(failures, 6)));
+  return std::nullopt;
 }
 
 }  // namespace
@@ -284,24 +414,29 @@ bool can_stop(const std::string& verb) {
 }
 
 std::string kept_text(const std::string& verb) {
-  if (verb == "cache") return "the complete shards are kept";
-  if (verb == "evaluate") return "cached logits and fitted states are kept";
-  return "a checkpoint is written";
+  switch (verb_kind(verb)) {
+    case VerbKind::kCache: return "the complete shards are kept";
+    case VerbKind::kEvaluate: return "cached logits and fitted states are kept";
+    default: return "a checkpoint is written";
+  }
 }
 
-bool may_pass(int code) { return code >= 128 || code == 4; }
+bool is_transient(int code) { return code >= kEndedBySignal || code == 4; }
 
 std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, std::string& why) {
-  if (another_runs(folder)) {
+  if (runs_elsewhere(folder)) {
     why = "another process runs it";
     return std::nullopt;
   }
   const auto state = read_state(folder);
   if (state.abandoned()) why = "it was declared lost and may run elsewhere";
-  if (state.end()) why = "it has ended: " + state.end()->reason;
+  if (const auto end = state.end()) why = fmt::format("it has ended: {}", end_name(end->reason));
   if (!why.empty()) return std::nullopt;
+
+  // Any file of an earlier start shows that its number is taken, even if others were deleted.
   auto restart = static_cast<int64_t>(std::max(state.starts.size(), state.stops.size()));
   if (state.beat) restart = std::max(restart, state.beat->restart + 1);
+
   const Start start{.by = this_process(),
                     .time = now_s(),
                     .slurm_job = slurm_job(),
@@ -310,15 +445,16 @@ std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, 
                     .wall_before_s = state.wall_s() - attempt.wall_before_s,
                     .abandoned = false};
   if (put_start(folder, attempt.number, restart, start)) return restart;
-  why = "another process came first";
+  why = "another process started it first";
   return std::nullopt;
 }
 
 int execute(const std::string& folder, int64_t number, ExecuteOptions options) {
   install_handlers();
   const Attempt attempt = read_attempt(folder, number);
-  DISSENT_CHECK(chdir(attempt.directory.c_str()) == 0, kData, "{}: cannot change into it: {}",
+  DISSENT_CHECK(chdir(attempt.directory.c_str()) == 0, kData, "{}: cannot change to folder: {}",
                 attempt.directory, std::strerror(errno));
+
   while (true) {
     std::string why;
     const auto restart = begin(folder, attempt, why);
@@ -326,34 +462,54 @@ int execute(const std::string& folder, int64_t number, ExecuteOptions options) {
       fmt::print(stderr, "dissent jobs: {}: not started: {}\n", attempt.name, why);
       return 0;
     }
-    const auto fail = [&](int code, const std::string& message) {
-      record(folder, number, *restart,
-             {.code = code,
-              .reason = "failed",
-              .message = message,
-              .wall_s = 0,
-              .time = now_s(),
-              .is_final = true});
-      return code;
-    };
-    const int64_t lost = read_state(folder).failures();
-    if (lost > attempt.retries)
-      return fail(4, fmt::format("failed or was lost with its node {} times", lost));
-    if (const auto other = unmet(folder, attempt))
-      return fail(3, fmt::format("waits for {}, which is not done", *other));
-    bool requeue = false;
-    // What is left of the time until the limit when the scheduler has had its part.
-    if (attempt.signal_s > 0) options.grace_s = static_cast<double>(attempt.signal_s) * 5 / 6;
-    if (staged(attempt)) options.environment = {{"DISSENT_STAGED", std::getenv("DISSENT_SCRATCH")}};
-    auto stop = Execution(folder, attempt, *restart, options).run(requeue);
-    if (requeue) return queue_again(folder, attempt, *restart, stop, options) ? 0 : 75;
-    stop.is_final = stop.is_final || (stop.reason == "failed" && lost >= attempt.retries);
-    record(folder, number, *restart, stop);
-    if (stop.is_final || stop.reason != "failed") return static_cast<int>(stop.code);
-    fmt::print(stderr, "dissent jobs: {}: exit code {} ({}); start {} of {}\n", attempt.name,
-               stop.code, stop.message, lost + 2, attempt.retries + 1);
-    nap(static_cast<double>(int64_t{1} << std::min<int64_t>(lost, 6)));
+    if (const auto code = run_start({folder, attempt, *restart}, options)) return *code;
   }
+}
+
+int execute_command(const std::vector<std::string>& command, const ExecuteOptions& options) {
+  install_handlers();
+  const auto& verb = command[0];
+  const bool resumes = can_be_stopped(verb, command.size() > 1 ? command[1] : "");
+  const auto id = slurm_job();
+  const auto name = id.empty() ? verb : "slurm job " + id;
+
+  // A signal that came before the command has begun: there is nothing to wait for.
+  int code = kExitStopped;
+  SignalRelay relay(name, verb, resumes);
+  const bool stopped_before = resumes && (g_time_limit || g_terminate);
+  if (stopped_before) {
+    fmt::print(stderr, "dissent jobs: {}: stopped by a signal before `{}` started\n", name, verb);
+  } else {
+    auto argv = options.launcher;
+    argv.insert(argv.end(), command.begin(), command.end());
+    const pid_t process =
+        start_process({.argv = argv, .environment = options.environment, .cores = options.cores});
+
+    std::optional<int> ended;
+    while (!(ended = poll_exit_code(process))) {
+      relay.pass_on(process);
+      wait_s(kPollS);
+    }
+    code = *ended;
+  }
+
+  // The signal came before the program or its launcher listened: nothing new has to be kept.
+  const bool too_early =
+      code == kEndedBySignal + SIGUSR1 && resumes && (g_time_limit || g_terminate);
+  if (too_early) code = kExitStopped;
+  if (code != kExitStopped || !g_time_limit) return code;
+  if (g_terminate) return code;  // a cancelled job stays cancelled; Slurm requeues a preempted one
+
+  const char* count = std::getenv("SLURM_RESTART_COUNT");
+  const int64_t restarts = count ? std::atoll(count) : 0;
+  const auto problem =
+      restarts >= options.max_restarts
+          ? fmt::format("requeued {} times already (DISSENT_MAX_RESTARTS)", restarts)
+          : requeue_in_slurm();
+  if (problem.empty()) return 0;
+  fmt::print(stderr, "dissent jobs: {}: not requeued: {}; submit it again to resume\n", name,
+             problem);
+  return kExitStopped;
 }
 
 }  // namespace dissent::jobs

@@ -12,11 +12,11 @@
 namespace dissent::jobs {
 namespace {
 
-constexpr size_t kMostRows = 100000;
-constexpr size_t kMostCells = 4000000;
-constexpr size_t kMostReferences = 1000;
+constexpr size_t kMaxRows = 100000;
+constexpr size_t kMaxCells = 4000000;
+constexpr size_t kMaxReferences = 1000;
 
-// A piece of a cell: alternatives (one of them: plain text), or the name of another column.
+// A piece of a cell: alternatives (a single one is plain text), or the name of another column.
 struct Piece {
   std::vector<std::string> alternatives;
   std::string column;
@@ -46,19 +46,22 @@ std::optional<int64_t> integer(const std::string& text) {
              : std::nullopt;
 }
 
-// "1..5" or "10..50..20"; nothing if the text is something else.
+// The values of "1..5" or "10..50..20"; nothing for another text.
 std::optional<std::vector<std::string>> range(const std::string& column, const std::string& text) {
   const auto parts = split(text, "..");
   if (parts.size() < 2 || parts.size() > 3) return std::nullopt;
   const auto first = integer(parts[0]), last = integer(parts[1]),
              step = parts.size() == 3 ? integer(parts[2]) : std::optional<int64_t>(1);
   if (!first || !last || !step) return std::nullopt;
+
   DISSENT_CHECK(*step >= 1 && *first <= *last, kUsage,
-                "{}: {{{}}}: expected a range upwards with a step >= 1", column, text);
+                "{}: {{{}}}: expected an ascending range with a step >= 1", column, text);
   DISSENT_CHECK(static_cast<uint64_t>(*last) - static_cast<uint64_t>(*first) <
-                    kMostRows * static_cast<uint64_t>(*step),
+                    kMaxRows * static_cast<uint64_t>(*step),
                 kUsage, "{0}: {{{1}}}: expected at most {2} values, found more", column, text,
-                kMostRows);
+                kMaxRows);
+
+  // The loop ends before value + step could overflow.
   std::vector<std::string> values;
   for (int64_t value = *first; value <= *last; value += *step) {
     values.push_back(std::to_string(value));
@@ -90,7 +93,7 @@ Cell parse_cell(const std::string& column, const std::string& text,
     if (text[at] == '{' && !doubled) {
       const size_t end = text.find('}', at);
       DISSENT_CHECK(end != std::string::npos, kUsage,
-                    "{}: expected a brace that closes, found the end: {}", column, text);
+                    "{}: expected a closing brace, found the end of the cell: {}", column, text);
       if (!plain.empty()) cell.push_back(Piece{{std::exchange(plain, "")}, ""});
       cell.push_back(brace(column, text.substr(at + 1, end - at - 1), columns));
       at = end;
@@ -100,7 +103,7 @@ Cell parse_cell(const std::string& column, const std::string& text,
       ++at;
     else
       DISSENT_CHECK(text[at] != '}', kUsage,
-                    "{}: expected a brace that opens before one that closes, found none: {} ({{{{ "
+                    "{}: expected an opening brace before a closing one, found none: {} ({{{{ "
                     "and }}}} are plain braces)",
                     column, text);
     plain += text[at];
@@ -109,7 +112,7 @@ Cell parse_cell(const std::string& column, const std::string& text,
   return cell;
 }
 
-// One combination: which alternative each piece takes.
+// One combination: the index of the alternative of each piece.
 class Combination {
  public:
   Combination(const std::vector<std::string>& columns, const std::vector<Cell>& cells)
@@ -129,7 +132,7 @@ class Combination {
     return out;
   }
 
-  // The next one, the rightmost piece first; false after the last.
+  // Advances to the next combination, the rightmost piece first; false after the last.
   bool next() {
     for (size_t c = cells_.size(); c-- > 0;) {
       for (size_t p = cells_[c].size(); p-- > 0;) {
@@ -141,15 +144,16 @@ class Combination {
   }
 
  private:
-  // references: of the cell so far; columns that each name another one twice would double it.
+  // references: number in the cell so far. Columns that refer to another one twice each would
+  // double it with each level.
   std::string text(size_t c, size_t depth, size_t& references) const {
-    DISSENT_CHECK(
-        depth <= columns_.size(), kUsage,
-        "{}: expected columns in an order, found a circle of columns that refer to each other",
-        columns_[c]);
-    DISSENT_CHECK(references++ <= kMostReferences, kUsage,
-                  "{}: expected a cell that stands for at most {} others, found more", columns_[c],
-                  kMostReferences);
+    DISSENT_CHECK(depth <= columns_.size(), kUsage,
+                  "{}: expected columns without a cycle, found columns that refer to each other",
+                  columns_[c]);
+    DISSENT_CHECK(references++ <= kMaxReferences, kUsage,
+                  "{}: expected a cell with at most {} references, found more", columns_[c],
+                  kMaxReferences);
+
     std::string out;
     for (size_t p = 0; p < cells_[c].size(); ++p) {
       const auto& piece = cells_[c][p];
@@ -175,13 +179,15 @@ std::vector<Expansion> expand(const std::vector<std::string>& columns,
     parsed.push_back(parse_cell(columns[c], cells[c], columns));
     for (const auto& piece : parsed.back()) {
       count *= std::max<size_t>(1, piece.alternatives.size());
-      DISSENT_CHECK(count <= kMostRows, kUsage, "{}: expected at most {} combinations, found more",
-                    columns[c], kMostRows);
+      DISSENT_CHECK(count <= kMaxRows, kUsage, "{}: expected at most {} combinations, found more",
+                    columns[c], kMaxRows);
     }
   }
-  DISSENT_CHECK(count <= kMostCells / std::max<size_t>(1, cells.size()), kUsage,
-                "expected at most {} cells, found {} combinations of {} columns", kMostCells, count,
+
+  DISSENT_CHECK(count <= kMaxCells / std::max<size_t>(1, cells.size()), kUsage,
+                "expected at most {} cells, found {} combinations of {} columns", kMaxCells, count,
                 cells.size());
+
   std::vector<Expansion> out;
   Combination combination(columns, parsed);
   do out.push_back(combination.expansion());

@@ -35,7 +35,7 @@ std::string environment(const char* name) {
   return text ? text : "";
 }
 
-std::string process_numbers() {
+std::string own_pid_namespace() {
   std::error_code ignored;
   return fs::read_symlink("/proc/self/ns/pid", ignored).string();
 }
@@ -43,7 +43,7 @@ std::string process_numbers() {
 LockHolder this_holder() {
   std::random_device random;
   return {.by = this_process(),
-          .processes = process_numbers(),
+          .pid_namespace = own_pid_namespace(),
           .slurm_job = environment("SLURM_JOB_ID"),
           .slurm_restart = std::atoll(environment("SLURM_RESTART_COUNT").c_str()),
           .time = now_s(),
@@ -54,7 +54,7 @@ std::string text_of(const LockHolder& holder) {
   nlohmann::ordered_json json{
       {"format", "dissent-lock"},      {"version", 1},
       {"host", holder.by.host},        {"pid", holder.by.pid},
-      {"started", holder.by.started},  {"process_numbers", holder.processes},
+      {"started", holder.by.started},  {"process_numbers", holder.pid_namespace},
       {"slurm_job", holder.slurm_job}, {"slurm_restart", holder.slurm_restart},
       {"time", holder.time},           {"nonce", holder.nonce},
   };
@@ -68,11 +68,11 @@ LockHolder holder_of(const std::string& text) {
   try {
     holder.by = {json.value("host", ""), json.value("pid", int64_t{0}),
                  json.value("started", int64_t{0})};
-    holder.processes = json.value("process_numbers", "");
+    holder.pid_namespace = json.value("process_numbers", "");
     holder.slurm_job = json.value("slurm_job", "");
     holder.slurm_restart = json.value("slurm_restart", int64_t{0});
     holder.time = json.value("time", 0.0);
-  } catch (const nlohmann::json::exception&) {  // edited by hand: nobody that is known
+  } catch (const nlohmann::json::exception&) {  // edited by hand: an unknown holder
   }
   return holder;
 }
@@ -82,7 +82,7 @@ double modified_s(const struct stat& status) {
          1e-9 * static_cast<double>(status.st_mtim.tv_nsec);
 }
 
-// A lock's file as it was read.
+// A lock file as it was read.
 struct Found {
   std::string file, text;
   int64_t number = 0;
@@ -99,11 +99,12 @@ std::optional<Found> read_lock(const std::string& file, int64_t number) {
   }
 }
 
-// The locks of a place, the newest last.
+// The locks of a place in the order of their numbers, the newest last.
 std::vector<Found> locks_of(const std::string& place) {
   const fs::path at(place);
   const auto folder = at.parent_path().empty() ? fs::path(".") : at.parent_path();
   const auto begin = at.filename().string() + ".";
+
   std::vector<Found> found;
   std::error_code ignored;
   for (fs::directory_iterator entry(folder, ignored), end; !ignored && entry != end;
@@ -117,31 +118,35 @@ std::vector<Found> locks_of(const std::string& place) {
     if (auto lock = read_lock(fmt::format("{}.{}", place, number), number))
       found.push_back(std::move(*lock));
   }
+
   std::sort(found.begin(), found.end(),
             [](const Found& a, const Found& b) { return a.number < b.number; });
   return found;
 }
 
-enum class Verdict { kLives, kGone, kUnknown };
+enum class HolderState { kAlive, kGone, kUnknown };
 
-Verdict judge(const LockHolder& holder, const LockHolder& own, double silence_s, double silent_s) {
-  const auto alive = holder.processes == own.processes ? is_alive(holder.by) : std::nullopt;
-  if (alive) return *alive ? Verdict::kLives : Verdict::kGone;
-  if (!own.slurm_job.empty() && own.slurm_job == holder.slurm_job &&
-      own.slurm_restart > holder.slurm_restart)
-    return Verdict::kGone;
-  return silence_s >= silent_s ? Verdict::kGone : Verdict::kUnknown;
+// silence_s: since the lock was renewed; timeout_s: when its holder counts as gone.
+HolderState state_of(const LockHolder& holder, const LockHolder& own, double silence_s,
+                     double timeout_s) {
+  // A process number means something only in its own namespace.
+  const auto alive = holder.pid_namespace == own.pid_namespace ? is_alive(holder.by) : std::nullopt;
+  if (alive) return *alive ? HolderState::kAlive : HolderState::kGone;
+
+  const bool earlier_start = !own.slurm_job.empty() && own.slurm_job == holder.slurm_job &&
+                             own.slurm_restart > holder.slurm_restart;
+  return earlier_start || silence_s >= timeout_s ? HolderState::kGone : HolderState::kUnknown;
 }
 
-std::string shown_holder(const LockHolder& holder) {
-  if (holder.by.host.empty()) return "a process that its file does not name";
+std::string holder_text(const LockHolder& holder) {
+  if (holder.by.host.empty()) return "an unknown process";
   return fmt::format(
       "process {} on {}{}, since {:%Y-%m-%d %H:%M:%S} UTC", holder.by.pid, holder.by.host,
       holder.slurm_job.empty() ? "" : fmt::format(" (Slurm job {})", holder.slurm_job),
       fmt::gmtime(static_cast<std::time_t>(holder.time)));
 }
 
-void nap(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
+void wait_s(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
 }  // namespace
 
@@ -172,104 +177,127 @@ FolderLock::~FolderLock() {
   if (mine && mine->text == text_) ::unlink(file_.c_str());
 }
 
-// Takes the number behind the newest lock, if all that are there are left behind.
+namespace {
+
+// The current time of the file system's clock: the modification time of a file created now.
+double file_system_now_s(const std::string& probe, const std::string& text) {
+  atomic_write_text(probe, text);
+  struct stat status;
+  const double now = ::stat(probe.c_str(), &status) == 0 ? modified_s(status) : now_s();
+  ::unlink(probe.c_str());
+  return now;
+}
+
+void delete_stale(const Found& lock) {
+  const auto now = read_lock(lock.file, lock.number);
+  if (now && now->text == lock.text) ::unlink(lock.file.c_str());
+}
+
+}  // namespace
+
+// Creates the lock with the number behind the newest one, once all existing locks are stale.
 void FolderLock::acquire() {
-  const auto say = [&](const std::string& message) {
+  const auto report = [&](const std::string& message) {
     if (options_.say) options_.say(message);
   };
-  std::optional<Found> watched;  // of another host: does its time move?
+  std::optional<Found> watched;  // lock of another host, whose renewal would show that it is alive
   while (true) {
     const auto locks = locks_of(place_);
-    std::vector<std::string> left;
+    const double now = file_system_now_s(fmt::format("{}.{}.tmp", place_, own_.nonce), text_);
+    std::vector<std::string> stale;
     bool wait = false;
-    // A file made now has the time of the file system's own clock.
-    const std::string probe = fmt::format("{}.{}.tmp", place_, own_.nonce);
-    atomic_write_text(probe, text_);
-    struct stat status;
-    const double now = ::stat(probe.c_str(), &status) == 0 ? modified_s(status) : now_s();
-    ::unlink(probe.c_str());
     for (const auto& lock : locks) {
       const auto holder = holder_of(lock.text);
-      const bool moves =
-          watched && watched->text == lock.text && lock.renewed_s > watched->renewed_s;
-      const auto verdict =
-          moves ? Verdict::kLives : judge(holder, own_, now - lock.renewed_s, options_.silent_s);
-      DISSENT_CHECK(verdict != Verdict::kLives, kUsage,
+      const double silence_s = now - lock.renewed_s;
+      const bool is_watched = watched && watched->text == lock.text;
+      const bool renewed = is_watched && lock.renewed_s > watched->renewed_s;
+      const auto state =
+          renewed ? HolderState::kAlive : state_of(holder, own_, silence_s, options_.silent_s);
+      DISSENT_CHECK(state != HolderState::kAlive, kUsage,
                     "{}: expected that no other process writes to it, found {} ({}): wait for it, "
                     "stop it, or {}",
-                    what_, shown_holder(holder), lock.file, other_);
-      if (verdict == Verdict::kGone) {
-        left.push_back(lock.text);
+                    what_, holder_text(holder), lock.file, other_);
+      if (state == HolderState::kGone) {
+        stale.push_back(lock.text);
         continue;
       }
-      if (!watched || watched->text != lock.text) {
-        say(fmt::format(
-            "{}: held by {}, no process of this host: it is watched for a sign of life, "
-            "for {:.0f} s at most",
-            what_, shown_holder(holder), options_.silent_s - (now - lock.renewed_s)));
-        watched = lock;
-      }
       wait = true;
+      if (is_watched) continue;
+      report(fmt::format("{}: locked by {}; waiting up to {:.0f} s for a renewal", what_,
+                         holder_text(holder), options_.silent_s - silence_s));
+      watched = lock;
     }
+
     if (wait) {
-      nap(std::min(0.5, options_.silent_s / 10));
-      continue;
+      wait_s(std::min(0.5, options_.silent_s / 10));
+    } else if (make(locks.empty() ? 1 : locks.back().number + 1, stale)) {
+      for (const auto& lock : locks) {
+        report(fmt::format("{}: the stale lock of {} is taken over", what_,
+                           holder_text(holder_of(lock.text))));
+        delete_stale(lock);
+      }
+      return;
+    } else {
+      // Several processes try at the same time: each waits for another time.
+      wait_s(0.01 * static_cast<double>(1 + own_.by.pid % 10));
     }
-    if (!make(locks.empty() ? 1 : locks.back().number + 1, left)) {
-      nap(0.01 * static_cast<double>(1 + own_.by.pid % 10));  // others come at the same time
-      continue;
-    }
-    for (const auto& lock : locks) {
-      say(fmt::format("{}: the lock of {} was left behind and is taken over", what_,
-                      shown_holder(holder_of(lock.text))));
-      const auto still = read_lock(lock.file, lock.number);
-      if (still && still->text == lock.text) ::unlink(lock.file.c_str());
-    }
-    return;
   }
 }
 
-// False if another process came first, or a lock is there that is not one of those left behind.
-bool FolderLock::make(int64_t number, const std::vector<std::string>& left) {
+// False if another process came first, or there is a lock that is not one of the stale ones.
+bool FolderLock::make(int64_t number, const std::vector<std::string>& stale) {
   const auto file = fmt::format("{}.{}", place_, number);
   if (!create_once(file, text_)) return false;
+
+  // A lock that was created meanwhile with another number wins, so that one of both remains.
   for (const auto& other : locks_of(place_)) {
-    if (other.text == text_ || std::find(left.begin(), left.end(), other.text) != left.end())
+    if (other.text == text_ || std::find(stale.begin(), stale.end(), other.text) != stale.end())
       continue;
     ::unlink(file.c_str());
     return false;
   }
+
   file_ = file;
   number_ = number;
   return true;
 }
 
 void FolderLock::renew() {
+  // Signals are for the threads that look at them.
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
+
+  const std::chrono::duration<double> interval(std::min(10.0, options_.silent_s / 6));
   std::unique_lock lock(mutex_);
   while (!over_) {
-    changed_.wait_for(lock, std::chrono::duration<double>(std::min(10.0, options_.silent_s / 6)));
-    if (over_) return;
-    if (::utimensat(AT_FDCWD, file_.c_str(), nullptr, 0) == 0 || errno != ENOENT) continue;
-    const auto locks = locks_of(place_);
-    if (locks.empty()) {  // deleted by hand
-      try {
-        create_once(file_, text_);
-      } catch (const Error& error) {
-        std::fprintf(stderr, "dissent: %s\n", error.what());
-      }
-      continue;
-    }
-    const auto message = fmt::format(
-        "dissent: {}: taken over by {}, which took this process for dead, since it gave no sign of "
-        "life for {:.0f} s (DISSENT_LOCK_TIMEOUT_S): it ends\n",
-        what_, shown_holder(holder_of(locks.back().text)), options_.silent_s);
-    std::fputs(message.c_str(), stderr);
-    std::fflush(stderr);
-    std::_Exit(exit_code(ErrorKind::kComm));
+    changed_.wait_for(lock, interval);
+    if (!over_) renew_once();
   }
+}
+
+void FolderLock::renew_once() {
+  if (::utimensat(AT_FDCWD, file_.c_str(), nullptr, 0) == 0 || errno != ENOENT) return;
+
+  // The file is gone. Without another lock it was deleted by hand.
+  const auto locks = locks_of(place_);
+  if (locks.empty()) {
+    try {
+      create_once(file_, text_);
+    } catch (const Error& error) {
+      std::fprintf(stderr, "dissent: %s\n", error.what());
+    }
+    return;
+  }
+
+  // Another process writes to the result now: continuing would mix both.
+  const auto message = fmt::format(
+      "dissent: {}: the lock was taken over by {}, because this process had not renewed it for "
+      "{:.0f} s (DISSENT_LOCK_TIMEOUT_S); exiting\n",
+      what_, holder_text(holder_of(locks.back().text)), options_.silent_s);
+  std::fputs(message.c_str(), stderr);
+  std::fflush(stderr);
+  std::_Exit(exit_code(ErrorKind::kComm));
 }
 
 }  // namespace dissent::jobs

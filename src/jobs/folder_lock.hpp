@@ -7,57 +7,60 @@
 #include <thread>
 #include <vector>
 
-#include "jobs/process.hpp"
+#include "core/process.hpp"
 
 namespace dissent::jobs {
 
-/// Who holds a FolderLock, as its file says.
+/// The holder of a FolderLock, as recorded in its file.
 struct LockHolder {
-  ProcessName by;
-  std::string processes;  ///< the kernel's name of the process numbers: containers have their own
-  std::string slurm_job;  ///< "" outside of Slurm
-  int64_t slurm_restart = 0;  ///< how often Slurm queued the job again before
-  double time = 0;            ///< since when
-  std::string nonce;          ///< no other lock has it
+  ProcessId by;
+  std::string pid_namespace;  ///< the kernel's name of it: containers have their own
+  std::string slurm_job;      ///< "" outside of Slurm
+  int64_t slurm_restart = 0;  ///< how often Slurm had requeued the job
+  double time = 0;            ///< when it was acquired
+  std::string nonce;          ///< unique
 };
 
-/// Keeps others from writing to a result while this process does: two trainings of one folder would
-/// mix their checkpoints. A file <place>.<n> that link(2) makes once, so that one of several wins
-/// on file systems that hosts share; it holds who made it, and a thread renews its time every few
-/// seconds.
+/// Excludes other processes from writing to a result: two trainings in one folder would mix their
+/// checkpoints. The lock is a file <place>.<n> that is created by link(2), so that exactly one of
+/// several processes wins on a shared file system. It names its holder, and a thread renews its
+/// modification time every few seconds.
 ///
-/// A lock that is there is left behind, and taken over, if
-///   - its process was one of this host, and is gone (kill -9, a crash): at once
-///   - it is of an earlier start of this process's own job of Slurm: at once
-///   - it is of another host, and its time was not renewed for silent_s seconds. Until then this
-///     call waits. Times are compared with that of a file just made, so clocks of hosts may differ
+/// An existing lock is stale, and taken over, if
+///   - its process was on this host and is gone (kill -9, a crash): at once
+///   - it belongs to an earlier start of this process's own Slurm job: at once
+///   - its process is on another host and has not renewed it for silent_s seconds. Until then the
+///     constructor waits. Times are compared with that of a file just created, so clocks of hosts
+///     may differ
 class FolderLock {
  public:
   struct Options {
     double silent_s = default_silent_s();
-    std::function<void(const std::string& message)> say = {};  ///< told when it takes over or waits
+    std::function<void(const std::string& message)> say = {};  ///< reports a wait or takeover
   };
-  /// DISSENT_LOCK_TIMEOUT_S, else 60.
+  /// DISSENT_LOCK_TIMEOUT_S, default 60.
   static double default_silent_s();
 
-  /// place: of the lock's file, as results/x/seed-1/lock; its folder exists. what: what is kept
-  /// from others, and other: what else to do, for messages ("give another cache.output").
-  /// Error::kUsage if another process holds it: who, since when, and what to do.
+  /// place: path of the lock file without its number, as results/x/seed-1/lock; its folder exists.
+  /// what: the protected result, and other: an alternative for the user, for messages ("give
+  /// another cache.output"). Error::kUsage if another process holds the lock: which, since when,
+  /// and what to do.
   FolderLock(std::string place, std::string what, std::string other, Options options);
   FolderLock(std::string place, std::string what, std::string other)
       : FolderLock(std::move(place), std::move(what), std::move(other), Options()) {}
-  /// Deletes the file. A process that was taken for dead and lives after all ends itself, with exit
-  /// code 4, when it finds that another one has taken the lock.
+  /// Deletes the file. A process whose lock was taken over although it lives ends itself with exit
+  /// code 4 when it notices.
   ~FolderLock();
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
 
-  /// The file that this process made.
+  /// The file that this process created.
   const std::string& file() const { return file_; }
 
  private:
   void acquire();
-  bool make(int64_t number, const std::vector<std::string>& left);
+  bool make(int64_t number, const std::vector<std::string>& stale);
+  void renew_once();
   void renew();
 
   std::string place_, what_, other_;

@@ -11,7 +11,9 @@
 #include <dissent/error.hpp>
 
 #include "core/edited_text.hpp"
+#include "core/enum_names.hpp"
 #include "core/options.hpp"
+#include "jobs/job.hpp"
 #include "jobs/sheet.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
@@ -38,7 +40,7 @@ std::string plain_path(const std::string& path) {
   return path.starts_with("./") ? path.substr(2) : path;
 }
 
-// A value of the runner as a cell of ours: braces are plain.
+// A value of stuned's runner as a cell of ours, where braces have to be doubled.
 std::string value_of(const std::string& cell, size_t row) {
   std::string text = replaced(replaced(cell, "__COMMA__", ","), "__ROW__", std::to_string(row));
   if (lower(text) == "default") return "";
@@ -48,8 +50,7 @@ std::string value_of(const std::string& cell, size_t row) {
   return replaced(replaced(text, "{", "{{"), "}", "}}");
 }
 
-// Where the sheets' rows go: the one place that knows which configuration stands for which of
-// SED's.
+// The counterparts of SED's configurations: the only place that knows them.
 constexpr const char* kEvaluation = "configs/sed/evaluation.toml";
 constexpr const char* kTrainings = "configs/sed/";  // <name of SED's configuration>.toml
 constexpr const char* kResults = "results/sed";
@@ -59,7 +60,7 @@ constexpr const char* kPublished = "results/published/sed.csv";
 struct CachedSet {
   const char* name;
   const char* config;
-  const char* folder;  // its root below kwargs/original_dataset_path
+  const char* folder;  // below kwargs/original_dataset_path
 };
 const std::vector<CachedSet>& cached_sets() {
   static const std::vector<CachedSet> sets{
@@ -72,14 +73,14 @@ const std::vector<CachedSet>& cached_sets() {
       {"openimages", "configs/sed/caching_openimages.toml", "openimages"}};
   return sets;
 }
-constexpr const char* kCorrupted = "in_c";  // its row stands for all corruptions at both severities
+constexpr const char* kCorrupted = "in_c";  // one row for all corruptions at both severities
 constexpr const char* kCorruptions =
     "{gaussian_noise | shot_noise | impulse_noise | defocus_blur | glass_blur | motion_blur | "
     "zoom_blur | snow | frost | fog | brightness | contrast | elastic_transform | pixelate | "
     "jpeg_compression}";
 constexpr const char* kSeverities = "{1 | 5}";
 
-// The table that a row of the evaluation sheet is for (eval_type).
+// The table of a row of the evaluation sheet (eval_type).
 struct EvaluationTable {
   const char* type;
   const char* layout;
@@ -95,7 +96,7 @@ const std::vector<EvaluationTable>& evaluation_tables() {
   return tables;
 }
 
-// Keys of SED's training configurations with a counterpart of one key.
+// Keys of SED's training configurations that correspond to one key of ours.
 const std::map<std::string, std::string>& training_keys() {
   static const std::map<std::string, std::string> keys{
       {"data/dataset/from_h5/path/train", "set:data.train"},
@@ -126,12 +127,17 @@ std::string below(const std::string& folder, const std::string& name) {
   return (fs::path(folder) / name).lexically_normal().string();
 }
 
+// The kinds of rows, by the name of their default configuration; any other name is a training.
+enum class SedSheet { kCaching, kEvaluation, kTraining };
+constexpr EnumName<SedSheet> kSedSheets[] = {{SedSheet::kCaching, "caching"},
+                                             {SedSheet::kEvaluation, "eval"}};
+
 class Importer {
  public:
   Importer(std::string path, const std::vector<CsvRecord>& records)
       : path_(std::move(path)), columns_(records[0].fields) {}
 
-  // A misspelt column of the runner would change what runs without a word.
+  // A misspelt column would silently change what runs.
   void check_columns() const {
     const std::vector<std::string> known{"path_to_main", "path_to_default_config", kWhetherToRun};
     for (const auto& column : columns_) {
@@ -145,24 +151,25 @@ class Importer {
   }
 
   void add(const CsvRecord& record, size_t number) {
-    // What a spreadsheet leaves of a line that was emptied.
+    // Spreadsheets leave lines of separators where a row was cleared.
     if (std::all_of(record.fields.begin(), record.fields.end(),
                     [](const std::string& field) { return field.empty(); }))
       return;
     DISSENT_CHECK(record.fields.size() == columns_.size(), kData,
                   "{}:{}: expected {} cells, found {}", path_, record.line, columns_.size(),
                   record.fields.size());
+
     const Origin origin{record, number};
     const std::string stem =
         lower(fs::path(cell(origin, "path_to_default_config")).stem().string());
+
     Row row;
     row[kWhetherToRun] = cell(origin, kWhetherToRun).empty() ? "1" : cell(origin, kWhetherToRun);
-    if (stem == "caching")
-      add_caching(std::move(row), origin);
-    else if (stem == "eval")
-      add_evaluation(std::move(row), origin);
-    else
-      add_training(std::move(row), stem, origin);
+    switch (value_in(kSedSheets, stem).value_or(SedSheet::kTraining)) {
+      case SedSheet::kCaching: return add_caching(std::move(row), origin);
+      case SedSheet::kEvaluation: return add_evaluation(std::move(row), origin);
+      case SedSheet::kTraining: return add_training(std::move(row), stem, origin);
+    }
   }
 
   Imported finish() const {
@@ -171,6 +178,7 @@ class Importer {
       for (const auto& [column, value] : row)
         if (std::find(header.begin(), header.end(), column) == header.end())
           header.push_back(column);
+
     Imported out{csv_line(header), notes_};
     for (const auto& row : rows_) {
       std::vector<std::string> fields;
@@ -183,6 +191,7 @@ class Importer {
           column != "path_to_default_config" && column != kWhetherToRun)
         out.notes.push_back(
             fmt::format("{}: the column '{}' is left out: it sets nothing", path_, column));
+
     const bool all_off = std::all_of(rows_.begin(), rows_.end(),
                                      [](const Row& row) { return row.at(kWhetherToRun) == "0"; });
     if (all_off && !rows_.empty())
@@ -194,7 +203,7 @@ class Importer {
   }
 
  private:
-  // A record, and its number as the runner counts.
+  // A record, and its number as stuned's runner counts.
   struct Origin {
     const CsvRecord& record;
     size_t number;
@@ -206,11 +215,11 @@ class Importer {
     return "";
   }
 
-  // The name, or with -2, -3, .. where an earlier row has it.
+  // The name, with -2, -3, ... if an earlier row has it.
   std::string free_name(const std::string& name) const {
-    const auto taken = [&](const std::string& wanted) {
+    const auto taken = [&](const std::string& candidate) {
       return std::any_of(rows_.begin(), rows_.end(),
-                         [&](const Row& row) { return row.at("name") == wanted; });
+                         [&](const Row& row) { return row.at("name") == candidate; });
     };
     auto free = name;
     for (int number = 2; taken(free); ++number) free = fmt::format("{}-{}", name, number);
@@ -232,13 +241,14 @@ class Importer {
   void keep_as_text(Row& row, const Origin& origin, const std::string& key,
                     const std::string& value) {
     row["delta " + key] = value;
-    note(origin, fmt::format("delta:{} = {} has no counterpart of one key: it is kept as text and "
+    note(origin, fmt::format("delta:{} = {} has no corresponding key: it is kept as text and "
                              "changes nothing",
                              key, value));
   }
 
   void add_training(Row row, const std::string& stem, const Origin& origin) {
-    row["name"] = free_name(stem), row["verb"] = "train";
+    row["name"] = free_name(stem);
+    row["verb"] = "train";
     row["config"] = fmt::format("{}{}.toml", kTrainings, stem);
     for_deltas(origin, [&](const std::string& key, const std::string& value) {
       const auto at = training_keys().find(key);
@@ -258,38 +268,46 @@ class Importer {
                   origin.record.line, names_of(sets, &CachedSet::name), toml_text(name));
     const bool corrupted = name == kCorrupted;
     row["name"] = corrupted ? "cache-{corruption}-{severity}" : "cache-" + name;
-    row["verb"] = "cache", row["config"] = set->config;
+    row["verb"] = "cache";
+    row["config"] = set->config;
     if (corrupted) {
-      row["corruption"] = kCorruptions, row["severity"] = kSeverities;
+      row["corruption"] = kCorruptions;
+      row["severity"] = kSeverities;
       row["set:variables.corruption"] = "{corruption}";
       row["set:variables.severity"] = "{severity}";
     }
+
     for_deltas(origin, [&](const std::string& key, const std::string& value) {
-      if (key == "kwargs/original_dataset_name") return;
-      if (key == "kwargs/model") {
-        row["set:trunk.model"] = value == "deit3b" ? "deit3_base_patch16_224" : value;
-      } else if (key == "kwargs/layer_cutoff") {
-        row["set:trunk.cut"] = value == "-1" ? "cls_after_last_attention" : value;
-      } else if (key == "kwargs/model_path") {
-        row["set:trunk.weights"] = plain_path(value);
-      } else if (key == "kwargs/n_epochs") {
-        row["set:cache.passes"] = value;
-      } else if (key == "kwargs/original_dataset_path") {
-        row["set:data.root"] = below(plain_path(value), set->folder);
-      } else if (key == "kwargs/cache_save_path") {
-        if (corrupted)
-          row["set:variables.cached"] = plain_path(value);
-        else
-          row["set:cache.output"] =
-              fs::path(plain_path(value)).replace_extension(".cache").string();
-      } else {
-        keep_as_text(row, origin, key, value);
-      }
+      set_caching_key(row, origin, *set, key, value);
     });
     rows_.push_back(std::move(row));
   }
 
-  // One evaluation computes what all tables need; a row of the sheet is one of them.
+  // A delta of the caching sheet.
+  void set_caching_key(Row& row, const Origin& origin, const CachedSet& set, const std::string& key,
+                       const std::string& value) {
+    if (key == "kwargs/original_dataset_name") return;  // it has chosen the set
+    if (key == "kwargs/model") {
+      row["set:trunk.model"] = value == "deit3b" ? "deit3_base_patch16_224" : value;
+    } else if (key == "kwargs/layer_cutoff") {
+      row["set:trunk.cut"] = value == "-1" ? "cls_after_last_attention" : value;
+    } else if (key == "kwargs/model_path") {
+      row["set:trunk.weights"] = plain_path(value);
+    } else if (key == "kwargs/n_epochs") {
+      row["set:cache.passes"] = value;
+    } else if (key == "kwargs/original_dataset_path") {
+      row["set:data.root"] = below(plain_path(value), set.folder);
+    } else if (key == "kwargs/cache_save_path") {
+      if (set.name == std::string_view(kCorrupted))
+        row["set:variables.cached"] = plain_path(value);
+      else
+        row["set:cache.output"] = fs::path(plain_path(value)).replace_extension(".cache").string();
+    } else {
+      keep_as_text(row, origin, key, value);
+    }
+  }
+
+  // One evaluation computes the values of all tables; a row of the sheet is one of the tables.
   void add_evaluation(Row row, const Origin& origin) {
     const auto type = cell(origin, "delta:eval_type");
     const auto& tables = evaluation_tables();
@@ -298,18 +316,12 @@ class Importer {
     DISSENT_CHECK(table != tables.end(), kData,
                   "{}:{}: delta:eval_type: expected one of {}, found {}", path_, origin.record.line,
                   names_of(tables, &EvaluationTable::type), toml_text(type));
-    const auto known = std::find_if(rows_.begin(), rows_.end(), [](const Row& other) {
-      return other.at("verb") == "evaluate";
-    });
-    if (known == rows_.end()) {
-      auto evaluation = row;
-      evaluation["name"] = "evaluate", evaluation["verb"] = "evaluate";
-      evaluation["config"] = kEvaluation, evaluation["set:evaluate.output"] = kResults;
-      rows_.push_back(std::move(evaluation));
-    } else if (row[kWhetherToRun] != "0") {
-      (*known)[kWhetherToRun] = row[kWhetherToRun];
-    }
-    row["name"] = "table-" + type, row["verb"] = "tables", row["after"] = "evaluate";
+    add_evaluation_row(row);
+
+    // Our form of the table, and the file of the release.
+    row["name"] = "table-" + type;
+    row["verb"] = "tables";
+    row["after"] = "evaluate";
     auto released = row;
     row["arguments"] = fmt::format(
         "[\"--layout\", \"{}\", \"--published\", \"{}\", \"--output\", \"{}/{}\", \"{}\"]",
@@ -326,6 +338,23 @@ class Importer {
     });
     rows_.push_back(std::move(row));
     rows_.push_back(std::move(released));
+  }
+
+  // The row that evaluates, once for all tables; it runs if any of them does.
+  void add_evaluation_row(const Row& table_row) {
+    const auto known = std::find_if(rows_.begin(), rows_.end(), [](const Row& other) {
+      return verb_kind(other.at("verb")) == VerbKind::kEvaluate;
+    });
+    if (known == rows_.end()) {
+      auto evaluation = table_row;
+      evaluation["name"] = "evaluate";
+      evaluation["verb"] = "evaluate";
+      evaluation["config"] = kEvaluation;
+      evaluation["set:evaluate.output"] = kResults;
+      rows_.push_back(std::move(evaluation));
+    } else if (table_row.at(kWhetherToRun) != "0") {
+      (*known)[kWhetherToRun] = table_row.at(kWhetherToRun);
+    }
   }
 
   std::string path_;
@@ -345,6 +374,7 @@ Imported import_text(const std::string& path, const std::string& text) {
                 "{}: expected a sheet of stuned.run_from_csv, with the columns path_to_main and "
                 "path_to_default_config",
                 path);
+
   Importer importer(path, records);
   importer.check_columns();
   for (size_t r = 1; r < records.size(); ++r) importer.add(records[r], r);

@@ -25,7 +25,7 @@ bool fits(const std::string& pattern, const std::string& path) {
   return pattern == path || fnmatch(pattern.c_str(), path.c_str(), FNM_PATHNAME | FNM_PERIOD) == 0;
 }
 
-// Whether a job's result is what the pattern names, or part of it.
+// Whether a job's result matches the pattern, or is part of what matches it.
 bool writes(const Written& written, const std::string& pattern, bool below) {
   const auto place = plain(written.path);
   if (fits(pattern, place)) return true;
@@ -37,10 +37,12 @@ bool writes(const Written& written, const std::string& pattern, bool below) {
   return false;
 }
 
-std::set<std::string> all_before(const std::vector<Job>& jobs, const Job& reader) {
+// Keys of all direct and indirect dependencies.
+std::set<std::string> dependencies_of(const std::vector<Job>& jobs, const Job& reader) {
   std::map<std::string, const Job*> by_key;
   for (const auto& job : jobs)
     if (!job.key.empty()) by_key[job.key] = &job;
+
   std::set<std::string> found;
   std::vector<std::string> next = reader.after;
   while (!next.empty()) {
@@ -57,7 +59,7 @@ std::set<std::string> all_before(const std::vector<Job>& jobs, const Job& reader
 
 Writer writer_of(const std::vector<Job>& jobs, const Job& reader, const std::set<std::string>& done,
                  const std::string& path, bool below) {
-  const auto before = all_before(jobs, reader);
+  const auto before = dependencies_of(jobs, reader);
   const auto pattern = plain(path);
   Writer found;
   for (const auto& job : jobs) {
@@ -66,6 +68,8 @@ Writer writer_of(const std::vector<Job>& jobs, const Job& reader, const std::set
     if (std::none_of(written.begin(), written.end(),
                      [&](const Written& one) { return writes(one, pattern, below); }))
       continue;
+
+    // A dependency that is still to run decides; one that is done comes before unordered rows.
     const auto from = !before.contains(job.key) ? Writer::From::kUnordered
                       : done.contains(job.key)  ? Writer::From::kDone
                                                 : Writer::From::kComing;
@@ -77,7 +81,7 @@ Writer writer_of(const std::vector<Job>& jobs, const Job& reader, const std::set
 
 std::vector<const Job*> writers_before(const std::vector<Job>& jobs, const Job& reader,
                                        const std::set<std::string>& done, const std::string& path) {
-  const auto before = all_before(jobs, reader);
+  const auto before = dependencies_of(jobs, reader);
   const auto pattern = plain(path);
   std::vector<const Job*> found;
   for (const auto& job : jobs) {
@@ -96,7 +100,7 @@ void check_places(const std::string& sheet, const std::vector<Job>& jobs) {
   for (const auto& job : jobs) {
     if (job.key.empty()) continue;
     for (const auto& written : job.resolution.writes) {
-      if (written.below) continue;  // files of many rows lie side by side in it
+      if (written.below) continue;  // a folder that many rows may share
       const auto [at, added] = first.emplace(plain(written.path), &job);
       if (added || at->second == &job) continue;
       errors.push_back(fmt::format("{}:{}: '{}' writes {}, as '{}' of line {} does", sheet,

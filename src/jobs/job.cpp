@@ -14,6 +14,7 @@
 
 #include "config/errors.hpp"
 #include "config/parse.hpp"
+#include "core/enum_names.hpp"
 #include "jobs/inputs.hpp"
 
 namespace dissent::jobs {
@@ -21,7 +22,7 @@ namespace {
 
 using Errors = std::vector<std::string>;
 
-// Options that dissent gives to sbatch itself, or that would run text.
+// Options that dissent passes to sbatch itself, or that would run a cell's text.
 const std::set<std::string> kOwnOptions{
     "array",     "dependency", "job-name",      "wrap",
     "parsable",  "ntasks",     "cpus-per-task", "output",
@@ -54,6 +55,8 @@ bool flag_cell(const SheetRow& row, const char* column, bool fallback, Errors& e
 
 std::vector<std::string> list_cell(const std::string& text, const char* column, Errors& errors) {
   if (text.empty()) return {};
+
+  // The cell is a TOML value, as in configurations.
   config::ConfigErrors ignored;
   const auto node = config::parse_toml("list = " + text, "", ignored);
   std::vector<std::string> out;
@@ -61,6 +64,7 @@ std::vector<std::string> list_cell(const std::string& text, const char* column, 
   const auto* list = ignored.empty() && table->size() == 1 ? table->at("list").list() : nullptr;
   for (size_t i = 0; list && i < list->size(); ++i)
     if (const auto* word = std::get_if<std::string>(&(*list)[i].data)) out.push_back(*word);
+
   if (!list || out.size() != list->size())
     errors.push_back(
         fmt::format("{}: expected a list of strings, as [\"--seeds\", \"5\"], found {}", column,
@@ -83,26 +87,29 @@ std::string slurm_option(const std::string& name, const std::string& value, Erro
       !name.empty() && name[0] != '-' && std::all_of(name.begin(), name.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
       });
+
   if (!plain || name.size() < 2)
     errors.push_back(fmt::format(
         "slurm:{}: expected the long name of an option of sbatch, as slurm:time", name));
   else if (kOwnOptions.contains(name))
-    errors.push_back(fmt::format("slurm:{}: is given by dissent itself", name));
+    errors.push_back(fmt::format("slurm:{}: set by dissent itself", name));
   return fmt::format("--{}={}", name, value);
 }
 
-// slurm:signal, as 600 or B:USR1@600: only the time is to be chosen, since USR1 to the batch script
-// is what it listens for.
+// slurm:signal, as 600 or B:USR1@600. Only the time can be chosen: the batch script expects USR1.
 int64_t signal_cell(const SheetRow& row, Errors& errors) {
   const auto& text = row.cell("slurm:signal");
   if (text.empty()) return 0;
   std::string number = text;
   for (const char* start : {"B:", "SIGUSR1@", "USR1@", "10@"})
     if (number.starts_with(start)) number.erase(0, std::string_view(start).size());
+
+  // Less than 30 s are too few for a checkpoint; 65535 is the limit of sbatch.
   int64_t value = 0;
   const auto [end, code] = std::from_chars(number.data(), number.data() + number.size(), value);
   if (code == std::errc() && end == number.data() + number.size() && value >= 30 && value <= 65535)
     return value;
+
   errors.push_back(
       fmt::format("slurm:signal: expected how many seconds before the time limit the job is asked "
                   "to stop, 30 .. 65535, as 600 or B:USR1@600; found {}",
@@ -117,27 +124,29 @@ std::string key_of(const Job& job, const Resolution& resolution) {
                      XXH3_64bits(identity.data(), identity.size()));
 }
 
-Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
-  Job job;
-  job.name = row.name, job.group = row.group, job.line = row.line, job.cells = row.cells;
-  job.verb = row.cell("verb"), job.config = row.cell("config");
+// Fills the fields that follow from the row's cells alone.
+void read_cells(const SheetRow& row, Job& job, Errors& errors) {
+  job.verb = row.cell("verb");
+  job.config = row.cell("config");
   if (job.verb.empty())
-    errors.push_back("verb: expected the verb that the row runs, found nothing");
+    errors.push_back("verb: expected the verb that the row runs, found an empty cell");
+
   job.ranks = integer_cell(row, "ranks", 1, 1, errors);
   job.threads = integer_cell(row, "threads", 1, 1, errors);
   job.gpus = integer_cell(row, "gpus", 0, 0, errors);
   job.retries = integer_cell(row, "retries", 0, 2, errors);
   job.enabled = flag_cell(row, "enabled", true, errors);
   job.set_to_run = flag_cell(row, kWhetherToRun, false, errors);
-  const bool left_out = !row.cell(kWhetherToRun).empty() && !job.set_to_run;
   job.stage = flag_cell(row, "stage", false, errors);
   job.arguments = list_cell(row.cell("arguments"), "arguments", errors);
   job.after_names = words(row.cell("after"));
+
   if (!row.cell("template").empty()) job.template_name = row.cell("template");
   if (job.template_name != as_name(job.template_name))
     errors.push_back(
         fmt::format("template: expected the name of a batch script, as one_node, found {}",
                     toml_text(job.template_name)));
+
   for (const auto& [column, cell] : row.cells) {
     if (cell.empty()) continue;
     if (column.starts_with("set:")) job.overrides.push_back(override_text(column.substr(4), cell));
@@ -146,17 +155,31 @@ Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
   }
   job.signal_s = signal_cell(row, errors);
   if (job.signal_s > 0) job.slurm.push_back(fmt::format("--signal=B:USR1@{}", job.signal_s));
+}
+
+Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
+  Job job;
+  job.name = row.name;
+  job.group = row.group;
+  job.line = row.line;
+  job.cells = row.cells;
+  read_cells(row, job, errors);
   if (!errors.empty() || !job.enabled) return job;
+
+  // A row whose whether_to_run is 0 does not run. Its key tells later whether the cell was changed
+  // to 1 after the job was done.
+  const bool left_out = !row.cell(kWhetherToRun).empty() && !job.set_to_run;
   if (left_out) {
     job.enabled = false;
     try {
       job.resolution = resolve(job.verb, job.config, job.overrides, job.arguments);
       job.off_key = key_of(job, job.resolution);
     } catch (const Error&) {
-      // Nothing can have been run of it.
+      // With such a configuration it cannot have run.
     }
     return job;
   }
+
   job.resolution = resolve(job.verb, job.config, job.overrides, job.arguments);
   job.key = key_of(job, job.resolution);
   return job;
@@ -175,54 +198,73 @@ void check_same(const std::string& path, const std::vector<Job>& jobs, Errors& e
   }
 }
 
-// Names to keys. A row that is not enabled counts as done.
+// Whether `name` in a cell `after` means this job: its name, its row's name before expansion, or a
+// pattern.
+bool is_named(const Job& job, const std::string& name) {
+  return job.name == name || job.group == name || fnmatch(name.c_str(), job.name.c_str(), 0) == 0;
+}
+
+// Replaces names in `after` by keys. A row that is not enabled counts as done.
 void connect(const std::string& path, std::vector<Job>& jobs, Errors& errors) {
   std::vector<std::string> names;
   for (const auto& job : jobs) names.push_back(job.name);
-  for (auto& job : jobs) {
+
+  for (auto& job : jobs)
     for (const auto& name : job.after_names) {
       bool found = false;
       for (const auto& other : jobs) {
-        if (other.name != name && other.group != name &&
-            fnmatch(name.c_str(), other.name.c_str(), 0) != 0)
-          continue;
+        if (!is_named(other, name)) continue;
         found = true;
-        if (!other.key.empty() &&
-            std::find(job.after.begin(), job.after.end(), other.key) == job.after.end()) {
-          job.after.push_back(other.key);
-          job.after_rows.push_back(other.name);
-        }
+        const bool known =
+            std::find(job.after.begin(), job.after.end(), other.key) != job.after.end();
+        if (other.key.empty() || known) continue;
+        job.after.push_back(other.key);
+        job.after_rows.push_back(other.name);
       }
+      if (found) continue;
       const auto near = nearest(name, names);
-      if (!found)
-        errors.push_back(fmt::format("{}:{}: after: no row is called '{}'{}", path, job.line, name,
-                                     near ? fmt::format("; did you mean '{}'?", *near) : ""));
+      errors.push_back(fmt::format("{}:{}: after: expected the name of a row, found '{}'{}", path,
+                                   job.line, name,
+                                   near ? fmt::format("; did you mean '{}'?", *near) : ""));
     }
-  }
 }
 
+// Removes, repeatedly, all jobs whose dependencies are removed already: what is left depends on
+// itself.
 void check_circles(const std::string& path, const std::vector<Job>& jobs, Errors& errors) {
   std::map<std::string, const Job*> by_key;
-  std::set<std::string> done;
   for (const auto& job : jobs)
     if (!job.key.empty()) by_key[job.key] = &job;
-  for (bool changed = true; changed;) {
+
+  std::set<std::string> done;
+  const auto is_done = [&](const std::string& key) { return done.contains(key); };
+  bool changed = true;
+  while (changed) {
     changed = false;
-    for (const auto& [key, job] : by_key)
-      if (!done.contains(key) &&
-          std::all_of(job->after.begin(), job->after.end(),
-                      [&](const std::string& other) { return done.contains(other); }))
-        changed = done.insert(key).second;
+    for (const auto& [key, job] : by_key) {
+      if (is_done(key) || !std::all_of(job->after.begin(), job->after.end(), is_done)) continue;
+      done.insert(key);
+      changed = true;
+    }
   }
+
   Errors names;
   for (const auto& [key, job] : by_key)
-    if (!done.contains(key)) names.push_back(job->name);
+    if (!is_done(key)) names.push_back(job->name);
   if (!names.empty())
     errors.push_back(
         fmt::format("{}: after: these rows wait for each other: {}", path, fmt::join(names, ", ")));
 }
 
 }  // namespace
+
+VerbKind verb_kind(const std::string& verb) {
+  static constexpr EnumName<VerbKind> kVerbKinds[] = {{VerbKind::kTrain, "train"},
+                                                      {VerbKind::kPlan, "plan"},
+                                                      {VerbKind::kCache, "cache"},
+                                                      {VerbKind::kEvaluate, "evaluate"}};
+  return value_in(kVerbKinds, verb).value_or(VerbKind::kOther);
+}
 
 std::string override_text(const std::string& key, const std::string& cell) {
   const std::string text = key + "=" + cell;
@@ -247,6 +289,19 @@ std::vector<std::string> Job::command() const {
   return out;
 }
 
+namespace {
+
+// Adds each line of a message, with the place of its row.
+void add_lines(const std::string& place, const std::string& message, Errors& errors) {
+  for (size_t at = 0; at < message.size();) {
+    const size_t end = std::min(message.find('\n', at), message.size());
+    errors.push_back(place + message.substr(at, end - at));
+    at = end + 1;
+  }
+}
+
+}  // namespace
+
 std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve) {
   Errors errors;
   std::vector<Job> jobs;
@@ -259,15 +314,11 @@ std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve) {
     } catch (const Error& error) {
       own.push_back(error.what());
     }
-    for (const auto& message : own) {
-      const std::string place = fmt::format("{}:{}: {}: ", sheet.path, row.line, row.name);
-      for (size_t at = 0; at < message.size();) {  // a line each
-        const size_t end = std::min(message.find('\n', at), message.size());
-        errors.push_back(place + message.substr(at, end - at));
-        at = end + 1;
-      }
-    }
+    const auto place = fmt::format("{}:{}: {}: ", sheet.path, row.line, row.name);
+    for (const auto& message : own) add_lines(place, message, errors);
   }
+
+  // Each check relies on those before it.
   if (errors.empty()) check_same(sheet.path, jobs, errors);
   if (errors.empty()) connect(sheet.path, jobs, errors);
   if (errors.empty()) check_circles(sheet.path, jobs, errors);

@@ -10,6 +10,8 @@
 
 #include <dissent/error.hpp>
 
+#include "core/process.hpp"
+#include "core/program_paths.hpp"
 #include "jobs/execute.hpp"
 #include "storage/atomic_file.hpp"
 
@@ -19,16 +21,17 @@ namespace {
 volatile std::sig_atomic_t g_stop = 0;
 void note_stop(int) { g_stop = g_stop + 1; }
 
-// A child that runs one attempt, and what it has taken of the machine.
+constexpr int kExitStopped = 75;
+constexpr size_t kPack = static_cast<size_t>(-1);
+
+// A child process that runs one attempt, and the resources it occupies.
 struct Running {
   pid_t process;
-  size_t index;  ///< of its job; of a pack: -1
+  size_t index;  // of its job, or kPack
   std::string name;
   std::vector<int> cores;
   std::vector<std::string> gpus;
 };
-
-constexpr size_t kPack = static_cast<size_t>(-1);
 
 class LocalRunner {
  public:
@@ -42,15 +45,19 @@ class LocalRunner {
 
   int run() {
     for (const int number : {SIGINT, SIGTERM, SIGUSR1}) signal(number, note_stop);
-    double slurm_s = now_s();
+    double asked_s = now_s();
     while (true) {
       if (g_stop > stopped_) stop();
       collect();
-      const bool ask = now_s() > slurm_s + 10;
-      if (ask) slurm_s = now_s();
-      queue_.refresh(ask);
+
+      // State files are read in each round; squeue is started only every ten seconds.
+      const bool ask_slurm = now_s() > asked_s + 10;
+      if (ask_slurm) asked_s = now_s();
+      queue_.refresh(ask_slurm);
+
       watch_others();
       if (!g_stop) start_ready();
+
       if (running_.empty() && (g_stop || !waiting())) break;
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
@@ -58,21 +65,21 @@ class LocalRunner {
   }
 
  private:
-  void say(const std::string& name, const std::string& what) const {
+  void report_event(const std::string& name, const std::string& what) const {
     fmt::print(stderr, "{}: {}\n", name, what);
   }
 
   void stop() {
     stopped_ = g_stop;
     for (const auto& child : running_) kill(child.process, SIGTERM);
-    fmt::print(stderr, "dissent jobs: asking {} jobs to stop\n", running_.size());
+    fmt::print(stderr, "dissent jobs: requesting {} jobs to stop\n", running_.size());
   }
 
-  // Something may still change: a job that this call or another runs, or one that waits for such a
-  // job.
+  // Something may still change: a job runs, here or elsewhere, or waits for one that does.
   bool waiting() const {
     for (size_t i = 0; i < queue_.size(); ++i)
       if (queue_.is_picked(i) && !tried_[i] && is_under_way(queue_.status(i).phase)) return true;
+
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!startable(i)) continue;
       const auto unmet = queue_.unmet(i);
@@ -83,7 +90,7 @@ class LocalRunner {
     return false;
   }
 
-  // What another runner saw fail is not tried again by this one.
+  // A job that failed while another runner ran it is not tried again by this one.
   void watch_others() {
     for (size_t i = 0; i < queue_.size(); ++i) {
       const auto phase = queue_.status(i).phase;
@@ -97,22 +104,26 @@ class LocalRunner {
     return queue_.is_picked(i) && !tried_[i] && may_start(queue_.status(i).phase);
   }
 
+  // Reports jobs that have ended and frees their cores and GPUs.
   void collect() {
     for (auto at = running_.begin(); at != running_.end();) {
-      if (!ended(at->process)) {
+      if (!poll_exit_code(at->process)) {
         ++at;
         continue;
       }
+
       cores_.insert(cores_.end(), at->cores.begin(), at->cores.end());
       gpus_.insert(gpus_.end(), at->gpus.begin(), at->gpus.end());
+
+      // The jobs of a pack have statuses of their own.
       if (at->index != kPack) {
         queue_.refresh(false);
         const auto& status = queue_.status(at->index);
-        say(at->name,
-            fmt::format("{}{}{}{}{}", phase_name(status.phase), status.detail.empty() ? "" : ": ",
-                        status.detail, status.log.empty() ? "" : "; log: ", status.log));
+        report_event(at->name, fmt::format("{}{}{}{}{}", phase_name(status.phase),
+                                           status.detail.empty() ? "" : ": ", status.detail,
+                                           status.log.empty() ? "" : "; log: ", status.log));
       } else {
-        say(at->name, "ended");
+        report_event(at->name, "ended");
       }
       at = running_.erase(at);
     }
@@ -122,13 +133,16 @@ class LocalRunner {
     std::vector<size_t> ready;
     for (size_t i = 0; i < queue_.size(); ++i)
       if (startable(i) && queue_.unmet(i).empty()) ready.push_back(i);
+
     if (options_.pack_ranks > 0)
       for (const auto& group : pack_groups(queue_, ready, options_.pack_ranks)) start_pack(group);
+
+    // A small job may overtake a large one that does not fit yet.
     for (const size_t i : ready) {
       const auto& job = queue_.job(i);
       if (tried_[i] || !fits(job)) continue;
-      const auto attempt = queue_.next_attempt(i, "local", "", -1);
-      if (!attempt) {
+      const auto attempt = queue_.next_attempt(i, Backend::kLocal, "", -1);
+      if (!attempt) {  // another runner claimed it first
         elsewhere_[i] = true;
         continue;
       }
@@ -141,7 +155,7 @@ class LocalRunner {
     Job shape = queue_.job(group[0]);
     shape.ranks = options_.pack_ranks;
     if (!fits(shape)) return;
-    const auto pack = make_pack(queue_, group, options_.pack_ranks, "local");
+    const auto pack = make_pack(queue_, group, options_.pack_ranks, Backend::kLocal);
     for (const size_t i : group) tried_[i] = true;
     if (pack) launch(pack->job, kPack, pack->folder, pack->attempt.number);
   }
@@ -151,7 +165,7 @@ class LocalRunner {
   }
   bool fits(const Job& job) const {
     DISSENT_CHECK(job.gpus <= static_cast<int64_t>(options_.gpus.size()), kUsage,
-                  "{0}: expected {1} GPUs, found {2} (--gpus); --gpus none runs the rows without",
+                  "{0}: expected {1} GPUs, found {2} (--gpus); --gpus none runs the rows on CPUs",
                   job.name, job.gpus, options_.gpus.size());
     return cores_of(job) <= static_cast<int64_t>(cores_.size()) &&
            job.gpus <= static_cast<int64_t>(gpus_.size());
@@ -165,32 +179,42 @@ class LocalRunner {
                   {gpus_.begin(), gpus_.begin() + job.gpus}};
     cores_.erase(cores_.begin(), cores_.begin() + cores_of(job));
     gpus_.erase(gpus_.begin(), gpus_.begin() + job.gpus);
-    std::vector<std::string> argv{program_path(),         "jobs", "exec", folder,
-                                  std::to_string(number), "--"};
-    if (job.ranks > 1) {
-      argv.insert(argv.end(), options_.mpirun.begin(), options_.mpirun.end());
-      argv.insert(argv.end(), {"-n", std::to_string(job.ranks)});
-    }
-    argv.push_back(program_path());
+
     std::vector<std::pair<std::string, std::string>> environment{
         {"OMP_NUM_THREADS", std::to_string(job.threads)}};
     if (!options_.gpus.empty())
       environment.emplace_back("CUDA_VISIBLE_DEVICES",
                                fmt::format("{}", fmt::join(child.gpus, ",")));
+
+    // Each job is run by a `jobs exec` that outlives this process: it records how the job ended.
     make_folder(folder);
-    child.process = start({.argv = argv,
-                           .environment = environment,
-                           .out = folder + "/batch.log",
-                           .err = folder + "/batch.log",
-                           .cores = child.cores,
-                           .dies_with_parent = false});
-    say(job.name,
+    child.process = start_process({.argv = exec_command(job, folder, number),
+                                   .environment = environment,
+                                   .out = folder + "/batch.log",
+                                   .err = folder + "/batch.log",
+                                   .cores = child.cores,
+                                   .dies_with_parent = false});
+    report_event(
+        job.name,
         fmt::format(
             "started, {} ranks on cores {}{}", job.ranks, fmt::join(child.cores, ","),
             child.gpus.empty() ? "" : fmt::format(", GPUs {}", fmt::join(child.gpus, ","))));
     running_.push_back(std::move(child));
   }
 
+  std::vector<std::string> exec_command(const Job& job, const std::string& folder,
+                                        int64_t number) const {
+    std::vector<std::string> argv{front_program(),        "jobs", "exec", folder,
+                                  std::to_string(number), "--"};
+    if (job.ranks > 1) {
+      argv.insert(argv.end(), options_.mpirun.begin(), options_.mpirun.end());
+      argv.insert(argv.end(), {"-n", std::to_string(job.ranks)});
+    }
+    argv.push_back(front_program());
+    return argv;
+  }
+
+  // Says what was not done, and returns the exit code.
   int report() {
     queue_.refresh(true);
     queue_.note_not_started();
@@ -198,15 +222,19 @@ class LocalRunner {
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!queue_.is_picked(i) || queue_.status(i).phase == Phase::kDone) continue;
       all = false;
+
+      // Jobs that were tried have been reported when they ended.
       const auto unmet = queue_.unmet(i);
-      if (!tried_[i] && !unmet.empty())
-        say(queue_.job(i).name,
-            !queue_.status(i).detail.empty()
-                ? queue_.status(i).detail
-                : fmt::format("not started: waits for {}, which is {}", queue_.job(unmet[0]).name,
-                              phase_name(queue_.status(unmet[0]).phase)));
+      if (tried_[i] || unmet.empty()) continue;
+      std::string why = queue_.status(i).detail;
+      if (why.empty())
+        why = fmt::format("not started: waits for {}, which is {}", queue_.job(unmet[0]).name,
+                          phase_name(queue_.status(unmet[0]).phase));
+      report_event(queue_.job(i).name, why);
     }
-    return all ? 0 : g_stop ? 75 : exit_code(ErrorKind::kCheck);
+
+    if (all) return 0;
+    return g_stop ? kExitStopped : exit_code(ErrorKind::kCheck);
   }
 
   Queue& queue_;

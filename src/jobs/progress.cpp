@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// A run may be rewriting or deleting its files: what cannot be read now is left out.
+// A run may be rewriting or deleting its files: a file that cannot be read now is left out.
 Json read_json(const std::string& path) {
   std::ifstream file(path);
   return file ? parse_record(file, false) : Json();
@@ -45,15 +45,15 @@ std::map<std::string, std::string> last_line(const std::string& path) {
 
 template <class T>
 T field(const Json& json, const char* name, T fallback) {
-  const bool there = json.is_object() && json.contains(name);
+  const bool exists = json.is_object() && json.contains(name);
   try {
-    return there ? json[name].get<T>() : fallback;
+    return exists ? json[name].get<T>() : fallback;
   } catch (const Json::exception&) {
     return fallback;
   }
 }
 
-// Steps of the epoch under way: heartbeat.0 is "<seconds> <epoch> <step> <host> <state>".
+// Steps of the current epoch: heartbeat.0 is "<seconds> <epoch> <step> <host> <state>".
 void read_steps(const std::string& run, int64_t steps, Progress& progress) {
   std::ifstream file(run + "/heartbeat.0");
   int64_t epoch = 0, step = 0;
@@ -68,13 +68,14 @@ void read_steps(const std::string& run, int64_t steps, Progress& progress) {
 
 Progress read_progress(const std::vector<std::string>& runs) {
   Progress progress;
-  int64_t finished = 0, most = 0;
+  int64_t finished = 0, epochs = 0;
   for (const auto& run : runs) {
     const auto own = read_json(run + "/progress.json"),
                provenance = read_json(run + "/provenance.json");
     progress.epoch += field<int64_t>(own, "epoch", 0);
-    most = std::max(most, field<int64_t>(own, "epochs", 0));
+    epochs = std::max(epochs, field<int64_t>(own, "epochs", 0));
     progress.time = std::max(progress.time, modified_s(run + "/progress.json"));
+
     const auto state = field<std::string>(provenance, "state", "");
     finished += state == "finished";
     if (state == "failed" && progress.error.empty())
@@ -82,16 +83,16 @@ Progress read_progress(const std::vector<std::string>& runs) {
     if (progress.last.empty()) progress.last = last_line(run + "/train.csv");
     if (runs.size() == 1) read_steps(run, field<int64_t>(own, "steps", 0), progress);
   }
-  progress.epochs = most * static_cast<int64_t>(runs.size());
+  progress.epochs = epochs * static_cast<int64_t>(runs.size());
   progress.finished = !runs.empty() && finished == static_cast<int64_t>(runs.size());
   return progress;
 }
 
 namespace {
 
-// What launchers say when a rank has ended, whatever for. Open MPI's messages stand between lines
-// of dashes; its traces and Slurm's lines begin with who speaks.
-bool is_launchers(const std::string& line) {
+// A message of a launcher about the end of a rank, which does not tell the reason. Open MPI's
+// messages are between lines of dashes; its stack traces and Slurm's lines begin with a prefix.
+bool is_of_launcher(const std::string& line) {
   for (const char* start :
        {"srun: ", "slurmstepd: ", "mpirun: ", "mpirun noticed that ", "mpirun has exited ",
         "mpirun detected ", "prterun noticed that ", "prterun has exited ", "prterun detected ",
@@ -113,16 +114,20 @@ std::string last_error_line(const std::string& path, int64_t offset) {
   constexpr int64_t kMost = 1 << 16;
   std::ifstream file(path, std::ios::binary);
   file.seekg(std::max(offset, file_bytes(path) - kMost));
+
   std::string line, last, ours;
   bool in_message = false;
   while (std::getline(file, line)) {
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+
     if (is_rule(line)) in_message = !in_message;
-    if (line.starts_with("dissent: ")) in_message = false;  // ranks and launcher write at once
-    if (in_message || line.find_first_not_of(" \t-") == std::string::npos || is_launchers(line) ||
+    // Ranks and launcher write at the same time.
+    if (line.starts_with("dissent: ")) in_message = false;
+    if (in_message || line.find_first_not_of(" \t-") == std::string::npos || is_of_launcher(line) ||
         line.find("level=info") != std::string::npos ||
         line.find("level=warning") != std::string::npos)
       continue;
+
     last = line;
     if (line.starts_with("dissent: ")) ours = line.substr(9);
   }

@@ -19,6 +19,7 @@ Queue::Queue(std::vector<Job> jobs, const std::vector<Job>& picked, std::string 
     : jobs_(std::move(jobs)), sheet_(std::move(sheet)), state_root_(std::move(state_root)) {
   std::set<std::string> names;
   for (const auto& job : picked) names.insert(job.name);
+
   for (size_t i = 0; i < jobs_.size(); ++i) {
     picked_.push_back(names.contains(jobs_[i].name) && jobs_[i].enabled);
     if (!jobs_[i].key.empty()) by_key_[jobs_[i].key] = i;
@@ -41,32 +42,44 @@ std::vector<size_t> Queue::unmet(size_t i) const {
   return out;
 }
 
-std::optional<Attempt> Queue::next_attempt(size_t i, const std::string& backend,
-                                           const std::string& batch, int64_t index) const {
+namespace {
+
+// The start whose end is missing; behind the last one where each start has an end.
+int64_t restart_to_end(const JobState& state) {
+  const auto count = static_cast<int64_t>(std::max(state.starts.size(), state.stops.size()));
+  const bool end_missing = state.stops.size() < state.starts.size() || state.starts.empty();
+  return end_missing ? std::max<int64_t>(0, count - 1) : count;
+}
+
+}  // namespace
+
+std::optional<Attempt> Queue::next_attempt(size_t i, Backend backend, const std::string& batch,
+                                           int64_t index) const {
   const auto& job = jobs_[i];
   const auto& state = statuses_[i].state;
+
+  // An attempt that has not begun is abandoned; one that has begun gets the end that its process
+  // could not record. If the process lives after all, its own files win and nothing is submitted.
   const bool open = state.number > 0 && !state.end() && !state.abandoned();
   if (open && !state.begun() && !abandon(folder(i), state.number)) return std::nullopt;
   if (open && state.begun()) {
-    const auto restart = static_cast<int64_t>(std::max(state.starts.size(), state.stops.size()));
-    const bool free = state.stops.size() < state.starts.size() || state.starts.empty();
-    put_stop(folder(i), state.number, free ? std::max<int64_t>(0, restart - 1) : restart,
+    put_stop(folder(i), state.number, restart_to_end(state),
              {.code = 4,
-              .reason = "lost",
+              .reason = EndReason::kLost,
               .message = statuses_[i].detail,
               .wall_s = state.wall_without_end_s(),
               .time = now_s(),
               .is_final = true});
     if (!read_state(folder(i)).end()) return std::nullopt;
   }
-  const auto end = state.end();
-  const bool kept = state.attempt && state.attempt->again && !(end && end->reason == "done");
-  auto attempt = attempt_of(job, state.number + 1, sheet_, backend, kept || statuses_[i].again);
+
+  // An interrupted attempt at replacing a result is continued where its runs are.
+  const bool replaces = state.attempt && state.attempt->again && !state.is_done();
+  auto attempt = attempt_of(job, state.number + 1, sheet_, backend, replaces || statuses_[i].again);
   attempt.batch = batch;
   attempt.index = index;
-  // What is asked for again is another result.
-  if (!(end && end->reason == "done") && !statuses_[i].again)
-    attempt.wall_before_s = state.wall_s();
+  // A result that is computed again starts with no wall time.
+  if (!state.is_done() && !statuses_[i].again) attempt.wall_before_s = state.wall_s();
   return claim(folder(i), attempt) ? std::optional(attempt) : std::nullopt;
 }
 
@@ -75,7 +88,7 @@ void Queue::give_up(const Attempt& attempt, const std::string& message) const {
   abandon(path, attempt.number);
   put_stop(path, attempt.number, 0,
            {.code = 3,
-            .reason = "failed",
+            .reason = EndReason::kFailed,
             .message = message,
             .wall_s = 0,
             .time = now_s(),
@@ -116,9 +129,9 @@ std::vector<std::vector<size_t>> pack_groups(const Queue& queue, const std::vect
   std::map<std::string, std::vector<size_t>> groups;
   for (const size_t i : ready) {
     const auto& job = queue.job(i);
-    if ((job.verb != "train" && job.verb != "evaluate") || ranks % job.ranks != 0 ||
-        job.ranks == ranks)
-      continue;
+    const auto kind = verb_kind(job.verb);
+    const bool packable = kind == VerbKind::kTrain || kind == VerbKind::kEvaluate;
+    if (!packable || ranks % job.ranks != 0 || job.ranks == ranks) continue;
     std::set<std::string> unmet;
     for (const size_t other : queue.unmet(i)) unmet.insert(queue.job(other).key);
     groups[fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}", job.ranks, job.threads, job.gpus,
@@ -133,28 +146,37 @@ std::vector<std::vector<size_t>> pack_groups(const Queue& queue, const std::vect
 }
 
 std::optional<Pack> make_pack(const Queue& queue, const std::vector<size_t>& group, int64_t ranks,
-                              const std::string& backend) {
+                              Backend backend) {
   std::vector<std::string> keys;
   for (const size_t i : group) keys.push_back(queue.job(i).key);
   Pack pack;
   pack.job = queue.job(group[0]);
-  pack.job.key = "pack" + batch_name(keys).substr(7);
+  pack.job.key = "pack" + batch_name(keys).substr(7);  // instead of "dissent"
+
+  // Jobs that another submitter claims meanwhile are left out.
   std::vector<BatchEntry> entries;
-  for (const size_t i : group)
-    if (const auto attempt =
-            queue.next_attempt(i, "pack", pack.job.key, static_cast<int64_t>(entries.size())))
-      entries.push_back({queue.folder(i), attempt->number});
+  for (const size_t i : group) {
+    const auto attempt =
+        queue.next_attempt(i, Backend::kPack, pack.job.key, static_cast<int64_t>(entries.size()));
+    if (attempt) entries.push_back({queue.folder(i), attempt->number});
+  }
   if (entries.empty()) return std::nullopt;
-  pack.job.name = pack.job.group = pack.job.key;
-  pack.job.verb = "jobs", pack.job.config = "pack", pack.job.overrides.clear();
-  pack.job.arguments = {write_batch(queue.state_root(), pack.job.key, entries),
-                        std::to_string(pack.job.ranks)};
-  pack.job.gpus = pack.job.gpus * ranks / pack.job.ranks;
-  pack.job.ranks = ranks;
-  pack.job.resolution = {};
-  pack.folder = job_folder(queue.state_root(), pack.job.key);
-  pack.attempt = attempt_of(pack.job, 1, "", backend);
-  pack.attempt.batch = pack.job.key;
+
+  // The pack takes threads, template and options from its first job: they are equal in a group.
+  auto& job = pack.job;
+  job.name = job.key;
+  job.group = job.key;
+  job.verb = "jobs";
+  job.config = "pack";
+  job.overrides.clear();
+  job.arguments = {write_batch(queue.state_root(), job.key, entries), std::to_string(job.ranks)};
+  job.gpus = job.gpus * ranks / job.ranks;
+  job.ranks = ranks;
+  job.resolution = {};
+
+  pack.folder = job_folder(queue.state_root(), job.key);
+  pack.attempt = attempt_of(job, 1, "", backend);
+  pack.attempt.batch = job.key;
   claim(pack.folder, pack.attempt);
   return pack;
 }

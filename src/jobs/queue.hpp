@@ -8,14 +8,14 @@
 
 namespace dissent::jobs {
 
-/// The jobs of a sheet beside their states; what `run` and `submit` decide from.
+/// The jobs of a sheet with their states; `run` and `submit` base their decisions on it.
 class Queue {
  public:
-  /// jobs: all of the sheet; picked: those that may be started (--where).
+  /// jobs: all jobs of the sheet; picked: those that may be started (--where).
   Queue(std::vector<Job> jobs, const std::vector<Job>& picked, std::string sheet,
         std::string state_root);
 
-  /// Reads the state of every job again; asks Slurm again too if `ask_slurm`.
+  /// Reads the state of every job again; queries Slurm again too if `ask_slurm`.
   void refresh(bool ask_slurm);
   size_t size() const { return jobs_.size(); }
   const Job& job(size_t i) const { return jobs_[i]; }
@@ -27,17 +27,17 @@ class Queue {
   bool is_picked(size_t i) const { return picked_[i]; }
   std::string folder(size_t i) const { return job_folder(state_root_, jobs_[i].key); }
   size_t index_of(const std::string& key) const { return by_key_.at(key); }
-  /// Says of each job that will not start because of another why (jobs::note_not_started).
+  /// Notes why jobs will not start because of others (jobs::note_not_started).
   void note_not_started() { jobs::note_not_started(jobs_, jobs_, statuses_, state_root_, slurm_); }
-  /// Indices of the jobs that it waits for and that are not done.
+  /// Indices of the jobs that job i waits for and that are not done.
   std::vector<size_t> unmet(size_t i) const;
 
-  /// Makes the next attempt of a job that may start: ends what is left of a lost one, then claims.
-  /// Nothing if another submitter came first, or the job has begun after all. batch, index: of the
-  /// Slurm job or pack that is going to hold it.
-  std::optional<Attempt> next_attempt(size_t i, const std::string& backend,
-                                      const std::string& batch, int64_t index) const;
-  /// The claimed attempt is not going to be run: says why.
+  /// Creates the next attempt of a job that may start: ends a lost attempt, then claims the next.
+  /// Nothing if another submitter came first, or the job has begun after all. batch, index: those
+  /// of the Slurm job or pack that will run it.
+  std::optional<Attempt> next_attempt(size_t i, Backend backend, const std::string& batch,
+                                      int64_t index) const;
+  /// Records that the claimed attempt will not be run, and why.
   void give_up(const Attempt& attempt, const std::string& message) const;
 
  private:
@@ -49,7 +49,7 @@ class Queue {
   Slurm slurm_;
 };
 
-/// 16 hexadecimal digits that no other batch has: over the texts, time and process.
+/// "dissent-" and 16 hexadecimal digits that no other batch has: a hash of keys, time and process.
 std::string batch_name(const std::vector<std::string>& keys);
 
 /// Which attempts a batch holds: <state>/batches/<batch>.json, in the order of the array.
@@ -61,19 +61,19 @@ std::string write_batch(const std::string& state_root, const std::string& batch,
                         const std::vector<BatchEntry>& entries);
 std::vector<BatchEntry> read_batch(const std::string& path);
 
-/// Jobs that may be trained side by side in one MPI job: of equal `ranks`, threads, options and
-/// `after`, trainings or evaluations, together at least two. Groups hold indices; ranks: of the MPI
-/// job, a multiple of a job's.
+/// Groups of at least two jobs that can run side by side in one MPI job: trainings or evaluations
+/// with equal `ranks`, threads, options and `after`. Groups hold indices; ranks: those of the MPI
+/// job, a multiple of each job's.
 std::vector<std::vector<size_t>> pack_groups(const Queue& queue, const std::vector<size_t>& ready,
                                              int64_t ranks);
-/// The pack of claimed attempts as a job of its own: `dissent jobs pack LIST` on `ranks` ranks, its
-/// attempt claimed. Nothing if there are no attempts.
+/// A pack of claimed attempts as one job: `dissent jobs pack LIST` on `ranks` ranks, with its own
+/// claimed attempt. Nothing if no attempt could be claimed.
 struct Pack {
   Job job;
   Attempt attempt;
   std::string folder;
 };
 std::optional<Pack> make_pack(const Queue& queue, const std::vector<size_t>& group, int64_t ranks,
-                              const std::string& backend);
+                              Backend backend);
 
 }  // namespace dissent::jobs

@@ -18,8 +18,8 @@
 namespace dissent::jobs {
 namespace {
 
-// Of all records together; expand() has the same limits of one.
-constexpr size_t kMostSheetRows = 100000, kMostSheetCells = 4000000;
+// Limits of a whole sheet; expand() has the same for one record.
+constexpr size_t kMaxSheetRows = 100000, kMaxSheetCells = 4000000;
 
 bool has(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
@@ -35,20 +35,20 @@ void check_columns(const Sheet& sheet, int64_t line, std::vector<std::string>& e
     const auto add = [&](const std::string& message) {
       errors.push_back(fmt::format("{}:{}: {}", sheet.path, line, message));
     };
-    if (column.empty()) add("a column has no name");
-    if (!seen.insert(column).second) add(fmt::format("the column '{}' is there twice", column));
+    if (column.empty()) add("expected a name for each column, found an empty one");
+    if (!seen.insert(column).second)
+      add(fmt::format("expected one column '{}', found several", column));
     if (column.ends_with(":"))
-      add(fmt::format("'{}': expected set:table.key or slurm:flag", column));
+      add(fmt::format("expected a column set:table.key or slurm:flag, found '{}'", column));
     if (column.find(':') != std::string::npos && !is_prefixed(column) &&
         !column.starts_with("last:"))
-      add(fmt::format("'{}': a name with a colon begins with set: or slurm:", column));
+      add(fmt::format("expected set: or slurm: before the colon of a column, found '{}'", column));
   }
-  for (const char* wanted : {"verb"}) {
-    if (seen.contains(wanted)) continue;
-    const auto near = nearest(wanted, sheet.columns);
-    errors.push_back(fmt::format("{}:{}: the column '{}' is missing{}", sheet.path, line, wanted,
-                                 near ? fmt::format("; is it '{}'?", *near) : ""));
-  }
+
+  if (seen.contains("verb")) return;
+  const auto near = nearest("verb", sheet.columns);
+  errors.push_back(fmt::format("{}:{}: expected a column 'verb', found none{}", sheet.path, line,
+                               near ? fmt::format("; is it '{}'?", *near) : ""));
 }
 
 std::string default_name(const std::map<std::string, std::string>& cells) {
@@ -69,6 +69,8 @@ void add_rows(Sheet& sheet, const CsvRecord& record) {
     ++uses[row.group];
     rows.push_back(std::move(row));
   }
+
+  // Alternatives in a name distinguish the rows of one record.
   for (size_t i = 0; i < rows.size(); ++i) {
     rows[i].name = rows[i].group;
     if (uses[rows[i].group] == 1) continue;
@@ -85,10 +87,11 @@ void check_names(const Sheet& sheet, std::vector<std::string>& errors) {
     if (row.name != as_name(row.name))
       errors.push_back(fmt::format("{}: name: expected letters, digits and . _ + = -, found {}",
                                    place, toml_text(row.name)));
+
     const auto [at, added] = first.emplace(row.name, &row);
     if (!added)
-      errors.push_back(
-          fmt::format("{}: name: '{}' is that of line {} too", place, row.name, at->second->line));
+      errors.push_back(fmt::format("{}: name: expected unique names, found '{}' in line {} too",
+                                   place, row.name, at->second->line));
   }
 }
 
@@ -128,7 +131,7 @@ std::string as_name(const std::string& text) {
 
 namespace {
 
-// Empty rows, and empty columns right of the last that has a name: spreadsheets write them.
+// Removes empty rows, and empty columns right of the last one with a name: spreadsheets write them.
 void drop_empty_edges(std::vector<CsvRecord>& records) {
   if (records.empty()) return;
   auto& columns = records[0].fields;
@@ -136,11 +139,28 @@ void drop_empty_edges(std::vector<CsvRecord>& records) {
   for (auto& record : records)
     while (record.fields.size() > columns.size() && record.fields.back().empty())
       record.fields.pop_back();
+
   std::erase_if(records, [&](const CsvRecord& record) {
     return &record != &records[0] &&
            std::all_of(record.fields.begin(), record.fields.end(),
                        [](const std::string& field) { return field.empty(); });
   });
+}
+
+}  // namespace
+
+namespace {
+
+// What is wrong with a record, "" if nothing is; else its rows are added.
+std::string add_record(Sheet& sheet, const CsvRecord& record) {
+  if (record.fields.size() != sheet.columns.size())
+    return fmt::format("expected {} cells, found {}", sheet.columns.size(), record.fields.size());
+  try {
+    add_rows(sheet, record);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
 }
 
 }  // namespace
@@ -153,23 +173,17 @@ Sheet parse_sheet(const std::string& path, const std::string& text) {
   Sheet sheet{path, records[0].fields, {}};
   std::vector<std::string> errors;
   check_columns(sheet, records[0].line, errors);
+
+  // Rows are read only if their columns are clear.
   const bool readable = errors.empty();
+  const auto max_rows = std::min(kMaxSheetRows, kMaxSheetCells / sheet.columns.size());
   for (size_t r = 1; r < records.size() && readable; ++r) {
-    const std::string place = fmt::format("{}:{}", path, records[r].line);
-    if (records[r].fields.size() != sheet.columns.size()) {
-      errors.push_back(fmt::format("{}: expected {} cells, found {}", place, sheet.columns.size(),
-                                   records[r].fields.size()));
-      continue;
-    }
-    try {
-      add_rows(sheet, records[r]);
-    } catch (const Error& error) {
-      errors.push_back(fmt::format("{}: {}", place, error.what()));
-    }
-    const auto most = std::min(kMostSheetRows, kMostSheetCells / sheet.columns.size());
-    if (sheet.rows.size() <= most) continue;
+    const auto place = fmt::format("{}:{}", path, records[r].line);
+    if (const auto problem = add_record(sheet, records[r]); !problem.empty())
+      errors.push_back(fmt::format("{}: {}", place, problem));
+    if (sheet.rows.size() <= max_rows) continue;
     errors.push_back(fmt::format("{}: expected at most {} rows of {} columns, found {} so far",
-                                 place, most, sheet.columns.size(), sheet.rows.size()));
+                                 place, max_rows, sheet.columns.size(), sheet.rows.size()));
     break;
   }
   check_names(sheet, errors);
@@ -189,10 +203,14 @@ std::vector<SheetRow> where(const Sheet& sheet, const std::vector<std::string>& 
                       pattern = equals == std::string::npos ? "" : condition.substr(equals + 1);
     DISSENT_CHECK(equals != std::string::npos, kUsage, "--where: expected column=value, found {}",
                   toml_text(condition));
+
+    // `name` is a column even of a sheet that does not have it.
     const bool is_name = column == "name";
     const auto near = nearest(column, sheet.columns);
-    DISSENT_CHECK(is_name || has(sheet.columns, column), kUsage, "--where: {} has no column '{}'{}",
-                  sheet.path, column, near ? fmt::format("; did you mean '{}'?", *near) : "");
+    DISSENT_CHECK(is_name || has(sheet.columns, column), kUsage,
+                  "--where: expected a column of {}, found '{}'{}", sheet.path, column,
+                  near ? fmt::format("; did you mean '{}'?", *near) : "");
+
     std::erase_if(rows, [&](const SheetRow& row) {
       return fnmatch(pattern.c_str(), (is_name ? row.name : row.cell(column)).c_str(), 0) != 0;
     });

@@ -24,36 +24,35 @@ struct Sheet {
   std::vector<SheetRow> rows;
 };
 
-/// Column of a sheet that was imported: as `enabled`, and a cell that was 0 and is 1 asks for the
-/// row anew.
+/// Column of imported sheets: like `enabled`; and a cell that is changed from 0 to 1 runs the row
+/// again.
 inline constexpr const char* kWhetherToRun = "whether_to_run";
 
-/// The columns that mean something; `set:table.key` and `slurm:flag` too. Any other column is free
-/// text, which --where and {column} may use.
+/// The columns with a meaning, besides `set:table.key` and `slurm:flag`. Any other column is free
+/// text that --where and {column} may use.
 const std::vector<std::string>& known_columns();
 
-/// Reads and expands. In any cell
+/// Reads and expands a sheet. In any cell
 ///   {a | b | c}    one row for each alternative
 ///   {1..5}         one for each integer; {10..50..20} in steps
-///   {method}       what the row has in the column `method`
+///   {method}       the row's cell in the column `method`
 ///   {{  }}         braces
-/// and several of them give their product, the leftmost column changing slowest. A row without a
-/// name is called VERB-CONFIG; rows that would have the same name get the alternatives that they
-/// stand for appended.
-/// Error::kUsage with a line for each thing that is wrong ("sheet.csv:3: ranks: ..."): columns
-/// missing, given twice or misspelt, records of another length, braces that say nothing, names used
-/// twice. Error::kData for a file that cannot be read or is no CSV.
+/// and several of them give all combinations, the leftmost column changing slowest. A row without a
+/// name is called VERB-CONFIG; rows with the same name get their alternatives appended.
+/// Error::kUsage with one line per problem ("sheet.csv:3: ranks: ..."): missing, duplicate or
+/// misspelt columns, records of another length, invalid braces, duplicate names. Error::kData for a
+/// file that cannot be read or is not CSV.
 Sheet read_sheet(const std::string& path);
 Sheet parse_sheet(const std::string& path, const std::string& text);
 
-/// The rows that fit every "column=value" (value: a shell pattern, * and ?). Error::kUsage for a
+/// The rows that match every "column=value" (value: a shell pattern, * and ?). Error::kUsage for a
 /// column that the sheet does not have.
 std::vector<SheetRow> where(const Sheet& sheet, const std::vector<std::string>& conditions);
 
 /// 1, yes, true: true; 0, no, false: false, in any case; nothing for other texts.
 std::optional<bool> yes_or_no(std::string text);
 
-/// The text with every character that a name may not hold replaced by '_'.
+/// The text with every character that is not allowed in a name replaced by '_'.
 std::string as_name(const std::string& text);
 
 }  // namespace dissent::jobs

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <initializer_list>
 #include <sstream>
 
 #include <dissent/error.hpp>
 
-#include "jobs/process.hpp"
+#include "core/process.hpp"
 #include "jobs/state.hpp"
 
 namespace dissent::jobs {
@@ -29,8 +31,7 @@ std::string without_end(std::string text) {
   return text;
 }
 
-// squeue's "123_[4-7%2]" for the part of an array that is not split yet never comes: --array asks
-// for a line each.
+// Because of --array each task of an array has its own line, never "123_[4-7%2]".
 std::map<std::string, SlurmJob> parse_queue(const std::string& text) {
   std::map<std::string, SlurmJob> jobs;
   std::istringstream lines(text);
@@ -44,42 +45,55 @@ std::map<std::string, SlurmJob> parse_queue(const std::string& text) {
 
 }  // namespace
 
-bool SlurmJob::lives() const {
-  for (const char* word :
-       {"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_FED",
-        "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT"})
-    if (state == word) return true;
-  return false;
+namespace {
+
+bool is_one_of(const std::string& state, std::initializer_list<const char*> words) {
+  return std::any_of(words.begin(), words.end(), [&](const char* word) { return state == word; });
+}
+
+}  // namespace
+
+// The states of squeue(1).
+bool SlurmJob::is_active() const {
+  return is_one_of(state, {"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED",
+                           "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "SIGNALING",
+                           "STAGE_OUT", "STOPPED", "SPECIAL_EXIT"});
+}
+bool SlurmJob::is_running() const { return is_one_of(state, {"RUNNING", "COMPLETING"}); }
+bool SlurmJob::is_cancelled() const {
+  return is_one_of(state, {"CANCELLED", "DEADLINE", "REVOKED"});
 }
 
 void Slurm::ask() {
   if (asked_) return;
   asked_ = true;
   asked_s_ = now_s();
-  there_ = answers_ = false;
-  Output said;
+  exists_ = answers_ = false;
+
+  CapturedOutput output;
   try {
-    said = run_captured(
+    output = run_captured(
         {"squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%r|%j|%k"});
   } catch (const Error& error) {
     problem_ = error.what();
     return;
   }
-  there_ = true;
-  answers_ = said.code == 0;
-  problem_ = without_end(said.err);
-  if (answers_) jobs_ = parse_queue(said.out);
+
+  exists_ = true;
+  answers_ = output.code == 0;
+  problem_ = without_end(output.err);
+  if (answers_) jobs_ = parse_queue(output.out);
 }
 
 void Slurm::renew(double time_s) {
-  if (time_s + lease_s() < asked_s_) return;  // clocks of hosts differ
+  if (time_s + lease_s() < asked_s_) return;  // clocks of hosts may differ
   asked_ = false;
   ask();
 }
 
-bool Slurm::there() {
+bool Slurm::exists() {
   ask();
-  return there_;
+  return exists_;
 }
 
 bool Slurm::answers() {
@@ -89,22 +103,25 @@ bool Slurm::answers() {
 
 std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
   ask();
-  if (!id.empty() && there_ && !jobs_.contains(id)) renew(time_s);
+  if (!id.empty() && exists_ && !jobs_.contains(id)) renew(time_s);
   if (const auto at = jobs_.find(id); at != jobs_.end()) return at->second;
-  if (!there_ || id.empty()) return std::nullopt;
+
+  // Slurm forgets jobs that ended a while ago; accounting, if configured, knows them.
+  if (!exists_ || id.empty()) return std::nullopt;
   if (const auto known = accounts_.find(id); known != accounts_.end()) return known->second;
+
   auto& account = accounts_[id];
   try {
-    const auto said = run_captured({"sacct", "--noheader", "--parsable2", "--allocations",
-                                    "--jobs=" + id, "--format=JobID,State,Reason,JobName"});
-    std::istringstream lines(said.code == 0 ? said.out : "");
+    const auto output = run_captured({"sacct", "--noheader", "--parsable2", "--allocations",
+                                      "--jobs=" + id, "--format=JobID,State,Reason,JobName"});
+    std::istringstream lines(output.code == 0 ? output.out : "");
     for (std::string line; std::getline(lines, line);) {
       const auto parts = fields(without_end(line));
       if (parts.size() < 4 || parts[0] != id) continue;
       account = SlurmJob{parts[0], parts[1].substr(0, parts[1].find(' ')), parts[2], parts[3],
                          ""};  // "CANCELLED by 1000"
     }
-  } catch (const Error&) {  // no accounting here
+  } catch (const Error&) {  // no sacct on this machine
   }
   return account;
 }
@@ -120,7 +137,7 @@ std::optional<SlurmJob> Slurm::find_by_batch(const std::string& batch, int64_t i
     return std::nullopt;
   };
   if (auto job = known()) return job;
-  if (there_) renew(time_s);
+  if (exists_) renew(time_s);
   return known();
 }
 
@@ -135,7 +152,7 @@ int64_t max_array_size() {
             equals == std::string::npos ? 0 : std::atoll(line.c_str() + equals + 1);
         return value > 0 ? value : kDefault;
       }
-  } catch (const Error&) {  // sbatch will say what is missing
+  } catch (const Error&) {  // sbatch will report what is missing
   }
   return kDefault;
 }
@@ -146,13 +163,15 @@ std::string sbatch(const std::string& submit, const std::vector<std::string>& op
   argv.insert(argv.end(), options.begin(), options.end());
   argv.push_back(script);
   argv.insert(argv.end(), arguments.begin(), arguments.end());
-  const auto said = run_captured(argv, 300);
-  std::string id = without_end(said.out);
+  const auto output = run_captured(argv, 300);
+
+  // The last line, "123" or "123;cluster": site.sh may print lines of its own.
+  std::string id = without_end(output.out);
   id = id.substr(id.rfind('\n') == std::string::npos ? 0 : id.rfind('\n') + 1);
-  id = id.substr(0, id.find(';'));  // "123;cluster"
+  id = id.substr(0, id.find(';'));
   DISSENT_CHECK(
-      said.code == 0 && !id.empty() && id.find_first_not_of("0123456789") == std::string::npos,
-      kData, "sbatch refused the job: {}", without_end(said.err + said.out));
+      output.code == 0 && !id.empty() && id.find_first_not_of("0123456789") == std::string::npos,
+      kData, "sbatch refused the job: {}", without_end(output.err + output.out));
   return id;
 }
 

@@ -6,7 +6,7 @@
 
 #include <dissent/error.hpp>
 
-#include "jobs/process.hpp"
+#include "core/process.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/staged.hpp"
 
@@ -28,6 +28,8 @@ void copy(const std::string& folder, const std::string& path) {
   if (path_exists(target)) return;
   const int64_t bytes = bytes_of(path);
   check_free_space(folder, bytes, "a copy of " + path);
+
+  // Copied under another name, so that a copy that exists is complete.
   const std::string own = fmt::format("{}.{}.tmp", target, this_process().pid);
   fs::remove_all(own);
   fs::copy(fs::canonical(path), own, fs::copy_options::recursive);

@@ -15,12 +15,46 @@
 #include <dissent/error.hpp>
 #include <nlohmann/json.hpp>
 
+#include "core/enum_names.hpp"
+#include "core/stop.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/json_record.hpp"
 
-namespace dissent::jobs {
+namespace dissent {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ProcessName, host, pid, started);
+// In the namespace of ProcessId, where nlohmann's argument-dependent lookup finds it.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ProcessId, host, pid, started);
+
+}  // namespace dissent
+
+namespace dissent::jobs {
+namespace {
+
+constexpr EnumName<EndReason> kEndReasons[] = {{EndReason::kUnknown, ""},
+                                               {EndReason::kDone, "done"},
+                                               {EndReason::kFailed, "failed"},
+                                               {EndReason::kTimeLimit, "time limit"},
+                                               {EndReason::kTerminated, "terminated"},
+                                               {EndReason::kCancelled, "cancelled"},
+                                               {EndReason::kLost, "lost"}};
+
+constexpr EnumName<Backend> kBackends[] = {{Backend::kUnknown, ""},
+                                           {Backend::kLocal, "local"},
+                                           {Backend::kSlurm, "slurm"},
+                                           {Backend::kPack, "pack"}};
+
+}  // namespace
+
+// Words of a newer program are read as "unknown".
+void to_json(nlohmann::json& json, EndReason reason) { json = name_in(kEndReasons, reason); }
+void from_json(const nlohmann::json& json, EndReason& reason) {
+  reason = value_in(kEndReasons, json.get<std::string>()).value_or(EndReason::kUnknown);
+}
+void to_json(nlohmann::json& json, Backend backend) { json = name_in(kBackends, backend); }
+void from_json(const nlohmann::json& json, Backend& backend) {
+  backend = value_in(kBackends, json.get<std::string>()).value_or(Backend::kUnknown);
+}
+
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Attempt, number, key, name, verb, sheet, directory,
                                                 command, runs, inputs, after, ranks, threads, gpus,
                                                 retries, stage, again, backend, batch, index,
@@ -44,14 +78,14 @@ std::string text_of(const Json& json) {
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-// A name that no other process uses.
+// A temporary name that no other process uses.
 std::string private_name(const std::string& path) {
   static std::atomic<int64_t> count{0};
   const auto own = this_process();
   return fmt::format("{}.{}.{}.{}.tmp", path, own.host, own.pid, count++);
 }
 
-// Nothing if the file is not there or not readable as such a record.
+// Nothing if the file does not exist or is not such a record.
 template <class T>
 std::optional<T> read_record(const std::string& path) {
   if (!path_exists(path)) return std::nullopt;
@@ -64,32 +98,49 @@ std::optional<T> read_record(const std::string& path) {
   }
 }
 
-// Starts of an attempt lie in a list by their number.
-constexpr int64_t kMostRestarts = 100000;
+// The kinds of state files, by the first part of their names.
+enum class FileKind { kAttempt, kSubmitted, kStart, kStop, kBeat, kAgain, kOff };
+constexpr EnumName<FileKind> kFileKinds[] = {
+    {FileKind::kAttempt, "attempt"}, {FileKind::kSubmitted, "submitted"},
+    {FileKind::kStart, "start"},     {FileKind::kStop, "stop"},
+    {FileKind::kBeat, "beat"},       {FileKind::kAgain, "again"}};
+constexpr const char* kOffPrefix = "off-";
 
-// "start.3.1" -> kind, 3, 1. Nothing for other names, as those that a copy of a folder leaves.
+// Starts of an attempt are kept in a list by their number: a file of a larger number is no start.
+constexpr int64_t kMaxRestarts = 100000;
+
+// "start.3.1" -> kStart, attempt 3, start 1; "off-0a1b.3" -> kOff, mark "0a1b".
 struct FileName {
-  std::string kind;
+  FileKind kind = FileKind::kAttempt;
+  std::string mark;  // kOff: of the sheet
   int64_t number = -1, restart = -1;
 };
-FileName parse_name(const std::string& name) {
-  FileName out;
+
+// Nothing for other names, such as those that a copy of a folder leaves.
+std::optional<FileName> parse_name(const std::string& name) {
   const auto dot = name.find('.');
-  if (dot == std::string::npos) return out;
-  out.kind = name.substr(0, dot);
+  if (dot == std::string::npos) return std::nullopt;
+
+  FileName out;
+  const auto word = name.substr(0, dot);
+  if (const auto kind = value_in(kFileKinds, word)) {
+    out.kind = *kind;
+  } else if (word.starts_with(kOffPrefix)) {
+    out.kind = FileKind::kOff;
+    out.mark = word.substr(std::strlen(kOffPrefix));
+  } else {
+    return std::nullopt;
+  }
+
   const char* end = name.data() + name.size();
   const auto first = std::from_chars(name.data() + dot + 1, end, out.number);
-  if (first.ec != std::errc()) return {};
+  if (first.ec != std::errc()) return std::nullopt;
   if (first.ptr == end) return out;
-  if (*first.ptr != '.') return {};
-  const auto second = std::from_chars(first.ptr + 1, end, out.restart);
-  const bool fits = second.ec == std::errc() && second.ptr == end && out.restart <= kMostRestarts;
-  return fits ? out : FileName{};
-}
+  if (*first.ptr != '.') return std::nullopt;
 
-bool is_state(const std::string& kind) {
-  return kind == "attempt" || kind == "submitted" || kind == "start" || kind == "stop" ||
-         kind == "beat" || kind == "again" || kind.starts_with("off-");
+  const auto second = std::from_chars(first.ptr + 1, end, out.restart);
+  const bool fits = second.ec == std::errc() && second.ptr == end && out.restart <= kMaxRestarts;
+  return fits ? std::optional(out) : std::nullopt;
 }
 
 template <class T>
@@ -105,32 +156,48 @@ void to_json(Json& json, const Beat& beat) {
   if (beat.stop) json["stop"] = *beat.stop;
 }
 void from_json(const Json& json, Beat& beat) {
-  beat.by = json.value("by", ProcessName{});
+  beat.by = json.value("by", ProcessId{});
   beat.time = json.value("time", 0.0);
   beat.restart = json.value("restart", int64_t{0});
   if (json.contains("stop")) beat.stop = json["stop"].get<Stop>();
 }
 
+namespace {
+
+// For file systems without hard links: the name is created exclusively, and written afterwards.
+// Returns errno, 0 if the file was created.
+int create_exclusively(const std::string& path, const std::string& text) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (file < 0) return errno;
+
+  const auto bytes = ::write(file, text.data(), text.size());
+  const bool complete = bytes == static_cast<ssize_t>(text.size());
+  const int failed = complete ? 0 : bytes < 0 ? errno : ENOSPC;
+  ::close(file);
+  if (!complete) ::unlink(path.c_str());
+  return failed;
+}
+
+}  // namespace
+
 bool create_once(const std::string& path, const std::string& text) {
   if (path_exists(path)) return false;
+
+  // The file is written under another name first, so that it appears complete. link(2) fails for
+  // all processes but one.
   const std::string own = private_name(path);
   atomic_write_text(own, text);
   int failed = ::link(own.c_str(), path.c_str()) == 0 ? 0 : errno;
-  // Over NFS the reply to a link that was made may be lost: the count of names says whether it was.
+
+  // Over NFS the reply to a successful link may be lost: the number of links tells the truth.
   struct stat status;
-  const bool made = failed == 0 || (::stat(own.c_str(), &status) == 0 && status.st_nlink == 2);
+  bool made = failed == 0 || (::stat(own.c_str(), &status) == 0 && status.st_nlink == 2);
   ::unlink(own.c_str());
-  if (!made && (failed == EPERM || failed == EOPNOTSUPP || failed == ENOSYS)) {
-    // A file system without hard links: the name is made exclusively, and then written.
-    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    failed = file < 0 ? errno : 0;
-    if (file >= 0) {
-      const auto bytes = ::write(file, text.data(), text.size());
-      failed = bytes == static_cast<ssize_t>(text.size()) ? 0 : bytes < 0 ? errno : ENOSPC;
-      ::close(file);
-      if (failed == 0) return true;
-      ::unlink(path.c_str());
-    }
+
+  const bool no_links = failed == EPERM || failed == EOPNOTSUPP || failed == ENOSYS;
+  if (!made && no_links) {
+    failed = create_exclusively(path, text);
+    made = failed == 0;
   }
   DISSENT_CHECK(made || failed == EEXIST, kData, "{}: cannot create: {}", path,
                 std::strerror(failed));
@@ -144,6 +211,8 @@ void replace(const std::string& path, const std::string& text) {
                 std::strerror(errno));
 }
 
+const char* end_name(EndReason reason) { return name_in(kEndReasons, reason); }
+
 double lease_s() {
   const char* text = std::getenv("DISSENT_JOBS_LEASE_S");
   const double value = text ? std::atof(text) : 0;
@@ -154,6 +223,29 @@ std::string job_folder(const std::string& state, const std::string& key) {
   return state + "/" + key;
 }
 
+namespace {
+
+// Adds what one file of the newest attempt says.
+void read_file(JobState& state, const std::string& folder, const FileName& name) {
+  const auto path = [&] {
+    return path_of(folder, name_in(kFileKinds, name.kind), name.number, name.restart);
+  };
+  const auto restart = std::max<int64_t>(0, name.restart);
+  switch (name.kind) {
+    case FileKind::kAttempt: state.attempt = read_record<Attempt>(path()); break;
+    case FileKind::kSubmitted:
+      state.submitted = read_record<std::string>(path()).value_or("");
+      break;
+    case FileKind::kStart: place(state.starts, restart, read_record<Start>(path())); break;
+    case FileKind::kStop: place(state.stops, restart, read_record<Stop>(path())); break;
+    case FileKind::kBeat: state.beat = read_record<Beat>(path()); break;
+    case FileKind::kAgain: state.again = true; break;
+    case FileKind::kOff: state.off.insert(name.mark); break;
+  }
+}
+
+}  // namespace
+
 JobState read_state(const std::string& folder) {
   JobState state;
   std::vector<FileName> names;
@@ -161,23 +253,14 @@ JobState read_state(const std::string& folder) {
   for (std::filesystem::directory_iterator at(folder, ignored), end; !ignored && at != end;
        at.increment(ignored)) {
     const auto name = parse_name(at->path().filename().string());
-    if (!is_state(name.kind)) continue;
-    names.push_back(name);
-    state.number = std::max(state.number, name.number);
+    if (!name) continue;
+    names.push_back(*name);
+    state.number = std::max(state.number, name->number);
   }
-  for (const auto& name : names) {
-    if (name.number != state.number) continue;
-    const auto path = path_of(folder, name.kind.c_str(), name.number, name.restart);
-    if (name.kind == "attempt") state.attempt = read_record<Attempt>(path);
-    if (name.kind == "submitted") state.submitted = read_record<std::string>(path).value_or("");
-    if (name.kind == "start")
-      place(state.starts, std::max<int64_t>(0, name.restart), read_record<Start>(path));
-    if (name.kind == "stop")
-      place(state.stops, std::max<int64_t>(0, name.restart), read_record<Stop>(path));
-    if (name.kind == "again") state.again = true;
-    if (name.kind.starts_with("off-")) state.off.insert(name.kind.substr(4));
-    if (name.kind == "beat") state.beat = read_record<Beat>(path);
-  }
+
+  // Files of earlier attempts are history; only the newest attempt decides.
+  for (const auto& name : names)
+    if (name.number == state.number) read_file(state, folder, name);
   return state;
 }
 
@@ -195,13 +278,21 @@ std::optional<Stop> JobState::end() const {
   return std::nullopt;
 }
 
+bool JobState::is_done() const {
+  const auto stop = end();
+  return stop && stop->reason == EndReason::kDone;
+}
+
 bool JobState::alive() const {
+  // The start file is written before the first heartbeat of that start.
   const Start* start = last_start();
   const auto last = static_cast<int64_t>(starts.size()) - 1;
   const bool newer = start && !start->abandoned && starts.back() && (!beat || last > beat->restart);
-  if (!newer && beat && beat->stop) return false;
-  if (newer && last < static_cast<int64_t>(stops.size()) && stops.back()) return false;
-  if (!beat && !newer) return false;
+
+  const bool stopped = newer ? last < static_cast<int64_t>(stops.size()) && stops.back()
+                             : !beat || beat->stop.has_value();
+  if (stopped) return false;
+
   const auto known = is_alive(newer ? start->by : beat->by);
   return known.value_or(now_s() - (newer ? start->time : beat->time) < lease_s());
 }
@@ -220,8 +311,8 @@ double JobState::wall_without_end_s() const {
   return std::max(0.0, beat->time - starts.back()->time);
 }
 
-// The last start knows of those before it; where its file is gone, the ends that were written say
-// most of it.
+// The last start knows the wall time of those before it. Where its file was deleted, the recorded
+// ends give most of it.
 double JobState::wall_s() const {
   double before = 0, last = wall_without_end_s();
   for (size_t r = 0; r < stops.size(); ++r) {
@@ -231,6 +322,7 @@ double JobState::wall_s() const {
     else
       before += stops[r]->wall_s;
   }
+
   if (!starts.empty() && starts.back()) before = std::max(before, starts.back()->wall_before_s);
   return (attempt ? attempt->wall_before_s : 0) + before + last;
 }
@@ -241,9 +333,9 @@ int64_t JobState::failures() const {
   for (size_t r = 0; r < std::max(starts.size(), stops.size()); ++r) {
     const bool last = r + 1 >= starts.size();
     if (r < stops.size() && stops[r])
-      count += stops[r]->reason == "failed";
+      count += stops[r]->reason == EndReason::kFailed;
     else if (!(last && running))
-      ++count;  // it was lost
+      ++count;  // lost: no end was recorded
   }
   return count;
 }
@@ -274,7 +366,7 @@ bool put_off(const std::string& folder, int64_t number, const std::string& sheet
   return create_once(path_of(folder, ("off-" + sheet_mark).c_str(), number),
                      text_of(this_process()));
 }
-bool asked_again(const Job& job, const JobState& state) {
+bool to_run_again(const Job& job, const JobState& state) {
   return state.again || (job.set_to_run && state.off.contains(job.sheet_mark));
 }
 
@@ -283,8 +375,8 @@ bool abandon(const std::string& folder, int64_t number) {
                    {.by = this_process(), .time = now_s(), .slurm_job = {}, .abandoned = true});
 }
 
-Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet,
-                   const std::string& backend, bool again) {
+Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet, Backend backend,
+                   bool again) {
   Attempt attempt{
       .number = number,
       .key = job.key,
@@ -309,9 +401,11 @@ Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet,
       .wall_before_s = 0,
       .by = this_process(),
       .time = now_s()};
-  // The other verbs replace what they write when they are done.
-  if (!again || (job.verb != "train" && job.verb != "cache" && job.verb != "evaluate"))
-    return attempt;
+
+  // The other verbs have no --again: they replace their output when they are done.
+  const bool has_again = can_be_stopped(job.verb, "");
+  if (!again || !has_again) return attempt;
+
   attempt.command.emplace_back("--again");
   for (auto& run : attempt.runs) run = again_path(run);
   return attempt;

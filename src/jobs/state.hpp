@@ -5,31 +5,52 @@
 #include <string>
 #include <vector>
 
+#include "core/process.hpp"
 #include "jobs/job.hpp"
-#include "jobs/process.hpp"
 
 namespace dissent::jobs {
 
-// The state of a job: small files in <state>/<key>/, each there whole or not at all. Only `beat` is
-// ever rewritten; the others are created once, by link(2), which one of several processes on a
-// shared file system wins: no locks. n counts attempts (a submission each), r the starts of one
-// attempt (queued again, started again).
-//   attempt.<n>     made by the submitter that won: what is to be run
-//   submitted.<n>   the number that Slurm gave
+// The state of a job: small files in <state>/<key>/. Each is complete or absent. Only `beat` is
+// ever rewritten; the others are created once by link(2), which exactly one of several processes on
+// a shared file system wins, so no locks are needed. n counts attempts (one per submission), r the
+// starts of one attempt (after a requeue or a failure).
+//   attempt.<n>     created by the submitter that won: what is to be run
+//   submitted.<n>   the job id that Slurm returned
 //   start.<n>.<r>
-//       made by the process that runs it, or ("abandoned") by one that declares the attempt lost:
-//       who comes second leaves it alone
-//   beat.<n>        sign of life, rewritten every few seconds, and how it ended
-//   stop.<n>.<r>    how this start ended; `final` if the attempt is over
-//   again.<n>       the result of this attempt is asked for anew
+//       created by the process that runs the job, or ("abandoned") by one that declares the attempt
+//       lost: whoever comes second leaves the attempt alone
+//   beat.<n>        heartbeat, rewritten every few seconds; also how the start ended
+//   stop.<n>.<r>    how this start ended; `is_final` if the attempt is over
+//   again.<n>       the result of this attempt is to be computed again
 //   off-<sheet>.<n>
 //       a sheet's cell whether_to_run was 0 when this attempt was done
-//   exit            what the program itself says of its end (storage/exit_record.hpp)
+//   exit            exit code as the program itself reports it (storage/exit_record.hpp)
 //   stdout.txt, stderr.txt
-// Any one of them may be deleted: what it said follows from the others, from Slurm and from the
-// run's folder.
+// Any one of them may be deleted: what it said follows from the other files, from Slurm and from
+// the run's folder.
 
-/// What is to be run; a copy of the job as it was submitted.
+/// How a start ended.
+enum class EndReason {
+  kUnknown,
+  kDone,
+  kFailed,
+  kTimeLimit,   ///< stopped shortly before the job's time limit
+  kTerminated,  ///< SIGTERM under Slurm: preempted or cancelled, which Slurm knows
+  kCancelled,   ///< SIGTERM elsewhere, or declared lost by another process
+  kLost,        ///< its process is gone without a record of its end
+};
+/// "time limit", as the state files and messages have it.
+const char* end_name(EndReason reason);
+
+/// What runs an attempt.
+enum class Backend {
+  kUnknown,
+  kLocal,
+  kSlurm,
+  kPack,  ///< `dissent jobs pack`, together with other jobs
+};
+
+/// What is to be run: a copy of the job as it was submitted.
 struct Attempt {
   int64_t number = 0;
   std::string key, name, verb, sheet, directory;
@@ -37,29 +58,29 @@ struct Attempt {
   std::vector<std::string> runs, inputs, after;
   int64_t ranks = 1, threads = 1, gpus = 0, retries = 2;
   bool stage = false;
-  bool again = false;        ///< a result is there, and stays until the new one takes its place
-  std::string backend;       ///< "local", "slurm" or "pack"
+  bool again = false;  ///< replaces a result, which stays until the new one is complete
+  Backend backend = Backend::kUnknown;
   std::string batch;         ///< Slurm's job name, or the key of the pack
-  int64_t index = -1;        ///< in an array; -1: none
+  int64_t index = -1;        ///< in a job array; -1: none
   int64_t signal_s = 0;      ///< Job::signal_s
-  double wall_before_s = 0;  ///< wall time of the attempts before, of the same result
-  ProcessName by;
+  double wall_before_s = 0;  ///< wall time of earlier attempts at the same result
+  ProcessId by;
   double time = 0;
 };
 
 struct Start {
-  ProcessName by;
+  ProcessId by;
   double time = 0;
   std::string slurm_job;
-  int64_t epoch = 0;         ///< epochs done before
-  int64_t err_offset = 0;    ///< bytes of stderr.txt before
-  double wall_before_s = 0;  ///< wall time of the starts before, lost ones included
+  int64_t epoch = 0;         ///< epochs completed before
+  int64_t err_offset = 0;    ///< size of stderr.txt before, bytes
+  double wall_before_s = 0;  ///< wall time of earlier starts, lost ones included
   bool abandoned = false;
 };
 
 struct Stop {
-  int64_t code = 0;     ///< an exit code, as wide as a record's number
-  std::string reason;   ///< "done", "failed", "time limit", "terminated", "cancelled"
+  int64_t code = 0;  ///< an exit code, as wide as a record's number
+  EndReason reason = EndReason::kUnknown;
   std::string message;  ///< last error line
   double wall_s = 0;    ///< since the start
   double time = 0;
@@ -67,36 +88,38 @@ struct Stop {
 };
 
 struct Beat {
-  ProcessName by;
+  ProcessId by;
   double time = 0;
   int64_t restart = 0;
   std::optional<Stop> stop;
 };
 
-/// All that the files of the newest attempt say.
+/// What the files of the newest attempt say.
 struct JobState {
-  int64_t number = 0;  ///< of the newest attempt, from 1; 0: none
+  int64_t number = 0;  ///< number of the newest attempt, from 1; 0: none
   std::optional<Attempt> attempt;
   std::string submitted;  ///< "123" or "123_4"; "" if not
   std::vector<std::optional<Start>> starts;
   std::vector<std::optional<Stop>> stops;
   std::optional<Beat> beat;
-  bool again = false;         ///< its result is asked for anew
+  bool again = false;         ///< its result is to be computed again
   std::set<std::string> off;  ///< Job::sheet_mark of sheets whose whether_to_run was 0 since
 
   bool begun() const;
   bool abandoned() const;
-  /// How it ended, if it did.
+  /// How the attempt ended; nothing if it is not over.
   std::optional<Stop> end() const;
-  /// Whether the process that runs it lives: for one of this host the process itself, else a sign
-  /// of life within the lease.
+  /// Whether the attempt is over and its result complete.
+  bool is_done() const;
+  /// Whether the process that runs it lives: on this host the process is looked up, else a
+  /// heartbeat within the lease counts.
   bool alive() const;
   const Start* last_start() const;
-  /// Wall time of all starts, seconds: of lost ones until their last sign of life.
+  /// Wall time of all starts, seconds; lost ones count until their last heartbeat.
   double wall_s() const;
-  /// Of the last start alone, which nobody wrote the end of, until its last sign of life.
+  /// Wall time of the last start until its last heartbeat, if its end was not recorded.
   double wall_without_end_s() const;
-  /// Starts that failed or were lost, of those that are over.
+  /// Number of starts that failed or were lost, the running one excluded.
   int64_t failures() const;
 };
 
@@ -104,35 +127,36 @@ struct JobState {
 std::string job_folder(const std::string& state, const std::string& key);
 JobState read_state(const std::string& folder);
 
-/// Each returns false if the file is there already.
+/// Each returns false if the file exists already.
 bool claim(const std::string& folder, const Attempt& attempt);
 bool put_start(const std::string& folder, int64_t number, int64_t restart, const Start& start);
 bool put_stop(const std::string& folder, int64_t number, int64_t restart, const Stop& stop);
 bool put_submitted(const std::string& folder, int64_t number, const std::string& slurm_job);
 void put_beat(const std::string& folder, int64_t number, const Beat& beat);
-/// Asks for the result of a finished attempt anew (number 0: of a run that no job made): the job
-/// waits again.
+/// Has the result of a finished attempt computed again (number 0: the result of a run that no job
+/// made): the job waits again.
 bool put_again(const std::string& folder, int64_t number);
 /// Notes that the sheet's whether_to_run is 0 for a job that is done.
 bool put_off(const std::string& folder, int64_t number, const std::string& sheet_mark);
-/// Whether a job that is done is to be run anew: put_again, or its whether_to_run was 0 and is 1.
-bool asked_again(const Job& job, const JobState& state);
-/// Declares an attempt lost that has not begun; false if it has.
+/// Whether a job that is done is to be run again: after put_again, or where its whether_to_run was
+/// 0 and is 1 now.
+bool to_run_again(const Job& job, const JobState& state);
+/// Declares an attempt lost that has not begun; false if it has begun.
 bool abandon(const std::string& folder, int64_t number);
 
-/// The attempt that a job makes. again: with the verb's option --again where it has one, and with
-/// its runs where that option puts them.
-Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet,
-                   const std::string& backend, bool again = false);
+/// The next attempt at a job. again: with the option --again of verbs that have it, and with the
+/// run folders that this option writes to.
+Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet, Backend backend,
+                   bool again = false);
 
-/// Seconds without a sign of life after which a process is taken for lost: DISSENT_JOBS_LEASE_S,
-/// else 60.
+/// Seconds without a heartbeat after which a process counts as lost: DISSENT_JOBS_LEASE_S, default
+/// 60.
 double lease_s();
 
-/// Creates a file with this text; false if there is one, whoever made it. Safe on file systems that
+/// Creates a file with this text; false if it exists, whoever created it. Safe on file systems that
 /// several hosts share. Error::kData.
 bool create_once(const std::string& path, const std::string& text);
-/// Replaces a file; other processes may do the same at the same time.
+/// Replaces a file; other processes may do so at the same time.
 void replace(const std::string& path, const std::string& text);
 
 }  // namespace dissent::jobs

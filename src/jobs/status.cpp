@@ -6,24 +6,26 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "core/enum_names.hpp"
+#include "core/process.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/json_record.hpp"
 
 namespace dissent::jobs {
 namespace {
 
-// Every run's folder says "finished" and is one of this configuration.
+// All run folders are finished and belong to this configuration.
 bool finished_elsewhere(const Job& job, const Progress& progress) {
-  if (!progress.finished || job.resolution.hashes.size() != job.resolution.runs.size())
-    return false;
-  for (size_t i = 0; i < job.resolution.runs.size(); ++i) {
+  const auto& runs = job.resolution.runs;
+  const auto& hashes = job.resolution.hashes;
+  if (!progress.finished || hashes.size() != runs.size()) return false;
+  for (size_t i = 0; i < runs.size(); ++i) {
     try {
-      const auto json = parse_record(read_text(job.resolution.runs[i] + "/provenance.json"));
-      if (json.value("config_hash", "") != job.resolution.hashes[i]) return false;
+      const auto json = parse_record(read_text(runs[i] + "/provenance.json"));
+      if (json.value("config_hash", "") != hashes[i]) return false;
     } catch (const std::exception&) {
       return false;
     }
@@ -46,6 +48,25 @@ double newest_heartbeat(const std::vector<std::string>& runs) {
   return newest;
 }
 
+// Seconds until the end at the pace of this start; nothing while it cannot be estimated.
+std::optional<double> remaining_s(const Start& start, bool first_start, const Progress& progress) {
+  const auto epochs = static_cast<double>(progress.epochs);
+  const int64_t done = progress.epoch - start.epoch;
+  if (done > 0 && progress.epochs > 0) {
+    const double epoch_s = (progress.time - start.time) / static_cast<double>(done);
+    const double left = epoch_s * static_cast<double>(progress.epochs - progress.epoch);
+    return std::max(0.0, left - (now_s() - progress.time));
+  }
+
+  // The first epoch may take hours: estimated from its steps. (A later start may have resumed in
+  // the middle of an epoch, so its steps do not tell its pace.)
+  const bool first_epoch = start.epoch == 0 && first_start;
+  if (!first_epoch || progress.step == 0 || progress.steps == 0) return std::nullopt;
+  const double epoch_s = (progress.step_time - start.time) * static_cast<double>(progress.steps) /
+                         static_cast<double>(progress.step);
+  return std::max(0.0, epoch_s * epochs - (now_s() - start.time));
+}
+
 std::string running_text(const Status& status, const std::vector<std::string>& runs) {
   const auto& progress = status.progress;
   const Start* start = status.state.last_start();
@@ -53,79 +74,81 @@ std::string running_text(const Status& status, const std::vector<std::string>& r
   if (progress.epochs > 0) text = fmt::format("{} of {} epochs", progress.epoch, progress.epochs);
   if (progress.steps > 0 && progress.epoch < progress.epochs)
     text += fmt::format(", step {} of {}", progress.step, progress.steps);
-  const int64_t done = start ? progress.epoch - start->epoch : 0;
-  if (start && done > 0 && progress.epochs > 0) {
-    const double epoch_s = (progress.time - start->time) / static_cast<double>(done);
-    text += fmt::format(", {} left",
-                        duration_text(std::max(
-                            0.0, epoch_s * static_cast<double>(progress.epochs - progress.epoch) -
-                                     (now_s() - progress.time))));
-  } else if (start && start->epoch == 0 && status.state.starts.size() == 1 && progress.step > 0 &&
-             progress.steps > 0) {
-    // The first epoch may take hours: from its steps. (A later start may have begun in the middle
-    // of one.)
-    const double epoch_s = (progress.step_time - start->time) *
-                           static_cast<double>(progress.steps) / static_cast<double>(progress.step);
-    text += fmt::format(", {} left",
-                        duration_text(std::max(0.0, epoch_s * static_cast<double>(progress.epochs) -
-                                                        (now_s() - start->time))));
+  if (start) {
+    const auto left = remaining_s(*start, status.state.starts.size() == 1, progress);
+    if (left) text += fmt::format(", {} left", duration_text(*left));
   }
-  const double heartbeat = newest_heartbeat(runs), silent = now_s() - heartbeat;
-  if (heartbeat > 0 && start && heartbeat > start->time && silent > lease_s())
-    text += fmt::format(", no sign of life of its ranks for {}", duration_text(silent));
-  if (status.state.failures() > 0)
-    text += fmt::format("{}start {}, after {} that failed", text.empty() ? "" : "; ",
-                        status.state.starts.size(), status.state.failures());
-  return text.empty() ? "begun" : text;
+
+  // `jobs exec` lives, but ranks may hang.
+  const double heartbeat = newest_heartbeat(runs), silent_s = now_s() - heartbeat;
+  if (start && heartbeat > start->time && silent_s > lease_s())
+    text += fmt::format(", no heartbeat of its ranks for {}", duration_text(silent_s));
+
+  const int64_t failures = status.state.failures();
+  if (failures > 0) {
+    if (!text.empty()) text += "; ";
+    text += fmt::format("start {}, after {} that failed", status.state.starts.size(), failures);
+  }
+  return text.empty() ? "started" : text;
 }
 
-// What follows from Slurm for an attempt that it was given and that nobody is seen to run.
-void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
+// "stopped: time limit, a checkpoint is written; " of the last start that ended.
+std::string last_stop_text(const JobState& state) {
+  if (state.stops.empty() || !state.stops.back()) return "";
+  const auto& stop = *state.stops.back();
+  return fmt::format("stopped: {}{}{}; ", end_name(stop.reason), stop.message.empty() ? "" : ", ",
+                     stop.message);
+}
+
+// For an attempt that Slurm has in its queue or runs.
+void describe_active(Status& status, const SlurmJob& job) {
   const bool begun = status.state.begun();
-  const auto found = slurm.find(id, status.state.attempt ? status.state.attempt->time : now_s());
-  status.where = "slurm " + id;
-  if (found && found->lives()) {
-    status.phase = found->state == "RUNNING" || found->state == "COMPLETING" ? Phase::kRunning
-                   : begun                                                   ? Phase::kPreempted
-                                                                             : Phase::kPending;
-    const auto& stops = status.state.stops;
-    const std::string last =
-        !stops.empty() && stops.back()
-            ? fmt::format("stopped: {}{}{}; ", stops.back()->reason,
-                          stops.back()->message.empty() ? "" : ", ", stops.back()->message)
-            : "";
-    status.detail =
-        status.phase == Phase::kRunning
-            ? (begun ? "Slurm says that it runs; no sign of life" : "starting")
-            : fmt::format("{}{}", begun ? last + "in the queue again: " : "", found->reason);
-    return;
+  if (job.is_running()) {
+    status.phase = Phase::kRunning;
+    status.detail = begun ? "running according to Slurm; no heartbeat" : "starting";
+  } else if (begun) {
+    status.phase = Phase::kPreempted;
+    status.detail = last_stop_text(status.state) + "requeued: " + job.reason;
+  } else {
+    status.phase = Phase::kPending;
+    status.detail = job.reason;
   }
+}
+
+// For an attempt that was submitted to Slurm and has no heartbeat.
+void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
+  const auto& state = status.state;
+  const bool begun = state.begun();
+  const auto found = slurm.find(id, state.attempt ? state.attempt->time : now_s());
+  status.where = "slurm " + id;
+  if (found && found->is_active()) return describe_active(status, *found);
+
+  // Nothing can be concluded without an answer: the job counts as active.
   if (!found && !slurm.answers()) {
     status.phase = begun ? Phase::kRunning : Phase::kPending;
-    status.detail = fmt::format("not known: squeue does not answer ({})", slurm.problem());
+    status.detail = fmt::format("unknown: squeue does not answer ({})", slurm.problem());
     return;
   }
-  const bool cancelled = found && (found->state == "CANCELLED" || found->state == "DEADLINE" ||
-                                   found->state == "REVOKED");
-  const bool terminated = !status.state.stops.empty() && status.state.stops.back() &&
-                          status.state.stops.back()->reason == "terminated";
-  status.phase = cancelled || terminated ? Phase::kCancelled : Phase::kLost;
-  const std::string what = begun ? "it began, and nobody runs it" : "it never began";
-  if (terminated)
-    status.detail =
-        fmt::format("after {}{}", duration_text(status.state.wall_s()),
-                    status.state.stops.back()->code == 75 ? ", a checkpoint is written" : "");
-  else if (found)
-    status.detail = fmt::format("Slurm says {}; {}", found->state, what);
-  else
-    status.detail = fmt::format("Slurm has no job {} any more; {}", id, what);
+
+  // A SIGTERM to the batch script that no requeue followed was a cancellation.
+  const Stop* stop = !state.stops.empty() && state.stops.back() ? &*state.stops.back() : nullptr;
+  if (stop && stop->reason == EndReason::kTerminated) {
+    status.phase = Phase::kCancelled;
+    status.detail = fmt::format("after {}{}", duration_text(state.wall_s()),
+                                stop->code == 75 ? ", a checkpoint is written" : "");
+    return;
+  }
+  status.phase = found && found->is_cancelled() ? Phase::kCancelled : Phase::kLost;
+  const std::string what = begun ? "it began, and no process runs it" : "it never began";
+  status.detail = found ? fmt::format("state {} in Slurm; {}", found->state, what)
+                        : fmt::format("job {} is unknown to Slurm; {}", id, what);
 }
 
-// Slurm's number of an attempt: what the submitter wrote down, else what the queue says of the
-// batch's name, else what a start wrote; "" if none is known.
+// Slurm's job id of an attempt: as the submitter recorded it, else that of the queued job with the
+// batch's name, else as a start recorded it; "" if none is known.
 std::string slurm_id(const JobState& state, Slurm& slurm) {
   std::string id = state.submitted;
-  if (id.empty() && state.attempt && state.attempt->backend == "slurm")
+  if (id.empty() && state.attempt && state.attempt->backend == Backend::kSlurm)
     if (const auto found =
             slurm.find_by_batch(state.attempt->batch, state.attempt->index, state.attempt->time))
       id = found->id;
@@ -134,64 +157,69 @@ std::string slurm_id(const JobState& state, Slurm& slurm) {
   return id;
 }
 
-// Its submitter may still hand it over.
+// Its submitter may still submit it.
 bool claim_is_fresh(const Attempt& attempt) {
   return is_alive(attempt.by).value_or(now_s() - attempt.time < lease_s());
 }
 
-void without_sign_of_life(Status& status, const std::string& state_root, Slurm& slurm) {
-  const auto& state = status.state;
-  const auto& attempt = state.attempt;
-  if (attempt && attempt->backend == "pack") {
-    Job packed;
-    packed.key = packed.name = attempt->batch;
-    const Status pack = status_of(packed, state_root, slurm);
-    status.where = "in " + attempt->batch;
-    if (pack.phase == Phase::kWaiting && claim_is_fresh(*attempt)) {
-      status.phase = Phase::kSubmitting;
-      return;
-    }
-    status.phase = !is_under_way(pack.phase) ? Phase::kLost
-                   : state.begun()           ? Phase::kPreempted
-                                             : Phase::kPending;
-    status.detail = is_under_way(pack.phase) ? fmt::format("its pack is {}", phase_name(pack.phase))
-                                             : fmt::format("its pack ended before it: {} {}",
-                                                           phase_name(pack.phase), pack.detail);
+// For an attempt that runs, or will run, in a pack.
+void ask_pack(Status& status, const std::string& state_root, Slurm& slurm) {
+  const auto& attempt = *status.state.attempt;
+  Job packed;
+  packed.key = attempt.batch;
+  packed.name = attempt.batch;
+  const Status pack = status_of(packed, state_root, slurm);
+  status.where = "in " + attempt.batch;
+  if (pack.phase == Phase::kWaiting && claim_is_fresh(attempt)) {
+    status.phase = Phase::kSubmitting;
     return;
   }
-  const std::string id = slurm_id(state, slurm);
-  const bool slurm_job = !state.submitted.empty() || (attempt && attempt->backend == "slurm");
-  if (!id.empty()) return ask_slurm(status, id, slurm);
+  if (is_under_way(pack.phase)) {
+    status.phase = status.state.begun() ? Phase::kPreempted : Phase::kPending;
+    status.detail = fmt::format("its pack is {}", phase_name(pack.phase));
+    return;
+  }
+  status.phase = Phase::kLost;
+  status.detail =
+      fmt::format("its pack ended before it: {} {}", phase_name(pack.phase), pack.detail);
+}
+
+// For an attempt that is not over and has no heartbeat.
+void without_heartbeat(Status& status, const std::string& state_root, Slurm& slurm) {
+  const auto& state = status.state;
+  const auto& attempt = state.attempt;
+  if (attempt && attempt->backend == Backend::kPack) return ask_pack(status, state_root, slurm);
+
+  if (const auto id = slurm_id(state, slurm); !id.empty()) return ask_slurm(status, id, slurm);
+
   if (!state.begun() && !state.abandoned() && attempt && claim_is_fresh(*attempt)) {
     status.phase = Phase::kSubmitting;
     status.detail = fmt::format("by process {} on {}", attempt->by.pid, attempt->by.host);
     return;
   }
-  const bool unknown = slurm_job && !slurm.answers();
-  status.phase = unknown ? Phase::kPending : Phase::kLost;
-  status.detail = unknown ? fmt::format("not known: squeue does not answer ({})", slurm.problem())
-                  : state.begun()     ? "it began, and the process that ran it is gone"
+
+  const bool in_slurm =
+      !state.submitted.empty() || (attempt && attempt->backend == Backend::kSlurm);
+  if (in_slurm && !slurm.answers()) {
+    status.phase = Phase::kPending;
+    status.detail = fmt::format("unknown: squeue does not answer ({})", slurm.problem());
+    return;
+  }
+  status.phase = Phase::kLost;
+  status.detail = state.begun()       ? "it began, and its process is gone"
                   : state.abandoned() ? "given up before it began"
                                       : "its submitter is gone, and it never began";
 }
 
+constexpr EnumName<Phase> kPhases[] = {
+    {Phase::kNotEnabled, "off"},  {Phase::kWaiting, "waiting"}, {Phase::kSubmitting, "submitting"},
+    {Phase::kPending, "pending"}, {Phase::kRunning, "running"}, {Phase::kPreempted, "preempted"},
+    {Phase::kDone, "done"},       {Phase::kFailed, "failed"},   {Phase::kCancelled, "cancelled"},
+    {Phase::kLost, "lost"}};
+
 }  // namespace
 
-const char* phase_name(Phase phase) {
-  switch (phase) {
-    case Phase::kNotEnabled: return "off";
-    case Phase::kWaiting: return "waiting";
-    case Phase::kSubmitting: return "submitting";
-    case Phase::kPending: return "pending";
-    case Phase::kRunning: return "running";
-    case Phase::kPreempted: return "preempted";
-    case Phase::kDone: return "done";
-    case Phase::kFailed: return "failed";
-    case Phase::kCancelled: return "cancelled";
-    case Phase::kLost: return "lost";
-  }
-  return "?";
-}
+const char* phase_name(Phase phase) { return name_in(kPhases, phase); }
 
 bool may_start(Phase phase) {
   return phase == Phase::kWaiting || phase == Phase::kFailed || phase == Phase::kCancelled ||
@@ -204,14 +232,14 @@ bool is_under_way(Phase phase) {
 
 namespace {
 
-// Whether this start began after that one. Clocks of hosts differ.
+// Whether one start began after another. Clocks of hosts may differ.
 bool began_after(const Start& start, const Start& earlier) {
   constexpr double kClocksDiffer_s = 60;
   return start.time > earlier.time + (start.by.host == earlier.by.host ? 0 : kClocksDiffer_s);
 }
 
-// For a job that is done: which of the jobs that it runs after have been run since it began, so
-// that its result may be of their earlier ones, or of fewer.
+// For a job that is done: which of its dependencies have run since it began, so that its result may
+// have been computed from their earlier results, or from fewer.
 std::string run_since(const Job& job, const JobState& state, const std::string& state_root) {
   const Start* own = state.last_start();
   std::vector<std::string> names;
@@ -219,21 +247,65 @@ std::string run_since(const Job& job, const JobState& state, const std::string& 
     const auto other = read_state(job_folder(state_root, job.after[i]));
     const auto stop = other.end();
     const Start* start = other.last_start();
-    if (start && stop && stop->reason == "done" && began_after(*start, *own))
+    if (start && stop && stop->reason == EndReason::kDone && began_after(*start, *own))
       names.push_back(job.after_rows[i]);
   }
   if (names.empty()) return "";
   return fmt::format(
-      "{}{}, which it runs after, ran since: jobs again --where name={} runs it anew", names[0],
+      "its dependency {}{} has run since; `jobs again --where name={}` runs it again", names[0],
       names.size() > 1 ? fmt::format(" (and {} more)", names.size() - 1) : "", job.name);
+}
+
+Phase phase_of(EndReason reason) {
+  switch (reason) {
+    case EndReason::kDone: return Phase::kDone;
+    case EndReason::kFailed: return Phase::kFailed;
+    case EndReason::kLost: return Phase::kLost;
+    default: return Phase::kCancelled;
+  }
+}
+
+// A result that is to be computed again makes its job wait again.
+bool waits_again(Status& status, const Job& job) {
+  status.again = to_run_again(job, status.state);
+  if (status.again)
+    status.detail = "to be run again; the old result stays until the new one is done";
+  return status.again;
+}
+
+// For an attempt that is over.
+void describe_end(Status& status, const Stop& end, const std::string& folder) {
+  const auto& attempt = status.state.attempt;
+  status.phase = phase_of(end.reason);
+  status.detail = end.message;
+  if (attempt && attempt->backend == Backend::kPack) status.where = "in " + attempt->batch;
+  if (status.phase != Phase::kFailed) return;
+
+  status.detail = fmt::format("exit code {}: {}", end.code, end.message);
+  const auto log = folder + "/stderr.txt";
+  if (path_exists(log)) status.log = log;
+}
+
+// For an attempt whose process lives.
+void describe_running(Status& status, const std::vector<std::string>& runs, Slurm& slurm) {
+  const auto& state = status.state;
+  status.phase = Phase::kRunning;
+  // Dependent jobs need Slurm's job id even if the file with it was deleted.
+  if (status.where.empty() && state.attempt && state.attempt->backend == Backend::kSlurm)
+    if (const auto id = slurm_id(state, slurm); !id.empty()) status.where = "slurm " + id;
+  const auto& by = state.beat ? state.beat->by : state.last_start()->by;
+  if (status.where.empty()) status.where = fmt::format("{}:{}", by.host, by.pid);
+  status.detail = running_text(status, runs);
 }
 
 Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) {
   Status status;
-  status.state = read_state(job_folder(state_root, job.key));
+  const auto folder = job_folder(state_root, job.key);
+  status.state = read_state(folder);
   const auto& state = status.state;
-  const auto stop = state.end();
-  const bool done = stop && stop->reason == "done";  // then a run made anew is in its place
+  const bool done = state.is_done();
+
+  // While a result is computed again its runs are in another folder; then they are moved.
   const auto& runs = state.attempt && !done ? state.attempt->runs : job.resolution.runs;
   status.progress = read_progress(runs);
   status.wall_s = state.wall_s();
@@ -242,52 +314,27 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
   else if (const Start* start = state.last_start(); start && !start->abandoned)
     status.host = start->by.host;
   if (!state.submitted.empty()) status.where = "slurm " + state.submitted;
-  const auto waits_again = [&] {
-    status.again = asked_again(job, state);
-    if (status.again)
-      status.detail = "asked for again; the old result stays until the new one is there";
-    return status.again;
-  };
-  if (done && waits_again()) return status;
-  if (const auto& end = stop) {
-    status.phase = end->reason == "done"     ? Phase::kDone
-                   : end->reason == "failed" ? Phase::kFailed
-                   : end->reason == "lost"   ? Phase::kLost
-                                             : Phase::kCancelled;
-    if (state.attempt && state.attempt->backend == "pack")
-      status.where = "in " + state.attempt->batch;
-    if (status.phase == Phase::kFailed) {
-      status.detail = fmt::format("exit code {}: {}", end->code, end->message);
-      status.log = job_folder(state_root, job.key) + "/stderr.txt";
-      if (!path_exists(status.log)) status.log.clear();
-    } else
-      status.detail = end->message;
+
+  if (done && waits_again(status, job)) return status;
+  if (const auto end = state.end()) {
+    describe_end(status, *end, folder);
     return status;
   }
   if (state.alive()) {
-    status.phase = Phase::kRunning;
-    // Others wait for it by Slurm's number, whoever deleted the file that had it.
-    if (const auto id = status.where.empty() && state.attempt && state.attempt->backend == "slurm"
-                            ? slurm_id(state, slurm)
-                            : "";
-        !id.empty())
-      status.where = "slurm " + id;
-    const auto& by = state.beat ? state.beat->by : state.last_start()->by;
-    if (status.where.empty()) status.where = fmt::format("{}:{}", by.host, by.pid);
-    status.detail = running_text(status, runs);
+    describe_running(status, runs, slurm);
     return status;
   }
   if (finished_elsewhere(job, status.progress)) {
-    if (waits_again()) return status;
+    if (waits_again(status, job)) return status;
     status.phase = Phase::kDone;
-    status.detail = "the run's folder says finished";
+    status.detail = "finished according to the run folder";
     return status;
   }
-  if (state.number > 0) without_sign_of_life(status, state_root, slurm);
+  if (state.number > 0) without_heartbeat(status, state_root, slurm);
   return status;
 }
 
-bool moved_on(const JobState& before, const JobState& now) {
+bool has_changed(const JobState& before, const JobState& now) {
   return before.number != now.number || before.submitted != now.submitted ||
          before.starts.size() != now.starts.size() || before.stops.size() != now.stops.size() ||
          before.beat.has_value() != now.beat.has_value() ||
@@ -296,8 +343,8 @@ bool moved_on(const JobState& before, const JobState& now) {
 
 }  // namespace
 
-// Files and queue are not read in one instant: what looks lost or cancelled may have begun or ended
-// in between.
+// Files and queue are not read at the same instant: a job that looks lost or cancelled may have
+// begun or ended in between, so it is looked at again until nothing changes.
 Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
   Status status;
   status.phase = Phase::kNotEnabled;
@@ -305,7 +352,7 @@ Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
     status = status_once(job, state_root, slurm);
     const bool doubtful =
         (status.phase == Phase::kLost || status.phase == Phase::kCancelled) && !status.state.end();
-    if (!doubtful || !moved_on(status.state, read_state(job_folder(state_root, job.key)))) break;
+    if (!doubtful || !has_changed(status.state, read_state(job_folder(state_root, job.key)))) break;
   }
   return status;
 }
@@ -321,62 +368,86 @@ std::string how_it_ended(const std::string& name, Phase phase) {
   return fmt::format("`{}` {}{}", name, phase == Phase::kFailed ? "" : "was ", phase_name(phase));
 }
 
-void note_not_started(const std::vector<Job>& all, const std::vector<Job>& jobs,
-                      std::vector<Status>& statuses, const std::string& state_root, Slurm& slurm) {
-  std::map<std::string, const Job*> by_key;
-  for (const auto& job : all)
-    if (!job.key.empty()) by_key[job.key] = &job;
-  std::map<std::string, Status*> known;
-  for (size_t i = 0; i < jobs.size(); ++i) known[jobs[i].key] = &statuses[i];
-  std::map<std::string, Status> others;
-  const auto status_at = [&](const std::string& key) -> const Status& {
-    if (const auto at = known.find(key); at != known.end()) return *at->second;
-    const auto [at, added] = others.try_emplace(key);
-    if (added) at->second = status_of(*by_key.at(key), state_root, slurm);
-    return at->second;
-  };
-  const auto stopped = [](Phase phase) {
+namespace {
+
+// Finds, for jobs that will not start, the dependency that is the cause.
+class NotStarted {
+ public:
+  NotStarted(const std::vector<Job>& all, const std::vector<Job>& jobs,
+             std::vector<Status>& statuses, const std::string& state_root, Slurm& slurm)
+      : state_root_(state_root), slurm_(slurm) {
+    for (const auto& job : all)
+      if (!job.key.empty()) by_key_[job.key] = &job;
+    for (size_t i = 0; i < jobs.size(); ++i) known_[jobs[i].key] = &statuses[i];
+  }
+
+  void note(const Job& job, Status& status) {
+    if (job.after.empty() || !never_began(status) || status.again) return;
+    const auto key = cause_of(job);
+    if (key.empty()) return;
+    const auto& before = status_at(key);
+    // A pending job may still start, unless what it waits for has failed.
+    if (status.phase == Phase::kPending && before.phase != Phase::kFailed) return;
+    if (status.phase == Phase::kLost) status.phase = Phase::kCancelled;
+    status.detail = "not started: " + how_it_ended(by_key_.at(key)->name, before.phase);
+  }
+
+ private:
+  static bool ended_badly(Phase phase) {
     return phase == Phase::kFailed || phase == Phase::kCancelled || phase == Phase::kLost;
-  };
-  const auto never_began = [&](const Status& status) {
-    return !status.state.begun() &&
-           (stopped(status.phase) || status.phase == Phase::kWaiting ||
-            status.phase == Phase::kPending) &&
-           !(status.state.end() && status.phase == Phase::kFailed);
-  };
-  // The first of those before it that ended badly itself, by key; "" if there is none. Rows do not
-  // wait for each other in circles (make_jobs).
-  std::map<std::string, std::string> found;
-  const std::function<std::string(const Job&)> cause = [&](const Job& job) -> std::string {
-    const auto [at, added] = found.try_emplace(job.key);
+  }
+  static bool never_began(const Status& status) {
+    const bool ended_itself = status.state.end() && status.phase == Phase::kFailed;
+    return !status.state.begun() && !ended_itself &&
+           (ended_badly(status.phase) || status.phase == Phase::kWaiting ||
+            status.phase == Phase::kPending);
+  }
+
+  const Status& status_at(const std::string& key) {
+    if (const auto at = known_.find(key); at != known_.end()) return *at->second;
+    const auto [at, added] = others_.try_emplace(key);
+    if (added) at->second = status_of(*by_key_.at(key), state_root_, slurm_);
+    return at->second;
+  }
+
+  // Key of the first job before this one that ended badly itself; "" if there is none. The
+  // recursion ends because dependencies have no cycles (make_jobs).
+  std::string cause_of(const Job& job) {
+    const auto [at, added] = causes_.try_emplace(job.key);
     if (!added) return at->second;
-    std::string own;
+    std::string cause;
     for (const auto& key : job.after) {
       const auto& before = status_at(key);
       if (before.phase == Phase::kDone) continue;
-      if (never_began(before)) own = cause(*by_key.at(key));
-      if (own.empty() && stopped(before.phase)) own = key;
-      if (!own.empty()) break;
+      if (never_began(before)) cause = cause_of(*by_key_.at(key));
+      if (cause.empty() && ended_badly(before.phase)) cause = key;
+      if (!cause.empty()) break;
     }
-    return found[job.key] = own;
-  };
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    auto& status = statuses[i];
-    if (jobs[i].after.empty() || !never_began(status) || status.again) continue;
-    const auto key = cause(jobs[i]);
-    if (key.empty()) continue;
-    const auto& before = status_at(key);
-    // In Slurm's queue it still may start: whoever submits `bad` again submits this one too.
-    if (status.phase == Phase::kPending && before.phase != Phase::kFailed) continue;
-    if (status.phase == Phase::kLost) status.phase = Phase::kCancelled;
-    status.detail = "not started: " + how_it_ended(by_key.at(key)->name, before.phase);
+    causes_[job.key] = cause;
+    return cause;
   }
+
+  const std::string& state_root_;
+  Slurm& slurm_;
+  std::map<std::string, const Job*> by_key_;
+  std::map<std::string, Status*> known_;
+  std::map<std::string, Status> others_;
+  std::map<std::string, std::string> causes_;
+};
+
+}  // namespace
+
+void note_not_started(const std::vector<Job>& all, const std::vector<Job>& jobs,
+                      std::vector<Status>& statuses, const std::string& state_root, Slurm& slurm) {
+  NotStarted causes(all, jobs, statuses, state_root, slurm);
+  for (size_t i = 0; i < jobs.size(); ++i) causes.note(jobs[i], statuses[i]);
 }
 
 void note_off(const std::vector<Job>& jobs, const std::string& state_root, Slurm& slurm) {
   for (auto job : jobs) {
     if (job.off_key.empty()) continue;
-    job.enabled = true, job.key = job.off_key;
+    job.enabled = true;
+    job.key = job.off_key;
     const auto status = status_of(job, state_root, slurm);
     if (status.phase == Phase::kDone && !status.state.off.contains(job.sheet_mark))
       put_off(job_folder(state_root, job.key), status.state.number, job.sheet_mark);

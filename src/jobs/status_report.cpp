@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "core/text_table.hpp"
 #include "jobs/status.hpp"
 #include "storage/csv.hpp"
 
@@ -34,14 +35,14 @@ bool is_status_column(const std::string& column) {
 
 namespace {
 
-// The text as a cell of a sheet that is read again: braces are plain.
+// The text as a cell of a sheet that may be read again: braces are doubled.
 std::string cell_text(const std::string& text) {
   std::string out;
   for (const char c : text) out.append(c == '{' || c == '}' ? 2 : 1, c);
   return out;
 }
 
-// The jobs that this one waits for, by the names that they have after expansion.
+// The names after expansion of the jobs that this one waits for.
 std::string after_text(const Job& job, const std::vector<Job>& jobs) {
   std::vector<std::string> names;
   for (const auto& other : jobs)
@@ -50,7 +51,7 @@ std::string after_text(const Job& job, const std::vector<Job>& jobs) {
   return fmt::format("{}", fmt::join(names, " "));
 }
 
-// The path as this call's user would write it.
+// The path relative to the current folder, where it is below it.
 std::string from_here(const std::string& path) {
   std::error_code ignored;
   const auto near =
@@ -58,7 +59,7 @@ std::string from_here(const std::string& path) {
   return near.empty() || *near.begin() == ".." ? path : near.string();
 }
 
-// A terminal shows a line a job, whatever the error message holds.
+// One line per job, whatever characters the error message has.
 std::string one_line(std::string text, const std::string& log) {
   std::replace_if(
       text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 32; }, ' ');
@@ -66,7 +67,7 @@ std::string one_line(std::string text, const std::string& log) {
   return log.empty() ? text : fmt::format("{}; log: {}", text, from_here(log));
 }
 
-// "slurm 12 on n1"; of a process of this machine's own runs the host is part of it.
+// "slurm 12 on n1"; "n1:8321" has the host already.
 std::string place_text(const Status& status) {
   if (status.host.empty() || status.where.find(status.host) != std::string::npos)
     return status.where;
@@ -76,59 +77,72 @@ std::string place_text(const Status& status) {
 }  // namespace
 
 std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>& statuses) {
-  size_t name = 4, where = 5;
+  TableRows rows{{"name", "status", "walltime", "where", "detail"}};
   std::map<std::string, int> counts;
   for (size_t i = 0; i < jobs.size(); ++i) {
-    name = std::max(name, jobs[i].name.size());
-    where = std::max(where, place_text(statuses[i]).size());
-    ++counts[phase_name(statuses[i].phase)];
-  }
-  std::string text = fmt::format("{:<{}}  {:<10}  {:>8}  {:<{}}  {}\n", "name", name, "status",
-                                 "walltime", "where", where, "detail");
-  for (size_t i = 0; i < jobs.size(); ++i) {
     const auto& status = statuses[i];
-    const std::string wall = status.wall_s > 0 ? duration_text(status.wall_s) : "";
-    std::string line = fmt::format("{:<{}}  {:<10}  {:>8}  {:<{}}  {}", jobs[i].name, name,
-                                   phase_name(status.phase), wall, place_text(status), where,
-                                   one_line(status.detail, status.log));
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
+    rows.push_back({jobs[i].name, phase_name(status.phase),
+                    status.wall_s > 0 ? duration_text(status.wall_s) : "", place_text(status),
+                    one_line(status.detail, status.log)});
+    ++counts[phase_name(status.phase)];
   }
   std::vector<std::string> sums;
   for (const auto& [phase, count] : counts) sums.push_back(fmt::format("{} {}", count, phase));
-  return text + fmt::format("{} jobs: {}\n", jobs.size(), fmt::join(sums, ", "));
+  return plain_table(rows,
+                     {Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft, Align::kLeft}) +
+         fmt::format("{} jobs: {}\n", jobs.size(), fmt::join(sums, ", "));
 }
+
+namespace {
+
+// The sheet's own columns, with `name` in any case.
+std::vector<std::string> columns_of_sheet(const Sheet& sheet) {
+  std::vector<std::string> columns;
+  for (const auto& column : sheet.columns)
+    if (!is_added(column)) columns.push_back(column);
+  if (std::find(columns.begin(), columns.end(), "name") == columns.end())
+    columns.insert(columns.begin(), "name");
+  return columns;
+}
+
+// The columns of train.csv that any of the runs has a value for.
+std::vector<std::string> logged_columns(const std::vector<Status>& statuses) {
+  std::vector<std::string> columns;
+  std::set<std::string> seen;
+  for (const auto& status : statuses)
+    for (const auto& [column, value] : status.progress.last)
+      if (!value.empty() && column != "epoch" && seen.insert(column).second)
+        columns.push_back(column);
+  return columns;
+}
+
+std::string sheet_cell(const std::string& column, const Job& job, const std::vector<Job>& jobs,
+                       Phase phase) {
+  if (column == "name") return job.name;
+  if (column == "after") return after_text(job, jobs);
+  if (column == kWhetherToRun && (phase == Phase::kDone || is_under_way(phase))) return "0";
+  const auto at = job.cells.find(column);
+  return at == job.cells.end() ? "" : at->second;
+}
+
+}  // namespace
 
 std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
                        const std::vector<Status>& statuses) {
-  std::vector<std::string> columns, figures;
-  bool named = false;
-  for (const auto& column : sheet.columns) {
-    if (!is_added(column)) columns.push_back(column);
-    named = named || column == "name";
-  }
-  if (!named) columns.insert(columns.begin(), "name");
-  std::set<std::string> seen;
-  for (const auto& status : statuses)
-    for (const auto& [figure, value] : status.progress.last)
-      if (!value.empty() && figure != "epoch" && seen.insert(figure).second)
-        figures.push_back(figure);
-  std::vector<std::string> header = columns;
+  const auto columns = columns_of_sheet(sheet), logged = logged_columns(statuses);
+  auto header = columns;
   header.insert(header.end(), added_columns().begin(), added_columns().end());
-  for (const auto& figure : figures) header.push_back("last:" + figure);
+  for (const auto& column : logged) header.push_back("last:" + column);
+
   std::string text = csv_line(header);
   for (size_t i = 0; i < jobs.size(); ++i) {
     const auto& status = statuses[i];
+    const auto& progress = status.progress;
     std::vector<std::string> line;
     for (const auto& column : columns)
-      line.push_back(column == "name"    ? jobs[i].name
-                     : column == "after" ? after_text(jobs[i], jobs)
-                     : column == kWhetherToRun &&
-                             (status.phase == Phase::kDone || is_under_way(status.phase))
-                         ? "0"
-                     : jobs[i].cells.contains(column) ? jobs[i].cells.at(column)
-                                                      : "");
-    const auto& progress = status.progress;
+      line.push_back(sheet_cell(column, jobs[i], jobs, status.phase));
+
+    // In the order of added_columns().
     line.insert(
         line.end(),
         {jobs[i].key, phase_name(status.phase),
@@ -137,8 +151,8 @@ std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
          place_text(status), run_folder(jobs[i], ""),
          status.wall_s > 0 ? fmt::format("{:.1f}", status.wall_s) : "",
          progress.epochs > 0 ? fmt::format("{}/{}", progress.epoch, progress.epochs) : ""});
-    for (const auto& figure : figures)
-      line.push_back(progress.last.contains(figure) ? progress.last.at(figure) : "");
+    for (const auto& column : logged)
+      line.push_back(progress.last.contains(column) ? progress.last.at(column) : "");
     for (auto& field : line) field = cell_text(field);
     text += csv_line(line);
   }

@@ -14,6 +14,8 @@
 #include <dissent/error.hpp>
 
 #include "core/edited_text.hpp"
+#include "core/process.hpp"
+#include "core/program_paths.hpp"
 #include "storage/atomic_file.hpp"
 
 namespace dissent::jobs {
@@ -21,13 +23,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What sbatch is given at once: one job, an array of equal ones, or a pack.
+// One call of sbatch: a job, an array of jobs with equal requirements, or a pack.
 struct Batch {
-  std::string name;                // which no other batch has: in Slurm's comment
-  std::string shown;               // for people: sheet and row
-  Job shape;                       // ranks, threads, template, options
-  std::vector<size_t> members;     // indices of jobs
-  std::vector<std::string> needs;  // Slurm's numbers of the jobs to wait for
+  std::string name;                       // unique: Slurm keeps it as the comment
+  std::string display_name;               // for users: sheet and row
+  Job shape;                              // ranks, threads, template, options
+  std::vector<size_t> members;            // indices of jobs
+  std::vector<std::string> dependencies;  // Slurm's ids of the jobs to wait for
 };
 
 class Submitter {
@@ -36,8 +38,10 @@ class Submitter {
 
   int run() {
     adopt();
+    // Each round may make more jobs ready, because their dependencies have an id now. Jobs that
+    // other submitters have claimed get theirs soon, or are lost after the lease.
     const double end = now_s() + 2 * lease_s();
-    while (!round() || (in_other_hands() && now_s() < end)) {
+    while (!submit_ready() || (waits_for_others() && now_s() < end)) {
       std::this_thread::sleep_for(std::chrono::milliseconds(300));
       queue_.refresh(true);
     }
@@ -50,13 +54,13 @@ class Submitter {
     return array_size_;
   }
 
-  // What squeue shows: sheet and row, "sdde_cifar10:gradcam-1"; of several "..+4".
-  std::string shown_name(const std::string& row, size_t count) const {
+  // As squeue shows it: sheet and row, "sdde_cifar10:gradcam-1", of several jobs "...+4".
+  std::string display_name(const std::string& row, size_t count) const {
     return fmt::format("{}:{}{}", as_name(fs::path(queue_.sheet()).stem().string()), row,
                        count > 1 ? fmt::format("+{}", count - 1) : "");
   }
 
-  // Jobs in Slurm's queue whose submitter did not live to write their number down.
+  // Records the ids of jobs whose submitter was killed before it could.
   void adopt() {
     for (size_t i = 0; i < queue_.size(); ++i) {
       const auto& status = queue_.status(i);
@@ -67,46 +71,58 @@ class Submitter {
     queue_.refresh(false);
   }
 
-  // Submits all that can be: those whose `after` are done or with Slurm. True if nothing was.
-  bool round() {
-    std::map<std::string, Batch> batches;
+  // Submits all jobs whose dependencies are done or in Slurm. True if there were none.
+  bool submit_ready() {
     std::vector<size_t> ready;
     for (size_t i = 0; i < queue_.size(); ++i)
       if (queue_.is_picked(i) && may_start(queue_.status(i).phase) && !tried_.contains(i) &&
-          needs_of(i))
+          dependencies_of(i))
         ready.push_back(i);
+    if (ready.empty()) return true;
+
     if (options_.pack_ranks > 0) {
       for (const auto& group : pack_groups(queue_, ready, options_.pack_ranks)) submit_pack(group);
       std::erase_if(ready, [&](size_t i) { return tried_.contains(i); });
     }
+    for (auto& batch : batches_of(ready)) submit_parts(batch);
+    return false;
+  }
+
+  // Groups jobs with equal requirements, which can share a job array.
+  std::vector<Batch> batches_of(const std::vector<size_t>& ready) {
+    std::map<std::string, Batch> batches;
     for (const size_t i : ready) {
       tried_.insert(i);
       const auto& job = queue_.job(i);
-      const auto needs = *needs_of(i);
-      const std::string alike =
+      const auto dependencies = *dependencies_of(i);
+      const std::string requirements =
           fmt::format("{}\n{}\n{}\n{}\n{}\n{}", job.template_name, job.ranks, job.threads, job.gpus,
-                      fmt::join(job.slurm, "\n"), fmt::join(needs, ":"));
-      auto& batch = batches[options_.arrays ? alike : std::to_string(i)];
+                      fmt::join(job.slurm, "\n"), fmt::join(dependencies, ":"));
+      auto& batch = batches[options_.arrays ? requirements : std::to_string(i)];
       batch.shape = job;
-      batch.needs = needs;
+      batch.dependencies = dependencies;
       batch.members.push_back(i);
     }
-    for (auto& [alike, batch] : batches) {
-      // No array is longer than the cluster allows.
-      auto members = std::exchange(batch.members, {});
-      const auto most = members.size() > 1 ? static_cast<size_t>(array_size()) : 1;
-      for (size_t first = 0; first < members.size(); first += most) {
-        batch.members.assign(
-            members.begin() + static_cast<std::ptrdiff_t>(first),
-            members.begin() + static_cast<std::ptrdiff_t>(std::min(members.size(), first + most)));
-        submit_batch(batch);
-      }
-    }
-    return batches.empty() && ready.empty() && !std::exchange(packed_, false);
+
+    std::vector<Batch> out;
+    for (auto& [requirements, batch] : batches) out.push_back(std::move(batch));
+    return out;
   }
 
-  // A job waits for one that another submitter has claimed and that has no number yet.
-  bool in_other_hands() const {
+  // Submits a batch in arrays that are no longer than the cluster allows.
+  void submit_parts(Batch& batch) {
+    const auto members = std::exchange(batch.members, {});
+    const auto longest = members.size() > 1 ? static_cast<size_t>(array_size()) : 1;
+    for (size_t first = 0; first < members.size(); first += longest) {
+      const size_t end = std::min(members.size(), first + longest);
+      batch.members.assign(members.begin() + static_cast<std::ptrdiff_t>(first),
+                           members.begin() + static_cast<std::ptrdiff_t>(end));
+      submit_batch(batch);
+    }
+  }
+
+  // A job waits for one that another submitter has claimed and that has no id yet.
+  bool waits_for_others() const {
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!queue_.is_picked(i) || !may_start(queue_.status(i).phase) || tried_.contains(i))
         continue;
@@ -119,74 +135,83 @@ class Submitter {
     return false;
   }
 
-  // Slurm's number of a job that is under way; "" if it has none.
-  std::string number_of(size_t i) const {
+  // Slurm's id of a job that is under way; "" if it has none.
+  std::string id_of(size_t i) const {
     const auto& status = queue_.status(i);
     const auto& attempt = status.state.attempt;
     if (!is_under_way(status.phase)) return "";
-    if (attempt && attempt->backend == "pack")
+    if (attempt && attempt->backend == Backend::kPack)
       return read_state(job_folder(queue_.state_root(), attempt->batch)).submitted;
     if (!status.state.submitted.empty()) return status.state.submitted;
     return status.where.starts_with("slurm ") ? status.where.substr(6) : "";
   }
 
-  // Slurm's numbers of what a job waits for; nothing if some of it is not with Slurm.
-  std::optional<std::vector<std::string>> needs_of(size_t i) const {
+  // Slurm's ids of the jobs that job i waits for; nothing if some of them are not in Slurm.
+  std::optional<std::vector<std::string>> dependencies_of(size_t i) const {
     std::set<std::string> ids;
     for (const size_t other : queue_.unmet(i)) {
-      const auto id = number_of(other);
+      const auto id = id_of(other);
       if (id.empty()) return std::nullopt;
       ids.insert(id);
     }
     return whole_arrays(ids);
   }
 
-  // "12" for "12_0", "12_1", .. where these are, with those that are done, the array 12: thousands
-  // of numbers are more than a command line holds. (A task that failed is in no way to be waited
-  // for, whatever took its place.)
+  // Replaces "12_0", "12_1", ... by the array "12" where its other tasks are done: the ids of
+  // thousands of tasks are too long for a command line. An array with a failed task is not
+  // replaced, because afterok would never be met.
   std::vector<std::string> whole_arrays(const std::set<std::string>& ids) const {
     std::map<std::string, std::vector<std::string>> arrays;
     std::vector<std::string> out;
     for (const auto& id : ids) {
-      if (const auto at = id.find('_'); at != std::string::npos)
-        arrays[id.substr(0, at)].push_back(id);
-      else
+      const auto at = id.find('_');
+      if (at == std::string::npos)
         out.push_back(id);
+      else
+        arrays[id.substr(0, at)].push_back(id);
     }
-    for (const auto& [array, needed] : arrays) {
-      size_t good = 0;
-      std::string batch;
-      for (size_t i = 0; needed.size() > 1 && i < queue_.size(); ++i) {
-        const auto& status = queue_.status(i);
-        const auto& id = status.state.submitted;
-        if (!id.starts_with(array + "_") || !status.state.attempt) continue;
-        batch = status.state.attempt->batch;
-        good += ids.contains(id) || status.phase == Phase::kDone;
-      }
-      const auto list = fmt::format("{}/batches/{}.json", queue_.state_root(), batch);
-      if (!batch.empty() && path_exists(list) && read_batch(list).size() == good)
+
+    for (const auto& [array, tasks] : arrays) {
+      if (tasks.size() > 1 && all_done_or_among(ids, array))
         out.push_back(array);
       else
-        out.insert(out.end(), needed.begin(), needed.end());
+        out.insert(out.end(), tasks.begin(), tasks.end());
     }
     return out;
   }
 
+  // Whether each task of an array is among `ids` or done.
+  bool all_done_or_among(const std::set<std::string>& ids, const std::string& array) const {
+    size_t good = 0;
+    std::string batch;
+    for (size_t i = 0; i < queue_.size(); ++i) {
+      const auto& status = queue_.status(i);
+      const auto& id = status.state.submitted;
+      if (!id.starts_with(array + "_") || !status.state.attempt) continue;
+      batch = status.state.attempt->batch;
+      if (ids.contains(id) || status.phase == Phase::kDone) ++good;
+    }
+
+    // The batch lists all tasks of the array, including those of rows that have left the sheet.
+    const auto list = fmt::format("{}/batches/{}.json", queue_.state_root(), batch);
+    return !batch.empty() && path_exists(list) && read_batch(list).size() == good;
+  }
+
   void submit_pack(const std::vector<size_t>& group) {
-    const auto needs = needs_of(group[0]);
-    const auto pack = make_pack(queue_, group, options_.pack_ranks, "slurm");
+    const auto dependencies = dependencies_of(group[0]);
+    const auto pack = make_pack(queue_, group, options_.pack_ranks, Backend::kSlurm);
     for (const size_t i : group) tried_.insert(i);
-    packed_ = true;
     if (!pack) return;
+
     const auto list =
         write_batch(queue_.state_root(), pack->attempt.batch + "-job", {{pack->folder, 1}});
+    const Batch batch{pack->job.key,
+                      display_name(queue_.job(group[0]).name, group.size()),
+                      pack->job,
+                      {},
+                      *dependencies};
     try {
-      const auto id = hand_over({pack->job.key,
-                                 shown_name(queue_.job(group[0]).name, group.size()),
-                                 pack->job,
-                                 {},
-                                 *needs},
-                                list, pack->folder, 0);
+      const auto id = call_sbatch(batch, list, pack->folder, 0);
       put_submitted(pack->folder, 1, id);
       for (const size_t i : group)
         fmt::print("{}: submitted in {}, slurm {}\n", queue_.job(i).name, pack->job.key, id);
@@ -202,20 +227,23 @@ class Submitter {
     for (const size_t i : batch.members) keys.push_back(queue_.job(i).key);
     batch.name = batch_name(keys);
     const bool array = batch.members.size() > 1;
+
+    // Claimed before sbatch is called, so that no other submitter submits the same jobs.
     std::vector<BatchEntry> entries;
     std::vector<std::pair<size_t, Attempt>> claimed;
     for (const size_t i : batch.members) {
-      const auto attempt = queue_.next_attempt(i, "slurm", batch.name,
-                                               array ? static_cast<int64_t>(entries.size()) : -1);
+      const int64_t index = array ? static_cast<int64_t>(entries.size()) : -1;
+      const auto attempt = queue_.next_attempt(i, Backend::kSlurm, batch.name, index);
       if (!attempt) continue;
       entries.push_back({queue_.folder(i), attempt->number});
       claimed.emplace_back(i, *attempt);
     }
     if (claimed.empty()) return;
-    batch.shown = shown_name(queue_.job(claimed[0].first).name, claimed.size());
+
+    batch.display_name = display_name(queue_.job(claimed[0].first).name, claimed.size());
     const auto list = write_batch(queue_.state_root(), batch.name, entries);
     try {
-      const auto id = hand_over(batch, list, entries[0].folder, array ? claimed.size() : 0);
+      const auto id = call_sbatch(batch, list, entries[0].folder, array ? claimed.size() : 0);
       for (size_t k = 0; k < claimed.size(); ++k) {
         const auto own = array ? fmt::format("{}_{}", id, k) : id;
         put_submitted(entries[k].folder, entries[k].number, own);
@@ -231,51 +259,65 @@ class Submitter {
     std::fflush(stdout);
   }
 
-  static bool given(const Job& job, const std::string& option) {
+  // Whether the sheet's row sets an option of sbatch.
+  static bool sets(const Job& job, const std::string& option) {
     return std::any_of(job.slurm.begin(), job.slurm.end(), [&](const std::string& text) {
       return text.starts_with("--" + option + "=");
     });
   }
 
-  // size: of the array; 0: none.
-  std::string hand_over(const Batch& batch, const std::string& list, const std::string& folder,
-                        size_t size) const {
+  // Tasks per node: as many as the nodes need for all ranks.
+  static void add_tasks_per_node(const Job& job, std::vector<std::string>& options) {
+    if (sets(job, "ntasks-per-node")) return;
+    const bool one_node = job.template_name == "one_node" || job.template_name == "gpu_node";
+    if (one_node && !sets(job, "nodes"))
+      options.push_back(fmt::format("--ntasks-per-node={}", job.ranks));
+
+    constexpr std::string_view kNodes = "--nodes=";
+    for (const auto& text : job.slurm) {
+      if (!text.starts_with(kNodes)) continue;
+      const int64_t nodes = std::atoll(text.c_str() + kNodes.size());
+      if (nodes > 0)
+        options.push_back(fmt::format("--ntasks-per-node={}", (job.ranks + nodes - 1) / nodes));
+    }
+  }
+
+  // size: tasks of the array; 0: no array. Returns Slurm's job id.
+  std::string call_sbatch(const Batch& batch, const std::string& list, const std::string& folder,
+                          size_t size) const {
     const auto& job = batch.shape;
     const std::string script_of_site =
         fmt::format("{}/{}.sbatch", options_.slurm_folder, job.template_name);
-    DISSENT_CHECK(path_exists(script_of_site), kUsage, "template: {} is not there", script_of_site);
+    DISSENT_CHECK(path_exists(script_of_site), kUsage,
+                  "template: expected a batch script {}, found no such file", script_of_site);
+    // A copy: the site's script may be edited while the job is queued.
     const std::string script = fmt::format("{}/{}.sbatch", folder, batch.name);
     replace(script, edited_text(read_text(script_of_site), script_of_site));
+
     std::vector<std::string> options{
-        "--job-name=" + batch.shown,
+        "--job-name=" + batch.display_name,
         "--comment=" + batch.name,
         fmt::format("--ntasks={}", job.ranks),
         fmt::format("--cpus-per-task={}", job.threads),
         "--requeue",
         fmt::format("--output={}/batches/{}-%j.log", queue_.state_root(), batch.name)};
-    if (!given(job, "ntasks-per-node")) {
-      const bool one_node = job.template_name == "one_node" || job.template_name == "gpu_node";
-      if (one_node && !given(job, "nodes"))
-        options.push_back(fmt::format("--ntasks-per-node={}", job.ranks));
-      for (const auto& text : job.slurm)
-        if (text.starts_with("--nodes="))
-          if (const int64_t nodes = std::atoll(text.c_str() + 8); nodes > 0)
-            options.push_back(fmt::format("--ntasks-per-node={}", (job.ranks + nodes - 1) / nodes));
-    }
-    if (job.gpus > 0 && !given(job, "gpus-per-node") && !given(job, "gres"))
+    add_tasks_per_node(job, options);
+    if (job.gpus > 0 && !sets(job, "gpus-per-node") && !sets(job, "gres"))
       options.push_back(fmt::format("--gpus-per-node={}", job.gpus));
     if (size > 0)
       options.push_back(
           fmt::format("--array=0-{}{}", size - 1,
                       options_.throttle > 0 ? fmt::format("%{}", options_.throttle) : ""));
-    if (!batch.needs.empty())
+    if (!batch.dependencies.empty())
       options.insert(options.end(),
-                     {fmt::format("--dependency=afterok:{}", fmt::join(batch.needs, ":")),
+                     {fmt::format("--dependency=afterok:{}", fmt::join(batch.dependencies, ":")),
                       "--kill-on-invalid-dep=yes"});
+    // Those of the sheet come last, because the last one counts.
     options.insert(options.end(), job.slurm.begin(), job.slurm.end());
     return sbatch(options_.slurm_folder + "/submit", options, script, {"--job", list});
   }
 
+  // Prints the jobs that were not submitted, and returns the exit code.
   int report() {
     queue_.refresh(true);
     queue_.note_not_started();
@@ -293,8 +335,8 @@ class Submitter {
   std::string waits_text(size_t i) const {
     if (!may_start(queue_.status(i).phase)) return "";
     for (const size_t other : queue_.unmet(i))
-      if (number_of(other).empty())
-        return fmt::format(": not submitted: waits for {}, which is {} and not with Slurm",
+      if (id_of(other).empty())
+        return fmt::format(": not submitted: waits for {}, which is {} and not in Slurm",
                            queue_.job(other).name, phase_name(queue_.status(other).phase));
     return "";
   }
@@ -302,8 +344,8 @@ class Submitter {
   Queue& queue_;
   const SubmitOptions& options_;
   std::set<size_t> tried_;
-  bool refused_ = false, packed_ = false;
-  int64_t array_size_ = 0;  // 0: not asked for yet
+  bool refused_ = false;
+  int64_t array_size_ = 0;  // 0: not known yet
 };
 
 }  // namespace
@@ -314,15 +356,19 @@ std::string find_slurm_folder() {
   std::vector<std::string> places;
   if (const char* home = std::getenv("DISSENT_HOME"))
     places.push_back(std::string(home) + "/slurm");
-  const auto program = fs::path(program_path());
+
+  // A build folder of the source tree, or the bin folder of an installation.
+  const auto program = fs::path(front_program());
   for (const char* up : {"../slurm", "../../slurm", "../../../slurm", "../share/dissent/slurm"})
     places.push_back((program.parent_path() / up).lexically_normal().string());
+
   for (const auto& place : places)
     if (path_exists(place + "/job.sh")) return fs::absolute(place).string();
-  DISSENT_FAIL(kData,
-               "the folder slurm/ of dissent (job.sh, site.sh, templates) is not in {}; give "
-               "--templates or DISSENT_HOME",
-               fmt::join(places, ", "));
+  DISSENT_FAIL(
+      kData,
+      "expected the folder slurm/ of dissent (job.sh, site.sh, templates) in {}, found none; "
+      "give --templates or DISSENT_HOME",
+      fmt::join(places, ", "));
 }
 
 }  // namespace dissent::jobs

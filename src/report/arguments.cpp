@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <set>
 
+#include "core/enum_names.hpp"
 #include "storage/atomic_file.hpp"
 
 namespace dissent::report {
@@ -20,24 +21,32 @@ std::vector<std::string> comma_list(const std::string& text) {
   return parts;
 }
 
+namespace {
+
+int64_t integer_of(const std::string& option, const std::string& part, const std::string& text) {
+  int64_t value = 0;
+  const auto [stop, code] = std::from_chars(part.data(), part.data() + part.size(), value);
+  DISSENT_CHECK(code == std::errc() && stop == part.data() + part.size() && !part.empty(), kUsage,
+                "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option, text);
+  return value;
+}
+
+}  // namespace
+
 std::vector<int64_t> seed_list(const std::string& option, const std::string& text) {
-  const auto number = [&](const std::string& part) {
-    int64_t value = 0;
-    const auto [stop, code] = std::from_chars(part.data(), part.data() + part.size(), value);
-    DISSENT_CHECK(code == std::errc() && stop == part.data() + part.size() && !part.empty(), kUsage,
-                  "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option, text);
-    return value;
-  };
   std::set<int64_t> seeds;
   for (const auto& part : comma_list(text)) {
     const size_t dots = part.find("..");
-    const int64_t first = number(part.substr(0, dots)),
-                  last = dots == std::string::npos ? first : number(part.substr(dots + 2));
+    const int64_t first = integer_of(option, part.substr(0, dots), text);
+    const int64_t last =
+        dots == std::string::npos ? first : integer_of(option, part.substr(dots + 2), text);
+
     DISSENT_CHECK(first <= last && last - first < 10000, kUsage,
                   "{}: expected a range first..last of at most 10000 numbers, found '{}'", option,
                   part);
     for (int64_t seed = first; seed <= last; ++seed) seeds.insert(seed);
   }
+
   DISSENT_CHECK(!seeds.empty(), kUsage, "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option,
                 text);
   return {seeds.begin(), seeds.end()};
@@ -63,16 +72,18 @@ std::vector<Condition> conditions(const std::vector<std::string>& texts) {
 }
 
 int freedom_of(const std::string& deviation) {
-  DISSENT_CHECK(deviation == "sample" || deviation == "population", kUsage,
-                "--deviation: expected sample or population, found '{}'", deviation);
-  return deviation == "sample" ? 1 : 0;
+  static constexpr EnumName<int> kFreedom[] = {{1, "sample"}, {0, "population"}};
+  const auto freedom = value_in(kFreedom, deviation);
+  DISSENT_CHECK(freedom, kUsage, "--deviation: expected sample or population, found '{}'",
+                deviation);
+  return *freedom;
 }
 
 void write_output(const std::string& path, const std::string& text) {
   if (path != "-") return atomic_write_text(path, text);
   DISSENT_CHECK(
       std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0,
-      kData, "cannot write to the standard output");
+      kData, "cannot write to stdout");
 }
 
 }  // namespace dissent::report

@@ -9,7 +9,6 @@
 #include <bit>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cstring>
 #include <ctime>
 #include <exception>
@@ -23,6 +22,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/edited_text.hpp"
+#include "core/process.hpp"
 #include "report/result_set.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
@@ -40,8 +40,8 @@ std::string bytes_of(T value) {
   return bytes;
 }
 
-// Protocol buffers: a number in groups of 7 bits; a field's key is number * 8 + wire type (0 such a
-// number, 1 eight bytes, 2 a length and bytes, 5 four bytes).
+// Protocol buffers: a number is stored in groups of 7 bits; the key of a field is its number * 8 +
+// wire type (0: such a number, 1: eight bytes, 2: a length and bytes, 5: four bytes).
 std::string varint(uint64_t value) {
   std::string bytes;
   for (; value >= 128; value >>= 7) bytes += static_cast<char>((value & 127) | 128);
@@ -97,19 +97,21 @@ std::optional<double> number_in(const std::string& text, const std::string& plac
   return out;
 }
 
-// The columns of a training log; time(row, rows) is that of a row.
+// The values of a training log; time(row, rows) is the time of a row.
 template <class Time>
 std::vector<Scalar> log_scalars(const std::string& run, const Time& time) {
   const std::string path = run + "/train.csv";
   const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty() && records[0].fields[0] == "epoch", kData,
                 "{}: expected a training log, whose first column is epoch", path);
+
   std::vector<Scalar> scalars;
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& fields = records[i].fields;
     DISSENT_CHECK(fields.size() == records[0].fields.size(), kData,
                   "{0}:{1}: expected {3} columns as the header has, found {2}", path,
                   records[i].line, fields.size(), records[0].fields.size());
+
     const auto step = static_cast<int64_t>(number_in(fields[0], path).value_or(0));
     const double at = time(static_cast<double>(i), static_cast<double>(records.size() - 1));
     for (size_t c = 1; c < fields.size(); ++c)
@@ -146,38 +148,57 @@ std::vector<std::string> live_files(const std::string& run) {
   return found;
 }
 
-// The whole epochs at the beginning of an event file: bytes, and the last step that they name. What
-// a kill cut off in the middle of an epoch is not among them.
-struct WholeEpochs {
+// The complete epochs at the beginning of an event file: their size and last step. An epoch in
+// which the writer was killed is not complete.
+struct CompleteEpochs {
   size_t bytes = 0;
   int64_t last = -1;
 };
-WholeEpochs whole_epochs(const std::string& text) {
-  WholeEpochs done, before;                // all whole records; without those of their last step
-  const size_t frame = record("").size();  // of a record beside its message
+
+// The step of a record of this program: behind the time (9 bytes), in all records but the first.
+std::optional<int64_t> step_of(const std::string& message) {
+  if (message.size() <= 10 || message[9] != 2 * 8) return std::nullopt;
+  int64_t step = 0;
+  for (size_t i = 10, shift = 0; i < message.size(); ++i, shift += 7) {
+    step |= (static_cast<int64_t>(message[i]) & 127) << shift;
+    if (!(message[i] & 128)) break;
+  }
+  return step;
+}
+
+CompleteEpochs complete_epochs(const std::string& text) {
+  CompleteEpochs done;                     // all complete records
+  CompleteEpochs before;                   // without those of their last step
+  const size_t frame = record("").size();  // bytes of a record besides its message
   while (text.size() - done.bytes >= frame) {
     uint64_t length = 0;
     std::memcpy(&length, text.data() + done.bytes, sizeof length);
     if (length > text.size() - done.bytes - frame) break;
-    const auto bytes = text.substr(done.bytes + 12, length);
-    if (text.compare(done.bytes, frame + length, record(bytes)) != 0) break;
-    // Ours: the time (9 bytes), then in all but the first record the step.
-    int64_t step = done.last;
-    if (length > 10 && bytes[9] == 2 * 8) {
-      step = 0;
-      for (size_t i = 10, shift = 0; i < length; ++i, shift += 7) {
-        step |= (static_cast<int64_t>(bytes[i]) & 127) << shift;
-        if (!(bytes[i] & 128)) break;
-      }
-    }
+    const auto message = text.substr(done.bytes + 12, length);
+    if (text.compare(done.bytes, frame + length, record(message)) != 0) break;
+
+    const int64_t step = step_of(message).value_or(done.last);
     if (step != done.last) before = done;
     done = {done.bytes + frame + length, step};
   }
+  // Where bytes follow that are no record, the last step may be incomplete.
   return done.bytes == text.size() || done.last < 0 ? done : before;
 }
 
-double unix_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+// Appends to a file in one write, so that a reader never sees half an epoch.
+void append_at_once(const std::string& path, const std::vector<Scalar>& scalars) {
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path, std::strerror(errno));
+
+  struct stat found{};
+  const bool is_new = fstat(file, &found) == 0 && found.st_size == 0;
+  const auto bytes = is_new ? event_file(scalars) : event_records(scalars);
+
+  const ssize_t written = write(file, bytes.data(), bytes.size());
+  const int code = errno;
+  close(file);
+  DISSENT_CHECK(written == static_cast<ssize_t>(bytes.size()), kData, "{}: cannot write: {}", path,
+                written < 0 ? std::strerror(code) : "no space");
 }
 
 }  // namespace
@@ -192,6 +213,7 @@ uint32_t crc32c(const std::string& bytes) {
     }
     return entries;
   }();
+
   uint32_t crc = ~0u;
   for (const char c : bytes) crc = (crc >> 8) ^ table[(crc ^ static_cast<uint8_t>(c)) & 255];
   return ~crc;
@@ -222,9 +244,12 @@ std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
   for (const auto& run : runs) {
     const auto place = fs::absolute(run + "/.").lexically_normal().parent_path();
     const auto times = times_of(run);
+
+    // The log has no times: they are spread evenly over the training.
     auto scalars = log_scalars(
         run, [&](double row, double rows) { return times.start + times.wall_s * row / rows; });
     add_results(scalars, set, place.filename().string(), times);
+
     const auto target = fs::path(folder) / place.parent_path().filename() / place.filename();
     make_folder(target.string());
     paths.push_back(
@@ -241,15 +266,14 @@ EventLog::EventLog(std::string run, bool resume) : run_(std::move(run)) {
       for (const auto& file : files) remove_file(file);
       files.clear();
     }
-    path_ = files.empty()
-                ? fmt::format("{}/{}{:.0f}{}", run_, kLivePrefix, unix_time(), kLiveSuffix)
-                : files.back();
+    path_ = files.empty() ? fmt::format("{}/{}{:.0f}{}", run_, kLivePrefix, now_s(), kLiveSuffix)
+                          : files.back();
     if (files.empty()) return;
-    // A rank that was killed while it wrote left half a record: all after it would be lost to
-    // readers.
-    const auto whole = whole_epochs(read_text(path_));
-    fs::resize_file(path_, whole.bytes);
-    last_ = whole.last;
+
+    // A rank that was killed while writing may have left half a record: readers would stop there.
+    const auto complete = complete_epochs(read_text(path_));
+    fs::resize_file(path_, complete.bytes);
+    last_ = complete.last;
   } catch (const std::exception& error) {
     failed_ = true;
     spdlog::warn("event=tensorboard_not_written folder={} reason=\"{}\"", run_, error.what());
@@ -259,20 +283,12 @@ EventLog::EventLog(std::string run, bool resume) : run_(std::move(run)) {
 void EventLog::append() noexcept {
   if (failed_) return;
   try {
-    const double now = unix_time();
+    const double now = now_s();
     auto scalars = log_scalars(run_, [&](double, double) { return now; });
     std::erase_if(scalars, [&](const Scalar& scalar) { return scalar.step <= last_; });
     if (scalars.empty()) return;
-    const int file = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path_, std::strerror(errno));
-    struct stat found{};
-    const bool fresh = fstat(file, &found) == 0 && found.st_size == 0;
-    const auto bytes = fresh ? event_file(scalars) : event_records(scalars);
-    const ssize_t written = write(file, bytes.data(), bytes.size());
-    const int code = errno;
-    close(file);
-    DISSENT_CHECK(written == static_cast<ssize_t>(bytes.size()), kData, "{}: cannot write: {}",
-                  path_, written < 0 ? std::strerror(code) : "no space");
+
+    append_at_once(path_, scalars);
     last_ = scalars.back().step;
   } catch (const std::exception& error) {
     failed_ = true;

@@ -5,7 +5,7 @@
 
 namespace dissent::report {
 
-/// One number of a run over its epochs, as TensorBoard shows it.
+/// One value of a run at an epoch, as TensorBoard shows it.
 struct Scalar {
   std::string tag;  ///< "validation/nll"
   int64_t step = 0;
@@ -18,30 +18,31 @@ struct Scalar {
 /// file_version 3, summary 5 { value 1 { tag 1, simple_value 2 } }), the first one "brain.Event:2".
 std::string event_file(const std::vector<Scalar>& scalars);
 
-/// The same without the first record: what is appended to a file that has it.
+/// The same without the first record, to be appended to a file that has it.
 std::string event_records(const std::vector<Scalar>& scalars);
 
-/// CRC-32C (Castagnoli): of "123456789" it is 0xe3069283.
+/// CRC-32C (Castagnoli); that of "123456789" is 0xe3069283.
 uint32_t crc32c(const std::string& bytes);
 
 /// Writes FOLDER/<experiment>/<run>/events.out.tfevents.<start>.dissent for each run folder: the
-/// columns of train.csv by epoch (losses under train/, the figures of the validation set under
+/// columns of train.csv by epoch (losses under train/, values on the validation set under
 /// validation/), and at the last epoch the result rows of the run in `results`
-/// (test/<dataset>/<metric>...). The times are even parts of the training's wall time in
-/// provenance.json. Returns the paths. Error::kData naming the file that is missing or wrong.
+/// (test/<dataset>/<metric>...). The times divide the training's wall time in provenance.json
+/// evenly. Returns the paths. Error::kData with the name of a missing or invalid file.
 std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
                                            const std::vector<std::string>& results,
                                            const std::string& folder);
 
-/// A TensorBoard event file that grows while a run trains: one a run, in its folder, so that
+/// A TensorBoard event file that grows while a run trains: one per run, in its folder, so that
 /// `tensorboard --logdir <output>` shows it as <experiment>/<run>.
 class EventLog {
  public:
-  /// resume: what a file of the run holds stays, up to its last whole epoch; else the run's files
-  /// of this kind are deleted. Nothing is written yet.
+  /// resume: the content of the run's file is kept up to its last complete epoch; else the run's
+  /// files of this kind are deleted. Nothing is written yet.
   EventLog(std::string run, bool resume);
-  /// Appends the rows of <run>/train.csv that the file does not have, as write_event_files() names
-  /// them, in one write. Never throws: what goes wrong is one warning, and ends the log.
+  /// Appends the rows of <run>/train.csv that the file does not have, with the names of
+  /// write_event_files(), in one write. Never throws: the first problem is one warning and ends the
+  /// log.
   void append() noexcept;
   const std::string& path() const { return path_; }
 

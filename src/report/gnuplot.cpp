@@ -2,54 +2,46 @@
 
 #include <dissent/error.hpp>
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 
+#include "core/enum_names.hpp"
+#include "core/process.hpp"
 #include "storage/atomic_file.hpp"
-
-extern char** environ;
 
 namespace dissent::report {
 namespace {
 
-// Runs gnuplot on a script file; what it says goes into a log beside it. Arguments go as they are,
-// no shell is between.
-void run(const std::string& script, const std::string& log) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
-  posix_spawn_file_actions_adddup2(&actions, 1, 2);
-  std::string program = "gnuplot", path = script;
-  char* arguments[] = {program.data(), path.data(), nullptr};
-  pid_t child = 0;
-  const int code = posix_spawnp(&child, program.c_str(), &actions, nullptr, arguments, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  DISSENT_CHECK(
-      code == 0, kData,
-      "cannot run gnuplot: {}; figures are drawn by gnuplot 5.4 or later (Debian: gnuplot-nox)",
-      std::strerror(code));
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
-  const auto said = path_exists(log) ? read_text(log) : "";
-  DISSENT_FAIL(kData, "gnuplot failed on {}: {}", script, said.empty() ? "it says nothing" : said);
+constexpr double kTimeoutS = 3600;
+
+void run_gnuplot(const std::string& script) {
+  CapturedOutput output;
+  try {
+    output = run_captured({"gnuplot", script}, kTimeoutS);
+  } catch (const Error& error) {
+    DISSENT_FAIL(kData, "{}; plots are drawn by gnuplot 5.4 or later (Debian: gnuplot-nox)",
+                 error.what());
+  }
+
+  const auto message = output.out + output.err;
+  DISSENT_CHECK(output.code == 0, kData, "gnuplot {}: expected exit code 0, found {}: {}", script,
+                output.code, message.empty() ? "no message" : message);
 }
 
-std::string terminal(const Canvas& canvas, const std::string& ending) {
-  if (ending == ".svg")
+enum class PlotFormat { kPng, kSvg };
+constexpr EnumName<PlotFormat> kPlotFormats[] = {{PlotFormat::kPng, ".png"},
+                                                 {PlotFormat::kSvg, ".svg"}};
+
+// Sizes are given in inches and points: an SVG has 96 pixels per inch, a PNG as many as requested.
+std::string terminal(const Canvas& canvas, PlotFormat format) {
+  if (format == PlotFormat::kSvg)
     return fmt::format(
         "set terminal svg size {},{} dynamic enhanced font 'DejaVu Sans,{}' background '#ffffff' "
         "linewidth 1\n",
         std::lround(canvas.width_in * 96), std::lround(canvas.height_in * 96),
         canvas.font_pt * 96 / 72);
+
   const double scale = canvas.dpi / 72.0;
   return fmt::format(
       "set terminal pngcairo size {},{} enhanced font 'DejaVu Sans,{}' fontscale {:.4f} linewidth "
@@ -68,23 +60,25 @@ const char* const kStyle =
     "set datafile missing 'NaN'\n";
 
 void draw_one(const Canvas& canvas, const std::string& output, const std::string& body) {
-  const std::string ending = std::filesystem::path(output).extension().string();
-  DISSENT_CHECK(ending == ".png" || ending == ".svg", kUsage,
-                "--output: expected a name that ends in .png or .svg, found '{}'", output);
-  const std::string partial = output + ".partial", script = output + ".gp", log = output + ".log";
+  const auto extension = std::filesystem::path(output).extension().string();
+  const auto format = value_in(kPlotFormats, extension);
+  DISSENT_CHECK(format, kUsage, "--output: expected a name that ends in .png or .svg, found '{}'",
+                output);
   const auto text = [&](const std::string& target) {
-    return terminal(canvas, ending) + fmt::format("set output {}\n", quoted(target)) + style() +
+    return terminal(canvas, *format) + fmt::format("set output {}\n", quoted(target)) + style() +
            body + "unset output\n";
   };
+
+  // Drawn under another name, so that a failure leaves an existing plot as it is.
+  const std::string partial = output + ".partial", script = output + ".gp";
   atomic_write_text(script, text(partial));
   try {
-    run(script, log);
+    run_gnuplot(script);
     sync_and_rename(partial, output);
   } catch (...) {
-    for (const auto& path : {partial, log, script}) remove_file(path);
+    for (const auto& path : {partial, script}) remove_file(path);
     throw;
   }
-  remove_file(log);
   if (canvas.keep_script)
     atomic_write_text(script, text(output));
   else
@@ -113,6 +107,21 @@ const char* series_dash(size_t index) {
   return dashes[index % 5];
 }
 
+namespace {
+
+// Columns of a legend that fit into the width of the canvas.
+size_t legend_columns(const Canvas& canvas, const std::vector<std::string>& names) {
+  size_t longest = 0;
+  for (const auto& name : names) longest = std::max(longest, name.size());
+  // A letter is about 0.62 of the font size wide, a sample of the line as wide as eight letters.
+  // gnuplot keeps the legend within the axes, about three quarters of the width.
+  const double entry_in = 0.62 * canvas.font_pt / 72 * static_cast<double>(longest + 8);
+  const auto fit = static_cast<size_t>(canvas.width_in * 0.75 / entry_in);
+  return std::clamp<size_t>(fit, 1, names.size());
+}
+
+}  // namespace
+
 Header header(const Canvas& canvas, const std::vector<std::string>& names) {
   const double line = 1.5 * canvas.font_pt / 72 / canvas.height_in;  // fraction of the height
   Header out;
@@ -122,16 +131,11 @@ Header header(const Canvas& canvas, const std::vector<std::string>& names) {
                              quoted(canvas.title), at - 0.5 * line);
     at -= 1.2 * line;
   }
+
   if (names.empty()) {
     out.script += "unset key\n";
   } else {
-    size_t longest = 0;
-    for (const auto& name : names) longest = std::max(longest, name.size());
-    // A letter is about 0.62 of the font's size wide, a sample of the line eight letters; gnuplot
-    // keeps the legend within the axes.
-    const auto fit = static_cast<size_t>(
-        canvas.width_in * 0.75 / (0.62 * canvas.font_pt / 72 * static_cast<double>(longest + 8)));
-    const size_t columns = std::clamp<size_t>(fit, 1, names.size()),
+    const size_t columns = legend_columns(canvas, names),
                  rows = (names.size() + columns - 1) / columns;
     out.script += fmt::format(
         "set key at screen 0.5, screen {:.4f} center top horizontal maxcols {} reverse Left\n", at,

@@ -4,8 +4,7 @@
 
 namespace dissent::report {
 
-/// Where a figure goes and how large it is. The ending of a path says what is written: .png or
-/// .svg.
+/// The files and the size of a plot. The extension of a path gives the format: .png or .svg.
 struct Canvas {
   std::vector<std::string> outputs;
   double width_in = 5;
@@ -17,27 +16,27 @@ struct Canvas {
 };
 
 /// Runs gnuplot once for each output on a script: terminal and style, then `body`. The script holds
-/// its data, so that a kept one draws the figure by itself. Outputs appear whole or not at all.
-/// Error::kUsage: an ending that is neither .png nor .svg; Error::kData: gnuplot is not there, or
-/// what it says.
+/// its data, so that a kept script draws the plot without other files. Outputs appear complete or
+/// not at all. Error::kUsage: an extension that is neither .png nor .svg; Error::kData: gnuplot is
+/// not installed, or reports an error.
 void draw(const Canvas& canvas, const std::string& body);
 
-/// What every figure begins with: borders, tics, grid, the look of the legend (which it turns on).
+/// The beginning of every plot: borders, tics, grid, the look of the legend (which it turns on).
 const char* style();
-/// Text in a script, in quotes.
+/// Text in quotes, as a script has it.
 std::string quoted(const std::string& text);
-/// Okabe and Ito's colours, told apart with any kind of colour vision, in the order of use:
-/// "#0072B2"; five more after these seven, which repeat after 12.
+/// "#0072B2": the seven colours of Okabe and Ito, which are distinguishable with any kind of colour
+/// vision, then five more; they repeat after 12.
 const char* series_colour(size_t index);
-/// Dash pattern ("solid", "(6,2)"), so that series differ without colours too: one of five, so
+/// Dash pattern ("solid", "(6,2)"), so that series differ without colours too: one of five, so that
 /// colour and pattern together repeat after 60.
 const char* series_dash(size_t index);
 
-/// The lines above a figure: its title, and the legend in as many columns as fit. names: of the
-/// legend; empty: none.
+/// The lines above a plot: its title, and the legend in as many columns as fit. names: entries of
+/// the legend; empty: no legend.
 struct Header {
-  std::string script;  ///< places title and key; the key goes with the next plot
-  double top = 1;      ///< of what is left below it, as a fraction of the height
+  std::string script;  ///< places title and key; the key belongs to the next plot command
+  double top = 1;      ///< upper end of the space below it, as a fraction of the height
 };
 Header header(const Canvas& canvas, const std::vector<std::string>& names);
 /// Fractions of the canvas for margins, so that labels of the canvas' font fit: "set lmargin at

@@ -17,7 +17,7 @@ const char* const kSed = "SED (arXiv:2409.16797)";
 
 Condition dataset(std::vector<std::string> names) { return {"dataset", std::move(names)}; }
 
-// A set of ImageNet-C at one severity: the mean over its corruptions, or a row of this name.
+// ImageNet-C at one severity: the mean over its corruptions, or a row with this name.
 Selection corrupted(const std::string& name, int severity) {
   auto names = corruption_names(severity);
   Selection column{.name = name, .datasets = names};
@@ -32,23 +32,27 @@ Selection one_set(const std::string& name, std::vector<std::string> aliases) {
 std::vector<std::string> inaturalist() { return {"iNaturalist", "inat"}; }
 std::vector<std::string> openimages() { return {"OpenImages", "OpenImage-O", "openimageo", "oi"}; }
 
-std::vector<Selection> shown(std::vector<Selection> columns, double scale, int digits) {
-  for (auto& column : columns) column.scale = scale, column.digits = digits;
+std::vector<Selection> formatted(std::vector<Selection> columns, double scale, int digits) {
+  for (auto& column : columns) {
+    column.scale = scale;
+    column.digits = digits;
+  }
   return columns;
 }
 
 Layout sed_generalisation() {
   const Selection val{.name = "val", .where = {{"shift", {"id"}}}};
-  return {"sed_generalisation",
-          "OOD generalisation: accuracy in per cent on ImageNet's validation set, ImageNet-A and "
-          "-R, and the mean of the 15 corruptions of severity 1 and 5",
-          std::string(kSed) + ", table 1",
-          {"experiment", "method", "members", "predictor"},
-          shown({val, one_set("A", {"imagenet_a", "in_a"}), one_set("R", {"imagenet_r", "in_r"}),
+  return {
+      "sed_generalisation",
+      "OOD generalisation: accuracy in per cent on ImageNet's validation set, ImageNet-A and "
+      "-R, and the mean of the 15 corruptions of severity 1 and 5",
+      std::string(kSed) + ", table 1",
+      {"experiment", "method", "members", "predictor"},
+      formatted({val, one_set("A", {"imagenet_a", "in_a"}), one_set("R", {"imagenet_r", "in_r"}),
                  corrupted("C-1", 1), corrupted("C-5", 5)},
                 100, 1),
-          {{"metric", {"accuracy"}},
-           {"predictor", {"ensemble", "soup", "best", "mean", "greedy", "greedy_soup"}}}};
+      {{"metric", {"accuracy"}},
+       {"predictor", {"ensemble", "soup", "best", "mean", "greedy", "greedy_soup"}}}};
 }
 
 Layout sed_detection() {
@@ -57,14 +61,14 @@ Layout sed_detection() {
           "(covariate shift), iNaturalist and OpenImages (semantic shift)",
           std::string(kSed) + ", table 3",
           {"experiment", "method", "members", "predictor", "score"},
-          shown({corrupted("C-1", 1), corrupted("C-5", 5), one_set("iNaturalist", inaturalist()),
-                 one_set("OpenImages", openimages())},
-                1, 3),
+          formatted({corrupted("C-1", 1), corrupted("C-5", 5),
+                     one_set("iNaturalist", inaturalist()), one_set("OpenImages", openimages())},
+                    1, 3),
           {{"metric", {"auroc"}}, {"predictor", {"ensemble"}}}};
 }
 
-// What scripts/generate_result_tables.py of the release prints: values rounded to 9 decimals,
-// before and after the mean over corruptions.
+// Output of scripts/generate_result_tables.py of the release: values rounded to 9 decimals before
+// and after the mean over corruptions.
 Layout sed_released_generalisation() {
   Layout layout{"sed_released_generalisation",
                 "ood_gen_df.csv of SED's release, byte for byte",
@@ -89,6 +93,8 @@ Layout sed_released_generalisation() {
       layout.columns.push_back(std::move(column));
     }
   };
+
+  // One block of columns per predictor and per diversity measure, in the order of the release.
   for (const auto& [predictor, label] :
        {std::pair("best", "best_single_model"), {"ensemble", "ensemble"}, {"soup", "soup"}})
     block(fmt::format("('{}', 100)", label), {{"metric", {"accuracy"}}, {"predictor", {predictor}}},
@@ -106,6 +112,7 @@ Layout sed_released_detection() {
                 {"experiment"},
                 {},
                 {{"metric", {"auroc"}}, {"predictor", {"ensemble"}}}};
+
   for (const auto& column :
        {corrupted("C-1", 1), corrupted("C-5", 5), one_set("iNaturalist", inaturalist()),
         one_set("OpenImages", openimages())})
@@ -120,23 +127,25 @@ Layout sed_released_detection() {
 }
 
 constexpr const char* kSdde = "SDDE (arXiv:2305.11616), tables of OOD detection and calibration";
-constexpr const char* kScaled = "temperature";  // the score of figures after temperature scaling
+constexpr const char* kScaled = "temperature";  // `score` of values after temperature scaling
 
-// Accuracy and calibration on sets of one shift; the latter also after temperature scaling where it
-// was evaluated.
+// Accuracy and calibration on sets of one shift; calibration also after temperature scaling where
+// it was evaluated.
 std::vector<Selection> calibration(const char* shift) {
-  const auto figure = [&](const char* name, const char* metric, const char* score, double scale,
+  const auto column = [&](const char* name, const char* metric, const char* score, double scale,
                           int digits) {
-    Selection column{.name = name,
-                     .where = {{"metric", {metric}}, {"shift", {shift}}, {"score", {score}}},
-                     .optional = *score != 0};
-    return shown({column}, scale, digits)[0];
+    const Selection selection{
+        .name = name,
+        .where = {{"metric", {metric}}, {"shift", {shift}}, {"score", {score}}},
+        .optional = *score != 0};
+    return formatted({selection}, scale, digits)[0];
   };
+
   return {
-      figure("accuracy (%)", "accuracy", "", 100, 2), figure("NLL", "nll", "", 1, 4),
-      figure("ECE (%)", "ece", "", 100, 2),           figure("Brier", "brier", "", 1, 4),
-      figure("NLL, T", "nll", kScaled, 1, 4),         figure("ECE, T (%)", "ece", kScaled, 100, 2),
-      figure("Brier, T", "brier", kScaled, 1, 4)};
+      column("accuracy (%)", "accuracy", "", 100, 2), column("NLL", "nll", "", 1, 4),
+      column("ECE (%)", "ece", "", 100, 2),           column("Brier", "brier", "", 1, 4),
+      column("NLL, T", "nll", kScaled, 1, 4),         column("ECE, T (%)", "ece", kScaled, 100, 2),
+      column("Brier, T", "brier", kScaled, 1, 4)};
 }
 
 Layout sdde() {
@@ -148,14 +157,16 @@ Layout sdde() {
                      .scale = 100,
                      .digits = 2};
   };
+
   Layout layout{"sdde",
                 "near and far OOD detection (AUROC, per cent, plain mean over the data sets of "
-                "each kind), accuracy and calibration on the in-distribution test set, "
-                "the latter also after temperature scaling (T) where it was evaluated",
+                "each kind), accuracy and calibration on the in-distribution test set; "
+                "calibration also after temperature scaling (T) where it was evaluated",
                 kSdde,
                 {"experiment", "method", "members", "score"},
                 {ranking("near (%)", "near"), ranking("far (%)", "far")},
                 {{"predictor", {"ensemble"}}}};
+
   for (auto& column : calibration("id")) layout.columns.push_back(std::move(column));
   layout.common_scores = {"", kScaled};
   return layout;
@@ -163,8 +174,8 @@ Layout sdde() {
 
 Layout sdde_corrupted() {
   return {"sdde_corrupted",
-          "accuracy and calibration on sets of shift covariate, each by itself (C-1, C-5: all "
-          "corruptions as one set), before and after temperature scaling (T)",
+          "accuracy and calibration on each set with shift covariate (C-1, C-5: all corruptions as "
+          "one set), before and after temperature scaling (T)",
           kSdde,
           {"experiment", "method", "members", "dataset"},
           calibration("covariate"),
@@ -179,6 +190,7 @@ Layout openood() {
                 {"dataset"},
                 {},
                 {{"predictor", {"ensemble"}}}};
+
   layout.by_dataset = true;
   for (const auto& [name, metric] : {std::pair("FPR@95", "fpr95"),
                                      {"AUROC", "auroc"},
@@ -187,7 +199,7 @@ Layout openood() {
     layout.columns.push_back({.name = name, .where = {{"metric", {metric}}}});
   layout.columns.push_back(
       {.name = "ACC", .where = {{"metric", {"accuracy"}}, {"shift", {"id"}}}, .whole_table = true});
-  layout.columns = shown(layout.columns, 100, 2);
+  layout.columns = formatted(layout.columns, 100, 2);
   return layout;
 }
 
@@ -233,6 +245,7 @@ Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
     DISSENT_CHECK(std::find(set.columns.begin(), set.columns.end(), column) != set.columns.end(),
                   kUsage, "--columns: expected columns of the result files ({}), found '{}'",
                   fmt::join(set.columns, ", "), column);
+
   std::vector<std::vector<std::string>> found;  // in the order of the files
   for (const auto& row : set.rows) {
     if (!std::all_of(where.begin(), where.end(),
@@ -242,6 +255,7 @@ Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
     for (const auto& column : columns) names.push_back(row.field(column));
     if (std::find(found.begin(), found.end(), names) == found.end()) found.push_back(names);
   }
+
   for (const auto& names : found) {
     std::vector<std::string> shown_names;
     std::copy_if(names.begin(), names.end(), std::back_inserter(shown_names),

@@ -10,12 +10,12 @@ namespace dissent::report {
 const std::vector<Layout>& layouts();
 /// Error::kUsage with the nearest name.
 const Layout& find_layout(const std::string& name);
-/// Layouts that are written in the form of a release, byte for byte, and in CSV alone:
+/// Layouts that are only written in the form of a release, byte for byte, as CSV:
 /// sed_released_generalisation, sed_released_detection, openood.
 bool has_released_form(const Layout& layout);
 
-/// Rows and columns by the values of result columns: pivot(set, {"method"}, {"dataset", "metric"},
-/// ...). metric: "" for all. scale 100: per cent.
+/// Rows and columns by the values of result columns: pivot_layout(set, {"method"}, {"dataset",
+/// "metric"}, ...). scale 100: per cent.
 Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
                     const std::vector<std::string>& columns, const std::vector<Condition>& where,
                     double scale, int digits);

@@ -7,43 +7,42 @@
 
 namespace dissent::report {
 
-/// What the user asked of Weights & Biases: [runtime] wandb, wandb_project, wandb_entity.
-struct WandbWish {
+/// Settings of Weights & Biases: [runtime] wandb, wandb_project, wandb_entity.
+struct WandbSettings {
   std::string mode = "auto";  ///< auto, off, online, offline
   std::string project, entity;
 };
 
-/// How the runs of a training are followed by W&B's own client; made once, by one rank.
+/// How W&B's own client follows the runs of a training; made once, by one rank.
 struct WandbPlan {
   bool on = false;
   std::vector<std::string> command;      ///< Python, scripts/send_to_wandb and its options
-  std::vector<std::string> environment;  ///< WANDB_*: other nodes may not have them
-  std::string note;                      ///< why it is off although the environment asks for it
+  std::vector<std::string> environment;  ///< "WANDB_...=...": other nodes may not have them
+  std::string note;                      ///< why it is off although the environment requests it
   std::string to_text() const;           ///< for other ranks
   static WandbPlan from_text(const std::string& text);
 };
 
-/// Decides by the wish and the environment, and looks for a Python that has the client. "auto" is
-/// what W&B's own variables say: WANDB_MODE (online, offline; disabled is off), else online where
-/// WANDB_API_KEY is set, else off; what is missing is said in `note`. With "online" and "offline"
-/// what is missing is Error::kUsage. Python: DISSENT_PYTHON alone where it is set, else the first
-/// that has the client of VIRTUAL_ENV, CONDA_PREFIX, .venv-wandb (scripts/setup) and .venv of the
-/// source tree, python3 in PATH. Waits for these to start: some 50 ms each.
-WandbPlan plan_wandb(const WandbWish& wish);
+/// Decides from settings and environment, and looks for a Python with the client. "auto" follows
+/// W&B's own variables: WANDB_MODE (online, offline; disabled is off), else online if WANDB_API_KEY
+/// is set, else off; a missing client or key is reported in `note`. With "online" and "offline" it
+/// is Error::kUsage. Python: only DISSENT_PYTHON if it is set, else the first with the client among
+/// VIRTUAL_ENV, CONDA_PREFIX, .venv-wandb (scripts/setup) and .venv of the source tree, python3 in
+/// PATH. Waits for these to start: some 50 ms each.
+WandbPlan plan_wandb(const WandbSettings& settings);
 
-/// A process that follows one run's folder (scripts/send_to_wandb --follow): no child of a fork
-/// (posix_spawn: the memory, files and devices of the rank stay its own), of a session of its own,
-/// so that a launcher's signals do not reach it. What it prints goes to <folder>/wandb.log.
-/// Nothing here throws or waits, but finish(): each problem is one warning.
+/// A process that follows the folder of one run (scripts/send_to_wandb --follow), in its own
+/// session, so that a launcher's signals do not reach it. Its output goes to <folder>/wandb.log.
+/// Only finish() waits and nothing throws: each problem is one warning.
 class WandbProcess {
  public:
-  /// anew: the run is trained anew, so it is another one at W&B too.
+  /// anew: the run is trained from the beginning, so it is a new run at W&B too.
   WandbProcess(const WandbPlan& plan, const std::string& folder, bool anew) noexcept;
-  /// Says where the run is to be seen once that is known, and once that the process has ended too
-  /// early. Called after each epoch.
+  /// Reports the address of the run once it is known, and an early end of the process. Called after
+  /// each epoch.
   void look() noexcept;
-  /// Waits until the process has ended, until at most `deadline` (steady clock, seconds), and says
-  /// what came of it. Then it is left to itself.
+  /// Waits for the end of the process until `deadline` (steady clock, seconds), and reports how it
+  /// ended. After the deadline it is left running.
   void finish(double deadline) noexcept;
 
  private:
@@ -54,8 +53,5 @@ class WandbProcess {
   int code_ = 0;
   bool shown_ = false, warned_ = false;
 };
-
-/// Seconds of the steady clock.
-double steady_s();
 
 }  // namespace dissent::report

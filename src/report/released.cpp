@@ -9,8 +9,8 @@
 namespace dissent::report {
 namespace {
 
-// As Python writes a float: shortest digits, and ".0" where these are whole. Nothing for what is
-// missing, as pandas.
+// As Python writes a float: the shortest digits, with ".0" behind an integer. "" for a missing
+// value, as in pandas.
 std::string python_number(double value) {
   if (std::isnan(value)) return "";
   auto text = number_text(std::abs(value));
@@ -25,8 +25,8 @@ std::string released_name(const std::string& experiment) {
   return name.ends_with("_") ? name : name + "_";
 }
 
-// pandas' to_csv of blocks side by side, each after an empty column that is named by a number:
-// columns that follow each other with one group (ood_gen), or with one name (ood_det), are a block.
+// The to_csv of pandas for blocks side by side, each after an empty column that is named by a
+// number: adjacent columns with the same group (ood_gen), or the same name (ood_det), are a block.
 std::string sed_text(const Table& table, int precision) {
   const auto& columns = table.layout.columns;
   const bool by_name = columns[0].name == columns[1].name;
@@ -38,10 +38,14 @@ std::string sed_text(const Table& table, int precision) {
   int blocks = 0;
   for (size_t c = 0; c < columns.size(); ++c) {
     begins.push_back(c == 0 || block_of(columns[c]) != block_of(columns[c - 1]));
-    if (begins.back()) head.push_back(fmt::format("{}", blocks++)), groups.emplace_back();
+    if (begins.back()) {
+      head.push_back(fmt::format("{}", blocks++));
+      groups.emplace_back();
+    }
     head.push_back(columns[c].name);
     groups.push_back(columns[c].group);
   }
+
   std::map<std::string, std::string> lines;  // by name: the release sorts its models
   for (size_t r = 0; r < table.names.size(); ++r) {
     const auto name = released_name(table.names[r][0]);
@@ -54,9 +58,10 @@ std::string sed_text(const Table& table, int precision) {
                          : fmt::format("{:.{}f}", std::abs(value), precision));
     }
     DISSENT_CHECK(lines.try_emplace(name, csv_line(line)).second, kUsage,
-                  "layout {}: expected one row of each name, found two of '{}'", table.layout.name,
-                  name);
+                  "layout {}: expected one row per name, found two with the name '{}'",
+                  table.layout.name, name);
   }
+
   std::string text = csv_line(head) + csv_line(groups);
   for (const auto& [name, line] : lines) text += line;
   return text;
@@ -71,11 +76,11 @@ std::string openood_text(const Table& table, const TextOptions& options) {
     auto line = table.names[r];
     for (const auto& cell : table.cells[r]) {
       const auto deviation = cell.deviation(options.freedom);
-      std::string figure = cell.values.empty() ? "" : fmt::format("{:.{}f}", cell.mean(), digits);
-      if (cell.values.size() > 1) figure += fmt::format(" ± {:.{}f}", *deviation, digits);
+      std::string value = cell.values.empty() ? "" : fmt::format("{:.{}f}", cell.mean(), digits);
+      if (cell.values.size() > 1) value += fmt::format(" ± {:.{}f}", *deviation, digits);
       if (!cell.missing.empty() && !cell.values.empty())
-        figure += fmt::format(" (n={} of {})", cell.values.size(), cell.expected());
-      line.push_back(figure);
+        value += fmt::format(" (n={} of {})", cell.values.size(), cell.expected());
+      line.push_back(value);
     }
     text += csv_line(line);
   }

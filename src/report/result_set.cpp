@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 
 #include "core/edited_text.hpp"
@@ -38,8 +39,8 @@ std::string missing_column(const std::vector<std::string>& header) {
   return "";
 }
 
-// The names in a file's first line, whatever separates them and however the text is encoded: a
-// result file that cannot be read has to be found too, so that reading it says why.
+// The names in a file's first line, with any separator and encoding: a result file that cannot be
+// read has to be found too, so that reading it reports the reason.
 std::vector<std::string> names_in_header(const std::string& text) {
   std::vector<std::string> names(1);
   size_t i = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
@@ -53,42 +54,48 @@ std::vector<std::string> names_in_header(const std::string& text) {
   return names;
 }
 
-void files_below(const std::string& folder, std::vector<std::string>& files,
-                 std::vector<std::string>& passed_over) {
-  std::vector<std::string> found, others;
-  std::string first_missing;
+// The CSV files below a folder, sorted.
+std::vector<std::string> csv_files_below(const std::string& folder) {
   std::vector<std::string> paths;
   for (const auto& entry :
        fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
     if (entry.is_regular_file() && entry.path().extension() == ".csv")
       paths.push_back(entry.path().string());
   std::sort(paths.begin(), paths.end());
-  for (const auto& path : paths) {
+  return paths;
+}
+
+void files_below(const std::string& folder, std::vector<std::string>& files,
+                 std::vector<std::string>& skipped) {
+  std::vector<std::string> found, others;
+  std::string first_missing;
+  for (const auto& path : csv_files_below(folder)) {
     const auto names = names_in_header(read_text(path));
     const auto missing = missing_column(names);
     if (missing.empty()) {
       found.push_back(path);
       continue;
     }
-    const bool training_log = names[0] == "epoch", figure = has(names, "kind") && has(names, "x");
-    if (training_log || figure) continue;
+    const bool training_log = names[0] == "epoch", plot = has(names, "kind") && has(names, "x");
+    if (training_log || plot) continue;
     if (others.empty()) first_missing = missing;
     others.push_back(path);
   }
-  const auto counted =
-      others.empty()
-          ? ""
-          : fmt::format("; {} CSV file{} passed over, as {}, without column '{}'", others.size(),
-                        others.size() == 1 ? "" : "s", others[0], first_missing);
-  DISSENT_CHECK(!found.empty(), kData, "{}: no result file below this folder{}", folder, counted);
+
+  const auto also =
+      others.empty() ? ""
+                     : fmt::format("; {} CSV file{} skipped: {} has no column '{}'", others.size(),
+                                   others.size() == 1 ? "" : "s", others[0], first_missing);
+  DISSENT_CHECK(!found.empty(), kData, "{}: expected a result file below this folder, found none{}",
+                folder, also);
   if (!others.empty())
     spdlog::warn("event=csv_passed_over folder={} files={} first={} reason=\"no column '{}'\"",
                  folder, others.size(), others[0], first_missing);
   files.insert(files.end(), found.begin(), found.end());
-  passed_over.insert(passed_over.end(), others.begin(), others.end());
+  skipped.insert(skipped.end(), others.begin(), others.end());
 }
 
-// training_hash follows from config_hash, and files of earlier versions lack it.
+// Identity of a row. training_hash follows from config_hash, and files of earlier versions lack it.
 std::string key_of(const ReportRow& row) {
   std::string key;
   for (const auto& [column, text] : row.fields)
@@ -115,6 +122,7 @@ void add_result_text(ResultSet& set, const std::string& text, const std::string&
                 records[0].line, missing);
   for (const auto& column : header)
     if (!has(set.columns, column)) set.columns.push_back(column);
+
   for (size_t i = 1; i < records.size(); ++i) {
     const auto& record = records[i];
     const std::string place = fmt::format("{}:{}", path, record.line);
@@ -124,6 +132,7 @@ void add_result_text(ResultSet& set, const std::string& text, const std::string&
     ReportRow row;
     for (size_t c = 0; c < header.size(); ++c) row.fields[header[c]] = record.fields[c];
     row.seed = number_of<int64_t>(row.field("seed"), place, "seed", "an integer");
+    // A published value that could not be read from its source.
     if (row.field("value").empty() && has(header, "source")) continue;
     row.value = number_of<double>(row.field("value"), place, "value", "a number");
     row.place = place;
@@ -133,7 +142,7 @@ void add_result_text(ResultSet& set, const std::string& text, const std::string&
 
 namespace {
 
-// Rows of earlier versions get the training_hash that other rows of the same run have.
+// Rows of earlier versions get the training_hash of other rows of the same run.
 void complete_training_hashes(ResultSet& set) {
   std::map<std::string, std::string> known;
   for (const auto& row : set.rows)
@@ -158,11 +167,13 @@ void merge_equal_rows(ResultSet& set) {
       at->second = &kept.back();
       continue;
     }
+
     const auto& first = *at->second;
+    const bool both_nan = std::isnan(first.value) && std::isnan(row.value);
     DISSENT_CHECK(
-        first.value == row.value || (first.value != first.value && row.value != row.value), kData,
+        first.value == row.value || both_nan, kData,
         "{} and {}: the same row with two values, {} and {} ({} {} of {}, seed {}); leave out the "
-        "file, or the line, that is out of date",
+        "outdated file or line",
         first.place, row.place, first.field("value"), row.field("value"), row.field("predictor"),
         row.field("metric"), row.field("dataset"), row.seed);
   }
@@ -177,7 +188,7 @@ ResultSet read_result_files(const std::vector<std::string>& paths) {
     if (!fs::is_directory(path))
       files.push_back(path);
     else
-      files_below(path, files, set.passed_over);
+      files_below(path, files, set.skipped);
   }
   for (const auto& file : files) add_result_text(set, edited_text(read_text(file), file), file);
   merge_equal_rows(set);

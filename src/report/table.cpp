@@ -32,7 +32,7 @@ bool names_before(const std::vector<std::string>& a, const std::vector<std::stri
   return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), text_before);
 }
 
-Rows that_fit(const Rows& rows, const std::vector<Condition>& where) {
+Rows matching(const Rows& rows, const std::vector<Condition>& where) {
   Rows found;
   for (const auto* row : rows)
     if (std::all_of(where.begin(), where.end(),
@@ -41,15 +41,16 @@ Rows that_fit(const Rows& rows, const std::vector<Condition>& where) {
   return found;
 }
 
-[[noreturn]] void ambiguous(const ReportRow& a, const ReportRow& b, const std::string& cell) {
-  std::string differs;
+[[noreturn]] void fail_ambiguous(const ReportRow& a, const ReportRow& b, const std::string& cell) {
   std::set<std::string> columns;
   for (const auto* row : {&a, &b})
     for (const auto& [column, text] : row->fields) columns.insert(column);
   columns.erase("value");
   columns.erase("n");
+  // config_hash always differs with training_hash, which is the one to choose by.
   if (a.field("training_hash") != b.field("training_hash")) columns.erase("config_hash");
-  std::string first;
+
+  std::string first, differs;
   for (const auto& column : columns) {
     if (a.field(column) == b.field(column)) continue;
     if (first.empty()) first = column;
@@ -58,21 +59,21 @@ Rows that_fit(const Rows& rows, const std::vector<Condition>& where) {
   }
   DISSENT_FAIL(kUsage,
                "{} and {}: two values for {}, seed {}; they differ in {}; choose with --where "
-               "{}=..., or give it in --rows",
+               "{}=..., or name it in --rows",
                a.place, b.place, cell, a.seed, differs, first);
 }
 
-// One value a seed of the rows of one data set, or of one cell.
+// The row of each seed, of rows of one data set or one cell.
 std::map<int64_t, const ReportRow*> by_seed(const Rows& rows, const std::string& cell) {
   std::map<int64_t, const ReportRow*> found;
   for (const auto* row : rows) {
     const auto [at, is_new] = found.try_emplace(row->seed, row);
-    if (!is_new) ambiguous(*at->second, *row, cell);
+    if (!is_new) fail_ambiguous(*at->second, *row, cell);
   }
   return found;
 }
 
-// `evaluate` says so in fidelity ("chosen on the test set"); a column `selection` may say it too.
+// `evaluate` notes it in fidelity ("chosen on the test set"); files may have a column `selection`.
 void note_choice(Cell& cell, const ReportRow& row) {
   for (const char* column : {"selection", "fidelity"})
     if (row.field(column) == "test" ||
@@ -85,12 +86,14 @@ Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const
                const std::string& label) {
   Cell cell;
   std::vector<std::map<int64_t, const ReportRow*>> sets;
+
   std::set<int64_t> seeds;
   for (const auto& name : datasets) {
     sets.push_back(
-        by_seed(that_fit(rows, {{"dataset", {name}}}), fmt::format("{} of {}", label, name)));
+        by_seed(matching(rows, {{"dataset", {name}}}), fmt::format("{} of {}", label, name)));
     for (const auto& [seed, row] : sets.back()) seeds.insert(seed);
   }
+
   for (const int64_t seed : seeds) {
     double sum = 0;
     std::vector<std::string> lacks;
@@ -136,36 +139,35 @@ std::vector<std::string> datasets_of(const Rows& rows) {
   return {names.begin(), names.end()};
 }
 
-// rows: those of the table's row. all: those of the table, which say over which data sets a mean
-// goes.
+// rows: those of the table's row. all: those of the table, which determine the data sets of a mean.
 Cell make_cell(const Rows& rows, const Rows& all, const Selection& column,
                const std::string& label) {
-  const auto found = that_fit(rows, column.where);
+  const auto found = matching(rows, column.where);
   if (column.every_dataset) {
-    const auto itself = that_fit(found, {{"dataset", {column.whole}}});
+    const auto itself = matching(found, {{"dataset", {column.whole}}});
     if (!column.whole.empty() && !itself.empty()) return single_cell(itself, column, label);
-    auto datasets = datasets_of(that_fit(all, column.where));
+    auto datasets = datasets_of(matching(all, column.where));
     std::erase(datasets, column.whole);
     return mean_cell(found, datasets, column, label);
   }
   if (column.datasets.empty()) return single_cell(found, column, label);
-  // A row of the mean itself (an evaluation over several files of one set) stands for it.
-  const auto whole = that_fit(found, {{"dataset", {column.name}}});
+  // A row that is the mean itself (an evaluation over several files of one set) replaces it.
+  const auto whole = matching(found, {{"dataset", {column.name}}});
   return whole.empty() ? mean_cell(found, column.datasets, column, label)
                        : single_cell(whole, column, label);
 }
 
-int64_t seed_of_gap(const std::string& gap) {
-  return std::stoll(gap.substr(5));
-}  // "seed N lacks ..."
+// N of "seed N lacks ...".
+int64_t seed_of_gap(const std::string& gap) { return std::stoll(gap.substr(5)); }
 
-void note_missing(std::vector<Cell>& cells, const std::vector<int64_t>& wanted) {
-  std::set<int64_t> expected(wanted.begin(), wanted.end());
-  if (wanted.empty())
+void note_missing(std::vector<Cell>& cells, const std::vector<int64_t>& seeds) {
+  std::set<int64_t> expected(seeds.begin(), seeds.end());
+  if (seeds.empty())
     for (const auto& cell : cells) {
       for (const auto& [seed, value] : cell.values) expected.insert(seed);
       for (const auto& gap : cell.gaps) expected.insert(seed_of_gap(gap));
     }
+
   for (auto& cell : cells) {
     std::erase_if(cell.values, [&](const auto& entry) { return !expected.contains(entry.first); });
     std::erase_if(cell.gaps, [&](const auto& gap) { return !expected.contains(seed_of_gap(gap)); });
@@ -178,9 +180,9 @@ void check_columns(const ResultSet& set, const std::vector<std::string>& names) 
   for (const auto& name : names) {
     const bool known = std::find(set.columns.begin(), set.columns.end(), name) != set.columns.end();
     const auto near = nearest(name, set.columns);
-    DISSENT_CHECK(known, kUsage, "the result files have no column '{}'{}; they have {}", name,
-                  near ? fmt::format("; did you mean '{}'?", *near) : "",
-                  fmt::join(set.columns, ", "));
+    DISSENT_CHECK(known, kUsage, "result files: expected a column '{}', found {}{}", name,
+                  fmt::join(set.columns, ", "),
+                  near ? fmt::format("; did you mean '{}'?", *near) : "");
   }
 }
 
@@ -189,7 +191,7 @@ bool is_common(const Layout& layout, const std::string& score) {
          layout.common_scores.end();
 }
 
-// What names a row of the table; "" for a common score.
+// The names of the table's row that a result row belongs to; "" for a common score.
 std::vector<std::string> names_of(const ReportRow& row, const Layout& layout) {
   std::vector<std::string> names;
   for (const auto& column : layout.rows) {
@@ -199,7 +201,7 @@ std::vector<std::string> names_of(const ReportRow& row, const Layout& layout) {
   return names;
 }
 
-// Whether `row` belongs to the table's row: a common score belongs to every score.
+// Whether a result row belongs to the table's row: a common score belongs to every score.
 bool belongs(const ReportRow& row, const Layout& layout, const std::vector<std::string>& names) {
   const auto own = names_of(row, layout);
   for (size_t i = 0; i < names.size(); ++i)
@@ -216,8 +218,7 @@ bool has_twin_with_score(const std::vector<std::string>& names, size_t score,
          });
 }
 
-// The names of the table's rows; those of figures without a score only where no other row takes
-// these figures.
+// The names of the table's rows. Values without a score only have a row if no other row takes them.
 std::vector<std::vector<std::string>> row_names(const Rows& rows, const Layout& layout) {
   std::vector<std::vector<std::string>> names;
   for (const auto* row : rows) names.push_back(names_of(*row, layout));
@@ -244,11 +245,11 @@ std::vector<Cell> row_cells(const Rows& rows, const Rows& all,
   return cells;
 }
 
-// Whether two rows would fall into one cell and seed.
-bool clash(const Rows& rows, const Layout& layout) {
+// Whether two rows would be in one cell with the same seed.
+bool has_clash(const Rows& rows, const Layout& layout) {
   for (const auto& column : layout.columns) {
     std::set<std::vector<std::string>> taken;
-    for (const auto* row : that_fit(rows, column.where)) {
+    for (const auto* row : matching(rows, column.where)) {
       auto key = names_of(*row, layout);
       key.push_back(plain_name(row->field("dataset")));
       key.push_back(row->field("seed"));
@@ -259,7 +260,7 @@ bool clash(const Rows& rows, const Layout& layout) {
   return false;
 }
 
-// Whether each row of the table has the seeds of all rows that `parent` joins with it.
+// Whether each row of the table has all seeds of the rows that `parent` joins with it.
 bool keeps_seeds(const Rows& rows, const Layout& parent, const Layout& layout) {
   std::map<std::vector<std::string>, std::set<int64_t>> of_parents, of_rows;
   for (const auto* row : rows) {
@@ -273,45 +274,53 @@ bool keeps_seeds(const Rows& rows, const Layout& parent, const Layout& layout) {
   });
 }
 
-// The layout with the first column behind its own that tells all rows apart; as it is where none is
-// needed or none does.
-Layout parted(const Rows& rows, const Layout& layout) {
-  if (!clash(rows, layout)) return layout;
+// The layout with one more column that distinguishes all rows; unchanged if none is needed, or none
+// does.
+Layout with_distinguishing_column(const Rows& rows, const Layout& layout) {
+  if (!has_clash(rows, layout)) return layout;
   for (const char* column : {"evaluation", "run", "training_hash", "config_hash"}) {
     if (std::find(layout.rows.begin(), layout.rows.end(), column) != layout.rows.end()) continue;
     auto more = layout;
     more.rows.emplace_back(column);
-    if (!clash(rows, more) && keeps_seeds(rows, layout, more)) return more;
+    if (!has_clash(rows, more) && keeps_seeds(rows, layout, more)) return more;
   }
   return layout;
 }
 
-// OpenOOD's table: every near set, their mean, every far set, their mean.
+// Columns for a row of a data set or, with `datasets`, for their mean.
+std::vector<Selection> dataset_columns(const Layout& layout, const std::string& name,
+                                       const Condition& shift,
+                                       const std::vector<std::string>& datasets) {
+  auto columns = layout.columns;
+  for (auto& column : columns) {
+    if (column.whole_table) continue;
+    column.where.push_back(shift);
+    if (datasets.empty())
+      column.where.push_back({"dataset", {name}});
+    else
+      column.datasets = datasets;
+    column.name += " (" + name + ")";  // no data set has this name
+  }
+  return columns;
+}
+
+// OpenOOD's table: each near set and their mean, each far set and their mean.
 void fill_by_dataset(Table& table, const Rows& rows, const TableOptions& options) {
-  const auto add = [&](const std::string& name, const Condition& kind,
+  const auto add = [&](const std::string& name, const Condition& shift,
                        const std::vector<std::string>& datasets) {
-    auto columns = table.layout.columns;
-    for (auto& column : columns) {
-      if (column.whole_table) continue;
-      column.where.push_back(kind);
-      if (datasets.empty())
-        column.where.push_back({"dataset", {name}});
-      else
-        column.datasets = datasets;
-      column.name += " (" + name + ")";  // no data set has this name
-    }
+    const auto columns = dataset_columns(table.layout, name, shift, datasets);
     table.names.push_back({name});
     table.cells.push_back(row_cells(rows, rows, columns, {name}, options));
   };
   for (const auto& [shift, mean] : {std::pair("near", "nearood"), {"far", "farood"}}) {
-    const Condition kind{"shift", {shift}};
-    const auto datasets = datasets_of(that_fit(rows, {kind}));
-    for (const auto& dataset : datasets) add(dataset, kind, {});
-    if (!datasets.empty()) add(mean, kind, datasets);
+    const Condition has_shift{"shift", {shift}};
+    const auto datasets = datasets_of(matching(rows, {has_shift}));
+    for (const auto& dataset : datasets) add(dataset, has_shift, {});
+    if (!datasets.empty()) add(mean, has_shift, datasets);
   }
   DISSENT_CHECK(!table.names.empty(), kData,
-                "layout {}: no row of the predictor that it shows (ensemble, or --where "
-                "predictor=NAME) has the shift near or far",
+                "layout {}: expected rows of its predictor (ensemble, or --where predictor=NAME) "
+                "with shift near or far, found none",
                 table.layout.name);
 }
 
@@ -328,8 +337,8 @@ bool holds(const Condition& condition, const ReportRow& row) {
   const auto& text = row.field(condition.column);
   const bool dataset = condition.column == "dataset";
   return std::any_of(condition.any_of.begin(), condition.any_of.end(),
-                     [&](const std::string& wanted) {
-                       return dataset ? plain_name(wanted) == plain_name(text) : wanted == text;
+                     [&](const std::string& name) {
+                       return dataset ? plain_name(name) == plain_name(text) : name == text;
                      });
 }
 
@@ -350,7 +359,7 @@ std::optional<double> Cell::deviation(int freedom) const {
 
 namespace {
 
-// Seeds of rows that no cell takes because they are not expected.
+// Seeds of the rows that are not among the expected ones.
 std::vector<int64_t> unexpected(const Rows& rows, const std::vector<int64_t>& seeds) {
   std::set<int64_t> found;
   for (const auto* row : rows)
@@ -361,43 +370,63 @@ std::vector<int64_t> unexpected(const Rows& rows, const std::vector<int64_t>& se
 
 }  // namespace
 
-Table build_table(const ResultSet& set, const Layout& layout, const TableOptions& options) {
-  auto asked = layout.rows;
-  for (const auto& condition : options.where) asked.push_back(condition.column);
-  if (!layout.by_dataset) check_columns(set, asked);
+namespace {
+
+// The rows that meet the layout's conditions and those of the options.
+Rows rows_of(const ResultSet& set, const Layout& layout, const TableOptions& options) {
   Rows rows;
   for (const auto& row : set.rows) rows.push_back(&row);
+
+  // --where predictor=mean shows the members instead of the ensemble.
   auto fixed = layout.where;
-  if (layout.by_dataset)  // --where predictor=mean: members in place of the ensemble
+  if (layout.by_dataset)
     std::erase_if(fixed, [&](const Condition& own) {
       return std::any_of(options.where.begin(), options.where.end(),
-                         [&](const Condition& asked) { return asked.column == own.column; });
+                         [&](const Condition& given) { return given.column == own.column; });
     });
-  rows = that_fit(that_fit(rows, options.where), fixed);
+  return matching(matching(rows, options.where), fixed);
+}
+
+// The rows that some column of the layout takes.
+Rows used_rows(const Rows& rows, const Layout& layout) {
+  Rows used;
+  for (const auto* row : rows)
+    if (std::any_of(layout.columns.begin(), layout.columns.end(),
+                    [&](const auto& column) { return !matching({row}, column.where).empty(); }))
+      used.push_back(row);
+  return used;
+}
+
+}  // namespace
+
+Table build_table(const ResultSet& set, const Layout& layout, const TableOptions& options) {
+  auto named = layout.rows;
+  for (const auto& condition : options.where) named.push_back(condition.column);
+  if (!layout.by_dataset) check_columns(set, named);
+
+  const auto rows = rows_of(set, layout, options);
   Table table{layout, {}, {}, unexpected(rows, options.seeds)};
   if (layout.by_dataset) {
     fill_by_dataset(table, rows, options);
     return table;
   }
+
   std::erase_if(table.layout.columns, [&](const auto& column) {
-    return column.optional && that_fit(rows, column.where).empty();
+    return column.optional && matching(rows, column.where).empty();
   });
-  Rows used;  // by some column
-  for (const auto* row : rows)
-    if (std::any_of(layout.columns.begin(), layout.columns.end(),
-                    [&](const auto& column) { return !that_fit({row}, column.where).empty(); }))
-      used.push_back(row);
-  DISSENT_CHECK(
-      !used.empty() || options.may_be_empty, kData,
-      "layout {}: none of the {} rows fits it (`dissent tables layouts` says what it asks for)",
-      layout.name, set.rows.size());
-  if (options.part_rows) table.layout.rows = parted(used, layout).rows;
+  const auto used = used_rows(rows, layout);
+  DISSENT_CHECK(!used.empty() || options.may_be_empty, kData,
+                "layout {}: expected rows that match its columns (`dissent tables layouts` lists "
+                "them), found none among {} rows",
+                layout.name, set.rows.size());
+  if (options.part_rows) table.layout.rows = with_distinguishing_column(used, layout).rows;
+
   for (const auto& names : row_names(used, table.layout)) {
-    Rows mine;
+    Rows own;
     for (const auto* row : used)
-      if (belongs(*row, table.layout, names)) mine.push_back(row);
+      if (belongs(*row, table.layout, names)) own.push_back(row);
     table.names.push_back(names);
-    table.cells.push_back(row_cells(mine, used, table.layout.columns, names, options));
+    table.cells.push_back(row_cells(own, used, table.layout.columns, names, options));
   }
   return table;
 }

@@ -16,34 +16,34 @@ struct Condition {
 };
 bool holds(const Condition& condition, const ReportRow& row);
 
-/// A column of figures, or what a row of a table asks for: the rows that fit all conditions, one a
-/// seed; or several a seed that are averaged.
+/// A column of a table: the result rows that meet all conditions, one per seed; or several per
+/// seed, over whose data sets the mean is taken.
 struct Selection {
   std::string group = {};  ///< heading above several columns, or ""
   std::string name;
   std::vector<Condition> where = {};
-  std::vector<std::string> datasets =
-      {};  ///< not empty: the plain mean over these data sets, each of which has to be there
-  bool every_dataset =
-      false;  ///< the plain mean over every data set that fits, the same ones for each seed and row
-  std::string whole = {};    ///< of every_dataset: a row of this data set is the mean itself, as it
-                             ///< is published
-  bool optional = false;     ///< left out of the table where no row fits it
-  bool whole_table = false;  ///< the figure does not depend on the table's row (an accuracy beside
-                             ///< detection on several sets)
-  double scale = 1;          ///< 100: shown in per cent
-  int digits = 3;            ///< after the point, in Markdown and LaTeX
-  int round_to =
-      -1;  ///< decimals to which values are rounded before and after a mean over data sets; -1: not
+  /// Not empty: the plain mean over these data sets, all of which are required.
+  std::vector<std::string> datasets = {};
+  /// The plain mean over all matching data sets, the same ones for each seed and row.
+  bool every_dataset = false;
+  /// With every_dataset: a row of this data set is the mean itself, as it is published.
+  std::string whole = {};
+  bool optional = false;  ///< left out of the table if no row matches
+  /// The value does not depend on the table's row (an accuracy beside detection on several sets).
+  bool whole_table = false;
+  double scale = 1;  ///< 100: per cent
+  int digits = 3;    ///< decimals in Markdown and LaTeX
+  /// Decimals to which values are rounded before and after a mean over data sets; -1: no rounding.
+  int round_to = -1;
 };
 
-/// What one cell holds: a value a seed.
+/// A cell of a table: one value per seed.
 struct Cell {
   std::map<int64_t, double> values;  ///< by seed
-  std::vector<int64_t> missing;      ///< seeds that were expected and are not there
+  std::vector<int64_t> missing;      ///< expected seeds without a value
   std::vector<std::string> gaps;     ///< "seed 3 lacks fog_1": why a mean over data sets is missing
   bool chosen_on_test = false;       ///< a choice behind it was made on test data
-  std::optional<double> stated_deviation = {};  ///< what a row says of itself (a published mean)
+  std::optional<double> stated_deviation = {};  ///< deviation in the row itself (a published mean)
   size_t expected() const { return values.size() + missing.size(); }
   /// Plain mean over seeds; NaN without one.
   double mean() const;
@@ -52,42 +52,43 @@ struct Cell {
   std::optional<double> deviation(int freedom) const;
 };
 
-/// How to turn rows into a table.
+/// How result rows become a table.
 struct Layout {
   std::string name;
   std::string meaning;
   std::string citation;
   std::vector<std::string> rows;  ///< result columns whose values name a row
   std::vector<Selection> columns;
-  std::vector<Condition> where = {};  ///< of all rows
-  /// Scores whose figures belong to every score of their row: none (an accuracy, say), and what
-  /// calibration figures say of themselves in some layouts.
+  std::vector<Condition> where = {};  ///< for all rows
+  /// Scores whose values belong to every score of their row: none (as for an accuracy), and in some
+  /// layouts the "score" of calibration after temperature scaling.
   std::vector<std::string> common_scores = {""};
   bool by_dataset = false;  ///< rows are data sets in the order near, far, with the mean of each
                             ///< kind below (OpenOOD)
 };
 
 struct TableOptions {
-  std::vector<int64_t> seeds =
-      {};  ///< expected of every cell; empty: the union of the seeds of the table's row
-  std::vector<Condition> where = {};  ///< narrows all rows
-  /// Rows that the layout's columns do not tell apart (two trainings of one experiment's name) get
-  /// one more column that does, if each of them has all the seeds: evaluation, run or config_hash.
+  /// Seeds that every cell should have; empty: the union of the seeds of the table's row.
+  std::vector<int64_t> seeds = {};
+  std::vector<Condition> where = {};  ///< further conditions for all rows
+  /// Rows that the layout's columns do not distinguish (two trainings with the same experiment
+  /// name) get one more column that does, if each of them has all seeds: evaluation, run or
+  /// config_hash.
   bool part_rows = true;
-  bool may_be_empty = false;  ///< a table without rows where no row fits the layout
+  bool may_be_empty = false;  ///< a table without rows if no row matches the layout
 };
 
 struct Table {
   Layout layout;
-  std::vector<std::vector<std::string>> names;  ///< of each row, by layout.rows
+  std::vector<std::vector<std::string>> names;  ///< names of each row, by layout.rows
   std::vector<std::vector<Cell>> cells;         ///< [row][column]
-  std::vector<int64_t> left_out = {};  ///< seeds that were found and are not among those expected
+  std::vector<int64_t> left_out = {};           ///< unexpected seeds of the rows
 };
 
-/// Throws Error::kUsage where two rows fit one cell and seed, naming both places
-/// and the column in which they differ, and for a column that no file has; Error::kData if no row
-/// fits the layout, unless the table may be empty. Of a layout by data set, `where` on a column
-/// that the layout fixes (predictor) replaces what it fixes.
+/// Error::kUsage if two rows match one cell and seed, with both places and the column in which they
+/// differ, and for a column that no file has; Error::kData if no row matches the layout, unless the
+/// table may be empty. In a layout by data set, `where` on a column that the layout fixes
+/// (predictor) replaces the layout's condition.
 Table build_table(const ResultSet& set, const Layout& layout, const TableOptions& options);
 
 /// "data set" names as they are compared: lower case, '_' for ' ' and '-'.

@@ -4,23 +4,27 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
+#include <map>
 
 #include <fmt/ranges.h>
 
+#include "core/enum_names.hpp"
 #include "core/option_page.hpp"
+#include "core/text_table.hpp"
 #include "storage/csv.hpp"
 
 namespace dissent::report {
 namespace {
 
-using Lines = std::vector<std::vector<std::string>>;
+constexpr EnumName<TableFormat> kFormats[] = {{TableFormat::kCsv, "csv"},
+                                              {TableFormat::kMarkdown, "markdown"},
+                                              {TableFormat::kLatex, "latex"}};
 
 std::string number(double value, int digits) {
   return std::isnan(value) ? "-" : fmt::format("{:.{}f}", value, digits);
 }
-// All digits: the shortest text of the double; of per cents 15 digits, since the product with 100
-// adds noise behind them.
+// All digits: the shortest text of the double. Percentages have 15 digits, because the product with
+// 100 adds noise behind them.
 std::string full(double value, int precision, double scale) {
   if (std::isnan(value)) return "";
   return precision >= 0 ? fmt::format("{:.{}f}", value, precision)
@@ -62,7 +66,7 @@ std::string cell_text(const Cell& cell, int digits, const TextOptions& options,
   std::string text = cell.values.empty()       ? marks.none
                      : std::isnan(cell.mean()) ? "NaN"
                                                : number(cell.mean(), digits);
-  // What is not finite has no deviation; a note below the table names its seed.
+  // A value that is not finite has no deviation; a note below the table gives its seed.
   const auto deviation = finite ? cell.deviation(options.freedom) : std::nullopt;
   if (deviation && cell.values.size() > 1)
     text += marks.plus_minus + number(*deviation, digits);
@@ -73,131 +77,130 @@ std::string cell_text(const Cell& cell, int digits, const TextOptions& options,
   return cell.chosen_on_test ? text + marks.dagger : text;
 }
 
-Lines body(const Table& table, const TextOptions& options, const Published* published,
-           const Marks& marks) {
-  Lines lines;
-  const auto& columns = table.layout.columns;
-  for (size_t r = 0; r < table.names.size(); ++r) {
-    std::vector<std::string> line;
-    for (const auto& name : table.names[r]) line.push_back(marks.escape(name));
-    for (size_t c = 0; c < columns.size(); ++c)
-      line.push_back(cell_text(table.cells[r][c], digits_of(columns[c], options), options, marks));
-    lines.push_back(line);
-    if (!published || std::all_of(published->values[r].begin(), published->values[r].end(),
-                                  [](double value) { return std::isnan(value); }))
-      continue;
-    std::vector<std::string> theirs(table.names[r].size()), difference = theirs;
-    theirs.back() = "published";
-    difference.back() = "difference";
-    for (size_t c = 0; c < columns.size(); ++c) {
-      const int digits = digits_of(columns[c], options);
-      const double value = published->values[r][c], minus = table.cells[r][c].mean() - value;
-      const double deviation = published->deviations[r][c];
-      theirs.push_back(std::isnan(value) ? marks.none : number(value, digits));
-      if (!std::isnan(deviation)) theirs.back() += marks.plus_minus + number(deviation, digits);
-      difference.push_back(std::isnan(minus) ? marks.none : fmt::format("{:+.{}f}", minus, digits));
-    }
-    lines.push_back(theirs);
-    lines.push_back(difference);
+// The two rows below a row of ours: the published values, and ours minus these.
+void add_published(TableRows& rows, const Table& table, size_t r, const Published& published,
+                   const TextOptions& options, const Marks& marks) {
+  std::vector<std::string> theirs(table.names[r].size()), difference = theirs;
+  theirs.back() = "published";
+  difference.back() = "difference";
+  for (size_t c = 0; c < table.layout.columns.size(); ++c) {
+    const int digits = digits_of(table.layout.columns[c], options);
+    const double value = published.values[r][c], minus = table.cells[r][c].mean() - value;
+    const double deviation = published.deviations[r][c];
+    theirs.push_back(std::isnan(value) ? marks.none : number(value, digits));
+    if (!std::isnan(deviation)) theirs.back() += marks.plus_minus + number(deviation, digits);
+    difference.push_back(std::isnan(minus) ? marks.none : fmt::format("{:+.{}f}", minus, digits));
   }
-  return lines;
+  rows.push_back(theirs);
+  rows.push_back(difference);
 }
 
-bool any_given(const std::vector<std::vector<double>>& figures) {
-  return std::any_of(figures.begin(), figures.end(), [](const auto& row) {
+TableRows body(const Table& table, const TextOptions& options, const Published* published,
+               const Marks& marks) {
+  TableRows rows;
+  const auto& columns = table.layout.columns;
+  for (size_t r = 0; r < table.names.size(); ++r) {
+    std::vector<std::string> row;
+    for (const auto& name : table.names[r]) row.push_back(marks.escape(name));
+    for (size_t c = 0; c < columns.size(); ++c)
+      row.push_back(cell_text(table.cells[r][c], digits_of(columns[c], options), options, marks));
+    rows.push_back(row);
+
+    const bool any_published =
+        published && !std::all_of(published->values[r].begin(), published->values[r].end(),
+                                  [](double value) { return std::isnan(value); });
+    if (any_published) add_published(rows, table, r, *published, options, marks);
+  }
+  return rows;
+}
+
+bool any_given(const std::vector<std::vector<double>>& values) {
+  return std::any_of(values.begin(), values.end(), [](const auto& row) {
     return std::any_of(row.begin(), row.end(), [](double value) { return !std::isnan(value); });
   });
 }
 
-// What stands below a table, one line each.
-std::vector<std::string> notes(const Table& table, const TextOptions& options,
-                               const Published* published) {
-  std::vector<std::string> lines;
-  std::set<size_t> counts;
-  bool dagger = false, stated = false;
-  std::map<std::string, std::vector<std::string>> missing;  // by row: "C-1 (seed 3)"
-  std::map<std::string, std::vector<std::string>> odd;  // the same of values that are not finite
+// What the notes below a table report about its cells.
+struct CellNotes {
+  size_t most_values = 0;  // of any cell
+  bool chosen_on_test = false, stated_deviation = false;
+  std::map<std::string, std::vector<std::string>> missing;     // by row: "C-1 (seed 3)"
+  std::map<std::string, std::vector<std::string>> not_finite;  // the same
+};
+
+CellNotes notes_of_cells(const Table& table) {
+  CellNotes notes;
   for (size_t r = 0; r < table.names.size(); ++r)
     for (size_t c = 0; c < table.cells[r].size(); ++c) {
       const auto& cell = table.cells[r][c];
-      counts.insert(cell.values.size());
-      dagger |= cell.chosen_on_test;
-      stated |= cell.stated_deviation.has_value();
-      std::string why = cell.missing.empty()
-                            ? ""
-                            : fmt::format("{} (seed {})", heading(table.layout.columns[c]),
-                                          fmt::join(cell.missing, ", "));
-      if (!cell.gaps.empty()) why += fmt::format(" [{}]", fmt::join(cell.gaps, "; "));
+      const auto row = fmt::format("{}", fmt::join(table.names[r], " "));
+      const auto column = heading(table.layout.columns[c]);
+      notes.most_values = std::max(notes.most_values, cell.values.size());
+      notes.chosen_on_test |= cell.chosen_on_test;
+      notes.stated_deviation |= cell.stated_deviation.has_value();
+
+      std::string missing;
+      if (!cell.missing.empty())
+        missing = fmt::format("{} (seed {})", column, fmt::join(cell.missing, ", "));
+      if (!cell.gaps.empty()) missing += fmt::format(" [{}]", fmt::join(cell.gaps, "; "));
+      if (!missing.empty()) notes.missing[row].push_back(missing);
+
       std::vector<std::string> seeds;
       for (const auto& [seed, value] : cell.values)
         if (!std::isfinite(value)) seeds.push_back(std::to_string(seed));
       if (!seeds.empty())
-        odd[fmt::format("{}", fmt::join(table.names[r], " "))].push_back(
-            fmt::format("{} (seed {})", heading(table.layout.columns[c]), fmt::join(seeds, ", ")));
-      if (!why.empty()) missing[fmt::format("{}", fmt::join(table.names[r], " "))].push_back(why);
+        notes.not_finite[row].push_back(
+            fmt::format("{} (seed {})", column, fmt::join(seeds, ", ")));
     }
-  const size_t most = counts.empty() ? 0 : *counts.rbegin();
-  if (most > 1)
-    lines.push_back(fmt::format(
-        "Mean ± {} standard deviation (divided by {}) over seeds; n = {} where nothing else is "
-        "said.",
-        options.freedom ? "sample" : "population", options.freedom ? "n - 1" : "n", most));
-  else
-    lines.push_back(stated ? "Deviations as they are stated with the figures."
-                           : "One seed a figure: no deviation.");
-  for (const auto& [row, list] : missing)
+  return notes;
+}
+
+std::string deviation_note(const CellNotes& notes, int freedom) {
+  if (notes.most_values > 1)
+    return fmt::format(
+        "Mean ± {} standard deviation (divided by {}) over seeds; n = {} unless stated otherwise.",
+        freedom ? "sample" : "population", freedom ? "n - 1" : "n", notes.most_values);
+  return notes.stated_deviation ? "Deviations as stated with the values."
+                                : "One seed per value: no deviation.";
+}
+
+std::string published_note(const Published& published) {
+  if (any_given(published.values))
+    return fmt::format("Published values: {}{}; difference: ours minus published.",
+                       published.source,
+                       any_given(published.deviations) ? ", with their published deviations" : "");
+  return fmt::format(
+      "Published values: {} has none for these rows (--published-as OURS=THEIRS "
+      "renames an experiment).",
+      published.source);
+}
+
+// The notes below a table, one per line.
+std::vector<std::string> notes(const Table& table, const TextOptions& options,
+                               const Published* published) {
+  const auto of_cells = notes_of_cells(table);
+  std::vector<std::string> lines{deviation_note(of_cells, options.freedom)};
+  for (const auto& [row, list] : of_cells.missing)
     lines.push_back(fmt::format("Missing: {}: {}", row, fmt::join(list, "; ")));
-  for (const auto& [row, list] : odd)
-    lines.push_back(
-        fmt::format("Not finite (NaN or infinite, and so is the mean over seeds): {}: {}", row,
-                    fmt::join(list, "; ")));
+  for (const auto& [row, list] : of_cells.not_finite)
+    lines.push_back(fmt::format("Not finite (NaN or infinite, as is the mean over seeds): {}: {}",
+                                row, fmt::join(list, "; ")));
   if (!table.left_out.empty())
-    lines.push_back(fmt::format("Left out: seeds {}, which are not among those expected.",
-                                fmt::join(table.left_out, ", ")));
-  if (dagger) lines.push_back("† chosen on test data.");
-  if (published && any_given(published->values))
-    lines.push_back(fmt::format(
-        "Published figures: {}{}; difference: ours minus published.", published->source,
-        any_given(published->deviations) ? ", with their deviations as they are published" : ""));
-  else if (published)
-    lines.push_back(
-        fmt::format("Published figures: {} has none for these rows (--published-as OURS=THEIRS "
-                    "gives an experiment another name).",
-                    published->source));
+    lines.push_back(fmt::format("Left out: unexpected seeds {}.", fmt::join(table.left_out, ", ")));
+  if (of_cells.chosen_on_test) lines.push_back("† chosen on test data.");
+  if (published) lines.push_back(published_note(*published));
   if (!table.layout.citation.empty())
     lines.push_back(fmt::format("Layout: {}.", table.layout.citation));
   return lines;
 }
 
-size_t columns_wide(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
-}
-
 std::string markdown(const Table& table, const TextOptions& options, const Published* published) {
   std::vector<std::string> head = table.layout.rows;
   for (const auto& column : table.layout.columns) head.push_back(markdown_cell(heading(column)));
-  auto lines = body(table, options, published, kMarkdown);
-  lines.insert(lines.begin(), head);
-  std::vector<size_t> widths(head.size(), 3);
-  for (const auto& line : lines)
-    for (size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], columns_wide(line[c]));
-  const size_t names = table.layout.rows.size();
-  std::string text;
-  for (size_t l = 0; l < lines.size(); ++l) {
-    for (size_t c = 0; c < head.size(); ++c) {
-      const std::string pad(widths[c] - columns_wide(lines[l][c]), ' ');
-      text += c < names ? fmt::format("| {}{} ", lines[l][c], pad)
-                        : fmt::format("| {}{} ", pad, lines[l][c]);
-    }
-    text += "|\n";
-    if (l > 0) continue;
-    for (size_t c = 0; c < head.size(); ++c)
-      text += c < names ? "|" + std::string(widths[c] + 2, '-')
-                        : "|" + std::string(widths[c] + 1, '-') + ":";
-    text += "|\n";
-  }
+  auto rows = body(table, options, published, kMarkdown);
+  rows.insert(rows.begin(), head);
+  std::string text =
+      markdown_table(rows, left_then_right(table.layout.rows.size(), table.layout.columns.size()));
   text += "\n";
   for (const auto& note : notes(table, options, published)) text += note + "  \n";
   return text;
@@ -218,9 +221,10 @@ std::string latex(const Table& table, const TextOptions& options, const Publishe
   return text + "\\bottomrule\n\\end{tabular}\n";
 }
 
-std::string csv(const Table& table, const TextOptions& options, const Published* published) {
+// The header of the CSV form: name columns, then several columns per column of the table.
+std::vector<std::string> csv_header(const Table& table, const Published* published,
+                                    bool with_deviations) {
   auto head = table.layout.rows;
-  const bool with_deviations = published && any_given(published->deviations);
   for (const auto& column : table.layout.columns) {
     for (const char* part : {"", " deviation", " n", " missing"})
       head.push_back(heading(column) + part);
@@ -228,25 +232,33 @@ std::string csv(const Table& table, const TextOptions& options, const Published*
       head.insert(head.end(), {heading(column) + " published", heading(column) + " difference"});
     if (with_deviations) head.push_back(heading(column) + " published deviation");
   }
-  std::string text = csv_line(head);
+  return head;
+}
+
+std::string csv(const Table& table, const TextOptions& options, const Published* published) {
+  const bool with_deviations = published && any_given(published->deviations);
+  std::string text = csv_line(csv_header(table, published, with_deviations));
   for (size_t r = 0; r < table.names.size(); ++r) {
     auto line = table.names[r];
     for (size_t c = 0; c < table.cells[r].size(); ++c) {
       const auto& cell = table.cells[r][c];
-      const auto show = [&](double value) {
+      const auto digits = [&](double value) {
         return full(value, options.precision, table.layout.columns[c].scale);
       };
       const auto deviation =
           cell.values.size() > 1 ? cell.deviation(options.freedom) : cell.stated_deviation;
-      const bool no_number = !cell.values.empty() && std::isnan(cell.mean());
-      line.insert(
-          line.end(),
-          {no_number ? "nan" : show(cell.mean()), deviation ? show(*deviation) : "",
-           fmt::format("{}", cell.values.size()), fmt::format("{}", fmt::join(cell.missing, " "))});
-      if (published)
-        line.insert(line.end(),
-                    {show(published->values[r][c]), show(cell.mean() - published->values[r][c])});
-      if (with_deviations) line.push_back(show(published->deviations[r][c]));
+
+      // An empty cell has no values; the mean of values that are not numbers is "nan".
+      const bool not_a_number = !cell.values.empty() && std::isnan(cell.mean());
+      line.push_back(not_a_number ? "nan" : digits(cell.mean()));
+      line.push_back(deviation ? digits(*deviation) : "");
+      line.push_back(fmt::format("{}", cell.values.size()));
+      line.push_back(fmt::format("{}", fmt::join(cell.missing, " ")));
+      if (published) {
+        line.push_back(digits(published->values[r][c]));
+        line.push_back(digits(cell.mean() - published->values[r][c]));
+      }
+      if (with_deviations) line.push_back(digits(published->deviations[r][c]));
     }
     text += csv_line(line);
   }
@@ -255,61 +267,88 @@ std::string csv(const Table& table, const TextOptions& options, const Published*
 
 }  // namespace
 
-Published match_published(const Table& table, const Table& published,
-                          const std::vector<std::pair<std::string, std::string>>& experiments,
-                          const std::string& source) {
-  Published out{source, {}, {}};
-  const auto& rows = table.layout.rows;
-  // The columns that both tables have; ours may have one more that parts its rows.
-  const auto key_of = [&](const std::vector<std::string>& names, bool ours) {
-    std::vector<std::string> key;
-    for (size_t i = 0; i < std::min(rows.size(), published.layout.rows.size()); ++i) {
-      if (rows[i] == "method" || rows[i] == "members") continue;
-      key.push_back(names[i]);
-      if (ours && rows[i] == "experiment")
-        for (const auto& [our, their] : experiments)
-          if (our == names[i]) key.back() = their;
-    }
-    return key;
-  };
-  const auto known = [&](const std::string& experiment, const Table& in) {
-    const auto at =
-        static_cast<size_t>(std::find(rows.begin(), rows.end(), "experiment") - rows.begin());
-    return std::any_of(in.names.begin(), in.names.end(), [&](const auto& names) {
-      return at < names.size() && names[at] == experiment;
-    });
-  };
-  for (const auto& [our, their] : experiments) {
-    DISSENT_CHECK(known(our, table), kUsage,
-                  "--published-as {}={}: expected an experiment of the table, found '{}'", our,
-                  their, our);
-    DISSENT_CHECK(
-        known(their, published), kUsage,
-        "--published-as {}={}: expected an experiment of the published figures, found '{}'", our,
-        their, their);
+namespace {
+
+using Renames = std::vector<std::pair<std::string, std::string>>;  // {ours, theirs}
+
+// The names of a row without method and members, which papers name differently. Only the columns
+// that both tables have: ours may have one more that separates its rows.
+std::vector<std::string> row_key(const std::vector<std::string>& names, const Layout& layout,
+                                 size_t columns, const Renames& experiments) {
+  std::vector<std::string> key;
+  for (size_t i = 0; i < columns; ++i) {
+    const auto& column = layout.rows[i];
+    if (column == "method" || column == "members") continue;
+    key.push_back(names[i]);
+    if (column != "experiment") continue;
+    for (const auto& [ours, theirs] : experiments)
+      if (ours == names[i]) key.back() = theirs;
   }
-  for (size_t r = 0; r < table.names.size(); ++r) {
-    out.values.emplace_back(table.layout.columns.size(), std::nan(""));
-    out.deviations.push_back(out.values.back());
-    for (size_t p = 0; p < published.names.size(); ++p)
-      if (key_of(table.names[r], true) == key_of(published.names[p], false))
-        for (size_t c = 0; c < table.layout.columns.size(); ++c)
-          for (size_t q = 0; q < published.layout.columns.size();
-               ++q)  // a layout's optional columns may be in one table only
-            if (heading(published.layout.columns[q]) == heading(table.layout.columns[c])) {
-              const auto& cell = published.cells[p][q];
-              out.values[r][c] = cell.mean();
-              out.deviations[r][c] = cell.stated_deviation.value_or(std::nan(""));
-            }
+  return key;
+}
+
+bool has_experiment(const Table& table, const Layout& layout, const std::string& experiment) {
+  const auto at = static_cast<size_t>(
+      std::find(layout.rows.begin(), layout.rows.end(), "experiment") - layout.rows.begin());
+  return std::any_of(table.names.begin(), table.names.end(), [&](const auto& names) {
+    return at < names.size() && names[at] == experiment;
+  });
+}
+
+void check_renames(const Table& table, const Table& published, const Renames& experiments) {
+  for (const auto& [ours, theirs] : experiments) {
+    DISSENT_CHECK(has_experiment(table, table.layout, ours), kUsage,
+                  "--published-as {}={}: expected an experiment of the table, found '{}'", ours,
+                  theirs, ours);
+    DISSENT_CHECK(
+        has_experiment(published, table.layout, theirs), kUsage,
+        "--published-as {}={}: expected an experiment of the published values, found '{}'", ours,
+        theirs, theirs);
+  }
+}
+
+}  // namespace
+
+Published match_published(const Table& table, const Table& published, const Renames& experiments,
+                          const std::string& source) {
+  check_renames(table, published, experiments);
+  Published out{source, {}, {}};
+  const auto& columns = table.layout.columns;
+  const auto& their_columns = published.layout.columns;
+  const size_t key_columns = std::min(table.layout.rows.size(), published.layout.rows.size());
+
+  for (const auto& names : table.names) {
+    out.values.emplace_back(columns.size(), std::nan(""));
+    out.deviations.emplace_back(columns.size(), std::nan(""));
+    const auto key = row_key(names, table.layout, key_columns, experiments);
+    for (size_t p = 0; p < published.names.size(); ++p) {
+      if (row_key(published.names[p], table.layout, key_columns, {}) != key) continue;
+
+      // Columns are matched by heading: optional ones may be in one of the tables only.
+      for (size_t c = 0; c < columns.size(); ++c)
+        for (size_t q = 0; q < their_columns.size(); ++q) {
+          if (heading(their_columns[q]) != heading(columns[c])) continue;
+          const auto& cell = published.cells[p][q];
+          out.values.back()[c] = cell.mean();
+          out.deviations.back()[c] = cell.stated_deviation.value_or(std::nan(""));
+        }
+    }
   }
   return out;
 }
 
+TableFormat table_format(const std::string& option, const std::string& text) {
+  const auto format = value_in(kFormats, text);
+  DISSENT_CHECK(format, kUsage, "{}: expected csv, markdown or latex, found '{}'", option, text);
+  return *format;
+}
+
 std::string table_text(const Table& table, const TextOptions& options, const Published* published) {
-  if (options.format == "csv") return csv(table, options, published);
-  if (options.format == "latex") return latex(table, options, published);
-  DISSENT_CHECK(options.format == "markdown", kUsage,
-                "table format: expected one of csv, markdown, latex; found '{}'", options.format);
+  switch (options.format) {
+    case TableFormat::kCsv: return csv(table, options, published);
+    case TableFormat::kLatex: return latex(table, options, published);
+    case TableFormat::kMarkdown: break;
+  }
   return markdown(table, options, published);
 }
 

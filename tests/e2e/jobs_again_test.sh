@@ -15,7 +15,7 @@ well_jobs() { jobs "$@"; expect_exit 0; }
 number_of() { stat -c %i "$1"; }
 
 # Settings reach the rows whose configuration has the key; ranks all rows that ranks run.
-refused 1 2 "--set training.epoch: no row of six.csv has this key in its configuration (cache, evaluate, train)" "did you mean 'training.epochs'?" -- jobs run six.csv --set training.epoch=2
+refused 1 2 "--set training.epoch: expected a key of a row's configuration in six.csv (cache, evaluate, train), found none" "did you mean 'training.epochs'?" -- jobs run six.csv --set training.epoch=2
 refused 1 2 "--set: expected table.key=value" -- jobs run six.csv --set training.epochs
 refused 1 2 "--ranks: expected an integer >= 1, found -1" -- jobs run six.csv --ranks -1
 refused 1 2 "six.csv:3: a: --set: training.epochs: expected an integer >= 1, found 0" -- jobs run six.csv --set training.epochs=0
@@ -40,13 +40,13 @@ refused 1 2 "jobs again: expected --where column=pattern" -- jobs again six.csv
 well_jobs again six.csv --where name=a --dry-run --no-cost
 expect_text "1 jobs"
 well_jobs again six.csv --where name=a
-expect_text "a: done" "table: done with the old result of a row that is run again, and not asked for itself"
+expect_text "a: done" "table: done with the old result of a row that is run again, and not run again itself"
 expect_same before/six/seed-1/checkpoint.h5 results/six/seed-1/checkpoint.h5
 [ "$(number_of results/six/seed-1/checkpoint.h5)" != "$first" ] || failed "seed-1 was not trained anew"
 [ "$(number_of results/six/seed-2/checkpoint.h5)" = "$second" ] || failed "seed-2 was trained anew"
 expect_no_file results/six/.again
 well_jobs status six.csv --where name=table
-expect_text "a, which it runs after, ran since: jobs again --where name=table runs it anew"
+expect_text "its dependency a has run since; \`jobs again --where name=table\` runs it again"
 manifest=$(number_of train.cache/manifest.toml) rows=$(number_of "$csv")
 well_jobs again six.csv --where 'name=cache-train' --where 'verb=cache'
 [ "$(number_of train.cache/manifest.toml)" != "$manifest" ] || failed "the cache was not written anew"
@@ -104,7 +104,7 @@ well_jobs run w.csv
 expect_text "1 jobs: 1 off"
 sed -i 's/train.toml,0,/train.toml,1,/' w.csv
 well_jobs status w.csv
-expect_text "waiting" "asked for again"
+expect_text "waiting" "to be run again"
 well_jobs run w.csv
 expect_text "1 jobs: 1 done"
 [ "$(number_of results/w/seed-1/checkpoint.h5)" != "$first" ] || failed "whether_to_run 0 and then 1 did not run the row anew"
@@ -115,5 +115,5 @@ well_jobs status w.csv
 expect_text "1 jobs: 1 done"
 sed -i 's/train.toml,0,/train.toml,1,/' back.csv
 well_jobs status back.csv
-expect_text "asked for again"
+expect_text "to be run again"
 finish

@@ -81,9 +81,9 @@ expect_exit 75
 
 # Replay: bit for bit, of a run that was stopped and went on too; another image is another result, and is named.
 well 1 replay results/lenets/seed-2
-expect_text "bit for bit" "the same"
+expect_text "bit for bit" "identical"
 well 1 replay results/lenets/seed-2 --ranks 3
-expect_text "the same"
+expect_text "identical"
 well 1 train lenet.toml --quiet --set 'seeds=[8]' --set training.epochs=10 --set output=whole
 cp lenet.toml stopped.toml
 "$program" train stopped.toml --quiet --set 'seeds=[8]' --set training.epochs=10 > out 2> err &
@@ -96,7 +96,7 @@ wait "$job" || status=$?
 well 2 train stopped.toml --quiet --set 'seeds=[8]' --set training.epochs=10
 expect_same whole/lenets/seed-8/checkpoint.h5 results/lenets/seed-8/checkpoint.h5
 well 1 replay results/lenets/seed-8
-expect_text "the same"
+expect_text "identical"
 cp -r images kept
 damage images/t10k-images-idx3-ubyte.gz 1000 '\377\0\377\0\377'
 run_program 1 replay results/lenets/seed-2
@@ -145,7 +145,7 @@ for sheet in jobs/*.csv; do
   case $sheet in jobs/sdde_mnist.csv | jobs/sdde_cifar10.csv | jobs/sed_training.csv | jobs/quickstart.csv) costs=() ;; esac
   "$program" jobs run "$sheet" --dry-run --no-files "${costs[@]}" --state "$work/none" > "$work/out" 2> "$work/err" || { cd "$work"; failed "$sheet is not understood"; cd "$source_dir"; }
   # Caches that are not there leave the cost of a training on them open; trainings on images have one.
-  grep 'not known: ' "$work/out" | grep -v -e '--rows, --dim and --classes' && failed "$sheet: no cost"
+  grep 'unknown: ' "$work/out" | grep -v -e '--rows, --dim and --classes' && failed "$sheet: no cost"
 done
 [ "$("$program" jobs run jobs/sdde_cifar10.csv --dry-run --no-cost --no-files --state "$work/none" | grep -c '^train-\|^evaluate-')" = 70 ] || failed "jobs/sdde_cifar10.csv has not 7 methods x 5 seeds"
 cd "$work"

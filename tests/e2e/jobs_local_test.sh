@@ -19,12 +19,12 @@ expect_text "bad.csv:3: a: --set: training.epoch: unknown key" "did you mean"
 sed 's/,cache-train,\[2\]/,cache-tran,[2]/' six.csv > bad.csv
 jobs run bad.csv
 expect_exit 2
-expect_text "no row is called 'cache-tran'; did you mean 'cache-train'?"
+expect_text "after: expected the name of a row, found 'cache-tran'; did you mean 'cache-train'?"
 expect_no_file results train.cache
 
 # A dry run shows commands, costs where plan knows them, and starts nothing.
 well_jobs run six.csv --dry-run --where 'name=[ab]'
-expect_text "a  (train-" "--set training.epochs=3" "after cache-train" "not known: " "2 jobs" "2 ranks x 1 threads, grid 1 x 2 x 1 (runs x members x data)"
+expect_text "a  (train-" "--set training.epochs=3" "after cache-train" "unknown: " "2 jobs" "2 ranks x 1 threads, grid 1 x 2 x 1 (runs x members x data)"
 well_jobs run six.csv --dry-run --no-cost --where 'name=b' --ranks 2 --set grid.members=1 --set grid.data=2
 expect_text "2 ranks x 1 threads, grid 1 x 1 x 2 (runs x members x data)"
 expect_no_file results train.cache
@@ -63,7 +63,7 @@ expect_text "10 jobs: 10 done"
 
 # States: a bad path, a killed rank (started again by itself), a killed program and its launcher, a deleted file.
 sheet_more more.csv
-refused 1 3 "more.csv:5: bad: --set: data.train: nothere.cache is not there, and no row that this one runs after writes it" -- jobs run more.csv --cores 2 --where name=bad
+refused 1 3 "more.csv:5: bad: --set: data.train: nothere.cache does not exist, and no earlier row (column after) writes it" -- jobs run more.csv --cores 2 --where name=bad
 jobs run more.csv --cores 2 --where name=bad --no-files
 expect_exit 5
 expect_text "failed: exit code 3:" "nothere.cache" "; log: results/jobs/train-"
@@ -94,7 +94,7 @@ done
 # The whole state is gone: the run's folder tells.
 mv results/jobs gone
 well_jobs status more.csv --where 'name=long*'
-expect_text "2 jobs: 2 done" "the run's folder says finished"
+expect_text "2 jobs: 2 done" "finished according to the run folder"
 mv gone results/jobs
 
 # Stop the runner: checkpoints are written, the rest goes on from there to the same bytes.
@@ -137,9 +137,9 @@ expect_same plain/pack/seed-33/checkpoint.h5 results/pack/seed-33/checkpoint.h5
 
 # Replay: the same bits; another seed is not the same, and what differs is named.
 well 1 replay results/six/seed-1
-expect_text "bit for bit" "the same"
+expect_text "bit for bit" "identical"
 well 1 replay results/six/seed-1 --ranks 2
-expect_text "the same"
+expect_text "identical"
 run_program 1 replay results/six/seed-1 --set 'optimizer.learning_rate=2e-3'
 expect_exit 5
 expect_text "configuration:" "members/" "train.csv: epoch 0, total:" "differences"
@@ -157,14 +157,14 @@ honest=$PATH
 printf 'name,verb,config,ranks,set:experiment,set:seeds,retries\nearly,train,train.toml,2,early,[1],0\n' > early.csv
 lying early 'exit 0'
 expect_exit 5
-expect_text "early: failed: exit code 4: the launcher ended with 0, but the program did not come to its end"
+expect_text "early: failed: exit code 4: the launcher ended with exit code 0, but the program did not finish"
 printf 'name,verb,config,ranks,retries,set:cache.output\nkilled,cache,cache.toml,2,0,killed.cache\n' > killed.csv
 printf 'name,verb,config,ranks,retries,set:evaluate.id\nkilled,evaluate,evaluate.toml,2,0,train.cache\n' > killed_too.csv
 for sheet in killed killed_too; do
   # shellcheck disable=SC2016
   lying $sheet 'echo running > "$DISSENT_EXIT_RECORD"'
   expect_exit 5
-  expect_text "killed: failed: exit code 4: the launcher ended with 0, but the program did not come to its end"
+  expect_text "killed: failed: exit code 4: the launcher ended with exit code 0, but the program did not finish"
   # shellcheck disable=SC2016
   lying $sheet 'PATH='"$honest"'; mpirun "$@"; echo 75 > "$DISSENT_EXIT_RECORD"'
   expect_exit 5

@@ -91,7 +91,7 @@ expect_text "exit code 3: " "nothere.cache"
 forgotten=$(id_of sorted.csv f)
 scancel "$forgotten"
 until_says sorted.csv f "lost"
-until_says sorted.csv f "Slurm has no job $forgotten any more; it never began"
+until_says sorted.csv f "job $forgotten is unknown to Slurm; it never began"
 scontrol update jobid="$(id_of sorted.csv e)" StartTime=now
 until_says sorted.csv e 'of 60 epochs'
 number=$(id_of sorted.csv e)

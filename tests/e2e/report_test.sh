@@ -22,7 +22,7 @@ expect_same det.csv "$published/filled_ood_det_df.csv"
 well 1 tables --layout sdde --published "$published/sdde.csv" sdde.csv
 expect_text "| published  | 92.06 ± 0.13 | 94.60 ± 0.17 |            - |" "| difference |        +0.94 |        -1.60 |            - |"
 well 1 tables --layout sdde "$published/sdde.csv"
-expect_text "| sdde_mnist_gradcam    | cross_entropy+gradcam | 5       | minmax  | 96.56 ± 0.67 | 99.88 ± 0.02 |" "Deviations as they are stated"
+expect_text "| sdde_mnist_gradcam    | cross_entropy+gradcam | 5       | minmax  | 96.56 ± 0.67 | 99.88 ± 0.02 |" "Deviations as stated"
 
 # rows METHOD SEED VALUE: what an evaluation of one run leaves.
 rows() {
@@ -85,10 +85,10 @@ fi
 mkdir bin
 IFS=: read -ra folders <<< "$PATH"
 for folder in "${folders[@]}"; do find "$folder/" -maxdepth 1 ! -name 'gnuplot*' ! -type d -exec ln -sn -t bin {} + 2> /dev/null || true; done
-PATH=$work/bin refused 1 3 'cannot run gnuplot: No such file or directory' -- plot roc roc.csv -o a.png
+PATH=$work/bin refused 1 3 'cannot start gnuplot: No such file or directory' -- plot roc roc.csv -o a.png
 printf '#!/bin/sh\necho "line 3: nonsense"\nexit 1\n' > bin/gnuplot
 chmod +x bin/gnuplot
-PATH=$work/bin:$PATH refused 1 3 'gnuplot failed on a.png.gp: line 3: nonsense' -- plot roc roc.csv -o a.png
+PATH=$work/bin:$PATH refused 1 3 'gnuplot a.png.gp: expected exit code 0, found 1: line 3: nonsense' -- plot roc roc.csv -o a.png
 expect_no_file a.png a.png.gp a.png.partial a.png.log
 refused 1 2 "found 'rok'; did you mean 'roc'?" -- plot rok roc.csv -o a.png
 refused 1 2 "expected a name that ends in .png or .svg, found 'a.pdf'" -- plot roc roc.csv -o a.pdf
@@ -128,5 +128,5 @@ expect_text 'group mine, run mine-seed-1 (id mine-seed-1-h): 2 settings, 2 epoch
 python3 "$source_dir/scripts/send_to_wandb" results/mine/seed-1 > out 2> err || failed "exit code $?"
 expect_text 'nothing was sent: --project is not set'
 if python3 "$source_dir/scripts/send_to_wandb" results --project p > out 2> err; then failed "a folder without a run is taken"; fi
-expect_text 'send_to_wandb: results: expected a run folder, found no provenance.json in it'
+expect_text 'send_to_wandb: results: expected a run folder with provenance.json, found none'
 finish

@@ -67,7 +67,7 @@ job() {
 # Through mpirun: stopped and queued again, then finished.
 job one_node USR1 train train.toml --quiet
 expect_exit 0
-expect_text "slurm job 77: USR1 received, asking train to stop" "event=checkpoint" "threads_a_rank=1" "ranks=2"
+expect_text "slurm job 77: the time limit is near; requesting \`train\` to stop" "event=checkpoint" "threads_a_rank=1" "ranks=2"
 calls "scontrol requeue 77"
 state stopped
 SLURM_RESTART_COUNT=1 job one_node '' train train.toml --quiet
@@ -86,7 +86,7 @@ scontrol requeue 77"
 export SLURM_RESTART_COUNT=3 DISSENT_MAX_RESTARTS=3
 job one_node USR1 train train.toml --quiet
 expect_exit 75
-expect_text "queued again 3 times already"
+expect_text "requeued 3 times already"
 calls ""
 unset SLURM_RESTART_COUNT DISSENT_MAX_RESTARTS
 job one_node TERM train train.toml --quiet
@@ -104,12 +104,21 @@ printf '#!/usr/bin/env bash\nkill -USR1 $PPID\nsleep 0.2\nkill -USR1 $$\n' > ear
 chmod +x early/mpirun
 PATH=$work/early:$PATH job one_node '' cache cache.toml
 expect_exit 0
-expect_text "slurm job 77: USR1 received, asking cache to stop"
+expect_text "slurm job 77: the time limit is near; requesting \`cache\` to stop"
 calls "scontrol requeue 77"
 printf '#!/usr/bin/env bash\nkill -USR1 $PPID\nsleep 0.2\nexit 5\n' > early/mpirun
 PATH=$work/early:$PATH job one_node '' verify
 expect_exit 5
-expect_text "the time limit is near; 'verify' cannot be stopped and go on"
+expect_text "the time limit is near; \`verify\` cannot be stopped and resumed"
+calls ""
+# While the script itself still runs, as during `module load`: requeued without a start; a cancelled job is not.
+for signal in USR1 TERM; do sed "\$a kill -$signal \$\$" site.sh > "early_$signal.sh"; done
+DISSENT_SITE=$work/early_USR1.sh job one_node '' cache cache.toml
+expect_exit 0
+expect_text "slurm job 77: stopped by a signal before \`cache\` started"
+calls "scontrol requeue 77"
+DISSENT_SITE=$work/early_TERM.sh job one_node '' cache cache.toml
+expect_exit 75
 calls ""
 
 # A cache and an evaluation go on too, to the bytes of those that were not stopped. They are made slow enough to be met: a set of many rows.
@@ -203,7 +212,7 @@ status=0; wait "$job" || status=$?
 expect_exit 0
 calls "scontrol requeue 78"
 well 1 jobs status queued.csv
-expect_text "in the queue again: BeginTime"
+expect_text "requeued: BeginTime"
 SLURM_RESTART_COUNT=1 started || failed "the second start ended with $?"
 well 1 jobs status queued.csv
 expect_text "1 jobs: 1 done"

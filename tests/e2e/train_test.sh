@@ -121,7 +121,7 @@ status=0
 wait "$second" || status=$?
 command="${long[*]}, after kill -9"
 expect_exit 75
-expect_text "was left behind and is taken over" "event=resume"
+expect_text "the stale lock of" "is taken over" "event=resume"
 expect_no_file results/long/seed-42/lock.1 results/long/seed-42/lock.2
 python3 - <<'PYTHON' || failed "provenance.json does not count both starts: $(cat results/long/seed-42/provenance.json)"
 import json, time, calendar

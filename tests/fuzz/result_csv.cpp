@@ -1,6 +1,6 @@
 #include "fuzz.hpp"
 #include "storage/csv.hpp"
-#include "storage/figure_data.hpp"
+#include "storage/plot_data.hpp"
 #include "storage/results.hpp"
 
 using namespace dissent;
@@ -16,5 +16,5 @@ DISSENT_FUZZ(result_csv, kOwn, "experiment,run,config_hash,seed,method,members,p
 
 DISSENT_FUZZ(figure_csv, kOwn, "kind,series,x,y,low,high,weight", "reliability", "histogram", "roc",
              "curve", "\"", "\r\n", ",", "nan", "inf") {
-  for (const auto& point : read_figure(fuzz::file_of(input, "figure.csv"))) fuzz::use(point.series);
+  for (const auto& point : read_plot(fuzz::file_of(input, "figure.csv"))) fuzz::use(point.series);
 }

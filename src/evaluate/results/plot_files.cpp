@@ -86,7 +86,7 @@ std::vector<at::Tensor> split_files(const SetScores& set, const at::Tensor& scor
   return scores.split_with_sizes(set.file_rows);
 }
 
-double trapezoids(const std::vector<FigurePoint>& points, size_t first, size_t last) {
+double trapezoids(const std::vector<PlotPoint>& points, size_t first, size_t last) {
   double sum = 0;
   for (size_t i = first + 1; i <= last; ++i)
     sum += (points[i].x - points[i - 1].x) * (points[i].y + points[i - 1].y) / 2;
@@ -95,7 +95,7 @@ double trapezoids(const std::vector<FigurePoint>& points, size_t first, size_t l
 
 // A point between two corners that gives the two segments the area below all corners between them;
 // none if the straight line has this area.
-std::optional<FigurePoint> area_point(const std::vector<FigurePoint>& corners, size_t first,
+std::optional<PlotPoint> area_point(const std::vector<PlotPoint>& corners, size_t first,
                                       size_t last) {
   const auto &a = corners[first], &b = corners[last];
   const double width = b.x - a.x, height = b.y - a.y;
@@ -110,11 +110,11 @@ std::optional<FigurePoint> area_point(const std::vector<FigurePoint>& corners, s
 }
 
 // At most two points per cell of x + y, with the area of all corners.
-std::vector<FigurePoint> thinned(const std::vector<FigurePoint>& corners) {
+std::vector<PlotPoint> thinned(const std::vector<PlotPoint>& corners) {
   const auto cell = [&](size_t i) {
     return static_cast<int64_t>((corners[i].x + corners[i].y) / 2 * kRocCells);
   };
-  std::vector<FigurePoint> points{corners[0]};
+  std::vector<PlotPoint> points{corners[0]};
   size_t last = 0;
   for (size_t i = 1; i < corners.size(); ++i) {
     const bool same_cell = cell(i) == cell(last);
@@ -178,21 +178,20 @@ std::vector<std::string> file_names(const std::vector<LoadedEnsemble>& ensembles
   return names;
 }
 
-std::vector<FigurePoint> reliability_points(const std::string& series,
-                                            const std::vector<metrics::ReliabilityBin>& bins) {
+std::vector<PlotPoint> reliability_points(const std::string& series,
+                                          const std::vector<metrics::ReliabilityBin>& bins) {
   double all = 0;
   for (const auto& bin : bins) all += static_cast<double>(bin.count);
-  std::vector<FigurePoint> points;
+  std::vector<PlotPoint> points;
   for (const auto& bin : bins)
     if (bin.count > 0)
-      points.push_back({"reliability", series, bin.mean_confidence(), bin.accuracy(), bin.low,
-                        bin.high, static_cast<double>(bin.count) / all});
+      points.push_back({PlotKind::kReliability, series, bin.mean_confidence(), bin.accuracy(),
+                        bin.low, bin.high, static_cast<double>(bin.count) / all});
   return points;
 }
 
-std::vector<FigurePoint> roc_points(const std::string& series,
-                                    const std::vector<at::Tensor>& unknown,
-                                    const at::Tensor& known) {
+std::vector<PlotPoint> roc_points(const std::string& series, const std::vector<at::Tensor>& unknown,
+                                  const at::Tensor& known) {
   std::vector<metrics::RankingCurve> curves;
   double areas = 0;
   for (const auto& file : unknown) {
@@ -204,14 +203,14 @@ std::vector<FigurePoint> roc_points(const std::string& series,
   // averaged.
   const auto counts = roc_counts(curves);
   const auto files = static_cast<double>(curves.size());
-  std::vector<FigurePoint> corners;
+  std::vector<PlotPoint> corners;
   for (size_t i = 0; i < counts.false_positives.size(); ++i) {
     if (!is_corner(counts, i)) continue;
     double y = 0;
     for (size_t f = 0; f < curves.size(); ++f)
       y += static_cast<double>(counts.true_positives[i][f]) /
            static_cast<double>(counts.positives[f]);
-    corners.push_back({.kind = "roc",
+    corners.push_back({.kind = PlotKind::kRoc,
                        .series = series,
                        .x = static_cast<double>(counts.false_positives[i]) /
                             static_cast<double>(counts.negatives),
@@ -221,8 +220,8 @@ std::vector<FigurePoint> roc_points(const std::string& series,
   return corners.size() > kMostCorners ? thinned(corners) : corners;
 }
 
-std::vector<FigurePoint> histogram_points(const std::string& series, const at::Tensor& values,
-                                          double low, double high) {
+std::vector<PlotPoint> histogram_points(const std::string& series, const at::Tensor& values,
+                                        double low, double high) {
   std::vector<int64_t> counts(kBins, 0);
   const auto host = values.to(at::kDouble).contiguous();
   const double width = (high - low) / static_cast<double>(kBins);
@@ -230,12 +229,12 @@ std::vector<FigurePoint> histogram_points(const std::string& series, const at::T
     const double place = (host.const_data_ptr<double>()[i] - low) / width;
     ++counts[static_cast<int64_t>(std::clamp(place, 0.0, static_cast<double>(kBins - 1)))];
   }
-  std::vector<FigurePoint> points;
+  std::vector<PlotPoint> points;
   for (int64_t b = 0; b < kBins; ++b) {
     const double from = low + width * static_cast<double>(b),
                  to = b + 1 == kBins ? high : low + width * static_cast<double>(b + 1);
     if (counts[b] > 0)
-      points.push_back({.kind = "histogram",
+      points.push_back({.kind = PlotKind::kHistogram,
                         .series = series,
                         .x = (from + to) / 2,
                         .y = static_cast<double>(counts[b]) / static_cast<double>(host.numel()),
@@ -249,7 +248,7 @@ std::vector<PlotFile> score_plots(const std::string& run, const std::vector<Plan
                                   const std::vector<SetScores>& sets,
                                   metrics::Convention convention) {
   std::vector<PlotFile> files;
-  const auto append = [](std::vector<FigurePoint>& to, const std::vector<FigurePoint>& points) {
+  const auto append = [](std::vector<PlotPoint>& to, const std::vector<PlotPoint>& points) {
     to.insert(to.end(), points.begin(), points.end());
   };
 

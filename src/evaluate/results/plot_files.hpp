@@ -5,14 +5,14 @@
 #include <vector>
 
 #include "evaluate/values/metric_values.hpp"
-#include "storage/figure_data.hpp"
+#include "storage/plot_data.hpp"
 
 namespace dissent {
 
 /// The data of a plot, to be written to <output>/figures/<name>.csv.
 struct PlotFile {
   std::string name;
-  std::vector<FigurePoint> points;
+  std::vector<PlotPoint> points;
 };
 
 /// The ensemble's predictions and scores on one set, all its files, for plots and comparisons: [N]
@@ -43,7 +43,7 @@ std::vector<std::string> run_labels(const std::vector<RunKey>& runs);
 std::vector<std::string> file_names(const std::vector<LoadedEnsemble>& ensembles);
 
 /// The non-empty bins as points of a series.
-std::vector<FigurePoint> reliability_points(const std::string& series,
+std::vector<PlotPoint> reliability_points(const std::string& series,
                                             const std::vector<metrics::ReliabilityBin>& bins);
 /// ROC of unknown (positive) against known scores, from 0, 0 to 1, 1. Several lists of unknown
 /// scores (the files of a set): the mean of their curves, whose area is the mean of their AUROCs.
@@ -51,12 +51,12 @@ std::vector<FigurePoint> reliability_points(const std::string& series,
 /// is kept, with one point between neighbours that preserves the area of the omitted corners, so
 /// that no point is outside of the box between its neighbours. The first point has the area: that
 /// of the result row, to the last bit.
-std::vector<FigurePoint> roc_points(const std::string& series,
+std::vector<PlotPoint> roc_points(const std::string& series,
                                     const std::vector<at::Tensor>& unknown,
                                     const at::Tensor& known);
 /// 40 bins of equal width from low to high; infinite values are in the outer bins. values not
 /// empty.
-std::vector<FigurePoint> histogram_points(const std::string& series, const at::Tensor& values,
+std::vector<PlotPoint> histogram_points(const std::string& series, const at::Tensor& values,
                                           double low, double high);
 
 /// Plots of one ensemble: <run>-<set>-roc, one series per score, for each set except the first (the

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "core/text_table.hpp"
 #include "evaluate/results/plot_files.hpp"
 
 namespace dissent {
@@ -80,53 +81,67 @@ std::vector<std::vector<std::string>> kinds_of(const SetPart& part) {
   return kinds;
 }
 
-// The lines that have any of these metrics, as one or several tables that fit into the columns.
+constexpr size_t kNameColumns = 3;  // of a Line
+
+// The lines that have any of these metrics, as rows of a table with a header.
+TableRows rows_of(const SetPart& part, const std::vector<std::string>& metrics) {
+  TableRows rows{{"run", "predictor", "score"}};
+  rows[0].insert(rows[0].end(), metrics.begin(), metrics.end());
+  for (const auto& line : part.lines) {
+    auto row = line;
+    bool any = false;
+    for (const auto& metric : metrics) {
+      const auto at = part.values.find({line, metric});
+      any = any || at != part.values.end();
+      row.push_back(at == part.values.end() ? "-" : value_text(at->second));
+    }
+    if (any) rows.push_back(row);
+  }
+  return rows;
+}
+
+// A name column that is empty in all rows is not shown.
+bool is_shown(const TableRows& rows, size_t column) {
+  return column >= kNameColumns || std::any_of(rows.begin() + 1, rows.end(), [&](const auto& row) {
+           return !row[column].empty();
+         });
+}
+
+// Some columns of a table.
+TableRows selected(const TableRows& rows, const std::vector<size_t>& columns) {
+  TableRows out;
+  for (const auto& row : rows) {
+    out.emplace_back();
+    for (const size_t column : columns) out.back().push_back(row[column]);
+  }
+  return out;
+}
+
+// Metrics that do not fit beside each other go into tables below each other.
 std::string table_of(const SetPart& part, const std::vector<std::string>& metrics,
                      int64_t columns) {
-  std::vector<Line> lines;
-  for (const auto& line : part.lines)
-    if (std::any_of(metrics.begin(), metrics.end(),
-                    [&](const auto& metric) { return part.values.contains({line, metric}); }))
-      lines.push_back(line);
-
-  // Columns for names; a column without any name is left out.
-  const char* const heads[] = {"run", "predictor", "score"};
-  std::vector<size_t> widths;
-  size_t names = 0;
-  for (size_t c = 0; c < 3; ++c) {
-    size_t width = 0;
-    for (const auto& line : lines) width = std::max(width, line[c].size());
-    widths.push_back(width == 0 ? 0 : std::max(width, std::string(heads[c]).size()) + 2);
-    names += widths.back();
+  const auto rows = rows_of(part, metrics);
+  const auto widths = column_widths(rows, 7);  // at least that of most values
+  std::vector<size_t> names;
+  size_t width_of_names = 0;
+  for (size_t c = 0; c < kNameColumns; ++c) {
+    if (!is_shown(rows, c)) continue;
+    names.push_back(c);
+    width_of_names += widths[c] + 2;
   }
-  const auto width_of = [](const std::string& metric) {
-    return std::max<size_t>(metric.size(), 7) + 2;
-  };
 
-  // As many metrics beside each other as fit, but at least one.
   std::string text;
-  for (size_t first = 0, last = 0; first < metrics.size(); first = last) {
-    size_t width = names;
-    for (last = first; last < metrics.size(); ++last) {
-      width += width_of(metrics[last]);
-      if (last > first && width > static_cast<size_t>(columns)) break;
-    }
-
-    const auto add = [&](const auto& name_of, const auto& cell_of) {
-      std::string line;
-      for (size_t c = 0; c < 3; ++c) line += fmt::format("{:<{}}", name_of(c), widths[c]);
-      for (size_t m = first; m < last; ++m)
-        line += fmt::format("{:>{}}", cell_of(metrics[m]), width_of(metrics[m]));
-      text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-    };
-    add([&](size_t c) { return std::string(widths[c] == 0 ? "" : heads[c]); },
-        [](const auto& metric) { return metric; });
-    for (const auto& line : lines)
-      add([&](size_t c) { return line[c]; },
-          [&](const auto& metric) {
-            const auto at = part.values.find({line, metric});
-            return at == part.values.end() ? std::string("-") : value_text(at->second);
-          });
+  size_t next = kNameColumns;
+  while (next < widths.size()) {
+    auto shown = names;
+    size_t width = width_of_names;
+    do {
+      shown.push_back(next);
+      width += widths[next] + 2;
+      ++next;
+    } while (next < widths.size() && width + widths[next] + 2 <= static_cast<size_t>(columns) + 2);
+    text += plain_table(selected(rows, shown),
+                        left_then_right(names.size(), shown.size() - names.size()));
   }
   return text;
 }

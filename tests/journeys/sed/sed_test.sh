@@ -103,7 +103,7 @@ diff <(sort results/sed/????????????????.csv) <(sort results/exported/??????????
   exported/sed_ood_det_covariate=ood_det_cov exported/sed_ood_det_semantic=ood_det_sem --to models/symlinked
 elsewhere "scripts/download sed-models sed-caches" tests/scripts/test_download.py
 walk "scripts/sed_tables --set variables.format=hdf5" --set runtime.threads=1
-expect_text "Published figures: " "sed_ood_det_covariate"
+expect_text "Published values: " "sed_ood_det_covariate"
 mv results/sed-published by-script
 walk ".venv/bin/python scripts/convert_sed_models.py models/symlinked/*.pkl --to models/converted"
 walk "dissent evaluate configs/sed/published_models.toml --set variables.format=hdf5" --set runtime.threads=1

@@ -145,7 +145,8 @@ TEST(Import, WhatHasNoCounterpartIsKeptAsTextAndNamed) {
                                     "params/x,delta:y\nm,c/OOD_gen.yaml,1,a__COMMA__b,Default\n");
   EXPECT_EQ(parse_sheet("s.csv", imported.text).rows[0].cell("delta params/x"), "a,b");
   ASSERT_EQ(imported.notes.size(), 1U);
-  EXPECT_NE(imported.notes[0].find("delta:params/x = a,b has no counterpart"), std::string::npos);
+  EXPECT_NE(imported.notes[0].find("delta:params/x = a,b has no corresponding key"),
+            std::string::npos);
   EXPECT_ERROR_ALL(import_text("t.csv", "a,b\n1,2\n"), "expected a sheet of stuned.run_from_csv");
 }
 

@@ -89,7 +89,7 @@ TEST(Job, AfterNamesRowsBeforeOrAfterExpansionOrByPattern) {
   EXPECT_EQ(jobs[4].after, (Texts{jobs[1].key}));
   EXPECT_EQ(jobs[5].after.size(), 4U);
   EXPECT_ERROR_ALL(jobs_of("name,verb,config,after\nrun,train,x.toml,\ne,evaluate,e.toml,ran\n"),
-                   "s.csv:3: after: no row is called 'ran'; did you mean 'run'?");
+                   "s.csv:3: after: expected the name of a row, found 'ran'; did you mean 'run'?");
   EXPECT_ERROR_ALL(
       jobs_of("name,verb,config,after\na,train,x.toml,b\nb,train,y.toml,a\nc,train,z.toml,\n"),
       "wait for each other: ");
@@ -113,7 +113,7 @@ TEST(Job, OptionsOfSbatchAreWordsAndSomeAreOurs) {
   EXPECT_EQ(jobs[0].slurm, (Texts{"--mem=$(touch x)", "--time=01:00:00"}));
   for (const char* own : {"wrap", "array", "dependency", "output", "export"})
     EXPECT_ERROR_ALL(jobs_of(std::string("verb,config,slurm:") + own + "\ntrain,x.toml,1\n"),
-                     "is given by dissent itself");
+                     "set by dissent itself");
   EXPECT_ERROR_ALL(jobs_of("verb,config,slurm:-t\ntrain,x.toml,1\n"),
                    "expected the long name of an option of sbatch");
   EXPECT_ERROR_ALL(jobs_of("verb,config,template\ntrain,x.toml,../x\n"),

@@ -84,34 +84,36 @@ TEST(Sheet, EmptyRowsAndEmptyColumnsOnTheRightAreNotThere) {
   EXPECT_EQ(values(sheet, "x"), (Texts{"1", "2"}));
   EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,x,,\nv,1,,3\n"),
                    "s.csv:2: expected 2 cells, found 4");
-  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,,x\nv,1,2\n"), "s.csv:1: a column has no name");
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,,x\nv,1,2\n"),
+                   "s.csv:1: expected a name for each column");
 }
 
 TEST(Sheet, EveryWrongRowIsNamedAtOnce) {
   const std::string text = "name,verb,x\na,v,{1\nb,v,{nme}\nc,v\na b,v,1\nd,v,}\ne,v,{5..1}\n";
-  EXPECT_ERROR_ALL(parse_sheet("s.csv", text), "s.csv:2: x: expected a brace that closes",
+  EXPECT_ERROR_ALL(parse_sheet("s.csv", text), "s.csv:2: x: expected a closing brace",
                    "s.csv:3: x: {nme}", "did you mean {name}?",
                    "s.csv:4: expected 3 cells, found 2", "s.csv:5: name: expected letters",
-                   "s.csv:6: x: expected a brace that opens",
-                   "s.csv:7: x: {5..1}: expected a range upwards");
+                   "s.csv:6: x: expected an opening brace",
+                   "s.csv:7: x: {5..1}: expected an ascending range");
 }
 
 TEST(Sheet, ColumnsAreChecked) {
   EXPECT_ERROR_ALL(parse_sheet("s.csv", "verbs,x,x,foo:bar,set:\nv,1,2,3,4\n"),
-                   "the column 'verb' is missing; is it 'verbs'?", "the column 'x' is there twice",
-                   "'foo:bar': a name with a colon begins with set: or slurm:",
-                   "'set:': expected set:table.key");
+                   "expected a column 'verb', found none; is it 'verbs'?",
+                   "expected one column 'x', found several",
+                   "expected set: or slurm: before the colon of a column, found 'foo:bar'",
+                   "expected a column set:table.key or slurm:flag, found 'set:'");
   EXPECT_ERROR_ALL(parse_sheet("s.csv", ""), "found an empty file");
 }
 
 TEST(Sheet, NamesAreUnique) {
   EXPECT_ERROR_ALL(parse_sheet("s.csv", "name,verb\na,v\na,w\n"),
-                   "s.csv:3: name: 'a' is that of line 2 too");
+                   "s.csv:3: name: expected unique names, found 'a' in line 2 too");
 }
 
 TEST(Sheet, ColumnsThatReferToEachOtherAreAnError) {
   EXPECT_ERROR_ALL(parse_sheet("s.csv", "verb,x,y\nv,{y},{x}\n"),
-                   "a circle of columns that refer to each other");
+                   "expected columns without a cycle, found columns that refer to each other");
 }
 
 TEST(Sheet, TooManyCombinationsAreRefusedBeforeTheyAreMade) {
@@ -139,7 +141,7 @@ TEST(Sheet, ColumnsThatDoubleEachOtherAreRefused) {
   for (int i = 0; i < 40; ++i)
     head += fmt::format(",c{}", i), cells += fmt::format(",{{c{}}}{{c{}}}", i + 1, i + 1);
   EXPECT_ERROR_ALL(parse_sheet("s.csv", head + ",c40\n" + cells + ",b\n"), "c",
-                   "expected a cell that stands for at most 1000 others, found more");
+                   "expected a cell with at most 1000 references, found more");
 }
 
 TEST(Sheet, WherePicksRowsByFreeText) {
@@ -150,6 +152,7 @@ TEST(Sheet, WherePicksRowsByFreeText) {
   EXPECT_EQ(names(where(sheet, {"method=gradcam*", "seed=2"})),
             (Texts{"r-gradcam-2", "r-gradcam-oe-2"}));
   EXPECT_EQ(names(where(sheet, {"name=*-1"})).size(), 3U);
-  EXPECT_ERROR_ALL(where(sheet, {"methods=de"}), "has no column 'methods'; did you mean 'method'?");
+  EXPECT_ERROR_ALL(where(sheet, {"methods=de"}),
+                   "expected a column of s.csv, found 'methods'; did you mean 'method'?");
   EXPECT_ERROR_ALL(where(sheet, {"method"}), "expected column=value");
 }

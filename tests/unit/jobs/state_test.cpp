@@ -22,9 +22,9 @@ using dissent::jobs::testing::jobs_of;
 
 namespace {
 
-const ProcessName kElsewhere{"another-host", 1, 1};
+const ProcessId kElsewhere{"another-host", 1, 1};
 
-Stop stop_of(int code, const std::string& reason, bool is_final) {
+Stop stop_of(int code, EndReason reason, bool is_final) {
   return {.code = code,
           .reason = reason,
           .message = "m",
@@ -48,7 +48,7 @@ struct OneJob : ::testing::Test {
     setenv("PATH", "/nowhere", 1);  // no squeue
   }
   ~OneJob() override { setenv("PATH", std::getenv("PATH_SAVED"), 1); }
-  Attempt attempt(int64_t number, const std::string& backend = "local") const {
+  Attempt attempt(int64_t number, Backend backend = Backend::kLocal) const {
     return attempt_of(job, number, "s.csv", backend);
   }
   Folder folder;
@@ -107,7 +107,7 @@ TEST_F(OneJob, GoesFromWaitingToDone) {
   EXPECT_EQ(status_in(folder, job).phase, Phase::kSubmitting);  // by this process, which lives
   put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
   EXPECT_EQ(status_in(folder, job).phase, Phase::kRunning);
-  put_stop(own, 1, 0, stop_of(0, "done", true));
+  put_stop(own, 1, 0, stop_of(0, EndReason::kDone, true));
   EXPECT_EQ(status_in(folder, job).phase, Phase::kDone);
   EXPECT_DOUBLE_EQ(status_in(folder, job).wall_s, 2);
 }
@@ -129,10 +129,12 @@ TEST_F(OneJob, AnyOneFileMayBeDeletedAfterTheEnd) {
     std::filesystem::remove_all(own);
     claim(own, attempt(1));
     put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
-    put_beat(
-        own, 1,
-        {.by = this_process(), .time = now_s(), .restart = 0, .stop = stop_of(0, "done", true)});
-    put_stop(own, 1, 0, stop_of(0, "done", true));
+    put_beat(own, 1,
+             {.by = this_process(),
+              .time = now_s(),
+              .restart = 0,
+              .stop = stop_of(0, EndReason::kDone, true)});
+    put_stop(own, 1, 0, stop_of(0, EndReason::kDone, true));
     ASSERT_TRUE(std::filesystem::remove(own + "/" + name));
     EXPECT_EQ(status_in(folder, job).phase, Phase::kDone) << "without " << name;
   }
@@ -152,12 +154,12 @@ TEST_F(OneJob, AnAttemptThatBegunIsNotGivenUp) {
   std::string why;
   EXPECT_EQ(begin(own, attempt(1), why), 0);
   EXPECT_FALSE(abandon(own, 1));
-  put_stop(own, 1, 0, stop_of(75, "time limit", false));
+  put_stop(own, 1, 0, stop_of(75, EndReason::kTimeLimit, false));
   put_beat(own, 1,
            {.by = this_process(),
             .time = now_s(),
             .restart = 0,
-            .stop = stop_of(75, "time limit", false)});
+            .stop = stop_of(75, EndReason::kTimeLimit, false)});
   EXPECT_EQ(begin(own, attempt(1), why), 1);
   EXPECT_EQ(read_state(own).failures(), 0);
 }
@@ -168,7 +170,7 @@ TEST_F(OneJob, LostAndFailedStartsCount) {
   dead.started -= 1;
   put_start(own, 1, 0, {.by = dead, .time = now_s(), .slurm_job = ""});
   put_start(own, 1, 1, {.by = dead, .time = now_s(), .slurm_job = ""});
-  put_stop(own, 1, 1, stop_of(137, "failed", false));
+  put_stop(own, 1, 1, stop_of(137, EndReason::kFailed, false));
   put_start(own, 1, 2, {.by = this_process(), .time = now_s(), .slurm_job = ""});
   EXPECT_EQ(read_state(own).failures(), 2);
 }
@@ -176,14 +178,14 @@ TEST_F(OneJob, LostAndFailedStartsCount) {
 TEST_F(OneJob, TwoSubmittersMakeOneAttempt) {
   const std::vector<Job> jobs{job};
   Queue first(jobs, jobs, "s.csv", folder.path), second(jobs, jobs, "s.csv", folder.path);
-  EXPECT_TRUE(first.next_attempt(0, "local", "", -1));
-  EXPECT_FALSE(second.next_attempt(0, "local", "", -1));
+  EXPECT_TRUE(first.next_attempt(0, Backend::kLocal, "", -1));
+  EXPECT_FALSE(second.next_attempt(0, Backend::kLocal, "", -1));
   put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
-  put_stop(own, 1, 0, stop_of(3, "failed", true));
+  put_stop(own, 1, 0, stop_of(3, EndReason::kFailed, true));
   first.refresh(false);
   EXPECT_TRUE(may_start(first.status(0).phase));
-  EXPECT_EQ(first.next_attempt(0, "local", "", -1)->number, 2);
-  EXPECT_FALSE(second.next_attempt(0, "local", "", -1));  // it still thinks of attempt 1
+  EXPECT_EQ(first.next_attempt(0, Backend::kLocal, "", -1)->number, 2);
+  EXPECT_FALSE(second.next_attempt(0, Backend::kLocal, "", -1));  // it still thinks of attempt 1
 }
 
 TEST_F(OneJob, ALostAttemptIsEndedBeforeTheNext) {
@@ -194,7 +196,7 @@ TEST_F(OneJob, ALostAttemptIsEndedBeforeTheNext) {
   const std::vector<Job> jobs{job};
   Queue queue(jobs, jobs, "s.csv", folder.path);
   EXPECT_EQ(queue.status(0).phase, Phase::kLost);
-  EXPECT_EQ(queue.next_attempt(0, "local", "", -1)->number, 2);
+  EXPECT_EQ(queue.next_attempt(0, Backend::kLocal, "", -1)->number, 2);
   std::string why;
   EXPECT_TRUE(path_exists(own + "/stop.1.0"));
 }
@@ -271,7 +273,7 @@ TEST_F(OneJob, WallTimesOfAllStartsAddUp) {
     put_beat(own, 1, {.by = kElsewhere, .time = now_s() + after_s, .restart = restart, .stop = {}});
   };
   start(0, 0);
-  put_stop(own, 1, 0, stop_of(75, "time limit", false));  // 2 s
+  put_stop(own, 1, 0, stop_of(75, EndReason::kTimeLimit, false));  // 2 s
   start(1, 2);
   beat(1, 30);  // lost with its node after half a minute
   EXPECT_NEAR(read_state(own).wall_s(), 32, 0.5);
@@ -286,12 +288,12 @@ TEST_F(OneJob, WallTimesOfAllStartsAddUp) {
   const double lost_s = read_state(own).wall_s();
   Queue queue(jobs, jobs, "s.csv", folder.path);
   ASSERT_EQ(queue.status(0).phase, Phase::kLost);
-  const auto next = queue.next_attempt(0, "local", "", -1);
+  const auto next = queue.next_attempt(0, Backend::kLocal, "", -1);
   unsetenv("DISSENT_JOBS_LEASE_S");
   ASSERT_TRUE(next);
   EXPECT_NEAR(next->wall_before_s, lost_s, 0.01);
   put_start(own, 2, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
-  put_stop(own, 2, 0, stop_of(0, "done", true));
+  put_stop(own, 2, 0, stop_of(0, EndReason::kDone, true));
   EXPECT_NEAR(status_in(folder, job).wall_s, lost_s + 2, 0.01);
 }
 
@@ -301,11 +303,11 @@ TEST_F(OneJob, ADependentSaysWhichRowItWasNotStartedFor) {
       "other,train,o.toml,\nfree,train,f.toml,other\n");
   const auto end = [&](size_t i, const Stop& stop) {
     const auto at = job_folder(folder.path, jobs[i].key);
-    claim(at, attempt_of(jobs[i], 1, "s.csv", "local"));
+    claim(at, attempt_of(jobs[i], 1, "s.csv", Backend::kLocal));
     put_start(at, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
     put_stop(at, 1, 0, stop);
   };
-  end(0, stop_of(3, "failed", true));
+  end(0, stop_of(3, EndReason::kFailed, true));
   Slurm slurm;
   const auto all = [&] {
     std::vector<Status> statuses;
@@ -318,7 +320,7 @@ TEST_F(OneJob, ADependentSaysWhichRowItWasNotStartedFor) {
   EXPECT_EQ(all()[4].detail, "");
   // One that was given up with its predecessor, and would be lost, was no more than not started.
   const auto mid = job_folder(folder.path, jobs[1].key);
-  claim(mid, attempt_of(jobs[1], 1, "s.csv", "local"));
+  claim(mid, attempt_of(jobs[1], 1, "s.csv", Backend::kLocal));
   put_start(mid, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = {}, .abandoned = true});
   EXPECT_EQ(all()[1].phase, Phase::kCancelled);
   EXPECT_EQ(all()[1].detail, "not started: `bad` failed");
@@ -326,7 +328,7 @@ TEST_F(OneJob, ADependentSaysWhichRowItWasNotStartedFor) {
   std::vector<Status> one{status_of(jobs[2], folder.path, slurm)};
   note_not_started(jobs, {jobs[2]}, one, folder.path, slurm);
   EXPECT_EQ(one[0].detail, "not started: `bad` failed");
-  end(3, stop_of(75, "cancelled", true));
+  end(3, stop_of(75, EndReason::kCancelled, true));
   EXPECT_EQ(all()[4].detail, "not started: `other` was cancelled");
 }
 
@@ -334,7 +336,7 @@ TEST_F(OneJob, AFailureNamesItsLogAndHost) {
   claim(own, attempt(1));
   put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = ""});
   replace(own + "/stderr.txt", "dissent: " + std::string(300, 'x') + "\n");
-  auto stop = stop_of(3, "failed", true);
+  auto stop = stop_of(3, EndReason::kFailed, true);
   stop.message = std::string(300, 'x');
   put_stop(own, 1, 0, stop);
   const auto status = status_in(folder, job);
@@ -375,7 +377,7 @@ TEST(Process, WordsReachAProgramAsTheyAre) {
 TEST_F(OneJob, AFinishedJobIsAskedForAgainUntilItIsDoneAnew) {
   ASSERT_TRUE(claim(own, attempt(1)));
   put_start(own, 1, 0, {.by = this_process(), .time = now_s(), .slurm_job = {}});
-  put_stop(own, 1, 0, stop_of(0, "done", true));
+  put_stop(own, 1, 0, stop_of(0, EndReason::kDone, true));
   EXPECT_EQ(status_in(folder, job).phase, Phase::kDone);
   EXPECT_TRUE(put_again(own, 1));
   EXPECT_FALSE(put_again(own, 1));
@@ -383,27 +385,28 @@ TEST_F(OneJob, AFinishedJobIsAskedForAgainUntilItIsDoneAnew) {
   EXPECT_TRUE(status_in(folder, job).again);
   // The attempt leaves the old run alone; one after a failed one does too, one after the end not.
   const Queue queue({job}, {job}, "s.csv", folder.path);
-  const auto next = queue.next_attempt(0, "local", "", -1);
+  const auto next = queue.next_attempt(0, Backend::kLocal, "", -1);
   ASSERT_TRUE(next);
   EXPECT_TRUE(next->again);
   EXPECT_EQ(next->command.back(), "--again");
   EXPECT_EQ(next->runs[0], folder.path + "/.again/run");
   put_start(own, 2, 0, {.by = this_process(), .time = now_s(), .slurm_job = {}});
-  put_stop(own, 2, 0, stop_of(3, "failed", true));
+  put_stop(own, 2, 0, stop_of(3, EndReason::kFailed, true));
   EXPECT_EQ(status_in(folder, job).phase, Phase::kFailed);
-  const auto third = Queue({job}, {job}, "s.csv", folder.path).next_attempt(0, "local", "", -1);
+  const auto third =
+      Queue({job}, {job}, "s.csv", folder.path).next_attempt(0, Backend::kLocal, "", -1);
   ASSERT_TRUE(third);
   EXPECT_TRUE(third->again);
-  put_stop(own, 3, 0, stop_of(0, "done", true));
+  put_stop(own, 3, 0, stop_of(0, EndReason::kDone, true));
   EXPECT_EQ(status_in(folder, job).phase, Phase::kDone);
-  EXPECT_FALSE(attempt_of(job, 4, "s.csv", "local").again);
+  EXPECT_FALSE(attempt_of(job, 4, "s.csv", Backend::kLocal).again);
 }
 
 TEST_F(OneJob, WhetherToRunCountsWhereItWasSeenAsZeroInTheSameSheet) {
   const std::string on = "name,verb,config,whether_to_run\na,train,x.toml,1\n",
                     off = "name,verb,config,whether_to_run\na,train,x.toml,0\n";
   ASSERT_TRUE(claim(own, attempt(1)));
-  put_stop(own, 1, 0, stop_of(0, "done", true));
+  put_stop(own, 1, 0, stop_of(0, EndReason::kDone, true));
   Slurm slurm;
   EXPECT_EQ(status_in(folder, jobs_of(on)[0]).phase, Phase::kDone);
   const auto left_out = jobs_of(off);

@@ -1,4 +1,4 @@
-#include "report/saliency_figure.hpp"
+#include "report/saliency_plot.hpp"
 
 #include <cmath>
 

@@ -96,7 +96,8 @@ TEST(Tables, AFolderOfResultsAndOtherFiles) {
   const auto read = [&] { return read_result_files({folder.string()}); };
   put("seed-1/train.csv", "epoch,loss\n0,1\n");
   put("roc.csv", "kind,series,x,y\nroc,a,0,0\n");
-  EXPECT_CONTAINS(error_of(ErrorKind::kData, read), "no result file below this folder");
+  EXPECT_CONTAINS(error_of(ErrorKind::kData, read),
+                  "expected a result file below this folder, found none");
   put("marked.csv", "\xEF\xBB\xBF" + kHeader + row("de", 1, "tin", "near", "msp", "auroc", 0.5));
   auto crlf = kHeader + row("de", 2, "tin", "near", "msp", "auroc", 0.5);
   for (size_t at = 0; (at = crlf.find('\n', at)) != std::string::npos; at += 2)
@@ -105,15 +106,15 @@ TEST(Tables, AFolderOfResultsAndOtherFiles) {
   auto set = read();
   EXPECT_EQ(set.rows.size(), 2u);
   EXPECT_EQ(set.rows[0].field("n"), "100");
-  EXPECT_TRUE(set.passed_over.empty());  // those are this program's own
+  EXPECT_TRUE(set.skipped.empty());  // those are this program's own
   put("foreign.csv", "a,\"b\nc\"d\n\"");
   put("empty.csv", "");
   put("renamed.csv", "E" + kHeader.substr(1) + row("de", 3, "tin", "near", "msp", "auroc", 0.5));
   set = read();
   EXPECT_EQ(set.rows.size(), 2u);
-  EXPECT_EQ(set.passed_over, (std::vector<std::string>{(folder / "empty.csv").string(),
-                                                       (folder / "foreign.csv").string(),
-                                                       (folder / "renamed.csv").string()}));
+  EXPECT_EQ(set.skipped, (std::vector<std::string>{(folder / "empty.csv").string(),
+                                                   (folder / "foreign.csv").string(),
+                                                   (folder / "renamed.csv").string()}));
   // A result file that cannot be read is none of them: it says why.
   auto semicolons = kHeader + row("de", 4, "tin", "near", "msp", "auroc", 0.5);
   std::replace(semicolons.begin(), semicolons.end(), ',', ';');
@@ -164,8 +165,8 @@ TEST(Tables, MeanDeviationAndCountOverSeeds) {
   EXPECT_CONTAINS(text, "| 70.0 ± 20.0 (n=3 of 5) |");
   EXPECT_CONTAINS(text, "- (n=0 of 5)");
   EXPECT_CONTAINS(text, "val (seed 3, 5); A (seed 1, 2, 3, 4, 5)");
-  EXPECT_CONTAINS(text, "Left out: seeds 9");
-  EXPECT_CONTAINS(table_text(table, {.format = "csv"}, nullptr),
+  EXPECT_CONTAINS(text, "Left out: unexpected seeds 9");
+  EXPECT_CONTAINS(table_text(table, {.format = TableFormat::kCsv}, nullptr),
                   "e,de,5,ensemble,70,20,3,3 5,,,0,1 2 3 4 5");
   EXPECT_FALSE(table_of(row("de", 1, "in_val", "id", "", "accuracy", 0.5), "sed_generalisation")
                    .cells[0][0]
@@ -213,7 +214,7 @@ TEST(Tables, SddeTakesCalibrationForEachScore) {
   EXPECT_NEAR(scaled.cells[2][6].mean(), 0.7, 1e-12);
   EXPECT_NEAR(scaled.cells[2][4].mean(), 1.2, 1e-12);
   EXPECT_EQ(scaled.cells[0][6].missing, std::vector<int64_t>{1});
-  const auto latex = table_text(table, {.format = "latex"}, nullptr);
+  const auto latex = table_text(table, {.format = TableFormat::kLatex}, nullptr);
   EXPECT_CONTAINS(latex, "near (\\%) & far (\\%) & accuracy (\\%)");
   EXPECT_CONTAINS(
       latex, "e & sdde & 5 & minmax & 90.00 & 95.00 & 95.00 & 0.2000 & 1.20 & -- (n=0 of 1) \\\\");
@@ -258,8 +259,8 @@ TEST(Tables, OpenOodHasItsColumnsAndMeans) {
   for (size_t at = 0; (at = members.find(",ensemble,", at)) != std::string::npos;)
     members.replace(at, 10, ",mean,");
   EXPECT_EQ(error_of(ErrorKind::kData, [&] { table_of(members, "openood"); }),
-            "layout openood: no row of the predictor that it shows (ensemble, or --where "
-            "predictor=NAME) has the shift near or far");
+            "layout openood: expected rows of its predictor (ensemble, or --where "
+            "predictor=NAME) with shift near or far, found none");
   EXPECT_EQ(released_text(table_of(members, "openood", {.where = {{"predictor", {"mean"}}}}), {}),
             released_text(table_of(rows, "openood"), {}));
 }
@@ -307,7 +308,7 @@ TEST(Tables, UnknownColumnsAreKept) {
                              build_table(set, find_layout("sed_generalisation"),
                                          {.seeds = {}, .where = conditions({"datset=a"})});
                            }),
-                  "no column 'datset'; did you mean 'dataset'?");
+                  "fidelity; did you mean 'dataset'?");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { add_result_text(set, "a,b\n1,2\n", "c.csv"); }),
                   "c.csv:1: not a result file: expected a column 'experiment', found none");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { find_layout("sed_detecton"); }),
@@ -328,10 +329,10 @@ TEST(Tables, PublishedFiguresStandBesideOurs) {
   EXPECT_CONTAINS(text, "| published  |");
   EXPECT_CONTAINS(text, "0.945 ± 0.007 |");
   EXPECT_CONTAINS(text, "+0.013 |");
-  EXPECT_CONTAINS(table_text(ours, {.format = "csv"}, &beside), ",0.932022101,");
+  EXPECT_CONTAINS(table_text(ours, {.format = TableFormat::kCsv}, &beside), ",0.932022101,");
   EXPECT_CONTAINS(
       error_of(ErrorKind::kUsage, [&] { match_published(ours, other, {{"e", "none"}}, ""); }),
-      "expected an experiment of the published figures, found 'none'");
+      "expected an experiment of the published values, found 'none'");
 }
 
 // Rows of one training on MNIST's sets, seeds 1 and 2, by two scores.
@@ -374,8 +375,9 @@ TEST(Tables, PublishedMeansOfSddeStandBesideOurs) {
   const auto text = table_text(ours, {}, &beside);
   EXPECT_CONTAINS(text, "| 96.56 ± 0.67 | 99.88 ± 0.02 |");
   EXPECT_CONTAINS(text, "|        -5.06 |        -8.38 |");
-  EXPECT_CONTAINS(text, "Published figures: sdde.csv, with their deviations as they are published");
-  EXPECT_CONTAINS(table_text(ours, {.format = "csv"}, &beside), "near (%) published deviation");
+  EXPECT_CONTAINS(text, "Published values: sdde.csv, with their published deviations");
+  EXPECT_CONTAINS(table_text(ours, {.format = TableFormat::kCsv}, &beside),
+                  "near (%) published deviation");
   // An experiment that nobody published.
   const auto none = table_of(mnist_rows("sdde_mnist", "cross_entropy"), "sdde");
   const auto nothing = match_published(none, other, {}, "sdde.csv");
@@ -411,7 +413,7 @@ TEST(Tables, PivotByAnyColumns) {
       set_of(near_rows("de", 1, 0.6) + near_rows("sdde", 1, 0.7) + near_rows("sdde", 2, 0.8));
   const auto layout = pivot_layout(set, {"method"}, {"dataset", "metric"}, {}, 100, 1);
   const auto table = build_table(set, layout, {});
-  const auto text = table_text(table, {.format = "markdown"}, nullptr);
+  const auto text = table_text(table, {.format = TableFormat::kMarkdown}, nullptr);
   EXPECT_CONTAINS(text, "| method | cifar100 auroc |  tin auroc |");
   EXPECT_CONTAINS(text, "| de     |           60.0 |       70.0 |");
   EXPECT_CONTAINS(text, "| sdde   |     75.0 ± 7.1 | 85.0 ± 7.1 |");
@@ -468,7 +470,7 @@ TEST(PartedRows, TrainingsOfSeveralSeedsByTheirConfigurationWithoutTheSeed) {
   EXPECT_CONTAINS(
       error_of(ErrorKind::kUsage, [&] { build_table(set, one_column(), {.part_rows = false}); }),
       "a.csv:2 and a.csv:4: two values for row (e), column d, seed 1; they differ in "
-      "training_hash ('a' and 'b'); choose with --where training_hash=..., or give it in --rows");
+      "training_hash ('a' and 'b'); choose with --where training_hash=..., or name it in --rows");
 }
 
 // An evaluation of before the column was there lies beside a later one of more sets: its rows are
@@ -515,12 +517,12 @@ TEST(Tables, ASeedThatIsNotANumberIsNamed) {
   const auto markdown = table_text(table, {}, nullptr);
   EXPECT_NE(markdown.find("NaN |"), std::string::npos) << markdown;
   EXPECT_EQ(markdown.find("± -"), std::string::npos) << markdown;
-  EXPECT_NE(
-      markdown.find(
-          "Not finite (NaN or infinite, and so is the mean over seeds): e de 5 ensemble: val"),
-      std::string::npos)
+  EXPECT_NE(markdown.find(
+                "Not finite (NaN or infinite, as is the mean over seeds): e de 5 ensemble: val"),
+            std::string::npos)
       << markdown;
   EXPECT_NE(markdown.find("(seed 2)"), std::string::npos) << markdown;
   EXPECT_EQ(markdown.find("over seeds): sed"), std::string::npos) << markdown;
-  EXPECT_NE(table_text(table, {.format = "csv"}, nullptr).find(",nan,"), std::string::npos);
+  EXPECT_NE(table_text(table, {.format = TableFormat::kCsv}, nullptr).find(",nan,"),
+            std::string::npos);
 }

@@ -102,7 +102,7 @@ TEST(PlotFiles, TheRocOfThreeAndTwo) {
   for (size_t i = 0; i < corners.size(); ++i) {
     EXPECT_DOUBLE_EQ(points[i].x, corners[i].first);
     EXPECT_DOUBLE_EQ(points[i].y, corners[i].second);
-    EXPECT_EQ(points[i].kind, "roc");
+    EXPECT_EQ(points[i].kind, PlotKind::kRoc);
   }
   EXPECT_EQ(*points[0].area, 3.5 / 6);  // pairs in order, ties one half
   EXPECT_FALSE(points[1].area);
@@ -118,7 +118,7 @@ TEST(PlotFiles, TheRocHasItsCornersAlone) {
   EXPECT_EQ(*points[0].area, 1);
 }
 
-double area_below(const std::vector<FigurePoint>& points) {
+double area_below(const std::vector<PlotPoint>& points) {
   double area = 0;
   for (size_t i = 1; i < points.size(); ++i)
     area += (points[i].x - points[i - 1].x) * (points[i].y + points[i - 1].y) / 2;

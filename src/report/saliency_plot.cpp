@@ -1,4 +1,4 @@
-#include "report/saliency_figure.hpp"
+#include "report/saliency_plot.hpp"
 
 #include <dissent/error.hpp>
 
@@ -12,7 +12,9 @@ namespace dissent::report {
 namespace {
 
 constexpr double kMapWeight = 0.5;
-constexpr int64_t kPictureSide = 168;  // pixels at least, by a whole factor
+constexpr int64_t kPictureSide =
+    168;                     // least height of a picture in pixels; the factor is an integer
+constexpr int64_t kGap = 8;  // pixels between pictures
 
 // Every 16th of viridis' 256 colours, and the last.
 constexpr uint8_t kViridis[17][3] = {
@@ -20,14 +22,13 @@ constexpr uint8_t kViridis[17][3] = {
     {42, 120, 142}, {35, 136, 142}, {31, 152, 139}, {34, 168, 132}, {53, 183, 121}, {84, 197, 104},
     {122, 209, 81}, {165, 219, 54}, {210, 226, 27}, {241, 229, 29}, {253, 231, 37}};
 
-// [side, side'] values of a map between its samples, whose centres are spread evenly (as
-// align_corners = false).
+// A map at the size of the image: bilinear, with align_corners = false.
 at::Tensor enlarged(const at::Tensor& map, int64_t height, int64_t width) {
   return at::upsample_bilinear2d(map.to(at::kDouble).unsqueeze(0).unsqueeze(0), {height, width},
                                  false)[0][0];
 }
 
-// The canvas of all pictures, red, green, blue of each pixel; white between them.
+// The canvas of all pictures: red, green and blue of each pixel, white between the pictures.
 struct Pixels {
   int64_t width, height;
   std::string bytes;
@@ -71,14 +72,14 @@ std::string palette() {
   return text;
 }
 
-// The name of a class where there is one, else its number.
+// The name of a class if it is known, else its number.
 std::string class_text(const SaliencyMaps& file, int64_t value) {
   if (value < 0) return "unknown";
   const auto names = static_cast<int64_t>(file.class_names.size());
   return value < names ? file.class_names[value] : fmt::format("class {}", value);
 }
 
-// At most so many letters; the end of a file's name says more than its beginning.
+// Longer names are cut at their beginning: the end of a file name says more.
 constexpr size_t kLongestName = 28;
 std::string ending_of(const std::string& text) {
   if (text.size() <= kLongestName) return text;
@@ -87,7 +88,7 @@ std::string ending_of(const std::string& text) {
   return "…" + text.substr(from);
 }
 
-// The lines beside an image: class, prediction, file.
+// The lines beside an image: class, prediction, file name.
 std::vector<std::string> lines_beside(const SaliencyMaps& file, int64_t image) {
   std::vector<std::string> lines{
       ending_of(class_text(file, file.label[image].item<int64_t>())),
@@ -97,7 +98,7 @@ std::vector<std::string> lines_beside(const SaliencyMaps& file, int64_t image) {
   return lines;
 }
 
-// As gnuplot wants it between double quotes.
+// Lines as gnuplot reads them between double quotes.
 std::string double_quoted(const std::vector<std::string>& lines) {
   std::string text;
   for (const auto& line : lines) {
@@ -110,7 +111,7 @@ std::string double_quoted(const std::vector<std::string>& lines) {
   return "\"" + text + "\"";
 }
 
-// Room around the pictures, inches.
+// Space around the pictures, inches.
 struct Room {
   double left, right, top, bottom;
 };
@@ -123,7 +124,8 @@ Room room_of(const SaliencyMaps& file, const std::vector<int64_t>& images, const
           0.6 * em};
 }
 
-// Pictures in a file of raw bytes, names above and beside them, the scale of the maps at the right.
+// The script: pictures from a file of raw bytes, names above and beside them, the colour scale of
+// the maps on the right.
 std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images, int64_t members,
                    const Pixels& pixels, int64_t step_x, int64_t step_y, const std::string& raw,
                    const Canvas& canvas) {
@@ -141,11 +143,11 @@ std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images,
   for (int64_t c = 0; c <= members; ++c)
     text += fmt::format("set label '{}' at {}, {} center offset 0,0.6\n",
                         c == 0 ? "image" : fmt::format("member {}", c - 1),
-                        c * step_x + (step_x - 8) / 2, pixels.height);
+                        c * step_x + (step_x - kGap) / 2, pixels.height);
   for (size_t r = 0; r < images.size(); ++r)
     text += fmt::format("set label {} at 0, {} right noenhanced offset -0.8,0.6\n",
                         double_quoted(lines_beside(file, images[r])),
-                        pixels.height - static_cast<int64_t>(r) * step_y - (step_y - 8) / 2);
+                        pixels.height - static_cast<int64_t>(r) * step_y - (step_y - kGap) / 2);
   return text + fmt::format(
                     "plot {} binary array=({},{}) flipy format='%uchar' using 1:2:3 with rgbimage, "
                     "NaN with lines palette\n",
@@ -162,20 +164,32 @@ void viridis(double value, uint8_t* rgb) {
         std::lround(kViridis[low][c] + (at - low) * (kViridis[low + 1][c] - kViridis[low][c])));
 }
 
-void draw_saliency(const std::string& path, const std::vector<int64_t>& chosen, int64_t most,
+namespace {
+
+// The indices that were given, else the first four.
+std::vector<int64_t> checked_images(const std::vector<int64_t>& given, int64_t count) {
+  auto images = given;
+  if (images.empty())
+    for (int64_t i = 0; i < std::min<int64_t>(4, count); ++i) images.push_back(i);
+  for (const int64_t image : images)
+    DISSENT_CHECK(image >= 0 && image < count, kUsage, "--images: expected 0 .. {}, found {}",
+                  count - 1, image);
+  return images;
+}
+
+}  // namespace
+
+void draw_saliency(const std::string& path, const std::vector<int64_t>& chosen, int64_t max_members,
                    Canvas canvas) {
   const auto file = read_saliency(path);
-  std::vector<int64_t> images = chosen;
-  for (int64_t i = 0; images.size() < 4 && chosen.empty() && i < file.image.size(0); ++i)
-    images.push_back(i);
-  for (const int64_t image : images)
-    DISSENT_CHECK(image >= 0 && image < file.image.size(0), kUsage,
-                  "--images: expected 0 .. {}, found {}", file.image.size(0) - 1, image);
-  const int64_t members = std::min(file.maps.size(1), most),
-                factor = std::max<int64_t>(
-                    1, (kPictureSide + file.image.size(1) - 1) / file.image.size(1));
-  const int64_t step_x = file.image.size(2) * factor + 8, step_y = file.image.size(1) * factor + 8;
-  Pixels pixels(step_x * (members + 1) - 8, step_y * static_cast<int64_t>(images.size()) - 8);
+  const auto images = checked_images(chosen, file.image.size(0));
+  const int64_t members = std::min(file.maps.size(1), max_members);
+  const int64_t height = file.image.size(1), width = file.image.size(2);
+
+  // Small images are enlarged by an integer factor, so that their pixels stay squares.
+  const int64_t factor = std::max<int64_t>(1, (kPictureSide + height - 1) / height);
+  const int64_t step_x = width * factor + kGap, step_y = height * factor + kGap;
+  Pixels pixels(step_x * (members + 1) - kGap, step_y * static_cast<int64_t>(images.size()) - kGap);
   for (size_t r = 0; r < images.size(); ++r) {
     const auto image = file.image[images[r]], maps = file.maps[images[r]];
     const int64_t y = static_cast<int64_t>(r) * step_y;
@@ -183,14 +197,17 @@ void draw_saliency(const std::string& path, const std::vector<int64_t>& chosen, 
     for (int64_t m = 0; m < members; ++m)
       put_map(pixels, image, maps[m], factor, (m + 1) * step_x, y);
   }
+
+  // The height of the canvas follows from its width and the pictures.
   const auto room = room_of(file, images, canvas);
-  const double width = canvas.width_in - room.left - room.right;
-  DISSENT_CHECK(width > 0.5, kUsage,
-                "--width: {} inches leave no room for the pictures beside text of {} points",
-                canvas.width_in, canvas.font_pt);
+  const double width_in = canvas.width_in - room.left - room.right;
+  DISSENT_CHECK(width_in > 0.5, kUsage,
+                "--width: expected room for the pictures beside text of {} points, found {} inches",
+                canvas.font_pt, canvas.width_in);
   canvas.height_in =
-      width * static_cast<double>(pixels.height) / static_cast<double>(pixels.width) + room.top +
+      width_in * static_cast<double>(pixels.height) / static_cast<double>(pixels.width) + room.top +
       room.bottom;
+
   const std::string raw = canvas.outputs.at(0) + ".rgb";
   atomic_write_text(raw, pixels.bytes);
   try {

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "report/event_file.hpp"
-#include "report/figures.hpp"
+#include "report/plots.hpp"
 #include "storage/atomic_file.hpp"
 #include "unit/report/texts.hpp"
 
@@ -35,23 +35,23 @@ const std::string kLogHeader = "epoch,steps,total,accuracy_ensemble,accuracy_mea
 }  // namespace
 
 TEST_F(Figures, FilesComeBackAndErrorsNameTheLine) {
-  const std::vector<FigurePoint> bins{{"reliability", "a, b", 0.25, 0.2, 0.0, 0.5, 0.4},
-                                      {"reliability", "a, b", 0.75, 0.7, 0.5, 1.0, 0.6}};
+  const std::vector<PlotPoint> bins{{PlotKind::kReliability, "a, b", 0.25, 0.2, 0.0, 0.5, 0.4},
+                                    {PlotKind::kReliability, "a, b", 0.75, 0.7, 0.5, 1.0, 0.6}};
   const auto path = folder + "/r.csv";
-  write_figure(path, bins);
-  EXPECT_EQ(read_figure(path), bins);
+  write_plot(path, bins);
+  EXPECT_EQ(read_plot(path), bins);
   EXPECT_EQ(read_text(path),
             "kind,series,x,y,low,high,weight\nreliability,\"a, "
             "b\",0.25,0.2,0,0.5,0.4\nreliability,\"a, b\",0.75,0.7,0.5,1,0.6\n");
-  EXPECT_EQ(read_figure(file("marked.csv",
-                             "\xEF\xBB\xBF"
-                             "y,x,series,kind\r\n1,0.5,s,roc\r\n")),
-            read_figure(file("plain.csv", "y,x,series,kind\n1,0.5,s,roc\n")));
-  EXPECT_EQ(read_figure(file("roc.csv", "y,x,series,kind\n1,0.5,s,roc\n")),
-            (std::vector<FigurePoint>{{"roc", "s", 0.5, 1}}));
+  EXPECT_EQ(read_plot(file("marked.csv",
+                           "\xEF\xBB\xBF"
+                           "y,x,series,kind\r\n1,0.5,s,roc\r\n")),
+            read_plot(file("plain.csv", "y,x,series,kind\n1,0.5,s,roc\n")));
+  EXPECT_EQ(read_plot(file("roc.csv", "y,x,series,kind\n1,0.5,s,roc\n")),
+            (std::vector<PlotPoint>{{PlotKind::kRoc, "s", 0.5, 1}}));
   const auto wrong = [&](const std::string& row) {
     return error_of(ErrorKind::kData,
-                    [&] { read_figure(file("w.csv", "kind,series,x,y,low,high,weight\n" + row)); });
+                    [&] { read_plot(file("w.csv", "kind,series,x,y,low,high,weight\n" + row)); });
   };
   EXPECT_CONTAINS(wrong("roc,s,a,1,,,\n"), "w.csv:2: column x: expected a number, found 'a'");
   EXPECT_CONTAINS(wrong("rok,s,0,1,,,\n"),
@@ -62,42 +62,46 @@ TEST_F(Figures, FilesComeBackAndErrorsNameTheLine) {
   EXPECT_CONTAINS(wrong("histogram,s,0,1,2,1,\n"), "expected low <= high");
   EXPECT_CONTAINS(wrong("roc,s,nan,1,,,\n"), "expected finite numbers");
   EXPECT_CONTAINS(
-      error_of(ErrorKind::kUsage, [&] { write_figure(path, {{"histogram", "s", 0, 1}}); }),
+      error_of(ErrorKind::kUsage, [&] { write_plot(path, {{PlotKind::kHistogram, "s", 0, 1}}); }),
       "point 0: low, high");
-  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { figure_points({path}, "roc"); }),
+  EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { plot_points({path}, PlotKind::kRoc); }),
                   "expected points of kind roc, found reliability");
 }
 
 // Legends hold what can be checked by hand: sum of share |accuracy - confidence|, and the area of a
 // triangle.
 TEST_F(Figures, LegendsHoldCalibrationErrorAndArea) {
-  const auto reliability = reliability_script({{"reliability", "s", 0.25, 0.2, 0.0, 0.5, 0.4},
-                                               {"reliability", "s", 0.75, 0.95, 0.5, 1.0, 0.6}},
-                                              Canvas{});
+  const auto reliability =
+      reliability_script({{PlotKind::kReliability, "s", 0.25, 0.2, 0.0, 0.5, 0.4},
+                          {PlotKind::kReliability, "s", 0.75, 0.95, 0.5, 1.0, 0.6}},
+                         Canvas{});
   EXPECT_CONTAINS(reliability, "'s (ECE 14.0 %)'");  // 0.4 x 0.05 + 0.6 x 0.2
-  EXPECT_CONTAINS(
-      roc_script({{"roc", "it's", 0, 0}, {"roc", "it's", 0.25, 1}, {"roc", "it's", 1, 1}},
-                 Canvas{}),
-      "'it''s (AUROC 0.8750)'");
+  EXPECT_CONTAINS(roc_script({{PlotKind::kRoc, "it's", 0, 0},
+                              {PlotKind::kRoc, "it's", 0.25, 1},
+                              {PlotKind::kRoc, "it's", 1, 1}},
+                             Canvas{}),
+                  "'it''s (AUROC 0.8750)'");
   // The area that a file says wins over its points, which may be fewer than those of the curve.
   EXPECT_CONTAINS(
-      roc_script({{"roc", "s", 0, 0, {}, {}, {}, 0.98125}, {"roc", "s", 1, 1}}, Canvas{}),
+      roc_script({{PlotKind::kRoc, "s", 0, 0, {}, {}, {}, 0.98125}, {PlotKind::kRoc, "s", 1, 1}},
+                 Canvas{}),
       "'s (AUROC 0.9812)'");
-  write_figure(folder + "/area.csv", {{"roc", "s", 0, 0, {}, {}, {}, 0.125}, {"roc", "s", 1, 1}});
-  EXPECT_EQ(*read_figure(folder + "/area.csv")[0].area, 0.125);
-  EXPECT_FALSE(read_figure(folder + "/area.csv")[1].area);
+  write_plot(folder + "/area.csv",
+             {{PlotKind::kRoc, "s", 0, 0, {}, {}, {}, 0.125}, {PlotKind::kRoc, "s", 1, 1}});
+  EXPECT_EQ(*read_plot(folder + "/area.csv")[0].area, 0.125);
+  EXPECT_FALSE(read_plot(folder + "/area.csv")[1].area);
   const auto path = folder + "/a.csv", other = folder + "/b.csv";
-  write_figure(path, {{"roc", "s", 0, 0}});
-  write_figure(other, {{"roc", "s", 0, 1}, {"roc", "t", 0, 1}});
-  const auto points = figure_points({path, other}, "roc");
+  write_plot(path, {{PlotKind::kRoc, "s", 0, 0}});
+  write_plot(other, {{PlotKind::kRoc, "s", 0, 1}, {PlotKind::kRoc, "t", 0, 1}});
+  const auto points = plot_points({path, other}, PlotKind::kRoc);
   EXPECT_EQ(points[0].series, "s (a)");
   EXPECT_EQ(points[1].series, "s (b)");
   EXPECT_EQ(points[2].series, "t");
-  write_figure(folder + "/de-seed-1-mnist-roc.csv", {{"roc", "s", 0, 0}});
-  write_figure(folder + "/gradcam-seed-1-mnist-roc.csv", {{"roc", "s", 0, 1}});
+  write_plot(folder + "/de-seed-1-mnist-roc.csv", {{PlotKind::kRoc, "s", 0, 0}});
+  write_plot(folder + "/gradcam-seed-1-mnist-roc.csv", {{PlotKind::kRoc, "s", 0, 1}});
   EXPECT_EQ(
-      figure_points({folder + "/de-seed-1-mnist-roc.csv", folder + "/gradcam-seed-1-mnist-roc.csv"},
-                    "roc")[1]
+      plot_points({folder + "/de-seed-1-mnist-roc.csv", folder + "/gradcam-seed-1-mnist-roc.csv"},
+                  PlotKind::kRoc)[1]
           .series,
       "s (gradcam)");
 }
@@ -125,24 +129,25 @@ TEST(Legends, SixtySeriesDiffer) {
 }
 
 TEST_F(Figures, AxesSayTheScoreAndWhereUnknownInputsAre) {
-  std::vector<FigurePoint> points;
+  std::vector<PlotPoint> points;
   for (int i = 0; i < 5; ++i)
-    points.push_back({"histogram", fmt::format("set{}", i), 0.5, 1, 0.0, 1.0});
+    points.push_back({PlotKind::kHistogram, fmt::format("set{}", i), 0.5, 1, 0.0, 1.0});
   points[0].label = "← unknown    msp    known →";
   const auto path = folder + "/msp-histogram.csv", other = folder + "/energy-histogram.csv";
-  write_figure(path, points);
-  EXPECT_EQ(read_figure(path), points);
-  EXPECT_EQ(axis_label(figure_points({path}, "histogram")), points[0].label);
+  write_plot(path, points);
+  EXPECT_EQ(read_plot(path), points);
+  EXPECT_EQ(axis_label(plot_points({path}, PlotKind::kHistogram)), points[0].label);
   EXPECT_CONTAINS(histogram_script(points, Canvas{}, axis_label(points)),
                   "set xlabel '← unknown    msp    known →'");
   EXPECT_EQ(histogram_script(points, Canvas{}, "x").find("boxxyerror"), std::string::npos);
   points[0].label = "energy";
-  write_figure(other, points);
-  EXPECT_EQ(axis_label(figure_points({path, other}, "histogram")), "");  // two scores
-  EXPECT_CONTAINS(roc_script({{"roc", "s", 0, 0, {}, {}, {}, {}, "unknown inputs are positive"},
-                              {"roc", "s", 1, 1}},
-                             Canvas{}),
-                  "set xlabel 'false positive rate (unknown inputs are positive)'");
+  write_plot(other, points);
+  EXPECT_EQ(axis_label(plot_points({path, other}, PlotKind::kHistogram)), "");  // two scores
+  EXPECT_CONTAINS(
+      roc_script({{PlotKind::kRoc, "s", 0, 0, {}, {}, {}, {}, "unknown inputs are positive"},
+                  {PlotKind::kRoc, "s", 1, 1}},
+                 Canvas{}),
+      "set xlabel 'false positive rate (unknown inputs are positive)'");
 }
 
 TEST_F(Figures, CurvesAreMeansOverTheRunsOfAFolder) {
@@ -198,7 +203,7 @@ TEST_F(Figures, SizesComeFromSubEnsemblesAndTheWhole) {
                       "e,r,h,1,de,4,ensemble,kmnist,test,far,msp,auroc,sklearn,,0.9,9\n",
                   "b.csv");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { size_panels(set, {"method"}, {}); }),
-                  "several values of dataset: kmnist, mnist");
+                  "dataset: expected one value in all rows, found kmnist, mnist");
 }
 
 // The check value of CRC-32C; and a file whose bytes follow from the format: a record is 8 + 4 +

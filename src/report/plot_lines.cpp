@@ -10,7 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "core/edited_text.hpp"
-#include "report/figures.hpp"
+#include "report/plots.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
 
@@ -36,7 +36,7 @@ struct Moments {
 Line line_of(const std::string& name, const std::map<double, Moments>& points, bool marks) {
   Line line{name, {}, marks};
   for (const auto& [x, at] : points) {
-    line.points.push_back({.kind = "curve", .series = name, .x = x, .y = at.mean()});
+    line.points.push_back({.kind = PlotKind::kCurve, .series = name, .x = x, .y = at.mean()});
     if (at.values.size() < 2) continue;
     line.points.back().low = at.mean() - at.deviation();
     line.points.back().high = at.mean() + at.deviation();
@@ -63,6 +63,7 @@ std::string label_of(const std::string& column) {
   return text;
 }
 
+// A training log; group: the name of the folder above the run, which its seeds share.
 struct Log {
   std::string group;
   std::vector<CsvRecord> records;
@@ -79,31 +80,34 @@ Log open_log(const std::string& given) {
   return log;
 }
 
-// Finite values of a column by epoch, added to `points`.
+// Adds the finite values of a column to `points`, by epoch.
 void add_column(const Log& log, const std::string& column, std::map<double, Moments>& points) {
   const auto& header = log.records[0].fields;
   const auto at =
       static_cast<size_t>(std::find(header.begin(), header.end(), column) - header.begin());
   DISSENT_CHECK(at < header.size(), kData, "{0}: expected a column '{1}', found {2}", log.path,
                 column, fmt::join(header, ", "));
+
   for (size_t i = 1; i < log.records.size(); ++i) {
     const auto& record = log.records[i];
     const auto place = fmt::format("{}:{}: column {}", log.path, record.line, column);
     DISSENT_CHECK(record.fields.size() == header.size(), kData,
                   "{0}:{1}: expected {3} columns as the header has, found {2}", log.path,
                   record.line, record.fields.size(), header.size());
+
+    // Epochs without this value, or with one that cannot be drawn, are left out.
     if (record.fields[at].empty()) continue;
     const double value = number_of(record.fields[at], place);
     if (std::isfinite(value)) points[number_of(record.fields[0], place)].values.push_back(value);
   }
 }
 
-// size:3, or sub:3:0 for one of several.
+// Predictor "size:3", or "sub:3:0" for one of several ensembles of a size.
 bool is_sub_ensemble(const ReportRow& row) {
   return row.field("predictor").starts_with("size:") || row.field("predictor").starts_with("sub:");
 }
 
-// Members of a row's predictor; 0 if it is no ensemble of a size.
+// Number of members of a row's predictor; 0 if it is not such an ensemble.
 double size_of(const ReportRow& row) {
   const auto& predictor = row.field("predictor");
   if (is_sub_ensemble(row)) {
@@ -128,8 +132,9 @@ void check_one(const std::vector<const ReportRow*>& rows, const char* column) {
   for (const auto* row : rows) found.insert(row->field(column));
   DISSENT_CHECK(
       found.size() <= 1, kUsage,
-      "the rows have several values of {}: {}; choose with --where {}=... or give it in --rows",
-      column, fmt::join(found, ", "), column);
+      "{0}: expected one value in all rows, found {1}; choose one with --where {0}=... or name the "
+      "column in --series",
+      column, fmt::join(found, ", "));
 }
 
 }  // namespace
@@ -138,48 +143,66 @@ std::vector<Panel> training_panels(const std::vector<std::string>& paths,
                                    const std::vector<std::string>& columns) {
   std::vector<Log> logs;
   for (const auto& path : paths) logs.push_back(open_log(path));
+
   std::vector<Panel> panels;
   for (const auto& column : columns.empty() ? std::vector<std::string>{"total", "accuracy_ensemble",
                                                                        "accuracy_mean", "nll"}
                                             : columns) {
     std::map<std::string, std::map<double, Moments>> groups;
     for (const auto& log : logs) add_column(log, column, groups[log.group]);
+
     Panel panel{"epoch", label_of(column), {}, true};
     for (const auto& [group, points] : groups)
       if (!points.empty()) panel.lines.push_back(line_of(group, points, false));
     if (!panel.lines.empty()) panels.push_back(std::move(panel));
   }
+
   DISSENT_CHECK(!panels.empty(), kData, "{}: expected values to draw, found none", paths.front());
   return panels;
 }
 
+namespace {
+
+// The rows that meet the conditions and whose predictor is an ensemble of a known size.
+std::vector<const ReportRow*> sized_rows(const ResultSet& set,
+                                         const std::vector<Condition>& where) {
+  std::vector<const ReportRow*> rows;
+  for (const auto& row : set.rows) {
+    const bool meets_all = std::all_of(
+        where.begin(), where.end(), [&](const auto& condition) { return holds(condition, row); });
+    if (size_of(row) > 0 && meets_all) rows.push_back(&row);
+  }
+  return rows;
+}
+
+using SeedValues = std::map<int64_t, Moments>;  // values of several ensembles per seed
+
+}  // namespace
+
 std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::string>& series,
                                const std::vector<Condition>& where) {
-  std::vector<const ReportRow*> rows;
-  for (const auto& row : set.rows)
-    if (size_of(row) > 0 && std::all_of(where.begin(), where.end(), [&](const auto& condition) {
-          return holds(condition, row);
-        }))
-      rows.push_back(&row);
+  const auto rows = sized_rows(set, where);
   DISSENT_CHECK(!rows.empty(), kData,
                 "expected rows with predictors of a size (size:2, ensemble, mean), found none");
   for (const char* column : {"metric", "dataset", "score", "convention", "split"})
     if (std::find(series.begin(), series.end(), column) == series.end()) check_one(rows, column);
-  std::map<std::string, std::map<double, std::map<int64_t, Moments>>> lines;  // series, size, seed
-  std::map<std::string, std::set<double>> said;  // by rows of sub-ensembles
+
+  // Rows of sub-ensembles count; `ensemble` and `mean` only fill sizes that have none.
+  std::map<std::string, std::set<double>> sizes_with_rows;
   for (const auto* row : rows)
-    if (is_sub_ensemble(*row)) said[name_of(*row, series)].insert(size_of(*row));
+    if (is_sub_ensemble(*row)) sizes_with_rows[name_of(*row, series)].insert(size_of(*row));
+  std::map<std::string, std::map<double, SeedValues>> lines;  // by series and size
   for (const auto* row : rows) {
     const auto name = name_of(*row, series);
     const double size = size_of(*row);
-    if (is_sub_ensemble(*row) || !said[name].contains(size))
+    if (is_sub_ensemble(*row) || !sizes_with_rows[name].contains(size))
       lines[name][size][row->seed].values.push_back(row->value);
   }
+
   const auto& first = *rows[0];
+  const auto score = first.field("score").empty() ? "" : " of " + first.field("score");
   Panel panel{"ensemble size (members)",
-              fmt::format("{}{}, {}", first.field("metric"),
-                          first.field("score").empty() ? "" : " of " + first.field("score"),
-                          first.field("dataset")),
+              fmt::format("{}{}, {}", first.field("metric"), score, first.field("dataset")),
               {},
               true};
   for (const auto& [name, sizes] : lines) {

@@ -1,4 +1,4 @@
-#include "report/figures.hpp"
+#include "report/plots.hpp"
 
 #include <dissent/error.hpp>
 
@@ -17,8 +17,8 @@ std::string number(const std::optional<double>& value) {
   return value ? fmt::format("{:.9g}", *value) : "NaN";
 }
 
-// A data block of the script: x y low high weight.
-std::string block(const std::string& name, const std::vector<const FigurePoint*>& points) {
+// A data block of the script with the columns x y low high weight.
+std::string block(const std::string& name, const std::vector<const PlotPoint*>& points) {
   std::string text = fmt::format("${} << EOD\n", name);
   for (const auto* p : points)
     text += fmt::format("{:.9g} {:.9g} {} {} {}\n", p->x, p->y, number(p->low), number(p->high),
@@ -26,10 +26,10 @@ std::string block(const std::string& name, const std::vector<const FigurePoint*>
   return text + "EOD\n";
 }
 
-using Series =
-    std::vector<std::pair<std::string, std::vector<const FigurePoint*>>>;  // in the order of the
-                                                                           // file
-Series series_of(const std::vector<FigurePoint>& points) {
+// Name and points of each series, in the order of the file.
+using Series = std::vector<std::pair<std::string, std::vector<const PlotPoint*>>>;
+
+Series series_of(const std::vector<PlotPoint>& points) {
   Series series;
   for (const auto& point : points) {
     auto at = std::find_if(series.begin(), series.end(),
@@ -46,19 +46,20 @@ std::string blocks(const Series& series) {
   return text;
 }
 
-// The room that labels of an axis take, as a fraction of the canvas: numbers and a name.
+// Space for the labels of an axis (numbers and a name), as a fraction of the canvas.
 double left_room(const Canvas& canvas) { return 5.6 * canvas.font_pt / 72 / canvas.width_in; }
 double bottom_room(const Canvas& canvas) { return 4.3 * canvas.font_pt / 72 / canvas.height_in; }
 double line_room(const Canvas& canvas) { return canvas.font_pt / 72 / canvas.height_in; }
 
-// A step of 1, 2 or 5 times a power of ten that cuts a range into about four.
+// A step of 1, 2 or 5 times a power of ten that divides a range into about four parts.
 double step_of(double range) {
   const double power = std::pow(10, std::floor(std::log10(range / 4)));
   for (const double factor : {1.0, 2.0, 5.0})
     if (range / (factor * power) <= 5) return factor * power;
   return 10 * power;
 }
-// Whether the names of series fit into the axes; else they stand above.
+
+// Whether the legend fits inside the axes; else it is placed above.
 bool fits_inside(const std::vector<std::string>& names) {
   return names.size() <= 4 && std::all_of(names.begin(), names.end(),
                                           [](const auto& name) { return name.size() <= 32; });
@@ -73,10 +74,11 @@ std::string mark(size_t i) {
   static constexpr int kMarks[] = {5, 7, 9, 11, 13, 4, 6, 8, 10, 12};
   return fmt::format("pointtype {} pointsize 0.9", kMarks[i % std::size(kMarks)]);
 }
-// More lines than these are told apart by marks too.
+// More lines than this also get marks, to be distinguishable.
 constexpr size_t kPlainLines = 6;
-// The outline of bins, down to 0 where some are left out: x y of each corner.
-std::string outline_block(const std::string& name, const std::vector<const FigurePoint*>& bins,
+
+// The outline of bins as x y of each corner; it goes down to 0 where empty bins are left out.
+std::string outline_block(const std::string& name, const std::vector<const PlotPoint*>& bins,
                           bool weights) {
   std::string text = fmt::format("${} << EOD\n", name);
   const auto put = [&](double x, double y) { text += fmt::format("{:.9g} {:.9g}\n", x, 100 * y); };
@@ -94,11 +96,13 @@ std::string outline_block(const std::string& name, const std::vector<const Figur
   put(end, 0);
   return text + "EOD\n";
 }
+
 std::string outline(size_t i, const std::string& name, const std::string& title) {
   return fmt::format("${} using 1:2 with lines {} {}", name, stroke(i), title);
 }
-// Title and legend in a plot of their own over the whole width, within a multiplot: gnuplot keeps a
-// legend within the axes that it belongs to.
+
+// Title and legend as a separate plot over the whole width, within a multiplot, because gnuplot
+// keeps a legend within the axes of its plot.
 std::string legend_plot(const Header& above, const std::vector<std::string>& names, bool marks) {
   std::vector<std::string> entries;
   for (size_t i = 0; i < names.size(); ++i)
@@ -111,6 +115,7 @@ std::string legend_plot(const Header& above, const std::vector<std::string>& nam
          "unset label\nset autoscale\nset xtics nomirror\nset ytics nomirror\n" + style() +
          "unset key\n";
 }
+
 // Bars between the edges of the bins.
 std::string bars(size_t i, const char* height, const std::string& title) {
   return fmt::format(
@@ -119,20 +124,20 @@ std::string bars(size_t i, const char* height, const std::string& title) {
       i, height, series_colour(i), title);
 }
 
-constexpr size_t kMostBars = 3;  // of as many series bars are seen through each other
+constexpr size_t kMostBars = 3;  // more series hide each other's bars
 
 std::string joined(const std::vector<std::string>& parts) {
   return fmt::format("plot {}\n", fmt::join(parts, ", \\\n  "));
 }
 
-double calibration_error(const std::vector<const FigurePoint*>& bins) {
+double calibration_error(const std::vector<const PlotPoint*>& bins) {
   double error = 0;
   for (const auto* bin : bins) error += bin->weight.value_or(NAN) * std::abs(bin->y - bin->x);
   return error;
 }
 
-// As the file has it, else by trapezoids.
-double area(const std::vector<const FigurePoint*>& points) {
+// The area of the file, else computed by trapezoids.
+double area(const std::vector<const PlotPoint*>& points) {
   if (points.front()->area) return *points.front()->area;
   double sum = 0;
   for (size_t i = 1; i < points.size(); ++i)
@@ -140,6 +145,41 @@ double area(const std::vector<const FigurePoint*>& points) {
   return sum;
 }
 
+std::string band(const std::string& block_name, size_t colour) {
+  return fmt::format(
+      "${} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent solid 0.18 "
+      "noborder notitle",
+      block_name, series_colour(colour));
+}
+
+// Some seven marks along a curve, at other places of each curve.
+std::string sparse_marks(size_t colour, size_t points) {
+  return fmt::format("{} pointinterval {}", mark(colour), points / 7 + 1);
+}
+
+std::string line_stroke(const Line& line, const std::string& block_name, size_t colour,
+                        bool marked) {
+  std::string marks;
+  if (line.marks)
+    marks = mark(colour);
+  else if (marked)
+    marks = sparse_marks(colour, line.points.size());
+  return fmt::format("${} using 1:2 with {} {} {} title {}", block_name,
+                     marked ? "linespoints" : "lines", stroke(colour), marks, quoted(line.name));
+}
+
+// Range of x over all lines.
+double x_range(const Panel& panel) {
+  double low = INFINITY, high = -INFINITY;
+  for (const auto& line : panel.lines)
+    for (const auto& point : line.points) {
+      low = std::min(low, point.x);
+      high = std::max(high, point.x);
+    }
+  return high - low;
+}
+
+// names: those of the legend, whose order gives the colours.
 std::string panel_script(const Panel& panel, const std::vector<std::string>& names, size_t number) {
   std::string text;
   std::vector<std::string> bands, strokes;
@@ -147,33 +187,26 @@ std::string panel_script(const Panel& panel, const std::vector<std::string>& nam
     const auto& line = panel.lines[i];
     const auto colour =
         static_cast<size_t>(std::find(names.begin(), names.end(), line.name) - names.begin());
-    const auto name = fmt::format("p{}l{}", number, i);
-    std::vector<const FigurePoint*> points;
+    const auto block_name = fmt::format("p{}l{}", number, i);
+    std::vector<const PlotPoint*> points;
     for (const auto& point : line.points) points.push_back(&point);
-    text += block(name, points);
-    if (std::any_of(line.points.begin(), line.points.end(),
-                    [](const auto& point) { return point.low.has_value(); }))
-      bands.push_back(
-          fmt::format("${} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent "
-                      "solid 0.18 noborder notitle",
-                      name, series_colour(colour)));
+    text += block(block_name, points);
+
+    const bool has_band = std::any_of(line.points.begin(), line.points.end(),
+                                      [](const auto& point) { return point.low.has_value(); });
+    if (has_band) bands.push_back(band(block_name, colour));
     const bool marked = line.marks || names.size() > kPlainLines;
-    const auto marks =
-        !marked      ? ""
-        : line.marks ? mark(colour)
-                     : fmt::format("{} pointinterval {}", mark(colour), points.size() / 7 + 1);
-    strokes.push_back(fmt::format("${} using 1:2 with {} {} {} title {}", name,
-                                  marked ? "linespoints" : "lines", stroke(colour), marks,
-                                  quoted(line.name)));
+    strokes.push_back(line_stroke(line, block_name, colour, marked));
   }
+
   text += fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel {} noenhanced\n",
                       quoted(panel.x_label), quoted(panel.y_label));
-  double low = INFINITY, high = -INFINITY;
-  for (const auto& line : panel.lines)
-    for (const auto& point : line.points)
-      low = std::min(low, point.x), high = std::max(high, point.x);
-  if (panel.whole_x)
-    text += fmt::format("set xtics {}\n", high - low <= 10 ? 1 : step_of(high - low));
+  if (panel.integer_x) {
+    const double range = x_range(panel);
+    text += fmt::format("set xtics {}\n", range <= 10 ? 1 : step_of(range));
+  }
+
+  // Bands first, so that all lines are drawn over them.
   bands.insert(bands.end(), strokes.begin(), strokes.end());
   return text + joined(bands);
 }
@@ -187,16 +220,18 @@ std::string lines_script(const std::vector<Panel>& panels, const Canvas& canvas)
       if (std::find(names.begin(), names.end(), line.name) == names.end())
         names.push_back(line.name);
   const auto legend = names.size() > 1 ? short_names(names) : std::vector<std::string>{};
-  const auto above = header(canvas, legend);
-  const auto across = panels.size() == 1 ? 1.0 : 2.0,
-             down = std::ceil(static_cast<double>(panels.size()) / across), width = 1 / across,
-             height = above.top / down;
   const bool marks = names.size() > kPlainLines ||
                      std::any_of(panels.begin(), panels.end(), [](const auto& panel) {
                        return !panel.lines.empty() && panel.lines[0].marks;
                      });
+  const auto above = header(canvas, legend);
   std::string text =
       "set multiplot\n" + (names.size() > 1 ? legend_plot(above, legend, marks) : above.script);
+
+  // The space below the legend is divided into equal cells, two per row.
+  const double across = panels.size() == 1 ? 1 : 2;
+  const double down = std::ceil(static_cast<double>(panels.size()) / across);
+  const double width = 1 / across, height = above.top / down;
   for (size_t p = 0; p < panels.size(); ++p) {
     const double column = static_cast<double>(p % 2), row = static_cast<double>(p / 2),
                  top = above.top - row * height;
@@ -207,53 +242,77 @@ std::string lines_script(const std::vector<Panel>& panels, const Canvas& canvas)
   return text + "unset multiplot\n";
 }
 
-std::string reliability_script(const std::vector<FigurePoint>& points, const Canvas& canvas) {
-  const auto series = series_of(points);
-  std::vector<std::string> lines{
-      "x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"},
-      shares;
-  std::vector<std::string> names;
-  std::string outlines;
-  double most = 0;
+namespace {
+
+constexpr const char* kDiagonal =
+    "x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle";
+
+// The plot commands of a reliability diagram.
+struct ReliabilityParts {
+  std::vector<std::string> lines{kDiagonal};  // accuracy over confidence
+  std::vector<std::string> shares;            // share of samples per bin
+  std::vector<std::string> names;             // legend
+  std::string outlines;                       // data blocks of `shares`
+  double largest_share = 0;                   // per cent
+};
+
+ReliabilityParts reliability_parts(const Series& series) {
+  ReliabilityParts parts;
   for (size_t i = 0; i < series.size(); ++i) {
-    const double error = calibration_error(series[i].second);
+    const auto& [series_name, bins] = series[i];
+    const double error = calibration_error(bins);
     const auto name = std::isnan(error)
-                          ? series[i].first
-                          : fmt::format("{} (ECE {:.1f} %)", series[i].first, 100 * error);
-    lines.push_back(fmt::format("$s{} using 1:2 with linespoints {} {} title {}", i, stroke(i),
-                                mark(i), quoted(name)));
-    names.push_back(name);
-    if (std::isnan(error)) continue;
-    // Bars of several series would hide each other.
+                          ? series_name
+                          : fmt::format("{} (ECE {:.1f} %)", series_name, 100 * error);
+    parts.names.push_back(name);
+    parts.lines.push_back(fmt::format("$s{} using 1:2 with linespoints {} {} title {}", i,
+                                      stroke(i), mark(i), quoted(name)));
+    if (std::isnan(error)) continue;  // a file without weights
+
+    // The bars of several series would hide each other.
     if (series.size() == 1) {
-      shares.push_back(bars(i, "(100*$5)", "notitle"));
+      parts.shares.push_back(bars(i, "(100*$5)", "notitle"));
     } else {
-      outlines += outline_block(fmt::format("o{}", i), series[i].second, true);
-      shares.push_back(outline(i, fmt::format("o{}", i), "notitle"));
+      const auto block_name = fmt::format("o{}", i);
+      parts.outlines += outline_block(block_name, bins, true);
+      parts.shares.push_back(outline(i, block_name, "notitle"));
     }
-    for (const auto* bin : series[i].second) most = std::max(most, 100 * *bin->weight);
+    for (const auto* bin : bins)
+      parts.largest_share = std::max(parts.largest_share, 100 * *bin->weight);
   }
-  const bool below = !shares.empty(), inside = fits_inside(names);
-  const auto above = header(canvas, inside ? std::vector<std::string>{} : names);
-  const double top = above.top, middle = below ? 0.34 : bottom_room(canvas),
-               left = left_room(canvas), right = 1 - line_room(canvas);
-  std::string text = blocks(series) + outlines + "set multiplot\n" +
-                     (inside ? above.script : legend_plot(above, names, true)) +
-                     margins(left, right, middle, top) +
-                     "set xrange [0:1]\nset yrange [0:1]\nset ylabel 'accuracy'\n" +
-                     (inside ? "set key left top reverse Left\n" : "") +
-                     (below ? "set format x ''\n" : "set xlabel 'confidence' offset 0,0.35\n") +
-                     joined(lines);
-  if (below)
+  return parts;
+}
+
+}  // namespace
+
+std::string reliability_script(const std::vector<PlotPoint>& points, const Canvas& canvas) {
+  const auto series = series_of(points);
+  const auto parts = reliability_parts(series);
+  const bool has_shares = !parts.shares.empty(), inside = fits_inside(parts.names);
+  const auto above = header(canvas, inside ? std::vector<std::string>{} : parts.names);
+
+  // With shares the canvas is divided at a third: accuracy above, shares below with the x-axis.
+  const double middle = has_shares ? 0.34 : bottom_room(canvas), left = left_room(canvas),
+               right = 1 - line_room(canvas);
+  std::string text =
+      blocks(series) + parts.outlines + "set multiplot\n" +
+      (inside ? above.script : legend_plot(above, parts.names, true)) +
+      margins(left, right, middle, above.top) +
+      "set xrange [0:1]\nset yrange [0:1]\nset ylabel 'accuracy'\n" +
+      (inside ? "set key left top reverse Left\n" : "") +
+      (has_shares ? "set format x ''\n" : "set xlabel 'confidence' offset 0,0.35\n") +
+      joined(parts.lines);
+  if (has_shares)
     text +=
         "unset label\nunset key\nset format x '%h'\nset xlabel 'confidence' offset 0,0.35\nset "
         "ylabel 'samples (%)'\n" +
         margins(left, right, bottom_room(canvas), middle - 1.5 * line_room(canvas)) +
-        fmt::format("set yrange [0:*]\nset ytics {}\n", step_of(most)) + joined(shares);
+        fmt::format("set yrange [0:*]\nset ytics {}\n", step_of(parts.largest_share)) +
+        joined(parts.shares);
   return text + "unset multiplot\n";
 }
 
-std::string histogram_script(const std::vector<FigurePoint>& points, const Canvas& canvas,
+std::string histogram_script(const std::vector<PlotPoint>& points, const Canvas& canvas,
                              const std::string& x_label) {
   const auto series = series_of(points);
   std::vector<std::string> parts, names;
@@ -277,37 +336,32 @@ std::string histogram_script(const std::vector<FigurePoint>& points, const Canva
          joined(parts);
 }
 
-std::string roc_script(const std::vector<FigurePoint>& points, const Canvas& canvas) {
+std::string roc_script(const std::vector<PlotPoint>& points, const Canvas& canvas) {
   const auto series = series_of(points);
-  std::vector<std::string> bands,
-      lines{"x with lines linecolor rgb '#808080' dashtype (2,4) linewidth 1.2 notitle"}, names;
   const bool marked = series.size() > kPlainLines;
+  std::vector<std::string> bands, lines{kDiagonal}, names;
   for (size_t i = 0; i < series.size(); ++i) {
-    names.push_back(fmt::format("{} (AUROC {:.4f})", series[i].first, area(series[i].second)));
-    if (series[i].second.front()->low)
-      bands.push_back(
-          fmt::format("$s{} using 1:3:4 with filledcurves fillcolor rgb '{}' fillstyle transparent "
-                      "solid 0.18 noborder notitle",
-                      i, series_colour(i)));
-    // Some seven marks along each curve, at other places of each.
-    const size_t interval = series[i].second.size() / 7 + 1;
-    lines.push_back(marked ? fmt::format("$s{} using 1:2 with linespoints {} {} pointinterval {} "
-                                         "title {}",
-                                         i, stroke(i), mark(i), interval, report::quoted(names[i]))
-                           : fmt::format("$s{} using 1:2 with lines {} title {}", i, stroke(i),
-                                         report::quoted(names[i])));
+    const auto& curve = series[i].second;
+    names.push_back(fmt::format("{} (AUROC {:.4f})", series[i].first, area(curve)));
+    if (curve.front()->low) bands.push_back(band(fmt::format("s{}", i), i));
+    const auto marks = marked ? " " + sparse_marks(i, curve.size()) : "";
+    lines.push_back(fmt::format("$s{} using 1:2 with {} {}{} title {}", i,
+                                marked ? "linespoints" : "lines", stroke(i), marks,
+                                report::quoted(names[i])));
   }
   bands.insert(bands.end(), lines.begin(), lines.end());
+
   const bool inside = fits_inside(names);
   const auto above = header(canvas, inside ? std::vector<std::string>{} : names);
   const auto label = axis_label(points);
+  const auto x_label =
+      label.empty() ? "false positive rate" : fmt::format("false positive rate ({})", label);
   return blocks(series) +
          (inside ? above.script : "set multiplot\n" + legend_plot(above, names, marked)) +
          margins(left_room(canvas), 1 - 1.5 * line_room(canvas), bottom_room(canvas), above.top) +
          "set xrange [0:1]\nset yrange [0:1]\n" +
          fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel 'true positive rate'\n",
-                     quoted(label.empty() ? "false positive rate"
-                                          : fmt::format("false positive rate ({})", label))) +
+                     quoted(x_label)) +
          (inside ? "set key right bottom reverse Left\n" : "") + joined(bands) +
          (inside ? "" : "unset multiplot\n");
 }
@@ -329,20 +383,23 @@ std::vector<std::string> pieces_of(const std::string& name) {
 }  // namespace
 
 std::vector<std::string> short_names(const std::vector<std::string>& names) {
+  const bool differ =
+      std::any_of(names.begin(), names.end(), [&](const auto& name) { return name != names[0]; });
+  if (!differ) return names;
+
   std::vector<std::vector<std::string>> pieces;
   for (const auto& name : names) pieces.push_back(pieces_of(name));
-  const auto all_alike = [&](const auto& piece_of) {
+  const auto all_have_same = [&](const auto& piece_of) {
     return std::all_of(pieces.begin(), pieces.end(), [&](const auto& own) {
       return own.size() > 1 && piece_of(own) == piece_of(pieces[0]);
     });
   };
-  const bool differ =
-      std::any_of(names.begin(), names.end(), [&](const auto& name) { return name != names[0]; });
-  if (!differ) return names;
-  while (all_alike([](const auto& own) { return own.back(); }))
+  while (all_have_same([](const auto& own) { return own.back(); }))
     for (auto& own : pieces) own.pop_back();
-  while (all_alike([](const auto& own) { return own.front(); }))
+  while (all_have_same([](const auto& own) { return own.front(); }))
     for (auto& own : pieces) own.erase(own.begin());
+
+  // A piece ends with its separator, which the last one of a name does not need.
   std::vector<std::string> out;
   for (const auto& own : pieces) {
     out.push_back(fmt::format("{}", fmt::join(own, "")));
@@ -352,7 +409,7 @@ std::vector<std::string> short_names(const std::vector<std::string>& names) {
   return out;
 }
 
-std::string axis_label(const std::vector<FigurePoint>& points) {
+std::string axis_label(const std::vector<PlotPoint>& points) {
   std::string label;
   for (const auto& point : points) {
     if (point.label.empty() || point.label == label) continue;
@@ -362,20 +419,22 @@ std::string axis_label(const std::vector<FigurePoint>& points) {
   return label;
 }
 
-std::vector<FigurePoint> figure_points(const std::vector<std::string>& paths,
-                                       const std::string& kind) {
-  std::vector<std::vector<FigurePoint>> files;
+std::vector<PlotPoint> plot_points(const std::vector<std::string>& paths, PlotKind kind) {
+  std::vector<std::vector<PlotPoint>> files;
   std::vector<std::string> names;
   for (const auto& path : paths) names.push_back(std::filesystem::path(path).stem().string());
   names = short_names(names);
-  std::map<std::string, int> owners;  // files that have a series
+
+  std::map<std::string, int> owners;  // number of files with a series of this name
   for (const auto& path : paths) {
-    files.push_back(read_figure(path));
+    files.push_back(read_plot(path));
     DISSENT_CHECK(files.back()[0].kind == kind, kUsage,
-                  "{0}: expected points of kind {2}, found {1}", path, files.back()[0].kind, kind);
+                  "{0}: expected points of kind {2}, found {1}", path,
+                  plot_kind_name(files.back()[0].kind), plot_kind_name(kind));
     for (const auto& [name, points] : series_of(files.back())) ++owners[name];
   }
-  std::vector<FigurePoint> all;
+
+  std::vector<PlotPoint> all;
   for (size_t f = 0; f < files.size(); ++f)
     for (auto& point : files[f]) {
       if (owners[point.series] > 1) point.series += " (" + names[f] + ")";
