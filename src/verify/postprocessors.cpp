@@ -3,15 +3,15 @@
 #include <dissent/scores/logit_scores.hpp>
 #include <dissent/scores/shaped_energy.hpp>
 
-#include "cli/verify_case.hpp"
 #include "scores/postprocessors.hpp"
+#include "verify/case.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
 using scores::State;
 
-// Our name, and our option, for a parameter of the reference; "" for one that is no option of ours.
+// The name of our option for a parameter of the reference; "" for a parameter without an option.
 std::string option_name(const std::string& postprocessor, const std::string& parameter) {
   static const std::map<std::string, std::string> names = {{"knn/K", "k"},
                                                            {"nnguide/K", "k"},
@@ -57,7 +57,8 @@ at::Tensor logits_of(const Case& reference) {
   return at::linear(reference.input("h_test"), reference.input("W"), reference.input("b"));
 }
 
-// Fitted with the case's options; compares whatever the state and the case both have.
+// Fits a post-processor with the options of the case and compares every state tensor that the case
+// has, and the scores.
 State fit_and_score(const Case& reference, Checker& checker,
                     const std::function<void(std::any&)>& adjust = {}) {
   const auto& info = scores::find_postprocessor(reference.name);
@@ -65,19 +66,19 @@ State fit_and_score(const Case& reference, Checker& checker,
   if (adjust) adjust(options);
   auto state = scores::fit(info, data_of(reference), options);
   if (reference.has_input("weibull"))
-    state["weibull"] = reference.input("weibull");  // libMR's, which the reference could not run
+    state["weibull"] = reference.input("weibull");  // given: the reference could not run libMR
   for (const auto& [name, tensor] : state) checker.output(name, tensor);
   checker.output("score", info.score(state, reference.input("h_test"), logits_of(reference)));
   return state;
 }
 
-// The prediction is that of the logits.
+// Post-processors that predict the class of the logits.
 void check_plain(const Case& reference, Checker& checker) {
   fit_and_score(reference, checker);
   checker.output("pred", logits_of(reference).argmax(1));
 }
 
-// The prediction is that of the changed logits.
+// Post-processors that predict the class of changed logits.
 template <at::Tensor (*kLogits)(const State&, const at::Tensor&)>
 void check_changed(const Case& reference, Checker& checker) {
   const auto state = fit_and_score(reference, checker);
@@ -98,7 +99,8 @@ void check_gaussian(const Case& reference, Checker& checker) {
   checker.output("pred", logits_of(reference).argmax(1));
 }
 
-// The case's note, not its parameters, has the loader's batch: "Loader batch size 64: ..".
+// The batch size of the reference's loader is in the note of the case, not in its parameters:
+// "Loader batch size 64: ...".
 void check_nnguide(const Case& reference, Checker& checker) {
   const std::string before = "Loader batch size ";
   const auto place = reference.note.find(before);
@@ -114,7 +116,8 @@ void check_nnguide(const Case& reference, Checker& checker) {
   checker.output("pred", logits_of(reference).argmax(1));
 }
 
-// The unknown class if it is the largest, nothing above the threshold counts as the last class.
+// Predicts the class with the largest probability, the unknown class included; where no probability
+// reaches the threshold, the last class.
 void check_openmax(const Case& reference, Checker& checker) {
   const auto state = fit_and_score(reference, checker);
   const auto [largest, predicted] =
@@ -159,4 +162,4 @@ const std::vector<CaseHandler>& postprocessor_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

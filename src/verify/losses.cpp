@@ -3,10 +3,10 @@
 #include <dissent/losses/divdis.hpp>
 #include <dissent/losses/hard_sample_weight.hpp>
 
-#include "cli/verify_case.hpp"
 #include "ensemble/objective.hpp"
+#include "verify/case.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
 losses::DivDisMode divdis_mode(const Case& reference) {
@@ -40,26 +40,29 @@ void check_hard_sample_weight(const Case& reference, Checker& checker) {
                  losses::hard_sample_weight(reference.input("logits"), reference.input("labels")));
 }
 
-// The reference's options in ours; see ensemble/objective.hpp.
+// The objective of a case, from the options of SED's release; see ensemble/objective.hpp.
 ObjectiveOptions released_options(const Case& reference) {
   const double lambda = reference.param<double>("lambda");
   const bool a2d = reference.param<std::string>("loss_type") == "a2d",
              labelled = reference.param<bool>("use_always_labeled");
   const auto from_epoch = reference.param<int64_t>("disagree_after_epoch");
+
+  // The task loss, which applies to every member.
   ObjectiveOptions options;
   const double smoothing =
       reference.has("smoothing_eps") ? reference.param<double>("smoothing_eps") : 0;
   options.terms.push_back({"cross_entropy",
                            {.weight = 1 - lambda},
                            losses::CrossEntropyOptions{.label_smoothing = smoothing}});
+
+  // The diversity loss, on the labelled batch or on an unlabelled one; lambda = 0 turns it off.
   options.repulsion_on = labelled ? ObjectiveOptions::RepulsionOn::kLabelled
                                   : ObjectiveOptions::RepulsionOn::kUnlabelled;
   if (lambda == 0) return options;
   const losses::LossWeight weight{.weight = reference.param<double>("manual_lambda") * lambda,
                                   .from_epoch = from_epoch};
   if (a2d) {
-    // With neither labels nor an unlabelled batch to repel on, the reference never reads its
-    // modifier.
+    // Without labels the release ignores its modifier (the weight of hard samples).
     const bool hard = reference.has("modifier") && labelled;
     options.terms.push_back(
         {"a2d", weight,
@@ -70,6 +73,8 @@ ObjectiveOptions released_options(const Case& reference) {
                              losses::DivDisOptions{.mode = divdis_mode(reference),
                                                    .reduction = divdis_reduction(reference)}});
   }
+
+  // Where the diversity loss applies, and the KL regulariser beside it.
   if (reference.has("disagree_below_threshold"))
     options.below_threshold = reference.param<double>("disagree_below_threshold");
   if (reference.has("reg_mode"))
@@ -88,10 +93,13 @@ void check_sed_total(const Case& reference, Checker& checker) {
     unlabelled = reference.differentiable("unlabeled_logits");
     leaves.emplace_back("unlabeled_logits", *unlabelled);
   }
+
   const auto options = released_options(reference);
   const auto value =
       objective(leaves[0].second, reference.input("labels"), unlabelled,
                 reference.param<int64_t>("m"), reference.param<int64_t>("epoch"), 0, options);
+
+  // A term that is off in this case counts as 0 in the reference.
   const auto term = [&](size_t i) {
     return i < value.terms.size() ? value.terms[i] : at::zeros_like(value.total);
   };
@@ -114,4 +122,4 @@ const std::vector<CaseHandler>& loss_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

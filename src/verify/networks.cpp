@@ -5,16 +5,16 @@
 
 #include <cmath>
 
-#include "cli/verify_case.hpp"
 #include "models/networks/registry.hpp"
 #include "models/networks/vision_transformer.hpp"
+#include "verify/case.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
 constexpr std::string_view kEnsemble = "_ensemble";
 
-// sin(f j + g k), j = (i i + 31 i) mod 10007, at flat index i of the k-th tensor.
+// sin(f j + g k) with j = (i^2 + 31 i) mod 10007, at flat index i of the k-th tensor.
 at::Tensor wave(const Case& reference, const ParameterEntry& entry, int64_t k) {
   const auto i = at::arange(entry.numel, at::kLong);
   const auto j = (i * i + 31 * i).remainder(10007).to(at::kDouble);
@@ -23,7 +23,7 @@ at::Tensor wave(const Case& reference, const ParameterEntry& entry, int64_t k) {
       .view(entry.shape);
 }
 
-// The weights of a case: in/<name> where they are stored, else by the formula of its note.
+// The weights of a case: in/<name> if it exists, else the formula in the note of the case.
 at::Tensor weights(const Case& reference, const ParameterEntry& entry, int64_t k) {
   if (reference.has_input(entry.name)) return reference.input(entry.name);
   const auto s = wave(reference, entry, k);
@@ -40,7 +40,8 @@ struct Filled {
   at::Tensor buffers;
 };
 
-// Names and shapes have to be those of the case's list, from position `first` on.
+// The network with the parameters of the case, whose names and shapes are compared with the case's
+// list from position `first` on.
 Filled filled(const Case& reference, std::shared_ptr<const ImageNetwork> network,
               const std::string& prefix = "", int64_t first = 0) {
   const auto& listed = reference.params.at("parameters");
@@ -100,8 +101,8 @@ ImageNetworkOptions options_of(const Case& reference) {
   return options;
 }
 
-// Cross-entropy with in/labels and those of its gradients, with respect to in/images and
-// parameters, that the case holds.
+// Cross-entropy with in/labels, and its gradients with respect to in/images and parameters as far
+// as the case has them.
 void check_value(const Case& reference, Checker& checker, const Filled& made,
                  const at::Tensor& images, const at::Tensor& logits) {
   if (!reference.has_input("labels")) return;
@@ -132,8 +133,8 @@ void check_single(const Case& reference, Checker& checker) {
   check_value(reference, checker, made, images, out.logits);
 }
 
-// Images [B, c, H, W] for all members or [M, B, c, H, W], one batch each. logits [M, B, C],
-// features [M, B, D], maps [M, B, K, h, w].
+// Images [B, c, H, W] for all members, or [M, B, c, H, W] with one batch per member. logits [M, B,
+// C], features [M, B, D], maps [M, B, K, h, w].
 void check_members(const Case& reference, Checker& checker, const ImageOutput& out) {
   checker.output("logits", out.logits);
   checker.output("features", out.features);
@@ -149,6 +150,8 @@ void check_ensemble(const Case& reference, Checker& checker) {
   const std::shared_ptr<const ImageNetwork> network =
       make_image_network(name, options_of(reference));
   const auto& images = reference.input("images");
+
+  // The case lists the parameters of all members one after the other.
   std::vector<at::Tensor> all, logits, features, maps;
   for (int64_t m = 0; m < reference.param<int64_t>("num_models"); ++m) {
     const auto made =
@@ -162,6 +165,7 @@ void check_ensemble(const Case& reference, Checker& checker) {
     for (const auto& entry : network->buffer_layout().entries())
       checker.output(fmt::format("nets.{}.{}", m, entry.name), parameter(made.buffers, entry));
   }
+
   check_count(reference, all.size());
   checker.output("param_norms", norms(all));
   check_members(reference, checker, {at::stack(logits), at::stack(features), at::stack(maps)});
@@ -194,7 +198,9 @@ VisionTransformerOptions transformer_of(const Case& reference) {
   if (reference.has("norm_eps")) options.norm_eps = reference.param<double>("norm_eps");
   const bool drops = training(reference) && reference.has("drop_path_rate") &&
                      reference.param<double>("drop_path_rate") > 0;
-  DISSENT_CHECK(!drops, kCheck, "stochastic depth in training mode is not provided");
+  DISSENT_CHECK(
+      !drops, kCheck,
+      "drop_path_rate: expected 0 in training mode (no stochastic depth), found another value");
   return options;
 }
 
@@ -229,4 +235,4 @@ const std::vector<CaseHandler>& network_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

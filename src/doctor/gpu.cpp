@@ -1,8 +1,17 @@
+#include <algorithm>
 #include <regex>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <dissent/error.hpp>
 
 #include "build_info.hpp"
-#include "cli/doctor.hpp"
+#include "doctor/checks.hpp"
 #include "storage/atomic_file.hpp"
 #if DISSENT_WITH_CUDA
 #include <ATen/detail/CUDAHooksInterface.h>
@@ -10,21 +19,23 @@
 #include "comm/device.hpp"
 #include "comm/nccl.hpp"
 #include "core/device_math.hpp"
+#include "core/timing.hpp"
 #endif
 
-namespace dissent::cli {
+namespace dissent::doctor {
 
 #if DISSENT_WITH_CUDA
 namespace {
 
 constexpr const char* kNoneAdvice =
-    "nothing where none is wanted; else ask the batch system for GPUs (--gpus), and look at the "
+    "nothing if no GPU is needed; else request GPUs from the batch system (--gpus), and inspect "
+    "the "
     "driver with nvidia-smi";
 constexpr const char* kGpuAdvice =
-    "look at the device with nvidia-smi; a driver older than CUDA's, or a GPU that this LibTorch "
-    "was not built for, needs another one";
+    "inspect the device with nvidia-smi; a newer driver, or a LibTorch built for this GPU, may be "
+    "needed";
 
-// Devices that this process sees; the reason where there is none.
+// Number of devices visible to this process; `reason` says why there is none.
 int device_count(std::string& reason) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
@@ -33,8 +44,8 @@ int device_count(std::string& reason) {
   return status == cudaSuccess ? count : 0;
 }
 
-// GPU of this rank: its own where the launcher shows it one alone, else by its place on the node.
-// -1: none.
+// The GPU of this rank, by its rank on the node; -1: none. Where the launcher shows each rank one
+// GPU only, that is device 0.
 int device_of(Communicator& world) {
   auto node = world.split_by_node();
   std::string reason;
@@ -42,7 +53,8 @@ int device_of(Communicator& world) {
   return count == 0 ? -1 : node->rank() % count;
 }
 
-// "7.5 8.0 9.0", as LibTorch says of itself ("...;arch=compute_90,code=sm_90;...").
+// The compute capabilities that LibTorch was built for, from its own configuration text
+// ("...;arch=compute_90,code=sm_90;...").
 std::set<std::pair<int, int>> built_capabilities() {
   const std::string text = at::detail::getCUDAHooks().showConfig();
   const std::regex pattern("code=sm_([0-9]+)([0-9])");
@@ -58,7 +70,8 @@ bool covered(const std::set<std::pair<int, int>>& built, int major, int minor) {
                      [&](const auto& one) { return one.first == major && one.second <= minor; });
 }
 
-// A failure of a device is one of the check: MPI still works, and the other ranks are told.
+// Turns a failure of a device (kComm would end the job) into a failed check: MPI still works, so
+// the other ranks can be told.
 template <class Work>
 void as_check(const Work& work) {
   try {
@@ -68,26 +81,29 @@ void as_check(const Work& work) {
   }
 }
 
-// Numbers that both processors hold exactly, so that only the product can differ.
+// Compares a product on the GPU with the CPU's, on integers that f32 holds exactly.
 void expect_product(int device) {
   const auto a = at::arange(256 * 192, at::kDouble).remainder(23).sub_(11).view({256, 192}),
              b = at::arange(192 * 320, at::kDouble).remainder(19).sub_(9).view({192, 320});
   const auto on = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device));
   const auto expected = at::mm(a, b);
+
   for (const auto dtype : {at::kFloat, at::kDouble}) {
     const auto found = at::mm(a.to(dtype).to(on), b.to(dtype).to(on)).to(at::kCPU, at::kDouble);
-    // Whole numbers below 2^24: exact in f32, whatever the order of the sums.
+    // All partial sums are integers below 2^24: exact in f32, whatever the order of summation.
     DISSENT_CHECK(at::equal(found, expected), kCheck,
                   "a product of {} on the GPU differs from the CPU's by up to {}",
                   at::toString(dtype), (found - expected).abs().max().item<double>());
   }
 }
 
-Finding look_at_device(int device) {
+Finding inspect_device(int device) {
+  // IEEE f32 products: TF32 would not be exact in expect_product.
   set_device_math({});
   use_gpu(device);
   cudaDeviceProp properties;
   DISSENT_CUDA(cudaGetDeviceProperties(&properties, device));
+
   size_t free = 0, total = 0;
   DISSENT_CUDA(cudaMemGetInfo(&free, &total));
   std::string reason;
@@ -96,20 +112,24 @@ Finding look_at_device(int device) {
       properties.name, byte_text(static_cast<int64_t>(free)),
       byte_text(static_cast<int64_t>(total)), properties.major, properties.minor);
   expect_product(device);
+
+  // Without code for this capability the driver compiles PTX at the first use of each kernel.
   const auto built = built_capabilities();
   if (!built.empty() && !covered(built, properties.major, properties.minor)) {
     std::vector<std::string> list;
     for (const auto& [major, minor] : built) list.push_back(fmt::format("{}.{}", major, minor));
     return warning(fmt::format("{}; this LibTorch was built for {}", text, fmt::join(list, ", ")),
-                   "code is made at the first use, slowly: take a LibTorch built for this GPU");
+                   "kernels are compiled at their first use, which is slow: use a LibTorch built "
+                   "for this GPU");
   }
+
   if (free < total / 2)
-    return warning(text + "; another program holds the rest",
-                   "look with nvidia-smi who uses the GPU");
-  return ok(text + "; a product is the CPU's");
+    return warning(text + "; another program uses the rest",
+                   "find the other users of the GPU with nvidia-smi");
+  return ok(text + "; a product equals the CPU's");
 }
 
-// GB/s of an all_reduce of 64 MiB.
+// Bandwidth in GB/s of an all_reduce of 64 MiB. Checks the sum first.
 double reduce_on_devices(Communicator& world, int device) {
   constexpr int rounds = 10;
   const auto group = make_nccl_communicator(world, device);
@@ -121,10 +141,11 @@ double reduce_on_devices(Communicator& world, int device) {
   const double expected = 0.5 * world.size() * (world.size() + 1);
   DISSENT_CHECK(values.eq(expected).all().item<bool>(), kCheck,
                 "all_reduce: expected {1}, found {0}", values[0].item<double>(), expected);
-  const auto start = std::chrono::steady_clock::now();
+
+  // The maximum leaves the values as they are, so they do not overflow over the rounds.
+  const auto start = Clock::now();
   for (int i = 0; i < rounds; ++i) group->all_reduce(values, ReduceOp::kMax);
-  return static_cast<double>(values.nbytes()) * rounds /
-         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 1e9;
+  return static_cast<double>(values.nbytes()) * rounds / seconds_since(start) / 1e9;
 }
 
 }  // namespace
@@ -133,14 +154,17 @@ Finding check_gpu(Communicator& world) {
   std::string reason;
   const int count = device_count(reason);
   const int device = device_of(world);
+
+  // A node without a GPU is worth a warning only where another one has some.
   bool any = false;
   for (const int64_t one : all_gather_integer(world, count)) any = any || one > 0;
   if (!any) return skipped("no GPU: " + reason, kNoneAdvice);
   if (count == 0)
-    return warning("no GPU here, there are some on other nodes: " + reason, kNoneAdvice);
+    return warning("no GPU on this node, other nodes have some: " + reason, kNoneAdvice);
+
   Steps steps(world);
   Finding found;
-  steps.run([&] { as_check([&] { found = look_at_device(device); }); });
+  steps.run([&] { as_check([&] { found = inspect_device(device); }); });
   return steps.finding(kGpuAdvice, [&] { return found; });
 }
 
@@ -149,10 +173,12 @@ Finding check_nccl(Communicator& world, double timeout_s) {
   const int device = device_of(world);
   const auto devices = all_gather_integer(world, device);
   const auto without = std::count(devices.begin(), devices.end(), -1);
-  if (without == world.size()) return skipped("compiled in; no GPU to try it on", kNoneAdvice);
+  if (without == world.size()) return skipped("compiled in, but there is no GPU", kNoneAdvice);
   if (without > 0)
     return skipped(fmt::format("{} of {} ranks have no GPU", without, world.size()),
-                   "start ranks on nodes with GPUs only");
+                   "start ranks only on nodes with GPUs");
+
+  // NCCL refuses a group in which two ranks share a GPU, and says so badly.
   Steps steps(world);
   std::string identity;
   steps.run([&] { as_check([&] { identity = gpu_identity(device); }); });
@@ -162,30 +188,33 @@ Finding check_nccl(Communicator& world, double timeout_s) {
   if (!steps.failed() && different.size() < identities.size())
     return sharing == 1
                ? ok("")
-               : warning(fmt::format("refused: {} ranks share a GPU, and NCCL wants one for each",
+               : warning(fmt::format("refused: {} ranks share a GPU, and NCCL needs one for each",
                                      sharing),
-                         "start as many ranks a node as it has GPUs (--ntasks-per-node, mpirun "
+                         "start as many ranks per node as it has GPUs (--ntasks-per-node, mpirun "
                          "--map-by ppr:N:node)");
+
+  // Half of the timeout: where one rank fails, the others wait in NCCL and the failed rank waits
+  // for them in MPI. NCCL has to time out first, so that the check fails and not the job.
   double rate = 0;
-  // A rank that fails waits for those that wait for it.
   steps.run([&] {
     auto& settings = world.wait_settings();
-    const double whole_s = std::exchange(settings.timeout_s, timeout_s / 2);
+    const double full_timeout_s = std::exchange(settings.timeout_s, timeout_s / 2);
     try {
       as_check([&] { rate = reduce_on_devices(world, device); });
     } catch (...) {
-      settings.timeout_s = whole_s;
+      settings.timeout_s = full_timeout_s;
       throw;
     }
-    settings.timeout_s = whole_s;
+    settings.timeout_s = full_timeout_s;
   });
+
   return steps.finding(
       "run again with NCCL_DEBUG=INFO; NCCL_SOCKET_IFNAME and NCCL_IB_DISABLE=1 choose the network",
       [&] {
         if (world.rank() != 0) return ok("");
         return ok(world.size() == 1
-                      ? "a group of one GPU is made; one rank sends nothing"
-                      : fmt::format("all_reduce over {} GPUs gives the sum; 64 MiB at {:.1f} GB/s",
+                      ? "a group of one GPU is made; one rank has nothing to send"
+                      : fmt::format("all_reduce over {} GPUs gives the sum, 64 MiB at {:.1f} GB/s",
                                     world.size(), rate));
       });
 }
@@ -194,7 +223,8 @@ Finding check_nccl(Communicator& world, double timeout_s) {
 
 namespace {
 constexpr const char* kGpuAdvice =
-    "nothing for the CPU; else build with a CUDA toolkit, NCCL and a LibTorch with CUDA "
+    "nothing if only the CPU is used; else build with a CUDA toolkit, NCCL and a LibTorch with "
+    "CUDA "
     "(docs/gpu.md)";
 }
 Finding check_gpu(Communicator&) {
@@ -206,4 +236,4 @@ Finding check_nccl(Communicator&, double) {
 
 #endif
 
-}  // namespace dissent::cli
+}  // namespace dissent::doctor

@@ -12,33 +12,33 @@
 #include <utility>
 #include <vector>
 
-namespace dissent::cli {
+namespace dissent::verify {
 
 using NamedTensors = std::map<std::string, at::Tensor>;
 
-/// One reference case: what its group holds. Tensors are f64 or i64 on the CPU; the inputs of a
-/// case that is computed on a device were moved there (on_device()).
+/// The contents of one reference case. Tensors are f64 or i64 on the CPU; on_device() moves the
+/// inputs of a case to a device.
 struct Case {
   std::string file, key, kind, name;
   std::string note;  ///< or empty
   nlohmann::json params;
   double rtol = 0, atol = 0;
   NamedTensors in, out, grad;
-  NamedTensors host_in = {};     ///< the inputs as they were read, of a case with `as_device`
-  bool as_device = false;        ///< to be computed by what runs on a GPU: stacks of members
+  NamedTensors host_in = {};     ///< the inputs as read from the file, if `as_device`
+  bool as_device = false;        ///< compute with the code that runs on a GPU: stacks of members
   at::Device device = at::kCPU;  ///< of the inputs
   at::ScalarType arithmetic = at::kDouble;  ///< dtype of the floating-point inputs
 
   bool has_input(const std::string& input) const { return in.count(input) > 0; }
   /// Dtype and device of the floating-point inputs.
   at::TensorOptions numbers() const { return at::TensorOptions(arithmetic).device(device); }
-  /// in/<input> as it was read, on the host: for what steers a computation.
+  /// in/<input> as read, on the host: for values that control a computation (indices, counts).
   const at::Tensor& host_input(const std::string& input) const;
   /// in/<input>; Error::kData if there is none.
   const at::Tensor& input(const std::string& input) const;
-  /// A copy of in/<input> that gradients are taken with respect to.
+  /// A copy of in/<input> that requires gradients.
   at::Tensor differentiable(const std::string& input) const;
-  /// Whether the parameter is there and not null.
+  /// Whether the parameter exists and is not null.
   bool has(const std::string& parameter) const {
     return params.contains(parameter) && !params.at(parameter).is_null();
   }
@@ -53,7 +53,7 @@ struct Case {
 /// All cases of a file, in the order of their names.
 std::vector<Case> read_cases(const std::string& path);
 
-/// A difference from the reference, measured in tolerances.
+/// A difference from the reference, and its ratio to the tolerance.
 struct Difference {
   std::string output;  ///< "out/value[3]"
   double ours = 0, reference = 0, tolerance = 0;
@@ -63,7 +63,7 @@ struct Difference {
 
 /// abs(ours - reference) <= absolute + relative * abs(reference) + of_largest * s, where s is the
 /// largest finite abs(reference) of the tensor, but at least 1 for a single number and 0.001 for
-/// others: what lies below is what sums of such values leave when they cancel.
+/// other tensors: smaller values may be the rest of sums that cancel.
 struct Tolerance {
   double relative = 0, absolute = 0, of_largest = 0;
 };
@@ -75,29 +75,29 @@ class Checker {
   explicit Checker(const Case& reference) : Checker(reference, {reference.rtol, reference.atol}) {}
   Checker(const Case& reference, const Tolerance& tolerance)
       : case_(reference), tolerance_(tolerance) {}
-  /// A result for out/<name>; ignored if the case does not hold that output.
+  /// A result for out/<name>; ignored if the case has no such output.
   void output(const std::string& name, const at::Tensor& value) {
     compare("out", case_.out, name, value, tolerance_);
   }
   void output(const std::string& name, double value);
-  /// What the host computes whatever the device: the case's own tolerance.
+  /// A result that is always computed on the host: compared with the tolerance of the case.
   void host_output(const std::string& name, const at::Tensor& value);
   /// A result for grad/<name>.
   void gradient(const std::string& name, const at::Tensor& value) {
     compare("grad", case_.grad, name, value, tolerance_);
   }
-  /// out/value and the gradients of it with respect to leaves (name, tensor); a leaf that it does
-  /// not depend on has gradient 0.
+  /// Results for out/value and for its gradients with respect to leaves (name, tensor). The
+  /// gradient of a leaf that the value does not depend on is 0.
   void value(const at::Tensor& value,
              const std::vector<std::pair<std::string, at::Tensor>>& leaves);
 
-  /// Names of outputs and gradients that were not given.
+  /// Names of the outputs and gradients of the case that got no result.
   std::vector<std::string> missing() const;
-  /// The largest difference of all, if it is more than its tolerance.
+  /// The largest difference in tolerances, if it exceeds its tolerance.
   std::optional<Difference> worst() const {
     return largest_ && largest_->failed() ? largest_ : std::nullopt;
   }
-  /// The largest difference of all; nothing where every value is the reference's.
+  /// The largest difference in tolerances; nothing if all values equal the reference.
   const std::optional<Difference>& largest() const { return largest_; }
 
  private:
@@ -109,22 +109,22 @@ class Checker {
   std::optional<Difference> largest_;
 };
 
-/// What computes the cases of one kind and name; two references may use a name for different
-/// things.
+/// Computes the cases of one kind and name. Two reference implementations may use the same name for
+/// different things.
 struct CaseHandler {
   std::string kind, name;
   void (*run)(const Case&, Checker&);
-  std::string having = {};  ///< only cases with an input or a parameter of this name; empty: all
+  std::string having = {};  ///< only cases with an input or parameter of this name; empty: all
 };
 
-/// A whole evaluation as SED's release does it: accuracies of ensemble, soup and members over all
-/// samples, diversity as the plain mean of batch values. outputs [M, N, K] logits or mapped
+/// A complete evaluation as SED's release does it: accuracies of ensemble, soup and members over
+/// all samples, diversity as the plain mean of batch values. outputs [M, N, K] logits or mapped
 /// probabilities, soup [N, K]; reads in/labels and the parameter batch_size.
 void check_evaluation(const Case& reference, Checker& checker, const at::Tensor& outputs,
                       const at::Tensor& soup, scores::InputKind kind);
 
-/// The tables of handlers, one a topic; training: heads, steps, schedules and whole evaluations,
-/// which need more than losses, scores and metrics.
+/// The tables of handlers, one per topic. Training has heads, steps, schedules and complete
+/// evaluations, which need more than losses, scores and metrics.
 const std::vector<CaseHandler>& loss_handlers();
 const std::vector<CaseHandler>& sdde_loss_handlers();
 const std::vector<CaseHandler>& saliency_handlers();
@@ -137,7 +137,7 @@ const std::vector<CaseHandler>& image_step_handlers();
 const std::vector<CaseHandler>& network_handlers();
 const std::vector<CaseHandler>& preprocess_handlers();
 
-/// Share of right predictions.
+/// Share of correct predictions.
 double accuracy(const at::Tensor& predictions, const at::Tensor& labels);
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

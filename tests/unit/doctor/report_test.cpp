@@ -1,9 +1,9 @@
-#include "cli/doctor_report.hpp"
+#include "doctor/report.hpp"
 
 #include <gtest/gtest.h>
 
 using namespace dissent;
-using namespace dissent::cli;
+using namespace dissent::doctor;
 
 TEST(DoctorReport, AllTheSameIsSaidOnceWithoutPlaces) {
   const auto merged = merge_findings({ok("fine"), ok("fine"), ok("")}, {"a", "b", "b"});

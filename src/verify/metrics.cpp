@@ -5,12 +5,13 @@
 #include <dissent/metrics/registry.hpp>
 #include <dissent/metrics/reliability.hpp>
 
-#include "cli/verify_case.hpp"
+#include "verify/case.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
-// Members' logits [M, N, C]: ensemble, best, mean and each member.
+// Accuracies of the ensemble, the best member, the mean over members, and each member, from logits
+// [M, N, C].
 void check_member_accuracies(const Case& reference, Checker& checker) {
   const auto &logits = reference.input("logits"), &labels = reference.input("labels");
   checker.output("ensemble", accuracy(logits.mean(0).argmax(-1), labels));
@@ -26,7 +27,7 @@ void check_member_accuracies(const Case& reference, Checker& checker) {
 }
 
 void check_accuracy(const Case& reference, Checker& checker) {
-  if (reference.has_input("pred")) {  // over the ID samples
+  if (reference.has_input("pred")) {  // of the ID samples
     const auto& labels = reference.input("label");
     const auto id = labels.ne(-1);
     checker.output("value",
@@ -54,7 +55,7 @@ void check_mean_std(const Case& reference, Checker& checker) {
   checker.output("std", result.std);
 }
 
-// conf is larger for ID, so OOD is positive with -conf.
+// conf is larger for ID samples: with OOD as the positive class the score is -conf.
 metrics::RankingFigures figures(const Case& reference, double recall = 0.95) {
   const auto &conf = reference.input("conf"), &label = reference.input("label");
   metrics::Ranking ranking;
@@ -69,7 +70,7 @@ void check_auroc(const Case& reference, Checker& checker) {
   checker.output("value", figures(reference).auroc);
 }
 
-// aupr_in, aupr_out: what convention takes which class for positive is the table's matter.
+// aupr_in, aupr_out: the table of metrics knows which class is positive in each convention.
 void check_aupr(const Case& reference, Checker& checker) {
   checker.output(
       "value", metrics::detection_value(figures(reference), reference.name, convention(reference)));
@@ -119,7 +120,7 @@ void check_brier(const Case& reference, Checker& checker) {
   checker.output("value", state.finish());
 }
 
-// With a batch size: the mean of batch means, as sdde and OpenOOD report it.
+// With a batch size: the mean of batch means, as SDDE and OpenOOD report it.
 void check_nll(const Case& reference, Checker& checker) {
   const auto values =
       metrics::negative_log_likelihood(reference.input("logits"), reference.input("labels"));
@@ -156,4 +157,4 @@ const std::vector<CaseHandler>& metric_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

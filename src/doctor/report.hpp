@@ -1,19 +1,22 @@
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/communicator.hpp"
 
-namespace dissent::cli {
+namespace dissent::doctor {
 
-/// The larger, the more it matters.
+/// In increasing order of severity.
 enum class Verdict { kOk, kSkipped, kWarning, kFailed };
 const char* verdict_name(Verdict verdict);
 
-/// What a rank found. advice: what to do about it; for anything but ok.
+/// What a rank found. advice: a suggested fix; for every verdict except ok.
 struct Finding {
   Verdict verdict = Verdict::kOk;
   std::string text;
@@ -33,26 +36,26 @@ inline Finding failed(std::string text, std::string advice) {
 /// "1 rank", "3 ranks".
 std::string count_text(int64_t count, const char* thing);
 
-/// The findings of all ranks as one: the worst verdict, the different texts of those who have it,
-/// and, where not all say the same or it is a failure, which ranks on which hosts: "/dev/shm has 0
-/// B free (ranks 4-7 on n14)". findings, hosts: one a rank.
+/// Merges the findings of all ranks into one: the worst verdict and the distinct texts of the ranks
+/// that have it. Texts that differ, and failures, name their ranks and hosts: "/dev/shm has 0 B
+/// free (ranks 4-7 on n14)". findings, hosts: one per rank.
 Finding merge_findings(const std::vector<Finding>& findings, const std::vector<std::string>& hosts);
 
-/// Runs checks one after the other, prints a line each from rank 0 as soon as it is known, and
-/// remembers them. Every function is collective.
+/// Runs checks one after the other, prints the line of each on rank 0 as soon as its result is
+/// known, and records all results. Every function is collective.
 class Report {
  public:
-  /// json: print nothing until print_json().
+  /// json: print nothing before finish().
   Report(Communicator& world, bool json);
   ~Report();
   Report(const Report&) = delete;
   Report& operator=(const Report&) = delete;
-  /// An exception of the work is a failure of the check, with this advice; but a message that never
-  /// came (Error::kComm that is not agreed) ends the job.
-  /// returns the merged verdict, the same on every rank
+  /// Runs one check. An exception in the work is a failed check with this advice, except a timeout
+  /// of a collective (Error::kComm that is not agreed), which ends the job. returns the merged
+  /// verdict, the same on every rank
   Verdict check(const std::string& name, const std::string& advice,
                 const std::function<Finding()>& work);
-  /// The last line, or the whole as JSON.
+  /// Prints the summary line, or the whole report as JSON.
   void finish();
   bool any_failed() const { return worst_ == Verdict::kFailed; }
 
@@ -64,16 +67,16 @@ class Report {
   std::unique_ptr<nlohmann::ordered_json> checks_;
 };
 
-/// A check in steps that all ranks of a group take together: where one fails on any rank, all leave
-/// out the rest, and none waits for a rank that is gone.
+/// A check in steps that all ranks of a group run together: once a step fails on any rank, all
+/// ranks skip the later steps, so none waits in a collective for a rank that left.
 class Steps {
  public:
   explicit Steps(Communicator& group) : group_(group) {}
-  /// The work of this rank; may be collective where a failure of it is the same on all ranks.
-  /// Collective.
+  /// Runs this rank's work of one step. The work may be collective if it fails on all ranks or on
+  /// none. Collective.
   void run(const std::function<void()>& work);
   bool failed() const { return failed_; }
-  /// The failure of this rank, or nothing to say where another failed, or what was found.
+  /// This rank's failure; an empty text where another rank failed; else what `found` returns.
   Finding finding(const std::string& advice, const std::function<Finding()>& found) const;
 
  private:
@@ -82,4 +85,4 @@ class Steps {
   std::string error_;
 };
 
-}  // namespace dissent::cli
+}  // namespace dissent::doctor

@@ -1,13 +1,13 @@
-// Cases of sdde_losses.h5 of kind step: several steps of SDDE's trainer. They run the program's own
-// stepper, so what trains is what is verified.
-#include "cli/verify_sdde.hpp"
+// Cases of sdde_losses.h5 of kind step: several steps of SDDE's trainer, computed by the stepper
+// that `dissent train` runs.
 #include "train/image_stepper.hpp"
 #include "train/schedule.hpp"
+#include "verify/sdde.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
-// The cases' network: maps = log(1 + exp(V x)), a convolution of one pixel, features = spatial mean
+// The network of the cases: maps = log(1 + exp(V x)) (a 1 x 1 convolution), features = spatial mean
 // of tanh(maps), logits = W features.
 class CaseNetwork final : public ImageNetwork {
  public:
@@ -41,8 +41,9 @@ std::vector<std::string> discriminator_names(const Case& reference) {
   return names;
 }
 
-// Images of all steps: [S, M, B, ..] own batches; with in/unlabelled [S, B', ..] the others read
-// that.
+// The batches of one step. in/images [S, M, B, ...] has a batch per step and member for the losses
+// of single members. The diversity losses use in/unlabelled [S, B', ...] if it exists, else the
+// batch of one member.
 ImageStepInput step_of(const Case& reference, int64_t step, int64_t members) {
   const auto images = reference.input("images")[step], targets = reference.input("targets")[step];
   ImageStepInput input{.epoch = reference.param<int64_t>("epoch") - 1, .batch = step};
@@ -57,51 +58,63 @@ ImageStepInput step_of(const Case& reference, int64_t step, int64_t members) {
   return input;
 }
 
+std::optional<Discriminator> discriminator_of(const Case& reference, double weight_decay,
+                                              double clip_norm) {
+  if (!reference.has("dice")) return std::nullopt;
+  std::vector<at::Tensor> parameters;
+  for (const auto& name : discriminator_names(reference))
+    parameters.push_back(reference.input(name).clone());
+  const DiscriminatorOptions options{.learning_rate = reference.param<double>("discriminator_lr"),
+                                     .momentum = reference.param<double>("momentum")};
+  return Discriminator(parameters, dice_options(reference), options, weight_decay, clip_norm);
+}
+
+// SDDE's cosine schedule, which rises again after its last epoch.
+Schedule schedule_of(const Case& reference) {
+  ScheduleOptions options;
+  options.name = "cosine";
+  options.per = "step";
+  options.minimum = reference.param<double>("lr_min");
+  options.after_end = "rise";
+  return Schedule(options, reference.param<double>("lr"), reference.param<int64_t>("num_epochs"),
+                  reference.param<int64_t>("steps_per_epoch"));
+}
+
 void check_steps(const Case& reference, Checker& checker) {
   auto members = members_of(reference);
   auto world = make_self_communicator();
   Grid grid(*world, {});
   const double weight_decay = reference.param<double>("weight_decay"),
-               clip = reference.has("grad_clip") ? reference.param<double>("grad_clip") : 0;
-  const double rate = reference.param<double>("lr"), momentum = reference.param<double>("momentum");
-  OptimizerOptions options{.name = "sgd",
-                           .learning_rate = rate,
-                           .weight_decay = weight_decay,
-                           .momentum = momentum,
-                           .nesterov = reference.param<bool>("nesterov")};
+               clip_norm = reference.has("grad_clip") ? reference.param<double>("grad_clip") : 0;
+
+  // The members' optimiser, and the discriminator of DICE with its own.
+  const OptimizerOptions options{.name = "sgd",
+                                 .learning_rate = reference.param<double>("lr"),
+                                 .weight_decay = weight_decay,
+                                 .momentum = reference.param<double>("momentum"),
+                                 .nesterov = reference.param<bool>("nesterov")};
   Optimizer optimizer(options, members.values);
-  std::optional<Discriminator> discriminator;
-  if (reference.has("dice")) {
-    std::vector<at::Tensor> parameters;
-    for (const auto& name : discriminator_names(reference))
-      parameters.push_back(reference.input(name).clone());
-    discriminator.emplace(
-        parameters, dice_options(reference),
-        DiscriminatorOptions{.learning_rate = reference.param<double>("discriminator_lr"),
-                             .momentum = momentum},
-        weight_decay, clip);
-  }
+  auto discriminator = discriminator_of(reference, weight_decay, clip_norm);
+
   ImageStepOptions step_options;
-  step_options.clip_norm = clip;
+  step_options.clip_norm = clip_norm;
   step_options.compute = reference.arithmetic;
   ImageStepper stepper(members,
                        {.terms = sdde_terms(reference),
                         .same_batch = false,
                         .unlabelled = reference.has_input("unlabelled")},
                        step_options, grid, discriminator ? &*discriminator : nullptr);
-  ScheduleOptions cosine;
-  cosine.name = "cosine";
-  cosine.per = "step";
-  cosine.minimum = reference.param<double>("lr_min");
-  cosine.after_end = "rise";
-  const Schedule schedule(cosine, rate, reference.param<int64_t>("num_epochs"),
-                          reference.param<int64_t>("steps_per_epoch"));
+
+  // One batch per step and member, accumulated once, then the update of the step.
+  const auto schedule = schedule_of(reference);
   const int64_t steps = reference.input("images").size(0);
   for (int64_t s = 0; s < steps; ++s) {
     stepper.accumulate(step_of(reference, s, members.total), 1,
                        at::zeros({stepper.columns()}, at::kDouble));
     stepper.update(optimizer, schedule.rate(0, s), Request::kNone);
   }
+
+  // The learning rate after the last step, and all weights.
   checker.host_output("lr", at::scalar_tensor(schedule.rate(0, steps), at::kDouble));
   for (const auto& entry : members.network->layout().entries())
     checker.output(entry.name, stacked_parameter(members.values, entry));
@@ -118,4 +131,4 @@ const std::vector<CaseHandler>& image_step_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

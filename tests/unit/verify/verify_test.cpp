@@ -11,11 +11,11 @@
 
 #include <dissent/error.hpp>
 
-#include "cli/verify.hpp"
-#include "cli/verify_case.hpp"
-#include "cli/verify_device.hpp"
 #include "expect_error.hpp"
 #include "storage/h5.hpp"
+#include "verify/case.hpp"
+#include "verify/device.hpp"
+#include "verify/verify.hpp"
 
 using namespace dissent;
 
@@ -28,7 +28,7 @@ std::string reference(const std::string& name) {
 
 void expect_cases(const std::string& file, int64_t held) {
   std::ostringstream out;
-  const auto counts = cli::verify_cases({reference(file)}, out);
+  const auto counts = verify::verify_cases({reference(file)}, out);
   EXPECT_EQ(counts.failed, 0) << out.str();
   EXPECT_GE(counts.held, held) << out.str();
 }
@@ -52,7 +52,7 @@ constexpr const char* kFiles[] = {"sed_losses.h5",     "sdde_losses.h5", "sed_sc
 
 // The cases of all files as on a device, computed by the CPU: stacks of members, f32 beside f64.
 struct AsOnADevice {
-  cli::VerifyCounts counts;
+  verify::VerifyCounts counts;
   std::string report;
 };
 const AsOnADevice& as_on_a_device() {
@@ -60,13 +60,13 @@ const AsOnADevice& as_on_a_device() {
     std::vector<std::string> files;
     for (const auto* name : kFiles) files.push_back(reference(name));
     std::ostringstream out;
-    const auto counts = cli::verify_cases(files, out, {at::kCPU, "CPU"});
+    const auto counts = verify::verify_cases(files, out, {at::kCPU, "CPU"});
     return AsOnADevice{counts, out.str()};
   }();
   return result;
 }
 
-std::string name_of(const cli::DeviceRule& rule) {
+std::string name_of(const verify::DeviceRule& rule) {
   return rule.name.empty() ? rule.kind : rule.kind + "/" + rule.name;
 }
 
@@ -82,12 +82,12 @@ TEST(VerifyAsOnADevice, EveryCaseHolds) {
 
 // The largest difference of the cases of a rule is at least a tenth of its tolerance.
 TEST(VerifyAsOnADevice, NoToleranceInF32IsWiderThanNeeded) {
-  std::map<std::string, const cli::DeviceRule*> rule_of_case;
+  std::map<std::string, const verify::DeviceRule*> rule_of_case;
   for (const auto* name : kFiles)
-    for (const auto& read : cli::read_cases(reference(name)))
-      for (const auto* rule : cli::rules_of(read))
+    for (const auto& read : verify::read_cases(reference(name)))
+      for (const auto* rule : verify::rules_of(read))
         if (rule->arithmetic == at::kFloat) rule_of_case[read.file + " " + read.key] = rule;
-  std::map<const cli::DeviceRule*, double> share;
+  std::map<const verify::DeviceRule*, double> share;
   std::istringstream lines(as_on_a_device().report);
   for (std::string line; std::getline(lines, line);) {
     const auto end = line.find(" f32: "), difference = line.find(": difference ");
@@ -101,7 +101,7 @@ TEST(VerifyAsOnADevice, NoToleranceInF32IsWiderThanNeeded) {
     largest = std::max(largest, found / allowed);
   }
   int64_t rules = 0;
-  for (const auto& rule : cli::device_rules()) {
+  for (const auto& rule : verify::device_rules()) {
     if (rule.arithmetic != at::kFloat) continue;
     ++rules;
     EXPECT_GE(share[&rule], 0.1) << name_of(rule);
@@ -113,7 +113,7 @@ TEST(VerifyAsOnADevice, TheDocumentationNamesEveryTolerance) {
   const char* root = std::getenv("DISSENT_SOURCE_DIR");
   std::ifstream file(std::string(root ? root : ".") + "/docs/gpu.md");
   const std::string page(std::istreambuf_iterator<char>(file), {});
-  for (const auto& rule : cli::device_rules()) {
+  for (const auto& rule : verify::device_rules()) {
     if (rule.arithmetic == at::kDouble) {
       EXPECT_EQ(rule.of_largest, 0) << name_of(rule);
       continue;
@@ -127,13 +127,13 @@ TEST(VerifyAsOnADevice, TheDocumentationNamesEveryTolerance) {
 TEST(Verify, AMissingOrBrokenFileIsADataError) {
   std::ostringstream out;
   dissent::testing::expect_error(ErrorKind::kData, "no_such_file.h5", [&] {
-    cli::run_verify({reference("no_such_file.h5")}, false, out);
+    verify::run_verify({reference("no_such_file.h5")}, false, out);
   });
   const auto broken =
       std::filesystem::temp_directory_path() / fmt::format("dissent_broken_{}.h5", ::getpid());
   std::ofstream(broken) << "not an HDF5 file";
   dissent::testing::expect_error(ErrorKind::kData, broken.filename().string(),
-                                 [&] { cli::run_verify({broken.string()}, false, out); });
+                                 [&] { verify::run_verify({broken.string()}, false, out); });
   std::filesystem::remove(broken);
 }
 
@@ -169,18 +169,18 @@ std::string one_case_file(const std::string& name) {
 TEST(Verify, ExitCodeIs5ForAFailureAndForACaseNotCoveredOnlyOnDemand) {
   const auto failing = one_case_file("auroc"), unknown = one_case_file("no_such_metric");
   std::ostringstream out;
-  EXPECT_EQ(cli::run_verify({failing}, false, out), 5);
+  EXPECT_EQ(verify::run_verify({failing}, false, out), 5);
   EXPECT_NE(out.str().find("0 held, 1 failed, 0 not covered\n"), std::string::npos) << out.str();
-  EXPECT_EQ(cli::run_verify({unknown}, false, out), 0);
-  EXPECT_EQ(cli::run_verify({unknown}, true, out), 5);
+  EXPECT_EQ(verify::run_verify({unknown}, false, out), 0);
+  EXPECT_EQ(verify::run_verify({unknown}, true, out), 5);
   EXPECT_NE(out.str().find("0 held, 0 failed, 1 not covered\n"), std::string::npos) << out.str();
   for (const auto& path : {failing, unknown}) std::filesystem::remove(path);
 }
 
 namespace {
 
-cli::Case made_case() {
-  cli::Case made;
+verify::Case made_case() {
+  verify::Case made;
   made.rtol = 1e-3;
   made.atol = 1e-6;
   made.out["value"] = at::tensor({1.0, 100.0}, at::kDouble);
@@ -192,7 +192,7 @@ cli::Case made_case() {
 
 TEST(Checker, HoldsOnlyWithinTheToleranceOfTheCase) {
   const auto made = made_case();
-  cli::Checker inside(made), outside(made);
+  verify::Checker inside(made), outside(made);
   inside.output("value", at::tensor({1.0009, 99.91}, at::kDouble));
   EXPECT_FALSE(inside.worst());
   outside.output("value", at::tensor({1.0009, 99.8}, at::kDouble));
@@ -204,8 +204,8 @@ TEST(Checker, HoldsOnlyWithinTheToleranceOfTheCase) {
 TEST(Checker, ToleranceOfTheLargestValueIsAtLeastThatOfOne) {
   auto made = made_case();
   made.out["number"] = at::scalar_tensor(1e-4, at::kDouble);
-  cli::Checker inside(made, {0, 0, 1e-3}), outside(made, {0, 0, 1e-3}), number(made, {0, 0, 1e-3}),
-      zeros(made, {0, 0, 1e-3});
+  verify::Checker inside(made, {0, 0, 1e-3}), outside(made, {0, 0, 1e-3}),
+      number(made, {0, 0, 1e-3}), zeros(made, {0, 0, 1e-3});
   inside.output("value", at::tensor({1.09, 100.0}, at::kDouble));  // 1e-3 of 100
   EXPECT_FALSE(inside.worst());
   ASSERT_TRUE(inside.largest());
@@ -224,7 +224,7 @@ TEST(Checker, ToleranceOfTheLargestValueIsAtLeastThatOfOne) {
 
 TEST(Checker, WhatTheHostComputesHasTheTolerancesOfTheCase) {
   const auto made = made_case();
-  cli::Checker checker(made, {1, 1, 1});
+  verify::Checker checker(made, {1, 1, 1});
   checker.host_output("value", at::tensor({1.002, 100.0}, at::kDouble));
   EXPECT_TRUE(checker.worst());
 }
@@ -232,11 +232,11 @@ TEST(Checker, WhatTheHostComputesHasTheTolerancesOfTheCase) {
 TEST(Checker, NanEqualsOnlyNan) {
   auto made = made_case();
   const double nan = std::nan("");
-  cli::Checker against_number(made);
+  verify::Checker against_number(made);
   against_number.output("value", at::tensor({nan, 100.0}, at::kDouble));
   EXPECT_TRUE(against_number.worst());
   made.out["value"] = at::tensor({nan, 100.0}, at::kDouble);
-  cli::Checker both(made), number(made);
+  verify::Checker both(made), number(made);
   both.output("value", at::tensor({nan, 100.0}, at::kDouble));
   EXPECT_FALSE(both.worst());
   number.output("value", at::tensor({1.0, 100.0}, at::kDouble));
@@ -245,7 +245,7 @@ TEST(Checker, NanEqualsOnlyNan) {
 
 TEST(Checker, NamesWhatWasNotCompared) {
   const auto made = made_case();
-  cli::Checker checker(made);
+  verify::Checker checker(made);
   checker.output("value", made.out.at("value"));
   checker.output("not_in_the_case", 3.0);
   EXPECT_EQ(checker.missing(), std::vector<std::string>{"grad/logits"});
@@ -253,6 +253,6 @@ TEST(Checker, NamesWhatWasNotCompared) {
 
 TEST(Checker, AnotherShapeIsAnError) {
   const auto made = made_case();
-  cli::Checker checker(made);
+  verify::Checker checker(made);
   EXPECT_THROW(checker.output("value", at::ones({2, 1}, at::kDouble)), Error);
 }

@@ -8,11 +8,11 @@
 #include <dissent/losses/ncl.hpp>
 #include <dissent/losses/oe.hpp>
 
-#include "cli/verify_sdde.hpp"
 #include "losses/weighted_sum.hpp"
 #include "train/schedule.hpp"
+#include "verify/sdde.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
 using losses::LossInput;
@@ -45,7 +45,7 @@ void check_logit_norm(const Case& reference, Checker& checker) {
                 {{"logits", logits}});
 }
 
-// label_embedding, W0, b0, W1, ..: as leaves with their names.
+// The discriminator's parameters label_embedding, W0, b0, W1, ... as leaves with their names.
 Leaves discriminator_of(const Case& reference) {
   Leaves leaves = {{"label_embedding", reference.differentiable("label_embedding")}};
   for (int layer = 0; reference.has_input(fmt::format("W{}", layer)); ++layer)
@@ -76,7 +76,8 @@ void check_discriminator(const Case& reference, Checker& checker) {
   const auto loss =
       losses::dice_discriminator_loss(tensors_of(leaves), reference.input("features"),
                                       reference.input("labels"), dice_options(reference));
-  // The reference adds the pairs' rates up in f32, and its tolerance is below the rounding of that.
+  // The reference sums the rates of the pairs in f32, and its tolerance is below the rounding error
+  // of that sum.
   float sum = 0;
   const auto rates = loss.accuracy.to(at::kCPU, at::kFloat).contiguous();
   for (int64_t pair = 0; pair < rates.numel(); ++pair) sum += rates.const_data_ptr<float>()[pair];
@@ -84,8 +85,8 @@ void check_discriminator(const Case& reference, Checker& checker) {
   checker.value(loss.value, leaves);
 }
 
-// The cases' network: maps = log(1 + exp(V images)), features = spatial mean of tanh(maps), logits
-// = W features, each member with its V and W.
+// The network of the cases: maps = log(1 + exp(V images)), features = spatial mean of tanh(maps),
+// logits = W features, with V and W of each member.
 LossInput forward(const at::Tensor& v, const at::Tensor& w, const at::Tensor& images) {
   const auto maps = at::einsum("mkc,mbcxy->mbkxy", {v, images}).exp().log1p();
   LossInput input;
@@ -96,7 +97,7 @@ LossInput forward(const at::Tensor& v, const at::Tensor& w, const at::Tensor& im
   return input;
 }
 
-// One term where the case's parameter `key` gives a weight.
+// Adds a term whose weight is the parameter `key` of the case, if it has one.
 void add_term(std::vector<LossTerm>& terms, const Case& reference, const char* key,
               const char* name, std::any options = {}) {
   if (reference.has(key))
@@ -108,6 +109,8 @@ void add_term(std::vector<LossTerm>& terms, const Case& reference, const char* k
 std::vector<LossTerm> sdde_terms(const Case& reference) {
   const double base_weight = reference.has("ce") ? reference.param<double>("ce") : 1;
   std::vector<LossTerm> terms;
+
+  // The base losses, which apply to each member alone.
   if (reference.param<std::string>("cls_loss") == "ce")
     terms.push_back({"cross_entropy", {.weight = base_weight}, {}});
   else
@@ -116,12 +119,16 @@ std::vector<LossTerm> sdde_terms(const Case& reference) {
                      losses::LogitNormOptions{.tau = reference.param<double>("logitnorm_tau")}});
   if (reference.has("adversarial"))
     terms.push_back({"adversarial_cross_entropy", {.weight = base_weight}, {}});
+
+  // Diversity losses on logits.
   add_term(terms, reference, "ncl", "ncl");
   add_term(terms, reference, "oe", "oe");
   if (reference.has("adp"))
     add_term(terms, reference, "adp", "adp",
              losses::AdpOptions{.alpha = reference.param<double>("adp_alpha"),
                                 .beta = reference.param<double>("adp_beta")});
+
+  // Diversity losses on gradients, saliency maps and features.
   if (reference.has("eta"))
     add_term(terms, reference, "eta", "input_gradient",
              losses::InputGradientOptions{
@@ -160,6 +167,8 @@ void check_sdde_total(const Case& reference, Checker& checker) {
   const auto own_images = reference.differentiable("images");
   const auto& targets = reference.input("targets");
   const auto terms = sdde_terms(reference);
+
+  // Base losses: each member on its own batch, and on adversarial examples made from it.
   auto base = forward(v, w, own_images);
   base.labels = targets;
   if (reference.has("adversarial")) {
@@ -169,6 +178,8 @@ void check_sdde_total(const Case& reference, Checker& checker) {
                                           loss, own_images, reference.param<double>("adversarial")))
                                   .logits;
   }
+
+  // Diversity losses: all members on one batch, unlabelled or that of one member.
   const bool outliers = reference.has_input("unlabelled");
   const int64_t member = outliers ? 0 : reference.param<int64_t>("diversity_member");
   const auto batch = outliers ? reference.input("unlabelled") : reference.input("images")[member];
@@ -176,6 +187,8 @@ void check_sdde_total(const Case& reference, Checker& checker) {
       forward(v, w, at::stack(std::vector<at::Tensor>(v.size(0), batch)).set_requires_grad(true));
   diversity.labels = outliers ? losses::predicted_labels(diversity.logits) : targets[member];
   diversity.unlabelled_logits = diversity.logits;
+
+  // The terms by the names of the reference, and their weighted sum.
   const auto sum = losses::weighted_sum(terms, base, diversity, 0, 0);
   const std::map<std::string, std::string> released = {{"cross_entropy", "ce"},
                                                        {"logit_norm", "ce"},
@@ -187,7 +200,7 @@ void check_sdde_total(const Case& reference, Checker& checker) {
   checker.value(sum.total, {{"V", v}, {"W", w}});
 }
 
-// A weight for every (epoch, step) of the case, which counts both from 1.
+// The weight of a loss at every (epoch, step) of the case, which counts both from 1.
 at::Tensor weights(const Case& reference, const losses::LossWeight& weight, at::ScalarType dtype) {
   const auto& epochs = reference.input("epoch");
   auto values = at::empty(epochs.sizes(), dtype);
@@ -220,7 +233,7 @@ void check_cosine_rate(const Case& reference, Checker& checker) {
   options.name = "cosine";
   options.per = "step";
   options.minimum = reference.param<double>("lr_min");
-  options.after_end = "rise";  // as released; ours holds the minimum unless told otherwise
+  options.after_end = "rise";  // as released; the default here holds the minimum
   const Schedule schedule(options, reference.param<double>("lr"), epochs, per_epoch);
   const auto& steps = reference.input("step");
   auto rates = at::empty(steps.sizes(), at::kDouble);
@@ -249,4 +262,4 @@ const std::vector<CaseHandler>& sdde_loss_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

@@ -1,9 +1,9 @@
-// Cases of networks.h5, kind preprocess: images as 8-bit values in, network inputs out, the
-// reference's draws given.
-#include "cli/verify_case.hpp"
+// Cases of networks.h5 of kind preprocess: from 8-bit images to network inputs, with the random
+// draws of the reference.
 #include "data/transforms/transform.hpp"
+#include "verify/case.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
 Normalisation values_of(const Case& reference) {
@@ -11,7 +11,7 @@ Normalisation values_of(const Case& reference) {
           reference.param<std::array<double, 3>>("std")};
 }
 
-// <name>, and <name>_everyN = every N-th value along the given dimensions.
+// Compares <name>, and <name>_everyN: every N-th value along the given dimensions.
 void check_image(const Case& reference, Checker& checker, const std::string& name,
                  const at::Tensor& image, at::IntArrayRef dims) {
   checker.output(name, image);
@@ -54,7 +54,7 @@ void check_test(const Case& reference, Checker& checker) {
                options_of(reference, TransformOptions::Kind::kCenterCrop, "crop"), {});
 }
 
-// A padded crop, or the crop and resize of ImageNet where the case gives a window's size.
+// A padded crop, or ImageNet's resized crop if the case has the size of a window.
 void check_train_transform(const Case& reference, Checker& checker) {
   TransformDraws draws{.top = reference.param<int64_t>("top"),
                        .left = reference.param<int64_t>("left"),
@@ -80,4 +80,4 @@ const std::vector<CaseHandler>& preprocess_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

@@ -2,19 +2,19 @@
 #include <dissent/losses/gradcam.hpp>
 #include <dissent/losses/input_gradient.hpp>
 
-#include "cli/verify_case.hpp"
+#include "verify/case.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
 using losses::MemberInputs;
 
-// A constant of ours that is an option of the reference: a case with another value cannot be
+// For an option of the reference that is a constant here: a case with another value cannot be
 // computed.
 void expect_param(const Case& reference, const std::string& parameter, double ours) {
-  const double wanted = reference.param<double>(parameter);
-  DISSENT_CHECK(wanted == ours, kCheck, "parameter {}: ours is {}, the case's {}", parameter, ours,
-                wanted);
+  const double found = reference.param<double>(parameter);
+  DISSENT_CHECK(found == ours, kCheck, "parameter {}: expected {}, found {}", parameter, ours,
+                found);
 }
 
 losses::GradCamOptions grad_cam_options(const Case& reference) {
@@ -28,7 +28,8 @@ losses::GradCamOptions grad_cam_options(const Case& reference) {
           .similarity = losses::similarity_kind(reference.param<std::string>("similarity"))};
 }
 
-// The heads of the cases' notes on maps f [M, B, K, H, W], by the parameter `head`:
+// The heads described in the notes of the cases, on maps f [M, B, K, H, W], by the parameter
+// `head`:
 //   pixel    z_c = sum_p W2_cp mean_xy tanh(sum_k W1_pk f_kxy)
 //   pool     z_c = sum_p W2_cp softplus(sum_k W1_pk mean_xy f_kxy)
 //   flatten  z_c = sum_kxy W2_ckxy f_kxy
@@ -40,7 +41,8 @@ at::Tensor head_logits(const std::string& head, const at::Tensor& f, const at::T
   if (head == "pool")
     return at::matmul(at::softplus(at::matmul(f.mean(at::IntArrayRef{3, 4}), w1.transpose(1, 2))),
                       last);
-  DISSENT_CHECK(head == "flatten", kCheck, "head '{}': known are pixel, pool, flatten", head);
+  DISSENT_CHECK(head == "flatten", kCheck, "head: expected pixel, pool or flatten, found '{}'",
+                head);
   return at::matmul(f.flatten(2), last);
 }
 
@@ -95,4 +97,4 @@ const std::vector<CaseHandler>& saliency_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

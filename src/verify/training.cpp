@@ -1,18 +1,17 @@
-// Cases that need a head, an optimiser or a whole evaluation. They run the program's own stepper,
-// so what trains is what is verified.
+// Cases that need a head, an optimiser or a complete evaluation. Steps are computed by the stepper
+// that `dissent train` runs.
 #include <dissent/scores/ensemble_output.hpp>
 
-#include "cli/verify_case.hpp"
 #include "train/batched_stepper.hpp"
 #include "train/schedule.hpp"
 #include "train/stepper.hpp"
 #include "train/waves.hpp"
+#include "verify/case.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
-// The members of a case, from its stacked parameters ([M, ...]) or, without a first dimension, its
-// single one.
+// The members of a case from its parameters, which are stacked ([M, ...]) or those of one member.
 MemberStack members_of(const Case& reference, bool stacked) {
   const auto& weight = reference.input("mlp.fc1.weight");
   const auto& classifier = reference.input("head.weight");
@@ -25,7 +24,7 @@ MemberStack members_of(const Case& reference, bool stacked) {
   return {std::move(head), total, 0, values};
 }
 
-// What runs on a device: the batched products of a stack, here of one member.
+// The way a GPU computes: batched products of a stack, here of one member.
 void check_stack(Checker& checker, const MemberStack& members, const at::Tensor& x,
                  const at::Tensor& cotangent) {
   std::vector<at::Tensor> saved;
@@ -44,12 +43,15 @@ void check_member(const Case& reference, Checker& checker) {
   const auto &x = reference.input("x"), &cotangent = reference.input("cotangent");
   std::vector<at::Tensor> saved;
   const auto logits = members.head->forward(flat, x, &saved);
+
   at::Tensor dx;
   const auto gradient = members.head->backward(flat, x, saved, cotangent, &dx);
   checker.output("logits", logits);
   checker.output("value", (logits * cotangent).sum());
   checker.gradient("x", dx);
   checker.gradient("cotangent", logits);
+
+  // backward() returns the weights' gradients as factors dy^T x, which ranks exchange.
   const auto& layout = members.head->layout();
   if (reference.as_device) return check_stack(checker, members, x, cotangent);
   for (const auto& part : gradient.linear)
@@ -100,9 +102,57 @@ ScheduleOptions cosine(int64_t t_max) {
   ScheduleOptions options;
   options.name = "cosine";
   options.t_max_epochs = t_max;
-  options.after_end = "rise";  // as torch's scheduler
+  options.after_end = "rise";  // as PyTorch's scheduler
   return options;
 }
+
+// With "freeze_model_on_first_epoch" the members are not updated in epoch 0, and the schedule
+// starts one epoch later.
+bool is_frozen_at_first(const Case& reference) {
+  return reference.has("freeze_model_on_first_epoch") &&
+         reference.param<bool>("freeze_model_on_first_epoch");
+}
+
+int64_t updating_epoch(int64_t epoch, bool frozen_at_first) {
+  return std::max<int64_t>(0, epoch - (frozen_at_first ? 1 : 0));
+}
+
+// The stepper of the host, or the one of a GPU if the case is computed as on a device.
+std::unique_ptr<WaveRunner> make_stepper(const Case& reference, MemberStack& members,
+                                         Optimizer& optimizer, Grid& grid) {
+  const auto objective = objective_of(reference);
+  if (reference.as_device)
+    return std::make_unique<BatchedStepper>(members, optimizer, objective, BatchedOptions{}, grid);
+  return std::make_unique<Stepper>(members, optimizer, objective, StepperOptions{}, grid);
+}
+
+// Steps `first` to `last` - 1 of the case: rows, active members and the permutation index of A2D.
+std::vector<Step> steps_of(const Case& reference, int64_t epoch, int64_t first, int64_t last) {
+  std::vector<Step> steps;
+  for (int64_t s = first; s < last; ++s)
+    steps.push_back({epoch,
+                     s - first,
+                     integers(reference.host_input("batch_index")[s]),
+                     {},
+                     integers(reference.host_input("active")[s]),
+                     reference.host_input("a2d_m")[s].item<int64_t>()});
+  return steps;
+}
+
+// What a case records of each step.
+struct StepLog {
+  explicit StepLog(int64_t steps)
+      : rates(at::empty({steps}, at::kDouble)),
+        total(at::empty_like(rates)),
+        task(at::empty_like(rates)),
+        repulsion(at::empty_like(rates)) {}
+  void add(int64_t step, const StepResult& result) {
+    total[step] = result.total;
+    task[step] = result.losses[0];
+    repulsion[step] = result.losses[1];
+  }
+  at::Tensor rates, total, task, repulsion;
+};
 
 void check_train_step(const Case& reference, Checker& checker) {
   auto members = members_of(reference, true);
@@ -110,39 +160,21 @@ void check_train_step(const Case& reference, Checker& checker) {
   Grid grid(*world, {});
   const auto optimizer_options = optimizer_of(reference);
   Optimizer optimizer(optimizer_options, members.values);
-  const auto objective = objective_of(reference);
-  std::unique_ptr<WaveRunner> stepper;
-  if (reference.as_device)
-    stepper =
-        std::make_unique<BatchedStepper>(members, optimizer, objective, BatchedOptions{}, grid);
-  else
-    stepper = std::make_unique<Stepper>(members, optimizer, objective, StepperOptions{}, grid);
+  const auto stepper = make_stepper(reference, members, optimizer, grid);
+
   const auto count = reference.param<int64_t>("steps");
-  const bool frozen = reference.has("freeze_model_on_first_epoch") &&
-                      reference.param<bool>("freeze_model_on_first_epoch");
+  const bool frozen = is_frozen_at_first(reference);
   const int64_t per_epoch =
       reference.has("steps_per_epoch") ? reference.param<int64_t>("steps_per_epoch") : count;
   const Schedule schedule(
       reference.has("T_max") ? cosine(reference.param<int64_t>("T_max")) : ScheduleOptions{},
       optimizer_options.learning_rate, 1, per_epoch);
-  auto rates = at::empty({count}, at::kDouble), total = at::empty_like(rates),
-       task = at::empty_like(rates), repulsion = at::empty_like(rates);
-  const auto note = [&](int64_t s, const StepResult& result) {
-    total[s] = result.total;
-    task[s] = result.losses[0];
-    repulsion[s] = result.losses[1];
-  };
+
+  // As in training, the steps of an epoch are grouped into waves of steps that share no member.
+  StepLog log(count);
   for (int64_t epoch = 0; epoch * per_epoch < count; ++epoch) {
-    const int64_t updating = std::max<int64_t>(0, epoch - (frozen ? 1 : 0)),
-                  first = epoch * per_epoch;
-    std::vector<Step> steps;
-    for (int64_t s = first; s < std::min(count, first + per_epoch); ++s)
-      steps.push_back({epoch,
-                       s - first,
-                       integers(reference.host_input("batch_index")[s]),
-                       {},
-                       integers(reference.host_input("active")[s]),
-                       reference.host_input("a2d_m")[s].item<int64_t>()});
+    const int64_t updating = updating_epoch(epoch, frozen), first = epoch * per_epoch;
+    const auto steps = steps_of(reference, epoch, first, std::min(count, first + per_epoch));
     for (const auto& wave : make_waves(steps)) {
       std::vector<StepInput> inputs;
       for (const int64_t s : wave) {
@@ -153,16 +185,18 @@ void check_train_step(const Case& reference, Checker& checker) {
       }
       const auto results = stepper->run(inputs, updating, !(frozen && epoch == 0));
       for (size_t i = 0; i < wave.size(); ++i) {
-        rates[first + wave[i]] = inputs[i].learning_rate;
-        if (results[i].known) note(first + wave[i], results[i]);
+        log.rates[first + wave[i]] = inputs[i].learning_rate;
+        if (results[i].known) log.add(first + wave[i], results[i]);
       }
     }
-    for (const auto& late : stepper->late_results(true)) note(first + late.step, late.result);
+    // A GPU's losses arrive after its steps.
+    for (const auto& late : stepper->late_results(true)) log.add(first + late.step, late.result);
   }
-  checker.host_output("lr", rates);
-  checker.output("total", total);
-  checker.output("task_loss", task);
-  checker.output("repulsion_loss", repulsion);
+
+  checker.host_output("lr", log.rates);
+  checker.output("total", log.total);
+  checker.output("task_loss", log.task);
+  checker.output("repulsion_loss", log.repulsion);
   for (const auto& entry : members.head->layout().entries())
     checker.output(entry.name, stacked_parameter(members.values, entry));
 }
@@ -174,7 +208,7 @@ void check_cosine(const Case& reference, Checker& checker) {
   const Schedule schedule(options, reference.param<double>("start_lr"), epochs, 1);
   auto rates = at::empty({epochs}, at::kDouble);
   for (int64_t epoch = 0; epoch < epochs; ++epoch)
-    rates[epoch] = schedule.rate(std::max<int64_t>(0, epoch - (frozen ? 1 : 0)), 0);
+    rates[epoch] = schedule.rate(updating_epoch(epoch, frozen), 0);
   checker.output("lr", rates);
 }
 
@@ -205,4 +239,4 @@ const std::vector<CaseHandler>& training_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

@@ -1,4 +1,4 @@
-#include "cli/verify_case.hpp"
+#include "verify/case.hpp"
 
 #include <dissent/metrics/accuracy.hpp>
 
@@ -7,13 +7,16 @@
 
 #include "storage/h5.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
+// Floating-point values as f64, integers as i64.
 at::Tensor read_tensor(hid_t file, const std::string& name, const std::string& path) {
   const auto info = h5_info(file, name, path);
   const auto dtype = at::isFloatingType(info.dtype) ? at::kDouble : at::kLong;
   if (!info.shape.empty()) return h5_read(file, name, path).to(dtype);
+
+  // h5_read reads arrays only; a dataset without dimensions is read here.
   const std::string place = path + ": " + name;
   auto value = at::empty({}, dtype);
   const UniqueHandle dataset(DISSENT_H5(H5Dopen2(file, name.c_str(), H5P_DEFAULT), place),
@@ -27,7 +30,8 @@ template <class T>
 T attribute(hid_t file, const std::string& key, const std::string& name, const std::string& path) {
   const auto value = h5_read_attribute(file, key, name, path);
   DISSENT_CHECK(std::holds_alternative<T>(value), kData, "{}: attribute {} of {}: expected {}",
-                path, name, key, std::is_same_v<T, double> ? "a floating-point number" : "a text");
+                path, name, key,
+                std::is_same_v<T, double> ? "a floating-point number" : "a string");
   return std::get<T>(value);
 }
 
@@ -47,6 +51,16 @@ Case read_attributes(hid_t file, const std::string& key, const std::string& path
   DISSENT_CHECK(read.params.is_object(), kData,
                 "{}: attribute params of {}: expected a JSON object", path, key);
   return read;
+}
+
+// The largest finite absolute value, but at least the limit of Tolerance::of_largest.
+double largest_size(const at::Tensor& values) {
+  double largest = values.dim() == 0 ? 1 : 1e-3;
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    const double size = std::abs(values.data_ptr<double>()[i]);
+    if (std::isfinite(size)) largest = std::max(largest, size);
+  }
+  return largest;
 }
 
 }  // namespace
@@ -74,7 +88,8 @@ std::vector<Case> read_cases(const std::string& path) {
 
 const at::Tensor& Case::input(const std::string& input) const {
   const auto found = in.find(input);
-  DISSENT_CHECK(found != in.end(), kData, "{}: case {}: no in/{}", file, key, input);
+  DISSENT_CHECK(found != in.end(), kData, "{}: case {}: expected in/{}, found none", file, key,
+                input);
   return found->second;
 }
 
@@ -119,13 +134,13 @@ void Checker::compare(const std::string& group, const NamedTensors& references,
                 fmt::join(value.sizes(), ", "), fmt::join(found->second.sizes(), ", "));
   const auto ours = value.detach().to(at::kCPU, at::kDouble).contiguous(),
              reference = found->second.to(at::kDouble).contiguous();
-  double largest = reference.dim() == 0 ? 1 : 1e-3;
-  for (int64_t i = 0; allowed.of_largest > 0 && i < reference.numel(); ++i)
-    if (const double size = std::abs(reference.data_ptr<double>()[i]); std::isfinite(size))
-      largest = std::max(largest, size);
+  const double largest = largest_size(reference);
+
+  // Only the largest difference is kept, measured in tolerances: it decides whether the case holds.
   for (int64_t i = 0; i < ours.numel(); ++i) {
     const double x = ours.data_ptr<double>()[i], expected = reference.data_ptr<double>()[i];
     if (x == expected || (std::isnan(x) && std::isnan(expected))) continue;
+
     const double tolerance =
         allowed.absolute + allowed.relative * std::abs(expected) + allowed.of_largest * largest;
     const double difference = std::abs(x - expected);
@@ -152,4 +167,4 @@ double accuracy(const at::Tensor& predictions, const at::Tensor& labels) {
   return state.finish();
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

@@ -13,21 +13,21 @@
 #include <hdf5.h>
 
 #include "build_info.hpp"
-#include "cli/doctor.hpp"
 #include "comm/mpi_info.hpp"
 #include "core/cgroup.hpp"
 #include "core/stop.hpp"
+#include "doctor/checks.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/node_memory.hpp"
 #if DISSENT_WITH_CUDA
 #include "comm/nccl.hpp"
 #endif
 
-namespace dissent::cli {
+namespace dissent::doctor {
 namespace {
 
 #if DISSENT_WITH_CUDA
-// 13000 is CUDA 13.0; a driver that is not there is 0.
+// 13000 is CUDA 13.0; 0 means that there is no driver.
 std::string cuda_text(int version) {
   return version == 0 ? "none" : fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
@@ -37,7 +37,7 @@ std::string device_libraries() {
   static_cast<void>(cudaRuntimeGetVersion(&runtime));
   static_cast<void>(cudaDriverGetVersion(&driver));
   static_cast<void>(ncclGetVersion(&nccl));
-  return fmt::format("CUDA {} (built with {}, the driver's {}), NCCL {}.{}.{}", cuda_text(runtime),
+  return fmt::format("CUDA {} (built with {}, driver {}), NCCL {}.{}.{}", cuda_text(runtime),
                      cuda_text(CUDART_VERSION), cuda_text(driver), nccl / 10000, nccl / 100 % 100,
                      nccl % 100);
 }
@@ -45,7 +45,7 @@ std::string device_libraries() {
 std::string device_libraries() { return "no CUDA"; }
 #endif
 
-// Cores of this process.
+// Cores that this process may use.
 std::vector<int64_t> own_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -56,7 +56,7 @@ std::vector<int64_t> own_cores() {
   return cores;
 }
 
-// Cores that the ranks of a node may use together.
+// Number of cores that the ranks of a node may use together: their sets may overlap.
 int64_t cores_together(Communicator& node) {
   const auto own = own_cores();
   const auto all = node.all_gather(at::tensor(own, at::kLong),
@@ -89,10 +89,10 @@ Finding check_versions(Communicator& world) {
   const std::string first = broadcast_text(world, text, 0);
   if (text != first)
     return failed(fmt::format("{}; rank 0 has {}", text, first),
-                  "start the same program with the same modules or container on every node");
+                  "use the same program with the same modules or container on every node");
   if (hdf5 != DISSENT_HDF5_VERSION)
-    return warning(fmt::format("{}; it was built with HDF5 {}", text, DISSENT_HDF5_VERSION),
-                   "load the HDF5 that the program was built with, or build it anew");
+    return warning(fmt::format("{}; built with HDF5 {}", text, DISSENT_HDF5_VERSION),
+                   "load the HDF5 that the program was built with, or rebuild it");
   return ok(world.rank() == 0 ? text : "");
 }
 
@@ -102,23 +102,28 @@ Finding check_cores(Runtime& runtime) {
   const auto own = static_cast<int64_t>(own_cores().size());
   const int64_t cores = cores_together(*node);
   const auto all_threads = all_gather_integer(*node, threads);
-  const auto wanted = std::accumulate(all_threads.begin(), all_threads.end(), int64_t{0});
+  const auto total_threads = std::accumulate(all_threads.begin(), all_threads.end(), int64_t{0});
   const auto quota = cpu_quota();
+
+  // Per rank: threads that share the cores of a binding slow each other down.
   if (own > 0 && threads > own)
     return warning(fmt::format("{} threads on {}: OMP_NUM_THREADS is larger than the set of cores "
                                "that the rank is bound to",
                                threads, count_text(own, "core")),
                    "mpirun: --bind-to none, or --map-by slot:PE=THREADS; srun: "
                    "--cpus-per-task=THREADS; or a smaller OMP_NUM_THREADS");
+
+  // Per node: the sum over its ranks, against the cores and a container's share of their time.
   if (node->rank() != 0) return ok("");
   const std::string text =
-      fmt::format("{} on a node, {} together, {}{}", count_text(node->size(), "rank"),
-                  count_text(wanted, "thread"), count_text(cores, "core"),
-                  quota ? fmt::format(", time for {:.1f} of them", *quota) : "");
-  if (wanted > cores || (quota && static_cast<double>(wanted) > *quota + 0.5))
+      fmt::format("{} per node with {} in total, {}{}", count_text(node->size(), "rank"),
+                  count_text(total_threads, "thread"), count_text(cores, "core"),
+                  quota ? fmt::format(", limited to the time of {:.1f} cores", *quota) : "");
+  const bool over_quota = quota && static_cast<double>(total_threads) > *quota + 0.5;
+  if (total_threads > cores || over_quota)
     return warning(
         text + ": more threads than cores",
-        "start fewer ranks a node, or set OMP_NUM_THREADS or runtime.threads to cores / ranks");
+        "start fewer ranks per node, or set OMP_NUM_THREADS or runtime.threads to cores / ranks");
   return ok(text);
 }
 
@@ -128,13 +133,13 @@ Finding check_memory(Communicator& world) {
   const int64_t available = available_memory_bytes();
   const auto limit = memory_limit();
   const std::string text = fmt::format(
-      "{} available to {} of a node{}", byte_text(available), count_text(node->size(), "rank"),
-      limit ? fmt::format(", {} left of the {} that {} allows", byte_text(limit->left_bytes),
+      "{} available to {} per node{}", byte_text(available), count_text(node->size(), "rank"),
+      limit ? fmt::format(", {} left of the limit {} of {}", byte_text(limit->left_bytes),
                           byte_text(limit->limit_bytes), limit->place)
-            : ", no limit by a control group");
+            : ", no limit set by a control group");
   if (available / node->size() < int64_t{1} << 30)
-    return warning(text,
-                   "ask the batch system for more memory (--mem), or start fewer ranks a node");
+    return warning(
+        text, "request more memory from the batch system (--mem), or start fewer ranks per node");
   return ok(text);
 }
 
@@ -143,41 +148,47 @@ Finding check_limits(Communicator& world) {
                size = soft_limit(RLIMIT_FSIZE), memory = soft_limit(RLIMIT_AS);
   auto node = world.split_by_node();
   const bool several_nodes = node->size() < world.size();
-  const std::string text =
-      fmt::format("open files {}, locked memory {}, size of a file {}, address space {}",
-                  limit_text(files, false), limit_text(locked, true), limit_text(size, true),
-                  limit_text(memory, true));
+  const std::string text = fmt::format(
+      "open files {}, locked memory {}, file size {}, address space {}", limit_text(files, false),
+      limit_text(locked, true), limit_text(size, true), limit_text(memory, true));
+
+  // The most likely cause of a failure first: one line has room for one.
   if (files < 256) return warning(text, "raise the number of open files: ulimit -n 4096");
   if (size != RLIM_INFINITY)
-    return warning(
-        text, "caches and checkpoints may be larger than the limit of a file: ulimit -f unlimited");
+    return warning(text,
+                   "caches and checkpoints may exceed the file size limit: ulimit -f unlimited");
   if (memory != RLIM_INFINITY)
     return warning(
         text,
         "mapped libraries and shared memory count towards the address space: ulimit -v unlimited");
   if (several_nodes && locked != RLIM_INFINITY)
-    return warning(text,
-                   "InfiniBand and its like want memory to be locked: ulimit -l unlimited, a "
-                   "matter of the site");
+    return warning(
+        text,
+        "InfiniBand needs locked memory: ulimit -l unlimited, which the site's administrators "
+        "may have to allow");
   return ok(text);
 }
 
 Finding check_signals() {
   constexpr const char* advice =
-      "something before this program blocks the signal: start it without wrappers, and see what "
-      "the batch script or launcher does to signals";
+      "a parent process blocks the signal: start the program without wrappers, and check how the "
+      "batch script or launcher handles signals";
+
+  // A blocked signal is inherited from the parent process and would never arrive.
   sigset_t blocked;
   sigemptyset(&blocked);
   pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
   for (const auto& [signal, name] : {std::pair(SIGUSR1, "SIGUSR1"), {SIGTERM, "SIGTERM"}})
     if (sigismember(&blocked, signal) == 1)
       return failed(fmt::format("{} is blocked", name), advice);
+
+  // Send the signal to ourselves, as a batch system would near the time limit.
   install_stop_handlers();
   kill(getpid(), SIGUSR1);
   for (int i = 0; i < 100 && !stop_requested(); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   if (!stop_requested()) return failed("SIGUSR1 did not arrive within 1 s", advice);
-  return ok("SIGUSR1 arrives and is taken as the wish for a checkpoint; so is SIGTERM");
+  return ok("SIGUSR1 arrives and requests a checkpoint, as SIGTERM does");
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::doctor

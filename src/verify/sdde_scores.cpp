@@ -4,12 +4,12 @@
 #include <dissent/scores/shaping.hpp>
 #include <dissent/scores/temperature.hpp>
 
-#include "cli/verify_case.hpp"
+#include "verify/case.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
-// The reference writes hyphens.
+// The reference writes names with hyphens.
 scores::Aggregation aggregation_of(const Case& reference) {
   auto name = reference.param<std::string>("aggregation");
   std::replace(name.begin(), name.end(), '-', '_');
@@ -52,7 +52,7 @@ void check_ash(const Case& reference, Checker& checker) {
                     reference.param<double>("percentile")));
 }
 
-// "ash_b": the features alone.
+// "ash_b": the features only.
 void check_ash_features(const Case& reference, Checker& checker) {
   checker.output("features", ash(reference.name.substr(4), reference.input("features"),
                                  reference.param<double>("percentile")));
@@ -94,4 +94,4 @@ const std::vector<CaseHandler>& sdde_score_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

@@ -1,4 +1,4 @@
-// Cases of sed_scores.h5: scores, batch diversity, outputs of the ensemble, class subsets, whole
+// Cases of sed_scores.h5: scores, batch diversity, outputs of the ensemble, class subsets, complete
 // detection evaluations.
 #include <dissent/metrics/accuracy.hpp>
 #include <dissent/metrics/ranking.hpp>
@@ -8,15 +8,15 @@
 #include <dissent/scores/ensemble_scores.hpp>
 #include <dissent/scores/registry.hpp>
 
-#include "cli/verify_case.hpp"
+#include "verify/case.hpp"
 
-namespace dissent::cli {
+namespace dissent::verify {
 namespace {
 
 using scores::InputKind;
 
-// The reference takes a stack whose values all lie in [0, 1] as probabilities; our functions are
-// told.
+// The reference treats a stack whose values all lie in [0, 1] as probabilities; our functions take
+// the kind as an argument.
 InputKind guessed_kind(const Case& reference) {
   const auto& outputs = reference.host_input("logits");
   return outputs.ge(0).logical_and(outputs.le(1)).all().item<bool>() ? InputKind::kProbabilities
@@ -31,7 +31,8 @@ at::Tensor released_score(const scores::ScoreInfo& score, const at::Tensor& outp
 void check_per_sample(const Case& reference, Checker& checker) {
   const auto& logits = reference.input("logits");
   const auto* score = scores::find_released_score(reference.name);
-  DISSENT_CHECK(score, kCheck, "no score of released name '{}'", reference.name);
+  DISSENT_CHECK(score, kCheck, "case: expected the released name of a score, found '{}'",
+                reference.name);
   checker.output("score", released_score(*score, logits, guessed_kind(reference)));
 }
 
@@ -44,7 +45,8 @@ void check_member_entropies(const Case& reference, Checker& checker) {
 void check_batch_mean(const Case& reference, Checker& checker) {
   const auto& logits = reference.input("logits");
   const auto* score = scores::find_released_score(reference.name + "_per_sample");
-  DISSENT_CHECK(score, kCheck, "no score of released name '{}_per_sample'", reference.name);
+  DISSENT_CHECK(score, kCheck, "case: expected the released name of a score, found '{}_per_sample'",
+                reference.name);
   checker.output("value", released_score(*score, logits, guessed_kind(reference)).mean());
 }
 
@@ -98,6 +100,7 @@ void check_subset_accuracies(const Case& reference, Checker& checker, const at::
   checker.output("soup_pred", scores::subset_predictions(soup));
   checker.output("soup_conf", scores::subset_confidence(soup));
   checker.output("soup", accuracy(scores::subset_predictions(soup), labels));
+
   double best = 0, sum = 0;
   for (int64_t m = 0; m < mapped.size(0); ++m) {
     const double of_member = accuracy(scores::subset_predictions(mapped[m]), labels);
@@ -109,7 +112,7 @@ void check_subset_accuracies(const Case& reference, Checker& checker, const at::
   checker.output("mean_single_model", sum / static_cast<double>(mapped.size(0)));
 }
 
-// The plain mean of batch values, so a short last batch counts fully.
+// The mean of batch values as SED's release takes it: a shorter last batch has the same weight.
 double mean_over_batches(const at::Tensor& mapped, int64_t batch,
                          const std::function<at::Tensor(const at::Tensor&)>& value) {
   double sum = 0;
@@ -226,4 +229,4 @@ const std::vector<CaseHandler>& score_handlers() {
   return table;
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::verify

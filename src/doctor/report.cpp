@@ -1,20 +1,29 @@
-#include "cli/doctor_report.hpp"
+#include "doctor/report.hpp"
 
+#include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
+#include <iterator>
+#include <map>
+#include <optional>
 #include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include <dissent/error.hpp>
 
 #include "comm/runtime.hpp"
 #include "core/torch_failure.hpp"
 
-namespace dissent::cli {
+namespace dissent::doctor {
 namespace {
 
-constexpr size_t kTexts = 4, kHosts = 4;  // of one line, at most
+constexpr size_t kMaxTexts = 4, kMaxHosts = 4;  // in one line
 
-// Errors that a group has agreed on begin with the rank in that group; the line names ranks of the
-// job.
-std::string own_text(const Error& error) {
+// The message of an error without its rank. Errors that a group agreed on begin with a rank in that
+// group, but the report names ranks of the job.
+std::string text_without_rank(const Error& error) {
   const std::string text = error.what();
   const auto colon = text.find(": ");
   return error.agreed() && text.starts_with("rank ") && colon != std::string::npos
@@ -22,13 +31,14 @@ std::string own_text(const Error& error) {
              : text;
 }
 
-// The message of what the work threw, or nothing; rethrows what no check can outlive.
+// The message of what the work threw, or nothing. Rethrows a failed collective: after one, ranks
+// cannot be told anything.
 std::optional<std::string> failure_of(const std::function<void()>& work) {
   try {
     work();
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kComm && !error.agreed()) throw;
-    return own_text(error);
+    return text_without_rank(error);
   } catch (...) {
     return current_failure().message;
   }
@@ -38,7 +48,7 @@ std::optional<std::string> failure_of(const std::function<void()>& work) {
 // "rank 2 on n14", "ranks 0-3, 7 on n14, n15".
 std::string place_text(const std::vector<int>& ranks, const std::vector<std::string>& hosts) {
   std::string numbers;
-  std::set<std::string> names;
+  // Consecutive ranks are written as a range.
   for (size_t i = 0; i < ranks.size(); ++i) {
     const size_t first = i;
     while (i + 1 < ranks.size() && ranks[i + 1] == ranks[i] + 1) ++i;
@@ -46,12 +56,14 @@ std::string place_text(const std::vector<int>& ranks, const std::vector<std::str
     numbers +=
         first == i ? fmt::format("{}", ranks[i]) : fmt::format("{}-{}", ranks[first], ranks[i]);
   }
+
+  std::set<std::string> names;
   for (const int rank : ranks) names.insert(hosts[rank]);
   const std::vector<std::string> shown(
       names.begin(),
-      std::next(names.begin(), static_cast<int64_t>(std::min(names.size(), kHosts))));
+      std::next(names.begin(), static_cast<int64_t>(std::min(names.size(), kMaxHosts))));
   const std::string more =
-      names.size() > kHosts ? fmt::format(" and {} more", names.size() - kHosts) : "";
+      names.size() > kMaxHosts ? fmt::format(" and {} more", names.size() - kMaxHosts) : "";
   return fmt::format("rank{} {} on {}{}", ranks.size() == 1 ? "" : "s", numbers,
                      fmt::join(shown, ", "), more);
 }
@@ -76,28 +88,32 @@ Finding merge_findings(const std::vector<Finding>& findings,
                        const std::vector<std::string>& hosts) {
   Finding merged;
   for (const auto& finding : findings) merged.verdict = std::max(merged.verdict, finding.verdict);
-  std::vector<std::pair<std::string, std::vector<int>>>
-      texts;  // in the order of the first rank that says it
+
+  // The distinct texts with that verdict and their ranks, in order of the first rank of each.
+  std::vector<std::pair<std::string, std::vector<int>>> texts;
   for (size_t rank = 0; rank < findings.size(); ++rank) {
     const auto& [verdict, text, advice] = findings[rank];
     if (verdict != merged.verdict || text.empty()) continue;
     if (merged.advice.empty()) merged.advice = advice;
     auto at = std::find_if(texts.begin(), texts.end(),
-                           [&, &said = text](const auto& entry) { return entry.first == said; });
+                           [&, &own = text](const auto& entry) { return entry.first == own; });
     if (at == texts.end()) at = texts.insert(texts.end(), {text, {}});
     at->second.push_back(static_cast<int>(rank));
   }
+
+  // Names ranks and hosts only where they help: nodes that differ, or a failure to look into.
   const bool worse_than_others = std::any_of(findings.begin(), findings.end(), [&](const auto& f) {
     return f.verdict != merged.verdict && !f.text.empty();
   });
   const bool places = texts.size() > 1 || merged.verdict == Verdict::kFailed ||
                       (merged.verdict == Verdict::kWarning && worse_than_others);
-  for (size_t i = 0; i < std::min(texts.size(), kTexts); ++i)
+
+  for (size_t i = 0; i < std::min(texts.size(), kMaxTexts); ++i)
     merged.text +=
         fmt::format("{}{}{}", i == 0 ? "" : "; ", texts[i].first,
                     places ? fmt::format(" ({})", place_text(texts[i].second, hosts)) : "");
-  if (texts.size() > kTexts)
-    merged.text += fmt::format("; and {} more such findings", texts.size() - kTexts);
+  if (texts.size() > kMaxTexts)
+    merged.text += fmt::format("; and {} more such findings", texts.size() - kMaxTexts);
   return merged;
 }
 
@@ -113,6 +129,8 @@ Verdict Report::check(const std::string& name, const std::string& advice,
                       const std::function<Finding()>& work) {
   Finding own;
   if (const auto error = failure_of([&] { own = work(); })) own = failed(*error, advice);
+
+  // Every rank merges the findings of all, so all agree on the verdict.
   const auto verdicts = all_gather_integer(world_, static_cast<int64_t>(own.verdict));
   const auto texts = all_gather_text(world_, own.text),
              advices = all_gather_text(world_, own.advice);
@@ -120,6 +138,7 @@ Verdict Report::check(const std::string& name, const std::string& advice,
   for (size_t rank = 0; rank < texts.size(); ++rank)
     findings.push_back({static_cast<Verdict>(verdicts[rank]), texts[rank], advices[rank]});
   const auto merged = merge_findings(findings, hosts_);
+
   worst_ = std::max(worst_, merged.verdict);
   checks_->push_back({{"name", name},
                       {"verdict", verdict_name(merged.verdict)},
@@ -129,7 +148,7 @@ Verdict Report::check(const std::string& name, const std::string& advice,
     fmt::print("{:<9}{}: {}\n", verdict_name(merged.verdict), name, merged.text);
     if (merged.verdict != Verdict::kOk)
       fmt::print("{:<9}to do: {}\n", "", merged.advice.empty() ? advice : merged.advice);
-    std::fflush(stdout);  // a check that hangs comes after the line of the one before it
+    std::fflush(stdout);  // where the next check hangs, this line is already printed
   }
   return merged.verdict;
 }
@@ -146,6 +165,7 @@ void Report::finish() {
                count_text(static_cast<int64_t>(names.size()), "host"));
     return;
   }
+
   nlohmann::ordered_json json;
   json["format"] = "dissent-doctor";
   json["version"] = 1;
@@ -167,8 +187,8 @@ void Steps::run(const std::function<void()>& work) {
 }
 
 Finding Steps::finding(const std::string& advice, const std::function<Finding()>& found) const {
-  if (!error_.empty()) return cli::failed(error_, advice);
+  if (!error_.empty()) return doctor::failed(error_, advice);
   return failed_ ? ok("") : found();
 }
 
-}  // namespace dissent::cli
+}  // namespace dissent::doctor
