@@ -401,10 +401,10 @@ std::string ImagePlanner::json() const {
             {"model", config_.ensemble.model}};
   json["members"] = run_.members;
   json["batch_size"] = run_.batch;
-  json["parameters_a_member"] = run_.network->layout().parameter_count();
+  json["parameters_per_member"] = run_.network->layout().parameter_count();
   if (run_.batches)
-    json["images"] = *run_.rows, json["batches_an_epoch"] = *run_.batches,
-    json["steps_an_epoch"] = (*run_.batches + run_.accumulation - 1) / run_.accumulation;
+    json["images"] = *run_.rows, json["batches_per_epoch"] = *run_.batches,
+    json["steps_per_epoch"] = (*run_.batches + run_.accumulation - 1) / run_.accumulation;
   json["epochs"] = run_.epochs;
   json["runs"] = runs_;
   json["messages"] = {{"latency_s", messages_.latency_s},

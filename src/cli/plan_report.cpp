@@ -229,8 +229,8 @@ std::string report_json(const CostReport& report) {
   json["members"] = run.plan.members;
   json["active"] = run.plan.active;
   json["batch_size"] = run.plan.batch_size;
-  json["parameters_a_member"] = run.head->layout().parameter_count();
-  json["steps_an_epoch"] = steps_per_epoch(run.plan);
+  json["parameters_per_member"] = run.head->layout().parameter_count();
+  json["steps_per_epoch"] = steps_per_epoch(run.plan);
   json["epochs"] = run.epochs;
   json["runs"] = report.runs;
   json["train"] = {{"rows_per_pass", run.train.rows_per_pass},

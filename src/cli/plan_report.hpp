@@ -50,7 +50,7 @@ nlohmann::ordered_json place_json(const Grid& grid) {
   json["grid"] = {
       {"runs", grid.shape.runs}, {"members", grid.shape.members}, {"data", grid.shape.data}};
   json["ranks_per_node"] = grid.ranks_per_node;
-  json["threads_a_rank"] = grid.threads;
+  json["threads_per_rank"] = grid.threads;
   return json;
 }
 

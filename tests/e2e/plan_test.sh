@@ -54,7 +54,7 @@ cp train.cache/manifest.toml manifest.cache
 well 1 plan train.toml --no-calibration --json --set data.train=manifest.cache
 mv out manifest.json
 [ "$(number cache_bytes manifest.json)" = $((4000 * (256 * 4 + 12))) ] || failed "the cache has $(number cache_bytes manifest.json) bytes"
-[ "$(number parameters_a_member manifest.json)" = $((256 * 1024 * 2 + 1024 + 256 + 5 * 256 + 256 * 100 + 100)) ] || failed "wrong number of parameters"
+[ "$(number parameters_per_member manifest.json)" = $((256 * 1024 * 2 + 1024 + 256 + 5 * 256 + 256 * 100 + 100)) ] || failed "wrong number of parameters"
 
 for ranks in 1 2; do
   # Other programs on the machine make one of the two slower than the other: what is asked is that prediction and training agree in one of four tries.

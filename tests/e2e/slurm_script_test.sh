@@ -67,7 +67,7 @@ job() {
 # Through mpirun: stopped and queued again, then finished.
 job one_node USR1 train train.toml --quiet
 expect_exit 0
-expect_text "slurm job 77: USR1 received, asking train to stop" "event=checkpoint" "threads_a_rank=1" "ranks=2"
+expect_text "slurm job 77: USR1 received, asking train to stop" "event=checkpoint" "threads_per_rank=1" "ranks=2"
 calls "scontrol requeue 77"
 state stopped
 SLURM_RESTART_COUNT=1 job one_node '' train train.toml --quiet
