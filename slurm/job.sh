@@ -2,6 +2,7 @@
 # ranks, and queues the job again when the program has ended with 75 (what it has done is kept).
 # shellcheck shell=bash
 set -euo pipefail
+readonly kExitStopped=75 # src/core/exit_codes.hpp
 
 # From the first line on: nothing else catches these signals yet. mpirun and srun pass USR1 on to all ranks. TERM and INT become USR1 too, since mpirun
 # would answer them by killing.
@@ -64,17 +65,17 @@ until_done() {
     wait "$job" || status=$?
   fi
   # Too early for the program or its launcher to listen: there is nothing new to be kept.
-  if [ "$status" = 138 ] && [ "$asked" = 1 ] && stops; then status=75; fi
-  [ "$status" = 75 ] || exit "$status"
+  if [ "$status" = 138 ] && [ "$asked" = 1 ] && stops; then status=$kExitStopped; fi
+  [ "$status" = "$kExitStopped" ] || exit "$status"
   queue_again
 }
 
 queue_again() {
-  [ "$cancelled" = 0 ] || exit 75 # a cancelled job stays cancelled; Slurm itself queues a preempted one again
+  [ "$cancelled" = 0 ] || exit "$kExitStopped" # a cancelled job stays cancelled; Slurm itself queues a preempted one again
   if [ "${SLURM_RESTART_COUNT:-0}" -ge "$DISSENT_MAX_RESTARTS" ]; then
     echo "slurm job ${SLURM_JOB_ID:-?}: queued again $SLURM_RESTART_COUNT times already (DISSENT_MAX_RESTARTS): start it by hand to go on" >&2
-    exit 75
+    exit "$kExitStopped"
   fi
-  scontrol requeue "$SLURM_JOB_ID" || exit 75
+  scontrol requeue "$SLURM_JOB_ID" || exit "$kExitStopped"
   exit 0
 }

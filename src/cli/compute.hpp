@@ -9,9 +9,6 @@
 
 namespace dissent::cli {
 
-/// Exit code of a run that was stopped: EX_TEMPFAIL, a checkpoint is written, start again to go on.
-inline constexpr int kExitStopped = 75;
-
 // Verbs that are programs of MPI: all ranks call them. Each returns the exit code.
 int run_train(Runtime& runtime, const CommandLine& line);
 int run_plan(Runtime& runtime, const CommandLine& line);

@@ -12,6 +12,7 @@
 #include "cli/schemas.hpp"
 #include "cli/verb.hpp"
 #include "core/device_math.hpp"
+#include "core/exit_codes.hpp"
 #include "core/launcher.hpp"
 #include "core/standard_output.hpp"
 #include "core/stop.hpp"
@@ -177,7 +178,7 @@ int run_main(int argc, char** argv, std::vector<std::string> arguments, ExitReco
       return cli::run(runtime, arguments);
     } catch (const Stopped&) {
       if (runtime.world().rank() == 0) fmt::print(stderr, "{}", cli::stopped_text(arguments[0]));
-      return cli::kExitStopped;
+      return kExitStopped;
     } catch (...) {
       return cli::report(runtime, current_failure());
     }

@@ -10,6 +10,7 @@
 #include "comm/device.hpp"
 #include "config/describe.hpp"
 #include "config/resolved.hpp"
+#include "core/exit_codes.hpp"
 #include "core/torch_failure.hpp"
 #include "models/weights/load.hpp"
 #include "models/weights/state_dict.hpp"

@@ -13,6 +13,7 @@
 
 #include <dissent/error.hpp>
 
+#include "core/exit_codes.hpp"
 #include "core/stop.hpp"
 #include "jobs/progress.hpp"
 #include "storage/atomic_file.hpp"
@@ -289,7 +290,7 @@ std::string kept_text(const std::string& verb) {
   return "a checkpoint is written";
 }
 
-bool may_pass(int code) { return code >= 128 || code == 4; }
+bool may_pass(int code) { return job_result(code) == JobResult::kRetried; }
 
 std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, std::string& why) {
   if (another_runs(folder)) {
