@@ -1,3 +1,13 @@
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
 #include "cli/checks.hpp"
 #include "cli/compute.hpp"
 #include "cli/lock.hpp"

@@ -1,5 +1,9 @@
 #include "cli/checks.hpp"
 
+#include <string>
+
+#include <fmt/format.h>
+
 #include "storage/feature_cache.hpp"
 
 namespace dissent::cli {

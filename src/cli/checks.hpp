@@ -1,4 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <string>
+
 #include "cli/command_line.hpp"
 #include "cli/files.hpp"
 #include "config/document.hpp"

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <dissent/error.hpp>
 #include <sstream>
+#include <utility>
 
 #include "core/options.hpp"
 

@@ -1,8 +1,13 @@
 #include "cli/compute.hpp"
 
+#include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <memory>
 #include <utility>
+#include <variant>
+
+#include <spdlog/spdlog.h>
 
 #include "cli/lock.hpp"
 #include "comm/device.hpp"

@@ -1,8 +1,10 @@
 #include <spdlog/spdlog.h>
 
+#include <cstdint>
 #include <dissent/error.hpp>
 #include <filesystem>
 #include <optional>
+#include <string>
 
 #include "cli/light_verbs.hpp"
 #include "data/datasets/folder_list.hpp"

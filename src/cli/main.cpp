@@ -1,9 +1,15 @@
 // dissent-compute: every verb.
+#include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
+#include <map>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "cli/compute.hpp"
 #include "cli/jobs_check.hpp"

@@ -1,5 +1,12 @@
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "build_info.hpp"
 #include "cli/checks.hpp"

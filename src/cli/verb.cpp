@@ -1,6 +1,9 @@
 #include "cli/verb.hpp"
 
+#include <cstdint>
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <dissent/error.hpp>
 

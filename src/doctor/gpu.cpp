@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdint>
 #include <regex>
 #include <set>
 #include <string>

@@ -1,14 +1,20 @@
+#include <fmt/format.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <fstream>
 #include <limits>
 #include <numeric>
 #include <set>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <hdf5.h>
 

@@ -1,8 +1,9 @@
 #include <dissent/losses/adp.hpp>
 #include <dissent/losses/similarity.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <limits>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 

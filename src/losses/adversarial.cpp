@@ -1,7 +1,8 @@
 #include <dissent/losses/adversarial.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <limits>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 

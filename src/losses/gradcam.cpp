@@ -1,9 +1,9 @@
 #include <dissent/losses/gradcam.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <cmath>
 
 #include "core/random.hpp"
+#include "core/tensor_check.hpp"
 #include "losses/enum_names.hpp"
 #include "losses/member_gradients.hpp"
 #include "losses/root.hpp"

@@ -1,9 +1,9 @@
 #include <dissent/losses/cross_entropy.hpp>
 #include <dissent/losses/logit_norm.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <cmath>
 
+#include "core/tensor_check.hpp"
 #include "losses/root.hpp"
 
 namespace dissent::losses {

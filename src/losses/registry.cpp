@@ -11,9 +11,9 @@
 #include <dissent/losses/logit_norm.hpp>
 #include <dissent/losses/ncl.hpp>
 #include <dissent/losses/oe.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include "core/option_table.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 namespace {

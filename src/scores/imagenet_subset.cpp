@@ -1,5 +1,4 @@
 #include <dissent/scores/imagenet_subset.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <set>
 
@@ -8,6 +7,8 @@ namespace {
 
 constexpr std::string_view kImagenetClasses =
 #include "imagenet_classes.inc"
+
+#include "core/tensor_check.hpp"
     ;
 constexpr int64_t kImagenetCount = 1000;
 // Columns of the file.

@@ -1,12 +1,12 @@
 // Temperatures as the references' optimisers leave them.
 #include <dissent/scores/temperature.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <optional>
 
+#include "core/tensor_check.hpp"
 #include "scores/temperature_nll.hpp"
 
 namespace dissent::scores {

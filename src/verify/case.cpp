@@ -2,8 +2,15 @@
 
 #include <dissent/metrics/accuracy.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
+#include <type_traits>
+#include <variant>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "storage/h5.hpp"
 

@@ -1,5 +1,13 @@
 // Cases of sdde_losses.h5 of kind step: several steps of SDDE's trainer, computed by the stepper
 // that `dissent train` runs.
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include "train/image_stepper.hpp"
 #include "train/schedule.hpp"
 #include "verify/sdde.hpp"

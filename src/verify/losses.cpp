@@ -1,4 +1,10 @@
 // Cases of sed_losses.h5.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <dissent/losses/a2d.hpp>
 #include <dissent/losses/divdis.hpp>
 #include <dissent/losses/hard_sample_weight.hpp>

@@ -1,4 +1,11 @@
 // Cases of metrics.h5, and the metric cases of sed_scores.h5.
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include <dissent/metrics/accuracy.hpp>
 #include <dissent/metrics/correct_classification.hpp>
 #include <dissent/metrics/mean_std.hpp>

@@ -4,6 +4,16 @@
 #include <dissent/scores/ensemble_output.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "models/networks/registry.hpp"
 #include "models/networks/vision_transformer.hpp"

@@ -1,4 +1,7 @@
 // Cases of postprocessors.h5.
+#include <cstdint>
+#include <map>
+
 #include <dissent/scores/gaussian.hpp>
 #include <dissent/scores/logit_scores.hpp>
 #include <dissent/scores/shaped_energy.hpp>

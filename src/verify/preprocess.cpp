@@ -1,5 +1,11 @@
 // Cases of networks.h5 of kind preprocess: from 8-bit images to network inputs, with the random
 // draws of the reference.
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "data/transforms/transform.hpp"
 #include "verify/case.hpp"
 

@@ -1,4 +1,9 @@
 // Cases of sdde_losses.h5 on saliency maps: gradcam, inpgrad, similarity_*.
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <dissent/losses/gradcam.hpp>
 #include <dissent/losses/input_gradient.hpp>
 

@@ -1,5 +1,13 @@
 // Cases of sed_scores.h5: scores, batch diversity, outputs of the ensemble, class subsets, complete
 // detection evaluations.
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include <dissent/metrics/accuracy.hpp>
 #include <dissent/metrics/ranking.hpp>
 #include <dissent/scores/batch_diversity.hpp>

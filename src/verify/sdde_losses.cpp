@@ -1,4 +1,13 @@
 // Cases of sdde_losses.h5 other than saliency maps, input gradients and training steps.
+#include <any>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include <dissent/losses/adp.hpp>
 #include <dissent/losses/adversarial.hpp>
 #include <dissent/losses/dice_discriminator.hpp>

@@ -1,4 +1,8 @@
 // Cases of sdde_scores.h5.
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include <dissent/scores/aggregation.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 #include <dissent/scores/shaping.hpp>

@@ -1,5 +1,11 @@
 // Cases that need a head, an optimiser or a complete evaluation. Steps are computed by the stepper
 // that `dissent train` runs.
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
 #include <dissent/scores/ensemble_output.hpp>
 
 #include "train/batched_stepper.hpp"

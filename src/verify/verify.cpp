@@ -1,7 +1,11 @@
 #include "verify/verify.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <ostream>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/torch_failure.hpp"
 #include "verify/case.hpp"

@@ -1,5 +1,6 @@
 #include "doctor/report.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 using namespace dissent;

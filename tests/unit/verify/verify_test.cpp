@@ -1,13 +1,18 @@
 // The reference cases in this folder, with the counts that are known to hold: a case that stops
 // being computed fails here as well.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <map>
 #include <sstream>
+#include <utility>
 
 #include <dissent/error.hpp>
 

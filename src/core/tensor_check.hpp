@@ -1,8 +1,11 @@
 #pragma once
 #include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <dissent/error.hpp>
 
+#include <cstdint>
 #include <string>
 
 // Checks of tensor arguments, shared by losses, scores and metrics. Each throws Error::kUsage that
