@@ -28,7 +28,7 @@
 namespace dissent::cli {
 namespace {
 
-constexpr int64_t kPieceRows = 4096;  // between two looks at the progress
+constexpr int64_t kPieceRows = 4096;  // rows between two updates of the progress bar
 
 struct CacheConfig {
   CacheOptions cache;
@@ -64,7 +64,7 @@ CacheSpec cache_spec(CacheConfig config, const FeatureSource& source) {
           .configuration_hash = config::config_hash(schema)};
 }
 
-// The set through the trunk. Collective.
+// The image set, seen through the trunk. Collective.
 FeatureSource open(Communicator& world, const CacheConfig& config) {
   auto device = at::Device(at::kCPU);
   if (config.trunk.is_network()) {
@@ -97,11 +97,13 @@ CacheConfig read_cache_config(const config::Document& document) {
   return config;
 }
 
-// What does not go together.
+// Refuses combinations of keys that contradict each other.
 void check_cache_config(const CacheConfig& config) {
   const bool network = config.trunk.is_network();
   DISSENT_CHECK(!network || config.trunk.precision != "tf32" || config.runtime.device != "cpu",
                 kUsage, "trunk.precision = {}", kTf32OnCpu);
+
+  // A network computes features from images; without one the features are the pixels.
   bool passes_differ = has_no_images(config.data);
   if (network) {
     passes_differ = draws(trunk_transform(config.data, config.corruption, config.trunk));
@@ -116,36 +118,40 @@ void check_cache_config(const CacheConfig& config) {
                   config.trunk.model);
     check_source(config.data, config.trunk.model);
   }
+
   DISSENT_CHECK(
       config.cache.passes == 1 || passes_differ, kUsage,
-      "cache.passes: expected 1, found {}: {} draws nothing, so every pass would be the same",
+      "cache.passes: expected 1, found {}: {} is not random, so every pass would be the same",
       config.cache.passes,
       network ? "data.transform = \"" + config.data.transform + "\"" : "trunk.model = \"pixels\"");
 }
 
-// A cache of another configuration is refused, as CacheWriter does when it knows all of it.
+// Refuses to write over a cache of another configuration. CacheWriter does so too, but only once
+// the images are opened.
 void check_cache_place(const CacheConfig& given) {
   auto config = given;
   const auto& path = config.cache.output;
   for (const char* name : {kManifestName, kPartialManifestName}) {
     const auto manifest = path + "/" + name;
     if (!path_exists(manifest)) continue;
-    CacheSpec there;
+
+    CacheSpec existing;
     try {
-      there = parse_manifest(read_text(manifest), manifest).spec;
+      existing = parse_manifest(read_text(manifest), manifest).spec;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kData) throw;
       DISSENT_FAIL(kData, "{}; --force writes the cache anew", error.what());
     }
+
     const auto schema = cache_schema_of(config);
-    if (there.configuration_hash == config::config_hash(schema)) return;
+    if (existing.configuration_hash == config::config_hash(schema)) return;
     DISSENT_FAIL(
         kUsage,
         "{}: expected no cache, or one of this configuration, found one of another configuration "
         "({}); give another "
         "name, or --force to replace it (in a sheet: column arguments, [\"--force\"])",
         path,
-        config::difference(there.configuration, config::result_toml(schema), schema, manifest));
+        config::difference(existing.configuration, config::result_toml(schema), schema, manifest));
   }
 }
 
@@ -156,6 +162,8 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
   while (const auto part = writer.next_shard()) {
     const int64_t before = part->pass * source.rows + part->first_source_row,
                   first = part->first_source_row;
+
+    // Compute the rows of the shard in pieces, so that a signal is noticed soon.
     std::vector<at::Tensor> pieces{at::empty({0, source.dim})};
     bool stopped = false;
     try {
@@ -168,8 +176,9 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
     } catch (const Stopped&) {
       stopped = true;
     }
-    // Ranks whose part is done wait for the slowest however long it takes; one that fails ends the
-    // job.
+
+    // Agree on whether to stop. Ranks that are done wait for the slowest one without a timeout; a
+    // rank that fails ends the job.
     auto& settings = world.wait_settings();
     const double timeout_s =
         std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
@@ -180,6 +189,7 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
                    writer.finished_shards(), writer.shard_count());
       throw Stopped();  // on every rank
     }
+
     const auto index = at::arange(first, first + part->count, at::kLong);
     const auto labels = config.data.labels ? source.labels(first, part->count)
                                            : at::full({part->count}, -1, at::kLong);
@@ -189,8 +199,9 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
   progress.finish();
 }
 
-// With --again what is replaced has to be a cache, and what an earlier call left beside it may be
-// of another configuration or damaged. Collective.
+// Opens the writer. --again writes next to the existing cache: the thing to be replaced has to be a
+// cache, and the rest of an earlier --again is continued if it has this configuration, else
+// deleted. Collective.
 CacheWriter open_writer(Communicator& world, const std::string& path, const CacheConfig& config,
                         const CacheSpec& spec, bool force, bool again) {
   if (!again) return CacheWriter::open(world, path, spec, force);
@@ -199,9 +210,10 @@ CacheWriter open_writer(Communicator& world, const std::string& path, const Cach
     DISSENT_CHECK(!path_exists(place) || path_exists(place + "/" + kManifestName) ||
                       path_exists(place + "/" + kPartialManifestName),
                   kUsage,
-                  "{}: expected no file, or a feature cache, found another; give another name",
+                  "{}: expected no file, or a feature cache, found another file; use another name",
                   place);
   });
+
   try {
     return CacheWriter::open(world, path, spec, false);
   } catch (const Error& error) {
@@ -221,9 +233,11 @@ void check_cache(const CommandLine& line, const config::Document& document, File
   const auto config = read_cache_config(document);
   DISSENT_CHECK(
       !line.flag("force") || !line.flag("again"), kUsage,
-      "--force replaces the cache at once, --again when the new one is finished: expected "
+      "--force replaces the cache immediately, --again when the new one is finished: expected "
       "one of them, found both");
   check_cache_config(config);
+
+  // The files: images, weights, and a cache of that name.
   if (!has_no_images(config.data)) check_images("data", config.data, files);
   const auto& trunk = config.trunk;
   if (trunk.is_network()) {
@@ -236,7 +250,7 @@ void check_cache(const CommandLine& line, const config::Document& document, File
         fmt::format("trunk\n{}\n{}\n{}\n{}\n{}\n{}", trunk.model, trunk.weights,
                     trunk.member.value_or(-1), trunk.prefix, trunk.cut, transform.size);
     if (trunk.weights != "random") files.find("trunk.weights", trunk.weights);
-    // f16 needs the GPU of the machine that the row will run on.
+    // Loading in another precision may need a GPU, which this machine need not have.
     if (trunk.precision == "f32")
       files.look_at("trunk.weights", trunk.weights == "random" ? "" : trunk.weights, subject, load);
   }
@@ -255,29 +269,34 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
     if (!line.flag("force") && !line.flag("again")) check_cache_place(config);
   });
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
+
   auto& world = runtime.world();
   const auto source = open(world, config);
   const bool again = line.flag("again");
   const auto path = again ? again_path(config.cache.output) : config.cache.output;
-  // One that is finished is only read, maybe where this user may not write.
+
+  // A finished cache is only read: it may lie in a folder that this user cannot write to.
   const bool reads =
       all_gather_integer(world, !line.flag("force") && path_exists(path + "/" + kManifestName))[0];
   auto lock =
       reads ? nullptr : lock_folder(world, path + ".lock", path, "give another cache.output");
   auto writer =
       open_writer(world, path, config, cache_spec(config, source), line.flag("force"), again);
+
   const auto take_place = [&] {
-    lock.reset();  // its file lies in the folder of --again, which goes when it is empty
+    lock.reset();  // the lock file lies in the folder of --again, which is deleted once empty
     agree(world, [&] {
       if (again && world.rank() == 0) replace_path(path, config.cache.output);
     });
   };
+
   if (writer.state() == CacheWriter::State::kFinished) {
     take_place();
     spdlog::info("event=cache_reused path={} rows={}", config.cache.output,
                  config.cache.passes * source.rows);
     return 0;
   }
+
   if (writer.state() == CacheWriter::State::kResumed)
     spdlog::info("event=cache_resumed path={} shards={}/{}", config.cache.output,
                  writer.finished_shards(), writer.shard_count());

@@ -14,11 +14,12 @@ namespace dissent::cli {
 
 void check_imglist(const CommandLine& line, Files& files) {
   DISSENT_CHECK(!line.get<std::string>("output").empty(), kUsage,
-                "--output: expected the file of the list, found nothing");
+                "--output: expected the path of the list, found nothing");
   DISSENT_CHECK(!line.has("label") || line.get<int64_t>("label") >= -1, kUsage,
-                "--label: expected -1 or more, found {}", line.get<int64_t>("label"));
+                "--label: expected an integer >= -1, found {}", line.get<int64_t>("label"));
   DISSENT_CHECK(line.get<int64_t>("class-field") >= 0, kUsage,
-                "--class-field: expected 1 or more, found {}", line.get<int64_t>("class-field"));
+                "--class-field: expected an integer >= 0, found {}",
+                line.get<int64_t>("class-field"));
   files.find("--classes", line.get<std::string>("classes"));
   for (const auto& folder : line.positional()) files.find_below("FOLDER", folder);
 }
@@ -26,6 +27,7 @@ void check_imglist(const CommandLine& line, Files& files) {
 int run_imglist(const CommandLine& line) {
   Files own;
   check_imglist(line, own);
+
   FolderListOptions options{.folders = line.positional(),
                             .root = line.get<std::string>("root"),
                             .classes = {},
@@ -35,16 +37,20 @@ int run_imglist(const CommandLine& line) {
   if (line.has("label")) options.label = line.get<int64_t>("label");
   if (const auto names = line.get<std::string>("classes"); !names.empty())
     options.classes = read_class_file(names);
+
   const auto output = line.get<std::string>("output");
   const auto list = list_folders(options);
   log_skipped(list, output);
   if (const auto folder = std::filesystem::path(output).parent_path(); !folder.empty())
     make_folder(folder.string());
+
+  // The class file is written first: a list without it would have no class names.
   const auto classes = class_file_of(output);
-  DISSENT_CHECK(!list.classes.empty() || !path_exists(classes), kUsage,
-                "--output: {} is there, the class file of a list of this name, and images of one "
-                "label have no classes; remove it or give another name",
-                classes);
+  DISSENT_CHECK(
+      !list.classes.empty() || !path_exists(classes), kUsage,
+      "--output: expected no class file {}, found one: images with one label have no classes; "
+      "delete it or use another name",
+      classes);
   if (!list.classes.empty()) atomic_write_text(classes, class_file_text(list.classes));
   atomic_write_text(output, list.text);
   spdlog::info("event=list_written path={} images={} classes={}", output, list.images,

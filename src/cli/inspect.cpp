@@ -19,13 +19,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// All checksums of one HDF5 file; those of the metadata were checked when it was opened.
+// Verifies all checksums of one HDF5 file; those of the metadata were verified when it was opened.
 void verify_file(const std::string& path) {
   const auto file = h5_open(path);
   const auto seal = h5_seal(file);
   if (!seal) {
-    fmt::print(
-        "  no checksums in it: of another program, or of Dissent before files carried them\n");
+    fmt::print("  no checksums: written by another program, or by an early version of Dissent\n");
     return;
   }
   seal->verify();
@@ -45,10 +44,12 @@ void inspect_cache(const std::string& path, bool verify) {
                                    {"weights", spec.weights},
                                    {"transform", spec.transform}})
     if (!value.empty()) fmt::print("  {:<10} {}\n", key, value);
+
   fmt::print("  shards     {}\n", cache.shards().size());
   for (const auto& shard : cache.shards())
     fmt::print("    {}  rows {} .. {}  {}\n", shard.file, shard.first_row,
                shard.first_row + shard.rows - 1, shard.checksum);
+
   if (!verify) return;
   cache.verify();
   if (fs::is_directory(path))
@@ -57,7 +58,7 @@ void inspect_cache(const std::string& path, bool verify) {
     verify_file(path);
 }
 
-// A trace, maps, logits, a fitted state: what it holds by name.
+// Any other file of Dissent (trace, saliency maps, logits, fitted state): its datasets.
 void inspect_other(const std::string& path, const std::string& format, bool verify) {
   const auto file = h5_open(path);
   fmt::print("{}: {}\n", path, format);
@@ -96,12 +97,13 @@ void inspect_results(const std::string& path) {
 }
 
 void inspect(const std::string& path, bool verify, bool show_config) {
-  DISSENT_CHECK(fs::exists(path), kData,
-                "{}: expected a file or folder, found nothing of this name", path);
+  DISSENT_CHECK(fs::exists(path), kData, "{}: expected a file or folder, found none", path);
   if (fs::is_directory(path) && fs::exists(path + "/checkpoint.h5"))
     return inspect_checkpoint(path + "/checkpoint.h5", verify, show_config);
   if (fs::is_directory(path)) return inspect_cache(path, verify);
   if (fs::path(path).extension() == ".csv") return inspect_results(path);
+
+  // HDF5 files name their format in an attribute; checkpoints of early versions have none.
   std::string format;
   {
     const auto file = h5_open(path);
@@ -112,6 +114,7 @@ void inspect(const std::string& path, bool verify, bool show_config) {
     }
     if (h5_has(file, "members")) format = "dissent-checkpoint";
   }
+
   if (format == "dissent-checkpoint") return inspect_checkpoint(path, verify, show_config);
   if (format.starts_with("dissent-") && format != "dissent-cache-shard")
     return inspect_other(path, format, verify);

@@ -152,7 +152,7 @@ stopped_once() {
 well 1 cache long.toml --quiet
 mv long.cache plain.cache
 stopped_once 'long.cache/*.h5' cache long.toml --quiet
-expect_text "event=cache_stopped" "dissent: stopped by a signal: the shards that are complete stay"
+expect_text "event=cache_stopped" "dissent: stopped by a signal: complete shards are kept"
 expect_no_file long.cache/manifest.toml
 job one_node '' cache long.toml --quiet
 expect_exit 0
@@ -160,7 +160,7 @@ expect_text "event=cache_resumed"
 diff -r plain.cache long.cache > diff.txt || failed "the caches differ: $(head -n 3 diff.txt)"
 well 1 evaluate evaluate.toml --quiet --set evaluate.output=plain --set evaluate.logits_cache=none
 stopped_once 'whole/batch/seed-42/logits/*/shard-00000.h5' evaluate evaluate.toml --quiet --set evaluate.output=stopped
-expect_text "dissent: stopped by a signal: what was kept stays"
+expect_text "dissent: stopped by a signal: evaluate.logits_cache and fitted states are kept"
 expect_no_file stopped/*.csv
 job one_node '' evaluate evaluate.toml --quiet --set evaluate.output=stopped
 expect_exit 0
