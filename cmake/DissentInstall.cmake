@@ -1,5 +1,5 @@
-# A tree that can be moved: the library's package (DissentLibrary.cmake) and the program. The program finds libraries in the lib/ beside it (for
-# those who put copies there), then where they were at build time (LibTorch's wheel, modules, conda), then through LD_LIBRARY_PATH.
+# Installs the library's package (DissentLibrary.cmake) and the program into a relocatable tree. The program searches libraries in lib/ of that tree
+# (for copies), then where they were at build time (LibTorch's wheel, modules, conda), then in LD_LIBRARY_PATH.
 include(GNUInstallDirs)
 if(TARGET dissent_library)
   include(CMakePackageConfigHelpers)
@@ -16,7 +16,7 @@ if(NOT TARGET dissent)
   return()
 endif()
 
-# LibTorch's folder by name: INSTALL_RPATH_USE_LINK_PATH leaves out what lies in the source tree, as the wheel in .venv does.
+# LibTorch's folder is named explicitly: INSTALL_RPATH_USE_LINK_PATH omits folders in the source tree, such as the wheel in .venv.
 cmake_path(GET LibTorch_CPU_LIBRARY PARENT_PATH libtorch_folder)
 set_target_properties(dissent PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../lib" INSTALL_RPATH_USE_LINK_PATH TRUE)
 set_target_properties(dissent_compute PROPERTIES INSTALL_RPATH "$ORIGIN/../../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../../lib;${libtorch_folder}"
