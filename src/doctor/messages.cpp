@@ -51,8 +51,8 @@ void expect_gathered(Communicator& world) {
   std::iota(counts.begin(), counts.end(), 1);
   const auto gathered =
       world.all_gather(at::full({world.rank() + 1}, world.rank(), at::kLong), counts);
-  const auto wanted = at::arange(world.size()).repeat_interleave(at::tensor(counts, at::kLong));
-  DISSENT_CHECK(at::equal(gathered, wanted), kCheck,
+  const auto expected = at::arange(world.size()).repeat_interleave(at::tensor(counts, at::kLong));
+  DISSENT_CHECK(at::equal(gathered, expected), kCheck,
                 "all_gather: expected the values of each rank in order, found others");
 }
 

@@ -59,10 +59,10 @@ Filled filled(const Case& reference, std::shared_ptr<const ImageNetwork> network
   for (auto entry : network->layout().entries()) {
     entry.name = prefix + entry.name;
     const auto k = first + static_cast<int64_t>(made.parameters.size());
-    const auto wanted = k < static_cast<int64_t>(listed.size()) ? listed[k] : nlohmann::json();
-    DISSENT_CHECK(wanted == nlohmann::json::array({entry.name, entry.shape}), kCheck,
-                  "parameter {}: ours is {} [{}], the reference's {}", k, entry.name,
-                  fmt::join(entry.shape, ", "), wanted.dump());
+    const auto expected = k < static_cast<int64_t>(listed.size()) ? listed[k] : nlohmann::json();
+    DISSENT_CHECK(expected == nlohmann::json::array({entry.name, entry.shape}), kCheck,
+                  "parameter {}: expected {} (reference), found {} [{}] (ours)", k, expected.dump(),
+                  entry.name, fmt::join(entry.shape, ", "));
     made.parameters.push_back(
         weights(reference, entry, k).to(reference.numbers()).clone().set_requires_grad(true));
   }
