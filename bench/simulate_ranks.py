@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""bench/simulate_ranks.py [RANKS...]: how a training would scale to so many ranks (8, 64 and 1,000 unless given), and what bounds it.
+"""bench/simulate_ranks.py [RANKS...]: estimates how a training scales to these numbers of ranks (default: 8, 64 and 1,000), and what limits it.
 
-Steps are drawn and put into waves as `dissent train` does (steps that share no member, looking 64 ahead). A wave takes as long as its busiest rank, with noise of each rank, plus
-messages; every grid runs x members x data of the ranks is tried and the fastest shown. Beside it: what of the time is lost to uneven shares, to messages, to the
-part of the work that a split of the batch does not split, to noise, to reading pictures. The constants of each case are measured (docs/performance.md) where it says so and
-assumed where not; change them here.
+Steps are drawn and grouped into waves as in `dissent train` (steps that share no member, from the next 64). A wave takes as long as its busiest rank, with
+noise per rank, plus messages. Every grid runs x members x data is tried and the fastest one printed, with the time that is lost to uneven shares, to
+messages, to the part of the work that a split of the batch does not reduce, to noise, and to reading pictures. The constants of each case are measured
+(docs/performance.md) or assumed, as the comments say; change them here.
 """
 import random
 import sys
@@ -13,10 +13,10 @@ LOOK_AHEAD, STEPS = 64, 1500
 
 
 class Heads:
-    """SED's 50 heads, 2 active, batch 16, one core a rank. Measured: docs/performance.md, bench_head_step on one core."""
-    name, members, active, batch = "50 heads (SED), 2 active, batch 16, a core a rank", 50, 2, 16
-    pair_s, fixed_s = 15.0e-3, 6.5e-3        # a pair (step, member); of it the update of weights, which every data rank does (measured: 29.9 ms a step, 13.7 ms of products)
-    gradient_bytes = 0.5e6                   # of a pair: the two factors of each layer's gradient are gathered rather than the 22 MB gradient summed
+    """SED's 50 heads, 2 active, batch 16, one core per rank. Measured: docs/performance.md, bench_head_step on one core."""
+    name, members, active, batch = "50 heads (SED), 2 active, batch 16, one core per rank", 50, 2, 16
+    pair_s, fixed_s = 15.0e-3, 6.5e-3        # per pair (step, member); fixed_s: the update of weights, which every data rank does (measured: 29.9 ms a step, 13.7 ms of products)
+    gradient_bytes = 0.5e6                   # per pair: the two factors of each layer's gradient are gathered rather than the 22 MB gradient summed
     exchange_bytes = 16 * 1000 * 4           # logits of a member's batch
     latency_s, bytes_per_s = 5e-6, 1.0e9     # assumed, between nodes
     node_ranks, node_bytes_per_s = 32, 8e9   # measured between two ranks of a node
@@ -26,16 +26,16 @@ class Heads:
 
 
 class Images:
-    """SDDE's ResNet50 on ImageNet, 5 members, batch 128, a GPU a rank. Nothing of it is measured: 57 GFLOP a picture and member (cross-entropy 3 forwards, saliency 4) at 60 TFLOP/s,
-    gradients of 102 MB a member over NVLink within 8 GPUs, InfiniBand beyond."""
-    name, members, active, batch = "5 ResNet50 (SDDE, ImageNet), batch 128, a GPU a rank", 5, 5, 128
+    """SDDE's ResNet50 on ImageNet, 5 members, batch 128, one GPU per rank. Nothing is measured: 57 GFLOP per picture and member (cross-entropy 3 forwards, saliency 4) at 60 TFLOP/s,
+    gradients of 102 MB per member over NVLink within 8 GPUs, InfiniBand beyond."""
+    name, members, active, batch = "5 ResNet50 (SDDE, ImageNet), batch 128, one GPU per rank", 5, 5, 128
     pair_s, fixed_s = 128 * 57e9 / 60e12, 1.0e-3
     gradient_bytes = 102e6
     exchange_bytes = 128 * 14 * 14 * 4       # saliency maps of a member's batch
     latency_s, bytes_per_s = 10e-6, 20e9     # assumed, between nodes
     node_ranks, node_bytes_per_s = 8, 150e9  # assumed, NVLink
     noise = 0.03
-    loader_s = 1 / 4000.0                    # a picture, from JPEG: 8 cores a GPU at 500 a second each, assumed
+    loader_s = 1 / 4000.0                    # per picture, from JPEG: 8 cores per GPU at 500 pictures per second each, assumed
     runs_start_s, epochs, rows = 60.0, 30, 1281167
 
 
@@ -58,13 +58,13 @@ def waves_of(case, rng):
 
 
 def group_of(case, parts):
-    """Part of each member: contiguous, the first parts are the longer."""
+    """The part that holds each member: contiguous, the first parts are the longer ones."""
     base, more = divmod(case.members, parts)
     return [part for part in range(parts) for _ in range(base + (part < more))]
 
 
 def step_seconds(case, waves, parts, data):
-    """Seconds a step of one run on parts x data ranks, and what of them is lost to what."""
+    """Seconds per step of one run on parts x data ranks, and the losses by cause."""
     part = group_of(case, parts)
     split_s = (case.pair_s - case.fixed_s) / data + case.fixed_s
     ideal = even = uneven = noisy = messages = 0.0
@@ -79,7 +79,7 @@ def step_seconds(case, waves, parts, data):
         ideal += pairs * case.pair_s / ranks
         even += pairs * split_s / parts
         uneven += most * split_s
-        # The slowest of the ranks that have as much to do: the mean of the largest of n exponential draws is 1 + 1/2 + .. + 1/n.
+        # The slowest of the ranks with the largest load: the mean of the largest of n exponential draws is 1 + 1/2 + ... + 1/n.
         busy = sum(1 for own in load if own == most) * data
         noisy += most * split_s * (1 + case.noise * _log(busy))
         if ranks > 1:
@@ -101,7 +101,7 @@ def _log(count):
 
 
 def fewest(total, most):
-    """The numbers of parts that make the longest part shorter than fewer parts would: 50 -> 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 17, 25, 50."""
+    """The numbers of parts with a shorter longest part than any smaller number: 50 -> 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 17, 25, 50."""
     return sorted({-(-total // -(-total // parts)) for parts in range(1, min(total, most) + 1)})
 
 
@@ -124,7 +124,7 @@ def best(case, ranks, runs, known):
 
 def report(case, counts):
     print(f"\n{case.name}\n")
-    print("| runs | ranks | grid | ms a step | all of it | times one rank | of ideal | lost most to |\n|---|---|---|---|---|---|---|---|")
+    print("| runs | ranks | grid | ms per step | total | times one rank | of ideal | largest losses |\n|---|---|---|---|---|---|---|---|")
     known = {"waves": waves_of(case, random.Random(1))}
     for runs in (1, 5, 40):
         alone = None
@@ -143,6 +143,6 @@ def report(case, counts):
 
 
 if __name__ == "__main__":
-    wanted = [int(word) for word in sys.argv[1:]] or [8, 64, 1000]
+    counts = [int(word) for word in sys.argv[1:]] or [8, 64, 1000]
     for kind in (Heads, Images):
-        report(kind, wanted)
+        report(kind, counts)
