@@ -1,16 +1,17 @@
-// Time of an evaluation of SED's heads: the forward pass against its products alone, and what comes
-// after the logits (twelve scores and their AUROCs); the same work as bench/peers/evaluate.py. One
-// JSON object a line.
-//   bench_evaluate [--threads N] [--rows N]
-#include <chrono>
-#include <cstdio>
-#include <cstring>
+// Time of an evaluation of SED's heads: the forward pass, its products alone, and what comes after
+// the logits (twelve scores and their AUROCs). bench/peers/evaluate.py does the same work.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "evaluate/scoring/fused_scores.hpp"
 #include "evaluate/subjects/head_networks.hpp"
 #include "evaluate/values/metric_values.hpp"
+#include "harness.hpp"
 
 using namespace dissent;
 
@@ -29,20 +30,13 @@ const std::vector<std::string> kScores{"msp",
                                        "a2d_score",
                                        "prob_minmax",
                                        "minmax"};
-using Clock = std::chrono::steady_clock;
 
-double seconds(const std::function<void()>& work) {
-  const auto start = Clock::now();
-  work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-void report(const char* what, double seconds, int64_t rows) {
-  std::printf(
-      "{\"bench\": \"evaluate\", \"peer\": \"dissent\", \"what\": \"%s\", \"threads\": %d, "
-      "\"rows\": %lld, \"s\": %.3f}\n",
-      what, threads(), static_cast<long long>(rows), seconds);
-  std::fflush(stdout);
+// Times the work on all rows, block by block.
+void time_blocks(const char* what, int64_t rows, const std::function<void()>& block) {
+  const double seconds = bench::seconds_of([&] {
+    for (int64_t r = 0; r < rows; r += kBlock) block();
+  });
+  bench::report({.bench = "evaluate"}, what, seconds * 1e3, {{"rows", rows}});
 }
 
 // The three products of a member on its blocks, split as the forward pass splits them.
@@ -53,16 +47,7 @@ void products(const at::Tensor& x, const std::vector<at::Tensor>& weights) {
   });
 }
 
-}  // namespace
-
-int main(int count, char** arguments) {
-  int64_t rows = 8192;
-  int thread_count = 2;
-  for (int i = 1; i + 1 < count; i += 2) {
-    if (!std::strcmp(arguments[i], "--threads")) thread_count = std::atoi(arguments[i + 1]);
-    if (!std::strcmp(arguments[i], "--rows")) rows = std::atoll(arguments[i + 1]) / kBlock * kBlock;
-  }
-  set_threads(thread_count);
+void time_forward(int64_t rows) {
   const std::shared_ptr<const Head> head = make_head("block_head", kDim, kHidden, kClasses);
   auto members = at::empty({kMembers, head->layout().size()}, at::kFloat);
   for (int64_t m = 0; m < kMembers; ++m) head->initialise(members[m], 1, m);
@@ -72,36 +57,50 @@ int main(int count, char** arguments) {
   const std::vector<at::Tensor> weights{at::rand({kDim, kHidden}), at::rand({kHidden, kDim}),
                                         at::rand({kDim, kClasses})};
   const auto which = all_of(kMembers);
+
+  // The first calls are not timed: they allocate memory and start threads.
   networks->forward(x, which, false);
   products(x, weights);
-  report("forward", seconds([&] {
-           for (int64_t r = 0; r < rows; r += kBlock) networks->forward(x, which, false);
-         }),
-         rows);
-  report("products", seconds([&] {
-           for (int64_t r = 0; r < rows; r += kBlock) products(x, weights);
-         }),
-         rows);
+  time_blocks("forward", rows, [&] { networks->forward(x, which, false); });
+  time_blocks("products", rows, [&] { products(x, weights); });
+}
 
+void time_scores(int64_t rows) {
   auto logits = at::randn({kMembers, kBlock, kClasses}) * 3;
   std::vector<const scores::ScoreInfo*> infos;
   for (const auto& name : kScores) infos.push_back(&scores::find_score(name));
   std::vector<at::Tensor> blocks;
-  report("scores", seconds([&] {
-           for (int64_t r = 0; r < rows; r += kBlock) blocks.push_back(fused_scores(logits, infos));
-         }),
-         rows);
-  const auto values = at::cat(blocks, 1) +
-                      at::rand({static_cast<int64_t>(kScores.size()), rows}, at::kDouble) * 1e-3;
-  report("auroc", seconds([&] {
-           parallel_tasks(static_cast<int64_t>(kScores.size()), [&](int64_t s) {
-             PlannedScore score;
-             score.name = kScores[s];
-             score.info = infos[s];
-             auroc_of(values[s].narrow(0, 0, rows / 2), values[s].narrow(0, rows / 2, rows / 2),
-                      score, metrics::Convention::kSklearn, "bench");
-           });
-         }),
-         rows);
-  return 0;
+  time_blocks("scores", rows, [&] { blocks.push_back(fused_scores(logits, kScores)); });
+
+  // All blocks have the same scores; noise makes them differ, as those of samples do.
+  const auto count = static_cast<int64_t>(kScores.size());
+  const auto values = at::cat(blocks, 1) + at::rand({count, rows}, at::kDouble) * 1e-3;
+  const double seconds = bench::seconds_of([&] {
+    parallel_tasks(count, [&](int64_t s) {
+      PlannedScore score{.name = kScores[s],
+                         .info = &scores::find_score(kScores[s]),
+                         .post = nullptr,
+                         .shaping = {},
+                         .form = "output",
+                         .options = {}};
+      auroc_of(values[s].narrow(0, 0, rows / 2), values[s].narrow(0, rows / 2, rows / 2), score,
+               metrics::Convention::kSklearn, "bench");
+    });
+  });
+  bench::report({.bench = "evaluate"}, "auroc", seconds * 1e3, {{"rows", rows}});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int64_t rows = 8192;
+  bench::Options options("bench_evaluate",
+                         "Time of an evaluation of five heads: forward pass, its products alone, "
+                         "twelve scores, their AUROCs.");
+  options.number("rows", rows, "rows, rounded down to blocks of 1024", kBlock);
+  return bench::run(options, argc, argv, [&] {
+    set_threads(options.threads(2));
+    time_forward(rows / kBlock * kBlock);
+    time_scores(rows / kBlock * kBlock);
+  });
 }

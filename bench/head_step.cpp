@@ -1,41 +1,32 @@
-// Time of a training step and of evaluation of heads; the same work as bench/peers/head_step.py.
-// One JSON object a line.
-//   bench_head_step [--threads N] [--only adamw|sgd|all|wave|evaluate] [--device cpu|cuda]
-//       [--precision f32|tf32|bf16]; tf32 and bf16 on a GPU
+// Time of a training step and of evaluation of heads. bench/peers/head_step.py does the same work.
 // Under mpirun the members are split over the ranks. On a GPU the steps go through DeviceStepper
-// with all rows on the device, and the share of --peak_gb_s (memory bandwidth of the device,
-// default that of one H100 SXM, 3,350) is printed that the update's and the products' own bytes
-// reach.
+// with all rows on the device, and the memory bandwidth is reported that the bytes of the update
+// and of the products reach, with its share of --peak_gb_s (default: one H100 SXM).
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstring>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
+#include "device.hpp"
+#include "harness.hpp"
 #include "objectives.hpp"
 #include "train/heads/device_stepper.hpp"
 #include "train/heads/host_stepper.hpp"
 #include "train/heads/waves.hpp"
-#include "where.hpp"
 
 using namespace dissent;
 
 namespace {
 
 constexpr int64_t kDim = 768, kHidden = 3072, kClasses = 1000, kRows = 4096;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-struct Where : bench::Where {
-  double peak_gb_s = 3350;
-};
 
 struct Work {
+  std::string name;  ///< of --only
   std::string what;
   int64_t members, active, batch;
   OptimizerOptions optimizer;
@@ -43,36 +34,70 @@ struct Work {
   int64_t look_ahead, warm_up, steps;
 };
 
-ObjectiveOptions a2d_hard() { return testing::sed_objective(0.5, 0.5, 2.5); }
-
-void report(Communicator& world, const std::string& what, double milliseconds, double rows_a_second,
-            double gflops) {
-  if (world.rank() != 0) return;
-  std::printf(
-      "{\"bench\": \"head_step\", \"peer\": \"dissent\", \"what\": \"%s\", \"ranks\": %d, "
-      "\"threads\": %d, \"ms\": %.3f, \"rows_per_s\": %.0f, \"gflops\": %.1f}\n",
-      what.c_str(), world.size(), threads(), milliseconds, rows_a_second, gflops);
-  std::fflush(stdout);
+// The five cases of the paper's heads: few members, many members, all active, and many in waves.
+std::vector<Work> works() {
+  const OptimizerOptions adamw{.kind = OptimizerKind::kAdamW, .learning_rate = 1e-3, .weight_decay = 0.1};
+  const OptimizerOptions sgd{
+      .kind = OptimizerKind::kSgd, .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
+  const auto a2d = testing::sed_objective(0.5, 0.5, 2.5);
+  const ObjectiveOptions cross_entropy{.terms = {testing::cross_entropy_term()}};
+  return {
+      {"adamw", "step 5 members 2 active batch 32 adamw", 5, 2, 32, adamw, a2d, 1, 20, 40},
+      {"sgd", "step 50 members 2 active batch 16 sgd", 50, 2, 16, sgd, cross_entropy, 1, 120, 40},
+      {"all", "step 6 members all active batch 32 adamw", 6, 6, 32, adamw, a2d, 1, 10, 12},
+      {"wave", "step 50 members 2 active batch 16 sgd, waves", 50, 2, 16, sgd, cross_entropy, 64,
+       128, 128}};
 }
 
-// Median over five windows of the time of a step.
-void time_steps(Communicator& world, const Work& work, const Where& where) {
+void report(Communicator& world, const std::string& what, double seconds, double rows,
+            double flops) {
+  if (world.rank() != 0) return;
+  bench::report({.bench = "head_step", .ranks = world.size()}, what, seconds * 1e3,
+                {{"rows_per_s", rows / seconds}, {"gflops", flops / seconds * 1e-9}});
+}
+
+// The CPU's stepper, or the one of a GPU.
+std::unique_ptr<WaveStepper> make_stepper(MemberStack& members, Optimizer& optimizer,
+                                         const Work& work, const bench::Place& place, Grid& grid) {
+  if (place.device.is_cpu())
+    return std::make_unique<HostStepper>(members, optimizer, work.objective, StepperOptions{}, grid);
+  return std::make_unique<DeviceStepper>(members, optimizer, work.objective,
+                                          DeviceStepperOptions{.compute = place.compute}, grid);
+}
+
+// Steps `first` to `first` + `count` - 1, with active members drawn per step.
+std::vector<Step> make_steps(const Work& work, const EpochPlan& plan, int64_t first,
+                             int64_t count) {
+  std::vector<Step> steps;
+  for (int64_t s = 0; s < count; ++s) {
+    steps.push_back(plan.step(s % plan.steps()));
+    steps.back().active =
+        Random(1, Purpose::kActive, 1, first + s).choose(work.members, work.active);
+  }
+  return steps;
+}
+
+// Bytes that a step moves at least: the parameters are read by the products twice (forward pass,
+// input gradient), their gradient is written and read, values and optimiser state are read and
+// written.
+double bytes_per_step(const Work& work, const bench::Place& place, int64_t parameters) {
+  const double states = work.optimizer.name == "sgd" ? 1 : 2,
+               width = place.compute == at::kFloat ? 4 : 2;
+  return static_cast<double>(parameters * work.active) * (2 * width + 4 * (2 + 2 + 2 * states));
+}
+
+// The median time of a step over five windows.
+void time_steps(Communicator& world, const Work& work, const bench::Place& place,
+                double peak_gb_s) {
   Grid grid(world, {1, world.size(), 1});
   std::shared_ptr<const Head> head = make_head("block_head", kDim, kHidden, kClasses);
   auto members = make_members(head, work.members, part_of(work.members, world.size(), world.rank()),
-                              1, at::kFloat, where.device);
+                              1, at::kFloat, place.device);
   Optimizer optimizer(work.optimizer, members.values);
-  std::unique_ptr<WaveStepper> stepper;
-  if (where.device.is_cpu()) {
-    stepper =
-        std::make_unique<HostStepper>(members, optimizer, work.objective, StepperOptions{}, grid);
-  } else {
-    stepper = std::make_unique<DeviceStepper>(members, optimizer, work.objective,
-                                              DeviceStepperOptions{.compute = where.compute}, grid);
-  }
-  const auto x = at::randn({kRows, kDim}).to(where.device);
-  const auto labels = at::randint(kClasses, {kRows}, at::kLong).to(where.device);
-  const int64_t windows = 5, total = work.warm_up + windows * work.steps;
+  const auto stepper = make_stepper(members, optimizer, work, place, grid);
+
+  const auto x = at::randn({kRows, kDim}).to(place.device);
+  const auto labels = at::randint(kClasses, {kRows}, at::kLong).to(place.device);
   const EpochPlan plan({.seed = 1,
                         .rows_per_pass = kRows,
                         .passes = 1,
@@ -82,22 +107,21 @@ void time_steps(Communicator& world, const Work& work, const Where& where) {
                         .active = work.active,
                         .round_robin = false},
                        0);
+
+  // As in training, steps are grouped into waves of steps that share no member. The warm-up touches
+  // every member, since the first update of one allocates its state.
+  const int64_t windows = 5, total = work.warm_up + windows * work.steps;
   std::vector<double> times;
   int64_t done = 0;
   while (done < total) {
     const int64_t count = done < work.warm_up ? work.warm_up : work.steps;
-    std::vector<Step> steps;
-    for (int64_t s = 0; s < count; ++s) {
-      steps.push_back(plan.step(s % plan.steps()));
-      steps.back().active =
-          Random(1, Purpose::kActive, 1, done + s).choose(work.members, work.active);
-    }
+    const auto steps = make_steps(work, plan, done, count);
     world.barrier();
     const auto start = Clock::now();
     for (const auto& wave : make_waves(steps, work.look_ahead)) {
       std::vector<StepInput> inputs;
       for (const int64_t s : wave) {
-        const auto rows = to_device(at::tensor(steps[s].rows, at::kLong), where.device);
+        const auto rows = to_device(at::tensor(steps[s].rows, at::kLong), place.device);
         StepInput input{&steps[s], 1e-3, {}, labels.index_select(0, rows)};
         if (stepper->takes_part(steps[s])) input.x = x.index_select(0, rows);
         inputs.push_back(input);
@@ -110,26 +134,18 @@ void time_steps(Communicator& world, const Work& work, const Where& where) {
     if (done >= work.warm_up) times.push_back(seconds_since(start) / static_cast<double>(count));
     done += count;
   }
-  std::sort(times.begin(), times.end());
-  const double median = times[times.size() / 2];
-  // Forward, input gradient and weight gradient are the same products.
+
+  // Forward pass, input gradient and weight gradient are products of the same size.
+  const double step_s = median(times);
   const double flops = 3.0 * static_cast<double>(head->forward_flops() * work.batch * work.active);
-  report(world, work.what, median * 1e3, static_cast<double>(work.batch) / median,
-         flops / median * 1e-9);
-  if (where.device.is_cpu() || world.rank() != 0) return;
-  // Parameters are read by the products (twice: forward, input gradient), their gradient is written
-  // and read, values and state are read and written.
-  const double states = work.optimizer.kind == OptimizerKind::kSgd ? 1 : 2,
-               width = where.compute == at::kFloat ? 4 : 2;
-  const double bytes = static_cast<double>(head->layout().parameter_count() * work.active) *
-                       (2 * width + 4 * (2 + 2 + 2 * states));
-  std::printf(
-      "{\"bench\": \"head_step\", \"peer\": \"dissent\", \"what\": \"%s\", \"gb_s\": %.0f, "
-      "\"share_of_peak\": %.3f}\n",
-      work.what.c_str(), bytes / median * 1e-9, bytes / median * 1e-9 / where.peak_gb_s);
+  report(world, work.what, step_s, static_cast<double>(work.batch), flops);
+  if (place.device.is_cpu() || world.rank() != 0) return;
+  const double gb_s = bytes_per_step(work, place, head->layout().parameter_count()) / step_s * 1e-9;
+  bench::report_values({.bench = "head_step"}, work.what,
+                       {{"gb_s", gb_s}, {"share_of_peak", gb_s / peak_gb_s}});
 }
 
-// The products of the forward pass alone, and the whole of it, in blocks of 1024 rows.
+// The products of the forward pass alone, and the whole forward pass, in blocks of 1024 rows.
 void time_evaluation(Communicator& world) {
   const int64_t members = 5, rows = 50000, block = 1024;
   std::shared_ptr<const Head> head = make_head("block_head", kDim, kHidden, kClasses);
@@ -140,15 +156,16 @@ void time_evaluation(Communicator& world) {
   const auto weight = [&](int64_t m, const char* name) {
     return parameter(stack.member(m), *head->layout().find(name)).t();
   };
+
   const auto run = [&](const char* what,
                        const std::function<void(int64_t, int64_t)>& member_block) {
     member_block(0, block);
-    const auto start = Clock::now();
-    for (int64_t first = 0; first < rows; first += block)
-      parallel_tasks(members, [&](int64_t m) { member_block(m, std::min(block, rows - first)); });
-    const double seconds = seconds_since(start);
-    report(world, what, seconds * 1e3, static_cast<double>(rows) / seconds,
-           static_cast<double>(head->forward_flops() * rows * members) / seconds * 1e-9);
+    const double seconds = bench::seconds_of([&] {
+      for (int64_t first = 0; first < rows; first += block)
+        parallel_tasks(members, [&](int64_t m) { member_block(m, std::min(block, rows - first)); });
+    });
+    report(world, what, seconds, static_cast<double>(rows),
+           static_cast<double>(head->forward_flops() * rows * members));
   };
   run("evaluate products", [&](int64_t m, int64_t n) {
     auto z_m = z[m].narrow(0, 0, n), f_m = f[m].narrow(0, 0, n),
@@ -162,50 +179,25 @@ void time_evaluation(Communicator& world) {
   });
 }
 
-void run(Runtime& runtime, int argc, char** argv) {
-  int count = runtime.default_threads();
-  std::string only, device = "cpu", precision = "f32";
-  Where where;
-  for (int i = 1; i + 1 < argc; ++i) {
-    if (std::strcmp(argv[i], "--threads") == 0) count = std::atoi(argv[i + 1]);
-    if (std::strcmp(argv[i], "--only") == 0) only = argv[i + 1];
-    if (std::strcmp(argv[i], "--device") == 0) device = argv[i + 1];
-    if (std::strcmp(argv[i], "--precision") == 0) precision = argv[i + 1];
-    if (std::strcmp(argv[i], "--peak_gb_s") == 0) where.peak_gb_s = std::atof(argv[i + 1]);
-  }
-  set_threads(count);
-  auto& world = runtime.world();
-  static_cast<bench::Where&>(where) =
-      bench::where(world, device, precision, {"f32"}, {"f32", "tf32", "bf16"});
-  const OptimizerOptions adamw{
-      .kind = OptimizerKind::kAdamW, .learning_rate = 1e-3, .weight_decay = 0.1};
-  const OptimizerOptions sgd{
-      .kind = OptimizerKind::kSgd, .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
-  const ObjectiveOptions cross_entropy{.terms = {testing::cross_entropy_term()}};
-  const auto wanted = [&](const char* name) { return only.empty() || only == name; };
-  if (wanted("adamw"))
-    time_steps(world,
-               {"step 5 members 2 active batch 32 adamw", 5, 2, 32, adamw, a2d_hard(), 1, 20, 40},
-               where);
-  if (wanted("sgd"))
-    time_steps(world,
-               {"step 50 members 2 active batch 16 sgd", 50, 2, 16, sgd, cross_entropy, 1, 120, 40},
-               where);
-  if (wanted("all"))
-    time_steps(world,
-               {"step 6 members all active batch 32 adamw", 6, 6, 32, adamw, a2d_hard(), 1, 10, 12},
-               where);
-  if (wanted("wave"))
-    time_steps(world,
-               {"step 50 members 2 active batch 16 sgd, waves", 50, 2, 16, sgd, cross_entropy, 64,
-                128, 128},
-               where);
-  if (wanted("evaluate") && world.size() == 1 && where.device.is_cpu()) time_evaluation(world);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  Runtime runtime(argc, argv);
-  return bench::run("bench_head_step", [&] { run(runtime, argc, argv); });
+  std::string only;
+  double peak_gb_s = 3350;
+  bench::DeviceOptions device({"f32"}, {"f32", "tf32", "bf16"});
+  bench::Options options("bench_head_step",
+                         "Time of a training step and of evaluation of ensembles of heads.");
+  device.declare(options);
+  options.choice("only", only, {"adamw", "sgd", "all", "wave", "evaluate"}, "one case")
+      .number("peak_gb_s", peak_gb_s, "memory bandwidth of the device in GB/s");
+  return bench::run(options, argc, argv, [&] {
+    Runtime runtime(argc, argv);
+    auto& world = runtime.world();
+    set_threads(options.threads(runtime.default_threads()));
+    const auto place = device.choose(world);
+    for (const auto& work : works())
+      if (only.empty() || only == work.name) time_steps(world, work, place, peak_gb_s);
+    const bool evaluates = world.size() == 1 && place.device.is_cpu();
+    if (evaluates && (only.empty() || only == "evaluate")) time_evaluation(world);
+  });
 }

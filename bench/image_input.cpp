@@ -1,17 +1,17 @@
-// Time from JPEG files to normalised tensors, decode and transform alone; the same work as
-// bench/peers/image_input.py on the same files. One JSON object a line.
-//   bench_image_input [--threads N] [--images FOLDER] [--workers]
-// FOLDER holds *.jpg (default results/bench/images, which is filled with pictures of smooth noise,
-// 500 x 375, where it is empty). --workers: through N workers of the loader instead of N threads of
-// the process.
+// Time from JPEG files to normalised tensors: decoding and transforms only.
+// bench/peers/image_input.py does the same work on the same files.
+#include <jpeglib.h>
+
 #include <algorithm>
-#include <chrono>
+#include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <numeric>
+#include <string>
+#include <vector>
 
-#include <jpeglib.h>
+#include <fmt/format.h>
 
 #include <dissent/error.hpp>
 
@@ -20,15 +20,14 @@
 #include "data/datasets/folder_list.hpp"
 #include "data/datasets/image_list.hpp"
 #include "data/image_loader.hpp"
+#include "harness.hpp"
 
 using namespace dissent;
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-// Noise of six scales whose strength falls with the frequency, as in photographs: about 5 bits a
-// pixel at quality 92.
+// Noise of six scales whose strength decreases with the frequency, as in photographs: about 5 bits
+// per pixel at quality 92.
 std::vector<unsigned char> picture(int64_t width, int64_t height, uint64_t number) {
   auto sum = at::zeros({1, 3, height, width});
   for (int64_t scale = 0; scale < 6; ++scale) {
@@ -52,8 +51,9 @@ void write_jpeg(const std::string& path, std::vector<unsigned char> pixels, int6
   info.err = jpeg_std_error(&errors);
   jpeg_create_compress(&info);
   std::FILE* file = std::fopen(path.c_str(), "wb");
-  DISSENT_CHECK(file, kData, "{}: cannot create", path);
+  DISSENT_CHECK(file, kData, "{}: cannot be created", path);
   jpeg_stdio_dest(&info, file);
+
   info.image_width = static_cast<JDIMENSION>(width);
   info.image_height = static_cast<JDIMENSION>(height);
   info.input_components = 3;
@@ -61,16 +61,19 @@ void write_jpeg(const std::string& path, std::vector<unsigned char> pixels, int6
   jpeg_set_defaults(&info);
   jpeg_set_quality(&info, 92, TRUE);
   jpeg_start_compress(&info, TRUE);
+
   while (info.next_scanline < info.image_height) {
     unsigned char* row =
         pixels.data() + static_cast<size_t>(info.next_scanline) * static_cast<size_t>(3 * width);
     jpeg_write_scanlines(&info, &row, 1);
   }
+
   jpeg_finish_compress(&info);
   jpeg_destroy_compress(&info);
   std::fclose(file);
 }
 
+// Fills the folder with pictures, a quarter of them upright, if it does not exist.
 void fill(const std::string& folder) {
   constexpr int64_t kImages = 48;
   if (std::filesystem::is_directory(folder)) return;
@@ -83,52 +86,53 @@ void fill(const std::string& folder) {
   }
 }
 
-// Milliseconds an image, median over repeats of a pass over all images; cpu_ms: of processor time,
-// the mean, which other work on the machine changes less.
+// Milliseconds per image: median and least over repeated passes over all images, and the mean of
+// the processor time, which other work on the machine changes less.
 void time_transform(const ImageSource& source, const std::string& name, bool workers) {
   constexpr int64_t kRepeats = 9;
   const auto transform = find_transform(name).options;
   ImageLoader loader({.workers = workers ? threads() : 0});
   std::vector<int64_t> rows(static_cast<size_t>(source.rows()));
-  for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  const auto images = static_cast<double>(source.rows());
+
+  // The first pass is not timed: it reads the files into the page cache.
   std::vector<double> times;
   std::clock_t used = 0;
   for (int64_t repeat = 0; repeat <= kRepeats; ++repeat) {
     if (repeat == 1) used = std::clock();
-    const auto start = Clock::now();
-    loader.load({&source, &transform, rows, 1, static_cast<uint64_t>(repeat)}).get();
-    if (repeat > 0)
-      times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count() /
-                      static_cast<double>(source.rows()));
+    const double seconds = bench::seconds_of(
+        [&] { loader.load({&source, &transform, rows, 1, static_cast<uint64_t>(repeat)}).get(); });
+    if (repeat > 0) times.push_back(seconds * 1e3 / images);
   }
-  const double cpu = static_cast<double>(std::clock() - used) * 1e3 / CLOCKS_PER_SEC /
-                     static_cast<double>(kRepeats * source.rows());
-  std::sort(times.begin(), times.end());
-  std::printf(
-      "{\"bench\": \"image_input\", \"peer\": \"dissent\", \"what\": \"jpeg to %s\", \"ms\": %.4f, "
-      "\"cpu_ms\": %.4f, \"min_ms\": %.4f, \"images_per_s\": %.0f, \"threads\": %d, \"images\": "
-      "%lld}\n",
-      name.c_str(), times[times.size() / 2], cpu, times[0], 1e3 / times[times.size() / 2],
-      threads(), static_cast<long long>(source.rows()));
-  std::fflush(stdout);
+  const double cpu_ms = static_cast<double>(std::clock() - used) * 1e3 / CLOCKS_PER_SEC /
+                        (static_cast<double>(kRepeats) * images);
+
+  const double image_ms = median(times);
+  bench::report({.bench = "image_input"}, "jpeg to " + name, image_ms,
+                {{"cpu_ms", cpu_ms},
+                 {"min_ms", *std::min_element(times.begin(), times.end())},
+                 {"images_per_s", 1e3 / image_ms},
+                 {"images", source.rows()}});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   std::string folder = "results/bench/images";
-  int count = 2;
   bool workers = false;
-  for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--workers") == 0) workers = true;
-    if (i + 1 < argc && std::strcmp(argv[i], "--threads") == 0) count = std::atoi(argv[i + 1]);
-    if (i + 1 < argc && std::strcmp(argv[i], "--images") == 0) folder = argv[i + 1];
-  }
-  set_threads(count);
-  fill(folder);
-  const ImageList source({.name = "images", .place = folder, .root = folder},
-                         list_folders({.folders = {folder}, .root = folder, .label = -1}).text);
-  for (const auto* name : {"imagenet_train", "imagenet_test"})
-    time_transform(source, name, workers);
-  return 0;
+  bench::Options options("bench_image_input",
+                         "Time from JPEG files to normalised tensors: decoding and transforms.");
+  options
+      .text("images", folder,
+            "folder of *.jpg; if it does not exist, it is filled with pictures of 500 x 375")
+      .flag("workers", workers, "load with worker processes instead of threads");
+  return bench::run(options, argc, argv, [&] {
+    set_threads(options.threads(2));
+    fill(folder);
+    const ImageList source({.name = "images", .place = folder, .root = folder},
+                           list_folders({.folders = {folder}, .root = folder, .label = -1}).text);
+    for (const auto* name : {"imagenet_train", "imagenet_test"})
+      time_transform(source, name, workers);
+  });
 }

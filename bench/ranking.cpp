@@ -1,26 +1,26 @@
-// Time and memory of the ranking metrics over scores that lie on several ranks
-// (src/evaluate/reduce.hpp): sorting, and AUROC, AUPR, average precision and FPR of all. One JSON
-// object a line, from rank 0; bytes are of the rank that took most. The values are of any number of
-// ranks the same.
-//   scripts/mpirun 4 bench_ranking [--samples N]
-//       a limit on the address space: ulimit -v, docs/performance.md
+// Time and memory of the ranking metrics over scores that are spread over several ranks
+// (src/evaluate/values/reduce.hpp): sorting, then AUROC, AUPR, average precision and FPR. Memory is that
+// of the rank that used most. The metric values do not depend on the number of ranks.
+//   scripts/mpirun 4 bench_ranking --samples 100000000
+// docs/performance.md limits the address space with ulimit -v.
 #include <dissent/metrics/ranking_values.hpp>
 
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "comm/runtime.hpp"
 #include "core/parallel.hpp"
 #include "evaluate/values/reduce.hpp"
+#include "harness.hpp"
 #include "memory_use.hpp"
 
 using namespace dissent;
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // Uniform in [0, 1) from a counter (splitmix64).
 double uniform(uint64_t counter) {
@@ -30,8 +30,8 @@ double uniform(uint64_t counter) {
   return static_cast<double>((x ^ (x >> 31)) >> 11) * 0x1p-53;
 }
 
-// This rank's part of `count` scores of one class: bell-shaped about a shift; every fourth lies on
-// a grid of 1 / 1024, so that many are equal.
+// This rank's part of `count` scores of one class: a bell shape around a shift. Every fourth score
+// lies on a grid of 1 / 1024, so that many are equal.
 at::Tensor made_scores(const Communicator& comm, int64_t count, uint64_t key, double shift) {
   const int64_t first = count * comm.rank() / comm.size(),
                 last = count * (comm.rank() + 1) / comm.size();
@@ -45,21 +45,24 @@ at::Tensor made_scores(const Communicator& comm, int64_t count, uint64_t key, do
   return scores;
 }
 
-double milliseconds_of(Communicator& comm, const std::function<void()>& call) {
+// Between barriers, so that the time is that of the slowest rank.
+double milliseconds_of(Communicator& comm, const std::function<void()>& work) {
   comm.barrier();
-  const auto start = Clock::now();
-  call();
-  comm.barrier();
-  return std::chrono::duration<double>(Clock::now() - start).count() * 1e3;
+  return bench::seconds_of([&] {
+           work();
+           comm.barrier();
+         }) *
+         1e3;
 }
 
-int64_t most_of(Communicator& comm, int64_t value) {
+int64_t largest_of(Communicator& comm, int64_t value) {
   const auto all = all_gather_integer(comm, value);
   return *std::max_element(all.begin(), all.end());
 }
 
-void run(Communicator& comm, int64_t samples) {
-  const auto mapped = most_of(comm, dissent::testing::status_bytes("VmSize:"));
+void time_ranking(Communicator& comm, int64_t samples) {
+  const auto mapped = largest_of(comm, testing::status_bytes("VmSize:"));
+
   std::vector<SortedScores> sorted;
   const double sorting = milliseconds_of(comm, [&] {
     sorted.emplace_back(comm, made_scores(comm, samples / 2, 1, 0.3), "far", "bench");
@@ -68,31 +71,33 @@ void run(Communicator& comm, int64_t samples) {
   metrics::RankingValues figures;
   const double ranking =
       milliseconds_of(comm, [&] { figures = rank_scores(comm, sorted[0], sorted[1]); });
-  const auto address_space = most_of(comm, dissent::testing::status_bytes("VmPeak:")),
-             resident = most_of(comm, dissent::testing::status_bytes("VmHWM:"));
+
+  const auto address_space = largest_of(comm, testing::status_bytes("VmPeak:")),
+             resident = largest_of(comm, testing::status_bytes("VmHWM:"));
   if (comm.rank() != 0) return;
-  const auto report = [&](const char* what, double ms) {
-    std::printf(
-        "{\"bench\": \"ranking\", \"peer\": \"dissent\", \"what\": \"%s, %ld scores\", \"ranks\": "
-        "%d, \"threads\": 1, \"ms\": %.1f, "
-        "\"address_space_before\": %ld, \"address_space\": %ld, \"resident\": %ld, \"auroc\": "
-        "%.17g, \"aupr\": %.17g, \"fpr95\": %.17g}\n",
-        what, static_cast<long>(samples), comm.size(), ms, static_cast<long>(mapped),
-        static_cast<long>(address_space), static_cast<long>(resident), figures.auroc,
-        figures.positive.aupr, figures.positive.fpr[0]);
-  };
-  report("ranking: making and sorting", sorting);
-  report("ranking: AUROC, AUPR, FPR", ranking);
+  const std::vector<bench::Value> values{{"address_space_before", mapped},
+                                         {"address_space", address_space},
+                                         {"resident", resident},
+                                         bench::exact("auroc", figures.auroc),
+                                         bench::exact("aupr", figures.positive.aupr),
+                                         bench::exact("fpr95", figures.positive.fpr[0])};
+  const bench::Source source{.bench = "ranking", .ranks = comm.size()};
+  bench::report(source, fmt::format("ranking: making and sorting, {} scores", samples), sorting,
+                values);
+  bench::report(source, fmt::format("ranking: AUROC, AUPR, FPR, {} scores", samples), ranking,
+                values);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   int64_t samples = 1'000'000;
-  for (int i = 1; i + 1 < argc; ++i)
-    if (std::strcmp(argv[i], "--samples") == 0) samples = std::atol(argv[i + 1]);
-  Runtime runtime(argc, argv, 600);
-  set_threads(1);
-  run(runtime.world(), samples);
-  return 0;
+  bench::Options options("bench_ranking",
+                         "Time and memory of ranking metrics over scores on several ranks.");
+  options.number("samples", samples, "number of scores on all ranks together", 2);
+  return bench::run(options, argc, argv, [&] {
+    Runtime runtime(argc, argv, 600);
+    set_threads(options.threads(1));
+    time_ranking(runtime.world(), samples);
+  });
 }

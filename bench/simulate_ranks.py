@@ -58,7 +58,7 @@ def waves_of(case, rng):
 
 
 def group_of(case, parts):
-    """Part of each member: contiguous, the first parts are the longer."""
+    """The part that holds each member: contiguous, the first parts are the longer ones."""
     base, more = divmod(case.members, parts)
     return [part for part in range(parts) for _ in range(base + (part < more))]
 
@@ -101,7 +101,7 @@ def _log(count):
 
 
 def fewest(total, most):
-    """The numbers of parts that make the longest part shorter than fewer parts would: 50 -> 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 17, 25, 50."""
+    """The numbers of parts with a shorter longest part than any smaller number: 50 -> 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 17, 25, 50."""
     return sorted({-(-total // -(-total // parts)) for parts in range(1, min(total, most) + 1)})
 
 

@@ -1,66 +1,60 @@
 // Time of the network of `dissent cache`: images [32, 3, 224, 224] to DeiT-3 Base's class token
-// behind the last attention; the same work as bench/peers/trunk.py.
-//   bench_trunk [--threads N] [--model NAME] [--cut NAME] [--batch ROWS] [--device cpu|cuda]
-//       [--precision f32|tf32|bf16|f16] [--steps N]; tf32 and f16 on a GPU
-// Batches of 32 rows are split over the threads, as trunk_source.cpp does with trunk.batch_size =
-// 32 / threads. One JSON object a line.
-#include <chrono>
-#include <cstdio>
-#include <cstring>
+// behind the last attention. bench/peers/trunk.py does the same work. A batch is split over the
+// threads, as trunk_source.cpp does with trunk.batch_size = batch / threads.
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
 
 #include "core/parallel.hpp"
+#include "device.hpp"
+#include "harness.hpp"
 #include "models/trunk/image_trunk.hpp"
-#include "where.hpp"
 
 using namespace dissent;
 
 namespace {
 
-void run(int argc, char** argv) {
-  using Clock = std::chrono::steady_clock;
-  int count = 2, steps = 2;
-  int64_t rows = 32;
-  std::string device = "cpu", precision = "f32";
-  TrunkOptions options{
-      .model = "deit3_base_patch16_224", .weights = "random", .cut = "cls_after_last_attention"};
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string key = argv[i], value = argv[i + 1];
-    if (key == "--threads") count = std::stoi(value);
-    if (key == "--model") options.model = value;
-    if (key == "--cut") options.cut = value;
-    if (key == "--batch") rows = std::stoi(value);
-    if (key == "--device") device = value;
-    if (key == "--precision") precision = value;
-    if (key == "--steps") steps = std::stoi(value);
-  }
-  set_threads(count);
-  const auto world = make_self_communicator();
-  const auto where =
-      bench::where(*world, device, precision, {"f32", "bf16"}, {"f32", "tf32", "bf16", "f16"});
-  for (const auto& [name, known] : precision_names())
-    if (name == precision) options.precision = known;
-  const ImageTrunk trunk(options, 224, 1, where.device);
-  const int64_t parts = where.device.is_cpu() ? count : 1, each = rows / parts;
+void time_trunk(const TrunkOptions& options, at::Device device, int64_t rows, int64_t steps) {
+  const ImageTrunk trunk(options, 224, 1, device);
+  const int64_t parts = device.is_cpu() ? threads() : 1, rows_per_part = rows / parts;
   const auto x = at::randn({rows, 3, 224, 224});
   auto out = at::empty({rows, trunk.dim()});
+
+  // The first batch is not timed.
   std::vector<double> times;
-  for (int s = 0; s < steps + 1; ++s) {  // the first one warms up
-    const auto start = Clock::now();
-    parallel_tasks(parts, [&](int64_t i) {
-      out.narrow(0, i * each, each).copy_(trunk.features(x.narrow(0, i * each, each)));
+  for (int64_t s = 0; s <= steps; ++s) {
+    const double seconds = bench::seconds_of([&] {
+      parallel_tasks(parts, [&](int64_t i) {
+        const auto part = x.narrow(0, i * rows_per_part, rows_per_part);
+        out.narrow(0, i * rows_per_part, rows_per_part).copy_(trunk.features(part));
+      });
     });
-    if (s > 0) times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    if (s > 0) times.push_back(seconds);
   }
+
   const double best = *std::min_element(times.begin(), times.end());
-  std::printf(
-      "{\"bench\": \"trunk\", \"peer\": \"dissent\", \"what\": \"%s %s\", \"threads\": %d, "
-      "\"rows\": %ld, \"ms\": %.1f, \"rows_per_s\": %.2f}\n",
-      options.model.c_str(), precision.c_str(), count, static_cast<long>(rows), best * 1e3,
-      static_cast<double>(rows) / best);
+  bench::report({.bench = "trunk"}, options.model + " " + options.precision, best * 1e3,
+                {{"rows", rows}, {"rows_per_s", static_cast<double>(rows) / best}});
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  return bench::run("bench_trunk", [&] { run(argc, argv); });
+  TrunkOptions trunk{
+      .model = "deit3_base_patch16_224", .weights = "random", .cut = "cls_after_last_attention"};
+  int64_t rows = 32, steps = 2;
+  bench::DeviceOptions device({"f32", "bf16"}, {"f32", "tf32", "bf16", "f16"});
+  bench::Options options("bench_trunk", "Time of the network of `dissent cache`; the best batch.");
+  device.declare(options);
+  options.text("model", trunk.model, "network")
+      .text("cut", trunk.cut, "layer at which the network is cut")
+      .number("batch", rows, "images per batch")
+      .number("steps", steps, "timed batches");
+  return bench::run(options, argc, argv, [&] {
+    set_threads(options.threads(2));
+    trunk.precision = device.precision;
+    const auto world = make_self_communicator();
+    time_trunk(trunk, device.choose(*world).device, rows, steps);
+  });
 }

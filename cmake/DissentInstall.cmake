@@ -1,11 +1,10 @@
-# A tree that can be moved: the library's package (DissentLibrary.cmake) and the program. The program finds libraries in the lib/ beside it (for
-# those who put copies there), then where they were at build time (LibTorch's wheel, modules, conda), then through LD_LIBRARY_PATH.
+# Installs the library's package (DissentLibrary.cmake) and the program into a relocatable tree. The program searches libraries in lib/ of that tree
+# (for copies), then where they were at build time (LibTorch's wheel, modules, conda), then in LD_LIBRARY_PATH.
 include(GNUInstallDirs)
 if(TARGET dissent_library)
   include(CMakePackageConfigHelpers)
   set(package_dir lib/cmake/Dissent)
-  # Not the headers that the sources share among themselves.
-  install(DIRECTORY include/dissent DESTINATION include PATTERN tensor_check.hpp EXCLUDE PATTERN pair_information.hpp EXCLUDE)
+  install(DIRECTORY include/dissent DESTINATION include)
   install(TARGETS dissent_library EXPORT DissentTargets ARCHIVE DESTINATION lib)
   install(EXPORT DissentTargets NAMESPACE Dissent:: DESTINATION ${package_dir})
   configure_package_config_file(cmake/DissentConfig.cmake.in ${PROJECT_BINARY_DIR}/generated/DissentConfig.cmake INSTALL_DESTINATION ${package_dir})
@@ -17,7 +16,7 @@ if(NOT TARGET dissent)
   return()
 endif()
 
-# LibTorch's folder by name: INSTALL_RPATH_USE_LINK_PATH leaves out what lies in the source tree, as the wheel in .venv does.
+# LibTorch's folder is named explicitly: INSTALL_RPATH_USE_LINK_PATH omits folders in the source tree, such as the wheel in .venv.
 cmake_path(GET LibTorch_CPU_LIBRARY PARENT_PATH libtorch_folder)
 set_target_properties(dissent PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../lib" INSTALL_RPATH_USE_LINK_PATH TRUE)
 set_target_properties(dissent_compute PROPERTIES INSTALL_RPATH "$ORIGIN/../../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../../lib;${libtorch_folder}"

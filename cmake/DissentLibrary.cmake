@@ -1,12 +1,12 @@
-# The installed library, Dissent::dissent: losses, scores, metrics and what they need of core, compiled once more, apart from the modules of the program.
-# Its users need LibTorch and nothing else: fmt is compiled in (header only), OpenMP, MPI, HDF5, Boost, toml++ and spdlog are not used.
-# One compilation unit a module (seconds instead of minutes), so names in unnamed namespaces are unique within a module.
-option(DISSENT_BUILD_LIBRARY "Build the library that is installed for other programs" ON)
+# The installed library, Dissent::dissent: losses, scores, metrics and the parts of core that they need, compiled separately from the program.
+# Its users need only LibTorch: fmt is compiled in (header only); OpenMP, MPI, HDF5, Boost, toml++ and spdlog are not used.
+# One compilation unit per module (seconds instead of minutes), so names in unnamed namespaces are unique within a module.
+option(DISSENT_BUILD_LIBRARY "Build the library for other programs" ON)
 if(NOT DISSENT_BUILD_LIBRARY)
   return()
 endif()
 
-# dissent_unit(FILE SOURCES...): a source that includes these.
+# dissent_unit(FILE SOURCES...): writes FILE, which includes all SOURCES.
 function(dissent_unit FILE)
   list(JOIN ARGN "\"\n#include \"" includes)
   file(CONFIGURE OUTPUT ${FILE} CONTENT "#include \"core/prelude.hpp\"\n#include \"${includes}\"\n" @ONLY)
@@ -23,7 +23,7 @@ dissent_unit(${unit} ${scores_sources} ${metrics_sources})
 
 add_library(dissent_library STATIC ${units})
 set_target_properties(dissent_library PROPERTIES OUTPUT_NAME dissent EXPORT_NAME dissent)
-# ${PROJECT_BINARY_DIR}/generated comes first: it holds the fmt that was found, LibTorch's folder holds another one.
+# ${PROJECT_BINARY_DIR}/generated comes first: it links to the fmt that was found; LibTorch's include folder contains another version.
 target_include_directories(dissent_library PRIVATE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
   PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
 target_compile_definitions(dissent_library PRIVATE FMT_HEADER_ONLY=1)

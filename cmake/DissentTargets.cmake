@@ -1,19 +1,19 @@
-# dissent_module(NAME [LIGHT] SOURCES ... LINK ...): one static library a module; dissent_add_test, dissent_add_mpi_test.
+# dissent_module(NAME [LIGHT] SOURCES ... LINK ...): one static library per module; dissent_add_test, dissent_add_mpi_test.
 #
-# What a compilation costs here is headers: a source that includes ATen takes 1.5 s with the precompiled header and 12 s without before its first own
-# line. So sources are compiled several to a unit, names in unnamed namespaces are unique within a module, and the precompiled header holds what most
-# sources need and nothing that instantiates templates in each of them. docs/performance.md has the table of targets.
+# Compile time is dominated by headers: before its first own line, a source that includes ATen takes 1.5 s with the precompiled header and 12 s without.
+# So several sources are compiled as one unit, which is why names in unnamed namespaces are unique within a module. The precompiled header has what most
+# sources need, and nothing that would instantiate templates in each of them. docs/performance.md has the compile time of each target.
 option(DISSENT_UNITY "Compile several sources of a module as one unit" ON)
-set(DISSENT_UNIT_SOURCES 8 CACHE STRING "Sources of a unit; 0: all of a module")  # a unit takes 5 to 25 s: enough units for as many cores as machines have
+set(DISSENT_UNIT_SOURCES 8 CACHE STRING "Sources per unit; 0: all of a module")  # a unit takes 5 to 25 s, and there are enough units for all cores
 
-# Flags and include folders, of everything; no library but fmt.
+# Flags and include folders of all targets; the only libraries are fmt and spdlog.
 add_library(dissent_light_options INTERFACE)
 target_compile_options(dissent_light_options INTERFACE -fPIC -Wall -Wextra -Wno-unknown-pragmas)
 if(DISSENT_WARNINGS_AS_ERRORS)
   target_compile_options(dissent_light_options INTERFACE -Werror)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # Garbage is collected from 1 GB on: 7 % of a unit's time, for memory that scripts/build counts with.
+  # GCC collects garbage only above 1 GB: that saves 7 % of the time. scripts/build allows for the memory.
   target_compile_options(dissent_light_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:--param=ggc-min-heapsize=1000000>)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 18)
@@ -21,22 +21,22 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION
   target_compile_options(dissent_light_options INTERFACE -fclang-abi-compat=17)
 endif()
 if(DISSENT_SANITIZE)
-  # What they find ends the process: else a test would pass over it. The library's assertions find what lies inside of an allocation.
+  # A finding ends the process, so that no test ignores it. The assertions of libstdc++ find errors inside an allocation.
   target_compile_options(dissent_light_options INTERFACE -fsanitize=${DISSENT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
   target_compile_definitions(dissent_light_options INTERFACE _GLIBCXX_ASSERTIONS)
   target_link_options(dissent_light_options INTERFACE -fsanitize=${DISSENT_SANITIZE})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    target_compile_options(dissent_light_options INTERFACE -Wno-maybe-uninitialized)  # false ones come with instrumented code
+    target_compile_options(dissent_light_options INTERFACE -Wno-maybe-uninitialized)  # false positives in instrumented code
   endif()
 endif()
 target_include_directories(dissent_light_options INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>)
 target_link_libraries(dissent_light_options INTERFACE fmt::fmt spdlog::spdlog Threads::Threads)
 
-# The same with LibTorch. Its headers are SYSTEM ones through the imported targets; one precompiled header serves every target.
+# The same with LibTorch. Its imported targets make its headers SYSTEM headers. All targets share one precompiled header.
 add_library(dissent_options INTERFACE)
 target_link_libraries(dissent_options INTERFACE dissent_light_options LibTorch::cpu)
-# By flag, not by path: LibTorch brings a libgomp.so.1 of its own and one process must have one.
+# By flag, not by path: LibTorch has its own libgomp.so.1, and a process must have only one.
 target_compile_options(dissent_options INTERFACE ${OpenMP_CXX_FLAGS})
 target_link_options(dissent_options INTERFACE ${OpenMP_CXX_FLAGS})
 
@@ -47,7 +47,7 @@ add_library(dissent_pch STATIC ${PROJECT_SOURCE_DIR}/src/core/pch.cpp)
 target_link_libraries(dissent_pch PRIVATE dissent_options)
 target_precompile_headers(dissent_pch PRIVATE ${PROJECT_SOURCE_DIR}/src/core/pch.hpp)
 
-# dissent_units(TARGET [LIGHT]): the precompiled header, unless it is light, and sources compiled together.
+# dissent_units(TARGET [LIGHT]): uses the precompiled header, unless LIGHT, and compiles sources in units.
 function(dissent_units TARGET)
   if(NOT "LIGHT" IN_LIST ARGN)
     target_precompile_headers(${TARGET} REUSE_FROM dissent_pch)
@@ -57,14 +57,14 @@ function(dissent_units TARGET)
   endif()
 endfunction()
 
-# dissent_not_hot(TARGET): code that handles text and files; half the time of compiling it is that of optimisers.
+# dissent_not_hot(TARGET): for code that handles text and files, where optimisation would take half of the compile time.
 function(dissent_not_hot TARGET)
   if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     target_compile_options(${TARGET} PRIVATE -O1)
   endif()
 endfunction()
 
-# LIGHT: the module uses no LibTorch, so that programs made of such modules alone do not load it.
+# LIGHT: the module does not use LibTorch, so that programs made only of such modules do not load it.
 function(dissent_module NAME)
   cmake_parse_arguments(ARG "LIGHT" "" "SOURCES;LINK" ${ARGN})
   add_library(dissent_${NAME} STATIC ${ARG_SOURCES})
@@ -78,7 +78,7 @@ function(dissent_module NAME)
   endif()
 endfunction()
 
-# dissent_add_test(losses SOURCES unit/losses/a2d_test.cpp ... LINK dissent_losses): one binary a module, one ctest entry, label unit.
+# dissent_add_test(losses SOURCES unit/losses/a2d_test.cpp ... LINK dissent_losses): one binary per module, one ctest entry, label unit.
 function(dissent_add_test NAME)
   cmake_parse_arguments(ARG "LIGHT" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${NAME}_test ${ARG_SOURCES})
@@ -99,8 +99,8 @@ function(dissent_add_test NAME)
   set_tests_properties(${NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}" ENVIRONMENT "OMP_NUM_THREADS=1;DISSENT_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
 endfunction()
 
-# No search for leaks there: Open MPI keeps memory to the end, of plugins that are no longer loaded when it is asked whose it was.
-# dissent_add_mpi_test(comm RANKS 1 2 3 4 SOURCES ... LINK ...): the same binary under mpirun for each count; output prefixed by rank, label mpi.
+# dissent_add_mpi_test(comm RANKS 1 2 3 4 SOURCES ... LINK ...): the same binary under mpirun for each number of ranks; output prefixed by rank, label mpi.
+# Without leak detection: Open MPI does not free memory of plugins, which are unloaded before leaks are reported.
 function(dissent_add_mpi_test NAME)
   cmake_parse_arguments(ARG "" "TIMEOUT" "RANKS;SOURCES;LINK" ${ARGN})
   add_executable(${NAME}_mpi_test ${ARG_SOURCES})

@@ -1,8 +1,8 @@
 # LibTorch as imported targets, from a pip wheel or a LibTorch archive, without TorchConfig.cmake
-# (that of the CUDA wheel insists on a CUDA toolkit; these libraries find their own dependencies).
+# (the one in the CUDA wheel requires a CUDA toolkit; these libraries find their dependencies themselves).
 #
-# Looks in: LibTorch_ROOT, CMAKE_PREFIX_PATH, the folder that `import torch` gives for Python3_EXECUTABLE or python3.
-# Gives:    LibTorch::cpu, LibTorch::cuda (when the library is there and DISSENT_WITH_CUDA), LibTorch_VERSION, LibTorch_ROOT_DIR
+# Searches: LibTorch_ROOT, CMAKE_PREFIX_PATH, the folder of `import torch` in python3.
+# Defines:  LibTorch::cpu, LibTorch::cuda (if the library exists), LibTorch_VERSION, LibTorch_ROOT_DIR
 if(NOT LibTorch_ROOT AND NOT DEFINED CACHE{LibTorch_INCLUDE_DIR})
   foreach(_prefix IN ITEMS "$ENV{VIRTUAL_ENV}" "${PROJECT_SOURCE_DIR}/.venv" "$ENV{CONDA_PREFIX}")
     if(_prefix)
@@ -38,7 +38,7 @@ include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch
   REQUIRED_VARS LibTorch_CPU_LIBRARY LibTorch_C10_LIBRARY LibTorch_INCLUDE_DIR LibTorch_API_INCLUDE_DIR
   VERSION_VAR LibTorch_VERSION
-  REASON_FAILURE_MESSAGE "install the wheel (python3 -m pip install -r requirements.txt) or give -DLibTorch_ROOT=<folder with include/ and lib/>")
+  REASON_FAILURE_MESSAGE "install the wheel (python3 -m pip install -r requirements.txt) or set -DLibTorch_ROOT=<folder with include/ and lib/>")
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
   cmake_path(GET LibTorch_INCLUDE_DIR PARENT_PATH LibTorch_ROOT_DIR)

@@ -74,7 +74,7 @@ def main():
 
     def report(what, start):
         synchronise(device)
-        line = {"bench": "evaluate", "peer": "python", "what": what, "threads": options.threads, "rows": options.rows, "s": round(time.perf_counter() - start, 3)}
+        line = {"bench": "evaluate", "peer": "python", "what": what, "threads": options.threads, "rows": options.rows, "ms": round((time.perf_counter() - start) * 1e3, 1)}
         print(json.dumps(line), flush=True)
 
     start = time.perf_counter()

@@ -6,18 +6,18 @@
 
 namespace dissent {
 
-/// What went wrong; decides the exit code of the program.
+/// The kind of an error. Its value is the exit code of the program.
 enum class ErrorKind {
-  kUsage,     ///< wrong command line, configuration or argument (shape, dtype, device): exit 2
-  kData,      ///< bad or missing data, full disk: exit 3
-  kComm,      ///< communication or device failure, timeout: exit 4
-  kCheck,     ///< a check failed (`verify`): exit 5
-  kMemory,    ///< not enough memory, of the host or of a GPU: exit 6
-  kInternal,  ///< a defect of this program: exit 1
+  kInternal = 1,  ///< a defect of this program
+  kUsage = 2,     ///< wrong command line, configuration or argument (shape, dtype, device)
+  kData = 3,      ///< bad or missing data, full disk
+  kComm = 4,      ///< communication or device failure, timeout
+  kCheck = 5,     ///< a check failed (`verify`)
+  kMemory = 6,    ///< not enough memory, on the host or on a GPU
 };
 
-/// Exit code of the program for an error of this kind.
-int exit_code(ErrorKind kind);
+/// The exit code for an error of this kind.
+constexpr int exit_code(ErrorKind kind) { return static_cast<int>(kind); }
 
 /// The exception type of the project. what() is a message for users: name, place, expected, found.
 /// Lines of more than 4,000 bytes (a value or a path of megabytes) are shortened in the middle.

@@ -1,3 +1,13 @@
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
 #include "cli/checks.hpp"
 #include "cli/compute.hpp"
 #include "cli/lock.hpp"
@@ -109,6 +119,7 @@ void check_cache_config(const CacheConfig& config) {
                   config.trunk.model);
     check_source(config.data, config.trunk.model);
   }
+
   DISSENT_CHECK(
       config.cache.passes == 1 || passes_differ, kUsage,
       "cache.passes: expected 1, found {}: {} is not random, so every pass would be the same",
@@ -124,23 +135,24 @@ void check_cache_place(const CacheConfig& given) {
   for (const char* name : {kManifestName, kPartialManifestName}) {
     const auto manifest = path + "/" + name;
     if (!path_exists(manifest)) continue;
-    CacheSpec there;
+
+    CacheSpec existing;
     try {
-      there = parse_manifest(read_text(manifest), manifest).spec;
+      existing = parse_manifest(read_text(manifest), manifest).spec;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kData) throw;
       DISSENT_FAIL(kData, "{}; --force replaces the cache", error.what());
     }
 
     const auto schema = cache_schema_of(config);
-    if (there.configuration_hash == config::config_hash(schema)) return;
+    if (existing.configuration_hash == config::config_hash(schema)) return;
     DISSENT_FAIL(
         kUsage,
         "{}: expected a cache of this configuration, found another one ({}); choose another name, "
         "or "
         "replace it with --force (in a sheet: column arguments, [\"--force\"])",
         path,
-        config::difference(there.configuration, config::result_toml(schema), schema, manifest));
+        config::difference(existing.configuration, config::result_toml(schema), schema, manifest));
   }
 }
 
@@ -202,6 +214,7 @@ CacheWriter open_writer(Communicator& world, const std::string& path, const Cach
                   "{}: expected a feature cache, found another file or folder; choose another name",
                   place);
   });
+
   try {
     return CacheWriter::open(world, path, spec, false);
   } catch (const Error& error) {
@@ -225,6 +238,8 @@ void check_cache(const CommandLine& line, const config::Document& document, File
       "--again when the new one is finished)");
 
   check_cache_config(config);
+
+  // The files: images, weights, and a cache of that name.
   if (!has_no_images(config.data)) check_images("data", config.data, files);
 
   // Loading the weights finds files that are missing or do not fit before a job is queued.

@@ -1,6 +1,10 @@
 #include "cli/checks.hpp"
 
 #include "data/open_images.hpp"
+#include <string>
+
+#include <fmt/format.h>
+
 #include "storage/feature_cache.hpp"
 
 namespace dissent::cli {

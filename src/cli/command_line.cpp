@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <dissent/error.hpp>
 #include <sstream>
+#include <utility>
 
 #include "core/options.hpp"
 
@@ -13,7 +14,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-// "; did you mean '--force'?", or nothing.
+// "; did you mean '--force'?", or nothing if no option is similar.
 std::string nearest_option(const po::options_description& options, const std::string& name) {
   std::vector<std::string> names;
   for (const auto& option : options.options()) names.push_back("--" + option->long_name());
@@ -36,6 +37,7 @@ CommandLine::CommandLine(std::string verb, std::string description, std::string 
 bool CommandLine::parse(bool print, const std::vector<std::string>& arguments) {
   const std::string usage = fmt::format("usage: dissent {} [options]{}{}", verb_,
                                         max_positional_ == 0 ? "" : " ", positional_name_);
+
   try {
     po::options_description all;
     all.add(options_).add_options()("positional",
@@ -44,6 +46,7 @@ bool CommandLine::parse(bool print, const std::vector<std::string>& arguments) {
     places.add("positional", max_positional_);
     po::store(po::command_line_parser(arguments).options(all).positional(places).run(), values_);
     po::notify(values_);
+
     if (flag("help")) {
       std::ostringstream text;
       text << options_;
@@ -53,6 +56,7 @@ bool CommandLine::parse(bool print, const std::vector<std::string>& arguments) {
     DISSENT_CHECK(max_positional_ == 0 || !positional_.empty(), kUsage, "{} is missing; {}",
                   positional_name_, usage);
   } catch (const po::error& error) {
+    // All ranks parse the same arguments, so all of them have the same error.
     std::string near;
     if (const auto* unknown = dynamic_cast<const po::unknown_option*>(&error))
       near = nearest_option(options_, unknown->get_option_name());

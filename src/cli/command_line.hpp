@@ -7,12 +7,11 @@
 namespace dissent::cli {
 
 /// Options and positional arguments of one verb, read with Boost.Program_options; --help is added.
-/// Needs neither LibTorch nor MPI: a verb's help and its errors of usage come before anything is
-/// loaded.
+/// Needs neither LibTorch nor MPI: help texts and usage errors are printed before they are loaded.
 class CommandLine {
  public:
   /// verb        name, for the usage line
-  /// positional  name of the positional argument ("CONFIG"); max_positional says how many are taken
+  /// positional  name of the positional argument ("CONFIG"); max_positional is their largest number
   ///             (-1: any number, at least one; 0: none)
   CommandLine(std::string verb, std::string description, std::string positional,
               int max_positional);
@@ -23,13 +22,13 @@ class CommandLine {
     options_.add_options()(name, value, meaning);
     return *this;
   }
-  /// One without.
+  /// An option without a value.
   CommandLine& flag(const char* name, const char* meaning) {
     return option(name, boost::program_options::bool_switch(), meaning);
   }
 
-  /// Reads the arguments. False if --help was given and printed (by the process with `print`): the
-  /// verb has nothing to do. Error::kUsage, agreed by all ranks, for unknown or missing ones.
+  /// Parses the arguments. Returns false after --help, which the process with `print` has printed.
+  /// Error::kUsage, agreed by all ranks, for unknown or missing arguments.
   bool parse(bool print, const std::vector<std::string>& arguments);
 
   bool has(const std::string& name) const {
@@ -40,7 +39,7 @@ class CommandLine {
   T get(const std::string& name) const {
     return values_[name].as<T>();
   }
-  /// Of an option that may be repeated; none if it was not given.
+  /// The values of an option that may be repeated; empty if it was not given.
   std::vector<std::string> texts(const std::string& name) const {
     return has(name) ? get<std::vector<std::string>>(name) : std::vector<std::string>{};
   }

@@ -1,8 +1,13 @@
 #include "cli/compute.hpp"
 
+#include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <memory>
 #include <utility>
+#include <variant>
+
+#include <spdlog/spdlog.h>
 
 #include "cli/lock.hpp"
 #include "comm/device.hpp"
@@ -28,7 +33,7 @@ void prepare_device(Runtime& runtime, const config::Document& document) {
 void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double timeout_s) {
   runtime.world().wait_settings().timeout_s = timeout_s;
   set_threads(static_cast<int>(threads.value_or(runtime.default_threads())));
-  spdlog::info("event=start ranks={} threads_a_rank={} host={}", runtime.world().size(),
+  spdlog::info("event=start ranks={} threads_per_rank={} host={}", runtime.world().size(),
                dissent::threads(), host_name());
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,10 +10,7 @@
 
 namespace dissent::cli {
 
-/// Exit code of a run that was stopped: EX_TEMPFAIL, a checkpoint is written, start again to go on.
-inline constexpr int kExitStopped = 75;
-
-// Verbs that are programs of MPI: all ranks call them. Each returns the exit code.
+// Verbs that run with MPI: all ranks call them. Each returns the exit code.
 int run_train(Runtime& runtime, const CommandLine& line);
 int run_plan(Runtime& runtime, const CommandLine& line);
 int run_cache(Runtime& runtime, const CommandLine& line);
@@ -21,26 +19,26 @@ int run_inspect(Runtime& runtime, const CommandLine& line);
 int run_verify_verb(Runtime& runtime, const CommandLine& line);
 int run_export(Runtime& runtime, const CommandLine& line);
 int run_doctor(Runtime& runtime, const CommandLine& line);
-/// `jobs pack LIST RANKS`: the part of `jobs` that is a program of MPI.
+/// `jobs pack LIST RANKS`: the part of `jobs` that runs with MPI.
 int run_jobs_pack(Runtime& runtime, const std::vector<std::string>& arguments);
 
-/// For one process, which starts the training.
+/// Runs in one process, which starts the training.
 int run_replay(const CommandLine& line);
 
-/// Runs a verb by name with its arguments: together, or on rank 0 where it is one for a single
+/// Runs a verb by name with its arguments: on all ranks, or on rank 0 if it is a verb for a single
 /// process. Collective.
 int run_verb(Runtime& runtime, const std::string& name, const std::vector<std::string>& arguments);
 
-/// Rank 0 reads the file and what it includes, all ranks get the same bytes. Error::kUsage, agreed.
-/// Collective.
+/// Rank 0 reads the file and the files that it includes; all ranks get the same bytes.
+/// Error::kUsage, agreed. Collective.
 config::Document load_configuration(Runtime& runtime, const std::string& path,
                                     const std::vector<std::string>& overrides);
 
-/// Before anything is computed: loads what a GPU needs, if the configuration may choose one
-/// (prepare_device). Collective.
+/// Loads the CUDA libraries if the configuration may choose a GPU (prepare_device). Called before
+/// anything is computed. Collective.
 void prepare_device(Runtime& runtime, const config::Document& document);
 
-/// Applies [runtime] threads and timeout_s; logs what was chosen. Collective.
+/// Applies threads and timeout_s of [runtime], and logs them. Collective.
 void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double timeout_s);
 
 }  // namespace dissent::cli

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <dissent/error.hpp>
+#include <string>
 
 #include "cli/exit_codes.hpp"
 #include "cli/light_verbs.hpp"

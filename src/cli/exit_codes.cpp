@@ -1,26 +1,45 @@
 #include "cli/exit_codes.hpp"
 
+#include <string>
+
 #include <fmt/format.h>
 
 #include <dissent/error.hpp>
 
-namespace dissent::cli {
+#include "core/exit_codes.hpp"
 
-const std::vector<ExitCode>& exit_codes() {
-  static const std::vector<ExitCode> table{
-      {0, "done", "done"},
-      {exit_code(ErrorKind::kInternal), "a defect of the program, which asks for a report",
-       "failed"},
-      {exit_code(ErrorKind::kUsage), "wrong usage or configuration", "failed"},
-      {exit_code(ErrorKind::kData), "bad or missing data, or a full disk", "failed"},
-      {exit_code(ErrorKind::kComm), "communication or device failure",
-       "started again, `retries` times at most"},
-      {exit_code(ErrorKind::kCheck), "a check failed", "failed"},
-      {exit_code(ErrorKind::kMemory), "not enough memory, of the host or of a GPU", "failed"},
-      {75, "stopped on a signal, what was done is kept (checkpoint, shards)", "goes on from there"},
-  };
-  return table;
+namespace dissent::cli {
+namespace {
+
+const char* result_text(JobResult result) {
+  switch (result) {
+    case JobResult::kDone: return "done";
+    case JobResult::kFailed: return "failed";
+    case JobResult::kRetried: return "started again, at most `retries` times";
+    case JobResult::kContinued: return "queued again, continues from there";
+  }
+  return "?";
 }
+
+// What the table has no room for. {0}: kCheck, {1}: kMemory, {2}: kExitStopped, {3}: kData.
+constexpr const char* kNotes =
+    "Exit code {0} comes from `verify` (a case does not hold), `doctor` (a check failed), `replay` "
+    "(something differs) and `jobs run` (a job failed).\n\n"
+    "With exit code {1} the error line says how much memory was requested, how much is free and "
+    "what would need less. A batch system may kill the process earlier (137).\n\n"
+    "Exit code {2} is EX_TEMPFAIL of sysexits.h: start the same command again, on any split of the "
+    "members over ranks. `train`, `cache` and `evaluate` end with it on\n"
+    "SIGUSR1, SIGTERM and SIGINT (Ctrl-C; a second one ends the program at once).\n\n"
+    "Under mpirun, send SIGUSR1 to mpirun: it forwards the signal to the ranks and returns their "
+    "{2}. On SIGTERM and SIGINT mpirun kills the ranks after one second and\n"
+    "returns 1 or 128 + n, so the run continues from its last checkpoint. The batch scripts of "
+    "slurm/ and `dissent jobs` send SIGUSR1 instead.\n\n"
+    "Output that cannot be written to stdout (a full disk, a closed descriptor) turns exit code 0 "
+    "into {3}, after all other work is done. If the reader of a pipe closes\n"
+    "it, the program ends by SIGPIPE (141), also after all other work is done.\n\n"
+    "Tests that are skipped end with 77; programs never do.\n";
+
+}  // namespace
 
 std::string exit_codes_lines() {
   std::string text;
@@ -31,33 +50,16 @@ std::string exit_codes_lines() {
 std::string exit_codes_page() {
   std::string text =
       "# Exit codes\n\n"
-      "Written by `scripts/generate_docs` from what `dissent config exit-codes` prints; do not "
-      "edit.\n\n"
-      "| code | meaning | a row of `dissent jobs` |\n|---|---|---|\n";
+      "Written by `scripts/generate_docs` from the output of `dissent config exit-codes`; do not "
+      "edit. The table is src/core/exit_codes.cpp.\n\n"
+      "| code | meaning | job of `dissent jobs` |\n|---|---|---|\n";
   for (const auto& row : exit_codes())
-    text += fmt::format("| {} | {} | {} |\n", row.code, row.meaning, row.jobs);
-  return text +
-         "| 128 + n | ended by signal n (137: killed, often for want of memory) | started again, "
-         "`retries` times at most |\n\n"
-         "5 comes of `verify` (a case does not hold), `doctor` (a check failed), `replay` "
-         "(something differs) and `jobs run` (a row failed).\n"
-         "6 says how much was asked for, how much is free and what needs less; a batch system may "
-         "kill "
-         "the process (137) before.\n"
-         "75 is EX_TEMPFAIL of sysexits.h: start the same command again, on any split of the "
-         "members over ranks. `train`, `cache` and `evaluate` end so on SIGUSR1, SIGTERM and "
-         "SIGINT (Ctrl-C;\n"
-         "a second one ends at once).\n"
-         "Under mpirun send SIGUSR1, to mpirun, which passes it on and ends with the ranks' 75. "
-         "SIGTERM and SIGINT it answers by killing the ranks after a second, and ends with 1 or "
-         "128 + n, whatever\n"
-         "they wrote: the run goes on from the checkpoint before. The batch scripts of slurm/ and "
-         "`dissent jobs` send SIGUSR1 in their place.\n"
-         "What is printed and cannot be written to stdout (a full disk, a closed descriptor) makes "
-         "3 of "
-         "0, after all else is done; a pipe that its reader closes ends the program by SIGPIPE "
-         "(141), then too.\n"
-         "Tests end with 77 where they are skipped; programs never do.\n";
+    text += fmt::format("| {} | {} | {} |\n", row.code, row.meaning, result_text(row.job));
+  text += fmt::format(
+      "| 128 + n | ended by signal n (137: killed, often because of too little memory) | {} |\n\n",
+      result_text(job_result(kExitBySignal + 9)));
+  return text + fmt::format(kNotes, exit_code(ErrorKind::kCheck), exit_code(ErrorKind::kMemory),
+                            kExitStopped, exit_code(ErrorKind::kData));
 }
 
 }  // namespace dissent::cli

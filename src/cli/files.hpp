@@ -7,11 +7,12 @@
 
 namespace dissent::cli {
 
-/// What a verb's check says of the files that the verb reads. The check is one function, which the
-/// verb calls before it begins, and `dissent jobs` for every row of a sheet.
+/// Receives the input files of a verb from the verb's check. The verb calls its check before it
+/// starts, and `dissent jobs` calls it for every row of a sheet.
 ///
-/// This class is the verb's: it opens its files right after the check and says itself what is wrong
-/// with them, so nothing is done here. In a sheet (jobs_check.cpp) files may come from rows before.
+/// This base class is for the verb itself, and does nothing: the verb opens its files right after
+/// the check and reports errors then. In a sheet (jobs_check.cpp) files may be written by earlier
+/// rows.
 class Files {
  public:
   Files() = default;
@@ -19,23 +20,23 @@ class Files {
   Files& operator=(const Files&) = delete;
   virtual ~Files() = default;
 
-  /// `key` ("evaluate.runs", "--published") reads the file or folder of this path, or all that a
-  /// shell pattern matches. Nothing is read where the path is empty.
-  /// obtain: how to get it, for the message; may be empty
+  /// `key` ("evaluate.runs", "--published") reads the file or folder at this path, or all that
+  /// match a shell pattern. An empty path reads nothing. obtain: how to get the file, for the error
+  /// message; may be empty
   virtual void find(const std::string& /*key*/, const std::string& /*path*/,
                     const std::string& /*obtain*/ = {}) {}
-  /// The same of a folder of which whatever lies in it is read: `dissent tables results/sed`.
+  /// Reads a folder with all files below it: `dissent tables results/sed`.
   virtual void find_below(const std::string& /*key*/, const std::string& /*path*/) {}
-  /// Calls f(folder, configuration) for each run that the path or pattern names and that a row
-  /// before is going to train.
+  /// Calls f(folder, configuration) for each run that matches the path or pattern and that an
+  /// earlier row will train.
   virtual void trained(
       const std::string& /*path*/,
       const std::function<void(const std::string& run, const config::Document& training)>& /*f*/) {}
-  /// Opens and compares what was found, as the verb does before its first message; throws the
-  /// verb's error. Called only if all that was found so far is on the disk.
-  /// subject: rows of equal subject are looked into once; empty: each
+  /// Opens and compares the files, as the verb does before its first message; throws the verb's
+  /// error. Called only if all files found so far exist. subject: rows with equal subjects are
+  /// checked once; empty: every row
   virtual void look(const std::string& /*subject*/, const std::function<void()>& /*into*/) {}
-  /// The same of one file alone: whether or not others are still to come.
+  /// Like look, for one file, whether or not the others exist.
   virtual void look_at(const std::string& /*key*/, const std::string& /*path*/,
                        const std::string& /*subject*/, const std::function<void()>& /*into*/) {}
 };

@@ -1,6 +1,6 @@
-// dissent: answers what needs no computation (help, configurations, sheets, tables, figures) and
-// becomes dissent-compute for everything else, so that LibTorch, MPI and HDF5 are loaded only where
-// they are used.
+// dissent: runs the verbs that compute nothing (help, configurations, sheets, tables, plots) and
+// replaces itself with dissent-compute for all others, so that LibTorch, MPI and HDF5 are loaded
+// only where they are used.
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -14,6 +14,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "cli/jobs_resolve.hpp"
 #include "cli/light_verbs.hpp"
@@ -30,7 +32,7 @@ namespace {
 
 using Arguments = std::vector<std::string>;
 
-// Schemas and pages as dissent-compute described them when both were built.
+// The schemas and pages that dissent-compute described at build time.
 class Described {
  public:
   const config::Description& description(const std::string& name) {
@@ -38,7 +40,7 @@ class Described {
     if (!found) found = config::Description::from_json(part("schemas", name));
     return *found;
   }
-  // The schema refers to the configuration, which is kept.
+  // A schema refers to its configuration, which has to outlive it.
   config::Schema schema(const std::string& name) {
     auto& config = configs_[name];
     if (!config) config = std::make_unique<config::DescribedConfig>(description(name));
@@ -57,7 +59,7 @@ class Described {
   std::map<std::string, std::unique_ptr<config::DescribedConfig>> configs_;
 };
 
-// Becomes dissent-compute, still called `name` (ps shows `dissent train ...`).
+// Replaces this process with dissent-compute under the name `name`: ps shows `dissent train ...`.
 [[noreturn]] void become_compute(std::string name, const Arguments& arguments) {
   const auto program = compute_program();
   std::vector<char*> argv{name.data()};
@@ -65,18 +67,18 @@ class Described {
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   execv(program.c_str(), argv.data());
-  DISSENT_FAIL(kUsage, "{} cannot be started: {}", program, std::strerror(errno));
+  DISSENT_FAIL(kUsage, "{}: cannot be started: {}", program, std::strerror(errno));
 }
 
-// What of `jobs` looks at jobs or runs one. The other words are dissent-compute's, which knows what
-// a training refuses beyond its schema.
+// Whether this program runs a command of `jobs`. The others need the checks of dissent-compute,
+// which go beyond the schema of a configuration.
 bool is_light(const CommandLine& line) {
   const auto& word = line.positional()[0];
-  if (word == "status") return !line.flag("dry-run");  // which checks every row
+  if (word == "status") return !line.flag("dry-run");  // --dry-run checks every row
   return word == "import" || word == "exec" || word == "stage";
 }
 
-// The exit code, or nothing where it is not for this program.
+// Runs the verb if it belongs to this program. The exit code, or nothing.
 std::optional<int> run_here(const std::string& name, const CommandLine& line) {
   Described described;
   if (name == "config")
@@ -92,7 +94,7 @@ std::optional<int> run_here(const std::string& name, const CommandLine& line) {
   return std::nullopt;
 }
 
-// Signals that ask to stop wait until dissent-compute, or `jobs exec`, listens for them.
+// Holds back the stop signals until dissent-compute, or `jobs exec`, has installed its handlers.
 void hold_signals(int argc, char** argv) {
   const int verb = argc > 1 && std::strcmp(argv[1], "--mpi") == 0 ? 2 : 1;
   const auto word = [&](int i) { return std::string(i < argc ? argv[i] : ""); };
@@ -112,29 +114,26 @@ int run(const std::string& program, const Arguments& arguments) {
     if (first) fmt::print("{}", program_version());
     return 0;
   }
+
   if (arguments[0] == "--mpi") become_compute(program, arguments);
-  const auto& wanted = verb(arguments[0]);
-  const std::string name = wanted.name;
+  const auto& chosen = verb(arguments[0]);
+  const std::string name = chosen.name;
   const Arguments rest(arguments.begin() + 1, arguments.end());
   if (name == "jobs" && !rest.empty() && rest[0] == "pack") become_compute(program, arguments);
-  auto line = wanted.line();
+
+  // Help texts and usage errors are printed here, before anything is loaded.
+  auto line = chosen.line();
   if (!line.parse(first, rest)) return 0;
-  if (wanted.first_rank_alone && !first) return 0;
+  if (chosen.first_rank_alone && !first) return 0;
   if (const auto code = run_here(name, line)) return *code;
   become_compute(program, arguments);
 }
-
-}  // namespace
-}  // namespace dissent::cli
-
-namespace dissent::cli {
-namespace {
 
 int run_main(const std::string& program, const Arguments& arguments) {
   try {
     return run(program, arguments);
   } catch (...) {
-    // An error of usage is every rank's: the first one says it.
+    // Every rank has the same usage error; rank 0 prints it.
     const auto failure = current_light_failure();
     if (!failure.agreed || is_first_rank()) fmt::print(stderr, "dissent: {}\n", failure.message);
     if (failure.agreed) let_first_rank_speak();

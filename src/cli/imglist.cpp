@@ -1,8 +1,10 @@
 #include <spdlog/spdlog.h>
 
+#include <cstdint>
 #include <dissent/error.hpp>
 #include <filesystem>
 #include <optional>
+#include <string>
 
 #include "cli/light_verbs.hpp"
 #include "data/datasets/folder_list.hpp"
@@ -12,11 +14,12 @@ namespace dissent::cli {
 
 void check_imglist(const CommandLine& line, Files& files) {
   DISSENT_CHECK(!line.get<std::string>("output").empty(), kUsage,
-                "--output: expected the file of the list, found nothing");
+                "--output: expected the path of the list, found nothing");
   DISSENT_CHECK(!line.has("label") || line.get<int64_t>("label") >= -1, kUsage,
-                "--label: expected -1 or more, found {}", line.get<int64_t>("label"));
+                "--label: expected an integer >= -1, found {}", line.get<int64_t>("label"));
   DISSENT_CHECK(line.get<int64_t>("class-field") >= 0, kUsage,
-                "--class-field: expected 1 or more, found {}", line.get<int64_t>("class-field"));
+                "--class-field: expected an integer >= 0, found {}",
+                line.get<int64_t>("class-field"));
   files.find("--classes", line.get<std::string>("classes"));
   for (const auto& folder : line.positional()) files.find_below("FOLDER", folder);
 }
@@ -41,14 +44,13 @@ int run_imglist(const CommandLine& line) {
   if (const auto folder = std::filesystem::path(output).parent_path(); !folder.empty())
     make_folder(folder.string());
 
-  // A class file of an earlier list would be read together with this one.
+  // The class file is written first: a list without it would have no class names.
   const auto classes = class_file_of(output);
   DISSENT_CHECK(
       !list.classes.empty() || !path_exists(classes), kUsage,
-      "--output: expected no class file for images with one label, found {}; remove it or "
-      "choose another name",
+      "--output: expected no class file {}, found one: images with one label have no classes; "
+      "delete it or use another name",
       classes);
-
   if (!list.classes.empty()) atomic_write_text(classes, class_file_text(list.classes));
   atomic_write_text(output, list.text);
   spdlog::info("event=list_written path={} images={} classes={}", output, list.images,

@@ -1,5 +1,12 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "cli/compute.hpp"
 #include "storage/cache_file.hpp"

@@ -9,6 +9,7 @@
 #include "cli/compute.hpp"
 #include "comm/device.hpp"
 #include "core/process.hpp"
+#include "core/exit_codes.hpp"
 #include "core/stop.hpp"
 #include "core/torch_failure.hpp"
 #include "jobs/execute.hpp"

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <set>
 #include <string>
@@ -14,11 +15,11 @@
 
 namespace dissent::cli {
 
-// Verbs that compute nothing, for one process: neither LibTorch nor MPI nor HDF5 is needed. Each
-// returns the exit code.
+// Verbs that compute nothing and run in one process, without LibTorch, MPI or HDF5. Each returns
+// the exit code.
 
-/// What `dissent config` prints: the schema of a verb (train, train-images, cache, evaluate), and
-/// the page of a registry (losses, scores, metrics).
+/// The sources of `dissent config`: the schema of a verb (train, train-images, cache, evaluate),
+/// and the page of a registry (losses, scores, metrics).
 struct Descriptions {
   std::function<config::Schema(const std::string& name)> schema;
   std::function<std::string(const std::string& name)> page;
@@ -27,22 +28,22 @@ int run_config(const CommandLine& line, const Descriptions& descriptions);
 
 int run_imglist(const CommandLine& line);
 int run_tables(const CommandLine& line);
-/// What each refuses before it begins (checks.hpp).
+/// The checks of each verb before it starts (checks.hpp).
 void check_imglist(const CommandLine& line, Files& files);
 void check_tables(const CommandLine& line, Files& files);
 void check_plot(const CommandLine& line, Files& files);
 
-/// draw: report::draw_saliency, for the kind saliency alone, whose maps are tensors.
+/// draw: report::draw_saliency, needed only for the kind saliency, whose maps are tensors.
 using DrawSaliency = void (*)(const std::string& path, const std::vector<int64_t>& images,
                               int64_t most, report::Canvas canvas);
 int run_plot(const CommandLine& line, DrawSaliency draw);
 
-/// What a sheet's rows would be refused for (jobs_check.hpp).
+/// Checks the rows of a sheet (jobs_check.hpp).
 using CheckRows = SheetProblems (*)(const std::string& sheet, const std::vector<jobs::Job>& jobs,
                                     const std::set<std::string>& start,
                                     const std::set<std::string>& done);
-/// resolve: reads the configurations of a sheet; description: of the schemas, for --set; check:
-/// nullptr where jobs are only looked at.
+/// resolve: reads the configurations of a sheet. description: the schemas, for --set. check:
+/// nullptr where jobs are only shown.
 int run_jobs(const CommandLine& line, const jobs::Resolver& resolve,
              const std::function<config::Description(const std::string& name)>& description,
              CheckRows check);

@@ -7,8 +7,9 @@
 
 namespace dissent::cli {
 
-/// The lock of what the ranks of `comm` write together: the first rank holds it (jobs::FolderLock),
-/// the others have nullptr, and wait for as long as it takes. Makes the lock's folder. Collective.
+/// Locks a folder that the ranks of `comm` write together. Rank 0 holds the lock
+/// (jobs::FolderLock); the others get nullptr and wait without a timeout. Makes the folder of the
+/// lock. Collective.
 std::unique_ptr<jobs::FolderLock> lock_folder(Communicator& comm, const std::string& place,
                                               const std::string& what, const std::string& other);
 

@@ -1,9 +1,15 @@
 // dissent-compute: every verb.
+#include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
+#include <map>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "cli/compute.hpp"
 #include "cli/jobs_check.hpp"
@@ -12,6 +18,7 @@
 #include "cli/schemas.hpp"
 #include "cli/verb.hpp"
 #include "core/device_math.hpp"
+#include "core/exit_codes.hpp"
 #include "core/launcher.hpp"
 #include "core/standard_output.hpp"
 #include "core/stop.hpp"
@@ -26,7 +33,8 @@ namespace {
 
 using Arguments = std::vector<std::string>;
 
-// Results go to stdout, the log to stderr, both from rank 0 alone; key=value pairs after the time.
+// Results go to stdout and the log to stderr, both from rank 0 only; a log line has key=value pairs
+// after the time.
 void start_log(int rank) {
   auto logger = spdlog::stderr_logger_st("dissent");
   logger->set_pattern("%Y-%m-%dT%H:%M:%S%z level=%l %v");
@@ -34,8 +42,8 @@ void start_log(int rank) {
   spdlog::set_default_logger(logger);
 }
 
-// Verbs that one process runs, without MPI. Sheets and replays start programs of MPI; the others
-// have nothing to share.
+// Verbs that run in one process, without MPI. jobs and replay start MPI programs; the others have
+// nothing to distribute.
 using RunAlone = int (*)(const CommandLine& line);
 const std::map<std::string, RunAlone>& alone() {
   static const std::map<std::string, RunAlone> verbs{
@@ -55,7 +63,7 @@ const std::map<std::string, RunAlone>& alone() {
   return verbs;
 }
 
-// Verbs that ranks run together.
+// Verbs that all ranks run together.
 using RunTogether = int (*)(Runtime& runtime, const CommandLine& line);
 const std::map<std::string, RunTogether>& together() {
   static const std::map<std::string, RunTogether> verbs{
@@ -70,7 +78,7 @@ bool is_pack(const Arguments& arguments) {
   return arguments.size() > 1 && arguments[0] == "jobs" && arguments[1] == "pack";
 }
 
-// The verb of these arguments where it is one for a single process, else nullptr.
+// The verb of these arguments if it runs in one process, else nullptr.
 const Verb* verb_alone(const Arguments& arguments) {
   if (arguments.empty() || is_pack(arguments) || !alone().contains(arguments[0])) return nullptr;
   return &verb(arguments[0]);
@@ -107,18 +115,18 @@ int run(Runtime& runtime, const Arguments& arguments) {
   return run_verb(runtime, arguments[0], {arguments.begin() + 1, arguments.end()});
 }
 
-// What stays of a verb that a signal stopped before its end, and how it goes on.
+// What is kept of a verb that a signal stopped, and how to continue it.
 std::string stopped_text(const std::string& verb) {
-  return fmt::format("dissent: stopped by a signal: {}; the same command goes on\n",
+  return fmt::format("dissent: stopped by a signal: {}; the same command continues\n",
                      verb == "cache"
-                         ? "the shards that are complete stay"
-                         : "what was kept stays (evaluate.logits_cache, fitted states), no rows "
-                           "were written");
+                         ? "complete shards are kept"
+                         : "evaluate.logits_cache and fitted states are kept, no result rows were "
+                           "written");
 }
 
-// An error that all ranks have is printed by rank 0, and all end in order. One that this rank has
-// alone, or before the others know of it, ends the job; where several have one at the same time,
-// the first prints it and its abort ends the others.
+// Prints an error and returns its exit code. An agreed error is printed by rank 0, and all ranks
+// finalise together. Any other error ends the job with MPI_Abort; if several ranks fail at the same
+// time, the first one prints its error and aborts, and the others wait for that.
 int report(Runtime& runtime, const Failure& failure) {
   const auto& [kind, message, agreed] = failure;
   const int rank = runtime.world().rank(), ranks = runtime.world().size();
@@ -127,6 +135,7 @@ int report(Runtime& runtime, const Failure& failure) {
     if (!agreed) fmt::print(stderr, "dissent: {}\n", message);
     return exit_code(kind);
   }
+
   if (!runtime.first_to_fail())
     std::this_thread::sleep_for(std::chrono::seconds(10));
   else
@@ -139,7 +148,7 @@ int report(Runtime& runtime, const Failure& failure) {
 
 int run_verb(Runtime& runtime, const std::string& name, const Arguments& arguments) {
   const int rank = runtime.world().rank();
-  set_device_math({});  // of a job before, in a pack, nothing is left
+  set_device_math({});  // in a pack, the previous job may have set it
   auto line = verb(name).line();
   if (!line.parse(rank == 0, arguments)) return 0;
   if (const auto found = together().find(name); found != together().end())
@@ -159,16 +168,18 @@ namespace {
 int run_main(int argc, char** argv, std::vector<std::string> arguments, ExitRecord& record) {
   const bool mpi = !arguments.empty() && arguments[0] == "--mpi";
   if (mpi) arguments.erase(arguments.begin());
-  // As early as can be: until then a signal that asks to stop would kill (front.cpp holds them).
+  // As early as possible: before, a signal would kill the process (front.cpp holds them back).
   if (!arguments.empty() && can_be_stopped(arguments[0], arguments.size() > 1 ? arguments[1] : ""))
     install_stop_handlers();
+
   try {
-    // A build asks what `dissent` is to know.
+    // The build compiles the output of --describe into `dissent`.
     if (arguments.size() == 2 && arguments[0] == "--describe") {
       atomic_write_text(arguments[1], cli::description_literal());
       return 0;
     }
     if (const auto* verb = cli::verb_alone(arguments)) return cli::run_alone(*verb, arguments);
+
     h5_start_before_mpi();
     Runtime runtime(argc, argv, 600, mpi ? UseMpi::kAlways : UseMpi::kIfLaunched);
     if (runtime.world().rank() == 0) record.begin();
@@ -177,11 +188,12 @@ int run_main(int argc, char** argv, std::vector<std::string> arguments, ExitReco
       return cli::run(runtime, arguments);
     } catch (const Stopped&) {
       if (runtime.world().rank() == 0) fmt::print(stderr, "{}", cli::stopped_text(arguments[0]));
-      return cli::kExitStopped;
+      return kExitStopped;
     } catch (...) {
       return cli::report(runtime, current_failure());
     }
-  } catch (...) {  // before MPI was there; agreed: each process finds it
+  } catch (...) {
+    // MPI is not initialised here; an agreed error is found by each process on its own.
     const auto failure = current_failure();
     if (!failure.agreed || launched().rank == 0)
       fmt::print(stderr, "dissent: {}\n", failure.message);

@@ -33,7 +33,9 @@ Record read_record(const std::string& folder) {
     record.provenance = nlohmann::json::parse(read_text(folder + "/provenance.json"));
     record.members = record.provenance.at("grid").at("members");
     record.data = record.provenance.at("grid").at("data");
-    record.threads = record.provenance.at("threads_a_rank");
+    // Runs of earlier versions have the key threads_a_rank.
+    const bool earlier = !record.provenance.contains("threads_per_rank");
+    record.threads = record.provenance.at(earlier ? "threads_a_rank" : "threads_per_rank");
     record.device = record.provenance.at("device");
 
     DISSENT_CHECK(record.provenance.at("state") == "finished", kData,

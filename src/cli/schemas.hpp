@@ -6,13 +6,13 @@
 
 namespace dissent::cli {
 
-/// The schema of each verb that takes a configuration, bound to defaults that are never read.
+/// The schemas of cache and evaluate, bound to defaults that are never read.
 config::Schema cache_schema();
 config::Schema evaluate_schema();
 
-/// Schemas and pages as the modules declare them.
+/// Schemas and pages from the tables of the modules.
 Descriptions declared();
-/// The same as one text, which `dissent` holds: a C++ string literal of JSON, {"schemas": {name:
+/// The same as a C++ string literal, which is compiled into `dissent`: JSON {"schemas": {name:
 /// Description::to_json}, "pages": {name: text}}.
 std::string description_literal();
 

@@ -1,5 +1,12 @@
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "build_info.hpp"
 #include "cli/checks.hpp"
@@ -10,6 +17,7 @@
 #include "comm/device.hpp"
 #include "config/describe.hpp"
 #include "config/resolved.hpp"
+#include "core/exit_codes.hpp"
 #include "core/torch_failure.hpp"
 #include "models/weights/load.hpp"
 #include "models/weights/state_dict.hpp"
@@ -28,7 +36,7 @@ namespace fs = std::filesystem;
 
 enum class Found { kNothing, kUnfinished, kFinished };
 
-// What is already in the run's folder. Another configuration there is refused.
+// Finds an earlier run in the folder. One of another configuration is an error.
 Found find_run(const RunContext& context, int64_t epochs, const config::Schema& schema) {
   const std::string path = context.folder + "/checkpoint.h5";
   if (!fs::exists(path)) return Found::kNothing;
@@ -38,13 +46,14 @@ Found find_run(const RunContext& context, int64_t epochs, const config::Schema& 
   DISSENT_FAIL(kUsage,
                "{}: expected no run, or one of this configuration, found one of another "
                "configuration ({}); give "
-               "another `experiment`, or --force to train anew and replace it (in a sheet: column "
+               "another `experiment`, or --force to replace it (in a sheet: column "
                "arguments, [\"--force\"])",
                context.folder,
                config::difference(file.config_text(), context.config_text, schema, path));
 }
 
-// Exit code 0 says that the files of the run are whole, also where nothing is left to train.
+// Verifies the files of a finished run: exit code 0 means that they are valid, even if there was
+// nothing left to train.
 void verify_finished(const std::string& folder) {
   for (const char* name : {"checkpoint.h5", "best.h5"}) {
     const std::string path = fmt::format("{}/{}", folder, name);
@@ -54,8 +63,9 @@ void verify_finished(const std::string& folder) {
   }
 }
 
-// An error ends the state "running". One that all ranks have is written by the first, another by
-// those that have it: the first may be the one that is gone.
+// Runs a training and records an error in provenance.json, so that its state does not stay
+// "running". An agreed error is written by rank 0, any other by the ranks that have it: rank 0 may
+// be gone.
 bool recorded(const Provenance& provenance, Communicator& run,
               const std::function<bool()>& training) {
   try {
@@ -73,7 +83,8 @@ struct Flags {
   Live* live = nullptr;
 };
 
-// Another configuration, or what cannot be read, is left of an earlier --again: it is replaced.
+// Like find_run, for --again: a run of another configuration, or one that cannot be read, is the
+// rest of an earlier --again and is replaced.
 Found find_begun_again(const RunContext& context, int64_t epochs) {
   const std::string path = context.folder + "/checkpoint.h5";
   if (!fs::exists(path)) return Found::kNothing;
@@ -104,6 +115,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
                      .show_progress = show_progress,
                      .device = device,
                      .trace = flags.trace};
+
   auto found = Found::kNothing;
   const auto look = [&] {
     if (flags.again)
@@ -112,11 +124,12 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
       found = find_run(context, config.training.epochs, schema);
     DISSENT_CHECK(
         flags.trace == 0 || found == Found::kNothing, kUsage,
-        "--trace: begins at the initial weights: expected no run in {}, found one; --force "
-        "trains anew and replaces it",
+        "--trace: starts from the initial weights: expected no run in {}, found one; --force "
+        "replaces it",
         context.folder);
   };
   agree(*grid.run, look);
+
   const auto reused = [&] {
     agree(*grid.run, [&] {
       if (grid.run->rank() == 0) verify_finished(context.folder);
@@ -125,18 +138,23 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
     return true;
   };
   if (found == Found::kFinished) return reused();
+
+  // Only one job trains a run. Another one may have trained it while this one waited for the lock.
   const auto lock = lock_folder(*grid.run, context.folder + "/lock", context.folder,
                                 "give another `experiment` or `output`");
-  if (found == Found::kNothing) agree(*grid.run, look);  // another may have trained it meanwhile
+  if (found == Found::kNothing) agree(*grid.run, look);
   if (found == Found::kFinished) return reused();
+
+  // Record what is about to run before it runs.
   Provenance provenance(*grid.run, grid.shape, context, data.identity, found == Found::kUnfinished);
   agree(*grid.run, [&] {
     if (grid.run->rank() != 0) return;
-    if (found == Found::kNothing) remove_file(context.folder + "/trace.h5");  // of a run before
+    if (found == Found::kNothing) remove_file(context.folder + "/trace.h5");  // of an earlier run
     atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
     provenance.write("running");
     flags.live->begin(context, found == Found::kUnfinished, flags.force);
   });
+
   const bool finished = recorded(provenance, *grid.run, [&] {
     Engine engine(config, data, grid, context);
     EnsembleTrainer trainer({.epochs = config.training.epochs,
@@ -167,11 +185,14 @@ bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data
     finished = train_run<Engine>(run_config, schema_of(run_config), data, grid, device, flags,
                                  world.rank() == 0 && !flags.quiet);
   }
+
+  // Processes that follow a run have its folder open: they end before the folder is renamed.
   const auto all = all_gather_integer(world, finished);
   const bool all_finished = std::find(all.begin(), all.end(), 0) == all.end();
-  // What follows a run has its folder open: it ends before the folder gets its name.
   if (flags.again) flags.live->finish(!all_finished);
-  // All seeds at once: until then a start after a stop finds those that are finished.
+
+  // All seeds are replaced together: if the job is stopped earlier, the next start finds the seeds
+  // that are finished.
   agree(world, [&] {
     if (!flags.again || !all_finished || world.rank() != 0) return;
     for (const int64_t seed : config.experiment.seeds) {
@@ -206,18 +227,19 @@ void check_device(Precision precision, bool bf16_on_cpus, at::Device device, int
                 "training.precision = \"{}\": expected a GPU, found none",
                 precision_name(precision));
   DISSENT_CHECK(device.is_cpu() || trace == 0, kUsage,
-                "--trace: is written on CPUs: expected runtime.device = \"cpu\", found {}",
-                device.str());
+                "--trace: expected runtime.device = \"cpu\", found {}", device.str());
 }
 
-// Grid, and runs that are there: of another configuration they are refused.
+// Checks the grid, and existing runs: those of another configuration are an error.
 template <class Config>
 void check_runs(const CommandLine& line, Config config, config::Schema (*schema_of)(Config&),
                 int64_t ranks, Files& files) {
-  DISSENT_CHECK(!line.flag("force") || !line.flag("again"), kUsage,
-                "--force replaces the run at once, --again when the new one is finished: expected "
-                "one of them, found both");
+  DISSENT_CHECK(
+      !line.flag("force") || !line.flag("again"), kUsage,
+      "--force replaces the run immediately, --again when the new one is finished: expected "
+      "one of them, found both");
   shape_of(config, ranks);
+
   if (line.flag("force") || line.flag("again")) return;
   for (const int64_t seed : std::vector<int64_t>(config.experiment.seeds)) {
     config.experiment.seeds = {seed};
@@ -245,6 +267,7 @@ void check_heads(const TrainConfig& config, Files& files) {
 }
 
 void check_image_training(const ImageTrainConfig& config, Files& files) {
+  // `subject` names everything that opening the sets depends on: equal ones are opened once.
   std::string subject;
   for (const auto& [table, set] : image_sets(config)) {
     check_images(table, set, files);
@@ -253,6 +276,7 @@ void check_image_training(const ImageTrainConfig& config, Files& files) {
                     set.classes.value_or(0),
                     set.ignore_label ? std::to_string(*set.ignore_label) : "none", set.allow_empty);
   }
+
   files.find("ensemble.weights", config.ensemble.weights);
   files.look(fmt::format("images{}\n{}\n{}\n{}", subject, config.data.rows, config.validation.rows,
                          config.unlabelled.rows),
@@ -291,6 +315,7 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
       "residency={}",
       data.train.rows_per_pass(), data.train.passes(), data.dim, data.classes, shape.runs,
       shape.members, shape.data, device.str(), data.train.residency());
+
   const bool finished =
       train_runs<HeadEngine>(config, train_schema, data, world, grid, device, flags);
   data.close();
@@ -348,17 +373,18 @@ std::string train_grid_text(const config::Document& document, int64_t ranks) {
 int run_train(Runtime& runtime, const CommandLine& line) {
   const auto document = load_configuration(runtime, line.positional()[0], train_overrides(line));
   prepare_device(runtime, document);
+
   Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet"),
               line.get<int64_t>("trace")};
   agree(runtime.world(), [&] {
     DISSENT_CHECK(!line.has("trace") || flags.trace >= 1, kUsage,
-                  "--trace: expected a number of steps of at least 1, found {}", flags.trace);
+                  "--trace: expected an integer >= 1, found {}", flags.trace);
     DISSENT_CHECK(flags.trace == 0 || runtime.world().size() == 1, kUsage,
-                  "--trace: expected one rank, found {}: a trace is written by one process",
-                  runtime.world().size());
+                  "--trace: expected one rank, found {}", runtime.world().size());
     Files own;
     check_train(line, document, runtime.world().size(), own);
   });
+
   const auto with = [&](const auto& config, const auto& train) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
     Live live(runtime.world(), config.runtime);

@@ -6,20 +6,20 @@
 
 namespace dissent::cli {
 
-/// A verb of the program: name, what it does, options. What runs it is a matter of the program:
-/// `dissent` (front.cpp) runs those that compute nothing, `dissent-compute` (main.cpp) all.
+/// A verb of the program: name, summary and options. `dissent` (front.cpp) runs the verbs that
+/// compute nothing, `dissent-compute` (main.cpp) all of them.
 struct Verb {
   const char* name;
   const char* summary;
   CommandLine (*line)();
-  /// One process does it all: under a launcher the first rank does, and the others have nothing to
-  /// do. (jobs and replay are for one process too, but any number of submitters may share a sheet.)
+  /// Only one process is needed: under a launcher rank 0 runs the verb and the other ranks do
+  /// nothing. (jobs and replay need one process too, but several submitters may share a sheet.)
   bool first_rank_alone = false;
 };
 
 /// The one table of verbs.
 const std::vector<Verb>& verbs();
-/// The verb of this name. Error::kUsage, agreed, that names the nearest one.
+/// The verb of this name. Error::kUsage, agreed, with the most similar name.
 const Verb& verb(const std::string& name);
 
 /// The text of `dissent --help`.

@@ -1,183 +1,47 @@
-#include "cli/verify.hpp"
+#include "verify/verify.hpp"
 
-#include <cmath>
-#include <ostream>
+#include <ATen/Context.h>
 
-#include "cli/verify_case.hpp"
-#include "cli/verify_device.hpp"
-#include "core/torch_failure.hpp"
+#include <cstdint>
+#include <iostream>
+#include <string>
+
+#include <dissent/error.hpp>
+
+#include "cli/compute.hpp"
+#include "comm/device.hpp"
 
 namespace dissent::cli {
 namespace {
 
-enum class Outcome { kHeld, kFailed, kNotCovered };
-struct Report {
-  Outcome outcome = Outcome::kHeld;
-  std::string line;  ///< why it is not held
-};
+// Options for --device. Called before any operator of LibTorch: its CUDA library has to be loaded
+// first.
+verify::VerifyOptions verify_options(Communicator& world, const std::string& name) {
+  agree(world, [&] {
+    DISSENT_CHECK(name == "cpu" || name == "cuda", kUsage,
+                  "--device: expected cpu or cuda, found '{}'", name);
+  });
+  if (name == "cpu") return {};
 
-const CaseHandler* find_handler(const Case& reference) {
-  const auto has = [&](const std::string& name) {
-    return name.empty() || reference.has_input(name) || reference.has(name);
-  };
-  for (const auto* table :
-       {&loss_handlers(), &sdde_loss_handlers(), &saliency_handlers(), &sdde_score_handlers(),
-        &postprocessor_handlers(), &score_handlers(), &metric_handlers(), &training_handlers(),
-        &image_step_handlers(), &network_handlers(), &preprocess_handlers()})
-    for (const auto& handler : *table)
-      if (handler.kind == reference.kind && handler.name == reference.name && has(handler.having))
-        return &handler;
-  return nullptr;
-}
-
-std::string describe(const Difference& worst) {
-  return fmt::format("{}: ours {:.17g}, reference {:.17g}, difference {:.3g}, tolerance {:.3g}",
-                     worst.output, worst.ours, worst.reference,
-                     std::abs(worst.ours - worst.reference), worst.tolerance);
-}
-
-Report run_handler(const CaseHandler& handler, const Case& reference, Checker& checker) {
-  try {
-    handler.run(reference, checker);
-  } catch (const Error& error) {
-    return {Outcome::kFailed, error.what()};
-  } catch (const c10::Error&) {
-    return {Outcome::kFailed, current_reason()};
-  } catch (const nlohmann::json::exception&) {
-    return {Outcome::kFailed,
-            fmt::format("expected the case's parameters and note, found others ({})",
-                        current_reason())};
-  }
-  if (checker.worst()) return {Outcome::kFailed, describe(*checker.worst())};
-  const auto missing = checker.missing();
-  if (!missing.empty())
-    return {Outcome::kNotCovered, fmt::format("not computed: {}", fmt::join(missing, ", "))};
-  return {};
-}
-
-const char* text_of(at::ScalarType arithmetic) { return arithmetic == at::kDouble ? "f64" : "f32"; }
-
-std::string describe_largest(const Checker& checker) {
-  const auto& largest = checker.largest();
-  return largest ? fmt::format("{}: difference {:.3g}, tolerance {:.3g}", largest->output,
-                               std::abs(largest->ours - largest->reference), largest->tolerance)
-                 : "no difference";
-}
-
-// On the device, by every rule of the case; the first report that says why it is not held.
-Report run_on_device(const CaseHandler& handler, const Case& reference,
-                     const std::vector<const DeviceRule*>& rules, at::Device device,
-                     std::vector<std::string>& lines) {
-  Report whole;
-  for (const auto* rule : rules) {
-    const auto moved = on_device(reference, device, rule->arithmetic);
-    Checker checker(moved, device_tolerance(reference, *rule));
-    auto report = run_handler(handler, moved, checker);
-    const bool compared = report.outcome != Outcome::kFailed || checker.worst();
-    lines.push_back(fmt::format("{} {} {}: {}", reference.file, reference.key,
-                                text_of(rule->arithmetic),
-                                compared ? describe_largest(checker) : "an error"));
-    if (whole.outcome == Outcome::kHeld)
-      whole = {report.outcome, report.line.empty()
-                                   ? ""
-                                   : fmt::format("{}: {}", text_of(rule->arithmetic), report.line)};
-  }
-  return whole;
-}
-
-void add(VerifyCounts& counts, Outcome outcome) {
-  ++(outcome == Outcome::kHeld     ? counts.held
-     : outcome == Outcome::kFailed ? counts.failed
-                                   : counts.not_covered);
-}
-
-// Counts of the cases of one kind and name.
-struct Row {
-  std::string name, where;
-  VerifyCounts counts = {};
-};
-
-std::string name_of(const DeviceRule& rule) {
-  return rule.kind + (rule.name.empty() ? "" : "/" + rule.name);
-}
-
-void print_rules(const VerifyOptions& options, std::ostream& out) {
-  size_t width = 20;
-  for (const auto& rule : device_rules()) width = std::max(width, name_of(rule).size());
-  out << fmt::format("device: {} ({}); f32 is IEEE f32\n", options.device_name,
-                     options.device.str())
-      << fmt::format("{:<{}}  {:<10}  {:>10}  {}\n", "tolerances", width, "arithmetic",
-                     "of largest", "reason");
-  for (const auto& rule : device_rules())
-    out << fmt::format("{:<{}}  {:<10}  {:>10.2g}  {}\n", name_of(rule), width,
-                       text_of(rule.arithmetic), rule.of_largest, rule.reason);
-}
-
-void print_table(const std::vector<Row>& rows, std::ostream& out) {
-  size_t width = 20;
-  for (const auto& row : rows) width = std::max(width, row.name.size());
-  const auto print = [&](const std::string& name, const auto& held, const auto& failed,
-                         const auto& not_covered, const std::string& where) {
-    out << fmt::format("{:<{}}  {:>6}  {:>6}  {:>11}{}{}\n", name, width, held, failed, not_covered,
-                       where.empty() ? "" : "  ", where);
-  };
-  print("kind/name", "held", "failed", "not covered", "");
-  for (const auto& [name, where, counts] : rows)
-    print(name, counts.held, counts.failed, counts.not_covered, where);
+  // IEEE f32: the tolerances of f32 do not allow for TF32.
+  const auto node = world.split_by_node();
+  const auto device = choose_device(name, world, *node);
+  for (const auto op : {at::Float32Op::CONV, at::Float32Op::RNN, at::Float32Op::MATMUL})
+    at::globalContext().setFloat32Precision(at::Float32Backend::CUDA, op,
+                                            at::Float32Precision::IEEE);
+  return {device, gpu_name(device)};
 }
 
 }  // namespace
 
-VerifyCounts verify_cases(const std::vector<std::string>& files, std::ostream& out,
-                          const VerifyOptions& options) {
-  const bool as_device = !options.device_name.empty();
-  VerifyCounts total;
-  std::vector<Row> rows;  // in order of first appearance
-  std::vector<std::string> lines, differences;
-  for (const auto& file : files)
-    for (const auto& reference : read_cases(file)) {
-      const auto rules = as_device ? rules_of(reference) : std::vector<const DeviceRule*>{};
-      const auto* handler = find_handler(reference);
-      Report report{Outcome::kNotCovered, {}};
-      if (handler && !rules.empty()) {
-        report = run_on_device(*handler, reference, rules, options.device, differences);
-        ++total.on_device;
-      } else if (handler) {
-        Checker checker(reference);
-        report = run_handler(*handler, reference, checker);
-      }
-      const std::string name = reference.kind + "/" + reference.name;
-      auto row = std::find_if(rows.begin(), rows.end(),
-                              [&](const auto& known) { return known.name == name; });
-      if (row == rows.end())
-        row = rows.insert(rows.end(), {name, !as_device      ? ""
-                                             : rules.empty() ? "on the host"
-                                                             : "on " + options.device.str()});
-      add(row->counts, report.outcome);
-      add(total, report.outcome);
-      if (!report.line.empty())
-        lines.push_back(fmt::format("{} {}: {}: {}",
-                                    report.outcome == Outcome::kFailed ? "failed" : "not covered",
-                                    file, reference.key, report.line));
-    }
-  if (as_device) print_rules(options, out);
-  print_table(rows, out);
-  for (const auto& line : differences) out << line << "\n";
-  for (const auto& line : lines) out << line << "\n";
-  if (as_device)
-    out << fmt::format("{} of {} cases computed on {}\n", total.on_device,
-                       total.held + total.failed + total.not_covered, options.device.str());
-  out << fmt::format("{} held, {} failed, {} not covered\n", total.held, total.failed,
-                     total.not_covered)
-      << std::flush;
-  return total;
-}
-
-int run_verify(const std::vector<std::string>& files, bool require_all, std::ostream& out,
-               const VerifyOptions& options) {
-  const auto counts = verify_cases(files, out, options);
-  const bool good = counts.failed == 0 && (!require_all || counts.not_covered == 0);
-  return good ? 0 : exit_code(ErrorKind::kCheck);
+int run_verify_verb(Runtime& runtime, const CommandLine& line) {
+  const auto options = verify_options(runtime.world(), line.get<std::string>("device"));
+  int64_t code = 0;
+  agree(runtime.world(), [&] {
+    if (runtime.world().rank() == 0)
+      code = verify::run_verify(line.positional(), line.flag("require-all"), std::cout, options);
+  });
+  return static_cast<int>(all_gather_integer(runtime.world(), code)[0]);
 }
 
 }  // namespace dissent::cli

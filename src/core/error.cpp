@@ -41,18 +41,6 @@ std::string shortened(std::string message) {
 
 }  // namespace
 
-int exit_code(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::kUsage: return 2;
-    case ErrorKind::kData: return 3;
-    case ErrorKind::kComm: return 4;
-    case ErrorKind::kCheck: return 5;
-    case ErrorKind::kMemory: return 6;
-    case ErrorKind::kInternal: return 1;
-  }
-  return 1;
-}
-
 Error::Error(ErrorKind kind, std::string message, const char* file, int line)
     : kind_(kind), message_(shortened(std::move(message))), file_(file), line_(line) {}
 

@@ -1,10 +1,11 @@
 #include "ensemble/objective.hpp"
 
 #include <dissent/losses/cross_entropy.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <algorithm>
 #include <cmath>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent {
 namespace {

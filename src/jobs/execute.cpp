@@ -15,6 +15,7 @@
 
 #include "core/process.hpp"
 #include "core/program_paths.hpp"
+#include "core/exit_codes.hpp"
 #include "core/stop.hpp"
 #include "jobs/progress.hpp"
 #include "storage/atomic_file.hpp"
@@ -421,7 +422,7 @@ std::string kept_text(const std::string& verb) {
   }
 }
 
-bool is_transient(int code) { return code >= kEndedBySignal || code == 4; }
+bool may_pass(int code) { return job_result(code) == JobResult::kRetried; }
 
 std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, std::string& why) {
   if (runs_elsewhere(folder)) {

@@ -1,6 +1,6 @@
 #include "kernels/update_members.hpp"
 
-#include <dissent/tensor_check.hpp>
+#include "core/tensor_check.hpp"
 
 #ifdef DISSENT_KERNELS_CUDA
 #include <c10/cuda/CUDAGuard.h>

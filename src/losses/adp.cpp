@@ -1,10 +1,10 @@
 #include <dissent/losses/adp.hpp>
 #include <dissent/losses/similarity.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <limits>
 
 #include "losses/loss_info.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 

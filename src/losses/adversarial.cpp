@@ -1,10 +1,14 @@
 #include <dissent/losses/adversarial.hpp>
 #include <dissent/losses/cross_entropy.hpp>
-#include <dissent/tensor_check.hpp>
+#include "core/tensor_check.hpp"
 
 #include <limits>
 
 #include "losses/loss_info.hpp"
+
+#include <limits>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 

@@ -1,7 +1,7 @@
 #include <dissent/losses/balanced_rows.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include "core/random.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 namespace {

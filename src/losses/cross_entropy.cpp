@@ -1,5 +1,6 @@
 #include <dissent/losses/cross_entropy.hpp>
-#include <dissent/tensor_check.hpp>
+
+#include "core/tensor_check.hpp"
 
 #include "losses/loss_info.hpp"
 

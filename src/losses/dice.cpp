@@ -1,10 +1,14 @@
 #include <dissent/losses/dice.hpp>
 #include <dissent/losses/dice_discriminator.hpp>
-#include <dissent/tensor_check.hpp>
+#include "core/tensor_check.hpp"
 
 #include <cmath>
 
 #include "losses/loss_info.hpp"
+
+#include <cmath>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 

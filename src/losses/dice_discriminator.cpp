@@ -1,9 +1,9 @@
 #include <dissent/losses/dice_discriminator.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <cmath>
 
 #include "core/random.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 namespace {

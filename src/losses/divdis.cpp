@@ -1,11 +1,11 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <dissent/losses/divdis.hpp>
-#include <dissent/pair_information.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <limits>
 
 #include "losses/loss_info.hpp"
+#include "core/pair_information.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 namespace {

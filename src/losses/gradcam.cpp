@@ -1,10 +1,10 @@
 #include <dissent/losses/gradcam.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <algorithm>
 #include <cmath>
 
 #include "core/random.hpp"
+#include "core/tensor_check.hpp"
 #include "losses/enum_names.hpp"
 #include "losses/loss_info.hpp"
 #include "losses/member_gradients.hpp"

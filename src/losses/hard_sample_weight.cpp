@@ -1,6 +1,7 @@
 #include <dissent/losses/cross_entropy.hpp>
 #include <dissent/losses/hard_sample_weight.hpp>
-#include <dissent/tensor_check.hpp>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 

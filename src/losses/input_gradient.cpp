@@ -1,7 +1,7 @@
 #include <dissent/losses/input_gradient.hpp>
 #include <dissent/losses/similarity.hpp>
-#include <dissent/tensor_check.hpp>
 
+#include "core/tensor_check.hpp"
 #include "losses/enum_names.hpp"
 #include "losses/loss_info.hpp"
 #include "losses/member_gradients.hpp"

@@ -1,9 +1,9 @@
 #include <dissent/losses/kl_backward.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <limits>
 
 #include "losses/loss_info.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 

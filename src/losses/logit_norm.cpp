@@ -1,10 +1,10 @@
 #include <dissent/losses/cross_entropy.hpp>
 #include <dissent/losses/logit_norm.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <cmath>
 
 #include "losses/loss_info.hpp"
+#include "core/tensor_check.hpp"
 #include "losses/root.hpp"
 
 namespace dissent::losses {

@@ -1,5 +1,5 @@
 #pragma once
-#include <dissent/tensor_check.hpp>
+#include "core/tensor_check.hpp"
 
 #include <utility>
 #include <vector>

@@ -1,9 +1,9 @@
 #include "losses/member_gradients.hpp"
 
-#include <dissent/tensor_check.hpp>
-
 #include <limits>
 #include <set>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 namespace {

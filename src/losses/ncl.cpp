@@ -1,6 +1,7 @@
 #include <dissent/losses/ncl.hpp>
 #include <dissent/losses/similarity.hpp>
-#include <dissent/tensor_check.hpp>
+
+#include "core/tensor_check.hpp"
 
 #include "losses/loss_info.hpp"
 

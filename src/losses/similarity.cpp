@@ -1,6 +1,6 @@
 #include <dissent/losses/similarity.hpp>
-#include <dissent/tensor_check.hpp>
 
+#include "core/tensor_check.hpp"
 #include "losses/enum_names.hpp"
 #include "losses/root.hpp"
 

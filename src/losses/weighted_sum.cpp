@@ -1,6 +1,6 @@
 #include "losses/weighted_sum.hpp"
 
-#include <dissent/tensor_check.hpp>
+#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 

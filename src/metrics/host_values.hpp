@@ -1,10 +1,10 @@
 #pragma once
 #include <ATen/ATen.h>
 
-#include <dissent/tensor_check.hpp>
-
 #include <algorithm>
 #include <vector>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::metrics {
 

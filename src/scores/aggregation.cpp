@@ -1,6 +1,7 @@
 #include <dissent/scores/aggregation.hpp>
 #include <dissent/scores/ensemble_output.hpp>
-#include <dissent/tensor_check.hpp>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 

@@ -1,6 +1,6 @@
 #include "scores/bank.hpp"
 
-#include <dissent/tensor_check.hpp>
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 

@@ -1,6 +1,7 @@
-#include <dissent/pair_information.hpp>
 #include <dissent/scores/batch_diversity.hpp>
-#include <dissent/tensor_check.hpp>
+
+#include "core/pair_information.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 namespace {

@@ -1,8 +1,8 @@
 #include <dissent/scores/neighbours.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include "core/parallel.hpp"
 #include "core/random.hpp"
+#include "core/tensor_check.hpp"
 #include "scores/bank.hpp"
 #include "scores/fit_data.hpp"
 #include "scores/score_rows.hpp"

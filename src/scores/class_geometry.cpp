@@ -1,6 +1,6 @@
 #include <dissent/scores/class_geometry.hpp>
-#include <dissent/tensor_check.hpp>
 
+#include "core/tensor_check.hpp"
 #include "scores/fit_data.hpp"
 #include "scores/score_rows.hpp"
 

@@ -1,7 +1,8 @@
 #include <dissent/scores/ensemble_output.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <cmath>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 

@@ -1,6 +1,8 @@
 #include <dissent/scores/ensemble_scores.hpp>
 #include <dissent/shared_constants.hpp>
-#include <dissent/tensor_check.hpp>
+#include "core/tensor_check.hpp"
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 namespace {

@@ -1,7 +1,8 @@
 #include "scores/fit_data.hpp"
 
 #include <dissent/scores/shaping.hpp>
-#include <dissent/tensor_check.hpp>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 namespace {

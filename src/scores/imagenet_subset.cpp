@@ -1,5 +1,4 @@
 #include <dissent/scores/imagenet_subset.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <set>
 
@@ -8,6 +7,8 @@ namespace {
 
 constexpr std::string_view kImagenetClassTable =
 #include "imagenet_classes.inc"
+
+#include "core/tensor_check.hpp"
     ;
 // Columns of the file.
 constexpr size_t kWnid = 1, kInA = 2, kInR = 3, kIn9 = 4, kHuman = 5, kColumns = 6;

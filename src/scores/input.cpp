@@ -1,5 +1,6 @@
 #include <dissent/scores/input.hpp>
-#include <dissent/tensor_check.hpp>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 

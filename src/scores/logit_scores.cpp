@@ -1,9 +1,9 @@
 // Post-processors on logits; openmax is in openmax.cpp.
 #include <dissent/scores/logit_scores.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <limits>
 
+#include "core/tensor_check.hpp"
 #include "scores/fit_data.hpp"
 #include "scores/score_rows.hpp"
 

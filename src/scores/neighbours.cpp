@@ -1,7 +1,7 @@
 // knn, nnguide, relation; cfood is in cfood.cpp.
 #include <dissent/scores/neighbours.hpp>
-#include <dissent/tensor_check.hpp>
 
+#include "core/tensor_check.hpp"
 #include "scores/bank.hpp"
 #include "scores/fit_data.hpp"
 #include "scores/nearest.hpp"

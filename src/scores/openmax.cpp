@@ -1,11 +1,11 @@
 #include <dissent/scores/logit_scores.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
+#include "core/tensor_check.hpp"
 #include "scores/fit_data.hpp"
 #include "scores/score_rows.hpp"
 #include "scores/weibull.hpp"

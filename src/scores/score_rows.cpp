@@ -1,10 +1,9 @@
 #include "scores/score_rows.hpp"
 
-#include <dissent/tensor_check.hpp>
-
 #include <limits>
 
 #include "core/parallel.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 namespace {

@@ -1,7 +1,7 @@
 #include <dissent/scores/shaped_energy.hpp>
 #include <dissent/scores/shaping.hpp>
-#include <dissent/tensor_check.hpp>
 
+#include "core/tensor_check.hpp"
 #include "scores/fit_data.hpp"
 #include "scores/score_rows.hpp"
 

@@ -1,9 +1,10 @@
 #include <dissent/scores/shaping.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 namespace {

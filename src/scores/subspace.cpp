@@ -1,8 +1,8 @@
 #include <dissent/scores/subspace.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <limits>
 
+#include "core/tensor_check.hpp"
 #include "scores/fit_data.hpp"
 #include "scores/score_rows.hpp"
 

@@ -1,8 +1,8 @@
 #include <dissent/scores/temperature.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <cmath>
 
+#include "core/tensor_check.hpp"
 #include "scores/temperature_nll.hpp"
 
 namespace dissent::scores {

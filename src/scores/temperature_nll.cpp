@@ -1,8 +1,8 @@
 #include "scores/temperature_nll.hpp"
 
-#include <dissent/tensor_check.hpp>
-
 #include <cmath>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 namespace {

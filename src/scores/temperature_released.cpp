@@ -1,12 +1,12 @@
 // Temperatures as found by the optimisers of the reference implementations.
 #include <dissent/scores/temperature.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <optional>
 
+#include "core/tensor_check.hpp"
 #include "scores/temperature_nll.hpp"
 
 namespace dissent::scores {

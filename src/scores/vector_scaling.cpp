@@ -1,11 +1,11 @@
 #include <dissent/scores/temperature.hpp>
 #include <dissent/scores/vector_scaling.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <cmath>
 #include <deque>
 
 #include "core/parallel.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent::scores {
 namespace {

@@ -14,7 +14,7 @@ run_program 1
 expect_exit 2
 expect_text "usage: [mpirun -n RANKS] dissent VERB [options]"
 well 1 --help
-expect_text "usage: [mpirun -n RANKS] dissent VERB [options]" "stopped on a signal, what was done is kept (checkpoint, shards)"
+expect_text "usage: [mpirun -n RANKS] dissent VERB [options]" "stopped by a signal; finished work is kept (checkpoint, shards)"
 for verb in train:CONFIG plan:CONFIG cache:CONFIG evaluate:CONFIG config:VERB inspect:FILE... verify:FILE... tables:FILE... 'plot:KIND FILE...'; do
   well 1 "${verb%:*}" --help
   expect_text "usage: dissent ${verb%:*} [options] ${verb#*:}" "--help"
@@ -156,4 +156,6 @@ mkdir "$work/docs"
 for page in configuration losses scores metrics exit_codes; do
   cmp -s "$work/docs/$page.md" "$source_dir/docs/$page.md" || failed "docs/$page.md is out of date: run scripts/generate_docs"
 done
+stopped=$("$program" config exit-codes | sed -n 's/^| \([0-9]*\) | stopped by a signal.*/\1/p')
+grep -q "^readonly kExitStopped=$stopped " "$source_dir/slurm/job.sh" || failed "slurm/job.sh has another exit code than $stopped"
 finish

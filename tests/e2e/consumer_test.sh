@@ -40,7 +40,7 @@ config=$work/tree/lib/cmake/Dissent/DissentConfig.cmake
 version=$(sed -n 's/^set(Dissent_LIBTORCH_VERSION "\(.*\)")/\1/p' "$config")
 sed -i 's/^set(Dissent_LIBTORCH_VERSION ".*")/set(Dissent_LIBTORCH_VERSION "1.2.3")/' "$config"
 if configure "$work/other"; then failed "LibTorch $version was taken for 1.2.3"; fi
-tr -s '\n ' '  ' < "$work/log" | grep -qF "was built with LibTorch 1.2.3, the LibTorch found is $version" ||
+tr -s '\n ' '  ' < "$work/log" | grep -qF "was built with LibTorch 1.2.3, found $version" ||
   failed "the two versions are not named: $(cat "$work/log")"
 configure "$work/other" -DDissent_ANY_LIBTORCH=ON || failed "Dissent_ANY_LIBTORCH has no effect: $(cat "$work/log")"
 

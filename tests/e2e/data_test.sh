@@ -70,11 +70,11 @@ cp photos/train/cat/png_rgb.png human/session-1/0002_sty_dnn_0_bear_07_truck.png
 well 1 imglist human --root human --class-field 5 --output human.txt
 printf 'session-1/0002_sty_dnn_0_bear_07_truck.png 0\nsession-1/0001_sty_dnn_0_boat_10_cat.jpg 1\n' | diff - human.txt > out || failed "the list by parts of names"
 refused 1 3 "expected its class as part 9 of its name" "found 7 parts" -- imglist human --class-field 9 --output none.txt
-refused 1 2 "--class-field: expected 1 or more, found -1" -- imglist human --class-field -1 --output none.txt
+refused 1 2 "--class-field: expected an integer >= 0, found -1" -- imglist human --class-field -1 --output none.txt
 refused 2 3 "photos/none: no such folder" -- imglist photos/none --output none.txt
-refused 1 3 "photos/train/ant/a.JPEG: expected the image in a subfolder" -- imglist photos/train/ant --output none.txt
-refused 1 2 "--output: expected the file of the list" -- imglist photos/train
-refused 1 2 "--output: expected no class file for images with one label, found photos.classes.txt" -- imglist photos/train --label -1 --output photos.txt
+refused 1 3 "photos/train/ant/a.JPEG: in no subfolder" -- imglist photos/train/ant --output none.txt
+refused 1 2 "--output: expected the path of the list" -- imglist photos/train
+refused 1 2 "--output: expected no class file photos.classes.txt, found one" -- imglist photos/train --label -1 --output photos.txt
 # Folders are numbered, not the images in them: an empty class, and one whose files have another ending, are refused with counts, or rows of no image.
 mkdir -p photos/val/{ant,bee,cat,.cache}
 cp photos/train/cat/png_rgb.png photos/val/cat/

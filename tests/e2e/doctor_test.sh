@@ -25,7 +25,7 @@ line ok versions "Open MPI v"
 line ok launcher "1 rank on 1 host ($(hostname))"
 line skipped speed "one rank sends no messages"
 line ok signals "SIGUSR1 arrives"
-line ok cores "1 rank on a node, 1 thread together"
+line ok cores "1 rank per node with 1 thread in total"
 line ok folder "files are flushed and renamed"
 line ok hdf5 "64.0 KiB written by 1 rank"
 grep -qE '^(ok|skipped|warning) +gpu: ' out || failed "nothing is said of GPUs"
@@ -34,10 +34,10 @@ nothing_left .
 # On three ranks; more threads than cores are a warning, not a failure.
 well 3 doctor
 count 15
-line ok messages "over 3 ranks give what they should"
-line ok timeout "a rank that waits in vain gives up"
+line ok messages "over 3 ranks give the expected results"
+line ok timeout "a barrier without the other ranks fails after"
 line ok shared_memory "a window written by 3 ranks is read by all"
-line ok folder "and seen by every rank"
+line ok folder "and visible to every rank"
 line ok hdf5 "192.0 KiB written by 3 ranks"
 OMP_NUM_THREADS=4096 run_program 1 doctor
 expect_exit 0
@@ -45,7 +45,7 @@ line warning cores "OMP_NUM_THREADS is larger than the set of cores"
 
 # For machines.
 well 3 doctor --json
-python3 - out <<'PYTHON' || failed "the JSON is not as it should be"
+python3 - out <<'PYTHON' || failed "the JSON is not as expected"
 import json, sys
 report = json.load(open(sys.argv[1]))
 verdicts = {check["name"]: check["verdict"] for check in report["checks"]}
@@ -88,7 +88,7 @@ printf '[data]\ntrain = "train.cache"\n[ensemble]\nmembers = 3\n[loss.cross_entr
 well 3 doctor --config train.toml
 line ok config "a training on 1 x 3 x 1 ranks"
 well 1 doctor --config cache.toml
-line ok config 'the keys of `dissent cache` are as they should be'
+line ok config 'all keys of `dissent cache` are valid'
 run_program 2 doctor --config train.toml --set grid.data=1 --set grid.members=3
 expect_exit 5
 line failed config "2 ranks"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# scripts/check_unfinished, scripts/check_includes and scripts/format find what they are for: each case plants one fault in a small tree.
+# The scripts check_unfinished, check_includes, check_used_includes, check_headers and format find what they are for: each case plants one fault in a
+# small tree.
 set -euo pipefail
 source_dir=$(cd "$(dirname "$0")/../.." && pwd)
 tree=$(mktemp -d)
@@ -40,6 +41,34 @@ expect check_includes 1 'train includes mpi.h, which belongs to'
 rm "$tree/src/train/wave.cpp"
 mkdir "$tree/src/misc"; echo > "$tree/src/misc/f.cpp"
 expect check_includes 1 'the module misc has no place'
+
+# Uses of other libraries: included by the file, or by its own header.
+fresh
+printf '#include <string>\n\nstd::string f();\n' > "$tree/src/core/g.hpp"
+printf '#include "core/g.hpp"\n\n// std::map is in a comment\nstd::string f() { return "std::set"; }\n' > "$tree/src/core/g.cpp"
+expect check_used_includes 0 'include what they use'
+printf '#include "core/g.hpp"\n\n#include <vector>\n\n#include "core/h.hpp"\n\nint n = std::max(1, 2);\nint64_t k = 1;\n' > "$tree/src/core/i.cpp"
+expect check_used_includes 1 'i.cpp:7: uses std::max: expected #include <algorithm>, found none'
+expect check_used_includes 1 'i.cpp:8: uses int64_t: expected #include <cstdint>, found none'
+"$source_dir/scripts/check_used_includes" --fix "$tree" > "$tree/log"
+expect check_used_includes 0 'include what they use'
+printf '#include "core/g.hpp"\n\n#include <algorithm>\n#include <cstdint>\n#include <vector>\n\n#include "core/h.hpp"\n\nint n = std::max(1, 2);\nint64_t k = 1;\n' |
+  cmp - "$tree/src/core/i.cpp" || { echo "FAILED: check_used_includes --fix put includes elsewhere"; failures=$((failures + 1)); }
+
+# Headers that compile only behind others.
+fresh
+mkdir "$tree/scripts" "$tree/build"
+cp "$source_dir/scripts/check_headers" "$tree/scripts"
+printf '[{"directory": "%s", "command": "c++ -std=c++20 -Isrc -Iinclude -o a.o -c dissent_compute.dir/a.cpp"}]' "$tree" > "$tree/build/compile_commands.json"
+printf '#pragma once\nstruct First {};\n' > "$tree/src/core/first.hpp"
+printf '#pragma once\n#include "core/first.hpp"\ninline First first() { return {}; }\n' > "$tree/src/core/second.hpp"
+"$tree/scripts/check_headers" "$tree/build" > "$tree/log" || { cat "$tree/log"; echo "FAILED: check_headers refuses headers that compile"; failures=$((failures + 1)); }
+sed -i '/first.hpp/d' "$tree/src/core/second.hpp"
+if "$tree/scripts/check_headers" "$tree/build" > "$tree/log" || ! grep -qF 'src/core/second.hpp: does not compile on its own' "$tree/log"; then
+  cat "$tree/log"
+  echo "FAILED: check_headers took a header that needs another one before it"
+  failures=$((failures + 1))
+fi
 
 # A file in another layout than .clang-format's; the source tree's clang-format is used.
 printf 'int  f( ){return 1;}\n' > "$tree/src/core/f.cpp"

@@ -37,7 +37,7 @@ mkdir -p results/mine/seed-1
 for seed in 1 2 4; do rows a2d $seed 0.9$seed > results/mine/$seed.csv; done
 rows de 1 0.5 > results/mine/de.csv
 printf 'epoch,steps,total,cross_entropy,accuracy_ensemble,accuracy_mean,nll\n0,9,1.5,1.4,0.5,0.4,1\n1,9,1,0.9,0.75,0.5,0.25\n' > results/mine/seed-1/train.csv
-printf '{"start": "2026-01-01T00:00:00Z", "wall_s": 10, "config_hash": "h", "seed": 1}' > results/mine/seed-1/provenance.json
+printf '{"start": "2026-01-01T00:00:00Z", "wall_s": 10, "config_hash": "h", "seed": 1, "threads_a_rank": 2}' > results/mine/seed-1/provenance.json
 
 well 1 tables --layout sdde --seeds 1..4 results
 expect_text "| mine       | a2d    | 5       | msp   | 92.33 ± 1.53 (n=3 of 4) |" "Missing: mine a2d 5 msp: near (%) (seed 3); far (%) (seed 3); accuracy (%) (seed 3); NLL (seed 1, 2, 3, 4)" \
@@ -123,7 +123,7 @@ rm results/mine/other.csv
 # What would go to Weights & Biases; nothing goes without a project.
 command="send_to_wandb"
 python3 "$source_dir/scripts/send_to_wandb" results/mine/seed-1 --results results/mine/1.csv --project p --dry-run > out 2> err || failed "exit code $?"
-expect_text 'group mine, run mine-seed-1 (id mine-seed-1-h): 2 settings, 2 epochs, 4 results' 'epoch 1: train/steps 9, train/total 1,' 'validation/nll 0.25' \
+expect_text 'group mine, run mine-seed-1 (id mine-seed-1-h): 3 settings, 2 epochs, 4 results' 'epoch 1: train/steps 9, train/total 1,' 'validation/nll 0.25' \
   'test/tin/auroc/msp/ensemble/sklearn 0.91' 'nothing was sent'
 python3 "$source_dir/scripts/send_to_wandb" results/mine/seed-1 > out 2> err || failed "exit code $?"
 expect_text 'nothing was sent: --project is not set'

@@ -67,7 +67,7 @@ job() {
 # Through mpirun: stopped and queued again, then finished.
 job one_node USR1 train train.toml --quiet
 expect_exit 0
-expect_text "slurm job 77: the time limit is near; requesting \`train\` to stop" "event=checkpoint" "threads_a_rank=1" "ranks=2"
+expect_text "slurm job 77: the time limit is near; requesting \`train\` to stop" "event=checkpoint" "threads_per_rank=1" "ranks=2"
 calls "scontrol requeue 77"
 state stopped
 SLURM_RESTART_COUNT=1 job one_node '' train train.toml --quiet
@@ -161,7 +161,7 @@ stopped_once() {
 well 1 cache long.toml --quiet
 mv long.cache plain.cache
 stopped_once 'long.cache/*.h5' cache long.toml --quiet
-expect_text "event=cache_stopped" "dissent: stopped by a signal: the shards that are complete stay"
+expect_text "event=cache_stopped" "dissent: stopped by a signal: complete shards are kept"
 expect_no_file long.cache/manifest.toml
 job one_node '' cache long.toml --quiet
 expect_exit 0
@@ -169,7 +169,7 @@ expect_text "event=cache_resumed"
 diff -r plain.cache long.cache > diff.txt || failed "the caches differ: $(head -n 3 diff.txt)"
 well 1 evaluate evaluate.toml --quiet --set evaluate.output=plain --set evaluate.logits_cache=none
 stopped_once 'whole/batch/seed-42/logits/*/shard-00000.h5' evaluate evaluate.toml --quiet --set evaluate.output=stopped
-expect_text "dissent: stopped by a signal: what was kept stays"
+expect_text "dissent: stopped by a signal: evaluate.logits_cache and fitted states are kept"
 expect_no_file stopped/*.csv
 job one_node '' evaluate evaluate.toml --quiet --set evaluate.output=stopped
 expect_exit 0

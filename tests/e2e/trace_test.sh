@@ -64,7 +64,7 @@ PYTHON
 well 1 train heads.toml --quiet
 cp results/heads/seed-42/checkpoint.h5 plain.h5
 expect_no_file results/heads/seed-42/trace.h5
-refused 1 2 "--trace: begins at the initial weights: expected no run in results/heads/seed-42, found one" -- train heads.toml --quiet --trace 5
+refused 1 2 "--trace: starts from the initial weights: expected no run in results/heads/seed-42, found one" -- train heads.toml --quiet --trace 5
 well 1 train heads.toml --quiet --force --trace 5
 expect_same results/heads/seed-42/checkpoint.h5 plain.h5
 trace=results/heads/seed-42/trace.h5
@@ -110,7 +110,7 @@ well 1 train heads.toml --quiet --set runtime.deterministic=true
 expect_text "event=run_reused"
 
 # Bad input; nothing is left behind.
-refused 1 2 "--trace: expected a number of steps of at least 1, found 0" -- train heads.toml --trace 0
+refused 1 2 "--trace: expected an integer >= 1, found 0" -- train heads.toml --trace 0
 refused 2 2 "--trace: expected one rank, found 2" -- train heads.toml --trace 2
 refused 1 2 "--trace: expected data.on_damaged" -- train images.toml --quiet --set output=bad --trace 2 --set data.on_damaged=skip
 refused 1 3 "training has diverged" -- train heads.toml --quiet --set output=bad --set optimizer.learning_rate=1e38 --trace 100

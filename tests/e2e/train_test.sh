@@ -82,7 +82,7 @@ expect_text "event=run_reused folder=results/e/seed-42"
 expect_same first.h5 results/e/seed-42/checkpoint.h5
 [ ! results/e/seed-42/checkpoint.h5 -nt first.h5 ] || failed "the checkpoint was written anew"
 refused 2 2 "results/e/seed-42: expected no run, or one of this configuration, found one of another configuration" "optimizer.learning_rate: 0.001 in the file, 0.1 in this configuration" \
-  "training.epochs: 2 in the file, 3 in this configuration" "--force to train anew and replace it" -- \
+  "training.epochs: 2 in the file, 3 in this configuration" "--force to replace it" -- \
   train train.toml --quiet --set training.epochs=3 --set optimizer.learning_rate=0.1
 expect_same first.h5 results/e/seed-42/checkpoint.h5
 well 2 train train.toml --quiet --force --set training.epochs=3 --set optimizer.learning_rate=0.1

@@ -127,7 +127,7 @@ refused_trunk() {
 refused_trunk 3 2 "trunk.member: expected 0 .. 1 (one network of $run/checkpoint.h5), found nothing" "trunk.weights=$run"
 refused_trunk 1 2 "trunk.model: expected \"lenet\" (the network of $run/checkpoint.h5), found \"resnet18_32x32\"" "trunk.weights=$run" trunk.model=resnet18_32x32
 refused_trunk 2 2 "trunk.cut: expected one of features (lenet), found \"layer3\"" trunk.cut=layer3
-refused_trunk 1 2 "cache.passes: expected 1, found 2: data.transform = \"mnist_test\" draws nothing" data.transform=mnist_test
+refused_trunk 1 2 "cache.passes: expected 1, found 2: data.transform = \"mnist_test\" is not random" data.transform=mnist_test
 refused_trunk 1 2 "trunk.weights: expected the weights of lenet" 'trunk.weights=""'
 for settings in 'trunk.member=0' 'data.root=nowhere' 'trunk.prefix="nets.0."'; do
   refused_trunk 1 3 "trunk.weights (nowhere.pth): expected a safetensors or .pth file, a run folder or a checkpoint, found nothing" trunk.weights=nowhere.pth "$settings"

@@ -1,11 +1,10 @@
 // The table of corruptions.
 #include "data/transforms/corruption.hpp"
 
-#include <dissent/tensor_check.hpp>
-
 #include <algorithm>
 
 #include "core/option_table.hpp"
+#include "core/tensor_check.hpp"
 #include "data/transforms/corruption_kinds.hpp"
 
 namespace dissent {

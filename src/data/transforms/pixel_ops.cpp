@@ -1,11 +1,11 @@
 #include "data/transforms/pixel_ops.hpp"
 
-#include <dissent/tensor_check.hpp>
-
 #include <array>
 #include <cmath>
 #include <cstdlib>
 #include <numbers>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent {
 namespace {

@@ -1,8 +1,8 @@
 #include "data/transforms/resize.hpp"
 
-#include <dissent/tensor_check.hpp>
-
 #include <cmath>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent {
 namespace {

@@ -1,10 +1,9 @@
 #include "data/transforms/transform.hpp"
 
-#include <dissent/tensor_check.hpp>
-
 #include <cmath>
 
 #include "core/parallel.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent {
 namespace {

@@ -1,13 +1,14 @@
 #include "evaluate/scoring/fused_scores.hpp"
 
 #include <dissent/shared_constants.hpp>
-#include <dissent/tensor_check.hpp>
+#include "core/tensor_check.hpp"
 
 #include <bit>
 #include <cmath>
 #include <limits>
 
 #include "core/parallel.hpp"
+#include "core/tensor_check.hpp"
 
 // Compiled for several instruction sets, chosen when the program starts.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)

@@ -2,10 +2,11 @@
 
 #include <dissent/metrics/conformal.hpp>
 #include <dissent/metrics/reliability.hpp>
-#include <dissent/tensor_check.hpp>
 
 #include <bit>
 #include <cmath>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent {
 namespace {

@@ -1,8 +1,7 @@
 #include "models/networks/image_network.hpp"
 
-#include <dissent/tensor_check.hpp>
-
 #include "core/random.hpp"
+#include "core/tensor_check.hpp"
 
 namespace dissent {
 

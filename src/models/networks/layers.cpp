@@ -1,10 +1,10 @@
 #include "models/networks/layers.hpp"
 
 #include <torch/csrc/autograd/custom_function.h>
-#include <dissent/tensor_check.hpp>
 
 #include <cmath>
 
+#include "core/tensor_check.hpp"
 #include "models/networks/synchronised_batch_norm.hpp"
 
 namespace dissent {

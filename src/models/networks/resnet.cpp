@@ -1,6 +1,6 @@
 #include "models/networks/resnet.hpp"
 
-#include <dissent/tensor_check.hpp>
+#include "core/tensor_check.hpp"
 
 namespace dissent {
 namespace {

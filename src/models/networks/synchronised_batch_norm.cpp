@@ -1,9 +1,10 @@
 #include "models/networks/synchronised_batch_norm.hpp"
 
 #include <torch/csrc/autograd/custom_function.h>
-#include <dissent/tensor_check.hpp>
 
 #include <cmath>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent {
 namespace {

@@ -1,8 +1,8 @@
 #include "models/weights/load.hpp"
 
-#include <dissent/tensor_check.hpp>
-
 #include <set>
+
+#include "core/tensor_check.hpp"
 
 namespace dissent {
 namespace {

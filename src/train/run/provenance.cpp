@@ -100,7 +100,7 @@ std::string Provenance::text(const std::string& state, const std::string& error)
   json["ranks"] = hosts_.size();
   json["hosts"] = std::set<std::string>(hosts_.begin(), hosts_.end());
   json["grid"] = {{"runs", shape_.runs}, {"members", shape_.members}, {"data", shape_.data}};
-  json["threads_a_rank"] = threads();
+  json["threads_per_rank"] = threads();
   json["device"] = device_;
   json["caches"] = caches_;
   json["start"] = utc_text(first_start_);
