@@ -1,5 +1,5 @@
 # Sourced by the batch scripts beside it: becomes `dissent jobs exec`, which starts the program under the launcher, passes signals of Slurm on to its
-# ranks, and has Slurm requeue the job when the program has stopped with exit code 75 (src/jobs/execute.hpp).
+# ranks, and has Slurm requeue the job when the program stopped before it finished (exit code 75, src/jobs/execute.hpp).
 # shellcheck shell=bash
 set -euo pipefail
 
