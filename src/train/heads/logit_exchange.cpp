@@ -9,7 +9,7 @@ bool within(Part part, int64_t member) {
   return member >= part.first && member < part.first + part.count;
 }
 
-// The part of run and batch that a rank of the run holds: ranks of one member group are
+// The members and the part of the batch that a rank holds. The ranks of a member group are
 // consecutive.
 struct RankShare {
   Part members;
