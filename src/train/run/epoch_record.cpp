@@ -42,6 +42,7 @@ EpochRecord record_of(const std::vector<double>& n, size_t losses) {
 
 std::string train_csv(const std::vector<EpochRecord>& records,
                       const std::vector<std::string>& losses) {
+  // Header. Every record has the columns of the first one.
   std::string text = "epoch,steps,skipped,learning_rate,total," +
                      fmt::format("{}", fmt::join(losses, ",")) +
                      ",accuracy_ensemble,accuracy_best,accuracy_mean,nll";
@@ -49,6 +50,7 @@ std::string train_csv(const std::vector<EpochRecord>& records,
   for (size_t m = 0; m < members; ++m)
     text += fmt::format(",gradient_base_{0},gradient_diversity_{0},gradient_angle_{0}", m);
   text += "\n";
+
   for (const auto& record : records) {
     std::vector<std::string> fields;
     for (const double number : numbers_of(record)) fields.push_back(csv_number(number));
@@ -68,6 +70,7 @@ void write_epoch_log(const RunContext& context, const std::vector<std::string>& 
   const auto& last = records.back();
   atomic_write_text(context.folder + "/train.csv", train_csv(records, losses));
   write_progress(context, last.epoch + 1, epochs, last.steps);
+
   std::string values;
   for (size_t i = 0; i < losses.size(); ++i)
     values += fmt::format(" {}={:.6g}", losses[i], last.losses[i]);
