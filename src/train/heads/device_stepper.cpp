@@ -261,14 +261,14 @@ void DeviceStepper::losses_and_update(Work& work, const at::Tensor& logits, cons
   if (has_pairs) optimizer_.update_stack(work.slots, gradients, work.rates, work.scales);
 }
 
-// Fills work.values. Returns the derivative of their sum over the steps
-// [S, A, B + U, C]: each step's logits enter its own loss only, so one backward pass serves all.
-// Undefined without an update.
+// Computes the losses of each step into work.values. Returns the derivative of the total loss with
+// respect to the logits, [S, A, B + U, C]; undefined without an update.
 at::Tensor DeviceStepper::compute_losses(Work& work, const at::Tensor& logits) const {
   const auto& shape = work.shape;
   auto leaf = logits.detach();
   leaf.requires_grad_(shape.update);
 
+  // first_step stands for all steps of the wave: the same losses are on in each of them.
   std::vector<at::Tensor> totals, values;
   for (int64_t s = 0; s < shape.steps; ++s) {
     std::optional<at::Tensor> unlabelled;
@@ -283,6 +283,8 @@ at::Tensor DeviceStepper::compute_losses(Work& work, const at::Tensor& logits) c
   work.values.copy_(at::stack(values));
   if (!shape.update) return {};
 
+  // The logits of a step enter its own loss only: one backward pass through the sum of the losses
+  // gives the derivatives of all of them.
   const auto total = at::stack(totals).sum();
   return total.requires_grad() ? torch::autograd::grad({total}, {leaf})[0] : at::zeros_like(leaf);
 }
@@ -316,6 +318,8 @@ at::Tensor DeviceStepper::gradient_norms(Work& work, const std::vector<StepInput
   const auto& shape = work.shape;
   auto squares = shape.pairs > 0 ? gradient(shape).square().sum(1, false, at::kDouble)
                                  : at::empty({0}, work.scales.options());
+
+  // All members of a step are local: the norms stay on the device.
   if (single_rank()) return squares.view({shape.steps, -1}).sum(1).sqrt();
 
   std::vector<double> norms;
@@ -333,6 +337,7 @@ void DeviceStepper::set_scales(Work& work, const std::vector<StepInput>& wave) {
   const auto norms = gradient_norms(work, wave);
   if (!norms.defined()) return;
 
+  // As in HostStepper: g *= min(1, c / (|g| + 1e-6)).
   auto scales = options.clip_norm > 0 ? (options.clip_norm / (norms + 1e-6)).clamp_max(1)
                                       : at::ones_like(norms);
   if (options.skip_not_finite) {

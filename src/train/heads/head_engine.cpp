@@ -194,12 +194,14 @@ void HeadEngine::load_batch(const Step& step, StepInput& input) const {
   for (const int64_t row : step.rows)
     rows.push_back(plan_->pass() * plan_options_.rows_per_pass + row);
   input.labels = data_.train.take_labels(rows);
+
   const auto local_rows = [&](const std::vector<int64_t>& all) {
     const Part part = part_of(static_cast<int64_t>(all.size()), grid_.shape.data, grid_.data_part);
     return std::span(all).subspan(part.first, part.count);
   };
   input.x = data_.train.take(local_rows(rows)).to(members_.values.scalar_type());
 
+  // Unlabelled rows follow the labelled ones.
   if (step.unlabelled_rows.empty()) return;
   const auto unlabelled =
       data_.unlabelled->take(local_rows(step.unlabelled_rows)).to(input.x.scalar_type());
@@ -232,8 +234,10 @@ void HeadEngine::probe(const std::vector<StepInput>& inputs, at::Tensor& probes)
       chosen.push_back(input);
   if (chosen.empty()) return;
 
+  // Every data rank has the same values: the first one fills the table.
   const auto values = stepper_->probe(chosen, updating_epoch());
   if (grid_.data_part != 0) return;
+
   const auto pairs = local_pairs(chosen, members_);
   for (size_t i = 0; i < pairs.size(); ++i) {
     const int64_t step = chosen[pairs[i].step].step->index;

@@ -107,6 +107,7 @@ std::vector<HostStepper::Pair> HostStepper::forward(const std::vector<StepInput>
   for (const auto& pair : local_pairs(wave, members_))
     pairs.push_back({pair, {}, {}, {}, {}, 1, false});
 
+  // One task per member, which runs on one thread.
   parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
     auto& pair = pairs[i];
     pair.logits =
@@ -275,6 +276,8 @@ void HostStepper::update(const std::vector<StepInput>& wave, std::vector<Pair>& 
     if (!pair.skip) update_vectors(pair, wave[pair.step].learning_rate);
 }
 
+// The size of a block depends on the shape of the weight alone (models/linear.hpp), so the bits do
+// not depend on the number of threads.
 std::vector<HostStepper::WeightBlock> HostStepper::weight_blocks_of(
     const std::vector<Pair>& pairs) const {
   const bool cuda = members_.values.is_cuda();

@@ -65,9 +65,12 @@ uint64_t ImageEpoch::unlabelled_stream() const {
 
 std::vector<int64_t> ImageEpoch::unlabelled_rows(int64_t batch) const {
   if (options_.unlabelled_rows == 0) return {};
+
+  // Each epoch has a new order, computed once.
   if (unlabelled_order_.empty())
     unlabelled_order_ = shuffled(Random(options_.seed, Purpose::kUnlabelledOrder, epoch_),
                                  options_.unlabelled_rows);
+
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < options_.unlabelled_batch; ++i)
     rows.push_back(

@@ -76,6 +76,7 @@ void TraceWriter::add(const TraceStep& step, const Weights& weights) {
   if (done_ == steps_) finish(weights);
 }
 
+// Tensors as datasets and numbers as attributes of the step's group (docs/formats.md, "Traces").
 void TraceWriter::write_step(const std::string& group, const TraceStep& step) {
   auto tensors = step.tensors;
   tensors.emplace_back("losses", at::tensor(step.losses, at::kDouble));
