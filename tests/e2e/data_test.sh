@@ -252,8 +252,8 @@ printf 'include = ["/dev/zero"]\n' > endless.toml
 refused 1 2 "cannot read /dev/zero: expected a file, found a character device" -- train endless.toml
 
 # Sets that do not fit each other.
-refused 3 3 "small.cache: expected 784 features a row, as good.cache has, found 196" -- train train.toml --set data.validation=small.cache
 refused 1 3 "unknown.cache: label of row 0: expected 0 .. 9" -- train train.toml --set data.validation=unknown.cache
+refused 3 3 "small.cache: expected 784 features per row, as good.cache has, found 196" -- train train.toml --set data.validation=small.cache
 printf '3\n3\n' > twice.txt
 refused 1 3 "twice.txt:2: expected each position once, found 3 in line 1 too" -- train train.toml --set data.subset=twice.txt
 printf '300\n' > outside.txt

@@ -145,9 +145,9 @@ ended() {
   expect_nothing_half_written results
 }
 
-# blamed: the ranks that the error of a message that did not come names, by their last signs of life.
+# blamed: the ranks that the error of a message that did not come names, by their last heartbeats.
 blamed() {
-  grep -m1 "did not end within" err | grep -oE "rank [0-9]+ on [^ ]*: epoch [0-9]+, step [0-9]+, last sign of life" | cut -d: -f1 | cut -d' ' -f2 | paste -s -d' '
+  grep -m1 "did not end within" err | grep -oE "rank [0-9]+ on [^ ]*: epoch [0-9]+, step [0-9]+, last heartbeat" | cut -d: -f1 | cut -d' ' -f2 | paste -s -d' '
 }
 
 # finish: the verdict, last line of a test.

@@ -20,7 +20,7 @@ cudaStream_t current_stream(at::Device device) {
   return c10::cuda::getCurrentCUDAStream(device.index()).stream();
 }
 
-// Ids (0, n) are those that users of the allocator give; far from LibTorch's own counter.
+// Ids (0, n) are chosen by users of the allocator. This counter starts far from LibTorch's own.
 c10::MempoolId_t next_pool() {
   static std::atomic<c10::CaptureId_t> count{1u << 30};
   return {0, count++};
@@ -35,11 +35,12 @@ struct GraphPool::State {
 
 GraphPool::GraphPool(at::Device device) {
   const auto id = next_pool();
-  // A reference of its own: the memory outlives the graphs of an epoch.
+  // The pool has its own reference, so that its memory outlives the graphs of an epoch.
   try {
     allocator::createOrIncrefPool(device.index(), id);
   } catch (const c10::Error&) {
-    DISSENT_FAIL(kComm, "CUDA graphs: expected a memory pool, found none ({})", current_reason());
+    DISSENT_FAIL(kComm, "CUDA graphs: expected an allocator with memory pools, found none ({})",
+                 current_reason());
   }
   state_ = std::make_shared<State>(device, id);
 }
@@ -55,8 +56,13 @@ DeviceGraph::DeviceGraph(GraphPool& pool, const std::function<void()>& work)
     : state_(std::make_unique<State>(pool.state_)) {
   const auto device = pool.state_->device;
   const auto stream = current_stream(device);
+
+  // Tensors that the work allocates on this stream are taken from the pool, at addresses that stay
+  // valid when the graph is replayed.
   allocator::beginAllocateToPool(device.index(), pool.state_->id,
                                  [stream](cudaStream_t other) { return other == stream; });
+
+  // An error of the work is kept until the capture has ended: the stream is unusable before.
   std::string failure;
   cudaError_t code = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
   if (code == cudaSuccess) {
@@ -64,21 +70,24 @@ DeviceGraph::DeviceGraph(GraphPool& pool, const std::function<void()>& work)
       work();
     } catch (const c10::Error& error) {
       failure = error.what_without_backtrace();
-      failure = failure.substr(0, failure.find('\n'));  // advice on debugging follows
+      failure = failure.substr(0, failure.find('\n'));  // lines of advice on debugging follow
     } catch (const std::exception& error) {
       failure = error.what();
     }
     code = cudaStreamEndCapture(stream, &state_->graph);
   }
   allocator::endAllocateToPool(device.index(), pool.state_->id);
+
   if (code == cudaSuccess && failure.empty())
     code = cudaGraphInstantiate(&state_->executable, state_->graph, 0);
   if (code == cudaSuccess && failure.empty()) return;
+
+  // CUDA's sticky error is cleared, so that the caller can compute the step without a graph.
   cudaGetLastError();
   if (state_->graph) cudaGraphDestroy(state_->graph);
   allocator::releasePool(device.index(), pool.state_->id);
-  // What the work threw tells more than the capture that it ended.
-  DISSENT_FAIL(kComm, "the step could not be recorded as a CUDA graph: {}",
+  // The work's own error says more than that of the capture that it interrupted.
+  DISSENT_FAIL(kComm, "CUDA graph: expected a step that can be recorded, found the error: {}",
                failure.empty() ? cudaGetErrorString(code) : failure);
 }
 
@@ -99,7 +108,8 @@ void DeviceGraph::replay() {
 namespace dissent {
 struct GraphPool::State {};
 GraphPool::GraphPool(at::Device device) {
-  DISSENT_FAIL(kUsage, "no CUDA in this build: no graph on {}", device.str());
+  DISSENT_FAIL(kUsage, "CUDA graphs: expected a build with CUDA for {}, found one without",
+               device.str());
 }
 GraphPool::~GraphPool() = default;
 struct DeviceGraph::State {};

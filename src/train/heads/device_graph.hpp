@@ -6,14 +6,14 @@
 
 namespace dissent {
 
-/// Memory for the tensors that recorded work allocates: graphs of one pool use the same memory, one
-/// after the other, so it does not grow with their number.
+/// Memory for the tensors that recorded work allocates. The graphs of a pool run one after the
+/// other and share this memory, so it does not grow with their number.
 class GraphPool {
  public:
-  /// Error::kComm where the allocator has no pools
+  /// Error::kComm if the allocator has no pools
   /// (PYTORCH_CUDA_ALLOC_CONF=backend:cudaMallocAsync).
   explicit GraphPool(at::Device device);
-  /// The memory is given back once the pool and all of its graphs have ended.
+  /// The memory is freed once the pool and all of its graphs are destroyed.
   ~GraphPool();
   GraphPool(const GraphPool&) = delete;
   GraphPool& operator=(const GraphPool&) = delete;
@@ -25,19 +25,20 @@ class GraphPool {
 };
 
 /// Work of fixed shapes and addresses, recorded once from the current CUDA stream and then replayed
-/// with one launch: a training step is about a hundred short kernels, whose single launches would
-/// take longer than the kernels.
+/// with one launch. A training step is about a hundred short kernels: launching them one by one
+/// would take longer than the kernels themselves.
 class DeviceGraph {
  public:
-  /// Records the work (it is not carried out) on the pool's device. Tensors that it allocates lie
-  /// in the pool and hold nothing between two replays: graphs of a pool overwrite each other's. The
-  /// same work has to have run once before on this stream, so that libraries have their workspaces.
-  /// Error::kComm if the work cannot be recorded: what it threw, or CUDA's own message.
+  /// Records the work on the pool's device, without executing it. Tensors that it allocates lie in
+  /// the pool; their contents are lost between two replays, because the graphs of a pool overwrite
+  /// each other's. The same work must have run before on this stream, so that libraries have
+  /// allocated their workspaces.
+  /// Error::kComm if the work cannot be recorded, with the message of its exception or of CUDA.
   DeviceGraph(GraphPool& pool, const std::function<void()>& work);
   ~DeviceGraph();
   DeviceGraph(const DeviceGraph&) = delete;
   DeviceGraph& operator=(const DeviceGraph&) = delete;
-  /// Carries the work out on the current stream.
+  /// Executes the work on the current stream.
   void replay();
 
  private:

@@ -16,16 +16,16 @@ struct DeviceStepperOptions {
   StepperOptions step = {};
   at::ScalarType compute = at::kFloat;  ///< dtype of the products, f32 or bf16; parameters,
                                         ///< optimiser state, logits and losses stay f32
-  bool graphs = true;  ///< record waves of one shape as CUDA graphs, where the run has one rank
+  bool graphs = true;  ///< record waves of one shape as CUDA graphs, if the run has one rank
 };
 
-/// Waves on the members' device (a GPU; the CPU in tests): the pairs (step, active member) of a
-/// wave are one batched product a layer, the update is one kernel over their members. Nothing is
-/// read back from the device in a step of a run on one rank, so results come late (late_results()).
-/// The same numbers as HostStepper to rounding: products and sums have other orders. Ranks exchange
-/// over NCCL on GPUs.
-/// Of gradients that are not finite, on_nan = "error" notices those that show in the loss of this
-/// step or of the member's next one.
+/// Computes waves on the members' device (a GPU; the CPU in tests): the pairs (step, active member)
+/// of a wave are one batched product per layer, and the update is one kernel over their members. On
+/// one rank nothing is read from the device in a step, so the results are returned later, by
+/// late_results(). The results agree with those of HostStepper up to rounding: products and sums
+/// have another order. Ranks exchange over NCCL on GPUs.
+/// With on_nan = "error" a gradient that is not finite is detected by the loss of this step or of
+/// the member's next one.
 class DeviceStepper final : public WaveStepper {
  public:
   /// Collective over grid.run. All arguments have to outlive this object.
@@ -48,30 +48,46 @@ class DeviceStepper final : public WaveStepper {
 
  private:
   struct Work;
-  /// Everything that decides the shapes of a piece of work, and what it does.
+  /// Decides the shapes of a piece of work and what it computes.
   struct Shape {
     int64_t steps, pairs, rows, unlabelled, epoch_of_loss;
-    uint64_t terms_on;  ///< losses that are on in all of its steps
+    uint64_t terms_on;  ///< losses that are on, the same in all of its steps
     bool update;
     auto operator<=>(const Shape&) const = default;
   };
-  void run_alike(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update,
-                 Request request);
+  struct Pending {
+    std::vector<LateResult> results;
+    int64_t epoch;
+    double learning_rate;  ///< of the first of them
+    at::Tensor values;     ///< [steps, 2 + terms] f64 on the device
+  };
+  void run_same_shape(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update,
+                      Request request);
+  void run_with_exchange(Work& work, const std::vector<StepInput>& wave, Request request);
+  void run_or_replay(Work& work);
   Work& work_of(const Shape& shape);
-  void fill(Work& work, const std::vector<const StepInput*>& mine,
-            const std::vector<LocalPair>& pairs);
+  void copy_inputs(Work& work, const std::vector<const StepInput*>& steps,
+                   const std::vector<LocalPair>& pairs);
+  void copy_pair_numbers(Work& work, const std::vector<const StepInput*>& steps,
+                         const std::vector<LocalPair>& pairs);
   at::Tensor forward(Work& work, at::Tensor& flats, std::vector<at::Tensor>& saved) const;
-  void learn(Work& work, const at::Tensor& logits, const at::Tensor& flats,
-             const std::vector<at::Tensor>& saved, const std::vector<StepInput>& wave);
+  void losses_and_update(Work& work, const at::Tensor& logits, const at::Tensor& flats,
+                         const std::vector<at::Tensor>& saved, const std::vector<StepInput>& wave);
+  at::Tensor compute_losses(Work& work, const at::Tensor& logits) const;
+  at::Tensor backward(Work& work, at::Tensor dlogits, const at::Tensor& flats,
+                      const std::vector<at::Tensor>& saved);
+  at::Tensor gradient_norms(Work& work, const std::vector<StepInput>& wave);
   void set_scales(Work& work, const std::vector<StepInput>& wave);
-  void run_alone(Work& work);
   at::Tensor gradient(const Shape& shape);
   std::string bad_weights() const;
+  void check_loss(const Pending& pending, const LateResult& late);
   StepInput on_device(const StepInput& input) const;
-  bool alone() const { return grid_.run->size() == 1; }
-  /// On one rank the member that A2D drew comes first in its step: recorded work can only hold a
-  /// fixed place.
-  bool drawn_first() const { return alone() && uses_drawn_member(objective_); }
+  bool single_rank() const { return grid_.run->size() == 1; }
+  /// On one rank the member that A2D draws comes first in its step: its place is part of recorded
+  /// work and so has to be the same in every step.
+  bool drawn_first() const { return single_rank() && uses_drawn_member(objective_); }
+  Communicator& run_ranks() { return device_run_ ? *device_run_ : *grid_.run; }
+  Communicator& data_ranks() { return device_data_ ? *device_data_ : *grid_.data; }
 
   MemberStack& members_;
   Optimizer& optimizer_;
@@ -81,15 +97,9 @@ class DeviceStepper final : public WaveStepper {
   std::unique_ptr<Communicator> device_run_, device_data_;  ///< over device memory; none on the CPU
   std::unique_ptr<GraphPool> pool_;                         ///< outlives the graphs of works_
   std::map<Shape, std::unique_ptr<Work>> works_;
-  at::Tensor gradients_;  ///< [local members, P]: a wave has each member at most once; what lies
+  at::Tensor gradients_;  ///< [local members, P]: a wave has each member at most once; the padding
                           ///< between the entries stays 0
   GraphCounts graph_counts_;
-  struct Pending {
-    std::vector<LateResult> results;
-    int64_t epoch;
-    double learning_rate;  ///< of the first of them
-    at::Tensor figures;    ///< [steps, 2 + terms] f64 on the device
-  };
   std::vector<Pending> pending_;
   Request agreed_ = Request::kNone;
   std::optional<Error> failure_;

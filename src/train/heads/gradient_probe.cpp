@@ -13,10 +13,11 @@
 namespace dissent {
 namespace {
 
-constexpr int64_t kStepsOfSample =
-    64;  // at most one step in so many: looking costs about 2.5 steps
+// At most one step in this many is probed: a probe costs about 2.5 steps.
+constexpr int64_t kStepsPerSample = 64;
 
-// A GPU's work goes onto the stream of this thread, one member after the other.
+// Runs tasks in parallel on the host. Work for a GPU is queued on this thread's stream, one member
+// after the other.
 void for_each(const MemberStack& members, int64_t count, const std::function<void(int64_t)>& task) {
   if (members.values.is_cpu()) return parallel_tasks(count, task);
   for (int64_t i = 0; i < count; ++i) task(i);
@@ -27,7 +28,8 @@ at::Tensor gradient_of(const at::Tensor& value, const at::Tensor& leaf) {
                                : at::zeros_like(leaf);
 }
 
-// Derivatives of the base losses and of the others with respect to a step's logits [A, B + U, C].
+// Derivatives of the base losses and of the diversity losses with respect to a step's logits
+// [A, B + U, C].
 std::array<at::Tensor, 2> logit_gradients(const at::Tensor& logits, const StepInput& input,
                                           int64_t epoch, const ObjectiveOptions& options) {
   const auto labelled = static_cast<int64_t>(input.step->rows.size()),
@@ -39,6 +41,41 @@ std::array<at::Tensor, 2> logit_gradients(const at::Tensor& logits, const StepIn
   const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits,
                                input.step->drawn, epoch, input.step->index, options);
   return {gradient_of(value.base, leaf), gradient_of(value.diversity, leaf)};
+}
+
+// A local pair, its activations, and its gradients of both kinds of losses as flat vectors [P].
+struct ProbedPair : LocalPair {
+  std::vector<at::Tensor> saved;
+  std::array<at::Tensor, 2> gradients;
+};
+
+// Forward pass of the pairs: logits [b + u, C] of each.
+std::vector<at::Tensor> probe_forward(const MemberStack& members,
+                                      const std::vector<StepInput>& wave,
+                                      std::vector<ProbedPair>& pairs) {
+  std::vector<at::Tensor> logits(pairs.size());
+  for_each(members, static_cast<int64_t>(pairs.size()), [&](int64_t i) {
+    auto& pair = pairs[i];
+    logits[i] = members.head->forward(members.member(pair.member), wave[pair.step].x, &pair.saved);
+  });
+  return logits;
+}
+
+// Backward pass of a pair from this data rank's rows of dL/dz, once for each kind of loss.
+void probe_backward(const ProbeGroups& groups, const MemberStack& members, const StepInput& input,
+                    const std::array<at::Tensor, 2>& logit_gradients, ProbedPair& pair) {
+  const auto& step = *input.step;
+  const BatchPart rows = batch_part(step, groups.shape.data, groups.data_part);
+  for (size_t kind = 0; kind < 2; ++kind) {
+    const auto& all = logit_gradients[kind][pair.position];
+    const auto dlogits =
+        at::cat({all.narrow(0, rows.labelled.first, rows.labelled.count),
+                 all.narrow(0, static_cast<int64_t>(step.rows.size()) + rows.unlabelled.first,
+                            rows.unlabelled.count)});
+    pair.gradients[kind] =
+        flatten(members.head->backward(members.member(pair.member), input.x, pair.saved, dlogits),
+                members.head->layout());
+  }
 }
 
 }  // namespace
@@ -54,46 +91,34 @@ bool has_both_kinds(const ObjectiveOptions& objective) {
 at::Tensor probe_gradients(const ProbeGroups& groups, const MemberStack& members,
                            const ObjectiveOptions& options, const std::vector<StepInput>& wave,
                            int64_t epoch_of_loss) {
-  const auto pairs = local_pairs(wave, members);
+  std::vector<ProbedPair> pairs;
+  for (const auto& pair : local_pairs(wave, members)) pairs.push_back({pair, {}, {}});
   const auto count = static_cast<int64_t>(pairs.size());
-  std::vector<at::Tensor> logits(pairs.size());
-  std::vector<std::vector<at::Tensor>> saved(pairs.size());
-  for_each(members, count, [&](int64_t i) {
-    logits[i] =
-        members.head->forward(members.member(pairs[i].member), wave[pairs[i].step].x, &saved[i]);
-  });
+
+  // As in a training step: the losses need the logits of all active members.
+  const auto logits = probe_forward(members, wave, pairs);
   const auto whole =
       gather_logits(groups.run, groups.shape, members, wave, logits, Request::kNone).of_step;
-  std::vector<std::array<at::Tensor, 2>> gradients(wave.size());
+  std::vector<std::array<at::Tensor, 2>> of_logits(wave.size());
   for (size_t s = 0; s < wave.size(); ++s)
     if (whole[s].defined())
-      gradients[s] = logit_gradients(whole[s], wave[s], epoch_of_loss, options);
+      of_logits[s] = logit_gradients(whole[s], wave[s], epoch_of_loss, options);
 
-  std::vector<std::array<at::Tensor, 2>> flats(pairs.size());
+  // Weight gradients, summed over the data ranks, which each have a part of the rows.
   for_each(members, count, [&](int64_t i) {
-    const auto& pair = pairs[i];
-    const auto& step = *wave[pair.step].step;
-    const BatchPart rows = batch_part(step, groups.shape.data, groups.data_part);
-    for (size_t part = 0; part < 2; ++part) {
-      const auto& all = gradients[pair.step][part][pair.position];
-      const auto mine =
-          at::cat({all.narrow(0, rows.labelled.first, rows.labelled.count),
-                   all.narrow(0, static_cast<int64_t>(step.rows.size()) + rows.unlabelled.first,
-                              rows.unlabelled.count)});
-      flats[i][part] = flatten(
-          members.head->backward(members.member(pair.member), wave[pair.step].x, saved[i], mine),
-          members.head->layout());
-    }
+    auto& pair = pairs[i];
+    probe_backward(groups, members, wave[pair.step], of_logits[pair.step], pair);
   });
   if (groups.shape.data > 1)
-    for (auto& both : flats)
-      for (auto& flat : both) groups.data.all_reduce(flat, ReduceOp::kSum);
-  auto figures = at::zeros({count, 3}, at::kDouble);
+    for (auto& pair : pairs)
+      for (auto& gradient : pair.gradients) groups.data.all_reduce(gradient, ReduceOp::kSum);
+
+  auto values = at::zeros({count, 3}, at::kDouble);
   for_each(members, count, [&](int64_t i) {
-    const auto g = flats[i][0].to(at::kDouble), h = flats[i][1].to(at::kDouble);
-    figures[i].copy_(at::stack({g.dot(g), h.dot(h), g.dot(h)}));
+    const auto g = pairs[i].gradients[0].to(at::kDouble), h = pairs[i].gradients[1].to(at::kDouble);
+    values[i].copy_(at::stack({g.dot(g), h.dot(h), g.dot(h)}));
   });
-  return figures;
+  return values;
 }
 
 std::vector<int64_t> probed_steps(const std::vector<Step>& steps, int64_t members,
@@ -102,24 +127,28 @@ std::vector<int64_t> probed_steps(const std::vector<Step>& steps, int64_t member
   for (size_t s = 0; s < steps.size(); ++s)
     for (const int64_t member : steps[s].active)
       of_member[member].push_back(static_cast<int64_t>(s));
+
+  // The steps of a member are cut into `count` equal pieces, and the middle one of each is taken.
   std::set<int64_t> chosen;
   for (const auto& own : of_member) {
     if (own.empty()) continue;
     const auto count = std::min<int64_t>(
-        samples, static_cast<int64_t>(own.size() + kStepsOfSample - 1) / kStepsOfSample);
+        samples, static_cast<int64_t>(own.size() + kStepsPerSample - 1) / kStepsPerSample);
     for (int64_t k = 0; k < count; ++k) chosen.insert(own[(2 * k + 1) * own.size() / (2 * count)]);
   }
   return {chosen.begin(), chosen.end()};
 }
 
-std::vector<GradientFigures> gradient_figures(const at::Tensor& probes,
-                                              const std::vector<int64_t>& probed,
-                                              const std::vector<Step>& steps, int64_t members) {
+std::vector<GradientValues> gradient_values(const at::Tensor& probes,
+                                            const std::vector<int64_t>& probed,
+                                            const std::vector<Step>& steps, int64_t members) {
   struct Sums {
     double base = 0, diversity = 0, angle = 0;
     int64_t count = 0, angles = 0;
   };
   std::vector<Sums> sums(members);
+
+  // angle = acos(<g, h> / (|g| |h|)), where both gradients have a direction.
   const auto value = probes.accessor<double, 3>();
   for (size_t row = 0; row < probed.size(); ++row) {
     const auto& active = steps[probed[row]].active;
@@ -136,13 +165,15 @@ std::vector<GradientFigures> gradient_figures(const at::Tensor& probes,
       ++sum.angles;
     }
   }
-  std::vector<GradientFigures> figures;
+
+  // Means; 0 / 0 = NaN for a member without a probed step.
+  std::vector<GradientValues> means;
   for (const auto& sum : sums) {
     const auto count = static_cast<double>(sum.count);
-    figures.push_back(
+    means.push_back(
         {sum.base / count, sum.diversity / count, sum.angle / static_cast<double>(sum.angles)});
   }
-  return figures;
+  return means;
 }
 
 }  // namespace dissent

@@ -10,7 +10,7 @@
 
 namespace dissent {
 
-/// Where the ranks of a run exchange the tensors of the members' device.
+/// The communicators of a run, for tensors on the members' device.
 struct ProbeGroups {
   Communicator& run;
   Communicator& data;
@@ -18,32 +18,33 @@ struct ProbeGroups {
   int64_t data_part;
 };
 
-/// Whether the objective has base losses and others: only then is there something to compare.
+/// True if the objective has both base and diversity losses, so that their gradients can be
+/// compared.
 bool has_both_kinds(const ObjectiveOptions& objective);
 
-/// For each local pair (step, active member): |g|^2, |h|^2 and <g, h>, g the gradient of the base
-/// losses with respect to the member's weights, h that of all others, weights of the losses
-/// included and before clipping. Costs a forward pass and two backward passes. Nothing is updated.
+/// |g|^2, |h|^2 and <g, h> for each local pair (step, active member), where g is the gradient of
+/// the base losses with respect to the member's weights and h that of the diversity losses, both
+/// weighted and before clipping. Costs a forward pass and two backward passes. Updates nothing.
 /// returns [local pairs, 3] f64 on the host, in the order of local_pairs(); the same on each data
 /// rank. Collective over groups.run.
 at::Tensor probe_gradients(const ProbeGroups& groups, const MemberStack& members,
                            const ObjectiveOptions& objective, const std::vector<StepInput>& wave,
                            int64_t epoch_of_loss);
 
-/// Steps of an epoch in which gradients are looked at: of each member `samples` of its steps, but
-/// no more than one in 64, evenly spread. Ascending.
+/// Steps of an epoch in which gradients are probed: `samples` steps per member, evenly spread, but
+/// at most one in 64 of its steps. Ascending.
 std::vector<int64_t> probed_steps(const std::vector<Step>& steps, int64_t members, int64_t samples);
 
-/// Means of a member over its probed steps; NaN without one.
-struct GradientFigures {
+/// Means for one member over its probed steps; NaN if it has none.
+struct GradientValues {
   double base_norm, diversity_norm;
-  double angle_degrees;  ///< between the two, 0 .. 180: above 90 the diversity losses undo what the
-                         ///< base losses learn; NaN while either is 0
+  double angle_degrees;  ///< between both gradients, 0 .. 180: above 90 a step that lowers one kind
+                         ///< of loss raises the other; NaN if one gradient is always 0
 };
-/// probes [probed, A, 3]: rows of probe_gradients by probed step and position among the active
+/// probes [probed, A, 3]: results of probe_gradients by probed step and position among its active
 /// members.
-std::vector<GradientFigures> gradient_figures(const at::Tensor& probes,
-                                              const std::vector<int64_t>& probed,
-                                              const std::vector<Step>& steps, int64_t members);
+std::vector<GradientValues> gradient_values(const at::Tensor& probes,
+                                            const std::vector<int64_t>& probed,
+                                            const std::vector<Step>& steps, int64_t members);
 
 }  // namespace dissent

@@ -13,22 +13,44 @@ FeatureCache open_checked(const std::string& path, const char* key) {
   return cache;
 }
 
-// Heads read the features of one network; nothing is known of a SED file's or of pixels.
+// Heads read the features of one network. SED files and pixels do not name one.
 void check_same_network(const FeatureCache& train, const FeatureCache& other) {
-  const auto &here = train.spec(), &there = other.spec();
-  DISSENT_CHECK(here.weights.empty() || there.weights.empty() ||
-                    (here.weights == there.weights && here.trunk == there.trunk),
-                kData,
-                "{}: expected features of {} with the weights {}, as {} has, found {} with {}",
-                other.path(), here.trunk, here.weights, train.path(), there.trunk, there.weights);
+  const auto &expected = train.spec(), &found = other.spec();
+  DISSENT_CHECK(
+      expected.weights.empty() || found.weights.empty() ||
+          (expected.weights == found.weights && expected.trunk == found.trunk),
+      kData, "{}: expected features of {} with the weights {}, as {} has, found {} with {}",
+      other.path(), expected.trunk, expected.weights, train.path(), found.trunk, found.weights);
 }
 
-// What [data] names, open.
+// The open caches of [data], and the rows of the training set.
 struct TrainCaches {
   FeatureCache train;
   std::optional<FeatureCache> validation, unlabelled;
   RowSelection selection;
 };
+
+void check_training_set(const FeatureCache& train, const CacheDataOptions& options) {
+  DISSENT_CHECK(train.classes() >= 1, kData,
+                "data.train ({}): expected labelled rows, found none: every label is -1",
+                options.train);
+  train.check_labels(train.classes(), false);
+}
+
+// Validation and unlabelled rows go through the heads of the training set.
+void check_same_features(const FeatureCache& train, const FeatureCache& other,
+                         const CacheDataOptions& options) {
+  DISSENT_CHECK(other.dim() == train.dim(), kData,
+                "{}: expected {} features per row, as {} has, found {}", other.path(), train.dim(),
+                options.train, other.dim());
+  check_same_network(train, other);
+}
+
+RowSelection training_rows(const FeatureCache& train, const CacheDataOptions& options) {
+  std::optional<RowSubset> subset;
+  if (!options.subset.empty()) subset = read_row_subset(options.subset, options.subset_complement);
+  return select_rows(train, 0, train.passes(), subset);
+}
 
 TrainCaches open_caches(const CacheDataOptions& options) {
   TrainCaches caches{open_checked(options.train, "data.train"), {}, {}, {}};
@@ -36,29 +58,19 @@ TrainCaches open_caches(const CacheDataOptions& options) {
     caches.validation.emplace(open_checked(options.validation, "data.validation"));
   if (!options.unlabelled.empty())
     caches.unlabelled.emplace(open_checked(options.unlabelled, "data.unlabelled"));
+
+  // The training set decides the number of classes and features.
   const auto& train = caches.train;
-  const int64_t classes = train.classes(), dim = train.dim();
-  DISSENT_CHECK(classes >= 1, kData,
-                "data.train ({}): expected labelled rows, found none: every label is -1",
-                options.train);
-  train.check_labels(classes, false);
-  for (const auto* other : {&caches.validation, &caches.unlabelled}) {
-    if (!*other) continue;
-    DISSENT_CHECK((*other)->dim() == dim, kData,
-                  "{}: expected {} features a row, as {} has, found {}", (*other)->path(), dim,
-                  options.train, (*other)->dim());
-    check_same_network(train, **other);
-  }
-  if (caches.validation) caches.validation->check_labels(classes, false);
-  const auto subset =
-      options.subset.empty()
-          ? std::nullopt
-          : std::optional(read_row_subset(options.subset, options.subset_complement));
-  caches.selection = select_rows(train, 0, train.passes(), subset);
+  check_training_set(train, options);
+  if (caches.validation) check_same_features(train, *caches.validation, options);
+  if (caches.unlabelled) check_same_features(train, *caches.unlabelled, options);
+  if (caches.validation) caches.validation->check_labels(train.classes(), false);
+
+  caches.selection = training_rows(train, options);
   return caches;
 }
 
-// Shape and shard checksums of a cache; a SED file has none of the latter.
+// Shape and shard checksums of a cache. A SED file has no checksums.
 std::string identity_of(const char* role, const FeatureCache& cache) {
   std::string checksums;
   for (const auto& shard : cache.shards()) checksums += shard.checksum;
@@ -82,9 +94,13 @@ HeadData load_head_data(Communicator& world, Communicator& node, Communicator& r
                         const CacheDataOptions& options, at::Device device) {
   std::optional<TrainCaches> caches;
   agree(world, [&] { caches.emplace(open_caches(options)); });
+
+  // A resumed run has to read the same contents, wherever they are stored.
   const auto& [train, validation, unlabelled, selection] = *caches;
   HeadData data{{}, {}, {}, train.dim(), train.classes(), identity_of("train", train)};
   if (unlabelled) data.identity += ", " + identity_of("unlabelled", *unlabelled);
+
+  // Memory is shared by the ranks of a node; an error on one node ends the program on all.
   agree_beyond(world, node, [&] {
     data.train = TrainRows::load(node, run_node, train, selection, options, device);
     if (validation)

@@ -126,8 +126,8 @@ EpochTables HeadEngine::begin_epoch(int64_t epoch, int64_t step) {
           .probes = at::zeros({static_cast<int64_t>(probed_.size()), active, 3}, at::kDouble)};
 }
 
-// The waves of one chunk of rows, or, once a request is agreed on, those that complete the steps
-// under way.
+// Runs the waves of one chunk of rows. Once the ranks agree on a request, only those waves follow
+// that complete the steps already begun.
 Advance HeadEngine::advance(int64_t step, EpochTables& tables) {
   const int64_t chunk = plan_->chunk_of(step);
   data_.train.chunk(*grid_.run, chunk);
@@ -166,7 +166,7 @@ Advance HeadEngine::advance(int64_t step, EpochTables& tables) {
   return {.step = planner.end(), .request = agreed};
 }
 
-// A loss or gradient that is not finite is met by one rank: it asks the others to fail with it.
+// One rank alone may find a loss or gradient that is not finite: its request makes all ranks fail.
 Request HeadEngine::request() const {
   return stepper_->failure() ? Request::kFail : services_->request();
 }
@@ -194,19 +194,21 @@ void HeadEngine::load_batch(const Step& step, StepInput& input) const {
   for (const int64_t row : step.rows)
     rows.push_back(plan_->pass() * plan_options_.rows_per_pass + row);
   input.labels = data_.train.take_labels(rows);
+
   const auto local_rows = [&](const std::vector<int64_t>& all) {
     const Part part = part_of(static_cast<int64_t>(all.size()), grid_.shape.data, grid_.data_part);
     return std::span(all).subspan(part.first, part.count);
   };
   input.x = data_.train.take(local_rows(rows)).to(members_.values.scalar_type());
 
+  // Unlabelled rows follow the labelled ones.
   if (step.unlabelled_rows.empty()) return;
   const auto unlabelled =
       data_.unlabelled->take(local_rows(step.unlabelled_rows)).to(input.x.scalar_type());
   input.x = at::cat({input.x, to_device(unlabelled, input.x.device())});
 }
 
-// Into the epoch's table, by one rank per step.
+// Writes a result into the epoch's table, on one rank per step.
 void HeadEngine::record(int64_t step, const std::vector<int64_t>& active, const StepResult& result,
                         int64_t rows_done, at::Tensor& table) {
   services_->progress.update(rows_done, fmt::format("epoch {} step {}/{} loss {:.4f}", epoch_, step,
@@ -218,7 +220,7 @@ void HeadEngine::record(int64_t step, const std::vector<int64_t>& active, const 
   std::copy(result.losses.begin(), result.losses.end(), row + kColumnTerms);
 }
 
-// Values that a GPU hands over some waves later.
+// Results that a GPU returns some waves later.
 void HeadEngine::record_late(bool all, int64_t rows_done, at::Tensor& table) {
   for (const auto& late : stepper_->late_results(all))
     record(late.step, late.active, late.result, rows_done, table);
@@ -232,8 +234,10 @@ void HeadEngine::probe(const std::vector<StepInput>& inputs, at::Tensor& probes)
       chosen.push_back(input);
   if (chosen.empty()) return;
 
+  // Every data rank has the same values: the first one fills the table.
   const auto values = stepper_->probe(chosen, updating_epoch());
   if (grid_.data_part != 0) return;
+
   const auto pairs = local_pairs(chosen, members_);
   for (size_t i = 0; i < pairs.size(); ++i) {
     const int64_t step = chosen[pairs[i].step].step->index;
@@ -276,7 +280,7 @@ void HeadEngine::add_step(const at::Tensor& row, EpochRecord& record) const {
 
 void HeadEngine::finish_record(const EpochTables& tables, EpochRecord& record) const {
   for (const auto& member :
-       gradient_figures(tables.probes, probed_, steps_, plan_options_.members)) {
+       gradient_values(tables.probes, probed_, steps_, plan_options_.members)) {
     record.gradients.push_back(member.base_norm);
     record.gradients.push_back(member.diversity_norm);
     record.gradients.push_back(member.angle_degrees);
@@ -310,7 +314,7 @@ at::Tensor HeadEngine::member_logits(const at::Tensor& rows) const {
     return logits;
   }
 
-  // A GPU's work goes onto the stream of this thread, and one copy brings all logits.
+  // A GPU's work goes onto the stream of this thread, and one copy transfers all logits.
   const auto x = to_device(rows.to(values.scalar_type()), values.device());
   std::vector<at::Tensor> logits;
   for (int64_t i = 0; i < members_.count(); ++i)

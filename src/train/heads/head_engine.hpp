@@ -15,7 +15,7 @@
 
 namespace dissent {
 
-/// Options of the steppers that a configuration asks for.
+/// Options of the steppers for a configuration.
 StepperOptions head_step_options(const TrainConfig& config);
 
 /// Trains heads on cached features. Steps without a common member are computed together in waves

@@ -4,15 +4,15 @@
 
 namespace dissent {
 
-/// What one training step does. A pure function of (seed, epoch, index): a resumed or re-laid-out
-/// run takes the same steps.
+/// One training step. A pure function of (seed, epoch, index): a run that is resumed, or resumed
+/// with another number of ranks, takes the same steps.
 struct Step {
   int64_t epoch = 0;
   int64_t index = 0;          ///< within the epoch
   std::vector<int64_t> rows;  ///< positions in the pass of this epoch, 0 .. rows_per_pass - 1
   std::vector<int64_t> unlabelled_rows;  ///< positions in the unlabelled set; empty without one
   std::vector<int64_t> active;           ///< members that train in this step, ascending
-  int64_t drawn = 0;                     ///< which of `active` the repulsion is measured from
+  int64_t drawn = 0;  ///< index into `active` of the member that A2D repels the others from
 };
 
 struct PlanOptions {
@@ -20,15 +20,15 @@ struct PlanOptions {
   int64_t rows_per_pass = 0;
   int64_t passes = 1;
   int64_t batch_size = 1;
-  int64_t unlabelled_rows = 0;  ///< rows of the unlabelled set; its order wraps round
+  int64_t unlabelled_rows = 0;  ///< rows of the unlabelled set; its order repeats within an epoch
   int64_t members = 1;
-  int64_t active = 1;        ///< members drawn a step; all members otherwise
-  bool round_robin = false;  ///< one member an epoch, in turn
-  int64_t chunk_rows = 0;    ///< rows are shuffled within chunks of so many rows of the pass, which
-                             ///< are visited in file order; 0: the whole pass
+  int64_t active = 1;        ///< members drawn per step
+  bool round_robin = false;  ///< trains one member per epoch, in turn
+  int64_t chunk_rows = 0;    ///< rows are shuffled within chunks of this many rows of the pass; the
+                             ///< chunks are visited in file order; 0: one chunk, the whole pass
 };
 
-/// How a pass is cut into chunks. All but the last have the same rows and steps.
+/// The chunks of a pass. All but the last have the same number of rows and steps.
 struct PassChunks {
   explicit PassChunks(const PlanOptions& options);
   int64_t rows = 0;       ///< of each chunk
@@ -39,11 +39,11 @@ struct PassChunks {
   int64_t steps() const { return (count - 1) * steps_each + last_steps; }
 };
 
-/// The steps of one epoch: rows in random order, a short last batch included (as torch's DataLoader
-/// does), members drawn anew each step. Epoch e reads pass e % passes. With chunks, every row of a
-/// chunk comes before any of the next one and no batch spans two: the last batch of each chunk may
-/// be short. Chunks are part of the plan, not of where rows are kept, so that every residency takes
-/// the same steps:
+/// The steps of one epoch: rows in random order, a short last batch included (as in torch's
+/// DataLoader), active members drawn independently for each step. Epoch e reads pass e % passes.
+/// With chunks, all rows of a chunk come before those of the next one and no batch spans two: the
+/// last batch of each chunk may be short. Chunks are a property of the plan and not of the
+/// residency of the rows, so that every residency takes the same steps:
 ///   for (int64_t c = 0; c < plan.chunks(); ++c)
 ///     for (int64_t s = plan.chunk_begin(c); s < plan.chunk_begin(c + 1); ++s) run(plan.step(s));
 class EpochPlan {

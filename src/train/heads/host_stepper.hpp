@@ -16,13 +16,14 @@ namespace dissent {
 /// `dissent plan` counts them.
 inline constexpr int64_t kLossTemporaries = 6;
 
-/// Waves on the host: one product a member, one thread a product.
-/// Per wave: forward of the local (step, member) pairs; one gather of the logits over the run's
-/// ranks; the objective of each step on its full
-/// [A, B, C], the same on every rank that takes part; backward and update of the local members.
-/// Remote logits are constants of the product rule: the gradient is exact without a backward
-/// collective. Weight gradients of a split batch are summed over the data ranks.
-/// Bits do not depend on the member split, on the number of threads or on how steps are grouped
+/// Computes waves on the host, with one task per member.
+/// Per wave: forward pass of the local pairs (step, member); one gather of the logits over the
+/// run's ranks; the objective of each step on its full logits [A, B, C], computed by every rank
+/// that takes part; backward pass and update of the local members.
+/// Logits of other ranks are constants of the chain rule: the gradient is exact without a
+/// collective in the backward pass. Weight gradients of a split batch are summed over the data
+/// ranks.
+/// The bits do not depend on the member split, on the number of threads or on how steps are grouped
 /// into waves.
 class HostStepper final : public WaveStepper {
  public:
@@ -39,26 +40,41 @@ class HostStepper final : public WaveStepper {
 
  private:
   struct Pair;
-  void forward(const std::vector<StepInput>& wave, std::vector<Pair>& pairs) const;
+  struct WeightBlock;
+  std::vector<Pair> forward(const std::vector<StepInput>& wave) const;
+  /// Loss of each step, and with update_members dL/dz [A, B + U, C]; nothing for steps of other
+  /// ranks.
+  std::vector<StepResult> losses_and_gradients(const std::vector<StepInput>& wave,
+                                               const std::vector<at::Tensor>& logits,
+                                               int64_t epoch_of_loss, bool update_members,
+                                               std::vector<at::Tensor>& gradients) const;
   StepResult differentiate(const StepInput& input, const at::Tensor& logits, int64_t epoch_of_loss,
                            bool update, at::Tensor& gradient) const;
+  void check_losses(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& logits,
+                    const std::vector<StepResult>& results);
   void backward(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& gradients,
                 std::vector<Pair>& pairs) const;
-  /// The whole gradient of the pairs that need it: all with clipping or a split batch, else those
-  /// that might not be finite (a pair's own affair, so that the bits do not depend on the split).
-  void materialise(std::vector<Pair>& pairs);
-  void judge(const std::vector<StepInput>& wave, std::vector<Pair>& pairs,
-             std::vector<StepResult>& results);
+  /// Computes the whole gradient where it is needed: for all pairs with clipping or a split batch,
+  /// else for those that might not be finite. The latter depends on the pair alone, so that the
+  /// bits do not depend on the split.
+  void flatten_gradients(std::vector<Pair>& pairs);
+  static at::Tensor squared_norms(const std::vector<Pair>& pairs);
+  /// Sets scale (clipping) and skip of each pair, and fails on a gradient that is not finite.
+  void scale_and_check(const std::vector<StepInput>& wave, std::vector<Pair>& pairs,
+                       std::vector<StepResult>& results);
   void update(const std::vector<StepInput>& wave, std::vector<Pair>& pairs);
+  std::vector<WeightBlock> weight_blocks_of(const std::vector<Pair>& pairs) const;
+  void update_block(const WeightBlock& block, double learning_rate);
+  void update_vectors(const Pair& pair, double learning_rate);
+  void fail(std::string message);
+  void fail_gradient(const std::vector<StepInput>& wave, const Pair& pair, double square,
+                     const std::vector<StepResult>& results);
 
   MemberStack& members_;
   Optimizer& optimizer_;
   ObjectiveOptions objective_;
   StepperOptions options_;
   Grid& grid_;
-  void fail(std::string message);
-  void fail_gradient(const std::vector<StepInput>& wave, const Pair& pair, double square,
-                     const std::vector<StepResult>& results);
   Request agreed_ = Request::kNone;
   std::optional<Error> failure_;
 };

@@ -9,8 +9,8 @@
 
 namespace dissent {
 
-/// A part of the batch on one data rank: its rows of the labelled batch, then its rows of the
-/// unlabelled one.
+/// The part of a batch on one data rank: its rows of the labelled batch, followed by its rows of
+/// the unlabelled batch.
 struct BatchPart {
   Part labelled, unlabelled;
   int64_t rows() const { return labelled.count + unlabelled.count; }
@@ -23,29 +23,30 @@ struct LocalPair {
   int64_t position;  ///< position among the step's active members
   int64_t member;    ///< number in the ensemble
 };
-/// All of them, in the order of steps, then of active members.
+/// All local pairs, ordered by step, then by active member.
 std::vector<LocalPair> local_pairs(const std::vector<StepInput>& wave, const MemberStack& members);
 
-/// True if the rank that holds these members takes part in the step.
+/// True if one of these members is active in the step: their rank then takes part in it.
 bool holds_any(const MemberStack& members, const Step& step);
 
-/// Logits of the wave's steps that this rank takes part in, [A, B + U, C] each (undefined for the
-/// others), from the pieces of all ranks of the run: one gather, whose last number a rank is its
-/// request.
+/// Logits of a wave, gathered from all ranks of the run.
 struct WaveLogits {
-  std::vector<at::Tensor> of_step;
-  Request agreed = Request::kNone;
+  std::vector<at::Tensor> of_step;  ///< [A, B + U, C]; undefined for steps that this rank does not
+                                    ///< take part in
+  Request agreed = Request::kNone;  ///< the most urgent request of all ranks
 };
-/// run     ranks of the run, over tensors of the pieces' device
+/// One gather, in which each rank sends its request along with its logits.
+/// run     ranks of the run, for tensors on the pieces' device
 /// pieces  [b + u, C] of each local pair, in order
 /// Collective over run.
 WaveLogits gather_logits(Communicator& run, const GridShape& shape, const MemberStack& members,
                          const std::vector<StepInput>& wave, const std::vector<at::Tensor>& pieces,
                          Request request);
 
-/// One number a local pair (f64, on the communicator's side) -> one a step: their sums over the
-/// step's active members, added in member order, for all steps of the wave. Each data rank of a
-/// member group holds the same numbers. Collective over run.
+/// values  [local pairs] f64 on the communicator's device, the same on each data rank of a member
+///         group
+/// returns for each step of the wave the sum over its active members, added in member order.
+/// Collective over run.
 std::vector<double> sum_over_members(Communicator& run, const GridShape& shape, int64_t data_part,
                                      const MemberStack& members, const std::vector<StepInput>& wave,
                                      const at::Tensor& values);

@@ -7,14 +7,15 @@
 
 namespace dissent {
 
-/// Rows of the data that a plan is made for.
+/// Numbers of rows of the data that a plan is made for.
 struct PlanRows {
   int64_t rows_per_pass = 0;
   int64_t passes = 1;
   int64_t unlabelled_rows = 0;
 };
 
-/// The plan of a configuration on such data: what training computes and `dissent plan` predicts.
+/// The plan of a configuration on this data, for training and for the predictions of `dissent
+/// plan`.
 inline PlanOptions plan_options(const TrainConfig& config, uint64_t seed, const PlanRows& rows) {
   return {.seed = seed,
           .rows_per_pass = rows.rows_per_pass,

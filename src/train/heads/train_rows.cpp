@@ -9,12 +9,13 @@
 namespace dissent {
 namespace {
 
-// Groups of ranks on this node that each hold a stream of their own.
+// Number of groups of ranks on this node that each read a stream.
 int64_t groups_of(const Communicator& node, const Communicator& run_node) {
   return (node.size() + run_node.size() - 1) / run_node.size();
 }
 
-// "auto" streams only where the plan has chunks and the rows do not fit.
+// "auto" streams only if the plan has chunks and the rows do not fit into three quarters of the
+// free memory: the rest is left to the training itself.
 bool auto_streams(Communicator& node, const FeatureCache& cache, const RowSelection& selection,
                   const CacheDataOptions& options) {
   if (options.chunk_rows == 0) return false;
@@ -29,11 +30,13 @@ bool auto_streams(Communicator& node, const FeatureCache& cache, const RowSelect
   return all_gather_integer(node, streams)[0] != 0;
 }
 
+// True if the rows are copied to the GPUs: the same answer on all ranks of the node.
 bool keeps_on_device(Communicator& node, const FeatureCache& cache, const RowSelection& selection,
                      const CacheDataOptions& options, at::Device device) {
   if (device.is_cpu() ||
       (options.residency != Residency::kAuto && options.residency != Residency::kDevice))
     return false;
+
   const int64_t needed = HostResidency::bytes(cache, selection),
                 free = free_device_bytes(node, device);
   agree(node, [&] {
@@ -42,11 +45,14 @@ bool keeps_on_device(Communicator& node, const FeatureCache& cache, const RowSel
                   "or fewer rows",
                   byte_text(needed), device.str(), byte_text(free));
   });
+
+  // "auto" uses a GPU only if the rows fit on that of every rank.
   const auto fits = all_gather_integer(node, needed <= most_resident_bytes(free));
-  return options.residency == Residency::kDevice || std::find(fits.begin(), fits.end(), 0) == fits.end();
+  return options.residency == Residency::kDevice ||
+         std::find(fits.begin(), fits.end(), 0) == fits.end();
 }
 
-// Raises unless the buffers of all groups of the node fit memory_gib.
+// Throws if the buffers of all groups of the node do not fit into memory_gib.
 void check_bound(const FeatureCache& cache, const RowSelection& selection,
                  const CacheDataOptions& options, int64_t groups) {
   const int64_t pass = selection.rows_per_pass,
@@ -54,6 +60,8 @@ void check_bound(const FeatureCache& cache, const RowSelection& selection,
   const auto bound = static_cast<int64_t>(options.memory_gib * 0x1p30);
   const int64_t needed = groups * ChunkStream::bytes(cache, rows);
   if (needed <= bound) return;
+
+  // The advice names the largest chunk that fits.
   int64_t fits = ChunkStream::largest_chunk(cache, bound / groups);
   if (fits > options.batch_size) fits -= fits % options.batch_size;  // no short batches
   const std::string advice = fits > 0 ? fmt::format(
@@ -61,15 +69,15 @@ void check_bound(const FeatureCache& cache, const RowSelection& selection,
                                             "within chunks), or raise data.memory_gib",
                                             fits)
                                       : "raise data.memory_gib";
-  DISSENT_FAIL(kData,
-               "data.residency = \"stream\": two buffers of {} rows{} take {}{}, data.memory_gib = "
-               "{} allows {}; {}",
-               rows,
-               options.chunk_rows == 0 ? " (data.chunk_rows = 0: a whole pass)"
-                                       : fmt::format(" (data.chunk_rows = {})", options.chunk_rows),
-               byte_text(needed),
-               groups > 1 ? fmt::format(" for the {} runs of a node", groups) : "",
-               options.memory_gib, byte_text(bound), advice);
+
+  DISSENT_FAIL(
+      kData,
+      "data.memory_gib: expected at least {} for two buffers of {} rows (data.chunk_rows = "
+      "{}{}){}, which data.residency = \"stream\" needs, found {}; {}",
+      byte_text(needed), rows, options.chunk_rows,
+      options.chunk_rows == 0 ? ": the whole pass" : "",
+      groups > 1 ? fmt::format(" in each of the {} runs on a node", groups) : "", byte_text(bound),
+      advice);
 }
 
 }  // namespace
@@ -98,6 +106,8 @@ TrainRows TrainRows::load(Communicator& node, Communicator& run_node, const Feat
                           at::Device device) {
   TrainRows rows;
   rows.run_node_ = &run_node;
+
+  // Both decisions are collective over the node.
   const bool on_device = keeps_on_device(node, cache, selection, options, device);
   if (on_device ||
       (options.residency != Residency::kStream &&
@@ -109,7 +119,9 @@ TrainRows TrainRows::load(Communicator& node, Communicator& run_node, const Feat
     }
     return rows;
   }
-  std::optional<FeatureCache> own;  // the stream keeps one
+
+  // The stream reads throughout the training and keeps its own open cache.
+  std::optional<FeatureCache> own;
   agree(node, [&] {
     check_bound(cache, selection, options, groups_of(node, run_node));
     own.emplace(FeatureCache::open(cache.path()));
@@ -132,6 +144,8 @@ void agree_beyond(Communicator& whole, const Communicator& part,
     if (!caught.agreed()) throw;
     error = caught;
   }
+
+  // Each part has agreed on its own result; now all parts do.
   agree(whole, [&] {
     if (error) throw *error;
   });

@@ -14,7 +14,7 @@ namespace dissent {
 /// there, the rest is for the training itself.
 inline int64_t most_resident_bytes(int64_t free_bytes) { return free_bytes / 4 * 3; }
 
-/// Rows in the memory of a device: every rank its own copy, in the file's dtype.
+/// Rows in the memory of a device: one copy per rank, in the dtype of the file.
 struct DeviceRows {
   at::Tensor embed, labels;  ///< [R, D], [R] i64
   static DeviceRows copy(const HostResidency& host, at::Device device);
@@ -22,24 +22,24 @@ struct DeviceRows {
   at::Tensor take_labels(std::span<const int64_t> rows) const;  ///< [B] i64 on the device
 };
 
-/// The training rows, wherever they are kept: on the GPU (residency device), all in the node's
-/// memory (host) or chunk by chunk (stream). Rows are places in the selection, pass *
-/// rows_per_pass() + row. The trainer goes through the plan's chunks (train/heads/head_plan.hpp)
-/// whatever the residency:
+/// The training rows for any residency: on the GPU (device), in the node's memory (host), or read
+/// chunk by chunk (stream). Rows are positions in the selection, pass * rows_per_pass() + row. The
+/// trainer visits the plan's chunks (train/heads/head_plan.hpp) for every residency:
 ///   rows.start_pass(plan.pass(), plan.chunk_of(first_step));
 ///   for each chunk: rows.chunk(*grid.run, chunk); its steps: rows.take(batch),
 ///       rows.take_labels(batch)
 class TrainRows {
  public:
-  /// Which residency, and its memory, by [data] residency, chunk_rows, memory_gib (options.hpp).
-  /// `node`: ranks of a node, which share one host copy.
-  /// `run_node`: those of them that train one run together and so go through the chunks together.
-  /// Error::kData, the same on every rank of the node: a chunk that does not fit memory_gib
-  /// (proposes one that does), too little memory, what HostResidency::load and ChunkStream::open
-  /// find.
+  /// Chooses the residency from [data] residency, chunk_rows and memory_gib, and loads the rows.
+  /// node      ranks of a node, which share one host copy
+  /// run_node  those of them that train one run together, and so read the chunks together
+  /// device    where the training runs; the rows are kept there if residency = "device", or if it
+  /// is
+  ///           a GPU and they take at most 3/4 of its free memory
+  /// Error::kData, the same on every rank of the node: a chunk that does not fit into memory_gib
+  /// (the message proposes one that does), too little memory, errors of HostResidency::load and
+  /// ChunkStream::open.
   /// Collective over node and run_node, which have to outlive this object.
-  /// device: where the training runs; rows are kept there if it is a GPU and they take at most 3/4
-  /// of its free memory, or residency says so.
   static TrainRows load(Communicator& node, Communicator& run_node, const FeatureCache& cache,
                         const RowSelection& selection, const CacheDataOptions& options,
                         at::Device device = at::kCPU);
@@ -50,12 +50,12 @@ class TrainRows {
     return host_ ? host_->rows_per_pass() : stream_->rows_per_pass();
   }
 
-  /// Said once an epoch, before its first chunk.
+  /// Called once per epoch, before its first chunk.
   void start_pass(int64_t pass, int64_t first_chunk = 0) {
     if (stream_) stream_->start_pass(pass, first_chunk);
   }
-  /// Makes a chunk of the pass current: rows of other chunks cannot be taken until it is their
-  /// turn. Nothing happens if it is current already.
+  /// Makes a chunk of the pass current: only its rows can be taken. No effect if it is current
+  /// already.
   /// Error::kData, the same on every rank of `run`. Collective over run, the ranks of all nodes
   /// that train this run.
   void chunk(Communicator& run, int64_t chunk);
@@ -75,13 +75,13 @@ class TrainRows {
 
  private:
   std::optional<DeviceRows> device_;
-  std::optional<HostResidency> host_;  ///< behind device_ it keeps the shapes; its memory is freed
+  std::optional<HostResidency> host_;  ///< with device_, only its shapes: the memory is freed
   std::optional<ChunkStream> stream_;
   Communicator* run_node_ = nullptr;
 };
 
-/// Runs a piece of work that is collective over `part` of `whole` and throws errors that are agreed
-/// over the part: then every rank of `whole` throws.
+/// Runs work that is collective over `part`, a subset of the ranks of `whole`. If it throws an
+/// error on all ranks of a part, every rank of `whole` throws.
 void agree_beyond(Communicator& whole, const Communicator& part, const std::function<void()>& work);
 
 }  // namespace dissent

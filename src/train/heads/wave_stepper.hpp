@@ -19,18 +19,18 @@ struct StepInput {
   at::Tensor labels;  ///< [B] i64, of the whole batch
 };
 
-/// What a step gave. Known on the ranks that hold one of its active members (`known`).
+/// Result of a step; `known` only on the ranks that hold one of its active members.
 struct StepResult {
   bool known = false;
-  bool skipped = false;  ///< not finite, and on_nan = "skip_step"
+  bool skipped = false;  ///< no update: not finite, and on_nan = "skip_step"
   double total = 0;
-  std::vector<double> losses = {};  ///< of the objective's terms, without their weights
+  std::vector<double> losses = {};  ///< value of each term of the objective, without its weight
 };
 
-/// A result that comes later than its wave.
+/// A result that arrives after its wave.
 struct LateResult {
   int64_t step = 0;                  ///< position in the epoch
-  std::vector<int64_t> active = {};  ///< its members
+  std::vector<int64_t> active = {};  ///< active members of the step
   StepResult result = {};
 };
 
@@ -39,27 +39,27 @@ struct StepperOptions {
   bool skip_not_finite = false;  ///< else a loss or gradient that is not finite is a failure
 };
 
-/// Computes waves of steps (plan.hpp) for the members and the part of the batch that this rank
-/// holds.
-/// HostStepper (stepper.hpp) does it on the host, DeviceStepper (batched_stepper.hpp) on a device.
+/// Computes waves of steps (waves.hpp) for the members and the part of the batch that this rank
+/// holds: HostStepper on the host, DeviceStepper on a GPU.
 class WaveStepper {
  public:
   virtual ~WaveStepper() = default;
-  /// Collective over the run. epoch_of_loss: updating epochs so far. With update = false only the
-  /// losses are computed (frozen first epoch). A result of the wave that is not `known` yet on a
-  /// rank that takes part comes with late_results().
+  /// Collective over the run. epoch_of_loss: number of updating epochs before this one. With
+  /// update = false only the losses are computed (frozen first epoch). A result that is not `known`
+  /// yet on a rank that takes part is returned by late_results().
   virtual std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
                                       bool update, Request request = Request::kNone) = 0;
-  /// Results of earlier waves that have come in; with `all`, waits for the rest.
+  /// Results of earlier waves that have arrived; with `all`, waits for the rest.
   virtual std::vector<LateResult> late_results(bool all) = 0;
-  /// How the losses pull at each local member in these steps, before any update
-  /// (gradient_probe.hpp): [local pairs, 3] f64 on the host. Collective over the run.
+  /// Norms and inner product of the gradients of base and diversity losses for each local member in
+  /// these steps, before any update (gradient_probe.hpp): [local pairs, 3] f64 on the host.
+  /// Collective over the run.
   virtual at::Tensor probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) = 0;
   /// The request of the last wave that all ranks of the run agree on.
   virtual Request agreed() const = 0;
-  /// A loss or gradient that is not finite, if this rank has met one (Error::kData naming epoch and
-  /// step). Not thrown, since other ranks may not know of it: ask for kFail with the next wave,
-  /// then raise it together.
+  /// A loss or gradient that is not finite, if this rank has found one (Error::kData naming epoch
+  /// and step). It is not thrown because other ranks may not have found it: send kFail with the
+  /// next wave, then throw on all ranks.
   virtual const std::optional<Error>& failure() const = 0;
   /// True if this rank has to provide x for the step.
   virtual bool takes_part(const Step& step) const = 0;

@@ -12,6 +12,8 @@ WavePlanner::WavePlanner(const std::vector<Step>& steps, int64_t first, int64_t 
 std::vector<int64_t> WavePlanner::next() {
   while (static_cast<int64_t>(window_.size()) < look_ahead_ && next_ < end_)
     window_.push_back(next_++);
+
+  // Steps of the window in order. A step that waits blocks its members for all later ones.
   std::vector<int64_t> wave;
   std::deque<int64_t> waiting;
   std::unordered_set<int64_t> blocked;
@@ -26,6 +28,7 @@ std::vector<int64_t> WavePlanner::next() {
     }
     blocked.insert(active.begin(), active.end());
   }
+
   window_.swap(waiting);
   if (!wave.empty()) given_ = std::max(given_, wave.back() + 1);
   return wave;

@@ -7,21 +7,20 @@
 
 namespace dissent {
 
-/// Groups steps into waves of steps that share no member. Such steps commute exactly: a member's
-/// weights, optimiser state and step count are touched by its own steps only, and a loss couples
-/// only the members of its step. Within the look-ahead window a step is taken into the wave if no
-/// earlier pending step holds one of its members, so each member sees its steps in order.
+/// Groups steps into waves of steps that share no member. Such steps commute exactly: only a
+/// member's own steps change its weights, optimiser state and step count, and a loss couples only
+/// the active members of its step. Within the look-ahead window, a step joins the wave if none of
+/// its members is active in an earlier pending step, so each member trains its steps in order.
 class WavePlanner {
  public:
   /// Steps [first, end) of `steps`, which has to outlive this.
   WavePlanner(const std::vector<Step>& steps, int64_t first, int64_t end, int64_t look_ahead);
   /// Positions of the next wave's steps, ascending; empty when all are done.
   std::vector<int64_t> next();
-  /// Ends at the shortest prefix that holds every step given out so far: the waves still to come
-  /// fill its gaps.
+  /// Ends the plan after the last step returned so far. The remaining waves hold the earlier steps
+  /// that are still pending, so that the completed steps have no gaps.
   void drain();
-  /// First position that is not part of the plan (any more): after the last wave, all steps before
-  /// it are done.
+  /// One past the last step of the plan: after the last wave, all steps before it are done.
   int64_t end() const { return end_; }
 
  private:

@@ -4,7 +4,7 @@
 
 namespace dissent {
 namespace {
-constexpr double kAlpha = 0.99, kEps = 1e-8;  // torch.optim.RMSprop's own
+constexpr double kAlpha = 0.99, kEps = 1e-8;  // defaults of torch.optim.RMSprop
 }
 
 const TableSpec& discriminator_table() {
@@ -35,11 +35,13 @@ Discriminator::Discriminator(std::vector<at::Tensor> parameters, const losses::D
 
 double Discriminator::accumulate(const at::Tensor& features, const at::Tensor& labels,
                                  double share) {
+  // The features are constants: this gradient is for the discriminator alone.
   const at::AutoGradMode graph(true);
   std::vector<at::Tensor> leaves;
   for (const auto& parameter : parameters_) leaves.push_back(parameter.detach().requires_grad_());
   const auto loss = losses::dice_discriminator_loss(leaves, features.detach(), labels, dice_).value;
   const auto gradients = torch::autograd::grad({loss * share}, leaves);
+
   const at::NoGradGuard no_graph;
   if (gradients_.empty()) {
     gradients_ = gradients;
@@ -52,6 +54,8 @@ double Discriminator::accumulate(const at::Tensor& features, const at::Tensor& l
 void Discriminator::update() {
   if (gradients_.empty()) return;
   const at::NoGradGuard no_graph;
+
+  // Clipping as torch.nn.utils.clip_grad_norm_, over all parameters.
   double scale = 1;
   if (clip_norm_ > 0) {
     double square = 0;
@@ -59,6 +63,8 @@ void Discriminator::update() {
       square += gradient.to(at::kDouble).square().sum().item<double>();
     scale = std::min(1.0, clip_norm_ / (std::sqrt(square) + 1e-6));
   }
+
+  // RMSprop with momentum; the weight decay is part of the gradient.
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const auto gradient = gradients_[i] * scale + weight_decay_ * parameters_[i];
     square_avg_[i].mul_(kAlpha).addcmul_(gradient, gradient, 1 - kAlpha);

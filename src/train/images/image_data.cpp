@@ -9,24 +9,26 @@
 namespace dissent {
 namespace {
 
-// classes: of the labels of [data] and [validation], where they are known; nothing: labels are not
-// read.
+// Options of an image set; what it does not name is taken from [data].
+// classes: the number of classes if it is known.
 ImageDataOptions data_of(const ImageSetOptions& set, const ImageTrainDataOptions& data,
                          bool labelled = true, std::optional<int64_t> classes = std::nullopt) {
   ImageDataOptions options;
   options.dataset = data.dataset;
   options.list = data.list;
-  const auto trained = set_name(options);
-  const bool same = set.dataset.empty() || set.dataset == trained;
-  // A list that is given no name has that of its file: it is not the set that another one names.
+  const auto training_set = set_name(options);
+  const bool same = set.dataset.empty() || set.dataset == training_set;
+
+  // A list without a name is named after its file, and is not the set that [data] names.
   const bool named_by_file =
       set.dataset.empty() && !set.list.empty() && (data.dataset.empty() || data.list.empty());
-  options.dataset = named_by_file ? "" : set.dataset.empty() ? trained : set.dataset;
+  options.dataset = named_by_file ? "" : set.dataset.empty() ? training_set : set.dataset;
   options.root = set.root.empty() && same ? data.root : set.root;
   options.split = set.split;
   options.list = set.list;
   options.background = data.background;
   if (named_by_file) options.dataset = set_name(options);
+
   options.labels = labelled;
   if (!labelled) return options;
   options.classes = classes;
@@ -56,48 +58,64 @@ void check_labels_of(const ImageSource& source, int64_t classes) {
                source.image_name(row), classes - 1, source.labels()[row].item<int64_t>());
 }
 
+TransformedSet open_training_set(const ImageTrainConfig& config) {
+  const auto options = data_of(set_of(config.data), config.data, true, config.data.classes);
+  auto set = open_set(options, set_of(config.data), config.data);
+  check_class_gaps(*set.source, options);
+  if (config.with_rand_augment) set.transform.rand_augment = config.rand_augment;
+  if (config.with_aug_mix) set.transform.aug_mix = config.aug_mix;
+  set.transform.corruption = config.corruption;
+  return set;
+}
+
+// Classes that the set names, else one more than its largest label.
+int64_t classes_of(const ImageSource& source) {
+  int64_t classes = source.classes();
+  if (classes == 0 && source.rows() > 0) classes = source.labels().max().item<int64_t>() + 1;
+  DISSENT_CHECK(classes > 0, kData, "{}: expected labelled images, found none", source.name());
+  return classes;
+}
+
+// The options name the classes of the training set, so that an error in a list is reported with
+// file and line.
+TransformedSet open_validation_set(const ImageTrainConfig& config, const ImageSource& train,
+                                   int64_t classes) {
+  auto options = data_of(set_of(config.validation), config.data);
+  options.classes_of_training = classes;
+  auto set = open_set(options, set_of(config.validation), config.data);
+  check_same_classes(*set.source, train.class_names(), train.name());
+  check_labels_of(*set.source, classes);
+  return set;
+}
+
 }  // namespace
 
-std::vector<std::pair<std::string, ImageDataOptions>> image_sets(const ImageTrainConfig& c) {
+std::vector<std::pair<std::string, ImageDataOptions>> image_sets(const ImageTrainConfig& config) {
   std::vector<std::pair<std::string, ImageDataOptions>> sets{
-      {"data", data_of(set_of(c.data), c.data, true, c.data.classes)}};
-  if (c.with_validation) sets.emplace_back("validation", data_of(set_of(c.validation), c.data));
-  if (c.with_unlabelled)
-    sets.emplace_back("unlabelled", data_of(set_of(c.unlabelled), c.data, false));
+      {"data", data_of(set_of(config.data), config.data, true, config.data.classes)}};
+  if (config.with_validation)
+    sets.emplace_back("validation", data_of(set_of(config.validation), config.data));
+  if (config.with_unlabelled)
+    sets.emplace_back("unlabelled", data_of(set_of(config.unlabelled), config.data, false));
   return sets;
 }
 
-ImageData open_image_data(const ImageTrainConfig& c) {
-  // The training set decides which labels there are.
+ImageData open_image_data(const ImageTrainConfig& config) {
+  // The training set decides the number and names of the classes.
   ImageData data;
-  const auto trained = data_of(set_of(c.data), c.data, true, c.data.classes);
-  data.train = open_set(trained, set_of(c.data), c.data);
-  check_class_gaps(*data.train.source, trained);
-  if (c.with_rand_augment) data.train.transform.rand_augment = c.rand_augment;
-  if (c.with_aug_mix) data.train.transform.aug_mix = c.aug_mix;
-  data.train.transform.corruption = c.corruption;
-  data.classes = data.train.source->classes();
-  if (data.classes == 0 && data.train.source->rows() > 0)
-    data.classes = data.train.source->labels().max().item<int64_t>() + 1;
-  DISSENT_CHECK(data.classes > 0, kData, "{}: expected labelled images, found none",
-                data.train.source->name());
-  check_labels_of(*data.train.source, data.classes);
-  data.identity = "train " + data.train.source->identity();
+  data.train = open_training_set(config);
+  const auto& train = *data.train.source;
+  data.classes = classes_of(train);
+  check_labels_of(train, data.classes);
+  data.identity = "train " + train.identity();
 
-  // The other sets have to agree with it. Their options name its classes, so that an error in a
-  // list is reported with file and line.
-  if (c.with_validation) {
-    auto options = data_of(set_of(c.validation), c.data);
-    options.classes_of_training = data.classes;
-    data.validation = open_set(options, set_of(c.validation), c.data);
-    check_same_classes(*data.validation->source, data.train.source->class_names(),
-                       data.train.source->name());
-    check_labels_of(*data.validation->source, data.classes);
+  if (config.with_validation) {
+    data.validation = open_validation_set(config, train, data.classes);
     data.identity += ", validation " + data.validation->source->identity();
   }
-  if (c.with_unlabelled) {
-    data.unlabelled =
-        open_set(data_of(set_of(c.unlabelled), c.data, false), set_of(c.unlabelled), c.data);
+  if (config.with_unlabelled) {
+    data.unlabelled = open_set(data_of(set_of(config.unlabelled), config.data, false),
+                               set_of(config.unlabelled), config.data);
     data.identity += ", unlabelled " + data.unlabelled->source->identity();
   }
   return data;

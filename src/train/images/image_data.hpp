@@ -11,26 +11,25 @@
 
 namespace dissent {
 
-/// An image set and the transform that its images go through.
+/// An image set and the transform of its images.
 struct TransformedSet {
   std::unique_ptr<ImageSource> source;
   TransformOptions transform;
 };
 
-/// The image sets of a training, opened: labels and lists are in memory, pixels may still be on
-/// disk.
+/// The open image sets of a training: labels and lists are in memory, pixels may still be on disk.
 struct ImageData {
   TransformedSet train;
   std::optional<TransformedSet> validation, unlabelled;
   int64_t classes = 0;
-  std::string identity;  ///< contents of the sets, wherever they are stored
+  std::string identity;  ///< identifies the contents of the sets, independent of their paths
 };
 
-/// The sets that the configuration names, by table: data, validation, unlabelled.
+/// The image sets of a configuration by table: data, validation, unlabelled.
 std::vector<std::pair<std::string, ImageDataOptions>> image_sets(const ImageTrainConfig& config);
 
-/// Opens the sets. Error::kUsage, Error::kData: as open_image_source, and for labels that are
-/// unknown or beyond the classes of the training set. Not collective.
+/// Opens the sets. Error::kUsage, Error::kData: those of open_image_source, and labels that are
+/// unknown or not below the number of classes of the training set. Not collective.
 ImageData open_image_data(const ImageTrainConfig& config);
 
 }  // namespace dissent

@@ -45,7 +45,7 @@ const std::vector<int32_t>& ImageEpoch::order(int64_t member) const {
 std::vector<int64_t> ImageEpoch::rows(int64_t member, int64_t batch) const {
   member = loader(member);
   if (options_.samples_per_class > 0) {
-    // Members share a seed: a stretch of steps of its own for each.
+    // The draws are keyed by seed, epoch and step only: each member gets its own numbers of steps.
     const int64_t step = batch * options_.members + member;
     return losses::balanced_rows(options_.rows_of_classes, options_.batch_size,
                                  options_.samples_per_class, options_.seed, epoch_, step);
@@ -65,9 +65,12 @@ uint64_t ImageEpoch::unlabelled_stream() const {
 
 std::vector<int64_t> ImageEpoch::unlabelled_rows(int64_t batch) const {
   if (options_.unlabelled_rows == 0) return {};
+
+  // Each epoch has a new order, computed once.
   if (unlabelled_order_.empty())
     unlabelled_order_ = shuffled(Random(options_.seed, Purpose::kUnlabelledOrder, epoch_),
                                  options_.unlabelled_rows);
+
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < options_.unlabelled_batch; ++i)
     rows.push_back(

@@ -8,14 +8,16 @@ namespace dissent {
 
 std::string csv_number(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
 
-std::vector<double> numbers_of(const EpochRecord& r) {
+std::vector<double> numbers_of(const EpochRecord& record) {
   std::vector<double> numbers;
-  numbers.reserve(kRecordNumbers + r.losses.size() + r.gradients.size());
-  numbers.insert(numbers.end(), {static_cast<double>(r.epoch), static_cast<double>(r.steps),
-                                 static_cast<double>(r.skipped), r.learning_rate, r.total});
-  numbers.insert(numbers.end(), r.losses.begin(), r.losses.end());
-  numbers.insert(numbers.end(), {r.accuracy_ensemble, r.accuracy_best, r.accuracy_mean, r.nll});
-  numbers.insert(numbers.end(), r.gradients.begin(), r.gradients.end());
+  numbers.reserve(kRecordNumbers + record.losses.size() + record.gradients.size());
+  numbers.insert(numbers.end(),
+                 {static_cast<double>(record.epoch), static_cast<double>(record.steps),
+                  static_cast<double>(record.skipped), record.learning_rate, record.total});
+  numbers.insert(numbers.end(), record.losses.begin(), record.losses.end());
+  numbers.insert(numbers.end(), {record.accuracy_ensemble, record.accuracy_best,
+                                 record.accuracy_mean, record.nll});
+  numbers.insert(numbers.end(), record.gradients.begin(), record.gradients.end());
   return numbers;
 }
 
@@ -25,23 +27,25 @@ at::Tensor records_tensor(const std::vector<EpochRecord>& records) {
   return rows.empty() ? at::Tensor() : at::stack(rows);
 }
 
-EpochRecord record_of(const std::vector<double>& n, size_t losses) {
-  const auto after = n.begin() + 5 + static_cast<std::ptrdiff_t>(losses);
-  return {.epoch = static_cast<int64_t>(n[0]),
-          .steps = static_cast<int64_t>(n[1]),
-          .skipped = static_cast<int64_t>(n[2]),
-          .learning_rate = n[3],
-          .total = n[4],
-          .losses = {n.begin() + 5, after},
+EpochRecord record_of(const std::vector<double>& numbers, size_t losses) {
+  // The order of numbers_of(): five numbers, the losses, four numbers, the gradients.
+  const auto after = numbers.begin() + 5 + static_cast<std::ptrdiff_t>(losses);
+  return {.epoch = static_cast<int64_t>(numbers[0]),
+          .steps = static_cast<int64_t>(numbers[1]),
+          .skipped = static_cast<int64_t>(numbers[2]),
+          .learning_rate = numbers[3],
+          .total = numbers[4],
+          .losses = {numbers.begin() + 5, after},
           .accuracy_ensemble = after[0],
           .accuracy_best = after[1],
           .accuracy_mean = after[2],
           .nll = after[3],
-          .gradients = {after + 4, n.end()}};
+          .gradients = {after + 4, numbers.end()}};
 }
 
 std::string train_csv(const std::vector<EpochRecord>& records,
                       const std::vector<std::string>& losses) {
+  // Header. Every record has the columns of the first one.
   std::string text = "epoch,steps,skipped,learning_rate,total," +
                      fmt::format("{}", fmt::join(losses, ",")) +
                      ",accuracy_ensemble,accuracy_best,accuracy_mean,nll";
@@ -49,6 +53,7 @@ std::string train_csv(const std::vector<EpochRecord>& records,
   for (size_t m = 0; m < members; ++m)
     text += fmt::format(",gradient_base_{0},gradient_diversity_{0},gradient_angle_{0}", m);
   text += "\n";
+
   for (const auto& record : records) {
     std::vector<std::string> fields;
     for (const double number : numbers_of(record)) fields.push_back(csv_number(number));
@@ -68,6 +73,7 @@ void write_epoch_log(const RunContext& context, const std::vector<std::string>& 
   const auto& last = records.back();
   atomic_write_text(context.folder + "/train.csv", train_csv(records, losses));
   write_progress(context, last.epoch + 1, epochs, last.steps);
+
   std::string values;
   for (size_t i = 0; i < losses.size(); ++i)
     values += fmt::format(" {}={:.6g}", losses[i], last.losses[i]);

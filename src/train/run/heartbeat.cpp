@@ -14,13 +14,13 @@
 namespace dissent {
 namespace {
 
-constexpr int kRecordBytes =
-    256;  // one write of one block: a reader sees the old record or the new one
+// Written at once into one block: a reader sees the old record or the new one.
+constexpr int kRecordBytes = 256;
 
-// Ranks that wait are called once a second; a little less here, so that no call is dropped because
-// it came a moment early.
+// Waiting ranks call beat() once per second. The interval is a little shorter, so that no call is
+// dropped because it comes a moment early.
 constexpr auto kInterval = std::chrono::milliseconds(900);
-// Two signs of a rank that waits, and a busy machine's delay.
+// Two heartbeats of a waiting rank, and some delay on a busy machine.
 constexpr double kSilentSeconds = 2.5;
 
 double unix_seconds() {
@@ -29,6 +29,25 @@ double unix_seconds() {
 
 std::string path_of(const std::string& folder, int rank) {
   return fmt::format("{}/heartbeat.{}", folder, rank);
+}
+
+// The record of a heartbeat file.
+struct Beat {
+  int rank = 0;
+  double time = 0;  // Unix seconds
+  int64_t epoch = 0, step = 0;
+  std::string host;
+};
+
+std::vector<Beat> read_beats(const std::string& folder, int ranks) {
+  std::vector<Beat> beats;
+  for (int rank = 0; rank < ranks; ++rank) {
+    std::ifstream file(path_of(folder, rank));
+    Beat beat;
+    beat.rank = rank;
+    if (file >> beat.time >> beat.epoch >> beat.step >> beat.host) beats.push_back(beat);
+  }
+  return beats;
 }
 
 }  // namespace
@@ -50,35 +69,26 @@ void Heartbeat::beat(const char* state, int64_t epoch, int64_t step, bool now) {
   std::string record = fmt::format("{:.3f} {} {} {} {}", unix_seconds(), epoch, step, host_, state);
   record.resize(kRecordBytes - 1, ' ');
   record += '\n';
-  // A sign of life that cannot be written (full disk) is no reason to end a run.
+  // A heartbeat that cannot be written (full disk) does not end the run: the result is ignored.
   if (pwrite(file_, record.data(), record.size(), 0) < 0) return;
 }
 
 std::string silent_ranks(const std::string& folder, int ranks) {
-  struct Sign {
-    int rank;
-    double time;
-    int64_t epoch, step;
-    std::string host;
-  };
-  std::vector<Sign> signs;
-  for (int rank = 0; rank < ranks; ++rank) {
-    std::ifstream file(path_of(folder, rank));
-    Sign sign{rank, 0, 0, 0, "?"};
-    if (file >> sign.time >> sign.epoch >> sign.step >> sign.host) signs.push_back(sign);
-  }
-  if (signs.empty()) return "no heartbeat files in " + folder;
-  const auto newest =
-      std::max_element(signs.begin(), signs.end(), [](const Sign& a, const Sign& b) {
-        return a.time < b.time;
-      })->time;
-  std::string text;
-  for (const auto& sign : signs)
-    if (sign.time < newest - kSilentSeconds)
-      text += fmt::format("{}rank {} on {}: epoch {}, step {}, last sign of life {:.0f} s ago",
-                          text.empty() ? "" : "; ", sign.rank, sign.host, sign.epoch, sign.step,
-                          unix_seconds() - sign.time);
-  return text.empty() ? "every rank gave a sign of life within the last seconds" : text;
+  const auto beats = read_beats(folder, ranks);
+  if (beats.empty()) return "no heartbeat files in " + folder;
+
+  // The caller has just called beat(), so the newest heartbeat stands for the present time.
+  double newest = beats[0].time;
+  for (const auto& beat : beats) newest = std::max(newest, beat.time);
+
+  std::vector<std::string> silent;
+  for (const auto& beat : beats)
+    if (beat.time < newest - kSilentSeconds)
+      silent.push_back(fmt::format("rank {} on {}: epoch {}, step {}, last heartbeat {:.0f} s ago",
+                                   beat.rank, beat.host, beat.epoch, beat.step,
+                                   unix_seconds() - beat.time));
+  return silent.empty() ? "every rank wrote a heartbeat within the last seconds"
+                        : fmt::format("{}", fmt::join(silent, "; "));
 }
 
 }  // namespace dissent

@@ -5,18 +5,18 @@
 
 namespace dissent {
 
-/// A rank's sign of life: <run>/heartbeat.<rank> holds host, state, epoch, step and time, rewritten
-/// at most once a second, without MPI. A rank that waits for a message goes on beating (state
-/// "waiting"); one that is stuck does not, and so is found.
+/// A rank's heartbeat file <run>/heartbeat.<rank>: time, epoch, step, host and state, rewritten at
+/// most once per second, without MPI. A rank that waits for a message still writes it (state
+/// "waiting"); a rank that is stuck does not, and can be found by that.
 class Heartbeat {
  public:
   Heartbeat(const std::string& folder, int rank);
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
-  /// Notes where the rank is; writes if the last writing is over a second ago, or `now`.
+  /// Sets epoch and step; writes the file if the last write is about a second old, or with `now`.
   void beat(const char* state, int64_t epoch, int64_t step, bool now = false);
-  /// The last place again, with another state.
+  /// The same epoch and step as before, with another state.
   void beat(const char* state, bool now = false) { beat(state, epoch_, step_, now); }
 
  private:
@@ -26,9 +26,9 @@ class Heartbeat {
   std::chrono::steady_clock::time_point last_{};
 };
 
-/// What the heartbeat files of a run say of the ranks whose sign is over 2.5 s older than the
-/// newest: "rank 2 on n14: epoch 3, step 120, last sign of life 61 s ago". The caller has just
-/// beaten, so that the newest sign is now.
+/// Names the ranks of a run whose last heartbeat is over 2.5 s older than the newest one: "rank 2
+/// on n14: epoch 3, step 120, last heartbeat 61 s ago". The caller has just called beat(), so the
+/// newest one is recent.
 std::string silent_ranks(const std::string& folder, int ranks);
 
 }  // namespace dissent

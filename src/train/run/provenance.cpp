@@ -47,7 +47,10 @@ Provenance::Provenance(Communicator& run, const GridShape& shape, const RunConte
       hosts_(all_gather_text(run, host_name())),
       start_(std::chrono::system_clock::now()),
       first_start_(start_) {
-  if (!resumed || rank_ != 0) return;
+  if (resumed && rank_ == 0) read_earlier_starts();
+}
+
+void Provenance::read_earlier_starts() {
   std::ifstream file(folder_ + "/provenance.json");
   const auto before = file ? parse_record(file, false) : nlohmann::json();
   if (!before.is_object()) return;
@@ -56,15 +59,20 @@ Provenance::Provenance(Communicator& run, const GridShape& shape, const RunConte
     wall_before_s_ = before.value("wall_s", 0.0);
     const auto first = parsed_time(before.value("start", ""));
     if (first) first_start_ = *first;
+
+    // A start that is still "running" was killed before it could write its wall time. Its last
+    // heartbeat is the best estimate of its end.
     const auto last = parsed_time(before.value("last_start", before.value("start", "")));
     double beat_s = 0;
-    // "running": it was killed, and did not live to write its time.
     if (before.value("state", "") == "running" && last &&
         std::ifstream(folder_ + "/heartbeat.0") >> beat_s)
       wall_before_s_ +=
           std::max(0.0, beat_s - std::chrono::duration<double>(last->time_since_epoch()).count());
-  } catch (const nlohmann::json::exception&) {  // edited by hand
-    starts_ = 1, wall_before_s_ = 0, first_start_ = start_;
+  } catch (const nlohmann::json::exception&) {
+    // The file has values of other types: edited by hand. Counting begins again.
+    starts_ = 1;
+    wall_before_s_ = 0;
+    first_start_ = start_;
   }
 }
 
@@ -74,8 +82,8 @@ void Provenance::write(const std::string& state) const {
 
 void Provenance::write_failure(const std::string& message) const noexcept {
   try {
-    const std::string own =
-        fmt::format("{}/provenance.json.{}", folder_, rank_);  // a name that no other rank renames
+    // Several ranks may fail at once: each writes a file of its own, and the last rename stays.
+    const std::string own = fmt::format("{}/provenance.json.{}", folder_, rank_);
     atomic_write_text(own, text("failed", message));
     std::filesystem::rename(own, folder_ + "/provenance.json");
   } catch (const std::exception& error) {
@@ -89,7 +97,12 @@ std::string Provenance::text(const std::string& state, const std::string& error)
   json["format"] = "dissent-provenance";
   json["version"] = 1;
   json["state"] = state;
-  if (!error.empty()) json["error"] = error, json["error_rank"] = rank_;
+  if (!error.empty()) {
+    json["error"] = error;
+    json["error_rank"] = rank_;
+  }
+
+  // What decides the results: the program and the configuration.
   json["program"] = {{"dissent", DISSENT_VERSION},
                      {"commit", DISSENT_COMMIT},
                      {"build_type", DISSENT_BUILD_TYPE},
@@ -97,17 +110,23 @@ std::string Provenance::text(const std::string& state, const std::string& error)
                      {"hdf5", DISSENT_HDF5_VERSION}};
   json["config_hash"] = config_hash_;
   json["seed"] = seed_;
+
+  // How the run was spread over machines: changes times, and with `data` splits the rounding.
   json["ranks"] = hosts_.size();
   json["hosts"] = std::set<std::string>(hosts_.begin(), hosts_.end());
   json["grid"] = {{"runs", shape_.runs}, {"members", shape_.members}, {"data", shape_.data}};
   json["threads_per_rank"] = threads();
   json["device"] = device_;
   json["caches"] = caches_;
+
+  // Times are of all starts together, so that a resumed run reports its whole cost.
   json["start"] = utc_text(first_start_);
   json["starts"] = starts_;
   json["last_start"] = utc_text(start_);
   json["wall_s"] = wall_before_s_ + std::chrono::duration<double>(now - start_).count();
   json["peak_memory_bytes_rank_0"] = peak_memory_bytes();
+
+  // Invalid UTF-8, as in a path of an error message, is replaced: the file is always valid JSON.
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -8,24 +8,25 @@
 
 namespace dissent {
 
-/// provenance.json of a run: versions, commit, hosts, ranks, grid, caches; its first start, how
-/// many there were, the last one's, and the wall time of all of them.
-/// Collective over the run when made.
+/// provenance.json of a run: versions, commit, hosts, ranks, grid, caches; times of its first and
+/// last start, number of starts, and total wall time.
+/// The constructor is collective over the run.
 class Provenance {
  public:
-  /// resumed: the run goes on from its checkpoint, so that the time of its starts before counts
-  /// too: of one that was killed until its last sign of life.
+  /// resumed: the run resumes from its checkpoint, and the wall time of earlier starts is added. A
+  /// start that was killed counts until its last heartbeat.
   Provenance(Communicator& run, const GridShape& shape, const RunContext& context,
              std::string caches, bool resumed);
   /// Writes <folder>/provenance.json; rank 0 of the run only. state: "running", "finished",
   /// "stopped". Error::kData.
   void write(const std::string& state) const;
-  /// State "failed" with the message of an error, and the rank that it is of. May be called by
-  /// several ranks at once, when each has an error of its own: the last one stays. Never throws: it
-  /// is called on the way out.
+  /// Writes the state "failed" with an error's message and this rank. Several ranks with different
+  /// errors may call it at once: the last one is kept. Never throws, because it is called while an
+  /// error is handled.
   void write_failure(const std::string& message) const noexcept;
 
  private:
+  void read_earlier_starts();
   std::string text(const std::string& state, const std::string& error) const;
   int rank_;
   std::string folder_, config_hash_;

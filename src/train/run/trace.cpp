@@ -8,7 +8,7 @@ namespace {
 
 constexpr const char* kTraceFormat = "dissent-trace";
 constexpr int64_t kTraceVersion = 2;
-constexpr int64_t kTraceObjectBytes = 4096;  // of a dataset, group or attribute beside its values
+constexpr int64_t kTraceObjectBytes = 4096;  // of a dataset, group or attribute without its values
 constexpr int64_t kTraceStepObjects = 64;
 
 int64_t bytes_of(const NamedTensors& tensors) {
@@ -24,10 +24,13 @@ TraceWriter::TraceWriter(const RunContext& context, const std::string& kind,
                          const std::vector<std::string>& losses, int64_t steps, int64_t step_bytes,
                          const NamedTensors& initial)
     : path_(context.folder + "/trace.h5"), temporary_(temporary_name(path_)), steps_(steps) {
+  // Weights are written up to three times: initial, first, final. A full disk is an error now and
+  // not hours later.
   check_free_space(
       context.folder,
       3 * bytes_of(initial) + steps * (step_bytes + kTraceStepObjects * kTraceObjectBytes),
       fmt::format("the trace of {} steps", steps));
+
   file_ = h5_create(temporary_);
   h5_write_attribute(file_, "/", "format", std::string(kTraceFormat), temporary_);
   h5_write_attribute(file_, "/", "version", kTraceVersion, temporary_);
@@ -40,7 +43,7 @@ TraceWriter::TraceWriter(const RunContext& context, const std::string& kind,
 
 TraceWriter::~TraceWriter() {
   if (!file_.valid()) return;
-  // A training that failed: what it left is no trace.
+  // The training has failed: an incomplete trace is removed.
   try {
     file_.close(temporary_);
     remove_file(temporary_);
@@ -60,10 +63,25 @@ void TraceWriter::write(const std::string& group, const NamedTensors& tensors) {
 
 void TraceWriter::add(const TraceStep& step, const Weights& weights) {
   if (!wants_more()) return;
-  const std::string group = fmt::format("steps/{:06}", entries_++);
+  write_step(fmt::format("steps/{:06}", entries_++), step);
+  if (!step.ends) return;
+
+  // The weights after one update tell whether a difference at the end comes from a single step or
+  // from many.
+  if (step.update && !first_written_) {
+    write("first", weights());
+    first_written_ = true;
+  }
+  ++done_;
+  if (done_ == steps_) finish(weights);
+}
+
+// Tensors as datasets and numbers as attributes of the step's group (docs/formats.md, "Traces").
+void TraceWriter::write_step(const std::string& group, const TraceStep& step) {
   auto tensors = step.tensors;
   tensors.emplace_back("losses", at::tensor(step.losses, at::kDouble));
   write(group, tensors);
+
   const auto attribute = [&](const char* name, const H5Value& value) {
     h5_write_attribute(file_, group, name, value, temporary_);
   };
@@ -73,18 +91,14 @@ void TraceWriter::add(const TraceStep& step, const Weights& weights) {
   attribute("share", step.share);
   attribute("update", int64_t{step.update});
   attribute("drawn", step.drawn);
-  if (!step.ends) return;
-  if (step.update && !first_written_) {
-    write("first", weights());
-    first_written_ = true;
-  }
-  if (++done_ == steps_) finish(weights);
 }
 
 void TraceWriter::finish(const Weights& weights) {
   if (!wants_more()) return;
   write("final", weights());
   h5_write_attribute(file_, "/", "steps", entries_, temporary_);
+
+  // Sealed with its checksum, then renamed: readers see a whole file or none.
   h5_flush(file_, temporary_);
   h5_close_sealed(file_, temporary_);
   sync_and_rename(temporary_, path_);

@@ -12,8 +12,8 @@ namespace dissent {
 /// grid.members. The sums have the same bits on every grid: each block's row of the table is filled
 /// by one rank and rows are added in order.
 ///
-/// False, on every rank, if some rank wanted to stop (core/stop.hpp): the record is not filled
-/// then. Ranks agree on that once per round of blocks. Collective over grid.run.
+/// Returns false on every rank if one has requested a stop (core/stop.hpp): the record is not
+/// filled then. Ranks agree on that once per round of blocks. Collective over grid.run.
 bool validate(TrainingEngine& engine, Grid& grid, EpochRecord& record);
 
 }  // namespace dissent

@@ -7,7 +7,7 @@
 
 namespace dissent {
 namespace {
-// For longer batches the product alone is faster: it is then bound by arithmetic.
+// For larger batches a separate product is faster: it is bound by arithmetic and not by memory.
 constexpr int64_t kOnePassRows = 64;
 
 const Names<OptimizerKind>& optimizer_names() {
@@ -15,6 +15,14 @@ const Names<OptimizerKind>& optimizer_names() {
                                           {"adam", OptimizerKind::kAdam},
                                           {"sgd", OptimizerKind::kSgd}};
   return names;
+}
+
+kernels::UpdateRule update_rule(const OptimizerOptions& options) {
+  using Rule = kernels::UpdateRule;
+  if (options.kind == OptimizerKind::kAdamW) return Rule::kAdamW;
+  if (options.kind == OptimizerKind::kAdam) return Rule::kAdam;
+  if (optimizer_states(options) == 0) return Rule::kPlain;
+  return options.nesterov ? Rule::kNesterov : Rule::kMomentum;
 }
 
 }  // namespace
@@ -65,18 +73,21 @@ Optimizer::Optimizer(const OptimizerOptions& options, at::Tensor values)
 
 void Optimizer::update(int64_t i, int64_t offset, const at::Tensor& gradient,
                        double learning_rate) {
+  // ATen's fused operators take lists of tensors: here one slice of each stack, updated in place.
   const int64_t n = gradient.numel();
   const auto slice = [&](const at::Tensor& stack) {
     return std::vector<at::Tensor>{stack[i].narrow(0, offset, n)};
   };
   const std::vector<at::Tensor> gradients{gradient.reshape({n})};
   const auto p = slice(values_);
+
   if (options_.kind == OptimizerKind::kSgd) {
     at::_fused_sgd_(p, gradients, first_.defined() ? slice(first_) : std::vector<at::Tensor>{},
                     weight_decay_, options_.momentum, learning_rate, /*dampening=*/0,
                     options_.nesterov, /*maximize=*/false, /*is_first_step=*/false);
     return;
   }
+
   const std::vector<at::Tensor> steps{steps_[i]};
   if (options_.kind == OptimizerKind::kAdamW) {
     at::_fused_adamw_(p, gradients, slice(first_), slice(second_), {}, steps, learning_rate,
@@ -95,6 +106,7 @@ bool Optimizer::one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Ten
     return tensor.is_cpu() && tensor.scalar_type() == at::kFloat && tensor.stride(1) == 1;
   };
   if (!fits(weight) || !fits(dy) || !fits(x) || x.size(0) > kOnePassRows) return false;
+
   const kernels::LinearBlock block{.weight = weight.data_ptr<float>(),
                                    .velocity = velocity.data_ptr<float>(),
                                    .dy = dy.const_data_ptr<float>() + first,
@@ -112,6 +124,8 @@ bool Optimizer::one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Ten
 void Optimizer::update_linear(int64_t i, const ParameterEntry& entry, int64_t first, int64_t count,
                               const at::Tensor& dy, const at::Tensor& x, double learning_rate) {
   const auto columns = dy.narrow(1, first, count).t();
+
+  // v = momentum v + dy' x + wd p;  p -= lr v. The product is added to the momentum in place.
   if (options_.kind == OptimizerKind::kSgd && first_.defined() && !options_.nesterov) {
     const auto rows = [&](const at::Tensor& stack) {
       return parameter(stack[i], entry).narrow(0, first, count);
@@ -123,6 +137,8 @@ void Optimizer::update_linear(int64_t i, const ParameterEntry& entry, int64_t fi
     weight.add_(velocity, -learning_rate);
     return;
   }
+
+  // The other rules use the gradient more than once, so its block is computed first.
   update(i, entry.offset + first * x.size(1), at::mm(columns, x), learning_rate);
 }
 
@@ -134,18 +150,15 @@ std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
 
 void Optimizer::update_stack(const at::Tensor& slots, const at::Tensor& gradient,
                              const at::Tensor& rates, const at::Tensor& scales) {
+  // A negative scale marks a member that is skipped: its step is not counted either.
   steps_.index_add_(0, slots, scales.ge(0).to(at::kFloat));
+
   kernels::UpdateOptions options{.weight_decay = weight_decay_,
                                  .momentum = options_.momentum,
                                  .beta1 = options_.beta1,
                                  .beta2 = options_.beta2,
                                  .epsilon = options_.epsilon};
-  using Rule = kernels::UpdateRule;
-  options.rule = options_.kind == OptimizerKind::kAdamW  ? Rule::kAdamW
-                 : options_.kind == OptimizerKind::kAdam ? Rule::kAdam
-                 : !first_.defined()                     ? Rule::kPlain
-                 : options_.nesterov                     ? Rule::kNesterov
-                                                         : Rule::kMomentum;
+  options.rule = update_rule(options_);
   kernels::update_members(options, values_, first_, second_, steps_, slots, gradient, rates,
                           scales);
 }
@@ -157,7 +170,8 @@ std::vector<int64_t> Optimizer::steps() const {
 
 void Optimizer::set_steps(const std::vector<int64_t>& steps) {
   DISSENT_CHECK(static_cast<int64_t>(steps.size()) == steps_.size(0), kInternal,
-                "{} step counts for {} members", steps.size(), steps_.size(0));
+                "step counts of the optimizer: expected {}, found {}", steps_.size(0),
+                steps.size());
   steps_.copy_(at::tensor(steps, at::kLong));
 }
 

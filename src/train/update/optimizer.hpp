@@ -25,21 +25,21 @@ struct OptimizerOptions {
   double momentum = 0.9;
   bool nesterov = false;
 };
-/// Tensors of the parameters' shape that the optimiser keeps: two moments, a momentum, or none.
+/// Number of state tensors in the shape of the parameters: two moments, a momentum, or none.
 int64_t optimizer_states(const OptimizerOptions& options);
 const TableSpec& optimizer_table();
 
-/// Optimiser of a stack of members [m, P]; state and step counts are per member, and only the
-/// members of a step are touched (no decay, no momentum, no step count for the others, as in the
-/// reference). All parameters decay: biases, norms and scales too.
+/// Optimiser of a stack of members [m, P]. State and step counts are per member, and only the
+/// active members of a step change (no decay, no momentum, no step count for the others, as in the
+/// reference). Weight decay applies to all parameters, including biases, norms and scales.
 ///   adamw
 ///       p *= 1 - lr wd;  m, v moments;  p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 ///       (torch.optim.AdamW; default wd 0.01)
 ///   adam   the same with g += wd p first   (torch.optim.Adam; default wd 0)
 ///   sgd   g += wd p;  v = momentum v + g;  p -= lr v   (nesterov: p -= lr (g + momentum v))
 ///       (torch.optim.SGD; default wd 0)
-/// ATen's fused in-place operators do the work; SGD with momentum is one pass over weight and
-/// momentum (kernels/momentum_linear.hpp): the gradient never reaches memory.
+/// Implemented by ATen's fused in-place operators. SGD with momentum is one pass over weight and
+/// momentum (kernels/momentum_linear.hpp), in which the gradient never reaches memory.
 class Optimizer {
  public:
   Optimizer(const OptimizerOptions& options, at::Tensor values);
@@ -53,9 +53,12 @@ class Optimizer {
   void update_linear(int64_t i, const ParameterEntry& entry, int64_t first, int64_t count,
                      const at::Tensor& dy, const at::Tensor& x, double learning_rate);
 
-  /// One step of several members on a device, begin_step included. slots [n] i64: their positions,
-  /// each once; gradient [n, P]; rates [n] f64; scales [n] f64: factor of the gradient, a negative
-  /// one passes over the member. All on the device of the values.
+  /// One step of several members on a device, begin_step included. All tensors are on the device of
+  /// the values.
+  /// slots     [n] i64, different positions in the stack
+  /// gradient  [n, P]
+  /// rates     [n] f64, learning rates
+  /// scales    [n] f64, factor of each gradient; negative: the member is skipped
   void update_stack(const at::Tensor& slots, const at::Tensor& gradient, const at::Tensor& rates,
                     const at::Tensor& scales);
 
@@ -66,15 +69,15 @@ class Optimizer {
   void set_steps(const std::vector<int64_t>& steps);
 
  private:
-  /// SGD with momentum of the rows from `first` in one pass over them; false, and nothing done,
-  /// where it is not the faster way or cannot be had.
+  /// SGD with momentum of the rows from `first` in one pass over them. Returns false and does
+  /// nothing if this is not faster, or not possible.
   bool one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Tensor& dy, const at::Tensor& x,
                 int64_t first, double learning_rate) const;
   OptimizerOptions options_;
   double weight_decay_;
   at::Tensor values_;
   at::Tensor first_, second_;  // moments, or momentum in first_
-  at::Tensor steps_;           // [m] f32, as the fused operators want them
+  at::Tensor steps_;           // [m] f32, as the fused operators expect
 };
 
 }  // namespace dissent

@@ -9,6 +9,7 @@ namespace dissent {
 
 const TableSpec& schedule_table() {
   using S = ScheduleOptions;
+
   static const TableSpec table =
       OptionTable<S>("schedule", "How the learning rate changes")
           .choice("name", &S::kind,
@@ -56,6 +57,7 @@ double Schedule::rate(int64_t epoch, int64_t step) const {
   const double at =
       static_cast<double>(epoch) +
       static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, steps_per_epoch_));
+
   double rate = start_;
   if (options_.kind == ScheduleKind::kCosine) {
     const double t_max =
@@ -66,6 +68,9 @@ double Schedule::rate(int64_t epoch, int64_t step) const {
   } else if (options_.kind == ScheduleKind::kPlateau) {
     rate = std::max(options_.minimum, start_ * state_.scale);
   }
+
+  // Linear warm-up: the factor (k + 1) / n of step k of n, so that the first step has a rate above
+  // 0.
   if (at < options_.warmup_epochs)
     rate *= (at * static_cast<double>(steps_per_epoch_) + 1) /
             (options_.warmup_epochs * static_cast<double>(steps_per_epoch_));

@@ -27,25 +27,25 @@ struct ScheduleOptions {
 };
 const TableSpec& schedule_table();
 
-/// Cosine annealing: minimum + (start - minimum) (1 + cos(pi t / t_max)) / 2.  Past t_max torch's
-/// scheduler rises again; `hold` stays at the minimum.
+/// Cosine annealing: minimum + (start - minimum) (1 + cos(pi t / t_max)) / 2.  Past t_max the rate
+/// rises again as in torch; with `hold` it stays at the minimum.
 /// Ref: torch.optim.lr_scheduler.CosineAnnealingLR; reference cases sed_member.h5 / schedule
 double cosine_rate(double start, double minimum, double t, double t_max, bool hold);
 
-/// Learning rate of each step. Stateless but for `plateau`, whose state goes into the checkpoint.
+/// Learning rate of each step. Only `plateau` has a state, which is part of the checkpoint.
 class Schedule {
  public:
-  /// training_epochs: epochs that update weights (a frozen first epoch is not one).
+  /// training_epochs: epochs that update weights, without a frozen first epoch.
   Schedule(const ScheduleOptions& options, double start, int64_t training_epochs,
            int64_t steps_per_epoch);
   /// epoch counts updating epochs from 0. Warm-up rises linearly from 0 over the first
   /// warmup_epochs, step by step.
   double rate(int64_t epoch, int64_t step) const;
-  /// After an updating epoch, for `plateau`: loss of that epoch (validation NLL if there is a
-  /// validation set, else training total).
+  /// Called after an updating epoch, for `plateau`. loss: validation NLL with a validation set,
+  /// else the total training loss.
   void observe(double loss);
 
-  /// State of `plateau`: best loss so far, epochs without improvement, present factor.
+  /// State of `plateau`: best loss so far, epochs without improvement, current factor.
   struct State {
     double best;
     int64_t bad_epochs;

@@ -215,17 +215,17 @@ TEST(GradientProbe, LooksAtEveryMemberAsOftenAsAsked) {
   EXPECT_LE(probed_steps(steps, 5, 4).size(), 5u);
 }
 
-TEST(GradientProbe, FiguresAreMeansAndAngles) {
+TEST(GradientProbe, ValuesAreMeansAndAngles) {
   const std::vector<Step> steps{{0, 0, {}, {}, {0, 1}, 0}, {0, 1, {}, {}, {0, 2}, 0}};
   auto probes = at::zeros({2, 2, 3}, at::kDouble);
   probes[0][0].copy_(at::tensor({4.0, 9.0, 0.0}, at::kDouble));    // norms 2 and 3 at a right angle
   probes[1][0].copy_(at::tensor({16.0, 1.0, -4.0}, at::kDouble));  // 4 and 1, opposed
   probes[1][1].copy_(at::tensor({1.0, 0.0, 0.0}, at::kDouble));    // no diversity
-  const auto figures = gradient_figures(probes, {0, 1}, steps, 4);
-  EXPECT_DOUBLE_EQ(figures[0].base_norm, 3);
-  EXPECT_DOUBLE_EQ(figures[0].diversity_norm, 2);
-  EXPECT_NEAR(figures[0].angle_degrees, 135, 1e-12);
-  EXPECT_DOUBLE_EQ(figures[2].base_norm, 1);
-  EXPECT_TRUE(std::isnan(figures[2].angle_degrees));
-  EXPECT_TRUE(std::isnan(figures[3].base_norm));
+  const auto values = gradient_values(probes, {0, 1}, steps, 4);
+  EXPECT_DOUBLE_EQ(values[0].base_norm, 3);
+  EXPECT_DOUBLE_EQ(values[0].diversity_norm, 2);
+  EXPECT_NEAR(values[0].angle_degrees, 135, 1e-12);
+  EXPECT_DOUBLE_EQ(values[2].base_norm, 1);
+  EXPECT_TRUE(std::isnan(values[2].angle_degrees));
+  EXPECT_TRUE(std::isnan(values[3].base_norm));
 }

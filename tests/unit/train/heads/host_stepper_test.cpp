@@ -162,5 +162,5 @@ TEST(Divergence, SaysWhichMemberAndWhichTermAndWhatToTry) {
       "training (epoch 3, step 17): expected a finite loss, found nan: training has diverged: "
       "loss.cross_entropy is 2.5, loss.a2d is nan, outputs of member 2 are not finite; try a "
       "smaller optimizer.learning_rate (0.1 in this step), training.clip_norm, a smaller "
-      "loss.a2d.weight; training.on_nan = \"skip_step\" passes over such steps");
+      "loss.a2d.weight; training.on_nan = \"skip_step\" skips such steps");
 }
