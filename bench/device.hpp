@@ -19,7 +19,8 @@ namespace dissent::bench {
 /// Where a benchmark computes.
 struct Place {
   at::Device device = at::kCPU;
-  at::ScalarType compute = at::kFloat;  ///< of products, as in ImageStepOptions and DeviceStepperOptions
+  at::ScalarType compute =
+      at::kFloat;  ///< of products, as in ImageStepOptions and DeviceStepperOptions
 };
 
 class DeviceOptions {

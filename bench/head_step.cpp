@@ -36,7 +36,8 @@ struct Work {
 
 // The five cases of the paper's heads: few members, many members, all active, and many in waves.
 std::vector<Work> works() {
-  const OptimizerOptions adamw{.kind = OptimizerKind::kAdamW, .learning_rate = 1e-3, .weight_decay = 0.1};
+  const OptimizerOptions adamw{
+      .kind = OptimizerKind::kAdamW, .learning_rate = 1e-3, .weight_decay = 0.1};
   const OptimizerOptions sgd{
       .kind = OptimizerKind::kSgd, .learning_rate = 1e-3, .weight_decay = 1e-4, .momentum = 0.9};
   const auto a2d = testing::sed_objective(0.5, 0.5, 2.5);
@@ -58,11 +59,12 @@ void report(Communicator& world, const std::string& what, double seconds, double
 
 // The CPU's stepper, or the one of a GPU.
 std::unique_ptr<WaveStepper> make_stepper(MemberStack& members, Optimizer& optimizer,
-                                         const Work& work, const bench::Place& place, Grid& grid) {
+                                          const Work& work, const bench::Place& place, Grid& grid) {
   if (place.device.is_cpu())
-    return std::make_unique<HostStepper>(members, optimizer, work.objective, StepperOptions{}, grid);
+    return std::make_unique<HostStepper>(members, optimizer, work.objective, StepperOptions{},
+                                         grid);
   return std::make_unique<DeviceStepper>(members, optimizer, work.objective,
-                                          DeviceStepperOptions{.compute = place.compute}, grid);
+                                         DeviceStepperOptions{.compute = place.compute}, grid);
 }
 
 // Steps `first` to `first` + `count` - 1, with active members drawn per step.

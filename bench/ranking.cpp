@@ -1,6 +1,6 @@
 // Time and memory of the ranking metrics over scores that are spread over several ranks
-// (src/evaluate/values/reduce.hpp): sorting, then AUROC, AUPR, average precision and FPR. Memory is that
-// of the rank that used most. The metric values do not depend on the number of ranks.
+// (src/evaluate/values/reduce.hpp): sorting, then AUROC, AUPR, average precision and FPR. Memory is
+// that of the rank that used most. The metric values do not depend on the number of ranks.
 //   scripts/mpirun 4 bench_ranking --samples 100000000
 // docs/performance.md limits the address space with ulimit -v.
 #include <dissent/metrics/ranking_values.hpp>

@@ -2,6 +2,9 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <functional>
 
 namespace dissent::testing {

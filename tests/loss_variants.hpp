@@ -1,4 +1,13 @@
 #pragma once
+#include <any>
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "losses/registry.hpp"

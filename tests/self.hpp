@@ -1,5 +1,7 @@
 // The group of one process, for tests that need some group.
 #pragma once
+#include <memory>
+
 #include "comm/communicator.hpp"
 
 namespace dissent::testing {

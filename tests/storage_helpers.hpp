@@ -1,14 +1,20 @@
 // Shared by the storage tests: a temporary folder that all ranks agree on, and caches whose every
 // value follows from its row.
 #pragma once
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <string>
+#include <system_error>
+#include <vector>
 
 #include "comm/communicator.hpp"
 #include "storage/atomic_file.hpp"

@@ -1,4 +1,13 @@
 #pragma once
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include "core/random.hpp"
@@ -103,8 +112,8 @@ inline at::Tensor probe_small(const SmallRun& run, Grid& grid, at::Device device
   if (device.is_cpu())
     runner = std::make_unique<HostStepper>(members, optimizer, run.objective, run.step, grid);
   else
-    runner =
-        std::make_unique<DeviceStepper>(members, optimizer, run.objective, DeviceStepperOptions{}, grid);
+    runner = std::make_unique<DeviceStepper>(members, optimizer, run.objective,
+                                             DeviceStepperOptions{}, grid);
   const EpochPlan plan(plan_options(run), 0);
   std::vector<Step> steps;
   for (int64_t s = 0; s < 3; ++s) steps.push_back(plan.step(s));

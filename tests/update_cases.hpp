@@ -1,5 +1,8 @@
 #pragma once
+#include <cstdint>
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "core/random.hpp"
 #include "kernels/update_members.hpp"

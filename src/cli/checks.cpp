@@ -1,7 +1,7 @@
 #include "cli/checks.hpp"
 
-#include "data/open_images.hpp"
 #include <string>
+#include "data/open_images.hpp"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,7 @@
 #include <cstdio>
+#include <string>
+
+#include <fmt/format.h>
 
 #include "cli/checks.hpp"
 #include "cli/compute.hpp"

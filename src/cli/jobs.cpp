@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <dissent/error.hpp>
 #include <filesystem>
 #include <functional>
 #include <set>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "cli/jobs_cost.hpp"
 #include "cli/jobs_settings.hpp"

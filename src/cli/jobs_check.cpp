@@ -1,9 +1,11 @@
 #include "cli/jobs_check.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <glob.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 

@@ -1,15 +1,27 @@
+#include <fmt/format.h>
 #include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
+#include <cstdio>
 #include <limits>
+#include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "cli/compute.hpp"
 #include "comm/device.hpp"
-#include "core/process.hpp"
 #include "core/exit_codes.hpp"
+#include "core/process.hpp"
 #include "core/stop.hpp"
 #include "core/torch_failure.hpp"
 #include "jobs/execute.hpp"
@@ -41,7 +53,7 @@ class HeartbeatThread {
       try {
         jobs::put_beat(folder_, number_,
                        {.by = this_process(), .time = now_s(), .restart = restart_, .stop = {}});
-      } catch (const Error& error) {  // a full disk is no reason to end a run
+      } catch (const Error& error) {  // a full disk does not end a run
         spdlog::warn("event=beat_not_written reason=\"{}\"", error.what());
       }
       changed_.wait_for(lock, std::chrono::duration<double>(std::min(10.0, jobs::lease_s() / 6)));
@@ -161,7 +173,7 @@ class PackGroup {
     own = runtime_.exchange_world(std::move(world));
     heartbeat.reset();
     outcome = of_group(outcome);
-    // Messages may still be under way in the communicator of a failed job: it cannot be freed.
+    // Messages may still be in flight in the communicator of a failed job: it cannot be freed.
     if (!outcome.intact) static_cast<void>(own.release());
 
     if (!leads()) return;

@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include <dissent/error.hpp>
 

@@ -2,6 +2,9 @@
 
 #include <cstdlib>
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
 #include "core/process.hpp"
 #include "report/event_file.hpp"
 

@@ -2,10 +2,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <dissent/error.hpp>
 #include <filesystem>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "cli/light_verbs.hpp"
 #include "core/enum_names.hpp"

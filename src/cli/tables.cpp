@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <dissent/error.hpp>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "cli/light_verbs.hpp"
 #include "core/options.hpp"

@@ -139,7 +139,8 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
   };
   if (found == Found::kFinished) return reused();
 
-  // Only one job trains a run. Another one may have trained it while this one waited for the lock.
+  // A run is trained by one job at a time. Another one may have trained it while this one waited
+  // for the lock.
   const auto lock = lock_folder(*grid.run, context.folder + "/lock", context.folder,
                                 "give another `experiment` or `output`");
   if (found == Found::kNothing) agree(*grid.run, look);

@@ -1,8 +1,11 @@
 #include "comm/communicator.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <exception>
+
+#include <fmt/format.h>
 
 #include "core/stop.hpp"
 #include "core/torch_failure.hpp"

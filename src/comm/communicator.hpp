@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 #include <dissent/error.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>

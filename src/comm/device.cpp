@@ -3,8 +3,13 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <limits>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #ifdef DISSENT_KERNELS_CUDA
 #include <c10/cuda/CUDAGuard.h>

@@ -1,5 +1,10 @@
 #include "comm/grid.hpp"
 
+#include <algorithm>
+#include <string>
+
+#include <fmt/format.h>
+
 namespace dissent {
 
 Part part_of(int64_t total, int64_t parts, int64_t index) {

@@ -5,7 +5,17 @@
 
 #include <chrono>
 #include <climits>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace dissent {
 namespace {

@@ -1,6 +1,10 @@
 #pragma once
 #include <mpi.h>
 
+#include <cstdint>
+#include <memory>
+#include <span>
+
 #include "comm/communicator.hpp"
 
 namespace dissent {

@@ -1,5 +1,7 @@
 #include "comm/mpi_info.hpp"
 
+#include <fmt/format.h>
+
 #include "comm/mpi.hpp"
 
 namespace dissent {

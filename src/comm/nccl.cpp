@@ -3,12 +3,21 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <dlfcn.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sched.h>
+#include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstring>
+#include <exception>
+#include <memory>
 #include <numeric>
+#include <span>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "comm/runtime.hpp"
 

@@ -2,6 +2,10 @@
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
+#include <cstdint>
+#include <memory>
+#include <span>
+
 #include "comm/communicator.hpp"
 
 namespace dissent {

@@ -3,8 +3,13 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "comm/mpi.hpp"
 #include "comm/mpi_info.hpp"

@@ -1,3 +1,8 @@
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+
 #include "comm/communicator.hpp"
 
 namespace dissent {

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdint>
 #include <dissent/error.hpp>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "config/describe.hpp"
 #include "config/parse.hpp"

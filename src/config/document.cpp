@@ -1,6 +1,7 @@
 #include "config/document.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -11,6 +12,8 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <system_error>
+#include <variant>
 
 #include "config/errors.hpp"
 #include "config/parse.hpp"

@@ -1,6 +1,7 @@
 #include "config/errors.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <dissent/error.hpp>

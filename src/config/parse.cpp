@@ -5,9 +5,12 @@
 #define TOML_ASSERT(expression) static_cast<void>(0)
 #include <toml++/toml.h>
 
+#include <cstdint>
 #include <optional>
 #include <sstream>
 #include <string_view>
+#include <utility>
+#include <variant>
 
 #include "config/document.hpp"
 #include "core/toml_keys.hpp"

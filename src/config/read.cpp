@@ -1,5 +1,9 @@
 #include "config/read.hpp"
 
+#include <string>
+#include <variant>
+#include <vector>
+
 #include <fmt/format.h>
 
 namespace dissent::config {

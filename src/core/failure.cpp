@@ -1,5 +1,6 @@
 #include "core/failure.hpp"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
 

@@ -1,6 +1,9 @@
 #include "core/option_page.hpp"
 
+#include <vector>
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <dissent/error.hpp>
 

@@ -1,6 +1,8 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "core/options.hpp"

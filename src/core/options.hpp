@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <typeinfo>
+#include <utility>
 #include <variant>
 #include <vector>
 

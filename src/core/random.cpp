@@ -1,5 +1,8 @@
 #include "core/random.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 #include <dissent/error.hpp>
 
 namespace dissent {

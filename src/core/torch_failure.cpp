@@ -1,9 +1,14 @@
 #include "core/torch_failure.hpp"
 
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 
+#include <cstdint>
 #include <cstdlib>
+#include <exception>
+#include <initializer_list>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace dissent {

@@ -1,4 +1,6 @@
 #pragma once
+#include <string>
+
 #include "core/failure.hpp"
 
 namespace dissent {

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include <spdlog/spdlog.h>
+
 namespace dissent {
 
 bool is_constant(const at::Tensor& image, const ImagePart& part) {

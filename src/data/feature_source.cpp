@@ -3,7 +3,12 @@
 #include <dissent/error.hpp>
 
 #include <charconv>
+#include <cstdint>
 #include <cstring>
+#include <memory>
+#include <system_error>
+
+#include <fmt/ranges.h>
 
 #include "data/constant_images.hpp"
 #include "data/datasets/registry.hpp"

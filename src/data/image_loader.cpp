@@ -2,10 +2,19 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
+#include <exception>
+#include <iterator>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <utility>
+
+#include <spdlog/spdlog.h>
 
 #include "core/parallel.hpp"
 #include "data/constant_images.hpp"
@@ -26,7 +35,7 @@ std::string damage_of(const std::exception_ptr& failure) {
   }
 }
 
-// Damage outside of the part that a transform reads is ignored, as it is there.
+// Damage outside of the part that a transform reads is ignored there too.
 char is_constant_whole(const ImageSource& source, int64_t row) {
   try {
     return is_constant(source.image(row));

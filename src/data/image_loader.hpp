@@ -1,7 +1,9 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <future>
+#include <memory>
 #include <vector>
 
 #include "data/image_source.hpp"

@@ -1,5 +1,9 @@
 #include "data/image_source.hpp"
 
+#include <cstdint>
+
+#include <fmt/format.h>
+
 namespace dissent {
 
 std::string ImageSource::image_name(int64_t row) const {

@@ -1,5 +1,13 @@
 #include "data/open_images.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 
 #include "core/edited_text.hpp"

@@ -1,5 +1,11 @@
 #include "data/options.hpp"
 
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "core/option_table.hpp"
 #include "data/datasets/registry.hpp"
 #include "data/transforms/transform.hpp"

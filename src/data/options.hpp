@@ -1,6 +1,7 @@
 #pragma once
 #include <c10/core/ScalarType.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 

@@ -2,7 +2,13 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
 
 namespace dissent {
 namespace {

@@ -11,8 +11,8 @@
 #include "storage/feature_cache.hpp"
 #include "storage/node_memory.hpp"
 #include "storage/residency.hpp"
-#include "train/config/image_config.hpp"
 #include "train/config/head_config.hpp"
+#include "train/config/image_config.hpp"
 
 namespace dissent::doctor {
 namespace {

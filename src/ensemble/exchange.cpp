@@ -2,7 +2,12 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "comm/grid.hpp"
 

@@ -1,5 +1,9 @@
 #include "ensemble/image_members.hpp"
 
+#include <cstdint>
+#include <functional>
+#include <utility>
+
 #include <dissent/error.hpp>
 
 #include "core/parallel.hpp"

@@ -1,5 +1,8 @@
 #include "ensemble/members.hpp"
 
+#include <cstdint>
+#include <utility>
+
 #include "core/parallel.hpp"
 
 namespace dissent {

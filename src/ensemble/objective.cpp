@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+
+#include <fmt/format.h>
 
 #include "core/tensor_check.hpp"
 

@@ -3,6 +3,8 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
+#include <cstdint>
+#include <vector>
 
 #include "comm/grid.hpp"
 #include "ensemble/exchange.hpp"

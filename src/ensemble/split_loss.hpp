@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <any>
+#include <cstdint>
 #include <string>
 
 #include "comm/communicator.hpp"

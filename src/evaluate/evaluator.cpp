@@ -3,7 +3,11 @@
 #include <dissent/error.hpp>
 #include <dissent/scores/imagenet_subset.hpp>
 
+#include <cstdint>
 #include <filesystem>
+#include <utility>
+
+#include <fmt/ranges.h>
 
 #include "data/datasets/folder_list.hpp"
 #include "data/transforms/transform.hpp"

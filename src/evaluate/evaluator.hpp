@@ -1,8 +1,10 @@
 #pragma once
 #include <dissent/metrics/reliability.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/communicator.hpp"

@@ -6,8 +6,14 @@
 #include <dissent/scores/imagenet_subset.hpp>
 #include <dissent/scores/registry.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "data/options.hpp"
 #include "data/transforms/corruption.hpp"

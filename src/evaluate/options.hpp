@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <any>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>

@@ -1,7 +1,12 @@
 #include "evaluate/test_evaluation.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <deque>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "evaluate/results/comparisons.hpp"
 #include "evaluate/results/result_rows.hpp"

@@ -6,16 +6,19 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <thread>
 
+#include <fmt/format.h>
+
 #include <dissent/error.hpp>
 
+#include "core/exit_codes.hpp"
 #include "core/process.hpp"
 #include "core/program_paths.hpp"
-#include "core/exit_codes.hpp"
 #include "core/stop.hpp"
 #include "jobs/progress.hpp"
 #include "storage/atomic_file.hpp"
@@ -218,7 +221,7 @@ class Execution {
                               .cores = options_.cores});
   }
 
-  // code: of the launcher; nothing if it still runs and is given up.
+  // code: of the launcher; nothing if it still runs and is abandoned.
   Stop outcome_of(std::optional<int> code, bool& requeue) {
     if (!code) {
       requeue = true;
@@ -304,7 +307,7 @@ class Execution {
       put_beat(
           started_.folder, attempt_.number,
           {.by = this_process(), .time = last_beat_s_, .restart = started_.restart, .stop = {}});
-    } catch (const Error& error) {  // a full disk is no reason to end a run
+    } catch (const Error& error) {  // a full disk does not end a run
       fmt::print(stderr, "dissent jobs: {}\n", error.what());
     }
   }

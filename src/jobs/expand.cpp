@@ -1,9 +1,13 @@
 #include "jobs/expand.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <optional>
+#include <system_error>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include <dissent/error.hpp>
 

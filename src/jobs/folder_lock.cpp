@@ -11,12 +11,15 @@
 #include <charconv>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <optional>
 #include <random>
+#include <system_error>
 
 #include <dissent/error.hpp>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,7 @@
 #include "jobs/job.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <fnmatch.h>
 #include <xxhash.h>
 
@@ -8,7 +9,11 @@
 #include <cctype>
 #include <charconv>
 #include <filesystem>
+#include <map>
 #include <set>
+#include <string_view>
+#include <system_error>
+#include <variant>
 
 #include <dissent/error.hpp>
 

@@ -1,12 +1,16 @@
 #include "jobs/local.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
+#include <cstdio>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include <dissent/error.hpp>
 

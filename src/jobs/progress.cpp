@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <exception>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "storage/atomic_file.hpp"

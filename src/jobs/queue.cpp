@@ -1,9 +1,11 @@
 #include "jobs/queue.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <set>
 
 #include <dissent/error.hpp>

@@ -6,6 +6,10 @@
 #include <cctype>
 #include <filesystem>
 #include <set>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <dissent/error.hpp>
 

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
+#include <cstdio>
 #include <filesystem>
+#include <system_error>
 
 #include <dissent/error.hpp>
 

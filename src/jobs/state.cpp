@@ -1,6 +1,7 @@
 #include "jobs/state.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include <dissent/error.hpp>
 #include <nlohmann/json.hpp>
@@ -106,7 +108,8 @@ constexpr EnumName<FileKind> kFileKinds[] = {
     {FileKind::kBeat, "beat"},       {FileKind::kAgain, "again"}};
 constexpr const char* kOffPrefix = "off-";
 
-// Starts of an attempt are kept in a list by their number: a file of a larger number is no start.
+// Starts of an attempt are kept in a list by their number: a file of a larger number is not a
+// start.
 constexpr int64_t kMaxRestarts = 100000;
 
 // "start.3.1" -> kStart, attempt 3, start 1; "off-0a1b.3" -> kOff, mark "0a1b".

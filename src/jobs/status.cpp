@@ -5,9 +5,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <system_error>
 
 #include "core/enum_names.hpp"
 #include "core/process.hpp"
@@ -207,7 +211,7 @@ void without_heartbeat(Status& status, const std::string& state_root, Slurm& slu
   }
   status.phase = Phase::kLost;
   status.detail = state.begun()       ? "it began, and its process is gone"
-                  : state.abandoned() ? "given up before it began"
+                  : state.abandoned() ? "abandoned before it began"
                                       : "its submitter is gone, and it never began";
 }
 

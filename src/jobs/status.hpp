@@ -68,7 +68,7 @@ bool is_status_column(const std::string& column);
 /// The sheet, one line per job after expansion, followed by the columns job, status, detail, where,
 /// run_folder, walltime_s, epoch, and one per value of the last line of train.csv
 /// ("last:accuracy_ensemble"). Columns with such names that the sheet has already are replaced.
-/// whether_to_run is 0 for jobs that are done or under way, as stuned's runner writes it.
+/// whether_to_run is 0 for jobs that are done or in progress, as stuned's runner writes it.
 std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
                        const std::vector<Status>& statuses);
 

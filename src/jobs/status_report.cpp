@@ -1,9 +1,13 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
+#include <string>
+#include <system_error>
+#include <vector>
 
 #include "core/text_table.hpp"
 #include "jobs/status.hpp"

@@ -1,15 +1,22 @@
 #include "jobs/submit.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
+#include <string_view>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <dissent/error.hpp>
 
@@ -135,7 +142,7 @@ class Submitter {
     return false;
   }
 
-  // Slurm's id of a job that is under way; "" if it has none.
+  // Slurm's id of a job that is pending or running; "" if it has none.
   std::string id_of(size_t i) const {
     const auto& status = queue_.status(i);
     const auto& attempt = status.state.attempt;

@@ -1,5 +1,9 @@
 #include "kernels/update_members.hpp"
 
+#include <cstdint>
+
+#include <fmt/ranges.h>
+
 #include "core/tensor_check.hpp"
 
 #ifdef DISSENT_KERNELS_CUDA

@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+
 #include "kernels/update_rule.hpp"
 
 // The kernels of update_members.cu. The host compiler accepts them too, if blockIdx, blockDim and

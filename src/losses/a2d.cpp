@@ -1,3 +1,5 @@
+#include <cstdint>
+
 #include <dissent/losses/a2d.hpp>
 #include <dissent/losses/hard_sample_weight.hpp>
 #include "core/tensor_check.hpp"

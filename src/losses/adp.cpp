@@ -3,8 +3,8 @@
 
 #include <limits>
 
-#include "losses/loss_info.hpp"
 #include "core/tensor_check.hpp"
+#include "losses/loss_info.hpp"
 
 namespace dissent::losses {
 

@@ -1,5 +1,7 @@
 #include <dissent/losses/balanced_rows.hpp>
 
+#include <algorithm>
+
 #include "core/random.hpp"
 #include "core/tensor_check.hpp"
 

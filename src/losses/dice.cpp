@@ -3,6 +3,7 @@
 #include "core/tensor_check.hpp"
 
 #include <cmath>
+#include <cstdint>
 
 #include "losses/loss_info.hpp"
 

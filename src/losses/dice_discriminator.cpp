@@ -1,6 +1,10 @@
 #include <dissent/losses/dice_discriminator.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include <fmt/ranges.h>
 
 #include "core/random.hpp"
 #include "core/tensor_check.hpp"

@@ -1,11 +1,13 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <dissent/losses/divdis.hpp>
 
+#include <cstdint>
 #include <limits>
+#include <vector>
 
-#include "losses/loss_info.hpp"
 #include "core/pair_information.hpp"
 #include "core/tensor_check.hpp"
+#include "losses/loss_info.hpp"
 
 namespace dissent::losses {
 namespace {

@@ -1,4 +1,10 @@
 // Operations on the table of losses: finding a loss, its options and traits, evaluating it.
+#include <any>
+#include <string>
+#include <vector>
+
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 
 #include "core/option_page.hpp"

@@ -1,7 +1,9 @@
 #include <dissent/losses/gradcam.hpp>
 
 #include <algorithm>
+#include <any>
 #include <cmath>
+#include <cstdint>
 
 #include "core/random.hpp"
 #include "core/tensor_check.hpp"

@@ -1,3 +1,5 @@
+#include <any>
+
 #include <dissent/losses/input_gradient.hpp>
 #include <dissent/losses/similarity.hpp>
 

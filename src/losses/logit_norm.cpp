@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "losses/loss_info.hpp"
 #include "core/tensor_check.hpp"
+#include "losses/loss_info.hpp"
 #include "losses/root.hpp"
 
 namespace dissent::losses {

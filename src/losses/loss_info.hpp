@@ -1,6 +1,8 @@
 #pragma once
 #include "core/tensor_check.hpp"
 
+#include <any>
+#include <cstdint>
 #include <utility>
 #include <vector>
 

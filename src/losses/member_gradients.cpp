@@ -1,7 +1,12 @@
 #include "losses/member_gradients.hpp"
 
+#include <cstdint>
 #include <limits>
 #include <set>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "core/tensor_check.hpp"
 

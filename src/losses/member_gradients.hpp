@@ -1,4 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <vector>
+
 #include <ATen/core/Tensor.h>
 
 #include <dissent/losses/member_inputs.hpp>

@@ -1,4 +1,10 @@
 // The text of docs/losses.md.
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "core/option_page.hpp"
 #include "losses/registry.hpp"
 

@@ -5,6 +5,7 @@
 #include <dissent/losses/weight.hpp>
 
 #include <any>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>

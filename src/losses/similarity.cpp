@@ -1,5 +1,7 @@
 #include <dissent/losses/similarity.hpp>
 
+#include <cstdint>
+
 #include "core/tensor_check.hpp"
 #include "losses/enum_names.hpp"
 #include "losses/root.hpp"

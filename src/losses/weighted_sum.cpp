@@ -1,5 +1,7 @@
 #include "losses/weighted_sum.hpp"
 
+#include <cstdint>
+
 #include "core/tensor_check.hpp"
 
 namespace dissent::losses {

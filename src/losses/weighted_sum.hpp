@@ -1,4 +1,6 @@
 #pragma once
+#include <any>
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -1,5 +1,8 @@
 #include <dissent/metrics/accuracy.hpp>
 
+#include <algorithm>
+#include <cstdint>
+
 #include "core/tensor_check.hpp"
 
 namespace dissent::metrics {

@@ -4,8 +4,15 @@
 #include "core/random.hpp"
 #include "metrics/host_values.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace dissent::metrics {
 namespace {

@@ -1,3 +1,6 @@
+#include <cstdint>
+#include <vector>
+
 #include <dissent/metrics/calibration.hpp>
 #include <dissent/metrics/classification.hpp>
 

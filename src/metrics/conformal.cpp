@@ -3,9 +3,11 @@
 #include "core/random.hpp"
 #include "metrics/host_values.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <vector>
 
 namespace dissent::metrics {
 namespace {

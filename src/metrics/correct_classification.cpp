@@ -2,7 +2,10 @@
 
 #include "metrics/host_values.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <functional>
 
 namespace dissent::metrics {
 

@@ -2,6 +2,7 @@
 
 #include "metrics/host_values.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace dissent::metrics {

@@ -1,7 +1,9 @@
 #pragma once
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "core/tensor_check.hpp"

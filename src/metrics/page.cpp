@@ -1,4 +1,11 @@
 // docs/metrics.md.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <dissent/metrics/registry.hpp>
 
 #include "core/option_page.hpp"

@@ -1,5 +1,8 @@
 #include <dissent/metrics/ranking.hpp>
 
+#include <algorithm>
+#include <functional>
+
 #include "metrics/host_values.hpp"
 
 namespace dissent::metrics {

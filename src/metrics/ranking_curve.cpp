@@ -1,7 +1,9 @@
 #include <dissent/error.hpp>
 #include <dissent/metrics/ranking.hpp>
 
+#include <cstdint>
 #include <limits>
+#include <vector>
 
 namespace dissent::metrics {
 namespace {

@@ -1,4 +1,8 @@
 // One piece of the sorted scores, reduced to the integers from which ranking metrics are computed.
+#include <cstdint>
+#include <span>
+#include <vector>
+
 #include <dissent/metrics/ranking_values.hpp>
 
 #include "metrics/host_values.hpp"

@@ -2,7 +2,9 @@
 
 #include "metrics/host_values.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 
 namespace dissent::metrics {
 namespace {

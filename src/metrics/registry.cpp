@@ -1,3 +1,8 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 #include <dissent/metrics/registry.hpp>
 

@@ -1,5 +1,7 @@
 #include <dissent/metrics/set_means.hpp>
 
+#include <algorithm>
+
 #include "metrics/host_values.hpp"
 
 namespace dissent::metrics {

@@ -1,5 +1,8 @@
 #include "models/block_head.hpp"
 
+#include <cstdint>
+#include <vector>
+
 #include "core/random.hpp"
 #include "models/linear.hpp"
 

@@ -1,5 +1,10 @@
 #include "models/head.hpp"
 
+#include <cstdint>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 
 #include "core/options.hpp"

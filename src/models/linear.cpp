@@ -1,5 +1,8 @@
 #include "models/linear.hpp"
 
+#include <algorithm>
+#include <cstdint>
+
 #include "core/parallel.hpp"
 
 namespace dissent {

@@ -1,6 +1,8 @@
 #include "models/mlp_head.hpp"
 
 #include <cmath>
+#include <cstdint>
+#include <vector>
 
 #include "core/random.hpp"
 #include "models/linear.hpp"

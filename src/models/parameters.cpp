@@ -1,5 +1,7 @@
 #include "models/parameters.hpp"
 
+#include <utility>
+
 namespace dissent {
 namespace {
 constexpr int64_t kAlignment = 16;

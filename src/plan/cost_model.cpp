@@ -1,5 +1,7 @@
 #include "plan/cost_model.hpp"
 
+#include <cstdint>
+
 #include <fmt/format.h>
 
 #include "storage/atomic_file.hpp"

@@ -2,9 +2,11 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <set>
+#include <system_error>
 
 #include "core/enum_names.hpp"
 #include "storage/atomic_file.hpp"

@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -181,7 +182,7 @@ CompleteEpochs complete_epochs(const std::string& text) {
     if (step != done.last) before = done;
     done = {done.bytes + frame + length, step};
   }
-  // Where bytes follow that are no record, the last step may be incomplete.
+  // If bytes follow that are not a record, the last step may be incomplete.
   return done.bytes == text.size() || done.last < 0 ? done : before;
 }
 

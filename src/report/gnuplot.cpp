@@ -6,6 +6,8 @@
 #include <cmath>
 #include <filesystem>
 
+#include <fmt/format.h>
+
 #include "core/enum_names.hpp"
 #include "core/process.hpp"
 #include "storage/atomic_file.hpp"

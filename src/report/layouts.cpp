@@ -3,7 +3,9 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
+#include <utility>
 
 #include <fmt/ranges.h>
 

@@ -8,7 +8,9 @@
 #include <exception>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -148,7 +150,7 @@ WandbPlan plan_wandb(const WandbSettings& settings) {
   const auto mode = by_environment ? mode_of_environment() : chosen;
   if (mode == WandbMode::kOff) return plan;
 
-  // What only the environment requests is no reason to refuse a training.
+  // What only the environment requests does not stop a training.
   std::string problems;
   try {
     plan.command = find_command(mode, problems);

@@ -2,6 +2,10 @@
 
 #include <cmath>
 #include <map>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "report/table_text.hpp"
 #include "storage/csv.hpp"

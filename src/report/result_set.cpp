@@ -1,5 +1,6 @@
 #include "report/result_set.hpp"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <dissent/error.hpp>
 
@@ -7,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <system_error>
 
 #include "core/edited_text.hpp"
 #include "storage/atomic_file.hpp"

@@ -2,8 +2,11 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+
+#include <fmt/format.h>
 
 #include "storage/atomic_file.hpp"
 #include "storage/saliency_file.hpp"

@@ -3,10 +3,16 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <iterator>
 #include <limits>
 #include <set>
+#include <system_error>
+#include <utility>
 
 #include <fmt/ranges.h>
 

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 #include <fmt/ranges.h>
 

@@ -1,3 +1,7 @@
+#include <cstdint>
+
+#include <fmt/ranges.h>
+
 #include <dissent/scores/aggregation.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 

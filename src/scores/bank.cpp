@@ -1,5 +1,7 @@
 #include "scores/bank.hpp"
 
+#include <cstdint>
+
 #include "core/tensor_check.hpp"
 
 namespace dissent::scores {

@@ -1,5 +1,7 @@
 #include <dissent/scores/batch_diversity.hpp>
 
+#include <cstdint>
+
 #include "core/pair_information.hpp"
 #include "core/tensor_check.hpp"
 

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstdint>
+
 #include <dissent/scores/neighbours.hpp>
 
 #include "core/parallel.hpp"

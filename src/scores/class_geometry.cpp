@@ -1,5 +1,7 @@
 #include <dissent/scores/class_geometry.hpp>
 
+#include <cstdint>
+
 #include "core/tensor_check.hpp"
 #include "scores/fit_data.hpp"
 #include "scores/score_rows.hpp"

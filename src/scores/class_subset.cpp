@@ -1,5 +1,7 @@
 #include <dissent/scores/class_subset.hpp>
 
+#include <cstdint>
+
 #include "core/tensor_check.hpp"
 
 namespace dissent::scores {

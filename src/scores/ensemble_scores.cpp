@@ -1,3 +1,5 @@
+#include <cstdint>
+
 #include <dissent/scores/ensemble_scores.hpp>
 #include <dissent/shared_constants.hpp>
 #include "core/tensor_check.hpp"

@@ -1,3 +1,8 @@
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <dissent/scores/class_geometry.hpp>
 #include <dissent/scores/gaussian.hpp>
 #include <dissent/scores/subspace.hpp>

@@ -1,5 +1,10 @@
 #include "scores/fit_data.hpp"
 
+#include <algorithm>
+#include <cstdint>
+
+#include <fmt/format.h>
+
 #include <dissent/scores/shaping.hpp>
 
 #include "core/tensor_check.hpp"

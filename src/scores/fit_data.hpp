@@ -1,6 +1,7 @@
 #pragma once
 #include <dissent/scores/postprocessor.hpp>
 
+#include <cstdint>
 #include <functional>
 
 // Shared by fits: checks that name the post-processor, and sums over blocks of rows in f64

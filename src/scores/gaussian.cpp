@@ -1,6 +1,9 @@
 #include <dissent/scores/gaussian.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "core/tensor_check.hpp"
 #include "scores/bank.hpp"

@@ -1,6 +1,11 @@
 #include <dissent/scores/imagenet_subset.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <set>
+#include <string_view>
+
+#include <fmt/ranges.h>
 
 namespace dissent::scores {
 namespace {

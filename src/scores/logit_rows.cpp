@@ -1,3 +1,6 @@
+#include <cstdint>
+#include <vector>
+
 #include <dissent/scores/logit_scores.hpp>
 
 #include "scores/postprocessor_rows.hpp"

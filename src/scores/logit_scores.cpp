@@ -1,6 +1,7 @@
 // Post-processors on logits; openmax is in openmax.cpp.
 #include <dissent/scores/logit_scores.hpp>
 
+#include <cstdint>
 #include <limits>
 
 #include "core/tensor_check.hpp"

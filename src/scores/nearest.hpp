@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+
 #include <ATen/core/Tensor.h>
 
 // The k-th nearest of many rows on the CPU, at the speed of single precision and with the accuracy
@@ -10,9 +12,10 @@
 // so far; its distance is then computed in f64, value by value. A row that is not a candidate is
 // farther away than k others, so the result is the k-th smallest of all f64 distances. Each
 // distance depends only on its two rows: the same bits for any blocks, threads and split of the
-// samples. Candidates within e of the k-th are computed in vain: few, unless the bank holds many
-// copies (a bank of copies alone costs about 10 times the products). If torch is set to compute f32
-// products with less precision (set_float32_matmul_precision), products are computed in f64.
+// samples. Candidates within e of the k-th are computed without effect: few, unless the bank holds
+// many copies (a bank of copies alone costs about 10 times the products). If torch is set to
+// compute f32 products with less precision (set_float32_matmul_precision), products are computed in
+// f64.
 namespace dissent::scores {
 
 /// Squared distances [n] f64 of rows [n, D] f64 to their k-th nearest of bank [R, D] f32 or f64,

@@ -1,3 +1,6 @@
+#include <cstdint>
+#include <vector>
+
 #include <dissent/scores/neighbours.hpp>
 
 #include "scores/postprocessor_rows.hpp"

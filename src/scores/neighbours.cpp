@@ -1,6 +1,10 @@
 // knn, nnguide, relation; cfood is in cfood.cpp.
 #include <dissent/scores/neighbours.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
 #include "core/tensor_check.hpp"
 #include "scores/bank.hpp"
 #include "scores/fit_data.hpp"

@@ -1,4 +1,11 @@
 // docs/scores.md.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 #include <dissent/scores/registry.hpp>
 

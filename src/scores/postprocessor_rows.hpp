@@ -1,4 +1,5 @@
 #pragma once
+#include <any>
 #include <utility>
 #include <vector>
 

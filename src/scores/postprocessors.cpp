@@ -1,5 +1,7 @@
 #include "scores/postprocessors.hpp"
 
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 
 #include "core/option_page.hpp"

@@ -1,3 +1,7 @@
+#include <utility>
+
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 #include <dissent/scores/aggregation.hpp>
 #include <dissent/scores/ensemble_scores.hpp>

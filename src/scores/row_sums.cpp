@@ -1,6 +1,10 @@
 // The sums of fit_data.hpp.
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <functional>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "core/parallel.hpp"

@@ -1,6 +1,11 @@
 #include "scores/score_rows.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <limits>
+#include <string>
+
+#include <fmt/format.h>
 
 #include "core/parallel.hpp"
 #include "core/tensor_check.hpp"

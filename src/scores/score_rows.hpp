@@ -1,7 +1,9 @@
 #pragma once
 #include <dissent/scores/postprocessor.hpp>
 
+#include <cstdint>
 #include <functional>
+#include <string>
 
 namespace dissent::scores {
 

@@ -1,3 +1,6 @@
+#include <string>
+#include <vector>
+
 #include <dissent/scores/shaped_energy.hpp>
 
 #include "scores/postprocessor_rows.hpp"

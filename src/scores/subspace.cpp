@@ -1,5 +1,6 @@
 #include <dissent/scores/subspace.hpp>
 
+#include <cstdint>
 #include <limits>
 
 #include "core/tensor_check.hpp"

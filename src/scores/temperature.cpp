@@ -1,5 +1,6 @@
 #include <dissent/scores/temperature.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/tensor_check.hpp"

@@ -1,6 +1,8 @@
 #include "scores/temperature_nll.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "core/tensor_check.hpp"
 

@@ -1,8 +1,11 @@
 #include <dissent/scores/temperature.hpp>
 #include <dissent/scores/vector_scaling.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <deque>
+#include <utility>
+#include <vector>
 
 #include "core/parallel.hpp"
 #include "core/tensor_check.hpp"

@@ -1,5 +1,9 @@
 #include "storage/cache_checksum.hpp"
 
+#include <algorithm>
+
+#include <fmt/format.h>
+
 #include <xxhash.h>
 #include <dissent/error.hpp>
 

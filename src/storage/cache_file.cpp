@@ -1,8 +1,14 @@
 #include "storage/cache_file.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <filesystem>
 #include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fmt/ranges.h>
 
 #include "storage/atomic_file.hpp"
 

@@ -1,9 +1,13 @@
 #include "storage/cache_manifest.hpp"
 
 #include <c10/core/ScalarType.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <toml++/toml.h>
+#include <algorithm>
 #include <build_info.hpp>
 #include <dissent/error.hpp>
+#include <type_traits>
 
 #include <limits>
 

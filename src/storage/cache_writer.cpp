@@ -1,8 +1,15 @@
 #include "storage/cache_writer.hpp"
 
+#include <algorithm>
 #include <build_info.hpp>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+#include <vector>
 
 #include <filesystem>
+
+#include <fmt/ranges.h>
 
 #include "storage/atomic_file.hpp"
 #include "storage/cache_checksum.hpp"

@@ -1,7 +1,16 @@
 #include "storage/checkpoint.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <set>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "storage/atomic_file.hpp"
 

@@ -1,7 +1,11 @@
 #include "storage/chunk_stream.hpp"
 
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <future>
+#include <utility>
 
 #include "storage/node_memory.hpp"
 #include "storage/selected_rows.hpp"

@@ -1,8 +1,11 @@
 #include "storage/csv.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <dissent/error.hpp>
 #include <string_view>
+#include <utility>
 
 namespace dissent {
 namespace {

@@ -1,6 +1,10 @@
 #include "storage/feature_cache.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <system_error>
+#include <utility>
 
 #include "storage/atomic_file.hpp"
 #include "storage/cache_checksum.hpp"

@@ -1,11 +1,16 @@
 #include "storage/h5.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <exception>
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "comm/mpi.hpp"
 #include "core/regular_file.hpp"

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 #include <hdf5.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <variant>

@@ -1,6 +1,7 @@
 #include "storage/h5_check.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/stat.h>

@@ -1,5 +1,16 @@
 // Datasets and attributes.
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "storage/atomic_file.hpp"
 #include "storage/h5.hpp"
@@ -240,7 +251,7 @@ std::string read_one_text(hid_t type, const std::function<herr_t(hid_t, void*)>&
 }  // namespace
 
 bool h5_has(hid_t file, const std::string& name) {
-  // H5Lexists needs every group on the way to exist.
+  // H5Lexists needs every group of the path to exist.
   for (size_t end = name.find('/', 1);; end = name.find('/', end + 1)) {
     if (H5Lexists(file, name.substr(0, end).c_str(), H5P_DEFAULT) <= 0) return false;
     if (end == std::string::npos) return true;

@@ -1,6 +1,7 @@
 #pragma once
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace dissent {
 

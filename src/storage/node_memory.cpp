@@ -4,6 +4,8 @@
 #include <fstream>
 #include <limits>
 
+#include <fmt/format.h>
+
 #include "comm/mpi.hpp"
 #include "core/cgroup.hpp"
 #include "storage/atomic_file.hpp"

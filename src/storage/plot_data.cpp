@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <system_error>
+
+#include <fmt/format.h>
 
 #include "core/edited_text.hpp"
 #include "core/enum_names.hpp"

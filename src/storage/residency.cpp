@@ -1,5 +1,7 @@
 #include "storage/residency.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "storage/selected_rows.hpp"

@@ -5,7 +5,11 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <system_error>
+#include <type_traits>
 #include <variant>
+
+#include <fmt/format.h>
 
 #include "core/edited_text.hpp"
 #include "storage/atomic_file.hpp"

@@ -2,7 +2,10 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <string_view>
+#include <system_error>
 #include <unordered_map>
 
 #include "core/edited_text.hpp"

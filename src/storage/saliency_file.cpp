@@ -3,6 +3,10 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
+#include <cstdint>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "storage/atomic_file.hpp"
 #include "storage/h5.hpp"

@@ -1,5 +1,6 @@
 #include "storage/selected_rows.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace dissent {

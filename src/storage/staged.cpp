@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 
 #include "storage/atomic_file.hpp"

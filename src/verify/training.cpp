@@ -9,9 +9,9 @@
 #include <dissent/scores/ensemble_output.hpp>
 
 #include "train/heads/device_stepper.hpp"
-#include "train/update/schedule.hpp"
 #include "train/heads/host_stepper.hpp"
 #include "train/heads/waves.hpp"
+#include "train/update/schedule.hpp"
 #include "verify/case.hpp"
 
 namespace dissent::verify {
@@ -125,10 +125,11 @@ int64_t updating_epoch(int64_t epoch, bool frozen_at_first) {
 
 // The stepper of the host, or the one of a GPU if the case is computed as on a device.
 std::unique_ptr<WaveStepper> make_stepper(const Case& reference, MemberStack& members,
-                                         Optimizer& optimizer, Grid& grid) {
+                                          Optimizer& optimizer, Grid& grid) {
   const auto objective = objective_of(reference);
   if (reference.as_device)
-    return std::make_unique<DeviceStepper>(members, optimizer, objective, DeviceStepperOptions{}, grid);
+    return std::make_unique<DeviceStepper>(members, optimizer, objective, DeviceStepperOptions{},
+                                           grid);
   return std::make_unique<HostStepper>(members, optimizer, objective, StepperOptions{}, grid);
 }
 

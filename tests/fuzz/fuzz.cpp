@@ -7,8 +7,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <dissent/error.hpp>
+#include <exception>
 #include <filesystem>
 #include <map>
+#include <string_view>
+#include <system_error>
 
 namespace dissent::fuzz {
 namespace {

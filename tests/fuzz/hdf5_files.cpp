@@ -1,6 +1,11 @@
 // Files that go through HDF5: feature caches (SED's and our own), checkpoints, saliency maps; and
 // the manifest of a cache. Seeds are written by this version, so they are never of an older one.
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <utility>
 
 #include "fuzz.hpp"
 #include "storage/atomic_file.hpp"

@@ -1,5 +1,9 @@
 // Sets of images: lists of files, IDX, CIFAR, numpy; and the rows that are asked for.
+#include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
 
 #include "data/datasets/cifar.hpp"
 #include "data/datasets/idx.hpp"

@@ -2,7 +2,9 @@
 // come past them. Whether wrong ones are refused is a matter of the unit tests.
 #include <zlib.h>
 
+#include <cstdint>
 #include <cstring>
+#include <string>
 
 #include "data/images/decode.hpp"
 #include "fuzz.hpp"

@@ -1,5 +1,8 @@
 // What the folder of a job and that of a run say, whoever wrote or cut their files.
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <string>
 
 #include "fuzz.hpp"
 #include "jobs/progress.hpp"

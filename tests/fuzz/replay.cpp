@@ -14,13 +14,19 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <random>
+#include <string>
+#include <system_error>
+#include <vector>
 
 #include "core/parallel.hpp"
 #include "core/sanitizer.hpp"

@@ -1,4 +1,7 @@
+#include <algorithm>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "config/read.hpp"
 #include "config/resolved.hpp"

@@ -1,4 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <string>
+
 #include <ATen/core/Tensor.h>
 
 #include "fuzz.hpp"

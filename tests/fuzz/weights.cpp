@@ -2,6 +2,11 @@
 // pickle and of the values.
 #include <zlib.h>
 
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "fuzz.hpp"
 #include "models/weights/state_dict.hpp"
 #include "touch.hpp"

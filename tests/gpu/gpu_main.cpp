@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 
 #include "comm/device.hpp"
 #include "comm/nccl.hpp"

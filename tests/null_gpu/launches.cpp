@@ -1,4 +1,5 @@
 // Kernels: their launches are checked and counted, nothing runs.
+#include <cstdint>
 #include <cstring>
 #include <vector>
 

@@ -1,5 +1,6 @@
 // cuBLAS, cuBLASLt and cuSOLVER: calls that would compute count as a launch on the handle's
 // stream. The functions that are not here are made by make_stubs.
+#include <cstdint>
 #include <cstdlib>
 
 #include "libraries.hpp"

@@ -1,8 +1,12 @@
 // Streams, events and captures. Work is done when it is called, so streams order nothing; what a
 // stream may not do is refused as CUDA refuses it.
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <mutex>
+#include <thread>
+#include <utility>
 
 #include "null_gpu.hpp"
 

@@ -8,8 +8,15 @@
 #include <dissent/metrics/registry.hpp>
 #include <dissent/scores/ensemble_scores.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "core/parallel.hpp"
 

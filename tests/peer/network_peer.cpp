@@ -8,7 +8,14 @@
 //   network_peer corrupt INPUT OUTPUT   u8 images [H, W, 3] named CORRUPTION:SEVERITY:SEED
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <exception>
 #include <iostream>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "core/parallel.hpp"
 #include "data/transforms/transform.hpp"

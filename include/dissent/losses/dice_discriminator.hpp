@@ -1,4 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <vector>
+
 #include <dissent/losses/dice.hpp>
 
 namespace dissent::losses {

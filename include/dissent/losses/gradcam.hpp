@@ -4,6 +4,7 @@
 #include <dissent/losses/member_inputs.hpp>
 #include <dissent/losses/similarity.hpp>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

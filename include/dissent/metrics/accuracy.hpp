@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+
 #include <ATen/core/Tensor.h>
 
 namespace dissent::metrics {

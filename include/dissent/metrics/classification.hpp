@@ -3,6 +3,7 @@
 #include <dissent/metrics/registry.hpp>
 #include <dissent/metrics/reliability.hpp>
 
+#include <cstdint>
 #include <string>
 
 namespace dissent::metrics {

@@ -9,7 +9,7 @@ enum class SheMetric { kInnerProduct, kEuclidean, kCosine };
 struct SheOptions {
   SheMetric metric = SheMetric::kInnerProduct;
 };
-/// Likeness of h to the pattern s of class y^: <h, s>, -|h - s| or cos(h, s). (Zhang et al.,
+/// Similarity of h to the pattern s of class y^: <h, s>, -|h - s| or cos(h, s). (Zhang et al.,
 /// Simplified Hopfield Energy, 2023) s is the mean feature of the class's CORRECTLY classified
 /// training samples; a class without any has the pattern 0 (the reference gives NaN). Reads
 /// training features, logits and labels. State: patterns [C, D], metric.

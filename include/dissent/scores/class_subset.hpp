@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+
 #include <dissent/scores/input.hpp>
 
 namespace dissent::scores {

@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+
 #include <dissent/scores/postprocessor.hpp>
 
 // Distances under Gaussians fitted to the training features (postprocessor.hpp describes what they

@@ -1,6 +1,7 @@
 #pragma once
 #include <dissent/scores/class_subset.hpp>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

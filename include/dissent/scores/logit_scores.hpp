@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+
 #include <dissent/scores/postprocessor.hpp>
 #include <dissent/scores/temperature.hpp>
 

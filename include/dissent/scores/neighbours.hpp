@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+
 #include <dissent/scores/postprocessor.hpp>
 
 // Post-processors that compare a sample with rows of the training set (postprocessor.hpp describes

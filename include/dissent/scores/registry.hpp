@@ -1,6 +1,7 @@
 #pragma once
 #include <dissent/scores/input.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>

@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+
 #include <dissent/scores/postprocessor.hpp>
 
 // How far a feature lies outside of the principal space of features of the set (postprocessor.hpp

@@ -1,5 +1,14 @@
 #include "data/datasets/cifar.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 
 #include "data/datasets/memory_images.hpp"

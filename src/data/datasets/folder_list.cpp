@@ -7,9 +7,11 @@
 #include <cctype>
 #include <dissent/error.hpp>
 #include <filesystem>
+#include <iterator>
 #include <set>
 #include <sstream>
 #include <tuple>
+#include <utility>
 
 #include "core/edited_text.hpp"
 #include "storage/atomic_file.hpp"

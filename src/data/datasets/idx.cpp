@@ -3,10 +3,15 @@
 #include <zlib.h>
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <system_error>
+#include <vector>
+
+#include <fmt/ranges.h>
 
 #include "core/regular_file.hpp"
 

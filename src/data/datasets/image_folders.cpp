@@ -1,6 +1,8 @@
 #include "data/datasets/image_folders.hpp"
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "data/datasets/folder_list.hpp"
 #include "data/datasets/image_list.hpp"

@@ -3,8 +3,20 @@
 #include <xxhash.h>
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <cstdint>
+#include <iterator>
 #include <limits>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/edited_text.hpp"
 #include "data/datasets/folder_list.hpp"

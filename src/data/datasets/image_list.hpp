@@ -1,5 +1,9 @@
 #pragma once
+#include <cstdint>
+#include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "data/image_source.hpp"
 #include "data/images/decode.hpp"

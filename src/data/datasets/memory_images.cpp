@@ -3,7 +3,12 @@
 #include <xxhash.h>
 #include <dissent/error.hpp>
 
+#include <cstdint>
 #include <limits>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "core/edited_text.hpp"
 

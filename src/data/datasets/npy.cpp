@@ -2,8 +2,15 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
 #include <fstream>
+#include <map>
 #include <regex>
+#include <string_view>
+#include <system_error>
+#include <vector>
 
 #include "core/regular_file.hpp"
 

@@ -1,5 +1,9 @@
 #include "data/datasets/registry.hpp"
 
+#include <cstdint>
+
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 
 #include "data/datasets/cifar.hpp"

@@ -2,6 +2,7 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/parallel.hpp"

@@ -1,11 +1,15 @@
 #include "data/images/decode.hpp"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdint>
+#include <memory>
 #include <system_error>
 
 #include "core/regular_file.hpp"

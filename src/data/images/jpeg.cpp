@@ -1,7 +1,10 @@
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <csetjmp>
+#include <cstdint>
 #include <cstdio>
+#include <string>
 
 #include <jerror.h>
 #include <jpeglib.h>

@@ -1,7 +1,12 @@
 #include <png.h>
 #include <dissent/error.hpp>
 
+#include <array>
+#include <cstdint>
+#include <cstdio>
 #include <cstring>
+#include <string>
+#include <vector>
 
 #include "data/images/decode.hpp"
 

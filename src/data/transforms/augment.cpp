@@ -4,6 +4,8 @@
 #include <dissent/error.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <utility>
 
 #include "core/option_table.hpp"
 #include "data/transforms/distributions.hpp"

@@ -2,6 +2,10 @@
 #include "data/transforms/corruption.hpp"
 
 #include <algorithm>
+#include <cstdint>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/option_table.hpp"
 #include "core/tensor_check.hpp"

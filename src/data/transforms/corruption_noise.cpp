@@ -1,5 +1,8 @@
 // Noise and blur.
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <vector>
 
 #include "data/transforms/corruption_kinds.hpp"
 #include "data/transforms/distributions.hpp"

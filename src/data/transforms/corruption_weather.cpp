@@ -1,7 +1,9 @@
 // Weather and digital corruptions.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <cstdint>
 
 #include "data/transforms/corruption_kinds.hpp"
 #include "data/transforms/distributions.hpp"

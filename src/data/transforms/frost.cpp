@@ -1,7 +1,10 @@
 // Frost: the reference overlays photographs; this is a generated texture with their colours.
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdint>
 #include <numbers>
+#include <vector>
 
 #include "data/transforms/distributions.hpp"
 #include "data/transforms/picture.hpp"

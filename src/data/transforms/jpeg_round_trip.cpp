@@ -1,6 +1,7 @@
 // Encodes an image as JPEG in memory and decodes it again.
 #include <dissent/error.hpp>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>

@@ -1,7 +1,10 @@
 #include "data/transforms/pixel_ops.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <numbers>
 

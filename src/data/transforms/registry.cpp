@@ -1,4 +1,12 @@
 // The table of transforms.
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 
 #include "core/options.hpp"

@@ -1,6 +1,12 @@
 #include "data/transforms/resize.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <utility>
+#include <vector>
 
 #include "core/tensor_check.hpp"
 

@@ -1,6 +1,8 @@
 #include "data/transforms/transform.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "core/parallel.hpp"
 #include "core/tensor_check.hpp"

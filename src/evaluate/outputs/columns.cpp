@@ -1,5 +1,10 @@
 #include "evaluate/outputs/columns.hpp"
 
+#include <cstdint>
+#include <utility>
+
+#include <fmt/format.h>
+
 #include <dissent/error.hpp>
 
 namespace dissent {

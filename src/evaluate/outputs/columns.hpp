@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <compare>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <set>

@@ -2,7 +2,13 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
 
 #include "storage/atomic_file.hpp"
 #include "storage/cache_manifest.hpp"
@@ -45,7 +51,7 @@ LogitsCache::LogitsCache(Communicator& comm, LogitsCacheKey key) : key_(std::mov
     atomic_write_text(manifest, identity(key_.units));
   });
 
-  // Every rank finds out which shards are there; the others will be written.
+  // Every rank finds out which shards exist; the others will be written.
   int64_t missing = 0;
   agree(comm, [&] {
     key_.units = stored_units();

@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
 #include <dissent/error.hpp>
 
 #include "core/parallel.hpp"

@@ -2,7 +2,12 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "evaluate/subjects/content_hash.hpp"
 

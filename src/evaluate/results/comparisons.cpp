@@ -1,6 +1,13 @@
 // Differences between methods, with intervals.
 #include "evaluate/results/comparisons.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 #include <dissent/metrics/bootstrap.hpp>
 

@@ -3,9 +3,14 @@
 #include <dissent/error.hpp>
 #include <dissent/metrics/ranking.hpp>
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <cstdint>
 #include <optional>
+#include <utility>
+
+#include <fmt/format.h>
 
 namespace dissent {
 namespace {
@@ -96,7 +101,7 @@ double trapezoids(const std::vector<PlotPoint>& points, size_t first, size_t las
 // A point between two corners that gives the two segments the area below all corners between them;
 // none if the straight line has this area.
 std::optional<PlotPoint> area_point(const std::vector<PlotPoint>& corners, size_t first,
-                                      size_t last) {
+                                    size_t last) {
   const auto &a = corners[first], &b = corners[last];
   const double width = b.x - a.x, height = b.y - a.y;
   const double area = trapezoids(corners, first, last), chord = width * (a.y + b.y) / 2;

@@ -1,6 +1,7 @@
 #pragma once
 #include <dissent/metrics/reliability.hpp>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -44,20 +45,19 @@ std::vector<std::string> file_names(const std::vector<LoadedEnsemble>& ensembles
 
 /// The non-empty bins as points of a series.
 std::vector<PlotPoint> reliability_points(const std::string& series,
-                                            const std::vector<metrics::ReliabilityBin>& bins);
+                                          const std::vector<metrics::ReliabilityBin>& bins);
 /// ROC of unknown (positive) against known scores, from 0, 0 to 1, 1. Several lists of unknown
 /// scores (the files of a set): the mean of their curves, whose area is the mean of their AUROCs.
 /// At most 2,000 corners are all points; of more corners the first of each thousandth along x + y
 /// is kept, with one point between neighbours that preserves the area of the omitted corners, so
 /// that no point is outside of the box between its neighbours. The first point has the area: that
 /// of the result row, to the last bit.
-std::vector<PlotPoint> roc_points(const std::string& series,
-                                    const std::vector<at::Tensor>& unknown,
-                                    const at::Tensor& known);
+std::vector<PlotPoint> roc_points(const std::string& series, const std::vector<at::Tensor>& unknown,
+                                  const at::Tensor& known);
 /// 40 bins of equal width from low to high; infinite values are in the outer bins. values not
 /// empty.
 std::vector<PlotPoint> histogram_points(const std::string& series, const at::Tensor& values,
-                                          double low, double high);
+                                        double low, double high);
 
 /// Plots of one ensemble: <run>-<set>-roc, one series per score, for each set except the first (the
 /// in-distribution set); <run>-<score>-histogram, one series per set.

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <map>
+#include <utility>
 
 #include "core/text_table.hpp"
 #include "evaluate/results/plot_files.hpp"

@@ -3,8 +3,13 @@
 #include <dissent/metrics/mean_std.hpp>
 #include <dissent/metrics/registry.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <map>
 #include <numeric>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "core/parallel.hpp"
 

@@ -4,6 +4,8 @@
 #include <dissent/scores/temperature.hpp>
 
 #include <algorithm>
+#include <cstdint>
+#include <variant>
 
 #include "evaluate/scoring/fitted_states.hpp"
 

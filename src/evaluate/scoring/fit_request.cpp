@@ -1,6 +1,7 @@
 #include "evaluate/scoring/fit_request.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace dissent {
 namespace {

@@ -1,5 +1,15 @@
 #include "evaluate/scoring/fitted_states.hpp"
 
+#include <algorithm>
+#include <any>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 #include <dissent/metrics/conformal.hpp>
 #include <dissent/scores/ensemble_output.hpp>

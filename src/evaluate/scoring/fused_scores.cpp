@@ -3,8 +3,10 @@
 #include <dissent/shared_constants.hpp>
 #include "core/tensor_check.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "core/parallel.hpp"

@@ -1,5 +1,12 @@
 #include "evaluate/scoring/predictors.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 

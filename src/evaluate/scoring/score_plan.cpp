@@ -1,5 +1,9 @@
 #include "evaluate/scoring/score_plan.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
 #include <dissent/error.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 #include <dissent/scores/shaped_energy.hpp>

@@ -2,7 +2,13 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
 
 #include "evaluate/subjects/content_hash.hpp"
 #include "storage/atomic_file.hpp"

@@ -1,6 +1,11 @@
 // Choices on validation sets: members, soups, options, temperatures.
 #include "evaluate/selection/choices.hpp"
 
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 #include <dissent/error.hpp>
 

@@ -2,6 +2,9 @@
 
 #include <dissent/scores/ensemble_output.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <functional>
 #include <numeric>
 
 #include "core/parallel.hpp"

@@ -1,5 +1,7 @@
 #include "evaluate/subjects/content_hash.hpp"
 
+#include <fmt/format.h>
+
 #include <xxhash.h>
 #include <dissent/error.hpp>
 

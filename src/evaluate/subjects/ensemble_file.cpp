@@ -3,7 +3,13 @@
 #include <dissent/error.hpp>
 #include <dissent/losses/a2d.hpp>
 
+#include <algorithm>
+#include <any>
+#include <cstdint>
 #include <filesystem>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "config/document.hpp"
 #include "config/read.hpp"
@@ -12,8 +18,8 @@
 #include "evaluate/subjects/head_networks.hpp"
 #include "evaluate/subjects/image_networks.hpp"
 #include "storage/checkpoint.hpp"
-#include "train/config/image_config.hpp"
 #include "train/config/head_config.hpp"
+#include "train/config/image_config.hpp"
 
 namespace dissent {
 namespace {

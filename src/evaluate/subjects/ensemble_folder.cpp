@@ -1,11 +1,15 @@
 #include "evaluate/subjects/ensemble_folder.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <dissent/error.hpp>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "evaluate/subjects/content_hash.hpp"
 #include "evaluate/subjects/head_networks.hpp"

@@ -2,7 +2,13 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "evaluate/subjects/content_hash.hpp"
 #include "storage/feature_cache.hpp"

@@ -3,6 +3,10 @@
 #include <dissent/error.hpp>
 
 #include <filesystem>
+#include <iterator>
+#include <utility>
+
+#include <fmt/ranges.h>
 
 #include "evaluate/subjects/picture_set.hpp"
 

@@ -1,9 +1,15 @@
 #include "evaluate/subjects/export_ensemble.hpp"
 
+#include <fmt/format.h>
 #include <dissent/error.hpp>
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <filesystem>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <variant>
 
 #include "config/document.hpp"
 #include "data/transforms/transform.hpp"

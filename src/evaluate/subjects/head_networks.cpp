@@ -3,7 +3,16 @@
 #include <dissent/error.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <memory>
 #include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/ranges.h>
 
 #include "core/parallel.hpp"
 #include "evaluate/subjects/content_hash.hpp"

@@ -1,4 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <memory>
+
 #include "evaluate/subjects/member_networks.hpp"
 #include "models/head.hpp"
 

@@ -1,5 +1,15 @@
 #include "evaluate/subjects/image_networks.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/ranges.h>
+
 #include <dissent/error.hpp>
 #include <dissent/losses/gradcam.hpp>
 #include <dissent/scores/ensemble_output.hpp>

@@ -1,4 +1,6 @@
 #pragma once
+#include <memory>
+
 #include "evaluate/subjects/member_networks.hpp"
 #include "models/networks/image_network.hpp"
 

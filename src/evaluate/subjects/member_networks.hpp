@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 #include <dissent/scores/postprocessor.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>

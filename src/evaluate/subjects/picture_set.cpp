@@ -1,5 +1,12 @@
 #include "evaluate/subjects/picture_set.hpp"
 
+#include <array>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include <dissent/error.hpp>
 
 #include "data/datasets/registry.hpp"

@@ -1,5 +1,8 @@
 #include "evaluate/values/classwise_error.hpp"
 
+#include <cstdint>
+#include <vector>
+
 #include "evaluate/values/reduce.hpp"
 
 namespace dissent {

@@ -1,7 +1,9 @@
 #pragma once
 #include <dissent/metrics/reliability.hpp>
 
+#include <cstdint>
 #include <deque>
+#include <vector>
 
 #include "comm/communicator.hpp"
 #include "evaluate/values/metric_values.hpp"

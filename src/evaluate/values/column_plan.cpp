@@ -1,5 +1,10 @@
 #include "evaluate/values/column_plan.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
 namespace dissent {
 namespace {
 

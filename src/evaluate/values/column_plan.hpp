@@ -1,4 +1,6 @@
 #pragma once
+#include <vector>
+
 #include "evaluate/scoring/fit_request.hpp"
 #include "evaluate/values/metric_values.hpp"
 

@@ -1,5 +1,9 @@
 #include "evaluate/values/member_diversity.hpp"
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
 #include <dissent/error.hpp>
 
 #include "evaluate/values/reduce.hpp"

@@ -1,4 +1,8 @@
 #pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
 #include <dissent/metrics/diversity.hpp>
 #include <dissent/metrics/registry.hpp>
 #include <dissent/scores/imagenet_subset.hpp>

@@ -8,7 +8,9 @@
 #include <dissent/metrics/reliability.hpp>
 #include <dissent/scores/imagenet_subset.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 namespace dissent {
 namespace {
@@ -282,8 +284,8 @@ std::vector<MetricValue> detection_values(const at::Tensor& id, const at::Tensor
   if (!std::all_of(requested.begin(), requested.end(), is_rate))
     ranking = metrics::ranking_values(metrics::Ranking::from_scores(ood * sign, id * sign));
 
-  // Correct classification rates take the score as the confidence. Class numbers only say whether a
-  // prediction is correct (0 for label 0), and label -1 marks unknown inputs.
+  // Correct classification rates take the score as the confidence. Class numbers only tell whether
+  // a prediction is correct (0 for label 0), and label -1 marks unknown inputs.
   metrics::CorrectClassification rates;
   if (std::any_of(requested.begin(), requested.end(), is_rate)) {
     const auto zero = at::zeros({id.numel()}, at::kLong),

@@ -2,6 +2,7 @@
 #include <dissent/metrics/registry.hpp>
 #include <dissent/metrics/reliability.hpp>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 

@@ -1,5 +1,12 @@
 // Ranks scores that are distributed over ranks; see reduce.hpp.
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
 
 #include "evaluate/values/reduce.hpp"
 

@@ -3,8 +3,12 @@
 #include <dissent/metrics/conformal.hpp>
 #include <dissent/metrics/reliability.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 
 #include "core/tensor_check.hpp"
 

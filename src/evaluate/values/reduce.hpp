@@ -1,6 +1,7 @@
 #pragma once
 #include <dissent/metrics/ranking_values.hpp>
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>

@@ -1,5 +1,9 @@
 #include "evaluate/values/saliency.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
 #include <dissent/losses/gradcam.hpp>
 
 #include "core/stop.hpp"

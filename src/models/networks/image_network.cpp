@@ -1,5 +1,10 @@
 #include "models/networks/image_network.hpp"
 
+#include <cstdint>
+#include <utility>
+
+#include <fmt/ranges.h>
+
 #include "core/random.hpp"
 #include "core/tensor_check.hpp"
 

@@ -3,6 +3,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
+#include <cstdint>
+#include <optional>
+#include <utility>
 
 #include "core/tensor_check.hpp"
 #include "models/networks/synchronised_batch_norm.hpp"

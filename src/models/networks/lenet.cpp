@@ -1,5 +1,8 @@
 #include "models/networks/lenet.hpp"
 
+#include <cstdint>
+#include <string>
+
 #include "core/tensor_check.hpp"
 
 namespace dissent {

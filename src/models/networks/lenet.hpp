@@ -1,4 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <string>
+
 #include "models/networks/image_network.hpp"
 
 namespace dissent {

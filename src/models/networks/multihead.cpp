@@ -1,5 +1,12 @@
 #include "models/networks/multihead.hpp"
 
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include <dissent/error.hpp>
 
 namespace dissent {

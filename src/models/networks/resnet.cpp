@@ -1,5 +1,11 @@
 #include "models/networks/resnet.hpp"
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include "core/tensor_check.hpp"
 
 namespace dissent {

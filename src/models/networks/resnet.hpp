@@ -1,5 +1,8 @@
 #pragma once
 #include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
 
 #include "models/networks/image_network.hpp"
 

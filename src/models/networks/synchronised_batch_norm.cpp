@@ -3,6 +3,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
 
 #include "core/tensor_check.hpp"
 

@@ -1,6 +1,11 @@
 #include "models/networks/vision_transformer.hpp"
 
 #include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "core/tensor_check.hpp"
 

@@ -1,4 +1,8 @@
 #pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
 #include "models/networks/image_network.hpp"
 
 namespace dissent {

@@ -3,8 +3,17 @@
 #include <xxhash.h>
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <array>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "config/document.hpp"
 #include "core/regular_file.hpp"

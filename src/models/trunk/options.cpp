@@ -1,5 +1,7 @@
 #include "models/trunk/options.hpp"
 
+#include <vector>
+
 #include "core/option_table.hpp"
 #include "models/networks/registry.hpp"
 

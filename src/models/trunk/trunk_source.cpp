@@ -2,7 +2,15 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <deque>
+#include <future>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "core/parallel.hpp"
 #include "core/stop.hpp"

@@ -1,6 +1,12 @@
 #include "models/weights/load.hpp"
 
+#include <algorithm>
+#include <map>
 #include <set>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/tensor_check.hpp"
 

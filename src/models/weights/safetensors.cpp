@@ -1,11 +1,20 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <dissent/error.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <fstream>
+#include <map>
+#include <optional>
 #include <set>
+#include <string>
 #include <system_error>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "core/edited_text.hpp"
 #include "core/regular_file.hpp"

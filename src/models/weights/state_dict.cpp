@@ -4,9 +4,12 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <string_view>
 #include <system_error>
 
 #include "core/regular_file.hpp"

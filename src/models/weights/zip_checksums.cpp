@@ -3,6 +3,7 @@
 #include <zlib.h>
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 

@@ -1,7 +1,13 @@
 #include "train/cost/head_calibration.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <functional>
 #include <limits>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
 
 #include "core/parallel.hpp"
 #include "core/random.hpp"

@@ -17,7 +17,7 @@ namespace dissent {
 
 // What a training of heads costs, from shapes alone: bytes of memory, storage and messages,
 // operations, and the waves that keep ranks busy. No data is needed. A "pair" below is a (step,
-// active member) whose member a rank holds: the unit of work of train/heads/host_stepper.hpp.
+// active member) whose member is on the rank: the unit of work of train/heads/host_stepper.hpp.
 
 /// Rows of a feature cache, as far as costs depend on them.
 struct RowsShape {

@@ -6,6 +6,11 @@
 #include <dissent/losses/input_gradient.hpp>
 
 #include <algorithm>
+#include <any>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "core/parallel.hpp"
 #include "core/timing.hpp"

@@ -38,7 +38,7 @@ int64_t values_of(const ImageRunShape& run, Field field) {
     case Field::kFeatures: return run.network->feature_dim();
     case Field::kSaliencyMaps: return run.map_pixels;
     case Field::kInputGradients: return pixels;
-    default: return 0;  // labels, a drawn member: next to nothing
+    default: return 0;  // labels, a drawn member: negligible
   }
 }
 

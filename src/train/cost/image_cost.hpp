@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -78,7 +79,7 @@ struct ImageMemoryCost {
   int64_t base = kBaseBytes;
   int64_t parameters = 0;   ///< n (P + Q), and n P of a moving average
   int64_t optimizer = 0;    ///< states x n P
-  int64_t gradients = 0;    ///< n P that is accumulated, and n P for each pass under way
+  int64_t gradients = 0;    ///< n P that is accumulated, and n P for each running pass
   int64_t activations = 0;  ///< what passes save: n of the common batch, and a training pass per
                             ///< thread; what a backward pass per thread adds
   int64_t saliency = 0;     ///< graphs of derivatives, n of the common batch

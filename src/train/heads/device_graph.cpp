@@ -1,5 +1,8 @@
 #include "train/heads/device_graph.hpp"
 
+#include <exception>
+#include <string>
+
 #include <dissent/error.hpp>
 
 #ifdef DISSENT_KERNELS_CUDA

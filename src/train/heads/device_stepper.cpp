@@ -1,8 +1,17 @@
 #include "train/heads/device_stepper.hpp"
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "comm/device.hpp"
 #include "train/heads/gradient_probe.hpp"

@@ -1,6 +1,10 @@
 #pragma once
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "comm/grid.hpp"
 #include "ensemble/members.hpp"

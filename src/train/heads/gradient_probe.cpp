@@ -3,8 +3,12 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdint>
+#include <functional>
 #include <numbers>
+#include <optional>
 #include <set>
 
 #include "core/parallel.hpp"

@@ -1,5 +1,7 @@
 #include <xxhash.h>
 
+#include <fmt/format.h>
+
 #include "storage/row_subset.hpp"
 #include "storage/staged.hpp"
 #include "train/heads/head_data.hpp"

@@ -1,8 +1,11 @@
 #include "train/heads/head_engine.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <span>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "comm/device.hpp"
 #include "core/parallel.hpp"

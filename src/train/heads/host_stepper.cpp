@@ -1,9 +1,16 @@
 #include "train/heads/host_stepper.hpp"
 
+#include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "core/parallel.hpp"
 #include "models/linear.hpp"

@@ -1,6 +1,7 @@
 #include "train/heads/logit_exchange.hpp"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace dissent {
 namespace {

@@ -1,6 +1,11 @@
 #include "train/heads/train_rows.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "comm/device.hpp"
 #include "storage/atomic_file.hpp"

@@ -1,5 +1,6 @@
 #include "train/images/discriminator.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace dissent {

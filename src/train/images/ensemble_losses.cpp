@@ -1,6 +1,7 @@
 #include "train/images/ensemble_losses.hpp"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "ensemble/exchange.hpp"
 

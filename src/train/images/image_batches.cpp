@@ -1,5 +1,6 @@
 #include "train/images/image_batches.hpp"
 
+#include <cstdint>
 #include <utility>
 
 namespace dissent {

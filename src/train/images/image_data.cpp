@@ -1,5 +1,7 @@
 #include "train/images/image_data.hpp"
 
+#include <cstdint>
+
 #include <fmt/format.h>
 
 #include "data/datasets/registry.hpp"

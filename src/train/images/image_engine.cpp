@@ -172,7 +172,8 @@ RunContents ImageEngine::contents() {
   if (discriminator_)
     for (const auto& [state, tensors] : discriminator_->state())
       for (size_t i = 0; i < tensors.size(); ++i)
-        contents.shared.emplace_back(fmt::format("{}{}/{}", kDiscriminatorPrefix, state, i), tensors[i]);
+        contents.shared.emplace_back(fmt::format("{}{}/{}", kDiscriminatorPrefix, state, i),
+                                     tensors[i]);
   return contents;
 }
 
@@ -182,7 +183,8 @@ NamedTensors ImageEngine::weights() const {
   add_stack(tensors, kBuffersPrefix, members_.buffers, members_.network->buffer_layout());
   if (discriminator_)
     for (size_t i = 0; i < discriminator_->parameters().size(); ++i)
-      tensors.emplace_back(fmt::format("{}{}", kDiscriminatorPrefix, i), discriminator_->parameters()[i]);
+      tensors.emplace_back(fmt::format("{}{}", kDiscriminatorPrefix, i),
+                           discriminator_->parameters()[i]);
   return tensors;
 }
 

@@ -188,7 +188,7 @@ bool ImageStepper::abandoned() {
   auto stop = at::full({1}, static_cast<int64_t>(options_.stop()), at::kLong);
   if (grid_.run->size() > 1) {
     // A rank that skipped its passes waits for others that do not know yet: up to the duration of a
-    // step, which is no sign of a rank that hangs.
+    // step, which does not mean that a rank hangs.
     auto& settings = grid_.run->wait_settings();
     const double more_s = options_.stop() ? longest_s_ : 0;
     const double timeout_s = std::exchange(settings.timeout_s, settings.timeout_s + more_s);

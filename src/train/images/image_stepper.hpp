@@ -76,7 +76,7 @@ class ImageStepper {
   /// Adds share times the gradient of the batch to the accumulated one. Returns share times this
   /// rank's values [columns] f64; columns of other ranks are 0. Collective over the run.
   ///
-  /// Nothing, on every rank, if a rank wanted to stop meanwhile: the step is abandoned then, and
+  /// Nothing, on every rank, if a rank requested a stop meanwhile: the step is abandoned then, and
   /// everything that it had changed is as before its first batch. A rank that wants to stop skips
   /// its remaining passes, so it returns after that of one network (with synchronised statistics:
   /// after half a batch); steps of less than a second are completed instead.

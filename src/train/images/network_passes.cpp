@@ -6,6 +6,7 @@
 #include <dissent/losses/input_gradient.hpp>
 
 #include <algorithm>
+#include <cstdint>
 
 #include "models/networks/autocast.hpp"
 

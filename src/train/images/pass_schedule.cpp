@@ -1,5 +1,7 @@
 #include "train/images/pass_schedule.hpp"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 namespace dissent {

@@ -1,6 +1,10 @@
 #include "train/run/divergence.hpp"
 
 #include <cmath>
+#include <cstdint>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace dissent {
 

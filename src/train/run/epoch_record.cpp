@@ -1,6 +1,11 @@
 #include "train/run/epoch_record.hpp"
 
 #include <cmath>
+#include <cstddef>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
 
 #include "storage/atomic_file.hpp"
 

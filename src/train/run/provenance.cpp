@@ -1,9 +1,13 @@
 #include "train/run/provenance.hpp"
 
 #include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <ctime>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>

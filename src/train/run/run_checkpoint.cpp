@@ -1,5 +1,7 @@
 #include "train/run/run_checkpoint.hpp"
 
+#include <cstdint>
+
 #include <fmt/format.h>
 
 #include "storage/checkpoint.hpp"

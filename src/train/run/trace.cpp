@@ -1,5 +1,11 @@
 #include "train/run/trace.hpp"
 
+#include <cstdint>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+
 #include "comm/communicator.hpp"
 #include "storage/atomic_file.hpp"
 

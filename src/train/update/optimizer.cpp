@@ -1,5 +1,8 @@
 #include "train/update/optimizer.hpp"
 
+#include <cstdint>
+#include <utility>
+
 #include <dissent/error.hpp>
 
 #include "kernels/momentum_linear.hpp"

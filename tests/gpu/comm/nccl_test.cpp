@@ -1,4 +1,9 @@
 // NCCL against MPI: the same operation on the same values, on the device and on the host.
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "comm/nccl.hpp"
 
 #include <gtest/gtest.h>

@@ -1,8 +1,11 @@
 // The update of a stack on a GPU against the plain loop of the host.
+#include <cstdint>
+
 #include "gpu/gpu_main.hpp"
 #include "update_cases.hpp"
 
 #include <c10/cuda/CUDAStream.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "comm/nccl.hpp"

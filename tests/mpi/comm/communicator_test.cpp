@@ -1,3 +1,8 @@
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "comm/mpi.hpp"

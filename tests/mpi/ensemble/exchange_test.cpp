@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "ensemble/exchange.hpp"
 
 #include "comm/grid.hpp"

@@ -1,4 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <vector>
+
 #include <dissent/losses/adversarial.hpp>
 #include <dissent/losses/cross_entropy.hpp>
 #include <dissent/losses/dice_discriminator.hpp>

@@ -3,6 +3,13 @@
 #include "ensemble/split_loss.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "ensemble/exchange.hpp"
 #include "expect_error.hpp"

@@ -1,5 +1,9 @@
 // BatchNorm over a batch that ranks share against torch's over the whole of it: values, derivatives
 // of both orders, running statistics, for every way of splitting the rows.
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
 #include "models/networks/synchronised_batch_norm.hpp"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,7 @@
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
 #include "mpi_main.hpp"
 #include "storage/h5.hpp"
 #include "storage_helpers.hpp"

@@ -1,3 +1,5 @@
+#include <filesystem>
+
 #include "storage/checkpoint.hpp"
 
 #include "mpi_main.hpp"

@@ -1,8 +1,15 @@
 // What host residency takes from a node; run with 4 ranks.
 #include <malloc.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <memory>
 #include <numeric>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "memory_use.hpp"
 #include "mpi_main.hpp"

@@ -1,3 +1,9 @@
+#include <fstream>
+#include <ios>
+#include <limits>
+#include <memory>
+#include <vector>
+
 #include "storage/residency.hpp"
 
 #include "mpi_main.hpp"

@@ -2,8 +2,19 @@
 
 #include <malloc.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <ios>
 #include <limits>
+#include <memory>
 #include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "memory_use.hpp"
 #include "mpi_main.hpp"

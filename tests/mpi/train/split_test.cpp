@@ -1,5 +1,11 @@
 // The same steps on every split of members over ranks give the same bits; a split of the batch
 // gives them to rounding.
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "core/random.hpp"

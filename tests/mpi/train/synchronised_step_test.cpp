@@ -1,5 +1,10 @@
 // Steps of image ensembles whose batch is split over data ranks, with BatchNorm's statistics of the
 // whole batch: those of one rank alone.
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <vector>
+
 #include <gtest/gtest.h>
 #include <dissent/losses/adversarial.hpp>
 #include <dissent/losses/gradcam.hpp>

@@ -1,3 +1,5 @@
+#include <cstdint>
+
 #include "config/described.hpp"
 
 #include <gtest/gtest.h>

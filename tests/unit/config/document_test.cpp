@@ -1,10 +1,13 @@
 #include "config/document.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <variant>
 
 #include "unit/config/sample.hpp"
 

@@ -4,6 +4,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "unit/config/sample.hpp"
 

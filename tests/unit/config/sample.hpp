@@ -3,8 +3,10 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <dissent/error.hpp>
 #include <functional>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>

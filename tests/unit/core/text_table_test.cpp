@@ -1,3 +1,5 @@
+#include <optional>
+
 #include "core/text_table.hpp"
 
 #include <gtest/gtest.h>

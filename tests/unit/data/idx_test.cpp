@@ -2,6 +2,10 @@
 
 #include <zlib.h>
 
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
 #include "data/datasets/memory_images.hpp"
 #include "data/datasets/registry.hpp"
 #include "data/feature_source.hpp"

@@ -1,4 +1,7 @@
+#include <cstdint>
 #include <cstdlib>
+#include <string>
+#include <vector>
 
 #include "core/random.hpp"
 #include "data/datasets/npy.hpp"

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <utility>
+
 #include "data/image_loader.hpp"
 
 #include "core/parallel.hpp"

@@ -3,10 +3,15 @@
 #include <zlib.h>
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <sstream>
+#include <tuple>
 
 #include "core/random.hpp"
 #include "data/transforms/augment.hpp"

@@ -1,3 +1,7 @@
+#include <cmath>
+#include <utility>
+#include <vector>
+
 #include "data/datasets/synthetic.hpp"
 
 #include <dissent/error.hpp>

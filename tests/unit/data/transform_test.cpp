@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "core/parallel.hpp"
 #include "expect_error.hpp"

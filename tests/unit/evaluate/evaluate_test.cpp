@@ -1,4 +1,17 @@
 // Scores, choices, caches and fitted states of whole evaluations on small sets.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include <dissent/metrics/ranking.hpp>
 #include <dissent/scores/ensemble_scores.hpp>
 #include <dissent/scores/shaping.hpp>

@@ -1,5 +1,11 @@
 // Shared by the evaluation's tests: small ensembles, and sets in SED's layout.
 #pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include "config/document.hpp"

@@ -1,7 +1,14 @@
 // configs/sed/evaluation.toml over a tree like that of SED's cached data: 30 folders of corruptions
 // with spaces, hashed names, six single files.
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <set>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "core/parallel.hpp"
 #include "made_ensemble.hpp"

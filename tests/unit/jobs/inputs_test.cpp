@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "jobs/inputs.hpp"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 #include "jobs/sheet.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "unit/jobs/made_jobs.hpp"

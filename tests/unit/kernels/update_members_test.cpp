@@ -1,9 +1,12 @@
 #include "kernels/update_members.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "cuda_shim.hpp"
 #include "expect_error.hpp"

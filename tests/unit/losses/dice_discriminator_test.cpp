@@ -1,6 +1,8 @@
 #include <dissent/losses/dice_discriminator.hpp>
 
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"

@@ -1,6 +1,8 @@
 #include <dissent/losses/divdis.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <vector>
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"

@@ -1,7 +1,11 @@
 // GradCam where maps are constant, graphs absent, arguments wrong, numbers single, sizes real.
 #include <dissent/losses/gradcam.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <string>
+#include <utility>
 
 #include "expect_error.hpp"
 #include "tensors.hpp"

@@ -1,6 +1,8 @@
 #include <dissent/losses/gradcam.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "expect_error.hpp"
 #include "tensors.hpp"

@@ -2,6 +2,8 @@
 #include <dissent/losses/similarity.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <utility>
 
 #include "expect_error.hpp"
 #include "tensors.hpp"

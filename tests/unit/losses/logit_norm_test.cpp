@@ -1,6 +1,8 @@
 #include <dissent/losses/logit_norm.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <utility>
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"

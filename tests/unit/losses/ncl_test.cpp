@@ -1,3 +1,6 @@
+#include <cstdint>
+#include <utility>
+
 #include <dissent/losses/ncl.hpp>
 
 #include "expect_error.hpp"

@@ -1,6 +1,8 @@
 #include <dissent/losses/oe.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <utility>
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"

@@ -3,6 +3,7 @@
 #include <c10/util/ThreadLocalDebugInfo.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
 
 namespace dissent::testing {

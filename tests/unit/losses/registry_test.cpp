@@ -5,6 +5,8 @@
 #include <dissent/losses/gradcam.hpp>
 #include <dissent/losses/logit_norm.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 

@@ -1,5 +1,8 @@
 // A small network with second derivatives, for the losses on saliency maps.
 #pragma once
+#include <cstdint>
+#include <vector>
+
 #include "finite_difference.hpp"
 
 namespace dissent::testing {

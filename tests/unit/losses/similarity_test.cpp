@@ -1,6 +1,11 @@
 #include <dissent/losses/similarity.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"

@@ -2,6 +2,7 @@
 #include <dissent/metrics/ranking.hpp>
 
 #include <cmath>
+#include <vector>
 
 #include "core/parallel.hpp"
 #include "expect_error.hpp"

@@ -1,7 +1,9 @@
 #include <dissent/metrics/exact_sum.hpp>
 
 #include <cmath>
+#include <initializer_list>
 #include <limits>
+#include <vector>
 
 #include "expect_error.hpp"
 #include "tensors.hpp"

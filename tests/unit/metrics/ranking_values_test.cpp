@@ -1,9 +1,12 @@
 #include <dissent/metrics/ranking_values.hpp>
 #include <dissent/metrics/registry.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
+#include <string>
+#include <utility>
 
 #include "expect_error.hpp"
 #include "tensors.hpp"

@@ -3,6 +3,8 @@
 #include <dissent/metrics/set_means.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <vector>
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"

@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
 #include "models/head.hpp"
 
 #include <dissent/error.hpp>

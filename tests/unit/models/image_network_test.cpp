@@ -1,6 +1,14 @@
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "core/random.hpp"
 #include "expect_error.hpp"

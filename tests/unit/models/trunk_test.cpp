@@ -1,3 +1,11 @@
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include "models/trunk/image_trunk.hpp"
 
 #include "core/parallel.hpp"

@@ -1,12 +1,20 @@
 #include "models/weights/load.hpp"
 
 #include <caffe2/serialize/inline_container.h>
+#include <fmt/format.h>
 #include <unistd.h>
 #include <dissent/error.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <memory>
 #include <random>
+#include <string>
 
 #include "core/random.hpp"
 #include "expect_error.hpp"

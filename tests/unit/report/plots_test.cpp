@@ -1,10 +1,14 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <set>
+#include <utility>
 
 #include "report/event_file.hpp"
 #include "report/plots.hpp"

@@ -1,6 +1,9 @@
 #include "report/saliency_plot.hpp"
 
 #include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
 
 #include "self.hpp"
 #include "storage/h5.hpp"

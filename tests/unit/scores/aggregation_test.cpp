@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include <dissent/scores/aggregation.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 

@@ -1,6 +1,8 @@
 #include <dissent/scores/batch_diversity.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <vector>
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"

@@ -1,4 +1,9 @@
 // she, fdbd, nci, gradnorm, and the energies of changed features.
+#include <cmath>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
 #include <dissent/scores/class_geometry.hpp>
 #include <dissent/scores/shaped_energy.hpp>
 

@@ -1,3 +1,5 @@
+#include <vector>
+
 #include <dissent/scores/class_subset.hpp>
 
 #include "expect_error.hpp"

@@ -1,4 +1,9 @@
 // mds, rmds, vim, residual.
+#include <limits>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include <dissent/scores/gaussian.hpp>
 #include <dissent/scores/subspace.hpp>
 

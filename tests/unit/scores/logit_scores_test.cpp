@@ -1,3 +1,6 @@
+#include <cmath>
+#include <vector>
+
 #include <dissent/scores/logit_scores.hpp>
 
 #include "expect_error.hpp"

@@ -1,4 +1,7 @@
 #pragma once
+#include <any>
+#include <cstdint>
+
 #include <dissent/scores/postprocessor.hpp>
 #include <dissent/scores/shaping.hpp>
 

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include <dissent/scores/neighbours.hpp>
 
 #include <ATen/Context.h>

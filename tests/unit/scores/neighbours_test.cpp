@@ -1,3 +1,6 @@
+#include <cmath>
+#include <vector>
+
 #include <dissent/scores/neighbours.hpp>
 
 #include "core/parallel.hpp"

@@ -7,7 +7,14 @@
 #include <dissent/scores/registry.hpp>
 #include <dissent/scores/subspace.hpp>
 
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <exception>
+#include <limits>
 #include <set>
+
+#include <fmt/format.h>
 
 #include "core/parallel.hpp"
 #include "expect_error.hpp"

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include <dissent/scores/shaping.hpp>
 
 #include "expect_error.hpp"

@@ -1,3 +1,6 @@
+#include <cmath>
+#include <cstdint>
+
 #include <dissent/scores/temperature.hpp>
 
 #include "expect_error.hpp"

@@ -1,5 +1,13 @@
 // What the reader says of caches that are not as they should be; writing by several ranks is in
 // tests/mpi/storage.
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include "self.hpp"
 #include "storage/h5.hpp"
 #include "storage_helpers.hpp"

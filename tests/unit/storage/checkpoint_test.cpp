@@ -1,3 +1,5 @@
+#include <filesystem>
+
 #include "storage/checkpoint.hpp"
 
 #include "self.hpp"

@@ -1,3 +1,8 @@
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+
 #include "storage/h5.hpp"
 
 #include "self.hpp"

@@ -1,6 +1,7 @@
 #include "storage/results.hpp"
 
 #include <cmath>
+#include <filesystem>
 
 #include "self.hpp"
 #include "storage/csv.hpp"

@@ -2,9 +2,16 @@
 // which HDF5 may not survive.
 #include "storage/seal.hpp"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <ios>
 #include <random>
+#include <utility>
 
 #include "self.hpp"
 #include "storage/cache_file.hpp"

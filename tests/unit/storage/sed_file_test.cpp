@@ -1,4 +1,11 @@
 // Files in SED's layout: embed f32 [N * passes, D], label f32 [.., 1], index f32 [.., 1].
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "self.hpp"
 #include "storage/cache_file.hpp"
 #include "storage/row_subset.hpp"

@@ -1,5 +1,10 @@
 // The device path on a GPU against the host: f32 to a tolerance, recorded graphs against launches
 // one by one, bf16 near, two ranks over NCCL.
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
 #include "gpu/gpu_main.hpp"
 #include "train_run.hpp"
 
@@ -7,8 +12,8 @@ using namespace dissent;
 using namespace dissent::testing;
 
 namespace {
-// As on the CPU (unit/train/heads/device_stepper_test.cpp), with the sums of the GPU's kernels in yet
-// another order.
+// As on the CPU (unit/train/heads/device_stepper_test.cpp), with the sums of the GPU's kernels in
+// yet another order.
 constexpr double kTolerance = 5e-4;
 at::Device gpu() { return {at::kCUDA, static_cast<c10::DeviceIndex>(device())}; }
 
@@ -27,7 +32,8 @@ TEST(GpuBatchedStepper, GivesTheNumbersOfTheHost) {
   for (const auto& [name, run] : small_runs()) {
     SCOPED_TRACE(name);
     const auto host = train_small(run, grid, at::kCPU, std::nullopt);
-    expect_close(host, train_small(run, grid, gpu(), DeviceStepperOptions{.graphs = false}), kTolerance);
+    expect_close(host, train_small(run, grid, gpu(), DeviceStepperOptions{.graphs = false}),
+                 kTolerance);
     const auto recorded = train_small(run, grid, gpu(), DeviceStepperOptions{});
     expect_close(host, recorded, kTolerance);
     expect_graphs(run, recorded.graphs);

@@ -8,7 +8,9 @@
 #include <dissent/metrics/diversity.hpp>
 
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <utility>
 
 #include "expect_error.hpp"
 #include "finite_difference.hpp"

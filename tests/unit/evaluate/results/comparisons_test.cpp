@@ -8,8 +8,11 @@
 #include <dissent/scores/ensemble_scores.hpp>
 #include <dissent/scores/imagenet_subset.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <set>
+#include <utility>
 
 #include "../made_ensemble.hpp"
 #include "evaluate/results/comparisons.hpp"

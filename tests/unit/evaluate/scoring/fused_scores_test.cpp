@@ -1,6 +1,7 @@
 // The fused pass against the functions of the table, which take a pass a score.
 #include <dissent/scores/registry.hpp>
 
+#include <cstdint>
 #include <limits>
 #include <set>
 

@@ -6,7 +6,11 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <cstdint>
+#include <filesystem>
 #include <fstream>
+#include <functional>
+#include <memory>
 
 #include "models/networks/registry.hpp"
 #include "models/weights/load.hpp"

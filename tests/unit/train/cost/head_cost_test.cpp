@@ -1,9 +1,12 @@
 #include "train/cost/head_cost.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <numeric>
+#include <string>
+#include <tuple>
 
 #include "ensemble/members.hpp"
 #include "storage/chunk_stream.hpp"

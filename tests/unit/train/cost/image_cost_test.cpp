@@ -1,3 +1,6 @@
+#include <string>
+#include <vector>
+
 #include "train/cost/image_cost.hpp"
 
 #include <gtest/gtest.h>

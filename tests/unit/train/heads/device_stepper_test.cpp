@@ -1,3 +1,8 @@
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "train_run.hpp"
 
 using namespace dissent;

@@ -1,12 +1,15 @@
 #include "train/heads/waves.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <map>
 #include <set>
+#include <vector>
 
 #include "train/heads/gradient_probe.hpp"
 

@@ -1,3 +1,7 @@
+#include <cmath>
+#include <limits>
+#include <utility>
+
 #include "train/heads/host_stepper.hpp"
 #include "train/heads/waves.hpp"
 #include "train/run/divergence.hpp"

@@ -11,6 +11,8 @@
 
 #include <cmath>
 #include <functional>
+#include <tuple>
+#include <utility>
 
 #include "core/parallel.hpp"
 #include "expect_error.hpp"
