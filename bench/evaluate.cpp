@@ -70,19 +70,16 @@ void time_scores(int64_t rows) {
   std::vector<const scores::ScoreInfo*> infos;
   for (const auto& name : kScores) infos.push_back(&scores::find_score(name));
   std::vector<at::Tensor> blocks;
-  time_blocks("scores", rows, [&] { blocks.push_back(fused_scores(logits, kScores)); });
+  time_blocks("scores", rows, [&] { blocks.push_back(fused_scores(logits, infos)); });
 
   // All blocks have the same scores; noise makes them differ, as those of samples do.
   const auto count = static_cast<int64_t>(kScores.size());
   const auto values = at::cat(blocks, 1) + at::rand({count, rows}, at::kDouble) * 1e-3;
   const double seconds = bench::seconds_of([&] {
     parallel_tasks(count, [&](int64_t s) {
-      PlannedScore score{.name = kScores[s],
-                         .info = &scores::find_score(kScores[s]),
-                         .post = nullptr,
-                         .shaping = {},
-                         .form = "output",
-                         .options = {}};
+      PlannedScore score;
+      score.name = kScores[s];
+      score.info = infos[s];
       auroc_of(values[s].narrow(0, 0, rows / 2), values[s].narrow(0, rows / 2, rows / 2), score,
                metrics::Convention::kSklearn, "bench");
     });

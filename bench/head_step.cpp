@@ -83,7 +83,7 @@ std::vector<Step> make_steps(const Work& work, const EpochPlan& plan, int64_t fi
 // input gradient), their gradient is written and read, values and optimiser state are read and
 // written.
 double bytes_per_step(const Work& work, const bench::Place& place, int64_t parameters) {
-  const double states = work.optimizer.name == "sgd" ? 1 : 2,
+  const double states = work.optimizer.kind == OptimizerKind::kSgd ? 1 : 2,
                width = place.compute == at::kFloat ? 4 : 2;
   return static_cast<double>(parameters * work.active) * (2 * width + 4 * (2 + 2 + 2 * states));
 }

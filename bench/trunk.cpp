@@ -34,8 +34,8 @@ void time_trunk(const TrunkOptions& options, at::Device device, int64_t rows, in
   }
 
   const double best = *std::min_element(times.begin(), times.end());
-  bench::report({.bench = "trunk"}, options.model + " " + options.precision, best * 1e3,
-                {{"rows", rows}, {"rows_per_s", static_cast<double>(rows) / best}});
+  bench::report({.bench = "trunk"}, options.model + " " + precision_name(options.precision),
+                best * 1e3, {{"rows", rows}, {"rows_per_s", static_cast<double>(rows) / best}});
 }
 
 }  // namespace
@@ -53,7 +53,8 @@ int main(int argc, char** argv) {
       .number("steps", steps, "timed batches");
   return bench::run(options, argc, argv, [&] {
     set_threads(options.threads(2));
-    trunk.precision = device.precision;
+    for (const auto& [name, precision] : precision_names())
+      if (name == device.precision) trunk.precision = precision;
     const auto world = make_self_communicator();
     time_trunk(trunk, device.choose(*world).device, rows, steps);
   });

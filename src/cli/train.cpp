@@ -303,8 +303,7 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   auto run_node = grid.run->split_by_node();
   const auto device =
       choose_device(config.runtime.device, world, *node,
-                    DeviceMath{.tf32 = config.training.precision == Precision::kTf32,
-                               .deterministic = config.runtime.deterministic});
+                    device_math(config.training.precision, config.runtime.deterministic));
   agree(world, [&] {
     check_device(config.training.precision, /*bf16_on_cpus=*/false, device, flags.trace);
     DISSENT_CHECK(device.is_cuda() || config.data.residency != Residency::kDevice, kUsage,
@@ -330,8 +329,7 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
   auto node = world.split_by_node();
   const auto device =
       choose_device(config.runtime.device, world, *node,
-                    DeviceMath{.tf32 = config.training.precision == Precision::kTf32,
-                               .deterministic = config.runtime.deterministic});
+                    device_math(config.training.precision, config.runtime.deterministic));
   ImageData data;
   agree(world, [&] {
     check_device(config.training.precision, /*bf16_on_cpus=*/true, device, flags.trace);

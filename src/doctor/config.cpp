@@ -13,6 +13,7 @@
 #include "storage/residency.hpp"
 #include "train/config/head_config.hpp"
 #include "train/config/image_config.hpp"
+#include "train/images/image_data.hpp"
 
 namespace dissent::doctor {
 namespace {

@@ -425,7 +425,7 @@ std::string kept_text(const std::string& verb) {
   }
 }
 
-bool may_pass(int code) { return job_result(code) == JobResult::kRetried; }
+bool is_transient(int code) { return job_result(code) == JobResult::kRetried; }
 
 std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, std::string& why) {
   if (runs_elsewhere(folder)) {

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include <dissent/losses/a2d.hpp>
+#include <dissent/losses/cross_entropy.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 
 #include "train/heads/device_stepper.hpp"

@@ -22,7 +22,7 @@ DISSENT_FUZZ(job_state, kOwn, "\"number\":", "\"command\":", "\"by\":", "\"host\
   const auto state = jobs::read_state(folder);
   fuzz::use(state.submitted);
   if (state.attempt) fuzz::use(state.attempt->key);
-  if (const auto end = state.end()) fuzz::use(end->reason);
+  if (const auto end = state.end()) fuzz::use(std::to_string(static_cast<int>(end->reason)));
   fuzz::use(std::to_string(state.wall_s() + static_cast<double>(state.failures())));
   fuzz::use(state.alive() && state.begun() && !state.abandoned() ? "a" : "");
 }

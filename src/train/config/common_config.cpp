@@ -38,15 +38,6 @@ TableSpec loss_option_table(const losses::LossInfo& loss) {
   return table;
 }
 
-const Names<Precision>& all_precisions() {
-  static const Names<Precision> names{{"f32", Precision::kF32},
-                                      {"tf32", Precision::kTf32},
-                                      {"bf16", Precision::kBf16},
-                                      {"f16", Precision::kF16},
-                                      {"f64", Precision::kF64}};
-  return names;
-}
-
 void add_experiment_conflicts(const ExperimentOptions& e, Conflicts& conflicts) {
   const std::filesystem::path name(e.experiment);
   const bool leads_out =
@@ -119,16 +110,10 @@ const Names<OnNan>& on_nan_names() {
   return names;
 }
 
-Names<Precision> precision_names(const std::vector<Precision>& precisions) {
+Names<Precision> named_precisions(const std::vector<Precision>& precisions) {
   Names<Precision> names;
   for (const auto precision : precisions) names.emplace_back(precision_name(precision), precision);
   return names;
-}
-
-std::string precision_name(Precision precision) {
-  for (const auto& [name, value] : all_precisions())
-    if (value == precision) return name;
-  return "";
 }
 
 at::ScalarType parameter_type(Precision precision) {

@@ -11,6 +11,7 @@
 
 #include "comm/grid.hpp"
 #include "config/schema.hpp"
+#include "core/device_math.hpp"
 #include "core/option_table.hpp"
 #include "losses/weighted_sum.hpp"
 #include "train/update/optimizer.hpp"
@@ -47,10 +48,9 @@ enum class OnNan { kError, kSkipStep };
 const Names<OnNan>& on_nan_names();
 
 /// training.precision
-enum class Precision { kF32, kTf32, kBf16, kF16, kF64 };
-/// Names of these precisions, "f32" and so on.
-Names<Precision> precision_names(const std::vector<Precision>& precisions);
-std::string precision_name(Precision precision);
+using Precision = ComputePrecision;
+/// These precisions and their names, for an option.
+Names<Precision> named_precisions(const std::vector<Precision>& precisions);
 /// The dtype of parameters, optimiser state and losses: f64, else f32.
 at::ScalarType parameter_type(Precision precision);
 /// The dtype of matrix products and convolutions: bf16 and f16 through autocast, else f32.

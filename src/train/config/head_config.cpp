@@ -205,7 +205,7 @@ const TableSpec& training_table() {
                               "64); 0: none",
                    .min = 0})
           .choice("precision", &T::precision,
-                  precision_names(
+                  named_precisions(
                       {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF64}),
                   "of matrix products; f32 is IEEE f32; tf32 (f32 rounded to 10 bits of mantissa "
                   "in products) and bf16 need a GPU. Parameters, optimiser state and losses are "

@@ -162,8 +162,8 @@ const TableSpec& image_training_table() {
           .option("accumulation", &T::accumulation,
                   {.meaning = "batches per update; their mean gradient is used", .min = 1})
           .choice("precision", &T::precision,
-                  precision_names({Precision::kF32, Precision::kTf32, Precision::kBf16,
-                                   Precision::kF16, Precision::kF64}),
+                  named_precisions({Precision::kF32, Precision::kTf32, Precision::kBf16,
+                                    Precision::kF16, Precision::kF64}),
                   "of matrix products and convolutions; f32 is IEEE f32; tf32 (f32 rounded to 10 "
                   "bits of mantissa in them) needs a GPU, and so does f16, which scales the loss. "
                   "Parameters, optimiser state and losses are f32; f64: everything, on CPUs only, "
