@@ -1,5 +1,6 @@
 #include "plan/image_sets.hpp"
 
+#include <dissent/scores/imagenet_subset.hpp>
 #include <fmt/format.h>
 
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace dissent::plan {
 namespace {
 
 // Data sets whose classes are those of OpenOOD's lists, where the name is a name only.
-constexpr std::pair<const char*, int64_t> kListedClasses[] = {{"imagenet", 1000},
+constexpr std::pair<const char*, int64_t> kListedClasses[] = {{"imagenet", scores::kImagenetClasses},
                                                               {"imagenet200", 200}};
 
 int64_t size_of(const char* option, int64_t value) {

@@ -27,6 +27,7 @@
 #include "report/result_set.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
+#include "storage/train_log.hpp"
 
 namespace dissent::report {
 namespace {
@@ -82,10 +83,10 @@ Times times_of(const std::string& run) {
 }
 
 std::string tag_of(const std::string& column) {
-  const bool validation = column.starts_with("accuracy_") || column == "nll";
-  return (validation                        ? "validation/"
-          : column.starts_with("gradient_") ? "gradients/"
-                                            : "train/") +
+  const bool validation = is_validation_column(column);
+  return (validation                            ? "validation/"
+          : column.starts_with(kGradientPrefix) ? "gradients/"
+                                                : "train/") +
          column;
 }
 
@@ -103,7 +104,7 @@ template <class Time>
 std::vector<Scalar> log_scalars(const std::string& run, const Time& time) {
   const std::string path = run + "/train.csv";
   const auto records = parse_csv(edited_text(read_text(path), path), path);
-  DISSENT_CHECK(!records.empty() && records[0].fields[0] == "epoch", kData,
+  DISSENT_CHECK(!records.empty() && records[0].fields[0] == kEpochColumn, kData,
                 "{}: expected a training log, whose first column is epoch", path);
 
   std::vector<Scalar> scalars;

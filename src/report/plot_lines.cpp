@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "report/plots.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
+#include "storage/train_log.hpp"
 
 namespace dissent::report {
 namespace {
@@ -58,10 +60,11 @@ double number_of(const std::string& text, const std::string& place) {
 
 // "accuracy_ensemble" -> "accuracy, ensemble"
 std::string label_of(const std::string& column) {
-  if (column == "nll") return "negative log-likelihood (nats)";
-  if (column == "total") return "training loss";
-  if (column == "accuracy_mean") return "accuracy, mean member";
-  if (column.starts_with("accuracy_")) return "accuracy, " + column.substr(9);
+  if (column == kNllColumn) return "negative log-likelihood (nats)";
+  if (column == kTotalColumn) return "training loss";
+  if (column == kAccuracyMeanColumn) return "accuracy, mean member";
+  if (column.starts_with(kAccuracyPrefix))
+    return "accuracy, " + column.substr(std::string_view(kAccuracyPrefix).size());
   auto text = column;
   std::replace(text.begin(), text.end(), '_', ' ');
   return text;
@@ -79,7 +82,7 @@ Log open_log(const std::string& given) {
   DISSENT_CHECK(path_exists(path), kData, "{}: no such training log", path);
   Log log{fs::absolute(path).lexically_normal().parent_path().parent_path().filename().string(),
           parse_csv(edited_text(read_text(path), path), path), path};
-  DISSENT_CHECK(!log.records.empty() && log.records[0].fields[0] == "epoch", kData,
+  DISSENT_CHECK(!log.records.empty() && log.records[0].fields[0] == kEpochColumn, kData,
                 "{}: expected a training log, whose first column is epoch", path);
   return log;
 }
@@ -149,13 +152,14 @@ std::vector<Panel> training_panels(const std::vector<std::string>& paths,
   for (const auto& path : paths) logs.push_back(open_log(path));
 
   std::vector<Panel> panels;
-  for (const auto& column : columns.empty() ? std::vector<std::string>{"total", "accuracy_ensemble",
-                                                                       "accuracy_mean", "nll"}
-                                            : columns) {
+  for (const auto& column : columns.empty()
+                                ? std::vector<std::string>{kTotalColumn, kAccuracyEnsembleColumn,
+                                                           kAccuracyMeanColumn, kNllColumn}
+                                : columns) {
     std::map<std::string, std::map<double, Moments>> groups;
     for (const auto& log : logs) add_column(log, column, groups[log.group]);
 
-    Panel panel{"epoch", label_of(column), {}, true};
+    Panel panel{kEpochColumn, label_of(column), {}, true};
     for (const auto& [group, points] : groups)
       if (!points.empty()) panel.lines.push_back(line_of(group, points, false));
     if (!panel.lines.empty()) panels.push_back(std::move(panel));

@@ -14,6 +14,7 @@
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
 #include "storage/results.hpp"
+#include "storage/train_log.hpp"
 
 namespace dissent::report {
 namespace {
@@ -78,7 +79,8 @@ void files_below(const std::string& folder, std::vector<std::string>& files,
       found.push_back(path);
       continue;
     }
-    const bool training_log = names[0] == "epoch", plot = has(names, "kind") && has(names, "x");
+    const bool training_log = names[0] == kEpochColumn,
+               plot = has(names, "kind") && has(names, "x");
     if (training_log || plot) continue;
     if (others.empty()) first_missing = missing;
     others.push_back(path);

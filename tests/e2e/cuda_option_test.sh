@@ -21,7 +21,7 @@ expect() {
 expect on_without_toolkit 1 'DISSENT_CUDA=ON: expected CUDA toolkit, NCCL and a LibTorch with CUDA; found CUDA toolkit' -DDISSENT_CUDA=ON -DCMAKE_DISABLE_FIND_PACKAGE_CUDAToolkit=ON
 expect auto_without_toolkit 0 'CUDA and NCCL OFF' -DDISSENT_CUDA=AUTO -DCMAKE_DISABLE_FIND_PACKAGE_CUDAToolkit=ON
 expect off 0 'CUDA and NCCL OFF' -DDISSENT_CUDA=OFF
-expect unknown 1 'DISSENT_CUDA is AUTO, ON or OFF' -DDISSENT_CUDA=maybe
+expect unknown 1 'DISSENT_CUDA: expected AUTO, ON or OFF' -DDISSENT_CUDA=maybe
 if grep -q nccl.cpp "$work/off/build.ninja"; then
   echo "FAILED: DISSENT_CUDA=OFF compiles nccl.cpp"
   failures=$((failures + 1))

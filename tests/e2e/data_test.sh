@@ -72,7 +72,7 @@ printf 'session-1/0002_sty_dnn_0_bear_07_truck.png 0\nsession-1/0001_sty_dnn_0_b
 refused 1 3 "expected its class as part 9 of its name" "found 7 parts" -- imglist human --class-field 9 --output none.txt
 refused 1 2 "--class-field: expected an integer >= 0, found -1" -- imglist human --class-field -1 --output none.txt
 refused 2 3 "photos/none: no such folder" -- imglist photos/none --output none.txt
-refused 1 3 "photos/train/ant/a.JPEG: in no subfolder" -- imglist photos/train/ant --output none.txt
+refused 1 3 "photos/train/ant/a.JPEG: expected the image in a subfolder" -- imglist photos/train/ant --output none.txt
 refused 1 2 "--output: expected the path of the list" -- imglist photos/train
 refused 1 2 "--output: expected no class file photos.classes.txt, found one" -- imglist photos/train --label -1 --output photos.txt
 # Folders are numbered, not the images in them: an empty class, and one whose files have another ending, are refused with counts, or rows of no image.
@@ -255,7 +255,7 @@ refused 1 2 "cannot read /dev/zero: expected a file, found a character device" -
 refused 1 3 "unknown.cache: label of row 0: expected 0 .. 9" -- train train.toml --set data.validation=unknown.cache
 refused 3 3 "small.cache: expected 784 features per row, as good.cache has, found 196" -- train train.toml --set data.validation=small.cache
 printf '3\n3\n' > twice.txt
-refused 1 3 "twice.txt:2: expected each position once, found 3 in line 1 too" -- train train.toml --set data.subset=twice.txt
+refused 1 3 "twice.txt:2: expected each position once, found 3 also in line 1" -- train train.toml --set data.subset=twice.txt
 printf '300\n' > outside.txt
 refused 1 3 "outside.txt: expected positions of good.cache, found 300" -- train train.toml --set data.subset=outside.txt
 expect_no_file results
@@ -277,5 +277,5 @@ refused 1 3 "good.cache/shard-00001.h5: not a checkpoint" -- evaluate evaluate.t
 refused 1 2 "evaluate.weights: expected 3 values, one per member of results/bad/seed-42/checkpoint.h5, found 2" -- evaluate evaluate.toml --set 'evaluate.weights=[1,2]'
 expect_no_file figures
 well 2 evaluate evaluate.toml --quiet
-expect_text "unknown (far)" "seed-42  ensemble   msp       0.5000"
+expect_text "unknown (far)" "seed-42  ensemble   msp    0.5000"
 finish

@@ -57,7 +57,7 @@ PYTHON
 # Processes that the launcher started but MPI does not know of: srun without PMI, the mpiexec of another MPI. A blocked signal; small limits.
 for launcher in "SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0" "PMI_RANK=0 PMI_SIZE=4"; do
   # shellcheck disable=SC2086
-  (export $launcher; refused 1 4 "says that 4 " "were started" -- doctor; exit "$((failures > 0))") || failures=$((failures + 1))
+  (export $launcher; refused 1 4 ": expected " "found " " 4 " -- doctor; exit "$((failures > 0))") || failures=$((failures + 1))
 done
 (export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=1 SLURM_PROCID=0; well 1 doctor; exit "$((failures > 0))") || failures=$((failures + 1))
 python3 -c 'import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); os.execv(sys.argv[1], sys.argv[1:])' "$program" doctor > out 2> err && status=0 || status=$?

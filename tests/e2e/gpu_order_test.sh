@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # gpu_order_test.sh PROGRAM LIBRARY: LibTorch's CUDA library is loaded before anything is computed, by each verb that takes a device and by a pack whose first job
-# computes on the CPU. LIBRARY, preloaded, makes the program find a GPU; as there is none the run then ends at the device itself, not with "loaded too late".
+# computes on the CPU. LIBRARY, preloaded, makes the program find a GPU; as there is none the run then ends at the device itself, not with an error of the order.
 set -euo pipefail
 fake_gpu=$(realpath "${2:?usage: $0 PROGRAM LIBRARY}")
 . "$(dirname "$0")/lib.sh"
@@ -41,7 +41,7 @@ TOML
 # reaches_the_device: what the program said last is of a device that is not there.
 reaches_the_device() {
   [ "$status" != 0 ] || failed "a GPU that is not there did the work"
-  ! grep -q "too late" out err "$@" || failed "loaded too late"
+  ! grep -q "first checks for CUDA" out err "$@" || failed "loaded too late"
   grep -qiE "CUDA (error|driver|call)|cuda.*(driver|device)" out err "$@" || failed "nothing of the device"
 }
 export CUDA_VISIBLE_DEVICES='' LD_PRELOAD=$fake_gpu

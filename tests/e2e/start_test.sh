@@ -103,7 +103,7 @@ cache 1 train images
 expect_exit 0
 printf 'experiment = "start"\n[data]\ntrain = "train.cache"\nbatch_size = 20\n[ensemble]\nmembers = 2\nhidden = 16\n[loss.cross_entropy]\n[training]\nepochs = 2\n' > train.toml
 well 1 doctor
-expect_text "no launcher started it, so MPI is not started"
+expect_text "not started by a launcher, so MPI is not initialised"
 well 1 --mpi doctor
 expect_text "thread level"
 well 1 train train.toml --quiet --set 'output="one"'
@@ -111,7 +111,7 @@ well 1 --mpi train train.toml --quiet --set 'output="mpi"'
 expect_same one/start/seed-42/checkpoint.h5 mpi/start/seed-42/checkpoint.h5
 for words in "train train.toml" "plan train.toml" "cache cache.toml" "evaluate evaluate.toml" "inspect train.cache" "verify x.h5" "export one" "doctor" "jobs pack list 1"; do
   # shellcheck disable=SC2086
-  (export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0; refused 1 4 "SLURM_STEP_NUM_TASKS says that 2 tasks were started" "srun --mpi=pmix" -- $words; exit "$((failures > 0))") || failures=$((failures + 1))
+  (export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0; refused 1 4 "SLURM_STEP_NUM_TASKS: expected PMIX_RANK, PMIX_NAMESPACE or PMI_FD with 2 tasks, found none of them" "srun --mpi=pmix" -- $words; exit "$((failures > 0))") || failures=$((failures + 1))
 done
 
 # at_once SIGNAL PID: sends it as soon as the process is dissent and holds or catches USR1, which it does from its first line on; LibTorch is being loaded then.

@@ -242,7 +242,7 @@ WaveSimulation simulate_waves(const HeadRunShape& run, int64_t parts, int64_t mo
   for (int64_t part = 0; part < parts; ++part)
     group.insert(group.end(), part_of(run.plan.members, parts, part).count, part);
 
-  // Which rows a step reads does not matter, so only as many as the steps need are ordered.
+  // It does not matter which rows are in a step, so only as many as the steps need are ordered.
   PlanOptions options = run.plan;
   options.rows_per_pass = std::min(options.rows_per_pass, most * options.batch_size);
   options.unlabelled_rows = 0;

@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "storage/atomic_file.hpp"
+#include "storage/train_log.hpp"
 
 namespace dissent {
 
@@ -51,13 +52,16 @@ EpochRecord record_of(const std::vector<double>& numbers, size_t losses) {
 std::string train_csv(const std::vector<EpochRecord>& records,
                       const std::vector<std::string>& losses) {
   // Header. Every record has the columns of the first one.
-  std::string text = "epoch,steps,skipped,learning_rate,total," +
-                     fmt::format("{}", fmt::join(losses, ",")) +
-                     ",accuracy_ensemble,accuracy_best,accuracy_mean,nll";
+  std::vector<std::string> names{kEpochColumn, kStepsColumn, kSkippedColumn, kLearningRateColumn,
+                                 kTotalColumn};
+  names.insert(names.end(), losses.begin(), losses.end());
+  names.insert(names.end(),
+               {kAccuracyEnsembleColumn, kAccuracyBestColumn, kAccuracyMeanColumn, kNllColumn});
   const size_t members = records.empty() ? 0 : records[0].gradients.size() / 3;
   for (size_t m = 0; m < members; ++m)
-    text += fmt::format(",gradient_base_{0},gradient_diversity_{0},gradient_angle_{0}", m);
-  text += "\n";
+    for (const char* value : {"base", "diversity", "angle"})
+      names.push_back(fmt::format("{}{}_{}", kGradientPrefix, value, m));
+  std::string text = fmt::format("{}\n", fmt::join(names, ","));
 
   for (const auto& record : records) {
     std::vector<std::string> fields;

@@ -43,7 +43,7 @@ class LoadCudaDeathTest : public ::testing::Test {
 TEST_F(LoadCudaDeathTest, TooLateIsAnErrorThatSaysWhatToDo) {
   for (void (*work)() : {convolution, batch_norm, backward, seed})
     EXPECT_EXIT((work(), load_and_end()), ::testing::ExitedWithCode(1),
-                "loaded too late.*prepare_device");
+                "expected to load it before LibTorch first checks.*prepare_device");
 }
 
 TEST_F(LoadCudaDeathTest, InTimeItIsLoadedAndStaysSo) {
