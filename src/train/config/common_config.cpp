@@ -22,6 +22,8 @@ TableSpec loss_option_table(const losses::LossInfo& loss) {
   const auto own = [&loss](void* target) {
     return loss.struct_of(static_cast<LossTable*>(target)->options);
   };
+
+  // The reader of a configuration hands over a LossTable; each option knows its own struct alone.
   const auto add = [&table](OptionSpec option, const std::function<void*(void*)>& part) {
     const auto assign = option.assign;
     const auto text = option.text;
@@ -33,6 +35,7 @@ TableSpec loss_option_table(const losses::LossInfo& loss) {
     };
     table.options.push_back(std::move(option));
   };
+
   for (const auto& option : losses::weight_table().options) add(option, weight);
   for (const auto& option : loss.options.options) add(option, own);
   return table;
@@ -210,6 +213,7 @@ void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64
                 fmt::format("expected false, or optimizer.name = \"sgd\" with a momentum above 0, "
                             "found true with \"{}\" and {}",
                             optimizer_name(c.optimizer.kind), c.optimizer.momentum));
+
   conflicts.add(c.schedule.kind == ScheduleKind::kPlateau &&
                     c.schedule.warmup_epochs > static_cast<double>(epochs),
                 "schedule.warmup_epochs",

@@ -51,17 +51,21 @@ void add_loss_conflicts(const TrainConfig& c, Conflicts& conflicts) {
     const auto& loss = losses::find_loss(term.name);
     const std::string key = "loss." + term.name;
     if (const auto reason = impossible_on_features(loss)) conflicts.add(true, key, *reason);
+
     const auto traits = losses::traits_of(loss, term.options);
     conflicts.add(c.active_members() < traits.min_members, key,
                   fmt::format("members can only repel each other if at least {} are active, found "
                               "{}",
                               traits.min_members, c.active_members()));
+
     if (loss.kind == losses::LossKind::kBase) continue;
     ensemble_losses = true;
     const auto own = add_ensemble_loss_conflicts(c, objective, term, conflicts);
     needs.unlabelled = needs.unlabelled || own.unlabelled;
     needs.hard_weights = needs.hard_weights || own.hard_weights;
   }
+
+  // Keys that are given but have no effect are errors too: they are mistakes more often than not.
   conflicts.add(objective.terms.empty(), "loss",
                 "expected at least one loss table, as [loss.cross_entropy]; found none");
 
@@ -75,6 +79,7 @@ void add_loss_conflicts(const TrainConfig& c, Conflicts& conflicts) {
   conflicts.add(threshold && !ensemble_losses, "disagreement.below_threshold",
                 "expected a loss beside those of kind base, for the samples that it takes from "
                 "them; found none");
+
   conflicts.add(needs.unlabelled && c.data.unlabelled.empty(), "data.unlabelled",
                 "expected a cache, since a loss reads unlabelled rows; found nothing");
   conflicts.add(!needs.unlabelled && !c.data.unlabelled.empty(), "data.unlabelled",
@@ -91,6 +96,7 @@ Conflicts head_conflicts(const TrainConfig& c) {
                 fmt::format("expected at most ensemble.members ({}), found {}", c.ensemble.members,
                             c.ensemble.active.value_or(0)));
   add_loss_conflicts(c, conflicts);
+
   conflicts.add(c.training.precision == Precision::kBf16 && c.runtime.device == "cpu",
                 "training.precision",
                 "\"bf16\" needs a GPU: expected another runtime.device, found \"cpu\"");
@@ -234,6 +240,8 @@ TrainConfig read_train_config(const config::Document& document) {
   auto schema = train_schema(config);
   config::ConfigErrors errors(document);
   config::read(document, schema, errors);
+
+  // Errors of single keys and conflicts between keys are reported together, not one per attempt.
   const auto conflicts = head_conflicts(config);
   for (const auto& conflict : conflicts.found()) errors.add(conflict.key, conflict.message);
   errors.raise();

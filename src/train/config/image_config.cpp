@@ -192,12 +192,14 @@ void add_image_loss_conflicts(const ImageTrainConfig& c, Conflicts& conflicts) {
     const std::string key = "loss." + term.name;
     if (const auto reason = impossible_on_images(term, objective))
       conflicts.add(true, key, *reason);
+
     conflicts.add(c.ensemble.members < traits.min_members, key,
                   fmt::format("couples members: expected ensemble.members >= {}, found {}",
                               traits.min_members, c.ensemble.members));
     trains_labels = trains_labels || (is_base(term) && !traits.needs_moved_inputs);
     reads_unlabelled = reads_unlabelled || !is_base(term);
   }
+
   conflicts.add(!trains_labels, "loss",
                 "expected a loss that trains members on their labels, as [loss.cross_entropy]; "
                 "found none");
@@ -211,9 +213,12 @@ void add_size_conflicts(const ImageTrainConfig& c, Conflicts& conflicts) {
   const auto size_of = [](const std::string& transform) {
     return find_transform(transform).options.size;
   };
+
+  // Built for the size in training: a vision transformer has position embeddings of that size.
   const auto network = make_image_network(
       c.ensemble.model,
       {.classes = 1, .channels = 3, .image_size = size_of(c.data.transform), .heads = 1});
+
   const auto check = [&](const std::string& key, const std::string& transform) {
     const auto size = size_of(transform);
     const auto expected = network->size_misfit(size, size);
@@ -222,6 +227,8 @@ void add_size_conflicts(const ImageTrainConfig& c, Conflicts& conflicts) {
                               "\"{}\" takes, found \"{}\" ({} pixels)",
                               expected, c.ensemble.model, transform, size));
   };
+
+  // The automatic transforms have the size of that of [data].
   check("data.transform", c.data.transform);
   if (c.with_validation && c.validation.transform != kAutoTransform)
     check("validation.transform", c.validation.transform);
@@ -233,6 +240,7 @@ Conflicts image_conflicts(const ImageTrainConfig& c) {
   Conflicts conflicts;
   add_common_conflicts(c, c.training.precision, c.training.epochs, conflicts);
   add_image_loss_conflicts(c, conflicts);
+
   const bool balanced = c.data.sampler == Sampler::kClassBalanced;
   conflicts.add(balanced && c.data.batch_size % c.data.samples_per_class != 0, "data.batch_size",
                 fmt::format("expected a multiple of data.samples_per_class ({}), found {}",
@@ -240,6 +248,7 @@ Conflicts image_conflicts(const ImageTrainConfig& c) {
   add_size_conflicts(c, conflicts);
   conflicts.add(c.multihead() && !c.data.same_batch, "data.same_batch",
                 "expected true: the heads of a multihead network see the same images");
+
   const bool names_no_set = c.validation.dataset.empty() && c.validation.list.empty() &&
                             c.data.dataset.empty() && !c.data.list.empty();
   conflicts.add(c.with_validation && names_no_set, "validation",
@@ -278,6 +287,7 @@ ImageTrainConfig read_image_train_config(const config::Document& document) {
   auto schema = image_train_schema(config);
   config::ConfigErrors errors(document);
   config::read(document, schema, errors);
+
   const auto conflicts = image_conflicts(config);
   for (const auto& conflict : conflicts.found()) errors.add(conflict.key, conflict.message);
   errors.raise();

@@ -16,6 +16,8 @@ std::string csv_number(double value) { return std::isnan(value) ? "" : fmt::form
 std::vector<double> numbers_of(const EpochRecord& record) {
   std::vector<double> numbers;
   numbers.reserve(kRecordNumbers + record.losses.size() + record.gradients.size());
+
+  // The order is that of the columns of train.csv, and of progress/epochs in a checkpoint.
   numbers.insert(numbers.end(),
                  {static_cast<double>(record.epoch), static_cast<double>(record.steps),
                   static_cast<double>(record.skipped), record.learning_rate, record.total});
@@ -54,6 +56,7 @@ std::string train_csv(const std::vector<EpochRecord>& records,
   std::string text = "epoch,steps,skipped,learning_rate,total," +
                      fmt::format("{}", fmt::join(losses, ",")) +
                      ",accuracy_ensemble,accuracy_best,accuracy_mean,nll";
+
   const size_t members = records.empty() ? 0 : records[0].gradients.size() / 3;
   for (size_t m = 0; m < members; ++m)
     text += fmt::format(",gradient_base_{0},gradient_diversity_{0},gradient_angle_{0}", m);
@@ -85,6 +88,8 @@ void write_epoch_log(const RunContext& context, const std::vector<std::string>& 
   spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g}{} accuracy={}",
                context.seed, last.epoch, last.steps, last.skipped, last.total, values,
                csv_number(last.accuracy_ensemble));
+
+  // Live logging comes last: it reads the files that have just been written.
   if (context.after_epoch) context.after_epoch();
 }
 

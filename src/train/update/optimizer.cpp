@@ -71,6 +71,9 @@ Optimizer::Optimizer(const OptimizerOptions& options, at::Tensor values)
   weight_decay_ = options.weight_decay.value_or(options.kind == OptimizerKind::kAdamW ? 0.01 : 0.0);
   if (optimizer_states(options) > 0) first_ = at::zeros_like(values_);
   if (!sgd) second_ = at::zeros_like(values_);
+
+  // A step count per member: members are updated in different steps. f32, as the fused operators
+  // read it.
   steps_ = at::zeros({values_.size(0)}, values_.options().dtype(at::kFloat));
 }
 
@@ -82,8 +85,11 @@ void Optimizer::update(int64_t i, int64_t offset, const at::Tensor& gradient,
     return std::vector<at::Tensor>{stack[i].narrow(0, offset, n)};
   };
   const std::vector<at::Tensor> gradients{gradient.reshape({n})};
+
   const auto p = slice(values_);
 
+  // is_first_step is always false: the momentum starts at 0, so momentum * 0 + g is the first
+  // step's g.
   if (options_.kind == OptimizerKind::kSgd) {
     at::_fused_sgd_(p, gradients, first_.defined() ? slice(first_) : std::vector<at::Tensor>{},
                     weight_decay_, options_.momentum, learning_rate, /*dampening=*/0,
@@ -110,6 +116,7 @@ bool Optimizer::one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Ten
   };
   if (!fits(weight) || !fits(dy) || !fits(x) || x.size(0) > kOnePassRows) return false;
 
+  // The kernel walks rows of dy and x with their strides: dy is a range of columns, not copied.
   const kernels::LinearBlock block{.weight = weight.data_ptr<float>(),
                                    .velocity = velocity.data_ptr<float>(),
                                    .dy = dy.const_data_ptr<float>() + first,
@@ -133,6 +140,7 @@ void Optimizer::update_linear(int64_t i, const ParameterEntry& entry, int64_t fi
     const auto rows = [&](const at::Tensor& stack) {
       return parameter(stack[i], entry).narrow(0, first, count);
     };
+
     auto velocity = rows(first_), weight = rows(values_);
     if (one_pass(velocity, weight, dy, x, first, learning_rate)) return;
     at::addmm_out(velocity, velocity, columns, x, options_.momentum, 1);

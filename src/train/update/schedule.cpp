@@ -54,6 +54,7 @@ Schedule::Schedule(const ScheduleOptions& options, double start, int64_t trainin
       state_{std::numeric_limits<double>::infinity(), 0, 1.0} {}
 
 double Schedule::rate(int64_t epoch, int64_t step) const {
+  // Position in epochs, with the part of the current one.
   const double at =
       static_cast<double>(epoch) +
       static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, steps_per_epoch_));
