@@ -142,6 +142,7 @@ const TableSpec& runtime_table() {
   using T = RuntimeOptions;
   static const TableSpec table =
       TableOf<T>("runtime", "Device, threads, timeout")
+          // All keys are of the execution scope: a run continues with other values of them.
           .option("device", &T::device,
                   {.meaning = "auto: cuda if there is a GPU and this build supports it",
                    .scope = Scope::kExecution,
@@ -191,6 +192,8 @@ const TableSpec& train_runtime_table() {
                 {.meaning = "write a TensorBoard event file in each run's folder, updated after "
                             "each epoch",
                  .scope = Scope::kExecution});
+
+    // A table of its own, since evaluation and caching have [runtime] without live logging.
     all.options.insert(all.options.end(), live.options.begin(), live.options.end());
     return all;
   }();

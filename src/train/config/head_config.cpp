@@ -112,6 +112,7 @@ const TableSpec& cache_data_table() {
   using T = CacheDataOptions;
   static const TableSpec table =
       OptionTable<T>("data", "Training data")
+          // Which rows.
           .option("kind", &T::kind, {.meaning = "cached features", .choices = {"cache"}})
           .option("train", &T::train, {.meaning = "a cache folder or one of SED's HDF5 files"})
           .option("validation", &T::validation,
@@ -124,6 +125,8 @@ const TableSpec& cache_data_table() {
                               "these rows only; empty: all rows"})
           .option("subset_complement", &T::subset_complement,
                   {.meaning = "train on the rows that are not in the list"})
+
+          // Where they are kept. No choice here changes a result.
           .choice("residency", &T::residency,
                   {{"auto", Residency::kAuto},
                    {"device", Residency::kDevice},
@@ -136,16 +139,21 @@ const TableSpec& cache_data_table() {
                               "chunk_rows is given and the rows take more than 3/4 of the node's "
                               "free memory",
                    .scope = Scope::kExecution})
+
+          // The order in which they are visited: part of the plan, so chunk_rows changes results
+          // with any residency.
           .option("chunk_rows", &T::chunk_rows,
                   {.meaning = "rows are shuffled within chunks of this many rows, and chunks are "
                               "visited in file order, whatever the residency; 0: shuffle the whole "
                               "pass",
                    .min = 0})
+
           .option("memory_gib", &T::memory_gib,
                   {.meaning = "maximum GiB per node for the two chunks of residency stream, over "
                               "all runs on the node",
                    .scope = Scope::kExecution,
                    .min = 0})
+
           .option("batch_size", &T::batch_size,
                   {.meaning = "rows per step, over all data ranks", .min = 1});
   return table;
@@ -163,6 +171,7 @@ const TableSpec& ensemble_table() {
           .choice("selection", &T::selection,
                   {{"random", Selection::kRandom}, {"round_robin", Selection::kRoundRobin}},
                   "random: drawn for each step; round_robin: one network per epoch, in turn")
+
           .option("model", &T::model, {.meaning = "the network", .choices = head_names()})
           .option("hidden", &T::hidden,
                   {.meaning = "width of the hidden layer; auto: 4 x features", .min = 1});
@@ -193,23 +202,28 @@ const TableSpec& training_table() {
                   {.meaning = "passes over the rows, including a frozen one", .min = 1})
           .option("frozen_first_epoch", &T::frozen_first_epoch,
                   {.meaning = "the first epoch computes losses only, as in SED's release"})
+
+          // Steps that fail, and gradients that are too large.
           .choice("on_nan", &T::on_nan, on_nan_names(),
                   "when a loss or gradient is not finite: stop with an error, or skip the step")
           .option("clip_norm", &T::clip_norm,
                   {.meaning = "maximum norm of the gradient over all active members; 0: no "
                               "clipping",
                    .min = 0})
+
           .option("look_ahead", &T::look_ahead,
                   {.meaning = "steps searched for those without a common member, which are "
                               "computed together; 1: one step at a time",
                    .scope = Scope::kExecution,
                    .min = 1,
                    .max = 4096})
+
           .option("gradient_samples", &T::gradient_samples,
                   {.meaning = "steps per epoch and member in which the gradients of base and "
                               "diversity losses are compared, for train.csv (at most one step in "
                               "64); 0: none",
                    .min = 0})
+
           .choice("precision", &T::precision,
                   named_precisions(
                       {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF64}),
@@ -237,6 +251,7 @@ config::Schema train_schema(TrainConfig& c) {
 
 TrainConfig read_train_config(const config::Document& document) {
   TrainConfig config;
+  // The schema is bound to this object: reading fills in its members.
   auto schema = train_schema(config);
   config::ConfigErrors errors(document);
   config::read(document, schema, errors);

@@ -38,6 +38,7 @@ const TableSpec& data_table() {
   using T = ImageTrainDataOptions;
   static const TableSpec table =
       OptionTable<T>("data", "Labelled training images")
+          // Which images.
           .option("kind", &T::kind,
                   {.meaning =
                        "images: train networks on images (cache: train heads on cached features)",
@@ -62,16 +63,20 @@ const TableSpec& data_table() {
                   {.meaning = std::string(kAllowEmptyMeaning) + "; of [validation] too"})
           .option("background", &T::background,
                   {.meaning = std::string(kBackgroundMeaning) + "; of the other sets too"})
+
+          // What a batch holds.
           .option("transform", &T::transform,
                   {.meaning = "transform from an image to the network's input",
                    .choices = names_of_transforms(false)})
           .option("batch_size", &T::batch_size,
                   {.meaning = "images per member and batch, over all data ranks", .min = 1})
+
           .option("same_batch", &T::same_batch,
                   {.meaning = "one batch for all members and losses (NCL, ADP, DICE); false: each "
                               "member has its own data order, and the losses between members read "
                               "the batch of a randomly drawn member, in evaluation mode"})
           .option("drop_last", &T::drop_last, {.meaning = "drop a short last batch"})
+
           .choice("sampler", &T::sampler,
                   {{"shuffled", Sampler::kShuffled}, {"class_balanced", Sampler::kClassBalanced}},
                   "shuffled rows, or batches with samples_per_class images of each of their "
@@ -85,6 +90,7 @@ const TableSpec& data_table() {
                .scope = Scope::kExecution,
                .min = 0,
                .max = 256})
+
           .option("prefetch", &T::prefetch,
                   {.meaning = "batches that the workers prepare ahead",
                    .scope = Scope::kExecution,
@@ -153,14 +159,17 @@ const TableSpec& image_training_table() {
   static const TableSpec table =
       OptionTable<T>("training", "Duration and failure handling")
           .option("epochs", &T::epochs, {.meaning = "passes over the images", .min = 1})
+
           .choice("on_nan", &T::on_nan, on_nan_names(),
                   "when a gradient is not finite: stop with an error, or skip the step")
           .option("clip_norm", &T::clip_norm,
                   {.meaning = "maximum norm of the gradient over all members, and of the "
                               "discriminator's gradient; 0: no clipping",
                    .min = 0})
+
           .option("accumulation", &T::accumulation,
                   {.meaning = "batches per update; their mean gradient is used", .min = 1})
+
           .choice("precision", &T::precision,
                   named_precisions({Precision::kF32, Precision::kTf32, Precision::kBf16,
                                     Precision::kF16, Precision::kF64}),
@@ -168,6 +177,7 @@ const TableSpec& image_training_table() {
                   "bits of mantissa in them) needs a GPU, and so does f16, which scales the loss. "
                   "Parameters, optimiser state and losses are f32; f64: everything, on CPUs only, "
                   "to compare with other programs (pixels are computed in f32)")
+
           .option("ema_decay", &T::ema_decay,
                   {.meaning =
                        "decay of a moving average of the weights, average = decay average + (1 - "

@@ -53,11 +53,13 @@ const TableSpec& optimizer_table() {
               {.meaning =
                    "weight decay of every parameter; auto: torch's default (adamw 0.01, others 0)",
                .min = 0})
+
           .option("beta1", &O::beta1,
                   {.meaning = "adam: decay of the first moment", .min = 0, .max = 1})
           .option("beta2", &O::beta2,
                   {.meaning = "adam: decay of the second moment", .min = 0, .max = 1})
           .option("epsilon", &O::epsilon, {.meaning = "adam: added to the denominator", .min = 0})
+
           .option("momentum", &O::momentum, {.meaning = "sgd: momentum", .min = 0, .max = 1})
           .option("nesterov", &O::nesterov, {.meaning = "sgd: Nesterov's form of momentum"});
   return table;

@@ -27,9 +27,11 @@ const TableSpec& schedule_table() {
           .choice("after_end", &S::after_end,
                   {{"hold", AfterEnd::kHold}, {"rise", AfterEnd::kRise}},
                   "cosine past t_max_epochs: hold the minimum, or rise again as torch does")
+
           .option("warmup_epochs", &S::warmup_epochs,
                   {.meaning = "epochs of linear warm-up from 0, step by step; may be fractional",
                    .min = 0})
+
           .option("factor", &S::factor,
                   {.meaning = "plateau: the rate is multiplied by this", .min = 0, .max = 1})
           .option("patience", &S::patience,
