@@ -73,6 +73,7 @@ class ShapeReader {
                   options_.train);
     used_.insert("dtype");
     const auto dtype = dtype_from_name(sizes_.dtype.value_or("f32"), "--dtype");
+
     RowsShape shape;
     shape.rows_per_pass = size("rows", sizes_.rows);
     shape.passes = size("passes", sizes_.passes.value_or(1));
@@ -86,6 +87,7 @@ class ShapeReader {
     auto shape = shape_on_disk(options_.train);
     if (!shape) shape = assumed_train();
     describe("train", options_.train, *shape);
+
     DISSENT_CHECK(shape->classes >= 1, kData,
                   "data.train ({}): expected labelled rows, found none: every label is -1",
                   options_.train);
@@ -113,6 +115,7 @@ class ShapeReader {
       shape->rows_per_pass = size(option, rows);
       shape->passes = 1;
     }
+
     describe(role, path, *shape);
     DISSENT_CHECK(shape->dim == train.dim, kData,
                   "{}: expected {} features per row, as in {}, found {}", path, train.dim,

@@ -31,9 +31,12 @@ void check_not_given(std::initializer_list<std::pair<const char*, bool>> options
 
 ImageSets open_sets(const ImageTrainConfig& config) {
   ImageSets sets;
+
+  // What opening the sets adds to the peak: lists and names take memory besides pixels.
   const int64_t before = peak_memory_bytes();
   sets.data = open_image_data(config);
   sets.bytes = peak_memory_bytes() - before;
+
   sets.classes = sets.data->classes;
   sets.rows = sets.data->train.source->rows();
   if (sets.data->validation) sets.validation_rows = sets.data->validation->source->rows();
@@ -60,6 +63,7 @@ ImageSets assume_sets(const ImageTrainConfig& config, const AssumedSizes& sizes,
   sets.text = fmt::format(
       "  the images were not found, sizes follow from the configuration and the options: {}\n",
       reason);
+
   const auto dataset = image_sets(config).front().second.dataset;
   sets.classes = assumed_classes(config, dataset, sizes);
   DISSENT_CHECK(
@@ -84,6 +88,8 @@ ImageSets find_image_sets(const ImageTrainConfig& config, const AssumedSizes& si
                    {"dtype", sizes.dtype.has_value()},
                    {"unlabelled-rows", sizes.unlabelled_rows.has_value()}},
                   "a cache; found data.kind = \"images\"");
+
+  // A cluster's front end often has no images: the plan is made from sizes then.
   std::optional<ImageSets> sets;
   std::string reason;
   try {
@@ -91,6 +97,7 @@ ImageSets find_image_sets(const ImageTrainConfig& config, const AssumedSizes& si
   } catch (const Error& error) {
     reason = error.what();
   }
+
   if (!sets) return assume_sets(config, sizes, reason);
 
   check_not_given({{"rows", sizes.rows.has_value()},

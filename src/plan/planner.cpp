@@ -19,6 +19,7 @@ namespace {
 NodeResources node_resources(Communicator& world, const std::string& output) {
   const int64_t shm = path_exists("/dev/shm") ? free_bytes("/dev/shm") : 0;
   const int64_t disk = free_bytes(path_exists(output) ? output : ".");
+
   const auto first =
       values_of_first_rank(world, {static_cast<double>(available_memory_bytes()),
                                    static_cast<double>(shm), static_cast<double>(disk)});
@@ -50,6 +51,8 @@ void Planner::measure_messages() {
   plan_.messages_measured = world_.size() > 1 && !settings_.messages;
   plan_.messages = plan_.messages_measured ? dissent::measure_messages(world_)
                                            : settings_.messages.value_or(MessageCost{});
+
+  // Ranks measure slightly different values: all have to compare grids by the same ones.
   const auto first =
       values_of_first_rank(world_, {plan_.messages.latency_s, plan_.messages.bytes_per_second});
   plan_.messages = {first[0], first[1]};
@@ -88,6 +91,7 @@ std::string Planner::add_own(int64_t ranks, int64_t ranks_per_node) {
   } catch (const Error& error) {
     return error.what();
   }
+
   add(ranks, ranks_per_node, shape);
   return "";
 }
@@ -100,10 +104,13 @@ void Planner::add_count(int64_t ranks) {
     return;
   }
 
+  // The grid of the configuration, for comparison, and the best one. The same grid is listed once.
   const bool shows_own = model_.compares_own_grid() && add_own(ranks, per_node).empty();
+
   const auto best = model_.best_grid(ranks, threads_per_rank(per_node), plan_.messages);
   if (best) return add(ranks, per_node, *best);
   if (shows_own) return;
+
   const auto limits = model_.limits();
   add_problem(
       ranks,
@@ -125,6 +132,8 @@ void Planner::add(int64_t ranks, int64_t ranks_per_node, const GridShape& shape)
   const Placement placement{ranks, ranks_per_node, threads_per_rank(ranks_per_node)};
   GridCost grid = model_.cost(placement, shape, plan_.node);
   add_notes(grid);
+
+  // Notes come first: measuring may add that it was not possible.
   if (plan_.calibrated) measure(grid);
   plan_.grids.push_back(std::move(grid));
 }
