@@ -28,6 +28,7 @@ at::Tensor flatten(const HeadGradient& gradient, const ParameterLayout& layout) 
       at::mm_out(rows, part.dy.narrow(1, first, count).t(), part.x);
     });
   }
+
   for (const auto& part : gradient.vectors)
     parameter(flat, layout.entry(part.entry)).copy_(part.value);
   return flat;
@@ -67,11 +68,13 @@ std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optio
   DISSENT_CHECK(dim >= 1 && classes >= 1 && hidden.value_or(1) >= 1, kUsage,
                 "model '{}': expected sizes of at least 1, found dim {}, hidden {}, classes {}",
                 name, dim, hidden.value_or(0), classes);
+
   std::vector<std::string> names;
   for (const auto& spec : head_registry()) {
     if (spec.name == name) return spec.make(dim, hidden.value_or(4 * dim), classes);
     names.push_back(spec.name);
   }
+
   const auto near = nearest(name, names);
   DISSENT_FAIL(kUsage, "model on features: expected one of {}, found '{}'{}",
                fmt::join(names, ", "), name,

@@ -10,6 +10,9 @@ constexpr int64_t kAlignment = 16;
 size_t ParameterLayout::add(std::string name, std::vector<int64_t> shape) {
   int64_t numel = 1;
   for (const int64_t extent : shape) numel *= extent;
+
+  // Each parameter starts at a multiple of 16 elements: kernels read and write aligned vectors. The
+  // padding stays 0.
   entries_.push_back({std::move(name), std::move(shape), size_, numel});
   size_ += (numel + kAlignment - 1) / kAlignment * kAlignment;
   return entries_.size() - 1;

@@ -97,6 +97,7 @@ std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
   // A multihead variant is the network without classifier, with heads on its features.
   const bool multihead = is_multihead(name);
   const auto base = multihead ? name.substr(0, name.size() - kMultiheadSuffix.size()) : name;
+
   std::vector<std::string> names;
   for (const auto& spec : image_network_registry()) {
     names.push_back(spec.name);
@@ -106,6 +107,7 @@ std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
     trunk.classes = 0;
     return std::make_unique<Multihead>(spec.make(trunk), options.heads, options.classes);
   }
+
   const auto near = nearest(base, names);
   DISSENT_FAIL(kUsage,
                "model on images: expected one of {}, each with '{}' for heads on one trunk, found "
