@@ -42,6 +42,8 @@ TableSpec loss_option_table(const losses::LossInfo& loss) {
 }
 
 void add_experiment_conflicts(const ExperimentOptions& e, Conflicts& conflicts) {
+  // Results of one experiment are replaced with --force: its folder must not be one outside
+  // `output`.
   const std::filesystem::path name(e.experiment);
   const bool leads_out =
       name.is_absolute() || std::find(name.begin(), name.end(), "..") != name.end();

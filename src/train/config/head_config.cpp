@@ -97,6 +97,7 @@ Conflicts head_conflicts(const TrainConfig& c) {
                             c.ensemble.active.value_or(0)));
   add_loss_conflicts(c, conflicts);
 
+  // Contradictions to a device that is named. That of "auto" is checked when it is known.
   conflicts.add(c.training.precision == Precision::kBf16 && c.runtime.device == "cpu",
                 "training.precision",
                 "\"bf16\" needs a GPU: expected another runtime.device, found \"cpu\"");

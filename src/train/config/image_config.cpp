@@ -206,6 +206,8 @@ void add_image_loss_conflicts(const ImageTrainConfig& c, Conflicts& conflicts) {
     conflicts.add(c.ensemble.members < traits.min_members, key,
                   fmt::format("couples members: expected ensemble.members >= {}, found {}",
                               traits.min_members, c.ensemble.members));
+
+    // A loss on moved inputs needs the gradient of another base loss first.
     trains_labels = trains_labels || (is_base(term) && !traits.needs_moved_inputs);
     reads_unlabelled = reads_unlabelled || !is_base(term);
   }
@@ -256,9 +258,11 @@ Conflicts image_conflicts(const ImageTrainConfig& c) {
                 fmt::format("expected a multiple of data.samples_per_class ({}), found {}",
                             c.data.samples_per_class, c.data.batch_size));
   add_size_conflicts(c, conflicts);
+
   conflicts.add(c.multihead() && !c.data.same_batch, "data.same_batch",
                 "expected true: the heads of a multihead network see the same images");
 
+  // [validation] takes the set of [data] where it names none, which a list alone does not give.
   const bool names_no_set = c.validation.dataset.empty() && c.validation.list.empty() &&
                             c.data.dataset.empty() && !c.data.list.empty();
   conflicts.add(c.with_validation && names_no_set, "validation",

@@ -364,6 +364,7 @@ HeadCalibration merge(Communicator& comm, const HeadCalibration& own, int64_t mo
     return values[row][column] / values[row][column + 1];
   };
 
+  // Means over the ranks that have met this number of pairs.
   HeadCalibration merged;
   for (int64_t pairs = 0; pairs <= most_pairs; ++pairs) {
     if (values[pairs][kWaveSum + 1] > 0) merged.wave_s[pairs] = mean(pairs, kWaveSum);

@@ -323,6 +323,7 @@ DataCost data_cost(const HeadRunShape& run, const CacheDataOptions& options, int
 }
 
 StorageCost head_storage_cost(const HeadRunShape& run, int64_t ranks) {
+  // A checkpoint holds weights and states of each member, its step count, and a record per epoch.
   const auto& layout = run.head->layout();
   const int64_t copies = 1 + run.states,
                 member = layout.parameter_count() * copies * kFloatBytes + kCountBytes,

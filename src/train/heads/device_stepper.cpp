@@ -452,6 +452,8 @@ std::vector<LateResult> DeviceStepper::late_results(bool all) {
 void DeviceStepper::check_loss(const Pending& pending, const LateResult& late) {
   const double total = late.result.total;
   if (failure_ || options_.step.skip_not_finite || std::isfinite(total)) return;
+
+  // Kept, not thrown: the next wave's request tells the other ranks, and all fail together.
   failure_.emplace(ErrorKind::kData,
                    divergence_message({.epoch = pending.epoch,
                                        .step = late.step,

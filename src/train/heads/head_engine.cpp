@@ -59,6 +59,9 @@ int64_t HeadEngine::steps_per_epoch() const { return dissent::steps_per_epoch(pl
 void HeadEngine::start(const TrainingServices& services) {
   services_.emplace(services);
   const auto options = head_step_options(config_);
+
+  // On the host threads share the members of a wave; on a GPU batched products compute them at
+  // once.
   if (members_.values.is_cpu()) {
     stepper_ =
         std::make_unique<HostStepper>(members_, services.optimizer, objective_, options, grid_);
@@ -71,6 +74,7 @@ void HeadEngine::start(const TrainingServices& services) {
 }
 
 RunContents HeadEngine::contents() {
+  // Data ranks hold the same members: those of the first part write them.
   return {.data_kind = "caches",
           .data = data_.identity,
           .dim = data_.dim,
@@ -264,6 +268,7 @@ void HeadEngine::trace(const StepInput& input, const StepResult& result) {
   const auto numbers = [](const std::vector<int64_t>& values) {
     return at::tensor(values, at::kLong);
   };
+
   const Step& step = *input.step;
   TraceStep entry{.epoch = step.epoch,
                   .step = step.index,
@@ -275,6 +280,7 @@ void HeadEngine::trace(const StepInput& input, const StepResult& result) {
                               {"active", numbers(step.active)},
                               {"labels", input.labels},
                               {"x", input.x}}};
+
   if (!step.unlabelled_rows.empty())
     entry.tensors.emplace_back("unlabelled_rows", numbers(step.unlabelled_rows));
   services_->trace->add(entry, [this] { return weights(); });

@@ -154,6 +154,8 @@ void ImageEngine::start(const TrainingServices& services) {
   services_.emplace(services);
   auto options = image_step_options(config_);
   options.stop = stop_requested;
+
+  // The stepper looks at the stop flag between passes: a step may take minutes.
   stepper_ =
       std::make_unique<ImageStepper>(members_, objective_, options, grid_, discriminator_.get());
 
@@ -182,6 +184,8 @@ RunContents ImageEngine::contents() {
       .loss_scale = &stepper_->loss_scale()};
 
   if (average_.defined()) contents.stacks.push_back({kAveragePrefix, average_, &network.layout()});
+
+  // Every rank has the same discriminator: one copy is stored, not one per member.
   if (discriminator_)
     for (const auto& [state, tensors] : discriminator_->state())
       for (size_t i = 0; i < tensors.size(); ++i)
@@ -194,8 +198,6 @@ NamedTensors ImageEngine::weights() const {
   NamedTensors tensors;
   add_stack(tensors, kMembersPrefix, members_.values, members_.network->layout());
   add_stack(tensors, kBuffersPrefix, members_.buffers, members_.network->buffer_layout());
-
-  // Every rank has the same discriminator: one copy is stored, not one per member.
   if (discriminator_)
     for (size_t i = 0; i < discriminator_->parameters().size(); ++i)
       tensors.emplace_back(fmt::format("{}{}", kDiscriminatorPrefix, i),
@@ -208,6 +210,8 @@ TraceShape ImageEngine::trace_shape() const {
       config_.data.on_damaged == OnDamaged::kError, kUsage,
       "--trace: expected data.on_damaged = \"error\", found \"skip\": a trace records the "
       "rows that were requested");
+
+  // Pixels of three channels, and per image a row number, a label and the draws of its transform.
   const int64_t size = data_.train.transform.size;
   const int64_t image_bytes =
       3 * size * size * members_.values.element_size() + 8 * static_cast<int64_t>(sizeof(int64_t));
@@ -299,6 +303,8 @@ void ImageEngine::add_step(const at::Tensor& row, EpochRecord& record) const {
 
   const auto terms =
       stepper_->term_values(row.narrow(0, kColumnValues, stepper_->columns()).contiguous());
+
+  // The total has each term with its weight in the batches in which the term is on.
   for (size_t t = 0; t < terms.size(); ++t) {
     record.losses[t] += terms[t];
     record.total += weight_in_epoch(objective_.terms[t].weight, record.epoch) * terms[t];

@@ -38,6 +38,7 @@ ActiveTerms active_terms(const ImageObjective& objective, const ImageStepInput& 
     ActiveTerm entry{i, &term, traits_of(term),
                      losses::weight_at(term.weight, input.epoch, input.batch)};
 
+    // Terms are sorted by the pass that computes them.
     auto& kind = !is_base(term)                    ? active.ensemble
                  : entry.traits.needs_moved_inputs ? active.moved_inputs
                                                    : active.base;

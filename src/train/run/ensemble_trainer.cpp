@@ -221,6 +221,7 @@ EpochRecord EnsembleTrainer::sum_steps() const {
   record.losses.assign(static_cast<size_t>(state_.losses), 0);
   for (int64_t step = 0; step < record.steps; ++step) engine_.add_step(tables_.steps[step], record);
 
+  // If all steps were skipped: 0 / 0 = NaN.
   const auto counted = static_cast<double>(record.steps - record.skipped);
   record.total /= counted;
   for (auto& loss : record.losses) loss /= counted;
