@@ -38,6 +38,9 @@ Json memory_json(const HeadMemoryCost& memory, const DataCost& data) {
 
 Cells memory_cells(const HeadMemoryCost& memory) {
   Cells cells;
+
+  // Validation and the checkpoint come one after the other, and their memory is freed in between:
+  // the larger one counts.
   for (const int64_t part :
        {memory.parameters, memory.optimizer, memory.activations, memory.gradients, memory.logits,
         memory.plan, std::max(memory.validation, memory.checkpoint)})
@@ -73,6 +76,7 @@ std::string HeadCostModel::run_text() const {
 }
 
 void HeadCostModel::add_run_json(Json& json) const {
+  // What decides the cost, so that a report can be read without its configuration.
   json["model"] = model_text();
   json["members"] = run_.plan.members;
   json["active"] = run_.plan.active;
@@ -99,6 +103,7 @@ std::optional<GridShape> HeadCostModel::best_grid(int64_t ranks, int64_t threads
 }
 
 const WaveSimulation& HeadCostModel::waves(int64_t parts) {
+  // Simulated once for each number of member groups: many grids have the same one.
   const auto known = waves_.find(parts);
   if (known != waves_.end()) return known->second;
   return waves_.emplace(parts, simulate_waves(run_, parts)).first->second;
@@ -111,6 +116,7 @@ const MachineRates& HeadCostModel::rates(int64_t threads) {
   const auto team = static_cast<double>(threads);
   MachineRates rates{kAssumedRates.flops_per_second * team, kAssumedRates.bytes_per_second * team};
 
+  // Rates depend on the number of threads, and are measured once for each number.
   if (settings_.calibrate) {
     set_threads(static_cast<int>(threads));
     say_planning(settings_.quiet, world_.rank(),
@@ -208,6 +214,9 @@ TableText HeadCostModel::time_table() const {
       "Not included: loading data, writing checkpoints,\n"
       "  ranks that wait for each other because of noise. Ranks on other machines count as cores "
       "of the same kind.\n";
+
+  // The bound is a lower limit from products and memory alone: `times bound` says how far the
+  // program is from it.
   if (first_rates_)
     table.explanation += fmt::format(
         "  bound: products at {:.3g} GFLOP/s and memory at {:.3g} GB/s per rank (first line; "

@@ -29,6 +29,7 @@ class ShapeReader {
       : options_(options), sizes_(sizes) {}
 
   HeadShapes read() {
+    // The training set first: it gives the features and classes of the others.
     HeadShapes shapes;
     shapes.train = read_train();
     if (!options_.validation.empty())
@@ -37,6 +38,7 @@ class ShapeReader {
     if (!options_.unlabelled.empty())
       shapes.unlabelled = read_other("unlabelled", options_.unlabelled, "unlabelled-rows",
                                      sizes_.unlabelled_rows, shapes.train);
+
     check_all_used();
     shapes.text = text_;
     return shapes;
@@ -52,6 +54,7 @@ class ShapeReader {
 
   // An option that says nothing about these caches is a mistake of the user.
   void check_all_used() const {
+    // size() notes each option that was read.
     const std::pair<const char*, bool> given[] = {
         {"rows", sizes_.rows.has_value()},
         {"dim", sizes_.dim.has_value()},
@@ -84,6 +87,7 @@ class ShapeReader {
   }
 
   RowsShape read_train() {
+    // An existing cache says its own shape; options are for one that is still to be written.
     auto shape = shape_on_disk(options_.train);
     if (!shape) shape = assumed_train();
     describe("train", options_.train, *shape);
@@ -91,6 +95,7 @@ class ShapeReader {
     DISSENT_CHECK(shape->classes >= 1, kData,
                   "data.train ({}): expected labelled rows, found none: every label is -1",
                   options_.train);
+
     if (options_.subset.empty()) return *shape;
 
     // Training reads the subset's rows, or all but these.

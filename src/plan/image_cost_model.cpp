@@ -68,6 +68,8 @@ std::string ImageCostModel::run_text() const {
                   run_.unlabelled > 0 ? fmt::format(", {} unlabelled", run_.unlabelled) : "",
                   optimizer_name(config_.optimizer.kind));
 
+  // Each network sees a batch of its own; the common batch is one more pass of each where losses
+  // between members read one.
   const int64_t networks = run_.networks();
   text += fmt::format("  images through networks: {} per step",
                       run_.accumulation * (run_.batch * networks + run_.common_passes()));
@@ -98,6 +100,8 @@ void ImageCostModel::add_run_json(Json& json) const {
   json["batch_size"] = run_.batch;
 
   json["parameters_per_member"] = run_.network->layout().parameter_count();
+
+  // Without the images their number is unknown, and so is all that is counted per epoch.
   if (run_.batches) {
     json["images"] = *run_.rows;
     json["batches_per_epoch"] = *run_.batches;

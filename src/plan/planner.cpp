@@ -18,6 +18,8 @@ namespace {
 // Of rank 0's node, so that all ranks decide alike.
 NodeResources node_resources(Communicator& world, const std::string& output) {
   const int64_t shm = path_exists("/dev/shm") ? free_bytes("/dev/shm") : 0;
+
+  // The folder of results may not exist yet: the current one stands for its file system then.
   const int64_t disk = free_bytes(path_exists(output) ? output : ".");
 
   const auto first =
@@ -84,6 +86,8 @@ int64_t Planner::threads_per_rank(int64_t ranks_per_node) const {
 }
 
 std::string Planner::add_own(int64_t ranks, int64_t ranks_per_node) {
+  // A configuration may name a grid that these ranks cannot fill: that is a line of the report, not
+  // the end of the plan.
   GridShape shape;
   try {
     shape = resolve_grid(model_.config().grid, ranks, plan_.runs, model_.members(),
@@ -166,6 +170,8 @@ void Planner::add_notes(GridCost& grid) const {
 }
 
 void Planner::measure(GridCost& grid) {
+  // A grid of more ranks than there are is measured by those that there are: ranks do the same
+  // work.
   const int64_t measuring = std::min<int64_t>(world_.size(), grid.placement.ranks);
   if (measuring * grid.rank_bytes > plan_.node.memory_bytes) {
     grid.notes.push_back("no time: its ranks do not fit the memory of this node");
