@@ -34,6 +34,7 @@ enum Number : int64_t {
 using Header = std::array<int64_t, kNumbers>;
 
 Header header_of(const SplitField& field) {
+  // What is not set stays 0, so two headers can be compared as a whole.
   Header header{field.members, field.rows, field.data};
   const auto& tensor = field.local;
   if (!tensor.defined()) return header;
@@ -50,6 +51,8 @@ Header header_of(const SplitField& field) {
 std::string text(const Header& header) {
   if (header[kDefined] == 0) return "nothing";
   if (header[kDims] > kMostDims) return fmt::format("{} dimensions", header[kDims]);
+
+  // -1: the caller does not fix this number.
   const auto number = [](int64_t value) {
     return value < 0 ? std::string("any number of") : std::to_string(value);
   };
@@ -107,6 +110,8 @@ void check_fields(Communicator& group, const std::string& caller,
     // part_of is known to all ranks, so the size of each rank's part is not sent but checked.
     for (int64_t rank = 0; rank < group.size(); ++rank) {
       auto expected = first;
+
+      // Ranks are numbered with data parts innermost: rank = member part * data + data part.
       if (first[kMembers] >= 0)
         expected[kSizes] = part_of(first[kMembers], group.size() / data, rank / data).count;
       if (first[kRows] >= 0) expected[kSizes + 1] = part_of(first[kRows], data, rank % data).count;

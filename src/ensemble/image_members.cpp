@@ -32,6 +32,7 @@ ImageMembers make_image_members(std::shared_ptr<const ImageNetwork> network, int
 }
 
 void each_network(const ImageMembers& members, const std::function<void(int64_t)>& task) {
+  // A GPU's work is queued on the stream of one thread, so that its order is fixed.
   if (members.values.is_cpu()) return parallel_tasks(members.networks(), task);
   for (int64_t i = 0; i < members.networks(); ++i) task(i);
 }

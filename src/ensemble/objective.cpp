@@ -144,6 +144,8 @@ void check(const ObjectiveOptions& options) {
   std::vector<std::string> names;
   bool others = false;
   for (const auto& term : options.terms) {
+    // An objective is also built by callers of the library: what a configuration checks with its
+    // own messages is checked here again.
     const auto& loss = losses::find_loss(term.name);
     DISSENT_CHECK(std::find(names.begin(), names.end(), term.name) == names.end(), kUsage,
                   "objective: {}: expected each loss once, found twice", term.name);
@@ -211,6 +213,7 @@ ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
     // A term of weight 0 is reported only, so it needs no graph.
     const double weight = losses::weight_at(term.weight, epoch, step);
     const at::AutoGradMode graph(at::GradMode::is_enabled() && weight > 0);
+
     const auto loss = losses::evaluate(term.name, *input, term.options);
     value.terms.push_back(loss.detach());
 

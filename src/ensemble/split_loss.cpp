@@ -131,6 +131,8 @@ at::Tensor split_map_loss(const std::string& name, const at::Tensor& local, cons
   check_fields(split.run, name,
                {split_field(losses::field_name(losses::traits_of(loss, options).exchanged.at(0)),
                             local, split.rows, split)});
+
+  // Every rank compares the maps of all members; only its own carry a graph.
   return loss.compare_maps(gather_all(local, split.rows, split), given);
 }
 
@@ -157,6 +159,7 @@ at::Tensor split_loss(const std::string& name, const LossInput& local, const std
                                    [](const auto& output) { return output.exchanged; });
   at::Tensor value;
   agree(split.run, [&] {
+    // An error on one rank becomes an error of all: they meet in the gather below.
     if (coupled) {
       value = losses::evaluate(name, input, given);
       return;
