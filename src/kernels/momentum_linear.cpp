@@ -45,6 +45,7 @@ template <int kBytes, int kRows, int kVectors>
 
   //   v = momentum v + sum over the batch of dy' x
   for (int64_t b = 0; b < block.batch; ++b) {
+    // One outer product dy' x of a row of the batch, added to the velocity in registers.
     const float* x = block.x + b * block.x_stride + column;
     const float* dy = block.dy + b * block.dy_stride + row;
 #pragma GCC unroll 8
@@ -74,6 +75,7 @@ template <int kBytes, int kRows, int kVectors>
   for (; column < block.columns; ++column) {
     const int64_t at = row * block.columns + column;
 
+    //   v = momentum v + dy' x + wd p;  p -= lr v
     float sum = block.velocity[at] * n.momentum;
     for (int64_t b = 0; b < block.batch; ++b)
       sum += block.x[b * block.x_stride + column] * block.dy[b * block.dy_stride + row];

@@ -15,6 +15,7 @@ namespace dissent::kernels {
 namespace {
 
 void update_on_host(const UpdateOptions& options, const UpdateArrays& arrays) {
+  // The same function per element as on a GPU, for tests and for builds without CUDA.
   const auto numbers = update_numbers(options);
   for (int64_t i = 0; i < arrays.count; ++i) {
     const auto member = member_numbers(arrays, options.beta1, options.beta2, i);
@@ -75,9 +76,11 @@ void update_members(const UpdateOptions& options, const at::Tensor& values, cons
   const auto device = values.device();
   const int64_t count = slots.defined() ? slots.numel() : 0, size = values.size(1);
   check_elements("values", values, values.sizes(), device);
+
   check_moment("first", first, options.rule != UpdateRule::kPlain, values);
   check_moment("second", second,
                options.rule == UpdateRule::kAdamW || options.rule == UpdateRule::kAdam, values);
+
   check("steps", steps, at::kFloat, {values.size(0)}, device);
   check("slots", slots, at::kLong, {count}, device);
   check_elements("gradient", gradient, {count, size}, device);
