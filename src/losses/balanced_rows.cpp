@@ -25,6 +25,7 @@ std::vector<std::vector<int64_t>> rows_of_classes(const at::Tensor& labels) {
   DISSENT_CHECK(*low >= 0, kUsage,
                 "rows_of_classes: labels: expected class numbers from 0, found {}", *low);
 
+  // Classes without a row have an empty list, so that the index is the class.
   std::vector<std::vector<int64_t>> rows(*high + 1);
   for (int64_t row = 0; row < given.numel(); ++row) rows[label[row]].push_back(row);
   return rows;
