@@ -45,6 +45,7 @@ int64_t Head::forward_flops() const {
 
 const std::vector<HeadSpec>& head_registry() {
   static const std::vector<HeadSpec> registry{
+      // Name, description, citation, whether it has a hidden layer, function that makes it.
       {"block_head",
        "second half of a transformer's last block, final norm and classifier: SED's member",
        "Rubinstein et al. 2024, arXiv:2409.16797", true,

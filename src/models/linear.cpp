@@ -12,6 +12,7 @@ constexpr int64_t kForwardBlock = 512;  // output columns of one product
 
 // Block `index` of `blocks` nearly equal ones, with boundaries at multiples of 16.
 RowBlock cut(int64_t extent, int64_t blocks, int64_t index) {
+  // Multiples of 16 columns keep each block aligned for vector instructions.
   const auto edge = [&](int64_t i) {
     return i == blocks ? extent : std::min(extent, (extent * i / blocks + 15) / 16 * 16);
   };

@@ -35,6 +35,7 @@ at::Tensor parameter(const at::Tensor& flat, const ParameterEntry& entry) {
 }
 
 at::Tensor stacked_parameter(const at::Tensor& stack, const ParameterEntry& entry) {
+  // A view [n, shape of the parameter] of all networks at once. A scalar takes part as one element.
   std::vector<int64_t> shape{stack.size(0)};
   shape.insert(shape.end(), entry.shape.begin(), entry.shape.end());
   return stack.narrow(1, entry.offset, entry.numel)

@@ -63,6 +63,7 @@ struct MaxPool2x2 : torch::autograd::Function<MaxPool2x2> {
     const int64_t height = x.size(2), width = x.size(3), out_height = height / 2,
                   out_width = width / 2, planes = x.size(0) * x.size(1);
 
+    // An odd last row or column is dropped, as max_pool2d does.
     auto out = at::empty({x.size(0), x.size(1), out_height, out_width}, x.options());
     auto indices = at::empty(out.sizes(), x.options().dtype(at::kLong));
     AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "max_pool_2x2", [&] {
@@ -88,6 +89,8 @@ struct MaxPool2x2 : torch::autograd::Function<MaxPool2x2> {
 at::Tensor max_pool_2x2(const at::Tensor& x) {
   const bool plain = x.is_cpu() && x.is_contiguous() &&
                      (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+
+  // ATen's pooling handles any window; for 2 x 2 a plain loop is faster.
   return plain ? MaxPool2x2::apply(x) : at::max_pool2d(x, {2, 2});
 }
 

@@ -49,6 +49,7 @@ constexpr const char* kDeit3Citation =
 
 const std::vector<ImageNetworkSpec>& image_network_registry() {
   static const std::vector<ImageNetworkSpec> registry{
+      // Name, description, citation, edge of the images it is made for, function that makes it.
       {"lenet", "LeNet-5 with ReLU and max pooling, for 28 x 28", kLeNetCitation, 28, make_lenet},
 
       {"resnet18_32x32", "ResNet-18 with a 3 x 3 stem without stride, any image size",

@@ -52,6 +52,7 @@ VisionTransformer::Block VisionTransformer::add_block(const std::string& name) {
   const int64_t dim = options_.dim,
                 hidden = static_cast<int64_t>(static_cast<double>(dim) * options_.mlp_ratio);
 
+  // In the order of the reference's state dict, as above.
   Block block;
   block.gamma_1 =
       add_parameter(parts_, name + ".gamma_1", {dim}, {Initial::Kind::kConstant, kLayerScaleStart});

@@ -149,6 +149,7 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
                 "without; its training may not have written one yet",
                 options.weights);
 
+  // A folder always stands for a run.
   if (path != options.weights || is_hdf5(path)) return from_checkpoint(path, options, image_size);
 
   DISSENT_CHECK(!multihead, kUsage,
@@ -159,6 +160,7 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
 }
 
 at::ScalarType compute_dtype(ComputePrecision precision) {
+  // tf32 is a setting of the GPU's products, not a dtype of tensors.
   switch (precision) {
     case ComputePrecision::kBf16: return at::kBFloat16;
     case ComputePrecision::kF16: return at::kHalf;

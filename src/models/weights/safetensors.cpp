@@ -28,6 +28,7 @@ constexpr uint64_t kMostHeaderBytes = 100'000'000;  // limit of the format's ref
 constexpr size_t kAlignment = 8;
 
 const std::vector<std::pair<std::string, at::ScalarType>>& dtypes() {
+  // Names of the format's specification. F8_E4M3 is the variant without infinities.
   static const std::vector<std::pair<std::string, at::ScalarType>> table{
       {"F64", at::kDouble},
       {"F32", at::kFloat},
@@ -104,6 +105,7 @@ std::optional<Place> place_of(const std::string& path, const std::string& name,
 
 // Parses the header. A name may appear once only: parsers differ in which of two they take.
 nlohmann::json header_of(const std::string& path, const std::string& text) {
+  // The parser reports each key of the outermost object, before it merges equal ones.
   std::set<std::string> names;
   std::string twice;
   const auto note = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
@@ -112,6 +114,7 @@ nlohmann::json header_of(const std::string& path, const std::string& text) {
       twice = parsed.get<std::string>();
     return true;
   };
+
   auto header = nlohmann::json::parse(text, note, false);
   DISSENT_CHECK(twice.empty(), kData, "{}: its header: expected each tensor once, found {} twice",
                 path, twice);
@@ -136,6 +139,7 @@ void expect_no_gaps(const std::string& path, const nlohmann::json& header, uint6
     parts.push_back({offsets[0], offsets[1], name});
   }
 
+  // In the order of the file. Empty tensors come before one that begins at the same byte.
   std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
     return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
   });
