@@ -42,6 +42,7 @@ Found find_run(const RunContext& context, int64_t epochs, const config::Schema& 
   if (!fs::exists(path)) return Found::kNothing;
   const CheckpointReader file(path);
 
+  // The hash leaves out keys that change no result, so another number of ranks finds its run.
   if (file.config_hash() == context.config_hash)
     return file.integer("epoch") == epochs ? Found::kFinished : Found::kUnfinished;
   DISSENT_FAIL(kUsage,
@@ -251,6 +252,7 @@ void check_runs(const CommandLine& line, Config config, config::Schema (*schema_
       "--force replaces the run immediately, --again when the new one is finished: expected "
       "one of them, found both");
 
+  // Throws if the ranks cannot be arranged as [grid] asks.
   shape_of(config, ranks);
 
   // An existing run is replaced: there is nothing to compare with.
@@ -276,8 +278,9 @@ void check_heads(const TrainConfig& config, Files& files) {
   check_features("data.train", data.train, files);
   check_features("data.validation", data.validation, files);
   check_features("data.unlabelled", data.unlabelled, files);
-
   files.find("data.subset", data.subset);
+
+  // The subject names all that decides what opening the caches finds: equal ones are opened once.
   files.look(fmt::format("caches\n{}\n{}\n{}\n{}\n{}", data.train, data.validation, data.unlabelled,
                          data.subset, data.subset_complement),
              [&] { check_head_data(data); });
@@ -316,8 +319,10 @@ void check_image_training(const ImageTrainConfig& config, Files& files) {
 bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   auto& world = runtime.world();
   const auto shape = grid_of(config, world);
-
   Grid grid(world, shape);
+
+  // Host memory is shared by the ranks of a node; a stream is read by those of them that train one
+  // run.
   auto node = world.split_by_node();
   auto run_node = grid.run->split_by_node();
 
@@ -398,13 +403,15 @@ std::string train_grid_text(const config::Document& document, int64_t ranks) {
 }
 
 int run_train(Runtime& runtime, const CommandLine& line) {
+  // Before anything is computed: a GPU's libraries are loaded if the configuration may choose one.
   const auto document = load_configuration(runtime, line.positional()[0], train_overrides(line));
   prepare_device(runtime, document);
 
   Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet"),
               line.get<int64_t>("trace")};
 
-  // The same function checks the rows of a sheet before their jobs are submitted.
+  // The check of a sheet calls the same function, and opens the files. Here they are not opened:
+  // the training does so right after.
   agree(runtime.world(), [&] {
     DISSENT_CHECK(!line.has("trace") || flags.trace >= 1, kUsage,
                   "--trace: expected an integer >= 1, found {}", flags.trace);
@@ -418,6 +425,7 @@ int run_train(Runtime& runtime, const CommandLine& line) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
     Live live(runtime.world(), config.runtime);
     flags.live = &live;
+
     const bool finished = train(runtime, config, flags);
 
     live.finish(!finished);
