@@ -53,6 +53,8 @@ void add_experiment_conflicts(const ExperimentOptions& e, Conflicts& conflicts) 
                             toml_text(e.output), toml_text(e.experiment)));
 
   conflicts.add(e.seeds.empty(), "seeds", "expected at least one seed, found none");
+
+  // Each seed that occurs more than once is reported once.
   const std::set<int64_t> different(e.seeds.begin(), e.seeds.end());
   for (const int64_t seed : different) {
     const auto times = std::count(e.seeds.begin(), e.seeds.end(), seed);
@@ -98,6 +100,8 @@ const std::vector<TableSpec>& loss_option_tables() {
 }
 
 std::vector<losses::LossTerm> loss_terms(const std::vector<LossTable>& tables) {
+  // Tables are in the order of the registry. A loss is on if its table is present, whatever
+  // its weight.
   std::vector<losses::LossTerm> terms;
   const auto& registry = losses::loss_table();
   for (size_t i = 0; i < registry.size(); ++i)
@@ -106,6 +110,7 @@ std::vector<losses::LossTerm> loss_terms(const std::vector<LossTable>& tables) {
 }
 
 void add_loss_tables(config::Schema& schema, std::vector<LossTable>& losses) {
+  // A table without keys turns its loss on with the defaults, so its presence has to be known.
   for (size_t i = 0; i < losses.size(); ++i)
     schema.optional_table(loss_option_tables()[i], losses[i], losses[i].present);
 }
@@ -126,6 +131,7 @@ at::ScalarType parameter_type(Precision precision) {
 }
 
 at::ScalarType product_type(Precision precision) {
+  // kFloat stands for the dtype of the tensors: nothing is cast. tf32 is a setting of the GPU.
   if (precision == Precision::kBf16) return at::kBFloat16;
   if (precision == Precision::kF16) return at::kHalf;
   return at::kFloat;
@@ -210,6 +216,7 @@ void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64
   conflicts.add(needs_gpu && c.runtime.device == "cpu", "training.precision",
                 fmt::format("\"{}\" needs a GPU: expected another runtime.device, found \"cpu\"",
                             precision_name(precision)));
+
   conflicts.add(precision == Precision::kF64 && c.runtime.device == "cuda", "training.precision",
                 kF64OnGpu);
 

@@ -65,7 +65,6 @@ void add_loss_conflicts(const TrainConfig& c, Conflicts& conflicts) {
     needs.hard_weights = needs.hard_weights || own.hard_weights;
   }
 
-  // Keys that are given but have no effect are errors too: they are mistakes more often than not.
   conflicts.add(objective.terms.empty(), "loss",
                 "expected at least one loss table, as [loss.cross_entropy]; found none");
 
@@ -80,6 +79,7 @@ void add_loss_conflicts(const TrainConfig& c, Conflicts& conflicts) {
                 "expected a loss beside those of kind base, for the samples that it takes from "
                 "them; found none");
 
+  // A key without effect is an error too: it is a mistake more often than not.
   conflicts.add(needs.unlabelled && c.data.unlabelled.empty(), "data.unlabelled",
                 "expected a cache, since a loss reads unlabelled rows; found nothing");
   conflicts.add(!needs.unlabelled && !c.data.unlabelled.empty(), "data.unlabelled",

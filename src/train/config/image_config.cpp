@@ -21,6 +21,7 @@ constexpr const char* kRoot =
     "folder of the set's files or of a list's images; empty: where the set's package installs it";
 
 std::vector<std::string> names_of_networks() {
+  // Each network has a variant with M heads on one trunk.
   std::vector<std::string> names;
   for (const auto& spec : image_network_registry())
     for (const char* variant : {"", "_multihead"}) names.push_back(spec.name + variant);

@@ -67,9 +67,9 @@ void check_labels_of(const ImageSource& source, int64_t classes) {
 TransformedSet open_training_set(const ImageTrainConfig& config) {
   const auto options = data_of(set_of(config.data), config.data, true, config.data.classes);
   auto set = open_set(options, set_of(config.data), config.data);
+  check_class_gaps(*set.source, options);
 
   // Augmentations and corruptions are for the training set alone.
-  check_class_gaps(*set.source, options);
   if (config.with_rand_augment) set.transform.rand_augment = config.rand_augment;
   if (config.with_aug_mix) set.transform.aug_mix = config.aug_mix;
   set.transform.corruption = config.corruption;

@@ -37,6 +37,7 @@ std::string optimizer_name(OptimizerKind kind) {
 }
 
 int64_t optimizer_states(const OptimizerOptions& options) {
+  // Values of state per parameter: the two moments of Adam, or a momentum.
   if (options.kind != OptimizerKind::kSgd) return 2;
   return options.momentum > 0 ? 1 : 0;
 }
@@ -71,6 +72,8 @@ Optimizer::Optimizer(const OptimizerOptions& options, at::Tensor values)
   DISSENT_CHECK(!sgd || !options.nesterov || options.momentum > 0, kUsage,
                 "optimizer.nesterov: expected a momentum above 0, found {}", options.momentum);
   weight_decay_ = options.weight_decay.value_or(options.kind == OptimizerKind::kAdamW ? 0.01 : 0.0);
+
+  // SGD has a momentum, if any; Adam has the moments of first and second order.
   if (optimizer_states(options) > 0) first_ = at::zeros_like(values_);
   if (!sgd) second_ = at::zeros_like(values_);
 

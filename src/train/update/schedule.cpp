@@ -43,6 +43,7 @@ const TableSpec& schedule_table() {
 }
 
 double cosine_rate(double start, double minimum, double t, double t_max, bool hold) {
+  // Past t_max the cosine rises again, as that of torch.
   if (hold && t > t_max) t = t_max;
   return minimum + (start - minimum) * (1 + std::cos(std::numbers::pi * t / t_max)) / 2;
 }
@@ -81,6 +82,8 @@ double Schedule::rate(int64_t epoch, int64_t step) const {
 }
 
 void Schedule::observe(double loss) {
+  // As torch's ReduceLROnPlateau with a relative threshold: an epoch counts as better only if the
+  // loss is lower by this part, and the epochs are counted anew after each reduction.
   if (loss < state_.best * (1 - options_.threshold)) {
     state_.best = loss;
     state_.bad_epochs = 0;
