@@ -107,7 +107,7 @@ void check_fields(Communicator& group, const std::string& caller,
                   "{}: {}: rank 0: expected a tensor of {} .. {} dimensions, found {}", caller,
                   fields[f].name, least_dims, kMostDims, text(first));
 
-    // part_of is known to all ranks, so the size of each rank's part is not sent but checked.
+    // part_of gives the size that each rank should hold, so only what it does hold is sent.
     for (int64_t rank = 0; rank < group.size(); ++rank) {
       auto expected = first;
 

@@ -87,7 +87,7 @@ class ShapeReader {
   }
 
   RowsShape read_train() {
-    // An existing cache says its own shape; options are for one that is still to be written.
+    // The shape of an existing cache is known; options are for one that is still to be written.
     auto shape = shape_on_disk(options_.train);
     if (!shape) shape = assumed_train();
     describe("train", options_.train, *shape);

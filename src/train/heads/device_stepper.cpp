@@ -80,8 +80,7 @@ DeviceStepper::DeviceStepper(MemberStack& members, Optimizer& optimizer,
       objective_(objective),
       options_(options),
       grid_(grid) {
-  // Logits and norms are exchanged over the run, gradients over the data ranks, both in device
-  // memory.
+  // In device memory: logits and norms are exchanged over the run, gradients over the data ranks.
   const auto device = members.values.device();
   device_run_ = make_device_communicator(*grid.run, device);
   device_data_ = make_device_communicator(*grid.data, device);
