@@ -41,6 +41,8 @@ Found find_run(const RunContext& context, int64_t epochs, const config::Schema& 
   const std::string path = context.folder + "/checkpoint.h5";
   if (!fs::exists(path)) return Found::kNothing;
   const CheckpointReader file(path);
+
+  // The hash leaves out keys that change no result, so another number of ranks finds its run.
   if (file.config_hash() == context.config_hash)
     return file.integer("epoch") == epochs ? Found::kFinished : Found::kUnfinished;
   DISSENT_FAIL(kUsage,
@@ -58,6 +60,8 @@ void verify_finished(const std::string& folder) {
   for (const char* name : {"checkpoint.h5", "best.h5"}) {
     const std::string path = fmt::format("{}/{}", folder, name);
     if (!fs::exists(path)) continue;
+
+    // A checkpoint carries the checksum of its contents (seal); older files have none.
     const auto file = h5_open(path);
     if (const auto seal = h5_seal(file)) seal->verify();
   }
@@ -108,6 +112,8 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
                at::Device device, Flags flags, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
   const auto folder = run_folder(config, seed);
+
+  // With --again the new run is written beside the old one, which it replaces at the end.
   RunContext context{.folder = flags.again ? again_path(folder) : folder,
                      .config_text = config::result_toml(schema),
                      .config_hash = config::config_hash(schema),
@@ -128,6 +134,8 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
         "replaces it",
         context.folder);
   };
+
+  // Collective: all ranks of the run decide alike whether to resume.
   agree(*grid.run, look);
 
   const auto reused = [&] {
@@ -168,6 +176,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
   agree(*grid.run, [&] {
     if (grid.run->rank() == 0) provenance.write(finished ? "finished" : "stopped");
   });
+
   spdlog::info("event={} folder={} config_hash={}", finished ? "run_finished" : "run_stopped",
                context.folder, context.config_hash);
   return finished;
@@ -181,6 +190,7 @@ bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data
   bool finished = true;
   for (auto r = grid.run_part; finished && r < static_cast<int64_t>(config.experiment.seeds.size());
        r += grid.shape.runs) {
+    // A run has the configuration of its own seed, so its hash does not depend on the other seeds.
     Config run_config = config;
     run_config.experiment.seeds = {config.experiment.seeds[r]};
     finished = train_run<Engine>(run_config, schema_of(run_config), data, grid, device, flags,
@@ -222,11 +232,13 @@ GridShape grid_of(const Config& config, Communicator& world) {
 void check_device(Precision precision, bool bf16_on_cpus, at::Device device, int64_t trace) {
   DISSENT_CHECK(device.is_cpu() || precision != Precision::kF64, kUsage, "training.precision = {}",
                 kF64OnGpu);
+
   const bool needs_gpu = precision == Precision::kTf32 || precision == Precision::kF16 ||
                          (precision == Precision::kBf16 && !bf16_on_cpus);
   DISSENT_CHECK(device.is_cuda() || !needs_gpu, kUsage,
                 "training.precision = \"{}\": expected a GPU, found none",
                 precision_name(precision));
+
   DISSENT_CHECK(device.is_cpu() || trace == 0, kUsage,
                 "--trace: expected runtime.device = \"cpu\", found {}", device.str());
 }
@@ -239,11 +251,15 @@ void check_runs(const CommandLine& line, Config config, config::Schema (*schema_
       !line.flag("force") || !line.flag("again"), kUsage,
       "--force replaces the run immediately, --again when the new one is finished: expected "
       "one of them, found both");
+
+  // Throws if the ranks cannot be arranged as [grid] asks.
   shape_of(config, ranks);
 
+  // An existing run is replaced: there is nothing to compare with.
   if (line.flag("force") || line.flag("again")) return;
   for (const int64_t seed : std::vector<int64_t>(config.experiment.seeds)) {
     config.experiment.seeds = {seed};
+
     const auto schema = schema_of(config);
     const RunContext context{.folder = run_folder(config, seed),
                              .config_text = config::result_toml(schema),
@@ -251,6 +267,7 @@ void check_runs(const CommandLine& line, Config config, config::Schema (*schema_
                              .seed = static_cast<uint64_t>(seed),
                              .show_progress = false,
                              .device = at::kCPU};
+
     files.look_at("output", context.folder, "",
                   [&] { find_run(context, config.training.epochs, schema); });
   }
@@ -262,6 +279,8 @@ void check_heads(const TrainConfig& config, Files& files) {
   check_features("data.validation", data.validation, files);
   check_features("data.unlabelled", data.unlabelled, files);
   files.find("data.subset", data.subset);
+
+  // The subject names all that decides what opening the caches finds: equal ones are opened once.
   files.look(fmt::format("caches\n{}\n{}\n{}\n{}\n{}", data.train, data.validation, data.unlabelled,
                          data.subset, data.subset_complement),
              [&] { check_head_data(data); });
@@ -282,6 +301,8 @@ void check_image_training(const ImageTrainConfig& config, Files& files) {
   files.look(fmt::format("images{}\n{}\n{}\n{}", subject, config.data.rows, config.validation.rows,
                          config.unlabelled.rows),
              [&] { open_image_data(config); });
+
+  // Weights are read as well: a name or shape that does not fit is found before the job starts.
   if (config.ensemble.weights.empty()) return;
   files.look(fmt::format("weights\n{}\n{}\n{}{}", config.ensemble.model, config.ensemble.weights,
                          config.ensemble.prefix, subject),
@@ -299,8 +320,13 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
   auto& world = runtime.world();
   const auto shape = grid_of(config, world);
   Grid grid(world, shape);
+
+  // Host memory is shared by the ranks of a node; a stream is read by those of them that train one
+  // run.
   auto node = world.split_by_node();
   auto run_node = grid.run->split_by_node();
+
+  // Precision and determinism are set with the device, before the first product.
   const auto device =
       choose_device(config.runtime.device, world, *node,
                     device_math(config.training.precision, config.runtime.deterministic));
@@ -309,6 +335,7 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
     DISSENT_CHECK(device.is_cuda() || config.data.residency != Residency::kDevice, kUsage,
                   "data.residency = \"device\": expected a GPU, found none");
   });
+
   auto data = load_head_data(world, *node, *run_node, config.data, device);
   spdlog::info(
       "event=data rows_per_pass={} passes={} dim={} classes={} grid={}x{}x{} device={} "
@@ -318,6 +345,8 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
 
   const bool finished =
       train_runs<HeadEngine>(config, train_schema, data, world, grid, device, flags);
+
+  // Collective, while all ranks are here: the node's memory is shared.
   data.close();
   return finished;
 }
@@ -325,11 +354,14 @@ bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {
 bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags) {
   auto& world = runtime.world();
   const auto shape = grid_of(config, world);
+
   Grid grid(world, shape);
   auto node = world.split_by_node();
+
   const auto device =
       choose_device(config.runtime.device, world, *node,
                     device_math(config.training.precision, config.runtime.deterministic));
+
   ImageData data;
   agree(world, [&] {
     check_device(config.training.precision, /*bf16_on_cpus=*/true, device, flags.trace);
@@ -345,6 +377,7 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
       data.validation ? data.validation->source->rows() : 0,
       data.unlabelled ? data.unlabelled->source->rows() : 0, shape.runs, shape.members, shape.data,
       device.str());
+
   return train_runs<ImageEngine>(config, image_train_schema, data, world, grid, device, flags);
 }
 
@@ -370,11 +403,15 @@ std::string train_grid_text(const config::Document& document, int64_t ranks) {
 }
 
 int run_train(Runtime& runtime, const CommandLine& line) {
+  // Before anything is computed: a GPU's libraries are loaded if the configuration may choose one.
   const auto document = load_configuration(runtime, line.positional()[0], train_overrides(line));
   prepare_device(runtime, document);
 
   Flags flags{line.flag("force"), line.flag("again"), line.flag("quiet"),
               line.get<int64_t>("trace")};
+
+  // The check of a sheet calls the same function, and opens the files. Here they are not opened:
+  // the training does so right after.
   agree(runtime.world(), [&] {
     DISSENT_CHECK(!line.has("trace") || flags.trace >= 1, kUsage,
                   "--trace: expected an integer >= 1, found {}", flags.trace);
@@ -388,7 +425,9 @@ int run_train(Runtime& runtime, const CommandLine& line) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
     Live live(runtime.world(), config.runtime);
     flags.live = &live;
+
     const bool finished = train(runtime, config, flags);
+
     live.finish(!finished);
     return finished ? 0 : kExitStopped;
   };

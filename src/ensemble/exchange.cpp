@@ -34,9 +34,11 @@ enum Number : int64_t {
 using Header = std::array<int64_t, kNumbers>;
 
 Header header_of(const SplitField& field) {
+  // What is not set stays 0, so two headers can be compared as a whole.
   Header header{field.members, field.rows, field.data};
   const auto& tensor = field.local;
   if (!tensor.defined()) return header;
+
   header[kDefined] = 1;
   header[kType] = static_cast<int64_t>(tensor.scalar_type());
   header[kDevice] = static_cast<int64_t>(tensor.device().type());
@@ -49,6 +51,8 @@ Header header_of(const SplitField& field) {
 std::string text(const Header& header) {
   if (header[kDefined] == 0) return "nothing";
   if (header[kDims] > kMostDims) return fmt::format("{} dimensions", header[kDims]);
+
+  // -1: the caller does not fix this number.
   const auto number = [](int64_t value) {
     return value < 0 ? std::string("any number of") : std::to_string(value);
   };
@@ -68,6 +72,7 @@ std::vector<std::vector<Header>> all_headers(Communicator& group,
   auto* number = own.data_ptr<int64_t>();
   for (const auto& field : fields) number = std::ranges::copy(header_of(field), number).out;
 
+  // NCCL exchanges device memory only.
   const bool on_device = group.backend() == Backend::kNccl;
   const auto all = group
                        .all_gather(on_device ? own.to(at::kCUDA) : own,
@@ -102,8 +107,11 @@ void check_fields(Communicator& group, const std::string& caller,
                   "{}: {}: rank 0: expected a tensor of {} .. {} dimensions, found {}", caller,
                   fields[f].name, least_dims, kMostDims, text(first));
 
+    // part_of gives the size that each rank should hold, so only what it does hold is sent.
     for (int64_t rank = 0; rank < group.size(); ++rank) {
       auto expected = first;
+
+      // Ranks are numbered with data parts innermost: rank = member part * data + data part.
       if (first[kMembers] >= 0)
         expected[kSizes] = part_of(first[kMembers], group.size() / data, rank / data).count;
       if (first[kRows] >= 0) expected[kSizes + 1] = part_of(first[kRows], data, rank % data).count;
@@ -117,6 +125,7 @@ void check_fields(Communicator& group, const std::string& caller,
 at::Tensor gather_members(Communicator& members, const at::Tensor& local, int64_t total) {
   const auto own = local.contiguous();
   if (members.size() == 1) return own;
+
   std::vector<int64_t> counts, shape = local.sizes().vec();
   for (int64_t rank = 0; rank < members.size(); ++rank)
     counts.push_back(part_of(total, members.size(), rank).count * elements(local));
@@ -124,6 +133,7 @@ at::Tensor gather_members(Communicator& members, const at::Tensor& local, int64_
 
   // Other ranks' members are constants; the own part replaces its gathered copy to keep its graph.
   const auto all = members.all_gather(own.detach(), counts).view(shape);
+
   if (!local.requires_grad()) return all;
   const Part part = part_of(total, members.size(), members.rank());
   const int64_t end = part.first + part.count;
@@ -133,6 +143,7 @@ at::Tensor gather_members(Communicator& members, const at::Tensor& local, int64_
 at::Tensor gather_rows(Communicator& data, const at::Tensor& local, int64_t rows) {
   const auto own = local.contiguous();
   if (data.size() == 1) return own;
+
   std::vector<int64_t> counts, shape = local.sizes().vec();
   const int64_t per_row = local.size(0) * c10::multiply_integers(local.sizes().slice(2));
   for (int64_t rank = 0; rank < data.size(); ++rank)

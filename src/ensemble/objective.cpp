@@ -78,6 +78,7 @@ bool has_samples(const at::Tensor& outputs) { return outputs.defined() && output
 std::optional<losses::LossInput> input_of(const LossTerm& term, const Batches& batches, int64_t m) {
   losses::LossInput input;
   input.drawn_member = m;
+
   const auto traits = traits_of(term);
   if (is_base(term)) {
     input.logits = batches.trained;
@@ -93,6 +94,8 @@ std::optional<losses::LossInput> input_of(const LossTerm& term, const Batches& b
     input.logits = batches.repelled;
     input.labels = batches.repelled_labels;
   }
+
+  // A mean over no samples would be NaN: the term is 0 in this step.
   if (has(traits.needs, Field::kLogits) && !has_samples(input.logits)) return {};
   return input;
 }
@@ -141,6 +144,8 @@ void check(const ObjectiveOptions& options) {
   std::vector<std::string> names;
   bool others = false;
   for (const auto& term : options.terms) {
+    // An objective is also built by callers of the library: what a configuration checks with its
+    // own messages is checked here again.
     const auto& loss = losses::find_loss(term.name);
     DISSENT_CHECK(std::find(names.begin(), names.end(), term.name) == names.end(), kUsage,
                   "objective: {}: expected each loss once, found twice", term.name);
@@ -151,6 +156,7 @@ void check(const ObjectiveOptions& options) {
     DISSENT_CHECK(std::isfinite(term.weight.weight) && term.weight.weight >= 0, kUsage,
                   "objective: {}: weight: expected a number >= 0, found {}", term.name,
                   term.weight.weight);
+
     if (loss.kind == LossKind::kBase) continue;
 
     others = true;
@@ -191,6 +197,7 @@ ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
   bool others_on = false;
   for (size_t i = 0; i < options.terms.size(); ++i)
     others_on = others_on || ((on >> i & 1) != 0 && !is_base(options.terms[i]));
+
   const auto batches = batches_of_step(logits, labels, unlabelled, others_on, options);
 
   const auto zero = at::zeros({}, logits.options());
@@ -206,8 +213,10 @@ ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
     // A term of weight 0 is reported only, so it needs no graph.
     const double weight = losses::weight_at(term.weight, epoch, step);
     const at::AutoGradMode graph(at::GradMode::is_enabled() && weight > 0);
+
     const auto loss = losses::evaluate(term.name, *input, term.options);
     value.terms.push_back(loss.detach());
+
     if (weight == 0) continue;
     auto& part = is_base(term) ? value.base : value.diversity;
     part = part + weight * loss;

@@ -72,6 +72,7 @@ at::Tensor map_loss(const losses::LossInfo& loss, const LossInput& local, const 
     DISSENT_CHECK(split.rows >= split.data.size(), kUsage,
                   "{}: rows: expected at least one for each of {} data ranks, found {}", loss.name,
                   split.data.size(), split.rows);
+
     maps = loss.member_maps(local, options, at::GradMode::is_enabled());
   });
   return split_map_loss(loss.name, maps, options, split);
@@ -101,6 +102,7 @@ LossInput gathered_input(const std::string& name, const std::vector<Output>& out
     tensor = output.exchanged ? gather_all(tensor, output.rows, split)
                               : gather_rows(split.data, tensor, output.rows);
   }
+
   if (labelled) input.labels = gather_rows(split.data, input.labels, split.rows);
   if (labelled && common_batch) input.labels = input.labels.squeeze(0);
   return input;
@@ -125,9 +127,12 @@ at::Tensor split_map_loss(const std::string& name, const at::Tensor& local, cons
   const auto& given = options.has_value() ? options : loss.default_options;
   DISSENT_CHECK(loss.compare_maps, kInternal,
                 "split_map_loss: expected a loss that compares maps, found {}", name);
+
   check_fields(split.run, name,
                {split_field(losses::field_name(losses::traits_of(loss, options).exchanged.at(0)),
                             local, split.rows, split)});
+
+  // Every rank compares the maps of all members; only its own carry a graph.
   return loss.compare_maps(gather_all(local, split.rows, split), given);
 }
 
@@ -136,6 +141,8 @@ at::Tensor split_loss(const std::string& name, const LossInput& local, const std
   const auto& loss = losses::find_loss(name);
   const auto traits = losses::traits_of(loss, options);
   const auto& given = options.has_value() ? options : loss.default_options;
+
+  // A rank without a member would have nothing to send, and no part of the derivative.
   const int64_t least = std::max<int64_t>(traits.min_members, split.members.size());
   DISSENT_CHECK(split.total >= least, kUsage,
                 "{}: members: expected at least {} ({} ranks share them), found {}", name, least,
@@ -152,10 +159,12 @@ at::Tensor split_loss(const std::string& name, const LossInput& local, const std
                                    [](const auto& output) { return output.exchanged; });
   at::Tensor value;
   agree(split.run, [&] {
+    // An error on one rank becomes an error of all: they meet in the gather below.
     if (coupled) {
       value = losses::evaluate(name, input, given);
       return;
     }
+
     const auto own = part_of(split.total, split.members.size(), split.members.rank());
     std::vector<at::Tensor> values;
     for (int64_t m = 0; m < own.count; ++m)

@@ -28,6 +28,8 @@ template <int kBytes, int kRows, int kVectors>
                                         int64_t column) {
   using V = typename Vector<kBytes>::Type;
   constexpr int64_t kWidth = kBytes / 4;
+
+  // The sums stay in registers: 16 of 32 with AVX-512, 8 of 16 with AVX2.
   V sum[kRows][kVectors];
   const int64_t first = row * block.columns + column;
 #pragma GCC unroll 8
@@ -42,7 +44,10 @@ template <int kBytes, int kRows, int kVectors>
       __builtin_prefetch(block.velocity + next, 1, 2);
       __builtin_prefetch(block.weight + next, 1, 2);
     }
+
+  //   v = momentum v + sum over the batch of dy' x
   for (int64_t b = 0; b < block.batch; ++b) {
+    // One outer product dy' x of a row of the batch, added to the velocity in registers.
     const float* x = block.x + b * block.x_stride + column;
     const float* dy = block.dy + b * block.dy_stride + row;
 #pragma GCC unroll 8
@@ -60,6 +65,7 @@ template <int kBytes, int kRows, int kVectors>
       const int64_t at = first + r * block.columns + v * kWidth;
       V weight;
       Vector<kBytes>::load(weight, block.weight + at);
+      // Weight and velocity are read and written once per step.
       const V velocity = sum[r][v] + weight * n.weight_decay;
       Vector<kBytes>::store(block.velocity + at, velocity);
       Vector<kBytes>::store(block.weight + at, weight - velocity * n.learning_rate);
@@ -71,9 +77,12 @@ template <int kBytes, int kRows, int kVectors>
                                             int64_t column) {
   for (; column < block.columns; ++column) {
     const int64_t at = row * block.columns + column;
+
+    //   v = momentum v + dy' x + wd p;  p -= lr v
     float sum = block.velocity[at] * n.momentum;
     for (int64_t b = 0; b < block.batch; ++b)
       sum += block.x[b * block.x_stride + column] * block.dy[b * block.dy_stride + row];
+
     sum += block.weight[at] * n.weight_decay;
     block.velocity[at] = sum;
     block.weight[at] -= sum * n.learning_rate;
@@ -83,6 +92,8 @@ template <int kBytes, int kRows, int kVectors>
 template <int kBytes, int kRows, int kVectors>
 [[gnu::always_inline]] inline void all(const LinearBlock& block, const Numbers& n) {
   constexpr int64_t kColumns = kVectors * kBytes / 4, kNarrow = kBytes / 4;
+
+  // Complete tiles, then narrower ones, then single elements: each element is written once.
   int64_t row = 0;
   for (; row + kRows <= block.rows; row += kRows) {
     int64_t column = 0;
@@ -117,6 +128,8 @@ bool momentum_linear(const LinearBlock& block, float momentum, float weight_deca
                      float learning_rate) {
 #if defined(__x86_64__)
   const Numbers numbers{momentum, weight_decay, learning_rate};
+
+  // The instruction set is chosen at run time: one program runs on all nodes of a cluster.
   if (__builtin_cpu_supports("avx512f")) {
     with_avx512(block, numbers);
     return true;

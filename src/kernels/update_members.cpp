@@ -15,10 +15,13 @@ namespace dissent::kernels {
 namespace {
 
 void update_on_host(const UpdateOptions& options, const UpdateArrays& arrays) {
+  // The same function per element as on a GPU, for tests and for builds without CUDA.
   const auto numbers = update_numbers(options);
   for (int64_t i = 0; i < arrays.count; ++i) {
     const auto member = member_numbers(arrays, options.beta1, options.beta2, i);
     if (member.offset < 0) continue;
+
+    // A rule without moments has null pointers, which update_element does not read.
     auto* p = arrays.values + member.offset;
     auto* m = arrays.first ? arrays.first + member.offset : nullptr;
     auto* v = arrays.second ? arrays.second + member.offset : nullptr;
@@ -73,9 +76,11 @@ void update_members(const UpdateOptions& options, const at::Tensor& values, cons
   const auto device = values.device();
   const int64_t count = slots.defined() ? slots.numel() : 0, size = values.size(1);
   check_elements("values", values, values.sizes(), device);
+
   check_moment("first", first, options.rule != UpdateRule::kPlain, values);
   check_moment("second", second,
                options.rule == UpdateRule::kAdamW || options.rule == UpdateRule::kAdam, values);
+
   check("steps", steps, at::kFloat, {values.size(0)}, device);
   check("slots", slots, at::kLong, {count}, device);
   check_elements("gradient", gradient, {count, size}, device);
@@ -88,6 +93,7 @@ void update_members(const UpdateOptions& options, const at::Tensor& values, cons
   const auto pointer = [](const at::Tensor& tensor) {
     return tensor.defined() ? tensor.data_ptr<float>() : nullptr;
   };
+
   UpdateArrays arrays{.values = pointer(values),
                       .first = pointer(first),
                       .second = pointer(second),
@@ -103,10 +109,14 @@ void update_members(const UpdateOptions& options, const at::Tensor& values, cons
 #ifdef DISSENT_KERNELS_CUDA
   DISSENT_CHECK(values.is_cuda(), kUsage,
                 "update_members: expected members on cpu or cuda, found {}", device.str());
+
+  // The first kernel computes each member's f64 numbers into this memory, the second reads them: no
+  // number passes through the host, so the launch can be recorded in a graph.
   const c10::cuda::CUDAGuard guard(device);
   const auto members = at::empty({count, static_cast<int64_t>(sizeof(MemberNumbers))},
                                  slots.options().dtype(at::kByte));
   arrays.members = static_cast<MemberNumbers*>(members.data_ptr());
+
   const int code = launch_update_members(options, arrays,
                                          c10::cuda::getCurrentCUDAStream(device.index()).stream());
   DISSENT_CHECK(code == 0, kComm, "update_members: the kernel could not be started: CUDA error {}",

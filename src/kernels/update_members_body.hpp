@@ -44,13 +44,18 @@ DISSENT_KERNEL void update_members_kernel(UpdateNumbers numbers, UpdateArrays ar
   const int64_t e =
       (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * Elements::kCount;
   if (e >= arrays.size) return;
+
+  // A member that is skipped: all threads of its blocks end here.
   const MemberNumbers member = arrays.members[i];
   if (member.offset < 0) return;
+
   const int64_t at = member.offset + e;
   const Elements g = *reinterpret_cast<const Elements*>(arrays.gradient + i * arrays.size + e);
+
   Elements p = *reinterpret_cast<Elements*>(arrays.values + at), m{}, v{};
   if (arrays.first) m = *reinterpret_cast<Elements*>(arrays.first + at);
   if (arrays.second) v = *reinterpret_cast<Elements*>(arrays.second + at);
+
   for (int k = 0; k < Elements::kCount; ++k)
     update_element(numbers, member, &p.at[k], &m.at[k], &v.at[k], g.at[k]);
   *reinterpret_cast<Elements*>(arrays.values + at) = p;

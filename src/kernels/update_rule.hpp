@@ -69,6 +69,9 @@ DISSENT_HOST_DEVICE inline MemberNumbers member_numbers(const UpdateArrays& arra
   const int64_t slot = arrays.slots[i];
   const double steps = arrays.steps[slot], scale = arrays.scales[i];
   const float rate = static_cast<float>(arrays.rates[i]);
+
+  // Adam's bias corrections, in f64: 1 - beta2^t of a first step is 1e-3 and would lose digits in
+  // f32.
   return {scale < 0 ? -1 : slot * arrays.size, static_cast<float>(scale), rate,
           rate / static_cast<float>(1 - pow(beta1, steps)),
           static_cast<float>(sqrt(1 - pow(beta2, steps)))};
@@ -78,12 +81,16 @@ DISSENT_HOST_DEVICE inline MemberNumbers member_numbers(const UpdateArrays& arra
 DISSENT_HOST_DEVICE inline void update_element(const UpdateNumbers& n, const MemberNumbers& member,
                                                float* value, float* first, float* second,
                                                float gradient) {
+  // AdamW decays the weight itself, p -= lr wd p; the other rules add wd p to the gradient.
   float p = *value, g = gradient * member.scale;
   if (n.rule == UpdateRule::kAdamW) {
     p -= member.rate * n.weight_decay * p;
   } else {
     g += n.weight_decay * p;
   }
+
+  //   m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2
+  //   p -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)
   if (n.rule == UpdateRule::kAdamW || n.rule == UpdateRule::kAdam) {
     const float m = *first + (g - *first) * n.rest1;
     const float v = n.beta2 * *second + n.rest2 * g * g;
@@ -92,6 +99,8 @@ DISSENT_HOST_DEVICE inline void update_element(const UpdateNumbers& n, const Mem
     *value = p - member.step * m / (sqrtf(v) / member.correction2_sqrt + n.epsilon);
     return;
   }
+
+  //   v = momentum v + g; the step is v, with Nesterov g + momentum v
   if (n.rule != UpdateRule::kPlain) {
     const float v = n.momentum * *first + g;
     *first = v;

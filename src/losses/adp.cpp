@@ -13,6 +13,7 @@ at::Tensor adp(const at::Tensor& logits, const at::Tensor& labels, const AdpOpti
   check_labels("adp", "labels", labels, logits.size(1), logits.size(2), logits.device());
   check_range("adp", "alpha", options.alpha, 0, std::numeric_limits<double>::max());
   check_range("adp", "beta", options.beta, 0, std::numeric_limits<double>::max());
+
   const auto p = at::softmax(logits, -1);
   const auto q = p.mean(0);
 
@@ -22,6 +23,8 @@ at::Tensor adp(const at::Tensor& logits, const at::Tensor& labels, const AdpOpti
       at::arange(logits.size(2), labels.options()).eq(labels.unsqueeze(1));  // [B, C]
   const auto others = similarity(p.masked_fill(target, 0), Similarity::kLogDet);
 
+  // alpha times the negative entropy of the mean prediction, and beta times -log det, which
+  // similarity() returns with its sign.
   return (q * (q + kAdpLogEps).log()).sum(-1).mean() * options.alpha + others * options.beta;
 }
 

@@ -21,9 +21,11 @@ at::Tensor adversarial_inputs(const at::Tensor& loss, const at::Tensor& inputs, 
       "found "
       "{}{}",
       describe(inputs), inputs.defined() && !inputs.requires_grad() ? " without one" : "");
+
   DISSENT_CHECK(loss.defined() && loss.dim() == 0 && loss.requires_grad(), kUsage,
                 "adversarial_inputs: loss: expected a scalar computed from the inputs, found {}",
                 describe(loss));
+
   check_range("adversarial_inputs", "epsilon", epsilon, 0, std::numeric_limits<double>::max());
   check_range("adversarial_inputs", "scale", scale, std::numeric_limits<double>::min(),
               std::numeric_limits<double>::max());
@@ -36,6 +38,7 @@ at::Tensor adversarial_inputs(const at::Tensor& loss, const at::Tensor& inputs, 
       slope.defined(), kUsage,
       "adversarial_inputs: loss: expected one that depends on the inputs, found one that does not");
 
+  // The moved inputs are constants: no second derivative is taken through the sign.
   const at::NoGradGuard no_grad;
   if (overflow) *overflow = (slope * 0).sum();  // 0, or NaN where a derivative is not finite
   return inputs + slope.sign().mul_(epsilon);

@@ -24,6 +24,8 @@ std::vector<std::vector<int64_t>> rows_of_classes(const at::Tensor& labels) {
   const auto [low, high] = std::minmax_element(label, label + given.numel());
   DISSENT_CHECK(*low >= 0, kUsage,
                 "rows_of_classes: labels: expected class numbers from 0, found {}", *low);
+
+  // Classes without a row have an empty list, so that the index is the class.
   std::vector<std::vector<int64_t>> rows(*high + 1);
   for (int64_t row = 0; row < given.numel(); ++row) rows[label[row]].push_back(row);
   return rows;
@@ -65,6 +67,7 @@ std::vector<int64_t> balanced_rows(const std::vector<std::vector<int64_t>>& rows
       ++c;
     }
 
+    // Rows of a class are drawn with replacement: a class may have fewer than samples_per_class.
     const auto& rows = *left[c];
     for (int64_t i = 0; i < samples_per_class; ++i)
       batch.push_back(rows[random.below(static_cast<uint32_t>(rows.size()))]);

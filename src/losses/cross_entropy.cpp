@@ -10,6 +10,9 @@ at::Tensor cross_entropy(const at::Tensor& logits, const at::Tensor& labels, dou
   check_outputs("cross_entropy", "logits", logits, 1);
   check_labels("cross_entropy", "labels", labels, logits.size(1), logits.size(2), logits.device());
   check_range("cross_entropy", "smoothing", smoothing, 0, 1);
+
+  //   -sum_c t_c log p_c  with  t = (1 - eps) onehot(y) + eps / C,
+  // without the tensor t: the term of the label, and the mean over all classes.
   const auto log_p = at::log_softmax(logits, -1);
   const auto index = labels.unsqueeze(0).expand({logits.size(0), -1}).unsqueeze(-1);
   const auto of_label = log_p.gather(-1, index).squeeze(-1).neg();
@@ -22,6 +25,8 @@ at::Tensor above_threshold(const at::Tensor& logits, const at::Tensor& labels, d
   check_labels("above_threshold", "labels", labels, logits.size(1), logits.size(2),
                logits.device());
   check_range("above_threshold", "threshold", threshold, 0, 1);
+
+  // Whether every member gives the label more than the threshold.
   const at::NoGradGuard no_grad;
   const auto index = labels.unsqueeze(0).expand({logits.size(0), -1}).unsqueeze(-1);
   return at::softmax(logits, -1).gather(-1, index).squeeze(-1).gt(threshold).all(0);

@@ -27,6 +27,7 @@ at::Tensor dice(const at::Tensor& pair_logits, const DiceOptions& options) {
   DISSENT_CHECK(fits, kUsage,
                 "dice: pair_logits: expected [P >= 1, B >= 1] of f32 or f64, found {}",
                 describe(pair_logits));
+
   DISSENT_CHECK(options.tau > 0 && std::isfinite(options.tau), kUsage,
                 "dice: tau: expected a number > 0, found {}", options.tau);
 

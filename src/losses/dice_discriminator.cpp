@@ -67,6 +67,7 @@ std::vector<std::vector<int64_t>> dice_discriminator_shapes(int64_t classes, int
     DISSENT_CHECK(value >= 1, kUsage, "dice_discriminator: {}: expected 1 or more, found {}", name,
                   value);
   };
+
   at_least_one("classes", classes);
   at_least_one("features", features);
   at_least_one("label_dim", options.label_dim);
@@ -116,6 +117,7 @@ at::Tensor dice_pair_logits(const std::vector<at::Tensor>& parameters, const at:
     first.push_back(i);
     second.push_back(j);
   }
+
   const auto index = [&](const std::vector<int64_t>& members) {
     return at::tensor(members, at::kLong).to(features.device());
   };
@@ -150,8 +152,12 @@ DiscriminatorLoss dice_discriminator_loss(const at::Tensor& joint, const at::Ten
                 "1], dtype and device, found {} and {}",
                 describe(joint), describe(product));
 
+  // Binary cross-entropy: logits of joint pairs should be positive, those of pairs whose partner is
+  // another sample of the class negative.
   const auto value = -0.5 * (at::log_sigmoid(joint).mean() + at::log_sigmoid(product.neg()).mean());
   const at::NoGradGuard no_grad;
+
+  // The share of right answers, for each pair of members.
   const auto share = [](const at::Tensor& right) { return right.to(at::kFloat).mean(1); };  // [P]
   return {value, 0.5 * (share(joint > 0) + share(product < 0))};
 }
@@ -163,6 +169,9 @@ DiscriminatorLoss dice_discriminator_loss(const std::vector<at::Tensor>& paramet
       features.defined(), kUsage,
       "dice_discriminator_loss: features: expected [M >= 2, B >= 1, D >= 1] of f32 or f64, "
       "found nothing");
+
+  // The discriminator learns on constant features; the partner of a sample is the one before it in
+  // its class, so that both have the same label.
   const auto constant = features.detach();
   return dice_discriminator_loss(
       dice_pair_logits(parameters, constant, labels, options),

@@ -22,6 +22,7 @@ class PairValues : public torch::autograd::Function<PairValues> {
     context->save_for_backward({p});
     context->saved_data["information"] = information;
     const auto log_marginal = p.mean(1).log();
+
     std::vector<at::Tensor> values;
     for (int64_t g = 0; g < p.size(0); ++g)
       for (int64_t h = g + 1; h < p.size(0); ++h) {
@@ -44,6 +45,7 @@ class PairValues : public torch::autograd::Function<PairValues> {
     // The forward value divides by B: so does every derivative.
     const auto p = context->get_saved_variables()[0];
     const bool information = context->saved_data["information"].toBool();
+
     const auto upstream = gradients[0] / static_cast<double>(p.size(1));
     const auto log_marginal = p.mean(1).log();
 
@@ -69,6 +71,7 @@ class PairValues : public torch::autograd::Function<PairValues> {
 };
 
 at::Tensor mean_of_nonzero(const at::Tensor& values) {
+  // Pairs of value 0 are left out, as in the reference. If no pair remains: 0, not 0 / 0.
   const auto nonzero = values.ne(0);
   return values.masked_fill(nonzero.logical_not(), 0).sum() / nonzero.sum().clamp_min(1);
 }

@@ -90,9 +90,11 @@ const TableSpec& weight_table() {
                    .min = 0})
           .option("to_epoch", &W::to_epoch,
                   {.meaning = "first later epoch without this loss", .min = 0, .word = "end"})
+
           .option("ramp_epochs", &W::ramp_epochs,
                   {.meaning = "number of epochs in which the weight grows from 0 to its value",
                    .min = 0})
+
           .option("period", &W::period,
                   {.meaning = "compute the loss only on every n-th step of an epoch", .min = 1})
           .option("every_step_before", &W::every_step_before,
@@ -111,6 +113,7 @@ const TableSpec& weight_table() {
 void set_option(const LossInfo& loss, std::any& options, const std::string& key,
                 const Value& value) {
   if (!options.has_value()) options = loss.default_options;
+
   check_options(loss, options);
   dissent::set_option(loss.name, loss.options, loss.struct_of(options), key, value);
 }
@@ -118,6 +121,7 @@ void set_option(const LossInfo& loss, std::any& options, const std::string& key,
 LossTraits traits_of(const LossInfo& loss, const std::any& options) {
   const auto& given = options_or_default(loss, options);
   check_options(loss, given);
+
   auto traits = loss.traits;
   if (loss.adjust) loss.adjust(given, traits);
   return traits;

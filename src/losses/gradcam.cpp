@@ -41,6 +41,7 @@ const EnumNames<MapActivation>& activations() {
 // Mean of the smaller half of the logits, [M, B]. The sort is stable: of equal logits the one with
 // the lower class number counts as smaller.
 at::Tensor mean_of_small(const at::Tensor& logits, const at::Tensor& noise) {
+  // The noise decides only which logits are averaged; the mean is that of the logits themselves.
   const auto noisy = logits.detach() + noise * kLogitNoise;
   const auto order = std::get<1>(noisy.sort(true, -1, false));
   return logits.gather(-1, order.narrow(-1, 0, logits.size(-1) / 2)).mean(-1);
@@ -83,6 +84,7 @@ void check_arguments(const at::Tensor& logits, const at::Tensor& labels,
 
   // Channels may differ between members; the maps that are compared have to be of one size.
   check_inputs(kMaps, logits, feature_maps, 4);
+
   const auto& first = feature_maps.tensors().front();
   for (const auto& tensor : feature_maps.tensors())
     DISSENT_CHECK(tensor.size(-1) == first.size(-1) && tensor.size(-2) == first.size(-2), kUsage,
@@ -99,6 +101,7 @@ at::Tensor activated(const at::Tensor& maps, MapActivation activation) {
 at::Tensor standardised(const at::Tensor& maps) {
   // Subtracting the first pixel first makes a constant map, and so its deviation, exactly 0.
   const auto shifted = maps - maps.detach().narrow(-1, 0, 1).narrow(-2, 0, 1);
+
   const auto centred = shifted - shifted.mean(at::IntArrayRef{-2, -1}, true);
   return centred / (root(centred.square().mean(at::IntArrayRef{-2, -1}, true)) + kStdEps);
 }
@@ -134,6 +137,8 @@ at::Tensor saliency_maps(const at::Tensor& logits, const at::Tensor& labels,
   const auto maps =
       activation_maps(logits, labels, feature_maps, options, noise, create_graph, scale);
   const int64_t most = (std::min(maps.size(2), maps.size(3)) - 1) / 2;
+
+  // At least one pixel has to remain on both axes.
   DISSENT_CHECK(options.crop >= 0 && options.crop <= most, kUsage,
                 "gradcam: crop: expected 0 .. {} for maps of {} x {}, found {}", most, maps.size(2),
                 maps.size(3), options.crop);
@@ -153,6 +158,7 @@ at::Tensor gradcam(const at::Tensor& logits, const at::Tensor& labels,
                    const MemberInputs& feature_maps, const GradCamOptions& options,
                    const at::Tensor& noise, bool create_graph) {
   check_outputs("gradcam", "logits", logits, options.similarity == Similarity::kLogDet ? 1 : 2);
+
   const auto maps = saliency_maps(logits, labels, feature_maps, options, noise, create_graph);
   at::AutoGradMode mode(create_graph);
   return saliency_similarity(maps, options.similarity);

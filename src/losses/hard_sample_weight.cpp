@@ -9,6 +9,8 @@ at::Tensor ensemble_cross_entropy(const at::Tensor& logits, const at::Tensor& la
   check_outputs("hard_sample_weight", "logits", logits, 1);
   check_labels("hard_sample_weight", "labels", labels, logits.size(1), logits.size(2),
                logits.device());
+
+  // A weight is a constant: no derivative is taken through it.
   const at::NoGradGuard no_grad;
   return cross_entropy(logits.mean(0, true), labels).squeeze(0);
 }

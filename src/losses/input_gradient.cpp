@@ -43,6 +43,7 @@ at::Tensor input_gradients(const at::Tensor& logits, const at::Tensor& labels,
   if (options.mode == InputGradientMode::kGt)
     check_labels("input_gradient", "labels", labels, logits.size(1), logits.size(2),
                  logits.device());
+
   check_inputs(kImages, logits, images, 0);
 
   // A sample's output depends on its own image only, so the gradient of the sum over the batch
@@ -67,6 +68,7 @@ at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels,
                           const MemberInputs& images, const InputGradientOptions& options,
                           bool create_graph) {
   check_outputs("input_gradient", "logits", logits, 2);
+
   const auto gradients = input_gradients(logits, labels, images, options, create_graph);
   at::AutoGradMode mode(create_graph);
   return similarity(gradients, Similarity::kCosine);

@@ -27,6 +27,8 @@ at::Tensor kl_backward(const at::Tensor& logits, const at::Tensor& source_mean) 
   const double smallest = logits.scalar_type() == at::kFloat ? std::numeric_limits<float>::min()
                                                              : std::numeric_limits<double>::min();
   const auto target = at::softmax(logits, -1).mean(1);  // [M, C]
+
+  //   KL(t || s) = sum_c t_c (log t_c - log s_c)
   return (target *
           (target.clamp_min(smallest).log() - source_mean.detach().clamp_min(smallest).log()))
       .sum(-1)

@@ -15,6 +15,8 @@ at::Tensor logit_norm(const at::Tensor& logits, const at::Tensor& labels,
   check_labels("logit_norm", "labels", labels, logits.size(1), logits.size(2), logits.device());
   DISSENT_CHECK(options.tau > 0 && std::isfinite(options.tau), kUsage,
                 "logit_norm: tau: expected a number > 0, found {}", options.tau);
+
+  // root() has derivative 0 at 0, where that of sqrt is infinite: logits may all be 0 at the start.
   const auto norm = root(logits.square().sum(-1, true));
   return cross_entropy(logits / ((norm + kLogitNormEps) * options.tau), labels);
 }

@@ -41,6 +41,7 @@ void check_inputs(Argument argument, const at::Tensor& logits, const MemberInput
                 "{}: {}: expected {} tensors, found {}", function, name, members, count);
 
   for (const auto& tensor : inputs.tensors()) {
+    // Dtype, device and batch are those of the logits; dims = 0 stands for any shape of a sample.
     bool fits = tensor.defined() && tensor.scalar_type() == logits.scalar_type() &&
                 tensor.device() == logits.device() && tensor.numel() > 0;
     fits = fits && (dims == 0 ? tensor.dim() > leading : tensor.dim() == leading - 1 + dims) &&
@@ -71,6 +72,7 @@ std::vector<at::Tensor> member_gradients(Argument argument, const at::Tensor& ou
                                          double scale) {
   check_range(argument.function, "scale", scale, std::numeric_limits<double>::min(),
               std::numeric_limits<double>::max());
+
   const auto& tensors = inputs.tensors();
 
   // Gradients of a scaled output, divided by the scale again. Where the scale made a derivative
@@ -83,6 +85,7 @@ std::vector<at::Tensor> member_gradients(Argument argument, const at::Tensor& ou
           gradient.defined(), kUsage,
           "{}: {}: expected a tensor that the logits depend on, found one that they do not",
           argument.function, argument.name);
+
       if (scale == 1) continue;
       const at::AutoGradMode mode(create_graph);
       const auto overflow = (gradient.detach() * 0).sum();  // 0, or NaN

@@ -9,6 +9,8 @@ namespace dissent::losses {
 
 at::Tensor ncl(const at::Tensor& logits) {
   check_outputs("ncl", "logits", logits, 2);
+
+  // The mean is a constant: the derivative moves each member relative to it, not the mean itself.
   const auto p = at::softmax(logits, -1);
   return similarity(p - p.detach().mean(0, true), Similarity::kDot);
 }

@@ -45,10 +45,12 @@ std::string losses_page() {
       "([configuration.md](configuration.md)).\n\n"
       "z are logits, p = softmax(z), y labels, m, i, j members, b samples, c classes.\n\n"
       "| loss | kind | members | ranks exchange | over the batch |\n|---|---|---|---|---|\n";
+
   for (const auto& loss : loss_table())
     out += fmt::format("| [`{}`](#{}) | {} | >= {} | {} | {} |\n", loss.name, loss.name,
                        kind_name(loss.kind), loss.traits.min_members, joined(loss.traits.exchanged),
                        loss.traits.nonlinear_in_batch ? "coupled" : "mean");
+
   out += "\n## Keys of every loss\n\n" + markdown_keys(weight_table());
   for (const auto& loss : loss_table()) out += section(loss);
   return out;

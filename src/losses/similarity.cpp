@@ -34,12 +34,15 @@ at::Tensor cosine_sum(const at::Tensor& x) {
 }
 
 at::Tensor exp_cosine(const at::Tensor& x) {
+  //   log of the sum over b, i < j of exp cos(x_i, x_j)
   const auto cosines = gram(normalised(x));
   return (sum_over_pairs(cosines.exp()) / 2).log();
 }
 
 at::Tensor iou_sum(const at::Tensor& x) {
   const auto low = x.amin(-1, true), high = x.amax(-1, true);
+
+  // Values are brought to 0 .. 1 first. Intersection <x, y>, union |x|^2 + |y|^2 - <x, y>.
   const auto products = gram((x - low) / (high - low + kIouEps));
   const auto squares = products.diagonal(0, 1, 2);
   const auto unions = squares.unsqueeze(1) + squares.unsqueeze(2) - products;
@@ -47,6 +50,7 @@ at::Tensor iou_sum(const at::Tensor& x) {
 }
 
 at::Tensor log_determinant(const at::Tensor& x) {
+  // In f64: the determinant of nearly parallel members is close to 0 and would be lost in f32.
   const auto matrix = gram(normalised(x.to(at::kDouble)));
   return -at::logdet(matrix + at::eye(x.size(0), matrix.options()) * kDiagonalEps)
               .mean()
@@ -63,6 +67,8 @@ at::Tensor similarity(const at::Tensor& x, Similarity kind) {
                 "similarity {}: x: expected [M >= {}, B >= 1, D >= 1] of f32 or f64, found {}",
                 to_string(kind), least, describe(x));
 
+  // Means are over ordered pairs and samples. Without a Gram matrix:
+  //   sum over i != j of <x_i, x_j> = |sum_i x_i|^2 - sum_i |x_i|^2
   const auto pairs = static_cast<double>(x.size(0) * (x.size(0) - 1) * x.size(1));
   switch (kind) {
     case Similarity::kDot: return (x.sum(0).square().sum() - x.square().sum()) / pairs;

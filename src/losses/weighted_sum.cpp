@@ -14,6 +14,7 @@ WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& ba
   for (const auto& term : terms) {
     const double weight = weight_at(term.weight, epoch, step);
     if (weight == 0) continue;
+
     const auto value = evaluate(
         term.name, find_loss(term.name).kind == LossKind::kBase ? base : diversity, term.options);
     sum.values.push_back({term.name, weight, value.detach()});
@@ -31,6 +32,7 @@ WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& ba
 
 at::Tensor predicted_labels(const at::Tensor& logits) {
   check_outputs("predicted_labels", "logits", logits, 1);
+
   const at::NoGradGuard no_grad;
   return logits.mean(0).argmax(-1);
 }

@@ -24,6 +24,8 @@ BlockHead::BlockHead(int64_t dim, int64_t hidden, int64_t classes) : dim_(dim) {
   gamma_ = layout_.add("gamma_2", {dim});
   norm_weight_ = layout_.add("norm.weight", {dim});
   norm_bias_ = layout_.add("norm.bias", {dim});
+
+  // The classifier comes last: its bias tells the number of classes.
   head_weight_ = layout_.add("head.weight", {classes, dim});
   head_bias_ = layout_.add("head.bias", {classes});
 }
@@ -69,6 +71,9 @@ HeadGradient BlockHead::backward(const at::Tensor& flat, const at::Tensor& x,
   auto [dy, dnorm_weight, dnorm_bias] =
       at::native_layer_norm_backward(dn, saved[kY], {dim_}, saved[kMean], saved[kRstd],
                                      p(norm_weight_), p(norm_bias_), {true, true, true});
+
+  // From f back to the input of norm2. Linear layers give their weight gradient as the two factors
+  // dy' x, which the optimiser multiplies.
   const auto df = dy * p(gamma_);
   const auto dz = at::gelu_backward(linear_input_gradient(df, p(fc2_weight_)), saved[kZ]);
   const auto du = linear_input_gradient(dz, p(fc1_weight_));
@@ -76,6 +81,8 @@ HeadGradient BlockHead::backward(const at::Tensor& flat, const at::Tensor& x,
   auto [dx_norm, dnorm2_weight, dnorm2_bias] =
       at::native_layer_norm_backward(du, x, {dim_}, saved[kMean2], saved[kRstd2], p(norm2_weight_),
                                      p(norm2_bias_), {dx != nullptr, true, true});
+
+  // The input reaches y directly and through norm2.
   if (dx) *dx = dy + dx_norm;
 
   return {{{fc1_weight_, dz, saved[kU]},
@@ -131,8 +138,10 @@ void BlockHead::backward_stack(const at::Tensor& flats, const at::Tensor&,
       at::native_layer_norm_backward(dn * p(norm_weight_).unsqueeze(1), saved[kY], {dim_},
                                      saved[kMean], saved[kRstd], {}, {}, {true, false, false}));
   g(gamma_).copy_((dy * saved[kF]).sum(1));
+
   const auto df = dy * p(gamma_).unsqueeze(1);
   stacked_linear_gradient(df, saved[kA], g(fc2_weight_), g(fc2_bias_));
+
   const auto dz = at::gelu_backward(stacked_linear_input_gradient(df, p(fc2_weight_)), saved[kZ]);
   stacked_linear_gradient(dz, saved[kU], g(fc1_weight_), g(fc1_bias_));
 

@@ -28,6 +28,7 @@ at::Tensor flatten(const HeadGradient& gradient, const ParameterLayout& layout) 
       at::mm_out(rows, part.dy.narrow(1, first, count).t(), part.x);
     });
   }
+
   for (const auto& part : gradient.vectors)
     parameter(flat, layout.entry(part.entry)).copy_(part.value);
   return flat;
@@ -44,6 +45,7 @@ int64_t Head::forward_flops() const {
 
 const std::vector<HeadSpec>& head_registry() {
   static const std::vector<HeadSpec> registry{
+      // Name, description, citation, whether it has a hidden layer, function that makes it.
       {"block_head",
        "second half of a transformer's last block, final norm and classifier: SED's member",
        "Rubinstein et al. 2024, arXiv:2409.16797", true,
@@ -67,11 +69,13 @@ std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optio
   DISSENT_CHECK(dim >= 1 && classes >= 1 && hidden.value_or(1) >= 1, kUsage,
                 "model '{}': expected sizes of at least 1, found dim {}, hidden {}, classes {}",
                 name, dim, hidden.value_or(0), classes);
+
   std::vector<std::string> names;
   for (const auto& spec : head_registry()) {
     if (spec.name == name) return spec.make(dim, hidden.value_or(4 * dim), classes);
     names.push_back(spec.name);
   }
+
   const auto near = nearest(name, names);
   DISSENT_FAIL(kUsage, "model on features: expected one of {}, found '{}'{}",
                fmt::join(names, ", "), name,

@@ -52,6 +52,7 @@ HeadGradient MlpHead::backward(const at::Tensor& flat, const at::Tensor& x,
 
   // Through the ReLU: a > 0 where its input was.
   const auto dz = at::threshold_backward(linear_input_gradient(dlogits, p(fc2_weight_)), a, 0);
+
   if (dx) *dx = linear_input_gradient(dz, p(fc1_weight_));
   return {{{fc1_weight_, dz, x}, {fc2_weight_, dlogits, a}},
           {{fc1_bias_, dz.sum(0)}, {fc2_bias_, dlogits.sum(0)}}};
@@ -71,7 +72,9 @@ void MlpHead::backward_stack(const at::Tensor& flats, const at::Tensor& x,
                              at::Tensor& gradient) const {
   const auto g = [&](size_t entry) { return stacked_parameter(gradient, layout_.entry(entry)); };
   const auto& a = saved[0];
+
   stacked_linear_gradient(dlogits, a, g(fc2_weight_), g(fc2_bias_));
+
   const auto da =
       stacked_linear_input_gradient(dlogits, stacked_parameter(flats, layout_.entry(fc2_weight_)));
   stacked_linear_gradient(at::threshold_backward(da, a, 0), x, g(fc1_weight_), g(fc1_bias_));

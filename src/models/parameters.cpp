@@ -10,6 +10,9 @@ constexpr int64_t kAlignment = 16;
 size_t ParameterLayout::add(std::string name, std::vector<int64_t> shape) {
   int64_t numel = 1;
   for (const int64_t extent : shape) numel *= extent;
+
+  // Each parameter starts at a multiple of 16 elements: kernels read and write aligned vectors. The
+  // padding stays 0.
   entries_.push_back({std::move(name), std::move(shape), size_, numel});
   size_ += (numel + kAlignment - 1) / kAlignment * kAlignment;
   return entries_.size() - 1;
@@ -32,6 +35,7 @@ at::Tensor parameter(const at::Tensor& flat, const ParameterEntry& entry) {
 }
 
 at::Tensor stacked_parameter(const at::Tensor& stack, const ParameterEntry& entry) {
+  // A view [n, shape of the parameter] of all networks at once. A scalar takes part as one element.
   std::vector<int64_t> shape{stack.size(0)};
   shape.insert(shape.end(), entry.shape.begin(), entry.shape.end());
   return stack.narrow(1, entry.offset, entry.numel)

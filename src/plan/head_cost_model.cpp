@@ -19,6 +19,7 @@ constexpr MachineRates kAssumedRates{80e9, 30e9};
 
 // Runs with ranks on one node: each has a stream of its own there.
 int64_t runs_on_node(const Placement& placement, const GridShape& shape) {
+  // A run whose ranks fill several nodes has one stream on each of them.
   const int64_t per_run = std::min(shape.members * shape.data, placement.ranks_per_node);
   return divide_up(placement.ranks_per_node, per_run);
 }
@@ -37,6 +38,9 @@ Json memory_json(const HeadMemoryCost& memory, const DataCost& data) {
 
 Cells memory_cells(const HeadMemoryCost& memory) {
   Cells cells;
+
+  // Validation and the checkpoint come one after the other, and their memory is freed in between:
+  // the larger one counts.
   for (const int64_t part :
        {memory.parameters, memory.optimizer, memory.activations, memory.gradients, memory.logits,
         memory.plan, std::max(memory.validation, memory.checkpoint)})
@@ -72,6 +76,7 @@ std::string HeadCostModel::run_text() const {
 }
 
 void HeadCostModel::add_run_json(Json& json) const {
+  // What decides the cost, so that a report can be read without its configuration.
   json["model"] = model_text();
   json["members"] = run_.plan.members;
   json["active"] = run_.plan.active;
@@ -80,6 +85,7 @@ void HeadCostModel::add_run_json(Json& json) const {
   json["steps_per_epoch"] = steps_per_epoch(run_.plan);
   json["epochs"] = run_.epochs;
   json["runs"] = runs();
+
   json["train"] = {{"rows_per_pass", run_.train.rows_per_pass},
                    {"passes", run_.train.passes},
                    {"dim", run_.train.dim},
@@ -97,6 +103,7 @@ std::optional<GridShape> HeadCostModel::best_grid(int64_t ranks, int64_t threads
 }
 
 const WaveSimulation& HeadCostModel::waves(int64_t parts) {
+  // Simulated once for each number of member groups: many grids have the same one.
   const auto known = waves_.find(parts);
   if (known != waves_.end()) return known->second;
   return waves_.emplace(parts, simulate_waves(run_, parts)).first->second;
@@ -108,6 +115,8 @@ const MachineRates& HeadCostModel::rates(int64_t threads) {
 
   const auto team = static_cast<double>(threads);
   MachineRates rates{kAssumedRates.flops_per_second * team, kAssumedRates.bytes_per_second * team};
+
+  // Rates depend on the number of threads, and are measured once for each number.
   if (settings_.calibrate) {
     set_threads(static_cast<int>(threads));
     say_planning(settings_.quiet, world_.rank(),
@@ -115,6 +124,7 @@ const MachineRates& HeadCostModel::rates(int64_t threads) {
 
     // Rank 0 measures alone: the bound is that of an otherwise idle machine.
     if (world_.rank() == 0) rates = machine_rates(run_, {});
+
     const auto first =
         values_of_first_rank(world_, {rates.flops_per_second, rates.bytes_per_second});
     rates = {first[0], first[1]};
@@ -129,6 +139,7 @@ GridCost HeadCostModel::cost(const Placement& placement, const GridShape& shape,
   const auto memory = head_memory_cost(run_, shape, simulated, placement.threads_per_rank);
   const auto data =
       data_cost(run_, config_.data, runs_on_node(placement, shape), node.memory_bytes);
+
   const auto step = head_step_cost(run_, shape);
   const auto machine = rates(placement.threads_per_rank);
   if (!first_rates_) first_rates_ = machine;
@@ -136,6 +147,7 @@ GridCost HeadCostModel::cost(const Placement& placement, const GridShape& shape,
   GridCost grid{.placement = placement, .shape = shape};
   grid.rank_bytes = memory.rank();
   grid.node_data_bytes = data.node_bytes;
+
   grid.storage = head_storage_cost(run_, shape.members * shape.data);
   grid.memory = memory_json(memory, data);
   grid.memory_cells = memory_cells(memory);
@@ -151,6 +163,7 @@ GridCost HeadCostModel::cost(const Placement& placement, const GridShape& shape,
                             {"speed_up", simulated.speed_up()}};
   grid.sections["rates"] = {{"flops_per_second", machine.flops_per_second},
                             {"bytes_per_second", machine.bytes_per_second}};
+
   grid.message_cells = {mean_bytes_text(step.gather_bytes), mean_bytes_text(step.reduce_bytes),
                         mean_bytes_text(step.weight_bytes),
                         fmt::format("{:.2f}", simulated.mean_width()),
@@ -164,12 +177,15 @@ void HeadCostModel::measure(GridCost& grid, bool measures, double seconds,
   HeadCalibration own;
   if (measures)
     own = calibrate_heads(config_, run_, grid.shape, world_.rank() % grid.shape.members, seconds);
+
+  // Collective: ranks that do not measure take part with an empty calibration.
   const auto merged = merge(world_, own, run_.plan.members);
   const auto time = head_time_cost(run_, grid.shape, runs(), waves(grid.shape.members),
                                    rank_times(merged), messages);
 
   // How far the step is from what the machine could do at best.
   const double bound = step_bound_s(run_, grid.shape, rates(grid.placement.threads_per_rank));
+
   grid.time = time;
   grid.times = {{"busy", time.busy}};
   grid.time_cells = {fmt::format("{:.0f} %", 100 * time.busy), seconds_text(bound),
@@ -198,6 +214,9 @@ TableText HeadCostModel::time_table() const {
       "Not included: loading data, writing checkpoints,\n"
       "  ranks that wait for each other because of noise. Ranks on other machines count as cores "
       "of the same kind.\n";
+
+  // The bound is a lower limit from products and memory alone: `times bound` says how far the
+  // program is from it.
   if (first_rates_)
     table.explanation += fmt::format(
         "  bound: products at {:.3g} GFLOP/s and memory at {:.3g} GB/s per rank (first line; "

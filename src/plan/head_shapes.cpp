@@ -29,6 +29,7 @@ class ShapeReader {
       : options_(options), sizes_(sizes) {}
 
   HeadShapes read() {
+    // The training set first: it gives the features and classes of the others.
     HeadShapes shapes;
     shapes.train = read_train();
     if (!options_.validation.empty())
@@ -37,6 +38,7 @@ class ShapeReader {
     if (!options_.unlabelled.empty())
       shapes.unlabelled = read_other("unlabelled", options_.unlabelled, "unlabelled-rows",
                                      sizes_.unlabelled_rows, shapes.train);
+
     check_all_used();
     shapes.text = text_;
     return shapes;
@@ -52,6 +54,7 @@ class ShapeReader {
 
   // An option that says nothing about these caches is a mistake of the user.
   void check_all_used() const {
+    // size() notes each option that was read.
     const std::pair<const char*, bool> given[] = {
         {"rows", sizes_.rows.has_value()},
         {"dim", sizes_.dim.has_value()},
@@ -73,6 +76,7 @@ class ShapeReader {
                   options_.train);
     used_.insert("dtype");
     const auto dtype = dtype_from_name(sizes_.dtype.value_or("f32"), "--dtype");
+
     RowsShape shape;
     shape.rows_per_pass = size("rows", sizes_.rows);
     shape.passes = size("passes", sizes_.passes.value_or(1));
@@ -83,12 +87,15 @@ class ShapeReader {
   }
 
   RowsShape read_train() {
+    // The shape of an existing cache is known; options are for one that is still to be written.
     auto shape = shape_on_disk(options_.train);
     if (!shape) shape = assumed_train();
     describe("train", options_.train, *shape);
+
     DISSENT_CHECK(shape->classes >= 1, kData,
                   "data.train ({}): expected labelled rows, found none: every label is -1",
                   options_.train);
+
     if (options_.subset.empty()) return *shape;
 
     // Training reads the subset's rows, or all but these.
@@ -113,6 +120,7 @@ class ShapeReader {
       shape->rows_per_pass = size(option, rows);
       shape->passes = 1;
     }
+
     describe(role, path, *shape);
     DISSENT_CHECK(shape->dim == train.dim, kData,
                   "{}: expected {} features per row, as in {}, found {}", path, train.dim,

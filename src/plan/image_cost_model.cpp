@@ -68,6 +68,8 @@ std::string ImageCostModel::run_text() const {
                   run_.unlabelled > 0 ? fmt::format(", {} unlabelled", run_.unlabelled) : "",
                   optimizer_name(config_.optimizer.kind));
 
+  // Each network sees a batch of its own; the common batch is one more pass of each where losses
+  // between members read one.
   const int64_t networks = run_.networks();
   text += fmt::format("  images through networks: {} per step",
                       run_.accumulation * (run_.batch * networks + run_.common_passes()));
@@ -96,7 +98,10 @@ void ImageCostModel::add_run_json(Json& json) const {
   json["model"] = config_.ensemble.model;
   json["members"] = run_.members;
   json["batch_size"] = run_.batch;
+
   json["parameters_per_member"] = run_.network->layout().parameter_count();
+
+  // Without the images their number is unknown, and so is all that is counted per epoch.
   if (run_.batches) {
     json["images"] = *run_.rows;
     json["batches_per_epoch"] = *run_.batches;
@@ -116,10 +121,12 @@ GridCost ImageCostModel::cost(const Placement& placement, const GridShape& shape
   const auto memory = image_memory_cost(run_, shape, placement.threads_per_rank);
   const auto step = image_step_cost(run_, shape);
   GridCost grid{.placement = placement, .shape = shape};
+
   grid.rank_bytes = memory.rank();
   grid.storage = image_storage_cost(run_, shape.members * shape.data);
   grid.memory = memory_json(memory);
   grid.memory_cells = memory_cells(memory);
+
   grid.sections["step"] = {{"images", step.images},
                            {"exchange_bytes", step.exchange_bytes},
                            {"reduce_bytes", step.reduce_bytes},
@@ -135,6 +142,8 @@ void ImageCostModel::measure(GridCost& grid, bool measures, double seconds,
   if (measures)
     own = calibrate_images(config_, run_, grid.shape, sets_.data ? &sets_.data->train : nullptr,
                            seconds);
+
+  // Collective: ranks that do not measure take part with zeros.
   const auto times = merge(world_, own, measures);
   const auto time =
       image_time_cost(run_, grid.shape, runs(), times, messages, config_.data.workers);
@@ -142,6 +151,7 @@ void ImageCostModel::measure(GridCost& grid, bool measures, double seconds,
   // Images of the members' own batches, over all runs of the grid.
   const auto images =
       static_cast<double>(grid.shape.runs * run_.accumulation * run_.networks() * run_.batch);
+
   grid.time = time;
   grid.times = {{"reading_s", time.reading_s}};
   grid.time_cells = {seconds_text(time.reading_s), fmt::format("{:.0f}", images / time.step_s)};

@@ -1,7 +1,7 @@
 #include "plan/image_sets.hpp"
 
-#include <dissent/scores/imagenet_subset.hpp>
 #include <fmt/format.h>
+#include <dissent/scores/imagenet_subset.hpp>
 
 #include <cstdint>
 #include <initializer_list>
@@ -15,8 +15,8 @@ namespace dissent::plan {
 namespace {
 
 // Data sets whose classes are those of OpenOOD's lists, where the name is a name only.
-constexpr std::pair<const char*, int64_t> kListedClasses[] = {{"imagenet", scores::kImagenetClasses},
-                                                              {"imagenet200", 200}};
+constexpr std::pair<const char*, int64_t> kListedClasses[] = {
+    {"imagenet", scores::kImagenetClasses}, {"imagenet200", 200}};
 
 int64_t size_of(const char* option, int64_t value) {
   DISSENT_CHECK(value >= 1, kUsage, "--{}: expected an integer >= 1, found {}", option, value);
@@ -32,9 +32,12 @@ void check_not_given(std::initializer_list<std::pair<const char*, bool>> options
 
 ImageSets open_sets(const ImageTrainConfig& config) {
   ImageSets sets;
+
+  // What opening the sets adds to the peak: lists and names take memory besides pixels.
   const int64_t before = peak_memory_bytes();
   sets.data = open_image_data(config);
   sets.bytes = peak_memory_bytes() - before;
+
   sets.classes = sets.data->classes;
   sets.rows = sets.data->train.source->rows();
   if (sets.data->validation) sets.validation_rows = sets.data->validation->source->rows();
@@ -61,6 +64,7 @@ ImageSets assume_sets(const ImageTrainConfig& config, const AssumedSizes& sizes,
   sets.text = fmt::format(
       "  the images were not found, sizes follow from the configuration and the options: {}\n",
       reason);
+
   const auto dataset = image_sets(config).front().second.dataset;
   sets.classes = assumed_classes(config, dataset, sizes);
   DISSENT_CHECK(
@@ -85,6 +89,8 @@ ImageSets find_image_sets(const ImageTrainConfig& config, const AssumedSizes& si
                    {"dtype", sizes.dtype.has_value()},
                    {"unlabelled-rows", sizes.unlabelled_rows.has_value()}},
                   "a cache; found data.kind = \"images\"");
+
+  // A cluster's front end often has no images: the plan is made from sizes then.
   std::optional<ImageSets> sets;
   std::string reason;
   try {
@@ -92,6 +98,7 @@ ImageSets find_image_sets(const ImageTrainConfig& config, const AssumedSizes& si
   } catch (const Error& error) {
     reason = error.what();
   }
+
   if (!sets) return assume_sets(config, sizes, reason);
 
   check_not_given({{"rows", sizes.rows.has_value()},

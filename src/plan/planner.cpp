@@ -18,7 +18,10 @@ namespace {
 // Of rank 0's node, so that all ranks decide alike.
 NodeResources node_resources(Communicator& world, const std::string& output) {
   const int64_t shm = path_exists("/dev/shm") ? free_bytes("/dev/shm") : 0;
+
+  // The folder of results may not exist yet: the current one stands for its file system then.
   const int64_t disk = free_bytes(path_exists(output) ? output : ".");
+
   const auto first =
       values_of_first_rank(world, {static_cast<double>(available_memory_bytes()),
                                    static_cast<double>(shm), static_cast<double>(disk)});
@@ -50,6 +53,8 @@ void Planner::measure_messages() {
   plan_.messages_measured = world_.size() > 1 && !settings_.messages;
   plan_.messages = plan_.messages_measured ? dissent::measure_messages(world_)
                                            : settings_.messages.value_or(MessageCost{});
+
+  // Ranks measure slightly different values: all have to compare grids by the same ones.
   const auto first =
       values_of_first_rank(world_, {plan_.messages.latency_s, plan_.messages.bytes_per_second});
   plan_.messages = {first[0], first[1]};
@@ -81,6 +86,8 @@ int64_t Planner::threads_per_rank(int64_t ranks_per_node) const {
 }
 
 std::string Planner::add_own(int64_t ranks, int64_t ranks_per_node) {
+  // A configuration may name a grid that these ranks cannot fill: that is a line of the report, not
+  // the end of the plan.
   GridShape shape;
   try {
     shape = resolve_grid(model_.config().grid, ranks, plan_.runs, model_.members(),
@@ -88,6 +95,7 @@ std::string Planner::add_own(int64_t ranks, int64_t ranks_per_node) {
   } catch (const Error& error) {
     return error.what();
   }
+
   add(ranks, ranks_per_node, shape);
   return "";
 }
@@ -100,10 +108,13 @@ void Planner::add_count(int64_t ranks) {
     return;
   }
 
+  // The grid of the configuration, for comparison, and the best one. The same grid is listed once.
   const bool shows_own = model_.compares_own_grid() && add_own(ranks, per_node).empty();
+
   const auto best = model_.best_grid(ranks, threads_per_rank(per_node), plan_.messages);
   if (best) return add(ranks, per_node, *best);
   if (shows_own) return;
+
   const auto limits = model_.limits();
   add_problem(
       ranks,
@@ -125,6 +136,8 @@ void Planner::add(int64_t ranks, int64_t ranks_per_node, const GridShape& shape)
   const Placement placement{ranks, ranks_per_node, threads_per_rank(ranks_per_node)};
   GridCost grid = model_.cost(placement, shape, plan_.node);
   add_notes(grid);
+
+  // Notes come first: measuring may add that it was not possible.
   if (plan_.calibrated) measure(grid);
   plan_.grids.push_back(std::move(grid));
 }
@@ -157,6 +170,8 @@ void Planner::add_notes(GridCost& grid) const {
 }
 
 void Planner::measure(GridCost& grid) {
+  // A grid of more ranks than there are is measured by those that there are: ranks do the same
+  // work.
   const int64_t measuring = std::min<int64_t>(world_.size(), grid.placement.ranks);
   if (measuring * grid.rank_bytes > plan_.node.memory_bytes) {
     grid.notes.push_back("no time: its ranks do not fit the memory of this node");

@@ -117,6 +117,8 @@ std::optional<double> one_rank_seconds(const Plan& plan) {
 std::string time_text(const CostModel& model, const Plan& plan) {
   // From a step to all runs. The model's own columns stand beside the time of a step.
   const auto table = model.time_table();
+
+  // The speed-up is that over one rank, if --ranks names it.
   const auto one_rank = one_rank_seconds(plan);
   std::vector<Cells> lines{
       headings_of({{"threads", "per step", "messages"},
@@ -171,6 +173,8 @@ Json time_json(const GridCost& grid) {
   Json json{{"step_s", time.step_s}, {"exchange_s", time.exchange_s}};
   json.update(grid.times);
   json["validation_s"] = time.validation_s;
+
+  // Without the number of images there are no values per epoch.
   if (!time.epoch_s) return json;
   json["epoch_s"] = *time.epoch_s;
   json["run_s"] = *time.run_s;
@@ -180,6 +184,8 @@ Json time_json(const GridCost& grid) {
 
 Json grid_json(const Plan& plan, const GridCost& grid) {
   Json json{{"ranks", grid.placement.ranks}};
+
+  // A grid that is not possible has no cost: only its reason is written.
   if (!grid.problem.empty()) {
     json["problem"] = grid.problem;
     return json;
@@ -187,10 +193,12 @@ Json grid_json(const Plan& plan, const GridCost& grid) {
 
   json["grid"] = {
       {"runs", grid.shape.runs}, {"members", grid.shape.members}, {"data", grid.shape.data}};
+
   json["ranks_per_node"] = grid.placement.ranks_per_node;
   json["threads_per_rank"] = grid.placement.threads_per_rank;
   json["memory"] = memory_json(plan, grid);
   json.update(grid.sections);
+
   json["storage"] = {{"checkpoint", grid.storage.checkpoint},
                      {"peak", grid.storage.peak},
                      {"logs", grid.storage.logs}};

@@ -55,6 +55,8 @@ Pass ImageNetwork::make_pass(const std::vector<at::Tensor>& parameters, const at
   DISSENT_CHECK(parameters.size() == layout().entries().size(), kUsage,
                 "image network: parameters: expected {} tensors, found {}",
                 layout().entries().size(), parameters.size());
+
+  // With synchronised statistics a rank may have no rows: it still takes part in every exchange.
   const int64_t least = training && data ? 0 : 1;
   DISSENT_CHECK(x.defined() && x.dim() == 4 && x.size(0) >= least && x.size(1) == channels_, kUsage,
                 "image network: x: expected [B >= {}, {}, H, W], found {}", least, channels_,
@@ -70,6 +72,9 @@ Pass ImageNetwork::make_pass(const std::vector<at::Tensor>& parameters, const at
                 describe(x));
 
   if (buffer_layout().size() == 0) return {parameters, {}, training, data};
+
+  // A graph of an evaluation pass saves the running statistics. They are copied, since a training
+  // pass may move them in place before its backward pass.
   auto views =
       unpack(!training && at::GradMode::is_enabled() ? buffers.clone() : buffers, buffer_layout());
   // In training mode autograd saves the running statistics although their values are not used.

@@ -62,6 +62,8 @@ struct MaxPool2x2 : torch::autograd::Function<MaxPool2x2> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x) {
     const int64_t height = x.size(2), width = x.size(3), out_height = height / 2,
                   out_width = width / 2, planes = x.size(0) * x.size(1);
+
+    // An odd last row or column is dropped, as max_pool2d does.
     auto out = at::empty({x.size(0), x.size(1), out_height, out_width}, x.options());
     auto indices = at::empty(out.sizes(), x.options().dtype(at::kLong));
     AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "max_pool_2x2", [&] {
@@ -70,6 +72,7 @@ struct MaxPool2x2 : torch::autograd::Function<MaxPool2x2> {
                    out_width, out.data_ptr<scalar_t>() + plane * out_height * out_width,
                    indices.data_ptr<int64_t>() + plane * out_height * out_width);
     });
+
     context->save_for_backward({x, indices});
     return out;
   }
@@ -86,6 +89,8 @@ struct MaxPool2x2 : torch::autograd::Function<MaxPool2x2> {
 at::Tensor max_pool_2x2(const at::Tensor& x) {
   const bool plain = x.is_cpu() && x.is_contiguous() &&
                      (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+
+  // ATen's pooling handles any window; for 2 x 2 a plain loop is faster.
   return plain ? MaxPool2x2::apply(x) : at::max_pool2d(x, {2, 2});
 }
 
@@ -136,14 +141,17 @@ at::Tensor BatchNorm::operator()(const Pass& pass, const at::Tensor& x) const {
         pass.data || x.size(0) * x.size(2) * x.size(3) > 1, kUsage,
         "batch norm: x: expected more than one value per channel in training mode, found {}",
         describe(x));
+
     at::NoGradGuard no_grad;
     at::Tensor(pass.buffers[count]).add_(1);
   }
 
+  // Moves the running statistics too, with those of the whole batch.
   if (pass.training && pass.data)
     return synchronised_batch_norm(
         x, {pass.parameters[weight], pass.parameters[bias], pass.buffers[mean],
             pass.buffers[variance], kBatchNormMomentum, kBatchNormEps, *pass.data});
+
   return at::batch_norm(x, pass.parameters[weight], pass.parameters[bias], pass.buffers[mean],
                         pass.buffers[variance], pass.training, kBatchNormMomentum, kBatchNormEps,
                         at::globalContext().userEnabledCuDNN());

@@ -14,6 +14,8 @@ LeNet::LeNet(int64_t channels, int64_t classes) : ImageNetwork(channels, classes
   block1_ = add_convolution(parts_, "block1.0",
                             {.in = channels, .out = 6, .kernel = 5, .padding = 2, .bias = true});
   block2_ = add_convolution(parts_, "block2.0", {.in = 6, .out = 16, .kernel = 5, .bias = true});
+
+  // The third convolution covers its whole 5 x 5 input: one value per channel.
   block3_ = add_convolution(parts_, "block3.0", {.in = 16, .out = 120, .kernel = 5, .bias = true});
   classifier1_ = add_linear(parts_, "classifier1", {.in = 120, .out = kFeatures});
   if (classes > 0) fc_ = add_linear(parts_, "fc", {.in = kFeatures, .out = classes});

@@ -38,6 +38,7 @@ Multihead::Multihead(std::unique_ptr<const ImageNetwork> trunk, int64_t heads, i
 }
 
 ImageOutput Multihead::run(const Pass& pass, const at::Tensor& x) const {
+  // One pass of the trunk serves all heads: logits [M, B, C].
   auto out = trunk_->run(pass, x);
   std::vector<at::Tensor> logits;
   for (const auto& head : heads_)

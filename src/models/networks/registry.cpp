@@ -49,6 +49,7 @@ constexpr const char* kDeit3Citation =
 
 const std::vector<ImageNetworkSpec>& image_network_registry() {
   static const std::vector<ImageNetworkSpec> registry{
+      // Name, description, citation, edge of the images it is made for, function that makes it.
       {"lenet", "LeNet-5 with ReLU and max pooling, for 28 x 28", kLeNetCitation, 28, make_lenet},
 
       {"resnet18_32x32", "ResNet-18 with a 3 x 3 stem without stride, any image size",
@@ -97,6 +98,7 @@ std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
   // A multihead variant is the network without classifier, with heads on its features.
   const bool multihead = is_multihead(name);
   const auto base = multihead ? name.substr(0, name.size() - kMultiheadSuffix.size()) : name;
+
   std::vector<std::string> names;
   for (const auto& spec : image_network_registry()) {
     names.push_back(spec.name);
@@ -106,6 +108,7 @@ std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
     trunk.classes = 0;
     return std::make_unique<Multihead>(spec.make(trunk), options.heads, options.classes);
   }
+
   const auto near = nearest(base, names);
   DISSENT_FAIL(kUsage,
                "model on images: expected one of {}, each with '{}' for heads on one trunk, found "

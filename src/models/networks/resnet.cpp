@@ -33,6 +33,7 @@ ResNet::ResNet(const ResNetOptions& options)
   int64_t in = options.width;
   for (int64_t l = 0; l < 4; ++l)
     for (int64_t b = 0; b < options.blocks[l]; ++b) {
+      // Each layer doubles the channels; from the second on its first block halves the edge.
       const int64_t planes = options.width << l;
       layers_[l].push_back(
           add_block(fmt::format("layer{}.{}", l + 1, b), in, planes, l > 0 && b == 0 ? 2 : 1));
@@ -80,6 +81,7 @@ at::Tensor ResNet::run_block(const Block& block, const Pass& pass, const at::Ten
     // The last ReLU comes after the addition of the shortcut.
     if (i + 1 < block.convolutions.size()) y.relu_();
   }
+
   y.add_(block.shortcut.empty() ? x : block.shortcut_norm[0](pass, block.shortcut[0](pass, x)));
   return y.relu_();
 }
@@ -106,12 +108,14 @@ at::Tensor ResNet::pooled(const at::Tensor& x) const {
 ImageOutput ResNet::run(const Pass& pass, const at::Tensor& x) const {
   auto y = stem_norm_(pass, stem_(pass, x)).relu_();
   if (options_.torchvision) y = at::max_pool2d(y, {3, 3}, {2, 2}, {1, 1});
+
   ImageOutput out;
   for (int64_t l = 0; l < 4; ++l) {
     for (const auto& block : layers_[l]) y = run_block(block, pass, y);
     // The output of layer3 is the map that saliency losses differentiate with respect to.
     if (l == 2) out.maps = y = as_parameters(pass, y);
   }
+
   out.features = pooled(y);
   if (classes() > 0) out.logits = fc_(pass, out.features);
   return out;

@@ -32,6 +32,9 @@ struct Moments {
   double count = 0, mean = 0, squares = 0;
   void merge(const Moments& other) {
     if (other.count == 0) return;
+
+    // Chan, Golub, LeVeque: S = S_a + S_b + d^2 n_a n_b / n, with d the distance of the means.
+    // Unlike sums of squares about 0, nothing cancels.
     const double all = count + other.count, distance = other.mean - mean;
     mean += distance * (other.count / all);
     squares += other.squares + distance * distance * (count * (other.count / all));
@@ -79,12 +82,16 @@ struct RankSum : torch::autograd::Function<RankSum> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& values,
                             Communicator* data) {
     context->saved_data["data"] = reinterpret_cast<int64_t>(data);
+
+    // Added in rank order on every rank, unlike an all-reduce: the same bits everywhere.
     const auto all = gather(values, *data);
     auto sum = all[0].clone();
     for (int64_t rank = 1; rank < all.size(0); ++rank) sum.add_(all[rank]);
     return sum;
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
+    // The sum is on every rank, so the derivative of one rank's part is the sum of the derivatives
+    // on all ranks.
     return {
         apply(gradients[0], reinterpret_cast<Communicator*>(context->saved_data["data"].toInt())),
         at::Tensor()};
@@ -240,6 +247,8 @@ variable_list fast_backward(const at::Tensor& dy, const at::Tensor& x, const at:
                  own.data_ptr<double>());
   });
 
+  //   dx = (w / s) (dy - mean(dy) - n mean(dy n)),  n = (x - mean) / s,  s = sqrt(var + eps)
+  // where the means are over the whole batch: their sums are what ranks exchange.
   const auto means = sum_over_ranks(own.view(-1), data).view({2, -1}) / count;
   const auto factor = inverse * weight.to(at::kDouble), slope = means[1] * inverse * inverse;
 
@@ -248,6 +257,9 @@ variable_list fast_backward(const at::Tensor& dy, const at::Tensor& x, const at:
                     numbers(mean), numbers(factor), numbers(means), numbers(slope),
                     dx.data_ptr<scalar_t>());
   });
+
+  // Derivatives of weight and bias are those of this rank's rows; the trainer sums them over ranks
+  // with all others.
   return {dx, (own[1] * inverse).to(weight.scalar_type()), own[0].to(weight.scalar_type())};
 }
 
@@ -283,6 +295,7 @@ struct Normalise : torch::autograd::Function<Normalise> {
     context->saved_data["count"] = all.count;
     context->saved_data["eps"] = eps;
     context->saved_data["data"] = reinterpret_cast<int64_t>(data);
+
     auto y = at::empty(x.sizes(), x.options());
 
     const auto factor = all.inverse * weight.to(at::kDouble), offset = bias.to(at::kDouble);
@@ -296,6 +309,9 @@ struct Normalise : torch::autograd::Function<Normalise> {
     const auto saved = context->get_saved_variables();
     const auto &x = saved[0], &weight = saved[1], &mean = saved[2], &inverse = saved[3];
     auto& data = *reinterpret_cast<Communicator*>(context->saved_data["data"].toInt());
+
+    // Saliency losses differentiate a backward pass: it has to build a graph then, which the loops
+    // cannot.
     const bool graph = at::GradMode::is_enabled();
     auto result = graph ? composed_backward(gradients[0], x, weight,
                                             context->saved_data["eps"].toDouble(), data)

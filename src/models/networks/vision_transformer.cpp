@@ -42,6 +42,7 @@ VisionTransformer::VisionTransformer(const VisionTransformerOptions& options)
 
   for (int64_t b = 0; b < options.depth; ++b)
     blocks_.push_back(add_block(fmt::format("blocks.{}", b)));
+
   norm_ = add_layer_norm(parts_, "norm", options.dim, options.norm_eps);
   if (options.classes > 0)
     head_ = add_transformer_linear(parts_, "head", {.in = options.dim, .out = options.classes});
@@ -50,15 +51,19 @@ VisionTransformer::VisionTransformer(const VisionTransformerOptions& options)
 VisionTransformer::Block VisionTransformer::add_block(const std::string& name) {
   const int64_t dim = options_.dim,
                 hidden = static_cast<int64_t>(static_cast<double>(dim) * options_.mlp_ratio);
+
+  // In the order of the reference's state dict, as above.
   Block block;
   block.gamma_1 =
       add_parameter(parts_, name + ".gamma_1", {dim}, {Initial::Kind::kConstant, kLayerScaleStart});
   block.gamma_2 =
       add_parameter(parts_, name + ".gamma_2", {dim}, {Initial::Kind::kConstant, kLayerScaleStart});
+
   block.norm1 = add_layer_norm(parts_, name + ".norm1", dim, options_.norm_eps);
   block.qkv = add_transformer_linear(parts_, name + ".attn.qkv",
                                      {.in = dim, .out = 3 * dim, .bias = options_.qkv_bias});
   block.proj = add_transformer_linear(parts_, name + ".attn.proj", {.in = dim, .out = dim});
+
   block.norm2 = add_layer_norm(parts_, name + ".norm2", dim, options_.norm_eps);
   block.fc1 = add_transformer_linear(parts_, name + ".mlp.fc1", {.in = dim, .out = hidden});
   block.fc2 = add_transformer_linear(parts_, name + ".mlp.fc2", {.in = hidden, .out = dim});
@@ -71,6 +76,7 @@ std::string VisionTransformer::size_misfit(int64_t height, int64_t width) const 
 }
 
 at::Tensor VisionTransformer::embedded(const Pass& pass, const at::Tensor& x) const {
+  // DeiT-3 adds positions to the patches only: its class token has none.
   const auto patches =
       patch_embed_(pass, x).flatten(2).transpose(1, 2) + pass.parameters[pos_embed_];
   return at::cat({pass.parameters[cls_token_].expand({x.size(0), -1, -1}), patches}, 1);
@@ -82,6 +88,8 @@ at::Tensor VisionTransformer::attended(const Block& block, const Pass& pass,
                                        const at::Tensor& x) const {
   const int64_t rows = x.size(0), tokens = x.size(1),
                 head_dim = options_.dim / options_.attention_heads;
+
+  // q, k and v, [B, heads, tokens, head_dim] each
   const auto qkv = block.qkv(pass, block.norm1(pass, x))
                        .view({rows, tokens, 3, options_.attention_heads, head_dim})
                        .permute({2, 0, 3, 1, 4})
@@ -94,6 +102,7 @@ at::Tensor VisionTransformer::attended(const Block& block, const Pass& pass,
   } else {
     mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
   }
+
   return x + pass.parameters[block.gamma_1] *
                  block.proj(pass, mixed.transpose(1, 2).reshape({rows, tokens, options_.dim}));
 }
@@ -119,6 +128,7 @@ VisionTransformer::Tokens VisionTransformer::attended_tokens(const Pass& pass,
   // Rebuild the tokens from the maps, so that the logits depend on that tensor object.
   if (at::GradMode::is_enabled())
     t = at::cat({t.narrow(1, 0, 1), out.maps.flatten(2).transpose(1, 2)}, 1);
+
   out.tokens = attended(blocks_.back(), pass, t);
   out.cached_cls = out.tokens.select(1, 0);
   return out;

@@ -36,6 +36,8 @@ Loaded empty_network(const std::string& model, const ImageNetworkOptions& option
   Loaded loaded{make_image_network(model, options), {}, {}};
   loaded.parameters = at::zeros({loaded.network->layout().size()}, at::kFloat);
   loaded.buffers = at::zeros({loaded.network->buffer_layout().size()}, at::kFloat);
+
+  // Random weights keep these statistics; those of a file or checkpoint replace them.
   loaded.network->initialise_buffers(loaded.buffers);
   return loaded;
 }
@@ -82,6 +84,7 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
   DISSENT_CHECK(options.member || networks == 1, kUsage,
                 "trunk.member: expected 0 .. {} (one network of {}), found nothing", networks - 1,
                 path);
+
   const int64_t member = options.member.value_or(0);
   DISSENT_CHECK(member < networks, kUsage,
                 "trunk.member: expected 0 .. {} (one network of {}), found {}", networks - 1, path,
@@ -95,6 +98,7 @@ Loaded from_checkpoint(const std::string& path, const TrunkOptions& options, int
       parameter(flat, entry).copy_(file.read_slab(group + entry.name, member, 1)[0]);
     }
   };
+
   read(file.has(kAveragePrefix + entries.front().name) ? kAveragePrefix : kMembersPrefix,
        loaded.network->layout(), loaded.parameters);
   read(kBuffersPrefix, loaded.network->buffer_layout(), loaded.buffers);
@@ -127,6 +131,7 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
     auto loaded = empty_network(
         options.model,
         {.classes = multihead ? 1 : 0, .channels = 3, .image_size = image_size, .heads = 1});
+
     loaded.network->initialise(loaded.parameters, seed, options.member.value_or(0));
     return loaded;
   }
@@ -136,6 +141,7 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
                 "trunk.weights ({}): expected a safetensors or .pth file, a run folder or a "
                 "checkpoint, found nothing; a training that writes it has to finish first",
                 options.weights);
+
   const std::string path =
       fs::is_directory(options.weights) ? options.weights + "/checkpoint.h5" : options.weights;
   DISSENT_CHECK(fs::exists(path), kData,
@@ -143,7 +149,9 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
                 "without; its training may not have written one yet",
                 options.weights);
 
+  // A folder always stands for a run.
   if (path != options.weights || is_hdf5(path)) return from_checkpoint(path, options, image_size);
+
   DISSENT_CHECK(!multihead, kUsage,
                 "trunk.model: expected a model without \"{}\", since the weights are not a "
                 "checkpoint of an ensemble; found \"{}\"",
@@ -152,6 +160,7 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
 }
 
 at::ScalarType compute_dtype(ComputePrecision precision) {
+  // tf32 is a setting of the GPU's products, not a dtype of tensors.
   switch (precision) {
     case ComputePrecision::kBf16: return at::kBFloat16;
     case ComputePrecision::kF16: return at::kHalf;
@@ -187,9 +196,12 @@ ImageTrunk::ImageTrunk(const TrunkOptions& options, int64_t image_size, uint64_t
                 near ? fmt::format("; did you mean '{}'?", *near) : "");
 
   checksum_ = checksum_of(loaded);
+
   network_ = std::move(loaded.network);
   parameters_ = loaded.parameters.to(device);
   buffers_ = loaded.buffers.to(device);
+
+  // Views for every forward pass, made once.
   unpacked_ = unpack(parameters_, network_->layout());
 }
 

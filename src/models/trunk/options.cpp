@@ -32,6 +32,7 @@ void add_network_keys(TrunkTable& table) {
               {.meaning = "pixels: the image itself, value / 255, flattened; none: the set already "
                           "has features (synthetic); or a network",
                .choices = trunk_names()})
+
       .option(
           "weights", &T::weights,
           {.meaning = "weights of the network: a safetensors or .pth file, without its "
@@ -44,6 +45,7 @@ void add_network_keys(TrunkTable& table) {
           {.meaning = "for a checkpoint with several networks: index of the network; for random "
                       "weights: index of the draw",
            .min = 0})
+
       .option(
           "prefix", &T::prefix,
           {.meaning = "for a file: read only names with this prefix and remove it; \"nets.2.\" is "

@@ -50,6 +50,7 @@ class TrunkRows {
       throw_if_stopped();
       for (; asked < last && std::ssize(coming) <= ahead_; asked = group_end(asked, together, last))
         coming.push_back(ask(pass, asked, group_end(asked, together, last)));
+
       const auto images = coming.front().get();
       coming.pop_front();
       run(images.x, row, out.narrow(0, row - first, images.x.size(0)));
@@ -68,6 +69,7 @@ class TrunkRows {
                          .transform = &transform_,
                          .seed = seed_,
                          .stream = static_cast<uint64_t>(pass)};
+
     for (int64_t row = first; row < last; ++row) request.rows.push_back(row);
     return loader_.load(std::move(request));
   }
@@ -80,6 +82,8 @@ class TrunkRows {
       const int64_t start = (first_batch + i) * batch_, begin = std::max(first, start),
                     count = std::min(last, start + batch_) - begin;
 
+      // Products may differ in their last bits between batch sizes. Every forward pass therefore
+      // has a whole batch at fixed rows, whatever rows are requested.
       const auto own = x.narrow(0, begin - first, count);
       if (count == batch_) {
         out.narrow(0, begin - first, count).copy_(trunk_.features(own));
@@ -137,6 +141,7 @@ FeatureSource open_trunk_source(const ImageDataOptions& data, const CorruptionOp
                                 const TrunkOptions& trunk, at::Device device) {
   const auto transform = trunk_transform(data, corruption, trunk);
   const auto rows = std::make_shared<TrunkRows>(data, transform, trunk, device);
+
   const auto& set = rows->images();
   return {
       .name = set.identity(),

@@ -32,6 +32,7 @@ std::string own_name(std::string name, const ImageNetwork& network) {
   // timm's names for LayerScale, then torchvision's for shortcuts.
   replace(name, ".ls1.gamma", ".gamma_1");
   replace(name, ".ls2.gamma", ".gamma_2");
+
   auto other = name;
   replace(other, ".downsample.", ".shortcut.");
   return network.layout().find(other) || network.buffer_layout().find(other) ? other : name;
@@ -60,13 +61,17 @@ std::string proposal(const StateDict& weights, const ImageNetwork& network,
   std::map<std::string, std::pair<size_t, std::string>>
       prefixes;  // prefix -> number of names that fit, the first one
   for (const auto& [given, tensor] : weights) {
+    // Every part of a name that ends in a dot may be the prefix.
     const auto name = unwrapped(given);
     for (size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
       if (!is_known(own_name(name.substr(dot + 1), network), network)) continue;
+
       auto& [count, first] = prefixes[name.substr(0, dot + 1)];
       if (count++ == 0) first = given;
     }
   }
+
+  // Of the prefixes after which at least half of the network's names follow, the most frequent one.
   const auto best = std::max_element(
       prefixes.begin(), prefixes.end(),
       [](const auto& a, const auto& b) { return a.second.first < b.second.first; });
@@ -101,6 +106,8 @@ void match(const ParameterLayout& layout, const at::Tensor& flat, const LoadOpti
   for (const auto& entry : layout.entries()) {
     const auto found = weights.find(entry.name);
     if (!options.classifier && is_classifier(entry.name)) continue;
+
+    // Counts of batches may be missing, as in files of old PyTorch: nothing depends on them.
     if (found == weights.end()) {
       if (!is_count(entry.name))
         problems.push_back(
@@ -112,6 +119,7 @@ void match(const ParameterLayout& layout, const at::Tensor& flat, const LoadOpti
       problems.push_back(fmt::format("{} is [{}] in the file, [{}] in this network", entry.name,
                                      fmt::join(found->second.sizes(), ", "),
                                      fmt::join(entry.shape, ", ")));
+
     copies.push_back({found->second, parameter(flat, entry)});
     weights.erase(found);
   }

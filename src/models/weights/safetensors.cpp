@@ -28,6 +28,7 @@ constexpr uint64_t kMostHeaderBytes = 100'000'000;  // limit of the format's ref
 constexpr size_t kAlignment = 8;
 
 const std::vector<std::pair<std::string, at::ScalarType>>& dtypes() {
+  // Names of the format's specification. F8_E4M3 is the variant without infinities.
   static const std::vector<std::pair<std::string, at::ScalarType>> table{
       {"F64", at::kDouble},
       {"F32", at::kFloat},
@@ -75,6 +76,7 @@ std::optional<Place> place_of(const std::string& path, const std::string& name,
   };
   if (!counts(shape) || !counts(offsets) || offsets.size() != 2)
     fail("shape, data_offsets: expected lists of counts, found other values");
+
   if (known == dtypes().end()) return {};
 
   // The bytes have to lie inside the file and to match shape and dtype. Products are checked before
@@ -85,7 +87,9 @@ std::optional<Place> place_of(const std::string& path, const std::string& name,
     fail(fmt::format(
         "expected bytes inside 0 .. {}, found {} .. {}: the file is truncated or damaged",
         available, place.begin, end));
+
   place.bytes = end - place.begin;
+
   uint64_t needed = c10::elementSize(place.dtype);
   for (const int64_t extent : place.shape) {
     if (extent > 0 && needed > available / static_cast<uint64_t>(extent))
@@ -101,6 +105,7 @@ std::optional<Place> place_of(const std::string& path, const std::string& name,
 
 // Parses the header. A name may appear once only: parsers differ in which of two they take.
 nlohmann::json header_of(const std::string& path, const std::string& text) {
+  // The parser reports each key of the outermost object, before it merges equal ones.
   std::set<std::string> names;
   std::string twice;
   const auto note = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
@@ -109,6 +114,7 @@ nlohmann::json header_of(const std::string& path, const std::string& text) {
       twice = parsed.get<std::string>();
     return true;
   };
+
   auto header = nlohmann::json::parse(text, note, false);
   DISSENT_CHECK(twice.empty(), kData, "{}: its header: expected each tensor once, found {} twice",
                 path, twice);
@@ -133,9 +139,11 @@ void expect_no_gaps(const std::string& path, const nlohmann::json& header, uint6
     parts.push_back({offsets[0], offsets[1], name});
   }
 
+  // In the order of the file. Empty tensors come before one that begins at the same byte.
   std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
     return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
   });
+
   uint64_t end = 0;
   for (const auto& part : parts) {
     DISSENT_CHECK(part.begin == end, kData,
@@ -160,6 +168,8 @@ StateDict read_safetensors(const std::string& path) {
   DISSENT_CHECK(file, kData, "{}: cannot open: {}", path, std::generic_category().message(errno));
   const auto size = static_cast<uint64_t>(file.tellg());
   file.seekg(0);
+
+  // The file begins with the length of the header, 8 bytes little-endian, and the header as JSON.
   uint64_t header_bytes = 0;
   file.read(reinterpret_cast<char*>(&header_bytes), sizeof header_bytes);
   DISSENT_CHECK(
@@ -190,6 +200,7 @@ StateDict read_safetensors(const std::string& path) {
                             path, name, entry["dtype"].dump()));
       continue;
     }
+
     auto tensor = at::empty(place->shape, place->dtype);
     file.seekg(static_cast<std::streamoff>(first + place->begin));
     file.read(static_cast<char*>(tensor.data_ptr()), static_cast<std::streamsize>(place->bytes));
@@ -204,6 +215,7 @@ void write_safetensors(const std::string& path, const StateDict& tensors,
                        const std::map<std::string, std::string>& metadata) {
   auto header = nlohmann::json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
+
   uint64_t place = 0;
   for (const auto& [name, tensor] : tensors) {
     const auto known = std::find_if(dtypes().begin(), dtypes().end(), [&](const auto& row) {
@@ -222,6 +234,7 @@ void write_safetensors(const std::string& path, const StateDict& tensors,
   auto text = header.dump();
   text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
 
+  // Written under another name and renamed: a reader sees a whole file or none.
   const auto temporary = temporary_name(path);
   {
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);

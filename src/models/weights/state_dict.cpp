@@ -75,12 +75,16 @@ PickleValue::Pointer unpickled(const std::string& path) {
     const auto storage = [&](const PickleValue& value) {
       if (const auto known = storages.find(value.text); known != storages.end())
         return known->second;
+
+      // A storage has exactly the bytes of its values; sizes of a damaged file are checked before
+      // memory is allocated for them.
       const auto record = "data/" + value.text;
       const auto bytes = static_cast<int64_t>(size_of(record)),
                  element = static_cast<int64_t>(c10::elementSize(value.dtype));
       DISSENT_CHECK(value.integer >= 0 && bytes / element == value.integer && bytes % element == 0,
                     kData, "{0}: {1}: expected {3} values of {4}, found {2} bytes", path, record,
                     bytes, value.integer, at::toString(value.dtype));
+
       auto values = at::empty({value.integer}, value.dtype);
       reader.getRecord(record, values.data_ptr(), static_cast<size_t>(bytes));
       checksums.check(record, values.data_ptr(), bytes);
@@ -131,6 +135,8 @@ StateDict read_state_dict(const std::string& path) {
   expect_regular_file(path);
   std::ifstream file(path, std::ios::binary);
   DISSENT_CHECK(file, kData, "{}: cannot open: {}", path, std::generic_category().message(errno));
+
+  // Formats are told apart by their first bytes, not by the name of the file.
   char start[9] = {};
   file.read(start, sizeof start);
   DISSENT_CHECK(file, kData, "{}: expected a file of weights, found {} bytes", path, file.gcount());

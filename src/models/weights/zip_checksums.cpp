@@ -50,6 +50,7 @@ Directory find_directory(const std::string& path, int64_t size) {
   const auto end = tail.rfind("PK\5\6");
   if (end == std::string::npos || tail.size() - end < kEndBytes)
     fail(path, "no directory at its end");
+
   const Directory directory{number_at<uint16_t>(tail, end + 10),
                             number_at<uint32_t>(tail, end + 12),
                             number_at<uint32_t>(tail, end + 16)};
@@ -59,6 +60,7 @@ Directory find_directory(const std::string& path, int64_t size) {
   if (end_place < static_cast<int64_t>(kLocatorBytes)) return directory;
   const auto locator = bytes_at(path, size, end_place - kLocatorBytes, kLocatorBytes);
   if (!locator.starts_with("PK\6\7")) return directory;
+
   const auto end64 = bytes_at(path, size, number_at<int64_t>(locator, 8), kEnd64Bytes);
   if (!end64.starts_with("PK\6\6")) fail(path, "a damaged directory");
   return {number_at<uint64_t>(end64, 32), number_at<uint64_t>(end64, 40),
@@ -78,6 +80,7 @@ ZipChecksums::ZipChecksums(const std::string& path) : path_(path) {
   for (uint64_t entry = 0; entry < found.entries; ++entry) {
     if (directory.size() - at < kEntryBytes || directory.compare(at, 4, "PK\1\2") != 0)
       fail(path, "a damaged directory");
+
     const size_t name_bytes = number_at<uint16_t>(directory, at + 28),
                  more = number_at<uint16_t>(directory, at + 30) +
                         size_t{number_at<uint16_t>(directory, at + 32)};
@@ -94,7 +97,10 @@ void ZipChecksums::check(const std::string& record, const void* bytes, int64_t c
   const auto known = crcs_.find(record);
   DISSENT_CHECK(known != crcs_.end(), kData,
                 "{}: expected a record {} in its directory, found none", path_, record);
+
   if (known->second == 0) return;
+
+  // crc32() takes a length of 32 bits: large records are read in pieces.
   constexpr int64_t kPiece = int64_t{1} << 30;
   uLong found = crc32(0, nullptr, 0);
   const auto* data = static_cast<const Bytef*>(bytes);

@@ -22,6 +22,8 @@ TableSpec loss_option_table(const losses::LossInfo& loss) {
   const auto own = [&loss](void* target) {
     return loss.struct_of(static_cast<LossTable*>(target)->options);
   };
+
+  // The reader of a configuration hands over a LossTable; each option knows its own struct alone.
   const auto add = [&table](OptionSpec option, const std::function<void*(void*)>& part) {
     const auto assign = option.assign;
     const auto text = option.text;
@@ -33,12 +35,15 @@ TableSpec loss_option_table(const losses::LossInfo& loss) {
     };
     table.options.push_back(std::move(option));
   };
+
   for (const auto& option : losses::weight_table().options) add(option, weight);
   for (const auto& option : loss.options.options) add(option, own);
   return table;
 }
 
 void add_experiment_conflicts(const ExperimentOptions& e, Conflicts& conflicts) {
+  // Results of one experiment are replaced with --force: its folder must not be one outside
+  // `output`.
   const std::filesystem::path name(e.experiment);
   const bool leads_out =
       name.is_absolute() || std::find(name.begin(), name.end(), "..") != name.end();
@@ -48,6 +53,8 @@ void add_experiment_conflicts(const ExperimentOptions& e, Conflicts& conflicts) 
                             toml_text(e.output), toml_text(e.experiment)));
 
   conflicts.add(e.seeds.empty(), "seeds", "expected at least one seed, found none");
+
+  // Each seed that occurs more than once is reported once.
   const std::set<int64_t> different(e.seeds.begin(), e.seeds.end());
   for (const int64_t seed : different) {
     const auto times = std::count(e.seeds.begin(), e.seeds.end(), seed);
@@ -93,6 +100,8 @@ const std::vector<TableSpec>& loss_option_tables() {
 }
 
 std::vector<losses::LossTerm> loss_terms(const std::vector<LossTable>& tables) {
+  // Tables are in the order of the registry. A loss is on if its table is present, whatever
+  // its weight.
   std::vector<losses::LossTerm> terms;
   const auto& registry = losses::loss_table();
   for (size_t i = 0; i < registry.size(); ++i)
@@ -101,6 +110,7 @@ std::vector<losses::LossTerm> loss_terms(const std::vector<LossTable>& tables) {
 }
 
 void add_loss_tables(config::Schema& schema, std::vector<LossTable>& losses) {
+  // A table without keys turns its loss on with the defaults, so its presence has to be known.
   for (size_t i = 0; i < losses.size(); ++i)
     schema.optional_table(loss_option_tables()[i], losses[i], losses[i].present);
 }
@@ -121,6 +131,7 @@ at::ScalarType parameter_type(Precision precision) {
 }
 
 at::ScalarType product_type(Precision precision) {
+  // kFloat stands for the dtype of the tensors: nothing is cast. tf32 is a setting of the GPU.
   if (precision == Precision::kBf16) return at::kBFloat16;
   if (precision == Precision::kF16) return at::kHalf;
   return at::kFloat;
@@ -139,6 +150,7 @@ const TableSpec& runtime_table() {
   using T = RuntimeOptions;
   static const TableSpec table =
       TableOf<T>("runtime", "Device, threads, timeout")
+          // All keys are of the execution scope: a run continues with other values of them.
           .option("device", &T::device,
                   {.meaning = "auto: cuda if there is a GPU and this build supports it",
                    .scope = Scope::kExecution,
@@ -188,6 +200,8 @@ const TableSpec& train_runtime_table() {
                 {.meaning = "write a TensorBoard event file in each run's folder, updated after "
                             "each epoch",
                  .scope = Scope::kExecution});
+
+    // A table of its own, since evaluation and caching have [runtime] without live logging.
     all.options.insert(all.options.end(), live.options.begin(), live.options.end());
     return all;
   }();
@@ -202,6 +216,7 @@ void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64
   conflicts.add(needs_gpu && c.runtime.device == "cpu", "training.precision",
                 fmt::format("\"{}\" needs a GPU: expected another runtime.device, found \"cpu\"",
                             precision_name(precision)));
+
   conflicts.add(precision == Precision::kF64 && c.runtime.device == "cuda", "training.precision",
                 kF64OnGpu);
 
@@ -210,6 +225,7 @@ void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64
                 fmt::format("expected false, or optimizer.name = \"sgd\" with a momentum above 0, "
                             "found true with \"{}\" and {}",
                             optimizer_name(c.optimizer.kind), c.optimizer.momentum));
+
   conflicts.add(c.schedule.kind == ScheduleKind::kPlateau &&
                     c.schedule.warmup_epochs > static_cast<double>(epochs),
                 "schedule.warmup_epochs",

@@ -51,17 +51,20 @@ void add_loss_conflicts(const TrainConfig& c, Conflicts& conflicts) {
     const auto& loss = losses::find_loss(term.name);
     const std::string key = "loss." + term.name;
     if (const auto reason = impossible_on_features(loss)) conflicts.add(true, key, *reason);
+
     const auto traits = losses::traits_of(loss, term.options);
     conflicts.add(c.active_members() < traits.min_members, key,
                   fmt::format("members can only repel each other if at least {} are active, found "
                               "{}",
                               traits.min_members, c.active_members()));
+
     if (loss.kind == losses::LossKind::kBase) continue;
     ensemble_losses = true;
     const auto own = add_ensemble_loss_conflicts(c, objective, term, conflicts);
     needs.unlabelled = needs.unlabelled || own.unlabelled;
     needs.hard_weights = needs.hard_weights || own.hard_weights;
   }
+
   conflicts.add(objective.terms.empty(), "loss",
                 "expected at least one loss table, as [loss.cross_entropy]; found none");
 
@@ -75,6 +78,8 @@ void add_loss_conflicts(const TrainConfig& c, Conflicts& conflicts) {
   conflicts.add(threshold && !ensemble_losses, "disagreement.below_threshold",
                 "expected a loss beside those of kind base, for the samples that it takes from "
                 "them; found none");
+
+  // A key without effect is an error too: it is a mistake more often than not.
   conflicts.add(needs.unlabelled && c.data.unlabelled.empty(), "data.unlabelled",
                 "expected a cache, since a loss reads unlabelled rows; found nothing");
   conflicts.add(!needs.unlabelled && !c.data.unlabelled.empty(), "data.unlabelled",
@@ -91,6 +96,8 @@ Conflicts head_conflicts(const TrainConfig& c) {
                 fmt::format("expected at most ensemble.members ({}), found {}", c.ensemble.members,
                             c.ensemble.active.value_or(0)));
   add_loss_conflicts(c, conflicts);
+
+  // Contradictions to a device that is named. That of "auto" is checked when it is known.
   conflicts.add(c.training.precision == Precision::kBf16 && c.runtime.device == "cpu",
                 "training.precision",
                 "\"bf16\" needs a GPU: expected another runtime.device, found \"cpu\"");
@@ -106,6 +113,7 @@ const TableSpec& cache_data_table() {
   using T = CacheDataOptions;
   static const TableSpec table =
       OptionTable<T>("data", "Training data")
+          // Which rows.
           .option("kind", &T::kind, {.meaning = "cached features", .choices = {"cache"}})
           .option("train", &T::train, {.meaning = "a cache folder or one of SED's HDF5 files"})
           .option("validation", &T::validation,
@@ -118,6 +126,8 @@ const TableSpec& cache_data_table() {
                               "these rows only; empty: all rows"})
           .option("subset_complement", &T::subset_complement,
                   {.meaning = "train on the rows that are not in the list"})
+
+          // Where they are kept. No choice here changes a result.
           .choice("residency", &T::residency,
                   {{"auto", Residency::kAuto},
                    {"device", Residency::kDevice},
@@ -130,16 +140,21 @@ const TableSpec& cache_data_table() {
                               "chunk_rows is given and the rows take more than 3/4 of the node's "
                               "free memory",
                    .scope = Scope::kExecution})
+
+          // The order in which they are visited: part of the plan, so chunk_rows changes results
+          // with any residency.
           .option("chunk_rows", &T::chunk_rows,
                   {.meaning = "rows are shuffled within chunks of this many rows, and chunks are "
                               "visited in file order, whatever the residency; 0: shuffle the whole "
                               "pass",
                    .min = 0})
+
           .option("memory_gib", &T::memory_gib,
                   {.meaning = "maximum GiB per node for the two chunks of residency stream, over "
                               "all runs on the node",
                    .scope = Scope::kExecution,
                    .min = 0})
+
           .option("batch_size", &T::batch_size,
                   {.meaning = "rows per step, over all data ranks", .min = 1});
   return table;
@@ -157,6 +172,7 @@ const TableSpec& ensemble_table() {
           .choice("selection", &T::selection,
                   {{"random", Selection::kRandom}, {"round_robin", Selection::kRoundRobin}},
                   "random: drawn for each step; round_robin: one network per epoch, in turn")
+
           .option("model", &T::model, {.meaning = "the network", .choices = head_names()})
           .option("hidden", &T::hidden,
                   {.meaning = "width of the hidden layer; auto: 4 x features", .min = 1});
@@ -187,23 +203,28 @@ const TableSpec& training_table() {
                   {.meaning = "passes over the rows, including a frozen one", .min = 1})
           .option("frozen_first_epoch", &T::frozen_first_epoch,
                   {.meaning = "the first epoch computes losses only, as in SED's release"})
+
+          // Steps that fail, and gradients that are too large.
           .choice("on_nan", &T::on_nan, on_nan_names(),
                   "when a loss or gradient is not finite: stop with an error, or skip the step")
           .option("clip_norm", &T::clip_norm,
                   {.meaning = "maximum norm of the gradient over all active members; 0: no "
                               "clipping",
                    .min = 0})
+
           .option("look_ahead", &T::look_ahead,
                   {.meaning = "steps searched for those without a common member, which are "
                               "computed together; 1: one step at a time",
                    .scope = Scope::kExecution,
                    .min = 1,
                    .max = 4096})
+
           .option("gradient_samples", &T::gradient_samples,
                   {.meaning = "steps per epoch and member in which the gradients of base and "
                               "diversity losses are compared, for train.csv (at most one step in "
                               "64); 0: none",
                    .min = 0})
+
           .choice("precision", &T::precision,
                   named_precisions(
                       {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF64}),
@@ -231,9 +252,12 @@ config::Schema train_schema(TrainConfig& c) {
 
 TrainConfig read_train_config(const config::Document& document) {
   TrainConfig config;
+  // The schema is bound to this object: reading fills in its members.
   auto schema = train_schema(config);
   config::ConfigErrors errors(document);
   config::read(document, schema, errors);
+
+  // Errors of single keys and conflicts between keys are reported together, not one per attempt.
   const auto conflicts = head_conflicts(config);
   for (const auto& conflict : conflicts.found()) errors.add(conflict.key, conflict.message);
   errors.raise();

@@ -21,6 +21,7 @@ constexpr const char* kRoot =
     "folder of the set's files or of a list's images; empty: where the set's package installs it";
 
 std::vector<std::string> names_of_networks() {
+  // Each network has a variant with M heads on one trunk.
   std::vector<std::string> names;
   for (const auto& spec : image_network_registry())
     for (const char* variant : {"", "_multihead"}) names.push_back(spec.name + variant);
@@ -38,6 +39,7 @@ const TableSpec& data_table() {
   using T = ImageTrainDataOptions;
   static const TableSpec table =
       OptionTable<T>("data", "Labelled training images")
+          // Which images.
           .option("kind", &T::kind,
                   {.meaning =
                        "images: train networks on images (cache: train heads on cached features)",
@@ -62,16 +64,20 @@ const TableSpec& data_table() {
                   {.meaning = std::string(kAllowEmptyMeaning) + "; of [validation] too"})
           .option("background", &T::background,
                   {.meaning = std::string(kBackgroundMeaning) + "; of the other sets too"})
+
+          // What a batch holds.
           .option("transform", &T::transform,
                   {.meaning = "transform from an image to the network's input",
                    .choices = names_of_transforms(false)})
           .option("batch_size", &T::batch_size,
                   {.meaning = "images per member and batch, over all data ranks", .min = 1})
+
           .option("same_batch", &T::same_batch,
                   {.meaning = "one batch for all members and losses (NCL, ADP, DICE); false: each "
                               "member has its own data order, and the losses between members read "
                               "the batch of a randomly drawn member, in evaluation mode"})
           .option("drop_last", &T::drop_last, {.meaning = "drop a short last batch"})
+
           .choice("sampler", &T::sampler,
                   {{"shuffled", Sampler::kShuffled}, {"class_balanced", Sampler::kClassBalanced}},
                   "shuffled rows, or batches with samples_per_class images of each of their "
@@ -85,6 +91,7 @@ const TableSpec& data_table() {
                .scope = Scope::kExecution,
                .min = 0,
                .max = 256})
+
           .option("prefetch", &T::prefetch,
                   {.meaning = "batches that the workers prepare ahead",
                    .scope = Scope::kExecution,
@@ -153,14 +160,17 @@ const TableSpec& image_training_table() {
   static const TableSpec table =
       OptionTable<T>("training", "Duration and failure handling")
           .option("epochs", &T::epochs, {.meaning = "passes over the images", .min = 1})
+
           .choice("on_nan", &T::on_nan, on_nan_names(),
                   "when a gradient is not finite: stop with an error, or skip the step")
           .option("clip_norm", &T::clip_norm,
                   {.meaning = "maximum norm of the gradient over all members, and of the "
                               "discriminator's gradient; 0: no clipping",
                    .min = 0})
+
           .option("accumulation", &T::accumulation,
                   {.meaning = "batches per update; their mean gradient is used", .min = 1})
+
           .choice("precision", &T::precision,
                   named_precisions({Precision::kF32, Precision::kTf32, Precision::kBf16,
                                     Precision::kF16, Precision::kF64}),
@@ -168,6 +178,7 @@ const TableSpec& image_training_table() {
                   "bits of mantissa in them) needs a GPU, and so does f16, which scales the loss. "
                   "Parameters, optimiser state and losses are f32; f64: everything, on CPUs only, "
                   "to compare with other programs (pixels are computed in f32)")
+
           .option("ema_decay", &T::ema_decay,
                   {.meaning =
                        "decay of a moving average of the weights, average = decay average + (1 - "
@@ -192,12 +203,16 @@ void add_image_loss_conflicts(const ImageTrainConfig& c, Conflicts& conflicts) {
     const std::string key = "loss." + term.name;
     if (const auto reason = impossible_on_images(term, objective))
       conflicts.add(true, key, *reason);
+
     conflicts.add(c.ensemble.members < traits.min_members, key,
                   fmt::format("couples members: expected ensemble.members >= {}, found {}",
                               traits.min_members, c.ensemble.members));
+
+    // A loss on moved inputs needs the gradient of another base loss first.
     trains_labels = trains_labels || (is_base(term) && !traits.needs_moved_inputs);
     reads_unlabelled = reads_unlabelled || !is_base(term);
   }
+
   conflicts.add(!trains_labels, "loss",
                 "expected a loss that trains members on their labels, as [loss.cross_entropy]; "
                 "found none");
@@ -211,9 +226,12 @@ void add_size_conflicts(const ImageTrainConfig& c, Conflicts& conflicts) {
   const auto size_of = [](const std::string& transform) {
     return find_transform(transform).options.size;
   };
+
+  // Built for the size in training: a vision transformer has position embeddings of that size.
   const auto network = make_image_network(
       c.ensemble.model,
       {.classes = 1, .channels = 3, .image_size = size_of(c.data.transform), .heads = 1});
+
   const auto check = [&](const std::string& key, const std::string& transform) {
     const auto size = size_of(transform);
     const auto expected = network->size_misfit(size, size);
@@ -222,6 +240,8 @@ void add_size_conflicts(const ImageTrainConfig& c, Conflicts& conflicts) {
                               "\"{}\" takes, found \"{}\" ({} pixels)",
                               expected, c.ensemble.model, transform, size));
   };
+
+  // The automatic transforms have the size of that of [data].
   check("data.transform", c.data.transform);
   if (c.with_validation && c.validation.transform != kAutoTransform)
     check("validation.transform", c.validation.transform);
@@ -233,13 +253,17 @@ Conflicts image_conflicts(const ImageTrainConfig& c) {
   Conflicts conflicts;
   add_common_conflicts(c, c.training.precision, c.training.epochs, conflicts);
   add_image_loss_conflicts(c, conflicts);
+
   const bool balanced = c.data.sampler == Sampler::kClassBalanced;
   conflicts.add(balanced && c.data.batch_size % c.data.samples_per_class != 0, "data.batch_size",
                 fmt::format("expected a multiple of data.samples_per_class ({}), found {}",
                             c.data.samples_per_class, c.data.batch_size));
   add_size_conflicts(c, conflicts);
+
   conflicts.add(c.multihead() && !c.data.same_batch, "data.same_batch",
                 "expected true: the heads of a multihead network see the same images");
+
+  // [validation] takes the set of [data] where it names none, which a list alone does not give.
   const bool names_no_set = c.validation.dataset.empty() && c.validation.list.empty() &&
                             c.data.dataset.empty() && !c.data.list.empty();
   conflicts.add(c.with_validation && names_no_set, "validation",
@@ -278,6 +302,7 @@ ImageTrainConfig read_image_train_config(const config::Document& document) {
   auto schema = image_train_schema(config);
   config::ConfigErrors errors(document);
   config::read(document, schema, errors);
+
   const auto conflicts = image_conflicts(config);
   for (const auto& conflict : conflicts.found()) errors.add(conflict.key, conflict.message);
   errors.raise();

@@ -43,6 +43,7 @@ class StandIn final : public Communicator {
       if (r == rank_) offset = total;
       total += counts[r];
     }
+
     auto all = at::zeros({total}, local.options());
     all.narrow(0, offset, local.numel()).copy_(local);
     return all;
@@ -93,6 +94,8 @@ struct Rows {
     StepInput input{&step, rate, {}, {}};
     if (!takes_part) return input;
 
+    // The plan's rows may be more than were made: they are taken modulo their number, which keeps
+    // the scattered access of a real step.
     const auto rows = at::tensor(step.rows, at::kLong).remainder(x.size(0));
     input.labels = labels.index_select(0, rows);
     input.x = x.index_select(0, rows.narrow(0, 0, part_of(rows.size(0), grid.data, 0).count));
@@ -124,6 +127,7 @@ class WaveTimer {
     for (bool done = false; !done;) {
       WavePlanner planner(steps_, 0, static_cast<int64_t>(steps_.size()), run_.look_ahead);
       for (auto wave = planner.next(); !wave.empty() && !done; wave = planner.next()) {
+        // Waves at the start also pay for memory that later ones reuse.
         const auto [pairs, wave_s] = run_wave(wave, rate, update);
         if (waves >= kWarmUpWaves) samples[pairs].push_back(wave_s);
         done = enough(waves);
@@ -170,6 +174,7 @@ double time_probes(HostStepper& stepper, const std::vector<Step>& steps, const H
   std::vector<double> times;
   for (const int64_t s : probed) {
     if (!stepper.takes_part(steps[s])) continue;
+
     const auto start = Clock::now();
     stepper.probe({rows.input(steps[s], grid, 0, true)}, std::numeric_limits<int64_t>::max());
     times.push_back(seconds_since(start));
@@ -187,6 +192,8 @@ double forward_seconds(const HeadRunShape& run, const MemberStack& members, int6
     parallel_tasks(team, [&](int64_t i) { run.head->forward(members.values[i], x, nullptr); });
   };
 
+  // The first pass is a warm-up. With more members than threads, the others are further rounds of
+  // the same length.
   forward();
   const auto start = Clock::now();
   forward();
@@ -196,6 +203,7 @@ double forward_seconds(const HeadRunShape& run, const MemberStack& members, int6
 // Seconds to score the gathered logits of a block, as the first member group does.
 double scoring_seconds(const HeadRunShape& run, int64_t block) {
   const auto logits = at::zeros({run.plan.members, block, run.train.classes});
+
   const auto start = Clock::now();
   const auto mean = logits.mean(0);
   logits.argmax(2).eq(mean.argmax(1)).sum(1);
@@ -206,6 +214,7 @@ double scoring_seconds(const HeadRunShape& run, int64_t block) {
 // A block of rows is validated and scaled to the set.
 double time_validation(const HeadRunShape& run, const GridShape& grid, const MemberStack& members) {
   const int64_t block = validation_block_rows(run.plan.members, run.train.classes);
+
   double seconds = forward_seconds(run, members, block);
   seconds += scoring_seconds(run, block);
   return seconds * static_cast<double>(run.validation->rows_per_pass) /
@@ -214,6 +223,7 @@ double time_validation(const HeadRunShape& run, const GridShape& grid, const Mem
 
 // Least squares through the measured seconds by pairs, not below 0.
 std::function<double(int64_t)> seconds_by_pairs(const std::map<int64_t, double>& measured) {
+  //   seconds = start + slope pairs,  slope = (n xy - x y) / (n xx - x^2)
   double n = 0, x = 0, y = 0, xx = 0, xy = 0;
   for (const auto& [pairs, seconds] : measured) {
     const auto p = static_cast<double>(pairs);
@@ -248,6 +258,8 @@ enum MergeColumn : int64_t { kWaveSum = 0, kFrozenSum = 2, kProbeSum = 4, kMerge
 at::Tensor merge_table(const HeadCalibration& own, int64_t most_pairs) {
   auto table = at::zeros({most_pairs + 2, kMergeColumns}, at::kDouble);
   auto values = table.accessor<double, 2>();
+
+  // Next to each sum its count: a rank has not met every number of pairs.
   const auto put = [&](int64_t row, int64_t column, double value) {
     values[row][column] += value;
     values[row][column + 1] += 1;
@@ -257,6 +269,8 @@ at::Tensor merge_table(const HeadCalibration& own, int64_t most_pairs) {
     put(std::min(pairs, most_pairs), kWaveSum, seconds);
   for (const auto& [pairs, seconds] : own.frozen_wave_s)
     put(std::min(pairs, most_pairs), kFrozenSum, seconds);
+
+  // A rank that did not measure leaves all counts at 0.
   if (own.wave_s.empty()) return table;
 
   put(most_pairs + 1, kWaveSum, own.plan_s);
@@ -275,6 +289,7 @@ const ParameterEntry& widest_weight(const Head& head) {
 
 // Seconds of work(thread) on all threads: the fastest of several times `repetitions`.
 double fastest(int64_t repetitions, const std::function<void(int64_t)>& work) {
+  // The fastest, not the mean: other programs can only make a repetition slower.
   double best = 1e9;
   for (int i = 0; i < kRateRepetitions; ++i) {
     const auto start = Clock::now();
@@ -289,6 +304,7 @@ double fastest(int64_t repetitions, const std::function<void(int64_t)>& work) {
 double product_rate(int64_t rows, int64_t columns, int64_t inner) {
   const int64_t team = threads();
   const auto x = at::randn({team, rows, inner}), weight = at::randn({team, columns, inner});
+
   auto product = at::empty({team, rows, columns});
   const double flops = 2.0 * static_cast<double>(team * rows * columns * inner);
 
@@ -330,6 +346,7 @@ HeadCalibration calibrate_heads(const TrainConfig& config, const HeadRunShape& r
   // Validation comes first, on initial weights: updates at a fixed rate may diverge.
   if (run.validation) calibration.validation_s = time_validation(run, shape, members);
   WaveTimer timer(stepper, steps, run, shape, members);
+
   const double rate = config.optimizer.learning_rate;
   if (run.frozen_first_epoch)
     calibration.frozen_wave_s = timer.measure(rate, /*update=*/false, seconds / 4);
@@ -346,6 +363,8 @@ HeadCalibration merge(Communicator& comm, const HeadCalibration& own, int64_t mo
   const auto mean = [&](int64_t row, int64_t column) {
     return values[row][column] / values[row][column + 1];
   };
+
+  // Means over the ranks that have met this number of pairs.
   HeadCalibration merged;
   for (int64_t pairs = 0; pairs <= most_pairs; ++pairs) {
     if (values[pairs][kWaveSum + 1] > 0) merged.wave_s[pairs] = mean(pairs, kWaveSum);
@@ -369,6 +388,8 @@ MachineRates machine_rates(const HeadRunShape& run, const GridShape& grid) {
   const auto& widest = widest_weight(*run.head);
   const int64_t rows = std::max<int64_t>(1, run.rows_per_step() / grid.data),
                 columns = std::min<int64_t>(512, widest.shape[0]);
+
+  // The products of the widest layer stand for all: the head spends most of its time there.
   const double flops_per_second = product_rate(rows, columns, widest.shape[1]);
   return {flops_per_second, traffic_rate()};
 }

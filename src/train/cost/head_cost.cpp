@@ -34,6 +34,9 @@ int64_t part_rows(const HeadRunShape& run, int64_t data) {
 
 // Seconds of a pair on one rank, at these rates.
 double pair_bound_s(const HeadRunShape& run, const GridShape& grid, const MachineRates& rates) {
+  // Arithmetic and memory traffic one after the other:
+  //   flops / rate + bytes / bandwidth
+  // per active member; each data rank computes its share of the rows, but reads all weights.
   const auto cost = head_step_cost(run, grid);
   const auto active = static_cast<double>(run.plan.active), data = static_cast<double>(grid.data);
   return cost.flops / active / data / rates.flops_per_second +
@@ -133,6 +136,7 @@ WaveSeconds wave_seconds(const HeadRunShape& run, const GridShape& grid,
 double validation_exchange_s(const HeadRunShape& run, const GridShape& grid,
                              const MessageCost& messages) {
   const int64_t block = validation_block_rows(run.plan.members, run.train.classes);
+
   const int64_t blocks = divide_up(divide_up(run.validation->rows_per_pass, block), grid.data);
   const double bytes =
       static_cast<double>(run.plan.members * block * run.train.classes * kFloatBytes) *
@@ -177,6 +181,7 @@ HeadRunShape head_run_shape(const TrainConfig& config, const RowsShape& train,
   run.states = optimizer_states(config.optimizer);
   run.whole_gradient = config.training.clip_norm > 0;
   run.gathers_norms = run.whole_gradient || config.training.on_nan == OnNan::kSkipStep;
+
   run.epochs = config.training.epochs;
   run.frozen_first_epoch = config.training.frozen_first_epoch;
   run.look_ahead = config.training.look_ahead;
@@ -184,10 +189,12 @@ HeadRunShape head_run_shape(const TrainConfig& config, const RowsShape& train,
       has_both_kinds(objective_options(config)) ? config.training.gradient_samples : 0;
   run.config_bytes = config_bytes;
 
+  // The plan of the first seed stands for all: only which members and rows are drawn differs.
   run.plan = plan_options(config, static_cast<uint64_t>(config.experiment.seeds.at(0)),
                           {.rows_per_pass = train.rows_per_pass,
                            .passes = train.passes,
                            .unlabelled_rows = unlabelled ? unlabelled->rows() : 0});
+
   run.train = train;
   run.validation = validation;
   run.unlabelled = unlabelled;
@@ -199,6 +206,7 @@ HeadStepCost head_step_cost(const HeadRunShape& run, const GridShape& grid) {
   const auto active = static_cast<double>(run.plan.active),
              ranks = static_cast<double>(grid.members * grid.data),
              data = static_cast<double>(grid.data);
+
   const double weights = active * static_cast<double>(run.flat() * kFloatBytes);
 
   // Forward, input gradient and weight gradient are products of the same size.
@@ -209,6 +217,8 @@ HeadStepCost head_step_cost(const HeadRunShape& run, const GridShape& grid) {
   const bool whole = run.whole_gradient || grid.data > 1;
   cost.weight_bytes = weights * static_cast<double>(2 + 2 * (1 + run.states) + (whole ? 2 : 0));
 
+  // Of what is gathered a rank has its own part already. A ring of d ranks sends 2 (d - 1) / d of
+  // the bytes that are summed.
   cost.logits_bytes = run.plan.active * run.rows_per_step() * run.train.classes * kFloatBytes;
   cost.gather_bytes = static_cast<double>(cost.logits_bytes) * (1 - 1 / ranks);
   cost.reduce_bytes = weights / static_cast<double>(grid.members) * 2 * (data - 1) / data;
@@ -231,6 +241,8 @@ int64_t WaveSimulation::most_steps() const {
 double WaveSimulation::speed_up() const {
   int64_t pairs = 0, longest = 0;
   for (const auto& wave : waves) {
+    // One rank would take all pairs one after the other; groups wait for the busiest of them in
+    // each wave.
     pairs += std::accumulate(wave.pairs.begin(), wave.pairs.end(), int64_t{0});
     longest += *std::max_element(wave.pairs.begin(), wave.pairs.end());
   }
@@ -242,7 +254,7 @@ WaveSimulation simulate_waves(const HeadRunShape& run, int64_t parts, int64_t mo
   for (int64_t part = 0; part < parts; ++part)
     group.insert(group.end(), part_of(run.plan.members, parts, part).count, part);
 
-  // It does not matter which rows are in a step, so only as many as the steps need are ordered.
+  // The row numbers do not matter here, so only as many as the steps need are ordered.
   PlanOptions options = run.plan;
   options.rows_per_pass = std::min(options.rows_per_pass, most * options.batch_size);
   options.unlabelled_rows = 0;
@@ -252,6 +264,7 @@ WaveSimulation simulate_waves(const HeadRunShape& run, int64_t parts, int64_t mo
 
   WaveSimulation simulation;
   simulation.steps = static_cast<int64_t>(steps.size());
+
   for (const auto& wave : make_waves(steps, run.look_ahead)) {
     simulation.waves.push_back({static_cast<int64_t>(wave.size()), std::vector<int64_t>(parts, 0)});
     auto& pairs = simulation.waves.back().pairs;
@@ -267,6 +280,7 @@ HeadMemoryCost head_memory_cost(const HeadRunShape& run, const GridShape& grid,
                 pairs = waves.most_pairs(), steps = waves.most_steps();
   const int64_t own_steps = std::min(pairs, steps);
   HeadMemoryCost cost;
+
   cost.parameters = members * run.flat() * kFloatBytes;
   cost.optimizer = run.states * cost.parameters;
 
@@ -279,8 +293,10 @@ HeadMemoryCost head_memory_cost(const HeadRunShape& run, const GridShape& grid,
   // many at a time as it has threads.
   cost.logits = head_step_cost(run, grid).logits_bytes *
                 (steps + 2 * own_steps + kLossTemporaries * std::min(threads, own_steps));
+
   cost.plan = plan_bytes(run);
   cost.validation = validation_bytes(run, grid, threads);
+
   cost.checkpoint = checkpoint_memory_bytes(run, members);
   return cost;
 }
@@ -292,6 +308,8 @@ DataCost data_cost(const HeadRunShape& run, const CacheDataOptions& options, int
   cost.stream = options.residency == Residency::kStream ||
                 (options.residency == Residency::kAuto && options.chunk_rows > 0 &&
                  host > most_resident_bytes(available_bytes));
+
+  // Resident rows are shared by all runs of a node; a stream has its buffers for each run.
   cost.node_bytes = cost.stream ? runs_on_node * stream_bytes(run.train, options.chunk_rows) : host;
 
   // Validation reads the first pass alone.
@@ -305,6 +323,7 @@ DataCost data_cost(const HeadRunShape& run, const CacheDataOptions& options, int
 }
 
 StorageCost head_storage_cost(const HeadRunShape& run, int64_t ranks) {
+  // A checkpoint holds weights and states of each member, its step count, and a record per epoch.
   const auto& layout = run.head->layout();
   const int64_t copies = 1 + run.states,
                 member = layout.parameter_count() * copies * kFloatBytes + kCountBytes,
@@ -327,6 +346,7 @@ HeadTimeCost head_time_cost(const HeadRunShape& run, const GridShape& grid, int6
   const auto seconds = wave_seconds(run, grid, waves, times, messages);
   const auto simulated = static_cast<double>(waves.steps),
              steps = static_cast<double>(steps_per_epoch(run.plan));
+
   HeadTimeCost cost;
   cost.exchange_s = (seconds.gather + seconds.gradients) / simulated;
   cost.step_s = seconds.compute / simulated + cost.exchange_s;
@@ -340,6 +360,7 @@ HeadTimeCost head_time_cost(const HeadRunShape& run, const GridShape& grid, int6
       steps * (seconds.frozen + seconds.gather) / simulated + times.plan_s + cost.validation_s;
   const double run_s = static_cast<double>(run.updating_epochs()) * epoch_s +
                        (run.frozen_first_epoch ? frozen_epoch_s : 0);
+
   cost.epoch_s = epoch_s;
   cost.run_s = run_s;
   cost.total_s = run_s * static_cast<double>(rounds_of_runs(runs, grid));
@@ -353,6 +374,8 @@ double step_bound_s(const HeadRunShape& run, const GridShape& grid, const Machin
 
 std::optional<GridShape> best_head_grid(const HeadRunShape& run, int64_t ranks, int64_t runs,
                                         const MachineRates& rates, const MessageCost& messages) {
+  // Candidates are compared without measuring each: a pair takes the time that the machine's rates
+  // allow, and waves are those of the plan.
   const GridLimits limits{runs, run.plan.members, run.plan.batch_size};
   return fastest_grid(ranks, limits, [&](const GridShape& grid) {
     const double pair_s = pair_bound_s(run, grid, rates);

@@ -45,6 +45,7 @@ template <class Work>
 std::pair<int64_t, int64_t> counted(const Work& work) {
   const auto counter = std::make_shared<Counter>();
   const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, counter);
+
   const auto kept = work();
   return {counter->now(), counter->peak()};
 }
@@ -71,6 +72,8 @@ class OneNetwork {
     Counts counts;
     count_training(x, counts);
     count_derivatives(x, counts);
+
+    // Validation keeps no graph: only the layers in progress are held.
     const at::NoGradGuard off;
     counts.forward = counted([&] { return forward(x, false).logits; }).second;
     return counts;
@@ -102,6 +105,7 @@ class OneNetwork {
     ImageOutput output;
     counts.common = counted([&] { return output = forward(image, training); }).first;
     run_.map_pixels = 0;
+
     counts.derivative = counted([&] { return derivatives(output, image, labels); }).first;
   }
 
@@ -159,6 +163,9 @@ Team team_of(const ImageRunShape& run, const GridShape& grid) {
   team.networks = run.multihead() ? 1 : part_of(run.members, grid.members, 0).count;
   team.own = part_of(run.batch, grid.data, 0).count;
   team.common = part_of(run.common_images(), grid.data, 0).count;
+
+  // A loss between members needs two of them, where a rank of the real grid has one and receives
+  // the others' outputs.
   const bool needs_two = team.networks == 1 && run.couples() && !run.multihead();
   team.measured = needs_two ? 2 : team.networks;
   return team;
@@ -227,6 +234,7 @@ double forward_seconds_per_image(const ImageRunShape& run, const ImageMembers& m
                                  int64_t networks) {
   const int64_t block = std::min(run.validation_batch, *run.validation_rows);
   const at::NoGradGuard off;
+
   const auto x = at::rand({block, run.network->channels(), run.size, run.size});
   const auto start = Clock::now();
   each_network(members, [&](int64_t i) {
@@ -252,6 +260,7 @@ double read_seconds(const ImageTrainConfig& config, const TransformedSet& set) {
     return seconds_since(start);
   };
   read();
+
   const double one = read() / static_cast<double>(rows.size());
 
   // load() works on all threads of the rank; workers have threads of their own.
@@ -263,6 +272,8 @@ double read_seconds(const ImageTrainConfig& config, const TransformedSet& set) {
 void count_passes(ImageRunShape& run) {
   OneNetwork network(run);
   network.count(1);  // what is made once
+
+  // Bytes are fixed + images * slope: two counts give the two unknowns.
   const auto one = network.count(1), two = network.count(2);
   run.training = line(one.training, two.training);
   run.common = line(one.common, two.common);
@@ -281,6 +292,7 @@ ImageRankTimes calibrate_images(const ImageTrainConfig& config, const ImageRunSh
   Grid alone(*self, {});
   auto members = make_image_members(run.network, run.multihead() ? run.members : team.measured,
                                     {0, team.measured}, 1, at::kFloat, at::kCPU);
+
   Optimizer optimizer(config.optimizer, members.values);
   const auto discriminator =
       make_discriminator(config, run.objective, *run.network, 1, members.values.options());
@@ -309,6 +321,8 @@ ImageRankTimes merge(Communicator& comm, const ImageRankTimes& own, bool measure
       measured
           ? at::tensor({own.batch_s, own.update_s, own.image_s, own.validation_s, 1.0}, at::kDouble)
           : at::zeros({5}, at::kDouble);
+
+  // The last column counts the ranks that have measured: the others sent zeros.
   comm.all_reduce(table, ReduceOp::kSum);
   const auto* sum = table.const_data_ptr<double>();
   return {sum[0] / sum[4], sum[1] / sum[4], sum[2] / sum[4], sum[3] / sum[4]};

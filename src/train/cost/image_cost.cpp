@@ -139,6 +139,8 @@ double exchange_seconds(const ImageRunShape& run, const GridShape& grid,
   const int64_t ranks = grid.members * grid.data;
   double seconds = static_cast<double>(step.messages * (ranks - 1)) * messages.latency_s +
                    step.exchange_bytes / messages.bytes_per_second;
+
+  // Gradients are summed once per update, however many batches it has.
   if (grid.data > 1)
     seconds += messages.all_reduce(
         grid.data, static_cast<double>(most_networks(run, grid) * run.flat() * kFloatBytes));
@@ -160,10 +162,12 @@ ImageRunShape image_run_shape(const ImageTrainConfig& config, int64_t classes,
   run.objective = image_objective(config);
   run.members = config.ensemble.members;
   run.size = find_transform(config.data.transform).options.size;
+
   run.batch = std::min(config.data.batch_size, rows.value_or(config.data.batch_size));
   run.unlabelled = config.with_unlabelled ? config.unlabelled.batch_size : 0;
   run.accumulation = config.training.accumulation;
   run.prefetch = config.data.workers > 0 ? config.data.prefetch : 0;
+
   run.epochs = config.training.epochs;
   run.states = optimizer_states(config.optimizer);
   run.ema = config.training.ema_decay > 0;
@@ -189,6 +193,8 @@ ImageStepCost image_step_cost(const ImageRunShape& run, const GridShape& grid) {
   const int64_t networks = most_networks(run, grid),
                 images =
                     own_images(run, grid) + (run.common_batch() ? common_images(run, grid) : 0);
+
+  // Each network sees its own batch, and the common one where losses between members read it.
   cost.images = static_cast<double>(run.accumulation) * static_cast<double>(networks * images);
   cost.reduce_bytes =
       static_cast<double>(networks * run.flat() * kFloatBytes) * 2 * (data - 1) / data;
@@ -214,6 +220,7 @@ ImageMemoryCost image_memory_cost(const ImageRunShape& run, const GridShape& gri
   // The discriminator has its gradient and two states beside its parameters.
   cost.parameters = slab * (run.ema ? 2 : 1) + networks * run.buffers() * kFloatBytes +
                     4 * run.discriminator * kFloatBytes;
+
   cost.optimizer = run.states * slab;
   cost.gradients = slab * (run.common_batch() ? 3 : 2);
   add_pass_memory(run, grid, team, cost);
@@ -223,6 +230,7 @@ ImageMemoryCost image_memory_cost(const ImageRunShape& run, const GridShape& gri
   const int64_t image = pixel_bytes(run), loads = run.objective.same_batch ? 1 : networks,
                 common = run.common_batch() ? common_images(run, grid) : 0;
   cost.images = image * (loads * own_images(run, grid) + common) * (1 + run.prefetch);
+
   if (run.validation_batch > 0)
     cost.validation =
         team * run.forward.of(run.validation_batch) + 2 * image * run.validation_batch;
@@ -259,6 +267,8 @@ ImageTimeCost image_time_cost(const ImageRunShape& run, const GridShape& grid, i
   cost.reading_s = reading_seconds(run, grid, times.image_s);
   cost.validation_s = times.validation_s;
 
+  // Workers read while the networks compute: the slower of the two decides. Without workers both
+  // follow each other.
   const double passes = static_cast<double>(run.accumulation) * times.batch_s;
   const double images = workers > 0 ? std::max(passes, cost.reading_s) : passes + cost.reading_s;
   cost.step_s = images + times.update_s + cost.exchange_s;
@@ -268,6 +278,7 @@ ImageTimeCost image_time_cost(const ImageRunShape& run, const GridShape& grid, i
   const double epoch_s =
       cost.step_s * static_cast<double>(*run.batches) / static_cast<double>(run.accumulation) +
       times.validation_s;
+
   cost.epoch_s = epoch_s;
   cost.run_s = static_cast<double>(run.epochs) * epoch_s;
   cost.total_s = *cost.run_s * static_cast<double>(rounds_of_runs(runs, grid));
@@ -278,6 +289,7 @@ std::optional<GridShape> best_image_grid(const ImageRunShape& run, int64_t ranks
                                          int64_t threads, const MessageCost& messages) {
   const GridLimits limits{runs, run.networks(), run.batch};
   return fastest_grid(ranks, limits, [&](const GridShape& grid) {
+    // From one measured forward pass: a backward pass takes about twice as long.
     const auto step = image_step_cost(run, grid);
     const double batch_s = kPasses * run.pass_s * step.images /
                            static_cast<double>(run.accumulation * most_networks(run, grid)) *

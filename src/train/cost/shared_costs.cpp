@@ -28,6 +28,7 @@ double fastest_gather(Communicator& world, int64_t values) {
   const std::vector<int64_t> counts(ranks, std::max<int64_t>(1, values / ranks));
   const auto local = at::zeros({counts[0]});
 
+  // The fastest repetition: noise can only add. Then the slowest rank, for which the others wait.
   double best = 1e9;
   for (int repetition = 0; repetition < kMessageRepetitions; ++repetition) {
     world.barrier();
@@ -48,6 +49,7 @@ StorageCost storage_cost(const RunFiles& files) {
   cost.checkpoint = files.value_bytes + files.config_bytes + kFileBytes +
                     files.tensors * kTensorBytes + files.optimizer_sets * kOptimizerSetBytes;
   cost.peak = cost.checkpoint * (files.validates ? 3 : 2);
+
   cost.logs = (kCsvLineBytes + kCsvMemberBytes * files.members) * files.epochs + kRecordFileBytes +
               2 * files.config_bytes + kHeartbeatBytes * files.ranks;
   return cost;
@@ -60,6 +62,8 @@ double MessageCost::all_gather(int64_t ranks, double received_bytes) const {
 
 double MessageCost::all_reduce(int64_t ranks, double bytes) const {
   if (ranks < 2) return 0;
+
+  // A ring: reduce-scatter and all-gather, n - 1 messages of bytes / n each.
   const auto n = static_cast<double>(ranks);
   return 2 * (n - 1) * latency_s + 2 * (n - 1) / n * bytes / bytes_per_second;
 }

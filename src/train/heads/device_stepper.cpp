@@ -33,6 +33,7 @@ void copy_rows_to(const at::Tensor& target, const std::vector<at::Tensor>& rows)
       from_host ? at::empty(target.sizes(),
                             target.options().device(at::kCPU).pinned_memory(target.is_cuda()))
                 : target;
+
   for (size_t i = 0; i < rows.size(); ++i) gathered[static_cast<int64_t>(i)].copy_(rows[i]);
   if (from_host) target.copy_(gathered, /*non_blocking=*/true);
 }
@@ -79,9 +80,12 @@ DeviceStepper::DeviceStepper(MemberStack& members, Optimizer& optimizer,
       objective_(objective),
       options_(options),
       grid_(grid) {
+  // In device memory: logits and norms are exchanged over the run, gradients over the data ranks.
   const auto device = members.values.device();
   device_run_ = make_device_communicator(*grid.run, device);
   device_data_ = make_device_communicator(*grid.data, device);
+
+  // A recorded graph cannot contain the exchange with other ranks: several ranks train without one.
   if (!device.is_cuda() || !single_rank() || !options.graphs) return;
   try {
     pool_ = std::make_unique<GraphPool>(device);
@@ -124,6 +128,7 @@ void DeviceStepper::run_same_shape(const std::vector<StepInput>& wave, int64_t e
   auto pairs = local_pairs(wave, members_);
   for (auto& pair : pairs) pair.step = place_of_step[pair.step];
 
+  // Work is kept by shape: every wave of the same shape reuses its memory, and its graph.
   const Step& first = *wave[0].step;
   const Shape shape{static_cast<int64_t>(local_steps.size()),
                     static_cast<int64_t>(pairs.size()),
@@ -133,6 +138,8 @@ void DeviceStepper::run_same_shape(const std::vector<StepInput>& wave, int64_t e
                     terms_on(objective_, epoch_of_loss, first.index),
                     update};
   agreed_ = request;
+
+  // With other ranks, a rank without a pair continues: it takes part in every exchange.
   if (pairs.empty() && single_rank()) return;
 
   auto& work = work_of(shape);
@@ -161,6 +168,7 @@ void DeviceStepper::run_with_exchange(Work& work, const std::vector<StepInput>& 
   auto gathered = gather_logits(run_ranks(), grid_.shape, members_, wave, pieces, request);
   agreed_ = gathered.agreed;
 
+  // Steps without a local member are left out, so the others keep their numbers 0 .. S - 1.
   std::vector<at::Tensor> whole;
   for (const auto& step_logits : gathered.of_step)
     if (step_logits.defined()) whole.push_back(step_logits);
@@ -180,6 +188,8 @@ DeviceStepper::Work& DeviceStepper::work_of(const Shape& shape) {
   const auto options = members_.values.options();
   work->labels = at::empty({shape.steps, shape.rows}, options.dtype(at::kLong));
   work->numbers = at::empty({4 * shape.pairs}, options.dtype(at::kLong));
+
+  // The four parts are views of the one tensor that a single copy fills.
   int64_t part = 0;
   for (auto* tensor : {&work->slots, &work->step_of, &work->place, &work->rates})
     *tensor = work->numbers.narrow(0, part++ * shape.pairs, shape.pairs);
@@ -265,6 +275,7 @@ void DeviceStepper::losses_and_update(Work& work, const at::Tensor& logits, cons
   if (has_pairs) dlogits = compute_losses(work, logits);
   if (!work.shape.update) return;
 
+  // set_scales() is collective over the run, so ranks without a pair call it as well.
   if (has_pairs) gradients = backward(work, dlogits, flats, saved);
   set_scales(work, wave);
   if (has_pairs) optimizer_.update_stack(work.slots, gradients, work.rates, work.scales);
@@ -315,6 +326,7 @@ at::Tensor DeviceStepper::backward(Work& work, at::Tensor dlogits, const at::Ten
                        dlogits.narrow(1, shape.rows + extra.first, extra.count)},
                       1);
   }
+
   members_.head->backward_stack(flats, work.x.index_select(0, work.step_of), saved,
                                 dlogits.to(options_.compute), gradients);
   if (split_batch) data_ranks().all_reduce(gradients, ReduceOp::kSum);
@@ -439,6 +451,8 @@ std::vector<LateResult> DeviceStepper::late_results(bool all) {
 void DeviceStepper::check_loss(const Pending& pending, const LateResult& late) {
   const double total = late.result.total;
   if (failure_ || options_.step.skip_not_finite || std::isfinite(total)) return;
+
+  // Kept, not thrown: the next wave's request tells the other ranks, and all fail together.
   failure_.emplace(ErrorKind::kData,
                    divergence_message({.epoch = pending.epoch,
                                        .step = late.step,

@@ -40,8 +40,11 @@ std::array<at::Tensor, 2> logit_gradients(const at::Tensor& logits, const StepIn
              unlabelled = static_cast<int64_t>(input.step->unlabelled_rows.size());
   auto leaf = logits.detach();
   leaf.requires_grad_(true);
+
   std::optional<at::Tensor> unlabelled_logits;
   if (unlabelled > 0) unlabelled_logits = leaf.narrow(1, labelled, unlabelled);
+
+  // The objective keeps the sums of both kinds apart, so one graph gives both derivatives.
   const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits,
                                input.step->drawn, epoch, input.step->index, options);
   return {gradient_of(value.base, leaf), gradient_of(value.diversity, leaf)};

@@ -66,6 +66,7 @@ TrainCaches open_caches(const CacheDataOptions& options) {
   check_training_set(train, options);
   if (caches.validation) check_same_features(train, *caches.validation, options);
   if (caches.unlabelled) check_same_features(train, *caches.unlabelled, options);
+
   if (caches.validation) caches.validation->check_labels(train.classes(), false);
 
   caches.selection = training_rows(train, options);
@@ -76,6 +77,8 @@ TrainCaches open_caches(const CacheDataOptions& options) {
 std::string identity_of(const char* role, const FeatureCache& cache) {
   std::string checksums;
   for (const auto& shard : cache.shards()) checksums += shard.checksum;
+
+  // One hash over the checksums of all shards: a cache that was copied or moved keeps it.
   const std::string hash =
       checksums.empty() ? ""
                         : fmt::format(" {:016x}", XXH3_64bits(checksums.data(), checksums.size()));

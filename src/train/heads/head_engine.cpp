@@ -41,6 +41,8 @@ HeadEngine::HeadEngine(const TrainConfig& config, HeadData& data, Grid& grid,
       objective_(objective_options(config)) {
   const std::shared_ptr<const Head> head =
       make_head(config.ensemble.model, data.dim, config.ensemble.hidden, data.classes);
+
+  // Initial weights depend on the seed and a member's number alone, not on the rank that holds it.
   members_ = make_members(head, config.ensemble.members,
                           part_of(config.ensemble.members, grid.shape.members, grid.member_part),
                           context.seed, parameter_type(config.training.precision), context.device);
@@ -57,6 +59,9 @@ int64_t HeadEngine::steps_per_epoch() const { return dissent::steps_per_epoch(pl
 void HeadEngine::start(const TrainingServices& services) {
   services_.emplace(services);
   const auto options = head_step_options(config_);
+
+  // On the host threads share the members of a wave; on a GPU batched products compute them at
+  // once.
   if (members_.values.is_cpu()) {
     stepper_ =
         std::make_unique<HostStepper>(members_, services.optimizer, objective_, options, grid_);
@@ -69,6 +74,7 @@ void HeadEngine::start(const TrainingServices& services) {
 }
 
 RunContents HeadEngine::contents() {
+  // Data ranks hold the same members: those of the first part write them.
   return {.data_kind = "caches",
           .data = data_.identity,
           .dim = data_.dim,
@@ -89,6 +95,7 @@ NamedTensors HeadEngine::weights() const {
 }
 
 TraceShape HeadEngine::trace_shape() const {
+  // An upper bound: a row's features, its number and its label, which unlabelled rows do not have.
   const int64_t batches = plan_options_.unlabelled_rows > 0 ? 2 : 1;
   const int64_t row_bytes =
       data_.dim * members_.values.element_size() + 2 * static_cast<int64_t>(sizeof(int64_t));
@@ -123,6 +130,8 @@ EpochTables HeadEngine::begin_epoch(int64_t epoch, int64_t step) {
   // A run that resumes at the epoch's end has its validation left, which reads no training rows.
   if (step < plan_->steps()) data_.train.start_pass(plan_->pass(), plan_->chunk_of(step));
 
+  // Both tables start with zeros: each rank fills in its own values and a sum over ranks joins
+  // them.
   const auto terms = static_cast<int64_t>(objective_.terms.size());
   const int64_t active = plan_options_.round_robin ? 1 : plan_options_.active;
   return {.steps = at::zeros({plan_->steps(), kColumnTerms + terms}, at::kDouble),
@@ -147,7 +156,9 @@ Advance HeadEngine::advance(int64_t step, EpochTables& tables) {
     services_->heartbeat.beat("training", epoch_, wave.front());
     probe(inputs, tables.probes);
 
+    // Collective: every rank runs every wave, also those without one of its members.
     const auto results = stepper_->run(inputs, updating_epoch(), updates(epoch_), request());
+
     for (size_t i = 0; i < wave.size(); ++i)
       if (results[i].known)
         record(wave[i], steps_[wave[i]].active, results[i], rows_done, tables.steps);
@@ -183,6 +194,7 @@ void HeadEngine::raise_failure() {
 std::vector<StepInput> HeadEngine::load_wave(const std::vector<int64_t>& wave) const {
   std::vector<StepInput> inputs;
   for (const int64_t s : wave) {
+    // The rate is that of the step's own number, whatever wave it is computed in.
     StepInput input{&steps_[s], services_->schedule.rate(updating_epoch(), s), {}, {}};
     if (stepper_->takes_part(steps_[s])) load_batch(steps_[s], input);
     inputs.push_back(std::move(input));
@@ -216,6 +228,8 @@ void HeadEngine::record(int64_t step, const std::vector<int64_t>& active, const 
                         int64_t rows_done, at::Tensor& table) {
   services_->progress.update(rows_done, fmt::format("epoch {} step {}/{} loss {:.4f}", epoch_, step,
                                                     table.size(0), result.total));
+
+  // Several ranks know the result; the table is summed over ranks, so just one may write it.
   if (grid_.data_part != 0 || !members_.holds(active[0])) return;
   auto* row = table.data_ptr<double>() + step * table.size(1);
   row[kColumnTotal] = result.total;
@@ -254,6 +268,7 @@ void HeadEngine::trace(const StepInput& input, const StepResult& result) {
   const auto numbers = [](const std::vector<int64_t>& values) {
     return at::tensor(values, at::kLong);
   };
+
   const Step& step = *input.step;
   TraceStep entry{.epoch = step.epoch,
                   .step = step.index,
@@ -265,6 +280,7 @@ void HeadEngine::trace(const StepInput& input, const StepResult& result) {
                               {"active", numbers(step.active)},
                               {"labels", input.labels},
                               {"x", input.x}}};
+
   if (!step.unlabelled_rows.empty())
     entry.tensors.emplace_back("unlabelled_rows", numbers(step.unlabelled_rows));
   services_->trace->add(entry, [this] { return weights(); });
@@ -272,10 +288,13 @@ void HeadEngine::trace(const StepInput& input, const StepResult& result) {
 
 void HeadEngine::add_step(const at::Tensor& row, EpochRecord& record) const {
   const auto* values = row.const_data_ptr<double>();
+
+  // Values of a skipped step may not be finite: they would spoil the means of the epoch.
   if (values[kColumnSkipped] != 0) {
     ++record.skipped;
     return;
   }
+
   record.total += values[kColumnTotal];
   for (size_t term = 0; term < record.losses.size(); ++term)
     record.losses[term] += values[kColumnTerms + static_cast<int64_t>(term)];
@@ -308,8 +327,11 @@ ValidationBlock HeadEngine::validate_block(int64_t block, std::optional<int64_t>
 // Logits [m, B, C] of this rank's members on rows of the host, on the host.
 at::Tensor HeadEngine::member_logits(const at::Tensor& rows) const {
   const auto& values = members_.values;
+
+  // On the host one task per member, each on one thread, as in training.
   if (values.is_cpu()) {
     const auto x = rows.to(values.options());
+
     auto logits = at::empty({members_.count(), x.size(0), data_.classes}, x.options());
     parallel_tasks(members_.count(), [&](int64_t i) {
       logits[i].copy_(members_.head->forward(values[i], x, nullptr));

@@ -11,6 +11,8 @@ PassChunks::PassChunks(const PlanOptions& options) {
   rows = options.chunk_rows > 0 ? std::min(options.chunk_rows, options.rows_per_pass)
                                 : options.rows_per_pass;
   count = rows > 0 ? (options.rows_per_pass + rows - 1) / rows : 1;
+
+  // The last chunk may be shorter, and each chunk ends with a batch of its own that may be short.
   last_rows = options.rows_per_pass - (count - 1) * rows;
   steps_each = std::max<int64_t>(1, steps(rows));
   last_steps = steps(last_rows);

@@ -198,6 +198,9 @@ void HostStepper::backward(const std::vector<StepInput>& wave,
 
 void HostStepper::flatten_gradients(std::vector<Pair>& pairs) {
   const auto& layout = members_.head->layout();
+
+  // Data ranks add whole gradients, and a norm needs all of their values. Otherwise a gradient is
+  // computed in full only if its factors do not prove that it is finite.
   const bool every = grid_.shape.data > 1 || options_.clip_norm > 0;
   parallel_tasks(static_cast<int64_t>(pairs.size()), [&](int64_t i) {
     auto& pair = pairs[i];
@@ -269,6 +272,9 @@ void HostStepper::fail_gradient(const std::vector<StepInput>& wave, const Pair& 
 void HostStepper::update(const std::vector<StepInput>& wave, std::vector<Pair>& pairs) {
   for (auto& pair : pairs) {
     if (pair.skip) continue;
+
+    // Once per member and step: it advances the step count, from which Adam's bias corrections
+    // follow.
     optimizer_.begin_step(pair.member - members_.first);
     if (pair.flat_gradient.defined() && pair.scale < 1) pair.flat_gradient.mul_(pair.scale);
   }
@@ -312,6 +318,7 @@ void HostStepper::update_block(const WeightBlock& block, double learning_rate) {
     return;
   }
 
+  // The gradient is known already, summed over data ranks or clipped: the block is a part of it.
   const int64_t offset = entry.offset + rows.first * entry.shape[1];
   const auto gradient = pair->flat_gradient.narrow(0, offset, rows.count * entry.shape[1]);
   optimizer_.update(slot, offset, gradient, learning_rate);

@@ -56,8 +56,10 @@ std::vector<int64_t> first_positions(const std::vector<int64_t>& sizes) {
 
 // The most urgent request of all ranks: the same on each of them.
 Request largest_request(const at::Tensor& all, const std::vector<int64_t>& sizes) {
+  // The request is the last value of each message.
   auto positions = first_positions(sizes);
   for (size_t rank = 0; rank < sizes.size(); ++rank) positions[rank] += sizes[rank] - 1;
+
   const auto index = at::tensor(positions, at::kLong).to(all.device());
   return static_cast<Request>(all.index_select(0, index).max().item<int64_t>());
 }
@@ -151,6 +153,7 @@ std::vector<double> sum_over_members(Communicator& run, const GridShape& shape, 
                                [&](int64_t member) { return within(share.members, member); });
     counts.push_back(count);
   }
+
   const auto all = run.all_gather(data_part == 0 ? values : values.narrow(0, 0, 0), counts).cpu();
 
   // Active members are ascending and so are member groups: each sum is added in member order, and

@@ -25,6 +25,9 @@ bool auto_streams(Communicator& node, const FeatureCache& cache, const RowSelect
                   const CacheDataOptions& options) {
   if (options.chunk_rows == 0) return false;
   int64_t streams = 0;
+
+  // One rank measures: the answers of others could differ, and all have to choose the same
+  // residency.
   agree(node, [&] {
     if (node.rank() != 0) return;
     const int64_t free = node.size() > 1
@@ -69,6 +72,7 @@ void check_bound(const FeatureCache& cache, const RowSelection& selection,
   // The advice names the largest chunk that fits.
   int64_t fits = ChunkStream::largest_chunk(cache, bound / groups);
   if (fits > options.batch_size) fits -= fits % options.batch_size;  // no short batches
+
   const std::string advice = fits > 0 ? fmt::format(
                                             "set data.chunk_rows = {} (rows are then shuffled "
                                             "within chunks), or raise data.memory_gib",
@@ -118,6 +122,8 @@ TrainRows TrainRows::load(Communicator& node, Communicator& run_node, const Feat
       (options.residency != Residency::kStream &&
        !(options.residency == Residency::kAuto && auto_streams(node, cache, selection, options)))) {
     rows.host_.emplace(HostResidency::load(node, cache, selection));
+
+    // The host copy was needed to fill the GPUs only: its memory, which the node shares, is freed.
     if (on_device) {
       rows.device_.emplace(DeviceRows::copy(*rows.host_, device));
       rows.host_->close();
@@ -142,6 +148,8 @@ void TrainRows::chunk(Communicator& run, int64_t chunk) {
 void agree_beyond(Communicator& whole, const Communicator& part,
                   const std::function<void()>& work) {
   if (whole.size() == part.size()) return work();
+
+  // An error that only this rank knows is not caught: it aborts the job, since others wait for it.
   std::optional<Error> error;
   try {
     work();

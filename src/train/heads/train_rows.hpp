@@ -34,9 +34,8 @@ class TrainRows {
   /// Chooses the residency from [data] residency, chunk_rows and memory_gib, and loads the rows.
   /// node      ranks of a node, which share one host copy
   /// run_node  those of them that train one run together, and so read the chunks together
-  /// device    where the training runs; the rows are kept there if residency = "device", or if it
-  /// is
-  ///           a GPU and they take at most 3/4 of its free memory
+  /// device    where the training runs; the rows are kept there with residency "device", and with
+  ///           "auto" if it is a GPU and they take at most 3/4 of its free memory
   /// Error::kData, the same on every rank of the node: a chunk that does not fit into memory_gib
   /// (the message proposes one that does), too little memory, errors of HostResidency::load and
   /// ChunkStream::open.

@@ -26,6 +26,8 @@ std::vector<int64_t> WavePlanner::next() {
     } else {
       waiting.push_back(at);
     }
+
+    // Members of a step that joined the wave are blocked too: a wave has each member at most once.
     blocked.insert(active.begin(), active.end());
   }
 

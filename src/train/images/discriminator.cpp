@@ -43,6 +43,7 @@ double Discriminator::accumulate(const at::Tensor& features, const at::Tensor& l
   const auto loss = losses::dice_discriminator_loss(leaves, features.detach(), labels, dice_).value;
   const auto gradients = torch::autograd::grad({loss * share}, leaves);
 
+  // Batches of one update are added up; update() uses and clears the sum.
   const at::NoGradGuard no_graph;
   if (gradients_.empty()) {
     gradients_ = gradients;
@@ -54,6 +55,7 @@ double Discriminator::accumulate(const at::Tensor& features, const at::Tensor& l
 
 void Discriminator::update() {
   if (gradients_.empty()) return;
+
   const at::NoGradGuard no_graph;
 
   // Clipping as torch.nn.utils.clip_grad_norm_, over all parameters.

@@ -46,11 +46,15 @@ void train_discriminator(const ImageMembers& members, const at::Tensor& features
                          const BatchContext& batch, const EnsembleSplit& ranks,
                          Discriminator& discriminator) {
   const int64_t rows = batch.common.total;
+
+  // All ranks gather the same [M, B, D], so their copies of the discriminator stay equal without a
+  // further exchange. Members of a multihead network are all on this rank.
   const auto local = features.detach();
   const auto all_members_features =
       members.multihead() ? local : gather_members(ranks.members, local, members.total);
   const auto all_features = gather_rows(ranks.data, all_members_features, rows);
   const auto all_labels = gather_rows(ranks.data, batch.common_labels.unsqueeze(0), rows);
+
   discriminator.accumulate(all_features, all_labels.squeeze(0), batch.share);
 }
 
@@ -58,6 +62,7 @@ OutputGradients differentiate(const at::Tensor& total, const OutputGradients& le
   OutputGradients gradients;
   std::vector<at::Tensor> inputs;
   std::vector<at::Tensor*> targets;
+
   const auto add = [&](const at::Tensor& input, at::Tensor& target) {
     if (!input.defined()) return;
     inputs.push_back(input);
@@ -68,6 +73,7 @@ OutputGradients differentiate(const at::Tensor& total, const OutputGradients& le
   add(leaves.saliency, gradients.saliency);
   add(leaves.input_gradients, gradients.input_gradients);
 
+  // A loss may read only some of the outputs: the derivative of the others stays undefined.
   const auto derivatives =
       torch::autograd::grad({total}, inputs, {}, {}, false, /*allow_unused=*/true);
   for (size_t i = 0; i < targets.size(); ++i) *targets[i] = derivatives[i];
@@ -79,6 +85,8 @@ OutputGradients differentiate(const at::Tensor& total, const OutputGradients& le
 at::Tensor common_labels(const ImageMembers& members, const ImageRows& rows,
                          const std::vector<NetworkState>& states, const EnsembleSplit& ranks) {
   if (rows.labels.defined()) return rows.labels;
+
+  // Labels that the ensemble predicts need the logits of all members, also of those on other ranks.
   std::vector<at::Tensor> logits;
   for (const auto& state : states) logits.push_back(state.logits.detach());
   const auto local = at::cat(logits).contiguous();
@@ -92,6 +100,7 @@ EnsembleLossValues ensemble_losses(const ImageMembers& members, const ImageObjec
                                    const EnsembleSplit& ranks, double loss_scale,
                                    Discriminator* discriminator) {
   const auto leaves = output_leaves(members, batch.terms, states);
+
   LossInput fields;
   fields.logits = fields.unlabelled_logits = leaves.logits;
   fields.labels = batch.common_labels;
@@ -112,10 +121,13 @@ EnsembleLossValues ensemble_losses(const ImageMembers& members, const ImageObjec
                        : exchanges(traits, Field::kInputGradients)
                            ? split_map_loss(term.name, leaves.input_gradients, term.options, ranks)
                            : split_loss(term.name, fields, term.options, ranks);
+
     result.values[index] = value.item<double>();
 
     if (traits.trains_discriminator)
       train_discriminator(members, leaves.features, batch, ranks, *discriminator);
+
+    // A term of weight 0 is reported, but has no part in the gradient.
     if (weight == 0) continue;
     const auto weighted = value * (weight * batch.share * loss_scale);
     total = total.defined() ? total + weighted : weighted;

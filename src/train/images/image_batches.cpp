@@ -32,6 +32,9 @@ ImageBatches::PendingRows ImageBatches::load(const TransformedSet& set,
                                              const std::vector<int64_t>& rows, uint64_t stream) {
   const auto total = static_cast<int64_t>(rows.size());
   const Part part = part_of(total, grid_.shape.data, grid_.data_part);
+
+  // A row's random draws depend on seed, stream and row number, so a part of a batch has the pixels
+  // that it has in the whole batch.
   const auto first = rows.begin() + part.first;
   return {loader_.load({.source = set.source.get(),
                         .transform = &set.transform,

@@ -18,6 +18,7 @@ ImageDataOptions data_of(const ImageSetOptions& set, const ImageTrainDataOptions
   ImageDataOptions options;
   options.dataset = data.dataset;
   options.list = data.list;
+
   const auto training_set = set_name(options);
   const bool same = set.dataset.empty() || set.dataset == training_set;
 
@@ -25,6 +26,8 @@ ImageDataOptions data_of(const ImageSetOptions& set, const ImageTrainDataOptions
   const bool named_by_file =
       set.dataset.empty() && !set.list.empty() && (data.dataset.empty() || data.list.empty());
   options.dataset = named_by_file ? "" : set.dataset.empty() ? training_set : set.dataset;
+
+  // The folder of [data] is right for the same set only; another set has to name its own.
   options.root = set.root.empty() && same ? data.root : set.root;
   options.split = set.split;
   options.list = set.list;
@@ -55,6 +58,7 @@ ImageSetOptions set_of(const T& options) {
 void check_labels_of(const ImageSource& source, int64_t classes) {
   const auto wrong = (source.labels() < 0).logical_or(source.labels() >= classes).nonzero();
   if (wrong.size(0) == 0) return;
+
   const auto row = wrong[0].item<int64_t>();
   DISSENT_FAIL(kData, "{}: label of {}: expected 0 .. {}, found {}", source.name(),
                source.image_name(row), classes - 1, source.labels()[row].item<int64_t>());
@@ -64,6 +68,8 @@ TransformedSet open_training_set(const ImageTrainConfig& config) {
   const auto options = data_of(set_of(config.data), config.data, true, config.data.classes);
   auto set = open_set(options, set_of(config.data), config.data);
   check_class_gaps(*set.source, options);
+
+  // Augmentations and corruptions are for the training set alone.
   if (config.with_rand_augment) set.transform.rand_augment = config.rand_augment;
   if (config.with_aug_mix) set.transform.aug_mix = config.aug_mix;
   set.transform.corruption = config.corruption;

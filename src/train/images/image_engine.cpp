@@ -67,10 +67,13 @@ std::unique_ptr<Discriminator> make_discriminator(const ImageTrainConfig& config
                                                   const at::TensorOptions& tensor_options) {
   const auto* term = discriminator_term(objective);
   if (!term) return nullptr;
+
   const auto& options = options_of<losses::DiceOptions>(*term);
   auto parameters = losses::make_dice_discriminator(
       network.classes(), network.feature_dim(), seed ^ kDiscriminatorSeed, options,
       c10::typeMetaToScalarType(tensor_options.dtype()));
+
+  // Drawn on the host and copied, so that a GPU starts from the same weights.
   for (auto& parameter : parameters) parameter = parameter.to(tensor_options.device());
   return std::make_unique<Discriminator>(std::move(parameters), options, config.discriminator,
                                          config.optimizer.weight_decay.value_or(0),
@@ -90,6 +93,8 @@ ImageEngine::ImageEngine(const ImageTrainConfig& config, const ImageData& data, 
       make_image_members(image_network(config, data.classes), config.ensemble.members,
                          part_of(config.ensemble.members, grid.shape.members, grid.member_part),
                          context.seed, parameter_type(config.training.precision), context.device);
+
+  // Weights of a file replace the random ones. The average comes last: it starts from them.
   if (!config.ensemble.weights.empty()) load_initial_weights();
   discriminator_ = make_discriminator(config, objective_, *members_.network, context.seed,
                                       members_.values.options());
@@ -108,6 +113,9 @@ void ImageEngine::check_layout() const {
       !config_.multihead() || grid_.shape.members == 1, kUsage,
       "grid.members: expected 1 for a multihead network, whose members share their trunk; found {}",
       grid_.shape.members);
+
+  // A short last batch is split over the data ranks too. A rank without rows of it has nothing for
+  // a loss between members.
   const bool couples_on_own_batches =
       !data_.unlabelled && std::any_of(objective_.terms.begin(), objective_.terms.end(),
                                        [](const auto& term) { return !is_base(term); });
@@ -124,6 +132,8 @@ void ImageEngine::load_initial_weights() {
   load_weights(*members_.network, flat, buffers, read_state_dict(config_.ensemble.weights),
                {.prefix = config_.ensemble.prefix, .prefix_key = "ensemble.prefix"},
                config_.ensemble.weights);
+
+  // All members start from the same weights; they part because of their batches and the losses.
   members_.values.copy_(flat.unsqueeze(0).expand_as(members_.values));
   members_.buffers.copy_(buffers.unsqueeze(0).expand_as(members_.buffers));
 }
@@ -135,6 +145,7 @@ std::vector<std::string> ImageEngine::loss_names() const {
 }
 
 int64_t ImageEngine::steps_per_epoch() const {
+  // The last update of an epoch may have fewer batches.
   const int64_t batches = batches_per_epoch(plan_options_);
   return (batches + plan_options_.accumulation - 1) / plan_options_.accumulation;
 }
@@ -143,8 +154,11 @@ void ImageEngine::start(const TrainingServices& services) {
   services_.emplace(services);
   auto options = image_step_options(config_);
   options.stop = stop_requested;
+
+  // The stepper looks at the stop flag between passes: a step may take minutes.
   stepper_ =
       std::make_unique<ImageStepper>(members_, objective_, options, grid_, discriminator_.get());
+
   batches_ = std::make_unique<ImageBatches>(
       ImageBatches::Options{.workers = config_.data.workers,
                             .prefetch = config_.data.prefetch,
@@ -168,7 +182,10 @@ RunContents ImageEngine::contents() {
                  {kBuffersPrefix, members_.buffers, &network.buffer_layout()}},
       .shared = {},
       .loss_scale = &stepper_->loss_scale()};
+
   if (average_.defined()) contents.stacks.push_back({kAveragePrefix, average_, &network.layout()});
+
+  // Every rank has the same discriminator: one copy is stored, not one per member.
   if (discriminator_)
     for (const auto& [state, tensors] : discriminator_->state())
       for (size_t i = 0; i < tensors.size(); ++i)
@@ -193,9 +210,12 @@ TraceShape ImageEngine::trace_shape() const {
       config_.data.on_damaged == OnDamaged::kError, kUsage,
       "--trace: expected data.on_damaged = \"error\", found \"skip\": a trace records the "
       "rows that were requested");
+
+  // Pixels of three channels, and per image a row number, a label and the draws of its transform.
   const int64_t size = data_.train.transform.size;
   const int64_t image_bytes =
       3 * size * size * members_.values.element_size() + 8 * static_cast<int64_t>(sizeof(int64_t));
+
   const int64_t own_batches = plan_options_.same_batch ? 1 : members_.networks();
   const int64_t images = own_batches * plan_options_.batch_size +
                          (data_.unlabelled ? plan_options_.unlabelled_batch : 0);
@@ -231,6 +251,7 @@ Advance ImageEngine::advance(int64_t step, EpochTables& tables) {
   const int64_t first = step * plan_options_.accumulation,
                 last = std::min(first + plan_options_.accumulation, epoch_->batches());
   const double share = 1.0 / static_cast<double>(last - first);
+
   auto row = tables.steps[step];
   auto values = row.narrow(0, kColumnValues, stepper_->columns());
   services_->heartbeat.beat("training", epoch_->epoch(), step);
@@ -239,6 +260,9 @@ Advance ImageEngine::advance(int64_t step, EpochTables& tables) {
   for (int64_t batch = first; batch < last; ++batch) {
     const auto input = next_batch();
     const auto batch_values = stepper_->accumulate(input, share);
+
+    // The stepper has restored the state before the step: a resumed run computes it again, from its
+    // first batch.
     if (!batch_values) {
       row.zero_();
       return {.step = step, .request = Request::kStop, .abandoned = true};
@@ -248,6 +272,7 @@ Advance ImageEngine::advance(int64_t step, EpochTables& tables) {
       traced.push_back(trace_step(input, share, stepper_->term_values(*batch_values / share)));
   }
 
+  // Schedules count batches, not updates: the rate is that of the step's last batch.
   const double rate = services_->schedule.rate(epoch_->epoch(), last - 1);
   const auto outcome = stepper_->update(services_->optimizer, rate, services_->request(),
                                         {epoch_->epoch(), step, values});
@@ -275,8 +300,11 @@ void ImageEngine::add_step(const at::Tensor& row, EpochRecord& record) const {
     ++record.skipped;
     return;
   }
+
   const auto terms =
       stepper_->term_values(row.narrow(0, kColumnValues, stepper_->columns()).contiguous());
+
+  // The total has each term with its weight in the batches in which the term is on.
   for (size_t t = 0; t < terms.size(); ++t) {
     record.losses[t] += terms[t];
     record.total += weight_in_epoch(objective_.terms[t].weight, record.epoch) * terms[t];
@@ -302,11 +330,14 @@ std::future<ImageBatch> ImageEngine::request_validation(int64_t block) {
 
 ValidationBlock ImageEngine::validate_block(int64_t block, std::optional<int64_t> next) {
   const at::NoGradGuard no_graph;
+
+  // The loader reads the next block while the networks compute this one.
   const bool first_block = block == grid_.data_part;
   auto present = first_block ? request_validation(block) : std::move(next_validation_);
   ImageBatch batch;
   agree(*grid_.members, [&] { batch = present.get(); });
   if (next) next_validation_ = request_validation(*next);
+
   if (batch.x.size(0) == 0) return {};
 
   // A rank that wants to stop skips the remaining passes: its logits are not read, since all ranks
@@ -316,6 +347,7 @@ ValidationBlock ImageEngine::validate_block(int64_t block, std::optional<int64_t
   const int64_t members_each = members_.members_each();
   auto logits = at::empty({members_.count(), x.size(0), data_.classes},
                           at::TensorOptions().dtype(members_.values.scalar_type()));
+
   each_network(members_, [&](int64_t i) {
     if (stop_requested()) return;
     const at::NoGradGuard no_graph_in_thread;

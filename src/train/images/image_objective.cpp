@@ -22,6 +22,8 @@ std::optional<std::string> impossible_on_images(const losses::LossTerm& term,
 }
 
 bool is_on(const losses::LossTerm& term, const ImageStepInput& input) {
+  // With weight 1 and without a ramp only the loss's start and period decide: a term of weight 0 is
+  // on, so that its value is reported.
   auto unit = term.weight;
   unit.weight = 1;
   unit.ramp_epochs = 0;
@@ -35,6 +37,8 @@ ActiveTerms active_terms(const ImageObjective& objective, const ImageStepInput& 
     if (!is_on(term, input)) continue;
     ActiveTerm entry{i, &term, traits_of(term),
                      losses::weight_at(term.weight, input.epoch, input.batch)};
+
+    // Terms are sorted by the pass that computes them.
     auto& kind = !is_base(term)                    ? active.ensemble
                  : entry.traits.needs_moved_inputs ? active.moved_inputs
                                                    : active.base;

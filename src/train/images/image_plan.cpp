@@ -18,6 +18,8 @@ std::vector<int32_t> shuffled(Random random, int64_t rows) {
 }  // namespace
 
 int64_t batches_per_epoch(const ImagePlanOptions& options) {
+  // Balanced batches are drawn, not cut from an order: there is no rest that a short batch would
+  // hold.
   const bool whole_only = options.drop_last || options.samples_per_class > 0;
   const int64_t batches =
       (options.rows + (whole_only ? 0 : options.batch_size - 1)) / options.batch_size;
@@ -36,6 +38,7 @@ ImageEpoch::ImageEpoch(const ImagePlanOptions& options, int64_t epoch)
 int64_t ImageEpoch::batches() const { return batches_per_epoch(options_); }
 
 const std::vector<int32_t>& ImageEpoch::order(int64_t member) const {
+  // Made on first use: a rank needs the orders of its own members and of drawn ones alone.
   auto& order = orders_[member];
   if (order.empty())
     order = shuffled(Random(options_.seed, Purpose::kOrder, epoch_, member), options_.rows);
@@ -50,6 +53,7 @@ std::vector<int64_t> ImageEpoch::rows(int64_t member, int64_t batch) const {
     return losses::balanced_rows(options_.rows_of_classes, options_.batch_size,
                                  options_.samples_per_class, options_.seed, epoch_, step);
   }
+
   const auto& all = order(member);
   const auto first = all.begin() + batch * options_.batch_size;
   return {first, std::min(first + options_.batch_size, all.end())};

@@ -23,6 +23,7 @@ ImageStepper::ImageStepper(ImageMembers& members, const ImageObjective& objectiv
     column_.push_back(columns_);
     columns_ += is_base(term) ? members_.total_networks() : 1;
   }
+
   gradients_ = at::zeros_like(members_.values);
   if (options_.compute == at::kHalf) scale_.start();
 
@@ -32,6 +33,8 @@ ImageStepper::ImageStepper(ImageMembers& members, const ImageObjective& objectiv
     if (grid.shape.members > 1) device_members_ = make_device_communicator(*grid.members, device);
     if (grid.shape.data > 1) device_data_ = make_device_communicator(*grid.data, device);
   }
+
+  // With one data rank the statistics of a part are those of the whole batch anyway.
   const bool has_statistics = members_.buffers.size(1) > 0;
   if (options_.synchronised_batch_norm && grid.shape.data > 1 && has_statistics)
     batch_norm_ = device_data_ ? device_data_.get() : grid.data.get();
@@ -62,6 +65,8 @@ BatchContext ImageStepper::plan_batch(const ImageStepInput& input, double share)
   auto terms = active_terms(objective_, input);
   const bool ensemble_losses = !terms.ensemble.empty();
   const bool common_batch = ensemble_losses && objective_.has_common_batch();
+
+  // Without a batch of their own, losses between members read the one batch that all members have.
   const auto& common = common_batch ? input.diversity : input.own[0];
   return {.input = input,
           .share = share,
@@ -88,6 +93,7 @@ std::optional<at::Tensor> ImageStepper::accumulate(const ImageStepInput& input, 
   auto batch = plan_batch(input, share);
   const bool ensemble_on = !batch.terms.ensemble.empty();
   if (ensemble_on) check_rows(batch.common);
+
   std::vector<NetworkState> states;
   for (int64_t i = 0; i < members_.networks(); ++i) states.push_back(passes_->begin(i));
 
@@ -109,6 +115,9 @@ std::optional<at::Tensor> ImageStepper::accumulate(const ImageStepInput& input, 
   }
 
   const auto values = values_of(states, ensemble_on ? &ensemble : nullptr, share);
+
+  // Always in this order, whichever pass was computed first: the sums then have the same bits on
+  // any number of threads.
   each_network(members_, [&](int64_t i) {
     add_gradient(i, states[i].base_gradient);
     add_gradient(i, states[i].ensemble_gradient);
@@ -129,6 +138,7 @@ bool ImageStepper::run_stage(const PassStage& stage, const BatchContext& batch,
     for (const auto pass : task.passes)
       passes_->run_pass(pass, task.network, batch, states[task.network]);
   };
+
   const auto tasks = static_cast<int64_t>(stage.tasks.size());
   if (members_.values.is_cpu() && !stage.in_order) {
     parallel_tasks(tasks, run_task);
@@ -178,6 +188,8 @@ void ImageStepper::begin_step() {
   in_step_ = true;
   step_start_ = std::chrono::steady_clock::now();
   watches_ = options_.stop && longest_s_ > kLongStepS;
+
+  // Training passes move the running statistics in place. A step that is abandoned puts them back.
   const bool has_statistics = members_.buffers.size(1) > 0;
   buffers_before_ = watches_ && has_statistics ? members_.buffers.clone() : at::Tensor();
 }

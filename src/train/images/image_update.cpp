@@ -17,6 +17,8 @@ std::vector<double> ImageStepper::term_values(const at::Tensor& values) const {
   std::vector<double> terms;
   const auto* value = values.const_data_ptr<double>();
   for (size_t t = 0; t < column_.size(); ++t) {
+    // A base loss has a column per network, and its value is the mean; an ensemble loss has one
+    // column.
     const int64_t end = t + 1 < column_.size() ? column_[t + 1] : columns_;
     double sum = 0;
     for (int64_t c = column_[t]; c < end; ++c) sum += value[c];
@@ -41,9 +43,11 @@ ImageStepper::GatheredNorms ImageStepper::gather_norms(Request request) {
   each_network(members_, [&](int64_t i) {
     numbers[i] = gradients_[i].to(at::kDouble).square().sum().item<double>();
   });
+
   numbers[networks] = static_cast<double>(request);
   numbers[networks + 1] = seconds_since(step_start_);
 
+  // Messages differ in length: member groups may differ by one network.
   std::vector<int64_t> counts;
   for (int64_t rank = 0; rank < grid_.run->size(); ++rank) {
     const int64_t member_part = rank / grid_.shape.data;
@@ -51,6 +55,7 @@ ImageStepper::GatheredNorms ImageStepper::gather_norms(Request request) {
         members_.multihead() ? 1 : part_of(members_.total, grid_.shape.members, member_part).count;
     counts.push_back(rank_networks + 2);
   }
+
   const auto all = grid_.run->all_gather(local, counts);
 
   GatheredNorms norms;
@@ -71,6 +76,8 @@ ImageStepper::GatheredNorms ImageStepper::gather_norms(Request request) {
     longest_s = std::max(longest_s, number[rank_networks + 1]);
     number += counts[rank];
   }
+
+  // The same on every rank, as begin_step() needs: all watch the next step or none does.
   longest_s_ = longest_s;
   return norms;
 }
@@ -80,6 +87,7 @@ ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning
   const at::NoGradGuard no_graph;
   if (grid_.shape.data > 1)
     (device_data_ ? *device_data_ : *grid_.data).all_reduce(gradients_, ReduceOp::kSum);
+
   const auto norms = gather_norms(request);
   in_step_ = false;
 
@@ -87,12 +95,17 @@ ImageStepper::Outcome ImageStepper::update(Optimizer& optimizer, double learning
   Outcome outcome;
   outcome.agreed = norms.request;
   outcome.norm = std::sqrt(norms.square_sum) / scale_.value;
+
+  // With a loss scale an overflow is expected from time to time: the scale is reduced, and only
+  // this step is lost.
   const bool finite = std::isfinite(outcome.norm);
   outcome.skipped = !finite && (options_.skip_not_finite || scale_.active);
   if (!finite && !outcome.skipped) fail_not_finite(place, norms, outcome.norm, learning_rate);
 
   double factor = 1 / scale_.value;
   if (options_.clip_norm > 0) factor *= std::min(1.0, options_.clip_norm / (outcome.norm + 1e-6));
+
+  // The discriminator's gradient came from the same forward passes: it is dropped with the step.
   scale_.observe(finite);
   if (!outcome.skipped)
     update_members(optimizer, factor, learning_rate);

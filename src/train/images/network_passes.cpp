@@ -18,6 +18,8 @@ using losses::MemberInputs;
 
 NetworkState NetworkPasses::begin(int64_t network) const {
   NetworkState state;
+
+  // Leaves of a new graph for each batch; they are views, so an update moves them without a copy.
   const auto flat = members_.values[network];
   for (const auto& entry : members_.network->layout().entries())
     state.parameters.push_back(parameter(flat, entry).detach().requires_grad_());
@@ -94,6 +96,7 @@ NetworkPasses::TrainOutput NetworkPasses::train_forward(int64_t network, const B
   // [1, b, ...]: moved inputs have a dimension of members.
   auto x = rows.x.unsqueeze(0);
   if (needs_image_gradient) x = x.detach().requires_grad_();
+
   TrainOutput out;
   out.image = x[0];
   out.output = forward(network, state.parameters, out.image, /*training=*/true);
@@ -118,6 +121,7 @@ at::Tensor NetworkPasses::base_loss(int64_t network, const BatchContext& batch,
                             const at::Tensor& outputs) {
     return local_rows > 0 ? losses::evaluate(term.name, read, term.options) : outputs.sum();
   };
+
   at::Tensor total;
   const auto add = [&](const ActiveTerm& active, const at::Tensor& value) {
     state.base_values[active.index] = batch.share * row_share * value.item<double>();
@@ -177,6 +181,8 @@ void NetworkPasses::evaluate(int64_t network, const BatchContext& batch,
 
 void NetworkPasses::compute_maps(int64_t network, const BatchContext& batch,
                                  NetworkState& state) const {
+  // Members of a multihead network share images and feature maps: each derivative is of their own
+  // logits with respect to the same tensor.
   const auto inputs_of = [&](const at::Tensor& source) {
     return members_.multihead() ? MemberInputs::shared(source) : MemberInputs::each({source});
   };

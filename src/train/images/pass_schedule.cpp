@@ -50,6 +50,8 @@ void schedule_independent_passes(const ScheduleInput& in, PassSchedule& schedule
 // Per network the training pass, then the evaluation pass. Returns the first network whose backward
 // pass is left for the stage behind the exchange.
 int64_t schedule_dependent_passes(const ScheduleInput& in, PassSchedule& schedule) {
+  // The networks of the last, incomplete round leave threads idle. Their backward pass waits for
+  // the stage behind the exchange, which has idle threads as well.
   const bool separate = in.ensemble_losses && in.common_batch;
   const int64_t in_full_rounds = in.networks / in.threads * in.threads;
   const bool fills_gaps =
@@ -73,14 +75,18 @@ int64_t schedule_dependent_passes(const ScheduleInput& in, PassSchedule& schedul
 PassSchedule schedule_passes(const ScheduleInput& in) {
   PassSchedule schedule;
   const bool separate = in.ensemble_losses && in.common_batch;
+
   int64_t first_late = in.networks;
   if (separate && !in.running_statistics)
     schedule_independent_passes(in, schedule);
   else
     first_late = schedule_dependent_passes(in, schedule);
   schedule.before.in_order = in.synchronised_statistics;
+
   if (!in.ensemble_losses) return schedule;
 
+  // Predicted labels need all networks' logits, so maps of the predicted class are a stage of their
+  // own.
   if (!in.labelled)
     for (int64_t i = 0; i < in.networks; ++i) schedule.maps.tasks.push_back({i, {PassKind::kMaps}});
 

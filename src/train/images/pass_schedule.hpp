@@ -53,11 +53,10 @@ struct ScheduleInput {
 };
 
 /// The order that keeps threads busy without changing a result:
-/// - Running statistics move in the training pass and are read by the evaluation pass, so the
-/// latter
-///   follows it. Without running statistics the two are independent, and half of the training
-///   passes move behind the exchange: as many tasks as possible between two points where threads
-///   meet.
+/// - Running statistics move in the training pass and are read by the evaluation pass, which
+///   therefore follows it. Without running statistics the two are independent, and half of the
+///   training passes move behind the exchange: as many tasks as possible between two points where
+///   threads meet.
 /// - With running statistics, `networks` is cut into complete rounds of `threads`. The backward
 ///   passes of the last, incomplete round fill the gaps of the stage behind the exchange.
 PassSchedule schedule_passes(const ScheduleInput& input);

@@ -115,6 +115,8 @@ Request EnsembleTrainer::own_request() const {
 
 // From state_.step to the end of the epoch. False if a stop was agreed on.
 bool EnsembleTrainer::run_epoch() {
+  // A resumed epoch begins at state_.step; its plan is made again, since it depends on the seed and
+  // the epoch alone.
   tables_ = engine_.begin_epoch(state_.epoch, state_.step);
   restore_tables();
 
@@ -123,6 +125,8 @@ bool EnsembleTrainer::run_epoch() {
   while (state_.step < steps) {
     const auto advance = engine_.advance(state_.step, tables_);
     state_.step = advance.step;
+
+    // The steps before the abandoned one are complete: the checkpoint stands between two steps.
     if (advance.abandoned) {
       spdlog::info("event=step_abandoned folder={} epoch={} step={}", context_.folder, state_.epoch,
                    state_.step);
@@ -174,10 +178,13 @@ void EnsembleTrainer::write_checkpoint_inside_epoch() {
 bool EnsembleTrainer::finish_epoch() {
   grid_.run->all_reduce(tables_.steps, ReduceOp::kSum);
   if (tables_.probes.numel() > 0) grid_.run->all_reduce(tables_.probes, ReduceOp::kSum);
+
   auto record = sum_steps();
   engine_.finish_record(tables_, record);
+
   record.learning_rate = engine_.last_learning_rate();
 
+  // NaN stands for an epoch without validation: an empty field of train.csv.
   const bool validated = engine_.validation().has_value();
   record.accuracy_ensemble = record.accuracy_best = record.accuracy_mean = record.nll = kNaN;
   if (validated && !validate(engine_, grid_, record)) {
@@ -191,11 +198,14 @@ bool EnsembleTrainer::finish_epoch() {
 
   // The plateau schedule looks at epochs that train; a frozen epoch says nothing about progress.
   if (engine_.updates(state_.epoch)) schedule_.observe(validated ? record.nll : record.total);
+
   state_.records.push_back(record);
   ++state_.epoch;
   state_.step = 0;
+
   agree(*grid_.run, [&] { write_log(); });
 
+  // Of equal epochs the later one stays: it has trained longer.
   if (validated && record.accuracy_ensemble >= state_.best_accuracy) {
     state_.best_accuracy = record.accuracy_ensemble;
     write_checkpoint(kBest);
@@ -211,6 +221,7 @@ EpochRecord EnsembleTrainer::sum_steps() const {
   record.losses.assign(static_cast<size_t>(state_.losses), 0);
   for (int64_t step = 0; step < record.steps; ++step) engine_.add_step(tables_.steps[step], record);
 
+  // If all steps were skipped: 0 / 0 = NaN.
   const auto counted = static_cast<double>(record.steps - record.skipped);
   record.total /= counted;
   for (auto& loss : record.losses) loss /= counted;
@@ -227,11 +238,13 @@ void EnsembleTrainer::write_checkpoint(const std::string& name) {
   auto& settings = grid_.run->wait_settings();
   const double timeout_s =
       std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
+
   heartbeat_.beat("writing a checkpoint", state_.epoch, state_.step, true);
   write_run_checkpoint(context_.folder + "/" + name, grid_, context_, engine_.contents(),
                        optimizer_, schedule_, state_);
   settings.timeout_s = timeout_s;
 
+  // best.h5 does not count for checkpoint.every_minutes: a run resumes from checkpoint.h5 alone.
   if (name == kCheckpoint) last_checkpoint_ = Clock::now();
   spdlog::info("event=checkpoint path={}/{} next_epoch={} next_step={}", context_.folder, name,
                state_.epoch, state_.step);

@@ -17,6 +17,8 @@ std::string csv_number(double value) { return std::isnan(value) ? "" : fmt::form
 std::vector<double> numbers_of(const EpochRecord& record) {
   std::vector<double> numbers;
   numbers.reserve(kRecordNumbers + record.losses.size() + record.gradients.size());
+
+  // The order is that of the columns of train.csv, and of progress/epochs in a checkpoint.
   numbers.insert(numbers.end(),
                  {static_cast<double>(record.epoch), static_cast<double>(record.steps),
                   static_cast<double>(record.skipped), record.learning_rate, record.total});
@@ -89,6 +91,8 @@ void write_epoch_log(const RunContext& context, const std::vector<std::string>& 
   spdlog::info("event=epoch seed={} epoch={} steps={} skipped={} total={:.6g}{} accuracy={}",
                context.seed, last.epoch, last.steps, last.skipped, last.total, values,
                csv_number(last.accuracy_ensemble));
+
+  // Live logging comes last: it reads the files that have just been written.
   if (context.after_epoch) context.after_epoch();
 }
 

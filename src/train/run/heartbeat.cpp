@@ -44,6 +44,7 @@ std::vector<Beat> read_beats(const std::string& folder, int ranks) {
   std::vector<Beat> beats;
   for (int rank = 0; rank < ranks; ++rank) {
     std::ifstream file(path_of(folder, rank));
+
     Beat beat;
     beat.rank = rank;
     if (file >> beat.time >> beat.epoch >> beat.step >> beat.host) beats.push_back(beat);
@@ -67,6 +68,8 @@ void Heartbeat::beat(const char* state, int64_t epoch, int64_t step, bool now) {
   const auto time = std::chrono::steady_clock::now();
   if (file_ < 0 || (!now && time - last_ < kInterval)) return;
   last_ = time;
+
+  // A fixed length: a shorter record leaves no rest of a longer one behind.
   std::string record = fmt::format("{:.3f} {} {} {} {}", unix_seconds(), epoch, step, host_, state);
   record.resize(kRecordBytes - 1, ' ');
   record += '\n';

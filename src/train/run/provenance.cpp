@@ -98,6 +98,7 @@ void Provenance::write_failure(const std::string& message) const noexcept {
 std::string Provenance::text(const std::string& state, const std::string& error) const {
   const auto now = std::chrono::system_clock::now();
   nlohmann::ordered_json json;
+
   json["format"] = "dissent-provenance";
   json["version"] = 1;
   json["state"] = state;

@@ -83,12 +83,18 @@ void write_run_checkpoint(const std::string& path, Grid& grid, const RunContext&
 RunState read_run_checkpoint(const std::string& path, const RunContents& contents,
                              Optimizer& optimizer, Schedule& schedule) {
   const at::NoGradGuard no_graph;
+
   const CheckpointReader file(path);
+
+  // The configuration may name the same path, whose contents have changed: the identities are
+  // compared before anything is loaded.
   const std::string data = file.text("caches");
   DISSENT_CHECK(data == contents.data, kData,
                 "{}: expected a run on the same {}, found one on others: expected {}, found {}",
                 path, contents.data_kind, contents.data, data);
 
+  // Each rank reads its own networks, whichever rank wrote them: the grid may differ from that of
+  // the checkpoint.
   for (const auto& stack : all_stacks(contents, optimizer)) {
     for (const auto& entry : stack.layout->entries()) {
       const std::string name = stack.prefix + entry.name;
@@ -97,6 +103,7 @@ RunState read_run_checkpoint(const std::string& path, const RunContents& content
           .copy_(file.read_slab(name, contents.first_network, contents.local_networks));
     }
   }
+
   for (const auto& [name, tensor] : contents.shared) {
     at::Tensor target = tensor;
     target.copy_(file.read_slab(name, 0, tensor.size(0)));
@@ -108,6 +115,7 @@ RunState read_run_checkpoint(const std::string& path, const RunContents& content
   optimizer.set_steps({first_step, first_step + steps.numel()});
   schedule.set_state({file.number("plateau_best"), file.integer("plateau_bad_epochs"),
                       file.number("plateau_scale")});
+
   if (contents.loss_scale) {
     contents.loss_scale->value = file.number("loss_scale");
     contents.loss_scale->good_steps = file.integer("loss_scale_good_steps");
@@ -116,6 +124,7 @@ RunState read_run_checkpoint(const std::string& path, const RunContents& content
   const auto table = [&](const std::string& name) {
     return file.has(name) ? file.read_slab(name, 0, file.shape(name)[0]) : at::Tensor();
   };
+
   RunState state;
   state.epoch = file.integer("epoch");
   state.step = file.integer("step");

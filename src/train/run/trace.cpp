@@ -58,6 +58,7 @@ TraceWriter::~TraceWriter() {
 }
 
 void TraceWriter::write(const std::string& group, const NamedTensors& tensors) {
+  // One rank writes alone: nothing here is collective.
   auto self = make_self_communicator();
   for (const auto& [name, tensor] : tensors) {
     const auto values = tensor.detach().cpu().contiguous();
@@ -78,6 +79,7 @@ void TraceWriter::add(const TraceStep& step, const Weights& weights) {
     write("first", weights());
     first_written_ = true;
   }
+
   ++done_;
   if (done_ == steps_) finish(weights);
 }

@@ -24,10 +24,13 @@ at::Tensor gather_member_logits(Grid& grid, int64_t members, const at::Tensor& l
 }
 
 void score_block(const at::Tensor& logits, const at::Tensor& labels, at::Tensor row) {
+  // The ensemble is the mean of the logits, before the softmax. Its likelihood is taken in f64, so
+  // that a sum over many rows keeps its digits.
   const int64_t members = logits.size(0);
   const auto mean = logits.mean(0);
   const auto log_likelihood =
       at::log_softmax(mean.to(at::kDouble), 1).gather(1, labels.unsqueeze(1));
+
   row.narrow(0, 0, members).copy_(logits.argmax(2).eq(labels).sum(1));
   row[members + kEnsembleCorrect].copy_(mean.argmax(1).eq(labels).sum());
   row[members + kNllSum].copy_(log_likelihood.neg().sum());
@@ -63,9 +66,12 @@ bool validate(TrainingEngine& engine, Grid& grid, EpochRecord& record) {
     if (any_rank_stops(*grid.run)) return false;
   }
 
+  // Each row was filled in by one rank, the others have zeros: the sum over ranks is exact, and the
+  // sum over blocks is taken in their order, on every rank alike.
   grid.run->all_reduce(table, ReduceOp::kSum);
   auto sums = table.sum(0);
   sums.div_(sums[members + kRows].clone());
+
   const auto accuracies = sums.narrow(0, 0, members);
   record.accuracy_best = accuracies.max().item<double>();
   record.accuracy_mean = accuracies.mean().item<double>();

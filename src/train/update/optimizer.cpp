@@ -37,6 +37,7 @@ std::string optimizer_name(OptimizerKind kind) {
 }
 
 int64_t optimizer_states(const OptimizerOptions& options) {
+  // Values of state per parameter: the two moments of Adam, or a momentum.
   if (options.kind != OptimizerKind::kSgd) return 2;
   return options.momentum > 0 ? 1 : 0;
 }
@@ -53,11 +54,13 @@ const TableSpec& optimizer_table() {
               {.meaning =
                    "weight decay of every parameter; auto: torch's default (adamw 0.01, others 0)",
                .min = 0})
+
           .option("beta1", &O::beta1,
                   {.meaning = "adam: decay of the first moment", .min = 0, .max = 1})
           .option("beta2", &O::beta2,
                   {.meaning = "adam: decay of the second moment", .min = 0, .max = 1})
           .option("epsilon", &O::epsilon, {.meaning = "adam: added to the denominator", .min = 0})
+
           .option("momentum", &O::momentum, {.meaning = "sgd: momentum", .min = 0, .max = 1})
           .option("nesterov", &O::nesterov, {.meaning = "sgd: Nesterov's form of momentum"});
   return table;
@@ -69,8 +72,13 @@ Optimizer::Optimizer(const OptimizerOptions& options, at::Tensor values)
   DISSENT_CHECK(!sgd || !options.nesterov || options.momentum > 0, kUsage,
                 "optimizer.nesterov: expected a momentum above 0, found {}", options.momentum);
   weight_decay_ = options.weight_decay.value_or(options.kind == OptimizerKind::kAdamW ? 0.01 : 0.0);
+
+  // SGD has a momentum, if any; Adam has the moments of first and second order.
   if (optimizer_states(options) > 0) first_ = at::zeros_like(values_);
   if (!sgd) second_ = at::zeros_like(values_);
+
+  // A step count per member: members are updated in different steps. f32, as the fused operators
+  // read it.
   steps_ = at::zeros({values_.size(0)}, values_.options().dtype(at::kFloat));
 }
 
@@ -82,8 +90,11 @@ void Optimizer::update(int64_t i, int64_t offset, const at::Tensor& gradient,
     return std::vector<at::Tensor>{stack[i].narrow(0, offset, n)};
   };
   const std::vector<at::Tensor> gradients{gradient.reshape({n})};
+
   const auto p = slice(values_);
 
+  // is_first_step is always false: the momentum starts at 0, so momentum * 0 + g is the first
+  // step's g.
   if (options_.kind == OptimizerKind::kSgd) {
     at::_fused_sgd_(p, gradients, first_.defined() ? slice(first_) : std::vector<at::Tensor>{},
                     weight_decay_, options_.momentum, learning_rate, /*dampening=*/0,
@@ -110,6 +121,7 @@ bool Optimizer::one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Ten
   };
   if (!fits(weight) || !fits(dy) || !fits(x) || x.size(0) > kOnePassRows) return false;
 
+  // The kernel walks rows of dy and x with their strides: dy is a range of columns, not copied.
   const kernels::LinearBlock block{.weight = weight.data_ptr<float>(),
                                    .velocity = velocity.data_ptr<float>(),
                                    .dy = dy.const_data_ptr<float>() + first,
@@ -133,6 +145,7 @@ void Optimizer::update_linear(int64_t i, const ParameterEntry& entry, int64_t fi
     const auto rows = [&](const at::Tensor& stack) {
       return parameter(stack[i], entry).narrow(0, first, count);
     };
+
     auto velocity = rows(first_), weight = rows(values_);
     if (one_pass(velocity, weight, dy, x, first, learning_rate)) return;
     at::addmm_out(velocity, velocity, columns, x, options_.momentum, 1);

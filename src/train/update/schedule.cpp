@@ -27,9 +27,11 @@ const TableSpec& schedule_table() {
           .choice("after_end", &S::after_end,
                   {{"hold", AfterEnd::kHold}, {"rise", AfterEnd::kRise}},
                   "cosine past t_max_epochs: hold the minimum, or rise again as torch does")
+
           .option("warmup_epochs", &S::warmup_epochs,
                   {.meaning = "epochs of linear warm-up from 0, step by step; may be fractional",
                    .min = 0})
+
           .option("factor", &S::factor,
                   {.meaning = "plateau: the rate is multiplied by this", .min = 0, .max = 1})
           .option("patience", &S::patience,
@@ -41,6 +43,7 @@ const TableSpec& schedule_table() {
 }
 
 double cosine_rate(double start, double minimum, double t, double t_max, bool hold) {
+  // Past t_max the cosine rises again, as that of torch.
   if (hold && t > t_max) t = t_max;
   return minimum + (start - minimum) * (1 + std::cos(std::numbers::pi * t / t_max)) / 2;
 }
@@ -54,6 +57,7 @@ Schedule::Schedule(const ScheduleOptions& options, double start, int64_t trainin
       state_{std::numeric_limits<double>::infinity(), 0, 1.0} {}
 
 double Schedule::rate(int64_t epoch, int64_t step) const {
+  // Position in epochs, with the part of the current one.
   const double at =
       static_cast<double>(epoch) +
       static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, steps_per_epoch_));
@@ -78,6 +82,8 @@ double Schedule::rate(int64_t epoch, int64_t step) const {
 }
 
 void Schedule::observe(double loss) {
+  // As torch's ReduceLROnPlateau with a relative threshold: an epoch counts as better only if the
+  // loss is lower by this part, and the epochs are counted anew after each reduction.
   if (loss < state_.best * (1 - options_.threshold)) {
     state_.best = loss;
     state_.bad_epochs = 0;
