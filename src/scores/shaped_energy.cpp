@@ -94,8 +94,12 @@ State fit_dice(const FitData& data, const DiceOptions& options) {
   auto state = head_state("dice", data.head);
   const auto features = checked_features("dice", "training", data.train);
   const auto weight = checked_head("dice", data.head, features.size(1)).weight;
+
+  // Mean contribution of feature j to the logit of class c: W_cj mean(h_j). One threshold for all
+  // classes.
   const auto contribution = weight * row_mean(features);
   const double threshold = percentile(contribution, options.p);
+
   state["weight"] = weight.masked_fill(contribution.le(threshold), 0);
   state["mask"] = state["weight"].ne(0).to(at::kLong);
   state["threshold"] = scalar_of(threshold);

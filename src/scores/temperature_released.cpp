@@ -142,6 +142,9 @@ TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& 
   check_bounds("fit_temperature_sdde", bounds);
   DISSENT_CHECK(tolerance > 0, kUsage,
                 "fit_temperature_sdde: tolerance: expected above 0, found {}", tolerance);
+
+  // The search is in log T. Whole steps of 1 from the lowest bound find where the loss stops
+  // falling; scipy's bracketing starts from that interval.
   const auto loss = [&](double log_t) { return nll.at_temperature(std::exp(log_t)); };
   const double last = std::log(bounds.highest);
   double low = std::log(bounds.lowest), high = low + 1, value = loss(high);
@@ -153,7 +156,9 @@ TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& 
     value = next;
   }
   high = std::min(last, high + 1);
+
   const auto found = bracket(loss, low, high);
+
   if (!found) return better_bound(nll, bounds);
   const double log_t = golden_section(loss, *found, tolerance);
   return {std::exp(log_t), loss(log_t), TemperatureEnd::kInside};
@@ -164,6 +169,9 @@ TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tenso
                    kLeastCurvature = 1e-10;
   constexpr int kIterations = 50;
   const TemperatureNll nll("fit_temperature_openood", logits, labels);
+
+  // d NLL / dT = -(d NLL / d beta) / T^2, with beta = 1 / T. T may become negative, as in
+  // OpenOOD.
   double t = 1.5, value = 0, gradient = 0;
   const auto evaluate = [&] {
     const auto at = nll.at_beta(1 / t);
@@ -187,10 +195,12 @@ TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tenso
     previous_gradient = gradient;
     const double direction = -inverse_curvature * gradient;
     const double rate = iteration == 1 ? std::min(1.0, 1 / std::abs(gradient)) * kRate : kRate;
+
     if (gradient * direction > -kChangeTolerance) break;
     step = rate * direction;
     t += step;
     evaluate();
+
     if (std::abs(step) <= kChangeTolerance || std::abs(value - previous_value) < kChangeTolerance)
       break;
   }
