@@ -88,6 +88,7 @@ constexpr size_t kNameColumns = 3;  // of a Line
 // The lines that have any of these metrics, as rows of a table with a header.
 TableRows rows_of(const SetPart& part, const std::vector<std::string>& metrics) {
   TableRows rows{{"run", "predictor", "score"}};
+
   rows[0].insert(rows[0].end(), metrics.begin(), metrics.end());
   for (const auto& line : part.lines) {
     auto row = line;
@@ -132,6 +133,7 @@ std::string table_of(const SetPart& part, const std::vector<std::string>& metric
     width_of_names += widths[c] + 2;
   }
 
+  // At least one metric per table, even if the terminal is too narrow for it.
   std::string text;
   size_t next = kNameColumns;
   while (next < widths.size()) {
@@ -168,6 +170,8 @@ std::string differences_text(const std::vector<ResultRow>& rows) {
 std::string printed_table(const std::vector<ResultRow>& all, int64_t columns) {
   std::vector<ResultRow> rows, differences;
   for (const auto& row : all) (row.run.empty() ? differences : rows).push_back(row);
+
+  // Rows of comparisons have no run.
   std::string text;
   for (const auto& part : parts_of(rows)) {
     text += (text.empty() ? "" : "\n") + part.title + "\n";

@@ -52,6 +52,7 @@ class OptionSearch {
         config_(config),
         states_(states),
         options_(config.evaluate) {
+    // Only the ensemble is needed: its AUROC decides.
     options_.predictors = {ReportedPredictor::kEnsemble};
     options_.sub_ensembles = 0;
     options_.diversity.clear();
@@ -61,6 +62,8 @@ class OptionSearch {
   void run(std::vector<Choices>& choices, bool show_progress) {
     std::vector<ColumnPlan> plans;
     for (size_t e = 0; e < ensembles_.size(); ++e) plans.push_back(plan(e, choices[e].scores));
+
+    // Both passes compute the scores of all candidates at once.
     const auto id =
         run_pass(comm_, validation_, ensembles_, plans, config_.outputs(), show_progress);
     const auto ood =
@@ -151,6 +154,9 @@ class OptionSearch {
 void choose_members(Communicator& comm, LoadedEnsemble& ensemble, const EvaluationSet& set,
                     bool is_validation, const EvaluateConfig& config, Choices& choice) {
   const auto& predictors = config.evaluate.predictors;
+
+  // Without a validation set `best` is found on each test set, as SED's release does
+  // (result_rows).
   const bool best = contains(predictors, ReportedPredictor::kBest) && is_validation;
   const bool greedy = contains(predictors, ReportedPredictor::kGreedy);
   const bool soup = contains(predictors, ReportedPredictor::kGreedySoup);
@@ -169,6 +175,7 @@ std::string calibrators_text(const Calibrators& fitted) {
   if (fitted.temperature)
     parts.push_back(fmt::format("temperature = {}", toml_text(*fitted.temperature)));
   if (fitted.vector) {
+    // 2 C numbers: their hash is recorded.
     ContentHash hash;
     hash.add(fitted.vector->scale);
     hash.add(fitted.vector->shift);
@@ -232,6 +239,7 @@ std::vector<Choices> choose(Communicator& comm, std::vector<LoadedEnsemble>& ens
   if (config.evaluate.search)
     OptionSearch(comm, ensembles, sets, set, config, states).run(choices, show_progress);
 
+  // Last, as what is calibrated depends on the chosen members.
   for (size_t e = 0; e < ensembles.size(); ++e) {
     const auto predictors =
         predictors_of(ensembles[e], choices[e].scores, choices[e].greedy, config.evaluate);

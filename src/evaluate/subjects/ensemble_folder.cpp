@@ -119,6 +119,8 @@ void copy_head(const Head& head, const at::Tensor& flat, const StateDict& given,
     }
     if (found != weights.end()) weights.erase(found);
   }
+
+  // What is left belongs to another network.
   for (const auto& [name, tensor] : weights)
     problems.push_back(fmt::format("{}: expected no such tensor in this network, found [{}]", name,
                                    fmt::join(tensor.sizes(), ", ")));
@@ -134,6 +136,7 @@ std::unique_ptr<MemberNetworks> read_head_files(const Description& description,
       make_head(model, dim, description.integer("hidden", 1), classes);
   const auto members =
       at::zeros({static_cast<int64_t>(files.size()), head->layout().size()}, at::kFloat);
+
   for (size_t m = 0; m < files.size(); ++m) {
     const auto path = folder + "/" + files[m];
     copy_head(*head, members[static_cast<int64_t>(m)], read_state_dict(path), path);
@@ -154,6 +157,7 @@ std::unique_ptr<MemberNetworks> read_image_files(const Description& description,
   DISSENT_CHECK(network->heads() == 0 || count == 1, kData,
                 "{}: files: expected one file for a multihead network, found {}",
                 description.path(), count);
+
   auto members = at::zeros({count, network->layout().size()}, at::kFloat),
        buffers = at::zeros({count, network->buffer_layout().size()}, at::kFloat);
   for (int64_t m = 0; m < count; ++m) {

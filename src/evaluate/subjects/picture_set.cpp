@@ -38,6 +38,8 @@ class PictureSet : public EvaluationSet {
     return {3, transform_.options.size, transform_.options.size};
   }
   at::Tensor inputs(int64_t first, int64_t count) const override {
+    // Seed and stream are 0: the random draws of a corruption depend on the row alone, so every
+    // evaluation gets the same pixels.
     std::vector<int64_t> rows;
     for (int64_t row = first; row < first + count; ++row) rows.push_back(row);
     return loader_.load({source_.get(), &transform_.options, std::move(rows), 0, 0}).get().x;
@@ -93,6 +95,7 @@ std::unique_ptr<EvaluationSet> open_picture_set(const ImageDataOptions& options,
     spec.name += fmt::format(", {} {}{}", corruption.name, corruption.severity,
                              corruption.as_stored ? " as stored" : "");
   spec.options.corruption = std::move(corruption);
+
   // A list may number its classes differently from the registered set of that name.
   auto registered =
       options.list.empty() ? registered_class_names(options.dataset) : std::vector<std::string>();
