@@ -39,10 +39,14 @@ void Classification::update(const at::Tensor& logits, const at::Tensor& labels) 
 void Classification::merge(const Classification& other) {
   DISSENT_CHECK(classes_ == other.classes_ && has_classwise_ == other.has_classwise_, kUsage,
                 "classification: merge: expected the same classes");
+
+  // All parts of the state are integers that add up.
   from_state(state() + other.state());
 }
 
 const Reliability& Classification::reliability(Convention convention) const {
+  // The conventions differ in the bin of a confidence of 1, and OpenOOD bins the largest logit
+  // (of_logits_).
   switch (convention) {
     case Convention::kSklearn: return closed_;
     case Convention::kSdde: return dropped_;
