@@ -115,6 +115,7 @@ Layout sed_released_detection() {
                 {},
                 {{"metric", {"auroc"}}, {"predictor", {"ensemble"}}}};
 
+  // Per data set one column for each score, in the order of the release.
   for (const auto& column :
        {corrupted("C-1", 1), corrupted("C-5", 5), one_set("iNaturalist", inaturalist()),
         one_set("OpenImages", openimages())})
@@ -170,6 +171,8 @@ Layout sdde() {
                 {{"predictor", {"ensemble"}}}};
 
   for (auto& column : calibration("id")) layout.columns.push_back(std::move(column));
+
+  // Values without a score (accuracy, calibration) belong to the row of every score.
   layout.common_scores = {"", kScaled};
   return layout;
 }
@@ -201,6 +204,7 @@ Layout openood() {
     layout.columns.push_back({.name = name, .where = {{"metric", {metric}}}});
   layout.columns.push_back(
       {.name = "ACC", .where = {{"metric", {"accuracy"}}, {"shift", {"id"}}}, .whole_table = true});
+
   layout.columns = formatted(layout.columns, 100, 2);
   return layout;
 }
@@ -259,6 +263,7 @@ Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
   }
 
   for (const auto& names : found) {
+    // The column's heading: its values without empty ones (no score).
     std::vector<std::string> shown_names;
     std::copy_if(names.begin(), names.end(), std::back_inserter(shown_names),
                  [](const auto& name) { return !name.empty(); });
