@@ -44,6 +44,8 @@ std::string plain_path(const std::string& path) {
 
 // A value of stuned's runner as a cell of ours, where braces have to be doubled.
 std::string value_of(const std::string& cell, size_t row) {
+  // The runner's own words for commas, row numbers and defaults; a list without commas is
+  // separated by spaces there.
   std::string text = replaced(replaced(cell, "__COMMA__", ","), "__ROW__", std::to_string(row));
   if (lower(text) == "default") return "";
   if (text == "EMPTY_STRING") return "\"\"";
@@ -181,6 +183,7 @@ class Importer {
         if (std::find(header.begin(), header.end(), column) == header.end())
           header.push_back(column);
 
+    // All rows have all columns; cells of other kinds of rows are empty.
     Imported out{csv_line(header), notes_};
     for (const auto& row : rows_) {
       std::vector<std::string> fields;
@@ -253,6 +256,8 @@ class Importer {
     row["verb"] = "train";
     row["config"] = fmt::format("{}{}.toml", kTrainings, stem);
     for_deltas(origin, [&](const std::string& key, const std::string& value) {
+      // A key without a counterpart is kept as a text column and reported, so that nothing is
+      // lost without notice.
       const auto at = training_keys().find(key);
       if (at == training_keys().end()) return keep_as_text(row, origin, key, value);
       row[at->second] = at->second == "set:seeds" ? "[" + value + "]" : plain_path(value);
@@ -268,10 +273,13 @@ class Importer {
     DISSENT_CHECK(set != sets.end(), kData,
                   "{}:{}: delta:kwargs/original_dataset_name: expected one of {}, found {}", path_,
                   origin.record.line, names_of(sets, &CachedSet::name), toml_text(name));
+
     const bool corrupted = name == kCorrupted;
     row["name"] = corrupted ? "cache-{corruption}-{severity}" : "cache-" + name;
     row["verb"] = "cache";
     row["config"] = set->config;
+
+    // One row of SED's sheet becomes 30 jobs: each corruption at both severities.
     if (corrupted) {
       row["corruption"] = kCorruptions;
       row["severity"] = kSeverities;
