@@ -80,6 +80,7 @@ TableSpec score_option_table(const scores::PostprocessorInfo& score) {
   const auto struct_of = [&score](void* target) {
     return score.struct_of(static_cast<ScoreTable*>(target)->options);
   };
+
   for (auto option : score.options.options) {
     const auto assign = option.assign;
     const auto text = option.text;

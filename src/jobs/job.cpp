@@ -332,6 +332,8 @@ std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve) {
     } catch (const Error& error) {
       own.push_back(error.what());
     }
+
+    // All errors of a sheet are reported at once, with the line of their row.
     const auto place = fmt::format("{}:{}: {}: ", sheet.path, row.line, row.name);
     for (const auto& message : own) add_lines(place, message, errors);
   }

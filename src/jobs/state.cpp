@@ -240,6 +240,7 @@ void read_file(JobState& state, const std::string& folder, const FileName& name)
     return path_of(folder, name_in(kFileKinds, name.kind), name.number, name.restart);
   };
   const auto restart = std::max<int64_t>(0, name.restart);
+
   switch (name.kind) {
     case FileKind::kAttempt: state.attempt = read_record<Attempt>(path()); break;
     case FileKind::kSubmitted:

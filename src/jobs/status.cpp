@@ -180,6 +180,7 @@ void ask_pack(Status& status, const std::string& state_root, Slurm& slurm) {
   packed.name = attempt.batch;
   const Status pack = status_of(packed, state_root, slurm);
   status.where = "in " + attempt.batch;
+
   if (pack.phase == Phase::kWaiting && claim_is_fresh(attempt)) {
     status.phase = Phase::kSubmitting;
     return;
@@ -336,16 +337,19 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
     describe_end(status, *end, folder);
     return status;
   }
+
   if (state.alive()) {
     describe_running(status, runs, slurm);
     return status;
   }
+
   if (finished_elsewhere(job, status.progress)) {
     if (waits_again(status, job)) return status;
     status.phase = Phase::kDone;
     status.detail = "finished according to the run folder";
     return status;
   }
+
   if (state.number > 0) without_heartbeat(status, state_root, slurm);
   return status;
 }

@@ -256,6 +256,7 @@ class Submitter {
 
     batch.display_name = display_name(queue_.job(claimed[0].first).name, claimed.size());
     const auto list = write_batch(queue_.state_root(), batch.name, entries);
+
     try {
       const auto id = call_sbatch(batch, list, entries[0].folder, array ? claimed.size() : 0);
       for (size_t k = 0; k < claimed.size(); ++k) {

@@ -64,6 +64,7 @@ double Classification::finish(const std::string& metric, Convention convention) 
   const auto& info = find_metric(metric);
   check_convention(info, convention);
   DISSENT_CHECK(samples() > 0, kData, "{}: expected at least one sample, found none", metric);
+
   switch (info.id) {
     case Metric::kAccuracy: return accuracy_.finish();
     case Metric::kAccuracyTop5: return top5_.finish();

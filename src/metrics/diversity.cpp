@@ -149,6 +149,7 @@ void Diversity::finish_pairs(DiversityValues& values) const {
         rho += up / norm;
         ++rho_pairs;
       }
+
       fault += d / n;
       unequal += (b + c) / n;
     }

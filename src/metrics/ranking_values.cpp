@@ -26,6 +26,7 @@ double RankingPiece::dropped(const std::vector<const Side*>& sides, size_t recal
     // The recall may be reached near the end of one piece, and the next kept point be in a later
     // one: whether a point bends depends on the first group of the next piece.
     const auto& crossing = side->crossings[recall];
+
     if (pending) {
       if (side->first.positives != pending->last.positives ||
           side->first.negatives != pending->last.negatives)

@@ -162,6 +162,7 @@ WandbPlan plan_wandb(const WandbSettings& settings) {
     if (!by_environment) throw;
     problems = error.what();
   }
+
   plan.on = !plan.command.empty();
   if (!plan.on) {
     plan.note = fmt::format(

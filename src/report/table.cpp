@@ -111,7 +111,6 @@ Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const
         lacks.push_back(datasets[i]);
         continue;
       }
-
       sum += rounded(at->second->value * column.scale, column.round_to);
       note_choice(cell, *at->second);
     }

@@ -89,7 +89,6 @@ void add_published(TableRows& rows, const Table& table, size_t r, const Publishe
   for (size_t c = 0; c < table.layout.columns.size(); ++c) {
     const int digits = digits_of(table.layout.columns[c], options);
     const double value = published.values[r][c], minus = table.cells[r][c].mean() - value;
-
     const double deviation = published.deviations[r][c];
     theirs.push_back(std::isnan(value) ? marks.none : number(value, digits));
     if (!std::isnan(deviation)) theirs.back() += marks.plus_minus + number(deviation, digits);

@@ -47,6 +47,7 @@ at::Tensor aggregate(Aggregation aggregation, const at::Tensor& logits,
   // Computed only by the cases that need them.
   const auto mean = [&] { return ensemble.defined() ? ensemble : mean_logits(logits); };
   const auto confidences = [&] { return at::softmax(logits, -1).amax(-1); };  // [M, B]
+
   switch (aggregation) {
     case Aggregation::kAverage: return at::softmax(mean(), -1).amax(-1);
     case Aggregation::kProbAverage: return mean_probabilities(logits).amax(-1);

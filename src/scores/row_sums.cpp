@@ -140,6 +140,7 @@ at::Tensor second_moment(const at::Tensor& rows,
   const auto count_of = [&](int64_t block) {
     return std::clamp<int64_t>(n - block * kRows, 0, kRows);
   };
+
   const auto prepare = [&](int64_t block, int64_t piece) {
     const int64_t at = piece * kPiece, count = std::min(kPiece, count_of(block) - at),
                   first = block * kRows + at;
@@ -147,6 +148,7 @@ at::Tensor second_moment(const at::Tensor& rows,
     part.copy_(rows.narrow(0, first, count));
     centre(part, first);
   };
+
   const auto add = [&](int64_t block, int64_t row, int64_t column) {
     const auto columns = [&](int64_t from) {
       return x[block % 2].narrow(0, 0, count_of(block)).narrow(1, from, std::min(kTile, d - from));

@@ -167,6 +167,8 @@ at::Tensor head_logits(const at::Tensor& features, const at::Tensor& weight,
       "head_logits: weight and bias: expected [C, {0}] and [C], or [M, C, {0}] and [M, C], "
       "for features {1}, found {2} and {3}",
       features.size(-1), describe(features), describe(weight), describe(bias));
+
+  // Per member, or for one network: h W^T + b.
   return at::matmul(features, weight.transpose(-1, -2)) + bias.unsqueeze(-2);
 }
 

@@ -124,6 +124,8 @@ std::vector<ResultRow> comparison_rows(const std::vector<LoadedEnsemble>& ensemb
     PairRows rows(pair, ensembles[first].members(), options);
     for (size_t k = 0; k < sets[first].size(); ++k) {
       const auto& set = sets[first][k];
+
+      // Accuracy: the difference of the shares of correct predictions, on labelled sets.
       const auto correct = [&](size_t e) { return sets[e][k].correct; };
       if (set.correct.defined())
         rows.add(set, "", "accuracy_difference",

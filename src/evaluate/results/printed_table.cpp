@@ -144,6 +144,7 @@ std::string table_of(const SetPart& part, const std::vector<std::string>& metric
       width += widths[next] + 2;
       ++next;
     } while (next < widths.size() && width + widths[next] + 2 <= static_cast<size_t>(columns) + 2);
+
     text += plain_table(selected(rows, shown),
                         left_then_right(names.size(), shown.size() - names.size()));
   }

@@ -52,6 +52,7 @@ FitInputs postprocessor_inputs(const scores::PostprocessorInfo& post) {
     inputs.validation.needed |= field == FitField::kValidationFeatures ||
                                 field == FitField::kValidationLogits ||
                                 field == FitField::kValidationLabels;
+
     inputs.head |= field == FitField::kHead;
   }
   return inputs;

@@ -236,6 +236,7 @@ DISSENT_CLONES void score_row(const float* const* z, float inverse, int64_t memb
   value(FusedScore::kEnsembleEntropy) = mean_entropy;
   value(FusedScore::kAverageEntropy) = mean_of(space.entropy);
   value(FusedScore::kMutualInformation) = mean_entropy - value(FusedScore::kAverageEntropy);
+
   value(FusedScore::kMemberEnergy) = mean_of(space.lse);
   value(FusedScore::kAverageEnergy) = -value(FusedScore::kMemberEnergy);
   value(FusedScore::kAverageMaxLogit) = -mean_of(space.largest);
@@ -296,6 +297,7 @@ at::Tensor fused_scores(const at::Tensor& logits,
   // A task has a fixed number of rows, so bits do not depend on the number of threads.
   auto values = at::empty({static_cast<int64_t>(scores.size()), rows}, at::kDouble);
   auto* out = values.data_ptr<double>();
+
   const auto* first = rows_first.const_data_ptr<float>();
   parallel_tasks((rows + kScoreRows - 1) / kScoreRows, [&](int64_t task) {
     RowSpace space(members, classes);

@@ -123,6 +123,7 @@ class OptionSearch {
   // The first candidate of the largest AUROC.
   void choose_options(size_t e, size_t s, const SetColumns& id, const SetColumns& ood,
                       Choices& choice) {
+    // Columns are the same on all ranks, so all choose the same candidate.
     const auto& candidates = candidates_[e][s];
     const auto& ensemble = predictors_[e].combined[0];
     auto& score = choice.scores[s];
@@ -135,6 +136,7 @@ class OptionSearch {
       largest = auroc;
       score.options = candidate.options;
     }
+
     DISSENT_CHECK(candidates.empty() == (largest < 0), kInternal,
                   "{}: expected an AUROC of a setting, found none", score.name);
     if (largest >= 0) choice.searched[score.name] = largest;

@@ -63,6 +63,7 @@ std::unique_ptr<MemberNetworks> read_images(const CheckpointReader& file,
     }
     return stack;
   };
+
   return image_networks(
       network,
       read(config.training.ema_decay > 0 ? kAveragePrefix : kMembersPrefix, network->layout()),

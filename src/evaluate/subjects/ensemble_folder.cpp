@@ -44,6 +44,8 @@ class Description {
   }
 
   const std::string& path() const { return path_; }
+
+  // Null counts as missing.
   bool has(const char* key) const { return json_.contains(key) && !json_[key].is_null(); }
   std::string text(const char* key) const {
     DISSENT_CHECK(has(key) && json_[key].is_string(), kData, "{}: {}: expected a string, found {}",
@@ -61,6 +63,7 @@ class Description {
   int64_t integer(const char* key, int64_t fallback) const {
     return has(key) ? integer(key) : fallback;
   }
+
   std::vector<std::string> files() const {
     const bool list = has("files") && json_["files"].is_array() && !json_["files"].empty() &&
                       std::all_of(json_["files"].begin(), json_["files"].end(),

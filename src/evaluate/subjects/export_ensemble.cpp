@@ -151,6 +151,7 @@ std::vector<std::string> export_ensemble(const std::string& run, const std::stri
   std::error_code ignored;
   fs::remove_all(unfinished, ignored);  // left by a killed process
   make_folder(unfinished);
+
   std::vector<std::string> names_of_files;
   try {
     for (int64_t m = 0; m < members; ++m) {
@@ -165,6 +166,7 @@ std::vector<std::string> export_ensemble(const std::string& run, const std::stri
                          {"members", std::to_string(members)}});
       text["checksums"].push_back(file_checksum(unfinished + "/" + names_of_files.back()));
     }
+
     names_of_files.emplace_back("ensemble.json");
     atomic_write_text(unfinished + "/" + names_of_files.back(), text.dump(2) + "\n");
   } catch (...) {

@@ -18,6 +18,7 @@
 namespace dissent {
 namespace {
 
+// Images through a transform for testing.
 class PictureSet : public EvaluationSet {
  public:
   PictureSet(std::unique_ptr<ImageSource> source, const TransformSpec& transform,
@@ -37,6 +38,7 @@ class PictureSet : public EvaluationSet {
   std::vector<int64_t> input_shape() const override {
     return {3, transform_.options.size, transform_.options.size};
   }
+
   at::Tensor inputs(int64_t first, int64_t count) const override {
     // Seed and stream are 0: the random draws of a corruption depend on the row alone, so every
     // evaluation gets the same pixels.
@@ -55,6 +57,7 @@ class PictureSet : public EvaluationSet {
         255;
     return levels.round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
   }
+
   at::Tensor labels(int64_t first, int64_t count) const override {
     return source_->labels().narrow(0, first, count);
   }
@@ -73,6 +76,8 @@ class PictureSet : public EvaluationSet {
                          const std::string& source) const override {
     check_same_classes(*source_, names, source);
   }
+
+  // Two transforms of the same images give different outputs, so they are different sets.
   std::string identity() const override {
     return content_hash(source_->identity() + " through " + transform_.name);
   }

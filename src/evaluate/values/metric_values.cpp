@@ -104,6 +104,7 @@ void add_probability_values(const SetColumns& columns, const std::string& predic
       values.push_back({scaling_name(scaling), name, value, columns.rows()});
     };
     const bool batches = metric.averages_batches(options.convention);
+
     switch (metric.id) {
       case Metric::kNll: add(mean_of_values(column(ColumnKind::kNll), options, batches)); break;
       case Metric::kBrier: add(mean_of_values(column(ColumnKind::kBrier), options, batches)); break;

@@ -95,6 +95,7 @@ std::vector<Segment> make_segments(Communicator& comm, const SortedScores* const
   for (size_t s = 0; s < segments.size(); ++s)
     for (int c = 0; c < kClasses; ++c)
       own.data_ptr<int64_t>()[s * kClasses + c] = segments[s].last[c] - segments[s].first[c];
+
   const auto all = comm.all_gather(own, std::vector<int64_t>(comm.size(), words));
   const auto* count = all.const_data_ptr<int64_t>();
   for (int rank = 0; rank < comm.size(); ++rank)
