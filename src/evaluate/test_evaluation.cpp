@@ -87,6 +87,9 @@ class TestEvaluation {
           predictors_of(ensembles_[e], choices_[e].scores, choices_[e].greedy, options_));
       append(requests, fit_requests(e, predictors_[e], choices_[e].scores));
     }
+
+    // Without a validation set this is the test set, on which conflicts() allows fits only with
+    // evaluate.allow_test_selection.
     const auto* validation = sets_.validation ? sets_.validation.get() : sets_.id.get();
     fit_states(comm_, ensembles_, requests, {sets_.fit.get(), validation}, config_, states_);
   }

@@ -99,6 +99,8 @@ at::Tensor seed_rows(const char* function, const char* name, const at::Tensor& v
   DISSENT_CHECK(fits && values.size(-1) < (int64_t{1} << 32), kUsage,
                 "{}: {}: expected [N >= 1] or [S >= 1, N] of f32, f64 or bool, found {}", function,
                 name, describe(values));
+
+  // Without seeds: one.
   return at::atleast_2d(values.detach().to(at::kCPU, at::kDouble)).contiguous();
 }
 

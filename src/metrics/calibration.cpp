@@ -112,6 +112,8 @@ std::vector<Calibration::Bin> Calibration::fill(int64_t bins, TopBin top) const 
 
 double Calibration::expected_error(int64_t bins, TopBin top) const {
   const auto filled = fill(bins, top);
+
+  // Sum over bins of (samples in it / all samples) |accuracy - mean confidence|.
   uint64_t count = 0;
   double sum = 0;
   for (const auto& bin : filled) {

@@ -65,6 +65,7 @@ double Classification::finish(const std::string& metric, Convention convention) 
   check_convention(info, convention);
   DISSENT_CHECK(samples() > 0, kData, "{}: expected at least one sample, found none", metric);
 
+  // Only metrics that are sums over samples; those of ranked scores are in ranking_values.hpp.
   switch (info.id) {
     case Metric::kAccuracy: return accuracy_.finish();
     case Metric::kAccuracyTop5: return top5_.finish();

@@ -192,6 +192,7 @@ int64_t RankingPiece::words(const RankingRequest& request) {
 }
 
 void RankingPiece::write(int64_t* words) const {
+  // The order of words(): the 128-bit number of pairs, the risk, then both sides.
   write_integer(twice_pairs_, words);
   words += 4;
   const auto put = [&words](const ExactSum& sum) { sum.write(words), words += ExactSum::kWords; };

@@ -116,6 +116,7 @@ void Reliability::merge(const Reliability& other) {
 std::vector<ReliabilityBin> Reliability::finish() const {
   std::vector<ReliabilityBin> bins;
   for (size_t b = 0; b < count_.size(); ++b) {
+    // TopBin::kOwn: the bin behind the last edge is that of a confidence of 1.
     const bool own = equal_width_ && b + 1 == edges_.size();
     const double low = own ? 1 : equal_width_ ? edges_[b] : b == 0 ? 0 : edges_[b - 1];
     const double high = own ? 1 : equal_width_ ? edges_[b + 1] : b < edges_.size() ? edges_[b] : 1;
@@ -212,6 +213,7 @@ void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Ten
       classes_, describe(probabilities));
   check_labels("classwise_reliability", "labels", labels, probabilities.size(0), classes_,
                probabilities.device());
+
   const auto outside =
       probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
   DISSENT_CHECK(outside == 0, kData,

@@ -152,6 +152,8 @@ std::vector<std::string> live_files(const std::string& run) {
     if (name.starts_with(kLivePrefix) && name.ends_with(kLiveSuffix))
       found.push_back(entry.path().string());
   }
+
+  // The name has the time at which the log was begun, so the newest is last.
   std::sort(found.begin(), found.end());
   return found;
 }

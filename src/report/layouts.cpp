@@ -87,6 +87,8 @@ Layout sed_released_generalisation() {
                                    corrupted("C-5", 5),
                                    one_set("iNaturalist", inaturalist()),
                                    one_set("OpenImages", openimages())};
+
+    // Rounding to 9 decimals before and after the mean, as the release does.
     for (auto& column : columns) {
       column.group = group;
       column.where.insert(column.where.end(), where.begin(), where.end());
@@ -135,6 +137,7 @@ constexpr const char* kScaled = "temperature";  // `score` of values after tempe
 // Accuracy and calibration on sets of one shift; calibration also after temperature scaling where
 // it was evaluated.
 std::vector<Selection> calibration(const char* shift) {
+  // Values after temperature scaling have a `score` of their own.
   const auto column = [&](const char* name, const char* metric, const char* score, double scale,
                           int digits) {
     const Selection selection{

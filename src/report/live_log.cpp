@@ -137,6 +137,7 @@ namespace {
 std::vector<std::string> find_command(WandbMode mode, std::string& problems) {
   const auto script = send_to_wandb_script();
   for (const auto& python : pythons()) {
+    // The script checks whether the client is installed and, for `online`, whether it may send.
     const auto problem = problem_of(python, script, mode);
     if (problem.empty()) return {python, script};
     if (!problems.empty()) problems += "; ";

@@ -296,6 +296,8 @@ ReliabilityParts reliability_parts(const Series& series) {
 std::string reliability_script(const std::vector<PlotPoint>& points, const Canvas& canvas) {
   const auto series = series_of(points);
   const auto parts = reliability_parts(series);
+
+  // Without weights of the bins there is only the upper plot.
   const bool has_shares = !parts.shares.empty(), inside = fits_inside(parts.names);
   const auto above = header(canvas, inside ? std::vector<std::string>{} : parts.names);
 

@@ -85,6 +85,8 @@ std::string openood_text(const Table& table, const TextOptions& options) {
     auto line = table.names[r];
     for (const auto& cell : table.cells[r]) {
       const auto deviation = cell.deviation(options.freedom);
+
+      // OpenOOD's form "mean ± deviation", with a note if seeds are missing.
       std::string value = cell.values.empty() ? "" : fmt::format("{:.{}f}", cell.mean(), digits);
       if (cell.values.size() > 1) value += fmt::format(" ± {:.{}f}", *deviation, digits);
       if (!cell.missing.empty() && !cell.values.empty())

@@ -202,6 +202,7 @@ ResultSet read_result_files(const std::vector<std::string>& paths) {
       files_below(path, files, set.skipped);
   }
 
+  // All files are read before equal rows are merged: training hashes may come from any of them.
   for (const auto& file : files) add_result_text(set, edited_text(read_text(file), file), file);
   merge_equal_rows(set);
   DISSENT_CHECK(!set.rows.empty(), kData, "{}: expected result rows, found none", paths.front());

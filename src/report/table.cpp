@@ -299,6 +299,8 @@ bool keeps_seeds(const Rows& rows, const Layout& parent, const Layout& layout) {
 // does.
 Layout with_distinguishing_column(const Rows& rows, const Layout& layout) {
   if (!has_clash(rows, layout)) return layout;
+
+  // From the most readable column to the most exact one.
   for (const char* column : {"evaluation", "run", "training_hash", "config_hash"}) {
     if (std::find(layout.rows.begin(), layout.rows.end(), column) != layout.rows.end()) continue;
     auto more = layout;

@@ -257,6 +257,7 @@ std::string csv(const Table& table, const TextOptions& options, const Published*
     auto line = table.names[r];
     for (size_t c = 0; c < table.cells[r].size(); ++c) {
       const auto& cell = table.cells[r][c];
+
       const auto digits = [&](double value) {
         return full(value, options.precision, table.layout.columns[c].scale);
       };

@@ -19,6 +19,7 @@ constexpr int64_t kMostCorners = 2000, kRocCells = 1000, kBins = 40;
 
 // Smallest and largest finite value of all sets; one wide if they are equal.
 std::pair<double, double> range_of(const std::vector<at::Tensor>& sets) {
+  // Infinite scores would make the bins infinitely wide.
   double low = HUGE_VAL, high = -HUGE_VAL;
   for (const auto& values : sets) {
     const auto finite = values.masked_select(values.isfinite());

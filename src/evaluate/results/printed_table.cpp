@@ -73,6 +73,7 @@ std::vector<SetPart> parts_of(const std::vector<ResultRow>& rows) {
 // Metrics of probabilities (of lines without a score), then metrics of scores: they have different
 // lines, so each kind has its own table.
 std::vector<std::vector<std::string>> kinds_of(const SetPart& part) {
+  // A metric is of probabilities if a line without a score has a value of it.
   std::vector<std::vector<std::string>> kinds(2);
   for (const auto& metric : part.metrics) {
     const bool of_probabilities = std::any_of(
@@ -92,6 +93,8 @@ TableRows rows_of(const SetPart& part, const std::vector<std::string>& metrics) 
   rows[0].insert(rows[0].end(), metrics.begin(), metrics.end());
   for (const auto& line : part.lines) {
     auto row = line;
+
+    // Lines of another kind (with or without a score) have none of these metrics.
     bool any = false;
     for (const auto& metric : metrics) {
       const auto at = part.values.find({line, metric});
@@ -153,6 +156,7 @@ std::string table_of(const SetPart& part, const std::vector<std::string>& metric
 
 // One line per difference between methods, from three rows: value, low, high.
 std::string differences_text(const std::vector<ResultRow>& rows) {
+  // comparison_rows() gives the three rows of a difference one after another.
   size_t width = 12;
   for (const auto& row : rows) width = std::max(width, row.predictor.size() + 1);
   std::string text;

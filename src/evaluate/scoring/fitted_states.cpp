@@ -41,6 +41,7 @@ struct FitInputs {
 };
 
 FitInputs postprocessor_inputs(const scores::PostprocessorInfo& post) {
+  // Labels need no forward pass, but the set: `needed` without features or logits.
   FitInputs inputs;
   for (const auto field : post.needs) {
     inputs.train.features |= field == FitField::kTrainFeatures;
@@ -299,6 +300,7 @@ std::vector<FitTask> tasks_of(const std::vector<FitRequest>& requests,
 // States that need no set are computed by every rank.
 void fit_without_sets(const std::vector<LoadedEnsemble>& ensembles,
                       const std::vector<FitRequest>& requests, std::vector<FittedStates>& states) {
+  // Without a set the fit is cheap: every rank computes it, and nothing is exchanged or stored.
   for (const auto& request : requests) {
     const auto* fit = std::get_if<PostprocessorFit>(&request.target);
     const auto inputs = inputs_of(request.target);
@@ -382,6 +384,8 @@ void fit_states(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles
   // All ranks read all states, also those that earlier evaluations wrote.
   agree(comm, [&] {
     for (const auto& task : tasks) {
+      // States may hold rows of the training outputs (banks), which the files refer to instead of
+      // storing: they are read from the caches again.
       auto outputs = outputs_of(task);
       for (const auto* request : task.requests) {
         const auto identity = identity_of(*request, ensembles[task.ensemble], sets, options),

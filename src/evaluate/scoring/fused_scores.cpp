@@ -57,6 +57,7 @@ DISSENT_INLINE float log_of(float x) {
   const int32_t shifted = bits - 0x3f3504f3;
   const auto exponent = static_cast<float>(shifted >> 23);
   const float m = std::bit_cast<float>((shifted & 0x7fffff) + 0x3f3504f3) - 1;
+
   float p = 7.0376836292e-2F;
   p = p * m - 1.1514610310e-1F;
   p = p * m + 1.1676998740e-1F;
@@ -304,6 +305,7 @@ at::Tensor fused_scores(const at::Tensor& logits,
     std::vector<const float*> z(members);
     double row_values[kPlaces] = {};
     for (int64_t b = task * kScoreRows; b < std::min(rows, (task + 1) * kScoreRows); ++b) {
+      // The rows of one sample in the outputs of all members.
       for (int64_t m = 0; m < members; ++m) z[m] = first + m * rows_first.stride(0) + b * classes;
       score_row(z.data(), static_cast<float>(1 / divisor), members, classes, requested, space,
                 row_values);

@@ -107,6 +107,7 @@ class OptionSearch {
 
   bool try_to_fit(size_t e, const std::vector<PlannedScore>& candidates) {
     try {
+      // fit_states() agrees on errors, so all ranks come to the same answer.
       fit_states(comm_, ensembles_, fit_requests(e, predictors_[e], candidates),
                  {sets_.fit.get(), &validation_}, config_, states_);
       return true;

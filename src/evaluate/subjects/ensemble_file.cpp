@@ -116,6 +116,7 @@ TrainingNames training_names(const config::Document& document) {
     config::read(document, image_train_schema(config));
     return {config.experiment.experiment, method_of(image_objective(config).terms)};
   }
+
   TrainConfig config;
   config::read(document, train_schema(config));
   return {config.experiment.experiment, method_of(objective_options(config).terms)};

@@ -33,6 +33,7 @@ const char* kind_of(const json& value) { return value.is_null() ? "null" : value
 class Description {
  public:
   explicit Description(const std::string& folder) : path_(folder + "/" + kDescription) {
+    // Without exceptions: the message below names the file.
     json_ = json::parse(read_text(path_), nullptr, false);
     DISSENT_CHECK(json_.is_object(), kData, "{}: expected a JSON object, found another text",
                   path_);
@@ -76,6 +77,7 @@ class Description {
   std::vector<std::string> checksums() const {
     if (!has("checksums")) return {};
     const auto& list = json_["checksums"];
+
     const bool fits =
         list.is_array() && list.size() == files().size() &&
         std::all_of(list.begin(), list.end(), [](const json& one) { return one.is_string(); });

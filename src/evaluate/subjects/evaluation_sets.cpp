@@ -111,6 +111,8 @@ std::vector<std::unique_ptr<EvaluationSet>> open_images(const EvaluateSet& spec,
 
 ImageDataOptions picture_data(const EvaluateSet& spec) {
   ImageDataOptions options;
+
+  // Without `dataset` the name of the set is that of a registered one, or only a name for a list.
   options.dataset = spec.dataset.empty() ? spec.name : spec.dataset;
   options.root = spec.root;
   options.split = spec.split;
