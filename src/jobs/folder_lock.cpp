@@ -69,6 +69,7 @@ LockHolder holder_of(const std::string& text) {
   const auto json = parse_record(text, false);
   LockHolder holder;
   if (!json.is_object()) return holder;
+
   try {
     holder.by = {json.value("host", ""), json.value("pid", int64_t{0}),
                  json.value("started", int64_t{0})};

@@ -326,6 +326,7 @@ class Importer {
     DISSENT_CHECK(table != tables.end(), kData,
                   "{}:{}: delta:eval_type: expected one of {}, found {}", path_, origin.record.line,
                   names_of(tables, &EvaluationTable::type), toml_text(type));
+
     add_evaluation_row(row);
 
     // Our form of the table, and the file of the release.
@@ -355,6 +356,8 @@ class Importer {
     const auto known = std::find_if(rows_.begin(), rows_.end(), [](const Row& other) {
       return verb_kind(other.at("verb")) == VerbKind::kEvaluate;
     });
+
+    // The first table of the sheet brings the evaluation along; a later one may enable it.
     if (known == rows_.end()) {
       auto evaluation = table_row;
       evaluation["name"] = "evaluate";
@@ -385,6 +388,7 @@ Imported import_text(const std::string& path, const std::string& text) {
                 "path_to_default_config",
                 path);
 
+  // Rows are numbered from 1, as stuned's runner does.
   Importer importer(path, records);
   importer.check_columns();
   for (size_t r = 1; r < records.size(); ++r) importer.add(records[r], r);

@@ -88,6 +88,7 @@ void add_rows(Sheet& sheet, const CsvRecord& record) {
 void check_names(const Sheet& sheet, std::vector<std::string>& errors) {
   std::map<std::string, const SheetRow*> first;
   for (const auto& row : sheet.rows) {
+    // Names are passed to Slurm, and --where and `after` find rows by them.
     const std::string place = fmt::format("{}:{}", sheet.path, row.line);
     if (row.name != as_name(row.name))
       errors.push_back(fmt::format("{}: name: expected letters, digits and . _ + = -, found {}",

@@ -37,6 +37,7 @@ std::map<std::string, SlurmJob> parse_queue(const std::string& text) {
   std::map<std::string, SlurmJob> jobs;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
+    // The last field, the comment, may be empty.
     const auto parts = fields(without_end(line));
     if (parts.size() >= 4)
       jobs[parts[0]] = {parts[0], parts[1], parts[2], parts[3], parts.size() > 4 ? parts[4] : ""};
@@ -152,6 +153,7 @@ std::optional<SlurmJob> Slurm::find_by_batch(const std::string& batch, int64_t i
 int64_t max_array_size() {
   constexpr int64_t kDefault = 1001;
   try {
+    // The limit is of indices, so arrays of this length have indices below it.
     std::istringstream lines(run_captured({"scontrol", "show", "config"}).out);
     for (std::string line; std::getline(lines, line);)
       if (line.starts_with("MaxArraySize")) {

@@ -236,6 +236,7 @@ namespace {
 
 // Adds what one file of the newest attempt says.
 void read_file(JobState& state, const std::string& folder, const FileName& name) {
+  // Each kind of file fills one part of the state; a file that cannot be read counts as missing.
   const auto path = [&] {
     return path_of(folder, name_in(kFileKinds, name.kind), name.number, name.restart);
   };

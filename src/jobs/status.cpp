@@ -155,6 +155,7 @@ void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
 // Slurm's job id of an attempt: as the submitter recorded it, else that of the queued job with the
 // batch's name, else as a start recorded it; "" if none is known.
 std::string slurm_id(const JobState& state, Slurm& slurm) {
+  // Without the job id a job that Slurm has would look lost, and be submitted twice.
   std::string id = state.submitted;
   if (id.empty() && state.attempt && state.attempt->backend == Backend::kSlurm)
     if (const auto found =
@@ -370,6 +371,9 @@ Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
   status.phase = Phase::kNotEnabled;
   for (int round = 0; job.enabled && round < 4; ++round) {
     status = status_once(job, state_root, slurm);
+
+    // Nobody recorded an end, but nothing runs: only such a phase can come from reading in
+    // between.
     const bool doubtful =
         (status.phase == Phase::kLost || status.phase == Phase::kCancelled) && !status.state.end();
     if (!doubtful || !has_changed(status.state, read_state(job_folder(state_root, job.key)))) break;

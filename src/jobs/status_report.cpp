@@ -82,6 +82,7 @@ std::string place_text(const Status& status) {
 
 std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>& statuses) {
   TableRows rows{{"name", "status", "walltime", "where", "detail"}};
+
   std::map<std::string, int> counts;
   for (size_t i = 0; i < jobs.size(); ++i) {
     const auto& status = statuses[i];

@@ -121,6 +121,7 @@ class Submitter {
 
   // Submits a batch in arrays that are no longer than the cluster allows.
   void submit_parts(Batch& batch) {
+    // A single job needs no array, so its length is not asked for.
     const auto members = std::exchange(batch.members, {});
     const auto longest = members.size() > 1 ? static_cast<size_t>(array_size()) : 1;
     for (size_t first = 0; first < members.size(); first += longest) {
@@ -136,6 +137,9 @@ class Submitter {
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!queue_.is_picked(i) || !may_start(queue_.status(i).phase) || tried_.contains(i))
         continue;
+
+      // Its submitter is about to call sbatch: the id will come, and the job can then depend on
+      // it.
       const auto unmet = queue_.unmet(i);
       if (std::any_of(unmet.begin(), unmet.end(), [&](size_t other) {
             return queue_.status(other).phase == Phase::kSubmitting;
@@ -339,6 +343,7 @@ class Submitter {
 
   // Prints the jobs that were not submitted, and returns the exit code.
   int report() {
+    // What was not submitted is shown with the job that it waits for.
     queue_.refresh(true);
     queue_.note_not_started();
     bool all = !refused_;

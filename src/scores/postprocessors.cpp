@@ -15,6 +15,7 @@ bool is_given(const FitData& data, FitField field) {
   const auto logits = [&](const FeatureSet& set) {
     return set.logits.defined() || (set.features.defined() && data.head.weight.defined());
   };
+
   switch (field) {
     case FitField::kTrainFeatures: return data.train.features.defined();
     case FitField::kTrainLogits: return logits(data.train);

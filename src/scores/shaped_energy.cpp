@@ -84,6 +84,8 @@ State fit_vra(const FitData& data, const VraOptions& options) {
                 "vra: percentile_low: expected at most percentile_high ({}), found {}",
                 options.percentile_high, options.percentile_low);
   auto state = head_state("vra", data.head);
+
+  // Both thresholds are values of activations, as the features are clipped element by element.
   const auto features = checked_features("vra", "validation", data.validation);
   state["threshold_low"] = scalar_of(percentile(features, options.percentile_low));
   state["threshold_high"] = scalar_of(percentile(features, options.percentile_high));

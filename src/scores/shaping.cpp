@@ -79,6 +79,8 @@ double percentile(const at::Tensor& values, double p) {
   DISSENT_CHECK(is_floating(values) && values.numel() >= 1, kUsage,
                 "percentile: values: expected one or more of f32 or f64, found {}",
                 describe(values));
+
+  // A copy: the order statistics are found in place.
   const auto copy = values.detach().reshape({-1}).clone().cpu();
   if (copy.scalar_type() == at::kFloat)
     return percentile_of(copy.data_ptr<float>(), copy.numel(), p);
@@ -109,6 +111,8 @@ at::Tensor react(const at::Tensor& features, const at::Tensor& threshold) {
   DISSENT_CHECK(fits, kUsage,
                 "react: threshold: expected [1] or [{}] of f32 or f64 on {}, found {}",
                 features.size(0), features.device().str(), describe(threshold));
+
+  // One threshold for all members, or one for each: [1] or [M] against [M, B, D].
   return at::minimum(features, threshold.to(features.scalar_type()).view({-1, 1, 1}));
 }
 

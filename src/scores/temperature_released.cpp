@@ -91,6 +91,8 @@ TemperatureFit better_bound(const TemperatureNll& nll, TemperatureBounds bounds)
                at_highest = nll.at_temperature(bounds.highest);
   DISSENT_CHECK(!std::isnan(at_lowest) && !std::isnan(at_highest), kData,
                 "fit_temperature_sdde: expected logits with a finite cross-entropy, found NaN");
+
+  // T = 1 changes nothing, if the bounds contain it.
   if (at_lowest == at_highest)
     return {std::clamp(1.0, bounds.lowest, bounds.highest), at_lowest, TemperatureEnd::kFlat};
   return at_lowest < at_highest

@@ -166,6 +166,8 @@ at::Tensor scale_logits(const at::Tensor& logits, const VectorScaling& scaling) 
                     at::isFloatingType(logits.scalar_type()),
                 kUsage, "scale_logits: logits: expected [..., {}] of f32 or f64, found {}",
                 scaling.scale.defined() ? scaling.scale.size(0) : 0, describe(logits));
+
+  // In f64, as the fit, and back to the type of the logits.
   return (logits.to(at::kDouble) * scaling.scale.to(logits.device()) +
           scaling.shift.to(logits.device()))
       .to(logits.scalar_type());
