@@ -128,9 +128,10 @@ void compare_logs(const std::string& before, const std::string& now, double tole
   for (size_t r = 0; r < a.size(); ++r) {
     for (size_t c = 0; c < std::min(a[r].fields.size(), b[r].fields.size()); ++c) {
       const auto &x = a[r].fields[c], &y = b[r].fields[c];
-      const double u = std::strtod(x.c_str(), nullptr), v = std::strtod(y.c_str(), nullptr);
-      if (x != y &&
-          !(tolerance > 0 && r > 0 && std::abs(u - v) <= tolerance * std::max(std::abs(u), 1.0)))
+      const auto u = number_of(x), v = number_of(y);
+      const bool within = tolerance > 0 && u && v &&
+                          std::abs(*u - *v) <= tolerance * std::max(std::abs(*u), 1.0);
+      if (x != y && !within)
         comparison.note(fmt::format("train.csv: epoch {}, {}: {} before, {} now", a[r].fields[0],
                                     a[0].fields[c], x, y));
     }

@@ -45,6 +45,8 @@ void check_subset(const EvaluateSet& spec, const EvaluationSet& file,
                   "classes, found {} with {}",
                   spec.name, spec.classes, scores::kImagenetClasses, ensemble.path,
                   ensemble.classes());
+
+  // Labels number either all of ImageNet's classes or the outputs of the subset.
   const auto outputs = static_cast<int64_t>(scores::imagenet_subset(spec.classes).outputs.size());
   file.check_labels(spec.labels == LabelNumbers::kAll ? scores::kImagenetClasses : outputs);
 }
@@ -103,12 +105,15 @@ EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, Evalua
     if (config.evaluate.transform == "auto" && !ensemble.transform.empty())
       config.evaluate.transform = test_transform(ensemble.transform);
 
+  // Misfits of configuration, networks and sets are found before the first forward pass.
   auto sets = open_evaluation_sets(config);
   check_sets(ensembles, sets);
   for (const auto& ensemble : ensembles)
     check_members(config.evaluate, ensemble.members(), ensemble.path);
   check_comparison(ensembles, config.evaluate);
 
+  // Soups are further networks of an ensemble. The greedy soup needs the validation set and is
+  // added later, by choose().
   if (contains(config.evaluate.predictors, ReportedPredictor::kSoup))
     for (auto& ensemble : ensembles)
       add_soup(ensemble, ReportedPredictor::kSoup, all_of(ensemble.members()));
@@ -121,6 +126,7 @@ Evaluation evaluate(Communicator& comm, std::vector<LoadedEnsemble> ensembles,
   auto config = given;
   EvaluationSets sets;
   agree(comm, [&] { sets = prepare_evaluation(ensembles, config); });
+
   fill_caches(comm, ensembles, sets.fit.get(), config, show_progress);
   fill_caches(comm, ensembles, sets.validation.get(), config, show_progress);
 

@@ -80,6 +80,7 @@ TableSpec score_option_table(const scores::PostprocessorInfo& score) {
   const auto struct_of = [&score](void* target) {
     return score.struct_of(static_cast<ScoreTable*>(target)->options);
   };
+
   for (auto option : score.options.options) {
     const auto assign = option.assign;
     const auto text = option.text;
@@ -329,6 +330,7 @@ void add_input_conflicts(const EvaluateSet& set, size_t number, ConflictList& li
               "expected feature caches, or images (dataset or list), found none");
   list.add_if(!set.paths.empty() && images, set_key(number, "paths"),
               "expected feature caches or images, found both");
+
   list.add_if(images && set.count > 0, set_key(number, "count"),
               "expected feature caches (paths), found images");
 
@@ -374,6 +376,7 @@ void add_set_conflicts(const EvaluateConfig& config, size_t number, ConflictList
                   [&](const auto& other) { return other.role == set.role; });
   list.add_if(single_role && repeated, set_key(number, "role"),
               fmt::format("expected one set of role {}, found two", option_name(set.role)));
+
   list.add_if(!set.calibration.empty() && set.role != SetRole::kTest,
               set_key(number, "calibration"), needs_test);
   if (set.role == SetRole::kCalibration) add_calibration_conflicts(config, number, list);
@@ -605,6 +608,7 @@ std::vector<std::string> expand_paths(const std::vector<std::string>& patterns) 
   std::vector<std::string> paths;
   std::map<std::string, std::string> pattern_of_file;
   for (const auto& pattern : patterns) {
+    // Without a match glob() returns an error code: a misspelt pattern is never an empty list.
     glob_t matches{};
     const int code = glob(pattern.c_str(), 0, nullptr, &matches);
     std::vector<std::string> found;

@@ -60,6 +60,7 @@ class TestEvaluation {
         file_names_(file_names(ensembles)),
         rows_(ensembles.size()),
         set_scores_(ensembles.size()) {
+    // Labels are made from all runs, since a run is named by what tells it apart from the others.
     std::vector<RunKey> runs;
     for (const auto& ensemble : ensembles)
       runs.push_back({ensemble.run, ensemble.method, ensemble.config_hash, ensemble.seed});
@@ -86,6 +87,9 @@ class TestEvaluation {
           predictors_of(ensembles_[e], choices_[e].scores, choices_[e].greedy, options_));
       append(requests, fit_requests(e, predictors_[e], choices_[e].scores));
     }
+
+    // Without a validation set this is the test set, on which conflicts() allows fits only with
+    // evaluate.allow_test_selection.
     const auto* validation = sets_.validation ? sets_.validation.get() : sets_.id.get();
     fit_states(comm_, ensembles_, requests, {sets_.fit.get(), validation}, config_, states_);
   }
@@ -97,6 +101,7 @@ class TestEvaluation {
       rows_[e] = result_rows(context(e), results[e].columns, nullptr, set, true);
       append(rows_[e], ensemble_rows(context(e), results[e].diversity, set));
       add_reliability(e, results[e].columns, set.name);
+
       store_scores(e, {&results[e].columns}, set, true);
     }
     return results;
@@ -133,12 +138,15 @@ class TestEvaluation {
     const RowSet set{test.spec.name, test.spec.shift};
     std::vector<std::vector<std::vector<ResultRow>>> file_rows(ensembles_.size());
     std::vector<std::vector<PassResult>> results;  // of each file
+
+    // Each file gives its own rows; a set of several files then has the means of their metrics.
     for (const auto& file : test.files) {
       results.push_back(pass(*file, {test.labelled(), &test.spec}, test.calibration.get()));
       for (size_t e = 0; e < ensembles_.size(); ++e) {
         const auto& found = results.back()[e];
         auto rows = result_rows(context(e), found.columns, detected ? &known[e].columns : nullptr,
                                 set, test.labelled());
+
         if (options_.full_spectrum && detected)
           for (auto& row : rows) row.split = kFullSpectrum;
         if (joined) (*joined)[e].columns.append(found.columns);
@@ -171,12 +179,14 @@ class TestEvaluation {
       const auto calibrators =
           calibration ? fit_calibrators(comm_, ensembles_, e, predictors_[e], *calibration, config_)
                       : choices_[e].calibrators;
+
       plans.push_back(column_plan(ensembles_[e], predictors_[e], choices_[e].scores, states_[e],
                                   options_, calibrators, request));
       if (has_classwise) {
         classwise.emplace_back(ensembles_[e].classes(), options_);
         add_classwise(plans[e], e, calibrators, classwise.back());
       }
+
       if (options_.diversity.empty()) continue;
       diversity.emplace_back(ensembles_[e].members(), options_,
                              request.labelled && !request.some_classes(),
@@ -184,9 +194,13 @@ class TestEvaluation {
       plans[e].groups.push_back(diversity[e].group(plans[e].units));
     }
 
+    // One pass for all ensembles, so that inputs are read and transformed once.
     std::vector<PassResult> results;
     for (auto& columns : run_pass(comm_, set, ensembles_, plans, config_.outputs(), show_progress_))
       results.push_back({std::move(columns), {}});
+
+    // These states are exchanged between the ranks after the pass, in the same order on all of
+    // them.
     for (size_t e = 0; e < classwise.size(); ++e) classwise[e].finish(comm_, results[e].columns);
     for (size_t e = 0; e < diversity.size(); ++e)
       results[e].diversity = diversity[e].finish(comm_, results[e].columns);
@@ -219,6 +233,8 @@ class TestEvaluation {
 
     SetScores stored{set.name, set.shift, {}, {}};
     for (const auto* file : files) stored.file_rows.push_back(file->rows());
+
+    // Unlabelled sets have no correct predictions.
     const ColumnKey correct{ColumnKind::kCorrect, ensemble.name};
     if (files[0]->has(correct))
       stored.correct = joined([&](const SetColumns& file) { return file.at(correct); });
@@ -234,6 +250,8 @@ class TestEvaluation {
     if (options_.saliency == 0) return;
     for (size_t e = 0; e < ensembles_.size(); ++e) {
       EnsembleSaliency found;
+
+      // Every rank computes the same maps; agree() turns an error of one rank into one of all.
       agree(comm_, [&] {
         found = ensemble_saliency(ensembles_[e], *sets_.id, options_.saliency, options_);
       });
@@ -286,10 +304,12 @@ class TestEvaluation {
 
   // Moves the rows of all ensembles into the result, with comparisons and plots of scores.
   void collect() {
+    // A diversity metric may be undefined (a mean over no pair of members); it then has no row.
     for (auto& rows : rows_)
       for (auto& row : rows)
         if (row.metric != "diversity" || std::isfinite(row.value))
           result_.rows.push_back(std::move(row));
+
     append(result_.rows, comparison_rows(ensembles_, set_scores_, choices_[0].scores, options_));
     if (!options_.plots) return;
     for (size_t e = 0; e < ensembles_.size(); ++e)

@@ -36,6 +36,7 @@ volatile std::sig_atomic_t g_time_limit = 0;  // SIGUSR1: the time limit is near
 volatile std::sig_atomic_t g_terminate = 0;   // number of SIGTERM and SIGINT
 
 void note(int number) {
+  // Only what a signal handler may do: sets flags that the loop around the program reads.
   if (number == SIGUSR1)
     g_time_limit = 1;
   else
@@ -120,6 +121,8 @@ std::string requeue_in_slurm() {
 
 // Waits for as long as another process may still run the attempt; true if it does.
 bool runs_elsewhere(const std::string& folder) {
+  // A process on another host counts as alive until its lease ends, even if it has just been
+  // killed: after one lease this is known.
   const double end = now_s() + lease_s();
   while (true) {
     const auto state = read_state(folder);
@@ -135,6 +138,7 @@ bool stage_inputs(const Attempt& attempt) {
   const char* scratch = std::getenv("DISSENT_SCRATCH");
   if (!attempt.stage || !scratch || !*scratch || attempt.inputs.empty()) return false;
 
+  // One copying process per node.
   std::vector<std::string> argv;
   const char* nodes = std::getenv("SLURM_JOB_NUM_NODES");
   if (nodes && std::atoi(nodes) > 1)
@@ -211,6 +215,7 @@ class Execution {
     std::vector<std::string> argv = options_.launcher;
     argv.insert(argv.end(), attempt_.command.begin(), attempt_.command.end());
 
+    // The program writes its exit code there; that of an earlier start must not be read.
     auto environment = options_.environment;
     environment.emplace_back(kExitRecordVariable, record_path());
     remove_file(record_path());
@@ -236,6 +241,8 @@ class Execution {
 
     // mpirun may end with 0 although Slurm stopped the ranks.
     if (*code == 0) code = program_code();
+
+    // Ranks without a record: killed after a request to stop, or ended for no known reason.
     if (*code == kNoExit) {
       if (!relay_.terminated() && !g_time_limit)
         return stop(4, EndReason::kFailed,
@@ -293,6 +300,7 @@ class Execution {
   }
 
   void write_heartbeat(bool at_once) {
+    // Six heartbeats per lease, so that one slow write does not look like an end.
     const double interval_s = std::min(10.0, lease_s() / 6);
     if (!at_once && now_s() - last_beat_s_ < interval_s) return;
     last_beat_s_ = now_s();
@@ -343,10 +351,14 @@ bool requeue(const StartedAttempt& started, Stop stop, const ExecuteOptions& opt
 
 // Name of a job that has to be done first and is not; nothing if there is none.
 std::optional<std::string> unmet(const std::string& folder, const Attempt& attempt) {
+  // Checked again when the job starts: Slurm's afterok knows only the exit codes of its own jobs,
+  // and the states may have changed while the job was queued.
   const auto state_root = std::filesystem::path(folder).parent_path().string();
   for (const auto& key : attempt.after) {
     const auto state = read_state(job_folder(state_root.empty() ? "." : state_root, key));
     const auto end = state.end();
+
+    // Run folders that are finished count, even if the record of the job's end was deleted.
     const bool lost_record = !end && state.attempt && read_progress(state.attempt->runs).finished;
     if (!(end && end->code == 0) && !lost_record) return state.attempt ? state.attempt->name : key;
   }
@@ -379,6 +391,8 @@ std::optional<Refusal> refusal_of(const StartedAttempt& started, int64_t failure
 // is to be started again.
 std::optional<int> run_start(const StartedAttempt& started, ExecuteOptions options) {
   const auto& attempt = started.attempt;
+
+  // A refusal is recorded as an end, so that `jobs status` shows the reason.
   const int64_t failures = read_state(started.folder).failures();
   if (const auto refusal = refusal_of(started, failures)) {
     started.record({.code = refusal->code,
@@ -399,6 +413,7 @@ std::optional<int> run_start(const StartedAttempt& started, ExecuteOptions optio
   auto stop = Execution(started, options).run(to_requeue);
   if (to_requeue) return requeue(started, stop, options) ? 0 : kExitStopped;
 
+  // A failure is final after the last of the allowed starts.
   const bool failed = stop.reason == EndReason::kFailed;
   stop.is_final = stop.is_final || (failed && failures >= attempt.retries);
   started.record(stop);
@@ -433,6 +448,9 @@ std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, 
     return std::nullopt;
   }
   const auto state = read_state(folder);
+
+  // An attempt that was declared lost may have a successor: two programs must not write to the
+  // same runs.
   if (state.abandoned()) why = "it was declared lost and may run elsewhere";
   if (const auto end = state.end()) why = fmt::format("it has ended: {}", end_name(end->reason));
   if (!why.empty()) return std::nullopt;
@@ -441,6 +459,8 @@ std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, 
   auto restart = static_cast<int64_t>(std::max(state.starts.size(), state.stops.size()));
   if (state.beat) restart = std::max(restart, state.beat->restart + 1);
 
+  // The start file is created exclusively: of several processes one gets this number. Epoch, size
+  // of the error log and wall time are those before this start, of which later ones are counted.
   const Start start{.by = this_process(),
                     .time = now_s(),
                     .slurm_job = slurm_job(),
@@ -455,10 +475,14 @@ std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, 
 
 int execute(const std::string& folder, int64_t number, ExecuteOptions options) {
   install_handlers();
+
+  // Paths of the sheet are relative to the folder where it was submitted.
   const Attempt attempt = read_attempt(folder, number);
   DISSENT_CHECK(chdir(attempt.directory.c_str()) == 0, kData, "{}: cannot change to folder: {}",
                 attempt.directory, std::strerror(errno));
 
+  // Each round is one start with its own state files; what is tried again does not leave this
+  // job.
   while (true) {
     std::string why;
     const auto restart = begin(folder, attempt, why);
@@ -504,6 +528,7 @@ int execute_command(const std::vector<std::string>& command, const ExecuteOption
   if (code != kExitStopped || !g_time_limit) return code;
   if (g_terminate) return code;  // a cancelled job stays cancelled; Slurm requeues a preempted one
 
+  // A single command has no state files: Slurm counts its restarts.
   const char* count = std::getenv("SLURM_RESTART_COUNT");
   const int64_t restarts = count ? std::atoll(count) : 0;
   const auto problem =

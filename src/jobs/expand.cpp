@@ -76,6 +76,7 @@ std::optional<std::vector<std::string>> range(const std::string& column, const s
 
 Piece brace(const std::string& column, const std::string& text,
             const std::vector<std::string>& columns) {
+  // In this order: alternatives, a range, the name of another column.
   if (text.find('|') != std::string::npos) return {split(text, "|"), ""};
   if (auto values = range(column, text)) return {std::move(*values), ""};
   const std::string name = trimmed(text);
@@ -93,6 +94,7 @@ Cell parse_cell(const std::string& column, const std::string& text,
   Cell cell;
   std::string plain;
   for (size_t at = 0; at < text.size(); ++at) {
+    // "{{" and "}}" are plain braces.
     const bool doubled = at + 1 < text.size() && text[at + 1] == text[at];
     if (text[at] == '{' && !doubled) {
       const size_t end = text.find('}', at);
@@ -177,6 +179,7 @@ class Combination {
 
 std::vector<Expansion> expand(const std::vector<std::string>& columns,
                               const std::vector<std::string>& cells) {
+  // The number of combinations is checked while it grows, before any of them is made.
   std::vector<Cell> parsed;
   size_t count = 1;
   for (size_t c = 0; c < cells.size(); ++c) {

@@ -44,6 +44,7 @@ std::string own_pid_namespace() {
 }
 
 LockHolder this_holder() {
+  // The nonce distinguishes the locks of one process, and of processes with the same number.
   std::random_device random;
   return {.by = this_process(),
           .pid_namespace = own_pid_namespace(),
@@ -68,6 +69,7 @@ LockHolder holder_of(const std::string& text) {
   const auto json = parse_record(text, false);
   LockHolder holder;
   if (!json.is_object()) return holder;
+
   try {
     holder.by = {json.value("host", ""), json.value("pid", int64_t{0}),
                  json.value("started", int64_t{0})};
@@ -106,6 +108,8 @@ std::optional<Found> read_lock(const std::string& file, int64_t number) {
 std::vector<Found> locks_of(const std::string& place) {
   const fs::path at(place);
   const auto folder = at.parent_path().empty() ? fs::path(".") : at.parent_path();
+
+  // "<place>.<number>"; other files of this name have a text behind the dot.
   const auto begin = at.filename().string() + ".";
 
   std::vector<Found> found;
@@ -136,6 +140,7 @@ HolderState state_of(const LockHolder& holder, const LockHolder& own, double sil
   const auto alive = holder.pid_namespace == own.pid_namespace ? is_alive(holder.by) : std::nullopt;
   if (alive) return *alive ? HolderState::kAlive : HolderState::kGone;
 
+  // Slurm starts a requeued job only after its earlier start has ended, whatever host it was on.
   const bool earlier_start = !own.slurm_job.empty() && own.slurm_job == holder.slurm_job &&
                              own.slurm_restart > holder.slurm_restart;
   return earlier_start || silence_s >= timeout_s ? HolderState::kGone : HolderState::kUnknown;
@@ -176,6 +181,8 @@ FolderLock::~FolderLock() {
   }
   changed_.notify_all();
   thread_.join();
+
+  // Only a lock that is still this one: another process may have taken it over.
   const auto mine = read_lock(file_, number_);
   if (mine && mine->text == text_) ::unlink(file_.c_str());
 }
@@ -192,6 +199,7 @@ double file_system_now_s(const std::string& probe, const std::string& text) {
 }
 
 void delete_stale(const Found& lock) {
+  // Read again: another process may have deleted it and created its own under this name.
   const auto now = read_lock(lock.file, lock.number);
   if (now && now->text == lock.text) ::unlink(lock.file.c_str());
 }
@@ -205,6 +213,7 @@ void FolderLock::acquire() {
   };
   std::optional<Found> watched;  // lock of another host, whose renewal would show that it is alive
   while (true) {
+    // Ages are measured by the file system's clock, as the clocks of hosts may differ.
     const auto locks = locks_of(place_);
     const double now = file_system_now_s(fmt::format("{}.{}.tmp", place_, own_.nonce), text_);
     std::vector<std::string> stale;
@@ -220,10 +229,14 @@ void FolderLock::acquire() {
                     "{}: expected that no other process writes to it, found {} ({}): wait for it, "
                     "stop it, or {}",
                     what_, holder_text(holder), lock.file, other_);
+
       if (state == HolderState::kGone) {
         stale.push_back(lock.text);
         continue;
       }
+
+      // Nothing is known about a holder on another host: its lock is watched until it is renewed
+      // (alive) or too old (gone).
       wait = true;
       if (is_watched) continue;
       report(fmt::format("{}: locked by {}; waiting up to {:.0f} s for a renewal", what_,
@@ -272,6 +285,8 @@ void FolderLock::renew() {
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
 
   const std::chrono::duration<double> interval(std::min(10.0, options_.silent_s / 6));
+
+  // Waits on the condition variable, so that the destructor does not wait for the interval.
   std::unique_lock lock(mutex_);
   while (!over_) {
     changed_.wait_for(lock, interval);

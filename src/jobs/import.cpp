@@ -44,6 +44,8 @@ std::string plain_path(const std::string& path) {
 
 // A value of stuned's runner as a cell of ours, where braces have to be doubled.
 std::string value_of(const std::string& cell, size_t row) {
+  // The runner's own words for commas, row numbers and defaults; a list without commas is
+  // separated by spaces there.
   std::string text = replaced(replaced(cell, "__COMMA__", ","), "__ROW__", std::to_string(row));
   if (lower(text) == "default") return "";
   if (text == "EMPTY_STRING") return "\"\"";
@@ -181,6 +183,7 @@ class Importer {
         if (std::find(header.begin(), header.end(), column) == header.end())
           header.push_back(column);
 
+    // All rows have all columns; cells of other kinds of rows are empty.
     Imported out{csv_line(header), notes_};
     for (const auto& row : rows_) {
       std::vector<std::string> fields;
@@ -253,6 +256,8 @@ class Importer {
     row["verb"] = "train";
     row["config"] = fmt::format("{}{}.toml", kTrainings, stem);
     for_deltas(origin, [&](const std::string& key, const std::string& value) {
+      // A key without a counterpart is kept as a text column and reported, so that nothing is
+      // lost without notice.
       const auto at = training_keys().find(key);
       if (at == training_keys().end()) return keep_as_text(row, origin, key, value);
       row[at->second] = at->second == "set:seeds" ? "[" + value + "]" : plain_path(value);
@@ -268,10 +273,13 @@ class Importer {
     DISSENT_CHECK(set != sets.end(), kData,
                   "{}:{}: delta:kwargs/original_dataset_name: expected one of {}, found {}", path_,
                   origin.record.line, names_of(sets, &CachedSet::name), toml_text(name));
+
     const bool corrupted = name == kCorrupted;
     row["name"] = corrupted ? "cache-{corruption}-{severity}" : "cache-" + name;
     row["verb"] = "cache";
     row["config"] = set->config;
+
+    // One row of SED's sheet becomes 30 jobs: each corruption at both severities.
     if (corrupted) {
       row["corruption"] = kCorruptions;
       row["severity"] = kSeverities;
@@ -318,6 +326,7 @@ class Importer {
     DISSENT_CHECK(table != tables.end(), kData,
                   "{}:{}: delta:eval_type: expected one of {}, found {}", path_, origin.record.line,
                   names_of(tables, &EvaluationTable::type), toml_text(type));
+
     add_evaluation_row(row);
 
     // Our form of the table, and the file of the release.
@@ -347,6 +356,8 @@ class Importer {
     const auto known = std::find_if(rows_.begin(), rows_.end(), [](const Row& other) {
       return verb_kind(other.at("verb")) == VerbKind::kEvaluate;
     });
+
+    // The first table of the sheet brings the evaluation along; a later one may enable it.
     if (known == rows_.end()) {
       auto evaluation = table_row;
       evaluation["name"] = "evaluate";
@@ -377,6 +388,7 @@ Imported import_text(const std::string& path, const std::string& text) {
                 "path_to_default_config",
                 path);
 
+  // Rows are numbered from 1, as stuned's runner does.
   Importer importer(path, records);
   importer.check_columns();
   for (size_t r = 1; r < records.size(); ++r) importer.add(records[r], r);

@@ -27,6 +27,8 @@ bool fits(const std::string& pattern, const std::string& path) {
 
 // Whether a job's result matches the pattern, or is part of what matches it.
 bool writes(const Written& written, const std::string& pattern, bool below) {
+  // Three ways: the result is the pattern; it is below it; or the pattern is below a folder that
+  // the job writes.
   const auto place = plain(written.path);
   if (fits(pattern, place)) return true;
   if (below && (pattern == "." || place.starts_with(pattern + "/"))) return true;
@@ -43,6 +45,7 @@ std::set<std::string> dependencies_of(const std::vector<Job>& jobs, const Job& r
   for (const auto& job : jobs)
     if (!job.key.empty()) by_key[job.key] = &job;
 
+  // Depth-first over the graph of `after`, each key once.
   std::set<std::string> found;
   std::vector<std::string> next = reader.after;
   while (!next.empty()) {
@@ -81,6 +84,7 @@ Writer writer_of(const std::vector<Job>& jobs, const Job& reader, const std::set
 
 std::vector<const Job*> writers_before(const std::vector<Job>& jobs, const Job& reader,
                                        const std::set<std::string>& done, const std::string& path) {
+  // Rows without an order to the reader do not count: they may run after it.
   const auto before = dependencies_of(jobs, reader);
   const auto pattern = plain(path);
   std::vector<const Job*> found;
@@ -101,6 +105,8 @@ void check_places(const std::string& sheet, const std::vector<Job>& jobs) {
     if (job.key.empty()) continue;
     for (const auto& written : job.resolution.writes) {
       if (written.below) continue;  // a folder that many rows may share
+
+      // Two jobs at the same time would mix their files.
       const auto [at, added] = first.emplace(plain(written.path), &job);
       if (added || at->second == &job) continue;
       errors.push_back(fmt::format("{}:{}: '{}' writes {}, as '{}' of line {} does", sheet,

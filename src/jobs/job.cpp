@@ -88,6 +88,8 @@ std::vector<std::string> words(const std::string& text) {
 }
 
 std::string slurm_option(const std::string& name, const std::string& value, Errors& errors) {
+  // Only the long name: a short option, or one with a value in its name, could hide one that
+  // dissent sets.
   const bool plain =
       !name.empty() && name[0] != '-' && std::all_of(name.begin(), name.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
@@ -123,6 +125,8 @@ int64_t signal_cell(const SheetRow& row, Errors& errors) {
 }
 
 std::string key_of(const Job& job, const Resolution& resolution) {
+  // What is computed and where it goes. Ranks, threads and options of Slurm are not part of it:
+  // with others it is still the same job.
   const std::string identity =
       fmt::format("{}\n{}\n{}", job.verb, resolution.hash, resolution.place);
   return fmt::format("{}-{:016x}", as_name(job.verb),
@@ -194,6 +198,8 @@ void check_same(const std::string& path, const std::vector<Job>& jobs, Errors& e
   std::map<std::string, const Job*> first;
   for (const auto& job : jobs) {
     if (job.key.empty()) continue;
+
+    // One state folder per key: two rows would write to the same one.
     const auto [at, added] = first.emplace(job.key, &job);
     if (!added)
       errors.push_back(
@@ -217,6 +223,9 @@ void connect(const std::string& path, std::vector<Job>& jobs, Errors& errors) {
   for (auto& job : jobs)
     for (const auto& name : job.after_names) {
       bool found = false;
+
+      // A name may mean several jobs: the rows of a record with alternatives, or those that fit a
+      // pattern.
       for (const auto& other : jobs) {
         if (!is_named(other, name)) continue;
         found = true;
@@ -227,6 +236,7 @@ void connect(const std::string& path, std::vector<Job>& jobs, Errors& errors) {
         job.after_rows.push_back(other.name);
       }
       if (found) continue;
+
       const auto near = nearest(name, names);
       errors.push_back(fmt::format("{}:{}: after: expected the name of a row, found '{}'{}", path,
                                    job.line, name,
@@ -273,6 +283,9 @@ VerbKind verb_kind(const std::string& verb) {
 
 std::string override_text(const std::string& key, const std::string& cell) {
   const std::string text = key + "=" + cell;
+
+  // A cell that is a TOML value (a number, a list) is taken as it is; any other text becomes a
+  // string.
   config::ConfigErrors errors;
   if (cell.find_first_of("\r\n") == std::string::npos) {
     config::parse_toml(text, "", errors);
@@ -319,6 +332,8 @@ std::vector<Job> make_jobs(const Sheet& sheet, const Resolver& resolve) {
     } catch (const Error& error) {
       own.push_back(error.what());
     }
+
+    // All errors of a sheet are reported at once, with the line of their row.
     const auto place = fmt::format("{}:{}: {}: ", sheet.path, row.line, row.name);
     for (const auto& message : own) add_lines(place, message, errors);
   }

@@ -51,6 +51,7 @@ class LocalRunner {
     for (const int number : {SIGINT, SIGTERM, SIGUSR1}) signal(number, note_stop);
     double asked_s = now_s();
     while (true) {
+      // Each further signal is passed on again: the second one does not wait for checkpoints.
       if (g_stop > stopped_) stop();
       collect();
 
@@ -86,6 +87,8 @@ class LocalRunner {
 
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!startable(i)) continue;
+
+      // Waits for jobs that run, here or in another runner.
       const auto unmet = queue_.unmet(i);
       if (std::all_of(unmet.begin(), unmet.end(),
                       [&](size_t other) { return is_under_way(queue_.status(other).phase); }))
@@ -165,6 +168,7 @@ class LocalRunner {
   }
 
   int64_t cores_of(const Job& job) const {
+    // A job that is larger than the machine takes all of it.
     return std::min<int64_t>(job.ranks * job.threads, static_cast<int64_t>(options_.cores.size()));
   }
   bool fits(const Job& job) const {
@@ -181,6 +185,8 @@ class LocalRunner {
                   job.name,
                   {cores_.begin(), cores_.begin() + cores_of(job)},
                   {gpus_.begin(), gpus_.begin() + job.gpus}};
+
+    // Cores and GPUs are taken from the lists and given back by collect().
     cores_.erase(cores_.begin(), cores_.begin() + cores_of(job));
     gpus_.erase(gpus_.begin(), gpus_.begin() + job.gpus);
 
@@ -210,6 +216,8 @@ class LocalRunner {
                                         int64_t number) const {
     std::vector<std::string> argv{front_program(),        "jobs", "exec", folder,
                                   std::to_string(number), "--"};
+
+    // One rank needs no launcher.
     if (job.ranks > 1) {
       argv.insert(argv.end(), options_.mpirun.begin(), options_.mpirun.end());
       argv.insert(argv.end(), {"-n", std::to_string(job.ranks)});

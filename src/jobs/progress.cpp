@@ -32,6 +32,8 @@ double modified_s(const std::string& path) {
 
 std::map<std::string, std::string> last_line(const std::string& path) {
   std::map<std::string, std::string> out;
+
+  // A line that is being written has too few fields and is not shown.
   std::ifstream file(path, std::ios::binary);
   const std::string text((std::istreambuf_iterator<char>(file)), {});
   try {
@@ -60,6 +62,8 @@ void read_steps(const std::string& run, int64_t steps, Progress& progress) {
   std::ifstream file(run + "/heartbeat.0");
   int64_t epoch = 0, step = 0;
   double time = 0;
+
+  // Steps of another epoch than progress.json knows would give a wrong estimate.
   if (!(file >> time >> epoch >> step) || epoch != progress.epoch || step > steps) return;
   progress.step = step;
   progress.steps = steps;
@@ -85,6 +89,8 @@ Progress read_progress(const std::vector<std::string>& runs) {
     if (progress.last.empty()) progress.last = last_line(run + "/train.csv");
     if (runs.size() == 1) read_steps(run, field<int64_t>(own, "steps", 0), progress);
   }
+
+  // Over all runs (seeds) of the job: epochs add up, and it is finished when all are.
   progress.epochs = epochs * static_cast<int64_t>(runs.size());
   progress.finished = !runs.empty() && finished == static_cast<int64_t>(runs.size());
   return progress;
@@ -113,6 +119,7 @@ bool is_rule(const std::string& line) {
 }  // namespace
 
 std::string last_error_line(const std::string& path, int64_t offset) {
+  // The end of the log is enough, and logs may be large.
   constexpr int64_t kMost = 1 << 16;
   std::ifstream file(path, std::ios::binary);
   file.seekg(std::max(offset, file_bytes(path) - kMost));
@@ -130,6 +137,7 @@ std::string last_error_line(const std::string& path, int64_t offset) {
         line.find("level=warning") != std::string::npos)
       continue;
 
+    // A message of this program tells more than a later one of a library.
     last = line;
     if (line.starts_with("dissent: ")) ours = line.substr(9);
   }

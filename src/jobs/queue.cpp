@@ -86,6 +86,7 @@ std::optional<Attempt> Queue::next_attempt(size_t i, Backend backend, const std:
 }
 
 void Queue::give_up(const Attempt& attempt, const std::string& message) const {
+  // A start and an end, as if it had run: nothing else may begin it any more.
   const auto path = job_folder(state_root_, attempt.key);
   abandon(path, attempt.number);
   put_stop(path, attempt.number, 0,
@@ -98,6 +99,7 @@ void Queue::give_up(const Attempt& attempt, const std::string& message) const {
 }
 
 std::string batch_name(const std::vector<std::string>& keys) {
+  // Time and process make the name unique, also for the same jobs later.
   const auto own = this_process();
   const std::string text =
       fmt::format("{} {} {} {}", fmt::join(keys, " "), own.host, own.pid, now_s());
@@ -132,6 +134,8 @@ std::vector<std::vector<size_t>> pack_groups(const Queue& queue, const std::vect
   for (const size_t i : ready) {
     const auto& job = queue.job(i);
     const auto kind = verb_kind(job.verb);
+
+    // A pack divides its ranks into equal groups, one per job at a time.
     const bool packable = kind == VerbKind::kTrain || kind == VerbKind::kEvaluate;
     if (!packable || ranks % job.ranks != 0 || job.ranks == ranks) continue;
     std::set<std::string> unmet;
@@ -141,6 +145,8 @@ std::vector<std::vector<size_t>> pack_groups(const Queue& queue, const std::vect
                        fmt::join(unmet, " "))]
         .push_back(i);
   }
+
+  // A pack of one job has no use.
   std::vector<std::vector<size_t>> out;
   for (auto& [key, group] : groups)
     if (group.size() > 1) out.push_back(std::move(group));

@@ -49,6 +49,7 @@ void check_columns(const Sheet& sheet, int64_t line, std::vector<std::string>& e
       add(fmt::format("expected set: or slurm: before the colon of a column, found '{}'", column));
   }
 
+  // The only column that every sheet must have.
   if (seen.contains("verb")) return;
   const auto near = nearest("verb", sheet.columns);
   errors.push_back(fmt::format("{}:{}: expected a column 'verb', found none{}", sheet.path, line,
@@ -87,6 +88,7 @@ void add_rows(Sheet& sheet, const CsvRecord& record) {
 void check_names(const Sheet& sheet, std::vector<std::string>& errors) {
   std::map<std::string, const SheetRow*> first;
   for (const auto& row : sheet.rows) {
+    // Names are passed to Slurm, and --where and `after` find rows by them.
     const std::string place = fmt::format("{}:{}", sheet.path, row.line);
     if (row.name != as_name(row.name))
       errors.push_back(fmt::format("{}: name: expected letters, digits and . _ + = -, found {}",
@@ -125,10 +127,13 @@ std::optional<bool> yes_or_no(std::string text) {
 std::string as_name(const std::string& text) {
   std::string name;
   for (const char c : text) {
+    // Characters that are safe in file names, in a shell and in Slurm.
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                        std::string_view("._+=-").find(c) != std::string_view::npos;
     name += plain ? c : '_';
   }
+
+  // Neither a hidden file nor an option.
   if (name.empty() || name.front() == '.' || name.front() == '-') name = fmt::format("_{}", name);
   return name;
 }

@@ -37,6 +37,7 @@ std::map<std::string, SlurmJob> parse_queue(const std::string& text) {
   std::map<std::string, SlurmJob> jobs;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
+    // The last field, the comment, may be empty.
     const auto parts = fields(without_end(line));
     if (parts.size() >= 4)
       jobs[parts[0]] = {parts[0], parts[1], parts[2], parts[3], parts.size() > 4 ? parts[4] : ""};
@@ -73,6 +74,7 @@ void Slurm::ask() {
 
   CapturedOutput output;
   try {
+    // Own jobs of all states, one line each: id, state, reason, name, comment.
     output = run_captured(
         {"squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%r|%j|%k"});
   } catch (const Error& error) {
@@ -104,6 +106,8 @@ bool Slurm::answers() {
 
 std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
   ask();
+
+  // A job that was submitted after the last answer is not in it.
   if (!id.empty() && exists_ && !jobs_.contains(id)) renew(time_s);
   if (const auto at = jobs_.find(id); at != jobs_.end()) return at->second;
 
@@ -111,6 +115,7 @@ std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
   if (!exists_ || id.empty()) return std::nullopt;
   if (const auto known = accounts_.find(id); known != accounts_.end()) return known->second;
 
+  // Asked once per job: accounting is slow, and a job that is unknown stays so.
   auto& account = accounts_[id];
   try {
     const auto output = run_captured({"sacct", "--noheader", "--parsable2", "--allocations",
@@ -137,6 +142,9 @@ std::optional<SlurmJob> Slurm::find_by_batch(const std::string& batch, int64_t i
         return job;
     return std::nullopt;
   };
+
+  // The submitter may have been killed between sbatch and the record of the id: the batch's name,
+  // Slurm's comment, finds the job.
   if (auto job = known()) return job;
   if (exists_) renew(time_s);
   return known();
@@ -145,6 +153,7 @@ std::optional<SlurmJob> Slurm::find_by_batch(const std::string& batch, int64_t i
 int64_t max_array_size() {
   constexpr int64_t kDefault = 1001;
   try {
+    // The limit is of indices, so arrays of this length have indices below it.
     std::istringstream lines(run_captured({"scontrol", "show", "config"}).out);
     for (std::string line; std::getline(lines, line);)
       if (line.starts_with("MaxArraySize")) {
@@ -164,6 +173,7 @@ std::string sbatch(const std::string& submit, const std::vector<std::string>& op
   argv.insert(argv.end(), options.begin(), options.end());
   argv.push_back(script);
   argv.insert(argv.end(), arguments.begin(), arguments.end());
+
   const auto output = run_captured(argv, 300);
 
   // The last line, "123" or "123;cluster": site.sh may print lines of its own.

@@ -27,6 +27,7 @@ int64_t bytes_of(const fs::path& path) {
 }
 
 void copy(const std::string& folder, const std::string& path) {
+  // Jobs on one node share a copy; a cache that was changed has another name there.
   const auto target = staged_name(folder, path);
   if (path_exists(target)) return;
   const int64_t bytes = bytes_of(path);
@@ -49,6 +50,8 @@ void copy(const std::string& folder, const std::string& path) {
 int stage(const std::vector<std::string>& words) {
   DISSENT_CHECK(words.size() >= 2, kUsage, "jobs stage: expected FOLDER CACHE...");
   make_folder(words[0]);
+
+  // words: the folder, then the caches.
   for (size_t i = 1; i < words.size(); ++i) {
     try {
       copy(words[0], words[i]);

@@ -136,6 +136,8 @@ std::optional<FileName> parse_name(const std::string& name) {
   }
 
   const char* end = name.data() + name.size();
+
+  // A number behind the dot, and maybe a second one; anything else is another program's file.
   const auto first = std::from_chars(name.data() + dot + 1, end, out.number);
   if (first.ec != std::errc()) return std::nullopt;
   if (first.ptr == end) return out;
@@ -170,6 +172,8 @@ namespace {
 // For file systems without hard links: the name is created exclusively, and written afterwards.
 // Returns errno, 0 if the file was created.
 int create_exclusively(const std::string& path, const std::string& text) {
+  // O_EXCL fails for all processes but one. Readers may see the file before its text is complete,
+  // hence only where link(2) is missing.
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (file < 0) return errno;
 
@@ -208,6 +212,7 @@ bool create_once(const std::string& path, const std::string& text) {
 }
 
 void replace(const std::string& path, const std::string& text) {
+  // rename(2) replaces the file at once: readers see the old text or the new one.
   const std::string own = private_name(path);
   atomic_write_text(own, text);
   DISSENT_CHECK(::rename(own.c_str(), path.c_str()) == 0, kData, "{}: cannot replace: {}", path,
@@ -217,6 +222,7 @@ void replace(const std::string& path, const std::string& text) {
 const char* end_name(EndReason reason) { return name_in(kEndReasons, reason); }
 
 double lease_s() {
+  // After this many seconds without a heartbeat a process on another host counts as gone.
   const char* text = std::getenv("DISSENT_JOBS_LEASE_S");
   const double value = text ? std::atof(text) : 0;
   return value > 0 ? value : 60;
@@ -230,10 +236,12 @@ namespace {
 
 // Adds what one file of the newest attempt says.
 void read_file(JobState& state, const std::string& folder, const FileName& name) {
+  // Each kind of file fills one part of the state; a file that cannot be read counts as missing.
   const auto path = [&] {
     return path_of(folder, name_in(kFileKinds, name.kind), name.number, name.restart);
   };
   const auto restart = std::max<int64_t>(0, name.restart);
+
   switch (name.kind) {
     case FileKind::kAttempt: state.attempt = read_record<Attempt>(path()); break;
     case FileKind::kSubmitted:
@@ -250,6 +258,8 @@ void read_file(JobState& state, const std::string& folder, const FileName& name)
 }  // namespace
 
 JobState read_state(const std::string& folder) {
+  // Read without a lock: each file appears or is replaced at once, so what is read is a state that
+  // the job was in, or is in now.
   JobState state;
   std::vector<FileName> names;
   std::error_code ignored;
@@ -275,6 +285,8 @@ bool JobState::abandoned() const {
 bool JobState::begun() const { return (!starts.empty() && !abandoned()) || beat; }
 
 std::optional<Stop> JobState::end() const {
+  // The stop file, or the last heartbeat, which keeps the end too, in case one of both could not
+  // be written.
   for (const auto& stop : stops)
     if (stop && stop->is_final) return stop;
   if (beat && beat->stop && beat->stop->is_final) return beat->stop;
@@ -296,6 +308,7 @@ bool JobState::alive() const {
                              : !beat || beat->stop.has_value();
   if (stopped) return false;
 
+  // On this host the process table tells; elsewhere the age of the heartbeat.
   const auto known = is_alive(newer ? start->by : beat->by);
   return known.value_or(now_s() - (newer ? start->time : beat->time) < lease_s());
 }
@@ -307,6 +320,7 @@ const Start* JobState::last_start() const {
 }
 
 double JobState::wall_without_end_s() const {
+  // Of a start whose end nobody recorded: from its start to its last heartbeat.
   const size_t last = starts.size();
   if (last == 0 || !starts.back() || stops.size() >= last || !beat ||
       beat->restart + 1 != static_cast<int64_t>(last))
@@ -318,6 +332,7 @@ double JobState::wall_without_end_s() const {
 // ends give most of it.
 double JobState::wall_s() const {
   double before = 0, last = wall_without_end_s();
+
   for (size_t r = 0; r < stops.size(); ++r) {
     if (!stops[r]) continue;
     if (r + 1 >= starts.size())
@@ -374,6 +389,8 @@ bool to_run_again(const Job& job, const JobState& state) {
 }
 
 bool abandon(const std::string& folder, int64_t number) {
+  // Takes the first start's file, so that a late process cannot begin the attempt: both create
+  // the same name.
   return put_start(folder, number, 0,
                    {.by = this_process(), .time = now_s(), .slurm_job = {}, .abandoned = true});
 }

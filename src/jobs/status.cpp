@@ -26,6 +26,8 @@ bool finished_elsewhere(const Job& job, const Progress& progress) {
   const auto& runs = job.resolution.runs;
   const auto& hashes = job.resolution.hashes;
   if (!progress.finished || hashes.size() != runs.size()) return false;
+
+  // The run folder states its configuration: one of the same name may be of another.
   for (size_t i = 0; i < runs.size(); ++i) {
     try {
       const auto json = parse_record(read_text(runs[i] + "/provenance.json"));
@@ -38,6 +40,7 @@ bool finished_elsewhere(const Job& job, const Progress& progress) {
 }
 
 double newest_heartbeat(const std::vector<std::string>& runs) {
+  // Modification times: the file system's clock, the same for all ranks.
   double newest = 0;
   for (const auto& run : runs) {
     std::error_code ignored;
@@ -106,6 +109,7 @@ std::string last_stop_text(const JobState& state) {
 
 // For an attempt that Slurm has in its queue or runs.
 void describe_active(Status& status, const SlurmJob& job) {
+  // Slurm knows whether the job is in its queue; the state files know whether it has run before.
   const bool begun = status.state.begun();
   if (job.is_running()) {
     status.phase = Phase::kRunning;
@@ -151,6 +155,7 @@ void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
 // Slurm's job id of an attempt: as the submitter recorded it, else that of the queued job with the
 // batch's name, else as a start recorded it; "" if none is known.
 std::string slurm_id(const JobState& state, Slurm& slurm) {
+  // Without the job id a job that Slurm has would look lost, and be submitted twice.
   std::string id = state.submitted;
   if (id.empty() && state.attempt && state.attempt->backend == Backend::kSlurm)
     if (const auto found =
@@ -169,11 +174,14 @@ bool claim_is_fresh(const Attempt& attempt) {
 // For an attempt that runs, or will run, in a pack.
 void ask_pack(Status& status, const std::string& state_root, Slurm& slurm) {
   const auto& attempt = *status.state.attempt;
+
+  // A pack is a job itself, so its state is found in the same way.
   Job packed;
   packed.key = attempt.batch;
   packed.name = attempt.batch;
   const Status pack = status_of(packed, state_root, slurm);
   status.where = "in " + attempt.batch;
+
   if (pack.phase == Phase::kWaiting && claim_is_fresh(attempt)) {
     status.phase = Phase::kSubmitting;
     return;
@@ -202,6 +210,7 @@ void without_heartbeat(Status& status, const std::string& state_root, Slurm& slu
     return;
   }
 
+  // Without an answer of squeue the job may be queued: it must not be submitted twice.
   const bool in_slurm =
       !state.submitted.empty() || (attempt && attempt->backend == Backend::kSlurm);
   if (in_slurm && !slurm.answers()) {
@@ -254,6 +263,7 @@ std::string run_since(const Job& job, const JobState& state, const std::string& 
     if (start && stop && stop->reason == EndReason::kDone && began_after(*start, *own))
       names.push_back(job.after_rows[i]);
   }
+
   if (names.empty()) return "";
   return fmt::format(
       "its dependency {}{} has run since; `jobs again --where name={}` runs it again", names[0],
@@ -283,6 +293,8 @@ void describe_end(Status& status, const Stop& end, const std::string& folder) {
   status.phase = phase_of(end.reason);
   status.detail = end.message;
   if (attempt && attempt->backend == Backend::kPack) status.where = "in " + attempt->batch;
+
+  // Only a failure has a code and a log worth reading.
   if (status.phase != Phase::kFailed) return;
 
   status.detail = fmt::format("exit code {}: {}", end.code, end.message);
@@ -319,21 +331,26 @@ Status status_once(const Job& job, const std::string& state_root, Slurm& slurm) 
     status.host = start->by.host;
   if (!state.submitted.empty()) status.where = "slurm " + state.submitted;
 
+  // The order matters: a recorded end first, then a living process, then finished run folders (of
+  // another sheet, or trained by hand), and only then what Slurm or the pack say.
   if (done && waits_again(status, job)) return status;
   if (const auto end = state.end()) {
     describe_end(status, *end, folder);
     return status;
   }
+
   if (state.alive()) {
     describe_running(status, runs, slurm);
     return status;
   }
+
   if (finished_elsewhere(job, status.progress)) {
     if (waits_again(status, job)) return status;
     status.phase = Phase::kDone;
     status.detail = "finished according to the run folder";
     return status;
   }
+
   if (state.number > 0) without_heartbeat(status, state_root, slurm);
   return status;
 }
@@ -354,6 +371,9 @@ Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
   status.phase = Phase::kNotEnabled;
   for (int round = 0; job.enabled && round < 4; ++round) {
     status = status_once(job, state_root, slurm);
+
+    // Nobody recorded an end, but nothing runs: only such a phase can come from reading in
+    // between.
     const bool doubtful =
         (status.phase == Phase::kLost || status.phase == Phase::kCancelled) && !status.state.end();
     if (!doubtful || !has_changed(status.state, read_state(job_folder(state_root, job.key)))) break;
@@ -419,6 +439,8 @@ class NotStarted {
   std::string cause_of(const Job& job) {
     const auto [at, added] = causes_.try_emplace(job.key);
     if (!added) return at->second;
+
+    // The entry was made first, so that each job is visited once.
     std::string cause;
     for (const auto& key : job.after) {
       const auto& before = status_at(key);
@@ -452,6 +474,8 @@ void note_off(const std::vector<Job>& jobs, const std::string& state_root, Slurm
     if (job.off_key.empty()) continue;
     job.enabled = true;
     job.key = job.off_key;
+
+    // A mark that the result exists while its row is off: a later 1 in the cell runs it again.
     const auto status = status_of(job, state_root, slurm);
     if (status.phase == Phase::kDone && !status.state.off.contains(job.sheet_mark))
       put_off(job_folder(state_root, job.key), status.state.number, job.sheet_mark);

@@ -82,6 +82,7 @@ std::string place_text(const Status& status) {
 
 std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>& statuses) {
   TableRows rows{{"name", "status", "walltime", "where", "detail"}};
+
   std::map<std::string, int> counts;
   for (size_t i = 0; i < jobs.size(); ++i) {
     const auto& status = statuses[i];
@@ -90,6 +91,7 @@ std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>
                     one_line(status.detail, status.log)});
     ++counts[phase_name(status.phase)];
   }
+
   std::vector<std::string> sums;
   for (const auto& [phase, count] : counts) sums.push_back(fmt::format("{} {}", count, phase));
   return plain_table(rows,
@@ -124,6 +126,9 @@ std::string sheet_cell(const std::string& column, const Job& job, const std::vec
                        Phase phase) {
   if (column == "name") return job.name;
   if (column == "after") return after_text(job, jobs);
+
+  // What runs or is done gets a 0, so that the table can be submitted as a sheet without running
+  // it again.
   if (column == kWhetherToRun && (phase == Phase::kDone || is_under_way(phase))) return "0";
   const auto at = job.cells.find(column);
   return at == job.cells.end() ? "" : at->second;
@@ -157,6 +162,7 @@ std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
          progress.epochs > 0 ? fmt::format("{}/{}", progress.epoch, progress.epochs) : ""});
     for (const auto& column : logged)
       line.push_back(progress.last.contains(column) ? progress.last.at(column) : "");
+
     for (auto& field : line) field = cell_text(field);
     text += csv_line(line);
   }

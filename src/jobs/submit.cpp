@@ -87,6 +87,7 @@ class Submitter {
         ready.push_back(i);
     if (ready.empty()) return true;
 
+    // Packs first; what they do not take is submitted on its own or in arrays.
     if (options_.pack_ranks > 0) {
       for (const auto& group : pack_groups(queue_, ready, options_.pack_ranks)) submit_pack(group);
       std::erase_if(ready, [&](size_t i) { return tried_.contains(i); });
@@ -102,6 +103,8 @@ class Submitter {
       tried_.insert(i);
       const auto& job = queue_.job(i);
       const auto dependencies = *dependencies_of(i);
+
+      // Tasks of an array have the same options and wait for the same jobs.
       const std::string requirements =
           fmt::format("{}\n{}\n{}\n{}\n{}\n{}", job.template_name, job.ranks, job.threads, job.gpus,
                       fmt::join(job.slurm, "\n"), fmt::join(dependencies, ":"));
@@ -118,6 +121,7 @@ class Submitter {
 
   // Submits a batch in arrays that are no longer than the cluster allows.
   void submit_parts(Batch& batch) {
+    // A single job needs no array, so its length is not asked for.
     const auto members = std::exchange(batch.members, {});
     const auto longest = members.size() > 1 ? static_cast<size_t>(array_size()) : 1;
     for (size_t first = 0; first < members.size(); first += longest) {
@@ -133,6 +137,9 @@ class Submitter {
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!queue_.is_picked(i) || !may_start(queue_.status(i).phase) || tried_.contains(i))
         continue;
+
+      // Its submitter is about to call sbatch: the id will come, and the job can then depend on
+      // it.
       const auto unmet = queue_.unmet(i);
       if (std::any_of(unmet.begin(), unmet.end(), [&](size_t other) {
             return queue_.status(other).phase == Phase::kSubmitting;
@@ -147,6 +154,8 @@ class Submitter {
     const auto& status = queue_.status(i);
     const auto& attempt = status.state.attempt;
     if (!is_under_way(status.phase)) return "";
+
+    // A job in a pack is as far as its pack: this one has the id.
     if (attempt && attempt->backend == Backend::kPack)
       return read_state(job_folder(queue_.state_root(), attempt->batch)).submitted;
     if (!status.state.submitted.empty()) return status.state.submitted;
@@ -205,6 +214,8 @@ class Submitter {
   }
 
   void submit_pack(const std::vector<size_t>& group) {
+    // Jobs of a group wait for the same jobs (pack_groups), so those of the first one are the
+    // pack's.
     const auto dependencies = dependencies_of(group[0]);
     const auto pack = make_pack(queue_, group, options_.pack_ranks, Backend::kSlurm);
     for (const size_t i : group) tried_.insert(i);
@@ -249,6 +260,7 @@ class Submitter {
 
     batch.display_name = display_name(queue_.job(claimed[0].first).name, claimed.size());
     const auto list = write_batch(queue_.state_root(), batch.name, entries);
+
     try {
       const auto id = call_sbatch(batch, list, entries[0].folder, array ? claimed.size() : 0);
       for (size_t k = 0; k < claimed.size(); ++k) {
@@ -276,6 +288,8 @@ class Submitter {
   // Tasks per node: as many as the nodes need for all ranks.
   static void add_tasks_per_node(const Job& job, std::vector<std::string>& options) {
     if (sets(job, "ntasks-per-node")) return;
+
+    // All ranks on the one node; with --nodes in the sheet they are spread evenly.
     const bool one_node = job.template_name == "one_node" || job.template_name == "gpu_node";
     if (one_node && !sets(job, "nodes"))
       options.push_back(fmt::format("--ntasks-per-node={}", job.ranks));
@@ -308,6 +322,7 @@ class Submitter {
         fmt::format("--cpus-per-task={}", job.threads),
         "--requeue",
         fmt::format("--output={}/batches/{}-%j.log", queue_.state_root(), batch.name)};
+
     add_tasks_per_node(job, options);
     if (job.gpus > 0 && !sets(job, "gpus-per-node") && !sets(job, "gres"))
       options.push_back(fmt::format("--gpus-per-node={}", job.gpus));
@@ -315,6 +330,8 @@ class Submitter {
       options.push_back(
           fmt::format("--array=0-{}{}", size - 1,
                       options_.throttle > 0 ? fmt::format("%{}", options_.throttle) : ""));
+
+    // Without kill-on-invalid-dep a job whose dependency failed would be pending for ever.
     if (!batch.dependencies.empty())
       options.insert(options.end(),
                      {fmt::format("--dependency=afterok:{}", fmt::join(batch.dependencies, ":")),
@@ -326,6 +343,7 @@ class Submitter {
 
   // Prints the jobs that were not submitted, and returns the exit code.
   int report() {
+    // What was not submitted is shown with the job that it waits for.
     queue_.refresh(true);
     queue_.note_not_started();
     bool all = !refused_;

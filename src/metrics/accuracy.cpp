@@ -26,6 +26,7 @@ void Accuracy::update(const at::Tensor& predictions, const at::Tensor& labels) {
 void Accuracy::update(const at::Tensor& right) {
   DISSENT_CHECK(right.defined() && right.dim() == 1 && right.scalar_type() == at::kBool, kUsage,
                 "accuracy: right: expected [N] Bool, found {}", describe(right));
+
   right_ += right.sum().item<int64_t>();
   total_ += right.size(0);
 }
@@ -59,6 +60,8 @@ at::Tensor right_in_top_k(const at::Tensor& logits, const at::Tensor& labels, in
   DISSENT_CHECK(k >= 1, kUsage, "right_in_top_k: k: expected 1 or more, found {}", k);
   check_labels("right_in_top_k", "labels", labels, logits.size(0), logits.size(1), logits.device(),
                -1);
+
+  // With fewer than k classes every labelled prediction is correct.
   const auto top = std::get<1>(logits.topk(std::min(k, logits.size(1)), -1));
   return top.eq(labels.unsqueeze(1)).any(1);
 }

@@ -23,6 +23,7 @@ constexpr Purpose kResampling{20};
 using Draws = std::vector<uint32_t>;
 
 Draws draw(int64_t count, Random random) {
+  // Counts instead of a list of draws: the AUROC of a resample then needs no new sort.
   Draws drawn(count, 0);
   for (int64_t i = 0; i < count; ++i) ++drawn[random.below(static_cast<uint32_t>(count))];
   return drawn;
@@ -32,6 +33,7 @@ Draws draw(int64_t count, Random random) {
 using SeedDifference = std::function<double(int64_t seed, const std::vector<Draws>& draws)>;
 
 double percentile(const std::vector<double>& sorted, double share) {
+  // Linear between order statistics, as numpy's default.
   const double at = share * static_cast<double>(sorted.size() - 1), below = std::floor(at);
   const auto i = static_cast<size_t>(below);
   return i + 1 < sorted.size() ? sorted[i] + (at - below) * (sorted[i + 1] - sorted[i]) : sorted[i];
@@ -39,6 +41,7 @@ double percentile(const std::vector<double>& sorted, double share) {
 
 double mean_over_seeds(const SeedDifference& difference, const std::vector<Draws>& draws,
                        const Draws& seeds) {
+  // The mean over seeds, each as often as it was drawn.
   double sum = 0;
   for (size_t s = 0; s < seeds.size(); ++s)
     if (seeds[s] > 0)
@@ -50,6 +53,9 @@ DifferenceInterval resample(int64_t seeds, const std::vector<int64_t>& pools,
                             const SeedDifference& difference, const BootstrapOptions& options) {
   std::vector<Draws> once;
   for (const int64_t count : pools) once.emplace_back(count, 1);
+
+  // Each resample draws samples and seeds with replacement, from random numbers that its own
+  // number keys: the interval is the same for any number of threads.
   std::vector<double> values(options.resamples);
   parallel_tasks(options.resamples, [&](int64_t r) {
     std::vector<Draws> draws;
@@ -60,11 +66,15 @@ DifferenceInterval resample(int64_t seeds, const std::vector<int64_t>& pools,
   });
 
   std::sort(values.begin(), values.end());
+
+  // The difference itself is that of the given samples, each once; the interval is that of
+  // percentiles.
   DifferenceInterval interval;
   interval.difference = mean_over_seeds(difference, once, Draws(seeds, 1));
   interval.low = percentile(values, (1 - options.level) / 2);
   interval.high = percentile(values, (1 + options.level) / 2);
 
+  // The standard error is the deviation of the resampled differences.
   const double mean =
       std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   double squares = 0;
@@ -89,6 +99,8 @@ at::Tensor seed_rows(const char* function, const char* name, const at::Tensor& v
   DISSENT_CHECK(fits && values.size(-1) < (int64_t{1} << 32), kUsage,
                 "{}: {}: expected [N >= 1] or [S >= 1, N] of f32, f64 or bool, found {}", function,
                 name, describe(values));
+
+  // Without seeds: one.
   return at::atleast_2d(values.detach().to(at::kCPU, at::kDouble)).contiguous();
 }
 
@@ -116,6 +128,8 @@ class SortedRun {
     }
   }
   double auroc(const Draws& positive, const Draws& negative) const {
+    // Twice the number of correctly ordered pairs (positive above negative), so that ties count
+    // 1/2 in integers.
     uint64_t twice = 0, above = 0, tied_positives = 0, tied_negatives = 0;
     for (size_t i = 0; i < order_.size(); ++i) {
       if (order_[i] < positives_)
@@ -149,6 +163,8 @@ std::vector<SortedRun> sorted_runs(const char* name, const ScoredSets& sets, at:
                 positive.size(0), negative.size(0));
   check_no_nan(kFunction, positive);
   check_no_nan(kFunction, negative);
+
+  // Sorted once per run, and read by every resample.
   std::vector<SortedRun> runs;
   for (int64_t s = 0; s < positive.size(0); ++s)
     runs.emplace_back(positive[s].const_data_ptr<double>(), positive.size(1),
@@ -164,6 +180,8 @@ DifferenceInterval paired_bootstrap(const at::Tensor& a, const at::Tensor& b,
   const auto first = seed_rows("paired_bootstrap", "a", a),
              second = seed_rows("paired_bootstrap", "b", b);
   check_same("paired_bootstrap", "b", second, first);
+
+  // Paired: both methods are resampled with the same draws, so only their differences are needed.
   const auto difference = first - second;
   const auto bad = difference.isfinite().logical_not().sum().item<int64_t>();
   DISSENT_CHECK(bad == 0, kData,
@@ -193,6 +211,8 @@ DifferenceInterval paired_bootstrap_auroc(const ScoredSets& a, const ScoredSets&
       positive_a.size(1) < (int64_t{1} << 31) / negative_a.size(1) * (int64_t{1} << 31), kUsage,
       "paired_bootstrap_auroc: {} positive and {} negative samples: expected fewer pairs than 2^62",
       positive_a.size(1), negative_a.size(1));
+
+  // Positives and negatives are drawn apart, so each resample has as many of both as the data.
   const auto difference = [&](int64_t seed, const std::vector<Draws>& draws) {
     return first[seed].auroc(draws[0], draws[1]) - second[seed].auroc(draws[0], draws[1]);
   };

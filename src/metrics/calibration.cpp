@@ -23,6 +23,7 @@ CalibrationValues calibration_values(const at::Tensor& logits, const at::Tensor&
   const auto place = labels.unsqueeze(1);
   auto p = log_p.exp();
   const auto confidence = p.amax(-1);
+
   // p - [c = y] in place: each square is of a difference, so none of the sums is below 0.
   p.scatter_add_(1, place, at::full_like(place, -1, p.options()));
   return {log_p.gather(1, place).squeeze(1).neg(), p.square_().sum(-1), confidence};
@@ -54,6 +55,8 @@ double SampleMean::finish() const {
   for (const double value : sorted)
     if (std::isnan(value)) return value;
   std::sort(sorted.begin(), sorted.end());
+
+  // Summed in ascending order, so the bits do not depend on the order of updates.
   double sum = 0;
   for (const double value : sorted) sum += value;
   return sum / static_cast<double>(sorted.size());
@@ -74,6 +77,7 @@ void Calibration::update(const at::Tensor& confidence, const at::Tensor& right) 
   check_values("calibration", "confidence", confidence);
   check_beside("calibration", "right", right, confidence, at::kBool);
   check_no_nan("calibration", confidence);
+
   const auto values = confidence.detach().to(at::kCPU, at::kDouble).contiguous();
   const auto flags = right.to(at::kCPU).contiguous();
   for (int64_t i = 0; i < values.numel(); ++i)
@@ -108,6 +112,8 @@ std::vector<Calibration::Bin> Calibration::fill(int64_t bins, TopBin top) const 
 
 double Calibration::expected_error(int64_t bins, TopBin top) const {
   const auto filled = fill(bins, top);
+
+  // Sum over bins of (samples in it / all samples) |accuracy - mean confidence|.
   uint64_t count = 0;
   double sum = 0;
   for (const auto& bin : filled) {

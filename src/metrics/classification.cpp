@@ -39,10 +39,14 @@ void Classification::update(const at::Tensor& logits, const at::Tensor& labels) 
 void Classification::merge(const Classification& other) {
   DISSENT_CHECK(classes_ == other.classes_ && has_classwise_ == other.has_classwise_, kUsage,
                 "classification: merge: expected the same classes");
+
+  // All parts of the state are integers that add up.
   from_state(state() + other.state());
 }
 
 const Reliability& Classification::reliability(Convention convention) const {
+  // The conventions differ in the bin of a confidence of 1, and OpenOOD bins the largest logit
+  // (of_logits_).
   switch (convention) {
     case Convention::kSklearn: return closed_;
     case Convention::kSdde: return dropped_;
@@ -60,6 +64,8 @@ double Classification::finish(const std::string& metric, Convention convention) 
   const auto& info = find_metric(metric);
   check_convention(info, convention);
   DISSENT_CHECK(samples() > 0, kData, "{}: expected at least one sample, found none", metric);
+
+  // Only metrics that are sums over samples; those of ranked scores are in ranking_values.hpp.
   switch (info.id) {
     case Metric::kAccuracy: return accuracy_.finish();
     case Metric::kAccuracyTop5: return top5_.finish();

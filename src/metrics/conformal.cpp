@@ -27,6 +27,7 @@ at::Tensor checked_probabilities(const char* function, const at::Tensor& probabi
                 "{}: penalty: expected 0 or more, found {}", function, options.penalty);
   DISSENT_CHECK(options.free_ranks >= 0, kUsage, "{}: free_ranks: expected 0 or more, found {}",
                 function, options.free_ranks);
+
   const auto outside =
       probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
   DISSENT_CHECK(outside == 0, kData, "{}: expected probabilities in [0, 1], found {} of {} outside",
@@ -41,6 +42,7 @@ class RowScores {
       : options_(options), part_(part), order_(classes), scores_(classes) {}
 
   const std::vector<double>& operator()(const double* p, int64_t row) {
+    // Stable: of equal probabilities the lower class comes first.
     std::iota(order_.begin(), order_.end(), 0);
     std::stable_sort(order_.begin(), order_.end(),
                      [p](int64_t a, int64_t b) { return p[a] > p[b]; });
@@ -86,6 +88,8 @@ at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& l
   check_labels("conformal_scores", "labels", labels, p.size(0), p.size(1), probabilities.device());
   const auto y = labels.to(at::kCPU).contiguous();
   auto scores = at::empty({p.size(0)}, at::kDouble);
+
+  // Rows are numbered over the whole set, so blocks do not change the random numbers.
   RowScores row(p.size(1), options, part);
   for (int64_t n = 0; n < p.size(0); ++n)
     scores.data_ptr<double>()[n] = row(p.const_data_ptr<double>() + n * p.size(1),
@@ -94,6 +98,8 @@ at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& l
 }
 
 int64_t conformal_position(int64_t n, double level) {
+  // The ceil((n + 1) level)-th smallest score, as for split conformal prediction: with it the
+  // coverage is at least `level`. Beyond n there is no such score.
   const auto count = static_cast<int64_t>(std::ceil(static_cast<double>(n + 1) * level));
   return count > n ? -1 : std::max<int64_t>(count, 1) - 1;
 }
@@ -119,6 +125,7 @@ at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
   DISSENT_CHECK(!std::isnan(quantile), kUsage,
                 "conformal_sets: quantile: expected a number, found NaN");
   const int64_t classes = p.size(1);
+
   auto sets = at::empty({p.size(0), classes}, at::kBool);
   RowScores row(classes, options, ConformalPart::kTest);
   for (int64_t n = 0; n < p.size(0); ++n) {
@@ -129,6 +136,8 @@ at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
       set[c] = scores[c] <= quantile;
       empty = empty && !set[c];
     }
+
+    // Then the most probable class.
     if (empty && !options.allow_empty) set[row.first()] = true;
   }
   return sets;
@@ -138,6 +147,7 @@ void ConformalCounts::update(const at::Tensor& sets, const at::Tensor& labels) {
   DISSENT_CHECK(sets.defined() && sets.dim() == 2 && sets.scalar_type() == at::kBool, kUsage,
                 "conformal_counts: sets: expected [N, C] Bool, found {}", describe(sets));
   check_labels("conformal_counts", "labels", labels, sets.size(0), sets.size(1), sets.device());
+
   const auto sizes = sets.sum(1);
   samples_ += sets.size(0);
   covered_ += sets.gather(1, labels.unsqueeze(1)).sum().item<int64_t>();

@@ -15,6 +15,8 @@ void CorrectClassification::update(const at::Tensor& confidence, const at::Tenso
   check_beside("correct_classification", "predictions", predictions, confidence, at::kLong);
   check_beside("correct_classification", "labels", labels, confidence, at::kLong);
   check_no_nan("correct_classification", confidence);
+
+  // Wrong predictions in distribution only count in the denominator.
   const auto id = labels.ne(-1);
   append_values(ood_, confidence.masked_select(id.logical_not()));
   append_values(right_, confidence.masked_select(id.logical_and(predictions.eq(labels))));
@@ -39,6 +41,8 @@ double CorrectClassification::finish(double fpr) const {
   std::sort(ood.begin(), ood.end(), std::greater<>());
   const auto allowed = static_cast<size_t>(std::ceil(fpr * static_cast<double>(ood.size())));
   const double threshold = allowed == 0 ? ood.back() : ood[allowed - 1];
+
+  // Strictly above, as in the reference.
   const auto right = std::count_if(right_.begin(), right_.end(), [threshold](double confidence) {
     return confidence > threshold;
   });

@@ -39,6 +39,7 @@ void Diversity::update(const at::Tensor& outputs, const at::Tensor& labels, Memb
         outputs.detach().narrow(1, first, count).to(at::kCPU, at::kDouble).contiguous();
     const auto p = kind == MemberOutputs::kLogits ? at::softmax(block, -1) : block;
     const auto log_p = kind == MemberOutputs::kLogits ? at::log_softmax(block, -1) : block.log();
+
     count_predictions(block.argmax(-1), labels.defined()
                                             ? labels.narrow(0, first, count).to(at::kCPU)
                                             : at::Tensor());
@@ -52,6 +53,8 @@ void Diversity::update(const at::Tensor& outputs, const at::Tensor& labels, Memb
 }
 
 void Diversity::count_predictions(const at::Tensor& predictions, const at::Tensor& labels) {
+  // Upper triangle: different_ of pairs, both_right_ with the members' own counts on the
+  // diagonal.
   for (int64_t i = 0; i < members_; ++i)
     for (int64_t j = i; j < members_; ++j) {
       if (j > i)
@@ -113,6 +116,7 @@ void Diversity::merge(const Diversity& other) {
     different_[i] += other.different_[i];
     both_right_[i] += other.both_right_[i];
   }
+
   kl_.merge(other.kl_);
   jensen_shannon_.merge(other.jensen_shannon_);
   variance_.merge(other.variance_);
@@ -121,6 +125,8 @@ void Diversity::merge(const Diversity& other) {
 }
 
 void Diversity::finish_pairs(DiversityValues& values) const {
+  // Means over pairs of members, each from the counts of a 2 x 2 table (Kuncheva and Whitaker,
+  // 2003).
   double q = 0, rho = 0, fault = 0, unequal = 0, q_pairs = 0, rho_pairs = 0;
   const auto n = static_cast<double>(rows_),
              pairs = static_cast<double>(members_ * (members_ - 1)) / 2;
@@ -143,6 +149,7 @@ void Diversity::finish_pairs(DiversityValues& values) const {
         rho += up / norm;
         ++rho_pairs;
       }
+
       fault += d / n;
       unequal += (b + c) / n;
     }
@@ -184,6 +191,7 @@ at::Tensor Diversity::disagreement_matrix() const {
 }
 
 at::Tensor Diversity::state() const {
+  // Integers only, so that states of ranks are merged by a sum.
   std::vector<int64_t> words{rows_, labelled_};
   words.insert(words.end(), different_.begin(), different_.end());
   words.insert(words.end(), both_right_.begin(), both_right_.end());

@@ -10,6 +10,7 @@ constexpr double kMostSum = 0x1p62;
 }  // namespace
 
 void ExactSum::add(double value) {
+  // Values that are not finite are counted, and decide the result in finish().
   if (!std::isfinite(value)) {
     nan_ += std::isnan(value);
     positive_infinite_ += value > 0;
@@ -46,6 +47,7 @@ void ExactSum::merge(const ExactSum& other) {
 }
 
 double ExactSum::finish() const {
+  // As in floating point: infinities of both signs give NaN.
   if (nan_ > 0 || (positive_infinite_ > 0 && negative_infinite_ > 0)) return std::nan("");
   if (positive_infinite_ > 0) return HUGE_VAL;
   if (negative_infinite_ > 0) return -HUGE_VAL;

@@ -36,6 +36,8 @@ std::string convention_table() {
     rule += "---|";
   }
   out += "\n" + rule + "\n";
+
+  // One row per metric; an empty cell: the convention does not define it.
   for (const auto& metric : metric_table()) {
     out += fmt::format("| `{}` |", metric.name);
     for (const auto& [name, convention] : convention_names())

@@ -57,6 +57,7 @@ Ranking Ranking::from_scores(const at::Tensor& positive, const at::Tensor& negat
   check_values("ranking", "negative", negative);
   check_no_nan("ranking", positive);
   check_no_nan("ranking", negative);
+
   Ranking ranking;
   append_values(ranking.positive_, positive);
   append_values(ranking.negative_, negative);

@@ -15,6 +15,7 @@ double share(uint64_t part, uint64_t whole) {
 // Whether scikit-learn keeps point i: the ends, and every point off the straight line through its
 // two neighbours in index.
 bool is_kept(const RankingCurve& curve, size_t i) {
+  // With drop_intermediate, roc_curve drops points whose second difference of counts is 0.
   const auto bends = [i](const std::vector<uint64_t>& counts) {
     return counts[i + 1] - counts[i] != counts[i] - counts[i - 1];
   };
@@ -29,6 +30,7 @@ double auroc(const RankingCurve& curve) {
                 kUsage,
                 "auroc: {} positive and {} negative samples: twice their product is beyond 2^63",
                 curve.positives, curve.negatives);
+
   // Twice the number of pairs (positive, negative) in the right order, ties counted once.
   uint64_t twice = 0, true_before = 0, false_before = 0;
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
@@ -44,6 +46,8 @@ double fpr_at_recall(const RankingCurve& curve, double recall, RocPoints points)
   DISSENT_CHECK(recall >= 0 && recall <= 1, kUsage,
                 "fpr_at_recall: recall: expected 0 .. 1, found {}", recall);
   if (recall == 0) return 0;
+
+  // The first point whose recall is reached.
   for (size_t i = 0; i < curve.thresholds.size(); ++i) {
     if (points == RocPoints::kDropCollinear && !is_kept(curve, i)) continue;
     if (share(curve.true_positives[i], curve.positives) >= recall)

@@ -27,6 +27,8 @@ bool same(TieGroup a, TieGroup b) {
 
 // The smallest number of positives whose share of all, as it is rounded, is at least the recall.
 uint64_t needed_for(double recall, uint64_t positives) {
+  // The product may round to either side; the loops compare shares as they are computed
+  // elsewhere.
   auto count = static_cast<uint64_t>(recall * static_cast<double>(positives));
   while (count > 0 && part_of(count - 1, positives) >= recall) --count;
   while (count < positives && part_of(count, positives) < recall) ++count;
@@ -47,6 +49,9 @@ std::vector<TieGroup> turned(const std::vector<TieGroup>& groups) {
 std::vector<TieGroup> tie_groups(std::span<const double> positive,
                                  std::span<const double> negative) {
   std::vector<TieGroup> groups;
+
+  // Merges two descending lists; scores that are equal form one group, in which no order is
+  // known.
   size_t p = 0, n = 0;
   while (p < positive.size() || n < negative.size()) {
     const bool from_positive =
@@ -68,12 +73,16 @@ RankingPiece::RankingPiece(const RankingRequest& request) {
 RankingPiece::RankingPiece(const std::vector<TieGroup>& groups, TieGroup before, TieGroup total,
                            const RankingRequest& request)
     : RankingPiece(request) {
+  // Pairs with a negative of this group: 2 for each positive above it, 1 for each tied one.
   auto above = before;
   for (const auto& group : groups) {
     twice_pairs_ += static_cast<__int128>(group.negatives) *
                     static_cast<__int128>(2 * above.positives + group.positives);
     above = plus(above, group);
   }
+
+  // Twice: with each class as the positive one. The second side sees the groups from the smallest
+  // score on, with what lies below this piece already counted.
   sweep(sides_[0], groups, before, total, request);
   sweep(sides_[1], turned(groups),
         {total.negatives - above.negatives, total.positives - above.positives},
@@ -130,6 +139,7 @@ void RankingPiece::sweep(Side& side, const std::vector<TieGroup>& groups, TieGro
                     0};
         waiting[r] = true;
       }
+
       const bool first = above.positives + above.negatives == 0;
       if (waiting[r] && (first || bends)) {
         crossing.kept = 1;
@@ -146,6 +156,9 @@ void RankingPiece::add_risk(const std::vector<TieGroup>& groups, TieGroup before
   for (const auto& group : groups) {
     const uint64_t tied = group.positives + group.negatives,
                    seen = before.positives + before.negatives;
+
+    // Tied predictions have no order: each adds the group's share of wrong ones to the risk of
+    // its coverage.
     const double wrong_share = part_of(group.negatives, tied),
                  wrong = static_cast<double>(before.negatives);
     for (uint64_t j = 1; j <= tied; ++j)
@@ -156,6 +169,7 @@ void RankingPiece::add_risk(const std::vector<TieGroup>& groups, TieGroup before
 
 template <class F>
 void RankingPiece::Side::each_integer(F f) {
+  // One list of all integers, in the order of a written piece, for words(), write() and read().
   const auto counts = [&f](TieGroup& group) {
     for (auto* count : {&group.positives, &group.negatives}) {
       auto word = static_cast<int64_t>(*count);
@@ -163,6 +177,7 @@ void RankingPiece::Side::each_integer(F f) {
       *count = static_cast<uint64_t>(word);
     }
   };
+
   f(groups), counts(first), counts(last), f(bends), f(false_bend), f(false_end);
   for (auto& c : crossings)
     f(c.found), f(c.true_before), f(c.false_before), f(c.true_at), f(c.false_at), f(c.kept),
@@ -177,6 +192,7 @@ int64_t RankingPiece::words(const RankingRequest& request) {
 }
 
 void RankingPiece::write(int64_t* words) const {
+  // The order of words(): the 128-bit number of pairs, the risk, then both sides.
   write_integer(twice_pairs_, words);
   words += 4;
   const auto put = [&words](const ExactSum& sum) { sum.write(words), words += ExactSum::kWords; };
@@ -194,6 +210,7 @@ RankingPiece RankingPiece::read(const int64_t* words, const RankingRequest& requ
   const auto take = [&words] {
     return words += ExactSum::kWords, ExactSum::read(words - ExactSum::kWords);
   };
+
   piece.risk_ = take();
   for (auto& side : piece.sides_) {
     side.trapezoid = take();

@@ -22,7 +22,11 @@ double RankingPiece::dropped(const std::vector<const Side*>& sides, size_t recal
   const Side* pending = nullptr;
   for (const auto* side : sides) {
     if (side->groups == 0) continue;
+
+    // The recall may be reached near the end of one piece, and the next kept point be in a later
+    // one: whether a point bends depends on the first group of the next piece.
     const auto& crossing = side->crossings[recall];
+
     if (pending) {
       if (side->first.positives != pending->last.positives ||
           side->first.negatives != pending->last.negatives)
@@ -45,15 +49,19 @@ RankingSide RankingPiece::finish(const std::vector<const Side*>& sides, TieGroup
     trapezoid.merge(side->trapezoid);
     steps.merge(side->steps);
   }
+
   out.aupr = trapezoid.finish() / static_cast<double>(total.positives);
   out.average_precision = steps.finish() / static_cast<double>(total.positives);
   for (size_t r = 0; r < request.recalls.size(); ++r) {
+    // Each recall is reached in exactly one piece.
     const double recall = request.recalls[r];
     Crossing at;
     for (const auto* side : sides)
       if (side->crossings[r].found) at = side->crossings[r];
     const double low = ratio_of(static_cast<uint64_t>(at.true_before), total.positives),
                  high = ratio_of(static_cast<uint64_t>(at.true_at), total.positives);
+
+    // The point nearest to the recall may be the one before it is reached.
     const bool below = at.true_before + at.false_before > 0 && recall - low < high - recall;
     out.fpr.push_back(ratio_of(static_cast<uint64_t>(at.false_at), total.negatives));
     out.fpr_nearest.push_back(
@@ -92,6 +100,7 @@ RankingValues ranking_values(const std::vector<RankingPiece>& pieces, TieGroup t
   // AURC, and the trapezoid over coverages, which needs the risk at both ends.
   const auto count = static_cast<double>(total.positives + total.negatives);
   values.aurc = risk.finish() / count;
+
   const auto top =
       std::find_if(down.begin(), down.end(), [](const auto* side) { return side->groups > 0; });
   const double first =
@@ -112,6 +121,7 @@ RankingValues ranking_values(const Ranking& ranking, const RankingRequest& reque
     std::sort(values.begin(), values.end(), std::greater<>());
     return values;
   };
+
   const auto positive = sorted(ranking.positive_scores()),
              negative = sorted(ranking.negative_scores());
 

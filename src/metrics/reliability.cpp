@@ -66,6 +66,7 @@ Reliability::Reliability(std::vector<double> inner_edges)
     : edges_(std::move(inner_edges)), equal_width_(false) {
   DISSENT_CHECK(std::is_sorted(edges_.begin(), edges_.end()), kUsage,
                 "reliability: inner_edges: expected ascending edges");
+
   const auto total_bins = edges_.size() + 1;
   count_.resize(total_bins);
   right_.resize(total_bins);
@@ -74,6 +75,8 @@ Reliability::Reliability(std::vector<double> inner_edges)
 
 int64_t Reliability::bin_of(double confidence) const {
   if (confidence < 0 || confidence > 1) return -1;
+
+  // Edges of quantiles close their bins at the upper end, those of equal width at the lower end.
   if (!equal_width_)
     return std::lower_bound(edges_.begin(), edges_.end(), confidence) - edges_.begin();
   if (confidence == 1 && top_ != TopBin::kClosed)
@@ -85,6 +88,7 @@ void Reliability::update(const at::Tensor& confidence, const at::Tensor& right) 
   check_values("reliability", "confidence", confidence);
   check_beside("reliability", "right", right, confidence, at::kBool);
   check_no_nan("reliability", confidence);
+
   const auto values = confidence.detach().to(at::kCPU, at::kDouble).contiguous(),
              flags = right.to(at::kCPU).contiguous();
   for (int64_t i = 0; i < values.numel(); ++i) {
@@ -112,6 +116,7 @@ void Reliability::merge(const Reliability& other) {
 std::vector<ReliabilityBin> Reliability::finish() const {
   std::vector<ReliabilityBin> bins;
   for (size_t b = 0; b < count_.size(); ++b) {
+    // TopBin::kOwn: the bin behind the last edge is that of a confidence of 1.
     const bool own = equal_width_ && b + 1 == edges_.size();
     const double low = own ? 1 : equal_width_ ? edges_[b] : b == 0 ? 0 : edges_[b - 1];
     const double high = own ? 1 : equal_width_ ? edges_[b + 1] : b < edges_.size() ? edges_[b] : 1;
@@ -121,6 +126,7 @@ std::vector<ReliabilityBin> Reliability::finish() const {
 }
 
 double Reliability::expected_error() const {
+  // n |accuracy - mean confidence| of a bin is |right - sum of confidences|.
   int64_t count = 0;
   double sum = 0;
   for (const auto& bin : finish()) {
@@ -150,6 +156,8 @@ std::vector<int64_t> quantile_positions(int64_t count, int64_t bins) {
   DISSENT_CHECK(bins >= 1, kUsage, "equal_mass_error: bins: expected 1 or more, found {}", bins);
   std::vector<int64_t> positions;
   for (int64_t i = 1; i < bins; ++i) {
+    // numpy.quantile interpolates at position q (n - 1) with q = i / bins: the order statistics
+    // below and above it.
     const int64_t below = i * (count - 1) / bins;
     positions.push_back(below);
     positions.push_back(std::min(below + 1, count - 1));
@@ -205,6 +213,7 @@ void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Ten
       classes_, describe(probabilities));
   check_labels("classwise_reliability", "labels", labels, probabilities.size(0), classes_,
                probabilities.device());
+
   const auto outside =
       probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
   DISSENT_CHECK(outside == 0, kData,

@@ -27,6 +27,7 @@ std::vector<SetValue> shift_means(const std::vector<SetValue>& values,
       found->samples += value.samples;
       ++sets[found - of_shift.begin()];
     }
+
     for (size_t i = 0; i < of_shift.size(); ++i) of_shift[i].value /= static_cast<double>(sets[i]);
     means.insert(means.end(), of_shift.begin(), of_shift.end());
   }
@@ -49,6 +50,8 @@ LabelledScores full_spectrum(const LabelledScores& id,
     predictions.push_back(part.predictions);
     labels.push_back(part.labels);
   };
+
+  // The in-distribution samples first; all of them count as known inputs.
   append(id);
   for (const auto& part : covariate) append(part);
   return {at::cat(confidence), at::cat(predictions), at::cat(labels)};

@@ -38,6 +38,7 @@ int64_t integer_of(const std::string& option, const std::string& part, const std
 std::vector<int64_t> seed_list(const std::string& option, const std::string& text) {
   std::set<int64_t> seeds;
   for (const auto& part : comma_list(text)) {
+    // "first..last", or one number.
     const size_t dots = part.find("..");
     const int64_t first = integer_of(option, part.substr(0, dots), text);
     const int64_t last =

@@ -55,6 +55,7 @@ std::string message(int field, const std::string& bytes) {
 std::string wall_time(double seconds) { return varint(1 * 8 + 1) + bytes_of(seconds); }
 
 std::string record(const std::string& bytes) {
+  // The TFRecord format: length, its masked CRC-32C, the message, its masked CRC-32C.
   const auto masked = [](const std::string& text) {
     const uint32_t crc = crc32c(text);
     return bytes_of(static_cast<uint32_t>(((crc >> 15) | (crc << 17)) + 0xa282ead8u));
@@ -71,6 +72,8 @@ Times times_of(const std::string& run) {
   const std::string path = run + "/provenance.json";
   try {
     const auto json = nlohmann::json::parse(read_text(path));
+
+    // UTC, so timegm() and not mktime().
     std::tm time{};
     const auto text = json.at("start").get<std::string>();
     DISSENT_CHECK(strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time), kData,
@@ -83,6 +86,7 @@ Times times_of(const std::string& run) {
 }
 
 std::string tag_of(const std::string& column) {
+  // The part before the slash is the section in which TensorBoard shows the value.
   const bool validation = is_validation_column(column);
   return (validation                            ? "validation/"
           : column.starts_with(kGradientPrefix) ? "gradients/"
@@ -114,6 +118,7 @@ std::vector<Scalar> log_scalars(const std::string& run, const Time& time) {
                   "{0}:{1}: expected {3} columns as the header has, found {2}", path,
                   records[i].line, fields.size(), records[0].fields.size());
 
+    // The first column is the epoch; empty cells are values that this epoch does not have.
     const auto step = static_cast<int64_t>(number_in(fields[0], path).value_or(0));
     const double at = time(static_cast<double>(i), static_cast<double>(records.size() - 1));
     for (size_t c = 1; c < fields.size(); ++c)
@@ -130,6 +135,8 @@ void add_results(std::vector<Scalar>& scalars, const ResultSet& set, const std::
   const int64_t step = scalars.empty() ? 0 : scalars.back().step;
   for (const auto& row : set.rows) {
     if (row.field("run") != run || row.field("config_hash") != times.config_hash) continue;
+
+    // Results of a run have the last step of its log, as they belong to the final weights.
     std::string tag = "test/" + row.field("dataset") + "/" + row.field("metric");
     for (const char* column : {"score", "predictor", "convention"})
       if (!row.field(column).empty()) tag += "/" + row.field(column);
@@ -146,6 +153,8 @@ std::vector<std::string> live_files(const std::string& run) {
     if (name.starts_with(kLivePrefix) && name.ends_with(kLiveSuffix))
       found.push_back(entry.path().string());
   }
+
+  // The name has the time at which the log was begun, so the newest is last.
   std::sort(found.begin(), found.end());
   return found;
 }
@@ -173,6 +182,8 @@ CompleteEpochs complete_epochs(const std::string& text) {
   CompleteEpochs before;                   // without those of their last step
   const size_t frame = record("").size();  // bytes of a record besides its message
   while (text.size() - done.bytes >= frame) {
+    // A length that leads beyond the end, or a record that is not the same when it is written
+    // again (its checksums are wrong), ends the intact part.
     uint64_t length = 0;
     std::memcpy(&length, text.data() + done.bytes, sizeof length);
     if (length > text.size() - done.bytes - frame) break;
@@ -196,6 +207,7 @@ void append_at_once(const std::string& path, const std::vector<Scalar>& scalars)
   const bool is_new = fstat(file, &found) == 0 && found.st_size == 0;
   const auto bytes = is_new ? event_file(scalars) : event_records(scalars);
 
+  // O_APPEND and one write(): the kernel puts all bytes at the end at once.
   const ssize_t written = write(file, bytes.data(), bytes.size());
   const int code = errno;
   close(file);
@@ -216,6 +228,7 @@ uint32_t crc32c(const std::string& bytes) {
     return entries;
   }();
 
+  // The Castagnoli polynomial, bit-reversed: 0x82f63b78.
   uint32_t crc = ~0u;
   for (const char c : bytes) crc = (crc >> 8) ^ table[(crc ^ static_cast<uint8_t>(c)) & 255];
   return ~crc;
@@ -230,6 +243,8 @@ std::string event_file(const std::vector<Scalar>& scalars) {
 std::string event_records(const std::vector<Scalar>& scalars) {
   std::string text;
   for (const auto& scalar : scalars) {
+    // Event {wall_time = 1, step = 2, summary = 5}, Summary {value = 1}, Value {tag = 1,
+    // simple_value = 2}.
     const auto value = message(1, scalar.tag) + varint(2 * 8 + 5) + bytes_of(scalar.value);
     text += record(wall_time(scalar.wall_time) + varint(2 * 8) +
                    varint(static_cast<uint64_t>(scalar.step)) + message(5, message(1, value)));
@@ -252,6 +267,7 @@ std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
         run, [&](double row, double rows) { return times.start + times.wall_s * row / rows; });
     add_results(scalars, set, place.filename().string(), times);
 
+    // The last two folders of a run (experiment and seed) name it in TensorBoard.
     const auto target = fs::path(folder) / place.parent_path().filename() / place.filename();
     make_folder(target.string());
     paths.push_back(
@@ -283,8 +299,11 @@ EventLog::EventLog(std::string run, bool resume) : run_(std::move(run)) {
 }
 
 void EventLog::append() noexcept {
+  // A log for display never stops a training: after the first error it is only left out.
   if (failed_) return;
   try {
+    // The whole log is read again and epochs up to the last written one are skipped, so nothing
+    // is lost if an epoch could not be appended.
     const double now = now_s();
     auto scalars = log_scalars(run_, [&](double, double) { return now; });
     std::erase_if(scalars, [&](const Scalar& scalar) { return scalar.step <= last_; });

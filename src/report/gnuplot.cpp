@@ -44,6 +44,8 @@ std::string terminal(const Canvas& canvas, PlotFormat format) {
         std::lround(canvas.width_in * 96), std::lround(canvas.height_in * 96),
         canvas.font_pt * 96 / 72);
 
+  // fontscale, linewidth and pointscale of pngcairo are relative to 96 pixels per inch: dpi / 72
+  // times 0.75.
   const double scale = canvas.dpi / 72.0;
   return fmt::format(
       "set terminal pngcairo size {},{} enhanced font 'DejaVu Sans,{}' fontscale {:.4f} linewidth "
@@ -66,6 +68,7 @@ void draw_one(const Canvas& canvas, const std::string& output, const std::string
   const auto format = value_in(kPlotFormats, extension);
   DISSENT_CHECK(format, kUsage, "--output: expected a name that ends in .png or .svg, found '{}'",
                 output);
+
   const auto text = [&](const std::string& target) {
     return terminal(canvas, *format) + fmt::format("set output {}\n", quoted(target)) + style() +
            body + "unset output\n";
@@ -81,6 +84,8 @@ void draw_one(const Canvas& canvas, const std::string& output, const std::string
     for (const auto& path : {partial, script}) remove_file(path);
     throw;
   }
+
+  // The kept script draws the plot under its own name.
   if (canvas.keep_script)
     atomic_write_text(script, text(output));
   else
@@ -125,6 +130,7 @@ size_t legend_columns(const Canvas& canvas, const std::vector<std::string>& name
 }  // namespace
 
 Header header(const Canvas& canvas, const std::vector<std::string>& names) {
+  // From the top of the canvas downwards: title, legend, then the axes begin at `top`.
   const double line = 1.5 * canvas.font_pt / 72 / canvas.height_in;  // fraction of the height
   Header out;
   double at = 1 - 0.3 * line;

@@ -87,6 +87,8 @@ Layout sed_released_generalisation() {
                                    corrupted("C-5", 5),
                                    one_set("iNaturalist", inaturalist()),
                                    one_set("OpenImages", openimages())};
+
+    // Rounding to 9 decimals before and after the mean, as the release does.
     for (auto& column : columns) {
       column.group = group;
       column.where.insert(column.where.end(), where.begin(), where.end());
@@ -115,6 +117,7 @@ Layout sed_released_detection() {
                 {},
                 {{"metric", {"auroc"}}, {"predictor", {"ensemble"}}}};
 
+  // Per data set one column for each score, in the order of the release.
   for (const auto& column :
        {corrupted("C-1", 1), corrupted("C-5", 5), one_set("iNaturalist", inaturalist()),
         one_set("OpenImages", openimages())})
@@ -134,6 +137,7 @@ constexpr const char* kScaled = "temperature";  // `score` of values after tempe
 // Accuracy and calibration on sets of one shift; calibration also after temperature scaling where
 // it was evaluated.
 std::vector<Selection> calibration(const char* shift) {
+  // Values after temperature scaling have a `score` of their own.
   const auto column = [&](const char* name, const char* metric, const char* score, double scale,
                           int digits) {
     const Selection selection{
@@ -170,6 +174,8 @@ Layout sdde() {
                 {{"predictor", {"ensemble"}}}};
 
   for (auto& column : calibration("id")) layout.columns.push_back(std::move(column));
+
+  // Values without a score (accuracy, calibration) belong to the row of every score.
   layout.common_scores = {"", kScaled};
   return layout;
 }
@@ -201,6 +207,7 @@ Layout openood() {
     layout.columns.push_back({.name = name, .where = {{"metric", {metric}}}});
   layout.columns.push_back(
       {.name = "ACC", .where = {{"metric", {"accuracy"}}, {"shift", {"id"}}}, .whole_table = true});
+
   layout.columns = formatted(layout.columns, 100, 2);
   return layout;
 }
@@ -259,6 +266,7 @@ Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
   }
 
   for (const auto& names : found) {
+    // The column's heading: its values without empty ones (no score).
     std::vector<std::string> shown_names;
     std::copy_if(names.begin(), names.end(), std::back_inserter(shown_names),
                  [](const auto& name) { return !name.empty(); });

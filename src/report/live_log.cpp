@@ -54,6 +54,7 @@ std::string send_to_wandb_script() {
   if (const auto home = variable("DISSENT_HOME"); !home.empty())
     places.push_back(home + "/scripts");
 
+  // The program may be in a build folder of the sources, or be installed.
   const auto program = fs::path(front_program()).parent_path();
   for (const char* up :
        {"../scripts", "../../scripts", "../../../scripts", "../share/dissent/scripts"})
@@ -75,6 +76,7 @@ std::vector<std::string> pythons() {
     if (const auto prefix = variable(name); !prefix.empty())
       found.push_back(prefix + "/bin/python3");
 
+  // Environments that scripts/setup makes beside the sources.
   const auto program = fs::path(front_program()).parent_path();
   for (const char* up : {"..", "../..", "../../.."})
     for (const char* name : {".venv-wandb", ".venv"})
@@ -97,12 +99,14 @@ std::string problem_of(const std::string& python, const std::string& script, Wan
   if (output.code == 0) return "";
   if (output.code == kTimedOut) return fmt::format("no answer within {:.0f} s", kCheckSeconds);
 
+  // The script prints the reason.
   auto message = output.out;
   while (!message.empty() && message.back() == '\n') message.pop_back();
   return message.empty() ? fmt::format("exit code {}", output.code) : message;
 }
 
 WandbMode mode_of_environment() {
+  // As the client does: WANDB_MODE first, else a key means that values are sent.
   const auto mode = variable("WANDB_MODE");
   if (!mode.empty()) return value_in(kEnvironmentModes, mode).value_or(WandbMode::kOff);
   return variable("WANDB_API_KEY").empty() ? WandbMode::kOff : WandbMode::kOnline;
@@ -133,6 +137,7 @@ namespace {
 std::vector<std::string> find_command(WandbMode mode, std::string& problems) {
   const auto script = send_to_wandb_script();
   for (const auto& python : pythons()) {
+    // The script checks whether the client is installed and, for `online`, whether it may send.
     const auto problem = problem_of(python, script, mode);
     if (problem.empty()) return {python, script};
     if (!problems.empty()) problems += "; ";
@@ -158,6 +163,7 @@ WandbPlan plan_wandb(const WandbSettings& settings) {
     if (!by_environment) throw;
     problems = error.what();
   }
+
   plan.on = !plan.command.empty();
   if (!plan.on) {
     plan.note = fmt::format(
@@ -173,6 +179,8 @@ WandbPlan plan_wandb(const WandbSettings& settings) {
     plan.command.insert(plan.command.end(), {"--project", settings.project});
   if (!settings.entity.empty())
     plan.command.insert(plan.command.end(), {"--entity", settings.entity});
+
+  // The plan is made by rank 0, whose environment ranks on other nodes may not have.
   for (char** at = environ; *at; ++at)
     if (std::string_view(*at).starts_with("WANDB_")) plan.environment.emplace_back(*at);
   return plan;
@@ -182,6 +190,7 @@ WandbProcess::WandbProcess(const WandbPlan& plan, const std::string& folder, boo
     : folder_(folder) {
   if (!plan.on) return;
   try {
+    // What an earlier run wrote would be taken for the state of this one.
     if (anew) remove_file(folder + "/wandb.json");
     const auto log = folder + "/wandb.log";
     auto argv = plan.command;
@@ -218,9 +227,11 @@ void WandbProcess::look() noexcept {
   if (ended()) return report_end();
   if (shown_) return;
   try {
+    // The process writes its state there; until it is known nothing is shown.
     const auto path = folder_ + "/wandb.json";
     if (!path_exists(path)) return;
     const auto json = parse_record(read_text(path));
+
     const bool own = json.value("process", int64_t{0}) == process_;
     if (!own || json.value("state", "") == "starting") return;
 
@@ -265,6 +276,9 @@ void WandbProcess::report_end() noexcept {
 
 void WandbProcess::finish(double deadline) noexcept {
   if (process_ <= 0) return;
+
+  // Waits for the rest to be sent, but not beyond the deadline of the job: the process continues
+  // alone.
   while (!ended()) {
     if (steady_s() < deadline) {
       wait_a_moment();

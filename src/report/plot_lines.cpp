@@ -33,6 +33,7 @@ struct Moments {
     return sum / static_cast<double>(values.size());
   }
   double deviation() const {
+    // Sample deviation: over seeds, of which there are two or more.
     double sum = 0;
     for (const double value : values) sum += (value - mean()) * (value - mean());
     return std::sqrt(sum / static_cast<double>(values.size() - 1));
@@ -43,6 +44,8 @@ Line line_of(const std::string& name, const std::map<double, Moments>& points, b
   Line line{name, {}, marks};
   for (const auto& [x, at] : points) {
     line.points.push_back({.kind = PlotKind::kCurve, .series = name, .x = x, .y = at.mean()});
+
+    // One seed has no deviation, and its line no band.
     if (at.values.size() < 2) continue;
     line.points.back().low = at.mean() - at.deviation();
     line.points.back().high = at.mean() + at.deviation();
@@ -78,6 +81,7 @@ struct Log {
 };
 
 Log open_log(const std::string& given) {
+  // A run folder, or the log itself. Runs in one folder are seeds of one training.
   const std::string path = fs::is_directory(given) ? given + "/train.csv" : given;
   DISSENT_CHECK(path_exists(path), kData, "{}: no such training log", path);
   Log log{fs::absolute(path).lexically_normal().parent_path().parent_path().filename().string(),
@@ -118,6 +122,7 @@ bool is_sub_ensemble(const ReportRow& row) {
 double size_of(const ReportRow& row) {
   const auto& predictor = row.field("predictor");
   if (is_sub_ensemble(row)) {
+    // The number between the first colon and the next one, if there is one.
     const auto begin = predictor.find(':') + 1,
                end = std::min(predictor.find(':', begin), predictor.size());
     return number_of(predictor.substr(begin, end - begin), row.place + ": column predictor");
@@ -156,6 +161,7 @@ std::vector<Panel> training_panels(const std::vector<std::string>& paths,
                                 ? std::vector<std::string>{kTotalColumn, kAccuracyEnsembleColumn,
                                                            kAccuracyMeanColumn, kNllColumn}
                                 : columns) {
+    // One line per group of seeds: mean and deviation of its runs at each epoch.
     std::map<std::string, std::map<double, Moments>> groups;
     for (const auto& log : logs) add_column(log, column, groups[log.group]);
 
@@ -192,6 +198,8 @@ std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::stri
   const auto rows = sized_rows(set, where);
   DISSENT_CHECK(!rows.empty(), kData,
                 "expected rows with predictors of a size (size:2, ensemble, mean), found none");
+
+  // Rows of different metrics or sets in one line would be averaged without notice.
   for (const char* column : {"metric", "dataset", "score", "convention", "split"})
     if (std::find(series.begin(), series.end(), column) == series.end()) check_one(rows, column);
 
@@ -214,6 +222,8 @@ std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::stri
               {},
               true};
   for (const auto& [name, sizes] : lines) {
+    // First the mean over the ensembles of a seed, then mean and deviation over seeds: ensembles
+    // of one seed share members, so their values depend on each other.
     std::map<double, Moments> points;
     for (const auto& [size, seeds] : sizes)
       for (const auto& [seed, values] : seeds) points[size].values.push_back(values.mean());

@@ -85,6 +85,7 @@ std::string outline_block(const std::string& name, const std::vector<const PlotP
   const auto put = [&](double x, double y) { text += fmt::format("{:.9g} {:.9g}\n", x, 100 * y); };
   double end = NAN;
   for (const auto* bin : bins) {
+    // A gap before this bin: down to 0 at its beginning and up again at its end.
     if (*bin->low != end) {
       if (!std::isnan(end)) put(end, 0);
       put(*bin->low, 0);
@@ -109,6 +110,9 @@ std::string legend_plot(const Header& above, const std::vector<std::string>& nam
   for (size_t i = 0; i < names.size(); ++i)
     entries.push_back(fmt::format("NaN with {} {} {} title {}", marks ? "linespoints" : "lines",
                                   stroke(i), marks ? mark(i) : "", quoted(names[i])));
+
+  // A plot of NaN draws only the legend; the settings of the axes are restored for the plots
+  // after it.
   return above.script + margins(0.01, 0.99, 0.01, 0.99) +
          "set border 0\nunset xtics\nunset ytics\nunset grid\nset xrange [0:1]\nset yrange "
          "[0:1]\n" +
@@ -186,6 +190,8 @@ std::string panel_script(const Panel& panel, const std::vector<std::string>& nam
   std::vector<std::string> bands, strokes;
   for (size_t i = 0; i < panel.lines.size(); ++i) {
     const auto& line = panel.lines[i];
+
+    // The same series has the same colour in all panels.
     const auto colour =
         static_cast<size_t>(std::find(names.begin(), names.end(), line.name) - names.begin());
     const auto block_name = fmt::format("p{}l{}", number, i);
@@ -225,6 +231,7 @@ std::string lines_script(const std::vector<Panel>& panels, const Canvas& canvas)
                      std::any_of(panels.begin(), panels.end(), [](const auto& panel) {
                        return !panel.lines.empty() && panel.lines[0].marks;
                      });
+
   const auto above = header(canvas, legend);
   std::string text =
       "set multiplot\n" + (names.size() > 1 ? legend_plot(above, legend, marks) : above.script);
@@ -289,6 +296,8 @@ ReliabilityParts reliability_parts(const Series& series) {
 std::string reliability_script(const std::vector<PlotPoint>& points, const Canvas& canvas) {
   const auto series = series_of(points);
   const auto parts = reliability_parts(series);
+
+  // Without weights of the bins there is only the upper plot.
   const bool has_shares = !parts.shares.empty(), inside = fits_inside(parts.names);
   const auto above = header(canvas, inside ? std::vector<std::string>{} : parts.names);
 
@@ -328,6 +337,7 @@ std::string histogram_script(const std::vector<PlotPoint>& points, const Canvas&
     outlines += outline_block(fmt::format("o{}", i), series[i].second, false);
     parts.push_back(outline(i, fmt::format("o{}", i), title));
   }
+
   const auto above = header(canvas, names);
   return blocks(series) + outlines + above.script +
          margins(left_room(canvas), 1 - line_room(canvas), bottom_room(canvas), above.top) +
@@ -350,10 +360,13 @@ std::string roc_script(const std::vector<PlotPoint>& points, const Canvas& canva
                                 marked ? "linespoints" : "lines", stroke(i), marks,
                                 report::quoted(names[i])));
   }
+
+  // Bands first, so that all lines are drawn over them.
   bands.insert(bands.end(), lines.begin(), lines.end());
 
   const bool inside = fits_inside(names);
   const auto above = header(canvas, inside ? std::vector<std::string>{} : names);
+
   const auto label = axis_label(points);
   const auto x_label =
       label.empty() ? "false positive rate" : fmt::format("false positive rate ({})", label);
@@ -395,6 +408,8 @@ std::vector<std::string> short_names(const std::vector<std::string>& names) {
       return own.size() > 1 && piece_of(own) == piece_of(pieces[0]);
     });
   };
+
+  // Removes what all names have in common, from the end and from the beginning.
   while (all_have_same([](const auto& own) { return own.back(); }))
     for (auto& own : pieces) own.pop_back();
   while (all_have_same([](const auto& own) { return own.front(); }))
@@ -435,6 +450,7 @@ std::vector<PlotPoint> plot_points(const std::vector<std::string>& paths, PlotKi
     for (const auto& [name, points] : series_of(files.back())) ++owners[name];
   }
 
+  // A series that several files have is named after its file too.
   std::vector<PlotPoint> all;
   for (size_t f = 0; f < files.size(); ++f)
     for (auto& point : files[f]) {

@@ -37,6 +37,8 @@ std::string sed_text(const Table& table, int precision) {
   const auto block_of = [&](const Selection& column) {
     return by_name ? column.name : column.group;
   };
+
+  // The two header lines of pandas: names of columns, then of their groups. Blocks are numbered.
   std::vector<std::string> head{""}, groups{"0"};
   std::vector<bool> begins;
   int blocks = 0;
@@ -56,6 +58,8 @@ std::string sed_text(const Table& table, int precision) {
     std::vector<std::string> line{name};
     for (size_t c = 0; c < columns.size(); ++c) {
       if (begins[c]) line.emplace_back();
+
+      // Values are without a sign, as in the tables of the release.
       const double value = table.cells[r][c].mean();
       line.push_back(precision < 0 || std::isnan(value)
                          ? python_number(value)
@@ -75,11 +79,14 @@ std::string openood_text(const Table& table, const TextOptions& options) {
   const int digits = options.precision < 0 ? 2 : options.precision;
   std::vector<std::string> head{"dataset"};
   for (const auto& column : table.layout.columns) head.push_back(column.name);
+
   std::string text = csv_line(head);
   for (size_t r = 0; r < table.names.size(); ++r) {
     auto line = table.names[r];
     for (const auto& cell : table.cells[r]) {
       const auto deviation = cell.deviation(options.freedom);
+
+      // OpenOOD's form "mean ± deviation", with a note if seeds are missing.
       std::string value = cell.values.empty() ? "" : fmt::format("{:.{}f}", cell.mean(), digits);
       if (cell.values.size() > 1) value += fmt::format(" ± {:.{}f}", *deviation, digits);
       if (!cell.missing.empty() && !cell.values.empty())

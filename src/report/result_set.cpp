@@ -45,6 +45,7 @@ std::string missing_column(const std::vector<std::string>& header) {
 // The names in a file's first line, with any separator and encoding: a result file that cannot be
 // read has to be found too, so that reading it reports the reason.
 std::vector<std::string> names_in_header(const std::string& text) {
+  // Without a byte order mark; bytes of UTF-16 are omitted.
   std::vector<std::string> names(1);
   size_t i = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
   for (; i < text.size() && text[i] != '\n' && text[i] != '\r'; ++i) {
@@ -79,6 +80,9 @@ void files_below(const std::string& folder, std::vector<std::string>& files,
       found.push_back(path);
       continue;
     }
+
+    // Training logs and plots are expected here. Other files are named, as they may be result files
+    // that lack a column.
     const bool training_log = names[0] == kEpochColumn,
                plot = has(names, "kind") && has(names, "x");
     if (training_log || plot) continue;
@@ -124,6 +128,8 @@ void add_result_text(ResultSet& set, const std::string& text, const std::string&
   DISSENT_CHECK(missing.empty(), kData,
                 "{}:{}: not a result file: expected a column '{}', found none", path,
                 records[0].line, missing);
+
+  // Files may have different columns: the set has all of them.
   for (const auto& column : header)
     if (!has(set.columns, column)) set.columns.push_back(column);
 
@@ -133,6 +139,7 @@ void add_result_text(ResultSet& set, const std::string& text, const std::string&
     DISSENT_CHECK(record.fields.size() == header.size(), kData,
                   "{0}: expected {2} columns as the header has, found {1}", place,
                   record.fields.size(), header.size());
+
     ReportRow row;
     for (size_t c = 0; c < header.size(); ++c) row.fields[header[c]] = record.fields[c];
     row.seed = number_of<int64_t>(row.field("seed"), place, "seed", "an integer");
@@ -152,6 +159,7 @@ void complete_training_hashes(ResultSet& set) {
   for (const auto& row : set.rows)
     if (!row.field("config_hash").empty() && !row.field("training_hash").empty())
       known.emplace(row.field("config_hash"), row.field("training_hash"));
+
   for (auto& row : set.rows)
     if (const auto at = known.find(row.field("config_hash")); at != known.end())
       row.fields["training_hash"] = at->second;
@@ -172,6 +180,7 @@ void merge_equal_rows(ResultSet& set) {
       continue;
     }
 
+    // The same row in two files (a folder and its copy) counts once; two values are an error.
     const auto& first = *at->second;
     const bool both_nan = std::isnan(first.value) && std::isnan(row.value);
     DISSENT_CHECK(
@@ -194,6 +203,8 @@ ResultSet read_result_files(const std::vector<std::string>& paths) {
     else
       files_below(path, files, set.skipped);
   }
+
+  // All files are read before equal rows are merged: training hashes may come from any of them.
   for (const auto& file : files) add_result_text(set, edited_text(read_text(file), file), file);
   merge_equal_rows(set);
   DISSENT_CHECK(!set.rows.empty(), kData, "{}: expected result rows, found none", paths.front());

@@ -52,8 +52,10 @@ void put_image(Pixels& pixels, const at::Tensor& image, int64_t factor, int64_t 
 
 void put_map(Pixels& pixels, const at::Tensor& image, const at::Tensor& map, int64_t factor,
              int64_t x0, int64_t y0) {
+  // Each map is scaled to its own range, so that maps of different size can be compared.
   const auto low = map.min().item<double>(), range = map.max().item<double>() - low;
   const auto large = enlarged(map, image.size(0) * factor, image.size(1) * factor);
+
   const auto a = large.accessor<double, 2>();
   const auto grey = image.to(at::kDouble).mean(2);
   const auto g = grey.accessor<double, 2>();
@@ -87,6 +89,8 @@ constexpr size_t kLongestName = 28;
 std::string ending_of(const std::string& text) {
   if (text.size() <= kLongestName) return text;
   size_t from = text.size() - kLongestName + 1;
+
+  // Not inside of a UTF-8 character: its further bytes begin with the bits 10.
   while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xc0) == 0x80) ++from;
   return "…" + text.substr(from);
 }
@@ -106,6 +110,8 @@ std::string double_quoted(const std::vector<std::string>& lines) {
   std::string text;
   for (const auto& line : lines) {
     if (!text.empty()) text += "\\n";
+
+    // Escaped as in C; control characters would end the label.
     for (const char c : line)
       text += c == '"' || c == '\\'                ? std::string("\\") + c
               : static_cast<unsigned char>(c) < 32 ? std::string(" ")
@@ -122,6 +128,8 @@ Room room_of(const SaliencyMaps& file, const std::vector<int64_t>& images, const
   size_t longest = 12;
   for (const int64_t image : images)
     for (const auto& line : lines_beside(file, image)) longest = std::max(longest, line.size());
+
+  // gnuplot tells no text widths, so they are estimated from the font size.
   const double em = canvas.font_pt / 72;
   return {0.6 * em * static_cast<double>(longest), 6 * em, (canvas.title.empty() ? 1.8 : 3.6) * em,
           0.6 * em};
@@ -138,11 +146,14 @@ std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images,
   std::string text = fmt::format(
       "unset border\nunset tics\nunset key\nunset grid\nset xrange [0:{}]\nset yrange [0:{}]\n",
       pixels.width, pixels.height);
+
   text += margins(room.left / canvas.width_in, right, bottom, top) + header(canvas, {}).script;
   text += fmt::format(
       "set palette defined ({})\nset cbrange [0:1]\nset cbtics ('min' 0, 'max' 1) scale 0\nset "
       "colorbox user origin screen {:.4f}, screen {:.4f} size screen 0.012, screen {:.4f}\n",
       palette(), right + 0.015, bottom + 0.25 * (top - bottom), 0.5 * (top - bottom));
+
+  // One column per member, after the image.
   for (int64_t c = 0; c <= members; ++c)
     text += fmt::format("set label '{}' at {}, {} center offset 0,0.6\n",
                         c == 0 ? "image" : fmt::format("member {}", c - 1),
@@ -160,6 +171,7 @@ std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images,
 }  // namespace
 
 void viridis(double value, uint8_t* rgb) {
+  // Linear between the 17 given colours.
   const double at = std::min(std::max(value, 0.0), 1.0) * 16;
   const int low = std::min(static_cast<int>(at), 15);
   for (int c = 0; c < 3; ++c)
@@ -211,6 +223,7 @@ void draw_saliency(const std::string& path, const std::vector<int64_t>& chosen, 
       width_in * static_cast<double>(pixels.height) / static_cast<double>(pixels.width) + room.top +
       room.bottom;
 
+  // gnuplot reads the pixels from a file of bytes, which is kept beside a kept script.
   const std::string raw = canvas.outputs.at(0) + ".rgb";
   atomic_write_text(raw, pixels.bytes);
   try {

@@ -51,6 +51,8 @@ Rows matching(const Rows& rows, const std::vector<Condition>& where) {
   std::set<std::string> columns;
   for (const auto* row : {&a, &b})
     for (const auto& [column, text] : row->fields) columns.insert(column);
+
+  // Columns whose difference explains nothing: of two different rows the values differ too.
   columns.erase("value");
   columns.erase("n");
   // config_hash always differs with training_hash, which is the one to choose by.
@@ -112,6 +114,9 @@ Cell mean_cell(const Rows& rows, const std::vector<std::string>& datasets, const
       sum += rounded(at->second->value * column.scale, column.round_to);
       note_choice(cell, *at->second);
     }
+
+    // A mean over a part of the data sets would be another quantity, so the seed is a gap
+    // instead.
     if (lacks.empty())
       cell.values[seed] = rounded(sum / static_cast<double>(sets.size()), column.round_to);
     else
@@ -150,6 +155,8 @@ Cell make_cell(const Rows& rows, const Rows& all, const Selection& column,
                const std::string& label) {
   const auto found = matching(rows, column.where);
   if (column.every_dataset) {
+    // A row that is the mean itself comes first, as the evaluation may have computed it from all
+    // files.
     const auto itself = matching(found, {{"dataset", {column.whole}}});
     if (!column.whole.empty() && !itself.empty()) return single_cell(itself, column, label);
     auto datasets = datasets_of(matching(all, column.where));
@@ -167,6 +174,7 @@ Cell make_cell(const Rows& rows, const Rows& all, const Selection& column,
 int64_t seed_of_gap(const std::string& gap) { return std::stoll(gap.substr(5)); }
 
 void note_missing(std::vector<Cell>& cells, const std::vector<int64_t>& seeds) {
+  // Without --seeds: the seeds that any cell of the row has, or lacks in part.
   std::set<int64_t> expected(seeds.begin(), seeds.end());
   if (seeds.empty())
     for (const auto& cell : cells) {
@@ -175,6 +183,7 @@ void note_missing(std::vector<Cell>& cells, const std::vector<int64_t>& seeds) {
     }
 
   for (auto& cell : cells) {
+    // Values of unexpected seeds do not count (Table::left_out).
     std::erase_if(cell.values, [&](const auto& entry) { return !expected.contains(entry.first); });
     std::erase_if(cell.gaps, [&](const auto& gap) { return !expected.contains(seed_of_gap(gap)); });
     for (const int64_t seed : expected)
@@ -230,6 +239,9 @@ std::vector<std::vector<std::string>> row_names(const Rows& rows, const Layout& 
   for (const auto* row : rows) names.push_back(names_of(*row, layout));
   std::sort(names.begin(), names.end(), names_before);
   names.erase(std::unique(names.begin(), names.end()), names.end());
+
+  // Values without a score, as accuracy, belong to all rows with a score, and need no row of
+  // their own.
   const auto score = static_cast<size_t>(
       std::find(layout.rows.begin(), layout.rows.end(), "score") - layout.rows.begin());
   if (score == layout.rows.size()) return names;
@@ -256,6 +268,8 @@ bool has_clash(const Rows& rows, const Layout& layout) {
   for (const auto& column : layout.columns) {
     std::set<std::vector<std::string>> taken;
     for (const auto* row : matching(rows, column.where)) {
+      // What distinguishes values inside a cell: seed and data set, and the score, which a common
+      // one replaces.
       auto key = names_of(*row, layout);
       key.push_back(plain_name(row->field("dataset")));
       key.push_back(row->field("seed"));
@@ -268,6 +282,7 @@ bool has_clash(const Rows& rows, const Layout& layout) {
 
 // Whether each row of the table has all seeds of the rows that `parent` joins with it.
 bool keeps_seeds(const Rows& rows, const Layout& parent, const Layout& layout) {
+  // A column that splits seeds over several rows (a run folder per seed) does not separate rows.
   std::map<std::vector<std::string>, std::set<int64_t>> of_parents, of_rows;
   for (const auto* row : rows) {
     of_parents[names_of(*row, parent)].insert(row->seed);
@@ -284,6 +299,8 @@ bool keeps_seeds(const Rows& rows, const Layout& parent, const Layout& layout) {
 // does.
 Layout with_distinguishing_column(const Rows& rows, const Layout& layout) {
   if (!has_clash(rows, layout)) return layout;
+
+  // From the most readable column to the most exact one.
   for (const char* column : {"evaluation", "run", "training_hash", "config_hash"}) {
     if (std::find(layout.rows.begin(), layout.rows.end(), column) != layout.rows.end()) continue;
     auto more = layout;
@@ -321,6 +338,8 @@ void fill_by_dataset(Table& table, const Rows& rows, const TableOptions& options
   for (const auto& [shift, mean] : {std::pair("near", "nearood"), {"far", "farood"}}) {
     const Condition has_shift{"shift", {shift}};
     const auto datasets = datasets_of(matching(rows, {has_shift}));
+
+    // Which sets are near or far is stated by the rows, not by the layout.
     for (const auto& dataset : datasets) add(dataset, has_shift, {});
     if (!datasets.empty()) add(mean, has_shift, datasets);
   }
@@ -357,6 +376,8 @@ double Cell::mean() const {
 
 std::optional<double> Cell::deviation(int freedom) const {
   if (static_cast<int>(values.size()) <= freedom) return std::nullopt;
+
+  // freedom 1: sample deviation, 0: of the population.
   const double centre = mean();
   double sum = 0;
   for (const auto& [seed, value] : values) sum += (value - centre) * (value - centre);
@@ -406,6 +427,7 @@ Rows used_rows(const Rows& rows, const Layout& layout) {
 }  // namespace
 
 Table build_table(const ResultSet& set, const Layout& layout, const TableOptions& options) {
+  // A misspelt column is an error before any row is looked at.
   auto named = layout.rows;
   for (const auto& condition : options.where) named.push_back(condition.column);
   if (!layout.by_dataset) check_columns(set, named);
@@ -417,9 +439,11 @@ Table build_table(const ResultSet& set, const Layout& layout, const TableOptions
     return table;
   }
 
+  // Optional columns without a value are not shown.
   std::erase_if(table.layout.columns, [&](const auto& column) {
     return column.optional && matching(rows, column.where).empty();
   });
+
   const auto used = used_rows(rows, layout);
   DISSENT_CHECK(!used.empty() || options.may_be_empty, kData,
                 "layout {}: expected rows that match its columns (`dissent tables layouts` lists "

@@ -94,6 +94,7 @@ void add_published(TableRows& rows, const Table& table, size_t r, const Publishe
     if (!std::isnan(deviation)) theirs.back() += marks.plus_minus + number(deviation, digits);
     difference.push_back(std::isnan(minus) ? marks.none : fmt::format("{:+.{}f}", minus, digits));
   }
+
   rows.push_back(theirs);
   rows.push_back(difference);
 }
@@ -135,6 +136,8 @@ CellNotes notes_of_cells(const Table& table) {
   CellNotes notes;
   for (size_t r = 0; r < table.names.size(); ++r)
     for (size_t c = 0; c < table.cells[r].size(); ++c) {
+      // Seeds without a value, and why a mean over data sets has none; each cell of a row is
+      // listed.
       const auto& cell = table.cells[r][c];
       const auto row = fmt::format("{}", fmt::join(table.names[r], " "));
       const auto column = heading(table.layout.columns[c]);
@@ -183,6 +186,9 @@ std::vector<std::string> notes(const Table& table, const TextOptions& options,
                                const Published* published) {
   const auto of_cells = notes_of_cells(table);
   std::vector<std::string> lines{deviation_note(of_cells, options.freedom)};
+
+  // What is missing is stated below the table, so that a mean over fewer seeds is not taken for
+  // one over all.
   for (const auto& [row, list] : of_cells.missing)
     lines.push_back(fmt::format("Missing: {}: {}", row, fmt::join(list, "; ")));
   for (const auto& [row, list] : of_cells.not_finite)
@@ -198,6 +204,7 @@ std::vector<std::string> notes(const Table& table, const TextOptions& options,
 }
 
 std::string markdown(const Table& table, const TextOptions& options, const Published* published) {
+  // Two spaces at the end of a note are Markdown's line break.
   std::vector<std::string> head = table.layout.rows;
   for (const auto& column : table.layout.columns) head.push_back(markdown_cell(heading(column)));
   auto rows = body(table, options, published, kMarkdown);
@@ -211,10 +218,14 @@ std::string markdown(const Table& table, const TextOptions& options, const Publi
 
 std::string latex(const Table& table, const TextOptions& options, const Published* published) {
   std::string text = "% needs \\usepackage{booktabs}\n";
+
+  // Notes are comments of the source: the caption is the author's.
   for (const auto& note : notes(table, options, published)) text += "% " + note + "\n";
+
   const size_t names = table.layout.rows.size();
   text += fmt::format("\\begin{{tabular}}{{{}{}}}\n\\toprule\n", std::string(names, 'l'),
                       std::string(table.layout.columns.size(), 'r'));
+
   std::vector<std::string> head;
   for (const auto& name : table.layout.rows) head.push_back(latex_text(name));
   for (const auto& column : table.layout.columns) head.push_back(latex_text(heading(column)));
@@ -229,6 +240,7 @@ std::vector<std::string> csv_header(const Table& table, const Published* publish
                                     bool with_deviations) {
   auto head = table.layout.rows;
   for (const auto& column : table.layout.columns) {
+    // CSV is read by programs: each number has a column of its own.
     for (const char* part : {"", " deviation", " n", " missing"})
       head.push_back(heading(column) + part);
     if (published)
@@ -245,6 +257,7 @@ std::string csv(const Table& table, const TextOptions& options, const Published*
     auto line = table.names[r];
     for (size_t c = 0; c < table.cells[r].size(); ++c) {
       const auto& cell = table.cells[r][c];
+
       const auto digits = [&](double value) {
         return full(value, options.precision, table.layout.columns[c].scale);
       };
@@ -300,6 +313,7 @@ bool has_experiment(const Table& table, const Layout& layout, const std::string&
 
 void check_renames(const Table& table, const Table& published, const Renames& experiments) {
   for (const auto& [ours, theirs] : experiments) {
+    // A misspelt name would show no published values, without a reason.
     DISSENT_CHECK(has_experiment(table, table.layout, ours), kUsage,
                   "--published-as {}={}: expected an experiment of the table, found '{}'", ours,
                   theirs, ours);
@@ -321,6 +335,7 @@ Published match_published(const Table& table, const Table& published, const Rena
   const size_t key_columns = std::min(table.layout.rows.size(), published.layout.rows.size());
 
   for (const auto& names : table.names) {
+    // NaN: no published value.
     out.values.emplace_back(columns.size(), std::nan(""));
     out.deviations.emplace_back(columns.size(), std::nan(""));
     const auto key = row_key(names, table.layout, key_columns, experiments);

@@ -34,6 +34,8 @@ at::Tensor aggregate(Aggregation aggregation, const at::Tensor& logits,
                      const at::Tensor& ensemble) {
   const auto& name = aggregation_names()[static_cast<size_t>(aggregation)];
   check_outputs(name.c_str(), "logits", logits, min_members(aggregation), 0);
+
+  // `ensemble` is the mean over members if the caller already has it.
   const bool fits = !ensemble.defined() || (ensemble.sizes() == logits.sizes().slice(1) &&
                                             ensemble.scalar_type() == logits.scalar_type() &&
                                             ensemble.device() == logits.device());
@@ -45,6 +47,7 @@ at::Tensor aggregate(Aggregation aggregation, const at::Tensor& logits,
   // Computed only by the cases that need them.
   const auto mean = [&] { return ensemble.defined() ? ensemble : mean_logits(logits); };
   const auto confidences = [&] { return at::softmax(logits, -1).amax(-1); };  // [M, B]
+
   switch (aggregation) {
     case Aggregation::kAverage: return at::softmax(mean(), -1).amax(-1);
     case Aggregation::kProbAverage: return mean_probabilities(logits).amax(-1);

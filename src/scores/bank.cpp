@@ -7,6 +7,7 @@
 namespace dissent::scores {
 
 at::Tensor unit_rows(const at::Tensor& rows) {
+  // A zero row stays 0 instead of becoming NaN.
   const auto norm = rows.norm(2, {1}, true);
   return rows / norm.masked_fill(norm.eq(0), 1);
 }

@@ -55,9 +55,12 @@ at::Tensor divdis_information(const at::Tensor& outputs) {
 }
 
 at::Tensor kl_divergence(const at::Tensor& outputs) {
+  // sum over i < j of KL(p_j || p_i). The constant keeps the logarithm finite where a probability
+  // is 0.
   const auto p = checked("kl_divergence", outputs).add_(kKlEps);
   const auto log_p = p.log();
   auto sum = at::zeros({}, p.options());
+
   for (int64_t i = 0; i < p.size(0); ++i)
     for (int64_t j = i + 1; j < p.size(0); ++j) sum -= (p[j] * (log_p[j] - log_p[i])).sum();
   return mean_over_pairs(sum, p.size(0)) / static_cast<double>(p.size(1));

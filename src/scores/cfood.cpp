@@ -36,6 +36,9 @@ Grid neighbour_grid(int64_t rows) {
   const auto fraction =
       at::cat({linspace(0.001, 0.1, 100), linspace(0.105, 0.5, 81), linspace(0.51, 0.99, 49)});
   const auto position = fraction.mul(static_cast<double>(rows)).sub(1).to(at::kLong);  // truncated
+
+  // With few reference rows several fractions have the same position: only the first of each
+  // counts.
   const auto grows =
       at::cat({at::ones({1}, at::kBool), position.slice(0, 1).gt(position.slice(0, 0, -1))});
   return {fraction.masked_select(grows), position.masked_select(grows)};
@@ -45,10 +48,15 @@ at::Tensor drawn_rows(const FitData& data, const CfoodOptions& options, int64_t 
                       at::Device device) {
   const auto count =
       options.alpha < 1 ? static_cast<int64_t>(options.alpha * static_cast<double>(n)) : n;
+
   DISSENT_CHECK(count >= 2, kUsage,
                 "cfood: alpha: expected a reference set of 2 rows or more, found {} of {}", count,
                 n);
+
   if (options.alpha >= 1) return at::arange(n, at::TensorOptions(at::kLong).device(device));
+
+  // The caller's order (a permutation of the rows) takes the place of a random one: with it the
+  // reference set of another implementation can be reproduced.
   const auto& order = data.order;
   if (!order.defined()) {
     auto drawn =
@@ -65,7 +73,11 @@ at::Tensor neighbour_distances(const at::Tensor& bank, const at::Tensor& positio
                                int64_t block_rows) {
   const int64_t n = bank.size(0),
                 rows = std::max<int64_t>(1, std::min(block_rows, block_rows * block_rows / n));
+
+  // A row is its own nearest neighbour, at distance 0, hence + 1. A task holds [rows, n]
+  // distances, so rows is chosen such that they are about as large as a block of block_rows^2.
   const auto place = (position + 1).to(bank.device());
+
   auto distances = at::empty({n, position.size(0)}, bank.options().dtype(at::kDouble));
   const auto block = [&](int64_t task) {
     const int64_t first = task * rows, count = std::min(rows, n - first);
@@ -75,8 +87,13 @@ at::Tensor neighbour_distances(const at::Tensor& bank, const at::Tensor& positio
       all.narrow(1, at_row, other.size(0))
           .copy_(at::cdist(own, scaled(other), 2.0, kCfoodByDifferences));
     });
+
+    // The whole row is sorted: the grid needs neighbours of many ranks, up to 0.99 n.
     distances.narrow(0, first, count).copy_(std::get<0>(all.sort(1)).index_select(1, place));
   };
+
+  // Tasks write different rows of the result. On a GPU one block is enough to use the whole
+  // device.
   const int64_t blocks = (n + rows - 1) / rows;
   if (bank.device().is_cpu())
     parallel_tasks(blocks, block);
@@ -92,6 +109,8 @@ State fit_cfood(const FitData& data, const CfoodOptions& options) {
   DISSENT_CHECK(options.alpha > 0 && options.alpha <= 1, kUsage,
                 "cfood: alpha: expected a number above 0 and at most 1, found {}", options.alpha);
   check_range("cfood", "k", options.k, 0, 1);
+
+  // Features are kept as they are (f32 or f64): blocks are scaled in f64 when they are read.
   State state =
       bank_state("cfood", {{"k", at::scalar_tensor(options.k, at::kDouble)}}, options.block_rows);
   const auto bank =
@@ -121,6 +140,9 @@ at::Tensor score_cfood(const State& state, const at::Tensor& features, const at:
     auto enter = at::zeros({grid + 1, h.size(0)}, h.options());
     for_blocks(bank, block_rows, [&](const at::Tensor& block, int64_t first) {
       const auto to_query = at::cdist(scaled(block), query, 2.0, kCfoodByDifferences);
+
+      // Distances of a row increase along the grid, so the first place whose distance is at least
+      // that of the sample is where its neighbourhood starts to contain it.
       const auto place =
           at::searchsorted(distances.narrow(0, first, block.size(0)).contiguous(), to_query);
       enter.scatter_add_(0, place, at::ones_like(to_query));

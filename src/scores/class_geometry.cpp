@@ -36,6 +36,8 @@ at::Tensor score_she(const State& state, const at::Tensor& features, const at::T
   const auto metric = static_cast<SheMetric>(count_from_state("she", state, "metric"));
   return score_rows({"she", features, logits, patterns.size(1), patterns.size(0)},
                     [&](const at::Tensor& h, const at::Tensor& z) {
+                      // The class is the one that the network predicts, as the label of a test
+                      // sample is not known.
                       const auto pattern = patterns.index_select(0, z.argmax(1));
                       if (metric == SheMetric::kCosine) return at::cosine_similarity(h, pattern);
                       return metric == SheMetric::kEuclidean ? (h - pattern).norm(2, {1}).neg()
@@ -46,6 +48,8 @@ at::Tensor score_she(const State& state, const at::Tensor& features, const at::T
 State fit_fdbd(const FitData& data, const FdbdOptions& options) {
   const auto features = checked_features("fdbd", "training", data.train);
   const auto weight = checked_head("fdbd", data.head, features.size(1)).weight;
+
+  // |w_c - w_y| for all pairs of classes; by differences, so that the diagonal is exactly 0.
   return {{"train_mean", row_mean(features)},
           {"class_distance", at::cdist(weight, weight, 2.0, kByDifferences)},
           {"distance_as_normalizer",

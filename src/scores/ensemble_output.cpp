@@ -17,6 +17,7 @@ at::Tensor mean_probabilities(const at::Tensor& logits) {
 }
 
 at::Tensor log_mean_probabilities(const at::Tensor& logits) {
+  // log (1/M) sum_m p_m = logsumexp_m log p_m - log M, which does not underflow.
   check_outputs("log_mean_probabilities", "logits", logits, 1, 0);
   return at::log_softmax(logits, -1).logsumexp(0) - std::log(static_cast<double>(logits.size(0)));
 }
@@ -46,6 +47,9 @@ at::Tensor weighted_logits(const at::Tensor& logits, const at::Tensor& weights) 
   DISSENT_CHECK(fits, kUsage, "weighted_logits: weights: expected [{}] {} {}, found {}",
                 logits.size(0), c10::toString(logits.scalar_type()), logits.device().str(),
                 describe(weights));
+
+  // The weights have L2 norm 1 and the result is divided by M, as in the reference: the
+  // weights do not sum to 1, which matters for scores that depend on the size of logits.
   return (normalized_weights(weights).view({-1, 1, 1}) * logits).mean(0);
 }
 

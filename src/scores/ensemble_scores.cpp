@@ -64,9 +64,13 @@ at::Tensor average_max_logit(const at::Tensor& logits) {
 at::Tensor a2d_score(const at::Tensor& outputs, InputKind kind) {
   const auto p = checked("a2d_score", outputs, kind, 2);
   const int64_t members = p.size(0);
+
   // read[m, b, i] is the probability that member m gives to the class that i predicts.
   const auto top = p.argmax(-1).t().unsqueeze(0).expand({members, -1, members});
   const auto read = p.gather(2, top);
+
+  // own[b, i] is the largest probability of member i. For each ordered pair: log(p_i (1 - p_m) +
+  // p_m (1 - p_i)), at the class that i predicts; pairs of a member with itself are left out.
   const auto own = read.diagonal(0, 0, 2).unsqueeze(0);  // [1, B, M]
   const auto value = (own * (1 - read) + read * (1 - own) + kA2dEps).log();
   const auto other = 1 - at::eye(members, p.options());

@@ -75,6 +75,7 @@ std::vector<PostprocessorInfo> class_rows() {
               .option("distance_as_normalizer", &FdbdOptions::distance_as_normalizer,
                       {.meaning = "divide by the distance to the training mean, else by |h|"}),
           fit_fdbd, score_fdbd),
+
       postprocessor_row<NciOptions>(
           {.name = "nci",
            .summary = "Closeness to the weight of the predicted class, plus the norm",
@@ -107,6 +108,7 @@ std::vector<PostprocessorInfo> space_rows() {
            .scores_features = true,
            .wide = true},
           gaussian_options("mds"), fit_mds, score_mds),
+
       postprocessor_row<GaussianOptions>(
           {.name = "rmds",
            .summary = "Mahalanobis distance relative to that under one Gaussian of all classes",
@@ -135,6 +137,7 @@ std::vector<PostprocessorInfo> space_rows() {
               .option("dim", &VimOptions::dim,
                       {.meaning = "dimension of the principal space, below D", .min = 0}),
           fit_vim, score_vim),
+
       postprocessor_row<ResidualOptions>(
           {.name = "residual",
            .summary = "Distance to the principal space of the validation features",

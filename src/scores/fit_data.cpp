@@ -47,6 +47,8 @@ at::Tensor checked_logits(const char* name, const char* set_name, const FeatureS
     });
     return logits;
   }
+
+  // Otherwise the given logits, which must belong to the same samples as the features.
   DISSENT_CHECK(is_matrix(set.logits), kUsage,
                 "{}: {} logits: expected [N >= 1, C >= 1] of f32 or f64, found {}", name, set_name,
                 describe(set.logits));
@@ -55,6 +57,7 @@ at::Tensor checked_logits(const char* name, const char* set_name, const FeatureS
   DISSENT_CHECK(same_rows, kUsage,
                 "{}: {} logits: expected a row for each of the features {}, found {}", name,
                 set_name, describe(set.features), describe(set.logits));
+
   const auto logits = set.logits.detach();
   check_finite(name, set_name, "logits", logits);
   return logits;
@@ -70,6 +73,7 @@ LinearHead checked_head(const char* name, const LinearHead& head, int64_t dimens
   DISSENT_CHECK(is_matrix(head.weight) && head.weight.size(1) == dimension, kUsage,
                 "{}: head weight: expected [C >= 1, {}] of f32 or f64, found {}", name, dimension,
                 describe(head.weight));
+
   const bool fits = head.bias.defined() && head.bias.dim() == 1 &&
                     head.bias.size(0) == head.weight.size(0) &&
                     head.bias.scalar_type() == head.weight.scalar_type() &&
@@ -77,6 +81,7 @@ LinearHead checked_head(const char* name, const LinearHead& head, int64_t dimens
   DISSENT_CHECK(fits, kUsage, "{}: head bias: expected [{}] {} {}, found {}", name,
                 head.weight.size(0), c10::toString(head.weight.scalar_type()),
                 head.weight.device().str(), describe(head.bias));
+
   return {head.weight.detach().to(at::kDouble), head.bias.detach().to(at::kDouble)};
 }
 

@@ -48,6 +48,7 @@ std::vector<std::vector<std::string>> imagenet_rows() {
 
 ImagenetSubset subset_of_classes(const std::string& name,
                                  const std::vector<std::vector<std::string>>& rows, size_t column) {
+  // Outputs of the subset are numbered in class order; classes outside have output -1.
   ImagenetSubset subset{name, at::full({kImagenetClasses}, -1, at::kLong), {}, false};
   for (int64_t c = 0; c < kImagenetClasses; ++c) {
     if (rows[c][column] != "1") continue;

@@ -26,6 +26,7 @@ std::vector<PostprocessorInfo> logit_rows() {
            .answers = {},
            .scores_logits = true},
           OptionTable<NoOptions>("postprocessor.msp", "MSP"), nothing, score_msp),
+
       postprocessor_row<NoOptions>({.name = "maxlogit",
                                     .summary = "Largest logit",
                                     .formula = "max_c z_c",
@@ -35,6 +36,7 @@ std::vector<PostprocessorInfo> logit_rows() {
                                     .scores_logits = true},
                                    OptionTable<NoOptions>("postprocessor.maxlogit", "MaxLogit"),
                                    nothing, score_maxlogit),
+
       postprocessor_row<EnergyOptions>(
           {.name = "energy",
            .summary = "Energy of the logits",
@@ -47,6 +49,7 @@ std::vector<PostprocessorInfo> logit_rows() {
               .option("temperature", &EnergyOptions::temperature,
                       {.meaning = "T, above 0", .min = 1e-12}),
           fit_energy, score_energy),
+
       postprocessor_row<GenOptions>(
           {.name = "gen",
            .summary = "Generalised entropy of the largest probabilities",
@@ -91,6 +94,7 @@ std::vector<PostprocessorInfo> logit_rows() {
               .option("highest", &TempScalingOptions::highest,
                       {.meaning = "largest T; limit of sdde's bracket", .min = 1e-12}),
           fit_temp_scaling, score_temp_scaling),
+
       postprocessor_row<NoOptions>(
           {.name = "klm",
            .summary = "Divergence to the nearest class template",

@@ -103,11 +103,14 @@ State fit_klm(const FitData& data) {
 
 at::Tensor score_klm(const State& state, const at::Tensor&, const at::Tensor& logits) {
   const auto& templates = from_state("klm", state, "templates");
+
   // Products for all templates at once: sum p log p - sum p log t, and the mass of p where t is 0.
   const auto zero = templates.eq(0);
   const auto log_t = templates.masked_fill(zero, 1).log().t(),
              where_zero = zero.to(at::kDouble).t();
   return score_logits("klm", logits, templates.size(0), [&](const at::Tensor& z) {
+    // A template of 0 where p > 0 makes the divergence infinite; the logarithm there was set to
+    // 0, to avoid 0 x -inf = NaN where p is 0 too.
     const auto p = at::softmax(z, 1);
     const auto kl = at::xlogy(p, p).sum(1, true) - at::mm(p, log_t);
     return kl.masked_fill(at::mm(p, where_zero).gt(0), std::numeric_limits<double>::infinity())

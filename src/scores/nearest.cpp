@@ -27,6 +27,7 @@ double lane_sum(int64_t count, const F& term) {
   for (; i + kLanes <= count; i += kLanes)
     for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += term(i + lane);
   for (int64_t lane = 0; i < count; ++i, ++lane) lanes[lane] += term(i);
+
   double sum = 0;
   for (const double lane : lanes) sum += lane;
   return sum;
@@ -83,6 +84,7 @@ template <class P>
 Queries<P> queries_of(const at::Tensor& rows) {
   const int64_t n = rows.size(0), d = rows.size(1);
   Queries<P> queries{at::zeros({n, d}, at::kDouble), {}, std::vector<char>(n)};
+
   const auto* from = rows.const_data_ptr<double>();
   auto* to = queries.unit.template mutable_data_ptr<double>();
   for (int64_t row = 0; row < n; ++row) {
@@ -184,6 +186,9 @@ at::Tensor nearest_of(const at::Tensor& rows, const at::Tensor& bank, int64_t k,
   // One worker per thread; inside a parallel task the calling thread is the only one.
   const int64_t count = in_parallel_task() ? 1 : std::min<int64_t>(threads(), blocks);
   std::vector<std::unique_ptr<Worker<B, P>>> workers(count);
+
+  // Workers take blocks as they get free. Which worker sees a block has no effect on the result:
+  // every distance is computed in the same way, and the k smallest of all are a set.
   std::atomic<int64_t> next = 0;
   parallel_tasks(count, [&](int64_t w) {
     workers[w] = std::make_unique<Worker<B, P>>(queries, k, size);

@@ -42,6 +42,7 @@ std::vector<PostprocessorInfo> neighbour_rows() {
                        .scope = Scope::kExecution,
                        .min = 1}),
           fit_knn, score_knn),
+
       postprocessor_row<NnguideOptions>(
           {.name = "nnguide",
            .summary = "Energy times the mean similarity to the nearest training features, weighted "

@@ -120,6 +120,8 @@ State fit_relation(const FitData& data, const RelationOptions& options) {
                 options.power);
   DISSENT_CHECK(options.threshold >= 0, kUsage,
                 "relation: threshold: expected a number from 0, found {}", options.threshold);
+
+  // The whole training set is the bank: the tensors are kept as they are, without a copy.
   State state = {{"bank", features},
                  {"bank_logits", logits},
                  {"power", at::scalar_tensor(options.power, at::kDouble)},

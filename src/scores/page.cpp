@@ -35,6 +35,8 @@ std::string ensemble_scores() {
     out += fmt::format("| `{}` | {} | {} | >= {} | {} |\n", score.name,
                        markdown_cell(score.meaning), side(score.positive), score.min_members,
                        score.needs == Needs::kLogits ? "logits" : "logits or probabilities");
+
+  // Each citation once, in the order of the table.
   out += "\nSources: ";
   std::vector<std::string> sources;
   for (const auto& score : score_table())

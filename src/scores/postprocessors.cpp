@@ -11,9 +11,11 @@ namespace dissent::scores {
 namespace {
 
 bool is_given(const FitData& data, FitField field) {
+  // Logits are also given if they can be computed from features and head.
   const auto logits = [&](const FeatureSet& set) {
     return set.logits.defined() || (set.features.defined() && data.head.weight.defined());
   };
+
   switch (field) {
     case FitField::kTrainFeatures: return data.train.features.defined();
     case FitField::kTrainLogits: return logits(data.train);
@@ -79,6 +81,8 @@ void set_option(const PostprocessorInfo& postprocessor, std::any& options, const
 State fit(const PostprocessorInfo& postprocessor, const FitData& data, const std::any& options) {
   const auto& given = options.has_value() ? options : postprocessor.default_options;
   check_options(postprocessor, given);
+
+  // Checked here for all post-processors, so that the message names the missing input.
   for (const auto field : postprocessor.needs)
     DISSENT_CHECK(is_given(data, field), kUsage, "{}: {}: expected it, found nothing",
                   postprocessor.name, fit_field_name(field));

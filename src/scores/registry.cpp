@@ -127,6 +127,7 @@ std::vector<ScoreInfo> sed_scores() {
 
 // An aggregation of SDDE under its own name.
 ScoreInfo aggregation_score(Aggregation which, FusedScore fused, const char* meaning) {
+  // SDDE's aggregations are confidences: larger in distribution, in both conventions.
   return {.name = aggregation_names()[static_cast<size_t>(which)],
           .meaning = meaning,
           .needs = Needs::kLogits,

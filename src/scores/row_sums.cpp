@@ -25,6 +25,7 @@ void tasks_on(const at::Tensor& rows, int64_t count, const std::function<void(in
 
 template <class T>
 int64_t not_finite(const T* values, int64_t count) {
+  // The comparison is false for NaN too.
   int64_t bad = 0;
   for (int64_t i = 0; i < count; ++i)
     bad += !(std::fabs(values[i]) <= std::numeric_limits<T>::max());
@@ -74,6 +75,7 @@ int64_t count_not_finite(const at::Tensor& rows) {
     const auto block =
         rows.narrow(0, i * kBlockRows, std::min(kBlockRows, rows.size(0) - i * kBlockRows))
             .contiguous();
+
     if (!block.device().is_cpu())
       bad[i] = block.isfinite().logical_not().sum().item<int64_t>();
     else if (block.scalar_type() == at::kFloat)
@@ -90,6 +92,7 @@ int64_t count_not_finite(const at::Tensor& rows) {
 at::Tensor row_mean(const at::Tensor& rows) {
   // A fixed number of partial sums, added in order, whatever the number of threads.
   constexpr int64_t kParts = 64;
+
   const int64_t n = rows.size(0), size = parts_of(n, kParts), parts = parts_of(n, size);
   auto sums = at::zeros({parts, rows.size(1)}, rows.options().dtype(at::kDouble));
   tasks_on(rows, parts, [&](int64_t part) {
@@ -105,6 +108,7 @@ ClassMeans class_means(const at::Tensor& rows, const at::Tensor& class_of_row, i
   auto sum = at::zeros({classes + 1, rows.size(1)}, options),
        count = at::zeros({classes + 1}, options);  // the last is none
   const auto place = class_of_row.masked_fill(class_of_row.lt(0), classes).contiguous();
+
   count.index_add_(0, place, at::ones({rows.size(0)}, options));
   if (rows.device().is_cpu())
     add_by_place(rows, place, sum);
@@ -112,6 +116,8 @@ ClassMeans class_means(const at::Tensor& rows, const at::Tensor& class_of_row, i
     for_blocks(rows, kBlockRows, [&](const at::Tensor& block, int64_t first) {
       sum.index_add_(0, place.narrow(0, first, block.size(0)), block);
     });
+
+  // Sums of rows without a class are dropped; a class without rows has mean 0.
   count = count.narrow(0, 0, classes);
   return {sum.narrow(0, 0, classes) / count.clamp_min(1).unsqueeze(1), count};
 }
@@ -120,6 +126,9 @@ at::Tensor second_moment(const at::Tensor& rows,
                          const std::function<void(at::Tensor&, int64_t)>& centre) {
   constexpr int64_t kTile = 192, kRows = 2048, kPiece = 256;
   const int64_t n = rows.size(0), d = rows.size(1), tiles = parts_of(d, kTile);
+
+  // Only the tiles (i, j) with i <= j of sum_n x_n x_n^T are computed, in f64. A tile is written
+  // by one task per block, so the order of additions does not depend on the threads.
   auto moment = at::zeros({d, d}, rows.options().dtype(at::kDouble)),
        x = at::empty({2, std::min(kRows, n), d}, moment.options());
   std::vector<std::pair<int64_t, int64_t>>
@@ -131,6 +140,7 @@ at::Tensor second_moment(const at::Tensor& rows,
   const auto count_of = [&](int64_t block) {
     return std::clamp<int64_t>(n - block * kRows, 0, kRows);
   };
+
   const auto prepare = [&](int64_t block, int64_t piece) {
     const int64_t at = piece * kPiece, count = std::min(kPiece, count_of(block) - at),
                   first = block * kRows + at;
@@ -138,6 +148,7 @@ at::Tensor second_moment(const at::Tensor& rows,
     part.copy_(rows.narrow(0, first, count));
     centre(part, first);
   };
+
   const auto add = [&](int64_t block, int64_t row, int64_t column) {
     const auto columns = [&](int64_t from) {
       return x[block % 2].narrow(0, 0, count_of(block)).narrow(1, from, std::min(kTile, d - from));
@@ -156,6 +167,8 @@ at::Tensor second_moment(const at::Tensor& rows,
         prepare(block + 1, i - products);
     });
   }
+
+  // The lower triangle is a copy of the upper one: the result is symmetric in every bit.
   moment = moment.triu() / static_cast<double>(n);
   return moment + moment.triu(1).t();
 }

@@ -45,23 +45,31 @@ at::Tensor score_rows(const Scored& scored,
   const bool has_features = scored.dimension != 0, has_logits = scored.classes != 0;
   if (has_features) check(scored.name, "features", scored.features, scored.dimension);
   if (has_logits) check(scored.name, "logits", scored.logits, scored.classes);
+
   const auto& rows = has_features ? scored.features : scored.logits;
   DISSENT_CHECK(!has_logits || scored.logits.size(0) == rows.size(0), kUsage,
                 "{}: logits: expected a row for each of the features {}, found {}", scored.name,
                 describe(rows), describe(scored.logits));
+
   auto scores = at::empty({rows.size(0)}, rows.options().dtype(at::kDouble));
   const auto block = [&](int64_t task) {
     const int64_t first = task * block_rows, count = std::min(block_rows, rows.size(0) - first);
     const auto part = [&](bool has, const at::Tensor& all) {
       return has ? all.detach().narrow(0, first, count).to(at::kDouble) : at::Tensor();
     };
+
     const auto h = part(has_features, scored.features), z = part(has_logits, scored.logits);
     auto values = f(h, z);
+
+    // A sample with features that are not finite has no score; otherwise comparisons (top k,
+    // argmax) would drop the NaN and give a number that looks valid.
     if (has_features)
       values = values.masked_fill(h.isfinite().all(1).logical_not(),
                                   std::numeric_limits<double>::quiet_NaN());
     scores.narrow(0, first, count).copy_(values);
   };
+
+  // Functions marked wide use all threads inside of a block; the others run one block per thread.
   const int64_t blocks = (rows.size(0) + block_rows - 1) / block_rows;
   if (rows.device().is_cpu() && !scored.wide)
     parallel_tasks(blocks, block);

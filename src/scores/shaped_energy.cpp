@@ -84,6 +84,8 @@ State fit_vra(const FitData& data, const VraOptions& options) {
                 "vra: percentile_low: expected at most percentile_high ({}), found {}",
                 options.percentile_high, options.percentile_low);
   auto state = head_state("vra", data.head);
+
+  // Both thresholds are values of activations, as the features are clipped element by element.
   const auto features = checked_features("vra", "validation", data.validation);
   state["threshold_low"] = scalar_of(percentile(features, options.percentile_low));
   state["threshold_high"] = scalar_of(percentile(features, options.percentile_high));
@@ -94,8 +96,12 @@ State fit_dice(const FitData& data, const DiceOptions& options) {
   auto state = head_state("dice", data.head);
   const auto features = checked_features("dice", "training", data.train);
   const auto weight = checked_head("dice", data.head, features.size(1)).weight;
+
+  // Mean contribution of feature j to the logit of class c: W_cj mean(h_j). One threshold for all
+  // classes.
   const auto contribution = weight * row_mean(features);
   const double threshold = percentile(contribution, options.p);
+
   state["weight"] = weight.masked_fill(contribution.le(threshold), 0);
   state["mask"] = state["weight"].ne(0).to(at::kLong);
   state["threshold"] = scalar_of(threshold);

@@ -37,8 +37,12 @@ double percentile_of(T* values, int64_t n, double p) {
   const double place = p / 100 * static_cast<double>(n - 1);
   const auto below = std::min(static_cast<int64_t>(place), n - 1);
   const double part = place - static_cast<double>(below);
+
+  // After nth_element all later values are at least values[below], so their minimum is the next
+  // order statistic: no sort is needed.
   std::nth_element(values, values + below, values + n);
   const double low = values[below];
+
   if (part == 0) return low;
   const double high = *std::min_element(values + below + 1, values + n);
   return part < 0.5 ? low + (high - low) * part : high - (high - low) * (1 - part);
@@ -61,6 +65,7 @@ at::Tensor scatter(const at::Tensor& features, const at::Tensor& indices,
 
 // exp(sum of all / sum of the k largest), [.., 1].
 at::Tensor scale_factor(const at::Tensor& features, const at::Tensor& kept) {
+  // exp() of more than this would overflow to infinity in the type of the features.
   const double most = features.scalar_type() == at::kFloat ? 80 : 600;
   const auto all = features.sum(-1, true), part = kept.sum(-1, true);
   const auto none = part.eq(0);
@@ -74,6 +79,8 @@ double percentile(const at::Tensor& values, double p) {
   DISSENT_CHECK(is_floating(values) && values.numel() >= 1, kUsage,
                 "percentile: values: expected one or more of f32 or f64, found {}",
                 describe(values));
+
+  // A copy: the order statistics are found in place.
   const auto copy = values.detach().reshape({-1}).clone().cpu();
   if (copy.scalar_type() == at::kFloat)
     return percentile_of(copy.data_ptr<float>(), copy.numel(), p);
@@ -84,6 +91,8 @@ at::Tensor react_threshold(const at::Tensor& features, double p, bool per_member
   check_outputs("react_threshold", "features", features, 1);
   const auto options = features.options().dtype(at::kDouble);
   if (!per_member) return at::full({1}, percentile(features, p), options);
+
+  // One threshold per member, from its own features only.
   std::vector<double> thresholds;
   for (int64_t m = 0; m < features.size(0); ++m) thresholds.push_back(percentile(features[m], p));
   return at::tensor(thresholds, at::kDouble).to(options.device());
@@ -102,11 +111,15 @@ at::Tensor react(const at::Tensor& features, const at::Tensor& threshold) {
   DISSENT_CHECK(fits, kUsage,
                 "react: threshold: expected [1] or [{}] of f32 or f64 on {}, found {}",
                 features.size(0), features.device().str(), describe(threshold));
+
+  // One threshold for all members, or one for each: [1] or [M] against [M, B, D].
   return at::minimum(features, threshold.to(features.scalar_type()).view({-1, 1, 1}));
 }
 
 int64_t kept_count(int64_t dimension, double p) {
   check_percentile("kept_count", p);
+
+  // nearbyint rounds halves to even, as numpy's round does.
   return dimension - static_cast<int64_t>(std::nearbyint(static_cast<double>(dimension) * p / 100));
 }
 
@@ -142,6 +155,8 @@ at::Tensor head_logits(const at::Tensor& features, const at::Tensor& weight,
                        const at::Tensor& bias) {
   check_features("head_logits", features);
   const auto rank = features.dim();
+
+  // Rank 2 is one network; rank 3 is a stack of M members, each with its own head.
   const auto same = [&](const at::Tensor& t) {
     return t.defined() && t.scalar_type() == features.scalar_type() &&
            t.device() == features.device();
@@ -156,6 +171,8 @@ at::Tensor head_logits(const at::Tensor& features, const at::Tensor& weight,
       "head_logits: weight and bias: expected [C, {0}] and [C], or [M, C, {0}] and [M, C], "
       "for features {1}, found {2} and {3}",
       features.size(-1), describe(features), describe(weight), describe(bias));
+
+  // Per member, or for one network: h W^T + b.
   return at::matmul(features, weight.transpose(-1, -2)) + bias.unsqueeze(-2);
 }
 

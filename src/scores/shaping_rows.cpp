@@ -56,11 +56,13 @@ std::vector<PostprocessorInfo> shaping_rows() {
                   "percentile", &ReactOptions::percentile,
                   {.meaning = "percentile of all validation activations, %", .min = 0, .max = 100}),
           fit_react, score_react),
+
       ash_row("ash_p", "are not changed", {}, score_ash_p),
       ash_row("ash_b", "share the sum of all equally", {}, score_ash_b),
       ash_row("ash_s", "are scaled by exp(sum of all / their sum)",
               "their sum is 0 (zero feature, 100 %): not scaled; the exponent is at most 600",
               score_ash_s),
+
       postprocessor_row<ScaleOptions>(
           {.name = "scale",
            .summary = "Energy of features scaled by the share of the largest ones in their sum",
@@ -79,6 +81,7 @@ std::vector<PostprocessorInfo> shaping_rows() {
                        .min = 0,
                        .max = 100}),
           fit_scale, score_scale),
+
       postprocessor_row<VraOptions>(
           {.name = "vra",
            .summary =

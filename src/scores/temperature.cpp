@@ -47,6 +47,7 @@ TemperatureFit fit_temperature(const at::Tensor& logits, const at::Tensor& label
                                TemperatureBounds bounds) {
   const TemperatureNll nll("fit_temperature", logits, labels);
   check_bounds("fit_temperature", bounds);
+
   const double low = 1 / bounds.highest, high = 1 / bounds.lowest;
   const double slope_low = nll.at_beta(low).slope, slope_high = nll.at_beta(high).slope;
   const auto fit = [&](double temperature, TemperatureEnd end) {

@@ -91,6 +91,8 @@ TemperatureFit better_bound(const TemperatureNll& nll, TemperatureBounds bounds)
                at_highest = nll.at_temperature(bounds.highest);
   DISSENT_CHECK(!std::isnan(at_lowest) && !std::isnan(at_highest), kData,
                 "fit_temperature_sdde: expected logits with a finite cross-entropy, found NaN");
+
+  // T = 1 changes nothing, if the bounds contain it.
   if (at_lowest == at_highest)
     return {std::clamp(1.0, bounds.lowest, bounds.highest), at_lowest, TemperatureEnd::kFlat};
   return at_lowest < at_highest
@@ -142,6 +144,9 @@ TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& 
   check_bounds("fit_temperature_sdde", bounds);
   DISSENT_CHECK(tolerance > 0, kUsage,
                 "fit_temperature_sdde: tolerance: expected above 0, found {}", tolerance);
+
+  // The search is in log T. Whole steps of 1 from the lowest bound find where the loss stops
+  // falling; scipy's bracketing starts from that interval.
   const auto loss = [&](double log_t) { return nll.at_temperature(std::exp(log_t)); };
   const double last = std::log(bounds.highest);
   double low = std::log(bounds.lowest), high = low + 1, value = loss(high);
@@ -153,7 +158,9 @@ TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& 
     value = next;
   }
   high = std::min(last, high + 1);
+
   const auto found = bracket(loss, low, high);
+
   if (!found) return better_bound(nll, bounds);
   const double log_t = golden_section(loss, *found, tolerance);
   return {std::exp(log_t), loss(log_t), TemperatureEnd::kInside};
@@ -164,6 +171,9 @@ TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tenso
                    kLeastCurvature = 1e-10;
   constexpr int kIterations = 50;
   const TemperatureNll nll("fit_temperature_openood", logits, labels);
+
+  // d NLL / dT = -(d NLL / d beta) / T^2, with beta = 1 / T. T may become negative, as in
+  // OpenOOD.
   double t = 1.5, value = 0, gradient = 0;
   const auto evaluate = [&] {
     const auto at = nll.at_beta(1 / t);
@@ -187,10 +197,12 @@ TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tenso
     previous_gradient = gradient;
     const double direction = -inverse_curvature * gradient;
     const double rate = iteration == 1 ? std::min(1.0, 1 / std::abs(gradient)) * kRate : kRate;
+
     if (gradient * direction > -kChangeTolerance) break;
     step = rate * direction;
     t += step;
     evaluate();
+
     if (std::abs(step) <= kChangeTolerance || std::abs(value - previous_value) < kChangeTolerance)
       break;
   }

@@ -32,6 +32,8 @@ void TopK::update(const at::Tensor& values) {
     best_ = std::get<0>(at::cat({best_, values}, 1).topk(k, 1, true, false));
     return;
   }
+
+  // On the CPU each row of best_ is a min-heap, so its first value is the smallest of the k.
   const auto shown = values.contiguous();
   for (int64_t row = 0; row < best_.size(0); ++row)
     update_heap(best_.data_ptr<double>() + row * k, k,

@@ -62,6 +62,7 @@ double dot_product(const at::Tensor& a, const at::Tensor& b) {
 class InverseHessian {
  public:
   void add(const at::Tensor& step, const at::Tensor& change) {
+    // Only pairs with curvature s^T y > 0 keep the approximation positive definite.
     const double curvature = dot_product(step, change);
     if (curvature <= 1e-14 * dot_product(change, change)) return;
     history_.push_back({step, change, curvature});
@@ -76,6 +77,9 @@ class InverseHessian {
       alpha[i] = dot_product(history_[i].step, q) / history_[i].curvature;
       q -= alpha[i] * history_[i].change;
     }
+
+    // Between the loops: the initial inverse Hessian is s^T y / y^T y times the identity, of the
+    // newest pair.
     if (!history_.empty())
       q *= history_.back().curvature / dot_product(history_.back().change, history_.back().change);
 
@@ -126,10 +130,16 @@ VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& lab
                                       at::zeros({classes}, number)}));
   InverseHessian inverse;
   VectorScaling fit;
+
   const auto gradient = [&] { return at.gradient.abs().max().item<double>(); };
+
+  // LBFGS. Without history the direction is the gradient, whose size says nothing about the step:
+  // the first step is limited to an L1 length of 1.
   for (; fit.steps < options.most_steps && gradient() > options.tolerance; ++fit.steps) {
     const double first_step =
         inverse.empty() ? std::min(1.0, 1 / at.gradient.abs().sum().item<double>()) : 1;
+
+    // No decrease with an approximation that is out of date: forget it and try the gradient once.
     auto next = search_line(z, labels, at, inverse.times(at.gradient).neg(), first_step);
     if (next.x.is_same(at.x)) {
       if (inverse.empty()) break;  // the value cannot be made smaller in f64
@@ -156,6 +166,8 @@ at::Tensor scale_logits(const at::Tensor& logits, const VectorScaling& scaling) 
                     at::isFloatingType(logits.scalar_type()),
                 kUsage, "scale_logits: logits: expected [..., {}] of f32 or f64, found {}",
                 scaling.scale.defined() ? scaling.scale.size(0) : 0, describe(logits));
+
+  // In f64, as the fit, and back to the type of the logits.
   return (logits.to(at::kDouble) * scaling.scale.to(logits.device()) +
           scaling.shift.to(logits.device()))
       .to(logits.scalar_type());

@@ -25,6 +25,9 @@ Weibull fit_weibull(const std::vector<double>& distances) {
   const Weibull none{std::numeric_limits<double>::infinity(), 1, 1};
   if (distances.size() < 2) return none;
   const auto [smallest, largest] = std::minmax_element(distances.begin(), distances.end());
+
+  // libMR shifts the values so that the smallest is 1, and fits a Weibull distribution to the
+  // result. If all values are the same there is no finite shape.
   const double shift = *smallest - 1, top = *largest - shift;
   if (!(top > 1)) return none;
 

@@ -52,6 +52,8 @@ void SetColumns::add(const ColumnKey& key, at::Tensor values) {
 }
 
 void SetColumns::append(const SetColumns& more) {
+  // Only columns that both sets have remain, and no metric that was computed from one pass as a
+  // whole (ece_classwise): it cannot be joined.
   std::erase_if(columns_, [&](const auto& column) {
     return single_values_.contains(column.first) || !more.has(column.first);
   });

@@ -61,6 +61,7 @@ LogitsCache::LogitsCache(Communicator& comm, LogitsCacheKey key) : key_(std::mov
     }
   });
 
+  // A full disk is found before the pass, not during it.
   agree(comm, [&] {
     const int64_t bytes = key_.dtype == "f16" ? 2 : 4;
     if (comm.rank() == 0)
@@ -128,6 +129,8 @@ MemberOutputs LogitsCache::read(int64_t first, int64_t count, const std::vector<
                 first + count);
 
   const auto path = shard_path(shard);
+
+  // Blocks are read in order, so the last shard is kept open.
   if (open_shard_ != shard) open_ = h5_open(path);
   open_shard_ = shard;
   MemberOutputs out{by_unit(h5_read(open_, "logits", at_row, count, path), units), {}, 0};
@@ -164,6 +167,7 @@ void LogitsCache::begin(int64_t shard) {
                                     (dtype == at::kHalf ? 2 : 4) +
                                 8);
 
+  // The shard gets its final name in commit(): what a killed process leaves is never read.
   file_ = h5_create(path, bytes + 16384);
 
   // The identity is in every shard, so that a shard of another evaluation is never read.
@@ -183,6 +187,7 @@ void LogitsCache::begin(int64_t shard) {
 }
 
 void LogitsCache::write(const MemberOutputs& outputs, const at::Tensor& labels) {
+  // A shard is written by one rank, so its writes must not be collective over all ranks.
   const auto self = make_self_communicator();
   const auto path = temporary_name(shard_path(writing_));
   const auto dtype = dtype_from_name(key_.dtype, path);
@@ -197,6 +202,7 @@ void LogitsCache::commit() {
   const auto path = shard_path(writing_);
   DISSENT_CHECK(written_ == shard_count(writing_), kInternal,
                 "{}: expected {} written rows, found {}", path, shard_count(writing_), written_);
+
   h5_close_sealed(file_, temporary_name(path));
   sync_and_rename(temporary_name(path), path);
   present_[writing_] = true;

@@ -22,6 +22,7 @@ std::vector<ColumnKey> keys_of(const ColumnPlan& plan) {
 // [keys, n] f64 of one block.
 at::Tensor block_values(const ColumnPlan& plan, const MemberOutputs& outputs,
                         const at::Tensor& labels) {
+  // Each group fills its own rows of one tensor, so groups can run beside each other.
   std::vector<int64_t> first_key;
   int64_t keys = 0;
   for (const auto& group : plan.groups) {
@@ -58,6 +59,7 @@ at::Tensor assemble(Communicator& comm, const std::vector<at::Tensor>& local, in
   std::vector<int64_t> sizes(comm.size(), 0);
   for (int64_t t = 0; t < tasks; ++t) sizes[t % comm.size()] += columns * rows_of(t);
 
+  // Ranks may have no task at all; all_gather() is collective, so these take part with 0 values.
   std::vector<at::Tensor> pieces;
   for (const auto& piece : local) pieces.push_back(piece.reshape({-1}));
   const auto all =
@@ -106,6 +108,8 @@ class Pass {
     for (int64_t first = begin; first < end; first += block_rows_) {
       throw_if_stopped();
       const int64_t count = std::min(block_rows_, end - first);
+
+      // Inputs are shared by all ensembles.
       const auto x = needs_inputs ? set_.inputs(first, count) : at::Tensor();
       const auto labels = set_.labels(first, count);
       for (size_t e = 0; e < values_.size(); ++e) {
@@ -144,6 +148,7 @@ std::vector<SetColumns> run_pass(Communicator& comm, const EvaluationSet& set,
     progress.finish();
   });
 
+  // Then all ranks get all columns: metrics are computed by each of them, from the same values.
   std::vector<SetColumns> columns;
   for (size_t e = 0; e < ensembles.size(); ++e) {
     const auto keys = keys_of(plans[e]);

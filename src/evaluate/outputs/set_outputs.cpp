@@ -25,6 +25,8 @@ int64_t cached_units(const LoadedEnsemble& ensemble) {
 
 MemberOutputs select(const MemberOutputs& all, const std::vector<int64_t>& units) {
   const auto order = at::tensor(at::ArrayRef<int64_t>(units), at::kLong);
+
+  // Features of [1, n, D] are those that all units share: there is nothing to select.
   const bool own = all.features.defined() && all.features.size(0) == all.logits.size(0);
   return {all.logits.index_select(0, order),
           own ? all.features.index_select(0, order) : all.features, 0};
@@ -34,6 +36,7 @@ MemberOutputs select(const MemberOutputs& all, const std::vector<int64_t>& units
 
 std::string work_folder(const LoadedEnsemble& ensemble, const OutputOptions& options,
                         const std::string& kind) {
+  // Beside the checkpoint, or in evaluate.work, for runs whose folders cannot be written.
   const auto beside = std::filesystem::path(ensemble.path).parent_path().string();
   if (options.work.empty()) return fmt::format("{}/{}", beside.empty() ? "." : beside, kind);
   return fmt::format("{}/{}-{}/{}", options.work, ensemble.run, ensemble.config_hash, kind);
@@ -69,6 +72,8 @@ SetOutputs::SetOutputs(Communicator& comm, const LoadedEnsemble& ensemble, const
 MemberOutputs SetOutputs::read(int64_t first, int64_t count, const at::Tensor& x,
                                const std::vector<int64_t>& units, bool features) const {
   if (needs_inputs(first)) {
+    // Without a cache, or before this shard is written, outputs are computed; rounded as the
+    // cache rounds, so that both ways give the same results.
     const auto out = ensemble_.forward(x, units, features);
     return cache_ ? cache_->rounded(out) : out;
   }
@@ -116,6 +121,7 @@ MemberOutputs SetOutputs::Task::next(int64_t first, int64_t count, const at::Ten
     if (unit >= cached) later.push_back(unit);
   if (later.empty()) return select(all, units);
   std::vector<int64_t> written(units.begin(), units.end() - static_cast<int64_t>(later.size()));
+
   auto out = select(all, written);
   const auto more = outputs_.cache_->rounded(ensemble.forward(x, later, features));
   const bool own = features && !ensemble.networks->shared_features();

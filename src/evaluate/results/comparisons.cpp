@@ -36,6 +36,7 @@ std::vector<std::string> compared_methods(const std::vector<LoadedEnsemble>& ens
   std::vector<std::string> loaded;
   for (const auto& ensemble : ensembles)
     if (!contains(loaded, ensemble.method)) loaded.push_back(ensemble.method);
+
   if (contains(options.compare, "*")) return loaded;
   for (const auto& name : options.compare)
     DISSENT_CHECK(contains(loaded, name), kUsage,
@@ -102,6 +103,8 @@ void check_comparison(const std::vector<LoadedEnsemble>& ensembles,
   DISSENT_CHECK(!pairs.empty(), kUsage,
                 "evaluate.compare: expected runs of at least two methods, found {}",
                 ensembles.empty() ? "none" : ensembles[0].method);
+
+  // The bootstrap resamples seeds in pairs, so each seed has to be there for both methods.
   for (const auto& pair : pairs) {
     const auto a = seeds_text(ensembles, pair.seeds_a), b = seeds_text(ensembles, pair.seeds_b);
     DISSENT_CHECK(a == b, kUsage,
@@ -121,6 +124,8 @@ std::vector<ResultRow> comparison_rows(const std::vector<LoadedEnsemble>& ensemb
     PairRows rows(pair, ensembles[first].members(), options);
     for (size_t k = 0; k < sets[first].size(); ++k) {
       const auto& set = sets[first][k];
+
+      // Accuracy: the difference of the shares of correct predictions, on labelled sets.
       const auto correct = [&](size_t e) { return sets[e][k].correct; };
       if (set.correct.defined())
         rows.add(set, "", "accuracy_difference",

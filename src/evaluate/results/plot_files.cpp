@@ -19,6 +19,7 @@ constexpr int64_t kMostCorners = 2000, kRocCells = 1000, kBins = 40;
 
 // Smallest and largest finite value of all sets; one wide if they are equal.
 std::pair<double, double> range_of(const std::vector<at::Tensor>& sets) {
+  // Infinite scores would make the bins infinitely wide.
   double low = HUGE_VAL, high = -HUGE_VAL;
   for (const auto& values : sets) {
     const auto finite = values.masked_select(values.isfinite());
@@ -75,8 +76,11 @@ RocCounts roc_counts(const std::vector<metrics::RankingCurve>& curves) {
 // Whether the curve bends at point i, or ends there.
 bool is_corner(const RocCounts& counts, size_t i) {
   if (i == 0 || i + 1 == counts.false_positives.size()) return true;
+
+  // Slopes y / x before and after the point, compared as products of integers.
   const uint64_t x = counts.false_positives[i] - counts.false_positives[i - 1],
                  next_x = counts.false_positives[i + 1] - counts.false_positives[i];
+
   for (size_t f = 0; f < counts.positives.size(); ++f) {
     const uint64_t y = counts.true_positives[i][f] - counts.true_positives[i - 1][f],
                    next_y = counts.true_positives[i + 1][f] - counts.true_positives[i][f];
@@ -103,6 +107,9 @@ double trapezoids(const std::vector<PlotPoint>& points, size_t first, size_t las
 std::optional<PlotPoint> area_point(const std::vector<PlotPoint>& corners, size_t first,
                                     size_t last) {
   const auto &a = corners[first], &b = corners[last];
+
+  // With the point (x, b.y) the two segments have the area width b.y - (x - a.x) height / 2, with
+  // (b.x, y) the area width (a.y + y) / 2: solved for x or y.
   const double width = b.x - a.x, height = b.y - a.y;
   const double area = trapezoids(corners, first, last), chord = width * (a.y + b.y) / 2;
   if (area == chord) return std::nullopt;
@@ -175,6 +182,9 @@ std::vector<std::string> file_names(const std::vector<LoadedEnsemble>& ensembles
   for (const auto& ensemble : ensembles)
     runs.push_back({ensemble.run, ensemble.method, ensemble.config_hash, ensemble.seed});
   std::vector<std::string> names;
+
+  // Different labels may become the same file name (characters are replaced): a later one gets a
+  // "+".
   for (const auto& label : run_labels(runs)) {
     auto name = file_part(label);
     while (std::find(names.begin(), names.end(), name) != names.end()) name += "+";
@@ -187,6 +197,8 @@ std::vector<PlotPoint> reliability_points(const std::string& series,
                                           const std::vector<metrics::ReliabilityBin>& bins) {
   double all = 0;
   for (const auto& bin : bins) all += static_cast<double>(bin.count);
+
+  // Empty bins have neither a confidence nor an accuracy.
   std::vector<PlotPoint> points;
   for (const auto& bin : bins)
     if (bin.count > 0)
@@ -231,9 +243,11 @@ std::vector<PlotPoint> histogram_points(const std::string& series, const at::Ten
   const auto host = values.to(at::kDouble).contiguous();
   const double width = (high - low) / static_cast<double>(kBins);
   for (int64_t i = 0; i < host.numel(); ++i) {
+    // Infinite scores are counted in the first or last bin.
     const double place = (host.const_data_ptr<double>()[i] - low) / width;
     ++counts[static_cast<int64_t>(std::clamp(place, 0.0, static_cast<double>(kBins - 1)))];
   }
+
   std::vector<PlotPoint> points;
   for (int64_t b = 0; b < kBins; ++b) {
     const double from = low + width * static_cast<double>(b),
@@ -273,6 +287,7 @@ std::vector<PlotFile> score_plots(const std::string& run, const std::vector<Plan
   // Histograms of each score over all sets, with common bins.
   for (size_t s = 0; s < scores.size(); ++s) {
     PlotFile file{fmt::format("{}-{}-histogram", run, file_part(scores[s].name)), {}};
+
     std::vector<at::Tensor> all;
     for (const auto& set : sets)
       if (!set.scores.empty()) all.push_back(set.scores[s]);

@@ -73,6 +73,7 @@ std::vector<SetPart> parts_of(const std::vector<ResultRow>& rows) {
 // Metrics of probabilities (of lines without a score), then metrics of scores: they have different
 // lines, so each kind has its own table.
 std::vector<std::vector<std::string>> kinds_of(const SetPart& part) {
+  // A metric is of probabilities if a line without a score has a value of it.
   std::vector<std::vector<std::string>> kinds(2);
   for (const auto& metric : part.metrics) {
     const bool of_probabilities = std::any_of(
@@ -88,9 +89,12 @@ constexpr size_t kNameColumns = 3;  // of a Line
 // The lines that have any of these metrics, as rows of a table with a header.
 TableRows rows_of(const SetPart& part, const std::vector<std::string>& metrics) {
   TableRows rows{{"run", "predictor", "score"}};
+
   rows[0].insert(rows[0].end(), metrics.begin(), metrics.end());
   for (const auto& line : part.lines) {
     auto row = line;
+
+    // Lines of another kind (with or without a score) have none of these metrics.
     bool any = false;
     for (const auto& metric : metrics) {
       const auto at = part.values.find({line, metric});
@@ -132,6 +136,7 @@ std::string table_of(const SetPart& part, const std::vector<std::string>& metric
     width_of_names += widths[c] + 2;
   }
 
+  // At least one metric per table, even if the terminal is too narrow for it.
   std::string text;
   size_t next = kNameColumns;
   while (next < widths.size()) {
@@ -142,6 +147,7 @@ std::string table_of(const SetPart& part, const std::vector<std::string>& metric
       width += widths[next] + 2;
       ++next;
     } while (next < widths.size() && width + widths[next] + 2 <= static_cast<size_t>(columns) + 2);
+
     text += plain_table(selected(rows, shown),
                         left_then_right(names.size(), shown.size() - names.size()));
   }
@@ -150,6 +156,7 @@ std::string table_of(const SetPart& part, const std::vector<std::string>& metric
 
 // One line per difference between methods, from three rows: value, low, high.
 std::string differences_text(const std::vector<ResultRow>& rows) {
+  // comparison_rows() gives the three rows of a difference one after another.
   size_t width = 12;
   for (const auto& row : rows) width = std::max(width, row.predictor.size() + 1);
   std::string text;
@@ -168,6 +175,8 @@ std::string differences_text(const std::vector<ResultRow>& rows) {
 std::string printed_table(const std::vector<ResultRow>& all, int64_t columns) {
   std::vector<ResultRow> rows, differences;
   for (const auto& row : all) (row.run.empty() ? differences : rows).push_back(row);
+
+  // Rows of comparisons have no run.
   std::string text;
   for (const auto& part : parts_of(rows)) {
     text += (text.empty() ? "" : "\n") + part.title + "\n";

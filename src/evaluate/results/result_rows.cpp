@@ -83,12 +83,15 @@ PredictorValues compute_values(const RowContext& context, const SetColumns& colu
        {&context.predictors.combined, &context.predictors.networks, &sub_ensembles})
     for (const auto& predictor : *list) {
       if (labelled) jobs.push_back({&predictor, nullptr});
+
+      // Without `id` this is the in-distribution set itself, or one that is not to be told apart.
       if (!id) continue;
       for (const auto& score : context.choices.scores) {
         const bool no_networks = list == &sub_ensembles && score.mean_of_networks();
         if (!no_networks && has_score(predictor, score)) jobs.push_back({&predictor, &score});
       }
     }
+
   parallel_tasks(static_cast<int64_t>(jobs.size()), [&](int64_t j) {
     auto& job = jobs[j];
     if (!job.score) {
@@ -175,9 +178,11 @@ void add_best(RowCollector& rows, const RowContext& context, const SetColumns& c
 void add_mean(RowCollector& rows, const RowContext& context, const PredictorValues& values) {
   const auto& of_first = values.at(context.ensemble.unit_name(0));
   for (size_t i = 0; i < of_first.size(); ++i) {
+    // All members have the same metrics in the same order (PredictorValues).
     std::vector<double> of_members;
     for (int64_t m = 0; m < context.ensemble.members(); ++m)
       of_members.push_back(values.at(context.ensemble.unit_name(m))[i].value);
+
     auto mean = of_first[i];
     mean.value = mean_of_list(of_members);
     rows.add(option_name(ReportedPredictor::kMean), mean);
@@ -221,11 +226,14 @@ std::vector<ResultRow> result_rows(const RowContext& context, const SetColumns& 
   const auto reported = [&](ReportedPredictor predictor) {
     return contains(context.options.predictors, predictor);
   };
+
   for (const auto predictor : {kEnsemble, kSoup, kGreedy, kGreedySoup}) {
     const auto& name = option_name(predictor);
     if (reported(predictor) && values.contains(name)) rows.add_all(name, values.at(name));
   }
 
+  // `best` and `mean` are made from the rows of the members, which may not be reported
+  // themselves.
   const auto& ensemble = context.ensemble;
   if (values.contains(ensemble.unit_name(0))) {
     if (reported(kBest)) add_best(rows, context, columns, id, labelled, values);
@@ -248,6 +256,7 @@ std::vector<ResultRow> ensemble_rows(const RowContext& context,
 }
 
 std::vector<ResultRow> mean_rows(std::vector<std::vector<ResultRow>> files) {
+  // All files of a set have the same rows in the same order; the counts are added.
   auto rows = std::move(files.front());
   for (size_t i = 0; i < rows.size(); ++i) {
     std::vector<double> values{rows[i].value};

@@ -65,6 +65,8 @@ CalibratorMap fit_calibrators(Communicator& comm, const std::vector<LoadedEnsemb
                               const EvaluateConfig& config) {
   const auto& options = config.evaluate;
   const auto targets = calibration_targets(options);
+
+  // Every predictor that is reported has a calibration of its own; sub-ensembles have none.
   std::vector<FitRequest> requests;
   for (const auto* list : {&predictors.combined, &predictors.networks})
     for (const auto& predictor : *list)

@@ -38,6 +38,8 @@ bool reads_mean_probabilities(const PostprocessorFit& fit, const Predictor& pred
 std::string options_text(const scores::PostprocessorInfo& post, std::any options) {
   if (!options.has_value()) return "";
   std::vector<std::string> parts;
+
+  // Options of execution (block_rows) change no bit, so states with other values can be reused.
   for (const auto& option : post.options.options)
     if (option.info.scope == Scope::kResult)
       parts.push_back(fmt::format("{} = {}", option.key, option.text(post.struct_of(options))));

@@ -41,6 +41,7 @@ struct FitInputs {
 };
 
 FitInputs postprocessor_inputs(const scores::PostprocessorInfo& post) {
+  // Labels need no forward pass, but the set: `needed` without features or logits.
   FitInputs inputs;
   for (const auto field : post.needs) {
     inputs.train.features |= field == FitField::kTrainFeatures;
@@ -52,6 +53,7 @@ FitInputs postprocessor_inputs(const scores::PostprocessorInfo& post) {
     inputs.validation.needed |= field == FitField::kValidationFeatures ||
                                 field == FitField::kValidationLogits ||
                                 field == FitField::kValidationLabels;
+
     inputs.head |= field == FitField::kHead;
   }
   return inputs;
@@ -60,6 +62,8 @@ FitInputs postprocessor_inputs(const scores::PostprocessorInfo& post) {
 FitInputs inputs_of(const FitTarget& target) {
   if (const auto* fit = std::get_if<PostprocessorFit>(&target))
     return postprocessor_inputs(*fit->post);
+
+  // ReAct's threshold is a percentile of features; the other changes of features fit nothing.
   FitInputs inputs;
   if (const auto* fit = std::get_if<ShapingFit>(&target)) {
     inputs.validation.needed = inputs.validation.features = fit->shaping == Shaping::kReact;
@@ -90,12 +94,16 @@ WholeOutputs whole_outputs(const SetOutputs& outputs, const EvaluationSet& set,
   for (int64_t first = 0; first < set.rows(); first += options.block_rows) {
     throw_if_stopped();
     const int64_t count = std::min(options.block_rows, set.rows() - first);
+
     const auto x = outputs.needs_inputs(first) ? set.inputs(first, count) : at::Tensor();
     const auto block = outputs.read(first, count, x, predictor.units, features);
     if (features) {
+      // The width of features and logits is known after the first block; f32, as networks give
+      // them.
       if (first == 0) whole.features = at::empty({set.rows(), block.features.size(2)}, at::kFloat);
       whole.features.narrow(0, first, count).copy_(block.features[0]);
     }
+
     if (!logits) continue;
     if (first == 0) whole.logits = at::empty({set.rows(), block.logits.size(2)}, at::kFloat);
     whole.logits.narrow(0, first, count)
@@ -126,6 +134,8 @@ class PredictorOutputs {
     if (inputs.validation.needed)
       fill(data.validation, validation_, *validation_outputs_, *sets_.validation, request,
            inputs.validation);
+
+    // An ensemble has no single head; scores that need one are fitted per network.
     if (inputs.head && !request.predictor.combined)
       data.head = ensemble_.head(request.predictor.units[0]);
     return data;
@@ -201,6 +211,8 @@ struct Fit {
     const auto* react = std::any_cast<scores::ReactOptions>(&fit.options);
     DISSENT_CHECK(react, kInternal, "shaping '{}': expected nothing to fit",
                   option_name(fit.shaping));
+
+    // One threshold for all networks of the predictor, from all of their activations.
     const auto features = outputs.network_features(request.predictor);
     return {{{"threshold", scores::react_threshold(features, react->percentile, false)}}, {}, {}};
   }
@@ -236,6 +248,9 @@ std::string identity_of(const FitRequest& request, const LoadedEnsemble& ensembl
                         const FitSets& sets, const EvaluateOptions& options) {
   const auto inputs = inputs_of(request.target);
   const bool combined = request.predictor.combined;
+
+  // The options of conformal sets and the rounding of cached outputs change the fit, but are not in
+  // the key of the state.
   const auto level =
       std::holds_alternative<ConformalFit>(request.target)
           ? fmt::format("{} {}", option_name(options.conformal), options.conformal_level)
@@ -265,6 +280,8 @@ std::vector<FitTask> tasks_of(const std::vector<FitRequest>& requests,
   for (const auto& request : requests) {
     const auto key = state_key(request.predictor, request.target);
     const std::pair place(request.ensemble, key);
+
+    // A target that several scores share is fitted once, and not at all if its state is known.
     if (!inputs_of(request.target).any_set() || states[request.ensemble].contains(key) ||
         contains(seen, place))
       continue;
@@ -283,6 +300,7 @@ std::vector<FitTask> tasks_of(const std::vector<FitRequest>& requests,
 // States that need no set are computed by every rank.
 void fit_without_sets(const std::vector<LoadedEnsemble>& ensembles,
                       const std::vector<FitRequest>& requests, std::vector<FittedStates>& states) {
+  // Without a set the fit is cheap: every rank computes it, and nothing is exchanged or stored.
   for (const auto& request : requests) {
     const auto* fit = std::get_if<PostprocessorFit>(&request.target);
     const auto inputs = inputs_of(request.target);
@@ -328,6 +346,8 @@ void fit_states(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles
   const auto tasks = tasks_of(requests, states);
   if (tasks.empty()) return;
 
+  // Outputs are opened by all ranks, as caches are created collectively; each rank then reads
+  // those of its own tasks.
   const auto& options = config.evaluate;
   const auto train = open_outputs(comm, ensembles, sets.train, config.outputs());
   const auto validation = open_outputs(comm, ensembles, sets.validation, config.outputs());
@@ -335,6 +355,7 @@ void fit_states(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles
     return PredictorOutputs(train[task.ensemble].get(), validation[task.ensemble].get(), sets,
                             ensembles[task.ensemble], options);
   };
+
   const auto path_of = [&](const FitRequest& request, const std::string& identity) {
     return fmt::format("{}/{}.h5",
                        work_folder(ensembles[request.ensemble], config.outputs(), "states"),
@@ -363,6 +384,8 @@ void fit_states(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles
   // All ranks read all states, also those that earlier evaluations wrote.
   agree(comm, [&] {
     for (const auto& task : tasks) {
+      // States may hold rows of the training outputs (banks), which the files refer to instead of
+      // storing: they are read from the caches again.
       auto outputs = outputs_of(task);
       for (const auto* request : task.requests) {
         const auto identity = identity_of(*request, ensembles[task.ensemble], sets, options),

@@ -36,12 +36,15 @@ DISSENT_INLINE float exp_of(float x) {
   const float limited = std::bit_cast<float>(std::bit_cast<int32_t>(x) & keep);
   const float n = static_cast<float>(static_cast<int32_t>(limited * 1.44269504088896341F - 0.5F));
   const float r = (limited - n * 0.693359375F) + n * 2.12194440e-4F;
+
   float p = 1.9875691500e-4F;
   p = p * r + 1.3981999507e-3F;
   p = p * r + 8.3334519073e-3F;
   p = p * r + 4.1665795894e-2F;
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
+
+  // 2^n is made from its bits: the exponent of a float is biased by 127.
   const float value =
       (p * r * r + r + 1) * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
   return std::bit_cast<float>(std::bit_cast<int32_t>(value) & keep);
@@ -54,6 +57,7 @@ DISSENT_INLINE float log_of(float x) {
   const int32_t shifted = bits - 0x3f3504f3;
   const auto exponent = static_cast<float>(shifted >> 23);
   const float m = std::bit_cast<float>((shifted & 0x7fffff) + 0x3f3504f3) - 1;
+
   float p = 7.0376836292e-2F;
   p = p * m - 1.1514610310e-1F;
   p = p * m + 1.1676998740e-1F;
@@ -125,6 +129,8 @@ DISSENT_INLINE void member_row(const float* z, float inverse, int64_t m, int64_t
     p_max[c] = first || p[c] > p_max[c] ? p[c] : p_max[c];
   }
 
+  // With e_c = exp(z_c - max z): the entropy is log(sum e) - sum(e log e) / sum e, and the
+  // largest probability 1 / sum e.
   const float log_sum = std::log(sum);
   space.largest[m] = most;
   space.lse[m] = most + log_sum;
@@ -140,6 +146,7 @@ double mean_of(const std::vector<float>& values) {
 }
 
 double deviation_of(const std::vector<float>& values) {
+  // With the divisor n - 1, as torch.std.
   const double mean = mean_of(values);
   double sum = 0;
   for (const float value : values) sum += (value - mean) * (value - mean);
@@ -184,6 +191,8 @@ DISSENT_INLINE float largest_deviation(const float* const* z, float inverse, int
       sum += (z[m][c] * inverse - mean[c]) * (z[m][c] * inverse - mean[c]);
     most = sum > most ? sum : most;
   }
+
+  // The root of the largest variance is the largest deviation: one root instead of one per class.
   return std::sqrt(most / static_cast<float>(members - 1));
 }
 
@@ -220,6 +229,7 @@ DISSENT_CLONES void score_row(const float* const* z, float inverse, int64_t memb
   const auto smallest = [](const std::vector<float>& of) {
     return static_cast<double>(*std::min_element(of.begin(), of.end()));
   };
+
   const auto value = [values](FusedScore score) -> double& { return values[place_of(score)]; };
   value(FusedScore::kPds) = pds;
   value(FusedScore::kDifferentPredictions) =
@@ -227,6 +237,7 @@ DISSENT_CLONES void score_row(const float* const* z, float inverse, int64_t memb
   value(FusedScore::kEnsembleEntropy) = mean_entropy;
   value(FusedScore::kAverageEntropy) = mean_of(space.entropy);
   value(FusedScore::kMutualInformation) = mean_entropy - value(FusedScore::kAverageEntropy);
+
   value(FusedScore::kMemberEnergy) = mean_of(space.lse);
   value(FusedScore::kAverageEnergy) = -value(FusedScore::kMemberEnergy);
   value(FusedScore::kAverageMaxLogit) = -mean_of(space.largest);
@@ -266,6 +277,9 @@ at::Tensor fused_scores(const at::Tensor& logits,
   check_outputs("fused_scores", "logits", logits, 1, 0);
   DISSENT_CHECK(logits.scalar_type() == at::kFloat && logits.device().is_cpu(), kUsage,
                 "fused_scores: logits: expected f32 on the host, found {}", describe(logits));
+
+  // Rows have to be contiguous; a view of neighbouring members of a larger stack is taken without
+  // a copy.
   const auto rows_first =
       logits.stride(2) == 1 && logits.stride(1) == logits.size(2) ? logits : logits.contiguous();
   const int64_t members = logits.size(0), rows = logits.size(1), classes = logits.size(2);
@@ -284,12 +298,14 @@ at::Tensor fused_scores(const at::Tensor& logits,
   // A task has a fixed number of rows, so bits do not depend on the number of threads.
   auto values = at::empty({static_cast<int64_t>(scores.size()), rows}, at::kDouble);
   auto* out = values.data_ptr<double>();
+
   const auto* first = rows_first.const_data_ptr<float>();
   parallel_tasks((rows + kScoreRows - 1) / kScoreRows, [&](int64_t task) {
     RowSpace space(members, classes);
     std::vector<const float*> z(members);
     double row_values[kPlaces] = {};
     for (int64_t b = task * kScoreRows; b < std::min(rows, (task + 1) * kScoreRows); ++b) {
+      // The rows of one sample in the outputs of all members.
       for (int64_t m = 0; m < members; ++m) z[m] = first + m * rows_first.stride(0) + b * classes;
       score_row(z.data(), static_cast<float>(1 / divisor), members, classes, requested, space,
                 row_values);

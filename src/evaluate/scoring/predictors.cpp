@@ -18,6 +18,7 @@ namespace {
 
 // Number of subsets of `size` of `members`, at most `limit` + 1.
 int64_t subset_count(int64_t members, int64_t size, int64_t limit) {
+  // In floating point, which does not overflow for many members; only compared with the limit.
   double count = 1;
   for (int64_t i = 0; i < size; ++i)
     count = count * static_cast<double>(members - i) / static_cast<double>(i + 1);
@@ -26,6 +27,7 @@ int64_t subset_count(int64_t members, int64_t size, int64_t limit) {
 
 // Moves to the next subset in lexicographic order; false after the last one.
 bool next_subset(std::vector<int64_t>& subset, int64_t members) {
+  // The last element that can still grow, and the smallest elements after it.
   const auto size = static_cast<int64_t>(subset.size());
   int64_t i = size - 1;
   while (i >= 0 && subset[i] == members - size + i) --i;
@@ -103,6 +105,9 @@ at::Tensor output_logits(const at::Tensor& logits, const Predictor& predictor,
   if (options.combine == Combine::kMeanProbabilities) return scores::log_mean_probabilities(logits);
   if (options.combine == Combine::kProductOfExperts) return scores::product_of_experts(logits);
   if (options.weights.empty()) return scores::mean_logits(logits);
+
+  // Weights are per member, also for a part of the members (greedy, sub-ensembles); they are
+  // normalised over this part.
   std::vector<double> weights;
   for (const int64_t unit : predictor.units) weights.push_back(options.weights[unit]);
   return scores::weighted_logits(logits, at::tensor(weights, logits.options()));

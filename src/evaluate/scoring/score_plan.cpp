@@ -68,6 +68,7 @@ at::Tensor features_of(const MemberOutputs& outputs, const std::vector<int64_t>&
 ColumnGroup postprocessor_column(const ColumnPlan& plan, const Predictor& predictor,
                                  const PlannedScore& score, const FittedStates& states,
                                  const EvaluateOptions& options) {
+  // Captured by value: the functions of a plan outlive the plan's inputs.
   const auto state = find_state(states, predictor, score);
   const bool means = predictor.combined && score.form == ScoreForm::kMeanProbabilities;
   const auto values = [=, units = plan.units, post = score.post](const MemberOutputs& outputs,
@@ -128,9 +129,13 @@ bool PlannedScore::larger_for_id(metrics::Convention convention) const {
 
 bool PlannedScore::has_column(const Predictor& predictor) const {
   if (predictor.combined) {
+    // Scores on features have no column for an ensemble: the mean over its networks is taken later.
+    // Deviations need enough members.
     const auto networks = static_cast<int64_t>(predictor.units.size());
     return !mean_of_networks() && !(info && networks < info->min_members);
   }
+
+  // A single network has no disagreement: such scores would be constant.
   return !info || (info->min_members == 1 && !info->constant_for_one_member);
 }
 
@@ -176,6 +181,7 @@ std::vector<PlannedScore> plan_scores(const EvaluateConfig& config) {
       for (const auto form : config.evaluate.score_of) add_postprocessor(*post, form);
   }
 
+  // Then each score of ensembles once more, from changed features.
   for (const auto shaping : config.evaluate.shaping)
     for (const auto& name : config.evaluate.scores) {
       const auto* info = find_by_name(scores::score_table(), name);
@@ -201,6 +207,8 @@ at::Tensor shaped_logits(const PlannedScore& score, const at::Tensor& features,
     weights.push_back(head.weight);
     biases.push_back(head.bias);
   }
+
+  // Shared features are expanded to one copy (a view) per head.
   const auto changed =
       shaped(score, features, state).expand({static_cast<int64_t>(heads.size()), -1, -1});
   return scores::head_logits(changed, at::stack(weights), at::stack(biases));
@@ -222,6 +230,8 @@ ColumnGroup fused_columns(const ColumnPlan& plan, const Predictor& predictor,
     group.keys.push_back(score_key(predictor, *score));
     infos.push_back(score->info);
   }
+
+  // The kernel divides the rows among all threads itself.
   group.uses_all_threads = true;
   group.values = [=, units = plan.units](const MemberOutputs& outputs, const at::Tensor&) {
     return fused_scores(unit_rows(outputs.logits, units, predictor.units), infos,

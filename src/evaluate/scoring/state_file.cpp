@@ -19,6 +19,8 @@ namespace {
 
 // How many first rows of the bank the tensor is; 0 if it is not a part of it.
 int64_t rows_of_bank(const at::Tensor& values, const at::Tensor& bank) {
+  // The same memory, not the same values: a bank of neighbours keeps the features as they were
+  // given.
   const bool same = bank.defined() && values.dim() == 2 && bank.dim() == 2 && values.size(0) > 0 &&
                     values.scalar_type() == bank.scalar_type() &&
                     values.const_data_ptr() == bank.const_data_ptr() &&
@@ -37,6 +39,7 @@ void write_state(const std::string& path, const std::string& identity, const sco
   for (const auto& [name, values] : state)
     if (rows_of_bank(values, features) + rows_of_bank(values, logits) == 0)
       bytes += static_cast<int64_t>(values.nbytes()) + 4096;
+
   const auto temporary = temporary_name(path);
   auto file = h5_create(temporary, bytes);
   h5_write_attribute(file, "/", "format", std::string("dissent-state"), temporary);
@@ -89,6 +92,7 @@ bool has_state(const std::string& path, const std::string& identity) {
       return text && *text == expected;
     };
     if (!has_text("identity", identity)) return false;
+
     ContentHash hash;
     for (const auto& name : h5_dataset_names(file, "state", path)) {
       hash.add(name);
@@ -106,6 +110,7 @@ std::optional<scores::State> read_state(
   if (!has_state(path, identity)) return std::nullopt;
   const auto file = h5_open(path);
   const auto attributes = h5_attribute_names(file, "/", path);
+
   scores::State state;
   for (const auto& name : h5_dataset_names(file, "state", path)) {
     state[name] = h5_read(file, "state/" + name, path);

@@ -52,6 +52,7 @@ class OptionSearch {
         config_(config),
         states_(states),
         options_(config.evaluate) {
+    // Only the ensemble is needed: its AUROC decides.
     options_.predictors = {ReportedPredictor::kEnsemble};
     options_.sub_ensembles = 0;
     options_.diversity.clear();
@@ -61,6 +62,8 @@ class OptionSearch {
   void run(std::vector<Choices>& choices, bool show_progress) {
     std::vector<ColumnPlan> plans;
     for (size_t e = 0; e < ensembles_.size(); ++e) plans.push_back(plan(e, choices[e].scores));
+
+    // Both passes compute the scores of all candidates at once.
     const auto id =
         run_pass(comm_, validation_, ensembles_, plans, config_.outputs(), show_progress);
     const auto ood =
@@ -104,6 +107,7 @@ class OptionSearch {
 
   bool try_to_fit(size_t e, const std::vector<PlannedScore>& candidates) {
     try {
+      // fit_states() agrees on errors, so all ranks come to the same answer.
       fit_states(comm_, ensembles_, fit_requests(e, predictors_[e], candidates),
                  {sets_.fit.get(), &validation_}, config_, states_);
       return true;
@@ -120,6 +124,7 @@ class OptionSearch {
   // The first candidate of the largest AUROC.
   void choose_options(size_t e, size_t s, const SetColumns& id, const SetColumns& ood,
                       Choices& choice) {
+    // Columns are the same on all ranks, so all choose the same candidate.
     const auto& candidates = candidates_[e][s];
     const auto& ensemble = predictors_[e].combined[0];
     auto& score = choice.scores[s];
@@ -132,6 +137,7 @@ class OptionSearch {
       largest = auroc;
       score.options = candidate.options;
     }
+
     DISSENT_CHECK(candidates.empty() == (largest < 0), kInternal,
                   "{}: expected an AUROC of a setting, found none", score.name);
     if (largest >= 0) choice.searched[score.name] = largest;
@@ -151,6 +157,9 @@ class OptionSearch {
 void choose_members(Communicator& comm, LoadedEnsemble& ensemble, const EvaluationSet& set,
                     bool is_validation, const EvaluateConfig& config, Choices& choice) {
   const auto& predictors = config.evaluate.predictors;
+
+  // Without a validation set `best` is found on each test set, as SED's release does
+  // (result_rows).
   const bool best = contains(predictors, ReportedPredictor::kBest) && is_validation;
   const bool greedy = contains(predictors, ReportedPredictor::kGreedy);
   const bool soup = contains(predictors, ReportedPredictor::kGreedySoup);
@@ -169,6 +178,7 @@ std::string calibrators_text(const Calibrators& fitted) {
   if (fitted.temperature)
     parts.push_back(fmt::format("temperature = {}", toml_text(*fitted.temperature)));
   if (fitted.vector) {
+    // 2 C numbers: their hash is recorded.
     ContentHash hash;
     hash.add(fitted.vector->scale);
     hash.add(fitted.vector->shift);
@@ -232,6 +242,7 @@ std::vector<Choices> choose(Communicator& comm, std::vector<LoadedEnsemble>& ens
   if (config.evaluate.search)
     OptionSearch(comm, ensembles, sets, set, config, states).run(choices, show_progress);
 
+  // Last, as what is calibrated depends on the chosen members.
   for (size_t e = 0; e < ensembles.size(); ++e) {
     const auto predictors =
         predictors_of(ensembles[e], choices[e].scores, choices[e].greedy, config.evaluate);

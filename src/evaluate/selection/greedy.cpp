@@ -23,6 +23,8 @@ void own_blocks(Communicator& comm, const EvaluationSet& set, int64_t block_rows
 
 // Terms whose sum over members predicts the class of the combined output.
 at::Tensor contributions(const at::Tensor& logits, const EvaluateOptions& options) {
+  // argmax of a mean is that of the sum, so members can be added one by one; a normalisation of
+  // weights changes no class either.
   if (options.combine == Combine::kMeanProbabilities) return at::softmax(logits, -1);
   if (options.combine == Combine::kProductOfExperts) return at::log_softmax(logits, -1);
   if (options.weights.empty()) return logits;
@@ -47,6 +49,8 @@ std::vector<int64_t> member_counts(Communicator& comm, const LoadedEnsemble& ens
       counts += logits.argmax(2).eq(set.labels(first, count)).sum(1);
     });
   });
+
+  // Counts instead of accuracies: integers add up to the same number for any number of ranks.
   comm.all_reduce(counts, ReduceOp::kSum);
   const auto* values = counts.const_data_ptr<int64_t>();
   return {values, values + counts.numel()};
@@ -71,6 +75,9 @@ std::vector<int64_t> greedy_members(Communicator& comm, const LoadedEnsemble& en
   });
 
   std::vector<int64_t> chosen;
+
+  // Starts with the most accurate member, and adds the one with which most predictions are
+  // correct, as long as that is more than without it.
   int64_t next = first_largest(correct);
   while (next >= 0) {
     chosen.push_back(next);
@@ -89,6 +96,8 @@ std::vector<int64_t> greedy_members(Communicator& comm, const LoadedEnsemble& en
     comm.all_reduce(counts, ReduceOp::kSum);
 
     count = counts.data_ptr<int64_t>();
+
+    // Counts are the same on all ranks, so all take the same member. Ties: the first one.
     int64_t most = count[members];
     next = -1;
     for (int64_t m = 0; m < members; ++m)
@@ -104,6 +113,8 @@ std::vector<int64_t> greedy_members(Communicator& comm, const LoadedEnsemble& en
 std::vector<int64_t> greedy_soup(Communicator& comm, const LoadedEnsemble& ensemble,
                                  const EvaluationSet& set, const EvaluateConfig& config,
                                  const std::vector<int64_t>& correct) {
+  // Greedy soup: members in order of accuracy, each kept if the mean of the weights is then at
+  // least as accurate.
   auto order = all_of(ensemble.members());
   std::stable_sort(order.begin(), order.end(),
                    [&](int64_t a, int64_t b) { return correct[a] > correct[b]; });

@@ -27,6 +27,8 @@ namespace {
 std::string method_of(const std::vector<losses::LossTerm>& terms) {
   std::vector<std::string> names;
   for (const auto& term : terms) {
+    // The name of the method in result rows: its loss terms, joined. A2D with hard weights has
+    // another name.
     const auto* a2d = std::any_cast<losses::A2dOptions>(&term.options);
     names.push_back(a2d && a2d->sample_weight == losses::SampleWeight::kHard ? "a2d_hard"
                                                                              : term.name);
@@ -50,6 +52,7 @@ std::unique_ptr<MemberNetworks> read_heads(const CheckpointReader& file,
 // Networks on images, with the moving average of their weights if the training computed one.
 std::unique_ptr<MemberNetworks> read_images(const CheckpointReader& file,
                                             const ImageTrainConfig& config) {
+  // A multihead network is stored as one network whose heads are the members.
   const auto network = image_network(config, file.integer("classes"));
   const int64_t networks = network->heads() > 0 ? 1 : config.ensemble.members;
   const auto read = [&](const std::string& group, const ParameterLayout& layout) {
@@ -60,6 +63,7 @@ std::unique_ptr<MemberNetworks> read_images(const CheckpointReader& file,
     }
     return stack;
   };
+
   return image_networks(
       network,
       read(config.training.ema_decay > 0 ? kAveragePrefix : kMembersPrefix, network->layout()),
@@ -83,6 +87,7 @@ MemberOutputs LoadedEnsemble::forward(const at::Tensor& x, const std::vector<int
   std::vector<int64_t> member_units;
   for (const int64_t unit : units)
     if (unit < members()) member_units.push_back(unit);
+
   std::vector<MemberOutputs> parts;
   if (!member_units.empty()) parts.push_back(networks->forward(x, member_units, features));
   for (const int64_t unit : units)
@@ -111,6 +116,7 @@ TrainingNames training_names(const config::Document& document) {
     config::read(document, image_train_schema(config));
     return {config.experiment.experiment, method_of(image_objective(config).terms)};
   }
+
   TrainConfig config;
   config::read(document, train_schema(config));
   return {config.experiment.experiment, method_of(objective_options(config).terms)};
@@ -141,6 +147,7 @@ LoadedEnsemble load_ensemble(const std::string& path) {
   loaded.run = run_name(loaded.path);
   const CheckpointReader file(loaded.path);
   loaded.config_hash = file.config_hash();
+
   const auto document = config::load_document(
       config::read_sources(loaded.path + " (its configuration)", file.config_text()));
   const auto names = training_names(document);

@@ -33,6 +33,7 @@ const char* kind_of(const json& value) { return value.is_null() ? "null" : value
 class Description {
  public:
   explicit Description(const std::string& folder) : path_(folder + "/" + kDescription) {
+    // Without exceptions: the message below names the file.
     json_ = json::parse(read_text(path_), nullptr, false);
     DISSENT_CHECK(json_.is_object(), kData, "{}: expected a JSON object, found another text",
                   path_);
@@ -44,6 +45,8 @@ class Description {
   }
 
   const std::string& path() const { return path_; }
+
+  // Null counts as missing.
   bool has(const char* key) const { return json_.contains(key) && !json_[key].is_null(); }
   std::string text(const char* key) const {
     DISSENT_CHECK(has(key) && json_[key].is_string(), kData, "{}: {}: expected a string, found {}",
@@ -61,6 +64,7 @@ class Description {
   int64_t integer(const char* key, int64_t fallback) const {
     return has(key) ? integer(key) : fallback;
   }
+
   std::vector<std::string> files() const {
     const bool list = has("files") && json_["files"].is_array() && !json_["files"].empty() &&
                       std::all_of(json_["files"].begin(), json_["files"].end(),
@@ -73,6 +77,7 @@ class Description {
   std::vector<std::string> checksums() const {
     if (!has("checksums")) return {};
     const auto& list = json_["checksums"];
+
     const bool fits =
         list.is_array() && list.size() == files().size() &&
         std::all_of(list.begin(), list.end(), [](const json& one) { return one.is_string(); });
@@ -119,6 +124,8 @@ void copy_head(const Head& head, const at::Tensor& flat, const StateDict& given,
     }
     if (found != weights.end()) weights.erase(found);
   }
+
+  // What is left belongs to another network.
   for (const auto& [name, tensor] : weights)
     problems.push_back(fmt::format("{}: expected no such tensor in this network, found [{}]", name,
                                    fmt::join(tensor.sizes(), ", ")));
@@ -134,6 +141,7 @@ std::unique_ptr<MemberNetworks> read_head_files(const Description& description,
       make_head(model, dim, description.integer("hidden", 1), classes);
   const auto members =
       at::zeros({static_cast<int64_t>(files.size()), head->layout().size()}, at::kFloat);
+
   for (size_t m = 0; m < files.size(); ++m) {
     const auto path = folder + "/" + files[m];
     copy_head(*head, members[static_cast<int64_t>(m)], read_state_dict(path), path);
@@ -154,6 +162,7 @@ std::unique_ptr<MemberNetworks> read_image_files(const Description& description,
   DISSENT_CHECK(network->heads() == 0 || count == 1, kData,
                 "{}: files: expected one file for a multihead network, found {}",
                 description.path(), count);
+
   auto members = at::zeros({count, network->layout().size()}, at::kFloat),
        buffers = at::zeros({count, network->buffer_layout().size()}, at::kFloat);
   for (int64_t m = 0; m < count; ++m) {

@@ -24,12 +24,14 @@ std::string name_of(const std::string& path) {
   return normal.stem().string();
 }
 
+// Cached features.
 class CacheSet : public EvaluationSet {
  public:
   explicit CacheSet(const std::string& path)
       : EvaluationSet(path, name_of(path)), cache_(FeatureCache::open(path)) {}
   int64_t rows() const override { return cache_.rows(); }
   std::vector<int64_t> input_shape() const override { return {cache_.dim()}; }
+
   at::Tensor inputs(int64_t first, int64_t count) const override {
     auto x = cache_.read_rows(first, count);
     check_finite(x, first, cache_.path());
@@ -66,12 +68,14 @@ class CacheSet : public EvaluationSet {
   mutable std::string identity_;
 };
 
+// A set whose rows all get one label (key `label` of a set).
 class LabelledSet : public EvaluationSet {
  public:
   LabelledSet(std::unique_ptr<EvaluationSet> set, int64_t label)
       : EvaluationSet(set->place(), set->name()), set_(std::move(set)), label_(label) {}
   int64_t rows() const override { return set_->rows(); }
   std::vector<int64_t> input_shape() const override { return set_->input_shape(); }
+
   at::Tensor inputs(int64_t first, int64_t count) const override {
     return set_->inputs(first, count);
   }
@@ -83,6 +87,7 @@ class LabelledSet : public EvaluationSet {
   at::Tensor labels(int64_t, int64_t count) const override {
     return at::full({count}, label_, at::kLong);
   }
+
   void check_labels(int64_t classes) const override {
     DISSENT_CHECK(
         label_ < classes, kUsage,
@@ -98,6 +103,7 @@ class LabelledSet : public EvaluationSet {
   int64_t label_;
 };
 
+// Several files as one set; rows are numbered through all of them.
 class PooledSet : public EvaluationSet {
  public:
   explicit PooledSet(std::vector<std::unique_ptr<EvaluationSet>> parts)
@@ -112,6 +118,7 @@ class PooledSet : public EvaluationSet {
   }
   int64_t rows() const override { return rows_; }
   std::vector<int64_t> input_shape() const override { return parts_[0]->input_shape(); }
+
   at::Tensor inputs(int64_t first, int64_t count) const override {
     return gather(first, count, [](const EvaluationSet& part, int64_t at, int64_t n) {
       return part.inputs(at, n);
@@ -134,6 +141,7 @@ class PooledSet : public EvaluationSet {
       return part.labels(at, n);
     });
   }
+
   void check_labels(int64_t classes) const override {
     for (const auto& part : parts_) part->check_labels(classes);
   }
@@ -141,6 +149,7 @@ class PooledSet : public EvaluationSet {
                          const std::string& source) const override {
     for (const auto& part : parts_) part->check_class_names(names, source);
   }
+
   std::string identity() const override {
     ContentHash hash;
     for (const auto& part : parts_) hash.add(part->identity() + "\n");

@@ -22,6 +22,8 @@ bool same_rows(const EvaluationSet& a, const EvaluationSet& b) {
 std::unique_ptr<EvaluationSet> open_role(const EvaluateConfig& config, const std::string& path,
                                          SetRole role) {
   if (!path.empty()) return open_cache_set(path);
+
+  // Several sets of a role count as one (unknown inputs for a search).
   std::vector<std::unique_ptr<EvaluationSet>> parts;
   for (const auto& spec : config.sets)
     if (spec.role == role)
@@ -90,6 +92,8 @@ std::vector<std::unique_ptr<EvaluationSet>> open_images(const EvaluateSet& spec,
                 "evaluate.sets: {}: expected an ensemble of networks on images, or "
                 "evaluate.transform, found neither: images need a transform",
                 spec.name);
+
+  // Each corruption is a set of its own, so that metrics are averaged over corruptions.
   std::vector<std::string> corruptions{spec.corruption};
   if (spec.corruption == "all") {
     corruptions.clear();
@@ -107,6 +111,8 @@ std::vector<std::unique_ptr<EvaluationSet>> open_images(const EvaluateSet& spec,
 
 ImageDataOptions picture_data(const EvaluateSet& spec) {
   ImageDataOptions options;
+
+  // Without `dataset` the name of the set is that of a registered one, or only a name for a list.
   options.dataset = spec.dataset.empty() ? spec.name : spec.dataset;
   options.root = spec.root;
   options.split = spec.split;
@@ -123,6 +129,8 @@ std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
     return open_images(spec, spec.transform == "auto" ? default_transform : spec.transform);
 
   const auto paths = expand_paths(spec.paths);
+
+  // A mean over an incomplete set of files would look like that of all of them.
   DISSENT_CHECK(spec.count == 0 || std::ssize(paths) == spec.count, kData,
                 "evaluate.sets: {}: expected {} files, found {} that match {}", spec.name,
                 spec.count, paths.size(), fmt::join(spec.paths, ", "));

@@ -65,6 +65,9 @@ void add_member(const CheckpointReader& file, const std::string& group, int64_t 
                 ExportNames names, StateDict& weights) {
   for (const auto& name : file.names(group)) {
     auto value = file.read_slab(group + "/" + name, member, 1).squeeze(0);
+
+    // PyTorch's batch norm expects this count as an integer; checkpoints store all buffers as
+    // f32.
     if (name.ends_with("num_batches_tracked")) value = value.to(at::kLong);
     weights[exported_name(name, names)] = value;
   }
@@ -136,6 +139,7 @@ json description(const CheckpointReader& file, const std::string& weights, int64
 std::vector<std::string> export_ensemble(const std::string& run, const std::string& folder,
                                          ExportNames names) {
   const CheckpointReader file(fs::is_directory(run) ? run + "/checkpoint.h5" : run);
+
   // The same weights that evaluate and cache read.
   const std::string group = file.names("average").empty() ? "members" : "average";
   const int64_t members = members_of(file, group);
@@ -147,6 +151,7 @@ std::vector<std::string> export_ensemble(const std::string& run, const std::stri
   std::error_code ignored;
   fs::remove_all(unfinished, ignored);  // left by a killed process
   make_folder(unfinished);
+
   std::vector<std::string> names_of_files;
   try {
     for (int64_t m = 0; m < members; ++m) {
@@ -161,6 +166,7 @@ std::vector<std::string> export_ensemble(const std::string& run, const std::stri
                          {"members", std::to_string(members)}});
       text["checksums"].push_back(file_checksum(unfinished + "/" + names_of_files.back()));
     }
+
     names_of_files.emplace_back("ensemble.json");
     atomic_write_text(unfinished + "/" + names_of_files.back(), text.dump(2) + "\n");
   } catch (...) {
@@ -168,6 +174,7 @@ std::vector<std::string> export_ensemble(const std::string& run, const std::stri
     throw;
   }
 
+  // ensemble.json is last: as long as it is the earlier one, its checksums refuse new weights.
   std::vector<std::string> paths;
   for (const auto& name : names_of_files) {
     paths.push_back(folder + "/" + name);

@@ -28,6 +28,7 @@ class HeadNetworks : public MemberNetworks {
  public:
   HeadNetworks(std::shared_ptr<const Head> head, at::Tensor members, int64_t dim, int64_t classes)
       : head_(std::move(head)), members_(std::move(members)), dim_(dim), classes_(classes) {
+    // The last layer: scores on features need it, and its input is the features of a member.
     const auto& layout = head_->layout();
     const bool named_head = layout.find("head.weight") != nullptr;
     weight_ = layout.find(named_head ? "head.weight" : "fc2.weight");
@@ -73,6 +74,7 @@ class HeadNetworks : public MemberNetworks {
             .narrow(0, first, count)
             .copy_(saved.back());  // the last saved tensor is the input of the classifier
     });
+
     if (features && shared_) out.features = x.unsqueeze(0);
     return out;
   }

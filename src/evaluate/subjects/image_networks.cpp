@@ -38,6 +38,7 @@ class ImageNetworks : public MemberNetworks {
     DISSENT_CHECK(shape.size() == 3 && shape[0] == network_->channels(), kData,
                   "{}: expected images [{}, S, S], the inputs of {}, found inputs [{}]",
                   set.place(), network_->channels(), network, fmt::join(shape, ", "));
+
     const auto needed = network_->size_misfit(shape[1], shape[2]);
     DISSENT_CHECK(needed.empty(), kData,
                   "{}: expected images with edges of {}, as {} needs, found {} x {}", set.place(),
@@ -123,6 +124,7 @@ class ImageNetworks : public MemberNetworks {
   }
 
   std::string weights_hash() const override {
+    // Buffers belong to the identity too: batch norm's statistics change the outputs.
     ContentHash hash;
     const auto add = [&](const ParameterLayout& layout, const at::Tensor& stack) {
       for (const auto& entry : layout.entries()) {

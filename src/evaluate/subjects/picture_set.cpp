@@ -18,6 +18,7 @@
 namespace dissent {
 namespace {
 
+// Images through a transform for testing.
 class PictureSet : public EvaluationSet {
  public:
   PictureSet(std::unique_ptr<ImageSource> source, const TransformSpec& transform,
@@ -37,7 +38,10 @@ class PictureSet : public EvaluationSet {
   std::vector<int64_t> input_shape() const override {
     return {3, transform_.options.size, transform_.options.size};
   }
+
   at::Tensor inputs(int64_t first, int64_t count) const override {
+    // Seed and stream are 0: the random draws of a corruption depend on the row alone, so every
+    // evaluation gets the same pixels.
     std::vector<int64_t> rows;
     for (int64_t row = first; row < first + count; ++row) rows.push_back(row);
     return loader_.load({source_.get(), &transform_.options, std::move(rows), 0, 0}).get().x;
@@ -53,6 +57,7 @@ class PictureSet : public EvaluationSet {
         255;
     return levels.round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
   }
+
   at::Tensor labels(int64_t first, int64_t count) const override {
     return source_->labels().narrow(0, first, count);
   }
@@ -71,6 +76,8 @@ class PictureSet : public EvaluationSet {
                          const std::string& source) const override {
     check_same_classes(*source_, names, source);
   }
+
+  // Two transforms of the same images give different outputs, so they are different sets.
   std::string identity() const override {
     return content_hash(source_->identity() + " through " + transform_.name);
   }
@@ -93,6 +100,7 @@ std::unique_ptr<EvaluationSet> open_picture_set(const ImageDataOptions& options,
     spec.name += fmt::format(", {} {}{}", corruption.name, corruption.severity,
                              corruption.as_stored ? " as stored" : "");
   spec.options.corruption = std::move(corruption);
+
   // A list may number its classes differently from the registered set of that name.
   auto registered =
       options.list.empty() ? registered_class_names(options.dataset) : std::vector<std::string>();

@@ -18,6 +18,8 @@ ColumnGroup ClasswiseErrors::group(const std::vector<int64_t>& units, const Pred
   auto* temperature = calibrators.temperature ? add(Scaling::kTemperature) : nullptr;
   auto* vector = calibrators.vector ? add(Scaling::kVector) : nullptr;
 
+  // Unlike other metrics this one has no value per row: probabilities of all classes go into
+  // bins, and the group has no column ([0, n]).
   ColumnGroup group;
   group.values = [=, this](const MemberOutputs& outputs, const at::Tensor& labels) {
     const auto z =

@@ -32,6 +32,8 @@ ColumnPlan column_plan(const LoadedEnsemble& ensemble, const PredictorSet& predi
   ColumnPlan plan;
   plan.units = needed_units(ensemble, predictors, options);
 
+  // Scores of the kernel that computes many in one pass share a group; each other score is a
+  // group of its own.
   const auto add_scores = [&](const Predictor& predictor, bool sub_ensemble,
                               std::optional<double> temperature) {
     std::vector<const PlannedScore*> fused;
@@ -51,6 +53,8 @@ ColumnPlan column_plan(const LoadedEnsemble& ensemble, const PredictorSet& predi
 
   for (const auto* list : {&predictors.combined, &predictors.networks, &predictors.sub_ensembles})
     for (const auto& predictor : *list) {
+      // Scores are not defined on a part of the classes: only accuracy is reported for such a
+      // set.
       if (request.some_classes()) {
         if (request.labelled)
           plan.groups.push_back(subset_columns(plan, predictor, options, *request.test_set));

@@ -105,6 +105,8 @@ std::vector<MetricValue> MemberDiversity::finish(Communicator& comm, const SetCo
 
     // Without labels nobody knows which predictions are correct.
     if (metric && !labelled_ && metric->needs_input(metrics::MetricNeed::kLabels)) continue;
+
+    // Scores follow the convention: their columns are averaged over rows, in batches under sed.
     const double value = metric ? value_of(diversity, *metric)
                                 : mean_over_rows(columns.at(diversity_key(name)), options_);
     values.push_back({name, "diversity", value, n});

@@ -91,7 +91,9 @@ bool needs_probabilities(const EvaluateOptions& options) {
 void add_probability_values(const SetColumns& columns, const std::string& predictor,
                             Scaling scaling, const at::Tensor& correct,
                             const EvaluateOptions& options, std::vector<MetricValue>& values) {
+  // All of these read the columns of one pass; the binned metrics share one set of bins.
   const auto column = [&](ColumnKind kind) { return columns.at({kind, predictor, scaling}); };
+
   const auto confidence = column(ColumnKind::kConfidence);
   auto bins = empty_bins(options);
   bins.update(confidence, correct);
@@ -102,6 +104,7 @@ void add_probability_values(const SetColumns& columns, const std::string& predic
       values.push_back({scaling_name(scaling), name, value, columns.rows()});
     };
     const bool batches = metric.averages_batches(options.convention);
+
     switch (metric.id) {
       case Metric::kNll: add(mean_of_values(column(ColumnKind::kNll), options, batches)); break;
       case Metric::kBrier: add(mean_of_values(column(ColumnKind::kBrier), options, batches)); break;
@@ -148,6 +151,8 @@ bool is_ranking_metric(const metrics::MetricInfo& metric) {
 
 ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
                           const EvaluateOptions& options, const Calibrators& calibrators) {
+  // A column exists only for what some metric needs: columns take memory, and are gathered from
+  // all ranks.
   const bool top5 = contains(options.metrics, "accuracy_top5");
   const bool probabilities = needs_probabilities(options);
   const bool temperature = probabilities && calibrators.temperature;
@@ -188,6 +193,7 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
     if (calibrators.conformal) {
       const auto sets = metrics::conformal_sets(at::softmax(z, 1), *calibrators.conformal,
                                                 conformal_options(options), outputs.first_row);
+
       rows.push_back(sets.gather(1, labels.clamp_min(0).unsqueeze(1)).squeeze(1));
       rows.push_back(sets.sum(1));
     }
@@ -237,12 +243,15 @@ std::vector<MetricValue> label_values(const SetColumns& columns, const std::stri
       values.push_back({"", name, mean_of_column(ColumnKind::kCorrectTop5), n});
   }
 
+  // Prediction sets exist if they were calibrated.
   if (columns.has({ColumnKind::kCovered, predictor})) {
     const auto& method = option_name(options.conformal);
     values.push_back({method, "coverage", mean_of_column(ColumnKind::kCovered), n});
     values.push_back({method, "set_size", mean_of_column(ColumnKind::kSetSize), n});
   }
 
+  // Metrics of probabilities before and after each scaling that was fitted. A set with some of
+  // the classes has only predictions.
   const auto correct = columns.at({ColumnKind::kCorrect, predictor}).ne(0);
   for (const auto scaling : kScalings)
     if (columns.has({ColumnKind::kNll, predictor, scaling}))
@@ -254,6 +263,7 @@ double auroc_of(const at::Tensor& id, const at::Tensor& ood, const PlannedScore&
                 Convention convention, const std::string& ood_name) {
   check_no_nan_scores(id, score.name, "the in-distribution set");
   check_no_nan_scores(ood, score.name, ood_name);
+
   const bool id_positive = score.larger_for_id(convention);
   return metrics::auroc(
       metrics::Ranking::from_scores(id_positive ? id : ood, id_positive ? ood : id).finish());
@@ -308,6 +318,9 @@ at::Tensor score_values(const SetColumns& columns, const LoadedEnsemble& ensembl
                         const Predictor& predictor, const PlannedScore& score) {
   if (!predictor.combined || !score.mean_of_networks())
     return columns.at(score_key(predictor, score));
+
+  // On features an ensemble has no output of its own: its score is the mean over its networks of
+  // their scores.
   at::Tensor sum;
   for (const int64_t unit : predictor.units) {
     const auto values = columns.at(

@@ -57,6 +57,7 @@ std::vector<double> common_cuts(Communicator& comm, const SortedScores* const* c
       own.push_back(values[i]);
   }
 
+  // All ranks get all samples, so all compute the same cuts without a further message.
   const auto counts = all_gather_integer(comm, static_cast<int64_t>(own.size()));
   const auto gathered = comm.all_gather(at::tensor(own, at::kDouble), counts);
   std::vector<double> cuts(gathered.const_data_ptr<double>(),
@@ -72,6 +73,9 @@ std::vector<Segment> make_segments(Communicator& comm, const SortedScores* const
   std::vector<Segment> segments(2 * cuts.size() + 1);
   for (int c = 0; c < kClasses; ++c) {
     const auto values = values_of(classes, c);
+
+    // Scores are descending. Even segment 2 i: those above cut i and below cut i - 1; odd segment
+    // 2 i + 1: those equal to cut i, however many.
     int64_t at = 0;
     for (size_t s = 0; s < segments.size(); ++s) {
       auto end = values.end();
@@ -91,6 +95,7 @@ std::vector<Segment> make_segments(Communicator& comm, const SortedScores* const
   for (size_t s = 0; s < segments.size(); ++s)
     for (int c = 0; c < kClasses; ++c)
       own.data_ptr<int64_t>()[s * kClasses + c] = segments[s].last[c] - segments[s].first[c];
+
   const auto all = comm.all_gather(own, std::vector<int64_t>(comm.size(), words));
   const auto* count = all.const_data_ptr<int64_t>();
   for (int rank = 0; rank < comm.size(); ++rank)
@@ -138,6 +143,8 @@ std::array<std::vector<double>, kClasses> gather_round(Communicator& comm,
         sizes[rank] += segments[s].counts[rank][c];
       }
 
+  // A rank's scores of a round are adjacent in its sorted list: positives, then negatives, in one
+  // message.
   auto own = at::empty({sizes[comm.rank()]}, at::kDouble);
   auto* to = own.data_ptr<double>();
   for (int c = 0; c < kClasses; ++c)
@@ -146,6 +153,7 @@ std::array<std::vector<double>, kClasses> gather_round(Communicator& comm,
   const auto all = comm.all_gather(own, sizes);
   if (!needed) return sorted;
 
+  // Pieces of the ranks are sorted, so they are merged instead of sorted again.
   const auto* from = all.const_data_ptr<double>();
   for (int rank = 0; rank < comm.size(); ++rank)
     for (int c = 0; c < kClasses; ++c) {
@@ -195,6 +203,7 @@ metrics::RankingValues rank_scores(Communicator& comm, const SortedScores& posit
       const auto sorted = gather_round(comm, classes, segments, round, mine);
       groups = metrics::tie_groups(sorted[0], sorted[1]);
     }
+
     if (mine)
       RankingPiece(groups, round.before, total, request)
           .write(states[static_cast<int64_t>(r)].data_ptr<int64_t>());

@@ -49,6 +49,8 @@ SortedScores::SortedScores(Communicator& comm, const at::Tensor& scores, const s
   const auto host = scores.detach().to(at::kCPU).contiguous();
   values_.reserve(host.numel());
   int64_t nan = 0;
+
+  // -0 and 0 are the same score but different bits, which scores_at() compares.
   const auto append = [&](const auto* data) {
     for (int64_t i = 0; i < host.numel(); ++i) {
       nan += std::isnan(data[i]);
@@ -69,6 +71,7 @@ SortedScores::SortedScores(Communicator& comm, const at::Tensor& scores, const s
     DISSENT_CHECK(all_nan == 0, kData, "set {}: score {}: expected numbers, found {} of {} NaN",
                   set, score, all_nan, total_);
   });
+
   std::sort(values_.begin(), values_.end(), std::greater<>());
 }
 
@@ -110,6 +113,8 @@ std::vector<double> scores_at(Communicator& comm, const SortedScores& scores,
                                         value_of(middle(i)), std::greater<>());
       at_least.data_ptr<int64_t>()[i] = end - scores.values().begin();
     }
+
+    // One message per step for all positions; 64 steps at most, however many scores there are.
     comm.all_reduce(at_least, ReduceOp::kSum);
 
     for (size_t i = 0; i < positions.size(); ++i) {
@@ -121,6 +126,7 @@ std::vector<double> scores_at(Communicator& comm, const SortedScores& scores,
       if (low[i] > high[i]) high[i] = low[i];
     }
   }
+
   std::vector<double> values;
   for (const auto key : low) values.push_back(value_of(key));
   return values;
@@ -135,6 +141,9 @@ std::vector<double> ccr_over_ranks(Communicator& comm, const SortedScores& right
                   ood.total());
     for (const double fpr : fprs) check_range("ccr", "fpr", fpr, 0, 1);
   });
+
+  // The threshold of a rate is the score that this share of the unknown inputs reaches; with no
+  // allowed one it is the smallest score, as in OpenOOD.
   for (const double fpr : fprs) {
     const auto allowed = static_cast<int64_t>(std::ceil(fpr * static_cast<double>(ood.total())));
     positions.push_back(allowed == 0 ? ood.total() - 1 : allowed - 1);
@@ -142,8 +151,11 @@ std::vector<double> ccr_over_ranks(Communicator& comm, const SortedScores& right
   std::vector<int64_t> above;
   for (const double threshold : scores_at(comm, ood, positions))
     above.push_back(right.above(threshold));
+
+  // Each rank counts its correct predictions above the thresholds; only the sums are exchanged.
   auto counts = at::tensor(above, at::kLong);
   comm.all_reduce(counts, ReduceOp::kSum);
+
   std::vector<double> rates;
   for (size_t i = 0; i < fprs.size(); ++i)
     rates.push_back(static_cast<double>(counts.const_data_ptr<int64_t>()[i]) /
@@ -158,6 +170,8 @@ double equal_mass_error_over_ranks(Communicator& comm, const SortedScores& sorte
   agree(comm, [&] { positions = metrics::quantile_positions(sorted.total(), bins); });
   for (auto& position : positions)
     position = sorted.total() - 1 - position;  // of the ascending order
+
+  // The edges are the same on all ranks, so the integer states of the bins can be added.
   metrics::Reliability state(
       metrics::quantile_edges(scores_at(comm, sorted, positions), sorted.total(), bins));
   agree(comm, [&] { state.update(confidence, right); });
@@ -171,6 +185,8 @@ double conformal_quantile_over_ranks(Communicator& comm, const SortedScores& sco
     DISSENT_CHECK(scores.total() > 0, kData,
                   "conformal_quantile: expected at least one calibration sample, found none");
   });
+
+  // Position in ascending order; scores are sorted in descending order.
   const auto position = metrics::conformal_position(scores.total(), level);
   return position < 0 ? HUGE_VAL : scores_at(comm, scores, {scores.total() - 1 - position})[0];
 }

@@ -21,6 +21,8 @@ EnsembleSaliency ensemble_saliency(const LoadedEnsemble& ensemble, const Evaluat
   const int64_t rows = std::min(count, set.rows());
   const Predictor all{"ensemble", all_of(ensemble.members()), true};
   std::vector<at::Tensor> images, maps, standardised, predictions;
+
+  // Blocks bound the memory of the graph that the maps are derivatives of.
   for (int64_t first = 0; first < rows; first += kBlockRows) {
     throw_if_stopped();
     const int64_t block = std::min(kBlockRows, rows - first);
