@@ -22,6 +22,7 @@ namespace {
 void check_member_accuracies(const Case& reference, Checker& checker) {
   const auto &logits = reference.input("logits"), &labels = reference.input("labels");
   checker.output("ensemble", accuracy(logits.mean(0).argmax(-1), labels));
+
   double best = 0, sum = 0;
   for (int64_t m = 0; m < logits.size(0); ++m) {
     const double of_member = accuracy(logits[m].argmax(-1), labels);
@@ -106,6 +107,9 @@ void check_ccr(const Case& reference, Checker& checker) {
 
 metrics::Reliability reliability(const Case& reference) {
   const auto& logits = reference.input("logits");
+
+  // OpenOOD passes logits as confidences and bins them as they are. torchmetrics has a bin of its
+  // own for a confidence of 1; the others drop it.
   const auto shown = is_openood(reference) ? logits : at::softmax(logits, -1);
   const auto top =
       convention(reference) == "torchmetrics" ? metrics::TopBin::kOwn : metrics::TopBin::kDropped;

@@ -37,6 +37,9 @@ void check_result(const Case& reference, Checker& checker, const TransformOption
   const auto result = transform_image(options, image, draws);
   check_image(reference, checker, "image", result, {1, 2});
   checker.output("channel_mean", result.to(at::kDouble).mean(at::IntArrayRef{1, 2}));
+
+  // The image between resize and crop: it tells an error of the resampling from one of the crop. A
+  // grey image is stored with three equal channels.
   if (options.resize == 0) return;
   const auto resized = resize_shorter((image.dim() == 2 ? image.unsqueeze(2) : image).contiguous(),
                                       options.resize, options.interpolation);
@@ -65,9 +68,11 @@ void check_train_transform(const Case& reference, Checker& checker) {
   TransformDraws draws{.top = reference.param<int64_t>("top"),
                        .left = reference.param<int64_t>("left"),
                        .flip = reference.param<bool>("flip")};
+
   if (!reference.has("height"))
     return check_result(reference, checker,
                         options_of(reference, TransformOptions::Kind::kPaddedCrop, "crop"), draws);
+
   draws.height = reference.param<int64_t>("height");
   draws.width = reference.param<int64_t>("width");
   check_result(reference, checker,

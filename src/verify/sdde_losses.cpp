@@ -182,6 +182,8 @@ void check_sdde_total(const Case& reference, Checker& checker) {
   base.labels = targets;
   if (reference.has("adversarial")) {
     const auto loss = losses::evaluate(terms[0].name, base, terms[0].options);
+
+    // Only the first term, the base loss, defines the direction of the adversarial examples.
     base.adversarial_logits = forward(v, w,
                                       losses::adversarial_inputs(
                                           loss, own_images, reference.param<double>("adversarial")))
@@ -212,6 +214,7 @@ void check_sdde_total(const Case& reference, Checker& checker) {
 // The weight of a loss at every (epoch, step) of the case, which counts both from 1.
 at::Tensor weights(const Case& reference, const losses::LossWeight& weight, at::ScalarType dtype) {
   const auto& epochs = reference.input("epoch");
+
   auto values = at::empty(epochs.sizes(), dtype);
   for (int64_t i = 0; i < epochs.numel(); ++i) {
     const int64_t step =
@@ -244,6 +247,7 @@ void check_cosine_rate(const Case& reference, Checker& checker) {
   options.minimum = reference.param<double>("lr_min");
   options.after_end = AfterEnd::kRise;  // as released; the default here holds the minimum
   const Schedule schedule(options, reference.param<double>("lr"), epochs, per_epoch);
+
   const auto& steps = reference.input("step");
   auto rates = at::empty(steps.sizes(), at::kDouble);
   for (int64_t i = 0; i < steps.numel(); ++i) {
