@@ -90,6 +90,8 @@ class SettingsOfSheet {
                   const std::function<config::Description(const std::string& name)>& description)
       : sheet_(sheet) {
     for (const auto& row : sheet.rows) {
+      // Rows that are turned off do not run, so their configurations are not read and may even be
+      // missing.
       schemas_.push_back(is_off(row) ? "" : schema_of(row));
       const auto& name = schemas_.back();
       if (!name.empty() && !keys_.contains(name)) keys_[name] = keys_of(description(name));
@@ -145,9 +147,11 @@ void apply_settings(
     jobs::Sheet& sheet, const Texts& settings, int64_t ranks,
     const std::function<config::Description(const std::string& name)>& description) {
   DISSENT_CHECK(ranks >= 0, kUsage, "--ranks: expected an integer >= 1, found {}", ranks);
+
   if (ranks > 0)
     for (auto& row : sheet.rows)
       if (ranks_run(row.cell("verb"))) row.cells["ranks"] = std::to_string(ranks);
+
   if (settings.empty()) return;
 
   SettingsOfSheet of_sheet(sheet, description);

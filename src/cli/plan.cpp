@@ -26,8 +26,10 @@ std::vector<int64_t> rank_counts(const std::string& text) {
     const size_t end = std::min(text.find(',', start), text.size());
     int64_t count = 0;
     const auto [stop, code] = std::from_chars(text.data() + start, text.data() + end, count);
+
     DISSENT_CHECK(code == std::errc() && stop == text.data() + end && count >= 1, kUsage,
                   "--ranks: expected numbers of ranks, as 1,2,8; found '{}'", text);
+
     counts.push_back(count);
     start = end + 1;
   }

@@ -47,6 +47,7 @@ void curves(const CommandLine& line, const Texts& files) {
   const auto panels = report::training_panels(
       files, line.has("columns") ? report::comma_list(line.get<std::string>("columns")) : Texts{});
   const bool one = panels.size() == 1;
+  // One panel as wide as a column of a paper, several in two columns.
   const auto canvas = canvas_of(line, one ? 4.2 : 6.8,
                                 one ? 3 : 0.4 + 2.2 * static_cast<double>((panels.size() + 1) / 2));
   draw(canvas, report::lines_script(panels, canvas));
@@ -55,6 +56,7 @@ void curves(const CommandLine& line, const Texts& files) {
 void size(const CommandLine& line, const Texts& files) {
   auto where = report::conditions(line.texts("where"));
   if (line.has("metric")) where.push_back({"metric", {line.get<std::string>("metric")}});
+
   const auto canvas = canvas_of(line, 4.2, 3);
   draw(canvas, report::lines_script(
                    report::size_panels(report::read_result_files(files),
@@ -108,6 +110,7 @@ void histogram(const CommandLine& line, const Texts& files) {
 void saliency(const CommandLine& line, const Texts& files, DrawSaliency draw) {
   DISSENT_CHECK(files.size() == 1, kUsage, "plot saliency: expected one saliency file, found {}",
                 files.size());
+
   std::vector<int64_t> images;
   if (line.has("images")) images = report::seed_list("--images", line.get<std::string>("images"));
   draw(files[0], images, line.get<int64_t>("members"), canvas_of(line, 6.8, 4));

@@ -42,6 +42,7 @@ Record read_record(const std::string& folder) {
     record.provenance = nlohmann::json::parse(read_text(folder + "/provenance.json"));
     record.members = record.provenance.at("grid").at("members");
     record.data = record.provenance.at("grid").at("data");
+
     // Runs of earlier versions have the key threads_a_rank.
     const bool earlier = !record.provenance.contains("threads_per_rank");
     record.threads = record.provenance.at(earlier ? "threads_a_rank" : "threads_per_rank");
@@ -171,6 +172,7 @@ std::vector<std::string> train_command(const Record& record, const CommandLine& 
                            "--set", "runtime.tensorboard=false"});
   // Another number of ranks is another split of the members, which gives the same bits; the number
   // of data ranks changes them.
+
   const bool as_before = ranks == record.members * record.data;
   argv.insert(
       argv.end(),
