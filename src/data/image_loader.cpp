@@ -170,6 +170,7 @@ std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
 
   const auto job = std::make_shared<Job>(std::move(request));
   pool_->start(job);
+
   // The rest is done in get(), by the caller: counters and log belong to one thread.
   return std::async(
       std::launch::deferred, [job, damaged = pool_->damaged, constant = pool_->constant,

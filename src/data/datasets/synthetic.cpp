@@ -52,6 +52,8 @@ SyntheticSet::SyntheticSet(const SyntheticOptions& options) : options_(options) 
 }
 
 at::Tensor SyntheticSet::features(int64_t pass, int64_t first, int64_t count) const {
+  // Row i of class y is mean_y + z, with z standard normal and keyed by (seed, pass, split, row):
+  // any rank computes any row.
   const auto label = labels(first, count);
   auto values = at::empty({count, options_.dim}, at::kFloat);
   const int64_t* classes = label.const_data_ptr<int64_t>();

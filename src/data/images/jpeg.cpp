@@ -133,7 +133,8 @@ at::Tensor decode_jpeg(const std::string& bytes, const std::string& name,
   auto image = at::empty({height, width, channels}, at::kByte);
   const bool complete =
       bytes.ends_with("\xff\xd9");  // has its end marker; without it, decode everything, so that
-                                    // the missing data is an error
+
+  // the missing data is an error
   const ImagePart part =
       needed && complete ? needed(height, width) : ImagePart{0, 0, height, width};
   DISSENT_CHECK(finish(decoder, image.data_ptr<uint8_t>(), part), kData, "{}: damaged: {}", name,

@@ -213,6 +213,8 @@ const std::vector<double>& corruption_row(const CorruptionSpec& spec, int64_t se
                                           int64_t height, int64_t width) {
   DISSENT_CHECK(severity >= 1 && severity <= kSeverities, kUsage,
                 "corrupt: severity: expected 1 .. {}, found {}", kSeverities, severity);
+
+  // The benchmarks publish three tables of strengths, made for images of 32, 64 and 224 pixels.
   const int64_t edge = std::min(height, width);
   const auto& rows = edge <= kMostCifarEdge  ? spec.cifar
                      : edge <= kMostTinyEdge ? spec.tiny_imagenet

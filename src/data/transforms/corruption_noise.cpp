@@ -111,6 +111,7 @@ at::Tensor glass_blur(const at::Tensor& image, const Row& row, Random& random) {
 at::Tensor motion_blur(const at::Tensor& image, const Row& row, Random& random) {
   const auto result =
       motion_blurred(picture_of(image), row[0], row[1], draw_uniform(random, -45, 45));
+
   auto levels = at::empty_like(image);
   auto* out = levels.data_ptr<uint8_t>();
   for (const double value : result.values) *out++ = static_cast<uint8_t>(value * 255 + 0.5);
