@@ -177,7 +177,6 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
                   first = part->first_source_row;
 
     // Features in pieces: between two of them the writer can be stopped.
-
     std::vector<at::Tensor> pieces{at::empty({0, source.dim})};
     bool stopped = false;
     try {
@@ -260,7 +259,6 @@ void check_cache(const CommandLine& line, const config::Document& document, File
   if (!has_no_images(config.data)) check_images("data", config.data, files);
 
   // Loading the weights finds files that are missing or do not fit before a job is queued.
-
   const auto& trunk = config.trunk;
   if (trunk.is_network()) {
     const auto transform = trunk_transform(config.data, config.corruption, trunk);

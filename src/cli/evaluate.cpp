@@ -181,9 +181,9 @@ int run_evaluate(Runtime& runtime, const CommandLine& line) {
   // these, and the same one finds them.
   const std::string name =
       fmt::format("{}/{}", c.config.evaluate.output, config::config_hash(evaluate_schema_of(c)));
+
   // Choices are written before any test score. With --again they first go to another file, since
   // the existing choices belong to the existing rows.
-
   const auto choices_path = name + ".choices.toml",
              first_path = line.flag("again") ? again_path(choices_path) : choices_path;
   const auto record = [&](const Evaluation& chosen) {

@@ -170,9 +170,9 @@ std::vector<std::string> train_command(const Record& record, const CommandLine& 
   argv.insert(argv.end(), {front_program(), "train", record.config, "--quiet", "--set",
                            "output=" + toml_text(output), "--set", "grid.runs=1", "--wandb", "off",
                            "--set", "runtime.tensorboard=false"});
+
   // Another number of ranks is another split of the members, which gives the same bits; the number
   // of data ranks changes them.
-
   const bool as_before = ranks == record.members * record.data;
   argv.insert(
       argv.end(),

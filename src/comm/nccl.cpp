@@ -207,9 +207,9 @@ at::Tensor NcclCommunicator::all_gather(const at::Tensor& local, std::span<const
       at::empty({std::accumulate(counts.begin(), counts.end(), int64_t{0})}, local.options());
   const ncclDataType_t type = nccl_type(local.scalar_type());
   const cudaStream_t stream = current_stream(device_);
+
   // NCCL's own all-gather needs equal counts: use one broadcast per rank, grouped into one
   // operation.
-
   DISSENT_NCCL(ncclGroupStart());
   auto* at = static_cast<char*>(gathered.data_ptr());
   for (int root = 0; root < size(); ++root) {

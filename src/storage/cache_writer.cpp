@@ -271,7 +271,6 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
     agree(*comm_, [&] { h5_write_rows(file, kIndexDataset, first, index, *comm_, temporary); });
 
     // Read back what this rank wrote (see h5_check_rows), then seal the file.
-
     agree(*comm_, [&] { h5_flush(file, temporary); });
     agree(*comm_, [&] { h5_check_rows(file, kEmbedDataset, first, embed, temporary); });
     agree(*comm_, [&] { h5_check_rows(file, kLabelDataset, first, label, temporary); });
