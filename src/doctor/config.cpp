@@ -67,6 +67,7 @@ Finding check_training(Communicator& world, const config::Document& document) {
 
   return steps.finding(kConfigAdvice, [&] {
     if (node->rank() != 0) return ok("");
+
     const std::string text =
         fmt::format("{}: a training on {}, its caches need {} of memory per node", document.name(),
                     grid_text(shape), byte_text(bytes));
@@ -100,6 +101,8 @@ Finding check_image_training(Communicator& world, const config::Document& docume
 Finding check_config(Communicator& world, const config::Document& document,
                      const std::vector<VerbSchema>& verbs) {
   if (trains_images(document)) return check_image_training(world, document);
+
+  // A configuration does not name its verb; a table or key that only one verb has tells it.
   for (const auto& known : verbs) {
     if (!document.find(known.verb) && !document.find(known.key)) continue;
     Steps steps(world);
