@@ -81,6 +81,7 @@ LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::R
 
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> out;
+  // Empty parts are skipped, so a comma at the end names no GPU.
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find(',', at), text.size());
     if (end > at) out.push_back(text.substr(at, end - at));
@@ -94,6 +95,8 @@ std::vector<std::string> split_list(const std::string& text) {
 std::vector<std::string> local_mpirun(const std::string& given) {
   if (!given.empty()) return {given};
   std::vector<std::string> argv{"mpirun"};
+
+  // Only Open MPI has these options.
   const auto version = run_captured({"mpirun", "--version"});
   if (version.out.find("Open MPI") != std::string::npos ||
       version.out.find("OpenRTE") != std::string::npos) {
@@ -132,6 +135,7 @@ jobs::LocalOptions local_options(const CommandLine& line, const LoadedSheet& loa
 }
 
 int run_here(const CommandLine& line, LoadedSheet loaded) {
+  // No GPU is used, so no job waits for one.
   if (line.get<std::string>("gpus") == kNoGpus)
     for (auto* list : {&loaded.all, &loaded.picked})
       for (auto& job : *list) job.gpus = 0;
@@ -192,6 +196,7 @@ void ask_again(const CommandLine& line, const LoadedSheet& loaded) {
   jobs::Slurm slurm;
   std::set<std::string> again;
   for (const auto& job : loaded.picked) {
+    // Only finished rows: the others run anyway, or are running.
     const auto status = jobs::status_of(job, state_root, slurm);
     if (status.phase != jobs::Phase::kDone) {
       fmt::print(stderr, "{}: {}, so there is no result to compute again\n", job.name,
@@ -239,6 +244,8 @@ SheetProblems problems_of(const CommandLine& line, const LoadedSheet& loaded, bo
 
 void raise(const SheetProblems& problems) {
   if (problems.lines.empty()) return;
+
+  // One exit code for all problems: wrong usage, if any row has that, else data.
   throw Error(problems.of_usage ? ErrorKind::kUsage : ErrorKind::kData,
               fmt::format("{}", fmt::join(problems.lines, "\n")), __FILE__, __LINE__);
 }
@@ -276,6 +283,7 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
       note_written_off(csv, loaded, statuses, state_root);
     }
 
+    // --watch ends when no job is pending or running, or when nobody reads the output any more.
     const bool over =
         std::none_of(statuses.begin(), statuses.end(),
                      [](const jobs::Status& status) { return jobs::is_under_way(status.phase); });
@@ -394,6 +402,8 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Descr
   if (dry) return 0;
 
   if (again) ask_again(line, loaded);
+
+  // `again` has marked its rows; now they run as with `run`, or as with `submit` (--slurm).
   const bool here = action == Action::kRun || (again && !line.flag("slurm"));
   return here ? run_here(line, std::move(loaded)) : submit_there(line, std::move(loaded));
 }

@@ -45,6 +45,7 @@ std::string schema_of(const jobs::SheetRow& row) {
     return verb_name;
 
   try {
+    // A cell of the sheet overrides the file.
     const auto& kind = row.cell("set:data.kind");
     if (!kind.empty()) return kind == "images" ? kImageSchema : "train";
     return schema_name(verb_name, config::load_document(config::read_sources(row.cell("config"))));
@@ -107,6 +108,7 @@ class SettingsOfSheet {
 
     bool applies = false;
     for (size_t i = 0; i < sheet_.rows.size(); ++i) {
+      // Rows of other verbs stay as they are: a setting need not fit all of them.
       if (!has_key(i, key)) continue;
       sheet_.rows[i].cells["set:" + key] = setting.substr(equals + 1);
       applies = true;

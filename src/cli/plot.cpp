@@ -24,6 +24,7 @@ namespace {
 using Texts = std::vector<std::string>;
 
 report::Canvas canvas_of(const CommandLine& line, double width, double height) {
+  // Each kind has a usual size, which options override.
   report::Canvas canvas{.outputs = line.texts("output"),
                         .width_in = line.has("width") ? line.get<double>("width") : width,
                         .height_in = line.has("height") ? line.get<double>("height") : height,
@@ -188,6 +189,7 @@ int run_plot(const CommandLine& line, DrawSaliency draw) {
     case Drawing::kRoc: roc(line, files); break;
     case Drawing::kHistogram: histogram(line, files); break;
     case Drawing::kSaliency: saliency(line, files, draw); break;
+    // One event file per run: their names are printed, not that of the folder.
     case Drawing::kTensorboard:
       for (const auto& path : report::write_event_files(files, results_of(line), outputs[0]))
         fmt::print("{}\n", path);

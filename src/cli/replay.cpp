@@ -48,6 +48,7 @@ Record read_record(const std::string& folder) {
     record.threads = record.provenance.at(earlier ? "threads_a_rank" : "threads_per_rank");
     record.device = record.provenance.at("device");
 
+    // An interrupted run has no result to compare with.
     DISSENT_CHECK(record.provenance.at("state") == "finished", kData,
                   "{}: expected a finished run, found state {}", folder,
                   record.provenance.at("state").get<std::string>());
@@ -129,6 +130,8 @@ void compare_logs(const std::string& before, const std::string& now, double tole
   for (size_t r = 0; r < a.size(); ++r) {
     for (size_t c = 0; c < std::min(a[r].fields.size(), b[r].fields.size()); ++c) {
       const auto &x = a[r].fields[c], &y = b[r].fields[c];
+      // Row 0 is the header. Numbers are compared to the tolerance, relative to the larger of |u|
+      // and 1; other fields read as 0.
       const double u = std::strtod(x.c_str(), nullptr), v = std::strtod(y.c_str(), nullptr);
       if (x != y &&
           !(tolerance > 0 && r > 0 && std::abs(u - v) <= tolerance * std::max(std::abs(u), 1.0)))
@@ -167,6 +170,7 @@ std::vector<std::string> train_command(const Record& record, const CommandLine& 
     if (launcher == "mpirun" && geteuid() == 0) argv.emplace_back("--allow-run-as-root");
   }
 
+  // Several runs at a time and live logging may be configured; neither changes a result.
   argv.insert(argv.end(), {front_program(), "train", record.config, "--quiet", "--set",
                            "output=" + toml_text(output), "--set", "grid.runs=1", "--wandb", "off",
                            "--set", "runtime.tensorboard=false"});
@@ -197,13 +201,16 @@ int compare(const Record& record, const std::string& again, double tolerance) {
                            : "bit for bit");
   Comparison comparison(tolerance);
 
+  // Another configuration or other data would explain every difference below.
   comparison.compare("configuration", record.provenance.value("config_hash", ""),
                      now.provenance.value("config_hash", ""));
   comparison.compare("data", record.provenance.value("caches", ""),
                      now.provenance.value("caches", ""));
+
   compare_checkpoints(record.folder + "/checkpoint.h5", again + "/checkpoint.h5", comparison);
   comparison.begin("");
   compare_logs(record.folder + "/train.csv", again + "/train.csv", tolerance, comparison);
+
   comparison.begin("best.h5: ");
   const bool best_before = path_exists(record.folder + "/best.h5"),
              best_now = path_exists(again + "/best.h5");

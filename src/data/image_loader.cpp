@@ -128,6 +128,7 @@ struct ImageLoader::Pool {
 
   void start(const std::shared_ptr<Job>& job) {
     if (threads.empty() || job->tasks == 0) {
+      // Without workers the calling thread loads the images now, with its team.
       parallel_tasks(job->tasks, [&](int64_t task) { job->run(task); });
       job->done.set_value();
       return;

@@ -56,6 +56,7 @@ Finding check_training(Communicator& world, const config::Document& document) {
   GridShape shape;
   int64_t bytes = 0, limit = 0;
 
+  // Later steps use what earlier ones have found, and are left out after a failure.
   Steps steps(world);
   steps.run([&] { config = read_train_config(document); });
   steps.run([&] { shape = grid_of(config, world); });

@@ -150,6 +150,7 @@ Finding check_speed(Communicator& world) {
       static_cast<double>(bytes) * (world.size() - 1) * large_rounds / seconds_since(start) / 1e9;
 
   if (world.rank() != 0) return ok("");
+
   const std::string text = fmt::format(
       "all_reduce of 8 B takes {:.1f} us, all_gather of {} per rank runs at {:.2f} GB/s per rank",
       latency_us, byte_text(bytes), rate);

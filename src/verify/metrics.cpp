@@ -35,6 +35,8 @@ void check_member_accuracies(const Case& reference, Checker& checker) {
 }
 
 void check_accuracy(const Case& reference, Checker& checker) {
+  // Three kinds of cases: predictions with OOD samples among them (label -1), logits of members [M,
+  // N, C], and logits of one network [N, C].
   if (reference.has_input("pred")) {  // of the ID samples
     const auto& labels = reference.input("label");
     const auto id = labels.ne(-1);

@@ -36,6 +36,7 @@ Value value_of(const nlohmann::json& json) {
 }
 
 std::any options_of(const Case& reference, const scores::PostprocessorInfo& info) {
+  // Defaults first: a case has only the parameters that its reference was given.
   std::any options = info.default_options;
   for (const auto& [parameter, json] : reference.params.items()) {
     const auto key = option_name(info.name, parameter);

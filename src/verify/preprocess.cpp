@@ -65,6 +65,7 @@ void check_test(const Case& reference, Checker& checker) {
 
 // A padded crop, or ImageNet's resized crop if the case has the size of a window.
 void check_train_transform(const Case& reference, Checker& checker) {
+  // The reference's random draws are in the case, so both cut out the same window.
   TransformDraws draws{.top = reference.param<int64_t>("top"),
                        .left = reference.param<int64_t>("left"),
                        .flip = reference.param<bool>("flip")};

@@ -225,6 +225,8 @@ at::Tensor weights(const Case& reference, const losses::LossWeight& weight, at::
 }
 
 void check_apply_diversity(const Case& reference, Checker& checker) {
+  // Every `period` steps, but in every step of the first and the last epochs. Epochs count from 1
+  // in the reference and from 0 here.
   const losses::LossWeight weight{.period = reference.param<int64_t>("period"),
                                   .every_step_before = reference.param<int64_t>("first_epochs"),
                                   .every_step_from = reference.param<int64_t>("num_epochs") -

@@ -238,6 +238,7 @@ void check_cosine(const Case& reference, Checker& checker) {
 
 void check_generalization(const Case& reference, Checker& checker) {
   const auto members = members_of(reference, true);
+  // The soup is one network with the mean weights of all members.
   const auto soup = scores::uniform_soup(members.values);
   const auto& x = reference.input("embed");
 

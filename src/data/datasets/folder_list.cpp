@@ -79,6 +79,7 @@ std::string text_of(const FolderList::Skipped& skipped) {
 // The folder's path in the list, relative to the root.
 std::string below_root(const std::string& folder, const std::string& root) {
   if (root.empty()) return fs::path(folder).lexically_normal().string();
+  // Both absolute, since either may be given relative to the working directory.
   const auto relative = fs::absolute(folder).lexically_normal().lexically_relative(
       fs::absolute(root).lexically_normal());
   DISSENT_CHECK(!relative.empty() && *relative.begin() != "..", kData,
@@ -116,6 +117,7 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
 
     const std::string inside = path.string().substr(start);
     if (entry->is_directory()) {
+      // A direct subfolder is a class, even if it turns out to have no image.
       if (entry.depth() == 0) found.subfolders.insert(inside);
       continue;
     }
@@ -210,6 +212,7 @@ FolderList list_folders(const FolderListOptions& options) {
     for (const auto& image : found.images) empty.erase(image.name);
     if (options.class_field == 0) list.empty.assign(empty.begin(), empty.end());
     check_empty(list, options, found.subfolders.size());
+
     const auto numbers = class_numbers(found, options, list.classes);
     for (auto& image : found.images) {
       const auto number = numbers.find(image.name);

@@ -139,11 +139,13 @@ at::Tensor ImageList::image_for(int64_t row, const NeededPart& needed) const {
 
 std::unique_ptr<ImageSource> open_image_list(const ImageDataOptions& options) {
   const auto has = [&](const char* part) { return options.list.find(part) != std::string::npos; };
+  // Advice for the lists of the benchmarks, which are known by their folders.
   const char* obtain = has("-c1/") || has("-c5/")
                            ? " (SDDE's lists of corrupted images are not published)"
                        : has("benchmark_imglist/") ? " (scripts/download sdde-lists openood-lists)"
                                                    : "";
   DISSENT_CHECK(path_exists(options.list), kData, "{}: no such image list{}", options.list, obtain);
+
   const auto class_file = class_file_of(options.list);
   const auto names =
       path_exists(class_file) ? read_class_file(class_file) : std::vector<std::string>{};

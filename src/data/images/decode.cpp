@@ -49,6 +49,8 @@ Background background_of(const std::string& text) {
   if (text == "white") return {{255, 255, 255}};
   if (text == "black") return {{0, 0, 0}};
 
+  // Three numbers: pairs of hexadecimal digits after "#", or decimal ones between commas.
+  // from_chars refuses those above 255.
   std::array<uint8_t, 3> colour{};
   const char* at = text.data();
   const char* const end = at + text.size();

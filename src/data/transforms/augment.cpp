@@ -136,6 +136,7 @@ AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t w
     const int64_t depth = options.chain_depth > 0 ? options.chain_depth : 1 + random.below(3);
     for (int64_t i = 0; i < depth; ++i) {
       const auto& range = ranges[random.below(static_cast<uint32_t>(ranges.size()))];
+      // Severity s draws from the first s of the ten strengths.
       const auto bin = random.below(static_cast<uint32_t>(options.severity));
       chain.steps.push_back(step_of(range, bin, kAugMixBins, random));
     }

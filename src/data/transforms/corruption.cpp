@@ -17,6 +17,8 @@ namespace {
 constexpr int64_t kMostCifarEdge = 48, kMostTinyEdge = 128, kLeastEdge = 8, kSeverities = 5;
 
 std::vector<CorruptionSpec> noise() {
+  // Three tables of strengths, for images as large as CIFAR's, Tiny ImageNet's and ImageNet's; in
+  // each a row of parameters per severity.
   return {
       {"gaussian_noise",
        "noise",

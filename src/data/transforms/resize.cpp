@@ -246,6 +246,7 @@ ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int
 }
 
 std::array<int64_t, 2> shorter_to(int64_t height, int64_t width, int64_t size) {
+  // As torchvision's Resize, which truncates the longer edge.
   const auto longer = static_cast<int64_t>(static_cast<double>(size * std::max(height, width)) /
                                            static_cast<double>(std::min(height, width)));
   return height <= width ? std::array{size, longer} : std::array{longer, size};
