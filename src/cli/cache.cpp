@@ -56,8 +56,7 @@ CacheSpec cache_spec(CacheConfig config, const FeatureSource& source) {
           .rows_per_pass = source.rows,
           .classes = config.data.labels ? source.classes : 0,
           .shard_rows = config.cache.shard_rows,
-          // What the features were made of. Later stages compare the hash, and show the texts where
-          // it differs.
+          // What the features were made of: a cache of another origin is not continued.
           .source = source.name,
           .trunk = source.trunk,
           .weights = source.weights,
@@ -303,7 +302,6 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
   // A finished cache is only read, perhaps in a folder that this user cannot write: no lock.
   const bool reads =
       all_gather_integer(world, !line.flag("force") && path_exists(path + "/" + kManifestName))[0];
-
   auto lock =
       reads ? nullptr : lock_folder(world, path + ".lock", path, "give another cache.output");
   auto writer =

@@ -43,7 +43,6 @@ constexpr const char* kNotes =
 
 std::string exit_codes_lines() {
   std::string text;
-
   for (const auto& row : exit_codes()) text += fmt::format("  {:<10}{}\n", row.code, row.meaning);
   return text;
 }

@@ -84,12 +84,12 @@ bool is_light(const CommandLine& line) {
 // Runs the verb if it belongs to this program. The exit code, or nothing.
 std::optional<int> run_here(const std::string& name, const CommandLine& line) {
   Described described;
-  // Saliency maps are in HDF5 files, which only dissent-compute can read.
   if (name == "config")
     return run_config(line, {[&](const std::string& n) { return described.schema(n); },
                              [&](const std::string& n) { return described.page(n); }});
   if (name == "imglist") return run_imglist(line);
   if (name == "tables") return run_tables(line);
+  // Saliency maps are in HDF5 files, which only dissent-compute can read.
   if (name == "plot" && line.positional()[0] != "saliency") return run_plot(line, nullptr);
   if (name == "jobs" && is_light(line)) {
     const auto description = [&](const std::string& n) { return described.description(n); };
@@ -123,8 +123,8 @@ int run(const std::string& program, const Arguments& arguments) {
   }
 
   if (arguments[0] == "--mpi") become_compute(program, arguments);
-  const auto& chosen = verb(arguments[0]);
 
+  const auto& chosen = verb(arguments[0]);
   const std::string name = chosen.name;
   const Arguments rest(arguments.begin() + 1, arguments.end());
   if (name == "jobs" && !rest.empty() && rest[0] == "pack") become_compute(program, arguments);

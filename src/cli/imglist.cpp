@@ -46,16 +46,15 @@ int run_imglist(const CommandLine& line) {
   if (const auto folder = std::filesystem::path(output).parent_path(); !folder.empty())
     make_folder(folder.string());
 
-  // The class file is written first: a list without it would have no class names.
-  const auto classes = class_file_of(output);
-
   // A class file of an earlier list would be taken for that of this one.
+  const auto classes = class_file_of(output);
   DISSENT_CHECK(
       !list.classes.empty() || !path_exists(classes), kUsage,
       "--output: expected no class file {}, found one: images with one label have no classes; "
       "delete it or use another name",
       classes);
 
+  // The class file is written first: a list without it would have no class names.
   if (!list.classes.empty()) atomic_write_text(classes, class_file_text(list.classes));
   atomic_write_text(output, list.text);
   spdlog::info("event=list_written path={} images={} classes={}", output, list.images,

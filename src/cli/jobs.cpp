@@ -160,6 +160,7 @@ int submit_there(const CommandLine& line, LoadedSheet loaded) {
       .arrays = !line.flag("no-arrays"),
       .throttle = line.get<int64_t>("throttle"),
       .pack_ranks = line.get<int64_t>("pack")};
+
   // Slurm passes these variables on to the batch scripts, which find the program and their folder
   // by them.
   setenv("DISSENT_PROGRAM", front_program().c_str(), 0);
