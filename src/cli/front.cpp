@@ -122,6 +122,7 @@ int run(const std::string& program, const Arguments& arguments) {
     return 0;
   }
 
+  // Only dissent-compute is linked with MPI.
   if (arguments[0] == "--mpi") become_compute(program, arguments);
 
   const auto& chosen = verb(arguments[0]);

@@ -55,6 +55,7 @@ void inspect_cache(const std::string& path, bool verify) {
 
   if (!verify) return;
   cache.verify();
+  // The checksums of a cache are in its manifest, those of a single file in its seal.
   if (fs::is_directory(path))
     fmt::print("  checksums correct\n");
   else

@@ -223,6 +223,8 @@ SheetProblems check_rows(const std::string& sheet, const std::vector<jobs::Job>&
   SharedLines found;
   for (const auto& job : jobs) {
     if (job.key.empty()) continue;
+
+    // Rows that will not be started are checked too, but without their files.
     std::vector<Problem> problems;
     Files none;
     SheetFiles own(jobs, job, done, checked, problems);

@@ -28,6 +28,7 @@ const Json* grid_of(const Json& report, int64_t ranks) {
 }
 
 std::string last_line(const std::string& text) {
+  // The error line of the program; its log is on stderr too.
   std::string out;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());

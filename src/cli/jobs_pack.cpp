@@ -111,8 +111,8 @@ class PackGroup {
       if (chosen < 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
 
-    // The leader alone looks at the files, since other nodes may see them later. All ranks of the
-    // group then run the job that it claimed.
+    // The leader alone claims a job, since ranks may see the files in different states; all ranks
+    // of the group then run it.
     chosen_ = of_leader(chosen);
     restart_ = of_leader(restart_);
     if (chosen_ < 0) return false;

@@ -55,6 +55,7 @@ void add_runs(config::DescribedConfig& config, bool images, jobs::Resolution& ou
 
   const auto seeds = std::get<std::vector<int64_t>>(config.value("", "seeds"));
   for (const int64_t seed : seeds) {
+    // A run has the hash of a configuration with its seed alone.
     if (seeds.size() > 1) config.set("", "seeds", std::vector<int64_t>{seed});
     out.runs.push_back(fmt::format("{}/{}/seed-{}", output, experiment, seed));
     out.hashes.push_back(seeds.size() > 1 ? config::config_hash(config.schema()) : out.hash);
@@ -69,6 +70,7 @@ void add_runs(config::DescribedConfig& config, bool images, jobs::Resolution& ou
 // The files that a training writes to the folder of each run, which later rows may read.
 void add_run_files(const config::DescribedConfig& config, bool images,
                    const config::Document& document, jobs::Resolution& out) {
+  // best.h5 is written only if there is a validation set to choose by.
   const bool validates = images ? document.find("validation") != nullptr
                                 : !text_of(config, "data", "validation").empty();
   for (const auto& run : out.runs) {

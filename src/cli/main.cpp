@@ -187,7 +187,6 @@ int run_main(int argc, char** argv, std::vector<std::string> arguments, ExitReco
     // Initialised after MPI, HDF5 would close files in MPI_Finalize, which may crash after an
     // error.
     h5_start_before_mpi();
-
     Runtime runtime(argc, argv, 600, mpi ? UseMpi::kAlways : UseMpi::kIfLaunched);
 
     if (runtime.world().rank() == 0) record.begin();

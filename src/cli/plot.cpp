@@ -91,6 +91,8 @@ LegendRoom legend_room(const std::vector<PlotPoint>& points) {
 void reliability(const CommandLine& line, const Texts& files) {
   const auto points = report::plot_points(files, PlotKind::kReliability);
   const auto legend = legend_room(points);
+
+  // A legend makes the image higher, not the axes smaller.
   const auto canvas = canvas_of(line, std::max(3.4, legend.width), 4 + legend.height);
   draw(canvas, report::reliability_script(points, canvas));
 }

@@ -130,8 +130,7 @@ void compare_logs(const std::string& before, const std::string& now, double tole
   for (size_t r = 0; r < a.size(); ++r) {
     for (size_t c = 0; c < std::min(a[r].fields.size(), b[r].fields.size()); ++c) {
       const auto &x = a[r].fields[c], &y = b[r].fields[c];
-      // Row 0 is the header. Numbers are compared to the tolerance, relative to the larger of |u|
-      // and 1; other fields read as 0.
+      // Row 0 is the header. The tolerance is relative to the larger of |u| and 1.
       const double u = std::strtod(x.c_str(), nullptr), v = std::strtod(y.c_str(), nullptr);
       if (x != y &&
           !(tolerance > 0 && r > 0 && std::abs(u - v) <= tolerance * std::max(std::abs(u), 1.0)))

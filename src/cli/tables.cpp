@@ -79,6 +79,7 @@ TableRequest table_request(const CommandLine& line) {
     request.options.seeds = report::seed_list("--seeds", line.get<std::string>("seeds"));
   request.options.where = where_of(line);
   request.text = text_options(line);
+  // Only checked here; tables() reads the pairs again.
   report::name_pairs("--published-as", line.texts("published-as"));
   const auto layout = named_layout(line);
   const bool released = layout && report::has_released_form(*layout);

@@ -102,6 +102,7 @@ void check_same_classes(const ImageSource& source, const std::vector<std::string
   const auto& own = source.class_names();
   if (own.empty() || names.empty() || own == names) return;
 
+  // The first class that differs says more than two long lists.
   size_t at = 0;
   while (at < std::min(own.size(), names.size()) && own[at] == names[at]) ++at;
   const auto name = [&](const std::vector<std::string>& list) {

@@ -72,6 +72,7 @@ Finding check_training(Communicator& world, const config::Document& document) {
     const std::string text =
         fmt::format("{}: a training on {}, its caches need {} of memory per node", document.name(),
                     grid_text(shape), byte_text(bytes));
+    // A warning and no failure, since the training may run on other nodes.
     return bytes > limit && config.data.residency != Residency::kStream
                ? warning(fmt::format("{}, {} are free", text, byte_text(limit)),
                          "request more memory, or set data.residency = \"stream\" and "

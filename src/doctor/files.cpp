@@ -157,6 +157,8 @@ Finding check_folder(Communicator& world, TrialFolder& folder) {
 
 Finding check_locks(Communicator& world, const TrialFolder& folder) {
   const std::string path = folder / fmt::format("lock-{}", world.rank());
+
+  // Each rank locks a file of its own: the question is whether the file system has locks at all.
   const int flock_error = lock_error(path, LockKind::kFlock);
   const int fcntl_error = lock_error(path, LockKind::kFcntl);
   const char* variable = std::getenv("HDF5_USE_FILE_LOCKING");

@@ -64,6 +64,7 @@ std::vector<int64_t> own_cores() {
 
 // Number of cores that the ranks of a node may use together: their sets may overlap.
 int64_t cores_together(Communicator& node) {
+  // Ranks that are bound have different sets of cores, unbound ones the same.
   const auto own = own_cores();
   const auto all = node.all_gather(at::tensor(own, at::kLong),
                                    all_gather_integer(node, static_cast<int64_t>(own.size())));

@@ -209,6 +209,7 @@ Finding check_shared_memory(Communicator& world) {
       "set "
       "data.residency = \"stream\"";
   auto node = world.split_by_node();
+  // Agreed on per node, whose ranks alone share its /dev/shm.
   Steps steps(*node);
   int64_t capacity = 0, free = 0;
   steps.run([&] {

@@ -88,6 +88,7 @@ void check_aupr(const Case& reference, Checker& checker) {
 }
 
 metrics::RankingSide positive_side(const Case& reference, double recall) {
+  // A ranking gives the values of both sides: with OOD and with ID as the positive class.
   const auto both = figures(reference, recall);
   return reference.param<std::string>("positive") == "id" ? both.negative : both.positive;
 }

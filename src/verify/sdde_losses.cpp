@@ -72,6 +72,7 @@ std::vector<at::Tensor> tensors_of(const Leaves& leaves) {
 }
 
 void check_dice(const Case& reference, Checker& checker) {
+  // The loss of the members; check_discriminator() compares the gradients of the discriminator.
   LossInput input;
   input.features = reference.differentiable("features");
   input.labels = reference.input("labels");
@@ -253,6 +254,7 @@ void check_cosine_rate(const Case& reference, Checker& checker) {
   const auto& steps = reference.input("step");
   auto rates = at::empty(steps.sizes(), at::kDouble);
   for (int64_t i = 0; i < steps.numel(); ++i) {
+    // The reference counts steps through all epochs.
     const auto step = steps[i].item<int64_t>();
     rates[i] = schedule.rate(step / per_epoch, step % per_epoch);
   }

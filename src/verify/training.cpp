@@ -27,7 +27,6 @@ MemberStack members_of(const Case& reference, bool stacked) {
       make_head("block_head", weight.size(-1), weight.size(-2), classifier.size(-2));
 
   const int64_t total = stacked ? weight.size(0) : 1;
-
   auto values = at::zeros({total, head->layout().size()}, reference.numbers());
   for (const auto& entry : head->layout().entries())
     stacked_parameter(values, entry).copy_(reference.input(entry.name));
@@ -187,6 +186,8 @@ void check_train_step(const Case& reference, Checker& checker) {
   const bool frozen = is_frozen_at_first(reference);
   const int64_t per_epoch =
       reference.has("steps_per_epoch") ? reference.param<int64_t>("steps_per_epoch") : count;
+
+  // Without T_max the learning rate is constant.
   const Schedule schedule(
       reference.has("T_max") ? cosine(reference.param<int64_t>("T_max")) : ScheduleOptions{},
       optimizer_options.learning_rate, 1, per_epoch);

@@ -35,6 +35,7 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
                 "{0}: expected records of {2} bytes, found {1} bytes: truncated, or not of {3}",
                 path, size, record, spec.name);
 
+  // CIFAR-100 has a coarse label and a fine one, which is used here.
   const auto records =
       at::from_blob(const_cast<char*>(bytes.data()), {size / record, record}, at::kByte);
   return {records.narrow(1, label_bytes, kValues).clone(),

@@ -64,6 +64,7 @@ void count_skipped(const fs::path& file, const std::string& ending, FolderList::
 // "12 files of other endings: .webp 11, .txt 1"
 std::string text_of(const FolderList::Skipped& skipped) {
   std::vector<std::pair<int64_t, std::string>> endings;
+  // Counts are negative, so that sorting puts the most frequent first.
   for (const auto& [ending, count] : skipped.endings)
     endings.emplace_back(-count, fmt::format("{} {}", ending.empty() ? "none" : ending, count));
   std::sort(endings.begin(), endings.end());
@@ -239,6 +240,7 @@ void log_skipped(const FolderList& list, const std::string& place) {
   size_t named = 0;
   for (const auto& [name, skipped] : list.skipped) {
     files += skipped.files;
+    // A folder may have thousands of classes: ten are named, the others counted.
     if (++named > kMostClassesNamed) continue;
     warn_once(fmt::format("event=files_skipped place={} class={} first={} reason=\"{}\"", place,
                           name.empty() ? "none" : name, skipped.first, text_of(skipped)));

@@ -16,6 +16,7 @@ namespace dissent {
 
 void leave_out_label(at::Tensor& images, at::Tensor& labels, std::optional<int64_t> label,
                      const std::string& place) {
+  // A wrong number of labels is reported by MemoryImages.
   if (!label || labels.size(0) != images.size(0)) return;
   const auto kept = labels.ne(*label).nonzero().squeeze(1);
   const int64_t left_out = labels.size(0) - kept.size(0);

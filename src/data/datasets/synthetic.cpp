@@ -76,6 +76,8 @@ at::Tensor SyntheticSet::labels(int64_t first, int64_t count) const {
   DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= options_.rows, kInternal,
                 "synthetic set: expected rows inside a set of {2}, found {0} .. {1}", first,
                 first + count, options_.rows);
+
+  // A row has the same label in every pass, so the key of the draw has no pass.
   auto values = at::empty({count}, at::kLong);
   auto* out = values.data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i)

@@ -194,6 +194,9 @@ at::Tensor pixelate(const at::Tensor& image, const Row& row, Random&) {
   const auto part = [&](int64_t edge) {
     return static_cast<int64_t>(static_cast<double>(edge) * row[0]);
   };
+
+  // Blocks of one colour: the box filter averages when it shrinks and repeats pixels when it
+  // enlarges.
   const auto small = resize(image, part(image.size(0)), part(image.size(1)), Interpolation::kBox);
   return resize(small, image.size(0), image.size(1), Interpolation::kBox);
 }

@@ -52,6 +52,7 @@ Picture picture_of(const at::Tensor& image, Precision precision) {
 }
 
 at::Tensor levels_of(const Picture& picture, Precision precision) {
+  // Truncated, not rounded, as numpy's astype(uint8) in the reference.
   auto image = at::empty({picture.height, picture.width, picture.channels}, at::kByte);
   auto* out = image.data_ptr<uint8_t>();
   for (const double value : picture.values) {

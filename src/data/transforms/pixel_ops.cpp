@@ -240,6 +240,8 @@ at::Tensor equalized(const at::Tensor& image) {
       if (count > 0) last = count;
     const int64_t step = (pixels - last) / 255;
     if (step == 0) continue;
+
+    // A level maps to the number of pixels below it, in units of `step`.
     int64_t below = step / 2;
     for (size_t v = 0; v < 256; below += counts[c][v++])
       table[c][v] = static_cast<uint8_t>(std::min<int64_t>(below / step, 255));
