@@ -56,6 +56,7 @@ CacheSpec cache_spec(CacheConfig config, const FeatureSource& source) {
           .rows_per_pass = source.rows,
           .classes = config.data.labels ? source.classes : 0,
           .shard_rows = config.cache.shard_rows,
+          // What the features were made of: a cache of another origin is not continued.
           .source = source.name,
           .trunk = source.trunk,
           .weights = source.weights,
@@ -72,6 +73,9 @@ FeatureSource open(Communicator& world, const CacheConfig& config) {
     device = choose_device(config.runtime.device, world, *node,
                            device_math(config.trunk.precision, config.runtime.deterministic));
   }
+
+  // Each rank opens its own copy: the set and the weights are read, and a missing file ends all
+  // ranks with one message.
   FeatureSource source;
   agree(world, [&] {
     if (!config.trunk.is_network()) {
@@ -89,10 +93,13 @@ CacheConfig read_cache_config(const config::Document& document) {
   CacheConfig config;
   config::ConfigErrors errors(document);
   config::read(document, cache_schema_of(config), errors);
+
+  // The suffix tells a cache from other folders, for patterns in configurations and for readers.
   const auto& output = config.cache.output;
   if (!output.ends_with(".cache"))
     errors.add("cache.output", fmt::format("expected a folder NAME.cache, found {}",
                                            output.empty() ? "nothing" : toml_text(output)));
+
   errors.raise();
   return config;
 }
@@ -104,6 +111,8 @@ void check_cache_config(const CacheConfig& config) {
                     config.runtime.device != "cpu",
                 kUsage, "trunk.precision = {}", kTf32OnCpu);
 
+  // Several passes are stored so that a training sees different draws of one image in each epoch.
+  // They need something random: a transform that draws, or a synthetic set.
   bool passes_differ = has_no_images(config.data);
   if (network) {
     passes_differ = draws(trunk_transform(config.data, config.corruption, config.trunk));
@@ -144,6 +153,8 @@ void check_cache_place(const CacheConfig& given) {
       DISSENT_FAIL(kData, "{}; --force replaces the cache", error.what());
     }
 
+    // Equal hashes: an interrupted or finished cache of this configuration, which is continued or
+    // reused.
     const auto schema = cache_schema_of(config);
     if (existing.configuration_hash == config::config_hash(schema)) return;
     DISSENT_FAIL(
@@ -191,6 +202,8 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
       throw Stopped();  // on every rank
     }
 
+    // The index of a row is its position in the image set, the same in every pass: it links
+    // features to images.
     const auto index = at::arange(first, first + part->count, at::kLong);
     const auto labels = config.data.labels ? source.labels(first, part->count)
                                            : at::full({part->count}, -1, at::kLong);
@@ -216,6 +229,7 @@ CacheWriter open_writer(Communicator& world, const std::string& path, const Cach
   });
 
   try {
+    // A new cache that an earlier call with --again has begun is continued.
     return CacheWriter::open(world, path, spec, false);
   } catch (const Error& error) {
     if (!error.agreed()) throw;
@@ -232,6 +246,7 @@ config::Schema cache_schema() {
 
 void check_cache(const CommandLine& line, const config::Document& document, Files& files) {
   const auto config = read_cache_config(document);
+
   DISSENT_CHECK(
       !line.flag("force") || !line.flag("again"), kUsage,
       "--force, --again: expected one of them, found both (--force replaces the cache at once, "
@@ -269,6 +284,8 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
       load_configuration(runtime, line.positional()[0], line.get<std::vector<std::string>>("set"));
   prepare_device(runtime, document);
   const auto config = read_cache_config(document);
+
+  // Checks come before the image set, the device and the weights, which may take minutes to open.
   agree(runtime.world(), [&] {
     Files own;
     check_cache(line, document, own);
@@ -277,6 +294,7 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
 
   auto& world = runtime.world();
+
   const auto source = open(world, config);
   const bool again = line.flag("again");
   const auto path = again ? again_path(config.cache.output) : config.cache.output;
@@ -292,6 +310,7 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
   if (writer.state() == CacheWriter::State::kResumed)
     spdlog::info("event=cache_resumed path={} shards={}/{}", config.cache.output,
                  writer.finished_shards(), writer.shard_count());
+
   const bool reused = writer.state() == CacheWriter::State::kFinished;
   if (!reused) {
     write_shards(world, writer, config, source, world.rank() == 0 && !line.flag("quiet"));
@@ -303,6 +322,7 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
   agree(world, [&] {
     if (again && world.rank() == 0) replace_path(path, config.cache.output);
   });
+
   if (reused)
     spdlog::info("event=cache_reused path={} rows={}", config.cache.output,
                  config.cache.passes * source.rows);

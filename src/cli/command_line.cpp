@@ -42,6 +42,7 @@ bool CommandLine::parse(bool print, const std::vector<std::string>& arguments) {
     po::options_description all;
     all.add(options_).add_options()("positional",
                                     po::value<std::vector<std::string>>(&positional_));
+
     po::positional_options_description places;
     places.add("positional", max_positional_);
     po::store(po::command_line_parser(arguments).options(all).positional(places).run(), values_);

@@ -19,6 +19,8 @@ namespace dissent::cli {
 config::Document load_configuration(Runtime& runtime, const std::string& path,
                                     const std::vector<std::string>& overrides) {
   auto& world = runtime.world();
+  // Rank 0 alone reads the files, so that all ranks have the same configuration even while someone
+  // edits it.
   const std::string sources =
       broadcast_text(world, world.rank() == 0 ? config::read_sources(path) : "", 0);
   return config::load_document(sources, overrides);
@@ -27,12 +29,16 @@ config::Document load_configuration(Runtime& runtime, const std::string& path,
 void prepare_device(Runtime& runtime, const config::Document& document) {
   const auto* device = document.find("runtime.device");
   const auto* text = device ? std::get_if<std::string>(&device->data) : nullptr;
+
+  // Before the configuration is checked as a whole: LibTorch's CUDA library has to be loaded before
+  // LibTorch looks for it.
   agree(runtime.world(), [&] { dissent::prepare_device(text ? *text : "auto"); });
 }
 
 void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double timeout_s) {
   runtime.world().wait_settings().timeout_s = timeout_s;
   set_threads(static_cast<int>(threads.value_or(runtime.default_threads())));
+
   spdlog::info("event=start ranks={} threads_per_rank={} host={}", runtime.world().size(),
                dissent::threads(), host_name());
 }
@@ -40,6 +46,9 @@ void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double time
 std::unique_ptr<jobs::FolderLock> lock_folder(Communicator& comm, const std::string& place,
                                               const std::string& what, const std::string& other) {
   std::unique_ptr<jobs::FolderLock> lock;
+
+  // Waiting for another process's lock may take as long as its run, so the other ranks wait without
+  // a timeout; it is restored in every case.
   auto& settings = comm.wait_settings();
   const double timeout_s =
       std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
@@ -48,6 +57,7 @@ std::unique_ptr<jobs::FolderLock> lock_folder(Communicator& comm, const std::str
       if (comm.rank() != 0) return;
       const auto folder = std::filesystem::path(place).parent_path().string();
       if (!folder.empty()) make_folder(folder);
+
       jobs::FolderLock::Options options;
       options.say = [](const std::string& message) {
         spdlog::warn("event=lock reason=\"{}\"", message);

@@ -12,6 +12,8 @@ namespace dissent::cli {
 
 int run_config(const CommandLine& line, const Descriptions& descriptions) {
   const std::string& name = line.positional()[0];
+
+  // These pages are tables of a registry, the others are described by a schema.
   if (name == "losses" || name == "scores" || name == "metrics") {
     fmt::print("{}", descriptions.page(name));
     return 0;
@@ -20,6 +22,7 @@ int run_config(const CommandLine& line, const Descriptions& descriptions) {
     fmt::print("{}", exit_codes_page());
     return 0;
   }
+
   DISSENT_CHECK(
       name == "train" || name == "train-images" || name == "cache" || name == "evaluate", kUsage,
       "config: expected one of train, train-images (train with data.kind = \"images\"), cache, "

@@ -17,6 +17,9 @@ int run_doctor(Runtime& runtime, const CommandLine& line) {
   options.json = line.flag("json");
   options.verbs = {{"cache", "data.dataset", cache_schema},
                    {"evaluate", "evaluate", evaluate_schema}};
+
+  // A function, not a document: the check itself reads the file, and reports its errors as
+  // findings.
   if (const auto path = line.get<std::string>("config"); !path.empty())
     options.configuration = [&runtime, &line, path] {
       return load_configuration(runtime, path, line.get<std::vector<std::string>>("set"));

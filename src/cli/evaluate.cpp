@@ -34,6 +34,8 @@ struct EvaluateVerbConfig {
 config::Schema evaluate_schema_of(EvaluateVerbConfig& c) {
   config::Schema schema;
   schema.table(evaluate_table(), c.config.evaluate).tables(evaluate_set_table(), c.config.sets);
+
+  // One optional table [score.NAME] for each score with options.
   const auto& tables = score_option_tables();
   for (size_t i = 0; i < tables.size(); ++i)
     if (!tables[i].options.empty())
@@ -46,6 +48,8 @@ EvaluateVerbConfig read_evaluate_config(const config::Document& document) {
   EvaluateVerbConfig c;
   config::ConfigErrors errors(document);
   config::read(document, evaluate_schema_of(c), errors);
+
+  // Conflicts are collected with the other errors, so that all of them are shown at once.
   for (const auto& conflict : conflicts(c.config)) errors.add(conflict.key, conflict.message);
   if (c.runtime.device == "cuda")
     errors.add("runtime.device",
@@ -69,6 +73,8 @@ void check_coming_run(const EvaluateConfig& c, const std::string& run,
                        : read_train_config(training).ensemble.members,
                 run);
 
+  // A set is either cached features (paths) or images, and the run decides which of the two can be
+  // evaluated.
   const auto& options = c.evaluate;
   bool has_caches = !options.id.empty() || !options.validation.empty() || !options.fit.empty();
   bool has_images = false;
@@ -139,6 +145,8 @@ void check_evaluate(const CommandLine&, const config::Document& document, Files&
   for (size_t i = 0; i < c.sets.size(); ++i) {
     const auto table = fmt::format("evaluate.sets[{}]", i);
     for (const auto& path : c.sets[i].paths) check_features(table + ".paths", path, files);
+
+    // `calibration` is the name of a set with that role, or the path of a cache.
     const auto& calibration = c.sets[i].calibration;
     const bool names_a_set = std::any_of(c.sets.begin(), c.sets.end(), [&](const auto& other) {
       return other.role == SetRole::kCalibration && other.name == calibration;
@@ -169,8 +177,11 @@ int run_evaluate(Runtime& runtime, const CommandLine& line) {
     ensembles = load_ensembles(c.config.evaluate);
   });
 
+  // The hash of the resolved configuration names the files: another evaluation never overwrites
+  // these, and the same one finds them.
   const std::string name =
       fmt::format("{}/{}", c.config.evaluate.output, config::config_hash(evaluate_schema_of(c)));
+
   // Choices are written before any test score. With --again they first go to another file, since
   // the existing choices belong to the existing rows.
   const auto choices_path = name + ".choices.toml",
@@ -184,6 +195,7 @@ int run_evaluate(Runtime& runtime, const CommandLine& line) {
 
   const auto result = evaluate(world, std::move(ensembles), c.config,
                                world.rank() == 0 && !line.flag("quiet"), record);
+
   agree(world, [&] {
     if (world.rank() != 0) return;
     make_folder(c.config.evaluate.output);

@@ -58,6 +58,7 @@ std::string exit_codes_page() {
   text += fmt::format(
       "| 128 + n | ended by signal n (137: killed, often because of too little memory) | {} |\n\n",
       result_text(job_result(kExitBySignal + 9)));
+
   return text + fmt::format(kNotes, exit_code(ErrorKind::kCheck), exit_code(ErrorKind::kMemory),
                             kExitStopped, exit_code(ErrorKind::kData));
 }

@@ -23,6 +23,7 @@ int run_export(Runtime& runtime, const CommandLine& line) {
     const auto names = line.get<std::string>("names"), output = line.get<std::string>("output");
     Files own;
     check_export(line, own);
+
     if (runtime.world().rank() != 0) return;
     const auto paths = export_ensemble(line.positional()[0], output,
                                        names == "timm" ? ExportNames::kTimm : ExportNames::kOwn);

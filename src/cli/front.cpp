@@ -63,9 +63,12 @@ class Described {
 [[noreturn]] void become_compute(std::string name, const Arguments& arguments) {
   const auto program = compute_program();
   std::vector<char*> argv{name.data()};
+
+  // execv takes pointers to characters that may change, so the words are copied.
   auto words = arguments;
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
+
   execv(program.c_str(), argv.data());
   DISSENT_FAIL(kUsage, "{}: cannot be started: {}", program, std::strerror(errno));
 }
@@ -86,6 +89,7 @@ std::optional<int> run_here(const std::string& name, const CommandLine& line) {
                              [&](const std::string& n) { return described.page(n); }});
   if (name == "imglist") return run_imglist(line);
   if (name == "tables") return run_tables(line);
+  // Saliency maps are in HDF5 files, which only dissent-compute can read.
   if (name == "plot" && line.positional()[0] != "saliency") return run_plot(line, nullptr);
   if (name == "jobs" && is_light(line)) {
     const auto description = [&](const std::string& n) { return described.description(n); };
@@ -97,6 +101,9 @@ std::optional<int> run_here(const std::string& name, const CommandLine& line) {
 // Holds back the stop signals until dissent-compute, or `jobs exec`, has installed its handlers.
 void hold_signals(int argc, char** argv) {
   const int verb = argc > 1 && std::strcmp(argv[1], "--mpi") == 0 ? 2 : 1;
+
+  // A signal between the start and the handlers of dissent-compute would end the run without a
+  // checkpoint; the mask survives execv.
   const auto word = [&](int i) { return std::string(i < argc ? argv[i] : ""); };
   if (can_be_stopped(word(verb), word(verb + 1)) ||
       (word(verb) == "jobs" && word(verb + 1) == "exec"))
@@ -115,7 +122,9 @@ int run(const std::string& program, const Arguments& arguments) {
     return 0;
   }
 
+  // Only dissent-compute is linked with MPI.
   if (arguments[0] == "--mpi") become_compute(program, arguments);
+
   const auto& chosen = verb(arguments[0]);
   const std::string name = chosen.name;
   const Arguments rest(arguments.begin() + 1, arguments.end());
@@ -146,9 +155,12 @@ int run_main(const std::string& program, const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   using namespace dissent;
+
+  // First of all: from here on a stop signal waits.
   cli::hold_signals(argc, argv);
   prepare_output();
   report_uncaught(current_light_failure);
+
   auto logger = spdlog::stderr_logger_st("dissent");
   logger->set_pattern("%Y-%m-%dT%H:%M:%S%z level=%l %v");
   spdlog::set_default_logger(logger);

@@ -20,6 +20,7 @@ void check_imglist(const CommandLine& line, Files& files) {
   DISSENT_CHECK(line.get<int64_t>("class-field") >= 0, kUsage,
                 "--class-field: expected an integer >= 0, found {}",
                 line.get<int64_t>("class-field"));
+
   files.find("--classes", line.get<std::string>("classes"));
   for (const auto& folder : line.positional()) files.find_below("FOLDER", folder);
 }
@@ -34,6 +35,7 @@ int run_imglist(const CommandLine& line) {
                             .class_field = line.get<int64_t>("class-field"),
                             .label = std::nullopt,
                             .allow_empty = line.flag("allow-empty")};
+
   if (line.has("label")) options.label = line.get<int64_t>("label");
   if (const auto names = line.get<std::string>("classes"); !names.empty())
     options.classes = read_class_file(names);
@@ -44,13 +46,15 @@ int run_imglist(const CommandLine& line) {
   if (const auto folder = std::filesystem::path(output).parent_path(); !folder.empty())
     make_folder(folder.string());
 
-  // The class file is written first: a list without it would have no class names.
+  // A class file of an earlier list would be taken for that of this one.
   const auto classes = class_file_of(output);
   DISSENT_CHECK(
       !list.classes.empty() || !path_exists(classes), kUsage,
       "--output: expected no class file {}, found one: images with one label have no classes; "
       "delete it or use another name",
       classes);
+
+  // The class file is written first: a list without it would have no class names.
   if (!list.classes.empty()) atomic_write_text(classes, class_file_text(list.classes));
   atomic_write_text(output, list.text);
   spdlog::info("event=list_written path={} images={} classes={}", output, list.images,

@@ -40,6 +40,8 @@ void inspect_cache(const std::string& path, bool verify) {
       "{}: feature cache\n  rows       {} ({} passes of {})\n  features   {} {}\n  classes    {}\n",
       path, cache.rows(), spec.passes, spec.rows_per_pass, spec.dim, dtype_name(spec.dtype),
       spec.classes);
+
+  // A single HDF5 file of SED has none of these.
   for (const auto& [key, value] : {std::pair("source", spec.source),
                                    {"trunk", spec.trunk},
                                    {"weights", spec.weights},
@@ -53,6 +55,7 @@ void inspect_cache(const std::string& path, bool verify) {
 
   if (!verify) return;
   cache.verify();
+  // The checksums of a cache are in its manifest, those of a single file in its seal.
   if (fs::is_directory(path))
     fmt::print("  checksums correct\n");
   else
@@ -74,8 +77,10 @@ void inspect_other(const std::string& path, const std::string& format, bool veri
 void inspect_checkpoint(const std::string& path, bool verify, bool show_config) {
   const CheckpointReader file(path);
   fmt::print("{}: checkpoint, configuration {}\n", path, file.config_hash());
+
   for (const auto& [key, value] : file.progress())
     std::visit([&](const auto& v) { fmt::print("  {:<18} {}\n", key, v); }, value);
+
   for (const std::string prefix :
        {kMembersPrefix, kAveragePrefix, kBuffersPrefix, kOptimizerPrefix, kDiscriminatorPrefix}) {
     const auto names = file.names(prefix.substr(0, prefix.size() - 1));
@@ -87,6 +92,7 @@ void inspect_checkpoint(const std::string& path, bool verify, bool show_config) 
                  fmt::join(file.shape(full), ", "));
     }
   }
+
   if (verify) verify_file(path);
   if (show_config) fmt::print("\n{}", file.config_text());
 }
@@ -101,6 +107,8 @@ void inspect_results(const std::string& path) {
 
 void inspect(const std::string& path, bool verify, bool show_config) {
   DISSENT_CHECK(fs::exists(path), kData, "{}: expected a file or folder, found nothing", path);
+
+  // A folder is a run if it has a checkpoint, else a cache.
   if (fs::is_directory(path) && fs::exists(path + "/checkpoint.h5"))
     return inspect_checkpoint(path + "/checkpoint.h5", verify, show_config);
   if (fs::is_directory(path)) return inspect_cache(path, verify);

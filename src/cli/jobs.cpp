@@ -59,6 +59,8 @@ LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::R
   loaded.sheet = jobs::read_sheet(path);
   DISSENT_CHECK(!line.has("ranks") || line.get<int64_t>("ranks") >= 1, kUsage,
                 "--ranks: expected an integer >= 1, found {}", line.get<int64_t>("ranks"));
+
+  // Settings come before the jobs are made: they are part of a job's identity.
   apply_settings(loaded.sheet, line.get<std::vector<std::string>>("set"),
                  line.get<int64_t>("ranks"), description);
 
@@ -79,6 +81,7 @@ LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::R
 
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> out;
+  // Empty parts are skipped, so a comma at the end names no GPU.
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find(',', at), text.size());
     if (end > at) out.push_back(text.substr(at, end - at));
@@ -92,6 +95,8 @@ std::vector<std::string> split_list(const std::string& text) {
 std::vector<std::string> local_mpirun(const std::string& given) {
   if (!given.empty()) return {given};
   std::vector<std::string> argv{"mpirun"};
+
+  // Only Open MPI has these options.
   const auto version = run_captured({"mpirun", "--version"});
   if (version.out.find("Open MPI") != std::string::npos ||
       version.out.find("OpenRTE") != std::string::npos) {
@@ -115,18 +120,22 @@ jobs::LocalOptions local_options(const CommandLine& line, const LoadedSheet& loa
       .gpus = gpus == kNoGpus ? std::vector<std::string>() : split_list(gpus),
       .mpirun = {},
       .pack_ranks = line.get<int64_t>("pack")};
+
+  // Fewer cores than the process may use, never others: those belong to other processes.
   if (const auto cores = line.get<int64_t>("cores"); cores > 0) {
     DISSENT_CHECK(cores <= static_cast<int64_t>(options.cores.size()), kUsage,
                   "--cores: expected 1 .. {}, the cores of this process, found {}",
                   options.cores.size(), cores);
     options.cores.resize(static_cast<size_t>(cores));
   }
+
   if (any_needs_mpirun(loaded, options.pack_ranks))
     options.mpirun = local_mpirun(line.get<std::string>("mpirun"));
   return options;
 }
 
 int run_here(const CommandLine& line, LoadedSheet loaded) {
+  // No GPU is used, so no job waits for one.
   if (line.get<std::string>("gpus") == kNoGpus)
     for (auto* list : {&loaded.all, &loaded.picked})
       for (auto& job : *list) job.gpus = 0;
@@ -151,8 +160,12 @@ int submit_there(const CommandLine& line, LoadedSheet loaded) {
       .arrays = !line.flag("no-arrays"),
       .throttle = line.get<int64_t>("throttle"),
       .pack_ranks = line.get<int64_t>("pack")};
+
+  // Slurm passes these variables on to the batch scripts, which find the program and their folder
+  // by them.
   setenv("DISSENT_PROGRAM", front_program().c_str(), 0);
   setenv("DISSENT_HOME", fs::path(options.slurm_folder).parent_path().c_str(), 0);
+
   jobs::Queue queue(loaded.all, loaded.picked, line.positional()[1],
                     absolute(line.get<std::string>("state")));
   return jobs::submit(queue, options);
@@ -164,6 +177,7 @@ void note_written_off(const std::string& csv, const LoadedSheet& loaded,
                       const std::vector<jobs::Status>& statuses, const std::string& state_root) {
   const auto& columns = loaded.sheet.columns;
   if (std::find(columns.begin(), columns.end(), jobs::kWhetherToRun) == columns.end()) return;
+
   const auto mark = jobs::sheet_mark(csv);
   for (size_t i = 0; i < statuses.size(); ++i)
     if (statuses[i].phase == jobs::Phase::kDone || jobs::is_under_way(statuses[i].phase))
@@ -183,12 +197,14 @@ void ask_again(const CommandLine& line, const LoadedSheet& loaded) {
   jobs::Slurm slurm;
   std::set<std::string> again;
   for (const auto& job : loaded.picked) {
+    // Only finished rows: the others run anyway, or are running.
     const auto status = jobs::status_of(job, state_root, slurm);
     if (status.phase != jobs::Phase::kDone) {
       fmt::print(stderr, "{}: {}, so there is no result to compute again\n", job.name,
                  jobs::phase_name(status.phase));
       continue;
     }
+
     jobs::put_again(jobs::job_folder(state_root, job.key), status.state.number);
     again.insert(job.key);
   }
@@ -214,6 +230,9 @@ SheetProblems problems_of(const CommandLine& line, const LoadedSheet& loaded, bo
 
   for (const auto& job : loaded.all) {
     if (job.key.empty()) continue;
+
+    // `done`: their files have to exist. `start`: their input files are checked. Rows in neither
+    // set are still to write their files, or are writing them.
     const auto phase = jobs::status_of(job, state_root, slurm).phase;
     const bool rerun = again && phase == jobs::Phase::kDone && picked.contains(job.key);
     if (phase == jobs::Phase::kDone && !rerun) done.insert(job.key);
@@ -226,6 +245,8 @@ SheetProblems problems_of(const CommandLine& line, const LoadedSheet& loaded, bo
 
 void raise(const SheetProblems& problems) {
   if (problems.lines.empty()) return;
+
+  // One exit code for all problems: wrong usage, if any row has that, else data.
   throw Error(problems.of_usage ? ErrorKind::kUsage : ErrorKind::kData,
               fmt::format("{}", fmt::join(problems.lines, "\n")), __FILE__, __LINE__);
 }
@@ -233,8 +254,11 @@ void raise(const SheetProblems& problems) {
 std::vector<jobs::Status> statuses_of(const LoadedSheet& loaded, const std::string& state_root,
                                       jobs::Slurm& slurm) {
   std::vector<jobs::Status> statuses;
+
+  // The answers of Slurm are kept for the jobs of one table, and asked again for the next one.
   slurm.forget();
   for (const auto& job : loaded.picked) statuses.push_back(jobs::status_of(job, state_root, slurm));
+
   jobs::note_run_since(loaded.picked, statuses, state_root);
   jobs::note_not_started(loaded.all, loaded.picked, statuses, state_root, slurm);
   return statuses;
@@ -245,18 +269,22 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
   const auto csv = line.get<std::string>("csv");
   const bool watch = line.flag("watch");
   constexpr const char* kClearScreen = "\x1b[H\x1b[2J";
+
   jobs::Slurm slurm;
   jobs::note_off(loaded.all, state_root, slurm);
+
   while (true) {
     const auto statuses = statuses_of(loaded, state_root, slurm);
     if (watch && isatty(STDOUT_FILENO)) fmt::print("{}", kClearScreen);
     fmt::print("{}", jobs::status_table(loaded.picked, statuses));
     std::fflush(stdout);
+
     if (!csv.empty()) {
       jobs::replace(csv, jobs::status_csv(loaded.sheet, loaded.picked, statuses));
       note_written_off(csv, loaded, statuses, state_root);
     }
 
+    // --watch ends when no job is pending or running, or when nobody reads the output any more.
     const bool over =
         std::none_of(statuses.begin(), statuses.end(),
                      [](const jobs::Status& status) { return jobs::is_under_way(status.phase); });
@@ -323,6 +351,7 @@ int execute_one(const CommandLine& line) {
     number = integer_of(words[1].c_str(), 0);
     words.erase(words.begin(), words.begin() + 2);
   }
+
   auto options = execute_options(std::move(words));
   options.grace_s = line.get<double>("grace");
   return jobs::execute(folder, number, options);
@@ -336,6 +365,8 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Descr
   const auto action = value_in(kActions, words[0]);
   DISSENT_CHECK(action, kUsage, "jobs: expected run, submit, status, again or import, found '{}'",
                 words[0]);
+
+  // These two take no sheet: they are called by batch scripts.
   if (action == Action::kExec) return execute_one(line);
   if (action == Action::kStage) return jobs::stage({words.begin() + 1, words.end()});
 
@@ -353,6 +384,7 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Descr
       !again || !line.get<std::vector<std::string>>("where").empty(), kUsage,
       "jobs again: expected --where column=pattern, the rows to run again (--where 'name=*': "
       "all), found none");
+
   export_logging(line);
   auto loaded = load(line, words[1], resolve, description);
   const bool dry = line.flag("dry-run");
@@ -365,11 +397,14 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Descr
                              line.flag("no-cost") ? Costs::kNone
                              : line.flag("times") ? Costs::kTimes
                                                   : Costs::kCounted));
+
   std::fflush(stdout);
   raise(problems);
   if (dry) return 0;
 
   if (again) ask_again(line, loaded);
+
+  // `again` has marked its rows; now they run as with `run`, or as with `submit` (--slurm).
   const bool here = action == Action::kRun || (again && !line.flag("slurm"));
   return here ? run_here(line, std::move(loaded)) : submit_there(line, std::move(loaded));
 }

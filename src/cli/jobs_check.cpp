@@ -41,6 +41,8 @@ class SharedLines {
     for (const auto& text : order_) {
       const auto& rows = rows_.at(text);
       std::string also;
+
+      // Thousands of rows may have one mistake: the first four are named.
       for (size_t i = 1; i < rows.size() && i <= 3; ++i)
         also += (i == 1 ? " (and " : ", ") + rows[i]->name;
       if (rows.size() > 4) also += fmt::format(" and {} more", rows.size() - 4);
@@ -61,6 +63,7 @@ using Checked = std::map<std::string, std::optional<Problem>>;
 // Whether a file exists, or one that matches the shell pattern.
 bool any_exists(const std::string& path) {
   if (path.find_first_of("*?[") == std::string::npos || path_exists(path)) return path_exists(path);
+
   glob_t matches{};
   const int code = glob(path.c_str(), 0, nullptr, &matches);
   globfree(&matches);
@@ -88,6 +91,7 @@ class SheetFiles : public Files {
                    f) override {
     for (const auto* job : jobs::writers_before(jobs_, job_, done_, path)) {
       if (jobs::verb_kind(job->verb) != jobs::VerbKind::kTrain) continue;
+      // The training has not run yet, so its configuration stands for its results.
       try {
         const auto training =
             config::load_document(config::read_sources(job->config), job->overrides);
@@ -202,6 +206,7 @@ void check_job(const jobs::Job& job, Files& files,
 
   const auto kind = jobs::verb_kind(job.verb);
   if (kind == jobs::VerbKind::kOther) return check_options(job.verb, line, files);
+
   const auto document = config::load_document(config::read_sources(job.config), job.overrides);
   set_document(document);
   if (kind == jobs::VerbKind::kCache) return check_cache(line, document, files);
@@ -218,6 +223,8 @@ SheetProblems check_rows(const std::string& sheet, const std::vector<jobs::Job>&
   SharedLines found;
   for (const auto& job : jobs) {
     if (job.key.empty()) continue;
+
+    // Rows that will not be started are checked too, but without their files.
     std::vector<Problem> problems;
     Files none;
     SheetFiles own(jobs, job, done, checked, problems);

@@ -28,6 +28,7 @@ const Json* grid_of(const Json& report, int64_t ranks) {
 }
 
 std::string last_line(const std::string& text) {
+  // The error line of the program; its log is on stderr too.
   std::string out;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
@@ -45,6 +46,7 @@ std::string cost_text(const Json& report, const jobs::Job& job) {
                                  byte_text(grid->at("memory").at("rank").get<int64_t>()),
                                  byte_text(grid->at("memory").at("data_node").get<int64_t>()),
                                  byte_text(grid->at("storage").at("checkpoint").get<int64_t>()));
+  // A set that does not exist yet has no number of steps per epoch.
   if (grid->contains("time") && !grid->at("time").contains("epoch_s"))
     text += fmt::format(", {:.3g} s per step (number of images unknown)",
                         grid->at("time").at("step_s").get<double>());
@@ -79,6 +81,7 @@ std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std:
       continue;
     kept_under += "\n" + (is_rate(text) ? text.substr(0, text.find('=')) : text);
   }
+
   auto& cost = known[kept_under];
   if (!cost.empty()) return cost;
 
@@ -86,6 +89,8 @@ std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std:
     argv.insert(argv.end(), {"--seconds", "0.5"});
   else
     argv.emplace_back("--no-calibration");
+
+  // A sheet is shown even if the cost of a row is unknown, so nothing is thrown here.
   const auto output = run_captured(argv, 300);
   try {
     if (output.code == 0) cost = cost_text(Json::parse(output.out), job);
@@ -106,16 +111,20 @@ std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::
   int64_t count = 0;
   for (const auto& job : jobs) {
     if (!job.enabled) continue;
+
     ++count;
+    // The command as one would type it, to try a row by hand.
     std::vector<std::string> argv{"dissent"};
     const auto command = job.command();
     argv.insert(argv.end(), command.begin(), command.end());
     if (job.ranks > 1) argv.insert(argv.begin(), {"mpirun", "-n", std::to_string(job.ranks)});
+
     const auto grid = grids.find(job.key);
     text += fmt::format("{}  ({})\n  {}\n  {} ranks x {} threads{}{}\n", job.name, job.key,
                         shell_text(argv), job.ranks, job.threads,
                         job.gpus > 0 ? fmt::format(", {} GPUs", job.gpus) : "",
                         grid == grids.end() ? "" : ", grid " + grid->second);
+
     std::vector<std::string> after;
     for (const auto& key : job.after) after.push_back(names.at(key));
     if (!after.empty()) text += fmt::format("  after {}\n", fmt::join(after, ", "));

@@ -111,6 +111,8 @@ class PackGroup {
       if (chosen < 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
 
+    // The leader alone claims a job, since ranks may see the files in different states; all ranks
+    // of the group then run it.
     chosen_ = of_leader(chosen);
     restart_ = of_leader(restart_);
     if (chosen_ < 0) return false;
@@ -126,6 +128,8 @@ class PackGroup {
     for (size_t i = 0; i < entries_.size(); ++i) {
       const auto& entry = entries_[i];
       const auto state = jobs::read_state(entry.folder);
+      // A row may have been changed and queued again since this batch was written; an older attempt
+      // is not run.
       const bool newest = state.number == entry.number && state.attempt;
       if (!newest || state.end() || state.abandoned()) continue;
       if (state.alive()) {
@@ -134,12 +138,16 @@ class PackGroup {
         continue;
       }
 
+      // Other groups and packs claim from the same list: begin() fails for all but one of them.
       const int64_t failures = state.failures();
       std::string why;
       const auto restart = jobs::begin(entry.folder, *state.attempt, why);
       if (!restart) continue;
       restart_ = *restart;
       if (failures <= state.attempt->retries) return static_cast<int64_t>(i);
+
+      // A job whose process was lost every time would be started by each pack again; it ends as
+      // failed.
       record(entry.folder, state.number,
              {.code = 4,
               .reason = jobs::EndReason::kFailed,
@@ -160,6 +168,7 @@ class PackGroup {
   void run_job() {
     const double start_s = now_s();
     std::optional<HeartbeatThread> heartbeat;
+
     const auto usual_log = spdlog::default_logger();
     if (leads()) {
       heartbeat.emplace(folder(), attempt_.number, restart_);
@@ -169,8 +178,10 @@ class PackGroup {
     // The verb sees the ranks of the group as its world.
     auto own = control_->split(0, control_->rank());
     auto world = runtime_.exchange_world(std::move(own));
+
     Outcome outcome = compute();
     own = runtime_.exchange_world(std::move(world));
+
     heartbeat.reset();
     outcome = of_group(outcome);
     // Messages may still be in flight in the communicator of a failed job: it cannot be freed.
@@ -277,12 +288,14 @@ int run_jobs_pack(Runtime& runtime, const std::vector<std::string>& arguments) {
   agree(world, [&] {
     DISSENT_CHECK(arguments.size() == 3, kUsage,
                   "usage: mpirun -n RANKS dissent jobs pack LIST RANKS-PER-JOB");
+
     const auto& text = arguments[2];
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), ranks);
     DISSENT_CHECK(code == std::errc() && end == text.data() + text.size() && ranks >= 1 &&
                       world.size() % ranks == 0,
                   kUsage, "jobs pack: expected RANKS-PER-JOB to divide the {} ranks, found {}",
                   world.size(), text);
+
     entries = jobs::read_batch(arguments[1]);
     prepare_for(entries);
   });
@@ -291,11 +304,14 @@ int run_jobs_pack(Runtime& runtime, const std::vector<std::string>& arguments) {
   // Groups that finish early wait here for the others, whatever their jobs' timeouts are.
   runtime.world().wait_settings().timeout_s = std::numeric_limits<double>::infinity();
   runtime.world().barrier();
+
+  // The pack succeeds if every job of its list has an end. Otherwise it asks to be queued again.
   bool all = true;
   for (const auto& entry : entries) {
     const auto state = jobs::read_state(entry.folder);
     all = all && (state.number != entry.number || state.end() || state.abandoned());
   }
+
   const auto done = all_gather_integer(runtime.world(), all);
   return std::find(done.begin(), done.end(), 0) == done.end() ? 0 : kExitStopped;
 }

@@ -30,6 +30,7 @@ config::Document document_of(Common& common, const std::string& verb, const std:
                              const std::vector<std::string>& overrides) {
   DISSENT_CHECK(!config.empty(), kUsage,
                 "config: expected the configuration of `dissent {}`, found an empty cell", verb);
+
   auto at = common.sources.find(config);
   if (at == common.sources.end())
     at = common.sources.emplace(config, config::read_sources(config)).first;
@@ -54,6 +55,7 @@ void add_runs(config::DescribedConfig& config, bool images, jobs::Resolution& ou
 
   const auto seeds = std::get<std::vector<int64_t>>(config.value("", "seeds"));
   for (const int64_t seed : seeds) {
+    // A run has the hash of a configuration with its seed alone.
     if (seeds.size() > 1) config.set("", "seeds", std::vector<int64_t>{seed});
     out.runs.push_back(fmt::format("{}/{}/seed-{}", output, experiment, seed));
     out.hashes.push_back(seeds.size() > 1 ? config::config_hash(config.schema()) : out.hash);
@@ -68,6 +70,7 @@ void add_runs(config::DescribedConfig& config, bool images, jobs::Resolution& ou
 // The files that a training writes to the folder of each run, which later rows may read.
 void add_run_files(const config::DescribedConfig& config, bool images,
                    const config::Document& document, jobs::Resolution& out) {
+  // best.h5 is written only if there is a validation set to choose by.
   const bool validates = images ? document.find("validation") != nullptr
                                 : !text_of(config, "data", "validation").empty();
   for (const auto& run : out.runs) {
@@ -83,6 +86,7 @@ std::vector<jobs::Written> outputs_of(const std::string& name, const std::string
                                       const std::vector<std::string>& overrides,
                                       std::vector<std::string> arguments) {
   if (name != "tables" && name != "plot" && name != "export" && name != "imglist") return {};
+
   if (!path.empty()) arguments.insert(arguments.begin(), path);
   auto line = verb(name).line();
   try {
@@ -90,6 +94,7 @@ std::vector<jobs::Written> outputs_of(const std::string& name, const std::string
   } catch (const Error&) {
     return {};  // the check of the row reports it
   }
+
   std::vector<jobs::Written> out;
   if (name == "plot") {
     const bool folder = line.positional()[0] == "tensorboard";
@@ -116,16 +121,21 @@ class RowResolver {
     verb(name);  // throws for an unknown one
     DISSENT_CHECK(name != "jobs" && name != "replay", kUsage,
                   "verb: expected a verb that runs an experiment, found '{}'", name);
+
     const auto kind = jobs::verb_kind(name);
     const std::string words =
         fmt::format("{}\n{}", fmt::join(overrides, "\n"), fmt::join(arguments, "\n"));
 
+    // The hash is the job's identity. Without a configuration it is the command itself.
     jobs::Resolution out;
     if (kind == jobs::VerbKind::kOther) {
       out.hash = path + "\n" + words;
       out.writes = outputs_of(name, path, overrides, arguments);
       return out;
     }
+
+    // With one, it is the hash of the keys that change results, so that two files with the same
+    // keys are one job.
     const auto document = document_of(common_, name, path, overrides);
     const auto schema = schema_name(name, document);
     auto& config = config_of(schema);
@@ -141,6 +151,7 @@ class RowResolver {
       out.writes.push_back(
           {text_of(config, name.c_str(), "output"), kind == jobs::VerbKind::kEvaluate});
     }
+
     if (!arguments.empty()) out.hash += "\n" + words;
     return out;
   }

@@ -45,6 +45,7 @@ std::string schema_of(const jobs::SheetRow& row) {
     return verb_name;
 
   try {
+    // A cell of the sheet overrides the file.
     const auto& kind = row.cell("set:data.kind");
     if (!kind.empty()) return kind == "images" ? kImageSchema : "train";
     return schema_name(verb_name, config::load_document(config::read_sources(row.cell("config"))));
@@ -90,6 +91,8 @@ class SettingsOfSheet {
                   const std::function<config::Description(const std::string& name)>& description)
       : sheet_(sheet) {
     for (const auto& row : sheet.rows) {
+      // Rows that are turned off do not run, so their configurations are not read and may even be
+      // missing.
       schemas_.push_back(is_off(row) ? "" : schema_of(row));
       const auto& name = schemas_.back();
       if (!name.empty() && !keys_.contains(name)) keys_[name] = keys_of(description(name));
@@ -105,6 +108,7 @@ class SettingsOfSheet {
 
     bool applies = false;
     for (size_t i = 0; i < sheet_.rows.size(); ++i) {
+      // Rows of other verbs stay as they are: a setting need not fit all of them.
       if (!has_key(i, key)) continue;
       sheet_.rows[i].cells["set:" + key] = setting.substr(equals + 1);
       applies = true;
@@ -145,9 +149,11 @@ void apply_settings(
     jobs::Sheet& sheet, const Texts& settings, int64_t ranks,
     const std::function<config::Description(const std::string& name)>& description) {
   DISSENT_CHECK(ranks >= 0, kUsage, "--ranks: expected an integer >= 1, found {}", ranks);
+
   if (ranks > 0)
     for (auto& row : sheet.rows)
       if (ranks_run(row.cell("verb"))) row.cells["ranks"] = std::to_string(ranks);
+
   if (settings.empty()) return;
 
   SettingsOfSheet of_sheet(sheet, description);

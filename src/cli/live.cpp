@@ -32,10 +32,14 @@ Live::Live(Communicator& world, const RuntimeOptions& options)
     if (world.rank() == 0)
       plan_ = report::plan_wandb({options.wandb, options.wandb_project, options.wandb_entity});
   });
+
   if (!plan_.note.empty()) spdlog::warn("event=wandb_off reason=\"{}\"", plan_.note);
 
+  // With several runs at a time each run is logged by its own first rank, so all ranks take the
+  // choices of rank 0.
   const auto text =
       broadcast_text(world, fmt::format("{}{}", tensorboard_ ? "t" : "-", plan_.to_text()), 0);
+
   tensorboard_ = text[0] == 't';
   plan_ = report::WandbPlan::from_text(text.substr(1));
 }

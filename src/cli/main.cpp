@@ -90,6 +90,7 @@ int run_alone(const Verb& verb, const Arguments& arguments) {
   try {
     auto line = verb.line();
     if (!line.parse(first, {arguments.begin() + 1, arguments.end()})) return 0;
+
     if (verb.first_rank_alone && !first) return 0;
     return alone().at(verb.name)(line);
   } catch (...) {
@@ -151,8 +152,11 @@ int run_verb(Runtime& runtime, const std::string& name, const Arguments& argumen
   set_device_math({});  // in a pack, the previous job may have set it
   auto line = verb(name).line();
   if (!line.parse(rank == 0, arguments)) return 0;
+
   if (const auto found = together().find(name); found != together().end())
     return found->second(runtime, line);
+
+  // Under mpirun a verb for one process runs on rank 0; the others wait for its exit code.
   int64_t code = 0;
   agree(runtime.world(), [&] {
     if (rank == 0) code = alone().at(name)(line);
@@ -180,8 +184,11 @@ int run_main(int argc, char** argv, std::vector<std::string> arguments, ExitReco
     }
     if (const auto* verb = cli::verb_alone(arguments)) return cli::run_alone(*verb, arguments);
 
+    // Initialised after MPI, HDF5 would close files in MPI_Finalize, which may crash after an
+    // error.
     h5_start_before_mpi();
     Runtime runtime(argc, argv, 600, mpi ? UseMpi::kAlways : UseMpi::kIfLaunched);
+
     if (runtime.world().rank() == 0) record.begin();
     cli::start_log(runtime.world().rank());
     try {

@@ -28,6 +28,7 @@ std::vector<int64_t> rank_counts(const std::string& text) {
     const auto [stop, code] = std::from_chars(text.data() + start, text.data() + end, count);
     DISSENT_CHECK(code == std::errc() && stop == text.data() + end && count >= 1, kUsage,
                   "--ranks: expected numbers of ranks, as 1,2,8; found '{}'", text);
+
     counts.push_back(count);
     start = end + 1;
   }
@@ -87,6 +88,7 @@ int64_t config_bytes(const config::Schema& schema) {
 
 void report(Communicator& world, plan::CostModel& model, const plan::Settings& settings,
             bool json) {
+  // Collective, since all ranks measure at the same time; rank 0 prints.
   const auto grids = plan::Planner(world, model, settings).plan();
   if (world.rank() != 0) return;
   fmt::print("{}", json ? plan::report_json(model, grids) : plan::report_text(model, grids));

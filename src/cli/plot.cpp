@@ -24,6 +24,7 @@ namespace {
 using Texts = std::vector<std::string>;
 
 report::Canvas canvas_of(const CommandLine& line, double width, double height) {
+  // Each kind has a usual size, which options override.
   report::Canvas canvas{.outputs = line.texts("output"),
                         .width_in = line.has("width") ? line.get<double>("width") : width,
                         .height_in = line.has("height") ? line.get<double>("height") : height,
@@ -47,6 +48,7 @@ void curves(const CommandLine& line, const Texts& files) {
   const auto panels = report::training_panels(
       files, line.has("columns") ? report::comma_list(line.get<std::string>("columns")) : Texts{});
   const bool one = panels.size() == 1;
+  // One panel as wide as a column of a paper, several in two columns.
   const auto canvas = canvas_of(line, one ? 4.2 : 6.8,
                                 one ? 3 : 0.4 + 2.2 * static_cast<double>((panels.size() + 1) / 2));
   draw(canvas, report::lines_script(panels, canvas));
@@ -55,6 +57,7 @@ void curves(const CommandLine& line, const Texts& files) {
 void size(const CommandLine& line, const Texts& files) {
   auto where = report::conditions(line.texts("where"));
   if (line.has("metric")) where.push_back({"metric", {line.get<std::string>("metric")}});
+
   const auto canvas = canvas_of(line, 4.2, 3);
   draw(canvas, report::lines_script(
                    report::size_panels(report::read_result_files(files),
@@ -88,6 +91,8 @@ LegendRoom legend_room(const std::vector<PlotPoint>& points) {
 void reliability(const CommandLine& line, const Texts& files) {
   const auto points = report::plot_points(files, PlotKind::kReliability);
   const auto legend = legend_room(points);
+
+  // A legend makes the image higher, not the axes smaller.
   const auto canvas = canvas_of(line, std::max(3.4, legend.width), 4 + legend.height);
   draw(canvas, report::reliability_script(points, canvas));
 }
@@ -108,6 +113,7 @@ void histogram(const CommandLine& line, const Texts& files) {
 void saliency(const CommandLine& line, const Texts& files, DrawSaliency draw) {
   DISSENT_CHECK(files.size() == 1, kUsage, "plot saliency: expected one saliency file, found {}",
                 files.size());
+
   std::vector<int64_t> images;
   if (line.has("images")) images = report::seed_list("--images", line.get<std::string>("images"));
   draw(files[0], images, line.get<int64_t>("members"), canvas_of(line, 6.8, 4));
@@ -185,6 +191,7 @@ int run_plot(const CommandLine& line, DrawSaliency draw) {
     case Drawing::kRoc: roc(line, files); break;
     case Drawing::kHistogram: histogram(line, files); break;
     case Drawing::kSaliency: saliency(line, files, draw); break;
+    // One event file per run: their names are printed, not that of the folder.
     case Drawing::kTensorboard:
       for (const auto& path : report::write_event_files(files, results_of(line), outputs[0]))
         fmt::print("{}\n", path);

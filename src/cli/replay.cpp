@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -42,11 +43,13 @@ Record read_record(const std::string& folder) {
     record.provenance = nlohmann::json::parse(read_text(folder + "/provenance.json"));
     record.members = record.provenance.at("grid").at("members");
     record.data = record.provenance.at("grid").at("data");
+
     // Runs of earlier versions have the key threads_a_rank.
     const bool earlier = !record.provenance.contains("threads_per_rank");
     record.threads = record.provenance.at(earlier ? "threads_a_rank" : "threads_per_rank");
     record.device = record.provenance.at("device");
 
+    // An interrupted run has no result to compare with.
     DISSENT_CHECK(record.provenance.at("state") == "finished", kData,
                   "{}: expected a finished run, found state {}", folder,
                   record.provenance.at("state").get<std::string>());
@@ -119,6 +122,13 @@ void compare_checkpoints(const std::string& before, const std::string& now,
 }
 
 // Text fields have to be equal, numbers to the tolerance.
+std::optional<double> number_in(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0') return std::nullopt;
+  return value;
+}
+
 void compare_logs(const std::string& before, const std::string& now, double tolerance,
                   Comparison& comparison) {
   const auto a = parse_csv(read_text(before), before), b = parse_csv(read_text(now), now);
@@ -128,7 +138,9 @@ void compare_logs(const std::string& before, const std::string& now, double tole
   for (size_t r = 0; r < a.size(); ++r) {
     for (size_t c = 0; c < std::min(a[r].fields.size(), b[r].fields.size()); ++c) {
       const auto &x = a[r].fields[c], &y = b[r].fields[c];
-      const auto u = number_of(x), v = number_of(y);
+      // The tolerance is relative to the larger of |u| and 1. What is not a number, like a column's
+      // name or an empty field, has to be the same text.
+      const auto u = number_in(x), v = number_in(y);
       const bool within = tolerance > 0 && u && v &&
                           std::abs(*u - *v) <= tolerance * std::max(std::abs(*u), 1.0);
       if (x != y && !within)
@@ -167,9 +179,11 @@ std::vector<std::string> train_command(const Record& record, const CommandLine& 
     if (launcher == "mpirun" && geteuid() == 0) argv.emplace_back("--allow-run-as-root");
   }
 
+  // Several runs at a time and live logging may be configured; neither changes a result.
   argv.insert(argv.end(), {front_program(), "train", record.config, "--quiet", "--set",
                            "output=" + toml_text(output), "--set", "grid.runs=1", "--wandb", "off",
                            "--set", "runtime.tensorboard=false"});
+
   // Another number of ranks is another split of the members, which gives the same bits; the number
   // of data ranks changes them.
   const bool as_before = ranks == record.members * record.data;
@@ -196,13 +210,16 @@ int compare(const Record& record, const std::string& again, double tolerance) {
                            : "bit for bit");
   Comparison comparison(tolerance);
 
+  // Another configuration or other data would explain every difference below.
   comparison.compare("configuration", record.provenance.value("config_hash", ""),
                      now.provenance.value("config_hash", ""));
   comparison.compare("data", record.provenance.value("caches", ""),
                      now.provenance.value("caches", ""));
+
   compare_checkpoints(record.folder + "/checkpoint.h5", again + "/checkpoint.h5", comparison);
   comparison.begin("");
   compare_logs(record.folder + "/train.csv", again + "/train.csv", tolerance, comparison);
+
   comparison.begin("best.h5: ");
   const bool best_before = path_exists(record.folder + "/best.h5"),
              best_now = path_exists(again + "/best.h5");

@@ -13,6 +13,8 @@ namespace dissent::cli {
 namespace {
 
 config::Schema declared_schema(const std::string& name) {
+  // A schema points into the configuration that it was made from, so these live as long as the
+  // program.
   static TrainConfig train;
   static ImageTrainConfig images;
   return name == "train"          ? train_schema(train)
@@ -37,6 +39,7 @@ std::string description_literal() {
   for (const char* name : {"train", "train-images", "cache", "evaluate"})
     schemas[name] = config::Description::of(declared_schema(name)).to_json();
   for (const char* name : {"losses", "scores", "metrics"}) pages[name] = registry_page(name);
+  // A raw string literal, which the build compiles into `dissent`.
   return "R\"description(" + Json{{"schemas", schemas}, {"pages", pages}}.dump() +
          ")description\"\n";
 }

@@ -51,6 +51,7 @@ report::Layout layout_of(const CommandLine& line, const report::ResultSet& set,
 std::vector<report::Condition> where_of(const CommandLine& line) {
   auto where = report::conditions(line.texts("where"));
   if (line.has("metric")) where.push_back({"metric", {line.get<std::string>("metric")}});
+  // Values that depend on no score stay: their score is empty, or "temperature".
   if (line.has("score"))
     where.push_back({"score", {line.get<std::string>("score"), "", "temperature"}});
   return where;
@@ -78,6 +79,7 @@ TableRequest table_request(const CommandLine& line) {
     request.options.seeds = report::seed_list("--seeds", line.get<std::string>("seeds"));
   request.options.where = where_of(line);
   request.text = text_options(line);
+  // Only checked here; tables() reads the pairs again.
   report::name_pairs("--published-as", line.texts("published-as"));
   const auto layout = named_layout(line);
   const bool released = layout && report::has_released_form(*layout);
@@ -94,10 +96,12 @@ TableRequest table_request(const CommandLine& line) {
 }
 
 void tables(const CommandLine& line) {
+  // Options first: reading many result files takes longer than finding a wrong option.
   const auto [options, text] = table_request(line);
   const auto set = report::read_result_files(line.positional());
   const auto layout = layout_of(line, set, options.where);
   const auto table = report::build_table(set, layout, options);
+
   const auto output = line.get<std::string>("output");
   if (report::has_released_form(layout))
     return report::write_output(output, report::released_text(table, text));

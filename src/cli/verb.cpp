@@ -434,6 +434,8 @@ const Verb& verb(const std::string& name) {
     if (name == candidate.name) return candidate;
     names.emplace_back(candidate.name);
   }
+
+  // All ranks have the same arguments, so all of them have this error.
   const auto near = nearest(name, names);
   Error error(ErrorKind::kUsage,
               fmt::format("verb: expected one of {}; found '{}'{}", fmt::join(names, ", "), name,

@@ -36,6 +36,8 @@ verify::VerifyOptions verify_options(Communicator& world, const std::string& nam
 
 int run_verify_verb(Runtime& runtime, const CommandLine& line) {
   const auto options = verify_options(runtime.world(), line.get<std::string>("device"));
+
+  // Rank 0 computes all cases; the other ranks take its exit code.
   int64_t code = 0;
   agree(runtime.world(), [&] {
     if (runtime.world().rank() == 0)

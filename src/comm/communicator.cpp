@@ -22,6 +22,9 @@ constexpr double kPatienceOfFailed_s = 20;
 // error, which aborts the job.
 std::vector<int64_t> gather_outcomes(Communicator& comm, int64_t kind, std::exception_ptr own) {
   if (!own) return all_gather_integer(comm, kind);
+
+  // The timeout is shortened for this exchange only. If the others arrive, the error is agreed and
+  // the group stays usable.
   auto& timeout_s = comm.wait_settings().timeout_s;
   const double before = timeout_s;
   timeout_s = std::min(before, kPatienceOfFailed_s);
@@ -50,11 +53,13 @@ at::Tensor to_bytes(const std::string& text) {
 std::vector<int64_t> all_gather_integer(Communicator& comm, int64_t value) {
   const std::vector<int64_t> ones(comm.size(), 1);
   auto gathered = comm.all_gather(at::full({1}, value, at::kLong), ones);
+
   const auto* data = gathered.const_data_ptr<int64_t>();
   return {data, data + comm.size()};
 }
 
 std::string broadcast_text(Communicator& comm, std::string text, int root) {
+  // Two messages, since only the root knows the length.
   auto length = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);
   comm.broadcast(length, root);
   text.resize(length.item<int64_t>());
@@ -66,8 +71,10 @@ std::string broadcast_text(Communicator& comm, std::string text, int root) {
 
 std::vector<std::string> all_gather_text(Communicator& comm, const std::string& text) {
   const auto lengths = all_gather_integer(comm, static_cast<int64_t>(text.size()));
+
   auto gathered = comm.all_gather(to_bytes(text), lengths);
   const auto* data = static_cast<const char*>(gathered.const_data_ptr());
+
   std::vector<std::string> texts;
   for (const int64_t length : lengths) {
     texts.emplace_back(data, length);
@@ -106,6 +113,7 @@ void agree(Communicator& comm, const std::function<void()>& work) {
     throw error;
   }
 
+  // An error counts more than a signal: it would be lost behind the exit code of a stopped run.
   if (std::find(kinds.begin(), kinds.end(), kStopped) != kinds.end()) throw Stopped();
 }
 

@@ -47,6 +47,8 @@ void check_one_rank_per_gpu(Communicator& group, at::Device device) {
     const char* host = std::getenv("NCCL_HOSTID");
     own = gpu_identity(device.index()) + (host ? host : "");
   });
+
+  // Each rank checks the whole list, so all find the same pair of ranks.
   const auto gpus = all_gather_text(group, own);
   agree(group, [&] {
     for (int rank = 0; rank < group.size(); ++rank) {
@@ -80,6 +82,8 @@ at::Device choose_device(const std::string& choice, Communicator& world, Communi
   const auto counts = all_gather_integer(world, gpus.count);
   const bool everywhere = *std::min_element(counts.begin(), counts.end()) > 0;
   if (choice == "auto" && !everywhere) return at::kCPU;
+
+  // With "cuda" a rank without a GPU is an error: computing on the CPU instead could take days.
   agree(world, [&] {
     DISSENT_CHECK(
         gpus.count > 0, kUsage,
@@ -87,6 +91,8 @@ at::Device choose_device(const std::string& choice, Communicator& world, Communi
         world.rank(), gpus.reason);
   });
 #ifdef DISSENT_KERNELS_CUDA
+  // Ranks of a node take its GPUs in turn. Where a launcher shows each rank one GPU, that is
+  // device 0.
   const auto index = static_cast<c10::DeviceIndex>(node.rank() % gpus.count);
   agree(world, [&] {
     set_device_math(math);  // before the first product, which fixes cuBLAS' workspace
@@ -141,6 +147,7 @@ at::Tensor to_device(const at::Tensor& host, at::Device device) {
 }
 
 std::unique_ptr<Communicator> make_device_communicator(Communicator& group, at::Device device) {
+  // One rank needs no NCCL, and two ranks of a group may not share a GPU.
   if (device.is_cpu()) return nullptr;
   if (group.size() == 1) return make_self_communicator();
 #ifdef DISSENT_KERNELS_CUDA
@@ -170,6 +177,7 @@ int64_t free_device_bytes(Communicator& node, at::Device device) {
       own = gpu_identity(device.index());
       DISSENT_CUDA(cudaMemGetInfo(&free, &total));
     });
+
     // All ranks read the free memory before any of them allocates.
     const auto used = all_gather_text(node, own);
     return static_cast<int64_t>(free) / std::count(used.begin(), used.end(), used[node.rank()]);

@@ -8,6 +8,8 @@
 namespace dissent {
 
 Part part_of(int64_t total, int64_t parts, int64_t index) {
+  // The first total mod parts parts are longer by one, so that each rank computes every other
+  // rank's part without a message.
   const int64_t base = total / parts, longer = total % parts;
   return {index * base + std::min(index, longer), base + (index < longer ? 1 : 0)};
 }
@@ -72,17 +74,22 @@ GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t r
     left /= *given;
   }
 
+  // Automatic factors: the largest divisor of the remaining ranks that has work for each part;
+  // first members, then the batch, then runs.
   const auto largest = [&left](int64_t limit) {
     int64_t parts = std::min(limit, left);
     while (left % parts != 0) --parts;
     left /= parts;
     return parts;
   };
+
   GridShape shape;
   shape.members = options.members ? *options.members : largest(members);
   shape.data = options.data ? *options.data : largest(batch_size);
   shape.runs = options.runs ? *options.runs : largest(runs);
 
+  // All messages end with a split that works, because the sizes depend on three tables of the
+  // configuration.
   const std::string where = fmt::format("{} ranks, {} runs, {} members, batch size {}", world_size,
                                         runs, members, batch_size);
   DISSENT_CHECK(left == 1, kUsage,

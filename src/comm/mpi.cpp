@@ -82,6 +82,8 @@ void MpiCommunicator::wait(MPI_Request request, const char* operation) {
   const auto start = Clock::now();
   double next_sign = 1;
   int done = 0;
+
+  // Collectives are non-blocking throughout, because a blocking one cannot time out.
   for (int64_t round = 0;; ++round) {
     DISSENT_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
     if (done) return;
@@ -100,6 +102,7 @@ void MpiCommunicator::wait(MPI_Request request, const char* operation) {
       if (settings_->while_waiting) settings_->while_waiting();
     }
 
+    // MPI cannot cancel a collective: the request is abandoned.
     if (waited > settings_->timeout_s) {
       char host[256] = "?";
       gethostname(host, sizeof host - 1);
@@ -127,6 +130,7 @@ at::Tensor MpiCommunicator::all_gather(const at::Tensor& local, std::span<const 
                 rank_, local.numel(), fmt::join(counts, ", "));
   if (size_ == 1) return local.reshape({-1});
 
+  // Parts may have any length, so each rank states where it puts them.
   std::vector<int> sizes, offsets;
   int64_t total = 0;
   for (const int64_t count : counts) {
@@ -134,6 +138,7 @@ at::Tensor MpiCommunicator::all_gather(const at::Tensor& local, std::span<const 
     offsets.push_back(checked_count(total));
     total += count;
   }
+
   auto gathered = at::empty({total}, local.options());
   const MPI_Datatype type = mpi_type(local.scalar_type());
   MPI_Request request;

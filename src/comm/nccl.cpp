@@ -50,8 +50,11 @@ ncclUniqueId shared_id(Communicator& group, int device) {
     DISSENT_CUDA(cudaSetDevice(device));
     if (group.rank() == 0) DISSENT_NCCL(ncclGetUniqueId(&id));
   });
+
   auto bytes = at::empty({static_cast<int64_t>(sizeof id)}, at::kByte);
   std::memcpy(bytes.data_ptr(), &id, sizeof id);
+
+  // The id travels over MPI: NCCL has no connection before it.
   group.broadcast(bytes, 0);
   std::memcpy(&id, bytes.const_data_ptr(), sizeof id);
   return id;
@@ -88,7 +91,11 @@ NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Comm
       group_(borrowed ? borrowed : owned_group_.get()),
       device_(device) {
   share_wait_settings(*group_);
+
   const ncclUniqueId id = shared_id(*group_, device_);
+
+  // Non-blocking, so that a rank that never arrives ends in our timeout and not in a call that does
+  // not return.
   const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
@@ -118,6 +125,7 @@ void NcclCommunicator::close() {
   if (!comm_) return;
   DISSENT_NCCL(ncclCommFinalize(comm_));
   wait("NCCL's end", false);
+
   DISSENT_NCCL(ncclCommDestroy(std::exchange(comm_, nullptr)));
 }
 
@@ -136,6 +144,7 @@ void NcclCommunicator::check(const at::Tensor& tensor, const char* operation) co
 void NcclCommunicator::wait(const char* operation, bool with_stream) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
+
   const cudaStream_t stream = with_stream ? current_stream(device_) : nullptr;
   double next_sign = 1;
   bool taken = false;  // until NCCL has accepted the call, the stream may seem idle
@@ -157,6 +166,8 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
     if (taken) {
       const cudaError_t status = cudaStreamQuery(stream);
       if (status == cudaSuccess) return;
+      // cudaErrorNotReady is kept as the last error; the next check of another call must not find
+      // it.
       static_cast<void>(cudaGetLastError());
       if (status != cudaErrorNotReady) {
         abort();
@@ -207,9 +218,9 @@ at::Tensor NcclCommunicator::all_gather(const at::Tensor& local, std::span<const
       at::empty({std::accumulate(counts.begin(), counts.end(), int64_t{0})}, local.options());
   const ncclDataType_t type = nccl_type(local.scalar_type());
   const cudaStream_t stream = current_stream(device_);
+
   // NCCL's own all-gather needs equal counts: use one broadcast per rank, grouped into one
   // operation.
-
   DISSENT_NCCL(ncclGroupStart());
   auto* at = static_cast<char*>(gathered.data_ptr());
   for (int root = 0; root < size(); ++root) {
@@ -236,6 +247,8 @@ void NcclCommunicator::broadcast(at::Tensor& values, int root) {
 
 void NcclCommunicator::barrier() {
   check_open("barrier");
+
+  // First the own stream, then the other ranks: together, all devices have finished.
   wait("barrier", true);
   group_->barrier();
 }

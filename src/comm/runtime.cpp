@@ -23,6 +23,7 @@ struct Runtime::FailureMark {
   explicit FailureMark(Communicator& world) {
     if (world.size() == 1) return;
     const auto node = world.split_by_node();
+
     void* base = nullptr;
     MPI_Aint bytes = node->rank() == 0 ? sizeof(int) : 0;
     int unit = 0;
@@ -30,6 +31,8 @@ struct Runtime::FailureMark {
                                                 mpi_handle(*node), &base, &window) == MPI_SUCCESS &&
                         MPI_Win_shared_query(window, 0, &bytes, &unit, &base) == MPI_SUCCESS;
     if (shared && node->rank() == 0) std::atomic_ref(*static_cast<int*>(base)).store(0);
+
+    // Used only if every rank of the node can reach it: otherwise each one reports its own failure.
     const auto all = all_gather_integer(*node, shared);
     if (std::find(all.begin(), all.end(), 0) == all.end()) failed = static_cast<int*>(base);
   }

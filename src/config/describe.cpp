@@ -35,12 +35,15 @@ std::string toml(const Binding& binding) {
   if (!binding.spec.meaning.empty())
     out += fmt::format("# {}{}\n", binding.spec.meaning, about.empty() ? "" : " (" + about + ")");
   if (!binding.spec.name.empty()) out += mark + binding.header() + "\n";
+
+  // The comments of a table are aligned, up to a width that long defaults may exceed.
   std::vector<std::string> settings;
   size_t width = 0;
   for (const auto& option : binding.spec.options) {
     settings.push_back(fmt::format("{} = {}", option.key, option.default_text));
     width = std::max(width, std::min(settings.back().size(), kWidestAligned));
   }
+
   for (size_t i = 0; i < settings.size(); ++i)
     out += fmt::format("{}{:<{}}  # {}\n", mark, settings[i], width,
                        line_comment(binding.spec.options[i]));
@@ -52,6 +55,7 @@ std::string markdown(const Binding& binding) {
   std::string out = name.empty() ? "## Top-level keys\n\n" : fmt::format("## `{}`\n\n", name);
   if (!binding.spec.meaning.empty())
     out += binding.spec.meaning + (about.empty() ? "" : " (" + about + ")") + "\n\n";
+
   if (binding.spec.options.empty()) return out + "No keys.\n";
   out += "| key | type | default | range | meaning | scope |\n|---|---|---|---|---|---|\n";
   for (const auto& option : binding.spec.options)

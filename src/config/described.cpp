@@ -31,9 +31,12 @@ Json option_json(const OptionSpec& option) {
             {"default", option.default_text},
             {"meaning", option.info.meaning},
             {"scope", scope_name(option.info.scope)}};
+
+  // Absent fields are left out, so that the file holds only what a key has.
   if (option.info.min) json["min"] = *option.info.min;
   if (option.info.max) json["max"] = *option.info.max;
   if (!option.info.choices.empty()) json["choices"] = option.info.choices;
+  // Types such as: integer or "auto", where the word stands for no value.
   if (option.type.ends_with('"')) json["word"] = option.info.word;
   if (!option.info.former_names.empty()) json["former_names"] = option.info.former_names;
   return json;
@@ -44,6 +47,7 @@ OptionSpec option_of(const Json& json) {
   option.info.meaning = json.at("meaning");
   option.info.scope =
       json.at("scope") == scope_name(Scope::kResult) ? Scope::kResult : Scope::kExecution;
+
   if (json.contains("min")) option.info.min = json.at("min").get<double>();
   if (json.contains("max")) option.info.max = json.at("max").get<double>();
   if (json.contains("choices"))
@@ -74,6 +78,8 @@ std::optional<std::string> assign_either(std::string& text, const Value& value, 
 }
 
 Assigned assigner(const std::string& type) {
+  // A description has no C++ types, so the type's text selects how values are checked; the messages
+  // are then those of the declared table.
   const bool or_word = type.ends_with('"');
   if (type == "boolean") return assign_as<bool>;
   if (type == "integer") return assign_as<int64_t>;
@@ -93,6 +99,7 @@ Assigned assigner(const std::string& type) {
 Description Description::of(const Schema& schema) {
   Description out;
   for (const auto& binding : schema.bindings()) {
+    // The functions of a spec (assign, text) belong to a struct; a description keeps only data.
     Table table{binding.kind, {binding.spec.name, binding.spec.meaning, {}, nullptr}};
     for (const auto& option : binding.spec.options)
       table.spec.options.push_back(
@@ -107,6 +114,7 @@ std::string Description::to_json() const {
   for (const auto& table : tables_) {
     Json options = Json::array();
     for (const auto& option : table.spec.options) options.push_back(option_json(option));
+
     const char* kind = "";
     for (const auto& [name, value] : kinds())
       if (value == table.kind) kind = name;
@@ -125,6 +133,7 @@ Description Description::from_json(const std::string& text) {
       Table table{Binding::Kind::kTable, {json.at("table"), json.at("meaning"), {}, nullptr}};
       for (const auto& [name, kind] : kinds())
         if (json.at("kind") == name) table.kind = kind;
+
       for (const auto& option : json.at("keys")) table.spec.options.push_back(option_of(option));
       out.tables_.push_back(std::move(table));
     }
@@ -138,6 +147,7 @@ TableSpec DescribedConfig::bound(const TableSpec& table) {
   TableSpec spec = table;
   spec.struct_type = &typeid(Values);
   for (auto& option : spec.options) {
+    // A value is kept as its TOML text: that is all that hashes, resolved files and messages need.
     const auto assign = assigner(option.type);
     option.assign = [assign, key = option.key, info = option.info](void* target,
                                                                    const Value& value) {
@@ -146,6 +156,7 @@ TableSpec DescribedConfig::bound(const TableSpec& table) {
       if (!expected) static_cast<Values*>(target)->text[key] = std::move(text);
       return expected;
     };
+
     option.text = [key = option.key, otherwise = option.default_text](const void* target) {
       const auto& text = static_cast<const Values*>(target)->text;
       const auto found = text.find(key);
@@ -157,6 +168,7 @@ TableSpec DescribedConfig::bound(const TableSpec& table) {
 
 DescribedConfig::DescribedConfig(const Description& description) {
   for (const auto& table : description.tables_) {
+    // The schema keeps pointers to these places, so the container never moves its elements.
     auto& place = places_.emplace_back();
     const auto spec = bound(table.spec);
     if (table.kind == Binding::Kind::kList)
@@ -188,9 +200,12 @@ Value DescribedConfig::value(const std::string& table, const std::string& key) c
   const auto& found = binding(table);
   const auto* option = found.spec.find(key);
   DISSENT_CHECK(option, kInternal, "the table '{}' has no key '{}'", table, key);
+
+  // Parsed again: the place holds the TOML text of the value.
   ConfigErrors errors;
   const auto node = parse_toml("value = " + option->text(found.target), key, errors);
   errors.raise();
+
   const auto value = node.table()->at("value").value();
   DISSENT_CHECK(value, kInternal, "the key '{}' has no value", key);
   return *value;

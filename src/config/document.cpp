@@ -46,6 +46,7 @@ std::string get(const std::string& in, size_t& at) {
   const size_t begin = static_cast<size_t>(end - in.data()) + 1;
   DISSENT_CHECK(problem == std::errc() && begin <= in.size() && size < in.size() - begin, kInternal,
                 "configuration sources: expected a field at byte {} of {}", at, in.size());
+
   at = begin + size + 1;
   return in.substr(begin, size);
 }
@@ -55,6 +56,7 @@ std::vector<SourceFile> unpack(const std::string& sources) {
       sources.starts_with(kBundleHead), kInternal,
       "configuration sources: expected a string of read_sources, found {} bytes of another kind",
       sources.size());
+
   std::vector<SourceFile> files;
   for (size_t at = kBundleHead.size(); at < sources.size();) {
     SourceFile file;
@@ -73,6 +75,7 @@ std::string resolve(const std::string& including, const std::string& include) {
 SourceFile read_file(const std::string& name) {
   if (const auto other = other_than_a_file(name); !other.empty())
     return {name, "", "expected a file, found " + other};
+
   errno = 0;
   std::ifstream in(name, std::ios::binary);
   if (!in) return {name, "", errno ? std::strerror(errno) : "unknown reason"};
@@ -87,6 +90,7 @@ SourceFile read_file(const std::string& name) {
 std::vector<std::string> includes_of(const SourceFile& file) {
   ConfigErrors ignored;
   const Document document(file.name, parse_toml(file.text, file.name, ignored));
+
   std::vector<std::string> out;
   const Node* include = document.find(kIncludeKey);
   if (!include || !include->list()) return out;
@@ -106,6 +110,9 @@ std::string read_all(SourceFile first) {
       if (!known) files.push_back(read_file(name));
     }
   }
+
+  // The files travel as one text, because rank 0 reads them and broadcasts it; problems are kept
+  // for load_document, which reports them on every rank.
   std::string out = kBundleHead;
   for (const auto& file : files)
     for (const auto* field : {&file.name, &file.text, &file.problem}) put(out, *field);
@@ -124,9 +131,12 @@ class Merger {
     DISSENT_CHECK(at != files_.end(), kInternal,
                   "configuration sources: expected the file {}, found {} others", name,
                   files_.size());
+
     // A file that is included twice is parsed twice, but its syntax errors are reported once.
     ConfigErrors again;
     Node own = parse_toml(at->text, name, parsed_.insert(name).second ? errors_ : again);
+
+    // Included files come first, so that the file itself overrides them.
     auto& table = std::get<Table>(own.data);
     Node merged{Table{}, Source{name}, {}};
     if (const auto include = table.find(kIncludeKey); include != table.end()) {

@@ -39,6 +39,8 @@ void ConfigErrors::raise() const {
       if (!part.empty()) text += (text.empty() ? "" : ": ") + part;
     texts.push_back(text);
   }
+
+  // Every rank loads the same text, so all of them have this error: it is agreed without a message.
   Error error(ErrorKind::kUsage, fmt::format("{}", fmt::join(texts, "\n")), __FILE__, __LINE__);
   error.set_agreed();
   throw error;

@@ -92,9 +92,11 @@ void merge(Node& base, Node over) {
   }
 
   for (auto& [key, node] : *above) {
+    // Tables are merged key by key; any other value, lists included, replaces the one below.
     const auto [at, added] = below->try_emplace(key, node);
     if (!added) merge(at->second, std::move(node));
   }
+
   if (over.source.line > 0) {  // an override has no line to point at
     base.source = over.source;
     base.key_source = over.key_source;

@@ -20,6 +20,7 @@ class Reader {
     for (const auto& [key, node] : table) {
       const std::string path = join_path(name, key_text(key));
       const std::string shown_path = join_path(shown, key_text(key));
+
       const OptionSpec* option = spec ? spec->find(key) : nullptr;
       if (option && option->key != key && table.contains(option->key))
         errors_.add(node.key_source, shown_path,
@@ -53,6 +54,7 @@ class Reader {
   void value(const OptionSpec& option, const Node& node, const std::string& path, void* target) {
     const std::string element = element_type(option.type);
     if (!element.empty() && node.list()) return list_value(option, element, node, path, target);
+
     const auto value = node.value();
     const auto wrong =
         value ? option.assign(target, *value) : expected_text(option.type, option.info);
@@ -77,8 +79,11 @@ class Reader {
   void bound(const Binding& binding, const Node& node, const std::string& shown) {
     const std::string& name = binding.spec.name;
     if (binding.kind == Binding::Kind::kList) return elements(binding, node, shown);
+
+    // `[loss]` with `a2d = false` turns a table off that an included file has turned on.
     const auto* present = std::get_if<bool>(&node.data);
     if (binding.kind == Binding::Kind::kOptional && present) return binding.set_present(*present);
+
     if (!node.table())
       return expected(node, shown,
                       binding.kind == Binding::Kind::kOptional ? "a table, or false to leave it out"
@@ -111,6 +116,7 @@ class Reader {
     const bool is_table =
         node.table() || (node.list() && !node.list()->empty() && node.list()->front().table());
     std::string message = is_table ? "unknown table" : "unknown key";
+
     auto near = nearest(key, schema_.names_in(name));
     // A key of another table: written above the table's header, or below another one.
     for (const auto& binding : schema_.bindings())
@@ -131,6 +137,7 @@ void read(const Document& document, const Schema& schema, ConfigErrors& errors) 
     if (binding.clear) binding.clear();
   }
 
+  // Top-level keys are a table with an empty name, which a schema need not have.
   const Binding* top = schema.find("");
   Reader(schema, errors)
       .table(*document.root().table(), "", "", top ? &top->spec : nullptr,

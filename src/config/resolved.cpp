@@ -24,6 +24,8 @@ std::string table_text(const Binding& binding, const void* instance, bool result
 std::string resolved(const Schema& schema, bool results_only) {
   std::string text;
   for (const Binding* binding : schema.printed_order()) {
+    // Tables without influence on results are left out of the hash: neither threads nor folders
+    // make another run.
     if (results_only && !binding->changes_results()) continue;
     // A list of tables prints each of its elements.
     for (const void* instance : binding->instances()) {
@@ -44,6 +46,8 @@ class Comparison {
     for (const Binding* binding : schema_.printed_order()) {
       const std::string& name = binding->spec.name;
       if (!binding->changes_results()) continue;
+
+      // An optional table that only one side has is one difference, not one for each of its keys.
       if (binding->kind == Binding::Kind::kList)
         lists(*binding);
       else if (binding->kind == Binding::Kind::kTable || both_present(name))
@@ -106,6 +110,7 @@ class Comparison {
       const std::string path = join_path(name, key_text(key));
       const std::string shown_path = join_path(shown, key_text(key));
       if (binding && binding->spec.find(key)) continue;
+
       if (!schema_.find(path) && !schema_.holds_tables_below(path))
         differ(shown_path, child.text(), "unknown");
       else if (child.table())

@@ -28,6 +28,7 @@ std::string Binding::header() const {
 std::vector<const Binding*> Schema::printed_order() const {
   std::vector<const Binding*> order;
   for (const auto& binding : bindings_) order.push_back(&binding);
+  // In TOML, keys without a table have to come before the first header.
   std::stable_partition(order.begin(), order.end(),
                         [](const Binding* binding) { return binding->spec.name.empty(); });
   return order;

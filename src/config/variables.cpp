@@ -28,11 +28,15 @@ class Variables {
     auto& table = std::get<Table>(root.data);
     const auto at = table.find(kTable);
     if (at == table.end()) return;
+
     if (const auto* found = at->second.table())
       values_ = *found;
     else
       errors_.add(at->second.key_source, kTable,
                   fmt::format("expected a table, found {}", at->second.text()));
+
+    // The table is removed: no schema knows it, and a resolved configuration has the values in
+    // place.
     table.erase(at);
     for (auto& [name, node] : values_) check(name, node);
   }
@@ -80,6 +84,7 @@ class Variables {
       const size_t begin = text.find("${", at);
       out += text.substr(at, begin - at);
       if (begin == std::string::npos) break;
+
       const size_t end = text.find('}', begin);
       if (end == std::string::npos) {
         errors_.add(source, key, fmt::format("expected }} after '{}'", text.substr(begin)));
@@ -122,6 +127,7 @@ class Variables {
                   fmt::format("refers to itself: {} -> {}", fmt::join(chain_, " -> "), name));
       return "";
     }
+
     chain_.push_back(name);
     auto out = filled(*text, node.source, own);
     chain_.pop_back();

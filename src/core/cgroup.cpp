@@ -56,14 +56,17 @@ std::vector<Group> groups(const std::string& root, const std::string& controller
     if (dash == std::string::npos) continue;
     const auto left = split(line.substr(0, dash), ' '), right = split(line.substr(dash + 3), ' ');
     if (left.size() < 5 || right.size() < 3) continue;
+
     const bool unified = right[0] == "cgroup2";
     if (!unified && (right[0] != "cgroup" || !lists(right[2], controller))) continue;
+
     auto path = group_path(root, controller, unified);
     if (!path) continue;
     // A container may see its own group as the root, while the path still starts at the host's
     // root.
     if (left[3] != "/" && (*path == left[3] || path->starts_with(left[3] + "/")))
       path = path->substr(left[3].size());
+
     if (*path == "/") path = "";
     found.push_back({root + left[4], *path, unified});
   }
@@ -101,6 +104,7 @@ void each_level(const Group& group, const Visit& visit) {
 std::optional<MemoryLimit> memory_limit(const std::string& root) {
   std::optional<MemoryLimit> tightest;
   for (const auto& group : groups(root, "memory")) {
+    // A parent may have a tighter limit than the process's own group, so every level counts.
     each_level(group, [&](const std::string& folder) {
       const auto limit =
           number_in(folder + (group.unified ? "/memory.max"
@@ -108,6 +112,7 @@ std::optional<MemoryLimit> memory_limit(const std::string& root) {
       const auto used =
           number_in(folder + (group.unified ? "/memory.current" : "/memory.usage_in_bytes"));
       if (!limit || !used || *limit >= kNoLimit) return;
+
       // Page cache counts as used memory, but is freed under pressure.
       const int64_t left =
           std::clamp<int64_t>(*limit - *used + file_pages(folder, group.unified), 0, *limit);

@@ -41,6 +41,9 @@ void keep_cublas_deterministic() { setenv(kWorkspace, ":4096:8", /*overwrite=*/0
 void set_device_math(const DeviceMath& math) {
   if (math.deterministic) {
     keep_cublas_deterministic();
+
+    // cuBLAS is deterministic only with a workspace of a fixed size, and reads the variable once,
+    // at its first product.
     const std::string found = std::getenv(kWorkspace);
     DISSENT_CHECK(
         found == ":4096:8" || found == ":16:8", kUsage,
@@ -50,6 +53,7 @@ void set_device_math(const DeviceMath& math) {
   }
 
   auto& context = at::globalContext();
+
   // LibTorch 2.11 stores the TF32 setting twice, and its products throw if the two differ
   // (Context::allowTF32CuBLAS()). The older functions set both; what they leave undecided (NONE,
   // inherited from a parent) is then set explicitly.
@@ -61,6 +65,8 @@ void set_device_math(const DeviceMath& math) {
 
   context.setDeterministicAlgorithms(math.deterministic, /*warn_only=*/false);
   context.setDeterministicCuDNN(math.deterministic);
+
+  // Benchmarking picks the fastest algorithm by time, which may differ from run to run.
   context.setBenchmarkCuDNN(false);
   // With deterministic algorithms LibTorch by default fills new memory with NaN, to find reads of
   // uninitialised values; that costs a pass over each tensor.

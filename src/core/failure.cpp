@@ -67,6 +67,7 @@ std::string free_text() {
     }
   }
 
+  // A limit set with ulimit -v.
   rlimit space{};
   if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) {
     const uint64_t used = proc_field("/proc/self/status", "VmSize:").value_or(0),

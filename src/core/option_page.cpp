@@ -37,6 +37,7 @@ void set_option(const std::string& owner, const TableSpec& table, void* options,
                  known.empty() ? "no options" : fmt::format("options {}", fmt::join(known, ", ")),
                  key, near ? fmt::format("; did you mean '{}'?", *near) : "");
   }
+
   const auto expected = spec->assign(options, value);
   DISSENT_CHECK(!expected, kUsage, "{}: {}: expected {}, found {}", owner, key, *expected,
                 toml_text(value));

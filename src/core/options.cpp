@@ -24,6 +24,7 @@ constexpr bool is_vector<std::vector<T>> = true;
 std::string number_text(double number) {
   // The shortest digits that read back as the same number.
   std::string text = fmt::format("{}", number);
+
   // Without a point or exponent TOML would read an integer; the n is for nan and inf.
   if (text.find_first_of(".en") == std::string::npos) text += ".0";
   return text;
@@ -281,6 +282,7 @@ std::optional<std::string> nearest(const std::string& word,
   for (const auto& candidate : candidates) {
     const size_t distance = edit_distance(word, candidate);
     const size_t longer = std::max(word.size(), candidate.size());
+
     // Close enough to be a typing error: at most a third of the longer word.
     const bool near = distance <= std::max<size_t>(1, longer / 3) &&
                       distance < std::min(word.size(), candidate.size());

@@ -16,6 +16,8 @@ alignas(64) thread_local bool t_inside = false;
 }  // namespace
 
 void set_threads(int threads) {
+  // LibTorch itself uses one thread. The program splits work into tasks of its own, so that sums do
+  // not depend on the number of threads.
   g_threads = threads < 1 ? 1 : threads;
   at::set_num_threads(1);
 }
@@ -25,6 +27,7 @@ int threads() { return g_threads; }
 bool in_parallel_task() { return t_inside; }
 
 void parallel_tasks(int64_t count, const std::function<void(int64_t)>& task) {
+  // A task that starts tasks runs them itself: nested teams would use more threads than cores.
   const int team = static_cast<int>(std::min<int64_t>(g_threads, count));
   if (team <= 1 || t_inside) {
     for (int64_t i = 0; i < count; ++i) task(i);

@@ -63,6 +63,7 @@ std::vector<std::string> environment_of(const Command& command) {
     const std::string entry = *at;
     variables[entry.substr(0, entry.find('='))] = entry;
   }
+
   for (const auto& [name, value] : command.environment) variables[name] = name + "=" + value;
 
   std::vector<std::string> entries;
@@ -130,6 +131,7 @@ pid_t start_with(const Command& command, const StandardFiles& files) {
   CPU_ZERO(&child.cores);
   for (const int core : command.cores) CPU_SET(core, &child.cores);
 
+  // From here on no memory may be allocated until the child has become the program.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -138,6 +140,8 @@ pid_t start_with(const Command& command, const StandardFiles& files) {
   const int vfork_error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 
+  // The child has reported its errno through the shared memory; a child that failed is collected,
+  // or it would stay as a zombie.
   const int error = process < 0 ? vfork_error : child.error;
   if (process > 0 && error != 0) waitpid(process, nullptr, 0);
   DISSENT_CHECK(error == 0, kData, "cannot start {}: {}", command.argv[0], std::strerror(error));
@@ -157,6 +161,7 @@ int64_t start_ticks(int64_t pid) {
   const auto name_end = text.rfind(')');
   if (name_end == std::string::npos) return 0;
 
+  // A pid alone may belong to a later process; with the start time it names one.
   std::istringstream fields(text.substr(name_end + 1));
   std::string field, state;
   for (int i = 3; i <= 22 && fields >> field; ++i)
@@ -214,8 +219,10 @@ int wait_for_exit(pid_t process) {
 CapturedOutput run_captured(const std::vector<std::string>& argv, double timeout_s) {
   Pipe out = make_pipe(argv[0]), err = make_pipe(argv[0]);
   const File nothing = open_file("/dev/null", O_RDONLY);
+
   const pid_t process =
       start_with({.argv = argv}, {nothing.get(), out.write_end.get(), err.write_end.get()});
+
   out.write_end.close();
   err.write_end.close();
 
@@ -233,6 +240,7 @@ CapturedOutput run_captured(const std::vector<std::string>& argv, double timeout
     }
   }
 
+  // The whole process group: a launcher that is killed alone would leave its ranks running.
   const bool timed_out = steady_s() >= end;
   if (timed_out) kill(-process, SIGKILL);
   output.code = wait_for_exit(process);
@@ -261,6 +269,8 @@ std::string shell_text(const std::vector<std::string>& argv) {
       text += word;
       continue;
     }
+
+    // Inside single quotes a shell changes nothing; a single quote itself is written as '\''.
     text += '\'';
     for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
     text += '\'';

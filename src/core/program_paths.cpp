@@ -15,6 +15,8 @@ constexpr const char* kCompute = "dissent-compute";
 std::string running_program() { return fs::read_symlink("/proc/self/exe").string(); }
 
 std::string front_program() {
+  // From a build both programs are in one folder; an installation has dissent in bin and
+  // dissent-compute in libexec/dissent.
   const fs::path running = running_program(), folder = running.parent_path();
   if (running.filename() != kCompute) return running;
   for (const auto& place : {folder / "dissent", folder / "../../bin/dissent"})

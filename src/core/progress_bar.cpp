@@ -40,6 +40,7 @@ ProgressBar::~ProgressBar() {
 
 std::string ProgressBar::line(int64_t done, const std::string& detail) const {
   const double elapsed = seconds_between(start_, Clock::now());
+  // The time left assumes the mean rate so far; an empty total counts as done.
   const double share = total_ > 0 ? static_cast<double>(done) / static_cast<double>(total_) : 1;
   const double rate = elapsed > 0 ? static_cast<double>(done) / elapsed : 0;
   const std::string left = done > 0 && done < total_ ? duration_text(elapsed * (1 - share) / share)
@@ -62,6 +63,7 @@ void ProgressBar::update(int64_t done, const std::string& detail) {
   // Redrawing is limited, so that logs and terminals are not flooded.
   const auto now = Clock::now();
   if (seconds_between(last_, now) < (terminal_ ? kRedrawSeconds : plain_every_s_)) return;
+
   last_ = now;
   if (terminal_) {
     std::fprintf(stderr, "\r%s\033[K", line(done, detail).c_str());

@@ -53,6 +53,7 @@ void prepare_output() {
     if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF)
       // Read-only, so that writing is still an error.
       static_cast<void>(open("/dev/null", O_RDONLY));  // gets the lowest free number
+
   // A handler instead of SIG_IGN, which child processes would inherit.
   struct sigaction action{};
   if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
@@ -73,10 +74,13 @@ int finish_output(int code) {
   std::fflush(stdout);
   if (g_output_error == 0 || code != 0) return code;
 
+  // The reader of a pipe has closed it: end as a program that does not handle SIGPIPE, so that
+  // shells see 141.
   if (g_output_error == EPIPE) {
     std::signal(SIGPIPE, SIG_DFL);
     std::raise(SIGPIPE);
   }
+
   std::fputs(fmt::format("dissent: standard output: expected all text to be written, found: {}; "
                          "files of the command are complete\n",
                          std::strerror(g_output_error))

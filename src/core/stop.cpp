@@ -7,6 +7,8 @@ namespace {
 volatile std::sig_atomic_t g_stop = 0;
 volatile std::sig_atomic_t g_interrupted = 0;
 void set_flag(int number) {
+  // Only flags are set: a handler may interrupt anything, and the loops test the flag between
+  // steps.
   if (number == SIGINT && g_interrupted) {
     std::signal(SIGINT, SIG_DFL);
     std::raise(SIGINT);  // delivered when this handler returns
@@ -40,9 +42,12 @@ void install_stop_handlers() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGUSR1, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+
+  // A process in the background of a shell ignores SIGINT; that stays so.
   struct sigaction before{};
   sigaction(SIGINT, nullptr, &before);
   if (before.sa_handler != SIG_IGN) sigaction(SIGINT, &action, nullptr);
+
   release_stop_signals();
 }
 

@@ -42,6 +42,7 @@ std::string plain_table(const TableRows& rows, const std::vector<Align>& columns
       if (c > 0) line += "  ";
       line += padded(row[c], widths[c], columns[c]);
     }
+
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
   }

@@ -52,6 +52,7 @@ std::optional<LongKey> long_key(std::string_view text) {
     if (parts > kMostKeyParts)
       return LongKey{line, static_cast<int64_t>(begin - line_begin) + 1, parts};
 
+    // No key begins here: skip a comment or one character.
     if (at == begin) {
       if (text[at] == '#') {
         at = std::min(text.find('\n', at), text.size());

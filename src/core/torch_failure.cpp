@@ -52,13 +52,16 @@ Failure of_torch(const c10::Error& error) {
   if (const auto asked = between(text, "you tried to allocate ", " bytes"))
     return {ErrorKind::kMemory,
             host_memory_message(std::strtoull(asked->c_str(), nullptr, 10), "LibTorch: " + line)};
+
   // Sizes whose product overflows 64 bits.
   if (holds(line, {"Storage size calculation overflowed", "numel: integer multiplication overflow",
                    "cannot be represented as a SymInt"}))
     return {ErrorKind::kMemory, host_memory_message(~uint64_t{0}, "LibTorch: " + line)};
+
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) ||
       holds(line, {"CUDA error: out of memory", "CUDA out of memory", "_STATUS_ALLOC_FAILED"}))
     return {ErrorKind::kMemory, device_memory_message(text)};
+
   if (holds(line, {"CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUSOLVER_STATUS", "NCCL"}))
     return {
         ErrorKind::kComm,

@@ -65,6 +65,8 @@ at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, in
 FeatureSource pixel_source(const ImageDataOptions& data) {
   const std::shared_ptr<ImageSource> set = open_images(data);
   const auto constant = std::make_shared<ConstantImages>();
+
+  // All images must be as large as the first one, which pixel_features() checks.
   const int64_t dim = set->rows() > 0 ? set->image(0).numel() : 0;
   return {.name = set->name(),
           .rows = set->rows(),

@@ -128,6 +128,7 @@ struct ImageLoader::Pool {
 
   void start(const std::shared_ptr<Job>& job) {
     if (threads.empty() || job->tasks == 0) {
+      // Without workers the calling thread loads the images now, with its team.
       parallel_tasks(job->tasks, [&](int64_t task) { job->run(task); });
       job->done.set_value();
       return;
@@ -170,6 +171,7 @@ std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
 
   const auto job = std::make_shared<Job>(std::move(request));
   pool_->start(job);
+
   // The rest is done in get(), by the caller: counters and log belong to one thread.
   return std::async(
       std::launch::deferred, [job, damaged = pool_->damaged, constant = pool_->constant,

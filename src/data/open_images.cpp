@@ -55,6 +55,7 @@ std::unique_ptr<ImageSource> open_image_source(const ImageDataOptions& options) 
 }
 
 std::unique_ptr<ImageSource> open_images(const ImageDataOptions& options) {
+  // Gaps are looked for in the whole set, before rows are chosen: a range may well lack classes.
   auto set = open_image_source(options);
   if (options.labels) check_class_gaps(*set, options);
 
@@ -82,6 +83,8 @@ void check_class_gaps(const ImageSource& source, const ImageDataOptions& options
   }
   if (without == 0) return;
 
+  // A few classes without rows are usual in subsets. A highest label far above the others is more
+  // likely a mark such as 255 for "ignore".
   constexpr int64_t kFarBelow = 16;
   DISSENT_CHECK(
       2 * without <= highest + 1 && below_highest < kFarBelow, kData,
@@ -99,6 +102,7 @@ void check_same_classes(const ImageSource& source, const std::vector<std::string
   const auto& own = source.class_names();
   if (own.empty() || names.empty() || own == names) return;
 
+  // The first class that differs says more than two long lists.
   size_t at = 0;
   while (at < std::min(own.size(), names.size()) && own[at] == names[at]) ++at;
   const auto name = [&](const std::vector<std::string>& list) {

@@ -56,6 +56,7 @@ Finding check_training(Communicator& world, const config::Document& document) {
   GridShape shape;
   int64_t bytes = 0, limit = 0;
 
+  // Later steps use what earlier ones have found, and are left out after a failure.
   Steps steps(world);
   steps.run([&] { config = read_train_config(document); });
   steps.run([&] { shape = grid_of(config, world); });
@@ -67,9 +68,11 @@ Finding check_training(Communicator& world, const config::Document& document) {
 
   return steps.finding(kConfigAdvice, [&] {
     if (node->rank() != 0) return ok("");
+
     const std::string text =
         fmt::format("{}: a training on {}, its caches need {} of memory per node", document.name(),
                     grid_text(shape), byte_text(bytes));
+    // A warning and no failure, since the training may run on other nodes.
     return bytes > limit && config.data.residency != Residency::kStream
                ? warning(fmt::format("{}, {} are free", text, byte_text(limit)),
                          "request more memory, or set data.residency = \"stream\" and "
@@ -100,6 +103,8 @@ Finding check_image_training(Communicator& world, const config::Document& docume
 Finding check_config(Communicator& world, const config::Document& document,
                      const std::vector<VerbSchema>& verbs) {
   if (trains_images(document)) return check_image_training(world, document);
+
+  // A configuration does not name its verb; a table or key that only one verb has tells it.
   for (const auto& known : verbs) {
     if (!document.find(known.verb) && !document.find(known.key)) continue;
     Steps steps(world);

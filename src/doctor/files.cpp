@@ -65,6 +65,8 @@ int lock_error(const std::string& path, LockKind kind) {
 bool reserves_blocks(const std::string& path) {
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (file < 0) return false;
+
+  // Not posix_fallocate, which would write the zeros and succeed.
   const bool works = ::fallocate(file, 0, 0, 1 << 16) == 0;
   ::close(file);
   return works;
@@ -155,6 +157,8 @@ Finding check_folder(Communicator& world, TrialFolder& folder) {
 
 Finding check_locks(Communicator& world, const TrialFolder& folder) {
   const std::string path = folder / fmt::format("lock-{}", world.rank());
+
+  // Each rank locks a file of its own: the question is whether the file system has locks at all.
   const int flock_error = lock_error(path, LockKind::kFlock);
   const int fcntl_error = lock_error(path, LockKind::kFcntl);
   const char* variable = std::getenv("HDF5_USE_FILE_LOCKING");
@@ -203,6 +207,7 @@ Finding check_hdf5(Communicator& world, const TrialFolder& folder) {
 
   // Closing is collective, so all ranks close even where an earlier step failed.
   Steps closing(world);
+
   closing.run([&] { file.close(path); });
   steps.run([&] {
     const auto found = h5_read(h5_open(path), "numbers", path);
@@ -214,6 +219,7 @@ Finding check_hdf5(Communicator& world, const TrialFolder& folder) {
   constexpr const char* advice =
       "HDF5 may be built for another MPI, or MPI-IO may not support the file system: try "
       "OMPI_MCA_io=romio321 or another --folder";
+
   if (closing.failed()) return closing.finding(advice, [] { return ok(""); });
   return steps.finding(advice, [&] {
     if (world.rank() != 0) return ok("");

@@ -57,6 +57,7 @@ int device_of(Communicator& world) {
 // The compute capabilities that LibTorch was built for, from its own configuration text
 // ("...;arch=compute_90,code=sm_90;...").
 std::set<std::pair<int, int>> built_capabilities() {
+  // LibTorch has no function for this; its text lists the flags of its own build.
   const std::string text = at::detail::getCUDAHooks().showConfig();
   const std::regex pattern("code=sm_([0-9]+)([0-9])");
   std::set<std::pair<int, int>> found;
@@ -134,11 +135,15 @@ Finding inspect_device(int device) {
 double reduce_on_devices(Communicator& world, int device) {
   constexpr int rounds = 10;
   const auto group = make_nccl_communicator(world, device);
+
   const auto on = at::TensorOptions()
                       .device(at::kCUDA, static_cast<c10::DeviceIndex>(device))
                       .dtype(at::kFloat);
   auto values = at::full({16 << 20}, static_cast<double>(world.rank() + 1), on);
   group->all_reduce(values, ReduceOp::kSum);
+
+  // Rank r has r + 1, so the sum is n (n + 1) / 2: exact in f32, and wrong if a rank is missing or
+  // counted twice.
   const double expected = 0.5 * world.size() * (world.size() + 1);
   DISSENT_CHECK(values.eq(expected).all().item<bool>(), kCheck,
                 "all_reduce: expected {1}, found {0}", values[0].item<double>(), expected);

@@ -64,6 +64,7 @@ std::vector<int64_t> own_cores() {
 
 // Number of cores that the ranks of a node may use together: their sets may overlap.
 int64_t cores_together(Communicator& node) {
+  // Ranks that are bound have different sets of cores, unbound ones the same.
   const auto own = own_cores();
   const auto all = node.all_gather(at::tensor(own, at::kLong),
                                    all_gather_integer(node, static_cast<int64_t>(own.size())));
@@ -92,10 +93,13 @@ Finding check_versions(Communicator& world) {
   const std::string text = fmt::format("dissent {} ({}), LibTorch {}, {} ({}), HDF5 {}, {}",
                                        DISSENT_VERSION, DISSENT_COMMIT, DISSENT_LIBTORCH_VERSION,
                                        mpi_library(), mpi_standard(), hdf5, device_libraries());
+
+  // Every rank compares its text with that of rank 0: nodes with other modules report themselves.
   const std::string first = broadcast_text(world, text, 0);
   if (text != first)
     return failed(fmt::format("{}; rank 0 has {}", text, first),
                   "use the same program with the same modules or container on every node");
+
   if (hdf5 != DISSENT_HDF5_VERSION)
     return warning(fmt::format("{}; built with HDF5 {}", text, DISSENT_HDF5_VERSION),
                    "load the HDF5 that the program was built with, or rebuild it");
@@ -106,6 +110,7 @@ Finding check_cores(Runtime& runtime) {
   const int64_t threads = runtime.default_threads();
   auto node = runtime.world().split_by_node();
   const auto own = static_cast<int64_t>(own_cores().size());
+
   const int64_t cores = cores_together(*node);
   const auto all_threads = all_gather_integer(*node, threads);
   const auto total_threads = std::accumulate(all_threads.begin(), all_threads.end(), int64_t{0});
@@ -143,6 +148,7 @@ Finding check_memory(Communicator& world) {
       limit ? fmt::format(", {} left of the limit {} of {}", byte_text(limit->left_bytes),
                           byte_text(limit->limit_bytes), limit->place)
             : ", no limit set by a control group");
+
   if (available / node->size() < int64_t{1} << 30)
     return warning(
         text, "request more memory from the batch system (--mem), or start fewer ranks per node");

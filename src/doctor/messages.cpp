@@ -37,6 +37,7 @@ void expect_sum(Communicator& world) {
   auto sums = at::tensor(
       {static_cast<double>(rank + 1), static_cast<double>((rank + 1) * (rank + 1))}, at::kDouble);
   world.all_reduce(sums, ReduceOp::kSum);
+
   const auto expected = at::tensor({static_cast<double>(ranks * (ranks + 1) / 2),
                                     static_cast<double>(ranks * (ranks + 1) * (2 * ranks + 1) / 6)},
                                    at::kDouble);
@@ -57,6 +58,7 @@ void expect_gathered(Communicator& world) {
 }
 
 void expect_text(Communicator& world) {
+  // From the last rank: a broadcast from rank 0 would also pass if the root were ignored.
   const int last = world.size() - 1;
   const std::string text =
       broadcast_text(world, world.rank() == last ? "from the last rank" : "", last);
@@ -73,9 +75,11 @@ void share_window(Communicator& node, Steps& steps) {
   NodeMemory memory;
   steps.run([&] { memory.allocate(node, bytes * node.size(), "a trial window"); });
   if (steps.failed()) return;
+
   for (int64_t i = 0; i < bytes; ++i)
     memory.data()[node.rank() * bytes + i] = pattern(node.rank(), i);
   memory.publish();
+
   steps.run([&] {
     for (int rank = 0; rank < node.size(); ++rank)
       for (int64_t i = 0; i < bytes; ++i)
@@ -94,8 +98,10 @@ Finding check_launcher(Communicator& world) {
     return ok(
         fmt::format("1 rank on 1 host ({}); not started by a launcher, so MPI is not initialised",
                     host_name()));
+
   const auto hosts = all_gather_text(world, host_name());
   const std::set<std::string> names(hosts.begin(), hosts.end());
+
   if (world.rank() != 0) return ok("");
   return ok(fmt::format(
       "{} on {} ({}{}), thread level {}", count_text(world.size(), "rank"),
@@ -134,6 +140,8 @@ Finding check_speed(Communicator& world) {
   const int64_t bytes = std::min<int64_t>(4 << 20, (64 << 20) / world.size());
   const std::vector<int64_t> counts(world.size(), bytes / 4);
   const auto values = at::zeros({bytes / 4}, at::kFloat);
+
+  // As above, the first call is not timed.
   world.all_gather(values, counts);
   world.barrier();
   start = Clock::now();
@@ -142,6 +150,7 @@ Finding check_speed(Communicator& world) {
       static_cast<double>(bytes) * (world.size() - 1) * large_rounds / seconds_since(start) / 1e9;
 
   if (world.rank() != 0) return ok("");
+
   const std::string text = fmt::format(
       "all_reduce of 8 B takes {:.1f} us, all_gather of {} per rank runs at {:.2f} GB/s per rank",
       latency_us, byte_text(bytes), rate);
@@ -200,6 +209,7 @@ Finding check_shared_memory(Communicator& world) {
       "set "
       "data.residency = \"stream\"";
   auto node = world.split_by_node();
+  // Agreed on per node, whose ranks alone share its /dev/shm.
   Steps steps(*node);
   int64_t capacity = 0, free = 0;
   steps.run([&] {

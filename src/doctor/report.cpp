@@ -86,6 +86,7 @@ std::string count_text(int64_t count, const char* thing) {
 
 Finding merge_findings(const std::vector<Finding>& findings,
                        const std::vector<std::string>& hosts) {
+  // The worst verdict of all ranks is that of the check.
   Finding merged;
   for (const auto& finding : findings) merged.verdict = std::max(merged.verdict, finding.verdict);
 
@@ -128,6 +129,7 @@ Report::~Report() = default;
 Verdict Report::check(const std::string& name, const std::string& advice,
                       const std::function<Finding()>& work) {
   Finding own;
+  // An error is a finding of this check: the later ones are still made.
   if (const auto error = failure_of([&] { own = work(); })) own = failed(*error, advice);
 
   // Every rank merges the findings of all, so all agree on the verdict.
@@ -182,11 +184,13 @@ void Steps::run(const std::function<void()>& work) {
   if (failed_) return;
   const auto error = failure_of(work);
   if (error) error_ = *error;
+  // One rank's failure ends the steps on every rank, so that none waits for another.
   for (const int64_t one : all_gather_integer(group_, error.has_value()))
     failed_ = failed_ || one != 0;
 }
 
 Finding Steps::finding(const std::string& advice, const std::function<Finding()>& found) const {
+  // Ranks without an error of their own say nothing, else each error would appear once per rank.
   if (!error_.empty()) return doctor::failed(error_, advice);
   return failed_ ? ok("") : found();
 }

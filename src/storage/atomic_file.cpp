@@ -51,6 +51,7 @@ void allocate(int file, int64_t bytes, const std::string& path) {
   int code;
   do code = ::posix_fallocate(file, 0, bytes);
   while (code == EINTR);
+
   // File systems that cannot reserve report a full disk at the write instead.
   if (code != 0 && code != EOPNOTSUPP && code != EINVAL && code != ENOSYS)
     fail(path, fmt::format("reserve {} on the disk", byte_text(bytes)).c_str(), code);
@@ -63,8 +64,12 @@ std::string temporary_name(const std::string& path) { return path + ".tmp"; }
 void atomic_write_text(const std::string& path, const std::string& text) {
   const std::string temporary = temporary_name(path);
   try {
+    // A reader finds the old text or the new one, never a part, even if the machine stops in
+    // between.
     Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC, "create");
     write_all(file.value, text, temporary);
+
+    // File systems of networks report some errors of a write only when the file is closed.
     if (::close(file.release()) != 0) fail(temporary, "close", errno);
     sync_and_rename(temporary, path);
   } catch (...) {
@@ -76,6 +81,7 @@ void atomic_write_text(const std::string& path, const std::string& text) {
 std::string read_text(const std::string& path) {
   expect_regular_file(path);
   Descriptor file(path, O_RDONLY, "open");
+
   std::string text;
   char buffer[1 << 16];
   while (true) {
@@ -91,8 +97,11 @@ void sync_and_rename(const std::string& temporary, const std::string& path) {
     Descriptor file(temporary, O_RDWR, "open");
     if (::fsync(file.value) != 0) fail(temporary, "flush to the disk", errno);
   }
+
+  // The contents are on the disk before the name points to them.
   if (::rename(temporary.c_str(), path.c_str()) != 0)
     fail(path, "rename the temporary file to it", errno);
+
   const auto folder = std::filesystem::path(path).parent_path().string();
   Descriptor parent(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY, "open");
   ::fsync(parent.value);  // some file systems cannot flush a folder; the rename is done either way

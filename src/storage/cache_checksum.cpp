@@ -15,6 +15,9 @@ std::vector<int64_t> block_hashes(const at::Tensor& embed, const at::Tensor& lab
   const auto* embed_bytes = static_cast<const char*>(embed.const_data_ptr());
   const auto* labels = label.const_data_ptr<int32_t>();
   const auto* positions = index.const_data_ptr<int64_t>();
+
+  // A block is the least part that one rank writes, so the hashes do not depend on the number of
+  // ranks.
   std::vector<int64_t> blocks;
   for (int64_t row = 0; row < rows; row += kHashBlockRows) {
     const int64_t count = std::min(kHashBlockRows, rows - row);

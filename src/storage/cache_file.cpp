@@ -65,12 +65,14 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
                                       kIndexDataset, row, file.path);
     const auto* data = values.const_data_ptr<double>();
     for (int64_t i = 0; i < values.numel(); ++i) {
+      // Positions may be stored as f32, which rounds integers above 2^24.
       const auto position = static_cast<double>(first_value + (row + i) % rows_per_pass);
       counted = counted &&
                 data[i] == (rounds ? static_cast<double>(static_cast<float>(position)) : position);
       largest = std::max(largest, data[i]);
     }
   }
+
   DISSENT_CHECK(counted || !rounds || largest < 0x1p24, kData,
                 "{}: index: expected values that count up row by row, or below 2^24 (as far as f32 "
                 "is exact), found {}",
@@ -99,6 +101,7 @@ int64_t largest_label(const CacheFile& file) {
 
 CacheFile CacheFile::open(const std::string& path) {
   DISSENT_CHECK(path_exists(path), kData, "{}: no such file", path);
+
   CacheFile result;
   result.path = path;
   UniqueHandle file = h5_open(path);
@@ -130,6 +133,9 @@ void CacheFile::read(const DatasetInfo& info, const char* name, int64_t first, i
   if (info.offset < 0) return h5_read_rows(file, name, first, count, out, info.dtype, path);
   const int64_t row_bytes = (info.shape.size() == 2 ? info.shape[1] : 1) *
                             static_cast<int64_t>(c10::elementSize(info.dtype));
+
+  // Rows of a contiguous dataset lie one after another, so a read needs no HDF5: several threads
+  // may read at once.
   if (seal)
     return seal->read(seal->find(info.offset, info.shape[0] * row_bytes), first * row_bytes,
                       count * row_bytes, out);
@@ -178,6 +184,7 @@ SedLayout scan_sed_file(const CacheFile& file) {
   // first value.
   const auto starts = pass_starts(file);
   SedLayout layout;
+
   auto& spec = layout.spec;
   spec.dim = file.embed.shape[1];
   spec.dtype = file.embed.dtype;

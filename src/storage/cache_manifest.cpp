@@ -104,6 +104,8 @@ std::vector<ShardEntry> plan_shards(const CacheSpec& spec) {
                 "cache.shard_rows: expected at most {} shards, found {} with {} rows in each of {} "
                 "passes",
                 kMostShards, per_pass, spec.shard_rows, spec.passes);
+
+  // A shard never crosses the end of a pass, so the last one of each pass may be shorter.
   std::vector<ShardEntry> shards;
   for (int64_t pass = 0; pass < spec.passes; ++pass) {
     for (int64_t row = 0; row < spec.rows_per_pass; row += spec.shard_rows) {
@@ -143,6 +145,7 @@ CacheManifest parse_manifest(const std::string& text, const std::string& path) {
   if (const auto key = long_key(text))
     DISSENT_FAIL(kData, "{}:{}: expected keys of at most {} parts, found one of {}", path,
                  key->line, kMostKeyParts, key->parts);
+
   toml::table table;
   try {
     table = toml::parse(text, path);

@@ -77,6 +77,7 @@ void check_shards(const std::string& path, const std::string& name, const CacheM
     FeatureCache::open(path);
     return;
   }
+
   const auto plan = plan_shards(manifest.spec);
   for (size_t shard = 0; shard < manifest.shards.size(); ++shard) {
     const auto& entry = manifest.shards[shard];
@@ -144,6 +145,8 @@ void create_shard(const std::string& path, const ShardEntry& entry, const CacheS
   h5_add_dataset(file, kEmbedDataset, {entry.rows, spec.dim}, spec.dtype, path);
   h5_add_dataset(file, kLabelDataset, {entry.rows}, at::kInt, path);
   h5_add_dataset(file, kIndexDataset, {entry.rows}, at::kLong, path);
+
+  // A closed file has its full size, which reserve_space() takes.
   file.close(path);
   reserve_space(path);
 }
@@ -194,8 +197,10 @@ CacheWriter CacheWriter::open(Communicator& comm, const std::string& path, const
 std::optional<ShardPart> CacheWriter::next_shard() const {
   const int64_t shard = finished_shards();
   if (shard == shard_count() || state_ == State::kFinished) return {};
+
   const auto& entry = plan_[shard];
   const auto [first, count] = part_of(entry.rows, comm_->rank(), comm_->size());
+
   const int64_t per_pass = manifest_.spec.rows_per_pass;
   return ShardPart{shard, entry.first_row / per_pass, entry.first_row % per_pass + first, count};
 }
@@ -204,6 +209,7 @@ void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label,
                               const at::Tensor& index) {
   DISSENT_CHECK(finished_shards() < shard_count(), kInternal,
                 "{}: expected a shard that is not written yet, found all written", path_);
+
   ShardEntry entry = plan_[finished_shards()];
   const auto& spec = manifest_.spec;
   const auto [first, count] = part_of(entry.rows, comm_->rank(), comm_->size());
@@ -219,12 +225,14 @@ void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label,
                   "{}: embed, label, index: expected [{}, {}], [{}], [{}], found [{}], [{}], [{}]",
                   entry.file, count, spec.dim, count, count, fmt::join(embed.sizes(), ", "),
                   fmt::join(label.sizes(), ", "), fmt::join(index.sizes(), ", "));
+
     features = embed.detach().cpu().to(spec.dtype).contiguous();
     check_finite(features, entry.first_row + first, path_);
     const auto wide = label.cpu().to(at::kLong).contiguous();
     check_label_range(wide, entry.first_row + first, spec.classes, true, path_);
     labels = wide.to(at::kInt);
     positions = index.cpu().to(at::kLong).contiguous();
+
     hashes = block_hashes(features, labels, positions);
   });
 
@@ -263,6 +271,7 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
     // All ranks write their rows in collective MPI-IO.
     UniqueHandle file;
     agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
+
     std::vector<DataRange> ranges;
     // After a failed write the file is not closed: H5Fclose waits for all ranks inside HDF5,
     // retries the write on the failing disk and never returns (h5_start_before_mpi).
@@ -271,13 +280,13 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
     agree(*comm_, [&] { h5_write_rows(file, kIndexDataset, first, index, *comm_, temporary); });
 
     // Read back what this rank wrote (see h5_check_rows), then seal the file.
-
     agree(*comm_, [&] { h5_flush(file, temporary); });
     agree(*comm_, [&] { h5_check_rows(file, kEmbedDataset, first, embed, temporary); });
     agree(*comm_, [&] { h5_check_rows(file, kLabelDataset, first, label, temporary); });
     agree(*comm_, [&] { h5_check_rows(file, kIndexDataset, first, index, temporary); });
     agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
     agree(*comm_, [&] { file.close(temporary); });
+
     write_seal(temporary, std::move(ranges), *comm_);
     agree(*comm_, [&] {
       if (comm_->rank() == 0) sync_and_rename(temporary, path_ + "/" + entry.file);
@@ -294,6 +303,8 @@ void CacheWriter::finish() {
   DISSENT_CHECK(finished_shards() == shard_count(), kInternal,
                 "{}: expected all {} shards before finish, found {}", path_, shard_count(),
                 finished_shards());
+
+  // The final manifest first: after a crash between the two steps, the cache is complete.
   agree(*comm_, [&] {
     if (comm_->rank() != 0) return;
     atomic_write_text(path_ + "/" + kManifestName, manifest_text(manifest_));

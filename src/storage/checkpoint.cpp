@@ -64,6 +64,8 @@ void CheckpointWriter::check_layout() const {
                          slab.local.sizes().slice(1) == at::IntArrayRef(slab.shape).slice(1)),
                     kInternal, "{}: {}: expected a part of {} on this rank, found {}", path_,
                     slab.name, shape_text(slab.shape), shape_text(slab.local.sizes()));
+
+      // Raises for a dtype that HDF5 does not have.
       h5_type(slab.local.scalar_type());
       description += fmt::format("{} {} {}\n", slab.name, shape_text(slab.shape),
                                  at::toString(slab.local.scalar_type()));
@@ -89,6 +91,7 @@ void CheckpointWriter::check_layout() const {
       const auto* part = all + rank * places.size() + 2 * s;
       if (part[1] > 0) parts.emplace_back(part[0], part[1]);
     }
+
     std::sort(parts.begin(), parts.end());
     int64_t covered = 0;
     for (const auto& [first, count] : parts) covered = first == covered ? covered + count : -1;
@@ -126,6 +129,7 @@ void CheckpointWriter::write_slabs(const std::string& temporary) const {
   agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
 
   std::vector<DataRange> ranges;
+
   // After a failed write the file is not closed: H5Fclose waits for all ranks inside HDF5, retries
   // the write on the failing disk and never returns (h5_start_before_mpi).
   for (const auto& slab : slabs_) {

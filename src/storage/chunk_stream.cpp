@@ -110,14 +110,15 @@ struct ChunkStream::Impl {
           if (read.valid()) read.get();
         });
       } catch (...) {
-        held[slot] = kNoChunk;
+        held[slot] = kNoChunk;  // a later call reads it again
         throw;
       }
-      memory.publish();
 
       // The chunk is complete once every rank has read its share.
+      memory.publish();
       current = id, current_slot = slot;
     }
+
     // Every rank has finished with the previous chunk, so its buffer is free.
     fetch((id + 1) % (chunks * selection.passes));
   }

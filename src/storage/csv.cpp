@@ -37,6 +37,7 @@ class CsvReader {
     CsvRecord record{line_, {}};
     do record.fields.push_back(field(record.fields.size() + 1));
     while (take(','));
+
     // The end of a line is LF or CRLF.
     take('\r');
     take('\n');
@@ -73,8 +74,10 @@ class CsvReader {
       DISSENT_CHECK(!at_end(), kData,
                     "{}:{}: column {}: expected a closing quote, found the end of the file", path_,
                     line_, column);
+
       const char c = text_[at_++];
       if (c == '"' && !take('"')) return text;
+
       if (c == '\n') ++line_;
       text += c;
     }
@@ -101,6 +104,7 @@ std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& pat
 }
 
 std::string csv_field(const std::string& value) {
+  // Quotes only where they are needed keep the file easy to read and to compare.
   if (value.find_first_of(",\"\r\n") == std::string::npos) return value;
   std::string out = "\"";
   for (const char c : value) {

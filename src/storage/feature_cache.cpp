@@ -54,6 +54,8 @@ struct FeatureCache::Impl {
     DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= spec.rows(), kInternal,
                   "{0}: expected rows inside 0 .. {3}, found {1} .. {2}", path, first,
                   first + count - 1, spec.rows() - 1);
+
+    // The shard of `first` is the last one that begins at or before it.
     auto at = std::upper_bound(
         shards.begin(), shards.end(), first,
         [](int64_t row, const ShardEntry& shard) { return row < shard.first_row; });
@@ -134,6 +136,7 @@ void FeatureCache::read_raw(int64_t first, int64_t count, void* out) const {
 }
 
 void FeatureCache::read_rows(int64_t first, int64_t count, float* out) const {
+  // f32 needs no conversion; other dtypes go through a buffer of a few rows.
   if (dtype() == at::kFloat) return read_raw(first, count, out);
   const int64_t end = first + count;
   for (; first < end; first += kReadRows) {
@@ -211,6 +214,8 @@ void check_finite(const at::Tensor& values, int64_t first_row, const std::string
   for (int64_t row = 0; row < values.size(0); row += kReadRows) {
     const auto block = values.narrow(0, row, std::min(kReadRows, values.size(0) - row));
     if (all_finite(block)) continue;
+
+    // The fast test only tells that some value is not finite; this one finds its place.
     const auto at = at::isfinite(block).logical_not().nonzero()[0];
     const int64_t i = at[0].item<int64_t>(), column = at[1].item<int64_t>();
     DISSENT_FAIL(kData, "{}: row {}, column {}: expected a finite feature, found {}", path,

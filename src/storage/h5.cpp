@@ -91,6 +91,7 @@ std::string h5_message() {
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &message);
 
   if (message.empty()) return "HDF5 reports no reason";
+
   // System errors are a long list of values with the reason in the middle: errno = 28, error
   // message = 'No space left on device', buf = ...
   constexpr std::string_view key = "error message = '";
@@ -143,6 +144,7 @@ UniqueHandle h5_open(const std::string& path) {
   if (!seal) {
     DISSENT_CHECK(has_signature(path), kData, "{}: expected an HDF5 file, found another format",
                   path);
+
     check_h5_in_child(path);
   }
 
@@ -171,6 +173,9 @@ UniqueHandle h5_create(const std::string& path, int64_t bytes) {
 
 UniqueHandle h5_open_shared(const std::string& path, Communicator& comm) {
   const auto access = access_list(path);
+
+  // With MPI-IO all ranks open the file together. Metadata is read once and sent to all ranks,
+  // instead of once per rank from the file system.
   const bool shared = comm.backend() == Backend::kMpi;
   if (shared) {
     DISSENT_H5(H5Pset_fapl_mpio(access, mpi_handle(comm), MPI_INFO_NULL), path);

@@ -65,6 +65,8 @@ ChildEnd run_child(const std::string& program, const std::string& path) {
   const int code = ::posix_spawn(&child, program.c_str(), &files, &attributes, arguments, environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
+
+  // The parent's copy of the writing end: while it is open, the pipe would not end.
   ::close(ends[1]);
 
   // Read until the child closes its end. What exceeds kMostMessage is drained, so that the child

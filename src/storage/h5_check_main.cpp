@@ -74,6 +74,7 @@ class Walk {
  public:
   void group(hid_t group, int depth) {
     attributes(group);
+
     std::vector<std::string> names;
     hsize_t at = 0;
     const auto add = [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
@@ -85,6 +86,7 @@ class Walk {
 
     for (const auto& name : names) {
       if (H5Lexists(group, name.c_str(), H5P_DEFAULT) < 0) look_at_failure();
+
       // Links of every kind are followed, as readers follow links into other files too.
       const hid_t object = looked_at(H5Oopen(group, name.c_str(), H5P_DEFAULT));
       if (object < 0) continue;
@@ -105,6 +107,7 @@ class Walk {
     if (H5Oget_info(object, &info) < 0) return look_at_failure();
     const std::string key = std::to_string(info.addr);
 #endif
+    // A damaged file may link a group into itself.
     if (!seen_.emplace(info.fileno, key).second) return;
     const auto type = H5Iget_type(object);
     if (type == H5I_DATASET) dataset(object);
@@ -124,6 +127,7 @@ class Walk {
     for (const auto& name : names) {
       const hid_t attribute = looked_at(H5Aopen(object, name.c_str(), H5P_DEFAULT));
       if (attribute < 0) continue;
+
       const hid_t type = looked_at(H5Aget_type(attribute)),
                   space = looked_at(H5Aget_space(attribute));
       read(type, space, [&](void* out) { return H5Aread(attribute, type, out); });
@@ -174,9 +178,11 @@ class Walk {
     const hssize_t count = H5Sget_simple_extent_npoints(space);
     const size_t size = H5Tget_size(type);
     if (count <= 0 || size == 0 || static_cast<hsize_t>(count) > left_ / size) return;
+
     left_ -= static_cast<hsize_t>(count) * size;
     std::vector<char> buffer(static_cast<size_t>(count) * size);
     if (values(buffer.data()) < 0) return look_at_failure();
+
     if (H5Tdetect_class(type, H5T_VLEN) > 0 || H5Tis_variable_str(type) > 0)
       H5Dvlen_reclaim(type, space, H5P_DEFAULT, buffer.data());
   }

@@ -289,10 +289,14 @@ void h5_add_dataset(hid_t file, const std::string& name, at::IntArrayRef shape,
   const std::string place = place_of(path, name);
   const UniqueHandle links(DISSENT_H5(H5Pcreate(H5P_LINK_CREATE), place), H5Pclose);
   DISSENT_H5(H5Pset_create_intermediate_group(links, 1), place);
+
   const UniqueHandle creation(DISSENT_H5(H5Pcreate(H5P_DATASET_CREATE), place), H5Pclose);
+  // Space now, values later: readers need one contiguous piece, and a fill would write everything
+  // twice.
   DISSENT_H5(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY), place);
   DISSENT_H5(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), place);
   DISSENT_H5(H5Pset_obj_track_times(creation, false), place);  // equal contents, equal bytes
+
   const auto type = h5_type(dtype);
   const auto space = simple_space({shape.begin(), shape.end()}, place);
   UniqueHandle(
@@ -306,9 +310,11 @@ void h5_write_rows(hid_t file, const std::string& name, int64_t first, const at:
   const std::string place = place_of(path, name);
   const auto dataset = open_dataset(file, name, path);
   const auto type = h5_type(local.scalar_type());
+
   const UniqueHandle transfer(DISSENT_H5(H5Pcreate(H5P_DATASET_XFER), place), H5Pclose);
   if (comm.backend() == Backend::kMpi)
     DISSENT_H5(H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE), place);
+
   UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   const auto sizes = extent(space, place);
 
@@ -316,6 +322,7 @@ void h5_write_rows(hid_t file, const std::string& name, int64_t first, const at:
   int64_t row_bytes = local.element_size();
   for (size_t d = 1; d < sizes.size(); ++d) row_bytes *= static_cast<int64_t>(sizes[d]);
   const int64_t call_rows = std::max<int64_t>(1, kCallBytes / std::max<int64_t>(1, row_bytes));
+
   // Every rank makes as many calls as a rank with the whole dataset would, and continues after an
   // error, since the other ranks wait in their calls.
   std::string message;

@@ -24,12 +24,16 @@ struct NodeMemory::State {
     DISSENT_MPI(MPI_Win_allocate_shared(node->rank() == 0 ? bytes : 0, 1, MPI_INFO_NULL,
                                         mpi_handle(*node), &base, &handle));
     DISSENT_MPI(MPI_Win_set_errhandler(handle, MPI_ERRORS_RETURN));
+
+    // Every rank asks for the address of rank 0's part: it differs from process to process.
     MPI_Aint size = 0;
     int unit = 0;
     DISSENT_MPI(MPI_Win_shared_query(handle, 0, &size, &unit, &base));
     DISSENT_CHECK(size >= bytes, kComm, "shared-memory window: expected {} bytes, found {}", bytes,
                   size);
     data = static_cast<char*>(base);
+
+    // One access epoch for the lifetime of the window; publish() orders reads and writes.
     DISSENT_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, handle));
   }
 };
@@ -42,8 +46,12 @@ NodeMemory::~NodeMemory() = default;
 void NodeMemory::allocate(Communicator& node, int64_t bytes, const std::string& what) {
   agree(node, [&] {
     if (node.rank() != 0) return;
+
+    // Asked before the allocation: pages of a window come into being only when they are written,
+    // and a write without memory ends the process.
     const int64_t available = available_memory_bytes();
     if (node.size() > 1) check_free_space("/dev/shm", bytes, what);
+
     const auto limit = memory_limit();
     DISSENT_CHECK(
         bytes <= available, kMemory, "{} needs {}, the node has {} of memory available{}", what,
@@ -65,6 +73,8 @@ char* NodeMemory::data() const { return state_->data; }
 
 void NodeMemory::publish() {
   if (state_->handle == MPI_WIN_NULL) return;
+
+  // Own writes become visible, then all ranks have written, then their writes are seen.
   DISSENT_MPI(MPI_Win_sync(state_->handle));
   state_->node->barrier();
   DISSENT_MPI(MPI_Win_sync(state_->handle));

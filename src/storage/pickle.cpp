@@ -206,6 +206,7 @@ class Reader {
     } else {
       items = pop_mark();
     }
+
     if (op == kDict) push(make(Kind::kDict));
     if (items.size() % 2 != 0) fail("a key has no value");
     for (size_t i = 0; i < items.size(); i += 2) top()->pairs.emplace_back(items[i], items[i + 1]);
@@ -281,8 +282,10 @@ class Reader {
         {"torch.ByteStorage", at::kByte},   {"torch.BoolStorage", at::kBool}};
     if (id.items.size() < 5)
       fail("expected a storage as written by torch.save, found another object");
+
     const auto type = types.find(id.items[1]->text);
     if (type == types.end()) return make(Kind::kOther);
+
     auto value = make(Kind::kStorage);
     value->text = id.items[2]->text;
     value->integer = id.items[4]->integer;
@@ -299,6 +302,7 @@ class Reader {
     if (function.text == "torch._utils._rebuild_tensor_v2" && given.size() >= 4 &&
         given[0]->kind == Kind::kStorage)
       return tensor_of(given);
+
     // Protocol 2 has no byte strings: Python 3 writes them as Latin-1 text.
     if (function.text == "_codecs.encode" && given.size() == 2 && given[1]->text == "latin1")
       return latin1_of(given[0]->text);
@@ -310,6 +314,7 @@ class Reader {
         value->integer = array->tensor.item<int64_t>();
         return value;
       }
+
     // The form of arrays in protocol 5.
     if (function.text.ends_with("numeric._frombuffer") && given.size() == 4)
       if (auto array = array_of(*given[1], given[2]->items, given[3]->text == "F", given[0]->text))
@@ -361,6 +366,7 @@ class Reader {
 
     // Fortran order is C order of the reversed shape; the dimensions are permuted back at the end.
     if (fortran) std::reverse(shape.begin(), shape.end());
+
     auto value = make(Kind::kTensor);
     auto& tensor = value->tensor;
     tensor = at::empty(shape, type == "u1" ? at::kByte : at::kLong);
@@ -449,6 +455,7 @@ class Reader {
 }  // namespace
 
 PickleValue::~PickleValue() {
+  // Without recursion: a file may nest values deeper than the stack allows.
   std::vector<Pointer> left;
   const auto take = [&left](PickleValue& value) {
     std::move(value.items.begin(), value.items.end(), std::back_inserter(left));
@@ -460,6 +467,7 @@ PickleValue::~PickleValue() {
     value.pairs.clear();
   };
   take(*this);
+
   while (!left.empty()) {
     const auto value = std::move(left.back());
     left.pop_back();

@@ -66,6 +66,8 @@ void write_plot(const std::string& path, const std::vector<PlotPoint>& points) {
                                  [](const auto& point) { return point.area.has_value(); });
   const bool labels = std::any_of(points.begin(), points.end(),
                                   [](const auto& point) { return !point.label.empty(); });
+
+  // Optional columns are written only if a point has them.
   std::vector<std::string> header{"kind", "series", "x", "y", "low", "high", "weight"};
   if (areas) header.emplace_back("area");
   if (labels) header.emplace_back("label");
@@ -75,6 +77,7 @@ void write_plot(const std::string& path, const std::vector<PlotPoint>& points) {
     const auto& p = points[i];
     const auto problem = problem_of(p, points[0].kind);
     DISSENT_CHECK(problem.empty(), kUsage, "write_plot: {}: point {}: {}", path, i, problem);
+
     std::vector<std::string> fields{plot_kind_name(p.kind), p.series,       number_text(p.x),
                                     number_text(p.y),       text_of(p.low), text_of(p.high),
                                     text_of(p.weight)};
@@ -117,6 +120,7 @@ class PlotRow {
 std::vector<PlotPoint> read_plot(const std::string& path) {
   const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty(), kData, "{}: expected a header line, found an empty file", path);
+
   const auto& header = records[0].fields;
   for (const char* name : {"kind", "series", "x", "y"})
     DISSENT_CHECK(std::find(header.begin(), header.end(), name) != header.end(), kData,
@@ -130,6 +134,7 @@ std::vector<PlotPoint> read_plot(const std::string& path) {
     points.push_back({kind_of(row.text("kind"), place), row.text("series"), row.number("x"),
                       row.number("y"), row.optional("low"), row.optional("high"),
                       row.optional("weight"), row.optional("area"), row.text("label")});
+
     const auto problem = problem_of(points.back(), points.front().kind);
     DISSENT_CHECK(problem.empty(), kData, "{}: {}", place, problem);
   }

@@ -94,6 +94,7 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
 at::Tensor HostResidency::take(std::span<const int64_t> rows) const {
   const int64_t row_bytes = embed_.size(1) * embed_.element_size(), size = embed_.size(0);
   auto out = at::empty({static_cast<int64_t>(rows.size()), embed_.size(1)}, embed_.options());
+
   const auto* from = static_cast<const char*>(embed_.const_data_ptr());
   auto* to = static_cast<char*>(out.data_ptr());
   for (const int64_t row : rows) {
@@ -102,6 +103,8 @@ at::Tensor HostResidency::take(std::span<const int64_t> rows) const {
     std::memcpy(to, from + row * row_bytes, row_bytes);
     to += row_bytes;
   }
+
+  // The memory keeps the dtype of the cache, which may be half as large; computation is in f32.
   return out.to(at::kFloat);
 }
 

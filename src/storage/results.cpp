@@ -109,6 +109,7 @@ std::vector<ResultRow> read_results(const std::string& path) {
     DISSENT_CHECK(record.fields.size() == header.size(), kData,
                   "{0}:{1}: expected {3} columns as the header has, found {2}", path, record.line,
                   record.fields.size(), header.size());
+
     ResultRow row;
     for (size_t c = 0; c < places.size(); ++c) {
       if (places[c] == kNowhere) continue;

@@ -34,6 +34,7 @@ void add_row(std::vector<RowRange>& ranges, int64_t row) {
 RowSubset read_row_subset(const std::string& path, bool complement) {
   const std::string text = edited_text(read_text(path), path);
   RowSubset subset{{}, complement, path};
+
   std::unordered_map<int64_t, int64_t> seen;  // position -> line
   int64_t line = 0;
   for (size_t start = 0; start < text.size(); ++line) {

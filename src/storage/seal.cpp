@@ -81,6 +81,7 @@ uint64_t metadata_hash(const InputFile& file, const std::vector<DataRange>& rang
       XXH3_64bits_update(&state, buffer.data(), buffer.size());
     }
   };
+
   int64_t at = 0;
   for (const auto& range : ranges) {
     add(at, range.offset);
@@ -129,6 +130,7 @@ std::string table_of(const std::vector<DataRange>& ranges, const std::vector<uin
   std::string table;
   put(table, kSealBlockBytes);
   put(table, ranges.size());
+
   size_t at = 0;
   for (const auto& range : ranges) {
     put(table, range.name.size());
@@ -144,6 +146,7 @@ std::string table_of(const std::vector<DataRange>& ranges, const std::vector<uin
 void append(const std::string& path, const std::string& text) {
   const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   int code = file < 0 ? errno : 0;
+
   for (size_t done = 0; code == 0 && done < text.size();) {
     const ssize_t count = ::write(file, text.data() + done, text.size() - done);
     if (count < 0 && errno != EINTR) code = errno;
@@ -181,6 +184,7 @@ std::vector<int64_t> block_checksums(const InputFile& file, const std::string& p
                   kInternal, "{}: {}: expected a separate range inside {} bytes, found {} .. {}",
                   path, range.name, size, range.offset, range.offset + range.bytes);
     end = range.offset + range.bytes;
+
     for (int64_t block = 0; block < blocks_of(range.bytes); ++block, ++number) {
       if (number < first || number >= last) continue;
       const int64_t bytes = block_bytes(range.bytes, block);
@@ -202,6 +206,7 @@ void write_seal(const std::string& path, std::vector<DataRange> ranges, Communic
   int64_t total = 0;
   for (const auto& range : ranges) total += blocks_of(range.bytes);
   const auto first_of = [&](int rank) { return total * rank / comm.size(); };
+
   std::vector<int64_t> own, counts;
   for (int rank = 0; rank < comm.size(); ++rank)
     counts.push_back(first_of(rank + 1) - first_of(rank));
@@ -300,6 +305,7 @@ std::shared_ptr<const Seal> Seal::of(const std::string& path) {
   TableReader table(text, path);
   auto seal = std::make_shared<Seal>();
   seal->path_ = path;
+
   if (table.number() != kSealBlockBytes) table.fail();
   const auto hdf5_bytes = static_cast<int64_t>(trailer->hdf5_bytes);
   std::vector<DataRange> ranges;
@@ -353,6 +359,7 @@ void Seal::read(int64_t dataset, int64_t first, int64_t bytes, void* out) const 
                 "{}: {}: expected bytes inside 0 .. {}, found {} .. {}", path_, data.range.name,
                 data.range.bytes, first, first + bytes);
 
+  // A file per call: reads come from several threads, and pread needs no common position.
   const InputFile file(path_);
   thread_local std::vector<char> buffer;
   auto* to = static_cast<char*>(out);

@@ -42,6 +42,7 @@ void read_selected(const FeatureCache& cache, const RowSelection& selection, int
     const bool gaps = stop > at + 1;
     const int64_t first = ranges[at].first,
                   rows = ranges[stop - 1].first + ranges[stop - 1].count - first;
+
     const auto span_labels = cache.read_labels(first, rows);
     const auto span_index = index ? cache.read_index(first, rows) : at::Tensor();
     if (gaps) buffer.resize(rows * row_bytes);

@@ -16,10 +16,14 @@ namespace fs = std::filesystem;
 std::string staged_name(const std::string& folder, const std::string& path) {
   const auto whole = fs::canonical(path);
   const auto manifest = whole / "manifest.toml";
+
+  // The contents decide the name: a manifest has checksums, a single file is known by size and
+  // time.
   const std::string version =
       fs::is_directory(whole) ? read_text(manifest.string())
                               : fmt::format("{} {}", fs::file_size(whole),
                                             fs::last_write_time(whole).time_since_epoch().count());
+
   const std::string identity = whole.string() + "\n" + version;
   return fmt::format("{}/dissent-{:016x}{}", folder, XXH3_64bits(identity.data(), identity.size()),
                      whole.extension().string());

@@ -48,9 +48,14 @@ Case read_attributes(hid_t file, const std::string& key, const std::string& path
   read.key = key;
   read.kind = attribute<std::string>(file, key, "kind", path);
   read.name = attribute<std::string>(file, key, "name", path);
+
+  // Only some writers explain their cases.
   const auto names = h5_attribute_names(file, key, path);
   if (std::find(names.begin(), names.end(), "note") != names.end())
     read.note = attribute<std::string>(file, key, "note", path);
+
+  // Each case brings its own tolerance, |x - y| <= atol + rtol |y|, since f32 references and sums
+  // that cancel need wider ones. Parameters are JSON because each kind has others.
   read.rtol = attribute<double>(file, key, "rtol", path);
   read.atol = attribute<double>(file, key, "atol", path);
   read.params =
@@ -76,17 +81,23 @@ std::vector<Case> read_cases(const std::string& path) {
   const auto file = h5_open(path);
   std::map<std::string, Case> cases;
   for (const auto& name : h5_dataset_names(file, "/", path)) {
+    // Names of tensors may contain slashes; only the first two separate case and group.
     const auto first = name.find('/'), second = name.find('/', first + 1);
     DISSENT_CHECK(first != std::string::npos && second != std::string::npos, kData,
                   "{}: dataset '{}': expected <case>/in|out|grad/<name>", path, name);
+
+    // The attributes belong to the group of the case, so they are read with its first tensor.
     const auto key = name.substr(0, first), group = name.substr(first + 1, second - first - 1);
     if (cases.count(key) == 0) cases.emplace(key, read_attributes(file, key, path));
     auto& read = cases.at(key);
+
     const bool known = group == "in" || group == "out" || group == "grad";
     DISSENT_CHECK(known, kData, "{}: dataset '{}': expected <case>/in|out|grad/<name>", path, name);
     auto& tensors = group == "in" ? read.in : group == "out" ? read.out : read.grad;
     tensors.emplace(name.substr(second + 1), read_tensor(file, name, path));
   }
+
+  // A file without cases would pass every check.
   DISSENT_CHECK(!cases.empty(), kData, "{}: expected a reference case, found none", path);
   std::vector<Case> list;
   for (auto& [key, read] : cases) list.push_back(std::move(read));
@@ -120,11 +131,15 @@ void Checker::host_output(const std::string& name, const at::Tensor& value) {
 void Checker::value(const at::Tensor& value,
                     const std::vector<std::pair<std::string, at::Tensor>>& leaves) {
   output("value", value);
+
+  // A constant value has no graph, and some leaves may not be part of it: their gradients are 0, as
+  // in the reference.
   std::vector<at::Tensor> inputs;
   for (const auto& [name, leaf] : leaves) inputs.push_back(leaf);
   std::vector<at::Tensor> gradients(inputs.size());
   if (value.requires_grad())
     gradients = torch::autograd::grad({value}, inputs, {}, std::nullopt, false, true);
+
   for (size_t i = 0; i < leaves.size(); ++i)
     gradient(leaves[i].first,
              gradients[i].defined() ? gradients[i] : at::zeros_like(leaves[i].second));
@@ -134,17 +149,23 @@ void Checker::compare(const std::string& group, const NamedTensors& references,
                       const std::string& name, const at::Tensor& value, const Tolerance& allowed) {
   const auto found = references.find(name);
   if (found == references.end()) return;
+
+  // Noted before the comparison: an output with a wrong shape must not be reported as missing too.
   const std::string output = group + "/" + name;
   compared_.insert(output);
   DISSENT_CHECK(value.sizes() == found->second.sizes(), kCheck,
                 "{0}: expected the shape [{2}] of the reference, found ours of [{1}]", output,
                 fmt::join(value.sizes(), ", "), fmt::join(found->second.sizes(), ", "));
+
+  // Compared in f64 on the host, so that the comparison itself adds no rounding.
   const auto ours = value.detach().to(at::kCPU, at::kDouble).contiguous(),
              reference = found->second.to(at::kDouble).contiguous();
   const double largest = largest_size(reference);
 
   // Only the largest difference is kept, measured in tolerances: it decides whether the case holds.
   for (int64_t i = 0; i < ours.numel(); ++i) {
+    // NaN and infinities have to be equal; any other difference that is not finite exceeds every
+    // tolerance.
     const double x = ours.data_ptr<double>()[i], expected = reference.data_ptr<double>()[i];
     if (x == expected || (std::isnan(x) && std::isnan(expected))) continue;
 

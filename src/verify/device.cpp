@@ -79,6 +79,7 @@ Case on_device(const Case& reference, at::Device device, at::ScalarType arithmet
   moved.device = device;
   moved.arithmetic = arithmetic;
 
+  // Labels and indices keep their integer dtype.
   for (auto& [name, tensor] : moved.in)
     tensor = tensor.to(device, tensor.is_floating_point() ? arithmetic : tensor.scalar_type());
   return moved;

@@ -35,8 +35,10 @@ class CaseNetwork final : public ImageNetwork {
 
 ImageMembers members_of(const Case& reference) {
   const auto &v = reference.input("V"), &w = reference.input("W");
+
   auto network = std::make_shared<CaseNetwork>(v.size(2), v.size(1), w.size(1));
   auto values = at::zeros({v.size(0), network->layout().size()}, reference.numbers());
+
   for (const auto& entry : network->layout().entries())
     stacked_parameter(values, entry).copy_(reference.input(entry.name));
   return {network, v.size(0), 0, values, at::empty({v.size(0), 0}, reference.numbers())};
@@ -57,6 +59,7 @@ ImageStepInput step_of(const Case& reference, int64_t step, int64_t members) {
   ImageStepInput input{.epoch = reference.param<int64_t>("epoch") - 1, .batch = step};
   for (int64_t m = 0; m < members; ++m)
     input.own.push_back({images[m], targets[m], targets.size(1)});
+
   if (reference.has_input("unlabelled")) {
     const auto outliers = reference.input("unlabelled")[step];
     input.diversity = {outliers, {}, outliers.size(0)};
@@ -69,6 +72,8 @@ ImageStepInput step_of(const Case& reference, int64_t step, int64_t members) {
 std::optional<Discriminator> discriminator_of(const Case& reference, double weight_decay,
                                               double clip_norm) {
   if (!reference.has("dice")) return std::nullopt;
+
+  // Copies: the steps update them in place, and other handlers read the same case.
   std::vector<at::Tensor> parameters;
   for (const auto& name : discriminator_names(reference))
     parameters.push_back(reference.input(name).clone());
@@ -89,6 +94,7 @@ Schedule schedule_of(const Case& reference) {
 }
 
 void check_steps(const Case& reference, Checker& checker) {
+  // All members on one rank: a grid of 1 x 1 x 1.
   auto members = members_of(reference);
   auto world = make_self_communicator();
   Grid grid(*world, {});

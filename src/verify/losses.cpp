@@ -31,6 +31,9 @@ void check_a2d(const Case& reference, Checker& checker) {
   const auto per_sample = losses::a2d(logits, reference.param<int64_t>("m"));
   if (reference.param<std::string>("reduction") == "mean")
     return checker.value(per_sample.mean(), {{"logits", logits}});
+
+  // Without a reduction, the gradient is that of sum_n c_n a_n for a given vector c, which checks
+  // each sample.
   const auto cotangent = reference.differentiable("cotangent");
   checker.output("per_sample", per_sample);
   checker.value((per_sample * cotangent).sum(), {{"logits", logits}, {"cotangent", cotangent}});

@@ -22,6 +22,7 @@ namespace {
 void check_member_accuracies(const Case& reference, Checker& checker) {
   const auto &logits = reference.input("logits"), &labels = reference.input("labels");
   checker.output("ensemble", accuracy(logits.mean(0).argmax(-1), labels));
+
   double best = 0, sum = 0;
   for (int64_t m = 0; m < logits.size(0); ++m) {
     const double of_member = accuracy(logits[m].argmax(-1), labels);
@@ -34,6 +35,8 @@ void check_member_accuracies(const Case& reference, Checker& checker) {
 }
 
 void check_accuracy(const Case& reference, Checker& checker) {
+  // Three kinds of cases: predictions with OOD samples among them (label -1), logits of members [M,
+  // N, C], and logits of one network [N, C].
   if (reference.has_input("pred")) {  // of the ID samples
     const auto& labels = reference.input("label");
     const auto id = labels.ne(-1);
@@ -85,6 +88,7 @@ void check_aupr(const Case& reference, Checker& checker) {
 }
 
 metrics::RankingSide positive_side(const Case& reference, double recall) {
+  // A ranking gives the values of both sides: with OOD and with ID as the positive class.
   const auto both = figures(reference, recall);
   return reference.param<std::string>("positive") == "id" ? both.negative : both.positive;
 }
@@ -106,6 +110,9 @@ void check_ccr(const Case& reference, Checker& checker) {
 
 metrics::Reliability reliability(const Case& reference) {
   const auto& logits = reference.input("logits");
+
+  // OpenOOD passes logits as confidences and bins them as they are. torchmetrics has a bin of its
+  // own for a confidence of 1; the others drop it.
   const auto shown = is_openood(reference) ? logits : at::softmax(logits, -1);
   const auto top =
       convention(reference) == "torchmetrics" ? metrics::TopBin::kOwn : metrics::TopBin::kDropped;

@@ -36,6 +36,9 @@ at::Tensor wave(const Case& reference, const ParameterEntry& entry, int64_t k) {
 // The weights of a case: in/<name> if it exists, else the formula in the note of the case.
 at::Tensor weights(const Case& reference, const ParameterEntry& entry, int64_t k) {
   if (reference.has_input(entry.name)) return reference.input(entry.name);
+
+  // Matrices and kernels are scaled by sqrt(2 / fan_in), with fan_in = numel / shape[0], so that
+  // activations keep their size through deep networks; norm weights stay near 1.
   const auto s = wave(reference, entry, k);
   if (entry.shape.size() >= 2)
     return s *
@@ -55,17 +58,24 @@ struct Filled {
 Filled filled(const Case& reference, std::shared_ptr<const ImageNetwork> network,
               const std::string& prefix = "", int64_t first = 0) {
   const auto& listed = reference.params.at("parameters");
+
   Filled made{network, {}, at::zeros({network->buffer_layout().size()}, reference.numbers())};
+
   for (auto entry : network->layout().entries()) {
     entry.name = prefix + entry.name;
     const auto k = first + static_cast<int64_t>(made.parameters.size());
     const auto expected = k < static_cast<int64_t>(listed.size()) ? listed[k] : nlohmann::json();
+
+    // The k-th tensor's values depend on k, so an order other than the reference's would give other
+    // weights.
     DISSENT_CHECK(expected == nlohmann::json::array({entry.name, entry.shape}), kCheck,
                   "parameter {}: expected {} (reference), found {} [{}] (ours)", k, expected.dump(),
                   entry.name, fmt::join(entry.shape, ", "));
     made.parameters.push_back(
         weights(reference, entry, k).to(reference.numbers()).clone().set_requires_grad(true));
   }
+
+  // Running statistics other than 0 and 1, which would hide that BatchNorm ignores them.
   for (const auto& entry : network->buffer_layout().entries()) {
     const auto s =
         at::arange(entry.numel, at::kDouble).sin_().view(entry.shape).to(reference.numbers());
@@ -120,9 +130,11 @@ void check_value(const Case& reference, Checker& checker, const Filled& made,
   const auto add = [&](const std::string& name, const at::Tensor& leaf) {
     if (reference.grad.count(name) > 0) leaves.emplace_back(name, leaf);
   };
+
   add("images", images);
   for (size_t i = 0; i < made.parameters.size(); ++i)
     add(made.network->layout().entry(i).name, made.parameters[i]);
+
   const auto value = losses::cross_entropy(logits.unsqueeze(0), reference.input("labels")).mean();
   if (leaves.empty()) return checker.output("value", value);
   checker.value(value, leaves);
@@ -131,13 +143,19 @@ void check_value(const Case& reference, Checker& checker, const Filled& made,
 void check_single(const Case& reference, Checker& checker) {
   const auto made = filled(reference, make_image_network(reference.name, options_of(reference)));
   check_count(reference, made.parameters.size());
+
   const auto images = reference.differentiable("images");
   const auto out =
       made.network->forward(made.parameters, made.buffers, images, training(reference));
+
+  // The norms show whether the weights were made as in the reference, apart from the network
+  // itself.
   checker.output("param_norms", norms(made.parameters));
   checker.output("logits", out.logits);
   checker.output("features", out.features);
   check_map(reference, checker, out.maps);
+
+  // In training mode these are the statistics after the batch, else the given ones.
   for (const auto& entry : made.network->buffer_layout().entries())
     checker.output(entry.name, parameter(made.buffers, entry));
   check_value(reference, checker, made, images, out.logits);
@@ -149,6 +167,9 @@ void check_members(const Case& reference, Checker& checker, const ImageOutput& o
   checker.output("logits", out.logits);
   checker.output("features", out.features);
   check_map(reference, checker, out.maps);
+
+  // The ensemble's output: the mean logit, or the logarithm of the mean probability, log((1/M)
+  // sum_m p_m) = logsumexp_m(log p_m) - log M.
   const bool of_logits = reference.param<bool>("aggregate_logits");
   checker.output("agg_logits", of_logits ? scores::mean_logits(out.logits)
                                          : out.logits.log_softmax(-1).logsumexp(0) -
@@ -186,9 +207,12 @@ void check_multihead(const Case& reference, Checker& checker) {
   check_count(reference, made.parameters.size());
   auto out = made.network->forward(made.parameters, made.buffers, reference.input("images"),
                                    training(reference));
+
   checker.output("param_norms", norms(made.parameters));
   for (const auto& entry : made.network->buffer_layout().entries())
     checker.output(entry.name, parameter(made.buffers, entry));
+
+  // The heads share one trunk: features and maps are the same for every head.
   const auto repeated = [&](const at::Tensor& shared) {
     return at::stack(std::vector<at::Tensor>(made.network->heads(), shared));
   };
@@ -203,9 +227,14 @@ VisionTransformerOptions transformer_of(const Case& reference) {
                                    .depth = reference.param<int64_t>("depth"),
                                    .attention_heads = reference.param<int64_t>("num_heads"),
                                    .mlp_ratio = reference.param<double>("mlp_ratio")};
+
+  // Keys that the case leaves out keep the defaults of the options.
   if (reference.has("in_chans")) options.channels = reference.param<int64_t>("in_chans");
   if (reference.has("qkv_bias")) options.qkv_bias = reference.param<bool>("qkv_bias");
   if (reference.has("norm_eps")) options.norm_eps = reference.param<double>("norm_eps");
+
+  // In evaluation mode this rate has no effect. In training mode the reference would drop blocks at
+  // random, which this network does not do.
   const bool drops = training(reference) && reference.has("drop_path_rate") &&
                      reference.param<double>("drop_path_rate") > 0;
   DISSENT_CHECK(
@@ -218,13 +247,17 @@ void check_transformer(const Case& reference, Checker& checker) {
   const auto network = std::make_shared<VisionTransformer>(transformer_of(reference));
   const auto made = filled(reference, network);
   check_count(reference, made.parameters.size());
+
   const auto images = reference.differentiable("images");
   const auto out = network->forward(made.parameters, {}, images, training(reference));
   const auto all = network->tokens({made.parameters, {}, training(reference)}, images);
+
   checker.output("param_norms", norms(made.parameters));
   checker.output("logits", out.logits);
   checker.output("pre_logits", out.features);
   checker.output("tokens", all.tokens);
+
+  // The features that `dissent cache` stores for SED's heads.
   checker.output("cached_cls",
                  network->features_at("cls_after_last_attention", made.parameters, {}, images));
   check_value(reference, checker, made, images, out.logits);

@@ -36,6 +36,7 @@ Value value_of(const nlohmann::json& json) {
 }
 
 std::any options_of(const Case& reference, const scores::PostprocessorInfo& info) {
+  // Defaults first: a case has only the parameters that its reference was given.
   std::any options = info.default_options;
   for (const auto& [parameter, json] : reference.params.items()) {
     const auto key = option_name(info.name, parameter);
@@ -48,6 +49,7 @@ scores::FitData data_of(const Case& reference) {
   const auto optional = [&](const char* name) {
     return reference.has_input(name) ? reference.input(name) : at::Tensor();
   };
+
   scores::FitData data;
   data.head = {reference.input("W"), reference.input("b")};
   data.train = {optional("h_train"), {}, optional("y_train")};
@@ -68,6 +70,7 @@ State fit_and_score(const Case& reference, Checker& checker,
   auto options = options_of(reference, info);
   if (adjust) adjust(options);
   auto state = scores::fit(info, data_of(reference), options);
+
   if (reference.has_input("weibull"))
     state["weibull"] = reference.input("weibull");  // given: the reference could not run libMR
   for (const auto& [name, tensor] : state) checker.output(name, tensor);
@@ -89,6 +92,7 @@ void check_changed(const Case& reference, Checker& checker) {
 }
 
 void check_temp_scaling(const Case& reference, Checker& checker) {
+  // SDDE fits a temperature in another way; these cases come from OpenOOD.
   const auto& info = scores::find_postprocessor("temp_scaling");
   fit_and_score(reference, checker, [&](std::any& options) {
     scores::set_option(info, options, "convention", std::string("openood"));
@@ -110,6 +114,7 @@ void check_nnguide(const Case& reference, Checker& checker) {
   DISSENT_CHECK(place != std::string::npos, kData,
                 "{}: case {}: expected '{}' in its note, found none", reference.file, reference.key,
                 before);
+
   const int64_t batch = std::stoll(reference.note.substr(place + before.size()));
   const auto& info = scores::find_postprocessor("nnguide");
   const auto state = fit_and_score(reference, checker, [&](std::any& options) {
@@ -125,6 +130,7 @@ void check_openmax(const Case& reference, Checker& checker) {
   const auto state = fit_and_score(reference, checker);
   const auto [largest, predicted] =
       scores::openmax_probabilities(state, logits_of(reference)).max(1);
+
   const auto last = reference.input("W").size(0) - 1;
   checker.output("pred", predicted.masked_fill(
                              largest.lt(reference.param<double>("weibull_threshold")), last));
@@ -133,6 +139,7 @@ void check_openmax(const Case& reference, Checker& checker) {
 }  // namespace
 
 const std::vector<CaseHandler>& postprocessor_handlers() {
+  // SDDE's cases have some of these names too; theirs have in/features instead of in/h_test.
   constexpr auto kKind = "postprocessor";
   static const std::vector<CaseHandler> table = {
       {kKind, "msp", check_plain},

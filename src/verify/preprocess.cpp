@@ -37,6 +37,9 @@ void check_result(const Case& reference, Checker& checker, const TransformOption
   const auto result = transform_image(options, image, draws);
   check_image(reference, checker, "image", result, {1, 2});
   checker.output("channel_mean", result.to(at::kDouble).mean(at::IntArrayRef{1, 2}));
+
+  // The image between resize and crop: it tells an error of the resampling from one of the crop. A
+  // grey image is stored with three equal channels.
   if (options.resize == 0) return;
   const auto resized = resize_shorter((image.dim() == 2 ? image.unsqueeze(2) : image).contiguous(),
                                       options.resize, options.interpolation);
@@ -62,12 +65,15 @@ void check_test(const Case& reference, Checker& checker) {
 
 // A padded crop, or ImageNet's resized crop if the case has the size of a window.
 void check_train_transform(const Case& reference, Checker& checker) {
+  // The reference's random draws are in the case, so both cut out the same window.
   TransformDraws draws{.top = reference.param<int64_t>("top"),
                        .left = reference.param<int64_t>("left"),
                        .flip = reference.param<bool>("flip")};
+
   if (!reference.has("height"))
     return check_result(reference, checker,
                         options_of(reference, TransformOptions::Kind::kPaddedCrop, "crop"), draws);
+
   draws.height = reference.param<int64_t>("height");
   draws.width = reference.param<int64_t>("width");
   check_result(reference, checker,

@@ -55,13 +55,18 @@ void check_gradcam(const Case& reference, Checker& checker) {
   std::vector<std::pair<std::string, at::Tensor>> leaves;
   for (const auto* name : {"feature_maps", "W2", "W1"})
     if (reference.has_input(name)) leaves.emplace_back(name, reference.differentiable(name));
+
+  // The order of `leaves` is that of the names above. A flat head has no W1; the back is then W2
+  // again, which head_logits ignores for this head.
   const auto& maps = leaves[0].second;
   const auto logits = head_logits(reference.param<std::string>("head"), maps, leaves.back().second,
                                   leaves[1].second);
   const auto stack = MemberInputs::stacked(maps);
+
   const auto options = grad_cam_options(reference);
   const auto noise = reference.has_input("noise") ? reference.input("noise") : at::Tensor();
   const auto& labels = reference.input("labels");
+
   checker.output("logits", logits);
   checker.output("salience", losses::activation_maps(logits, labels, stack, options, noise, false));
   checker.value(losses::gradcam(logits, labels, stack, options, noise), leaves);
@@ -74,6 +79,7 @@ void check_input_gradient(const Case& reference, Checker& checker) {
              w2 = reference.differentiable("W2");
   const auto logits =
       at::matmul(at::matmul(images.flatten(2), w1.transpose(1, 2)).tanh(), w2.transpose(1, 2));
+
   const losses::InputGradientOptions options{
       losses::input_gradient_mode(reference.param<std::string>("mode"))};
   checker.value(losses::input_gradient(logits, reference.input("labels"),

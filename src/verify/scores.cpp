@@ -137,6 +137,8 @@ double mean_over_batches(const at::Tensor& mapped, int64_t batch,
 void check_evaluation(const Case& reference, Checker& checker, const at::Tensor& mapped,
                       const at::Tensor& soup, scores::InputKind kind) {
   check_subset_accuracies(reference, checker, mapped, soup);
+
+  // SED's release reports the plain name for the mean over batches of its *_per_sample function.
   const auto batch = reference.param<int64_t>("batch_size");
   for (const auto& score : scores::score_table()) {
     const std::string suffix = "_per_sample";
@@ -146,6 +148,7 @@ void check_evaluation(const Case& reference, Checker& checker, const at::Tensor&
                      return released_score(score, part, kind);
                    }));
   }
+
   checker.output("var", mean_over_batches(mapped, batch, scores::variance));
 }
 
@@ -160,6 +163,7 @@ void check_imagenet_ar(const Case& reference, Checker& checker) {
 
 void check_categories(const Case& reference, Checker& checker) {
   const auto& logits = reference.input("logits");
+
   const auto categories = reference.has_input("category_mask")
                               ? reference.input("category_mask").ne(0)
                               : scores::category_mask(reference.input("class_to_category"),
@@ -176,6 +180,8 @@ double auroc_of(const at::Tensor& id, const at::Tensor& ood, scores::Positive po
 }
 
 void check_detection(const Case& reference, Checker& checker) {
+  // Some released scores depend on the batch (mutual_information), so batches are cut as in the
+  // release.
   const auto batch = reference.param<int64_t>("batch_size");
   for (const auto& score : scores::score_table()) {
     if (score.released_name.empty()) continue;
@@ -185,6 +191,8 @@ void check_detection(const Case& reference, Checker& checker) {
         parts.push_back(released_score(score, part, InputKind::kLogits));
       return at::cat(parts);
     };
+
+    // The release evaluates every score s twice, as s and as 1 - s.
     const auto id = all("id_logits"), ood = all("ood_logits");
     const auto check = [&](const std::string& name, const at::Tensor& of_id,
                            const at::Tensor& of_ood) {
@@ -200,6 +208,7 @@ void check_detection(const Case& reference, Checker& checker) {
 }  // namespace
 
 const std::vector<CaseHandler>& score_handlers() {
+  // Names as in SED's release; `score_table` maps them to ours.
   static const std::vector<CaseHandler> table = {
       {"score", "a2d_score_per_sample", check_per_sample},
       {"score", "average_energy_per_sample", check_per_sample},

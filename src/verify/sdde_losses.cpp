@@ -72,6 +72,7 @@ std::vector<at::Tensor> tensors_of(const Leaves& leaves) {
 }
 
 void check_dice(const Case& reference, Checker& checker) {
+  // The loss of the members; check_discriminator() compares the gradients of the discriminator.
   LossInput input;
   input.features = reference.differentiable("features");
   input.labels = reference.input("labels");
@@ -182,6 +183,8 @@ void check_sdde_total(const Case& reference, Checker& checker) {
   base.labels = targets;
   if (reference.has("adversarial")) {
     const auto loss = losses::evaluate(terms[0].name, base, terms[0].options);
+
+    // Only the first term, the base loss, defines the direction of the adversarial examples.
     base.adversarial_logits = forward(v, w,
                                       losses::adversarial_inputs(
                                           loss, own_images, reference.param<double>("adversarial")))
@@ -212,6 +215,7 @@ void check_sdde_total(const Case& reference, Checker& checker) {
 // The weight of a loss at every (epoch, step) of the case, which counts both from 1.
 at::Tensor weights(const Case& reference, const losses::LossWeight& weight, at::ScalarType dtype) {
   const auto& epochs = reference.input("epoch");
+
   auto values = at::empty(epochs.sizes(), dtype);
   for (int64_t i = 0; i < epochs.numel(); ++i) {
     const int64_t step =
@@ -222,6 +226,8 @@ at::Tensor weights(const Case& reference, const losses::LossWeight& weight, at::
 }
 
 void check_apply_diversity(const Case& reference, Checker& checker) {
+  // Every `period` steps, but in every step of the first and the last epochs. Epochs count from 1
+  // in the reference and from 0 here.
   const losses::LossWeight weight{.period = reference.param<int64_t>("period"),
                                   .every_step_before = reference.param<int64_t>("first_epochs"),
                                   .every_step_from = reference.param<int64_t>("num_epochs") -
@@ -244,9 +250,11 @@ void check_cosine_rate(const Case& reference, Checker& checker) {
   options.minimum = reference.param<double>("lr_min");
   options.after_end = AfterEnd::kRise;  // as released; the default here holds the minimum
   const Schedule schedule(options, reference.param<double>("lr"), epochs, per_epoch);
+
   const auto& steps = reference.input("step");
   auto rates = at::empty(steps.sizes(), at::kDouble);
   for (int64_t i = 0; i < steps.numel(); ++i) {
+    // The reference counts steps through all epochs.
     const auto step = steps[i].item<int64_t>();
     rates[i] = schedule.rate(step / per_epoch, step % per_epoch);
   }

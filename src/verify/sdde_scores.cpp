@@ -26,6 +26,9 @@ void check_aggregation(const Case& reference, Checker& checker) {
       reference.has("aggregate_logits") && !reference.param<bool>("aggregate_logits");
   const auto ensemble =
       of_probabilities ? scores::log_mean_probabilities(members) : scores::mean_logits(members);
+
+  // The temperature divides logits, of members and of the ensemble, before the score; it does not
+  // change the predicted class.
   const double t = reference.has("temperature") ? reference.param<double>("temperature") : 1.0;
   checker.output("score", scores::aggregate(aggregation_of(reference), members / t, ensemble / t));
   checker.output("pred", ensemble.argmax(-1));

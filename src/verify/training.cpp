@@ -25,6 +25,7 @@ MemberStack members_of(const Case& reference, bool stacked) {
   const auto& classifier = reference.input("head.weight");
   std::shared_ptr<const Head> head =
       make_head("block_head", weight.size(-1), weight.size(-2), classifier.size(-2));
+
   const int64_t total = stacked ? weight.size(0) : 1;
   auto values = at::zeros({total, head->layout().size()}, reference.numbers());
   for (const auto& entry : head->layout().entries())
@@ -36,8 +37,11 @@ MemberStack members_of(const Case& reference, bool stacked) {
 void check_stack(Checker& checker, const MemberStack& members, const at::Tensor& x,
                  const at::Tensor& cotangent) {
   std::vector<at::Tensor> saved;
+
   const auto stack_x = x.unsqueeze(0);
   const auto logits = members.head->forward_stack(members.values, stack_x, &saved);
+
+  // The cotangent stands for dL/dlogits, so L = sum(logits * cotangent).
   auto gradient = at::zeros_like(members.values);
   members.head->backward_stack(members.values, stack_x, saved, cotangent.unsqueeze(0), gradient);
   checker.output("logits", logits[0]);
@@ -49,6 +53,7 @@ void check_member(const Case& reference, Checker& checker) {
   const auto members = members_of(reference, false);
   const auto flat = members.member(0);
   const auto &x = reference.input("x"), &cotangent = reference.input("cotangent");
+
   std::vector<at::Tensor> saved;
   const auto logits = members.head->forward(flat, x, &saved);
 
@@ -74,9 +79,12 @@ OptimizerOptions optimizer_of(const Case& reference) {
   OptimizerOptions options;
   options.kind = sgd ? OptimizerKind::kSgd : OptimizerKind::kAdamW;
   options.learning_rate = given.at("start_lr");
+
+  // SED's configurations keep each optimiser's own keys in a table of its name.
   const auto& own = given.value(sgd ? "sgd" : "adamW", nlohmann::json::object());
   if (own.contains("weight_decay")) options.weight_decay = own.at("weight_decay").get<double>();
   if (own.contains("momentum")) options.momentum = own.at("momentum").get<double>();
+
   if (reference.has("betas")) {
     options.beta1 = reference.params.at("betas")[0];
     options.beta2 = reference.params.at("betas")[1];
@@ -88,11 +96,14 @@ OptimizerOptions optimizer_of(const Case& reference) {
 ObjectiveOptions objective_of(const Case& reference) {
   const auto lambda = reference.param<double>("lambda");
   ObjectiveOptions options;
+
+  // As in SED: (1 - lambda) of the task loss and lambda * manual_lambda of A2D.
   const double smoothing =
       reference.has("smoothing_eps") ? reference.param<double>("smoothing_eps") : 0;
   options.terms.push_back({"cross_entropy",
                            {.weight = 1 - lambda},
                            losses::CrossEntropyOptions{.label_smoothing = smoothing}});
+
   const auto sample_weight =
       reference.has("modifier") ? losses::SampleWeight::kHard : losses::SampleWeight::kNone;
   options.terms.push_back({"a2d",
@@ -175,6 +186,8 @@ void check_train_step(const Case& reference, Checker& checker) {
   const bool frozen = is_frozen_at_first(reference);
   const int64_t per_epoch =
       reference.has("steps_per_epoch") ? reference.param<int64_t>("steps_per_epoch") : count;
+
+  // Without T_max the learning rate is constant.
   const Schedule schedule(
       reference.has("T_max") ? cosine(reference.param<int64_t>("T_max")) : ScheduleOptions{},
       optimizer_options.learning_rate, 1, per_epoch);
@@ -202,6 +215,8 @@ void check_train_step(const Case& reference, Checker& checker) {
     for (const auto& late : stepper->late_results(true)) log.add(first + late.step, late.result);
   }
 
+  // The rates are computed on the host in any case, so they have to hold to the tolerance of the
+  // case.
   checker.host_output("lr", log.rates);
   checker.output("total", log.total);
   checker.output("task_loss", log.task);
@@ -215,6 +230,7 @@ void check_cosine(const Case& reference, Checker& checker) {
   const bool frozen = reference.param<bool>("freeze_model_on_first_epoch");
   const auto options = cosine(reference.has("T_max") ? reference.param<int64_t>("T_max") : epochs);
   const Schedule schedule(options, reference.param<double>("start_lr"), epochs, 1);
+
   auto rates = at::empty({epochs}, at::kDouble);
   for (int64_t epoch = 0; epoch < epochs; ++epoch)
     rates[epoch] = schedule.rate(updating_epoch(epoch, frozen), 0);
@@ -223,12 +239,16 @@ void check_cosine(const Case& reference, Checker& checker) {
 
 void check_generalization(const Case& reference, Checker& checker) {
   const auto members = members_of(reference, true);
+  // The soup is one network with the mean weights of all members.
   const auto soup = scores::uniform_soup(members.values);
   const auto& x = reference.input("embed");
+
   std::vector<at::Tensor> logits;
   for (int64_t m = 0; m < members.total; ++m)
     logits.push_back(members.head->forward(members.member(m), x, nullptr));
+
   const auto stacked = at::stack(logits), soup_logits = members.head->forward(soup, x, nullptr);
+
   checker.output("logits", stacked);
   checker.output("soup_logits", soup_logits);
   for (const auto& entry : members.head->layout().entries())

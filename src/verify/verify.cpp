@@ -25,6 +25,9 @@ const CaseHandler* find_handler(const Case& reference) {
   const auto has = [&](const std::string& name) {
     return name.empty() || reference.has_input(name) || reference.has(name);
   };
+
+  // The first match decides, so of two handlers with one name the one that asks for an input
+  // (`having`) comes in an earlier table.
   for (const auto* table :
        {&loss_handlers(), &sdde_loss_handlers(), &saliency_handlers(), &sdde_score_handlers(),
         &postprocessor_handlers(), &score_handlers(), &metric_handlers(), &training_handlers(),
@@ -55,6 +58,8 @@ Report run_handler(const CaseHandler& handler, const Case& reference, Checker& c
   }
 
   if (checker.worst()) return {Outcome::kFailed, describe(*checker.worst())};
+
+  // A handler that computes only some outputs must not count as agreement with the reference.
   const auto missing = checker.missing();
   if (!missing.empty())
     return {Outcome::kNotCovered, fmt::format("not computed: {}", fmt::join(missing, ", "))};
@@ -80,10 +85,14 @@ Report run_on_device(const CaseHandler& handler, const Case& reference,
     const auto moved = on_device(reference, device, rule->arithmetic);
     Checker checker(moved, device_tolerance(reference, *rule));
     auto report = run_handler(handler, moved, checker);
+
+    // A failure without a difference above its tolerance is an exception: there are no values to
+    // show.
     const bool compared = report.outcome != Outcome::kFailed || checker.worst();
     lines.push_back(fmt::format("{} {} {}: {}", reference.file, reference.key,
                                 text_of(rule->arithmetic),
                                 compared ? describe_largest(checker) : "an error"));
+
     if (whole.outcome == Outcome::kHeld)
       whole = {report.outcome, report.line.empty()
                                    ? ""
@@ -121,6 +130,7 @@ Row& row_of(std::vector<Row>& rows, const std::string& name, const std::string& 
 void print_rules(const VerifyOptions& options, std::ostream& out) {
   size_t width = 20;
   for (const auto& rule : device_rules()) width = std::max(width, name_of(rule).size());
+
   out << fmt::format("device: {} ({}); f32 is IEEE f32\n", options.device_name,
                      options.device.str())
       << fmt::format("{:<{}}  {:<10}  {:>10}  {}\n", "tolerances", width, "arithmetic",
@@ -133,11 +143,13 @@ void print_rules(const VerifyOptions& options, std::ostream& out) {
 void print_table(const std::vector<Row>& rows, std::ostream& out) {
   size_t width = 20;
   for (const auto& row : rows) width = std::max(width, row.name.size());
+
   const auto print = [&](const std::string& name, const auto& held, const auto& failed,
                          const auto& not_covered, const std::string& device_text) {
     out << fmt::format("{:<{}}  {:>6}  {:>6}  {:>11}{}{}\n", name, width, held, failed, not_covered,
                        device_text.empty() ? "" : "  ", device_text);
   };
+
   print("kind/name", "held", "failed", "not covered", "");
   for (const auto& [name, device_text, counts] : rows)
     print(name, counts.held, counts.failed, counts.not_covered, device_text);
@@ -165,6 +177,8 @@ VerifyCounts verify_cases(const std::vector<std::string>& files, std::ostream& o
         report = run_handler(*handler, reference, checker);
       }
 
+      // Counted per kind and name, since a file may have hundreds of cases; those that do not hold
+      // are listed one by one below the table.
       std::string device_text;
       if (as_device) device_text = rules.empty() ? "on the host" : "on " + options.device.str();
       auto& row = row_of(rows, reference.kind + "/" + reference.name, device_text);

@@ -35,6 +35,7 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
                 "{0}: expected records of {2} bytes, found {1} bytes: truncated, or not of {3}",
                 path, size, record, spec.name);
 
+  // CIFAR-100 has a coarse label and a fine one, which is used here.
   const auto records =
       at::from_blob(const_cast<char*>(bytes.data()), {size / record, record}, at::kByte);
   return {records.narrow(1, label_bytes, kValues).clone(),
@@ -135,6 +136,7 @@ std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::stri
     place = root + folder;
     return true;
   };
+
   const std::string binary_folder = spec.classes == 100 ? stem + "binary" : stem + "bin",
                     python_folder = spec.classes == 100 ? stem + "python" : stem + "py";
   const bool binary = is_there("", ".bin") || is_there(binary_folder, ".bin");
@@ -172,11 +174,13 @@ std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::st
     DISSENT_CHECK(path_exists(path) && path_exists(label_path), kData, "{}: no such file; {}",
                   path_exists(path) ? label_path : path, spec.obtain);
     images.push_back(read_npy(path, first, kRows));
+
     const bool fits = images.back().dim() == 4 && images.back().size(3) == 3 &&
                       images.back().scalar_type() == at::kByte;
     DISSENT_CHECK(fits, kData, "{0}: expected rows of Byte [{3}, 32, 32, 3], found {1} [{2}]", path,
                   at::toString(images.back().scalar_type()),
                   fmt::join(images.back().sizes().slice(1), ", "), kRows * kSeverities);
+
     labels.push_back(read_npy(label_path, first, kRows).to(at::kLong).contiguous());
     DISSENT_CHECK(labels.back().dim() == 1, kData, "{}: expected labels [N], found {} dimensions",
                   label_path, labels.back().dim());

@@ -64,6 +64,7 @@ void count_skipped(const fs::path& file, const std::string& ending, FolderList::
 // "12 files of other endings: .webp 11, .txt 1"
 std::string text_of(const FolderList::Skipped& skipped) {
   std::vector<std::pair<int64_t, std::string>> endings;
+  // Counts are negative, so that sorting puts the most frequent first.
   for (const auto& [ending, count] : skipped.endings)
     endings.emplace_back(-count, fmt::format("{} {}", ending.empty() ? "none" : ending, count));
   std::sort(endings.begin(), endings.end());
@@ -79,6 +80,7 @@ std::string text_of(const FolderList::Skipped& skipped) {
 // The folder's path in the list, relative to the root.
 std::string below_root(const std::string& folder, const std::string& root) {
   if (root.empty()) return fs::path(folder).lexically_normal().string();
+  // Both absolute, since either may be given relative to the working directory.
   const auto relative = fs::absolute(folder).lexically_normal().lexically_relative(
       fs::absolute(root).lexically_normal());
   DISSENT_CHECK(!relative.empty() && *relative.begin() != "..", kData,
@@ -116,6 +118,7 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
 
     const std::string inside = path.string().substr(start);
     if (entry->is_directory()) {
+      // A direct subfolder is a class, even if it turns out to have no image.
       if (entry.depth() == 0) found.subfolders.insert(inside);
       continue;
     }
@@ -210,6 +213,7 @@ FolderList list_folders(const FolderListOptions& options) {
     for (const auto& image : found.images) empty.erase(image.name);
     if (options.class_field == 0) list.empty.assign(empty.begin(), empty.end());
     check_empty(list, options, found.subfolders.size());
+
     const auto numbers = class_numbers(found, options, list.classes);
     for (auto& image : found.images) {
       const auto number = numbers.find(image.name);
@@ -236,6 +240,7 @@ void log_skipped(const FolderList& list, const std::string& place) {
   size_t named = 0;
   for (const auto& [name, skipped] : list.skipped) {
     files += skipped.files;
+    // A folder may have thousands of classes: ten are named, the others counted.
     if (++named > kMostClassesNamed) continue;
     warn_once(fmt::format("event=files_skipped place={} class={} first={} reason=\"{}\"", place,
                           name.empty() ? "none" : name, skipped.first, text_of(skipped)));

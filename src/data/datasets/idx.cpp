@@ -37,6 +37,7 @@ class Reader {
       if (count <= 0) break;
       done += count;
     }
+
     int code = Z_OK;
     const char* reason = gzerror(file_.get(), &code);
     // Z_BUF_ERROR: the compressed stream ends early, which the caller reports as truncated.

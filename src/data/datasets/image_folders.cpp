@@ -15,12 +15,15 @@ namespace fs = std::filesystem;
 std::unique_ptr<ImageSource> open_image_folders(const DatasetSpec&, const std::string& root,
                                                 const ImageDataOptions& options) {
   const auto& split = options.split;
+
   // Only train and test may stand for the whole folder; any other split has to exist.
   const bool whole =
       (split == kTrainSplit || split == kTestSplit) && !fs::is_directory(root + "/" + split);
   const std::string folder = whole ? root : root + "/" + split;
   const auto name = fs::path(folder).lexically_normal().string();
 
+  // Read as a list that is made now: the same order and labels as in one that `dissent imglist`
+  // writes.
   auto list = list_folders({.folders = {folder},
                             .root = folder,
                             .label = options.labels ? std::nullopt : std::optional<int64_t>(-1),

@@ -16,15 +16,18 @@ namespace dissent {
 
 void leave_out_label(at::Tensor& images, at::Tensor& labels, std::optional<int64_t> label,
                      const std::string& place) {
+  // A wrong number of labels is reported by MemoryImages.
   if (!label || labels.size(0) != images.size(0)) return;
   const auto kept = labels.ne(*label).nonzero().squeeze(1);
   const int64_t left_out = labels.size(0) - kept.size(0);
   if (left_out == 0) return;
+
   DISSENT_CHECK(kept.size(0) > 0, kData,
                 "{}: expected rows with another label than ignore_label = {}, found none", place,
                 *label);
   warn_once(fmt::format("event=rows_left_out place={} label={} rows={} of={}", place, *label,
                         left_out, labels.size(0)));
+
   images = images.index_select(0, kept);
   labels = labels.index_select(0, kept);
 }

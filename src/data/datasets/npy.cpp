@@ -35,6 +35,7 @@ Header header_of(std::ifstream& file, const std::string& path) {
   file.read(reinterpret_cast<char*>(start), 10);
   DISSENT_CHECK(file && std::string_view(reinterpret_cast<char*>(start), 6) == "\x93NUMPY", kData,
                 "{}: expected a .npy file, found another format", path);
+
   int64_t length = start[8] | start[9] << 8, begin = 10;
   if (start[6] > 1) {
     file.read(reinterpret_cast<char*>(start + 10), 2);
@@ -46,6 +47,7 @@ Header header_of(std::ifstream& file, const std::string& path) {
   DISSENT_CHECK(file && length <= kMostHeaderBytes, kData,
                 "{}: expected a header of at most {} bytes, found one of {}", path,
                 kMostHeaderBytes, length);
+
   std::string text(static_cast<size_t>(length), '\0');
   file.read(text.data(), length);
   DISSENT_CHECK(file, kData, "{}: truncated: expected a complete header, found its beginning",
@@ -58,6 +60,7 @@ Header header_of(std::ifstream& file, const std::string& path) {
                         std::regex_search(text, shape, std::regex("'shape': *\\(([0-9, ]*)\\)"));
   DISSENT_CHECK(complete, kData,
                 "{}: expected a header with descr, fortran_order and shape, found {}", path, text);
+
   const auto type = types.find(descr[1]);
   DISSENT_CHECK(type != types.end() && order[1] == "False", kData,
                 "{}: expected |u1, <i4 or <i8 in C order, found {}{}", path, descr[1].str(),
@@ -94,10 +97,12 @@ at::Tensor read_npy(const std::string& path, int64_t first, int64_t count) {
   DISSENT_CHECK(std::filesystem::exists(path, ignored), kData, "{}: no such file", path);
   std::ifstream file(path, std::ios::binary);
   DISSENT_CHECK(file, kData, "{}: cannot open", path);
+
   auto header = header_of(file, path);
 
   const int64_t rows = header.shape[0],
                 bytes = static_cast<int64_t>(std::filesystem::file_size(path)) - header.start;
+
   int64_t row_bytes = static_cast<int64_t>(c10::elementSize(header.dtype));
   for (size_t d = 1; d < header.shape.size(); ++d) row_bytes *= header.shape[d];
   DISSENT_CHECK(bytes == rows * row_bytes, kData,
@@ -111,6 +116,7 @@ at::Tensor read_npy(const std::string& path, int64_t first, int64_t count) {
                 first + count - 1);
 
   header.shape[0] = count;
+
   auto values = at::empty(header.shape, header.dtype);
   file.seekg(header.start + first * row_bytes);
   file.read(static_cast<char*>(values.data_ptr()), count * row_bytes);

@@ -34,8 +34,10 @@ std::unique_ptr<ImageSource> open_idx(const DatasetSpec& spec, const std::string
   const auto& split = options.split;
   const std::string stem = root + (split == kTrainSplit ? "/train" : "/t10k"),
                     label_path = stem + "-labels-idx1-ubyte.gz";
+
   auto images = read_present(spec, stem + "-images-idx3-ubyte.gz", 3, "images");
   auto labels = read_present(spec, label_path, 1, "labels").to(at::kLong);
+
   leave_out_label(images, labels, options.ignore_label, label_path);
   return std::make_unique<MemoryImages>(spec.name + "/" + split, images, labels, spec.classes,
                                         label_path);

@@ -52,6 +52,8 @@ SyntheticSet::SyntheticSet(const SyntheticOptions& options) : options_(options) 
 }
 
 at::Tensor SyntheticSet::features(int64_t pass, int64_t first, int64_t count) const {
+  // Row i of class y is mean_y + z, with z standard normal and keyed by (seed, pass, split, row):
+  // any rank computes any row.
   const auto label = labels(first, count);
   auto values = at::empty({count, options_.dim}, at::kFloat);
   const int64_t* classes = label.const_data_ptr<int64_t>();
@@ -74,6 +76,8 @@ at::Tensor SyntheticSet::labels(int64_t first, int64_t count) const {
   DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= options_.rows, kInternal,
                 "synthetic set: expected rows inside a set of {2}, found {0} .. {1}", first,
                 first + count, options_.rows);
+
+  // A row has the same label in every pass, so the key of the draw has no pass.
   auto values = at::empty({count}, at::kLong);
   auto* out = values.data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i)

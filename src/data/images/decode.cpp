@@ -26,6 +26,7 @@ std::string bytes_of(const std::string& path) {
   DISSENT_CHECK(::fstat(file, &status) == 0, kData, "{}: cannot read its status: {}", path,
                 std::generic_category().message(errno));
   std::string bytes(static_cast<size_t>(status.st_size), '\0');
+
   size_t done = 0;
   while (done < bytes.size()) {
     const auto count = ::read(file, bytes.data() + done, bytes.size() - done);
@@ -35,6 +36,8 @@ std::string bytes_of(const std::string& path) {
     if (count == 0) break;
     done += static_cast<size_t>(count);
   }
+
+  // A file that another process shortens meanwhile is reported as damaged by the decoder.
   bytes.resize(done);
   return bytes;
 }
@@ -46,6 +49,8 @@ Background background_of(const std::string& text) {
   if (text == "white") return {{255, 255, 255}};
   if (text == "black") return {{0, 0, 0}};
 
+  // Three numbers: pairs of hexadecimal digits after "#", or decimal ones between commas.
+  // from_chars refuses those above 255.
   std::array<uint8_t, 3> colour{};
   const char* at = text.data();
   const char* const end = at + text.size();
@@ -60,6 +65,7 @@ Background background_of(const std::string& text) {
                                                  : rest != end && *rest == ',');
     at = rest;
   }
+
   DISSENT_CHECK(right, kUsage,
                 "background: expected none, white, black, \"#rrggbb\" or \"r,g,b\" with 0 .. 255, "
                 "found \"{}\"",

@@ -131,9 +131,10 @@ at::Tensor decode_jpeg(const std::string& bytes, const std::string& name,
                 "{}: expected a JPEG of 1, 3 or 4 channels, found {}", name, channels);
 
   auto image = at::empty({height, width, channels}, at::kByte);
-  const bool complete =
-      bytes.ends_with("\xff\xd9");  // has its end marker; without it, decode everything, so that
-                                    // the missing data is an error
+
+  // Only a file with its end marker is decoded in part. Without it all is decoded, so that the
+  // missing data is an error.
+  const bool complete = bytes.ends_with("\xff\xd9");
   const ImagePart part =
       needed && complete ? needed(height, width) : ImagePart{0, 0, height, width};
   DISSENT_CHECK(finish(decoder, image.data_ptr<uint8_t>(), part), kData, "{}: damaged: {}", name,

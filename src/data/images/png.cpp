@@ -63,6 +63,7 @@ bool start(PngDecoder& decoder, bool keep_alpha) {
     png_set_strip_alpha(png);
   else if (!wide_grey && png_get_valid(png, decoder.info, PNG_INFO_tRNS) != 0)
     png_set_tRNS_to_alpha(png);
+
   png_set_interlace_handling(png);
   png_read_update_info(png, decoder.info);
   return true;
@@ -113,6 +114,7 @@ at::Tensor decode_png(const std::string& bytes, const std::string& name,
                 width = png_get_image_width(decoder.png, decoder.info);
   const int64_t channels = png_get_channels(decoder.png, decoder.info),
                 row_bytes = static_cast<int64_t>(png_get_rowbytes(decoder.png, decoder.info));
+
   check_image_size(height, width, name);
   const bool wide = channels == 1 && row_bytes == 2 * width;
   DISSENT_CHECK(wide || row_bytes == width * channels, kInternal,

@@ -94,6 +94,7 @@ std::vector<PixelStep> draw_rand_augment(const RandAugmentOptions& options, int6
                 kUsage, "rand_augment: magnitude: expected 0 .. bins - 1, found {} of {}",
                 options.magnitude, options.bins);
 
+  // torchvision's RandAugment shifts by up to 150/331 of an edge.
   auto ranges = ranges_of(150.0 / 331.0 * static_cast<double>(width),
                           150.0 / 331.0 * static_cast<double>(height), 8);
   add_colours(ranges);
@@ -121,6 +122,7 @@ AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t w
                 "aug_mix: mixture_width: expected >= 1, found {}", options.mixture_width);
   DISSENT_CHECK(options.alpha > 0, kUsage, "aug_mix: alpha: expected > 0, found {}", options.alpha);
 
+  // AugMix shifts by up to a third of an edge, and posterises to fewer bits.
   auto ranges = ranges_of(static_cast<double>(width) / 3, static_cast<double>(height) / 3, 4);
   if (options.all_ops) add_colours(ranges);
 
@@ -134,6 +136,7 @@ AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t w
     const int64_t depth = options.chain_depth > 0 ? options.chain_depth : 1 + random.below(3);
     for (int64_t i = 0; i < depth; ++i) {
       const auto& range = ranges[random.below(static_cast<uint32_t>(ranges.size()))];
+      // Severity s draws from the first s of the ten strengths.
       const auto bin = random.below(static_cast<uint32_t>(options.severity));
       chain.steps.push_back(step_of(range, bin, kAugMixBins, random));
     }

@@ -17,6 +17,8 @@ namespace {
 constexpr int64_t kMostCifarEdge = 48, kMostTinyEdge = 128, kLeastEdge = 8, kSeverities = 5;
 
 std::vector<CorruptionSpec> noise() {
+  // Three tables of strengths, for images as large as CIFAR's, Tiny ImageNet's and ImageNet's; in
+  // each a row of parameters per severity.
   return {
       {"gaussian_noise",
        "noise",
@@ -213,6 +215,8 @@ const std::vector<double>& corruption_row(const CorruptionSpec& spec, int64_t se
                                           int64_t height, int64_t width) {
   DISSENT_CHECK(severity >= 1 && severity <= kSeverities, kUsage,
                 "corrupt: severity: expected 1 .. {}, found {}", kSeverities, severity);
+
+  // The benchmarks publish three tables of strengths, made for images of 32, 64 and 224 pixels.
   const int64_t edge = std::min(height, width);
   const auto& rows = edge <= kMostCifarEdge  ? spec.cifar
                      : edge <= kMostTinyEdge ? spec.tiny_imagenet

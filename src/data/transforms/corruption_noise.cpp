@@ -65,6 +65,7 @@ at::Tensor shot_noise(const at::Tensor& image, const Row& row, Random& random) {
 }
 
 at::Tensor impulse_noise(const at::Tensor& image, const Row& row, Random& random) {
+  // Salt and pepper noise: a value is replaced with probability row[0], by white or black alike.
   auto result = image.clone();
   auto* values = result.data_ptr<uint8_t>();
   for (int64_t i = 0; i < result.numel(); ++i)
@@ -111,6 +112,8 @@ at::Tensor glass_blur(const at::Tensor& image, const Row& row, Random& random) {
 at::Tensor motion_blur(const at::Tensor& image, const Row& row, Random& random) {
   const auto result =
       motion_blurred(picture_of(image), row[0], row[1], draw_uniform(random, -45, 45));
+
+  // Rounded, while the other corruptions truncate.
   auto levels = at::empty_like(image);
   auto* out = levels.data_ptr<uint8_t>();
   for (const double value : result.values) *out++ = static_cast<uint8_t>(value * 255 + 0.5);

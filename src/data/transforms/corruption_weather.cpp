@@ -24,6 +24,7 @@ std::array<double, 6> affine_map(const std::array<Point, 3>& from, const std::ar
       b{from[2].x - from[0].x, from[2].y - from[0].y};
   const double determinant = a.x * b.y - a.y * b.x,
                inverse = determinant == 0 ? 0 : 1 / determinant;
+
   const auto row = [&](double v0, double v1, double v2) {
     const double mx = ((v1 - v0) * b.y - (v2 - v0) * a.y) * inverse,
                  my = ((v2 - v0) * a.x - (v1 - v0) * b.x) * inverse;
@@ -193,6 +194,9 @@ at::Tensor pixelate(const at::Tensor& image, const Row& row, Random&) {
   const auto part = [&](int64_t edge) {
     return static_cast<int64_t>(static_cast<double>(edge) * row[0]);
   };
+
+  // Blocks of one colour: the box filter averages when it shrinks and repeats pixels when it
+  // enlarges.
   const auto small = resize(image, part(image.size(0)), part(image.size(1)), Interpolation::kBox);
   return resize(small, image.size(0), image.size(1), Interpolation::kBox);
 }

@@ -11,6 +11,8 @@ double positive(Random& random) { return 1 - random.uniform(); }
 
 // Transformed rejection with squeeze (PTRS), for means >= 10.
 double draw_large_poisson(Random& random, double mean) {
+  // Constants of Hörmann 1993, "The transformed rejection method for generating Poisson random
+  // variables". The first test accepts most draws without a logarithm.
   const double slope = 0.931 + 2.53 * std::sqrt(mean), a = -0.059 + 0.02483 * slope,
                inverse = 1.1239 + 1.1328 / (slope - 3.4), squeeze = 0.9277 - 3.6224 / (slope - 2);
   for (;;) {
@@ -18,6 +20,8 @@ double draw_large_poisson(Random& random, double mean) {
     const double k = std::floor((2 * a / distance + slope) * u + mean + 0.43);
     if (distance >= 0.07 && v <= squeeze) return k;
     if (k < 0 || (distance < 0.013 && v > distance)) continue;
+
+    // The exact test: the density of the proposal against log(mean^k exp(-mean) / k!).
     if (std::log(v * inverse / (a / (distance * distance) + slope)) <=
         k * std::log(mean) - mean - std::lgamma(k + 1))
       return k;
@@ -31,12 +35,15 @@ double draw_uniform(Random& random, double low, double high) {
 }
 
 double draw_normal(Random& random) {
+  // Box and Muller. The second value of the pair is not used, so that every
+  // call takes the same number of draws.
   const double radius = std::sqrt(-2 * std::log(positive(random)));
   return radius * std::cos(2 * std::numbers::pi * random.uniform());
 }
 
 double draw_gamma(Random& random, double shape) {
   if (shape < 1) {
+    // X ~ Gamma(a + 1) and u uniform: X u^(1/a) ~ Gamma(a).
     const double grown = draw_gamma(random, shape + 1);
     return grown * std::pow(positive(random), 1 / shape);
   }

@@ -43,6 +43,9 @@ struct Noise {
   }
   double operator()(double x, double y) const {
     const double left = std::floor(x), top = std::floor(y), dx = x - left, dy = y - top;
+
+    // The polynomial 3 t^2 - 2 t^3 has slope 0 at both ends, so the noise has no edges along its
+    // grid.
     const double sx = dx * dx * (3 - 2 * dx), sy = dy * dy * (3 - 2 * dy);
     const auto i = static_cast<int64_t>(left), j = static_cast<int64_t>(top);
     const double upper = corner(i, j) + (corner(i + 1, j) - corner(i, j)) * sx,

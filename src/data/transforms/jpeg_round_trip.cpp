@@ -61,15 +61,19 @@ Bytes encoded(const at::Tensor& image, int quality, unsigned long& size) {
   codec.image_height = static_cast<JDIMENSION>(image.size(0));
   codec.input_components = 3;
   codec.in_color_space = JCS_RGB;
+
+  // Defaults as Pillow's: 4:2:0 subsampling of colours and the standard tables at this quality.
   jpeg_set_defaults(&codec);
   jpeg_set_quality(&codec, quality, TRUE);
   jpeg_start_compress(&codec, TRUE);
+
   const auto* pixels = image.const_data_ptr<uint8_t>();
   while (codec.next_scanline < codec.image_height) {
     auto* line = const_cast<uint8_t*>(pixels + static_cast<int64_t>(codec.next_scanline) *
                                                    image.size(1) * 3);
     jpeg_write_scanlines(&codec, &line, 1);
   }
+
   jpeg_finish_compress(&codec);
   return {memory, &std::free};
 }
@@ -79,18 +83,21 @@ Bytes encoded(const at::Tensor& image, int quality, unsigned long& size) {
 at::Tensor through_jpeg(const at::Tensor& image, int quality) {
   unsigned long size = 0;
   const auto bytes = encoded(image, quality, size);
+
   Decoder decoder;
   auto& codec = decoder.codec;
   jpeg_mem_src(&codec, bytes.get(), size);
   jpeg_read_header(&codec, TRUE);
   codec.out_color_space = JCS_RGB;
   jpeg_start_decompress(&codec);
+
   auto result = at::empty_like(image);
   while (codec.output_scanline < codec.output_height) {
     auto* line = result.data_ptr<uint8_t>() +
                  static_cast<int64_t>(codec.output_scanline) * image.size(1) * 3;
     jpeg_read_scanlines(&codec, &line, 1);
   }
+
   jpeg_finish_decompress(&codec);
   return result;
 }

@@ -52,6 +52,7 @@ Picture picture_of(const at::Tensor& image, Precision precision) {
 }
 
 at::Tensor levels_of(const Picture& picture, Precision precision) {
+  // Truncated, not rounded, as numpy's astype(uint8) in the reference.
   auto image = at::empty({picture.height, picture.width, picture.channels}, at::kByte);
   auto* out = image.data_ptr<uint8_t>();
   for (const double value : picture.values) {
@@ -64,8 +65,10 @@ at::Tensor levels_of(const Picture& picture, Precision precision) {
 
 int64_t inside(int64_t position, int64_t extent, Border border) {
   if (position >= 0 && position < extent) return position;
+
   if (border == Border::kEdge || extent == 1) return std::clamp<int64_t>(position, 0, extent - 1);
 
+  // Mirrored with the outermost pixel repeated (period 2n), or with it as the axis (period 2n - 2).
   const int64_t period = border == Border::kMirror ? 2 * extent : 2 * extent - 2;
   const int64_t turned = ((position % period) + period) % period;
   if (turned < extent) return turned;
@@ -81,7 +84,6 @@ Picture blurred(const Picture& picture, double sigma, double truncate, Border bo
              columns = blur_rows(picture.width, sigma, truncate, border);
 
   // The Gaussian is separable: first along columns, then along rows.
-
   for (int64_t y = 0; y < picture.height; ++y) {
     const auto& row = rows[static_cast<size_t>(y)];
     auto* out = down.values.data() + y * line;
@@ -187,6 +189,8 @@ double sampled(const Picture& picture, double y, double x, int64_t channel, Bord
     return inside(static_cast<int64_t>(value), picture.width, border);
   };
   const int64_t y0 = row(top), y1 = row(top + 1), x0 = column(left), x1 = column(left + 1);
+
+  // Bilinear between the four neighbours.
   const double upper = (1 - dx) * picture.at(y0, x0, channel) + dx * picture.at(y0, x1, channel);
   const double lower = (1 - dx) * picture.at(y1, x0, channel) + dx * picture.at(y1, x1, channel);
   return (1 - dy) * upper + dy * lower;
@@ -195,6 +199,7 @@ double sampled(const Picture& picture, double y, double x, int64_t channel, Bord
 Picture plasma(int64_t size, double decay, Random& random) {
   Picture map(size, size, 1);
   double wibble = 100;
+
   // The mean of four neighbours plus a displacement; the map is periodic.
   const auto set = [&](int64_t y, int64_t x, int64_t half, bool square) {
     const auto point = [&](int64_t dy, int64_t dx) {
@@ -218,6 +223,7 @@ Picture plasma(int64_t size, double decay, Random& random) {
       for (int64_t x = 0; x < size; x += step) set(y, x, half, false);
   }
 
+  // The fog needs heights in 0 .. 1, whatever the displacements were.
   const auto [low, high] = std::minmax_element(map.values.begin(), map.values.end());
   const double from = *low, range = *high - *low;
   for (auto& value : map.values) value = (value - from) / range;

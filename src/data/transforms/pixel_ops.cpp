@@ -43,8 +43,11 @@ Matrix rotation_matrix(double angle, int64_t height, int64_t width) {
   double turn = std::fmod(angle, 360.0);
   if (turn < 0) turn += 360.0;
   turn = -radians(turn);
+
   const double cosine = rounded(std::cos(turn)), sine = rounded(std::sin(turn)),
                minus = rounded(-std::sin(turn));
+
+  // About the centre of the image: the matrix moves it to the origin, turns, and moves it back.
   const double x = static_cast<double>(width) / 2, y = static_cast<double>(height) / 2;
   return {cosine, sine,   cosine * -x + sine * -y + 0.0 + x,
           minus,  cosine, minus * -x + cosine * -y + 0.0 + y};
@@ -60,6 +63,7 @@ at::Tensor moved_nearest(const at::Tensor& image, const Matrix& m) {
   const auto* in = image.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
 
+  // The input position of the centre of pixel (0, 0).
   int64_t row_x = fixed(m[2] + m[0] * 0.5 + m[1] * 0.5),
           row_y = fixed(m[5] + m[3] * 0.5 + m[4] * 0.5);
 
@@ -121,6 +125,7 @@ at::Tensor moved(const at::Tensor& image, const Matrix& matrix, Interpolation in
 }
 
 uint8_t grey_of(const uint8_t* pixel) {
+  // 0.299 R + 0.587 G + 0.114 B in 16-bit fixed point, as Pillow.
   return static_cast<uint8_t>((pixel[0] * 19595 + pixel[1] * 38470 + pixel[2] * 7471 + 0x8000) >>
                               16);
 }
@@ -153,6 +158,8 @@ at::Tensor smoothed(const at::Tensor& image) {
     return static_cast<float>(at[-kChannels]) * kOuter + static_cast<float>(at[0]) * middle +
            static_cast<float>(at[kChannels]) * kOuter;
   };
+
+  // Row by row in Pillow's order of sums, because f32 rounds each of them.
   for (int64_t y = 1; y + 1 < height; ++y)
     for (int64_t i = y * step + kChannels; i < (y + 1) * step - kChannels; ++i) {
       float sum = 0.5f;
@@ -172,6 +179,7 @@ at::Tensor blended(const at::Tensor& from, const at::Tensor& to, double factor) 
   auto result = at::empty_like(to);
   const auto *a = from.const_data_ptr<uint8_t>(), *b = to.const_data_ptr<uint8_t>();
   auto* out = result.data_ptr<uint8_t>();
+
   for (int64_t i = 0; i < to.numel(); ++i) {
     const float value = static_cast<float>(a[i]) + alpha * static_cast<float>(b[i] - a[i]);
     out[i] = static_cast<uint8_t>(std::clamp(value, 0.0f, 255.0f));
@@ -232,6 +240,8 @@ at::Tensor equalized(const at::Tensor& image) {
       if (count > 0) last = count;
     const int64_t step = (pixels - last) / 255;
     if (step == 0) continue;
+
+    // A level maps to the number of pixels below it, in units of `step`.
     int64_t below = step / 2;
     for (size_t v = 0; v < 256; below += counts[c][v++])
       table[c][v] = static_cast<uint8_t>(std::min<int64_t>(below / step, 255));
@@ -269,6 +279,7 @@ at::Tensor apply_pixel_op(const at::Tensor& image, PixelOp op, double magnitude,
                 "apply_pixel_op: image: expected [H, W, 3] Byte cpu, contiguous, found {}",
                 describe(image));
 
+  // Magnitudes of shears are slopes, torchvision's affine takes angles.
   const double shear = degrees(std::atan(magnitude)), pixels = std::trunc(magnitude);
   switch (op) {
     case PixelOp::kIdentity: return image;
@@ -278,11 +289,14 @@ at::Tensor apply_pixel_op(const at::Tensor& image, PixelOp op, double magnitude,
     case PixelOp::kTranslateY: return moved(image, {1, 0, 0, 0, 1, -pixels}, interpolation);
     case PixelOp::kRotate:
       return moved(image, rotation_matrix(magnitude, image.size(0), image.size(1)), interpolation);
+    // These four blend with a version without the property (black, grey, the mean grey, smoothed):
+    // a factor below 1 moves towards it, one above 1 away from it.
     case PixelOp::kBrightness: return blended(at::zeros_like(image), image, 1 + magnitude);
     case PixelOp::kColor: return blended(grey(image), image, 1 + magnitude);
     case PixelOp::kContrast: return blended(mean_grey(image), image, 1 + magnitude);
     case PixelOp::kSharpness: return blended(smoothed(image), image, 1 + magnitude);
     case PixelOp::kPosterize: {
+      // Keeps the `magnitude` highest bits.
       const int mask = ~((1 << (8 - static_cast<int>(magnitude))) - 1);
       return looked_up(image, table_of([&](int v) { return v & mask; }));
     }

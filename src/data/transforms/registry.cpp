@@ -22,6 +22,7 @@ constexpr const char* kSed =
     "Rubinstein et al. 2024, arXiv:2409.16797; diverse_universe/caching/main.py";
 
 TransformSpec train_spec(const std::string& set, int64_t size, const std::string& values) {
+  // In OpenOOD the random crop is taken from the padded centre crop, not from the padded image.
   TransformOptions options{.kind = TransformOptions::Kind::kPaddedCrop,
                            .resize = size,
                            .size = size,
@@ -54,6 +55,8 @@ TransformSpec resized_crop_spec(const std::string& name, const std::string& test
 
 Normalisation normalisation(const std::string& set) {
   static const std::map<std::string, Normalisation> known{
+      // Means and deviations of the training sets, as the references state them; other sets use
+      // 0.5.
       {"cifar10", {{0.4914, 0.4822, 0.4465}, {0.2470, 0.2435, 0.2616}}},
       {"cifar100", {{0.5071, 0.4867, 0.4408}, {0.2675, 0.2565, 0.2761}}},
       {"imagenet", {{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}}}};

@@ -25,6 +25,7 @@ struct Filter {
 double triangle(double x) { return std::max(0.0, 1 - std::abs(x)); }
 
 double cubic(double x) {
+  // Keys' cubic with a = -1/2, as Pillow's BICUBIC.
   constexpr double a = -0.5;
   x = std::abs(x);
   if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
@@ -216,6 +217,7 @@ at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width,
   const auto filter = filter_of(interpolation);
   auto rows = edge_of(image.size(0), height, filter, part.top, part.height);
   const auto columns = edge_of(image.size(1), width, filter, part.left, part.width);
+
   // Each pass rounds, so the order of passes changes the result.
   const int64_t lost_height = image.size(0) - height, lost_width = image.size(1) - width;
   if (lost_height > 0 && lost_height > 2 * lost_width)
@@ -244,6 +246,7 @@ ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int
 }
 
 std::array<int64_t, 2> shorter_to(int64_t height, int64_t width, int64_t size) {
+  // As torchvision's Resize, which truncates the longer edge.
   const auto longer = static_cast<int64_t>(static_cast<double>(size * std::max(height, width)) /
                                            static_cast<double>(std::min(height, width)));
   return height <= width ? std::array{size, longer} : std::array{longer, size};

@@ -120,6 +120,7 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image,
     return cut(resize(part, options.size, options.size, options.interpolation),
                {options.size, 0, 0, 0, 0, draws.flip});
   }
+
   const auto made = middle_of(options, image.size(0), image.size(1));
   Window window{options.size, 0, 0, made.frame_top, made.frame_left, draws.flip};
   if (options.kind == Kind::kPaddedCrop) {
@@ -128,6 +129,7 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image,
     DISSENT_CHECK(fits, kUsage,
                   "transform: window: expected top and left in 0 .. {}, found ({}, {})",
                   2 * options.pad, draws.top, draws.left);
+    // The draws count from the corner of the padded frame, pad pixels above and left of the crop.
     window.top = draws.top - options.pad;
     window.left = draws.left - options.pad;
   }
@@ -145,6 +147,8 @@ TransformDraws draw_window(const TransformOptions& options, int64_t height, int6
     return low + (high - low) * random.uniform();
   };
 
+  // Area and ratio are drawn, the ratio uniformly on a logarithmic scale (2/3 and 3/2 are as
+  // likely); torchvision's RandomResizedCrop draws in this order.
   TransformDraws draws;
   for (int i = 0; i < kTries; ++i) {
     const double area = h * w * uniform(options.scale[0], options.scale[1]);
@@ -174,6 +178,9 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
   if (options.kind != Kind::kCenterCrop) {
     // The order of draws is fixed: the flip, then the window.
     const bool flip = random.below(2) == 1;
+
+    // Crops decode less of an image. The draws are those of row(), since they depend only on seed,
+    // stream and row.
     if (options.kind == Kind::kResizedCrop) {
       draws = draw_window(options, height, width, random);
     } else {
@@ -262,6 +269,7 @@ at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& ima
 
   auto result = at::empty({count, kPlanes, options.size, options.size}, at::kFloat);
   auto* out = result.data_ptr<float>();
+
   const ImageTransform transform(options);
   parallel_tasks((count + kTransformRows - 1) / kTransformRows, [&](int64_t task) {
     for (int64_t i = task * kTransformRows; i < std::min(count, (task + 1) * kTransformRows); ++i)
