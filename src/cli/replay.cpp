@@ -10,8 +10,8 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
-#include <optional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -121,7 +121,6 @@ void compare_checkpoints(const std::string& before, const std::string& now,
   }
 }
 
-// Text fields have to be equal, numbers to the tolerance.
 std::optional<double> number_in(const std::string& text) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
@@ -129,6 +128,7 @@ std::optional<double> number_in(const std::string& text) {
   return value;
 }
 
+// Text fields have to be equal, numbers to the tolerance.
 void compare_logs(const std::string& before, const std::string& now, double tolerance,
                   Comparison& comparison) {
   const auto a = parse_csv(read_text(before), before), b = parse_csv(read_text(now), now);
@@ -141,8 +141,8 @@ void compare_logs(const std::string& before, const std::string& now, double tole
       // The tolerance is relative to the larger of |u| and 1. What is not a number, like a column's
       // name or an empty field, has to be the same text.
       const auto u = number_in(x), v = number_in(y);
-      const bool within = tolerance > 0 && u && v &&
-                          std::abs(*u - *v) <= tolerance * std::max(std::abs(*u), 1.0);
+      const bool within =
+          tolerance > 0 && u && v && std::abs(*u - *v) <= tolerance * std::max(std::abs(*u), 1.0);
       if (x != y && !within)
         comparison.note(fmt::format("train.csv: epoch {}, {}: {} before, {} now", a[r].fields[0],
                                     a[0].fields[c], x, y));
