@@ -27,7 +27,6 @@
 namespace dissent::jobs {
 namespace {
 
-constexpr int kExitStopped = 75;     // the program stopped on a signal and can be resumed
 constexpr int kEndedBySignal = 128;  // plus the signal's number
 constexpr double kPollS = 0.05;      // between looks at the program
 constexpr double kStageTimeoutS = 6 * 3600;

@@ -14,6 +14,7 @@
 
 #include <dissent/error.hpp>
 
+#include "core/exit_codes.hpp"
 #include "core/process.hpp"
 #include "core/program_paths.hpp"
 #include "jobs/execute.hpp"
@@ -25,7 +26,6 @@ namespace {
 volatile std::sig_atomic_t g_stop = 0;
 void note_stop(int) { g_stop = g_stop + 1; }
 
-constexpr int kExitStopped = 75;
 constexpr size_t kPack = static_cast<size_t>(-1);
 
 // A child process that runs one attempt, and the resources it occupies.

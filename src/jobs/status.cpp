@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "core/enum_names.hpp"
+#include "core/exit_codes.hpp"
 #include "core/process.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/json_record.hpp"
@@ -143,7 +144,7 @@ void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
   if (stop && stop->reason == EndReason::kTerminated) {
     status.phase = Phase::kCancelled;
     status.detail = fmt::format("after {}{}", duration_text(state.wall_s()),
-                                stop->code == 75 ? ", a checkpoint is written" : "");
+                                stop->code == kExitStopped ? ", a checkpoint is written" : "");
     return;
   }
   status.phase = found && found->is_cancelled() ? Phase::kCancelled : Phase::kLost;
