@@ -64,7 +64,7 @@ CSV
 # A row that cannot be run keeps all others back: nothing reaches Slurm.
 sed 's/^id = .*/id = "tset.cache"/' evaluate.toml > wrong.toml
 sed 's/evaluate,evaluate.toml/evaluate,wrong.toml/' card.csv > wrong.csv
-refused 1 3 "wrong.csv:7: evaluate: wrong.toml:4:6: evaluate.id: tset.cache is not there" -- jobs submit wrong.csv
+refused 1 3 "wrong.csv:7: evaluate: wrong.toml:4:6: evaluate.id: tset.cache does not exist" -- jobs submit wrong.csv
 expect_no_file results
 [ -z "$(squeue --noheader)" ] || failed "a job was submitted: $(squeue)"
 

@@ -85,9 +85,10 @@ TEST(VerifyAsOnADevice, EveryCaseHolds) {
   EXPECT_EQ(counts.on_device, 590);
 }
 
-// The largest difference of the cases of a rule is at least a twentieth of its tolerance. It depends
-// on the CPU, whose vector units decide the order of sums: step_adamw_wd reaches 0.057 of its
-// tolerance on an AMD EPYC, and more than 0.1 on the machines that the tolerance was measured on.
+// The largest difference of the cases of a rule is at least a twentieth of its tolerance. It
+// depends on the CPU, whose vector units decide the order of sums: step_adamw_wd reaches 0.057 of
+// its tolerance on an AMD EPYC, and more than 0.1 on the machines that the tolerance was measured
+// on.
 TEST(VerifyAsOnADevice, NoToleranceInF32IsWiderThanNeeded) {
   std::map<std::string, const verify::DeviceRule*> rule_of_case;
   for (const auto* name : kFiles)
