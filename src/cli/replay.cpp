@@ -121,13 +121,6 @@ void compare_checkpoints(const std::string& before, const std::string& now,
   }
 }
 
-std::optional<double> number_in(const std::string& text) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0') return std::nullopt;
-  return value;
-}
-
 // Text fields have to be equal, numbers to the tolerance.
 void compare_logs(const std::string& before, const std::string& now, double tolerance,
                   Comparison& comparison) {
@@ -140,7 +133,7 @@ void compare_logs(const std::string& before, const std::string& now, double tole
       const auto &x = a[r].fields[c], &y = b[r].fields[c];
       // The tolerance is relative to the larger of |u| and 1. What is not a number, like a column's
       // name or an empty field, has to be the same text.
-      const auto u = number_in(x), v = number_in(y);
+      const auto u = parsed_number(x), v = parsed_number(y);
       const bool within =
           tolerance > 0 && u && v && std::abs(*u - *v) <= tolerance * std::max(std::abs(*u), 1.0);
       if (x != y && !within)

@@ -109,13 +109,6 @@ const std::string& SheetRow::cell(const std::string& column) const {
   return at == cells.end() ? nothing : at->second;
 }
 
-const std::vector<std::string>& known_columns() {
-  static const std::vector<std::string> columns{
-      "name",  "verb",    "config",  "arguments", "ranks", "threads",    "gpus",
-      "after", "enabled", "retries", "template",  "stage", kWhetherToRun};
-  return columns;
-}
-
 std::optional<bool> yes_or_no(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });

@@ -28,10 +28,6 @@ struct Sheet {
 /// again.
 inline constexpr const char* kWhetherToRun = "whether_to_run";
 
-/// The columns with a meaning, besides `set:table.key` and `slurm:flag`. Any other column is free
-/// text that --where and {column} may use.
-const std::vector<std::string>& known_columns();
-
 /// Reads and expands a sheet. In any cell
 ///   {a | b | c}    one row for each alternative
 ///   {1..5}         one for each integer; {10..50..20} in steps

@@ -8,14 +8,12 @@
 #include <array>
 #include <bit>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <ctime>
 #include <exception>
 #include <filesystem>
 #include <optional>
 #include <string_view>
-#include <system_error>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -96,11 +94,9 @@ std::string tag_of(const std::string& column) {
 
 std::optional<double> number_in(const std::string& text, const std::string& place) {
   if (text.empty()) return std::nullopt;
-  double out = 0;
-  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
-                "{}: expected a number, found '{}'", place, text);
-  return out;
+  const auto number = parsed_number(text);
+  DISSENT_CHECK(number, kData, "{}: expected a number, found '{}'", place, text);
+  return number;
 }
 
 // The values of a training log; time(row, rows) is the time of a row.

@@ -1,7 +1,6 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -9,7 +8,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include <fmt/ranges.h>
@@ -54,11 +52,9 @@ Line line_of(const std::string& name, const std::map<double, Moments>& points, b
 }
 
 double number_of(const std::string& text, const std::string& place) {
-  double out = 0;
-  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
-                "{}: expected a number, found '{}'", place, text);
-  return out;
+  const auto number = parsed_number(text);
+  DISSENT_CHECK(number, kData, "{}: expected a number, found '{}'", place, text);
+  return *number;
 }
 
 // "accuracy_ensemble" -> "accuracy, ensemble"

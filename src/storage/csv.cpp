@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <dissent/error.hpp>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace dissent {
@@ -123,6 +125,13 @@ std::string csv_line(const std::vector<std::string>& fields) {
   }
   out += '\n';
   return out;
+}
+
+std::optional<double> parsed_number(const std::string& text) {
+  double value = 0;
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = stop == text.data() + text.size();
+  return code == std::errc() && whole ? std::optional(value) : std::nullopt;
 }
 
 std::string number_text(double value) { return fmt::format("{}", value); }

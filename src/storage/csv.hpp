@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ std::vector<CsvRecord> parse_csv(const std::string& text, const std::string& pat
 std::string csv_field(const std::string& value);
 /// Fields joined by commas and ended by LF.
 std::string csv_line(const std::vector<std::string>& fields);
+/// The number that the whole text is, as number_text writes it; nothing if it is none.
+std::optional<double> parsed_number(const std::string& text);
 /// The shortest text that reads back as the same double; "nan", "inf", "-inf".
 std::string number_text(double value);
 

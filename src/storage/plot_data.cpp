@@ -3,9 +3,7 @@
 #include <dissent/error.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <system_error>
 
 #include <fmt/format.h>
 
@@ -50,11 +48,9 @@ std::string problem_of(const PlotPoint& point, PlotKind kind) {
 std::string text_of(const std::optional<double>& value) { return value ? number_text(*value) : ""; }
 
 double number_of(const std::string& text, const std::string& place, const char* column) {
-  double out = 0;
-  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  DISSENT_CHECK(code == std::errc() && stop == text.data() + text.size(), kData,
-                "{}: column {}: expected a number, found '{}'", place, column, text);
-  return out;
+  const auto number = parsed_number(text);
+  DISSENT_CHECK(number, kData, "{}: column {}: expected a number, found '{}'", place, column, text);
+  return *number;
 }
 
 }  // namespace
