@@ -27,7 +27,7 @@ void expect_graphs(const SmallRun& run, const DeviceStepper::GraphCounts& graphs
 }
 }  // namespace
 
-TEST(GpuBatchedStepper, GivesTheNumbersOfTheHost) {
+TEST(GpuDeviceStepper, GivesTheNumbersOfTheHost) {
   Grid grid(world(), {1, world().size(), 1});
   for (const auto& [name, run] : small_runs()) {
     SCOPED_TRACE(name);
@@ -41,7 +41,7 @@ TEST(GpuBatchedStepper, GivesTheNumbersOfTheHost) {
 }
 
 // The counts alone, for a device that computes nothing (tests/null_gpu).
-TEST(GpuBatchedStepper, RecordsGraphs) {
+TEST(GpuDeviceStepper, RecordsGraphs) {
   Grid grid(world(), {1, world().size(), 1});
   for (const auto& [name, run] : small_runs()) {
     SCOPED_TRACE(name);
@@ -73,7 +73,7 @@ TEST(GpuDeviceGraph, FailureSaysWhatFailed) {
 }
 
 // Rows may lie on the host or on the device; the figures are the host's either way.
-TEST(GpuBatchedStepper, ProbesGradients) {
+TEST(GpuDeviceStepper, ProbesGradients) {
   Grid grid(world(), {1, world().size(), 1});
   SmallRun run;
   run.objective = sed_objective(0.5, 0.1, 0.5);
@@ -86,7 +86,7 @@ TEST(GpuBatchedStepper, ProbesGradients) {
   }
 }
 
-TEST(GpuBatchedStepper, SplitsTheBatch) {
+TEST(GpuDeviceStepper, SplitsTheBatch) {
   if (world().size() == 1) GTEST_SKIP() << "one rank";
   Grid grid(world(), {1, 1, world().size()});
   SmallRun run;
@@ -95,7 +95,7 @@ TEST(GpuBatchedStepper, SplitsTheBatch) {
                train_small(run, grid, gpu(), DeviceStepperOptions{}), kTolerance);
 }
 
-TEST(GpuBatchedStepper, Bf16StaysNear) {
+TEST(GpuDeviceStepper, Bf16StaysNear) {
   Grid grid(world(), {1, world().size(), 1});
   SmallRun run;
   run.objective = sed_objective(0.5, 0.1, 0.5);
