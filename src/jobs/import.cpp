@@ -15,6 +15,7 @@
 #include "core/edited_text.hpp"
 #include "core/enum_names.hpp"
 #include "core/options.hpp"
+#include "data/transforms/corruption_names.hpp"
 #include "jobs/job.hpp"
 #include "jobs/sheet.hpp"
 #include "storage/atomic_file.hpp"
@@ -78,10 +79,6 @@ const std::vector<CachedSet>& cached_sets() {
   return sets;
 }
 constexpr const char* kCorrupted = "in_c";  // one row for all corruptions at both severities
-constexpr const char* kCorruptions =
-    "{gaussian_noise | shot_noise | impulse_noise | defocus_blur | glass_blur | motion_blur | "
-    "zoom_blur | snow | frost | fog | brightness | contrast | elastic_transform | pixelate | "
-    "jpeg_compression}";
 constexpr const char* kSeverities = "{1 | 5}";
 
 // The table of a row of the evaluation sheet (eval_type).
@@ -281,7 +278,7 @@ class Importer {
 
     // One row of SED's sheet becomes 30 jobs: each corruption at both severities.
     if (corrupted) {
-      row["corruption"] = kCorruptions;
+      row["corruption"] = fmt::format("{{{}}}", fmt::join(kCorruptionNames, " | "));
       row["severity"] = kSeverities;
       row["set:variables.corruption"] = "{corruption}";
       row["set:variables.severity"] = "{severity}";

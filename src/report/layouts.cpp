@@ -11,6 +11,7 @@
 
 #include "core/option_page.hpp"
 #include "core/options.hpp"
+#include "data/transforms/corruption_names.hpp"
 
 namespace dissent::report {
 namespace {
@@ -215,12 +216,11 @@ Layout openood() {
 }  // namespace
 
 std::vector<std::string> corruption_names(int severity) {
-  std::vector<std::string> names{"brightness",        "contrast",    "defocus_blur",
-                                 "elastic_transform", "fog",         "frost",
-                                 "gaussian_noise",    "glass_blur",  "impulse_noise",
-                                 "jpeg_compression",  "motion_blur", "pixelate",
-                                 "shot_noise",        "snow",        "zoom_blur"};
-  for (auto& name : names) name += fmt::format("_{}", severity);
+  std::vector<std::string> names;
+  for (const auto name : kCorruptionNames) names.push_back(fmt::format("{}_{}", name, severity));
+
+  // SED's release adds them up in this order, and its tables are compared byte for byte.
+  std::ranges::sort(names);
   return names;
 }
 

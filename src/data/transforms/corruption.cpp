@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,17 +11,25 @@
 #include "core/option_table.hpp"
 #include "core/tensor_check.hpp"
 #include "data/transforms/corruption_kinds.hpp"
+#include "data/transforms/corruption_names.hpp"
 
 namespace dissent {
 namespace {
 
 constexpr int64_t kMostCifarEdge = 48, kMostTinyEdge = 128, kLeastEdge = 8, kSeverities = 5;
 
+// A name of the list that tables and sheets read; another one does not compile.
+consteval const char* listed(const char* name) {
+  if (!std::ranges::count(kCorruptionNames, std::string_view(name)))
+    throw "this name is not in kCorruptionNames";
+  return name;
+}
+
 std::vector<CorruptionSpec> noise() {
   // Three tables of strengths, for images as large as CIFAR's, Tiny ImageNet's and ImageNet's; in
   // each a row of parameters per severity.
   return {
-      {"gaussian_noise",
+      {listed("gaussian_noise"),
        "noise",
        "Gaussian noise on each value",
        {{{0.04}, {0.06}, {0.08}, {0.09}, {0.10}}},
@@ -28,7 +37,7 @@ std::vector<CorruptionSpec> noise() {
        {{{0.08}, {0.12}, {0.18}, {0.26}, {0.38}}},
        corruptions::gaussian_noise},
 
-      {"shot_noise",
+      {listed("shot_noise"),
        "noise",
        "Poisson noise of photon counts",
        {{{500}, {250}, {100}, {75}, {50}}},
@@ -36,7 +45,7 @@ std::vector<CorruptionSpec> noise() {
        {{{60}, {25}, {12}, {5}, {3}}},
        corruptions::shot_noise},
 
-      {"impulse_noise",
+      {listed("impulse_noise"),
        "noise",
        "random values set to black or white",
        {{{0.01}, {0.02}, {0.03}, {0.05}, {0.07}}},
@@ -48,7 +57,7 @@ std::vector<CorruptionSpec> noise() {
 
 std::vector<CorruptionSpec> blur() {
   return {
-      {"defocus_blur",
+      {listed("defocus_blur"),
        "blur",
        "each pixel spread over a disk",
        {{{0.3, 0.4}, {0.4, 0.5}, {0.5, 0.6}, {1, 0.2}, {1.5, 0.1}}},
@@ -56,7 +65,7 @@ std::vector<CorruptionSpec> blur() {
        {{{3, 0.1}, {4, 0.5}, {6, 0.5}, {8, 0.5}, {10, 0.5}}},
        corruptions::defocus_blur},
 
-      {"glass_blur",
+      {listed("glass_blur"),
        "blur",
        "pixels replaced by neighbours, between two Gaussian blurs",
        {{{0.05, 1, 1}, {0.25, 1, 1}, {0.4, 1, 1}, {0.25, 1, 2}, {0.4, 1, 2}}},
@@ -64,7 +73,7 @@ std::vector<CorruptionSpec> blur() {
        {{{0.7, 1, 2}, {0.9, 2, 1}, {1, 2, 3}, {1.1, 3, 2}, {1.5, 4, 2}}},
        corruptions::glass_blur},
 
-      {"motion_blur",
+      {listed("motion_blur"),
        "blur",
        "blur along a line at -45 to 45 degrees",
        {{{6, 1}, {6, 1.5}, {6, 2}, {8, 2}, {9, 2.5}}},
@@ -72,7 +81,7 @@ std::vector<CorruptionSpec> blur() {
        {{{10, 3}, {15, 5}, {15, 8}, {15, 12}, {20, 15}}},
        corruptions::motion_blur},
 
-      {"zoom_blur",
+      {listed("zoom_blur"),
        "blur",
        "mean of progressively enlarged images",
        {{{7, 0.01}, {12, 0.01}, {16, 0.01}, {21, 0.01}, {26, 0.01}}},
@@ -84,7 +93,7 @@ std::vector<CorruptionSpec> blur() {
 
 std::vector<CorruptionSpec> weather() {
   return {
-      {"snow",
+      {listed("snow"),
        "weather",
        "wind-blown flakes on a whitened image",
        {{{0.1, 0.2, 1, 0.6, 8, 3, 0.95},
@@ -104,7 +113,7 @@ std::vector<CorruptionSpec> weather() {
          {0.55, 0.3, 2.5, 0.85, 12, 12, 0.55}}},
        corruptions::snow},
 
-      {"frost",
+      {listed("frost"),
        "weather",
        "ice crystals on a pane",
        {{{1, 0.2, 5}, {1, 0.3, 5}, {0.9, 0.4, 5}, {0.85, 0.4, 5}, {0.75, 0.45, 5}}},
@@ -116,7 +125,7 @@ std::vector<CorruptionSpec> weather() {
        {{{1, 0.4, 1}, {0.8, 0.6, 1}, {0.7, 0.7, 1}, {0.65, 0.7, 1}, {0.6, 0.75, 1}}},
        corruptions::frost},
 
-      {"fog",
+      {listed("fog"),
        "weather",
        "fractal haze",
        {{{0.2, 3}, {0.5, 3}, {0.75, 2.5}, {1, 2}, {1.5, 1.75}}},
@@ -130,7 +139,7 @@ std::vector<CorruptionSpec> digital() {
   // Multiples of 244 as in the reference, whose comment says that 224 was intended.
   constexpr double k = 244;
   return {
-      {"brightness",
+      {listed("brightness"),
        "digital",
        "increased brightness",
        {{{0.05}, {0.1}, {0.15}, {0.2}, {0.3}}},
@@ -138,7 +147,7 @@ std::vector<CorruptionSpec> digital() {
        {{{0.1}, {0.2}, {0.3}, {0.4}, {0.5}}},
        corruptions::brightness},
 
-      {"contrast",
+      {listed("contrast"),
        "digital",
        "values moved towards their mean",
        {{{0.75}, {0.5}, {0.4}, {0.3}, {0.15}}},
@@ -146,7 +155,7 @@ std::vector<CorruptionSpec> digital() {
        {{{0.4}, {0.3}, {0.2}, {0.1}, {0.05}}},
        corruptions::contrast},
 
-      {"elastic_transform",
+      {listed("elastic_transform"),
        "digital",
        "random affine map and local displacements",
        {{{0, 0, 32 * 0.08},
@@ -166,7 +175,7 @@ std::vector<CorruptionSpec> digital() {
          {k * 0.12, k * 0.01, k * 0.02}}},
        corruptions::elastic_transform},
 
-      {"pixelate",
+      {listed("pixelate"),
        "digital",
        "downsampled and upsampled again",
        {{{0.95}, {0.9}, {0.85}, {0.75}, {0.65}}},
@@ -174,7 +183,7 @@ std::vector<CorruptionSpec> digital() {
        {{{0.6}, {0.5}, {0.4}, {0.3}, {0.25}}},
        corruptions::pixelate},
 
-      {"jpeg_compression",
+      {listed("jpeg_compression"),
        "digital",
        "JPEG compression",
        {{{80}, {65}, {58}, {50}, {40}}},
@@ -182,12 +191,6 @@ std::vector<CorruptionSpec> digital() {
        {{{25}, {18}, {15}, {10}, {7}}},
        corruptions::jpeg_compression},
   };
-}
-
-std::vector<std::string> corruption_names() {
-  std::vector<std::string> names;
-  for (const auto& spec : corruption_table()) names.push_back(spec.name);
-  return names;
 }
 
 }  // namespace
@@ -205,7 +208,7 @@ const std::vector<CorruptionSpec>& corruption_table() {
 const CorruptionSpec& find_corruption(const std::string& name) {
   for (const auto& spec : corruption_table())
     if (spec.name == name) return spec;
-  const auto names = corruption_names();
+  const std::vector<std::string> names(kCorruptionNames.begin(), kCorruptionNames.end());
   const auto near = nearest(name, names);
   DISSENT_FAIL(kUsage, "corruption: expected one of {2}, found '{0}'{1}", name,
                near ? fmt::format("; did you mean '{}'?", *near) : "", fmt::join(names, ", "));
@@ -239,7 +242,7 @@ at::Tensor corrupt(const at::Tensor& image, const std::string& name, int64_t sev
 
 TableSpec corruption_options_table(const std::string& name) {
   using T = CorruptionOptions;
-  auto names = corruption_names();
+  std::vector<std::string> names(kCorruptionNames.begin(), kCorruptionNames.end());
   names.insert(names.begin(), kNoCorruption);
   return TableOf<T>(name,
                     "A corruption of ImageNet-C, applied to the crop of clean images before "

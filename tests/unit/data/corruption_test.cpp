@@ -2,6 +2,7 @@
 
 #include <dissent/error.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 
 #include <jpeglib.h>
 
+#include "data/transforms/corruption_names.hpp"
 #include "data/transforms/distributions.hpp"
 #include "data/transforms/picture.hpp"
 #include "data/transforms/resize.hpp"
@@ -61,6 +63,12 @@ at::Tensor constant(int64_t level, int64_t edge = 224) {
 }
 
 }  // namespace
+
+TEST(Corruption, TheTableHasEachListedNameInOrder) {
+  std::vector<std::string> names;
+  for (const auto& spec : corruption_table()) names.push_back(spec.name);
+  EXPECT_TRUE(std::ranges::equal(names, kCorruptionNames));
+}
 
 TEST(Corruption, ThereAreFifteenInFourGroups) {
   std::map<std::string, int> groups;
