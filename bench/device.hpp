@@ -41,7 +41,9 @@ class DeviceOptions {
                   "--precision with --device {}: expected one of {}, found {}", device,
                   fmt::join(known, ", "), precision);
     const auto node = world.split_by_node();
-    return {choose_device(device, world, *node, device_math(precision, false)), type()};
+    return {choose_device(*value_in(kDeviceChoices, device), world, *node,
+                          device_math(precision, false)),
+            type()};
   }
 
   std::string device = "cpu", precision = "f32";

@@ -108,7 +108,7 @@ CacheConfig read_cache_config(const config::Document& document) {
 void check_cache_config(const CacheConfig& config) {
   const bool network = config.trunk.is_network();
   DISSENT_CHECK(!network || config.trunk.precision != ComputePrecision::kTf32 ||
-                    config.runtime.device != "cpu",
+                    config.runtime.device != DeviceChoice::kCpu,
                 kUsage, "trunk.precision = {}", kTf32OnCpu);
 
   // Several passes are stored so that a training sees different draws of one image in each epoch.

@@ -31,8 +31,9 @@ void prepare_device(Runtime& runtime, const config::Document& document) {
   const auto* text = device ? std::get_if<std::string>(&device->data) : nullptr;
 
   // Before the configuration is checked as a whole: LibTorch's CUDA library has to be loaded before
-  // LibTorch looks for it.
-  agree(runtime.world(), [&] { dissent::prepare_device(text ? *text : "auto"); });
+  // LibTorch looks for it. A word that is not a choice is an error of that check.
+  const auto choice = value_in(kDeviceChoices, text ? *text : "auto").value_or(DeviceChoice::kAuto);
+  agree(runtime.world(), [&] { dissent::prepare_device(choice); });
 }
 
 void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double timeout_s) {

@@ -51,7 +51,7 @@ EvaluateVerbConfig read_evaluate_config(const config::Document& document) {
 
   // Conflicts are collected with the other errors, so that all of them are shown at once.
   for (const auto& conflict : conflicts(c.config)) errors.add(conflict.key, conflict.message);
-  if (c.runtime.device == "cuda")
+  if (c.runtime.device == DeviceChoice::kCuda)
     errors.add("runtime.device",
                "expected \"cpu\" or \"auto\", found \"cuda\": evaluation runs on CPUs");
   errors.raise();

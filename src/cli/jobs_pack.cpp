@@ -276,7 +276,7 @@ void prepare_for(const std::vector<jobs::BatchEntry>& entries) {
   });
   if (!any) return;
   keep_cublas_deterministic();
-  dissent::prepare_device("auto");
+  dissent::prepare_device(DeviceChoice::kAuto);
 }
 
 }  // namespace

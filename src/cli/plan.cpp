@@ -77,7 +77,7 @@ plan::AssumedSizes assumed_sizes(const CommandLine& line) {
 
 // The cost model is that of training on CPUs.
 void check_device(const RuntimeOptions& runtime) {
-  DISSENT_CHECK(runtime.device != "cuda", kUsage,
+  DISSENT_CHECK(runtime.device != DeviceChoice::kCuda, kUsage,
                 "runtime.device = \"cuda\": costs are modelled for CPUs only; use --set "
                 "runtime.device=cpu");
 }

@@ -17,15 +17,16 @@ namespace {
 // Options for --device. Called before any operator of LibTorch: its CUDA library has to be loaded
 // first.
 verify::VerifyOptions verify_options(Communicator& world, const std::string& name) {
+  const auto choice = value_in(kDeviceChoices, name).value_or(DeviceChoice::kAuto);
   agree(world, [&] {
-    DISSENT_CHECK(name == "cpu" || name == "cuda", kUsage,
+    DISSENT_CHECK(choice != DeviceChoice::kAuto, kUsage,
                   "--device: expected cpu or cuda, found '{}'", name);
   });
-  if (name == "cpu") return {};
+  if (choice == DeviceChoice::kCpu) return {};
 
   // IEEE f32: the tolerances of f32 do not allow for TF32.
   const auto node = world.split_by_node();
-  const auto device = choose_device(name, world, *node);
+  const auto device = choose_device(choice, world, *node);
   for (const auto op : {at::Float32Op::CONV, at::Float32Op::RNN, at::Float32Op::MATMUL})
     at::globalContext().setFloat32Precision(at::Float32Backend::CUDA, op,
                                             at::Float32Precision::IEEE);

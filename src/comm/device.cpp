@@ -65,23 +65,23 @@ void check_one_rank_per_gpu(Communicator& group, at::Device device) {
 
 }  // namespace
 
-void prepare_device(const std::string& choice) {
+void prepare_device(DeviceChoice choice) {
 #ifdef DISSENT_KERNELS_CUDA
-  if (choice != "cpu" && find_gpus().count > 0) load_cuda();
+  if (choice != DeviceChoice::kCpu && find_gpus().count > 0) load_cuda();
 #endif
   static_cast<void>(choice);
 }
 
-at::Device choose_device(const std::string& choice, Communicator& world, Communicator& node,
+at::Device choose_device(DeviceChoice choice, Communicator& world, Communicator& node,
                          const DeviceMath& math) {
   set_device_math({});
-  if (choice == "cpu") return at::kCPU;
+  if (choice == DeviceChoice::kCpu) return at::kCPU;
 
   // The decision must be the same on all ranks, so each learns the counts of all.
   const auto gpus = find_gpus();
   const auto counts = all_gather_integer(world, gpus.count);
   const bool everywhere = *std::min_element(counts.begin(), counts.end()) > 0;
-  if (choice == "auto" && !everywhere) return at::kCPU;
+  if (choice == DeviceChoice::kAuto && !everywhere) return at::kCPU;
 
   // With "cuda" a rank without a GPU is an error: computing on the CPU instead could take days.
   agree(world, [&] {

@@ -7,22 +7,28 @@
 
 #include "comm/communicator.hpp"
 #include "core/device_math.hpp"
+#include "core/enum_names.hpp"
 
 namespace dissent {
 
-/// Loads LibTorch's CUDA library if `choice` (a runtime.device) is not "cpu" and this node has
+/// `runtime.device` of a configuration, and --device of programs.
+enum class DeviceChoice { kAuto, kCpu, kCuda };
+inline constexpr EnumName<DeviceChoice> kDeviceChoices[] = {
+    {DeviceChoice::kAuto, "auto"}, {DeviceChoice::kCpu, "cpu"}, {DeviceChoice::kCuda, "cuda"}};
+
+/// Loads LibTorch's CUDA library if `choice` is not kCpu and this node has
 /// GPUs. Called at the start of programs that may choose a GPU later: after a convolution, batch
 /// norm, a backward pass or at::manual_seed on the CPU it is too late (Error::kInternal).
 /// Error::kComm if the library cannot be loaded. Not collective.
-void prepare_device(const std::string& choice);
+void prepare_device(DeviceChoice choice);
 
-/// The device of this rank for `runtime.device`: "cpu"; "cuda": GPU number (rank on its node)
-/// modulo (GPUs of the node); "auto": cuda if this build has it and every node has a GPU. With
-/// cuda, LibTorch's CUDA library is loaded and this thread gets its own stream. How the device
-/// computes is set for the process (set_device_math): `math` on a GPU, LibTorch's defaults on the
-/// CPU, whose results do not depend on it. Error::kUsage, the same on every rank, if "cuda" is not
-/// available: the build has no CUDA, or a rank finds no GPU. Collective over world and node.
-at::Device choose_device(const std::string& choice, Communicator& world, Communicator& node,
+/// The device of this rank. kCuda: GPU number (rank on its node) modulo (GPUs of the node); kAuto:
+/// a GPU if this build supports it and every node has one. With a GPU, LibTorch's CUDA library is
+/// loaded and this thread gets its own stream. How the device computes is set for the process
+/// (set_device_math): `math` on a GPU, LibTorch's defaults on the CPU, whose results do not depend
+/// on it. Error::kUsage, the same on every rank, if a GPU is required and not available: the build
+/// has no CUDA, or a rank finds no GPU. Collective over world and node.
+at::Device choose_device(DeviceChoice choice, Communicator& world, Communicator& node,
                          const DeviceMath& math = {});
 
 /// Host and UUID of a GPU or MIG instance: the same text in every process that uses it, independent

@@ -1,10 +1,12 @@
 #pragma once
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "core/enum_names.hpp"
 #include "core/options.hpp"
 
 namespace dissent {
@@ -62,6 +64,13 @@ class OptionTable : public TableOf<T> {
 
     this->options.push_back(std::move(spec));
     return *this;
+  }
+  template <class Enum, size_t N>
+  OptionTable& choice(std::string key, Enum T::* member, const EnumName<Enum> (&names)[N],
+                      OptionInfo info) {
+    Names<Enum> pairs;
+    for (const auto& [value, name] : names) pairs.emplace_back(name, value);
+    return choice(std::move(key), member, std::move(pairs), std::move(info));
   }
   /// A list of enumerators: a list of strings in the file.
   template <class Enum>

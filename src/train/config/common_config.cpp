@@ -149,12 +149,11 @@ const TableSpec& checkpoint_table() {
 const TableSpec& runtime_table() {
   using T = RuntimeOptions;
   static const TableSpec table =
-      TableOf<T>("runtime", "Device, threads, timeout")
+      OptionTable<T>("runtime", "Device, threads, timeout")
           // All keys are of the execution scope: a run continues with other values of them.
-          .option("device", &T::device,
+          .choice("device", &T::device, kDeviceChoices,
                   {.meaning = "auto: cuda if there is a GPU and this build supports it",
-                   .scope = Scope::kExecution,
-                   .choices = {"auto", "cpu", "cuda"}})
+                   .scope = Scope::kExecution})
           .option("threads", &T::threads,
                   {.meaning = "threads per rank; auto: OMP_NUM_THREADS, or the rank's share of its "
                               "cores",
@@ -213,12 +212,12 @@ void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64
   add_experiment_conflicts(c.experiment, conflicts);
 
   const bool needs_gpu = precision == Precision::kTf32 || precision == Precision::kF16;
-  conflicts.add(needs_gpu && c.runtime.device == "cpu", "training.precision",
+  conflicts.add(needs_gpu && c.runtime.device == DeviceChoice::kCpu, "training.precision",
                 fmt::format("\"{}\" needs a GPU: expected another runtime.device, found \"cpu\"",
                             precision_name(precision)));
 
-  conflicts.add(precision == Precision::kF64 && c.runtime.device == "cuda", "training.precision",
-                kF64OnGpu);
+  conflicts.add(precision == Precision::kF64 && c.runtime.device == DeviceChoice::kCuda,
+                "training.precision", kF64OnGpu);
 
   const bool has_momentum = c.optimizer.kind == OptimizerKind::kSgd && c.optimizer.momentum > 0;
   conflicts.add(c.optimizer.nesterov && !has_momentum, "optimizer.nesterov",

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/device.hpp"
 #include "comm/grid.hpp"
 #include "config/schema.hpp"
 #include "core/device_math.hpp"
@@ -64,7 +65,7 @@ const TableSpec& checkpoint_table();
 
 /// [runtime]
 struct RuntimeOptions {
-  std::string device = "auto";
+  DeviceChoice device = DeviceChoice::kAuto;
   std::optional<int64_t> threads;
   double timeout_s = 600;
   bool deterministic = false;
