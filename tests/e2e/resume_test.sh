@@ -103,6 +103,48 @@ well 3 train ../train.toml --quiet
 expect_text "event=resume"
 for file in checkpoint.h5 train.csv; do expect_same results/resume/seed-7/$file ../whole/results/resume/seed-7/$file; done
 
+# Stopped within the validation, which takes most of the time here: 8 rows are trained per epoch, and 100,000 validated. The epoch's steps are not repeated.
+cd ..
+cat > synthetic.toml <<'TOML'
+[trunk]
+model = "none"
+[data]
+dataset = "synthetic"
+dim = 64
+classes = 10
+TOML
+run_program 1 cache synthetic.toml --quiet --set cache.output=few.cache --set data.rows=8
+run_program 1 cache synthetic.toml --quiet --set cache.output=many.cache --set data.rows=100000
+sed 's|train.cache|few.cache|; s|validation.cache|many.cache|; s|^chunk_rows.*||; s|epochs = 20|epochs = 6|; s|^frozen.*||' train.toml > validation.toml
+mkdir whole-validation validation
+cd whole-validation
+well 1 train ../validation.toml --quiet
+cd ../validation
+abandoned=0
+for ranks in 1 2 3 1 2 3; do
+  before=$(beat)
+  "$source_dir/scripts/mpirun" "$ranks" "$program" train ../validation.toml --quiet > out 2> err &
+  job=$!
+  for _ in $(seq 1000); do
+    sleep 0.02
+    [ "$(beat)" = "$before" ] && kill -0 "$job" 2>/dev/null || break
+  done
+  sleep 0.1
+  kill -USR1 "$job" 2>/dev/null || true
+  status=0
+  wait "$job" || status=$?
+  [ "$status" != 0 ] || break
+  command="train, stopped by USR1 within the validation, $ranks ranks"
+  expect_exit 75
+  ! grep -q "event=validation_abandoned" err || abandoned=$((abandoned + 1))
+done
+echo "abandoned the validation $abandoned times"
+[ "$abandoned" -ge 2 ] || failed "abandoned the validation $abandoned times, expected at least 2"
+well 2 train ../validation.toml --quiet
+for file in checkpoint.h5 best.h5 train.csv; do
+  expect_same results/resume/seed-7/$file ../whole-validation/results/resume/seed-7/$file
+done
+
 # Other data under the same name are refused when a run goes on.
 cd ..
 mkdir other
