@@ -58,7 +58,7 @@ void report(Communicator& world, const std::string& what, double seconds, double
 }
 
 // The CPU's stepper, or the one of a GPU.
-std::unique_ptr<WaveStepper> make_stepper(MemberStack& members, Optimizer& optimizer,
+std::unique_ptr<WaveStepper> make_stepper(HeadMembers& members, Optimizer& optimizer,
                                           const Work& work, const bench::Place& place, Grid& grid) {
   if (place.device.is_cpu())
     return std::make_unique<HostStepper>(members, optimizer, work.objective, StepperOptions{},

@@ -28,8 +28,8 @@ void time_steps(Communicator& world, const Work& work, const bench::Place& place
   std::shared_ptr<const ImageNetwork> network =
       make_image_network(work.model, ImageNetworkOptions{});
   auto members =
-      make_image_members(network, work.members, part_of(work.members, world.size(), world.rank()),
-                         1, at::kFloat, place.device);
+      make_members(network, work.members, part_of(work.members, world.size(), world.rank()), 1,
+                   at::kFloat, place.device);
   const OptimizerOptions sgd{.kind = OptimizerKind::kSgd,
                              .learning_rate = 0.01,
                              .weight_decay = 5e-4,

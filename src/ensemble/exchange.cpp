@@ -33,7 +33,18 @@ enum Number : int64_t {
 // them. All ranks compare the headers of all ranks, so that all come to the same result.
 using Header = std::array<int64_t, kNumbers>;
 
-Header header_of(const SplitField& field) {
+// A rank's part of a field, with D data ranks (innermost): rank r has members
+// part_of(members, size / D, r / D) in the first dimension and rows part_of(rows, D, r % D) in the
+// second.
+struct FieldPart {
+  std::string name;
+  at::Tensor local;
+  int64_t members;  // M, or -1: as many as rank 0 has
+  int64_t rows;     // B, or -1
+  int64_t data;     // D
+};
+
+Header header_of(const FieldPart& field) {
   // What is not set stays 0, so two headers can be compared as a whole.
   Header header{field.members, field.rows, field.data};
   const auto& tensor = field.local;
@@ -66,7 +77,7 @@ std::string text(const Header& header) {
 
 // Headers of all ranks, [ranks, fields], by one all-gather of integers.
 std::vector<std::vector<Header>> all_headers(Communicator& group,
-                                             const std::vector<SplitField>& fields) {
+                                             const std::vector<FieldPart>& fields) {
   const auto count = static_cast<int64_t>(fields.size()) * kNumbers;
   auto own = at::empty({count}, at::kLong);
   auto* number = own.data_ptr<int64_t>();
@@ -89,13 +100,10 @@ std::vector<std::vector<Header>> all_headers(Communicator& group,
   return headers;
 }
 
-// Elements of one member.
-int64_t elements(const at::Tensor& local) { return c10::multiply_integers(local.sizes().slice(1)); }
-
-}  // namespace
-
-void check_fields(Communicator& group, const std::string& caller,
-                  const std::vector<SplitField>& fields) {
+// Throws Error::kUsage on every rank of the group unless the parts of all ranks fit together. One
+// small message for all fields, since each message over NCCL synchronises a stream.
+void check_parts(Communicator& group, const std::string& caller,
+                 const std::vector<FieldPart>& fields) {
   const auto headers = all_headers(group, fields);
   for (size_t f = 0; f < fields.size(); ++f) {
     // Rank 0 defines what is expected of the others.
@@ -122,54 +130,66 @@ void check_fields(Communicator& group, const std::string& caller,
   }
 }
 
-at::Tensor gather_members(Communicator& members, const at::Tensor& local, int64_t total) {
+// The whole tensor from the ranks' parts of dimension `dim`, of `total` elements: part_of decides
+// who has which. Each rank knows the sizes of all parts, so one gather is enough.
+at::Tensor gather(Communicator& ranks, const at::Tensor& local, int64_t dim, int64_t total) {
   const auto own = local.contiguous();
-  if (members.size() == 1) return own;
+  if (ranks.size() == 1) return own;
 
-  std::vector<int64_t> counts, shape = local.sizes().vec();
-  for (int64_t rank = 0; rank < members.size(); ++rank)
-    counts.push_back(part_of(total, members.size(), rank).count * elements(local));
-  shape[0] = total;
+  std::vector<std::vector<int64_t>> shapes(ranks.size(), own.sizes().vec());
+  std::vector<int64_t> counts;
+  for (int64_t rank = 0; rank < ranks.size(); ++rank) {
+    shapes[rank][dim] = part_of(total, ranks.size(), rank).count;
+    counts.push_back(c10::multiply_integers(shapes[rank]));
+  }
 
-  // Other ranks' members are constants; the own part replaces its gathered copy to keep its graph.
-  const auto all = members.all_gather(own.detach(), counts).view(shape);
-
-  if (!local.requires_grad()) return all;
-  const Part part = part_of(total, members.size(), members.rank());
-  const int64_t end = part.first + part.count;
-  return at::cat({all.narrow(0, 0, part.first), own, all.narrow(0, end, total - end)});
+  // Parts of other ranks are constants; the own part replaces its copy, to keep its graph.
+  auto parts = ranks.all_gather(own.detach(), counts).split_with_sizes(counts);
+  for (int64_t rank = 0; rank < ranks.size(); ++rank)
+    parts[rank] = rank == ranks.rank() ? own : parts[rank].view(shapes[rank]);
+  return at::cat(parts, dim);
 }
 
-at::Tensor gather_rows(Communicator& data, const at::Tensor& local, int64_t rows) {
-  const auto own = local.contiguous();
-  if (data.size() == 1) return own;
+}  // namespace
 
-  std::vector<int64_t> counts, shape = local.sizes().vec();
-  const int64_t per_row = local.size(0) * c10::multiply_integers(local.sizes().slice(2));
-  for (int64_t rank = 0; rank < data.size(); ++rank)
-    counts.push_back(part_of(rows, data.size(), rank).count * per_row);
+std::vector<at::Tensor> gather_fields(const EnsembleSplit& split, const std::string& caller,
+                                      const std::vector<SplitField>& fields) {
+  using Of = SplitField::Of;
+  std::vector<FieldPart> parts;
+  for (const auto& field : fields)
+    parts.push_back({.name = field.name,
+                     .local = field.local,
+                     .members = field.of == Of::kBatch ? -1 : split.total,
+                     .rows = field.rows,
+                     .data = split.data.size()});
+  check_parts(split.run, caller, parts);
 
-  // As in gather_members, but rows are the second dimension: each rank's piece is [M, rows, ...].
-  auto pieces = data.all_gather(own.detach(), counts).split_with_sizes(counts);
-  for (int64_t rank = 0; rank < data.size(); ++rank) {
-    shape[1] = part_of(rows, data.size(), rank).count;
-    pieces[rank] = rank == data.rank() ? own : pieces[rank].view(shape);
+  std::vector<at::Tensor> whole;
+  for (const auto& field : fields) {
+    const auto members = field.of == Of::kAllMembers
+                             ? gather_members(split.members, field.local, split.total)
+                             : field.local;
+    whole.push_back(gather(split.data, members, 1, field.rows));
   }
-  return at::cat(pieces, 1);
+  return whole;
+}
+
+at::Tensor gather_members(Communicator& members, const at::Tensor& local, int64_t total) {
+  return gather(members, local, 0, total);
 }
 
 at::Tensor all_members(Communicator& members, const at::Tensor& local, int64_t total,
                        const std::string& name) {
-  check_fields(members, "all_members",
-               {{.name = name, .local = local, .members = total, .rows = -1, .data = 1}});
+  check_parts(members, "all_members",
+              {{.name = name, .local = local, .members = total, .rows = -1, .data = 1}});
   return gather_members(members, local, total);
 }
 
 at::Tensor whole_batch(Communicator& data, const at::Tensor& local, int64_t rows,
                        const std::string& name) {
-  check_fields(data, "whole_batch",
-               {{.name = name, .local = local, .members = -1, .rows = rows, .data = data.size()}});
-  return gather_rows(data, local, rows);
+  check_parts(data, "whole_batch",
+              {{.name = name, .local = local, .members = -1, .rows = rows, .data = data.size()}});
+  return gather(data, local, 1, rows);
 }
 
 }  // namespace dissent

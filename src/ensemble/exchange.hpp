@@ -11,32 +11,47 @@
 // batch, in a training step.
 namespace dissent {
 
-/// A field that is split over the ranks of a group. With D data ranks (innermost), rank r has
-/// members part_of(members, size / D, r / D) in the first dimension and rows part_of(rows, D, r %
-/// D) in the second; the other dimensions, the dtype and the type of device have to be those of
-/// rank 0.
-struct SplitField {
-  std::string name;  ///< for error messages
-  at::Tensor local;
-  int64_t members;   ///< M, or -1: as many as rank 0 has
-  int64_t rows;      ///< B, or -1
-  int64_t data = 1;  ///< D
+/// An ensemble and a batch that are split over the ranks of a run (comm/grid.hpp):
+/// rank = member part * data parts + data part.
+struct EnsembleSplit {
+  Communicator& run;  ///< all ranks, over host memory: an error of one rank becomes an error of all
+  Communicator& members;        ///< ranks with the same rows, over memory of the tensors' device
+  Communicator& data;           ///< ranks with the same members, over the same memory
+  int64_t total = 0;            ///< M, members of the ensemble
+  int64_t rows = 0;             ///< B, rows of the batch
+  int64_t unlabelled_rows = 0;  ///< B', of unlabelled_logits
 };
 
-/// Throws Error::kUsage on every rank of the group, with the field, the rank, what was expected and
-/// what was found, unless the parts fit together. One small message for all fields (NCCL groups
-/// synchronise their stream). Collective; all ranks pass the same fields.
-void check_fields(Communicator& group, const std::string& caller,
-                  const std::vector<SplitField>& fields);
+/// This rank's part of a field. The first dimension is the rank's members,
+/// part_of(split.total, ..), the second its rows, part_of(rows, ..); the other dimensions, the
+/// dtype and the type of device have to be those of rank 0.
+struct SplitField {
+  enum class Of {
+    kEachMember,  ///< [m, b, ...] -> [m, B, ...]: gathered over the rows only
+    kAllMembers,  ///< [m, b, ...] -> [M, B, ...]
+    kBatch        ///< [1, b, ...] -> [1, B, ...]: the same for all members, e.g. common labels
+  };
+  std::string name;  ///< for error messages
+  at::Tensor local;
+  int64_t rows;  ///< B
+  Of of = Of::kAllMembers;
+};
 
-/// The whole field from the members of all ranks, in member order: the parts of other ranks as
-/// constants, the part of this rank with its graph. So a backward pass gives the exact derivative
-/// with respect to this rank's members without communication.
+/// The whole fields from the parts of all ranks, contiguous, in the order of members and rows.
+/// Parts of other ranks are constants, the part of this rank keeps its graph: a backward pass gives
+/// the exact derivative with respect to this rank's members and rows without communication. All
+/// ranks first compare the shapes of all fields, in one small message. If these do not fit
+/// together, it throws Error::kUsage on every rank of split.run, with `caller`, field, rank, what
+/// was expected and what was found, before any data is sent.
+/// dtypes: f32, f64, i32, i64, u8. Collective over split.run; all ranks pass the same fields.
+std::vector<at::Tensor> gather_fields(const EnsembleSplit& split, const std::string& caller,
+                                      const std::vector<SplitField>& fields);
+
+/// A field of all members, from ranks with the same rows.
 /// members  ranks with the same rows, over memory of local's device
-/// local    [m, ...]  m = part_of(total, ranks, rank).count; f32, f64, i32, i64 or u8
-/// returns  [total, ...], contiguous
+/// local    [m, ...]  m = part_of(total, ranks, rank).count
+/// returns  [total, ...], otherwise like gather_fields
 /// name     of `local`, for error messages
-/// Throws like check_fields, before any data is sent. Collective.
 at::Tensor all_members(Communicator& members, const at::Tensor& local, int64_t total,
                        const std::string& name = "local");
 
@@ -45,8 +60,7 @@ at::Tensor all_members(Communicator& members, const at::Tensor& local, int64_t t
 at::Tensor whole_batch(Communicator& data, const at::Tensor& local, int64_t rows,
                        const std::string& name = "local");
 
-/// all_members and whole_batch for fields that check_fields has already checked.
+/// all_members without the comparison of shapes, where the caller knows that they fit.
 at::Tensor gather_members(Communicator& members, const at::Tensor& local, int64_t total);
-at::Tensor gather_rows(Communicator& data, const at::Tensor& local, int64_t rows);
 
 }  // namespace dissent

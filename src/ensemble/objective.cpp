@@ -18,14 +18,6 @@ using losses::LossKind;
 using losses::LossTerm;
 using RepulsionOn = ObjectiveOptions::RepulsionOn;
 
-bool has(const std::vector<Field>& fields, Field field) {
-  return std::find(fields.begin(), fields.end(), field) != fields.end();
-}
-
-losses::LossTraits traits_of(const LossTerm& term) {
-  return losses::traits_of(losses::find_loss(term.name), term.options);
-}
-
 // Whether the schedule computes the term in this step. A term of weight 0 is still computed and
 // reported, so the schedule is evaluated as if the weight were 1.
 bool is_on(const LossTerm& term, int64_t epoch, int64_t step) {
@@ -83,7 +75,7 @@ std::optional<losses::LossInput> input_of(const LossTerm& term, const Batches& b
   if (is_base(term)) {
     input.logits = batches.trained;
     input.labels = batches.trained_labels;
-  } else if (has(traits.needs, Field::kUnlabelledLogits)) {
+  } else if (traits.reads(Field::kUnlabelledLogits)) {
     // A loss that compares two batches reads the trained one and the repelling one. All others read
     // the unlabelled set, even if repulsion takes place on the labelled one.
     input.logits = batches.trained;
@@ -96,7 +88,7 @@ std::optional<losses::LossInput> input_of(const LossTerm& term, const Batches& b
   }
 
   // A mean over no samples would be NaN: the term is 0 in this step.
-  if (has(traits.needs, Field::kLogits) && !has_samples(input.logits)) return {};
+  if (traits.reads(Field::kLogits) && !has_samples(input.logits)) return {};
   return input;
 }
 
@@ -115,7 +107,7 @@ bool reads_unlabelled(const LossTerm& term, const ObjectiveOptions& options) {
   if (is_base(term)) return false;
   if (options.repulsion_on == RepulsionOn::kUnlabelled) return true;
   const auto traits = traits_of(term);
-  return has(traits.needs, Field::kUnlabelledLogits) && !traits.needs_labelled_and_unlabelled_batch;
+  return traits.reads(Field::kUnlabelledLogits) && !traits.needs_labelled_and_unlabelled_batch;
 }
 
 uint64_t terms_on(const ObjectiveOptions& options, int64_t epoch, int64_t step) {
@@ -126,9 +118,8 @@ uint64_t terms_on(const ObjectiveOptions& options, int64_t epoch, int64_t step) 
 }
 
 bool uses_drawn_member(const ObjectiveOptions& options) {
-  return std::any_of(options.terms.begin(), options.terms.end(), [](const auto& term) {
-    return has(traits_of(term).needs, Field::kDrawnMember);
-  });
+  return std::any_of(options.terms.begin(), options.terms.end(),
+                     [](const auto& term) { return traits_of(term).reads(Field::kDrawnMember); });
 }
 
 void check(const ObjectiveOptions& options) {
@@ -161,7 +152,7 @@ void check(const ObjectiveOptions& options) {
 
     others = true;
     const auto traits = traits_of(term);
-    const bool labels = loss.kind == LossKind::kDiversity && has(traits.needs, Field::kLabels);
+    const bool labels = loss.kind == LossKind::kDiversity && traits.reads(Field::kLabels);
     DISSENT_CHECK(
         !labels || !unlabelled, kUsage,
         "objective: {}: expected repulsion_on = \"labelled\", because the loss needs labels; "

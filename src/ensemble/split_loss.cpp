@@ -15,10 +15,6 @@ namespace {
 using losses::Field;
 using losses::LossInput;
 
-bool has(const std::vector<Field>& fields, Field field) {
-  return std::find(fields.begin(), fields.end(), field) != fields.end();
-}
-
 // The member of LossInput that holds this output of members, [M, B, ..]; nullptr: the field is not
 // an output.
 at::Tensor LossInput::* place_of(Field field) {
@@ -45,66 +41,30 @@ std::vector<Output> outputs_of(const losses::LossTraits& traits, const EnsembleS
     if (const auto place = place_of(field))
       outputs.push_back({place, losses::field_name(field),
                          field == Field::kUnlabelledLogits ? split.unlabelled_rows : split.rows,
-                         has(traits.exchanged, field)});
+                         traits.exchanges(field)});
   return outputs;
-}
-
-SplitField split_field(std::string name, const at::Tensor& local, int64_t rows,
-                       const EnsembleSplit& split) {
-  return {.name = std::move(name),
-          .local = local,
-          .members = split.total,
-          .rows = rows,
-          .data = split.data.size()};
-}
-
-at::Tensor gather_all(const at::Tensor& local, int64_t rows, const EnsembleSplit& split) {
-  return gather_rows(split.data, gather_members(split.members, local, split.total), rows);
-}
-
-// A loss that compares a derivative of each member's own network (saliency maps, input gradients).
-// Each rank differentiates its own members; only the derivatives are sent.
-at::Tensor map_loss(const losses::LossInfo& loss, const LossInput& local, const std::any& options,
-                    const EnsembleSplit& split) {
-  at::Tensor maps;
-  agree(split.run, [&] {
-    losses::check_needs(loss, local, options);
-    DISSENT_CHECK(split.rows >= split.data.size(), kUsage,
-                  "{}: rows: expected at least one for each of {} data ranks, found {}", loss.name,
-                  split.data.size(), split.rows);
-
-    maps = loss.member_maps(local, options, at::GradMode::is_enabled());
-  });
-  return split_map_loss(loss.name, maps, options, split);
 }
 
 // The input of the loss on the whole batch: outputs and labels of all rows; outputs that are
 // exchanged also of all members.
 LossInput gathered_input(const std::string& name, const std::vector<Output>& outputs, bool labelled,
                          const LossInput& local, const EnsembleSplit& split) {
-  LossInput input = local;
-  const bool common_batch = local.labels.defined() && local.labels.dim() == 1;
-
-  // All ranks compare shapes before anything is sent, so that a mistake of one rank becomes an
-  // error of all. Labels of a common batch are checked like the output of one member.
+  using Of = SplitField::Of;
   std::vector<SplitField> fields;
-  for (const auto& output : outputs)
-    fields.push_back(split_field(output.name, local.*output.place, output.rows, split));
-  if (labelled) {
-    if (common_batch) input.labels = local.labels.unsqueeze(0);
-    fields.push_back(split_field("labels", input.labels, split.rows, split));
-    if (common_batch) fields.back().members = -1;
-  }
-  check_fields(split.run, name, fields);
+  for (const auto& [place, output, rows, exchanged] : outputs)
+    fields.push_back({output, local.*place, rows, exchanged ? Of::kAllMembers : Of::kEachMember});
 
-  for (const auto& output : outputs) {
-    auto& tensor = input.*output.place;
-    tensor = output.exchanged ? gather_all(tensor, output.rows, split)
-                              : gather_rows(split.data, tensor, output.rows);
-  }
+  // Labels [b] of a batch that all members have are a field with one row of them.
+  const bool common_batch = local.labels.defined() && local.labels.dim() == 1;
+  if (labelled)
+    fields.push_back({"labels", common_batch ? local.labels.unsqueeze(0) : local.labels, split.rows,
+                      common_batch ? Of::kBatch : Of::kEachMember});
 
-  if (labelled) input.labels = gather_rows(split.data, input.labels, split.rows);
-  if (labelled && common_batch) input.labels = input.labels.squeeze(0);
+  const auto whole = gather_fields(split, name, fields);
+
+  LossInput input = local;
+  for (size_t i = 0; i < outputs.size(); ++i) input.*outputs[i].place = whole[i];
+  if (labelled) input.labels = common_batch ? whole.back().squeeze(0) : whole.back();
   return input;
 }
 
@@ -119,6 +79,22 @@ LossInput input_of_member(const std::vector<Output>& outputs, const LossInput& i
   return one;
 }
 
+// The derivative (saliency maps, input gradients) of each member of this rank by its own network.
+// Only these are sent, not what they are computed from.
+at::Tensor local_maps(const losses::LossInfo& loss, const LossInput& local, const std::any& options,
+                      const EnsembleSplit& split) {
+  at::Tensor maps;
+  agree(split.run, [&] {
+    losses::check_needs(loss, local, options);
+    DISSENT_CHECK(split.rows >= split.data.size(), kUsage,
+                  "{}: rows: expected at least one for each of {} data ranks, found {}", loss.name,
+                  split.data.size(), split.rows);
+
+    maps = loss.member_maps(local, options, at::GradMode::is_enabled());
+  });
+  return maps;
+}
+
 }  // namespace
 
 at::Tensor split_map_loss(const std::string& name, const at::Tensor& local, const std::any& options,
@@ -128,12 +104,11 @@ at::Tensor split_map_loss(const std::string& name, const at::Tensor& local, cons
   DISSENT_CHECK(loss.compare_maps, kInternal,
                 "split_map_loss: expected a loss that compares maps, found {}", name);
 
-  check_fields(split.run, name,
-               {split_field(losses::field_name(losses::traits_of(loss, options).exchanged.at(0)),
-                            local, split.rows, split)});
-
   // Every rank compares the maps of all members; only its own carry a graph.
-  return loss.compare_maps(gather_all(local, split.rows, split), given);
+  const auto field = losses::traits_of(loss, options).exchanged.at(0);
+  const auto maps =
+      gather_fields(split, name, {{losses::field_name(field), local, split.rows}}).front();
+  return loss.compare_maps(maps, given);
 }
 
 at::Tensor split_loss(const std::string& name, const LossInput& local, const std::any& options,
@@ -147,10 +122,11 @@ at::Tensor split_loss(const std::string& name, const LossInput& local, const std
   DISSENT_CHECK(split.total >= least, kUsage,
                 "{}: members: expected at least {} ({} ranks share them), found {}", name, least,
                 split.members.size(), split.total);
-  if (loss.member_maps) return map_loss(loss, local, given, split);
+  if (loss.member_maps)
+    return split_map_loss(name, local_maps(loss, local, given, split), given, split);
 
   const auto outputs = outputs_of(traits, split);
-  const auto input = gathered_input(name, outputs, has(traits.needs, Field::kLabels), local, split);
+  const auto input = gathered_input(name, outputs, traits.reads(Field::kLabels), local, split);
 
   // If all outputs are exchanged, every rank computes the loss of the whole ensemble. Otherwise the
   // loss is a mean over members: every rank computes the values of its own members, and the M

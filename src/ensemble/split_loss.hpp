@@ -5,22 +5,10 @@
 #include <cstdint>
 #include <string>
 
-#include "comm/communicator.hpp"
+#include "ensemble/exchange.hpp"
 #include "losses/registry.hpp"
 
 namespace dissent {
-
-/// An ensemble and a batch that are split over the ranks of a run (comm/grid.hpp): rank = member
-/// part
-/// * data parts + data part.
-struct EnsembleSplit {
-  Communicator& run;  ///< all ranks, over host memory: an error of one rank becomes an error of all
-  Communicator& members;        ///< ranks with the same rows, over memory of the tensors' device
-  Communicator& data;           ///< ranks with the same members, over the same memory
-  int64_t total = 0;            ///< M, members of the ensemble
-  int64_t rows = 0;             ///< B, rows of the batch
-  int64_t unlabelled_rows = 0;  ///< B', of unlabelled_logits
-};
 
 /// losses::evaluate(name, whole ensemble and batch, options) from this rank's part of them: the
 /// value on every rank, and a graph to this rank's members and rows only. Its derivative with
@@ -39,7 +27,7 @@ struct EnsembleSplit {
 /// value and derivative have the same bits for every split of the members; a split of the batch
 /// changes the order of the sum over rows. Throws Error::kUsage on every rank of the run, before
 /// any other communication: for the errors of evaluate(), for parts that do not fit together
-/// (check_fields), for fewer members than member ranks, and for fewer rows than data ranks if the
+/// (gather_fields), for fewer members than member ranks, and for fewer rows than data ranks if the
 /// loss compares maps or input gradients. Collective over the run.
 at::Tensor split_loss(const std::string& name, const losses::LossInput& local,
                       const std::any& options, const EnsembleSplit& split);

@@ -4,6 +4,7 @@
 #include <dissent/losses/member_inputs.hpp>
 #include <dissent/losses/weight.hpp>
 
+#include <algorithm>
 #include <any>
 #include <cstdint>
 #include <functional>
@@ -88,6 +89,9 @@ struct LossTraits {
   /// Weights each sample by how wrong the ensemble is on it. So it cannot be combined with
   /// `below_threshold`, which selects samples by the same property.
   bool weights_hard_samples = false;
+
+  bool reads(Field field) const { return std::ranges::count(needs, field) > 0; }
+  bool exchanges(Field field) const { return std::ranges::count(exchanged, field) > 0; }
 };
 
 /// One loss of the table. Its source file, src/losses/<name>.cpp, has the function `<name>_info()`

@@ -8,6 +8,8 @@ namespace dissent::losses {
 
 bool is_base(const LossTerm& term) { return find_loss(term.name).kind == LossKind::kBase; }
 
+LossTraits traits_of(const LossTerm& term) { return traits_of(find_loss(term.name), term.options); }
+
 WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& base,
                          const LossInput& diversity, int64_t epoch, int64_t step) {
   WeightedSum sum;

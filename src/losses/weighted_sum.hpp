@@ -17,6 +17,8 @@ struct LossTerm {
 
 /// Whether the term is a loss of kind base, which trains each member for its task.
 bool is_base(const LossTerm& term);
+/// The loss's traits at the term's options.
+LossTraits traits_of(const LossTerm& term);
 
 struct WeightedSum {
   struct Value {

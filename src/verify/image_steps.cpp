@@ -41,7 +41,7 @@ ImageMembers members_of(const Case& reference) {
 
   for (const auto& entry : network->layout().entries())
     stacked_parameter(values, entry).copy_(reference.input(entry.name));
-  return {network, v.size(0), 0, values, at::empty({v.size(0), 0}, reference.numbers())};
+  return {{v.size(0), 0, values}, network, at::empty({v.size(0), 0}, reference.numbers())};
 }
 
 std::vector<std::string> discriminator_names(const Case& reference) {

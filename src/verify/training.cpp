@@ -20,7 +20,7 @@ namespace dissent::verify {
 namespace {
 
 // The members of a case from its parameters, which are stacked ([M, ...]) or those of one member.
-MemberStack members_of(const Case& reference, bool stacked) {
+HeadMembers members_of(const Case& reference, bool stacked) {
   const auto& weight = reference.input("mlp.fc1.weight");
   const auto& classifier = reference.input("head.weight");
   std::shared_ptr<const Head> head =
@@ -30,11 +30,11 @@ MemberStack members_of(const Case& reference, bool stacked) {
   auto values = at::zeros({total, head->layout().size()}, reference.numbers());
   for (const auto& entry : head->layout().entries())
     stacked_parameter(values, entry).copy_(reference.input(entry.name));
-  return {std::move(head), total, 0, values};
+  return {{total, 0, values}, std::move(head)};
 }
 
 // The way a GPU computes: batched products of a stack, here of one member.
-void check_stack(Checker& checker, const MemberStack& members, const at::Tensor& x,
+void check_stack(Checker& checker, const HeadMembers& members, const at::Tensor& x,
                  const at::Tensor& cotangent) {
   std::vector<at::Tensor> saved;
 
@@ -137,7 +137,7 @@ int64_t updating_epoch(int64_t epoch, bool frozen_at_first) {
 }
 
 // The stepper of the host, or the one of a GPU if the case is computed as on a device.
-std::unique_ptr<WaveStepper> make_stepper(const Case& reference, MemberStack& members,
+std::unique_ptr<WaveStepper> make_stepper(const Case& reference, HeadMembers& members,
                                           Optimizer& optimizer, Grid& grid) {
   const auto objective = objective_of(reference);
   if (reference.as_device)

@@ -28,10 +28,9 @@ struct LossNeeds {
 LossNeeds add_ensemble_loss_conflicts(const TrainConfig& c, const ObjectiveOptions& objective,
                                       const losses::LossTerm& term, Conflicts& conflicts) {
   const auto& loss = losses::find_loss(term.name);
-  const auto traits = losses::traits_of(loss, term.options);
-  const bool reads_labels = loss.kind == losses::LossKind::kDiversity &&
-                            std::find(traits.needs.begin(), traits.needs.end(),
-                                      losses::Field::kLabels) != traits.needs.end();
+  const auto traits = traits_of(term);
+  const bool reads_labels =
+      loss.kind == losses::LossKind::kDiversity && traits.reads(losses::Field::kLabels);
   // A2D reads labels for its hard-sample weights alone, so that is the key to change.
   const bool hard_weights = traits.weights_hard_samples;
   conflicts.add(
@@ -52,7 +51,7 @@ void add_loss_conflicts(const TrainConfig& c, Conflicts& conflicts) {
     const std::string key = "loss." + term.name;
     if (const auto reason = impossible_on_features(loss)) conflicts.add(true, key, *reason);
 
-    const auto traits = losses::traits_of(loss, term.options);
+    const auto traits = traits_of(term);
     conflicts.add(c.active_members() < traits.min_members, key,
                   fmt::format("members can only repel each other if at least {} are active, found "
                               "{}",
@@ -98,10 +97,10 @@ Conflicts head_conflicts(const TrainConfig& c) {
   add_loss_conflicts(c, conflicts);
 
   // Contradictions to a device that is named. That of "auto" is checked when it is known.
-  conflicts.add(c.training.precision == Precision::kBf16 && c.runtime.device == "cpu",
+  conflicts.add(c.training.precision == Precision::kBf16 && c.runtime.device == DeviceChoice::kCpu,
                 "training.precision",
                 "\"bf16\" needs a GPU: expected another runtime.device, found \"cpu\"");
-  conflicts.add(c.data.residency == Residency::kDevice && c.runtime.device == "cpu",
+  conflicts.add(c.data.residency == Residency::kDevice && c.runtime.device == DeviceChoice::kCpu,
                 "data.residency",
                 "\"device\" needs a GPU: expected another runtime.device, found \"cpu\"");
   return conflicts;

@@ -75,8 +75,8 @@ Grid stand_in_grid(const GridShape& shape, int64_t member_part) {
 
 // As make_members, but the draws of one member serve for all: they take longer than the
 // measurement.
-MemberStack same_members(const HeadRunShape& run, Part part) {
-  MemberStack stack{run.head, run.plan.members, part.first, at::empty({part.count, run.flat()})};
+HeadMembers same_members(const HeadRunShape& run, Part part) {
+  HeadMembers stack{{run.plan.members, part.first, at::empty({part.count, run.flat()})}, run.head};
   run.head->initialise(stack.values[0], run.plan.seed, 0);
   parallel_tasks(part.count - 1, [&](int64_t i) { stack.values[i + 1].copy_(stack.values[0]); });
   return stack;
@@ -111,7 +111,7 @@ struct Rows {
 class WaveTimer {
  public:
   WaveTimer(HostStepper& stepper, const std::vector<Step>& steps, const HeadRunShape& run,
-            const GridShape& grid, const MemberStack& members)
+            const GridShape& grid, const HeadMembers& members)
       : stepper_(stepper), steps_(steps), run_(run), grid_(grid), members_(members), rows_(run) {}
 
   // Median seconds of a wave by its pairs, from waves over about `seconds`; begins again where the
@@ -162,7 +162,7 @@ class WaveTimer {
   const std::vector<Step>& steps_;
   const HeadRunShape& run_;
   const GridShape& grid_;
-  const MemberStack& members_;
+  const HeadMembers& members_;
   Rows rows_;
 };
 
@@ -185,7 +185,7 @@ double time_probes(HostStepper& stepper, const std::vector<Step>& steps, const H
 }
 
 // Seconds of a forward pass of all members over a block, from one pass per thread.
-double forward_seconds(const HeadRunShape& run, const MemberStack& members, int64_t block) {
+double forward_seconds(const HeadRunShape& run, const HeadMembers& members, int64_t block) {
   const int64_t team = std::min<int64_t>(members.count(), threads());
   const auto x = at::randn({block, run.train.dim});
   const auto forward = [&] {
@@ -212,7 +212,7 @@ double scoring_seconds(const HeadRunShape& run, int64_t block) {
 }
 
 // A block of rows is validated and scaled to the set.
-double time_validation(const HeadRunShape& run, const GridShape& grid, const MemberStack& members) {
+double time_validation(const HeadRunShape& run, const GridShape& grid, const HeadMembers& members) {
   const int64_t block = validation_block_rows(run.plan.members, run.train.classes);
 
   double seconds = forward_seconds(run, members, block);

@@ -64,7 +64,7 @@ class OneNetwork {
  public:
   explicit OneNetwork(ImageRunShape& run)
       : run_(run),
-        members_(make_image_members(run.network, run.members, {0, 1}, 1, at::kFloat, at::kCPU)),
+        members_(make_members(run.network, run.members, {0, 1}, 1, at::kFloat, at::kCPU)),
         parameters_(leaves()) {}
 
   Counts count(int64_t images) {
@@ -125,7 +125,7 @@ class OneNetwork {
     std::vector<at::Tensor> out;
     const auto logits = output.logits.dim() == 3 ? output.logits : output.logits.unsqueeze(0);
     for (const auto& term : run_.objective.terms) {
-      const auto traits = losses::traits_of(losses::find_loss(term.name), term.options);
+      const auto traits = traits_of(term);
       for (const auto field : traits.exchanged) {
         if (field == Field::kSaliencyMaps) {
           const auto& options = *std::any_cast<losses::GradCamOptions>(&term.options);
@@ -290,8 +290,8 @@ ImageRankTimes calibrate_images(const ImageTrainConfig& config, const ImageRunSh
   // The objects of a training on one rank.
   auto self = make_self_communicator();
   Grid alone(*self, {});
-  auto members = make_image_members(run.network, run.multihead() ? run.members : team.measured,
-                                    {0, team.measured}, 1, at::kFloat, at::kCPU);
+  auto members = make_members(run.network, run.multihead() ? run.members : team.measured,
+                              {0, team.measured}, 1, at::kFloat, at::kCPU);
 
   Optimizer optimizer(config.optimizer, members.values);
   const auto discriminator =

@@ -84,18 +84,14 @@ class Gathers {
 
 // Fields that a loss between members reads.
 void gather_fields(const losses::LossTerm& term, Gathers& gathers) {
-  const auto traits = losses::traits_of(losses::find_loss(term.name), term.options);
-  const auto exchanged = [&](Field field) {
-    return std::find(traits.exchanged.begin(), traits.exchanged.end(), field) !=
-           traits.exchanged.end();
-  };
+  const auto traits = traits_of(term);
   for (const auto field : traits.exchanged) gathers.from_members(field);
 
   // Maps and input gradients are made from logits that stay on their rank. Of other fields that no
   // member sees of another one, the rows of the rank's own members are still needed.
-  if (exchanged(Field::kSaliencyMaps) || exchanged(Field::kInputGradients)) return;
+  if (traits.exchanges(Field::kSaliencyMaps) || traits.exchanges(Field::kInputGradients)) return;
   for (const auto field : traits.needs)
-    if (!exchanged(field)) gathers.from_data_ranks(field);
+    if (!traits.exchanges(field)) gathers.from_data_ranks(field);
 }
 
 // Activations and graphs of derivatives: what the passes of a step hold at the same time.

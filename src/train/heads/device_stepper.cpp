@@ -72,7 +72,7 @@ struct DeviceStepper::Work {
   std::unique_ptr<DeviceGraph> graph;
 };
 
-DeviceStepper::DeviceStepper(MemberStack& members, Optimizer& optimizer,
+DeviceStepper::DeviceStepper(HeadMembers& members, Optimizer& optimizer,
                              const ObjectiveOptions& objective, const DeviceStepperOptions& options,
                              Grid& grid)
     : members_(members),

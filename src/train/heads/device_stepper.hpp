@@ -33,7 +33,7 @@ struct DeviceStepperOptions {
 class DeviceStepper final : public WaveStepper {
  public:
   /// Collective over grid.run. All arguments have to outlive this object.
-  DeviceStepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective,
+  DeviceStepper(HeadMembers& members, Optimizer& optimizer, const ObjectiveOptions& objective,
                 const DeviceStepperOptions& options, Grid& grid);
   ~DeviceStepper() override;
 
@@ -93,7 +93,7 @@ class DeviceStepper final : public WaveStepper {
   Communicator& run_ranks() { return device_run_ ? *device_run_ : *grid_.run; }
   Communicator& data_ranks() { return device_data_ ? *device_data_ : *grid_.data; }
 
-  MemberStack& members_;
+  HeadMembers& members_;
   Optimizer& optimizer_;
   ObjectiveOptions objective_;
   DeviceStepperOptions options_;

@@ -22,7 +22,7 @@ constexpr int64_t kStepsPerSample = 64;
 
 // Runs tasks in parallel on the host. Work for a GPU is queued on this thread's stream, one member
 // after the other.
-void for_each(const MemberStack& members, int64_t count, const std::function<void(int64_t)>& task) {
+void for_each(const HeadMembers& members, int64_t count, const std::function<void(int64_t)>& task) {
   if (members.values.is_cpu()) return parallel_tasks(count, task);
   for (int64_t i = 0; i < count; ++i) task(i);
 }
@@ -57,7 +57,7 @@ struct ProbedPair : LocalPair {
 };
 
 // Forward pass of the pairs: logits [b + u, C] of each.
-std::vector<at::Tensor> probe_forward(const MemberStack& members,
+std::vector<at::Tensor> probe_forward(const HeadMembers& members,
                                       const std::vector<StepInput>& wave,
                                       std::vector<ProbedPair>& pairs) {
   std::vector<at::Tensor> logits(pairs.size());
@@ -69,7 +69,7 @@ std::vector<at::Tensor> probe_forward(const MemberStack& members,
 }
 
 // Backward pass of a pair from this data rank's rows of dL/dz, once for each kind of loss.
-void probe_backward(const ProbeGroups& groups, const MemberStack& members, const StepInput& input,
+void probe_backward(const ProbeGroups& groups, const HeadMembers& members, const StepInput& input,
                     const std::array<at::Tensor, 2>& logit_gradients, ProbedPair& pair) {
   const auto& step = *input.step;
   const BatchPart rows = batch_part(step, groups.shape.data, groups.data_part);
@@ -95,7 +95,7 @@ bool has_both_kinds(const ObjectiveOptions& objective) {
          !std::all_of(objective.terms.begin(), objective.terms.end(), base);
 }
 
-at::Tensor probe_gradients(const ProbeGroups& groups, const MemberStack& members,
+at::Tensor probe_gradients(const ProbeGroups& groups, const HeadMembers& members,
                            const ObjectiveOptions& options, const std::vector<StepInput>& wave,
                            int64_t epoch_of_loss) {
   std::vector<ProbedPair> pairs;

@@ -28,7 +28,7 @@ bool has_both_kinds(const ObjectiveOptions& objective);
 /// weighted and before clipping. Costs a forward pass and two backward passes. Updates nothing.
 /// returns [local pairs, 3] f64 on the host, in the order of local_pairs(); the same on each data
 /// rank. Collective over groups.run.
-at::Tensor probe_gradients(const ProbeGroups& groups, const MemberStack& members,
+at::Tensor probe_gradients(const ProbeGroups& groups, const HeadMembers& members,
                            const ObjectiveOptions& objective, const std::vector<StepInput>& wave,
                            int64_t epoch_of_loss);
 

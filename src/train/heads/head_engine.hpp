@@ -70,7 +70,7 @@ class HeadEngine final : public TrainingEngine {
   Grid& grid_;
   PlanOptions plan_options_;
   ObjectiveOptions objective_;
-  MemberStack members_;
+  HeadMembers members_;
   std::optional<TrainingServices> services_;
   std::unique_ptr<WaveStepper> stepper_;
   std::optional<EpochPlan> plan_;  ///< of the current epoch, and its steps

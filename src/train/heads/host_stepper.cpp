@@ -58,7 +58,7 @@ bool surely_finite(const HeadGradient& gradient) {
 
 }  // namespace
 
-HostStepper::HostStepper(MemberStack& members, Optimizer& optimizer,
+HostStepper::HostStepper(HeadMembers& members, Optimizer& optimizer,
                          const ObjectiveOptions& objective, const StepperOptions& options,
                          Grid& grid)
     : members_(members),

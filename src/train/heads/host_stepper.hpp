@@ -30,7 +30,7 @@ inline constexpr int64_t kLossTemporaries = 6;
 /// into waves.
 class HostStepper final : public WaveStepper {
  public:
-  HostStepper(MemberStack& members, Optimizer& optimizer, const ObjectiveOptions& objective,
+  HostStepper(HeadMembers& members, Optimizer& optimizer, const ObjectiveOptions& objective,
               const StepperOptions& options, Grid& grid);
 
   std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
@@ -73,7 +73,7 @@ class HostStepper final : public WaveStepper {
   void fail_gradient(const std::vector<StepInput>& wave, const Pair& pair, double square,
                      const std::vector<StepResult>& results);
 
-  MemberStack& members_;
+  HeadMembers& members_;
   Optimizer& optimizer_;
   ObjectiveOptions objective_;
   StepperOptions options_;

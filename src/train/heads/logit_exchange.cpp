@@ -75,7 +75,7 @@ void place_piece(const at::Tensor& piece, const BatchPart& rows, int64_t labelle
 
 // The messages of all ranks as [A, B + U, C] for each step that this rank takes part in.
 std::vector<at::Tensor> unpack_logits(const at::Tensor& all, const std::vector<int64_t>& sizes,
-                                      const GridShape& shape, const MemberStack& members,
+                                      const GridShape& shape, const HeadMembers& members,
                                       const std::vector<StepInput>& wave, int64_t classes) {
   std::vector<at::Tensor> logits(wave.size());
   std::vector<int64_t> positions = first_positions(sizes);  // next piece of each rank
@@ -113,7 +113,7 @@ BatchPart batch_part(const Step& step, int64_t parts, int64_t index) {
           part_of(static_cast<int64_t>(step.unlabelled_rows.size()), parts, index)};
 }
 
-std::vector<LocalPair> local_pairs(const std::vector<StepInput>& wave, const MemberStack& members) {
+std::vector<LocalPair> local_pairs(const std::vector<StepInput>& wave, const HeadMembers& members) {
   std::vector<LocalPair> pairs;
   for (size_t s = 0; s < wave.size(); ++s)
     for (size_t a = 0; a < wave[s].step->active.size(); ++a)
@@ -122,12 +122,12 @@ std::vector<LocalPair> local_pairs(const std::vector<StepInput>& wave, const Mem
   return pairs;
 }
 
-bool holds_any(const MemberStack& members, const Step& step) {
+bool holds_any(const HeadMembers& members, const Step& step) {
   return std::any_of(step.active.begin(), step.active.end(),
                      [&](int64_t member) { return members.holds(member); });
 }
 
-WaveLogits gather_logits(Communicator& run, const GridShape& shape, const MemberStack& members,
+WaveLogits gather_logits(Communicator& run, const GridShape& shape, const HeadMembers& members,
                          const std::vector<StepInput>& wave, const std::vector<at::Tensor>& pieces,
                          Request request) {
   // The bias of the classifier is the last parameter of every head.
@@ -140,7 +140,7 @@ WaveLogits gather_logits(Communicator& run, const GridShape& shape, const Member
 }
 
 std::vector<double> sum_over_members(Communicator& run, const GridShape& shape, int64_t data_part,
-                                     const MemberStack& members, const std::vector<StepInput>& wave,
+                                     const HeadMembers& members, const std::vector<StepInput>& wave,
                                      const at::Tensor& values) {
   // The data ranks of a member group hold the same values: the first of them sends.
   std::vector<int64_t> counts;

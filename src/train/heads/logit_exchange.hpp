@@ -25,10 +25,10 @@ struct LocalPair {
   int64_t member;    ///< number in the ensemble
 };
 /// All local pairs, ordered by step, then by active member.
-std::vector<LocalPair> local_pairs(const std::vector<StepInput>& wave, const MemberStack& members);
+std::vector<LocalPair> local_pairs(const std::vector<StepInput>& wave, const HeadMembers& members);
 
 /// True if one of these members is active in the step: their rank then takes part in it.
-bool holds_any(const MemberStack& members, const Step& step);
+bool holds_any(const HeadMembers& members, const Step& step);
 
 /// Logits of a wave, gathered from all ranks of the run.
 struct WaveLogits {
@@ -40,7 +40,7 @@ struct WaveLogits {
 /// run     ranks of the run, for tensors on the pieces' device
 /// pieces  [b + u, C] of each local pair, in order
 /// Collective over run.
-WaveLogits gather_logits(Communicator& run, const GridShape& shape, const MemberStack& members,
+WaveLogits gather_logits(Communicator& run, const GridShape& shape, const HeadMembers& members,
                          const std::vector<StepInput>& wave, const std::vector<at::Tensor>& pieces,
                          Request request);
 
@@ -49,7 +49,7 @@ WaveLogits gather_logits(Communicator& run, const GridShape& shape, const Member
 /// returns for each step of the wave the sum over its active members, added in member order.
 /// Collective over run.
 std::vector<double> sum_over_members(Communicator& run, const GridShape& shape, int64_t data_part,
-                                     const MemberStack& members, const std::vector<StepInput>& wave,
+                                     const HeadMembers& members, const std::vector<StepInput>& wave,
                                      const at::Tensor& values);
 
 }  // namespace dissent

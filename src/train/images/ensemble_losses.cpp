@@ -8,7 +8,6 @@
 namespace dissent {
 namespace {
 
-using losses::Field;
 using losses::LossInput;
 
 // One output of all networks of this rank as a leaf [members, ...]; undefined where no network has
@@ -26,12 +25,9 @@ at::Tensor leaf(const std::vector<NetworkState>& states, const OutputOf& output_
 // NetworkPasses continues it network by network.
 OutputGradients output_leaves(const ImageMembers& members, const ActiveTerms& terms,
                               const std::vector<NetworkState>& states) {
-  const bool reads_features =
-      std::any_of(terms.ensemble.begin(), terms.ensemble.end(),
-                  [](const auto& active) { return reads(active.traits, Field::kFeatures); });
   OutputGradients leaves;
   leaves.logits = leaf(states, [](const NetworkState& state) { return state.logits; });
-  if (reads_features)
+  if (terms.reads_features)
     leaves.features = leaf(states, [&](const NetworkState& state) {
       return state.output.features.unsqueeze(0).expand({members.members_each(), -1, -1});
     });
@@ -42,20 +38,29 @@ OutputGradients output_leaves(const ImageMembers& members, const ActiveTerms& te
 }
 
 // The discriminator learns on the features of all members and rows, the same on every rank.
-void train_discriminator(const ImageMembers& members, const at::Tensor& features,
-                         const BatchContext& batch, const EnsembleSplit& ranks,
-                         Discriminator& discriminator) {
-  const int64_t rows = batch.common.total;
+void train_discriminator(const at::Tensor& features, const BatchContext& batch,
+                         const EnsembleSplit& ranks, Discriminator& discriminator) {
+  // All ranks gather the same [M, B, D] and labels [1, B], so their copies of the discriminator
+  // stay equal without a further exchange.
+  const auto whole = gather_fields(
+      ranks, "discriminator",
+      {{"features", features.detach(), batch.common.total},
+       {"labels", batch.common_labels.unsqueeze(0), batch.common.total, SplitField::Of::kBatch}});
+  discriminator.accumulate(whole[0], whole[1].squeeze(0), batch.share);
+}
 
-  // All ranks gather the same [M, B, D], so their copies of the discriminator stay equal without a
-  // further exchange. Members of a multihead network are all on this rank.
-  const auto local = features.detach();
-  const auto all_members_features =
-      members.multihead() ? local : gather_members(ranks.members, local, members.total);
-  const auto all_features = gather_rows(ranks.data, all_members_features, rows);
-  const auto all_labels = gather_rows(ranks.data, batch.common_labels.unsqueeze(0), rows);
-
-  discriminator.accumulate(all_features, all_labels.squeeze(0), batch.share);
+// A loss between members, without its weight. Maps and input gradients were computed network by
+// network; every other loss reads fields.
+at::Tensor term_value(const ActiveTerm& active, const LossInput& fields,
+                      const OutputGradients& leaves, const EnsembleSplit& ranks) {
+  const auto& [name, weight, options] = *active.term;
+  switch (active.compares) {
+    case Compared::kOutputs: return split_loss(name, fields, options, ranks);
+    case Compared::kSaliencyMaps: return split_map_loss(name, leaves.saliency, options, ranks);
+    case Compared::kInputGradients:
+      return split_map_loss(name, leaves.input_gradients, options, ranks);
+  }
+  return {};
 }
 
 OutputGradients differentiate(const at::Tensor& total, const OutputGradients& leaves) {
@@ -82,16 +87,15 @@ OutputGradients differentiate(const at::Tensor& total, const OutputGradients& le
 
 }  // namespace
 
-at::Tensor common_labels(const ImageMembers& members, const ImageRows& rows,
-                         const std::vector<NetworkState>& states, const EnsembleSplit& ranks) {
+at::Tensor common_labels(const ImageRows& rows, const std::vector<NetworkState>& states,
+                         const EnsembleSplit& ranks) {
   if (rows.labels.defined()) return rows.labels;
 
   // Labels that the ensemble predicts need the logits of all members, also of those on other ranks.
   std::vector<at::Tensor> logits;
   for (const auto& state : states) logits.push_back(state.logits.detach());
   const auto local = at::cat(logits).contiguous();
-  return losses::predicted_labels(
-      members.multihead() ? local : all_members(ranks.members, local, members.total, "logits"));
+  return losses::predicted_labels(all_members(ranks.members, local, ranks.total, "logits"));
 }
 
 EnsembleLossValues ensemble_losses(const ImageMembers& members, const ImageObjective& objective,
@@ -111,25 +115,17 @@ EnsembleLossValues ensemble_losses(const ImageMembers& members, const ImageObjec
   EnsembleLossValues result;
   result.values.assign(objective.terms.size(), 0);
   at::Tensor total;
-  for (const auto& [index, term_pointer, traits, weight] : batch.terms.ensemble) {
-    const auto& term = *term_pointer;
+  for (const auto& active : batch.terms.ensemble) {
+    // A term of weight 0 is reported only, and needs no graph.
+    const at::AutoGradMode graph(active.weight > 0);
+    const auto value = term_value(active, fields, leaves, ranks);
+    result.values[active.index] = value.item<double>();
 
-    // Maps and input gradients were computed network by network; every other loss reads fields.
-    const at::AutoGradMode graph(weight > 0);
-    const auto value = exchanges(traits, Field::kSaliencyMaps)
-                           ? split_map_loss(term.name, leaves.saliency, term.options, ranks)
-                       : exchanges(traits, Field::kInputGradients)
-                           ? split_map_loss(term.name, leaves.input_gradients, term.options, ranks)
-                           : split_loss(term.name, fields, term.options, ranks);
+    if (active.trains_discriminator)
+      train_discriminator(leaves.features, batch, ranks, *discriminator);
 
-    result.values[index] = value.item<double>();
-
-    if (traits.trains_discriminator)
-      train_discriminator(members, leaves.features, batch, ranks, *discriminator);
-
-    // A term of weight 0 is reported, but has no part in the gradient.
-    if (weight == 0) continue;
-    const auto weighted = value * (weight * batch.share * loss_scale);
+    if (active.weight == 0) continue;
+    const auto weighted = value * (active.weight * batch.share * loss_scale);
     total = total.defined() ? total + weighted : weighted;
   }
 

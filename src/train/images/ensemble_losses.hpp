@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "ensemble/image_members.hpp"
+#include "ensemble/members.hpp"
 #include "ensemble/split_loss.hpp"
 #include "train/images/discriminator.hpp"
 #include "train/images/network_passes.hpp"
@@ -29,7 +29,7 @@ EnsembleLossValues ensemble_losses(const ImageMembers& members, const ImageObjec
 
 /// Labels [b] of the batch that the ensemble losses read: its own or, for an unlabelled batch, the
 /// classes that the mean logits of all members predict. Collective over ranks.members then.
-at::Tensor common_labels(const ImageMembers& members, const ImageRows& rows,
-                         const std::vector<NetworkState>& states, const EnsembleSplit& ranks);
+at::Tensor common_labels(const ImageRows& rows, const std::vector<NetworkState>& states,
+                         const EnsembleSplit& ranks);
 
 }  // namespace dissent

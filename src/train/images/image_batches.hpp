@@ -7,7 +7,7 @@
 
 #include "comm/grid.hpp"
 #include "data/image_loader.hpp"
-#include "ensemble/image_members.hpp"
+#include "ensemble/members.hpp"
 #include "train/images/image_data.hpp"
 #include "train/images/image_plan.hpp"
 #include "train/images/image_stepper.hpp"

@@ -89,10 +89,9 @@ ImageEngine::ImageEngine(const ImageTrainConfig& config, const ImageData& data, 
       plan_options_(plan_of(config, data, context.seed)),
       objective_(image_objective(config)) {
   check_layout();
-  members_ =
-      make_image_members(image_network(config, data.classes), config.ensemble.members,
-                         part_of(config.ensemble.members, grid.shape.members, grid.member_part),
-                         context.seed, parameter_type(config.training.precision), context.device);
+  members_ = make_members(image_network(config, data.classes), config.ensemble.members,
+                          part_of(config.ensemble.members, grid.shape.members, grid.member_part),
+                          context.seed, parameter_type(config.training.precision), context.device);
 
   // Weights of a file replace the random ones. The average comes last: it starts from them.
   if (!config.ensemble.weights.empty()) load_initial_weights();

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "comm/grid.hpp"
-#include "ensemble/image_members.hpp"
+#include "ensemble/members.hpp"
 #include "train/config/image_config.hpp"
 #include "train/images/discriminator.hpp"
 #include "train/images/image_batches.hpp"

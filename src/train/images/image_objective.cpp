@@ -1,12 +1,6 @@
 #include "train/images/image_objective.hpp"
 
-#include <utility>
-
 namespace dissent {
-
-losses::LossTraits traits_of(const losses::LossTerm& term) {
-  return losses::traits_of(losses::find_loss(term.name), term.options);
-}
 
 std::optional<std::string> impossible_on_images(const losses::LossTerm& term,
                                                 const ImageObjective& objective) {
@@ -31,18 +25,25 @@ bool is_on(const losses::LossTerm& term, const ImageStepInput& input) {
 }
 
 ActiveTerms active_terms(const ImageObjective& objective, const ImageStepInput& input) {
+  using losses::Field;
   ActiveTerms active;
   for (size_t i = 0; i < objective.terms.size(); ++i) {
     const auto& term = objective.terms[i];
     if (!is_on(term, input)) continue;
-    ActiveTerm entry{i, &term, traits_of(term),
-                     losses::weight_at(term.weight, input.epoch, input.batch)};
+    const auto traits = traits_of(term);
+    const double weight = losses::weight_at(term.weight, input.epoch, input.batch);
 
     // Terms are sorted by the pass that computes them.
-    auto& kind = !is_base(term)                    ? active.ensemble
-                 : entry.traits.needs_moved_inputs ? active.moved_inputs
-                                                   : active.base;
-    kind.push_back(std::move(entry));
+    if (is_base(term)) {
+      (traits.needs_moved_inputs ? active.moved_inputs : active.base).push_back({i, &term, weight});
+      continue;
+    }
+    const auto compares = traits.exchanges(Field::kSaliencyMaps)     ? Compared::kSaliencyMaps
+                          : traits.exchanges(Field::kInputGradients) ? Compared::kInputGradients
+                                                                     : Compared::kOutputs;
+    active.ensemble.push_back({i, &term, weight, compares, traits.trains_discriminator});
+    active.reads_images |= traits.reads(Field::kImages);
+    active.reads_features |= traits.reads(Field::kFeatures);
   }
   return active;
 }

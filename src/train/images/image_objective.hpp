@@ -1,7 +1,6 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <algorithm>
 #include <any>
 #include <cstdint>
 #include <optional>
@@ -50,31 +49,31 @@ struct ImageStepInput {
 std::optional<std::string> impossible_on_images(const losses::LossTerm& term,
                                                 const ImageObjective& objective);
 
-/// The loss's traits at the term's options.
-losses::LossTraits traits_of(const losses::LossTerm& term);
-inline bool reads(const losses::LossTraits& traits, losses::Field field) {
-  return std::find(traits.needs.begin(), traits.needs.end(), field) != traits.needs.end();
-}
-inline bool exchanges(const losses::LossTraits& traits, losses::Field field) {
-  return std::find(traits.exchanged.begin(), traits.exchanged.end(), field) !=
-         traits.exchanged.end();
-}
-
 /// True if the loss is computed for this batch, whatever its weight: a ramp that starts at 0 is on.
 bool is_on(const losses::LossTerm& term, const ImageStepInput& input);
+
+/// What an ensemble loss compares between members.
+enum class Compared {
+  kOutputs,        ///< logits or features of the forward pass
+  kSaliencyMaps,   ///< derivatives with respect to feature maps, computed per network
+  kInputGradients  ///< derivatives with respect to the images
+};
 
 /// A term of the objective that is computed for a batch.
 struct ActiveTerm {
   size_t index;                  ///< in ImageObjective::terms
   const losses::LossTerm* term;  ///< points into the objective
-  losses::LossTraits traits;     ///< at its options
   double weight;                 ///< in this batch; 0: computed and reported only
+  Compared compares = Compared::kOutputs;
+  bool trains_discriminator = false;
 };
 /// The terms that are on in a batch, by what they need.
 struct ActiveTerms {
   std::vector<ActiveTerm> base;          ///< base losses on each member's own batch
   std::vector<ActiveTerm> moved_inputs;  ///< base losses on inputs that the others' gradient moves
   std::vector<ActiveTerm> ensemble;      ///< losses between members
+  bool reads_images = false;             ///< an ensemble loss differentiates down to the images
+  bool reads_features = false;           ///< an ensemble loss compares features
 };
 ActiveTerms active_terms(const ImageObjective& objective, const ImageStepInput& input);
 

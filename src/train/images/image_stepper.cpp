@@ -105,7 +105,7 @@ std::optional<at::Tensor> ImageStepper::accumulate(const ImageStepInput& input, 
   EnsembleLossValues ensemble;
   if (ensemble_on) {
     const auto ranks = split(batch.common.total);
-    batch.common_labels = common_labels(members_, batch.common, states, ranks);
+    batch.common_labels = common_labels(batch.common, states, ranks);
     const auto& maps = batch.schedule.maps;
     if (!maps.tasks.empty() && !run_stage(maps, batch, states)) return std::nullopt;
     ensemble =

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "comm/grid.hpp"
-#include "ensemble/image_members.hpp"
+#include "ensemble/members.hpp"
 #include "ensemble/split_loss.hpp"
 #include "train/images/discriminator.hpp"
 #include "train/images/image_objective.hpp"

@@ -12,7 +12,6 @@
 
 namespace dissent {
 
-using losses::Field;
 using losses::LossInput;
 using losses::MemberInputs;
 
@@ -172,9 +171,7 @@ void NetworkPasses::train_backward(const at::Tensor& loss, const BatchContext& b
 
 void NetworkPasses::evaluate(int64_t network, const BatchContext& batch,
                              NetworkState& state) const {
-  state.x = batch.common.x.detach();
-  for (const auto& active : batch.terms.ensemble)
-    if (reads(active.traits, Field::kImages)) state.x.requires_grad_();
+  state.x = batch.common.x.detach().requires_grad_(batch.terms.reads_images);
   state.output = forward(network, state.parameters, state.x, /*training=*/false);
   state.logits = with_member_dimension(state.output.logits);
 }
@@ -190,11 +187,11 @@ void NetworkPasses::compute_maps(int64_t network, const BatchContext& batch,
     const auto& term = *active.term;
     // A loss of weight 0 is reported only: its maps need no graph of second order.
     const bool learns = active.weight > 0;
-    if (exchanges(active.traits, Field::kInputGradients)) {
+    if (active.compares == Compared::kInputGradients) {
       state.input_gradients = losses::input_gradients(
           state.logits, batch.common_labels, inputs_of(state.x),
           options_of<losses::InputGradientOptions>(term), learns, scale_.of_outputs());
-    } else if (exchanges(active.traits, Field::kSaliencyMaps)) {
+    } else if (active.compares == Compared::kSaliencyMaps) {
       const auto& options = options_of<losses::GradCamOptions>(term);
       at::Tensor noise;
       if (options.target == losses::GradCamTarget::kSmallLogits)

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "comm/grid.hpp"
-#include "ensemble/image_members.hpp"
+#include "ensemble/members.hpp"
 #include "train/images/image_objective.hpp"
 #include "train/images/loss_scale.hpp"
 #include "train/images/pass_schedule.hpp"

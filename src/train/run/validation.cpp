@@ -7,21 +7,13 @@
 #include <vector>
 
 #include "core/stop.hpp"
+#include "ensemble/exchange.hpp"
 
 namespace dissent {
 namespace {
 
 // Columns of the table with one row per block: correct answers of each member, then these.
 enum Column : int64_t { kEnsembleCorrect, kNllSum, kRows, kColumnsAfterMembers };
-
-// Logits [M, B, C] of all members on a block.
-at::Tensor gather_member_logits(Grid& grid, int64_t members, const at::Tensor& local) {
-  const int64_t rows = local.size(1), classes = local.size(2);
-  std::vector<int64_t> counts;
-  for (int64_t part = 0; part < grid.shape.members; ++part)
-    counts.push_back(part_of(members, grid.shape.members, part).count * rows * classes);
-  return grid.members->all_gather(local, counts).view({members, rows, classes});
-}
 
 void score_block(const at::Tensor& logits, const at::Tensor& labels, at::Tensor row) {
   // The ensemble is the mean of the logits, before the softmax. Its likelihood is taken in f64, so
@@ -59,7 +51,7 @@ bool validate(TrainingEngine& engine, Grid& grid, EpochRecord& record) {
       const auto local =
           engine.validate_block(block, next < blocks ? std::optional<int64_t>(next) : std::nullopt);
       if (local.logits.defined()) {
-        const auto logits = gather_member_logits(grid, members, local.logits);
+        const auto logits = gather_members(*grid.members, local.logits, members);
         if (grid.member_part == 0) score_block(logits, local.labels, table[block]);
       }
     }

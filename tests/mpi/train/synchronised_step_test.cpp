@@ -39,8 +39,7 @@ struct Result {
 Result train(const Case& c, Grid& grid, bool synchronised, double clip_norm = 0) {
   const auto network =
       std::make_shared<ResNet>(ResNetOptions{.classes = 4, .blocks = {1, 1, 1, 1}, .width = 4});
-  auto members =
-      make_image_members(network, kStepMembers, {0, kStepMembers}, 3, at::kDouble, at::kCPU);
+  auto members = make_members(network, kStepMembers, {0, kStepMembers}, 3, at::kDouble, at::kCPU);
   Optimizer optimizer({.kind = OptimizerKind::kSgd, .learning_rate = 0.05, .momentum = 0.9},
                       members.values);
   ImageStepper stepper(members, {.terms = c.terms, .same_batch = c.same_batch, .unlabelled = false},

@@ -34,8 +34,7 @@ struct Fixture {
   Optimizer optimizer;
 
   explicit Fixture(std::shared_ptr<const ImageNetwork> network, int64_t total = 2, double rate = 1)
-      : members(
-            make_image_members(std::move(network), total, {0, total}, 3, at::kDouble, at::kCPU)),
+      : members(make_members(std::move(network), total, {0, total}, 3, at::kDouble, at::kCPU)),
         optimizer({.kind = OptimizerKind::kSgd, .learning_rate = rate, .momentum = 0},
                   members.values) {}
 
@@ -405,7 +404,7 @@ struct HalfFixture {
 
   HalfFixture(std::shared_ptr<const ImageNetwork> network, std::vector<losses::LossTerm> terms,
               at::ScalarType compute)
-      : members(make_image_members(std::move(network), 2, {0, 2}, 3, at::kFloat, at::kCPU)),
+      : members(make_members(std::move(network), 2, {0, 2}, 3, at::kFloat, at::kCPU)),
         optimizer({.kind = OptimizerKind::kSgd, .learning_rate = 1e-3, .momentum = 0},
                   members.values),
         stepper(members, {.terms = std::move(terms), .same_batch = false, .unlabelled = false},
