@@ -24,6 +24,7 @@ constexpr int64_t kLargeMessageValues = int64_t{1} << 20;
 
 // Seconds of a gather of so many values over all ranks: the fastest repetition of the slowest rank.
 double fastest_gather(Communicator& world, int64_t values) {
+  // At least one value per rank: with none there would be no message to time.
   const auto ranks = static_cast<int64_t>(world.size());
   const std::vector<int64_t> counts(ranks, std::max<int64_t>(1, values / ranks));
   const auto local = at::zeros({counts[0]});

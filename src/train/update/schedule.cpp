@@ -12,6 +12,7 @@ const TableSpec& schedule_table() {
 
   static const TableSpec table =
       OptionTable<S>("schedule", "How the learning rate changes")
+
           .choice("name", &S::kind,
                   {{"constant", ScheduleKind::kConstant},
                    {"cosine", ScheduleKind::kCosine},
@@ -28,6 +29,7 @@ const TableSpec& schedule_table() {
                   {{"hold", AfterEnd::kHold}, {"rise", AfterEnd::kRise}},
                   "cosine past t_max_epochs: hold the minimum, or rise again as torch does")
 
+          // A factor of the rate, with any shape.
           .option("warmup_epochs", &S::warmup_epochs,
                   {.meaning = "epochs of linear warm-up from 0, step by step; may be fractional",
                    .min = 0})
@@ -62,6 +64,8 @@ double Schedule::rate(int64_t epoch, int64_t step) const {
       static_cast<double>(epoch) +
       static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, steps_per_epoch_));
 
+  // The cosine is evaluated in closed form, unlike the recurrence of torch's scheduler: a resumed
+  // run has the same rates without a state.
   double rate = start_;
   if (options_.kind == ScheduleKind::kCosine) {
     const double t_max =
