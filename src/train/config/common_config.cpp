@@ -36,6 +36,7 @@ TableSpec loss_option_table(const losses::LossInfo& loss) {
     table.options.push_back(std::move(option));
   };
 
+  // The keys of the weight come first in every table, so that tables of losses look alike.
   for (const auto& option : losses::weight_table().options) add(option, weight);
   for (const auto& option : loss.options.options) add(option, own);
   return table;
@@ -59,8 +60,8 @@ void add_experiment_conflicts(const ExperimentOptions& e, Conflicts& conflicts) 
   for (const int64_t seed : different) {
     const auto times = std::count(e.seeds.begin(), e.seeds.end(), seed);
     conflicts.add(times > 1, "seeds",
-                  fmt::format("expected each seed once, found {} {} times: both would be the same "
-                              "run in the same folder",
+                  fmt::format("expected each seed once, found seed {} {} times: these would be the "
+                              "same run in the same folder",
                               seed, times));
   }
 }
@@ -71,6 +72,7 @@ const TableSpec& experiment_table() {
   using T = ExperimentOptions;
   static const TableSpec table =
       TableOf<T>("", "The experiment")
+          // `output` and `origin` may change when a run is resumed: they do not enter its hash.
           .option("experiment", &T::experiment,
                   {.meaning = "name; runs are written to <output>/<experiment>/<run>"})
           .option("seeds", &T::seeds, {.meaning = "one run per seed", .min = 0})
@@ -220,6 +222,7 @@ void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64
   conflicts.add(precision == Precision::kF64 && c.runtime.device == "cuda", "training.precision",
                 kF64OnGpu);
 
+  // The look-ahead of Nesterov is a property of the momentum: without one the key would do nothing.
   const bool has_momentum = c.optimizer.kind == OptimizerKind::kSgd && c.optimizer.momentum > 0;
   conflicts.add(c.optimizer.nesterov && !has_momentum, "optimizer.nesterov",
                 fmt::format("expected false, or optimizer.name = \"sgd\" with a momentum above 0, "
