@@ -64,6 +64,7 @@ std::vector<std::string> environment_of(const Command& command) {
     variables[entry.substr(0, entry.find('='))] = entry;
   }
 
+  // Each name occurs once: a program may take the first or the last of two entries.
   for (const auto& [name, value] : command.environment) variables[name] = name + "=" + value;
 
   std::vector<std::string> entries;
@@ -223,6 +224,7 @@ CapturedOutput run_captured(const std::vector<std::string>& argv, double timeout
   const pid_t process =
       start_with({.argv = argv}, {nothing.get(), out.write_end.get(), err.write_end.get()});
 
+  // Only the program keeps the write ends: while one is open here, reading never reaches the end.
   out.write_end.close();
   err.write_end.close();
 
