@@ -56,6 +56,8 @@ std::vector<std::string> discriminator_names(const Case& reference) {
 // batch of one member.
 ImageStepInput step_of(const Case& reference, int64_t step, int64_t members) {
   const auto images = reference.input("images")[step], targets = reference.input("targets")[step];
+
+  // SDDE counts epochs from 1.
   ImageStepInput input{.epoch = reference.param<int64_t>("epoch") - 1, .batch = step};
   for (int64_t m = 0; m < members; ++m)
     input.own.push_back({images[m], targets[m], targets.size(1)});

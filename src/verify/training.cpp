@@ -21,6 +21,7 @@ namespace {
 
 // The members of a case from its parameters, which are stacked ([M, ...]) or those of one member.
 MemberStack members_of(const Case& reference, bool stacked) {
+  // The sizes follow from the shapes [.., hidden, dim] and [.., classes, dim].
   const auto& weight = reference.input("mlp.fc1.weight");
   const auto& classifier = reference.input("head.weight");
   std::shared_ptr<const Head> head =
@@ -59,6 +60,9 @@ void check_member(const Case& reference, Checker& checker) {
 
   at::Tensor dx;
   const auto gradient = members.head->backward(flat, x, saved, cotangent, &dx);
+
+  // The reference differentiates <logits, cotangent>: its derivative with respect to the
+  // cotangent is the logits.
   checker.output("logits", logits);
   checker.output("value", (logits * cotangent).sum());
   checker.gradient("x", dx);
