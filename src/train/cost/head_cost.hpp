@@ -136,6 +136,7 @@ struct DataCost {
 DataCost data_cost(const HeadRunShape& run, const CacheDataOptions& options, int64_t runs_on_node,
                    int64_t available_bytes);
 
+/// Checkpoints and logs of a run on `ranks` ranks.
 StorageCost head_storage_cost(const HeadRunShape& run, int64_t ranks);
 
 /// What a rank takes, as measured on it (head_calibration.hpp) or assumed.
@@ -150,8 +151,8 @@ struct HeadRankTimes {
 struct HeadTimeCost : TimeCost {
   double busy = 0;  ///< share of the waves' time that a rank computes, mean over the groups
 };
-/// Time of a wave = max over member groups of wave_s(pairs) + exchange(bytes of its logits);  epoch
-/// = sum over waves + plan + probes + validation.
+///   wave  = max over member groups of wave_s(pairs) + exchange(bytes of its logits)
+///   epoch = sum over waves + plan + probes + validation
 HeadTimeCost head_time_cost(const HeadRunShape& run, const GridShape& grid, int64_t runs,
                             const WaveSimulation& waves, const HeadRankTimes& times,
                             const MessageCost& messages);
