@@ -68,7 +68,8 @@ void check_member(const Case& reference, Checker& checker) {
   checker.gradient("x", dx);
   checker.gradient("cotangent", logits);
 
-  // backward() returns the weights' gradients as factors dy^T x, which ranks exchange.
+  // backward() returns a weight's gradient as the two factors of dy^T x, which the optimiser
+  // multiplies block by block.
   const auto& layout = members.head->layout();
   if (reference.as_device) return check_stack(checker, members, x, cotangent);
   for (const auto& part : gradient.linear)

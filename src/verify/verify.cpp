@@ -166,6 +166,7 @@ VerifyCounts verify_cases(const std::vector<std::string>& files, std::ostream& o
 
   for (const auto& file : files)
     for (const auto& reference : read_cases(file)) {
+      // Without a rule a case is computed on the host even if a device is given, and says so.
       const auto rules = as_device ? rules_of(reference) : std::vector<const DeviceRule*>{};
       const auto* handler = find_handler(reference);
       Report report{Outcome::kNotCovered, {}};

@@ -142,7 +142,8 @@ at::ScalarType product_type(Precision precision) {
 const TableSpec& checkpoint_table() {
   using T = CheckpointOptions;
   static const TableSpec table =
-      TableOf<T>("checkpoint", "When checkpoints are written, in addition to the end and a stop")
+      TableOf<T>("checkpoint",
+                 "When checkpoints are written, besides those at the end and at a stop")
           .option("every_minutes", &T::every_minutes,
                   {.meaning = "minutes between checkpoints", .scope = Scope::kExecution, .min = 0});
   return table;
@@ -163,7 +164,7 @@ const TableSpec& runtime_table() {
                    .scope = Scope::kExecution,
                    .min = 1})
           .option("timeout_s", &T::timeout_s,
-                  {.meaning = "timeout of a collective, in seconds, before the job aborts",
+                  {.meaning = "seconds until a collective times out and the job aborts",
                    .scope = Scope::kExecution,
                    .min = 1})
           .option("deterministic", &T::deterministic,
@@ -189,7 +190,8 @@ const TableSpec& train_runtime_table() {
                     {.meaning = "W&B project; empty: WANDB_PROJECT, else dissent",
                      .scope = Scope::kExecution})
             .option("wandb_entity", &T::wandb_entity,
-                    {.meaning = "W&B user or team; empty: WANDB_ENTITY, else the key's own",
+                    {.meaning =
+                         "W&B user or team; empty: WANDB_ENTITY, else the default of the API key",
                      .scope = Scope::kExecution})
             .option("wandb_finish_s", &T::wandb_finish_s,
                     {.meaning = "maximum seconds to wait for W&B's client at the end of the last "
@@ -214,6 +216,7 @@ void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64
                           Conflicts& conflicts) {
   add_experiment_conflicts(c.experiment, conflicts);
 
+  // Contradictions to a device that is named. That of "auto" is checked once it is known.
   const bool needs_gpu = precision == Precision::kTf32 || precision == Precision::kF16;
   conflicts.add(needs_gpu && c.runtime.device == "cpu", "training.precision",
                 fmt::format("\"{}\" needs a GPU: expected another runtime.device, found \"cpu\"",

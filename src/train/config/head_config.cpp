@@ -204,6 +204,7 @@ const TableSpec& training_table() {
       OptionTable<T>("training", "Duration and failure handling")
           .option("epochs", &T::epochs,
                   {.meaning = "passes over the rows, including a frozen one", .min = 1})
+          // Schedules and weights of losses count updating epochs: a frozen one is not among them.
           .option("frozen_first_epoch", &T::frozen_first_epoch,
                   {.meaning = "the first epoch computes losses only, as in SED's release"})
 
@@ -216,12 +217,13 @@ const TableSpec& training_table() {
                    .min = 0})
 
           // Only the grouping into waves depends on it, and no bit of the result (waves.hpp).
-          .option("look_ahead", &T::look_ahead,
-                  {.meaning = "steps searched for those without a common member, which are "
-                              "computed together; 1: one step at a time",
-                   .scope = Scope::kExecution,
-                   .min = 1,
-                   .max = 4096})
+          .option(
+              "look_ahead", &T::look_ahead,
+              {.meaning = "how many steps ahead to look for steps without a common member, which "
+                          "are computed together; 1: one step at a time",
+               .scope = Scope::kExecution,
+               .min = 1,
+               .max = 4096})
 
           // A probe changes no weights, but train.csv holds its values: a key of the result.
           .option("gradient_samples", &T::gradient_samples,

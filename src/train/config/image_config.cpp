@@ -124,7 +124,8 @@ TableSpec set_table(const std::string& name, const std::string& meaning, const s
 
 const TableSpec& validation_table() {
   static const TableSpec table = set_table<ImageValidationOptions>(
-      "validation", "Labelled images for validation after each epoch and the best checkpoint",
+      "validation",
+      "Labelled images for validation after each epoch and for choosing the best checkpoint",
       "images per forward pass");
   return table;
 }
@@ -272,6 +273,8 @@ Conflicts image_conflicts(const ImageTrainConfig& c) {
   conflicts.add(c.with_validation && names_no_set, "validation",
                 "expected validation.list or validation.dataset, found neither: [data] reads a "
                 "list, which has no test split");
+
+  // The range of an option includes both ends, so 1 is excluded here.
   conflicts.add(c.training.ema_decay >= 1, "training.ema_decay",
                 "expected less than 1, found 1: the average would never change");
   return conflicts;

@@ -59,13 +59,14 @@ const TableSpec& optimizer_table() {
                .min = 0})
 
           .option("beta1", &O::beta1,
-                  {.meaning = "adam: decay of the first moment", .min = 0, .max = 1})
+                  {.meaning = "adam, adamw: decay of the first moment", .min = 0, .max = 1})
           .option("beta2", &O::beta2,
-                  {.meaning = "adam: decay of the second moment", .min = 0, .max = 1})
-          .option("epsilon", &O::epsilon, {.meaning = "adam: added to the denominator", .min = 0})
+                  {.meaning = "adam, adamw: decay of the second moment", .min = 0, .max = 1})
+          .option("epsilon", &O::epsilon,
+                  {.meaning = "adam, adamw: added to the denominator", .min = 0})
 
           .option("momentum", &O::momentum, {.meaning = "sgd: momentum", .min = 0, .max = 1})
-          .option("nesterov", &O::nesterov, {.meaning = "sgd: Nesterov's form of momentum"});
+          .option("nesterov", &O::nesterov, {.meaning = "sgd: Nesterov momentum"});
   return table;
 }
 

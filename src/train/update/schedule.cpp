@@ -17,7 +17,7 @@ const TableSpec& schedule_table() {
                   {{"constant", ScheduleKind::kConstant},
                    {"cosine", ScheduleKind::kCosine},
                    {"plateau", ScheduleKind::kPlateau}},
-                  "shape")
+                  "how the rate changes over the training")
           .option(
               "t_max_epochs", &S::t_max_epochs,
               {.meaning = "cosine: epochs until the minimum; auto: all training epochs", .min = 1})
@@ -40,7 +40,7 @@ const TableSpec& schedule_table() {
                   {.meaning = "plateau: epochs without improvement before the rate is reduced",
                    .min = 0})
           .option("threshold", &S::threshold,
-                  {.meaning = "plateau: relative improvement that counts", .min = 0});
+                  {.meaning = "plateau: smallest relative improvement that counts", .min = 0});
   return table;
 }
 
