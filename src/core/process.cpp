@@ -158,7 +158,7 @@ int code_of_status(int status) {
 int64_t start_ticks(int64_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   const std::string text((std::istreambuf_iterator<char>(file)), {});
-  // The second field is the program's name in parentheses, which may hold blanks.
+  // The second field is the program's name in parentheses, which may contain spaces.
   const auto name_end = text.rfind(')');
   if (name_end == std::string::npos) return 0;
 

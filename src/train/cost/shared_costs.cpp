@@ -76,7 +76,7 @@ MessageCost measure_messages(Communicator& world) {
   const double small = fastest_gather(world, 1), large = fastest_gather(world, kLargeMessageValues),
                received = static_cast<double>(kLargeMessageValues * kFloatBytes) * (1 - 1 / ranks);
 
-  // A ring of n ranks sends n - 1 messages after each other; what a large gather takes beyond a
+  // A ring of n ranks sends n - 1 messages one after another; what a large gather takes beyond a
   // small one is the transfer.
   cost.latency_s = small / (ranks - 1);
   cost.bytes_per_second = received / std::max(large - small, 1e-9);

@@ -69,7 +69,7 @@ void Heartbeat::beat(const char* state, int64_t epoch, int64_t step, bool now) {
   if (file_ < 0 || (!now && time - last_ < kInterval)) return;
   last_ = time;
 
-  // A fixed length: a shorter record leaves no rest of a longer one behind.
+  // A fixed length: a shorter record overwrites a longer one completely.
   std::string record = fmt::format("{:.3f} {} {} {} {}", unix_seconds(), epoch, step, host_, state);
   record.resize(kRecordBytes - 1, ' ');
   record += '\n';
