@@ -220,7 +220,7 @@ void check_train_step(const Case& reference, Checker& checker) {
     for (const auto& late : stepper->late_results(true)) log.add(first + late.step, late.result);
   }
 
-  // The rates are computed on the host in any case, so they have to hold to the tolerance of the
+  // The rates are computed on the host in any case, so they have to meet the tolerance of the
   // case.
   checker.host_output("lr", log.rates);
   checker.output("total", log.total);

@@ -26,7 +26,7 @@ const CaseHandler* find_handler(const Case& reference) {
     return name.empty() || reference.has_input(name) || reference.has(name);
   };
 
-  // The first match decides, so of two handlers with one name the one that asks for an input
+  // The first match decides, so of two handlers with one name the one that requires an input
   // (`having`) comes in an earlier table.
   for (const auto* table :
        {&loss_handlers(), &sdde_loss_handlers(), &saliency_handlers(), &sdde_score_handlers(),
