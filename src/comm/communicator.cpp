@@ -70,6 +70,7 @@ std::string broadcast_text(Communicator& comm, std::string text, int root) {
 }
 
 std::vector<std::string> all_gather_text(Communicator& comm, const std::string& text) {
+  // Texts differ in length, and a gather needs the counts of all ranks: lengths first.
   const auto lengths = all_gather_integer(comm, static_cast<int64_t>(text.size()));
 
   auto gathered = comm.all_gather(to_bytes(text), lengths);

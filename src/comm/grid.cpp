@@ -15,6 +15,9 @@ Part part_of(int64_t total, int64_t parts, int64_t index) {
 }
 
 const TableSpec& grid_table() {
+  // No key is part of a run's hash: a run resumes on another grid. On CPUs runs and members change
+  // no bit of a result; a split of the data changes the order of sums and BatchNorm's local
+  // statistics.
   static const TableSpec table =
       TableOf<GridOptions>("grid", "How the ranks are split: world size = runs x members x data")
           .option("runs", &GridOptions::runs,
@@ -120,6 +123,8 @@ Grid::Grid(Communicator& world, const GridShape& grid_shape) : shape(grid_shape)
   run_part = world.rank() / per_run;
   member_part = world.rank() % per_run / shape.data;
   data_part = world.rank() % shape.data;
+
+  // Ranks of a group keep their order, so the rank in each group is the number of the part.
   run = world.split(static_cast<int>(run_part), world.rank());
   data = run->split(static_cast<int>(member_part), run->rank());
   members = run->split(static_cast<int>(data_part), run->rank());

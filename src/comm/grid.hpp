@@ -42,6 +42,7 @@ GridShape resolve_grid(const GridOptions& options, int64_t world_size, int64_t r
 /// This rank's position in the grid, and its groups. Collective over `world`.
 class Grid {
  public:
+  /// Error::kInternal unless runs x members x data is the size of `world`.
   Grid(Communicator& world, const GridShape& shape);
   GridShape shape;
   int64_t run_part = 0;     ///< which part of the runs this rank works on

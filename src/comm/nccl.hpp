@@ -44,10 +44,11 @@ void load_cuda();
 class NcclCommunicator final : public Communicator {
  public:
   /// Collective over the MPI group, whose rank 0 creates NCCL's id. barrier() and split() use the
-  /// MPI group too. mpi_group  the ranks of the new group, or nullptr if `borrowed` is given; host
-  /// memory device     index of this rank's GPU; ranks that share a GPU need different NCCL_HOSTID
-  /// (for
-  ///            tests)
+  /// MPI group too.
+  /// mpi_group  the ranks of the new group, over host memory; nullptr if `borrowed` is given
+  /// borrowed   the same, not owned: it has to outlive this object
+  /// device     index of this rank's GPU; ranks that share a GPU, in tests, need different values
+  ///            of NCCL_HOSTID
   NcclCommunicator(std::unique_ptr<Communicator> mpi_group, Communicator* borrowed, int device);
   /// Closes the group; during stack unwinding aborts it instead, which needs no other rank.
   ~NcclCommunicator() override;

@@ -24,6 +24,7 @@ struct Runtime::FailureMark {
     if (world.size() == 1) return;
     const auto node = world.split_by_node();
 
+    // Shared memory and not a message: a rank that fails cannot rely on the others to answer.
     void* base = nullptr;
     MPI_Aint bytes = node->rank() == 0 ? sizeof(int) : 0;
     int unit = 0;
@@ -57,6 +58,8 @@ namespace {
 }  // namespace
 
 Runtime::Runtime(int argc, char** argv, double timeout_s, UseMpi use) {
+  // Without a process manager every process would be a job of its own, and all of them would write
+  // the same files.
   const auto launch = launched();
   if (!launch.has_mpi && launch.ranks > 1)
     refuse(fmt::format(
@@ -79,10 +82,11 @@ Runtime::Runtime(int argc, char** argv, double timeout_s, UseMpi use) {
     DISSENT_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
     world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, timeout_s);
 
+    // The same danger where MPI starts but does not find the other processes.
     if (world_->size() == 1 && launch.ranks > 1)
       refuse(fmt::format(
           "{}: expected {} ranks, found one in MPI: the launcher belongs to another MPI "
-          "than the program's ({})",
+          "installation than the program ({})",
           launch.by, launch.ranks, mpi_library()));
   } else {
     world_ = make_self_communicator();

@@ -48,6 +48,7 @@ OptionSpec option_of(const Json& json) {
   option.info.scope =
       json.at("scope") == scope_name(Scope::kResult) ? Scope::kResult : Scope::kExecution;
 
+  // Properties that an option does not have are left out of the JSON.
   if (json.contains("min")) option.info.min = json.at("min").get<double>();
   if (json.contains("max")) option.info.max = json.at("max").get<double>();
   if (json.contains("choices"))
@@ -127,6 +128,8 @@ std::string Description::to_json() const {
 }
 
 Description Description::from_json(const std::string& text) {
+  // The text comes from another program of this installation, so a text that does not fit is a
+  // defect.
   Description out;
   try {
     for (const auto& json : Json::parse(text)) {

@@ -33,6 +33,7 @@ class Description {
 /// the same pages, errors, resolved text and hash as the schema that was described.
 class DescribedConfig {
  public:
+  /// All keys have their defaults, and optional tables are absent.
   explicit DescribedConfig(const Description& description);
   DescribedConfig(const DescribedConfig&) = delete;
   DescribedConfig& operator=(const DescribedConfig&) = delete;

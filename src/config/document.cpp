@@ -57,6 +57,7 @@ std::vector<SourceFile> unpack(const std::string& sources) {
       "configuration sources: expected a string of read_sources, found {} bytes of another kind",
       sources.size());
 
+  // Name, text and problem of each file, as read_all has written them.
   std::vector<SourceFile> files;
   for (size_t at = kBundleHead.size(); at < sources.size();) {
     SourceFile file;
@@ -88,6 +89,8 @@ SourceFile read_file(const std::string& name) {
 
 /// The strings in the key `include` (load_document reports elements of other types).
 std::vector<std::string> includes_of(const SourceFile& file) {
+  // Errors are reported by load_document, on every rank and with their places; here only names are
+  // needed.
   ConfigErrors ignored;
   const Document document(file.name, parse_toml(file.text, file.name, ignored));
 
@@ -155,6 +158,8 @@ class Merger {
     if (!list.list())
       return errors_.add(list.source, kIncludeKey,
                          fmt::format("expected a list of strings, found {}", list.text()));
+
+    // Each file is merged over the previous ones: a later include wins.
     for (const auto& element : *list.list()) {
       const auto* path = std::get_if<std::string>(&element.data);
       if (path)
@@ -166,11 +171,13 @@ class Merger {
   }
 
   void add_include(const std::string& name, const Source& source, Node& merged) {
+    // Only a file of the current chain is a cycle: two files may include the same third one.
     if (std::find(chain_.begin(), chain_.end(), name) != chain_.end())
       return errors_.add(
           source, kIncludeKey,
           fmt::format("files include each other: {} -> {}", fmt::join(chain_, " -> "), name));
 
+    // The error is placed at the include, which is what the user has to change.
     for (const auto& file : files_)
       if (file.name == name && !file.problem.empty())
         return errors_.add(source, kIncludeKey,

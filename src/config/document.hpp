@@ -50,9 +50,9 @@ std::string read_sources(const std::string& name, const std::string& text);
 /// Then variables are substituted: the table [variables] has strings and numbers, and `${name}` in
 /// any string, also in another variable, is replaced by its value. An include or `--set
 /// variables.name=value` changes all strings that use it; the table itself is not part of the
-/// document. A dollar sign that is not followed by a brace is kept. Throws Error::kUsage with one
-/// line per syntax error, missing include, include cycle (with the chain), invalid override, and
-/// unknown variable (with its place and the nearest name).
+/// document. A dollar sign that is not followed by a brace is kept.
+/// Throws Error::kUsage with one line per syntax error, missing include, include cycle (with the
+/// chain), invalid override, and unknown variable (with its place and the nearest name).
 Document load_document(const std::string& sources, const std::vector<std::string>& overrides = {});
 
 }  // namespace dissent::config

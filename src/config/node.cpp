@@ -68,6 +68,7 @@ std::string Source::text() const {
 }
 
 std::optional<Value> Node::value() const {
+  // No option takes a date or a table.
   return std::visit(
       [](const auto& held) -> std::optional<Value> {
         using T = std::decay_t<decltype(held)>;

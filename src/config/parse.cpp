@@ -150,6 +150,7 @@ Node parse_override(const std::string& text, ConfigErrors& errors) {
     node = parsed(key + "=" + toml_text(value));
   if (!node) return fail(problem);
 
+  // Line and column count within the override, which no file has.
   forget_places(*node);
   return *node;
 }

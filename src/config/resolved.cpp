@@ -105,6 +105,7 @@ class Comparison {
 
   /// Keys in the file that this program does not know; they may have changed the results.
   void unknown(const Node& node, const std::string& name, const std::string& shown) {
+    // Keys of the schema were compared before; what is left are names that it does not have.
     const Binding* binding = schema_.find(name);
     for (const auto& [key, child] : *node.table()) {
       const std::string path = join_path(name, key_text(key));

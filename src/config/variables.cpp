@@ -139,7 +139,7 @@ class Variables {
     const auto near = nearest(name, known);
     errors_.add(source, key,
                 fmt::format("expected a variable of [variables] ({}), found '{}'{}",
-                            known.empty() ? std::string("which does not exist")
+                            known.empty() ? std::string("none exists")
                                           : fmt::format("{}", fmt::join(known, ", ")),
                             name, near ? fmt::format("; did you mean '{}'?", *near) : ""));
   }

@@ -36,8 +36,8 @@ std::string edited_text(std::string bytes, const std::string& path) {
   // understand.
   const size_t zero = bytes.find('\0');
   DISSENT_CHECK(zero == std::string::npos, kData,
-                "{}: expected text in UTF-8, found a zero byte at byte {}: UTF-16, or no text; "
-                "save it as UTF-8",
+                "{}: expected text in UTF-8, found a zero byte at byte {}: the file is "
+                "UTF-16 or binary; save it as UTF-8",
                 path, zero);
 
   if (bytes.starts_with(kUtf8Mark)) bytes.erase(0, kUtf8Mark.size());

@@ -7,6 +7,8 @@
 namespace dissent {
 
 const std::vector<ExitCode>& exit_codes() {
+  // The last column decides what `dissent jobs` does with a job that ended so. Only failures that
+  // another attempt may not have are retried.
   static const std::vector<ExitCode> table{
       {0, "success", JobResult::kDone},
       {exit_code(ErrorKind::kInternal), "a defect of the program; please report it",

@@ -131,6 +131,7 @@ Failure current_light_failure() {
             fmt::format("{}: expected a file or folder that can be used, found: {}", path.string(),
                         error.code().message())};
   } catch (const std::system_error& error) {
+    // What std::thread throws if the system has no more threads.
     if (error.code() == std::errc::resource_unavailable_try_again)
       return {ErrorKind::kMemory,
               fmt::format("threads of the host: expected one more, found: {} (limits: ulimit -u, "

@@ -42,6 +42,7 @@ class OptionTable : public TableOf<T> {
   OptionTable& choice(std::string key, Enum T::* member, Names<Enum> names, OptionInfo info) {
     for (const auto& [name, value] : names) info.choices.push_back(name);
 
+    // The struct holds an enumerator and the file its name; both directions use the same list.
     const auto text_of = [names, member](const void* table) {
       for (const auto& [name, value] : names)
         if (value == static_cast<const T*>(table)->*member) return toml_text(name);

@@ -31,6 +31,7 @@ std::string number_text(double number) {
 }
 
 std::string string_text(const std::string& string) {
+  // A basic string of TOML: control characters without a short form are written by their number.
   std::string text = "\"";
   for (const char c : string) {
     switch (c) {
@@ -84,6 +85,7 @@ OptionInfo bounds_of(int64_t value, const OptionInfo& info) {
 template <class V>
 std::optional<V> take(const Value& value, const OptionInfo& info) {
   if constexpr (is_optional<V>) {
+    // The word (auto, none, ...) stands for no value; anything else has to fit the inner type.
     const auto* string = std::get_if<std::string>(&value);
     if (string && *string == info.word) return V();
 
@@ -96,6 +98,9 @@ std::optional<V> take(const Value& value, const OptionInfo& info) {
             return std::nullopt;
           else {
             V out;
+
+            // Elements are not sizes, so the limit for integers without a maximum does not apply: a
+            // seed may have 64 bits.
             OptionInfo bounds = info;
             if (std::is_same_v<typename V::value_type, int64_t> && !info.max)
               bounds.max = kAnyInteger;
@@ -206,6 +211,7 @@ std::string range_text(const OptionInfo& info) {
     return fmt::format("one of {}", fmt::join(shown, ", "));
   }
 
+  // kAnyInteger only lifts a limit, so it is not shown as one.
   const bool bounded = info.max && *info.max < kAnyInteger;
   if (info.min && bounded) return fmt::format("{} .. {}", *info.min, *info.max);
   if (info.min) return fmt::format(">= {}", *info.min);

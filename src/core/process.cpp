@@ -64,6 +64,7 @@ std::vector<std::string> environment_of(const Command& command) {
     variables[entry.substr(0, entry.find('='))] = entry;
   }
 
+  // Each name occurs once: a program may take the first or the last of two entries.
   for (const auto& [name, value] : command.environment) variables[name] = name + "=" + value;
 
   std::vector<std::string> entries;
@@ -157,7 +158,7 @@ int code_of_status(int status) {
 int64_t start_ticks(int64_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   const std::string text((std::istreambuf_iterator<char>(file)), {});
-  // The second field is the program's name in parentheses, which may hold blanks.
+  // The second field is the program's name in parentheses, which may contain spaces.
   const auto name_end = text.rfind(')');
   if (name_end == std::string::npos) return 0;
 
@@ -223,6 +224,7 @@ CapturedOutput run_captured(const std::vector<std::string>& argv, double timeout
   const pid_t process =
       start_with({.argv = argv}, {nothing.get(), out.write_end.get(), err.write_end.get()});
 
+  // Only the program keeps the write ends: while one is open here, reading never reaches the end.
   out.write_end.close();
   err.write_end.close();
 

@@ -39,6 +39,7 @@ void install_stop_handlers() {
   struct sigaction action{};
   action.sa_handler = set_flag;
   sigemptyset(&action.sa_mask);
+  // Interrupted system calls are restarted: the flag is read between steps, not by libraries.
   action.sa_flags = SA_RESTART;
   sigaction(SIGUSR1, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);

@@ -12,6 +12,7 @@ bool is_bare(char c) {
 
 // End of the key part that begins at `at`; `at` itself if none begins there.
 size_t end_of_part(std::string_view text, size_t at) {
+  // A backslash escapes a character in double quotes only. A quoted part ends on its line.
   if (text[at] == '"' || text[at] == '\'') {
     for (size_t end = at + 1; end < text.size() && text[end] != '\n'; ++end) {
       if (text[end] == '\\' && text[at] == '"')

@@ -33,6 +33,7 @@ bool holds(const std::string& text, std::initializer_list<std::string_view> word
 // "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.14 GiB of
 // which 5.94 GiB is free. ..."
 std::string device_memory_message(const std::string& text) {
+  // A version of LibTorch with other words leaves parts empty; the message is then more general.
   const auto asked = between(text, "Tried to allocate ", ". "),
              device = between(text, "GPU ", " has a total capacity of "),
              total = between(text, "total capacity of ", " of which "),

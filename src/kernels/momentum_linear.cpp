@@ -103,6 +103,8 @@ template <int kBytes, int kRows, int kVectors>
       tile<kBytes, kRows, 1>(block, n, row, column);
     for (int r = 0; r < kRows; ++r) elements(block, n, row + r, column);
   }
+
+  // Rows below the last complete tile, one at a time.
   for (; row < block.rows; ++row) {
     int64_t column = 0;
     for (; column + kNarrow <= block.columns; column += kNarrow)

@@ -48,18 +48,21 @@ void check_elements(const char* name, const at::Tensor& tensor, at::IntArrayRef 
                     at::Device device) {
   check(name, tensor, at::kFloat, shape, device);
   const auto rest = reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % 16;
-  DISSENT_CHECK(rest == 0, kInternal,
-                "update_members: {}: expected memory aligned to 16 bytes, found it {} bytes behind",
-                name, rest);
+  DISSENT_CHECK(
+      rest == 0, kInternal,
+      "update_members: {}: expected memory aligned to 16 bytes, found an address {} bytes past "
+      "a multiple of it",
+      name, rest);
 }
 
 // A moment has to be given if and only if the rule uses it.
 void check_moment(const char* name, const at::Tensor& tensor, bool expected,
                   const at::Tensor& values) {
   if (expected) return check_elements(name, tensor, values.sizes(), values.device());
-  DISSENT_CHECK(!tensor.defined(), kInternal,
-                "update_members: {}: expected an undefined tensor, the rule has none; found {}",
-                name, describe(tensor));
+  DISSENT_CHECK(
+      !tensor.defined(), kInternal,
+      "update_members: {}: expected an undefined tensor (this rule has no such state), found {}",
+      name, describe(tensor));
 }
 
 }  // namespace
@@ -90,6 +93,7 @@ void update_members(const UpdateOptions& options, const at::Tensor& values, cons
                 "update_members: slots: expected at most {} members, found {}", kMaxUpdateMembers,
                 count);
 
+  // A null pointer stands for a moment that the rule does not have.
   const auto pointer = [](const at::Tensor& tensor) {
     return tensor.defined() ? tensor.data_ptr<float>() : nullptr;
   };
@@ -122,7 +126,8 @@ void update_members(const UpdateOptions& options, const at::Tensor& values, cons
   DISSENT_CHECK(code == 0, kComm, "update_members: the kernel could not be started: CUDA error {}",
                 code);
 #else
-  DISSENT_FAIL(kUsage, "update_members: this build has no CUDA, the members are on {}",
+  DISSENT_FAIL(kUsage,
+               "update_members: expected a build with CUDA for members on {}, found one without",
                device.str());
 #endif
 }

@@ -19,9 +19,10 @@ constexpr int64_t kMaxUpdateMembers = 65535;
 /// stream; no synchronisation and no copy to the host, so it can be captured in a CUDA graph).
 ///
 /// n <= kMaxUpdateMembers; P a multiple of 4; values, first, second and gradient aligned to 16
-/// bytes, the size of one access. Throws Error::kInternal with tensor, expected and found if one of
-/// these does not hold (slots are not read); kUsage for a device that this build has no code for;
-/// kComm if a kernel cannot be started.
+/// bytes, the size of one access.
+/// Throws Error::kInternal with tensor, expected and found if one of these does not hold (slots are
+/// not read); kUsage for a device that this build has no code for; kComm if a kernel cannot be
+/// started.
 void update_members(const UpdateOptions& options, const at::Tensor& values, const at::Tensor& first,
                     const at::Tensor& second, const at::Tensor& steps, const at::Tensor& slots,
                     const at::Tensor& gradient, const at::Tensor& rates, const at::Tensor& scales);

@@ -71,6 +71,7 @@ LossInfo a2d_info() {
        .citation = "Pagliardini et al., Agree to Disagree, ICLR 2023; hard samples: Rubinstein "
                    "et al., Scalable Ensemble Diversification, arXiv 2409.16797",
        .kind = LossKind::kDiversity,
+       // p_m is the drawn member, p_i each other one: all members enter, so ranks exchange logits.
        .traits = {.needs = {Field::kLogits, Field::kDrawnMember},
                   .exchanged = {Field::kLogits},
                   .min_members = 2},

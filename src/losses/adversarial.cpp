@@ -53,6 +53,7 @@ LossInfo adversarial_cross_entropy_info() {
        .citation = "Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty "
                    "Estimation using Deep Ensembles, NeurIPS 2017",
        .kind = LossKind::kBase,
+       // The trainer makes the second forward pass, since only it has the networks.
        .traits = {.needs = {Field::kAdversarialLogits, Field::kLabels},
                   .needs_moved_inputs = true}},
       OptionTable<AdversarialOptions>("loss.adversarial_cross_entropy", "Adversarial training")

@@ -19,6 +19,7 @@ std::vector<std::vector<int64_t>> rows_of_classes(const at::Tensor& labels) {
   DISSENT_CHECK(fits, kUsage, "rows_of_classes: labels: expected [N >= 1] Long cpu, found {}",
                 describe(labels));
 
+  // Negative labels mark unlabelled or OOD samples, which belong to no class.
   const auto given = labels.contiguous();
   const auto* label = given.const_data_ptr<int64_t>();
   const auto [low, high] = std::minmax_element(label, label + given.numel());

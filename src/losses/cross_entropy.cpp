@@ -70,6 +70,7 @@ LossInfo cross_entropy_info() {
        .citation = "Szegedy et al., Rethinking the Inception Architecture for Computer Vision, "
                    "CVPR 2016 (smoothing)",
        .kind = LossKind::kBase,
+       // With the default output no member reads another one, so nothing is exchanged.
        .traits = {.needs = {Field::kLogits, Field::kLabels}},
        .traits_note = "output = product_of_experts: ranks exchange logits, and all members train "
                       "on the same batch"},

@@ -88,6 +88,7 @@ LossInfo dice_info() {
        .citation = "Rame and Cord, DICE: Diversity in Deep Ensembles via Conditional "
                    "Redundancy Adversarial Estimation, ICLR 2021",
        .kind = LossKind::kDiversity,
+       // The discriminator compares features of pairs, so ranks exchange features and not logits.
        .traits = {.needs = {Field::kFeatures, Field::kLabels, Field::kDiscriminator},
                   .exchanged = {Field::kFeatures},
                   .min_members = 2,

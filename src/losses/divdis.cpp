@@ -132,6 +132,7 @@ LossInfo divdis_info() {
                   "information over the batch (mi) or of minus the mean |p_g - p_h|_1 (l1)",
        .citation = "Lee, Yao and Finn, Diversify and Disambiguate, ICLR 2023",
        .kind = LossKind::kDiversity,
+       // The joint distribution is a mean over the batch inside a logarithm.
        .traits = {.needs = {Field::kLogits},
                   .exchanged = {Field::kLogits},
                   .min_members = 2,

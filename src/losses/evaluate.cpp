@@ -91,10 +91,13 @@ const TableSpec& weight_table() {
           .option("to_epoch", &W::to_epoch,
                   {.meaning = "first later epoch without this loss", .min = 0, .word = "end"})
 
+          // How the weight changes between these epochs.
           .option("ramp_epochs", &W::ramp_epochs,
                   {.meaning = "number of epochs in which the weight grows from 0 to its value",
                    .min = 0})
 
+          // SDDE computes its expensive losses in few steps: these keys have its rules
+          // (weight.hpp).
           .option("period", &W::period,
                   {.meaning = "compute the loss only on every n-th step of an epoch", .min = 1})
           .option("every_step_before", &W::every_step_before,

@@ -44,6 +44,8 @@ LossInfo kl_backward_info() {
                   "prediction on the labelled batch)",
        .citation = "Lee, Yao and Finn, Diversify and Disambiguate, ICLR 2023",
        .kind = LossKind::kRegulariser,
+       // The mean predictions are means over the batch inside a logarithm, and the one on the
+       // labelled batch is that of the whole ensemble.
        .traits = {.needs = {Field::kLogits, Field::kUnlabelledLogits},
                   .exchanged = {Field::kLogits},
                   .nonlinear_in_batch = true,

@@ -25,8 +25,8 @@ std::vector<at::Tensor> parts(const MemberInputs& inputs, int64_t members);
 /// d outputs_m / d (m-th part), M tensors [B, ...]; outputs [M], with graph. The graph of outputs
 /// stays usable. With create_graph the gradients can be differentiated again. scale * outputs are
 /// differentiated and the result is divided by scale; with a scale other than 1, a tensor whose
-/// derivatives are not all finite is set to NaN. Throws Error::kUsage if the outputs do not depend
-/// on the inputs, or if scale is not positive.
+/// derivatives are not all finite is set to NaN.
+/// Throws Error::kUsage if the outputs do not depend on the inputs, or if scale is not positive.
 std::vector<at::Tensor> member_gradients(Argument argument, const at::Tensor& outputs,
                                          const MemberInputs& inputs, bool create_graph,
                                          double scale = 1);

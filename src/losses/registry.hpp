@@ -121,14 +121,15 @@ struct LossInfo {
 
 /// All losses, in the order of the documentation.
 const std::vector<LossInfo>& loss_table();
-/// The loss of this name. Throws Error::kUsage that lists the known names.
+/// The loss of this name.
+/// Throws Error::kUsage that lists the known names.
 const LossInfo& find_loss(const std::string& name);
 /// The keys of LossWeight.
 const TableSpec& weight_table();
 
-/// Sets a key in the options of this loss (default_options, or what evaluate takes). Throws
-/// Error::kUsage: unknown key, with the nearest known one; a value that does not fit, with what is
-/// expected.
+/// Sets a key in the options of this loss (default_options, or what evaluate takes).
+/// Throws Error::kUsage: unknown key, with the nearest known one; a value that does not fit, with
+/// what is expected.
 void set_option(const LossInfo& loss, std::any& options, const std::string& key,
                 const Value& value);
 /// Traits at these options (empty: the defaults).

@@ -30,14 +30,15 @@ struct WeightedSum {
   std::vector<Value> values;  ///< of the terms that are on, in their order
 };
 
-/// The objective of one step:  sum over terms of weight_at(term, epoch, step) * loss.  Terms whose
-/// weight is 0 are not computed. Losses of kind base read `base`: each member's own batch. All
-/// others read `diversity`: one batch that every member saw, with its labels or, for outliers, with
-/// the classes that the mean logits predict (predicted_labels). For a common batch pass the same
-/// input twice.
+/// The objective of one step:
+///   total = sum over terms of weight_at(term, epoch, step) * loss
+/// Terms whose weight is 0 are not computed. Losses of kind base read `base`: each member's own
+/// batch. All others read `diversity`: one batch that every member saw, with its labels or, for
+/// outliers, with the classes that the mean logits predict (predicted_labels). For a common batch
+/// pass the same input twice.
 /// Throws Error::kUsage like evaluate(), and if no term is on and no logits give the dtype and
-/// device of a zero. Ref: sdde openood/trainers/deed_trainer.py DEEDTrainer.train_epoch; cases
-/// sdde_losses.h5 total.
+/// device of a zero.
+/// Ref: sdde openood/trainers/deed_trainer.py DEEDTrainer.train_epoch; cases sdde_losses.h5 total.
 WeightedSum weighted_sum(const std::vector<LossTerm>& terms, const LossInput& base,
                          const LossInput& diversity, int64_t epoch, int64_t step);
 

@@ -15,6 +15,7 @@ enum Saved : size_t { kU, kMean2, kRstd2, kZ, kA, kF, kY, kMean, kRstd, kN };
 }  // namespace
 
 BlockHead::BlockHead(int64_t dim, int64_t hidden, int64_t classes) : dim_(dim) {
+  // Names are those of SED's state dict, so that weights can be exchanged with it.
   norm2_weight_ = layout_.add("norm2.weight", {dim});
   norm2_bias_ = layout_.add("norm2.bias", {dim});
   fc1_weight_ = layout_.add("mlp.fc1.weight", {hidden, dim});

@@ -11,7 +11,8 @@ namespace dissent {
 ///   y = x + gamma_2 * fc2(gelu(fc1(norm2(x))));  logits = head(norm(y))
 /// LayerNorm with eps 1e-6 and biased variance, exact (erf) GELU. Linear weights truncated normal
 /// with deviation 0.02, biases 0, norms 1 and 0, gamma_2 1e-4. 5,495,272 parameters at 768 / 3072 /
-/// 1000. Ref: SED, diverse_universe/local_models/{deit3,common}.py; reference cases sed_member.h5
+/// 1000.
+/// Ref: SED, diverse_universe/local_models/{deit3,common}.py; reference cases sed_member.h5
 class BlockHead final : public Head {
  public:
   BlockHead(int64_t dim, int64_t hidden, int64_t classes);

@@ -29,6 +29,7 @@ at::Tensor flatten(const HeadGradient& gradient, const ParameterLayout& layout) 
     });
   }
 
+  // Biases, norms and scales: their gradients are already summed over the batch.
   for (const auto& part : gradient.vectors)
     parameter(flat, layout.entry(part.entry)).copy_(part.value);
   return flat;

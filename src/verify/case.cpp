@@ -162,7 +162,8 @@ void Checker::compare(const std::string& group, const NamedTensors& references,
              reference = found->second.to(at::kDouble).contiguous();
   const double largest = largest_size(reference);
 
-  // Only the largest difference is kept, measured in tolerances: it decides whether the case holds.
+  // Only the largest difference is kept, measured in tolerances: it decides whether the case
+  // passes.
   for (int64_t i = 0; i < ours.numel(); ++i) {
     // NaN and infinities have to be equal; any other difference that is not finite exceeds every
     // tolerance.

@@ -37,6 +37,9 @@ ImageMembers members_of(const Case& reference) {
   const auto &v = reference.input("V"), &w = reference.input("W");
 
   auto network = std::make_shared<CaseNetwork>(v.size(2), v.size(1), w.size(1));
+
+  // V [M, K, c] and W [M, C, K] become the stack [M, P]; the network has no BatchNorm and no
+  // buffers.
   auto values = at::zeros({v.size(0), network->layout().size()}, reference.numbers());
 
   for (const auto& entry : network->layout().entries())
@@ -56,6 +59,8 @@ std::vector<std::string> discriminator_names(const Case& reference) {
 // batch of one member.
 ImageStepInput step_of(const Case& reference, int64_t step, int64_t members) {
   const auto images = reference.input("images")[step], targets = reference.input("targets")[step];
+
+  // SDDE counts epochs from 1.
   ImageStepInput input{.epoch = reference.param<int64_t>("epoch") - 1, .batch = step};
   for (int64_t m = 0; m < members; ++m)
     input.own.push_back({images[m], targets[m], targets.size(1)});
@@ -110,6 +115,7 @@ void check_steps(const Case& reference, Checker& checker) {
   Optimizer optimizer(options, members.values);
   auto discriminator = discriminator_of(reference, weight_decay, clip_norm);
 
+  // Products have the dtype of the inputs: f64 on the CPU, f64 or f32 on a device.
   ImageStepOptions step_options;
   step_options.clip_norm = clip_norm;
   step_options.compute = reference.arithmetic;

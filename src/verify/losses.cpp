@@ -27,6 +27,7 @@ losses::DivDisReduction divdis_reduction(const Case& reference) {
 }
 
 void check_a2d(const Case& reference, Checker& checker) {
+  // m is the member that the reference drew.
   const auto logits = reference.differentiable("logits");
   const auto per_sample = losses::a2d(logits, reference.param<int64_t>("m"));
   if (reference.param<std::string>("reduction") == "mean")
@@ -104,6 +105,7 @@ void check_sed_total(const Case& reference, Checker& checker) {
     leaves.emplace_back("unlabeled_logits", *unlabelled);
   }
 
+  // SED has no losses with a period, so every step of an epoch gives the same value: step 0.
   const auto options = released_options(reference);
   const auto value =
       objective(leaves[0].second, reference.input("labels"), unlabelled,

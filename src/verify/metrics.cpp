@@ -21,6 +21,8 @@ namespace {
 // [M, N, C].
 void check_member_accuracies(const Case& reference, Checker& checker) {
   const auto &logits = reference.input("logits"), &labels = reference.input("labels");
+
+  // SED's ensemble predicts the argmax of the mean logits.
   checker.output("ensemble", accuracy(logits.mean(0).argmax(-1), labels));
 
   double best = 0, sum = 0;

@@ -188,6 +188,8 @@ void check_ensemble(const Case& reference, Checker& checker) {
     const auto made =
         filled(reference, network, fmt::format("nets.{}.", m), static_cast<int64_t>(all.size()));
     all.insert(all.end(), made.parameters.begin(), made.parameters.end());
+
+    // Members of some cases have images of their own: [M, B, C, H, W].
     const auto out = network->forward(made.parameters, made.buffers,
                                       images.dim() == 5 ? images[m] : images, training(reference));
     logits.push_back(out.logits);
@@ -250,6 +252,8 @@ void check_transformer(const Case& reference, Checker& checker) {
 
   const auto images = reference.differentiable("images");
   const auto out = network->forward(made.parameters, {}, images, training(reference));
+
+  // The reference also lists the tokens before the final norm, which forward() does not return.
   const auto all = network->tokens({made.parameters, {}, training(reference)}, images);
 
   checker.output("param_norms", norms(made.parameters));
@@ -268,6 +272,8 @@ void check_transformer(const Case& reference, Checker& checker) {
 const std::vector<CaseHandler>& network_handlers() {
   static const std::vector<CaseHandler> table = [] {
     std::vector<CaseHandler> handlers{{"network", "deit3", check_transformer}};
+
+    // A file may have cases of each network alone, as an ensemble, and with several heads.
     for (const auto& spec : image_network_registry()) {
       handlers.push_back({"network", spec.name, check_single});
       handlers.push_back({"network", spec.name + std::string(kEnsemble), check_ensemble});

@@ -50,6 +50,8 @@ scores::FitData data_of(const Case& reference) {
     return reference.has_input(name) ? reference.input(name) : at::Tensor();
   };
 
+  // Logits are left undefined: the post-processors compute them from features and head, as the
+  // reference does.
   scores::FitData data;
   data.head = {reference.input("W"), reference.input("b")};
   data.train = {optional("h_train"), {}, optional("y_train")};
@@ -116,6 +118,8 @@ void check_nnguide(const Case& reference, Checker& checker) {
                 before);
 
   const int64_t batch = std::stoll(reference.note.substr(place + before.size()));
+
+  // The bank consists of whole batches of the loader, so its rows depend on the batch size.
   const auto& info = scores::find_postprocessor("nnguide");
   const auto state = fit_and_score(reference, checker, [&](std::any& options) {
     scores::set_option(info, options, "batch_rows", batch);

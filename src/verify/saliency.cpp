@@ -74,6 +74,8 @@ void check_gradcam(const Case& reference, Checker& checker) {
 
 // z_mbc = sum_p W2_mcp tanh(sum_d W1_mpd x_mbd).
 void check_input_gradient(const Case& reference, Checker& checker) {
+  // The network of the case is not linear in x: only then has the loss a second derivative to
+  // compare.
   expect_param(reference, "norm_eps", losses::kNormEps);
   const auto images = reference.differentiable("images"), w1 = reference.differentiable("W1"),
              w2 = reference.differentiable("W2");

@@ -109,6 +109,7 @@ void check_subset_accuracies(const Case& reference, Checker& checker, const at::
   checker.output("soup_conf", scores::subset_confidence(soup));
   checker.output("soup", accuracy(scores::subset_predictions(soup), labels));
 
+  // A row of a member that abstains is predicted as -1, which counts as wrong.
   double best = 0, sum = 0;
   for (int64_t m = 0; m < mapped.size(0); ++m) {
     const double of_member = accuracy(scores::subset_predictions(mapped[m]), labels);

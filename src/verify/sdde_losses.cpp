@@ -151,6 +151,8 @@ std::vector<LossTerm> sdde_terms(const Case& reference) {
             .activation = losses::map_activation(reference.param<std::string>("activation")),
             .crop = reference.param<int64_t>("padding"),
             .similarity = losses::similarity_kind(reference.param<std::string>("similarity"))});
+
+  // The ramp belongs to the weight of a loss here, and to DICE alone in SDDE.
   if (reference.has("dice")) {
     losses::LossWeight weight{.weight = reference.param<double>("dice")};
     if (reference.has("dice_ramp_up_epochs"))
@@ -161,6 +163,7 @@ std::vector<LossTerm> sdde_terms(const Case& reference) {
 }
 
 losses::DiceOptions dice_options(const Case& reference) {
+  // Cases of the loss alone have no discriminator to build, so its sizes are optional.
   losses::DiceOptions options;
   options.leaky_slope = reference.param<double>("leaky_slope");
   if (reference.has("tau")) options.tau = reference.param<double>("tau");

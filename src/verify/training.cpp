@@ -21,6 +21,7 @@ namespace {
 
 // The members of a case from its parameters, which are stacked ([M, ...]) or those of one member.
 HeadMembers members_of(const Case& reference, bool stacked) {
+  // The sizes follow from the shapes [.., hidden, dim] and [.., classes, dim].
   const auto& weight = reference.input("mlp.fc1.weight");
   const auto& classifier = reference.input("head.weight");
   std::shared_ptr<const Head> head =
@@ -59,12 +60,16 @@ void check_member(const Case& reference, Checker& checker) {
 
   at::Tensor dx;
   const auto gradient = members.head->backward(flat, x, saved, cotangent, &dx);
+
+  // The reference differentiates <logits, cotangent>: its derivative with respect to the
+  // cotangent is the logits.
   checker.output("logits", logits);
   checker.output("value", (logits * cotangent).sum());
   checker.gradient("x", dx);
   checker.gradient("cotangent", logits);
 
-  // backward() returns the weights' gradients as factors dy^T x, which ranks exchange.
+  // backward() returns a weight's gradient as the two factors of dy^T x, which the optimiser
+  // multiplies block by block.
   const auto& layout = members.head->layout();
   if (reference.as_device) return check_stack(checker, members, x, cotangent);
   for (const auto& part : gradient.linear)
@@ -215,7 +220,7 @@ void check_train_step(const Case& reference, Checker& checker) {
     for (const auto& late : stepper->late_results(true)) log.add(first + late.step, late.result);
   }
 
-  // The rates are computed on the host in any case, so they have to hold to the tolerance of the
+  // The rates are computed on the host in any case, so they have to meet the tolerance of the
   // case.
   checker.host_output("lr", log.rates);
   checker.output("total", log.total);

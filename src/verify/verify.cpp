@@ -26,7 +26,7 @@ const CaseHandler* find_handler(const Case& reference) {
     return name.empty() || reference.has_input(name) || reference.has(name);
   };
 
-  // The first match decides, so of two handlers with one name the one that asks for an input
+  // The first match decides, so of two handlers with one name the one that requires an input
   // (`having`) comes in an earlier table.
   for (const auto* table :
        {&loss_handlers(), &sdde_loss_handlers(), &saliency_handlers(), &sdde_score_handlers(),
@@ -75,7 +75,7 @@ std::string describe_largest(const Checker& checker) {
                  : "no difference";
 }
 
-// Computes a case on the device once per rule. Returns the first outcome other than held; `lines`
+// Computes a case on the device once per rule. Returns the first outcome other than passed; `lines`
 // gets the largest difference of each computation.
 Report run_on_device(const CaseHandler& handler, const Case& reference,
                      const std::vector<const DeviceRule*>& rules, at::Device device,
@@ -150,7 +150,7 @@ void print_table(const std::vector<Row>& rows, std::ostream& out) {
                        device_text.empty() ? "" : "  ", device_text);
   };
 
-  print("kind/name", "held", "failed", "not covered", "");
+  print("kind/name", "passed", "failed", "not covered", "");
   for (const auto& [name, device_text, counts] : rows)
     print(name, counts.held, counts.failed, counts.not_covered, device_text);
 }
@@ -166,6 +166,7 @@ VerifyCounts verify_cases(const std::vector<std::string>& files, std::ostream& o
 
   for (const auto& file : files)
     for (const auto& reference : read_cases(file)) {
+      // Without a rule a case is computed on the host even if a device is given, and says so.
       const auto rules = as_device ? rules_of(reference) : std::vector<const DeviceRule*>{};
       const auto* handler = find_handler(reference);
       Report report{Outcome::kNotCovered, {}};
@@ -177,7 +178,7 @@ VerifyCounts verify_cases(const std::vector<std::string>& files, std::ostream& o
         report = run_handler(*handler, reference, checker);
       }
 
-      // Counted per kind and name, since a file may have hundreds of cases; those that do not hold
+      // Counted per kind and name, since a file may have hundreds of cases; those that do not pass
       // are listed one by one below the table.
       std::string device_text;
       if (as_device) device_text = rules.empty() ? "on the host" : "on " + options.device.str();
@@ -197,7 +198,7 @@ VerifyCounts verify_cases(const std::vector<std::string>& files, std::ostream& o
   if (as_device)
     out << fmt::format("{} of {} cases computed on {}\n", total.on_device,
                        total.held + total.failed + total.not_covered, options.device.str());
-  out << fmt::format("{} held, {} failed, {} not covered\n", total.held, total.failed,
+  out << fmt::format("{} passed, {} failed, {} not covered\n", total.held, total.failed,
                      total.not_covered)
       << std::flush;
   return total;

@@ -95,8 +95,8 @@ conflict 'loss.a2d.sample_weight: "hard" needs labels: expected disagreement.on 
 conflict 'a threshold splits the labelled batch' disagreement.below_threshold=0.5 disagreement.on=unlabelled data.unlabelled=b.cache
 conflict 'data.unlabelled: expected a cache, since a loss reads unlabelled rows; found nothing' disagreement.on=unlabelled
 conflict 'data.unlabelled: expected none, since no loss reads unlabelled rows' data.unlabelled=b.cache
-conflict 'loss.a2d: members can only repel each other if at least 2 are active, found 1' ensemble.active=1
-conflict 'loss.a2d: members can only repel each other if at least 2 are active, found 1' ensemble.selection=round_robin
+conflict 'loss.a2d: couples members: expected at least 2 active members per step, found 1' ensemble.active=1
+conflict 'loss.a2d: couples members: expected at least 2 active members per step, found 1' ensemble.selection=round_robin
 conflict 'optimizer.nesterov: expected false, or optimizer.name = "sgd" with a momentum above 0, found true with "adamw" and 0' optimizer.nesterov=true
 conflict '--set: seeds: expected at least one seed, found none' 'seeds=[]'
 conflict '--set: training.epochs: expected an integer >= 1, found "many"' training.epochs=many

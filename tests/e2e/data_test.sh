@@ -125,7 +125,7 @@ folders=(train folders.toml --quiet)
 refused 2 3 'folder/val: classes: expected the numbering of folder/train: class 1: expected "cat", found "bee" (2 classes there, 3 here)' -- \
   "${folders[@]}" --set data.dataset=folder --set data.allow_empty=true --set validation.split=val
 refused 1 3 "found none in 2 of 3" -- "${folders[@]}" --set data.dataset=folder --set validation.split=val
-refused 1 2 "validation: expected validation.list or validation.dataset: [data] reads a list, found neither" -- "${folders[@]}" --set data.list=photos.txt
+refused 1 2 "validation: expected validation.list or validation.dataset, found neither: [data] reads a list" -- "${folders[@]}" --set data.list=photos.txt
 refused 1 3 'val/test: classes: expected the numbering of photos/train' -- "${folders[@]}" --set data.list=photos.txt --set validation.list=val.txt
 echo 'train/ant/a.JPEG 0' > ants.txt
 refused 1 3 "windows.txt:2: label: expected -1 (unknown) or 0 .. 0, found 1" -- "${folders[@]}" --set data.list=ants.txt --set validation.list=windows.txt

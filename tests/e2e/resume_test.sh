@@ -159,5 +159,5 @@ image_set images 600 10 2000
 rm -r train.cache
 cache 1 train images
 cd other
-refused 2 3 "expected a run on the same caches, found one on others" -- train ../train.toml --quiet
+refused 2 3 "expected a run on the same caches (" "found one on others (" -- train ../train.toml --quiet
 finish

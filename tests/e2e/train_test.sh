@@ -91,7 +91,7 @@ well 1 inspect --config results/e/seed-42
 expect_text "epochs = 3" "fc1.weight"
 
 # Two runs of one name would write one folder; a name may not lead out of `output`.
-refused 2 2 "seeds: expected each seed once, found 5 2 times" "the same run in the same folder" -- train train.toml --set 'seeds=[5,6,5]'
+refused 2 2 "seeds: expected each seed once, found seed 5 2 times" "the same run in the same folder" -- train train.toml --set 'seeds=[5,6,5]'
 for name in ../e a/../../e /tmp/e; do
   refused 1 2 "experiment: expected a name of a folder in \`output\` (\"results\"), found \"$name\", which leads out of it" -- train train.toml --set "experiment=\"$name\""
 done

@@ -10,22 +10,22 @@ expect_last() { tail -n 1 out | grep -qxE "$1" || failed "the last line is: $(ta
 place() { grep -abo -m 1 -- "$1" "$reference" | head -n 1 | cut -d: -f1; }
 
 well 2 verify --require-all "$reference" "$source_dir/tests/reference/sed_losses.h5"
-expect_last '[0-9]+ held, 0 failed, 0 not covered'
-held=$(tail -n 1 out | sed 's/ held.*//')
-[ "$held" -gt 200 ] || failed "only $held cases held"
+expect_last '[0-9]+ passed, 0 failed, 0 not covered'
+passed=$(tail -n 1 out | sed 's/ passed.*//')
+[ "$passed" -gt 200 ] || failed "only $passed cases passed"
 
 cp "$reference" changed.h5
 damage changed.h5 $(($(place '"recall": 0.95') + 12)) '1'  # 0.95 to 0.15
 run_program 2 verify changed.h5
 expect_exit 5
-expect_last '[0-9]+ held, 1 failed, 0 not covered'
+expect_last '[0-9]+ passed, 1 failed, 0 not covered'
 grep -qE '^failed changed.h5: .*: out/value: ours .*, reference .*, difference .*, tolerance .*' out || failed "the failed case is not described"
 
 cp "$reference" renamed.h5
 damage renamed.h5 "$(place ccr)" 'xyz'
 run_program 1 verify renamed.h5
 expect_exit 0
-expect_last '[0-9]+ held, 0 failed, 1 not covered'
+expect_last '[0-9]+ passed, 0 failed, 1 not covered'
 run_program 1 verify --require-all renamed.h5
 expect_exit 5
 

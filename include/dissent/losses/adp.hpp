@@ -14,10 +14,10 @@ struct AdpOptions {
 /// Adaptive diversity promoting regulariser (to be minimised): the mean prediction should have a
 /// high entropy, and the members' probabilities of wrong classes should point in different
 /// directions.
-///   l = alpha * mean over b of sum_c q_bc log(q_bc + 1e-20)  +  beta * mean over b of -log det(V_b
-///       V_b^T + 1e-5 I)
-///   q = mean over m of p_m,  p = softmax(z);
-///       row m of V_b is p_mb without its entry y_b, divided by (its norm + 1e-6)
+///   l = alpha * mean over b of sum_c q_bc log(q_bc + 1e-20)
+///       + beta * mean over b of -log det(V_b V_b^T + 1e-5 I)
+///   q = mean over m of p_m,  p = softmax(z)
+///   V_b [M, C - 1]: row m is p_mb without its entry y_b, divided by (its norm + 1e-6)
 /// logits   [M, B, C]  f32 or f64, M >= 1, any device
 /// labels   [B]        i64, 0 .. C - 1, same device
 /// returns  scalar, nats; differentiable. Finite with finite gradient for p exactly 1 (the row is
@@ -27,9 +27,8 @@ struct AdpOptions {
 /// Symmetric in the order of members. A mean over samples.
 /// Throws Error::kUsage (shape, dtype, device, label or weight out of range).
 /// Ref: Pang et al., Improving Adversarial Robustness via Promoting Ensemble Diversity, ICML 2019,
-/// eq. 4 to 6;
-///      sdde openood/trainers/diversity/adp.py, common.py neglogdet_similarity; cases
-///          sdde_losses.h5 adp.
+/// eq. 4 to 6; sdde openood/trainers/diversity/adp.py, common.py neglogdet_similarity; cases
+/// sdde_losses.h5 adp.
 at::Tensor adp(const at::Tensor& logits, const at::Tensor& labels, const AdpOptions& options = {});
 
 }  // namespace dissent::losses

@@ -27,9 +27,8 @@ struct AdversarialOptions {
 /// Training on them: a second forward pass, then cross_entropy with the members' labels. It is
 /// always the plain cross-entropy, even if the base loss is logit_norm.
 /// Ref: Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015;
-/// Lakshminarayanan et al., Deep Ensembles, NeurIPS 2017;
-///      sdde openood/trainers/deed_trainer.py DEEDTrainer._adversarial_loss; cases sdde_losses.h5
-///          total_inpgrad_adversarial.
+/// Lakshminarayanan et al., Deep Ensembles, NeurIPS 2017; sdde openood/trainers/deed_trainer.py
+/// DEEDTrainer._adversarial_loss; cases sdde_losses.h5 total_inpgrad_adversarial.
 at::Tensor adversarial_inputs(const at::Tensor& loss, const at::Tensor& inputs, double epsilon,
                               double scale = 1, at::Tensor* overflow = nullptr);
 

@@ -15,10 +15,10 @@ std::vector<std::vector<int64_t>> rows_of_classes(const at::Tensor& labels);
 /// in the data, and samples_per_class rows of each class, drawn with replacement. Rows of a class
 /// are consecutive, in the order in which classes were drawn. A pure function of (seed, epoch,
 /// step): each step of each epoch has its own draw (the reference repeats the same batches in every
-/// epoch, and numbers classes by first appearance although it counts frequencies by label). Throws
-/// Error::kUsage: batch_size is not a positive multiple of samples_per_class; fewer classes with
-/// rows than a batch needs. Ref: sdde openood/datasets/sampler.py
-/// ShuffledClassBalancedBatchSampler.
+/// epoch, and numbers classes by first appearance although it counts frequencies by label).
+/// Throws Error::kUsage: batch_size is not a positive multiple of samples_per_class; fewer classes
+/// with rows than a batch needs.
+/// Ref: sdde openood/datasets/sampler.py ShuffledClassBalancedBatchSampler.
 std::vector<int64_t> balanced_rows(const std::vector<std::vector<int64_t>>& rows_of_classes,
                                    int64_t batch_size, int64_t samples_per_class, uint64_t seed,
                                    int64_t epoch, int64_t step);

@@ -29,19 +29,18 @@ std::vector<std::pair<int64_t, int64_t>> member_pairs(int64_t members);
 /// returns      scalar, -tau .. tau * tanh(13.82 / tau) (8.81 at tau 10); differentiable (twice)
 /// Written as r = min(D, c) - softplus(-|D - c|), c = -log 1e-6: the same value, finite with finite
 /// derivatives for every finite D, in f32 too (the reference's gradient is NaN for D <= -89 in
-/// f32). A mean over samples. Memory: a few P x B. Throws Error::kUsage (shape, dtype, no pair, tau
-/// out of range).
+/// f32). A mean over samples. Memory: a few P x B.
+/// Throws Error::kUsage (shape, dtype, no pair, tau out of range).
 /// Ref: Rame and Cord, DICE: Diversity in Deep Ensembles via Conditional Redundancy Adversarial
-/// Estimation, ICLR 2021;
-///      sdde openood/trainers/diversity/dice.py; cases sdde_losses.h5 dice.
+/// Estimation, ICLR 2021; sdde openood/trainers/diversity/dice.py; cases sdde_losses.h5 dice.
 at::Tensor dice(const at::Tensor& pair_logits, const DiceOptions& options = {});
 
 /// For each sample the index of the previous sample of its class, in order of appearance; for the
 /// first sample of a class the index of the last, for a class of one sample its own index. So
 /// index_select with it rolls each class by one. The reference requires equal counts of all
 /// classes; here they may differ. labels [B] i64, any device, B >= 1. Returns [B] i64 there: a
-/// permutation of 0 .. B - 1. Ref: sdde openood/networks/discriminator.py group_by_class,
-/// pair_loss.
+/// permutation of 0 .. B - 1.
+/// Ref: sdde openood/networks/discriminator.py group_by_class, pair_loss.
 at::Tensor roll_within_class(const at::Tensor& labels);
 
 }  // namespace dissent::losses

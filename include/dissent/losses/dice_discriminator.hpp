@@ -9,8 +9,8 @@ namespace dissent::losses {
 /// The discriminator of DICE: D(z1, z2, y) = MLP([z1, z2, embedding of y]), LeakyReLU between its
 /// layers, one output. Its parameters are a list of tensors, so that an optimiser may store them in
 /// any form (as views of one vector, for instance):
-///   label_embedding [C, E],  then W, b of each layer: W0 [U0, 2 D + E], b0 [U0], .., Wn [1,
-///       U(n-1)], bn [1]
+///   label_embedding [C, E], then W, b of each layer:
+///   W0 [U0, 2 D + E], b0 [U0], .., Wn [1, U(n-1)], bn [1]
 /// Ref: sdde openood/networks/discriminator.py Discriminator; cases sdde_losses.h5 dice,
 /// dice_discriminator.
 std::vector<std::vector<int64_t>> dice_discriminator_shapes(int64_t classes, int64_t features,
@@ -18,7 +18,8 @@ std::vector<std::vector<int64_t>> dice_discriminator_shapes(int64_t classes, int
 
 /// Initial parameters of these shapes on the CPU, with torch's distributions: embedding N(0, 1),
 /// weights and biases uniform in +-1 / sqrt(inputs). Drawn from a counter-based generator with this
-/// seed. dtype f32 or f64. Throws Error::kUsage (sizes < 1).
+/// seed. dtype f32 or f64.
+/// Throws Error::kUsage (sizes < 1).
 std::vector<at::Tensor> make_dice_discriminator(int64_t classes, int64_t features, uint64_t seed,
                                                 const DiceOptions& options = {},
                                                 at::ScalarType dtype = at::kFloat);
@@ -34,8 +35,8 @@ std::vector<at::Tensor> make_dice_discriminator(int64_t classes, int64_t feature
 /// returns       [P, B]
 /// D(z1, z2, y) differs from D(z2, z1, y): the order of members matters. The first layer is linear
 /// in z1, z2 and the embedding, so it is computed once per member, not once per pair. Memory: about
-/// three P x B x U0 and two P x B x U of each further layer, forward and backward. Throws
-/// Error::kUsage (one member, shapes, dtypes, labels).
+/// three P x B x U0 and two P x B x U of each further layer, forward and backward.
+/// Throws Error::kUsage (one member, shapes, dtypes, labels).
 at::Tensor dice_pair_logits(const std::vector<at::Tensor>& parameters, const at::Tensor& features,
                             const at::Tensor& labels, const DiceOptions& options = {},
                             const at::Tensor& partner_rows = {});

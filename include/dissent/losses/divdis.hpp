@@ -31,8 +31,8 @@ struct DivDisOptions {
 /// (equal members in l1). If no pair remains: 0 with zero gradient (reference: NaN, or an
 /// exception). 0 log 0 = 0 (reference: NaN if a probability is exactly 0 in the whole batch).
 /// Memory: the probabilities plus three C x C for one pair at a time, forward and backward
-/// (recomputed); never B x M x M x C x C. Symmetric in the order of the members. Throws
-/// Error::kUsage (one member, shape, dtype).
+/// (recomputed); never B x M x M x C x C. Symmetric in the order of the members.
+/// Throws Error::kUsage (one member, shape, dtype).
 /// Ref: DivDis (Lee, Yao, Finn, ICLR 2023); SED diverse_universe/train/losses.py
 /// divdis_loss_forward_impl; cases sed_losses.h5 divdis.
 at::Tensor divdis(const at::Tensor& logits, DivDisMode mode, DivDisReduction reduction);

@@ -87,7 +87,8 @@ at::Tensor gradcam(const at::Tensor& logits, const at::Tensor& labels,
 at::Tensor logit_noise(const at::Tensor& like, uint64_t seed, uint64_t step,
                        int64_t first_member = 0);
 
-/// Conversion from and to names. Throws Error::kUsage that lists the known names.
+/// Conversion from and to names.
+/// Throws Error::kUsage that lists the known names.
 GradCamTarget grad_cam_target(const std::string& name);
 std::string to_string(GradCamTarget target);
 const std::vector<std::string>& grad_cam_target_names();

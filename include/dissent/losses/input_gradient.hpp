@@ -48,7 +48,8 @@ at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels,
                           const MemberInputs& images, const InputGradientOptions& options,
                           bool create_graph = true);
 
-/// Conversion from and to names. Throws Error::kUsage that lists the known names.
+/// Conversion from and to names.
+/// Throws Error::kUsage that lists the known names.
 InputGradientMode input_gradient_mode(const std::string& name);
 std::string to_string(InputGradientMode mode);
 const std::vector<std::string>& input_gradient_mode_names();

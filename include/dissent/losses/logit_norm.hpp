@@ -17,11 +17,10 @@ struct LogitNormOptions {
 /// labels   [B]        i64, 0 .. C - 1, same device
 /// returns  [M, B]  nats, >= 0; differentiable. The derivative of |z| at 0 is 0, so zero logits
 ///          have finite value and gradient.
-/// Memory: at most seven M x B x C, forward and backward. Throws Error::kUsage (shape, dtype,
-/// device, label or tau out of range).
+/// Memory: at most seven M x B x C, forward and backward.
+/// Throws Error::kUsage (shape, dtype, device, label or tau out of range).
 /// Ref: Wei et al., Mitigating Neural Network Overconfidence with Logit Normalization, ICML 2022,
-/// eq. 5;
-///      sdde openood/trainers/logitnorm_trainer.py LogitNormLoss; cases sdde_losses.h5 logitnorm.
+/// eq. 5; sdde openood/trainers/logitnorm_trainer.py LogitNormLoss; cases sdde_losses.h5 logitnorm.
 at::Tensor logit_norm(const at::Tensor& logits, const at::Tensor& labels,
                       const LogitNormOptions& options = {});
 

@@ -9,8 +9,9 @@ namespace dissent::losses {
 ///       d_ib = p_ib - stop_gradient(mean over m of p_mb),   p = softmax(z)
 /// The gradient with respect to p_ib is -2 d_ib / (M (M - 1) B). Treating the mean as a constant
 /// does not change it: the deviations sum to 0, so l = -1 / (M (M - 1)) mean over b of sum_i
-/// |d_ib|^2 has the same derivative. logits   [M, B, C]  f32 or f64, M >= 2, any device returns
-/// scalar, -1 / M (members certain of different classes) .. 0 (up to rounding); finite for
+/// |d_ib|^2 has the same derivative.
+/// logits   [M, B, C]  f32 or f64, M >= 2, any device
+/// returns  scalar, -1 / M (members certain of different classes) .. 0 (up to rounding); finite for
 ///          finite logits
 /// Memory: at most five M x B x C and one B x C, forward and backward; linear in M. Symmetric in
 /// the order of members. A mean over samples.

@@ -36,12 +36,14 @@ enum class Similarity {
 ///          are similar). Peak memory with the gradient, in sizes of x: kDot, kCosine 4, kExpCosine
 ///          5, kIou 6, kLogDet (f32 input) 12.
 /// Precision: the error of kDot is a few roundings of the mean of |x|^2, which may be large
-/// relative to a value near 0. Symmetric in the order of members. Throws Error::kUsage (too few
-/// members, shape, dtype). Ref: SDDE (arXiv 2306.06494); sdde openood/trainers/diversity/common.py;
-/// cases sdde_losses.h5 similarity_*.
+/// relative to a value near 0. Symmetric in the order of members.
+/// Throws Error::kUsage (too few members, shape, dtype).
+/// Ref: SDDE (arXiv 2306.06494); sdde openood/trainers/diversity/common.py; cases sdde_losses.h5
+/// similarity_*.
 at::Tensor similarity(const at::Tensor& x, Similarity kind);
 
-/// Conversion from and to names. Throws Error::kUsage that lists the known names.
+/// Conversion from and to names.
+/// Throws Error::kUsage that lists the known names.
 Similarity similarity_kind(const std::string& name);
 std::string to_string(Similarity kind);
 const std::vector<std::string>& similarity_names();

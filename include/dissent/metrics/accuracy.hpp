@@ -15,7 +15,8 @@ class Accuracy {
   /// right [N] bool.
   void update(const at::Tensor& right);
   void merge(const Accuracy& other);
-  /// right / total, 0 .. 1. Throws Error::kData if no sample was counted.
+  /// right / total, 0 .. 1.
+  /// Throws Error::kData if no sample was counted.
   double finish() const;
 
   int64_t right() const { return right_; }

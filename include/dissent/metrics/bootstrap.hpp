@@ -27,8 +27,9 @@ struct DifferenceInterval {
 };
 
 /// Difference of means over samples (accuracy, NLL, Brier: values of one sample). a, b [N >= 1] or
-/// [S >= 1 seeds, N], f32, f64 or bool, finite, any device. Throws Error::kUsage for shape, dtype
-/// and options; Error::kData naming how many values are not finite.
+/// [S >= 1 seeds, N], f32, f64 or bool, finite, any device.
+/// Throws Error::kUsage for shape, dtype and options; Error::kData naming how many values are not
+/// finite.
 DifferenceInterval paired_bootstrap(const at::Tensor& a, const at::Tensor& b,
                                     BootstrapOptions options = {});
 

@@ -21,8 +21,9 @@ class Classification {
   /// openood; nothing else depends on the batches.
   void update(const at::Tensor& logits, const at::Tensor& labels);
   void merge(const Classification& other);
-  /// The metric under the convention. Throws Error::kUsage for one that is not among the above or
-  /// that the convention does not define; Error::kData without samples.
+  /// The metric under the convention.
+  /// Throws Error::kUsage for one that is not among the above or that the convention does not
+  /// define; Error::kData without samples.
   double finish(const std::string& metric, Convention convention = Convention::kSklearn) const;
   /// Reliability diagram of 15 bins under a convention (sklearn, sdde, openood, torch_uncertainty).
   const Reliability& reliability(Convention convention = Convention::kSklearn) const;

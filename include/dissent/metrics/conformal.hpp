@@ -9,15 +9,16 @@ namespace dissent::metrics {
 // samples, a set holds the label with probability >= level. Classes of a sample in descending order
 // of p (lower index first on ties), r_c = 1, 2, .. the rank, s_c the mass of the classes before c:
 //   score_c = s_c + u p_c + penalty * max(0, r_c - free_ranks)
-//       u uniform in [0, 1) a sample, or 1 if not randomised
-//   q = the ceil((n + 1) level)-th smallest of the n calibration scores of the labels; the set is {
-//       c : score_c <= q }
+//       u uniform in [0, 1), one draw per sample; 1 if not randomised
+//   q = the ceil((n + 1) level)-th smallest of the n calibration scores of the labels
+//   set = { c : score_c <= q }
 // penalty 0: APS (Romano et al., Classification with Valid and Adaptive Coverage, 2020). Above 0:
 // RAPS (Angelopoulos et al., Uncertainty Sets for Image Classifiers using Conformal Prediction,
 // 2021).
 // probabilities [N, C] f32 or f64 in [0, 1], any device (the work is done in f64 on the host);
-// labels [N] i64. Throw Error::kUsage for shape, dtype, labels and options; Error::kData naming how
-// many probabilities are outside of [0, 1] or NaN.
+// labels [N] i64.
+// Throw Error::kUsage for shape, dtype, labels and options; Error::kData naming how many
+// probabilities are outside of [0, 1] or NaN.
 
 /// Which draws u are taken, so that calibration and test draw apart.
 enum class ConformalPart : uint64_t { kCalibration = 0, kTest = 1 };

@@ -17,7 +17,8 @@ class CorrectClassification {
   void update(const at::Tensor& confidence, const at::Tensor& predictions,
               const at::Tensor& labels);
   void merge(const CorrectClassification& other);
-  /// fpr 0 .. 1. Throws Error::kData without ID or without OOD samples.
+  /// fpr 0 .. 1.
+  /// Throws Error::kData without ID or without OOD samples.
   double finish(double fpr) const;
 
  private:

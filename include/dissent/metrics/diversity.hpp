@@ -45,8 +45,8 @@ struct DiversityValues {
 /// et al. 2017; Depeweg et al. 2018.
 class Diversity {
  public:
-  /// members >= 2. pairwise_divergence: whether jensen_shannon is computed, at a logarithm a (pair,
-  /// sample, class); the rest costs one a (member, ..).
+  /// members >= 2. pairwise_divergence: whether jensen_shannon is computed, which takes one
+  /// logarithm per pair, sample and class; all other values take one per member, sample and class.
   explicit Diversity(int64_t members, bool pairwise_divergence = true);
   /// outputs [M, N, C] f32 or f64, any device (the work is done in f64 on the host); labels [N] i64
   /// or undefined (then in every update).

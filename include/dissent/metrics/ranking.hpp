@@ -21,8 +21,8 @@ struct RankingCurve {
 /// expected of positives (negate others).
 class Ranking {
  public:
-  /// scores [N] f32 or f64, +-inf allowed; positive [N] bool, same device. Throws Error::kData
-  /// naming the count if a score is NaN.
+  /// scores [N] f32 or f64, +-inf allowed; positive [N] bool, same device.
+  /// Throws Error::kData naming the count if a score is NaN.
   void update(const at::Tensor& scores, const at::Tensor& positive);
   void merge(const Ranking& other);
   /// Throws Error::kData if positives or negatives are missing.

@@ -81,7 +81,7 @@ class RankingPiece {
     int64_t bends = 0, false_bend = 0;  ///< the first point at which the curve bends or ends
     int64_t false_end = 0;              ///< false positives with the last group
     ExactSum trapezoid, steps;          ///< true positives x precision
-    std::vector<Crossing> crossings;    ///< a recall
+    std::vector<Crossing> crossings;    ///< one per recall
     template <class F>
     void each_integer(F f);
   };
@@ -98,9 +98,9 @@ class RankingPiece {
   std::array<Side, 2> sides_;
 };
 
-/// The values of all pieces, given in descending order of their scores. Throws Error::kData if
-/// positives or negatives are missing; with request.risk one of them may be missing (AURC is
-/// defined, undefined values are NaN).
+/// The values of all pieces, given in descending order of their scores.
+/// Throws Error::kData if positives or negatives are missing; with request.risk one of them may be
+/// missing (AURC is defined, undefined values are NaN).
 RankingValues ranking_values(const std::vector<RankingPiece>& pieces, TieGroup total,
                              const RankingRequest& request);
 

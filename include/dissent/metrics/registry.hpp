@@ -101,7 +101,8 @@ struct MetricInfo {
 /// All metrics, in the order of the docs.
 const std::vector<MetricInfo>& metric_table();
 
-/// The metric of this name. Throws Error::kUsage that lists the known names.
+/// The metric of this name.
+/// Throws Error::kUsage that lists the known names.
 const MetricInfo& find_metric(const std::string& name);
 
 /// Throws Error::kUsage unless the convention defines the metric.
@@ -109,8 +110,8 @@ void check_convention(const MetricInfo& metric, Convention convention);
 
 /// The value of a metric that needs OOD scores (except ccr1 .. ccr4) under a convention. values:
 /// OOD samples are the positive class, larger scores are expected of them; computed with recalls
-/// {0.95}. Under sed orient the scores as in its release (ScoreInfo::released_positive). Throws
-/// Error::kUsage for another metric, and if the convention does not define it.
+/// {0.95}. Under sed orient the scores as in its release (ScoreInfo::released_positive).
+/// Throws Error::kUsage for another metric, and if the convention does not define it.
 double detection_value(const RankingValues& values, const std::string& metric,
                        Convention convention = Convention::kSklearn);
 

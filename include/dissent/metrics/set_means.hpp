@@ -17,8 +17,8 @@ struct SetValue {
 
 /// The plain mean over the sets of a shift, for each shift and metric in order of appearance: set
 /// is "<shift> mean", samples their sum. NaN passes through. As SDDE and OpenOOD report near and
-/// far OOD: no mean over both, no pooling of samples. Ref: OpenOOD
-/// openood/evaluators/ood_evaluator.py.
+/// far OOD: no mean over both, no pooling of samples.
+/// Ref: OpenOOD openood/evaluators/ood_evaluator.py.
 std::vector<SetValue> shift_means(const std::vector<SetValue>& values,
                                   const std::vector<std::string>& shifts = {"near", "far"});
 
@@ -28,9 +28,10 @@ struct LabelledScores {
 };
 
 /// Full spectrum: the covariate-shifted in-distribution sets (csid) joined to the ID set, which
-/// then counts as one ID set, for accuracy and OOD detection alike. Ref: OpenOOD
-/// openood/evaluators/fsood_evaluator.py; Yang et al., Full-Spectrum Out-of-Distribution Detection,
-/// 2023. Throws Error::kUsage for fields of different lengths, dtypes or devices.
+/// then counts as one ID set, for accuracy and OOD detection alike.
+/// Ref: OpenOOD openood/evaluators/fsood_evaluator.py; Yang et al., Full-Spectrum
+/// Out-of-Distribution Detection, 2023.
+/// Throws Error::kUsage for fields of different lengths, dtypes or devices.
 LabelledScores full_spectrum(const LabelledScores& id,
                              const std::vector<LabelledScores>& covariate);
 

@@ -34,8 +34,8 @@ int64_t min_members(Aggregation aggregation);
 /// The confidence [B] of logits [M, B, C] f32 or f64, any device, of the same dtype and device;
 /// differentiable. ensemble [B, C]: zbar, where it is not the mean of logits
 /// (log_mean_probabilities(..), a weighted mean, ..).
-/// For a temperature T give logits / T, and ensemble / T. Throws Error::kUsage for shape, dtype or
-/// too few members.
+/// For a temperature T give logits / T, and ensemble / T.
+/// Throws Error::kUsage for shape, dtype or too few members.
 /// Ref: SDDE openood/postprocessors/deed_postprocessor.py; cases sdde_scores.h5.
 at::Tensor aggregate(Aggregation aggregation, const at::Tensor& logits,
                      const at::Tensor& ensemble = {});

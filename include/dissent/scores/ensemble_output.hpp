@@ -4,8 +4,9 @@
 namespace dissent::scores {
 
 // One output of the ensemble from those of its members. logits [M >= 1, B, C] f32 or f64, any
-// device; returns [B, C]; differentiable. Throw Error::kUsage for shape or dtype. Ref: SED
-// cross_eval/eval.py and local_models/ensemble.py; cases sed_scores.h5 ensemble_output,
+// device; returns [B, C]; differentiable.
+// Throw Error::kUsage for shape or dtype.
+// Ref: SED cross_eval/eval.py and local_models/ensemble.py; cases sed_scores.h5 ensemble_output,
 // product_of_experts.
 
 /// Mean of the logits: the ensemble of the evaluation.

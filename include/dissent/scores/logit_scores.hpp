@@ -57,8 +57,8 @@ struct OpenmaxOptions {
 /// MINUS the probability of an unknown class. With d_c = |z - mu_c|, mu_c the mean logits of the
 /// class's correctly classified training samples, w_c = 1 - exp(-(max(d_c - shift_c, 0) /
 /// scale_c)^shape_c), and omega = (alpha + 1 - rank) / alpha for the alpha largest logits, else 0:
-///   z'_c = z_c (1 - w_c omega_c),  z_unknown = sum_c (z_c - z'_c),  softmax over both. (Bendale
-///       and Boult, 2016)
+///   z'_c = z_c (1 - w_c omega_c),  z_unknown = sum_c (z_c - z'_c),  softmax over both
+/// (Bendale and Boult, 2016)
 /// shift is the smallest distance of the tail minus 1, as libMR has it; scale and shape are the
 /// maximum likelihood of distances - shift. A class whose tail has less than 2 different distances
 /// (no correct sample, ..) has no Weibull: its w is 0 (state: shift infinite, scale and shape 1).

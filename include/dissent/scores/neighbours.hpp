@@ -14,8 +14,8 @@ struct KnnOptions {
 };
 /// MINUS the squared distance to the k-th nearest of the training features, all divided by their
 /// norm: -4 .. 0. (Sun et al., 2022)
-///   -|h / |h| - t / |t||^2, exact; a zero feature has no direction and stays 0, at distance 1 from
-///       all that have one
+///   -|h / |h| - t / |t||^2
+/// Exact; a zero feature has no direction and stays 0, at distance 1 from all that have one.
 /// Reads training features. State: bank (the training features themselves), k, block_rows.
 /// On the CPU rows of the bank are chosen by f32 products, with a bound on their rounding, and
 /// measured in f64: the same value, and the same bits for any blocks and threads, in the time of
@@ -64,7 +64,8 @@ struct CfoodOptions {
 /// OpenOOD's CFOOD) Reads training features, and at least 2 reference rows. Distances by
 /// differences, not products, so that a training row ties with itself. State: bank [n, D], kval and
 /// kpos [J] (the grid without repeated positions), distances [n, J] of each row to its neighbours,
-/// .. Time of the fit: n^2 (D + log n). Ref: OpenOOD cfood_postprocessor.py.
+/// .. Time of the fit: n^2 (D + log n).
+/// Ref: OpenOOD cfood_postprocessor.py.
 State fit_cfood(const FitData& data, const CfoodOptions& options = {});
 at::Tensor score_cfood(const State& state, const at::Tensor& features, const at::Tensor& logits);
 

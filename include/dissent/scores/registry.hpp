@@ -75,7 +75,8 @@ struct ScoreInfo {
 /// All scores, in the order of the docs.
 const std::vector<ScoreInfo>& score_table();
 
-/// The score of this name. Throws Error::kUsage that lists the known names.
+/// The score of this name.
+/// Throws Error::kUsage that lists the known names.
 const ScoreInfo& find_score(const std::string& name);
 
 /// The score of this released name, if there is one (SED's column names).

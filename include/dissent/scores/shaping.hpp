@@ -7,7 +7,8 @@ namespace dissent::scores {
 
 // Features changed before the head reads them. features [.., D] f32 or f64, any device and leading
 // dimensions (B, or M and B); the result has the same shape, dtype and device, the input is not
-// changed. Throw Error::kUsage for shape, dtype and numbers outside of their range.
+// changed.
+// Throw Error::kUsage for shape, dtype and numbers outside of their range.
 
 /// The p-th percentile of all values, as numpy gives it by default: linear between the order
 /// statistics around p / 100 (n - 1). values f32 or f64, any shape, n >= 1; p in 0 .. 100. Exact;
@@ -29,8 +30,9 @@ at::Tensor react(const at::Tensor& features, const at::Tensor& threshold);
 int64_t kept_count(int64_t dimension, double p);
 
 // Extremely simple activation shaping (Djurisic et al., 2023): the k largest values of a sample
-// stay, the others become 0. Of equal values at the border at::topk chooses. Ref: OpenOOD and SDDE
-// openood/networks/ash_net.py; cases ash_* of sdde_scores.h5 and postprocessors.h5.
+// stay, the others become 0. Of equal values at the border at::topk chooses.
+// Ref: OpenOOD and SDDE openood/networks/ash_net.py; cases ash_* of sdde_scores.h5 and
+// postprocessors.h5.
 
 /// The k largest values are not changed.
 at::Tensor ash_p(const at::Tensor& features, double p);
@@ -43,7 +45,8 @@ at::Tensor ash_s(const at::Tensor& features, double p);
 /// h exp(sum of h / sum of the k largest): nothing is pruned (Xu et al., Scaling for Training Time
 /// and Post-hoc OOD Detection Enhancement, 2024). Where the reference gives NaN, because the sum of
 /// the k largest is 0 (a zero feature, p = 100), the factor is 1. The exponent is at most 600 (f32:
-/// 80), so that values stay finite. Ref: OpenOOD openood/networks/scale_net.py.
+/// 80), so that values stay finite.
+/// Ref: OpenOOD openood/networks/scale_net.py.
 at::Tensor scale(const at::Tensor& features, double p);
 
 /// Values below low become low, those above high become high. The paper (Xu et al., VRA, 2023)

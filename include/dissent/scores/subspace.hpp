@@ -5,8 +5,8 @@
 
 // How far a feature lies outside of the principal space of features of the set (postprocessor.hpp
 // describes what they share).
-//   u = -pinv(W) b, the origin at which the logits are smallest; R the eigenvectors [D, D - dim] of
-//       (1 / N) sum (h - u)(h - u)^T past the dim largest
+//   u = -pinv(W) b, the origin at which the logits are smallest
+//   R = the eigenvectors [D, D - dim] of (1 / N) sum (h - u)(h - u)^T past the dim largest
 namespace dissent::scores {
 
 struct VimOptions {

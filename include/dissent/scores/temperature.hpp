@@ -9,7 +9,8 @@ namespace dissent::scores {
 // nats.
 // logits [N >= 1, C] f32 or f64, any device; of an ensemble, those that it predicts with
 // (mean_logits). labels [N] i64. The arithmetic is f64, in blocks of rows; each evaluation of the
-// NLL reads the logits once. Throw Error::kUsage for shape, dtype and labels.
+// NLL reads the logits once.
+// Throw Error::kUsage for shape, dtype and labels.
 
 /// Where the search ended.
 enum class TemperatureEnd {
@@ -49,8 +50,8 @@ TemperatureFit fit_temperature_sdde(const at::Tensor& logits, const at::Tensor& 
                                     double tolerance = 1e-3, TemperatureBounds bounds = {});
 
 /// Convention "openood": one call of torch's LBFGS from T = 1.5 (rate 0.01, 50 iterations, no line
-/// search): far from the optimum in general, and T may be negative. Ref: OpenOOD
-/// temp_scaling_postprocessor.py; cases postprocessors.h5 temp_scaling*.
+/// search): far from the optimum in general, and T may be negative.
+/// Ref: OpenOOD temp_scaling_postprocessor.py; cases postprocessors.h5 temp_scaling*.
 TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tensor& labels);
 
 }  // namespace dissent::scores

@@ -29,6 +29,8 @@ std::vector<at::Tensor> unpack(const at::Tensor& flat, const ParameterLayout& la
 void ImageNetwork::initialise(at::Tensor flat, uint64_t seed, int64_t member) const {
   DISSENT_CHECK(flat.dim() == 1 && flat.size(0) == layout().size(), kUsage,
                 "initialise: flat: expected [{}], found {}", layout().size(), describe(flat));
+
+  // The padding between the entries as well: updates leave it at 0.
   flat.zero_();
   for (size_t i = 0; i < parts_.initial.size(); ++i) {
     const auto values = parameter(flat, layout().entry(i));

@@ -136,12 +136,15 @@ BatchNorm add_batch_norm(NetworkParts& parts, const std::string& name, int64_t c
 }
 
 at::Tensor BatchNorm::operator()(const Pass& pass, const at::Tensor& x) const {
+  // With one value per channel the variance is 0 and its unbiased estimate 0 / 0. With ranks that
+  // share the batch, their values are counted together.
   if (pass.training) {
     DISSENT_CHECK(
         pass.data || x.size(0) * x.size(2) * x.size(3) > 1, kUsage,
         "batch norm: x: expected more than one value per channel in training mode, found {}",
         describe(x));
 
+    // PyTorch's state dicts contain the count; nothing here depends on it.
     at::NoGradGuard no_grad;
     at::Tensor(pass.buffers[count]).add_(1);
   }

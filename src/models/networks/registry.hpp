@@ -43,8 +43,8 @@ std::unique_ptr<ImageNetwork> make_image_network(const std::string& name,
                                                  const ImageNetworkOptions& options);
 
 /// Whether the network accepts square images of this edge, in pixels; transformers accept any edge
-/// of at least a patch, since they are built for it. Reads no weights. returns  empty if it does,
-/// else what it expects: "28 .. 31 pixels"
+/// of at least a patch, since they are built for it. Reads no weights.
+/// returns  empty if it does, else what it expects: "28 .. 31 pixels"
 std::string image_size_misfit(const std::string& name, int64_t edge);
 
 }  // namespace dissent

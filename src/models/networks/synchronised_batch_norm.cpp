@@ -152,6 +152,7 @@ Statistics composed_statistics(const at::Tensor& x, const SplitBatchNorm& layer)
   all.inverse = (squares / all.count + layer.eps).rsqrt();
   all.normalised = centred * by_channel(all.inverse.to(work.scalar_type()));
 
+  // Running statistics are not part of the graph.
   move_running(layer, all.mean.detach(), squares.detach(), all.count);
   return all;
 }
@@ -190,6 +191,7 @@ Statistics fast_statistics(const at::Tensor& x, const SplitBatchNorm& layer) {
     squares.data_ptr<double>()[k] = whole.squares;
   }
 
+  // Only now is the count of the whole batch known, on every rank: all of them throw, or none.
   check_count(result.count, x);
   move_running(layer, result.mean, squares, result.count);
   return result;

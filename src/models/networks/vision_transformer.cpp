@@ -59,11 +59,13 @@ VisionTransformer::Block VisionTransformer::add_block(const std::string& name) {
   block.gamma_2 =
       add_parameter(parts_, name + ".gamma_2", {dim}, {Initial::Kind::kConstant, kLayerScaleStart});
 
+  // t += gamma_1 * attention(norm1(t))
   block.norm1 = add_layer_norm(parts_, name + ".norm1", dim, options_.norm_eps);
   block.qkv = add_transformer_linear(parts_, name + ".attn.qkv",
                                      {.in = dim, .out = 3 * dim, .bias = options_.qkv_bias});
   block.proj = add_transformer_linear(parts_, name + ".attn.proj", {.in = dim, .out = dim});
 
+  // t += gamma_2 * mlp(norm2(t))
   block.norm2 = add_layer_norm(parts_, name + ".norm2", dim, options_.norm_eps);
   block.fc1 = add_transformer_linear(parts_, name + ".mlp.fc1", {.in = dim, .out = hidden});
   block.fc2 = add_transformer_linear(parts_, name + ".mlp.fc2", {.in = hidden, .out = dim});

@@ -25,8 +25,9 @@ struct VisionTransformerOptions {
 
 /// DeiT-3: a vision transformer with LayerScale. With L = (image_size / patch_size)^2 patches,
 /// preceded by the class token (token 0):
-///   t = [cls_token; patches + pos_embed];  t += gamma_1 * attention(norm1(t));  t += gamma_2 *
-///       mlp(norm2(t));  features = norm(t)[0]
+///   t = [cls_token; patches + pos_embed]
+///   each block:  t += gamma_1 * attention(norm1(t));  t += gamma_2 * mlp(norm2(t))
+///   features = norm(t)[0]
 /// pos_embed [1, L, D] has no entry for the class token. attention: rows of qkv ordered (q, k, v;
 /// head; dimension), q scaled by head_dim^-0.5; mlp: exact (erf) GELU; LayerNorm with biased
 /// variance. Initialisation: weights of linear layers, cls_token and pos_embed truncated normal
@@ -37,6 +38,8 @@ struct VisionTransformerOptions {
 /// local_models/deit3.py); cases networks.h5 / deit3
 class VisionTransformer final : public ImageNetwork {
  public:
+  /// Error::kUsage: depth below 1, a width that attention_heads does not divide, an image smaller
+  /// than a patch.
   explicit VisionTransformer(const VisionTransformerOptions& options);
 
   struct Tokens {

@@ -126,6 +126,8 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
                 "\"random\"; found nothing",
                 options.model);
 
+  // Features do not pass the classifier, so the network is made without one. A multihead network
+  // needs at least one class.
   const bool multihead = is_multihead(options.model);
   if (options.has_random_weights()) {
     auto loaded = empty_network(
@@ -146,7 +148,7 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
       fs::is_directory(options.weights) ? options.weights + "/checkpoint.h5" : options.weights;
   DISSENT_CHECK(fs::exists(path), kData,
                 "trunk.weights ({}): expected a run folder with checkpoint.h5, found a folder "
-                "without; its training may not have written one yet",
+                "without one; its training may not have written one yet",
                 options.weights);
 
   // A folder always stands for a run.
@@ -188,6 +190,7 @@ ImageTrunk::ImageTrunk(const TrunkOptions& options, int64_t image_size, uint64_t
                 precision_name(options.precision));
   auto loaded = load(options, image_size, seed);
 
+  // The cuts are known once the network exists.
   const auto cuts = loaded.network->cuts();
   const auto near = nearest(cut_, cuts);
   DISSENT_CHECK(std::find(cuts.begin(), cuts.end(), cut_) != cuts.end(), kUsage,

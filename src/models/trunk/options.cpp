@@ -33,6 +33,7 @@ void add_network_keys(TrunkTable& table) {
                           "has features (synthetic); or a network",
                .choices = trunk_names()})
 
+      // A cache stores the checksum of the weights, so the place of the file does not identify it.
       .option(
           "weights", &T::weights,
           {.meaning = "weights of the network: a safetensors or .pth file, without its "
@@ -62,6 +63,8 @@ void add_forward_keys(TrunkTable& table) {
           {.meaning = "layer to cache: features, the input of the classifier; for DeiT-3 also "
                       "cls_after_last_attention, the class token after the attention half of the "
                       "last block (SED)"})
+
+      // Keys of the result: both may change bits of a feature.
       .choice(
           "precision", &T::precision, trunk_precisions(),
           "precision of products and convolutions; f32 is IEEE f32; tf32 (products round f32 to "

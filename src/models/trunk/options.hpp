@@ -27,6 +27,7 @@ struct TrunkOptions {
   bool has_random_weights() const { return weights == kRandomWeights; }
 };
 
+/// The keys of [trunk], bound to TrunkOptions.
 const TableSpec& trunk_table();
 
 }  // namespace dissent

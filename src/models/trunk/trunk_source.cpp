@@ -51,6 +51,7 @@ class TrunkRows {
       for (; asked < last && std::ssize(coming) <= ahead_; asked = group_end(asked, together, last))
         coming.push_back(ask(pass, asked, group_end(asked, together, last)));
 
+      // Groups arrive in the order in which they were requested, whichever worker is done first.
       const auto images = coming.front().get();
       coming.pop_front();
       run(images.x, row, out.narrow(0, row - first, images.x.size(0)));

@@ -141,9 +141,10 @@ void load_weights(const ImageNetwork& network, at::Tensor flat, at::Tensor buffe
   match(network.buffer_layout(), buffers, options, left, copies, problems);
   for (const auto& [name, tensor] : left)
     if (!is_classifier(name) || (options.classifier && network.classes() > 0))
-      problems.push_back(fmt::format("{} [{}] has no place in this network", name,
-                                     fmt::join(tensor.sizes(), ", ")));
+      problems.push_back(
+          fmt::format("{} [{}] is not in this network", name, fmt::join(tensor.sizes(), ", ")));
 
+  // Only a missing name suggests a prefix: wrong shapes belong to names that were found.
   const size_t count = problems.size();
   const bool missing = std::any_of(problems.begin(), problems.end(), [](const std::string& text) {
     return text.ends_with("is not in the file");

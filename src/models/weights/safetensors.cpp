@@ -144,6 +144,8 @@ void expect_no_gaps(const std::string& path, const nlohmann::json& header, uint6
     return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
   });
 
+  // Bytes that belong to no tensor could hide other data, and bytes of two tensors are a sign of
+  // damage.
   uint64_t end = 0;
   for (const auto& part : parts) {
     DISSENT_CHECK(part.begin == end, kData,
@@ -182,7 +184,7 @@ StateDict read_safetensors(const std::string& path) {
   const auto header = header_of(path, text);
   DISSENT_CHECK(
       file && header.is_object(), kData,
-      "{}: not a safetensors file: expected a header that is a JSON object, found another text",
+      "{}: not a safetensors file: expected a header that is a JSON object, found other text",
       path);
 
   // All entries are checked before any tensor is allocated.
@@ -201,6 +203,7 @@ StateDict read_safetensors(const std::string& path) {
       continue;
     }
 
+    // Values are read into the tensor's own memory, so the file is never in memory twice.
     auto tensor = at::empty(place->shape, place->dtype);
     file.seekg(static_cast<std::streamoff>(first + place->begin));
     file.read(static_cast<char*>(tensor.data_ptr()), static_cast<std::streamsize>(place->bytes));

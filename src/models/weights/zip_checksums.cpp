@@ -98,6 +98,7 @@ void ZipChecksums::check(const std::string& record, const void* bytes, int64_t c
   DISSENT_CHECK(known != crcs_.end(), kData,
                 "{}: expected a record {} in its directory, found none", path_, record);
 
+  // The record was written without a checksum.
   if (known->second == 0) return;
 
   // crc32() takes a length of 32 bits: large records are read in pieces.

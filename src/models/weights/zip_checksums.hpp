@@ -6,7 +6,8 @@
 namespace dissent {
 
 /// The CRC-32 of each record of a zip archive, from its central directory. Needed because
-/// LibTorch's reader of torch.save files is built without the check. Ref: PKWARE
+/// LibTorch's reader of torch.save files is built without the check.
+/// Ref: PKWARE
 /// APPNOTE 6.3.9, 4.3.12 to 4.3.16
 class ZipChecksums {
  public:

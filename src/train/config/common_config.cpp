@@ -36,6 +36,7 @@ TableSpec loss_option_table(const losses::LossInfo& loss) {
     table.options.push_back(std::move(option));
   };
 
+  // The keys of the weight come first in every table, so that tables of losses look alike.
   for (const auto& option : losses::weight_table().options) add(option, weight);
   for (const auto& option : loss.options.options) add(option, own);
   return table;
@@ -59,8 +60,8 @@ void add_experiment_conflicts(const ExperimentOptions& e, Conflicts& conflicts) 
   for (const int64_t seed : different) {
     const auto times = std::count(e.seeds.begin(), e.seeds.end(), seed);
     conflicts.add(times > 1, "seeds",
-                  fmt::format("expected each seed once, found {} {} times: both would be the same "
-                              "run in the same folder",
+                  fmt::format("expected each seed once, found seed {} {} times: these would be the "
+                              "same run in the same folder",
                               seed, times));
   }
 }
@@ -71,6 +72,7 @@ const TableSpec& experiment_table() {
   using T = ExperimentOptions;
   static const TableSpec table =
       TableOf<T>("", "The experiment")
+          // `output` and `origin` may change when a run is resumed: they do not enter its hash.
           .option("experiment", &T::experiment,
                   {.meaning = "name; runs are written to <output>/<experiment>/<run>"})
           .option("seeds", &T::seeds, {.meaning = "one run per seed", .min = 0})
@@ -140,7 +142,8 @@ at::ScalarType product_type(Precision precision) {
 const TableSpec& checkpoint_table() {
   using T = CheckpointOptions;
   static const TableSpec table =
-      TableOf<T>("checkpoint", "When checkpoints are written, in addition to the end and a stop")
+      TableOf<T>("checkpoint",
+                 "When checkpoints are written, besides those at the end and at a stop")
           .option("every_minutes", &T::every_minutes,
                   {.meaning = "minutes between checkpoints", .scope = Scope::kExecution, .min = 0});
   return table;
@@ -160,7 +163,7 @@ const TableSpec& runtime_table() {
                    .scope = Scope::kExecution,
                    .min = 1})
           .option("timeout_s", &T::timeout_s,
-                  {.meaning = "timeout of a collective, in seconds, before the job aborts",
+                  {.meaning = "seconds until a collective times out and the job aborts",
                    .scope = Scope::kExecution,
                    .min = 1})
           .option("deterministic", &T::deterministic,
@@ -186,7 +189,8 @@ const TableSpec& train_runtime_table() {
                     {.meaning = "W&B project; empty: WANDB_PROJECT, else dissent",
                      .scope = Scope::kExecution})
             .option("wandb_entity", &T::wandb_entity,
-                    {.meaning = "W&B user or team; empty: WANDB_ENTITY, else the key's own",
+                    {.meaning =
+                         "W&B user or team; empty: WANDB_ENTITY, else the default of the API key",
                      .scope = Scope::kExecution})
             .option("wandb_finish_s", &T::wandb_finish_s,
                     {.meaning = "maximum seconds to wait for W&B's client at the end of the last "
@@ -211,6 +215,7 @@ void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64
                           Conflicts& conflicts) {
   add_experiment_conflicts(c.experiment, conflicts);
 
+  // Contradictions to a device that is named. That of "auto" is checked once it is known.
   const bool needs_gpu = precision == Precision::kTf32 || precision == Precision::kF16;
   conflicts.add(needs_gpu && c.runtime.device == DeviceChoice::kCpu, "training.precision",
                 fmt::format("\"{}\" needs a GPU: expected another runtime.device, found \"cpu\"",
@@ -219,6 +224,7 @@ void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64
   conflicts.add(precision == Precision::kF64 && c.runtime.device == DeviceChoice::kCuda,
                 "training.precision", kF64OnGpu);
 
+  // The look-ahead of Nesterov is a property of the momentum: without one the key would do nothing.
   const bool has_momentum = c.optimizer.kind == OptimizerKind::kSgd && c.optimizer.momentum > 0;
   conflicts.add(c.optimizer.nesterov && !has_momentum, "optimizer.nesterov",
                 fmt::format("expected false, or optimizer.name = \"sgd\" with a momentum above 0, "

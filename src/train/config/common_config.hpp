@@ -18,8 +18,8 @@
 #include "train/update/optimizer.hpp"
 #include "train/update/schedule.hpp"
 
-// What a configuration of `dissent train` says whatever is trained. head_config.hpp and
-// image_config.hpp add the tables of their kind of data.
+// The tables of a configuration of `dissent train` that do not depend on the kind of data.
+// head_config.hpp and image_config.hpp add those that do.
 namespace dissent {
 
 /// Keys outside any table.
@@ -69,7 +69,7 @@ struct RuntimeOptions {
   std::optional<int64_t> threads;
   double timeout_s = 600;
   bool deterministic = false;
-  // Of trainings alone.
+  // Only in trainings.
   std::string wandb = "auto";
   std::string wandb_project, wandb_entity;
   double wandb_finish_s = 30;
@@ -92,7 +92,7 @@ struct CommonTrainConfig {
 /// Adds the tables of all losses, each optional.
 void add_loss_tables(config::Schema& schema, std::vector<LossTable>& losses);
 
-/// Values of several keys that do not go together.
+/// Values of several keys that contradict each other.
 struct Conflict {
   std::string key;  ///< "ensemble.active"
   std::string message;

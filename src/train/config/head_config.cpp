@@ -19,7 +19,7 @@ std::vector<std::string> head_names() {
   return names;
 }
 
-// What one loss of kind diversity or regulariser asks of the rest of the configuration.
+// What one loss of kind diversity or regulariser needs from the rest of the configuration.
 struct LossNeeds {
   bool unlabelled = false;    ///< a cache of unlabelled rows
   bool hard_weights = false;  ///< A2D's hard-sample weights, which read labels
@@ -52,10 +52,10 @@ void add_loss_conflicts(const TrainConfig& c, Conflicts& conflicts) {
     if (const auto reason = impossible_on_features(loss)) conflicts.add(true, key, *reason);
 
     const auto traits = traits_of(term);
-    conflicts.add(c.active_members() < traits.min_members, key,
-                  fmt::format("members can only repel each other if at least {} are active, found "
-                              "{}",
-                              traits.min_members, c.active_members()));
+    conflicts.add(
+        c.active_members() < traits.min_members, key,
+        fmt::format("couples members: expected at least {} active members per step, found {}",
+                    traits.min_members, c.active_members()));
 
     if (loss.kind == losses::LossKind::kBase) continue;
     ensemble_losses = true;
@@ -67,6 +67,8 @@ void add_loss_conflicts(const TrainConfig& c, Conflicts& conflicts) {
   conflicts.add(objective.terms.empty(), "loss",
                 "expected at least one loss table, as [loss.cross_entropy]; found none");
 
+  // A threshold divides the labelled batch by p_y: base losses read the samples above it, all
+  // others the rest.
   const bool threshold = c.disagreement.below_threshold.has_value();
   conflicts.add(needs.hard_weights && threshold, "loss.a2d.sample_weight",
                 "expected \"none\" with disagreement.below_threshold, found \"hard\"");
@@ -75,8 +77,8 @@ void add_loss_conflicts(const TrainConfig& c, Conflicts& conflicts) {
                 "a threshold splits the labelled batch: expected disagreement.on = \"labelled\", "
                 "found \"unlabelled\"");
   conflicts.add(threshold && !ensemble_losses, "disagreement.below_threshold",
-                "expected a loss beside those of kind base, for the samples that it takes from "
-                "them; found none");
+                "expected a loss of kind diversity or regulariser, for the samples below the "
+                "threshold; found none");
 
   // A key without effect is an error too: it is a mistake more often than not.
   conflicts.add(needs.unlabelled && c.data.unlabelled.empty(), "data.unlabelled",
@@ -148,6 +150,7 @@ const TableSpec& cache_data_table() {
                               "pass",
                    .min = 0})
 
+          // A bound and not a size: a chunk that does not fit is an error.
           .option("memory_gib", &T::memory_gib,
                   {.meaning = "maximum GiB per node for the two chunks of residency stream, over "
                               "all runs on the node",
@@ -186,8 +189,8 @@ const TableSpec& disagreement_table() {
                   {{"labelled", RepulsionOn::kLabelled}, {"unlabelled", RepulsionOn::kUnlabelled}},
                   "the labelled batch, or a batch of data.unlabelled")
           .option("below_threshold", &T::below_threshold,
-                  {.meaning = "disagree only on samples to which some member gives its label at "
-                              "most this probability; cross-entropy on the others",
+                  {.meaning = "members disagree only on samples whose label has at most this "
+                              "probability from some member; base losses read the other samples",
                    .min = 0,
                    .max = 1,
                    .word = "none"});
@@ -200,6 +203,7 @@ const TableSpec& training_table() {
       OptionTable<T>("training", "Duration and failure handling")
           .option("epochs", &T::epochs,
                   {.meaning = "passes over the rows, including a frozen one", .min = 1})
+          // Schedules and weights of losses count updating epochs: a frozen one is not among them.
           .option("frozen_first_epoch", &T::frozen_first_epoch,
                   {.meaning = "the first epoch computes losses only, as in SED's release"})
 
@@ -211,13 +215,16 @@ const TableSpec& training_table() {
                               "clipping",
                    .min = 0})
 
-          .option("look_ahead", &T::look_ahead,
-                  {.meaning = "steps searched for those without a common member, which are "
-                              "computed together; 1: one step at a time",
-                   .scope = Scope::kExecution,
-                   .min = 1,
-                   .max = 4096})
+          // Only the grouping into waves depends on it, and no bit of the result (waves.hpp).
+          .option(
+              "look_ahead", &T::look_ahead,
+              {.meaning = "how many steps ahead to look for steps without a common member, which "
+                          "are computed together; 1: one step at a time",
+               .scope = Scope::kExecution,
+               .min = 1,
+               .max = 4096})
 
+          // A probe changes no weights, but train.csv holds its values: a key of the result.
           .option("gradient_samples", &T::gradient_samples,
                   {.meaning = "steps per epoch and member in which the gradients of base and "
                               "diversity losses are compared, for train.csv (at most one step in "
@@ -235,6 +242,8 @@ const TableSpec& training_table() {
 
 config::Schema train_schema(TrainConfig& c) {
   config::Schema schema;
+
+  // The order is that of `dissent config` and of docs/configuration.md.
   schema.table(experiment_table(), c.experiment)
       .table(grid_table(), c.grid)
       .table(cache_data_table(), c.data)

@@ -84,6 +84,8 @@ const TableSpec& data_table() {
                   "classes (DICE)")
           .option("samples_per_class", &T::samples_per_class,
                   {.meaning = "images per class and batch for class_balanced", .min = 1})
+
+          // Reading ahead: faster or slower, the same pixels.
           .option(
               "workers", &T::workers,
               {.meaning = "threads per rank that decode and transform in the background; 0: use "
@@ -122,7 +124,8 @@ TableSpec set_table(const std::string& name, const std::string& meaning, const s
 
 const TableSpec& validation_table() {
   static const TableSpec table = set_table<ImageValidationOptions>(
-      "validation", "Labelled images for validation after each epoch and the best checkpoint",
+      "validation",
+      "Labelled images for validation after each epoch and for choosing the best checkpoint",
       "images per forward pass");
   return table;
 }
@@ -182,8 +185,8 @@ const TableSpec& image_training_table() {
           .option("ema_decay", &T::ema_decay,
                   {.meaning =
                        "decay of a moving average of the weights, average = decay average + (1 - "
-                       "decay) "
-                       "weights after each update; the average is validated and evaluated; 0: none",
+                       "decay) weights after each update; the average is validated and "
+                       "evaluated; 0: none",
                    .min = 0,
                    .max = 1})
           .choice(
@@ -254,6 +257,7 @@ Conflicts image_conflicts(const ImageTrainConfig& c) {
   add_common_conflicts(c, c.training.precision, c.training.epochs, conflicts);
   add_image_loss_conflicts(c, conflicts);
 
+  // A class-balanced batch consists of whole groups of samples_per_class images.
   const bool balanced = c.data.sampler == Sampler::kClassBalanced;
   conflicts.add(balanced && c.data.batch_size % c.data.samples_per_class != 0, "data.batch_size",
                 fmt::format("expected a multiple of data.samples_per_class ({}), found {}",
@@ -261,16 +265,18 @@ Conflicts image_conflicts(const ImageTrainConfig& c) {
   add_size_conflicts(c, conflicts);
 
   conflicts.add(c.multihead() && !c.data.same_batch, "data.same_batch",
-                "expected true: the heads of a multihead network see the same images");
+                "expected true, found false: the heads of a multihead network see the same images");
 
   // [validation] takes the set of [data] where it names none, which a list alone does not give.
   const bool names_no_set = c.validation.dataset.empty() && c.validation.list.empty() &&
                             c.data.dataset.empty() && !c.data.list.empty();
   conflicts.add(c.with_validation && names_no_set, "validation",
-                "expected validation.list or validation.dataset: [data] reads a list, found "
-                "neither");
+                "expected validation.list or validation.dataset, found neither: [data] reads a "
+                "list, which has no test split");
+
+  // The range of an option includes both ends, so 1 is excluded here.
   conflicts.add(c.training.ema_decay >= 1, "training.ema_decay",
-                "expected less than 1: the average would never move");
+                "expected less than 1, found 1: the average would never change");
   return conflicts;
 }
 
@@ -278,6 +284,9 @@ Conflicts image_conflicts(const ImageTrainConfig& c) {
 
 config::Schema image_train_schema(ImageTrainConfig& c) {
   config::Schema schema;
+
+  // The order is that of `dissent config` and of docs/configuration.md. Optional tables turn a
+  // feature on by being present.
   schema.table(experiment_table(), c.experiment)
       .table(grid_table(), c.grid)
       .table(data_table(), c.data)

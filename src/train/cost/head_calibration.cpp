@@ -117,6 +117,8 @@ class WaveTimer {
   // Median seconds of a wave by its pairs, from waves over about `seconds`; begins again where the
   // steps end.
   std::map<int64_t, double> measure(double rate, bool update, double seconds) {
+    // The time is a limit for the whole measurement; a minimum of waves is run in any case, so that
+    // slow networks give a value as well.
     std::map<int64_t, std::vector<double>> samples;
     const auto start = Clock::now();
     const auto enough = [&](int64_t waves) {
@@ -144,6 +146,9 @@ class WaveTimer {
   // Pairs of the rank in a wave, and its seconds. Taking the rows is part of the step.
   std::pair<int64_t, double> run_wave(const std::vector<int64_t>& wave, double rate, bool update) {
     const auto start = Clock::now();
+
+    // Every step of the wave is handed over, as in a training: steps without a member of this rank
+    // have no rows, and the stepper skips them.
     std::vector<StepInput> inputs;
     int64_t pairs = 0;
     for (const int64_t s : wave) {
@@ -244,6 +249,7 @@ std::function<double(int64_t)> seconds_by_pairs(const std::map<int64_t, double>&
     slope = y / x;
   }
 
+  // A measured value is better than the line: the time jumps where the pairs exceed the threads.
   return [measured, slope, start](int64_t pairs) {
     const auto found = measured.find(pairs);
     if (found != measured.end()) return found->second;
@@ -302,6 +308,7 @@ double fastest(int64_t repetitions, const std::function<void(int64_t)>& work) {
 }
 
 double product_rate(int64_t rows, int64_t columns, int64_t inner) {
+  // Each thread has a product of its own, as the tasks of a step.
   const int64_t team = threads();
   const auto x = at::randn({team, rows, inner}), weight = at::randn({team, columns, inner});
 
@@ -371,6 +378,7 @@ HeadCalibration merge(Communicator& comm, const HeadCalibration& own, int64_t mo
     if (values[pairs][kFrozenSum + 1] > 0) merged.frozen_wave_s[pairs] = mean(pairs, kFrozenSum);
   }
 
+  // The last row holds what does not depend on the pairs. It is empty if no rank has measured.
   const int64_t last = most_pairs + 1;
   if (values[last][kWaveSum + 1] == 0) return merged;
   merged.plan_s = mean(last, kWaveSum);

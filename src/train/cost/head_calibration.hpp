@@ -14,7 +14,7 @@ struct HeadCalibration {
       wave_s;  ///< median seconds of the rank's share of a wave, by the pairs in it
   std::map<int64_t, double> frozen_wave_s;  ///< the same with losses only
   double plan_s = 0;                        ///< to plan an epoch
-  double probe_s = 0;       ///< to tell gradients apart in an epoch (gradient_probe.hpp)
+  double probe_s = 0;       ///< for the gradient probes of an epoch (gradient_probe.hpp)
   double validation_s = 0;  ///< to validate, without the exchange; 0 without a validation set
 };
 

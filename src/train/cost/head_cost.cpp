@@ -354,7 +354,7 @@ HeadTimeCost head_time_cost(const HeadRunShape& run, const GridShape& grid, int6
   if (run.validation)
     cost.validation_s = times.validation_s + validation_exchange_s(run, grid, messages);
 
-  // A frozen epoch computes losses only: no update, no gradients to send or to tell apart.
+  // A frozen epoch computes losses only: no update, no gradients to send, no probes.
   const double epoch_s = steps * cost.step_s + times.plan_s + times.probe_s + cost.validation_s;
   const double frozen_epoch_s =
       steps * (seconds.frozen + seconds.gather) / simulated + times.plan_s + cost.validation_s;

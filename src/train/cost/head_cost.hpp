@@ -50,7 +50,7 @@ struct HeadRunShape {
   int64_t epochs = 1;
   bool frozen_first_epoch = false;
   int64_t look_ahead = 64;
-  int64_t gradient_samples = 0;  ///< steps per epoch and member whose gradients are told apart
+  int64_t gradient_samples = 0;  ///< steps per epoch and member in which gradients are compared
                                  ///< (gradient_probe.hpp); 0 without both kinds of losses
   int64_t config_bytes = 0;      ///< of the configuration's text in a checkpoint
   PlanOptions plan;              ///< members, active members, batch, rows
@@ -111,8 +111,8 @@ struct HeadMemoryCost {
   int64_t optimizer = 0;   ///< states x [m, P]
   int64_t activations =
       0;  ///< of the widest wave: batches, what forward saves, and the gradients of that
-  int64_t gradients = 0;   ///< whole gradients (clipping, split batch, or those that are told
-                           ///< apart), and a block per thread
+  int64_t gradients = 0;   ///< whole gradients (clipping, split batch, probes), and a block per
+                           ///< thread
   int64_t logits = 0;      ///< gathered, of the steps that the rank takes part in, their gradients,
                            ///< and temporaries of the losses
   int64_t plan = 0;        ///< the steps of an epoch and their results
@@ -136,6 +136,7 @@ struct DataCost {
 DataCost data_cost(const HeadRunShape& run, const CacheDataOptions& options, int64_t runs_on_node,
                    int64_t available_bytes);
 
+/// Checkpoints and logs of a run on `ranks` ranks.
 StorageCost head_storage_cost(const HeadRunShape& run, int64_t ranks);
 
 /// What a rank takes, as measured on it (head_calibration.hpp) or assumed.
@@ -143,15 +144,15 @@ struct HeadRankTimes {
   std::function<double(int64_t pairs)> wave_s;         ///< its share of a wave
   std::function<double(int64_t pairs)> frozen_wave_s;  ///< the same in a frozen epoch
   double plan_s = 0;                                   ///< to plan an epoch
-  double probe_s = 0;       ///< to tell gradients apart in an updating epoch
+  double probe_s = 0;       ///< for the gradient probes of an updating epoch
   double validation_s = 0;  ///< to validate, without the exchange
 };
 
 struct HeadTimeCost : TimeCost {
   double busy = 0;  ///< share of the waves' time that a rank computes, mean over the groups
 };
-/// Time of a wave = max over member groups of wave_s(pairs) + exchange(bytes of its logits);  epoch
-/// = sum over waves + plan + probes + validation.
+///   wave  = max over member groups of wave_s(pairs) + exchange(bytes of its logits)
+///   epoch = sum over waves + plan + probes + validation
 HeadTimeCost head_time_cost(const HeadRunShape& run, const GridShape& grid, int64_t runs,
                             const WaveSimulation& waves, const HeadRankTimes& times,
                             const MessageCost& messages);

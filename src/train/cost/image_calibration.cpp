@@ -219,7 +219,7 @@ void time_steps(ImageStepper& stepper, Optimizer& optimizer, const ImageStepInpu
     stepper.update(optimizer, kMeasuringRate, Request::kNone);
     updates.push_back(seconds_since(update_start));
 
-    // Of large networks one step has to do.
+    // Large networks: the warm-up and one step have taken more than four times the budget.
     if (batches.size() == 2 && seconds_since(start) > 4 * seconds) break;
   }
 

@@ -42,7 +42,7 @@ int64_t values_of(const ImageRunShape& run, Field field) {
   }
 }
 
-// Networks after each other on the threads of a rank.
+// Rounds in which the threads of a rank take its networks, one network per thread at a time.
 double rounds(const ImageRunShape& run, const GridShape& grid, int64_t threads) {
   return static_cast<double>(divide_up(most_networks(run, grid), threads));
 }
@@ -87,8 +87,8 @@ void gather_fields(const losses::LossTerm& term, Gathers& gathers) {
   const auto traits = traits_of(term);
   for (const auto field : traits.exchanged) gathers.from_members(field);
 
-  // Maps and input gradients are made from logits that stay on their rank. Of other fields that no
-  // member sees of another one, the rows of the rank's own members are still needed.
+  // Maps and input gradients are made from logits that stay on their rank. Every other field that
+  // members do not exchange is gathered for the rank's own members, over the rows of the batch.
   if (traits.exchanges(Field::kSaliencyMaps) || traits.exchanges(Field::kInputGradients)) return;
   for (const auto field : traits.needs)
     if (!traits.exchanges(field)) gathers.from_data_ranks(field);
@@ -103,14 +103,15 @@ void add_pass_memory(const ImageRunShape& run, const GridShape& grid, int64_t te
                 derivative = run.derivative.of(common > 0 ? common : own);
 
   if (!run.couples()) {
-    // Members do not meet: a network's pass is done with before the next one on its thread begins.
+    // Without losses between members a network's pass ends, backward included, before the next one
+    // on its thread begins.
     cost.activations = team * base;
   } else if (!run.common_batch()) {
     cost.activations = networks * saved;
     cost.saliency = networks * derivative;
   } else {
-    // With running statistics a network's training pass is done before its other pass; without,
-    // others' passes may be saved meanwhile.
+    // With running statistics a network ends its training pass before its pass on the common batch
+    // begins. Without them training passes run while the common passes of other networks are saved.
     const int64_t beside =
         run.buffers() > 0 ? std::max<int64_t>(0, base - saved - derivative) : base;
     cost.activations = networks * saved + team * beside;

@@ -24,6 +24,7 @@ constexpr int64_t kLargeMessageValues = int64_t{1} << 20;
 
 // Seconds of a gather of so many values over all ranks: the fastest repetition of the slowest rank.
 double fastest_gather(Communicator& world, int64_t values) {
+  // At least one value per rank: with none there would be no message to time.
   const auto ranks = static_cast<int64_t>(world.size());
   const std::vector<int64_t> counts(ranks, std::max<int64_t>(1, values / ranks));
   const auto local = at::zeros({counts[0]});
@@ -75,7 +76,7 @@ MessageCost measure_messages(Communicator& world) {
   const double small = fastest_gather(world, 1), large = fastest_gather(world, kLargeMessageValues),
                received = static_cast<double>(kLargeMessageValues * kFloatBytes) * (1 - 1 / ranks);
 
-  // A ring of n ranks sends n - 1 messages after each other; what a large gather takes beyond a
+  // A ring of n ranks sends n - 1 messages one after another; what a large gather takes beyond a
   // small one is the transfer.
   cost.latency_s = small / (ranks - 1);
   cost.bytes_per_second = received / std::max(large - small, 1e-9);

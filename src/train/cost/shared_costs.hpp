@@ -40,7 +40,7 @@ StorageCost storage_cost(const RunFiles& files);
 struct MessageCost {
   double latency_s = 5e-6;  ///< per message
   double bytes_per_second = 1e9;
-  /// Ring: n - 1 messages after each other.
+  /// Ring of n ranks: n - 1 messages one after another; all_reduce has two such rounds.
   double all_gather(int64_t ranks, double received_bytes) const;
   double all_reduce(int64_t ranks, double bytes) const;
 };
@@ -55,10 +55,10 @@ struct TimeCost {
   double exchange_s = 0;          ///< part of step_s that messages take
   double validation_s = 0;        ///< after each epoch
   std::optional<double> epoch_s,  ///< an updating epoch with its validation
-      run_s, total_s;  ///< all runs, those of one rank after each other; nothing where the number
+      run_s, total_s;  ///< all runs, those of one rank one after another; nothing where the number
                        ///< of rows is unknown
 };
-/// Runs that a rank trains after each other.
+/// Runs that a rank trains one after another.
 inline int64_t rounds_of_runs(int64_t runs, const GridShape& grid) {
   return divide_up(runs, grid.runs);
 }

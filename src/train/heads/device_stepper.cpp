@@ -125,6 +125,8 @@ void DeviceStepper::run_same_shape(const std::vector<StepInput>& wave, int64_t e
     place_of_step[s] = static_cast<int64_t>(local_steps.size());
     local_steps.push_back(&wave[s]);
   }
+
+  // Pairs count all steps of the wave; the tensors of the work hold the local ones only.
   auto pairs = local_pairs(wave, members_);
   for (auto& pair : pairs) pair.step = place_of_step[pair.step];
 
@@ -343,6 +345,8 @@ at::Tensor DeviceStepper::gradient_norms(Work& work, const std::vector<StepInput
   // All members of a step are local: the norms stay on the device.
   if (single_rank()) return squares.view({shape.steps, -1}).sum(1).sqrt();
 
+  // |g|^2 = sum_a |g_a|^2 over the members of all ranks, added in member order, so that every rank
+  // clips the gradient with the same factor.
   std::vector<double> norms;
   const auto sums =
       sum_over_members(run_ranks(), grid_.shape, grid_.data_part, members_, wave, squares);
@@ -361,6 +365,9 @@ void DeviceStepper::set_scales(Work& work, const std::vector<StepInput>& wave) {
   // As in HostStepper: g *= min(1, c / (|g| + 1e-6)).
   auto scales = options.clip_norm > 0 ? (options.clip_norm / (norms + 1e-6)).clamp_max(1)
                                       : at::ones_like(norms);
+
+  // A skipped step is marked and not left out: the update kernel leaves members with a negative
+  // factor unchanged, so nothing has to be read from the device.
   if (options.skip_not_finite) {
     const auto bad = norms.isfinite().logical_not();
     scales = scales.masked_fill(bad, -1);
@@ -376,6 +383,9 @@ void DeviceStepper::run_or_replay(Work& work) {
     ++graph_counts_.replayed;
     return work.graph->replay();
   }
+
+  // On one rank every active member is local, so the logits of the pairs [S A, B + U, C] are those
+  // of whole steps.
   const auto compute = [&] {
     at::Tensor flats;
     std::vector<at::Tensor> saved;
@@ -436,6 +446,8 @@ std::vector<LateResult> DeviceStepper::late_results(bool all) {
   const auto table = at::cat(values).cpu();
   const auto* row = table.const_data_ptr<double>();
 
+  // The rows of the table have the order of the queue: the steps of one wave after those of the
+  // previous one.
   std::vector<LateResult> results;
   for (auto& pending : pending_)
     for (auto& late : pending.results) {

@@ -120,6 +120,7 @@ at::Tensor probe_gradients(const ProbeGroups& groups, const HeadMembers& members
     for (auto& pair : pairs)
       for (auto& gradient : pair.gradients) groups.data.all_reduce(gradient, ReduceOp::kSum);
 
+  // In f64: sums over all weights of f32 products would lose digits, and with them small angles.
   auto values = at::zeros({count, 3}, at::kDouble);
   for_each(members, count, [&](int64_t i) {
     const auto g = pairs[i].gradients[0].to(at::kDouble), h = pairs[i].gradients[1].to(at::kDouble);
@@ -130,6 +131,8 @@ at::Tensor probe_gradients(const ProbeGroups& groups, const HeadMembers& members
 
 std::vector<int64_t> probed_steps(const std::vector<Step>& steps, int64_t members,
                                   int64_t samples) {
+  // With round-robin or few active members the members train in different steps, so each has
+  // samples of its own. A step that several members choose is probed once.
   std::vector<std::vector<int64_t>> of_member(members);
   for (size_t s = 0; s < steps.size(); ++s)
     for (const int64_t member : steps[s].active)

@@ -18,11 +18,13 @@ FeatureCache open_checked(const std::string& path, const char* key) {
 // Heads read the features of one network. SED files and pixels do not name one.
 void check_same_network(const FeatureCache& train, const FeatureCache& other) {
   const auto &expected = train.spec(), &found = other.spec();
-  DISSENT_CHECK(
-      expected.weights.empty() || found.weights.empty() ||
-          (expected.weights == found.weights && expected.trunk == found.trunk),
-      kData, "{}: expected features of {} with the weights {}, as {} has, found {} with {}",
-      other.path(), expected.trunk, expected.weights, train.path(), found.trunk, found.weights);
+  DISSENT_CHECK(expected.weights.empty() || found.weights.empty() ||
+                    (expected.weights == found.weights && expected.trunk == found.trunk),
+                kData,
+                "{}: expected features of {} with the weights {}, as {} has, found {} with {}; "
+                "make all caches of a training with the same network and weights",
+                other.path(), expected.trunk, expected.weights, train.path(), found.trunk,
+                found.weights);
 }
 
 // The open caches of [data], and the rows of the training set.
@@ -67,6 +69,7 @@ TrainCaches open_caches(const CacheDataOptions& options) {
   if (caches.validation) check_same_features(train, *caches.validation, options);
   if (caches.unlabelled) check_same_features(train, *caches.unlabelled, options);
 
+  // Labels of the unlabelled set are never read, so they are not checked.
   if (caches.validation) caches.validation->check_labels(train.classes(), false);
 
   caches.selection = training_rows(train, options);

@@ -121,8 +121,8 @@ EpochTables HeadEngine::begin_epoch(int64_t epoch, int64_t step) {
   steps_.clear();
   for (int64_t s = 0; s < plan_->steps(); ++s) steps_.push_back(plan_->step(s));
 
-  // Gradients of base and diversity losses are compared in few steps: a probe costs as much as the
-  // step itself.
+  // Gradients of base and diversity losses are compared in few steps only: a probe takes longer
+  // than the step itself.
   probed_.clear();
   if (updates(epoch) && has_both_kinds(objective_))
     probed_ = probed_steps(steps_, plan_options_.members, config_.training.gradient_samples);
@@ -205,6 +205,7 @@ std::vector<StepInput> HeadEngine::load_wave(const std::vector<int64_t>& wave) c
 // This data rank's features of the batch, and the labels of the whole batch: every rank computes
 // the losses on all logits.
 void HeadEngine::load_batch(const Step& step, StepInput& input) const {
+  // The plan numbers the rows within a pass; the cache holds the passes one after the other.
   std::vector<int64_t> rows;
   for (const int64_t row : step.rows)
     rows.push_back(plan_->pass() * plan_options_.rows_per_pass + row);
@@ -255,6 +256,7 @@ void HeadEngine::probe(const std::vector<StepInput>& inputs, at::Tensor& probes)
   const auto values = stepper_->probe(chosen, updating_epoch());
   if (grid_.data_part != 0) return;
 
+  // The stepper returns its values in the order of local_pairs().
   const auto pairs = local_pairs(chosen, members_);
   for (size_t i = 0; i < pairs.size(); ++i) {
     const int64_t step = chosen[pairs[i].step].step->index;
@@ -269,6 +271,8 @@ void HeadEngine::trace(const StepInput& input, const StepResult& result) {
     return at::tensor(values, at::kLong);
   };
 
+  // With these inputs another program can repeat the step without the caches and the plan. A trace
+  // is written by a run on one rank, which has the rows of every step.
   const Step& step = *input.step;
   TraceStep entry{.epoch = step.epoch,
                   .step = step.index,
@@ -316,6 +320,7 @@ std::optional<ValidationPlan> HeadEngine::validation() const {
 }
 
 ValidationBlock HeadEngine::validate_block(int64_t block, std::optional<int64_t>) {
+  // Blocks are consecutive rows; the last one may be short.
   const auto plan = *validation();
   std::vector<int64_t> rows;
   const int64_t end = std::min(plan.rows, (block + 1) * plan.block_rows);

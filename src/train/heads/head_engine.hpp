@@ -24,6 +24,8 @@ StepperOptions head_step_options(const TrainConfig& config);
 /// bits for every number of member parts, threads and look-ahead.
 class HeadEngine final : public TrainingEngine {
  public:
+  /// Makes the members of this rank with their initial weights. config, data and grid have to
+  /// outlive this object. Error::kUsage from make_head. Not collective.
   HeadEngine(const TrainConfig& config, HeadData& data, Grid& grid, const RunContext& context);
 
   std::vector<std::string> loss_names() const override;

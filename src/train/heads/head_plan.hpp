@@ -48,6 +48,7 @@ struct PassChunks {
 ///     for (int64_t s = plan.chunk_begin(c); s < plan.chunk_begin(c + 1); ++s) run(plan.step(s));
 class EpochPlan {
  public:
+  /// Draws the order of the rows of this epoch (from 0): 8 bytes per row.
   EpochPlan(const PlanOptions& options, int64_t epoch);
   int64_t steps() const { return chunks_.steps(); }
   int64_t pass() const { return epoch_ % options_.passes; }

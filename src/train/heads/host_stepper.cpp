@@ -192,6 +192,8 @@ void HostStepper::backward(const std::vector<StepInput>& wave,
 
     pair.gradient = members_.head->backward(members_.member(pair.member), input.x, pair.saved,
                                             dlogits.contiguous());
+
+    // Activations are freed member by member: whole gradients may need their memory next.
     pair.saved.clear();
   });
 }
@@ -293,6 +295,8 @@ void HostStepper::update(const std::vector<StepInput>& wave, std::vector<Pair>& 
 // not depend on the number of threads.
 std::vector<HostStepper::WeightBlock> HostStepper::weight_blocks_of(
     const std::vector<Pair>& pairs) const {
+  // Only weights of linear layers are cut into blocks; biases, norms and scales are short
+  // (update_vectors).
   const bool cuda = members_.values.is_cuda();
   std::vector<WeightBlock> blocks;
   for (const auto& pair : pairs) {

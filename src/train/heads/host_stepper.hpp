@@ -30,6 +30,7 @@ inline constexpr int64_t kLossTemporaries = 6;
 /// into waves.
 class HostStepper final : public WaveStepper {
  public:
+  /// All arguments have to outlive this object. Not collective.
   HostStepper(HeadMembers& members, Optimizer& optimizer, const ObjectiveOptions& objective,
               const StepperOptions& options, Grid& grid);
 

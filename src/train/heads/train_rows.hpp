@@ -18,6 +18,7 @@ inline int64_t most_resident_bytes(int64_t free_bytes) { return free_bytes / 4 *
 /// Rows in the memory of a device: one copy per rank, in the dtype of the file.
 struct DeviceRows {
   at::Tensor embed, labels;  ///< [R, D], [R] i64
+  /// A copy of all rows; the host memory may be freed afterwards.
   static DeviceRows copy(const HostResidency& host, at::Device device);
   at::Tensor take(std::span<const int64_t> rows) const;         ///< [B, D] f32 on the device
   at::Tensor take_labels(std::span<const int64_t> rows) const;  ///< [B] i64 on the device

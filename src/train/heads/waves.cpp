@@ -10,6 +10,8 @@ WavePlanner::WavePlanner(const std::vector<Step>& steps, int64_t first, int64_t 
     : steps_(steps), look_ahead_(look_ahead), next_(first), end_(end), given_(first) {}
 
 std::vector<int64_t> WavePlanner::next() {
+  // The window holds the steps that are still to run, in the order of the plan: those that waited
+  // in earlier waves, then new ones.
   while (static_cast<int64_t>(window_.size()) < look_ahead_ && next_ < end_)
     window_.push_back(next_++);
 
@@ -31,12 +33,15 @@ std::vector<int64_t> WavePlanner::next() {
     blocked.insert(active.begin(), active.end());
   }
 
+  // drain() ends the plan after the last step that a wave has contained.
   window_.swap(waiting);
   if (!wave.empty()) given_ = std::max(given_, wave.back() + 1);
   return wave;
 }
 
 void WavePlanner::drain() {
+  // Later steps have not begun, so they are dropped. Earlier ones that wait stay in the window, and
+  // the next waves fill the gaps.
   end_ = given_;
   while (!window_.empty() && window_.back() >= end_) window_.pop_back();
   next_ = std::min(next_, end_);

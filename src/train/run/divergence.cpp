@@ -15,6 +15,7 @@ std::string members_text(const std::vector<int64_t>& members) {
 std::string bad_members(const at::Tensor& outputs, const std::vector<int64_t>& members) {
   if (!outputs.defined() || outputs.numel() == 0) return "";
 
+  // One copy to the host serves all members, whose outputs may be on a GPU.
   const auto rows = outputs.detach().flatten(1);
   const auto finite = rows.isfinite().all(1).cpu();
   std::vector<int64_t> bad;

@@ -26,7 +26,8 @@ std::string divergence_message(const Divergence& divergence,
                                const std::vector<double>& values);
 
 /// "outputs of member 3 are not finite"; if all are finite, names the member with the largest
-/// output. outputs  [A, ...] of the members numbered `members`
+/// output; empty without outputs.
+/// outputs  [A, ...] of the members numbered `members`
 std::string bad_members(const at::Tensor& outputs, const std::vector<int64_t>& members);
 
 /// "members 3, 4".

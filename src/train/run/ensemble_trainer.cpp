@@ -71,6 +71,7 @@ bool EnsembleTrainer::train(bool resume) {
     DISSENT_FAIL(kComm, "{}; {}", error.what(), silent_ranks(context_.folder, grid_.run->size()));
   }
 
+  // The final checkpoint comes last: a run whose checkpoint has all epochs is complete.
   progress_.finish();
   if (trace_) trace_->finish([this] { return engine_.weights(); });
   engine_.finish();
@@ -179,9 +180,10 @@ bool EnsembleTrainer::finish_epoch() {
   grid_.run->all_reduce(tables_.steps, ReduceOp::kSum);
   if (tables_.probes.numel() > 0) grid_.run->all_reduce(tables_.probes, ReduceOp::kSum);
 
+  // Every rank computes the record from the same sums, so the schedule and the best epoch need no
+  // further message.
   auto record = sum_steps();
   engine_.finish_record(tables_, record);
-
   record.learning_rate = engine_.last_learning_rate();
 
   // NaN stands for an epoch without validation: an empty field of train.csv.

@@ -26,6 +26,8 @@ struct TrainerOptions {
 /// or not.
 class EnsembleTrainer {
  public:
+  /// engine and grid have to outlive this object. Error::kData if a trace is requested and its file
+  /// cannot be written. Not collective.
   EnsembleTrainer(TrainerOptions options, TrainingEngine& engine, Grid& grid, RunContext context);
   ~EnsembleTrainer();
   EnsembleTrainer(const EnsembleTrainer&) = delete;

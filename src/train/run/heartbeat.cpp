@@ -69,7 +69,7 @@ void Heartbeat::beat(const char* state, int64_t epoch, int64_t step, bool now) {
   if (file_ < 0 || (!now && time - last_ < kInterval)) return;
   last_ = time;
 
-  // A fixed length: a shorter record leaves no rest of a longer one behind.
+  // A fixed length: a shorter record overwrites a longer one completely.
   std::string record = fmt::format("{:.3f} {} {} {} {}", unix_seconds(), epoch, step, host_, state);
   record.resize(kRecordBytes - 1, ' ');
   record += '\n';
@@ -85,13 +85,15 @@ std::string silent_ranks(const std::string& folder, int ranks) {
   double newest = beats[0].time;
   for (const auto& beat : beats) newest = std::max(newest, beat.time);
 
+  // Ranks that wait for a message write one per second, so an older heartbeat is that of a rank
+  // that hangs or has ended.
   std::vector<std::string> silent;
   for (const auto& beat : beats)
     if (beat.time < newest - kSilentSeconds)
       silent.push_back(fmt::format("rank {} on {}: epoch {}, step {}, last heartbeat {:.0f} s ago",
                                    beat.rank, beat.host, beat.epoch, beat.step,
                                    unix_seconds() - beat.time));
-  return silent.empty() ? "every rank wrote a heartbeat within the last seconds"
+  return silent.empty() ? "every rank has written a heartbeat within the last few seconds"
                         : fmt::format("{}", fmt::join(silent, "; "));
 }
 

@@ -10,6 +10,8 @@ namespace dissent {
 /// "waiting"); a rank that is stuck does not, and can be found by that.
 class Heartbeat {
  public:
+  /// Opens the file. If that fails, beat() does nothing: a run does not end because of its
+  /// heartbeats.
   Heartbeat(const std::string& folder, int rank);
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;

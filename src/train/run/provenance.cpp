@@ -116,7 +116,7 @@ std::string Provenance::text(const std::string& state, const std::string& error)
   json["config_hash"] = config_hash_;
   json["seed"] = seed_;
 
-  // How the run was spread over machines: changes times, and with `data` splits the rounding.
+  // How the run was spread over machines: this changes times and, with data parts, the rounding.
   json["ranks"] = hosts_.size();
   json["hosts"] = std::set<std::string>(hosts_.begin(), hosts_.end());
   json["grid"] = {{"runs", shape_.runs}, {"members", shape_.members}, {"data", shape_.data}};

@@ -83,15 +83,14 @@ void write_run_checkpoint(const std::string& path, Grid& grid, const RunContext&
 RunState read_run_checkpoint(const std::string& path, const RunContents& contents,
                              Optimizer& optimizer, Schedule& schedule) {
   const at::NoGradGuard no_graph;
-
   const CheckpointReader file(path);
 
   // The configuration may name the same path, whose contents have changed: the identities are
   // compared before anything is loaded.
   const std::string data = file.text("caches");
   DISSENT_CHECK(data == contents.data, kData,
-                "{}: expected a run on the same {}, found one on others: expected {}, found {}",
-                path, contents.data_kind, contents.data, data);
+                "{}: expected a run on the same {} ({}), found one on others ({})", path,
+                contents.data_kind, contents.data, data);
 
   // Each rank reads its own networks, whichever rank wrote them: the grid may differ from that of
   // the checkpoint.
@@ -109,6 +108,8 @@ RunState read_run_checkpoint(const std::string& path, const RunContents& content
     target.copy_(file.read_slab(name, 0, tensor.size(0)));
   }
 
+  // Step counts are per network as well, since members may train in different steps; the state of
+  // the schedule is the same on every rank.
   const auto steps =
       file.read_slab(kOptimizerSteps, contents.first_network, contents.local_networks);
   const auto* first_step = steps.const_data_ptr<int64_t>();
@@ -121,6 +122,7 @@ RunState read_run_checkpoint(const std::string& path, const RunContents& content
     contents.loss_scale->good_steps = file.integer("loss_scale_good_steps");
   }
 
+  // Tables without rows are not written, so a missing one is empty.
   const auto table = [&](const std::string& name) {
     return file.has(name) ? file.read_slab(name, 0, file.shape(name)[0]) : at::Tensor();
   };

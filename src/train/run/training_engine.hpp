@@ -57,7 +57,7 @@ struct ValidationPlan {
   int64_t blocks() const { return (rows + block_rows - 1) / block_rows; }
 };
 
-/// What a trace file says of an engine.
+/// What a trace file states about an engine.
 struct TraceShape {
   const char* kind = "";   ///< "heads" or "images"
   int64_t step_bytes = 0;  ///< tensors of one step, at most
@@ -103,7 +103,7 @@ class TrainingEngine {
   /// Plans an epoch, of which `step` steps are done already. Returns tables of zeros.
   virtual EpochTables begin_epoch(int64_t epoch, int64_t step) = 0;
   /// Computes at least one step, from `step` on, and writes values into the tables. Returns when a
-  /// request was agreed on, where the engine prefers to be asked again, or at the epoch's end.
+  /// request was agreed on, at the end of the epoch, or earlier (heads: after a chunk of rows).
   virtual Advance advance(int64_t step, EpochTables& tables) = 0;
 
   /// Adds the values of one step (a row of EpochTables::steps, summed over ranks) to the sums in

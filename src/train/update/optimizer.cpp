@@ -21,6 +21,7 @@ const Names<OptimizerKind>& optimizer_names() {
 }
 
 kernels::UpdateRule update_rule(const OptimizerOptions& options) {
+  // The kernel has a rule for each case, so that SGD without momentum reads and writes no state.
   using Rule = kernels::UpdateRule;
   if (options.kind == OptimizerKind::kAdamW) return Rule::kAdamW;
   if (options.kind == OptimizerKind::kAdam) return Rule::kAdam;
@@ -46,6 +47,8 @@ const TableSpec& optimizer_table() {
   using O = OptimizerOptions;
   static const TableSpec table =
       OptionTable<O>("optimizer", "How members are updated")
+
+          // Defaults are those of torch.optim, except for the momentum (torch: 0).
           .choice("name", &O::kind, optimizer_names(), "the optimiser, as in torch.optim")
           .option("learning_rate", &O::learning_rate,
                   {.meaning = "initial learning rate", .min = 0})
@@ -56,13 +59,14 @@ const TableSpec& optimizer_table() {
                .min = 0})
 
           .option("beta1", &O::beta1,
-                  {.meaning = "adam: decay of the first moment", .min = 0, .max = 1})
+                  {.meaning = "adam, adamw: decay of the first moment", .min = 0, .max = 1})
           .option("beta2", &O::beta2,
-                  {.meaning = "adam: decay of the second moment", .min = 0, .max = 1})
-          .option("epsilon", &O::epsilon, {.meaning = "adam: added to the denominator", .min = 0})
+                  {.meaning = "adam, adamw: decay of the second moment", .min = 0, .max = 1})
+          .option("epsilon", &O::epsilon,
+                  {.meaning = "adam, adamw: added to the denominator", .min = 0})
 
           .option("momentum", &O::momentum, {.meaning = "sgd: momentum", .min = 0, .max = 1})
-          .option("nesterov", &O::nesterov, {.meaning = "sgd: Nesterov's form of momentum"});
+          .option("nesterov", &O::nesterov, {.meaning = "sgd: Nesterov momentum"});
   return table;
 }
 
@@ -102,6 +106,8 @@ void Optimizer::update(int64_t i, int64_t offset, const at::Tensor& gradient,
     return;
   }
 
+  // The operators read the step count for the bias corrections 1 - beta^t and leave it unchanged:
+  // begin_step() has increased it once, although a step consists of several slices.
   const std::vector<at::Tensor> steps{steps_[i]};
   if (options_.kind == OptimizerKind::kAdamW) {
     at::_fused_adamw_(p, gradients, slice(first_), slice(second_), {}, steps, learning_rate,
@@ -116,6 +122,8 @@ void Optimizer::update(int64_t i, int64_t offset, const at::Tensor& gradient,
 
 bool Optimizer::one_pass(at::Tensor& velocity, at::Tensor& weight, const at::Tensor& dy,
                          const at::Tensor& x, int64_t first, double learning_rate) const {
+  // The kernel is written for f32 in host memory; larger batches are faster as a product of their
+  // own.
   const auto fits = [](const at::Tensor& tensor) {
     return tensor.is_cpu() && tensor.scalar_type() == at::kFloat && tensor.stride(1) == 1;
   };

@@ -44,6 +44,8 @@ const TableSpec& optimizer_table();
 /// momentum (kernels/momentum_linear.hpp), in which the gradient never reaches memory.
 class Optimizer {
  public:
+  /// values [m, P] are updated in place; states and step counts start at 0. Error::kUsage for
+  /// Nesterov momentum without a momentum.
   Optimizer(const OptimizerOptions& options, at::Tensor values);
 
   /// Starts a step of member i (position in the stack).

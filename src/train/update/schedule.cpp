@@ -12,11 +12,12 @@ const TableSpec& schedule_table() {
 
   static const TableSpec table =
       OptionTable<S>("schedule", "How the learning rate changes")
+
           .choice("name", &S::kind,
                   {{"constant", ScheduleKind::kConstant},
                    {"cosine", ScheduleKind::kCosine},
                    {"plateau", ScheduleKind::kPlateau}},
-                  "shape")
+                  "how the rate changes over the training")
           .option(
               "t_max_epochs", &S::t_max_epochs,
               {.meaning = "cosine: epochs until the minimum; auto: all training epochs", .min = 1})
@@ -28,6 +29,7 @@ const TableSpec& schedule_table() {
                   {{"hold", AfterEnd::kHold}, {"rise", AfterEnd::kRise}},
                   "cosine past t_max_epochs: hold the minimum, or rise again as torch does")
 
+          // A factor of the rate, with any shape.
           .option("warmup_epochs", &S::warmup_epochs,
                   {.meaning = "epochs of linear warm-up from 0, step by step; may be fractional",
                    .min = 0})
@@ -38,7 +40,7 @@ const TableSpec& schedule_table() {
                   {.meaning = "plateau: epochs without improvement before the rate is reduced",
                    .min = 0})
           .option("threshold", &S::threshold,
-                  {.meaning = "plateau: relative improvement that counts", .min = 0});
+                  {.meaning = "plateau: smallest relative improvement that counts", .min = 0});
   return table;
 }
 
@@ -62,6 +64,8 @@ double Schedule::rate(int64_t epoch, int64_t step) const {
       static_cast<double>(epoch) +
       static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, steps_per_epoch_));
 
+  // The cosine is evaluated in closed form, unlike the recurrence of torch's scheduler: a resumed
+  // run has the same rates without a state.
   double rate = start_;
   if (options_.kind == ScheduleKind::kCosine) {
     const double t_max =

@@ -278,9 +278,8 @@ TEST_F(Files, WrongVariablesAreNamedWithTheirPlaces) {
                 main + ":6:5: variables.x: refers to itself: x -> y -> x"}));
   write("none.toml", "a = \"${x}\"\n");
   EXPECT_EQ(errors("none.toml"),
-            (std::vector<std::string>{path("none.toml") +
-                                      ":1:5: a: expected a variable of "
-                                      "[variables] (which does not exist), found 'x'"}));
+            (std::vector<std::string>{path("none.toml") + ":1:5: a: expected a variable of "
+                                                          "[variables] (none exists), found 'x'"}));
 }
 
 // A variable of an override that no file has is one that a text refers to, or misspelt.

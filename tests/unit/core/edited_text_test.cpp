@@ -44,6 +44,6 @@ TEST(EditedText, OtherEncodingsAreNamed) {
       "list.txt: expected text in UTF-8, found the mark of UTF-16 or UTF-32; save it as UTF-8");
   EXPECT_EQ(refusal("\xFE\xFF\0a"s), refusal("\xFF\xFE"));
   EXPECT_EQ(refusal("a\0b\0"s),
-            "list.txt: expected text in UTF-8, found a zero byte at byte 1: UTF-16, or no text; "
-            "save it as UTF-8");
+            "list.txt: expected text in UTF-8, found a zero byte at byte 1: the file is "
+            "UTF-16 or binary; save it as UTF-8");
 }

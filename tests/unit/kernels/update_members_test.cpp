@@ -158,8 +158,10 @@ TEST(UpdateMembers, RefusesTensorsThatDoNotFit) {
           [](auto& s) { s.first_all.reset(); });
   refused(adamw, "second: expected [6, 32] Float cpu, found [6, 28] Float cpu",
           [](auto& s) { s.second_all = at::zeros({8, 28}); });
-  refused(plain, "first: expected an undefined tensor, the rule has none; found [6, 32] Float cpu",
-          [](auto& s) { s.first_all = at::zeros({8, 32}); });
+  refused(
+      plain,
+      "first: expected an undefined tensor (this rule has no such state), found [6, 32] Float cpu",
+      [](auto& s) { s.first_all = at::zeros({8, 32}); });
   refused(adamw, "steps: expected [6] Float cpu, found [6] Double cpu",
           [](auto& s) { s.steps = s.steps.to(at::kDouble); });
   refused(adamw, "slots: expected [4] Long cpu, found [4] Int cpu",
@@ -168,7 +170,9 @@ TEST(UpdateMembers, RefusesTensorsThatDoNotFit) {
           [](auto& s) { s.gradient = s.gradient.narrow(0, 0, 3); });
   refused(adamw, "gradient: expected [4, 32] Float cpu, found [4, 32] Float meta",
           [](auto& s) { s.gradient = s.gradient.to(at::kMeta); });
-  refused(adamw, "gradient: expected memory aligned to 16 bytes, found it 4 bytes behind",
+  refused(adamw,
+          "gradient: expected memory aligned to 16 bytes, found an address 4 bytes past "
+          "a multiple of it",
           [](auto& s) { s.gradient = at::zeros({4 * 32 + 1}).narrow(0, 1, 128).view({4, 32}); });
   refused(adamw, "rates: expected [4] Double cpu, found [4] Float cpu",
           [](auto& s) { s.rates = s.rates.to(at::kFloat); });

@@ -178,10 +178,10 @@ TEST(Verify, ExitCodeIs5ForAFailureAndForACaseNotCoveredOnlyOnDemand) {
   const auto failing = one_case_file("auroc"), unknown = one_case_file("no_such_metric");
   std::ostringstream out;
   EXPECT_EQ(verify::run_verify({failing}, false, out), 5);
-  EXPECT_NE(out.str().find("0 held, 1 failed, 0 not covered\n"), std::string::npos) << out.str();
+  EXPECT_NE(out.str().find("0 passed, 1 failed, 0 not covered\n"), std::string::npos) << out.str();
   EXPECT_EQ(verify::run_verify({unknown}, false, out), 0);
   EXPECT_EQ(verify::run_verify({unknown}, true, out), 5);
-  EXPECT_NE(out.str().find("0 held, 0 failed, 1 not covered\n"), std::string::npos) << out.str();
+  EXPECT_NE(out.str().find("0 passed, 0 failed, 1 not covered\n"), std::string::npos) << out.str();
   for (const auto& path : {failing, unknown}) std::filesystem::remove(path);
 }
 
