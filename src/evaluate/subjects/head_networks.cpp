@@ -85,6 +85,7 @@ class HeadNetworks : public MemberNetworks {
   }
 
   std::unique_ptr<MemberNetworks> soup(std::span<const int64_t> which) const override {
+    // The weights of all members are not copied.
     const auto chosen =
         static_cast<int64_t>(which.size()) == members()
             ? members_

@@ -53,6 +53,7 @@ MemberDiversity::MemberDiversity(int64_t members, const EvaluateOptions& options
       options_(options),
       labelled_(labelled),
       diversity_(members, contains(options.diversity, "jensen_shannon")) {
+  // On a set with some of ImageNet's classes SED's release scores the votes of the members.
   if (options.convention == metrics::Convention::kSed && !classes.empty())
     vote_subset_ = &scores::imagenet_subset(classes);
   for (const auto& name : options.diversity) {
