@@ -473,7 +473,7 @@ TEST(Comparison, WhatCannotBeComparedIsRefused) {
   EXPECT_CONTAINS(refusal({"*"}),
                   "expected the same seeds for all methods, found 1, 2 for good and 2, 7 for poor");
   ensembles.pop_back();
-  EXPECT_CONTAINS(refusal({"*"}), "found 1, 2 of good and 2 of poor");
+  EXPECT_CONTAINS(refusal({"*"}), "found 1, 2 for good and 2 for poor");
   ensembles.pop_back();
   EXPECT_CONTAINS(refusal({"*"}), "at least two methods, found good");
 }
