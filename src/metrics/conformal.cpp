@@ -126,6 +126,7 @@ at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
                 "conformal_sets: quantile: expected a number, found NaN");
   const int64_t classes = p.size(1);
 
+  // The random numbers of test rows are others than those of calibration rows (ConformalPart).
   auto sets = at::empty({p.size(0), classes}, at::kBool);
   RowScores row(classes, options, ConformalPart::kTest);
   for (int64_t n = 0; n < p.size(0); ++n) {
@@ -137,7 +138,7 @@ at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
       empty = empty && !set[c];
     }
 
-    // Then the most probable class.
+    // If empty sets are not allowed, an empty one gets the most probable class.
     if (empty && !options.allow_empty) set[row.first()] = true;
   }
   return sets;
@@ -148,6 +149,7 @@ void ConformalCounts::update(const at::Tensor& sets, const at::Tensor& labels) {
                 "conformal_counts: sets: expected [N, C] Bool, found {}", describe(sets));
   check_labels("conformal_counts", "labels", labels, sets.size(0), sets.size(1), sets.device());
 
+  // Integers, so states of ranks are merged by a sum.
   const auto sizes = sets.sum(1);
   samples_ += sets.size(0);
   covered_ += sets.gather(1, labels.unsqueeze(1)).sum().item<int64_t>();

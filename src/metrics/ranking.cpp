@@ -25,6 +25,7 @@ RankingCurve Ranking::finish() const {
                 "ranking: expected at least one positive and one negative sample, found {} and {}",
                 positive_.size(), negative_.size());
 
+  // Sorted copies: more samples may follow after a curve was computed.
   auto positive = positive_, negative = negative_;
   std::sort(positive.begin(), positive.end(), std::greater<>());
   std::sort(negative.begin(), negative.end(), std::greater<>());

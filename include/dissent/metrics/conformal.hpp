@@ -9,7 +9,7 @@ namespace dissent::metrics {
 // samples, a set holds the label with probability >= level. Classes of a sample in descending order
 // of p (lower index first on ties), r_c = 1, 2, .. the rank, s_c the mass of the classes before c:
 //   score_c = s_c + u p_c + penalty * max(0, r_c - free_ranks)
-//       u uniform in [0, 1) a sample, or 1 if not randomised
+//       u uniform in [0, 1), one per sample, or 1 if not randomised
 //   q = the ceil((n + 1) level)-th smallest of the n calibration scores of the labels; the set is {
 //       c : score_c <= q }
 // penalty 0: APS (Romano et al., Classification with Valid and Adaptive Coverage, 2020). Above 0:
@@ -44,10 +44,12 @@ at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& l
 /// infinite, and every set has all classes.
 int64_t conformal_position(int64_t n, double level);
 
-/// q of calibration scores [n >= 1].
+/// q of calibration scores [n >= 1], f32 or f64; infinite if the level needs more samples.
+/// Error::kData without samples and naming how many are NaN.
 double conformal_quantile(const at::Tensor& scores, double level);
 
-/// Whether each class is in the set of each sample: bool [N, C] on the CPU.
+/// Whether each class is in the set of each sample: bool [N, C] on the CPU. quantile: q, may be
+/// infinite. first_row: as above, of the test set.
 at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
                           const ConformalOptions& options = {}, int64_t first_row = 0);
 

@@ -45,15 +45,15 @@ struct DiversityValues {
 /// et al. 2017; Depeweg et al. 2018.
 class Diversity {
  public:
-  /// members >= 2. pairwise_divergence: whether jensen_shannon is computed, at a logarithm a (pair,
-  /// sample, class); the rest costs one a (member, ..).
+  /// members >= 2. pairwise_divergence: whether jensen_shannon is computed, which costs one
+  /// logarithm per (pair, sample, class); everything else costs one per (member, sample, class).
   explicit Diversity(int64_t members, bool pairwise_divergence = true);
   /// outputs [M, N, C] f32 or f64, any device (the work is done in f64 on the host); labels [N] i64
   /// or undefined (then in every update).
   void update(const at::Tensor& outputs, const at::Tensor& labels = {},
               MemberOutputs kind = MemberOutputs::kLogits);
   void merge(const Diversity& other);
-  /// Throws Error::kData without samples.
+  /// Throws Error::kData without samples, Error::kUsage if only some of the updates had labels.
   DiversityValues finish() const;
   /// [i][j] share of samples that members i and j predict differently: [M, M] f64.
   at::Tensor disagreement_matrix() const;

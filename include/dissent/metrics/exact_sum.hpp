@@ -13,7 +13,8 @@ class ExactSum {
   /// 64-bit words of the state.
   static constexpr int64_t kWords = 7;
 
-  /// Throws Error::kData if the sum leaves +-2^63.
+  /// Throws Error::kData for a value of 2^62 or more in absolute value, and if the sum reaches
+  /// 2^63.
   void add(double value);
   /// f32 or f64 of any shape and device, or Error::kUsage.
   void add(const at::Tensor& values);

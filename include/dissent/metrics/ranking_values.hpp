@@ -58,7 +58,8 @@ struct RankingValues {
 /// Consecutive tie groups and how many samples score above them.
 class RankingPiece {
  public:
-  /// groups from the top; before: samples above the piece; total: all samples.
+  /// groups from the top; before: samples above the piece; total: all samples. Error::kUsage for a
+  /// recall outside of 0 .. 1.
   RankingPiece(const std::vector<TieGroup>& groups, TieGroup before, TieGroup total,
                const RankingRequest& request);
   /// State: words(request) integers. A piece of zeros is one without groups.
@@ -81,7 +82,7 @@ class RankingPiece {
     int64_t bends = 0, false_bend = 0;  ///< the first point at which the curve bends or ends
     int64_t false_end = 0;              ///< false positives with the last group
     ExactSum trapezoid, steps;          ///< true positives x precision
-    std::vector<Crossing> crossings;    ///< a recall
+    std::vector<Crossing> crossings;    ///< one per recall
     template <class F>
     void each_integer(F f);
   };

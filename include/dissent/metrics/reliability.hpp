@@ -35,10 +35,12 @@ class Reliability {
   /// confidence [N] f32 or f64; right [N] bool, same device. Values outside [0, 1] are in no bin.
   /// Throws Error::kData naming the count if one is NaN.
   void update(const at::Tensor& confidence, const at::Tensor& right);
+  /// Error::kUsage for other bins.
   void merge(const Reliability& other);
   std::vector<ReliabilityBin> finish() const;
   /// Sum over bins of share * |accuracy - mean confidence|, 0 .. 1; 0 if nothing is binned.
   double expected_error() const;
+  /// Largest |accuracy - mean confidence| over the filled bins; 0 if nothing is binned.
   double largest_error() const;
 
   /// [bins, 2 + ExactSum::kWords] i64 on the CPU: sums of these are merges. from_state: into this

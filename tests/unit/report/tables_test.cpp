@@ -478,8 +478,7 @@ TEST(PartedRows, TrainingsOfSeveralSeedsByTheirConfigurationWithoutTheSeed) {
       error_of(ErrorKind::kUsage, [&] { build_table(set, one_column(), {.part_rows = false}); }),
       "a.csv:2 and a.csv:4: two values for row (e), column d, seed 1; they differ in "
       "training_hash ('a' and 'b'); choose one with --where training_hash=..., or name the column "
-      "in "
-      "--rows");
+      "in --rows");
 }
 
 // An evaluation of before the column was there lies beside a later one of more sets: its rows are
