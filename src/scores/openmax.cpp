@@ -87,6 +87,7 @@ at::Tensor openmax_probabilities(const State& state, const at::Tensor& logits) {
   const auto omega = at::zeros_like(z).scatter_(1, std::get<1>(z.topk(revised, 1)),
                                                 rank_weight.expand({z.size(0), revised}));
 
+  // Probabilities of C + 1 classes, the unknown one last.
   const auto taken = z * w * omega;
   return at::softmax(at::cat({z - taken, taken.sum(1, true)}, 1), 1);
 }

@@ -70,6 +70,7 @@ std::optional<Bracket> bracket(const Function& f, double a, double b) {
       golden();
     }
 
+    // The oldest of the three points is dropped.
     a = b;
     b = c;
     c = w;
@@ -198,6 +199,8 @@ TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tenso
     const double direction = -inverse_curvature * gradient;
     const double rate = iteration == 1 ? std::min(1.0, 1 / std::abs(gradient)) * kRate : kRate;
 
+    // The conditions of torch's LBFGS: the slope along the step, its size, and the change of the
+    // value.
     if (gradient * direction > -kChangeTolerance) break;
     step = rate * direction;
     t += step;

@@ -30,7 +30,8 @@ struct VectorScalingOptions {
 VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& labels,
                                  VectorScalingOptions options = {});
 
-/// logits [..., C] scaled, in their dtype.
+/// logits [..., C] f32 or f64, any device, scaled in f64; returns their dtype. Error::kUsage for
+/// another number of classes.
 at::Tensor scale_logits(const at::Tensor& logits, const VectorScaling& scaling);
 
 }  // namespace dissent::scores
