@@ -130,7 +130,7 @@ Room room_of(const SaliencyMaps& file, const std::vector<int64_t>& images, const
   for (const int64_t image : images)
     for (const auto& line : lines_beside(file, image)) longest = std::max(longest, line.size());
 
-  // gnuplot tells no text widths, so they are estimated from the font size.
+  // gnuplot does not report the width of texts, so it is estimated from the font size.
   const double em = canvas.font_pt / 72;
   return {0.6 * em * static_cast<double>(longest), 6 * em, (canvas.title.empty() ? 1.8 : 3.6) * em,
           0.6 * em};

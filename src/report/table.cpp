@@ -52,7 +52,7 @@ Rows matching(const Rows& rows, const std::vector<Condition>& where) {
   for (const auto* row : {&a, &b})
     for (const auto& [column, text] : row->fields) columns.insert(column);
 
-  // Columns whose difference explains nothing: of two different rows the values differ too.
+  // These differ in any two rows that were measured differently, so they do not explain why.
   columns.erase("value");
   columns.erase("n");
   // config_hash always differs with training_hash, which is the one to choose by.

@@ -19,14 +19,14 @@ namespace dissent::metrics {
 // labels [N] i64. Throw Error::kUsage for shape, dtype, labels and options; Error::kData naming how
 // many probabilities are outside of [0, 1] or NaN.
 
-/// Which draws u are taken, so that calibration and test draw apart.
+/// Which random numbers u are used, so that those of calibration and test rows are independent.
 enum class ConformalPart : uint64_t { kCalibration = 0, kTest = 1 };
 
 struct ConformalOptions {
   double level = 0.9;       ///< above 0 and below 1
   double penalty = 0;       ///< >= 0; the paper of RAPS takes 0.01
   int64_t free_ranks = 5;   ///< >= 0
-  bool randomised = true;   ///< else sets are larger than they need be and coverage above the level
+  bool randomised = true;   ///< false: larger sets, with a coverage above the level
   bool allow_empty = true;  ///< false: an empty set gets the first class
   uint64_t seed = 0;        ///< of u; u is a function of it, the part and the row
 };
@@ -34,8 +34,8 @@ struct ConformalOptions {
 /// RAPS as published: penalty 0.01, free_ranks 5.
 ConformalOptions raps_options(double level = 0.9);
 
-/// Scores of the labels [N] f64. first_row: the row of the set that the first of these is, so that
-/// blocks draw what the whole does.
+/// Scores of the labels [N] f64. first_row: number of the first of these rows in its set, so that
+/// blocks use the same random numbers as the whole set.
 at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& labels,
                             const ConformalOptions& options = {}, int64_t first_row = 0,
                             ConformalPart part = ConformalPart::kCalibration);

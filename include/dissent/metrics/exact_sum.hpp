@@ -7,7 +7,7 @@ namespace dissent::metrics {
 
 /// A sum of numbers with the same bits for any order, batch size and rank count: each number is cut
 /// to a multiple of 2^-64 and added as a 128-bit integer, so that an addition rounds nothing. NaN
-/// and infinities are counted beside it and come out as IEEE addition has it.
+/// and infinities are counted separately; the result is then that of IEEE addition.
 class ExactSum {
  public:
   /// 64-bit words of the state.

@@ -39,8 +39,8 @@ struct RankingSide {
                                  ///< (conventions sklearn, sed)
   std::vector<double>
       fpr_dropped;  ///< at the points that scikit-learn's drop_intermediate keeps (sdde, openood)
-  std::vector<double> fpr_nearest;  ///< at the recall nearest to it, the larger of two that are as
-                                    ///< near (torch_uncertainty)
+  std::vector<double> fpr_nearest;  ///< at the point of the nearest recall, the larger of two that
+                                    ///< are equally near (torch_uncertainty)
 };
 
 struct RankingValues {

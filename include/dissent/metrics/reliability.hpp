@@ -7,7 +7,7 @@
 
 namespace dissent::metrics {
 
-/// One bin of a reliability diagram: (low, high] or [low, high), as the bins are made.
+/// One bin of a reliability diagram: [low, high) for equal width, (low, high] between given edges.
 struct ReliabilityBin {
   double low = 0, high = 0;
   int64_t count = 0, right = 0;
@@ -28,7 +28,7 @@ class Reliability {
   /// Equal width: [lo, hi) of width 1 / bins; top: bin of a confidence of 1 (kOwn: one more
   /// bin). bins >= 1.
   explicit Reliability(int64_t bins = 15, TopBin top = TopBin::kClosed);
-  /// Bins (lo, hi] between inner edges in ascending order, the first and last without end:
+  /// Bins (lo, hi] between inner edges in ascending order, the first and last unbounded:
   /// sklearn.calibration.calibration_curve.
   explicit Reliability(std::vector<double> inner_edges);
 

@@ -29,8 +29,8 @@ at::Tensor react(const at::Tensor& features, const at::Tensor& threshold);
 int64_t kept_count(int64_t dimension, double p);
 
 // Extremely simple activation shaping (Djurisic et al., 2023): the k largest values of a sample
-// stay, the others become 0. Of equal values at the border at::topk chooses. Ref: OpenOOD and SDDE
-// openood/networks/ash_net.py; cases ash_* of sdde_scores.h5 and postprocessors.h5.
+// stay, the others become 0. Among equal values at the boundary at::topk chooses. Ref: OpenOOD and
+// SDDE openood/networks/ash_net.py; cases ash_* of sdde_scores.h5 and postprocessors.h5.
 
 /// The k largest values are not changed.
 at::Tensor ash_p(const at::Tensor& features, double p);

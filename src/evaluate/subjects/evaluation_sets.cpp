@@ -76,7 +76,8 @@ void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
                   key, chosen_on->place(), test.place());
   };
 
-  // Everything that is chosen or fitted on a set is compared with every test set.
+  // Sets on which something is chosen or calibrated are compared with every test set. The fit set
+  // holds training rows.
   sets.chosen_on_test = !sets.validation && config.evaluate.allow_test_selection;
   check(sets.validation.get(), *sets.id, "validation");
   for (const auto& test : sets.tests)

@@ -104,7 +104,7 @@ std::vector<MetricValue> MemberDiversity::finish(Communicator& comm, const SetCo
   for (const auto& name : options_.diversity) {
     const auto* metric = find_diversity_metric(name);
 
-    // Without labels nobody knows which predictions are correct.
+    // Without labels it is not known which predictions are correct.
     if (metric && !labelled_ && metric->needs_input(metrics::MetricNeed::kLabels)) continue;
 
     // Scores follow the convention: their columns are averaged over rows, in batches under sed.
