@@ -28,6 +28,7 @@ at::Tensor checked_probabilities(const char* function, const at::Tensor& probabi
   DISSENT_CHECK(options.free_ranks >= 0, kUsage, "{}: free_ranks: expected 0 or more, found {}",
                 function, options.free_ranks);
 
+  // NaN fails both comparisons, so it counts as outside.
   const auto outside =
       probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
   DISSENT_CHECK(outside == 0, kData, "{}: expected probabilities in [0, 1], found {} of {} outside",

@@ -8,6 +8,7 @@
 namespace dissent::metrics {
 
 void Ranking::update(const at::Tensor& scores, const at::Tensor& positive) {
+  // NaN has no place in a ranking, so it is an error and not the lowest score.
   check_values("ranking", "scores", scores);
   check_beside("ranking", "positive", positive, scores, at::kBool);
   check_no_nan("ranking", scores);

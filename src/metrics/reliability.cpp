@@ -215,6 +215,7 @@ void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Ten
   check_labels("classwise_reliability", "labels", labels, probabilities.size(0), classes_,
                probabilities.device());
 
+  // NaN fails both comparisons, so it counts as outside.
   const auto outside =
       probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
   DISSENT_CHECK(outside == 0, kData,

@@ -288,6 +288,8 @@ std::string layouts_page() {
   std::string text = "| layout | holds | rows | columns | source |\n|---|---|---|---|---|\n";
   for (const auto& layout : layouts()) {
     std::vector<std::string> names;
+
+    // A name that several groups of columns have is listed once.
     for (const auto& column : layout.columns)
       if (std::find(names.begin(), names.end(), column.name) == names.end())
         names.push_back(column.name);

@@ -206,6 +206,7 @@ std::string panel_script(const Panel& panel, const std::vector<std::string>& nam
     strokes.push_back(line_stroke(line, block_name, colour, marked));
   }
 
+  // noenhanced: gnuplot would take an underscore of a name for a subscript.
   text += fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel {} noenhanced\n",
                       quoted(panel.x_label), quoted(panel.y_label));
 
@@ -309,6 +310,8 @@ std::string reliability_script(const std::vector<PlotPoint>& points, const Canva
   // With shares the canvas is divided at a third: accuracy above, shares below with the x-axis.
   const double middle = has_shares ? 0.34 : bottom_room(canvas), left = left_room(canvas),
                right = 1 - line_room(canvas);
+
+  // The two plots share the x-axis, so the upper one has no numbers on it.
   std::string text =
       blocks(series) + parts.outlines + "set multiplot\n" +
       (inside ? above.script : legend_plot(above, parts.names, true)) +

@@ -142,6 +142,7 @@ void add_result_text(ResultSet& set, const std::string& text, const std::string&
                   "{0}: expected {2} columns as the header has, found {1}", place,
                   record.fields.size(), header.size());
 
+    // Fields stay texts, so that conditions can use any column.
     ReportRow row;
     for (size_t c = 0; c < header.size(); ++c) row.fields[header[c]] = record.fields[c];
     row.seed = number_of<int64_t>(row.field("seed"), place, "seed", "an integer");

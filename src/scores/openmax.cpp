@@ -56,6 +56,8 @@ State fit_openmax(const FitData& data, const OpenmaxOptions& options) {
     auto& tail = distances[c];
     std::sort(tail.begin(), tail.end(), std::greater<>());
     tail.resize(std::min<size_t>(tail.size(), options.tail));
+
+    // With too few distances the distribution is 0 everywhere, and the logit is not revised.
     const auto fit = fit_weibull(tail);
     weibulls[static_cast<int64_t>(c)].copy_(
         at::tensor({fit.shift, fit.scale, fit.shape}, at::kDouble));

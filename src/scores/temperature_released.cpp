@@ -120,6 +120,7 @@ double golden_section(const Function& f, const Bracket& start, double tolerance)
   double f1 = f(x1), f2 = f(x2);
   for (int step = 0;
        step < kMostSteps && std::abs(x3 - x0) > tolerance * (std::abs(x1) + std::abs(x2)); ++step) {
+    // The minimum lies in [x1, x3] or in [x0, x2].
     if (f2 < f1) {
       x0 = x1;
       x1 = x2;

@@ -185,6 +185,7 @@ void add_mean(RowCollector& rows, const RowContext& context, const PredictorValu
     for (int64_t m = 0; m < context.ensemble.members(); ++m)
       of_members.push_back(values.at(context.ensemble.unit_name(m))[i].value);
 
+    // Names and counts are those of the first member; only the value changes.
     auto mean = of_first[i];
     mean.value = mean_of_list(of_members);
     rows.add(option_name(ReportedPredictor::kMean), mean);

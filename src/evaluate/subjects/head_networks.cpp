@@ -75,6 +75,7 @@ class HeadNetworks : public MemberNetworks {
             .copy_(saved.back());  // the last saved tensor is the input of the classifier
     });
 
+    // A linear head reads the inputs themselves.
     if (features && shared_) out.features = x.unsqueeze(0);
     return out;
   }
